@@ -1,0 +1,13 @@
+// The parts of the extension module.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace metaspan::bind {
+
+void bind_random(pybind11::module_& module);     // generators, laws of heads
+void bind_state(pybind11::module_& module);      // coordinates, measurements, the build
+void bind_gradients(pybind11::module_& module);  // one round on given tasks
+void bind_run(pybind11::module_& module);        // training
+
+}  // namespace metaspan::bind

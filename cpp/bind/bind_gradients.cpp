@@ -1,0 +1,201 @@
+#include <atomic>
+
+#include "bind.hpp"
+#include "convert.hpp"
+#include "finite.hpp"
+#include "metaspan/engines/population.hpp"
+#include "metaspan/parallel.hpp"
+
+namespace metaspan::bind {
+namespace {
+
+using Arrays = std::vector<py::array>;
+
+py::dict gradient_population(const py::tuple& method, const Array& M, const Array& R,
+                             const Array& w, const Array& heads, double noise, int threads) {
+  const ConstMat top = as_matrix(M), bottom = as_matrix(R), rows = as_matrix(heads);
+  require(top.cols() == bottom.cols() && w.size() == top.cols() && rows.cols() == top.rows(),
+          "M, R, w and heads must fit");
+  Mat Z(top.rows() + bottom.rows(), top.cols());
+  Z << top, bottom;
+  HeadLaw law;
+  law.kind = HeadLaw::Kind::given;
+  law.k_star = top.rows();
+  TaskOutputs tasks;
+  tasks.want_losses = tasks.want_adapted = true;
+  const auto engine = make_population(as_method(method), Z, as_vector(w),
+                                      HeadSource(law, rows.rows(), 0, 0), rows.rows(), noise);
+  interruptible(
+      [&](Cancel* cancel) { engine->gradient(0, rows.data(), tasks, threads, cancel); });
+  py::dict out;
+  out["grad_M"] = to_array(Mat(engine->grad_B().topRows(top.rows())));
+  out["grad_R"] = to_array(Mat(engine->grad_B().bottomRows(bottom.rows())));
+  out["grad_w"] = to_array(engine->grad_w());
+  out["loss_in"] = to_array(Vec(tasks.losses.row(0)));
+  out["loss_adapted"] = to_array(Vec(tasks.losses.row(1)));
+  out["loss_out"] = to_array(Vec(tasks.losses.row(2)));
+  out["heads"] = to_array(tasks.adapted);
+  return out;
+}
+
+/// B (d, k) in place and w (k,), checked against each other.
+template <class Scalar>
+const Scalar* representation(const py::array& B, const Array& w) {
+  require(B.ndim() == 2 && holds<Scalar>(B) && (B.flags() & py::array::c_style) != 0,
+          "B must be a C-contiguous matrix");
+  require(w.ndim() == 1 && w.shape(0) == B.shape(1), "w must fit B");
+  return static_cast<const Scalar*>(B.data());
+}
+
+template <class XScalar, class BScalar>
+py::dict typed_gradient(const Method& method, const py::array& B, const Array& w,
+                        const Arrays& X_in, const Arrays& y_in, const Arrays& X_out,
+                        const Arrays& y_out, bool losses, int threads) {
+  const BScalar* b = representation<BScalar>(B, w);
+  const Index d = B.shape(0), k = B.shape(1);
+  const auto inner = as_sample_sets<XScalar>(X_in, y_in, d);
+  const auto outer = as_sample_sets<XScalar>(X_out, y_out, d);
+  py::array_t<BScalar> grad_B({d, k});
+  BScalar* out_B = grad_B.mutable_data();
+  ArraysGradient result;
+  interruptible([&](Cancel* cancel) {
+    result = gradient_on_arrays<XScalar, BScalar>(method, b, w.data(), d, k, inner, outer, losses,
+                                                  out_B, threads, cancel);
+  });
+  py::dict out;
+  out["B"] = grad_B;
+  out["w"] = to_array(result.w);
+  if (losses) {
+    out["loss_in"] = to_array(Vec(result.losses.row(0)));
+    out["loss_adapted"] = to_array(Vec(result.losses.row(1)));
+    out["loss_out"] = to_array(Vec(result.losses.row(2)));
+  }
+  out["heads"] = to_array(result.adapted);
+  return out;
+}
+
+py::dict gradient_arrays(const py::tuple& method, const py::array& B, const Array& w,
+                         const Arrays& X_in, const Arrays& y_in, const Arrays& X_out,
+                         const Arrays& y_out, int threads, bool losses) {
+  require(!X_in.empty(), "at least one task");
+  const Method m = as_method(method);
+  return with_scalar(X_in[0], [&](auto x) {
+    return with_scalar(B, [&](auto b) {
+      return typed_gradient<decltype(x), decltype(b)>(m, B, w, X_in, y_in, X_out, y_out, losses,
+                                                      threads);
+    });
+  });
+}
+
+template <class XScalar, class BScalar>
+py::tuple typed_adapt(const Method& method, const py::array& B, const Array& w, const Arrays& X,
+                      const Arrays& y, bool want_B, int threads) {
+  const BScalar* b = representation<BScalar>(B, w);
+  const Index d = B.shape(0), k = B.shape(1);
+  const auto inner = as_sample_sets<XScalar>(X, y, d);
+  const auto n = static_cast<Index>(inner.size());
+  Array heads({n, k});
+  double* out_heads = heads.mutable_data();
+  py::object B_J = py::none();
+  BScalar* out_B = nullptr;
+  if (want_B) {
+    py::array_t<BScalar> adapted({n, d, k});
+    out_B = adapted.mutable_data();
+    B_J = adapted;
+  }
+  interruptible([&](Cancel* cancel) {
+    adapt_on_arrays<XScalar, BScalar>(method, b, w.data(), d, k, inner, out_heads, out_B, threads,
+                                      cancel);
+  });
+  return py::make_tuple(heads, B_J);
+}
+
+py::tuple adapt_arrays(const py::tuple& method, const py::array& B, const Array& w, const Arrays& X,
+                       const Arrays& y, bool want_B, int threads) {
+  require(!X.empty(), "at least one task");
+  const Method m = as_method(method);
+  return with_scalar(X[0], [&](auto x) {
+    return with_scalar(B, [&](auto b) {
+      return typed_adapt<decltype(x), decltype(b)>(m, B, w, X, y, want_B, threads);
+    });
+  });
+}
+
+template <class XScalar, class BScalar>
+Array typed_project(const py::array& X, const py::array& B, int threads) {
+  const py::ssize_t n = X.shape(0), m = X.shape(1), d = X.shape(2), k = B.shape(1);
+  const py::ssize_t size = sizeof(XScalar);
+  require(d <= 1 || X.strides(2) == size, "rows must be contiguous");
+  std::vector<Samples<XScalar>> sets;
+  for (py::ssize_t i = 0; i < n; ++i) {
+    sets.push_back({static_cast<const XScalar*>(X.data(i)), X.strides(1) / size, nullptr, m});
+  }
+  const auto* b = static_cast<const BScalar*>(B.data());
+  Array out({n, m, k});
+  MutMat Z(out.mutable_data(), n * m, k);
+  py::gil_scoped_release unlocked;
+  Z = project<XScalar, BScalar>(b, d, k, sets, threads);
+  return out;
+}
+
+Array project_arrays(const py::array& X, const py::array& B, int threads) {
+  require(X.ndim() == 3 && B.ndim() == 2 && X.shape(2) == B.shape(0) &&
+              (B.flags() & py::array::c_style) != 0,
+          "X must be (n, m, d) and B (d, k)");
+  return with_scalar(X, [&](auto x) {
+    return with_scalar(
+        B, [&](auto b) { return typed_project<decltype(x), decltype(b)>(X, B, threads); });
+  });
+}
+
+/// The first element of row `row`, rows being all axes but the last.
+const char* row_start(const py::array& x, Index row) {
+  const char* at = static_cast<const char*>(x.data());
+  for (py::ssize_t axis = x.ndim() - 2; axis >= 0; --axis) {
+    at += (row % x.shape(axis)) * x.strides(axis);
+    row /= x.shape(axis);
+  }
+  return at;
+}
+
+bool all_finite(const py::array& x, int threads) {
+  if (x.size() == 0) return true;
+  return with_scalar(x, [&](auto scalar) {
+    using Scalar = decltype(scalar);
+    constexpr Index kPiece = 1 << 16;
+    const Index length = x.ndim() == 0 ? 1 : x.shape(x.ndim() - 1);
+    require(length <= 1 || x.strides(x.ndim() - 1) == sizeof(Scalar), "rows must be contiguous");
+    const Index rows = x.size() / length, pieces = ceil_div(length, kPiece);
+    const Index rows_per_item = std::max<Index>(1, kPiece / length);
+    std::atomic<bool> finite{true};
+    interruptible([&](Cancel* cancel) {
+      parallel_for(threads, ceil_div(rows, rows_per_item) * pieces, cancel, [&](Index item, int) {
+        const Index piece = item % pieces, first = (item / pieces) * rows_per_item;
+        const Index begin = piece * kPiece, count = std::min(kPiece, length - begin);
+        for (Index row = first; row < std::min(rows, first + rows_per_item); ++row) {
+          if (!finite.load(std::memory_order_relaxed)) return;
+          const auto* values = reinterpret_cast<const Scalar*>(row_start(x, row));
+          if (!kernels::all_finite(values + begin, count)) finite = false;
+        }
+      });
+      if (cancel->requested()) throw Cancelled();
+    });
+    return finite.load();
+  });
+}
+
+}  // namespace
+
+void bind_gradients(py::module_& module) {
+  module.def("gradient_population", &gradient_population, py::arg("method"), py::arg("M"),
+             py::arg("R"), py::arg("w"), py::arg("heads"), py::arg("noise"), py::arg("threads"));
+  module.def("gradient_arrays", &gradient_arrays, py::arg("method"), py::arg("B"), py::arg("w"),
+             py::arg("X_in"), py::arg("y_in"), py::arg("X_out"), py::arg("y_out"),
+             py::arg("threads"), py::arg("losses") = true);
+  module.def("adapt_arrays", &adapt_arrays, py::arg("method"), py::arg("B"), py::arg("w"),
+             py::arg("X"), py::arg("y"), py::arg("want_B"), py::arg("threads"));
+  module.def("project", &project_arrays, py::arg("X"), py::arg("B"), py::arg("threads"));
+  module.def("all_finite", &all_finite, py::arg("x"), py::arg("threads"));
+}
+
+}  // namespace metaspan::bind

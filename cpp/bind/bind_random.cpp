@@ -1,0 +1,127 @@
+#include <array>
+
+#include "bind.hpp"
+#include "convert.hpp"
+#include "metaspan/coordinates.hpp"
+#include "metaspan/parallel.hpp"
+#include "metaspan/random.hpp"
+#include "normal.hpp"
+
+namespace metaspan::bind {
+namespace {
+
+using Words2 = std::array<std::uint32_t, 2>;
+using Words4 = std::array<std::uint32_t, 4>;
+
+py::tuple philox(const Words2& key, const Words4& counter) {
+  Words4 out;
+  kernels::philox(key.data(), counter.data(), out.data());
+  return py::make_tuple(out[0], out[1], out[2], out[3]);
+}
+
+std::uint64_t key_as_seed(std::uint64_t seed, std::uint64_t trial, std::uint64_t round,
+                          std::uint32_t stream) {
+  const Key key = derive_key(seed, trial, round, static_cast<Stream>(stream));
+  return (std::uint64_t{key.words[1]} << 32) | key.words[0];
+}
+
+template <class Scalar>
+py::array fill_normals(Key key, Index n, Index m, Index d, int threads) {
+  py::array_t<Scalar> out({n, m, d});
+  Scalar* values = out.mutable_data();
+  interruptible([&](Cancel* cancel) {
+    parallel_for(threads, n * m, cancel, [&](Index item, int) {
+      thread_local std::vector<double> row;
+      row.resize(static_cast<std::size_t>(d));
+      normal_row(key, item / m, item % m, d, row.data());
+      std::copy(row.begin(), row.end(), values + item * d);
+    });
+    if (cancel->requested()) throw Cancelled();
+  });
+  return out;
+}
+
+py::array normals(std::uint64_t seed, std::uint64_t trial, std::uint64_t round,
+                  std::uint32_t stream, Index n, Index m, Index d, const std::string& dtype,
+                  int threads) {
+  const Key key = derive_key(seed, trial, round, static_cast<Stream>(stream));
+  if (dtype == "float32") return fill_normals<float>(key, n, m, d, threads);
+  require(dtype == "float64", "dtype must be float32 or float64");
+  return fill_normals<double>(key, n, m, d, threads);
+}
+
+Array chi_square(double dof, std::uint64_t seed, std::uint64_t trial, Index count) {
+  Sequence draws(derive_key(seed, trial, 0, Stream::start));
+  Vec out(count);
+  for (double& value : out) value = draws.chi_square(dof);
+  return to_array(out);
+}
+
+Array heads(const py::tuple& law, std::uint64_t seed, std::uint64_t trial, Index round, Index n,
+            Index k_star) {
+  constexpr Index kWidth = 16;
+  HeadSource source(as_head_law(law, k_star), n, seed, trial);
+  source.begin_round(round, nullptr);
+  Mat out(n, k_star);
+  Mat panel(k_star + 1, kWidth);
+  for (Index first = 0; first < n; first += kWidth) {
+    const Index tasks = std::min(kWidth, n - first);
+    source.panel(first, tasks, kWidth, panel.data());
+    out.middleRows(first, tasks) = panel.topLeftCorner(k_star, tasks).transpose();
+  }
+  return to_array(out);
+}
+
+Array haar_frame(std::uint64_t seed, std::uint64_t trial, std::uint32_t stream, Index d, Index k,
+                 const std::optional<Array>& orthogonal_to, int threads) {
+  const ConstMat off = orthogonal_to ? as_matrix(*orthogonal_to) : ConstMat(nullptr, d, 0);
+  require(off.rows() == d && k + off.cols() <= d, "a frame must fit its space");
+  Array out({d, k});
+  MutMat frame(out.mutable_data(), d, k);
+  py::gil_scoped_release unlocked;
+  haar(derive_key(seed, trial, 0, static_cast<Stream>(stream)), off, frame, threads);
+  return out;
+}
+
+py::tuple random_start_blocks(std::uint64_t seed, std::uint64_t trial, double d, Index k_star,
+                              Index k, double scale) {
+  const Mat Z = random_start(derive_key(seed, trial, 0, Stream::start), d, k_star, k, scale);
+  return py::make_tuple(to_array(Mat(Z.topRows(k_star))),
+                        to_array(Mat(Z.bottomRows(Z.rows() - k_star))));
+}
+
+}  // namespace
+
+void bind_random(py::module_& module) {
+  const std::pair<const char*, Stream> streams[] = {
+      {"STREAM_HEADS", Stream::heads},
+      {"STREAM_NOISE_IN", Stream::noise_in},
+      {"STREAM_NOISE_OUT", Stream::noise_out},
+      {"STREAM_FEATURES_IN", Stream::features_in},
+      {"STREAM_FEATURES_OUT", Stream::features_out},
+      {"STREAM_B_STAR", Stream::b_star},
+      {"STREAM_START", Stream::start},
+      {"STREAM_FRAME", Stream::frame},
+      {"STREAM_POOL", Stream::pool},
+      {"STREAM_USER", Stream::user},
+  };
+  for (const auto& [name, stream] : streams) {
+    module.attr(name) = static_cast<std::uint32_t>(stream);
+  }
+  module.def("philox", &philox, py::arg("key"), py::arg("counter"));
+  module.def("derive_key", &key_as_seed, py::arg("seed"), py::arg("trial"), py::arg("round"),
+             py::arg("stream"));
+  module.def("normals", &normals, py::arg("seed"), py::arg("trial"), py::arg("round"),
+             py::arg("stream"), py::arg("n"), py::arg("m"), py::arg("d"), py::arg("dtype"),
+             py::arg("threads"));
+  module.def("chi_square", &chi_square, py::arg("dof"), py::arg("seed"), py::arg("trial"),
+             py::arg("count"));
+  module.def("heads", &heads, py::arg("law"), py::arg("seed"), py::arg("trial"), py::arg("round"),
+             py::arg("n"), py::arg("k_star"));
+  module.def("haar", &haar_frame, py::arg("seed"), py::arg("trial"), py::arg("stream"),
+             py::arg("d"), py::arg("k"), py::arg("orthogonal_to"), py::arg("threads"));
+  module.def("random_start", &random_start_blocks, py::arg("seed"), py::arg("trial"), py::arg("d"),
+             py::arg("k_star"), py::arg("k"), py::arg("scale"));
+}
+
+}  // namespace metaspan::bind

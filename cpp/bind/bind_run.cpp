@@ -1,0 +1,188 @@
+#include <algorithm>
+#include <optional>
+
+#include "bind.hpp"
+#include "convert.hpp"
+#include "metaspan/advance.hpp"
+#include "metaspan/engines/population.hpp"
+#include "metaspan/parallel.hpp"
+
+namespace metaspan::bind {
+namespace {
+
+/// Blocks (trials, rows, columns) of an argument.
+ConstMat block_of(const Array& stack, Index i) {
+  require(stack.ndim() == 3 && i < stack.shape(0), "a block for every trial");
+  return ConstMat(stack.data(i), stack.shape(1), stack.shape(2));
+}
+
+/// Trials of one training run. Advances rounds; knows no clock and no file.
+class Run {
+ public:
+  Run() = default;
+  Run(const Run&) = delete;
+
+  static std::unique_ptr<Run> population(const py::tuple& method, const Array& M, const Array& R, const Array& w,
+                        const py::tuple& law, Index n, double noise, std::uint64_t seed,
+                        const std::vector<std::uint64_t>& trials, const std::vector<Index>& rounds,
+                        const std::vector<std::string>& records) {
+    auto run = std::make_unique<Run>();
+    const Method m = as_method(method);
+    require(n > 0 && rounds.size() == trials.size(), "n must be positive, a round for every trial");
+    for (std::size_t at = 0; at < trials.size(); ++at) {
+      const auto i = static_cast<Index>(at);
+      const ConstMat top = block_of(M, i), bottom = block_of(R, i);
+      require(top.cols() == bottom.cols() && w.ndim() == 2 && i < w.shape(0) &&
+                  w.shape(1) == top.cols(),
+              "M, R and w must fit");
+      Mat Z(top.rows() + bottom.rows(), top.cols());
+      Z << top, bottom;
+      HeadSource heads(as_head_law(law, top.rows(), i), n, seed, trials[at]);
+      run->trials_.push_back(std::make_unique<Trial>(
+          make_population(m, std::move(Z), ConstVec(w.data(i, 0), top.cols()), std::move(heads), n,
+                          noise),
+          rounds[at], m.alpha));
+      run->heads_size_ = n * top.rows();
+    }
+    for (const std::string& name : records) run->plan_.records.push_back(record_named(name));
+    run->names_ = records;
+    return run;
+  }
+
+  void advance(Index end, Index record_every, double stop_dist, double stop_loss,
+               const std::optional<Array>& heads, int threads) {
+    require(record_every > 0, "record_every must be positive");
+    plan_.record_every = record_every;
+    plan_.stop_dist = stop_dist;
+    plan_.stop_loss = stop_loss;
+    Index begin = end;
+    for (const auto& trial : trials_) {
+      if (trial->status() == TrialStatus::live) begin = std::min(begin, trial->round());
+    }
+    const double* given = given_heads(heads, end - begin);
+    each_trial(threads, [&](Index i, int inner, Cancel* cancel) {
+      const double* own = given == nullptr ? nullptr : given + i * (end - begin) * heads_size_;
+      trials_[static_cast<std::size_t>(i)]->advance(plan_, end, own, begin, heads_size_, inner,
+                                                    cancel);
+    });
+  }
+
+  void measure(const std::optional<Array>& heads, int threads) {
+    const double* given = given_heads(heads, 1);
+    each_trial(threads, [&](Index i, int inner, Cancel* cancel) {
+      Trial& trial = *trials_[static_cast<std::size_t>(i)];
+      if (trial.status() != TrialStatus::live) return;
+      trial.measure(plan_, given == nullptr ? nullptr : given + i * heads_size_, inner, cancel);
+    });
+  }
+
+  py::list take_rows() {
+    py::list all;
+    for (const auto& trial : trials_) {
+      const auto rows = static_cast<Index>(trial->row_rounds.size());
+      py::array_t<std::int64_t> rounds(rows);
+      std::copy(trial->row_rounds.begin(), trial->row_rounds.end(), rounds.mutable_data());
+      Array values({rows, trial->row_columns(plan_)});
+      std::copy(trial->row_values.begin(), trial->row_values.end(), values.mutable_data());
+      trial->row_rounds.clear();
+      trial->row_values.clear();
+      all.append(py::make_tuple(rounds, values));
+    }
+    return all;
+  }
+
+  std::vector<std::string> columns() const {
+    std::vector<std::string> all;
+    const Mat& Z = trials_.front()->engine().coordinates();
+    const Index k_star = trials_.front()->engine().k_star();
+    const Meter meter(k_star, Z.rows() - k_star, Z.cols());
+    for (std::size_t i = 0; i < names_.size(); ++i) {
+      all.insert(all.end(), static_cast<std::size_t>(meter.columns(plan_.records[i])), names_[i]);
+    }
+    return all;
+  }
+
+  std::vector<Index> rounds() const {
+    std::vector<Index> all;
+    for (const auto& trial : trials_) all.push_back(trial->round());
+    return all;
+  }
+
+  std::vector<int> status() const {
+    std::vector<int> all;
+    for (const auto& trial : trials_) all.push_back(static_cast<int>(trial->status()));
+    return all;
+  }
+
+  py::tuple state() const {
+    const Mat& first = trials_.front()->engine().coordinates();
+    const Index count = static_cast<Index>(trials_.size()), k = first.cols();
+    const Index k_star = trials_.front()->engine().k_star(), e = first.rows() - k_star;
+    Array M({count, k_star, k}), R({count, e, k}), w({count, k});
+    for (Index i = 0; i < count; ++i) {
+      const Engine& engine = trials_[static_cast<std::size_t>(i)]->engine();
+      MutMat(M.mutable_data() + i * k_star * k, k_star, k) = engine.coordinates().topRows(k_star);
+      MutMat(R.mutable_data() + i * e * k, e, k) = engine.coordinates().bottomRows(e);
+      MutVec(w.mutable_data() + i * k, k) = engine.head();
+    }
+    return py::make_tuple(M, R, w);
+  }
+
+  py::dict cost() const {
+    const Cost one = trials_.front()->engine().cost();
+    py::dict out;
+    out["flops"] = one.flops;
+    out["bytes"] = one.bytes * static_cast<double>(trials_.size());
+    return out;
+  }
+
+ private:
+  /// Trials side by side where there are enough of them, otherwise one after the other with the threads inside: the
+  /// numbers are the same either way.
+  template <class Body>
+  void each_trial(int threads, Body&& body) {
+    const auto count = static_cast<Index>(trials_.size());
+    const bool side_by_side = count >= threads;
+    interruptible([&](Cancel* cancel) {
+      parallel_for(side_by_side ? threads : 1, count, cancel,
+                   [&](Index i, int) { body(i, side_by_side ? 1 : threads, cancel); });
+      if (cancel->requested()) throw Cancelled();
+    });
+  }
+
+  const double* given_heads(const std::optional<Array>& heads, Index rounds) const {
+    if (!heads) return nullptr;
+    require(heads->size() == static_cast<Index>(trials_.size()) * rounds * heads_size_,
+            "heads must be (trials, rounds, n, k_star)");
+    return heads->data();
+  }
+
+  std::vector<std::unique_ptr<Trial>> trials_;
+  Plan plan_;
+  std::vector<std::string> names_;
+  Index heads_size_ = 0;  // n k_star
+};
+
+}  // namespace
+
+void bind_run(py::module_& module) {
+  module.attr("LIVE") = static_cast<int>(TrialStatus::live);
+  module.attr("CONVERGED") = static_cast<int>(TrialStatus::converged);
+  module.attr("DIVERGED") = static_cast<int>(TrialStatus::diverged);
+  module.attr("UNDERFLOW") = static_cast<int>(TrialStatus::underflow);
+  py::class_<Run>(module, "Run")
+      .def_static("population", &Run::population, py::arg("method"), py::arg("M"), py::arg("R"),
+                  py::arg("w"), py::arg("law"), py::arg("n"), py::arg("noise"), py::arg("seed"),
+                  py::arg("trials"), py::arg("rounds"), py::arg("records"))
+      .def("advance", &Run::advance, py::arg("end"), py::arg("record_every"), py::arg("stop_dist"),
+           py::arg("stop_loss"), py::arg("heads"), py::arg("threads"))
+      .def("measure", &Run::measure, py::arg("heads"), py::arg("threads"))
+      .def("take_rows", &Run::take_rows)
+      .def_property_readonly("columns", &Run::columns)
+      .def_property_readonly("rounds", &Run::rounds)
+      .def_property_readonly("status", &Run::status)
+      .def("state", &Run::state)
+      .def("cost", &Run::cost);
+}
+
+}  // namespace metaspan::bind

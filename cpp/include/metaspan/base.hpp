@@ -1,0 +1,28 @@
+// Eigen's settings, the index type and the matrix aliases. Included first, by all.
+#pragma once
+
+// Threads are cut by parallel.hpp alone.
+#define EIGEN_DONT_PARALLELIZE
+#include <Eigen/Dense>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace metaspan {
+
+using Index = std::ptrdiff_t;
+
+template <class Scalar>
+using MatrixOf = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+using Mat = MatrixOf<double>;
+using Vec = Eigen::VectorXd;
+using ConstMat = Eigen::Map<const Mat>;
+using MutMat = Eigen::Map<Mat>;
+using ConstVec = Eigen::Map<const Vec>;
+using MutVec = Eigen::Map<Vec>;
+
+constexpr Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
+constexpr Index round_up(Index a, Index multiple) { return ceil_div(a, multiple) * multiple; }
+
+}  // namespace metaspan

@@ -1,0 +1,151 @@
+// What the task algebra sees of the data: a few products, resolved at compile time. Everything is normalised, that is
+// X / sqrt(m_in), y / sqrt(m_in), and the same with m_out outside, so that the algebra never sees a sample count.
+#pragma once
+
+#include "metaspan/base.hpp"
+#include "panel.hpp"
+
+namespace metaspan {
+
+// A Design serves a panel of `width` tasks. A panel of vectors of length p is a (p, width) block, row by row. It has
+//
+//   static constexpr int width;
+//   Index tasks();                        how many columns of the panel are real; the others must do no harm
+//   Index k();  Index m_in();  Index m_out();
+//   void z_in(V, out);    void zt_in(A, out);      Z V  (m_in, width);   Z^T A  (k, width)
+//   void z_out(V, out);   void zt_out(A, out);     the same with Z'
+//   void subtract_y_in(out);  void subtract_y_out(out);
+//   const double* gram(R, scratch);                K R     (m_in, width), in `scratch` or wherever it is already
+//   const double* cross_gram(R, scratch);          K' R    (m_out, width)
+//   const double* cross_gram_t(R, scratch);        K'^T R' (m_in, width)
+//   void add_in(S, C);   void add_out(S, C);       takes the rank-one terms s c^T of C and C', (10), of every task
+
+/// A task on its own, with Z and, for MAML, the Grams at hand (finite samples).
+class DenseDesign {
+ public:
+  static constexpr int width = 1;
+
+  /// Normalised data of one task; what a method does not need may be null.
+  struct Task {
+    Index m_in, m_out;
+    const double* Z_in;    // (m_in, k)
+    const double* y_in;    // (m_in,)
+    const double* Z_out;   // (m_out, k)
+    const double* y_out;   // (m_out,)
+    const double* K;       // (m_in, m_in)   symmetric
+    const double* K_cross;  // (m_out, m_in)
+    double* C_in;          // (m_in, k)      out, += s c^T
+    double* C_out;         // (m_out, k)     out, += s c^T
+  };
+
+  DenseDesign(Index k, const Task& task) : k_(k), task_(task) {}
+
+  Index tasks() const { return 1; }
+  Index k() const { return k_; }
+  Index m_in() const { return task_.m_in; }
+  Index m_out() const { return task_.m_out; }
+
+  void z_in(const double* V, double* out) const { times(task_.Z_in, task_.m_in, V, out); }
+  void z_out(const double* V, double* out) const { times(task_.Z_out, task_.m_out, V, out); }
+  void zt_in(const double* A, double* out) const { transposed(task_.Z_in, task_.m_in, A, out); }
+  void zt_out(const double* A, double* out) const { transposed(task_.Z_out, task_.m_out, A, out); }
+  void subtract_y_in(double* out) const { subtract(task_.y_in, task_.m_in, out); }
+  void subtract_y_out(double* out) const { subtract(task_.y_out, task_.m_out, out); }
+
+  const double* gram(const double* R, double* scratch) const {
+    MutVec(scratch, task_.m_in).noalias() =
+        ConstMat(task_.K, task_.m_in, task_.m_in) * ConstVec(R, task_.m_in);
+    return scratch;
+  }
+  const double* cross_gram(const double* R, double* scratch) const {
+    MutVec(scratch, task_.m_out).noalias() =
+        ConstMat(task_.K_cross, task_.m_out, task_.m_in) * ConstVec(R, task_.m_in);
+    return scratch;
+  }
+  const double* cross_gram_t(const double* R, double* scratch) const {
+    MutVec(scratch, task_.m_in).noalias() =
+        ConstMat(task_.K_cross, task_.m_out, task_.m_in).transpose() * ConstVec(R, task_.m_out);
+    return scratch;
+  }
+
+  void add_in(const double* S, const double* C) const { add(S, task_.m_in, C, task_.C_in); }
+  void add_out(const double* S, const double* C) const { add(S, task_.m_out, C, task_.C_out); }
+
+ private:
+  void times(const double* Z, Index m, const double* V, double* out) const {
+    MutVec(out, m).noalias() = ConstMat(Z, m, k_) * ConstVec(V, k_);
+  }
+  void transposed(const double* Z, Index m, const double* A, double* out) const {
+    MutVec(out, k_).noalias() = ConstMat(Z, m, k_).transpose() * ConstVec(A, m);
+  }
+  static void subtract(const double* y, Index m, double* out) {
+    MutVec(out, m) -= ConstVec(y, m);
+  }
+  void add(const double* S, Index m, const double* C, double* into) const {
+    if (into == nullptr) return;  // the caller asked for the inner loop alone
+    MutMat(into, m, k_).noalias() += ConstVec(S, m) * ConstVec(C, k_).transpose();
+  }
+
+  Index k_;
+  Task task_;
+};
+
+/// Panels of tasks that share the features, with K = K' = I: population losses in coordinates, (13), where
+/// Z / sqrt(D) = [M; R] for every task, inside and outside, and y / sqrt(D) = [w_star; 0].
+template <int Width>
+class SharedDesign {
+ public:
+  static constexpr int width = Width;
+
+  /// Where the panel's terms of the gradient go.
+  struct Sink {
+    double* G;        // (D, padded)      out, += S C^T, summed over the panel's tasks in their order
+    Index padded;     // round_up(k, kLane)
+    double* scratch;  // (width, padded)
+  };
+
+  SharedDesign(const Mat& Z,          // (D, k)               [M; R]
+               const double* heads,   // (k_star, width)      w_star of each task
+               Index k_star, Index tasks, const Sink& sink)
+      : Z_(Z), heads_(heads), k_star_(k_star), tasks_(tasks), sink_(sink) {}
+
+  Index tasks() const { return tasks_; }
+  Index k() const { return Z_.cols(); }
+  Index m_in() const { return Z_.rows(); }
+  Index m_out() const { return Z_.rows(); }
+
+  void z_in(const double* V, double* out) const {
+    kernels::product<false>(Z_.rows(), Z_.cols(), width, Z_.data(), Z_.cols(), 1, V, out);
+  }
+  void zt_in(const double* A, double* out) const {
+    kernels::product<false>(Z_.cols(), Z_.rows(), width, Z_.data(), 1, Z_.cols(), A, out);
+  }
+  void z_out(const double* V, double* out) const { z_in(V, out); }
+  void zt_out(const double* A, double* out) const { zt_in(A, out); }
+  void subtract_y_in(double* out) const {
+    for (Index i = 0; i < k_star_ * width; ++i) out[i] -= heads_[i];
+  }
+  void subtract_y_out(double* out) const { subtract_y_in(out); }
+
+  const double* gram(const double* R, double*) const { return R; }
+  const double* cross_gram(const double* R, double*) const { return R; }
+  const double* cross_gram_t(const double* R, double*) const { return R; }
+
+  void add_in(const double* S, const double* C) const {
+    kernels::transpose<width>(k(), C, sink_.padded, sink_.scratch);
+    kernels::product<true>(Z_.rows(), width, sink_.padded, S, width, 1, sink_.scratch, sink_.G);
+  }
+  void add_out(const double* S, const double* C) const { add_in(S, C); }
+
+ private:
+  const Mat& Z_;
+  const double* heads_;
+  Index k_star_, tasks_;
+  Sink sink_;
+};
+
+/// Panel widths of SharedDesign that are compiled: for a handful of tasks, and for many.
+constexpr int kNarrow = kernels::kLane;
+constexpr int kWide = 16;
+
+}  // namespace metaspan

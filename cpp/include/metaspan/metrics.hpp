@@ -1,0 +1,62 @@
+// Measurements (20), (21) from the state [M; R], w and, where they need them, the tasks of a round.
+#pragma once
+
+#include <string>
+
+#include "metaspan/method.hpp"
+
+namespace metaspan {
+
+/// What a round tells about each of its tasks, on request.
+struct TaskOutputs {
+  bool want_losses = false, want_adapted = false, want_heads = false;
+  Mat losses;   // (3, n)       inner set before and after the inner loop, outer set
+  Mat adapted;  // (n, k)       w_J
+  Mat heads;    // (n, k_star)  w_star
+
+  bool wanted() const { return want_losses || want_adapted || want_heads; }
+};
+
+enum class Record {
+  dist, angles, loss_in, loss_adapted, loss_out, w_norm, delta_norm, sigma_min, sigma_max,
+  perp_norm, diversity_min, diversity_max, mu, L, eta,
+};
+
+/// By its public name; std::invalid_argument for another.
+Record record_named(const std::string& name);
+
+/// Marks in `outputs` what the record needs of the tasks.
+void request(Record record, TaskOutputs& outputs);
+
+/// Largest singular value, without overflow or underflow on the way. `A` is scratch and is lost.
+double spectral_norm(Mat& A);
+
+/// Measures states of one shape. dist() allocates nothing for k = k_star.
+class Meter {
+ public:
+  Meter(Index k_star, Index e, Index k);
+
+  /// sin of the largest principal angle between span(B) and span(B_star), (20) with (14): 1 where k < k_star or
+  /// M is singular. For k > k_star the leading (k_star, k_star) block of M must be regular (start_rotation).
+  double dist(const Mat& Z);
+
+  /// Tangents of the min(k, k_star) principal angles, largest first.
+  Vec tangents(const Mat& Z);
+
+  /// How many columns a record takes.
+  Index columns(Record record) const;
+
+  /// Fills columns(record) numbers.
+  void measure(Record record, const Mat& Z, const Vec& w, double alpha, const TaskOutputs& tasks,
+               double* out);
+
+ private:
+  bool tangent_matrix(const Mat& Z);
+
+  Index k_star_, e_, k_;
+  Mat tangents_;                          // (e, min(k, k_star)): singular values are the tangents
+  Eigen::PartialPivLU<Eigen::MatrixXd> lu_;
+  Eigen::MatrixXd square_, right_;
+};
+
+}  // namespace metaspan

@@ -1,0 +1,67 @@
+// The only file that names OpenMP. Loops are cut by shape, never by the number of threads, so that results do not
+// depend on it; sums over the pieces are taken in the order of the pieces.
+#pragma once
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#include <exception>
+
+#include "metaspan/base.hpp"
+#include "metaspan/cancel.hpp"
+
+namespace metaspan {
+
+/// body(i, thread) for i in [0, items), each once, in any order and on at most `threads` threads.
+/// The first exception of a body is rethrown. With a token, items not yet begun are left out once it is requested.
+template <class Body>
+void parallel_for(int threads, Index items, Cancel* cancel, Body&& body) {
+  if (threads > items) threads = static_cast<int>(items);
+  if (threads <= 1) {
+    for (Index i = 0; i < items; ++i) {
+      if (cancel != nullptr) {
+        cancel->poll();
+        if (cancel->requested()) return;
+      }
+      body(i, 0);
+    }
+    return;
+  }
+#ifdef _OPENMP
+  std::exception_ptr failure;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+  for (Index i = 0; i < items; ++i) {
+    const int thread = omp_get_thread_num();
+    if (cancel != nullptr) {
+      cancel->poll();
+      if (cancel->requested()) continue;
+    }
+    try {
+      body(i, thread);
+    } catch (...) {
+#pragma omp critical(metaspan_failure)
+      if (!failure) failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+#else
+  parallel_for(1, items, cancel, body);
+#endif
+}
+
+template <class Body>
+void parallel_for(int threads, Index items, Body&& body) {
+  parallel_for(threads, items, nullptr, body);
+}
+
+/// CPUs that this process may use.
+int available_cpus();
+
+/// Ends the idle threads of the pool, so that a fork is safe. False where the run-time library cannot.
+bool pause_threads();
+
+/// Whether the build has threads at all.
+bool has_threads();
+
+}  // namespace metaspan

@@ -1,0 +1,45 @@
+// Vectors of the widest registers that this build may use, by the compilers' vector extension.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace metaspan::kernels {
+
+#if defined(__AVX512F__)
+constexpr int kLaneBytes = 64;
+#elif defined(__AVX__)
+constexpr int kLaneBytes = 32;
+#else
+constexpr int kLaneBytes = 16;
+#endif
+constexpr int kLane = kLaneBytes / 8;  // doubles in a register
+
+using Lane = double __attribute__((vector_size(kLaneBytes)));
+using LaneBits = std::uint64_t __attribute__((vector_size(kLaneBytes)));
+/// The same, for addresses that are only aligned to a double and alias other doubles.
+using LooseLane = double __attribute__((vector_size(kLaneBytes), aligned(8), may_alias));
+using LooseLaneBits = std::uint64_t __attribute__((vector_size(kLaneBytes), aligned(8), may_alias));
+
+inline Lane load(const double* p) { return *reinterpret_cast<const LooseLane*>(p); }
+inline void store(double* p, Lane v) { *reinterpret_cast<LooseLane*>(p) = v; }
+inline LaneBits load(const std::uint64_t* p) { return *reinterpret_cast<const LooseLaneBits*>(p); }
+inline void store(std::uint64_t* p, LaneBits v) { *reinterpret_cast<LooseLaneBits*>(p) = v; }
+
+/// Products of the low 32 bits of each element, 64 bits wide; the high bits of `a` and `b` are ignored.
+inline LaneBits multiply_low_words(LaneBits a, LaneBits b) {
+#if defined(__AVX512F__)
+  return (LaneBits)_mm512_maskz_mul_epu32(0xFF, (__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+  return (LaneBits)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+#elif defined(__SSE2__) && !defined(__AVX__)
+  return (LaneBits)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#else
+  return (a & 0xFFFFFFFF) * (b & 0xFFFFFFFF);
+#endif
+}
+
+}  // namespace metaspan::kernels

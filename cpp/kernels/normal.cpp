@@ -1,0 +1,176 @@
+// Compiled without contraction to fused multiply-adds, so that every instruction set gives the same bits.
+#include "normal.hpp"
+
+#include <cmath>
+#include <cstring>
+
+#include "lanes.hpp"
+
+namespace metaspan::kernels {
+namespace {
+
+constexpr int kMany = 4 * kLane;  // blocks in flight: enough to hide the latency of the multiplications
+constexpr std::uint32_t kMul0 = 0xD2511F53, kMul1 = 0xCD9E8D57;
+constexpr std::uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
+constexpr int kPhiloxRounds = 10;
+
+double from_bits(std::uint64_t bits) {
+  double x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+std::uint64_t to_bits(double x) {
+  std::uint64_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+constexpr std::uint64_t kOneBits = 0x3FF0000000000000;      // of 1.0
+constexpr std::uint64_t kSqrtHalfBits = 0x3FE6A09E667F3BCD;  // of sqrt(1/2)
+constexpr std::uint64_t kMantissa = 0x000FFFFFFFFFFFFF;
+
+/// log(u) for a normal u > 0: u = 2^e m with m in [sqrt(1/2), sqrt(2)), s = (m - 1)/(m + 1), and
+/// log m = f - f^2/2 + s (f^2/2 + R), f = m - 1, R the odd series of log((1+s)/(1-s)) past its first term.
+inline double log_positive(double u) {
+  constexpr double kLn2Hi = 0x1.62e42feep-1, kLn2Lo = 0x1.a39ef35793c76p-33;
+  const std::uint64_t shifted = to_bits(u) + (kOneBits - kSqrtHalfBits);
+  // An integer below 2^52 in the low bits of 2^52 is that integer as a double, once 2^52 is taken off.
+  const double e = from_bits((shifted >> 52) | 0x4330000000000000) - (0x1p52 + 1023.0);
+  const double f = from_bits((shifted & kMantissa) + kSqrtHalfBits) - 1.0;
+  const double s = f / (2.0 + f);
+  const double z = s * s;
+  // 2/3 + 2/5 z + 2/7 z^2 + ...: z < 0.0295, so that what is left out is below 2^-57 of the sum.
+  double series = 2.0 / 23;
+  series = series * z + 2.0 / 21;
+  series = series * z + 2.0 / 19;
+  series = series * z + 2.0 / 17;
+  series = series * z + 2.0 / 15;
+  series = series * z + 2.0 / 13;
+  series = series * z + 2.0 / 11;
+  series = series * z + 2.0 / 9;
+  series = series * z + 2.0 / 7;
+  series = series * z + 2.0 / 5;
+  series = series * z + 2.0 / 3;
+  const double half_square = 0.5 * f * f;
+  return e * kLn2Hi - ((half_square - (s * (half_square + series * z) + e * kLn2Lo)) - f);
+}
+
+/// sin(pi/2 g) for |g| <= 1/2: Taylor's series in g, its first coefficient in two parts.
+inline double sin_quarter(double g) {
+  constexpr double kHalfPi = 0x1.921fb54442d18p+0, kHalfPiRest = 0x1.1a62633145c07p-54;
+  const double z = g * g;
+  double series = 0x1.aaec32af93359p-38;  // (pi/2)^17 / 17!
+  series = series * z - 0x1.6fadb9f155744p-31;
+  series = series * z + 0x1.e8f434d018d63p-25;
+  series = series * z - 0x1.e3074fde8871fp-19;
+  series = series * z + 0x1.50783487ee782p-13;
+  series = series * z - 0x1.32d2cce62bd86p-8;
+  series = series * z + 0x1.466bc6775aae2p-4;
+  series = series * z - 0x1.4abbce625be53p-1;
+  return g * kHalfPi + g * (kHalfPiRest + series * z);
+}
+
+/// cos(pi/2 g) for |g| <= 1/2.
+inline double cos_quarter(double g) {
+  const double z = g * g;
+  double series = 0x1.20c62c2f2d7f5p-34;  // (pi/2)^16 / 16!
+  series = series * z - 0x1.b6e24f44b128fp-28;
+  series = series * z + 0x1.f9d38a3763cc3p-22;
+  series = series * z - 0x1.a6d1f2a204a8cp-16;
+  series = series * z + 0x1.e1f506891babbp-11;
+  series = series * z - 0x1.55d3c7e3cbffap-6;
+  series = series * z + 0x1.03c1f081b5ac4p-2;
+  series = series * z - 0x1.3bd3cc9be45dep+0;
+  return 1.0 + series * z;
+}
+
+/// `Count` blocks at once: x[w][i] holds word w of block i in its low 32 bits, the counter on entry. What the
+/// rounds leave in the high bits never reaches a low one, and the last line clears it.
+template <int Count>
+inline void philox_blocks(const std::uint32_t key[2], std::uint64_t x[4][Count]) {
+  static_assert(Count % kLane == 0, "blocks come in whole registers");
+  for (int i = 0; i < Count; i += kLane) {
+    LaneBits x0 = load(x[0] + i), x1 = load(x[1] + i), x2 = load(x[2] + i), x3 = load(x[3] + i);
+    std::uint32_t k0 = key[0], k1 = key[1];
+    for (int round = 0; round < kPhiloxRounds; ++round) {
+      const LaneBits p0 = multiply_low_words(x0, LaneBits{} + kMul0);
+      const LaneBits p1 = multiply_low_words(x2, LaneBits{} + kMul1);
+      x0 = (p1 >> 32) ^ x1 ^ std::uint64_t{k0};
+      x2 = (p0 >> 32) ^ x3 ^ std::uint64_t{k1};
+      x1 = p1;
+      x3 = p0;
+      k0 += kWeyl0;
+      k1 += kWeyl1;
+    }
+    store(x[0] + i, x0 & 0xFFFFFFFF);
+    store(x[1] + i, x1 & 0xFFFFFFFF);
+    store(x[2] + i, x2 & 0xFFFFFFFF);
+    store(x[3] + i, x3 & 0xFFFFFFFF);
+  }
+}
+
+/// Box-Muller on `Count` blocks of random words.
+template <int Count>
+inline void transform_blocks(const std::uint64_t x[4][Count], double* a, double* b) {
+  for (int i = 0; i < Count; ++i) {
+    const std::uint64_t u_bits = (x[0][i] << 20) | (x[1][i] >> 12);
+    const std::uint64_t g_bits = ((x[2][i] & 0x3FFFFFFF) << 22) | (x[3][i] >> 10);
+    const std::uint64_t quadrant = x[2][i] >> 30;
+    const double u = (from_bits(u_bits | kOneBits) - 1.0) + 0x1p-53;
+    const double g = (from_bits(g_bits | kOneBits) - 1.5) + 0x1p-53;
+    const double radius = std::sqrt(-2.0 * log_positive(u));
+    const std::uint64_t sine = to_bits(radius * sin_quarter(g));
+    const std::uint64_t cosine = to_bits(radius * cos_quarter(g));
+    // Quarter turns: in odd quadrants sine and cosine change places, and the signs follow the circle.
+    const std::uint64_t swap = (sine ^ cosine) & (0 - (quadrant & 1));
+    const std::uint64_t a_sign = ((quadrant ^ (quadrant >> 1)) & 1) << 63;
+    const std::uint64_t b_sign = (quadrant >> 1) << 63;
+    a[i] = from_bits((cosine ^ swap) ^ a_sign);
+    b[i] = from_bits((sine ^ swap) ^ b_sign);
+  }
+}
+
+/// At most `Count` blocks from `first` on, the last `Count - count` of them computed and dropped.
+template <int Count>
+inline void some_pairs(const std::uint32_t key[2], std::uint32_t first, const std::uint32_t rest[3],
+                       std::ptrdiff_t count, double* a, double* b) {
+  std::uint64_t x[4][Count];
+  for (int i = 0; i < Count; ++i) {
+    x[0][i] = first + static_cast<std::uint32_t>(i);
+    for (int w = 1; w < 4; ++w) x[w][i] = rest[w - 1];
+  }
+  philox_blocks<Count>(key, x);
+  if (count >= Count) return transform_blocks<Count>(x, a, b);
+  double all_a[Count], all_b[Count];
+  transform_blocks<Count>(x, all_a, all_b);
+  std::memcpy(a, all_a, static_cast<std::size_t>(count) * sizeof(double));
+  std::memcpy(b, all_b, static_cast<std::size_t>(count) * sizeof(double));
+}
+
+}  // namespace
+
+void philox(const std::uint32_t key[2], const std::uint32_t counter[4], std::uint32_t out[4]) {
+  std::uint64_t x[4][kLane] = {};
+  for (int w = 0; w < 4; ++w) x[w][0] = counter[w];
+  philox_blocks<kLane>(key, x);
+  for (int w = 0; w < 4; ++w) out[w] = static_cast<std::uint32_t>(x[w][0]);
+}
+
+void normal_pairs(const std::uint32_t key[2], std::uint32_t first, std::uint32_t c1,
+                  std::uint32_t c2, std::uint32_t c3, std::ptrdiff_t count, double* a, double* b) {
+  const std::uint32_t rest[3] = {c1, c2, c3};
+  for (std::ptrdiff_t done = 0; done < count;) {
+    const std::ptrdiff_t left = count - done;
+    const std::uint32_t next = first + static_cast<std::uint32_t>(done);
+    if (left > kLane) {
+      some_pairs<kMany>(key, next, rest, left, a + done, b + done);
+      done += kMany;
+    } else {
+      some_pairs<kLane>(key, next, rest, left, a + done, b + done);
+      done += kLane;
+    }
+  }
+}
+
+}  // namespace metaspan::kernels

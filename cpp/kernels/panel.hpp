@@ -1,0 +1,87 @@
+// Products with panels: matrices whose columns are tasks, `Width` of them, stored row by row, so that a row is a few
+// whole registers. Serial; pointers and shapes alone; nothing is allocated.
+#pragma once
+
+#include "lanes.hpp"
+
+namespace metaspan::kernels {
+
+namespace detail {
+
+/// `Rows` x `Lanes` registers of  out (+)= A V.
+template <int Rows, int Lanes, bool Add>
+inline void product_block(std::ptrdiff_t depth, const double* A, std::ptrdiff_t a_row,
+                          std::ptrdiff_t a_step, const double* V, std::ptrdiff_t v_row, double* out,
+                          std::ptrdiff_t out_row) {
+  Lane sum[Rows][Lanes];
+  for (int r = 0; r < Rows; ++r) {
+    for (int c = 0; c < Lanes; ++c) sum[r][c] = Add ? load(out + r * out_row + c * kLane) : Lane{};
+  }
+  for (std::ptrdiff_t p = 0; p < depth; ++p) {
+    Lane v[Lanes];
+    for (int c = 0; c < Lanes; ++c) v[c] = load(V + p * v_row + c * kLane);
+    for (int r = 0; r < Rows; ++r) {
+      const Lane a = Lane{} + A[r * a_row + p * a_step];
+      for (int c = 0; c < Lanes; ++c) sum[r][c] += a * v[c];
+    }
+  }
+  for (int r = 0; r < Rows; ++r) {
+    for (int c = 0; c < Lanes; ++c) store(out + r * out_row + c * kLane, sum[r][c]);
+  }
+}
+
+/// All rows of a strip `Lanes` registers wide, as many at once as the registers hold.
+template <int Lanes, bool Add>
+inline void product_strip(std::ptrdiff_t rows, std::ptrdiff_t depth, const double* A,
+                          std::ptrdiff_t a_row, std::ptrdiff_t a_step, const double* V,
+                          std::ptrdiff_t v_row, double* out, std::ptrdiff_t out_row) {
+  constexpr int kMost = Lanes == 4 ? 3 : Lanes == 2 ? 5 : 6;
+  std::ptrdiff_t i = 0;
+  for (; i + kMost <= rows; i += kMost) {
+    product_block<kMost, Lanes, Add>(depth, A + i * a_row, a_row, a_step, V, v_row,
+                                     out + i * out_row, out_row);
+  }
+  for (; i + 2 <= rows; i += 2) {
+    product_block<2, Lanes, Add>(depth, A + i * a_row, a_row, a_step, V, v_row, out + i * out_row,
+                                 out_row);
+  }
+  for (; i < rows; ++i) {
+    product_block<1, Lanes, Add>(depth, A + i * a_row, a_row, a_step, V, v_row, out + i * out_row,
+                                 out_row);
+  }
+}
+
+}  // namespace detail
+
+/// out = A V, or out += A V.
+template <bool Add>
+inline void product(std::ptrdiff_t rows, std::ptrdiff_t depth, std::ptrdiff_t columns,
+                    const double* A,       // (rows, depth), element (i, p) at i a_row + p a_step
+                    std::ptrdiff_t a_row, std::ptrdiff_t a_step,
+                    const double* V,       // (depth, columns), columns a multiple of kLane
+                    double* out) {         // (rows, columns)
+  std::ptrdiff_t c = 0;
+  for (; c + 4 * kLane <= columns; c += 4 * kLane) {
+    detail::product_strip<4, Add>(rows, depth, A, a_row, a_step, V + c, columns, out + c, columns);
+  }
+  for (; c + 2 * kLane <= columns; c += 2 * kLane) {
+    detail::product_strip<2, Add>(rows, depth, A, a_row, a_step, V + c, columns, out + c, columns);
+  }
+  for (; c < columns; c += kLane) {
+    detail::product_strip<1, Add>(rows, depth, A, a_row, a_step, V + c, columns, out + c, columns);
+  }
+}
+
+/// out = A^T, padded with zeros to `padded` columns.
+template <int Width>
+inline void transpose(std::ptrdiff_t rows,
+                      const double* A,        // (rows, Width)
+                      std::ptrdiff_t padded,  // >= rows
+                      double* out) {          // (Width, padded)
+  for (int t = 0; t < Width; ++t) {
+    for (std::ptrdiff_t i = 0; i < rows; ++i) out[t * padded + i] = A[i * Width + t];
+    for (std::ptrdiff_t i = rows; i < padded; ++i) out[t * padded + i] = 0;
+  }
+}
+
+}  // namespace metaspan::kernels

@@ -1,0 +1,168 @@
+#include "metaspan/coordinates.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "metaspan/parallel.hpp"
+
+namespace metaspan {
+namespace {
+
+constexpr Index kPanelRows = 2048;  // rows of d in a piece of work: a panel of 20 columns stays in the second cache
+
+Index panels_of(Index d) { return ceil_div(d, kPanelRows); }
+
+/// body(first row, rows, panel) over the panels of d rows.
+template <class Body>
+void for_panels(Index d, int threads, Body&& body) {
+  parallel_for(threads, panels_of(d), [&](Index panel, int) {
+    const Index first = panel * kPanelRows;
+    body(first, std::min(kPanelRows, d - first), panel);
+  });
+}
+
+/// parts[0] <- the sum of all, pairwise in a fixed tree.
+void sum_tree(std::vector<Mat>& parts) {
+  const auto count = static_cast<Index>(parts.size());
+  for (Index step = 1; step < count; step *= 2) {
+    for (Index i = 0; i + step < count; i += 2 * step) {
+      parts[static_cast<std::size_t>(i)] += parts[static_cast<std::size_t>(i + step)];
+    }
+  }
+}
+
+/// The upper triangular factor of A, positive diagonal, (min(rows, columns), columns).
+Mat small_r_factor(const Mat& A) {
+  const Index r = std::min(A.rows(), A.cols());
+  Eigen::HouseholderQR<Mat> qr(A);
+  Mat S = qr.matrixQR().topRows(r).triangularView<Eigen::Upper>();
+  for (Index i = 0; i < r; ++i) {
+    if (S(i, i) < 0) S.row(i) *= -1;
+  }
+  return S;
+}
+
+/// A <- A S, panel by panel; S (q, r), the result in the first r columns.
+void multiply_right(MutMat A, const Mat& S, int threads) {
+  for_panels(A.rows(), threads, [&](Index first, Index rows, Index) {
+    const Mat product = A.middleRows(first, rows) * S;
+    A.block(first, 0, rows, S.cols()) = product;
+  });
+}
+
+}  // namespace
+
+Mat inner_product(ConstMat A, ConstMat B, int threads) {
+  std::vector<Mat> parts(static_cast<std::size_t>(std::max<Index>(1, panels_of(A.rows()))),
+                         Mat::Zero(A.cols(), B.cols()));
+  for_panels(A.rows(), threads, [&](Index first, Index rows, Index panel) {
+    parts[static_cast<std::size_t>(panel)].noalias() =
+        A.middleRows(first, rows).transpose() * B.middleRows(first, rows);
+  });
+  sum_tree(parts);
+  return parts[0];
+}
+
+Mat r_factor(ConstMat A, int threads) {
+  std::vector<Mat> factors(static_cast<std::size_t>(std::max<Index>(1, panels_of(A.rows()))));
+  for_panels(A.rows(), threads, [&](Index first, Index rows, Index panel) {
+    factors[static_cast<std::size_t>(panel)] = small_r_factor(A.middleRows(first, rows));
+  });
+  const auto count = static_cast<Index>(factors.size());
+  for (Index step = 1; step < count; step *= 2) {
+    for (Index i = 0; i + step < count; i += 2 * step) {
+      Mat& upper = factors[static_cast<std::size_t>(i)];
+      const Mat& lower = factors[static_cast<std::size_t>(i + step)];
+      Mat stacked(upper.rows() + lower.rows(), upper.cols());
+      stacked << upper, lower;
+      upper = small_r_factor(stacked);
+    }
+  }
+  return factors[0];
+}
+
+void orthonormalise(MutMat A, int threads) {
+  // A S^{-1} is orthonormal up to the conditioning of A; a second pass makes it so to rounding.
+  const Mat identity = Mat::Identity(A.cols(), A.cols());
+  for (int pass = 0; pass < 2; ++pass) {
+    const Mat S = r_factor(ConstMat(A.data(), A.rows(), A.cols()), threads);
+    multiply_right(A, S.triangularView<Eigen::Upper>().solve(identity), threads);
+  }
+}
+
+void project_off(ConstMat B, MutMat A, int threads) {
+  for (int pass = 0; pass < 2; ++pass) {
+    const Mat overlap = inner_product(B, ConstMat(A.data(), A.rows(), A.cols()), threads);
+    for_panels(A.rows(), threads, [&](Index first, Index rows, Index) {
+      A.middleRows(first, rows).noalias() -= B.middleRows(first, rows) * overlap;
+    });
+  }
+}
+
+Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
+  const Index d = B.rows(), k = B.cols();
+  Coordinates result;
+  result.M = inner_product(B_star, B, threads);
+  Mat off = B;
+  project_off(B_star, MutMat(off.data(), d, k), threads);
+  // The directions of E: those right singular vectors that carry more than the rounding of B itself.
+  const Mat S = r_factor(ConstMat(off.data(), d, k), threads);
+  Eigen::JacobiSVD<Mat> svd(S, Eigen::ComputeThinV);
+  const double noise = 4 * std::numeric_limits<double>::epsilon() * B.norm();
+  const Index most = std::min(k, d - B_star.cols());
+  Index e = 0;
+  while (e < std::min(most, svd.singularValues().size()) && svd.singularValues()[e] > noise) ++e;
+  const Mat directions =
+      svd.matrixV().leftCols(e) * svd.singularValues().head(e).cwiseInverse().asDiagonal();
+  result.E.resize(d, e);
+  for_panels(d, threads, [&](Index first, Index rows, Index) {
+    result.E.middleRows(first, rows).noalias() = off.middleRows(first, rows) * directions;
+  });
+  const MutMat E(result.E.data(), d, e);
+  // Small directions of an off-span part carry rounding along B_star: off with it again before the last polish.
+  project_off(B_star, E, threads);
+  if (e > 0) orthonormalise(E, threads);
+  result.R = inner_product(ConstMat(E.data(), d, e), ConstMat(off.data(), d, k), threads);
+  return result;
+}
+
+void from_coordinates(ConstMat B_star, ConstMat M, ConstMat E, ConstMat R, MutMat out,
+                      int threads) {
+  for_panels(out.rows(), threads, [&](Index first, Index rows, Index) {
+    out.middleRows(first, rows).noalias() = B_star.middleRows(first, rows) * M;
+    out.middleRows(first, rows).noalias() += E.middleRows(first, rows) * R;
+  });
+}
+
+void haar(Key key, ConstMat off, MutMat out, int threads) {
+  parallel_for(threads, panels_of(out.rows()), [&](Index panel, int) {
+    const Index end = std::min((panel + 1) * kPanelRows, out.rows());
+    for (Index i = panel * kPanelRows; i < end; ++i) {
+      normal_row(key, i >> 32, i & 0xFFFFFFFF, out.cols(), out.row(i).data());
+    }
+  });
+  if (off.cols() > 0) project_off(off, out, threads);
+  orthonormalise(out, threads);
+}
+
+Mat random_start(Key key, double d, Index k_star, Index k, double scale) {
+  Sequence draws(key);
+  Mat in_span(k_star, k);
+  for (Index i = 0; i < k_star; ++i) {
+    for (Index j = 0; j < k; ++j) in_span(i, j) = draws.normal();
+  }
+  const Mat off_span = bartlett(draws, k, d - static_cast<double>(k_star));
+  Mat N(k_star + off_span.cols(), k);
+  N << in_span, off_span.transpose();
+  const Mat S = small_r_factor(N);
+  S.triangularView<Eigen::Upper>().solveInPlace<Eigen::OnTheRight>(N);
+  return scale * N;
+}
+
+Mat start_rotation(const Mat& M) {
+  Eigen::HouseholderQR<Mat> qr(M.transpose());
+  return qr.householderQ() * Mat::Identity(M.cols(), M.cols());
+}
+
+}  // namespace metaspan

@@ -1,0 +1,332 @@
+#include "metaspan/engines/arrays.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "metaspan/error.hpp"
+#include "metaspan/parallel.hpp"
+#include "metaspan/task_algebra.hpp"
+
+namespace metaspan {
+namespace {
+
+constexpr Index kTile = 256;          // columns of X at a time: a task's tile stays in the second cache
+constexpr Index kPieces = 64;         // pieces that a sweep is cut into, at least, where d allows
+constexpr Index kLeastPiece = 8192;   // columns in a piece
+
+/// Zero-initialised rows of `columns` doubles, for (m, columns) blocks.
+using Block = std::vector<double>;
+Block block(Index rows, Index columns) { return Block(static_cast<std::size_t>(rows * columns)); }
+
+/// What the first sweep finds out about one task, not normalised yet; and the factors that come back.
+struct TaskBlocks {
+  Block Z_in, Z_out;    // (m, padded)
+  Block K, K_cross;     // (m_in, m_in), (m_out, m_in): MAML
+  Block C_in, C_out;    // (m, k)
+};
+
+/// What the first sweep is to supply.
+struct Wanted {
+  bool K, K_cross;
+};
+
+Index padded(Index k) { return round_up(k, kernels::kLane); }
+
+/// A tile of X as doubles: (m, columns), row by row.
+template <class Scalar>
+void load_tile(const Samples<Scalar>& set, Index column, Index columns, double* tile) {
+  for (Index i = 0; i < set.m; ++i) {
+    std::copy_n(set.X + i * set.stride + column, columns, tile + i * columns);
+  }
+}
+
+/// A tile of B as doubles, its columns padded with zeros: (columns of X, padded(k)).
+template <class Scalar>
+void load_rows(const Scalar* B, Index k, Index row, Index rows, double* tile) {
+  const Index width = padded(k);
+  for (Index i = 0; i < rows; ++i) {
+    std::copy_n(B + (row + i) * k, k, tile + i * width);
+    std::fill(tile + i * width + k, tile + (i + 1) * width, 0.0);
+  }
+}
+
+/// The first sweep, (5): over tasks and, where they are few, over pieces of d, whose parts are added in their order.
+template <class XScalar, class BScalar>
+class FirstSweep {
+ public:
+  FirstSweep(const BScalar* B, Index d, Index k, const std::vector<Samples<XScalar>>& inner,
+             const std::vector<Samples<XScalar>>& outer, Wanted wanted)
+      : B_(B), d_(d), k_(k), inner_(inner), outer_(outer), wanted_(wanted) {}
+
+  std::vector<TaskBlocks> run(int threads, Cancel* cancel) {
+    const auto n = static_cast<Index>(inner_.size());
+    const Index pieces =
+        std::clamp<Index>(ceil_div(kPieces, n), 1, std::max<Index>(1, d_ / kLeastPiece));
+    std::vector<TaskBlocks> parts(static_cast<std::size_t>(n * pieces));
+    parallel_for(threads, n * pieces, cancel, [&](Index item, int) {
+      const Index task = item / pieces, piece = item % pieces;
+      const auto edge = [&](Index p) { return p == pieces ? d_ : p * (d_ / pieces); };
+      sweep(task, edge(piece), edge(piece + 1), parts[static_cast<std::size_t>(item)]);
+    });
+    if (cancel != nullptr && cancel->requested()) throw Cancelled();
+    std::vector<TaskBlocks> tasks(static_cast<std::size_t>(n));
+    for (Index i = 0; i < n; ++i) {
+      TaskBlocks& sum = tasks[static_cast<std::size_t>(i)];
+      sum = std::move(parts[static_cast<std::size_t>(i * pieces)]);
+      for (Index p = 1; p < pieces; ++p) {
+        const TaskBlocks& part = parts[static_cast<std::size_t>(i * pieces + p)];
+        add(part.Z_in, sum.Z_in);
+        add(part.Z_out, sum.Z_out);
+        add(part.K, sum.K);
+        add(part.K_cross, sum.K_cross);
+      }
+    }
+    return tasks;
+  }
+
+ private:
+  static void add(const Block& part, Block& sum) {
+    for (std::size_t i = 0; i < part.size(); ++i) sum[i] += part[i];
+  }
+
+  void sweep(Index task, Index begin, Index end, TaskBlocks& out) const {
+    const auto& in = inner_[static_cast<std::size_t>(task)];
+    const bool has_outer = !outer_.empty();
+    const Samples<XScalar> query =
+        has_outer ? outer_[static_cast<std::size_t>(task)] : Samples<XScalar>{};
+    const Index width = padded(k_);
+    out.Z_in = block(in.m, width);
+    out.Z_out = block(query.m, width);
+    if (wanted_.K) out.K = block(in.m, in.m);
+    if (wanted_.K_cross) out.K_cross = block(query.m, in.m);
+    Block X_in = block(in.m, kTile), X_out = block(query.m, kTile), rows = block(kTile, width);
+    for (Index column = begin; column < end; column += kTile) {
+      const Index columns = std::min(kTile, end - column);
+      load_rows(B_, k_, column, columns, rows.data());
+      load_tile(in, column, columns, X_in.data());
+      load_tile(query, column, columns, X_out.data());
+      kernels::product<true>(in.m, columns, width, X_in.data(), columns, 1, rows.data(),
+                             out.Z_in.data());
+      kernels::product<true>(query.m, columns, width, X_out.data(), columns, 1, rows.data(),
+                             out.Z_out.data());
+      const ConstMat P(X_in.data(), in.m, columns), Q(X_out.data(), query.m, columns);
+      if (wanted_.K) MutMat(out.K.data(), in.m, in.m).noalias() += P * P.transpose();
+      if (wanted_.K_cross) {
+        MutMat(out.K_cross.data(), query.m, in.m).noalias() += Q * P.transpose();
+      }
+    }
+  }
+
+  const BScalar* B_;
+  Index d_, k_;
+  const std::vector<Samples<XScalar>>& inner_;
+  const std::vector<Samples<XScalar>>& outer_;
+  Wanted wanted_;
+};
+
+/// One data set of the second sweep: its rows and the factor they are combined with.
+template <class XScalar>
+struct Part {
+  const Samples<XScalar>* set;
+  const double* C;  // (m, padded)
+};
+
+/// The second sweep, (10), on rows [begin, end) of d: out <- [start +] scale of sums X^T C, one tile of d after the
+/// other, the parts of a tile in their order.
+template <class XScalar, class BScalar>
+void second_sweep(const std::vector<Part<XScalar>>& parts, Index k, Index begin, Index end,
+                  const BScalar* start,  // (d, k) added, or null
+                  BScalar* out) {        // (d, k)
+  const Index width = padded(k);
+  Index most = 0;
+  for (const auto& part : parts) most = std::max(most, part.set->m);
+  Block tile = block(most, kTile), sum = block(kTile, width);
+  for (Index row = begin; row < end; row += kTile) {
+    const Index rows = std::min(kTile, end - row);
+    std::fill(sum.begin(), sum.end(), 0.0);
+    if (start != nullptr) load_rows(start, k, row, rows, sum.data());
+    for (const auto& part : parts) {
+      load_tile(*part.set, row, rows, tile.data());
+      kernels::product<true>(rows, part.set->m, width, tile.data(), 1, rows, part.C, sum.data());
+    }
+    for (Index i = 0; i < rows; ++i) {
+      for (Index j = 0; j < k; ++j) {
+        out[(row + i) * k + j] = static_cast<BScalar>(sum[static_cast<std::size_t>(i * width + j)]);
+      }
+    }
+  }
+}
+
+template <class Scalar>
+Index most_rows(const std::vector<Samples<Scalar>>& sets) {
+  Index most = 0;
+  for (const auto& set : sets) most = std::max(most, set.m);
+  return most;
+}
+
+double normalisation(Index m) { return m > 0 ? 1 / std::sqrt(static_cast<double>(m)) : 0; }
+
+/// (m, width) -> (m, k), times scale.
+Block without_padding(const Block& A, Index m, Index k, double scale) {
+  Block out = block(m, k);
+  MutMat(out.data(), m, k) = scale * ConstMat(A.data(), m, padded(k)).leftCols(k);
+  return out;
+}
+
+/// (m, k) -> (m, width), times scale.
+Block with_padding(const Block& A, Index m, Index k, double scale) {
+  Block out = block(m, padded(k));
+  MutMat(out.data(), m, padded(k)).leftCols(k) = scale * ConstMat(A.data(), m, k);
+  return out;
+}
+
+template <class Scalar>
+Block normalised_y(const Samples<Scalar>& set) {
+  Block y(set.y, set.y + set.m);
+  for (double& value : y) value *= normalisation(set.m);
+  return y;
+}
+
+/// Brings what the first sweep found to the algebra's units and describes the task to it.
+class DenseTask {
+ public:
+  template <class Scalar>
+  DenseTask(TaskBlocks& blocks, const Samples<Scalar>& in, const Samples<Scalar>& out, Index k)
+      : y_in_(normalised_y(in)), y_out_(normalised_y(out)), m_in_(in.m), m_out_(out.m) {
+    const double scale_in = normalisation(m_in_), scale_out = normalisation(m_out_);
+    blocks.Z_in = without_padding(blocks.Z_in, m_in_, k, scale_in);
+    blocks.Z_out = without_padding(blocks.Z_out, m_out_, k, scale_out);
+    for (double& value : blocks.K) value *= scale_in * scale_in;
+    for (double& value : blocks.K_cross) value *= scale_in * scale_out;
+    blocks.C_in = block(m_in_, k);
+    blocks.C_out = block(m_out_, k);
+    task_ = {m_in_,           m_out_,
+             blocks.Z_in.data(),  y_in_.data(),
+             blocks.Z_out.data(), y_out_.data(),
+             blocks.K.data(),     blocks.K_cross.data(),
+             blocks.C_in.data(),  blocks.C_out.data()};
+  }
+  const DenseDesign::Task& task() const { return task_; }
+
+ private:
+  Block y_in_, y_out_;
+  Index m_in_, m_out_;
+  DenseDesign::Task task_{};
+};
+
+}  // namespace
+
+template <class XScalar, class BScalar>
+ArraysGradient gradient_on_arrays(const Method& method, const BScalar* B, const double* w, Index d,
+                                  Index k, const std::vector<Samples<XScalar>>& inner,
+                                  const std::vector<Samples<XScalar>>& outer, bool losses,
+                                  BScalar* grad_B, int threads, Cancel* cancel) {
+  const auto n = static_cast<Index>(inner.size());
+  require(n > 0 && outer.size() == inner.size(), "as many outer as inner data sets, at least one");
+  const bool K = method.needs_gram() || (losses && method.needs_cross_gram());
+  std::vector<TaskBlocks> blocks =
+      FirstSweep<XScalar, BScalar>(B, d, k, inner, outer, {K, method.needs_cross_gram()})
+          .run(threads, cancel);
+
+  ArraysGradient result{Vec::Zero(k), Mat::Zero(3, n), Mat(n, k)};
+  Mat omegas(n, k);
+  const Index most_in = most_rows(inner), most_out = most_rows(outer);
+  parallel_for(threads, n, cancel, [&](Index i, int) {
+    const auto at = static_cast<std::size_t>(i);
+    const DenseTask task(blocks[at], inner[at], outer[at], k);
+    const DenseDesign design(k, task.task());
+    TaskAlgebra<DenseDesign> algebra(method, k, most_in, most_out);
+    algebra.gradient(design, w, losses);
+    omegas.row(i) = ConstVec(algebra.grad_w(), k);
+    result.adapted.row(i) = ConstVec(algebra.adapted(), k);
+    for (int which = 0; losses && which < 3; ++which) {
+      result.losses(which, i) =
+          *algebra.loss(static_cast<typename TaskAlgebra<DenseDesign>::Loss>(which));
+    }
+    const double share = 1.0 / static_cast<double>(n);
+    blocks[at].C_in = with_padding(blocks[at].C_in, inner[at].m, k,
+                                   share * normalisation(inner[at].m));
+    blocks[at].C_out = with_padding(blocks[at].C_out, outer[at].m, k,
+                                    share * normalisation(outer[at].m));
+  });
+  if (cancel != nullptr && cancel->requested()) throw Cancelled();
+  result.w = omegas.colwise().sum() / static_cast<double>(n);
+
+  std::vector<Part<XScalar>> parts;
+  for (std::size_t i = 0; i < inner.size(); ++i) {
+    if (method.has_inner_part()) parts.push_back({&inner[i], blocks[i].C_in.data()});
+    parts.push_back({&outer[i], blocks[i].C_out.data()});
+  }
+  parallel_for(threads, ceil_div(d, kTile), cancel, [&](Index tile, int) {
+    second_sweep<XScalar, BScalar>(parts, k, tile * kTile, std::min(d, (tile + 1) * kTile), nullptr,
+                                   grad_B);
+  });
+  if (cancel != nullptr && cancel->requested()) throw Cancelled();
+  return result;
+}
+
+template <class XScalar, class BScalar>
+void adapt_on_arrays(const Method& method, const BScalar* B, const double* w, Index d, Index k,
+                     const std::vector<Samples<XScalar>>& inner, double* w_J, BScalar* B_J,
+                     int threads, Cancel* cancel) {
+  const auto n = static_cast<Index>(inner.size());
+  std::vector<TaskBlocks> blocks =
+      FirstSweep<XScalar, BScalar>(B, d, k, inner, {}, {method.needs_gram(), false})
+          .run(threads, cancel);
+  const Index most_in = most_rows(inner);
+  parallel_for(threads, n, cancel, [&](Index i, int) {
+    const auto at = static_cast<std::size_t>(i);
+    const DenseTask task(blocks[at], inner[at], Samples<XScalar>{}, k);
+    TaskAlgebra<DenseDesign> algebra(method, k, most_in, 0);
+    algebra.adapt(DenseDesign(k, task.task()), w);
+    std::copy_n(algebra.adapted(), k, w_J + i * k);
+    // B_J = B - alpha sum_l X^T r_l w_l^T
+    MutMat C(blocks[at].C_in.data(), inner[at].m, k);
+    for (int l = 0; B_J != nullptr && method.adapt_B && l < method.inner_steps; ++l) {
+      C.noalias() -= method.alpha * ConstVec(algebra.residual(l), inner[at].m) *
+                     ConstVec(algebra.head(l), k).transpose();
+    }
+    blocks[at].C_in = with_padding(blocks[at].C_in, inner[at].m, k, normalisation(inner[at].m));
+  });
+  if (cancel != nullptr && cancel->requested()) throw Cancelled();
+  if (B_J == nullptr) return;
+  const Index tiles = ceil_div(d, kTile);
+  parallel_for(threads, n * tiles, cancel, [&](Index item, int) {
+    const Index i = item / tiles, tile = item % tiles;
+    const auto at = static_cast<std::size_t>(i);
+    second_sweep<XScalar, BScalar>({{&inner[at], blocks[at].C_in.data()}}, k, tile * kTile,
+                                   std::min(d, (tile + 1) * kTile), B, B_J + i * d * k);
+  });
+  if (cancel != nullptr && cancel->requested()) throw Cancelled();
+}
+
+template <class XScalar, class BScalar>
+Mat project(const BScalar* B, Index d, Index k, const std::vector<Samples<XScalar>>& sets,
+            int threads) {
+  const std::vector<TaskBlocks> blocks =
+      FirstSweep<XScalar, BScalar>(B, d, k, sets, {}, {false, false}).run(threads, nullptr);
+  Index rows = 0;
+  for (const auto& set : sets) rows += set.m;
+  Mat Z(rows, k);
+  Index row = 0;
+  for (std::size_t i = 0; i < sets.size(); row += sets[i].m, ++i) {
+    Z.middleRows(row, sets[i].m) =
+        ConstMat(blocks[i].Z_in.data(), sets[i].m, padded(k)).leftCols(k);
+  }
+  return Z;
+}
+
+// Every storage of X with every storage of B.
+template <class XScalar, class BScalar>
+struct Instances {
+  static constexpr auto gradient = &gradient_on_arrays<XScalar, BScalar>;
+  static constexpr auto adapt = &adapt_on_arrays<XScalar, BScalar>;
+  static constexpr auto features = &project<XScalar, BScalar>;
+};
+template struct Instances<double, double>;
+template struct Instances<double, float>;
+template struct Instances<float, double>;
+template struct Instances<float, float>;
+
+}  // namespace metaspan

@@ -1,0 +1,179 @@
+#include "metaspan/engines/population.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "metaspan/error.hpp"
+#include "metaspan/parallel.hpp"
+#include "metaspan/task_algebra.hpp"
+
+namespace metaspan {
+namespace {
+
+constexpr Index kMostLanes = 64;       // pieces that a round is cut into
+constexpr Index kPanelsPerLane = 4;    // fewer would cost more in sums than they win
+constexpr double kSerialFlops = 2e5;   // below this, waking a thread costs more than it brings
+
+template <int Width>
+class Population final : public PopulationEngine {
+ public:
+  Population(const Method& method, Mat Z, Vec w, HeadSource heads, Index n, double noise)
+      : method_(method),
+        n_(n),
+        half_variance_(noise * noise / 2),
+        Z_(std::move(Z)),
+        w_(std::move(w)),
+        heads_(std::move(heads)),
+        grad_B_(Mat::Zero(Z_.rows(), Z_.cols())),
+        grad_w_(Vec::Zero(Z_.cols())) {
+    const Index lanes = std::clamp<Index>(panels() / kPanelsPerLane, 1, kMostLanes);
+    for (Index l = 0; l < lanes; ++l) lanes_.emplace_back(*this);
+  }
+
+  void gradient(Index round, const double* given, TaskOutputs& tasks, int threads,
+                Cancel* cancel) override {
+    heads_.begin_round(round, given);
+    if (tasks.want_losses) tasks.losses.resize(3, n_);
+    if (tasks.want_adapted) tasks.adapted.resize(n_, k());
+    if (tasks.want_heads) tasks.heads.resize(n_, heads_.k_star());
+    const auto lanes = static_cast<Index>(lanes_.size());
+    if (flops_ < kSerialFlops) threads = 1;
+    parallel_for(threads, lanes, cancel, [&](Index l, int) {
+      Lane& lane = lanes_[static_cast<std::size_t>(l)];
+      lane.clear();
+      const Index last = (l + 1) * panels() / lanes;
+      for (Index p = l * panels() / lanes; p < last; ++p) run_panel(lane, p * Width, tasks);
+    });
+    if (cancel != nullptr && cancel->requested()) throw Cancelled();
+    sum_lanes();
+  }
+
+  bool step() override {
+    const double beta = method_.beta;
+    // Sums of magnitudes bound every entry of the new state.
+    const double size = Z_.cwiseAbs().sum() + w_.cwiseAbs().sum() +
+                        beta * (grad_B_.cwiseAbs().sum() + grad_w_.cwiseAbs().sum());
+    if (!std::isfinite(size)) return false;
+    Z_ -= beta * grad_B_;
+    w_ -= beta * grad_w_;
+    return true;
+  }
+
+  Index k_star() const override { return heads_.k_star(); }
+  const Mat& coordinates() const override { return Z_; }
+  const Vec& head() const override { return w_; }
+  const Mat& grad_B() const override { return grad_B_; }
+  const Vec& grad_w() const override { return grad_w_; }
+
+  Cost cost() const override {
+    const double J = method_.inner_steps, D = static_cast<double>(Z_.rows());
+    const double lane_bytes =
+        8.0 * static_cast<double>(Z_.rows() * padded() + Width * (padded() + 2 * k())) +
+        8.0 * Width * (J + 1) * (D + static_cast<double>(k())) * (method_.exact ? 2 : 1) *
+            (method_.adapt_B ? 2 : 1);
+    return {flops_, lane_bytes * static_cast<double>(lanes_.size()) +
+                        16.0 * static_cast<double>(Z_.size() + w_.size())};
+  }
+
+ private:
+  using Design = SharedDesign<Width>;
+
+  /// A piece of the round with its own sums and scratch.
+  struct Lane {
+    explicit Lane(const Population& run)
+        : algebra(run.method_, run.k(), run.Z_.rows(), run.Z_.rows()),
+          heads(static_cast<std::size_t>((run.heads_.k_star() + 1) * Width)),
+          G(static_cast<std::size_t>(run.Z_.rows() * run.padded())),
+          scratch(static_cast<std::size_t>(Width * run.padded())),
+          g_w(static_cast<std::size_t>(run.k())) {}
+    void clear() {
+      std::fill(G.begin(), G.end(), 0.0);
+      std::fill(g_w.begin(), g_w.end(), 0.0);
+    }
+    TaskAlgebra<Design> algebra;
+    std::vector<double> heads;    // (k_star + 1, Width)
+    std::vector<double> G;        // (D, padded)
+    std::vector<double> scratch;  // (Width, padded)
+    std::vector<double> g_w;      // (k,)
+  };
+
+  Index k() const { return Z_.cols(); }
+  Index panels() const { return ceil_div(n_, Width); }
+  Index padded() const { return round_up(k(), kernels::kLane); }
+
+  void run_panel(Lane& lane, Index first, TaskOutputs& outputs) const {
+    const Index tasks = std::min<Index>(Width, n_ - first);
+    heads_.panel(first, tasks, Width, lane.heads.data());
+    const Design design(Z_, lane.heads.data(), heads_.k_star(), tasks,
+                        {lane.G.data(), padded(), lane.scratch.data()});
+    lane.algebra.gradient(design, w_.data(), outputs.want_losses);
+    const double* omega = lane.algebra.grad_w();
+    for (Index i = 0; i < k(); ++i) {
+      for (Index t = 0; t < tasks; ++t) lane.g_w[static_cast<std::size_t>(i)] += omega[i * Width + t];
+    }
+    if (outputs.wanted()) report(lane, first, tasks, outputs);
+  }
+
+  void report(const Lane& lane, Index first, Index tasks, TaskOutputs& outputs) const {
+    using Losses = typename TaskAlgebra<Design>::Loss;
+    for (Index t = 0; t < tasks; ++t) {
+      for (int which = 0; outputs.want_losses && which < 3; ++which) {
+        outputs.losses(which, first + t) =
+            lane.algebra.loss(static_cast<Losses>(which))[t] + half_variance_;
+      }
+      for (Index i = 0; outputs.want_adapted && i < k(); ++i) {
+        outputs.adapted(first + t, i) = lane.algebra.adapted()[i * Width + t];
+      }
+      for (Index i = 0; outputs.want_heads && i < heads_.k_star(); ++i) {
+        outputs.heads(first + t, i) = lane.heads[static_cast<std::size_t>(i * Width + t)];
+      }
+    }
+  }
+
+  /// Means over the tasks, the lanes added in their order.
+  void sum_lanes() {
+    const double share = 1.0 / static_cast<double>(n_);
+    grad_B_.setZero();
+    grad_w_.setZero();
+    for (const Lane& lane : lanes_) {
+      grad_B_ += ConstMat(lane.G.data(), Z_.rows(), padded()).leftCols(k());
+      grad_w_ += ConstVec(lane.g_w.data(), k());
+    }
+    grad_B_ *= share;
+    grad_w_ *= share;
+  }
+
+  double round_flops() const {
+    const double J = method_.inner_steps, D = static_cast<double>(Z_.rows());
+    const double products = 2 * J + 3 + (method_.has_inner_part() ? 4 * J : 0);
+    const double vectors = method_.adapt_B ? (method_.exact ? 4 : 1) * 2 * J * (J + 1) : 0;
+    return static_cast<double>(n_) *
+           (2 * D * static_cast<double>(k()) * products + 2 * D * vectors);
+  }
+
+  Method method_;
+  Index n_;
+  double half_variance_;
+  Mat Z_;  // (D, k)  [M; R]
+  Vec w_;
+  HeadSource heads_;
+  Mat grad_B_;
+  Vec grad_w_;
+  double flops_ = round_flops();
+  std::vector<Lane> lanes_;
+};
+
+}  // namespace
+
+std::unique_ptr<PopulationEngine> make_population(const Method& method, Mat Z, Vec w,
+                                                  HeadSource heads, Index n, double noise) {
+  if (n <= kNarrow) {
+    return std::make_unique<Population<kNarrow>>(method, std::move(Z), std::move(w),
+                                                 std::move(heads), n, noise);
+  }
+  return std::make_unique<Population<kWide>>(method, std::move(Z), std::move(w), std::move(heads),
+                                             n, noise);
+}
+
+}  // namespace metaspan

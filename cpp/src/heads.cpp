@@ -1,0 +1,97 @@
+#include "metaspan/heads.hpp"
+
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "metaspan/error.hpp"
+#include "normal.hpp"
+
+namespace metaspan {
+
+HeadSource::HeadSource(HeadLaw law, Index n, std::uint64_t seed, std::uint64_t trial)
+    : law_(std::move(law)), n_(n), seed_(seed), trial_(trial) {
+  if (law_.kind != HeadLaw::Kind::table) return;
+  require(law_.table.rows() >= n && law_.table.cols() == law_.k_star,
+          "the table of heads must have k_star columns and at least n rows");
+  if (law_.table.rows() == n) return;
+  order_.resize(static_cast<std::size_t>(law_.table.rows()));
+  std::iota(order_.begin(), order_.end(), Index{0});
+  swaps_.resize(static_cast<std::size_t>(n));
+  taken_.resize(static_cast<std::size_t>(n));
+}
+
+void HeadSource::begin_round(Index round, const double* given) {
+  const auto r = static_cast<std::uint64_t>(round);
+  switch (law_.kind) {
+    case HeadLaw::Kind::given:
+      require(given != nullptr, "heads must be given for every round");
+      rows_ = given;
+      return;
+    case HeadLaw::Kind::table:
+      rows_ = law_.table.data();
+      if (order_.empty()) return;
+      choose(derive_key(seed_, trial_, r, Stream::pool), law_.table.rows(), n_, order_.data(),
+             swaps_.data(), taken_.data());
+      return;
+    default:
+      key_ = derive_key(seed_, trial_, r, Stream::heads);
+  }
+}
+
+void HeadSource::panel(Index first, Index tasks, Index width, double* out) const {
+  const Index k_star = law_.k_star;
+  if (law_.kind == HeadLaw::Kind::gaussian || law_.kind == HeadLaw::Kind::sphere) {
+    draw(first, width, out);
+    place(out, width);
+  } else {
+    for (Index t = 0; t < tasks; ++t) {
+      const Index task = first + t;
+      const Index row = order_.empty() ? task : taken_[static_cast<std::size_t>(task)];
+      for (Index i = 0; i < k_star; ++i) out[i * width + t] = rows_[row * k_star + i];
+    }
+  }
+  for (Index i = 0; tasks < width && i < k_star; ++i) {
+    std::fill(out + i * width + tasks, out + (i + 1) * width, 0.0);
+  }
+}
+
+/// Standard normals: entries 2p and 2p + 1 of task i from the counter (i, p, 0, 0).
+void HeadSource::draw(Index first, Index width, double* out) const {
+  for (Index i = 0; i < law_.k_star; i += 2) {
+    kernels::normal_pairs(key_.words, static_cast<std::uint32_t>(first),
+                          static_cast<std::uint32_t>(i / 2), 0, 0, width, out + i * width,
+                          out + (i + 1) * width);
+  }
+}
+
+/// From standard normals to the law, in place.
+void HeadSource::place(double* out, Index width) const {
+  const Index k_star = law_.k_star;
+  if (law_.kind == HeadLaw::Kind::sphere) {
+    for (Index t = 0; t < width; ++t) {
+      double square = 0;
+      for (Index i = 0; i < k_star; ++i) square += out[i * width + t] * out[i * width + t];
+      const double factor = law_.radius / std::sqrt(square);
+      for (Index i = 0; i < k_star; ++i) out[i * width + t] *= factor;
+    }
+    return;
+  }
+  if (law_.factor.size() > 0) {
+    for (Index i = k_star - 1; i >= 0; --i) {  // from the last row up: row i needs the rows above as drawn
+      for (Index t = 0; t < width; ++t) {
+        double sum = 0;
+        for (Index j = 0; j <= i; ++j) sum += law_.factor(i, j) * out[j * width + t];
+        out[i * width + t] = sum;
+      }
+    }
+  }
+  for (Index i = 0; i < k_star; ++i) {
+    const double scale = law_.scale.size() > 0 ? law_.scale[i] : 1;
+    const double mean = law_.mean.size() > 0 ? law_.mean[i] : 0;
+    if (law_.scale.size() == 0 && law_.mean.size() == 0) break;
+    for (Index t = 0; t < width; ++t) out[i * width + t] = scale * out[i * width + t] + mean;
+  }
+}
+
+}  // namespace metaspan

@@ -1,0 +1,206 @@
+#include "metaspan/metrics.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "metaspan/error.hpp"
+
+namespace metaspan {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+constexpr std::array<std::pair<const char*, Record>, 15> kRecords{{
+    {"dist", Record::dist},
+    {"angles", Record::angles},
+    {"loss_in", Record::loss_in},
+    {"loss_adapted", Record::loss_adapted},
+    {"loss_out", Record::loss_out},
+    {"w_norm", Record::w_norm},
+    {"delta_norm", Record::delta_norm},
+    {"sigma_min", Record::sigma_min},
+    {"sigma_max", Record::sigma_max},
+    {"perp_norm", Record::perp_norm},
+    {"diversity_min", Record::diversity_min},
+    {"diversity_max", Record::diversity_max},
+    {"mu", Record::mu},
+    {"L", Record::L},
+    {"eta", Record::eta},
+}};
+
+Vec singular_values(const Mat& A) {
+  if (A.size() == 0) return Vec::Zero(std::min(A.rows(), A.cols()));
+  return Eigen::JacobiSVD<Mat>(A).singularValues();
+}
+
+/// Ascending.
+Vec eigenvalues(const Mat& symmetric) {
+  return Eigen::SelfAdjointEigenSolver<Mat>(symmetric, Eigen::EigenvaluesOnly).eigenvalues();
+}
+
+Mat second_moment(const Mat& rows) {
+  return rows.transpose() * rows / static_cast<double>(rows.rows());
+}
+
+double sine_of_tangent(double t) { return t < 1e150 ? t / std::sqrt(1 + t * t) : 1; }
+
+}  // namespace
+
+Record record_named(const std::string& name) {
+  for (const auto& [known, record] : kRecords) {
+    if (name == known) return record;
+  }
+  throw std::invalid_argument("no record is named " + name);
+}
+
+void request(Record record, TaskOutputs& outputs) {
+  switch (record) {
+    case Record::loss_in:
+    case Record::loss_adapted:
+    case Record::loss_out:
+      outputs.want_losses = true;
+      break;
+    case Record::diversity_min:
+    case Record::diversity_max:
+      outputs.want_adapted = true;
+      break;
+    case Record::mu:
+    case Record::L:
+    case Record::eta:
+      outputs.want_heads = true;
+      break;
+    default:
+      break;
+  }
+}
+
+double spectral_norm(Mat& A) {
+  if (A.size() == 0) return 0;
+  const double scale = A.cwiseAbs().maxCoeff();
+  if (scale == 0 || !std::isfinite(scale)) return scale;
+  A /= scale;
+  // The largest eigenvalue of the Gram matrix loses nothing by the squaring; small ones would.
+  const Mat gram = A.rows() < A.cols() ? Mat(A * A.transpose()) : Mat(A.transpose() * A);
+  return scale * std::sqrt(std::max(0.0, eigenvalues(gram).maxCoeff()));
+}
+
+Meter::Meter(Index k_star, Index e, Index k)
+    : k_star_(k_star),
+      e_(e),
+      k_(k),
+      tangents_(e, std::min(k, k_star)),
+      lu_(std::min(k, k_star)),
+      square_(std::min(k, k_star), std::min(k, k_star)),
+      right_(std::min(k, k_star), e) {}
+
+/// False where M is singular, so that an angle is a right one.
+bool Meter::tangent_matrix(const Mat& Z) {
+  const auto M = Z.topRows(k_star_);
+  const auto R = Z.bottomRows(e_);
+  if (k_ < k_star_) {
+    // B v has the tangent |R v| / |M v|; with M = U T that is the norm of R T^{-1} u.
+    const Eigen::HouseholderQR<Mat> qr(M);
+    const Mat T = qr.matrixQR().topRows(k_).triangularView<Eigen::Upper>();
+    if ((T.diagonal().array() == 0).any()) return false;
+    tangents_ = R;
+    T.triangularView<Eigen::Upper>().solveInPlace<Eigen::OnTheRight>(tangents_);
+    return tangents_.allFinite();
+  }
+  // R_1 M_1^{-1}, from M_1^T x = R_1^T.
+  square_ = M.leftCols(k_star_).transpose();
+  right_ = R.leftCols(k_star_).transpose();
+  lu_.compute(square_);
+  if ((lu_.matrixLU().diagonal().array() == 0).any()) return false;
+  right_ = lu_.permutationP() * right_;
+  lu_.matrixLU().triangularView<Eigen::UnitLower>().solveInPlace(right_);
+  lu_.matrixLU().triangularView<Eigen::Upper>().solveInPlace(right_);
+  tangents_ = right_.transpose();
+  if (k_ > k_star_ && e_ > 0) {
+    // What B reaches off B_star alone: the null space of M is the graph [-M_1^{-1} M_N; I].
+    const Mat surplus =
+        R.rightCols(k_ - k_star_) - tangents_ * M.rightCols(k_ - k_star_);
+    Eigen::ColPivHouseholderQR<Mat> qr(surplus);
+    const Mat Q = Mat(qr.householderQ() * Mat::Identity(e_, std::min(e_, k_ - k_star_)))
+                      .leftCols(qr.rank());
+    for (int pass = 0; pass < 2; ++pass) tangents_ -= Q * (Q.transpose() * tangents_);
+  }
+  return tangents_.allFinite();
+}
+
+double Meter::dist(const Mat& Z) {
+  if (k_ < k_star_) return 1;
+  if (!tangent_matrix(Z)) return 1;
+  return sine_of_tangent(spectral_norm(tangents_));
+}
+
+Vec Meter::tangents(const Mat& Z) {
+  const Index count = std::min(k_, k_star_);
+  Vec all = Vec::Zero(count);
+  if (!tangent_matrix(Z)) {
+    all[0] = kInfinity;
+    return all;
+  }
+  const Vec values = singular_values(tangents_);
+  all.head(values.size()) = values;
+  return all;
+}
+
+Index Meter::columns(Record record) const {
+  return record == Record::angles ? std::min(k_, k_star_) : 1;
+}
+
+void Meter::measure(Record record, const Mat& Z, const Vec& w, double alpha,
+                    const TaskOutputs& tasks, double* out) {
+  const auto gram_eigenvalues = [&] { return eigenvalues(Z.transpose() * Z); };
+  switch (record) {
+    case Record::dist:
+      *out = dist(Z);
+      return;
+    case Record::angles:
+      MutVec(out, columns(record)) = tangents(Z).array().atan();
+      return;
+    case Record::loss_in:
+    case Record::loss_adapted:
+    case Record::loss_out:
+      *out = tasks.losses.row(static_cast<Index>(record) - static_cast<Index>(Record::loss_in))
+                 .mean();
+      return;
+    case Record::w_norm:
+      *out = w.stableNorm();
+      return;
+    case Record::delta_norm:
+      *out = (1 - alpha * gram_eigenvalues().array()).abs().maxCoeff();
+      return;
+    case Record::sigma_min:
+      *out = k_ > Z.rows() ? 0 : singular_values(Z).minCoeff();
+      return;
+    case Record::sigma_max:
+      *out = singular_values(Z).maxCoeff();
+      return;
+    case Record::perp_norm: {
+      Mat R = Z.bottomRows(e_);
+      *out = spectral_norm(R);
+      return;
+    }
+    case Record::diversity_min:
+      *out = eigenvalues(second_moment(tasks.adapted)).minCoeff();
+      return;
+    case Record::diversity_max:
+      *out = eigenvalues(second_moment(tasks.adapted)).maxCoeff();
+      return;
+    case Record::mu:
+      *out = std::sqrt(std::max(0.0, eigenvalues(second_moment(tasks.heads)).minCoeff()));
+      return;
+    case Record::L:
+      *out = std::sqrt(std::max(0.0, eigenvalues(second_moment(tasks.heads)).maxCoeff()));
+      return;
+    case Record::eta:
+      *out = tasks.heads.colwise().mean().norm();
+      return;
+  }
+}
+
+}  // namespace metaspan

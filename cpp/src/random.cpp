@@ -1,0 +1,107 @@
+#include "metaspan/random.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "normal.hpp"
+
+namespace metaspan {
+
+Key derive_key(std::uint64_t seed, std::uint64_t trial, std::uint64_t round, Stream stream) {
+  const std::uint32_t key[2] = {static_cast<std::uint32_t>(seed),
+                                static_cast<std::uint32_t>(seed >> 32)};
+  const std::uint32_t counter[4] = {
+      static_cast<std::uint32_t>(round), static_cast<std::uint32_t>(round >> 32),
+      static_cast<std::uint32_t>(trial), static_cast<std::uint32_t>(stream)};
+  std::uint32_t block[4];
+  kernels::philox(key, counter, block);
+  return Key{{block[0], block[1]}};
+}
+
+void normal_row(Key key, Index task, Index row, Index d, double* out) {
+  constexpr Index kPairs = 128;
+  double even[kPairs], odd[kPairs];
+  for (Index column = 0; column < d; column += 2 * kPairs) {
+    const Index columns = std::min(2 * kPairs, d - column);
+    const Index pairs = ceil_div(columns, 2);
+    kernels::normal_pairs(key.words, static_cast<std::uint32_t>(column / 2),
+                          static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(task), 0,
+                          pairs, even, odd);
+    for (Index p = 0; p < columns / 2; ++p) {
+      out[column + 2 * p] = even[p];
+      out[column + 2 * p + 1] = odd[p];
+    }
+    if (columns % 2 != 0) out[column + columns - 1] = even[pairs - 1];
+  }
+}
+
+double Sequence::normal() {
+  if (has_spare_) {
+    has_spare_ = false;
+    return spare_;
+  }
+  double value;
+  kernels::normal_pairs(key_.words, next_++, 0, 0, 0, 1, &value, &spare_);
+  has_spare_ = true;
+  return value;
+}
+
+double Sequence::uniform() {
+  const std::uint32_t counter[4] = {next_++, 0, 0, 1};  // a last word that normals never use
+  std::uint32_t block[4];
+  kernels::philox(key_.words, counter, block);
+  const std::uint64_t bits = (std::uint64_t{block[0]} << 20) | (block[1] >> 12);
+  return static_cast<double>(bits) * 0x1p-52 + 0x1p-53;
+}
+
+double Sequence::chi_square(double dof) {
+  // Gamma(a) for a >= 1, as a0 (1 + c x)^3 with x normal; a below 1 is reached from a + 1.
+  const double shape = dof / 2;
+  const double boost = shape < 1 ? std::pow(uniform(), 1 / shape) : 1;
+  const double a0 = (shape < 1 ? shape + 1 : shape) - 1.0 / 3;
+  const double c = 1 / std::sqrt(9 * a0);
+  for (;;) {
+    const double x = normal();
+    const double t = c * x;
+    if (t <= -1) continue;
+    // Accept with log-probability  x^2/2 + a0 (1 - (1+t)^3 + 3 log(1+t)). As 9 a0 t^2 = x^2, the terms in t and t^2
+    // cancel exactly; what is left, a0 (3 (log(1+t) - t + t^2/2) - t^3), is -3/4 a0 t^4 + ...: taken from the series
+    // where t is small, since a0 may be 10^15 and the plain form would lose every digit.
+    double rest = 0;
+    if (std::abs(t) < 0.05) {
+      double power = t * t * t * t;
+      for (int i = 4; i <= 16; ++i, power *= -t) rest -= 3 * power / i;
+    } else {
+      rest = 3 * (std::log1p(t) - t + t * t / 2) - t * t * t;
+    }
+    if (std::log(uniform()) < a0 * rest) return 2 * a0 * (1 + t) * (1 + t) * (1 + t) * boost;
+  }
+}
+
+Mat bartlett(Sequence& draws, Index p, double f) {
+  const Index columns = f < static_cast<double>(p) ? static_cast<Index>(f) : p;
+  Mat L = Mat::Zero(p, columns);
+  for (Index i = 0; i < p; ++i) {
+    for (Index j = 0; j < std::min(i, columns); ++j) L(i, j) = draws.normal();
+    if (i < columns) L(i, i) = std::sqrt(draws.chi_square(f - static_cast<double>(i)));
+  }
+  return L;
+}
+
+void choose(Key key, Index n_all, Index n_taken, Index* order, Index* swaps, Index* taken) {
+  for (Index i = 0; i < n_taken; ++i) {
+    const std::uint32_t counter[4] = {static_cast<std::uint32_t>(i), 0, 0, 0};
+    std::uint32_t block[4];
+    kernels::philox(key.words, counter, block);
+    // 64 random bits scaled to the n_all - i that are left: the bias is below n_all / 2^64.
+    const std::uint64_t bits = (std::uint64_t{block[0]} << 32) | block[1];
+    const auto left = static_cast<std::uint64_t>(n_all - i);
+    const auto offset = static_cast<Index>((static_cast<__uint128_t>(bits) * left) >> 64);
+    swaps[i] = i + offset;
+    std::swap(order[i], order[swaps[i]]);
+    taken[i] = order[i];
+  }
+  for (Index i = n_taken - 1; i >= 0; --i) std::swap(order[i], order[swaps[i]]);
+}
+
+}  // namespace metaspan

@@ -1,0 +1,158 @@
+"""The compiled core. Private: the public functions check their arguments before they come here.
+
+Common arguments: `method` is (alpha, beta, inner_steps, adapt_B, exact); `threads` >= 1; matrices are C-contiguous,
+one row per feature; `trial`, `round` and `stream` key the counter-based generator together with `seed`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+Method = tuple[float, float, int, bool, bool]
+
+# Random streams: independent families of numbers under one seed.
+STREAM_HEADS: Final[int]
+STREAM_NOISE_IN: Final[int]
+STREAM_NOISE_OUT: Final[int]
+STREAM_FEATURES_IN: Final[int]
+STREAM_FEATURES_OUT: Final[int]
+STREAM_B_STAR: Final[int]
+STREAM_START: Final[int]
+STREAM_FRAME: Final[int]
+STREAM_POOL: Final[int]
+STREAM_USER: Final[int]
+
+def build_info() -> dict[str, Any]: ...
+def available_cpus() -> int: ...
+def pause_threads() -> bool:
+    """Release the thread pool, so that a fork is safe; False where the run-time library cannot."""
+
+def philox(key: tuple[int, int], counter: tuple[int, int, int, int]) -> tuple[int, int, int, int]: ...
+def derive_key(seed: int, trial: int, round: int, stream: int) -> int:
+    """64 bits: a seed for a generator of the caller's own."""
+
+def normals(
+    seed: int, trial: int, round: int, stream: int, n: int, m: int, d: int, dtype: str, threads: int
+) -> NDArray[Any]:
+    """(n, m, d) standard normals keyed by (task, row, column); dtype "float32" or "float64"."""
+
+def chi_square(dof: float, seed: int, trial: int, count: int) -> F64: ...
+def heads(law: tuple[Any, ...], seed: int, trial: int, round: int, n: int, k_star: int) -> F64:
+    """(n, k_star) heads of one round. `law`: ("gaussian", mean (k_star,) | None, factor: (k_star,) | (k_star, k_star) lower | None),
+    ("sphere", radius), ("table", (N, k_star)): n rows without replacement, all in order when N == n."""
+
+def haar(
+    seed: int, trial: int, stream: int, d: int, k: int, orthogonal_to: F64 | None, threads: int
+) -> F64:
+    """(d, k) orthonormal columns, Haar-distributed (in the orthogonal complement where one is given)."""
+
+def random_start(seed: int, trial: int, d: int, k_star: int, k: int, scale: float) -> tuple[F64, F64]:
+    """M (k_star, k) and R (min(k, d - k_star), k) of a Haar-random start with B^T B = scale^2 I, any d < 2^53."""
+
+def rotate_start(M: F64, R: F64, w: F64) -> tuple[F64, F64, F64, F64]:
+    """M Q = [M_1 0], R Q, Q^T w, and Q (k, k): the basis in which k > k_star keeps its relative accuracy, (14)."""
+
+def coordinates(B: NDArray[Any], B_star: NDArray[Any], threads: int) -> tuple[F64, F64, NDArray[Any]]:
+    """M (k_star, k), R (e, k), E (d, e): B = B_star M + E R, (13); e is the numerical rank of B off B_star."""
+
+def assemble(B_star: NDArray[Any], M: F64, E: NDArray[Any], R: F64, threads: int) -> NDArray[Any]:
+    """B_star M + E R, (d, k), in the dtype of B_star (E has the same)."""
+
+def project(X: NDArray[Any], B: NDArray[Any], threads: int) -> NDArray[Any]:
+    """X B: (n, m, d), (d, k) -> (n, m, k), the same bits for any thread count."""
+
+def gram(B: NDArray[Any], threads: int) -> F64:
+    """B^T B, (k, k)."""
+
+def all_finite(x: NDArray[Any], threads: int) -> bool:
+    """x of any number of axes, the last one contiguous; float32 or float64."""
+
+def tangents(M: F64, R: F64) -> F64:
+    """(min(k, k_star),) tangents of the principal angles, largest first; inf where an angle is a right one."""
+
+def measure_state(M: F64, R: F64, w: F64, alpha: float, names: Sequence[str]) -> list[float]: ...
+def gradient_population(
+    method: Method, M: F64, R: F64, w: F64, heads: F64, noise: float, threads: int
+) -> dict[str, F64]:
+    """grad_M, grad_R, grad_w, loss_in, loss_adapted, loss_out (n,), heads (n, k): w_J."""
+
+def gradient_arrays(
+    method: Method,
+    B: NDArray[Any],
+    w: F64,
+    X_in: Sequence[NDArray[Any]],
+    y_in: Sequence[NDArray[Any]],
+    X_out: Sequence[NDArray[Any]],
+    y_out: Sequence[NDArray[Any]],
+    threads: int,
+) -> dict[str, NDArray[Any]]:
+    """One array per task. B (in the dtype of B: d, k), w (k,), loss_in, loss_adapted, loss_out (n,), heads (n, k)."""
+
+def adapt_arrays(
+    method: Method,
+    B: NDArray[Any],
+    w: F64,
+    X: Sequence[NDArray[Any]],
+    y: Sequence[NDArray[Any]],
+    want_B: bool,
+    threads: int,
+) -> tuple[F64, NDArray[Any] | None]:
+    """w_J (n, k), and B_J (n, d, k) where asked for."""
+
+LIVE: Final[int]
+CONVERGED: Final[int]
+DIVERGED: Final[int]
+UNDERFLOW: Final[int]
+
+class Run:
+    """Trials of one training run, each with its state. Advances rounds; knows no clock and no file."""
+
+    @staticmethod
+    def population(
+        method: Method,
+        M: F64,  # (trials, k_star, k)
+        R: F64,  # (trials, e, k)
+        w: F64,  # (trials, k)
+        law: tuple[Any, ...],  # as for heads(); also ("given",): heads come with each call; table may be (trials, N, k_star)
+        n: int,
+        noise: float,
+        seed: int,
+        trials: Sequence[int],
+        rounds: Sequence[int],  # where each trial stands
+        records: Sequence[str],
+    ) -> Run: ...
+    def advance(
+        self,
+        end: int,
+        record_every: int,
+        stop_dist: float,  # 0: never
+        stop_loss: float,  # 0: never; compared with loss_out
+        heads: F64 | None,  # (trials, rounds, n, k_star) of ("given",), from the earliest live trial's round on
+        threads: int,
+    ) -> None:
+        """Every live trial to round `end`: before the round t is run, a row is recorded if record_every divides t.
+        A Python signal handler's exception passes through, with the rounds finished until then kept."""
+
+    def measure(self, heads: F64 | None, threads: int) -> None:
+        """Record one row of every live trial where it stands, without a step."""
+
+    def take_rows(self) -> list[tuple[I64, F64]]:
+        """Per trial: rounds (rows,), values (rows, columns), recorded since the last call."""
+
+    @property
+    def columns(self) -> list[str]:
+        """A name per column of the rows; angles: "angles" repeated min(k, k_star) times."""
+
+    @property
+    def rounds(self) -> list[int]: ...
+    @property
+    def status(self) -> list[int]: ...
+    def state(self) -> tuple[F64, F64, F64]:
+        """M (trials, k_star, k), R (trials, e, k), w (trials, k): copies."""
+
+    def cost(self) -> dict[str, float]:
+        """flops (of a round of one trial), bytes (held by all trials)."""
