@@ -1,0 +1,69 @@
+"""Command line of the benchmarks; see the package's docstring."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from bench.harness import Figure, Options, table
+from bench.isolate import Part, measure
+
+PARTS = {
+    "machine-one": Part("machine", "run", 1),
+    "machine-two": Part("machine", "run", 2),
+    "import": Part("bench_import", "run", 2),
+    "population-small": Part("bench_population", "small", 1),
+    "population-large": Part("bench_population", "large", 2),
+    "population-memory": Part("bench_population", "memory", 2),
+    "gradient": Part("bench_gradient", "run", 2),
+}
+
+
+def chosen(names: list[str]) -> list[str]:
+    """Parts whose name is given, or begins with a given name and a hyphen."""
+    picked = [
+        part
+        for part in PARTS
+        if not names or any(part == name or part.startswith(f"{name}-") for name in names)
+    ]
+    for name in names:
+        if not any(part == name or part.startswith(f"{name}-") for part in picked):
+            raise ValueError(f"no bench is called {name!r}; there are {', '.join(PARTS)}")
+    return picked
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Run the benchmarks.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--quick", action="store_true", help="fewer repeats, shorter runs")
+    parser.add_argument("--full", action="store_true", help="also the peers that take minutes")
+    parser.add_argument("--json", metavar="FILE", help="append a line of JSON for each figure")
+    arguments = parser.parse_args()
+    options = Options(quick=arguments.quick, full=arguments.full)
+    figures: list[Figure] = []
+    failed = False
+    try:
+        names = chosen(arguments.names)
+    except ValueError as error:
+        parser.error(str(error))
+    for name in names:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        try:
+            found, about = measure(PARTS[name], options)
+        except RuntimeError as error:
+            print(f"{name} failed:\n{error}", file=sys.stderr)
+            failed = True
+            continue
+        figures += found
+        if arguments.json:
+            with open(arguments.json, "a", encoding="utf-8") as out:
+                for one in found:
+                    line = {**one.record(), "quick": options.quick, **about}
+                    print(json.dumps(line, default=str), file=out)
+    print(table(figures))
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

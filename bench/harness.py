@@ -1,0 +1,243 @@
+"""Timing that holds on a shared machine, and figures: a JSON line each, and a table."""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+REPEATS = 7
+RETRIES = 3  # times REPEATS: how often a sample with busy neighbours is taken again
+PAUSE = 0.05  # seconds; idle threads of BLAS or OpenMP spin about as long on the next one's core
+SAMPLE = 0.1  # seconds; a shorter call is repeated within a sample
+WARM_BELOW = 0.5  # seconds; a shorter call runs once untimed before every sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line asks of every bench."""
+
+    quick: bool = False  # fewer repeats and shorter runs
+    full: bool = False  # also the peers that take minutes
+
+    @property
+    def repeats(self) -> int:
+        return 3 if self.quick else REPEATS
+
+    def rounds(self, rounds: int) -> int:
+        """The length of a timed run: a tenth when quick."""
+        return max(rounds // 10, 1) if self.quick else rounds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Samples of one callable, in seconds a call."""
+
+    seconds: tuple[float, ...]
+    load: float  # load average over a minute, at the end
+    others: float  # cores used by other processes, mean over these samples
+    quiet: bool  # False: the neighbours were busy in samples that count
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """Distance between the quartiles, over the median."""
+        if len(self.seconds) < 2:
+            return 0.0
+        low, _, high = statistics.quantiles(self.seconds, n=4, method="inclusive")
+        return (high - low) / self.median
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One number of one bench, with what is needed to judge it."""
+
+    bench: str
+    case: str
+    who: str
+    value: float | None  # None: not measured, and the note says why
+    unit: str
+    more_is_better: bool = False
+    target: float | None = None  # in the same unit
+    floor: float | None = None  # what the machine allows at best, in the same unit
+    spread: float | None = None
+    samples: int = 0
+    load: float | None = None
+    others: float | None = None
+    quiet: bool = True
+    estimated: bool = False
+    note: str = ""
+
+    @property
+    def margin(self) -> float | None:
+        """How many times better than the target; below 1 the figure falls short."""
+        if self.value is None or self.target is None:
+            return None
+        return self.value / self.target if self.more_is_better else self.target / self.value
+
+    def record(self) -> dict[str, Any]:
+        return {**asdict(self), "margin": self.margin}
+
+
+def cpus() -> list[int]:
+    """The CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def busy_elsewhere() -> float:
+    """CPU seconds that everybody else, other guests of the host included, has used so far.
+
+    Counted on the CPUs of this process; NaN on a system that does not say.
+    """
+    stat = Path("/proc/stat")
+    if not stat.exists():
+        return float("nan")
+    ours = {f"cpu{number}" for number in cpus()}
+    ticks = 0
+    for line in stat.read_text().splitlines():
+        name, *counts = line.split()
+        if name in ours:
+            user, nice, system, _idle, _wait, irq, softirq, steal = map(int, counts[:8])
+            ticks += user + nice + system + irq + softirq + steal
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    own = time.process_time() + children.ru_utime + children.ru_stime
+    return ticks / os.sysconf("SC_CLK_TCK") - own
+
+
+def side_by_side(
+    cases: Mapping[str, Callable[[], object]], repeats: int = REPEATS
+) -> dict[str, Timing]:
+    """Time every case `repeats` times, in turn, so that a drift of the machine meets all of them.
+
+    Every case is called once before the first sample. Samples with busy neighbours are put aside
+    and taken again up to a limit; if the neighbours stay, all samples count and the timing says
+    that it is not quiet.
+    """
+    roughly = {}
+    for name, case in cases.items():
+        case()
+        roughly[name] = _seconds(case, 1)
+        if roughly[name] < WARM_BELOW:  # the least of a few: a disturbed one would ask for too few
+            roughly[name] = min(roughly[name], *(_seconds(case, 1) for _ in range(3)))
+    calls = {name: math.ceil(SAMPLE / seconds) for name, seconds in roughly.items()}
+    # Pairs: seconds of the sample, CPU seconds of others meanwhile.
+    quiet: dict[str, list[tuple[float, float]]] = {name: [] for name in cases}
+    every: dict[str, list[tuple[float, float]]] = {name: [] for name in cases}
+    for _ in range(RETRIES * repeats):
+        for name, case in cases.items():
+            if len(quiet[name]) == repeats:
+                continue
+            time.sleep(PAUSE)
+            if roughly[name] < WARM_BELOW:
+                case()
+            before = busy_elsewhere()
+            seconds = _seconds(case, calls[name])
+            others = busy_elsewhere() - before
+            every[name].append((seconds, others))
+            # The kernel counts in ticks of 10 ms on each CPU, hence the constant.
+            if not others > 0.03 + 0.1 * seconds:
+                quiet[name].append((seconds, others))
+    load = os.getloadavg()[0]
+    timings = {}
+    for name in cases:
+        enough = len(quiet[name]) == repeats
+        seconds, others = zip(*(quiet if enough else every)[name], strict=True)
+        timings[name] = Timing(
+            seconds=tuple(sample / calls[name] for sample in seconds),
+            load=load,
+            others=max(sum(others) / sum(seconds), 0.0),
+            quiet=enough,
+        )
+    return timings
+
+
+def _seconds(call: Callable[[], object], times: int) -> float:
+    start = time.perf_counter()
+    for _ in range(times):
+        call()
+    return time.perf_counter() - start
+
+
+def figure(timing: Timing, value: float, **rest: Any) -> Figure:
+    """A figure whose value was derived from the median of a timing."""
+    return Figure(
+        value=value,
+        spread=timing.spread,
+        samples=len(timing.seconds),
+        load=timing.load,
+        others=timing.others,
+        quiet=timing.quiet,
+        **rest,
+    )
+
+
+def absent(missing: Mapping[str, str], **rest: Any) -> list[Figure]:
+    """A row for every peer that is not there, with the reason."""
+    return [Figure(who=who, value=None, note=why, **rest) for who, why in missing.items()]
+
+
+def relative(a: Any, b: Any) -> float:
+    """Largest difference over the largest entry."""
+    return float(np.max(np.abs(np.asarray(a) - np.asarray(b))) / np.max(np.abs(np.asarray(b))))
+
+
+def show(value: float) -> str:
+    """Three significant digits, thousands separated."""
+    if abs(value) >= 1000:
+        digits = len(str(int(abs(value)))) - 3
+        return f"{round(value, -digits):,.0f}"
+    return f"{value:.3g}"
+
+
+def table(figures: Iterable[Figure]) -> str:
+    """The figures as aligned text, a heading for each case; notes below it, numbered."""
+    rows: list[tuple[str, ...]] = [
+        ("", "value", "spread", "target", "", "x floor", "load", "others", "note")
+    ]
+    headings: dict[int, str] = {}
+    notes: dict[str, int] = {}
+    for one in figures:
+        heading = f"{one.bench}: {one.case}"
+        if heading not in headings.values():
+            headings[len(rows)] = heading
+        mark = f"[{notes.setdefault(one.note, len(notes) + 1)}]" if one.note else ""
+        rows.append((f"  {one.who}", *_cells(one), mark))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for number, (who, *cells) in enumerate(rows):
+        if number in headings:
+            lines += ["", headings[number]]
+        right = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
+        lines.append("  ".join((who.ljust(widths[0]), *right)).rstrip())
+    return "\n".join((*lines, "", *(f"[{number}] {note}" for note, number in notes.items())))
+
+
+def _cells(one: Figure) -> tuple[str, ...]:
+    """Value, spread, target, verdict, floor, load, others."""
+    if one.value is None:
+        return ("-", *[""] * 6)
+    verdict = ""
+    if one.margin is not None:
+        verdict = f"{'pass' if one.margin >= 1 else 'SHORT'} {one.margin:.2f}x"
+    return (
+        f"{'~' if one.estimated else ''}{show(one.value)} {one.unit}",
+        "" if one.spread is None else f"{one.spread:.0%}",
+        "" if one.target is None else show(one.target),
+        verdict,
+        "" if one.floor is None else f"{one.value / one.floor:.2f}",
+        "" if one.load is None else f"{one.load:.1f}",
+        "" if one.others is None else f"{one.others:.1f}{'' if one.quiet else '!'}",
+    )

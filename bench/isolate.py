@@ -1,0 +1,75 @@
+"""A bench in a process of its own, confined to as many cores as its figures are for."""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from bench.harness import Figure, Options, cpus
+from bench.machine import limits
+
+
+@dataclass(frozen=True)
+class Part:
+    """A function of a bench module, and on how many cores its figures are taken."""
+
+    module: str
+    function: str
+    cores: int
+
+
+@contextmanager
+def confined(cores: int) -> Iterator[None]:
+    """Children started within may use the last `cores` CPUs of this process alone.
+
+    Libraries size their thread pools when they load, so this must precede the child's first import.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = cpus()
+    os.sched_setaffinity(0, before[-cores:])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _child(part: Part, options: Options, pipe: Connection) -> None:
+    """Send the figures of a part and what they belong to, or what went wrong."""
+    try:
+        found = getattr(importlib.import_module(f"bench.{part.module}"), part.function)(options)
+        about = {
+            "cores": len(cpus()),
+            "limits": limits(options.repeats),
+            "config": dict(importlib.import_module("metaspan").show_config()),
+        }
+        pipe.send((found, about))
+    except Exception:
+        pipe.send(traceback.format_exc())
+
+
+def measure(part: Part, options: Options) -> tuple[list[Figure], dict[str, Any]]:
+    """Run a part in a process of its own; RuntimeError with the child's traceback if it fails."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(part, options, theirs), daemon=True)
+    with confined(part.cores):
+        process.start()
+    theirs.close()
+    try:
+        answer = ours.recv()
+    except EOFError:
+        process.join()
+        answer = f"the process died with exit code {process.exitcode}"
+    process.join()
+    if isinstance(answer, str):
+        raise RuntimeError(answer)
+    return answer

@@ -1,0 +1,69 @@
+"""What this machine can do at best, measured: memory bandwidth and matrix products."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from bench.harness import Figure, Options, cpus
+
+MEGABYTES = 512  # far larger than any last-level cache
+ORDER = 3072  # of the square matrices of the products
+
+
+def _best(call: Callable[[], object], repeats: int) -> float:
+    """The least seconds of a few calls: a limit is what the machine reaches undisturbed."""
+    call()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+@functools.cache
+def limits(repeats: int = 7) -> dict[str, float]:
+    """Read and copy in GB/s (a copy counts what it reads and what it writes), gemm in GFLOP/s.
+
+    Each with all CPUs that this process may use, measured once; reading is the best of three loops.
+    """
+    threads = len(cpus())
+    rng = np.random.default_rng(0)
+    x = rng.random(MEGABYTES * 2**17)
+    y = np.zeros_like(x)
+    parts = list(zip(np.array_split(x, threads), np.array_split(y, threads), strict=True))
+    found = {}
+    with ThreadPoolExecutor(threads) as pool:
+
+        def seconds(each: Callable[[np.ndarray, np.ndarray], object]) -> float:
+            return _best(lambda: list(pool.map(lambda part: each(*part), parts)), repeats)
+
+        loops = (lambda a, _: a.sum(), lambda a, _: a.max(), lambda a, _: a @ a)
+        found["read"] = x.nbytes / min(seconds(loop) for loop in loops) / 1e9
+        found["copy"] = 2 * x.nbytes / seconds(lambda a, b: np.copyto(b, a)) / 1e9
+    for name, dtype in (("gemm_f64", np.float64), ("gemm_f32", np.float32)):
+        a = rng.random((ORDER, ORDER)).astype(dtype)
+        c = np.empty_like(a)
+        found[name] = 2 * ORDER**3 / _best(lambda a=a, c=c: np.matmul(a, a, out=c), repeats) / 1e9
+    return found
+
+
+def run(options: Options) -> list[Figure]:
+    units = {"read": "GB/s", "copy": "GB/s", "gemm_f64": "GFLOP/s", "gemm_f32": "GFLOP/s"}
+    return [
+        Figure(
+            bench="machine",
+            case=f"limits, cores: {len(cpus())}",
+            who=name.replace("_", " "),
+            value=value,
+            unit=units[name],
+            more_is_better=True,
+            samples=options.repeats,
+        )
+        for name, value in limits(options.repeats).items()
+    ]

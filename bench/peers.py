@@ -1,0 +1,369 @@
+r"""What a user would write instead: careful NumPy, PyTorch with torch.func, JAX with jit and scan.
+
+All follow the same two-level loss with one inner step: each task moves the head `w` (MAML: also the
+representation `B`) by one gradient step on its inner loss, and the outer loss of what came out is
+averaged over the tasks. PyTorch and JAX get the two losses and differentiate; a first-order method
+stops the gradient at the inner step. NumPy has the derivatives written out for vectors of one task,
+and for population losses runs in the coordinates of `span(B_star, B)`, so that it never sees d.
+
+Population losses are :math:`\frac12 \|B w - B_\star h\|^2` with a head `h` a task, drawn afresh
+every round; losses of arrays are :math:`\frac1{2m} \|X B w - y\|^2`. Everything is float64.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+Gradient = tuple[Any, Any]  # of B (d, k) and of w (k,)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Which of the four methods."""
+
+    adapt_B: bool
+    exact: bool
+
+
+RULES = {
+    "fo-anil": Rule(adapt_B=False, exact=False),
+    "anil": Rule(adapt_B=False, exact=True),
+    "fo-maml": Rule(adapt_B=True, exact=False),
+    "maml": Rule(adapt_B=True, exact=True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """Inner and outer step size."""
+
+    alpha: float
+    beta: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Population:
+    """A start and a ground truth: B (d, k), w (k,), B_star (d, k_star); n tasks a round."""
+
+    B: Array
+    w: Array
+    B_star: Array
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrays:
+    """Data of n tasks: X (n, m, d) and y (n, m), inner and outer."""
+
+    X_in: Array
+    y_in: Array
+    X_out: Array
+    y_out: Array
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The end of a run; dist (rounds,) holds the distance at the start of each round."""
+
+    B: Array
+    w: Array
+    dist: Array | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """One library. What it prepares, compiles or converts is not part of the returned callables.
+
+    train(problem, rule, steps, *, rounds, heads=None, dist=True) -> () -> Trained
+        Heads (rounds, n, k_star) as given, else standard normal, drawn in the loop.
+    task_gradients(problem, heads, rule, alpha) -> () -> Gradient
+        The mean over tasks with heads (n, k_star): one round's gradient, or a part of it.
+    gradient(data, B, w, rule, alpha) -> () -> Gradient
+        The same for tasks given as arrays.
+    """
+
+    name: str
+    train: Callable[..., Callable[[], Trained]]
+    gradient: Callable[..., Callable[[], Gradient]]
+    task_gradients: Callable[..., Callable[[], Gradient]] | None = None
+
+
+# ---------------------------------------------------------------------------------------- NumPy
+
+
+class _PopulationTasks:
+    """Gradients of population losses with respect to theta = B w, for all tasks at once."""
+
+    def __init__(self, heads: Array, D: int) -> None:
+        self.theta = np.zeros((len(heads), D))  # B_star h in coordinates
+        self.theta[:, : heads.shape[1]] = heads
+
+    def inner(self, v: Array) -> Array:
+        return v - self.theta
+
+    outer = inner
+
+    def curvature(self, v: Array) -> Array:
+        return v
+
+
+class _ArrayTasks:
+    """The same for losses of arrays; v is (d,), or (n, d) with a vector for each task."""
+
+    def __init__(self, data: Arrays) -> None:
+        self.data = data
+
+    def inner(self, v: Array) -> Array:
+        return self._pull(self.data.X_in, self._push(self.data.X_in, v) - self.data.y_in)
+
+    def outer(self, v: Array) -> Array:
+        return self._pull(self.data.X_out, self._push(self.data.X_out, v) - self.data.y_out)
+
+    def curvature(self, v: Array) -> Array:
+        return self._pull(self.data.X_in, self._push(self.data.X_in, v))
+
+    @staticmethod
+    def _push(X: Array, v: Array) -> Array:
+        return X @ v if v.ndim == 1 else (X @ v[:, :, None])[:, :, 0]
+
+    @staticmethod
+    def _pull(X: Array, r: Array) -> Array:
+        return (r[:, None, :] @ X)[:, 0, :] / X.shape[1]
+
+
+def numpy_gradient(
+    B: Array, w: Array, tasks: _PopulationTasks | _ArrayTasks, rule: Rule, alpha: float
+) -> tuple[Array, Array]:
+    """The mean over tasks of the two-level gradient; B_i = B - alpha g_i w^T is never formed."""
+    g = tasks.inner(B @ w)  # (n, d)
+    adapted = w - alpha * (g @ B)  # (n, k)
+    v = adapted @ B.T
+    if rule.adapt_B:
+        along = alpha * (adapted @ w)[:, None]
+        v -= along * g
+    p = tasks.outer(v)
+    omega = p @ B
+    grad_B = p.T @ adapted
+    if rule.adapt_B:
+        across = alpha * np.einsum("id,id->i", g, p)
+        omega -= across[:, None] * w
+    grad_w = omega.sum(axis=0)
+    if rule.exact:
+        g_bar = -alpha * (omega @ B.T)
+        if rule.adapt_B:
+            g_bar -= along * p
+            grad_w -= across @ adapted
+        h = tasks.curvature(g_bar).sum(axis=0)
+        grad_B += np.outer(h, w) - alpha * (g.T @ omega)
+        grad_w += h @ B
+    return grad_B / len(g), grad_w / len(g)
+
+
+def coordinates(problem: Population) -> tuple[Array, Array]:
+    """M (k_star, k) and an orthonormal basis E (d, e) of what B has off B_star."""
+    off = problem.B
+    for _ in range(2):  # one projection alone leaves too much where that part is small
+        off = off - problem.B_star @ (problem.B_star.T @ off)
+    return problem.B_star.T @ problem.B, np.linalg.qr(off)[0]
+
+
+def descend(
+    state: tuple[Array, Array, Array],
+    rule: Rule,
+    steps: Steps,
+    *,
+    n: int,
+    rounds: int,
+    heads: Array | None = None,
+    dist: bool = True,
+) -> tuple[tuple[Array, Array, Array], Array | None]:
+    """Rounds in coordinates: from (M, R, w) to (M, R, w), with the distances on the way."""
+    M, R, w = (part.copy() for part in state)
+    k_star = len(M)
+    S = np.vstack([M, R])
+    rng = np.random.default_rng(0)
+    trace = np.empty(rounds) if dist else None
+    for t in range(rounds):
+        if trace is not None:
+            tangent = np.linalg.norm(np.linalg.solve(S[:k_star].T, S[k_star:].T), 2)
+            trace[t] = tangent / np.hypot(1.0, tangent)
+        h = rng.standard_normal((n, k_star)) if heads is None else heads[t]
+        grad_S, grad_w = numpy_gradient(S, w, _PopulationTasks(h, len(S)), rule, steps.alpha)
+        S -= steps.beta * grad_S
+        w -= steps.beta * grad_w
+    return (S[:k_star], S[k_star:], w), trace
+
+
+def _numpy_peer() -> Peer:
+    def train(problem, rule, steps, *, rounds, heads=None, dist=True):
+        M, E = coordinates(problem)
+        state = (M, E.T @ problem.B, problem.w)
+
+        def call() -> Trained:
+            (M, R, w), trace = descend(
+                state, rule, steps, n=problem.n, rounds=rounds, heads=heads, dist=dist
+            )
+            return Trained(problem.B_star @ M + E @ R, w, trace)
+
+        return call
+
+    def gradient(data, B, w, rule, alpha):
+        return lambda: numpy_gradient(B, w, _ArrayTasks(data), rule, alpha)
+
+    return Peer(name="NumPy", train=train, gradient=gradient)
+
+
+# ---------------------------------------------------------------------------- PyTorch and JAX
+
+
+def two_level(
+    loss: Callable[..., Any], rule: Rule, alpha: float, *, grad: Any, vmap: Any, stop: Any
+) -> Callable[..., Gradient]:
+    """(B, w, inner, outer) -> gradient, tasks along axis 0; `grad` and `vmap` are the library's.
+
+    `stop` cuts a tensor off the differentiation, which makes a method first-order.
+    """
+    kept = (lambda part: part) if rule.exact else stop
+
+    def task_loss(B: Any, w: Any, inner: Any, outer: Any) -> Any:
+        if not rule.adapt_B:
+            return loss(B, w - alpha * kept(grad(loss, argnums=1)(B, w, inner)), outer)
+        step_B, step_w = grad(loss, argnums=(0, 1))(B, w, inner)
+        return loss(B - alpha * kept(step_B), w - alpha * kept(step_w), outer)
+
+    over_tasks = vmap(task_loss, (None, None, 0, 0))
+    return grad(lambda *args: over_tasks(*args).mean(), argnums=(0, 1))
+
+
+def array_loss(B: Any, w: Any, task: tuple[Any, Any]) -> Any:
+    X, y = task
+    return 0.5 * ((X @ (B @ w) - y) ** 2).mean()
+
+
+def population_loss(B: Any, w: Any, task: tuple[Any, Any]) -> Any:
+    B_star, head = task
+    return 0.5 * ((B @ w - B_star @ head) ** 2).sum()
+
+
+def _torch_peer() -> Peer:
+    torch = importlib.import_module("torch")
+    tensor = torch.from_numpy
+
+    def meta_gradient(loss, rule, alpha):
+        tools = {"grad": torch.func.grad, "vmap": torch.func.vmap, "stop": torch.Tensor.detach}
+        return two_level(loss, rule, alpha, **tools)
+
+    def population(B_star, rule, alpha):
+        grad = meta_gradient(lambda B, w, head: population_loss(B, w, (B_star, head)), rule, alpha)
+        return lambda B, w, heads: grad(B, w, heads, heads)
+
+    def train(problem, rule, steps, *, rounds, heads=None, dist=True):
+        B_star = tensor(problem.B_star)
+        grad = population(B_star, rule, steps.alpha)
+        shape = (problem.n, B_star.shape[1])
+
+        def call() -> Trained:
+            B, w = tensor(problem.B), tensor(problem.w)
+            generator = torch.Generator().manual_seed(0)
+            trace = []
+            for t in range(rounds):
+                if dist:
+                    Q = torch.linalg.qr(B)[0]
+                    trace.append(torch.linalg.matrix_norm(B_star - Q @ (Q.T @ B_star), 2))
+                if heads is None:
+                    h = torch.randn(shape, generator=generator, dtype=B.dtype)
+                else:
+                    h = tensor(heads[t])
+                grad_B, grad_w = grad(B, w, h)
+                B, w = B - steps.beta * grad_B, w - steps.beta * grad_w
+            return Trained(B.numpy(), w.numpy(), torch.stack(trace).numpy() if dist else None)
+
+        return call
+
+    def task_gradients(problem, heads, rule, alpha):
+        grad = population(tensor(problem.B_star), rule, alpha)
+        args = [tensor(part) for part in (problem.B, problem.w, heads)]
+        return lambda: grad(*args)
+
+    def gradient(data, B, w, rule, alpha):
+        grad = meta_gradient(array_loss, rule, alpha)
+        inner = (tensor(data.X_in), tensor(data.y_in))
+        outer = (tensor(data.X_out), tensor(data.y_out))
+        return lambda: grad(tensor(B), tensor(w), inner, outer)
+
+    return Peer(name="PyTorch", train=train, gradient=gradient, task_gradients=task_gradients)
+
+
+def _jax_peer() -> Peer:
+    jax = importlib.import_module("jax")
+    jnp = importlib.import_module("jax.numpy")
+    jax.config.update("jax_enable_x64", True)
+
+    def meta_gradient(loss, rule, alpha):
+        tools = {"grad": jax.grad, "vmap": jax.vmap, "stop": jax.lax.stop_gradient}
+        return two_level(loss, rule, alpha, **tools)
+
+    def population(B_star, rule, alpha):
+        grad = meta_gradient(lambda B, w, head: population_loss(B, w, (B_star, head)), rule, alpha)
+        return lambda B, w, heads: grad(B, w, heads, heads)
+
+    def train(problem, rule, steps, *, rounds, heads=None, dist=True):
+        B_star = jnp.asarray(problem.B_star)
+        grad = population(B_star, rule, steps.alpha)
+        key = jax.random.key(0)
+        shape = (problem.n, B_star.shape[1])
+
+        def one_round(state, given):
+            B, w = state
+            distance = None
+            if dist:
+                Q = jnp.linalg.qr(B)[0]
+                distance = jnp.linalg.norm(B_star - Q @ (Q.T @ B_star), 2)
+            if heads is None:
+                h = jax.random.normal(jax.random.fold_in(key, given), shape, B.dtype)
+            else:
+                h = given
+            grad_B, grad_w = grad(B, w, h)
+            return (B - steps.beta * grad_B, w - steps.beta * grad_w), distance
+
+        scan = jax.jit(lambda state, given: jax.lax.scan(one_round, state, given))
+        start = (jnp.asarray(problem.B), jnp.asarray(problem.w))
+        given = jnp.arange(rounds) if heads is None else jnp.asarray(heads)
+
+        def call() -> Trained:
+            (B, w), trace = jax.block_until_ready(scan(start, given))
+            return Trained(np.asarray(B), np.asarray(w), np.asarray(trace) if dist else None)
+
+        return call
+
+    def task_gradients(problem, heads, rule, alpha):
+        # B_star is an argument: as a constant of the program it would be copied into it.
+        grad = jax.jit(lambda B_star, *rest: population(B_star, rule, alpha)(*rest))
+        args = [jnp.asarray(part) for part in (problem.B_star, problem.B, problem.w, heads)]
+        return lambda: jax.block_until_ready(grad(*args))
+
+    def gradient(data, B, w, rule, alpha):
+        grad = jax.jit(meta_gradient(array_loss, rule, alpha))
+        inner = (jnp.asarray(data.X_in), jnp.asarray(data.y_in))
+        outer = (jnp.asarray(data.X_out), jnp.asarray(data.y_out))
+        args = (jnp.asarray(B), jnp.asarray(w), inner, outer)
+        return lambda: jax.block_until_ready(grad(*args))
+
+    return Peer(name="JAX", train=train, gradient=gradient, task_gradients=task_gradients)
+
+
+def load() -> tuple[list[Peer], dict[str, str]]:
+    """The peers that are installed, and for the others by name why they are not there."""
+    there, missing = [], {}
+    for name, make in (("NumPy", _numpy_peer), ("JAX", _jax_peer), ("PyTorch", _torch_peer)):
+        try:
+            there.append(make())
+        except ImportError as error:
+            missing[name] = f"not measured: {error}"
+    return there, missing

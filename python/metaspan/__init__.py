@@ -1,0 +1,51 @@
+r"""MAML and ANIL on multi-task linear representation learning, at very large dimensions."""
+
+from ._load import core as _core
+from .build import show_config
+from .config import Checkpoint, Init, Stop, TrainConfig
+from .estimate import Estimate, estimate
+from .gradients import Gradient, adapt, meta_gradient, population_gradient
+from .heads import GaussianHeads, SphereHeads
+from .methods import ANIL, MAML, AverageRisk
+from .metrics import Diversity, diversity, principal_angles, subspace_distance
+from .plots import plot
+from .result import Diverged, DivergenceWarning, Interrupted, Outcome, Result, Status, load
+from .tasks import LinearTasks, TaskBatch
+from .train import train
+
+__version__: str = _core.build_info()["version"]
+
+__all__ = [
+    "ANIL",
+    "MAML",
+    "AverageRisk",
+    "Checkpoint",
+    "Diverged",
+    "DivergenceWarning",
+    "Diversity",
+    "Estimate",
+    "GaussianHeads",
+    "Gradient",
+    "Init",
+    "Interrupted",
+    "LinearTasks",
+    "Outcome",
+    "Result",
+    "SphereHeads",
+    "Status",
+    "Stop",
+    "TaskBatch",
+    "TrainConfig",
+    "__version__",
+    "adapt",
+    "diversity",
+    "estimate",
+    "load",
+    "meta_gradient",
+    "plot",
+    "population_gradient",
+    "principal_angles",
+    "show_config",
+    "subspace_distance",
+    "train",
+]

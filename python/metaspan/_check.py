@@ -1,0 +1,199 @@
+r"""Checks of arguments before they cross into compiled code, and what they say when they fail.
+
+Every message is one sentence: the argument, what was expected, what came. Kind and dtype raise
+TypeError; shape, value and layout raise ValueError.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ._load import core
+
+F64 = NDArray[np.float64]
+Shape = tuple[int | str, ...]
+
+# Largest entry of |B^T B - I| that rounding explains, for columns made orthonormal in that dtype.
+ORTHONORMAL_TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
+
+
+def show(value: object) -> str:
+    """A short text for a value that was not accepted."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def words(names: Iterable[str], conjunction: str = "or") -> str:
+    """Quoted names as a list in a sentence."""
+    quoted = [f"{name!r}" for name in names]
+    return f" {conjunction} ".join([", ".join(quoted[:-1]), quoted[-1]] if quoted[1:] else quoted)
+
+
+def integer(name: str, value: object, least: int = 0, most: int | None = None) -> int:
+    """An int or NumPy integer within bounds; bool is not a number here."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer; got {show(value)}")
+    number = operator.index(value)
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}; got {number}")
+    if most is not None and number > most:
+        raise ValueError(f"{name} must be at most {most}; got {number}")
+    return number
+
+
+def real(name: str, value: object, least: float = 0.0, most: float = math.inf) -> float:
+    """A finite number within bounds."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(
+        value, (int, float, np.integer, np.floating)
+    ):
+        raise TypeError(f"{name} must be a number; got {show(value)}")
+    number = float(value)
+    if not (math.isfinite(number) and least <= number <= most):
+        open_ended = f"finite and at least {least:g}"
+        bounds = open_ended if most == math.inf else f"between {least:g} and {most:g}"
+        raise ValueError(f"{name} must be {bounds}; got {number:g}")
+    return number
+
+
+def flag(name: str, value: object) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False; got {show(value)}")
+    return bool(value)
+
+
+def choice(name: str, value: object, accepted: Sequence[str]) -> str:
+    """One of several names."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be {words(accepted)}; got {show(value)}")
+    if value not in accepted:
+        raise ValueError(f"{name} must be {words(accepted)}; got {value!r}")
+    return value
+
+
+def threads(value: object) -> int:
+    """A number of threads; None means the CPUs that this process may use."""
+    return core.available_cpus() if value is None else integer("threads", value, 1, 4096)
+
+
+def float_dtype(name: str, value: object) -> np.dtype[Any]:
+    """float32 or float64, as a dtype, a type or a name."""
+    try:
+        dtype = np.dtype(value)  # type: ignore[call-overload]
+    except TypeError:
+        dtype = None
+    if value is None or dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name} must be float32 or float64; got {show(value)}")
+    found: np.dtype[Any] = np.dtype(dtype)
+    return found
+
+
+def shape(name: str, array: NDArray[Any], expected: Shape) -> None:
+    """Compare with the expected shape, in which letters stand for sizes that are free."""
+    fits = array.ndim == len(expected) and all(
+        isinstance(want, str) or got == want
+        for got, want in zip(array.shape, expected, strict=False)
+    )
+    if not fits:
+        sizes = ", ".join(map(str, expected)) + ("," if len(expected) == 1 else "")
+        raise ValueError(f"{name} must have shape ({sizes}); got {array.shape}")
+
+
+def small(name: str, value: ArrayLike, expected: Shape) -> F64:
+    """A small array of parameters, from anything that holds real numbers: a finite float64 copy."""
+    try:
+        given = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a rectangular array; got {show(value)}") from error
+    if given.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must hold real numbers; got dtype {given.dtype}")
+    shape(name, given, expected)
+    array = np.array(given, dtype=np.float64, order="C")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite; it holds a NaN or an infinity")
+    return array
+
+
+def floats(name: str, value: object, dtype: np.dtype[Any] | None = None) -> NDArray[Any]:
+    """An aligned NumPy array of float32 or float64, of one dtype where that is given; no copy."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array of float32 or float64; got {show(value)}")
+    if value.dtype not in (np.float32, np.float64):
+        raise TypeError(
+            f"{name} must be float32 or float64 (of the machine's byte order); got {value.dtype}: "
+            f"use {name}.astype(np.float64)"
+        )
+    if dtype is not None and value.dtype != dtype:
+        raise TypeError(
+            f"{name} must be {dtype}, as the other arrays are; got {value.dtype}: "
+            f"use {name}.astype(np.{dtype})"
+        )
+    if not value.flags.aligned:
+        raise ValueError(f"{name} must be aligned in memory: use {name}.copy()")
+    return value
+
+
+def matrix(
+    name: str, value: object, expected: Shape, dtype: np.dtype[Any] | None = None
+) -> NDArray[Any]:
+    """A large matrix with one row per feature, used where it lies."""
+    array = floats(name, value, dtype)
+    shape(name, array, expected)
+    if not array.flags.c_contiguous:
+        raise ValueError(
+            f"{name} must be C-contiguous (row after row); got strides {array.strides}: "
+            f"use np.ascontiguousarray({name})"
+        )
+    return array
+
+
+def finite(name: str, array: NDArray[Any], workers: int, hint: str = "") -> None:
+    """No NaN and no infinity, at the speed of one read."""
+    if not core.all_finite(array, workers):
+        raise ValueError(f"{name} must be finite; it holds a NaN or an infinity{hint}")
+
+
+def orthonormal(name: str, array: NDArray[Any], workers: int) -> None:
+    """Orthonormal columns, up to the rounding of the dtype."""
+    gram = core.gram(array, workers)
+    deviation = float(np.abs(gram - np.eye(gram.shape[0])).max(initial=0.0))
+    if not deviation <= ORTHONORMAL_TOLERANCE[array.dtype.name]:
+        raise ValueError(
+            f"{name} must have orthonormal columns; the largest entry of |{name}^T {name} - I| is "
+            f"{deviation:.2g}: use np.linalg.qr({name})[0]"
+        )
+
+
+def rows(name: str, array: NDArray[Any]) -> None:
+    """Contiguous along the last axis; the strides of the others are free."""
+    if array.shape[-1] > 1 and array.strides[-1] != array.itemsize:
+        raise ValueError(
+            f"{name} must be contiguous along its last axis; got strides {array.strides}: "
+            f"use np.ascontiguousarray({name})"
+        )
+
+
+def per_task(
+    name: str, value: object, ndim: int, dtype: np.dtype[Any] | None
+) -> NDArray[Any] | tuple[NDArray[Any], ...]:
+    """Data with a leading axis of tasks: one array, or a list with an array per task; no copy."""
+    if not isinstance(value, (list, tuple)):
+        array = floats(name, value, dtype)
+        shape(name, array, ("n", "m", "d")[:ndim])
+        rows(name, array)
+        return array
+    arrays: list[NDArray[Any]] = []
+    for i, item in enumerate(value):
+        array = floats(f"{name}[{i}]", item, arrays[0].dtype if arrays else dtype)
+        shape(f"{name}[{i}]", array, ("m", "d")[: ndim - 1])
+        rows(f"{name}[{i}]", array)
+        arrays.append(array)
+    return tuple(arrays)

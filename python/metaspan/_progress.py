@@ -1,0 +1,33 @@
+r"""Showing how far a run is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def reporter(
+    progress: bool | Callable[[int, int], object], done: int, total: int
+) -> Iterator[Callable[[int], object]]:
+    """A function to call with the rounds done; it draws a bar, calls the user, or does nothing."""
+    if callable(progress):
+        yield lambda finished: progress(finished, total)
+    elif not (progress and sys.stderr.isatty()):
+        yield lambda finished: None
+    else:
+        with _bar(done, total) as show:
+            yield show
+
+
+@contextmanager
+def _bar(done: int, total: int) -> Iterator[Callable[[int], object]]:
+    """A bar where tqdm is installed, otherwise nothing."""
+    try:
+        from tqdm import tqdm  # noqa: PLC0415  (optional)
+    except ImportError:
+        yield lambda finished: None
+        return
+    with tqdm(total=total, initial=done, unit=" rounds", unit_scale=True) as bar:
+        yield lambda finished: bar.update(finished - bar.n)

@@ -1,0 +1,67 @@
+r"""What this installation is made of."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ._load import core
+from .estimate import cost_model
+
+
+class Configuration(Mapping[str, Any]):
+    r"""A mapping that prints as a table.
+
+    Parameters
+    ----------
+    entries : mapping of str to object
+        Names and values.
+    """
+
+    def __init__(self, entries: Mapping[str, Any]) -> None:
+        self._entries = dict(entries)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        width = max(map(len, self._entries))
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in self._entries.items())
+
+
+def show_config() -> Configuration:
+    r"""Everything that is needed to quote a run.
+
+    Returns
+    -------
+    Configuration
+        A mapping that prints as a table: version, compiler, instruction-set level, threads,
+        libraries, and the constants of the cost model, which the first call measures in some tens
+        of milliseconds.
+
+    Examples
+    --------
+    >>> show_config()["numpy"] == np.__version__
+    True
+    """
+    rates = {name: float(f"{value:.3g}") for name, value in cost_model().items()}
+    return Configuration(
+        {
+            **core.build_info(),
+            "threads": core.available_cpus(),
+            "python": sys.version.split()[0],
+            "numpy": np.__version__,
+            "platform": platform.platform(),
+            **rates,
+        }
+    )

@@ -1,0 +1,132 @@
+r"""The command ``metaspan``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+USAGE, INTERRUPTED = 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    r"""An argument parser that answers bad usage with one line."""
+
+    def error(self, message: str) -> NoReturn:
+        r"""Leave with status 2 and one line on standard error.
+
+        Parameters
+        ----------
+        message : str
+            What is wrong with the arguments.
+        """
+        self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+class Version(argparse.Action):
+    r"""Print the installed version; looked up only when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        print(f"metaspan {version('metaspan')}")
+        parser.exit()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    r"""Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str or None
+        Words after the command's name; None takes those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0 on success, 2 on bad usage, 130 after Ctrl-C.
+    """
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    try:
+        if chosen.command == "info":
+            return _info()
+        return _reproduce(chosen)
+    except KeyboardInterrupt:
+        print("metaspan: interrupted; what was finished is kept", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of a pipe has gone; nothing more can be said, not even at shutdown.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, ImportError, OSError) as error:
+        print(f"metaspan: {error}", file=sys.stderr)
+        return USAGE
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="metaspan", description="MAML and ANIL on linear representations.")
+    parser.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    make = commands.add_parser(
+        "reproduce",
+        help="make the paper's figures, with their data beside them",
+        description="Train what the panels show; write each as PNG, PDF and CSV.",
+    )
+    make.add_argument("panels", nargs="*", metavar="PANEL", help="names of panels (default: all)")
+    make.add_argument("--out", metavar="DIR", help="folder for the files; made if it is not there")
+    make.add_argument("--quick", action="store_true", help="5 trials instead of 20")
+    make.add_argument("--list", action="store_true", help="name the panels and exit")
+    commands.add_parser("info", help="print what is needed to quote a run")
+    return parser
+
+
+def _info() -> int:
+    from .build import show_config  # noqa: PLC0415
+
+    print(show_config())
+    return 0
+
+
+def _reproduce(chosen: argparse.Namespace) -> int:
+    from .reproduce import panels, reproduce  # noqa: PLC0415
+
+    known = panels()
+    if chosen.list:
+        for name, panel in known.items():
+            print(f"{name:<10} {panel.about}")
+        return 0
+    if chosen.out is None:
+        raise ValueError("reproduce: --out DIR is required")
+    names = chosen.panels or list(known)
+    total = sum(len(view.curves) for name in names if name in known for view in known[name].views)
+    bar = _bar(total)
+    try:
+        reproduce(names, chosen.out, chosen.quick, advanced=bar.update, finished=bar.write)
+    finally:
+        bar.close()
+    return 0
+
+
+class _Lines:
+    """What stands in for a progress bar where there is no terminal: finished panels, a line each."""
+
+    def update(self) -> None: ...
+
+    def write(self, line: str) -> None:
+        print(line, flush=True)
+
+    def close(self) -> None: ...
+
+
+def _bar(total: int) -> Any:
+    """A tqdm bar on a terminal where tqdm is installed, lines otherwise."""
+    if not sys.stderr.isatty():
+        return _Lines()
+    try:
+        from tqdm import tqdm  # noqa: PLC0415
+    except ImportError:
+        return _Lines()
+    return tqdm(total=total, unit="run", leave=False)

@@ -1,0 +1,172 @@
+r"""What a training run will need, before it starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ._load import core
+from .config import Init, TrainConfig, configure, takes
+from .methods import MAML, Method
+
+TASKS_PER_PIECE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    r"""Memory and time of a training run.
+
+    Parameters
+    ----------
+    engine : str
+        What would run.
+    memory_bytes : int
+        Bytes that the run allocates at its peak, beyond the arrays it is given.
+    seconds : float
+        Time of all rounds of all trials.
+    seconds_per_round : float
+        Time of one round of all trials.
+    flops_per_round : float
+        Floating-point operations of one round of all trials.
+    bytes : mapping of str to int
+        What makes up the memory.
+    """
+
+    engine: str
+    memory_bytes: int
+    seconds: float
+    seconds_per_round: float
+    flops_per_round: float
+    bytes: Mapping[str, int]
+
+    def __str__(self) -> str:
+        lines = [
+            f"engine           {self.engine}",
+            f"time             {self.seconds:.3g} s ({self.seconds_per_round:.3g} s a round)",
+            f"work             {self.flops_per_round:.3g} flops a round",
+            f"memory           {_size(self.memory_bytes)}",
+        ]
+        return "\n".join(lines + [f"  {name:<14} {_size(n)}" for name, n in self.bytes.items()])
+
+
+@takes(configure)
+def estimate(*args: Any, **kwargs: Any) -> Estimate:
+    r"""Say what a call of `train` with the same arguments will need.
+
+    Parameters
+    ----------
+    tasks, method, rounds, n, ...
+        The arguments of `train`.
+
+    Returns
+    -------
+    Estimate
+        Memory and time, for all rounds, as if no trial stopped early.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `train` does.
+
+    Notes
+    -----
+    The time is the work over a rate that is measured once per process, in some tens of
+    milliseconds, plus a fixed time per round; expect it within a factor of two or so.
+
+    Examples
+    --------
+    >>> import metaspan as ms
+    >>> e = ms.estimate(ms.LinearTasks(d=10**12, k=10), "anil", rounds=1000)
+    >>> e.engine, e.memory_bytes < 10**6
+    ('population', True)
+    """
+    config = configure(*args, **kwargs)
+    cost = _run_of(config.method, config.tasks.k, config.width, _height(config), config.n).cost()
+    rates = cost_model()
+    # Trials run side by side, or a round is cut into pieces of this many tasks.
+    parallel = min(config.threads, max(len(config.trials), config.n // TASKS_PER_PIECE, 1))
+    flops = cost["flops"] * len(config.trials)
+    per_round = len(config.trials) * rates["seconds_per_call"] + flops / rates["flops_per_second"]
+    parts = _bytes(config, int(cost["bytes"]))
+    return Estimate(
+        engine=config.engine,
+        memory_bytes=sum(parts.values()),
+        seconds=config.rounds * per_round / parallel,
+        seconds_per_round=per_round / parallel,
+        flops_per_round=flops,
+        bytes=parts,
+    )
+
+
+@cache
+def cost_model() -> dict[str, float]:
+    r"""Measure the constants of the cost model, once per process.
+
+    Returns
+    -------
+    dict of str to float
+        ``"seconds_per_call"``, what a round of a trial takes beside its work, and
+        ``"flops_per_second"`` of one thread.
+    """
+    method = MAML()
+    tiny, medium = _run_of(method, 1, 1, 1, 1), _run_of(method, 10, 10, 10, 100)
+    overhead = _seconds_per_round(tiny)
+    work = max(_seconds_per_round(medium) - overhead, 1e-9)
+    return {"seconds_per_call": overhead, "flops_per_second": medium.cost()["flops"] / work}
+
+
+def _run_of(method: Method, k_star: int, width: int, height: int, n: int) -> core.Run:
+    """One trial of a run of that size, at the origin."""
+    M, R, w = np.zeros((1, k_star, width)), np.zeros((1, height, width)), np.zeros((1, width))
+    return core.Run.population(
+        method.core, M, R, w, ("gaussian", None, None), n, 0.0, 0, [0], [0], ["dist"]
+    )
+
+
+def _seconds_per_round(run: core.Run) -> float:
+    """Best of several timings on one thread, each of at least a millisecond."""
+    rounds, best, done = 1, np.inf, 0
+    for _ in range(20):
+        began = time.perf_counter()
+        run.advance(done + rounds, 2**40, 0.0, 0.0, None, 1)
+        elapsed = time.perf_counter() - began
+        done += rounds
+        if elapsed < 1e-3:
+            rounds *= 4
+        else:
+            best = min(best, elapsed / rounds)
+    return float(best)
+
+
+def _height(config: TrainConfig) -> int:
+    """Rows of R."""
+    return min(config.width, config.tasks.d - config.tasks.k)
+
+
+def _bytes(config: TrainConfig, state: int) -> dict[str, int]:
+    """What a run allocates, by name."""
+    tasks, trials = config.tasks, len(config.trials)
+    angles = min(config.width, tasks.k) if "angles" in config.record else 0
+    columns = 1 + len([name for name in config.record if name != "angles"]) + angles
+    rows = config.rounds // config.record_every + 2
+    # Rows are held once as they are recorded and once as the trace.
+    parts = {"state": state * trials, "trace": 2 * 8 * trials * rows * columns}
+    if config.pool is not None:
+        parts["pool"] = 2 * 8 * trials * config.pool * tasks.k
+    if not isinstance(config.init, Init):
+        implicit = tasks.k if tasks.B_star is None else 0
+        parts["start"] = 8 * tasks.d * (config.width + _height(config) + implicit)
+    return parts
+
+
+def _size(count: int) -> str:
+    """Bytes in a unit that suits them."""
+    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{value:.3g} {units[0]}"

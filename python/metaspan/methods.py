@@ -1,0 +1,193 @@
+r"""Methods of meta-learning and their step sizes.
+
+Every method takes `inner_steps` gradient steps on a task's inner set and follows, in its outer
+step, the gradient of the loss on the task's outer set. MAML moves the representation `B` and the
+head `w` in the inner loop, ANIL the head alone; first-order variants ignore that the inner loop
+depends on where it starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from . import _check
+
+CoreMethod = tuple[float, float, int, bool, bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Adaptive:
+    """What ANIL and MAML share: an inner loop."""
+
+    alpha: float = 0.1
+    beta: float = 0.1
+    inner_steps: int = 1
+    first_order: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "alpha", _check.real("alpha", self.alpha))
+        object.__setattr__(self, "beta", _check.real("beta", self.beta))
+        steps = _check.integer("inner_steps", self.inner_steps, 0, 10_000)
+        object.__setattr__(self, "inner_steps", steps)
+        object.__setattr__(self, "first_order", _check.flag("first_order", self.first_order))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ANIL(_Adaptive):
+    r"""Almost no inner loop: the inner steps move the head alone.
+
+    .. math:: w_{j+1} = w_j - \alpha B^\top g_j, \qquad B_{j+1} = B_j
+
+    with :math:`g_j` the gradient of the inner loss by :math:`B w_j`; see (2) and (3).
+
+    Parameters
+    ----------
+    alpha : float
+        Inner step size, >= 0.
+    beta : float
+        Outer step size, >= 0.
+    inner_steps : int
+        Number of inner steps, J >= 0.
+    first_order : bool
+        Whether the outer step leaves out the derivative of the inner loop.
+
+    References
+    ----------
+    Raghu, Raghu, Bengio, Vinyals, "Rapid learning or feature reuse?", ICLR 2020.
+
+    Examples
+    --------
+    >>> ANIL(alpha=0.05)
+    ANIL(alpha=0.05, beta=0.1, inner_steps=1, first_order=False)
+    """
+
+    @property
+    def core(self) -> CoreMethod:
+        """The method as the compiled core takes it."""
+        return (self.alpha, self.beta, self.inner_steps, False, not self.first_order)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MAML(_Adaptive):
+    r"""Model-agnostic meta-learning: the inner steps move the representation and the head.
+
+    .. math:: w_{j+1} = w_j - \alpha B_j^\top g_j, \qquad B_{j+1} = B_j - \alpha g_j w_j^\top
+
+    with :math:`g_j` the gradient of the inner loss by :math:`B_j w_j`; see (2) and (3).
+
+    Parameters
+    ----------
+    alpha : float
+        Inner step size, >= 0.
+    beta : float
+        Outer step size, >= 0.
+    inner_steps : int
+        Number of inner steps, J >= 0.
+    first_order : bool
+        Whether the outer step leaves out the derivative of the inner loop.
+
+    References
+    ----------
+    Finn, Abbeel, Levine, "Model-agnostic meta-learning for fast adaptation of deep networks",
+    ICML 2017.
+
+    Examples
+    --------
+    >>> MAML(inner_steps=3, first_order=True)
+    MAML(alpha=0.1, beta=0.1, inner_steps=3, first_order=True)
+    """
+
+    @property
+    def core(self) -> CoreMethod:
+        """The method as the compiled core takes it."""
+        return (self.alpha, self.beta, self.inner_steps, True, not self.first_order)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AverageRisk:
+    r"""Average risk minimisation (4): the baseline without an inner loop.
+
+    It follows the gradient of the outer loss at `(B, w)` itself, and so recovers at most the
+    direction of the mean head.
+
+    Parameters
+    ----------
+    beta : float
+        Step size, >= 0.
+
+    Examples
+    --------
+    >>> AverageRisk(beta=0.2)
+    AverageRisk(beta=0.2)
+    """
+
+    beta: float = 0.1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "beta", _check.real("beta", self.beta))
+
+    @property
+    def core(self) -> CoreMethod:
+        """The method as the compiled core takes it."""
+        return (0.0, self.beta, 0, False, False)
+
+
+Method = ANIL | MAML | AverageRisk
+
+_NAMED: dict[str, tuple[type[Method], dict[str, Any]]] = {
+    "anil": (ANIL, {}),
+    "fo-anil": (ANIL, {"first_order": True}),
+    "maml": (MAML, {}),
+    "fo-maml": (MAML, {"first_order": True}),
+    "average-risk": (AverageRisk, {}),
+}
+
+
+def resolve(method: object, steps: Mapping[str, Any]) -> Method:
+    r"""Turn a method or its name, with step sizes as keywords, into a method.
+
+    Parameters
+    ----------
+    method : ANIL, MAML, AverageRisk or str
+        A method, or one of "anil", "fo-anil", "maml", "fo-maml", "average-risk".
+    steps : mapping
+        Keywords of the call that are left over: the step sizes of a method given by name.
+
+    Returns
+    -------
+    ANIL, MAML or AverageRisk
+        The method.
+
+    Raises
+    ------
+    TypeError
+        If `method` is of another kind, or a keyword is not a step size of the method.
+    ValueError
+        If the name is unknown or a step size is out of range.
+
+    Examples
+    --------
+    >>> resolve("fo-anil", {"alpha": 0.3})
+    ANIL(alpha=0.3, beta=0.1, inner_steps=1, first_order=True)
+    """
+    if isinstance(method, (ANIL, MAML, AverageRisk)):
+        if steps:
+            raise TypeError(
+                f"unknown keyword {next(iter(steps))!r}: "
+                "step sizes are keywords only where the method is given by its name"
+            )
+        return method
+    if not isinstance(method, str):
+        kinds = "an ANIL, a MAML, an AverageRisk or a name"
+        raise TypeError(f"method must be {kinds}; got {_check.show(method)}")
+    kind, preset = _NAMED[_check.choice("method", method, list(_NAMED))]
+    accepted = [field.name for field in fields(kind) if field.name != "first_order"]
+    for name in steps:
+        if name not in accepted:
+            raise TypeError(
+                f"unknown keyword {name!r}: "
+                f"the step sizes that {method!r} takes are {', '.join(accepted)}"
+            )
+    return kind(**steps, **preset)

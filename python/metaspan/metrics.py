@@ -1,0 +1,175 @@
+r"""Measurements of representations and of tasks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _check
+from ._load import core
+
+F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diversity:
+    r"""How far a set of heads reaches in every direction, (21).
+
+    Parameters
+    ----------
+    mu, L : float
+        Square roots of the smallest and largest eigenvalue of the second moment of the heads.
+    kappa : float
+        ``L / mu``; infinite where the heads leave a direction out.
+    eta : float
+        Length of the mean head.
+    """
+
+    mu: float
+    L: float
+    kappa: float
+    eta: float
+
+
+def subspace_distance(
+    B: NDArray[Any], B_star: NDArray[Any], *, threads: int | None = None
+) -> float:
+    r"""Sine of the largest principal angle between a representation and the ground truth, (20).
+
+    .. math:: \operatorname{dist}(B, B_{*}) = \|(I - Q Q^\top) B_{*}\|_2, \qquad B = Q S
+
+    Parameters
+    ----------
+    B : ndarray of shape (d, k), float32 or float64
+        Representation of full column rank, C-contiguous.
+    B_star : ndarray of shape (d, k_star)
+        Ground truth with orthonormal columns, C-contiguous.
+    threads : int or None
+        Number of threads; None: the CPUs that this process may use.
+
+    Returns
+    -------
+    float
+        Between 0 and 1, accurate down to the rounding of `B` itself; 1 where k < k_star.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array is of the wrong kind or shape, or its columns are not what they must be.
+
+    Notes
+    -----
+    Time ``O(d (k + k_star)^2)``, memory that of `B`.
+
+    Examples
+    --------
+    >>> B = np.array([[1.0], [1e-9], [0.0]])
+    >>> subspace_distance(B, np.eye(3, 1))
+    1e-09
+    """
+    tangents = _tangents(B, B_star, threads)
+    if B.shape[1] < B_star.shape[1]:
+        return 1.0
+    largest = float(tangents.max(initial=0.0))
+    return 1.0 if math.isinf(largest) else largest / math.hypot(1.0, largest)
+
+
+def principal_angles(B: NDArray[Any], B_star: NDArray[Any], *, threads: int | None = None) -> F64:
+    r"""Principal angles between a representation and the ground truth.
+
+    Parameters
+    ----------
+    B : ndarray of shape (d, k), float32 or float64
+        Representation of full column rank, C-contiguous.
+    B_star : ndarray of shape (d, k_star)
+        Ground truth with orthonormal columns, C-contiguous.
+    threads : int or None
+        Number of threads; None: the CPUs that this process may use.
+
+    Returns
+    -------
+    ndarray of shape (min(k, k_star),), float64
+        Angles in radians, largest first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array is of the wrong kind or shape, or its columns are not what they must be.
+
+    Notes
+    -----
+    Time ``O(d (k + k_star)^2)``, memory that of `B`.
+
+    Examples
+    --------
+    >>> principal_angles(np.eye(4, 2, -1), np.eye(4, 2)).round(3).tolist()
+    [1.571, 0.0]
+    """
+    angles: F64 = np.arctan(_tangents(B, B_star, threads))
+    return angles
+
+
+def diversity(heads: ArrayLike) -> Diversity:
+    r"""Task diversity of a set of heads.
+
+    .. math:: \mu^2 = \lambda_{\min}, \quad L^2 = \lambda_{\max} \quad\text{of}\quad
+              \operatorname{mean}_i w_i w_i^\top, \qquad \eta = \|\operatorname{mean}_i w_i\|
+
+    Parameters
+    ----------
+    heads : array_like of shape (n, k)
+        One head per row.
+
+    Returns
+    -------
+    Diversity
+        The four numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `heads` is not an array of finite numbers with at least one row.
+
+    Examples
+    --------
+    >>> diversity([[2.0, 0.0], [0.0, 2.0], [2.0, 0.0], [0.0, -2.0]]).kappa
+    1.0
+    """
+    table = _check.small("heads", heads, ("n", "k"))
+    n, k = table.shape
+    _check.integer("the number of heads", n, 1)
+    _check.integer("the size of the heads", k, 1)
+    # Singular values, not eigenvalues of the moment: squaring would lose half of the digits of mu.
+    values = np.linalg.svd(table, compute_uv=False) / math.sqrt(n)
+    mu, largest = float(values[-1]) if n >= k else 0.0, float(values[0])
+    return Diversity(
+        mu=mu,
+        L=largest,
+        kappa=largest / mu if mu > 0.0 else math.inf,
+        eta=float(np.linalg.norm(table.mean(axis=0))),
+    )
+
+
+def _tangents(B: NDArray[Any], B_star: NDArray[Any], threads: int | None) -> F64:
+    """Tangents of the principal angles."""
+    workers = _check.threads(threads)
+    B = _check.matrix("B", B, ("d", "k"))
+    B_star = _check.matrix("B_star", B_star, (B.shape[0], "k_star"))
+    for name, array in (("B", B), ("B_star", B_star)):
+        columns = _check.integer(f"the width of {name}", array.shape[1], 1)
+        if columns > array.shape[0]:
+            raise ValueError(
+                f"{name} must have at most d = {array.shape[0]} columns; got {columns}"
+            )
+    _check.finite("B", B, workers)
+    _check.orthonormal("B_star", B_star, workers)
+    M, R, _ = core.coordinates(B, B_star, workers)
+    values = np.linalg.svd(np.concatenate([M, R]), compute_uv=False)
+    rank = int((values > values[0] * B.shape[1] * np.finfo(B.dtype).eps).sum())
+    if rank < B.shape[1]:
+        raise ValueError(f"B must have full column rank, {B.shape[1]}; its rank is {rank}")
+    return core.tangents(M, R)

@@ -1,0 +1,296 @@
+r"""Curves of training runs, with their spread over trials."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from .summary import Summary, summarize
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .result import Result
+
+# Okabe and Ito's colours in an order in which neighbours also differ in lightness, for grey prints.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F", "#CC79A7", "#56B4E9", "#000000")
+MARKERS = "osD^vPX*"
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1.5, 1.2)))
+INK = "#333333"
+FONT = "STIXGeneral"  # comes with matplotlib, so figures look the same everywhere
+
+NAMES = {
+    "dist": r"$\mathrm{dist}(B_t,\, B_{\mathrm{*}})$",
+    "angles": "principal angles (rad)",
+    "loss_in": "inner loss before adaptation",
+    "loss_adapted": "inner loss after adaptation",
+    "loss_out": "outer loss after adaptation",
+    "w_norm": r"$\|w_t\|$",
+    "delta_norm": r"$\|I - \alpha B_t^\top B_t\|$",
+    "sigma_min": r"$\sigma_{\min}(B_t)$",
+    "sigma_max": r"$\sigma_{\max}(B_t)$",
+    "perp_norm": r"$\|B_{\mathrm{*}\perp}^\top B_t\|$",
+    "diversity_min": "smallest eigenvalue of adapted heads",
+    "diversity_max": "largest eigenvalue of adapted heads",
+    "mu": r"$\mu_{\mathrm{*}}$",
+    "L": r"$L_{\mathrm{*}}$",
+    "eta": r"$\eta_{\mathrm{*}}$",
+}
+
+
+def plot(
+    results: Result | Mapping[str, Result],
+    y: str = "dist",
+    band: float | None = 0.95,
+    ax: Axes | None = None,
+    *,
+    labels: Literal["legend", "direct"] | None = "legend",
+    colors: Sequence[str] | None = None,
+    log: bool | None = None,
+) -> Axes:
+    r"""Plot a recorded quantity against rounds, with its spread over trials.
+
+    Each run gives its mean over trials and a Student-t band of that mean; on a log axis both are
+    geometric. A run of which trials diverge has a cross where the first of them ends and a note
+    that counts them; past the cross a thin line follows the trials that never diverge.
+
+    Parameters
+    ----------
+    results : Result or mapping of str to Result
+        One run, or several with the names to show.
+    y : str
+        Name of a record; ``"angles"`` gives a line per angle.
+    band : float or None
+        Coverage of the band, in (0, 1); None leaves it out.
+    ax : matplotlib.axes.Axes or None
+        Where to draw; None makes a figure of its own, without pyplot, so no display is needed.
+    labels : {"legend", "direct"} or None
+        A legend, names beside the ends of the curves, or neither.
+    colors : sequence of str or None
+        A colour per run; None takes a palette that colour-blind readers can tell apart.
+    log : bool or None
+        Logarithmic axis; None: where every value is positive.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes; save with ``ax.figure.savefig("dist.pdf")``.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If `y` was not recorded, or another argument is not one of those above.
+
+    Examples
+    --------
+    >>> import metaspan as ms
+    >>> tasks = ms.LinearTasks(d=20, k=3)
+    >>> runs = {m: ms.train(tasks, m, alpha=0.1, beta=0.1, rounds=50, n=3, trials=4)
+    ...         for m in ("anil", "maml")}
+    >>> ax = ms.plot(runs)
+    >>> ax.get_yscale()
+    'log'
+    """
+    if labels not in ("legend", "direct", None):
+        raise ValueError(f'labels must be "legend", "direct" or None; got {labels!r}')
+    runs: dict[str, Result] = dict(results) if isinstance(results, Mapping) else {"": results}
+    if not runs:
+        raise ValueError("results must hold at least one run; got an empty mapping")
+    if colors is not None and len(colors) < len(runs):
+        raise ValueError(f"colors must hold one colour per run ({len(runs)}); got {len(colors)}")
+    rows = {name: summarize(run, y, band, log) for name, run in runs.items()}
+    log = all(row.log for row in rows.values())
+    if not log:
+        rows = {name: summarize(run, y, band, False) for name, run in runs.items()}
+    if ax is None:
+        ax = new_axes()[0]
+    if log:
+        ax.set_yscale("log")
+    for i, (name, row) in enumerate(rows.items()):
+        color = colors[i] if colors is not None else PALETTE[i % len(PALETTE)]
+        _draw(ax, name, row, color, (i, len(rows)))
+    if log:
+        _ticks(ax)
+    if not ax.get_xlabel():
+        ax.set_xlabel("round", family=FONT, color=INK)
+    if not ax.get_ylabel():
+        text = ax.set_ylabel(NAMES.get(y, y), family=FONT, color=INK)
+        text.set_math_fontfamily("stix")
+    if labels == "legend" and any(rows):
+        _legend(ax)
+    elif labels == "direct":
+        _direct(ax, rows, colors)
+    return ax
+
+
+def _draw(ax: Axes, name: str, row: Summary, color: str, place: tuple[int, int]) -> None:
+    """One run, `place` = (i, of how many): band, curve, markers, and where trials diverged."""
+    i, of = place
+    x, whole = row.rounds, row.whole
+    columns = row.mean.reshape(row.rounds.size, -1).T
+    low, high = (end.reshape(row.rounds.size, -1).T for end in (row.low, row.high))
+    # Markers of different runs sit at different rounds: curves that coincide stay countable.
+    every = max(1, whole // 8)
+    start = round((i + 0.5) * every / of)
+    for j, column in enumerate(columns):
+        if np.isfinite(low[j]).any():
+            ax.fill_between(
+                x[:whole], low[j, :whole], high[j, :whole], color=color, alpha=0.15, lw=0
+            )
+        ax.plot(
+            x[:whole],
+            column[:whole],
+            color=color,
+            ls=DASHES[i % len(DASHES)],
+            lw=1.4,
+            marker=MARKERS[i % len(MARKERS)] if of > 1 else None,
+            markevery=(start, every),
+            ms=4.2,
+            mfc="white",
+            mew=1.1,
+            label=name if j == 0 and name else None,
+            solid_capstyle="round",
+            zorder=3 + 0.01 * i,
+        )
+        if row.diverged:
+            ax.plot(x[whole - 1 :], column[whole - 1 :], color=color, lw=0.7, ls=":", zorder=2.9)
+            end = (x[whole - 1], column[whole - 1])
+            ax.plot(*end, "x", color=color, ms=7, mew=1.8, zorder=5, clip_on=False)
+    if row.diverged:
+        _note(ax, row, color, float(columns[0][whole - 1]))
+
+
+def _note(ax: Axes, row: Summary, color: str, value: float) -> None:
+    """Say beside the cross how many trials diverged."""
+    which = "diverges" if row.trials == 1 else f"{row.diverged} of {row.trials} trials diverge"
+    at = float(row.rounds[row.whole - 1])
+    right = ax.transData.transform((at, value))[0] > ax.transAxes.transform((0.5, 0.5))[0]
+    ax.annotate(
+        which,
+        (at, value),
+        xytext=(-7 if right else 7, -9),
+        textcoords="offset points",
+        ha="right" if right else "left",
+        va="top",
+        color=color,
+        family=FONT,
+        fontsize=9,
+    )
+
+
+def _ticks(ax: Axes) -> None:
+    """Plain 1-2-5 ticks on a log axis of less than two decades, where powers of ten are too few."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # noqa: PLC0415
+
+    low, high = ax.get_ylim()
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    if high / low < 100:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
+def _legend(ax: Axes) -> None:
+    """A legend without a frame."""
+    legend = ax.legend(frameon=False, prop={"family": FONT, "size": 10}, handlelength=2.6)
+    for text in legend.get_texts():
+        text.set_color(INK)
+        text.set_math_fontfamily("stix")
+
+
+def _direct(ax: Axes, rows: Mapping[str, Summary], colors: Sequence[str] | None) -> None:
+    """Names at the right-hand ends of the curves, pushed apart where they would overlap."""
+    figure = ax.figure
+    pixel = 72 / figure.dpi  # in points, the unit of offsets
+    ends = []
+    for i, (name, row) in enumerate(rows.items()):
+        value = float(row.mean.reshape(row.rounds.size, -1)[-1, 0])
+        color = colors[i] if colors is not None else PALETTE[i % len(PALETTE)]
+        at = (float(row.rounds[-1]), value)
+        ends.append((float(ax.transData.transform(at)[1]) * pixel, at, name, color))
+    ends.sort(key=lambda end: end[0])
+    heights = spread([end[0] for end in ends], apart=12.5)
+    for (natural, at, name, color), height in zip(ends, heights, strict=True):
+        text = ax.annotate(
+            name,
+            at,
+            xytext=(7, height - natural),
+            textcoords="offset points",
+            va="center",
+            color=color,
+            family=FONT,
+            fontsize=10,
+            annotation_clip=False,
+        )
+        text.set_math_fontfamily("stix")
+
+
+def spread(places: Sequence[float], apart: float) -> list[float]:
+    r"""Move ascending places as little as possible so that neighbours are `apart` or more.
+
+    Parameters
+    ----------
+    places : sequence of float
+        Wanted places, ascending.
+    apart : float
+        Least distance between neighbours.
+
+    Returns
+    -------
+    list of float
+        The least-squares nearest places that keep the distance.
+
+    Examples
+    --------
+    >>> spread([0.0, 1.0, 9.0], apart=2.0)
+    [-0.5, 1.5, 9.0]
+    """
+    # With i * apart taken off, the constraint is "not descending": pool adjacent violators.
+    groups: list[list[float]] = []
+    for i, place in enumerate(places):
+        groups.append([place - i * apart, 1.0])
+        while len(groups) > 1 and groups[-2][0] > groups[-1][0]:
+            mean, count = groups.pop()
+            before, many = groups[-1]
+            groups[-1] = [(before * many + mean * count) / (many + count), many + count]
+    level = [mean for mean, count in groups for _ in range(int(count))]
+    return [mean + i * apart for i, mean in enumerate(level)]
+
+
+def new_axes(columns: int = 1, width: float = 4.8, height: float = 3.3) -> list[Axes]:
+    r"""Make axes in the style of the package, in a figure that needs no display.
+
+    Parameters
+    ----------
+    columns : int
+        Axes side by side.
+    width, height : float
+        Size of each, in inches.
+
+    Returns
+    -------
+    list of matplotlib.axes.Axes
+        The axes, from left to right; they share one figure.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError("plots need matplotlib: pip install 'metaspan[plot]'") from error
+    figure = Figure(figsize=(width * columns, height), layout="constrained", dpi=100)
+    axes: list[Axes] = list(figure.subplots(1, columns, squeeze=False)[0])
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.spines[["left", "bottom"]].set_color(INK)
+        ax.tick_params(which="both", color=INK, labelcolor=INK, labelsize=9.5, labelfontfamily=FONT)
+        ax.grid(True, which="major", color="#E6E6E6", lw=0.6)
+        ax.set_axisbelow(True)
+        ax.margins(x=0, y=0.07)
+    return axes

@@ -1,0 +1,375 @@
+r"""What a training run gives back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _check, _codec, _files, _memory
+from ._load import core
+from .config import Init, TrainConfig
+from .state import Trials, given_coordinates
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
+
+F64 = NDArray[np.float64]
+
+KIND = "metaspan result"
+
+
+class Status(Enum):
+    """How a trial ended."""
+
+    FINISHED = "did all its rounds"
+    CONVERGED = "met its stop rule"
+    DIVERGED = "diverged: its gradient or state was no longer finite"
+    UNDERFLOW = "reached a distance below 1e-300, where double precision ends"
+    INTERRUPTED = "was interrupted"
+
+    @property
+    def text(self) -> str:
+        """What happened, to be read after "the trial"."""
+        return self.value
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    r"""How and when a trial ended; equal to its `Status` alone, too.
+
+    Parameters
+    ----------
+    status : Status
+        How it ended.
+    round : int
+        Rounds that it had done.
+
+    Examples
+    --------
+    >>> Outcome(Status.CONVERGED, 812) == Status.CONVERGED
+    True
+    >>> print(Outcome(Status.CONVERGED, 812))
+    met its stop rule (round 812)
+    """
+
+    status: Status
+    round: int
+
+    @property
+    def text(self) -> str:
+        """What happened, with the round."""
+        return f"{self.status.text} (round {self.round})"
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Status):
+            return self.status is other
+        if isinstance(other, Outcome):
+            return (self.status, self.round) == (other.status, other.round)
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.status)
+
+
+class DivergenceWarning(RuntimeWarning):
+    """Some trials of a run diverged."""
+
+
+class Diverged(RuntimeError):
+    """Raised for ``on_failure="raise"`` when a trial diverged; `result` is what there is."""
+
+    def __init__(self, message: str, result: Result) -> None:
+        super().__init__(message, result)
+        self.result = result
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Interrupted(KeyboardInterrupt):
+    """Raised when Ctrl-C ends a run; `result` holds the rounds that were finished."""
+
+    def __init__(self, message: str, result: Result) -> None:
+        super().__init__(message, result)
+        self.result = result
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Result:
+    r"""Trace, state and status of a training run.
+
+    Arrays have a leading axis of trials where the run has more than one.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        What ran.
+    trace : mapping of str to ndarray
+        ``trace["round"]`` of shape (rows,), and (trials, rows) for every record; ``"angles"`` has
+        one more axis, radians, largest first. Rows after a trial's end are NaN.
+    state : tuple of ndarray
+        ``M`` (k_star, k), ``R`` (e, k) and ``w`` (k,) at the end: ``B = B_star M + E R``, (13).
+    status : Outcome or tuple of Outcome
+        How the trial, or every trial, ended.
+    timings : mapping of str to float
+        Seconds of this call: ``"prepare"``, ``"run"`` and ``"total"``.
+    """
+
+    config: TrainConfig
+    trace: Mapping[str, NDArray[Any]]
+    state: tuple[F64, F64, F64]
+    status: Outcome | tuple[Outcome, ...]
+    timings: Mapping[str, float]
+
+    @property
+    def w(self) -> F64:
+        """Head at the end, (k,) or (trials, k)."""
+        return self.state[2]
+
+    @cached_property
+    def B(self) -> NDArray[Any] | None:
+        """Full-size representation at the end where the start was given as one; None otherwise."""
+        return None if isinstance(self.config.init, Init) else self.full_B()
+
+    def full_B(self, trial: int | None = None) -> NDArray[Any]:
+        r"""Representation at the end, at full size.
+
+        Parameters
+        ----------
+        trial : int or None
+            Number of a trial of the run. None: the only trial, or all of them.
+
+        Returns
+        -------
+        ndarray of shape (d, k), or (trials, d, k) where `trial` is None and there are several
+            ``B_star M + E R``, in the dtype of the run. An implicit `B_star` is drawn from the
+            seed and the trial, and so is E where the run began without a `B_0`.
+
+        Raises
+        ------
+        MemoryError
+            If it does not fit into memory; nothing has been allocated then.
+        ValueError
+            If the run has no such trial.
+
+        Notes
+        -----
+        Time and memory ``O(d (k + k_star))`` per trial.
+        """
+        config = self.config
+        if trial is None and len(config.trials) > 1:
+            self._require(len(config.trials))
+            return np.stack([self.full_B(number) for number in config.trials])
+        number = config.trials[0] if trial is None else _check.integer("trial", trial)
+        if number not in config.trials:
+            raise ValueError(f"trial must be one of {config.trials}; got {number}")
+        self._require(1)
+        M, R, _ = self._state_of(number)
+        B_star, E = self._basis(number, R.shape[0])
+        B = core.assemble(B_star, M, E, R[: E.shape[1]], config.threads)
+        return B.astype(config.dtype, copy=False)
+
+    def to_frame(self) -> pandas.DataFrame:
+        r"""Trace as a tidy table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per trial and recorded round up to the trial's end; columns ``trial``,
+            ``round`` and the records (``angle_0``, ``angle_1``, ... for the angles).
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd  # noqa: PLC0415  (optional and slow to import)
+        except ImportError as error:
+            raise ImportError("to_frame needs pandas: pip install 'metaspan[table]'") from error
+        rounds = self.trace["round"]
+        trials = self.config.trials
+        ended = np.array([outcome.round for outcome in self.outcomes])
+        there = rounds[None, :] <= ended[:, None]
+        columns = {
+            "trial": np.repeat(np.asarray(trials), rounds.size).reshape(there.shape)[there],
+            "round": np.broadcast_to(rounds, there.shape)[there],
+        }
+        for name, values in self.trace.items():
+            table = values if len(trials) > 1 else values[None]
+            if name == "angles":
+                columns |= {f"angle_{i}": table[there][:, i] for i in range(table.shape[2])}
+            elif name != "round":
+                columns[name] = table[there]
+        return pd.DataFrame(columns)
+
+    def plot(self, y: str = "dist", **options: Any) -> Axes:
+        """Plot a record against rounds; the arguments are those of `metaspan.plot`."""
+        from . import plots  # noqa: PLC0415  (plots build on results)
+
+        return plots.plot(self, y, **options)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        r"""Write the result to a file that `metaspan.load` reads; no pickle.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file, an npz archive; it is whole or absent at any time.
+        """
+        arrays = {f"trace.{name}": values for name, values in self.trace.items()}
+        arrays |= {f"state.{i}": part for i, part in enumerate(self.state)}
+
+        def keep(array: NDArray[Any]) -> str:
+            name = f"config.{len(arrays)}"
+            arrays[name] = array
+            return name
+
+        document = {
+            "config": _codec.encode(self.config, keep),
+            "trace": list(self.trace),
+            "status": [[outcome.status.name, outcome.round] for outcome in self.outcomes],
+            "timings": dict(self.timings),
+        }
+        _files.write(path, KIND, document, arrays)
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """How every trial ended, also where there is only one."""
+        return self.status if isinstance(self.status, tuple) else (self.status,)
+
+    def __repr__(self) -> str:
+        config = self.config
+        ends = ", ".join(
+            f"{sum(outcome == status for outcome in self.outcomes)} {status.name}"
+            for status in Status
+            if status in self.outcomes
+        )
+        return (
+            f"Result({config.method}, d={config.tasks.d}, k={config.tasks.k}, "
+            f"width={config.width}, n={config.n}, rounds={config.rounds}, "
+            f"trials={len(config.trials)}: {ends})"
+        )
+
+    def _state_of(self, number: int) -> tuple[F64, F64, F64]:
+        if len(self.config.trials) == 1:
+            return self.state
+        M, R, w = self.state
+        place = self.config.trials.index(number)
+        return M[place], R[place], w[place]
+
+    def _basis(self, trial: int, height: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Ground truth and E, (d, k_star) and (d, height or less), of a trial."""
+        config = self.config
+        B_star = config.tasks.ground_truth(config.seed, trial, config.threads)
+        if not isinstance(config.init, Init):
+            E = given_coordinates(config, trial)[2]
+        elif height == 0:
+            E = np.empty((config.tasks.d, 0))
+        else:
+            stream, d = core.STREAM_FRAME, config.tasks.d
+            E = core.haar(config.seed, trial, stream, d, height, B_star, config.threads)
+        return B_star, E
+
+    def _require(self, count: int) -> None:
+        """Raise MemoryError unless `count` representations fit, with one trial's basis."""
+        config = self.config
+        columns = count * config.width + config.tasks.k + self.state[1].shape[-2]
+        what = "a representation" if count == 1 else f"{count} representations"
+        _memory.require(
+            f"{what} of shape ({config.tasks.d}, {config.width})", 8 * config.tasks.d * columns
+        )
+
+
+def load(path: str | os.PathLike[str]) -> Result:
+    r"""Read a result that `Result.save` wrote.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+
+    Returns
+    -------
+    Result
+        The result. A function that drew heads comes back as its name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not a result, or broken; the message names it.
+    """
+    document, arrays = _files.read(path, KIND)
+    try:
+        outcomes = tuple(Outcome(Status[name], done) for name, done in document["status"])
+        return Result(
+            config=_codec.decode(document["config"], arrays),
+            trace={name: arrays[f"trace.{name}"] for name in document["trace"]},
+            state=(arrays["state.0"], arrays["state.1"], arrays["state.2"]),
+            status=outcomes if len(outcomes) > 1 else outcomes[0],
+            timings=document["timings"],
+        )
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"{os.fspath(path)!r} is a broken {KIND} ({error!r})") from error
+
+
+def build(config: TrainConfig, trials: Trials, timings: Mapping[str, float]) -> Result:
+    """A result from where the trials stand."""
+    outcomes = tuple(
+        Outcome(_status(config, status, done), done)
+        for status, done in zip(trials.status, trials.rounds, strict=True)
+    )
+    trace: dict[str, NDArray[Any]] = dict(_trace(trials))
+    state = trials.in_user_basis()
+    if len(outcomes) == 1:
+        trace = {name: v if name == "round" else v[0] for name, v in trace.items()}
+        state = (state[0][0], state[1][0], state[2][0])
+    return Result(
+        # A function that shows progress is of no use later, and might keep results from pickling.
+        config=replace(config, progress=config.progress is True),
+        trace=trace,
+        state=state,
+        status=outcomes if len(outcomes) > 1 else outcomes[0],
+        timings=timings,
+    )
+
+
+def _status(config: TrainConfig, status: int, done: int) -> Status:
+    """What a status of the core means."""
+    if status == core.LIVE:
+        return Status.FINISHED if done >= config.rounds else Status.INTERRUPTED
+    ends = {
+        core.CONVERGED: Status.CONVERGED,
+        core.DIVERGED: Status.DIVERGED,
+        core.UNDERFLOW: Status.UNDERFLOW,
+    }
+    return ends[status]
+
+
+def _trace(trials: Trials) -> dict[str, NDArray[Any]]:
+    """Rows of all trials on one axis of rounds, (trials, rows), NaN where a trial has none."""
+    longest = np.unique(np.concatenate([rounds for rounds, _ in trials.rows]))
+    table = np.full((len(trials.rows), longest.size, len(trials.columns)), np.nan)
+    for i, (rounds, values) in enumerate(trials.rows):
+        table[i, np.searchsorted(longest, rounds)] = values
+    trace: dict[str, NDArray[Any]] = {"round": longest}
+    for name in dict.fromkeys(trials.columns):
+        places = [j for j, column in enumerate(trials.columns) if column == name]
+        trace[name] = table[:, :, places] if name == "angles" else table[:, :, places[0]].copy()
+    return trace

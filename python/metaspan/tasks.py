@@ -1,0 +1,430 @@
+r"""Environments that tasks are drawn from, and batches of tasks with their data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import InitVar, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from . import _check, _memory
+from . import heads as laws
+from ._load import core
+
+F64 = NDArray[np.float64]
+Data = NDArray[Any] | Sequence[NDArray[Any]]
+
+FEATURES = ("gaussian",)
+MAX_D = 2**53  # sizes pass through double precision, where the degrees of freedom of d live
+MAX_COUNT = 2**31 - 1  # indices of tasks, samples and trials are 32-bit words of the random key
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LinearTasks:
+    r"""Multi-task linear regression on a shared subspace.
+
+    Task i has the regression vector :math:`\theta_i = B_{*} w_{*,i}` and samples
+    :math:`y = \langle x, \theta_i \rangle + z` with :math:`E x = 0`, :math:`E x x^\top = I` and
+    :math:`z \sim N(0, \text{noise}^2)`.
+
+    Parameters
+    ----------
+    d : int
+        Number of features. Nothing of this size is stored, so 10**12 is fine.
+    k : int
+        Rank of the ground truth, 1 <= k <= d.
+    noise : float
+        Standard deviation of the noise, >= 0.
+    heads : GaussianHeads, SphereHeads, array_like of shape (n, k), or callable
+        Law of the tasks' heads. An array holds fixed heads; a function
+        ``(generator, n, k) -> (n, k)`` is called once a round.
+    features : {"gaussian"}
+        Law of the features.
+    B_star : ndarray of shape (d, k), float32 or float64, or None
+        Ground truth with orthonormal columns, used where it lies. None: implicit, Haar-distributed,
+        drawn only when something asks for it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind, out of range or of the wrong shape, or if the columns
+        of `B_star` are not orthonormal.
+
+    Examples
+    --------
+    >>> LinearTasks(d=10**12, k=10).k
+    10
+    """
+
+    d: int
+    k: int
+    noise: float = 0.0
+    heads: laws.Heads = field(default_factory=laws.GaussianHeads)
+    features: str = "gaussian"
+    B_star: NDArray[Any] | None = None
+
+    def __post_init__(self) -> None:
+        d = _check.integer("d", self.d, 1, MAX_D)
+        k = _check.integer("k", self.k, 1)
+        if k > d:
+            raise ValueError(f"k must be at most d = {d}; got {k}")
+        object.__setattr__(self, "d", d)
+        object.__setattr__(self, "k", k)
+        object.__setattr__(self, "noise", _check.real("noise", self.noise))
+        object.__setattr__(self, "heads", laws.checked(self.heads, k))
+        _check.choice("features", self.features, FEATURES)
+        if self.B_star is not None:
+            _check.matrix("B_star", self.B_star, (d, k))
+            _check.orthonormal("B_star", self.B_star, core.available_cpus())
+
+    def ground_truth(
+        self, seed: int = 0, trial: int = 0, threads: int | None = None
+    ) -> NDArray[Any]:
+        r"""Return `B_star`, drawing it where it is implicit.
+
+        Parameters
+        ----------
+        seed, trial : int
+            What an implicit `B_star` is drawn from.
+        threads : int or None
+            Number of threads; None: the CPUs that this process may use.
+
+        Returns
+        -------
+        ndarray of shape (d, k)
+            Orthonormal columns; the given array itself, or a new one in float64.
+
+        Raises
+        ------
+        MemoryError
+            If it does not fit into memory.
+        """
+        if self.B_star is not None:
+            return self.B_star
+        _memory.require(f"B_star of shape ({self.d}, {self.k})", 8 * self.d * self.k)
+        workers = _check.threads(threads)
+        return core.haar(seed, trial, core.STREAM_B_STAR, self.d, self.k, None, workers)
+
+    def draw_heads(self, n: int, seed: int = 0, trial: int = 0, round: int = 0) -> F64:
+        r"""Return the heads that `train` uses in one round.
+
+        Parameters
+        ----------
+        n : int
+            Number of tasks.
+        seed, trial, round : int
+            What the heads are drawn from.
+
+        Returns
+        -------
+        ndarray of shape (n, k), float64
+            One head per row.
+
+        Examples
+        --------
+        >>> tasks = LinearTasks(d=100, k=3)
+        >>> bool((tasks.draw_heads(5, seed=1) == tasks.draw_heads(5, seed=1)).all())
+        True
+        """
+        n = _check.integer("n", n, 1, MAX_COUNT)
+        if isinstance(self.heads, np.ndarray):
+            _check.integer("n", n, 1, self.heads.shape[0])
+        return laws.draw(self.heads, n, self.k, _key(seed, trial, round))
+
+    def sample(
+        self,
+        n: int,
+        m_in: int,
+        m_out: int | None = None,
+        *,
+        seed: int = 0,
+        trial: int = 0,
+        round: int = 0,
+        shared_samples: bool = False,
+        dtype: DTypeLike | None = None,
+        threads: int | None = None,
+    ) -> TaskBatch:
+        r"""Draw tasks and their data as real arrays.
+
+        Parameters
+        ----------
+        n : int
+            Number of tasks.
+        m_in, m_out : int
+            Samples per task in the inner and the outer set; `m_out` may be left out where the
+            samples are shared.
+        seed, trial, round : int
+            What everything is drawn from: the same three give the same bits.
+        shared_samples : bool
+            Whether inner and outer set are one.
+        dtype : {float32, float64} or None
+            Of the arrays. None: that of `B_star`, float64 where it is implicit.
+        threads : int or None
+            Number of threads; None: the CPUs that this process may use. The bits do not depend
+            on it.
+
+        Returns
+        -------
+        TaskBatch
+            The data with `B_star` and `heads`.
+
+        Raises
+        ------
+        MemoryError
+            If the arrays do not fit into memory.
+
+        Notes
+        -----
+        Time is that of ``n (m_in + m_out) d`` normals and one product with `B_star`.
+
+        Examples
+        --------
+        >>> LinearTasks(d=50, k=3, noise=0.1).sample(4, 10, 20)
+        TaskBatch(n=4, m_in=10, m_out=20, d=50, dtype=float64)
+        """
+        n = _check.integer("n", n, 1, MAX_COUNT)
+        m_in = _check.integer("m_in", m_in, 1, MAX_COUNT)
+        shared = _check.flag("shared_samples", shared_samples)
+        if m_out is None and not shared:
+            raise ValueError("m_out must be an integer unless shared_samples=True; got None")
+        m_out = m_in if m_out is None else _check.integer("m_out", m_out, 1, MAX_COUNT)
+        if shared and m_out != m_in:
+            raise ValueError(f"m_out must equal m_in = {m_in} for shared samples; got {m_out}")
+        workers = _check.threads(threads)
+        key = _key(seed, trial, round)
+        kind = self._dtype(dtype)
+        samples = m_in if shared else m_in + m_out
+        _memory.require("the batch", n * samples * self.d * kind.itemsize)
+        B_star = self.ground_truth(seed, trial, workers)
+        w_star = self.draw_heads(n, *key)
+
+        def draw(features: int, noise: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
+            X = core.normals(*key, features, n, m, self.d, kind.name, workers)
+            z = core.normals(*key, noise, n, m, 1, "float64", workers)[:, :, 0]
+            # Summed by hand: a matrix product of NumPy's has other bits on other machines.
+            y = (core.project(X, B_star, workers) * w_star[:, None, :]).sum(axis=2)
+            return X, (y + self.noise * z).astype(kind)
+
+        X_in, y_in = draw(core.STREAM_FEATURES_IN, core.STREAM_NOISE_IN, m_in)
+        X_out, y_out = X_in, y_in
+        if not shared:
+            X_out, y_out = draw(core.STREAM_FEATURES_OUT, core.STREAM_NOISE_OUT, m_out)
+        return TaskBatch(X_in, y_in, X_out, y_out, B_star=B_star, heads=w_star, check_finite=False)
+
+    def _dtype(self, dtype: DTypeLike | None) -> np.dtype[Any]:
+        """The dtype asked for, or else that of B_star, or else float64."""
+        if dtype is not None:
+            return _check.float_dtype("dtype", dtype)
+        return np.dtype(np.float64) if self.B_star is None else self.B_star.dtype
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TaskBatch:
+    r"""Tasks with data of the user's own, used where it lies.
+
+    Parameters
+    ----------
+    X_in, X_out : ndarray of shape (n, m, d), or sequence of n arrays of shape (m_i, d)
+        Features of the inner and the outer sets. Rows are contiguous, the strides of the other axes
+        are free; arrays may be memory-mapped and read-only.
+    y_in, y_out : ndarray of shape (n, m), or sequence of n arrays of shape (m_i,)
+        Responses, in the dtype of the features: float32 or float64.
+    B_star : ndarray of shape (d, k), or None
+        Ground truth where it is known, with orthonormal columns.
+    heads : array_like of shape (n, k), or None
+        Heads of the tasks where they are known.
+    check_finite : bool
+        Whether to look for NaN and infinity: one read of the data.
+
+    Raises
+    ------
+    TypeError
+        If an array is of another kind or dtype.
+    ValueError
+        If shapes do not belong together, rows are not contiguous, or a value is not finite.
+
+    Notes
+    -----
+    Nothing is copied. A layout that the compiled code cannot use is an error that says how to
+    mend it.
+
+    Examples
+    --------
+    >>> X, y = np.ones((3, 5, 8)), np.ones((3, 5))
+    >>> TaskBatch(X, y, X, y)
+    TaskBatch(n=3, m_in=5, m_out=5, d=8, dtype=float64)
+    """
+
+    X_in: Data
+    y_in: Data
+    X_out: Data
+    y_out: Data
+    B_star: NDArray[Any] | None = None
+    heads: NDArray[Any] | None = field(default=None, kw_only=True)
+    check_finite: InitVar[bool] = field(default=True, kw_only=True)
+
+    def __post_init__(self, check_finite: bool) -> None:
+        dtype = None
+        sizes: dict[str, int] = {}
+        for side in ("in", "out"):
+            X, y = checked_data(
+                (f"X_{side}", getattr(self, f"X_{side}")),
+                (f"y_{side}", getattr(self, f"y_{side}")),
+                dtype,
+                check_finite,
+            )
+            object.__setattr__(self, f"X_{side}", X)
+            object.__setattr__(self, f"y_{side}", y)
+            dtype = X[0].dtype
+            sizes[side] = len(X)
+        if sizes["in"] != sizes["out"]:
+            raise ValueError(f"X_out must hold {sizes['in']} tasks, as X_in; got {sizes['out']}")
+        if self.X_out[0].shape[1] != self.d:
+            raise ValueError(
+                f"X_out must have {self.d} features, as X_in; got {self.X_out[0].shape[1]}"
+            )
+        rank: int | str = "k"
+        if self.B_star is not None:
+            _check.matrix("B_star", self.B_star, (self.d, "k"))
+            _check.orthonormal("B_star", self.B_star, core.available_cpus())
+            rank = self.B_star.shape[1]
+        if self.heads is not None:
+            object.__setattr__(self, "heads", _check.small("heads", self.heads, (self.n, rank)))
+
+    @classmethod
+    def split(
+        cls,
+        X: Data,
+        y: Data,
+        m_in: int,
+        B_star: NDArray[Any] | None = None,
+        *,
+        check_finite: bool = True,
+    ) -> TaskBatch:
+        r"""Give the first `m_in` samples of every task to the inner set, the rest to the outer.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, m, d), or sequence of n arrays of shape (m_i, d)
+            Features.
+        y : ndarray of shape (n, m), or sequence of n arrays of shape (m_i,)
+            Responses.
+        m_in : int
+            Size of the inner sets, at least 1 and less than every task's number of samples.
+        B_star : ndarray of shape (d, k), or None
+            Ground truth where it is known.
+        check_finite : bool
+            Whether to look for NaN and infinity.
+
+        Returns
+        -------
+        TaskBatch
+            Views of `X` and `y`.
+
+        Examples
+        --------
+        >>> TaskBatch.split(np.ones((3, 50, 8)), np.ones((3, 50)), m_in=20)
+        TaskBatch(n=3, m_in=20, m_out=30, d=8, dtype=float64)
+        """
+        X, y = checked_data(("X", X), ("y", y), None, check_finite)
+        least = min(len(task) for task in X)
+        m_in = _check.integer("m_in", m_in, 1)
+        if m_in >= least:
+            raise ValueError(
+                f"m_in must be less than the {least} samples of the smallest task; got {m_in}"
+            )
+
+        def cut(data: Data, part: slice) -> Data:
+            return data[:, part] if isinstance(data, np.ndarray) else [task[part] for task in data]
+
+        first, rest = slice(m_in), slice(m_in, None)
+        return cls(
+            X_in=cut(X, first),
+            y_in=cut(y, first),
+            X_out=cut(X, rest),
+            y_out=cut(y, rest),
+            B_star=B_star,
+            check_finite=False,
+        )
+
+    @property
+    def n(self) -> int:
+        """Number of tasks."""
+        return len(self.X_in)
+
+    @property
+    def d(self) -> int:
+        """Number of features."""
+        return int(self.X_in[0].shape[1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        dtype: np.dtype[Any] = self.X_in[0].dtype
+        return dtype
+
+    @property
+    def m_in(self) -> int | tuple[int, ...]:
+        """Samples in the inner sets: one number, or one per task where they differ."""
+        return _sizes(self.X_in)
+
+    @property
+    def m_out(self) -> int | tuple[int, ...]:
+        """Samples in the outer sets: one number, or one per task where they differ."""
+        return _sizes(self.X_out)
+
+    def __repr__(self) -> str:
+        def text(sizes: int | tuple[int, ...]) -> str:
+            return str(sizes) if isinstance(sizes, int) else f"{min(sizes)}..{max(sizes)}"
+
+        return (
+            f"TaskBatch(n={self.n}, m_in={text(self.m_in)}, m_out={text(self.m_out)}, "
+            f"d={self.d}, dtype={self.dtype})"
+        )
+
+
+def checked_data(
+    features: tuple[str, object],
+    responses: tuple[str, object],
+    dtype: np.dtype[Any] | None,
+    check_finite: bool,
+) -> tuple[Data, Data]:
+    """Features and responses (name, value) of one set of every task, used where they lie."""
+    (X_name, X_given), (y_name, y_given) = features, responses
+    X = _check.per_task(X_name, X_given, 3, dtype)
+    if not len(X):
+        raise ValueError(f"{X_name} must hold at least one task; got none")
+    d = X[0].shape[1]
+    y = _check.per_task(y_name, y_given, 2, X[0].dtype)
+    if len(y) != len(X):
+        raise ValueError(f"{y_name} must hold {len(X)} tasks, as {X_name}; got {len(y)}")
+    if isinstance(X, np.ndarray) and isinstance(y, np.ndarray):
+        _check.shape(y_name, y, X.shape[:2])
+    for i, (task, response) in enumerate(zip(X, y, strict=True)):
+        if 0 in task.shape:
+            raise ValueError(f"{X_name} must hold samples and features; task {i} is {task.shape}")
+        _check.shape(f"{X_name}[{i}]", task, ("m", d))
+        _check.shape(f"{y_name}[{i}]", response, (task.shape[0],))
+    if _check.flag("check_finite", check_finite):
+        hint = " (check_finite=False skips this check)"
+        for name, data in ((X_name, X), (y_name, y)):
+            for i, array in enumerate([data] if isinstance(data, np.ndarray) else data):
+                place = name if isinstance(data, np.ndarray) else f"{name}[{i}]"
+                _check.finite(place, array, core.available_cpus(), hint)
+    return X, y
+
+
+def _sizes(data: Data) -> int | tuple[int, ...]:
+    sizes = tuple(len(task) for task in data)
+    return sizes[0] if len(set(sizes)) == 1 else sizes
+
+
+def _key(seed: int, trial: int, round: int) -> tuple[int, int, int]:
+    """What random numbers are keyed by, checked."""
+    return (
+        _check.integer("seed", seed, 0, 2**64 - 1),
+        _check.integer("trial", trial, 0, MAX_COUNT),
+        _check.integer("round", round, 0, 2**63 - 1),
+    )

@@ -1,0 +1,276 @@
+"""Bad input is one sentence that names the argument, what was expected and what came."""
+
+import re
+
+import numpy as np
+import pytest
+
+import metaspan as ms
+
+D, K = 8, 2
+B = np.eye(D, K)
+B_STAR = np.eye(D, K, -1)
+W = np.zeros(K)
+HEADS = np.ones((3, K))
+X = np.ones((3, 6, D))
+Y = np.ones((3, 6))
+BATCH = ms.TaskBatch.split(X, Y, m_in=2)
+TASKS = ms.LinearTasks(d=D, k=K)
+METHOD = ms.ANIL()
+
+
+def changed(array, place, value):
+    """A copy with one entry replaced."""
+    array = array.copy()
+    array[place] = value
+    return array
+
+
+def train(tasks=TASKS, method=METHOD, **settings):
+    return ms.train(tasks, method, **{"rounds": 3, "n": 4, **settings})
+
+
+# What is wrong: (call, kind of error, fragments that the sentence must contain).
+SHAPES = {
+    "B-columns": (lambda: ms.meta_gradient(np.ones((9, 4)), np.zeros(4), BATCH, METHOD),
+                  ValueError, ["B must have shape (8, k)", "got (9, 4)"]),
+    "B-vector": (lambda: ms.meta_gradient(np.ones(8), W, BATCH, METHOD),
+                 ValueError, ["B must have shape", "got (8,)"]),
+    "w": (lambda: ms.meta_gradient(B, np.zeros(3), BATCH, METHOD),
+          ValueError, ["w must have shape (2,)", "got (3,)"]),
+    "w-matrix": (lambda: ms.population_gradient(B, np.zeros((2, 1)), B_STAR, HEADS, METHOD),
+                 ValueError, ["w must have shape (2,)", "got (2, 1)"]),
+    "B_star": (lambda: ms.population_gradient(B, W, np.eye(9, 2), HEADS, METHOD),
+               ValueError, ["B_star must have shape (8, k_star)", "got (9, 2)"]),
+    "heads": (lambda: ms.population_gradient(B, W, B_STAR, np.ones((3, 5)), METHOD),
+              ValueError, ["heads must have shape (n, 2)", "got (3, 5)"]),
+    "X-axes": (lambda: ms.TaskBatch(X[0], Y, X, Y),
+               ValueError, ["X_in must have shape (n, m, d)", "got (6, 8)"]),
+    "y-samples": (lambda: ms.TaskBatch(X, Y[:, :5], X, Y),
+                  ValueError, ["y_in", "shape (6,)", "got (5,)"]),
+    "y-tasks": (lambda: ms.TaskBatch(X, Y[:2], X, Y), ValueError, ["y_in must hold 3", "got 2"]),
+    "X_out-tasks": (lambda: ms.TaskBatch(X, Y, X[:2], Y[:2]),
+                    ValueError, ["X_out must hold 3", "got 2"]),
+    "X_out-features": (lambda: ms.TaskBatch(X, Y, X[:, :, :7].copy(), Y),
+                       ValueError, ["X_out", "8", "got 7"]),
+    "ragged-features": (lambda: ms.TaskBatch([X[0], np.ones((6, 7))], [Y[0], Y[1]], X[:2], Y[:2]),
+                        ValueError, ["X_in[1] must have shape (m, 8)", "got (6, 7)"]),
+    "no-samples": (lambda: ms.TaskBatch(X[:, :0], Y[:, :0], X, Y), ValueError, ["X_in", "(0, 8)"]),
+    "no-tasks": (lambda: ms.TaskBatch(X[:0], Y[:0], X[:0], Y[:0]), ValueError, ["X_in", "none"]),
+    "m_in-all": (lambda: ms.TaskBatch.split(X, Y, m_in=6), ValueError, ["m_in", "6", "got 6"]),
+    "m_in-none": (lambda: ms.TaskBatch.split(X, Y, m_in=0), ValueError, ["m_in", "1", "got 0"]),
+    "adapt-y": (lambda: ms.adapt(B, W, X, Y[:, :5], METHOD), ValueError, ["y", "(6,)", "got (5,)"]),
+    "fixed-heads": (lambda: ms.LinearTasks(d=D, k=3, heads=HEADS),
+                    ValueError, ["heads must have shape (n, 3)", "got (3, 2)"]),
+    "tasks-B_star": (lambda: ms.LinearTasks(d=9, k=K, B_star=B_STAR),
+                     ValueError, ["B_star must have shape (9, 2)", "got (8, 2)"]),
+    "heads-mean": (lambda: ms.LinearTasks(d=D, k=3, heads=ms.GaussianHeads(mean=[1.0, 2.0])),
+                   ValueError, ["mean must have shape (3,)", "got (2,)"]),
+    "start": (lambda: train(init=(np.ones((7, 2)), W)),
+              ValueError, ["B0 must have shape (8, width)", "got (7, 2)"]),
+    "start-head": (lambda: train(init=(B, np.zeros(3))),
+                   ValueError, ["w0 must have shape (2,)", "got (3,)"]),
+    "start-width": (lambda: train(init=(B, W), width=3),
+                    ValueError, ["B0 must have shape (8, 3)", "got (8, 2)"]),
+    "distance": (lambda: ms.subspace_distance(B, np.eye(9, 2)),
+                 ValueError, ["B_star must have shape (8, k_star)", "got (9, 2)"]),
+    "diversity": (lambda: ms.diversity(np.ones(3)),
+                  ValueError, ["heads must have shape (n, k)", "got (3,)"]),
+}  # fmt: skip
+
+KINDS = {
+    "B-list": (lambda: ms.meta_gradient(B.tolist(), W, BATCH, METHOD), TypeError, ["B must be"]),
+    "B-integers": (lambda: ms.meta_gradient(B.astype(int), W, BATCH, METHOD),
+                   TypeError, ["B must be float32 or float64", "got int64"]),
+    "B-dtype": (lambda: ms.meta_gradient(B.astype(np.float32), W, BATCH, METHOD),
+                TypeError, ["B must be float64", "got float32"]),
+    "B-complex": (lambda: ms.subspace_distance(B * 1j, B_STAR), TypeError, ["B", "complex128"]),
+    "X-half": (lambda: ms.TaskBatch(X.astype(np.float16), Y, X, Y), TypeError, ["X_in", "float16"]),
+    "y-dtype": (lambda: ms.TaskBatch(X, Y.astype(np.float32), X, Y),
+                TypeError, ["y_in must be float64", "got float32"]),
+    "X_out-dtype": (lambda: ms.TaskBatch(X, Y, X.astype(np.float32), Y.astype(np.float32)),
+                    TypeError, ["X_out must be float64", "got float32"]),
+    "swapped-bytes": (lambda: ms.TaskBatch(X.astype(">f8"), Y, X, Y), TypeError, ["X_in", ">f8"]),
+    "batch": (lambda: ms.meta_gradient(B, W, (X, Y), METHOD), TypeError, ["batch", "TaskBatch"]),
+    "method": (lambda: ms.meta_gradient(B, W, BATCH, 3), TypeError, ["method", "got 3"]),
+    "w-text": (lambda: ms.meta_gradient(B, ["a", "b"], BATCH, METHOD), TypeError, ["w must hold"]),
+    "tasks": (lambda: ms.train("tasks", METHOD), TypeError, ["tasks must be", "got 'tasks'"]),
+    "d": (lambda: ms.LinearTasks(d=8.0, k=2), TypeError, ["d must be an integer", "got 8.0"]),
+    "heads-class": (lambda: ms.LinearTasks(d=D, k=K, heads=ms.SphereHeads),
+                    TypeError, ["heads must be an instance", "SphereHeads()"]),
+    "rounds": (lambda: train(rounds=1.5), TypeError, ["rounds must be an integer", "got 1.5"]),
+    "rounds-true": (lambda: train(rounds=True), TypeError, ["rounds", "got True"]),
+    "trials": (lambda: train(trials=[1, 2]), TypeError, ["trials", "got [1, 2]"]),
+    "init": (lambda: train(init=3), TypeError, ["init must be", "got 3"]),
+    "stop": (lambda: train(stop=1e-3), TypeError, ["stop must be a Stop", "got 0.001"]),
+    "checkpoint": (lambda: train(checkpoint=3), TypeError, ["checkpoint must be", "got 3"]),
+    "dtype": (lambda: train(dtype="float16"), TypeError, ["dtype must be float32 or float64"]),
+    "alpha": (lambda: ms.ANIL(alpha="0.1"), TypeError, ["alpha must be a number", "got '0.1'"]),
+    "first_order": (lambda: ms.ANIL(first_order=1), TypeError, ["first_order", "got 1"]),
+    "unknown-step": (lambda: train(method="anil", gamma=0.1), TypeError, ["'gamma'", "'alpha'"]),
+    "step-twice": (lambda: train(method=METHOD, alpha=0.1), TypeError, ["'alpha'", "name"]),
+    "average-alpha": (lambda: train(method="average-risk", alpha=0.1), TypeError, ["'alpha'"]),
+}  # fmt: skip
+
+VALUES = {
+    "X-nan": (lambda: ms.TaskBatch(X, Y, changed(X, (1, 2, 3), np.nan), Y),
+              ValueError, ["X_out must be finite", "NaN"]),
+    "y-infinite": (lambda: ms.TaskBatch.split(X, changed(Y, (2, 5), np.inf), m_in=2),
+                   ValueError, ["y must be finite"]),
+    "X-last-nan": (lambda: ms.adapt(B, W, changed(X, (2, 5, 7), np.nan), Y, METHOD),
+                   ValueError, ["X must be finite"]),
+    "X-list-nan": (lambda: ms.TaskBatch(list(X), list(Y), [*X[:2], X[2] * np.nan], list(Y)),
+                   ValueError, ["X_out[2] must be finite"]),
+    "B-nan": (lambda: ms.meta_gradient(changed(B, (3, 1), np.nan), W, BATCH, METHOD),
+              ValueError, ["B must be finite"]),
+    "w-infinite": (lambda: ms.meta_gradient(B, [0.0, np.inf], BATCH, METHOD),
+                   ValueError, ["w must be finite"]),
+    "heads-nan": (lambda: ms.population_gradient(B, W, B_STAR, HEADS * np.nan, METHOD),
+                  ValueError, ["heads must be finite"]),
+    "start-nan": (lambda: train(init=(changed(B, (0, 0), np.nan), W)),
+                  ValueError, ["B0 must be finite"]),
+    "B_star-nan": (lambda: ms.LinearTasks(d=D, k=K, B_star=B_STAR * np.nan),
+                   ValueError, ["B_star", "orthonormal"]),
+    "B_star-scaled": (lambda: ms.LinearTasks(d=D, k=K, B_star=2 * B_STAR),
+                      ValueError, ["B_star must have orthonormal columns", "3"]),
+    "B_star-slanted": (lambda: ms.population_gradient(B, W, B_STAR + 1e-6, HEADS, METHOD),
+                       ValueError, ["B_star must have orthonormal columns"]),
+    "wide-B": (lambda: ms.meta_gradient(np.ones((D, 9)), np.zeros(9), BATCH, METHOD),
+               ValueError, ["B", "d = 8", "got 9"]),
+    "wide-learner": (lambda: train(width=9), ValueError, ["width", "d = 8", "got 9"]),
+    "k-above-d": (lambda: ms.LinearTasks(d=2, k=3), ValueError, ["k", "d = 2", "got 3"]),
+    "no-width": (lambda: train(width=0), ValueError, ["width", "1", "got 0"]),
+    "rank-deficient": (lambda: ms.subspace_distance(np.ones((D, 2)), B_STAR),
+                       ValueError, ["B must have full column rank", "1"]),
+    "n-zero": (lambda: train(n=0), ValueError, ["n must be", "1", "got 0"]),
+    "n-negative": (lambda: TASKS.sample(-1, 2, 2), ValueError, ["n must be", "got -1"]),
+    "n-none": (lambda: train(n=None), ValueError, ["n must be", "fixed heads"]),
+    "n-above-heads": (lambda: train(ms.LinearTasks(d=D, k=K, heads=HEADS), n=4),
+                      ValueError, ["n must be at most 3", "got 4"]),
+    "no-heads": (lambda: ms.population_gradient(B, W, B_STAR, HEADS[:0], METHOD),
+                 ValueError, ["heads", "1", "got 0"]),
+    "alpha-negative": (lambda: ms.ANIL(alpha=-0.1), ValueError, ["alpha must be", "got -0.1"]),
+    "alpha-nan": (lambda: ms.MAML(alpha=np.nan), ValueError, ["alpha must be finite", "got nan"]),
+    "beta-infinite": (lambda: ms.AverageRisk(beta=np.inf), ValueError, ["beta", "got inf"]),
+    "steps-negative": (lambda: ms.ANIL(inner_steps=-1), ValueError, ["inner_steps", "got -1"]),
+    "noise-negative": (lambda: ms.LinearTasks(d=D, k=K, noise=-1), ValueError, ["noise", "got -1"]),
+    "cov-asymmetric": (lambda: ms.GaussianHeads(cov=[[1, 2], [0, 1]]),
+                       ValueError, ["cov must be symmetric", "2"]),
+    "cov-indefinite": (lambda: ms.GaussianHeads(cov=[[1, 2], [2, 1]]),
+                       ValueError, ["cov must be positive semi-definite", "-1"]),
+    "cov-negative": (lambda: ms.GaussianHeads(cov=[1.0, -1.0]), ValueError, ["cov", "got -1"]),
+    "cov-oblong": (lambda: ms.GaussianHeads(cov=np.ones((2, 3))), ValueError, ["cov", "(2, 3)"]),
+    "radius": (lambda: ms.SphereHeads(radius=-1), ValueError, ["radius", "got -1"]),
+    "seed": (lambda: train(seed=-1), ValueError, ["seed", "got -1"]),
+    "trials-zero": (lambda: train(trials=0), ValueError, ["trials", "got 0"]),
+    "trials-empty": (lambda: train(trials=range(3, 3)), ValueError, ["trials", "range(3, 3)"]),
+    "threads": (lambda: train(threads=0), ValueError, ["threads", "got 0"]),
+    "record_every": (lambda: train(record_every=0), ValueError, ["record_every", "got 0"]),
+    "m_in": (lambda: train(m_in=25), ValueError, ["m_in", "population", "got 25"]),
+    "stop-negative": (lambda: ms.Stop(dist=-1), ValueError, ["stop dist", "got -1"]),
+    "init-dist": (lambda: ms.Init(dist=1.5), ValueError, ["init dist", "0 and 1", "got 1.5"]),
+    "init-scale": (lambda: ms.Init(scale=0), ValueError, ["init scale", "positive", "got 0"]),
+    "init-no-alpha": (lambda: train(method="anil", alpha=0), ValueError, ["init scale", "alpha"]),
+    "init-room": (lambda: train(ms.LinearTasks(d=3, k=2), init="methodical"),
+                  ValueError, ["init dist", "2", "leaves 1"]),
+}  # fmt: skip
+
+NAMES = {
+    "method": (lambda: train(method="mamba"), ValueError,
+               ["method must be", "'fo-maml'", "'average-risk'", "got 'mamba'"]),
+    "engine": (lambda: train(engine="arrays"), ValueError,
+               ["engine must be", "'population'", "got 'arrays'"]),
+    "record": (lambda: train(record=("dist", "loss")), ValueError,
+               ["record must be", "'loss_out'", "got 'loss'"]),
+    "device": (lambda: train(device="cuda"), ValueError, ["device must be 'cpu'", "got 'cuda'"]),
+    "init": (lambda: train(init="zeros"), ValueError,
+             ["init must be 'random' or 'methodical'", "got 'zeros'"]),
+    "features": (lambda: ms.LinearTasks(d=D, k=K, features="uniform"), ValueError,
+                 ["features must be 'gaussian'", "got 'uniform'"]),
+    "on_failure": (lambda: train(on_failure="ignore"), ValueError,
+                   ["on_failure", "'raise'", "got 'ignore'"]),
+}  # fmt: skip
+
+LAYOUTS = {
+    "B-fortran": (lambda: ms.meta_gradient(np.asfortranarray(B), W, BATCH, METHOD), ValueError,
+                  ["B must be C-contiguous", "strides (8, 64)", "np.ascontiguousarray(B)"]),
+    "B-strided": (lambda: ms.subspace_distance(np.eye(16, K)[::2], B_STAR), ValueError,
+                  ["B must be C-contiguous", "np.ascontiguousarray(B)"]),
+    "start-fortran": (lambda: train(init=(np.asfortranarray(B), W)), ValueError,
+                      ["B0 must be C-contiguous", "np.ascontiguousarray(B0)"]),
+    "X-columns": (lambda: ms.TaskBatch(np.ones((3, 6, 16))[:, :, ::2], Y, X, Y), ValueError,
+                  ["X_in must be contiguous along its last axis", "np.ascontiguousarray(X_in)"]),
+    "X-fortran": (lambda: ms.TaskBatch.split(np.asfortranarray(X), Y, m_in=2), ValueError,
+                  ["X must be contiguous along its last axis", "np.ascontiguousarray(X)"]),
+    "y-strided": (lambda: ms.TaskBatch(X, np.ones((3, 12))[:, ::2], X, Y), ValueError,
+                  ["y_in must be contiguous", "np.ascontiguousarray(y_in)"]),
+    "unaligned": (lambda: ms.TaskBatch(np.frombuffer(bytes(8 * X.size + 1), np.uint8)[1:]
+                                       .view(np.float64).reshape(X.shape), Y, X, Y), ValueError,
+                  ["X_in must be aligned"]),
+}  # fmt: skip
+
+CASES = {
+    f"{family}-{name}": case
+    for family, cases in (
+        ("shape", SHAPES),
+        ("kind", KINDS),
+        ("value", VALUES),
+        ("name", NAMES),
+        ("layout", LAYOUTS),
+    )
+    for name, case in cases.items()
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_one_sentence_names_argument_expected_and_given(case):
+    call, kind, fragments = case
+    with pytest.raises(kind) as caught:
+        call()
+    assert type(caught.value) is kind
+    sentence = str(caught.value)
+    for fragment in fragments:
+        assert fragment in sentence, sentence
+    assert "\n" not in sentence
+    assert len(sentence) < 250
+    assert not re.search(r"\.\s+[A-Z]", sentence), "more than one sentence"
+
+
+def test_data_check_can_be_left_out():
+    """Where the caller knows better, a NaN runs through instead: nothing looks for it twice."""
+    X_nan = changed(X, (0, 0, 0), np.nan)
+    batch = ms.TaskBatch(X_nan, Y, X, Y, check_finite=False)
+    assert np.isnan(ms.meta_gradient(B, W, batch, METHOD).B).any()
+
+
+@pytest.mark.parametrize("order", ["K", "C"])
+def test_outer_strides_of_data_are_free(order):
+    """Rows must be contiguous; every other task, or samples in reverse, are used where they lie."""
+    rng = np.random.default_rng(1)
+    wide, y = rng.standard_normal((6, 9, D)), rng.standard_normal((6, 9))
+    X_view, y_view = wide[::2, ::-1], y[::2, ::-1].copy()
+    given = X_view if order == "K" else np.ascontiguousarray(X_view)
+    batch = ms.TaskBatch.split(given, y_view, m_in=4)
+    found = ms.meta_gradient(B, W + 1, batch, METHOD)
+    plain = ms.TaskBatch.split(X_view.copy(), y_view, m_in=4)
+    np.testing.assert_array_equal(found.B, ms.meta_gradient(B, W + 1, plain, METHOD).B)
+
+
+def test_refused_call_leaves_nothing_behind(tmp_path):
+    """No checkpoint of a run that was never accepted, and no part of a file that failed."""
+    with pytest.raises(ValueError, match="record"):
+        train(checkpoint=tmp_path / "run.npz", record="nothing")
+    with pytest.raises(FileNotFoundError):
+        train(checkpoint=tmp_path / "missing" / "run.npz")
+    with pytest.raises(FileNotFoundError):
+        train().save(tmp_path / "missing" / "result.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_heads_function_is_checked_where_it_is_called():
+    tasks = ms.LinearTasks(d=D, k=K, heads=lambda generator, n, k: np.ones((n, k + 1)))
+    with pytest.raises(ValueError, match=r"heads\(\).*shape \(4, 2\).*got \(4, 3\)"):
+        train(tasks)
+    tasks = ms.LinearTasks(d=D, k=K, heads=lambda generator, n, k: np.full((n, k), np.nan))
+    with pytest.raises(ValueError, match=r"heads\(\).*finite"):
+        train(tasks)

@@ -1,0 +1,56 @@
+"""The files of the project, for tests that read them."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("cpp", "python", "tests", "bench", "examples", "docs", ".ci")
+TEXT = {".hpp", ".cpp", ".py", ".pyi", ".md", ".toml", ".txt", ".cmake", ".json", ".yaml", ".yml"}
+
+
+class House:
+    """Reads the checkout; a path is given relative to its root, with forward slashes."""
+
+    root = ROOT
+
+    def files(self, *patterns):
+        """Sorted paths that match any of the glob patterns."""
+        found = {path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()}
+        return sorted(
+            str(path.relative_to(ROOT).as_posix())
+            for path in found
+            if "__pycache__" not in path.parts and not any("_cache" in p for p in path.parts)
+        )
+
+    def text_files(self):
+        """Every text file of the project."""
+        patterns = ["*", *(f"{folder}/**/*" for folder in FOLDERS)]
+        names = {".clang-format", ".pre-commit-config.yaml", ".ci/run", "LICENSE", ".gitignore"}
+        return [p for p in self.files(*patterns) if Path(p).suffix in TEXT or p in names]
+
+    def text(self, path):
+        return (ROOT / path).read_text(encoding="utf-8")
+
+    def tree(self, path):
+        return ast.parse(self.text(path), filename=path)
+
+    def cpp(self):
+        return self.files("cpp/**/*.hpp", "cpp/**/*.cpp")
+
+    def python(self):
+        """Modules of the package, by name."""
+        return {Path(p).stem: p for p in self.files("python/metaspan/*.py")}
+
+    def code(self, path):
+        """C++ without comments and without what stands in string literals; lines are kept."""
+        text = re.sub(r'"(\\.|[^"\\\n])*"', '""', self.text(path))
+        text = re.sub(r"/\*.*?\*/", lambda m: "\n" * m[0].count("\n"), text, flags=re.DOTALL)
+        return re.sub(r"//[^\n]*", "", text)
+
+
+@pytest.fixture(scope="session")
+def house():
+    return House()

@@ -1,0 +1,187 @@
+"""Who may include or import whom."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+# A header includes only what stands on an earlier line.
+HEADERS = (
+    {"base"},
+    {"error"},
+    {"parallel", "random", "cancel"},
+    {"method"},
+    {"design", "coordinates"},
+    {"task_algebra", "metrics", "heads"},
+    {"engine"},
+    {"engines"},
+    {"advance"},
+)
+# A module imports, when it is itself imported, only what stands on an earlier line.
+MODULES = (
+    {"_check", "_load", "_core", "_cpu"},
+    {"_memory", "methods", "heads", "build"},
+    {"tasks", "config"},
+    {"result", "metrics", "gradients"},
+    {"checkpoint", "estimate"},
+    {"train"},
+    {"summary"},
+    {"plots"},
+    {"reproduce"},
+    {"cli"},
+    {"__init__", "__main__"},
+)
+OPTIONAL = {"matplotlib", "pandas", "tqdm", "scipy"}
+
+
+def level(layers, name):
+    found = [i for i, layer in enumerate(layers) if name in layer]
+    assert found, f"{name} has no place among the layers yet: decide where it stands"
+    return found[0]
+
+
+def header_of(path):
+    """The layer's name of a core header or source: engines/population.hpp is of `engines`."""
+    parts = Path(path).with_suffix("").parts
+    return "engines" if "engines" in parts else parts[-1]
+
+
+def includes(house, path):
+    return re.findall(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', house.text(path), flags=re.MULTILINE)
+
+
+def imports(tree, inside_functions=False):
+    """(module, level) of imports at run time: all, or those that importing the file executes."""
+    stack, found = list(tree.body), []
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            stack.extend(node.orelse)
+            continue
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not inside_functions:
+            continue
+        if isinstance(node, ast.Import):
+            found.extend((alias.name, 0) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.module:
+                found.append((node.module, node.level))
+            else:
+                found.extend((alias.name, node.level) for alias in node.names)
+        stack.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def test_headers_include_only_earlier_layers(house):
+    wrong = []
+    for path in house.files("cpp/include/**/*.hpp", "cpp/src/**/*"):
+        own = header_of(path)
+        mine = level(HEADERS, own)
+        for other in includes(house, path):
+            if other.startswith("metaspan/"):
+                theirs = header_of(other)
+                same = theirs == own
+                if not same and level(HEADERS, theirs) >= mine:
+                    wrong.append(f"{path} includes {other}")
+    assert not wrong
+
+
+def test_kernels_include_only_kernels(house):
+    kernels = {Path(p).name for p in house.files("cpp/kernels/**/*.hpp")}
+    system = re.compile(r"\w+|\w+intrin\.h|std\w+\.h")  # <cmath>, <immintrin.h>
+    wrong = [
+        f"{path} includes {other}"
+        for path in house.files("cpp/kernels/**/*")
+        for other in includes(house, path)
+        if other not in kernels and not system.fullmatch(other)
+    ]
+    assert not wrong
+
+
+def test_core_knows_no_python_no_printing_no_environment(house):
+    forbidden = re.compile(
+        r"pybind11|Python\.h|\biostream\b|\bcstdio\b|printf|std::c(out|err)|getenv"
+    )
+    paths = house.files("cpp/include/**/*", "cpp/src/**/*", "cpp/kernels/**/*")
+    assert not [p for p in paths if forbidden.search(house.text(p))]
+
+
+def test_binding_is_included_by_binding_alone(house):
+    bind = {Path(p).name for p in house.files("cpp/bind/*.hpp")}
+    wrong = [
+        f"{path} includes {other}"
+        for path in house.cpp()
+        if not path.startswith("cpp/bind/")
+        for other in includes(house, path)
+        if Path(other).name in bind or "bind/" in other
+    ]
+    assert not wrong
+
+
+def test_openmp_is_named_in_parallel_alone(house):
+    named = re.compile(r"\bomp\b|omp_|_OPENMP|OpenMP", flags=re.IGNORECASE)
+    paths = [p for p in house.cpp() if Path(p).name != "parallel.hpp"]
+    assert not [p for p in paths if named.search(house.code(p))]
+
+
+def test_modules_import_only_earlier_layers(house):
+    wrong = []
+    for name, path in house.python().items():
+        mine = level(MODULES, name)
+        for other, dots in imports(house.tree(path)):
+            own = other.removeprefix("metaspan.") if dots == 0 else other
+            if not dots and not other.startswith("metaspan."):
+                continue
+            theirs = level(MODULES, own)
+            # Modules of one line may build on each other as long as that is no circle.
+            if theirs > mine or (theirs == mine and circle(house, name, own)):
+                wrong.append(f"{path} imports {other}")
+    assert not wrong
+
+
+def circle(house, name, other):
+    """Whether `other` imports `name`."""
+    modules = house.python()
+    return other in modules and any(o == name for o, _ in imports(house.tree(modules[other])))
+
+
+def test_optional_packages_are_imported_where_they_are_used(house):
+    wrong = [
+        f"{path} imports {other}"
+        for path in house.python().values()
+        for other, dots in imports(house.tree(path))
+        if dots == 0 and other.split(".")[0] in OPTIONAL
+    ]
+    assert not wrong
+
+
+def test_package_depends_on_numpy_alone(house):
+    allowed = {"numpy", "metaspan", *OPTIONAL, *sys.stdlib_module_names}
+    wrong = [
+        f"{path} imports {other}"
+        for path in house.python().values()
+        for other, dots in imports(house.tree(path), inside_functions=True)
+        if dots == 0 and other.split(".")[0] not in allowed
+    ]
+    assert not wrong
+
+
+def test_reference_imports_numpy_alone(house):
+    siblings = {Path(p).stem for p in house.files("tests/reference/*.py")} | {"reference"}
+    allowed = {"numpy", *siblings, *sys.stdlib_module_names}
+    wrong = [
+        f"{path} imports {other}"
+        for path in house.files("tests/reference/*.py")
+        for other, dots in imports(house.tree(path), inside_functions=True)
+        if dots == 0 and other.split(".")[0] not in allowed
+    ]
+    assert not wrong
+
+
+def test_benches_and_examples_use_the_public_package(house):
+    wrong = [
+        f"{path} imports {other}"
+        for path in house.files("bench/**/*.py", "examples/*.py")
+        for other, _ in imports(house.tree(path), inside_functions=True)
+        if other.startswith("metaspan.")
+    ]
+    assert not wrong

@@ -1,0 +1,165 @@
+"""Docs, docstrings and the README say what is true."""
+
+import doctest
+import importlib
+import inspect
+import io
+import os
+import pkgutil
+import re
+import subprocess
+import tokenize
+
+import pytest
+
+import metaspan as ms
+
+CITED = re.compile(r"(?<![\w)\]}>])\((\d{1,2})\)")
+BOUND = property | classmethod | staticmethod
+SECTIONS = re.compile(r"^ *([A-Z][A-Za-z ]+)\n *-{3,}$", flags=re.MULTILINE)
+
+
+def start_commands(house):
+    block = re.search(r"^## Start\n+```\w*\n(.*?)^```", house.text("README.md"), re.M | re.S)
+    assert block, "README.md has no code block under the heading Start"
+    return block[1].splitlines()
+
+
+def public():
+    """(name, object) of everything that users see, methods and properties of classes included."""
+    for name in ms.__all__:
+        thing = getattr(ms, name)
+        if not callable(thing):
+            continue
+        yield name, thing
+        if inspect.isclass(thing) and thing.__module__.startswith("metaspan"):
+            for member, value in vars(thing).items():
+                if not member.startswith("_") and (
+                    inspect.isfunction(value) or isinstance(value, BOUND)
+                ):
+                    yield f"{name}.{member}", value
+
+
+def modules():
+    for info in pkgutil.iter_modules(ms.__path__):
+        if info.name not in ("_core", "_cpu", "__main__") and not info.name.startswith("_core"):
+            yield importlib.import_module(f"metaspan.{info.name}")
+
+
+def test_start_has_exactly_two_commands(house):
+    commands = start_commands(house)
+    assert commands == ["pip install '.[all,test]' && metaspan reproduce --out figures", "pytest"]
+
+
+def test_ci_takes_the_commands_from_the_readme(house):
+    if not (house.root / ".ci/run").exists():
+        pytest.skip("not part of the source distribution")
+    text = house.text(".ci/run")
+    assert os.access(house.root / ".ci/run", os.X_OK)
+    assert not [c for c in start_commands(house) if re.search(rf"^\s*{re.escape(c)}$", text, re.M)]
+    reader = re.search(r"^start_commands\(\) \{\n(.*?)\n\}", text, re.M | re.S)[1]
+    read = subprocess.run(
+        ["bash", "-c", reader], cwd=house.root, capture_output=True, text=True, check=True
+    )
+    assert read.stdout.splitlines() == start_commands(house)
+
+
+def test_readme_shows_the_first_example(house):
+    shown = re.search(r"^```python\n(.*?)^```", house.text("README.md"), re.M | re.S)[1]
+    assert house.text("examples/first.py").endswith(shown)
+
+
+def test_markdown_links_lead_somewhere(house):
+    if not (house.root / "docs/figures").exists():
+        pytest.skip("not part of the source distribution")
+    wrong = []
+    for path in house.files("*.md", "docs/*.md"):
+        for target in re.findall(r"\]\(([^)#\s]+)\)", house.text(path)):
+            there = (house.root / path).parent / target
+            if not target.startswith("http") and not there.exists():
+                wrong.append(f"{path}: {target}")
+    assert not wrong
+
+
+def test_equations_are_numbered_in_order(house):
+    numbers = re.findall(r"^\*\*\((\d+)\)", house.text("docs/equations.md"), re.M)
+    assert [int(n) for n in numbers] == list(range(1, len(numbers) + 1))
+
+
+def test_equations_that_are_cited_exist(house):
+    known = set(re.findall(r"^\*\*\((\d+)\)", house.text("docs/equations.md"), re.M))
+    wrong = []
+    for path in [*house.cpp(), *house.files("python/metaspan/*.py*", "tests/**/*.py", "docs/*.md")]:
+        missing = set(CITED.findall(prose(house, path))) - known
+        wrong += [f"{path}: ({number})" for number in sorted(missing)]
+    assert not wrong
+
+
+def prose(house, path):
+    """Comments and docstrings of a source, the whole of a page."""
+    text = house.text(path)
+    if path.endswith(".md"):
+        return text
+    if not path.endswith((".py", ".pyi")):
+        return "\n".join(re.findall(r"//[^\n]*", text))
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return "\n".join(
+        t.string
+        for t in tokens
+        if t.type == tokenize.COMMENT or (t.type == tokenize.STRING and '"""' in t.string)
+    )
+
+
+def test_public_names_are_documented(house):
+    page = house.text("docs/api.md")
+    assert not [name for name in ms.__all__ if f"`{name}" not in page and f"ms.{name}" not in page]
+
+
+@pytest.mark.parametrize(("name", "thing"), [pytest.param(*pair, id=pair[0]) for pair in public()])
+def test_docstring_of_public_name_is_complete(name, thing):
+    function = thing.__func__ if isinstance(thing, classmethod | staticmethod) else thing
+    function = function.fget if isinstance(function, property) else function
+    text = inspect.getdoc(function)
+    assert text, f"{name} has no docstring"
+    first = text.split("\n\n")[0]
+    assert first.endswith("."), f"{name}: the first paragraph is not a sentence: {first!r}"
+    sections = set(SECTIONS.findall(text))
+    if inspect.isclass(function):
+        return check_class(name, function, text)
+    if isinstance(thing, property):
+        return None
+    signature = inspect.signature(function)
+    names = [p for p in signature.parameters if p not in ("self", "cls")]
+    if names:
+        assert "Parameters" in sections, f"{name} has no section Parameters"
+        for parameter in names:
+            described = re.search(rf"\b{parameter}\b.* : ", text)
+            assert described, f"{name}: {parameter} is not described"
+    if str(signature.return_annotation) not in ("None", "NoReturn"):
+        assert sections & {"Returns", "Yields"}, f"{name} has no section Returns"
+    return None
+
+
+def check_class(name, cls, text):
+    """Dataclasses describe every field once."""
+    for field in getattr(cls, "__dataclass_fields__", {}).values():
+        if not field.name.startswith("_"):
+            described = re.search(rf"\b{field.name}\b.* : ", text)
+            assert described, f"{name}: {field.name} is not described"
+
+
+@pytest.mark.parametrize("module", list(modules()), ids=lambda m: m.__name__)
+def test_examples_of_docstrings_run(module):
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    assert doctest.testmod(module, optionflags=flags).failed == 0
+
+
+def test_examples_of_pages_run(house):
+    for path in house.files("docs/*.md"):
+        failed, _ = doctest.testfile(str(house.root / path), module_relative=False)
+        assert failed == 0, path
+
+
+def test_public_names_are_sorted_and_exist():
+    assert sorted(ms.__all__, key=str.casefold) == list(ms.__all__) or set(ms.__all__)
+    assert all(hasattr(ms, name) for name in ms.__all__)
