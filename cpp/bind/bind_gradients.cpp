@@ -23,13 +23,16 @@ py::dict gradient_population(const py::tuple& method, const Array& M, const Arra
   law.k_star = top.rows();
   TaskOutputs tasks;
   tasks.want_losses = tasks.want_adapted = true;
-  const auto engine = make_population(as_method(method), Z, as_vector(w),
-                                      HeadSource(law, rows.rows(), 0, 0), rows.rows(), noise);
+  const Index k = Z.cols();
+  const auto engine =
+      make_population(as_method(method), {std::move(Z), as_vector(w), Mat::Identity(k, k)},
+                      HeadSource(law, rows.rows(), 0, 0), rows.rows(), noise);
   interruptible(
       [&](Cancel* cancel) { engine->gradient(0, rows.data(), tasks, threads, cancel); });
   py::dict out;
-  out["grad_M"] = to_array(Mat(engine->grad_B().topRows(top.rows())));
-  out["grad_R"] = to_array(Mat(engine->grad_B().bottomRows(bottom.rows())));
+  const Mat grad = engine->grad_B();
+  out["grad_M"] = to_array(Mat(grad.topRows(top.rows())));
+  out["grad_R"] = to_array(Mat(grad.bottomRows(bottom.rows())));
   out["grad_w"] = to_array(engine->grad_w());
   out["loss_in"] = to_array(Vec(tasks.losses.row(0)));
   out["loss_adapted"] = to_array(Vec(tasks.losses.row(1)));

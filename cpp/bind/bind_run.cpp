@@ -25,7 +25,8 @@ class Run {
   static std::unique_ptr<Run> population(const py::tuple& method, const Array& M, const Array& R, const Array& w,
                         const py::tuple& law, Index n, double noise, std::uint64_t seed,
                         const std::vector<std::uint64_t>& trials, const std::vector<Index>& rounds,
-                        const std::vector<std::string>& records) {
+                        const std::vector<std::string>& records,
+                        const std::optional<Array>& frames) {
     auto run = std::make_unique<Run>();
     const Method m = as_method(method);
     require(n > 0 && rounds.size() == trials.size(), "n must be positive, a round for every trial");
@@ -38,10 +39,12 @@ class Run {
       Mat Z(top.rows() + bottom.rows(), top.cols());
       Z << top, bottom;
       HeadSource heads(as_head_law(law, top.rows(), i), n, seed, trials[at]);
+      const Vec head = ConstVec(w.data(i, 0), top.cols());
+      PopulationEngine::State state =
+          frames ? PopulationEngine::State{std::move(Z), head, block_of(*frames, i)}
+                 : PopulationEngine::start(std::move(Z), head, top.rows());
       run->trials_.push_back(std::make_unique<Trial>(
-          make_population(m, std::move(Z), ConstVec(w.data(i, 0), top.cols()), std::move(heads), n,
-                          noise),
-          rounds[at], m.alpha));
+          make_population(m, std::move(state), std::move(heads), n, noise), rounds[at], m.alpha));
       run->heads_size_ = n * top.rows();
     }
     for (const std::string& name : records) run->plan_.records.push_back(record_named(name));
@@ -118,14 +121,15 @@ class Run {
     const Mat& first = trials_.front()->engine().coordinates();
     const Index count = static_cast<Index>(trials_.size()), k = first.cols();
     const Index k_star = trials_.front()->engine().k_star(), e = first.rows() - k_star;
-    Array M({count, k_star, k}), R({count, e, k}), w({count, k});
+    Array M({count, k_star, k}), R({count, e, k}), w({count, k}), frames({count, k, k});
     for (Index i = 0; i < count; ++i) {
       const Engine& engine = trials_[static_cast<std::size_t>(i)]->engine();
       MutMat(M.mutable_data() + i * k_star * k, k_star, k) = engine.coordinates().topRows(k_star);
       MutMat(R.mutable_data() + i * e * k, e, k) = engine.coordinates().bottomRows(e);
       MutVec(w.mutable_data() + i * k, k) = engine.head();
+      MutMat(frames.mutable_data() + i * k * k, k, k) = engine.frame();
     }
-    return py::make_tuple(M, R, w);
+    return py::make_tuple(M, R, w, frames);
   }
 
   py::dict cost() const {
@@ -173,7 +177,8 @@ void bind_run(py::module_& module) {
   py::class_<Run>(module, "Run")
       .def_static("population", &Run::population, py::arg("method"), py::arg("M"), py::arg("R"),
                   py::arg("w"), py::arg("law"), py::arg("n"), py::arg("noise"), py::arg("seed"),
-                  py::arg("trials"), py::arg("rounds"), py::arg("records"))
+                  py::arg("trials"), py::arg("rounds"), py::arg("records"),
+                  py::arg("frames") = py::none())
       .def("advance", &Run::advance, py::arg("end"), py::arg("record_every"), py::arg("stop_dist"),
            py::arg("stop_loss"), py::arg("heads"), py::arg("threads"))
       .def("measure", &Run::measure, py::arg("heads"), py::arg("threads"))

@@ -28,15 +28,6 @@ Mat stacked(const Array& M, const Array& R) {
   return Z;
 }
 
-py::tuple rotate_start(const Array& M, const Array& R, const Array& w) {
-  const Mat Q = start_rotation(as_matrix(M));
-  const Index k_star = M.shape(0);
-  Mat rotated = as_matrix(M) * Q;
-  rotated.rightCols(Q.cols() - k_star).setZero();  // zero but for rounding, by the choice of Q
-  return py::make_tuple(to_array(rotated), to_array(Mat(as_matrix(R) * Q)),
-                        to_array(Vec(Q.transpose() * as_vector(w))), to_array(Q));
-}
-
 py::tuple coordinates(const Array& B, const Array& B_star, int threads) {
   const ConstMat b = as_matrix(B), b_star = as_matrix(B_star);
   require(b.rows() == b_star.rows(), "B and B_star must have the same rows");
@@ -101,7 +92,6 @@ void bind_state(py::module_& module) {
   module.def("build_info", &build_info);
   module.def("available_cpus", &available_cpus);
   module.def("pause_threads", &pause_threads);
-  module.def("rotate_start", &rotate_start, py::arg("M"), py::arg("R"), py::arg("w"));
   module.def("coordinates", &coordinates, py::arg("B"), py::arg("B_star"), py::arg("threads"));
   module.def("assemble", &assemble, py::arg("B_star"), py::arg("M"), py::arg("E"), py::arg("R"),
              py::arg("threads"));

@@ -11,6 +11,8 @@ namespace {
 
 constexpr Index kPanelRows = 2048;  // rows of d in a piece of work: a panel of 20 columns stays in the second cache
 
+constexpr double kNoise = 4 * std::numeric_limits<double>::epsilon();
+
 Index panels_of(Index d) { return ceil_div(d, kPanelRows); }
 
 /// body(first row, rows, panel) over the panels of d rows.
@@ -41,6 +43,16 @@ Mat small_r_factor(const Mat& A) {
     if (S(i, i) < 0) S.row(i) *= -1;
   }
   return S;
+}
+
+/// 1 / max_i |A_ij| for every column, 0 for a column of zeros.
+Vec inverse_column_maxima(const Mat& A, int threads) {
+  Mat maxima = Mat::Zero(std::max<Index>(1, panels_of(A.rows())), A.cols());
+  for_panels(A.rows(), threads, [&](Index first, Index rows, Index panel) {
+    maxima.row(panel) = A.middleRows(first, rows).cwiseAbs().colwise().maxCoeff();
+  });
+  const Vec most = maxima.colwise().maxCoeff();
+  return (most.array() > 0).select(most.array().inverse(), 0.0);
 }
 
 /// A <- A S, panel by panel; S (q, r), the result in the first r columns.
@@ -95,7 +107,8 @@ void project_off(ConstMat B, MutMat A, int threads) {
   for (int pass = 0; pass < 2; ++pass) {
     const Mat overlap = inner_product(B, ConstMat(A.data(), A.rows(), A.cols()), threads);
     for_panels(A.rows(), threads, [&](Index first, Index rows, Index) {
-      A.middleRows(first, rows).noalias() -= B.middleRows(first, rows) * overlap;
+      const Mat along = B.middleRows(first, rows) * overlap;
+      A.middleRows(first, rows) -= along;
     });
   }
 }
@@ -106,18 +119,20 @@ Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
   result.M = inner_product(B_star, B, threads);
   Mat off = B;
   project_off(B_star, MutMat(off.data(), d, k), threads);
-  // The directions of E: those right singular vectors that carry more than the rounding of B itself.
-  const Mat S = r_factor(ConstMat(off.data(), d, k), threads);
+  // Columns may differ by any power of ten (a distance of 1e-200 is one): directions are judged at equal length.
+  const Vec inverse_length = inverse_column_maxima(off, threads);
+  const Mat scaled = off * inverse_length.asDiagonal();
+  const Mat S = r_factor(ConstMat(scaled.data(), d, k), threads);
   Eigen::JacobiSVD<Mat> svd(S, Eigen::ComputeThinV);
-  const double noise = 4 * std::numeric_limits<double>::epsilon() * B.norm();
-  const Index most = std::min(k, d - B_star.cols());
+  const Vec lengths = svd.singularValues();
+  const double least = kNoise * static_cast<double>(k) * lengths.maxCoeff();
+  const Index most = std::min({k, d - B_star.cols(), lengths.size()});
   Index e = 0;
-  while (e < std::min(most, svd.singularValues().size()) && svd.singularValues()[e] > noise) ++e;
-  const Mat directions =
-      svd.matrixV().leftCols(e) * svd.singularValues().head(e).cwiseInverse().asDiagonal();
+  while (e < most && lengths[e] > least) ++e;
+  const Mat directions = svd.matrixV().leftCols(e) * lengths.head(e).cwiseInverse().asDiagonal();
   result.E.resize(d, e);
   for_panels(d, threads, [&](Index first, Index rows, Index) {
-    result.E.middleRows(first, rows).noalias() = off.middleRows(first, rows) * directions;
+    result.E.middleRows(first, rows).noalias() = scaled.middleRows(first, rows) * directions;
   });
   const MutMat E(result.E.data(), d, e);
   // Small directions of an off-span part carry rounding along B_star: off with it again before the last polish.
@@ -130,8 +145,10 @@ Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
 void from_coordinates(ConstMat B_star, ConstMat M, ConstMat E, ConstMat R, MutMat out,
                       int threads) {
   for_panels(out.rows(), threads, [&](Index first, Index rows, Index) {
-    out.middleRows(first, rows).noalias() = B_star.middleRows(first, rows) * M;
-    out.middleRows(first, rows).noalias() += E.middleRows(first, rows) * R;
+    // Through matrices of Eigen's own: how it cuts a product depends on where the target lies.
+    Mat panel = B_star.middleRows(first, rows) * M;
+    panel.noalias() += E.middleRows(first, rows) * R;
+    out.middleRows(first, rows) = panel;
   });
 }
 

@@ -77,14 +77,23 @@ void request(Record record, TaskOutputs& outputs) {
   }
 }
 
-double spectral_norm(Mat& A) {
+SpectralNorm::SpectralNorm(Index rows, Index columns)
+    : gram_(std::min(rows, columns), std::min(rows, columns)), solver_(std::min(rows, columns)) {}
+
+double SpectralNorm::operator()(Mat& A) {
   if (A.size() == 0) return 0;
   const double scale = A.cwiseAbs().maxCoeff();
   if (scale == 0 || !std::isfinite(scale)) return scale;
   A /= scale;
   // The largest eigenvalue of the Gram matrix loses nothing by the squaring; small ones would.
-  const Mat gram = A.rows() < A.cols() ? Mat(A * A.transpose()) : Mat(A.transpose() * A);
-  return scale * std::sqrt(std::max(0.0, eigenvalues(gram).maxCoeff()));
+  if (A.rows() < A.cols()) {
+    gram_.noalias() = A * A.transpose();
+  } else {
+    gram_.noalias() = A.transpose() * A;
+  }
+  if (gram_.size() == 1) return scale * std::sqrt(gram_(0, 0));
+  solver_.compute(gram_, Eigen::EigenvaluesOnly);
+  return scale * std::sqrt(std::max(0.0, solver_.eigenvalues().maxCoeff()));
 }
 
 Meter::Meter(Index k_star, Index e, Index k)
@@ -92,9 +101,10 @@ Meter::Meter(Index k_star, Index e, Index k)
       e_(e),
       k_(k),
       tangents_(e, std::min(k, k_star)),
-      lu_(std::min(k, k_star)),
       square_(std::min(k, k_star), std::min(k, k_star)),
-      right_(std::min(k, k_star), e) {}
+      off_(std::min(k, k_star), e),
+      lu_(std::min(k, k_star)),
+      norm_(e, std::min(k, k_star)) {}
 
 /// False where M is singular, so that an angle is a right one.
 bool Meter::tangent_matrix(const Mat& Z) {
@@ -111,13 +121,12 @@ bool Meter::tangent_matrix(const Mat& Z) {
   }
   // R_1 M_1^{-1}, from M_1^T x = R_1^T.
   square_ = M.leftCols(k_star_).transpose();
-  right_ = R.leftCols(k_star_).transpose();
   lu_.compute(square_);
   if ((lu_.matrixLU().diagonal().array() == 0).any()) return false;
-  right_ = lu_.permutationP() * right_;
-  lu_.matrixLU().triangularView<Eigen::UnitLower>().solveInPlace(right_);
-  lu_.matrixLU().triangularView<Eigen::Upper>().solveInPlace(right_);
-  tangents_ = right_.transpose();
+  off_.noalias() = lu_.permutationP() * R.leftCols(k_star_).transpose();
+  lu_.matrixLU().triangularView<Eigen::UnitLower>().solveInPlace(off_);
+  lu_.matrixLU().triangularView<Eigen::Upper>().solveInPlace(off_);
+  tangents_ = off_.transpose();
   if (k_ > k_star_ && e_ > 0) {
     // What B reaches off B_star alone: the null space of M is the graph [-M_1^{-1} M_N; I].
     const Mat surplus =
@@ -133,7 +142,7 @@ bool Meter::tangent_matrix(const Mat& Z) {
 double Meter::dist(const Mat& Z) {
   if (k_ < k_star_) return 1;
   if (!tangent_matrix(Z)) return 1;
-  return sine_of_tangent(spectral_norm(tangents_));
+  return sine_of_tangent(norm_(tangents_));
 }
 
 Vec Meter::tangents(const Mat& Z) {
@@ -182,7 +191,7 @@ void Meter::measure(Record record, const Mat& Z, const Vec& w, double alpha,
       return;
     case Record::perp_norm: {
       Mat R = Z.bottomRows(e_);
-      *out = spectral_norm(R);
+      *out = SpectralNorm(R.rows(), R.cols())(R);
       return;
     }
     case Record::diversity_min:

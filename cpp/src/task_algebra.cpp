@@ -74,6 +74,7 @@ template <class Design>
 void TaskAlgebra<Design>::adapt(const Design& design, const double* w, bool gram_for_losses) {
   for (Index i = 0; i < k_; ++i) std::fill_n(heads_[0].data() + i * kWidth, kWidth, w[i]);
   const double minus_alpha = -method_.alpha;
+  const Index m_inner = design.m_in() - design.tracked();  // rows of inner products
   double dots[kWidth];
   for (int j = 0; j < method_.inner_steps; ++j) {
     double* r = residuals_[j].data();
@@ -87,7 +88,7 @@ void TaskAlgebra<Design>::adapt(const Design& design, const double* w, bool gram
     }
     if (moves_B()) {
       for (int l = 0; l < j; ++l) {
-        dot<kWidth>(design.m_in(), residuals_[l].data(), K_r_at_[j], dots);
+        dot<kWidth>(m_inner, residuals_[l].data(), K_r_at_[j], dots);
         add_scaled<kWidth>(k_, minus_alpha, dots, heads_[l].data(), k_scratch_.data());
       }
     }
@@ -101,7 +102,8 @@ template <class Design>
 void TaskAlgebra<Design>::gradient(const Design& design, const double* w, bool losses) {
   adapt(design, w, losses);
   const int steps = method_.inner_steps;
-  const Index m_in = design.m_in(), m_out = design.m_out();
+  const Index m_out = design.m_out();
+  const Index m_inner = design.m_in() - design.tracked(), m_outer = m_out - design.tracked();
   const double* w_J = adapted();
   double* s = outer_residual_.data();  // r', which is s' in normalised units
   double dots[kWidth];
@@ -123,7 +125,7 @@ void TaskAlgebra<Design>::gradient(const Design& design, const double* w, bool l
   design.zt_out(s, omega_.data());
   if (moves_B()) {
     for (int l = 0; l < steps; ++l) {
-      dot<kWidth>(m_out, s, Kc_r_at_[l], dots);
+      dot<kWidth>(m_outer, s, Kc_r_at_[l], dots);
       add_scaled<kWidth>(k_, -method_.alpha, dots, heads_[l].data(), omega_.data());
     }
   }
@@ -134,9 +136,9 @@ void TaskAlgebra<Design>::gradient(const Design& design, const double* w, bool l
     inner_residual(design, w_J, steps, in_scratch_.data());
     design.subtract_y_in(in_scratch_.data());
     const double* first = steps > 0 ? residuals_[0].data() : in_scratch_.data();
-    dot<kWidth>(m_in, first, first, losses_[before].data());
-    dot<kWidth>(m_in, in_scratch_.data(), in_scratch_.data(), losses_[after].data());
-    dot<kWidth>(m_out, s, s, losses_[outer].data());
+    dot<kWidth>(m_inner, first, first, losses_[before].data());
+    dot<kWidth>(m_inner, in_scratch_.data(), in_scratch_.data(), losses_[after].data());
+    dot<kWidth>(m_outer, s, s, losses_[outer].data());
     for (Panel& loss : losses_) {
       for (double& value : loss) value *= 0.5;
     }
@@ -151,7 +153,7 @@ void TaskAlgebra<Design>::gradient(const Design& design, const double* w, bool l
 /// One step of (9). Omega = X'^T s' w_J^T + sum over pairs X^T s c^T; the right-hand sides use the old omega, Omega.
 template <class Design>
 void TaskAlgebra<Design>::step_back(const Design& design, int j) {
-  const Index m_in = design.m_in();
+  const Index m_in = design.m_in(), m_inner = m_in - design.tracked();
   const double alpha = method_.alpha;
   const double *w_j = heads_[j].data(), *r_j = residuals_[j].data(), *w_J = adapted();
   double *r_bar = r_bars_[j].data(), *a_bar = a_bars_[j].data(), *omega = omega_.data();
@@ -174,13 +176,13 @@ void TaskAlgebra<Design>::step_back(const Design& design, int j) {
   for (Index i = 0; i < k_ * kWidth; ++i) omega[i] += k_scratch_[i];
   if (moves_B()) {
     for (int l = 0; l < j; ++l) {
-      dot<kWidth>(m_in, K_r_at_[l], r_bar, dots);
+      dot<kWidth>(m_inner, K_r_at_[l], r_bar, dots);
       add_scaled<kWidth>(k_, -alpha, dots, heads_[l].data(), omega);
     }
-    dot<kWidth>(design.m_out(), outer_residual_.data(), Kc_r_at_[j], dots);
+    dot<kWidth>(design.m_out() - design.tracked(), outer_residual_.data(), Kc_r_at_[j], dots);
     add_scaled<kWidth>(k_, -alpha, dots, w_J, omega);
     for (const Pair& pair : pairs_) {
-      dot<kWidth>(m_in, pair.K_s, r_j, dots);
+      dot<kWidth>(m_inner, pair.K_s, r_j, dots);
       add_scaled<kWidth>(k_, -alpha, dots, pair.c, omega);
     }
   }

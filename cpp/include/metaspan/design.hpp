@@ -2,8 +2,11 @@
 // X / sqrt(m_in), y / sqrt(m_in), and the same with m_out outside, so that the algebra never sees a sample count.
 #pragma once
 
+#include <algorithm>
+
 #include "metaspan/base.hpp"
 #include "panel.hpp"
+#include "vector.hpp"
 
 namespace metaspan {
 
@@ -11,7 +14,9 @@ namespace metaspan {
 //
 //   static constexpr int width;
 //   Index tasks();                        how many columns of the panel are real; the others must do no harm
-//   Index k();  Index m_in();  Index m_out();
+//   Index k();  Index m_in();  Index m_out();      rows of a panel in sample space
+//   Index tracked();                               how many of them, the last, are carried along without being samples:
+//                                                  they follow every linear step and enter no inner product
 //   void z_in(V, out);    void zt_in(A, out);      Z V  (m_in, width);   Z^T A  (k, width)
 //   void z_out(V, out);   void zt_out(A, out);     the same with Z'
 //   void subtract_y_in(out);  void subtract_y_out(out);
@@ -44,46 +49,46 @@ class DenseDesign {
   Index k() const { return k_; }
   Index m_in() const { return task_.m_in; }
   Index m_out() const { return task_.m_out; }
+  Index tracked() const { return 0; }
 
-  void z_in(const double* V, double* out) const { times(task_.Z_in, task_.m_in, V, out); }
-  void z_out(const double* V, double* out) const { times(task_.Z_out, task_.m_out, V, out); }
-  void zt_in(const double* A, double* out) const { transposed(task_.Z_in, task_.m_in, A, out); }
-  void zt_out(const double* A, double* out) const { transposed(task_.Z_out, task_.m_out, A, out); }
+  void z_in(const double* V, double* out) const {
+    kernels::times(task_.m_in, k_, task_.Z_in, V, out);
+  }
+  void z_out(const double* V, double* out) const {
+    kernels::times(task_.m_out, k_, task_.Z_out, V, out);
+  }
+  void zt_in(const double* A, double* out) const {
+    kernels::transposed_times(task_.m_in, k_, task_.Z_in, A, out);
+  }
+  void zt_out(const double* A, double* out) const {
+    kernels::transposed_times(task_.m_out, k_, task_.Z_out, A, out);
+  }
   void subtract_y_in(double* out) const { subtract(task_.y_in, task_.m_in, out); }
   void subtract_y_out(double* out) const { subtract(task_.y_out, task_.m_out, out); }
 
   const double* gram(const double* R, double* scratch) const {
-    MutVec(scratch, task_.m_in).noalias() =
-        ConstMat(task_.K, task_.m_in, task_.m_in) * ConstVec(R, task_.m_in);
+    kernels::times(task_.m_in, task_.m_in, task_.K, R, scratch);
     return scratch;
   }
   const double* cross_gram(const double* R, double* scratch) const {
-    MutVec(scratch, task_.m_out).noalias() =
-        ConstMat(task_.K_cross, task_.m_out, task_.m_in) * ConstVec(R, task_.m_in);
+    kernels::times(task_.m_out, task_.m_in, task_.K_cross, R, scratch);
     return scratch;
   }
   const double* cross_gram_t(const double* R, double* scratch) const {
-    MutVec(scratch, task_.m_in).noalias() =
-        ConstMat(task_.K_cross, task_.m_out, task_.m_in).transpose() * ConstVec(R, task_.m_out);
+    kernels::transposed_times(task_.m_out, task_.m_in, task_.K_cross, R, scratch);
     return scratch;
   }
 
-  void add_in(const double* S, const double* C) const { add(S, task_.m_in, C, task_.C_in); }
-  void add_out(const double* S, const double* C) const { add(S, task_.m_out, C, task_.C_out); }
+  void add_in(const double* S, const double* C) const {
+    kernels::add_outer(task_.m_in, k_, S, C, task_.C_in);
+  }
+  void add_out(const double* S, const double* C) const {
+    kernels::add_outer(task_.m_out, k_, S, C, task_.C_out);
+  }
 
  private:
-  void times(const double* Z, Index m, const double* V, double* out) const {
-    MutVec(out, m).noalias() = ConstMat(Z, m, k_) * ConstVec(V, k_);
-  }
-  void transposed(const double* Z, Index m, const double* A, double* out) const {
-    MutVec(out, k_).noalias() = ConstMat(Z, m, k_).transpose() * ConstVec(A, m);
-  }
   static void subtract(const double* y, Index m, double* out) {
-    MutVec(out, m) -= ConstVec(y, m);
-  }
-  void add(const double* S, Index m, const double* C, double* into) const {
-    if (into == nullptr) return;  // the caller asked for the inner loop alone
-    MutMat(into, m, k_).noalias() += ConstVec(S, m) * ConstVec(C, k_).transpose();
+    for (Index i = 0; i < m; ++i) out[i] -= y[i];
   }
 
   Index k_;
@@ -92,6 +97,9 @@ class DenseDesign {
 
 /// Panels of tasks that share the features, with K = K' = I: population losses in coordinates, (13), where
 /// Z / sqrt(D) = [M; R] for every task, inside and outside, and y / sqrt(D) = [w_star; 0].
+///
+/// With tracked rows Z has k more, an identity: as the targets have nothing off the span, every vector of the algebra
+/// is R a there, and the identity rows carry a. The gradient's last k rows are then H with grad_R = R H.
 template <int Width>
 class SharedDesign {
  public:
@@ -99,23 +107,30 @@ class SharedDesign {
 
   /// Where the panel's terms of the gradient go.
   struct Sink {
-    double* G;        // (D, padded)      out, += S C^T, summed over the panel's tasks in their order
+    double* G;        // (D [+ k], padded) out, += S C^T, summed over the panel's tasks in their order
     Index padded;     // round_up(k, kLane)
     double* scratch;  // (width, padded)
   };
 
   SharedDesign(const Mat& Z,          // (D, k)               [M; R]
                const double* heads,   // (k_star, width)      w_star of each task
-               Index k_star, Index tasks, const Sink& sink)
-      : Z_(Z), heads_(heads), k_star_(k_star), tasks_(tasks), sink_(sink) {}
+               Index k_star, Index tasks, bool tracks, const Sink& sink)
+      : Z_(Z),
+        heads_(heads),
+        k_star_(k_star),
+        tasks_(tasks),
+        tracked_(tracks ? Z.cols() : 0),
+        sink_(sink) {}
 
   Index tasks() const { return tasks_; }
   Index k() const { return Z_.cols(); }
-  Index m_in() const { return Z_.rows(); }
-  Index m_out() const { return Z_.rows(); }
+  Index m_in() const { return Z_.rows() + tracked_; }
+  Index m_out() const { return m_in(); }
+  Index tracked() const { return tracked_; }
 
   void z_in(const double* V, double* out) const {
     kernels::product<false>(Z_.rows(), Z_.cols(), width, Z_.data(), Z_.cols(), 1, V, out);
+    std::copy_n(V, tracked_ * width, out + Z_.rows() * width);
   }
   void zt_in(const double* A, double* out) const {
     kernels::product<false>(Z_.cols(), Z_.rows(), width, Z_.data(), 1, Z_.cols(), A, out);
@@ -133,14 +148,14 @@ class SharedDesign {
 
   void add_in(const double* S, const double* C) const {
     kernels::transpose<width>(k(), C, sink_.padded, sink_.scratch);
-    kernels::product<true>(Z_.rows(), width, sink_.padded, S, width, 1, sink_.scratch, sink_.G);
+    kernels::product<true>(m_in(), width, sink_.padded, S, width, 1, sink_.scratch, sink_.G);
   }
   void add_out(const double* S, const double* C) const { add_in(S, C); }
 
  private:
   const Mat& Z_;
   const double* heads_;
-  Index k_star_, tasks_;
+  Index k_star_, tasks_, tracked_;
   Sink sink_;
 };
 

@@ -25,8 +25,9 @@ class Engine {
   virtual bool step() = 0;
 
   virtual Index k_star() const = 0;
-  virtual const Mat& coordinates() const = 0;  // (k_star + e, k)  [M; R]
-  virtual const Vec& head() const = 0;         // (k,)             w
+  virtual const Mat& coordinates() const = 0;  // (k_star + e, k)  [M; R] Q
+  virtual const Vec& head() const = 0;         // (k,)             Q^T w
+  virtual const Mat& frame() const = 0;        // (k, k)           Q, orthogonal: no measurement depends on it
   virtual Cost cost() const = 0;
 };
 

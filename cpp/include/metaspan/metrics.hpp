@@ -28,8 +28,19 @@ Record record_named(const std::string& name);
 /// Marks in `outputs` what the record needs of the tasks.
 void request(Record record, TaskOutputs& outputs);
 
-/// Largest singular value, without overflow or underflow on the way. `A` is scratch and is lost.
-double spectral_norm(Mat& A);
+/// Largest singular values of matrices of one shape, without overflow or underflow on the way. Allocates nothing
+/// after it is made, but where Eigen's product of large matrices does.
+class SpectralNorm {
+ public:
+  SpectralNorm(Index rows, Index columns);
+
+  /// `A` is scratch and is lost.
+  double operator()(Mat& A);
+
+ private:
+  Mat gram_;
+  Eigen::SelfAdjointEigenSolver<Mat> solver_;
+};
 
 /// Measures states of one shape. dist() allocates nothing for k = k_star.
 class Meter {
@@ -54,9 +65,10 @@ class Meter {
   bool tangent_matrix(const Mat& Z);
 
   Index k_star_, e_, k_;
-  Mat tangents_;                          // (e, min(k, k_star)): singular values are the tangents
-  Eigen::PartialPivLU<Eigen::MatrixXd> lu_;
-  Eigen::MatrixXd square_, right_;
+  Mat tangents_;                   // (e, min(k, k_star)): its singular values are the tangents
+  Mat square_, off_;               // scratch of R M^{-1}: M^T and R^T
+  Eigen::PartialPivLU<Mat> lu_;    // of M^T
+  SpectralNorm norm_;
 };
 
 }  // namespace metaspan

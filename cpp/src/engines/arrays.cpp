@@ -15,15 +15,14 @@ constexpr Index kTile = 256;          // columns of X at a time: a task's tile s
 constexpr Index kPieces = 64;         // pieces that a sweep is cut into, at least, where d allows
 constexpr Index kLeastPiece = 8192;   // columns in a piece
 
-/// Zero-initialised rows of `columns` doubles, for (m, columns) blocks.
-using Block = std::vector<double>;
-Block block(Index rows, Index columns) { return Block(static_cast<std::size_t>(rows * columns)); }
+/// Blocks are Eigen's own memory: where a product's target lies decides how Eigen cuts it, and the last bits with it.
+Mat block(Index rows, Index columns) { return Mat::Zero(rows, columns); }
 
 /// What the first sweep finds out about one task, not normalised yet; and the factors that come back.
 struct TaskBlocks {
-  Block Z_in, Z_out;    // (m, padded)
-  Block K, K_cross;     // (m_in, m_in), (m_out, m_in): MAML
-  Block C_in, C_out;    // (m, k)
+  Mat Z_in, Z_out;    // (m, padded)
+  Mat K, K_cross;     // (m_in, m_in), (m_out, m_in): MAML
+  Mat C_in, C_out;    // (m, k)
 };
 
 /// What the first sweep is to supply.
@@ -76,20 +75,16 @@ class FirstSweep {
       sum = std::move(parts[static_cast<std::size_t>(i * pieces)]);
       for (Index p = 1; p < pieces; ++p) {
         const TaskBlocks& part = parts[static_cast<std::size_t>(i * pieces + p)];
-        add(part.Z_in, sum.Z_in);
-        add(part.Z_out, sum.Z_out);
-        add(part.K, sum.K);
-        add(part.K_cross, sum.K_cross);
+        sum.Z_in += part.Z_in;
+        sum.Z_out += part.Z_out;
+        sum.K += part.K;
+        sum.K_cross += part.K_cross;
       }
     }
     return tasks;
   }
 
  private:
-  static void add(const Block& part, Block& sum) {
-    for (std::size_t i = 0; i < part.size(); ++i) sum[i] += part[i];
-  }
-
   void sweep(Index task, Index begin, Index end, TaskBlocks& out) const {
     const auto& in = inner_[static_cast<std::size_t>(task)];
     const bool has_outer = !outer_.empty();
@@ -100,7 +95,7 @@ class FirstSweep {
     out.Z_out = block(query.m, width);
     if (wanted_.K) out.K = block(in.m, in.m);
     if (wanted_.K_cross) out.K_cross = block(query.m, in.m);
-    Block X_in = block(in.m, kTile), X_out = block(query.m, kTile), rows = block(kTile, width);
+    Mat X_in = block(in.m, kTile), X_out = block(query.m, kTile), rows = block(kTile, width);
     for (Index column = begin; column < end; column += kTile) {
       const Index columns = std::min(kTile, end - column);
       load_rows(B_, k_, column, columns, rows.data());
@@ -111,10 +106,8 @@ class FirstSweep {
       kernels::product<true>(query.m, columns, width, X_out.data(), columns, 1, rows.data(),
                              out.Z_out.data());
       const ConstMat P(X_in.data(), in.m, columns), Q(X_out.data(), query.m, columns);
-      if (wanted_.K) MutMat(out.K.data(), in.m, in.m).noalias() += P * P.transpose();
-      if (wanted_.K_cross) {
-        MutMat(out.K_cross.data(), query.m, in.m).noalias() += Q * P.transpose();
-      }
+      if (wanted_.K) out.K.noalias() += P * P.transpose();
+      if (wanted_.K_cross) out.K_cross.noalias() += Q * P.transpose();
     }
   }
 
@@ -141,10 +134,10 @@ void second_sweep(const std::vector<Part<XScalar>>& parts, Index k, Index begin,
   const Index width = padded(k);
   Index most = 0;
   for (const auto& part : parts) most = std::max(most, part.set->m);
-  Block tile = block(most, kTile), sum = block(kTile, width);
+  Mat tile = block(most, kTile), sum = block(kTile, width);
   for (Index row = begin; row < end; row += kTile) {
     const Index rows = std::min(kTile, end - row);
-    std::fill(sum.begin(), sum.end(), 0.0);
+    sum.setZero();
     if (start != nullptr) load_rows(start, k, row, rows, sum.data());
     for (const auto& part : parts) {
       load_tile(*part.set, row, rows, tile.data());
@@ -152,7 +145,7 @@ void second_sweep(const std::vector<Part<XScalar>>& parts, Index k, Index begin,
     }
     for (Index i = 0; i < rows; ++i) {
       for (Index j = 0; j < k; ++j) {
-        out[(row + i) * k + j] = static_cast<BScalar>(sum[static_cast<std::size_t>(i * width + j)]);
+        out[(row + i) * k + j] = static_cast<BScalar>(sum(i, j));
       }
     }
   }
@@ -167,24 +160,17 @@ Index most_rows(const std::vector<Samples<Scalar>>& sets) {
 
 double normalisation(Index m) { return m > 0 ? 1 / std::sqrt(static_cast<double>(m)) : 0; }
 
-/// (m, width) -> (m, k), times scale.
-Block without_padding(const Block& A, Index m, Index k, double scale) {
-  Block out = block(m, k);
-  MutMat(out.data(), m, k) = scale * ConstMat(A.data(), m, padded(k)).leftCols(k);
-  return out;
-}
-
-/// (m, k) -> (m, width), times scale.
-Block with_padding(const Block& A, Index m, Index k, double scale) {
-  Block out = block(m, padded(k));
-  MutMat(out.data(), m, padded(k)).leftCols(k) = scale * ConstMat(A.data(), m, k);
+/// (m, k) -> (m, padded(k)), times scale.
+Mat with_padding(const Mat& A, double scale) {
+  Mat out = block(A.rows(), padded(A.cols()));
+  out.leftCols(A.cols()) = scale * A;
   return out;
 }
 
 template <class Scalar>
-Block normalised_y(const Samples<Scalar>& set) {
-  Block y(set.y, set.y + set.m);
-  for (double& value : y) value *= normalisation(set.m);
+Vec normalised_y(const Samples<Scalar>& set) {
+  Vec y(set.m);
+  for (Index i = 0; i < set.m; ++i) y[i] = normalisation(set.m) * static_cast<double>(set.y[i]);
   return y;
 }
 
@@ -195,10 +181,10 @@ class DenseTask {
   DenseTask(TaskBlocks& blocks, const Samples<Scalar>& in, const Samples<Scalar>& out, Index k)
       : y_in_(normalised_y(in)), y_out_(normalised_y(out)), m_in_(in.m), m_out_(out.m) {
     const double scale_in = normalisation(m_in_), scale_out = normalisation(m_out_);
-    blocks.Z_in = without_padding(blocks.Z_in, m_in_, k, scale_in);
-    blocks.Z_out = without_padding(blocks.Z_out, m_out_, k, scale_out);
-    for (double& value : blocks.K) value *= scale_in * scale_in;
-    for (double& value : blocks.K_cross) value *= scale_in * scale_out;
+    blocks.Z_in = Mat(scale_in * blocks.Z_in.leftCols(k));
+    blocks.Z_out = Mat(scale_out * blocks.Z_out.leftCols(k));
+    blocks.K *= scale_in * scale_in;
+    blocks.K_cross *= scale_in * scale_out;
     blocks.C_in = block(m_in_, k);
     blocks.C_out = block(m_out_, k);
     task_ = {m_in_,           m_out_,
@@ -210,7 +196,7 @@ class DenseTask {
   const DenseDesign::Task& task() const { return task_; }
 
  private:
-  Block y_in_, y_out_;
+  Vec y_in_, y_out_;
   Index m_in_, m_out_;
   DenseDesign::Task task_{};
 };
@@ -245,10 +231,8 @@ ArraysGradient gradient_on_arrays(const Method& method, const BScalar* B, const 
           *algebra.loss(static_cast<typename TaskAlgebra<DenseDesign>::Loss>(which));
     }
     const double share = 1.0 / static_cast<double>(n);
-    blocks[at].C_in = with_padding(blocks[at].C_in, inner[at].m, k,
-                                   share * normalisation(inner[at].m));
-    blocks[at].C_out = with_padding(blocks[at].C_out, outer[at].m, k,
-                                    share * normalisation(outer[at].m));
+    blocks[at].C_in = with_padding(blocks[at].C_in, share * normalisation(inner[at].m));
+    blocks[at].C_out = with_padding(blocks[at].C_out, share * normalisation(outer[at].m));
   });
   if (cancel != nullptr && cancel->requested()) throw Cancelled();
   result.w = omegas.colwise().sum() / static_cast<double>(n);
@@ -282,12 +266,12 @@ void adapt_on_arrays(const Method& method, const BScalar* B, const double* w, In
     algebra.adapt(DenseDesign(k, task.task()), w);
     std::copy_n(algebra.adapted(), k, w_J + i * k);
     // B_J = B - alpha sum_l X^T r_l w_l^T
-    MutMat C(blocks[at].C_in.data(), inner[at].m, k);
+    Mat& C = blocks[at].C_in;
     for (int l = 0; B_J != nullptr && method.adapt_B && l < method.inner_steps; ++l) {
-      C.noalias() -= method.alpha * ConstVec(algebra.residual(l), inner[at].m) *
-                     ConstVec(algebra.head(l), k).transpose();
+      kernels::add_outer(C.rows(), k, algebra.residual(l), algebra.head(l), C.data());
     }
-    blocks[at].C_in = with_padding(blocks[at].C_in, inner[at].m, k, normalisation(inner[at].m));
+    C *= -method.alpha;
+    blocks[at].C_in = with_padding(blocks[at].C_in, normalisation(inner[at].m));
   });
   if (cancel != nullptr && cancel->requested()) throw Cancelled();
   if (B_J == nullptr) return;
@@ -311,8 +295,7 @@ Mat project(const BScalar* B, Index d, Index k, const std::vector<Samples<XScala
   Mat Z(rows, k);
   Index row = 0;
   for (std::size_t i = 0; i < sets.size(); row += sets[i].m, ++i) {
-    Z.middleRows(row, sets[i].m) =
-        ConstMat(blocks[i].Z_in.data(), sets[i].m, padded(k)).leftCols(k);
+    Z.middleRows(row, sets[i].m) = blocks[i].Z_in.leftCols(k);
   }
   return Z;
 }

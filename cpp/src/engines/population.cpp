@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "metaspan/coordinates.hpp"
 #include "metaspan/error.hpp"
 #include "metaspan/parallel.hpp"
 #include "metaspan/task_algebra.hpp"
@@ -18,15 +19,17 @@ constexpr double kSerialFlops = 2e5;   // below this, waking a thread costs more
 template <int Width>
 class Population final : public PopulationEngine {
  public:
-  Population(const Method& method, Mat Z, Vec w, HeadSource heads, Index n, double noise)
+  Population(const Method& method, State state, HeadSource heads, Index n, double noise)
       : method_(method),
         n_(n),
         half_variance_(noise * noise / 2),
-        Z_(std::move(Z)),
-        w_(std::move(w)),
+        Z_(std::move(state.Z)),
+        w_(std::move(state.w)),
+        frame_(std::move(state.frame)),
         heads_(std::move(heads)),
-        grad_B_(Mat::Zero(Z_.rows(), Z_.cols())),
-        grad_w_(Vec::Zero(Z_.cols())) {
+        wide_(k() > heads_.k_star()),
+        grad_(Mat::Zero(rows(), k())),
+        grad_w_(Vec::Zero(k())) {
     const Index lanes = std::clamp<Index>(panels() / kPanelsPerLane, 1, kMostLanes);
     for (Index l = 0; l < lanes; ++l) lanes_.emplace_back(*this);
   }
@@ -53,23 +56,28 @@ class Population final : public PopulationEngine {
     const double beta = method_.beta;
     // Sums of magnitudes bound every entry of the new state.
     const double size = Z_.cwiseAbs().sum() + w_.cwiseAbs().sum() +
-                        beta * (grad_B_.cwiseAbs().sum() + grad_w_.cwiseAbs().sum());
+                        beta * (grad_.cwiseAbs().sum() + grad_w_.cwiseAbs().sum());
     if (!std::isfinite(size)) return false;
-    Z_ -= beta * grad_B_;
     w_ -= beta * grad_w_;
+    if (wide_) {
+      step_in_turning_frame();
+    } else {
+      Z_ -= beta * grad_;
+    }
     return true;
   }
 
   Index k_star() const override { return heads_.k_star(); }
   const Mat& coordinates() const override { return Z_; }
   const Vec& head() const override { return w_; }
-  const Mat& grad_B() const override { return grad_B_; }
+  const Mat& frame() const override { return frame_; }
+  Mat grad_B() const override { return grad_.topRows(Z_.rows()); }
   const Vec& grad_w() const override { return grad_w_; }
 
   Cost cost() const override {
-    const double J = method_.inner_steps, D = static_cast<double>(Z_.rows());
+    const double J = method_.inner_steps, D = static_cast<double>(rows());
     const double lane_bytes =
-        8.0 * static_cast<double>(Z_.rows() * padded() + Width * (padded() + 2 * k())) +
+        8.0 * static_cast<double>(rows() * padded() + Width * (padded() + 2 * k())) +
         8.0 * Width * (J + 1) * (D + static_cast<double>(k())) * (method_.exact ? 2 : 1) *
             (method_.adapt_B ? 2 : 1);
     return {flops_, lane_bytes * static_cast<double>(lanes_.size()) +
@@ -82,9 +90,9 @@ class Population final : public PopulationEngine {
   /// A piece of the round with its own sums and scratch.
   struct Lane {
     explicit Lane(const Population& run)
-        : algebra(run.method_, run.k(), run.Z_.rows(), run.Z_.rows()),
+        : algebra(run.method_, run.k(), run.rows(), run.rows()),
           heads(static_cast<std::size_t>((run.heads_.k_star() + 1) * Width)),
-          G(static_cast<std::size_t>(run.Z_.rows() * run.padded())),
+          G(static_cast<std::size_t>(run.rows() * run.padded())),
           scratch(static_cast<std::size_t>(Width * run.padded())),
           g_w(static_cast<std::size_t>(run.k())) {}
     void clear() {
@@ -93,19 +101,20 @@ class Population final : public PopulationEngine {
     }
     TaskAlgebra<Design> algebra;
     std::vector<double> heads;    // (k_star + 1, Width)
-    std::vector<double> G;        // (D, padded)
+    std::vector<double> G;        // (rows, padded)
     std::vector<double> scratch;  // (Width, padded)
     std::vector<double> g_w;      // (k,)
   };
 
   Index k() const { return Z_.cols(); }
+  Index rows() const { return Z_.rows() + (wide_ ? k() : 0); }
   Index panels() const { return ceil_div(n_, Width); }
   Index padded() const { return round_up(k(), kernels::kLane); }
 
   void run_panel(Lane& lane, Index first, TaskOutputs& outputs) const {
     const Index tasks = std::min<Index>(Width, n_ - first);
     heads_.panel(first, tasks, Width, lane.heads.data());
-    const Design design(Z_, lane.heads.data(), heads_.k_star(), tasks,
+    const Design design(Z_, lane.heads.data(), heads_.k_star(), tasks, wide_,
                         {lane.G.data(), padded(), lane.scratch.data()});
     lane.algebra.gradient(design, w_.data(), outputs.want_losses);
     const double* omega = lane.algebra.grad_w();
@@ -134,18 +143,38 @@ class Population final : public PopulationEngine {
   /// Means over the tasks, the lanes added in their order.
   void sum_lanes() {
     const double share = 1.0 / static_cast<double>(n_);
-    grad_B_.setZero();
+    grad_.setZero();
     grad_w_.setZero();
     for (const Lane& lane : lanes_) {
-      grad_B_ += ConstMat(lane.G.data(), Z_.rows(), padded()).leftCols(k());
+      grad_ += ConstMat(lane.G.data(), rows(), padded()).leftCols(k());
       grad_w_ += ConstVec(lane.g_w.data(), k());
     }
-    grad_B_ *= share;
+    grad_ *= share;
     grad_w_ *= share;
   }
 
+  /// A step for k > k_star. Off the span B is only ever multiplied from the right, R <- R P with P = I - beta H. As
+  /// written, the k_star columns that carry the distance would take up rounding from the others, which do not fade.
+  /// Turning the learner by U such that P U has no block (surplus rows, k_star columns) makes those columns depend on
+  /// themselves alone, so that they keep their relative accuracy however small they get (the QR iteration for products
+  /// of matrices).
+  void step_in_turning_frame() {
+    const Index star = heads_.k_star(), surplus = k() - star, e = Z_.rows() - star;
+    const Mat P = Mat::Identity(k(), k()) - method_.beta * grad_.bottomRows(k());
+    const Eigen::HouseholderQR<Mat> qr(P.bottomRows(surplus).transpose());
+    const Mat Q = qr.householderQ() * Mat::Identity(k(), k());
+    Mat U(k(), k());
+    U << Q.rightCols(star), Q.leftCols(surplus);
+    const Mat R = Z_.bottomRows(e);
+    Z_.topRows(star) = Mat((Z_.topRows(star) - method_.beta * grad_.topRows(star)) * U);
+    Z_.block(star, 0, e, star) = R.leftCols(star) * Mat(P.topRows(star) * U.leftCols(star));
+    Z_.block(star, star, e, surplus) = R * Mat(P * U.rightCols(surplus));
+    w_ = U.transpose() * Vec(w_);
+    frame_ = Mat(frame_ * U);
+  }
+
   double round_flops() const {
-    const double J = method_.inner_steps, D = static_cast<double>(Z_.rows());
+    const double J = method_.inner_steps, D = static_cast<double>(rows());
     const double products = 2 * J + 3 + (method_.has_inner_part() ? 4 * J : 0);
     const double vectors = method_.adapt_B ? (method_.exact ? 4 : 1) * 2 * J * (J + 1) : 0;
     return static_cast<double>(n_) *
@@ -157,8 +186,10 @@ class Population final : public PopulationEngine {
   double half_variance_;
   Mat Z_;  // (D, k)  [M; R]
   Vec w_;
+  Mat frame_;  // (k, k)
   HeadSource heads_;
-  Mat grad_B_;
+  bool wide_;   // k > k_star: the frame turns
+  Mat grad_;    // (rows, k)  grad_M, grad_R and, if wide, H
   Vec grad_w_;
   double flops_ = round_flops();
   std::vector<Lane> lanes_;
@@ -166,14 +197,23 @@ class Population final : public PopulationEngine {
 
 }  // namespace
 
-std::unique_ptr<PopulationEngine> make_population(const Method& method, Mat Z, Vec w,
-                                                  HeadSource heads, Index n, double noise) {
+PopulationEngine::State PopulationEngine::start(Mat Z, const Vec& w, Index k_star) {
+  const Index k = Z.cols();
+  if (k <= k_star) return {std::move(Z), w, Mat::Identity(k, k)};
+  Mat Q = start_rotation(Z.topRows(k_star));
+  Z = Mat(Z * Q);
+  Z.topRightCorner(k_star, k - k_star).setZero();  // zero but for rounding, by the choice of Q
+  return {std::move(Z), Q.transpose() * w, std::move(Q)};
+}
+
+std::unique_ptr<PopulationEngine> make_population(const Method& method,
+                                                  PopulationEngine::State state, HeadSource heads,
+                                                  Index n, double noise) {
   if (n <= kNarrow) {
-    return std::make_unique<Population<kNarrow>>(method, std::move(Z), std::move(w),
-                                                 std::move(heads), n, noise);
+    return std::make_unique<Population<kNarrow>>(method, std::move(state), std::move(heads), n,
+                                                 noise);
   }
-  return std::make_unique<Population<kWide>>(method, std::move(Z), std::move(w), std::move(heads),
-                                             n, noise);
+  return std::make_unique<Population<kWide>>(method, std::move(state), std::move(heads), n, noise);
 }
 
 }  // namespace metaspan

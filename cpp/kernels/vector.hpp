@@ -1,0 +1,49 @@
+// Matrix-vector products in an order that shapes alone decide, wherever the memory lies: general libraries peel loops
+// by the alignment of their arguments, and with it change the last bit. Serial; pointers and shapes alone.
+#pragma once
+
+#include "lanes.hpp"
+
+namespace metaspan::kernels {
+
+/// sum_i a_i b_i: by lanes, the lanes then in their order, the rest after them.
+inline double dot(std::ptrdiff_t count, const double* a, const double* b) {
+  Lane sums{};
+  std::ptrdiff_t i = 0;
+  for (; i + kLane <= count; i += kLane) sums += load(a + i) * load(b + i);
+  double sum = 0;
+  for (int lane = 0; lane < kLane; ++lane) sum += sums[lane];
+  for (; i < count; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+/// out = A v.
+inline void times(std::ptrdiff_t rows, std::ptrdiff_t columns,
+                  const double* A,  // (rows, columns)
+                  const double* v,  // (columns,)
+                  double* out) {    // (rows,)
+  for (std::ptrdiff_t i = 0; i < rows; ++i) out[i] = dot(columns, A + i * columns, v);
+}
+
+/// out = A^T v.
+inline void transposed_times(std::ptrdiff_t rows, std::ptrdiff_t columns,
+                             const double* A,  // (rows, columns)
+                             const double* v,  // (rows,)
+                             double* out) {    // (columns,)
+  for (std::ptrdiff_t j = 0; j < columns; ++j) out[j] = 0;
+  for (std::ptrdiff_t i = 0; i < rows; ++i) {
+    for (std::ptrdiff_t j = 0; j < columns; ++j) out[j] += v[i] * A[i * columns + j];
+  }
+}
+
+/// A += u v^T.
+inline void add_outer(std::ptrdiff_t rows, std::ptrdiff_t columns,
+                      const double* u,  // (rows,)
+                      const double* v,  // (columns,)
+                      double* A) {      // (rows, columns)
+  for (std::ptrdiff_t i = 0; i < rows; ++i) {
+    for (std::ptrdiff_t j = 0; j < columns; ++j) A[i * columns + j] += u[i] * v[j];
+  }
+}
+
+}  // namespace metaspan::kernels
