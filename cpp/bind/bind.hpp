@@ -7,6 +7,7 @@ namespace metaspan::bind {
 
 void bind_random(pybind11::module_& module);     // generators, laws of heads
 void bind_state(pybind11::module_& module);      // coordinates, measurements, the build
+void bind_data(pybind11::module_& module);       // sweeps over the user's arrays
 void bind_gradients(pybind11::module_& module);  // one round on given tasks
 void bind_run(pybind11::module_& module);        // training
 

@@ -1,10 +1,6 @@
-#include <atomic>
-
 #include "bind.hpp"
 #include "convert.hpp"
-#include "finite.hpp"
 #include "metaspan/engines/population.hpp"
-#include "metaspan/parallel.hpp"
 
 namespace metaspan::bind {
 namespace {
@@ -27,8 +23,7 @@ py::dict gradient_population(const py::tuple& method, const Array& M, const Arra
   const auto engine =
       make_population(as_method(method), {std::move(Z), as_vector(w), Mat::Identity(k, k)},
                       HeadSource(law, rows.rows(), 0, 0), rows.rows(), noise);
-  interruptible(
-      [&](Cancel* cancel) { engine->gradient(0, rows.data(), tasks, threads, cancel); });
+  interruptible([&](Cancel* cancel) { engine->gradient(0, rows.data(), tasks, threads, cancel); });
   py::dict out;
   const Mat grad = engine->grad_B();
   out["grad_M"] = to_array(Mat(grad.topRows(top.rows())));
@@ -124,69 +119,6 @@ py::tuple adapt_arrays(const py::tuple& method, const py::array& B, const Array&
   });
 }
 
-template <class XScalar, class BScalar>
-Array typed_project(const py::array& X, const py::array& B, int threads) {
-  const py::ssize_t n = X.shape(0), m = X.shape(1), d = X.shape(2), k = B.shape(1);
-  const py::ssize_t size = sizeof(XScalar);
-  require(d <= 1 || X.strides(2) == size, "rows must be contiguous");
-  std::vector<Samples<XScalar>> sets;
-  for (py::ssize_t i = 0; i < n; ++i) {
-    sets.push_back({static_cast<const XScalar*>(X.data(i)), X.strides(1) / size, nullptr, m});
-  }
-  const auto* b = static_cast<const BScalar*>(B.data());
-  Array out({n, m, k});
-  MutMat Z(out.mutable_data(), n * m, k);
-  py::gil_scoped_release unlocked;
-  Z = project<XScalar, BScalar>(b, d, k, sets, threads);
-  return out;
-}
-
-Array project_arrays(const py::array& X, const py::array& B, int threads) {
-  require(X.ndim() == 3 && B.ndim() == 2 && X.shape(2) == B.shape(0) &&
-              (B.flags() & py::array::c_style) != 0,
-          "X must be (n, m, d) and B (d, k)");
-  return with_scalar(X, [&](auto x) {
-    return with_scalar(
-        B, [&](auto b) { return typed_project<decltype(x), decltype(b)>(X, B, threads); });
-  });
-}
-
-/// The first element of row `row`, rows being all axes but the last.
-const char* row_start(const py::array& x, Index row) {
-  const char* at = static_cast<const char*>(x.data());
-  for (py::ssize_t axis = x.ndim() - 2; axis >= 0; --axis) {
-    at += (row % x.shape(axis)) * x.strides(axis);
-    row /= x.shape(axis);
-  }
-  return at;
-}
-
-bool all_finite(const py::array& x, int threads) {
-  if (x.size() == 0) return true;
-  return with_scalar(x, [&](auto scalar) {
-    using Scalar = decltype(scalar);
-    constexpr Index kPiece = 1 << 16;
-    const Index length = x.ndim() == 0 ? 1 : x.shape(x.ndim() - 1);
-    require(length <= 1 || x.strides(x.ndim() - 1) == sizeof(Scalar), "rows must be contiguous");
-    const Index rows = x.size() / length, pieces = ceil_div(length, kPiece);
-    const Index rows_per_item = std::max<Index>(1, kPiece / length);
-    std::atomic<bool> finite{true};
-    interruptible([&](Cancel* cancel) {
-      parallel_for(threads, ceil_div(rows, rows_per_item) * pieces, cancel, [&](Index item, int) {
-        const Index piece = item % pieces, first = (item / pieces) * rows_per_item;
-        const Index begin = piece * kPiece, count = std::min(kPiece, length - begin);
-        for (Index row = first; row < std::min(rows, first + rows_per_item); ++row) {
-          if (!finite.load(std::memory_order_relaxed)) return;
-          const auto* values = reinterpret_cast<const Scalar*>(row_start(x, row));
-          if (!kernels::all_finite(values + begin, count)) finite = false;
-        }
-      });
-      if (cancel->requested()) throw Cancelled();
-    });
-    return finite.load();
-  });
-}
-
 }  // namespace
 
 void bind_gradients(py::module_& module) {
@@ -197,8 +129,6 @@ void bind_gradients(py::module_& module) {
              py::arg("threads"), py::arg("losses") = true);
   module.def("adapt_arrays", &adapt_arrays, py::arg("method"), py::arg("B"), py::arg("w"),
              py::arg("X"), py::arg("y"), py::arg("want_B"), py::arg("threads"));
-  module.def("project", &project_arrays, py::arg("X"), py::arg("B"), py::arg("threads"));
-  module.def("all_finite", &all_finite, py::arg("x"), py::arg("threads"));
 }
 
 }  // namespace metaspan::bind

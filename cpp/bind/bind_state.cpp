@@ -16,7 +16,7 @@ py::dict build_info() {
   info["pybind11"] = std::to_string(PYBIND11_VERSION_MAJOR) + "." +
                      std::to_string(PYBIND11_VERSION_MINOR) + "." +
                      std::to_string(PYBIND11_VERSION_MICRO);
-  info["threads"] = has_threads();
+  info["threads"] = kHasThreads;
   return info;
 }
 
@@ -41,9 +41,9 @@ py::tuple coordinates(const Array& B, const Array& B_star, int threads) {
 
 Array assemble(const Array& B_star, const Array& M, const Array& E, const Array& R, int threads) {
   const ConstMat b = as_matrix(B_star), m = as_matrix(M), e = as_matrix(E), r = as_matrix(R);
-  require(b.rows() == e.rows() && b.cols() == m.rows() && e.cols() == r.rows() &&
-              m.cols() == r.cols(),
-          "the shapes of B_star M + E R must fit");
+  require(
+      b.rows() == e.rows() && b.cols() == m.rows() && e.cols() == r.rows() && m.cols() == r.cols(),
+      "the shapes of B_star M + E R must fit");
   Array out({b.rows(), m.cols()});
   MutMat B(out.mutable_data(), b.rows(), m.cols());
   py::gil_scoped_release unlocked;

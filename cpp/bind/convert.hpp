@@ -17,7 +17,8 @@ namespace metaspan::bind {
 
 namespace py = pybind11;
 
-/// A C-contiguous array of doubles. Converts what is small and near enough; large arguments say noconvert().
+/// A C-contiguous array of doubles. Converts what is small and near enough; large arguments say
+/// noconvert().
 using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
 inline ConstMat as_matrix(const Array& a) {
@@ -47,8 +48,8 @@ inline Method as_method(const py::tuple& fields) {
           fields[3].cast<bool>(), fields[4].cast<bool>()};
 }
 
-/// ("gaussian", mean | None, factor | None), ("sphere", radius), ("table", (N, k_star)) or ("given",).
-/// A table of three axes holds one table per trial; `trial` is the one wanted.
+/// ("gaussian", mean | None, factor | None), ("sphere", radius), ("table", (N, k_star)) or
+/// ("given",). A table of three axes holds one table per trial; `trial` is the one wanted.
 inline HeadLaw as_head_law(const py::tuple& law, Index k_star, Index trial = 0) {
   HeadLaw result;
   result.k_star = k_star;
@@ -120,8 +121,8 @@ std::vector<Samples<Scalar>> as_sample_sets(const std::vector<py::array>& X,
   return sets;
 }
 
-/// Runs body(cancel) without the interpreter's lock, so that other Python threads go on, and lets a signal handler's
-/// exception through. Nothing in `body` may touch Python objects.
+/// Runs body(cancel) without the interpreter's lock, so that other Python threads go on, and lets a
+/// signal handler's exception through. Nothing in `body` may touch Python objects.
 template <class Body>
 void interruptible(Body&& body) {
   Cancel cancel([] {

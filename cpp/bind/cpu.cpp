@@ -1,4 +1,5 @@
-// Whether this processor runs what _core was built for. Compiled for the baseline, so that it can be asked anywhere.
+// Whether this processor runs what _core was built for. Compiled for the baseline, so that it can
+// be asked anywhere.
 #include <pybind11/pybind11.h>
 
 #include <string>
@@ -8,7 +9,8 @@ namespace {
 bool supports(const std::string& level) {
 #if defined(__x86_64__) && defined(__GNUC__)
   __builtin_cpu_init();
-  if (level == "x86-64-v2") return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
+  if (level == "x86-64-v2")
+    return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
   if (level == "x86-64-v3") {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
            __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");

@@ -7,7 +7,8 @@
 
 namespace metaspan::kernels {
 
-/// A number is NaN or infinite if all its exponent bits are set: integer tests, which the compiler vectorises.
+/// A number is NaN or infinite if all its exponent bits are set: integer tests, which the compiler
+/// vectorises.
 inline bool all_finite(const double* x, std::ptrdiff_t count) {
   constexpr std::uint64_t kExponent = 0x7FF0000000000000;
   std::uint64_t bad = 0;

@@ -29,7 +29,8 @@ inline void store(double* p, Lane v) { *reinterpret_cast<LooseLane*>(p) = v; }
 inline LaneBits load(const std::uint64_t* p) { return *reinterpret_cast<const LooseLaneBits*>(p); }
 inline void store(std::uint64_t* p, LaneBits v) { *reinterpret_cast<LooseLaneBits*>(p) = v; }
 
-/// Products of the low 32 bits of each element, 64 bits wide; the high bits of `a` and `b` are ignored.
+/// Products of the low 32 bits of each element, 64 bits wide; the high bits of `a` and `b` are
+/// ignored.
 inline LaneBits multiply_low_words(LaneBits a, LaneBits b) {
 #if defined(__AVX512F__)
   return (LaneBits)_mm512_maskz_mul_epu32(0xFF, (__m512i)a, (__m512i)b);

@@ -1,4 +1,5 @@
-// Compiled without contraction to fused multiply-adds, so that every instruction set gives the same bits.
+// Compiled without contraction to fused multiply-adds, so that every instruction set gives the same
+// bits.
 #include "normal.hpp"
 
 #include <cmath>
@@ -9,7 +10,8 @@
 namespace metaspan::kernels {
 namespace {
 
-constexpr int kMany = 4 * kLane;  // blocks in flight: enough to hide the latency of the multiplications
+constexpr int kMany =
+    4 * kLane;  // blocks in flight: enough to hide the latency of the multiplications
 constexpr std::uint32_t kMul0 = 0xD2511F53, kMul1 = 0xCD9E8D57;
 constexpr std::uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
 constexpr int kPhiloxRounds = 10;
@@ -26,16 +28,18 @@ std::uint64_t to_bits(double x) {
   return bits;
 }
 
-constexpr std::uint64_t kOneBits = 0x3FF0000000000000;      // of 1.0
+constexpr std::uint64_t kOneBits = 0x3FF0000000000000;       // of 1.0
 constexpr std::uint64_t kSqrtHalfBits = 0x3FE6A09E667F3BCD;  // of sqrt(1/2)
 constexpr std::uint64_t kMantissa = 0x000FFFFFFFFFFFFF;
 
 /// log(u) for a normal u > 0: u = 2^e m with m in [sqrt(1/2), sqrt(2)), s = (m - 1)/(m + 1), and
-/// log m = f - f^2/2 + s (f^2/2 + R), f = m - 1, R the odd series of log((1+s)/(1-s)) past its first term.
+/// log m = f - f^2/2 + s (f^2/2 + R), f = m - 1, R the odd series of log((1+s)/(1-s)) past its
+/// first term.
 inline double log_positive(double u) {
   constexpr double kLn2Hi = 0x1.62e42feep-1, kLn2Lo = 0x1.a39ef35793c76p-33;
   const std::uint64_t shifted = to_bits(u) + (kOneBits - kSqrtHalfBits);
-  // An integer below 2^52 in the low bits of 2^52 is that integer as a double, once 2^52 is taken off.
+  // An integer below 2^52 in the low bits of 2^52 is that integer as a double, once 2^52 is taken
+  // off.
   const double e = from_bits((shifted >> 52) | 0x4330000000000000) - (0x1p52 + 1023.0);
   const double f = from_bits((shifted & kMantissa) + kSqrtHalfBits) - 1.0;
   const double s = f / (2.0 + f);
@@ -85,8 +89,9 @@ inline double cos_quarter(double g) {
   return 1.0 + series * z;
 }
 
-/// `Count` blocks at once: x[w][i] holds word w of block i in its low 32 bits, the counter on entry. What the
-/// rounds leave in the high bits never reaches a low one, and the last line clears it.
+/// `Count` blocks at once: x[w][i] holds word w of block i in its low 32 bits, the counter on
+/// entry. What the rounds leave in the high bits never reaches a low one, and the last line clears
+/// it.
 template <int Count>
 inline void philox_blocks(const std::uint32_t key[2], std::uint64_t x[4][Count]) {
   static_assert(Count % kLane == 0, "blocks come in whole registers");
@@ -122,7 +127,8 @@ inline void transform_blocks(const std::uint64_t x[4][Count], double* a, double*
     const double radius = std::sqrt(-2.0 * log_positive(u));
     const std::uint64_t sine = to_bits(radius * sin_quarter(g));
     const std::uint64_t cosine = to_bits(radius * cos_quarter(g));
-    // Quarter turns: in odd quadrants sine and cosine change places, and the signs follow the circle.
+    // Quarter turns: in odd quadrants sine and cosine change places, and the signs follow the
+    // circle.
     const std::uint64_t swap = (sine ^ cosine) & (0 - (quadrant & 1));
     const std::uint64_t a_sign = ((quadrant ^ (quadrant >> 1)) & 1) << 63;
     const std::uint64_t b_sign = (quadrant >> 1) << 63;

@@ -1,5 +1,5 @@
-// Products with panels: matrices whose columns are tasks, `Width` of them, stored row by row, so that a row is a few
-// whole registers. Serial; pointers and shapes alone; nothing is allocated.
+// Products with panels: matrices whose columns are tasks, `Width` of them, stored row by row, so
+// that a row is a few whole registers. Serial; pointers and shapes alone; nothing is allocated.
 #pragma once
 
 #include "lanes.hpp"
@@ -56,10 +56,10 @@ inline void product_strip(std::ptrdiff_t rows, std::ptrdiff_t depth, const doubl
 /// out = A V, or out += A V.
 template <bool Add>
 inline void product(std::ptrdiff_t rows, std::ptrdiff_t depth, std::ptrdiff_t columns,
-                    const double* A,       // (rows, depth), element (i, p) at i a_row + p a_step
+                    const double* A,  // (rows, depth), element (i, p) at i a_row + p a_step
                     std::ptrdiff_t a_row, std::ptrdiff_t a_step,
-                    const double* V,       // (depth, columns), columns a multiple of kLane
-                    double* out) {         // (rows, columns)
+                    const double* V,  // (depth, columns), columns a multiple of kLane
+                    double* out) {    // (rows, columns)
   std::ptrdiff_t c = 0;
   for (; c + 4 * kLane <= columns; c += 4 * kLane) {
     detail::product_strip<4, Add>(rows, depth, A, a_row, a_step, V + c, columns, out + c, columns);

@@ -1,5 +1,6 @@
-// Matrix-vector products in an order that shapes alone decide, wherever the memory lies: general libraries peel loops
-// by the alignment of their arguments, and with it change the last bit. Serial; pointers and shapes alone.
+// Matrix-vector products in an order that shapes alone decide, wherever the memory lies: general
+// libraries peel loops by the alignment of their arguments, and with it change the last bit.
+// Serial; pointers and shapes alone.
 #pragma once
 
 #include "lanes.hpp"

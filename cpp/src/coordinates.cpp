@@ -9,7 +9,8 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kPanelRows = 2048;  // rows of d in a piece of work: a panel of 20 columns stays in the second cache
+constexpr Index kPanelRows =
+    2048;  // rows of d in a piece of work: a panel of 20 columns stays in the second cache
 
 constexpr double kNoise = 4 * std::numeric_limits<double>::epsilon();
 
@@ -119,7 +120,8 @@ Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
   result.M = inner_product(B_star, B, threads);
   Mat off = B;
   project_off(B_star, MutMat(off.data(), d, k), threads);
-  // Columns may differ by any power of ten (a distance of 1e-200 is one): directions are judged at equal length.
+  // Columns may differ by any power of ten (a distance of 1e-200 is one): directions are judged at
+  // equal length.
   const Vec inverse_length = inverse_column_maxima(off, threads);
   const Mat scaled = off * inverse_length.asDiagonal();
   const Mat S = r_factor(ConstMat(scaled.data(), d, k), threads);
@@ -135,7 +137,8 @@ Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
     result.E.middleRows(first, rows).noalias() = scaled.middleRows(first, rows) * directions;
   });
   const MutMat E(result.E.data(), d, e);
-  // Small directions of an off-span part carry rounding along B_star: off with it again before the last polish.
+  // Small directions of an off-span part carry rounding along B_star: off with it again before the
+  // last polish.
   project_off(B_star, E, threads);
   if (e > 0) orthonormalise(E, threads);
   result.R = inner_product(ConstMat(E.data(), d, e), ConstMat(off.data(), d, k), threads);

@@ -78,7 +78,8 @@ void HeadSource::place(double* out, Index width) const {
     return;
   }
   if (law_.factor.size() > 0) {
-    for (Index i = k_star - 1; i >= 0; --i) {  // from the last row up: row i needs the rows above as drawn
+    for (Index i = k_star - 1; i >= 0;
+         --i) {  // from the last row up: row i needs the rows above as drawn
       for (Index t = 0; t < width; ++t) {
         double sum = 0;
         for (Index j = 0; j <= i; ++j) sum += law_.factor(i, j) * out[j * width + t];

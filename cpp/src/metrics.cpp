@@ -129,11 +129,10 @@ bool Meter::tangent_matrix(const Mat& Z) {
   tangents_ = off_.transpose();
   if (k_ > k_star_ && e_ > 0) {
     // What B reaches off B_star alone: the null space of M is the graph [-M_1^{-1} M_N; I].
-    const Mat surplus =
-        R.rightCols(k_ - k_star_) - tangents_ * M.rightCols(k_ - k_star_);
+    const Mat surplus = R.rightCols(k_ - k_star_) - tangents_ * M.rightCols(k_ - k_star_);
     Eigen::ColPivHouseholderQR<Mat> qr(surplus);
-    const Mat Q = Mat(qr.householderQ() * Mat::Identity(e_, std::min(e_, k_ - k_star_)))
-                      .leftCols(qr.rank());
+    const Mat Q =
+        Mat(qr.householderQ() * Mat::Identity(e_, std::min(e_, k_ - k_star_))).leftCols(qr.rank());
     for (int pass = 0; pass < 2; ++pass) tangents_ -= Q * (Q.transpose() * tangents_);
   }
   return tangents_.allFinite();
@@ -174,8 +173,8 @@ void Meter::measure(Record record, const Mat& Z, const Vec& w, double alpha,
     case Record::loss_in:
     case Record::loss_adapted:
     case Record::loss_out:
-      *out = tasks.losses.row(static_cast<Index>(record) - static_cast<Index>(Record::loss_in))
-                 .mean();
+      *out =
+          tasks.losses.row(static_cast<Index>(record) - static_cast<Index>(Record::loss_in)).mean();
       return;
     case Record::w_norm:
       *out = w.stableNorm();

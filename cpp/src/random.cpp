@@ -64,9 +64,10 @@ double Sequence::chi_square(double dof) {
     const double x = normal();
     const double t = c * x;
     if (t <= -1) continue;
-    // Accept with log-probability  x^2/2 + a0 (1 - (1+t)^3 + 3 log(1+t)). As 9 a0 t^2 = x^2, the terms in t and t^2
-    // cancel exactly; what is left, a0 (3 (log(1+t) - t + t^2/2) - t^3), is -3/4 a0 t^4 + ...: taken from the series
-    // where t is small, since a0 may be 10^15 and the plain form would lose every digit.
+    // Accept with log-probability  x^2/2 + a0 (1 - (1+t)^3 + 3 log(1+t)). As 9 a0 t^2 = x^2, the
+    // terms in t and t^2 cancel exactly; what is left, a0 (3 (log(1+t) - t + t^2/2) - t^3), is -3/4
+    // a0 t^4 + ...: taken from the series where t is small, since a0 may be 10^15 and the plain
+    // form would lose every digit.
     double rest = 0;
     if (std::abs(t) < 0.05) {
       double power = t * t * t * t;

@@ -132,7 +132,8 @@ void TaskAlgebra<Design>::gradient(const Design& design, const double* w, bool l
   design.add_out(s, w_J);  // (8)
 
   if (losses) {
-    // At J = 0 nothing has been evaluated on the inner set yet; otherwise r_0 is the residual before the loop.
+    // At J = 0 nothing has been evaluated on the inner set yet; otherwise r_0 is the residual
+    // before the loop.
     inner_residual(design, w_J, steps, in_scratch_.data());
     design.subtract_y_in(in_scratch_.data());
     const double* first = steps > 0 ? residuals_[0].data() : in_scratch_.data();
@@ -150,7 +151,8 @@ void TaskAlgebra<Design>::gradient(const Design& design, const double* w, bool l
   for (int j = steps - 1; j >= 0; --j) step_back(design, j);
 }
 
-/// One step of (9). Omega = X'^T s' w_J^T + sum over pairs X^T s c^T; the right-hand sides use the old omega, Omega.
+/// One step of (9). Omega = X'^T s' w_J^T + sum over pairs X^T s c^T; the right-hand sides use the
+/// old omega, Omega.
 template <class Design>
 void TaskAlgebra<Design>::step_back(const Design& design, int j) {
   const Index m_in = design.m_in(), m_inner = m_in - design.tracked();

@@ -9,7 +9,8 @@ from pathlib import Path
 HEADERS = (
     {"base"},
     {"error"},
-    {"parallel", "random", "cancel"},
+    {"random", "cancel"},
+    {"parallel"},
     {"method"},
     {"design", "coordinates"},
     {"task_algebra", "metrics", "heads"},

@@ -25,9 +25,9 @@ class Trial {
  public:
   Trial(std::unique_ptr<Engine> engine, Index round, double alpha);
 
-  /// Rounds until `end` or the trial's own end. A row is recorded before each round that record_every divides; a
-  /// stop rule met there, or a distance below kLeastDist, ends the trial with that row as its last. Throws Cancelled,
-  /// with the rounds before it done.
+  /// Rounds until `end` or the trial's own end. A row is recorded before each round that
+  /// record_every divides; a stop rule met there, or a distance below kLeastDist, ends the trial
+  /// with that row as its last. Throws Cancelled, with the rounds before it done.
   void advance(const Plan& plan, Index end,
                const double* heads,  // (end - heads_begin, n, k_star), or null
                Index heads_begin, Index heads_stride, int threads, Cancel* cancel);

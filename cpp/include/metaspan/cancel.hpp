@@ -11,7 +11,8 @@ namespace metaspan {
 
 class Cancel {
  public:
-  /// `ask` returns true to stop. It is called on the thread that made the token alone, at most every 20 ms.
+  /// `ask` returns true to stop. It is called on the thread that made the token alone, at most
+  /// every 20 ms.
   explicit Cancel(std::function<bool()> ask)
       : ask_(std::move(ask)), owner_(std::this_thread::get_id()), last_(Clock::now()) {}
 

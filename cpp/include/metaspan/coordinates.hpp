@@ -1,4 +1,5 @@
-// The coordinates of (13): B = B_star M + E R, with E orthonormal and orthogonal to B_star. From and to full size.
+// The coordinates of (13): B = B_star M + E R, with E orthonormal and orthogonal to B_star. From
+// and to full size.
 #pragma once
 
 #include "metaspan/base.hpp"
@@ -17,11 +18,13 @@ Mat inner_product(ConstMat A,  // (d, p)
                   ConstMat B,  // (d, q)
                   int threads);
 
-/// S (q, q) upper triangular with A = Q S and Q^T Q = I, by a fixed tree of QR factorisations. O(d q^2).
+/// S (q, q) upper triangular with A = Q S and Q^T Q = I, by a fixed tree of QR factorisations. O(d
+/// q^2).
 Mat r_factor(ConstMat A,  // (d, q)
              int threads);
 
-/// A <- its orthonormal factor, the triangular one having a positive diagonal. A must have full column rank.
+/// A <- its orthonormal factor, the triangular one having a positive diagonal. A must have full
+/// column rank.
 void orthonormalise(MutMat A,  // (d, q), d >= q, in and out
                     int threads);
 
@@ -52,8 +55,8 @@ void haar(Key key, ConstMat off,  // (d, p) orthonormal columns, p = 0 for none
 /// Stacked: (k_star + min(k, d - k_star), k).
 Mat random_start(Key key, double d, Index k_star, Index k, double scale);
 
-/// Q (k, k) orthogonal with M Q = [M_1 0] and M_1 (k_star, k_star), for k > k_star: the basis in which small angles
-/// keep their relative accuracy, (14).
+/// Q (k, k) orthogonal with M Q = [M_1 0] and M_1 (k_star, k_star), for k > k_star: the basis in
+/// which small angles keep their relative accuracy, (14).
 Mat start_rotation(const Mat& M);
 
 }  // namespace metaspan

@@ -1,5 +1,6 @@
-// What the task algebra sees of the data: a few products, resolved at compile time. Everything is normalised, that is
-// X / sqrt(m_in), y / sqrt(m_in), and the same with m_out outside, so that the algebra never sees a sample count.
+// What the task algebra sees of the data: a few products, resolved at compile time. Everything is
+// normalised, that is X / sqrt(m_in), y / sqrt(m_in), and the same with m_out outside, so that the
+// algebra never sees a sample count.
 #pragma once
 
 #include <algorithm>
@@ -10,20 +11,23 @@
 
 namespace metaspan {
 
-// A Design serves a panel of `width` tasks. A panel of vectors of length p is a (p, width) block, row by row. It has
+// A Design serves a panel of `width` tasks. A panel of vectors of length p is a (p, width) block,
+// row by row. It has
 //
 //   static constexpr int width;
-//   Index tasks();                        how many columns of the panel are real; the others must do no harm
-//   Index k();  Index m_in();  Index m_out();      rows of a panel in sample space
-//   Index tracked();                               how many of them, the last, are carried along without being samples:
-//                                                  they follow every linear step and enter no inner product
+//   Index tasks();                        how many columns of the panel are real; the others must
+//   do no harm Index k();  Index m_in();  Index m_out();      rows of a panel in sample space Index
+//   tracked();                               how many of them, the last, are carried along without
+//   being samples:
+//                                                  they follow every linear step and enter no inner
+//                                                  product
 //   void z_in(V, out);    void zt_in(A, out);      Z V  (m_in, width);   Z^T A  (k, width)
 //   void z_out(V, out);   void zt_out(A, out);     the same with Z'
 //   void subtract_y_in(out);  void subtract_y_out(out);
-//   const double* gram(R, scratch);                K R     (m_in, width), in `scratch` or wherever it is already
-//   const double* cross_gram(R, scratch);          K' R    (m_out, width)
-//   const double* cross_gram_t(R, scratch);        K'^T R' (m_in, width)
-//   void add_in(S, C);   void add_out(S, C);       takes the rank-one terms s c^T of C and C', (10), of every task
+//   const double* gram(R, scratch);                K R     (m_in, width), in `scratch` or wherever
+//   it is already const double* cross_gram(R, scratch);          K' R    (m_out, width) const
+//   double* cross_gram_t(R, scratch);        K'^T R' (m_in, width) void add_in(S, C);   void
+//   add_out(S, C);       takes the rank-one terms s c^T of C and C', (10), of every task
 
 /// A task on its own, with Z and, for MAML, the Grams at hand (finite samples).
 class DenseDesign {
@@ -33,14 +37,14 @@ class DenseDesign {
   /// Normalised data of one task; what a method does not need may be null.
   struct Task {
     Index m_in, m_out;
-    const double* Z_in;    // (m_in, k)
-    const double* y_in;    // (m_in,)
-    const double* Z_out;   // (m_out, k)
-    const double* y_out;   // (m_out,)
-    const double* K;       // (m_in, m_in)   symmetric
+    const double* Z_in;     // (m_in, k)
+    const double* y_in;     // (m_in,)
+    const double* Z_out;    // (m_out, k)
+    const double* y_out;    // (m_out,)
+    const double* K;        // (m_in, m_in)   symmetric
     const double* K_cross;  // (m_out, m_in)
-    double* C_in;          // (m_in, k)      out, += s c^T
-    double* C_out;         // (m_out, k)     out, += s c^T
+    double* C_in;           // (m_in, k)      out, += s c^T
+    double* C_out;          // (m_out, k)     out, += s c^T
   };
 
   DenseDesign(Index k, const Task& task) : k_(k), task_(task) {}
@@ -95,11 +99,13 @@ class DenseDesign {
   Task task_;
 };
 
-/// Panels of tasks that share the features, with K = K' = I: population losses in coordinates, (13), where
-/// Z / sqrt(D) = [M; R] for every task, inside and outside, and y / sqrt(D) = [w_star; 0].
+/// Panels of tasks that share the features, with K = K' = I: population losses in coordinates,
+/// (13), where Z / sqrt(D) = [M; R] for every task, inside and outside, and y / sqrt(D) = [w_star;
+/// 0].
 ///
-/// With tracked rows Z has k more, an identity: as the targets have nothing off the span, every vector of the algebra
-/// is R a there, and the identity rows carry a. The gradient's last k rows are then H with grad_R = R H.
+/// With tracked rows Z has k more, an identity: as the targets have nothing off the span, every
+/// vector of the algebra is R a there, and the identity rows carry a. The gradient's last k rows
+/// are then H with grad_R = R H.
 template <int Width>
 class SharedDesign {
  public:
@@ -107,13 +113,13 @@ class SharedDesign {
 
   /// Where the panel's terms of the gradient go.
   struct Sink {
-    double* G;        // (D [+ k], padded) out, += S C^T, summed over the panel's tasks in their order
-    Index padded;     // round_up(k, kLane)
+    double* G;     // (D [+ k], padded) out, += S C^T, summed over the panel's tasks in their order
+    Index padded;  // round_up(k, kLane)
     double* scratch;  // (width, padded)
   };
 
-  SharedDesign(const Mat& Z,          // (D, k)               [M; R]
-               const double* heads,   // (k_star, width)      w_star of each task
+  SharedDesign(const Mat& Z,         // (D, k)               [M; R]
+               const double* heads,  // (k_star, width)      w_star of each task
                Index k_star, Index tasks, bool tracks, const Sink& sink)
       : Z_(Z),
         heads_(heads),

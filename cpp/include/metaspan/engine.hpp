@@ -15,19 +15,21 @@ class Engine {
  public:
   virtual ~Engine() = default;
 
-  /// The gradient of a round, (10), kept for step(); `tasks` is filled with what it wants. The state stays as it is.
-  /// Throws Cancelled.
+  /// The gradient of a round, (10), kept for step(); `tasks` is filled with what it wants. The
+  /// state stays as it is. Throws Cancelled.
   virtual void gradient(Index round,
                         const double* heads,  // (n, k_star), or null where the engine draws them
                         TaskOutputs& tasks, int threads, Cancel* cancel) = 0;
 
-  /// B <- B - beta grad_B, w <- w - beta grad_w, (3). False, and nothing done, where that would not be finite.
+  /// B <- B - beta grad_B, w <- w - beta grad_w, (3). False, and nothing done, where that would not
+  /// be finite.
   virtual bool step() = 0;
 
   virtual Index k_star() const = 0;
   virtual const Mat& coordinates() const = 0;  // (k_star + e, k)  [M; R] Q
   virtual const Vec& head() const = 0;         // (k,)             Q^T w
-  virtual const Mat& frame() const = 0;        // (k, k)           Q, orthogonal: no measurement depends on it
+  virtual const Mat& frame()
+      const = 0;  // (k, k)           Q, orthogonal: no measurement depends on it
   virtual Cost cost() const = 0;
 };
 

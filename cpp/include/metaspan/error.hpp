@@ -1,4 +1,5 @@
-// What the core throws when memory safety is at stake. Everything else is checked in Python, with better words.
+// What the core throws when memory safety is at stake. Everything else is checked in Python, with
+// better words.
 #pragma once
 
 #include <stdexcept>

@@ -26,11 +26,12 @@ class HeadSource {
  public:
   HeadSource(HeadLaw law, Index n, std::uint64_t seed, std::uint64_t trial);
 
-  /// To be called once a round, before panel(). `given` is (n, k_star) for heads that are handed in, else null.
+  /// To be called once a round, before panel(). `given` is (n, k_star) for heads that are handed
+  /// in, else null.
   void begin_round(Index round, const double* given);
 
-  /// Heads of the tasks first .. first + tasks - 1 as a panel; the columns past them are zero. Allocates nothing,
-  /// and may be called by several threads.
+  /// Heads of the tasks first .. first + tasks - 1 as a panel; the columns past them are zero.
+  /// Allocates nothing, and may be called by several threads.
   void panel(Index first, Index tasks, Index width,
              double* out) const;  // (k_star + 1, width): the last row is scratch
 
@@ -44,7 +45,7 @@ class HeadSource {
   Index n_;
   std::uint64_t seed_, trial_;
   Key key_{};
-  const double* rows_ = nullptr;          // of `given` or the table
+  const double* rows_ = nullptr;              // of `given` or the table
   std::vector<Index> order_, swaps_, taken_;  // for a choice from the table
 };
 

@@ -13,7 +13,8 @@ struct Method {
   bool adapt_B;     // the inner loop moves B too: MAML; otherwise ANIL
   bool exact;       // the gradient goes through the inner loop; otherwise first-order
 
-  /// Whether the algebra asks for K = X X^T: only where an inner step sees a B that an earlier one moved.
+  /// Whether the algebra asks for K = X X^T: only where an inner step sees a B that an earlier one
+  /// moved.
   bool needs_gram() const { return adapt_B && inner_steps > 1; }
   /// Whether it asks for K' = X' X^T.
   bool needs_cross_gram() const { return adapt_B && inner_steps > 0; }

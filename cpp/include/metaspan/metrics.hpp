@@ -18,8 +18,21 @@ struct TaskOutputs {
 };
 
 enum class Record {
-  dist, angles, loss_in, loss_adapted, loss_out, w_norm, delta_norm, sigma_min, sigma_max,
-  perp_norm, diversity_min, diversity_max, mu, L, eta,
+  dist,
+  angles,
+  loss_in,
+  loss_adapted,
+  loss_out,
+  w_norm,
+  delta_norm,
+  sigma_min,
+  sigma_max,
+  perp_norm,
+  diversity_min,
+  diversity_max,
+  mu,
+  L,
+  eta,
 };
 
 /// By its public name; std::invalid_argument for another.
@@ -28,8 +41,8 @@ Record record_named(const std::string& name);
 /// Marks in `outputs` what the record needs of the tasks.
 void request(Record record, TaskOutputs& outputs);
 
-/// Largest singular values of matrices of one shape, without overflow or underflow on the way. Allocates nothing
-/// after it is made, but where Eigen's product of large matrices does.
+/// Largest singular values of matrices of one shape, without overflow or underflow on the way.
+/// Allocates nothing after it is made, but where Eigen's product of large matrices does.
 class SpectralNorm {
  public:
   SpectralNorm(Index rows, Index columns);
@@ -47,8 +60,9 @@ class Meter {
  public:
   Meter(Index k_star, Index e, Index k);
 
-  /// sin of the largest principal angle between span(B) and span(B_star), (20) with (14): 1 where k < k_star or
-  /// M is singular. For k > k_star the leading (k_star, k_star) block of M must be regular (start_rotation).
+  /// sin of the largest principal angle between span(B) and span(B_star), (20) with (14): 1 where k
+  /// < k_star or M is singular. For k > k_star the leading (k_star, k_star) block of M must be
+  /// regular (start_rotation).
   double dist(const Mat& Z);
 
   /// Tangents of the min(k, k_star) principal angles, largest first.
@@ -65,9 +79,9 @@ class Meter {
   bool tangent_matrix(const Mat& Z);
 
   Index k_star_, e_, k_;
-  Mat tangents_;                   // (e, min(k, k_star)): its singular values are the tangents
-  Mat square_, off_;               // scratch of R M^{-1}: M^T and R^T
-  Eigen::PartialPivLU<Mat> lu_;    // of M^T
+  Mat tangents_;                 // (e, min(k, k_star)): its singular values are the tangents
+  Mat square_, off_;             // scratch of R M^{-1}: M^T and R^T
+  Eigen::PartialPivLU<Mat> lu_;  // of M^T
   SpectralNorm norm_;
 };
 

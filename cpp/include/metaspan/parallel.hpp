@@ -1,12 +1,17 @@
-// The only file that names OpenMP. Loops are cut by shape, never by the number of threads, so that results do not
-// depend on it; sums over the pieces are taken in the order of the pieces.
+// The only file that names OpenMP. Loops are cut by shape, never by the number of threads, so that
+// results do not depend on it; sums over the pieces are taken in the order of the pieces.
 #pragma once
 
 #ifdef _OPENMP
 #include <omp.h>
 #endif
 
+#ifdef __linux__
+#include <sched.h>
+#endif
+
 #include <exception>
+#include <thread>
 
 #include "metaspan/base.hpp"
 #include "metaspan/cancel.hpp"
@@ -14,7 +19,8 @@
 namespace metaspan {
 
 /// body(i, thread) for i in [0, items), each once, in any order and on at most `threads` threads.
-/// The first exception of a body is rethrown. With a token, items not yet begun are left out once it is requested.
+/// The first exception of a body is rethrown. With a token, items not yet begun are left out once
+/// it is requested.
 template <class Body>
 void parallel_for(int threads, Index items, Cancel* cancel, Body&& body) {
   if (threads > items) threads = static_cast<int>(items);
@@ -56,12 +62,28 @@ void parallel_for(int threads, Index items, Body&& body) {
 }
 
 /// CPUs that this process may use.
-int available_cpus();
+inline int available_cpus() {
+#ifdef __linux__
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+  const unsigned count = std::thread::hardware_concurrency();
+  return count == 0 ? 1 : static_cast<int>(count);
+}
 
-/// Ends the idle threads of the pool, so that a fork is safe. False where the run-time library cannot.
-bool pause_threads();
+#ifdef _OPENMP
+// Of OpenMP 5.0, and absent from the library that some wheels carry: a weak reference, tested at
+// run time.
+#pragma weak omp_pause_resource_all
 
-/// Whether the build has threads at all.
-bool has_threads();
+/// Ends the idle threads of the pool, so that a fork is safe. False where the library cannot.
+inline bool pause_threads() {
+  return omp_pause_resource_all != nullptr && omp_pause_resource_all(omp_pause_hard) == 0;
+}
+inline constexpr bool kHasThreads = true;
+#else
+inline bool pause_threads() { return true; }
+inline constexpr bool kHasThreads = false;
+#endif
 
 }  // namespace metaspan

@@ -1,4 +1,5 @@
-// Counter-based randomness: a number is a function of where it is used, so no generator has a state.
+// Counter-based randomness: a number is a function of where it is used, so no generator has a
+// state.
 #pragma once
 
 #include "metaspan/base.hpp"
@@ -23,10 +24,12 @@ struct Key {
   std::uint32_t words[2];
 };
 
-/// The key of one family in one round: two words of the block (round, trial, stream) under the seed.
+/// The key of one family in one round: two words of the block (round, trial, stream) under the
+/// seed.
 Key derive_key(std::uint64_t seed, std::uint64_t trial, std::uint64_t round, Stream stream);
 
-/// Row `row` of a task's matrix of standard normals: columns 2p and 2p + 1 come from the counter (p, row, task, 0).
+/// Row `row` of a task's matrix of standard normals: columns 2p and 2p + 1 come from the counter
+/// (p, row, task, 0).
 void normal_row(Key key, Index task, Index row,
                 Index d,       // columns, < 2^33
                 double* out);  // (d,)
@@ -38,7 +41,8 @@ class Sequence {
   double normal();
   double uniform();  // in (0, 1)
 
-  /// Chi-square with dof > 0 degrees of freedom, exact for any number of them (Marsaglia and Tsang 2000).
+  /// Chi-square with dof > 0 degrees of freedom, exact for any number of them (Marsaglia and Tsang
+  /// 2000).
   double chi_square(double dof);
 
  private:
@@ -52,7 +56,8 @@ class Sequence {
 /// L_jj^2 ~ chi^2_{f-j}, N(0, 1) below the diagonal. f may be far beyond what could be stored.
 Mat bartlett(Sequence& draws, Index p, double f);
 
-/// n_taken distinct indices below n_all, uniformly, in the order drawn. `order` holds 0..n_all-1 and is given back so.
+/// n_taken distinct indices below n_all, uniformly, in the order drawn. `order` holds 0..n_all-1
+/// and is given back so.
 void choose(Key key, Index n_all, Index n_taken,
             Index* order,   // (n_all,) identity, in and out
             Index* swaps,   // (n_taken,) scratch

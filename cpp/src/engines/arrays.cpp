@@ -11,18 +11,20 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kTile = 256;          // columns of X at a time: a task's tile stays in the second cache
-constexpr Index kPieces = 64;         // pieces that a sweep is cut into, at least, where d allows
-constexpr Index kLeastPiece = 8192;   // columns in a piece
+constexpr Index kTile = 256;   // columns of X at a time: a task's tile stays in the second cache
+constexpr Index kPieces = 64;  // pieces that a sweep is cut into, at least, where d allows
+constexpr Index kLeastPiece = 8192;  // columns in a piece
 
-/// Blocks are Eigen's own memory: where a product's target lies decides how Eigen cuts it, and the last bits with it.
+/// Blocks are Eigen's own memory: where a product's target lies decides how Eigen cuts it, and the
+/// last bits with it.
 Mat block(Index rows, Index columns) { return Mat::Zero(rows, columns); }
 
-/// What the first sweep finds out about one task, not normalised yet; and the factors that come back.
+/// What the first sweep finds out about one task, not normalised yet; and the factors that come
+/// back.
 struct TaskBlocks {
-  Mat Z_in, Z_out;    // (m, padded)
-  Mat K, K_cross;     // (m_in, m_in), (m_out, m_in): MAML
-  Mat C_in, C_out;    // (m, k)
+  Mat Z_in, Z_out;  // (m, padded)
+  Mat K, K_cross;   // (m_in, m_in), (m_out, m_in): MAML
+  Mat C_in, C_out;  // (m, k)
 };
 
 /// What the first sweep is to supply.
@@ -50,7 +52,8 @@ void load_rows(const Scalar* B, Index k, Index row, Index rows, double* tile) {
   }
 }
 
-/// The first sweep, (5): over tasks and, where they are few, over pieces of d, whose parts are added in their order.
+/// The first sweep, (5): over tasks and, where they are few, over pieces of d, whose parts are
+/// added in their order.
 template <class XScalar, class BScalar>
 class FirstSweep {
  public:
@@ -125,8 +128,8 @@ struct Part {
   const double* C;  // (m, padded)
 };
 
-/// The second sweep, (10), on rows [begin, end) of d: out <- [start +] scale of sums X^T C, one tile of d after the
-/// other, the parts of a tile in their order.
+/// The second sweep, (10), on rows [begin, end) of d: out <- [start +] scale of sums X^T C, one
+/// tile of d after the other, the parts of a tile in their order.
 template <class XScalar, class BScalar>
 void second_sweep(const std::vector<Part<XScalar>>& parts, Index k, Index begin, Index end,
                   const BScalar* start,  // (d, k) added, or null
@@ -187,11 +190,16 @@ class DenseTask {
     blocks.K_cross *= scale_in * scale_out;
     blocks.C_in = block(m_in_, k);
     blocks.C_out = block(m_out_, k);
-    task_ = {m_in_,           m_out_,
-             blocks.Z_in.data(),  y_in_.data(),
-             blocks.Z_out.data(), y_out_.data(),
-             blocks.K.data(),     blocks.K_cross.data(),
-             blocks.C_in.data(),  blocks.C_out.data()};
+    task_ = {m_in_,
+             m_out_,
+             blocks.Z_in.data(),
+             y_in_.data(),
+             blocks.Z_out.data(),
+             y_out_.data(),
+             blocks.K.data(),
+             blocks.K_cross.data(),
+             blocks.C_in.data(),
+             blocks.C_out.data()};
   }
   const DenseDesign::Task& task() const { return task_; }
 

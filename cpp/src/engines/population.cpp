@@ -12,9 +12,9 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kMostLanes = 64;       // pieces that a round is cut into
-constexpr Index kPanelsPerLane = 4;    // fewer would cost more in sums than they win
-constexpr double kSerialFlops = 2e5;   // below this, waking a thread costs more than it brings
+constexpr Index kMostLanes = 64;      // pieces that a round is cut into
+constexpr Index kPanelsPerLane = 4;   // fewer would cost more in sums than they win
+constexpr double kSerialFlops = 2e5;  // below this, waking a thread costs more than it brings
 
 template <int Width>
 class Population final : public PopulationEngine {
@@ -119,7 +119,8 @@ class Population final : public PopulationEngine {
     lane.algebra.gradient(design, w_.data(), outputs.want_losses);
     const double* omega = lane.algebra.grad_w();
     for (Index i = 0; i < k(); ++i) {
-      for (Index t = 0; t < tasks; ++t) lane.g_w[static_cast<std::size_t>(i)] += omega[i * Width + t];
+      for (Index t = 0; t < tasks; ++t)
+        lane.g_w[static_cast<std::size_t>(i)] += omega[i * Width + t];
     }
     if (outputs.wanted()) report(lane, first, tasks, outputs);
   }
@@ -153,11 +154,12 @@ class Population final : public PopulationEngine {
     grad_w_ *= share;
   }
 
-  /// A step for k > k_star. Off the span B is only ever multiplied from the right, R <- R P with P = I - beta H. As
-  /// written, the k_star columns that carry the distance would take up rounding from the others, which do not fade.
-  /// Turning the learner by U such that P U has no block (surplus rows, k_star columns) makes those columns depend on
-  /// themselves alone, so that they keep their relative accuracy however small they get (the QR iteration for products
-  /// of matrices).
+  /// A step for k > k_star. Off the span B is only ever multiplied from the right, R <- R P with P
+  /// = I - beta H. As written, the k_star columns that carry the distance would take up rounding
+  /// from the others, which do not fade. Turning the learner by U such that P U has no block
+  /// (surplus rows, k_star columns) makes those columns depend on themselves alone, so that they
+  /// keep their relative accuracy however small they get (the QR iteration for products of
+  /// matrices).
   void step_in_turning_frame() {
     const Index star = heads_.k_star(), surplus = k() - star, e = Z_.rows() - star;
     const Mat P = Mat::Identity(k(), k()) - method_.beta * grad_.bottomRows(k());
@@ -188,8 +190,8 @@ class Population final : public PopulationEngine {
   Vec w_;
   Mat frame_;  // (k, k)
   HeadSource heads_;
-  bool wide_;   // k > k_star: the frame turns
-  Mat grad_;    // (rows, k)  grad_M, grad_R and, if wide, H
+  bool wide_;  // k > k_star: the frame turns
+  Mat grad_;   // (rows, k)  grad_M, grad_R and, if wide, H
   Vec grad_w_;
   double flops_ = round_flops();
   std::vector<Lane> lanes_;

@@ -1,4 +1,5 @@
-// Infinitely many samples a task: population losses in the coordinates of (13), at a cost independent of d.
+// Infinitely many samples a task: population losses in the coordinates of (13), at a cost
+// independent of d.
 #pragma once
 
 #include <memory>
@@ -10,8 +11,9 @@ namespace metaspan {
 
 /// A population run with its tasks served in panels that suit their number.
 ///
-/// The state is kept in a frame of the learner's own: B Q and Q^T w for an orthogonal Q. For k <= k_star it is the
-/// identity; for k > k_star it turns with every step, which is what keeps the relative accuracy of (14) in a run.
+/// The state is kept in a frame of the learner's own: B Q and Q^T w for an orthogonal Q. For k <=
+/// k_star it is the identity; for k > k_star it turns with every step, which is what keeps the
+/// relative accuracy of (14) in a run.
 class PopulationEngine : public Engine {
  public:
   struct State {
@@ -27,8 +29,9 @@ class PopulationEngine : public Engine {
   virtual const Vec& grad_w() const = 0;  // (k,)
 };
 
-/// `noise` is the standard deviation of the samples' noise: it adds noise^2/2 to the losses, nothing to a gradient.
-/// Memory O(lanes k (k_star + e + J width)); a round O(n k (k_star + e) (J + 1)) and, for MAML, O(J^2) vectors more.
+/// `noise` is the standard deviation of the samples' noise: it adds noise^2/2 to the losses,
+/// nothing to a gradient. Memory O(lanes k (k_star + e + J width)); a round O(n k (k_star + e) (J +
+/// 1)) and, for MAML, O(J^2) vectors more.
 std::unique_ptr<PopulationEngine> make_population(const Method& method,
                                                   PopulationEngine::State state, HeadSource heads,
                                                   Index n, double noise);

@@ -1,0 +1,81 @@
+#include <atomic>
+
+#include "bind.hpp"
+#include "convert.hpp"
+#include "finite.hpp"
+#include "metaspan/parallel.hpp"
+
+namespace metaspan::bind {
+namespace {
+
+template <class XScalar, class BScalar>
+Array typed_project(const py::array& X, const py::array& B, int threads) {
+  const py::ssize_t n = X.shape(0), m = X.shape(1), d = X.shape(2), k = B.shape(1);
+  const py::ssize_t size = sizeof(XScalar);
+  require(d <= 1 || X.strides(2) == size, "rows must be contiguous");
+  std::vector<Samples<XScalar>> sets;
+  for (py::ssize_t i = 0; i < n; ++i) {
+    sets.push_back({static_cast<const XScalar*>(X.data(i)), X.strides(1) / size, nullptr, m});
+  }
+  const auto* b = static_cast<const BScalar*>(B.data());
+  Array out({n, m, k});
+  MutMat Z(out.mutable_data(), n * m, k);
+  py::gil_scoped_release unlocked;
+  Z = project<XScalar, BScalar>(b, d, k, sets, threads);
+  return out;
+}
+
+Array project_arrays(const py::array& X, const py::array& B, int threads) {
+  require(X.ndim() == 3 && B.ndim() == 2 && X.shape(2) == B.shape(0) &&
+              (B.flags() & py::array::c_style) != 0,
+          "X must be (n, m, d) and B (d, k)");
+  return with_scalar(X, [&](auto x) {
+    return with_scalar(
+        B, [&](auto b) { return typed_project<decltype(x), decltype(b)>(X, B, threads); });
+  });
+}
+
+/// The first element of row `row`, rows being all axes but the last.
+const char* row_start(const py::array& x, Index row) {
+  const char* at = static_cast<const char*>(x.data());
+  for (py::ssize_t axis = x.ndim() - 2; axis >= 0; --axis) {
+    at += (row % x.shape(axis)) * x.strides(axis);
+    row /= x.shape(axis);
+  }
+  return at;
+}
+
+bool all_finite(const py::array& x, int threads) {
+  if (x.size() == 0) return true;
+  return with_scalar(x, [&](auto scalar) {
+    using Scalar = decltype(scalar);
+    constexpr Index kPiece = 1 << 16;
+    const Index length = x.ndim() == 0 ? 1 : x.shape(x.ndim() - 1);
+    require(length <= 1 || x.strides(x.ndim() - 1) == sizeof(Scalar), "rows must be contiguous");
+    const Index rows = x.size() / length, pieces = ceil_div(length, kPiece);
+    const Index rows_per_item = std::max<Index>(1, kPiece / length);
+    std::atomic<bool> finite{true};
+    interruptible([&](Cancel* cancel) {
+      parallel_for(threads, ceil_div(rows, rows_per_item) * pieces, cancel, [&](Index item, int) {
+        const Index piece = item % pieces, first = (item / pieces) * rows_per_item;
+        const Index begin = piece * kPiece, count = std::min(kPiece, length - begin);
+        for (Index row = first; row < std::min(rows, first + rows_per_item); ++row) {
+          if (!finite.load(std::memory_order_relaxed)) return;
+          const auto* values = reinterpret_cast<const Scalar*>(row_start(x, row));
+          if (!kernels::all_finite(values + begin, count)) finite = false;
+        }
+      });
+      if (cancel->requested()) throw Cancelled();
+    });
+    return finite.load();
+  });
+}
+
+}  // namespace
+
+void bind_data(py::module_& module) {
+  module.def("project", &project_arrays, py::arg("X"), py::arg("B"), py::arg("threads"));
+  module.def("all_finite", &all_finite, py::arg("x"), py::arg("threads"));
+}
+
+}  // namespace metaspan::bind

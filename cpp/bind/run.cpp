@@ -1,0 +1,158 @@
+#include "run.hpp"
+
+#include <algorithm>
+
+#include "metaspan/engines/population.hpp"
+#include "metaspan/parallel.hpp"
+
+namespace metaspan::bind {
+namespace {
+
+/// Block i of a stack (trials, rows, columns).
+ConstMat block_of(const Array& stack, Index i) {
+  require(stack.ndim() == 3 && i < stack.shape(0), "a block for every trial");
+  return ConstMat(stack.data(i), stack.shape(1), stack.shape(2));
+}
+
+}  // namespace
+
+/// Trials side by side where there are enough of them, otherwise one after the other with the
+/// threads inside: the numbers are the same either way.
+template <class Body>
+void Run::each_trial(int threads, Body&& body) {
+  const auto count = static_cast<Index>(trials_.size());
+  const bool side_by_side = count >= threads;
+  interruptible([&](Cancel* cancel) {
+    parallel_for(side_by_side ? threads : 1, count, cancel,
+                 [&](Index i, int) { body(i, side_by_side ? 1 : threads, cancel); });
+    if (cancel->requested()) throw Cancelled();
+  });
+}
+
+const double* Run::given_heads(const std::optional<Array>& heads, Index rounds) const {
+  if (!heads) return nullptr;
+  require(heads->size() == static_cast<Index>(trials_.size()) * rounds * heads_size_,
+          "heads must be (trials, rounds, n, k_star)");
+  return heads->data();
+}
+
+std::unique_ptr<Run> Run::population(const py::tuple& method, const Array& M, const Array& R,
+                                     const Array& w, const py::tuple& law, Index n, double noise,
+                                     std::uint64_t seed, const std::vector<std::uint64_t>& trials,
+                                     const std::vector<Index>& rounds,
+                                     const std::vector<std::string>& records,
+                                     const std::optional<Array>& frames) {
+  auto run = std::make_unique<Run>();
+  const Method m = as_method(method);
+  require(n > 0 && rounds.size() == trials.size(), "n must be positive, a round for every trial");
+  for (std::size_t at = 0; at < trials.size(); ++at) {
+    const auto i = static_cast<Index>(at);
+    const ConstMat top = block_of(M, i), bottom = block_of(R, i);
+    require(
+        top.cols() == bottom.cols() && w.ndim() == 2 && i < w.shape(0) && w.shape(1) == top.cols(),
+        "M, R and w must fit");
+    Mat Z(top.rows() + bottom.rows(), top.cols());
+    Z << top, bottom;
+    HeadSource heads(as_head_law(law, top.rows(), i), n, seed, trials[at]);
+    const Vec head = ConstVec(w.data(i, 0), top.cols());
+    PopulationEngine::State state =
+        frames ? PopulationEngine::State{std::move(Z), head, block_of(*frames, i)}
+               : PopulationEngine::start(std::move(Z), head, top.rows());
+    run->trials_.push_back(std::make_unique<Trial>(
+        make_population(m, std::move(state), std::move(heads), n, noise), rounds[at], m.alpha));
+    run->heads_size_ = n * top.rows();
+  }
+  for (const std::string& name : records) run->plan_.records.push_back(record_named(name));
+  run->names_ = records;
+  return run;
+}
+
+void Run::advance(Index end, Index record_every, double stop_dist, double stop_loss,
+                  const std::optional<Array>& heads, int threads) {
+  require(record_every > 0, "record_every must be positive");
+  plan_.record_every = record_every;
+  plan_.stop_dist = stop_dist;
+  plan_.stop_loss = stop_loss;
+  Index begin = end;
+  for (const auto& trial : trials_) {
+    if (trial->status() == TrialStatus::live) begin = std::min(begin, trial->round());
+  }
+  const double* given = given_heads(heads, end - begin);
+  each_trial(threads, [&](Index i, int inner, Cancel* cancel) {
+    const double* own = given == nullptr ? nullptr : given + i * (end - begin) * heads_size_;
+    trials_[static_cast<std::size_t>(i)]->advance(plan_, end, own, begin, heads_size_, inner,
+                                                  cancel);
+  });
+}
+
+void Run::measure(const std::optional<Array>& heads, int threads) {
+  const double* given = given_heads(heads, 1);
+  each_trial(threads, [&](Index i, int inner, Cancel* cancel) {
+    Trial& trial = *trials_[static_cast<std::size_t>(i)];
+    if (trial.status() != TrialStatus::live) return;
+    trial.measure(plan_, given == nullptr ? nullptr : given + i * heads_size_, inner, cancel);
+  });
+}
+
+py::list Run::take_rows() {
+  py::list all;
+  for (const auto& trial : trials_) {
+    const auto rows = static_cast<Index>(trial->row_rounds.size());
+    py::array_t<std::int64_t> rounds(rows);
+    std::copy(trial->row_rounds.begin(), trial->row_rounds.end(), rounds.mutable_data());
+    Array values({rows, trial->row_columns(plan_)});
+    std::copy(trial->row_values.begin(), trial->row_values.end(), values.mutable_data());
+    trial->row_rounds.clear();
+    trial->row_values.clear();
+    all.append(py::make_tuple(rounds, values));
+  }
+  return all;
+}
+
+std::vector<std::string> Run::columns() const {
+  std::vector<std::string> all;
+  const Mat& Z = first().coordinates();
+  const Index k_star = first().k_star();
+  const Meter meter(k_star, Z.rows() - k_star, Z.cols());
+  for (std::size_t i = 0; i < names_.size(); ++i) {
+    all.insert(all.end(), static_cast<std::size_t>(meter.columns(plan_.records[i])), names_[i]);
+  }
+  return all;
+}
+
+std::vector<Index> Run::rounds() const {
+  std::vector<Index> all;
+  for (const auto& trial : trials_) all.push_back(trial->round());
+  return all;
+}
+
+std::vector<int> Run::status() const {
+  std::vector<int> all;
+  for (const auto& trial : trials_) all.push_back(static_cast<int>(trial->status()));
+  return all;
+}
+
+py::tuple Run::state() const {
+  const Mat& Z = first().coordinates();
+  const Index count = static_cast<Index>(trials_.size()), k = Z.cols();
+  const Index k_star = first().k_star(), e = Z.rows() - k_star;
+  Array M({count, k_star, k}), R({count, e, k}), w({count, k}), frames({count, k, k});
+  for (Index i = 0; i < count; ++i) {
+    const Engine& engine = trials_[static_cast<std::size_t>(i)]->engine();
+    MutMat(M.mutable_data() + i * k_star * k, k_star, k) = engine.coordinates().topRows(k_star);
+    MutMat(R.mutable_data() + i * e * k, e, k) = engine.coordinates().bottomRows(e);
+    MutVec(w.mutable_data() + i * k, k) = engine.head();
+    MutMat(frames.mutable_data() + i * k * k, k, k) = engine.frame();
+  }
+  return py::make_tuple(M, R, w, frames);
+}
+
+py::dict Run::cost() const {
+  const Cost one = first().cost();
+  py::dict out;
+  out["flops"] = one.flops;
+  out["bytes"] = one.bytes * static_cast<double>(trials_.size());
+  return out;
+}
+
+}  // namespace metaspan::bind

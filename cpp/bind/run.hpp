@@ -1,0 +1,49 @@
+// The run handle behind train(): what users never see.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "convert.hpp"
+#include "metaspan/advance.hpp"
+
+namespace metaspan::bind {
+
+/// Trials of one training run. Advances rounds; knows no clock and no file. Described in _core.pyi.
+class Run {
+ public:
+  Run() = default;
+  Run(const Run&) = delete;
+
+  static std::unique_ptr<Run> population(const py::tuple& method, const Array& M, const Array& R,
+                                         const Array& w, const py::tuple& law, Index n,
+                                         double noise, std::uint64_t seed,
+                                         const std::vector<std::uint64_t>& trials,
+                                         const std::vector<Index>& rounds,
+                                         const std::vector<std::string>& records,
+                                         const std::optional<Array>& frames);
+
+  void advance(Index end, Index record_every, double stop_dist, double stop_loss,
+               const std::optional<Array>& heads, int threads);
+  void measure(const std::optional<Array>& heads, int threads);
+
+  py::list take_rows();
+  std::vector<std::string> columns() const;
+  std::vector<Index> rounds() const;
+  std::vector<int> status() const;
+  py::tuple state() const;
+  py::dict cost() const;
+
+ private:
+  template <class Body>
+  void each_trial(int threads, Body&& body);
+  const double* given_heads(const std::optional<Array>& heads, Index rounds) const;
+  const Engine& first() const { return trials_.front()->engine(); }
+
+  std::vector<std::unique_ptr<Trial>> trials_;
+  Plan plan_;
+  std::vector<std::string> names_;
+  Index heads_size_ = 0;  // n k_star
+};
+
+}  // namespace metaspan::bind
