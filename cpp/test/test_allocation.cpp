@@ -1,0 +1,94 @@
+// The hot path allocates nothing: every malloc of the process is counted while rounds run.
+#include <cstdlib>
+
+#include "check.hpp"
+#include "metaspan/advance.hpp"
+#include "metaspan/coordinates.hpp"
+#include "metaspan/engines/population.hpp"
+#include "metaspan/task_algebra.hpp"
+
+extern "C" void* __libc_malloc(std::size_t);
+namespace {
+long allocations = 0;
+}
+extern "C" void* malloc(std::size_t bytes) {
+  ++allocations;
+  return __libc_malloc(bytes);
+}
+
+namespace metaspan {
+namespace {
+
+using test::check;
+
+template <class Body>
+long allocations_of(Body&& body) {
+  const long before = allocations;
+  body();
+  return allocations - before;
+}
+
+std::unique_ptr<PopulationEngine> engine(const Method& method, Index k, Index n) {
+  HeadLaw law;
+  law.k_star = k;
+  Mat Z = random_start(derive_key(1, 0, 0, Stream::start), 1e6, k, k, 3.0);
+  return make_population(method, PopulationEngine::start(std::move(Z), Vec::Zero(k), k),
+                         HeadSource(law, n, 1, 0), n, 0.1);
+}
+
+void test_counter_sees_allocations() {
+  check(allocations_of([] { std::free(std::malloc(100)); }) == 1, "the counter counts malloc");
+  check(allocations_of([] { Mat::Zero(40, 40).eval(); }) > 0, "the counter counts Eigen's memory");
+}
+
+void test_population_rounds_allocate_nothing() {
+  for (const Index n : {3, 1000}) {
+    for (const int steps : {0, 1, 3}) {
+      for (const int kind : {0, 1, 2, 3}) {
+        const auto run =
+            engine({0.1, 0.1, steps, kind % 2 == 1, kind / 2 == 1}, n == 3 ? 3 : 20, n);
+        TaskOutputs tasks;
+        tasks.want_losses = true;
+        run->gradient(0, nullptr, tasks, 1, nullptr);  // takes the memory of the outputs
+        const long count = allocations_of([&] {
+          for (Index round = 1; round < 5; ++round) {
+            run->gradient(round, nullptr, tasks, 1, nullptr);
+            run->step();
+          }
+        });
+        check(count == 0, "a population round allocates nothing");
+      }
+    }
+  }
+}
+
+void test_distance_allocates_nothing() {
+  const auto run = engine({0.1, 0.1, 1, false, false}, 3, 3);
+  Meter meter(3, 3, 3);
+  meter.dist(run->coordinates());
+  check(allocations_of([&] { meter.dist(run->coordinates()); }) == 0, "dist allocates nothing");
+}
+
+void test_algebra_on_arrays_allocates_nothing() {
+  constexpr Index m = 30, k = 5;
+  const Mat Z_in = Mat::Random(m, k), Z_out = Mat::Random(m, k), K = Z_in * Z_in.transpose(),
+            K_cross = Z_out * Z_in.transpose();
+  const Vec y = Vec::Random(m), w = Vec::Random(k);
+  Mat C_in = Mat::Zero(m, k), C_out = Mat::Zero(m, k);
+  const DenseDesign design(k, {m, m, Z_in.data(), y.data(), Z_out.data(), y.data(), K.data(),
+                               K_cross.data(), C_in.data(), C_out.data()});
+  TaskAlgebra<DenseDesign> algebra({0.01, 0.1, 4, true, true}, k, m, m);
+  const long count = allocations_of([&] { algebra.gradient(design, w.data(), true); });
+  check(count == 0, "the algebra of a task allocates nothing");
+}
+
+}  // namespace
+}  // namespace metaspan
+
+int main() {
+  metaspan::test_counter_sees_allocations();
+  metaspan::test_population_rounds_allocate_nothing();
+  metaspan::test_distance_allocates_nothing();
+  metaspan::test_algebra_on_arrays_allocates_nothing();
+  return metaspan::test::failures;
+}
