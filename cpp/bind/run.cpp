@@ -16,12 +16,12 @@ ConstMat block_of(const Array& stack, Index i) {
 
 }  // namespace
 
-/// Trials side by side where there are enough of them, otherwise one after the other with the
-/// threads inside: the numbers are the same either way.
+/// Trials side by side where there are enough of them or a round is too small to share, otherwise
+/// one after the other with the threads inside: the numbers are the same either way.
 template <class Body>
 void Run::each_trial(int threads, Body&& body) {
   const auto count = static_cast<Index>(trials_.size());
-  const bool side_by_side = count >= threads;
+  const bool side_by_side = count >= threads || first().cost().flops < kSerialFlops;
   interruptible([&](Cancel* cancel) {
     parallel_for(side_by_side ? threads : 1, count, cancel,
                  [&](Index i, int) { body(i, side_by_side ? 1 : threads, cancel); });

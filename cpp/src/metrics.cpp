@@ -12,6 +12,7 @@ namespace metaspan {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kZeroCosine = 8 * std::numeric_limits<double>::epsilon();  // of a right angle
 
 constexpr std::array<std::pair<const char*, Record>, 15> kRecords{{
     {"dist", Record::dist},
@@ -145,14 +146,28 @@ double Meter::dist(const Mat& Z) {
 }
 
 Vec Meter::tangents(const Mat& Z) {
-  const Index count = std::min(k_, k_star_);
-  Vec all = Vec::Zero(count);
-  if (!tangent_matrix(Z)) {
-    all[0] = kInfinity;
-    return all;
-  }
+  if (!tangent_matrix(Z)) return tangents_with_right_angles(Z);
+  Vec all = Vec::Zero(std::min(k_, k_star_));
   const Vec values = singular_values(tangents_);
   all.head(values.size()) = values;
+  return all;
+}
+
+/// Where M has no inverse: sines and cosines on their own, each to rounding, from B = Q S.
+Vec Meter::tangents_with_right_angles(const Mat& Z) const {
+  const Index count = std::min(k_, k_star_);
+  const Eigen::HouseholderQR<Mat> qr(Z);
+  const Mat Q = qr.householderQ() * Mat::Identity(Z.rows(), k_);
+  const Mat top = Q.topRows(k_star_);
+  Mat off = Q.bottomRows(e_);  // the columns of B off B_star; for k >= k_star, of B_star off B
+  if (k_ >= k_star_) off = Mat::Identity(Z.rows(), k_star_) - Q * top.transpose();
+  Vec sines = Vec::Zero(count);
+  const Vec found = singular_values(off).cwiseMin(1.0);
+  sines.head(std::min(count, found.size())) = found.head(std::min(count, found.size()));
+  const Vec cosines = singular_values(top).head(count).reverse();
+  Vec all(count);
+  for (Index i = 0; i < count; ++i)
+    all[i] = cosines[i] > kZeroCosine ? sines[i] / cosines[i] : kInfinity;
   return all;
 }
 

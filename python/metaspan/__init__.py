@@ -1,16 +1,18 @@
 r"""MAML and ANIL on multi-task linear representation learning, at very large dimensions."""
 
 from ._load import core as _core
+from .batch import TaskBatch
 from .build import show_config
-from .config import Checkpoint, Init, Stop, TrainConfig
+from .config import TrainConfig
 from .estimate import Estimate, estimate
 from .gradients import Gradient, adapt, meta_gradient, population_gradient
 from .heads import GaussianHeads, SphereHeads
 from .methods import ANIL, MAML, AverageRisk
 from .metrics import Diversity, diversity, principal_angles, subspace_distance
+from .options import Checkpoint, Init, Stop
 from .plots import plot
 from .result import Diverged, DivergenceWarning, Interrupted, Outcome, Result, Status, load
-from .tasks import LinearTasks, TaskBatch
+from .tasks import LinearTasks
 from .train import train
 
 __version__: str = _core.build_info()["version"]

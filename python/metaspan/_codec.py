@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import Checkpoint, Init, Stop, TrainConfig
+from .config import TrainConfig
 from .heads import GaussianHeads, NamedFunction, SphereHeads
 from .methods import ANIL, MAML, AverageRisk
+from .options import Checkpoint, Init, Stop
 from .tasks import LinearTasks
 
 KINDS: dict[str, type[Any]] = {

@@ -53,9 +53,6 @@ def haar(
 def random_start(seed: int, trial: int, d: int, k_star: int, k: int, scale: float) -> tuple[F64, F64]:
     """M (k_star, k) and R (min(k, d - k_star), k) of a Haar-random start with B^T B = scale^2 I, any d < 2^53."""
 
-def rotate_start(M: F64, R: F64, w: F64) -> tuple[F64, F64, F64, F64]:
-    """M Q = [M_1 0], R Q, Q^T w, and Q (k, k): the basis in which k > k_star keeps its relative accuracy, (14)."""
-
 def coordinates(B: NDArray[Any], B_star: NDArray[Any], threads: int) -> tuple[F64, F64, NDArray[Any]]:
     """M (k_star, k), R (e, k), E (d, e): B = B_star M + E R, (13); e is the numerical rank of B off B_star."""
 
@@ -89,6 +86,7 @@ def gradient_arrays(
     X_out: Sequence[NDArray[Any]],
     y_out: Sequence[NDArray[Any]],
     threads: int,
+    losses: bool = True,
 ) -> dict[str, NDArray[Any]]:
     """One array per task. B (in the dtype of B: d, k), w (k,), loss_in, loss_adapted, loss_out (n,), heads (n, k)."""
 
@@ -124,6 +122,7 @@ class Run:
         trials: Sequence[int],
         rounds: Sequence[int],  # where each trial stands
         records: Sequence[str],
+        frames: F64 | None = None,  # (trials, k, k): M, R and w are in the frames that state() once returned
     ) -> Run: ...
     def advance(
         self,
@@ -151,8 +150,11 @@ class Run:
     def rounds(self) -> list[int]: ...
     @property
     def status(self) -> list[int]: ...
-    def state(self) -> tuple[F64, F64, F64]:
-        """M (trials, k_star, k), R (trials, e, k), w (trials, k): copies."""
+    def state(self) -> tuple[F64, F64, F64, F64]:
+        """M Q (trials, k_star, k), R Q (trials, e, k), Q^T w (trials, k), Q (trials, k, k): copies.
+
+        The frame Q is orthogonal, and the identity for k <= k_star.
+        """
 
     def cost(self) -> dict[str, float]:
         """flops (of a round of one trial), bytes (held by all trials)."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ._load import core
-from .estimate import cost_model
+from .cost import cost_model
 
 
 class Configuration(Mapping[str, Any]):
@@ -55,10 +55,11 @@ def show_config() -> Configuration:
     True
     """
     rates = {name: float(f"{value:.3g}") for name, value in cost_model().items()}
+    build = core.build_info()
     return Configuration(
         {
-            **core.build_info(),
-            "threads": core.available_cpus(),
+            **build,
+            "threads": core.available_cpus() if build["threads"] else 1,
             "python": sys.version.split()[0],
             "numpy": np.__version__,
             "platform": platform.platform(),

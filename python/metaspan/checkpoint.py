@@ -47,9 +47,13 @@ class Journal:
         A trial that converged, or was interrupted within a round, is kept as one that goes on: the
         row of the round that it has not done is left out, since a resumed run records it again.
         """
-        arrays: dict[str, Any] = {"M": trials.M, "R": trials.R, "w": trials.w}
-        if trials.turn is not None:
-            arrays["turn"] = trials.turn
+        assert trials.frames is not None
+        arrays: dict[str, Any] = {
+            "M": trials.M,
+            "R": trials.R,
+            "w": trials.w,
+            "frames": trials.frames,
+        }
         status: list[int] = []
         for i, (rounds, values) in enumerate(trials.rows):
             goes_on = trials.status[i] in (core.LIVE, core.CONVERGED)
@@ -100,7 +104,7 @@ def _trials(document: dict[str, Any], arrays: dict[str, Any]) -> Trials:
         M=arrays["M"],
         R=arrays["R"],
         w=arrays["w"],
-        turn=arrays.get("turn"),
+        frames=arrays["frames"],
         rounds=rounds,
         status=[int(status) for status in document["status"]],
         columns=tuple(document["columns"]),

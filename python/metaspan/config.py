@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _check
-from .methods import AverageRisk, Method, resolve
+from .methods import Method, resolve
+from .options import DEFAULT_STOP, Checkpoint, Init, Stop, column_length
 from .tasks import MAX_COUNT, LinearTasks
 
 P = ParamSpec("P")
@@ -42,121 +43,39 @@ RECORDS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Init:
-    r"""A start :math:`B_0` with orthogonal columns of one length, and :math:`w_0 = 0`.
-
-    Parameters
-    ----------
-    dist : float or None
-        Sine of every principal angle to the ground truth, in [0, 1]. None: a Haar-random subspace.
-    scale : float or None
-        Length of the columns, > 0. None: :math:`1/\sqrt{\alpha}`, so that
-        :math:`\alpha B_0^\top B_0 = I`; 1 for average risk, which has no :math:`\alpha`.
-
-    Examples
-    --------
-    >>> Init(dist=0.7)
-    Init(dist=0.7, scale=None)
-    """
-
-    dist: float | None = None
-    scale: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.dist is not None:
-            object.__setattr__(self, "dist", _check.real("init dist", self.dist, 0.0, 1.0))
-        if self.scale is not None:
-            scale = _check.real("init scale", self.scale)
-            if scale == 0.0:
-                raise ValueError("init scale must be positive; got 0")
-            object.__setattr__(self, "scale", scale)
-
-    def length(self, method: Method) -> float:
-        """Length of the columns for a method."""
-        if self.scale is not None:
-            return self.scale
-        if isinstance(method, AverageRisk):
-            return 1.0
-        if method.alpha == 0.0:
-            raise ValueError(
-                "init scale must be given where alpha = 0; its default, 1/sqrt(alpha), is infinite"
-            )
-        return float(1.0 / np.sqrt(method.alpha))
-
-    def check_room(self, d: int, k_star: int, width: int) -> None:
-        """Raise ValueError unless d leaves room for the columns beside the ground truth."""
-        if self.dist is None:
-            return
-        needed = width if self.dist > 0.0 else width - min(width, k_star)
-        if d - k_star < needed:
-            raise ValueError(
-                f"init dist = {self.dist:g} needs {needed} dimensions beside the ground truth; "
-                f"d - k = {d} - {k_star} leaves {d - k_star}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stop:
-    r"""When a trial has converged, looked at whenever a row is recorded.
-
-    Parameters
-    ----------
-    dist : float or None
-        Stop when `dist` is at most this. None or 0: never.
-    loss_out : float or None
-        Stop when the outer loss is at most this. None or 0: never.
-
-    Examples
-    --------
-    >>> Stop(dist=1e-6)
-    Stop(dist=1e-06, loss_out=None)
-    """
-
-    dist: float | None = 1e-10
-    loss_out: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("dist", "loss_out"):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, _check.real(f"stop {name}", value))
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    r"""Where and how often a run keeps what it needs to go on.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-        The file. It is written beside and then renamed, so that it is whole at any time.
-    every_seconds : float
-        Seconds between writes, >= 0. It is also written at the end and on an interruption.
-
-    Examples
-    --------
-    >>> Checkpoint("run.npz", every_seconds=600).every_seconds
-    600.0
-    """
-
-    path: str | os.PathLike[str]
-    every_seconds: float = 60.0
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.path, (str, os.PathLike)):
-            raise TypeError(f"checkpoint path must be a path; got {_check.show(self.path)}")
-        object.__setattr__(self, "path", os.fspath(self.path))
-        seconds = _check.real("checkpoint every_seconds", self.every_seconds)
-        object.__setattr__(self, "every_seconds", seconds)
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    r"""What ran: the arguments of `train`, resolved.
+    r"""What ran: the arguments of `train`, checked and resolved.
 
-    Every field is an argument of `train` under its own name, with names and defaults replaced by
-    what they stand for: `method` an object, `n` and `width` numbers, `init` an `Init` or the arrays
-    `(B0, w0)`, `engine` the one that ran, `trials` a range, `dtype` a name, `record` a tuple.
+    Parameters
+    ----------
+    tasks : LinearTasks
+        Where the tasks come from.
+    method : ANIL, MAML or AverageRisk
+        The method.
+    rounds, n, width, record_every, seed, threads : int
+        Numbers, where `train` also takes None for all tasks, ``tasks.k`` or all CPUs.
+    m_in, m_out, pool : int or None
+        As given.
+    init : Init or (ndarray, ndarray)
+        The start by its law, or the arrays ``(B0, w0)``.
+    engine, device : str
+        What ran, and where.
+    shared_samples : bool
+        As given.
+    trials : range
+        Numbers of the trials.
+    dtype : str
+        Of a full-size `B`.
+    record : tuple of str
+        Names of the records.
+    stop : Stop or None
+        As given.
+    checkpoint : Checkpoint or None
+        The file, and how often it is written.
+    progress : bool or callable
+        As given; in a result, a function has become False.
+    on_failure : str
+        As given.
     """
 
     tasks: LinearTasks
@@ -203,13 +122,79 @@ def configure(
     dtype: DTypeLike | None = None,
     record: str | Iterable[str] = ("dist",),
     record_every: int = 1,
-    stop: Stop | None = Stop(),
+    stop: Stop | None = DEFAULT_STOP,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     progress: bool | Callable[[int, int], object] = False,
     on_failure: str = "return",
     **steps: float,
 ) -> TrainConfig:
-    """Check and resolve the arguments of `train`, which documents them."""
+    r"""Check and resolve the arguments of a training run.
+
+    Parameters
+    ----------
+    tasks : LinearTasks
+        Where the tasks come from.
+    method : ANIL, MAML, AverageRisk or str
+        The method, or one of "anil", "fo-anil", "maml", "fo-maml", "average-risk".
+    rounds : int
+        Number of rounds, >= 0.
+    n : int or None
+        Tasks per round. None: all tasks, where the heads are fixed or there is a pool.
+    m_in, m_out : None
+        Samples per task in the inner and the outer set; None: infinitely many.
+    width : int or None
+        Columns k of the learner's `B`, at most d. None: ``tasks.k``, or the width of a given start.
+    init : {"random", "methodical"}, Init or (B0, w0)
+        Start: ``"random"`` is ``Init()``, ``"methodical"`` is ``Init(dist=0.7)``. A given `B0`
+        (d, k) is C-contiguous, float32 or float64.
+    engine : {"auto", "population"}
+        How rounds are computed; what ran is in ``result.config.engine``.
+    pool : int or None
+        Number of tasks to draw once; each round takes n of them, without replacement.
+    shared_samples : bool
+        Whether inner and outer set are one; the same for infinitely many samples.
+    seed : int
+        Key of all random numbers, 0 <= seed < 2**64.
+    trials : int or range
+        Independent repetitions: the number t stands for ``range(t)``. A trial gives the same bits
+        alone as among others.
+    threads : int or None
+        Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
+    device : {"cpu"}
+        Where rounds are computed.
+    dtype : {float32, float64} or None
+        Of a full-size `B`. None: that of the arrays given, else float64.
+    record : str or iterable of str
+        What the trace holds, at the start of a round: "dist", "angles", "loss_in",
+        "loss_adapted", "loss_out", "w_norm", "delta_norm", "sigma_min", "sigma_max", "perp_norm",
+        "diversity_min", "diversity_max", "mu", "L", "eta"; see (20) and (21).
+    record_every : int
+        Rounds between rows; the start and the end are always recorded.
+    stop : Stop or None
+        When a trial has converged. None: never.
+    checkpoint : str, os.PathLike, Checkpoint or None
+        File from which the same call goes on; `rounds`, `threads`, `progress` and `stop` may then
+        differ.
+    progress : bool or callable
+        True shows a bar on a terminal where tqdm is installed; a function is called with the
+        rounds done and their total.
+    on_failure : {"return", "raise"}
+        What a trial that diverges leads to: its status and one warning for all, or `Diverged`.
+    **steps : float
+        ``alpha``, ``beta`` and ``inner_steps`` of a method given by name.
+
+    Returns
+    -------
+    TrainConfig
+        The run.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or value.
+    FileNotFoundError
+        If there is no folder for the checkpoint.
+    """
     if not isinstance(tasks, LinearTasks):
         raise TypeError(f"tasks must be a LinearTasks; got {_check.show(tasks)}")
     chosen = resolve(method, steps)
@@ -249,12 +234,18 @@ def configure(
 
 
 def takes(source: Callable[P, Any]) -> Callable[[Callable[..., T]], Callable[P, T]]:
-    """Give a function the signature of another, whose arguments it passes on."""
+    """Give a function the signature of another, whose arguments it passes on.
+
+    In its docstring, ``{parameters}`` becomes what the other says about its parameters.
+    """
 
     def mark(function: Callable[..., T]) -> Callable[P, T]:
         own = inspect.signature(function)
         signature = inspect.signature(source).replace(return_annotation=own.return_annotation)
         function.__signature__ = signature  # type: ignore[attr-defined]
+        if function.__doc__ and source.__doc__:  # python -OO has none
+            described = source.__doc__.split("----------\n")[1].split("\n\n")[0].strip()
+            function.__doc__ = function.__doc__.replace("{parameters}", described)
         return cast(Callable[P, T], function)
 
     return mark
@@ -301,9 +292,21 @@ def _start(
             f"got {_check.show(init)}"
         )
     size = tasks.k if width is None else width
-    init.length(method)
-    init.check_room(tasks.d, tasks.k, size)
+    column_length(init, method)
+    if init.dist is not None:
+        _check_room(init.dist, tasks, size)
     return init, size
+
+
+def _check_room(dist: float, tasks: LinearTasks, width: int) -> None:
+    """Raise ValueError unless d leaves room for the columns beside the ground truth."""
+    needed = width if dist > 0.0 else width - min(width, tasks.k)
+    room = tasks.d - tasks.k
+    if room < needed:
+        raise ValueError(
+            f"init dist = {dist:g} needs {needed} dimensions beside the ground truth; "
+            f"d - k = {tasks.d} - {tasks.k} leaves {room}"
+        )
 
 
 def _given_start(

@@ -2,17 +2,13 @@ r"""What a training run will need, before it starts."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-import numpy as np
-
-from ._load import core
-from .config import Init, TrainConfig, configure, takes
-from .methods import MAML, Method
+from .config import TrainConfig, configure, takes
+from .cost import cost_model, run_of
+from .options import Init
 
 TASKS_PER_PIECE = 64
 
@@ -60,8 +56,7 @@ def estimate(*args: Any, **kwargs: Any) -> Estimate:
 
     Parameters
     ----------
-    tasks, method, rounds, n, ...
-        The arguments of `train`.
+    {parameters}
 
     Returns
     -------
@@ -86,7 +81,7 @@ def estimate(*args: Any, **kwargs: Any) -> Estimate:
     ('population', True)
     """
     config = configure(*args, **kwargs)
-    cost = _run_of(config.method, config.tasks.k, config.width, _height(config), config.n).cost()
+    cost = run_of(config.method, config.tasks.k, config.width, _height(config), config.n).cost()
     rates = cost_model()
     # Trials run side by side, or a round is cut into pieces of this many tasks.
     parallel = min(config.threads, max(len(config.trials), config.n // TASKS_PER_PIECE, 1))
@@ -101,46 +96,6 @@ def estimate(*args: Any, **kwargs: Any) -> Estimate:
         flops_per_round=flops,
         bytes=parts,
     )
-
-
-@cache
-def cost_model() -> dict[str, float]:
-    r"""Measure the constants of the cost model, once per process.
-
-    Returns
-    -------
-    dict of str to float
-        ``"seconds_per_call"``, what a round of a trial takes beside its work, and
-        ``"flops_per_second"`` of one thread.
-    """
-    method = MAML()
-    tiny, medium = _run_of(method, 1, 1, 1, 1), _run_of(method, 10, 10, 10, 100)
-    overhead = _seconds_per_round(tiny)
-    work = max(_seconds_per_round(medium) - overhead, 1e-9)
-    return {"seconds_per_call": overhead, "flops_per_second": medium.cost()["flops"] / work}
-
-
-def _run_of(method: Method, k_star: int, width: int, height: int, n: int) -> core.Run:
-    """One trial of a run of that size, at the origin."""
-    M, R, w = np.zeros((1, k_star, width)), np.zeros((1, height, width)), np.zeros((1, width))
-    return core.Run.population(
-        method.core, M, R, w, ("gaussian", None, None), n, 0.0, 0, [0], [0], ["dist"]
-    )
-
-
-def _seconds_per_round(run: core.Run) -> float:
-    """Best of several timings on one thread, each of at least a millisecond."""
-    rounds, best, done = 1, np.inf, 0
-    for _ in range(20):
-        began = time.perf_counter()
-        run.advance(done + rounds, 2**40, 0.0, 0.0, None, 1)
-        elapsed = time.perf_counter() - began
-        done += rounds
-        if elapsed < 1e-3:
-            rounds *= 4
-        else:
-            best = min(best, elapsed / rounds)
-    return float(best)
 
 
 def _height(config: TrainConfig) -> int:

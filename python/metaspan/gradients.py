@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _check
 from ._load import core
-from .methods import Method, resolve
-from .tasks import Data, TaskBatch, checked_data
+from .batch import Data, TaskBatch, checked_data
+from .methods import Method, core_method, resolve
 
 F64 = NDArray[np.float64]
 
@@ -26,19 +26,19 @@ class Gradient:
         Gradient by the representation, the mean over tasks, in the dtype of `B`.
     w : ndarray of shape (k,), float64
         Gradient by the head, the mean over tasks.
-    loss_in, loss_adapted, loss_out : ndarray of shape (n,), float64
-        Losses (1) of every task: on the inner set before and after adaptation, on the outer set
-        after.
     heads : ndarray of shape (n, k), float64
         Adapted heads of the tasks.
+    loss_in, loss_adapted, loss_out : ndarray of shape (n,), float64, or None
+        Losses (1) of every task: on the inner set before and after adaptation, on the outer set
+        after. None where they were not asked for.
     """
 
     B: NDArray[Any]
     w: F64
-    loss_in: F64
-    loss_adapted: F64
-    loss_out: F64
     heads: F64
+    loss_in: F64 | None = None
+    loss_adapted: F64 | None = None
+    loss_out: F64 | None = None
 
 
 def meta_gradient(
@@ -47,6 +47,7 @@ def meta_gradient(
     batch: TaskBatch,
     method: Method | str,
     *,
+    losses: bool = True,
     threads: int | None = None,
     **steps: float,
 ) -> Gradient:
@@ -67,6 +68,9 @@ def meta_gradient(
         Tasks with their data.
     method : ANIL, MAML, AverageRisk or str
         The method, or its name.
+    losses : bool
+        Whether to compute the losses; for MAML they may need a Gram matrix that the gradient
+        does not.
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
     **steps : float
@@ -106,7 +110,7 @@ def meta_gradient(
     workers = _check.threads(threads)
     B, head = _point(B, w, batch.d, workers)
     found = core.gradient_arrays(
-        chosen.core,
+        core_method(chosen),
         B,
         head,
         list(batch.X_in),
@@ -114,6 +118,7 @@ def meta_gradient(
         list(batch.X_out),
         list(batch.y_out),
         workers,
+        _check.flag("losses", losses),
     )
     return Gradient(**found)
 
@@ -186,7 +191,7 @@ def population_gradient(
     _check.integer("the number of heads", w_star.shape[0], 1)
     spread = _check.real("noise", noise)
     M, R, E = core.coordinates(B, B_star, workers)
-    found = core.gradient_population(chosen.core, M, R, head, w_star, spread, workers)
+    found = core.gradient_population(core_method(chosen), M, R, head, w_star, spread, workers)
     grad_B = core.assemble(B_star, found.pop("grad_M"), E, found.pop("grad_R"), workers)
     return Gradient(B=grad_B.astype(B.dtype, copy=False), w=found.pop("grad_w"), **found)
 
@@ -278,7 +283,7 @@ def adapt(
     X, y = checked_data(("X", X), ("y", y), None, check_finite)
     B, head = _point(B, w, X[0].shape[1], workers)
     heads, representations = core.adapt_arrays(
-        chosen.core, B, head, list(X), list(y), want_B, workers
+        core_method(chosen), B, head, list(X), list(y), want_B, workers
     )
     return heads if representations is None else (heads, representations)
 

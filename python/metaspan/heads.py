@@ -49,20 +49,6 @@ class GaussianHeads:
         if self.mean is not None:
             object.__setattr__(self, "mean", _frozen(_check.small("mean", self.mean, ("k",))))
 
-    def check(self, k: int) -> None:
-        """Raise ValueError unless the law is one of heads of size k."""
-        if self.cov is not None:
-            cov = np.asarray(self.cov)
-            _check.shape("the heads' cov", cov, (k,) * cov.ndim)
-        if self.mean is not None:
-            _check.shape("the heads' mean", np.asarray(self.mean), (k,))
-
-    @property
-    def core(self) -> CoreLaw:
-        """The law as the compiled core takes it."""
-        factor = None if self.cov is None else _factor(np.asarray(self.cov))
-        return ("gaussian", self.mean, factor)
-
 
 @dataclass(frozen=True, kw_only=True)
 class SphereHeads:
@@ -83,14 +69,6 @@ class SphereHeads:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "radius", _check.real("radius", self.radius))
-
-    def check(self, k: int) -> None:
-        """Every size of head has a sphere."""
-
-    @property
-    def core(self) -> CoreLaw:
-        """The law as the compiled core takes it."""
-        return ("sphere", self.radius)
 
 
 @dataclass(frozen=True)
@@ -115,7 +93,10 @@ Heads = GaussianHeads | SphereHeads | NDArray[Any] | HeadFunction
 def checked(heads: object, k: int) -> Heads:
     """Heads as `LinearTasks` keeps them; raises unless they are heads of size k."""
     if isinstance(heads, (GaussianHeads, SphereHeads)):
-        heads.check(k)
+        for name in ("cov", "mean"):
+            given = getattr(heads, name, None)
+            if given is not None:
+                _check.shape(f"the heads' {name}", given, (k,) * given.ndim)
         return heads
     if isinstance(heads, type):
         raise TypeError(f"heads must be an instance: use {heads.__name__}()")
@@ -133,8 +114,11 @@ def checked(heads: object, k: int) -> Heads:
 
 def core_law(heads: Heads) -> CoreLaw:
     """The law as the compiled core takes it; heads of a function are handed over round by round."""
-    if isinstance(heads, (GaussianHeads, SphereHeads)):
-        return heads.core
+    if isinstance(heads, GaussianHeads):
+        factor = None if heads.cov is None else _factor(np.asarray(heads.cov))
+        return ("gaussian", heads.mean, factor)
+    if isinstance(heads, SphereHeads):
+        return ("sphere", heads.radius)
     return ("table", heads) if isinstance(heads, np.ndarray) else ("given",)
 
 

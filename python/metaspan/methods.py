@@ -63,11 +63,6 @@ class ANIL(_Adaptive):
     ANIL(alpha=0.05, beta=0.1, inner_steps=1, first_order=False)
     """
 
-    @property
-    def core(self) -> CoreMethod:
-        """The method as the compiled core takes it."""
-        return (self.alpha, self.beta, self.inner_steps, False, not self.first_order)
-
 
 @dataclass(frozen=True, kw_only=True)
 class MAML(_Adaptive):
@@ -99,11 +94,6 @@ class MAML(_Adaptive):
     MAML(alpha=0.1, beta=0.1, inner_steps=3, first_order=True)
     """
 
-    @property
-    def core(self) -> CoreMethod:
-        """The method as the compiled core takes it."""
-        return (self.alpha, self.beta, self.inner_steps, True, not self.first_order)
-
 
 @dataclass(frozen=True, kw_only=True)
 class AverageRisk:
@@ -128,11 +118,6 @@ class AverageRisk:
     def __post_init__(self) -> None:
         object.__setattr__(self, "beta", _check.real("beta", self.beta))
 
-    @property
-    def core(self) -> CoreMethod:
-        """The method as the compiled core takes it."""
-        return (0.0, self.beta, 0, False, False)
-
 
 Method = ANIL | MAML | AverageRisk
 
@@ -143,6 +128,14 @@ _NAMED: dict[str, tuple[type[Method], dict[str, Any]]] = {
     "fo-maml": (MAML, {"first_order": True}),
     "average-risk": (AverageRisk, {}),
 }
+
+
+def core_method(method: Method) -> CoreMethod:
+    """A method as the compiled core takes it: alpha, beta, inner steps, adapt_B, exact."""
+    if isinstance(method, AverageRisk):
+        return (0.0, method.beta, 0, False, False)
+    adapt_B, exact = isinstance(method, MAML), not method.first_order
+    return (method.alpha, method.beta, method.inner_steps, adapt_B, exact)
 
 
 def resolve(method: object, steps: Mapping[str, Any]) -> Method:

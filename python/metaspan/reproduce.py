@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .config import Init
 from .heads import GaussianHeads
 from .methods import ANIL, MAML, AverageRisk
+from .options import Init
 from .plots import FONT, INK, new_axes, plot
 from .summary import summarize
 from .tasks import LinearTasks

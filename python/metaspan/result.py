@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from . import _check, _codec, _files, _memory
 from ._load import core
-from .config import Init, TrainConfig
+from .config import TrainConfig
+from .options import Init
 from .state import Trials, given_coordinates
 
 if TYPE_CHECKING:
@@ -218,7 +219,20 @@ class Result:
         return pd.DataFrame(columns)
 
     def plot(self, y: str = "dist", **options: Any) -> Axes:
-        """Plot a record against rounds; the arguments are those of `metaspan.plot`."""
+        r"""Plot a record against rounds, with its spread over trials.
+
+        Parameters
+        ----------
+        y : str
+            Name of a record.
+        **options : object
+            Further arguments of `metaspan.plot`.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes.
+        """
         from . import plots  # noqa: PLC0415  (plots build on results)
 
         return plots.plot(self, y, **options)

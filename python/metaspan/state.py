@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._load import core
-from .config import Init, TrainConfig
+from .config import TrainConfig
+from .options import Init, column_length
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -23,9 +24,10 @@ class Trials:
     Parameters
     ----------
     M, R, w : ndarray of shape (trials, k_star, k), (trials, e, k), (trials, k)
-        States, in the basis that the core works in.
-    turn : ndarray of shape (trials, k, k), or None
-        Orthogonal Q that leads into that basis, `M = M_user Q`; None where the two are one.
+        States, in the frames that the core keeps them in.
+    frames : ndarray of shape (trials, k, k), or None
+        Orthogonal Q of each trial: the arrays above are `M Q`, `R Q` and `Q^T w`. None before
+        the core has seen them.
     rounds, status : list of int
         Rounds done and the core's status, per trial.
     columns : tuple of str
@@ -37,7 +39,7 @@ class Trials:
     M: F64
     R: F64
     w: F64
-    turn: F64 | None
+    frames: F64 | None
     rounds: list[int]
     status: list[int]
     columns: tuple[str, ...]
@@ -49,30 +51,26 @@ class Trials:
         return [i for i, status in enumerate(self.status) if status == core.LIVE]
 
     def in_user_basis(self) -> tuple[F64, F64, F64]:
-        """M, R and w of every trial in the basis of the start."""
-        if self.turn is None:
-            return self.M, self.R, self.w
-        back = self.turn.transpose(0, 2, 1)
-        return self.M @ back, self.R @ back, (self.turn @ self.w[:, :, None])[:, :, 0]
+        """M, R and w of every trial in the frame of the start."""
+        if self.frames is None or self.M.shape[2] <= self.M.shape[1]:
+            return self.M, self.R, self.w  # only wider learners turn
+        back = self.frames.transpose(0, 2, 1)
+        return self.M @ back, self.R @ back, (self.frames @ self.w[:, :, None])[:, :, 0]
 
 
 def begin(config: TrainConfig) -> Trials:
     """The trials of a run at round 0."""
-    states = [_start(config, trial) for trial in config.trials]
-    turns: list[F64] = []
-    if config.width > config.tasks.k:
-        # With more columns than k_star the core keeps its relative accuracy only where M = [M_1 0].
-        rotated = [core.rotate_start(*state) for state in states]
-        states = [(M, R, w) for M, R, w, _ in rotated]
-        if not isinstance(config.init, Init):
-            turns = [turn for *_, turn in rotated]
+    count = len(config.trials)
+    if isinstance(config.init, Init) or config.tasks.B_star is None:
+        states = [_start(config, trial) for trial in config.trials]
+    else:  # nothing is drawn: one start for all
+        states = [_start(config, config.trials[0])] * count
     height = max(R.shape[0] for _, R, _ in states)
-    count = len(states)
     return Trials(
         M=np.stack([M for M, _, _ in states]),
         R=np.stack([np.pad(R, ((0, height - R.shape[0]), (0, 0))) for _, R, _ in states]),
         w=np.stack([w for _, _, w in states]),
-        turn=np.stack(turns) if turns else None,
+        frames=None,
         rounds=[0] * count,
         status=[core.LIVE] * count,
         columns=(),
@@ -86,7 +84,7 @@ def _start(config: TrainConfig, trial: int) -> tuple[F64, F64, F64]:
         M, R, _ = given_coordinates(config, trial)
         return M, R, config.init[1]
     tasks, width = config.tasks, config.width
-    scale = config.init.length(config.method)
+    scale = column_length(config.init, config.method)
     if config.init.dist is None:
         M, R = core.random_start(config.seed, trial, tasks.d, tasks.k, width, scale)
     else:

@@ -13,6 +13,7 @@ from . import _progress, heads, result
 from ._load import core
 from .checkpoint import Journal
 from .config import TrainConfig, configure, takes
+from .methods import core_method
 from .result import Diverged, DivergenceWarning, Interrupted, Result, Status
 from .state import Trials, begin
 
@@ -34,56 +35,7 @@ def train(*args: Any, **kwargs: Any) -> Result:
 
     Parameters
     ----------
-    tasks : LinearTasks
-        Where the tasks come from.
-    method : ANIL, MAML, AverageRisk or str
-        The method, or one of "anil", "fo-anil", "maml", "fo-maml", "average-risk".
-    rounds : int
-        Number of rounds, >= 0.
-    n : int or None
-        Tasks per round. None: all tasks, where the heads are fixed or there is a pool.
-    m_in, m_out : None
-        Samples per task in the inner and the outer set; None: infinitely many.
-    width : int or None
-        Columns k of the learner's `B`, at most d. None: ``tasks.k``, or the width of a given start.
-    init : {"random", "methodical"}, Init or (B0, w0)
-        Start: ``"random"`` is ``Init()``, ``"methodical"`` is ``Init(dist=0.7)``. A given `B0`
-        (d, k) is C-contiguous, float32 or float64.
-    engine : {"auto", "population"}
-        How rounds are computed; what ran is in ``result.config.engine``.
-    pool : int or None
-        Number of tasks to draw once; each round takes n of them, without replacement.
-    shared_samples : bool
-        Whether inner and outer set are one; the same for infinitely many samples.
-    seed : int
-        Key of all random numbers, 0 <= seed < 2**64.
-    trials : int or range
-        Independent repetitions: the number t stands for ``range(t)``. A trial gives the same bits
-        alone as among others.
-    threads : int or None
-        Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
-    device : {"cpu"}
-        Where rounds are computed.
-    dtype : {float32, float64} or None
-        Of a full-size `B`. None: that of the arrays given, else float64.
-    record : str or iterable of str
-        What the trace holds, at the start of a round: "dist", "angles", "loss_in",
-        "loss_adapted", "loss_out", "w_norm", "delta_norm", "sigma_min", "sigma_max", "perp_norm",
-        "diversity_min", "diversity_max", "mu", "L", "eta"; see (20) and (21).
-    record_every : int
-        Rounds between rows; the start and the end are always recorded.
-    stop : Stop or None
-        When a trial has converged. None: never.
-    checkpoint : str, os.PathLike, Checkpoint or None
-        File from which the same call goes on; `rounds`, `threads`, `progress` and `stop` may then
-        differ.
-    progress : bool or callable
-        True shows a bar on a terminal where tqdm is installed; a function is called with the
-        rounds done and their total.
-    on_failure : {"return", "raise"}
-        What a trial that diverges leads to: its status and one warning for all, or `Diverged`.
-    **steps : float
-        ``alpha``, ``beta`` and ``inner_steps`` of a method given by name.
+    {parameters}
 
     Returns
     -------
@@ -166,7 +118,7 @@ class Drive:
         self._numbers = [config.trials[i] for i in self._places]
         self._user_heads = callable(config.tasks.heads) and config.pool is None
         self._run = core.Run.population(
-            config.method.core,
+            core_method(config.method),
             trials.M[self._places],
             trials.R[self._places],
             trials.w[self._places],
@@ -177,6 +129,7 @@ class Drive:
             self._numbers,
             [trials.rounds[i] for i in self._places],
             config.record,
+            None if trials.frames is None else trials.frames[self._places],
         )
         trials.columns = trials.columns or tuple(self._run.columns)
 
@@ -241,17 +194,24 @@ class Drive:
     def _collect(self) -> None:
         """Bring the trials up to date."""
         trials, run = self._trials, self._run
-        trials.M[self._places], trials.R[self._places], trials.w[self._places] = run.state()
+        M, R, w, frames = run.state()
+        if trials.frames is None:
+            trials.frames = frames
+        places = self._places
+        trials.M[places], trials.R[places], trials.w[places] = M, R, w
+        trials.frames[places] = frames
         for place, done, status in zip(self._places, run.rounds, run.status, strict=True):
             trials.rounds[place], trials.status[place] = done, status
         self._take_rows()
 
     def _take_rows(self) -> None:
-        for place, (rounds, values) in zip(self._places, self._run.take_rows(), strict=True):
-            before = self._trials.rows[place]
-            self._trials.rows[place] = (
-                np.concatenate([before[0], rounds]),
-                np.concatenate([before[1].reshape(-1, values.shape[1]), values]),
+        rows = self._trials.rows
+        for place, new in zip(self._places, self._run.take_rows(), strict=True):
+            old = rows[place]
+            rows[place] = (
+                (np.concatenate([old[0], new[0]]), np.concatenate([old[1], new[1]]))
+                if old[0].size
+                else new
             )
 
     def _fitting(self, chunk: int) -> int:

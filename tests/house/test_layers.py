@@ -20,9 +20,11 @@ HEADERS = (
 )
 # A module imports, when it is itself imported, only what stands on an earlier line.
 MODULES = (
-    {"_check", "_load", "_core", "_cpu"},
-    {"_memory", "methods", "heads", "build"},
-    {"tasks", "config"},
+    {"_check", "_load", "_core", "_cpu", "_memory", "_files", "_progress"},
+    {"methods", "heads", "batch"},
+    {"tasks", "options", "cost", "build"},
+    {"config"},
+    {"_codec", "state"},
     {"result", "metrics", "gradients"},
     {"checkpoint", "estimate"},
     {"train"},

@@ -11,9 +11,9 @@ ROUNDS = 200
 
 
 def given_start(rng, d, width, k_star, alpha):
-    """An explicit ground truth and a start with alpha B_0^T B_0 about I and w_0 off zero."""
+    """An explicit ground truth and a start with alpha B_0^T B_0 below I and w_0 off zero."""
     B_star = ref.frame(rng, d, k_star)
-    B0 = ref.frame(rng, d, width) / np.sqrt(alpha) + 0.1 * rng.standard_normal((d, width))
+    B0 = 0.7 * ref.frame(rng, d, width) / np.sqrt(alpha) + 0.1 * rng.standard_normal((d, width))
     return B_star, B0, 0.2 * rng.standard_normal(width)
 
 

@@ -60,7 +60,7 @@ def test_a_mean_head_spoils_maml_more_than_anil():
         assert 0.01 < at_end < 0.2
     maml = train(ms.MAML(**steps))
     assert np.median(maml.trace["dist"][:, -1]) > at_end
-    with pytest.warns(UserWarning, match="diverged"):
+    with pytest.warns(ms.DivergenceWarning, match="diverged"):
         fo_maml = train(ms.MAML(first_order=True, **steps))
     assert any(status == ms.Status.DIVERGED for status in fo_maml.status)
     baseline = train(ms.AverageRisk(beta=0.01))

@@ -40,6 +40,11 @@ def uniforms(words):
 def box_muller(words):
     """Two normals of each block (N, 4): sqrt(-2 log u) times cosine and sine of the turn."""
     u, quarters = uniforms(words)
-    angle = 2 * np.arctan(np.longdouble(1)) * quarters
+    nearest = np.round(quarters)  # whole quarters are turned exactly, so that small values stay accurate
+    angle = 2 * np.arctan(np.longdouble(1)) * (quarters - nearest)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    turns = nearest.astype(int) % 4
     radius = np.sqrt(-2 * np.log(u))
-    return radius * np.cos(angle), radius * np.sin(angle)
+    a = np.choose(turns, [cosine, -sine, -cosine, sine])
+    b = np.choose(turns, [sine, cosine, -sine, -cosine])
+    return radius * a, radius * b

@@ -6,6 +6,9 @@
 
 namespace metaspan {
 
+/// A round of fewer flops is not worth waking a thread for.
+constexpr double kSerialFlops = 2e5;
+
 struct Cost {
   double flops = 0;  // of a round
   double bytes = 0;  // held while it runs

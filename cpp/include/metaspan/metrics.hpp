@@ -77,6 +77,7 @@ class Meter {
 
  private:
   bool tangent_matrix(const Mat& Z);
+  Vec tangents_with_right_angles(const Mat& Z) const;
 
   Index k_star_, e_, k_;
   Mat tangents_;                 // (e, min(k, k_star)): its singular values are the tangents

@@ -14,7 +14,6 @@ namespace {
 
 constexpr Index kMostLanes = 64;      // pieces that a round is cut into
 constexpr Index kPanelsPerLane = 4;   // fewer would cost more in sums than they win
-constexpr double kSerialFlops = 2e5;  // below this, waking a thread costs more than it brings
 
 template <int Width>
 class Population final : public PopulationEngine {

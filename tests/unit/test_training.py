@@ -1,0 +1,190 @@
+"""What train does around the rounds: chunks, heads of functions, ends, progress."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import metaspan as ms
+
+TASKS = ms.LinearTasks(d=20, k=3, noise=0.1)
+METHOD = ms.ANIL(alpha=0.1, beta=0.1)
+
+
+def gaussian(generator, n, k):
+    return generator.standard_normal((n, k))
+
+
+def test_last_row_is_the_end_whatever_record_every():
+    r = ms.train(TASKS, METHOD, rounds=50, n=4, record_every=7)
+    assert r.trace["round"].tolist() == [*range(0, 50, 7), 50]
+    full = ms.train(TASKS, METHOD, rounds=50, n=4)
+    np.testing.assert_array_equal(r.trace["dist"], full.trace["dist"][r.trace["round"]])
+
+
+def test_no_rounds_is_the_start():
+    r = ms.train(TASKS, METHOD, rounds=0, n=4)
+    assert r.trace["round"].tolist() == [0]
+    assert r.status == ms.Status.FINISHED
+
+
+def test_no_records_leaves_the_rounds():
+    r = ms.train(TASKS, METHOD, rounds=3, n=4, record=())
+    assert list(r.trace) == ["round"]
+    assert r.trace["round"].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("heads", [ms.GaussianHeads(), ms.SphereHeads(radius=2.0), gaussian])
+@pytest.mark.parametrize("pool", [None, 6])
+def test_a_trial_alone_is_a_row_of_the_batch(heads, pool):
+    tasks = ms.LinearTasks(d=20, k=3, heads=heads)
+    options = {"rounds": 30, "n": 4, "pool": pool, "record": ("dist", "loss_out"), "seed": 5}
+    many = ms.train(tasks, METHOD, trials=5, **options)
+    alone = ms.train(tasks, METHOD, trials=range(3, 4), **options)
+    for name in ("dist", "loss_out"):
+        np.testing.assert_array_equal(alone.trace[name], many.trace[name][3])
+    np.testing.assert_array_equal(alone.w, many.w[3])
+
+
+def test_function_of_heads_is_called_once_a_round_and_trial():
+    rounds = []
+
+    def heads(generator, n, k):
+        rounds.append((n, k))
+        return generator.standard_normal((n, k))
+
+    ms.train(ms.LinearTasks(d=20, k=3, heads=heads), METHOD, rounds=25, n=4, trials=2)
+    assert rounds == [(4, 3)] * 2 * 26  # the last row sees the tasks of a round that is not done
+
+
+def test_function_that_is_gaussian_heads_equals_their_table():
+    tasks = ms.LinearTasks(d=20, k=3, heads=gaussian)
+    r = ms.train(tasks, METHOD, rounds=1, n=4, record="loss_in")
+    fixed = ms.LinearTasks(d=20, k=3, heads=tasks.draw_heads(4))
+    np.testing.assert_array_equal(
+        r.trace["loss_in"][0],
+        ms.train(fixed, METHOD, rounds=1, n=4, record="loss_in").trace["loss_in"][0],
+    )
+
+
+def test_pool_is_drawn_once():
+    r = ms.train(TASKS, METHOD, rounds=20, n=None, pool=8, record=("mu", "L", "eta"))
+    for name in ("mu", "L", "eta"):
+        assert np.ptp(r.trace[name]) == 0.0
+    some = ms.train(TASKS, METHOD, rounds=20, n=4, pool=8, record="eta")
+    assert np.ptp(some.trace["eta"]) > 0.0
+
+
+def test_converged_trials_end_and_the_others_go_on():
+    r = ms.train(TASKS, METHOD, rounds=2500, n=10, trials=4, stop=ms.Stop(dist=1e-3))
+    rounds = [outcome.round for outcome in r.status]
+    assert all(outcome == ms.Status.CONVERGED for outcome in r.status)
+    assert len(set(rounds)) > 1
+    for i, end in enumerate(rounds):
+        assert r.trace["dist"][i, end] <= 1e-3 < r.trace["dist"][i, end - 1]
+        assert np.isnan(r.trace["dist"][i, end + 1 :]).all()
+
+
+def test_a_stop_rule_met_in_the_last_row_counts():
+    end = ms.train(TASKS, METHOD, rounds=2500, n=10, stop=ms.Stop(dist=1e-3)).status.round
+    assert ms.train(TASKS, METHOD, rounds=end, n=10, stop=ms.Stop(dist=1e-3)).status == (
+        ms.Status.CONVERGED
+    )
+
+
+def test_stop_by_a_loss_that_is_not_recorded():
+    tasks = ms.LinearTasks(d=20, k=3)
+    r = ms.train(tasks, METHOD, rounds=3000, n=10, stop=ms.Stop(dist=None, loss_out=0.9))
+    assert r.status == ms.Status.CONVERGED
+    assert r.status.round > 0
+
+
+DIVERGING = {
+    "tasks": ms.LinearTasks(d=20, k=3, heads=ms.GaussianHeads(mean=10 * np.ones(3))),
+    "method": ms.MAML(first_order=True),
+    "rounds": 60,
+    "n": 3,
+    "trials": 3,
+}
+
+
+def test_divergence_is_one_warning_and_a_status():
+    with pytest.warns(
+        ms.DivergenceWarning, match="3 of 3 trials diverged .trial 0 in round"
+    ) as seen:
+        r = ms.train(**DIVERGING)
+    assert len(seen) == 1
+    assert seen[0].filename == __file__
+    assert all(outcome == ms.Status.DIVERGED for outcome in r.status)
+    assert all(np.isfinite(part).all() for part in r.state)
+    assert str(r.status[0].round) in str(r.status[0])
+
+
+def test_divergence_raises_on_demand_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ms.Diverged, match="diverged") as caught:
+            ms.train(**DIVERGING, on_failure="raise")
+    assert caught.value.result.status[0] == ms.Status.DIVERGED
+
+
+def test_a_gradient_that_overflows_after_the_last_round_is_a_divergence():
+    with pytest.warns(ms.DivergenceWarning):
+        end = ms.train(**DIVERGING, record=("loss_out",)).status[0].round
+    with pytest.warns(ms.DivergenceWarning):
+        r = ms.train(**{**DIVERGING, "rounds": end, "trials": 1}, record=("loss_out",))
+    assert r.status == ms.Status.DIVERGED
+
+
+def test_underflow_is_a_status_of_its_own():
+    tasks = ms.LinearTasks(d=20, k=3)
+    r = ms.train(tasks, ms.ANIL(alpha=0.5, beta=0.9), rounds=10**5, n=30, stop=None)
+    assert r.status == ms.Status.UNDERFLOW
+    assert 0 < r.trace["dist"][-1] < 1e-300
+
+
+def test_progress_is_told_the_rounds_done():
+    seen = []
+    ms.train(
+        TASKS, METHOD, rounds=200, n=4, progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == sorted(seen)
+    assert seen[-1] == (200, 200)
+
+
+def test_progress_bar_is_silent_in_a_pipe(capfd):
+    ms.train(TASKS, METHOD, rounds=200, n=4, progress=True)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_progress_bar_shows_on_a_terminal(capsys, monkeypatch):
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    ms.train(TASKS, METHOD, rounds=200, n=4, progress=True)
+    assert "200/200" in capsys.readouterr().err
+
+
+def stop_at(round):
+    def progress(done, total):
+        if done >= round:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_interruption_keeps_the_rounds_done():
+    with pytest.raises(KeyboardInterrupt) as caught:
+        ms.train(TASKS, METHOD, rounds=10**7, n=4, trials=2, progress=stop_at(100))
+    assert isinstance(caught.value, ms.Interrupted)
+    r = caught.value.result
+    assert all(outcome == ms.Status.INTERRUPTED for outcome in r.status)
+    whole = ms.train(TASKS, METHOD, rounds=r.status[0].round, n=4, trials=2)
+    np.testing.assert_array_equal(r.state[0][0], whole.state[0][0])
+    rows = r.trace["round"].size
+    np.testing.assert_array_equal(r.trace["dist"][0], whole.trace["dist"][0, :rows])
+
+
+def test_dtype_is_that_of_the_full_size_representation():
+    assert ms.train(TASKS, METHOD, rounds=2, n=4, dtype="float32").full_B().dtype == np.float32
+    start = (np.eye(20, 3, dtype=np.float32), np.zeros(3))
+    assert ms.train(TASKS, METHOD, rounds=2, n=4, init=start).B.dtype == np.float32
