@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-import metaspan as ms
 import numpy as np
 
+import metaspan as ms
 from bench import peers
 from bench.harness import Figure, Options, absent, cpus, figure, relative, show, side_by_side
 from bench.machine import limits

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import metaspan as ms
 import numpy as np
 
+import metaspan as ms
 from bench import peers
 from bench.bench_import import fresh
 from bench.harness import Figure, Options, absent, cpus, figure, relative, side_by_side

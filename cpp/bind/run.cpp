@@ -120,18 +120,6 @@ std::vector<std::string> Run::columns() const {
   return all;
 }
 
-std::vector<Index> Run::rounds() const {
-  std::vector<Index> all;
-  for (const auto& trial : trials_) all.push_back(trial->round());
-  return all;
-}
-
-std::vector<int> Run::status() const {
-  std::vector<int> all;
-  for (const auto& trial : trials_) all.push_back(static_cast<int>(trial->status()));
-  return all;
-}
-
 py::tuple Run::state() const {
   const Mat& Z = first().coordinates();
   const Index count = static_cast<Index>(trials_.size()), k = Z.cols();

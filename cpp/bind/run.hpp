@@ -29,8 +29,12 @@ class Run {
 
   py::list take_rows();
   std::vector<std::string> columns() const;
-  std::vector<Index> rounds() const;
-  std::vector<int> status() const;
+  std::vector<Index> rounds() const {
+    return of_trials<Index>([](const Trial& trial) { return trial.round(); });
+  }
+  std::vector<int> status() const {
+    return of_trials<int>([](const Trial& trial) { return static_cast<int>(trial.status()); });
+  }
   py::tuple state() const;
   py::dict cost() const;
 
@@ -39,6 +43,13 @@ class Run {
   void each_trial(int threads, Body&& body);
   const double* given_heads(const std::optional<Array>& heads, Index rounds) const;
   const Engine& first() const { return trials_.front()->engine(); }
+
+  template <class Value, class Body>
+  std::vector<Value> of_trials(Body&& body) const {
+    std::vector<Value> all;
+    for (const auto& trial : trials_) all.push_back(body(*trial));
+    return all;
+  }
 
   std::vector<std::unique_ptr<Trial>> trials_;
   Plan plan_;

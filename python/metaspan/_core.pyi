@@ -1,7 +1,9 @@
 """The compiled core. Private: the public functions check their arguments before they come here.
 
-Common arguments: `method` is (alpha, beta, inner_steps, adapt_B, exact); `threads` >= 1; matrices are C-contiguous,
-one row per feature; `trial`, `round` and `stream` key the counter-based generator together with `seed`.
+Common arguments: `method` is (alpha, beta, inner_steps, adapt_B, exact); `threads` >= 1;
+matrices are C-contiguous,
+one row per feature; `trial`, `round` and `stream` key the counter-based generator together
+with `seed`.
 """
 
 from collections.abc import Sequence
@@ -31,7 +33,8 @@ def available_cpus() -> int: ...
 def pause_threads() -> bool:
     """Release the thread pool, so that a fork is safe; False where the run-time library cannot."""
 
-def philox(key: tuple[int, int], counter: tuple[int, int, int, int]) -> tuple[int, int, int, int]: ...
+def philox(key: tuple[int, int], counter: tuple[int, int, int, int]) -> tuple[int, int, int,
+int]: ...
 def derive_key(seed: int, trial: int, round: int, stream: int) -> int:
     """64 bits: a seed for a generator of the caller's own."""
 
@@ -42,19 +45,32 @@ def normals(
 
 def chi_square(dof: float, seed: int, trial: int, count: int) -> F64: ...
 def heads(law: tuple[Any, ...], seed: int, trial: int, round: int, n: int, k_star: int) -> F64:
-    """(n, k_star) heads of one round. `law`: ("gaussian", mean (k_star,) | None, factor: (k_star,) | (k_star, k_star) lower | None),
-    ("sphere", radius), ("table", (N, k_star)): n rows without replacement, all in order when N == n."""
+    """(n, k_star) heads of one round.
+
+    `law` is ("gaussian", mean (k_star,) | None, factor: (k_star,) | (k_star, k_star) lower | None),
+    ("sphere", radius) or ("table", (N, k_star)): n rows without replacement, or all in order
+    where N == n.
+    """
 
 def haar(
     seed: int, trial: int, stream: int, d: int, k: int, orthogonal_to: F64 | None, threads: int
 ) -> F64:
-    """(d, k) orthonormal columns, Haar-distributed (in the orthogonal complement where one is given)."""
+    """(d, k) orthonormal columns, Haar-distributed (in the orthogonal complement where one is
+    given).
+    """
 
-def random_start(seed: int, trial: int, d: int, k_star: int, k: int, scale: float) -> tuple[F64, F64]:
-    """M (k_star, k) and R (min(k, d - k_star), k) of a Haar-random start with B^T B = scale^2 I, any d < 2^53."""
+def random_start(
+    seed: int, trial: int, d: int, k_star: int, k: int, scale: float
+) -> tuple[F64, F64]:
+    """M (k_star, k) and R (min(k, d - k_star), k) of a Haar-random start with B^T B = scale^2 I,
+    any d < 2^53.
+    """
 
-def coordinates(B: NDArray[Any], B_star: NDArray[Any], threads: int) -> tuple[F64, F64, NDArray[Any]]:
-    """M (k_star, k), R (e, k), E (d, e): B = B_star M + E R, (13); e is the numerical rank of B off B_star."""
+def coordinates(B: NDArray[Any], B_star: NDArray[Any], threads: int) -> tuple[F64, F64,
+NDArray[Any]]:
+    """M (k_star, k), R (e, k), E (d, e): B = B_star M + E R, (13); e is the numerical rank of B
+    off B_star.
+    """
 
 def assemble(B_star: NDArray[Any], M: F64, E: NDArray[Any], R: F64, threads: int) -> NDArray[Any]:
     """B_star M + E R, (d, k), in the dtype of B_star (E has the same)."""
@@ -69,7 +85,9 @@ def all_finite(x: NDArray[Any], threads: int) -> bool:
     """x of any number of axes, the last one contiguous; float32 or float64."""
 
 def tangents(M: F64, R: F64) -> F64:
-    """(min(k, k_star),) tangents of the principal angles, largest first; inf where an angle is a right one."""
+    """(min(k, k_star),) tangents of the principal angles, largest first; inf where an angle is a
+    right one.
+    """
 
 def measure_state(M: F64, R: F64, w: F64, alpha: float, names: Sequence[str]) -> list[float]: ...
 def gradient_population(
@@ -88,7 +106,9 @@ def gradient_arrays(
     threads: int,
     losses: bool = True,
 ) -> dict[str, NDArray[Any]]:
-    """One array per task. B (in the dtype of B: d, k), w (k,), loss_in, loss_adapted, loss_out (n,), heads (n, k)."""
+    """One array per task. B (in the dtype of B: d, k), w (k,), loss_in, loss_adapted, loss_out
+    (n,), heads (n, k).
+    """
 
 def adapt_arrays(
     method: Method,
@@ -107,7 +127,9 @@ DIVERGED: Final[int]
 UNDERFLOW: Final[int]
 
 class Run:
-    """Trials of one training run, each with its state. Advances rounds; knows no clock and no file."""
+    """Trials of one training run, each with its state. Advances rounds; knows no clock and no
+    file.
+    """
 
     @staticmethod
     def population(
@@ -115,14 +137,17 @@ class Run:
         M: F64,  # (trials, k_star, k)
         R: F64,  # (trials, e, k)
         w: F64,  # (trials, k)
-        law: tuple[Any, ...],  # as for heads(); also ("given",): heads come with each call; table may be (trials, N, k_star)
+        # as for heads(); also ("given",): heads come with each call; table may be (trials, N,
+        # k_star)
+        law: tuple[Any, ...],
         n: int,
         noise: float,
         seed: int,
         trials: Sequence[int],
         rounds: Sequence[int],  # where each trial stands
         records: Sequence[str],
-        frames: F64 | None = None,  # (trials, k, k): M, R and w are in the frames that state() once returned
+        # (trials, k, k): M, R and w are in the frames that state() once returned
+        frames: F64 | None = None,
     ) -> Run: ...
     def advance(
         self,
@@ -130,11 +155,14 @@ class Run:
         record_every: int,
         stop_dist: float,  # 0: never
         stop_loss: float,  # 0: never; compared with loss_out
-        heads: F64 | None,  # (trials, rounds, n, k_star) of ("given",), from the earliest live trial's round on
+        # (trials, rounds, n, k_star) of ("given",), from the earliest live trial's round on
+        heads: F64 | None,
         threads: int,
     ) -> None:
-        """Every live trial to round `end`: before the round t is run, a row is recorded if record_every divides t.
-        A Python signal handler's exception passes through, with the rounds finished until then kept."""
+        """Every live trial to round `end`: before the round t is run, a row is recorded if
+        record_every divides t.
+        A Python signal handler's exception passes through, with the rounds finished until
+        then kept."""
 
     def measure(self, heads: F64 | None, threads: int) -> None:
         """Record one row of every live trial where it stands, without a step."""

@@ -111,7 +111,7 @@ def _reproduce(chosen: argparse.Namespace) -> int:
 
 
 class _Lines:
-    """What stands in for a progress bar where there is no terminal: finished panels, a line each."""
+    """Stands in for a progress bar where there is no terminal: a line for each finished panel."""
 
     def update(self) -> None: ...
 

@@ -11,6 +11,7 @@ from .summary import Summary, summarize
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from .result import Result
 
@@ -107,19 +108,17 @@ def plot(
     if not log:
         rows = {name: summarize(run, y, band, False) for name, run in runs.items()}
     if ax is None:
-        ax = new_axes()[0]
+        ax = new_axes()[1][0]
     if log:
         ax.set_yscale("log")
+    if any(row.diverged for row in rows.values()):
+        ax.margins(y=0.16)  # room for the notes below the crosses
     for i, (name, row) in enumerate(rows.items()):
         color = colors[i] if colors is not None else PALETTE[i % len(PALETTE)]
         _draw(ax, name, row, color, (i, len(rows)))
     if log:
         _ticks(ax)
-    if not ax.get_xlabel():
-        ax.set_xlabel("round", family=FONT, color=INK)
-    if not ax.get_ylabel():
-        text = ax.set_ylabel(NAMES.get(y, y), family=FONT, color=INK)
-        text.set_math_fontfamily("stix")
+    _name_axes(ax, y)
     if labels == "legend" and any(rows):
         _legend(ax)
     elif labels == "direct":
@@ -193,6 +192,15 @@ def _ticks(ax: Axes) -> None:
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
+def _name_axes(ax: Axes, y: str) -> None:
+    """Labels for axes that have none yet."""
+    if not ax.get_xlabel():
+        ax.set_xlabel("round", family=FONT, color=INK)
+    if not ax.get_ylabel():
+        text = ax.set_ylabel(NAMES.get(y, y), family=FONT, color=INK)
+        text.set_math_fontfamily("stix")
+
+
 def _legend(ax: Axes) -> None:
     """A legend without a frame."""
     legend = ax.legend(frameon=False, prop={"family": FONT, "size": 10}, handlelength=2.6)
@@ -260,7 +268,9 @@ def spread(places: Sequence[float], apart: float) -> list[float]:
     return [mean + i * apart for i, mean in enumerate(level)]
 
 
-def new_axes(columns: int = 1, width: float = 4.8, height: float = 3.3) -> list[Axes]:
+def new_axes(
+    columns: int = 1, width: float = 4.8, height: float = 3.3
+) -> tuple[Figure, list[Axes]]:
     r"""Make axes in the style of the package, in a figure that needs no display.
 
     Parameters
@@ -272,8 +282,10 @@ def new_axes(columns: int = 1, width: float = 4.8, height: float = 3.3) -> list[
 
     Returns
     -------
+    matplotlib.figure.Figure
+        The figure.
     list of matplotlib.axes.Axes
-        The axes, from left to right; they share one figure.
+        Its axes, from left to right.
 
     Raises
     ------
@@ -293,4 +305,4 @@ def new_axes(columns: int = 1, width: float = 4.8, height: float = 3.3) -> list[
         ax.grid(True, which="major", color="#E6E6E6", lw=0.6)
         ax.set_axisbelow(True)
         ax.margins(x=0, y=0.07)
-    return axes
+    return figure, axes

@@ -7,10 +7,11 @@ import io
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from .heads import GaussianHeads
 from .methods import ANIL, MAML, AverageRisk
 from .options import Init
 from .plots import FONT, INK, new_axes, plot
+from .result import DivergenceWarning
 from .summary import summarize
 from .tasks import LinearTasks
 from .train import train
@@ -240,18 +242,20 @@ def run_curve(curve: Curve, trials: int) -> Result:
     Result
         ``dist`` at about 300 rounds.
     """
-    return train(
-        LinearTasks(d=D, k=K, heads=curve.heads),
-        curve.method,
-        rounds=curve.rounds,
-        n=N,
-        init=curve.init,
-        seed=SEED,
-        trials=trials,
-        record=("dist",),
-        record_every=max(1, curve.rounds // ROWS),
-        stop=None,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DivergenceWarning)  # the figure says it
+        return train(
+            LinearTasks(d=D, k=K, heads=curve.heads),
+            curve.method,
+            rounds=curve.rounds,
+            n=N,
+            init=curve.init,
+            seed=SEED,
+            trials=trials,
+            record=("dist",),
+            record_every=max(1, curve.rounds // ROWS),
+            stop=None,
+        )
 
 
 def draw(panel: Panel, runs: Sequence[Mapping[str, Result]]) -> Figure:
@@ -270,14 +274,20 @@ def draw(panel: Panel, runs: Sequence[Mapping[str, Result]]) -> Figure:
         The figure, without a canvas of any window system.
     """
     count = len(panel.views)
-    axes = new_axes(count, width=4.8 if count == 1 else 3.6, height=3.3 if count == 1 else 3.0)
+    figure, axes = new_axes(
+        count, width=4.8 if count == 1 else 3.6, height=3.3 if count == 1 else 3.0
+    )
     for i, (ax, view, results) in enumerate(zip(axes, panel.views, runs, strict=True)):
         last = i == count - 1
-        legend = "legend" if i == 0 and not view.ordered else None
+        labels: Literal["legend", "direct"] | None = None
+        if view.ordered and last:
+            labels = "direct"
+        elif i == 0 and not view.ordered:
+            labels = "legend"
         plot(
             results,
             ax=ax,
-            labels="direct" if view.ordered and last else legend,
+            labels=labels,
             colors=SHADES if view.ordered else None,
             log=True,
         )
@@ -286,7 +296,6 @@ def draw(panel: Panel, runs: Sequence[Mapping[str, Result]]) -> Figure:
         if view.title:
             title = f"({'abc'[i]}) {view.title}"
             ax.set_title(title, loc="left", family=FONT, fontsize=10.5, color=INK)
-    figure = axes[0].figure
     return figure
 
 

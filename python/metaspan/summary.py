@@ -46,51 +46,6 @@ class Summary:
     log: bool
 
 
-def t_quantile(level: float, dof: int) -> float:
-    r"""Half-width, in standard errors, of a two-sided Student-t interval.
-
-    Solves :math:`P(|t_\nu| \le q) = \text{level}` by bisection on the finite trigonometric sum that
-    the distribution function is for whole degrees of freedom.
-
-    Parameters
-    ----------
-    level : float
-        Coverage, in (0, 1).
-    dof : int
-        Degrees of freedom, at least 1.
-
-    Returns
-    -------
-    float
-        The quantile; 12.7062... for ``t_quantile(0.95, 1)``.
-
-    References
-    ----------
-    Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
-
-    Examples
-    --------
-    >>> round(t_quantile(0.95, 19), 4)
-    2.093
-    """
-
-    def inside(angle: float) -> float:
-        cos2 = math.cos(angle) ** 2
-        odd = dof % 2
-        term, total = (math.cos(angle) if odd else 1.0), 0.0
-        for i in range((dof - odd) // 2):
-            total += term
-            term *= cos2 * (2 * i + 1 + odd) / (2 * i + 2 + odd)
-        total *= math.sin(angle)
-        return 2 / math.pi * (angle + total) if odd else total
-
-    low, high = 0.0, math.pi / 2
-    for _ in range(80):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if inside(middle) < level else (low, middle)
-    return math.sqrt(dof) * math.tan(low)
-
-
 def summarize(
     result: Result, y: str = "dist", band: float | None = 0.95, log: bool | None = None
 ) -> Summary:
@@ -135,16 +90,16 @@ def summarize(
     if not isinstance(result.status, tuple):
         values = values[None]
     failed = np.array([outcome.status.name == "DIVERGED" for outcome in statuses])
-    there = np.isfinite(values).reshape(*values.shape[:2], -1).all(axis=2)
+    there = np.asarray(np.isfinite(values).reshape(*values.shape[:2], -1).all(axis=2))
     positive = bool((values[np.isfinite(values)] > 0).all())
     if log and not positive:
         raise ValueError(f"log=True needs positive values; {y} has some that are not")
     log = positive if log is None else log
 
-    whole = _leading(there.all(axis=0))
+    whole = _leading(np.asarray(there.all(axis=0)))
     rows = whole
     if failed.any() and not failed.all():
-        rows = max(whole, _leading(there[~failed].all(axis=0)))
+        rows = max(whole, _leading(np.asarray(there[~failed].all(axis=0))))
     if log:
         with np.errstate(divide="ignore", invalid="ignore"):
             values = np.log10(values)
@@ -182,5 +137,8 @@ def _interval(values: F64, band: float | None) -> tuple[F64, F64, F64]:
     if band is None or count < 2:
         nothing = np.full_like(mean, np.nan)
         return mean, nothing, nothing
-    half = t_quantile(band, count - 1) * values.std(axis=0, ddof=1) / math.sqrt(count)
+    from scipy.special import stdtrit  # noqa: PLC0415
+
+    quantile = float(stdtrit(count - 1, 0.5 + 0.5 * band))
+    half = quantile * values.std(axis=0, ddof=1) / math.sqrt(count)
     return mean, mean - half, mean + half

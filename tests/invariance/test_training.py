@@ -7,7 +7,7 @@ import metaspan as ms
 import reference as ref
 from matching import METHODS, relative_error
 
-RECORD = ("dist", "loss_in", "loss_out", "w_norm", "diversity_min", "mu")
+RECORD = ("dist", "loss_in", "loss_out", "w_norm", "diversity_max", "mu")
 
 
 def run(method, **changes):

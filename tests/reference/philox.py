@@ -40,7 +40,8 @@ def uniforms(words):
 def box_muller(words):
     """Two normals of each block (N, 4): sqrt(-2 log u) times cosine and sine of the turn."""
     u, quarters = uniforms(words)
-    nearest = np.round(quarters)  # whole quarters are turned exactly, so that small values stay accurate
+    # Whole quarters are turned exactly, so that small values stay accurate.
+    nearest = np.round(quarters)
     angle = 2 * np.arctan(np.longdouble(1)) * (quarters - nearest)
     cosine, sine = np.cos(angle), np.sin(angle)
     turns = nearest.astype(int) % 4
