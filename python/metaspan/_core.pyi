@@ -33,8 +33,9 @@ def available_cpus() -> int: ...
 def pause_threads() -> bool:
     """Release the thread pool, so that a fork is safe; False where the run-time library cannot."""
 
-def philox(key: tuple[int, int], counter: tuple[int, int, int, int]) -> tuple[int, int, int,
-int]: ...
+def philox(
+    key: tuple[int, int], counter: tuple[int, int, int, int]
+) -> tuple[int, int, int, int]: ...
 def derive_key(seed: int, trial: int, round: int, stream: int) -> int:
     """64 bits: a seed for a generator of the caller's own."""
 
@@ -66,8 +67,9 @@ def random_start(
     any d < 2^53.
     """
 
-def coordinates(B: NDArray[Any], B_star: NDArray[Any], threads: int) -> tuple[F64, F64,
-NDArray[Any]]:
+def coordinates(
+    B: NDArray[Any], B_star: NDArray[Any], threads: int
+) -> tuple[F64, F64, NDArray[Any]]:
     """M (k_star, k), R (e, k), E (d, e): B = B_star M + E R, (13); e is the numerical rank of B
     off B_star.
     """

@@ -116,10 +116,16 @@ def plot(
     for i, (name, row) in enumerate(rows.items()):
         color = colors[i] if colors is not None else PALETTE[i % len(PALETTE)]
         _draw(ax, name, row, color, (i, len(rows)))
+    if any(row.diverged for row in rows.values()):
+        ax.margins(y=0.16)  # room for the notes
+    ax.autoscale_view()  # positions on the page are asked for below
+    for i, row in enumerate(rows.values()):
+        if row.diverged and row.whole:
+            _note(ax, row, colors[i] if colors is not None else PALETTE[i % len(PALETTE)])
     if log:
         _ticks(ax)
     _name_axes(ax, y)
-    if labels == "legend" and any(rows):
+    if labels == "legend" and any(name for name in rows):
         _legend(ax)
     elif labels == "direct":
         _direct(ax, rows, colors)
@@ -132,9 +138,12 @@ def _draw(ax: Axes, name: str, row: Summary, color: str, place: tuple[int, int])
     x, whole = row.rounds, row.whole
     columns = row.mean.reshape(row.rounds.size, -1).T
     low, high = (end.reshape(row.rounds.size, -1).T for end in (row.low, row.high))
+    if not whole:
+        return
     # Markers of different runs sit at different rounds: curves that coincide stay countable.
     every = max(1, whole // 8)
     start = round((i + 0.5) * every / of)
+    marks = [mark for mark in range(start, whole, every) if mark < 0.99 * whole]
     for j, column in enumerate(columns):
         if np.isfinite(low[j]).any():
             ax.fill_between(
@@ -147,7 +156,7 @@ def _draw(ax: Axes, name: str, row: Summary, color: str, place: tuple[int, int])
             ls=DASHES[i % len(DASHES)],
             lw=1.4,
             marker=MARKERS[i % len(MARKERS)] if of > 1 else None,
-            markevery=(start, every),
+            markevery=marks,
             ms=4.2,
             mfc="white",
             mew=1.1,
@@ -159,12 +168,11 @@ def _draw(ax: Axes, name: str, row: Summary, color: str, place: tuple[int, int])
             ax.plot(x[whole - 1 :], column[whole - 1 :], color=color, lw=0.7, ls=":", zorder=2.9)
             end = (x[whole - 1], column[whole - 1])
             ax.plot(*end, "x", color=color, ms=7, mew=1.8, zorder=5, clip_on=False)
-    if row.diverged:
-        _note(ax, row, color, float(columns[0][whole - 1]))
 
 
-def _note(ax: Axes, row: Summary, color: str, value: float) -> None:
+def _note(ax: Axes, row: Summary, color: str) -> None:
     """Say beside the cross how many trials diverged."""
+    value = float(row.mean.reshape(row.rounds.size, -1)[row.whole - 1, 0])
     which = "diverges" if row.trials == 1 else f"{row.diverged} of {row.trials} trials diverge"
     at = float(row.rounds[row.whole - 1])
     right = ax.transData.transform((at, value))[0] > ax.transAxes.transform((0.5, 0.5))[0]

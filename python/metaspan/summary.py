@@ -85,9 +85,9 @@ def summarize(
     if y not in result.trace or y == "round":
         known = ", ".join(name for name in result.trace if name != "round")
         raise ValueError(f"y must be one of the recorded quantities ({known}); got {y!r}")
-    statuses = result.status if isinstance(result.status, tuple) else (result.status,)
+    statuses = result.outcomes
     values = np.asarray(result.trace[y], dtype=np.float64)
-    if not isinstance(result.status, tuple):
+    if len(statuses) == 1:
         values = values[None]
     failed = np.array([outcome.status.name == "DIVERGED" for outcome in statuses])
     there = np.asarray(np.isfinite(values).reshape(*values.shape[:2], -1).all(axis=2))
