@@ -96,13 +96,8 @@ def plot(
     >>> ax.get_yscale()
     'log'
     """
-    if labels not in ("legend", "direct", None):
-        raise ValueError(f'labels must be "legend", "direct" or None; got {labels!r}')
     runs: dict[str, Result] = dict(results) if isinstance(results, Mapping) else {"": results}
-    if not runs:
-        raise ValueError("results must hold at least one run; got an empty mapping")
-    if colors is not None and len(colors) < len(runs):
-        raise ValueError(f"colors must hold one colour per run ({len(runs)}); got {len(colors)}")
+    _check(runs, labels, colors)
     rows = {name: summarize(run, y, band, log) for name, run in runs.items()}
     log = all(row.log for row in rows.values())
     if not log:
@@ -116,8 +111,6 @@ def plot(
     for i, (name, row) in enumerate(rows.items()):
         color = colors[i] if colors is not None else PALETTE[i % len(PALETTE)]
         _draw(ax, name, row, color, (i, len(rows)))
-    if any(row.diverged for row in rows.values()):
-        ax.margins(y=0.16)  # room for the notes
     ax.autoscale_view()  # positions on the page are asked for below
     for i, row in enumerate(rows.values()):
         if row.diverged and row.whole:
@@ -130,6 +123,16 @@ def plot(
     elif labels == "direct":
         _direct(ax, rows, colors)
     return ax
+
+
+def _check(runs: Mapping[str, Result], labels: str | None, colors: Sequence[str] | None) -> None:
+    """Raise ValueError for what `plot` cannot draw."""
+    if labels not in ("legend", "direct", None):
+        raise ValueError(f'labels must be "legend", "direct" or None; got {labels!r}')
+    if not runs:
+        raise ValueError("results must hold at least one run; got an empty mapping")
+    if colors is not None and len(colors) < len(runs):
+        raise ValueError(f"colors must hold one colour per run ({len(runs)}); got {len(colors)}")
 
 
 def _draw(ax: Axes, name: str, row: Summary, color: str, place: tuple[int, int]) -> None:

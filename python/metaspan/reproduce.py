@@ -69,14 +69,17 @@ class View:
 
     Parameters
     ----------
+    name : str
+        Name in the data file.
     title : str
-        Text above the axes; in the data file, the column ``view``.
+        Text above the axes; none where it is empty.
     curves : tuple of Curve
         What it shows.
     ordered : bool
         The curves are values of one parameter: shades of one palette, names beside their ends.
     """
 
+    name: str
     title: str
     curves: tuple[Curve, ...]
     ordered: bool = False
@@ -143,12 +146,17 @@ def panels() -> dict[str, Panel]:
     return {
         "methods": Panel(
             about="the four methods and average risk, centred heads",
-            views=(View(title="", curves=_five(0.1, 0.1, None, centred, 1500)),),
+            views=(View(name="methods", title="", curves=_five(0.1, 0.1, None, centred, 1500)),),
         ),
         "diversity": Panel(
             about="the rate falls with the task diversity mu^2",
             views=tuple(
-                View(title=title, curves=_diversities(method, values, 2000), ordered=True)
+                View(
+                    name=title,
+                    title=title,
+                    curves=_diversities(method, values, 2000),
+                    ordered=True,
+                )
                 for title, method in (
                     ("FO-ANIL", ANIL(alpha=0.1, beta=0.1, first_order=True)),
                     ("Exact MAML", MAML(alpha=0.1, beta=0.1)),
@@ -158,10 +166,19 @@ def panels() -> dict[str, Panel]:
         "start": Panel(
             about="random start, methodical start, and heads with a large mean",
             views=(
-                View(title="random start", curves=_five(0.1, 0.1, None, centred, 1500)),
-                View(title="methodical start", curves=_five(0.1, 0.1, 0.7, centred, 1500)),
                 View(
-                    title="heads with mean 10",
+                    name="random start",
+                    title="random start",
+                    curves=_five(0.1, 0.1, None, centred, 1500),
+                ),
+                View(
+                    name="methodical start",
+                    title="methodical start",
+                    curves=_five(0.1, 0.1, 0.7, centred, 1500),
+                ),
+                View(
+                    name="mean 10",
+                    title=r"methodical start, heads $N(10\cdot\mathbf{1},\, I)$",
                     curves=_five(0.03, 0.01, 0.7, GaussianHeads(mean=np.full(K, 10.0)), 10_000),
                 ),
             ),
@@ -295,7 +312,8 @@ def draw(panel: Panel, runs: Sequence[Mapping[str, Result]]) -> Figure:
             ax.set_ylabel("")
         if view.title:
             title = f"({'abc'[i]}) {view.title}"
-            ax.set_title(title, loc="left", family=FONT, fontsize=10.5, color=INK)
+            text = ax.set_title(title, loc="left", family=FONT, fontsize=10.5, color=INK)
+            text.set_math_fontfamily("stix")
     return figure
 
 
@@ -310,7 +328,7 @@ def _table(panel: Panel, runs: Sequence[Mapping[str, Result]]) -> str:
             for i, at in enumerate(row.rounds):
                 numbers = (f"{x[i]:.9g}" for x in (row.mean, row.low, row.high))
                 name = label.replace("$", "").replace("\\mu", "mu")
-                table.writerow([view.title, name, at, row.count[i], row.diverged, *numbers])
+                table.writerow([view.name, name, at, row.count[i], row.diverged, *numbers])
     return text.getvalue()
 
 

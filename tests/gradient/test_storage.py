@@ -50,3 +50,21 @@ def test_float32_losses_and_heads_are_accurate_to_their_storage(rng, name):
     assert relative_error(found.loss_in, [inner.loss(wide, w) for inner, _ in tasks]) < 8 * EPS
     assert relative_error(found.loss_out, outer) < 8 * EPS
     assert relative_error(heads, [w_J for _, w_J in ends]) < 8 * EPS
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("of_B", [np.float32, np.float64])
+def test_representation_and_data_may_be_stored_differently(rng, name, of_B):
+    """Each is taken as it is, and the gradient comes in the dtype of B."""
+    B, w, tasks = problem(rng, d=301, width=4, k_star=3, m_in=(5, 12, 8), m_out=(7, 3, 10))
+    B, of_data = B.astype(of_B), np.float64
+    if of_B == np.float64:
+        tasks, of_data = in_float32(tasks), np.float32
+    method = METHODS[name](alpha=0.05, inner_steps=2)
+    found = ms.meta_gradient(B, w, batch_of(tasks, of_data), method)
+    expected_B, expected_w = ref.meta_gradient(
+        B.astype(np.float64), w, tasks, reference_method(method)
+    )
+    assert found.B.dtype == of_B
+    assert relative_error(found.B, expected_B) < 8 * EPS
+    assert relative_error(found.w, expected_w) < 8 * EPS

@@ -10,13 +10,15 @@ import reference as ref
 from matching import METHODS, reference_method
 
 
+@pytest.mark.parametrize("width", [3, 5])
 @pytest.mark.parametrize("name", METHODS)
-def test_distance_falls_at_the_predicted_rate(name):
+def test_distance_falls_at_the_predicted_rate(name, width):
     """log dist falls by -log(1 - beta alpha mu_star^2) a round: within 5 % over 40 e-folds."""
     method = METHODS[name](alpha=0.1, beta=0.1)
     r = ms.train(
-        ms.LinearTasks(d=20, k=3), method, rounds=6000, n=200, seed=2, stop=None, record_every=10
-    )
+        ms.LinearTasks(d=20, k=3), method, rounds=6000, n=200, width=width, seed=2, stop=None,
+        record_every=10, threads=1,
+    )  # fmt: skip
     dist, rounds = r.trace["dist"], r.trace["round"]
     begin = int(np.argmax(dist < 1e-2))
     end = len(dist) - 1
@@ -31,7 +33,7 @@ def test_weak_head_directions_set_the_rate():
     heads = ms.GaussianHeads(cov=np.diag([1.0, 1.0, 0.5]))
     r = ms.train(
         ms.LinearTasks(d=20, k=3, heads=heads), method, rounds=12_000, n=200, seed=3, stop=None,
-        record_every=10,
+        record_every=10, threads=1,
     )  # fmt: skip
     dist, rounds = r.trace["dist"], r.trace["round"]
     begin = int(np.argmax(dist < 1e-2))
@@ -94,38 +96,40 @@ def test_a_long_run_keeps_its_digits_all_the_way_down(rng):
     for t in range(rounds + 1):
         if t % 100 == 0:
             expected.append(float(ref.distance_in_coordinates(B[:3], B[3:])))
-        B, w = _closed_form_round(B, w, thetas, method, np.longdouble)
+        B, w = _closed_form_round(B, w, thetas, method)
     assert 1e-300 < expected[-1] < 1e-250
     np.testing.assert_allclose(r.trace["dist"], expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("heads", [(1.8, -1.5, 0.1), (1.5, -1.2, 0.6, -0.9)])
-def test_too_wide_a_learner_keeps_its_digits_all_the_way_down(rng, heads):
+@pytest.mark.parametrize("name", METHODS)
+def test_too_wide_a_learner_keeps_its_digits_all_the_way_down(rng, name):
     """k > k_star with w off zero, (14): against 330 decimal digits, where nothing is lost."""
-    method, every = ms.ANIL(alpha=0.4, beta=0.5, first_order=True), 50
-    rounds = 1450 if len(heads) == 3 else 2250
-    B_star, table = np.eye(4, 1), np.array(heads)[:, None]
-    B0, w0 = 0.5 * rng.standard_normal((4, 2)), 0.3 * rng.standard_normal(2)
+    method, rounds, every = METHODS[name](alpha=0.3, beta=0.4), 2600, 100
+    B_star, table = np.eye(4, 1), np.array([[1.8], [-1.5], [0.1]])
+    B0, w0 = 0.3 * rng.standard_normal((4, 2)), 0.1 * rng.standard_normal(2)
+    B0[0] = 1.2, -0.8
     r = ms.train(
-        ms.LinearTasks(d=4, k=1, heads=table, B_star=B_star), method, rounds=rounds, n=len(heads),
+        ms.LinearTasks(d=4, k=1, heads=table, B_star=B_star), method, rounds=rounds, n=3,
         width=2, init=(B0, w0), stop=None, record_every=every,
     )  # fmt: skip
     exactly = np.vectorize(lambda x: Decimal(float(x)), otypes=[object])
     with localcontext(prec=330):
-        B, w, thetas = exactly(B0), exactly(w0), exactly(table @ B_star.T)
+        model = reference_method(method)
+        model = model._replace(alpha=Decimal(model.alpha), beta=Decimal(model.beta))
+        B, w, truth, exact_heads = map(exactly, (B0, w0, B_star, table))
         expected = []
         for t in range(rounds + 1):
             if t % every == 0:
                 expected.append(float(_distance_of_two_columns(B)))
-            B, w = _closed_form_round(B, w, thetas, method, Decimal)
+            B, w = ref.population_round(B, w, truth, exact_heads, model)
     assert 1e-300 < expected[-1] < 1e-250
     np.testing.assert_allclose(r.trace["dist"], expected, rtol=1e-9)
 
 
-def _closed_form_round(B, w, thetas, method, number):
-    """A round of first-order ANIL, (15), in the arithmetic of the arrays."""
-    parts = [ref.fo_anil(B, w, theta, number(method.alpha)) for theta in thetas]
-    step = number(method.beta) / len(thetas)
+def _closed_form_round(B, w, thetas, method):
+    """A round of first-order ANIL, (15), in long double."""
+    parts = [ref.fo_anil(B, w, theta, np.longdouble(method.alpha)) for theta in thetas]
+    step = np.longdouble(method.beta) / len(thetas)
     return B - step * sum(B_i for B_i, _ in parts), w - step * sum(w_i for _, w_i in parts)
 
 
@@ -136,3 +140,14 @@ def _distance_of_two_columns(B):
     off = off - surplus * ((surplus @ off) / (surplus @ surplus))
     tangent_squared = off @ off
     return (tangent_squared / (1 + tangent_squared)).sqrt()
+
+
+@pytest.mark.parametrize("record_every", [1, 7, 4000])
+def test_distances_below_the_range_of_a_double_are_reported(record_every):
+    """Underflow is a status, also where no row happens to be recorded on the way through it."""
+    heads = 2 * np.concatenate([np.eye(3), -np.eye(3)])
+    r = ms.train(
+        ms.LinearTasks(d=9, k=3, heads=heads), ms.ANIL(alpha=0.4, beta=0.5, first_order=True),
+        rounds=8000, n=6, stop=None, record_every=record_every,
+    )  # fmt: skip
+    assert r.status == ms.Status.UNDERFLOW

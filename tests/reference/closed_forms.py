@@ -20,10 +20,10 @@ def fo_maml(B, w, theta, alpha):
 def exact_anil(B, w, theta, alpha):
     e_i = B @ w - theta
     v_i = B @ (w - alpha * (B.T @ e_i)) - theta
-    Delta = np.eye(len(w)) - alpha * (B.T @ B)
     grad_B = (
         np.outer(v_i - alpha * (B @ (B.T @ v_i)), w)
         - alpha * np.outer(v_i, B.T @ e_i)
         - alpha * np.outer(e_i, B.T @ v_i)
     )
-    return grad_B, Delta @ (B.T @ v_i)
+    p_i = B.T @ v_i
+    return grad_B, p_i - alpha * (B.T @ (B @ p_i))

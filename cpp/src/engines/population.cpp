@@ -12,8 +12,8 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kMostLanes = 64;      // pieces that a round is cut into
-constexpr Index kPanelsPerLane = 4;   // fewer would cost more in sums than they win
+constexpr Index kMostLanes = 64;     // pieces that a round is cut into
+constexpr Index kPanelsPerLane = 4;  // fewer would cost more in sums than they win
 
 template <int Width>
 class Population final : public PopulationEngine {

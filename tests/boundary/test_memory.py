@@ -1,0 +1,109 @@
+"""What is copied and what is held: nothing of the size of the data, nothing of size d."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+import metaspan as ms
+
+MIB = 2**20
+
+
+def in_new_process(source):
+    """Runs a script of its own, since peaks of memory never fall; its words of output."""
+    head = textwrap.dedent("""\
+        import resource
+        import numpy as np
+        import metaspan as ms
+
+        def peak():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """)
+    script = head + textwrap.dedent(source)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def parts(batch):
+    return batch.X_in, batch.y_in, batch.X_out, batch.y_out
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_batches_are_views_of_the_data(rng, dtype):
+    X = rng.standard_normal((4, 7, 9)).astype(dtype)
+    y = rng.standard_normal((4, 7)).astype(dtype)
+    for part, source in zip(parts(ms.TaskBatch(X, y, X, y)), (X, y, X, y), strict=True):
+        assert part is source or np.shares_memory(part, source)
+        assert part.ctypes.data == source.ctypes.data
+    split = ms.TaskBatch.split(X, y, m_in=3)
+    for part, source in zip(parts(split), (X, y, X[:, 3:], y[:, 3:]), strict=True):
+        assert part.ctypes.data == source.ctypes.data
+        assert part.strides == source.strides
+
+
+def test_ragged_batches_are_views_of_their_arrays(rng):
+    X = [rng.standard_normal((m, 9)) for m in (3, 6)]
+    y = [rng.standard_normal(m) for m in (3, 6)]
+    for part, sources in zip(parts(ms.TaskBatch(X, y, X, y)), (X, y, X, y), strict=True):
+        assert all(np.shares_memory(a, b) for a, b in zip(part, sources, strict=True))
+
+
+def test_data_are_left_as_they_were(rng):
+    X, y = rng.standard_normal((4, 7, 9)), rng.standard_normal((4, 7))
+    B, w = rng.standard_normal((9, 2)), rng.standard_normal(2)
+    before = [array.copy() for array in (X, y, B, w)]
+    ms.meta_gradient(B, w, ms.TaskBatch.split(X, y, m_in=3), ms.MAML(inner_steps=2))
+    ms.adapt(B, w, X, y, ms.MAML(), return_B=True)
+    for array, copy in zip((X, y, B, w), before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize("strided", [False, True])
+def test_a_gradient_does_not_copy_the_batch(strided):
+    """192 MiB of float32: the peak grows by far less, also where outer strides are unusual."""
+    view = "X = X.transpose(1, 0, 2); y = np.ascontiguousarray(y.T)" if strided else ""
+    before, after, size = in_new_process(f"""\
+        X = np.empty((48, 32, 32768), np.float32)
+        np.random.default_rng(0).standard_normal(out=X, dtype=np.float32)
+        y = np.ones((48, 32), np.float32)
+        {view}
+        B, w = np.full((32768, 4), 0.01), np.ones(4)
+        before = peak()
+        batch = ms.TaskBatch.split(X, y, m_in=10)
+        found = ms.meta_gradient(B, w, batch, ms.MAML(alpha=1e-3), threads=2)
+        assert np.isfinite(found.B).all()
+        print(before, peak(), X.nbytes)
+    """)
+    assert int(size) == 192 * MIB
+    assert int(after) - int(before) < 32 * MIB
+
+
+def test_training_holds_nothing_of_size_d():
+    """d = 10^12, where one column would be 8 TB, at a large width and many tasks."""
+    before, after = in_new_process("""\
+        before = peak()
+        tasks = ms.LinearTasks(d=10**12, k=20)
+        r = ms.train(tasks, ms.MAML(), rounds=5, n=1000, stop=None, threads=2)
+        assert np.isfinite(r.trace["dist"]).all()
+        print(before, peak())
+    """)
+    assert int(after) - int(before) < 100 * MIB
+
+
+def test_a_long_run_holds_its_rows_alone():
+    """A hundred thousand rounds with one row in a thousand: no memory grows with the rounds."""
+    before, after = in_new_process("""\
+        tasks = ms.LinearTasks(d=20, k=3)
+        ms.train(tasks, "fo-anil", rounds=1000, n=3, stop=None, threads=1)
+        before = peak()
+        ms.train(tasks, "fo-anil", rounds=300_000, n=3, stop=None, threads=1, record_every=1000,
+                 record=("loss_out",), alpha=0.01, beta=0.01)
+        print(before, peak())
+    """)
+    assert int(after) - int(before) < 4 * MIB

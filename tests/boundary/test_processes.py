@@ -1,0 +1,180 @@
+"""Signals, kills, forks and other threads of the interpreter.
+
+Waits are bounded far above what they take; they end a hanging test, and measure nothing.
+"""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import metaspan as ms
+
+SCRIPTS = Path(__file__).with_name("scripts.py")
+PATIENCE = 30  # seconds
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and forks of POSIX")
+
+
+@contextmanager
+def process(*arguments):
+    """One of the scripts, running; gone at the end whatever happens."""
+    child = subprocess.Popen(
+        [sys.executable, str(SCRIPTS), *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+@pytest.mark.parametrize("script", ["many_rounds", "one_long_round"])
+def test_ctrl_c_ends_a_run_and_keeps_the_finished_rounds(script):
+    with process(script) as child:
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(0.5)  # into the compiled loop
+        assert child.poll() is None
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=PATIENCE)
+    assert child.returncode == 0, err
+    error, status, done, detail = out.split()
+    assert (error, status) == ("Interrupted", "INTERRUPTED")
+    if script == "many_rounds":
+        assert int(done) > 0
+        assert int(detail) == -(-int(done) // 10**6)
+    else:
+        assert (done, detail) == ("0", "True")
+
+
+def test_ctrl_c_ends_a_gradient():
+    with process("one_long_gradient") as child:
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(0.5)
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=PATIENCE)
+    assert child.returncode == 0, err
+    assert out.split() == ["KeyboardInterrupt"]
+
+
+def test_interruption_that_nobody_catches_ends_the_process():
+    """As any KeyboardInterrupt does, so that shells and schedulers see what happened."""
+    script = (
+        "import metaspan as ms; print('ready', flush=True); "
+        "ms.train(ms.LinearTasks(d=9, k=2), 'anil', rounds=10**12, n=3, "
+        "record_every=10**6, stop=None)"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(0.5)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=PATIENCE)
+    finally:
+        child.kill()
+    assert child.returncode in (-signal.SIGINT, 1, 130)
+    assert "Interrupted: training was interrupted" in err
+
+
+def test_a_killed_run_resumes_with_the_same_bits(tmp_path):
+    """kill -9 between two writes or within one: the file is whole, and the run goes on from it."""
+    path = tmp_path / "run.npz"
+    with process("checkpointed", path) as child:
+        done = [int(child.stdout.readline()) for _ in range(4)]
+        child.kill()
+        done += [int(line) for line in child.communicate(timeout=PATIENCE)[0].split()]
+    assert child.returncode == -signal.SIGKILL
+    from_file = []
+    resumed = ms.train(
+        **scripted("KILLED"), rounds=done[-1] + 300, checkpoint=path, threads=1,
+        progress=lambda at, total: from_file.append(at),
+    )  # fmt: skip
+    assert from_file[0] > done[0]
+    whole = ms.train(**scripted("KILLED"), rounds=done[-1] + 300, threads=2)
+    for name in whole.trace:
+        np.testing.assert_array_equal(resumed.trace[name], whole.trace[name])
+    for one, other in zip(resumed.state, whole.state, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert {file.name for file in tmp_path.iterdir()} - {path.name} <= {
+        f".{path.name}.{child.pid}.part"
+    }
+
+
+def test_forks_of_a_process_with_threads_work():
+    with process("forked") as child:
+        out, err = child.communicate(timeout=PATIENCE)
+    assert child.returncode == 0, err
+    assert out.split() == ["True", "True"]
+
+
+def test_two_python_threads_get_the_bits_of_one():
+    work = scripted("work")
+    expected = work(2)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(work, [1, 2, 3, 4] * 3))
+    assert all(answer == expected for answer in found)
+
+
+def test_other_python_threads_run_during_a_round():
+    """One call into the compiled core, of 16 rounds at least: a clock ticks beside it."""
+    ticks, over = [], threading.Event()
+
+    def clock():
+        while not over.wait(0.002):
+            ticks.append(time.perf_counter())
+
+    beside = threading.Thread(target=clock)
+    beside.start()
+    began = time.perf_counter()
+    ms.train(ms.LinearTasks(d=9, k=5), "maml", rounds=1, n=300_000, stop=None, threads=1)
+    ended = time.perf_counter()
+    over.set()
+    beside.join()
+    third = (ended - began) / 3
+    for start in (began, began + third, began + 2 * third):
+        assert any(start < tick < start + third for tick in ticks)
+
+
+def test_runs_in_other_threads_are_not_interrupted_for_good():
+    """A run off the main thread cannot see Ctrl-C; it ends by itself and is whole."""
+    with ThreadPoolExecutor(1) as pool:
+        r = pool.submit(
+            ms.train, ms.LinearTasks(d=9, k=2), "anil", rounds=50, n=3, stop=None
+        ).result(PATIENCE)
+    assert r.status == ms.Status.FINISHED
+    assert r.trace["round"].size == 51
+
+
+def test_results_of_other_processes_come_back(tmp_path):
+    """A result that one process pickles and one that it saves, read by another."""
+    script = (
+        "import pickle, sys, metaspan as ms; "
+        "r = ms.train(ms.LinearTasks(d=9, k=2), 'anil', rounds=20, n=3, trials=2, stop=None); "
+        "r.save(sys.argv[1]); open(sys.argv[2], 'wb').write(pickle.dumps(r))"
+    )
+    paths = tmp_path / "result.npz", tmp_path / "result.pickle"
+    subprocess.run([sys.executable, "-c", script, *map(str, paths)], check=True, timeout=PATIENCE)
+    here = ms.train(ms.LinearTasks(d=9, k=2), "anil", rounds=20, n=3, trials=2, stop=None)
+    for there in (ms.load(paths[0]), pickle.loads(paths[1].read_bytes())):
+        assert there.status == here.status
+        np.testing.assert_array_equal(there.trace["dist"], here.trace["dist"])
+        np.testing.assert_array_equal(there.full_B(), here.full_B())
+
+
+def scripted(name):
+    """A name of scripts.py, which is no module of the test's own package."""
+    namespace = {"__name__": "scripts"}
+    exec(compile(SCRIPTS.read_text(), SCRIPTS, "exec"), namespace)
+    return namespace[name]
