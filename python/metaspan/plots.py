@@ -146,7 +146,7 @@ def _draw(ax: Axes, name: str, row: Summary, color: str, place: tuple[int, int])
     # Markers of different runs sit at different rounds: curves that coincide stay countable.
     every = max(1, whole // 8)
     start = round((i + 0.5) * every / of)
-    marks = [mark for mark in range(start, whole, every) if mark < 0.99 * whole]
+    marks = [mark for mark in range(start, whole, every) if mark < 0.98 * whole]
     for j, column in enumerate(columns):
         if np.isfinite(low[j]).any():
             ax.fill_between(

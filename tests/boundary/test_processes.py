@@ -71,8 +71,8 @@ def test_interruption_that_nobody_catches_ends_the_process():
     """As any KeyboardInterrupt does, so that shells and schedulers see what happened."""
     script = (
         "import metaspan as ms; print('ready', flush=True); "
-        "ms.train(ms.LinearTasks(d=9, k=2), 'anil', rounds=10**12, n=3, "
-        "record_every=10**6, stop=None)"
+        "ms.train(ms.LinearTasks(d=9, k=2), ms.ANIL(beta=1e-9), rounds=10**12, n=3, "
+        "record_every=10**6)"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -12,8 +12,9 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kMostLanes = 64;     // pieces that a round is cut into
-constexpr Index kPanelsPerLane = 4;  // fewer would cost more in sums than they win
+constexpr Index kMostLanes = 64;       // pieces that a round is cut into
+constexpr Index kPanelsPerLane = 4;    // fewer would cost more in sums than they win
+constexpr Index kPanelsPerPoll = 256;  // a millisecond or so between looks at Ctrl-C
 
 template <int Width>
 class Population final : public PopulationEngine {
@@ -45,7 +46,12 @@ class Population final : public PopulationEngine {
       Lane& lane = lanes_[static_cast<std::size_t>(l)];
       lane.clear();
       const Index last = (l + 1) * panels() / lanes;
-      for (Index p = l * panels() / lanes; p < last; ++p) run_panel(lane, p * Width, tasks);
+      for (Index p = l * panels() / lanes; p < last; ++p) {
+        run_panel(lane, p * Width, tasks);
+        if (cancel == nullptr || p % kPanelsPerPoll != kPanelsPerPoll - 1) continue;
+        cancel->poll();
+        if (cancel->requested()) return;
+      }
     });
     if (cancel != nullptr && cancel->requested()) throw Cancelled();
     sum_lanes();

@@ -1,0 +1,298 @@
+"""Ctrl-C and kill -9 wherever they strike: what is kept is true, and going on gives the same bits."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import metaspan as ms
+
+PACKAGE = Path(ms.__file__).parent
+PATIENCE = 60  # seconds, to end a test that hangs
+
+RUN = {
+    "tasks": ms.LinearTasks(d=20, k=3, noise=0.1),
+    "method": ms.ANIL(alpha=0.1, beta=0.1),
+    "n": 4,
+    "trials": 2,
+    "stop": None,
+    "record": ("dist", "loss_out"),
+    "threads": 1,
+}
+# The same in a process of its own.
+SCRIPT_RUN = """\
+RUN = {
+    "tasks": ms.LinearTasks(d=20, k=3, noise=0.1),
+    "method": ms.ANIL(alpha=0.1, beta=0.1),
+    "n": 4,
+    "trials": 2,
+    "stop": None,
+    "record": ("dist", "loss_out"),
+}
+"""
+
+# What strikes may leave a half-made archive or file to the garbage collector, which says so.
+pytestmark = [
+    pytest.mark.skipif(os.name != "posix", reason="signals of POSIX"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+class Strike:
+    """Raises KeyboardInterrupt at one step of the given source files, as a signal handler does.
+
+    A step is a line, and in the files of `finely` an instruction of the interpreter.
+    """
+
+    def __init__(self, at, files, finely=()):
+        self.at, self.steps, self.where = at, 0, "nowhere"
+        self._files, self._finely = {*files, *finely}, set(finely)
+
+    def __enter__(self):
+        self._before = sys.gettrace()
+        sys.settrace(self._call)
+        return self
+
+    def __exit__(self, *_):
+        sys.settrace(self._before)
+
+    def _call(self, frame, event, argument):
+        if frame.f_code.co_filename not in self._files:
+            return None
+        frame.f_trace_opcodes = frame.f_code.co_filename in self._finely
+        return self._step
+
+    def _step(self, frame, event, argument):
+        if event == ("opcode" if frame.f_trace_opcodes else "line"):
+            self.steps += 1
+            if self.steps == self.at:
+                name = Path(frame.f_code.co_filename).name
+                self.where = f"{name}:{frame.f_lineno} ({frame.f_code.co_qualname})"
+                raise KeyboardInterrupt
+        return self._step
+
+
+def in_package(*names):
+    return [str(PACKAGE / name) for name in names]
+
+
+def assert_same_bits(found, expected, note=""):
+    assert found.trace.keys() == expected.trace.keys(), note
+    for name in expected.trace:
+        np.testing.assert_array_equal(found.trace[name], expected.trace[name], err_msg=note)
+    for mine, theirs in zip(found.state, expected.state, strict=True):
+        np.testing.assert_array_equal(mine, theirs, err_msg=note)
+    assert found.status == expected.status, note
+
+
+def assert_true_so_far(found, uninterrupted, states, note):
+    """Every round that the status counts has its row, and the state is the one after them."""
+    for trial, outcome in enumerate(found.status):
+        done = outcome.round
+        rows = int(np.searchsorted(found.trace["round"], done))
+        assert rows == done, f"{note}: {rows} rows of {done} rounds"
+        for name in RUN["record"]:
+            np.testing.assert_array_equal(
+                found.trace[name][trial, :done], uninterrupted.trace[name][trial, :done], note
+            )
+        if done not in states:
+            states[done] = ms.train(**RUN, rounds=done).state
+        for mine, theirs in zip(found.state, states[done], strict=True):
+            np.testing.assert_array_equal(mine[trial], theirs[trial], err_msg=note)
+
+
+def test_ctrl_c_at_any_step_of_the_layer_loses_nothing(tmp_path, monkeypatch):
+    """Between two chunks, within a write, while rows are being taken over, at the very end."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)  # what takes the time
+    rounds = 40
+    whole = ms.train(**RUN, rounds=rounds)
+    files = in_package("checkpoint.py", "state.py", "_files.py"), in_package("train.py")
+    path, states = tmp_path / "run", {}
+
+    def struck(at):
+        with Strike(at, *files) as strike:
+            ms.train(**RUN, rounds=rounds, checkpoint=ms.Checkpoint(path, every_seconds=0))
+        return strike
+
+    total = struck(0).steps
+    assert total > 300
+    interrupted = 0
+    for at in range(1, total + 1):
+        path.unlink(missing_ok=True)
+        note = f"step {at} of {total}"
+        try:
+            strike = struck(at)
+            assert strike.steps < at, f"{note}: {strike.where} swallowed it"
+        except ms.Interrupted as error:
+            interrupted += 1
+            assert_true_so_far(error.result, whole, states, note)
+        except KeyboardInterrupt:
+            pass  # before the first round, or when all is done
+        assert {file.name for file in tmp_path.iterdir()} <= {"run"}, note
+        assert_same_bits(ms.train(**RUN, rounds=rounds, checkpoint=path), whole, note)
+    assert interrupted > total / 4
+
+
+def test_ctrl_c_at_any_line_of_a_write_keeps_the_old_file(tmp_path, monkeypatch):
+    """Also within the archive's own code: a KeyboardInterrupt, and not what it leads to there."""
+    import zipfile  # noqa: PLC0415
+
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    old, new = ms.train(**RUN, rounds=3), ms.train(**RUN, rounds=4)
+    path = tmp_path / "result"
+    files = [*in_package("_files.py"), zipfile.__file__]
+    with Strike(0, files) as strike:
+        new.save(path)
+    total = strike.steps
+    assert total > 100
+    for at in range(1, total + 1, 3):  # every third: coprime to the lines of a member
+        old.save(path)
+        with pytest.raises(KeyboardInterrupt), Strike(at, files):
+            new.save(path)
+        assert [file.name for file in tmp_path.iterdir()] == ["result"]
+        assert ms.load(path).status[0].round in (3, 4)
+
+
+def script(body, *arguments):
+    """A Python process that runs `body`."""
+    source = "import signal, sys\nimport metaspan as ms\n" + SCRIPT_RUN + textwrap.dedent(body)
+    return subprocess.Popen(
+        [sys.executable, "-c", source, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(child):
+    """What a process said until its end; it is gone in any case."""
+    try:
+        return child.communicate(timeout=PATIENCE)
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_ctrl_c_writes_the_checkpoint_and_the_run_goes_on(tmp_path):
+    path = tmp_path / "run"
+    child = script(
+        """\
+        def progress(done, total):
+            print(done, flush=True)
+
+        kept = ms.Checkpoint(sys.argv[1], every_seconds=1e9)
+        try:
+            ms.train(**RUN, rounds=10**9, checkpoint=kept, progress=progress)
+        except ms.Interrupted as error:
+            print("Interrupted", error.result.status[0].round)
+        """,
+        path,
+    )
+    for _ in range(5):
+        seen = int(child.stdout.readline())
+    child.send_signal(signal.SIGINT)
+    out, err = ended(child)
+    assert child.returncode == 0, err
+    word, done = out.split()[-2:]
+    assert word == "Interrupted"
+    assert int(done) >= seen
+    first = []
+    resumed = ms.train(
+        **RUN, rounds=int(done) + 50, checkpoint=path, progress=lambda at, _: first.append(at)
+    )
+    assert first[0] > int(done)
+    assert_same_bits(resumed, ms.train(**RUN, rounds=int(done) + 50))
+
+
+def test_signals_at_random_moments_do_not_change_a_run(tmp_path):
+    """An alarm that raises KeyboardInterrupt hits the process again and again until it is done."""
+    child = script(
+        """\
+        import random
+
+        def handler(number, frame):
+            raise KeyboardInterrupt
+
+        signal.signal(signal.SIGALRM, handler)
+        moments = random.Random(7)
+        path, cuts = sys.argv[1], 0
+        while True:
+            try:
+                try:
+                    delay = moments.uniform(0.001, 0.02) * (1 + cuts / 20)
+                    signal.setitimer(signal.ITIMER_REAL, delay)
+                    kept = ms.Checkpoint(path, every_seconds=0)
+                    r = ms.train(**RUN, rounds=30_000, checkpoint=kept)
+                    break
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            except KeyboardInterrupt:
+                cuts += 1
+        r.save(sys.argv[2])
+        print(cuts)
+        """,
+        tmp_path / "run",
+        tmp_path / "result",
+    )
+    out, err = ended(child)
+    assert child.returncode == 0, err
+    assert int(out) > 3
+    assert_same_bits(ms.load(tmp_path / "result"), ms.train(**RUN, rounds=30_000))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["result", "run"]
+
+
+def test_a_run_killed_again_and_again_has_the_same_bits(tmp_path):
+    """No process can defend itself against kill -9: the file is whole at every moment."""
+    path, result, rounds = tmp_path / "run", tmp_path / "result", 60_000
+    body = """\
+        def progress(done, total):
+            print(done, flush=True)
+
+        kept = ms.Checkpoint(sys.argv[1], every_seconds=0)
+        r = ms.train(**RUN, rounds=int(sys.argv[3]), checkpoint=kept, progress=progress)
+        r.save(sys.argv[2])
+        print("done", flush=True)
+        """
+    moments = random.Random(3)
+    reached = [0]
+    for _ in range(5):
+        child = script(body, path, result, rounds)
+        try:
+            line = child.stdout.readline()
+            assert line, child.stderr.read()
+            assert int(line) > reached[-1] or int(line) == rounds  # it went on, not anew
+            for _ in range(moments.randrange(6)):
+                line = child.stdout.readline() or line
+            signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        finally:
+            child.send_signal(signal.SIGKILL)
+            rest, _ = ended(child)
+        if path.exists():
+            reached.append(written(path))
+        assert reached == sorted(reached)
+        assert "done" not in rest or reached[-1] == rounds
+    child = script(body, path, result, rounds)
+    out, err = ended(child)
+    assert child.returncode == 0, err
+    assert out.splitlines()[-1] == "done"
+    assert_same_bits(ms.load(result), ms.train(**RUN, rounds=rounds))
+
+
+def written(path):
+    """Rounds at which a checkpoint stands."""
+    seen = []
+    copy = path.with_name("copy")
+    copy.write_bytes(path.read_bytes())
+    ms.train(**RUN, rounds=60_000, checkpoint=copy, progress=lambda at, _: stop(seen, at))
+    copy.unlink()
+    return seen[0]
+
+
+def stop(seen, at):
+    seen.append(at)

@@ -1,0 +1,158 @@
+"""The command line: what it writes, and how it ends."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+
+import pytest
+
+from metaspan import cli, reproduce
+
+pytest.importorskip("matplotlib")
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Panels of a few rounds."""
+    run = reproduce.run_curve
+
+    def few(curve, trials):
+        object.__setattr__(curve, "rounds", 20)
+        return run(curve, trials=3)
+
+    monkeypatch.setattr(reproduce, "run_curve", few)
+
+
+def test_list_names_the_panels(capsys):
+    assert cli.main(["reproduce", "--list"]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert names == ["methods", "diversity", "start"]
+
+
+@pytest.mark.usefixtures("short")
+def test_reproduce_writes_figures_with_their_data(tmp_path, capsys):
+    out = tmp_path / "new" / "folder"
+    assert cli.main(["reproduce", "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        f"{name}.{suffix}"
+        for name in ("methods", "diversity", "start")
+        for suffix in ("csv", "pdf", "png")
+    )
+    with open(out / "methods.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["curve"] for row in rows} == {
+        "Exact ANIL",
+        "FO-ANIL",
+        "Exact MAML",
+        "FO-MAML",
+        "average risk",
+    }
+    assert all(float(r["low"]) <= float(r["mean"]) <= float(r["high"]) for r in rows)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+@pytest.mark.usefixtures("short")
+def test_reproduce_writes_the_same_bytes_again(tmp_path):
+    for name in ("a", "b"):
+        assert cli.main(["reproduce", "start", "--out", str(tmp_path / name)]) == 0
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["paint"], "invalid choice: 'paint'"),
+        (["reproduce"], "--out DIR is required"),
+        (["reproduce", "nothing", "--out", "."], "PANEL must be one of methods, diversity, start"),
+        (["reproduce", "--out"], "expected one argument"),
+        (["info", "--loud"], "unrecognized arguments: --loud"),
+    ],
+)
+def test_bad_usage_is_one_line_and_status_2(arguments, message, capsys):
+    try:
+        status = cli.main(arguments)
+    except SystemExit as leave:
+        status = leave.code
+    said = capsys.readouterr()
+    assert status == 2
+    assert message in said.err
+    assert len(said.err.splitlines()) == 1
+    assert said.out == ""
+
+
+def test_folder_that_is_a_file_is_refused(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    assert cli.main(["reproduce", "methods", "--out", str(tmp_path / "file")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_missing_matplotlib_is_said_before_the_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert cli.main(["reproduce", "--out", str(tmp_path / "new")]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "metaspan: plots need matplotlib: pip install 'metaspan[plot]'"
+    ]
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.usefixtures("short")
+def test_ctrl_c_keeps_finished_panels_and_leaves_no_parts(tmp_path, monkeypatch, capsys):
+    run, calls = reproduce.run_curve, []
+
+    def interrupted(curve, trials):
+        calls.append(curve)
+        if len(calls) > 7:
+            raise KeyboardInterrupt
+        return run(curve, trials)
+
+    monkeypatch.setattr(reproduce, "run_curve", interrupted)
+    assert cli.main(["reproduce", "--out", str(tmp_path)]) == 130
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".pdf", ".png"]
+    assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("short")
+def test_existing_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
+    old = tmp_path / "methods.png"
+    old.write_bytes(b"old")
+    (tmp_path / "methods.csv").mkdir()  # cannot be replaced
+    assert cli.main(["reproduce", "methods", "--out", str(tmp_path)]) == 2
+    assert old.read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["methods.csv", "methods.png"]
+
+
+def test_signal_ends_the_process_with_130(tmp_path):
+    command = [sys.executable, "-m", "metaspan", "reproduce", "--out", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    line = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert line.startswith(os.path.join(str(tmp_path), "methods.png"))
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert (tmp_path / "methods.csv").exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_quick_takes_seconds(tmp_path):
+    began = time.monotonic()
+    assert cli.main(["reproduce", "methods", "--quick", "--out", str(tmp_path)]) == 0
+    assert time.monotonic() - began < 30
+
+
+def test_version_and_info_are_printed(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"metaspan {version('metaspan')}\n"
+    assert cli.main(["info"]) == 0
+    said = capsys.readouterr().out
+    assert {"version", "compiler", "threads", "numpy"} <= {
+        line.split()[0] for line in said.splitlines()
+    }
