@@ -35,7 +35,7 @@ template <int Lanes, bool Add>
 inline void product_strip(std::ptrdiff_t rows, std::ptrdiff_t depth, const double* A,
                           std::ptrdiff_t a_row, std::ptrdiff_t a_step, const double* V,
                           std::ptrdiff_t v_row, double* out, std::ptrdiff_t out_row) {
-  constexpr int kMost = Lanes == 4 ? 3 : Lanes == 2 ? 5 : 6;
+  constexpr int kMost = Lanes == 4 ? 3 : Lanes == 3 ? 4 : Lanes == 2 ? 5 : 6;
   std::ptrdiff_t i = 0;
   for (; i + kMost <= rows; i += kMost) {
     product_block<kMost, Lanes, Add>(depth, A + i * a_row, a_row, a_step, V, v_row,
@@ -64,11 +64,18 @@ inline void product(std::ptrdiff_t rows, std::ptrdiff_t depth, std::ptrdiff_t co
   for (; c + 4 * kLane <= columns; c += 4 * kLane) {
     detail::product_strip<4, Add>(rows, depth, A, a_row, a_step, V + c, columns, out + c, columns);
   }
-  for (; c + 2 * kLane <= columns; c += 2 * kLane) {
-    detail::product_strip<2, Add>(rows, depth, A, a_row, a_step, V + c, columns, out + c, columns);
-  }
-  for (; c < columns; c += kLane) {
-    detail::product_strip<1, Add>(rows, depth, A, a_row, a_step, V + c, columns, out + c, columns);
+  switch ((columns - c) / kLane) {  // what is left is less than four registers
+    case 3:
+      return detail::product_strip<3, Add>(rows, depth, A, a_row, a_step, V + c, columns, out + c,
+                                           columns);
+    case 2:
+      return detail::product_strip<2, Add>(rows, depth, A, a_row, a_step, V + c, columns, out + c,
+                                           columns);
+    case 1:
+      return detail::product_strip<1, Add>(rows, depth, A, a_row, a_step, V + c, columns, out + c,
+                                           columns);
+    default:
+      return;
   }
 }
 

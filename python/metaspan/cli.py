@@ -25,16 +25,6 @@ class Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-class Version(argparse.Action):
-    r"""Print the installed version; looked up only when asked for."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        from importlib.metadata import version  # noqa: PLC0415
-
-        print(f"metaspan {version('metaspan')}")
-        parser.exit()
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     r"""Run the command line.
 
@@ -67,8 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> Parser:
+    from . import __version__  # noqa: PLC0415
+
     parser = Parser(prog="metaspan", description="MAML and ANIL on linear representations.")
-    parser.add_argument("--version", action=Version, nargs=0, help="print the version and exit")
+    parser.add_argument("--version", action="version", version=f"metaspan {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     make = commands.add_parser(
         "reproduce",

@@ -139,10 +139,10 @@ def _draw(ax: Axes, name: str, row: Summary, color: str, place: tuple[int, int])
     """One run, `place` = (i, of how many): band, curve, markers, and where trials diverged."""
     i, of = place
     x, whole = row.rounds, row.whole
-    columns = row.mean.reshape(row.rounds.size, -1).T
-    low, high = (end.reshape(row.rounds.size, -1).T for end in (row.low, row.high))
     if not whole:
         return
+    columns = row.mean.reshape(row.rounds.size, -1).T
+    low, high = (end.reshape(row.rounds.size, -1).T for end in (row.low, row.high))
     # Markers of different runs sit at different rounds: curves that coincide stay countable.
     every = max(1, whole // 8)
     start = round((i + 0.5) * every / of)
@@ -226,6 +226,8 @@ def _direct(ax: Axes, rows: Mapping[str, Summary], colors: Sequence[str] | None)
     pixel = 72 / figure.dpi  # in points, the unit of offsets
     ends = []
     for i, (name, row) in enumerate(rows.items()):
+        if not row.whole:
+            continue
         value = float(row.mean.reshape(row.rounds.size, -1)[-1, 0])
         color = colors[i] if colors is not None else PALETTE[i % len(PALETTE)]
         at = (float(row.rounds[-1]), value)

@@ -142,12 +142,12 @@ def _distance_of_two_columns(B):
     return (tangent_squared / (1 + tangent_squared)).sqrt()
 
 
-@pytest.mark.parametrize("record_every", [1, 7, 4000])
-def test_distances_below_the_range_of_a_double_are_reported(record_every):
-    """Underflow is a status, also where no row happens to be recorded on the way through it."""
-    heads = 2 * np.concatenate([np.eye(3), -np.eye(3)])
+@pytest.mark.parametrize(("scale", "record_every"), [(2.0, 1), (2.0, 7), (2.0, 4000), (2.6, 4000)])
+def test_distances_below_the_range_of_a_double_are_reported(scale, record_every):
+    """Underflow is a status, also where no row is recorded between 1e-300 and plain 0."""
+    heads = scale * np.concatenate([np.eye(3), -np.eye(3)])
     r = ms.train(
-        ms.LinearTasks(d=9, k=3, heads=heads), ms.ANIL(alpha=0.4, beta=0.5, first_order=True),
+        ms.LinearTasks(d=9, k=3, heads=heads), ms.ANIL(alpha=0.5, beta=0.5, first_order=True),
         rounds=8000, n=6, stop=None, record_every=record_every,
     )  # fmt: skip
     assert r.status == ms.Status.UNDERFLOW

@@ -6,10 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 
 import pytest
 
+import metaspan as ms
 from metaspan import cli, reproduce
 
 pytest.importorskip("matplotlib")
@@ -150,7 +150,7 @@ def test_quick_takes_seconds(tmp_path):
 def test_version_and_info_are_printed(capsys):
     with pytest.raises(SystemExit, match="0"):
         cli.main(["--version"])
-    assert capsys.readouterr().out == f"metaspan {version('metaspan')}\n"
+    assert capsys.readouterr().out == f"metaspan {ms.__version__}\n"
     assert cli.main(["info"]) == 0
     said = capsys.readouterr().out
     assert {"version", "compiler", "threads", "numpy"} <= {

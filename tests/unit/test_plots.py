@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 import metaspan as ms
 from metaspan.plots import MARKERS, PALETTE, spread
@@ -36,8 +37,6 @@ def falling(trials, rows=60, until=None):
 
 
 def test_band_is_a_student_interval_of_the_logarithm(rng):
-    from scipy.stats import t
-
     values = np.exp(rng.standard_normal((7, 5)))
     row = summarize(Run(values), band=0.9)
     logs = np.log10(values)
@@ -110,9 +109,7 @@ def test_plot_marks_and_counts_what_diverged():
 
 
 def test_plot_takes_axes_names_and_colours():
-    from matplotlib.figure import Figure
-
-    ax = Figure().subplots()
+    ax = pytest.importorskip("matplotlib.figure").Figure().subplots()
     ax.set_ylabel("mine")
     runs = {"one": Run(falling(2)), "two": Run(falling(2))}
     assert ms.plot(runs, ax=ax, labels="direct", colors=["red", "blue"], log=False) is ax

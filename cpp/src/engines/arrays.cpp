@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <utility>
 
 #include "metaspan/error.hpp"
@@ -11,8 +12,9 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kTile = 256;   // columns of X at a time: a task's tile stays in the second cache
-constexpr Index kPieces = 64;  // pieces that a sweep is cut into, at least, where d allows
+constexpr Index kTile = 256;  // columns of X at a time: a task's tile stays in the second cache
+constexpr Index kTilePadding = 8;
+constexpr Index kPieces = 64;        // pieces that a sweep is cut into, at least, where d allows
 constexpr Index kLeastPiece = 8192;  // columns in a piece
 
 /// Blocks are Eigen's own memory: where a product's target lies decides how Eigen cuts it, and the
@@ -34,11 +36,33 @@ struct Wanted {
 
 Index padded(Index k) { return round_up(k, kernels::kLane); }
 
-/// A tile of X as doubles: (m, columns), row by row.
+/// Columns of X into the first ones of `tile`, as doubles.
 template <class Scalar>
-void load_tile(const Samples<Scalar>& set, Index column, Index columns, double* tile) {
+void copy_tile(const Samples<Scalar>& set, Index column, Index columns, Mat& tile) {
   for (Index i = 0; i < set.m; ++i) {
-    std::copy_n(set.X + i * set.stride + column, columns, tile + i * columns);
+    std::copy_n(set.X + i * set.stride + column, columns, tile.data() + i * tile.cols());
+  }
+}
+
+/// Some columns of X as doubles, row by row.
+struct Tile {
+  const double* data;  // (m, columns)
+  Index stride;
+
+  auto matrix(Index m, Index columns) const {
+    return Eigen::Map<const Mat, 0, Eigen::OuterStride<>>(data, m, columns,
+                                                          Eigen::OuterStride<>(stride));
+  }
+};
+
+/// Doubles where they lie, other types through `scratch`.
+template <class Scalar>
+Tile tile_of(const Samples<Scalar>& set, Index column, Index columns, Mat& scratch) {
+  if constexpr (std::is_same_v<Scalar, double>) {
+    return {set.X + column, set.stride};
+  } else {
+    copy_tile(set, column, columns, scratch);
+    return {scratch.data(), scratch.cols()};
   }
 }
 
@@ -102,15 +126,14 @@ class FirstSweep {
     for (Index column = begin; column < end; column += kTile) {
       const Index columns = std::min(kTile, end - column);
       load_rows(B_, k_, column, columns, rows.data());
-      load_tile(in, column, columns, X_in.data());
-      load_tile(query, column, columns, X_out.data());
-      kernels::product<true>(in.m, columns, width, X_in.data(), columns, 1, rows.data(),
+      const Tile P = tile_of(in, column, columns, X_in), Q = tile_of(query, column, columns, X_out);
+      kernels::product<true>(in.m, columns, width, P.data, P.stride, 1, rows.data(),
                              out.Z_in.data());
-      kernels::product<true>(query.m, columns, width, X_out.data(), columns, 1, rows.data(),
+      kernels::product<true>(query.m, columns, width, Q.data, Q.stride, 1, rows.data(),
                              out.Z_out.data());
-      const ConstMat P(X_in.data(), in.m, columns), Q(X_out.data(), query.m, columns);
-      if (wanted_.K) out.K.noalias() += P * P.transpose();
-      if (wanted_.K_cross) out.K_cross.noalias() += Q * P.transpose();
+      const auto inner = P.matrix(in.m, columns), outer = Q.matrix(query.m, columns);
+      if (wanted_.K) out.K.noalias() += inner * inner.transpose();
+      if (wanted_.K_cross) out.K_cross.noalias() += outer * inner.transpose();
     }
   }
 
@@ -137,14 +160,16 @@ void second_sweep(const std::vector<Part<XScalar>>& parts, Index k, Index begin,
   const Index width = padded(k);
   Index most = 0;
   for (const auto& part : parts) most = std::max(most, part.set->m);
-  Mat tile = block(most, kTile), sum = block(kTile, width);
+  // Rows an odd number of cache lines apart: reading down a column would meet the same few sets.
+  Mat tile = block(most, kTile + kTilePadding), sum = block(kTile, width);
   for (Index row = begin; row < end; row += kTile) {
     const Index rows = std::min(kTile, end - row);
     sum.setZero();
     if (start != nullptr) load_rows(start, k, row, rows, sum.data());
     for (const auto& part : parts) {
-      load_tile(*part.set, row, rows, tile.data());
-      kernels::product<true>(rows, part.set->m, width, tile.data(), 1, rows, part.C, sum.data());
+      copy_tile(*part.set, row, rows, tile);
+      kernels::product<true>(rows, part.set->m, width, tile.data(), 1, tile.cols(), part.C,
+                             sum.data());
     }
     for (Index i = 0; i < rows; ++i) {
       for (Index j = 0; j < k; ++j) {
