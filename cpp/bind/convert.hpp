@@ -17,8 +17,7 @@ namespace metaspan::bind {
 
 namespace py = pybind11;
 
-/// A C-contiguous array of doubles. Converts what is small and near enough; large arguments say
-/// noconvert().
+/// A C-contiguous array of doubles; anything else that holds numbers is copied into one.
 using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
 inline ConstMat as_matrix(const Array& a) {

@@ -82,7 +82,9 @@ TrialStatus Trial::judge(const Plan& plan) {
     dist = meter_.dist(engine_->coordinates());
   }
   if (dist <= plan.stop_dist && plan.stop_dist > 0) return TrialStatus::converged;
-  if (dist > 0 && dist < kLeastDist) return TrialStatus::underflow;
+  // A distance that was there and is gone fell through the whole range between two rows.
+  if (dist < kLeastDist && (dist > 0 || was_apart_)) return TrialStatus::underflow;
+  was_apart_ = dist > 0;
   if (plan.stop_loss > 0 && tasks_.losses.row(2).mean() <= plan.stop_loss) {
     return TrialStatus::converged;
   }

@@ -46,14 +46,14 @@ Mat small_r_factor(const Mat& A) {
   return S;
 }
 
-/// 1 / max_i |A_ij| for every column, 0 for a column of zeros.
-Vec inverse_column_maxima(const Mat& A, int threads) {
+/// max_i |A_ij| for every column, 1 for a column of zeros.
+Vec column_maxima(const Mat& A, int threads) {
   Mat maxima = Mat::Zero(std::max<Index>(1, panels_of(A.rows())), A.cols());
   for_panels(A.rows(), threads, [&](Index first, Index rows, Index panel) {
     maxima.row(panel) = A.middleRows(first, rows).cwiseAbs().colwise().maxCoeff();
   });
   const Vec most = maxima.colwise().maxCoeff();
-  return (most.array() > 0).select(most.array().inverse(), 0.0);
+  return (most.array() > 0).select(most, 1.0);
 }
 
 /// A <- A S, panel by panel; S (q, r), the result in the first r columns.
@@ -122,8 +122,8 @@ Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
   project_off(B_star, MutMat(off.data(), d, k), threads);
   // Columns may differ by any power of ten (a distance of 1e-200 is one): directions are judged at
   // equal length.
-  const Vec inverse_length = inverse_column_maxima(off, threads);
-  const Mat scaled = off * inverse_length.asDiagonal();
+  const Vec length = column_maxima(off, threads);
+  const Mat scaled = off.array().rowwise() / length.transpose().array();
   const Mat S = r_factor(ConstMat(scaled.data(), d, k), threads);
   Eigen::JacobiSVD<Mat> svd(S, Eigen::ComputeThinV);
   const Vec lengths = svd.singularValues();
@@ -181,7 +181,9 @@ Mat random_start(Key key, double d, Index k_star, Index k, double scale) {
 }
 
 Mat start_rotation(const Mat& M) {
-  Eigen::HouseholderQR<Mat> qr(M.transpose());
+  // Scaled, so that squares neither overflow nor vanish.
+  const double most = M.cwiseAbs().maxCoeff();
+  const Eigen::HouseholderQR<Mat> qr(most > 0 ? Mat(M.transpose() / most) : Mat(M.transpose()));
   return qr.householderQ() * Mat::Identity(M.cols(), M.cols());
 }
 

@@ -42,8 +42,26 @@ Vec eigenvalues(const Mat& symmetric) {
   return Eigen::SelfAdjointEigenSolver<Mat>(symmetric, Eigen::EigenvaluesOnly).eigenvalues();
 }
 
-Mat second_moment(const Mat& rows) {
-  return rows.transpose() * rows / static_cast<double>(rows.rows());
+/// The smallest or largest eigenvalue's root of mean v v^T over the rows v: by singular values,
+/// since squaring would cost half of the digits of the smallest.
+double moment_root(const Mat& rows, bool smallest) {
+  if (smallest && rows.rows() < rows.cols()) return 0;
+  const Vec values = singular_values(rows) / std::sqrt(static_cast<double>(rows.rows()));
+  return smallest ? values.minCoeff() : values.maxCoeff();
+}
+
+double square(double x) { return x * x; }
+
+/// Columns divided by their largest entries, to a power of two: the same span, without overflow
+/// or underflow of squares, and without a rounding.
+Mat with_unit_columns(Mat A) {
+  for (Index j = 0; j < A.cols(); ++j) {
+    const double most = A.rows() > 0 ? A.col(j).cwiseAbs().maxCoeff() : 0;
+    if (most == 0 || !std::isfinite(most)) continue;
+    const int exponent = std::ilogb(most);
+    for (Index i = 0; i < A.rows(); ++i) A(i, j) = std::scalbn(A(i, j), -exponent);
+  }
+  return A;
 }
 
 double sine_of_tangent(double t) { return t < 1e150 ? t / std::sqrt(1 + t * t) : 1; }
@@ -107,10 +125,12 @@ Meter::Meter(Index k_star, Index e, Index k)
       lu_(std::min(k, k_star)),
       norm_(e, std::min(k, k_star)) {}
 
-/// False where M is singular, so that an angle is a right one.
+/// False where M is singular, so that an angle is a right one, or B has numerically lost a column.
 bool Meter::tangent_matrix(const Mat& Z) {
-  const auto M = Z.topRows(k_star_);
-  const auto R = Z.bottomRows(e_);
+  if (k_ == k_star_) return from_inverse(Z.topRows(k_), Z.bottomRows(e_)) && tangents_.allFinite();
+  const Mat scaled = with_unit_columns(Z);
+  const auto M = scaled.topRows(k_star_);
+  const auto R = scaled.bottomRows(e_);
   if (k_ < k_star_) {
     // B v has the tangent |R v| / |M v|; with M = U T that is the norm of R T^{-1} u.
     const Eigen::HouseholderQR<Mat> qr(M);
@@ -120,23 +140,29 @@ bool Meter::tangent_matrix(const Mat& Z) {
     T.triangularView<Eigen::Upper>().solveInPlace<Eigen::OnTheRight>(tangents_);
     return tangents_.allFinite();
   }
-  // R_1 M_1^{-1}, from M_1^T x = R_1^T.
-  square_ = M.leftCols(k_star_).transpose();
+  if (Eigen::ColPivHouseholderQR<Mat>(scaled).rank() < k_) return false;
+  if (!from_inverse(M.leftCols(k_star_), R.leftCols(k_star_))) return false;
+  // What B reaches off B_star alone: the null space of M is the graph [-M_1^{-1} M_N; I].
+  const Index surplus = k_ - k_star_;
+  const Mat beyond = with_unit_columns(R.rightCols(surplus) - tangents_ * M.rightCols(surplus));
+  if (!beyond.allFinite()) return false;
+  const Eigen::HouseholderQR<Mat> qr(beyond);
+  const Mat Q = qr.householderQ() * Mat::Identity(e_, std::min(e_, surplus));
+  for (int pass = 0; pass < 2; ++pass) tangents_ -= Q * (Q.transpose() * tangents_);
+  return tangents_.allFinite();
+}
+
+/// tangents_ <- R_1 M_1^{-1}, from M_1^T x = R_1^T. False where a pivot is zero.
+template <class Square, class Off>
+bool Meter::from_inverse(const Square& M_1, const Off& R_1) {
+  square_ = M_1.transpose();
   lu_.compute(square_);
   if ((lu_.matrixLU().diagonal().array() == 0).any()) return false;
-  off_.noalias() = lu_.permutationP() * R.leftCols(k_star_).transpose();
+  off_.noalias() = lu_.permutationP() * R_1.transpose();
   lu_.matrixLU().triangularView<Eigen::UnitLower>().solveInPlace(off_);
   lu_.matrixLU().triangularView<Eigen::Upper>().solveInPlace(off_);
   tangents_ = off_.transpose();
-  if (k_ > k_star_ && e_ > 0) {
-    // What B reaches off B_star alone: the null space of M is the graph [-M_1^{-1} M_N; I].
-    const Mat surplus = R.rightCols(k_ - k_star_) - tangents_ * M.rightCols(k_ - k_star_);
-    Eigen::ColPivHouseholderQR<Mat> qr(surplus);
-    const Mat Q =
-        Mat(qr.householderQ() * Mat::Identity(e_, std::min(e_, k_ - k_star_))).leftCols(qr.rank());
-    for (int pass = 0; pass < 2; ++pass) tangents_ -= Q * (Q.transpose() * tangents_);
-  }
-  return tangents_.allFinite();
+  return true;
 }
 
 double Meter::dist(const Mat& Z) {
@@ -146,17 +172,18 @@ double Meter::dist(const Mat& Z) {
 }
 
 Vec Meter::tangents(const Mat& Z) {
-  if (!tangent_matrix(Z)) return tangents_with_right_angles(Z);
+  if (!tangent_matrix(Z)) return tangents_by_cosines(Z);
   Vec all = Vec::Zero(std::min(k_, k_star_));
   const Vec values = singular_values(tangents_);
   all.head(values.size()) = values;
-  return all;
+  // Every tangent is right to the rounding of the largest: beyond 45 degrees cosines do better.
+  return all.size() > 0 && all[0] > 1 ? tangents_by_cosines(Z) : all;
 }
 
-/// Where M has no inverse: sines and cosines on their own, each to rounding, from B = Q S.
-Vec Meter::tangents_with_right_angles(const Mat& Z) const {
+/// Sines and cosines on their own, each to rounding, from B = Q S.
+Vec Meter::tangents_by_cosines(const Mat& Z) const {
   const Index count = std::min(k_, k_star_);
-  const Eigen::HouseholderQR<Mat> qr(Z);
+  const Eigen::HouseholderQR<Mat> qr(with_unit_columns(Z));
   const Mat Q = qr.householderQ() * Mat::Identity(Z.rows(), k_);
   const Mat top = Q.topRows(k_star_);
   Mat off = Q.bottomRows(e_);  // the columns of B off B_star; for k >= k_star, of B_star off B
@@ -166,8 +193,9 @@ Vec Meter::tangents_with_right_angles(const Mat& Z) const {
   sines.head(std::min(count, found.size())) = found.head(std::min(count, found.size()));
   const Vec cosines = singular_values(top).head(count).reverse();
   Vec all(count);
-  for (Index i = 0; i < count; ++i)
+  for (Index i = 0; i < count; ++i) {
     all[i] = cosines[i] > kZeroCosine ? sines[i] / cosines[i] : kInfinity;
+  }
   return all;
 }
 
@@ -209,16 +237,16 @@ void Meter::measure(Record record, const Mat& Z, const Vec& w, double alpha,
       return;
     }
     case Record::diversity_min:
-      *out = eigenvalues(second_moment(tasks.adapted)).minCoeff();
+      *out = square(moment_root(tasks.adapted, true));
       return;
     case Record::diversity_max:
-      *out = eigenvalues(second_moment(tasks.adapted)).maxCoeff();
+      *out = square(moment_root(tasks.adapted, false));
       return;
     case Record::mu:
-      *out = std::sqrt(std::max(0.0, eigenvalues(second_moment(tasks.heads)).minCoeff()));
+      *out = moment_root(tasks.heads, true);
       return;
     case Record::L:
-      *out = std::sqrt(std::max(0.0, eigenvalues(second_moment(tasks.heads)).maxCoeff()));
+      *out = moment_root(tasks.heads, false);
       return;
     case Record::eta:
       *out = tasks.heads.colwise().mean().norm();

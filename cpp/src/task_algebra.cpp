@@ -33,17 +33,16 @@ TaskAlgebra<Design>::TaskAlgebra(const Method& method, Index k, Index max_m_in, 
     : method_(method), k_(k) {
   const auto panel = [](Index rows) { return Panel(static_cast<std::size_t>(rows * kWidth)); };
   const int steps = method.inner_steps;
+  const bool needs_scratch = method.adapt_B && !Design::trivial_grams;
   for (int j = 0; j <= steps; ++j) heads_.push_back(panel(k));
   for (int j = 0; j < steps; ++j) {
     residuals_.push_back(panel(max_m_in));
-    if (method.adapt_B) {
-      K_r_.push_back(panel(max_m_in));
-      Kc_r_.push_back(panel(max_m_out));
-    }
+    K_r_.push_back(panel(needs_scratch ? max_m_in : 0));
+    Kc_r_.push_back(panel(needs_scratch ? max_m_out : 0));
     if (method.exact) {
       r_bars_.push_back(panel(max_m_in));
       a_bars_.push_back(panel(k));
-      if (method.adapt_B) K_r_bars_.push_back(panel(max_m_in));
+      K_r_bars_.push_back(panel(needs_scratch ? max_m_in : 0));
     }
   }
   K_r_at_.resize(static_cast<std::size_t>(steps));

@@ -172,6 +172,17 @@ def orthonormal(name: str, array: NDArray[Any], workers: int) -> None:
         )
 
 
+def full_rank(name: str, coordinates: F64) -> None:
+    """Full column rank of a matrix given in orthonormal coordinates, its columns at equal length."""
+    length = np.abs(coordinates).max(axis=0, initial=0.0)
+    values = np.linalg.svd(coordinates / np.where(length > 0.0, length, 1.0), compute_uv=False)
+    columns = coordinates.shape[1]
+    least = values.max(initial=0.0) * columns * 4 * np.finfo(np.float64).eps
+    rank = int((values > least).sum())
+    if rank < columns:
+        raise ValueError(f"{name} must have full column rank, {columns}; its rank is {rank}")
+
+
 def rows(name: str, array: NDArray[Any]) -> None:
     """Contiguous along the last axis; the strides of the others are free."""
     if array.shape[-1] > 1 and array.strides[-1] != array.itemsize:

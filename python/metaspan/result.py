@@ -32,7 +32,7 @@ class Status(Enum):
 
     FINISHED = "did all its rounds"
     CONVERGED = "met its stop rule"
-    DIVERGED = "diverged: its gradient or state was no longer finite"
+    DIVERGED = "diverged: its gradient or state grew out of range"
     UNDERFLOW = "reached a distance below 1e-300, where double precision ends"
     INTERRUPTED = "was interrupted"
 
@@ -143,7 +143,10 @@ class Result:
 
     @cached_property
     def B(self) -> NDArray[Any] | None:
-        """Full-size representation at the end where the start was given as one; None otherwise."""
+        """Full-size representation at the end where the start was given as one; None otherwise.
+
+        Computed when first asked for, from the start's own arrays: they must not have changed.
+        """
         return None if isinstance(self.config.init, Init) else self.full_B()
 
     def full_B(self, trial: int | None = None) -> NDArray[Any]:
@@ -302,7 +305,8 @@ class Result:
     def _require(self, count: int) -> None:
         """Raise MemoryError unless `count` representations fit, with one trial's basis."""
         config = self.config
-        columns = count * config.width + config.tasks.k + self.state[1].shape[-2]
+        # B, the ground truth, and E with what it is made from.
+        columns = count * config.width + config.tasks.k + 3 * self.state[1].shape[-2]
         what = "a representation" if count == 1 else f"{count} representations"
         _memory.require(
             f"{what} of shape ({config.tasks.d}, {config.width})", 8 * config.tasks.d * columns

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _check
 from ._load import core
 from .config import TrainConfig
 from .options import Init, column_length
@@ -82,6 +83,7 @@ def _start(config: TrainConfig, trial: int) -> tuple[F64, F64, F64]:
     """M, R and w of one trial's start, in the user's basis."""
     if not isinstance(config.init, Init):
         M, R, _ = given_coordinates(config, trial)
+        _check.full_rank("B0", np.concatenate([M, R]))
         return M, R, config.init[1]
     tasks, width = config.tasks, config.width
     scale = column_length(config.init, config.method)

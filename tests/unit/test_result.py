@@ -158,7 +158,7 @@ def test_trials_are_named_by_their_numbers():
 
 
 def test_full_size_beyond_memory_is_said_before_allocating():
-    with pytest.raises(MemoryError, match=f"needs {8 * 10**12 * 9} bytes"):
+    with pytest.raises(MemoryError, match=f"needs {8 * 10**12 * 15} bytes"):
         result("trials").full_B(2)
 
 

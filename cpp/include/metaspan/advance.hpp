@@ -51,6 +51,7 @@ class Trial {
   Index round_;
   double alpha_;
   TrialStatus status_ = TrialStatus::live;
+  bool was_apart_ = false;  // a row had a distance above 0
   Meter meter_;
   TaskOutputs tasks_;
 };

@@ -11,28 +11,30 @@
 
 namespace metaspan {
 
+// clang-format off
 // A Design serves a panel of `width` tasks. A panel of vectors of length p is a (p, width) block,
 // row by row. It has
 //
 //   static constexpr int width;
-//   Index tasks();                        how many columns of the panel are real; the others must
-//   do no harm Index k();  Index m_in();  Index m_out();      rows of a panel in sample space Index
-//   tracked();                               how many of them, the last, are carried along without
-//   being samples:
-//                                                  they follow every linear step and enter no inner
-//                                                  product
-//   void z_in(V, out);    void zt_in(A, out);      Z V  (m_in, width);   Z^T A  (k, width)
-//   void z_out(V, out);   void zt_out(A, out);     the same with Z'
-//   void subtract_y_in(out);  void subtract_y_out(out);
-//   const double* gram(R, scratch);                K R     (m_in, width), in `scratch` or wherever
-//   it is already const double* cross_gram(R, scratch);          K' R    (m_out, width) const
-//   double* cross_gram_t(R, scratch);        K'^T R' (m_in, width) void add_in(S, C);   void
-//   add_out(S, C);       takes the rank-one terms s c^T of C and C', (10), of every task
+//   static constexpr bool trivial_grams;     K R, K' R and K'^T R' are R itself: no scratch needed
+//   Index tasks();                           how many columns are real; the others must do no harm
+//   Index k(), m_in(), m_out();              rows of a panel in sample space
+//   Index tracked();                         how many of them, the last, are no samples but follow
+//                                            every linear step and enter no inner product
+//   void z_in(V, out), zt_in(A, out);        Z V  (m_in, width);   Z^T A  (k, width)
+//   void z_out(V, out), zt_out(A, out);      the same with Z'
+//   void subtract_y_in(out), subtract_y_out(out);
+//   const double* gram(R, scratch);          K R     (m_in, width), in `scratch` or where it is
+//   const double* cross_gram(R, scratch);    K' R    (m_out, width)
+//   const double* cross_gram_t(R, scratch);  K'^T R' (m_in, width)
+//   void add_in(S, C), add_out(S, C);        take the terms s c^T of C and C', (10), of every task
+// clang-format on
 
 /// A task on its own, with Z and, for MAML, the Grams at hand (finite samples).
 class DenseDesign {
  public:
   static constexpr int width = 1;
+  static constexpr bool trivial_grams = false;
 
   /// Normalised data of one task; what a method does not need may be null.
   struct Task {
@@ -110,6 +112,7 @@ template <int Width>
 class SharedDesign {
  public:
   static constexpr int width = Width;
+  static constexpr bool trivial_grams = true;
 
   /// Where the panel's terms of the gradient go.
   struct Sink {

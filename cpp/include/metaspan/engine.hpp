@@ -25,14 +25,14 @@ class Engine {
                         TaskOutputs& tasks, int threads, Cancel* cancel) = 0;
 
   /// B <- B - beta grad_B, w <- w - beta grad_w, (3). False, and nothing done, where that would not
-  /// be finite.
+  /// be finite or would multiply the state beyond what its digits can follow.
   virtual bool step() = 0;
 
   virtual Index k_star() const = 0;
   virtual const Mat& coordinates() const = 0;  // (k_star + e, k)  [M; R] Q
   virtual const Vec& head() const = 0;         // (k,)             Q^T w
-  virtual const Mat& frame()
-      const = 0;  // (k, k)           Q, orthogonal: no measurement depends on it
+  /// Q, orthogonal, (k, k): the learner's frame. No measurement depends on it.
+  virtual const Mat& frame() const = 0;
   virtual Cost cost() const = 0;
 };
 

@@ -77,7 +77,9 @@ class Meter {
 
  private:
   bool tangent_matrix(const Mat& Z);
-  Vec tangents_with_right_angles(const Mat& Z) const;
+  template <class Square, class Off>
+  bool from_inverse(const Square& M_1, const Off& R_1);
+  Vec tangents_by_cosines(const Mat& Z) const;
 
   Index k_star_, e_, k_;
   Mat tangents_;                 // (e, min(k, k_star)): its singular values are the tangents

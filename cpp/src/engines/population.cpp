@@ -14,6 +14,7 @@ namespace {
 
 constexpr Index kMostLanes = 64;       // pieces that a round is cut into
 constexpr Index kPanelsPerLane = 4;    // fewer would cost more in sums than they win
+constexpr double kMostGrowth = 1e8;    // of what lies off the span, in one step
 constexpr Index kPanelsPerPoll = 256;  // a millisecond or so between looks at Ctrl-C
 
 template <int Width>
@@ -63,12 +64,9 @@ class Population final : public PopulationEngine {
     const double size = Z_.cwiseAbs().sum() + w_.cwiseAbs().sum() +
                         beta * (grad_.cwiseAbs().sum() + grad_w_.cwiseAbs().sum());
     if (!std::isfinite(size)) return false;
+    if (wide_) return step_in_turning_frame();
     w_ -= beta * grad_w_;
-    if (wide_) {
-      step_in_turning_frame();
-    } else {
-      Z_ -= beta * grad_;
-    }
+    Z_ -= beta * grad_;
     return true;
   }
 
@@ -165,19 +163,27 @@ class Population final : public PopulationEngine {
   /// (surplus rows, k_star columns) makes those columns depend on themselves alone, so that they
   /// keep their relative accuracy however small they get (the QR iteration for products of
   /// matrices).
-  void step_in_turning_frame() {
+  bool step_in_turning_frame() {
     const Index star = heads_.k_star(), surplus = k() - star, e = Z_.rows() - star;
     const Mat P = Mat::Identity(k(), k()) - method_.beta * grad_.bottomRows(k());
+    // Such a factor comes with divergence alone, and would drown the small columns in rounding: the
+    // run has ended, even though its numbers are finite for a few rounds more.
+    if (!(P.cwiseAbs().maxCoeff() < kMostGrowth)) return false;
     const Eigen::HouseholderQR<Mat> qr(P.bottomRows(surplus).transpose());
     const Mat Q = qr.householderQ() * Mat::Identity(k(), k());
     Mat U(k(), k());
     U << Q.rightCols(star), Q.leftCols(surplus);
-    const Mat R = Z_.bottomRows(e);
-    Z_.topRows(star) = Mat((Z_.topRows(star) - method_.beta * grad_.topRows(star)) * U);
-    Z_.block(star, 0, e, star) = R.leftCols(star) * Mat(P.topRows(star) * U.leftCols(star));
-    Z_.block(star, star, e, surplus) = R * Mat(P * U.rightCols(surplus));
-    w_ = U.transpose() * Vec(w_);
+    const auto R = Z_.bottomRows(e);
+    Mat next(Z_.rows(), k());
+    next.topRows(star) = Mat((Z_.topRows(star) - method_.beta * grad_.topRows(star)) * U);
+    next.block(star, 0, e, star) = R.leftCols(star) * Mat(P.topRows(star) * U.leftCols(star));
+    next.block(star, star, e, surplus) = R * Mat(P * U.rightCols(surplus));
+    const Vec next_w = U.transpose() * Vec(w_ - method_.beta * grad_w_);
+    if (!next.allFinite() || !next_w.allFinite()) return false;
+    Z_ = next;
+    w_ = next_w;
     frame_ = Mat(frame_ * U);
+    return true;
   }
 
   double round_flops() const {
