@@ -173,7 +173,7 @@ def orthonormal(name: str, array: NDArray[Any], workers: int) -> None:
 
 
 def full_rank(name: str, coordinates: F64) -> None:
-    """Full column rank of a matrix given in orthonormal coordinates, its columns at equal length."""
+    """Full column rank, from orthonormal coordinates, with all columns at equal length."""
     length = np.abs(coordinates).max(axis=0, initial=0.0)
     values = np.linalg.svd(coordinates / np.where(length > 0.0, length, 1.0), compute_uv=False)
     columns = coordinates.shape[1]

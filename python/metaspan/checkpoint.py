@@ -78,7 +78,8 @@ class Journal:
         try:
             self._compare(document["config"])
             trials = _trials(document, arrays)
-        except (KeyError, TypeError) as error:
+            _check_shapes(trials, self._config)
+        except (KeyError, TypeError, IndexError, OverflowError, AttributeError) as error:
             raise ValueError(f"{str(self._path)!r} is a broken {KIND} ({error!r})") from error
         ahead = max((trials.rounds[i] for i in trials.live), default=0)
         if ahead > self._config.rounds:
@@ -110,3 +111,20 @@ def _trials(document: dict[str, Any], arrays: dict[str, Any]) -> Trials:
         columns=tuple(document["columns"]),
         rows=[(arrays[f"rounds.{i}"], arrays[f"values.{i}"]) for i in range(len(rounds))],
     )
+
+
+def _check_shapes(trials: Trials, config: TrainConfig) -> None:
+    """Raise TypeError unless every array is what `save` writes for such a run."""
+    count, k_star, k = len(config.trials), config.tasks.k, config.width
+    height = trials.R.shape[1]
+    expected = {"M": (k_star, k), "R": (height, k), "w": (k,), "frames": (k, k)}
+    for name, shape in expected.items():
+        array = getattr(trials, name)
+        if array.shape != (count, *shape) or array.dtype != np.float64:
+            raise TypeError(f"{name} is {array.dtype} of shape {array.shape}")
+    if not (len(trials.rounds) == len(trials.status) == len(trials.rows) == count):
+        raise TypeError("not as many trials as the run has")
+    for rounds, values in trials.rows:
+        fits = rounds.ndim == 1 and values.shape == (rounds.size, len(trials.columns))
+        if not fits or rounds.dtype != np.int64 or values.dtype != np.float64:
+            raise TypeError(f"rows are of shapes {rounds.shape} and {values.shape}")
