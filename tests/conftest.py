@@ -1,6 +1,7 @@
 """Shared by all tests: reproducible generators, no display, deterministic property tests."""
 
 import os
+import signal
 import zlib
 
 import numpy as np
@@ -8,6 +9,11 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# A shell starts background jobs with Ctrl-C ignored, and what is ignored is inherited: processes
+# that tests interrupt would not notice.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("metaspan", deadline=None, derandomize=True)
 settings.load_profile("metaspan")

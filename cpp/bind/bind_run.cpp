@@ -16,7 +16,8 @@ void bind_run(py::module_& module) {
       .def("advance", &Run::advance, py::arg("end"), py::arg("record_every"), py::arg("stop_dist"),
            py::arg("stop_loss"), py::arg("heads"), py::arg("threads"))
       .def("measure", &Run::measure, py::arg("heads"), py::arg("threads"))
-      .def("take_rows", &Run::take_rows)
+      .def("rows", &Run::rows)
+      .def("drop_rows", &Run::drop_rows)
       .def_property_readonly("columns", &Run::columns)
       .def_property_readonly("rounds", &Run::rounds)
       .def_property_readonly("status", &Run::status)

@@ -94,7 +94,7 @@ void Run::measure(const std::optional<Array>& heads, int threads) {
   });
 }
 
-py::list Run::take_rows() {
+py::list Run::rows() const {
   py::list all;
   for (const auto& trial : trials_) {
     const auto rows = static_cast<Index>(trial->row_rounds.size());
@@ -102,8 +102,6 @@ py::list Run::take_rows() {
     std::copy(trial->row_rounds.begin(), trial->row_rounds.end(), rounds.mutable_data());
     Array values({rows, trial->row_columns(plan_)});
     std::copy(trial->row_values.begin(), trial->row_values.end(), values.mutable_data());
-    trial->row_rounds.clear();
-    trial->row_values.clear();
     all.append(py::make_tuple(rounds, values));
   }
   return all;

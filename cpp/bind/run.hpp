@@ -27,7 +27,10 @@ class Run {
                const std::optional<Array>& heads, int threads);
   void measure(const std::optional<Array>& heads, int threads);
 
-  py::list take_rows();
+  py::list rows() const;
+  void drop_rows() {
+    for (const auto& trial : trials_) trial->drop_rows();
+  }
   std::vector<std::string> columns() const;
   std::vector<Index> rounds() const {
     return of_trials<Index>([](const Trial& trial) { return trial.round(); });

@@ -169,9 +169,10 @@ class Run:
     def measure(self, heads: F64 | None, threads: int) -> None:
         """Record one row of every live trial where it stands, without a step."""
 
-    def take_rows(self) -> list[tuple[I64, F64]]:
-        """Per trial: rounds (rows,), values (rows, columns), recorded since the last call."""
+    def rows(self) -> list[tuple[I64, F64]]:
+        """Per trial: rounds (rows,), values (rows, columns), recorded since drop_rows()."""
 
+    def drop_rows(self) -> None: ...
     @property
     def columns(self) -> list[str]:
         """A name per column of the rows; angles: "angles" repeated min(k, k_star) times."""

@@ -205,14 +205,19 @@ class Drive:
         self._take_rows()
 
     def _take_rows(self) -> None:
-        rows = self._trials.rows
-        for place, new in zip(self._places, self._run.take_rows(), strict=True):
-            old = rows[place]
-            rows[place] = (
-                (np.concatenate([old[0], new[0]]), np.concatenate([old[1], new[1]]))
-                if old[0].size
-                else new
-            )
+        """Append what the core has recorded; it forgets it only then.
+
+        A Ctrl-C may strike at any step of this. The rows are then still in the core, and the next
+        call takes those that are newer than the last one here: none is lost, and none comes twice.
+        """
+        for place, (rounds, values) in zip(self._places, self._run.rows(), strict=True):
+            known, before = self._trials.rows[place]
+            if known.size:
+                new = rounds > known[-1]
+                rounds = np.concatenate([known, rounds[new]])  # noqa: PLW2901
+                values = np.concatenate([before, values[new]])  # noqa: PLW2901
+            self._trials.rows[place] = rounds, values
+        self._run.drop_rows()
 
     def _fitting(self, chunk: int) -> int:
         """As many rounds of a chunk as there is room for the heads of."""

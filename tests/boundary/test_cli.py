@@ -28,15 +28,15 @@ def metaspan(*arguments, **streams):
         (),
         ("dance",),
         ("reproduce",),
-        ("reproduce", "nothing", "--out", "new"),
-        ("reproduce", "methods", "--out", "file"),
-        ("reproduce", "--qiuck", "--out", "new"),
+        ("reproduce", "nothing", "--out", "{}/new"),
+        ("reproduce", "methods", "--out", "{}/file"),
+        ("reproduce", "--qiuck", "--out", "{}/new"),
     ],
     ids=" ".join,
 )
 def test_bad_usage_ends_with_2_and_one_line(arguments, tmp_path):
     (tmp_path / "file").write_text("mine")
-    done = metaspan(*arguments, cwd=tmp_path)
+    done = metaspan(*(word.format(tmp_path) for word in arguments))
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1

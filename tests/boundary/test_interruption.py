@@ -83,7 +83,7 @@ def test_ctrl_c_writes_the_checkpoint_and_the_run_goes_on(tmp_path):
         try:
             ms.train(**RUN, rounds=10**9, checkpoint=kept, progress=progress)
         except ms.Interrupted as error:
-            print("Interrupted", error.result.status[0].round)
+            print("Interrupted", *sorted(end.round for end in error.result.status))
         """,
         path,
     )
@@ -92,25 +92,25 @@ def test_ctrl_c_writes_the_checkpoint_and_the_run_goes_on(tmp_path):
     child.send_signal(signal.SIGINT)
     out, err = ended(child)
     assert child.returncode == 0, err
-    word, done = out.split()[-2:]
+    word, slowest, done = out.split()[-3:]
     assert word == "Interrupted"
-    assert int(done) >= seen
+    assert int(done) >= int(slowest) >= seen
     first = []
     resumed = ms.train(
         **RUN, rounds=int(done) + 50, checkpoint=path, progress=lambda at, _: first.append(at)
     )
-    assert first[0] > int(done)
+    assert first[0] >= seen  # the trial that is furthest behind: not from the beginning
     assert_same_bits(resumed, ms.train(**RUN, rounds=int(done) + 50))
 
 
 def test_signals_at_random_moments_do_not_change_a_run(tmp_path):
-    """An alarm that raises KeyboardInterrupt hits the process again and again until it is done."""
+    """An alarm that presses Ctrl-C hits the process again and again until it is done."""
     child = script(
         """\
         import random
 
         def handler(number, frame):
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
         signal.signal(signal.SIGALRM, handler)
         moments = random.Random(7)

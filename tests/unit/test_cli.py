@@ -130,10 +130,14 @@ def test_existing_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatc
 
 def test_signal_ends_the_process_with_130(tmp_path):
     command = [sys.executable, "-m", "metaspan", "reproduce", "--out", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    line = process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        try:
+            line = process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert line.startswith(os.path.join(str(tmp_path), "methods.png"))
     assert process.returncode == 130
     assert "Traceback" not in err

@@ -40,6 +40,11 @@ class Trial {
   TrialStatus status() const { return status_; }
   const Engine& engine() const { return *engine_; }
 
+  void drop_rows() {
+    row_rounds.clear();
+    row_values.clear();
+  }
+
   std::vector<Index> row_rounds;   // (rows,)
   std::vector<double> row_values;  // (rows, row_columns)
 
