@@ -3,6 +3,7 @@
 #include "bind.hpp"
 #include "convert.hpp"
 #include "finite.hpp"
+#include "metaspan/engines/arrays.hpp"
 #include "metaspan/parallel.hpp"
 
 namespace metaspan::bind {
@@ -13,15 +14,16 @@ Array typed_project(const py::array& X, const py::array& B, int threads) {
   const py::ssize_t n = X.shape(0), m = X.shape(1), d = X.shape(2), k = B.shape(1);
   const py::ssize_t size = sizeof(XScalar);
   require(d <= 1 || X.strides(2) == size, "rows must be contiguous");
-  std::vector<Samples<XScalar>> sets;
+  TaskSet<XScalar> tasks{d, {}, {}};
   for (py::ssize_t i = 0; i < n; ++i) {
-    sets.push_back({static_cast<const XScalar*>(X.data(i)), X.strides(1) / size, nullptr, m});
+    tasks.inner.push_back(
+        {static_cast<const XScalar*>(X.data(i)), X.strides(1) / size, nullptr, m});
   }
   const auto* b = static_cast<const BScalar*>(B.data());
   Array out({n, m, k});
   MutMat Z(out.mutable_data(), n * m, k);
-  py::gil_scoped_release unlocked;
-  Z = project<XScalar, BScalar>(b, d, k, sets, threads);
+  interruptible(
+      [&](Cancel* cancel) { Z = project<XScalar, BScalar>(b, k, tasks, threads, cancel); });
   return out;
 }
 

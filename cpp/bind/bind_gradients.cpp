@@ -1,11 +1,10 @@
 #include "bind.hpp"
-#include "convert.hpp"
+#include "convert_samples.hpp"
+#include "metaspan/engines/arrays.hpp"
 #include "metaspan/engines/population.hpp"
 
 namespace metaspan::bind {
 namespace {
-
-using Arrays = std::vector<py::array>;
 
 py::dict gradient_population(const py::tuple& method, const Array& M, const Array& R,
                              const Array& w, const Array& heads, double noise, int threads) {
@@ -46,19 +45,17 @@ const Scalar* representation(const py::array& B, const Array& w) {
 }
 
 template <class XScalar, class BScalar>
-py::dict typed_gradient(const Method& method, const py::array& B, const Array& w,
-                        const Arrays& X_in, const Arrays& y_in, const Arrays& X_out,
-                        const Arrays& y_out, bool losses, int threads) {
+py::dict typed_gradient(const Method& method, RouteKind kind, const py::array& B, const Array& w,
+                        const py::tuple& data, bool losses, int threads) {
   const BScalar* b = representation<BScalar>(B, w);
   const Index d = B.shape(0), k = B.shape(1);
-  const auto inner = as_sample_sets<XScalar>(X_in, y_in, d);
-  const auto outer = as_sample_sets<XScalar>(X_out, y_out, d);
+  const TaskSet<XScalar> tasks = as_tasks<XScalar>(data, d);
   py::array_t<BScalar> grad_B({d, k});
   BScalar* out_B = grad_B.mutable_data();
-  ArraysGradient result;
+  RoundOutputs result;
   interruptible([&](Cancel* cancel) {
-    result = gradient_on_arrays<XScalar, BScalar>(method, b, w.data(), d, k, inner, outer, losses,
-                                                  out_B, threads, cancel);
+    const auto route = make_route<XScalar, BScalar>(kind, method, tasks, k);
+    route->gradient(b, w.data(), {tasks.size(), nullptr}, losses, out_B, result, threads, cancel);
   });
   py::dict out;
   out["B"] = grad_B;
@@ -72,26 +69,24 @@ py::dict typed_gradient(const Method& method, const py::array& B, const Array& w
   return out;
 }
 
-py::dict gradient_arrays(const py::tuple& method, const py::array& B, const Array& w,
-                         const Arrays& X_in, const Arrays& y_in, const Arrays& X_out,
-                         const Arrays& y_out, int threads, bool losses) {
-  require(!X_in.empty(), "at least one task");
+py::dict gradient_arrays(const py::tuple& method, const std::string& route, const py::array& B,
+                         const Array& w, const py::tuple& data, int threads, bool losses) {
   const Method m = as_method(method);
-  return with_scalar(X_in[0], [&](auto x) {
+  const RouteKind kind = route == "gram" ? RouteKind::gram : RouteKind::vector;
+  return with_scalar_of(data[0], [&](auto x) {
     return with_scalar(B, [&](auto b) {
-      return typed_gradient<decltype(x), decltype(b)>(m, B, w, X_in, y_in, X_out, y_out, losses,
-                                                      threads);
+      return typed_gradient<decltype(x), decltype(b)>(m, kind, B, w, data, losses, threads);
     });
   });
 }
 
 template <class XScalar, class BScalar>
-py::tuple typed_adapt(const Method& method, const py::array& B, const Array& w, const Arrays& X,
-                      const Arrays& y, bool want_B, int threads) {
+py::tuple typed_adapt(const Method& method, const py::array& B, const Array& w, const py::object& X,
+                      const py::object& y, bool want_B, int threads) {
   const BScalar* b = representation<BScalar>(B, w);
   const Index d = B.shape(0), k = B.shape(1);
-  const auto inner = as_sample_sets<XScalar>(X, y, d);
-  const auto n = static_cast<Index>(inner.size());
+  const TaskSet<XScalar> tasks{d, as_sample_sets<XScalar>(X, y, d), {}};
+  const Index n = tasks.size();
   Array heads({n, k});
   double* out_heads = heads.mutable_data();
   py::object B_J = py::none();
@@ -102,17 +97,16 @@ py::tuple typed_adapt(const Method& method, const py::array& B, const Array& w, 
     B_J = adapted;
   }
   interruptible([&](Cancel* cancel) {
-    adapt_on_arrays<XScalar, BScalar>(method, b, w.data(), d, k, inner, out_heads, out_B, threads,
+    adapt_on_arrays<XScalar, BScalar>(method, b, w.data(), k, tasks, out_heads, out_B, threads,
                                       cancel);
   });
   return py::make_tuple(heads, B_J);
 }
 
-py::tuple adapt_arrays(const py::tuple& method, const py::array& B, const Array& w, const Arrays& X,
-                       const Arrays& y, bool want_B, int threads) {
-  require(!X.empty(), "at least one task");
+py::tuple adapt_arrays(const py::tuple& method, const py::array& B, const Array& w,
+                       const py::object& X, const py::object& y, bool want_B, int threads) {
   const Method m = as_method(method);
-  return with_scalar(X[0], [&](auto x) {
+  return with_scalar_of(X, [&](auto x) {
     return with_scalar(B, [&](auto b) {
       return typed_adapt<decltype(x), decltype(b)>(m, B, w, X, y, want_B, threads);
     });
@@ -124,9 +118,8 @@ py::tuple adapt_arrays(const py::tuple& method, const py::array& B, const Array&
 void bind_gradients(py::module_& module) {
   module.def("gradient_population", &gradient_population, py::arg("method"), py::arg("M"),
              py::arg("R"), py::arg("w"), py::arg("heads"), py::arg("noise"), py::arg("threads"));
-  module.def("gradient_arrays", &gradient_arrays, py::arg("method"), py::arg("B"), py::arg("w"),
-             py::arg("X_in"), py::arg("y_in"), py::arg("X_out"), py::arg("y_out"),
-             py::arg("threads"), py::arg("losses") = true);
+  module.def("gradient_arrays", &gradient_arrays, py::arg("method"), py::arg("route"), py::arg("B"),
+             py::arg("w"), py::arg("data"), py::arg("threads"), py::arg("losses"));
   module.def("adapt_arrays", &adapt_arrays, py::arg("method"), py::arg("B"), py::arg("w"),
              py::arg("X"), py::arg("y"), py::arg("want_B"), py::arg("threads"));
 }

@@ -1,4 +1,5 @@
 #include "bind.hpp"
+#include "metaspan/engines/population.hpp"
 #include "run.hpp"
 
 namespace metaspan::bind {
@@ -13,6 +14,9 @@ void bind_run(py::module_& module) {
                   py::arg("w"), py::arg("law"), py::arg("n"), py::arg("noise"), py::arg("seed"),
                   py::arg("trials"), py::arg("rounds"), py::arg("records"),
                   py::arg("frames") = py::none())
+      .def_static("arrays", &Run::arrays, py::arg("method"), py::arg("route"), py::arg("data"),
+                  py::arg("state"), py::arg("n"), py::arg("seed"), py::arg("trials"),
+                  py::arg("rounds"), py::arg("records"), py::arg("threads"))
       .def("advance", &Run::advance, py::arg("end"), py::arg("record_every"), py::arg("stop_dist"),
            py::arg("stop_loss"), py::arg("heads"), py::arg("threads"))
       .def("measure", &Run::measure, py::arg("heads"), py::arg("threads"))
@@ -22,7 +26,14 @@ void bind_run(py::module_& module) {
       .def_property_readonly("rounds", &Run::rounds)
       .def_property_readonly("status", &Run::status)
       .def("state", &Run::state)
-      .def("cost", &Run::cost);
+      .def("representation", &Run::representation, py::arg("threads"));
+  module.def(
+      "population_cost",
+      [](const py::tuple& method, Index n, Index rows, Index k) {
+        const PopulationCost cost = population_cost(as_method(method), n, rows, k);
+        return py::make_tuple(cost.flops, cost.bytes);
+      },
+      py::arg("method"), py::arg("n"), py::arg("rows"), py::arg("k"));
 }
 
 }  // namespace metaspan::bind

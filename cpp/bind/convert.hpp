@@ -8,7 +8,6 @@
 #include <string>
 
 #include "metaspan/cancel.hpp"
-#include "metaspan/engines/arrays.hpp"
 #include "metaspan/error.hpp"
 #include "metaspan/heads.hpp"
 #include "metaspan/method.hpp"
@@ -96,28 +95,6 @@ template <class Body>
 auto with_scalar(const py::array& a, Body&& body) {
   require(holds<double>(a) || holds<float>(a), "arrays must be float32 or float64");
   return holds<double>(a) ? body(double{}) : body(float{});
-}
-
-template <class Scalar>
-Samples<Scalar> as_samples(const py::array& X, const py::array& y, Index d) {
-  require(holds<Scalar>(X) && holds<Scalar>(y), "all data must have one dtype");
-  require(X.ndim() == 2 && y.ndim() == 1 && X.shape(0) == y.shape(0) && X.shape(1) == d,
-          "X must be (m, d) and y (m,)");
-  const py::ssize_t size = sizeof(Scalar);
-  require((d <= 1 || X.strides(1) == size) && (y.shape(0) <= 1 || y.strides(0) == size) &&
-              X.strides(0) % size == 0,
-          "rows must be contiguous");
-  return {static_cast<const Scalar*>(X.data()), X.strides(0) / size,
-          static_cast<const Scalar*>(y.data()), X.shape(0)};
-}
-
-template <class Scalar>
-std::vector<Samples<Scalar>> as_sample_sets(const std::vector<py::array>& X,
-                                            const std::vector<py::array>& y, Index d) {
-  require(X.size() == y.size(), "as many y as X");
-  std::vector<Samples<Scalar>> sets;
-  for (std::size_t i = 0; i < X.size(); ++i) sets.push_back(as_samples<Scalar>(X[i], y[i], d));
-  return sets;
 }
 
 /// Runs body(cancel) without the interpreter's lock, so that other Python threads go on, and lets a

@@ -14,6 +14,29 @@ ConstMat block_of(const Array& stack, Index i) {
   return ConstMat(stack.data(i), stack.shape(1), stack.shape(2));
 }
 
+/// M Q, R Q, Q^T w and Q of every trial.
+py::dict population_state(const std::vector<std::unique_ptr<Trial>>& trials) {
+  const auto engine = [&](Index i) -> const PopulationEngine& {
+    return dynamic_cast<const PopulationEngine&>(trials[static_cast<std::size_t>(i)]->engine());
+  };
+  const auto [k_star, e, k] = engine(0).shape();
+  const auto count = static_cast<Index>(trials.size());
+  Array M({count, k_star, k}), R({count, e, k}), w({count, k}), frames({count, k, k});
+  for (Index i = 0; i < count; ++i) {
+    const Mat& Z = engine(i).coordinates();
+    MutMat(M.mutable_data() + i * k_star * k, k_star, k) = Z.topRows(k_star);
+    MutMat(R.mutable_data() + i * e * k, e, k) = Z.bottomRows(e);
+    MutVec(w.mutable_data() + i * k, k) = engine(i).head();
+    MutMat(frames.mutable_data() + i * k * k, k, k) = engine(i).frame();
+  }
+  py::dict out;
+  out["M"] = M;
+  out["R"] = R;
+  out["w"] = w;
+  out["frames"] = frames;
+  return out;
+}
+
 }  // namespace
 
 /// Trials side by side where there are enough of them or a round is too small to share, otherwise
@@ -21,7 +44,7 @@ ConstMat block_of(const Array& stack, Index i) {
 template <class Body>
 void Run::each_trial(int threads, Body&& body) {
   const auto count = static_cast<Index>(trials_.size());
-  const bool side_by_side = count >= threads || first().cost().flops < kSerialFlops;
+  const bool side_by_side = count >= threads || first().flops() < kSerialFlops;
   interruptible([&](Cancel* cancel) {
     parallel_for(side_by_side ? threads : 1, count, cancel,
                  [&](Index i, int) { body(i, side_by_side ? 1 : threads, cancel); });
@@ -62,9 +85,14 @@ std::unique_ptr<Run> Run::population(const py::tuple& method, const Array& M, co
         make_population(m, std::move(state), std::move(heads), n, noise), rounds[at], m.alpha));
     run->heads_size_ = n * top.rows();
   }
-  for (const std::string& name : records) run->plan_.records.push_back(record_named(name));
-  run->names_ = records;
+  run->set_records(records);
+  run->state_ = [self = run.get()] { return population_state(self->trials_); };
   return run;
+}
+
+void Run::set_records(const std::vector<std::string>& records) {
+  for (const std::string& name : records) plan_.records.push_back(record_named(name));
+  names_ = records;
 }
 
 void Run::advance(Index end, Index record_every, double stop_dist, double stop_loss,
@@ -109,36 +137,12 @@ py::list Run::rows() const {
 
 std::vector<std::string> Run::columns() const {
   std::vector<std::string> all;
-  const Mat& Z = first().coordinates();
-  const Index k_star = first().k_star();
-  const Meter meter(k_star, Z.rows() - k_star, Z.cols());
+  const Shape shape = first().shape();
+  const Meter meter(shape.k_star, shape.e, shape.k);
   for (std::size_t i = 0; i < names_.size(); ++i) {
     all.insert(all.end(), static_cast<std::size_t>(meter.columns(plan_.records[i])), names_[i]);
   }
   return all;
-}
-
-py::tuple Run::state() const {
-  const Mat& Z = first().coordinates();
-  const Index count = static_cast<Index>(trials_.size()), k = Z.cols();
-  const Index k_star = first().k_star(), e = Z.rows() - k_star;
-  Array M({count, k_star, k}), R({count, e, k}), w({count, k}), frames({count, k, k});
-  for (Index i = 0; i < count; ++i) {
-    const Engine& engine = trials_[static_cast<std::size_t>(i)]->engine();
-    MutMat(M.mutable_data() + i * k_star * k, k_star, k) = engine.coordinates().topRows(k_star);
-    MutMat(R.mutable_data() + i * e * k, e, k) = engine.coordinates().bottomRows(e);
-    MutVec(w.mutable_data() + i * k, k) = engine.head();
-    MutMat(frames.mutable_data() + i * k * k, k, k) = engine.frame();
-  }
-  return py::make_tuple(M, R, w, frames);
-}
-
-py::dict Run::cost() const {
-  const Cost one = first().cost();
-  py::dict out;
-  out["flops"] = one.flops;
-  out["bytes"] = one.bytes * static_cast<double>(trials_.size());
-  return out;
 }
 
 }  // namespace metaspan::bind

@@ -1,6 +1,7 @@
 // The run handle behind train(): what users never see.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -23,6 +24,13 @@ class Run {
                                          const std::vector<std::string>& records,
                                          const std::optional<Array>& frames);
 
+  /// Trials on the data of one batch.
+  static std::unique_ptr<Run> arrays(const py::tuple& method, const std::string& route,
+                                     const py::tuple& data, const py::dict& state, Index n,
+                                     std::uint64_t seed, const std::vector<std::uint64_t>& trials,
+                                     const std::vector<Index>& rounds,
+                                     const std::vector<std::string>& records, int threads);
+
   void advance(Index end, Index record_every, double stop_dist, double stop_loss,
                const std::optional<Array>& heads, int threads);
   void measure(const std::optional<Array>& heads, int threads);
@@ -38,14 +46,21 @@ class Run {
   std::vector<int> status() const {
     return of_trials<int>([](const Trial& trial) { return static_cast<int>(trial.status()); });
   }
-  py::tuple state() const;
-  py::dict cost() const;
+  py::dict state() const { return state_(); }
+  /// B of every trial at full size.
+  py::object representation(int threads) const { return representation_(threads); }
 
  private:
   template <class Body>
   void each_trial(int threads, Body&& body);
   const double* given_heads(const std::optional<Array>& heads, Index rounds) const;
   const Engine& first() const { return trials_.front()->engine(); }
+  void set_records(const std::vector<std::string>& records);
+  template <class XScalar, class BScalar>
+  void fill_arrays(const Method& method, const std::string& route, const py::tuple& data,
+                   const py::dict& state, Index n, std::uint64_t seed,
+                   const std::vector<std::uint64_t>& trials, const std::vector<Index>& rounds,
+                   int threads);
 
   template <class Value, class Body>
   std::vector<Value> of_trials(Body&& body) const {
@@ -54,10 +69,13 @@ class Run {
     return all;
   }
 
+  std::shared_ptr<void> held_;  // what the engines refer to: it goes after them
   std::vector<std::unique_ptr<Trial>> trials_;
   Plan plan_;
   std::vector<std::string> names_;
   Index heads_size_ = 0;  // n k_star
+  std::function<py::dict()> state_;
+  std::function<py::object(int)> representation_ = [](int) { return py::none(); };
 };
 
 }  // namespace metaspan::bind

@@ -91,4 +91,30 @@ inline void transpose(std::ptrdiff_t rows,
   }
 }
 
+/// dots[t] = sum_i a[i, t] b[i, t].
+template <int Width>
+inline void dot_columns(std::ptrdiff_t rows,
+                        const double* a,  // (rows, Width)
+                        const double* b,  // (rows, Width)
+                        double* dots) {   // (Width,)
+  double sum[Width] = {};
+  for (std::ptrdiff_t i = 0; i < rows; ++i) {
+    for (int t = 0; t < Width; ++t) sum[t] += a[i * Width + t] * b[i * Width + t];
+  }
+  for (int t = 0; t < Width; ++t) dots[t] = sum[t];
+}
+
+/// out[i, t] += scale factor[t] a[i, t].
+template <int Width>
+inline void add_columns(std::ptrdiff_t rows, double scale,
+                        const double* factor,  // (Width,)
+                        const double* a,       // (rows, Width)
+                        double* out) {         // (rows, Width)
+  double f[Width];
+  for (int t = 0; t < Width; ++t) f[t] = scale * factor[t];
+  for (std::ptrdiff_t i = 0; i < rows; ++i) {
+    for (int t = 0; t < Width; ++t) out[i * Width + t] += f[t] * a[i * Width + t];
+  }
+}
+
 }  // namespace metaspan::kernels

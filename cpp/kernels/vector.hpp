@@ -18,23 +18,33 @@ inline double dot(std::ptrdiff_t count, const double* a, const double* b) {
   return sum;
 }
 
-/// out = A v.
+/// out = A v; rows of A are `stride` apart.
 inline void times(std::ptrdiff_t rows, std::ptrdiff_t columns,
                   const double* A,  // (rows, columns)
                   const double* v,  // (columns,)
-                  double* out) {    // (rows,)
-  for (std::ptrdiff_t i = 0; i < rows; ++i) out[i] = dot(columns, A + i * columns, v);
+                  double* out,      // (rows,)
+                  std::ptrdiff_t stride) {
+  for (std::ptrdiff_t i = 0; i < rows; ++i) out[i] = dot(columns, A + i * stride, v);
+}
+inline void times(std::ptrdiff_t rows, std::ptrdiff_t columns, const double* A, const double* v,
+                  double* out) {
+  times(rows, columns, A, v, out, columns);
 }
 
-/// out = A^T v.
+/// out = A^T v; rows of A are `stride` apart.
 inline void transposed_times(std::ptrdiff_t rows, std::ptrdiff_t columns,
                              const double* A,  // (rows, columns)
                              const double* v,  // (rows,)
-                             double* out) {    // (columns,)
+                             double* out,      // (columns,)
+                             std::ptrdiff_t stride) {
   for (std::ptrdiff_t j = 0; j < columns; ++j) out[j] = 0;
   for (std::ptrdiff_t i = 0; i < rows; ++i) {
-    for (std::ptrdiff_t j = 0; j < columns; ++j) out[j] += v[i] * A[i * columns + j];
+    for (std::ptrdiff_t j = 0; j < columns; ++j) out[j] += v[i] * A[i * stride + j];
   }
+}
+inline void transposed_times(std::ptrdiff_t rows, std::ptrdiff_t columns, const double* A,
+                             const double* v, double* out) {
+  transposed_times(rows, columns, A, v, out, columns);
 }
 
 /// A += u v^T.

@@ -19,8 +19,7 @@ Trial::Trial(std::unique_ptr<Engine> engine, Index round, double alpha)
     : engine_(std::move(engine)),
       round_(round),
       alpha_(alpha),
-      meter_(engine_->k_star(), engine_->coordinates().rows() - engine_->k_star(),
-             engine_->coordinates().cols()) {}
+      meter_(engine_->shape().k_star, engine_->shape().e, engine_->shape().k) {}
 
 void Trial::advance(const Plan& plan, Index end, const double* heads, Index heads_begin,
                     Index heads_stride, int threads, Cancel* cancel) {
@@ -32,8 +31,8 @@ void Trial::advance(const Plan& plan, Index end, const double* heads, Index head
     if (recorded) request_all(plan, tasks_);
     engine_->gradient(round_, given, tasks_, threads, cancel);
     if (recorded) {
-      record(plan);
-      status_ = judge(plan);
+      record(plan, threads);
+      status_ = judge(plan, threads);
       if (status_ != TrialStatus::live) return;
     }
     if (!engine_->step()) {
@@ -47,8 +46,8 @@ void Trial::advance(const Plan& plan, Index end, const double* heads, Index head
 void Trial::measure(const Plan& plan, const double* heads, int threads, Cancel* cancel) {
   request_all(plan, tasks_);
   engine_->gradient(round_, heads, tasks_, threads, cancel);
-  record(plan);
-  status_ = judge(plan);
+  record(plan, threads);
+  status_ = judge(plan, threads);
 }
 
 Index Trial::row_columns(const Plan& plan) const {
@@ -57,19 +56,20 @@ Index Trial::row_columns(const Plan& plan) const {
   return columns;
 }
 
-void Trial::record(const Plan& plan) {
+void Trial::record(const Plan& plan, int threads) {
   const std::size_t begin = row_values.size();
   row_rounds.push_back(round_);
   row_values.resize(begin + static_cast<std::size_t>(row_columns(plan)));
   double* out = row_values.data() + begin;
   for (const Record record : plan.records) {
-    meter_.measure(record, engine_->coordinates(), engine_->head(), alpha_, tasks_, out);
+    const Mat& Z = needs_state(record) ? engine_->coordinates(threads) : no_state_;
+    meter_.measure(record, Z, engine_->head(), alpha_, tasks_, out);
     out += meter_.columns(record);
   }
 }
 
 /// The stop rules, on the state of the row just recorded.
-TrialStatus Trial::judge(const Plan& plan) {
+TrialStatus Trial::judge(const Plan& plan, int threads) {
   const auto recorded = std::find(plan.records.begin(), plan.records.end(), Record::dist);
   double dist = 1;
   if (recorded != plan.records.end()) {
@@ -79,7 +79,7 @@ TrialStatus Trial::judge(const Plan& plan) {
     }
     dist = (row_values.end() - row_columns(plan) + column)[0];
   } else if (plan.stop_dist > 0) {
-    dist = meter_.dist(engine_->coordinates());
+    dist = meter_.dist(engine_->coordinates(threads));
   }
   if (dist <= plan.stop_dist && plan.stop_dist > 0) return TrialStatus::converged;
   // A distance that was there and is gone fell through the whole range between two rows.

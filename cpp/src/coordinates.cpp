@@ -187,4 +187,33 @@ Mat start_rotation(const Mat& M) {
   return qr.householderQ() * Mat::Identity(M.cols(), M.cols());
 }
 
+Mat square_r_factor(const Mat& A, int threads) {
+  const Index k = A.cols();
+  Mat R = Mat::Zero(k, k);
+  if (A.rows() == 0) return R;
+  const Mat S = r_factor(ConstMat(A.data(), A.rows(), k), threads);
+  R.topRows(S.rows()) = S;
+  return R;
+}
+
+Mat in_regular_frame(Mat Z, Index k_star) {
+  const Index k = Z.cols();
+  if (k_star == 0 || k <= k_star) return Z;
+  Z = Mat(Z * start_rotation(Z.topRows(k_star)));
+  Z.topRightCorner(k_star, k - k_star).setZero();  // zero but for rounding, by the choice of Q
+  return Z;
+}
+
+Mat measured(const Mat& B, const Mat& B_star, int threads) {
+  const Index d = B.rows(), k = B.cols(), k_star = B_star.cols();
+  const ConstMat star(B_star.data(), d, k_star);
+  Mat Z(k_star + k, k), off = B;
+  if (k_star > 0) {
+    Z.topRows(k_star) = inner_product(star, ConstMat(B.data(), d, k), threads);
+    project_off(star, MutMat(off.data(), d, k), threads);
+  }
+  Z.bottomRows(k) = square_r_factor(off, threads);
+  return in_regular_frame(std::move(Z), k_star);
+}
+
 }  // namespace metaspan

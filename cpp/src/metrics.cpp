@@ -96,6 +96,20 @@ void request(Record record, TaskOutputs& outputs) {
   }
 }
 
+bool needs_state(Record record) {
+  switch (record) {
+    case Record::dist:
+    case Record::angles:
+    case Record::delta_norm:
+    case Record::sigma_min:
+    case Record::sigma_max:
+    case Record::perp_norm:
+      return true;
+    default:
+      return false;
+  }
+}
+
 SpectralNorm::SpectralNorm(Index rows, Index columns)
     : gram_(std::min(rows, columns), std::min(rows, columns)), solver_(std::min(rows, columns)) {}
 

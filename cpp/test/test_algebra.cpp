@@ -23,8 +23,9 @@ Gradient by_panels(const Method& method, const Mat& Z, const Mat& heads, const V
   const Index padded = round_up(k, kernels::kLane);
   Mat panel = Mat::Zero(k_star, kWidth), G = Mat::Zero(Z.rows(), padded), scratch(kWidth, padded);
   panel.leftCols(tasks) = heads;
-  const SharedDesign<kWidth> design(Z, panel.data(), k_star, tasks, false,
-                                    {G.data(), padded, scratch.data()});
+  std::vector<const double*> slots(static_cast<std::size_t>(slots_of(method.inner_steps)));
+  SharedDesign<kWidth> design(Z, panel.data(), k_star, tasks, false,
+                              {G.data(), padded, scratch.data(), slots.data()});
   TaskAlgebra<SharedDesign<kWidth>> algebra(method, k, Z.rows(), Z.rows());
   algebra.gradient(design, w.data(), true);
   return {G.leftCols(k), ConstMat(algebra.grad_w(), k, kWidth).leftCols(tasks),
@@ -39,12 +40,19 @@ Gradient one_by_one(const Method& method, const Mat& Z, const Mat& heads, const 
   for (Index t = 0; t < tasks; ++t) {
     Vec y = Vec::Zero(D);
     y.head(heads.rows()) = heads.col(t);
-    Mat C_in = Mat::Zero(D, k), C_out = Mat::Zero(D, k);
-    const DenseDesign design(k, {D, D, Z.data(), y.data(), Z.data(), y.data(), identity.data(),
-                                 identity.data(), C_in.data(), C_out.data()});
+    Factors C_in, C_out;
+    C_in.reset(D, k, k);  // whole
+    C_out.reset(D, k, k);
+    DenseDesign::Scratch scratch(method.inner_steps, method.adapt_B, D, D);
+    DenseDesign design(k, method.inner_steps,
+                       {D, D, Z.data(), y.data(), Z.data(), y.data(), identity.data(), D,
+                        identity.data(), D, &C_in, &C_out},
+                       scratch);
     TaskAlgebra<DenseDesign> algebra(method, k, D, D);
     algebra.gradient(design, w.data(), true);
-    all.G += C_in + C_out;
+    for (const Factors* C : {&C_in, &C_out}) {
+      all.G += ConstMat(C->matrix(), D, padded(k)).leftCols(k);
+    }
     all.grad_w.col(t) = ConstVec(algebra.grad_w(), k);
     all.losses[t] = *algebra.loss(algebra.outer);
   }

@@ -76,10 +76,16 @@ void test_algebra_on_arrays_allocates_nothing() {
   const Mat Z_in = Mat::Random(m, k), Z_out = Mat::Random(m, k), K = Z_in * Z_in.transpose(),
             K_cross = Z_out * Z_in.transpose();
   const Vec y = Vec::Random(m), w = Vec::Random(k);
-  Mat C_in = Mat::Zero(m, k), C_out = Mat::Zero(m, k);
-  const DenseDesign design(k, {m, m, Z_in.data(), y.data(), Z_out.data(), y.data(), K.data(),
-                               K_cross.data(), C_in.data(), C_out.data()});
-  TaskAlgebra<DenseDesign> algebra({0.01, 0.1, 4, true, true}, k, m, m);
+  constexpr int steps = 4;
+  Factors C_in, C_out;
+  C_in.reset(m, k, 2 * steps);
+  C_out.reset(m, k, 1);
+  DenseDesign::Scratch scratch(steps, true, m, m);
+  DenseDesign design(k, steps,
+                     {m, m, Z_in.data(), y.data(), Z_out.data(), y.data(), K.data(), m,
+                      K_cross.data(), m, &C_in, &C_out},
+                     scratch);
+  TaskAlgebra<DenseDesign> algebra({0.01, 0.1, steps, true, true}, k, m, m);
   const long count = allocations_of([&] { algebra.gradient(design, w.data(), true); });
   check(count == 0, "the algebra of a task allocates nothing");
 }

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .batch import BatchSummary, TaskBatch
 from .config import TrainConfig
 from .heads import GaussianHeads, NamedFunction, SphereHeads
 from .methods import ANIL, MAML, AverageRisk
@@ -24,6 +25,7 @@ KINDS: dict[str, type[Any]] = {
         GaussianHeads,
         SphereHeads,
         LinearTasks,
+        BatchSummary,
         Init,
         Stop,
         Checkpoint,
@@ -42,6 +44,8 @@ def encode(value: Any, keep: Callable[[NDArray[Any]], str]) -> Any:
         return {"range": [value.start, value.stop, value.step]}
     if isinstance(value, tuple):
         return {"tuple": [encode(item, keep) for item in value]}
+    if isinstance(value, TaskBatch):
+        value = value.summary()  # a file does not hold the user's data
     if type(value) in KINDS.values():
         tree = {field.name: encode(getattr(value, field.name), keep) for field in fields(value)}
         return {"kind": type(value).__name__, "fields": tree}

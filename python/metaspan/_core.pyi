@@ -6,7 +6,7 @@ one row per feature; `trial`, `round` and `stream` key the counter-based generat
 with `seed`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -97,18 +97,19 @@ def gradient_population(
 ) -> dict[str, F64]:
     """grad_M, grad_R, grad_w, loss_in, loss_adapted, loss_out (n,), heads (n, k): w_J."""
 
+# Data of tasks: a stack with a leading axis of tasks, or one array per task.
+Sets = NDArray[Any] | Sequence[NDArray[Any]]
+
 def gradient_arrays(
     method: Method,
+    route: str,  # "gram" or "vector"
     B: NDArray[Any],
     w: F64,
-    X_in: Sequence[NDArray[Any]],
-    y_in: Sequence[NDArray[Any]],
-    X_out: Sequence[NDArray[Any]],
-    y_out: Sequence[NDArray[Any]],
+    data: tuple[Any, ...],  # (X_in, y_in, X_out, y_out, ...), each a Sets
     threads: int,
-    losses: bool = True,
+    losses: bool,
 ) -> dict[str, NDArray[Any]]:
-    """One array per task. B (in the dtype of B: d, k), w (k,), loss_in, loss_adapted, loss_out
+    """B (in the dtype of B: d, k), w (k,), loss_in, loss_adapted, loss_out
     (n,), heads (n, k).
     """
 
@@ -116,12 +117,17 @@ def adapt_arrays(
     method: Method,
     B: NDArray[Any],
     w: F64,
-    X: Sequence[NDArray[Any]],
-    y: Sequence[NDArray[Any]],
+    X: Sets,
+    y: Sets,
     want_B: bool,
     threads: int,
 ) -> tuple[F64, NDArray[Any] | None]:
     """w_J (n, k), and B_J (n, d, k) where asked for."""
+
+def population_cost(method: Method, n: int, rows: int, k: int) -> tuple[float, float]:
+    """Flops of a round of a trial of the population engine, and bytes that it holds; `rows` of
+    [M; R], and k more for k > k_star.
+    """
 
 LIVE: Final[int]
 CONVERGED: Final[int]
@@ -150,6 +156,22 @@ class Run:
         records: Sequence[str],
         # (trials, k, k): M, R and w are in the frames that state() once returned
         frames: F64 | None = None,
+    ) -> Run: ...
+    @staticmethod
+    def arrays(
+        method: Method,
+        route: str | None,  # "gram", "vector" or "dual"
+        # (X_in, y_in, X_out, y_out, B_star (d, k_star) | None, heads (N, k_star) | None)
+        data: tuple[Any, ...],
+        # "B" (trials, d, k), of the dual route the one of round 0; "w" (trials, k); and, where the
+        # dual route goes on, "A" (trials, samples, k)
+        state: Mapping[str, NDArray[Any]],
+        n: int,
+        seed: int,
+        trials: Sequence[int],
+        rounds: Sequence[int],
+        records: Sequence[str],
+        threads: int,
     ) -> Run: ...
     def advance(
         self,
@@ -181,11 +203,11 @@ class Run:
     def rounds(self) -> list[int]: ...
     @property
     def status(self) -> list[int]: ...
-    def state(self) -> tuple[F64, F64, F64, F64]:
-        """M Q (trials, k_star, k), R Q (trials, e, k), Q^T w (trials, k), Q (trials, k, k): copies.
-
-        The frame Q is orthogonal, and the identity for k <= k_star.
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Copies. In coordinates: M Q "M" (trials, k_star, k), R Q "R" (trials, e, k), Q^T w "w"
+        (trials, k) and Q "frames" (trials, k, k), orthogonal, the identity for k <= k_star. On
+        arrays: "w", and "B" (trials, d, k) or, on the dual route, "A" (trials, samples, k).
         """
 
-    def cost(self) -> dict[str, float]:
-        """flops (of a round of one trial), bytes (held by all trials)."""
+    def representation(self, threads: int) -> NDArray[Any]:
+        """B (trials, d, k) of a run on arrays."""

@@ -155,6 +155,35 @@ class TaskBatch:
         return int(self.X_in[0].shape[1])
 
     @property
+    def k(self) -> int:
+        """Rank of the ground truth; 0 where it is not known."""
+        return 0 if self.B_star is None else int(self.B_star.shape[1])
+
+    @property
+    def shared(self) -> bool:
+        """Whether the inner and the outer sets are the same arrays."""
+        sides = ((self.X_in, self.X_out), (self.y_in, self.y_out))
+        return all(_same(a, b) for inner, outer in sides for a, b in zip(inner, outer, strict=True))
+
+    def summary(self) -> BatchSummary:
+        r"""Return what stands for this batch where its data are not kept.
+
+        Returns
+        -------
+        BatchSummary
+            Sizes, and a fingerprint of the data.
+        """
+        return BatchSummary(
+            n=self.n,
+            m_in=self.m_in,
+            m_out=self.m_out,
+            d=self.d,
+            k=self.k,
+            dtype=str(self.dtype),
+            fingerprint=_fingerprint(self),
+        )
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """float32 or float64."""
         dtype: np.dtype[Any] = self.X_in[0].dtype
@@ -178,6 +207,65 @@ class TaskBatch:
             f"TaskBatch(n={self.n}, m_in={text(self.m_in)}, m_out={text(self.m_out)}, "
             f"d={self.d}, dtype={self.dtype})"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSummary:
+    r"""Stands for a batch in a file, which does not hold its data.
+
+    Parameters
+    ----------
+    n : int
+        Number of tasks.
+    m_in, m_out : int or tuple of int
+        Samples in the inner and outer sets.
+    d, k : int
+        Number of features, and rank of the ground truth (0 where it is not known).
+    dtype : str
+        Of the data.
+    fingerprint : str
+        A hash of all responses and of a sample of the features and the ground truth.
+    """
+
+    n: int
+    m_in: int | tuple[int, ...]
+    m_out: int | tuple[int, ...]
+    d: int
+    k: int
+    dtype: str
+    fingerprint: str
+
+
+def core_data(batch: TaskBatch) -> tuple[Any, ...]:
+    """The arrays of a batch as the compiled core takes them."""
+    return (batch.X_in, batch.y_in, batch.X_out, batch.y_out, batch.B_star, batch.heads)
+
+
+def _fingerprint(batch: TaskBatch) -> str:
+    """A hash that another batch will not have: every response, and rows of X at even distances."""
+    from hashlib import blake2b  # noqa: PLC0415  (only files need it)
+
+    content = blake2b(digest_size=16)
+    for responses in (batch.y_in, batch.y_out):
+        for task in responses:
+            content.update(np.ascontiguousarray(task).data)
+    for features in (batch.X_in, batch.X_out):
+        for task in features:
+            sample = task[:: max(1, len(task) // 4), :: max(1, task.shape[1] // 64)]
+            content.update(np.ascontiguousarray(sample).data)
+    for known in (batch.B_star, batch.heads):
+        if known is not None:
+            content.update(np.ascontiguousarray(known[:: max(1, len(known) // 64)]).data)
+    return content.hexdigest()
+
+
+def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Whether two arrays are the same memory, seen in the same way."""
+    return (
+        a.shape == b.shape
+        and a.strides == b.strides
+        and a.__array_interface__["data"] == b.__array_interface__["data"]
+    )
 
 
 def checked_data(

@@ -16,7 +16,7 @@ from .state import Trials
 KIND = "metaspan checkpoint"
 
 # Arguments that a resumed run may change. Everything else must be the same for its bits to be.
-MAY_DIFFER = ("rounds", "threads", "progress", "stop", "checkpoint")
+MAY_DIFFER = ("rounds", "threads", "progress", "stop", "checkpoint", "route")
 
 
 class Journal:
@@ -47,13 +47,7 @@ class Journal:
         A trial that converged, or was interrupted within a round, is kept as one that goes on: the
         row of the round that it has not done is left out, since a resumed run records it again.
         """
-        assert trials.frames is not None
-        arrays: dict[str, Any] = {
-            "M": trials.M,
-            "R": trials.R,
-            "w": trials.w,
-            "frames": trials.frames,
-        }
+        arrays: dict[str, Any] = {f"state.{name}": part for name, part in trials.parts.items()}
         status: list[int] = []
         for i, (rounds, values) in enumerate(trials.rows):
             goes_on = trials.status[i] in (core.LIVE, core.CONVERGED)
@@ -65,6 +59,8 @@ class Journal:
             "rounds": trials.rounds,
             "status": status,
             "columns": list(trials.columns),
+            "parts": list(trials.parts),
+            "route": trials.route,
         }
         _files.write(self._path, KIND, document, arrays)
         self._saved = time.monotonic()
@@ -81,6 +77,11 @@ class Journal:
             _check_shapes(trials, self._config)
         except (KeyError, TypeError, IndexError, OverflowError, AttributeError) as error:
             raise ValueError(f"{str(self._path)!r} is a broken {KIND} ({error!r})") from error
+        if self._config.route not in ("auto", trials.route):
+            raise ValueError(
+                f"route must be what the checkpoint {str(self._path)!r} was written with, "
+                f"{trials.route!r}; got {self._config.route!r}"
+            )
         ahead = max((trials.rounds[i] for i in trials.live), default=0)
         if ahead > self._config.rounds:
             raise ValueError(
@@ -102,26 +103,32 @@ class Journal:
 def _trials(document: dict[str, Any], arrays: dict[str, Any]) -> Trials:
     rounds = [int(done) for done in document["rounds"]]
     return Trials(
-        M=arrays["M"],
-        R=arrays["R"],
-        w=arrays["w"],
-        frames=arrays["frames"],
+        parts={name: arrays[f"state.{name}"] for name in document["parts"]},
         rounds=rounds,
         status=[int(status) for status in document["status"]],
         columns=tuple(document["columns"]),
         rows=[(arrays[f"rounds.{i}"], arrays[f"values.{i}"]) for i in range(len(rounds))],
+        route=document["route"],
     )
 
 
 def _check_shapes(trials: Trials, config: TrainConfig) -> None:
     """Raise TypeError unless every array is what `save` writes for such a run."""
-    count, k_star, k = len(config.trials), config.tasks.k, config.width
-    height = trials.R.shape[1]
-    expected = {"M": (k_star, k), "R": (height, k), "w": (k,), "frames": (k, k)}
+    count, k_star, k, d = len(config.trials), config.k_star, config.width, config.tasks.d
+    parts = trials.parts
+    expected: dict[str, tuple[int, ...]] = {"w": (k,)}
+    if config.engine == "arrays":
+        expected["B"] = (d, k)
+        if trials.route == "dual":
+            expected["A"] = (parts["A"].shape[1], k)
+    else:
+        expected |= {"M": (k_star, k), "R": (parts["R"].shape[1], k), "frames": (k, k)}
+    if set(parts) != set(expected) or trials.route not in (None, "gram", "vector", "dual"):
+        raise TypeError(f"a state of {', '.join(parts)}")
     for name, shape in expected.items():
-        array = getattr(trials, name)
-        if array.shape != (count, *shape) or array.dtype != np.float64:
-            raise TypeError(f"{name} is {array.dtype} of shape {array.shape}")
+        dtype = config.dtype if name == "B" else "float64"
+        if parts[name].shape != (count, *shape) or parts[name].dtype != dtype:
+            raise TypeError(f"{name} is {parts[name].dtype} of shape {parts[name].shape}")
     if not (len(trials.rounds) == len(trials.status) == len(trials.rows) == count):
         raise TypeError("not as many trials as the run has")
     for rounds, values in trials.rows:

@@ -9,20 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
-import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _check
+from .batch import BatchSummary, TaskBatch
 from .methods import Method, resolve
-from .options import DEFAULT_STOP, Checkpoint, Init, Stop, column_length
+from .options import DEFAULT_STOP, Checkpoint, Init, Stop
+from .sizes import DEFAULT_N, engine_of, sample_counts, tasks_per_round
+from .starts import GivenStart, resolve_start
 from .tasks import MAX_COUNT, LinearTasks
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ENGINES = ("auto", "population")
+ROUTES = ("auto", "gram", "vector", "dual")
 DEVICES = ("cpu",)
-STARTS = ("random", "methodical")
 RECORDS = (
     "dist",
     "angles",
@@ -40,6 +41,8 @@ RECORDS = (
     "L",
     "eta",
 )
+OF_GROUND_TRUTH = ("dist", "angles", "perp_norm")
+OF_HEADS = ("mu", "L", "eta")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +51,8 @@ class TrainConfig:
 
     Parameters
     ----------
-    tasks : LinearTasks
-        Where the tasks come from.
+    tasks : LinearTasks, TaskBatch or BatchSummary
+        Where the tasks come from; of a batch, a file keeps a summary.
     method : ANIL, MAML or AverageRisk
         The method.
     rounds, n, width, record_every, seed, threads : int
@@ -60,6 +63,8 @@ class TrainConfig:
         The start by its law, or the arrays ``(B0, w0)``.
     engine, device : str
         What ran, and where.
+    route : str or None
+        How the arrays engine computed a round: "gram", "vector" or "dual".
     shared_samples : bool
         As given.
     trials : range
@@ -78,15 +83,16 @@ class TrainConfig:
         As given.
     """
 
-    tasks: LinearTasks
+    tasks: LinearTasks | TaskBatch | BatchSummary
     method: Method
     rounds: int
     n: int
     m_in: int | None
     m_out: int | None
     width: int
-    init: Init | tuple[NDArray[Any], NDArray[np.float64]]
+    init: Init | GivenStart
     engine: str
+    route: str | None
     pool: int | None
     shared_samples: bool
     seed: int
@@ -101,18 +107,38 @@ class TrainConfig:
     progress: bool | Callable[[int, int], object]
     on_failure: str
 
+    @property
+    def k_star(self) -> int:
+        """Rank of the ground truth; 0 where it is not known."""
+        return self.tasks.k
+
+    @property
+    def law(self) -> LinearTasks:
+        """The tasks, where they come from a law."""
+        assert isinstance(self.tasks, LinearTasks)
+        return self.tasks
+
+    @property
+    def pooled(self) -> tuple[int, int, int]:
+        """Tasks and samples a task, inner and outer, of a pool with data."""
+        assert self.pool is not None
+        assert self.m_in is not None
+        assert self.m_out is not None
+        return self.pool, self.m_in, self.m_out
+
 
 def configure(
-    tasks: LinearTasks,
+    tasks: LinearTasks | TaskBatch,
     method: Method | str,
     *,
     rounds: int = 1000,
-    n: int | None = 100,
+    n: int | None = DEFAULT_N,
     m_in: int | None = None,
     m_out: int | None = None,
     width: int | None = None,
     init: str | Init | tuple[NDArray[Any], ArrayLike] = "random",
     engine: str = "auto",
+    route: str = "auto",
     pool: int | None = None,
     shared_samples: bool = False,
     seed: int = 0,
@@ -120,7 +146,7 @@ def configure(
     threads: int | None = None,
     device: str = "cpu",
     dtype: DTypeLike | None = None,
-    record: str | Iterable[str] = ("dist",),
+    record: str | Iterable[str] | None = None,
     record_every: int = 1,
     stop: Stop | None = DEFAULT_STOP,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
@@ -132,25 +158,32 @@ def configure(
 
     Parameters
     ----------
-    tasks : LinearTasks
-        Where the tasks come from.
+    tasks : LinearTasks or TaskBatch
+        Where the tasks come from: a law, or tasks with data of the user's own.
     method : ANIL, MAML, AverageRisk or str
         The method, or one of "anil", "fo-anil", "maml", "fo-maml", "average-risk".
     rounds : int
         Number of rounds, >= 0.
     n : int or None
-        Tasks per round. None: all tasks, where the heads are fixed or there is a pool.
-    m_in, m_out : None
-        Samples per task in the inner and the outer set; None: infinitely many.
+        Tasks per round, without replacement where there is a batch, a pool or fixed heads. None:
+        all of them, which is the default for a batch.
+    m_in, m_out : int or None
+        Samples per task in the inner and the outer set; None: infinitely many. Numbers need a
+        `pool`. A batch has its own.
     width : int or None
         Columns k of the learner's `B`, at most d. None: ``tasks.k``, or the width of a given start.
     init : {"random", "methodical"}, Init or (B0, w0)
         Start: ``"random"`` is ``Init()``, ``"methodical"`` is ``Init(dist=0.7)``. A given `B0`
         (d, k) is C-contiguous, float32 or float64.
-    engine : {"auto", "population"}
+    engine : {"auto", "population", "arrays"}
         How rounds are computed; what ran is in ``result.config.engine``.
+    route : {"auto", "gram", "vector", "dual"}
+        Of the arrays engine: by Z = X B and Gram matrices, by one vector at a time, or by the Gram
+        matrix of all samples. All give the same numbers up to rounding; "auto" takes what the cost
+        model finds cheapest, and what ran is in ``result.config.route``.
     pool : int or None
-        Number of tasks to draw once; each round takes n of them, without replacement.
+        Number of tasks to draw once, with their data where `m_in` and `m_out` are numbers: those of
+        ``tasks.sample(pool, m_in, m_out, seed=seed, trial=trial)``.
     shared_samples : bool
         Whether inner and outer set are one; the same for infinitely many samples.
     seed : int
@@ -163,11 +196,12 @@ def configure(
     device : {"cpu"}
         Where rounds are computed.
     dtype : {float32, float64} or None
-        Of a full-size `B`. None: that of the arrays given, else float64.
+        Of a full-size `B`, and of the data of a pool. None: that of the arrays given, else float64.
     record : str or iterable of str
         What the trace holds, at the start of a round: "dist", "angles", "loss_in",
         "loss_adapted", "loss_out", "w_norm", "delta_norm", "sigma_min", "sigma_max", "perp_norm",
-        "diversity_min", "diversity_max", "mu", "L", "eta"; see (20) and (21).
+        "diversity_min", "diversity_max", "mu", "L", "eta"; see (20) and (21). None: "dist", or
+        "loss_out" for a batch without a B_star.
     record_every : int
         Rounds between rows; the start and the end are always recorded.
     stop : Stop or None
@@ -195,36 +229,37 @@ def configure(
     FileNotFoundError
         If there is no folder for the checkpoint.
     """
-    if not isinstance(tasks, LinearTasks):
-        raise TypeError(f"tasks must be a LinearTasks; got {_check.show(tasks)}")
+    if not isinstance(tasks, (LinearTasks, TaskBatch)):
+        raise TypeError(f"tasks must be a LinearTasks or a TaskBatch; got {_check.show(tasks)}")
     chosen = resolve(method, steps)
-    _check.choice("engine", engine, ENGINES)
-    for name, count in (("m_in", m_in), ("m_out", m_out)):
-        if count is not None:
-            raise ValueError(
-                f"{name} must be None, infinitely many samples: training runs on population "
-                f"losses; got {_check.show(count)}"
-            )
     pool = None if pool is None else _check.integer("pool", pool, 1, MAX_COUNT)
-    start, size = _start(init, width, tasks, chosen)
+    shared = _check.flag("shared_samples", shared_samples)
+    counts = sample_counts(tasks, m_in, m_out, pool, shared)
+    ran = engine_of(engine, tasks, counts)
+    _check.choice("route", route, ROUTES)
+    if ran != "arrays" and route != "auto":
+        raise ValueError(f"route must be 'auto' unless the arrays engine runs; got {route!r}")
+    start, size = resolve_start(init, width, tasks.d, tasks.k, chosen)
+    names = _record(record, tasks)
     return TrainConfig(
         tasks=tasks,
         method=chosen,
         rounds=_check.integer("rounds", rounds, 0, 2**62),
-        n=_tasks_per_round(n, pool, tasks),
-        m_in=None,
-        m_out=None,
+        n=tasks_per_round(n, pool, tasks),
+        m_in=counts[0],
+        m_out=counts[1],
         width=size,
         init=start,
-        engine="population",
+        engine=ran,
+        route=route if ran == "arrays" else None,
         pool=pool,
-        shared_samples=_check.flag("shared_samples", shared_samples),
+        shared_samples=shared,
         seed=_check.integer("seed", seed, 0, 2**64 - 1),
         trials=_trials(trials),
         threads=_check.threads(threads),
         device=_check.choice("device", device, DEVICES),
         dtype=_dtype(dtype, start, tasks),
-        record=_record(record),
+        record=names,
         record_every=_check.integer("record_every", record_every, 1, 2**62),
         stop=_stop(stop),
         checkpoint=_checkpoint(checkpoint),
@@ -251,76 +286,6 @@ def takes(source: Callable[P, Any]) -> Callable[[Callable[..., T]], Callable[P, 
     return mark
 
 
-def _tasks_per_round(n: int | None, pool: int | None, tasks: LinearTasks) -> int:
-    """Tasks of a round: all that there are, or a number of them."""
-    there_are: int | None = pool
-    whose = "the pool"
-    if isinstance(tasks.heads, np.ndarray):
-        if pool is not None:
-            raise ValueError(f"pool must be None for fixed heads, which are one; got {pool}")
-        there_are, whose = tasks.heads.shape[0], "the fixed heads"
-    if n is None:
-        if there_are is None:
-            raise ValueError(
-                "n must be an integer: n=None, all tasks, is supported for fixed heads and a pool"
-            )
-        return there_are
-    n = _check.integer("n", n, 1, MAX_COUNT)
-    if there_are is not None and n > there_are:
-        raise ValueError(f"n must be at most {there_are}, {whose} (n=None takes all); got {n}")
-    return n
-
-
-def _start(
-    init: object, width: int | None, tasks: LinearTasks, method: Method
-) -> tuple[Init | tuple[NDArray[Any], NDArray[np.float64]], int]:
-    """The start, and the learner's width."""
-    if width is not None:
-        width = _check.integer("width", width, 1)
-        if width > tasks.d:
-            raise ValueError(f"width must be at most d = {tasks.d}; got {width}")
-    if isinstance(init, tuple):
-        if len(init) != 2:
-            raise ValueError(f"init must be a pair (B0, w0); got {len(init)} values")
-        return _given_start(init, width, tasks)
-    if isinstance(init, str):
-        _check.choice("init", init, STARTS)
-        init = Init() if init == "random" else Init(dist=0.7)
-    if not isinstance(init, Init):
-        raise TypeError(
-            f"init must be {_check.words(STARTS, 'or')}, an Init or a pair (B0, w0); "
-            f"got {_check.show(init)}"
-        )
-    size = tasks.k if width is None else width
-    column_length(init, method)
-    if init.dist is not None:
-        _check_room(init.dist, tasks, size)
-    return init, size
-
-
-def _check_room(dist: float, tasks: LinearTasks, width: int) -> None:
-    """Raise ValueError unless d leaves room for the columns beside the ground truth."""
-    needed = width if dist > 0.0 else width - min(width, tasks.k)
-    room = tasks.d - tasks.k
-    if room < needed:
-        raise ValueError(
-            f"init dist = {dist:g} needs {needed} dimensions beside the ground truth; "
-            f"d - k = {tasks.d} - {tasks.k} leaves {room}"
-        )
-
-
-def _given_start(
-    init: tuple[Any, Any], width: int | None, tasks: LinearTasks
-) -> tuple[tuple[NDArray[Any], NDArray[np.float64]], int]:
-    B0, w0 = init
-    B0 = _check.matrix("B0", B0, (tasks.d, "width" if width is None else width))
-    size = _check.integer("the width of B0", B0.shape[1], 1)
-    if size > tasks.d:
-        raise ValueError(f"B0 must have at most d = {tasks.d} columns; got {size}")
-    _check.finite("B0", B0, _check.threads(None))
-    return (B0, _check.small("w0", w0, (size,))), size
-
-
 def _trials(trials: object) -> range:
     if not isinstance(trials, range):
         return range(_check.integer("trials", trials, 1, MAX_COUNT))
@@ -329,19 +294,29 @@ def _trials(trials: object) -> range:
     return trials
 
 
-def _dtype(dtype: DTypeLike | None, init: object, tasks: LinearTasks) -> str:
+def _dtype(dtype: DTypeLike | None, init: object, tasks: LinearTasks | TaskBatch) -> str:
     if dtype is not None:
         return _check.float_dtype("dtype", dtype).name
+    if isinstance(tasks, TaskBatch):
+        return str(tasks.dtype)
     if isinstance(init, tuple):
         return str(init[0].dtype)
     return "float64" if tasks.B_star is None else str(tasks.B_star.dtype)
 
 
-def _record(record: object) -> tuple[str, ...]:
+def _record(record: object, tasks: LinearTasks | TaskBatch) -> tuple[str, ...]:
+    if record is None:
+        return ("dist",) if tasks.k else ("loss_out",)
     names = (record,) if isinstance(record, str) else record
     if not isinstance(names, Iterable):
         raise TypeError(f"record must hold names of records; got {_check.show(record)}")
-    return tuple(dict.fromkeys(_check.choice("record", name, RECORDS) for name in names))
+    found = tuple(dict.fromkeys(_check.choice("record", name, RECORDS) for name in names))
+    for name in found:
+        if name in OF_GROUND_TRUTH and not tasks.k:
+            raise ValueError(f"record {name!r} needs a batch with a B_star; this one has none")
+        if name in OF_HEADS and isinstance(tasks, TaskBatch) and tasks.heads is None:
+            raise ValueError(f"record {name!r} needs a batch with heads; this one has none")
+    return found
 
 
 def _stop(stop: object) -> Stop | None:

@@ -1,51 +1,167 @@
-r"""The cost model: what a round takes, from constants measured on this machine."""
+r"""The cost model: what a round takes, from constants measured on this machine.
+
+The constants are measured once and kept in a file of the user's cache folder, so that the choices
+made from them, and with them the bits of a run, stay the same on a machine.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import platform
 import time
+from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 from ._load import core
-from .methods import MAML, Method, core_method
+from .methods import ANIL, MAML, core_method
+
+# Version of what is measured, and how.
+EDITION = 1
+MEMORY_BYTES = 2**27  # more than caches hold
+CACHED_BYTES = 2**22
 
 
 @cache
 def cost_model() -> dict[str, float]:
-    r"""Measure the constants of the cost model, once per process.
+    r"""Constants of the cost model: from the file, or measured in a second or so.
 
     Returns
     -------
     dict of str to float
-        ``"seconds_per_call"``, what a round of a trial takes beside its work, and
-        ``"flops_per_second"`` of one thread.
+        ``"seconds_per_call"``, what a round of a trial takes beside its work;
+        ``"flops_per_second"`` of one thread on small problems;
+        ``"read_1"``, ``"read_all"`` and ``"cached_1"``: bytes per second that one thread, and all
+        that the process may use, read from memory, and one from its cache; ``"features_1"``:
+        flops per second of `X B` on one thread; ``"grams_1"``: those of `X X^T`;
+        ``"seconds_per_task"`` of one task of no size.
     """
-    method = MAML()
-    tiny, medium = run_of(method, 1, 1, 1, 1), run_of(method, 10, 10, 10, 100)
-    overhead = _seconds_per_round(tiny)
-    work = max(_seconds_per_round(medium) - overhead, 1e-9)
-    return {"seconds_per_call": overhead, "flops_per_second": medium.cost()["flops"] / work}
+    path = _path()
+    try:
+        kept = json.loads(path.read_text())
+        return {name: float(kept[name]) for name in ORDER}
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    found = _measure()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(f".{os.getpid()}")
+        beside.write_text(json.dumps(found))
+        beside.replace(path)
+    except OSError:
+        pass  # measured again by the next process
+    return found
 
 
-def run_of(method: Method, k_star: int, width: int, height: int, n: int) -> core.Run:
+def _path() -> Path:
+    """The file for this build on this machine."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    build = core.build_info()
+    machine = f"{platform.node()}-{core.available_cpus()}"
+    name = f"cost-{EDITION}-{build['version']}-{build['instruction_set']}-{machine}.json"
+    return Path(root) / "metaspan" / name
+
+
+def _measure() -> dict[str, float]:
+    """Every constant, to three digits."""
+    threads = core.available_cpus()
+    large, small = np.ones(MEMORY_BYTES // 8), np.ones(CACHED_BYTES // 8)
+    overhead, flops = _small_problems()
+    found = {
+        "seconds_per_call": overhead,
+        "flops_per_second": flops,
+        "read_1": large.nbytes / _seconds(lambda: core.all_finite(large, 1)),
+        "read_all": large.nbytes / _seconds(lambda: core.all_finite(large, threads)),
+        "cached_1": small.nbytes / _seconds(lambda: core.all_finite(small, 1)),
+        "features_1": _features(),
+        "grams_1": _grams(),
+        "seconds_per_task": _task(),
+    }
+    return {name: float(f"{found[name]:.3g}") for name in ORDER}
+
+
+ORDER = (
+    "seconds_per_call",
+    "flops_per_second",
+    "read_1",
+    "read_all",
+    "cached_1",
+    "features_1",
+    "grams_1",
+    "seconds_per_task",
+)
+
+
+def _small_problems() -> tuple[float, float]:
+    """Seconds of a round beside its work, and flops per second of it, in coordinates."""
+    method = core_method(MAML())
+    tiny = _seconds_per_round(_population(method, 1, 1))
+    k, n = 10, 100
+    flops, _ = core.population_cost(method, n, 2 * k, k)
+    return tiny, flops / max(_seconds_per_round(_population(method, k, n)) - tiny, 1e-9)
+
+
+def _population(method: tuple[float, float, int, bool, bool], k: int, n: int) -> core.Run:
     """One trial of a run of that size, at the origin."""
-    M, R, w = np.zeros((1, k_star, width)), np.zeros((1, height, width)), np.zeros((1, width))
-    return core.Run.population(
-        core_method(method), M, R, w, ("gaussian", None, None), n, 0.0, 0, [0], [0], ["dist"]
+    M, w = np.zeros((1, k, k)), np.zeros((1, k))
+    law = ("gaussian", None, None)
+    return core.Run.population(method, M, M, w, law, n, 0.0, 0, [0], [0], ["dist"])
+
+
+def _features() -> float:
+    """Flops per second of X B on data in the cache."""
+    m, d, k = 64, 2048, 16
+    X, B = np.zeros((1, m, d)), np.zeros((d, k))
+    return 2 * m * d * k / _seconds(lambda: core.project(X, B, 1))
+
+
+def _grams() -> float:
+    """Flops per second of the Gram matrix of many samples."""
+    n, m, d = 16, 32, 4096
+    X, y = np.zeros((n, m, d)), np.zeros((n, m))
+    state = {"B": np.zeros((1, d, 1)), "w": np.zeros((1, 1))}
+    method = core_method(ANIL())
+    data = (X, y, X, y, None, None)
+    seconds = _seconds(
+        lambda: core.Run.arrays(method, "dual", data, state, n, 0, [0], [0], ["w_norm"], 1)
     )
+    return (n * m) ** 2 * d / seconds
+
+
+def _task() -> float:
+    """Seconds of a task of the arrays engine beside its work."""
+    n = 100
+    X, y = np.zeros((n, 1, 1)), np.zeros((n, 1))
+    B, w = np.zeros((1, 1)), np.zeros(1)
+    method = core_method(ANIL())
+    data = (X, y, X, y)
+    gradient = core.gradient_arrays
+    return _seconds(lambda: gradient(method, "vector", B, w, data, 1, False)) / n
 
 
 def _seconds_per_round(run: core.Run) -> float:
-    """Best of several timings on one thread, each of at least a millisecond."""
-    rounds, best, done = 1, np.inf, 0
-    for _ in range(20):
-        began = time.perf_counter()
-        run.advance(done + rounds, 2**40, 0.0, 0.0, None, 1)
-        elapsed = time.perf_counter() - began
+    """Of a run on one thread."""
+    done, rounds = 0, 50
+
+    def some() -> None:
+        nonlocal done
         done += rounds
-        if elapsed < 1e-3:
-            rounds *= 4
-        else:
-            best = min(best, elapsed / rounds)
+        run.advance(done, 2**40, 0.0, 0.0, None, 1)
+
+    return _seconds(some) / rounds
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    """Least time of a call, of as many as some tens of milliseconds hold, at least three."""
+    best, began = np.inf, time.perf_counter()
+    for repeat in range(200):
+        before = time.perf_counter()
+        call()
+        now = time.perf_counter()
+        best = min(best, now - before)
+        if repeat >= 2 and now - began > 0.05:
+            break
     return float(best)

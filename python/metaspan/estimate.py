@@ -6,9 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from ._load import core
 from .config import TrainConfig, configure, takes
-from .cost import cost_model, run_of
+from .cost import cost_model
+from .methods import core_method
 from .options import Init
+from .routes import chosen_route, prices, workload_of
+from .tasks import LinearTasks
 
 TASKS_PER_PIECE = 64
 
@@ -21,6 +27,8 @@ class Estimate:
     ----------
     engine : str
         What would run.
+    route : str or None
+        How the arrays engine would compute a round.
     memory_bytes : int
         Bytes that the run allocates at its peak, beyond the arrays it is given.
     seconds : float
@@ -34,6 +42,7 @@ class Estimate:
     """
 
     engine: str
+    route: str | None
     memory_bytes: int
     seconds: float
     seconds_per_round: float
@@ -42,7 +51,7 @@ class Estimate:
 
     def __str__(self) -> str:
         lines = [
-            f"engine           {self.engine}",
+            f"engine           {self.engine}{f', {self.route} route' if self.route else ''}",
             f"time             {self.seconds:.3g} s ({self.seconds_per_round:.3g} s a round)",
             f"work             {self.flops_per_round:.3g} flops a round",
             f"memory           {_size(self.memory_bytes)}",
@@ -81,42 +90,85 @@ def estimate(*args: Any, **kwargs: Any) -> Estimate:
     ('population', True)
     """
     config = configure(*args, **kwargs)
-    cost = run_of(config.method, config.tasks.k, config.width, _height(config), config.n).cost()
+    return _of_arrays(config) if config.engine == "arrays" else _of_population(config)
+
+
+def _of_population(config: TrainConfig) -> Estimate:
+    height, trials = _height(config), len(config.trials)
+    tracked = config.width if config.width > config.k_star else 0
+    rows = config.k_star + height + tracked
+    flops, held = core.population_cost(core_method(config.method), config.n, rows, config.width)
     rates = cost_model()
     # Trials run side by side, or a round is cut into pieces of this many tasks.
-    parallel = min(config.threads, max(len(config.trials), config.n // TASKS_PER_PIECE, 1))
-    flops = cost["flops"] * len(config.trials)
-    per_round = len(config.trials) * rates["seconds_per_call"] + flops / rates["flops_per_second"]
-    parts = _bytes(config, int(cost["bytes"]))
+    parallel = min(config.threads, max(trials, config.n // TASKS_PER_PIECE, 1))
+    per_round = trials * (rates["seconds_per_call"] + flops / rates["flops_per_second"])
+    parts = _bytes(config, int(held))
     return Estimate(
         engine=config.engine,
+        route=None,
         memory_bytes=sum(parts.values()),
         seconds=config.rounds * per_round / parallel,
         seconds_per_round=per_round / parallel,
-        flops_per_round=flops,
+        flops_per_round=trials * flops,
+        bytes=parts,
+    )
+
+
+def _of_arrays(config: TrainConfig) -> Estimate:
+    work, trials = workload_of(config), len(config.trials)
+    route = chosen_route(config)
+    assert route is not None
+    price = prices(work)[route]
+    own_data = isinstance(config.tasks, LinearTasks)
+    at_once = 1 if own_data else trials  # trials that the core holds at a time
+    B = work.d * work.k * np.dtype(config.dtype).itemsize
+    parts = {
+        "B": 2 * trials * B + 2 * at_once * B,
+        "route": at_once * price.bytes,
+        "trace": _trace_bytes(config),
+    }
+    if work.k_star:
+        parts["B_star"] = 8 * work.d * work.k_star * (2 if own_data else 1)
+    if work.geometry:
+        parts["measuring"] = 8 * 3 * work.d * work.k
+    if own_data:
+        parts["pool"] = work.N * (work.d + 1) * work.itemsize
+    per_round = trials * price.round
+    setups = trials if own_data else 1
+    return Estimate(
+        engine=config.engine,
+        route=route,
+        memory_bytes=sum(parts.values()),
+        seconds=setups * price.setup + config.rounds * per_round,
+        seconds_per_round=per_round,
+        flops_per_round=trials * price.flops,
         bytes=parts,
     )
 
 
 def _height(config: TrainConfig) -> int:
     """Rows of R."""
-    return min(config.width, config.tasks.d - config.tasks.k)
+    return min(config.width, config.tasks.d - config.k_star)
 
 
 def _bytes(config: TrainConfig, state: int) -> dict[str, int]:
     """What a run allocates, by name."""
-    tasks, trials = config.tasks, len(config.trials)
-    angles = min(config.width, tasks.k) if "angles" in config.record else 0
-    columns = 1 + len([name for name in config.record if name != "angles"]) + angles
-    rows = config.rounds // config.record_every + 2
-    # Rows are held once as they are recorded and once as the trace.
-    parts = {"state": state * trials, "trace": 2 * 8 * trials * rows * columns}
+    tasks, trials = config.law, len(config.trials)
+    parts = {"state": state * trials, "trace": _trace_bytes(config)}
     if config.pool is not None:
         parts["pool"] = 2 * 8 * trials * config.pool * tasks.k
     if not isinstance(config.init, Init):
         implicit = tasks.k if tasks.B_star is None else 0
         parts["start"] = 8 * tasks.d * (config.width + _height(config) + implicit)
     return parts
+
+
+def _trace_bytes(config: TrainConfig) -> int:
+    """Rows, held once as they are recorded and once as the trace."""
+    angles = min(config.width, config.k_star) if "angles" in config.record else 0
+    columns = 1 + len([name for name in config.record if name != "angles"]) + angles
+    rows = config.rounds // config.record_every + 2
+    return 2 * 8 * len(config.trials) * rows * columns
 
 
 def _size(count: int) -> str:

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _check
 from ._load import core
-from .batch import Data, TaskBatch, checked_data
+from .batch import Data, TaskBatch, checked_data, core_data
 from .methods import Method, core_method, resolve
+from .routes import cheapest_sweep
 
 F64 = NDArray[np.float64]
 
@@ -48,6 +49,7 @@ def meta_gradient(
     method: Method | str,
     *,
     losses: bool = True,
+    route: str = "auto",
     threads: int | None = None,
     **steps: float,
 ) -> Gradient:
@@ -71,6 +73,9 @@ def meta_gradient(
     losses : bool
         Whether to compute the losses; for MAML they may need a Gram matrix that the gradient
         does not.
+    route : {"auto", "gram", "vector"}
+        By Z = X B and Gram matrices, or by one vector at a time: the same numbers up to rounding.
+        "auto" takes what the cost model finds cheapest.
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
     **steps : float
@@ -90,8 +95,10 @@ def meta_gradient(
 
     Notes
     -----
-    Reads every X at most twice. For a width k, J inner steps and m samples a task,
-    ``n m d k`` multiplications for `X B`, and ``n m^2 d`` more where MAML needs Gram matrices.
+    The Gram route reads every X at most twice; for a width k and m samples a task it takes
+    ``n m d k`` multiplications for `X B`, and ``n m^2 d`` more where MAML needs Gram matrices. The
+    vector route takes ``n m d`` for each of its 2 J + 2 passes, 2 J more for exact methods, and
+    reads X once where a task fits the cache.
 
     References
     ----------
@@ -109,16 +116,11 @@ def meta_gradient(
         raise TypeError(f"batch must be a TaskBatch; got {_check.show(batch)}")
     workers = _check.threads(threads)
     B, head = _point(B, w, batch.d, workers)
+    wanted = _check.flag("losses", losses)
+    if _check.choice("route", route, ("auto", "gram", "vector")) == "auto":
+        route = cheapest_sweep(batch, chosen, B.shape[1], wanted, workers)
     found = core.gradient_arrays(
-        core_method(chosen),
-        B,
-        head,
-        list(batch.X_in),
-        list(batch.y_in),
-        list(batch.X_out),
-        list(batch.y_out),
-        workers,
-        _check.flag("losses", losses),
+        core_method(chosen), route, B, head, core_data(batch), workers, wanted
     )
     return Gradient(**found)
 
@@ -282,9 +284,7 @@ def adapt(
     workers = _check.threads(threads)
     X, y = checked_data(("X", X), ("y", y), None, check_finite)
     B, head = _point(B, w, X[0].shape[1], workers)
-    heads, representations = core.adapt_arrays(
-        core_method(chosen), B, head, list(X), list(y), want_B, workers
-    )
+    heads, representations = core.adapt_arrays(core_method(chosen), B, head, X, y, want_B, workers)
     return heads if representations is None else (heads, representations)
 
 

@@ -18,8 +18,8 @@ import numpy as np
 from .heads import GaussianHeads
 from .methods import ANIL, MAML, AverageRisk
 from .options import Init
+from .outcome import DivergenceWarning
 from .plots import FONT, INK, new_axes, plot
-from .result import DivergenceWarning
 from .summary import summarize
 from .tasks import LinearTasks
 from .train import train

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _check, _codec, _files, _memory
+from . import _check, _codec, _files, _memory, _signals
 from ._load import core
+from .batch import TaskBatch
 from .config import TrainConfig
 from .options import Init
+from .outcome import Outcome, Status
 from .state import Trials, given_coordinates
+from .tasks import LinearTasks
 
 if TYPE_CHECKING:
     import pandas
@@ -25,88 +27,6 @@ if TYPE_CHECKING:
 F64 = NDArray[np.float64]
 
 KIND = "metaspan result"
-
-
-class Status(Enum):
-    """How a trial ended."""
-
-    FINISHED = "did all its rounds"
-    CONVERGED = "met its stop rule"
-    DIVERGED = "diverged: its gradient or state grew out of range"
-    UNDERFLOW = "reached a distance below 1e-300, where double precision ends"
-    INTERRUPTED = "was interrupted"
-
-    @property
-    def text(self) -> str:
-        """What happened, to be read after "the trial"."""
-        return self.value
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    r"""How and when a trial ended; equal to its `Status` alone, too.
-
-    Parameters
-    ----------
-    status : Status
-        How it ended.
-    round : int
-        Rounds that it had done.
-
-    Examples
-    --------
-    >>> Outcome(Status.CONVERGED, 812) == Status.CONVERGED
-    True
-    >>> print(Outcome(Status.CONVERGED, 812))
-    met its stop rule (round 812)
-    """
-
-    status: Status
-    round: int
-
-    @property
-    def text(self) -> str:
-        """What happened, with the round."""
-        return f"{self.status.text} (round {self.round})"
-
-    def __str__(self) -> str:
-        return self.text
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Status):
-            return self.status is other
-        if isinstance(other, Outcome):
-            return (self.status, self.round) == (other.status, other.round)
-        return NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self.status)
-
-
-class DivergenceWarning(RuntimeWarning):
-    """Some trials of a run diverged."""
-
-
-class Diverged(RuntimeError):
-    """Raised for ``on_failure="raise"`` when a trial diverged; `result` is what there is."""
-
-    def __init__(self, message: str, result: Result) -> None:
-        super().__init__(message, result)
-        self.result = result
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-class Interrupted(KeyboardInterrupt):
-    """Raised when Ctrl-C ends a run; `result` holds the rounds that were finished."""
-
-    def __init__(self, message: str, result: Result) -> None:
-        super().__init__(message, result)
-        self.result = result
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -122,8 +42,9 @@ class Result:
     trace : mapping of str to ndarray
         ``trace["round"]`` of shape (rows,), and (trials, rows) for every record; ``"angles"`` has
         one more axis, radians, largest first. Rows after a trial's end are NaN.
-    state : tuple of ndarray
-        ``M`` (k_star, k), ``R`` (e, k) and ``w`` (k,) at the end: ``B = B_star M + E R``, (13).
+    parts : mapping of str to ndarray
+        The state at the end: coordinates ``"M"``, ``"R"``, ``"w"``, or, where `B` is an array of
+        the run's own, ``"B"`` and ``"w"``.
     status : Outcome or tuple of Outcome
         How the trial, or every trial, ended.
     timings : mapping of str to float
@@ -132,22 +53,58 @@ class Result:
 
     config: TrainConfig
     trace: Mapping[str, NDArray[Any]]
-    state: tuple[F64, F64, F64]
+    parts: Mapping[str, NDArray[Any]]
     status: Outcome | tuple[Outcome, ...]
     timings: Mapping[str, float]
 
     @property
     def w(self) -> F64:
         """Head at the end, (k,) or (trials, k)."""
-        return self.state[2]
+        return self.parts["w"]
 
     @cached_property
     def B(self) -> NDArray[Any] | None:
-        """Full-size representation at the end where the start was given as one; None otherwise.
+        """Full-size representation at the end where the run has one; None otherwise.
 
-        Computed when first asked for, from the start's own arrays: they must not have changed.
+        A run on arrays has; one in coordinates has if its start was given at full size, and then
+        computes it when first asked, from the start's own arrays: they must not have changed.
         """
+        if "B" in self.parts:
+            return self.parts["B"]
         return None if isinstance(self.config.init, Init) else self.full_B()
+
+    @cached_property
+    def state(self) -> tuple[F64, F64, F64]:
+        """Coordinates at the end: ``M`` (k_star, k), ``R`` (e, k) and ``w`` (k,).
+
+        ``B = B_star M + E R``, (13). Those of a run on arrays are computed when first asked for; E
+        is then some basis of what `B` has off `B_star`, and M is empty without a `B_star`.
+        """
+        if "M" in self.parts:
+            return self.parts["M"], self.parts["R"], self.w
+        one = len(self.config.trials) == 1
+        stack = self.parts["B"][None] if one else self.parts["B"]
+        found = [self._coordinates(B, i) for i, B in enumerate(stack)]
+        height = max(len(R) for _, R in found)
+        M = np.stack([M for M, _ in found])
+        R = np.stack([np.pad(R, ((0, height - len(R)), (0, 0))) for _, R in found])
+        return (M[0], R[0], self.w) if one else (M, R, self.w)
+
+    def _coordinates(self, B: NDArray[Any], place: int) -> tuple[F64, F64]:
+        """M and R of a representation at full size."""
+        config, tasks = self.config, self.config.tasks
+        if isinstance(tasks, LinearTasks):
+            B_star = tasks.ground_truth(config.seed, config.trials[place], config.threads)
+        elif tasks.k and isinstance(tasks, TaskBatch):
+            assert tasks.B_star is not None
+            B_star = tasks.B_star
+        elif tasks.k:
+            raise ValueError("the coordinates of B need B_star, which a file does not hold")
+        else:
+            R = cast(F64, np.linalg.qr(B.astype(np.float64), mode="r"))
+            return np.empty((0, B.shape[1])), R
+        M, R, _ = core.coordinates(B, B_star.astype(B.dtype, copy=False), config.threads)
+        return M, R
 
     def full_B(self, trial: int | None = None) -> NDArray[Any]:
         r"""Representation at the end, at full size.
@@ -176,11 +133,16 @@ class Result:
         """
         config = self.config
         if trial is None and len(config.trials) > 1:
+            if "B" in self.parts:
+                return self.parts["B"]
             self._require(len(config.trials))
             return np.stack([self.full_B(number) for number in config.trials])
         number = config.trials[0] if trial is None else _check.integer("trial", trial)
         if number not in config.trials:
             raise ValueError(f"trial must be one of {config.trials}; got {number}")
+        if "B" in self.parts:
+            place = config.trials.index(number)
+            return self.parts["B"] if len(config.trials) == 1 else self.parts["B"][place]
         self._require(1)
         M, R, _ = self._state_of(number)
         B_star, E = self._basis(number, R.shape[0])
@@ -249,7 +211,7 @@ class Result:
             The file, an npz archive; it is whole or absent at any time.
         """
         arrays = {f"trace.{name}": values for name, values in self.trace.items()}
-        arrays |= {f"state.{i}": part for i, part in enumerate(self.state)}
+        arrays |= {f"state.{name}": part for name, part in self.parts.items()}
 
         def keep(array: NDArray[Any]) -> str:
             name = f"config.{len(arrays)}"
@@ -259,10 +221,12 @@ class Result:
         document = {
             "config": _codec.encode(self.config, keep),
             "trace": list(self.trace),
+            "parts": list(self.parts),
             "status": [[outcome.status.name, outcome.round] for outcome in self.outcomes],
             "timings": dict(self.timings),
         }
-        _files.write(path, KIND, document, arrays)
+        with _signals.held():
+            _files.write(path, KIND, document, arrays)
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -277,7 +241,7 @@ class Result:
             if status in self.outcomes
         )
         return (
-            f"Result({config.method}, d={config.tasks.d}, k={config.tasks.k}, "
+            f"Result({config.method}, d={config.tasks.d}, k={config.k_star}, "
             f"width={config.width}, n={config.n}, rounds={config.rounds}, "
             f"trials={len(config.trials)}: {ends})"
         )
@@ -292,7 +256,7 @@ class Result:
     def _basis(self, trial: int, height: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Ground truth and E, (d, k_star) and (d, height or less), of a trial."""
         config = self.config
-        B_star = config.tasks.ground_truth(config.seed, trial, config.threads)
+        B_star = config.law.ground_truth(config.seed, trial, config.threads)
         if not isinstance(config.init, Init):
             E = given_coordinates(config, trial)[2]
         elif height == 0:
@@ -306,7 +270,7 @@ class Result:
         """Raise MemoryError unless `count` representations fit, with one trial's basis."""
         config = self.config
         # B, the ground truth, and E with what it is made from.
-        columns = count * config.width + config.tasks.k + 3 * self.state[1].shape[-2]
+        columns = count * config.width + config.k_star + 3 * self.state[1].shape[-2]
         what = "a representation" if count == 1 else f"{count} representations"
         _memory.require(
             f"{what} of shape ({config.tasks.d}, {config.width})", 8 * config.tasks.d * columns
@@ -339,7 +303,7 @@ def load(path: str | os.PathLike[str]) -> Result:
         return Result(
             config=_codec.decode(document["config"], arrays),
             trace={name: arrays[f"trace.{name}"] for name in document["trace"]},
-            state=(arrays["state.0"], arrays["state.1"], arrays["state.2"]),
+            parts={name: arrays[f"state.{name}"] for name in document["parts"]},
             status=outcomes if len(outcomes) > 1 else outcomes[0],
             timings=document["timings"],
         )
@@ -354,15 +318,15 @@ def build(config: TrainConfig, trials: Trials, timings: Mapping[str, float]) -> 
         for status, done in zip(trials.status, trials.rounds, strict=True)
     )
     trace: dict[str, NDArray[Any]] = dict(_trace(trials))
-    state = trials.in_user_basis()
+    parts = trials.in_user_basis()
     if len(outcomes) == 1:
         trace = {name: v if name == "round" else v[0] for name, v in trace.items()}
-        state = (state[0][0], state[1][0], state[2][0])
+        parts = {name: part[0] for name, part in parts.items()}
     return Result(
         # A function that shows progress is of no use later, and might keep results from pickling.
         config=replace(config, progress=config.progress is True),
         trace=trace,
-        state=state,
+        parts=parts,
         status=outcomes if len(outcomes) > 1 else outcomes[0],
         timings=timings,
     )

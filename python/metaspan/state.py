@@ -1,4 +1,4 @@
-r"""Where the trials of a run stand: their states in the coordinates (13), and the rows recorded."""
+r"""Where the trials of a run stand: their states, and the rows recorded."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _check
+from . import _check, _memory
 from ._load import core
+from .batch import TaskBatch
 from .config import TrainConfig
 from .options import Init, column_length
 
@@ -24,62 +25,116 @@ class Trials:
 
     Parameters
     ----------
-    M, R, w : ndarray of shape (trials, k_star, k), (trials, e, k), (trials, k)
-        States, in the frames that the core keeps them in.
-    frames : ndarray of shape (trials, k, k), or None
-        Orthogonal Q of each trial: the arrays above are `M Q`, `R Q` and `Q^T w`. None before
-        the core has seen them.
+    parts : dict of str to ndarray
+        The states by name, each with a leading axis of trials. In coordinates: ``"M"``, ``"R"``,
+        ``"w"``, and ``"frames"`` once the core has seen them: orthogonal Q (k, k), the others
+        being `M Q`, `R Q` and `Q^T w`. On arrays: ``"B"``, ``"w"`` and, for the dual route, ``"A"``
+        of (24).
     rounds, status : list of int
         Rounds done and the core's status, per trial.
     columns : tuple of str
         Names of the columns of `rows`.
     rows : list of (ndarray of shape (rows,), ndarray of shape (rows, columns))
         Rounds and values that were recorded, per trial.
+    route : str or None
+        Of the arrays engine.
     """
 
-    M: F64
-    R: F64
-    w: F64
-    frames: F64 | None
+    parts: dict[str, NDArray[Any]]
     rounds: list[int]
     status: list[int]
     columns: tuple[str, ...]
     rows: list[tuple[I64, F64]]
+    route: str | None = None
 
     @property
     def live(self) -> list[int]:
         """Places of the trials that have not ended."""
         return [i for i, status in enumerate(self.status) if status == core.LIVE]
 
-    def in_user_basis(self) -> tuple[F64, F64, F64]:
-        """M, R and w of every trial in the frame of the start."""
-        if self.frames is None or self.M.shape[2] <= self.M.shape[1]:
-            return self.M, self.R, self.w  # only wider learners turn
-        back = self.frames.transpose(0, 2, 1)
-        return self.M @ back, self.R @ back, (self.frames @ self.w[:, :, None])[:, :, 0]
+    def put(self, places: list[int], parts: dict[str, NDArray[Any]]) -> None:
+        """Take over the states of some trials."""
+        for name, values in parts.items():
+            if name not in self.parts:
+                self.parts[name] = np.zeros((len(self.rounds), *values.shape[1:]), values.dtype)
+            self.parts[name][places] = values
+
+    def in_user_basis(self) -> dict[str, NDArray[Any]]:
+        """States as results hold them: coordinates in the frame of the start, or B and w."""
+        if "M" not in self.parts:
+            return {"B": self.parts["B"], "w": self.parts["w"]}
+        M, R, w = (self.parts[name] for name in ("M", "R", "w"))
+        frames = self.parts.get("frames")
+        if frames is not None and M.shape[2] > M.shape[1]:  # only wider learners turn
+            back = frames.transpose(0, 2, 1)
+            M, R, w = M @ back, R @ back, (frames @ w[:, :, None])[:, :, 0]
+        return {"M": M, "R": R, "w": w}
 
 
 def begin(config: TrainConfig) -> Trials:
     """The trials of a run at round 0."""
     count = len(config.trials)
-    if isinstance(config.init, Init) or config.tasks.B_star is None:
-        states = [_start(config, trial) for trial in config.trials]
-    else:  # nothing is drawn: one start for all
-        states = [_start(config, config.trials[0])] * count
-    height = max(R.shape[0] for _, R, _ in states)
+    angles = min(config.width, config.k_star)
+    columns = [[name] * (angles if name == "angles" else 1) for name in config.record]
+    names = tuple(name for each in columns for name in each)
     return Trials(
-        M=np.stack([M for M, _, _ in states]),
-        R=np.stack([np.pad(R, ((0, height - R.shape[0]), (0, 0))) for _, R, _ in states]),
-        w=np.stack([w for _, _, w in states]),
-        frames=None,
+        parts=start_parts(config),
         rounds=[0] * count,
         status=[core.LIVE] * count,
-        columns=(),
-        rows=[(np.empty(0, np.int64), np.empty((0, 0)))] * count,
+        columns=names,
+        rows=[(np.empty(0, np.int64), np.empty((0, len(names))))] * count,
     )
 
 
-def _start(config: TrainConfig, trial: int) -> tuple[F64, F64, F64]:
+def start_parts(config: TrainConfig) -> dict[str, NDArray[Any]]:
+    """The states of all trials at round 0."""
+    if config.engine == "arrays":
+        return _on_arrays(config)
+    count = len(config.trials)
+    if isinstance(config.init, Init) or config.law.B_star is None:
+        states = [_in_coordinates(config, trial) for trial in config.trials]
+    else:  # nothing is drawn: one start for all
+        states = [_in_coordinates(config, config.trials[0])] * count
+    height = max(R.shape[0] for _, R, _ in states)
+    return {
+        "M": np.stack([M for M, _, _ in states]),
+        "R": np.stack([np.pad(R, ((0, height - R.shape[0]), (0, 0))) for _, R, _ in states]),
+        "w": np.stack([w for _, _, w in states]),
+    }
+
+
+def _on_arrays(config: TrainConfig) -> dict[str, NDArray[Any]]:
+    """B and w of all trials."""
+    count, d, width = len(config.trials), config.tasks.d, config.width
+    dtype = np.dtype(config.dtype)
+    what = f"{count} x B of shape ({d}, {width})"
+    _memory.require(what, count * d * width * dtype.itemsize)
+    B = np.empty((count, d, width), dtype)
+    w = np.zeros((count, width))
+    for i, trial in enumerate(config.trials):
+        if isinstance(config.init, Init):
+            B[i] = _drawn(config, config.init, trial)
+        else:
+            B[i], w[i] = config.init
+    return {"B": B, "w": w}
+
+
+def _drawn(config: TrainConfig, init: Init, trial: int) -> F64:
+    """B at full size of one trial's start, by its law."""
+    seed, d, width, threads = config.seed, config.tasks.d, config.width, config.threads
+    scale = column_length(init, config.method)
+    if init.dist is None:
+        return scale * core.haar(seed, trial, core.STREAM_START, d, width, None, threads)
+    tasks = config.tasks
+    B_star = tasks.B_star if isinstance(tasks, TaskBatch) else config.law.ground_truth(seed, trial)
+    assert B_star is not None
+    B_star = B_star.astype(np.float64, copy=False)
+    M, R = tilted(init.dist, d, config.k_star, width)
+    E = core.haar(seed, trial, core.STREAM_FRAME, d, R.shape[0], B_star, threads)
+    return core.assemble(B_star, scale * M, E, scale * R, threads)
+
+
+def _in_coordinates(config: TrainConfig, trial: int) -> tuple[F64, F64, F64]:
     """M, R and w of one trial's start, in the user's basis."""
     if not isinstance(config.init, Init):
         M, R, _ = given_coordinates(config, trial)
@@ -112,5 +167,5 @@ def tilted(dist: float, d: int, k_star: int, width: int) -> tuple[F64, F64]:
 def given_coordinates(config: TrainConfig, trial: int) -> tuple[F64, F64, NDArray[Any]]:
     """M, R and the basis E (d, e) of a start given as an array."""
     assert not isinstance(config.init, Init)
-    B_star = config.tasks.ground_truth(config.seed, trial, config.threads)
+    B_star = config.law.ground_truth(config.seed, trial, config.threads)
     return core.coordinates(config.init[0], B_star, config.threads)

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _progress, heads, result
+from . import _progress, _signals, heads, result
 from ._load import core
+from .batch import TaskBatch, core_data
 from .checkpoint import Journal
 from .config import TrainConfig, configure, takes
 from .methods import core_method
-from .result import Diverged, DivergenceWarning, Interrupted, Result, Status
-from .state import Trials, begin
+from .outcome import Diverged, DivergenceWarning, Interrupted, Status
+from .result import Result
+from .routes import chosen_route
+from .state import Trials, begin, start_parts
+from .tasks import LinearTasks
 
 F64 = NDArray[np.float64]
 
@@ -25,13 +32,14 @@ HEADS_AT_ONCE = 2**22  # numbers that a user's function may have drawn ahead: 32
 
 @takes(configure)
 def train(*args: Any, **kwargs: Any) -> Result:
-    r"""Train a representation and a head on tasks drawn afresh every round.
+    r"""Train a representation and a head, on tasks from a law or on data of the user's own.
 
     Each round takes n tasks, adapts to each with the inner steps of the method, and moves
     :math:`(B, w)` along the mean of what (8)-(10) give per task:
     :math:`B \leftarrow B - \beta\, \nabla_B`, :math:`w \leftarrow w - \beta\, \nabla_w`.
-    Losses are those of infinitely many samples, so that the run lives in the coordinates (13) and
-    its cost does not depend on d.
+    With infinitely many samples a task, tasks are drawn afresh every round and the run lives in the
+    coordinates (13), at a cost that does not depend on d. A batch, or a pool of tasks with finite
+    samples, stays the same for all rounds, which choose from its tasks.
 
     Parameters
     ----------
@@ -58,9 +66,11 @@ def train(*args: Any, **kwargs: Any) -> Result:
 
     Notes
     -----
-    A round costs at most ``O(n (k_star + k) k (J + 1)^2)`` per trial. Every random number is a
-    function of seed, trial, round and place: at one instruction-set level the bits do not depend on
-    threads or on interruptions.
+    A round costs at most ``O(n (k_star + k) k (J + 1)^2)`` per trial with infinitely many samples.
+    On arrays it reads every X once or a few times, or, by the dual route (24), costs ``O(N^2 k)``
+    for N samples whatever d is, after one pass of ``O(N^2 d)``; `estimate` tells. Every random
+    number is a function of seed, trial, round and place: at one instruction-set level, and by one
+    route, the bits do not depend on threads or on interruptions.
 
     References
     ----------
@@ -82,6 +92,8 @@ def train(*args: Any, **kwargs: Any) -> Result:
     trials = journal.resume() if journal else None
     if trials is None:
         trials = begin(config)
+        trials.route = chosen_route(config)
+    config = replace(config, route=trials.route)
     prepared = time.perf_counter()
 
     def build() -> Result:
@@ -114,24 +126,54 @@ class Drive:
     def __init__(self, config: TrainConfig, trials: Trials) -> None:
         self._config = config
         self._trials = trials
-        self._places = trials.live
-        self._numbers = [config.trials[i] for i in self._places]
-        self._user_heads = callable(config.tasks.heads) and config.pool is None
-        self._run = core.Run.population(
-            core_method(config.method),
-            trials.M[self._places],
-            trials.R[self._places],
-            trials.w[self._places],
-            _law(config, self._numbers),
-            config.n,
-            config.tasks.noise,
-            config.seed,
-            self._numbers,
-            [trials.rounds[i] for i in self._places],
-            config.record,
-            None if trials.frames is None else trials.frames[self._places],
+
+    def run(self, journal: Journal | None) -> None:
+        """Do all rounds, and leave the trials and the checkpoint up to date whatever happens."""
+        config = self._config
+        groups = _groups(config, self._trials)
+        total = config.rounds * len(groups)
+        done = min((self._trials.rounds[i] for i in groups[0]), default=0)
+        with _progress.reporter(config.progress, done, total) as report:
+            for number, places in enumerate(groups):
+                first = number * config.rounds
+                Group(config, self._trials, places).run(journal, partial(_shifted, report, first))
+
+
+def _shifted(report: Callable[[int], object], first: int, at: int) -> None:
+    """Report rounds of a group that comes after others."""
+    report(first + at)
+
+
+def _groups(config: TrainConfig, trials: Trials) -> list[list[int]]:
+    """Live trials that run at a time: all of them, or one where each has data of its own."""
+    own_data = config.engine == "arrays" and isinstance(config.tasks, LinearTasks)
+    return [[place] for place in trials.live] if own_data else [trials.live]
+
+
+class Group:
+    r"""Trials that the core holds at a time.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run.
+    trials : Trials
+        Where all its trials stand.
+    places : list of int
+        Those of the group, all live.
+    """
+
+    def __init__(self, config: TrainConfig, trials: Trials, places: list[int]) -> None:
+        self._config = config
+        self._trials = trials
+        self._places = places
+        self._numbers = [config.trials[i] for i in places]
+        self._user_heads = (
+            config.engine == "population" and callable(config.law.heads) and config.pool is None
         )
-        trials.columns = trials.columns or tuple(self._run.columns)
+        opened = _on_arrays if config.engine == "arrays" else _in_coordinates
+        self._run = opened(config, trials, places, self._numbers)
+        assert trials.columns == tuple(self._run.columns)
 
     @property
     def _slowest(self) -> int:
@@ -141,40 +183,34 @@ class Drive:
             (done for done, status in standing if status == core.LIVE), default=self._config.rounds
         )
 
-    def run(self, journal: Journal | None) -> None:
+    def run(self, journal: Journal | None, report: Callable[[int], object]) -> None:
         """Do all rounds, and leave the trials and the checkpoint up to date whatever happens."""
         try:
-            self._to_end(journal)
+            self._to_end(journal, report)
         finally:
-            self._collect()
-            if journal:
-                journal.save(self._trials)
+            self._keep(journal)
         self._measure_end()
 
-    def _to_end(self, journal: Journal | None) -> None:
+    def _to_end(self, journal: Journal | None, report: Callable[[int], object]) -> None:
         """Advance every live trial to the last round."""
         config = self._config
         stop_dist, stop_loss = _stop_values(config)
-        chunk = 16
+        chunk = 1 if config.engine == "arrays" else 16
         at = self._slowest
-        with _progress.reporter(config.progress, at, config.rounds) as report:
-            # At least one call, also where no round is left: it is what tells the core the plan.
-            while True:
-                end = min(config.rounds, at + self._fitting(chunk))
-                started = time.perf_counter()
-                given = self._given_heads(at, end)
-                self._run.advance(
-                    end, config.record_every, stop_dist, stop_loss, given, config.threads
-                )
-                elapsed = time.perf_counter() - started
-                chunk = max(1, round(chunk * min(8.0, CHUNK_SECONDS / max(elapsed, 1e-9))))
-                at = self._slowest
-                report(at)
-                if at >= config.rounds:
-                    return
-                if journal and journal.due:
-                    self._collect()
-                    journal.save(self._trials)
+        # At least one call, also where no round is left: it is what tells the core the plan.
+        while True:
+            end = min(config.rounds, at + self._fitting(chunk))
+            started = time.perf_counter()
+            given = self._given_heads(at, end)
+            self._run.advance(end, config.record_every, stop_dist, stop_loss, given, config.threads)
+            elapsed = time.perf_counter() - started
+            chunk = max(1, round(chunk * min(8.0, CHUNK_SECONDS / max(elapsed, 1e-9))))
+            at = self._slowest
+            report(at)
+            if at >= config.rounds:
+                return
+            if journal and journal.due:
+                self._keep(journal)
 
     def _measure_end(self) -> None:
         """Record the end of every trial that did all rounds, on the tasks of the next one.
@@ -183,68 +219,113 @@ class Drive:
         had been none.
         """
         config, trials = self._config, self._trials
-        live = trials.live
+        live = [place for place in self._places if trials.status[place] == core.LIVE]
         self._run.measure(self._given_heads(config.rounds, config.rounds + 1), config.threads)
-        self._collect()
+        self._keep(None)
         for place in live:
             # The state is finite, but the next round's gradient would not be.
             if not np.isfinite(trials.rows[place][1][-1]).all():
                 trials.status[place] = core.DIVERGED
 
-    def _collect(self) -> None:
-        """Bring the trials up to date."""
+    def _keep(self, journal: Journal | None) -> None:
+        """Bring the trials and the checkpoint up to date; a Ctrl-C meanwhile comes after it."""
         trials, run = self._trials, self._run
-        M, R, w, frames = run.state()
-        if trials.frames is None:
-            trials.frames = frames
-        places = self._places
-        trials.M[places], trials.R[places], trials.w[places] = M, R, w
-        trials.frames[places] = frames
-        for place, done, status in zip(self._places, run.rounds, run.status, strict=True):
-            trials.rounds[place], trials.status[place] = done, status
-        self._take_rows()
-
-    def _take_rows(self) -> None:
-        """Append what the core has recorded; it forgets it only then.
-
-        A Ctrl-C may strike at any step of this. The rows are then still in the core, and the next
-        call takes those that are newer than the last one here: none is lost, and none comes twice.
-        """
-        for place, (rounds, values) in zip(self._places, self._run.rows(), strict=True):
-            known, before = self._trials.rows[place]
-            if known.size:
-                new = rounds > known[-1]
-                rounds = np.concatenate([known, rounds[new]])  # noqa: PLW2901
-                values = np.concatenate([before, values[new]])  # noqa: PLW2901
-            self._trials.rows[place] = rounds, values
-        self._run.drop_rows()
+        with _signals.held():
+            parts = run.state()
+            if "A" in parts:
+                parts["B"] = run.representation(self._config.threads)
+            trials.put(self._places, parts)
+            for place, done, status in zip(self._places, run.rounds, run.status, strict=True):
+                trials.rounds[place], trials.status[place] = done, status
+            for place, new in zip(self._places, run.rows(), strict=True):
+                known = trials.rows[place]
+                trials.rows[place] = (
+                    np.concatenate([known[0], new[0]]),
+                    np.concatenate([known[1], new[1]]),
+                )
+            run.drop_rows()
+            if journal:
+                journal.save(trials)
 
     def _fitting(self, chunk: int) -> int:
         """As many rounds of a chunk as there is room for the heads of."""
         if not self._user_heads:
             return chunk
         config = self._config
-        per_round = len(self._places) * config.n * config.tasks.k
+        per_round = len(self._places) * config.n * config.k_star
         return max(1, min(chunk, HEADS_AT_ONCE // per_round))
 
     def _given_heads(self, begin: int, end: int) -> F64 | None:
         """Heads of the user's function for rounds begin..end-1, (trials, rounds, n, k_star)."""
         if not self._user_heads:
             return None
-        config = self._config
-        given = np.zeros((len(self._numbers), end - begin, config.n, config.tasks.k))
+        config, law = self._config, self._config.law
+        given = np.zeros((len(self._numbers), end - begin, config.n, law.k))
         standing = zip(self._numbers, self._run.rounds, self._run.status, strict=True)
         for i, (number, done, status) in enumerate(standing):
             for round in range(max(begin, done), end if status == core.LIVE else begin):
                 given[i, round - begin] = heads.draw(
-                    config.tasks.heads, config.n, config.tasks.k, (config.seed, number, round)
+                    law.heads, config.n, law.k, (config.seed, number, round)
                 )
         return given
 
 
+def _in_coordinates(
+    config: TrainConfig, trials: Trials, places: list[int], numbers: list[int]
+) -> core.Run:
+    """A run of the population engine."""
+    parts = trials.parts
+    return core.Run.population(
+        core_method(config.method),
+        parts["M"][places],
+        parts["R"][places],
+        parts["w"][places],
+        _law(config, numbers),
+        config.n,
+        config.law.noise,
+        config.seed,
+        numbers,
+        [trials.rounds[i] for i in places],
+        config.record,
+        parts["frames"][places] if "frames" in parts else None,
+    )
+
+
+def _on_arrays(
+    config: TrainConfig, trials: Trials, places: list[int], numbers: list[int]
+) -> core.Run:
+    """A run of the arrays engine, on the user's batch or the trial's own pool."""
+    batch = config.tasks
+    if isinstance(batch, LinearTasks):
+        batch = batch.sample(
+            *config.pooled,
+            seed=config.seed,
+            trial=numbers[0],
+            shared_samples=config.shared_samples,
+            dtype=config.dtype,
+            threads=config.threads,
+        )
+    assert isinstance(batch, TaskBatch)
+    state = {name: part[places] for name, part in trials.parts.items()}
+    if "A" in state:  # (24) counts from the start
+        state["B"] = start_parts(config)["B"][places]
+    return core.Run.arrays(
+        core_method(config.method),
+        trials.route,
+        core_data(batch),
+        state,
+        config.n,
+        config.seed,
+        numbers,
+        [trials.rounds[i] for i in places],
+        config.record,
+        config.threads,
+    )
+
+
 def _law(config: TrainConfig, numbers: list[int]) -> heads.CoreLaw:
     """Where the core takes the heads of a round from."""
-    tasks = config.tasks
+    tasks = config.law
     if config.pool is None:
         return heads.core_law(tasks.heads)
     pools = [
@@ -258,7 +339,8 @@ def _stop_values(config: TrainConfig) -> tuple[float, float]:
     """Bounds on `dist` and `loss_out` as the core takes them: 0 is never."""
     if config.stop is None:
         return 0.0, 0.0
-    return config.stop.dist or 0.0, config.stop.loss_out or 0.0
+    dist = config.stop.dist if config.k_star else None
+    return dist or 0.0, config.stop.loss_out or 0.0
 
 
 def _report_divergence(found: Result) -> None:

@@ -38,7 +38,7 @@ class Trial {
   Index row_columns(const Plan& plan) const;
   Index round() const { return round_; }
   TrialStatus status() const { return status_; }
-  const Engine& engine() const { return *engine_; }
+  Engine& engine() const { return *engine_; }
 
   void drop_rows() {
     row_rounds.clear();
@@ -49,8 +49,8 @@ class Trial {
   std::vector<double> row_values;  // (rows, row_columns)
 
  private:
-  void record(const Plan& plan);
-  TrialStatus judge(const Plan& plan);
+  void record(const Plan& plan, int threads);
+  TrialStatus judge(const Plan& plan, int threads);
 
   std::unique_ptr<Engine> engine_;
   Index round_;
@@ -59,6 +59,7 @@ class Trial {
   bool was_apart_ = false;  // a row had a distance above 0
   Meter meter_;
   TaskOutputs tasks_;
+  const Mat no_state_;
 };
 
 }  // namespace metaspan

@@ -59,4 +59,17 @@ Mat random_start(Key key, double d, Index k_star, Index k, double scale);
 /// which small angles keep their relative accuracy, (14).
 Mat start_rotation(const Mat& M);
 
+/// R-factor with as many rows as columns: zeros below where A has fewer rows.
+Mat square_r_factor(const Mat& A,  // (rows, k)
+                    int threads);
+
+/// [M; R] Q with Q = start_rotation(M) where k > k_star, and as it is where not.
+Mat in_regular_frame(Mat Z, Index k_star);
+
+/// [M; R] of a B at full size, R up to an orthogonal factor from the left and both in the regular
+/// frame: what every measurement needs. (k_star + k, k).
+Mat measured(const Mat& B,       // (d, k)
+             const Mat& B_star,  // (d, k_star), k_star may be 0
+             int threads);
+
 }  // namespace metaspan

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "metaspan/base.hpp"
+#include "metaspan/factors.hpp"
 #include "panel.hpp"
 #include "vector.hpp"
 
@@ -13,97 +13,114 @@ namespace metaspan {
 
 // clang-format off
 // A Design serves a panel of `width` tasks. A panel of vectors of length p is a (p, width) block,
-// row by row. It has
+// row by row. Vectors of length d are never seen: the algebra knows X^T a and X'^T a by the number
+// of a slot, in which the design keeps whatever lets it multiply them. A Design has
 //
 //   static constexpr int width;
-//   static constexpr bool trivial_grams;     K R, K' R and K'^T R' are R itself: no scratch needed
-//   Index tasks();                           how many columns are real; the others must do no harm
-//   Index k(), m_in(), m_out();              rows of a panel in sample space
-//   Index tracked();                         how many of them, the last, are no samples but follow
-//                                            every linear step and enter no inner product
-//   void z_in(V, out), zt_in(A, out);        Z V  (m_in, width);   Z^T A  (k, width)
-//   void z_out(V, out), zt_out(A, out);      the same with Z'
+//   Index tasks();                     how many columns are real; the others must do no harm
+//   Index m_in(), m_out();             rows of a panel in sample space
+//   Index tracked();                   how many of them, the last, are no samples but follow every
+//                                      linear step and enter no inner product
+//   void pull_in(slot, a);             slot <- X^T a; a (m_in, width) must stay as it is
+//   void pull_out(slot, a);            slot <- X'^T a
+//   void features(slot, out);          B^T slot  (k, width)
+//   void dot(a, b, dots);              slot a . slot b  (width,); a is one that terms name as well
+//   void apply_in(V, terms, out);      X (B V + sum of factor slot)  (m_in, width)
+//   void apply_out(V, terms, out);     the same with X'
 //   void subtract_y_in(out), subtract_y_out(out);
-//   const double* gram(R, scratch);          K R     (m_in, width), in `scratch` or where it is
-//   const double* cross_gram(R, scratch);    K' R    (m_out, width)
-//   const double* cross_gram_t(R, scratch);  K'^T R' (m_in, width)
-//   void add_in(S, C), add_out(S, C);        take the terms s c^T of C and C', (10), of every task
+//   void add(slot, C);                 takes the term slot c^T of grad_B, (10), of every task
 // clang-format on
 
-/// A task on its own, with Z and, for MAML, the Grams at hand (finite samples).
+/// A multiple of a slot, by task.
+template <int Width>
+struct Term {
+  int slot;
+  double factor[Width];
+};
+
+template <int Width>
+struct Terms {
+  const Term<Width>* begin;
+  int count;
+};
+
+/// Slots of a task with J inner steps: X^T r_j at j, X'^T s' at J, X^T r_bar_j at J + 1 + j.
+constexpr int slots_of(int inner_steps) { return 2 * inner_steps + 1; }
+
+/// A task on its own, with Z and, for MAML, the Grams at hand: a slot is its vector of samples, and
+/// its products with the Grams once they are asked for.
 class DenseDesign {
  public:
   static constexpr int width = 1;
-  static constexpr bool trivial_grams = false;
 
   /// Normalised data of one task; what a method does not need may be null.
   struct Task {
     Index m_in, m_out;
-    const double* Z_in;     // (m_in, k)
-    const double* y_in;     // (m_in,)
-    const double* Z_out;    // (m_out, k)
-    const double* y_out;    // (m_out,)
-    const double* K;        // (m_in, m_in)   symmetric
+    const double* Z_in;   // (m_in, k)
+    const double* y_in;   // (m_in,)
+    const double* Z_out;  // (m_out, k)
+    const double* y_out;  // (m_out,)
+    const double* K;      // (m_in, m_in)   symmetric
+    Index K_stride;
     const double* K_cross;  // (m_out, m_in)
-    double* C_in;           // (m_in, k)      out, += s c^T
-    double* C_out;          // (m_out, k)     out, += s c^T
+    Index K_cross_stride;
+    Factors* C_in;  // out, += s c^T; null where no gradient is wanted
+    Factors* C_out;
   };
 
-  DenseDesign(Index k, const Task& task) : k_(k), task_(task) {}
+  /// Memory for the slots of one task after the other.
+  class Scratch {
+   public:
+    Scratch(int inner_steps, bool adapts_B, Index max_m_in, Index max_m_out);
+
+   private:
+    friend class DenseDesign;
+    struct Slot {
+      const double* a = nullptr;
+      bool has_inner = false, has_outer = false;
+    };
+    double* inner_of(int slot) { return products_.data() + slot * stride_; }
+    double* outer_of(int slot) { return inner_of(slot) + max_m_in_; }
+    Index max_m_in_ = 0, stride_ = 0;
+    std::vector<Slot> slots_;
+    std::vector<double> products_;  // (slots, max_m_in + max_m_out)
+  };
+
+  DenseDesign(Index k, int outer_slot, const Task& task, Scratch& scratch)
+      : k_(k), outer_slot_(outer_slot), task_(task), scratch_(scratch) {}
 
   Index tasks() const { return 1; }
-  Index k() const { return k_; }
   Index m_in() const { return task_.m_in; }
   Index m_out() const { return task_.m_out; }
   Index tracked() const { return 0; }
 
-  void z_in(const double* V, double* out) const {
-    kernels::times(task_.m_in, k_, task_.Z_in, V, out);
-  }
-  void z_out(const double* V, double* out) const {
-    kernels::times(task_.m_out, k_, task_.Z_out, V, out);
-  }
-  void zt_in(const double* A, double* out) const {
-    kernels::transposed_times(task_.m_in, k_, task_.Z_in, A, out);
-  }
-  void zt_out(const double* A, double* out) const {
-    kernels::transposed_times(task_.m_out, k_, task_.Z_out, A, out);
-  }
+  void pull_in(int slot, const double* a) { at(slot) = {a, false, false}; }
+  void pull_out(int slot, const double* a) { at(slot) = {a, false, false}; }
+  void features(int slot, double* out);
+  void dot(int a, int b, double* dots);
+  void apply_in(const double* V, Terms<1> terms, double* out);
+  void apply_out(const double* V, Terms<1> terms, double* out);
   void subtract_y_in(double* out) const { subtract(task_.y_in, task_.m_in, out); }
   void subtract_y_out(double* out) const { subtract(task_.y_out, task_.m_out, out); }
-
-  const double* gram(const double* R, double* scratch) const {
-    kernels::times(task_.m_in, task_.m_in, task_.K, R, scratch);
-    return scratch;
-  }
-  const double* cross_gram(const double* R, double* scratch) const {
-    kernels::times(task_.m_out, task_.m_in, task_.K_cross, R, scratch);
-    return scratch;
-  }
-  const double* cross_gram_t(const double* R, double* scratch) const {
-    kernels::transposed_times(task_.m_out, task_.m_in, task_.K_cross, R, scratch);
-    return scratch;
-  }
-
-  void add_in(const double* S, const double* C) const {
-    kernels::add_outer(task_.m_in, k_, S, C, task_.C_in);
-  }
-  void add_out(const double* S, const double* C) const {
-    kernels::add_outer(task_.m_out, k_, S, C, task_.C_out);
-  }
+  void add(int slot, const double* C);
 
  private:
   static void subtract(const double* y, Index m, double* out) {
     for (Index i = 0; i < m; ++i) out[i] -= y[i];
   }
+  Scratch::Slot& at(int slot) { return scratch_.slots_[static_cast<std::size_t>(slot)]; }
+  const double* inner_product(int slot);  // X slot   (m_in,)
+  const double* outer_product(int slot);  // X' slot  (m_out,), of an inner slot
 
   Index k_;
+  int outer_slot_;
   Task task_;
+  Scratch& scratch_;
 };
 
 /// Panels of tasks that share the features, with K = K' = I: population losses in coordinates,
 /// (13), where Z / sqrt(D) = [M; R] for every task, inside and outside, and y / sqrt(D) = [w_star;
-/// 0].
+/// 0]. A slot is the panel itself.
 ///
 /// With tracked rows Z has k more, an identity: as the targets have nothing off the span, every
 /// vector of the algebra is R a there, and the identity rows carry a. The gradient's last k rows
@@ -112,13 +129,13 @@ template <int Width>
 class SharedDesign {
  public:
   static constexpr int width = Width;
-  static constexpr bool trivial_grams = true;
 
-  /// Where the panel's terms of the gradient go.
+  /// Where the panel's terms of the gradient go, and what the design remembers.
   struct Sink {
-    double* G;     // (D [+ k], padded) out, += S C^T, summed over the panel's tasks in their order
-    Index padded;  // round_up(k, kLane)
+    double* G;        // (D [+ k], padded) out, += S C^T, summed over the panel's tasks in order
+    Index padded;     // round_up(k, kLane)
     double* scratch;  // (width, padded)
+    const double** slots;  // (slots_of(J),)
   };
 
   SharedDesign(const Mat& Z,         // (D, k)               [M; R]
@@ -132,34 +149,39 @@ class SharedDesign {
         sink_(sink) {}
 
   Index tasks() const { return tasks_; }
-  Index k() const { return Z_.cols(); }
   Index m_in() const { return Z_.rows() + tracked_; }
   Index m_out() const { return m_in(); }
   Index tracked() const { return tracked_; }
 
-  void z_in(const double* V, double* out) const {
+  void pull_in(int slot, const double* a) { sink_.slots[slot] = a; }
+  void pull_out(int slot, const double* a) { sink_.slots[slot] = a; }
+  void features(int slot, double* out) const {
+    kernels::product<false>(Z_.cols(), Z_.rows(), width, Z_.data(), 1, Z_.cols(), sink_.slots[slot],
+                            out);
+  }
+  void dot(int a, int b, double* dots) const {
+    kernels::dot_columns<width>(Z_.rows(), sink_.slots[a], sink_.slots[b], dots);
+  }
+  void apply_in(const double* V, Terms<Width> terms, double* out) const {
     kernels::product<false>(Z_.rows(), Z_.cols(), width, Z_.data(), Z_.cols(), 1, V, out);
     std::copy_n(V, tracked_ * width, out + Z_.rows() * width);
+    for (int t = 0; t < terms.count; ++t) {
+      const Term<Width>& term = terms.begin[t];
+      kernels::add_columns<width>(m_in(), 1.0, term.factor, sink_.slots[term.slot], out);
+    }
   }
-  void zt_in(const double* A, double* out) const {
-    kernels::product<false>(Z_.cols(), Z_.rows(), width, Z_.data(), 1, Z_.cols(), A, out);
+  void apply_out(const double* V, Terms<Width> terms, double* out) const {
+    apply_in(V, terms, out);
   }
-  void z_out(const double* V, double* out) const { z_in(V, out); }
-  void zt_out(const double* A, double* out) const { zt_in(A, out); }
   void subtract_y_in(double* out) const {
     for (Index i = 0; i < k_star_ * width; ++i) out[i] -= heads_[i];
   }
   void subtract_y_out(double* out) const { subtract_y_in(out); }
-
-  const double* gram(const double* R, double*) const { return R; }
-  const double* cross_gram(const double* R, double*) const { return R; }
-  const double* cross_gram_t(const double* R, double*) const { return R; }
-
-  void add_in(const double* S, const double* C) const {
-    kernels::transpose<width>(k(), C, sink_.padded, sink_.scratch);
-    kernels::product<true>(m_in(), width, sink_.padded, S, width, 1, sink_.scratch, sink_.G);
+  void add(int slot, const double* C) const {
+    kernels::transpose<width>(Z_.cols(), C, sink_.padded, sink_.scratch);
+    kernels::product<true>(m_in(), width, sink_.padded, sink_.slots[slot], width, 1, sink_.scratch,
+                           sink_.G);
   }
-  void add_out(const double* S, const double* C) const { add_in(S, C); }
 
  private:
   const Mat& Z_;

@@ -7,11 +7,11 @@
 namespace metaspan {
 
 /// A round of fewer flops is not worth waking a thread for.
-constexpr double kSerialFlops = 2e5;
+constexpr double kSerialFlops = 5e5;
 
-struct Cost {
-  double flops = 0;  // of a round
-  double bytes = 0;  // held while it runs
+/// Of the state in coordinates, (13): k_star = 0 where there is no ground truth.
+struct Shape {
+  Index k_star, e, k;
 };
 
 class Engine {
@@ -28,12 +28,12 @@ class Engine {
   /// be finite or would multiply the state beyond what its digits can follow.
   virtual bool step() = 0;
 
-  virtual Index k_star() const = 0;
-  virtual const Mat& coordinates() const = 0;  // (k_star + e, k)  [M; R] Q
-  virtual const Vec& head() const = 0;         // (k,)             Q^T w
-  /// Q, orthogonal, (k, k): the learner's frame. No measurement depends on it.
-  virtual const Mat& frame() const = 0;
-  virtual Cost cost() const = 0;
+  virtual Shape shape() const = 0;
+  /// [M; R] Q, (k_star + e, k), with Q orthogonal such that the leading block of M Q is regular
+  /// where k > k_star. No measurement depends on it.
+  virtual const Mat& coordinates(int threads) = 0;
+  virtual const Vec& head() const = 0;  // (k,)  w up to such a Q
+  virtual double flops() const = 0;     // of a round
 };
 
 }  // namespace metaspan

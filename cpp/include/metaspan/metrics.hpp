@@ -38,6 +38,9 @@ enum class Record {
 /// By its public name; std::invalid_argument for another.
 Record record_named(const std::string& name);
 
+/// Whether the record is one of the representation, not of the round's tasks or the head alone.
+bool needs_state(Record record);
+
 /// Marks in `outputs` what the record needs of the tasks.
 void request(Record record, TaskOutputs& outputs);
 

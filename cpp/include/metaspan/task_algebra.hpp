@@ -1,4 +1,4 @@
-// Equations (5)-(10): from the products of a design to the factors of the gradient. No d, no data,
+// Equations (5)-(10): from the products of a design to the terms of the gradient. No d, no data,
 // no randomness.
 #pragma once
 
@@ -12,22 +12,21 @@ namespace metaspan {
 /// The inner loop, the outer loss and the way back, for a panel of tasks at a time.
 ///
 /// All memory is taken when it is made, for panels up to the given size; the calls allocate
-/// nothing. A task costs 2 J + 2 products with Z, exact methods 2 J more, MAML O(J^2) vector
-/// operations and, where K is not trivial, the products with it that `Method` tells.
+/// nothing. A task costs J + 1 products with X or X' each way, exact methods J more, and MAML
+/// O(J^2) vector operations.
 template <class Design>
 class TaskAlgebra {
  public:
   TaskAlgebra(const Method& method, Index k, Index max_m_in, Index max_m_out);
 
-  /// The inner loop (2) from (B, w): afterwards adapted(), and residual(j), head(j) for j < J.
-  void adapt(
-      const Design& design,
-      const double* w,                // (k,)
-      bool gram_for_losses = false);  // K r_j for MAML with J = 1 too, which only the losses need
+  /// The inner loop (2) from (B, w): afterwards adapted(), and residual(j), head(j) for j < J; and
+  /// slot j of the design is X^T r_j.
+  void adapt(Design& design,
+             const double* w);  // (k,)
 
-  /// adapt(), then the outer loss and its gradient: the design is given the terms of C and C',
-  /// (10). With `losses`, loss() is filled too: one product with Z more.
-  void gradient(const Design& design,
+  /// adapt(), then the outer loss and its gradient: the design is given the terms of grad_B, (10).
+  /// With `losses`, loss() is filled too: one product with X more.
+  void gradient(Design& design,
                 const double* w,  // (k,)
                 bool losses);
 
@@ -42,28 +41,30 @@ class TaskAlgebra {
  private:
   static constexpr int kWidth = Design::width;
   using Panel = std::vector<double>;
-  /// A term s c^T of C that later steps back still meet, with K s beside it.
+  /// A term v c^T of Omega, (9), v by its slot.
   struct Pair {
-    const double* s;    // (m_in, width)
-    const double* K_s;  // (m_in, width)
-    const double* c;    // (k, width)
+    int slot;
+    const double* c;  // (k, width)
   };
 
   bool moves_B() const { return method_.adapt_B; }
-  void inner_residual(const Design& design, const double* V, int moves, double* out);
-  void step_back(const Design& design, int j);
+  int outer_slot() const { return method_.inner_steps; }
+  int back_slot(int j) const { return method_.inner_steps + 1 + j; }
+  void push_term(int slot, const double* a, const double* b);
+  void push_moves(int moves, const double* V);
+  Terms<kWidth> terms() const { return {terms_.data(), static_cast<int>(terms_.size())}; }
+  void subtract_moves(Design& design, int moves, int slot, double* out);
+  void subtract_pair(Design& design, int a, int b, const double* c, double* out);
+  void step_back(Design& design, int j);
 
   Method method_;
   Index k_;
-  std::vector<Panel> heads_;                       // w_0 .. w_J        (k, width) each
-  std::vector<Panel> residuals_;                   // r_0 .. r_{J-1}    (m_in, width)
-  std::vector<Panel> K_r_;                         // scratch of K r_j  (m_in, width)     MAML
-  std::vector<Panel> Kc_r_;                        // scratch of K' r_j (m_out, width)    MAML
-  std::vector<const double*> K_r_at_, Kc_r_at_;    // where the design put them
-  std::vector<Panel> r_bars_, K_r_bars_, a_bars_;  // one a step back, kept for the pairs
+  std::vector<Panel> heads_;            // w_0 .. w_J        (k, width) each
+  std::vector<Panel> residuals_;        // r_0 .. r_{J-1}    (m_in, width)
+  std::vector<Panel> r_bars_, a_bars_;  // one a step back, kept for the pairs
   std::vector<Pair> pairs_;
-  Panel outer_residual_, Kct_s_, in_scratch_, k_scratch_, omega_;
-  const double* Kct_s_at_ = nullptr;  // K'^T s'
+  std::vector<Term<kWidth>> terms_;
+  Panel outer_residual_, in_scratch_, k_scratch_, omega_;
   Panel losses_[3];
 };
 

@@ -17,6 +17,8 @@ constexpr Index kPanelsPerLane = 4;    // fewer would cost more in sums than the
 constexpr double kMostGrowth = 1e8;    // of what lies off the span, in one step
 constexpr Index kPanelsPerPoll = 256;  // a millisecond or so between looks at Ctrl-C
 
+Index lanes_of(Index panels) { return std::clamp<Index>(panels / kPanelsPerLane, 1, kMostLanes); }
+
 template <int Width>
 class Population final : public PopulationEngine {
  public:
@@ -31,7 +33,7 @@ class Population final : public PopulationEngine {
         wide_(k() > heads_.k_star()),
         grad_(Mat::Zero(rows(), k())),
         grad_w_(Vec::Zero(k())) {
-    const Index lanes = std::clamp<Index>(panels() / kPanelsPerLane, 1, kMostLanes);
+    const Index lanes = lanes_of(panels());
     for (Index l = 0; l < lanes; ++l) lanes_.emplace_back(*this);
   }
 
@@ -70,22 +72,15 @@ class Population final : public PopulationEngine {
     return true;
   }
 
-  Index k_star() const override { return heads_.k_star(); }
+  Shape shape() const override { return {heads_.k_star(), Z_.rows() - heads_.k_star(), Z_.cols()}; }
+  const Mat& coordinates(int) override { return Z_; }
   const Mat& coordinates() const override { return Z_; }
   const Vec& head() const override { return w_; }
   const Mat& frame() const override { return frame_; }
   Mat grad_B() const override { return grad_.topRows(Z_.rows()); }
   const Vec& grad_w() const override { return grad_w_; }
 
-  Cost cost() const override {
-    const double J = method_.inner_steps, D = static_cast<double>(rows());
-    const double lane_bytes =
-        8.0 * static_cast<double>(rows() * padded() + Width * (padded() + 2 * k())) +
-        8.0 * Width * (J + 1) * (D + static_cast<double>(k())) * (method_.exact ? 2 : 1) *
-            (method_.adapt_B ? 2 : 1);
-    return {flops_, lane_bytes * static_cast<double>(lanes_.size()) +
-                        16.0 * static_cast<double>(Z_.size() + w_.size())};
-  }
+  double flops() const override { return flops_; }
 
  private:
   using Design = SharedDesign<Width>;
@@ -95,8 +90,9 @@ class Population final : public PopulationEngine {
     explicit Lane(const Population& run)
         : algebra(run.method_, run.k(), run.rows(), run.rows()),
           heads(static_cast<std::size_t>((run.heads_.k_star() + 1) * Width)),
-          G(static_cast<std::size_t>(run.rows() * run.padded())),
-          scratch(static_cast<std::size_t>(Width * run.padded())),
+          G(static_cast<std::size_t>(run.rows() * padded(run.k()))),
+          scratch(static_cast<std::size_t>(Width * padded(run.k()))),
+          slots(static_cast<std::size_t>(slots_of(run.method_.inner_steps))),
           g_w(static_cast<std::size_t>(run.k())) {}
     void clear() {
       std::fill(G.begin(), G.end(), 0.0);
@@ -106,19 +102,19 @@ class Population final : public PopulationEngine {
     std::vector<double> heads;    // (k_star + 1, Width)
     std::vector<double> G;        // (rows, padded)
     std::vector<double> scratch;  // (Width, padded)
-    std::vector<double> g_w;      // (k,)
+    std::vector<const double*> slots;
+    std::vector<double> g_w;  // (k,)
   };
 
   Index k() const { return Z_.cols(); }
   Index rows() const { return Z_.rows() + (wide_ ? k() : 0); }
   Index panels() const { return ceil_div(n_, Width); }
-  Index padded() const { return round_up(k(), kernels::kLane); }
 
   void run_panel(Lane& lane, Index first, TaskOutputs& outputs) const {
     const Index tasks = std::min<Index>(Width, n_ - first);
     heads_.panel(first, tasks, Width, lane.heads.data());
-    const Design design(Z_, lane.heads.data(), heads_.k_star(), tasks, wide_,
-                        {lane.G.data(), padded(), lane.scratch.data()});
+    Design design(Z_, lane.heads.data(), heads_.k_star(), tasks, wide_,
+                  {lane.G.data(), padded(k()), lane.scratch.data(), lane.slots.data()});
     lane.algebra.gradient(design, w_.data(), outputs.want_losses);
     const double* omega = lane.algebra.grad_w();
     for (Index i = 0; i < k(); ++i) {
@@ -150,7 +146,7 @@ class Population final : public PopulationEngine {
     grad_.setZero();
     grad_w_.setZero();
     for (const Lane& lane : lanes_) {
-      grad_ += ConstMat(lane.G.data(), rows(), padded()).leftCols(k());
+      grad_ += ConstMat(lane.G.data(), rows(), padded(k())).leftCols(k());
       grad_w_ += ConstVec(lane.g_w.data(), k());
     }
     grad_ *= share;
@@ -186,14 +182,6 @@ class Population final : public PopulationEngine {
     return true;
   }
 
-  double round_flops() const {
-    const double J = method_.inner_steps, D = static_cast<double>(rows());
-    const double products = 2 * J + 3 + (method_.has_inner_part() ? 4 * J : 0);
-    const double vectors = method_.adapt_B ? (method_.exact ? 4 : 1) * 2 * J * (J + 1) : 0;
-    return static_cast<double>(n_) *
-           (2 * D * static_cast<double>(k()) * products + 2 * D * vectors);
-  }
-
   Method method_;
   Index n_;
   double half_variance_;
@@ -204,11 +192,24 @@ class Population final : public PopulationEngine {
   bool wide_;  // k > k_star: the frame turns
   Mat grad_;   // (rows, k)  grad_M, grad_R and, if wide, H
   Vec grad_w_;
-  double flops_ = round_flops();
+  double flops_ = population_cost(method_, n_, rows(), k()).flops;
   std::vector<Lane> lanes_;
 };
 
 }  // namespace
+
+PopulationCost population_cost(const Method& method, Index n, Index rows, Index k) {
+  const double J = method.inner_steps, D = static_cast<double>(rows), K = static_cast<double>(k);
+  const double products = 2 * J + 3 + (method.has_inner_part() ? 4 * J : 0);
+  const double vectors = method.adapt_B ? (method.exact ? 4 : 1) * 2 * J * (J + 1) : 0;
+  const double width = n <= kNarrow ? kNarrow : kWide;
+  const Index panels = n <= kNarrow ? 1 : ceil_div(n, kWide);
+  const double padded_k = static_cast<double>(padded(k));
+  const double lane = D * padded_k + width * (padded_k + 2 * K) +
+                      width * (J + 1) * (D + K) * (method.exact ? 2 : 1);
+  return {static_cast<double>(n) * (2 * D * K * products + 2 * D * vectors),
+          8 * lane * static_cast<double>(lanes_of(panels)) + 16 * (D * K + K)};
+}
 
 PopulationEngine::State PopulationEngine::start(Mat Z, const Vec& w, Index k_star) {
   const Index k = Z.cols();

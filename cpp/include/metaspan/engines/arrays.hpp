@@ -1,55 +1,68 @@
-// The user's own data: gradients and adaptation on arrays in memory, (11).
+// The user's own data: training, adaptation and features on arrays in memory, (11).
 #pragma once
 
-#include "metaspan/cancel.hpp"
-#include "metaspan/method.hpp"
+#include "metaspan/dual_gram.hpp"
+#include "metaspan/engine.hpp"
+#include "metaspan/routes.hpp"
 
 namespace metaspan {
 
-/// One data set of one task, in place: rows contiguous, `stride` elements from one to the next.
-template <class Scalar>
-struct Samples {
-  const Scalar* X = nullptr;  // (m, d)
-  Index stride = 0;
-  const Scalar* y = nullptr;  // (m,)
-  Index m = 0;
+/// A batch, and what is known of its tasks.
+template <class XScalar>
+struct ArraysData {
+  TaskSet<XScalar> tasks;
+  Mat B_star;  // (d, k_star), or empty
+  Mat heads;   // (N, k_star), or empty
 };
 
-/// What a gradient on arrays returns besides grad_B.
-struct ArraysGradient {
-  Vec w;        // (k,)    grad_w, the mean over tasks
-  Mat losses;   // (3, n)  inner before, inner after, outer
-  Mat adapted;  // (n, k)  w_J
+/// Where a trial starts, and how it takes tasks.
+template <class BScalar>
+struct ArraysStart {
+  const BScalar* B;  // (d, k)
+  Vec w;             // (k,)
+  const double* A;   // (N, k) where the dual route stands, or null
+  Index n;           // tasks a round, without replacement; all of them in order if n is all
+  std::uint64_t seed, trial;
 };
 
-/// grad_B and grad_w of (10), means over the tasks, by the Gram route (5). X in its own type, B in
-/// its own; sums in double. Two sweeps over X_out and one or two over X_in; O(n d k (m_in + m_out))
-/// and, for MAML, O(n d m_in (m_in + m_out)). Memory O(n (m_in + m_out) k), and O(n m_in (m_in +
-/// m_out)) for MAML. Throws Cancelled.
+/// A training run on arrays.
+template <class BScalar>
+class ArraysEngine : public Engine {
+ public:
+  virtual void export_B(BScalar* out,  // (d, k)
+                        int threads) const = 0;
+  /// A of the dual route, (N, k) with N the samples of the batch; empty on the others.
+  virtual Mat export_A() const { return {}; }
+};
+
+/// By sweeps over the data in every round. B is kept in its own type. `data` must outlive it.
 template <class XScalar, class BScalar>
-ArraysGradient gradient_on_arrays(const Method& method,
-                                  const BScalar* B,  // (d, k)
-                                  const double* w,   // (k,)
-                                  Index d, Index k,
-                                  const std::vector<Samples<XScalar>>& inner,  // (n,)
-                                  const std::vector<Samples<XScalar>>& outer,  // (n,)
-                                  bool losses,      // without them K is left out where J <= 1
-                                  BScalar* grad_B,  // (d, k) out
-                                  int threads, Cancel* cancel);
+std::unique_ptr<ArraysEngine<BScalar>> make_arrays(RouteKind route, const Method& method,
+                                                   const ArraysData<XScalar>& data, Index k,
+                                                   const ArraysStart<BScalar>& start);
+
+/// By (24): B_t = B_0 + X^T A_t, at O(N^2 k) a round whatever d is. `data` and `gram` must outlive
+/// it.
+template <class XScalar, class BScalar>
+std::unique_ptr<ArraysEngine<BScalar>> make_dual(const Method& method,
+                                                 const ArraysData<XScalar>& data,
+                                                 const DualGram& gram, Index k,
+                                                 const ArraysStart<BScalar>& start, int threads,
+                                                 Cancel* cancel);
 
 /// The inner loop (2) alone: w_J of every task and, unless `B_J` is null, its representation too.
 template <class XScalar, class BScalar>
 void adapt_on_arrays(const Method& method,
-                     const BScalar* B,                                              // (d, k)
-                     const double* w,                                               // (k,)
-                     Index d, Index k, const std::vector<Samples<XScalar>>& inner,  // (n,)
-                     double* w_J,                                                   // (n, k) out
+                     const BScalar* B,  // (d, k)
+                     const double* w,   // (k,)
+                     Index k, const TaskSet<XScalar>& tasks,
+                     double* w_J,   // (n, k) out
                      BScalar* B_J,  // (n, d, k) out, or null
                      int threads, Cancel* cancel);
 
-/// Z = X B for every data set, in double, one below the other.
+/// Z = X B for every inner data set, in double, one below the other.
 template <class XScalar, class BScalar>
 Mat project(const BScalar* B,  // (d, k)
-            Index d, Index k, const std::vector<Samples<XScalar>>& sets, int threads);
+            Index k, const TaskSet<XScalar>& tasks, int threads, Cancel* cancel);
 
 }  // namespace metaspan

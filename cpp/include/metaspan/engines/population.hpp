@@ -25,9 +25,21 @@ class PopulationEngine : public Engine {
   /// The state in the frame to begin with, from M, R and w as they are.
   static State start(Mat Z, const Vec& w, Index k_star);
 
+  /// Q of the state: [M; R] and w are those of the user times Q.
+  virtual const Mat& frame() const = 0;
+  using Engine::coordinates;
+  virtual const Mat& coordinates() const = 0;
   virtual Mat grad_B() const = 0;         // (k_star + e, k): in coordinates, of the last gradient()
   virtual const Vec& grad_w() const = 0;  // (k,)
 };
+
+/// What a round of a trial takes: floating-point operations, and bytes that it holds.
+struct PopulationCost {
+  double flops, bytes;
+};
+PopulationCost population_cost(const Method& method, Index n,
+                               Index rows,  // of [M; R], and k more where they are tracked
+                               Index k);
 
 /// `noise` is the standard deviation of the samples' noise: it adds noise^2/2 to the losses,
 /// nothing to a gradient. Memory O(lanes k (k_star + e + J width)); a round O(n k (k_star + e) (J +

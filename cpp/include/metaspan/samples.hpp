@@ -1,0 +1,63 @@
+// The user's own data, where it lies.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "metaspan/base.hpp"
+
+namespace metaspan {
+
+/// One data set of one task, in place: rows contiguous, `stride` elements from one to the next.
+template <class Scalar>
+struct Samples {
+  const Scalar* X = nullptr;  // (m, d)
+  Index stride = 0;
+  const Scalar* y = nullptr;  // (m,)
+  Index m = 0;
+
+  bool operator==(const Samples& other) const {
+    return X == other.X && stride == other.stride && y == other.y && m == other.m;
+  }
+};
+
+/// The tasks of a batch, all with d features.
+template <class Scalar>
+struct TaskSet {
+  Index d = 0;
+  std::vector<Samples<Scalar>> inner, outer;  // (n,) each; adaptation alone needs no outer ones
+
+  Index size() const { return static_cast<Index>(inner.size()); }
+  const Samples<Scalar>& in(Index i) const { return inner[static_cast<std::size_t>(i)]; }
+  const Samples<Scalar>& out(Index i) const { return outer[static_cast<std::size_t>(i)]; }
+  bool shares(Index i) const { return in(i) == out(i); }
+
+  Index most_in() const { return most(inner); }
+  Index most_out() const { return most(outer); }
+
+ private:
+  static Index most(const std::vector<Samples<Scalar>>& sets) {
+    Index found = 0;
+    for (const auto& set : sets) found = std::max(found, set.m);
+    return found;
+  }
+};
+
+/// 1 / sqrt(m): what brings a data set to the algebra's units.
+inline double normalisation(Index m) { return m > 0 ? 1 / std::sqrt(static_cast<double>(m)) : 0; }
+
+template <class Scalar>
+Vec normalised_y(const Samples<Scalar>& set) {
+  Vec y(set.m);
+  for (Index i = 0; i < set.m; ++i) y[i] = normalisation(set.m) * static_cast<double>(set.y[i]);
+  return y;
+}
+
+/// What a round finds besides grad_B: means and, by task of the round, what was asked for.
+struct RoundOutputs {
+  Vec w;        // (k,)    grad_w
+  Mat losses;   // (3, n)  inner before, inner after, outer
+  Mat adapted;  // (n, k)  w_J
+};
+
+}  // namespace metaspan

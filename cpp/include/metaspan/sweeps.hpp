@@ -1,0 +1,52 @@
+// The two sweeps over the data of a round, (5) and (10), for as many columns as B has.
+#pragma once
+
+#include "metaspan/cancel.hpp"
+#include "metaspan/factors.hpp"
+#include "metaspan/samples.hpp"
+
+namespace metaspan {
+
+/// The tasks of a round: all of them in order, or a choice.
+struct Taken {
+  Index n = 0;
+  const Index* tasks = nullptr;  // (n,), or null: 0 .. n-1
+  Index operator[](Index i) const { return tasks == nullptr ? i : tasks[i]; }
+};
+
+/// Rows of a data set and the factors that they are combined with.
+template <class XScalar>
+struct Part {
+  const Samples<XScalar>* set;
+  const Factors* C;
+};
+
+/// out <- [start +] the sum over the parts of X^T C, (10), in their order, on rows [begin, end) of
+/// d.
+template <class XScalar, class BScalar>
+void combine(const std::vector<Part<XScalar>>& parts, Index k, Index begin, Index end,
+             const BScalar* start,  // (d, k), or null
+             BScalar* out);         // (d, k)
+
+/// Rows of d in a tile of combine(): cut by it, the work has the same bits for any thread count.
+constexpr Index kTile = 256;
+
+/// What the algebra needs of one task on the Gram route.
+struct TaskBlocks {
+  Mat Z_in, Z_out;  // (m, padded)
+  Mat K, K_cross;   // (m_in, m_in), (m_out, m_in): MAML
+  Factors C_in, C_out;
+};
+
+/// Which Grams the first sweep is to supply.
+struct Wanted {
+  bool K, K_cross;
+};
+
+/// The first sweep, (5), over the tasks taken: X B and the Grams, not normalised yet.
+template <class XScalar, class BScalar>
+std::vector<TaskBlocks> first_sweep(const BScalar* B,  // (d, k)
+                                    Index k, const TaskSet<XScalar>& tasks, const Taken& taken,
+                                    Wanted wanted, int threads, Cancel* cancel);
+
+}  // namespace metaspan

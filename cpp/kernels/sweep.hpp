@@ -1,0 +1,125 @@
+// Matrix-vector sweeps over some columns of X, a few rows at a time, in an order that shapes alone
+// decide. X in its own type, everything else and every sum in double. Serial; pointers and shapes
+// alone.
+#pragma once
+
+#include "lanes.hpp"
+
+namespace metaspan::kernels {
+
+/// kLane neighbours as doubles.
+inline Lane load_wide(const double* p) { return load(p); }
+inline Lane load_wide(const float* p) {
+  using LooseFloats = float __attribute__((vector_size(kLaneBytes / 2), aligned(4), may_alias));
+  return __builtin_convertvector(*reinterpret_cast<const LooseFloats*>(p), Lane);
+}
+
+namespace detail {
+
+constexpr int kRows = 8;                 // rows of X at a time: a register each
+constexpr std::ptrdiff_t kChunk = 8192;  // columns at a time in transposed sweeps: their sums stay
+                                         // in the first cache
+
+inline double sum_of(Lane v) {
+  double sum = 0;
+  for (int lane = 0; lane < kLane; ++lane) sum += v[lane];
+  return sum;
+}
+
+template <int Rows, class Scalar>
+inline void times_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
+                       const double* u, double* out) {
+  Lane sums[Rows] = {};
+  std::ptrdiff_t c = 0;
+  for (; c + kLane <= columns; c += kLane) {
+    const Lane v = load(u + c);
+    for (int r = 0; r < Rows; ++r) sums[r] += load_wide(X + r * stride + c) * v;
+  }
+  for (int r = 0; r < Rows; ++r) {
+    double sum = sum_of(sums[r]);
+    for (std::ptrdiff_t i = c; i < columns; ++i) {
+      sum += static_cast<double>(X[r * stride + i]) * u[i];
+    }
+    out[r] = sum;
+  }
+}
+
+template <int Rows, bool Add, class Scalar>
+inline void combine_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
+                         const double* a, double* out) {
+  Lane factor[Rows];
+  for (int r = 0; r < Rows; ++r) factor[r] = Lane{} + a[r];
+  std::ptrdiff_t c = 0;
+  for (; c + kLane <= columns; c += kLane) {
+    Lane sum = Add ? load(out + c) : Lane{};
+    for (int r = 0; r < Rows; ++r) sum += factor[r] * load_wide(X + r * stride + c);
+    store(out + c, sum);
+  }
+  for (; c < columns; ++c) {
+    double sum = Add ? out[c] : 0;
+    for (int r = 0; r < Rows; ++r) sum += a[r] * static_cast<double>(X[r * stride + c]);
+    out[c] = sum;
+  }
+}
+
+template <bool Add, class Scalar>
+inline void combine_rest(std::ptrdiff_t rows, std::ptrdiff_t columns, const Scalar* X,
+                         std::ptrdiff_t stride, const double* a, double* out) {
+  if (rows >= 4) {
+    combine_rows<4, Add>(columns, X, stride, a, out);
+    combine_rest<true>(rows - 4, columns, X + 4 * stride, stride, a + 4, out);
+  } else if (rows == 3) {
+    combine_rows<3, Add>(columns, X, stride, a, out);
+  } else if (rows == 2) {
+    combine_rows<2, Add>(columns, X, stride, a, out);
+  } else if (rows == 1) {
+    combine_rows<1, Add>(columns, X, stride, a, out);
+  }
+}
+
+}  // namespace detail
+
+/// out = X u.
+template <class Scalar>
+inline void sweep_times(std::ptrdiff_t rows, std::ptrdiff_t columns,
+                        const Scalar* X,  // (rows, columns), rows `stride` apart
+                        std::ptrdiff_t stride,
+                        const double* u,  // (columns,)
+                        double* out) {    // (rows,)
+  constexpr int kRows = detail::kRows;
+  std::ptrdiff_t i = 0;
+  for (; i + kRows <= rows; i += kRows) {
+    detail::times_rows<kRows>(columns, X + i * stride, stride, u, out + i);
+  }
+  for (; i + 2 <= rows; i += 2) {
+    detail::times_rows<2>(columns, X + i * stride, stride, u, out + i);
+  }
+  for (; i < rows; ++i) detail::times_rows<1>(columns, X + i * stride, stride, u, out + i);
+}
+
+/// out = X^T a, or out += X^T a.
+template <bool Add, class Scalar>
+inline void sweep_combine(std::ptrdiff_t rows, std::ptrdiff_t columns,
+                          const Scalar* X,  // (rows, columns), rows `stride` apart
+                          std::ptrdiff_t stride,
+                          const double* a,  // (rows,)
+                          double* out) {    // (columns,)
+  constexpr int kRows = detail::kRows;
+  for (std::ptrdiff_t c = 0; c < columns; c += detail::kChunk) {
+    const std::ptrdiff_t count = columns - c < detail::kChunk ? columns - c : detail::kChunk;
+    const Scalar* part = X + c;
+    double* sum = out + c;
+    if (rows < kRows) {
+      detail::combine_rest<Add>(rows, count, part, stride, a, sum);
+      continue;
+    }
+    detail::combine_rows<kRows, Add>(count, part, stride, a, sum);
+    std::ptrdiff_t i = kRows;
+    for (; i + kRows <= rows; i += kRows) {
+      detail::combine_rows<kRows, true>(count, part + i * stride, stride, a + i, sum);
+    }
+    detail::combine_rest<true>(rows - i, count, part + i * stride, stride, a + i, sum);
+  }
+}
+
+}  // namespace metaspan::kernels

@@ -1,0 +1,138 @@
+#include "metaspan/dual_gram.hpp"
+
+#include <utility>
+
+#include "metaspan/error.hpp"
+#include "metaspan/parallel.hpp"
+
+namespace metaspan {
+namespace {
+
+constexpr Index kBlock = 256;  // rows of G in a piece of work, at most
+constexpr Index kDepth = 512;  // columns of X at a time
+
+/// The rows of all samples, where they lie.
+template <class XScalar>
+struct Rows {
+  explicit Rows(const TaskSet<XScalar>& tasks) {
+    const auto append = [&](const Samples<XScalar>& set) {
+      const auto first = static_cast<Index>(row.size());
+      for (Index i = 0; i < set.m; ++i) {
+        row.push_back(set.X + i * set.stride);
+        scale.push_back(normalisation(set.m));
+      }
+      return first;
+    };
+    for (const auto& set : tasks.inner) inner.push_back(append(set));
+    inner_rows = static_cast<Index>(row.size());
+    for (Index i = 0; i < tasks.size(); ++i) {
+      outer.push_back(tasks.shares(i) ? inner[static_cast<std::size_t>(i)] : append(tasks.out(i)));
+    }
+  }
+  std::vector<const XScalar*> row;
+  std::vector<double> scale;
+  std::vector<Index> inner, outer;
+  Index inner_rows = 0;
+};
+
+/// Rows [begin, end) of G.
+struct Block {
+  Index begin, end;
+  Index size() const { return end - begin; }
+};
+
+/// Blocks of nearly equal size, none with inner and outer samples in it.
+std::vector<Block> blocks_of(Index inner_rows, Index N) {
+  std::vector<Block> blocks;
+  for (const auto& [begin, end] : {Block{0, inner_rows}, Block{inner_rows, N}}) {
+    const Index count = ceil_div(end - begin, kBlock);
+    for (Index b = 0; b < count; ++b) {
+      blocks.push_back(
+          {begin + b * (end - begin) / count, begin + (b + 1) * (end - begin) / count});
+    }
+  }
+  return blocks;
+}
+
+/// Whether a task's inner set has rows in both of two blocks.
+template <class XScalar>
+bool share_a_task(const TaskSet<XScalar>& tasks, const Rows<XScalar>& rows, const Block& a,
+                  const Block& b) {
+  for (Index i = 0; i < tasks.size(); ++i) {
+    const Index begin = rows.inner[static_cast<std::size_t>(i)], end = begin + tasks.in(i).m;
+    const auto meets = [&](const Block& block) { return begin < block.end && end > block.begin; };
+    if (meets(a) && meets(b)) return true;
+  }
+  return false;
+}
+
+/// The products of some rows with some others, of a tile of all samples.
+void add_product(const Mat& tile, Index depth, const Block& a, const Block& b, Mat& G) {
+  // Through a matrix of Eigen's own: how it cuts a product depends on where the target lies.
+  const Mat product =
+      tile.block(a.begin, 0, a.size(), depth) * tile.block(b.begin, 0, b.size(), depth).transpose();
+  G.block(a.begin, b.begin, a.size(), b.size()) += product;
+}
+
+}  // namespace
+
+template <class XScalar>
+DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int threads,
+                        Cancel* cancel) {
+  const Rows<XScalar> rows(tasks);
+  for (Index i = 0; i < tasks.size(); ++i) {
+    if (tasks.shares(i)) wanted = InnerProducts::all;  // its inner samples are outer ones too
+  }
+  const auto N = static_cast<Index>(rows.row.size());
+  const std::vector<Block> blocks = blocks_of(rows.inner_rows, N);
+  std::vector<std::pair<Block, Block>> pairs;  // on and below the diagonal
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    for (std::size_t j = 0; j <= i; ++j) {
+      const Block &a = blocks[i], &b = blocks[j];
+      const bool skipped = a.end <= rows.inner_rows &&
+                           (wanted == InnerProducts::none ||
+                            (wanted == InnerProducts::own && !share_a_task(tasks, rows, a, b)));
+      if (skipped) continue;
+      if (i != j) {
+        pairs.emplace_back(a, b);
+        continue;
+      }
+      const Index middle = a.begin + a.size() / 2;
+      const Block low{a.begin, middle}, high{middle, a.end};
+      for (const auto& part : {std::pair{low, low}, std::pair{high, low}, std::pair{high, high}}) {
+        pairs.push_back(part);
+      }
+    }
+  }
+  DualGram gram{Mat::Zero(N, N), rows.inner, rows.outer, rows.inner_rows};
+  Mat tile(N, kDepth);
+  for (Index column = 0; column < tasks.d; column += kDepth) {
+    const Index depth = std::min(kDepth, tasks.d - column);
+    parallel_for(threads, static_cast<Index>(blocks.size()), cancel, [&](Index block, int) {
+      const auto [begin, end] = blocks[static_cast<std::size_t>(block)];
+      for (Index i = begin; i < end; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        for (Index c = 0; c < depth; ++c) {
+          tile(i, c) = rows.scale[at] * static_cast<double>(rows.row[at][column + c]);
+        }
+      }
+    });
+    parallel_for(threads, static_cast<Index>(pairs.size()), cancel, [&](Index p, int) {
+      const auto& [a, b] = pairs[static_cast<std::size_t>(p)];
+      add_product(tile, depth, a, b, gram.G);
+    });
+    if (cancel != nullptr && cancel->requested()) throw Cancelled();
+  }
+  parallel_for(threads, static_cast<Index>(pairs.size()), [&](Index p, int) {
+    const auto& [a, b] = pairs[static_cast<std::size_t>(p)];
+    if (a.begin == b.begin) return;
+    gram.G.block(b.begin, a.begin, b.size(), a.size()) =
+        gram.G.block(a.begin, b.begin, a.size(), b.size()).transpose();
+  });
+  return gram;
+}
+
+template DualGram make_dual_gram<float>(const TaskSet<float>&, InnerProducts, int, Cancel*);
+template DualGram make_dual_gram<double>(const TaskSet<double>&, InnerProducts, int, Cancel*);
+
+}  // namespace metaspan

@@ -1,0 +1,251 @@
+#include "metaspan/routes.hpp"
+
+#include <algorithm>
+
+#include "metaspan/error.hpp"
+#include "metaspan/parallel.hpp"
+#include "metaspan/task_algebra.hpp"
+#include "metaspan/vector_design.hpp"
+
+namespace metaspan {
+namespace {
+
+constexpr double kBlockBytes = 1 << 26;  // of the vectors that a block of tasks keeps
+constexpr double kTaskBytes = 12 << 20;  // of data: smaller tasks stay in a share of the last cache
+
+void check_cancelled(const Cancel* cancel) {
+  if (cancel != nullptr && cancel->requested()) throw Cancelled();
+}
+
+/// What every task tells, side by side; means in the order of the tasks.
+class Tally {
+ public:
+  Tally(RoundOutputs& out, Index n, Index k, bool losses) : out_(out), omegas_(n, k) {
+    if (losses) out.losses.resize(3, n);
+    out.adapted.resize(n, k);
+  }
+
+  template <class Design>
+  void take(const TaskAlgebra<Design>& algebra, Index i, bool losses) {
+    const Index k = omegas_.cols();
+    omegas_.row(i) = ConstVec(algebra.grad_w(), k);
+    out_.adapted.row(i) = ConstVec(algebra.adapted(), k);
+    for (int which = 0; losses && which < 3; ++which) {
+      out_.losses(which, i) = *algebra.loss(static_cast<typename TaskAlgebra<Design>::Loss>(which));
+    }
+  }
+
+  void finish() { out_.w = omegas_.colwise().sum() / static_cast<double>(omegas_.rows()); }
+
+ private:
+  RoundOutputs& out_;
+  Mat omegas_;
+};
+
+/// A thread's memory for tasks on their own.
+struct DenseLane {
+  DenseLane(const Method& method, Index k, Index most_in, Index most_out)
+      : algebra(method, k, most_in, most_out),
+        scratch(method.inner_steps, method.adapt_B, most_in, most_out) {}
+  TaskAlgebra<DenseDesign> algebra;
+  DenseDesign::Scratch scratch;
+};
+
+template <class XScalar, class BScalar>
+class GramRoute final : public Route<XScalar, BScalar> {
+ public:
+  GramRoute(const Method& method, const TaskSet<XScalar>& tasks, Index k)
+      : method_(method), tasks_(tasks), k_(k) {}
+
+  void gradient(const BScalar* B, const double* w, const Taken& taken, bool losses, BScalar* grad_B,
+                RoundOutputs& out, int threads, Cancel* cancel) override {
+    const Index n = taken.n;
+    const bool K = method_.needs_gram() || (losses && method_.needs_cross_gram());
+    std::vector<TaskBlocks> blocks = first_sweep<XScalar, BScalar>(
+        B, k_, tasks_, taken, {K, method_.needs_cross_gram()}, threads, cancel);
+    while (static_cast<int>(lanes_.size()) < threads) {
+      lanes_.emplace_back(method_, k_, tasks_.most_in(), tasks_.most_out());
+    }
+    Tally tally(out, n, k_, losses);
+    parallel_for(threads, n, cancel, [&](Index i, int thread) {
+      DenseLane& lane = lanes_[static_cast<std::size_t>(thread)];
+      TaskBlocks& own = blocks[static_cast<std::size_t>(i)];
+      run_task(taken[i], own, lane, w, losses);
+      tally.take(lane.algebra, i, losses);
+      const double share = 1.0 / static_cast<double>(n);
+      own.C_in.scale(share * normalisation(own.C_in.m()));
+      own.C_out.scale(share * normalisation(own.C_out.m()));
+    });
+    check_cancelled(cancel);
+    tally.finish();
+
+    std::vector<Part<XScalar>> parts;
+    for (Index i = 0; i < n; ++i) {
+      const TaskBlocks& own = blocks[static_cast<std::size_t>(i)];
+      if (method_.has_inner_part()) parts.push_back({&tasks_.in(taken[i]), &own.C_in});
+      parts.push_back({&tasks_.out(taken[i]), &own.C_out});
+    }
+    parallel_for(threads, ceil_div(tasks_.d, kTile), cancel, [&](Index tile, int) {
+      combine<XScalar, BScalar>(parts, k_, tile * kTile, std::min(tasks_.d, (tile + 1) * kTile),
+                                nullptr, grad_B);
+    });
+    check_cancelled(cancel);
+  }
+
+ private:
+  void run_task(Index task, TaskBlocks& own, DenseLane& lane, const double* w, bool losses) {
+    const Samples<XScalar>&in = tasks_.in(task), &out = tasks_.out(task);
+    const double scale_in = normalisation(in.m), scale_out = normalisation(out.m);
+    own.Z_in = Mat(scale_in * own.Z_in.leftCols(k_));
+    own.Z_out = Mat(scale_out * own.Z_out.leftCols(k_));
+    own.K *= scale_in * scale_in;
+    own.K_cross *= scale_in * scale_out;
+    own.C_in.reset(in.m, k_, method_.has_inner_part() ? 2 * method_.inner_steps : 0);
+    own.C_out.reset(out.m, k_, 1);
+    const Vec y_in = normalised_y(in), y_out = normalised_y(out);
+    DenseDesign design(k_, method_.inner_steps,
+                       {in.m, out.m, own.Z_in.data(), y_in.data(), own.Z_out.data(), y_out.data(),
+                        own.K.data(), in.m, own.K_cross.data(), in.m, &own.C_in, &own.C_out},
+                       lane.scratch);
+    lane.algebra.gradient(design, w, losses);
+  }
+
+  Method method_;
+  const TaskSet<XScalar>& tasks_;
+  Index k_;
+  std::vector<DenseLane> lanes_;
+};
+
+/// A block of tasks after the other: each task's chain of sweeps, with its terms of grad_B kept as
+/// vectors; then the block's terms are added to grad_B, tile by tile.
+template <class XScalar, class BScalar>
+class VectorRoute final : public Route<XScalar, BScalar> {
+ public:
+  VectorRoute(const Method& method, const TaskSet<XScalar>& tasks, Index k)
+      : method_(method),
+        tasks_(tasks),
+        k_(k),
+        rows_(method.has_inner_part() ? slots_of(method.inner_steps) : 1),
+        B_t_(new double[static_cast<std::size_t>(k * tasks.d)]) {
+    const double task_bytes = 8.0 * static_cast<double>(rows_) * static_cast<double>(tasks.d);
+    block_ = std::clamp<Index>(static_cast<Index>(kBlockBytes / task_bytes), 1, tasks.size());
+    vectors_.reset(new double[static_cast<std::size_t>(block_ * rows_ * tasks.d)]);
+    data_bytes_ = sizeof(XScalar) * static_cast<double>(tasks.d) *
+                  static_cast<double>(tasks.most_in() + tasks.most_out());
+  }
+
+  void gradient(const BScalar* B, const double* w, const Taken& taken, bool losses, BScalar* grad_B,
+                RoundOutputs& out, int threads, Cancel* cancel) override {
+    transpose(B, threads);
+    const Index n = taken.n;
+    const bool side_by_side = data_bytes_ <= kTaskBytes && std::min(block_, n) >= threads;
+    const int lanes = side_by_side ? threads : 1, shares = side_by_side ? 1 : threads;
+    if (static_cast<int>(lanes_.size()) < lanes || shares_ < shares) {
+      lanes_.clear();
+      for (int l = 0; l < lanes; ++l) lanes_.emplace_back(method_, rows_ > 1, tasks_, k_, shares);
+      shares_ = shares;
+    }
+    const typename VectorDesign<XScalar>::Round round{B_t_.get(),          tasks_.d, k_,
+                                                      method_.inner_steps, shares,   cancel};
+    Tally tally(out, n, k_, losses);
+    for (Index first = 0; first < n; first += block_) {
+      const Index count = std::min(block_, n - first);
+      coefficients_.assign(static_cast<std::size_t>(count * rows_ * padded(k_)), 0.0);
+      parallel_for(lanes, count, cancel, [&](Index i, int thread) {
+        Lane& lane = lanes_[static_cast<std::size_t>(thread)];
+        const Index task = taken[first + i];
+        VectorDesign<XScalar> design(round, tasks_.in(task), tasks_.out(task),
+                                     {vectors_.get() + i * rows_ * tasks_.d,
+                                      coefficients_.data() + i * rows_ * padded(k_), rows_ > 1},
+                                     lane.scratch);
+        lane.algebra.gradient(design, w, losses);
+        tally.take(lane.algebra, first + i, losses);
+        scale_coefficients(i, 1.0 / static_cast<double>(n));
+      });
+      check_cancelled(cancel);
+      add_block(count * rows_, first > 0, grad_B, threads, cancel);
+    }
+    tally.finish();
+  }
+
+ private:
+  struct Lane {
+    Lane(const Method& method, bool all_slots, const TaskSet<XScalar>& tasks, Index k, int threads)
+        : algebra(method, k, tasks.most_in(), tasks.most_out()),
+          scratch(method.inner_steps, all_slots, tasks.d, k,
+                  std::max(tasks.most_in(), tasks.most_out()), threads) {}
+    TaskAlgebra<VectorDesign<XScalar>> algebra;
+    typename VectorDesign<XScalar>::Scratch scratch;
+  };
+
+  /// B^T in double: rows that sweeps read one after the other.
+  void transpose(const BScalar* B, int threads) {
+    const Index d = tasks_.d;
+    parallel_for(threads, ceil_div(d, kTile), [&](Index tile, int) {
+      const Index end = std::min(d, (tile + 1) * kTile);
+      for (Index j = 0; j < k_; ++j) {
+        double* row = B_t_.get() + j * d;
+        for (Index i = tile * kTile; i < end; ++i) row[i] = static_cast<double>(B[i * k_ + j]);
+      }
+    });
+  }
+
+  void scale_coefficients(Index i, double share) {
+    double* c = coefficients_.data() + i * rows_ * padded(k_);
+    for (Index j = 0; j < rows_ * padded(k_); ++j) c[j] *= share;
+  }
+
+  /// grad_B (+)= the sum over the rows v c^T of a block.
+  void add_block(Index rows, bool add, BScalar* grad_B, int threads, Cancel* cancel) {
+    const Index d = tasks_.d;
+    std::vector<Samples<double>> sets;
+    std::vector<Factors> factors;
+    for (Index row = 0; row < rows; row += kTermRows) {
+      const Index count = std::min(kTermRows, rows - row);
+      sets.push_back({vectors_.get() + row * d, d, nullptr, count});
+      factors.emplace_back().borrow(coefficients_.data() + row * padded(k_), count, k_);
+    }
+    std::vector<Part<double>> parts;
+    for (std::size_t p = 0; p < sets.size(); ++p) parts.push_back({&sets[p], &factors[p]});
+    parallel_for(threads, ceil_div(d, kTile), cancel, [&](Index tile, int) {
+      combine<double, BScalar>(parts, k_, tile * kTile, std::min(d, (tile + 1) * kTile),
+                               add ? grad_B : nullptr, grad_B);
+    });
+    check_cancelled(cancel);
+  }
+
+  static constexpr Index kTermRows = 32;  // a tile of them stays in the second cache
+
+  Method method_;
+  const TaskSet<XScalar>& tasks_;
+  Index k_, rows_, block_;
+  double data_bytes_;
+  std::unique_ptr<double[]> B_t_;      // (k, d)
+  std::unique_ptr<double[]> vectors_;  // (block, rows, d)
+  std::vector<double> coefficients_;   // (block, rows, padded(k))
+  std::vector<Lane> lanes_;
+  int shares_ = 0;  // threads that a lane has memory for
+};
+
+}  // namespace
+
+template <class XScalar, class BScalar>
+std::unique_ptr<Route<XScalar, BScalar>> make_route(RouteKind kind, const Method& method,
+                                                    const TaskSet<XScalar>& tasks, Index k) {
+  if (kind == RouteKind::gram) {
+    return std::make_unique<GramRoute<XScalar, BScalar>>(method, tasks, k);
+  }
+  return std::make_unique<VectorRoute<XScalar, BScalar>>(method, tasks, k);
+}
+
+// Every storage of X with every storage of B.
+template <class XScalar, class BScalar>
+struct RouteInstances {
+  static constexpr auto make = &make_route<XScalar, BScalar>;
+};
+template struct RouteInstances<double, double>;
+template struct RouteInstances<double, float>;
+template struct RouteInstances<float, double>;
+template struct RouteInstances<float, float>;
+
+}  // namespace metaspan

@@ -1,0 +1,174 @@
+#include "metaspan/sweeps.hpp"
+
+#include <algorithm>
+#include <type_traits>
+#include <utility>
+
+#include "metaspan/error.hpp"
+#include "metaspan/parallel.hpp"
+#include "panel.hpp"
+#include "sweep.hpp"
+
+namespace metaspan {
+namespace {
+
+constexpr Index kTilePadding = 8;
+constexpr Index kPieces = 64;        // pieces that a sweep is cut into, at least, where d allows
+constexpr Index kLeastPiece = 8192;  // columns in a piece
+
+/// Blocks are Eigen's own memory: where a product's target lies decides how Eigen cuts it, and the
+/// last bits with it.
+Mat block(Index rows, Index columns) { return Mat::Zero(rows, columns); }
+
+/// Columns of X into the first ones of `tile`, as doubles.
+template <class Scalar>
+void copy_tile(const Samples<Scalar>& set, Index column, Index columns, Mat& tile) {
+  for (Index i = 0; i < set.m; ++i) {
+    std::copy_n(set.X + i * set.stride + column, columns, tile.data() + i * tile.cols());
+  }
+}
+
+/// Some columns of X as doubles, row by row.
+struct Tile {
+  const double* data;  // (m, columns)
+  Index stride;
+
+  auto matrix(Index m, Index columns) const {
+    return Eigen::Map<const Mat, 0, Eigen::OuterStride<>>(data, m, columns,
+                                                          Eigen::OuterStride<>(stride));
+  }
+};
+
+/// Doubles where they lie, other types through `scratch`.
+template <class Scalar>
+Tile tile_of(const Samples<Scalar>& set, Index column, Index columns, Mat& scratch) {
+  if constexpr (std::is_same_v<Scalar, double>) {
+    return {set.X + column, set.stride};
+  } else {
+    copy_tile(set, column, columns, scratch);
+    return {scratch.data(), scratch.cols()};
+  }
+}
+
+/// A tile of B as doubles, its columns padded with zeros: (columns of X, padded(k)).
+template <class Scalar>
+void load_rows(const Scalar* B, Index k, Index row, Index rows, double* tile) {
+  const Index width = padded(k);
+  for (Index i = 0; i < rows; ++i) {
+    std::copy_n(B + (row + i) * k, k, tile + i * width);
+    std::fill(tile + i * width + k, tile + (i + 1) * width, 0.0);
+  }
+}
+
+/// One task's columns [begin, end) of the first sweep.
+template <class XScalar, class BScalar>
+void sweep_piece(const BScalar* B, Index k, const Samples<XScalar>& in, const Samples<XScalar>& out,
+                 Wanted wanted, Index begin, Index end, TaskBlocks& blocks) {
+  const Index width = padded(k);
+  blocks.Z_in = block(in.m, width);
+  blocks.Z_out = block(out.m, width);
+  if (wanted.K) blocks.K = block(in.m, in.m);
+  if (wanted.K_cross) blocks.K_cross = block(out.m, in.m);
+  Mat X_in = block(in.m, kTile), X_out = block(out.m, kTile), rows = block(kTile, width);
+  for (Index column = begin; column < end; column += kTile) {
+    const Index columns = std::min(kTile, end - column);
+    load_rows(B, k, column, columns, rows.data());
+    const Tile P = tile_of(in, column, columns, X_in), Q = tile_of(out, column, columns, X_out);
+    kernels::product<true>(in.m, columns, width, P.data, P.stride, 1, rows.data(),
+                           blocks.Z_in.data());
+    kernels::product<true>(out.m, columns, width, Q.data, Q.stride, 1, rows.data(),
+                           blocks.Z_out.data());
+    const auto inner = P.matrix(in.m, columns), outer = Q.matrix(out.m, columns);
+    if (wanted.K) blocks.K.noalias() += inner * inner.transpose();
+    if (wanted.K_cross) blocks.K_cross.noalias() += outer * inner.transpose();
+  }
+}
+
+void add(TaskBlocks& sum, const TaskBlocks& part) {
+  sum.Z_in += part.Z_in;
+  sum.Z_out += part.Z_out;
+  sum.K += part.K;
+  sum.K_cross += part.K_cross;
+}
+
+}  // namespace
+
+template <class XScalar, class BScalar>
+std::vector<TaskBlocks> first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
+                                    const Taken& taken, Wanted wanted, int threads,
+                                    Cancel* cancel) {
+  const Index n = taken.n, d = tasks.d;
+  const bool has_outer = !tasks.outer.empty();
+  const Index pieces =
+      std::clamp<Index>(ceil_div(kPieces, n), 1, std::max<Index>(1, d / kLeastPiece));
+  std::vector<TaskBlocks> parts(static_cast<std::size_t>(n * pieces));
+  parallel_for(threads, n * pieces, cancel, [&](Index item, int) {
+    const Index task = taken[item / pieces], piece = item % pieces;
+    const auto edge = [&](Index p) { return p == pieces ? d : p * (d / pieces); };
+    // One data set for both loops is swept over once.
+    const bool shared = has_outer && tasks.shares(task);
+    const Samples<XScalar> out = has_outer && !shared ? tasks.out(task) : Samples<XScalar>{};
+    const Wanted own{wanted.K || (shared && wanted.K_cross), wanted.K_cross && !shared};
+    sweep_piece(B, k, tasks.in(task), out, own, edge(piece), edge(piece + 1),
+                parts[static_cast<std::size_t>(item)]);
+  });
+  if (cancel != nullptr && cancel->requested()) throw Cancelled();
+  std::vector<TaskBlocks> all(static_cast<std::size_t>(n));
+  for (Index i = 0; i < n; ++i) {
+    TaskBlocks& sum = all[static_cast<std::size_t>(i)];
+    sum = std::move(parts[static_cast<std::size_t>(i * pieces)]);
+    for (Index p = 1; p < pieces; ++p) add(sum, parts[static_cast<std::size_t>(i * pieces + p)]);
+    if (!has_outer || !tasks.shares(taken[i])) continue;
+    sum.Z_out = sum.Z_in;
+    if (wanted.K_cross) sum.K_cross = sum.K;
+  }
+  return all;
+}
+
+template <class XScalar, class BScalar>
+void combine(const std::vector<Part<XScalar>>& parts, Index k, Index begin, Index end,
+             const BScalar* start, BScalar* out) {
+  const Index width = padded(k);
+  Index most = 0;
+  for (const auto& part : parts)
+    most = std::max(most, part.C->whole() ? part.set->m : part.C->count());
+  // Rows an odd number of cache lines apart: reading down a column would meet the same few sets.
+  Mat tile = block(most, kTile + kTilePadding), sum = block(kTile, width);
+  for (Index row = begin; row < end; row += kTile) {
+    const Index rows = std::min(kTile, end - row);
+    sum.setZero();
+    if (start != nullptr) load_rows(start, k, row, rows, sum.data());
+    for (const auto& [set, C] : parts) {
+      if (C->whole()) {
+        copy_tile(*set, row, rows, tile);
+        kernels::product<true>(rows, set->m, width, tile.data(), 1, tile.cols(), C->matrix(),
+                               sum.data());
+        continue;
+      }
+      for (Index t = 0; t < C->count(); ++t) {
+        kernels::sweep_combine<false>(set->m, rows, set->X + row, set->stride, C->s(t),
+                                      tile.data() + t * tile.cols());
+      }
+      kernels::product<true>(rows, C->count(), width, tile.data(), 1, tile.cols(), C->c(),
+                             sum.data());
+    }
+    for (Index i = 0; i < rows; ++i) {
+      for (Index j = 0; j < k; ++j) {
+        out[(row + i) * k + j] = static_cast<BScalar>(sum(i, j));
+      }
+    }
+  }
+}
+
+// Every storage of X with every storage of B.
+template <class XScalar, class BScalar>
+struct Instances {
+  static constexpr auto first = &first_sweep<XScalar, BScalar>;
+  static constexpr auto second = &combine<XScalar, BScalar>;
+};
+template struct Instances<double, double>;
+template struct Instances<double, float>;
+template struct Instances<float, double>;
+template struct Instances<float, float>;
+
+}  // namespace metaspan

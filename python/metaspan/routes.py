@@ -1,0 +1,323 @@
+r"""The routes of the arrays engine: what each takes, and which one is the cheapest.
+
+Times are those of the cost model for a batch of `n` tasks of `m_in + m_out` samples in d
+dimensions. A *pass* reads a task's inner or outer set once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import _memory
+from .batch import TaskBatch
+from .config import TrainConfig
+from .cost import cost_model
+from .methods import AverageRisk, Method, core_method
+from .tasks import LinearTasks
+
+BLOCK_BYTES = 2**26  # of the vectors that the vector route keeps for a block of tasks
+TASK_BYTES = 12 * 2**20  # of data: smaller tasks stay in a thread's share of the last cache
+CACHE_BYTES = 2**24  # data that stay in the caches from one round to the next
+GEOMETRY = ("dist", "angles", "perp_norm", "delta_norm", "sigma_min", "sigma_max")
+LOSSES = ("loss_in", "loss_adapted", "loss_out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    r"""What the cost of a round depends on; sample counts are sums over the tasks of a round.
+
+    Parameters
+    ----------
+    d, k, k_star, n : int
+        Sizes; `n` tasks a round.
+    samples_in, samples_out : int
+        Samples of a round.
+    all_in, all_out : int
+        Samples of all tasks that rounds choose from.
+    itemsize : int
+        Bytes of a number of X.
+    method : ANIL, MAML or AverageRisk
+        The method.
+    shared : bool
+        Whether inner and outer sets are one.
+    losses, geometry : float
+        Share of the rounds that record losses, or something of the representation.
+    threads : int
+        Number of threads.
+    """
+
+    d: int
+    k: int
+    k_star: int
+    n: int
+    samples_in: int
+    samples_out: int
+    all_in: int
+    all_out: int
+    itemsize: int
+    method: Method
+    shared: bool
+    losses: float
+    geometry: float
+    threads: int
+
+    @property
+    def steps(self) -> int:
+        """Inner steps J."""
+        return 0 if isinstance(self.method, AverageRisk) else self.method.inner_steps
+
+    @property
+    def moves_B(self) -> bool:
+        """Whether the inner loop moves B."""
+        return core_method(self.method)[3] and self.steps > 0
+
+    @property
+    def exact(self) -> bool:
+        """Whether the gradient has an inner part."""
+        return core_method(self.method)[4] and self.steps > 0
+
+    @property
+    def N(self) -> int:
+        """Samples of the batch, each once."""
+        return self.all_in if self.shared else self.all_in + self.all_out
+
+    @property
+    def active(self) -> int:
+        """Samples that gradients combine."""
+        return self.N if self.exact or self.shared else self.all_out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    r"""What a route takes.
+
+    Parameters
+    ----------
+    setup, round : float
+        Seconds before the first round, and of one.
+    flops : float
+        Floating-point operations of a round.
+    bytes : int
+        Bytes that it holds beside the data and `B` itself.
+    """
+
+    setup: float
+    round: float
+    flops: float
+    bytes: int
+
+
+def workload_of(config: TrainConfig) -> Workload:
+    """What a run of the arrays engine does in a round."""
+    tasks = config.tasks
+    if isinstance(tasks, LinearTasks):
+        every = config.pooled[0]
+        m_in, m_out = map(float, config.pooled[1:])
+        itemsize, shared = np.dtype(config.dtype).itemsize, config.shared_samples
+    else:
+        assert isinstance(tasks, TaskBatch)
+        every, itemsize, shared = tasks.n, tasks.dtype.itemsize, tasks.shared
+        m_in, m_out = float(np.mean(tasks.m_in)), float(np.mean(tasks.m_out))
+    stop = config.stop
+    seen = 1.0 / config.record_every
+    geometry = any(name in GEOMETRY for name in config.record)
+    if stop is not None and stop.dist and config.k_star:
+        geometry = True
+    losses = any(name in LOSSES for name in config.record)
+    losses = losses or (stop is not None and bool(stop.loss_out))
+    return Workload(
+        d=tasks.d,
+        k=config.width,
+        k_star=config.k_star,
+        n=config.n,
+        samples_in=round(m_in * config.n),
+        samples_out=round(m_out * config.n),
+        all_in=round(m_in * every),
+        all_out=round(m_out * every),
+        itemsize=itemsize,
+        method=config.method,
+        shared=shared,
+        losses=seen * losses,
+        geometry=seen * geometry,
+        threads=config.threads,
+    )
+
+
+def cheapest_sweep(batch: TaskBatch, method: Method, width: int, losses: bool, threads: int) -> str:
+    """The cheapest route of one gradient: there is nothing to save for later rounds."""
+    m_in, m_out = (round(batch.n * float(np.mean(m))) for m in (batch.m_in, batch.m_out))
+    work = Workload(
+        d=batch.d,
+        k=width,
+        k_star=0,
+        n=batch.n,
+        samples_in=m_in,
+        samples_out=m_out,
+        all_in=m_in,
+        all_out=m_out,
+        itemsize=batch.dtype.itemsize,
+        method=method,
+        shared=batch.shared,
+        losses=float(losses),
+        geometry=0.0,
+        threads=threads,
+    )
+    found = prices(work)
+    return min(("vector", "gram"), key=lambda name: found[name].round)
+
+
+class Machine:
+    """The constants of the cost model, for a number of threads."""
+
+    def __init__(self, threads: int) -> None:
+        rates = cost_model()
+        self.threads = threads
+        self.call = rates["seconds_per_call"] + 5e-6 * (threads > 1)
+        self.task = rates["seconds_per_task"] / threads
+        self.read = min(threads * rates["read_1"], max(rates["read_1"], rates["read_all"]))
+        self.cached = threads * rates["cached_1"]
+        self.features = threads * rates["features_1"]
+        self.grams = threads * rates["grams_1"]
+
+
+def prices(work: Workload) -> dict[str, Price]:
+    """What every route takes, by name."""
+    machine = Machine(work.threads)
+    return {
+        "gram": _gram(work, machine),
+        "vector": _vector(work, machine),
+        "dual": _dual(work, machine),
+    }
+
+
+def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
+    """The route that takes the least time for so many rounds, of those that memory has room for.
+
+    `free` is the memory in bytes; None: what there is now.
+    """
+    room = _memory.available_bytes() if free is None else free
+    by_name = prices(work)
+    fit = {
+        name: price.setup + rounds * price.round
+        for name, price in by_name.items()
+        if name == "vector" or room is None or price.bytes <= 0.8 * room
+    }
+    return min(fit, key=fit.__getitem__)
+
+
+def _data(work: Workload) -> float:
+    """Bytes of X that a round reads at least."""
+    samples = work.samples_in if work.shared else work.samples_in + work.samples_out
+    return float(samples) * work.d * work.itemsize
+
+
+def _geometry(work: Workload, machine: Machine) -> float:
+    """Seconds of the coordinates of B at full size."""
+    columns = work.k + work.k_star
+    return (
+        work.geometry
+        * work.d
+        * (8 * 12 * columns / machine.read + 10 * work.k * columns / machine.features)
+    )
+
+
+def _vector(work: Workload, machine: Machine) -> Price:
+    inner = 2 * work.steps * (2 if work.exact else 1) + work.losses
+    passes = inner * work.samples_in + 2 * work.samples_out
+    data = _data(work)
+    every_pass = passes * work.d * work.itemsize
+    fits = data / work.n * 1.0 <= TASK_BYTES
+    kept = data <= CACHE_BYTES
+    # Read from memory once where the rest of a task's passes find it in the cache.
+    first = min(data, every_pass)
+    from_memory = 0.0 if kept else (first if fits else every_pass)
+    seconds = from_memory / machine.read + (every_pass - from_memory) / machine.cached
+    # B^T is met in every pass; the terms of the gradient are written and read once.
+    calls = (inner + 2) * work.n
+    B_t = 8.0 * work.d * work.k
+    seconds += calls * B_t / (machine.cached if B_t < 2**23 else machine.read)
+    rows = 2 * work.steps + 1 if work.exact else 1
+    terms = 8.0 * work.n * rows * work.d
+    seconds += 2 * terms / (machine.cached if terms < CACHE_BYTES else machine.read)
+    seconds += 2 * work.n * rows * work.d * work.k / machine.features + 4 * B_t / machine.read
+    block = min(work.n, max(1, BLOCK_BYTES // (8 * rows * work.d)))
+    held = 2 * B_t + 8 * block * rows * work.d + 8 * work.threads * work.steps * work.d
+    return Price(
+        setup=0.0,
+        round=seconds + machine.call + work.n * machine.task + _geometry(work, machine),
+        flops=2.0 * passes * work.d + 2 * calls * work.d * work.k,
+        bytes=int(held),
+    )
+
+
+def _gram(work: Workload, machine: Machine) -> Price:
+    m_in = work.samples_in / work.n
+    samples = work.samples_in + (0 if work.shared else work.samples_out)
+    columns = 8 * math.ceil(work.k / 8)
+    K = work.moves_B and (work.steps > 1 or work.losses > 0)
+    gram = (
+        work.d
+        * m_in
+        * (
+            (2.0 * work.samples_in if K or work.shared else 0.0)
+            + (2.0 * work.samples_out if work.moves_B and not work.shared else 0.0)
+        )
+    )
+    if not work.moves_B:
+        gram = 0.0
+    features = 2.0 * samples * work.d * columns
+    data = _data(work)
+    rate = machine.cached if data <= CACHE_BYTES else machine.read
+    first = max(data / rate, features / machine.features + gram / machine.grams)
+    terms = min(2 * work.steps, work.k) if work.exact else 0
+    second = work.samples_out + (work.samples_in if work.exact else 0)
+    flops = 2.0 * work.d * (work.samples_out + terms * work.samples_in)
+    last = max(second * work.d * work.itemsize / rate, flops / machine.features)
+    held = 8.0 * (samples * (2 * columns + work.k) + work.d * work.k)
+    held += 8 * samples * m_in * work.moves_B
+    return Price(
+        setup=0.0,
+        round=first + last + machine.call + work.n * machine.task + _geometry(work, machine),
+        flops=features + gram + flops,
+        bytes=int(held),
+    )
+
+
+def _dual(work: Workload, machine: Machine) -> Price:
+    N, active = float(work.N), float(work.active)
+    inner = 0.0 if work.exact or work.shared else float(work.all_in)
+    pairs = N * N - inner * inner  # both triangles, of which one is computed
+    data = N * work.d * work.itemsize
+    setup = max(pairs * work.d / machine.grams, data / machine.read)
+    setup += max(data / machine.read, 2 * N * work.d * work.k / machine.features)
+    rows = work.samples_in if work.shared else work.samples_in + work.samples_out
+    columns = 8 * math.ceil(work.k / 8)
+    table = 8.0 * rows * active
+    seconds = max(
+        2.0 * rows * active * columns / machine.features,
+        table / (machine.cached if table <= 2 * CACHE_BYTES else machine.read),
+    )
+    held = 8 * N * N + 8 * 3 * N * columns + 8 * N * 512
+    if work.geometry:
+        setup += active**3 / 3 / machine.grams * work.threads
+        held += 16 * active * active
+        seconds += work.geometry * active * active * columns / machine.features
+    per_task = work.n * (machine.task + 2.0 * rows / work.n * work.k / machine.features)
+    if work.moves_B:
+        per_task += 6.0 * (work.steps + 1) * rows * (rows / work.n) / machine.features
+    return Price(
+        setup=setup,
+        round=seconds + per_task + machine.call,
+        flops=2.0 * rows * active * work.k,
+        bytes=int(held),
+    )
+
+
+def chosen_route(config: TrainConfig) -> str | None:
+    """How the arrays engine will compute rounds: as asked, or the cheapest way."""
+    if config.engine != "arrays" or config.route != "auto":
+        return config.route
+    return cheapest(workload_of(config), config.rounds)

@@ -1,0 +1,74 @@
+r"""Where a run starts: what `init` and `width` say, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _check
+from .methods import Method
+from .options import Init, column_length
+
+STARTS = ("random", "methodical")
+
+GivenStart = tuple[NDArray[Any], NDArray[np.float64]]
+
+
+def resolve_start(
+    init: str | Init | tuple[NDArray[Any], ArrayLike],
+    width: int | None,
+    d: int,
+    k_star: int,
+    method: Method,
+) -> tuple[Init | GivenStart, int]:
+    """The start, and the learner's width; `k_star` is 0 where there is no ground truth."""
+    if width is not None:
+        width = _check.integer("width", width, 1)
+        if width > d:
+            raise ValueError(f"width must be at most d = {d}; got {width}")
+    if isinstance(init, tuple):
+        if len(init) != 2:
+            raise ValueError(f"init must be a pair (B0, w0); got {len(init)} values")
+        return _given(init, width, d)
+    if isinstance(init, str):
+        _check.choice("init", init, STARTS)
+        init = Init() if init == "random" else Init(dist=0.7)
+    if not isinstance(init, Init):
+        raise TypeError(
+            f"init must be {_check.words(STARTS, 'or')}, an Init or a pair (B0, w0); "
+            f"got {_check.show(init)}"
+        )
+    if width is None and k_star == 0:
+        raise ValueError("width must be given for a batch without a B_star; got None")
+    size = k_star if width is None else width
+    column_length(init, method)
+    if init.dist is not None:
+        if k_star == 0:
+            raise ValueError(
+                f"init dist must be None for a batch without a B_star; got {init.dist:g}"
+            )
+        _check_room(init.dist, d, k_star, size)
+    return init, size
+
+
+def _check_room(dist: float, d: int, k_star: int, width: int) -> None:
+    """Raise ValueError unless d leaves room for the columns beside the ground truth."""
+    needed = width if dist > 0.0 else width - min(width, k_star)
+    room = d - k_star
+    if room < needed:
+        raise ValueError(
+            f"init dist = {dist:g} needs {needed} dimensions beside the ground truth; "
+            f"d - k = {d} - {k_star} leaves {room}"
+        )
+
+
+def _given(init: tuple[Any, Any], width: int | None, d: int) -> tuple[GivenStart, int]:
+    B0, w0 = init
+    B0 = _check.matrix("B0", B0, (d, "width" if width is None else width))
+    size = _check.integer("the width of B0", B0.shape[1], 1)
+    if size > d:
+        raise ValueError(f"B0 must have at most d = {d} columns; got {size}")
+    _check.finite("B0", B0, _check.threads(None))
+    return (B0, _check.small("w0", w0, (size,))), size
