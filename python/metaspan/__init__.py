@@ -5,13 +5,15 @@ from .batch import TaskBatch
 from .build import show_config
 from .config import TrainConfig
 from .estimate import Estimate, estimate
+from .evaluate import Evaluation, Risk, evaluate
 from .gradients import Gradient, adapt, meta_gradient, population_gradient
 from .heads import GaussianHeads, SphereHeads
 from .methods import ANIL, MAML, AverageRisk
 from .metrics import Diversity, diversity, principal_angles, subspace_distance
 from .options import Checkpoint, Init, Stop
+from .outcome import Diverged, DivergenceWarning, Interrupted, Outcome, Status
 from .plots import plot
-from .result import Diverged, DivergenceWarning, Interrupted, Outcome, Result, Status, load
+from .result import Result, load
 from .tasks import LinearTasks
 from .train import train
 
@@ -26,6 +28,7 @@ __all__ = [
     "DivergenceWarning",
     "Diversity",
     "Estimate",
+    "Evaluation",
     "GaussianHeads",
     "Gradient",
     "Init",
@@ -33,6 +36,7 @@ __all__ = [
     "LinearTasks",
     "Outcome",
     "Result",
+    "Risk",
     "SphereHeads",
     "Status",
     "Stop",
@@ -42,6 +46,7 @@ __all__ = [
     "adapt",
     "diversity",
     "estimate",
+    "evaluate",
     "load",
     "meta_gradient",
     "plot",

@@ -1,0 +1,299 @@
+r"""Excess risk of a representation on new tasks, after adaptation and after regression."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _check
+from ._load import core
+from .learners import (
+    InnerLoop,
+    IsotropicRegression,
+    Law,
+    Learner,
+    NewTasks,
+    best_penalty,
+    learned_regression,
+    moments,
+)
+from .methods import Method, core_method, resolve
+from .tasks import MAX_COUNT, LinearTasks
+
+F64 = NDArray[np.float64]
+
+NEW_TASKS = 2**62  # a round that no training reaches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Risk:
+    r"""Mean excess risk of one learner.
+
+    Parameters
+    ----------
+    mean : float
+        Mean over tasks and samples; infinite where the expectation is.
+    standard_error : float
+        Of the mean, 0 where that is exact. For fixed heads it counts them as if drawn at random,
+        and so errs upwards; infinite where the sampled risks are too large for it.
+    exact : bool
+        Whether the mean comes from a closed form.
+    """
+
+    mean: float
+    standard_error: float
+    exact: bool
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4g} " + ("exact" if self.exact else f"± {self.standard_error:.2g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    r"""Excess risk on new tasks, by learner.
+
+    Parameters
+    ----------
+    adapted : Risk
+        The method's own inner loop from `(B, w)`.
+    least_squares, ridge : Risk
+        Regression on the learned features, `X B`.
+    oracle_least_squares, oracle_ridge : Risk
+        The same on the true features, `X B_star`.
+    single_task_ridge : Risk
+        Ridge regression on `X` itself, in all d dimensions.
+    penalties : mapping of str to float
+        The penalty of every ridge regression, by the name of the learner.
+    m, n : int
+        Samples of a task, and tasks that were drawn where there is no closed form.
+    """
+
+    adapted: Risk
+    least_squares: Risk
+    ridge: Risk
+    oracle_least_squares: Risk
+    oracle_ridge: Risk
+    single_task_ridge: Risk
+    penalties: Mapping[str, float]
+    m: int
+    n: int
+
+    @property
+    def mean(self) -> float:
+        """Mean excess risk of the adapted learner."""
+        return self.adapted.mean
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the adapted learner's mean, 0 where it is exact."""
+        return self.adapted.standard_error
+
+    def __str__(self) -> str:
+        lines = [f"excess risk on new tasks with m = {self.m} samples (n = {self.n} tasks)"]
+        for name, value in vars(self).items():
+            if isinstance(value, Risk):
+                lines.append(f"{name.replace('_', ' '):<21} {value}")
+        return "\n".join(lines)
+
+
+def evaluate(
+    B: NDArray[Any] | tuple[ArrayLike, ArrayLike],
+    w: ArrayLike,
+    tasks: LinearTasks,
+    method: Method | str,
+    *,
+    m: int = 25,
+    n: int = 1000,
+    seed: int = 0,
+    ridge: float | None = None,
+    threads: int | None = None,
+    **steps: float,
+) -> Evaluation:
+    r"""Excess risk of a representation on new tasks of m samples, beside that of baselines.
+
+    .. math:: \tfrac12 \, E \, \| \hat\theta(X, y) - \theta \|^2, \qquad y = X \theta + z
+
+    is the population loss (1) of :math:`\hat\theta` less its least value, half the variance of
+    the noise. Geometry: Gaussian features with :math:`E x x^\top = I`, in training samples and in
+    the risk alike. Learners: the method's inner loop (2) from `(B, w)`,
+    :math:`\hat\theta = B_J w_J`; least squares (of minimum norm) and ridge on the features `X B`;
+    both on `X B_star`; ridge on `X`.
+
+    Parameters
+    ----------
+    B : ndarray of shape (d, k), float32 or float64, or pair of array_like (M, R)
+        Representation, C-contiguous (`tasks.B_star` must be an array then); or its coordinates
+        (13), of shapes (k_star, k) and (e, k), such as ``state[:2]`` of a result.
+    w : array_like of shape (k,)
+        Head.
+    tasks : LinearTasks
+        The law of the new tasks.
+    method : ANIL, MAML, AverageRisk or str
+        The method, or its name. Without inner steps the adapted learner is `B w`.
+    m : int
+        Samples of a task.
+    n : int
+        Number of tasks to draw where there is no closed form, at least 2. Fixed heads are taken
+        in turn, each equally often; what n leaves over is drawn from them at random.
+    seed : int
+        What the tasks are drawn from, apart from those of training.
+    ridge : float or None
+        Penalty :math:`\lambda` of all ridge regressions, which minimise
+        :math:`\tfrac{1}{2m} \| X B v - y \|^2 + \tfrac{\lambda}{2} \|v\|^2`. None: for each the
+        value that is optimal if no direction of :math:`v` is preferred,
+
+        .. math:: \lambda = \frac{\sigma^2 + E \|\theta_\perp\|^2}{m}
+                            \frac{\|B\|_F^2}{E \|\theta_\parallel\|^2}
+
+        with the law's moments and :math:`\theta` split by the span of `B`: for `B_star` and
+        heads from N(0, I) it is Bayes-optimal; it is 0, least squares of minimum norm, where
+        neither noise nor :math:`\theta_\perp` disturbs.
+    threads : int or None
+        Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
+    **steps : float
+        ``alpha``, ``beta`` and ``inner_steps`` of a method given by name.
+
+    Returns
+    -------
+    Evaluation
+        A mean and a standard error for each learner; prints as a table.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind or dtype.
+    ValueError
+        If a shape or a value does not fit, or `B` is an array and `tasks.B_star` is implicit.
+    MemoryError
+        If the samples of a single task do not fit (MAML at very large m).
+
+    Notes
+    -----
+    Closed forms, unless the heads' law is a function. Regression on features of rank p, with
+    :math:`\nu^2 = \sigma^2 + E \|\theta_\perp\|^2`, has the mean
+
+    .. math:: \tfrac12 \Bigl[ E \|\theta_\perp\|^2 + \bigl(1 - \tfrac{\min(m, p)}{p}\bigr)
+              E \|\theta_\parallel\|^2 + \nu^2 \tfrac{\min(m, p)}{|m - p| - 1} \Bigr]
+
+    at :math:`\lambda = 0` (the learned features: for m >= p), infinite for :math:`|m - p| \le 1`
+    unless :math:`\nu = 0`. The adapted learner has one for J = 0 and, for ANIL or at w = 0, for
+    J = 1: with :math:`H = B B^\top`, :math:`T = I - \alpha H` and
+    :math:`A = E (B w - \theta)(B w - \theta)^\top`, the Wishart moment
+    :math:`E[S A S] = (1 + \tfrac1m) A + \tfrac1m \operatorname{tr}(A) I` gives
+
+    .. math:: \tfrac12 \operatorname{tr}(T A T) + \tfrac{\alpha^2}{2 m} \bigl[
+              \operatorname{tr}(H A H) + (\operatorname{tr} A + \sigma^2) \|H\|_F^2 \bigr].
+
+    Of ridge on `X B_star` and on `X` the eigenvalues of the Gram matrix are drawn and the
+    directions averaged out, in time ``O(n min(m, d))``. Everything else is sampled from its exact
+    law (16), in time ``O(n (k_star + k)^3)`` for ANIL and the learned features, whatever d and m,
+    and ``O(n m (k_star + k + m) (k_star + k))`` for MAML. Memory: tens of MiB, or a few times
+    ``m (k_star + k + m)`` numbers for MAML if that is more. Sampled least squares has no finite
+    variance where m is 2 or 3 below k. Lengths below about 1e-14 of :math:`\theta` count as 0.
+
+    References
+    ----------
+    Collins, Mokhtari, Oh, Shakkottai, "MAML and ANIL provably learn representations", ICML 2022.
+
+    Examples
+    --------
+    >>> import metaspan as ms
+    >>> tasks = ms.LinearTasks(d=10**12, k=3, noise=0.1)
+    >>> B = np.eye(3), np.zeros((3, 3))  # M and R: the truth itself
+    >>> risk = ms.evaluate(B, np.zeros(3), tasks, "anil", alpha=0.9, n=10)
+    >>> print(risk.adapted, "|", risk.least_squares)
+    0.2099 exact | 0.0007143 exact
+    """
+    chosen = core_method(resolve(method, steps))
+    if not isinstance(tasks, LinearTasks):
+        raise TypeError(f"tasks must be a LinearTasks; got {_check.show(tasks)}")
+    _check.choice("tasks.features", tasks.features, ("gaussian",))
+    m = _check.integer("m", m, 1, MAX_COUNT)
+    n = _check.integer("n", n, 2, MAX_COUNT)
+    seed = _check.integer("seed", seed, 0, 2**64 - 1)
+    given = None if ridge is None else _check.real("ridge", ridge, 0.0, 1e100)
+    workers = _check.threads(threads)
+    C = _coordinates(B, tasks, workers)
+    start = _check.small("w", w, (C.shape[1],))
+    heads = _heads(tasks, n, seed)
+    known = not callable(tasks.heads)
+    mean, cov = moments(tasks.heads if known else heads, tasks.k)
+    law = Law(mean, cov, tasks.noise * tasks.noise, known)
+
+    def penalty(size: float, signal: float, noise: float) -> float:
+        return best_penalty(m, size, signal, noise) if given is None else given
+
+    on_learned = learned_regression(C, law, m)
+    size, noise = float((C * C).sum()), law.variance + on_learned.outside
+    penalties = {"ridge": penalty(size, on_learned.inside, noise)}
+    for name, p in (("oracle_ridge", tasks.k), ("single_task_ridge", tasks.d)):
+        penalties[name] = penalty(p, law.signal, law.variance)
+    key = core.derive_key(seed, 0, NEW_TASKS, core.STREAM_FRAME)
+    new = NewTasks(heads, law, m, tasks.d, tasks.noise, key, workers)
+    return Evaluation(
+        adapted=_risk(InnerLoop(chosen, C, start, m, workers), new),
+        least_squares=_risk(on_learned, new),
+        ridge=_risk(replace(on_learned, penalty=penalties["ridge"]), new),
+        oracle_least_squares=_risk(IsotropicRegression(tasks.k, m), new),
+        oracle_ridge=_risk(IsotropicRegression(tasks.k, m, penalties["oracle_ridge"]), new),
+        single_task_ridge=_risk(
+            IsotropicRegression(tasks.d, m, penalties["single_task_ridge"]), new
+        ),
+        penalties=penalties,
+        m=m,
+        n=n,
+    )
+
+
+def _risk(learner: Learner, new: NewTasks) -> Risk:
+    """From a closed form where there is one, or else from samples."""
+    mean = learner.expected(new.law)
+    if mean is not None:
+        return Risk(mean=mean, standard_error=0.0, exact=True)
+    with np.errstate(over="ignore", invalid="ignore"):  # a step size may be too large
+        excess = new.excess(learner)
+        mean, error = float(excess.mean()), float(excess.std(ddof=1)) / math.sqrt(excess.size)
+    if not math.isfinite(mean):
+        mean = error = math.inf
+    return Risk(mean=mean, standard_error=error, exact=False)
+
+
+def _coordinates(B: object, tasks: LinearTasks, workers: int) -> F64:
+    """[M; R] of (13)."""
+    if isinstance(B, (tuple, list)) and len(B) == 2:
+        M = _check.small("M", B[0], (tasks.k, "k"))
+        R = _check.small("R", B[1], ("e", M.shape[1]))
+        if R.shape[0] > tasks.d - tasks.k:
+            raise ValueError(
+                f"R must have at most d - k_star = {tasks.d - tasks.k} rows; got {R.shape[0]}"
+            )
+    else:
+        if not isinstance(B, np.ndarray):
+            raise TypeError(
+                f"B must be an array (d, k) or a pair (M, R) of coordinates; got {_check.show(B)}"
+            )
+        _check.finite("B", _check.matrix("B", B, (tasks.d, "k")), workers)
+        if tasks.B_star is None:
+            raise ValueError(
+                "tasks.B_star must be an array where B is one; got None: use "
+                "dataclasses.replace(tasks, B_star=tasks.ground_truth(seed)), or B = (M, R)"
+            )
+        M, R, _ = core.coordinates(B, tasks.B_star, workers)
+    width = _check.integer("the width of B", M.shape[1], 1)
+    if width > tasks.d:
+        raise ValueError(f"B must have at most d = {tasks.d} columns; got {width}")
+    return np.concatenate([M, R])
+
+
+def _heads(tasks: LinearTasks, n: int, seed: int) -> F64:
+    """Heads (n, k_star) of the new tasks."""
+    if not isinstance(tasks.heads, np.ndarray):
+        return tasks.draw_heads(n, seed=seed, round=NEW_TASKS)
+    turns, left = divmod(n, len(tasks.heads))
+    over = tasks.draw_heads(left, seed=seed, round=NEW_TASKS) if left else tasks.heads[:0]
+    return np.concatenate([tasks.heads] * turns + [over])
