@@ -72,7 +72,7 @@ py::dict typed_gradient(const Method& method, RouteKind kind, const py::array& B
 py::dict gradient_arrays(const py::tuple& method, const std::string& route, const py::array& B,
                          const Array& w, const py::tuple& data, int threads, bool losses) {
   const Method m = as_method(method);
-  const RouteKind kind = route == "gram" ? RouteKind::gram : RouteKind::vector;
+  const RouteKind kind = as_route(route);
   return with_scalar_of(data[0], [&](auto x) {
     return with_scalar(B, [&](auto b) {
       return typed_gradient<decltype(x), decltype(b)>(m, kind, B, w, data, losses, threads);

@@ -11,6 +11,7 @@
 #include "metaspan/error.hpp"
 #include "metaspan/heads.hpp"
 #include "metaspan/method.hpp"
+#include "metaspan/routes.hpp"
 
 namespace metaspan::bind {
 
@@ -83,6 +84,13 @@ inline HeadLaw as_head_law(const py::tuple& law, Index k_star, Index trial = 0) 
     result.kind = HeadLaw::Kind::given;
   }
   return result;
+}
+
+/// "gram", "vector" or, with sums in single precision, "single".
+inline RouteKind as_route(const std::string& name) {
+  if (name == "gram") return RouteKind::gram;
+  require(name == "vector" || name == "single", "unknown route");
+  return name == "single" ? RouteKind::single : RouteKind::vector;
 }
 
 template <class Scalar>

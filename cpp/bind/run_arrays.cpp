@@ -130,8 +130,7 @@ void Run::fill_arrays(const Method& method, const std::string& route, const py::
         engine =
             make_dual<XScalar, BScalar>(method, held->data, held->gram, k, start, threads, cancel);
       } else {
-        const RouteKind kind = route == "gram" ? RouteKind::gram : RouteKind::vector;
-        engine = make_arrays<XScalar, BScalar>(kind, method, held->data, k, start);
+        engine = make_arrays<XScalar, BScalar>(as_route(route), method, held->data, k, start);
       }
       trials_.push_back(std::make_unique<Trial>(std::move(engine), rounds[at], method.alpha));
     }

@@ -1,6 +1,6 @@
 // Matrix-vector sweeps over some columns of X, a few rows at a time, in an order that shapes alone
-// decide. X in its own type, everything else and every sum in double. Serial; pointers and shapes
-// alone.
+// decide. X in its own type, everything else and, but where a name says so, every sum in double.
+// Serial; pointers and shapes alone.
 #pragma once
 
 #include "lanes.hpp"
@@ -119,6 +119,92 @@ inline void sweep_combine(std::ptrdiff_t rows, std::ptrdiff_t columns,
       detail::combine_rows<kRows, true>(count, part + i * stride, stride, a + i, sum);
     }
     detail::combine_rest<true>(rows - i, count, part + i * stride, stride, a + i, sum);
+  }
+}
+
+// The same in single precision, twice as many numbers at a time: sums over a chunk of columns, or
+// over the rows, are of floats.
+
+namespace detail {
+
+constexpr int kSingles = 2 * kLane;
+constexpr std::ptrdiff_t kSingleChunk = 1024;
+using Singles = float __attribute__((vector_size(kLaneBytes)));
+using LooseSingles = float __attribute__((vector_size(kLaneBytes), aligned(4), may_alias));
+
+inline Singles load_singles(const float* p) { return *reinterpret_cast<const LooseSingles*>(p); }
+
+template <int Rows>
+inline void times_rows_single(std::ptrdiff_t columns, const float* X, std::ptrdiff_t stride,
+                              const float* u, double* out) {
+  Singles sums[Rows] = {};
+  std::ptrdiff_t c = 0;
+  for (; c + kSingles <= columns; c += kSingles) {
+    const Singles v = load_singles(u + c);
+    for (int r = 0; r < Rows; ++r) sums[r] += load_singles(X + r * stride + c) * v;
+  }
+  for (int r = 0; r < Rows; ++r) {
+    float sum = 0;
+    for (int lane = 0; lane < kSingles; ++lane) sum += sums[r][lane];
+    for (std::ptrdiff_t i = c; i < columns; ++i) sum += X[r * stride + i] * u[i];
+    out[r] += static_cast<double>(sum);
+  }
+}
+
+template <int Rows>
+inline void combine_rows_single(std::ptrdiff_t columns, const float* X, std::ptrdiff_t stride,
+                                const double* a, float* out) {
+  Singles factor[Rows];
+  for (int r = 0; r < Rows; ++r) factor[r] = Singles{} + static_cast<float>(a[r]);
+  std::ptrdiff_t c = 0;
+  for (; c + kSingles <= columns; c += kSingles) {
+    Singles sum = load_singles(out + c);
+    for (int r = 0; r < Rows; ++r) sum += factor[r] * load_singles(X + r * stride + c);
+    *reinterpret_cast<LooseSingles*>(out + c) = sum;
+  }
+  for (; c < columns; ++c) {
+    for (int r = 0; r < Rows; ++r) out[c] += static_cast<float>(a[r]) * X[r * stride + c];
+  }
+}
+
+}  // namespace detail
+
+/// out = X u.
+inline void sweep_times_single(std::ptrdiff_t rows, std::ptrdiff_t columns, const float* X,
+                               std::ptrdiff_t stride, const double* u, double* out) {
+  constexpr int kRows = detail::kRows;
+  float part[detail::kSingleChunk];
+  for (std::ptrdiff_t i = 0; i < rows; ++i) out[i] = 0;
+  for (std::ptrdiff_t c = 0; c < columns; c += detail::kSingleChunk) {
+    const std::ptrdiff_t count =
+        columns - c < detail::kSingleChunk ? columns - c : detail::kSingleChunk;
+    for (std::ptrdiff_t j = 0; j < count; ++j) part[j] = static_cast<float>(u[c + j]);
+    std::ptrdiff_t i = 0;
+    for (; i + kRows <= rows; i += kRows) {
+      detail::times_rows_single<kRows>(count, X + i * stride + c, stride, part, out + i);
+    }
+    for (; i < rows; ++i) {
+      detail::times_rows_single<1>(count, X + i * stride + c, stride, part, out + i);
+    }
+  }
+}
+
+/// out = X^T a.
+inline void sweep_combine_single(std::ptrdiff_t rows, std::ptrdiff_t columns, const float* X,
+                                 std::ptrdiff_t stride, const double* a, double* out) {
+  constexpr int kRows = detail::kRows;
+  for (std::ptrdiff_t c = 0; c < columns; c += detail::kSingleChunk) {
+    const std::ptrdiff_t count =
+        columns - c < detail::kSingleChunk ? columns - c : detail::kSingleChunk;
+    float sum[detail::kSingleChunk] = {};
+    std::ptrdiff_t i = 0;
+    for (; i + kRows <= rows; i += kRows) {
+      detail::combine_rows_single<kRows>(count, X + i * stride + c, stride, a + i, sum);
+    }
+    for (; i < rows; ++i) {
+      detail::combine_rows_single<1>(count, X + i * stride + c, stride, a + i, sum);
+    }
+    for (std::ptrdiff_t j = 0; j < count; ++j) out[c + j] = static_cast<double>(sum[j]);
   }
 }
 

@@ -121,10 +121,11 @@ class GramRoute final : public Route<XScalar, BScalar> {
 template <class XScalar, class BScalar>
 class VectorRoute final : public Route<XScalar, BScalar> {
  public:
-  VectorRoute(const Method& method, const TaskSet<XScalar>& tasks, Index k)
+  VectorRoute(const Method& method, const TaskSet<XScalar>& tasks, Index k, bool single)
       : method_(method),
         tasks_(tasks),
         k_(k),
+        single_(single),
         rows_(method.has_inner_part() ? slots_of(method.inner_steps) : 1),
         B_t_(new double[static_cast<std::size_t>(k * tasks.d)]) {
     const double task_bytes = 8.0 * static_cast<double>(rows_) * static_cast<double>(tasks.d);
@@ -145,8 +146,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
       for (int l = 0; l < lanes; ++l) lanes_.emplace_back(method_, rows_ > 1, tasks_, k_, shares);
       shares_ = shares;
     }
-    const typename VectorDesign<XScalar>::Round round{B_t_.get(),          tasks_.d, k_,
-                                                      method_.inner_steps, shares,   cancel};
+    const typename VectorDesign<XScalar>::Round round{
+        B_t_.get(), tasks_.d, k_, method_.inner_steps, single_, shares, cancel};
     Tally tally(out, n, k_, losses);
     for (Index first = 0; first < n; first += block_) {
       const Index count = std::min(block_, n - first);
@@ -218,7 +219,9 @@ class VectorRoute final : public Route<XScalar, BScalar> {
 
   Method method_;
   const TaskSet<XScalar>& tasks_;
-  Index k_, rows_, block_;
+  Index k_;
+  bool single_;
+  Index rows_, block_;
   double data_bytes_;
   std::unique_ptr<double[]> B_t_;      // (k, d)
   std::unique_ptr<double[]> vectors_;  // (block, rows, d)
@@ -235,7 +238,8 @@ std::unique_ptr<Route<XScalar, BScalar>> make_route(RouteKind kind, const Method
   if (kind == RouteKind::gram) {
     return std::make_unique<GramRoute<XScalar, BScalar>>(method, tasks, k);
   }
-  return std::make_unique<VectorRoute<XScalar, BScalar>>(method, tasks, k);
+  return std::make_unique<VectorRoute<XScalar, BScalar>>(method, tasks, k,
+                                                         kind == RouteKind::single);
 }
 
 // Every storage of X with every storage of B.

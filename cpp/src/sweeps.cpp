@@ -12,6 +12,7 @@
 namespace metaspan {
 namespace {
 
+constexpr Index kSweepTile = 1024;  // columns of X at a time: their rows of B stay in the cache
 constexpr Index kTilePadding = 8;
 constexpr Index kPieces = 64;        // pieces that a sweep is cut into, at least, where d allows
 constexpr Index kLeastPiece = 8192;  // columns in a piece
@@ -69,9 +70,11 @@ void sweep_piece(const BScalar* B, Index k, const Samples<XScalar>& in, const Sa
   blocks.Z_out = block(out.m, width);
   if (wanted.K) blocks.K = block(in.m, in.m);
   if (wanted.K_cross) blocks.K_cross = block(out.m, in.m);
-  Mat X_in = block(in.m, kTile), X_out = block(out.m, kTile), rows = block(kTile, width);
-  for (Index column = begin; column < end; column += kTile) {
-    const Index columns = std::min(kTile, end - column);
+  const Index most = std::min(kSweepTile, end - begin);
+  const Index converted = std::is_same_v<XScalar, double> ? 0 : most;
+  Mat X_in = block(in.m, converted), X_out = block(out.m, converted), rows = block(most, width);
+  for (Index column = begin; column < end; column += most) {
+    const Index columns = std::min(most, end - column);
     load_rows(B, k, column, columns, rows.data());
     const Tile P = tile_of(in, column, columns, X_in), Q = tile_of(out, column, columns, X_out);
     kernels::product<true>(in.m, columns, width, P.data, P.stride, 1, rows.data(),

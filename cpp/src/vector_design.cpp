@@ -1,5 +1,7 @@
 #include "metaspan/vector_design.hpp"
 
+#include <type_traits>
+
 #include "metaspan/error.hpp"
 #include "metaspan/parallel.hpp"
 #include "sweep.hpp"
@@ -47,6 +49,31 @@ void VectorDesign<XScalar>::sum_parts(Index count, double scale, double* out) co
   for (Index i = 0; i < count; ++i) out[i] *= scale;
 }
 
+/// out = X u on some columns.
+template <class XScalar>
+void VectorDesign<XScalar>::times(const Samples<XScalar>& set, Index first, Index columns,
+                                  const double* u, double* out) const {
+  if constexpr (std::is_same_v<XScalar, float>) {
+    if (round_.single) {
+      return kernels::sweep_times_single(set.m, columns, set.X + first, set.stride, u, out);
+    }
+  }
+  kernels::sweep_times(set.m, columns, set.X + first, set.stride, u, out);
+}
+
+/// out = X^T a on some columns, a in the scratch.
+template <class XScalar>
+void VectorDesign<XScalar>::combine(const Samples<XScalar>& set, Index first, Index columns,
+                                    double* out) const {
+  const double* a = scratch_.scaled_.data();
+  if constexpr (std::is_same_v<XScalar, float>) {
+    if (round_.single) {
+      return kernels::sweep_combine_single(set.m, columns, set.X + first, set.stride, a, out);
+    }
+  }
+  kernels::sweep_combine<false>(set.m, columns, set.X + first, set.stride, a, out);
+}
+
 template <class XScalar>
 void VectorDesign<XScalar>::pull(const Samples<XScalar>& set, int slot, const double* a) {
   const double scale = normalisation(set.m);
@@ -54,8 +81,7 @@ void VectorDesign<XScalar>::pull(const Samples<XScalar>& set, int slot, const do
   double* v = vector(slot);
   const Index d = round_.d, k = round_.k;
   each_piece([&](Index first, Index columns, Index piece, int) {
-    kernels::sweep_combine<false>(set.m, columns, set.X + first, set.stride,
-                                  scratch_.scaled_.data(), v + first);
+    combine(set, first, columns, v + first);
     kernels::sweep_times(k, columns, round_.B_t + first, d, v + first,
                          scratch_.parts_.data() + piece * k);
   });
@@ -73,8 +99,7 @@ void VectorDesign<XScalar>::apply(const Samples<XScalar>& set, const double* V,
       const Term<1>& term = terms.begin[t];
       kernels::sweep_combine<true>(1, columns, vector(term.slot) + first, d, term.factor, u);
     }
-    kernels::sweep_times(set.m, columns, set.X + first, set.stride, u,
-                         scratch_.parts_.data() + piece * set.m);
+    times(set, first, columns, u, scratch_.parts_.data() + piece * set.m);
   });
   sum_parts(set.m, normalisation(set.m), out);
 }

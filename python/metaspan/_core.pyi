@@ -102,7 +102,7 @@ Sets = NDArray[Any] | Sequence[NDArray[Any]]
 
 def gradient_arrays(
     method: Method,
-    route: str,  # "gram" or "vector"
+    route: str,  # "gram", "vector" or "single"
     B: NDArray[Any],
     w: F64,
     data: tuple[Any, ...],  # (X_in, y_in, X_out, y_out, ...), each a Sets
@@ -160,7 +160,7 @@ class Run:
     @staticmethod
     def arrays(
         method: Method,
-        route: str | None,  # "gram", "vector" or "dual"
+        route: str | None,  # "gram", "vector", "single" or "dual"
         # (X_in, y_in, X_out, y_out, B_star (d, k_star) | None, heads (N, k_star) | None)
         data: tuple[Any, ...],
         # "B" (trials, d, k), of the dual route the one of round 0; "w" (trials, k); and, where the

@@ -13,6 +13,7 @@ from ._load import core
 from .batch import Data, TaskBatch, checked_data, core_data
 from .methods import Method, core_method, resolve
 from .routes import cheapest_sweep
+from .sizes import check_accumulate
 
 F64 = NDArray[np.float64]
 
@@ -50,6 +51,7 @@ def meta_gradient(
     *,
     losses: bool = True,
     route: str = "auto",
+    accumulate: str = "float64",
     threads: int | None = None,
     **steps: float,
 ) -> Gradient:
@@ -76,6 +78,8 @@ def meta_gradient(
     route : {"auto", "gram", "vector"}
         By Z = X B and Gram matrices, or by one vector at a time: the same numbers up to rounding.
         "auto" takes what the cost model finds cheapest.
+    accumulate : {"float64", "float32"}
+        In what sums over float32 data are taken; "float32" needs the vector route.
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
     **steps : float
@@ -117,7 +121,11 @@ def meta_gradient(
     workers = _check.threads(threads)
     B, head = _point(B, w, batch.d, workers)
     wanted = _check.flag("losses", losses)
-    if _check.choice("route", route, ("auto", "gram", "vector")) == "auto":
+    _check.choice("route", route, ("auto", "gram", "vector"))
+    check_accumulate(accumulate, route, str(batch.dtype))
+    if accumulate == "float32":
+        route = "single"
+    elif route == "auto":
         route = cheapest_sweep(batch, chosen, B.shape[1], wanted, workers)
     found = core.gradient_arrays(
         core_method(chosen), route, B, head, core_data(batch), workers, wanted

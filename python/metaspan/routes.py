@@ -320,4 +320,6 @@ def chosen_route(config: TrainConfig) -> str | None:
     """How the arrays engine will compute rounds: as asked, or the cheapest way."""
     if config.engine != "arrays" or config.route != "auto":
         return config.route
+    if config.accumulate == "float32":
+        return "vector"
     return cheapest(workload_of(config), config.rounds)

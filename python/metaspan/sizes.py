@@ -94,3 +94,15 @@ def tasks_per_round(n: int | None, pool: int | None, tasks: LinearTasks | TaskBa
     if there_are is not None and n > there_are:
         raise ValueError(f"n must be at most {there_are}, {whose} (n=None takes all); got {n}")
     return n
+
+
+def check_accumulate(accumulate: str, route: str, dtype: str, engine: str = "arrays") -> None:
+    """Raise ValueError unless sums may be taken in that dtype."""
+    _check.choice("accumulate", accumulate, ("float64", "float32"))
+    if accumulate == "float64":
+        return
+    if engine != "arrays" or dtype != "float32":
+        found = f"{dtype} data" if engine == "arrays" else "no data"
+        raise ValueError(f"accumulate='float32' needs float32 data; got {found}")
+    if route not in ("auto", "vector"):
+        raise ValueError(f"accumulate='float32' needs the vector route; got {route!r}")

@@ -311,7 +311,7 @@ def _on_arrays(
         state["B"] = start_parts(config)["B"][places]
     return core.Run.arrays(
         core_method(config.method),
-        trials.route,
+        "single" if config.accumulate == "float32" else trials.route,
         core_data(batch),
         state,
         config.n,

@@ -9,7 +9,11 @@
 
 namespace metaspan {
 
-enum class RouteKind { gram, vector };
+enum class RouteKind {
+  gram,
+  vector,
+  single,  // the vector route with sums over float data in single precision
+};
 
 /// A route on the data of one batch. Memory is taken when it is made, and kept.
 template <class XScalar, class BScalar>

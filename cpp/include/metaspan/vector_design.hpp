@@ -23,6 +23,7 @@ class VectorDesign {
     const double* B_t;  // (k, d)  B^T
     Index d, k;
     int outer_slot;
+    bool single;  // sums over float data in single precision
     int threads;  // that share a sweep
     Cancel* cancel;
   };
@@ -83,6 +84,9 @@ class VectorDesign {
     for (Index i = 0; i < set.m; ++i) out[i] -= scale * static_cast<double>(set.y[i]);
   }
   double* vector(int slot);
+  void times(const Samples<XScalar>& set, Index first, Index columns, const double* u,
+             double* out) const;
+  void combine(const Samples<XScalar>& set, Index first, Index columns, double* out) const;
   void pull(const Samples<XScalar>& set, int slot, const double* a);
   void apply(const Samples<XScalar>& set, const double* V, metaspan::Terms<1> terms, double* out);
   template <class Body>

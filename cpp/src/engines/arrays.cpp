@@ -33,6 +33,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   void gradient(Index round, const double*, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
     const Taken taken = choice_.take(round);
+    if (flops() < kSerialFlops) threads = 1;
     route_->gradient(B_.data(), w_.data(), taken, tasks.want_losses, grad_B_.data(), out_, threads,
                      cancel);
     tell(data_.heads, taken, out_, tasks);
@@ -66,7 +67,13 @@ class SweepEngine final : public ArraysEngine<BScalar> {
     return coordinates_;
   }
   const Vec& head() const override { return w_; }
-  double flops() const override { return 1e9; }
+  double flops() const override {
+    const double J = method_.inner_steps, n = static_cast<double>(choice_.n());
+    const double inner =
+        static_cast<double>(data_.tasks.most_in()) * 2 * J * (method_.has_inner_part() ? 2 : 1);
+    const double outer = 2 * static_cast<double>(data_.tasks.most_out());
+    return 2 * n * static_cast<double>(data_.tasks.d) * (inner + outer);
+  }
   void export_B(BScalar* out, int) const override { std::copy(B_.begin(), B_.end(), out); }
 
  private:

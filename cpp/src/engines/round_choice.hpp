@@ -21,6 +21,8 @@ class RoundChoice {
     taken_.resize(static_cast<std::size_t>(n));
   }
 
+  Index n() const { return n_; }
+
   Taken take(Index round) {
     if (order_.empty()) return {n_, nullptr};
     const Key key = derive_key(seed_, trial_, static_cast<std::uint64_t>(round), Stream::pool);
