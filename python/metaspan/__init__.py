@@ -1,7 +1,7 @@
 r"""MAML and ANIL on multi-task linear representation learning, at very large dimensions."""
 
 from ._load import core as _core
-from .batch import TaskBatch
+from .batch import BatchSummary, TaskBatch
 from .build import show_config
 from .config import TrainConfig
 from .estimate import Estimate, estimate
@@ -23,6 +23,7 @@ __all__ = [
     "ANIL",
     "MAML",
     "AverageRisk",
+    "BatchSummary",
     "Checkpoint",
     "Diverged",
     "DivergenceWarning",
