@@ -26,17 +26,27 @@ inline double sum_of(Lane v) {
   return sum;
 }
 
-template <int Rows, class Scalar>
+/// `Chains` independent sums a row, so that few rows keep the arithmetic units as busy as many.
+template <int Rows, int Chains, class Scalar>
 inline void times_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                        const double* u, double* out) {
-  Lane sums[Rows] = {};
+  Lane sums[Rows][Chains] = {};
   std::ptrdiff_t c = 0;
+  for (; c + Chains * kLane <= columns; c += Chains * kLane) {
+    for (int chain = 0; chain < Chains; ++chain) {
+      const Lane v = load(u + c + chain * kLane);
+      for (int r = 0; r < Rows; ++r) {
+        sums[r][chain] += load_wide(X + r * stride + c + chain * kLane) * v;
+      }
+    }
+  }
   for (; c + kLane <= columns; c += kLane) {
     const Lane v = load(u + c);
-    for (int r = 0; r < Rows; ++r) sums[r] += load_wide(X + r * stride + c) * v;
+    for (int r = 0; r < Rows; ++r) sums[r][0] += load_wide(X + r * stride + c) * v;
   }
   for (int r = 0; r < Rows; ++r) {
-    double sum = sum_of(sums[r]);
+    for (int chain = 1; chain < Chains; ++chain) sums[r][0] += sums[r][chain];
+    double sum = sum_of(sums[r][0]);
     for (std::ptrdiff_t i = c; i < columns; ++i) {
       sum += static_cast<double>(X[r * stride + i]) * u[i];
     }
@@ -89,12 +99,12 @@ inline void sweep_times(std::ptrdiff_t rows, std::ptrdiff_t columns,
   constexpr int kRows = detail::kRows;
   std::ptrdiff_t i = 0;
   for (; i + kRows <= rows; i += kRows) {
-    detail::times_rows<kRows>(columns, X + i * stride, stride, u, out + i);
+    detail::times_rows<kRows, 1>(columns, X + i * stride, stride, u, out + i);
   }
-  for (; i + 2 <= rows; i += 2) {
-    detail::times_rows<2>(columns, X + i * stride, stride, u, out + i);
+  for (; i + 4 <= rows; i += 4) {
+    detail::times_rows<4, 2>(columns, X + i * stride, stride, u, out + i);
   }
-  for (; i < rows; ++i) detail::times_rows<1>(columns, X + i * stride, stride, u, out + i);
+  for (; i < rows; ++i) detail::times_rows<1, 4>(columns, X + i * stride, stride, u, out + i);
 }
 
 /// out = X^T a, or out += X^T a.
@@ -189,9 +199,9 @@ inline void sweep_times_single(std::ptrdiff_t rows, std::ptrdiff_t columns, cons
   }
 }
 
-/// out = X^T a.
+/// out = X^T a, or out += X^T a.
 inline void sweep_combine_single(std::ptrdiff_t rows, std::ptrdiff_t columns, const float* X,
-                                 std::ptrdiff_t stride, const double* a, double* out) {
+                                 std::ptrdiff_t stride, const double* a, bool set, double* out) {
   constexpr int kRows = detail::kRows;
   for (std::ptrdiff_t c = 0; c < columns; c += detail::kSingleChunk) {
     const std::ptrdiff_t count =
@@ -204,7 +214,9 @@ inline void sweep_combine_single(std::ptrdiff_t rows, std::ptrdiff_t columns, co
     for (; i < rows; ++i) {
       detail::combine_rows_single<1>(count, X + i * stride + c, stride, a + i, sum);
     }
-    for (std::ptrdiff_t j = 0; j < count; ++j) out[c + j] = static_cast<double>(sum[j]);
+    for (std::ptrdiff_t j = 0; j < count; ++j) {
+      out[c + j] = (set ? 0 : out[c + j]) + static_cast<double>(sum[j]);
+    }
   }
 }
 

@@ -9,8 +9,13 @@ namespace metaspan::kernels {
 
 /// sum_i a_i b_i: by lanes, the lanes then in their order, the rest after them.
 inline double dot(std::ptrdiff_t count, const double* a, const double* b) {
-  Lane sums{};
+  Lane sums{}, others{};
   std::ptrdiff_t i = 0;
+  for (; i + 2 * kLane <= count; i += 2 * kLane) {
+    sums += load(a + i) * load(b + i);
+    others += load(a + i + kLane) * load(b + i + kLane);
+  }
+  sums += others;
   for (; i + kLane <= count; i += kLane) sums += load(a + i) * load(b + i);
   double sum = 0;
   for (int lane = 0; lane < kLane; ++lane) sum += sums[lane];

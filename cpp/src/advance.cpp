@@ -83,7 +83,9 @@ TrialStatus Trial::judge(const Plan& plan, int threads) {
   }
   if (dist <= plan.stop_dist && plan.stop_dist > 0) return TrialStatus::converged;
   // A distance that was there and is gone fell through the whole range between two rows.
-  if (dist < kLeastDist && (dist > 0 || was_apart_)) return TrialStatus::underflow;
+  if (engine_->resolves_distance() && dist < kLeastDist && (dist > 0 || was_apart_)) {
+    return TrialStatus::underflow;
+  }
   was_apart_ = dist > 0;
   if (plan.stop_loss > 0 && tasks_.losses.row(2).mean() <= plan.stop_loss) {
     return TrialStatus::converged;

@@ -41,20 +41,28 @@ void DenseDesign::dot(int a, int b, double* dots) {
                            : kernels::dot(task_.m_in, inner_product(a), at(b).a);
 }
 
-void DenseDesign::apply_in(const double* V, Terms<1> terms, double* out) {
-  kernels::times(task_.m_in, k_, task_.Z_in, V, out);
-  for (int t = 0; t < terms.count; ++t) {
-    const Term<1>& term = terms.begin[t];
-    kernels::add_columns<1>(task_.m_in, 1.0, term.factor, inner_product(term.slot), out);
-  }
+void DenseDesign::residual_in(const double* V, Terms<1> terms, int slot, double* r) {
+  product_in(V, terms, slot, r);
+  for (Index i = 0; i < task_.m_in; ++i) r[i] -= task_.y_in[i];
 }
 
-void DenseDesign::apply_out(const double* V, Terms<1> terms, double* out) {
-  kernels::times(task_.m_out, k_, task_.Z_out, V, out);
+void DenseDesign::residual_out(const double* V, Terms<1> terms, int slot, double* r) {
+  kernels::times(task_.m_out, k_, task_.Z_out, V, r);
   for (int t = 0; t < terms.count; ++t) {
     const Term<1>& term = terms.begin[t];
-    kernels::add_columns<1>(task_.m_out, 1.0, term.factor, outer_product(term.slot), out);
+    kernels::add_columns<1>(task_.m_out, 1.0, term.factor, outer_product(term.slot), r);
   }
+  for (Index i = 0; i < task_.m_out; ++i) r[i] -= task_.y_out[i];
+  at(slot) = {r, false, false};
+}
+
+void DenseDesign::product_in(const double* V, Terms<1> terms, int slot, double* r) {
+  kernels::times(task_.m_in, k_, task_.Z_in, V, r);
+  for (int t = 0; t < terms.count; ++t) {
+    const Term<1>& term = terms.begin[t];
+    kernels::add_columns<1>(task_.m_in, 1.0, term.factor, inner_product(term.slot), r);
+  }
+  if (slot != kNoSlot) at(slot) = {r, false, false};
 }
 
 void DenseDesign::add(int slot, const double* C) {

@@ -6,12 +6,13 @@
 #include "metaspan/parallel.hpp"
 #include "metaspan/task_algebra.hpp"
 #include "metaspan/vector_design.hpp"
+#include "sweep.hpp"
 
 namespace metaspan {
 namespace {
 
 constexpr double kBlockBytes = 1 << 26;  // of the vectors that a block of tasks keeps
-constexpr double kTaskBytes = 12 << 20;  // of data: smaller tasks stay in a share of the last cache
+constexpr double kPanelBytes = 1 << 25;  // of data: threads share the tasks of a larger panel
 
 void check_cancelled(const Cancel* cancel) {
   if (cancel != nullptr && cancel->requested()) throw Cancelled();
@@ -26,12 +27,17 @@ class Tally {
   }
 
   template <class Design>
-  void take(const TaskAlgebra<Design>& algebra, Index i, bool losses) {
+  void take(const TaskAlgebra<Design>& algebra, Index first, Index tasks, bool losses) {
+    using Loss = typename TaskAlgebra<Design>::Loss;
     const Index k = omegas_.cols();
-    omegas_.row(i) = ConstVec(algebra.grad_w(), k);
-    out_.adapted.row(i) = ConstVec(algebra.adapted(), k);
+    omegas_.middleRows(first, tasks) =
+        ConstMat(algebra.grad_w(), k, Design::width).leftCols(tasks).transpose();
+    out_.adapted.middleRows(first, tasks) =
+        ConstMat(algebra.adapted(), k, Design::width).leftCols(tasks).transpose();
     for (int which = 0; losses && which < 3; ++which) {
-      out_.losses(which, i) = *algebra.loss(static_cast<typename TaskAlgebra<Design>::Loss>(which));
+      for (Index t = 0; t < tasks; ++t) {
+        out_.losses(which, first + t) = algebra.loss(static_cast<Loss>(which))[t];
+      }
     }
   }
 
@@ -71,7 +77,7 @@ class GramRoute final : public Route<XScalar, BScalar> {
       DenseLane& lane = lanes_[static_cast<std::size_t>(thread)];
       TaskBlocks& own = blocks[static_cast<std::size_t>(i)];
       run_task(taken[i], own, lane, w, losses);
-      tally.take(lane.algebra, i, losses);
+      tally.take(lane.algebra, i, 1, losses);
       const double share = 1.0 / static_cast<double>(n);
       own.C_in.scale(share * normalisation(own.C_in.m()));
       own.C_out.scale(share * normalisation(own.C_out.m()));
@@ -127,42 +133,39 @@ class VectorRoute final : public Route<XScalar, BScalar> {
         k_(k),
         single_(single),
         rows_(method.has_inner_part() ? slots_of(method.inner_steps) : 1),
-        B_t_(new double[static_cast<std::size_t>(k * tasks.d)]) {
+        B_t_(new double[static_cast<std::size_t>(k * tasks.d)]),
+        B_w_(new double[static_cast<std::size_t>(tasks.d)]) {
     const double task_bytes = 8.0 * static_cast<double>(rows_) * static_cast<double>(tasks.d);
-    block_ = std::clamp<Index>(static_cast<Index>(kBlockBytes / task_bytes), 1, tasks.size());
+    block_ = std::min(tasks.size(), std::max(kWidth, static_cast<Index>(kBlockBytes / task_bytes) /
+                                                         kWidth * kWidth));
+    panel_bytes_ = static_cast<double>(sizeof(XScalar) * kWidth) * static_cast<double>(tasks.d) *
+                   static_cast<double>(tasks.most_in() + tasks.most_out());
     vectors_.reset(new double[static_cast<std::size_t>(block_ * rows_ * tasks.d)]);
-    data_bytes_ = sizeof(XScalar) * static_cast<double>(tasks.d) *
-                  static_cast<double>(tasks.most_in() + tasks.most_out());
   }
 
   void gradient(const BScalar* B, const double* w, const Taken& taken, bool losses, BScalar* grad_B,
                 RoundOutputs& out, int threads, Cancel* cancel) override {
-    transpose(B, threads);
+    prepare(B, w, threads);
     const Index n = taken.n;
-    const bool side_by_side = data_bytes_ <= kTaskBytes && std::min(block_, n) >= threads;
+    const bool side_by_side = panel_bytes_ <= kPanelBytes && std::min(block_, n) > kWidth;
     const int lanes = side_by_side ? threads : 1, shares = side_by_side ? 1 : threads;
-    if (static_cast<int>(lanes_.size()) < lanes || shares_ < shares) {
-      lanes_.clear();
-      for (int l = 0; l < lanes; ++l) lanes_.emplace_back(method_, rows_ > 1, tasks_, k_, shares);
-      shares_ = shares;
+    while (static_cast<int>(lanes_.size()) < lanes) {
+      lanes_.emplace_back(method_, rows_ > 1, tasks_, k_);
     }
-    const typename VectorDesign<XScalar>::Round round{
-        B_t_.get(), tasks_.d, k_, method_.inner_steps, single_, shares, cancel};
+    const typename Design::Round round{B_t_.get(),          w,       B_w_.get(), tasks_.d, k_,
+                                       method_.inner_steps, single_, shares,     cancel};
     Tally tally(out, n, k_, losses);
     for (Index first = 0; first < n; first += block_) {
       const Index count = std::min(block_, n - first);
       coefficients_.assign(static_cast<std::size_t>(count * rows_ * padded(k_)), 0.0);
-      parallel_for(lanes, count, cancel, [&](Index i, int thread) {
+      parallel_for(lanes, ceil_div(count, kWidth), cancel, [&](Index p, int thread) {
         Lane& lane = lanes_[static_cast<std::size_t>(thread)];
-        const Index task = taken[first + i];
-        VectorDesign<XScalar> design(round, tasks_.in(task), tasks_.out(task),
-                                     {vectors_.get() + i * rows_ * tasks_.d,
-                                      coefficients_.data() + i * rows_ * padded(k_), rows_ > 1},
-                                     lane.scratch);
+        const typename Design::Panel panel = panel_of(taken, first, p * kWidth, count);
+        Design design(round, panel, lane.scratch);
         lane.algebra.gradient(design, w, losses);
-        tally.take(lane.algebra, first + i, losses);
-        scale_coefficients(i, 1.0 / static_cast<double>(n));
+        tally.take(lane.algebra, first + p * kWidth, panel.tasks, losses);
       });
+      for (double& c : coefficients_) c /= static_cast<double>(n);
       check_cancelled(cancel);
       add_block(count * rows_, first > 0, grad_B, threads, cancel);
     }
@@ -170,17 +173,35 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   }
 
  private:
+  using Design = VectorDesign<XScalar>;
+  static constexpr Index kWidth = Design::width;
+
   struct Lane {
-    Lane(const Method& method, bool all_slots, const TaskSet<XScalar>& tasks, Index k, int threads)
+    Lane(const Method& method, bool all_slots, const TaskSet<XScalar>& tasks, Index k)
         : algebra(method, k, tasks.most_in(), tasks.most_out()),
-          scratch(method.inner_steps, all_slots, tasks.d, k,
-                  std::max(tasks.most_in(), tasks.most_out()), threads) {}
-    TaskAlgebra<VectorDesign<XScalar>> algebra;
-    typename VectorDesign<XScalar>::Scratch scratch;
+          scratch(method.inner_steps, all_slots, std::min(kWidth, tasks.size()), tasks.d, k,
+                  std::max(tasks.most_in(), tasks.most_out())) {}
+    TaskAlgebra<Design> algebra;
+    typename Design::Scratch scratch;
   };
 
-  /// B^T in double: rows that sweeps read one after the other.
-  void transpose(const BScalar* B, int threads) {
+  /// Up to kWidth tasks from the one at `at` of a block that begins at `first` of the round.
+  typename Design::Panel panel_of(const Taken& taken, Index first, Index at, Index count) {
+    typename Design::Panel panel{std::min(kWidth, count - at),
+                                 {},
+                                 {},
+                                 rows_ > 1,
+                                 vectors_.get() + at * rows_ * tasks_.d,
+                                 coefficients_.data() + at * rows_ * padded(k_)};
+    for (Index t = 0; t < panel.tasks; ++t) {
+      panel.inner[t] = &tasks_.in(taken[first + at + t]);
+      panel.outer[t] = &tasks_.out(taken[first + at + t]);
+    }
+    return panel;
+  }
+
+  /// B^T in double, rows that sweeps read one after the other; and B w.
+  void prepare(const BScalar* B, const double* w, int threads) {
     const Index d = tasks_.d;
     parallel_for(threads, ceil_div(d, kTile), [&](Index tile, int) {
       const Index end = std::min(d, (tile + 1) * kTile);
@@ -188,12 +209,9 @@ class VectorRoute final : public Route<XScalar, BScalar> {
         double* row = B_t_.get() + j * d;
         for (Index i = tile * kTile; i < end; ++i) row[i] = static_cast<double>(B[i * k_ + j]);
       }
+      kernels::sweep_combine<false>(k_, end - tile * kTile, B_t_.get() + tile * kTile, d, w,
+                                    B_w_.get() + tile * kTile);
     });
-  }
-
-  void scale_coefficients(Index i, double share) {
-    double* c = coefficients_.data() + i * rows_ * padded(k_);
-    for (Index j = 0; j < rows_ * padded(k_); ++j) c[j] *= share;
   }
 
   /// grad_B (+)= the sum over the rows v c^T of a block.
@@ -222,12 +240,12 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   Index k_;
   bool single_;
   Index rows_, block_;
-  double data_bytes_;
+  double panel_bytes_;
   std::unique_ptr<double[]> B_t_;      // (k, d)
+  std::unique_ptr<double[]> B_w_;      // (d,)
   std::unique_ptr<double[]> vectors_;  // (block, rows, d)
   std::vector<double> coefficients_;   // (block, rows, padded(k))
   std::vector<Lane> lanes_;
-  int shares_ = 0;  // threads that a lane has memory for
 };
 
 }  // namespace

@@ -72,9 +72,7 @@ void TaskAlgebra<Design>::adapt(Design& design, const double* w) {
     const double* now = heads_[j].data();
     double* next = heads_[j + 1].data();
     push_moves(j, now);
-    design.apply_in(now, terms(), r);
-    design.subtract_y_in(r);
-    design.pull_in(j, r);
+    design.residual_in(now, terms(), j, r);
     // w_{j+1} = w_j - alpha B_j^T g_j
     design.features(j, k_scratch_.data());
     subtract_moves(design, j, j, k_scratch_.data());
@@ -92,13 +90,8 @@ void TaskAlgebra<Design>::gradient(Design& design, const double* w, bool losses)
 
   // (7): the outer residual and omega = B_J^T p.
   push_moves(steps, w_J);
-  design.apply_out(w_J, terms(), s);
-  design.subtract_y_out(s);
-  for (Index i = 0; design.tasks() < kWidth && i < m_out; ++i) {
-    // A column without a task sends nothing back: everything below is linear in s'.
-    std::fill(s + i * kWidth + design.tasks(), s + (i + 1) * kWidth, 0.0);
-  }
-  design.pull_out(outer_slot(), s);
+  // A column without a task sends nothing back: everything below is linear in s'.
+  design.residual_out(w_J, terms(), outer_slot(), s);
   design.features(outer_slot(), omega_.data());
   subtract_moves(design, steps, outer_slot(), omega_.data());
   design.add(outer_slot(), w_J);  // (8)
@@ -107,8 +100,7 @@ void TaskAlgebra<Design>::gradient(Design& design, const double* w, bool losses)
     // At J = 0 nothing has been evaluated on the inner set yet; otherwise r_0 is the residual
     // before the loop.
     push_moves(steps, w_J);
-    design.apply_in(w_J, terms(), in_scratch_.data());
-    design.subtract_y_in(in_scratch_.data());
+    design.residual_in(w_J, terms(), kNoSlot, in_scratch_.data());
     const double* last = in_scratch_.data();
     const double* first = steps > 0 ? residuals_[0].data() : last;
     dot_columns<kWidth>(design.m_in() - tracked, first, first, losses_[before].data());
@@ -138,8 +130,7 @@ void TaskAlgebra<Design>::step_back(Design& design, int j) {
     push_term(outer_slot(), w_J, w_j);
     for (const Pair& pair : pairs_) push_term(pair.slot, pair.c, w_j);
   }
-  design.apply_in(a_bar, terms(), r_bar);
-  design.pull_in(back_slot(j), r_bar);
+  design.product_in(a_bar, terms(), back_slot(j), r_bar);
 
   // omega += B_j^T X^T r_bar [- alpha Omega^T g_j]
   design.features(back_slot(j), k_scratch_.data());

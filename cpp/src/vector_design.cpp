@@ -7,110 +7,234 @@
 #include "sweep.hpp"
 
 namespace metaspan {
+namespace {
 
-template <class XScalar>
-VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool all_slots, Index d, Index k,
-                                        Index most_m, int threads)
-    : vectors_(new double[static_cast<std::size_t>(all_slots ? 0 : inner_steps * d)]),
-      features_(static_cast<std::size_t>(slots_of(inner_steps) * k)),
-      parts_(static_cast<std::size_t>(ceil_div(d, kPiece) * std::max(most_m, k))),
-      pieces_(static_cast<std::size_t>(threads * kPiece)),
-      scaled_(static_cast<std::size_t>(most_m)) {}
+constexpr Index kPiece = 4096;         // columns: their part of B^T stays in the second cache
+constexpr Index kNearBytes = 1 << 19;  // of X to read at a time: half of a second cache, or, where
+constexpr Index kFarBytes = 13 << 19;  // rows are longer, a thread's share of the last one
+constexpr Index kRows = 8;             // that the kernels take at once
 
-template <class XScalar>
-double* VectorDesign<XScalar>::vector(int slot) {
-  if (terms_.all_slots) return terms_.rows + slot * round_.d;
-  return slot == round_.outer_slot ? terms_.rows : scratch_.vectors_.get() + slot * round_.d;
+/// Rows of X to read at a time, each of so many bytes. Rows too long for any cache are read twice.
+Index rows_at_a_time(Index row) {
+  const Index near = kNearBytes / row / kRows * kRows;
+  if (near > 0) return near;
+  for (Index rows = kRows; rows > 1; rows /= 2) {
+    if (rows * row <= kFarBytes) return rows;
+  }
+  return kRows;
 }
 
-/// body(first column, columns, piece, thread).
+}  // namespace
+
+/// r = X u [- y] and, unless v is null, v = X^T r, for one task.
+template <class XScalar>
+struct VectorDesign<XScalar>::Pass {
+  const Samples<XScalar>* set;
+  bool with_y;
+  const double* u;  // (d,)
+  double* v;        // (d,)
+  double* parts;    // (pieces, rows)
+  double* r;        // (m,) out
+  double* scaled;   // (m,) scratch
+  int threads;      // that share the pieces
+};
+
+template <class XScalar>
+VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool all_slots, Index tasks, Index d,
+                                        Index k, Index most_m)
+    : vectors_(new double[static_cast<std::size_t>(all_slots ? 0 : inner_steps * tasks * d)]),
+      U_(new double[static_cast<std::size_t>(tasks * d)]),
+      features_(static_cast<std::size_t>(slots_of(inner_steps) * k * width)),
+      parts_(static_cast<std::size_t>(width * ceil_div(d, kPiece) * std::max(most_m, k))),
+      own_(static_cast<std::size_t>(width * most_m)),
+      scaled_(static_cast<std::size_t>(width * most_m)) {}
+
+template <class XScalar>
+VectorDesign<XScalar>::VectorDesign(const Round& round, const Panel& panel, Scratch& scratch)
+    : round_(round), panel_(panel), scratch_(scratch), pieces_(ceil_div(round.d, kPiece)) {
+  for (Index t = 0; t < panel.tasks; ++t) {
+    m_in_ = std::max(m_in_, panel.inner[t]->m);
+    m_out_ = std::max(m_out_, panel.outer[t]->m);
+  }
+}
+
+template <class XScalar>
+double* VectorDesign<XScalar>::vector(int slot, Index task) {
+  const Index d = round_.d;
+  if (panel_.all_slots) return panel_.rows + (task * slots_of(round_.outer_slot) + slot) * d;
+  if (slot == round_.outer_slot) return panel_.rows + task * d;
+  return scratch_.vectors_.get() + (slot * panel_.tasks + task) * d;
+}
+
+template <class XScalar>
+void VectorDesign<XScalar>::add(int slot, const double* C) {
+  const Index rows = panel_.all_slots ? slots_of(round_.outer_slot) : 1;
+  const Index row = panel_.all_slots ? slot : 0;
+  for (Index t = 0; t < panel_.tasks; ++t) {
+    double* out = panel_.coefficients + (t * rows + row) * padded(round_.k);
+    for (Index j = 0; j < round_.k; ++j) out[j] = C[j * width + t];
+  }
+}
+
+/// body(first column, columns, piece).
 template <class XScalar>
 template <class Body>
-void VectorDesign<XScalar>::each_piece(Body&& body) {
-  const Index pieces = ceil_div(round_.d, kPiece);
-  const bool backwards = scratch_.backwards_;
-  scratch_.backwards_ = !backwards;
-  parallel_for(round_.threads, pieces, round_.cancel, [&](Index i, int thread) {
-    const Index piece = backwards ? pieces - 1 - i : i, first = piece * kPiece;
-    body(first, std::min(kPiece, round_.d - first), piece, thread);
+void VectorDesign<XScalar>::each_piece(int threads, Body&& body) {
+  parallel_for(threads, pieces_, round_.cancel, [&](Index piece, int) {
+    const Index first = piece * kPiece;
+    body(first, std::min(kPiece, round_.d - first), piece);
   });
   if (round_.cancel != nullptr && round_.cancel->requested()) throw Cancelled();
 }
 
-/// out = scale times the sum of the parts, in the order of the pieces.
+/// out = the sum of the parts (pieces, count), in the order of the pieces.
 template <class XScalar>
-void VectorDesign<XScalar>::sum_parts(Index count, double scale, double* out) const {
-  const Index pieces = ceil_div(round_.d, kPiece);
-  const double* part = scratch_.parts_.data();
-  std::copy_n(part, count, out);
-  for (Index p = 1; p < pieces; ++p) {
-    for (Index i = 0; i < count; ++i) out[i] += part[p * count + i];
+void VectorDesign<XScalar>::sum_parts(const double* parts, Index count, double* out) const {
+  std::copy_n(parts, count, out);
+  for (Index p = 1; p < pieces_; ++p) {
+    for (Index i = 0; i < count; ++i) out[i] += parts[p * count + i];
   }
-  for (Index i = 0; i < count; ++i) out[i] *= scale;
 }
 
-/// out = X u on some columns.
 template <class XScalar>
-void VectorDesign<XScalar>::times(const Samples<XScalar>& set, Index first, Index columns,
-                                  const double* u, double* out) const {
-  if constexpr (std::is_same_v<XScalar, float>) {
-    if (round_.single) {
-      return kernels::sweep_times_single(set.m, columns, set.X + first, set.stride, u, out);
+double* VectorDesign<XScalar>::parts_of(Index task) {
+  return scratch_.parts_.data() + task * static_cast<Index>(scratch_.parts_.size()) / width;
+}
+
+/// Whether B V + terms is B w for every task.
+template <class XScalar>
+bool VectorDesign<XScalar>::is_start(const double* V, Terms<width> terms) const {
+  for (Index j = 0; terms.count == 0 && j < round_.k; ++j) {
+    for (Index t = 0; t < panel_.tasks; ++t) {
+      if (V[j * width + t] != round_.w[j]) return false;
     }
   }
-  kernels::sweep_times(set.m, columns, set.X + first, set.stride, u, out);
+  return terms.count == 0;
 }
 
-/// out = X^T a on some columns, a in the scratch.
+/// U = B V + terms: a piece of B serves all tasks.
 template <class XScalar>
-void VectorDesign<XScalar>::combine(const Samples<XScalar>& set, Index first, Index columns,
-                                    double* out) const {
-  const double* a = scratch_.scaled_.data();
-  if constexpr (std::is_same_v<XScalar, float>) {
-    if (round_.single) {
-      return kernels::sweep_combine_single(set.m, columns, set.X + first, set.stride, a, out);
-    }
-  }
-  kernels::sweep_combine<false>(set.m, columns, set.X + first, set.stride, a, out);
-}
-
-template <class XScalar>
-void VectorDesign<XScalar>::pull(const Samples<XScalar>& set, int slot, const double* a) {
-  const double scale = normalisation(set.m);
-  for (Index i = 0; i < set.m; ++i) scratch_.scaled_[static_cast<std::size_t>(i)] = scale * a[i];
-  double* v = vector(slot);
+void VectorDesign<XScalar>::directions(const double* V, Terms<width> terms) {
   const Index d = round_.d, k = round_.k;
-  each_piece([&](Index first, Index columns, Index piece, int) {
-    combine(set, first, columns, v + first);
-    kernels::sweep_times(k, columns, round_.B_t + first, d, v + first,
-                         scratch_.parts_.data() + piece * k);
+  each_piece(round_.threads, [&](Index first, Index columns, Index) {
+    std::vector<double> own(static_cast<std::size_t>(k));
+    for (Index t = 0; t < panel_.tasks; ++t) {
+      double* u = scratch_.U_.get() + t * d + first;
+      for (Index j = 0; j < k; ++j) own[static_cast<std::size_t>(j)] = V[j * width + t];
+      kernels::sweep_combine<false>(k, columns, round_.B_t + first, d, own.data(), u);
+      for (int l = 0; l < terms.count; ++l) {
+        const Term<width>& term = terms.begin[l];
+        kernels::sweep_combine<true>(1, columns, vector(term.slot, t) + first, d, term.factor + t,
+                                     u);
+      }
+    }
   });
-  sum_parts(k, 1.0, scratch_.features_.data() + slot * k);
+}
+
+/// B^T slot: a piece of B serves all tasks.
+template <class XScalar>
+void VectorDesign<XScalar>::pull_features(int slot) {
+  const Index d = round_.d, k = round_.k;
+  each_piece(round_.threads, [&](Index first, Index columns, Index piece) {
+    for (Index t = 0; t < panel_.tasks; ++t) {
+      kernels::sweep_times(k, columns, round_.B_t + first, d, vector(slot, t) + first,
+                           parts_of(t) + piece * k);
+    }
+  });
+  double* all = scratch_.features_.data() + slot * k * width;
+  std::vector<double> own(static_cast<std::size_t>(k));
+  for (Index t = 0; t < panel_.tasks; ++t) {
+    sum_parts(parts_of(t), k, own.data());
+    for (Index j = 0; j < k; ++j) all[j * width + t] = own[static_cast<std::size_t>(j)];
+  }
+}
+
+/// out = X u of some rows.
+template <class XScalar>
+void VectorDesign<XScalar>::times(const Pass& task, const Samples<XScalar>& rows, double* out) {
+  each_piece(task.threads, [&](Index first, Index columns, Index piece) {
+    double* part = task.parts + piece * rows.m;
+    if constexpr (std::is_same_v<XScalar, float>) {
+      if (round_.single) {
+        return kernels::sweep_times_single(rows.m, columns, rows.X + first, rows.stride,
+                                           task.u + first, part);
+      }
+    }
+    kernels::sweep_times(rows.m, columns, rows.X + first, rows.stride, task.u + first, part);
+  });
+  sum_parts(task.parts, rows.m, out);
+}
+
+/// v = X^T r of some rows, or v += X^T r.
+template <class XScalar>
+void VectorDesign<XScalar>::add_combination(const Pass& task, const Samples<XScalar>& rows,
+                                            const double* r, bool first_rows) {
+  each_piece(task.threads, [&](Index first, Index columns, Index) {
+    const XScalar* X = rows.X + first;
+    double* v = task.v + first;
+    if constexpr (std::is_same_v<XScalar, float>) {
+      if (round_.single) {
+        return kernels::sweep_combine_single(rows.m, columns, X, rows.stride, r, first_rows, v);
+      }
+    }
+    if (first_rows) {
+      kernels::sweep_combine<false>(rows.m, columns, X, rows.stride, r, v);
+    } else {
+      kernels::sweep_combine<true>(rows.m, columns, X, rows.stride, r, v);
+    }
+  });
 }
 
 template <class XScalar>
-void VectorDesign<XScalar>::apply(const Samples<XScalar>& set, const double* V,
-                                  metaspan::Terms<1> terms, double* out) {
-  const Index d = round_.d;
-  each_piece([&](Index first, Index columns, Index piece, int thread) {
-    double* u = scratch_.pieces_.data() + thread * kPiece;
-    kernels::sweep_combine<false>(round_.k, columns, round_.B_t + first, d, V, u);
-    for (int t = 0; t < terms.count; ++t) {
-      const Term<1>& term = terms.begin[t];
-      kernels::sweep_combine<true>(1, columns, vector(term.slot) + first, d, term.factor, u);
+void VectorDesign<XScalar>::pass(const Pass& task) {
+  const Samples<XScalar>& set = *task.set;
+  const double scale = normalisation(set.m);
+  const Index most = rows_at_a_time(static_cast<Index>(sizeof(XScalar)) * round_.d);
+  for (Index begin = 0; begin < set.m; begin += most) {
+    const Index count = std::min(most, set.m - begin);
+    const Samples<XScalar> rows{set.X + begin * set.stride, set.stride, nullptr, count};
+    double *r = task.r + begin, *scaled = task.scaled + begin;
+    times(task, rows, r);
+    for (Index i = 0; i < count; ++i) {
+      r[i] = scale * (task.with_y ? r[i] - static_cast<double>(set.y[begin + i]) : r[i]);
+      scaled[i] = scale * r[i];
     }
-    times(set, first, columns, u, scratch_.parts_.data() + piece * set.m);
+    if (task.v != nullptr) add_combination(task, rows, scaled, begin == 0);
+  }
+}
+
+template <class XScalar>
+void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index most_m, bool with_y,
+                                  const double* V, Terms<width> terms, int slot, double* r) {
+  const bool start = is_start(V, terms);
+  if (!start) directions(V, terms);
+  const bool own_tasks = panel_.tasks >= round_.threads;
+  const Index d = round_.d, stride = static_cast<Index>(scratch_.own_.size()) / width;
+  parallel_for(own_tasks ? round_.threads : 1, panel_.tasks, round_.cancel, [&](Index t, int) {
+    pass({sets[t], with_y, start ? round_.B_w : scratch_.U_.get() + t * d,
+          slot == kNoSlot ? nullptr : vector(slot, t), parts_of(t),
+          scratch_.own_.data() + t * stride, scratch_.scaled_.data() + t * stride,
+          own_tasks ? 1 : round_.threads});
   });
-  sum_parts(set.m, normalisation(set.m), out);
+  if (round_.cancel != nullptr && round_.cancel->requested()) throw Cancelled();
+  for (Index i = 0; i < most_m; ++i) {
+    for (Index t = 0; t < width; ++t) {
+      const bool there = t < panel_.tasks && i < sets[t]->m;
+      r[i * width + t] = there ? scratch_.own_[static_cast<std::size_t>(t * stride + i)] : 0;
+    }
+  }
+  if (slot != kNoSlot) pull_features(slot);
 }
 
 template <class XScalar>
 void VectorDesign<XScalar>::dot(int a, int b, double* dots) {
-  const double *v = vector(a), *u = vector(b);
-  each_piece([&](Index first, Index columns, Index piece, int) {
-    scratch_.parts_[static_cast<std::size_t>(piece)] = kernels::dot(columns, v + first, u + first);
+  std::fill_n(dots, width, 0.0);
+  each_piece(round_.threads, [&](Index first, Index columns, Index piece) {
+    for (Index t = 0; t < panel_.tasks; ++t) {
+      parts_of(t)[piece] = kernels::dot(columns, vector(a, t) + first, vector(b, t) + first);
+    }
   });
-  sum_parts(1, 1.0, dots);
+  for (Index t = 0; t < panel_.tasks; ++t) sum_parts(parts_of(t), 1, dots + t);
 }
 
 template class VectorDesign<float>;

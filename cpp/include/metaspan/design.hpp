@@ -21,14 +21,13 @@ namespace metaspan {
 //   Index m_in(), m_out();             rows of a panel in sample space
 //   Index tracked();                   how many of them, the last, are no samples but follow every
 //                                      linear step and enter no inner product
-//   void pull_in(slot, a);             slot <- X^T a; a (m_in, width) must stay as it is
-//   void pull_out(slot, a);            slot <- X'^T a
-//   void features(slot, out);          B^T slot  (k, width)
-//   void dot(a, b, dots);              slot a . slot b  (width,); a is one that terms name as well
-//   void apply_in(V, terms, out);      X (B V + sum of factor slot)  (m_in, width)
-//   void apply_out(V, terms, out);     the same with X'
-//   void subtract_y_in(out), subtract_y_out(out);
-//   void add(slot, C);                 takes the term slot c^T of grad_B, (10), of every task
+//   void residual_in(V, terms, slot, r);   r = X (B V + sum of factor slot) - y  (m_in, width), and
+//                                          slot <- X^T r unless it is kNoSlot; r must stay as it is
+//   void residual_out(V, terms, slot, r);  the same outside, zero in columns without a task
+//   void product_in(V, terms, slot, r);    as residual_in, without y
+//   void features(slot, out);              B^T slot  (k, width)
+//   void dot(a, b, dots);                  slot a . slot b  (width,); a is one that terms name too
+//   void add(slot, C);                     takes the term slot c^T of grad_B, (10), of every task
 // clang-format on
 
 /// A multiple of a slot, by task.
@@ -43,6 +42,8 @@ struct Terms {
   const Term<Width>* begin;
   int count;
 };
+
+constexpr int kNoSlot = -1;
 
 /// Slots of a task with J inner steps: X^T r_j at j, X'^T s' at J, X^T r_bar_j at J + 1 + j.
 constexpr int slots_of(int inner_steps) { return 2 * inner_steps + 1; }
@@ -94,20 +95,14 @@ class DenseDesign {
   Index m_out() const { return task_.m_out; }
   Index tracked() const { return 0; }
 
-  void pull_in(int slot, const double* a) { at(slot) = {a, false, false}; }
-  void pull_out(int slot, const double* a) { at(slot) = {a, false, false}; }
+  void residual_in(const double* V, Terms<1> terms, int slot, double* r);
+  void residual_out(const double* V, Terms<1> terms, int slot, double* r);
+  void product_in(const double* V, Terms<1> terms, int slot, double* r);
   void features(int slot, double* out);
   void dot(int a, int b, double* dots);
-  void apply_in(const double* V, Terms<1> terms, double* out);
-  void apply_out(const double* V, Terms<1> terms, double* out);
-  void subtract_y_in(double* out) const { subtract(task_.y_in, task_.m_in, out); }
-  void subtract_y_out(double* out) const { subtract(task_.y_out, task_.m_out, out); }
   void add(int slot, const double* C);
 
  private:
-  static void subtract(const double* y, Index m, double* out) {
-    for (Index i = 0; i < m; ++i) out[i] -= y[i];
-  }
   Scratch::Slot& at(int slot) { return scratch_.slots_[static_cast<std::size_t>(slot)]; }
   const double* inner_product(int slot);  // X slot   (m_in,)
   const double* outer_product(int slot);  // X' slot  (m_out,), of an inner slot
@@ -153,8 +148,6 @@ class SharedDesign {
   Index m_out() const { return m_in(); }
   Index tracked() const { return tracked_; }
 
-  void pull_in(int slot, const double* a) { sink_.slots[slot] = a; }
-  void pull_out(int slot, const double* a) { sink_.slots[slot] = a; }
   void features(int slot, double* out) const {
     kernels::product<false>(Z_.cols(), Z_.rows(), width, Z_.data(), 1, Z_.cols(), sink_.slots[slot],
                             out);
@@ -162,21 +155,25 @@ class SharedDesign {
   void dot(int a, int b, double* dots) const {
     kernels::dot_columns<width>(Z_.rows(), sink_.slots[a], sink_.slots[b], dots);
   }
-  void apply_in(const double* V, Terms<Width> terms, double* out) const {
-    kernels::product<false>(Z_.rows(), Z_.cols(), width, Z_.data(), Z_.cols(), 1, V, out);
-    std::copy_n(V, tracked_ * width, out + Z_.rows() * width);
-    for (int t = 0; t < terms.count; ++t) {
-      const Term<Width>& term = terms.begin[t];
-      kernels::add_columns<width>(m_in(), 1.0, term.factor, sink_.slots[term.slot], out);
+  void residual_in(const double* V, Terms<Width> terms, int slot, double* r) const {
+    product_in(V, terms, slot, r);
+    for (Index i = 0; i < k_star_ * width; ++i) r[i] -= heads_[i];
+  }
+  void residual_out(const double* V, Terms<Width> terms, int slot, double* r) const {
+    residual_in(V, terms, slot, r);
+    for (Index i = 0; tasks_ < width && i < m_out(); ++i) {
+      std::fill(r + i * width + tasks_, r + (i + 1) * width, 0.0);
     }
   }
-  void apply_out(const double* V, Terms<Width> terms, double* out) const {
-    apply_in(V, terms, out);
+  void product_in(const double* V, Terms<Width> terms, int slot, double* r) const {
+    kernels::product<false>(Z_.rows(), Z_.cols(), width, Z_.data(), Z_.cols(), 1, V, r);
+    std::copy_n(V, tracked_ * width, r + Z_.rows() * width);
+    for (int t = 0; t < terms.count; ++t) {
+      const Term<Width>& term = terms.begin[t];
+      kernels::add_columns<width>(m_in(), 1.0, term.factor, sink_.slots[term.slot], r);
+    }
+    if (slot != kNoSlot) sink_.slots[slot] = r;
   }
-  void subtract_y_in(double* out) const {
-    for (Index i = 0; i < k_star_ * width; ++i) out[i] -= heads_[i];
-  }
-  void subtract_y_out(double* out) const { subtract_y_in(out); }
   void add(int slot, const double* C) const {
     kernels::transpose<width>(Z_.cols(), C, sink_.padded, sink_.scratch);
     kernels::product<true>(m_in(), width, sink_.padded, sink_.slots[slot], width, 1, sink_.scratch,

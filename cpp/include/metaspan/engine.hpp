@@ -29,6 +29,9 @@ class Engine {
   virtual bool step() = 0;
 
   virtual Shape shape() const = 0;
+  /// Whether R carries the distance by itself, (14), so that 0 means that it left the range of
+  /// doubles; otherwise 0 is as good as a rounding error.
+  virtual bool resolves_distance() const = 0;
   /// [M; R] Q, (k_star + e, k), with Q orthogonal such that the leading block of M Q is regular
   /// where k > k_star. No measurement depends on it.
   virtual const Mat& coordinates(int threads) = 0;

@@ -1,4 +1,4 @@
-// A task by matrix-vector sweeps over its data: no Z, no K, one vector of length d a slot.
+// Tasks by matrix-vector sweeps over their data: no Z, no K, one vector of length d a slot.
 #pragma once
 
 #include <memory>
@@ -9,94 +9,97 @@
 
 namespace metaspan {
 
-/// A Design, see design.hpp. Every product is a sweep over pieces of d, cut by shape, their parts
-/// added in order; threads may share the pieces. A sweep goes back over d where the last one came
-/// forth, so that what the cache still holds is met first.
+/// A Design, see design.hpp. A residual r_i is of its own row of X alone: as soon as it is known,
+/// r_i x_i can be added to X^T r, while the cache still holds the row. So X is passed over by a few
+/// rows at a time, which are read from memory once. B is met piece by piece for the whole panel.
+/// Every sum runs over pieces of d, cut by shape, their parts added in order; threads may share the
+/// tasks and the pieces.
 template <class XScalar>
 class VectorDesign {
  public:
-  static constexpr int width = 1;
-  static constexpr Index kPiece = 8192;  // columns: their part of B^T stays in the second cache
+  static constexpr int width = 8;
 
-  /// What the tasks of a round have in common.
+  /// What the panels of a round have in common.
   struct Round {
     const double* B_t;  // (k, d)  B^T
+    const double* w;    // (k,)
+    const double* B_w;  // (d,)    B w, where every task starts
     Index d, k;
     int outer_slot;
     bool single;  // sums over float data in single precision
-    int threads;  // that share a sweep
+    int threads;  // that share a panel
     Cancel* cancel;
   };
 
-  /// Where a task's terms of grad_B go: rows of length d and what they are multiplied with.
-  struct Terms {
-    double* rows;          // (slots or 1, d)            by slot, or the outer slot alone
-    double* coefficients;  // (slots or 1, padded(k))
-    bool all_slots;
+  /// The tasks of a panel, and where their terms of grad_B go: rows of length d and what they are
+  /// multiplied with.
+  struct Panel {
+    Index tasks;
+    const Samples<XScalar>* inner[width];
+    const Samples<XScalar>* outer[width];
+    bool all_slots;        // a row for every slot, or for the outer one alone
+    double* rows;          // (tasks, slots or 1, d)
+    double* coefficients;  // (tasks, slots or 1, padded(k))
   };
 
   class Scratch {
    public:
-    /// `all_slots`: the slots' vectors are a task's terms, and nothing is kept here.
-    Scratch(int inner_steps, bool all_slots, Index d, Index k, Index most_m, int threads);
+    /// `all_slots`: the slots' vectors are the tasks' terms, and nothing is kept here.
+    Scratch(int inner_steps, bool all_slots, Index tasks, Index d, Index k, Index most_m);
 
    private:
     friend class VectorDesign;
-    std::unique_ptr<double[]> vectors_;  // (inner slots, d)
-    std::vector<double> features_;       // (slots, k)
-    std::vector<double> parts_;          // (pieces, most(m, k))
-    std::vector<double> pieces_;         // (threads, kPiece)
-    std::vector<double> scaled_;         // (m,)
-    bool backwards_ = false;
+    std::unique_ptr<double[]> vectors_;  // (inner slots, tasks, d)
+    std::unique_ptr<double[]> U_;        // (tasks, d)  B V + terms
+    std::vector<double> features_;       // (slots, k, width)
+    std::vector<double> parts_;          // (tasks, pieces, most(m, k))
+    std::vector<double> own_, scaled_;   // (tasks, m)
   };
 
-  VectorDesign(const Round& round, const Samples<XScalar>& inner, const Samples<XScalar>& outer,
-               const Terms& terms, Scratch& scratch)
-      : round_(round), inner_(inner), outer_(outer), terms_(terms), scratch_(scratch) {}
+  VectorDesign(const Round& round, const Panel& panel, Scratch& scratch);
 
-  Index tasks() const { return 1; }
-  Index m_in() const { return inner_.m; }
-  Index m_out() const { return outer_.m; }
+  Index tasks() const { return panel_.tasks; }
+  Index m_in() const { return m_in_; }  // of the largest task: the others' rows end with zeros
+  Index m_out() const { return m_out_; }
   Index tracked() const { return 0; }
 
-  void pull_in(int slot, const double* a) { pull(inner_, slot, a); }
-  void pull_out(int slot, const double* a) { pull(outer_, slot, a); }
+  void residual_in(const double* V, Terms<width> terms, int slot, double* r) {
+    chain(panel_.inner, m_in_, true, V, terms, slot, r);
+  }
+  void residual_out(const double* V, Terms<width> terms, int slot, double* r) {
+    chain(panel_.outer, m_out_, true, V, terms, slot, r);
+  }
+  void product_in(const double* V, Terms<width> terms, int slot, double* r) {
+    chain(panel_.inner, m_in_, false, V, terms, slot, r);
+  }
   void features(int slot, double* out) const {
-    std::copy_n(scratch_.features_.data() + slot * round_.k, round_.k, out);
+    const Index size = round_.k * width;
+    std::copy_n(scratch_.features_.data() + slot * size, size, out);
   }
   void dot(int a, int b, double* dots);
-  void apply_in(const double* V, metaspan::Terms<1> terms, double* out) {
-    apply(inner_, V, terms, out);
-  }
-  void apply_out(const double* V, metaspan::Terms<1> terms, double* out) {
-    apply(outer_, V, terms, out);
-  }
-  void subtract_y_in(double* out) const { subtract(inner_, out); }
-  void subtract_y_out(double* out) const { subtract(outer_, out); }
-  void add(int slot, const double* C) {
-    const Index row = terms_.all_slots ? slot : 0;
-    std::copy_n(C, round_.k, terms_.coefficients + row * padded(round_.k));
-  }
+  void add(int slot, const double* C);
 
  private:
-  static void subtract(const Samples<XScalar>& set, double* out) {
-    const double scale = normalisation(set.m);
-    for (Index i = 0; i < set.m; ++i) out[i] -= scale * static_cast<double>(set.y[i]);
-  }
-  double* vector(int slot);
-  void times(const Samples<XScalar>& set, Index first, Index columns, const double* u,
-             double* out) const;
-  void combine(const Samples<XScalar>& set, Index first, Index columns, double* out) const;
-  void pull(const Samples<XScalar>& set, int slot, const double* a);
-  void apply(const Samples<XScalar>& set, const double* V, metaspan::Terms<1> terms, double* out);
+  struct Pass;  // of one task over one of its sets
+
+  double* vector(int slot, Index task);
+  void chain(const Samples<XScalar>* const* sets, Index most_m, bool with_y, const double* V,
+             Terms<width> terms, int slot, double* r);
+  bool is_start(const double* V, Terms<width> terms) const;
+  void directions(const double* V, Terms<width> terms);
+  void pass(const Pass& task);
+  void times(const Pass& task, const Samples<XScalar>& rows, double* out);
+  void add_combination(const Pass& task, const Samples<XScalar>& rows, const double* r, bool first);
+  void pull_features(int slot);
   template <class Body>
-  void each_piece(Body&& body);
-  void sum_parts(Index count, double scale, double* out) const;
+  void each_piece(int threads, Body&& body);
+  void sum_parts(const double* parts, Index count, double* out) const;
+  double* parts_of(Index task);
 
   const Round& round_;
-  const Samples<XScalar>&inner_, &outer_;
-  Terms terms_;
+  const Panel& panel_;
   Scratch& scratch_;
+  Index m_in_ = 0, m_out_ = 0, pieces_;
 };
 
 }  // namespace metaspan

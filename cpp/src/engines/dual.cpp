@@ -1,6 +1,7 @@
 // The dual route, (24): rounds on fixed data at a cost that does not depend on d.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "metaspan/coordinates.hpp"
 #include "metaspan/engines/arrays.hpp"
@@ -42,6 +43,8 @@ class DualEngine final : public ArraysEngine<BScalar> {
     // First-order methods combine outer samples alone.
     active_ = method.has_inner_part() || shared ? 0 : gram.inner_rows;
     Z_0_ = products(B_0_.data(), k, threads, cancel);
+    longest_ = std::sqrt(gram.G.diagonal().tail(gram.G.rows() - active_).maxCoeff());
+    for (const BScalar b : B_0_) most_B_0_ = std::max(most_B_0_, std::abs(static_cast<double>(b)));
     for (Index i = 0; i < sets; ++i) {
       y_in_.push_back(normalised_y(tasks().in(i)));
       y_out_.push_back(normalised_y(tasks().out(i)));
@@ -70,8 +73,11 @@ class DualEngine final : public ArraysEngine<BScalar> {
 
   bool step() override {
     const Vec next_w = w_ - method_.beta * found_.w;
-    const double size = A_.cwiseAbs().sum() + next_w.cwiseAbs().sum() + size_of_step();
-    if (!std::isfinite(size)) return false;
+    // |X^T A| is at most the sum of |x_i| |A_i|.
+    const double size = A_.cwiseAbs().sum() + size_of_step();
+    const double most_B = most_B_0_ + longest_ * size;
+    if (!(most_B < static_cast<double>(std::numeric_limits<BScalar>::max()))) return false;
+    if (!next_w.allFinite()) return false;
     for (Index i = 0; i < taken_.n; ++i) {
       const auto task = static_cast<std::size_t>(taken_[i]);
       subtract(C_in_[static_cast<std::size_t>(i)], gram_.inner[task]);
@@ -271,6 +277,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
   const DualGram& gram_;
   Index k_, active_ = 0;  // the first row of A that may be other than 0
   std::vector<BScalar> B_0_;
+  double longest_ = 0, most_B_0_ = 0;  // length of an active sample, entry of B_0
   Vec w_;
   Mat A_, Z_0_;  // (N, padded(k))
   std::vector<Vec> y_in_, y_out_;

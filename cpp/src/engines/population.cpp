@@ -73,6 +73,7 @@ class Population final : public PopulationEngine {
   }
 
   Shape shape() const override { return {heads_.k_star(), Z_.rows() - heads_.k_star(), Z_.cols()}; }
+  bool resolves_distance() const override { return true; }
   const Mat& coordinates(int) override { return Z_; }
   const Mat& coordinates() const override { return Z_; }
   const Vec& head() const override { return w_; }

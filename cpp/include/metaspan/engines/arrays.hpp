@@ -29,6 +29,7 @@ struct ArraysStart {
 template <class BScalar>
 class ArraysEngine : public Engine {
  public:
+  bool resolves_distance() const override { return false; }
   virtual void export_B(BScalar* out,  // (d, k)
                         int threads) const = 0;
   /// A of the dual route, (N, k) with N the samples of the batch; empty on the others.
