@@ -16,7 +16,7 @@ PARTS = {
     "population-small": Part("bench_population", "small", 1),
     "population-large": Part("bench_population", "large", 2),
     "population-memory": Part("bench_population", "memory", 2),
-    "gradient": Part("bench_gradient", "run", 2),
+    "arrays": Part("bench_arrays", "run", 2),
 }
 
 

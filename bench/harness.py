@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 REPEATS = 7
 RETRIES = 3  # times REPEATS: how often a sample with busy neighbours is taken again
@@ -71,6 +73,9 @@ class Figure:
     more_is_better: bool = False
     target: float | None = None  # in the same unit
     floor: float | None = None  # what the machine allows at best, in the same unit
+    ours: float | None = None  # what the package took in the same run, in the same unit
+    flops: float | None = None  # arithmetic of one call
+    bytes: float | None = None  # of data that one call moves
     spread: float | None = None
     samples: int = 0
     load: float | None = None
@@ -88,6 +93,10 @@ class Figure:
 
     def record(self) -> dict[str, Any]:
         return {**asdict(self), "margin": self.margin}
+
+
+class Seconds(float):
+    """What a call says that it took, where the clock would also see what does not count."""
 
 
 def cpus() -> list[int]:
@@ -126,49 +135,84 @@ def side_by_side(
     and taken again up to a limit; if the neighbours stay, all samples count and the timing says
     that it is not quiet.
     """
-    roughly = {}
+    first, calls = {}, {}
     for name, case in cases.items():
         case()
-        roughly[name] = _seconds(case, 1)
-        if roughly[name] < WARM_BELOW:  # the least of a few: a disturbed one would ask for too few
-            roughly[name] = min(roughly[name], *(_seconds(case, 1) for _ in range(3)))
-    calls = {name: math.ceil(SAMPLE / seconds) for name, seconds in roughly.items()}
-    # Pairs: seconds of the sample, CPU seconds of others meanwhile.
-    quiet: dict[str, list[tuple[float, float]]] = {name: [] for name in cases}
-    every: dict[str, list[tuple[float, float]]] = {name: [] for name in cases}
+        first[name] = _sample(case, 1)
+        least = first[name].elapsed
+        if first[name].is_short:  # the least of a few: a disturbed one would ask for too few
+            least = min(least, *(_sample(case, 1).elapsed for _ in range(3)))
+        calls[name] = math.ceil(SAMPLE / least)
+    quiet: dict[str, list[_Sample]] = {name: [] for name in cases}
+    every: dict[str, list[_Sample]] = {name: [] for name in cases}
     for _ in range(RETRIES * repeats):
         for name, case in cases.items():
             if len(quiet[name]) == repeats:
                 continue
             time.sleep(PAUSE)
-            if roughly[name] < WARM_BELOW:
+            if first[name].is_short:
                 case()
-            before = busy_elsewhere()
-            seconds = _seconds(case, calls[name])
-            others = busy_elsewhere() - before
-            every[name].append((seconds, others))
-            # The kernel counts in ticks of 10 ms on each CPU, hence the constant.
-            if not others > 0.03 + 0.1 * seconds:
-                quiet[name].append((seconds, others))
-    load = os.getloadavg()[0]
-    timings = {}
-    for name in cases:
-        enough = len(quiet[name]) == repeats
-        seconds, others = zip(*(quiet if enough else every)[name], strict=True)
-        timings[name] = Timing(
-            seconds=tuple(sample / calls[name] for sample in seconds),
-            load=load,
-            others=max(sum(others) / sum(seconds), 0.0),
-            quiet=enough,
-        )
-    return timings
+            sample = _sample(case, calls[name])
+            every[name].append(sample)
+            if sample.is_quiet:
+                quiet[name].append(sample)
+    return {
+        name: _timing(found if len(found) == repeats else every[name], calls[name])
+        for name, found in quiet.items()
+    }
 
 
-def _seconds(call: Callable[[], object], times: int) -> float:
-    start = time.perf_counter()
+def long_calls(call: Callable[[], T], repeats: int) -> tuple[list[T], Timing]:
+    """Answers and timing of a call that needs no warming up, because it takes seconds."""
+    answers: list[T] = []
+    samples = [_sample(lambda: answers.append(call()), 1) for _ in range(repeats)]
+    return answers, _timing(samples)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sample:
+    """Some calls of a case, one after the other."""
+
+    seconds: float  # that they took
+    elapsed: float  # on the clock
+    others: float  # CPU seconds of other processes meanwhile
+    tells: bool  # whether the calls said what they took
+
+    @property
+    def is_short(self) -> bool:
+        """Whether a call before the sample warms it up; one that tells leaves out its start."""
+        return self.elapsed < WARM_BELOW and not self.tells
+
+    @property
+    def is_quiet(self) -> bool:
+        # The kernel counts in ticks of 10 ms on each CPU, hence the constant.
+        return not self.others > 0.03 + 0.1 * self.elapsed
+
+
+def _sample(call: Callable[[], object], times: int) -> _Sample:
+    before, start = busy_elsewhere(), time.perf_counter()
+    told = 0.0
     for _ in range(times):
-        call()
-    return time.perf_counter() - start
+        answer = call()
+        if isinstance(answer, Seconds):
+            told += answer
+    elapsed = time.perf_counter() - start
+    return _Sample(
+        seconds=told or elapsed,
+        elapsed=elapsed,
+        others=busy_elsewhere() - before,
+        tells=told > 0,
+    )
+
+
+def _timing(samples: list[_Sample], calls: int = 1) -> Timing:
+    """Of samples of so many calls each."""
+    return Timing(
+        seconds=tuple(sample.seconds / calls for sample in samples),
+        load=os.getloadavg()[0],
+        others=max(sum(s.others for s in samples) / sum(s.elapsed for s in samples), 0.0),
+        quiet=all(sample.is_quiet for sample in samples),
+    )
 
 
 def figure(timing: Timing, value: float, **rest: Any) -> Figure:
@@ -205,7 +249,7 @@ def show(value: float) -> str:
 def table(figures: Iterable[Figure]) -> str:
     """The figures as aligned text, a heading for each case; notes below it, numbered."""
     rows: list[tuple[str, ...]] = [
-        ("", "value", "spread", "target", "", "x floor", "load", "others", "note")
+        ("", "value", "spread", "target", "", "x floor", "x ours", "load", "others", "note")
     ]
     headings: dict[int, str] = {}
     notes: dict[str, int] = {}
@@ -226,9 +270,9 @@ def table(figures: Iterable[Figure]) -> str:
 
 
 def _cells(one: Figure) -> tuple[str, ...]:
-    """Value, spread, target, verdict, floor, load, others."""
+    """Value, spread, target, verdict, multiples of floor and of ours, load, others."""
     if one.value is None:
-        return ("-", *[""] * 6)
+        return ("-", *[""] * 7)
     verdict = ""
     if one.margin is not None:
         verdict = f"{'pass' if one.margin >= 1 else 'SHORT'} {one.margin:.2f}x"
@@ -238,6 +282,7 @@ def _cells(one: Figure) -> tuple[str, ...]:
         "" if one.target is None else show(one.target),
         verdict,
         "" if one.floor is None else f"{one.value / one.floor:.2f}",
+        "" if one.ours is None else f"{one.value / one.ours:.1f}",
         "" if one.load is None else f"{one.load:.1f}",
         "" if one.others is None else f"{one.others:.1f}{'' if one.quiet else '!'}",
     )

@@ -12,6 +12,7 @@ import numpy as np
 from bench.harness import Figure, Options, cpus
 
 MEGABYTES = 512  # far larger than any last-level cache
+CACHED = 2**19  # bytes for each core: within its own cache
 ORDER = 3072  # of the square matrices of the products
 
 
@@ -31,6 +32,7 @@ def limits(repeats: int = 7) -> dict[str, float]:
     """Read and copy in GB/s (a copy counts what it reads and what it writes), gemm in GFLOP/s.
 
     Each with all CPUs that this process may use, measured once; reading is the best of three loops.
+    The cached rate is that of one core on an array in its own cache, times the number of cores.
     """
     threads = len(cpus())
     rng = np.random.default_rng(0)
@@ -46,6 +48,7 @@ def limits(repeats: int = 7) -> dict[str, float]:
         loops = (lambda a, _: a.sum(), lambda a, _: a.max(), lambda a, _: a @ a)
         found["read"] = x.nbytes / min(seconds(loop) for loop in loops) / 1e9
         found["copy"] = 2 * x.nbytes / seconds(lambda a, b: np.copyto(b, a)) / 1e9
+    found["cached"] = threads * _cached(x[: CACHED // 8], repeats)
     for name, dtype in (("gemm_f64", np.float64), ("gemm_f32", np.float32)):
         a = rng.random((ORDER, ORDER)).astype(dtype)
         c = np.empty_like(a)
@@ -53,15 +56,23 @@ def limits(repeats: int = 7) -> dict[str, float]:
     return found
 
 
+def _cached(a: np.ndarray, repeats: int) -> float:
+    """GB/s at which one core reads an array again and again."""
+    loops = (np.add.reduce, np.maximum.reduce, lambda a: np.einsum("i,i->", a, a))
+    return max(
+        100 * a.nbytes / _best(lambda loop=loop: [loop(a) for _ in range(100)], repeats) / 1e9
+        for loop in loops
+    )
+
+
 def run(options: Options) -> list[Figure]:
-    units = {"read": "GB/s", "copy": "GB/s", "gemm_f64": "GFLOP/s", "gemm_f32": "GFLOP/s"}
     return [
         Figure(
             bench="machine",
             case=f"limits, cores: {len(cpus())}",
             who=name.replace("_", " "),
             value=value,
-            unit=units[name],
+            unit="GFLOP/s" if name.startswith("gemm") else "GB/s",
             more_is_better=True,
             samples=options.repeats,
         )

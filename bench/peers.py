@@ -113,7 +113,7 @@ class _PopulationTasks:
         return v
 
 
-class _ArrayTasks:
+class ArrayTasks:
     """The same for losses of arrays; v is (d,), or (n, d) with a vector for each task."""
 
     def __init__(self, data: Arrays) -> None:
@@ -138,7 +138,7 @@ class _ArrayTasks:
 
 
 def numpy_gradient(
-    B: Array, w: Array, tasks: _PopulationTasks | _ArrayTasks, rule: Rule, alpha: float
+    B: Array, w: Array, tasks: _PopulationTasks | ArrayTasks, rule: Rule, alpha: float
 ) -> tuple[Array, Array]:
     """The mean over tasks of the two-level gradient; B_i = B - alpha g_i w^T is never formed."""
     g = tasks.inner(B @ w)  # (n, d)
@@ -214,7 +214,7 @@ def _numpy_peer() -> Peer:
         return call
 
     def gradient(data, B, w, rule, alpha):
-        return lambda: numpy_gradient(B, w, _ArrayTasks(data), rule, alpha)
+        return lambda: numpy_gradient(B, w, ArrayTasks(data), rule, alpha)
 
     return Peer(name="NumPy", train=train, gradient=gradient)
 
