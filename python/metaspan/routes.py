@@ -20,7 +20,10 @@ from .tasks import LinearTasks
 
 BLOCK_BYTES = 2**26  # of the vectors that the vector route keeps for a block of tasks
 TASK_BYTES = 12 * 2**20  # of data: smaller tasks stay in a thread's share of the last cache
+PANEL_BYTES = 2**25  # of data: threads take panels of their own, or share a larger one
+ROW_BYTES = 13 * 2**19  # rows of X that the vector route holds until they are used again
 CACHE_BYTES = 2**24  # data that stay in the caches from one round to the next
+PANEL = 8  # tasks of a panel of the vector route
 GEOMETRY = ("dist", "angles", "perp_norm", "delta_norm", "sigma_min", "sigma_max")
 LOSSES = ("loss_in", "loss_adapted", "loss_out")
 
@@ -33,6 +36,8 @@ class Workload:
     ----------
     d, k, k_star, n : int
         Sizes; `n` tasks a round.
+    all_tasks : int
+        Tasks that rounds choose from.
     samples_in, samples_out : int
         Samples of a round.
     all_in, all_out : int
@@ -53,6 +58,7 @@ class Workload:
     k: int
     k_star: int
     n: int
+    all_tasks: int
     samples_in: int
     samples_out: int
     all_in: int
@@ -133,6 +139,7 @@ def workload_of(config: TrainConfig) -> Workload:
         k=config.width,
         k_star=config.k_star,
         n=config.n,
+        all_tasks=every,
         samples_in=round(m_in * config.n),
         samples_out=round(m_out * config.n),
         all_in=round(m_in * every),
@@ -154,6 +161,7 @@ def cheapest_sweep(batch: TaskBatch, method: Method, width: int, losses: bool, t
         k=width,
         k_star=0,
         n=batch.n,
+        all_tasks=batch.n,
         samples_in=m_in,
         samples_out=m_out,
         all_in=m_in,
@@ -167,6 +175,11 @@ def cheapest_sweep(batch: TaskBatch, method: Method, width: int, losses: bool, t
     )
     found = prices(work)
     return min(("vector", "gram"), key=lambda name: found[name].round)
+
+
+def slots(steps: int) -> int:
+    """Vectors of length d that the gradient of an exact method is made of."""
+    return 2 * steps + 1
 
 
 class Machine:
@@ -225,30 +238,39 @@ def _geometry(work: Workload, machine: Machine) -> float:
 
 
 def _vector(work: Workload, machine: Machine) -> Price:
-    inner = 2 * work.steps * (2 if work.exact else 1) + work.losses
-    passes = inner * work.samples_in + 2 * work.samples_out
+    inner = work.steps * (2 if work.exact else 1) + work.losses  # passes over an inner set
+    samples = inner * work.samples_in + work.samples_out
     data = _data(work)
-    every_pass = passes * work.d * work.itemsize
-    fits = data / work.n * 1.0 <= TASK_BYTES
-    kept = data <= CACHE_BYTES
-    # Read from memory once where the rest of a task's passes find it in the cache.
-    first = min(data, every_pass)
-    from_memory = 0.0 if kept else (first if fits else every_pass)
-    seconds = from_memory / machine.read + (every_pass - from_memory) / machine.cached
-    # B^T is met in every pass; the terms of the gradient are written and read once.
-    calls = (inner + 2) * work.n
+    passed = samples * work.d * work.itemsize
+    if 2 * work.d * work.itemsize > ROW_BYTES:
+        passed *= 2  # rows that no cache holds until they are used again
+    if data <= CACHE_BYTES:
+        from_memory = 0.0
+    elif data / work.n <= TASK_BYTES:
+        from_memory = min(data, passed)  # later passes find the task in the cache
+    else:
+        from_memory = passed
+    # Every row is met twice, X u and X^T r; what is read from memory, once from there.
+    seconds = from_memory / machine.read + (passed - from_memory / 2) / machine.cached
+    # Vectors of length d of a task: u and X^T r are written once and read a few times a pass.
+    passes = (inner + 1) * work.n
+    vectors = 8.0 * passes * work.d * 6
     B_t = 8.0 * work.d * work.k
-    seconds += calls * B_t / (machine.cached if B_t < 2**23 else machine.read)
-    rows = 2 * work.steps + 1 if work.exact else 1
-    terms = 8.0 * work.n * rows * work.d
-    seconds += 2 * terms / (machine.cached if terms < CACHE_BYTES else machine.read)
-    seconds += 2 * work.n * rows * work.d * work.k / machine.features + 4 * B_t / machine.read
-    block = min(work.n, max(1, BLOCK_BYTES // (8 * rows * work.d)))
-    held = 2 * B_t + 8 * block * rows * work.d + 8 * work.threads * work.steps * work.d
+    from_cache = PANEL * 8 * work.d * 3 < CACHE_BYTES
+    seconds += vectors / (machine.cached if from_cache else machine.read)
+    seconds += (2 * passes / PANEL + 3) * B_t / machine.read
+    rows = slots(work.steps) if work.exact else 1
+    flops = 4.0 * samples * work.d + (4 * passes + 2 * work.n * rows) * work.d * work.k
+    seconds += flops / machine.features / 4
+    kept = min(PANEL, work.all_tasks)
+    block = min(work.all_tasks, max(PANEL, BLOCK_BYTES // (8 * rows * work.d) // PANEL * PANEL))
+    lanes = work.threads if PANEL * data / work.n <= PANEL_BYTES else 1
+    inner_vectors = 0 if work.exact else work.steps
+    held = B_t + 8 * work.d * (1 + block * rows + lanes * kept * (1 + inner_vectors))
     return Price(
         setup=0.0,
         round=seconds + machine.call + work.n * machine.task + _geometry(work, machine),
-        flops=2.0 * passes * work.d + 2 * calls * work.d * work.k,
+        flops=flops,
         bytes=int(held),
     )
 
@@ -280,7 +302,8 @@ def _gram(work: Workload, machine: Machine) -> Price:
     held += 8 * samples * m_in * work.moves_B
     return Price(
         setup=0.0,
-        round=first + last + machine.call + work.n * machine.task + _geometry(work, machine),
+        # A task takes memory for its blocks, which costs several times what a task alone does.
+        round=first + last + machine.call + 8 * work.n * machine.task + _geometry(work, machine),
         flops=features + gram + flops,
         bytes=int(held),
     )
