@@ -67,7 +67,7 @@ bool all_finite(const py::array& x, int threads) {
           if (!kernels::all_finite(values + begin, count)) finite = false;
         }
       });
-      if (cancel->requested()) throw Cancelled();
+      throw_if_requested(cancel);
     });
     return finite.load();
   });

@@ -36,7 +36,7 @@ py::array fill_normals(Key key, Index n, Index m, Index d, int threads) {
       normal_row(key, item / m, item % m, d, row.data());
       std::copy(row.begin(), row.end(), values + item * d);
     });
-    if (cancel->requested()) throw Cancelled();
+    throw_if_requested(cancel);
   });
   return out;
 }

@@ -48,7 +48,7 @@ void Run::each_trial(int threads, Body&& body) {
   interruptible([&](Cancel* cancel) {
     parallel_for(side_by_side ? threads : 1, count, cancel,
                  [&](Index i, int) { body(i, side_by_side ? 1 : threads, cancel); });
-    if (cancel->requested()) throw Cancelled();
+    throw_if_requested(cancel);
   });
 }
 

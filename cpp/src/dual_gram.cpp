@@ -121,7 +121,7 @@ DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int
       const auto& [a, b] = pairs[static_cast<std::size_t>(p)];
       add_product(tile, depth, a, b, gram.G);
     });
-    if (cancel != nullptr && cancel->requested()) throw Cancelled();
+    throw_if_requested(cancel);
   }
   parallel_for(threads, static_cast<Index>(pairs.size()), [&](Index p, int) {
     const auto& [a, b] = pairs[static_cast<std::size_t>(p)];

@@ -4,6 +4,7 @@
 
 #include "metaspan/error.hpp"
 #include "metaspan/parallel.hpp"
+#include "metaspan/tally.hpp"
 #include "metaspan/task_algebra.hpp"
 #include "metaspan/vector_design.hpp"
 #include "sweep.hpp"
@@ -13,49 +14,6 @@ namespace {
 
 constexpr double kBlockBytes = 1 << 26;  // of the vectors that a block of tasks keeps
 constexpr double kPanelBytes = 1 << 25;  // of data: threads share the tasks of a larger panel
-
-void check_cancelled(const Cancel* cancel) {
-  if (cancel != nullptr && cancel->requested()) throw Cancelled();
-}
-
-/// What every task tells, side by side; means in the order of the tasks.
-class Tally {
- public:
-  Tally(RoundOutputs& out, Index n, Index k, bool losses) : out_(out), omegas_(n, k) {
-    if (losses) out.losses.resize(3, n);
-    out.adapted.resize(n, k);
-  }
-
-  template <class Design>
-  void take(const TaskAlgebra<Design>& algebra, Index first, Index tasks, bool losses) {
-    using Loss = typename TaskAlgebra<Design>::Loss;
-    const Index k = omegas_.cols();
-    omegas_.middleRows(first, tasks) =
-        ConstMat(algebra.grad_w(), k, Design::width).leftCols(tasks).transpose();
-    out_.adapted.middleRows(first, tasks) =
-        ConstMat(algebra.adapted(), k, Design::width).leftCols(tasks).transpose();
-    for (int which = 0; losses && which < 3; ++which) {
-      for (Index t = 0; t < tasks; ++t) {
-        out_.losses(which, first + t) = algebra.loss(static_cast<Loss>(which))[t];
-      }
-    }
-  }
-
-  void finish() { out_.w = omegas_.colwise().sum() / static_cast<double>(omegas_.rows()); }
-
- private:
-  RoundOutputs& out_;
-  Mat omegas_;
-};
-
-/// A thread's memory for tasks on their own.
-struct DenseLane {
-  DenseLane(const Method& method, Index k, Index most_in, Index most_out)
-      : algebra(method, k, most_in, most_out),
-        scratch(method.inner_steps, method.adapt_B, most_in, most_out) {}
-  TaskAlgebra<DenseDesign> algebra;
-  DenseDesign::Scratch scratch;
-};
 
 template <class XScalar, class BScalar>
 class GramRoute final : public Route<XScalar, BScalar> {
@@ -82,7 +40,7 @@ class GramRoute final : public Route<XScalar, BScalar> {
       own.C_in.scale(share * normalisation(own.C_in.m()));
       own.C_out.scale(share * normalisation(own.C_out.m()));
     });
-    check_cancelled(cancel);
+    throw_if_requested(cancel);
     tally.finish();
 
     std::vector<Part<XScalar>> parts;
@@ -95,7 +53,7 @@ class GramRoute final : public Route<XScalar, BScalar> {
       combine<XScalar, BScalar>(parts, k_, tile * kTile, std::min(tasks_.d, (tile + 1) * kTile),
                                 nullptr, grad_B);
     });
-    check_cancelled(cancel);
+    throw_if_requested(cancel);
   }
 
  private:
@@ -166,7 +124,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
         tally.take(lane.algebra, first + p * kWidth, panel.tasks, losses);
       });
       for (double& c : coefficients_) c /= static_cast<double>(n);
-      check_cancelled(cancel);
+      throw_if_requested(cancel);
       add_block(count * rows_, first > 0, grad_B, threads, cancel);
     }
     tally.finish();
@@ -230,7 +188,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
       combine<double, BScalar>(parts, k_, tile * kTile, std::min(d, (tile + 1) * kTile),
                                add ? grad_B : nullptr, grad_B);
     });
-    check_cancelled(cancel);
+    throw_if_requested(cancel);
   }
 
   static constexpr Index kTermRows = 32;  // a tile of them stays in the second cache

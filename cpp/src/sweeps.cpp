@@ -115,7 +115,7 @@ std::vector<TaskBlocks> first_sweep(const BScalar* B, Index k, const TaskSet<XSc
     sweep_piece(B, k, tasks.in(task), out, own, edge(piece), edge(piece + 1),
                 parts[static_cast<std::size_t>(item)]);
   });
-  if (cancel != nullptr && cancel->requested()) throw Cancelled();
+  throw_if_requested(cancel);
   std::vector<TaskBlocks> all(static_cast<std::size_t>(n));
   for (Index i = 0; i < n; ++i) {
     TaskBlocks& sum = all[static_cast<std::size_t>(i)];

@@ -84,7 +84,7 @@ void VectorDesign<XScalar>::each_piece(int threads, Body&& body) {
     const Index first = piece * kPiece;
     body(first, std::min(kPiece, round_.d - first), piece);
   });
-  if (round_.cancel != nullptr && round_.cancel->requested()) throw Cancelled();
+  throw_if_requested(round_.cancel);
 }
 
 /// out = the sum of the parts (pieces, count), in the order of the pieces.
@@ -216,7 +216,7 @@ void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index mos
           scratch_.own_.data() + t * stride, scratch_.scaled_.data() + t * stride,
           own_tasks ? 1 : round_.threads});
   });
-  if (round_.cancel != nullptr && round_.cancel->requested()) throw Cancelled();
+  throw_if_requested(round_.cancel);
   for (Index i = 0; i < most_m; ++i) {
     for (Index t = 0; t < width; ++t) {
       const bool there = t < panel_.tasks && i < sets[t]->m;

@@ -15,7 +15,7 @@ HEADERS = (
     {"design", "coordinates"},
     {"vector_design", "sweeps"},
     {"task_algebra", "metrics", "heads"},
-    {"routes", "dual_gram"},
+    {"routes", "dual_gram", "tally"},
     {"engine"},
     {"engines"},
     {"advance"},

@@ -7,6 +7,8 @@
 #include <thread>
 #include <utility>
 
+#include "metaspan/error.hpp"
+
 namespace metaspan {
 
 class Cancel {
@@ -33,5 +35,10 @@ class Cancel {
   Clock::time_point last_;
   std::atomic<bool> requested_{false};
 };
+
+/// Ends what a requested token has left half done; null is never requested.
+inline void throw_if_requested(const Cancel* cancel) {
+  if (cancel != nullptr && cancel->requested()) throw Cancelled();
+}
 
 }  // namespace metaspan

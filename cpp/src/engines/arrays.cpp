@@ -116,9 +116,6 @@ void adapt_on_arrays(const Method& method, const BScalar* B, const double* w, In
                      const TaskSet<XScalar>& tasks, double* w_J, BScalar* B_J, int threads,
                      Cancel* cancel) {
   const Index n = tasks.size(), d = tasks.d;
-  const auto check = [&] {
-    if (cancel != nullptr && cancel->requested()) throw Cancelled();
-  };
   std::vector<TaskBlocks> blocks = first_sweep<XScalar, BScalar>(
       B, k, tasks, {n, nullptr}, {method.needs_gram(), false}, threads, cancel);
   parallel_for(threads, n, cancel, [&](Index i, int) {
@@ -143,7 +140,7 @@ void adapt_on_arrays(const Method& method, const BScalar* B, const double* w, In
     }
     own.C_in.scale(-method.alpha * scale);
   });
-  check();
+  throw_if_requested(cancel);
   if (B_J == nullptr) return;
   const Index tiles = ceil_div(d, kTile);
   parallel_for(threads, n * tiles, cancel, [&](Index item, int) {
@@ -151,7 +148,7 @@ void adapt_on_arrays(const Method& method, const BScalar* B, const double* w, In
     combine<XScalar, BScalar>({{&tasks.in(i), &blocks[static_cast<std::size_t>(i)].C_in}}, k,
                               tile * kTile, std::min(d, (tile + 1) * kTile), B, B_J + i * d * k);
   });
-  check();
+  throw_if_requested(cancel);
 }
 
 template <class XScalar, class BScalar>

@@ -7,7 +7,7 @@
 #include "metaspan/engines/arrays.hpp"
 #include "metaspan/error.hpp"
 #include "metaspan/parallel.hpp"
-#include "metaspan/task_algebra.hpp"
+#include "metaspan/tally.hpp"
 #include "round_choice.hpp"
 
 namespace metaspan {
@@ -15,10 +15,6 @@ namespace {
 
 constexpr Index kChunk = 256;         // rows of A at a time: they stay in the first cache
 constexpr double kLeastPivot = 1e-6;  // of the largest: beyond, L has no digits that G had not
-
-void check_cancelled(const Cancel* cancel) {
-  if (cancel != nullptr && cancel->requested()) throw Cancelled();
-}
 
 template <class XScalar, class BScalar>
 class DualEngine final : public ArraysEngine<BScalar> {
@@ -60,14 +56,14 @@ class DualEngine final : public ArraysEngine<BScalar> {
       lanes_.emplace_back(method_, k_, tasks().most_in(), tasks().most_out());
     }
     const bool losses = outputs.want_losses;
-    found_.adapted.resize(n, k_);
-    if (losses) found_.losses.resize(3, n);
-    omegas_.resize(n, k_);
+    Tally tally(found_, n, k_, losses);
     parallel_for(threads, n, cancel, [&](Index i, int thread) {
-      run_task(i, lanes_[static_cast<std::size_t>(thread)], losses);
+      Lane& lane = lanes_[static_cast<std::size_t>(thread)];
+      run_task(i, lane, losses);
+      tally.take(lane.algebra, i, 1, losses);
     });
-    check_cancelled(cancel);
-    found_.w = omegas_.colwise().sum() / static_cast<double>(n);
+    throw_if_requested(cancel);
+    tally.finish();
     tell(data_.heads, taken_, found_, outputs);
   }
 
@@ -132,12 +128,8 @@ class DualEngine final : public ArraysEngine<BScalar> {
   }
 
  private:
-  struct Lane {
-    Lane(const Method& method, Index k, Index most_in, Index most_out)
-        : algebra(method, k, most_in, most_out),
-          scratch(method.inner_steps, method.adapt_B, most_in, most_out) {}
-    TaskAlgebra<DenseDesign> algebra;
-    DenseDesign::Scratch scratch;
+  struct Lane : DenseLane {
+    using DenseLane::DenseLane;
     Mat Z_in, Z_out, packed;
   };
   enum class Basis { unknown, known, none };
@@ -193,12 +185,6 @@ class DualEngine final : public ArraysEngine<BScalar> {
     const double share = method_.beta / static_cast<double>(taken_.n);
     C_in.scale(share);
     C_out.scale(share);
-    omegas_.row(i) = ConstVec(lane.algebra.grad_w(), k_);
-    found_.adapted.row(i) = ConstVec(lane.algebra.adapted(), k_);
-    for (int which = 0; losses && which < 3; ++which) {
-      found_.losses(which, i) =
-          *lane.algebra.loss(static_cast<typename TaskAlgebra<DenseDesign>::Loss>(which));
-    }
   }
 
   double size_of_step() const {
@@ -284,7 +270,6 @@ class DualEngine final : public ArraysEngine<BScalar> {
   RoundChoice choice_;
   Taken taken_;
   std::vector<Factors> C_in_, C_out_;  // by task of the round, times beta / n
-  Mat omegas_;
   RoundOutputs found_;
   std::vector<Lane> lanes_;
   Basis basis_ = Basis::unknown;

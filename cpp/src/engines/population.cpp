@@ -56,7 +56,7 @@ class Population final : public PopulationEngine {
         if (cancel->requested()) return;
       }
     });
-    if (cancel != nullptr && cancel->requested()) throw Cancelled();
+    throw_if_requested(cancel);
     sum_lanes();
   }
 
