@@ -16,7 +16,10 @@ PARTS = {
     "population-small": Part("bench_population", "small", 1),
     "population-large": Part("bench_population", "large", 2),
     "population-memory": Part("bench_population", "memory", 2),
-    "arrays": Part("bench_arrays", "run", 2),
+    "arrays-small": Part("bench_arrays", "small", 2),
+    "arrays-middle": Part("bench_arrays", "middle", 2),
+    "arrays-wide": Part("bench_arrays", "wide", 2),
+    "arrays-large": Part("bench_arrays", "large", 2),
 }
 
 
