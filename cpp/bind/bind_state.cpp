@@ -51,6 +51,16 @@ Array assemble(const Array& B_star, const Array& M, const Array& E, const Array&
   return out;
 }
 
+Array r_factor_of(const Array& B, int threads) {
+  const ConstMat b = as_matrix(B);
+  Mat result;
+  {
+    py::gil_scoped_release unlocked;
+    result = r_factor(b, threads);
+  }
+  return to_array(result);
+}
+
 Array gram(const Array& B, int threads) {
   const ConstMat b = as_matrix(B);
   Mat result;
@@ -96,6 +106,7 @@ void bind_state(py::module_& module) {
   module.def("assemble", &assemble, py::arg("B_star"), py::arg("M"), py::arg("E"), py::arg("R"),
              py::arg("threads"));
   module.def("gram", &gram, py::arg("B"), py::arg("threads"));
+  module.def("r_factor", &r_factor_of, py::arg("B"), py::arg("threads"));
   module.def("tangents", &tangents, py::arg("M"), py::arg("R"));
   module.def("measure_state", &measure_state, py::arg("M"), py::arg("R"), py::arg("w"),
              py::arg("alpha"), py::arg("names"));

@@ -23,11 +23,14 @@ Samples<Scalar> as_samples(const py::array& X, const py::array& y, Index d) {
 template <class Scalar>
 std::vector<Samples<Scalar>> as_sample_sets(const py::object& X, const py::object& y, Index d) {
   std::vector<Samples<Scalar>> sets;
-  if (!py::isinstance<py::array>(X)) {
-    const auto all_X = X.cast<std::vector<py::array>>(), all_y = y.cast<std::vector<py::array>>();
+  if (!py::isinstance<py::array>(X) || !py::isinstance<py::array>(y)) {
+    // The items of a stack are views: their memory is the stack's, and outlives them.
+    const py::list all_X(X), all_y(y);
     require(all_X.size() == all_y.size(), "as many y as X");
     for (std::size_t i = 0; i < all_X.size(); ++i) {
-      sets.push_back(as_samples<Scalar>(all_X[i], all_y[i], d));
+      require(py::isinstance<py::array>(all_X[i]) && py::isinstance<py::array>(all_y[i]),
+              "a task's data must be arrays");
+      sets.push_back(as_samples<Scalar>(all_X[i].cast<py::array>(), all_y[i].cast<py::array>(), d));
     }
     return sets;
   }

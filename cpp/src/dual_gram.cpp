@@ -1,5 +1,6 @@
 #include "metaspan/dual_gram.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "metaspan/error.hpp"
@@ -8,8 +9,9 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kBlock = 256;  // rows of G in a piece of work, at most
-constexpr Index kDepth = 512;  // columns of X at a time
+constexpr Index kBlock = 256;          // rows of G in a piece of work, at most
+constexpr Index kTileBytes = 1 << 23;  // of X at a time, in double, within limits
+constexpr Index kLeastDepth = 512, kMostDepth = 1 << 15;  // columns of it
 
 /// The rows of all samples, where they lie.
 template <class XScalar>
@@ -105,9 +107,10 @@ DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int
     }
   }
   DualGram gram{Mat::Zero(N, N), rows.inner, rows.outer, rows.inner_rows};
-  Mat tile(N, kDepth);
-  for (Index column = 0; column < tasks.d; column += kDepth) {
-    const Index depth = std::min(kDepth, tasks.d - column);
+  const Index most = std::clamp(kTileBytes / (8 * N), kLeastDepth, kMostDepth);
+  Mat tile(N, std::min(most, tasks.d));
+  for (Index column = 0; column < tasks.d; column += most) {
+    const Index depth = std::min(most, tasks.d - column);
     parallel_for(threads, static_cast<Index>(blocks.size()), cancel, [&](Index block, int) {
       const auto [begin, end] = blocks[static_cast<std::size_t>(block)];
       for (Index i = begin; i < end; ++i) {

@@ -80,6 +80,9 @@ def assemble(B_star: NDArray[Any], M: F64, E: NDArray[Any], R: F64, threads: int
 def project(X: NDArray[Any], B: NDArray[Any], threads: int) -> NDArray[Any]:
     """X B: (n, m, d), (d, k) -> (n, m, k), the same bits for any thread count."""
 
+def r_factor(B: NDArray[Any], threads: int) -> F64:
+    """S (min(d, k), k) upper triangular with B = Q S, Q^T Q = I."""
+
 def gram(B: NDArray[Any], threads: int) -> F64:
     """B^T B, (k, k)."""
 

@@ -123,6 +123,12 @@ class TrainConfig:
         return self.tasks
 
     @property
+    def measures_distance(self) -> bool:
+        """Whether rows or the stop rule look at the angles to the ground truth."""
+        stops = self.stop is not None and bool(self.stop.dist) and self.k_star > 0
+        return stops or "dist" in self.record or "angles" in self.record
+
+    @property
     def pooled(self) -> tuple[int, int, int]:
         """Tasks and samples a task, inner and outer, of a pool with data."""
         assert self.pool is not None
@@ -256,7 +262,7 @@ def configure(
         tasks=tasks,
         method=chosen,
         rounds=_check.integer("rounds", rounds, 0, 2**62),
-        n=tasks_per_round(n, pool, tasks),
+        n=tasks_per_round(n, pool, tasks, counts[0] is not None),
         m_in=counts[0],
         m_out=counts[1],
         width=size,
@@ -273,7 +279,7 @@ def configure(
         dtype=kind,
         record=names,
         record_every=_check.integer("record_every", record_every, 1, 2**62),
-        stop=_stop(stop),
+        stop=_stop(stop, tasks.k),
         checkpoint=_checkpoint(checkpoint),
         progress=progress if callable(progress) else _check.flag("progress", progress),
         on_failure=_check.choice("on_failure", on_failure, ("return", "raise")),
@@ -336,9 +342,11 @@ def _record(record: object, tasks: LinearTasks | TaskBatch) -> tuple[str, ...]:
     return found
 
 
-def _stop(stop: object) -> Stop | None:
+def _stop(stop: object, k_star: int) -> Stop | None:
     if stop is not None and not isinstance(stop, Stop):
         raise TypeError(f"stop must be a Stop or None; got {_check.show(stop)}")
+    if stop is not None and stop.dist not in (None, 0.0, DEFAULT_STOP.dist) and not k_star:
+        raise ValueError(f"stop dist must be None for a batch without a B_star; got {stop.dist:g}")
     return stop
 
 

@@ -123,14 +123,17 @@ def _of_arrays(config: TrainConfig) -> Estimate:
     at_once = 1 if own_data else trials  # trials that the core holds at a time
     B = work.d * work.k * np.dtype(config.dtype).itemsize
     parts = {
-        "B": 2 * trials * B + 2 * at_once * B,
+        # The trials' own, the core's and, but for the dual route, its gradient.
+        "B": trials * B + at_once * B * (1 if route == "dual" else 2),
         "route": at_once * price.bytes,
         "trace": _trace_bytes(config),
     }
     if work.k_star:
         parts["B_star"] = 8 * work.d * work.k_star * (2 if own_data else 1)
+    measuring = 0
     if work.geometry:
-        parts["measuring"] = 8 * 3 * work.d * work.k
+        measuring = 2 * 8 * work.d * work.k
+    parts["exchange"] = max(measuring, at_once * B)  # measured, or handed over
     if own_data:
         parts["pool"] = work.N * (work.d + 1) * work.itemsize
     per_round = trials * price.round

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,8 +101,7 @@ class Result:
         elif tasks.k:
             raise ValueError("the coordinates of B need B_star, which a file does not hold")
         else:
-            R = cast(F64, np.linalg.qr(B.astype(np.float64), mode="r"))
-            return np.empty((0, B.shape[1])), R
+            return np.empty((0, B.shape[1])), core.r_factor(B, config.threads)
         M, R, _ = core.coordinates(B, B_star.astype(B.dtype, copy=False), config.threads)
         return M, R
 

@@ -298,7 +298,7 @@ def _gram(work: Workload, machine: Machine) -> Price:
     second = work.samples_out + (work.samples_in if work.exact else 0)
     flops = 2.0 * work.d * (work.samples_out + terms * work.samples_in)
     last = max(second * work.d * work.itemsize / rate, flops / machine.features)
-    held = 8.0 * (samples * (2 * columns + work.k) + work.d * work.k)
+    held = 8.0 * samples * (2 * columns + work.k)
     held += 8 * samples * m_in * work.moves_B
     return Price(
         setup=0.0,
@@ -326,7 +326,8 @@ def _dual(work: Workload, machine: Machine) -> Price:
     held = 8 * N * N + 8 * 3 * N * columns + 8 * N * 512
     if work.geometry:
         setup += active**3 / 3 / machine.grams * work.threads
-        held += 16 * active * active
+        # The factor, and what it is made from; there is none for samples that must be dependent.
+        held += (16 if active + work.k + work.k_star <= work.d else 8) * active * active
         seconds += work.geometry * active * active * columns / machine.features
     per_task = work.n * (machine.task + 2.0 * rows / work.n * work.k / machine.features)
     if work.moves_B:

@@ -72,7 +72,9 @@ def engine_of(engine: str, tasks: LinearTasks | TaskBatch, counts: tuple[int | N
     raise ValueError(f"engine must be 'auto' or 'arrays' for data; got {engine!r}")
 
 
-def tasks_per_round(n: int | None, pool: int | None, tasks: LinearTasks | TaskBatch) -> int:
+def tasks_per_round(
+    n: int | None, pool: int | None, tasks: LinearTasks | TaskBatch, with_data: bool
+) -> int:
     """Tasks of a round: all that there are, or a number of them."""
     there_are: int | None = pool
     whose = "the pool"
@@ -80,9 +82,13 @@ def tasks_per_round(n: int | None, pool: int | None, tasks: LinearTasks | TaskBa
         there_are, whose = tasks.n, "the batch"
         n = None if n is DEFAULT_N else n
     elif isinstance(tasks.heads, np.ndarray):
-        if pool is not None:
+        fixed = tasks.heads.shape[0]
+        if pool is not None and not with_data:
             raise ValueError(f"pool must be None for fixed heads, which are one; got {pool}")
-        there_are, whose = tasks.heads.shape[0], "the fixed heads"
+        if pool is not None and pool > fixed:
+            raise ValueError(f"pool must be at most {fixed}, the fixed heads; got {pool}")
+        if pool is None:
+            there_are, whose = fixed, "the fixed heads"
     if n is None:
         if there_are is None:
             raise ValueError(

@@ -3,6 +3,7 @@ r"""Where the trials of a run stand: their states, and the rows recorded."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +90,7 @@ def begin(config: TrainConfig) -> Trials:
 def start_parts(config: TrainConfig) -> dict[str, NDArray[Any]]:
     """The states of all trials at round 0."""
     if config.engine == "arrays":
-        return _on_arrays(config)
+        return on_arrays(config, config.trials)
     count = len(config.trials)
     if isinstance(config.init, Init) or config.law.B_star is None:
         states = [_in_coordinates(config, trial) for trial in config.trials]
@@ -103,19 +104,21 @@ def start_parts(config: TrainConfig) -> dict[str, NDArray[Any]]:
     }
 
 
-def _on_arrays(config: TrainConfig) -> dict[str, NDArray[Any]]:
-    """B and w of all trials."""
-    count, d, width = len(config.trials), config.tasks.d, config.width
+def on_arrays(config: TrainConfig, trials: Sequence[int]) -> dict[str, NDArray[Any]]:
+    """B and w of some trials at round 0."""
+    count, d, width = len(trials), config.tasks.d, config.width
     dtype = np.dtype(config.dtype)
     what = f"{count} x B of shape ({d}, {width})"
     _memory.require(what, count * d * width * dtype.itemsize)
     B = np.empty((count, d, width), dtype)
     w = np.zeros((count, width))
-    for i, trial in enumerate(config.trials):
+    for i, trial in enumerate(trials):
         if isinstance(config.init, Init):
             B[i] = _drawn(config, config.init, trial)
         else:
             B[i], w[i] = config.init
+    if not isinstance(config.init, Init) and config.measures_distance:
+        _check.full_rank("B0", core.r_factor(B[0], config.threads))
     return {"B": B, "w": w}
 
 

@@ -21,7 +21,7 @@ from .methods import core_method
 from .outcome import Diverged, DivergenceWarning, Interrupted, Status
 from .result import Result
 from .routes import chosen_route
-from .state import Trials, begin, start_parts
+from .state import Trials, begin, on_arrays
 from .tasks import LinearTasks
 
 F64 = NDArray[np.float64]
@@ -308,7 +308,7 @@ def _on_arrays(
     assert isinstance(batch, TaskBatch)
     state = {name: part[places] for name, part in trials.parts.items()}
     if "A" in state:  # (24) counts from the start
-        state["B"] = start_parts(config)["B"][places]
+        state["B"] = on_arrays(config, numbers)["B"]
     return core.Run.arrays(
         core_method(config.method),
         "single" if config.accumulate == "float32" else trials.route,

@@ -1,0 +1,94 @@
+"""What a run on data takes beside the data: as much as `estimate` says, to 15 percent."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+# The peak of a process that has forgotten the one of its parent; only Linux can.
+pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="of Linux")
+
+SCRIPT = textwrap.dedent("""\
+    import json
+    import sys
+    from pathlib import Path
+
+    import numpy as np
+
+    import metaspan as ms
+
+    case = json.loads(sys.argv[1])
+    d, n, m, k = case["d"], case["n"], case["m"], case["k"]
+    dtype, k_star = np.dtype(case.get("dtype", "float64")), case.get("k_star", 0)
+    kind = {"maml": ms.MAML, "anil": ms.ANIL}[case.get("method", "anil")]
+    method = kind(alpha=1e-7, beta=1e-9)
+    options = {
+        "rounds": 2, "route": case["route"], "threads": 1, "stop": None, "width": k,
+        "record": case.get("record", "loss_out"), "trials": case.get("trials", 1),
+    }
+
+    def memory(name):
+        text = Path("/proc/self/status").read_text()
+        return 1024 * int(text.split(name + ":")[1].split()[0])
+
+    # What the first run of a process takes whatever its size.
+    small = ms.LinearTasks(d=20, k=2).sample(3, 2, 2)
+    start = {"init": ms.Init(scale=1.0), "record": ("dist", "loss_out"), "width": 2}
+    ms.train(small, method, **{**options, **start})
+
+    if case.get("pool"):
+        tasks = ms.LinearTasks(d=d, k=k_star)
+        options |= {"pool": n, "n": n, "m_in": m, "m_out": m, "init": ms.Init(scale=1.0)}
+    else:
+        X, y = np.empty((n, 2 * m, d), dtype), np.ones((n, 2 * m), dtype)
+        np.random.default_rng(0).standard_normal(out=X, dtype=dtype)
+        B_star = np.zeros((d, k_star), dtype)
+        B_star[np.arange(k_star), np.arange(k_star)] = 1
+        B = np.full((d, k), 1e-3, dtype)
+        B[:k] += np.eye(k, dtype=dtype)
+        tasks = ms.TaskBatch.split(X, y, m, B_star if k_star else None, check_finite=False)
+        options["init"] = (B, np.ones(k))
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
+    before = memory("VmRSS")
+    r = ms.train(tasks, method, **options)
+    taken = memory("VmHWM") - before
+    assert np.isfinite(r.B).all()
+    found = ms.estimate(tasks, method, **options)
+    print(json.dumps([taken, found.memory_bytes, found.bytes]))
+""")
+
+LONG = {"d": 250_000, "n": 4, "m": 2, "k": 8}
+CASES = {
+    "gram": {"route": "gram", **LONG},
+    "gram-records": {"route": "gram", **LONG, "k_star": 4, "record": ["dist"]},
+    "gram-trials": {"route": "gram", **LONG, "k": 4, "trials": 3},
+    "gram-float32": {"route": "gram", **LONG, "k": 16, "dtype": "float32"},
+    "vector": {"route": "vector", **LONG, "method": "maml"},
+    "dual-long": {"route": "dual", **LONG},
+    "dual-many": {"route": "dual", "d": 900, "n": 60, "m": 20, "k": 5},
+    "dual-many-records": {
+        "route": "dual", "d": 2100, "n": 45, "m": 20, "k": 5, "k_star": 2, "record": ["dist"],
+    },
+    "dual-singular": {
+        "route": "dual", "d": 900, "n": 60, "m": 20, "k": 5, "k_star": 2, "record": ["dist"],
+    },
+    "pool": {"route": "gram", "d": 200_000, "n": 8, "m": 4, "k": 4, "k_star": 4, "pool": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_memory_taken_is_the_memory_estimated(case):
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps(case)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    taken, estimated, parts = json.loads(done.stdout)
+    assert taken > 40 * 2**20
+    assert estimated == pytest.approx(taken, rel=0.15), parts

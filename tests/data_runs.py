@@ -1,0 +1,115 @@
+"""Runs on data that stay the same: small problems, as the package and the reference see them."""
+
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+
+import metaspan as ms
+import reference as ref
+from matching import METHODS, batch_of
+
+ROUTES = ("gram", "vector", "dual")
+OF_STATE = ("dist", "angles", "w_norm", "delta_norm", "sigma_min", "sigma_max", "perp_norm")
+OF_TASKS = ("loss_in", "loss_adapted", "loss_out", "diversity_min", "diversity_max")
+OF_HEADS = ("mu", "L", "eta")
+RECORDS = (*OF_STATE, *OF_TASKS, *OF_HEADS)
+
+
+class Case(NamedTuple):
+    """Sizes of a problem. Tasks whose numbers are in `shared` have one set for both loops."""
+
+    d: int
+    width: int
+    k_star: int
+    m_in: tuple[int, ...]
+    m_out: tuple[int, ...]
+    shared: tuple[int, ...] = ()
+
+
+class Problem(NamedTuple):
+    """A start, tasks (inner, outer) of the reference, and the batch of the same arrays."""
+
+    B: np.ndarray
+    w: np.ndarray
+    tasks: list
+    batch: ms.TaskBatch
+
+    @property
+    def everything(self):
+        """The choice of a round that takes all tasks."""
+        return range(len(self.tasks))
+
+
+def build(case, *, dtype=np.float64, known=True):
+    """The problem of a case: the same in every test; `known` says if the batch knows its truth."""
+    rng = np.random.default_rng(zlib.crc32(repr(case).encode()))
+    B_star, heads = ref.frame(rng, case.d, case.k_star), rng.standard_normal((99, case.k_star))
+    tasks = ref.sample_tasks(rng, B_star, case.m_in, case.m_out)
+    tasks = [tuple(rounded(samples, dtype) for samples in task) for task in tasks]
+    tasks = [(task[0], task[i not in case.shared]) for i, task in enumerate(tasks)]
+    B = 0.7 * rng.standard_normal((case.d, case.width)) / np.sqrt(case.d / 9)
+    w = 0.5 * rng.standard_normal(case.width)
+    return Problem(B, w, tasks, as_batch(tasks, B_star, heads[: len(tasks)], dtype, known))
+
+
+def rounded(samples, dtype):
+    """The same samples with the values that a dtype can hold, in double."""
+    return ref.Samples(*(array.astype(dtype).astype(np.float64) for array in samples))
+
+
+def as_batch(tasks, B_star, heads, dtype=np.float64, known=True):
+    """A batch in which shared samples are one array, and are stacked where sizes agree."""
+    plain = batch_of(tasks, dtype)
+    inner = list(plain.X_in), list(plain.y_in)
+    outer = list(plain.X_out), list(plain.y_out)
+    for i, task in enumerate(tasks):
+        if task[0] is task[1]:
+            outer[0][i], outer[1][i] = inner[0][i], inner[1][i]
+    if not any(task[0] is task[1] for task in tasks):
+        inner, outer = (plain.X_in, plain.y_in), (plain.X_out, plain.y_out)
+    truth = {"B_star": B_star, "heads": heads} if known else {}
+    return ms.TaskBatch(*inner, *outer, **truth)
+
+
+def method_of(name, **steps):
+    """A method by its published name; the baseline takes no alpha and no inner steps."""
+    if name == "average-risk":
+        return ms.AverageRisk(beta=steps["beta"])
+    return METHODS[name](**steps)
+
+
+def run(problem, method, route, **changes):
+    """A run from the problem's start on all its tasks; `changes` are arguments of train."""
+    settings = {"rounds": 30, "init": (problem.B, problem.w), "stop": None, "threads": 1}
+    return ms.train(problem.batch, method, route=route, **{**settings, **changes})
+
+
+def error_of(name, found, expected):
+    """The largest difference of a record's rows over its largest value or 0.1; sines of angles."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.shape == expected.shape, (name, found.shape, expected.shape)
+    if name == "angles":
+        found, expected = np.sin(found), np.sin(expected)
+    return float(abs(found - expected).max(initial=0.0) / max(abs(expected).max(initial=0.0), 0.1))
+
+
+def assert_same_bits(found, expected, note=""):
+    """The same traces, representation, head and end."""
+    assert found.trace.keys() == expected.trace.keys(), note
+    for name, values in expected.trace.items():
+        np.testing.assert_array_equal(found.trace[name], values, err_msg=f"{note} {name}")
+    np.testing.assert_array_equal(found.B, expected.B, err_msg=note)
+    np.testing.assert_array_equal(found.w, expected.w, err_msg=note)
+    assert found.B.dtype == expected.B.dtype, note
+    assert found.status == expected.status, note
+
+
+def assert_row_of_many(alone, many, place):
+    """A trial alone is the row of many: finite, and the same bits."""
+    for name, values in many.trace.items():
+        row = values if name == "round" else values[place]
+        np.testing.assert_array_equal(alone.trace[name], row, err_msg=name)
+    np.testing.assert_array_equal(alone.B, many.B[place])
+    np.testing.assert_array_equal(alone.w, many.w[place])
+    assert alone.status == many.status[place]
