@@ -12,8 +12,10 @@
 namespace metaspan {
 namespace {
 
-constexpr double kBlockBytes = 1 << 26;  // of the vectors that a block of tasks keeps
-constexpr double kPanelBytes = 1 << 25;  // of data: threads share the tasks of a larger panel
+constexpr double kBlockBytes = 1 << 26;   // of the vectors that a block of tasks keeps
+constexpr Index kShortVectors = 1 << 14;  // numbers of a vector of every task of a panel
+constexpr Index kLargeB = 1 << 19;        // numbers of a B that no cache keeps
+constexpr double kPanelBytes = 1 << 25;   // of data: threads share the tasks of a larger panel
 
 template <class XScalar, class BScalar>
 class GramRoute final : public Route<XScalar, BScalar> {
@@ -91,12 +93,15 @@ class VectorRoute final : public Route<XScalar, BScalar> {
         k_(k),
         single_(single),
         rows_(method.has_inner_part() ? slots_of(method.inner_steps) : 1),
+        panel_tasks_(tasks_together(tasks.d, k)),
         B_t_(new double[static_cast<std::size_t>(k * tasks.d)]),
         B_w_(new double[static_cast<std::size_t>(tasks.d)]) {
     const double task_bytes = 8.0 * static_cast<double>(rows_) * static_cast<double>(tasks.d);
-    block_ = std::min(tasks.size(), std::max(kWidth, static_cast<Index>(kBlockBytes / task_bytes) /
-                                                         kWidth * kWidth));
-    panel_bytes_ = static_cast<double>(sizeof(XScalar) * kWidth) * static_cast<double>(tasks.d) *
+    block_ =
+        std::min(tasks.size(), std::max(panel_tasks_, static_cast<Index>(kBlockBytes / task_bytes) /
+                                                          panel_tasks_ * panel_tasks_));
+    panel_bytes_ = static_cast<double>(sizeof(XScalar)) * static_cast<double>(panel_tasks_) *
+                   static_cast<double>(tasks.d) *
                    static_cast<double>(tasks.most_in() + tasks.most_out());
     vectors_.reset(new double[static_cast<std::size_t>(block_ * rows_ * tasks.d)]);
   }
@@ -105,10 +110,10 @@ class VectorRoute final : public Route<XScalar, BScalar> {
                 RoundOutputs& out, int threads, Cancel* cancel) override {
     prepare(B, w, threads);
     const Index n = taken.n;
-    const bool side_by_side = panel_bytes_ <= kPanelBytes && std::min(block_, n) > kWidth;
+    const bool side_by_side = panel_bytes_ <= kPanelBytes && std::min(block_, n) > panel_tasks_;
     const int lanes = side_by_side ? threads : 1, shares = side_by_side ? 1 : threads;
     while (static_cast<int>(lanes_.size()) < lanes) {
-      lanes_.emplace_back(method_, rows_ > 1, tasks_, k_);
+      lanes_.emplace_back(*this);
     }
     const typename Design::Round round{B_t_.get(),          w,       B_w_.get(), tasks_.d, k_,
                                        method_.inner_steps, single_, shares,     cancel};
@@ -116,12 +121,12 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     for (Index first = 0; first < n; first += block_) {
       const Index count = std::min(block_, n - first);
       coefficients_.assign(static_cast<std::size_t>(count * rows_ * padded(k_)), 0.0);
-      parallel_for(lanes, ceil_div(count, kWidth), cancel, [&](Index p, int thread) {
+      parallel_for(lanes, ceil_div(count, panel_tasks_), cancel, [&](Index p, int thread) {
         Lane& lane = lanes_[static_cast<std::size_t>(thread)];
-        const typename Design::Panel panel = panel_of(taken, first, p * kWidth, count);
+        const typename Design::Panel panel = panel_of(taken, first, p * panel_tasks_, count);
         Design design(round, panel, lane.scratch);
         lane.algebra.gradient(design, w, losses);
-        tally.take(lane.algebra, first + p * kWidth, panel.tasks, losses);
+        tally.take(lane.algebra, first + p * panel_tasks_, panel.tasks, losses);
       });
       for (double& c : coefficients_) c /= static_cast<double>(n);
       throw_if_requested(cancel);
@@ -132,20 +137,27 @@ class VectorRoute final : public Route<XScalar, BScalar> {
 
  private:
   using Design = VectorDesign<XScalar>;
-  static constexpr Index kWidth = Design::width;
+
+  /// Tasks that meet a piece of B together: more of them where that saves reading B, but no more
+  /// than keep their vectors in the cache.
+  static Index tasks_together(Index d, Index k) {
+    const bool short_vectors = Design::width * d <= kShortVectors;
+    return short_vectors || k * d > kLargeB ? Design::width : 1;
+  }
 
   struct Lane {
-    Lane(const Method& method, bool all_slots, const TaskSet<XScalar>& tasks, Index k)
-        : algebra(method, k, tasks.most_in(), tasks.most_out()),
-          scratch(method.inner_steps, all_slots, std::min(kWidth, tasks.size()), tasks.d, k,
-                  std::max(tasks.most_in(), tasks.most_out())) {}
+    explicit Lane(const VectorRoute& route)
+        : algebra(route.method_, route.k_, route.tasks_.most_in(), route.tasks_.most_out()),
+          scratch(route.method_.inner_steps, route.rows_ > 1,
+                  std::min(route.panel_tasks_, route.tasks_.size()), route.tasks_.d, route.k_,
+                  std::max(route.tasks_.most_in(), route.tasks_.most_out())) {}
     TaskAlgebra<Design> algebra;
     typename Design::Scratch scratch;
   };
 
-  /// Up to kWidth tasks from the one at `at` of a block that begins at `first` of the round.
+  /// The panel from the task at `at` of a block that begins at `first` of the round.
   typename Design::Panel panel_of(const Taken& taken, Index first, Index at, Index count) {
-    typename Design::Panel panel{std::min(kWidth, count - at),
+    typename Design::Panel panel{std::min(panel_tasks_, count - at),
                                  {},
                                  {},
                                  rows_ > 1,
@@ -197,7 +209,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   const TaskSet<XScalar>& tasks_;
   Index k_;
   bool single_;
-  Index rows_, block_;
+  Index rows_, panel_tasks_, block_;
   double panel_bytes_;
   std::unique_ptr<double[]> B_t_;      // (k, d)
   std::unique_ptr<double[]> B_w_;      // (d,)

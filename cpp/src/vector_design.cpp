@@ -9,7 +9,7 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kPiece = 4096;         // columns: their part of B^T stays in the second cache
+constexpr Index kPiece = 8192;         // columns: their part of B^T stays in the second cache
 constexpr Index kNearBytes = 1 << 19;  // of X to read at a time: half of a second cache, or, where
 constexpr Index kFarBytes = 13 << 19;  // rows are longer, a thread's share of the last one
 constexpr Index kRows = 8;             // that the kernels take at once
