@@ -126,7 +126,7 @@ def meta_gradient(
     if accumulate == "float32":
         route = "single"
     elif route == "auto":
-        route = cheapest_sweep(batch, chosen, B.shape[1], wanted, workers)
+        route = cheapest_sweep(batch, chosen, B.shape[1], wanted)
     found = core.gradient_arrays(
         core_method(chosen), route, B, head, core_data(batch), workers, wanted
     )

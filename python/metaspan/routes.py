@@ -7,11 +7,12 @@ dimensions. A *pass* reads a task's inner or outer set once.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from . import _memory
+from ._load import core
 from .batch import TaskBatch
 from .config import TrainConfig
 from .cost import cost_model
@@ -153,7 +154,7 @@ def workload_of(config: TrainConfig) -> Workload:
     )
 
 
-def cheapest_sweep(batch: TaskBatch, method: Method, width: int, losses: bool, threads: int) -> str:
+def cheapest_sweep(batch: TaskBatch, method: Method, width: int, losses: bool) -> str:
     """The cheapest route of one gradient: there is nothing to save for later rounds."""
     m_in, m_out = (round(batch.n * float(np.mean(m))) for m in (batch.m_in, batch.m_out))
     work = Workload(
@@ -171,7 +172,7 @@ def cheapest_sweep(batch: TaskBatch, method: Method, width: int, losses: bool, t
         shared=batch.shared,
         losses=float(losses),
         geometry=0.0,
-        threads=threads,
+        threads=core.available_cpus(),
     )
     found = prices(work)
     return min(("vector", "gram"), key=lambda name: found[name].round)
@@ -209,10 +210,11 @@ def prices(work: Workload) -> dict[str, Price]:
 def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
     """The route that takes the least time for so many rounds, of those that memory has room for.
 
-    `free` is the memory in bytes; None: what there is now.
+    `free` is the memory in bytes; None: what there is now. The number of threads does not count,
+    so that the bits of a run do not depend on it.
     """
     room = _memory.available_bytes() if free is None else free
-    by_name = prices(work)
+    by_name = prices(replace(work, threads=core.available_cpus()))
     fit = {
         name: price.setup + rounds * price.round
         for name, price in by_name.items()
