@@ -224,3 +224,17 @@ def test_what_was_learned_can_be_evaluated(route):
         one, other = getattr(by_B, name), getattr(by_state, name)
         assert one.mean == pytest.approx(other.mean, rel=1e-9), name
     assert by_B.least_squares.mean < 0.5 * first.least_squares.mean
+
+
+@pytest.mark.parametrize("width", [1, 2, 17, 64, 130, 256])
+def test_routes_agree_at_any_width(width, rng):
+    """Compiled widths, the loop over strips of them, and what is left of a strip."""
+    batch = ms.LinearTasks(d=600, k=2, noise=0.1).sample(3, 9, 7, seed=3)
+    start = np.linalg.qr(rng.standard_normal((600, width)))[0], 0.01 * rng.standard_normal(width)
+    found = [
+        ms.train(batch, "maml", init=start, rounds=5, alpha=0.01, beta=0.01, route=route)
+        for route in ROUTES
+    ]
+    for r in found[1:]:
+        np.testing.assert_allclose(r.B, found[0].B, rtol=0, atol=1e-13)
+        np.testing.assert_allclose(r.w, found[0].w, rtol=0, atol=1e-13)
