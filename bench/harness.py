@@ -18,9 +18,10 @@ T = TypeVar("T")
 
 REPEATS = 7
 RETRIES = 3  # times REPEATS: how often a sample with busy neighbours is taken again
+PATIENCE = 10.0  # seconds; when a comparison has gone on so long, no sample is taken again
 PAUSE = 0.05  # seconds; idle threads of BLAS or OpenMP spin about as long on the next one's core
 SAMPLE = 0.1  # seconds; a shorter call is repeated within a sample
-WARM_BELOW = 0.5  # seconds; a shorter call runs once untimed before every sample
+WARM_BELOW = 0.1  # seconds; a shorter call runs once untimed before every sample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +133,8 @@ def side_by_side(
     """Time every case `repeats` times, in turn, so that a drift of the machine meets all of them.
 
     Every case is called once before the first sample. Samples with busy neighbours are put aside
-    and taken again up to a limit; if the neighbours stay, all samples count and the timing says
-    that it is not quiet.
+    and taken again up to limits of number and time; if the neighbours stay, all samples count and
+    the timing says that it is not quiet.
     """
     first, calls = {}, {}
     for name, case in cases.items():
@@ -145,7 +146,10 @@ def side_by_side(
         calls[name] = math.ceil(SAMPLE / least)
     quiet: dict[str, list[_Sample]] = {name: [] for name in cases}
     every: dict[str, list[_Sample]] = {name: [] for name in cases}
-    for _ in range(RETRIES * repeats):
+    began = time.perf_counter()
+    for number in range(RETRIES * repeats):
+        if number >= repeats and time.perf_counter() - began > PATIENCE:
+            break
         for name, case in cases.items():
             if len(quiet[name]) == repeats:
                 continue

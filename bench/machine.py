@@ -13,7 +13,7 @@ from bench.harness import Figure, Options, cpus
 
 MEGABYTES = 512  # far larger than any last-level cache
 CACHED = 2**19  # bytes for each core: within its own cache
-ORDER = 3072  # of the square matrices of the products
+ORDER = 2048  # of the square matrices of the products
 
 
 def _best(call: Callable[[], object], repeats: int) -> float:

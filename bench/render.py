@@ -1,0 +1,150 @@
+"""The figures of a run as a page and a drawing: `python -m bench.render FIGURES.jsonl FOLDER`.
+
+Writes `bench.md` and `figures/roofline.png` into the folder. Of figures that were taken more than
+once, the last counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from bench.harness import show
+from bench.roofline import draw
+
+Record = dict[str, Any]
+
+METHODS = ("fo-anil", "anil", "fo-maml", "maml")
+CONFIG = ("instruction_set", "compiler", "eigen", "python", "numpy")
+LIMITS = {
+    "read": "read, GB/s",
+    "copy": "copy, GB/s",
+    "cached": "read from the cache, GB/s",
+    "gemm_f64": "gemm float64, GFLOP/s",
+    "gemm_f32": "gemm float32, GFLOP/s",
+}
+TITLES = {
+    "import": "Import",
+    "population": "Training on population losses",
+    "arrays": "Rounds on arrays",
+}
+INTRODUCTION = """\
+# Benchmarks
+
+Written by `python -m bench.render` from the figures of `python -m bench --json`; how they are taken
+stands in `bench/__init__.py`. A figure counts beside something of the same run: a peer, a target,
+or the *floor*, the least time that the measured limits of the machine allow for the bytes that a
+route must read and the products that it must compute. `!` marks figures that were taken while other
+processes used the cores, `~` those that are extrapolated from a part of a round."""
+DRAWING = """\
+![Speed against arithmetic per byte, with the limits of the machine](figures/roofline.png)
+
+*Every route at every size; the closer to the line above it, the closer a route is to its floor.
+Bytes and flops are those of the floor. Open: FO-ANIL; filled: MAML.*"""
+
+
+def read(path: Path) -> list[Record]:
+    """The figures of a file, the last of each name."""
+    last: dict[tuple[str, str, str], Record] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        last[record["bench"], record["case"], record["who"]] = record
+    return list(last.values())
+
+
+def limits(records: list[Record]) -> dict[int, dict[str, float]]:
+    """The best that was measured of each limit, by the number of cores."""
+    found: dict[int, dict[str, float]] = defaultdict(dict)
+    for record in records:
+        best = found[record["cores"]]
+        for name, value in record["limits"].items():
+            best[name] = max(value, best.get(name, 0.0))
+    return dict(sorted(found.items()))
+
+
+def page(records: list[Record]) -> str:
+    parts = [INTRODUCTION, "## The machine", _machine(records)]
+    for bench, title in TITLES.items():
+        own = [record for record in records if record["bench"] == bench]
+        if own:
+            parts += [f"## {title}", *([DRAWING] if bench == "arrays" else []), *_tables(own)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _machine(records: list[Record]) -> str:
+    config = records[-1]["config"]
+    build = ", ".join(f"{name.replace('_', ' ')} {config[name]}" for name in CONFIG)
+    rows = [
+        [str(cores), *(show(found[name]) for name in LIMITS)]
+        for cores, found in limits(records).items()
+    ]
+    return f"{_table(['cores', *LIMITS.values()], rows)}\n\nThe build: {build}."
+
+
+def _tables(records: list[Record]) -> list[str]:
+    """A table for every case, with a column for each of its methods."""
+    cases: dict[str, dict[tuple[str, str], Record]] = defaultdict(dict)
+    for record in records:
+        method, _, rest = record["case"].partition(", ")
+        if method not in METHODS:
+            method, rest = "", record["case"]
+        cases[rest][record["who"], method] = record
+    return [_case(rest, cells) for rest, cells in cases.items()]
+
+
+def _case(title: str, cells: dict[tuple[str, str], Record]) -> str:
+    columns = list(dict.fromkeys(method for _, method in cells))
+    notes: dict[str, int] = {}
+    rows = [
+        [who, *(_cell(cells.get((who, method)), notes) for method in columns)]
+        for who in dict.fromkeys(who for who, _ in cells)
+    ]
+    below = [f"{number}. {note}" for note, number in notes.items()]
+    return "\n\n".join(
+        [f"**{title}**", _table(["", *columns], rows), *(["\n".join(below)] * bool(below))]
+    )
+
+
+def _cell(record: Record | None, notes: dict[str, int]) -> str:
+    if record is None or record["value"] is None:
+        return ""
+    mark = "" if record["quiet"] else "!"
+    text = f"{'~' if record['estimated'] else ''}{show(record['value'])} {record['unit']}{mark}"
+    if record["target"] is not None:
+        verdict = "target" if record["margin"] >= 1 else "short of"
+        text = f"{text} ({verdict} {show(record['target'])})"
+    if record["floor"] is not None:
+        text += f", {record['value'] / record['floor']:.2g} floors"
+    note = record["note"].partition(";")[0]
+    if note:
+        text += f" [{notes.setdefault(note, len(notes) + 1)}]"
+    return text
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.render", description=__doc__)
+    parser.add_argument("figures", type=Path, help="what `python -m bench --json` wrote")
+    parser.add_argument("folder", type=Path, help="where bench.md and figures/ go")
+    arguments = parser.parse_args()
+    records = read(arguments.figures)
+    if not records:
+        parser.error(f"{arguments.figures} holds no figures")
+    (arguments.folder / "figures").mkdir(parents=True, exist_ok=True)
+    (arguments.folder / "bench.md").write_text(page(records), encoding="utf-8")
+    cores, found = max(limits(records).items())
+    points = [record for record in records if record["flops"] and record["cores"] == cores]
+    draw(points, found, arguments.folder / "figures" / "roofline.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
