@@ -1,4 +1,4 @@
-"""Tasks with data of one's own: a thousand rounds on fixed samples in a hundred thousand dimensions.
+"""Data of one's own: a thousand rounds on fixed samples in a hundred thousand dimensions.
 
 Replace the arrays by your own, (n, m, d) and (n, m) or lists of them. What the rounds need of the
 data is its Gram matrix, computed once; after that a round does not depend on d.
@@ -20,6 +20,7 @@ call = dict(width=k, rounds=1000, record="loss_out")
 print(ms.estimate(batch, method, **call))
 r = ms.train(batch, method, **call)
 print(f"{r.config.route} route: {r.timings['run']:.2f} s for {r.status.round} rounds")
-print(f"outer loss {r.trace['loss_out'][0]:.3g} at the start, {r.trace['loss_out'][-1]:.3g} at the end")
+loss = r.trace["loss_out"]
+print(f"outer loss {loss[0]:.3g} at the start, {loss[-1]:.3g} at the end")
 
 r.plot(y="loss_out").figure.savefig("own_data.png", dpi=200)
