@@ -19,6 +19,7 @@ T = TypeVar("T")
 REPEATS = 7
 RETRIES = 3  # times REPEATS: how often a sample with busy neighbours is taken again
 PATIENCE = 10.0  # seconds; when a comparison has gone on so long, no sample is taken again
+LONGEST = 1.0  # seconds; a disturbed sample has no more calls after that
 PAUSE = 0.05  # seconds; idle threads of BLAS or OpenMP spin about as long on the next one's core
 SAMPLE = 0.1  # seconds; a shorter call is repeated within a sample
 WARM_BELOW = 0.1  # seconds; a shorter call runs once untimed before every sample
@@ -161,7 +162,7 @@ def side_by_side(
             if sample.is_quiet:
                 quiet[name].append(sample)
     return {
-        name: _timing(found if len(found) == repeats else every[name], calls[name])
+        name: _timing(found if len(found) == repeats else every[name])
         for name, found in quiet.items()
     }
 
@@ -177,8 +178,8 @@ def long_calls(call: Callable[[], T], repeats: int) -> tuple[list[T], Timing]:
 class _Sample:
     """Some calls of a case, one after the other."""
 
-    seconds: float  # that they took
-    elapsed: float  # on the clock
+    seconds: float  # a call
+    elapsed: float  # of all on the clock
     others: float  # CPU seconds of other processes meanwhile
     tells: bool  # whether the calls said what they took
 
@@ -195,24 +196,25 @@ class _Sample:
 
 def _sample(call: Callable[[], object], times: int) -> _Sample:
     before, start = busy_elsewhere(), time.perf_counter()
-    told = 0.0
-    for _ in range(times):
+    elapsed = told = 0.0
+    calls = 0
+    while calls < times and elapsed < LONGEST:
         answer = call()
+        calls += 1
         if isinstance(answer, Seconds):
             told += answer
-    elapsed = time.perf_counter() - start
+        elapsed = time.perf_counter() - start
     return _Sample(
-        seconds=told or elapsed,
+        seconds=(told or elapsed) / calls,
         elapsed=elapsed,
         others=busy_elsewhere() - before,
         tells=told > 0,
     )
 
 
-def _timing(samples: list[_Sample], calls: int = 1) -> Timing:
-    """Of samples of so many calls each."""
+def _timing(samples: list[_Sample]) -> Timing:
     return Timing(
-        seconds=tuple(sample.seconds / calls for sample in samples),
+        seconds=tuple(sample.seconds for sample in samples),
         load=os.getloadavg()[0],
         others=max(sum(s.others for s in samples) / sum(s.elapsed for s in samples), 0.0),
         quiet=all(sample.is_quiet for sample in samples),

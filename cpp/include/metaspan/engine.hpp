@@ -7,7 +7,7 @@
 namespace metaspan {
 
 /// A round of fewer flops is not worth waking a thread for.
-constexpr double kSerialFlops = 5e5;
+constexpr double kSerialFlops = 1e6;
 
 /// Of the state in coordinates, (13): k_star = 0 where there is no ground truth.
 struct Shape {
