@@ -19,8 +19,9 @@ The peers are optional; without one of them its rows say so::
 
 A figure is the median of at least seven samples (five where a call reads gigabytes, one or two of a
 run that takes seconds), taken in turn with those of its peers; the spread is the distance between
-the quartiles over the median. `load` is the load average when the figure
-was taken and `others` the cores that other processes used meanwhile: samples with busy neighbours
-are taken again, and where they never leave, the figure is marked with an exclamation mark. A value
-marked with `~` is extrapolated from a part of a round, as its note says.
+the quartiles over the median. `load` is the load average when the figure was taken and `others` the
+cores that other processes used meanwhile: samples with busy neighbours are taken again, and where
+they never leave, the figure is marked with an exclamation mark. A value marked with `~` is
+extrapolated from a part of a round, as its note says. `x floor` and `x ours` are multiples of what
+the machine allows at best and of what the package took in the same run.
 """

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from bench.harness import Figure, Options, cpus
+from bench.harness import Figure, Options, busy_elsewhere, cpus
 
 MEGABYTES = 512  # far larger than any last-level cache
 CACHED = 2**19  # bytes for each core: within its own cache
@@ -17,13 +17,17 @@ ORDER = 2048  # of the square matrices of the products
 
 
 def _best(call: Callable[[], object], repeats: int) -> float:
-    """The least seconds of a few calls: a limit is what the machine reaches undisturbed."""
+    """The least seconds of a few calls: a limit is what the machine reaches undisturbed.
+
+    Calls with busy neighbours do not count among the few, up to a number of calls.
+    """
     call()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
+    seconds, quiet = [], 0
+    while quiet < repeats and len(seconds) < 4 * repeats:
+        before, start = busy_elsewhere(), time.perf_counter()
         call()
         seconds.append(time.perf_counter() - start)
+        quiet += not busy_elsewhere() - before > 0.03 + 0.1 * seconds[-1]
     return min(seconds)
 
 
