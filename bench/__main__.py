@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 
 from bench.harness import Figure, Options, table
@@ -44,6 +45,7 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", help="append a line of JSON for each figure")
     arguments = parser.parse_args()
     options = Options(quick=arguments.quick, full=arguments.full)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # which ends the part that runs, too
     figures: list[Figure] = []
     failed = False
     try:
