@@ -45,7 +45,7 @@ void Trial::advance(const Plan& plan, Index end, const double* heads, Index head
 
 void Trial::measure(const Plan& plan, const double* heads, int threads, Cancel* cancel) {
   request_all(plan, tasks_);
-  engine_->gradient(round_, heads, tasks_, threads, cancel);
+  if (tasks_.wanted()) engine_->gradient(round_, heads, tasks_, threads, cancel);
   record(plan, threads);
   status_ = judge(plan, threads);
 }

@@ -1,7 +1,6 @@
 #include "metaspan/heads.hpp"
 
 #include <cmath>
-#include <numeric>
 #include <utility>
 
 #include "metaspan/error.hpp"
@@ -10,19 +9,14 @@
 namespace metaspan {
 
 HeadSource::HeadSource(HeadLaw law, Index n, std::uint64_t seed, std::uint64_t trial)
-    : law_(std::move(law)), n_(n), seed_(seed), trial_(trial) {
+    : law_(std::move(law)), seed_(seed), trial_(trial) {
   if (law_.kind != HeadLaw::Kind::table) return;
   require(law_.table.rows() >= n && law_.table.cols() == law_.k_star,
           "the table of heads must have k_star columns and at least n rows");
-  if (law_.table.rows() == n) return;
-  order_.resize(static_cast<std::size_t>(law_.table.rows()));
-  std::iota(order_.begin(), order_.end(), Index{0});
-  swaps_.resize(static_cast<std::size_t>(n));
-  taken_.resize(static_cast<std::size_t>(n));
+  choice_ = RoundChoice(law_.table.rows(), n, seed, trial);
 }
 
 void HeadSource::begin_round(Index round, const double* given) {
-  const auto r = static_cast<std::uint64_t>(round);
   switch (law_.kind) {
     case HeadLaw::Kind::given:
       require(given != nullptr, "heads must be given for every round");
@@ -30,12 +24,10 @@ void HeadSource::begin_round(Index round, const double* given) {
       return;
     case HeadLaw::Kind::table:
       rows_ = law_.table.data();
-      if (order_.empty()) return;
-      choose(derive_key(seed_, trial_, r, Stream::pool), law_.table.rows(), n_, order_.data(),
-             swaps_.data(), taken_.data());
+      taken_ = choice_.take(round);
       return;
     default:
-      key_ = derive_key(seed_, trial_, r, Stream::heads);
+      key_ = derive_key(seed_, trial_, static_cast<std::uint64_t>(round), Stream::heads);
   }
 }
 
@@ -46,8 +38,7 @@ void HeadSource::panel(Index first, Index tasks, Index width, double* out) const
     place(out, width);
   } else {
     for (Index t = 0; t < tasks; ++t) {
-      const Index task = first + t;
-      const Index row = order_.empty() ? task : taken_[static_cast<std::size_t>(task)];
+      const Index row = taken_[first + t];
       for (Index i = 0; i < k_star; ++i) out[i * width + t] = rows_[row * k_star + i];
     }
   }

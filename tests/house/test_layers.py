@@ -11,7 +11,7 @@ HEADERS = (
     {"error"},
     {"random", "cancel"},
     {"parallel"},
-    {"method", "factors", "samples"},
+    {"method", "factors", "samples", "round_choice"},
     {"design", "coordinates"},
     {"vector_design", "sweeps"},
     {"task_algebra", "metrics", "heads"},

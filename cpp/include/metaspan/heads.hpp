@@ -1,7 +1,7 @@
 // The tasks' heads w_star: laws, tables and where a round's heads come from.
 #pragma once
 
-#include "metaspan/random.hpp"
+#include "metaspan/round_choice.hpp"
 
 namespace metaspan {
 
@@ -42,11 +42,11 @@ class HeadSource {
   void place(double* out, Index width) const;
 
   HeadLaw law_;
-  Index n_;
   std::uint64_t seed_, trial_;
+  RoundChoice choice_;  // from the table
   Key key_{};
-  const double* rows_ = nullptr;              // of `given` or the table
-  std::vector<Index> order_, swaps_, taken_;  // for a choice from the table
+  const double* rows_ = nullptr;  // of `given` or the table
+  Taken taken_;                   // of them
 };
 
 }  // namespace metaspan

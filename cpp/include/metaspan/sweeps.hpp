@@ -3,16 +3,10 @@
 
 #include "metaspan/cancel.hpp"
 #include "metaspan/factors.hpp"
+#include "metaspan/round_choice.hpp"
 #include "metaspan/samples.hpp"
 
 namespace metaspan {
-
-/// The tasks of a round: all of them in order, or a choice.
-struct Taken {
-  Index n = 0;
-  const Index* tasks = nullptr;  // (n,), or null: 0 .. n-1
-  Index operator[](Index i) const { return tasks == nullptr ? i : tasks[i]; }
-};
 
 /// Rows of a data set and the factors that they are combined with.
 template <class XScalar>

@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "metaspan/coordinates.hpp"
 #include "metaspan/error.hpp"
 #include "metaspan/parallel.hpp"
 #include "metaspan/task_algebra.hpp"
-#include "round_choice.hpp"
+#include "tell.hpp"
 
 namespace metaspan {
 namespace {

@@ -8,7 +8,7 @@
 #include "metaspan/error.hpp"
 #include "metaspan/parallel.hpp"
 #include "metaspan/tally.hpp"
-#include "round_choice.hpp"
+#include "tell.hpp"
 
 namespace metaspan {
 namespace {

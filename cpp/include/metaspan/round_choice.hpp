@@ -1,17 +1,24 @@
-// What the engines on arrays share: the tasks of a round, and what they tell.
+// Which tasks of a fixed number a round takes.
 #pragma once
 
 #include <numeric>
 
-#include "metaspan/metrics.hpp"
 #include "metaspan/random.hpp"
-#include "metaspan/routes.hpp"
 
 namespace metaspan {
 
-/// n of N tasks a round without replacement, in the order drawn; all of them in order if n = N.
+/// Tasks of a round: the first n of all in order, or a choice.
+struct Taken {
+  Index n = 0;
+  const Index* tasks = nullptr;  // (n,), or null: 0 .. n-1
+  Index operator[](Index i) const { return tasks == nullptr ? i : tasks[i]; }
+};
+
+/// n of all tasks a round without replacement, in the order drawn; all of them in order if n is
+/// all.
 class RoundChoice {
  public:
+  RoundChoice() = default;
   RoundChoice(Index all, Index n, std::uint64_t seed, std::uint64_t trial)
       : all_(all), n_(n), seed_(seed), trial_(trial) {
     if (n == all) return;
@@ -23,6 +30,7 @@ class RoundChoice {
 
   Index n() const { return n_; }
 
+  /// Valid until the next call.
   Taken take(Index round) {
     if (order_.empty()) return {n_, nullptr};
     const Key key = derive_key(seed_, trial_, static_cast<std::uint64_t>(round), Stream::pool);
@@ -31,19 +39,9 @@ class RoundChoice {
   }
 
  private:
-  Index all_, n_;
-  std::uint64_t seed_, trial_;
+  Index all_ = 0, n_ = 0;
+  std::uint64_t seed_ = 0, trial_ = 0;
   std::vector<Index> order_, swaps_, taken_;
 };
-
-/// Hands over what the round found and the records ask for.
-inline void tell(const Mat& heads, const Taken& taken, const RoundOutputs& found,
-                 TaskOutputs& tasks) {
-  if (tasks.want_losses) tasks.losses = found.losses;
-  if (tasks.want_adapted) tasks.adapted = found.adapted;
-  if (!tasks.want_heads) return;
-  tasks.heads.resize(taken.n, heads.cols());
-  for (Index i = 0; i < taken.n; ++i) tasks.heads.row(i) = heads.row(taken[i]);
-}
 
 }  // namespace metaspan
