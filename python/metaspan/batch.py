@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -159,11 +160,16 @@ class TaskBatch:
         """Rank of the ground truth; 0 where it is not known."""
         return 0 if self.B_star is None else int(self.B_star.shape[1])
 
-    @property
+    @cached_property
     def shared(self) -> bool:
         """Whether the inner and the outer sets are the same arrays."""
         sides = ((self.X_in, self.X_out), (self.y_in, self.y_out))
         return all(_same(a, b) for inner, outer in sides for a, b in zip(inner, outer, strict=True))
+
+    @cached_property
+    def mean_sizes(self) -> tuple[float, float]:
+        """Samples a task in the inner and the outer set, on average."""
+        return float(np.mean(self.m_in)), float(np.mean(self.m_out))
 
     def summary(self) -> BatchSummary:
         r"""Return what stands for this batch where its data are not kept.

@@ -43,6 +43,8 @@ RECORDS = (
     "eta",
 )
 OF_GROUND_TRUTH = ("dist", "angles", "perp_norm")
+OF_REPRESENTATION = (*OF_GROUND_TRUTH, "delta_norm", "sigma_min", "sigma_max")
+OF_LOSSES = ("loss_in", "loss_adapted", "loss_out")
 OF_HEADS = ("mu", "L", "eta")
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from . import _memory
 from ._load import core
 from .batch import TaskBatch
-from .config import TrainConfig
+from .config import OF_LOSSES, OF_REPRESENTATION, TrainConfig
 from .cost import cost_model
 from .methods import AverageRisk, Method, core_method
 from .tasks import LinearTasks
@@ -25,13 +26,11 @@ PANEL_BYTES = 2**25  # of data: threads take panels of their own, or share a lar
 ROW_BYTES = 13 * 2**19  # rows of X that the vector route holds until they are used again
 CACHE_BYTES = 2**24  # data that stay in the caches from one round to the next
 PANEL = 8  # tasks of a panel of the vector route
-GEOMETRY = ("dist", "angles", "perp_norm", "delta_norm", "sigma_min", "sigma_max")
-LOSSES = ("loss_in", "loss_adapted", "loss_out")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    r"""What the cost of a round depends on; sample counts are sums over the tasks of a round.
+    r"""What the cost of a round depends on.
 
     Parameters
     ----------
@@ -39,10 +38,8 @@ class Workload:
         Sizes; `n` tasks a round.
     all_tasks : int
         Tasks that rounds choose from.
-    samples_in, samples_out : int
-        Samples of a round.
-    all_in, all_out : int
-        Samples of all tasks that rounds choose from.
+    m_in, m_out : float
+        Samples a task in the inner and the outer set, on average.
     itemsize : int
         Bytes of a number of X.
     method : ANIL, MAML or AverageRisk
@@ -60,10 +57,8 @@ class Workload:
     k_star: int
     n: int
     all_tasks: int
-    samples_in: int
-    samples_out: int
-    all_in: int
-    all_out: int
+    m_in: float
+    m_out: float
     itemsize: int
     method: Method
     shared: bool
@@ -87,14 +82,34 @@ class Workload:
         return core_method(self.method)[4] and self.steps > 0
 
     @property
+    def samples_in(self) -> int:
+        """Samples of a round's inner sets."""
+        return round(self.m_in * self.n)
+
+    @property
+    def samples_out(self) -> int:
+        """Samples of a round's outer sets."""
+        return round(self.m_out * self.n)
+
+    @property
+    def samples(self) -> int:
+        """Samples of a round, each once."""
+        return self.samples_in if self.shared else self.samples_in + self.samples_out
+
+    @property
+    def all_in(self) -> int:
+        """Samples of the inner sets of all tasks."""
+        return round(self.m_in * self.all_tasks)
+
+    @property
     def N(self) -> int:
-        """Samples of the batch, each once."""
-        return self.all_in if self.shared else self.all_in + self.all_out
+        """Samples of all tasks, each once."""
+        return self.all_in + (0 if self.shared else round(self.m_out * self.all_tasks))
 
     @property
     def active(self) -> int:
         """Samples that gradients combine."""
-        return self.N if self.exact or self.shared else self.all_out
+        return self.N if self.exact or self.shared else self.N - self.all_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,13 +142,11 @@ def workload_of(config: TrainConfig) -> Workload:
     else:
         assert isinstance(tasks, TaskBatch)
         every, itemsize, shared = tasks.n, tasks.dtype.itemsize, tasks.shared
-        m_in, m_out = float(np.mean(tasks.m_in)), float(np.mean(tasks.m_out))
+        m_in, m_out = tasks.mean_sizes
     stop = config.stop
     seen = 1.0 / config.record_every
-    geometry = any(name in GEOMETRY for name in config.record)
-    if stop is not None and stop.dist and config.k_star:
-        geometry = True
-    losses = any(name in LOSSES for name in config.record)
+    geometry = config.measures_distance or any(n in OF_REPRESENTATION for n in config.record)
+    losses = any(name in OF_LOSSES for name in config.record)
     losses = losses or (stop is not None and bool(stop.loss_out))
     return Workload(
         d=tasks.d,
@@ -141,10 +154,8 @@ def workload_of(config: TrainConfig) -> Workload:
         k_star=config.k_star,
         n=config.n,
         all_tasks=every,
-        samples_in=round(m_in * config.n),
-        samples_out=round(m_out * config.n),
-        all_in=round(m_in * every),
-        all_out=round(m_out * every),
+        m_in=m_in,
+        m_out=m_out,
         itemsize=itemsize,
         method=config.method,
         shared=shared,
@@ -156,17 +167,15 @@ def workload_of(config: TrainConfig) -> Workload:
 
 def cheapest_sweep(batch: TaskBatch, method: Method, width: int, losses: bool) -> str:
     """The cheapest route of one gradient: there is nothing to save for later rounds."""
-    m_in, m_out = (round(batch.n * float(np.mean(m))) for m in (batch.m_in, batch.m_out))
+    m_in, m_out = batch.mean_sizes
     work = Workload(
         d=batch.d,
         k=width,
         k_star=0,
         n=batch.n,
         all_tasks=batch.n,
-        samples_in=m_in,
-        samples_out=m_out,
-        all_in=m_in,
-        all_out=m_out,
+        m_in=m_in,
+        m_out=m_out,
         itemsize=batch.dtype.itemsize,
         method=method,
         shared=batch.shared,
@@ -197,6 +206,7 @@ class Machine:
         self.grams = threads * rates["grams_1"]
 
 
+@lru_cache(maxsize=64)
 def prices(work: Workload) -> dict[str, Price]:
     """What every route takes, by name."""
     machine = Machine(work.threads)
@@ -225,8 +235,7 @@ def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
 
 def _data(work: Workload) -> float:
     """Bytes of X that a round reads at least."""
-    samples = work.samples_in if work.shared else work.samples_in + work.samples_out
-    return float(samples) * work.d * work.itemsize
+    return float(work.samples) * work.d * work.itemsize
 
 
 def _geometry(work: Workload, machine: Machine) -> float:
@@ -278,13 +287,12 @@ def _vector(work: Workload, machine: Machine) -> Price:
 
 
 def _gram(work: Workload, machine: Machine) -> Price:
-    m_in = work.samples_in / work.n
-    samples = work.samples_in + (0 if work.shared else work.samples_out)
+    samples = work.samples
     columns = 8 * math.ceil(work.k / 8)
     K = work.moves_B and (work.steps > 1 or work.losses > 0)
     gram = (
         work.d
-        * m_in
+        * work.m_in
         * (
             (2.0 * work.samples_in if K or work.shared else 0.0)
             + (2.0 * work.samples_out if work.moves_B and not work.shared else 0.0)
@@ -301,7 +309,7 @@ def _gram(work: Workload, machine: Machine) -> Price:
     flops = 2.0 * work.d * (work.samples_out + terms * work.samples_in)
     last = max(second * work.d * work.itemsize / rate, flops / machine.features)
     held = 8.0 * samples * (2 * columns + work.k)
-    held += 8 * samples * m_in * work.moves_B
+    held += 8 * samples * work.m_in * work.moves_B
     return Price(
         setup=0.0,
         # A task takes memory for its blocks, which costs several times what a task alone does.
@@ -318,7 +326,7 @@ def _dual(work: Workload, machine: Machine) -> Price:
     data = N * work.d * work.itemsize
     setup = max(pairs * work.d / machine.grams, data / machine.read)
     setup += max(data / machine.read, 2 * N * work.d * work.k / machine.features)
-    rows = work.samples_in if work.shared else work.samples_in + work.samples_out
+    rows = work.samples
     columns = 8 * math.ceil(work.k / 8)
     table = 8.0 * rows * active
     seconds = max(
