@@ -15,6 +15,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# The asserts of helpers explain themselves as those of tests do.
+pytest.register_assert_rewrite("matching", "data_runs", "boundary.scripts")
 settings.register_profile("metaspan", deadline=None, derandomize=True)
 settings.load_profile("metaspan")
 
@@ -23,3 +25,17 @@ settings.load_profile("metaspan")
 def rng(request):
     """A generator of the test's own: the same numbers alone, in any order, in any subset."""
     return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
+
+
+@pytest.fixture
+def stop_at():
+    """Makes a `progress` that presses Ctrl-C once so many rounds are done."""
+
+    def at(round):
+        def progress(done, total):
+            if done >= round:
+                raise KeyboardInterrupt
+
+        return progress
+
+    return at

@@ -94,17 +94,6 @@ def error_of(name, found, expected):
     return float(abs(found - expected).max(initial=0.0) / max(abs(expected).max(initial=0.0), 0.1))
 
 
-def assert_same_bits(found, expected, note=""):
-    """The same traces, representation, head and end."""
-    assert found.trace.keys() == expected.trace.keys(), note
-    for name, values in expected.trace.items():
-        np.testing.assert_array_equal(found.trace[name], values, err_msg=f"{note} {name}")
-    np.testing.assert_array_equal(found.B, expected.B, err_msg=note)
-    np.testing.assert_array_equal(found.w, expected.w, err_msg=note)
-    assert found.B.dtype == expected.B.dtype, note
-    assert found.status == expected.status, note
-
-
 def assert_row_of_many(alone, many, place):
     """A trial alone is the row of many: finite, and the same bits."""
     for name, values in many.trace.items():

@@ -1,6 +1,9 @@
-"""Puts the package's objects beside those of the reference."""
+"""Puts what the package gives beside what is expected, above all by the reference."""
+
+import re
 
 import numpy as np
+import pytest
 
 import metaspan as ms
 from reference import Method, sample_tasks
@@ -31,6 +34,37 @@ def relative_error(found, expected):
         return 0.0
     scale = abs(expected).max()
     return float(abs(found - expected).max() / (scale if scale else 1))
+
+
+def gradient_error(found, expected):
+    """The larger of the relative errors of a gradient's two arrays, B and w; NaN if one has any."""
+    expected_B, expected_w = expected
+    errors = relative_error(found.B, expected_B), relative_error(found.w, expected_w)
+    return float(np.max(errors))
+
+
+def assert_same_bits(found, expected, note=""):
+    """The same traces, state and end of two runs."""
+    for kind in ("trace", "parts"):
+        mine, theirs = getattr(found, kind), getattr(expected, kind)
+        assert mine.keys() == theirs.keys(), note
+        for name, values in theirs.items():
+            np.testing.assert_array_equal(mine[name], values, err_msg=f"{note} {name}")
+            assert mine[name].dtype == values.dtype, f"{note} {name}"
+    assert found.status == expected.status, note
+
+
+def assert_one_sentence(call, kind, fragments):
+    """The call raises an error of just this kind, whose one sentence has all the fragments."""
+    with pytest.raises(kind) as caught:
+        call()
+    assert type(caught.value) is kind
+    sentence = str(caught.value)
+    for fragment in fragments:
+        assert fragment in sentence, sentence
+    assert "\n" not in sentence
+    assert len(sentence) < 250
+    assert not re.search(r"\.\s+[A-Z]", sentence), "more than one sentence"
 
 
 def batch_of(tasks, dtype=np.float64):

@@ -1,12 +1,41 @@
-"""Runs that are started as processes of their own: python scripts.py NAME [PATH]."""
+"""Runs that are started as processes of their own: python scripts.py NAME [ARGUMENT ...].
 
+Tests start one by `process` and take what it said until its end from `said`.
+"""
+
+import random
+import signal
+import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 
 import metaspan as ms
 
-# A run that a test kills and takes up again: long enough to be met in the middle.
+PATIENCE = 60  # seconds, to end a test that hangs
+
+# Runs that processes begin and tests take up again.
+POPULATION_RUN = {
+    "tasks": ms.LinearTasks(d=20, k=3, noise=0.1),
+    "method": ms.ANIL(alpha=0.1, beta=0.1),
+    "n": 4,
+    "trials": 2,
+    "stop": None,
+    "record": ("dist", "loss_out"),
+}
+DATA_RUN = {
+    "tasks": ms.LinearTasks(d=20, k=3, noise=0.1).sample(6, 5, 4, seed=1, threads=1),
+    "method": ms.MAML(alpha=0.01, beta=1e-3, inner_steps=2),
+    "init": ms.Init(scale=1.0),
+    "n": 4,
+    "trials": 2,
+    "stop": None,
+    "record": ("dist", "loss_out"),
+    "record_every": 100,
+    "threads": 1,
+}
+# One that a test kills: long enough to be met in the middle.
 KILLED = {
     "tasks": ms.LinearTasks(d=50, k=4, noise=0.1),
     "method": ms.MAML(alpha=0.05, beta=0.05, inner_steps=2),
@@ -17,6 +46,39 @@ KILLED = {
     "stop": None,
     "record": ("dist", "loss_out"),
 }
+
+
+@contextmanager
+def process(*arguments):
+    """One of the functions below, running; gone at the end whatever happens."""
+    child = subprocess.Popen(
+        [sys.executable, __file__, *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def said(child):
+    """The words of a process until its end, which must be a good one."""
+    out, err = child.communicate(timeout=PATIENCE)
+    assert child.returncode == 0, err
+    return out.split()
+
+
+def interrupted(*arguments):
+    """Presses Ctrl-C in `until_interrupted`: rounds it had told of by then, and at its end."""
+    with process("until_interrupted", *arguments) as child:
+        for _ in range(5):
+            seen = int(child.stdout.readline())
+        child.send_signal(signal.SIGINT)
+        word, slowest, done = said(child)[-3:]
+    assert word == "Interrupted"
+    assert int(done) >= int(slowest) >= seen
+    return seen, int(done)
 
 
 def say(*words):
@@ -47,19 +109,82 @@ def one_long_round():
 
 
 def one_long_gradient():
-    """Interrupted within a gradient of hours: 20 GB of data, which are one row seen many times."""
-    d, n, m = 100_000, 500, 50
-    row = np.random.default_rng(0).standard_normal(d)
-    X, y = np.broadcast_to(row, (n, m, d)), np.broadcast_to(np.ones(m), (n, m))
-    batch = ms.TaskBatch.split(X, y, m_in=20, check_finite=False)
-    B, w = np.full((d, 20), 0.01), np.ones(20)
-    method = ms.MAML(alpha=1e-9, inner_steps=2)
+    """Interrupted within a gradient of hours."""
+    B, w, batch, method = one_row_seen_many_times(500)
     say("ready")
     try:
         while True:
             ms.meta_gradient(B, w, batch, method)
     except KeyboardInterrupt as error:
         say(type(error).__name__)
+
+
+def one_long_first_round(route):
+    """Interrupted within a first round of minutes: over all those data, or over all products."""
+    B, w, batch, method = one_row_seen_many_times(60 if route == "dual" else 5000)
+    say("ready")
+    try:
+        ms.train(batch, method, rounds=2, init=(B, w), route=route, threads=2, width=20)
+    except ms.Interrupted as error:
+        r = error.result
+        say("Interrupted", r.status.round, (r.B == B).all(), r.trace["round"].size)
+
+
+def one_row_seen_many_times(n):
+    """A point, n tasks that take no memory though each is 40 MB to look at, and a method."""
+    d, m = 100_000, 50
+    row = np.random.default_rng(0).standard_normal(d)
+    X, y = np.broadcast_to(row, (n, m, d)), np.broadcast_to(np.ones(m), (n, m))
+    batch = ms.TaskBatch.split(X, y, m_in=20, check_finite=False)
+    return np.full((d, 20), 0.01), np.ones(20), batch, ms.MAML(alpha=1e-9, inner_steps=2)
+
+
+def until_interrupted(path, route=None):
+    """Writes a checkpoint when it is interrupted: on population losses, or on data by a route."""
+    settings = {**DATA_RUN, "route": route} if route else POPULATION_RUN
+    kept = ms.Checkpoint(path, every_seconds=1e9)
+    try:
+        ms.train(**settings, rounds=10**9, checkpoint=kept, progress=lambda done, total: say(done))
+    except ms.Interrupted as error:
+        say("Interrupted", *sorted(end.round for end in error.result.status))
+
+
+def alarmed(path, result):
+    """An alarm presses Ctrl-C again and again until the run is done."""
+
+    def handler(number, frame):
+        signal.raise_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGALRM, handler)
+    moments = random.Random(7)
+    cuts = 0
+    while True:
+        try:
+            try:
+                delay = moments.uniform(0.001, 0.02) * (1 + cuts / 20)
+                signal.setitimer(signal.ITIMER_REAL, delay)
+                kept = ms.Checkpoint(path, every_seconds=0)
+                r = ms.train(**POPULATION_RUN, rounds=30_000, checkpoint=kept)
+                break
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except KeyboardInterrupt:
+            cuts += 1
+    r.save(result)
+    say(cuts)
+
+
+def until_done(path, result, rounds):
+    """Goes on from its checkpoint, which it writes after every chunk, and saves its result."""
+    kept = ms.Checkpoint(path, every_seconds=0)
+    r = ms.train(
+        **POPULATION_RUN,
+        rounds=int(rounds),
+        checkpoint=kept,
+        progress=lambda done, total: say(done),
+    )
+    r.save(result)
+    say("done")
 
 
 def checkpointed(path):

@@ -11,32 +11,15 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import metaspan as ms
-
-SCRIPTS = Path(__file__).with_name("scripts.py")
-PATIENCE = 30  # seconds
+from boundary.scripts import KILLED, PATIENCE, process, said, work
+from matching import assert_same_bits
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and forks of POSIX")
-
-
-@contextmanager
-def process(*arguments):
-    """One of the scripts, running; gone at the end whatever happens."""
-    child = subprocess.Popen(
-        [sys.executable, str(SCRIPTS), *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        yield child
-    finally:
-        child.kill()
-        child.communicate()
 
 
 @pytest.mark.parametrize("script", ["many_rounds", "one_long_round"])
@@ -46,9 +29,7 @@ def test_ctrl_c_ends_a_run_and_keeps_the_finished_rounds(script):
         time.sleep(0.5)  # into the compiled loop
         assert child.poll() is None
         child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=PATIENCE)
-    assert child.returncode == 0, err
-    error, status, done, detail = out.split()
+        error, status, done, detail = said(child)
     assert (error, status) == ("Interrupted", "INTERRUPTED")
     if script == "many_rounds":
         assert int(done) > 0
@@ -62,9 +43,7 @@ def test_ctrl_c_ends_a_gradient():
         assert child.stdout.readline() == "ready\n"
         time.sleep(0.5)
         child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=PATIENCE)
-    assert child.returncode == 0, err
-    assert out.split() == ["KeyboardInterrupt"]
+        assert said(child) == ["KeyboardInterrupt"]
 
 
 def test_interruption_that_nobody_catches_ends_the_process():
@@ -98,15 +77,11 @@ def test_a_killed_run_resumes_with_the_same_bits(tmp_path):
     assert child.returncode == -signal.SIGKILL
     from_file = []
     resumed = ms.train(
-        **scripted("KILLED"), rounds=done[-1] + 300, checkpoint=path, threads=1,
+        **KILLED, rounds=done[-1] + 300, checkpoint=path, threads=1,
         progress=lambda at, total: from_file.append(at),
     )  # fmt: skip
     assert from_file[0] > done[0]
-    whole = ms.train(**scripted("KILLED"), rounds=done[-1] + 300, threads=2)
-    for name in whole.trace:
-        np.testing.assert_array_equal(resumed.trace[name], whole.trace[name])
-    for one, other in zip(resumed.state, whole.state, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_same_bits(resumed, ms.train(**KILLED, rounds=done[-1] + 300, threads=2))
     assert {file.name for file in tmp_path.iterdir()} - {path.name} <= {
         f".{path.name}.{child.pid}.part"
     }
@@ -114,13 +89,10 @@ def test_a_killed_run_resumes_with_the_same_bits(tmp_path):
 
 def test_forks_of_a_process_with_threads_work():
     with process("forked") as child:
-        out, err = child.communicate(timeout=PATIENCE)
-    assert child.returncode == 0, err
-    assert out.split() == ["True", "True"]
+        assert said(child) == ["True", "True"]
 
 
 def test_two_python_threads_get_the_bits_of_one():
-    work = scripted("work")
     expected = work(2)
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(work, [1, 2, 3, 4] * 3))
@@ -171,10 +143,3 @@ def test_results_of_other_processes_come_back(tmp_path):
         assert there.status == here.status
         np.testing.assert_array_equal(there.trace["dist"], here.trace["dist"])
         np.testing.assert_array_equal(there.full_B(), here.full_B())
-
-
-def scripted(name):
-    """A name of scripts.py, which is no module of the test's own package."""
-    namespace = {"__name__": "scripts"}
-    exec(compile(SCRIPTS.read_text(), SCRIPTS, "exec"), namespace)
-    return namespace[name]

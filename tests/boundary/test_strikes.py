@@ -10,18 +10,12 @@ import numpy as np
 import pytest
 
 import metaspan as ms
+from boundary.scripts import POPULATION_RUN
+from matching import assert_same_bits
 
 PACKAGE = Path(ms.__file__).parent
+RUN = {**POPULATION_RUN, "threads": 1}
 
-RUN = {
-    "tasks": ms.LinearTasks(d=20, k=3, noise=0.1),
-    "method": ms.ANIL(alpha=0.1, beta=0.1),
-    "n": 4,
-    "trials": 2,
-    "stop": None,
-    "record": ("dist", "loss_out"),
-    "threads": 1,
-}
 # What strikes may leave a half-made archive or file to the garbage collector, which says so.
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="signals of POSIX"),
@@ -65,15 +59,6 @@ class Strike:
 
 def in_package(*names):
     return [str(PACKAGE / name) for name in names]
-
-
-def assert_same_bits(found, expected, note=""):
-    assert found.trace.keys() == expected.trace.keys(), note
-    for name in expected.trace:
-        np.testing.assert_array_equal(found.trace[name], expected.trace[name], err_msg=note)
-    for mine, theirs in zip(found.state, expected.state, strict=True):
-        np.testing.assert_array_equal(mine, theirs, err_msg=note)
-    assert found.status == expected.status, note
 
 
 def assert_true_so_far(found, uninterrupted, states, note):

@@ -10,12 +10,11 @@ from data_runs import (
     Case,
     Problem,
     assert_row_of_many,
-    assert_same_bits,
     build,
     method_of,
 )
 from data_runs import run as run_on
-from matching import METHODS
+from matching import METHODS, assert_same_bits
 
 EVERY = [*METHODS, "average-risk"]
 # (sizes, dtype of the data, changes of the arguments)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from data_runs import RECORDS, ROUTES, Case, assert_same_bits, build, method_of, run
-from matching import METHODS, reference_method, relative_error
+from data_runs import RECORDS, ROUTES, Case, build, method_of, run
+from matching import METHODS, assert_same_bits, reference_method, relative_error
 from reference.training import train_on_data
 
 EPS = float(np.finfo(np.float32).eps)

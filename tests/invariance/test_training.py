@@ -5,7 +5,7 @@ import pytest
 
 import metaspan as ms
 import reference as ref
-from matching import METHODS, relative_error
+from matching import METHODS, assert_same_bits, relative_error
 
 RECORD = ("dist", "loss_in", "loss_out", "w_norm", "diversity_max", "mu")
 
@@ -15,16 +15,6 @@ def run(method, **changes):
     settings = {"rounds": 60, "n": 5, "width": 4, "seed": 9, "stop": None, "record": RECORD}
     settings |= {"tasks": ms.LinearTasks(d=30, k=3, noise=0.2)} | changes
     return ms.train(settings.pop("tasks"), method, **settings)
-
-
-def assert_same_bits(found, expected):
-    """The same traces, state and end."""
-    assert found.trace.keys() == expected.trace.keys()
-    for name in expected.trace:
-        np.testing.assert_array_equal(found.trace[name], expected.trace[name], err_msg=name)
-    for one, other in zip(found.state, expected.state, strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert found.status == expected.status
 
 
 @pytest.mark.parametrize("name", METHODS)

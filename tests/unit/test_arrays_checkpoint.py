@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from data_runs import ROUTES, Case, assert_same_bits, build
+from data_runs import ROUTES, Case, build
+from matching import assert_same_bits
 
 GIVEN = build(Case(30, 4, 3, (3, 7, 1, 4), (5, 2, 6, 1)))
 STACKED = build(Case(30, 4, 3, (4,) * 4, (5,) * 4))
@@ -38,14 +39,6 @@ def run(name, **options):
     return ms.train(**{**defaults, **RUNS[name], **options})
 
 
-def stop_at(round):
-    def progress(done, total):
-        if done >= round:
-            raise KeyboardInterrupt
-
-    return progress
-
-
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("name", RUNS)
 def test_more_rounds_go_on_from_the_end(name, route, tmp_path):
@@ -59,7 +52,7 @@ def test_more_rounds_go_on_from_the_end(name, route, tmp_path):
 
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("name", RUNS)
-def test_interrupted_run_goes_on(name, route, tmp_path):
+def test_interrupted_run_goes_on(name, route, tmp_path, stop_at):
     """Cut early and late, among them between the trials of a pool, which run one by one."""
     whole = run(name, route=route)
     trials = len(whole.config.trials)

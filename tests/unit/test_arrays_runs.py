@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from data_runs import ROUTES, Case, assert_same_bits, build
+from data_runs import ROUTES, Case, build
 from data_runs import run as run_on
+from matching import assert_same_bits
 
 GIVEN = build(Case(30, 4, 3, (3, 7, 1, 4), (5, 2, 6, 1)))
 UNKNOWN = build(Case(30, 4, 3, (3, 7, 1, 4), (5, 2, 6, 1)), known=False)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
+from matching import assert_same_bits
 
 METHOD = ms.ANIL(alpha=0.1, beta=0.1)
 B_STAR = np.linalg.qr(np.random.default_rng(0).standard_normal((20, 3)))[0]
@@ -50,23 +51,6 @@ def run(name, **options):
     return ms.train(**{**defaults, **RUNS[name], **options})
 
 
-def assert_same_bits(found, expected):
-    assert found.trace.keys() == expected.trace.keys()
-    for name in expected.trace:
-        np.testing.assert_array_equal(found.trace[name], expected.trace[name])
-    for mine, theirs in zip(found.state, expected.state, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
-    assert found.status == expected.status
-
-
-def stop_at(round):
-    def progress(done, total):
-        if done >= round:
-            raise KeyboardInterrupt
-
-    return progress
-
-
 @pytest.mark.parametrize("name", RUNS)
 def test_more_rounds_go_on_from_the_end(name, tmp_path):
     path = tmp_path / "run"
@@ -78,7 +62,7 @@ def test_more_rounds_go_on_from_the_end(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_interrupted_run_goes_on(name, tmp_path):
+def test_interrupted_run_goes_on(name, tmp_path, stop_at):
     path = tmp_path / "run"
     for round in (1, 40):
         with pytest.raises(ms.Interrupted):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
+from matching import assert_same_bits
 from metaspan import _memory
 
 METHOD = ms.MAML(alpha=0.1, beta=0.1)
@@ -46,12 +47,7 @@ def result(name, **options):
 
 
 def assert_same(first, second):
-    assert first.trace.keys() == second.trace.keys()
-    for name in first.trace:
-        np.testing.assert_array_equal(first.trace[name], second.trace[name])
-    for mine, theirs in zip(first.state, second.state, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
-    assert first.status == second.status
+    assert_same_bits(first, second)
     assert first.timings == second.timings
     assert repr(first) == repr(second)
 

@@ -164,15 +164,7 @@ def test_progress_bar_shows_on_a_terminal(capsys, monkeypatch):
     assert "200/200" in capsys.readouterr().err
 
 
-def stop_at(round):
-    def progress(done, total):
-        if done >= round:
-            raise KeyboardInterrupt
-
-    return progress
-
-
-def test_interruption_keeps_the_rounds_done():
+def test_interruption_keeps_the_rounds_done(stop_at):
     with pytest.raises(KeyboardInterrupt) as caught:
         ms.train(TASKS, METHOD, rounds=10**7, n=4, trials=2, progress=stop_at(100))
     assert isinstance(caught.value, ms.Interrupted)
