@@ -1,4 +1,5 @@
 #include "bind.hpp"
+#include "convert_laws.hpp"
 #include "convert_samples.hpp"
 #include "metaspan/engines/arrays.hpp"
 #include "metaspan/engines/population.hpp"

@@ -1,7 +1,7 @@
 #include <array>
 
 #include "bind.hpp"
-#include "convert.hpp"
+#include "convert_laws.hpp"
 #include "metaspan/coordinates.hpp"
 #include "metaspan/parallel.hpp"
 #include "metaspan/random.hpp"

@@ -1,4 +1,5 @@
 #include "bind.hpp"
+#include "metaspan/engines/collapsed.hpp"
 #include "metaspan/engines/population.hpp"
 #include "run.hpp"
 
@@ -14,6 +15,9 @@ void bind_run(py::module_& module) {
                   py::arg("w"), py::arg("law"), py::arg("n"), py::arg("noise"), py::arg("seed"),
                   py::arg("trials"), py::arg("rounds"), py::arg("records"),
                   py::arg("frames") = py::none())
+      .def_static("collapsed", &Run::collapsed, py::arg("method"), py::arg("samples"), py::arg("M"),
+                  py::arg("R"), py::arg("w"), py::arg("kept"), py::arg("law"), py::arg("n"),
+                  py::arg("seed"), py::arg("trials"), py::arg("rounds"), py::arg("records"))
       .def_static("arrays", &Run::arrays, py::arg("method"), py::arg("route"), py::arg("data"),
                   py::arg("state"), py::arg("n"), py::arg("seed"), py::arg("trials"),
                   py::arg("rounds"), py::arg("records"), py::arg("threads"))
@@ -34,6 +38,14 @@ void bind_run(py::module_& module) {
         return py::make_tuple(cost.flops, cost.bytes);
       },
       py::arg("method"), py::arg("n"), py::arg("rows"), py::arg("k"));
+  module.def(
+      "collapsed_cost",
+      [](const py::tuple& method, const py::tuple& samples, Index n, Index rows, Index k) {
+        const CollapsedCost cost =
+            collapsed_cost(as_method(method), as_sample_law(samples), n, rows, k);
+        return py::make_tuple(cost.flops, cost.numbers, cost.bytes, cost.thread_bytes);
+      },
+      py::arg("method"), py::arg("samples"), py::arg("n"), py::arg("rows"), py::arg("k"));
 }
 
 }  // namespace metaspan::bind

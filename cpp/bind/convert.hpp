@@ -9,8 +9,6 @@
 
 #include "metaspan/cancel.hpp"
 #include "metaspan/error.hpp"
-#include "metaspan/heads.hpp"
-#include "metaspan/method.hpp"
 #include "metaspan/routes.hpp"
 
 namespace metaspan::bind {
@@ -42,48 +40,25 @@ inline Array to_array(const Vec& v) {
   return out;
 }
 
-inline Method as_method(const py::tuple& fields) {
-  return {fields[0].cast<double>(), fields[1].cast<double>(), fields[2].cast<int>(),
-          fields[3].cast<bool>(), fields[4].cast<bool>()};
+/// Block i of a stack (trials, rows, columns).
+inline ConstMat block_of(const Array& stack, Index i) {
+  require(stack.ndim() == 3 && i < stack.shape(0), "a block for every trial");
+  return ConstMat(stack.data(i), stack.shape(1), stack.shape(2));
 }
 
-/// ("gaussian", mean | None, factor | None), ("sphere", radius), ("table", (N, k_star)) or
-/// ("given",). A table of three axes holds one table per trial; `trial` is the one wanted.
-inline HeadLaw as_head_law(const py::tuple& law, Index k_star, Index trial = 0) {
-  HeadLaw result;
-  result.k_star = k_star;
-  const auto kind = law[0].cast<std::string>();
-  if (kind == "gaussian") {
-    if (!law[1].is_none()) result.mean = as_vector(law[1].cast<Array>());
-    if (!law[2].is_none()) {
-      const auto factor = law[2].cast<Array>();
-      if (factor.ndim() == 1) {
-        result.scale = as_vector(factor);
-      } else {
-        result.factor = as_matrix(factor);
-      }
-    }
-    require((result.mean.size() == 0 || result.mean.size() == k_star) &&
-                (result.scale.size() == 0 || result.scale.size() == k_star) &&
-                (result.factor.size() == 0 ||
-                 (result.factor.rows() == k_star && result.factor.cols() == k_star)),
-            "mean and factor must fit k_star");
-  } else if (kind == "sphere") {
-    result.kind = HeadLaw::Kind::sphere;
-    result.radius = law[1].cast<double>();
-  } else if (kind == "table") {
-    result.kind = HeadLaw::Kind::table;
-    const auto table = law[1].cast<Array>();
-    require(table.ndim() == 2 || table.ndim() == 3, "a table of heads has two or three axes");
-    const Index rows = table.shape(table.ndim() - 2), columns = table.shape(table.ndim() - 1);
-    const Index offset = table.ndim() == 3 ? trial * rows * columns : 0;
-    require(table.ndim() == 2 || trial < table.shape(0), "a table of heads for every trial");
-    result.table = ConstMat(table.data() + offset, rows, columns);
-  } else {
-    require(kind == "given", "unknown law of heads");
-    result.kind = HeadLaw::Kind::given;
-  }
-  return result;
+/// Row i of (trials, k).
+inline Vec row_block(const Array& rows, Index i, Index k) {
+  require(rows.ndim() == 2 && i < rows.shape(0) && rows.shape(1) == k, "a row for every trial");
+  return ConstVec(rows.data(i, 0), k);
+}
+
+/// [M; R] of trial i.
+inline Mat state_block(const Array& M, const Array& R, Index i) {
+  const ConstMat top = block_of(M, i), bottom = block_of(R, i);
+  require(top.cols() == bottom.cols(), "M and R must fit");
+  Mat Z(top.rows() + bottom.rows(), top.cols());
+  Z << top, bottom;
+  return Z;
 }
 
 /// "gram", "vector" or, with sums in single precision, "single".

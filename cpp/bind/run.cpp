@@ -8,12 +8,6 @@
 namespace metaspan::bind {
 namespace {
 
-/// Block i of a stack (trials, rows, columns).
-ConstMat block_of(const Array& stack, Index i) {
-  require(stack.ndim() == 3 && i < stack.shape(0), "a block for every trial");
-  return ConstMat(stack.data(i), stack.shape(1), stack.shape(2));
-}
-
 /// M Q, R Q, Q^T w and Q of every trial.
 py::dict population_state(const std::vector<std::unique_ptr<Trial>>& trials) {
   const auto engine = [&](Index i) -> const PopulationEngine& {
@@ -70,20 +64,16 @@ std::unique_ptr<Run> Run::population(const py::tuple& method, const Array& M, co
   require(n > 0 && rounds.size() == trials.size(), "n must be positive, a round for every trial");
   for (std::size_t at = 0; at < trials.size(); ++at) {
     const auto i = static_cast<Index>(at);
-    const ConstMat top = block_of(M, i), bottom = block_of(R, i);
-    require(
-        top.cols() == bottom.cols() && w.ndim() == 2 && i < w.shape(0) && w.shape(1) == top.cols(),
-        "M, R and w must fit");
-    Mat Z(top.rows() + bottom.rows(), top.cols());
-    Z << top, bottom;
-    HeadSource heads(as_head_law(law, top.rows(), i), n, seed, trials[at]);
-    const Vec head = ConstVec(w.data(i, 0), top.cols());
+    const Index k_star = M.shape(1);
+    Mat Z = state_block(M, R, i);
+    const Vec head = row_block(w, i, Z.cols());
+    HeadSource heads(as_head_law(law, k_star, i), n, seed, trials[at]);
     PopulationEngine::State state =
         frames ? PopulationEngine::State{std::move(Z), head, block_of(*frames, i)}
-               : PopulationEngine::start(std::move(Z), head, top.rows());
+               : PopulationEngine::start(std::move(Z), head, k_star);
     run->trials_.push_back(std::make_unique<Trial>(
         make_population(m, std::move(state), std::move(heads), n, noise), rounds[at], m.alpha));
-    run->heads_size_ = n * top.rows();
+    run->heads_size_ = n * k_star;
   }
   run->set_records(records);
   run->state_ = [self = run.get()] { return population_state(self->trials_); };

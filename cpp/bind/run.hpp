@@ -5,7 +5,7 @@
 #include <memory>
 #include <optional>
 
-#include "convert.hpp"
+#include "convert_laws.hpp"
 #include "metaspan/advance.hpp"
 
 namespace metaspan::bind {
@@ -23,6 +23,14 @@ class Run {
                                          const std::vector<Index>& rounds,
                                          const std::vector<std::string>& records,
                                          const std::optional<Array>& frames);
+
+  /// Trials with new samples in every round; `kept` rows of [M; R] keep their directions.
+  static std::unique_ptr<Run> collapsed(const py::tuple& method, const py::tuple& samples,
+                                        const Array& M, const Array& R, const Array& w, Index kept,
+                                        const py::tuple& law, Index n, std::uint64_t seed,
+                                        const std::vector<std::uint64_t>& trials,
+                                        const std::vector<Index>& rounds,
+                                        const std::vector<std::string>& records);
 
   /// Trials on the data of one batch.
   static std::unique_ptr<Run> arrays(const py::tuple& method, const std::string& route,

@@ -137,6 +137,55 @@ inline void transform_blocks(const std::uint64_t x[4][Count], double* a, double*
   }
 }
 
+/// Two uniforms in (0, 1) from each of `Count` blocks of random words.
+template <int Count>
+inline void uniform_blocks(const std::uint64_t x[4][Count], double* u, double* v) {
+  for (int i = 0; i < Count; ++i) {
+    const std::uint64_t u_bits = (x[0][i] << 20) | (x[1][i] >> 12);
+    const std::uint64_t v_bits = (x[2][i] << 20) | (x[3][i] >> 12);
+    u[i] = (from_bits(u_bits | kOneBits) - 1.0) + 0x1p-53;
+    v[i] = (from_bits(v_bits | kOneBits) - 1.0) + 0x1p-53;
+  }
+}
+
+/// Gamma(a) as a_0 (1 + t)^3 with t = x / sqrt(9 a_0), a_0 = a - 1/3, is accepted with the
+/// log-probability  x^2/2 + a_0 (1 - (1+t)^3 + 3 log(1+t)). As 9 a_0 t^2 = x^2, the terms in t and
+/// t^2 cancel exactly; what is left, a_0 (3 (log(1+t) - t + t^2/2) - t^3), is -3/4 a_0 t^4 + ...:
+/// taken from the series where t is small, since a_0 may be 10^15 and the plain form would lose
+/// every digit.
+inline double candidate(double a_0, double c, double x, double u) {
+  const double t = c * x;
+  const bool inside = t > -1;
+  const double s = inside ? t : 0.0;
+  double series = 3.0 / 16;
+  for (int i = 15; i >= 4; --i) series = 3.0 / i - s * series;
+  const double square = s * s;
+  const double near = -square * square * series;
+  const double far = 3 * (log_positive(1 + s) - s + square / 2) - square * s;
+  const double rest = (s < 0.05 && s > -0.05) ? near : far;
+  const bool taken = inside && log_positive(u) < a_0 * rest;
+  return taken ? 2 * a_0 * (1 + s) * (1 + s) * (1 + s) : -1.0;
+}
+
+/// The rest of the attempts for one chi-square whose first one was rejected.
+double retry(const std::uint32_t key[2], std::uint32_t task, std::uint32_t row, std::uint32_t set,
+             double dof) {
+  const double a_0 = dof / 2 - 1.0 / 3, c = 1 / std::sqrt(9 * a_0);
+  for (std::uint32_t attempt = 1;; ++attempt) {
+    double x, other, u[kLane], v[kLane];
+    normal_pairs(key, task, row, set, 2 * attempt, 1, &x, &other);
+    std::uint64_t words[4][kLane] = {};
+    words[0][0] = task;
+    words[1][0] = row;
+    words[2][0] = set;
+    words[3][0] = 2 * attempt + 1;
+    philox_blocks<kLane>(key, words);
+    uniform_blocks<kLane>(words, u, v);
+    const double found = candidate(a_0, c, x, u[0]);
+    if (found > 0) return found;
+  }
+}
+
 /// At most `Count` blocks from `first` on, the last `Count - count` of them computed and dropped.
 template <int Count>
 inline void some_pairs(const std::uint32_t key[2], std::uint32_t first, const std::uint32_t rest[3],
@@ -177,6 +226,60 @@ void normal_pairs(const std::uint32_t key[2], std::uint32_t first, std::uint32_t
       done += kLane;
     }
   }
+}
+
+void normal_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uint32_t set,
+                  std::ptrdiff_t rows, double* out) {
+  constexpr int kPairs = kMany / kTasks;  // of rows, at a time
+  for (std::ptrdiff_t row = 0; row < rows; row += 2 * kPairs) {
+    std::uint64_t x[4][kMany];
+    double a[kMany], b[kMany];
+    for (int i = 0; i < kMany; ++i) {
+      x[0][i] = first_task + static_cast<std::uint32_t>(i % kTasks);
+      x[1][i] = static_cast<std::uint32_t>(row / 2 + i / kTasks);
+      x[2][i] = set;
+      x[3][i] = 0;
+    }
+    philox_blocks<kMany>(key, x);
+    transform_blocks<kMany>(x, a, b);
+    for (int p = 0; p < kPairs; ++p) {
+      const std::ptrdiff_t at = row + 2 * p;
+      if (at < rows) std::memcpy(out + at * kTasks, a + p * kTasks, kTasks * sizeof(double));
+      if (at + 1 < rows) {
+        std::memcpy(out + (at + 1) * kTasks, b + p * kTasks, kTasks * sizeof(double));
+      }
+    }
+  }
+}
+
+void chi_square_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uint32_t set,
+                      std::ptrdiff_t first_row, std::ptrdiff_t rows, const double* dof, double* x) {
+  for (std::ptrdiff_t row = 0; row < rows; row += 2) {
+    std::uint64_t words[4][kTasks];
+    double u[2][kTasks];
+    for (int t = 0; t < kTasks; ++t) {
+      words[0][t] = first_task + static_cast<std::uint32_t>(t);
+      words[1][t] = static_cast<std::uint32_t>((first_row + row) / 2);
+      words[2][t] = set;
+      words[3][t] = 1;
+    }
+    philox_blocks<kTasks>(key, words);
+    uniform_blocks<kTasks>(words, u[0], u[1]);
+    for (std::ptrdiff_t i = row; i < rows && i < row + 2; ++i) {
+      const double a_0 = dof[i] / 2 - 1.0 / 3, c = 1 / std::sqrt(9 * a_0);
+      double* own = x + i * kTasks;
+      for (int t = 0; t < kTasks; ++t) own[t] = candidate(a_0, c, own[t], u[i - row][t]);
+      for (int t = 0; t < kTasks; ++t) {
+        if (own[t] > 0) continue;
+        own[t] = retry(key, first_task + static_cast<std::uint32_t>(t),
+                       static_cast<std::uint32_t>(first_row + i), set, dof[i]);
+      }
+    }
+  }
+}
+
+double chi_square_candidate(double a_0, double x, double u) {
+  return candidate(a_0, 1 / std::sqrt(9 * a_0), x, u);
 }
 
 }  // namespace metaspan::kernels

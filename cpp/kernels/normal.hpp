@@ -1,5 +1,5 @@
-// Standard normals from Philox4x32-10 counters by the Box-Muller transform. Serial; pointers and
-// shapes alone.
+// Standard normals and chi-squares from Philox4x32-10 counters: by the Box-Muller transform, and by
+// the method of Marsaglia and Tsang. Serial; pointers and shapes alone.
 #pragma once
 
 #include <cstddef>
@@ -25,5 +25,29 @@ void normal_pairs(const std::uint32_t key[2],  // (2,)
                   std::ptrdiff_t count,
                   double* a,   // (count,) out
                   double* b);  // (count,) out, must not alias a
+
+/// Tasks that are drawn side by side, one a column.
+constexpr int kTasks = 8;
+
+/// Normals of a panel of tasks: rows 2p and 2p + 1 of task i come from the counter (i, p, set, 0),
+/// whatever the panel that it is in.
+void normal_panel(const std::uint32_t key[2],  // (2,)
+                  std::uint32_t first_task, std::uint32_t set, std::ptrdiff_t rows,
+                  double* out);  // (rows, kTasks) out
+
+/// Normals into chi-squares with dof[i] > 2/3 degrees of freedom, exact for any number of them
+/// (Marsaglia and Tsang 2000). The uniforms of rows 2p and 2p + 1 come from the counter (i, p, set,
+/// 1); the few that are rejected are drawn again, in attempt a from (i, row, set, 2a) and (.., 2a +
+/// 1).
+void chi_square_panel(const std::uint32_t key[2],  // (2,)
+                      std::uint32_t first_task, std::uint32_t set,
+                      std::ptrdiff_t first_row,  // even
+                      std::ptrdiff_t rows,
+                      const double* dof,  // (rows,)
+                      double* x);         // (rows, kTasks) normals in, chi-squares out
+
+/// A candidate from a normal x, for the shape a_0 = dof/2 - 1/3: the chi-square, or a negative
+/// number where the uniform u rejects it.
+double chi_square_candidate(double a_0, double x, double u);
 
 }  // namespace metaspan::kernels

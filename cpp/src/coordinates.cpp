@@ -35,17 +35,6 @@ void sum_tree(std::vector<Mat>& parts) {
   }
 }
 
-/// The upper triangular factor of A, positive diagonal, (min(rows, columns), columns).
-Mat small_r_factor(const Mat& A) {
-  const Index r = std::min(A.rows(), A.cols());
-  Eigen::HouseholderQR<Mat> qr(A);
-  Mat S = qr.matrixQR().topRows(r).triangularView<Eigen::Upper>();
-  for (Index i = 0; i < r; ++i) {
-    if (S(i, i) < 0) S.row(i) *= -1;
-  }
-  return S;
-}
-
 /// max_i |A_ij| for every column, 1 for a column of zeros.
 Vec column_maxima(const Mat& A, int threads) {
   Mat maxima = Mat::Zero(std::max<Index>(1, panels_of(A.rows())), A.cols());
@@ -75,6 +64,16 @@ Mat inner_product(ConstMat A, ConstMat B, int threads) {
   });
   sum_tree(parts);
   return parts[0];
+}
+
+Mat small_r_factor(const Mat& A) {
+  const Index r = std::min(A.rows(), A.cols());
+  Eigen::HouseholderQR<Mat> qr(A);
+  Mat S = qr.matrixQR().topRows(r).triangularView<Eigen::Upper>();
+  for (Index i = 0; i < r; ++i) {
+    if (S(i, i) < 0) S.row(i) *= -1;
+  }
+  return S;
 }
 
 Mat r_factor(ConstMat A, int threads) {

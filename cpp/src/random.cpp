@@ -36,18 +36,21 @@ void normal_row(Key key, Index task, Index row, Index d, double* out) {
 }
 
 double Sequence::normal() {
-  if (has_spare_) {
-    has_spare_ = false;
-    return spare_;
+  if (taken_ == 2 * kPairs) {
+    double even[kPairs], odd[kPairs];
+    kernels::normal_pairs(key_.words, next_pair_, task_, part_, 0, kPairs, even, odd);
+    for (int p = 0; p < kPairs; ++p) {
+      normals_[2 * p] = even[p];
+      normals_[2 * p + 1] = odd[p];
+    }
+    next_pair_ += kPairs;
+    taken_ = 0;
   }
-  double value;
-  kernels::normal_pairs(key_.words, next_++, 0, 0, 0, 1, &value, &spare_);
-  has_spare_ = true;
-  return value;
+  return normals_[taken_++];
 }
 
 double Sequence::uniform() {
-  const std::uint32_t counter[4] = {next_++, 0, 0, 1};  // a last word that normals never use
+  const std::uint32_t counter[4] = {next_uniform_++, task_, part_, 1};
   std::uint32_t block[4];
   kernels::philox(key_.words, counter, block);
   const std::uint64_t bits = (std::uint64_t{block[0]} << 20) | (block[1] >> 12);
@@ -55,27 +58,13 @@ double Sequence::uniform() {
 }
 
 double Sequence::chi_square(double dof) {
-  // Gamma(a) for a >= 1, as a0 (1 + c x)^3 with x normal; a below 1 is reached from a + 1.
-  const double shape = dof / 2;
-  const double boost = shape < 1 ? std::pow(uniform(), 1 / shape) : 1;
-  const double a0 = (shape < 1 ? shape + 1 : shape) - 1.0 / 3;
-  const double c = 1 / std::sqrt(9 * a0);
+  // A shape a below 1/2 is reached from a + 1, the normal and uniform of which come first.
+  const double shape = dof / 2, least = 0.5;
+  const double a_0 = (shape < least ? shape + 1 : shape) - 1.0 / 3;
   for (;;) {
     const double x = normal();
-    const double t = c * x;
-    if (t <= -1) continue;
-    // Accept with log-probability  x^2/2 + a0 (1 - (1+t)^3 + 3 log(1+t)). As 9 a0 t^2 = x^2, the
-    // terms in t and t^2 cancel exactly; what is left, a0 (3 (log(1+t) - t + t^2/2) - t^3), is -3/4
-    // a0 t^4 + ...: taken from the series where t is small, since a0 may be 10^15 and the plain
-    // form would lose every digit.
-    double rest = 0;
-    if (std::abs(t) < 0.05) {
-      double power = t * t * t * t;
-      for (int i = 4; i <= 16; ++i, power *= -t) rest -= 3 * power / i;
-    } else {
-      rest = 3 * (std::log1p(t) - t + t * t / 2) - t * t * t;
-    }
-    if (std::log(uniform()) < a0 * rest) return 2 * a0 * (1 + t) * (1 + t) * (1 + t) * boost;
+    const double found = kernels::chi_square_candidate(a_0, x, uniform());
+    if (found > 0) return shape < least ? found * std::pow(uniform(), 1 / shape) : found;
   }
 }
 

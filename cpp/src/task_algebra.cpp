@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "metaspan/collapsed_design.hpp"
 #include "metaspan/vector_design.hpp"
 
 namespace metaspan {
@@ -150,6 +151,7 @@ void TaskAlgebra<Design>::step_back(Design& design, int j) {
   }
 }
 
+template class TaskAlgebra<CollapsedDesign>;
 template class TaskAlgebra<DenseDesign>;
 template class TaskAlgebra<VectorDesign<float>>;
 template class TaskAlgebra<VectorDesign<double>>;

@@ -132,6 +132,17 @@ def population_cost(method: Method, n: int, rows: int, k: int) -> tuple[float, f
     [M; R], and k more for k > k_star.
     """
 
+# (d, m_in, m_out, shared, noise, features, dof): m = 0 for infinitely many samples; features is
+# "gaussian", "student-t" with dof degrees of freedom, or "sphere".
+SampleLaw = tuple[float, int, int, bool, float, str, float]
+
+def collapsed_cost(
+    method: Method, samples: SampleLaw, n: int, rows: int, k: int
+) -> tuple[float, float, float, float]:
+    """Flops and random numbers of a round of a trial of the collapsed engine, and bytes that a
+    trial and a thread hold; `rows` of [M; R].
+    """
+
 LIVE: Final[int]
 CONVERGED: Final[int]
 DIVERGED: Final[int]
@@ -159,6 +170,21 @@ class Run:
         records: Sequence[str],
         # (trials, k, k): M, R and w are in the frames that state() once returned
         frames: F64 | None = None,
+    ) -> Run: ...
+    @staticmethod
+    def collapsed(
+        method: Method,
+        samples: SampleLaw,
+        M: F64,  # (trials, k_star, k)
+        R: F64,  # (trials, kept - k_star + min(k, d - kept), k)
+        w: F64,  # (trials, k)
+        kept: int,  # rows of [M; R] whose directions stay: k_star, or more
+        law: tuple[Any, ...],
+        n: int,
+        seed: int,
+        trials: Sequence[int],
+        rounds: Sequence[int],
+        records: Sequence[str],
     ) -> Run: ...
     @staticmethod
     def arrays(

@@ -18,6 +18,9 @@ Mat inner_product(ConstMat A,  // (d, p)
                   ConstMat B,  // (d, q)
                   int threads);
 
+/// The upper triangular factor of A with a positive diagonal, (min(rows, q), q): for small ones.
+Mat small_r_factor(const Mat& A);  // (rows, q)
+
 /// S (q, q) upper triangular with A = Q S and Q^T Q = I, by a fixed tree of QR factorisations. O(d
 /// q^2).
 Mat r_factor(ConstMat A,  // (d, q)

@@ -18,6 +18,8 @@ enum class Stream : std::uint32_t {
   frame,
   pool,
   user,
+  samples,
+  off_span,
 };
 
 struct Key {
@@ -34,10 +36,12 @@ void normal_row(Key key, Index task, Index row,
                 Index d,       // columns, < 2^33
                 double* out);  // (d,)
 
-/// Draws one after another from one key, for the few numbers that a start needs.
+/// Draws one after another from one key, for the few numbers that a start or a sum needs. Normal i
+/// comes from the counter (i / 2, task, part, 0), uniform i from (i, task, part, 1).
 class Sequence {
  public:
-  explicit Sequence(Key key) : key_(key) {}
+  explicit Sequence(Key key, Index task = 0, std::uint32_t part = 0)
+      : key_(key), task_(static_cast<std::uint32_t>(task)), part_(part) {}
   double normal();
   double uniform();  // in (0, 1)
 
@@ -46,10 +50,11 @@ class Sequence {
   double chi_square(double dof);
 
  private:
+  static constexpr int kPairs = 8;  // of normals, at a time
   Key key_;
-  std::uint32_t next_ = 0;
-  bool has_spare_ = false;
-  double spare_ = 0;
+  std::uint32_t task_, part_, next_pair_ = 0, next_uniform_ = 0;
+  int taken_ = 2 * kPairs;
+  double normals_[2 * kPairs];
 };
 
 /// The Bartlett factor L of a Wishart matrix W_p(f, I) = L L^T: L (p, min(p, f)) lower trapezoidal,

@@ -1,0 +1,39 @@
+// Finite samples of rotation-invariant features: exact in law, (16)-(19), at a cost independent of
+// d.
+#pragma once
+
+#include <memory>
+
+#include "metaspan/engine.hpp"
+#include "metaspan/heads.hpp"
+#include "metaspan/sample_shape.hpp"
+
+namespace metaspan {
+
+/// A run in which every round draws new tasks and samples. R is known up to an orthogonal factor
+/// from the left and turns with every step, but for the rows that are kept.
+class CollapsedEngine : public Engine {
+ public:
+  struct State {
+    Mat Z;       // (kept + min(k, d - kept), k)  [M; R]
+    Vec w;       // (k,)
+    Index kept;  // rows whose directions stay: k_star, and those of a start that is tracked
+  };
+  virtual const State& state() const = 0;
+};
+
+/// What a round of a trial takes: floating-point operations, random numbers counted as some of
+/// them, and bytes: of a trial, and of every thread.
+struct CollapsedCost {
+  double flops, numbers, bytes, thread_bytes;
+};
+CollapsedCost collapsed_cost(const Method& method, const SampleLaw& law, Index n,
+                             Index D,  // rows of the state
+                             Index k);
+
+/// Memory O(threads (numbers of a task) + pieces D k).
+std::unique_ptr<CollapsedEngine> make_collapsed(const Method& method, const SampleLaw& law,
+                                                CollapsedEngine::State state, HeadSource heads,
+                                                Index n, std::uint64_t seed, std::uint64_t trial);
+
+}  // namespace metaspan

@@ -1,0 +1,291 @@
+#include "metaspan/engines/collapsed.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "metaspan/collapsed_design.hpp"
+#include "metaspan/off_span.hpp"
+#include "metaspan/parallel.hpp"
+#include "metaspan/task_algebra.hpp"
+
+namespace metaspan {
+namespace {
+
+using Design = CollapsedDesign;
+using Group = Design::Group;
+constexpr int kWidth = Design::width;
+constexpr Index kMostPieces = 32;     // that a round is cut into
+constexpr Index kPanelsPerPiece = 2;  // fewer would cost more in sums than they win
+constexpr double kFlopsOfNumber = 25;
+
+/// Numbers of the off-span sums, as words of the counter.
+enum Part : std::uint32_t { kOfTask = 0, kOfPieces = 1, kOfRound = 2 };
+
+Index pieces_of(Index panels) {
+  return std::clamp<Index>(panels / kPanelsPerPiece, 1, kMostPieces);
+}
+
+class Collapsed final : public CollapsedEngine {
+ public:
+  Collapsed(const Method& method, const SampleLaw& law, State state, HeadSource heads, Index n,
+            std::uint64_t seed, std::uint64_t trial)
+      : method_(method),
+        law_(law),
+        n_(n),
+        seed_(seed),
+        trial_(trial),
+        state_(std::move(state)),
+        heads_(std::move(heads)),
+        shape_(sample_shape(method, law, state_.Z.rows())),
+        flops_(collapsed_cost(method, law, n, state_.Z.rows(), k()).flops) {
+    const Index pieces = pieces_of(panels());
+    for (Index i = 0; i < pieces; ++i) pieces_.emplace_back(*this);
+  }
+
+  void gradient(Index round, const double* given, TaskOutputs& tasks, int threads,
+                Cancel* cancel) override {
+    const auto r = static_cast<std::uint64_t>(round);
+    samples_key_ = derive_key(seed_, trial_, r, Stream::samples);
+    off_span_key_ = derive_key(seed_, trial_, r, Stream::off_span);
+    heads_.begin_round(round, given);
+    if (tasks.want_losses) tasks.losses.resize(3, n_);
+    if (tasks.want_adapted) tasks.adapted.resize(n_, k());
+    if (tasks.want_heads) tasks.heads.resize(n_, heads_.k_star());
+    const auto pieces = static_cast<Index>(pieces_.size());
+    if (flops_ < kSerialFlops) threads = 1;
+    while (static_cast<Index>(lanes_.size()) < std::min<Index>(threads, pieces)) {
+      lanes_.push_back(std::make_unique<Lane>(*this));
+    }
+    parallel_for(threads, pieces, cancel, [&](Index i, int thread) {
+      Piece& piece = pieces_[static_cast<std::size_t>(i)];
+      Lane& lane = *lanes_[static_cast<std::size_t>(thread)];
+      piece.clear(k());
+      std::fill(lane.scratch.G.begin(), lane.scratch.G.end(), 0.0);
+      const Index last = (i + 1) * panels() / pieces;
+      for (Index p = i * panels() / pieces; p < last; ++p) {
+        run_panel(lane, piece, p * kWidth, tasks);
+        if (cancel == nullptr) continue;
+        cancel->poll();
+        if (cancel->requested()) return;
+      }
+      piece.G = ConstMat(lane.scratch.G.data(), shape_.D, padded(k())).leftCols(k());
+    });
+    throw_if_requested(cancel);
+    sum_pieces();
+  }
+
+  bool step() override {
+    const double beta = method_.beta;
+    const Index kept = state_.kept, e = state_.Z.rows() - kept;
+    Mat next = state_.Z - beta * grad_;
+    const Vec next_w = state_.w - beta * grad_w_;
+    if (fresh_.rows() > 0) {
+      Mat off(e + fresh_.rows(), k());
+      off << next.bottomRows(e), beta * fresh_;
+      if (!off.allFinite()) return false;
+      next.bottomRows(e) = small_r_factor(off).topRows(e);
+    }
+    if (!next.allFinite() || !next_w.allFinite()) return false;
+    state_.Z = std::move(next);
+    state_.w = next_w;
+    is_measured_ = false;
+    return true;
+  }
+
+  Shape shape() const override { return {heads_.k_star(), state_.Z.rows() - heads_.k_star(), k()}; }
+  /// Without fresh directions R is only multiplied from the right.
+  bool resolves_distance() const override {
+    return shape_.off_span == OffSpan::none && k() <= heads_.k_star();
+  }
+  const Mat& coordinates(int) override {
+    if (k() <= heads_.k_star()) return state_.Z;
+    if (!is_measured_) measured_ = in_regular_frame(state_.Z, heads_.k_star());
+    is_measured_ = true;
+    return measured_;
+  }
+  const Vec& head() const override { return state_.w; }
+  const State& state() const override { return state_; }
+  double flops() const override { return flops_; }
+
+ private:
+  /// A thread's memory.
+  struct Lane {
+    explicit Lane(const Collapsed& run)
+        : algebra(run.method_, run.k(), run.rows_of(run.shape_.inner), run.most_out()),
+          scratch(run.method_, run.shape_, run.law_.shared, run.k()),
+          heads(static_cast<std::size_t>((run.heads_.k_star() + 1) * kWidth)) {}
+    TaskAlgebra<Design> algebra;
+    Design::Scratch scratch;
+    PanelSet inner, outer;
+    std::vector<double> heads;  // (k_star + 1, width)
+  };
+
+  /// What the tasks of a piece add, in their order.
+  struct Piece {
+    explicit Piece(const Collapsed& run) : g_w(Vec::Zero(run.k())), rows(run.k()) {}
+    void clear(Index k) {
+      g_w.setZero();
+      frames.resize(0, k);
+      rows.clear();
+    }
+    Mat G;          // (D, k)
+    Vec g_w;        // (k,)
+    Mat frames;     // (t, k)  the R-factor of (17)
+    RowStack rows;  // of (18)
+  };
+
+  Index k() const { return state_.Z.cols(); }
+  Index panels() const { return ceil_div(n_, kWidth); }
+  Index rows_of(const SetShape& set) const {
+    return set.infinite ? shape_.D + shape_.q : static_cast<Index>(set.rows.size());
+  }
+  Index most_out() const { return rows_of(law_.shared ? shape_.inner : shape_.outer); }
+
+  void run_panel(Lane& lane, Piece& piece, Index first, TaskOutputs& outputs) const {
+    const Index tasks = std::min<Index>(kWidth, n_ - first);
+    heads_.panel(first, tasks, kWidth, lane.heads.data());
+    const bool with_inner = method_.inner_steps > 0 || law_.shared || outputs.want_losses;
+    draw_samples(samples_key_, law_, shape_, first, with_inner, lane.inner, lane.outer);
+    Design design({state_.Z, lane.heads.data(), heads_.k_star(), tasks, law_.noise, shape_,
+                   lane.inner, lane.outer, method_.inner_steps, law_.shared},
+                  lane.scratch);
+    lane.algebra.gradient(design, state_.w.data(), outputs.want_losses);
+    const double* omega = lane.algebra.grad_w();
+    for (Index i = 0; i < k(); ++i) {
+      for (Index t = 0; t < tasks; ++t) piece.g_w[i] += omega[i * kWidth + t];
+    }
+    add_off_span(design, piece, first, tasks);
+    if (outputs.wanted()) report(lane, first, tasks, outputs);
+  }
+
+  void add_off_span(Design& design, Piece& piece, Index first, Index tasks) const {
+    const auto each = [&](Group group, auto&& take) {
+      const Design::Factor factor = design.off_span(group);
+      Mat A(factor.rows, k());
+      for (Index t = 0; t < tasks; ++t) {
+        for (Index i = 0; i < A.size(); ++i) A.data()[i] = factor.values[i * kWidth + t];
+        take(A, first + t);
+      }
+    };
+    if (shape_.off_span == OffSpan::frames) {
+      each(Group::frame, [&](const Mat& A, Index task) {
+        Sequence draws(off_span_key_, task, kOfTask);
+        piece.frames =
+            add_frame(piece.frames, A.rows() > k() ? small_r_factor(A) : A, shape_.rest, draws);
+      });
+    } else if (shape_.off_span == OffSpan::gaussian) {
+      const auto stack = [&](const Mat& A, Index) { piece.rows.add(A); };
+      if (law_.shared) {
+        each(Group::both, stack);
+        return;
+      }
+      if (!shape_.inner.infinite && method_.has_inner_part()) each(Group::inner, stack);
+      if (!shape_.outer.infinite) each(Group::outer, stack);
+    }
+  }
+
+  void report(const Lane& lane, Index first, Index tasks, TaskOutputs& outputs) const {
+    using Losses = TaskAlgebra<Design>::Loss;
+    const double half_variance = law_.noise * law_.noise / 2;
+    const bool outer_infinite = law_.shared ? shape_.inner.infinite : shape_.outer.infinite;
+    for (Index t = 0; t < tasks; ++t) {
+      for (int which = 0; outputs.want_losses && which < 3; ++which) {
+        // Of infinitely many samples the noise is no part of a residual.
+        const bool infinite = which == 2 ? outer_infinite : shape_.inner.infinite;
+        outputs.losses(which, first + t) =
+            lane.algebra.loss(static_cast<Losses>(which))[t] + (infinite ? half_variance : 0);
+      }
+      for (Index i = 0; outputs.want_adapted && i < k(); ++i) {
+        outputs.adapted(first + t, i) = lane.algebra.adapted()[i * kWidth + t];
+      }
+      for (Index i = 0; outputs.want_heads && i < heads_.k_star(); ++i) {
+        outputs.heads(first + t, i) = lane.heads[static_cast<std::size_t>(i * kWidth + t)];
+      }
+    }
+  }
+
+  /// Means over the tasks: in the span the pieces in their order, off it in pairs.
+  void sum_pieces() {
+    const double share = 1.0 / static_cast<double>(n_);
+    grad_ = Mat::Zero(shape_.D, k());
+    grad_w_ = Vec::Zero(k());
+    for (const Piece& piece : pieces_) {
+      grad_ += piece.G;
+      grad_w_ += piece.g_w;
+    }
+    grad_ *= share;
+    grad_w_ *= share;
+    fresh_.resize(0, k());
+    if (shape_.off_span == OffSpan::frames) {
+      const auto count = static_cast<Index>(pieces_.size());
+      Index pair = 0;
+      for (Index step = 1; step < count; step *= 2) {
+        for (Index i = 0; i + step < count; i += 2 * step) {
+          Sequence draws(off_span_key_, pair++, kOfPieces);
+          Mat& sum = pieces_[static_cast<std::size_t>(i)].frames;
+          sum = add_frame(sum, pieces_[static_cast<std::size_t>(i + step)].frames, shape_.rest,
+                          draws);
+        }
+      }
+      fresh_ = share * pieces_[0].frames;
+    } else if (shape_.off_span == OffSpan::gaussian) {
+      RowStack all(k());
+      for (Piece& piece : pieces_) all.add(piece.rows.factor());
+      Sequence draws(off_span_key_, 0, kOfRound);
+      fresh_ = share * gaussian_matrix(all.factor(), shape_.rest, draws);
+    }
+  }
+
+  Method method_;
+  SampleLaw law_;
+  Index n_;
+  std::uint64_t seed_, trial_;
+  State state_;
+  HeadSource heads_;
+  SampleShape shape_;
+  double flops_;
+  Key samples_key_{}, off_span_key_{};
+  std::vector<Piece> pieces_;
+  std::vector<std::unique_ptr<Lane>> lanes_;  // one a thread
+  Mat grad_;                                  // (D, k)
+  Vec grad_w_;
+  Mat fresh_;  // (t, k)  of the gradient, off the span
+  Mat measured_;
+  bool is_measured_ = false;
+};
+
+}  // namespace
+
+CollapsedCost collapsed_cost(const Method& method, const SampleLaw& law, Index n, Index D,
+                             Index k) {
+  const SampleShape shape = sample_shape(method, law, D);
+  const double J = method.inner_steps, columns = static_cast<double>(shape.columns());
+  const double K = static_cast<double>(k), tasks = static_cast<double>(n);
+  const auto numbers_of = [](const SetShape& set) { return static_cast<double>(set.numbers); };
+  const double inner = numbers_of(shape.inner);
+  const double outer = law.shared ? inner : numbers_of(shape.outer);
+  const double passes = J * (method.has_inner_part() ? 2 : 1);
+  const double terms = 2 * J + 1;
+  double flops = kFlopsOfNumber * (inner + (law.shared ? 0 : outer));
+  flops += 4 * (passes * inner + outer) + (passes + terms + 2) * 2 * static_cast<double>(D) * K;
+  flops += 2 * terms * terms * columns;
+  if (shape.off_span == OffSpan::frames) flops += 8 * (K + terms) * K * (K + terms);
+  const auto rows = [](const SetShape& set) { return static_cast<double>(set.rows.size()); };
+  const double most = std::max({columns, rows(shape.inner), rows(shape.outer)});
+  const double panel = inner + (law.shared ? 0 : outer) + (terms + 1) * (columns + most + 2 * K) +
+                       terms * rows(shape.inner);
+  const double pieces = static_cast<double>(pieces_of(ceil_div(n, kWidth)));
+  return {tasks * flops, tasks * (inner + (law.shared ? 0 : outer)),
+          8 * (pieces * (static_cast<double>(D) + 70 + K) * K + 6 * static_cast<double>(D) * K),
+          8 * kWidth * panel};
+}
+
+std::unique_ptr<CollapsedEngine> make_collapsed(const Method& method, const SampleLaw& law,
+                                                CollapsedEngine::State state, HeadSource heads,
+                                                Index n, std::uint64_t seed, std::uint64_t trial) {
+  return std::make_unique<Collapsed>(method, law, std::move(state), std::move(heads), n, seed,
+                                     trial);
+}
+
+}  // namespace metaspan

@@ -1,0 +1,118 @@
+"""Many runs side by side on explicitly drawn samples at full dimension: what a law is tested
+against.
+
+Axes: run, task, sample, feature. Nothing here knows of coordinates.
+"""
+
+import numpy as np
+
+
+def rows(rng, features, dof, shape):
+    """Samples (..., m, d) of a law with covariance I."""
+    g = rng.standard_normal(shape)
+    if features == "gaussian":
+        return g
+    if features == "sphere":
+        return g * np.sqrt(shape[-1]) / np.linalg.norm(g, axis=-1, keepdims=True)
+    assert features == "student-t"
+    return g * np.sqrt((dof - 2.0) / rng.chisquare(dof, (*shape[:-1], 1)))
+
+
+def data(rng, theta, m, noise, features="gaussian", dof=0.0):
+    """X (..., m, d), y (..., m) and the noise variance that y leaves out; m = None is infinite."""
+    if m is None:  # E x x^T = I as the design sqrt(d) I
+        d = theta.shape[-1]
+        X = np.broadcast_to(np.sqrt(d) * np.eye(d), (*theta.shape[:-1], d, d))
+        return X, np.sqrt(d) * theta, noise**2
+    X = rows(rng, features, dof, (*theta.shape[:-1], m, theta.shape[-1]))
+    y = (X @ theta[..., None])[..., 0]
+    return X, y + noise * rng.standard_normal(y.shape), 0.0
+
+
+def times(A, v):
+    return (A @ v[..., None])[..., 0]
+
+
+def transposed_times(A, v):
+    return (np.swapaxes(A, -1, -2) @ v[..., None])[..., 0]
+
+
+def outer(u, v):
+    return u[..., :, None] * v[..., None, :]
+
+
+def loss(X, y, variance, B, w):
+    r = times(X, times(B, w)) - y
+    return 0.5 * (r**2).mean(axis=-1) + 0.5 * variance
+
+
+def meta_gradient(B, w, inner, outer_set, method):
+    """Gradients by B (run, d, k) and w (run, k), adapted heads, and the three losses of tasks."""
+    X, y, variance = inner
+    X_out, y_out, variance_out = outer_set
+    n = X.shape[1]
+    alpha, steps = method["alpha"], method["inner_steps"]
+    moves_B, exact = method["adapt_B"], method["exact"]
+    Bs = [np.repeat(B[:, None], n, axis=1)]
+    ws = [np.repeat(w[:, None], n, axis=1)]
+    gs = []
+    for _ in range(steps):
+        g = transposed_times(X, times(X, times(Bs[-1], ws[-1])) - y) / X.shape[-2]
+        gs.append(g)
+        ws.append(ws[-1] - alpha * transposed_times(Bs[-1], g))
+        Bs.append(Bs[-1] - alpha * outer(g, ws[-2]) if moves_B else Bs[-1])
+    p = transposed_times(X_out, times(X_out, times(Bs[-1], ws[-1])) - y_out) / X_out.shape[-2]
+    by_w, by_B = transposed_times(Bs[-1], p), outer(p, ws[-1])
+    for j in reversed(range(steps if exact else 0)):
+        # w' = w - alpha B^T g, B' = B - alpha g w^T, g = X^T (X B w - y) / m, backwards
+        by_g = -alpha * times(Bs[j], by_w)
+        old_w, old_B = by_w, by_B
+        if moves_B:
+            by_g = by_g - alpha * times(old_B, ws[j])
+            by_w = by_w - alpha * transposed_times(old_B, gs[j])
+        by_B = by_B - alpha * outer(gs[j], old_w)
+        by_theta = transposed_times(X, times(X, by_g)) / X.shape[-2]
+        by_w = by_w + transposed_times(Bs[j], by_theta)
+        by_B = by_B + outer(by_theta, ws[j])
+    losses = (
+        loss(X, y, variance, Bs[0], ws[0]),
+        loss(X, y, variance, Bs[-1], ws[-1]),
+        loss(X_out, y_out, variance_out, Bs[-1], ws[-1]),
+    )
+    return by_B.mean(axis=1), by_w.mean(axis=1), ws[-1], losses
+
+
+def dist(B, B_star):
+    """Sine of the largest principal angle of every run."""
+    Q = np.linalg.qr(B)[0]
+    if B.shape[-1] < B_star.shape[-1]:
+        return np.ones(len(B))
+    off = B_star - Q @ (np.swapaxes(Q, -1, -2) @ B_star)
+    return np.linalg.norm(off, 2, axis=(-2, -1))
+
+
+def train(rng, *, runs, rounds, n, d, k_star, B, w, method, m_in, m_out, noise, **law):
+    """Final dist, w_norm, perp_norm and sigma_max, and the mean losses of the round after, by run.
+
+    B (d, k) and w (k,) are the start of every run; heads are standard normal.
+    """
+    shared = law.pop("shared", False)
+    B_star = np.eye(d, k_star)
+    B = np.repeat(B[None], runs, axis=0)
+    w = np.repeat(w[None], runs, axis=0)
+    for round in range(rounds + 1):
+        theta = rng.standard_normal((runs, n, k_star)) @ B_star.T
+        inner = data(rng, theta, m_in, noise, **law)
+        outer_set = inner if shared else data(rng, theta, m_out, noise, **law)
+        by_B, by_w, _, losses = meta_gradient(B, w, inner, outer_set, method)
+        if round < rounds:
+            B, w = B - method["beta"] * by_B, w - method["beta"] * by_w
+    return {
+        "dist": dist(B, B_star),
+        "w_norm": np.linalg.norm(w, axis=-1),
+        "perp_norm": np.linalg.norm(B[:, k_star:], 2, axis=(-2, -1)),
+        "sigma_max": np.linalg.norm(B, 2, axis=(-2, -1)),
+        "loss_in": losses[0].mean(axis=1),
+        "loss_adapted": losses[1].mean(axis=1),
+        "loss_out": losses[2].mean(axis=1),
+    }
