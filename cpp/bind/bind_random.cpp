@@ -25,31 +25,6 @@ std::uint64_t key_as_seed(std::uint64_t seed, std::uint64_t trial, std::uint64_t
   return (std::uint64_t{key.words[1]} << 32) | key.words[0];
 }
 
-template <class Scalar>
-py::array fill_normals(Key key, Index n, Index m, Index d, int threads) {
-  py::array_t<Scalar> out({n, m, d});
-  Scalar* values = out.mutable_data();
-  interruptible([&](Cancel* cancel) {
-    parallel_for(threads, n * m, cancel, [&](Index item, int) {
-      thread_local std::vector<double> row;
-      row.resize(static_cast<std::size_t>(d));
-      normal_row(key, item / m, item % m, d, row.data());
-      std::copy(row.begin(), row.end(), values + item * d);
-    });
-    throw_if_requested(cancel);
-  });
-  return out;
-}
-
-py::array normals(std::uint64_t seed, std::uint64_t trial, std::uint64_t round,
-                  std::uint32_t stream, Index n, Index m, Index d, const std::string& dtype,
-                  int threads) {
-  const Key key = derive_key(seed, trial, round, static_cast<Stream>(stream));
-  if (dtype == "float32") return fill_normals<float>(key, n, m, d, threads);
-  require(dtype == "float64", "dtype must be float32 or float64");
-  return fill_normals<double>(key, n, m, d, threads);
-}
-
 Array chi_square(double dof, std::uint64_t seed, std::uint64_t trial, Index count) {
   Sequence draws(derive_key(seed, trial, 0, Stream::start));
   Vec out(count);
@@ -103,6 +78,7 @@ void bind_random(py::module_& module) {
       {"STREAM_START", Stream::start},
       {"STREAM_FRAME", Stream::frame},
       {"STREAM_POOL", Stream::pool},
+      {"STREAM_OFF_SPAN", Stream::off_span},
       {"STREAM_USER", Stream::user},
   };
   for (const auto& [name, stream] : streams) {
@@ -111,9 +87,6 @@ void bind_random(py::module_& module) {
   module.def("philox", &philox, py::arg("key"), py::arg("counter"));
   module.def("derive_key", &key_as_seed, py::arg("seed"), py::arg("trial"), py::arg("round"),
              py::arg("stream"));
-  module.def("normals", &normals, py::arg("seed"), py::arg("trial"), py::arg("round"),
-             py::arg("stream"), py::arg("n"), py::arg("m"), py::arg("d"), py::arg("dtype"),
-             py::arg("threads"));
   module.def("chi_square", &chi_square, py::arg("dof"), py::arg("seed"), py::arg("trial"),
              py::arg("count"));
   module.def("heads", &heads, py::arg("law"), py::arg("seed"), py::arg("trial"), py::arg("round"),

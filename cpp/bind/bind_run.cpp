@@ -18,6 +18,9 @@ void bind_run(py::module_& module) {
       .def_static("collapsed", &Run::collapsed, py::arg("method"), py::arg("samples"), py::arg("M"),
                   py::arg("R"), py::arg("w"), py::arg("kept"), py::arg("law"), py::arg("n"),
                   py::arg("seed"), py::arg("trials"), py::arg("rounds"), py::arg("records"))
+      .def_static("infinite_tasks", &Run::infinite_tasks, py::arg("method"), py::arg("m_in"),
+                  py::arg("noise"), py::arg("covariance"), py::arg("M"), py::arg("R"),
+                  py::arg("rounds"), py::arg("records"))
       .def_static("arrays", &Run::arrays, py::arg("method"), py::arg("route"), py::arg("data"),
                   py::arg("state"), py::arg("n"), py::arg("seed"), py::arg("trials"),
                   py::arg("rounds"), py::arg("records"), py::arg("threads"))

@@ -52,16 +52,22 @@ inline HeadLaw as_head_law(const py::tuple& law, Index k_star, Index trial = 0) 
   return result;
 }
 
-/// (d, m_in, m_out, shared, noise, features, dof): m = 0 for infinitely many samples.
-inline SampleLaw as_sample_law(const py::tuple& law) {
-  const auto name = law[5].cast<std::string>();
+/// (name, degrees of freedom).
+inline FeatureLaw as_feature_law(const py::tuple& law) {
+  const auto name = law[0].cast<std::string>();
   require(name == "gaussian" || name == "student-t" || name == "sphere", "unknown features");
-  const Features features = name == "gaussian"    ? Features::gaussian
-                            : name == "student-t" ? Features::student_t
-                                                  : Features::sphere;
-  return {law[0].cast<double>(), law[1].cast<Index>(),  law[2].cast<Index>(),
-          law[3].cast<bool>(),   law[4].cast<double>(), features,
-          law[6].cast<double>()};
+  const auto kind = name == "gaussian"    ? FeatureLaw::Kind::gaussian
+                    : name == "student-t" ? FeatureLaw::Kind::student_t
+                                          : FeatureLaw::Kind::sphere;
+  return {kind, law[1].cast<double>()};
+}
+
+/// (d, m_in, m_out, shared, noise) and the two of a law of features; m = 0 for infinitely many
+/// samples.
+inline SampleLaw as_sample_law(const py::tuple& law) {
+  return {law[0].cast<double>(), law[1].cast<Index>(),
+          law[2].cast<Index>(),  law[3].cast<bool>(),
+          law[4].cast<double>(), as_feature_law(py::make_tuple(law[5], law[6]))};
 }
 
 }  // namespace metaspan::bind

@@ -7,6 +7,8 @@ PYBIND11_MODULE(_core, module) {
   // same everywhere.
   Eigen::setCpuCacheSizes(32 * 1024, 512 * 1024, 4 * 1024 * 1024);
   bind_random(module);
+  bind_draws(module);
+  bind_features(module);
   bind_state(module);
   bind_data(module);
   bind_gradients(module);

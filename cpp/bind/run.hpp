@@ -32,6 +32,12 @@ class Run {
                                         const std::vector<Index>& rounds,
                                         const std::vector<std::string>& records);
 
+  /// Trials with infinitely many tasks a round; `covariance` of their heads.
+  static std::unique_ptr<Run> infinite_tasks(const py::tuple& method, Index m_in, double noise,
+                                             const Array& covariance, const Array& M,
+                                             const Array& R, const std::vector<Index>& rounds,
+                                             const std::vector<std::string>& records);
+
   /// Trials on the data of one batch.
   static std::unique_ptr<Run> arrays(const py::tuple& method, const std::string& route,
                                      const py::tuple& data, const py::dict& state, Index n,

@@ -2,25 +2,26 @@
 #include <algorithm>
 
 #include "metaspan/engines/collapsed.hpp"
+#include "metaspan/engines/infinite_tasks.hpp"
 #include "run.hpp"
 
 namespace metaspan::bind {
 namespace {
 
-/// M, R and w of every trial.
-py::dict collapsed_state(const std::vector<std::unique_ptr<Trial>>& trials, Index k_star) {
-  const auto engine = [&](Index i) -> const CollapsedEngine& {
-    return dynamic_cast<const CollapsedEngine&>(trials[static_cast<std::size_t>(i)]->engine());
-  };
+using Trials = std::vector<std::unique_ptr<Trial>>;
+
+/// M, R and w of every trial, from what `state_of` says that its [M; R] is.
+template <class StateOf>
+py::dict state_in_coordinates(const Trials& trials, StateOf&& state_of) {
   const auto count = static_cast<Index>(trials.size());
-  const Index rows = engine(0).state().Z.rows(), k = engine(0).state().Z.cols();
-  Array M({count, k_star, k}), R({count, rows - k_star, k}), w({count, k});
+  const auto [k_star, e, k] = trials.front()->engine().shape();
+  Array M({count, k_star, k}), R({count, e, k}), w({count, k});
   for (Index i = 0; i < count; ++i) {
-    const CollapsedEngine::State& state = engine(i).state();
-    MutMat(M.mutable_data(i), k_star, k) = state.Z.topRows(k_star);
-    MutMat(R.mutable_data() + i * (rows - k_star) * k, rows - k_star, k) =
-        state.Z.bottomRows(rows - k_star);
-    MutVec(w.mutable_data(i), k) = state.w;
+    const Engine& engine = trials[static_cast<std::size_t>(i)]->engine();
+    const Mat& Z = state_of(engine);
+    MutMat(M.mutable_data() + i * k_star * k, k_star, k) = Z.topRows(k_star);
+    MutMat(R.mutable_data() + i * e * k, e, k) = Z.bottomRows(e);
+    MutVec(w.mutable_data() + i * k, k) = engine.head();
   }
   py::dict out;
   out["M"] = M;
@@ -59,7 +60,34 @@ std::unique_ptr<Run> Run::collapsed(const py::tuple& method, const py::tuple& sa
   }
   run->heads_size_ = n * k_star;
   run->set_records(records);
-  run->state_ = [self = run.get(), k_star] { return collapsed_state(self->trials_, k_star); };
+  run->state_ = [self = run.get()] {
+    return state_in_coordinates(self->trials_, [](const Engine& engine) -> const Mat& {
+      return dynamic_cast<const CollapsedEngine&>(engine).state().Z;
+    });
+  };
+  return run;
+}
+
+std::unique_ptr<Run> Run::infinite_tasks(const py::tuple& method, Index m_in, double noise,
+                                         const Array& covariance, const Array& M, const Array& R,
+                                         const std::vector<Index>& rounds,
+                                         const std::vector<std::string>& records) {
+  auto run = std::make_unique<Run>();
+  const Method m = as_method(method);
+  const ConstMat cov = as_matrix(covariance);
+  require(M.ndim() == 3 && cov.rows() == M.shape(1) && cov.cols() == cov.rows(),
+          "the covariance must fit M");
+  for (std::size_t at = 0; at < rounds.size(); ++at) {
+    Mat Z = state_block(M, R, static_cast<Index>(at));
+    run->trials_.push_back(std::make_unique<Trial>(
+        make_infinite_tasks(m.alpha, m.beta, m_in, noise, cov, std::move(Z)), rounds[at], m.alpha));
+  }
+  run->set_records(records);
+  run->state_ = [self = run.get()] {
+    return state_in_coordinates(self->trials_, [](const Engine& engine) -> const Mat& {
+      return dynamic_cast<const InfiniteTasksEngine&>(engine).state();
+    });
+  };
   return run;
 }
 

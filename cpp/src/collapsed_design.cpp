@@ -19,12 +19,12 @@ void scale_rows(const SampleLaw& law, const SetShape& shape, PanelSet& set) {
     const Index entries = row.end - row.begin;
     double* x = set.numbers.data() + row.at * kWidth;
     double* radius = set.radii.data() + i * kWidth;
-    if (law.features == Features::sphere) {
+    if (law.features == FeatureLaw::Kind::sphere) {
       kernels::dot_columns<kWidth>(entries, x, x, radius);
       for (int t = 0; t < kWidth; ++t) radius[t] = std::sqrt(law.d / radius[t]);
     } else {
       const double* root = set.numbers.data() + (shape.radii + static_cast<Index>(i)) * kWidth;
-      for (int t = 0; t < kWidth; ++t) radius[t] = std::sqrt(law.dof - 2) / root[t];
+      for (int t = 0; t < kWidth; ++t) radius[t] = std::sqrt(law.features.dof - 2) / root[t];
     }
     for (Index j = 0; j < entries; ++j) {
       for (int t = 0; t < kWidth; ++t) x[j * kWidth + t] *= radius[t];
@@ -54,7 +54,7 @@ void draw_set(Key key, const SampleLaw& law, const SetShape& shape, Index first,
       for (int t = 0; t < kWidth; ++t) root[t] = std::sqrt(x[i * kWidth + t]);
     }
   }
-  if (law.features != Features::gaussian) scale_rows(law, shape, out);
+  if (law.features != FeatureLaw::Kind::gaussian) scale_rows(law, shape, out);
   if (shape.beyond < 0) return;
   const double* beyond = out.numbers.data() + shape.beyond * kWidth;
   out.beyond.assign(beyond, beyond + kWidth);

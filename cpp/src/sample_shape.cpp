@@ -78,7 +78,7 @@ void add_radii(SetShape& set, double dof) {
 
 SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D) {
   const bool has_inner = law.m_in > 0, has_outer = law.m_out > 0 && !law.shared;
-  const bool sphere = law.features == Features::sphere;
+  const bool sphere = law.features == FeatureLaw::Kind::sphere;
   const bool meets = method.needs_cross_gram() && has_inner;
   SampleShape shape{D, 0, false, law.d - static_cast<double>(D), OffSpan::none, {}, {}};
   if (shape.rest > 0 && (meets || (sphere && (has_inner || has_outer)))) {
@@ -92,7 +92,7 @@ SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D) {
              (has_outer || (has_inner && (law.shared || method.has_inner_part())))) {
     shape.off_span = OffSpan::gaussian;
   }
-  const bool gaussian = law.features == Features::gaussian;
+  const bool gaussian = law.features == FeatureLaw::Kind::gaussian;
   shape.inner = !has_inner    ? infinite_set()
                 : !gaussian   ? explicit_rows(law.m_in, shape, true, 0)
                 : shape.q > 0 ? triangular_with_frame(law.m_in, shape)
@@ -100,9 +100,9 @@ SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D) {
   shape.outer = !has_outer  ? infinite_set()
                 : !gaussian ? explicit_rows(law.m_out, shape, sphere, has_inner ? law.m_in : 0)
                             : triangular(law.m_out, D + shape.q);
-  if (law.features == Features::student_t) {
-    add_radii(shape.inner, law.dof);
-    add_radii(shape.outer, law.dof);
+  if (law.features == FeatureLaw::Kind::student_t) {
+    add_radii(shape.inner, law.features.dof);
+    add_radii(shape.outer, law.features.dof);
   }
   if (shape.beyond) {
     shape.outer.beyond = shape.outer.numbers++;

@@ -1,11 +1,13 @@
 r"""MAML and ANIL on multi-task linear representation learning, at very large dimensions."""
 
+from . import theory
 from ._load import core as _core
 from .batch import BatchSummary, TaskBatch
 from .build import show_config
 from .config import TrainConfig
 from .estimate import Estimate, estimate
 from .evaluate import Evaluation, Risk, evaluate
+from .features import StudentT
 from .gradients import Gradient, adapt, meta_gradient, population_gradient
 from .heads import GaussianHeads, SphereHeads
 from .methods import ANIL, MAML, AverageRisk
@@ -41,6 +43,7 @@ __all__ = [
     "SphereHeads",
     "Status",
     "Stop",
+    "StudentT",
     "TaskBatch",
     "TrainConfig",
     "__version__",
@@ -55,5 +58,6 @@ __all__ = [
     "principal_angles",
     "show_config",
     "subspace_distance",
+    "theory",
     "train",
 ]

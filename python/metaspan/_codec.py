@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .batch import BatchSummary, TaskBatch
 from .config import TrainConfig
+from .features import StudentT
 from .heads import GaussianHeads, NamedFunction, SphereHeads
 from .methods import ANIL, MAML, AverageRisk
 from .options import Checkpoint, Init, Stop
@@ -24,6 +25,7 @@ KINDS: dict[str, type[Any]] = {
         AverageRisk,
         GaussianHeads,
         SphereHeads,
+        StudentT,
         LinearTasks,
         BatchSummary,
         Init,

@@ -26,6 +26,7 @@ STREAM_B_STAR: Final[int]
 STREAM_START: Final[int]
 STREAM_FRAME: Final[int]
 STREAM_POOL: Final[int]
+STREAM_OFF_SPAN: Final[int]
 STREAM_USER: Final[int]
 
 def build_info() -> dict[str, Any]: ...
@@ -44,7 +45,64 @@ def normals(
 ) -> NDArray[Any]:
     """(n, m, d) standard normals keyed by (task, row, column); dtype "float32" or "float64"."""
 
+# "gaussian", "student-t" or "sphere", and degrees of freedom.
+FeatureLaw = tuple[str, float]
+
+def features(
+    law: FeatureLaw,
+    seed: int,
+    trial: int,
+    round: int,
+    stream: int,
+    n: int,
+    m: int,
+    d: int,
+    dtype: str,
+    threads: int,
+) -> NDArray[Any]:
+    """(n, m, d) samples with covariance I, keyed by (task, row, column)."""
+
+def pooled_features(
+    law: FeatureLaw,
+    seed: int,
+    trial: int,
+    d: float,
+    D: int,
+    columns: int,
+    first: int,
+    stride: int,
+    n: int,
+    m: int,
+    dtype: str,
+    threads: int,
+) -> NDArray[Any]:
+    """(n, m, columns) samples of d dimensions in a basis of D given directions and those that they
+    span themselves: of all samples those from first + task * stride on.
+    """
+
 def chi_square(dof: float, seed: int, trial: int, count: int) -> F64: ...
+def panel_draws(
+    seed: int,
+    trial: int,
+    round: int,
+    set: int,
+    dofs: Sequence[float],  # 0 for a normal, else degrees of freedom, at least 1
+    first: int,
+    n: int,
+    threads: int,
+) -> F64:
+    """(n, len(dofs)): what the tasks [first, first + n) of a round draw for a set of samples."""
+
+def bartlett(seed: int, trial: int, p: int, f: float, count: int) -> F64:
+    """(count, p, min(p, f)) lower trapezoidal L with L L^T of the law of a Wishart matrix with f
+    degrees of freedom, (16).
+    """
+
+def add_frame(seed: int, trial: int, T: F64, A: F64, rest: float, count: int) -> F64:
+    """(count, rows, k): R-factors of [T; 0] + U A with a Haar frame U in `rest` dimensions afresh
+    for each, (17); T (t, k), A (r, k).
+    """
+
 def heads(law: tuple[Any, ...], seed: int, trial: int, round: int, n: int, k_star: int) -> F64:
     """(n, k_star) heads of one round.
 
@@ -132,8 +190,7 @@ def population_cost(method: Method, n: int, rows: int, k: int) -> tuple[float, f
     [M; R], and k more for k > k_star.
     """
 
-# (d, m_in, m_out, shared, noise, features, dof): m = 0 for infinitely many samples; features is
-# "gaussian", "student-t" with dof degrees of freedom, or "sphere".
+# (d, m_in, m_out, shared, noise) and the two of a FeatureLaw; m = 0 for infinitely many samples.
 SampleLaw = tuple[float, int, int, bool, float, str, float]
 
 def collapsed_cost(
@@ -183,6 +240,17 @@ class Run:
         n: int,
         seed: int,
         trials: Sequence[int],
+        rounds: Sequence[int],
+        records: Sequence[str],
+    ) -> Run: ...
+    @staticmethod
+    def infinite_tasks(
+        method: Method,  # first-order ANIL with one inner step
+        m_in: int,  # 0: infinitely many inner samples
+        noise: float,
+        covariance: F64,  # (k_star, k_star), of heads with mean 0
+        M: F64,  # (trials, k_star, k)
+        R: F64,  # (trials, e, k)
         rounds: Sequence[int],
         records: Sequence[str],
     ) -> Run: ...

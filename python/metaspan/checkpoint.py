@@ -11,6 +11,7 @@ import numpy as np
 from . import _codec, _files
 from ._load import core
 from .config import TrainConfig
+from .pools import basis_size
 from .state import Trials
 
 KIND = "metaspan checkpoint"
@@ -114,15 +115,17 @@ def _trials(document: dict[str, Any], arrays: dict[str, Any]) -> Trials:
 
 def _check_shapes(trials: Trials, config: TrainConfig) -> None:
     """Raise TypeError unless every array is what `save` writes for such a run."""
-    count, k_star, k, d = len(config.trials), config.k_star, config.width, config.tasks.d
+    count, k_star, k = len(config.trials), config.k_star, config.width
     parts = trials.parts
     expected: dict[str, tuple[int, ...]] = {"w": (k,)}
-    if config.engine == "arrays":
-        expected["B"] = (d, k)
+    if config.engine == "arrays" or config.pooled_in_law:
+        expected["B"] = (basis_size(config), k)
         if trials.route == "dual":
             expected["A"] = (parts["A"].shape[1], k)
     else:
-        expected |= {"M": (k_star, k), "R": (parts["R"].shape[1], k), "frames": (k, k)}
+        expected |= {"M": (k_star, k), "R": (parts["R"].shape[1], k)}
+        if config.engine == "population" and config.n is not None:
+            expected["frames"] = (k, k)
     if set(parts) != set(expected) or trials.route not in (None, "gram", "vector", "dual"):
         raise TypeError(f"a state of {', '.join(parts)}")
     for name, shape in expected.items():

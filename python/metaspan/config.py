@@ -16,7 +16,14 @@ from . import _check
 from .batch import BatchSummary, TaskBatch
 from .methods import Method, resolve
 from .options import DEFAULT_STOP, Checkpoint, Init, Stop
-from .sizes import DEFAULT_N, check_accumulate, engine_of, sample_counts, tasks_per_round
+from .sizes import (
+    DEFAULT_N,
+    check_accumulate,
+    check_infinite_tasks,
+    engine_of,
+    sample_counts,
+    tasks_per_round,
+)
 from .starts import GivenStart, resolve_start
 from .tasks import MAX_COUNT, LinearTasks
 
@@ -58,8 +65,10 @@ class TrainConfig:
         Where the tasks come from; of a batch, a file keeps a summary.
     method : ANIL, MAML or AverageRisk
         The method.
-    rounds, n, width, record_every, seed, threads : int
-        Numbers, where `train` also takes None for all tasks, ``tasks.k`` or all CPUs.
+    rounds, width, record_every, seed, threads : int
+        Numbers, where `train` also takes None for ``tasks.k`` or all CPUs.
+    n : int or None
+        Tasks a round; None for infinitely many.
     m_in, m_out, pool : int or None
         As given.
     init : Init or (ndarray, ndarray)
@@ -70,7 +79,7 @@ class TrainConfig:
         How the arrays engine computed a round: "gram", "vector" or "dual".
     accumulate : str
         In what sums over float32 data were taken.
-    shared_samples : bool
+    shared_samples, track_start : bool
         As given.
     trials : range
         Numbers of the trials.
@@ -91,7 +100,7 @@ class TrainConfig:
     tasks: LinearTasks | TaskBatch | BatchSummary
     method: Method
     rounds: int
-    n: int
+    n: int | None
     m_in: int | None
     m_out: int | None
     width: int
@@ -101,6 +110,7 @@ class TrainConfig:
     accumulate: str
     pool: int | None
     shared_samples: bool
+    track_start: bool
     seed: int
     trials: range
     threads: int
@@ -117,6 +127,17 @@ class TrainConfig:
     def k_star(self) -> int:
         """Rank of the ground truth; 0 where it is not known."""
         return self.tasks.k
+
+    @property
+    def n_tasks(self) -> int:
+        """Tasks a round, where there are finitely many."""
+        assert self.n is not None
+        return self.n
+
+    @property
+    def pooled_in_law(self) -> bool:
+        """Whether rounds work on a pool's samples in a basis of what they span, (24)."""
+        return self.engine == "collapsed" and self.pool is not None
 
     @property
     def law(self) -> LinearTasks:
@@ -154,6 +175,7 @@ def configure(
     accumulate: str = "float64",
     pool: int | None = None,
     shared_samples: bool = False,
+    track_start: bool = False,
     seed: int = 0,
     trials: int | range = 1,
     threads: int | None = None,
@@ -179,30 +201,38 @@ def configure(
         Number of rounds, >= 0.
     n : int or None
         Tasks per round, without replacement where there is a batch, a pool or fixed heads. None:
-        all of them, which is the default for a batch.
+        all of them, which is the default for a batch; where tasks are drawn afresh, infinitely
+        many, which (23) covers: first-order ANIL with one inner step from w_0 = 0, centred heads.
     m_in, m_out : int or None
-        Samples per task in the inner and the outer set; None: infinitely many. Numbers need a
-        `pool`. A batch has its own.
+        Samples per task in the inner and the outer set; None: infinitely many. A batch has its
+        own.
     width : int or None
         Columns k of the learner's `B`, at most d. None: ``tasks.k``, or the width of a given start.
     init : {"random", "methodical"}, Init or (B0, w0)
         Start: ``"random"`` is ``Init()``, ``"methodical"`` is ``Init(dist=0.7)``. A given `B0`
         (d, k) is C-contiguous, float32 or float64.
-    engine : {"auto", "population", "arrays"}
-        How rounds are computed; what ran is in ``result.config.engine``.
+    engine : {"auto", "population", "collapsed", "arrays"}
+        How rounds are computed; what ran is in ``result.config.engine``. "auto": a batch by
+        "arrays"; infinitely many samples by "population"; finitely many by "collapsed", which
+        draws from the law of what matters of them, at any d >= k + width. "arrays" draws the
+        samples of a `pool` at full size.
     route : {"auto", "gram", "vector", "dual"}
-        Of the arrays engine: by Z = X B and Gram matrices, by one vector at a time, or by the Gram
-        matrix of all samples. All give the same numbers up to rounding; "auto" takes what the cost
-        model finds cheapest, and what ran is in ``result.config.route``.
+        Where data stay the same for all rounds: by Z = X B and Gram matrices, by one vector at a
+        time, or by the Gram matrix of all samples. All give the same numbers up to rounding; "auto"
+        takes what the cost model finds cheapest, and what ran is in ``result.config.route``.
     accumulate : {"float64", "float32"}
         In what sums over float32 data are taken. "float32" is faster where the data are in the
         cache, and right to some 1e-7 of the largest term; it needs float32 data and the vector
         route.
     pool : int or None
-        Number of tasks to draw once, with their data where `m_in` and `m_out` are numbers: those of
+        Number of tasks to draw once, with their data where `m_in` and `m_out` are numbers: for
+        "collapsed" in law, for "arrays" those of
         ``tasks.sample(pool, m_in, m_out, seed=seed, trial=trial)``.
     shared_samples : bool
         Whether inner and outer set are one; the same for infinitely many samples.
+    track_start : bool
+        Whether "collapsed" follows the directions of the start, with k coordinates more, so that
+        `full_B` gives the end jointly with it and not only given `B_star`.
     seed : int
         Key of all random numbers, 0 <= seed < 2**64.
     trials : int or range
@@ -252,28 +282,39 @@ def configure(
     pool = None if pool is None else _check.integer("pool", pool, 1, MAX_COUNT)
     shared = _check.flag("shared_samples", shared_samples)
     counts = sample_counts(tasks, m_in, m_out, pool, shared)
-    ran = engine_of(engine, tasks, counts)
+    start, size = resolve_start(init, width, tasks.d, tasks.k, chosen)
+    ran = engine_of(engine, tasks, counts, pool, size)
+    on_data = ran == "arrays" or (ran == "collapsed" and pool is not None)
     _check.choice("route", route, ROUTES)
-    if ran != "arrays" and route != "auto":
-        raise ValueError(f"route must be 'auto' unless the arrays engine runs; got {route!r}")
+    if not on_data and route != "auto":
+        raise ValueError(f"route must be 'auto' unless rounds reuse data; got {route!r}")
     kind = _dtype(dtype, init, tasks)
     check_accumulate(accumulate, route, _stored(kind, tasks), ran)
-    start, size = resolve_start(init, width, tasks.d, tasks.k, chosen)
+    tracked = _tracked(track_start, ran, pool, tasks, size)
     names = _record(record, tasks)
+    number = tasks_per_round(n, pool, tasks, counts[0] is not None)
+    if number is None:
+        assert isinstance(tasks, LinearTasks)
+        check_infinite_tasks(tasks, chosen, shared, start[1] if isinstance(start, tuple) else None)
+        if "loss_adapted" in names and counts[0] is not None:
+            raise ValueError(
+                "record 'loss_adapted' needs a number of tasks where samples are finite; got n=None"
+            )
     return TrainConfig(
         tasks=tasks,
         method=chosen,
         rounds=_check.integer("rounds", rounds, 0, 2**62),
-        n=tasks_per_round(n, pool, tasks, counts[0] is not None),
+        n=number,
         m_in=counts[0],
         m_out=counts[1],
         width=size,
         init=start,
         engine=ran,
-        route=route if ran == "arrays" else None,
+        route=route if on_data else None,
         accumulate=accumulate,
         pool=pool,
         shared_samples=shared,
+        track_start=tracked,
         seed=_check.integer("seed", seed, 0, 2**64 - 1),
         trials=_trials(trials),
         threads=_check.threads(threads),
@@ -304,6 +345,22 @@ def takes(source: Callable[P, Any]) -> Callable[[Callable[..., T]], Callable[P, 
         return cast(Callable[P, T], function)
 
     return mark
+
+
+def _tracked(
+    track_start: object, engine: str, pool: int | None, tasks: LinearTasks | TaskBatch, width: int
+) -> bool:
+    tracked = _check.flag("track_start", track_start)
+    if tracked and (engine != "collapsed" or pool is not None):
+        raise ValueError(
+            "track_start=True needs the collapsed engine with new samples every round: elsewhere "
+            "the start is followed anyway"
+        )
+    if tracked and tasks.d < tasks.k + 2 * width:
+        raise ValueError(
+            f"track_start=True needs d >= k + 2 width = {tasks.k + 2 * width}; got d = {tasks.d}"
+        )
+    return tracked
 
 
 def _trials(trials: object) -> range:

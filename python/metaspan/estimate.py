@@ -13,6 +13,7 @@ from .config import TrainConfig, configure, takes
 from .cost import cost_model
 from .methods import core_method
 from .options import Init
+from .pools import sample_law, state_rows
 from .routes import chosen_route, prices, workload_of
 from .tasks import LinearTasks
 
@@ -90,19 +91,22 @@ def estimate(*args: Any, **kwargs: Any) -> Estimate:
     ('population', True)
     """
     config = configure(*args, **kwargs)
-    return _of_arrays(config) if config.engine == "arrays" else _of_population(config)
+    if config.route is not None:
+        return _on_data(config)
+    return _in_coordinates(config)
 
 
-def _of_population(config: TrainConfig) -> Estimate:
-    height, trials = _height(config), len(config.trials)
-    tracked = config.width if config.width > config.k_star else 0
-    rows = config.k_star + height + tracked
-    flops, held = core.population_cost(core_method(config.method), config.n, rows, config.width)
+def _in_coordinates(config: TrainConfig) -> Estimate:
+    trials, n = len(config.trials), config.n or 1
+    flops, held, per_thread = _work(config)
     rates = cost_model()
     # Trials run side by side, or a round is cut into pieces of this many tasks.
-    parallel = min(config.threads, max(trials, config.n // TASKS_PER_PIECE, 1))
+    per_piece = TASKS_PER_PIECE if config.engine == "population" else 2 * 8
+    parallel = min(config.threads, max(trials, n // per_piece, 1))
     per_round = trials * (rates["seconds_per_call"] + flops / rates["flops_per_second"])
     parts = _bytes(config, int(held))
+    if per_thread:
+        parts["samples"] = int(per_thread) * parallel
     return Estimate(
         engine=config.engine,
         route=None,
@@ -114,7 +118,7 @@ def _of_population(config: TrainConfig) -> Estimate:
     )
 
 
-def _of_arrays(config: TrainConfig) -> Estimate:
+def _on_data(config: TrainConfig) -> Estimate:
     work, trials = workload_of(config), len(config.trials)
     route = chosen_route(config)
     assert route is not None
@@ -149,9 +153,19 @@ def _of_arrays(config: TrainConfig) -> Estimate:
     )
 
 
-def _height(config: TrainConfig) -> int:
-    """Rows of R."""
-    return min(config.width, config.tasks.d - config.k_star)
+def _work(config: TrainConfig) -> tuple[float, float, float]:
+    """Flops of a round of a trial, and bytes that a trial and every thread hold."""
+    method, width, rows = core_method(config.method), config.width, state_rows(config)
+    if config.n is None:
+        return 6.0 * rows * width**2, 8.0 * 8 * rows * width, 0.0
+    if config.engine == "population":
+        rows += width if width > config.k_star else 0
+        return *core.population_cost(method, config.n, rows, width), 0.0
+    rows += width if config.track_start else 0
+    flops, _, held, per_thread = core.collapsed_cost(
+        method, sample_law(config), config.n, rows, width
+    )
+    return flops, held, per_thread
 
 
 def _bytes(config: TrainConfig, state: int) -> dict[str, int]:
@@ -162,7 +176,8 @@ def _bytes(config: TrainConfig, state: int) -> dict[str, int]:
         parts["pool"] = 2 * 8 * trials * config.pool * tasks.k
     if not isinstance(config.init, Init):
         implicit = tasks.k if tasks.B_star is None else 0
-        parts["start"] = 8 * tasks.d * (config.width + _height(config) + implicit)
+        height = state_rows(config) - config.k_star
+        parts["start"] = 8 * tasks.d * (config.width + height + implicit)
     return parts
 
 

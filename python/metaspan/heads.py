@@ -122,6 +122,17 @@ def core_law(heads: Heads) -> CoreLaw:
     return ("table", heads) if isinstance(heads, np.ndarray) else ("given",)
 
 
+def covariance(heads: Heads, k: int) -> F64:
+    """(k, k) covariance of heads that are Gaussian, or uniform on a sphere."""
+    if isinstance(heads, SphereHeads):
+        return heads.radius**2 / k * np.eye(k)
+    assert isinstance(heads, GaussianHeads)
+    if heads.cov is None:
+        return np.eye(k)
+    cov = np.asarray(heads.cov)
+    return np.diag(cov) if cov.ndim == 1 else cov
+
+
 def draw(heads: Heads, n: int, k: int, key: tuple[int, int, int]) -> F64:
     """The (n, k) heads of one round; `key` is (seed, trial, round)."""
     if callable(heads):

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from . import _memory
 from ._load import core
-from .heads import GaussianHeads, SphereHeads
 from .methods import CoreMethod
 
 F64 = NDArray[np.float64]
@@ -252,19 +251,6 @@ def best_penalty(m: int, size: float, signal: float, noise: float) -> float:
     variance of what remains of y.
     """
     return noise and noise * size / (m * max(signal, 1e-30 * noise))
-
-
-def moments(heads: object, k: int) -> tuple[F64, F64]:
-    """Mean (k,) and covariance (k, k) of a law of heads, or of a table of them."""
-    if isinstance(heads, GaussianHeads):
-        mean = np.zeros(k) if heads.mean is None else np.asarray(heads.mean)
-        cov = np.ones(k) if heads.cov is None else np.asarray(heads.cov)
-        return mean, np.diag(cov) if cov.ndim == 1 else cov
-    if isinstance(heads, SphereHeads):
-        return np.zeros(k), np.eye(k) * (heads.radius**2 / k)
-    table = np.asarray(heads)
-    centred = table - table.mean(axis=0)
-    return table.mean(axis=0), centred.T @ centred / table.shape[0]
 
 
 def _times(A: F64, x: F64) -> F64:

@@ -2,16 +2,18 @@ r"""Curves of training runs, with their spread over trials."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .summary import Summary, summarize
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     from .result import Result
 
@@ -20,6 +22,8 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F", "#CC79A7", "#5
 MARKERS = "osD^vPX*"
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1.5, 1.2)))
 INK = "#333333"
+PREDICTED = "#595959"
+PREDICTED_DASHES: tuple[Any, ...] = ((0, (7, 3)), (0, (1, 2)), (0, (7, 2, 1, 2)))
 FONT = "STIXGeneral"  # comes with matplotlib, so figures look the same everywhere
 
 NAMES = {
@@ -50,6 +54,7 @@ def plot(
     labels: Literal["legend", "direct"] | None = "legend",
     colors: Sequence[str] | None = None,
     log: bool | None = None,
+    predictions: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] | None = None,
 ) -> Axes:
     r"""Plot a recorded quantity against rounds, with its spread over trials.
 
@@ -73,6 +78,10 @@ def plot(
         A colour per run; None takes a palette that colour-blind readers can tell apart.
     log : bool or None
         Logarithmic axis; None: where every value is positive.
+    predictions : mapping of str to callable, or None
+        Functions of the rounds, (rows,) to (rows,), by the names to show, such as those of
+        `metaspan.theory`: thin grey lines, cut off at the ends of the axis, which grows only for
+        a line that would not be seen at all.
 
     Returns
     -------
@@ -83,8 +92,11 @@ def plot(
     ------
     ImportError
         If matplotlib is not installed.
+    TypeError
+        If a prediction is not a function.
     ValueError
-        If `y` was not recorded, or another argument is not one of those above.
+        If `y` was not recorded, a prediction gives another number of values than it was asked
+        for, or another argument is not one of those above.
 
     Examples
     --------
@@ -112,16 +124,20 @@ def plot(
         color = colors[i] if colors is not None else PALETTE[i % len(PALETTE)]
         _draw(ax, name, row, color, (i, len(rows)))
     ax.autoscale_view()  # positions on the page are asked for below
+    lines = [
+        _predict(ax, name, function, rows, PREDICTED_DASHES[i % len(PREDICTED_DASHES)])
+        for i, (name, function) in enumerate((predictions or {}).items())
+    ]
     for i, row in enumerate(rows.values()):
         if row.diverged and row.whole:
             _note(ax, row, colors[i] if colors is not None else PALETTE[i % len(PALETTE)])
     if log:
         _ticks(ax)
     _name_axes(ax, y)
-    if labels == "legend" and any(name for name in rows):
+    if labels == "legend" and (lines or any(name for name in rows)):
         _legend(ax)
     elif labels == "direct":
-        _direct(ax, rows, colors)
+        _direct(ax, rows, colors, lines)
     return ax
 
 
@@ -173,6 +189,36 @@ def _draw(ax: Axes, name: str, row: Summary, color: str, place: tuple[int, int])
             ax.plot(*end, "x", color=color, ms=7, mew=1.8, zorder=5, clip_on=False)
 
 
+def _predict(
+    ax: Axes,
+    name: str,
+    function: Callable[[NDArray[Any]], NDArray[Any]],
+    rows: Mapping[str, Summary],
+    dash: Any,
+) -> Line2D:
+    """One prediction over the rounds shown."""
+    from matplotlib.lines import Line2D  # noqa: PLC0415
+
+    if not callable(function):
+        raise TypeError(f"predictions must hold functions of the rounds; {name!r} is none")
+    shown = np.concatenate([row.rounds[: row.whole] for row in rows.values()])
+    x = np.empty(0)
+    if shown.size:
+        x = np.unique(np.linspace(shown.min(), shown.max(), 500).round())
+    y = np.asarray(function(x), dtype=np.float64)
+    if y.shape != x.shape:
+        raise ValueError(f"prediction {name!r} must give {x.size} values; got shape {y.shape}")
+    y = np.where(np.isfinite(y) & ((y > 0) | (ax.get_yscale() != "log")), y, np.nan)
+    low, high = ax.get_ylim()
+    if not (np.isnan(y).all() or ((low <= y) & (y <= high)).any()):
+        nearest = np.nanargmin(np.maximum(low - y, y - high))
+        ax.update_datalim([(x[nearest], y[nearest])])
+        ax.autoscale_view()
+    line = Line2D(x, y, color=PREDICTED, ls=dash, lw=1.0, zorder=4, label=name)
+    ax.add_artist(line)  # add_line would widen the axis to all of it
+    return line
+
+
 def _note(ax: Axes, row: Summary, color: str) -> None:
     """Say beside the cross how many trials diverged."""
     value = float(row.mean.reshape(row.rounds.size, -1)[row.whole - 1, 0])
@@ -220,21 +266,28 @@ def _legend(ax: Axes) -> None:
         text.set_math_fontfamily("stix")
 
 
-def _direct(ax: Axes, rows: Mapping[str, Summary], colors: Sequence[str] | None) -> None:
+def _direct(
+    ax: Axes, rows: Mapping[str, Summary], colors: Sequence[str] | None, lines: Sequence[Line2D]
+) -> None:
     """Names at the right-hand ends of the curves, pushed apart where they would overlap."""
     figure = ax.figure
     pixel = 72 / figure.dpi  # in points, the unit of offsets
-    ends = []
+    found = []
     for i, (name, row) in enumerate(rows.items()):
-        if not row.whole:
-            continue
-        value = float(row.mean.reshape(row.rounds.size, -1)[-1, 0])
-        color = colors[i] if colors is not None else PALETTE[i % len(PALETTE)]
-        at = (float(row.rounds[-1]), value)
-        ends.append((float(ax.transData.transform(at)[1]) * pixel, at, name, color))
+        if row.whole:
+            value = float(row.mean.reshape(row.rounds.size, -1)[-1, 0])
+            color = colors[i] if colors is not None else PALETTE[i % len(PALETTE)]
+            found.append((name, (float(row.rounds[-1]), value), color))
+    low, high = ax.get_ylim()
+    for line in lines:
+        x, y = np.asarray(line.get_data())
+        seen = np.flatnonzero((low <= y) & (y <= high))
+        if seen.size:
+            found.append((str(line.get_label()), (x[seen[-1]], y[seen[-1]]), PREDICTED))
+    ends = [(float(ax.transData.transform(end[1])[1]) * pixel, *end) for end in found]
     ends.sort(key=lambda end: end[0])
     heights = spread([end[0] for end in ends], apart=12.5)
-    for (natural, at, name, color), height in zip(ends, heights, strict=True):
+    for (natural, name, at, color), height in zip(ends, heights, strict=True):
         text = ax.annotate(
             name,
             at,

@@ -66,12 +66,15 @@ class Result:
     def B(self) -> NDArray[Any] | None:
         """Full-size representation at the end where the run has one; None otherwise.
 
-        A run on arrays has; one in coordinates has if its start was given at full size, and then
-        computes it when first asked, from the start's own arrays: they must not have changed.
+        A run on arrays has; one in coordinates has if its start was given at full size and is
+        followed, and then computes it when first asked, from the start's own arrays: they must not
+        have changed.
         """
         if "B" in self.parts:
             return self.parts["B"]
-        return None if isinstance(self.config.init, Init) else self.full_B()
+        config = self.config
+        followed = config.engine != "collapsed" or config.track_start
+        return self.full_B() if followed and not isinstance(config.init, Init) else None
 
     @cached_property
     def state(self) -> tuple[F64, F64, F64]:
@@ -117,7 +120,9 @@ class Result:
         -------
         ndarray of shape (d, k), or (trials, d, k) where `trial` is None and there are several
             ``B_star M + E R``, in the dtype of the run. An implicit `B_star` is drawn from the
-            seed and the trial, and so is E where the run began without a `B_0`.
+            seed and the trial, and so is E where the run began without a `B_0`. The collapsed
+            engine draws it from its law given `B_star`; jointly with the start for
+            ``track_start=True``.
 
         Raises
         ------
@@ -256,14 +261,25 @@ class Result:
         """Ground truth and E, (d, k_star) and (d, height or less), of a trial."""
         config = self.config
         B_star = config.law.ground_truth(config.seed, trial, config.threads)
-        if not isinstance(config.init, Init):
+        collapsed = config.engine == "collapsed"
+        d = config.tasks.d
+        E = np.empty((d, 0))
+        if not isinstance(config.init, Init) and (config.track_start or not collapsed):
             E = given_coordinates(config, trial)[2]
-        elif height == 0:
-            E = np.empty((config.tasks.d, 0))
-        else:
-            stream, d = core.STREAM_FRAME, config.tasks.d
-            E = core.haar(config.seed, trial, stream, d, height, B_star, config.threads)
+        elif config.track_start:  # the start's directions, as other engines draw them
+            E = self._frame(trial, core.STREAM_FRAME, height - config.width, B_star)
+        if collapsed or isinstance(config.init, Init):
+            stream = core.STREAM_OFF_SPAN if config.track_start else core.STREAM_FRAME
+            known = np.concatenate([B_star, E], axis=1)
+            E = np.concatenate([E, self._frame(trial, stream, height - E.shape[1], known)], axis=1)
         return B_star, E
+
+    def _frame(self, trial: int, stream: int, columns: int, known: NDArray[Any]) -> NDArray[Any]:
+        """Orthonormal columns of a trial, drawn in the complement of those that are known."""
+        if columns == 0:
+            return np.empty((len(known), 0))
+        config = self.config
+        return core.haar(config.seed, trial, stream, len(known), columns, known, config.threads)
 
     def _require(self, count: int) -> None:
         """Raise MemoryError unless `count` representations fit, with one trial's basis."""
@@ -317,7 +333,7 @@ def build(config: TrainConfig, trials: Trials, timings: Mapping[str, float]) -> 
         for status, done in zip(trials.status, trials.rounds, strict=True)
     )
     trace: dict[str, NDArray[Any]] = dict(_trace(trials))
-    parts = trials.in_user_basis()
+    parts = trials.in_user_basis(config)
     if len(outcomes) == 1:
         trace = {name: v if name == "round" else v[0] for name, v in trace.items()}
         parts = {name: part[0] for name, part in parts.items()}

@@ -18,6 +18,7 @@ from .batch import TaskBatch
 from .config import OF_LOSSES, OF_REPRESENTATION, TrainConfig
 from .cost import cost_model
 from .methods import AverageRisk, Method, core_method
+from .pools import basis_size
 from .tasks import LinearTasks
 
 BLOCK_BYTES = 2**26  # of the vectors that the vector route keeps for a block of tasks
@@ -149,10 +150,10 @@ def workload_of(config: TrainConfig) -> Workload:
     losses = any(name in OF_LOSSES for name in config.record)
     losses = losses or (stop is not None and bool(stop.loss_out))
     return Workload(
-        d=tasks.d,
+        d=basis_size(config),
         k=config.width,
         k_star=config.k_star,
-        n=config.n,
+        n=config.n_tasks,
         all_tasks=every,
         m_in=m_in,
         m_out=m_out,
@@ -352,7 +353,7 @@ def _dual(work: Workload, machine: Machine) -> Price:
 
 def chosen_route(config: TrainConfig) -> str | None:
     """How the arrays engine will compute rounds: as asked, or the cheapest way."""
-    if config.engine != "arrays" or config.route != "auto":
+    if config.route != "auto":
         return config.route
     if config.accumulate == "float32":
         return "vector"

@@ -3,12 +3,15 @@ r"""How many tasks and samples a round has, and with that which engine runs it."
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import _check
 from .batch import TaskBatch
+from .heads import GaussianHeads, SphereHeads
+from .methods import ANIL, Method
 from .tasks import MAX_COUNT, LinearTasks
 
-ENGINES = ("auto", "population", "arrays")
+ENGINES = ("auto", "population", "collapsed", "arrays")
 
 
 class _Default(int):
@@ -39,43 +42,62 @@ def sample_counts(
         return None, None
     if shared and m_in is not None and m_out is None:
         given["m_out"] = m_in
-    numbers = [name for name, value in given.items() if value is not None]
-    if not numbers:
-        return None, None
     for name, value in given.items():
-        if value is None:
-            raise ValueError(f"{name} must be an integer, as {numbers[0]} is; got None")
-        given[name] = _check.integer(name, value, 1, MAX_COUNT)
+        if value is not None:
+            given[name] = _check.integer(name, value, 1, MAX_COUNT)
     if shared and given["m_in"] != given["m_out"]:
         raise ValueError(
             f"m_out must equal m_in = {given['m_in']} for shared samples; got {given['m_out']}"
         )
-    if pool is None:
-        raise ValueError(
-            "pool must be an integer where m_in and m_out are: samples are drawn once, for a pool "
-            "of tasks; got None"
-        )
+    if pool is not None and (given["m_in"] is None) != (given["m_out"] is None):
+        missing = "m_in" if given["m_in"] is None else "m_out"
+        raise ValueError(f"{missing} must be an integer for a pool of tasks with samples; got None")
     return given["m_in"], given["m_out"]
 
 
-def engine_of(engine: str, tasks: LinearTasks | TaskBatch, counts: tuple[int | None, ...]) -> str:
+def engine_of(
+    engine: str,
+    tasks: LinearTasks | TaskBatch,
+    counts: tuple[int | None, int | None],
+    pool: int | None,
+    width: int,
+) -> str:
     """What runs: a matter of the arguments alone."""
     _check.choice("engine", engine, ENGINES)
-    runs = "arrays" if isinstance(tasks, TaskBatch) or counts[0] is not None else "population"
-    if engine in ("auto", runs):
-        return runs
-    if runs == "population":
+    if isinstance(tasks, TaskBatch):
+        if engine in ("auto", "arrays"):
+            return "arrays"
+        raise ValueError(f"engine must be 'auto' or 'arrays' for a batch; got {engine!r}")
+    if counts == (None, None):
+        if engine in ("auto", "population"):
+            return "population"
         raise ValueError(
             "engine must be 'auto' or 'population' for infinitely many samples (m_in and m_out "
             f"are None); got {engine!r}"
         )
-    raise ValueError(f"engine must be 'auto' or 'arrays' for data; got {engine!r}")
+    pooled = pool is not None
+    fits = tasks.d >= tasks.k + width
+    able = ["collapsed"] * fits + ["arrays"] * pooled
+    if not able:
+        raise ValueError(
+            f"d must be at least k + width = {tasks.k + width} for engine 'collapsed'; got "
+            f"{tasks.d}: below that only an engine 'sampled' would do, and it is not there yet "
+            "(pool=N with engine='arrays' draws the samples once)"
+        )
+    if engine == "auto":
+        return able[0]
+    if engine not in able:
+        raise ValueError(
+            f"engine must be {_check.words(['auto', *able])} for these finite samples; "
+            f"got {engine!r}"
+        )
+    return engine
 
 
 def tasks_per_round(
     n: int | None, pool: int | None, tasks: LinearTasks | TaskBatch, with_data: bool
-) -> int:
-    """Tasks of a round: all that there are, or a number of them."""
+) -> int | None:
+    """Tasks of a round: all that there are, or a number of them; None for infinitely many."""
     there_are: int | None = pool
     whose = "the pool"
     if isinstance(tasks, TaskBatch):
@@ -90,16 +112,34 @@ def tasks_per_round(
         if pool is None:
             there_are, whose = fixed, "the fixed heads"
     if n is None:
-        if there_are is None:
-            raise ValueError(
-                "n must be an integer: n=None, all tasks, is supported for fixed heads, a pool "
-                "and a batch"
-            )
         return there_are
     n = _check.integer("n", n, 1, MAX_COUNT)
     if there_are is not None and n > there_are:
         raise ValueError(f"n must be at most {there_are}, {whose} (n=None takes all); got {n}")
     return n
+
+
+def check_infinite_tasks(
+    tasks: LinearTasks, method: Method, shared: bool, head: NDArray[np.float64] | None
+) -> None:
+    """Raise ValueError where (23), with infinitely many tasks a round, does not hold."""
+    wants = "n must be an integer but for what (23) covers: "
+    if method != ANIL(
+        alpha=getattr(method, "alpha", 0.0), beta=method.beta, inner_steps=1, first_order=True
+    ):
+        raise ValueError(f"{wants}first-order ANIL with inner_steps=1; got {method}")
+    law = tasks.heads
+    centred = isinstance(law, SphereHeads) or (
+        isinstance(law, GaussianHeads) and (law.mean is None or not np.any(law.mean))
+    )
+    if not centred:
+        raise ValueError(f"{wants}GaussianHeads without a mean, or SphereHeads; got {law!r}")
+    if tasks.features != "gaussian":
+        raise ValueError(f"{wants}features='gaussian'; got {tasks.features!r}")
+    if shared:
+        raise ValueError(f"{wants}inner and outer samples apart; got shared_samples=True")
+    if head is not None and np.any(head):
+        raise ValueError(f"{wants}w0 = 0; got {head}")
 
 
 def check_accumulate(accumulate: str, route: str, dtype: str, engine: str = "arrays") -> None:

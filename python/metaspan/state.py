@@ -15,6 +15,7 @@ from ._load import core
 from .batch import TaskBatch
 from .config import TrainConfig
 from .options import Init, column_length
+from .pools import basis_size, state_rows
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -60,8 +61,12 @@ class Trials:
                 self.parts[name] = np.zeros((len(self.rounds), *values.shape[1:]), values.dtype)
             self.parts[name][places] = values
 
-    def in_user_basis(self) -> dict[str, NDArray[Any]]:
+    def in_user_basis(self, config: TrainConfig) -> dict[str, NDArray[Any]]:
         """States as results hold them: coordinates in the frame of the start, or B and w."""
+        if config.pooled_in_law:  # the basis of a pool is no concern of the user's
+            k_star, all_B = config.k_star, self.parts["B"].astype(np.float64)
+            off = [core.r_factor(np.ascontiguousarray(B[k_star:]), 1) for B in all_B]
+            return {"M": all_B[:, :k_star].copy(), "R": np.stack(off), "w": self.parts["w"]}
         if "M" not in self.parts:
             return {"B": self.parts["B"], "w": self.parts["w"]}
         M, R, w = (self.parts[name] for name in ("M", "R", "w"))
@@ -79,7 +84,7 @@ def begin(config: TrainConfig) -> Trials:
     columns = [[name] * (angles if name == "angles" else 1) for name in config.record]
     names = tuple(name for each in columns for name in each)
     return Trials(
-        parts=start_parts(config),
+        parts=start_parts(config, config.trials),
         rounds=[0] * count,
         status=[core.LIVE] * count,
         columns=names,
@@ -87,24 +92,30 @@ def begin(config: TrainConfig) -> Trials:
     )
 
 
-def start_parts(config: TrainConfig) -> dict[str, NDArray[Any]]:
-    """The states of all trials at round 0."""
+def start_parts(config: TrainConfig, trials: Sequence[int]) -> dict[str, NDArray[Any]]:
+    """The states of some trials at round 0."""
     if config.engine == "arrays":
-        return on_arrays(config, config.trials)
-    count = len(config.trials)
+        return _on_arrays(config, trials)
     if isinstance(config.init, Init) or config.law.B_star is None:
-        states = [_in_coordinates(config, trial) for trial in config.trials]
+        states = [_in_coordinates(config, trial) for trial in trials]
     else:  # nothing is drawn: one start for all
-        states = [_in_coordinates(config, config.trials[0])] * count
+        states = [_in_coordinates(config, trials[0])] * len(trials)
     height = max(R.shape[0] for _, R, _ in states)
-    return {
-        "M": np.stack([M for M, _, _ in states]),
-        "R": np.stack([np.pad(R, ((0, height - R.shape[0]), (0, 0))) for _, R, _ in states]),
-        "w": np.stack([w for _, _, w in states]),
-    }
+    if config.engine == "collapsed":  # samples fill what the start leaves free
+        height = state_rows(config) - config.k_star
+        if config.track_start:
+            height += config.width
+        if config.pooled_in_law:
+            height = basis_size(config) - config.k_star
+    M = np.stack([M for M, _, _ in states])
+    R = np.stack([np.pad(R, ((0, height - R.shape[0]), (0, 0))) for _, R, _ in states])
+    w = np.stack([w for _, _, w in states])
+    if config.pooled_in_law:
+        return {"B": np.concatenate([M, R], axis=1).astype(config.dtype), "w": w}
+    return {"M": M, "R": R, "w": w}
 
 
-def on_arrays(config: TrainConfig, trials: Sequence[int]) -> dict[str, NDArray[Any]]:
+def _on_arrays(config: TrainConfig, trials: Sequence[int]) -> dict[str, NDArray[Any]]:
     """B and w of some trials at round 0."""
     count, d, width = len(trials), config.tasks.d, config.width
     dtype = np.dtype(config.dtype)

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _check, _memory
+from . import features as feature_laws
 from . import heads as laws
 from ._load import core
 from .batch import TaskBatch
 
 F64 = NDArray[np.float64]
 
-FEATURES = ("gaussian",)
 MAX_D = 2**53  # sizes pass through double precision, where the degrees of freedom of d live
 MAX_COUNT = 2**31 - 1  # indices of tasks, samples and trials are 32-bit words of the random key
 
@@ -39,8 +39,9 @@ class LinearTasks:
     heads : GaussianHeads, SphereHeads, array_like of shape (n, k), or callable
         Law of the tasks' heads. An array holds fixed heads; a function
         ``(generator, n, k) -> (n, k)`` is called once a round.
-    features : {"gaussian"}
-        Law of the features.
+    features : {"gaussian", "student-t", "sphere"} or StudentT
+        Law of the features, all of mean 0 and covariance I: N(0, I); multivariate Student-t, with
+        5 degrees of freedom by its name alone; uniform on the sphere of radius sqrt(d).
     B_star : ndarray of shape (d, k), float32 or float64, or None
         Ground truth with orthonormal columns, used where it lies. None: implicit, Haar-distributed,
         drawn only when something asks for it.
@@ -61,7 +62,7 @@ class LinearTasks:
     k: int
     noise: float = 0.0
     heads: laws.Heads = field(default_factory=laws.GaussianHeads)
-    features: str = "gaussian"
+    features: feature_laws.Features = "gaussian"
     B_star: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
@@ -73,7 +74,7 @@ class LinearTasks:
         object.__setattr__(self, "k", k)
         object.__setattr__(self, "noise", _check.real("noise", self.noise))
         object.__setattr__(self, "heads", laws.checked(self.heads, k))
-        _check.choice("features", self.features, FEATURES)
+        object.__setattr__(self, "features", feature_laws.checked(self.features))
         if self.B_star is not None:
             _check.matrix("B_star", self.B_star, (d, k))
             _check.orthonormal("B_star", self.B_star, core.available_cpus())
@@ -199,8 +200,10 @@ class LinearTasks:
         B_star = self.ground_truth(seed, trial, workers)
         w_star = self.draw_heads(n, *key)
 
+        law = feature_laws.core_law(self.features)
+
         def draw(features: int, noise: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
-            X = core.normals(*key, features, n, m, self.d, kind.name, workers)
+            X = core.features(law, *key, features, n, m, self.d, kind.name, workers)
             z = core.normals(*key, noise, n, m, 1, "float64", workers)[:, :, 0]
             # Summed by hand: a matrix product of NumPy's has other bits on other machines.
             y = (core.project(X, B_star, workers) * w_star[:, None, :]).sum(axis=2)

@@ -19,9 +19,10 @@ from .checkpoint import Journal
 from .config import TrainConfig, configure, takes
 from .methods import core_method
 from .outcome import Diverged, DivergenceWarning, Interrupted, Status
+from .pools import pool_in_law, sample_law
 from .result import Result
 from .routes import chosen_route
-from .state import Trials, begin, on_arrays
+from .state import Trials, begin, start_parts
 from .tasks import LinearTasks
 
 F64 = NDArray[np.float64]
@@ -146,7 +147,9 @@ def _shifted(report: Callable[[int], object], first: int, at: int) -> None:
 
 def _groups(config: TrainConfig, trials: Trials) -> list[list[int]]:
     """Live trials that run at a time: all of them, or one where each has data of its own."""
-    own_data = config.engine == "arrays" and isinstance(config.tasks, LinearTasks)
+    own_data = config.pooled_in_law or (
+        config.engine == "arrays" and isinstance(config.tasks, LinearTasks)
+    )
     return [[place] for place in trials.live] if own_data else [trials.live]
 
 
@@ -169,10 +172,9 @@ class Group:
         self._places = places
         self._numbers = [config.trials[i] for i in places]
         self._user_heads = (
-            config.engine == "population" and callable(config.law.heads) and config.pool is None
+            config.engine != "arrays" and callable(config.law.heads) and config.pool is None
         )
-        opened = _on_arrays if config.engine == "arrays" else _in_coordinates
-        self._run = opened(config, trials, places, self._numbers)
+        self._run = _opener(config)(config, trials, places, self._numbers)
         assert trials.columns == tuple(self._run.columns)
 
     @property
@@ -195,7 +197,7 @@ class Group:
         """Advance every live trial to the last round."""
         config = self._config
         stop_dist, stop_loss = _stop_values(config)
-        chunk = 1 if config.engine == "arrays" else 16
+        chunk = 16 if config.engine == "population" else 1
         at = self._slowest
         # At least one call, also where no round is left: it is what tells the core the plan.
         while True:
@@ -252,7 +254,7 @@ class Group:
         if not self._user_heads:
             return chunk
         config = self._config
-        per_round = len(self._places) * config.n * config.k_star
+        per_round = len(self._places) * config.n_tasks * config.k_star
         return max(1, min(chunk, HEADS_AT_ONCE // per_round))
 
     def _given_heads(self, begin: int, end: int) -> F64 | None:
@@ -260,14 +262,26 @@ class Group:
         if not self._user_heads:
             return None
         config, law = self._config, self._config.law
-        given = np.zeros((len(self._numbers), end - begin, config.n, law.k))
+        given = np.zeros((len(self._numbers), end - begin, config.n_tasks, law.k))
         standing = zip(self._numbers, self._run.rounds, self._run.status, strict=True)
         for i, (number, done, status) in enumerate(standing):
             for round in range(max(begin, done), end if status == core.LIVE else begin):
                 given[i, round - begin] = heads.draw(
-                    law.heads, config.n, law.k, (config.seed, number, round)
+                    law.heads, config.n_tasks, law.k, (config.seed, number, round)
                 )
         return given
+
+
+Opener = Callable[[TrainConfig, Trials, list[int], list[int]], core.Run]
+
+
+def _opener(config: TrainConfig) -> Opener:
+    """What makes the core's run of some trials."""
+    if config.engine == "arrays" or config.pooled_in_law:
+        return _on_arrays
+    if config.n is None:
+        return _of_infinite_tasks
+    return _collapsed if config.engine == "collapsed" else _in_coordinates
 
 
 def _in_coordinates(
@@ -281,7 +295,7 @@ def _in_coordinates(
         parts["R"][places],
         parts["w"][places],
         _law(config, numbers),
-        config.n,
+        config.n_tasks,
         config.law.noise,
         config.seed,
         numbers,
@@ -291,12 +305,52 @@ def _in_coordinates(
     )
 
 
+def _collapsed(
+    config: TrainConfig, trials: Trials, places: list[int], numbers: list[int]
+) -> core.Run:
+    """A run of the collapsed engine, with new samples every round."""
+    parts = trials.parts
+    tracked = config.width if config.track_start else 0
+    return core.Run.collapsed(
+        core_method(config.method),
+        sample_law(config),
+        parts["M"][places],
+        parts["R"][places],
+        parts["w"][places],
+        config.k_star + tracked,
+        _law(config, numbers),
+        config.n_tasks,
+        config.seed,
+        numbers,
+        [trials.rounds[i] for i in places],
+        config.record,
+    )
+
+
+def _of_infinite_tasks(
+    config: TrainConfig, trials: Trials, places: list[int], numbers: list[int]
+) -> core.Run:
+    """A run of (23)."""
+    return core.Run.infinite_tasks(
+        core_method(config.method),
+        config.m_in or 0,
+        config.law.noise,
+        heads.covariance(config.law.heads, config.k_star),
+        trials.parts["M"][places],
+        trials.parts["R"][places],
+        [trials.rounds[i] for i in places],
+        config.record,
+    )
+
+
 def _on_arrays(
     config: TrainConfig, trials: Trials, places: list[int], numbers: list[int]
 ) -> core.Run:
     """A run of the arrays engine, on the user's batch or the trial's own pool."""
     batch = config.tasks
-    if isinstance(batch, LinearTasks):
+    if config.pooled_in_law:
+        batch = pool_in_law(config, numbers[0])
+    elif isinstance(batch, LinearTasks):
         batch = batch.sample(
             *config.pooled,
             seed=config.seed,
@@ -308,13 +362,13 @@ def _on_arrays(
     assert isinstance(batch, TaskBatch)
     state = {name: part[places] for name, part in trials.parts.items()}
     if "A" in state:  # (24) counts from the start
-        state["B"] = on_arrays(config, numbers)["B"]
+        state["B"] = start_parts(config, numbers)["B"]
     return core.Run.arrays(
         core_method(config.method),
         "single" if config.accumulate == "float32" else trials.route,
         core_data(batch),
         state,
-        config.n,
+        config.n_tasks,
         config.seed,
         numbers,
         [trials.rounds[i] for i in places],

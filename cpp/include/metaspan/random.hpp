@@ -20,6 +20,8 @@ enum class Stream : std::uint32_t {
   user,
   samples,
   off_span,
+  radii_in,
+  radii_out,
 };
 
 struct Key {

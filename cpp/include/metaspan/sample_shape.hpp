@@ -2,13 +2,10 @@
 // sizes alone, so that it is worked out once a run.
 #pragma once
 
+#include "metaspan/features.hpp"
 #include "metaspan/method.hpp"
-#include "metaspan/random.hpp"
 
 namespace metaspan {
-
-/// Laws of features that are symmetric under every rotation, with covariance I.
-enum class Features { gaussian, student_t, sphere };
 
 /// Tasks with random samples in d dimensions; m = 0 stands for infinitely many.
 struct SampleLaw {
@@ -16,8 +13,7 @@ struct SampleLaw {
   Index m_in, m_out;
   bool shared;  // inner and outer samples are the same
   double noise;
-  Features features;
-  double dof;  // of student_t, > 2
+  FeatureLaw features;
 };
 
 /// A row of X: entries in the columns [begin, end) of the basis, then the noise of its response

@@ -1,0 +1,102 @@
+#include "metaspan/engines/infinite_tasks.hpp"
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "metaspan/coordinates.hpp"
+
+namespace metaspan {
+namespace {
+
+/// Rows v with mean v v^T = S and mean v = 0, for a positive semi-definite S.
+Mat rows_of_moment(const Mat& S) {
+  const Eigen::SelfAdjointEigenSolver<Mat> solver(S);
+  const Vec roots = solver.eigenvalues().cwiseMax(0.0).cwiseSqrt();
+  const double share = std::sqrt(static_cast<double>(S.rows()));
+  const Mat half = share * (roots.asDiagonal() * solver.eigenvectors().transpose());
+  Mat rows(2 * S.rows(), S.cols());
+  rows << half, -half;
+  return rows;
+}
+
+class InfiniteTasks final : public InfiniteTasksEngine {
+ public:
+  InfiniteTasks(double alpha, double beta, Index m_in, double noise, Mat covariance, Mat Z)
+      : alpha_(alpha),
+        beta_(beta),
+        m_in_(m_in),
+        variance_(noise * noise),
+        covariance_(std::move(covariance)),
+        Z_(std::move(Z)),
+        w_(Vec::Zero(Z_.cols())) {}
+
+  void gradient(Index, const double*, TaskOutputs& tasks, int, Cancel*) override {
+    const Index k_star = covariance_.rows();
+    const auto M = Z_.topRows(k_star);
+    const double inverse_m = m_in_ == 0 ? 0 : 1 / static_cast<double>(m_in_);
+    const double c = (covariance_.trace() + variance_) * inverse_m;
+    const Mat sigma_M = covariance_ * M;
+    // The second moment of B^T X^T y / m.
+    const Mat H = (1 + inverse_m) * M.transpose() * sigma_M + c * Z_.transpose() * Z_;
+    grad_ = alpha_ * alpha_ * Z_ * H;
+    grad_.topRows(k_star) -= alpha_ * sigma_M;
+    if (tasks.want_losses) tell_losses(H, sigma_M, tasks);
+    if (tasks.want_adapted) tasks.adapted = rows_of_moment(alpha_ * alpha_ * H);
+    if (tasks.want_heads) tasks.heads = rows_of_moment(covariance_);
+  }
+
+  bool step() override {
+    const Mat next = Z_ - beta_ * grad_;
+    if (!next.allFinite()) return false;
+    Z_ = next;
+    is_measured_ = false;
+    return true;
+  }
+
+  Shape shape() const override {
+    return {covariance_.rows(), Z_.rows() - covariance_.rows(), Z_.cols()};
+  }
+  bool resolves_distance() const override { return Z_.cols() <= covariance_.rows(); }
+  const Mat& coordinates(int) override {
+    if (!is_measured_) measured_ = in_regular_frame(Z_, covariance_.rows());
+    is_measured_ = true;
+    return measured_;
+  }
+  const Vec& head() const override { return w_; }
+  const Mat& state() const override { return Z_; }
+  double flops() const override {
+    const double rows = static_cast<double>(Z_.rows()), k = static_cast<double>(Z_.cols());
+    return 6 * rows * k * k;
+  }
+
+ private:
+  void tell_losses(const Mat& H, const Mat& sigma_M, TaskOutputs& tasks) const {
+    const auto M = Z_.topRows(covariance_.rows());
+    const double before = (covariance_.trace() + variance_) / 2;
+    const double adapted = alpha_ * alpha_ * (Z_.transpose() * Z_).cwiseProduct(H).sum() / 2 -
+                           alpha_ * M.cwiseProduct(sigma_M).sum() + before;
+    tasks.losses.resize(3, 1);
+    tasks.losses << before, m_in_ == 0 ? adapted : std::numeric_limits<double>::quiet_NaN(),
+        adapted;
+  }
+
+  double alpha_, beta_;
+  Index m_in_;
+  double variance_;
+  Mat covariance_;  // (k_star, k_star)
+  Mat Z_;           // (k_star + e, k)  [M; R]
+  Vec w_;
+  Mat grad_, measured_;
+  bool is_measured_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<InfiniteTasksEngine> make_infinite_tasks(double alpha, double beta, Index m_in,
+                                                         double noise, Mat covariance, Mat Z) {
+  return std::make_unique<InfiniteTasks>(alpha, beta, m_in, noise, std::move(covariance),
+                                         std::move(Z));
+}
+
+}  // namespace metaspan
