@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, module) {
   bind_random(module);
   bind_draws(module);
   bind_features(module);
+  bind_pathwise(module);
   bind_state(module);
   bind_data(module);
   bind_gradients(module);

@@ -193,6 +193,21 @@ def population_cost(method: Method, n: int, rows: int, k: int) -> tuple[float, f
 # (d, m_in, m_out, shared, noise) and the two of a FeatureLaw; m = 0 for infinitely many samples.
 SampleLaw = tuple[float, int, int, bool, float, str, float]
 
+def collapsed_round(
+    method: Method,
+    Z: F64,  # (D, k)  [M; R]
+    w: F64,  # (k,)
+    heads: F64,  # (n, k_star)
+    noise: float,
+    inner: F64,  # (n, m_in, D + q + 1): samples in an orthonormal basis, then standard noise
+    outer: F64,  # (n, m_out, D + q + 1), unused where the samples are shared
+    shared: bool,
+) -> dict[str, Any]:
+    """A round on given samples: grad_Z (D, k), grad_w (k,) and off_span, for every task a factor A
+    (rows, k) of what it adds to n grad_B in the last q directions, up to an orthogonal factor from
+    the left.
+    """
+
 def collapsed_cost(
     method: Method, samples: SampleLaw, n: int, rows: int, k: int
 ) -> tuple[float, float, float, float]:
