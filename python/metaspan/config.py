@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import _check
+from . import _check, records
 from .batch import BatchSummary, TaskBatch
 from .methods import Method, resolve
 from .options import DEFAULT_STOP, Checkpoint, Init, Stop
@@ -32,27 +32,6 @@ T = TypeVar("T")
 
 ROUTES = ("auto", "gram", "vector", "dual")
 DEVICES = ("cpu",)
-RECORDS = (
-    "dist",
-    "angles",
-    "loss_in",
-    "loss_adapted",
-    "loss_out",
-    "w_norm",
-    "delta_norm",
-    "sigma_min",
-    "sigma_max",
-    "perp_norm",
-    "diversity_min",
-    "diversity_max",
-    "mu",
-    "L",
-    "eta",
-)
-OF_GROUND_TRUTH = ("dist", "angles", "perp_norm")
-OF_REPRESENTATION = (*OF_GROUND_TRUTH, "delta_norm", "sigma_min", "sigma_max")
-OF_LOSSES = ("loss_in", "loss_adapted", "loss_out")
-OF_HEADS = ("mu", "L", "eta")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,7 +270,7 @@ def configure(
     kind = _dtype(dtype, init, tasks)
     check_accumulate(accumulate, route, _stored(kind, tasks), ran)
     tracked = _tracked(track_start, ran, pool, tasks, size)
-    names = _record(record, tasks)
+    names = records.resolve(record, tasks)
     number = tasks_per_round(n, pool, tasks, counts[0] is not None)
     if number is None:
         assert isinstance(tasks, LinearTasks)
@@ -384,21 +363,6 @@ def _dtype(dtype: DTypeLike | None, init: object, tasks: LinearTasks | TaskBatch
 def _stored(dtype: str, tasks: LinearTasks | TaskBatch) -> str:
     """Dtype of the data."""
     return str(tasks.dtype) if isinstance(tasks, TaskBatch) else dtype
-
-
-def _record(record: object, tasks: LinearTasks | TaskBatch) -> tuple[str, ...]:
-    if record is None:
-        return ("dist",) if tasks.k else ("loss_out",)
-    names = (record,) if isinstance(record, str) else record
-    if not isinstance(names, Iterable):
-        raise TypeError(f"record must hold names of records; got {_check.show(record)}")
-    found = tuple(dict.fromkeys(_check.choice("record", name, RECORDS) for name in names))
-    for name in found:
-        if name in OF_GROUND_TRUTH and not tasks.k:
-            raise ValueError(f"record {name!r} needs a batch with a B_star; this one has none")
-        if name in OF_HEADS and isinstance(tasks, TaskBatch) and tasks.heads is None:
-            raise ValueError(f"record {name!r} needs a batch with heads; this one has none")
-    return found
 
 
 def _stop(stop: object, k_star: int) -> Stop | None:

@@ -16,12 +16,9 @@ F64 = NDArray[np.float64]
 
 def moments(heads: object, k: int) -> tuple[F64, F64]:
     """Mean (k,) and covariance (k, k) of a law of heads, or of a table of them."""
-    if isinstance(heads, GaussianHeads):
-        mean = np.zeros(k) if heads.mean is None else np.asarray(heads.mean)
-        cov = np.ones(k) if heads.cov is None else np.asarray(heads.cov)
-        return mean, np.diag(cov) if cov.ndim == 1 else cov
-    if isinstance(heads, SphereHeads):
-        return np.zeros(k), np.eye(k) * (heads.radius**2 / k)
+    if isinstance(heads, (GaussianHeads, SphereHeads)):
+        mean = getattr(heads, "mean", None)
+        return np.zeros(k) if mean is None else np.asarray(mean), laws.covariance(heads, k)
     table = np.asarray(heads)
     centred = table - table.mean(axis=0)
     return table.mean(axis=0), centred.T @ centred / table.shape[0]

@@ -15,10 +15,11 @@ import numpy as np
 from . import _memory
 from ._load import core
 from .batch import TaskBatch
-from .config import OF_LOSSES, OF_REPRESENTATION, TrainConfig
+from .config import TrainConfig
 from .cost import cost_model
 from .methods import AverageRisk, Method, core_method
 from .pools import basis_size
+from .records import OF_LOSSES, OF_REPRESENTATION
 from .tasks import LinearTasks
 
 BLOCK_BYTES = 2**26  # of the vectors that the vector route keeps for a block of tasks

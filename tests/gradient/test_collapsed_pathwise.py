@@ -4,9 +4,9 @@ round itself, to rounding.
 
 import numpy as np
 import pytest
-from reference import explicit
 
 from metaspan._load import core
+from reference import explicit
 
 METHODS = {
     f"{name}-{'exact' if exact else 'first-order'}-{steps}": {
@@ -20,6 +20,11 @@ METHODS = {
     for exact in (False, True)
     for steps in (1, 2, 3)
 } | {"average": {"alpha": 0.0, "beta": 0.1, "inner_steps": 0, "adapt_B": False, "exact": False}}
+
+
+def of_task(samples, i):
+    X, y, variance = samples
+    return X[:, i : i + 1], y[:, i : i + 1], variance
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["apart", "shared"])
@@ -55,8 +60,8 @@ def test_given_samples_give_the_explicit_round(name, sizes, shared, rng):
         explicit.meta_gradient(
             B[None],
             w[None],
-            tuple(part[:, i : i + 1] for part in explicit_inner[:2]) + (0.0,),
-            tuple(part[:, i : i + 1] for part in explicit_outer[:2]) + (0.0,),
+            of_task(explicit_inner, i),
+            of_task(explicit_outer, i),
             method,
         )
         for i in range(n)

@@ -18,7 +18,7 @@ def rows(rng, features, dof, shape):
     return g * np.sqrt((dof - 2.0) / rng.chisquare(dof, (*shape[:-1], 1)))
 
 
-def data(rng, theta, m, noise, features="gaussian", dof=0.0):
+def data(rng, theta, m, noise, *, features="gaussian", dof=0.0):
     """X (..., m, d), y (..., m) and the noise variance that y leaves out; m = None is infinite."""
     if m is None:  # E x x^T = I as the design sqrt(d) I
         d = theta.shape[-1]

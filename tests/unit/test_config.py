@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from metaspan.config import RECORDS, configure
+from metaspan.config import configure
+from metaspan.records import RECORDS
 from metaspan.state import tilted
 
 TASKS = ms.LinearTasks(d=20, k=3)
