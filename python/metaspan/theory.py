@@ -86,8 +86,8 @@ def plateau(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
 
     .. math:: \frac{\log(d k)}{2 \beta \alpha \mu_{*}^2}
 
-    An estimate, under the assumptions of `rate`: starts differ by some
-    :math:`1 / (\beta \alpha \mu_{*}^2)` rounds.
+    An estimate, under the assumptions of `rate`: dist = 1/2 comes up to a few times
+    :math:`1 / (\beta \alpha \mu_{*}^2)` rounds later, as the start has it, at any d.
 
     Parameters
     ----------
@@ -320,7 +320,7 @@ def rate_line(result: Result) -> Prediction:
     samples = (config.m_in, config.m_out, config.pool)
     if not isinstance(tasks, LinearTasks) or samples != (None, None, None):
         raise ValueError(
-            "result must be of population losses, without a pool, for (22); got "
+            "result must be of a law on population losses, without a pool, for (22); got "
             f"m_in, m_out, pool = {samples}"
         )
     row = summarize(result, "dist", band=None)

@@ -1,0 +1,24 @@
+"""(23): first-order ANIL on infinitely many tasks, with finite inner sets, in coordinates."""
+
+import numpy as np
+
+
+def crosstalk(Sigma_star, noise, m_in):
+    """The c of (23); m_in = None is infinite."""
+    return 0.0 if m_in is None else (np.trace(Sigma_star) + noise**2) / m_in
+
+
+def gradient(M, R, Sigma_star, *, alpha, noise, m_in):
+    """(23): what M (k_star, k) and R (e, k) descend along, w = 0."""
+    growth = 1.0 if m_in is None else (m_in + 1) / m_in
+    c = crosstalk(Sigma_star, noise, m_in)
+    H = M.T @ (growth * Sigma_star + c * np.eye(len(M))) @ M + c * R.T @ R
+    return alpha**2 * M @ H - alpha * Sigma_star @ M, alpha**2 * R @ H
+
+
+def descend(M, R, Sigma_star, rounds, *, alpha, beta, noise, m_in):
+    """The state after so many rounds of (23)."""
+    for _ in range(rounds):
+        by_M, by_R = gradient(M, R, Sigma_star, alpha=alpha, noise=noise, m_in=m_in)
+        M, R = M - beta * by_M, R - beta * by_R
+    return M, R

@@ -1,0 +1,112 @@
+"""Predictions beside the curves of a plot."""
+
+import numpy as np
+import pytest
+
+import metaspan as ms
+
+pytest.importorskip("matplotlib")
+
+
+class Run:
+    """What plots ask of a Result: a trace that falls from 1 to 1e-3, in rounds 0 to 300."""
+
+    trace = {"round": np.arange(0, 301, 10), "dist": 10.0 ** -np.linspace(0, 3, 31)}  # noqa: RUF012
+    outcomes = (ms.Outcome(ms.Status.FINISHED, 300),)
+
+
+def constant(value):
+    return lambda rounds: np.full(rounds.shape, value)
+
+
+def predicted(ax):
+    """Its grey lines."""
+    return [line for line in ax.get_lines() if line.get_color() == "#595959"]
+
+
+def test_prediction_is_drawn_over_the_rounds_shown_and_named():
+    fall = ms.theory.decay(0.01, through=(100, 0.1))
+    ax = ms.plot({"run": Run()}, predictions={"a": fall, "b": constant(0.01)})
+    first, second = predicted(ax)
+    x, y = first.get_data()
+    assert (x[0], x[-1], x.size) == (0, 300, 301)
+    np.testing.assert_allclose(y, fall(x))
+    assert first._dash_pattern != second._dash_pattern
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["run", "a", "b"]
+    ax.figure.canvas.draw()
+
+
+def test_legend_names_predictions_of_a_run_without_a_name():
+    ax = ms.plot(Run(), predictions={"floor": constant(0.01)})
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["floor"]
+    assert ms.plot(Run(), predictions={}).get_legend() is None
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_limits_are_those_of_the_data_where_a_prediction_is_seen(log):
+    steep = ms.theory.decay(0.5, through=(150, 0.05))
+    limits = ms.plot(Run(), log=log).get_ylim()
+    ax = ms.plot(Run(), log=log, predictions={"steep": steep, "floor": constant(0.002)})
+    assert ax.get_ylim() == limits
+    # Nor does what is drawn afterwards bring the rest of the line in.
+    ax.plot([0, 300], [1.0, 1e-3])
+    ax.autoscale_view()
+    np.testing.assert_allclose(ax.get_ylim(), limits)
+    assert len(predicted(ax)) == 2
+    ax.figure.canvas.draw()
+
+
+def test_axis_grows_to_the_nearest_point_of_a_prediction_that_would_not_be_seen():
+    low, high = ms.plot(Run()).get_ylim()
+    ax = ms.plot(Run(), predictions={"low": lambda rounds: 1e-8 * 10.0 ** (rounds / 100)})
+    assert 1e-6 < ax.get_ylim()[0] < 1e-5 < low
+    assert ax.get_ylim()[1] >= high
+
+
+def test_values_that_an_axis_cannot_show_are_left_out():
+    def odd(rounds):
+        return np.where(rounds < 100, np.inf, np.where(rounds < 200, -1.0, 0.1))
+
+    ax = ms.plot(Run(), predictions={"odd": odd, "none": constant(np.nan), "zero": constant(0)})
+    assert ax.get_ylim() == ms.plot(Run()).get_ylim()
+    y = predicted(ax)[0].get_ydata()
+    assert np.isnan(y[:200]).all()
+    assert (y[200:] == 0.1).all()
+    ms.plot(Run(), labels="direct", predictions={"none": constant(np.nan)}).figure.canvas.draw()
+
+
+def test_direct_labels_stand_at_the_last_point_that_is_seen():
+    steep = ms.theory.decay(0.1, through=(0, 1.0))
+    ax = ms.plot(
+        {"run": Run()}, labels="direct", predictions={"steep": steep, "floor": constant(0.01)}
+    )
+    places = {text.get_text(): text.xy for text in ax.texts}
+    assert places.keys() == {"run", "steep", "floor"}
+    assert places["floor"] == (300, 0.01)
+    x, y = places["steep"]
+    assert ax.get_ylim()[0] <= y < 1.2 * ax.get_ylim()[0]
+    assert x < 100
+    assert ax.get_legend() is None
+    ax.figure.canvas.draw()
+
+
+def test_result_passes_predictions_on():
+    r = ms.train(ms.LinearTasks(d=20, k=3), "anil", rounds=30, n=5, threads=1)
+    ax = r.plot(predictions={"(22)": ms.theory.rate_line(r)}, labels=None)
+    assert len(predicted(ax)) == 1
+    assert ax.get_legend() is None
+
+
+def test_plot_of_nothing_takes_predictions():
+    class Empty(Run):
+        trace = {"round": Run.trace["round"], "dist": np.full(31, np.nan)}  # noqa: RUF012
+        outcomes = (ms.Outcome(ms.Status.DIVERGED, 0),)
+
+    ms.plot(Empty(), predictions={"floor": constant(0.1)}).figure.canvas.draw()
+
+
+def test_plot_refuses_predictions_that_are_no_functions_of_the_rounds():
+    with pytest.raises(TypeError, match="'rate' is none"):
+        ms.plot(Run(), predictions={"rate": 0.01})
+    with pytest.raises(ValueError, match=r"'floor' must give 301 values; got shape \(\)"):
+        ms.plot(Run(), predictions={"floor": lambda rounds: 0.1})
