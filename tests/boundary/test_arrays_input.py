@@ -46,14 +46,15 @@ CASES = {
                       ValueError, ["route must be", "'gram'", "'dual'", "got 'fast'"]),
     "route-kind": (lambda: data(route=3), TypeError, ["route must be", "got 3"]),
     "route-population": (lambda: ms.train(TASKS, "anil", rounds=1, route="gram"),
-                         ValueError, ["route must be 'auto'", "arrays", "got 'gram'"]),
+                         ValueError, ["route must be 'auto' unless", "reuse data", "got 'gram'"]),
     "engine-data": (lambda: data(engine="population"),
                     ValueError, ["engine must be 'auto' or 'arrays'", "got 'population'"]),
     "engine-pool": (lambda: pool(engine="population"),
-                    ValueError, ["engine must be 'auto' or 'arrays'", "got 'population'"]),
+                    ValueError, ["engine must be 'auto', 'collapsed' or", "got 'population'"]),
+    "engine-no-pool": (lambda: pool(pool=None, engine="arrays"),
+                       ValueError, ["engine must be 'auto' or 'collapsed'", "got 'arrays'"]),
     "engine-infinite": (lambda: ms.train(TASKS, "anil", rounds=1, engine="arrays"),
                         ValueError, ["engine must be", "'population'", "got 'arrays'"]),
-    "no-pool": (lambda: pool(pool=None), ValueError, ["pool must be an integer", "got None"]),
     "no-m_out": (lambda: pool(m_out=None), ValueError, ["m_out must be an integer", "got None"]),
     "no-m_in": (lambda: pool(m_in=None), ValueError, ["m_in must be an integer", "got None"]),
     "m_in-zero": (lambda: pool(m_in=0), ValueError, ["m_in must be at least 1", "got 0"]),
@@ -88,7 +89,9 @@ def test_one_sentence_names_argument_expected_and_given(case):
     assert_one_sentence(*case)
 
 
-@pytest.mark.parametrize("name", ["m_in", "no-width", "route-unknown", "n-above-pool", "no-pool"])
+@pytest.mark.parametrize(
+    "name", ["m_in", "no-width", "route-unknown", "n-above-pool", "engine-no-pool"]
+)
 def test_estimate_refuses_what_train_refuses(name, monkeypatch):
     call, kind, fragments = CASES[name]
     monkeypatch.setattr(ms, "train", ms.estimate)

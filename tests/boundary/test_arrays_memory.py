@@ -41,7 +41,8 @@ SCRIPT = textwrap.dedent("""\
 
     if case.get("pool"):
         tasks = ms.LinearTasks(d=d, k=k_star)
-        options |= {"pool": n, "n": n, "m_in": m, "m_out": m, "init": ms.Init(scale=1.0)}
+        options |= {"pool": n, "n": n, "m_in": m, "m_out": m}
+        options |= {"engine": "arrays", "init": ms.Init(scale=1.0)}
     else:
         X, y = np.empty((n, 2 * m, d), dtype), np.ones((n, 2 * m), dtype)
         np.random.default_rng(0).standard_normal(out=X, dtype=dtype)

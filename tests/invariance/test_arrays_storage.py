@@ -173,6 +173,7 @@ def test_pool_is_the_batch_that_sample_draws(init, shared, n, dtype, route):
         "method": ms.MAML(alpha=0.02, beta=0.02, inner_steps=2),
         "rounds": 12, "n": n, "width": 4, "init": start, "seed": 7, "stop": None, "route": route,
         "record": RECORDS, "dtype": dtype, "shared_samples": shared, "threads": 1,
+        "engine": "arrays",
     }  # fmt: skip
     sizes = {"m_in": 4, "m_out": None if shared else 6}
     many = ms.train(tasks, pool=5, trials=range(1, 4), **sizes, **options)
@@ -198,9 +199,10 @@ def test_pool_of_a_given_truth_and_of_a_function_of_heads(route):
 
     tasks = ms.LinearTasks(d=20, k=2, heads=heads, B_star=truth)
     options = {"rounds": 4, "n": 6, "init": ms.Init(scale=1.0), "route": route, "threads": 1}
-    r = ms.train(tasks, "anil", pool=6, m_in=3, m_out=3, seed=2, record=("eta", "dist"), **options)
+    options |= {"engine": "arrays", "seed": 2, "record": ("eta", "dist")}
+    r = ms.train(tasks, "anil", pool=6, m_in=3, m_out=3, **options)
     batch = tasks.sample(6, 3, 3, seed=2)
-    alone = ms.train(batch, "anil", seed=2, record=("eta", "dist"), **options)
+    alone = ms.train(batch, "anil", **options)
     assert_same_bits(r, alone)
     assert batch.heads.min() >= 1
     assert r.trace["eta"][0] == pytest.approx(np.linalg.norm(batch.heads.mean(0)), rel=1e-12)

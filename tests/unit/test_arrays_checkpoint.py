@@ -12,15 +12,16 @@ STACKED = build(Case(30, 4, 3, (4,) * 4, (5,) * 4))
 UNKNOWN = build(Case(30, 4, 3, (4,) * 4, (5,) * 4), known=False)
 TASKS = ms.LinearTasks(d=30, k=3, noise=0.2)
 START = (GIVEN.B, GIVEN.w)
-POOL = {"tasks": TASKS, "pool": 5, "n": 3, "m_in": 4, "init": ms.Init(scale=1.0), "width": 4}
+DRAWN = {"init": ms.Init(scale=1.0), "width": 4}
+POOL = {"tasks": TASKS, "pool": 5, "n": 3, "m_in": 4, "engine": "arrays"}
 
 RUNS = {
     "batch": {},
     "minibatch": {"n": 2, "seed": 4},
     "trials": {"n": 2, "init": ms.Init(dist=0.6, scale=1.0), "trials": range(2, 5)},
-    "pool": {**POOL, "m_out": 5, "trials": 3},
-    "shared-pool": {**POOL, "shared_samples": True, "trials": 2},
-    "float32": {"dtype": "float32", "init": ms.Init(scale=1.0), "width": 4},
+    "pool": {**POOL, **DRAWN, "m_out": 5, "trials": 3},
+    "shared-pool": {**POOL, **DRAWN, "shared_samples": True, "trials": 2},
+    "float32": {"dtype": "float32", **DRAWN},
     "sparse-rows": {"record_every": 7, "record": ("angles", "loss_out", "mu")},
     "no-truth": {"tasks": UNKNOWN.batch, "record": ("loss_in", "sigma_min")},
 }

@@ -162,7 +162,8 @@ def test_results_without_a_truth_come_back_with_their_state(tmp_path):
 
 def test_a_pool_comes_back_from_a_file_with_its_law(tmp_path):
     tasks = ms.LinearTasks(d=30, k=3, noise=0.2)
-    r = ms.train(tasks, METHOD, rounds=5, pool=6, n=3, m_in=4, m_out=5, trials=2, threads=1)
+    sizes = {"pool": 6, "n": 3, "m_in": 4, "m_out": 5, "engine": "arrays"}
+    r = ms.train(tasks, METHOD, rounds=5, **sizes, trials=2, threads=1)
     r.save(tmp_path / "result")
     back = ms.load(tmp_path / "result")
     assert_same_bits(back, r)
