@@ -20,6 +20,7 @@ from .sizes import (
     DEFAULT_N,
     check_accumulate,
     check_infinite_tasks,
+    check_track_start,
     engine_of,
     sample_counts,
     tasks_per_round,
@@ -117,6 +118,11 @@ class TrainConfig:
     def pooled_in_law(self) -> bool:
         """Whether rounds work on a pool's samples in a basis of what they span, (24)."""
         return self.engine == "collapsed" and self.pool is not None
+
+    @property
+    def follows_start(self) -> bool:
+        """Whether E of (13) is known from the start: no sample adds directions of its own."""
+        return self.track_start or self.engine != "collapsed" or self.n is None
 
     @property
     def law(self) -> LinearTasks:
@@ -269,9 +275,11 @@ def configure(
         raise ValueError(f"route must be 'auto' unless rounds reuse data; got {route!r}")
     kind = _dtype(dtype, init, tasks)
     check_accumulate(accumulate, route, _stored(kind, tasks), ran)
-    tracked = _tracked(track_start, ran, pool, tasks, size)
     names = records.resolve(record, tasks)
     number = tasks_per_round(n, pool, tasks, counts[0] is not None)
+    tracked = _check.flag("track_start", track_start)
+    if tracked:
+        check_track_start(ran, pool, number, tasks.d, tasks.k + 2 * size)
     if number is None:
         assert isinstance(tasks, LinearTasks)
         check_infinite_tasks(tasks, chosen, shared, start[1] if isinstance(start, tuple) else None)
@@ -324,22 +332,6 @@ def takes(source: Callable[P, Any]) -> Callable[[Callable[..., T]], Callable[P, 
         return cast(Callable[P, T], function)
 
     return mark
-
-
-def _tracked(
-    track_start: object, engine: str, pool: int | None, tasks: LinearTasks | TaskBatch, width: int
-) -> bool:
-    tracked = _check.flag("track_start", track_start)
-    if tracked and (engine != "collapsed" or pool is not None):
-        raise ValueError(
-            "track_start=True needs the collapsed engine with new samples every round: elsewhere "
-            "the start is followed anyway"
-        )
-    if tracked and tasks.d < tasks.k + 2 * width:
-        raise ValueError(
-            f"track_start=True needs d >= k + 2 width = {tasks.k + 2 * width}; got d = {tasks.d}"
-        )
-    return tracked
 
 
 def _trials(trials: object) -> range:

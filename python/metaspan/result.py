@@ -73,8 +73,8 @@ class Result:
         if "B" in self.parts:
             return self.parts["B"]
         config = self.config
-        followed = config.engine != "collapsed" or config.track_start
-        return self.full_B() if followed and not isinstance(config.init, Init) else None
+        given = not isinstance(config.init, Init)
+        return self.full_B() if given and config.follows_start else None
 
     @cached_property
     def state(self) -> tuple[F64, F64, F64]:
@@ -261,14 +261,13 @@ class Result:
         """Ground truth and E, (d, k_star) and (d, height or less), of a trial."""
         config = self.config
         B_star = config.law.ground_truth(config.seed, trial, config.threads)
-        collapsed = config.engine == "collapsed"
-        d = config.tasks.d
-        E = np.empty((d, 0))
-        if not isinstance(config.init, Init) and (config.track_start or not collapsed):
+        drawn = isinstance(config.init, Init)
+        E = np.empty((config.tasks.d, 0))
+        if not drawn and config.follows_start:
             E = given_coordinates(config, trial)[2]
         elif config.track_start:  # the start's directions, as other engines draw them
             E = self._frame(trial, core.STREAM_FRAME, height - config.width, B_star)
-        if collapsed or isinstance(config.init, Init):
+        if drawn or config.track_start or not config.follows_start:
             stream = core.STREAM_OFF_SPAN if config.track_start else core.STREAM_FRAME
             known = np.concatenate([B_star, E], axis=1)
             E = np.concatenate([E, self._frame(trial, stream, height - E.shape[1], known)], axis=1)

@@ -133,13 +133,26 @@ def check_infinite_tasks(
         isinstance(law, GaussianHeads) and (law.mean is None or not np.any(law.mean))
     )
     if not centred:
-        raise ValueError(f"{wants}GaussianHeads without a mean, or SphereHeads; got {law!r}")
+        shown = "a mean" if isinstance(law, GaussianHeads) else _check.show(law)
+        raise ValueError(f"{wants}GaussianHeads without a mean, or SphereHeads; got {shown}")
     if tasks.features != "gaussian":
         raise ValueError(f"{wants}features='gaussian'; got {tasks.features!r}")
     if shared:
         raise ValueError(f"{wants}inner and outer samples apart; got shared_samples=True")
     if head is not None and np.any(head):
-        raise ValueError(f"{wants}w0 = 0; got {head}")
+        raise ValueError(f"{wants}w0 = 0; got entries up to {abs(head).max():.3g}")
+
+
+def check_track_start(engine: str, pool: int | None, n: int | None, d: int, least: int) -> None:
+    """Raise ValueError unless new samples take a run away from its start, in d >= least."""
+    if engine != "collapsed" or pool is not None or n is None:
+        found = "n=None" if pool is None else f"pool={pool}"
+        raise ValueError(
+            "track_start=True needs engine 'collapsed' with new samples every round; got "
+            + (found if engine == "collapsed" else f"engine {engine!r}")
+        )
+    if d < least:
+        raise ValueError(f"track_start=True needs d >= k + 2 width = {least}; got d = {d}")
 
 
 def check_accumulate(accumulate: str, route: str, dtype: str, engine: str = "arrays") -> None:
@@ -148,7 +161,10 @@ def check_accumulate(accumulate: str, route: str, dtype: str, engine: str = "arr
     if accumulate == "float64":
         return
     if engine != "arrays" or dtype != "float32":
-        found = f"{dtype} data" if engine == "arrays" else "no data"
-        raise ValueError(f"accumulate='float32' needs float32 data; got {found}")
+        if engine != "arrays":
+            raise ValueError(
+                f"accumulate='float32' needs engine 'arrays' and float32 data; got {engine!r}"
+            )
+        raise ValueError(f"accumulate='float32' needs float32 data; got {dtype} data")
     if route not in ("auto", "vector"):
         raise ValueError(f"accumulate='float32' needs the vector route; got {route!r}")
