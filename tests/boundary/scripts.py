@@ -35,6 +35,18 @@ DATA_RUN = {
     "record_every": 100,
     "threads": 1,
 }
+COLLAPSED_RUN = {
+    "tasks": ms.LinearTasks(d=1000, k=3, noise=0.1),
+    "method": ms.MAML(alpha=1e-3, beta=1e-6, inner_steps=2),
+    "n": 4,
+    "m_in": 5,
+    "m_out": 4,
+    "trials": 2,
+    "stop": None,
+    "record": ("dist", "loss_out"),
+    "record_every": 100,
+    "threads": 1,
+}
 # One that a test kills: long enough to be met in the middle.
 KILLED = {
     "tasks": ms.LinearTasks(d=50, k=4, noise=0.1),
@@ -96,12 +108,13 @@ def many_rounds():
         say(type(error).__name__, r.status.status.name, r.status.round, r.trace["round"].size)
 
 
-def one_long_round():
+def one_long_round(m=None):
     """Interrupted within a round that would take hours: the state is the one before it."""
-    tasks = ms.LinearTasks(d=100, k=20)
+    tasks, n = ms.LinearTasks(d=100, k=20), 2**31 - 1
+    m = m and int(m)
     say("ready")
     try:
-        ms.train(tasks, ms.MAML(inner_steps=3), rounds=2, n=2**31 - 1, trials=1)
+        ms.train(tasks, ms.MAML(inner_steps=3), rounds=2, n=n, m_in=m, m_out=m)
     except KeyboardInterrupt as error:
         r = error.result
         finite = all(np.isfinite(part).all() for part in r.state)
@@ -139,9 +152,10 @@ def one_row_seen_many_times(n):
     return np.full((d, 20), 0.01), np.ones(20), batch, ms.MAML(alpha=1e-9, inner_steps=2)
 
 
-def until_interrupted(path, route=None):
-    """Writes a checkpoint when it is interrupted: on population losses, or on data by a route."""
-    settings = {**DATA_RUN, "route": route} if route else POPULATION_RUN
+def until_interrupted(path, name="population"):
+    """Writes a checkpoint when it is interrupted: in an engine, or on data by a route."""
+    settings = {"population": POPULATION_RUN, "collapsed": COLLAPSED_RUN}.get(name)
+    settings = settings or {**DATA_RUN, "route": name}
     kept = ms.Checkpoint(path, every_seconds=1e9)
     try:
         ms.train(**settings, rounds=10**9, checkpoint=kept, progress=lambda done, total: say(done))

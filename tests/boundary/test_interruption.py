@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from boundary.scripts import PATIENCE, POPULATION_RUN, interrupted, process, said
+from boundary.scripts import (
+    COLLAPSED_RUN,
+    PATIENCE,
+    POPULATION_RUN,
+    interrupted,
+    process,
+    said,
+)
 from matching import assert_same_bits
 
 RUN = {**POPULATION_RUN, "threads": 1}  # the processes take as many threads as they like
@@ -20,15 +27,16 @@ pytestmark = [
 ]
 
 
-def test_ctrl_c_writes_the_checkpoint_and_the_run_goes_on(tmp_path):
+@pytest.mark.parametrize(("name", "run"), [("population", RUN), ("collapsed", COLLAPSED_RUN)])
+def test_ctrl_c_writes_the_checkpoint_and_the_run_goes_on(name, run, tmp_path):
     path = tmp_path / "run"
-    seen, done = interrupted(path)
+    seen, done = interrupted(path, name)
     first = []
     resumed = ms.train(
-        **RUN, rounds=done + 50, checkpoint=path, progress=lambda at, _: first.append(at)
+        **run, rounds=done + 50, checkpoint=path, progress=lambda at, _: first.append(at)
     )
     assert first[0] >= seen  # the trial that is furthest behind: not from the beginning
-    assert_same_bits(resumed, ms.train(**RUN, rounds=done + 50))
+    assert_same_bits(resumed, ms.train(**run, rounds=done + 50))
 
 
 def test_signals_at_random_moments_do_not_change_a_run(tmp_path):

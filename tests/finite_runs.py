@@ -1,0 +1,65 @@
+"""Runs on finite samples in law, one of every kind."""
+
+import numpy as np
+
+import metaspan as ms
+
+RECORD = ("dist", "loss_in", "loss_out", "w_norm", "diversity_max", "mu")
+
+
+def uniform(generator, n, k):
+    return generator.uniform(-1.5, 1.5, (n, k))
+
+
+def truth():
+    """B_star (30, 3) and a start (B_0, w_0) of width 4."""
+    rng = np.random.default_rng(8)
+    B_star = np.linalg.qr(rng.standard_normal((30, 3)))[0]
+    return B_star, (0.3 * rng.standard_normal((30, 4)), 0.1 * np.ones(4))
+
+
+B_STAR, START = truth()
+METHOD = ms.MAML(alpha=0.02, beta=0.05, inner_steps=2)
+FIRST_ORDER = ms.ANIL(alpha=0.05, beta=0.05, first_order=True)
+POOL = {"pool": 7, "route": "gram"}
+# What makes a kind, beside the sizes of `run`: arguments of LinearTasks, the method, and train.
+KINDS = {
+    "gaussian": {},
+    "anil": {"method": ms.ANIL(alpha=0.05, beta=0.05, inner_steps=2)},
+    "average-risk": {"method": ms.AverageRisk(beta=0.05)},
+    "inner-infinite": {"m_in": None},
+    "outer-infinite": {"m_out": None},
+    "shared": {"m_out": None, "shared_samples": True},
+    "student-t": {"features": ms.StudentT(dof=6)},
+    "sphere": {"features": "sphere"},
+    "callable": {"heads": uniform},
+    "fixed": {"heads": np.random.default_rng(4).standard_normal((9, 3))},
+    "fixed-pool": {"heads": np.random.default_rng(4).standard_normal((9, 3)), **POOL},
+    "given": {"B_star": B_STAR, "init": START},
+    "tracked": {"track_start": True},
+    "tracked-given": {"track_start": True, "B_star": B_STAR, "init": START, "features": "sphere"},
+    "wide": {"width": 5},
+    "narrow": {"width": 2},
+    "nothing-left": {"d": 6},
+    "pool": POOL,
+    "pool-dual": {**POOL, "route": "dual", "features": "sphere", "heads": uniform},
+    "pool-vector": {**POOL, "route": "vector", "features": ms.StudentT(dof=6), "width": 5},
+    "pool-shared": {**POOL, "m_out": None, "shared_samples": True, "dtype": "float32"},
+    "infinite-tasks": {"method": FIRST_ORDER, "n": None},
+    "infinite-tasks-wide": {"method": FIRST_ORDER, "n": None, "width": 5, "m_in": None},
+}
+OF_TASKS = ("d", "k", "noise", "heads", "features", "B_star")
+
+
+def arguments(kind, **changes):
+    """The arguments of train for a run of a kind; `changes` are of any of those above."""
+    chosen = {"d": 30, "k": 3, "noise": 0.2, "method": METHOD, "rounds": 40, "n": 5}
+    chosen |= {"m_in": 4, "m_out": 6, "init": ms.Init(scale=1.0), "seed": 9, "stop": None}
+    chosen |= {"record": RECORD, "threads": 1, **KINDS[kind], **changes}
+    of_tasks = {name: chosen.pop(name) for name in OF_TASKS if name in chosen}
+    return {"tasks": ms.LinearTasks(**of_tasks), **chosen}
+
+
+def run(kind, **changes):
+    """A short run of a kind."""
+    return ms.train(**arguments(kind, **changes))
