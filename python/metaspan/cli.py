@@ -83,7 +83,8 @@ def _info() -> int:
 
 
 def _reproduce(chosen: argparse.Namespace) -> int:
-    from .reproduce import panels, reproduce  # noqa: PLC0415
+    from .panels import panels  # noqa: PLC0415
+    from .reproduce import reproduce  # noqa: PLC0415
 
     known = panels()
     if chosen.list:

@@ -1,25 +1,22 @@
-r"""The simulations of the paper: what is trained, and how each panel is drawn and stored."""
+r"""The simulations of the paper: trained, drawn and stored."""
 
 from __future__ import annotations
 
 import csv
 import io
-import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from .heads import GaussianHeads
-from .methods import ANIL, MAML, AverageRisk
-from .options import Init
+from .floors import Floors, draw_floors, floors
 from .outcome import DivergenceWarning
+from .panels import Curve, Panel, View, panels
 from .plots import FONT, INK, new_axes, plot
+from .result import Result
 from .summary import summarize
 from .tasks import LinearTasks
 from .train import train
@@ -27,163 +24,12 @@ from .train import train
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .result import Result
-
-Method = ANIL | MAML | AverageRisk
-
-D, K, N = 20, 3, 3  # the paper's sizes: features, rank and width, tasks a round
 SEED = 0
 ROWS = 300  # recorded rounds per curve
 # From dark to light: the order of the values survives a grey print.
 SHADES = ("#0D0887", "#6A00A8", "#B12A90", "#E16462", "#F2942E")
 
-
-@dataclass(frozen=True, kw_only=True)
-class Curve:
-    r"""One training run of a panel.
-
-    Parameters
-    ----------
-    label : str
-        Name in the figure.
-    method : ANIL, MAML or AverageRisk
-        What is trained.
-    init : Init
-        Where it starts.
-    heads : GaussianHeads
-        Law of the tasks' heads.
-    rounds : int
-        Number of rounds.
-    """
-
-    label: str
-    method: Method
-    init: Init
-    heads: GaussianHeads
-    rounds: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class View:
-    r"""One set of axes of a panel.
-
-    Parameters
-    ----------
-    name : str
-        Name in the data file.
-    title : str
-        Text above the axes; none where it is empty.
-    curves : tuple of Curve
-        What it shows.
-    ordered : bool
-        The curves are values of one parameter: shades of one palette, names beside their ends.
-    """
-
-    name: str
-    title: str
-    curves: tuple[Curve, ...]
-    ordered: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Panel:
-    r"""One figure.
-
-    Parameters
-    ----------
-    about : str
-        One line for ``--list``.
-    views : tuple of View
-        Axes from left to right.
-    """
-
-    about: str
-    views: tuple[View, ...]
-
-
-def _five(
-    alpha: float, beta: float, dist: float | None, heads: GaussianHeads, rounds: int
-) -> tuple[Curve, ...]:
-    """The four methods and average risk from one start: alpha B^T B = I, w = 0."""
-    methods: dict[str, Method] = {
-        "Exact ANIL": ANIL(alpha=alpha, beta=beta),
-        "FO-ANIL": ANIL(alpha=alpha, beta=beta, first_order=True),
-        "Exact MAML": MAML(alpha=alpha, beta=beta),
-        "FO-MAML": MAML(alpha=alpha, beta=beta, first_order=True),
-        "average risk": AverageRisk(beta=beta),
-    }
-    init = Init(dist=dist, scale=1 / math.sqrt(alpha))
-    return tuple(
-        Curve(label=label, method=method, init=init, heads=heads, rounds=rounds)
-        for label, method in methods.items()
-    )
-
-
-def _diversities(method: Method, values: Sequence[float], rounds: int) -> tuple[Curve, ...]:
-    """One method under heads of covariance diag(1, ..., 1, mu^2)."""
-    return tuple(
-        Curve(
-            label=f"$\\mu^2 = {value:g}$",
-            method=method,
-            init=Init(),
-            heads=GaussianHeads(cov=np.diag([1.0] * (K - 1) + [value])),
-            rounds=rounds,
-        )
-        for value in values
-    )
-
-
-def panels() -> dict[str, Panel]:
-    r"""List the panels that can be reproduced.
-
-    Returns
-    -------
-    dict of str to Panel
-        The panels by name, in the order in which they are made.
-    """
-    centred = GaussianHeads()
-    values = (1.0, 0.5, 0.25, 0.1, 0.01)
-    return {
-        "methods": Panel(
-            about="the four methods and average risk, centred heads",
-            views=(View(name="methods", title="", curves=_five(0.1, 0.1, None, centred, 1500)),),
-        ),
-        "diversity": Panel(
-            about="the rate falls with the task diversity mu^2",
-            views=tuple(
-                View(
-                    name=title,
-                    title=title,
-                    curves=_diversities(method, values, 2000),
-                    ordered=True,
-                )
-                for title, method in (
-                    ("FO-ANIL", ANIL(alpha=0.1, beta=0.1, first_order=True)),
-                    ("Exact MAML", MAML(alpha=0.1, beta=0.1)),
-                )
-            ),
-        ),
-        "start": Panel(
-            about="random start, methodical start, and heads with a large mean",
-            views=(
-                View(
-                    name="random start",
-                    title="random start",
-                    curves=_five(0.1, 0.1, None, centred, 1500),
-                ),
-                View(
-                    name="methodical start",
-                    title="methodical start",
-                    curves=_five(0.1, 0.1, 0.7, centred, 1500),
-                ),
-                View(
-                    name="mean 10",
-                    title=r"methodical start, heads $N(10\cdot\mathbf{1},\, I)$",
-                    curves=_five(0.03, 0.01, 0.7, GaussianHeads(mean=np.full(K, 10.0)), 10_000),
-                ),
-            ),
-        ),
-    }
+Runs = list[list[Result]]  # by view and curve
 
 
 def reproduce(
@@ -205,7 +51,7 @@ def reproduce(
     out : path
         Folder for the files; made if it is not there.
     quick : bool
-        5 trials instead of 20.
+        A quarter of the trials.
     advanced : callable
         Called after each training run.
     finished : callable
@@ -234,14 +80,21 @@ def reproduce(
     folder.mkdir(parents=True, exist_ok=True)
     for name in dict.fromkeys(names or known):
         began = time.perf_counter()
-        runs: list[dict[str, Result]] = []
-        for view in known[name].views:
-            runs.append({})
-            for curve in view.curves:
-                runs[-1][curve.label] = run_curve(curve, trials=5 if quick else 20)
-                advanced()
-        _write(folder / name, known[name], runs)
+        _write(folder / name, known[name], _run(known[name], quick, advanced))
         finished(f"{folder / name}.png (.pdf, .csv)  {time.perf_counter() - began:.1f} s")
+
+
+def _run(panel: Panel, quick: bool, advanced: Callable[[], None]) -> Runs:
+    """What a panel shows; what two of its views share is trained once."""
+    done: dict[Curve, Result] = {}
+    for view in panel.views:
+        for curve in view.curves:
+            of_any_label = replace(curve, label="")
+            if of_any_label not in done:
+                trials = max(2, curve.trials // 4) if quick else curve.trials
+                done[of_any_label] = run_curve(curve, trials)
+            advanced()
+    return [[done[replace(curve, label="")] for curve in view.curves] for view in panel.views]
 
 
 def run_curve(curve: Curve, trials: int) -> Result:
@@ -262,10 +115,12 @@ def run_curve(curve: Curve, trials: int) -> Result:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DivergenceWarning)  # the figure says it
         return train(
-            LinearTasks(d=D, k=K, heads=curve.heads),
+            LinearTasks(d=curve.d, k=curve.k, heads=curve.heads),
             curve.method,
             rounds=curve.rounds,
-            n=N,
+            n=curve.n,
+            m_in=curve.m[0] if curve.m else None,
+            m_out=curve.m[1] if curve.m else None,
             init=curve.init,
             seed=SEED,
             trials=trials,
@@ -275,15 +130,15 @@ def run_curve(curve: Curve, trials: int) -> Result:
         )
 
 
-def draw(panel: Panel, runs: Sequence[Mapping[str, Result]]) -> Figure:
+def draw(panel: Panel, runs: Runs) -> Figure:
     r"""Draw a panel.
 
     Parameters
     ----------
     panel : Panel
         What is shown.
-    runs : sequence of mapping of str to Result
-        The results of each view, by label.
+    runs : list of list of Result
+        The results of each view, in the order of its curves.
 
     Returns
     -------
@@ -294,20 +149,23 @@ def draw(panel: Panel, runs: Sequence[Mapping[str, Result]]) -> Figure:
     figure, axes = new_axes(
         count, width=4.8 if count == 1 else 3.6, height=3.3 if count == 1 else 3.0
     )
+    labelled = max(i for i, view in enumerate(panel.views) if not view.floors)
     for i, (ax, view, results) in enumerate(zip(axes, panel.views, runs, strict=True)):
-        last = i == count - 1
         labels: Literal["legend", "direct"] | None = None
-        if view.ordered and last:
+        if view.ordered and i == labelled:
             labels = "direct"
         elif i == 0 and not view.ordered:
             labels = "legend"
-        plot(
-            results,
-            ax=ax,
-            labels=labels,
-            colors=SHADES if view.ordered else None,
-            log=True,
-        )
+        if view.floors:
+            draw_floors(ax, _series(view, results))
+        else:
+            plot(
+                {curve.label: run for curve, run in zip(view.curves, results, strict=True)},
+                ax=ax,
+                labels=labels,
+                colors=SHADES if view.ordered else None,
+                log=True,
+            )
         if i > 0:
             ax.set_ylabel("")
         if view.title:
@@ -317,25 +175,50 @@ def draw(panel: Panel, runs: Sequence[Mapping[str, Result]]) -> Figure:
     return figure
 
 
-def _table(panel: Panel, runs: Sequence[Mapping[str, Result]]) -> str:
-    """What is drawn, as CSV."""
+def _series(view: View, results: Sequence[Result]) -> dict[str, Floors]:
+    """Where the runs of every label end."""
+    by_label: dict[str, list[Result]] = {}
+    for curve, result in zip(view.curves, results, strict=True):
+        by_label.setdefault(curve.label, []).append(result)
+    return {label: floors(runs) for label, runs in by_label.items()}
+
+
+def _table(panel: Panel, runs: Runs) -> str:
+    """The curves that are drawn, as CSV."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["view", "curve", "round", "trials", "diverged", "mean", "low", "high"])
     for view, results in zip(panel.views, runs, strict=True):
-        for label, result in results.items():
+        for curve, result in zip(() if view.floors else view.curves, results, strict=False):
             row = summarize(result, "dist", log=True)
             for i, at in enumerate(row.rounds):
                 numbers = (f"{x[i]:.9g}" for x in (row.mean, row.low, row.high))
-                name = label.replace("$", "").replace("\\mu", "mu")
+                name = curve.label.replace("$", "").replace("\\mu", "mu")
                 table.writerow([view.name, name, at, row.count[i], row.diverged, *numbers])
     return text.getvalue()
 
 
-def _write(stem: Path, panel: Panel, runs: Sequence[Mapping[str, Result]]) -> None:
-    """The panel's three files; each is written beside and renamed, so it is whole or absent."""
+def _floor_table(panel: Panel, runs: Runs) -> str:
+    """The ends of curves that are drawn, as CSV; empty where there are none."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    for view, results in zip(panel.views, runs, strict=True):
+        for label, found in _series(view, results).items() if view.floors else ():
+            if not text.tell():
+                table.writerow(["curve", "d", "scale", "dist", "error_of_log", "exponent"])
+            for i, d in enumerate(found.d):
+                numbers = (found.scale[i], found.dist[i], found.error[i], found.exponent)
+                table.writerow([label, d, *(f"{x:.9g}" for x in numbers)])
+    return text.getvalue()
+
+
+def _write(stem: Path, panel: Panel, runs: Runs) -> None:
+    """The panel's files; each is written beside and renamed, so it is whole or absent."""
     figure = draw(panel, runs)
     contents = {".csv": _table(panel, runs).encode()}
+    ends = _floor_table(panel, runs)
+    if ends:
+        contents[".ends.csv"] = ends.encode()
     # No dates and versions inside: the same data give the same bytes.
     unstamped = {".pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
     for suffix in (".pdf", ".png"):

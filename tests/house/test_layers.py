@@ -36,6 +36,7 @@ MODULES = (
     {"summary"},
     {"theory"},
     {"plots"},
+    {"floors", "panels"},
     {"reproduce"},
     {"cli"},
     {"__init__", "__main__"},

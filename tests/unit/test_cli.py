@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -15,14 +16,16 @@ from metaspan import cli, reproduce
 pytest.importorskip("matplotlib")
 
 
+PANELS = ["methods", "diversity", "start", "floor"]
+
+
 @pytest.fixture
 def short(monkeypatch):
     """Panels of a few rounds."""
     run = reproduce.run_curve
 
     def few(curve, trials):
-        object.__setattr__(curve, "rounds", 20)
-        return run(curve, trials=3)
+        return run(replace(curve, rounds=20), trials=3)
 
     monkeypatch.setattr(reproduce, "run_curve", few)
 
@@ -30,18 +33,15 @@ def short(monkeypatch):
 def test_list_names_the_panels(capsys):
     assert cli.main(["reproduce", "--list"]) == 0
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert names == ["methods", "diversity", "start"]
+    assert names == PANELS
 
 
 @pytest.mark.usefixtures("short")
 def test_reproduce_writes_figures_with_their_data(tmp_path, capsys):
     out = tmp_path / "new" / "folder"
     assert cli.main(["reproduce", "--out", str(out)]) == 0
-    assert sorted(path.name for path in out.iterdir()) == sorted(
-        f"{name}.{suffix}"
-        for name in ("methods", "diversity", "start")
-        for suffix in ("csv", "pdf", "png")
-    )
+    written = [f"{name}.{suffix}" for name in PANELS for suffix in ("csv", "pdf", "png")]
+    assert sorted(path.name for path in out.iterdir()) == sorted([*written, "floor.ends.csv"])
     with open(out / "methods.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["curve"] for row in rows} == {
@@ -52,7 +52,11 @@ def test_reproduce_writes_figures_with_their_data(tmp_path, capsys):
         "average risk",
     }
     assert all(float(r["low"]) <= float(r["mean"]) <= float(r["high"]) for r in rows)
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    with open(out / "floor.ends.csv", newline="") as file:
+        ends = list(csv.DictReader(file))
+    assert [int(row["d"]) for row in ends] == 2 * [10**power for power in range(2, 7)]
+    assert {row["curve"] for row in ends} == {"FO-ANIL", "Exact ANIL"}
 
 
 @pytest.mark.usefixtures("short")
