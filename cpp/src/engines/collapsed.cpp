@@ -8,6 +8,7 @@
 #include "metaspan/off_span.hpp"
 #include "metaspan/parallel.hpp"
 #include "metaspan/task_algebra.hpp"
+#include "tell.hpp"
 
 namespace metaspan {
 namespace {
@@ -49,9 +50,7 @@ class Collapsed final : public CollapsedEngine {
     samples_key_ = derive_key(seed_, trial_, r, Stream::samples);
     off_span_key_ = derive_key(seed_, trial_, r, Stream::off_span);
     heads_.begin_round(round, given);
-    if (tasks.want_losses) tasks.losses.resize(3, n_);
-    if (tasks.want_adapted) tasks.adapted.resize(n_, k());
-    if (tasks.want_heads) tasks.heads.resize(n_, heads_.k_star());
+    make_room(n_, k(), heads_.k_star(), tasks);
     const auto pieces = static_cast<Index>(pieces_.size());
     if (flops_ < kSerialFlops) threads = 1;
     while (static_cast<Index>(lanes_.size()) < std::min<Index>(threads, pieces)) {
@@ -156,7 +155,12 @@ class Collapsed final : public CollapsedEngine {
       for (Index t = 0; t < tasks; ++t) piece.g_w[i] += omega[i * kWidth + t];
     }
     add_off_span(design, piece, first, tasks);
-    if (outputs.wanted()) report(lane, first, tasks, outputs);
+    // Of infinitely many samples the noise is no part of a residual.
+    const double half_variance = law_.noise * law_.noise / 2;
+    const double inner = shape_.inner.infinite ? half_variance : 0;
+    const double outer = law_.m_out == 0 ? half_variance : 0;
+    const double added[3] = {inner, inner, outer};
+    tell_panel(lane.algebra, lane.heads.data(), added, first, tasks, outputs);
   }
 
   void add_off_span(Design& design, Piece& piece, Index first, Index tasks) const {
@@ -182,26 +186,6 @@ class Collapsed final : public CollapsedEngine {
       }
       if (!shape_.inner.infinite && method_.has_inner_part()) each(Group::inner, stack);
       if (!shape_.outer.infinite) each(Group::outer, stack);
-    }
-  }
-
-  void report(const Lane& lane, Index first, Index tasks, TaskOutputs& outputs) const {
-    using Losses = TaskAlgebra<Design>::Loss;
-    const double half_variance = law_.noise * law_.noise / 2;
-    const bool outer_infinite = law_.shared ? shape_.inner.infinite : shape_.outer.infinite;
-    for (Index t = 0; t < tasks; ++t) {
-      for (int which = 0; outputs.want_losses && which < 3; ++which) {
-        // Of infinitely many samples the noise is no part of a residual.
-        const bool infinite = which == 2 ? outer_infinite : shape_.inner.infinite;
-        outputs.losses(which, first + t) =
-            lane.algebra.loss(static_cast<Losses>(which))[t] + (infinite ? half_variance : 0);
-      }
-      for (Index i = 0; outputs.want_adapted && i < k(); ++i) {
-        outputs.adapted(first + t, i) = lane.algebra.adapted()[i * kWidth + t];
-      }
-      for (Index i = 0; outputs.want_heads && i < heads_.k_star(); ++i) {
-        outputs.heads(first + t, i) = lane.heads[static_cast<std::size_t>(i * kWidth + t)];
-      }
     }
   }
 

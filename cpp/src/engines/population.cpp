@@ -8,6 +8,7 @@
 #include "metaspan/error.hpp"
 #include "metaspan/parallel.hpp"
 #include "metaspan/task_algebra.hpp"
+#include "tell.hpp"
 
 namespace metaspan {
 namespace {
@@ -40,9 +41,7 @@ class Population final : public PopulationEngine {
   void gradient(Index round, const double* given, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
     heads_.begin_round(round, given);
-    if (tasks.want_losses) tasks.losses.resize(3, n_);
-    if (tasks.want_adapted) tasks.adapted.resize(n_, k());
-    if (tasks.want_heads) tasks.heads.resize(n_, heads_.k_star());
+    make_room(n_, k(), heads_.k_star(), tasks);
     const auto lanes = static_cast<Index>(lanes_.size());
     if (flops_ < kSerialFlops) threads = 1;
     parallel_for(threads, lanes, cancel, [&](Index l, int) {
@@ -122,23 +121,8 @@ class Population final : public PopulationEngine {
       for (Index t = 0; t < tasks; ++t)
         lane.g_w[static_cast<std::size_t>(i)] += omega[i * Width + t];
     }
-    if (outputs.wanted()) report(lane, first, tasks, outputs);
-  }
-
-  void report(const Lane& lane, Index first, Index tasks, TaskOutputs& outputs) const {
-    using Losses = typename TaskAlgebra<Design>::Loss;
-    for (Index t = 0; t < tasks; ++t) {
-      for (int which = 0; outputs.want_losses && which < 3; ++which) {
-        outputs.losses(which, first + t) =
-            lane.algebra.loss(static_cast<Losses>(which))[t] + half_variance_;
-      }
-      for (Index i = 0; outputs.want_adapted && i < k(); ++i) {
-        outputs.adapted(first + t, i) = lane.algebra.adapted()[i * Width + t];
-      }
-      for (Index i = 0; outputs.want_heads && i < heads_.k_star(); ++i) {
-        outputs.heads(first + t, i) = lane.heads[static_cast<std::size_t>(i * Width + t)];
-      }
-    }
+    const double added[3] = {half_variance_, half_variance_, half_variance_};
+    tell_panel(lane.algebra, lane.heads.data(), added, first, tasks, outputs);
   }
 
   /// Means over the tasks, the lanes added in their order.
