@@ -1,0 +1,196 @@
+"""Runs on random samples, drawn explicitly in d dimensions and collapsed, and tests of their laws.
+
+A case is one run's sizes; a sample is what many independent runs of it end with, by the name of the
+record. Two samples are of one law unless a test of their distributions, means or variances says no.
+"""
+
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from metaspan._load import core
+from reference import Method, explicit
+
+RECORDS = ("dist", "w_norm", "perp_norm", "sigma_max", "loss_in", "loss_adapted", "loss_out")
+RUNS = 3000  # on either side
+FAMILY_ERROR = 1e-3  # the chance that any of a family's tests fails on two samples of one law
+
+
+class Case(NamedTuple):
+    """One run. m = None is infinite; so many rows of R as `kept` says stay where they are."""
+
+    d: int = 8
+    k: int = 2
+    k_star: int = 2
+    n: int = 2
+    m_in: int | None = 3
+    m_out: int | None = 4
+    noise: float = 0.5
+    features: str = "gaussian"
+    dof: float = 0.0
+    shared: bool = False
+    kept: int = 0
+    alpha: float = 0.05
+    beta: float = 0.1
+    inner_steps: int = 2
+    adapt_B: bool = False
+    exact: bool = False
+    rounds: int = 3
+
+    def start(self):
+        """B_0 (d, k), a little off the truth, and w_0 (k,)."""
+        rng = np.random.default_rng([self.d, self.k, self.k_star])
+        off = np.linalg.qr(rng.standard_normal((self.d, self.k)))[0]
+        return 0.8 * np.eye(self.d, self.k) + 0.1 * off, 0.3 * rng.standard_normal(self.k)
+
+
+METHODS = {
+    "fo-anil": dict(adapt_B=False, exact=False),
+    "anil": dict(adapt_B=False, exact=True),
+    "fo-maml": dict(adapt_B=True, exact=False),
+    "maml": dict(adapt_B=True, exact=True),
+}
+T = dict(features="student-t", dof=30.0)
+SPHERE = dict(features="sphere")
+SHAPES = {
+    "plain": Case(),
+    "one step": Case(m_in=2, alpha=0.1, inner_steps=1, rounds=1),
+    "three steps": Case(inner_steps=3),
+    # Where little is left to chance, so that small errors show.
+    "strong": Case(d=5, n=12, m_in=24, m_out=6, noise=0.2, alpha=0.6, inner_steps=1, rounds=0),
+    "noisy": Case(3, 1, 1, n=30, m_in=32, m_out=2, noise=2.0, inner_steps=1, rounds=0),
+    "wide": Case(d=11, k=3, n=3, m_in=2, m_out=1),
+    "narrow": Case(d=10, k_star=3, n=10, m_in=2, m_out=3),
+    "single column": Case(k=1, k_star=1, n=1, m_in=2, m_out=1, beta=0.05),
+    "single column, one left": Case(3, 1, 1, beta=0.2),
+    "many tasks": Case(d=16, n=41, m_in=2, m_out=2, beta=0.5, inner_steps=1, rounds=1),
+    "tall": Case(d=7, m_in=11, m_out=13),
+    # Little or nothing left over off the span: factors are trapezoidal.
+    "three left": Case(d=7, m_in=5, m_out=4),
+    "one left": Case(d=5, m_in=4, m_out=5),
+    "none left": Case(d=4),
+    "less than the span": Case(d=3),
+    # Rows of R that stay, as those of a start that is tracked.
+    "kept": Case(kept=2),
+    "kept, one left": Case(d=7, kept=2),
+    "inner infinite": Case(m_in=None),
+    "outer infinite": Case(m_out=None),
+    "both infinite": Case(m_in=None, m_out=None, inner_steps=1),
+    "inner infinite, one left": Case(d=5, m_in=None),
+    "outer infinite, one left": Case(3, 1, 1, m_out=None, alpha=0.15, inner_steps=1, beta=0.3),
+    "shared": Case(shared=True, m_in=4),
+    "shared, one left": Case(d=5, shared=True, m_in=4),
+    "student-t": Case(**T),
+    "student-t, few degrees": Case(features="student-t", dof=8.0, alpha=0.02, inner_steps=1),
+    "student-t, one left": Case(d=5, **T),
+    "student-t, shared": Case(shared=True, m_in=4, **T),
+    "student-t, inner infinite": Case(m_in=None, **T),
+    "student-t, outer infinite": Case(m_out=None, **T),
+    "sphere": Case(**SPHERE),
+    "sphere, one left": Case(d=5, beta=0.2, rounds=2, **SPHERE),
+    "sphere, none left": Case(d=4, **SPHERE),
+    "sphere, shared": Case(shared=True, m_in=4, **SPHERE),
+    "sphere, inner infinite": Case(m_in=None, **SPHERE),
+    "sphere, outer infinite": Case(m_out=None, **SPHERE),
+}
+# Average risk minimisation: no inner step, so that there is one method.
+BASELINES = ("plain", "one left", "none left", "student-t", "sphere", "outer infinite", "shared")
+CASES = {
+    f"{method}, {shape}": case._replace(**parts)
+    for method, parts in METHODS.items()
+    for shape, case in SHAPES.items()
+} | {f"average risk, {shape}": SHAPES[shape]._replace(inner_steps=0) for shape in BASELINES}
+
+
+def seed_of(*key):
+    """A seed that depends on nothing but the words of the key."""
+    return zlib.crc32(" ".join(map(str, key)).encode())
+
+
+def drawn(case, runs, seed):
+    """A sample of explicit runs."""
+    B, w = case.start()
+    method = Method(case.alpha, case.beta, case.inner_steps, case.adapt_B, case.exact)
+    return explicit.train(
+        np.random.default_rng(seed),
+        **{name: getattr(case, name) for name in ("rounds", "n", "d", "k_star", "m_in", "m_out")},
+        **{name: getattr(case, name) for name in ("noise", "features", "dof", "shared")},
+        runs=runs,
+        B=B,
+        w=w,
+        method=method._asdict(),
+    )
+
+
+def start_of(case, d):
+    """M, R and w of the case's start for a run in d dimensions, and how many rows are kept.
+
+    R is known up to an orthogonal factor from the left.
+    """
+    B, w = case.start()
+    kept = case.k_star + case.kept
+    R = np.zeros((kept - case.k_star + min(case.k, d - kept), case.k))
+    factor = np.linalg.qr(B[case.k_star :], mode="r")[: len(R)]
+    R[: len(factor)] = factor
+    return B[: case.k_star], R, w, kept
+
+
+def collapsed(case, runs, seed, *, start=None, threads=1):
+    """A sample of collapsed runs; the start is that of another case where one is given."""
+    *state, kept = start_of(start or case, case.d)
+    M, R, w = (np.repeat(np.ascontiguousarray(part)[None], runs, axis=0) for part in state)
+    sizes = (float(case.d), case.m_in or 0, case.m_out or 0)
+    samples = (*sizes, case.shared, case.noise, case.features, case.dof)
+    run = core.Run.collapsed(
+        (case.alpha, case.beta, case.inner_steps, case.adapt_B, case.exact),
+        samples,
+        M,
+        R,
+        w,
+        kept,
+        ("gaussian", None, None),
+        case.n,
+        seed,
+        list(range(runs)),
+        [0] * runs,
+        RECORDS,
+    )
+    run.advance(case.rounds, 10**9, 0.0, 0.0, None, threads)
+    assert set(run.status) == {core.LIVE}, [
+        (i, run.status[i], run.rounds[i]) for i in range(runs) if run.status[i]
+    ]
+    run.drop_rows()
+    run.measure(None, threads)
+    values = np.array([rows[-1] for _, rows in run.rows()])
+    return dict(zip(RECORDS, values.T, strict=True))
+
+
+def compare(found, expected):
+    """p-values by (record, test): distribution, mean, variance. Constants must simply agree.
+
+    Of logarithms: all records are positive, and polynomials of normals have heavy tails.
+    """
+    p = {}
+    for record in RECORDS:
+        a, b = np.log(found[record]), np.log(expected[record])
+        if np.ptp(b) < 1e-12:
+            p[record, "constant"] = float(abs(a - b.mean()).max() < 1e-9)
+            continue
+        p[record, "distribution"] = stats.ks_2samp(a, b, method="asymp").pvalue
+        p[record, "mean"] = stats.ttest_ind(a, b, equal_var=False).pvalue
+        p[record, "variance"] = stats.levene(a, b, center="median").pvalue
+    return p
+
+
+def refused(p_values, error=FAMILY_ERROR):
+    """Holm: the hypotheses that are refused, by name, and `error` the chance of any.
+
+    The smallest of N p-values is compared with error / N, the next one with error / (N - 1), ...
+    """
+    names = sorted(p_values, key=p_values.get)
+    for i, name in enumerate(names):
+        if p_values[name] > error / (len(names) - i):
+            return names[:i]
+    return names

@@ -1,0 +1,81 @@
+"""Collapsed runs have the law of explicit sampling in d dimensions, (16)-(19).
+
+Detects any error that moves the law of a record, such as a wrong number of degrees of freedom, a
+wrong sign or a forgotten term; `test_collapsed_power.py` measures how small an error. All methods
+and shapes are one family of tests, by Holm's procedure: with other seeds it would fail once in a
+thousand times, however many tests there are.
+"""
+
+import numpy as np
+import pytest
+
+from collapsed_runs import (
+    CASES,
+    METHODS,
+    RUNS,
+    SHAPES,
+    collapsed,
+    compare,
+    drawn,
+    refused,
+    seed_of,
+)
+
+# All of them, and those of two inner steps at one, with more runs.
+MORE_CASES = CASES | {
+    f"{name}, one step": case._replace(inner_steps=1)
+    for name, case in CASES.items()
+    if case.inner_steps == 2
+}
+MORE_RUNS = 20_000
+
+
+def p_values(cases, runs):
+    """By (case, record, test)."""
+    found = {}
+    for name, case in cases.items():
+        expected = drawn(case, runs, seed_of("explicit", name))
+        p = compare(collapsed(case, runs, seed_of("collapsed", name)), expected)
+        found |= {(name, *test): value for test, value in p.items()}
+    return found
+
+
+@pytest.fixture(scope="module")
+def family():
+    """All p-values of this page."""
+    return p_values(CASES, RUNS)
+
+
+def test_collapsed_runs_have_the_law_of_explicit_ones(family):
+    """Detects a difference in the law of a record, in any case; names case, record and test."""
+    assert refused(family) == []
+
+
+def test_p_values_are_those_of_one_law(family):
+    """Detects tests that could not fail: p-values near one, or none near zero.
+
+    Of records that differ little between cases the tests depend on each other, hence the bounds.
+    """
+    values = np.array([value for (*_, test), value in family.items() if test != "constant"])
+    assert len(values) > 2500
+    for level in (0.5, 0.1, 0.01):
+        assert 0.6 * level < (values < level).mean() < 1.5 * level
+
+
+@pytest.mark.slow
+def test_many_collapsed_runs_have_the_law_of_explicit_ones():
+    """Detects differences 0.4 times as large as above, and in more cases."""
+    assert refused(p_values(MORE_CASES, MORE_RUNS)) == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("features", ["gaussian", "sphere"])
+def test_collapsed_bits_do_not_depend_on_threads(method, features):
+    """Detects sums whose order follows the threads: enough tasks for several pieces of a round."""
+    case = SHAPES["many tasks"]._replace(
+        n=200, m_in=8, m_out=8, rounds=3, features=features, **METHODS[method]
+    )
+    one, two, three = (collapsed(case, 2, 5, threads=threads) for threads in (1, 2, 3))
+    for record, values in one.items():
+        np.testing.assert_array_equal(two[record], values)
+        np.testing.assert_array_equal(three[record], values)
