@@ -92,12 +92,23 @@ def test_a_gradient_does_not_copy_the_batch(route, limit, strided):
     assert int(after) - int(before) < limit * MIB
 
 
-def test_training_holds_nothing_of_size_d():
+@pytest.mark.parametrize(
+    "options",
+    [
+        "alpha=0.1, beta=0.1, n=1000, width=20",
+        "alpha=1e-13, beta=1e-13, n=1000, m_in=5, m_out=7",
+        "alpha=1e-13, beta=1e-13, n=1000, m_in=5, m_out=7, track_start=True",
+        "alpha=1e-13, beta=1e-13, n=50, m_in=5, m_out=7, pool=100",
+    ],
+    ids=["population", "collapsed", "tracked", "pool"],
+)
+def test_training_holds_nothing_of_size_d(options):
     """d = 10^12, where one column would be 8 TB, at a large width and many tasks."""
-    before, after = in_new_process("""\
+    before, after = in_new_process(f"""\
         before = peak()
         tasks = ms.LinearTasks(d=10**12, k=20)
-        r = ms.train(tasks, ms.MAML(), rounds=5, n=1000, stop=None, threads=2)
+        init = ms.Init(scale=1.0)
+        r = ms.train(tasks, "maml", init=init, rounds=5, stop=None, threads=2, {options})
         assert np.isfinite(r.trace["dist"]).all()
         print(before, peak())
     """)
