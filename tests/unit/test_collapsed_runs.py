@@ -1,0 +1,247 @@
+"""Runs on finite samples in law: which engine they take, what they refuse, what is kept of them."""
+
+import numpy as np
+import pytest
+
+import metaspan as ms
+from finite_runs import B_STAR, FIRST_ORDER, KINDS, START, run
+from matching import assert_one_sentence, assert_same_bits
+
+TASKS = ms.LinearTasks(d=8, k=2)
+SMALL = ms.LinearTasks(d=3, k=2)
+FIXED = ms.LinearTasks(d=8, k=2, heads=np.ones((4, 2)))
+BATCH = TASKS.sample(4, 3, 3)
+FINITE = {"m_in": 3, "m_out": 4}
+POOL = {**FINITE, "pool": 5, "n": 3}
+AT_ONCE = {"m_in": 3, "shared_samples": True}
+INFINITE = {"n": None, "method": FIRST_ORDER}
+
+
+def train(tasks=TASKS, method="anil", **changes):
+    return ms.train(tasks, method, rounds=1, **changes)
+
+
+# What is asked, and what runs.
+ENGINES = [
+    (TASKS, {}, "population"),
+    (SMALL, {}, "population"),
+    (TASKS, {"pool": 5, "n": 3}, "population"),
+    (TASKS, {"shared_samples": True}, "population"),
+    (TASKS, {"engine": "population"}, "population"),
+    (TASKS, INFINITE, "population"),
+    (SMALL, INFINITE, "population"),
+    (FIXED, {"n": None}, "population"),
+    (TASKS, FINITE, "collapsed"),
+    (TASKS, AT_ONCE, "collapsed"),
+    (TASKS, {"m_in": 3}, "collapsed"),
+    (TASKS, {"m_out": 3}, "collapsed"),
+    (TASKS, {**FINITE, "engine": "collapsed"}, "collapsed"),
+    (TASKS, {**FINITE, "width": 6}, "collapsed"),
+    (TASKS, {**FINITE, **INFINITE}, "collapsed"),
+    (FIXED, {**FINITE, "n": None}, "collapsed"),
+    (TASKS, {**FINITE, "method": "average-risk"}, "collapsed"),
+    (TASKS, POOL, "collapsed"),
+    (TASKS, {**POOL, "n": None}, "collapsed"),
+    (TASKS, {**POOL, "engine": "collapsed"}, "collapsed"),
+    (TASKS, {**POOL, "engine": "arrays"}, "arrays"),
+    (TASKS, {**POOL, "width": 6}, "collapsed"),
+    (TASKS, {**POOL, "width": 7}, "arrays"),
+    (SMALL, POOL, "arrays"),
+    (SMALL, {**POOL, "engine": "arrays"}, "arrays"),
+    (FIXED, {**POOL, "pool": 4}, "collapsed"),
+    (BATCH, {}, "arrays"),
+    (BATCH, {"engine": "arrays", "n": 2}, "arrays"),
+]
+
+
+@pytest.mark.parametrize(("tasks", "asked", "expected"), ENGINES)
+def test_engine_depends_on_the_arguments_alone(tasks, asked, expected):
+    r = train(tasks, **asked)
+    assert r.config.engine == expected
+    has_data = expected == "arrays" or (expected == "collapsed" and "pool" in asked)
+    assert (r.config.route is not None) == has_data
+    found = ms.estimate(tasks, **{"method": "anil", "rounds": 1, **asked})
+    assert (found.engine, found.route) == (r.config.engine, r.config.route)
+
+
+def test_engine_is_the_same_for_all_features():
+    for features in ("gaussian", "student-t", ms.StudentT(dof=3), "sphere"):
+        tasks = ms.LinearTasks(d=8, k=2, features=features)
+        assert train(tasks).config.engine == "population"
+        assert train(tasks, **FINITE).config.engine == "collapsed"
+        assert train(tasks, **POOL).config.engine == "collapsed"
+
+
+def of(**changes):
+    return ms.LinearTasks(**{"d": 8, "k": 2, **changes})
+
+
+def infinite(tasks=TASKS, **changes):
+    return train(tasks, **{**INFINITE, **FINITE, **changes})
+
+
+ELSEWHERE = "track_start=True needs engine 'collapsed' with new samples every round"
+WANTS = "n must be an integer but for what (23) covers"
+TWENTY = np.eye(20) + 0.1
+# What is wrong: (call, kind of error, fragments that the sentence must contain).
+CASES = {
+    "small-d": (lambda: train(SMALL, **FINITE), ValueError,
+                ["d must be at least k + width = 4", "got 3", "'sampled'", "not there yet"]),
+    "wide": (lambda: train(width=7, **FINITE), ValueError,
+             ["d must be at least k + width = 9", "got 8", "'sampled'"]),
+    "small-d-one-side": (lambda: train(SMALL, m_in=3), ValueError, ["d must be at least", "got 3"]),
+    "small-d-forced": (lambda: train(SMALL, engine="collapsed", **POOL), ValueError,
+                       ["engine must be 'auto' or 'arrays'", "got 'collapsed'"]),
+    "population-finite": (lambda: train(engine="population", **FINITE), ValueError,
+                          ["engine must be 'auto' or 'collapsed'", "got 'population'"]),
+    "collapsed-infinite": (lambda: train(engine="collapsed"), ValueError,
+                           ["engine must be 'auto' or 'population'", "got 'collapsed'"]),
+    "collapsed-batch": (lambda: train(BATCH, engine="collapsed"), ValueError,
+                        ["engine must be 'auto' or 'arrays'", "got 'collapsed'"]),
+    "sampled": (lambda: train(engine="sampled", **FINITE), ValueError,
+                ["engine must be 'auto', 'population', 'collapsed' or 'arrays'", "got 'sampled'"]),
+    "engine-kind": (lambda: train(engine=1), TypeError, ["engine must be", "got 1"]),
+    "n-none-anil": (lambda: infinite(method=ms.ANIL()), ValueError,
+                    [WANTS, "first-order ANIL with inner_steps=1", "got ANIL("]),
+    "n-none-steps": (lambda: infinite(method=ms.ANIL(first_order=True, inner_steps=2)), ValueError,
+                     [WANTS, "inner_steps=1", "inner_steps=2"]),
+    "n-none-maml": (lambda: infinite(method="fo-maml"), ValueError, [WANTS, "got MAML("]),
+    "n-none-risk": (lambda: infinite(method="average-risk"), ValueError, [WANTS, "AverageRisk("]),
+    "n-none-mean": (lambda: infinite(of(heads=ms.GaussianHeads(mean=[1.0, 0.0]))), ValueError,
+                    [WANTS, "GaussianHeads without a mean, or SphereHeads", "got a mean"]),
+    "n-none-large": (lambda: infinite(ms.LinearTasks(
+                        d=80, k=20, heads=ms.GaussianHeads(cov=TWENTY, mean=np.ones(20)))),
+                     ValueError, [WANTS, "got a mean"]),
+    "n-none-function": (lambda: infinite(of(heads=lambda g, n, k: np.ones((n, k)))), ValueError,
+                        [WANTS, "GaussianHeads", "got <function"]),
+    "n-none-sphere": (lambda: infinite(of(features="sphere")), ValueError,
+                      [WANTS, "features='gaussian'", "got 'sphere'"]),
+    "n-none-tails": (lambda: infinite(of(features="student-t")), ValueError,
+                     [WANTS, "features='gaussian'", "got StudentT(dof=5.0)"]),
+    "n-none-shared": (lambda: infinite(m_out=3, shared_samples=True), ValueError,
+                      [WANTS, "inner and outer samples apart", "got shared_samples=True"]),
+    "n-none-head": (lambda: infinite(init=(np.eye(8, 2), [0.5, 0.0])), ValueError,
+                    [WANTS, "w0 = 0", "got entries up to 0.5"]),
+    "n-none-many": (lambda: infinite(of(d=90), width=30, init=(np.eye(90, 30), np.ones(30))),
+                    ValueError, [WANTS, "w0 = 0", "got entries up to 1"]),
+    "n-none-adapted": (lambda: infinite(record=("dist", "loss_adapted")), ValueError,
+                       ["record 'loss_adapted'", "a number of tasks", "got n=None"]),
+    "track-population": (lambda: train(track_start=True), ValueError,
+                         [ELSEWHERE, "got engine 'population'"]),
+    "track-arrays": (lambda: train(BATCH, track_start=True), ValueError,
+                     [ELSEWHERE, "got engine 'arrays'"]),
+    "track-pool": (lambda: train(track_start=True, **POOL), ValueError,
+                   [ELSEWHERE, "got pool=5"]),
+    "track-infinite": (lambda: infinite(track_start=True), ValueError, [ELSEWHERE, "got n=None"]),
+    "track-room": (lambda: train(of(d=5), track_start=True, **FINITE), ValueError,
+                   ["track_start=True needs d >= k + 2 width = 6", "got d = 5"]),
+    "track-kind": (lambda: train(track_start=1, **FINITE), TypeError,
+                   ["track_start must be True or False", "got 1"]),
+    "dof-two": (lambda: ms.StudentT(dof=2), ValueError, ["dof must be above 2", "got 2"]),
+    "dof-infinite": (lambda: ms.StudentT(dof=np.inf), ValueError, ["dof must be", "got inf"]),
+    "dof-kind": (lambda: ms.StudentT(dof="5"), TypeError, ["dof must be a number", "got '5'"]),
+    "features-class": (lambda: of(features=ms.StudentT), TypeError,
+                       ["features must be an instance", "StudentT()"]),
+    "features-kind": (lambda: of(features=3), TypeError, ["features must be", "StudentT", "got 3"]),
+    "route": (lambda: train(route="gram", **FINITE), ValueError,
+              ["route must be 'auto' unless rounds reuse data", "got 'gram'"]),
+    "accumulate": (lambda: train(accumulate="float32", dtype="float32", **POOL), ValueError,
+                   ["accumulate='float32' needs engine 'arrays'", "got 'collapsed'"]),
+    "pool-one-side": (lambda: train(pool=5, n=3, m_in=3), ValueError,
+                      ["m_out must be an integer for a pool", "got None"]),
+    "pool-heads": (lambda: train(FIXED, **POOL), ValueError,
+                   ["pool must be at most 4, the fixed heads", "got 5"]),
+    "n-above-heads": (lambda: train(FIXED, n=5, **FINITE), ValueError, ["n must be at most 4",
+                                                                        "got 5"]),
+    "shared-outer": (lambda: train(m_out=3, shared_samples=True), ValueError,
+                     ["m_out must equal m_in = None", "got 3"]),
+    "m_in-many": (lambda: train(m_in=2**31, m_out=1), ValueError, ["m_in must be at most", "got"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_one_sentence_names_argument_expected_and_given(case):
+    assert_one_sentence(*case)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_full_size_representation_has_the_coordinates(kind):
+    r = run(kind, trials=2, record=("dist", "perp_norm"))
+    tolerance = 1e-12 if r.config.dtype == "float64" else 1e-5
+    tasks, k = r.config.tasks, r.config.width
+    assert r.state[1].shape == (2, k * (1 + r.config.track_start), k)
+    for place in range(2):
+        M, R, w = (part[place] for part in r.state)
+        B, B_star = r.full_B(place), tasks.ground_truth(seed=9, trial=place)
+        assert (B.shape, B.dtype) == ((tasks.d, k), r.config.dtype)
+        np.testing.assert_allclose(B_star.T @ B, M, atol=tolerance)
+        np.testing.assert_allclose(B.T @ B, M.T @ M + R.T @ R, atol=tolerance)
+        assert np.linalg.norm(R, 2) == pytest.approx(
+            r.trace["perp_norm"][place, -1], rel=10 * tolerance
+        )
+        dist = ms.subspace_distance(B.astype(np.float64), B_star)
+        assert dist == pytest.approx(r.trace["dist"][place, -1], rel=100 * tolerance)
+        np.testing.assert_array_equal(w, r.w[place])
+    np.testing.assert_array_equal(r.full_B(), [r.full_B(0), r.full_B(1)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_results_come_back_from_a_file(kind, tmp_path):
+    r = run(kind, trials=2)
+    r.save(tmp_path / "run")
+    back = ms.load(tmp_path / "run")
+    assert_same_bits(back, r)
+    assert repr(back) == repr(r)
+    names = ["n", "m_in", "m_out", "engine", "route", "pool", "shared_samples", "track_start"]
+    for name in [*names, "method", "width", "record"]:
+        assert getattr(back.config, name) == getattr(r.config, name), name
+    assert back.config.tasks.features == r.config.tasks.features
+    np.testing.assert_array_equal(back.full_B(1), r.full_B(1))
+
+
+def test_frame_and_repr_of_a_run():
+    pytest.importorskip("pandas")
+    for kind in ("gaussian", "pool", "infinite-tasks"):
+        frame = run(kind, trials=2, record_every=10).to_frame()
+        assert len(frame) == 2 * 5
+        assert frame.notna().all(axis=None)
+    assert "n=None" in repr(run("infinite-tasks"))
+    assert repr(run("gaussian")) == (
+        "Result(MAML(alpha=0.02, beta=0.05, inner_steps=2, first_order=False), d=30, k=3, width=3, "
+        "n=5, rounds=40, trials=1: 1 FINISHED)"
+    )
+
+
+@pytest.mark.parametrize("start", ["random", "tilted", "given"])
+def test_a_start_that_is_tracked_is_where_the_end_comes_from(start):
+    """After steps that are next to nothing B is B_0."""
+    init = {"random": ms.Init(scale=1.0), "tilted": ms.Init(dist=0.6, scale=1.0), "given": START}
+    options = {"init": init[start], "trials": 2, "method": ms.MAML(alpha=0.01, beta=1e-9)}
+    tracked = run("gaussian", track_start=True, **options)
+    first = run("gaussian", m_in=None, m_out=None, rounds=0, **options)  # of the population
+    np.testing.assert_allclose(tracked.full_B(), first.full_B(), atol=1e-6)
+    free = run("gaussian", **options)
+    assert free.B is None
+    if start == "given":
+        np.testing.assert_allclose(tracked.B, [START[0]] * 2, atol=1e-6)
+        assert abs(free.full_B() - first.full_B()).max() > 0.01  # its directions are forgotten
+    else:
+        assert tracked.B is None
+
+
+def test_infinitely_many_tasks_follow_a_given_start():
+    """No sample adds directions: after no steps, and steps along B_0 H alone."""
+    B0 = START[0]
+    for m_in in (None, 3):
+        options = {"B_star": B_STAR, "init": (B0, np.zeros(4)), "m_in": m_in, "m_out": m_in}
+        np.testing.assert_allclose(run("infinite-tasks", rounds=0, **options).B, B0, atol=1e-14)
+        moved = run("infinite-tasks", **options).B
+        span = np.linalg.qr(np.concatenate([B_STAR, B0], axis=1))[0]
+        np.testing.assert_allclose(span @ (span.T @ moved), moved, atol=1e-13)
+        assert abs(moved - B0).max() > 0.01
+
+
+def test_fresh_directions_leave_the_span_of_the_start():
+    r = run("tracked-given")
+    span = np.linalg.qr(np.concatenate([B_STAR, START[0]], axis=1))[0]
+    assert np.linalg.norm(r.B - span @ (span.T @ r.B)) > 0.01
