@@ -1,0 +1,73 @@
+"""A thousand rounds in a million dimensions, with new samples every round.
+
+Each round has 2,000 tasks with 5,025 samples of a million features, 80 terabytes if they were
+numbers. Nobody draws them: what matters of them has a law in which d is a parameter. The same round
+on samples that are drawn is timed beside it at a size where that is possible.
+"""
+
+import time
+
+import numpy as np
+
+import metaspan as ms
+
+d, k, n, m_in, m_out, noise, alpha, rounds = 10**6, 3, 2000, 25, 5000, 0.1, 0.1, 1000
+tasks = ms.LinearTasks(d=d, k=k, noise=noise)
+method = ms.ANIL(alpha=alpha, beta=0.2, first_order=True)
+r = ms.train(tasks, method, rounds=rounds, n=n, m_in=m_in, m_out=m_out, stop=None)
+seconds = r.timings["run"]
+dist = r.trace["dist"]
+print(f"metaspan: {rounds:,} rounds at d = {d:,} in {seconds:.1f} s ({r.config.engine} engine)")
+print(f"dist {dist[0]:.4f} at the start, {dist[-1]:.4f} at the end")
+
+# The same first-order ANIL on samples drawn at full size, by PyTorch or, without it, by NumPy.
+try:
+    import torch
+
+    name, eye = "PyTorch", torch.eye(10**4, k, dtype=torch.float64)
+
+    def draw(*shape):
+        return torch.randn(shape, dtype=torch.float64)
+
+except ImportError:
+    name, eye = "NumPy", np.eye(10**4, k)
+    rng = np.random.default_rng(0)
+
+    def draw(*shape):
+        return rng.standard_normal(shape)
+
+
+def explicit_gradient(B, w, B_star, n):
+    """The mean over n tasks of the gradients by B and by w."""
+    grad_B, grad_w = 0 * B, 0 * w
+    for _ in range(n):
+        theta = B_star @ draw(k)
+        X = draw(m_in, len(B))
+        r = X @ (B @ w - theta) - noise * draw(m_in)
+        adapted = w - alpha / m_in * (B.T @ (X.T @ r))
+        X = draw(m_out, len(B))
+        p = X.T @ (X @ (B @ adapted - theta) - noise * draw(m_out)) / m_out
+        grad_B, grad_w = grad_B + p[:, None] * adapted / n, grad_w + B.T @ p / n
+    return grad_B, grad_w
+
+
+few, times = 1, []
+for _ in range(3):
+    began = time.perf_counter()
+    explicit_gradient(eye / alpha**0.5, 0 * eye[0], eye, few)
+    times.append(time.perf_counter() - began)
+measured = min(times)
+size = f"d = {len(eye):,} and n = {few}"
+print(f"{name}: {measured:.2f} s for one round with the drawing of its samples, at {size}")
+days = measured * (n / few) * (d / len(eye)) * rounds / 86_400
+print(f"{name}, EXTRAPOLATED to d = {d:,}, n = {n:,} and {rounds:,} rounds: {days:,.0f} days")
+print("(not measured: taken as linear in the tasks, in d and in the rounds)")
+
+# A round alone could not tell the subspace better than the floor; many small steps average.
+floor = {r"error floor of one round, $\sqrt{d k / (n m_{\mathrm{out}})}$": ms.theory.floor_line(r)}
+try:
+    ms.plot({f"FO-ANIL, {seconds:.1f} s": r}, predictions=floor).figure.savefig(
+        "million.png", dpi=200
+    )
+except ImportError as error:
+    print(f"no figure: {error}")
