@@ -6,7 +6,7 @@ r"""Benchmarks: how fast the package is, beside other ways to do it and beside t
     python -m bench population-small import --json figures.jsonl
     python -m bench arrays                 # every part that begins so
     python -m bench --quick                # fewer repeats, shorter runs: a check of the benches
-    python -m bench.render figures.jsonl docs  # docs/bench.md and docs/figures/roofline.png
+    python -m bench.render figures.jsonl docs  # docs/bench.md and its drawings
 
 Run it from the root of the repository, with the package installed. Each bench asserts its answer at
 the size that it times, and runs in a process of its own, on as many cores as its figures are for.

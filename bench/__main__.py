@@ -21,6 +21,10 @@ PARTS = {
     "arrays-middle": Part("bench_arrays", "middle", 2),
     "arrays-wide": Part("bench_arrays", "wide", 2),
     "arrays-large": Part("bench_arrays", "large", 2),
+    "collapsed-one": Part("bench_collapsed", "rounds", 1),
+    "collapsed-two": Part("bench_collapsed", "rounds", 2),
+    "collapsed-scaling": Part("bench_collapsed", "scaling", 2),
+    "collapsed-peers": Part("bench_collapsed", "beside", 2),
 }
 
 

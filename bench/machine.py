@@ -16,7 +16,7 @@ CACHED = 2**19  # bytes for each core: within its own cache
 ORDER = 2048  # of the square matrices of the products
 
 
-def _best(call: Callable[[], object], repeats: int) -> float:
+def best(call: Callable[[], object], repeats: int) -> float:
     """The least seconds of a few calls: a limit is what the machine reaches undisturbed.
 
     Calls with busy neighbours do not count among the few, up to a number of calls.
@@ -47,7 +47,7 @@ def limits(repeats: int = 7) -> dict[str, float]:
     with ThreadPoolExecutor(threads) as pool:
 
         def seconds(each: Callable[[np.ndarray, np.ndarray], object]) -> float:
-            return _best(lambda: list(pool.map(lambda part: each(*part), parts)), repeats)
+            return best(lambda: list(pool.map(lambda part: each(*part), parts)), repeats)
 
         loops = (lambda a, _: a.sum(), lambda a, _: a.max(), lambda a, _: a @ a)
         found["read"] = x.nbytes / min(seconds(loop) for loop in loops) / 1e9
@@ -56,7 +56,7 @@ def limits(repeats: int = 7) -> dict[str, float]:
     for name, dtype in (("gemm_f64", np.float64), ("gemm_f32", np.float32)):
         a = rng.random((ORDER, ORDER)).astype(dtype)
         c = np.empty_like(a)
-        found[name] = 2 * ORDER**3 / _best(lambda a=a, c=c: np.matmul(a, a, out=c), repeats) / 1e9
+        found[name] = 2 * ORDER**3 / best(lambda a=a, c=c: np.matmul(a, a, out=c), repeats) / 1e9
     return found
 
 
@@ -64,7 +64,7 @@ def _cached(a: np.ndarray, repeats: int) -> float:
     """GB/s at which one core reads an array again and again."""
     loops = (np.add.reduce, np.maximum.reduce, lambda a: np.einsum("i,i->", a, a))
     return max(
-        100 * a.nbytes / _best(lambda loop=loop: [loop(a) for _ in range(100)], repeats) / 1e9
+        100 * a.nbytes / best(lambda loop=loop: [loop(a) for _ in range(100)], repeats) / 1e9
         for loop in loops
     )
 

@@ -1,7 +1,7 @@
 """The figures of a run as a page and a drawing: `python -m bench.render FIGURES.jsonl FOLDER`.
 
-Writes `bench.md` and `figures/roofline.png` into the folder. Of figures that were taken more than
-once, the last counts.
+Writes `bench.md`, `figures/roofline.png` and `figures/collapsed.png` into the folder. Of figures
+that were taken more than once, the last counts.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from bench import roofline, scaling
 from bench.harness import show
-from bench.roofline import draw
 
 Record = dict[str, Any]
 
@@ -31,6 +32,7 @@ TITLES = {
     "import": "Import",
     "population": "Training on population losses",
     "arrays": "Rounds on arrays",
+    "collapsed": "Rounds on samples drawn afresh, in law",
 }
 INTRODUCTION = """\
 # Benchmarks
@@ -38,13 +40,18 @@ INTRODUCTION = """\
 Written by `python -m bench.render` from the figures of `python -m bench --json`; how they are taken
 stands in `bench/__init__.py`. A figure counts beside something of the same run: a peer, a target,
 or the *floor*, the least time that the measured limits of the machine allow for the bytes that a
-route must read and the products that it must compute. `!` marks figures that were taken while other
-processes used the cores, `~` those that are extrapolated from a part of a round."""
-DRAWING = """\
+route must read, the products that it must compute or the random numbers that it must draw. `!`
+marks figures that were taken while other processes used the cores, `~` those that are extrapolated
+from a part of a round."""
+ROOFLINE = """\
 ![Speed against arithmetic per byte, with the limits of the machine](figures/roofline.png)
 
 *Every route at every size; the closer to the line above it, the closer a route is to its floor.
 Bytes and flops are those of the floor. Open: FO-ANIL; filled: MAML.*"""
+
+
+COLLAPSED = """\
+![Time of a round against n, a straight line, and against d, level](figures/collapsed.png)"""
 
 
 def read(path: Path) -> list[Record]:
@@ -71,8 +78,16 @@ def page(records: list[Record]) -> str:
     for bench, title in TITLES.items():
         own = [record for record in records if record["bench"] == bench]
         if own:
-            parts += [f"## {title}", *([DRAWING] if bench == "arrays" else []), *_tables(own)]
+            parts += [f"## {title}", *_drawing(bench, own), *_tables(own)]
     return "\n\n".join(parts) + "\n"
+
+
+def _drawing(bench: str, records: list[Record]) -> list[str]:
+    """A section's drawing, and what it says."""
+    if bench == "arrays":
+        return [ROOFLINE]
+    said = scaling.words(records) if bench == "collapsed" else ""
+    return [COLLAPSED, textwrap.fill(said, 100, break_on_hyphens=False)] if said else []
 
 
 def _machine(records: list[Record]) -> str:
@@ -142,7 +157,9 @@ def main() -> int:
     (arguments.folder / "bench.md").write_text(page(records), encoding="utf-8")
     cores, found = max(limits(records).items())
     points = [record for record in records if record["flops"] and record["cores"] == cores]
-    draw(points, found, arguments.folder / "figures" / "roofline.png")
+    roofline.draw(points, found, arguments.folder / "figures" / "roofline.png")
+    collapsed = [record for record in records if record["bench"] == "collapsed"]
+    scaling.draw(collapsed, arguments.folder / "figures" / "collapsed.png")
     return 0
 
 

@@ -1,0 +1,277 @@
+"""Rounds on finite samples drawn afresh, in law: as a user gets them, through `ms.train`.
+
+`dist` is recorded in every round. The floor of a round is the time to draw its normals and
+chi-squares alone. Every method is first compared with NumPy: with explicit samples in a small
+dimension, and at the size that is timed with (16) and (17) drawn as they stand.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import metaspan as ms
+from bench import peers, sampled_peers
+from bench.collapsed_law import NOISE, agree, assert_law, explicit, in_coordinates, train
+from bench.draws import numbers
+from bench.floors import Size
+from bench.harness import Figure, Options, Timing, absent, cpus, figure, show, side_by_side
+
+METHODS = ("fo-anil", "anil", "fo-maml", "maml")
+LEAST_AND_MOST = ("fo-anil", "maml")  # of work
+BILLION = 10**9
+MANY = Size(BILLION, 10, 1000, 50, 50)
+FEW = Size(BILLION, 10, 100, 25, 50)
+SMALL = Size(60, 3, 20, 12, 12)  # where samples are drawn explicitly
+TARGET = 5.0  # ms
+OF_FLOOR = 3.0
+TARGETS = {(MANY, "fo-anil"), (FEW, "maml")}
+
+STILL = peers.Steps(alpha=0.1, beta=1e-12)  # no size leaves the range of numbers
+SMALL_STEPS = peers.Steps(alpha=0.1, beta=0.1)
+# Of two rounds that are compared, for n m_out = 5,000: noise off the span moves B by its own size.
+LARGE_STEPS = {"fo-anil": 1e-3, "anil": 1e-3, "fo-maml": 3e-4, "maml": 2e-5}
+ROUNDS_SECONDS = 0.2  # of a timed run
+
+TASKS = (100, 300, 1_000, 3_000, 10_000)
+DIMENSIONS = tuple(10**power for power in range(2, 13, 2))
+PEER_SIZES = (Size(1_000, 10, 100, 25, 50), Size(10_000, 10, 100, 25, 50))
+
+
+def about(what: str, size: Size, unit: str, **rest: Any) -> dict[str, Any]:
+    """What the figures of a case have in common."""
+    shown = ", ".join(map(power_of_ten, size))
+    case = f"{what}, (d, k, n, m_in, m_out) = ({shown}), cores: {len(cpus())}"
+    return {"bench": "collapsed", "case": case, "unit": unit, **rest}
+
+
+def power_of_ten(number: int) -> str:
+    """10^9 for a number that would otherwise be counted in zeros."""
+    zeros = len(str(number)) - 1
+    return f"10^{zeros}" if zeros > 5 and number == 10**zeros else str(number)
+
+
+def timed(size: Size, method: str) -> tuple[Callable[[], object], int]:
+    """A run, and of how many rounds."""
+    law = ms.LinearTasks(d=size.d, k=size.k, noise=NOISE)
+    sizes = {"n": size.n, "m_in": size.m_in, "m_out": size.m_out}
+    guess = ms.estimate(law, method, **sizes, rounds=1).seconds_per_round
+    rounds = min(max(round(ROUNDS_SECONDS / guess), 2), 2_000)
+    return partial(train, size, method, STILL, rounds=rounds), rounds
+
+
+def floor_of(size: Size, method: str, options: Options) -> float:
+    """The time in ms to draw a round's numbers."""
+    return numbers(size, peers.RULES[method]).seconds(options.repeats) * 1e3
+
+
+def checked(size: Size, method: str) -> None:
+    """Rounds end where NumPy's end: with explicit samples, and at the size that is timed."""
+    _checked_explicitly(method)
+    beta = LARGE_STEPS[method] * size.n * size.m_out / 5_000
+    steps = peers.Steps(alpha=0.1, beta=beta)
+    assert_law(in_coordinates, size, method, steps, rounds=2, trials=8 if size.n > 100 else 20)
+
+
+@functools.cache
+def _checked_explicitly(method: str) -> None:
+    assert_law(explicit, SMALL, method, SMALL_STEPS, rounds=10, trials=60)
+
+
+# ---------------------------------------------------------------------------------------- a round
+
+
+def rounds(options: Options) -> list[Figure]:
+    """All methods in a thousand million dimensions, on as many cores as there are."""
+    figures = []
+    for size in (FEW,) if options.quick else (MANY, FEW):
+        calls, lengths = {}, {}
+        for method in METHODS:
+            checked(size, method)
+            calls[method], lengths[method] = timed(size, method)
+        for method, timing in side_by_side(calls, options.repeats).items():
+            took = timing.median / lengths[method] * 1e3
+            figures += _round(size, method, took, timing, options)
+    return figures
+
+
+def _round(size: Size, method: str, took: float, timing: Timing, options: Options) -> list[Figure]:
+    """A round, and how many floors it is where that has a target."""
+    drawn = numbers(size, peers.RULES[method])
+    floor = floor_of(size, method, options)
+    wanted = (size, method) in TARGETS and len(cpus()) > 1
+    note = f"floor: {show(drawn.normals)} normals and {show(drawn.roots)} roots of chi-squares"
+    rows = [
+        figure(
+            timing,
+            took,
+            who="metaspan, a round",
+            target=TARGET if wanted else None,
+            floor=floor,
+            note=note,
+            **about(method, size, "ms"),
+        )
+    ]
+    if size == MANY and method == "fo-anil":
+        ratio = figure(
+            timing, took / floor, who="a round / floor", target=OF_FLOOR, **about(method, size, "x")
+        )
+        rows.append(ratio)
+    return rows
+
+
+# ---------------------------------------------------------------------------------------- scaling
+
+
+def scaling(options: Options) -> list[Figure]:
+    """A round against n, and against d."""
+    return _against_n(options) + _against_d(options)
+
+
+def _against_n(options: Options) -> list[Figure]:
+    sizes = {f"n = {n:,}": FEW._replace(n=n) for n in TASKS[: 3 if options.quick else None]}
+    return _against("a round against n", "n", sizes, options)
+
+
+def _against_d(options: Options) -> list[Figure]:
+    sizes = {f"d = 10^{len(str(d)) - 1}": FEW._replace(d=d) for d in DIMENSIONS}
+    return _against("a round against d", "d", sizes, options)
+
+
+def _against(what: str, name: str, sizes: dict[str, Size], options: Options) -> list[Figure]:
+    figures = []
+    fixed = ", ".join(
+        f"{field}={power_of_ten(value)}"
+        for field, value in next(iter(sizes.values()))._asdict().items()
+        if field != name
+    )
+    for method in LEAST_AND_MOST:
+        checked(FEW, method)
+        runs = {who: timed(size, method) for who, size in sizes.items()}
+        timings = side_by_side({who: call for who, (call, _) in runs.items()}, options.repeats)
+        figures += [
+            figure(
+                timing,
+                timing.median / runs[who][1] * 1e3,
+                bench="collapsed",
+                case=f"{method}, {what}, {fixed}, cores: {len(cpus())}",
+                who=who,
+                unit="ms",
+                floor=floor_of(sizes[who], method, options),
+            )
+            for who, timing in timings.items()
+        ]
+    return figures
+
+
+# ------------------------------------------------------------------------------------------ peers
+
+
+def beside(options: Options) -> list[Figure]:
+    """A round with the drawing of its data, beside peers at sizes where they have the memory."""
+    figures = []
+    for size in PEER_SIZES[: 1 if options.quick else None]:
+        for method in LEAST_AND_MOST:
+            figures += _beside(size, method, options)
+    return figures
+
+
+def _beside(size: Size, method: str, options: Options) -> list[Figure]:
+    given = _start(size, method)
+    there, missing = sampled_peers.load(given)
+    law = ms.LinearTasks(d=size.d, k=size.k, noise=NOISE, B_star=given.B_star)
+    seeds = iter(range(2**31))
+
+    def at_full_size() -> ms.Gradient:
+        data = law.sample(size.n, size.m_in, size.m_out, seed=next(seeds))
+        return ms.meta_gradient(given.B, given.w, data, method, alpha=given.alpha)
+
+    there["metaspan, sample and meta_gradient"] = at_full_size
+    _assert_same_law(given, law, method, there)
+    ours, lengths = "metaspan, collapsed", {}
+    call, lengths[ours] = timed(size, method)
+    timings = side_by_side({ours: call, **there}, min(options.repeats, 5))
+    took = {who: t.median / lengths.get(who, 1) * 1e3 for who, t in timings.items()}
+    case = about(f"{method}, a round with its data", size, "ms")
+    rows = [
+        figure(
+            timing,
+            took[who],
+            who=who,
+            floor=floor_of(size, method, options) if who == ours else None,
+            ours=None if who == ours else took[ours],
+            **case,
+        )
+        for who, timing in timings.items()
+    ]
+    best = min((who for who in took if not who.startswith("metaspan")), key=took.__getitem__)
+    rows.append(
+        figure(
+            timings[best],
+            took[best] / took[ours],
+            who="fastest peer / collapsed",
+            more_is_better=True,
+            note=f"the fastest peer: {best}",
+            **{**case, "unit": "x"},
+        )
+    )
+    return rows + absent(missing, **case)
+
+
+def _start(size: Size, method: str) -> sampled_peers.Round:
+    rng = np.random.default_rng(9)
+    B_star, off = (np.linalg.qr(rng.standard_normal((size.d, size.k)))[0] for _ in range(2))
+    B = np.linalg.qr(B_star + 0.5 * off)[0] / np.sqrt(STILL.alpha)
+    return sampled_peers.Round(
+        size=size,
+        B=B,
+        w=0.1 * rng.standard_normal(size.k),
+        B_star=B_star,
+        noise=NOISE,
+        rule=peers.RULES[method],
+        alpha=STILL.alpha,
+    )
+
+
+def _assert_same_law(
+    given: sampled_peers.Round,
+    law: ms.LinearTasks,
+    method: str,
+    there: dict[str, Callable[[], Any]],
+) -> None:
+    """After an outer step the distance and the head of everybody have one law."""
+    beta, size = 0.1, given.size
+    ours = ms.train(
+        law,
+        method,
+        alpha=given.alpha,
+        beta=beta,
+        rounds=1,
+        n=size.n,
+        m_in=size.m_in,
+        m_out=size.m_out,
+        init=(given.B, given.w),
+        trials=40,
+        record=("dist", "w_norm"),
+        stop=None,
+    )
+    assert ours.config.engine == "collapsed"
+    found = {name: ours.trace[name][:, -1] for name in ("dist", "w_norm")}
+    for who, call in there.items():
+        ends = []
+        for _ in range(6):
+            step = call()
+            B, w = (step.B, step.w) if isinstance(step, ms.Gradient) else map(np.asarray, step)
+            moved = given.B - beta * B
+            ends.append(
+                (
+                    ms.subspace_distance(np.ascontiguousarray(moved), given.B_star),
+                    np.linalg.norm(given.w - beta * w),
+                )
+            )
+        expected = dict(zip(found, np.array(ends).T, strict=True))
+        agree(found, expected, f"{method}, d={size.d}, {who}")

@@ -1,0 +1,150 @@
+"""Rounds on fresh finite samples in plain NumPy, and whether two sets of runs are of one law.
+
+`explicit` draws every sample at full dimension. `in_coordinates` draws (16) and (17) as they stand,
+with the gradient of each task in coordinates of its own: for dimensions so large that what tasks
+draw off the span is orthogonal from one to the next, up to a relative 1 / sqrt(d).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import metaspan as ms
+from bench import peers
+from bench.floors import Size
+
+Array = np.ndarray
+
+NOISE = 0.1  # of the labels
+RECORDS = ("dist", "w_norm", "perp_norm", "sigma_max")
+DEVIATIONS = 5.0  # by how many a mean or a spread of one law may be off
+RESOLUTION = 0.15  # which the standard error of a mean must stay below: runs that can tell
+
+
+class Case(NamedTuple):
+    """What a round depends on beside its state."""
+
+    size: Size
+    rule: peers.Rule
+    alpha: float
+
+
+Round = Callable[[np.random.Generator, Case, Array, Array], tuple[Array, ...]]
+
+
+def train(size: Size, method: str, steps: peers.Steps, **rest: Any) -> ms.Result:
+    """A run of the package on fresh samples, all of whose trials must have finished."""
+    result = ms.train(
+        ms.LinearTasks(d=size.d, k=size.k, noise=NOISE),
+        method,
+        alpha=steps.alpha,
+        beta=steps.beta,
+        n=size.n,
+        m_in=size.m_in,
+        m_out=size.m_out,
+        stop=None,
+        **{"init": "methodical", **rest},
+    )
+    assert result.config.engine == "collapsed", result.config.engine
+    assert all(one == ms.Status.FINISHED for one in result.outcomes), str(result.outcomes)
+    return result
+
+
+def assert_law(
+    rounds_of: Round, size: Size, method: str, steps: peers.Steps, *, rounds: int, trials: int
+) -> None:
+    """Runs of the package and of NumPy from one start end with one law, by mean and spread."""
+    M, R, _ = train(size, method, steps, rounds=0).state
+    case, rng = Case(size, peers.RULES[method], steps.alpha), np.random.default_rng(11)
+    theirs = []
+    for _ in range(trials):
+        Z, w = np.vstack([M, R]), np.zeros(size.k)
+        for _ in range(rounds):
+            gram, grad, grad_w = rounds_of(rng, case, Z, w)
+            Z, w = _step(Z, steps.beta * grad, steps.beta**2 * gram), w - steps.beta * grad_w
+        theirs.append(_measured(Z, w))
+    ours = train(
+        size, method, steps, rounds=rounds, trials=8 * trials, record=RECORDS, record_every=rounds
+    )
+    expected = dict(zip(RECORDS, np.array(theirs).T, strict=True))
+    agree({name: ours.trace[name][:, -1] for name in RECORDS}, expected, f"{method}, {size}")
+
+
+def agree(found: Mapping[str, Array], expected: Mapping[str, Array], what: str) -> None:
+    """Records (trials,) of independent runs agree in mean and spread of their logarithms.
+
+    The spread is the mean distance from the median, which heavy tails do not govern.
+    """
+    for name, theirs in expected.items():
+        a, b = np.log(found[name]), np.log(theirs)
+        off, error = _apart(a, b)
+        wide, _ = _apart(abs(a - np.median(a)), abs(b - np.median(b)))
+        assert error < RESOLUTION, f"{what}: {name} is known to {error:.2g} only"
+        assert abs(off) < DEVIATIONS, f"{what}: mean {name} is {off:.1f} standard errors off"
+        assert abs(wide) < DEVIATIONS, f"{what}: spread of {name} is {wide:.1f} of them off"
+
+
+def _apart(a: Array, b: Array) -> tuple[float, float]:
+    """Difference of means in standard errors, and the standard error."""
+    error = math.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
+    return float(a.mean() - b.mean()) / error, error
+
+
+def explicit(rng: np.random.Generator, case: Case, Z: Array, w: Array) -> tuple[Array, ...]:
+    """A round on samples in d dimensions: Gram matrix of grad_B off the span, the rest, grad_w."""
+    size, D = case.size, len(Z)
+    B = np.vstack([Z, np.zeros((size.d - D, size.k))])
+    X_in, X_out = (rng.standard_normal((size.n, m, size.d)) for m in size[3:])
+    grad, grad_w = peers.numpy_gradient(
+        B, w, peers.ArrayTasks(_labelled(rng, X_in, X_out, size.k)), case.rule, case.alpha
+    )
+    return grad[D:].T @ grad[D:], grad[:D], grad_w
+
+
+def in_coordinates(rng: np.random.Generator, case: Case, Z: Array, w: Array) -> tuple[Array, ...]:
+    """The same where d is large: [P, L] for the samples of a task, L = bartlett(m, d - D)."""
+    size, D = case.size, len(Z)
+    m = size.m_in + size.m_out
+    B = np.vstack([Z, np.zeros((m, size.k))])
+    gram, grad, grad_w = np.zeros((size.k, size.k)), np.zeros_like(Z), np.zeros_like(w)
+    for _ in range(size.n):
+        X = rng.standard_normal((1, m, D + m))
+        X[0, :, D:] = np.tril(X[0, :, D:], -1)
+        roots = np.sqrt(rng.chisquare(size.d - D - np.arange(m)))
+        X[0, np.arange(m), D + np.arange(m)] = roots
+        data = _labelled(rng, X[:, : size.m_in], X[:, size.m_in :], size.k)
+        own, own_w = peers.numpy_gradient(B, w, peers.ArrayTasks(data), case.rule, case.alpha)
+        gram += own[D:].T @ own[D:] / size.n**2
+        grad += own[:D] / size.n
+        grad_w += own_w / size.n
+    return gram, grad, grad_w
+
+
+def _labelled(rng: np.random.Generator, X_in: Array, X_out: Array, k: int) -> peers.Arrays:
+    """Samples whose first k columns are those of B_star, with heads of their own and noise."""
+    heads = rng.standard_normal((len(X_in), k, 1))
+
+    def labels(X: Array) -> Array:
+        return (X[:, :, :k] @ heads)[:, :, 0] + NOISE * rng.standard_normal(X.shape[:2])
+
+    return peers.Arrays(X_in=X_in, y_in=labels(X_in), X_out=X_out, y_out=labels(X_out))
+
+
+def _step(Z: Array, move: Array, gram: Array) -> Array:
+    """(19): new directions add in quadrature."""
+    k = Z.shape[1]
+    moved = Z - move
+    moved[k:] = np.linalg.cholesky(moved[k:].T @ moved[k:] + gram).T
+    return moved
+
+
+def _measured(Z: Array, w: Array) -> tuple[float, ...]:
+    """The records of a state whose first k rows are B_star^T B."""
+    k = len(w)
+    tangent = float(np.linalg.norm(np.linalg.solve(Z[:k].T, Z[k:].T), 2))
+    off, whole = (float(np.linalg.norm(part, 2)) for part in (Z[k:], Z))
+    return tangent / math.hypot(1.0, tangent), float(np.linalg.norm(w)), off, whole

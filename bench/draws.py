@@ -1,0 +1,72 @@
+"""Random numbers of a collapsed round: how many there are, and the least time to draw them.
+
+The rates are those of the core's own loops with nothing around them, on one core and in its cache.
+This is the one place of the benches that reaches behind the public package.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+import metaspan as ms
+from bench.floors import Size
+from bench.harness import cpus
+from bench.machine import best
+from bench.peers import Rule
+
+ROWS = 512  # of a panel of eight tasks: 32 KiB
+MANY = 2**13  # normals in a row: 64 KiB
+DOF = 40.0  # of chi-squares; any number of them takes the same time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """What a round draws for its samples and heads."""
+
+    normals: int
+    roots: int  # of chi-squares
+
+    def seconds(self, repeats: int) -> float:
+        """The least time, on all CPUs that this process may use."""
+        normal, root = rates(repeats)
+        return (self.normals / normal + self.roots / root) / len(cpus())
+
+
+def numbers(size: Size, rule: Rule) -> Numbers:
+    """Of a round with one inner step, k_star = k and d far above the samples of a task.
+
+    A set of m samples is a triangular factor with min(m, columns) rows and as many roots, (19). For
+    MAML the columns beside the span's are those of a frame of the inner samples, whose rows are
+    kept apart, and of what outer samples have beyond it, (16).
+    """
+    D = 2 * size.k  # rows of [M; R]; a row of samples has a column of noise as well
+    if rule.adapt_B:
+        q = size.m_in
+        frame, roots = q * (q - 1) // 2, q
+        inner = _triangle(size.m_in, D + 1)
+        outer = _triangle(size.m_out, D + q + 1)
+        total = inner[0] + frame + roots + outer[0] + 1
+        roots += inner[1] + outer[1] + 1
+    else:
+        sets = [_triangle(m, D + 1) for m in (size.m_in, size.m_out)]
+        total, roots = (sum(column) for column in zip(*sets, strict=True))
+    return Numbers(normals=size.n * (total - roots + size.k), roots=size.n * roots)
+
+
+def _triangle(m: int, columns: int) -> tuple[int, int]:
+    """Entries and diagonal of an upper trapezoidal matrix with at most m rows."""
+    rows = min(m, columns)
+    return rows * columns - rows * (rows - 1) // 2, rows
+
+
+@functools.cache
+def rates(repeats: int = 7) -> tuple[float, float]:
+    """Normals and roots of chi-squares a second that one core draws."""
+    core = ms._core
+    dofs = ROWS * [DOF]
+    normals = best(lambda: core.normals(0, 0, 0, 0, 1, 1, MANY, "float64", 1), 20 * repeats)
+    roots = best(lambda: np.sqrt(core.panel_draws(0, 0, 0, 0, dofs, 0, 8, 1)), 20 * repeats)
+    return MANY / normals, 8 * ROWS / roots

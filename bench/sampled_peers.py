@@ -1,0 +1,124 @@
+"""A round on fresh samples as a user would write it, with the drawing of its data.
+
+Every call draws heads, features and noise of all tasks, labels them and takes the gradient of
+`peers`. NumPy draws into arrays that it keeps, on all CPUs with a generator for each, since its own
+loop runs on one; PyTorch and JAX draw as they do by themselves.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench import peers
+from bench.floors import Size
+from bench.harness import cpus
+from bench.numpy_ways import task_by_task
+
+Array = np.ndarray
+Call = Callable[[], peers.Gradient]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Round:
+    """Where a round starts, and the law of its samples."""
+
+    size: Size
+    B: Array
+    w: Array
+    B_star: Array
+    noise: float
+    rule: peers.Rule
+    alpha: float
+
+
+def with_numpy(given: Round) -> Call:
+    size, threads = given.size, len(cpus())
+    generators = np.random.default_rng(0).spawn(threads)
+    pool = ThreadPoolExecutor(threads)
+    inner, outer = (np.empty((size.n, m, size.d)) for m in size[3:])
+    shares = {id(X): np.array_split(X, threads) for X in (inner, outer)}
+
+    def labels(X: Array, theta: Array) -> Array:
+        list(pool.map(lambda rng, part: rng.standard_normal(out=part), generators, shares[id(X)]))
+        return (X @ theta)[:, :, 0] + given.noise * generators[0].standard_normal(X.shape[:2])
+
+    def call() -> peers.Gradient:
+        theta = (generators[0].standard_normal((size.n, size.k)) @ given.B_star.T)[:, :, None]
+        data = peers.Arrays(
+            X_in=inner, y_in=labels(inner, theta), X_out=outer, y_out=labels(outer, theta)
+        )
+        return task_by_task(data, given.B, given.w, given.rule, given.alpha)
+
+    return call
+
+
+def with_torch(given: Round) -> Call:
+    torch = importlib.import_module("torch")
+    size = given.size
+    B, w, B_star = map(torch.from_numpy, (given.B, given.w, given.B_star))
+    tools = {"grad": torch.func.grad, "vmap": torch.func.vmap, "stop": torch.Tensor.detach}
+    gradient = peers.two_level(peers.array_loss, given.rule, given.alpha, **tools)
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> Any:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    def call() -> peers.Gradient:
+        theta = normal(size.n, size.k) @ B_star.T
+
+        def samples(m: int) -> tuple[Any, Any]:
+            X = normal(size.n, m, size.d)
+            return X, (X @ theta[:, :, None])[:, :, 0] + given.noise * normal(size.n, m)
+
+        return gradient(B, w, samples(size.m_in), samples(size.m_out))
+
+    return call
+
+
+def with_jax(given: Round) -> Call:
+    jax = importlib.import_module("jax")
+    jnp = importlib.import_module("jax.numpy")
+    jax.config.update("jax_enable_x64", True)
+    size = given.size
+    tools = {"grad": jax.grad, "vmap": jax.vmap, "stop": jax.lax.stop_gradient}
+    gradient = peers.two_level(peers.array_loss, given.rule, given.alpha, **tools)
+
+    def one_round(key: Any, B: Any, w: Any, B_star: Any) -> Any:
+        keys = iter(jax.random.split(key, 5))
+
+        def normal(*shape: int) -> Any:
+            return jax.random.normal(next(keys), shape, B.dtype)
+
+        theta = normal(size.n, size.k) @ B_star.T
+
+        def samples(m: int) -> tuple[Any, Any]:
+            X = normal(size.n, m, size.d)
+            return X, jnp.einsum("nmd,nd->nm", X, theta) + given.noise * normal(size.n, m)
+
+        return gradient(B, w, samples(size.m_in), samples(size.m_out))
+
+    compiled = jax.jit(one_round)
+    args = [jnp.asarray(part) for part in (given.B, given.w, given.B_star)]
+    rounds = iter(range(2**31))
+
+    def call() -> peers.Gradient:
+        return jax.block_until_ready(compiled(jax.random.key(next(rounds)), *args))
+
+    return call
+
+
+def load(given: Round) -> tuple[dict[str, Call], dict[str, str]]:
+    """A round of every peer that is installed, and why the others are not there."""
+    there, missing = {}, {}
+    for name, make in (("NumPy", with_numpy), ("JAX", with_jax), ("PyTorch", with_torch)):
+        try:
+            there[name] = make(given)
+        except ImportError as error:
+            missing[name] = f"not measured: {error}"
+    return there, missing
