@@ -35,6 +35,12 @@ void sum_tree(std::vector<Mat>& parts) {
   }
 }
 
+/// The power of two next to a length, by which division is exact; 1 for 0 and what is not finite.
+double power_of_two(double length) {
+  if (!(length > 0) || !std::isfinite(length)) return 1;
+  return std::ldexp(1.0, std::clamp(std::ilogb(length), -1000, 1000));
+}
+
 /// max_i |A_ij| for every column, 1 for a column of zeros.
 Vec column_maxima(const Mat& A, int threads) {
   Mat maxima = Mat::Zero(std::max<Index>(1, panels_of(A.rows())), A.cols());
@@ -68,8 +74,14 @@ Mat inner_product(ConstMat A, ConstMat B, int threads) {
 
 Mat small_r_factor(const Mat& A) {
   const Index r = std::min(A.rows(), A.cols());
-  Eigen::HouseholderQR<Mat> qr(A);
+  if (r == 0) return Mat(0, A.cols());
+  // Of very long and very short columns the squares would over- or underflow.
+  const Vec most = A.cwiseAbs().colwise().maxCoeff();
+  const bool scaled = (most.array() > 0 && (most.array() < 1e-100 || most.array() > 1e100)).any();
+  const Vec length = scaled ? Vec(most.unaryExpr(&power_of_two)) : Vec::Ones(A.cols());
+  Eigen::HouseholderQR<Mat> qr(scaled ? Mat(A * length.cwiseInverse().asDiagonal()) : A);
   Mat S = qr.matrixQR().topRows(r).triangularView<Eigen::Upper>();
+  if (scaled) S *= length.asDiagonal();
   for (Index i = 0; i < r; ++i) {
     if (S(i, i) < 0) S.row(i) *= -1;
   }

@@ -12,6 +12,7 @@ namespace metaspan {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kZeroCosine = 8 * std::numeric_limits<double>::epsilon();  // of a right angle
 
 constexpr std::array<std::pair<const char*, Record>, 15> kRecords{{
@@ -32,8 +33,10 @@ constexpr std::array<std::pair<const char*, Record>, 15> kRecords{{
     {"eta", Record::eta},
 }};
 
+/// Those of a matrix that is not finite are no numbers.
 Vec singular_values(const Mat& A) {
   if (A.size() == 0) return Vec::Zero(std::min(A.rows(), A.cols()));
+  if (!A.allFinite()) return Vec::Constant(std::min(A.rows(), A.cols()), kNaN);
   return Eigen::JacobiSVD<Mat>(A).singularValues();
 }
 

@@ -6,6 +6,7 @@ import pytest
 import metaspan as ms
 from finite_runs import B_STAR, FIRST_ORDER, KINDS, START, run
 from matching import assert_one_sentence, assert_same_bits
+from metaspan._load import core
 
 TASKS = ms.LinearTasks(d=8, k=2)
 SMALL = ms.LinearTasks(d=3, k=2)
@@ -239,6 +240,38 @@ def test_infinitely_many_tasks_follow_a_given_start():
         span = np.linalg.qr(np.concatenate([B_STAR, B0], axis=1))[0]
         np.testing.assert_allclose(span @ (span.T @ moved), moved, atol=1e-13)
         assert abs(moved - B0).max() > 0.01
+
+
+@pytest.mark.parametrize("exponents", [(-300, -300), (-170, 0), (100, 170), (300, 300), (-9, 9)])
+def test_triangular_factors_keep_their_digits_at_any_length(exponents, rng):
+    """Also of columns whose squares are no double."""
+    A, scale = rng.standard_normal((6, 2)), 10.0 ** np.array(exponents)
+    R = core.r_factor(A * scale, 1) / scale
+    np.testing.assert_allclose(R.T @ R, A.T @ A, rtol=1e-13)
+    assert R[1, 0] == 0
+
+
+def test_a_pool_far_out_has_a_finite_state():
+    """A round before it would diverge, with entries whose squares are no double."""
+    tasks = ms.LinearTasks(d=10**12, k=1, noise=0.3, heads=ms.GaussianHeads(cov=[0.0]))
+    method = ms.MAML(alpha=2.0, beta=1e-13, inner_steps=4, first_order=True)
+    options = {"n": None, "m_in": 2, "m_out": 1, "pool": 1, "init": ms.Init(scale=1.0)}
+    r = train(tasks, method, record=(), **options)
+    assert r.status == ms.Status.FINISHED
+    assert 1e154 < np.linalg.norm(r.state[1], np.inf) < np.inf
+
+
+def test_moments_of_heads_out_of_range_are_no_numbers():
+    """And the trial has diverged: its state is the last one that is finite."""
+    options = {"n": 4, "m_in": 2, "m_out": 8, "pool": 6, "init": ms.Init(dist=0.5, scale=0.1)}
+    method = ms.MAML(alpha=0.01, beta=5.0, first_order=True)
+    options |= {"heads": np.linspace(-1, 1, 6)[:, None], "noise": 10.0, "d": 8, "k": 1}
+    record = ("diversity_min", "diversity_max")
+    with pytest.warns(ms.DivergenceWarning):
+        r = run("gaussian", method=method, rounds=6, seed=2, record=record, **options)
+    assert r.status == ms.Status.DIVERGED
+    assert np.isnan([r.trace[name][-1] for name in record]).all()
+    assert np.isfinite(r.state[1]).all()
 
 
 def test_fresh_directions_leave_the_span_of_the_start():
