@@ -1,0 +1,156 @@
+"""A pool of tasks in law ends as one whose samples are drawn at full size does."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import metaspan as ms
+from collapsed_runs import refused
+from metaspan.config import configure
+from metaspan.pools import basis_size
+
+FAMILY_ERROR = 1e-4  # the chance that any test of all cases fails where all laws are the same
+TRIALS = 2000
+RECORD = ("dist", "perp_norm", "sigma_min", "w_norm", "loss_in", "loss_adapted", "loss_out")
+METHODS = {
+    "anil": ms.ANIL(alpha=0.05, beta=0.08, inner_steps=2),
+    "maml": ms.MAML(alpha=0.01, beta=0.06, inner_steps=2),
+}
+SMALL = ms.MAML(alpha=0.01, beta=0.02, inner_steps=2)
+APART = {"m_in": 2, "m_out": 3}
+SHARED = {"m_in": 4, "shared_samples": True}
+# Three tasks of 5 samples, or of 4: with the 4 of the start 19, or 16, directions that matter.
+CASES = {
+    f"{method}, {features}, {name}": dict(method=METHODS[method], features=features, **sizes)
+    for features in ("gaussian", "sphere")
+    for method, name, sizes in (
+        ("anil", "filled", dict(d=5, **APART)),
+        ("anil", "shared", dict(d=40, **SHARED)),
+        ("maml", "apart", dict(d=40, **APART)),
+        ("maml", "shared, filled", dict(d=5, **SHARED)),
+    )
+} | {
+    "student-t": dict(d=40, features=ms.StudentT(dof=12), method=SMALL, **APART),
+    "random start": dict(d=25, init=ms.Init(scale=1.0), method=METHODS["maml"], **APART),
+    "one left": dict(d=20, method=METHODS["maml"], **APART),
+    "none left": dict(d=19, features="sphere", method=METHODS["anil"], **APART),
+    "few samples": dict(d=7, features="sphere", pool=1, n=1, m_in=1, m_out=1,
+                        method=METHODS["maml"]),
+    "wide": dict(d=30, width=4, method=METHODS["maml"], **APART),
+    "narrow": dict(d=30, k=3, width=1, init=ms.Init(dist=0.6, scale=1.0),
+                   method=METHODS["anil"], **APART),
+    "gaussian heads": dict(d=25, heads=ms.GaussianHeads(), method=METHODS["maml"], **SHARED),
+}  # fmt: skip
+
+
+def arguments(case, **changes):
+    options = {
+        "k": 2,
+        "noise": 0.5,
+        "pool": 3,
+        "n": 2,
+        "rounds": 12,
+        "init": ms.Init(dist=0.8, scale=1.0),
+    }
+    options |= {
+        "heads": ms.SphereHeads(radius=1.5),
+        "stop": None,
+        "threads": 1,
+        "record": RECORD,
+        "record_every": 100,
+    }
+    options |= {**case, **changes}
+    of_tasks = ("d", "k", "noise", "heads", "features")
+    tasks = ms.LinearTasks(**{name: options.pop(name) for name in of_tasks if name in options})
+    return {"tasks": tasks, **options}
+
+
+def ends(case, **changes):
+    """What independent runs end with, and how far that is from their start, by name."""
+    r = ms.train(**arguments(case, trials=TRIALS, **changes))
+    assert all(outcome == ms.Status.FINISHED for outcome in r.status)
+    found = {name: r.trace[name][:, -1] for name in RECORD}
+    changes = {f"change of {name}": r.trace[name] for name in ("loss_in", "loss_out")}
+    return found | {name: values[:, -1] - values[:, 0] for name, values in changes.items()}
+
+
+def compare(found, expected):
+    """p-values by name: are two samples of one distribution?"""
+    return {
+        name: 1.0
+        if np.ptp(found[name]) == np.ptp(expected[name]) == 0
+        else stats.ks_2samp(found[name], expected[name], method="asymp").pvalue
+        for name in found
+    }
+
+
+def test_pools_in_law_end_as_pools_of_samples_do():
+    """Every record at the end of every case, and its change: Kolmogorov-Smirnov with Holm."""
+    p = {}
+    for number, (name, case) in enumerate(CASES.items()):
+        found = ends(case, seed=2 * number)
+        expected = ends(case, seed=2 * number + 1, engine="arrays", route="gram")
+        p |= {(name, record): value for record, value in compare(found, expected).items()}
+    assert not refused(p, FAMILY_ERROR)
+
+
+def test_the_comparison_is_sharp():
+    """Other sizes, noise or tails are noticed."""
+    for name, changes in (
+        ("maml, gaussian, apart", {"d": 30}),
+        ("maml, gaussian, apart", {"noise": 0.75}),
+        ("maml, gaussian, apart", {"m_in": 3}),
+        ("maml, gaussian, shared, filled", {"features": "sphere"}),
+    ):
+        found, other = ends(CASES[name], seed=101), ends(CASES[name], seed=102, **changes)
+        assert refused(compare(found, other), FAMILY_ERROR), changes
+
+
+def test_a_tracked_start_moves_as_on_samples():
+    """One round on new samples, beside one on all of a pool, by what it does to a given B_0."""
+    rng = np.random.default_rng(12)
+    B0, B_star = rng.standard_normal((12, 3)) / 4, np.eye(12, 2)
+    span = np.linalg.qr(np.concatenate([B_star, B0], axis=1))[0]
+    tasks = ms.LinearTasks(d=12, k=2, noise=0.5, B_star=B_star)
+    options = {"n": 3, "m_in": 2, "m_out": 3, "rounds": 1, "init": (B0, np.zeros(3))}
+    options |= {"stop": None, "threads": 1, "record": (), "trials": TRIALS}
+    p = {}
+    for name, method in METHODS.items():
+        runs = (
+            ms.train(tasks, method, seed=21, track_start=True, **options),
+            ms.train(tasks, method, seed=22, pool=3, engine="arrays", route="gram", **options),
+        )
+        samples = []
+        for r in runs:
+            moved = r.B - B0
+            off = moved - span @ (span.T @ moved)
+            along = np.einsum("dk,tdl->tkl", B0, moved)
+            samples.append({f"along {i}": along[:, i // 3, i % 3] for i in range(9)})
+            samples[-1] |= {"moved": np.linalg.norm(moved, axis=(1, 2))}
+            samples[-1] |= {"off the span": np.linalg.norm(off, axis=(1, 2))}
+        p |= {(name, statistic): value for statistic, value in compare(*samples).items()}
+    assert not refused(p, FAMILY_ERROR)
+
+
+def test_the_basis_is_all_of_space_where_samples_fill_it():
+    for name, case in CASES.items():
+        config = configure(**arguments(case))
+        if "filled" in name or name == "none left":
+            assert basis_size(config) == case["d"], name
+        else:
+            assert basis_size(config) < case["d"], name
+
+
+@pytest.mark.parametrize("features", ["gaussian", "student-t", "sphere"])
+@pytest.mark.parametrize("route", ["gram", "vector", "dual"])
+def test_a_pool_at_any_dimension_is_fitted(features, route):
+    """d = 10^12: the samples are learned by heart, by steps too small to see the truth."""
+    case = {"d": 10**12, "features": features, "method": ms.ANIL(alpha=0.1, beta=1e-12)}
+    r = ms.train(**arguments(case, m_in=3, m_out=3, n=3, rounds=300, route=route))
+    assert r.config.engine == "collapsed"
+    assert r.status == ms.Status.FINISHED
+    assert r.trace["loss_out"][-1] < 0.5 * r.trace["loss_out"][0]
+    assert r.trace["dist"][-1] == pytest.approx(0.8, abs=1e-6)
+    M, R, w = r.state
+    assert (M.shape, R.shape, w.shape) == ((2, 2), (2, 2), (2,))
+    assert np.linalg.norm(R, 2) == pytest.approx(r.trace["perp_norm"][-1], rel=1e-12)
