@@ -60,8 +60,8 @@ SHAPES = {
     "three steps": Case(inner_steps=3),
     # Where little is left to chance, so that small errors show.
     "strong": Case(d=5, n=12, m_in=24, m_out=6, noise=0.2, alpha=0.6, inner_steps=1, rounds=0),
-    "noisy": Case(3, 1, 1, n=30, m_in=32, m_out=2, noise=2.0, inner_steps=1, rounds=0),
-    "wide": Case(d=11, k=3, n=3, m_in=2, m_out=1),
+    "noisy": Case(3, 1, 1, n=24, m_in=32, m_out=2, noise=2.0, inner_steps=1, rounds=0),
+    "wide": Case(d=11, k=3, n=3, m_in=2, m_out=1, alpha=0.03, beta=0.05),
     "narrow": Case(d=10, k_star=3, n=10, m_in=2, m_out=3),
     "single column": Case(k=1, k_star=1, n=1, m_in=2, m_out=1, beta=0.05),
     "single column, one left": Case(3, 1, 1, beta=0.2),

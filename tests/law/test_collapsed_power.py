@@ -35,7 +35,6 @@ FAULTS = {
         dict(shared=False, m_out=4),
         700,
     ),
-    "an inner step too many": ("anil, plain", dict(inner_steps=3), 1500),
 }
 
 
