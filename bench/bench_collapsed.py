@@ -35,7 +35,7 @@ STILL = peers.Steps(alpha=0.1, beta=1e-12)  # no size leaves the range of number
 SMALL_STEPS = peers.Steps(alpha=0.1, beta=0.1)
 # Of two rounds that are compared, for n m_out = 5,000: noise off the span moves B by its own size.
 LARGE_STEPS = {"fo-anil": 1e-3, "anil": 1e-3, "fo-maml": 3e-4, "maml": 2e-5}
-ROUNDS_SECONDS = 0.2  # of a timed run
+ROUNDS_SECONDS = 0.06  # of a timed run: short, so that some meet a quiet machine
 
 TASKS = (100, 300, 1_000, 3_000, 10_000)
 DIMENSIONS = tuple(10**power for power in range(2, 13, 2))
@@ -69,6 +69,7 @@ def floor_of(size: Size, method: str, options: Options) -> float:
     return numbers(size, peers.RULES[method]).seconds(options.repeats) * 1e3
 
 
+@functools.cache
 def checked(size: Size, method: str) -> None:
     """Rounds end where NumPy's end: with explicit samples, and at the size that is timed."""
     _checked_explicitly(method)
