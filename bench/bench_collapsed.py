@@ -191,7 +191,7 @@ def _beside(size: Size, method: str, options: Options) -> list[Figure]:
         data = law.sample(size.n, size.m_in, size.m_out, seed=next(seeds))
         return ms.meta_gradient(given.B, given.w, data, method, alpha=given.alpha)
 
-    there["metaspan, sample and meta_gradient"] = at_full_size
+    there["metaspan, sample, meta_gradient"] = at_full_size
     _assert_same_law(given, law, method, there)
     ours, lengths = "metaspan, collapsed", {}
     call, lengths[ours] = timed(size, method)
@@ -245,7 +245,7 @@ def _assert_same_law(
     there: dict[str, Callable[[], Any]],
 ) -> None:
     """After an outer step the distance and the head of everybody have one law."""
-    beta, size = 0.1, given.size
+    beta, size = 0.02, given.size
     ours = ms.train(
         law,
         method,

@@ -9,15 +9,13 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-import numpy as np
-
 import metaspan as ms
 from bench.floors import Size
 from bench.harness import cpus
 from bench.machine import best
 from bench.peers import Rule
 
-ROWS = 512  # of a panel of eight tasks: 32 KiB
+ROWS, TASKS = 512, 512  # of chi-squares, drawn for eight tasks at a time: 32 KiB
 MANY = 2**13  # normals in a row: 64 KiB
 DOF = 40.0  # of chi-squares; any number of them takes the same time
 
@@ -64,9 +62,9 @@ def _triangle(m: int, columns: int) -> tuple[int, int]:
 
 @functools.cache
 def rates(repeats: int = 7) -> tuple[float, float]:
-    """Normals and roots of chi-squares a second that one core draws."""
+    """Normals and chi-squares a second that one core draws."""
     core = ms._core
     dofs = ROWS * [DOF]
     normals = best(lambda: core.normals(0, 0, 0, 0, 1, 1, MANY, "float64", 1), 20 * repeats)
-    roots = best(lambda: np.sqrt(core.panel_draws(0, 0, 0, 0, dofs, 0, 8, 1)), 20 * repeats)
-    return MANY / normals, 8 * ROWS / roots
+    roots = best(lambda: core.panel_draws(0, 0, 0, 0, dofs, 0, TASKS, 1), 20 * repeats)
+    return MANY / normals, ROWS * TASKS / roots

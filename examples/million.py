@@ -64,7 +64,7 @@ print(f"{name}, EXTRAPOLATED to d = {d:,}, n = {n:,} and {rounds:,} rounds: {day
 print("(not measured: taken as linear in the tasks, in d and in the rounds)")
 
 # A round alone could not tell the subspace better than the floor; many small steps average.
-floor = {r"error floor of one round, $\sqrt{d k / (n m_{\mathrm{out}})}$": ms.theory.floor_line(r)}
+floor = {"error floor of one round": ms.theory.floor_line(r)}
 try:
     ms.plot({f"FO-ANIL, {seconds:.1f} s": r}, predictions=floor).figure.savefig(
         "million.png", dpi=200
