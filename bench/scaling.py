@@ -50,8 +50,8 @@ def words(records: list[Record]) -> str:
         f"{' and '.join(flat)} times as long as the fastest, since d is a number of degrees of "
         "freedom and nothing else. The dotted lines are the drawing of its random numbers alone; "
         "the rest is a few sweeps over them. The law is that of Gaussian, Student-t or spherical "
-        "features and nothing wider: samples of another law, or your own, are the business of the "
-        "arrays engine, whose rounds grow with d.*"
+        "features and nothing wider: samples of another law, or your own, need an engine whose "
+        "rounds grow with d.*"
     )
 
 
