@@ -48,7 +48,7 @@ KINDS = {
     "infinite-tasks": {"method": FIRST_ORDER, "n": None},
     "infinite-tasks-wide": {"method": FIRST_ORDER, "n": None, "width": 5, "m_in": None},
 }
-OF_TASKS = ("d", "k", "noise", "heads", "features", "B_star")
+OF_TASKS = ("d", "k", "noise", "heads", "features", "spectrum", "B_star")
 
 
 def arguments(kind, **changes):

@@ -44,15 +44,16 @@ Stream radii_of(Stream features) {
   return features == Stream::features_in ? Stream::radii_in : Stream::radii_out;
 }
 
-py::array features(const py::tuple& law, std::uint64_t seed, std::uint64_t trial,
-                   std::uint64_t round, std::uint32_t stream, Index n, Index m, Index d,
-                   const std::string& dtype, int threads) {
-  const FeatureLaw of = as_feature_law(law);
+py::array features(const py::tuple& law, const std::optional<Array>& roots, std::uint64_t seed,
+                   std::uint64_t trial, std::uint64_t round, std::uint32_t stream, Index n, Index m,
+                   Index d, const std::string& dtype, int threads) {
   const auto family = static_cast<Stream>(stream);
-  const Key key = derive_key(seed, trial, round, family);
-  const Key radii = derive_key(seed, trial, round, radii_of(family));
+  require(!roots || roots->size() == d, "a root of the spectrum for every feature");
+  const RowMaker maker{as_feature_law(law), derive_key(seed, trial, round, family),
+                       derive_key(seed, trial, round, radii_of(family)), d,
+                       roots ? roots->data() : nullptr};
   return fill_rows_of(dtype, n, m, d, threads, [&](Index task, Index row, double* out) {
-    feature_row(of, key, radii, task, row, d, out);
+    feature_row(maker, task, row, out);
   });
 }
 
@@ -73,9 +74,9 @@ void bind_features(py::module_& module) {
   module.def("normals", &normals, py::arg("seed"), py::arg("trial"), py::arg("round"),
              py::arg("stream"), py::arg("n"), py::arg("m"), py::arg("d"), py::arg("dtype"),
              py::arg("threads"));
-  module.def("features", &features, py::arg("law"), py::arg("seed"), py::arg("trial"),
-             py::arg("round"), py::arg("stream"), py::arg("n"), py::arg("m"), py::arg("d"),
-             py::arg("dtype"), py::arg("threads"));
+  module.def("features", &features, py::arg("law"), py::arg("roots"), py::arg("seed"),
+             py::arg("trial"), py::arg("round"), py::arg("stream"), py::arg("n"), py::arg("m"),
+             py::arg("d"), py::arg("dtype"), py::arg("threads"));
   module.def("pooled_features", &pooled_features, py::arg("law"), py::arg("seed"), py::arg("trial"),
              py::arg("d"), py::arg("D"), py::arg("columns"), py::arg("first"), py::arg("stride"),
              py::arg("n"), py::arg("m"), py::arg("dtype"), py::arg("threads"));

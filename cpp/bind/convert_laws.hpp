@@ -55,11 +55,16 @@ inline HeadLaw as_head_law(const py::tuple& law, Index k_star, Index trial = 0) 
 /// (name, degrees of freedom).
 inline FeatureLaw as_feature_law(const py::tuple& law) {
   const auto name = law[0].cast<std::string>();
-  require(name == "gaussian" || name == "student-t" || name == "sphere", "unknown features");
-  const auto kind = name == "gaussian"    ? FeatureLaw::Kind::gaussian
-                    : name == "student-t" ? FeatureLaw::Kind::student_t
-                                          : FeatureLaw::Kind::sphere;
-  return {kind, law[1].cast<double>()};
+  using Kind = FeatureLaw::Kind;
+  const std::pair<const char*, Kind> kinds[] = {{"gaussian", Kind::gaussian},
+                                                {"student-t", Kind::student_t},
+                                                {"sphere", Kind::sphere},
+                                                {"rademacher", Kind::rademacher},
+                                                {"uniform", Kind::uniform}};
+  for (const auto& [known, kind] : kinds) {
+    if (name == known) return {kind, law[1].cast<double>()};
+  }
+  throw std::invalid_argument("no features are named " + name);
 }
 
 /// (d, m_in, m_out, shared, noise) and the two of a law of features; m = 0 for infinitely many

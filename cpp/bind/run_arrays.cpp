@@ -3,6 +3,7 @@
 
 #include "convert_samples.hpp"
 #include "metaspan/engines/arrays.hpp"
+#include "representations.hpp"
 #include "run.hpp"
 
 namespace metaspan::bind {
@@ -19,40 +20,6 @@ struct Held {
 Mat matrix_or_empty(const py::object& value, Index rows) {
   if (value.is_none()) return Mat(rows, 0);
   return as_matrix(value.cast<Array>());
-}
-
-using Trials = std::vector<std::unique_ptr<Trial>>;
-
-template <class BScalar>
-const ArraysEngine<BScalar>& engine_of(const Trials& trials, Index i) {
-  return dynamic_cast<const ArraysEngine<BScalar>&>(trials[static_cast<std::size_t>(i)]->engine());
-}
-
-/// B of every trial, (trials, d, k).
-template <class BScalar>
-py::object representations(const Trials& trials, Index d, int threads) {
-  const auto count = static_cast<Index>(trials.size());
-  const Index k = trials.front()->engine().shape().k;
-  py::array_t<BScalar> all({count, d, k});
-  BScalar* out = all.mutable_data();
-  {
-    py::gil_scoped_release unlocked;
-    for (Index i = 0; i < count; ++i) {
-      engine_of<BScalar>(trials, i).export_B(out + i * d * k, threads);
-    }
-  }
-  return all;
-}
-
-/// w of every trial, (trials, k).
-Array heads_of(const Trials& trials) {
-  const auto count = static_cast<Index>(trials.size());
-  const Index k = trials.front()->engine().shape().k;
-  Array all({count, k});
-  for (Index i = 0; i < count; ++i) {
-    MutVec(all.mutable_data() + i * k, k) = trials[static_cast<std::size_t>(i)]->engine().head();
-  }
-  return all;
 }
 
 /// A of (24), of every trial, (trials, N, k).

@@ -8,11 +8,10 @@
 namespace metaspan::bind {
 namespace {
 
-using Trials = std::vector<std::unique_ptr<Trial>>;
-
 /// M, R and w of every trial, from what `state_of` says that its [M; R] is.
 template <class StateOf>
-py::dict state_in_coordinates(const Trials& trials, StateOf&& state_of) {
+py::dict state_in_coordinates(const std::vector<std::unique_ptr<Trial>>& trials,
+                              StateOf&& state_of) {
   const auto count = static_cast<Index>(trials.size());
   const auto [k_star, e, k] = trials.front()->engine().shape();
   Array M({count, k_star, k}), R({count, e, k}), w({count, k});

@@ -201,8 +201,19 @@ double retry(const std::uint32_t key[2], std::uint32_t task, std::uint32_t row, 
   }
 }
 
+enum class Pair { normal, uniform };
+
+template <Pair Kind, int Count>
+inline void transform(const std::uint64_t x[4][Count], double* a, double* b) {
+  if constexpr (Kind == Pair::normal) {
+    transform_blocks<Count>(x, a, b);
+  } else {
+    uniform_blocks<Count>(x, a, b);
+  }
+}
+
 /// At most `Count` blocks from `first` on, the last `Count - count` of them computed and dropped.
-template <int Count>
+template <Pair Kind, int Count>
 inline void some_pairs(const std::uint32_t key[2], std::uint32_t first, const std::uint32_t rest[3],
                        std::ptrdiff_t count, double* a, double* b) {
   std::uint64_t x[4][Count];
@@ -211,11 +222,27 @@ inline void some_pairs(const std::uint32_t key[2], std::uint32_t first, const st
     for (int w = 1; w < 4; ++w) x[w][i] = rest[w - 1];
   }
   philox_blocks<Count>(key, x);
-  if (count >= Count) return transform_blocks<Count>(x, a, b);
+  if (count >= Count) return transform<Kind, Count>(x, a, b);
   double all_a[Count], all_b[Count];
-  transform_blocks<Count>(x, all_a, all_b);
+  transform<Kind, Count>(x, all_a, all_b);
   std::memcpy(a, all_a, static_cast<std::size_t>(count) * sizeof(double));
   std::memcpy(b, all_b, static_cast<std::size_t>(count) * sizeof(double));
+}
+
+template <Pair Kind>
+inline void pairs(const std::uint32_t key[2], std::uint32_t first, const std::uint32_t rest[3],
+                  std::ptrdiff_t count, double* a, double* b) {
+  for (std::ptrdiff_t done = 0; done < count;) {
+    const std::ptrdiff_t left = count - done;
+    const std::uint32_t next = first + static_cast<std::uint32_t>(done);
+    if (left > kLane) {
+      some_pairs<Kind, kMany>(key, next, rest, left, a + done, b + done);
+      done += kMany;
+    } else {
+      some_pairs<Kind, kLane>(key, next, rest, left, a + done, b + done);
+      done += kLane;
+    }
+  }
 }
 
 }  // namespace
@@ -230,17 +257,13 @@ void philox(const std::uint32_t key[2], const std::uint32_t counter[4], std::uin
 void normal_pairs(const std::uint32_t key[2], std::uint32_t first, std::uint32_t c1,
                   std::uint32_t c2, std::uint32_t c3, std::ptrdiff_t count, double* a, double* b) {
   const std::uint32_t rest[3] = {c1, c2, c3};
-  for (std::ptrdiff_t done = 0; done < count;) {
-    const std::ptrdiff_t left = count - done;
-    const std::uint32_t next = first + static_cast<std::uint32_t>(done);
-    if (left > kLane) {
-      some_pairs<kMany>(key, next, rest, left, a + done, b + done);
-      done += kMany;
-    } else {
-      some_pairs<kLane>(key, next, rest, left, a + done, b + done);
-      done += kLane;
-    }
-  }
+  pairs<Pair::normal>(key, first, rest, count, a, b);
+}
+
+void uniform_pairs(const std::uint32_t key[2], std::uint32_t first, std::uint32_t c1,
+                   std::uint32_t c2, std::uint32_t c3, std::ptrdiff_t count, double* a, double* b) {
+  const std::uint32_t rest[3] = {c1, c2, c3};
+  pairs<Pair::uniform>(key, first, rest, count, a, b);
 }
 
 void normal_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uint32_t set,

@@ -26,6 +26,14 @@ void normal_pairs(const std::uint32_t key[2],  // (2,)
                   double* a,   // (count,) out
                   double* b);  // (count,) out, must not alias a
 
+/// Uniforms of the same counters, in (0, 1), two of 52 bits each: from the words (x0, x1) and (x2,
+/// x3).
+void uniform_pairs(const std::uint32_t key[2],  // (2,)
+                   std::uint32_t first, std::uint32_t c1, std::uint32_t c2, std::uint32_t c3,
+                   std::ptrdiff_t count,
+                   double* a,   // (count,) out
+                   double* b);  // (count,) out, must not alias a
+
 /// Tasks that are drawn side by side, one a column.
 constexpr int kTasks = 8;
 

@@ -9,21 +9,47 @@ namespace metaspan {
 
 using Kind = FeatureLaw::Kind;
 
-void scale_row(const FeatureLaw& law, double d, double squares, Sequence& draws, Index count,
-               double* row) {
-  if (law == Kind::gaussian) return;
-  const double radius = law == Kind::sphere ? std::sqrt(d / squares)
-                                            : std::sqrt((law.dof - 2) / draws.chi_square(law.dof));
-  for (Index i = 0; i < count; ++i) row[i] *= radius;
+constexpr Index kSome = 2048;  // numbers of a row at a time
+
+double radius_of(const FeatureLaw& law, double d, double squares, Sequence& draws) {
+  if (law == Kind::sphere) return std::sqrt(d / squares);
+  if (law == Kind::student_t) return std::sqrt((law.dof - 2) / draws.chi_square(law.dof));
+  return 1;
 }
 
-void feature_row(const FeatureLaw& law, Key features, Key radii, Index task, Index row, Index d,
-                 double* out) {
-  normal_row(features, task, row, d, out);
-  if (law == Kind::gaussian) return;
+double RowMaker::radius(Index task, Index row, double squares) const {
   Sequence draws(radii, task, static_cast<std::uint32_t>(row));
-  const double squares = law == Kind::sphere ? kernels::dot(d, out, out) : 0;
-  scale_row(law, static_cast<double>(d), squares, draws, d, out);
+  return radius_of(law, static_cast<double>(d), squares, draws);
+}
+
+template <class Scalar>
+double RowMaker::piece(Index task, Index row, Index first, Index columns, Scalar* out) const {
+  double squares = 0, some[kSome];
+  for (Index begin = 0; begin < columns; begin += kSome) {
+    const Index count = std::min(kSome, columns - begin);
+    if (law == Kind::rademacher || law == Kind::uniform) {
+      uniform_row(features, task, row, first + begin, count, some);
+      const double width = 2 * std::sqrt(3.0);
+      for (Index i = 0; i < count; ++i) {
+        const double centred = some[i] - 0.5;
+        some[i] = law == Kind::uniform ? width * centred : std::copysign(1.0, centred);
+      }
+    } else {
+      normal_row(features, task, row, first + begin, count, some);
+    }
+    if (law == Kind::sphere) squares += kernels::dot(count, some, some);
+    for (Index i = 0; roots != nullptr && i < count; ++i) some[i] *= roots[first + begin + i];
+    std::copy_n(some, count, out + begin);
+  }
+  return squares;
+}
+template double RowMaker::piece(Index, Index, Index, Index, double*) const;
+template double RowMaker::piece(Index, Index, Index, Index, float*) const;
+
+void feature_row(const RowMaker& maker, Index task, Index row, double* out) {
+  const double squares = maker.piece(task, row, 0, maker.d, out);
+  const double radius = maker.radius(task, row, squares);
+  for (Index i = 0; i < maker.d; ++i) out[i] *= radius;
 }
 
 void pooled_row(const FeatureLaw& law, Key features, Key radii, Index row, double d, Index D,
@@ -35,7 +61,8 @@ void pooled_row(const FeatureLaw& law, Key features, Key radii, Index row, doubl
   if (D + row < columns) {
     out[D + row] = std::sqrt(draws.chi_square(d - static_cast<double>(D + row)));
   }
-  scale_row(law, d, kernels::dot(end, out, out), draws, end, out);
+  const double radius = radius_of(law, d, kernels::dot(end, out, out), draws);
+  for (Index i = 0; i < end; ++i) out[i] *= radius;
 }
 
 }  // namespace metaspan

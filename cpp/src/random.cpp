@@ -18,21 +18,39 @@ Key derive_key(std::uint64_t seed, std::uint64_t trial, std::uint64_t round, Str
   return Key{{block[0], block[1]}};
 }
 
-void normal_row(Key key, Index task, Index row, Index d, double* out) {
+namespace {
+
+/// A row of pairs: draw(first pair, pairs, even columns, odd columns).
+template <class Draw>
+void fill_row(Index first, Index count, double* out, Draw&& draw) {
   constexpr Index kPairs = 128;
   double even[kPairs], odd[kPairs];
-  for (Index column = 0; column < d; column += 2 * kPairs) {
-    const Index columns = std::min(2 * kPairs, d - column);
+  for (Index column = 0; column < count; column += 2 * kPairs) {
+    const Index columns = std::min(2 * kPairs, count - column);
     const Index pairs = ceil_div(columns, 2);
-    kernels::normal_pairs(key.words, static_cast<std::uint32_t>(column / 2),
-                          static_cast<std::uint32_t>(row), static_cast<std::uint32_t>(task), 0,
-                          pairs, even, odd);
+    draw(static_cast<std::uint32_t>((first + column) / 2), pairs, even, odd);
     for (Index p = 0; p < columns / 2; ++p) {
       out[column + 2 * p] = even[p];
       out[column + 2 * p + 1] = odd[p];
     }
     if (columns % 2 != 0) out[column + columns - 1] = even[pairs - 1];
   }
+}
+
+}  // namespace
+
+void normal_row(Key key, Index task, Index row, Index first, Index count, double* out) {
+  const auto r = static_cast<std::uint32_t>(row), t = static_cast<std::uint32_t>(task);
+  fill_row(first, count, out, [&](std::uint32_t pair, Index pairs, double* even, double* odd) {
+    kernels::normal_pairs(key.words, pair, r, t, 0, pairs, even, odd);
+  });
+}
+
+void uniform_row(Key key, Index task, Index row, Index first, Index count, double* out) {
+  const auto r = static_cast<std::uint32_t>(row), t = static_cast<std::uint32_t>(task);
+  fill_row(first, count, out, [&](std::uint32_t pair, Index pairs, double* even, double* odd) {
+    kernels::uniform_pairs(key.words, pair, r, t, 0, pairs, even, odd);
+  });
 }
 
 double Sequence::normal() {

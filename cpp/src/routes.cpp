@@ -115,8 +115,9 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     while (static_cast<int>(lanes_.size()) < lanes) {
       lanes_.emplace_back(*this);
     }
-    const typename Design::Round round{B_t_.get(),          w,       B_w_.get(), tasks_.d, k_,
-                                       method_.inner_steps, single_, shares,     cancel};
+    const typename Design::Round round{
+        B_t_.get(),          w,       B_w_.get(),   tasks_.d, k_,
+        method_.inner_steps, single_, tasks_.truth, shares,   cancel};
     Tally tally(out, n, k_, losses);
     for (Index first = 0; first < n; first += block_) {
       const Index count = std::min(block_, n - first);
@@ -150,14 +151,22 @@ class VectorRoute final : public Route<XScalar, BScalar> {
         : algebra(route.method_, route.k_, route.tasks_.most_in(), route.tasks_.most_out()),
           scratch(route.method_.inner_steps, route.rows_ > 1,
                   std::min(route.panel_tasks_, route.tasks_.size()), route.tasks_.d, route.k_,
-                  std::max(route.tasks_.most_in(), route.tasks_.most_out())) {}
+                  std::max(route.tasks_.most_in(), route.tasks_.most_out())) {
+      if (route.tasks_.truth == nullptr) return;
+      scratch.make_room(std::min(route.panel_tasks_, route.tasks_.size()), route.tasks_.d,
+                        route.tasks_.most_in(), route.passes_again());
+    }
     TaskAlgebra<Design> algebra;
     typename Design::Scratch scratch;
   };
 
+  /// Whether a round may meet an inner set more than once.
+  bool passes_again() const { return method_.inner_steps > 1 || method_.has_inner_part(); }
+
   /// The panel from the task at `at` of a block that begins at `first` of the round.
   typename Design::Panel panel_of(const Taken& taken, Index first, Index at, Index count) {
     typename Design::Panel panel{std::min(panel_tasks_, count - at),
+                                 {},
                                  {},
                                  {},
                                  rows_ > 1,
@@ -166,6 +175,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     for (Index t = 0; t < panel.tasks; ++t) {
       panel.inner[t] = &tasks_.in(taken[first + at + t]);
       panel.outer[t] = &tasks_.out(taken[first + at + t]);
+      panel.places[t] = taken[first + at + t];
     }
     return panel;
   }

@@ -13,6 +13,7 @@ constexpr Index kPiece = 8192;         // columns: their part of B^T stays in th
 constexpr Index kNearBytes = 1 << 19;  // of X to read at a time: half of a second cache, or, where
 constexpr Index kFarBytes = 13 << 19;  // rows are longer, a thread's share of the last one
 constexpr Index kRows = 8;             // that the kernels take at once
+constexpr Index kMadeBytes = 1 << 26;  // of rows that are made, for a panel of tasks
 
 /// Rows of X to read at a time, each of so many bytes. Rows too long for any cache are read twice.
 Index rows_at_a_time(Index row) {
@@ -30,13 +31,21 @@ Index rows_at_a_time(Index row) {
 template <class XScalar>
 struct VectorDesign<XScalar>::Pass {
   const Samples<XScalar>* set;
-  bool with_y;
+  Index place;  // of the task in the panel
+  bool inner, with_y;
   const double* u;  // (d,)
   double* v;        // (d,)
   double* parts;    // (pieces, rows)
   double* r;        // (m,) out
   double* scaled;   // (m,) scratch
   int threads;      // that share the pieces
+};
+
+template <class XScalar>
+struct VectorDesign<XScalar>::Rows {
+  const XScalar* X;  // (m, d)
+  Index stride, m;
+  const double* radii;  // (m,)  what they are yet to be multiplied with, or null
 };
 
 template <class XScalar>
@@ -48,6 +57,16 @@ VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool all_slots, Index t
       parts_(static_cast<std::size_t>(width * ceil_div(d, kPiece) * std::max(most_m, k))),
       own_(static_cast<std::size_t>(width * most_m)),
       scaled_(static_cast<std::size_t>(width * most_m)) {}
+
+template <class XScalar>
+void VectorDesign<XScalar>::Scratch::make_room(Index tasks, Index d, Index most_in, bool again) {
+  const Index row = static_cast<Index>(sizeof(XScalar)) * d;
+  const Index room = std::max<Index>(1, kMadeBytes / (row * tasks));
+  made_out_ = std::min(kRows, room);
+  made_in_ = again && most_in <= room ? most_in : made_out_;
+  made_.reset(new XScalar[static_cast<std::size_t>(tasks * (made_in_ + made_out_) * d)]);
+  radii_.resize(static_cast<std::size_t>(tasks * (made_in_ + made_out_)));
+}
 
 template <class XScalar>
 VectorDesign<XScalar>::VectorDesign(const Round& round, const Panel& panel, Scratch& scratch)
@@ -112,9 +131,9 @@ bool VectorDesign<XScalar>::is_start(const double* V, Terms<width> terms) const 
   return terms.count == 0;
 }
 
-/// U = B V + terms: a piece of B serves all tasks.
+/// U = B V + terms [- theta]: a piece of B serves all tasks.
 template <class XScalar>
-void VectorDesign<XScalar>::directions(const double* V, Terms<width> terms) {
+void VectorDesign<XScalar>::directions(const double* V, Terms<width> terms, bool less_truth) {
   const Index d = round_.d, k = round_.k;
   each_piece(round_.threads, [&](Index first, Index columns, Index) {
     std::vector<double> own(static_cast<std::size_t>(k));
@@ -127,6 +146,10 @@ void VectorDesign<XScalar>::directions(const double* V, Terms<width> terms) {
         kernels::sweep_combine<true>(1, columns, vector(term.slot, t) + first, d, term.factor + t,
                                      u);
       }
+      if (!less_truth) continue;
+      const Truth& truth = *round_.truth;
+      kernels::sweep_combine<true>(truth.B_star_t.rows(), columns, truth.B_star_t.data() + first, d,
+                                   truth.minus_heads.row(panel_.places[t]).data(), u);
     }
   });
 }
@@ -151,7 +174,7 @@ void VectorDesign<XScalar>::pull_features(int slot) {
 
 /// out = X u of some rows.
 template <class XScalar>
-void VectorDesign<XScalar>::times(const Pass& task, const Samples<XScalar>& rows, double* out) {
+void VectorDesign<XScalar>::times(const Pass& task, const Rows& rows, double* out) {
   each_piece(task.threads, [&](Index first, Index columns, Index piece) {
     double* part = task.parts + piece * rows.m;
     if constexpr (std::is_same_v<XScalar, float>) {
@@ -163,12 +186,13 @@ void VectorDesign<XScalar>::times(const Pass& task, const Samples<XScalar>& rows
     kernels::sweep_times(rows.m, columns, rows.X + first, rows.stride, task.u + first, part);
   });
   sum_parts(task.parts, rows.m, out);
+  for (Index i = 0; rows.radii != nullptr && i < rows.m; ++i) out[i] *= rows.radii[i];
 }
 
 /// v = X^T r of some rows, or v += X^T r.
 template <class XScalar>
-void VectorDesign<XScalar>::add_combination(const Pass& task, const Samples<XScalar>& rows,
-                                            const double* r, bool first_rows) {
+void VectorDesign<XScalar>::add_combination(const Pass& task, const Rows& rows, const double* r,
+                                            bool first_rows) {
   each_piece(task.threads, [&](Index first, Index columns, Index) {
     const XScalar* X = rows.X + first;
     double* v = task.v + first;
@@ -185,33 +209,68 @@ void VectorDesign<XScalar>::add_combination(const Pass& task, const Samples<XSca
   });
 }
 
+/// Some rows of a set: where they lie, where they stayed, or made now.
+template <class XScalar>
+typename VectorDesign<XScalar>::Rows VectorDesign<XScalar>::rows_of(const Pass& task, Index begin,
+                                                                    Index count) {
+  const Samples<XScalar>& set = *task.set;
+  if (set.maker == nullptr) return {set.X + begin * set.stride, set.stride, count, nullptr};
+  const Index d = round_.d, made = scratch_.made_in_ + scratch_.made_out_;
+  const bool stays = task.inner && scratch_.made_in_ >= set.m;
+  const Index at = task.place * made + (task.inner ? (stays ? begin : 0) : scratch_.made_in_);
+  XScalar* X = scratch_.made_.get() + at * d;
+  double* radii = scratch_.radii_.data() + at;
+  if (!stays || !stay_[task.place]) make(task, begin, count, X, radii);
+  return {X, d, count, radii};
+}
+
+template <class XScalar>
+void VectorDesign<XScalar>::make(const Pass& task, Index begin, Index count, XScalar* out,
+                                 double* radii) {
+  const Samples<XScalar>& set = *task.set;
+  const Index d = round_.d;
+  each_piece(task.threads, [&](Index first, Index columns, Index piece) {
+    for (Index i = 0; i < count; ++i) {
+      task.parts[piece * count + i] =
+          set.maker->piece(set.task, begin + i, first, columns, out + i * d + first);
+    }
+  });
+  sum_parts(task.parts, count, radii);
+  for (Index i = 0; i < count; ++i) radii[i] = set.maker->radius(set.task, begin + i, radii[i]);
+}
+
 template <class XScalar>
 void VectorDesign<XScalar>::pass(const Pass& task) {
   const Samples<XScalar>& set = *task.set;
   const double scale = normalisation(set.m);
-  const Index most = rows_at_a_time(static_cast<Index>(sizeof(XScalar)) * round_.d);
+  const Index most = set.maker != nullptr
+                         ? scratch_.made_out_
+                         : rows_at_a_time(static_cast<Index>(sizeof(XScalar)) * round_.d);
   for (Index begin = 0; begin < set.m; begin += most) {
     const Index count = std::min(most, set.m - begin);
-    const Samples<XScalar> rows{set.X + begin * set.stride, set.stride, nullptr, count};
+    const Rows rows = rows_of(task, begin, count);
     double *r = task.r + begin, *scaled = task.scaled + begin;
     times(task, rows, r);
     for (Index i = 0; i < count; ++i) {
       r[i] = scale * (task.with_y ? r[i] - static_cast<double>(set.y[begin + i]) : r[i]);
-      scaled[i] = scale * r[i];
+      scaled[i] = scale * (rows.radii == nullptr ? r[i] : rows.radii[i] * r[i]);
     }
     if (task.v != nullptr) add_combination(task, rows, scaled, begin == 0);
   }
+  if (task.inner) stay_[task.place] = true;
 }
 
 template <class XScalar>
 void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index most_m, bool with_y,
                                   const double* V, Terms<width> terms, int slot, double* r) {
-  const bool start = is_start(V, terms);
-  if (!start) directions(V, terms);
+  const bool less_truth = with_y && round_.truth != nullptr;
+  const bool start = !less_truth && is_start(V, terms);
+  if (!start) directions(V, terms, less_truth);
   const bool own_tasks = panel_.tasks >= round_.threads;
   const Index d = round_.d, stride = static_cast<Index>(scratch_.own_.size()) / width;
   parallel_for(own_tasks ? round_.threads : 1, panel_.tasks, round_.cancel, [&](Index t, int) {
-    pass({sets[t], with_y, start ? round_.B_w : scratch_.U_.get() + t * d,
+    pass({sets[t], t, sets == panel_.inner || *panel_.outer[t] == *panel_.inner[t], with_y,
+          start ? round_.B_w : scratch_.U_.get() + t * d,
           slot == kNoSlot ? nullptr : vector(slot, t), parts_of(t),
           scratch_.own_.data() + t * stride, scratch_.scaled_.data() + t * stride,
           own_tasks ? 1 : round_.threads});

@@ -45,11 +45,12 @@ def normals(
 ) -> NDArray[Any]:
     """(n, m, d) standard normals keyed by (task, row, column); dtype "float32" or "float64"."""
 
-# "gaussian", "student-t" or "sphere", and degrees of freedom.
+# "gaussian", "student-t", "sphere", "rademacher" or "uniform", and degrees of freedom.
 FeatureLaw = tuple[str, float]
 
 def features(
     law: FeatureLaw,
+    roots: F64 | None,  # (d,) of a diagonal covariance
     seed: int,
     trial: int,
     round: int,
@@ -284,6 +285,21 @@ class Run:
         rounds: Sequence[int],
         records: Sequence[str],
         threads: int,
+    ) -> Run: ...
+    @staticmethod
+    def sampled(
+        method: Method,
+        samples: SampleLaw,
+        roots: F64 | None,  # (d,) of a diagonal covariance of the features
+        B_star: Sequence[F64],  # (d, k_star) of every trial
+        B: NDArray[Any],  # (trials, d, k)
+        w: F64,  # (trials, k)
+        law: tuple[Any, ...],
+        n: int,
+        seed: int,
+        trials: Sequence[int],
+        rounds: Sequence[int],
+        records: Sequence[str],
     ) -> Run: ...
     def advance(
         self,

@@ -118,7 +118,7 @@ def _check_shapes(trials: Trials, config: TrainConfig) -> None:
     count, k_star, k = len(config.trials), config.k_star, config.width
     parts = trials.parts
     expected: dict[str, tuple[int, ...]] = {"w": (k,)}
-    if config.engine == "arrays" or config.pooled_in_law:
+    if config.at_full_size or config.pooled_in_law:
         expected["B"] = (basis_size(config), k)
         if trials.route == "dual":
             expected["A"] = (parts["A"].shape[1], k)

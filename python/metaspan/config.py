@@ -115,6 +115,11 @@ class TrainConfig:
         return self.n
 
     @property
+    def at_full_size(self) -> bool:
+        """Whether the state is B itself."""
+        return self.engine in ("arrays", "sampled")
+
+    @property
     def pooled_in_law(self) -> bool:
         """Whether rounds work on a pool's samples in a basis of what they span, (24)."""
         return self.engine == "collapsed" and self.pool is not None
@@ -196,11 +201,12 @@ def configure(
     init : {"random", "methodical"}, Init or (B0, w0)
         Start: ``"random"`` is ``Init()``, ``"methodical"`` is ``Init(dist=0.7)``. A given `B0`
         (d, k) is C-contiguous, float32 or float64.
-    engine : {"auto", "population", "collapsed", "arrays"}
+    engine : {"auto", "population", "collapsed", "sampled", "arrays"}
         How rounds are computed; what ran is in ``result.config.engine``. "auto": a batch by
         "arrays"; infinitely many samples by "population"; finitely many by "collapsed", which
-        draws from the law of what matters of them, at any d >= k + width. "arrays" draws the
-        samples of a `pool` at full size.
+        draws from the law of what matters of them, where features are symmetric under rotations
+        and d >= k + width, and otherwise by "sampled", which draws all of them, in every round
+        anew. "arrays" draws the samples of a `pool` at full size.
     route : {"auto", "gram", "vector", "dual"}
         Where data stay the same for all rounds: by Z = X B and Gram matrices, by one vector at a
         time, or by the Gram matrix of all samples. All give the same numbers up to rounding; "auto"
@@ -268,7 +274,8 @@ def configure(
     shared = _check.flag("shared_samples", shared_samples)
     counts = sample_counts(tasks, m_in, m_out, pool, shared)
     start, size = resolve_start(init, width, tasks.d, tasks.k, chosen)
-    ran = engine_of(engine, tasks, counts, pool, size)
+    number = tasks_per_round(n, pool, tasks, counts[0] is not None)
+    ran = engine_of(engine, tasks, counts=counts, pool=pool, n=number, width=size)
     on_data = ran == "arrays" or (ran == "collapsed" and pool is not None)
     _check.choice("route", route, ROUTES)
     if not on_data and route != "auto":
@@ -276,7 +283,6 @@ def configure(
     kind = _dtype(dtype, init, tasks)
     check_accumulate(accumulate, route, _stored(kind, tasks), ran)
     names = records.resolve(record, tasks)
-    number = tasks_per_round(n, pool, tasks, counts[0] is not None)
     tracked = _check.flag("track_start", track_start)
     if tracked:
         check_track_start(ran, pool, number, tasks.d, tasks.k + 2 * size)

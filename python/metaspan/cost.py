@@ -20,7 +20,7 @@ from ._load import core
 from .methods import ANIL, MAML, core_method
 
 # Version of what is measured, and how.
-EDITION = 1
+EDITION = 2
 MEMORY_BYTES = 2**27  # more than caches hold
 CACHED_BYTES = 2**22
 
@@ -37,7 +37,8 @@ def cost_model() -> dict[str, float]:
         ``"read_1"``, ``"read_all"`` and ``"cached_1"``: bytes per second that one thread, and all
         that the process may use, read from memory, and one from its cache; ``"features_1"``:
         flops per second of `X B` on one thread; ``"grams_1"``: those of `X X^T`;
-        ``"seconds_per_task"`` of one task of no size.
+        ``"seconds_per_task"`` of one task of no size; ``"normals_1"``: normals per second of one
+        thread.
     """
     path = _path()
     try:
@@ -79,6 +80,7 @@ def _measure() -> dict[str, float]:
         "features_1": _features(),
         "grams_1": _grams(),
         "seconds_per_task": _task(),
+        "normals_1": _normals(),
     }
     return {name: float(f"{found[name]:.3g}") for name in ORDER}
 
@@ -92,6 +94,7 @@ ORDER = (
     "features_1",
     "grams_1",
     "seconds_per_task",
+    "normals_1",
 )
 
 
@@ -140,6 +143,12 @@ def _task() -> float:
     data = (X, y, X, y)
     gradient = core.gradient_arrays
     return _seconds(lambda: gradient(method, "vector", B, w, data, 1, False)) / n
+
+
+def _normals() -> float:
+    """Normals per second on one thread."""
+    rows, d = 8, 8192
+    return rows * d / _seconds(lambda: core.normals(0, 0, 0, 1, 1, rows, d, "float64", 1))
 
 
 def _seconds_per_round(run: core.Run) -> float:

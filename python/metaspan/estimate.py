@@ -2,6 +2,7 @@ r"""What a training run will need, before it starts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +15,11 @@ from .cost import cost_model
 from .methods import core_method
 from .options import Init
 from .pools import sample_law, state_rows
-from .routes import chosen_route, prices, workload_of
+from .routes import PANEL, chosen_route, prices, workload_of
 from .tasks import LinearTasks
 
 TASKS_PER_PIECE = 64
+MADE_BYTES = 2**26  # of rows that a panel of tasks holds while it needs them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,8 @@ def estimate(*args: Any, **kwargs: Any) -> Estimate:
     config = configure(*args, **kwargs)
     if config.route is not None:
         return _on_data(config)
+    if config.engine == "sampled":
+        return _sampled(config)
     return _in_coordinates(config)
 
 
@@ -148,6 +152,38 @@ def _on_data(config: TrainConfig) -> Estimate:
         memory_bytes=sum(parts.values()),
         seconds=setups * price.setup + config.rounds * per_round,
         seconds_per_round=per_round,
+        flops_per_round=trials * price.flops,
+        bytes=parts,
+    )
+
+
+def _sampled(config: TrainConfig) -> Estimate:
+    """Rounds of the vector route whose rows are made when they are needed."""
+    work, trials = workload_of(config), len(config.trials)
+    price = prices(work)["vector"]
+    steps = work.steps
+    held = 8 * work.d * work.m_in * work.n <= MADE_BYTES
+    passes = (1 if held else steps * (2 if work.exact else 1)) if steps else 0
+    numbers = work.d * (
+        passes * work.samples_in + (0 if work.shared and held else work.samples_out)
+    )
+    seconds = price.round + numbers / (work.threads * cost_model()["normals_1"])
+    size = work.d * work.k * np.dtype(config.dtype).itemsize
+    lanes = min(work.threads, math.ceil(work.n / PANEL))
+    parts = {
+        "B": (trials + 2) * size,
+        "B_star": 3 * 8 * work.d * work.k_star,
+        "route": price.bytes,
+        "samples": lanes * min(MADE_BYTES, work.itemsize * work.d * PANEL * (8 + round(work.m_in))),
+        "exchange": max(2 * 8 * work.d * work.k * (work.geometry > 0), size),
+        "trace": _trace_bytes(config),
+    }
+    return Estimate(
+        engine=config.engine,
+        route=None,
+        memory_bytes=sum(parts.values()),
+        seconds=config.rounds * trials * seconds,
+        seconds_per_round=trials * seconds,
         flops_per_round=trials * price.flops,
         bytes=parts,
     )

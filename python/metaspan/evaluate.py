@@ -212,6 +212,8 @@ def evaluate(
     chosen = core_method(resolve(method, steps))
     if not isinstance(tasks, LinearTasks):
         raise TypeError(f"tasks must be a LinearTasks; got {_check.show(tasks)}")
+    if tasks.spectrum is not None:
+        raise ValueError("tasks.spectrum must be None: risks are those of covariance I; got one")
     if tasks.features != "gaussian":
         raise ValueError(f"tasks.features must be 'gaussian'; got {tasks.features!r}")
     m = _check.integer("m", m, 1, MAX_COUNT)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import _check
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-NAMES = ("gaussian", "student-t", "sphere")
+from . import _check, _memory
+
+F64 = NDArray[np.float64]
+
+NAMES = ("gaussian", "student-t", "sphere", "rademacher", "uniform")
+INDEPENDENT = ("rademacher", "uniform")  # of entries, and not symmetric under rotations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +63,29 @@ def checked(features: object) -> Features:
         )
     name = _check.choice("features", features, NAMES)
     return StudentT() if name == "student-t" else name
+
+
+def spectrum(value: ArrayLike | None, d: int) -> float | F64 | None:
+    """Eigenvalues of a diagonal covariance as `LinearTasks` keeps them; raises unless they are."""
+    if value is None:
+        return None
+    if np.ndim(value) == 0:
+        return _check.real("spectrum", value)
+    array = _check.small("spectrum", value, (d,))
+    if array.min() < 0.0:
+        raise ValueError(f"spectrum must hold eigenvalues >= 0; got {array.min():g}")
+    array.flags.writeable = False
+    return array
+
+
+def roots(kept: float | F64 | None, d: int) -> F64 | None:
+    """Standard deviations (d,) of the features, or None where all are 1."""
+    if kept is None:
+        return None
+    if isinstance(kept, float):
+        _memory.require(f"the spectrum of {d} features", 2 * 8 * d)
+        return np.arange(1.0, d + 1.0) ** (-0.5 * kept)
+    return np.sqrt(kept)
 
 
 def core_law(features: Features) -> tuple[str, float]:

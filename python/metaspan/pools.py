@@ -45,6 +45,8 @@ def sample_law(config: TrainConfig) -> tuple[float, int, int, bool, float, str, 
     law = config.law
     name, dof = features.core_law(law.features)
     m_in, m_out = config.m_in or 0, config.m_out or 0
+    if config.engine == "sampled":
+        return (float(law.d), m_in, m_out, config.shared_samples, law.noise, name, dof)
     _, _, steps, moves_B, _ = core_method(config.method)
     D, sphere, gaussian = state_rows(config), name == "sphere", name == "gaussian"
     frame = min(m_in + m_out if sphere else m_in * (moves_B and steps > 0), law.d)

@@ -138,8 +138,8 @@ def workload_of(config: TrainConfig) -> Workload:
     """What a run of the arrays engine does in a round."""
     tasks = config.tasks
     if isinstance(tasks, LinearTasks):
-        every = config.pooled[0]
-        m_in, m_out = map(float, config.pooled[1:])
+        every = config.n_tasks if config.pool is None else config.pool
+        m_in, m_out = float(config.m_in or 0), float(config.m_out or 0)
         itemsize, shared = np.dtype(config.dtype).itemsize, config.shared_samples
     else:
         assert isinstance(tasks, TaskBatch)

@@ -30,6 +30,8 @@ def _opener(config: TrainConfig) -> Opener:
         return _on_arrays
     if config.n is None:
         return _of_infinite_tasks
+    if config.engine == "sampled":
+        return _sampled
     return _collapsed if config.engine == "collapsed" else _in_coordinates
 
 
@@ -67,6 +69,30 @@ def _collapsed(
         parts["R"][places],
         parts["w"][places],
         config.k_star + tracked,
+        _law(config, numbers),
+        config.n_tasks,
+        config.seed,
+        numbers,
+        [trials.rounds[i] for i in places],
+        config.record,
+    )
+
+
+def _sampled(
+    config: TrainConfig, trials: Trials, places: list[int], numbers: list[int]
+) -> core.Run:
+    """A run of the sampled engine, with new samples at full size every round."""
+    truths = [
+        config.law.ground_truth(config.seed, number, config.threads).astype(np.float64, copy=False)
+        for number in numbers
+    ]
+    return core.Run.sampled(
+        core_method(config.method),
+        sample_law(config),
+        config.law.roots,
+        truths,
+        trials.parts["B"][places],
+        trials.parts["w"][places],
         _law(config, numbers),
         config.n_tasks,
         config.seed,

@@ -11,7 +11,7 @@ from .heads import GaussianHeads, SphereHeads
 from .methods import ANIL, Method
 from .tasks import MAX_COUNT, LinearTasks
 
-ENGINES = ("auto", "population", "collapsed", "arrays")
+ENGINES = ("auto", "population", "collapsed", "sampled", "arrays")
 
 
 class _Default(int):
@@ -58,8 +58,10 @@ def sample_counts(
 def engine_of(
     engine: str,
     tasks: LinearTasks | TaskBatch,
+    *,
     counts: tuple[int | None, int | None],
     pool: int | None,
+    n: int | None,
     width: int,
 ) -> str:
     """What runs: a matter of the arguments alone."""
@@ -69,6 +71,11 @@ def engine_of(
             return "arrays"
         raise ValueError(f"engine must be 'auto' or 'arrays' for a batch; got {engine!r}")
     if counts == (None, None):
+        if tasks.spectrum is not None:
+            raise ValueError(
+                "m_in and m_out must be integers for features with a spectrum: population losses "
+                "are those of covariance I; got None"
+            )
         if engine in ("auto", "population"):
             return "population"
         raise ValueError(
@@ -76,13 +83,16 @@ def engine_of(
             f"are None); got {engine!r}"
         )
     pooled = pool is not None
-    fits = tasks.d >= tasks.k + width
-    able = ["collapsed"] * fits + ["arrays"] * pooled
+    fits = tasks.is_symmetric and (n is None or tasks.d >= tasks.k + width)
+    drawn = None not in counts and not pooled and n is not None
+    able = ["collapsed"] * fits + ["sampled"] * drawn + ["arrays"] * pooled
     if not able:
+        missing, asked = ("m_in", "m_out") if counts[0] is None else ("m_out", "m_in")
+        why = f"d >= k + width = {tasks.k + width} and features symmetric under rotations"
+        found = f"d = {tasks.d}" if tasks.is_symmetric else f"features={tasks.features!r}"
         raise ValueError(
-            f"d must be at least k + width = {tasks.k + width} for engine 'collapsed'; got "
-            f"{tasks.d}: below that only an engine 'sampled' would do, and it is not there yet "
-            "(pool=N with engine='arrays' draws the samples once)"
+            f"{missing} must be an integer, as {asked} is, where engine 'sampled' has to draw all "
+            f"samples; 'collapsed' needs {why}; got {found}"
         )
     if engine == "auto":
         return able[0]

@@ -94,7 +94,7 @@ def begin(config: TrainConfig) -> Trials:
 
 def start_parts(config: TrainConfig, trials: Sequence[int]) -> dict[str, NDArray[Any]]:
     """The states of some trials at round 0."""
-    if config.engine == "arrays":
+    if config.at_full_size:
         return _on_arrays(config, trials)
     if isinstance(config.init, Init) or config.law.B_star is None:
         states = [_in_coordinates(config, trial) for trial in trials]

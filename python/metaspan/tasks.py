@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _check, _memory
 from . import features as feature_laws
@@ -25,8 +25,8 @@ class LinearTasks:
     r"""Multi-task linear regression on a shared subspace.
 
     Task i has the regression vector :math:`\theta_i = B_{*} w_{*,i}` and samples
-    :math:`y = \langle x, \theta_i \rangle + z` with :math:`E x = 0`, :math:`E x x^\top = I` and
-    :math:`z \sim N(0, \text{noise}^2)`.
+    :math:`y = \langle x, \theta_i \rangle + z` with :math:`E x = 0`, :math:`E x x^\top = I` (or
+    diagonal) and :math:`z \sim N(0, \text{noise}^2)`.
 
     Parameters
     ----------
@@ -39,9 +39,13 @@ class LinearTasks:
     heads : GaussianHeads, SphereHeads, array_like of shape (n, k), or callable
         Law of the tasks' heads. An array holds fixed heads; a function
         ``(generator, n, k) -> (n, k)`` is called once a round.
-    features : {"gaussian", "student-t", "sphere"} or StudentT
+    features : {"gaussian", "student-t", "sphere", "rademacher", "uniform"} or StudentT
         Law of the features, all of mean 0 and covariance I: N(0, I); multivariate Student-t, with
-        5 degrees of freedom by its name alone; uniform on the sphere of radius sqrt(d).
+        5 degrees of freedom by its name alone; uniform on the sphere of radius sqrt(d); independent
+        entries -1 or 1, or uniform on an interval.
+    spectrum : array_like of shape (d,), float or None
+        Eigenvalues of a diagonal covariance, by which the features are scaled; a number a stands
+        for ``j**-a``, j = 1, 2, ..., d. None: all are 1. `dist` and the angles stay Euclidean.
     B_star : ndarray of shape (d, k), float32 or float64, or None
         Ground truth with orthonormal columns, used where it lies. None: implicit, Haar-distributed,
         drawn only when something asks for it.
@@ -63,6 +67,7 @@ class LinearTasks:
     noise: float = 0.0
     heads: laws.Heads = field(default_factory=laws.GaussianHeads)
     features: feature_laws.Features = "gaussian"
+    spectrum: float | ArrayLike | None = None
     B_star: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
@@ -75,9 +80,20 @@ class LinearTasks:
         object.__setattr__(self, "noise", _check.real("noise", self.noise))
         object.__setattr__(self, "heads", laws.checked(self.heads, k))
         object.__setattr__(self, "features", feature_laws.checked(self.features))
+        object.__setattr__(self, "spectrum", feature_laws.spectrum(self.spectrum, d))
         if self.B_star is not None:
             _check.matrix("B_star", self.B_star, (d, k))
             _check.orthonormal("B_star", self.B_star, core.available_cpus())
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether the law of the features is symmetric under rotations."""
+        return self.spectrum is None and self.features not in feature_laws.INDEPENDENT
+
+    @property
+    def roots(self) -> F64 | None:
+        """Standard deviations (d,) of the features; None where all are 1."""
+        return feature_laws.roots(self.spectrum, self.d)  # type: ignore[arg-type]
 
     def ground_truth(
         self, seed: int = 0, trial: int = 0, threads: int | None = None
@@ -200,10 +216,10 @@ class LinearTasks:
         B_star = self.ground_truth(seed, trial, workers)
         w_star = self.draw_heads(n, *key)
 
-        law = feature_laws.core_law(self.features)
+        law, roots = feature_laws.core_law(self.features), self.roots
 
         def draw(features: int, noise: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
-            X = core.features(law, *key, features, n, m, self.d, kind.name, workers)
+            X = core.features(law, roots, *key, features, n, m, self.d, kind.name, workers)
             z = core.normals(*key, noise, n, m, 1, "float64", workers)[:, :, 0]
             # Summed by hand: a matrix product of NumPy's has other bits on other machines.
             y = (core.project(X, B_star, workers) * w_star[:, None, :]).sum(axis=2)

@@ -146,7 +146,7 @@ def _shifted(report: Callable[[int], object], first: int, at: int) -> None:
 def _groups(config: TrainConfig, trials: Trials) -> list[list[int]]:
     """Live trials that run at a time: all of them, or one where each has data of its own."""
     own_data = config.pooled_in_law or (
-        config.engine == "arrays" and isinstance(config.tasks, LinearTasks)
+        config.at_full_size and isinstance(config.tasks, LinearTasks)
     )
     return [[place] for place in trials.live] if own_data else [trials.live]
 

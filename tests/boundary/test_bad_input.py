@@ -185,8 +185,8 @@ NAMES = {
     "device": (lambda: train(device="cuda"), ValueError, ["device must be 'cpu'", "got 'cuda'"]),
     "init": (lambda: train(init="zeros"), ValueError,
              ["init must be 'random' or 'methodical'", "got 'zeros'"]),
-    "features": (lambda: ms.LinearTasks(d=D, k=K, features="uniform"), ValueError,
-                 ["features must be 'gaussian'", "got 'uniform'"]),
+    "features": (lambda: ms.LinearTasks(d=D, k=K, features="cauchy"), ValueError,
+                 ["features must be 'gaussian'", "got 'cauchy'"]),
     "on_failure": (lambda: train(on_failure="ignore"), ValueError,
                    ["on_failure", "'raise'", "got 'ignore'"]),
 }  # fmt: skip

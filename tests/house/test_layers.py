@@ -11,14 +11,15 @@ HEADERS = (
     {"error"},
     {"random", "cancel"},
     {"parallel"},
-    {"method", "factors", "samples", "features", "round_choice"},
-    {"design", "coordinates", "sample_shape"},
+    {"method", "factors", "features", "round_choice"},
+    {"design", "coordinates", "sample_shape", "samples"},
     {"vector_design", "collapsed_design", "sweeps", "off_span"},
     {"task_algebra", "metrics", "heads"},
     {"dual_gram", "tally"},
     {"routes"},
     {"engine"},
     {"engines"},
+    {"sampled_tasks"},
     {"advance"},
 )
 # A module imports, when it is itself imported, only what stands on an earlier line.

@@ -6,7 +6,7 @@ from scipy import stats
 
 import metaspan as ms
 
-LAWS = ["gaussian", "student-t", ms.StudentT(dof=12), "sphere"]
+LAWS = ["gaussian", "student-t", ms.StudentT(dof=12), "sphere", "uniform"]
 D, ROWS = 7, 40_000
 
 

@@ -1,5 +1,7 @@
 """Runs on finite samples in law: which engine they take, what they refuse, what is kept of them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,13 @@ ENGINES = [
     (TASKS, {**POOL, "width": 6}, "collapsed"),
     (TASKS, {**POOL, "width": 7}, "arrays"),
     (SMALL, POOL, "arrays"),
+    (SMALL, FINITE, "sampled"),
+    (SMALL, {**FINITE, **INFINITE}, "collapsed"),
+    (TASKS, {**FINITE, "width": 7}, "sampled"),
+    (TASKS, {**FINITE, "engine": "sampled"}, "sampled"),
+    (dataclasses.replace(TASKS, features="rademacher"), FINITE, "sampled"),
+    (dataclasses.replace(TASKS, spectrum=1.0), FINITE, "sampled"),
+    (dataclasses.replace(TASKS, spectrum=1.0), POOL, "arrays"),
     (SMALL, {**POOL, "engine": "arrays"}, "arrays"),
     (FIXED, {**POOL, "pool": 4}, "collapsed"),
     (BATCH, {}, "arrays"),
@@ -86,21 +95,30 @@ WANTS = "n must be an integer but for what (23) covers"
 TWENTY = np.eye(20) + 0.1
 # What is wrong: (call, kind of error, fragments that the sentence must contain).
 CASES = {
-    "small-d": (lambda: train(SMALL, **FINITE), ValueError,
-                ["d must be at least k + width = 4", "got 3", "'sampled'", "not there yet"]),
-    "wide": (lambda: train(width=7, **FINITE), ValueError,
-             ["d must be at least k + width = 9", "got 8", "'sampled'"]),
-    "small-d-one-side": (lambda: train(SMALL, m_in=3), ValueError, ["d must be at least", "got 3"]),
+    "small-d": (lambda: train(SMALL, engine="collapsed", **FINITE), ValueError,
+                ["engine must be 'auto' or 'sampled'", "got 'collapsed'"]),
+    "wide": (lambda: train(width=7, engine="collapsed", **FINITE), ValueError,
+             ["engine must be 'auto' or 'sampled'", "got 'collapsed'"]),
+    "small-d-one-side": (lambda: train(SMALL, m_in=3), ValueError,
+                         ["m_out must be an integer", "d >= k + width = 4", "got d = 3"]),
+    "one-side-entries": (lambda: train(dataclasses.replace(TASKS, features="uniform"), m_out=3),
+                         ValueError, ["m_in must be an integer", "got features='uniform'"]),
+    "spectrum-population": (lambda: train(dataclasses.replace(TASKS, spectrum=1.0)), ValueError,
+                            ["m_in and m_out must be integers", "spectrum", "got None"]),
+    "spectrum-shape": (lambda: dataclasses.replace(TASKS, spectrum=np.ones(3)), ValueError,
+                       ["spectrum must have shape (8,)", "got (3,)"]),
+    "spectrum-sign": (lambda: dataclasses.replace(TASKS, spectrum=-np.ones(8)), ValueError,
+                      ["spectrum must hold eigenvalues >= 0", "got -1"]),
     "small-d-forced": (lambda: train(SMALL, engine="collapsed", **POOL), ValueError,
                        ["engine must be 'auto' or 'arrays'", "got 'collapsed'"]),
     "population-finite": (lambda: train(engine="population", **FINITE), ValueError,
-                          ["engine must be 'auto' or 'collapsed'", "got 'population'"]),
+                          ["engine must be 'auto', 'collapsed' or 'sampled'", "got 'population'"]),
     "collapsed-infinite": (lambda: train(engine="collapsed"), ValueError,
                            ["engine must be 'auto' or 'population'", "got 'collapsed'"]),
     "collapsed-batch": (lambda: train(BATCH, engine="collapsed"), ValueError,
                         ["engine must be 'auto' or 'arrays'", "got 'collapsed'"]),
-    "sampled": (lambda: train(engine="sampled", **FINITE), ValueError,
-                ["engine must be 'auto', 'population', 'collapsed' or 'arrays'", "got 'sampled'"]),
+    "sampled-pool": (lambda: train(engine="sampled", **POOL), ValueError,
+                     ["engine must be 'auto', 'collapsed' or 'arrays'", "got 'sampled'"]),
     "engine-kind": (lambda: train(engine=1), TypeError, ["engine must be", "got 1"]),
     "n-none-anil": (lambda: infinite(method=ms.ANIL()), ValueError,
                     [WANTS, "first-order ANIL with inner_steps=1", "got ANIL("]),

@@ -5,12 +5,15 @@
 
 namespace metaspan {
 
-/// Symmetric under every rotation, with covariance I: a Gaussian row times a radius.
+/// With covariance I. Symmetric under every rotation: a Gaussian row times a radius; or independent
+/// entries.
 struct FeatureLaw {
   enum class Kind {
-    gaussian,   // radius 1
-    student_t,  // sqrt((dof - 2) / chi^2_dof)
-    sphere,     // sqrt(d) / |row|
+    gaussian,    // radius 1
+    student_t,   // radius sqrt((dof - 2) / chi^2_dof)
+    sphere,      // radius sqrt(d) / |row|
+    rademacher,  // entries -1 or 1
+    uniform,     // entries in (-sqrt(3), sqrt(3))
   };
   Kind kind = Kind::gaussian;
   double dof = 0;  // of student_t, > 2
@@ -19,14 +22,29 @@ struct FeatureLaw {
   bool operator!=(Kind other) const { return kind != other; }
 };
 
-/// Multiplies a Gaussian row with its radius.
-void scale_row(const FeatureLaw& law, double d,
-               double squares,                              // |row|^2 in all d dimensions
-               Sequence& draws, Index count, double* row);  // (count,) in and out
+/// What a Gaussian row is multiplied with.
+double radius_of(const FeatureLaw& law, double d,
+                 double squares,  // |row|^2 in all d dimensions
+                 Sequence& draws);
 
-/// Row `row` of a task's X, at full dimension. `features` and `radii` key the normals and what they
-/// are multiplied with.
-void feature_row(const FeatureLaw& law, Key features, Key radii, Index task, Index row, Index d,
+/// Rows of X that are made when they are needed, piece by piece.
+struct RowMaker {
+  FeatureLaw law;
+  Key features, radii;
+  Index d;
+  const double* roots = nullptr;  // (d,)  of a diagonal covariance, or null for I
+
+  /// The row in columns [first, first + columns), first even, but for its radius; and, on the
+  /// sphere, the sum of the squares of its Gaussian entries.
+  template <class Scalar>
+  double piece(Index task, Index row, Index first, Index columns, Scalar* out) const;
+
+  /// What the row is yet to be multiplied with, given that sum of all its pieces.
+  double radius(Index task, Index row, double squares) const;
+};
+
+/// Row `row` of a task's X, at full dimension.
+void feature_row(const RowMaker& maker, Index task, Index row,
                  double* out);  // (d,)
 
 /// Row `row` of samples that are all drawn once, in an orthonormal basis: D columns that are given,

@@ -35,8 +35,18 @@ Key derive_key(std::uint64_t seed, std::uint64_t trial, std::uint64_t round, Str
 /// Row `row` of a task's matrix of standard normals: columns 2p and 2p + 1 come from the counter
 /// (p, row, task, 0).
 void normal_row(Key key, Index task, Index row,
-                Index d,       // columns, < 2^33
-                double* out);  // (d,)
+                Index first,    // column, even
+                Index columns,  // the last < 2^33
+                double* out);   // (columns,)
+inline void normal_row(Key key, Index task, Index row, Index d, double* out) {
+  normal_row(key, task, row, 0, d, out);
+}
+
+/// Uniforms in (0, 1) of the same counters.
+void uniform_row(Key key, Index task, Index row,
+                 Index first,    // column, even
+                 Index columns,  // the last < 2^33
+                 double* out);   // (columns,)
 
 /// Draws one after another from one key, for the few numbers that a start or a sum needs. Normal i
 /// comes from the counter (i / 2, task, part, 0), uniform i from (i, task, part, 1).

@@ -1,24 +1,34 @@
-// The user's own data, where it lies.
+// The samples of tasks: where the user's own lie, or how rows are made when a sweep needs them.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 
-#include "metaspan/base.hpp"
+#include "metaspan/features.hpp"
 
 namespace metaspan {
 
 /// One data set of one task, in place: rows contiguous, `stride` elements from one to the next.
+/// Where X is made row by row, y is the noise alone: the rest of a response comes with the row.
 template <class Scalar>
 struct Samples {
   const Scalar* X = nullptr;  // (m, d)
   Index stride = 0;
   const Scalar* y = nullptr;  // (m,)
   Index m = 0;
+  const RowMaker* maker = nullptr;  // of a set without X
+  Index task = 0;                   // its number for the maker
 
   bool operator==(const Samples& other) const {
-    return X == other.X && stride == other.stride && y == other.y && m == other.m;
+    return X == other.X && stride == other.stride && y == other.y && m == other.m &&
+           maker == other.maker && task == other.task;
   }
+};
+
+/// What responses are made of where X is.
+struct Truth {
+  Mat B_star_t;     // (k_star, d)
+  Mat minus_heads;  // (n, k_star)  -w_star of the tasks
 };
 
 /// The tasks of a batch, all with d features.
@@ -26,6 +36,7 @@ template <class Scalar>
 struct TaskSet {
   Index d = 0;
   std::vector<Samples<Scalar>> inner, outer;  // (n,) each; adaptation alone needs no outer ones
+  const Truth* truth = nullptr;               // where rows are made
 
   Index size() const { return static_cast<Index>(inner.size()); }
   const Samples<Scalar>& in(Index i) const { return inner[static_cast<std::size_t>(i)]; }

@@ -26,8 +26,9 @@ class VectorDesign {
     const double* B_w;  // (d,)    B w, where every task starts
     Index d, k;
     int outer_slot;
-    bool single;  // sums over float data in single precision
-    int threads;  // that share a panel
+    bool single;         // sums over float data in single precision
+    const Truth* truth;  // where rows are made, or null
+    int threads;         // that share a panel
     Cancel* cancel;
   };
 
@@ -37,6 +38,7 @@ class VectorDesign {
     Index tasks;
     const Samples<XScalar>* inner[width];
     const Samples<XScalar>* outer[width];
+    Index places[width];   // of the tasks in truth
     bool all_slots;        // a row for every slot, or for the outer one alone
     double* rows;          // (tasks, slots or 1, d)
     double* coefficients;  // (tasks, slots or 1, padded(k))
@@ -46,6 +48,9 @@ class VectorDesign {
    public:
     /// `all_slots`: the slots' vectors are the tasks' terms, and nothing is kept here.
     Scratch(int inner_steps, bool all_slots, Index tasks, Index d, Index k, Index most_m);
+    /// Room for rows that are made: blocks of both sets, or whole inner sets where they are passed
+    /// over again and fit.
+    void make_room(Index tasks, Index d, Index most_in, bool again);
 
    private:
     friend class VectorDesign;
@@ -54,6 +59,9 @@ class VectorDesign {
     std::vector<double> features_;       // (slots, k, width)
     std::vector<double> parts_;          // (tasks, pieces, most(m, k))
     std::vector<double> own_, scaled_;   // (tasks, m)
+    std::unique_ptr<XScalar[]> made_;    // (tasks, made rows of both sets, d)
+    std::vector<double> radii_;          // (tasks, most_in), of rows that stay
+    Index made_in_ = 0, made_out_ = 0;   // rows for a task's inner and outer sets
   };
 
   VectorDesign(const Round& round, const Panel& panel, Scratch& scratch);
@@ -81,15 +89,18 @@ class VectorDesign {
 
  private:
   struct Pass;  // of one task over one of its sets
+  struct Rows;  // some of its rows
 
   double* vector(int slot, Index task);
   void chain(const Samples<XScalar>* const* sets, Index most_m, bool with_y, const double* V,
              Terms<width> terms, int slot, double* r);
   bool is_start(const double* V, Terms<width> terms) const;
-  void directions(const double* V, Terms<width> terms);
+  void directions(const double* V, Terms<width> terms, bool less_truth);
   void pass(const Pass& task);
-  void times(const Pass& task, const Samples<XScalar>& rows, double* out);
-  void add_combination(const Pass& task, const Samples<XScalar>& rows, const double* r, bool first);
+  Rows rows_of(const Pass& task, Index begin, Index count);
+  void make(const Pass& task, Index begin, Index count, XScalar* out, double* radii);
+  void times(const Pass& task, const Rows& rows, double* out);
+  void add_combination(const Pass& task, const Rows& rows, const double* r, bool first);
   void pull_features(int slot);
   template <class Body>
   void each_piece(int threads, Body&& body);
@@ -100,6 +111,7 @@ class VectorDesign {
   const Panel& panel_;
   Scratch& scratch_;
   Index m_in_ = 0, m_out_ = 0, pieces_;
+  bool stay_[width] = {};  // the task's inner rows have been made
 };
 
 }  // namespace metaspan

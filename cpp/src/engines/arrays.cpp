@@ -18,9 +18,10 @@ template <class XScalar, class BScalar>
 class SweepEngine final : public ArraysEngine<BScalar> {
  public:
   SweepEngine(RouteKind route, const Method& method, const ArraysData<XScalar>& data, Index k,
-              const ArraysStart<BScalar>& start)
+              const ArraysStart<BScalar>& start, BeforeRound before)
       : method_(method),
         data_(data),
+        before_(std::move(before)),
         k_(k),
         size_(data.tasks.d * k),
         B_(start.B, start.B + size_),
@@ -29,8 +30,9 @@ class SweepEngine final : public ArraysEngine<BScalar> {
         choice_(data.tasks.size(), start.n, start.seed, start.trial),
         route_(make_route<XScalar, BScalar>(route, method, data.tasks, k)) {}
 
-  void gradient(Index round, const double*, TaskOutputs& tasks, int threads,
+  void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
+    if (before_) before_(round, heads);
     const Taken taken = choice_.take(round);
     if (flops() < kSerialFlops) threads = 1;
     route_->gradient(B_.data(), w_.data(), taken, tasks.want_losses, grad_B_.data(), out_, threads,
@@ -90,6 +92,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
 
   Method method_;
   const ArraysData<XScalar>& data_;
+  BeforeRound before_;
   Index k_, size_;
   std::vector<BScalar> B_, grad_B_;  // (d, k)
   Vec w_;
@@ -106,8 +109,10 @@ class SweepEngine final : public ArraysEngine<BScalar> {
 template <class XScalar, class BScalar>
 std::unique_ptr<ArraysEngine<BScalar>> make_arrays(RouteKind route, const Method& method,
                                                    const ArraysData<XScalar>& data, Index k,
-                                                   const ArraysStart<BScalar>& start) {
-  return std::make_unique<SweepEngine<XScalar, BScalar>>(route, method, data, k, start);
+                                                   const ArraysStart<BScalar>& start,
+                                                   BeforeRound before) {
+  return std::make_unique<SweepEngine<XScalar, BScalar>>(route, method, data, k, start,
+                                                         std::move(before));
 }
 
 template <class XScalar, class BScalar>

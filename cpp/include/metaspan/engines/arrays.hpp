@@ -1,6 +1,8 @@
 // The user's own data: training, adaptation and features on arrays in memory, (11).
 #pragma once
 
+#include <functional>
+
 #include "metaspan/dual_gram.hpp"
 #include "metaspan/engine.hpp"
 #include "metaspan/routes.hpp"
@@ -36,11 +38,16 @@ class ArraysEngine : public Engine {
   virtual Mat export_A() const { return {}; }
 };
 
-/// By sweeps over the data in every round. B is kept in its own type. `data` must outlive it.
+/// What happens before the gradient of a round: (round, heads that are given or null).
+using BeforeRound = std::function<void(Index, const double*)>;
+
+/// By sweeps over the data in every round. B is kept in its own type. `data` must outlive it;
+/// `before` may change what is in it.
 template <class XScalar, class BScalar>
 std::unique_ptr<ArraysEngine<BScalar>> make_arrays(RouteKind route, const Method& method,
                                                    const ArraysData<XScalar>& data, Index k,
-                                                   const ArraysStart<BScalar>& start);
+                                                   const ArraysStart<BScalar>& start,
+                                                   BeforeRound before = {});
 
 /// By (24): B_t = B_0 + X^T A_t, at O(N^2 k) a round whatever d is. `data` and `gram` must outlive
 /// it.

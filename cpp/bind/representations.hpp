@@ -1,0 +1,44 @@
+// States of trials at full size as arrays.
+#pragma once
+
+#include "convert.hpp"
+#include "metaspan/advance.hpp"
+#include "metaspan/engines/arrays.hpp"
+
+namespace metaspan::bind {
+
+using Trials = std::vector<std::unique_ptr<Trial>>;
+
+template <class BScalar>
+const ArraysEngine<BScalar>& engine_of(const Trials& trials, Index i) {
+  return dynamic_cast<const ArraysEngine<BScalar>&>(trials[static_cast<std::size_t>(i)]->engine());
+}
+
+/// B of every trial, (trials, d, k).
+template <class BScalar>
+py::object representations(const Trials& trials, Index d, int threads) {
+  const auto count = static_cast<Index>(trials.size());
+  const Index k = trials.front()->engine().shape().k;
+  py::array_t<BScalar> all({count, d, k});
+  BScalar* out = all.mutable_data();
+  {
+    py::gil_scoped_release unlocked;
+    for (Index i = 0; i < count; ++i) {
+      engine_of<BScalar>(trials, i).export_B(out + i * d * k, threads);
+    }
+  }
+  return all;
+}
+
+/// w of every trial, (trials, k).
+inline Array heads_of(const Trials& trials) {
+  const auto count = static_cast<Index>(trials.size());
+  const Index k = trials.front()->engine().shape().k;
+  Array all({count, k});
+  for (Index i = 0; i < count; ++i) {
+    MutVec(all.mutable_data() + i * k, k) = trials[static_cast<std::size_t>(i)]->engine().head();
+  }
+  return all;
+}
+
+}  // namespace metaspan::bind

@@ -1,0 +1,74 @@
+// Runs on samples at full size that are never stored.
+#include "metaspan/sampled_tasks.hpp"
+#include "representations.hpp"
+#include "run.hpp"
+
+namespace metaspan::bind {
+namespace {
+
+/// What the engines of a run refer to.
+template <class Scalar>
+struct Held {
+  std::optional<Array> roots;
+  std::vector<std::unique_ptr<SampledTasks<Scalar>>> tasks;
+};
+
+}  // namespace
+
+std::unique_ptr<Run> Run::sampled(const py::tuple& method, const py::tuple& samples,
+                                  const std::optional<Array>& roots, const py::list& B_star,
+                                  const py::array& B, const Array& w, const py::tuple& law, Index n,
+                                  std::uint64_t seed, const std::vector<std::uint64_t>& trials,
+                                  const std::vector<Index>& rounds,
+                                  const std::vector<std::string>& records) {
+  auto run = std::make_unique<Run>();
+  const Method m = as_method(method);
+  const SampleLaw sample_law = as_sample_law(samples);
+  const auto count = static_cast<Index>(trials.size());
+  require(n > 0 && rounds.size() == trials.size() && B.ndim() == 3 && B.shape(0) == count &&
+              (B.flags() & py::array::c_style) != 0 && B_star.size() == trials.size(),
+          "B must be (trials, d, k), a round and a B_star for every trial");
+  require(!roots || roots->size() == B.shape(1), "a root of the spectrum for every feature");
+  const Index d = B.shape(1), k = B.shape(2);
+  with_scalar(B, [&](auto scalar) {
+    using Scalar = decltype(scalar);
+    auto all = std::make_shared<Held<Scalar>>();
+    all->roots = roots;
+    run->held_ = all;
+    for (std::size_t at = 0; at < trials.size(); ++at) {
+      const auto i = static_cast<Index>(at);
+      Mat truth = as_matrix(B_star[at].cast<Array>());
+      require(truth.rows() == d && sample_law.d == static_cast<double>(d), "B_star must fit B");
+      const Index k_star = truth.cols();
+      HeadSource heads(as_head_law(law, k_star, i), n, seed, trials[at]);
+      SampledTasks<Scalar>& tasks = *all->tasks.emplace_back(std::make_unique<SampledTasks<Scalar>>(
+          sample_law, roots ? roots->data() : nullptr, std::move(truth), std::move(heads), n, seed,
+          trials[at]));
+      const ArraysStart<Scalar> start{static_cast<const Scalar*>(B.data()) + i * d * k,
+                                      row_block(w, i, k),
+                                      nullptr,
+                                      n,
+                                      seed,
+                                      trials[at]};
+      run->trials_.push_back(std::make_unique<Trial>(
+          make_arrays<Scalar, Scalar>(
+              RouteKind::vector, m, tasks.data(), k, start,
+              [&tasks](Index round, const double* given) { tasks.begin_round(round, given); }),
+          rounds[at], m.alpha));
+      run->heads_size_ = n * k_star;
+    }
+    run->representation_ = [self = run.get(), d](int threads) {
+      return representations<Scalar>(self->trials_, d, threads);
+    };
+    run->state_ = [self = run.get(), d] {
+      py::dict out;
+      out["B"] = representations<Scalar>(self->trials_, d, 1);
+      out["w"] = heads_of(self->trials_);
+      return out;
+    };
+  });
+  run->set_records(records);
+  return run;
+}
+
+}  // namespace metaspan::bind
