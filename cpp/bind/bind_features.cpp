@@ -71,6 +71,7 @@ py::array pooled_features(const py::tuple& law, std::uint64_t seed, std::uint64_
 }  // namespace
 
 void bind_features(py::module_& module) {
+  module.attr("ROW_BLOCK") = RowSource::kBlock;
   module.def("normals", &normals, py::arg("seed"), py::arg("trial"), py::arg("round"),
              py::arg("stream"), py::arg("n"), py::arg("m"), py::arg("d"), py::arg("dtype"),
              py::arg("threads"));

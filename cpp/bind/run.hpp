@@ -47,9 +47,10 @@ class Run {
 
   /// Trials on samples at full size that are made anew in every round.
   static std::unique_ptr<Run> sampled(const py::tuple& method, const py::tuple& samples,
-                                      const std::optional<Array>& roots, const py::list& B_star,
-                                      const py::array& B, const Array& w, const py::tuple& law,
-                                      Index n, std::uint64_t seed,
+                                      const std::optional<Array>& roots,
+                                      const std::optional<py::function>& rows,
+                                      const py::list& B_star, const py::array& B, const Array& w,
+                                      const py::tuple& law, Index n, std::uint64_t seed,
                                       const std::vector<std::uint64_t>& trials,
                                       const std::vector<Index>& rounds,
                                       const std::vector<std::string>& records);

@@ -6,17 +6,43 @@
 namespace metaspan::bind {
 namespace {
 
+/// Rows of a function (trial, stream, round, task, first, count) -> (count, d).
+class FunctionRows final : public RowSource {
+ public:
+  FunctionRows(py::function rows, std::uint64_t trial, Stream stream, Index d)
+      : rows_(std::move(rows)), trial_(trial), stream_(stream), d_(d) {}
+
+  void begin_round(Index round) override { round_ = round; }
+
+  void rows(Index task, Index first, Index count, double* out) const override {
+    py::gil_scoped_acquire lock;
+    const auto stream = static_cast<std::uint32_t>(stream_);
+    const auto made = rows_(trial_, stream, round_, task, first, count).cast<Array>();
+    require(made.ndim() == 2 && made.shape(0) == count && made.shape(1) == d_,
+            "rows must be (count, d)");
+    std::copy_n(made.data(), made.size(), out);
+  }
+
+ private:
+  py::function rows_;
+  std::uint64_t trial_;
+  Stream stream_;
+  Index d_, round_ = 0;
+};
+
 /// What the engines of a run refer to.
 template <class Scalar>
 struct Held {
   std::optional<Array> roots;
+  std::vector<std::unique_ptr<FunctionRows>> rows;
   std::vector<std::unique_ptr<SampledTasks<Scalar>>> tasks;
 };
 
 }  // namespace
 
 std::unique_ptr<Run> Run::sampled(const py::tuple& method, const py::tuple& samples,
-                                  const std::optional<Array>& roots, const py::list& B_star,
+                                  const std::optional<Array>& roots,
+                                  const std::optional<py::function>& rows, const py::list& B_star,
                                   const py::array& B, const Array& w, const py::tuple& law, Index n,
                                   std::uint64_t seed, const std::vector<std::uint64_t>& trials,
                                   const std::vector<Index>& rounds,
@@ -41,9 +67,17 @@ std::unique_ptr<Run> Run::sampled(const py::tuple& method, const py::tuple& samp
       require(truth.rows() == d && sample_law.d == static_cast<double>(d), "B_star must fit B");
       const Index k_star = truth.cols();
       HeadSource heads(as_head_law(law, k_star, i), n, seed, trials[at]);
+      typename SampledTasks<Scalar>::Rows from{roots ? roots->data() : nullptr, nullptr, nullptr};
+      const auto source = [&](Stream stream) {
+        return all->rows.emplace_back(std::make_unique<FunctionRows>(*rows, trials[at], stream, d))
+            .get();
+      };
+      if (rows) {
+        from.inner = source(Stream::features_in);
+        from.outer = source(Stream::features_out);
+      }
       SampledTasks<Scalar>& tasks = *all->tasks.emplace_back(std::make_unique<SampledTasks<Scalar>>(
-          sample_law, roots ? roots->data() : nullptr, std::move(truth), std::move(heads), n, seed,
-          trials[at]));
+          sample_law, from, std::move(truth), std::move(heads), n, seed, trials[at]));
       const ArraysStart<Scalar> start{static_cast<const Scalar*>(B.data()) + i * d * k,
                                       row_block(w, i, k),
                                       nullptr,

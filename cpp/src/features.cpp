@@ -43,6 +43,20 @@ double RowMaker::piece(Index task, Index row, Index first, Index columns, Scalar
   }
   return squares;
 }
+template <class Scalar>
+void RowMaker::block(Index task, Index first, Index count, Scalar* out) const {
+  std::vector<double> made(static_cast<std::size_t>(count * d));
+  source->rows(task, first, count, made.data());
+  for (Index i = 0; i < count; ++i) {
+    const double* row = made.data() + i * d;
+    for (Index j = 0; j < d; ++j) {
+      out[i * d + j] = static_cast<Scalar>(roots == nullptr ? row[j] : row[j] * roots[j]);
+    }
+  }
+}
+
+template void RowMaker::block(Index, Index, Index, double*) const;
+template void RowMaker::block(Index, Index, Index, float*) const;
 template double RowMaker::piece(Index, Index, Index, Index, double*) const;
 template double RowMaker::piece(Index, Index, Index, Index, float*) const;
 

@@ -154,7 +154,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
                   std::max(route.tasks_.most_in(), route.tasks_.most_out())) {
       if (route.tasks_.truth == nullptr) return;
       scratch.make_room(std::min(route.panel_tasks_, route.tasks_.size()), route.tasks_.d,
-                        route.tasks_.most_in(), route.passes_again());
+                        route.tasks_.most_in(), route.passes_again(),
+                        route.tasks_.in(0).maker->source != nullptr);
     }
     TaskAlgebra<Design> algebra;
     typename Design::Scratch scratch;

@@ -5,10 +5,10 @@
 namespace metaspan {
 
 template <class XScalar>
-SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const double* roots, Mat B_star,
+SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const Rows& rows, Mat B_star,
                                     HeadSource heads, Index n, std::uint64_t seed,
                                     std::uint64_t trial)
-    : law_(law), heads_(std::move(heads)), n_(n), seed_(seed), trial_(trial) {
+    : law_(law), heads_(std::move(heads)), n_(n), seed_(seed), trial_(trial), rows_(rows) {
   const auto d = static_cast<Index>(law.d);
   truth_.B_star_t = B_star.transpose();
   truth_.minus_heads.resize(n, B_star.cols());
@@ -18,7 +18,7 @@ SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const double* roots, M
   data_.tasks.truth = &truth_;
   for (int set = 0; set < 2; ++set) {
     const Index m = set == 0 || law.shared ? law.m_in : law.m_out;
-    makers_[set] = {law.features, {}, {}, d, roots};
+    makers_[set] = {law.features, {}, {}, d, rows.roots, set == 0 ? rows.inner : rows.outer};
     noise_[set].resize(static_cast<std::size_t>(n * m));
     const int of = law.shared ? 0 : set;
     for (Index task = 0; task < n; ++task) {
@@ -42,6 +42,8 @@ void SampledTasks<XScalar>::begin_round(Index round, const double* given) {
         panel.topLeftCorner(data_.heads.cols(), tasks).transpose();
   }
   truth_.minus_heads = -data_.heads;
+  if (rows_.inner != nullptr) rows_.inner->begin_round(round);
+  if (rows_.outer != nullptr) rows_.outer->begin_round(round);
   const Stream features[] = {Stream::features_in, Stream::features_out};
   const Stream radii[] = {Stream::radii_in, Stream::radii_out};
   const Stream noise[] = {Stream::noise_in, Stream::noise_out};

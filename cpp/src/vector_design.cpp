@@ -59,10 +59,11 @@ VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool all_slots, Index t
       scaled_(static_cast<std::size_t>(width * most_m)) {}
 
 template <class XScalar>
-void VectorDesign<XScalar>::Scratch::make_room(Index tasks, Index d, Index most_in, bool again) {
+void VectorDesign<XScalar>::Scratch::make_room(Index tasks, Index d, Index most_in, bool again,
+                                               bool in_blocks) {
   const Index row = static_cast<Index>(sizeof(XScalar)) * d;
   const Index room = std::max<Index>(1, kMadeBytes / (row * tasks));
-  made_out_ = std::min(kRows, room);
+  made_out_ = in_blocks ? RowSource::kBlock : std::min(kRows, room);
   made_in_ = again && most_in <= room ? most_in : made_out_;
   made_.reset(new XScalar[static_cast<std::size_t>(tasks * (made_in_ + made_out_) * d)]);
   radii_.resize(static_cast<std::size_t>(tasks * (made_in_ + made_out_)));
@@ -229,6 +230,11 @@ void VectorDesign<XScalar>::make(const Pass& task, Index begin, Index count, XSc
                                  double* radii) {
   const Samples<XScalar>& set = *task.set;
   const Index d = round_.d;
+  if (set.maker->source != nullptr) {
+    set.maker->block(set.task, begin, count, out);
+    std::fill_n(radii, count, 1.0);
+    return;
+  }
   each_piece(task.threads, [&](Index first, Index columns, Index piece) {
     for (Index i = 0; i < count; ++i) {
       task.parts[piece * count + i] =

@@ -6,7 +6,7 @@ one row per feature; `trial`, `round` and `stream` key the counter-based generat
 with `seed`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +28,7 @@ STREAM_FRAME: Final[int]
 STREAM_POOL: Final[int]
 STREAM_OFF_SPAN: Final[int]
 STREAM_USER: Final[int]
+ROW_BLOCK: Final[int]
 
 def build_info() -> dict[str, Any]: ...
 def available_cpus() -> int: ...
@@ -291,6 +292,9 @@ class Run:
         method: Method,
         samples: SampleLaw,
         roots: F64 | None,  # (d,) of a diagonal covariance of the features
+        # (trial, stream, round, task, first, count) -> (count, d), instead of a law: blocks of
+        # ROW_BLOCK rows
+        rows: Callable[[int, int, int, int, int, int], F64] | None,
         B_star: Sequence[F64],  # (d, k_star) of every trial
         B: NDArray[Any],  # (trials, d, k)
         w: F64,  # (trials, k)

@@ -2,12 +2,15 @@ r"""Laws of the features: what the samples of a task are drawn from."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _check, _memory
+from ._load import core
 
 F64 = NDArray[np.float64]
 
@@ -47,7 +50,8 @@ class StudentT:
         object.__setattr__(self, "dof", dof)
 
 
-Features = str | StudentT
+FeatureFunction = Callable[[np.random.Generator, int, int], NDArray[Any]]
+Features = str | StudentT | FeatureFunction
 
 
 def checked(features: object) -> Features:
@@ -56,10 +60,12 @@ def checked(features: object) -> Features:
         return features
     if isinstance(features, type):
         raise TypeError(f"features must be an instance: use {features.__name__}()")
+    if callable(features):
+        return features
     if not isinstance(features, str):
         raise TypeError(
-            f"features must be {_check.words(NAMES, 'or')}, or a StudentT; "
-            f"got {_check.show(features)}"
+            f"features must be {_check.words(NAMES, 'or')}, a StudentT or a function "
+            f"(generator, m, d) -> (m, d); got {_check.show(features)}"
         )
     name = _check.choice("features", features, NAMES)
     return StudentT() if name == "student-t" else name
@@ -92,4 +98,23 @@ def core_law(features: Features) -> tuple[str, float]:
     """The law as the compiled core takes it."""
     if isinstance(features, StudentT):
         return ("student-t", features.dof)
-    return (features, 0.0)
+    return ("gaussian" if callable(features) else features, 0.0)
+
+
+def rows(
+    features: FeatureFunction, key: int, place: tuple[int, int], count: int, d: int
+) -> NDArray[Any]:
+    """`count` rows from the user's function in one call; `place` is task and first row."""
+    bits = np.random.Philox(key=key, counter=np.array([0, 0, *place], dtype=np.uint64))
+    found = features(np.random.Generator(bits), count, d)
+    return _check.small("what features() returns", found, (count, d))
+
+
+def all_rows(features: FeatureFunction, key: int, n: int, m: int, d: int) -> F64:
+    """(n, m, d) samples from the user's function, in blocks of core.ROW_BLOCK rows."""
+    X = np.empty((n, m, d))
+    for task in range(n):
+        for first in range(0, m, core.ROW_BLOCK):
+            count = min(core.ROW_BLOCK, m - first)
+            X[task, first : first + count] = rows(features, key, (task, first), count, d)
+    return X

@@ -3,10 +3,12 @@ r"""Runs of the compiled core, from what the configuration says and where the tr
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from . import heads
+from . import features, heads
 from ._load import core
 from .batch import TaskBatch, core_data
 from .config import TrainConfig
@@ -90,6 +92,7 @@ def _sampled(
         core_method(config.method),
         sample_law(config),
         config.law.roots,
+        _rows(config),
         truths,
         trials.parts["B"][places],
         trials.parts["w"][places],
@@ -100,6 +103,20 @@ def _sampled(
         [trials.rounds[i] for i in places],
         config.record,
     )
+
+
+def _rows(config: TrainConfig) -> Callable[[int, int, int, int, int, int], NDArray[Any]] | None:
+    """Rows of the user's function of the features, as the core asks for them."""
+    law, function = config.law, config.law.features
+    if not callable(function):
+        return None
+
+    def rows(trial: int, stream: int, round: int, *block: int) -> NDArray[Any]:
+        key = core.derive_key(config.seed, trial, round, stream)
+        task, first, count = block
+        return features.rows(function, key, (task, first), count, law.d)
+
+    return rows
 
 
 def _of_infinite_tasks(

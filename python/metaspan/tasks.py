@@ -39,10 +39,11 @@ class LinearTasks:
     heads : GaussianHeads, SphereHeads, array_like of shape (n, k), or callable
         Law of the tasks' heads. An array holds fixed heads; a function
         ``(generator, n, k) -> (n, k)`` is called once a round.
-    features : {"gaussian", "student-t", "sphere", "rademacher", "uniform"} or StudentT
+    features : {"gaussian", "student-t", "sphere", "rademacher", "uniform"}, StudentT or callable
         Law of the features, all of mean 0 and covariance I: N(0, I); multivariate Student-t, with
         5 degrees of freedom by its name alone; uniform on the sphere of radius sqrt(d); independent
-        entries -1 or 1, or uniform on an interval.
+        entries -1 or 1, or uniform on an interval. A function ``(generator, m, d) -> (m, d)`` draws
+        rows of its own, at most 8 a call, with a generator for each call; engine "sampled".
     spectrum : array_like of shape (d,), float or None
         Eigenvalues of a diagonal covariance, by which the features are scaled; a number a stands
         for ``j**-a``, j = 1, 2, ..., d. None: all are 1. `dist` and the angles stay Euclidean.
@@ -88,7 +89,8 @@ class LinearTasks:
     @property
     def is_symmetric(self) -> bool:
         """Whether the law of the features is symmetric under rotations."""
-        return self.spectrum is None and self.features not in feature_laws.INDEPENDENT
+        of_law = not callable(self.features) and self.features not in feature_laws.INDEPENDENT
+        return self.spectrum is None and of_law
 
     @property
     def roots(self) -> F64 | None:
@@ -219,7 +221,10 @@ class LinearTasks:
         law, roots = feature_laws.core_law(self.features), self.roots
 
         def draw(features: int, noise: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
-            X = core.features(law, roots, *key, features, n, m, self.d, kind.name, workers)
+            if callable(self.features):
+                X = self._of_function(core.derive_key(*key, features), n, m).astype(kind)
+            else:
+                X = core.features(law, roots, *key, features, n, m, self.d, kind.name, workers)
             z = core.normals(*key, noise, n, m, 1, "float64", workers)[:, :, 0]
             # Summed by hand: a matrix product of NumPy's has other bits on other machines.
             y = (core.project(X, B_star, workers) * w_star[:, None, :]).sum(axis=2)
@@ -230,6 +235,12 @@ class LinearTasks:
         if not shared:
             X_out, y_out = draw(core.STREAM_FEATURES_OUT, core.STREAM_NOISE_OUT, m_out)
         return TaskBatch(X_in, y_in, X_out, y_out, B_star=B_star, heads=w_star, check_finite=False)
+
+    def _of_function(self, key: int, n: int, m: int) -> F64:
+        """(n, m, d) samples from the user's function of the features."""
+        assert callable(self.features)
+        X = feature_laws.all_rows(self.features, key, n, m, self.d)
+        return X if self.roots is None else X * self.roots
 
     def _dtype(self, dtype: DTypeLike | None) -> np.dtype[Any]:
         """The dtype asked for, or else that of B_star, or else float64."""

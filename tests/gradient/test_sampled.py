@@ -92,3 +92,33 @@ def test_float32_rows_of_the_same_numbers():
     method = ms.ANIL(alpha=0.05, beta=0.05)
     sizes = {"n": 6, "m_in": 5, "m_out": 6}
     compare(tasks, method, 2, sizes=sizes, tolerance=2e-6, dtype=np.float32)
+
+
+def mixture(generator, m, d):
+    """Rows around one of two centres: nothing that the package has a name for."""
+    return generator.choice([-0.5, 0.5], (m, 1)) + generator.standard_normal((m, d))
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["apart", "shared"])
+def test_features_of_a_function(shared):
+    """Sets of more rows than a call draws, on several threads, with a spectrum."""
+    tasks = ms.LinearTasks(d=40, k=2, noise=0.1, features=mixture, spectrum=0.5)
+    sizes = {"n": 19, "m_in": 13, "m_out": 13 if shared else 18, "shared_samples": shared}
+    for method in (ms.ANIL(alpha=0.05, beta=0.05), ms.MAML(alpha=0.02, beta=0.05, inner_steps=2)):
+        compare(tasks, method, 3, sizes=sizes, rounds=2)
+
+
+def test_what_a_function_of_features_does_wrong_is_said():
+    def short(generator, m, d):
+        return generator.standard_normal((m, d - 1))
+
+    def failing(generator, m, d):
+        raise RuntimeError("no more rows")
+
+    options = {"rounds": 2, "n": 20, "m_in": 4, "m_out": 4}
+    with pytest.raises(ValueError, match=r"what features\(\) returns must have shape \(4, 9\)"):
+        ms.train(ms.LinearTasks(d=9, k=2, features=short), "anil", **options)
+    with pytest.raises(RuntimeError, match="no more rows"):
+        ms.train(ms.LinearTasks(d=9, k=2, features=failing), "anil", **options)
+    tasks = ms.LinearTasks(d=9, k=2, features=mixture)
+    assert ms.train(tasks, "anil", **options).config.engine == "sampled"

@@ -27,17 +27,33 @@ double radius_of(const FeatureLaw& law, double d,
                  double squares,  // |row|^2 in all d dimensions
                  Sequence& draws);
 
+/// Rows that somebody else makes, in blocks from a multiple of kBlock on.
+class RowSource {
+ public:
+  static constexpr Index kBlock = 8;
+  virtual ~RowSource() = default;
+  virtual void begin_round(Index round) = 0;
+  /// At most kBlock rows of a task, from a multiple of kBlock on. Called by several threads.
+  virtual void rows(Index task, Index first, Index count,
+                    double* out) const = 0;  // (count, d)
+};
+
 /// Rows of X that are made when they are needed, piece by piece.
 struct RowMaker {
   FeatureLaw law;
   Key features, radii;
   Index d;
-  const double* roots = nullptr;  // (d,)  of a diagonal covariance, or null for I
+  const double* roots = nullptr;      // (d,)  of a diagonal covariance, or null for I
+  const RowSource* source = nullptr;  // instead of a law
 
   /// The row in columns [first, first + columns), first even, but for its radius; and, on the
   /// sphere, the sum of the squares of its Gaussian entries.
   template <class Scalar>
   double piece(Index task, Index row, Index first, Index columns, Scalar* out) const;
+
+  /// A block of rows of the source.
+  template <class Scalar>
+  void block(Index task, Index first, Index count, Scalar* out) const;  // (count, d)
 
   /// What the row is yet to be multiplied with, given that sum of all its pieces.
   double radius(Index task, Index row, double squares) const;

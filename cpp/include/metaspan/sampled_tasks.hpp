@@ -13,9 +13,13 @@ namespace metaspan {
 template <class XScalar>
 class SampledTasks {
  public:
-  SampledTasks(const SampleLaw& law,
-               const double* roots,  // (d,)  of a diagonal covariance of the features, or null
-               Mat B_star, HeadSource heads, Index n, std::uint64_t seed, std::uint64_t trial);
+  /// Where the features come from.
+  struct Rows {
+    const double* roots;       // (d,)  of a diagonal covariance, or null
+    RowSource *inner, *outer;  // instead of a law, or null
+  };
+  SampledTasks(const SampleLaw& law, const Rows& rows, Mat B_star, HeadSource heads, Index n,
+               std::uint64_t seed, std::uint64_t trial);
   SampledTasks(const SampledTasks&) = delete;
 
   /// Draws heads and noise of a round, and turns the makers of rows to it.
@@ -30,6 +34,7 @@ class SampledTasks {
   std::uint64_t seed_, trial_;
   ArraysData<XScalar> data_;
   Truth truth_;
+  Rows rows_;
   RowMaker makers_[2];             // inner, outer
   std::vector<XScalar> noise_[2];  // (n, m)  sigma z
 };

@@ -50,7 +50,7 @@ class VectorDesign {
     Scratch(int inner_steps, bool all_slots, Index tasks, Index d, Index k, Index most_m);
     /// Room for rows that are made: blocks of both sets, or whole inner sets where they are passed
     /// over again and fit.
-    void make_room(Index tasks, Index d, Index most_in, bool again);
+    void make_room(Index tasks, Index d, Index most_in, bool again, bool in_blocks);
 
    private:
     friend class VectorDesign;
