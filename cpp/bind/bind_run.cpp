@@ -28,6 +28,9 @@ void bind_run(py::module_& module) {
                   py::arg("rows"), py::arg("B_star"), py::arg("B"), py::arg("w"), py::arg("law"),
                   py::arg("n"), py::arg("seed"), py::arg("trials"), py::arg("rounds"),
                   py::arg("records"))
+      .def_static("spectral", &Run::spectral, py::arg("method"), py::arg("roots"), py::arg("noise"),
+                  py::arg("B_star"), py::arg("B"), py::arg("w"), py::arg("law"), py::arg("n"),
+                  py::arg("seed"), py::arg("trials"), py::arg("rounds"), py::arg("records"))
       .def("advance", &Run::advance, py::arg("end"), py::arg("record_every"), py::arg("stop_dist"),
            py::arg("stop_loss"), py::arg("heads"), py::arg("threads"))
       .def("measure", &Run::measure, py::arg("heads"), py::arg("threads"))

@@ -4,6 +4,7 @@
 #include "convert.hpp"
 #include "metaspan/advance.hpp"
 #include "metaspan/engines/arrays.hpp"
+#include "run.hpp"
 
 namespace metaspan::bind {
 
@@ -39,6 +40,20 @@ inline Array heads_of(const Trials& trials) {
     MutVec(all.mutable_data() + i * k, k) = trials[static_cast<std::size_t>(i)]->engine().head();
   }
   return all;
+}
+
+/// States and representations of trials on B at full size.
+template <class BScalar>
+void Run::set_representations(Index d) {
+  representation_ = [this, d](int threads) {
+    return representations<BScalar>(trials_, d, threads);
+  };
+  state_ = [this, d] {
+    py::dict out;
+    out["B"] = representations<BScalar>(trials_, d, 1);
+    out["w"] = heads_of(trials_);
+    return out;
+  };
 }
 
 }  // namespace metaspan::bind

@@ -55,6 +55,14 @@ class Run {
                                       const std::vector<Index>& rounds,
                                       const std::vector<std::string>& records);
 
+  /// Trials on population losses of features with a diagonal covariance.
+  static std::unique_ptr<Run> spectral(const py::tuple& method, const Array& roots, double noise,
+                                       const py::list& B_star, const py::array& B, const Array& w,
+                                       const py::tuple& law, Index n, std::uint64_t seed,
+                                       const std::vector<std::uint64_t>& trials,
+                                       const std::vector<Index>& rounds,
+                                       const std::vector<std::string>& records);
+
   void advance(Index end, Index record_every, double stop_dist, double stop_loss,
                const std::optional<Array>& heads, int threads);
   void measure(const std::optional<Array>& heads, int threads);
@@ -79,6 +87,8 @@ class Run {
   void each_trial(int threads, Body&& body);
   const double* given_heads(const std::optional<Array>& heads, Index rounds) const;
   const Engine& first() const { return trials_.front()->engine(); }
+  template <class BScalar>
+  void set_representations(Index d);
   void set_records(const std::vector<std::string>& records);
   template <class XScalar, class BScalar>
   void fill_arrays(const Method& method, const std::string& route, const py::tuple& data,

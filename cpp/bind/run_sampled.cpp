@@ -91,15 +91,7 @@ std::unique_ptr<Run> Run::sampled(const py::tuple& method, const py::tuple& samp
           rounds[at], m.alpha));
       run->heads_size_ = n * k_star;
     }
-    run->representation_ = [self = run.get(), d](int threads) {
-      return representations<Scalar>(self->trials_, d, threads);
-    };
-    run->state_ = [self = run.get(), d] {
-      py::dict out;
-      out["B"] = representations<Scalar>(self->trials_, d, 1);
-      out["w"] = heads_of(self->trials_);
-      return out;
-    };
+    run->set_representations<Scalar>(d);
   });
   run->set_records(records);
   return run;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "metaspan/collapsed_design.hpp"
+#include "metaspan/spectral_design.hpp"
 #include "metaspan/vector_design.hpp"
 
 namespace metaspan {
@@ -153,6 +154,7 @@ void TaskAlgebra<Design>::step_back(Design& design, int j) {
 
 template class TaskAlgebra<CollapsedDesign>;
 template class TaskAlgebra<DenseDesign>;
+template class TaskAlgebra<SpectralDesign>;
 template class TaskAlgebra<VectorDesign<float>>;
 template class TaskAlgebra<VectorDesign<double>>;
 template class TaskAlgebra<SharedDesign<kNarrow>>;

@@ -305,6 +305,21 @@ class Run:
         rounds: Sequence[int],
         records: Sequence[str],
     ) -> Run: ...
+    @staticmethod
+    def spectral(
+        method: Method,
+        roots: F64,  # (d,) of a diagonal covariance of the features
+        noise: float,
+        B_star: Sequence[F64],  # (d, k_star) of every trial
+        B: NDArray[Any],  # (trials, d, k)
+        w: F64,  # (trials, k)
+        law: tuple[Any, ...],
+        n: int,
+        seed: int,
+        trials: Sequence[int],
+        rounds: Sequence[int],
+        records: Sequence[str],
+    ) -> Run: ...
     def advance(
         self,
         end: int,

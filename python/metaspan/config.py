@@ -117,7 +117,14 @@ class TrainConfig:
     @property
     def at_full_size(self) -> bool:
         """Whether the state is B itself."""
-        return self.engine in ("arrays", "sampled")
+        return self.engine in ("arrays", "sampled") or self.has_spectrum
+
+    @property
+    def has_spectrum(self) -> bool:
+        """Whether population losses are those of features with a spectrum."""
+        tasks = self.tasks
+        law = isinstance(tasks, LinearTasks) and tasks.spectrum is not None
+        return self.engine == "population" and law
 
     @property
     def pooled_in_law(self) -> bool:

@@ -97,6 +97,8 @@ def estimate(*args: Any, **kwargs: Any) -> Estimate:
         return _on_data(config)
     if config.engine == "sampled":
         return _sampled(config)
+    if config.has_spectrum:
+        return _with_spectrum(config)
     return _in_coordinates(config)
 
 
@@ -185,6 +187,32 @@ def _sampled(config: TrainConfig) -> Estimate:
         seconds=config.rounds * trials * seconds,
         seconds_per_round=trials * seconds,
         flops_per_round=trials * price.flops,
+        bytes=parts,
+    )
+
+
+def _with_spectrum(config: TrainConfig) -> Estimate:
+    """Rounds of the population engine on B at full size: moments of [B_star, B], and a step."""
+    d, k, p = config.tasks.d, config.width, config.width + config.k_star
+    trials, rates = len(config.trials), cost_model()
+    _, _, steps, moves_B, exact = core_method(config.method)
+    moments = 2 * steps + 1 if moves_B else 1
+    flops = 2.0 * d * p * (p * moments + k * (moments if exact else steps + 1))
+    seconds = trials * (flops / (config.threads * rates["features_1"]) + rates["seconds_per_call"])
+    size = d * k * np.dtype(config.dtype).itemsize
+    parts = {
+        "B": (trials + 1) * size + 8 * d * (p + k),
+        "B_star": 2 * 8 * d * config.k_star,
+        "exchange": max(3 * 8 * d * k, size),
+        "trace": _trace_bytes(config),
+    }
+    return Estimate(
+        engine=config.engine,
+        route=None,
+        memory_bytes=sum(parts.values()),
+        seconds=config.rounds * seconds,
+        seconds_per_round=seconds,
+        flops_per_round=trials * flops,
         bytes=parts,
     )
 

@@ -32,6 +32,8 @@ def _opener(config: TrainConfig) -> Opener:
         return _on_arrays
     if config.n is None:
         return _of_infinite_tasks
+    if config.has_spectrum:
+        return _with_spectrum
     if config.engine == "sampled":
         return _sampled
     return _collapsed if config.engine == "collapsed" else _in_coordinates
@@ -80,20 +82,46 @@ def _collapsed(
     )
 
 
+def _with_spectrum(
+    config: TrainConfig, trials: Trials, places: list[int], numbers: list[int]
+) -> core.Run:
+    """A run of the population engine on B at full size."""
+    roots = config.law.roots
+    assert roots is not None
+    return core.Run.spectral(
+        core_method(config.method),
+        roots,
+        config.law.noise,
+        _truths(config, numbers),
+        trials.parts["B"][places],
+        trials.parts["w"][places],
+        _law(config, numbers),
+        config.n_tasks,
+        config.seed,
+        numbers,
+        [trials.rounds[i] for i in places],
+        config.record,
+    )
+
+
+def _truths(config: TrainConfig, numbers: list[int]) -> list[NDArray[np.float64]]:
+    """B_star of some trials."""
+    return [
+        config.law.ground_truth(config.seed, number, config.threads).astype(np.float64, copy=False)
+        for number in numbers
+    ]
+
+
 def _sampled(
     config: TrainConfig, trials: Trials, places: list[int], numbers: list[int]
 ) -> core.Run:
     """A run of the sampled engine, with new samples at full size every round."""
-    truths = [
-        config.law.ground_truth(config.seed, number, config.threads).astype(np.float64, copy=False)
-        for number in numbers
-    ]
     return core.Run.sampled(
         core_method(config.method),
         sample_law(config),
         config.law.roots,
         _rows(config),
-        truths,
+        _truths(config, numbers),
         trials.parts["B"][places],
         trials.parts["w"][places],
         _law(config, numbers),

@@ -71,11 +71,6 @@ def engine_of(
             return "arrays"
         raise ValueError(f"engine must be 'auto' or 'arrays' for a batch; got {engine!r}")
     if counts == (None, None):
-        if tasks.spectrum is not None:
-            raise ValueError(
-                "m_in and m_out must be integers for features with a spectrum: population losses "
-                "are those of covariance I; got None"
-            )
         if engine in ("auto", "population"):
             return "population"
         raise ValueError(
@@ -147,6 +142,8 @@ def check_infinite_tasks(
         raise ValueError(f"{wants}GaussianHeads without a mean, or SphereHeads; got {shown}")
     if tasks.features != "gaussian":
         raise ValueError(f"{wants}features='gaussian'; got {tasks.features!r}")
+    if tasks.spectrum is not None:
+        raise ValueError(f"{wants}features of covariance I; got a spectrum")
     if shared:
         raise ValueError(f"{wants}inner and outer samples apart; got shared_samples=True")
     if head is not None and np.any(head):

@@ -13,7 +13,7 @@ HEADERS = (
     {"parallel"},
     {"method", "factors", "features", "round_choice"},
     {"design", "coordinates", "sample_shape", "samples"},
-    {"vector_design", "collapsed_design", "sweeps", "off_span"},
+    {"vector_design", "collapsed_design", "spectral_design", "sweeps", "off_span"},
     {"task_algebra", "metrics", "heads"},
     {"dual_gram", "tally"},
     {"routes"},

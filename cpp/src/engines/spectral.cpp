@@ -1,0 +1,205 @@
+#include "metaspan/engines/spectral.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "metaspan/coordinates.hpp"
+#include "metaspan/parallel.hpp"
+#include "metaspan/spectral_design.hpp"
+#include "metaspan/task_algebra.hpp"
+#include "tell.hpp"
+
+namespace metaspan {
+namespace {
+
+using Design = SpectralDesign;
+constexpr int kWidth = Design::width;
+constexpr Index kRows = 1024;      // of U in a piece of work
+constexpr Index kMostPieces = 32;  // of the tasks of a round
+
+template <class BScalar>
+class Spectral final : public ArraysEngine<BScalar> {
+ public:
+  Spectral(const Method& method, const double* roots, const Mat& B_star, Index k,
+           const ArraysStart<BScalar>& start, HeadSource heads, double noise)
+      : method_(method),
+        roots_(roots),
+        k_star_(B_star.cols()),
+        k_(k),
+        n_(start.n),
+        half_variance_(noise * noise / 2),
+        U_(B_star.rows(), B_star.cols() + k),
+        B_star_(B_star),
+        w_(start.w),
+        heads_(std::move(heads)),
+        moments_(static_cast<std::size_t>(Design::moments_of(method) + 1)) {
+    const Eigen::Map<const MatrixOf<BScalar>> B(start.B, B_star.rows(), k);
+    U_ << B_star, B.template cast<double>();
+    const Index pieces = std::clamp<Index>(panels() / 2, 1, kMostPieces);
+    for (Index i = 0; i < pieces; ++i) pieces_.emplace_back(*this);
+  }
+
+  void gradient(Index round, const double* given, TaskOutputs& tasks, int threads,
+                Cancel* cancel) override {
+    threads_ = threads;
+    if (!has_moments_) make_moments(threads, cancel);
+    has_moments_ = true;
+    heads_.begin_round(round, given);
+    make_room(n_, k_, k_star_, tasks);
+    const auto pieces = static_cast<Index>(pieces_.size());
+    parallel_for(threads, pieces, cancel, [&](Index i, int) {
+      Piece& piece = pieces_[static_cast<std::size_t>(i)];
+      std::fill(piece.scratch.H.begin(), piece.scratch.H.end(), 0.0);
+      piece.g_w.setZero();
+      const Index last = (i + 1) * panels() / pieces;
+      for (Index p = i * panels() / pieces; p < last; ++p) run_panel(piece, p * kWidth, tasks);
+    });
+    throw_if_requested(cancel);
+    const double share = 1.0 / static_cast<double>(n_);
+    const Index rows = Design::blocks_of(method_) * p();
+    H_ = Mat::Zero(rows, k_);
+    grad_w_ = Vec::Zero(k_);
+    for (const Piece& piece : pieces_) {
+      H_ += share * ConstMat(piece.scratch.H.data(), rows, padded(k_)).leftCols(k_);
+      grad_w_ += share * piece.g_w;
+    }
+  }
+
+  /// B <- B - beta sum_b Sigma^b U H_b, a block of rows after the other.
+  bool step() override {
+    const Vec next_w = w_ - method_.beta * grad_w_;
+    if (!next_w.allFinite() || !H_.allFinite()) return false;
+    const Index d = U_.rows(), blocks = Design::blocks_of(method_);
+    std::vector<char> finite(static_cast<std::size_t>(ceil_div(d, kRows)));
+    Mat next(d, k_);
+    parallel_for(threads_, ceil_div(d, kRows), [&](Index piece, int) {
+      const Index first = piece * kRows, rows = std::min(kRows, d - first);
+      const auto U = U_.middleRows(first, rows);
+      Mat moved = U * H_.middleRows((blocks - 1) * p(), p());
+      for (Index b = blocks - 2; b >= 0; --b) {  // Horner's rule, in Sigma
+        for (Index i = 0; i < rows; ++i) moved.row(i) *= roots_[first + i] * roots_[first + i];
+        if (b > 0) moved.noalias() += U * H_.middleRows(b * p(), p());
+      }
+      next.middleRows(first, rows) = U.rightCols(k_) - method_.beta * moved;
+      finite[static_cast<std::size_t>(piece)] = next.middleRows(first, rows).allFinite();
+    });
+    if (!std::all_of(finite.begin(), finite.end(), [](char yes) { return yes != 0; })) return false;
+    U_.rightCols(k_) = next;
+    w_ = next_w;
+    has_moments_ = is_measured_ = false;
+    return true;
+  }
+
+  Shape shape() const override { return {k_star_, k_, k_}; }
+  const Mat& coordinates(int threads) override {
+    if (!is_measured_) coordinates_ = measured(U_.rightCols(k_), B_star_, threads);
+    is_measured_ = true;
+    return coordinates_;
+  }
+  const Vec& head() const override { return w_; }
+  double flops() const override {
+    const double P = static_cast<double>(p()), moments = Design::moments_of(method_);
+    return 2 * P * P * (static_cast<double>(U_.rows()) * moments + static_cast<double>(n_));
+  }
+  void export_B(BScalar* out, int) const override {
+    Eigen::Map<MatrixOf<BScalar>>(out, U_.rows(), k_) = U_.rightCols(k_).template cast<BScalar>();
+  }
+
+ private:
+  struct Piece {
+    explicit Piece(const Spectral& run)
+        : algebra(run.method_, run.k_, 1, 1),
+          scratch(run.method_, run.k_star_, run.k_),
+          heads(static_cast<std::size_t>((run.k_star_ + 1) * kWidth)),
+          g_w(Vec::Zero(run.k_)) {}
+    TaskAlgebra<Design> algebra;
+    Design::Scratch scratch;
+    std::vector<double> heads;  // (k_star + 1, width)
+    Vec g_w;
+  };
+
+  Index p() const { return k_star_ + k_; }
+  Index panels() const { return ceil_div(n_, kWidth); }
+
+  /// U^T Sigma^q U for q >= 1, over blocks of rows in their order.
+  void make_moments(int threads, Cancel* cancel) {
+    const Index d = U_.rows(), pieces = ceil_div(d, kRows);
+    const auto most = static_cast<Index>(moments_.size()) - 1;
+    // Blocks are added up in groups, so that what waits to be added stays small.
+    const Index groups = std::min<Index>(pieces, 64);
+    std::vector<Mat> parts(static_cast<std::size_t>(groups), Mat::Zero(most * p(), p()));
+    parallel_for(threads, groups, cancel, [&](Index group, int) {
+      Mat& sum = parts[static_cast<std::size_t>(group)];
+      for (Index piece = group * pieces / groups; piece < (group + 1) * pieces / groups; ++piece) {
+        const Index first = piece * kRows, rows = std::min(kRows, d - first);
+        const Mat U = U_.middleRows(first, rows);
+        Mat scaled = U;
+        for (Index q = 0; q < most; ++q) {
+          for (Index i = 0; i < rows; ++i) scaled.row(i) *= roots_[first + i] * roots_[first + i];
+          sum.middleRows(q * p(), p()).noalias() += U.transpose() * scaled;
+        }
+      }
+    });
+    throw_if_requested(cancel);
+    for (Index q = 1; q <= most; ++q) {
+      Mat& moment = moments_[static_cast<std::size_t>(q)];
+      moment = Mat::Zero(p(), p());
+      for (const Mat& part : parts) moment += part.middleRows((q - 1) * p(), p());
+    }
+  }
+
+  void run_panel(Piece& piece, Index first, TaskOutputs& outputs) const {
+    const Index tasks = std::min<Index>(kWidth, n_ - first);
+    heads_.panel(first, tasks, kWidth, piece.heads.data());
+    Design design({moments_, piece.heads.data(), k_star_, k_, tasks, Design::blocks_of(method_),
+                   outputs.want_losses},
+                  piece.scratch);
+    piece.algebra.gradient(design, w_.data(), outputs.want_losses);
+    const double* omega = piece.algebra.grad_w();
+    for (Index i = 0; i < k_; ++i) {
+      for (Index t = 0; t < tasks; ++t) piece.g_w[i] += omega[i * kWidth + t];
+    }
+    const double added[3] = {half_variance_, half_variance_, half_variance_};
+    tell_panel(piece.algebra, piece.heads.data(), added, first, tasks, outputs);
+  }
+
+  Method method_;
+  const double* roots_;  // (d,)
+  Index k_star_, k_, n_;
+  double half_variance_;
+  Mat U_;  // (d, p)  [B_star, B]
+  const Mat& B_star_;
+  Vec w_;
+  HeadSource heads_;
+  std::vector<Mat> moments_;  // (p, p) each, from the first on
+  bool has_moments_ = false;
+  std::vector<Piece> pieces_;
+  Mat H_;  // (blocks p, k)
+  Vec grad_w_;
+  Mat coordinates_;
+  bool is_measured_ = false;
+  int threads_ = 1;
+};
+
+}  // namespace
+
+template <class BScalar>
+std::unique_ptr<ArraysEngine<BScalar>> make_spectral(const Method& method, const double* roots,
+                                                     const Mat& B_star, Index k,
+                                                     const ArraysStart<BScalar>& start,
+                                                     HeadSource heads, double noise) {
+  return std::make_unique<Spectral<BScalar>>(method, roots, B_star, k, start, std::move(heads),
+                                             noise);
+}
+
+template std::unique_ptr<ArraysEngine<double>> make_spectral(const Method&, const double*,
+                                                             const Mat&, Index,
+                                                             const ArraysStart<double>&, HeadSource,
+                                                             double);
+template std::unique_ptr<ArraysEngine<float>> make_spectral(const Method&, const double*,
+                                                            const Mat&, Index,
+                                                            const ArraysStart<float>&, HeadSource,
+                                                            double);
+
+}  // namespace metaspan
