@@ -25,6 +25,9 @@ PARTS = {
     "collapsed-two": Part("bench_collapsed", "rounds", 2),
     "collapsed-scaling": Part("bench_collapsed", "scaling", 2),
     "collapsed-peers": Part("bench_collapsed", "beside", 2),
+    "sampled-one": Part("bench_sampled", "rounds", 1),
+    "sampled-two": Part("bench_sampled", "rounds", 2),
+    "sampled-peers": Part("bench_sampled", "beside", 2),
 }
 
 

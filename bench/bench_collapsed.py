@@ -12,14 +12,22 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 import metaspan as ms
 from bench import peers, sampled_peers
-from bench.collapsed_law import NOISE, agree, assert_law, explicit, in_coordinates, train
+from bench.collapsed_law import NOISE, assert_law, explicit, in_coordinates, train
 from bench.draws import numbers
 from bench.floors import Size
-from bench.harness import Figure, Options, Timing, absent, cpus, figure, show, side_by_side
+from bench.harness import (
+    Figure,
+    Options,
+    Timing,
+    absent,
+    cpus,
+    figure,
+    power_of_ten,
+    show,
+    side_by_side,
+)
 
 METHODS = ("fo-anil", "anil", "fo-maml", "maml")
 LEAST_AND_MOST = ("fo-anil", "maml")  # of work
@@ -47,12 +55,6 @@ def about(what: str, size: Size, unit: str, **rest: Any) -> dict[str, Any]:
     shown = ", ".join(map(power_of_ten, size))
     case = f"{what}, (d, k, n, m_in, m_out) = ({shown}), cores: {len(cpus())}"
     return {"bench": "collapsed", "case": case, "unit": unit, **rest}
-
-
-def power_of_ten(number: int) -> str:
-    """10^9 for a number that would otherwise be counted in zeros."""
-    zeros = len(str(number)) - 1
-    return f"10^{zeros}" if zeros > 5 and number == 10**zeros else str(number)
 
 
 def timed(size: Size, method: str) -> tuple[Callable[[], object], int]:
@@ -182,7 +184,7 @@ def beside(options: Options) -> list[Figure]:
 
 
 def _beside(size: Size, method: str, options: Options) -> list[Figure]:
-    given = _start(size, method)
+    given = sampled_peers.start(size, method, STILL.alpha, NOISE)
     there, missing = sampled_peers.load(given)
     law = ms.LinearTasks(d=size.d, k=size.k, noise=NOISE, B_star=given.B_star)
     seeds = iter(range(2**31))
@@ -192,7 +194,7 @@ def _beside(size: Size, method: str, options: Options) -> list[Figure]:
         return ms.meta_gradient(given.B, given.w, data, method, alpha=given.alpha)
 
     there["metaspan, sample, meta_gradient"] = at_full_size
-    _assert_same_law(given, law, method, there)
+    sampled_peers.assert_same_law(given, law, method, there)
     ours, lengths = "metaspan, collapsed", {}
     call, lengths[ours] = timed(size, method)
     timings = side_by_side({ours: call, **there}, min(options.repeats, 5))
@@ -221,58 +223,3 @@ def _beside(size: Size, method: str, options: Options) -> list[Figure]:
         )
     )
     return rows + absent(missing, **case)
-
-
-def _start(size: Size, method: str) -> sampled_peers.Round:
-    rng = np.random.default_rng(9)
-    B_star, off = (np.linalg.qr(rng.standard_normal((size.d, size.k)))[0] for _ in range(2))
-    B = np.linalg.qr(B_star + 0.5 * off)[0] / np.sqrt(STILL.alpha)
-    return sampled_peers.Round(
-        size=size,
-        B=B,
-        w=0.1 * rng.standard_normal(size.k),
-        B_star=B_star,
-        noise=NOISE,
-        rule=peers.RULES[method],
-        alpha=STILL.alpha,
-    )
-
-
-def _assert_same_law(
-    given: sampled_peers.Round,
-    law: ms.LinearTasks,
-    method: str,
-    there: dict[str, Callable[[], Any]],
-) -> None:
-    """After an outer step the distance and the head of everybody have one law."""
-    beta, size = 0.02, given.size
-    ours = ms.train(
-        law,
-        method,
-        alpha=given.alpha,
-        beta=beta,
-        rounds=1,
-        n=size.n,
-        m_in=size.m_in,
-        m_out=size.m_out,
-        init=(given.B, given.w),
-        trials=40,
-        record=("dist", "w_norm"),
-        stop=None,
-    )
-    assert ours.config.engine == "collapsed"
-    found = {name: ours.trace[name][:, -1] for name in ("dist", "w_norm")}
-    for who, call in there.items():
-        ends = []
-        for _ in range(6):
-            step = call()
-            B, w = (step.B, step.w) if isinstance(step, ms.Gradient) else map(np.asarray, step)
-            moved = given.B - beta * B
-            ends.append(
-                (
-                    ms.subspace_distance(np.ascontiguousarray(moved), given.B_star),
-                    np.linalg.norm(given.w - beta * w),
-                )
-            )
-        expected = dict(zip(found, np.array(ends).T, strict=True))
-        agree(found, expected, f"{method}, d={size.d}, {who}")

@@ -1,4 +1,4 @@
-"""Random numbers of a collapsed round: how many there are, and the least time to draw them.
+"""Random numbers of a round on fresh samples: how many there are, and the least time to draw them.
 
 The rates are those of the core's own loops with nothing around them, on one core and in its cache.
 This is the one place of the benches that reaches behind the public package.
@@ -17,6 +17,8 @@ from bench.peers import Rule
 
 ROWS, TASKS = 512, 512  # of chi-squares, drawn for eight tasks at a time: 32 KiB
 MANY = 2**13  # normals in a row: 64 KiB
+PANEL, SHORT, LARGE_B = 8, 2**14, 2**19  # tasks, and numbers of vectors and of a B that share it
+HELD_BYTES = 2**26  # of inner sets that stay until they are used again
 DOF = 40.0  # of chi-squares; any number of them takes the same time
 
 
@@ -63,8 +65,22 @@ def _triangle(m: int, columns: int) -> tuple[int, int]:
 @functools.cache
 def rates(repeats: int = 7) -> tuple[float, float]:
     """Normals and chi-squares a second that one core draws."""
-    core = ms._core
     dofs = ROWS * [DOF]
-    normals = best(lambda: core.normals(0, 0, 0, 0, 1, 1, MANY, "float64", 1), 20 * repeats)
-    roots = best(lambda: core.panel_draws(0, 0, 0, 0, dofs, 0, TASKS, 1), 20 * repeats)
-    return MANY / normals, ROWS * TASKS / roots
+    roots = best(lambda: ms._core.panel_draws(0, 0, 0, 0, dofs, 0, TASKS, 1), 20 * repeats)
+    return normals("float64", repeats), ROWS * TASKS / roots
+
+
+@functools.cache
+def normals(dtype: str, repeats: int = 7) -> float:
+    """Normals a second that one core draws, into an array in its cache."""
+    draw = functools.partial(ms._core.normals, 0, 0, 0, 0, 1, 1, MANY, dtype, 1)
+    return MANY / best(draw, 20 * repeats)
+
+
+def rows_made(size: Size, rule: Rule) -> int:
+    """Rows of samples that a sampled round makes: all once, and the inner ones of an exact method
+    again unless those of the tasks that meet B together are held."""
+    short, long = PANEL * size.d <= SHORT, size.k * size.d > LARGE_B
+    tasks = min(PANEL, size.n) if short or long else 1
+    again = rule.exact and 8 * size.d * size.m_in * tasks > HELD_BYTES
+    return size.samples + (size.samples_in if again else 0)

@@ -252,6 +252,12 @@ def show(value: float) -> str:
     return f"{value:.3g}"
 
 
+def power_of_ten(number: int) -> str:
+    """10^9 for a number that would otherwise be counted in zeros."""
+    zeros = len(str(number)) - 1
+    return f"10^{zeros}" if zeros > 5 and number == 10**zeros else str(number)
+
+
 def table(figures: Iterable[Figure]) -> str:
     """The figures as aligned text, a heading for each case; notes below it, numbered."""
     rows: list[tuple[str, ...]] = [

@@ -33,6 +33,7 @@ TITLES = {
     "population": "Training on population losses",
     "arrays": "Rounds on arrays",
     "collapsed": "Rounds on samples drawn afresh, in law",
+    "sampled": "Rounds on samples drawn afresh, at full dimension",
 }
 INTRODUCTION = """\
 # Benchmarks

@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+import metaspan as ms
 from bench import peers
+from bench.collapsed_law import agree
 from bench.floors import Size
 from bench.harness import cpus
 from bench.numpy_ways import task_by_task
@@ -122,3 +124,59 @@ def load(given: Round) -> tuple[dict[str, Call], dict[str, str]]:
         except ImportError as error:
             missing[name] = f"not measured: {error}"
     return there, missing
+
+
+def start(size: Size, method: str, alpha: float, noise: float) -> Round:
+    """A ground truth, and a representation at a distance from it with alpha B^T B = I."""
+    rng = np.random.default_rng(9)
+    B_star, off = (np.linalg.qr(rng.standard_normal((size.d, size.k)))[0] for _ in range(2))
+    B = np.linalg.qr(B_star + 0.5 * off)[0] / np.sqrt(alpha)
+    return Round(
+        size=size,
+        B=B,
+        w=0.1 * rng.standard_normal(size.k),
+        B_star=B_star,
+        noise=noise,
+        rule=peers.RULES[method],
+        alpha=alpha,
+    )
+
+
+def assert_same_law(
+    given: Round,
+    law: ms.LinearTasks,
+    method: str,
+    there: dict[str, Callable[[], Any]],
+) -> None:
+    """After an outer step the distance and the head of everybody have one law."""
+    beta, size = 0.02, given.size
+    ours = ms.train(
+        law,
+        method,
+        alpha=given.alpha,
+        beta=beta,
+        rounds=1,
+        n=size.n,
+        m_in=size.m_in,
+        m_out=size.m_out,
+        init=(given.B, given.w),
+        trials=40,
+        record=("dist", "w_norm"),
+        stop=None,
+    )
+    assert ours.config.engine == "collapsed"
+    found = {name: ours.trace[name][:, -1] for name in ("dist", "w_norm")}
+    for who, call in there.items():
+        ends = []
+        for _ in range(6):
+            step = call()
+            B, w = (step.B, step.w) if isinstance(step, ms.Gradient) else map(np.asarray, step)
+            moved = given.B - beta * B
+            ends.append(
+                (
+                    ms.subspace_distance(np.ascontiguousarray(moved), given.B_star),
+                    np.linalg.norm(given.w - beta * w),
+                )
+            )
+        expected = dict(zip(found, np.array(ends).T, strict=True))
+        agree(found, expected, f"{method}, d={size.d}, {who}")

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -104,10 +105,15 @@ class Laps:
 
 def laps(given: Problem, method: str, *, rounds: int, **rest: Any) -> Laps:
     """Time a run of at least two rounds: a round is what each after the first took."""
+    return laps_of(partial(train, given, method), rounds=rounds, **rest)
+
+
+def laps_of(run: Callable[..., ms.Result], *, rounds: int, **rest: Any) -> Laps:
+    """The same of any run that takes these arguments."""
     seen: list[tuple[int, float]] = []
     began = time.perf_counter()
     rest["progress"] = lambda done, _: seen.append((done, time.perf_counter()))
-    end = train(given, method, rounds=rounds, **rest)
+    end = run(rounds=rounds, **rest)
     whole = time.perf_counter() - began
     (first, after_first), (last, after_last) = seen[0], seen[-1]
     one = (after_last - after_first) / (last - first)

@@ -1,0 +1,231 @@
+"""Rounds on finite samples at full dimension that are drawn row by row and never stored.
+
+A round draws its data, takes the gradient of all tasks and the outer step; it is timed within a
+run, from the end of the first round to the end of the last. Its floor is the time to make the
+normals of its rows at the rate of the generator's own loop. Every run is first compared, at the
+size that is timed, with the gradient on the arrays that `sample` draws.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import metaspan as ms
+from bench import peers, sampled_peers
+from bench.draws import MANY, normals, rows_made
+from bench.floors import Size
+from bench.harness import (
+    Figure,
+    Options,
+    Seconds,
+    Timing,
+    absent,
+    cpus,
+    figure,
+    power_of_ten,
+    relative,
+    show,
+    side_by_side,
+)
+from bench.workloads import laps_of
+
+METHODS = ("fo-anil", "anil", "fo-maml", "maml")
+LEAST_AND_MOST = ("fo-anil", "maml")  # of work
+WIDE = Size(10**4, 10, 100, 50, 50)
+LONG = Size(10**6, 10, 4, 25, 25)
+QUICK = Size(10**4, 10, 20, 50, 50)  # in place of both in a quick run
+FEWER = 5  # samples of a round of a second
+ALPHA, NOISE = 0.1, 0.1
+STILL = 1e-12  # an outer step after which all rounds see nearly the same numbers
+TOLERANCE = 1e-11  # of the gradient, relative
+FLOORS = 2.0  # half of the generator's rate
+NORMALS = {"float64": 250.0, "float32": 500.0}  # million a second
+PEERS = 4.0
+
+Start = tuple[np.ndarray, np.ndarray]
+
+
+def about(what: str, size: Size, unit: str) -> dict[str, Any]:
+    """What the figures of a case have in common."""
+    shown = ", ".join(map(power_of_ten, size))
+    case = f"{what}, (d, k, n, m_in, m_out) = ({shown}), cores: {len(cpus())}"
+    return {"bench": "sampled", "case": case, "unit": unit}
+
+
+@functools.cache
+def start(size: Size) -> Start:
+    """B with alpha B^T B = I, nearly, and a small head: steps of all methods are moderate."""
+    rng = np.random.default_rng(7)
+    B = rng.standard_normal((size.d, size.k)) / np.sqrt(ALPHA * size.d)
+    return B, 0.01 * rng.standard_normal(size.k)
+
+
+def train(size: Size, method: str, init: Start, **rest: Any) -> ms.Result:
+    """A run that records next to nothing and must have finished."""
+    result = ms.train(
+        ms.LinearTasks(d=size.d, k=size.k, noise=NOISE),
+        method,
+        engine="sampled",
+        alpha=ALPHA,
+        n=size.n,
+        m_in=size.m_in,
+        m_out=size.m_out,
+        init=init,
+        record="w_norm",
+        record_every=2**40,
+        stop=None,
+        **rest,
+    )
+    assert result.config.engine == "sampled", result.config.engine
+    assert result.status == ms.Status.FINISHED, str(result.status)
+    return result
+
+
+def timed(size: Size, method: str, init: Start) -> Callable[[], Seconds]:
+    """A run that tells the seconds of a round."""
+    run = partial(train, size, method, init, beta=STILL)
+    return lambda: Seconds(laps_of(run, rounds=2 if size == LONG else 3).round)
+
+
+def floor_of(size: Size, method: str, options: Options) -> float:
+    """The time in ms to make the normals of a round's rows on all cores."""
+    made = rows_made(size, peers.RULES[method]) * size.d
+    return made / (normals("float64", options.repeats) * len(cpus())) * 1e3
+
+
+@functools.cache
+def checked(size: Size) -> None:
+    """A round steps along the gradient on the arrays that `sample` draws, for every method."""
+    data = ms.LinearTasks(d=size.d, k=size.k, noise=NOISE).sample(*size[2:], seed=0)
+    B, w = start(size)
+    for method in METHODS:
+        expected = ms.meta_gradient(B, w, data, method, alpha=ALPHA, losses=False)
+        beta = float(np.abs(B).max() / np.abs(expected.B).max())
+        after = train(size, method, (B, w), rounds=1, beta=beta, seed=0)
+        found = ((B - after.full_B()) / beta, (w - after.w) / beta)
+        off = [relative(a, b) for a, b in zip(found, (expected.B, expected.w), strict=True)]
+        assert max(off) < TOLERANCE, f"{method}, {size}: {off} away from the gradient on arrays"
+
+
+# ---------------------------------------------------------------------------------------- a round
+
+
+def rounds(options: Options) -> list[Figure]:
+    """All methods, where B fits the cache and where it does not; on one core, its generator too."""
+    figures = _generator(options) if len(cpus()) == 1 else []
+    for size in (QUICK,) if options.quick else (WIDE, LONG):
+        checked(size)
+        calls = {method: timed(size, method, start(size)) for method in METHODS}
+        timings = side_by_side(calls, min(options.repeats, FEWER))
+        for method, timing in timings.items():
+            figures += _round(size, method, timing, options)
+    return figures
+
+
+def _round(size: Size, method: str, timing: Timing, options: Options) -> list[Figure]:
+    """A round, and how many floors it is."""
+    took, floor = timing.median * 1e3, floor_of(size, method, options)
+    rows = rows_made(size, peers.RULES[method])
+    twice = " (inner ones twice)" if rows > size.samples else ""
+    note = f"floor: {show(rows)} rows{twice} of {show(size.d)} normals"
+    return [
+        figure(
+            timing,
+            took,
+            who="metaspan, a round",
+            floor=floor,
+            note=note,
+            **about(method, size, "ms"),
+        ),
+        figure(
+            timing,
+            took / floor,
+            who="a round / floor",
+            target=FLOORS,
+            **about(method, size, "x"),
+        ),
+    ]
+
+
+def _generator(options: Options) -> list[Figure]:
+    """The loop that makes normals, with nothing around it, in the cache of one core."""
+    level = ms.show_config()["instruction_set"]
+    notes = {
+        "float64": f"built for {level}",
+        "float32": f"built for {level}, made in double and rounded",
+    }
+    _checked_normals()
+    return [
+        Figure(
+            bench="sampled",
+            case=f"the generator's loop, {MANY:,} normals in the cache, cores: {len(cpus())}",
+            who=dtype,
+            value=normals(dtype, options.repeats) / 1e6,
+            unit="M/s",
+            more_is_better=True,
+            # As many in single precision are asked of the widest vectors alone.
+            target=NORMALS[dtype] if dtype == "float64" or level == "x86-64-v4" else None,
+            samples=20 * options.repeats,
+            note=note,
+        )
+        for dtype, note in notes.items()
+    ]
+
+
+def _checked_normals() -> None:
+    """Single precision is double rounded, and both have the moments of a normal."""
+    double, single = (ms._core.normals(0, 0, 0, 0, 1, 100, MANY, d, 1) for d in NORMALS)
+    assert (double.astype(np.float32) == single).all()
+    for power, (mean, variance) in {1: (0, 1), 2: (1, 2), 4: (3, 96)}.items():
+        assert abs((double**power).mean() - mean) < 5 * np.sqrt(variance / double.size)
+
+
+# ------------------------------------------------------------------------------------------ peers
+
+
+def beside(options: Options) -> list[Figure]:
+    """A round with the drawing of its data, beside peers that store them."""
+    size = QUICK if options.quick else WIDE
+    checked(size)
+    figures = []
+    for method in LEAST_AND_MOST:
+        figures += _beside(size, method, options)
+    return figures
+
+
+def _beside(size: Size, method: str, options: Options) -> list[Figure]:
+    given = sampled_peers.start(size, method, ALPHA, NOISE)
+    there, missing = sampled_peers.load(given)
+    law = ms.LinearTasks(d=size.d, k=size.k, noise=NOISE, B_star=given.B_star)
+    sampled_peers.assert_same_law(given, law, method, there)
+    ours, case = "metaspan, sampled", about(f"{method}, a round with its data", size, "ms")
+    cases = {ours: timed(size, method, (given.B, given.w)), **there}
+    timings = side_by_side(cases, min(options.repeats, FEWER))
+    took = {who: timing.median * 1e3 for who, timing in timings.items()}
+    rows = [
+        figure(
+            timing,
+            took[who],
+            who=who,
+            floor=floor_of(size, method, options) if who == ours else None,
+            ours=None if who == ours else took[ours],
+            **case,
+        )
+        for who, timing in timings.items()
+    ]
+    best = min(there, key=took.__getitem__)
+    ratio = figure(
+        timings[best],
+        took[best] / took[ours],
+        who="fastest peer / sampled",
+        target=PEERS,
+        more_is_better=True,
+        note=f"the fastest peer: {best}",
+        **{**case, "unit": "x"},
+    )
+    return [*rows, ratio, *absent(missing, **case)]
