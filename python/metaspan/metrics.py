@@ -63,7 +63,9 @@ def subspace_distance(
 
     Notes
     -----
-    Time ``O(d (k + k_star)^2)``, memory about three times that of `B` in float64.
+    Geometry: Euclidean, of the subspaces alone, whatever the covariance of the features; so are the
+    records ``dist`` and ``angles`` of a run. Time ``O(d (k + k_star)^2)``, memory about three times
+    that of `B` in float64.
 
     Examples
     --------
