@@ -1,4 +1,4 @@
-// States of trials at full size as arrays.
+// States of trials at full size, from and to arrays.
 #pragma once
 
 #include "convert.hpp"
@@ -13,6 +13,19 @@ using Trials = std::vector<std::unique_ptr<Trial>>;
 template <class BScalar>
 const ArraysEngine<BScalar>& engine_of(const Trials& trials, Index i) {
   return dynamic_cast<const ArraysEngine<BScalar>&>(trials[static_cast<std::size_t>(i)]->engine());
+}
+
+/// Where trial i starts: its block of B (trials, d, k) in place, its row of w.
+template <class BScalar>
+ArraysStart<BScalar> start_of(const py::array& B, const Array& w, Index i, Index n,
+                              std::pair<std::uint64_t, std::uint64_t> seed_and_trial) {
+  const Index d = B.shape(1), k = B.shape(2);
+  return {static_cast<const BScalar*>(B.data()) + i * d * k,
+          row_block(w, i, k),
+          nullptr,
+          n,
+          seed_and_trial.first,
+          seed_and_trial.second};
 }
 
 /// B of every trial, (trials, d, k).

@@ -78,12 +78,7 @@ std::unique_ptr<Run> Run::sampled(const py::tuple& method, const py::tuple& samp
       }
       SampledTasks<Scalar>& tasks = *all->tasks.emplace_back(std::make_unique<SampledTasks<Scalar>>(
           sample_law, from, std::move(truth), std::move(heads), n, seed, trials[at]));
-      const ArraysStart<Scalar> start{static_cast<const Scalar*>(B.data()) + i * d * k,
-                                      row_block(w, i, k),
-                                      nullptr,
-                                      n,
-                                      seed,
-                                      trials[at]};
+      const auto start = start_of<Scalar>(B, w, i, n, {seed, trials[at]});
       run->trials_.push_back(std::make_unique<Trial>(
           make_arrays<Scalar, Scalar>(
               RouteKind::vector, m, tasks.data(), k, start,

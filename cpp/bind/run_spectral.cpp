@@ -38,12 +38,7 @@ std::unique_ptr<Run> Run::spectral(const py::tuple& method, const Array& roots, 
           *held->truths.emplace_back(std::make_unique<Mat>(as_matrix(B_star[at].cast<Array>())));
       require(truth.rows() == d, "B_star must fit B");
       HeadSource heads(as_head_law(law, truth.cols(), i), n, seed, trials[at]);
-      const ArraysStart<Scalar> start{static_cast<const Scalar*>(B.data()) + i * d * k,
-                                      row_block(w, i, k),
-                                      nullptr,
-                                      n,
-                                      seed,
-                                      trials[at]};
+      const auto start = start_of<Scalar>(B, w, i, n, {seed, trials[at]});
       run->trials_.push_back(std::make_unique<Trial>(
           make_spectral<Scalar>(m, held->roots.data(), truth, k, start, std::move(heads), noise),
           rounds[at], m.alpha));
