@@ -2,7 +2,6 @@ r"""What a training run will need, before it starts."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +14,23 @@ from .cost import cost_model
 from .methods import core_method
 from .options import Init
 from .pools import sample_law, state_rows
-from .routes import PANEL, chosen_route, prices, workload_of
+from .routes import (
+    BLOCK_BYTES,
+    PANEL,
+    PANEL_BYTES,
+    Workload,
+    chosen_route,
+    prices,
+    slots,
+    workload_of,
+)
 from .tasks import LinearTasks
 
 TASKS_PER_PIECE = 64
-MADE_BYTES = 2**26  # of rows that a panel of tasks holds while it needs them
+MADE_BYTES = 2**26  # of the rows of a set that a panel of tasks holds while it needs them
+ROWS = 8  # of a set that are made at a time
+SHORT_VECTORS = 2**14  # numbers of a vector of every task of a panel
+LARGE_B = 2**19  # numbers of a B that no cache keeps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,20 +174,19 @@ def _sampled(config: TrainConfig) -> Estimate:
     """Rounds of the vector route whose rows are made when they are needed."""
     work, trials = workload_of(config), len(config.trials)
     price = prices(work)["vector"]
+    rooms = _rooms(work, in_blocks=callable(config.law.features))
     steps = work.steps
-    held = 8 * work.d * work.m_in * work.n <= MADE_BYTES
-    passes = (1 if held else steps * (2 if work.exact else 1)) if steps else 0
+    passes = (1 if rooms.stay else steps * (2 if work.exact else 1)) if steps else 0
     numbers = work.d * (
-        passes * work.samples_in + (0 if work.shared and held else work.samples_out)
+        passes * work.samples_in + (0 if work.shared and rooms.stay else work.samples_out)
     )
     seconds = price.round + numbers / (work.threads * cost_model()["normals_1"])
     size = work.d * work.k * np.dtype(config.dtype).itemsize
-    lanes = min(work.threads, math.ceil(work.n / PANEL))
     parts = {
         "B": (trials + 2) * size,
         "B_star": 3 * 8 * work.d * work.k_star,
-        "route": price.bytes,
-        "samples": lanes * min(MADE_BYTES, work.itemsize * work.d * PANEL * (8 + round(work.m_in))),
+        "route": rooms.vectors,
+        "samples": rooms.rows,
         "exchange": max(2 * 8 * work.d * work.k * (work.geometry > 0), size),
         "trace": _trace_bytes(config),
     }
@@ -191,6 +201,37 @@ def _sampled(config: TrainConfig) -> Estimate:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Rooms:
+    """Bytes of the vectors and the rows that a sampled round holds, and whether inner sets stay."""
+
+    vectors: int
+    rows: int
+    stay: bool
+
+
+def _rooms(work: Workload, in_blocks: bool) -> _Rooms:
+    vector, row = 8 * work.d, work.itemsize * work.d
+    few = PANEL * work.d > SHORT_VECTORS and work.k * work.d <= LARGE_B
+    panel = 1 if few else PANEL
+    terms = slots(work.steps) if work.exact else 1
+    block = min(work.n, max(panel, BLOCK_BYTES // (terms * vector) // panel * panel))
+    apart = panel * row * (work.m_in + work.m_out) <= PANEL_BYTES and block > panel
+    lanes = work.threads if apart else 1
+    tasks = min(panel, work.n)
+    room = max(1, MADE_BYTES // (row * tasks))
+    made_out = ROWS if in_blocks else min(ROWS, room)
+    again = work.exact or work.steps > 1
+    stay = again and work.m_in <= room
+    made_in = round(work.m_in) if stay else made_out
+    kept = 1 + (0 if work.exact else work.steps)  # a direction, and inner vectors
+    return _Rooms(
+        vectors=vector * (work.k + 1 + block * terms + lanes * tasks * kept),
+        rows=lanes * tasks * (made_in + made_out) * row,
+        stay=stay,
+    )
+
+
 def _with_spectrum(config: TrainConfig) -> Estimate:
     """Rounds of the population engine on B at full size: moments of [B_star, B], and a step."""
     d, k, p = config.tasks.d, config.width, config.width + config.k_star
@@ -200,10 +241,12 @@ def _with_spectrum(config: TrainConfig) -> Estimate:
     flops = 2.0 * d * p * (p * moments + k * (moments if exact else steps + 1))
     seconds = trials * (flops / (config.threads * rates["features_1"]) + rates["seconds_per_call"])
     size = d * k * np.dtype(config.dtype).itemsize
+    measuring = workload_of(config).geometry > 0
     parts = {
-        "B": (trials + 1) * size + 8 * d * (p + k),
+        "B": trials * size + 8 * d * p,
         "B_star": 2 * 8 * d * config.k_star,
-        "exchange": max(3 * 8 * d * k, size),
+        "spectrum": 8 * d,
+        "exchange": max((2 if measuring else 1) * 8 * d * k, size),
         "trace": _trace_bytes(config),
     }
     return Estimate(

@@ -47,6 +47,18 @@ COLLAPSED_RUN = {
     "record_every": 100,
     "threads": 1,
 }
+SAMPLED_RUN = {**COLLAPSED_RUN, "engine": "sampled", "trials": 1}  # others would come after it
+LONG_ROUNDS = {
+    "tasks": ms.LinearTasks(d=100_000, k=2, noise=0.1),
+    "method": ms.MAML(alpha=1e-6, beta=1e-3),
+    "n": 25,
+    "m_in": 50,
+    "m_out": 50,
+    "init": ms.Init(scale=1.0),
+    "engine": "sampled",
+    "stop": None,
+    "threads": 1,
+}
 # One that a test kills: long enough to be met in the middle.
 KILLED = {
     "tasks": ms.LinearTasks(d=50, k=4, noise=0.1),
@@ -143,6 +155,16 @@ def one_long_first_round(route):
         say("Interrupted", r.status.round, (r.B == B).all(), r.trace["round"].size)
 
 
+def long_rounds():
+    """Interrupted within a round of a second or so: those before it are kept."""
+    say("ready")
+    try:
+        ms.train(**LONG_ROUNDS, rounds=10**6, progress=lambda done, _: say(done))
+    except ms.Interrupted as error:
+        r = error.result
+        say("Interrupted", r.status.round, r.trace["round"].size, *map(float, r.w))
+
+
 def one_row_seen_many_times(n):
     """A point, n tasks that take no memory though each is 40 MB to look at, and a method."""
     d, m = 100_000, 50
@@ -154,13 +176,14 @@ def one_row_seen_many_times(n):
 
 def until_interrupted(path, name="population"):
     """Writes a checkpoint when it is interrupted: in an engine, or on data by a route."""
-    settings = {"population": POPULATION_RUN, "collapsed": COLLAPSED_RUN}.get(name)
-    settings = settings or {**DATA_RUN, "route": name}
+    engines = {"population": POPULATION_RUN, "collapsed": COLLAPSED_RUN, "sampled": SAMPLED_RUN}
+    settings = engines.get(name) or {**DATA_RUN, "route": name}
     kept = ms.Checkpoint(path, every_seconds=1e9)
     try:
         ms.train(**settings, rounds=10**9, checkpoint=kept, progress=lambda done, total: say(done))
     except ms.Interrupted as error:
-        say("Interrupted", *sorted(end.round for end in error.result.status))
+        ends = sorted(end.round for end in error.result.outcomes)
+        say("Interrupted", ends[0], ends[-1])
 
 
 def alarmed(path, result):

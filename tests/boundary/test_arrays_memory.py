@@ -14,6 +14,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reas
 SCRIPT = textwrap.dedent("""\
     import json
     import sys
+    from functools import partial
     from pathlib import Path
 
     import numpy as np
@@ -23,8 +24,9 @@ SCRIPT = textwrap.dedent("""\
     case = json.loads(sys.argv[1])
     d, n, m, k = case["d"], case["n"], case["m"], case["k"]
     dtype, k_star = np.dtype(case.get("dtype", "float64")), case.get("k_star", 0)
-    kind = {"maml": ms.MAML, "anil": ms.ANIL}[case.get("method", "anil")]
-    method = kind(alpha=1e-7, beta=1e-9)
+    first_order = partial(ms.ANIL, first_order=True)
+    kinds = {"maml": ms.MAML, "anil": ms.ANIL, "fo-anil": first_order}
+    method = kinds[case.get("method", "anil")](alpha=1e-7, beta=1e-9)
     options = {
         "rounds": 2, "route": case["route"], "threads": 1, "stop": None, "width": k,
         "record": case.get("record", "loss_out"), "trials": case.get("trials", 1),
@@ -43,9 +45,11 @@ SCRIPT = textwrap.dedent("""\
         tasks = ms.LinearTasks(d=d, k=k_star)
         options |= {"pool": n, "n": n, "m_in": m, "m_out": m, "engine": case["engine"]}
         options["init"] = ms.Init(scale=1.0)
-    elif case.get("engine") == "collapsed":
-        tasks = ms.LinearTasks(d=d, k=k_star)
-        options |= {"n": n, "m_in": m, "m_out": m, "route": "auto", "init": ms.Init(scale=1.0)}
+    elif "engine" in case:
+        tasks = ms.LinearTasks(d=d, k=k_star, spectrum=case.get("spectrum"))
+        options |= {"n": n, "route": "auto", "init": ms.Init(scale=1.0), "engine": case["engine"]}
+        if m:
+            options |= {"m_in": m, "m_out": m}
     else:
         X, y = np.empty((n, 2 * m, d), dtype), np.ones((n, 2 * m), dtype)
         np.random.default_rng(0).standard_normal(out=X, dtype=dtype)
@@ -93,6 +97,23 @@ CASES = {
     "collapsed": {
         "route": "auto", "d": 10**6, "n": 20, "m": 1200, "k": 4, "k_star": 4, "method": "maml",
         "engine": "collapsed",
+    },
+    **{
+        f"sampled-{name}-{method}": {
+            "route": "auto", "engine": "sampled", "method": method, "k_star": 4, **sizes,
+        }
+        for name, sizes in {
+            "long": {"d": 300_000, "n": 4, "m": 20, "k": 8},
+            "many": {"d": 20_000, "n": 300, "m": 25, "k": 4},
+        }.items()
+        for method in ("fo-anil", "maml")
+    },
+    **{
+        f"spectrum-{record}": {
+            "route": "auto", "d": 200_000, "n": 20, "m": 0, "k": 6, "k_star": 6, "spectrum": 1.0,
+            "engine": "population", "method": "maml", "trials": 2, "record": [record],
+        }
+        for record in ("loss_out", "dist")
     },
 }  # fmt: skip
 

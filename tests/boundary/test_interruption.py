@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ import pytest
 import metaspan as ms
 from boundary.scripts import (
     COLLAPSED_RUN,
+    LONG_ROUNDS,
     PATIENCE,
     POPULATION_RUN,
+    SAMPLED_RUN,
     interrupted,
     process,
     said,
@@ -27,7 +30,10 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize(("name", "run"), [("population", RUN), ("collapsed", COLLAPSED_RUN)])
+@pytest.mark.parametrize(
+    ("name", "run"),
+    [("population", RUN), ("collapsed", COLLAPSED_RUN), ("sampled", SAMPLED_RUN)],
+)
 def test_ctrl_c_writes_the_checkpoint_and_the_run_goes_on(name, run, tmp_path):
     path = tmp_path / "run"
     seen, done = interrupted(path, name)
@@ -37,6 +43,17 @@ def test_ctrl_c_writes_the_checkpoint_and_the_run_goes_on(name, run, tmp_path):
     )
     assert first[0] >= seen  # the trial that is furthest behind: not from the beginning
     assert_same_bits(resumed, ms.train(**run, rounds=done + 50))
+
+
+def test_ctrl_c_within_a_round_that_makes_its_rows_keeps_the_finished_ones():
+    with process("long_rounds") as child:
+        assert [child.stdout.readline() for _ in range(3)] == ["ready\n", "1\n", "2\n"]
+        child.send_signal(signal.SIGINT)
+        word, done, recorded, *w = said(child)
+    assert (word, done) == ("Interrupted", "2")  # the third was not waited for
+    expected = ms.train(**LONG_ROUNDS, rounds=2)
+    np.testing.assert_array_equal(np.array(w, float), expected.w)
+    assert int(recorded) == 2
 
 
 def test_signals_at_random_moments_do_not_change_a_run(tmp_path):
