@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from .outcome import Status
 from .plots import FONT, INK, MARKERS, PALETTE
 from .theory import error_floor
 
@@ -57,13 +58,15 @@ def floors(runs: Sequence[Result]) -> Floors:
     Returns
     -------
     Floors
-        A point for every run, and the fit.
+        A point for every run of which no trial diverged, and the fit.
     """
     d, scale, dist, error = [], [], [], []
     for run in runs:
         config = run.config
         assert config.n is not None
         assert config.m_out is not None
+        if any(outcome == Status.DIVERGED for outcome in run.outcomes):
+            continue
         rows = np.atleast_2d(run.trace["dist"])
         ends = np.log(rows[:, -(rows.shape[1] // 4) :]).mean(axis=1)
         d.append(config.tasks.d)

@@ -137,7 +137,7 @@ def _on_samples(label: str, method: Method, d: int) -> Curve:
         heads=HEADS,
         rounds=5000,
         d=d,
-        n=200,
+        n=300,  # at d = 10^6 fewer tasks than that would let first-order ANIL diverge
         m=(50, 50),
         trials=4,
     )
