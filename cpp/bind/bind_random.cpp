@@ -34,17 +34,9 @@ Array chi_square(double dof, std::uint64_t seed, std::uint64_t trial, Index coun
 
 Array heads(const py::tuple& law, std::uint64_t seed, std::uint64_t trial, Index round, Index n,
             Index k_star) {
-  constexpr Index kWidth = 16;
   HeadSource source(as_head_law(law, k_star), n, seed, trial);
   source.begin_round(round, nullptr);
-  Mat out(n, k_star);
-  Mat panel(k_star + 1, kWidth);
-  for (Index first = 0; first < n; first += kWidth) {
-    const Index tasks = std::min(kWidth, n - first);
-    source.panel(first, tasks, kWidth, panel.data());
-    out.middleRows(first, tasks) = panel.topLeftCorner(k_star, tasks).transpose();
-  }
-  return to_array(out);
+  return to_array(source.rows(n));
 }
 
 Array haar_frame(std::uint64_t seed, std::uint64_t trial, std::uint32_t stream, Index d, Index k,

@@ -86,8 +86,8 @@ CollapsedDesign::Scratch::Scratch(const Method& method, const SampleShape& shape
   factor_.resize(panel_of(terms * k));
 }
 
-/// B V and the terms beside it, in the basis.
-double* CollapsedDesign::direction(const double* V, Terms<width> terms) {
+/// u = B V + terms [- theta], in the basis.
+void CollapsedDesign::direction(const double* V, Terms<width> terms, bool less_truth) {
   const Mat& Z = panel_.Z;
   double* u = scratch_.u_.data();
   kernels::product<false>(Z.rows(), Z.cols(), width, Z.data(), Z.cols(), 1, V, u);
@@ -96,7 +96,7 @@ double* CollapsedDesign::direction(const double* V, Terms<width> terms) {
     const Term<width>& term = terms.begin[t];
     kernels::add_columns<width>(columns(), 1.0, term.factor, scratch_.slots_[term.slot].vector, u);
   }
-  return u;
+  for (Index i = 0; less_truth && i < panel_.k_star * width; ++i) u[i] -= panel_.heads[i];
 }
 
 /// r = X u - noise, and slot <- X^T r: rows one after the other, each while it is in the cache.
@@ -110,8 +110,8 @@ void CollapsedDesign::pass(const SetShape& set, const PanelSet& numbers, double 
     scratch_.slots_[static_cast<std::size_t>(slot)] = {back, r};
   }
   if (set.infinite) {
-    std::copy_n(u, rows_of(set) * width, r);
-    for (Index i = 0; absent < width && i < rows_of(set); ++i) {
+    std::copy_n(u, panel_.shape.rows_of(set) * width, r);
+    for (Index i = 0; absent < width && i < panel_.shape.rows_of(set); ++i) {
       std::fill(r + i * width + absent, r + (i + 1) * width, 0.0);
     }
     return;
@@ -134,14 +134,12 @@ void CollapsedDesign::pass(const SetShape& set, const PanelSet& numbers, double 
 }
 
 void CollapsedDesign::residual_in(const double* V, Terms<width> terms, int slot, double* r) {
-  double* u = direction(V, terms);
-  for (Index i = 0; i < panel_.k_star * width; ++i) u[i] -= panel_.heads[i];
+  direction(V, terms, true);
   pass(panel_.shape.inner, panel_.inner, panel_.noise, false, slot, r);
 }
 
 void CollapsedDesign::residual_out(const double* V, Terms<width> terms, int slot, double* r) {
-  double* u = direction(V, terms);
-  for (Index i = 0; i < panel_.k_star * width; ++i) u[i] -= panel_.heads[i];
+  direction(V, terms, true);
   const PanelSet& numbers = panel_.shared ? panel_.inner : panel_.outer;
   pass(outer_shape(), numbers, panel_.noise, true, slot, r);
   if (!panel_.shape.beyond || slot == kNoSlot) return;
@@ -153,7 +151,7 @@ void CollapsedDesign::residual_out(const double* V, Terms<width> terms, int slot
 }
 
 void CollapsedDesign::product_in(const double* V, Terms<width> terms, int slot, double* r) {
-  direction(V, terms);
+  direction(V, terms, false);
   pass(panel_.shape.inner, panel_.inner, 0.0, false, slot, r);
 }
 

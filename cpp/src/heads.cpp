@@ -47,6 +47,17 @@ void HeadSource::panel(Index first, Index tasks, Index width, double* out) const
   }
 }
 
+Mat HeadSource::rows(Index n) const {
+  constexpr Index kWidth = 16;
+  Mat out(n, law_.k_star), some(law_.k_star + 1, kWidth);
+  for (Index first = 0; first < n; first += kWidth) {
+    const Index tasks = std::min(kWidth, n - first);
+    panel(first, tasks, kWidth, some.data());
+    out.middleRows(first, tasks) = some.topLeftCorner(law_.k_star, tasks).transpose();
+  }
+  return out;
+}
+
 /// Standard normals: entries 2p and 2p + 1 of task i from the counter (i, p, 0, 0).
 void HeadSource::draw(Index first, Index width, double* out) const {
   for (Index i = 0; i < law_.k_star; i += 2) {

@@ -30,17 +30,10 @@ SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const Rows& rows, Mat 
 
 template <class XScalar>
 void SampledTasks<XScalar>::begin_round(Index round, const double* given) {
-  constexpr Index kWidth = 16;
   const auto r = static_cast<std::uint64_t>(round);
   const auto key = [&](Stream stream) { return derive_key(seed_, trial_, r, stream); };
   heads_.begin_round(round, given);
-  Mat panel(data_.heads.cols() + 1, kWidth);
-  for (Index first = 0; first < n_; first += kWidth) {
-    const Index tasks = std::min(kWidth, n_ - first);
-    heads_.panel(first, tasks, kWidth, panel.data());
-    data_.heads.middleRows(first, tasks) =
-        panel.topLeftCorner(data_.heads.cols(), tasks).transpose();
-  }
+  data_.heads = heads_.rows(n_);
   truth_.minus_heads = -data_.heads;
   if (rows_.inner != nullptr) rows_.inner->begin_round(round);
   if (rows_.outer != nullptr) rows_.outer->begin_round(round);
@@ -51,10 +44,11 @@ void SampledTasks<XScalar>::begin_round(Index round, const double* given) {
     makers_[set].features = key(features[set]);
     makers_[set].radii = key(radii[set]);
     const Index m = set == 0 ? law_.m_in : law_.m_out;
+    const Key of_noise = key(noise[set]);
     for (Index task = 0; law_.noise != 0 && task < n_; ++task) {
       for (Index row = 0; row < m; ++row) {
         double z;
-        normal_row(key(noise[set]), task, row, 1, &z);
+        normal_row(of_noise, task, row, 1, &z);
         noise_[set][static_cast<std::size_t>(task * m + row)] =
             static_cast<XScalar>(law_.noise * z);
       }

@@ -60,6 +60,14 @@ def _in_coordinates(
     )
 
 
+def _drawn(
+    config: TrainConfig, trials: Trials, places: list[int], numbers: list[int]
+) -> tuple[heads.CoreLaw, int, int, list[int], list[int], tuple[str, ...]]:
+    """What runs on tasks that are drawn are told last: law of heads to names of records."""
+    rounds = [trials.rounds[i] for i in places]
+    return (_law(config, numbers), config.n_tasks, config.seed, numbers, rounds, config.record)
+
+
 def _collapsed(
     config: TrainConfig, trials: Trials, places: list[int], numbers: list[int]
 ) -> core.Run:
@@ -73,12 +81,7 @@ def _collapsed(
         parts["R"][places],
         parts["w"][places],
         config.k_star + tracked,
-        _law(config, numbers),
-        config.n_tasks,
-        config.seed,
-        numbers,
-        [trials.rounds[i] for i in places],
-        config.record,
+        *_drawn(config, trials, places, numbers),
     )
 
 
@@ -95,12 +98,7 @@ def _with_spectrum(
         _truths(config, numbers),
         trials.parts["B"][places],
         trials.parts["w"][places],
-        _law(config, numbers),
-        config.n_tasks,
-        config.seed,
-        numbers,
-        [trials.rounds[i] for i in places],
-        config.record,
+        *_drawn(config, trials, places, numbers),
     )
 
 
@@ -124,12 +122,7 @@ def _sampled(
         _truths(config, numbers),
         trials.parts["B"][places],
         trials.parts["w"][places],
-        _law(config, numbers),
-        config.n_tasks,
-        config.seed,
-        numbers,
-        [trials.rounds[i] for i in places],
-        config.record,
+        *_drawn(config, trials, places, numbers),
     )
 
 

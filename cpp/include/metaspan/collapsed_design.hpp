@@ -70,8 +70,8 @@ class CollapsedDesign {
   }
 
   Index tasks() const { return panel_.tasks; }
-  Index m_in() const { return rows_of(panel_.shape.inner); }
-  Index m_out() const { return rows_of(outer_shape()); }
+  Index m_in() const { return panel_.shape.rows_of(panel_.shape.inner); }
+  Index m_out() const { return panel_.shape.rows_of(outer_shape()); }
   Index tracked() const { return 0; }
 
   void residual_in(const double* V, Terms<width> terms, int slot, double* r);
@@ -95,11 +95,8 @@ class CollapsedDesign {
   const SetShape& outer_shape() const {
     return panel_.shared ? panel_.shape.inner : panel_.shape.outer;
   }
-  Index rows_of(const SetShape& set) const {
-    return set.infinite ? panel_.shape.D + panel_.shape.q : static_cast<Index>(set.rows.size());
-  }
   Index columns() const { return panel_.shape.columns(); }
-  double* direction(const double* V, Terms<width> terms);
+  void direction(const double* V, Terms<width> terms, bool less_truth);
   void pass(const SetShape& set, const PanelSet& numbers, double noise, bool outer, int slot,
             double* r);
   void weights(int slot, const double* r, double* out) const;

@@ -35,6 +35,9 @@ class HeadSource {
   void panel(Index first, Index tasks, Index width,
              double* out) const;  // (k_star + 1, width): the last row is scratch
 
+  /// Heads of the tasks 0 .. n - 1, (n, k_star).
+  Mat rows(Index n) const;
+
   Index k_star() const { return law_.k_star; }
 
  private:

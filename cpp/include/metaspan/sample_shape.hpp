@@ -58,6 +58,9 @@ struct SampleShape {
   SetShape inner, outer;  // the outer one is unused where the samples are shared
 
   Index columns() const { return D + q + (beyond ? 1 : 0); }
+  Index rows_of(const SetShape& set) const {
+    return set.infinite ? D + q : static_cast<Index>(set.rows.size());
+  }
 };
 
 /// For a method on a state of D rows. Of Gaussian features, X^T is replaced by a triangular factor

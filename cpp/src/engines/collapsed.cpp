@@ -111,7 +111,7 @@ class Collapsed final : public CollapsedEngine {
   /// A thread's memory.
   struct Lane {
     explicit Lane(const Collapsed& run)
-        : algebra(run.method_, run.k(), run.rows_of(run.shape_.inner), run.most_out()),
+        : algebra(run.method_, run.k(), run.shape_.rows_of(run.shape_.inner), run.most_out()),
           scratch(run.method_, run.shape_, run.law_.shared, run.k()),
           heads(static_cast<std::size_t>((run.heads_.k_star() + 1) * kWidth)) {}
     TaskAlgebra<Design> algebra;
@@ -136,10 +136,7 @@ class Collapsed final : public CollapsedEngine {
 
   Index k() const { return state_.Z.cols(); }
   Index panels() const { return ceil_div(n_, kWidth); }
-  Index rows_of(const SetShape& set) const {
-    return set.infinite ? shape_.D + shape_.q : static_cast<Index>(set.rows.size());
-  }
-  Index most_out() const { return rows_of(law_.shared ? shape_.inner : shape_.outer); }
+  Index most_out() const { return shape_.rows_of(law_.shared ? shape_.inner : shape_.outer); }
 
   void run_panel(Lane& lane, Piece& piece, Index first, TaskOutputs& outputs) const {
     const Index tasks = std::min<Index>(kWidth, n_ - first);
