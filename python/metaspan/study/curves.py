@@ -50,12 +50,11 @@ class Fit:
         return Fit(name=self.name, middle=self.middle, level=level[:, 0], slope=slope[:, 0])
 
     def parameters(self) -> tuple[F64, F64]:
-        """The a and b of every fit."""
-        with np.errstate(over="ignore", under="ignore"):
-            if self.name == "logarithm":
-                b = np.exp(self.level) * self.slope
-                return np.exp(self.level) - b * self.middle, b
-            return np.exp(self.level - self.slope * self.middle), self.slope
+        """The a and b of every fit; in place of a factor a, its logarithm."""
+        if self.name != "logarithm":
+            return self.level - self.slope * self.middle, self.slope
+        b = np.exp(self.level) * self.slope
+        return np.exp(self.level) - b * self.middle, b
 
     def at(self, groups: Groups) -> F64:
         """What the first fit says of log y at every group."""

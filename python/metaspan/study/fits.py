@@ -184,12 +184,13 @@ def fit_powers(
     band = probability("band", band)
     resamples = _check.integer("resamples", resamples, LEAST_RESAMPLES)
     seed = _check.integer("seed", seed)
-    groups = group(columns, y)
-    names = list(columns)
+    groups, names = group(columns, y), list(columns)
+    if not groups.logs.size:
+        raise ValueError("y must hold at least one value; got none but NaN")
     for name, column in zip(names, groups.settings.T, strict=True):
         positive(name, column, "for a product of powers")
     logs = np.log(groups.settings)
-    center = np.average(logs, axis=0, weights=groups.count) if groups.count.size else np.zeros(1)
+    center = np.average(logs, axis=0, weights=groups.count)
     offsets = logs - center
     _independent(names, offsets)
 
@@ -231,7 +232,9 @@ def _law_names(laws: Sequence[str]) -> tuple[str, ...]:
 def _law(fit: Fit, groups: Groups, moved: F64, band: float) -> Law:
     """A law with its intervals, and how far it passes by the means."""
     a, b = fit.parameters()
-    low, high = (interval(values, band) for values in fit.through(moved, groups).parameters())
+    ends, b_ends = (interval(v, band) for v in fit.through(moved, groups).parameters())
+    with np.errstate(over="ignore", under="ignore"):
+        a, *a_ends = (a[0], *ends) if fit.name == "logarithm" else np.exp([a[0], *ends])
     freedom = groups.logs.size - groups.count.size
     error = float((groups.scatter**2).sum()) / freedom if freedom else 0.0
     misfit = math.nan
@@ -240,10 +243,10 @@ def _law(fit: Fit, groups: Groups, moved: F64, band: float) -> Law:
         misfit = math.sqrt(passed / (groups.count.size - 2) / error)
     return Law(
         name=fit.name,
-        a=float(a[0]),
+        a=float(a),
         b=float(b[0]),
-        a_interval=low,
-        b_interval=high,
+        a_interval=(float(a_ends[0]), float(a_ends[1])),
+        b_interval=b_ends,
         held_out=fit.held_out,
         misfit=misfit,
         center=fit.center,

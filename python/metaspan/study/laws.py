@@ -131,8 +131,8 @@ class Laws:
 
         In at least a share `band` of the resamples one of them had the least held-out error.
         """
-        if self.told_apart or math.isnan(self.support[self.best.name]):
-            return (self.best,) if self.told_apart else self.laws
+        if self.distinct < LEAST_TO_COMPARE or math.isnan(self.support[self.best.name]):
+            return self.laws
         taken, share = {self.best.name}, self.support[self.best.name]
         for name in sorted(self.support, key=lambda one: -self.support[one]):
             if share < self.band and name not in taken:
