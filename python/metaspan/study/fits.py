@@ -80,11 +80,17 @@ def fit_laws(
     Where every x has at least three rows, a resample draws rows anew at each x, so that the scatter
     may depend on x. Otherwise it draws anew among the residuals of the fit at all x. Draws are
     widened by sqrt(r / (r - 1)) for the r rows of an x, by sqrt(N / (N - 2)) for N residuals, and
-    by the ratio of Student's quantile to the normal one; intervals are percentiles. Laws count as
-    told apart when the best has the least held-out error in a share `band` of the resamples, so a
-    wrong law comes out as told apart with a probability of at most about 1 - band.
+    by the ratio of Student's quantile to the normal one, with the degrees of freedom of Welch and
+    Satterthwaite or N - 2 of them; intervals are percentiles. With three rows at each of four x
+    that scatter very unevenly, intervals of 95 % cover about 90 %.
 
-    The same rows in any order, with the same seed, give the same result up to rounding.
+    Laws count as told apart when the best has the least held-out error in a share `band` of the
+    resamples, which are centred at the measurements: where two laws are hardly different, the
+    wrong one comes out as told apart with a probability of at most about 1 - band.
+
+    The same rows in any order, with the same seed, give the same result.
+
+    Time grows as resamples times min(distinct, 20) times distinct x: 0.1 s for twenty.
 
     Examples
     --------
