@@ -2,7 +2,7 @@ r"""Configurations as JSON, their arrays kept aside: how files describe what ran
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -35,9 +35,12 @@ KINDS: dict[str, type[Any]] = {
     )
 }
 
+# Those that a user writes in a file of their own.
+TYPED = ("ANIL", "MAML", "AverageRisk", "GaussianHeads", "SphereHeads", "StudentT", "Init", "Stop")
 
-def encode(value: Any, keep: Callable[[NDArray[Any]], str]) -> Any:
-    """A JSON tree; `keep` gives the text that stands for an array."""
+
+def encode(value: Any, keep: Callable[[NDArray[Any]], Any]) -> Any:
+    """A JSON tree; `keep` gives what stands for an array."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.ndarray):
@@ -54,19 +57,19 @@ def encode(value: Any, keep: Callable[[NDArray[Any]], str]) -> Any:
     return {"function": function_name(value)}
 
 
-def decode(tree: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
-    """What `encode` was given, with functions known by their names alone."""
+def decode(tree: Any, find: Callable[[Any], Any]) -> Any:
+    """What `encode` was given, with functions known by their names alone; `find` undoes `keep`."""
     if not isinstance(tree, dict):
         return tree
     if "array" in tree:
-        return arrays[tree["array"]]
+        return find(tree["array"])
     if "range" in tree:
         return range(*tree["range"])
     if "tuple" in tree:
-        return tuple(decode(item, arrays) for item in tree["tuple"])
+        return tuple(decode(item, find) for item in tree["tuple"])
     if "function" in tree:
         return NamedFunction(tree["function"])
-    values = {name: decode(item, arrays) for name, item in tree["fields"].items()}
+    values = {name: decode(item, find) for name, item in tree["fields"].items()}
     return KINDS[tree["kind"]](**values)
 
 

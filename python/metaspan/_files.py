@@ -6,9 +6,10 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +29,24 @@ def write(
     """Write a file beside and rename it, so that `path` is whole or absent at any time."""
     head = {"format": kind, "version": VERSION, "written_by": core.build_info()["version"]}
     text = json.dumps({**head, **document}).encode()
-    target = Path(path)
+    members: dict[str, Any] = {DOCUMENT: np.frombuffer(text, np.uint8), **arrays}
+    with _replacing(Path(path)) as file:
+        np.savez(file, **members)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file beside and rename it."""
+    with _replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[IO[bytes]]:
+    """A file beside that takes the place of the target once it is whole and on the disk."""
     beside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with open(beside, "wb") as file:
-            members: dict[str, Any] = {DOCUMENT: np.frombuffer(text, np.uint8), **arrays}
-            np.savez(file, **members)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, target)

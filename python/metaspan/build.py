@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,13 @@ class Configuration(Mapping[str, Any]):
     def __repr__(self) -> str:
         width = max(map(len, self._entries))
         return "\n".join(f"{name:<{width}}  {value}" for name, value in self._entries.items())
+
+
+@cache
+def version_and_level() -> str:
+    """Version and instruction-set level: what the bits of a run depend on beside its arguments."""
+    build = core.build_info()
+    return f"{build['version']} {build['instruction_set']}"
 
 
 def show_config() -> Configuration:

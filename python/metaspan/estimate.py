@@ -103,7 +103,11 @@ def estimate(*args: Any, **kwargs: Any) -> Estimate:
     >>> e.engine, e.memory_bytes < 10**6
     ('population', True)
     """
-    config = configure(*args, **kwargs)
+    return needs(configure(*args, **kwargs))
+
+
+def needs(config: TrainConfig) -> Estimate:
+    """What a run that has been configured will need."""
     if config.route is not None:
         return _on_data(config)
     if config.engine == "sampled":

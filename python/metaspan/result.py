@@ -153,6 +153,43 @@ class Result:
         B = core.assemble(B_star, M, E, R[: E.shape[1]], config.threads)
         return B.astype(config.dtype, copy=False)
 
+    def trial(self, number: int) -> Result:
+        r"""One trial of a run, as if it had run alone.
+
+        Parameters
+        ----------
+        number : int
+            Number of a trial of the run.
+
+        Returns
+        -------
+        Result
+            Trace up to the trial's end, state and status; the timings are those of the run.
+
+        Raises
+        ------
+        ValueError
+            If the run has no such trial.
+        """
+        trials = self.config.trials
+        if number not in trials:
+            raise ValueError(f"trial must be one of {trials}; got {number}")
+        if len(trials) == 1:
+            return self
+        place = trials.index(number)
+        outcome = self.outcomes[place]
+        there = self.trace["round"] <= outcome.round
+        return replace(
+            self,
+            config=replace(self.config, trials=range(number, number + 1)),
+            trace={
+                name: values[there] if name == "round" else values[place][there]
+                for name, values in self.trace.items()
+            },
+            parts={name: part[place] for name, part in self.parts.items()},
+            status=outcome,
+        )
+
     def to_frame(self) -> pandas.DataFrame:
         r"""Trace as a tidy table.
 
@@ -315,7 +352,7 @@ def load(path: str | os.PathLike[str]) -> Result:
     try:
         outcomes = tuple(Outcome(Status[name], done) for name, done in document["status"])
         return Result(
-            config=_codec.decode(document["config"], arrays),
+            config=_codec.decode(document["config"], arrays.__getitem__),
             trace={name: arrays[f"trace.{name}"] for name in document["trace"]},
             parts={name: arrays[f"state.{name}"] for name in document["parts"]},
             status=outcomes if len(outcomes) > 1 else outcomes[0],
@@ -331,7 +368,7 @@ def build(config: TrainConfig, trials: Trials, timings: Mapping[str, float]) -> 
         Outcome(_status(config, status, done), done)
         for status, done in zip(trials.status, trials.rounds, strict=True)
     )
-    trace: dict[str, NDArray[Any]] = dict(_trace(trials))
+    trace = trials.trace()
     parts = trials.in_user_basis(config)
     if len(outcomes) == 1:
         trace = {name: v if name == "round" else v[0] for name, v in trace.items()}
@@ -356,16 +393,3 @@ def _status(config: TrainConfig, status: int, done: int) -> Status:
         core.UNDERFLOW: Status.UNDERFLOW,
     }
     return ends[status]
-
-
-def _trace(trials: Trials) -> dict[str, NDArray[Any]]:
-    """Rows of all trials on one axis of rounds, (trials, rows), NaN where a trial has none."""
-    longest = np.unique(np.concatenate([rounds for rounds, _ in trials.rows]))
-    table = np.full((len(trials.rows), longest.size, len(trials.columns)), np.nan)
-    for i, (rounds, values) in enumerate(trials.rows):
-        table[i, np.searchsorted(longest, rounds)] = values
-    trace: dict[str, NDArray[Any]] = {"round": longest}
-    for name in dict.fromkeys(trials.columns):
-        places = [j for j, column in enumerate(trials.columns) if column == name]
-        trace[name] = table[:, :, places] if name == "angles" else table[:, :, places[0]].copy()
-    return trace

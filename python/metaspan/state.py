@@ -54,6 +54,18 @@ class Trials:
         """Places of the trials that have not ended."""
         return [i for i, status in enumerate(self.status) if status == core.LIVE]
 
+    def trace(self) -> dict[str, NDArray[Any]]:
+        """Rows of all trials on one axis of rounds, (trials, rows), NaN where a trial has none."""
+        longest = np.unique(np.concatenate([rounds for rounds, _ in self.rows]))
+        table = np.full((len(self.rows), longest.size, len(self.columns)), np.nan)
+        for i, (rounds, values) in enumerate(self.rows):
+            table[i, np.searchsorted(longest, rounds)] = values
+        found: dict[str, NDArray[Any]] = {"round": longest}
+        for name in dict.fromkeys(self.columns):
+            places = [j for j, column in enumerate(self.columns) if column == name]
+            found[name] = table[:, :, places] if name == "angles" else table[:, :, places[0]].copy()
+        return found
+
     def put(self, places: list[int], parts: dict[str, NDArray[Any]]) -> None:
         """Take over the states of some trials."""
         for name, values in parts.items():

@@ -85,8 +85,32 @@ def train(*args: Any, **kwargs: Any) -> Result:
     >>> r.trace["dist"].shape
     (2001,)
     """
+    found = run(configure(*args, **kwargs))
+    _report_divergence(found)
+    return found
+
+
+def run(config: TrainConfig) -> Result:
+    r"""Do a run that has been configured; trials that diverge are in its result, and no more.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run.
+
+    Returns
+    -------
+    Result
+        Trace, state, status and timings.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint is of another run.
+    Interrupted
+        On Ctrl-C; `.result` holds the rounds that were finished.
+    """
     began = time.perf_counter()
-    config = configure(*args, **kwargs)
     journal = None if config.checkpoint is None else Journal(config)
     trials = journal.resume() if journal else None
     if trials is None:
@@ -106,9 +130,7 @@ def train(*args: Any, **kwargs: Any) -> Result:
     except KeyboardInterrupt:
         message = "training was interrupted; .result holds the rounds that were finished"
         raise Interrupted(message, build()) from None
-    found = build()
-    _report_divergence(found)
-    return found
+    return build()
 
 
 class Drive:

@@ -41,8 +41,10 @@ class House:
         return self.files("cpp/**/*.hpp", "cpp/**/*.cpp")
 
     def python(self):
-        """Modules of the package, by name."""
-        return {Path(p).stem: p for p in self.files("python/metaspan/*.py")}
+        """Modules of the package by name, such as `train` and `study.fits`."""
+        paths = self.files("python/metaspan/**/*.py")
+        root = Path("python/metaspan")
+        return {".".join(Path(p).relative_to(root).with_suffix("").parts): p for p in paths}
 
     def code(self, path):
         """C++ without comments and without what stands in string literals; lines are kept."""
