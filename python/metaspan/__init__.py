@@ -1,6 +1,6 @@
 r"""MAML and ANIL on multi-task linear representation learning, at very large dimensions."""
 
-from . import theory
+from . import study, theory
 from ._load import core as _core
 from .batch import BatchSummary, TaskBatch
 from .build import show_config
@@ -16,6 +16,7 @@ from .options import Checkpoint, Init, Stop
 from .outcome import Diverged, DivergenceWarning, Interrupted, Outcome, Status
 from .plots import plot
 from .result import Result, load
+from .study import Study, StudyStatus, log_range, process_pool
 from .tasks import LinearTasks
 from .train import train
 
@@ -44,6 +45,8 @@ __all__ = [
     "Status",
     "Stop",
     "StudentT",
+    "Study",
+    "StudyStatus",
     "TaskBatch",
     "TrainConfig",
     "__version__",
@@ -52,11 +55,14 @@ __all__ = [
     "estimate",
     "evaluate",
     "load",
+    "log_range",
     "meta_gradient",
     "plot",
     "population_gradient",
     "principal_angles",
+    "process_pool",
     "show_config",
+    "study",
     "subspace_distance",
     "theory",
     "train",

@@ -1,0 +1,20 @@
+r"""Studies: grids of runs, their tables, and the laws and pictures that come of them."""
+
+from .execute import process_pool
+from .fits import fit_laws, fit_powers
+from .laws import Law, Laws, Powers
+from .ranges import log_range
+from .status import StudyStatus
+from .study import Study
+
+__all__ = [
+    "Law",
+    "Laws",
+    "Powers",
+    "Study",
+    "StudyStatus",
+    "fit_laws",
+    "fit_powers",
+    "log_range",
+    "process_pool",
+]

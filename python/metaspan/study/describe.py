@@ -1,0 +1,130 @@
+r"""A study as JSON: written beside its rows, read again, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .. import _codec
+from .cells import Cell, array_from, cells_of, encoded
+from .expressions import Expression
+from .measures import Measure, measure_of
+from .spec import Computed, Listed, Spec, Template, specify
+
+Tree = dict[str, Any]
+
+
+def described(spec: Spec, cells: Sequence[Cell]) -> Tree:
+    """The tree of a study; functions are told by what they gave."""
+    grid: Tree = {}
+    for name in spec.varied:
+        if name in spec.axes:
+            grid[name] = {"values": [_tree(value) for value in spec.axes[name]]}
+        elif isinstance(spec.derived[name], (Computed, Listed)):
+            grid[name] = {"computed": [encoded(cell.values[name]) for cell in cells]}
+        else:
+            grid[name] = _tree(spec.derived[name])
+    return {
+        "base": {name: _tree(value) for name, value in spec.base.items()},
+        "grid": grid,
+        "seeds": list(spec.seeds),
+        "measure": [one.name for one in spec.measures],
+        "keep": list(spec.keep),
+        "keep_rows": spec.keep_rows,
+        "common": list(spec.common),
+    }
+
+
+def _tree(value: Any) -> Any:
+    if isinstance(value, Expression):
+        return {"expression": value.text}
+    if isinstance(value, Template):
+        parts = {name: _tree(part) for name, part in value.fields.items()}
+        return {"template": value.kind, "parts": parts}
+    return encoded(value)
+
+
+def restored(tree: Mapping[str, Any]) -> Spec:
+    """The study that a tree describes; ValueError where it describes none."""
+    try:
+        grid = {name: _restored_axis(value) for name, value in tree["grid"].items()}
+        return specify(
+            {name: decoded(value) for name, value in tree["base"].items()},
+            grid,
+            tree["seeds"],
+            [_measure(name) for name in tree["measure"]],
+            keep=tree["keep"],
+            keep_rows=tree["keep_rows"],
+            common=tree["common"],
+        )
+    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise ValueError(f"the study's file is broken ({error!r})") from error
+
+
+def _restored_axis(tree: Any) -> Any:
+    if "values" in tree:
+        return [decoded(value) for value in tree["values"]]
+    if "computed" in tree:
+        return Listed(items=tuple(decoded(value) for value in tree["computed"]))
+    return decoded(tree)
+
+
+def _measure(name: str) -> Measure:
+    """A measure by its name; of a function nothing else is known."""
+    try:
+        return measure_of(name)
+    except ValueError:
+        return Measure(name=name, records=(), of=_Unknown(name))
+
+
+class _Unknown:
+    """A measure whose function is not here."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __call__(self, result: object) -> float:
+        raise TypeError(f"measure {self._name!r} is a function, which a file cannot hold")
+
+
+def decoded(tree: Any) -> Any:
+    """A value from its tree; what a file holds the hash of is that text."""
+    if isinstance(tree, list):
+        return [decoded(item) for item in tree]
+    if isinstance(tree, dict) and "expression" in tree:
+        return Expression(tree["expression"])
+    if isinstance(tree, dict) and "template" in tree:
+        parts = {name: decoded(part) for name, part in tree["parts"].items()}
+        return Template(kind=tree["template"], fields=parts)
+    return _codec.decode(tree, array_from)
+
+
+def check_same(old: Tree, new: Tree, cells: Sequence[Cell], folder: str) -> None:
+    """Raise unless a study goes on from an older one: it may have gained values and seeds."""
+    for path, before, now in _changes(old, new):
+        raise ValueError(
+            f"the study in {folder!r} has {path} = {before}; this one has {now}: use another folder"
+        )
+    lost = sorted(set(old["seeds"]) - set(new["seeds"]))
+    if lost:
+        raise ValueError(f"the study in {folder!r} has seed {lost[0]}; this one has not: keep it")
+    names = {cell.name for cell in cells}
+    for cell in cells_of(restored(old)):
+        if cell.name not in names:
+            values = ", ".join(f"{name} = {value!r}" for name, value in cell.values.items())
+            raise ValueError(
+                f"the study in {folder!r} has a cell with {values}; this one has not: keep its "
+                "values, or use another folder"
+            )
+
+
+def _changes(old: Tree, new: Tree) -> Iterator[tuple[str, str, str]]:
+    """What differs of all but the values of the grid and the seeds."""
+    for part in ("base", "grid"):
+        for name in {**old[part], **new[part]}:
+            before, now = old[part].get(name), new[part].get(name)
+            growing = part == "grid" and before and now and {*before} == {*now}
+            if not (growing and ("values" in now or "computed" in now)):
+                yield from _codec.differences(before, now, f"{part}.{name}")
+    for part in ("measure", "keep", "keep_rows", "common"):
+        yield from _codec.differences(old[part], new[part], part)

@@ -1,0 +1,163 @@
+r"""How far a study is: a bar on a terminal, a line a minute in the log of a batch job."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+BATCH = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # set in jobs of a scheduler
+LINE_SECONDS = 60.0
+
+Progress = bool | Callable[[int, int], object]
+
+
+class Meter(Protocol):
+    """What is told of finished runs."""
+
+    def advance(self, runs: int, failures: int) -> None:
+        """So many more runs have ended, so many of them without a result."""
+
+    def close(self) -> None:
+        """Nothing more will come."""
+
+
+def meter(progress: Progress, name: str, done: int, total: int) -> Meter:
+    r"""Choose how to show progress.
+
+    Parameters
+    ----------
+    progress : bool or callable
+        True: a bar on a terminal where tqdm is installed, lines in the log of a batch job, nothing
+        in a pipe. A function is called with the runs done and their total.
+    name : str
+        What the bar or the lines are of.
+    done, total : int
+        Runs that are done, and all.
+
+    Returns
+    -------
+    Meter
+        What to tell.
+    """
+    if callable(progress):
+        return _Called(progress, done, total)
+    if not progress:
+        return _Quiet()
+    if sys.stderr.isatty():
+        try:
+            from tqdm import tqdm  # noqa: PLC0415
+        except ImportError:
+            return _Lines(name, done, total)
+        return _Bar(tqdm(total=total, initial=done, unit="run", desc=name, dynamic_ncols=True))
+    return _Lines(name, done, total) if _is_log() else _Quiet()
+
+
+def _is_log() -> bool:
+    """Whether standard error is read later, not by a program that waits for it."""
+    if any(name in os.environ for name in BATCH):
+        return True
+    try:
+        return stat.S_ISREG(os.fstat(sys.stderr.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+class _Quiet:
+    def advance(self, runs: int, failures: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Called:
+    def __init__(self, function: Callable[[int, int], object], done: int, total: int) -> None:
+        self._function, self._done, self._total = function, done, total
+
+    def advance(self, runs: int, failures: int) -> None:
+        self._done += runs
+        self._function(self._done, self._total)
+
+    def close(self) -> None: ...
+
+
+class _Bar:
+    def __init__(self, bar: Any) -> None:
+        self._bar, self._failures = bar, 0
+
+    def advance(self, runs: int, failures: int) -> None:
+        self._failures += failures
+        if failures:
+            self._bar.set_postfix_str(f"{self._failures} failed", refresh=False)
+        self._bar.update(runs)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+class _Lines:
+    """A line at the first run, then one a minute, then one at the end."""
+
+    def __init__(self, name: str, done: int, total: int) -> None:
+        self._name, self._done, self._total = name, done, total
+        self._first, self._failures = done, 0
+        self._began, self._said = time.monotonic(), -LINE_SECONDS
+
+    def advance(self, runs: int, failures: int) -> None:
+        self._done += runs
+        self._failures += failures
+        now = time.monotonic()
+        if now - self._said >= LINE_SECONDS:
+            self._said = now
+            self._say(now - self._began)
+
+    def close(self) -> None:
+        if self._done > self._first:
+            self._say(time.monotonic() - self._began)
+
+    def _say(self, seconds: float) -> None:
+        rate = (self._done - self._first) / max(seconds, 1e-9)
+        parts = [
+            f"{self._done}/{self._total} runs ({100 * self._done // max(self._total, 1)} %)",
+            f"{self._failures} failed",
+            f"{rate:.3g} runs/s",
+        ]
+        if self._done < self._total:
+            parts.append(f"{duration((self._total - self._done) / rate)} left")
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        print(f"{stamp} {self._name}: {', '.join(parts)}", file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    r"""A time in words of two units at most.
+
+    Parameters
+    ----------
+    seconds : float
+        The time.
+
+    Returns
+    -------
+    str
+        Such as ``"2 h 5 min"``.
+
+    Examples
+    --------
+    >>> duration(7500), duration(61), duration(0.4)
+    ('2 h 5 min', '1 min 1 s', '0 s')
+    """
+    left, parts = round(seconds), list[str]()
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+        if len(parts) == 2:
+            break
+    return " ".join(parts)
+
+
+def failures_of(rows: Sequence[dict[str, Any]]) -> int:
+    """Rows of runs that failed or diverged."""
+    return sum(row["status"] in ("failed", "diverged") for row in rows)

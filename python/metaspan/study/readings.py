@@ -1,0 +1,287 @@
+r"""What a study's finished runs say: tables, laws, figures, a report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import fits
+from .cells import Cell, cells_of, matching
+from .spec import Spec
+from .status import StudyStatus, status_of
+from .store import Found, Key, Row, Store
+from .tables import table_of, traces_of, write_table
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+    from .laws import Laws, Powers
+
+
+class Readings:
+    r"""A study and the rows in its folder, to be read.
+
+    Parameters
+    ----------
+    spec : Spec
+        What the study is.
+    store : Store
+        Its folder.
+    """
+
+    def __init__(self, spec: Spec, store: Store) -> None:
+        self._spec = spec
+        self._store = store
+
+    @property
+    def folder(self) -> Path:
+        """Where the files are."""
+        return self._store.folder
+
+    @property
+    def spec(self) -> Spec:
+        """What the study is, checked."""
+        return self._spec
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Points of the grid, the last axis fastest."""
+        cells = tuple(cells_of(self._spec))
+        names = {cell.name for cell in cells}
+        if len(names) < len(cells):
+            raise ValueError("grid must hold every value of an axis once; two cells are the same")
+        return cells
+
+    def status(self) -> StudyStatus:
+        r"""Say where the study stands, from its files.
+
+        Returns
+        -------
+        StudyStatus
+            Counts of runs by how they ended, versions, and time; prints as lines.
+        """
+        rows, found = self._rows()
+        runs = len(self.cells) * len(self._spec.seeds)
+        return status_of(self.folder.name, len(self.cells), runs, rows, found)
+
+    def table(self, where: Mapping[str, Any] | None = None) -> pandas.DataFrame:
+        r"""Finished runs as a tidy table.
+
+        Parameters
+        ----------
+        where : mapping of str to object, or None
+            Values of varied names; rows with others are left out.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per cell and seed, in the order of the grid; columns: the varied names,
+            ``seed``, ``status`` and the measures, NaN where a run failed. Its `attrs` hold the
+            errors of failed runs by row.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        ValueError
+            If `where` names something that does not vary, or a value that no cell has.
+        """
+        return table_of(self._spec, matching(self.cells, where), self._rows()[0])
+
+    def traces(self, where: Mapping[str, Any] | None = None) -> pandas.DataFrame:
+        r"""Kept parts of the traces as a tidy table.
+
+        Parameters
+        ----------
+        where : mapping of str to object, or None
+            Values of varied names; rows with others are left out.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per cell, seed and kept round; columns: the varied names, ``seed``, ``round`` and
+            the records of `keep`.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        ValueError
+            If nothing is kept, or `where` does not fit.
+        """
+        return traces_of(self._spec, matching(self.cells, where), self._rows()[0])
+
+    def export(self, path: str | os.PathLike[str], where: Mapping[str, Any] | None = None) -> None:
+        r"""Write the table as Parquet or CSV, with values that are objects as text.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file; ``.parquet`` or ``.csv``. It is whole or absent at any time.
+        where : mapping of str to object, or None
+            As in `table`.
+
+        Raises
+        ------
+        ImportError
+            If pandas, or for Parquet pyarrow, is not installed.
+        ValueError
+            If the name ends otherwise.
+        """
+        write_table(self.table(where), Path(path))
+
+    def fit(
+        self,
+        y: str,
+        x: str | Sequence[str],
+        where: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Laws | Powers:
+        r"""Fit laws of a measure: of one varied name, or a product of powers of several.
+
+        Parameters
+        ----------
+        y : str
+            A measure.
+        x : str or sequence of str
+            A varied name, for `metaspan.study.fit_laws`; several, for
+            `metaspan.study.fit_powers`.
+        where : mapping of str to object, or None
+            As in `table`.
+        **options : object
+            Further arguments of these functions.
+
+        Returns
+        -------
+        Laws or Powers
+            Parameters with bootstrap intervals; prints as lines.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a name is no column of the table, or its values are not positive numbers.
+        """
+        table = self.table(where)
+        names = [x] if isinstance(x, str) else list(x)
+        for name in (y, *names):
+            if name not in table.columns:
+                known = ", ".join(table.columns)
+                raise ValueError(f"x and y must be columns of the table ({known}); got {name!r}")
+        if isinstance(x, str):
+            return fits.fit_laws(table[x], table[y], **options)
+        return fits.fit_powers({name: table[name] for name in names}, table[y], **options)
+
+    def plot(
+        self,
+        x: str,
+        y: str,
+        *,
+        hue: str | None = None,
+        col: str | None = None,
+        fit: bool = False,
+        where: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Figure:
+        r"""Draw a measure against a varied name, with its spread over seeds.
+
+        Parameters
+        ----------
+        x, y : str
+            A varied name and a measure.
+        hue, col : str or None
+            Varied names: a line, or axes, for each value.
+        fit : bool
+            Whether to draw the best law through each line.
+        where : mapping of str to object, or None
+            As in `table`.
+        **options : object
+            Further arguments of `metaspan.study.lines`.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure; save with ``figure.savefig("dist.pdf")``.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib, scipy or pandas is not installed.
+        ValueError
+            If a name is no column, or an axis of the grid varies without being shown.
+        """
+        from .figures import lines  # noqa: PLC0415
+
+        names = tuple(self._spec.axes)
+        table = self.table(where)
+        return lines(table, x, y, hue=hue, col=col, fit=fit, names=names, **options)
+
+    def heatmap(
+        self,
+        x: str,
+        y: str,
+        value: str,
+        *,
+        col: str | None = None,
+        where: Mapping[str, Any] | None = None,
+    ) -> Figure:
+        r"""Draw a measure as colour over two varied names.
+
+        Parameters
+        ----------
+        x, y : str
+            Varied names.
+        value : str
+            A measure.
+        col : str or None
+            Varied name with axes for each value.
+        where : mapping of str to object, or None
+            As in `table`.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            The figure.
+
+        Raises
+        ------
+        ImportError, ValueError
+            As `plot`.
+        """
+        from .figures import heat  # noqa: PLC0415
+
+        return heat(self.table(where), x, y, value, col=col, names=tuple(self._spec.axes))
+
+    def report(self, path: str | os.PathLike[str]) -> None:
+        r"""Write what there is as one HTML file: figures, fits, table, configuration, versions.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib, scipy or pandas is not installed.
+        ValueError
+            If no run has ended.
+        """
+        from .report import report_on  # noqa: PLC0415
+
+        report_on(self.status(), self._spec, self.table(), Path(path))
+
+    def __repr__(self) -> str:
+        spec = self._spec
+        axes = " x ".join(f"{len(values)} {name}" for name, values in spec.axes.items())
+        return f"Study({str(self.folder)!r}: {axes or '1 cell'}, {len(spec.seeds)} seeds)"
+
+    def _rows(self) -> tuple[dict[Key, Row], Found]:
+        """Rows of the study's runs, and all that the files hold."""
+        found = self._store.read()
+        names, seeds = {cell.name for cell in self.cells}, set(self._spec.seeds)
+        rows = {key: row for key, row in found.rows.items() if key[0] in names and key[1] in seeds}
+        return rows, found

@@ -1,0 +1,205 @@
+r"""Studies: a grid of runs that is done once, wherever it is interrupted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from .. import _check
+from ..build import version_and_level
+from .describe import check_same, described, restored
+from .execute import execute
+from .plan import make_plan, shard_of
+from .progress import Progress, failures_of, meter
+from .readings import Readings
+from .spec import specify
+from .status import StudyStatus
+from .store import Key, Row, Store
+
+
+class Study(Readings):
+    r"""A grid of training runs, kept in a folder as they finish.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        Where its files are; made by the first run. With `base` and `grid` left out, the study that
+        is there.
+    base : mapping of str to object, or None
+        What all runs share. Names are those of `LinearTasks`, of the method and of `train`; a
+        method is an object or a name, and ``alpha``, ``beta``, ``inner_steps`` and ``first_order``
+        replace its own. A string is an expression over the other names, such as ``"4*d*k"``, except
+        where words are meant (the method, features, init, engine, ...).
+    grid : mapping of str to object, or None
+        What varies. A list, a range or an array holds the values of an axis, and runs are those of
+        all combinations. An expression, or a function whose parameters are names of the study,
+        depends on the others. Further names may be used by expressions and functions. A function
+        is called when the grid is expanded, and only its values are kept.
+    seeds : int or iterable of int
+        Repetitions of every cell: numbers of trials, or how many.
+    measure : str, callable, or sequence of them
+        What is measured at the end of each run. A record, for its last value; ``"rounds_to:TOL"``,
+        the first recorded round with dist at most TOL; ``"rate"``, the fall of log dist per round
+        late in the run; ``"floor"``, the geometric mean of dist over the last quarter of the rows;
+        ``"risk:M"``, the excess risk on new tasks with M samples after adaptation; ``"seconds"``;
+        or a function of the `Result` of one trial. Of a run that diverged, none but the time.
+    keep : str or sequence of str
+        Records whose trace is kept.
+    keep_rows : int
+        Rows of a trace that are kept, at most, evenly spaced.
+    common : str or sequence of str
+        Axes across whose values all runs of a seed use the same random numbers, such as
+        ``"method"``. Other cells have random numbers of their own.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a name or a value is not one of those above, or the folder holds a study that differs in
+        more than added values and seeds.
+    FileNotFoundError
+        If `base` and `grid` are left out and there is no study.
+
+    Notes
+    -----
+    ``study.json`` in the folder says what the study is, ``rows/*.jsonl`` hold a line for every
+    finished run, readable by people and programs. A row is written as soon as its run ends; after
+    a kill the same call does what is left, and ends with the same table: at one instruction-set
+    level, the numbers depend on the study alone.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import metaspan as ms
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     study = ms.Study(folder, base=dict(k=2, method="anil", rounds=50),
+    ...                      grid=dict(d=[10, 100], n=["2*k", "4*k"]), seeds=3)
+    ...     status = study.run(progress=False)
+    ...     len(study.cells), status.done, status.complete
+    (4, 12, True)
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        base: Mapping[str, Any] | None = None,
+        grid: Mapping[str, Any] | None = None,
+        seeds: int | Iterable[int] = 1,
+        measure: Any = ("dist",),
+        *,
+        keep: str | Sequence[str] = (),
+        keep_rows: int = 200,
+        common: str | Sequence[str] = (),
+    ) -> None:
+        if not isinstance(folder, (str, os.PathLike)):
+            raise TypeError(f"folder must be a path; got {_check.show(folder)}")
+        store = Store(folder)
+        there = store.specification()
+        if base is None and grid is None:
+            if there is None:
+                raise FileNotFoundError(f"there is no study in {os.fspath(folder)!r}")
+            super().__init__(restored(there), store)
+            return
+        given = specify(base, grid, seeds, measure, keep=keep, keep_rows=keep_rows, common=common)
+        super().__init__(given, store)
+        if there is not None:
+            tree = described(given, self.cells)
+            if any(tree[name] != there.get(name) for name in tree):
+                check_same(there, tree, self.cells, os.fspath(folder))
+
+    def run(
+        self,
+        executor: Executor | None = None,
+        shard: str | None = None,
+        progress: Progress = True,
+        *,
+        threads: int | None = None,
+        sync: bool = False,
+        retry_failed: bool = False,
+        mixed: bool = False,
+    ) -> StudyStatus:
+        r"""Do the runs that are not done, longest first.
+
+        Parameters
+        ----------
+        executor : concurrent.futures.Executor or None
+            Where runs are done: `metaspan.process_pool`, mpi4py's ``MPIPoolExecutor``, what a Dask
+            client's ``get_executor()`` gives, or any other. None: in this process.
+        shard : str or None
+            ``"3/64"``: the third of 64 equal parts of the runs; ``"slurm"``: the part of this task
+            of a job array. Parts run anywhere that sees the folder, each writing a file of its own.
+        progress : bool or callable
+            True: a bar on a terminal, a line a minute in the log of a batch job, nothing in a
+            pipe. A function is called with the runs done and their total.
+        threads : int or None
+            Threads of a run. None: one on an executor, otherwise the CPUs of this process.
+        sync : bool
+            Whether every row is on the disk before the next is begun, for power losses; a killed
+            process loses nothing without.
+        retry_failed : bool
+            Whether runs that failed are done again.
+        mixed : bool
+            Whether rows of another version or instruction-set level may stand beside new ones.
+
+        Returns
+        -------
+        StudyStatus
+            Where the study stands.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is of the wrong kind, no cell makes a run, or rows are of another
+            version.
+        KeyboardInterrupt
+            On Ctrl-C; what was finished is kept.
+        concurrent.futures.BrokenExecutor
+            If a worker died; what was finished is kept.
+        """
+        if executor is not None and not isinstance(executor, Executor):
+            raise TypeError(
+                f"executor must be a concurrent.futures.Executor; got {_check.show(executor)}"
+            )
+        part = None if shard is None else shard_of(shard)
+        if threads is not None:
+            _check.threads(threads)
+        elif executor is not None:
+            threads = 1
+        sync, retry = _check.flag("sync", sync), _check.flag("retry_failed", retry_failed)
+        rows = self._rows()[0]
+        self._check_version(rows, _check.flag("mixed", mixed))
+        self._store.specify(described(self._spec, self.cells))
+        done = {key for key, row in rows.items() if not (retry and row["status"] == "failed")}
+        checkpoints = self._store.checkpoints
+        plan = make_plan(
+            self._spec, self.cells, done, shard=part, threads=threads, checkpoints=checkpoints
+        )
+        if any(item.checkpoint for job in plan.jobs for item in job.items):
+            checkpoints.mkdir(exist_ok=True)
+        total = plan.runs + len(done) if part is None else plan.runs
+        shown = meter(progress, self.folder.name, total - plan.runs, total)
+        name = "all" if part is None else f"{part[0]}-of-{part[1]}"
+        try:
+            with self._store.writer(name, sync) as writer:
+                if plan.impossible:
+                    writer.put(plan.impossible)
+                    shown.advance(len(plan.impossible), len(plan.impossible))
+                execute(
+                    plan.jobs,
+                    executor,
+                    writer,
+                    lambda new: shown.advance(len(new), failures_of(new)),
+                )
+        finally:
+            shown.close()
+        return self.status()
+
+    def _check_version(self, rows: Mapping[Key, Row], mixed: bool) -> None:
+        own = version_and_level()
+        others = {row["by"] for row in rows.values()} - {own}
+        if others and not mixed:
+            raise ValueError(
+                f"the study in {str(self.folder)!r} has rows of metaspan {sorted(others)[0]}; this "
+                f"is {own}: use another folder, or mixed=True"
+            )

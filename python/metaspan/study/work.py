@@ -1,0 +1,208 @@
+r"""Work that goes to a process: cells in, rows out."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..build import version_and_level
+from ..options import Checkpoint
+from ..result import Result
+from ..train import run
+from .cells import configured, encoded
+from .measures import Measure
+
+Row = dict[str, Any]
+
+FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    r"""Seeds of a cell that run in one call.
+
+    Parameters
+    ----------
+    cell : str
+        Name of the cell.
+    values, arguments : mapping of str to object
+        Those of the cell.
+    seeds : range
+        Numbers of the trials.
+    seconds : float
+        What it is expected to take.
+    checkpoint : str or None
+        File from which it goes on, for a run that takes long.
+    """
+
+    cell: str
+    values: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+    seeds: range
+    seconds: float
+    checkpoint: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    r"""Items that go to a process together, and what is wanted of them.
+
+    Parameters
+    ----------
+    items : tuple of Item
+        The runs.
+    measures : tuple of Measure
+        What is measured at the end of each.
+    records, keep : tuple of str
+        What is recorded, and which of it is kept.
+    keep_rows : int
+        Rows of the trace that are kept, at most.
+    threads : int or None
+        Threads of a run; None: all CPUs that the process may use.
+    """
+
+    items: tuple[Item, ...]
+    measures: tuple[Measure, ...]
+    records: tuple[str, ...]
+    keep: tuple[str, ...]
+    keep_rows: int
+    threads: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    r"""What a job gives.
+
+    Parameters
+    ----------
+    rows : list of dict
+        A row per cell and seed that ended.
+    interrupted : bool
+        Whether Ctrl-C cut the job.
+    """
+
+    rows: list[Row]
+    interrupted: bool
+
+
+def work(job: Job) -> Outcome:
+    r"""Do the runs of a job; a run that cannot be done is a row that says why.
+
+    Parameters
+    ----------
+    job : Job
+        The runs.
+
+    Returns
+    -------
+    Outcome
+        Their rows, in the order of the items.
+    """
+    rows: list[Row] = []
+    try:
+        with _listening():
+            for item in job.items:
+                rows += _rows(job, item)
+    except KeyboardInterrupt:
+        return Outcome(rows=rows, interrupted=True)
+    return Outcome(rows=rows, interrupted=False)
+
+
+def failed(item: Item, error: BaseException) -> list[Row]:
+    """Rows of seeds that could not run."""
+    said = " ".join(str(error).split())
+    return [
+        {**_head(item, seed), "status": FAILED, "error": f"{type(error).__name__}: {said}"}
+        for seed in item.seeds
+    ]
+
+
+def _rows(job: Job, item: Item) -> list[Row]:
+    try:
+        config = configured(
+            item.arguments,
+            trials=item.seeds,
+            record=job.records,
+            threads=job.threads,
+            checkpoint=item.checkpoint and Checkpoint(item.checkpoint),
+        )
+        result = run(config)
+        share = {name: value / len(item.seeds) for name, value in result.timings.items()}
+        rows = [
+            _row(job, item, seed, replace(result.trial(seed), timings=share)) for seed in item.seeds
+        ]
+    except Exception as error:  # a bad value, no memory, a user's function: all are rows
+        return failed(item, error)
+    return rows
+
+
+def _row(job: Job, item: Item, seed: int, result: Result) -> Row:
+    """What is kept of one trial."""
+    outcome = result.outcomes[0]
+    row = {
+        **_head(item, seed),
+        "status": outcome.status.name.lower(),
+        "round": outcome.round,
+        "seconds": result.timings["total"],
+        "measures": {one.name: number(one(result)) for one in job.measures},
+    }
+    if job.keep:
+        rounds = result.trace["round"]
+        last, count = rounds.size - 1, min(rounds.size, job.keep_rows)
+        chosen = np.unique(np.linspace(0, last, count).round().astype(int))
+        row["trace"] = {"round": rounds[chosen].tolist()} | {
+            name: [number(value) for value in result.trace[name][chosen]] for name in job.keep
+        }
+    return row
+
+
+def _head(item: Item, seed: int) -> Row:
+    """Which run a row is of, and when and by what it was made."""
+    return {
+        "cell": item.cell,
+        "seed": seed,
+        "values": encoded(item.values),
+        "by": version_and_level(),
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def number(value: Any) -> float | str | None:
+    """A number as every reader of JSON takes it: null for NaN, "inf" and "-inf"."""
+    found = float(value)
+    if math.isnan(found):
+        return None
+    return found if math.isfinite(found) else ("inf" if found > 0 else "-inf")
+
+
+@contextmanager
+def _listening() -> Iterator[None]:
+    """Ctrl-C within the block, in a worker that ignores it while it waits."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        yield
+        return
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def runs_of(seeds: Sequence[int]) -> list[range]:
+    """Ascending numbers as ranges without gaps."""
+    found: list[range] = []
+    for seed in seeds:
+        if found and seed == found[-1].stop:
+            found[-1] = range(found[-1].start, seed + 1)
+        else:
+            found.append(range(seed, seed + 1))
+    return found
