@@ -1,0 +1,105 @@
+r"""Figures that suit a study, chosen by what it varies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .figures import lines
+from .labels import equations
+from .points import depends, factor
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+COST = ("seconds",)  # what a run costs is no finding
+MOST_HUES = 8
+MOST_COLUMNS = 4
+
+
+def auto_figures(
+    table: pandas.DataFrame, names: Sequence[str], measures: Sequence[str]
+) -> list[tuple[str, Figure]]:
+    r"""Draw every measure of a study over what it varies.
+
+    The name with the most numbers is the axis, or the name with the most values where none holds
+    numbers; the next is the colour, if it has at most 8 values, and the next gives axes side by
+    side, if it has at most 4. All others are held at their first value, as the caption says.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of a study, a row per cell and seed.
+    names : sequence of str
+        Names that the study varies.
+    measures : sequence of str
+        Columns to draw; ``"seconds"`` is left out, and so is a measure without any value.
+
+    Returns
+    -------
+    list of (str, matplotlib.figure.Figure)
+        Captions in plain text and figures; none where nothing varies.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    """
+    if not len(table):
+        return []
+    x, hue, col = _roles(table, names)
+    if x is None:
+        return []
+    shown = [name for name in (x, hue, col) if name is not None]
+    held = []
+    for name in names:
+        if not depends(table, name, shown):
+            column = factor(table, name)
+            first = int(column.codes[0])
+            table = table[column.codes == first]
+            held.append(equations(name, column.values, math_text=False)[first])
+            held[-1] = held[-1] if held[-1].startswith(f"{name} = ") else f"{name}: {held[-1]}"
+    drawn = []
+    for measure in measures:
+        values = np.asarray(table[measure], dtype=np.float64)
+        if measure not in COST and np.isfinite(values).any():
+            figure = lines(table, x, measure, hue=hue, col=col, names=names)
+            drawn.append((_caption(measure, (x, hue, col), held, figure), figure))
+    return drawn
+
+
+def _roles(
+    table: pandas.DataFrame, names: Sequence[str]
+) -> tuple[str | None, str | None, str | None]:
+    """Which names become the axis, the colour and the columns."""
+    factors = {name: factor(table, name) for name in names}
+    size = {name: len(one.values) for name, one in factors.items() if len(one.values) > 1}
+    if not size:
+        return None, None, None
+    numeric = [name for name in size if factors[name].numbers is not None]
+    x = max(numeric or size, key=lambda name: size[name])
+    shown = [x]
+    chosen: list[str | None] = []
+    for most in (MOST_HUES, MOST_COLUMNS):
+        free = [n for n in size if size[n] <= most and n not in shown]
+        free = [n for n in free if not depends(table, n, shown)]
+        found = max(free, key=lambda name: size[name]) if free else None
+        chosen.append(found)
+        shown += [found] if found else []
+    return x, chosen[0], chosen[1]
+
+
+def _caption(
+    measure: str, roles: tuple[str, str | None, str | None], held: Sequence[str], figure: Figure
+) -> str:
+    """What a figure shows, in words."""
+    x, hue, col = roles
+    text = f"{measure} against {x}"
+    by = [f"{name} by {how}" for name, how in ((hue, "colour"), (col, "columns")) if name]
+    text += f", {' and '.join(by)}" if by else ""
+    text += f"; {', '.join(held)}" if held else ""
+    mean = "geometric means" if figure.axes[0].get_yscale() == "log" else "means"
+    return f"{text}. Points are {mean} over seeds, bars 95 % Student-t intervals of them."
