@@ -106,6 +106,18 @@ def test_one_seed_has_points_without_intervals():
     assert not bars(lines(study(SIZES, floor), "d", "dist", band=None).axes[0])
 
 
+def test_intervals_of_many_points_are_a_band():
+    table = study({"d": range(40)}, lambda rng, cell: 5 + 0.1 * rng.normal())
+    (ax,) = lines(table, "d", "dist", band=0.5).axes
+    values = table.pivot(index="seed", columns="d", values="dist")
+    np.testing.assert_allclose(drawn(ax)[0][1], values.mean(), rtol=1e-12)
+    (band,) = ax.collections
+    corners = band.get_paths()[0].vertices
+    ends = stats.t.interval(0.5, 4, values.mean(), stats.sem(values))
+    assert corners[:, 1].min() == pytest.approx(ends[0].min())
+    assert corners[:, 1].max() == pytest.approx(ends[1].max())
+
+
 def test_columns_are_axes_on_the_same_scales():
     grid = {**SIZES, "k": [5, 10, 20]}
     table = study(grid, floor)
@@ -163,7 +175,9 @@ def test_points_without_any_run_are_crosses_on_the_axis(gone):
     table = study({"d": SIZES["d"]}, floor)
     table.loc[table.d == 10_000, "dist"] = gone
     figure = lines(table, "d", "dist")
-    assert crosses(figure.axes[0]) == (set(), [10_000])
+    (ax,) = figure.axes
+    assert crosses(ax) == (set(), [10_000])
+    assert np.isnan(drawn(ax)[0][1]).tolist() == [False, False, True, False]
     assert "no run has a value" in figure.get_supxlabel()
     figure.canvas.draw()
 

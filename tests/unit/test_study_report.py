@@ -250,7 +250,12 @@ def test_automatic_figures_of_words_stand_side_by_side():
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == [
         "Exact ANIL", "Exact MAML", "FO-MAML",
     ]  # fmt: skip
-    assert text.startswith("dist against method. Points are ")
+    assert text.startswith("dist against method. Geometric means over seeds, with ")
+
+
+def test_captions_of_single_runs_speak_of_no_means():
+    ((text, _),) = auto_figures(study({"d": [10, 20]}, seeds=1), ["d"], ["rate"])
+    assert text == "rate against d."
 
 
 def test_automatic_figures_are_none_where_there_is_nothing_to_see():

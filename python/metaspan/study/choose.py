@@ -62,12 +62,13 @@ def auto_figures(
             table = table[column.codes == first]
             held.append(equations(name, column.values, math_text=False)[first])
             held[-1] = held[-1] if held[-1].startswith(f"{name} = ") else f"{name}: {held[-1]}"
+    several = len(factor(table, "seed").values) > 1
     drawn = []
     for measure in measures:
         values = np.asarray(table[measure], dtype=np.float64)
         if measure not in COST and np.isfinite(values).any():
             figure = lines(table, x, measure, hue=hue, col=col, names=names)
-            drawn.append((_caption(measure, (x, hue, col), held, figure), figure))
+            drawn.append((_caption(measure, (x, hue, col), held, figure, several), figure))
     return drawn
 
 
@@ -93,7 +94,11 @@ def _roles(
 
 
 def _caption(
-    measure: str, roles: tuple[str, str | None, str | None], held: Sequence[str], figure: Figure
+    measure: str,
+    roles: tuple[str, str | None, str | None],
+    held: Sequence[str],
+    figure: Figure,
+    several: bool,
 ) -> str:
     """What a figure shows, in words."""
     x, hue, col = roles
@@ -101,5 +106,7 @@ def _caption(
     by = [f"{name} by {how}" for name, how in ((hue, "colour"), (col, "columns")) if name]
     text += f", {' and '.join(by)}" if by else ""
     text += f"; {', '.join(held)}" if held else ""
-    mean = "geometric means" if figure.axes[0].get_yscale() == "log" else "means"
-    return f"{text}. Points are {mean} over seeds, bars 95 % Student-t intervals of them."
+    if not several:
+        return f"{text}."
+    mean = "Geometric means" if figure.axes[0].get_yscale() == "log" else "Means"
+    return f"{text}. {mean} over seeds, with their 95 % Student-t intervals."

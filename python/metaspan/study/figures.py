@@ -28,6 +28,7 @@ F64 = NDArray[np.float64]
 # From dark to light: the order of numbers survives a grey print.
 SHADES = ("#0D0887", "#6A00A8", "#B12A90", "#E16462", "#F2942E")
 WIDE = 20.0  # numbers that span more than this stand on a log axis
+DENSE = 30  # points beyond which intervals are bands, and not every point has a marker
 MOST_HUES = 24
 MOST_COLUMNS = 8
 MOST_NOTES = 24  # counts beside crosses; where there are more, the crosses stand alone
@@ -49,7 +50,8 @@ def lines(
 
     Means of a measure that is positive and spans more than a decade are geometric, on a log axis.
     Where only a part of the runs has a value, the mean over that part is a cross with their number
-    beside it, and the lines to it are dotted; where none has, a cross stands on the axis.
+    beside it, and the lines to it are dotted; where none has, a cross stands on the axis. Intervals
+    are bars, or bands where points are many.
 
     Parameters
     ----------
@@ -163,23 +165,28 @@ def _series(ax: Axes, found: Points, place: tuple[int, int], color: Any, laws: L
     """One line: its points, intervals, crosses, and the law through it."""
     h, at = place[1], _places(found)[place[1]]
     mean, whole, partial = found.mean[place], found.whole[place], found.partial[place]
-    seen = whole | partial
+    seen, there = whole | partial, found.runs[place] > 0
     low, high = mean - found.low[place], found.high[place] - mean
     bars = np.isfinite(low) & np.isfinite(high)
-    if bars.any():
+    dense = found.x.numbers is not None and seen.sum() > DENSE
+    if bars.any() and dense:
+        low, high = found.low[place], found.high[place]
+        ax.fill_between(at, low, high, where=bars, color=color, alpha=0.15, lw=0)
+    elif bars.any():
         ends = np.maximum([low[bars], high[bars]], 0.0)
         ax.errorbar(at[bars], mean[bars], ends, fmt="none", color=color, elinewidth=1, capsize=2)
     joined = found.x.numbers is not None and laws is None
-    if joined and partial.any():
+    if joined and not whole[there].all():
         ax.plot(at[seen], mean[seen], color=color, lw=0.8, ls=":", zorder=2.9)
     ax.plot(
-        at[seen],
-        np.where(whole, mean, np.nan)[seen],
+        at[there],
+        np.where(whole, mean, np.nan)[there],
         color=color,
         ls=DASHES[h % len(DASHES)] if joined else "none",
         lw=1.4,
         marker=MARKERS[h % len(MARKERS)],
-        ms=5 if seen.sum() <= 40 else 2.5,
+        markevery=(h, max(1, seen.size // 8)) if dense and joined and whole.all() else None,
+        ms=2.5 if dense and not (joined and whole.all()) else 5,
         mfc="white",
         mew=1.2,
         solid_capstyle="round",

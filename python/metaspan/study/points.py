@@ -260,15 +260,15 @@ def average(
     group, values = group[there], values[there]
     values = np.log10(values) if log else values
     counted = np.bincount(group, minlength=groups)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         mean = np.bincount(group, values, minlength=groups) / counted
         squares = np.bincount(group, (values - mean[group]) ** 2, minlength=groups)
         half = np.full(groups, np.nan)
         if band is not None:
             half = _quantile(counted, band) * np.sqrt(squares / (counted - 1) / counted)
             half[counted < 2] = np.nan
-    ends = (mean, mean - half, mean + half)
-    mean, low, high = (10.0**end if log else end for end in ends)
+        ends = (mean, mean - half, mean + half)
+        mean, low, high = (10.0**end if log else end for end in ends)
     return mean, low, high, counted
 
 

@@ -190,8 +190,8 @@ def _means(values: NDArray[np.float64], group: I64, runs: I64) -> list[str]:
     """Means with standard errors, and how many runs have a value where not all have."""
     mean, _, _, counted = average(values, group, runs.size, None, log=False)
     there = np.isfinite(values)
-    squares = np.where(there, (values - mean[group]) ** 2, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        squares = np.where(there, (values - mean[group]) ** 2, 0.0)
         error = np.sqrt(np.bincount(group, squares, runs.size) / (counted - 1) / counted)
     texts = []
     for cell in zip(mean.tolist(), error.tolist(), counted.tolist(), runs.tolist(), strict=True):
