@@ -118,6 +118,15 @@ def test_intervals_of_many_points_are_a_band():
     assert corners[:, 1].max() == pytest.approx(ends[1].max())
 
 
+def test_intervals_far_out_do_not_squeeze_the_means():
+    table = pd.DataFrame({"d": [1, 1, 2, 2], "seed": [0, 1, 0, 1], "dist": [1.0, 9.0, 5.0, 6.0]})
+    (ax,) = lines(table, "d", "dist").axes
+    assert bars(ax)[0].min() < -40
+    low, high = ax.get_ylim()
+    assert 0 < low < 5
+    assert 5.5 < high < 10
+
+
 def test_columns_are_axes_on_the_same_scales():
     grid = {**SIZES, "k": [5, 10, 20]}
     table = study(grid, floor)

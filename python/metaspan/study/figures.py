@@ -103,13 +103,13 @@ def lines(
     figure, axes = row_of_axes(len(found.col.values))
     colors = _colors(found.hue)
     _scale(axes, found)
+    limit_y(axes, found)
     for c, ax in enumerate(axes):
         for h, color in enumerate(colors):
             _series(ax, found, (c, h), color, laws.get((c, h)))
         plain_ticks(ax, "x")
         name_axis(ax, "x", name_label(x))
     name_axis(axes[0], "y", name_label(y))
-    limit_y(axes, found)
     _notes(axes, found, colors)
     _keys(figure, axes, found, colors, laws)
     if col is not None:
@@ -155,7 +155,7 @@ def _scale(axes: Sequence[Axes], found: Points) -> None:
             names = value_labels(found.x.values, found.x.name)
             ticks_at(ax, "x", np.arange(len(names)), names)
             ax.set_xlim(-0.6, len(found.x.values) - 0.4)
-        elif numbers[0] > 0 and numbers[-1] > WIDE * numbers[0]:
+        elif numbers[0] > 0 and numbers[-1] / WIDE > numbers[0]:
             ax.set_xscale("log")
         elif numbers.size <= 6:
             ticks_at(ax, "x", numbers, value_labels(found.x.values, found.x.name))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+DOUBLES = (-307.0, 307.0)  # powers of ten that doubles hold
 Side = Literal["x", "y"]
 LONG = 9  # characters of a tick label from which neighbours would touch
 
@@ -77,13 +78,13 @@ def plain_ticks(ax: Axes, side: Side) -> None:
         return
     low, high = axis.get_view_interval()
     axis.set_minor_formatter(NullFormatter())
-    if high / low < 100:
+    if high / 100 < low:
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def limit_y(axes: Sequence[Axes], found: Points) -> None:
-    r"""Show all means, and intervals as far as they are no wider than all the means together.
+    r"""Show all means, and of intervals what is not far out: half as wide as all the means.
 
     Parameters
     ----------
@@ -96,14 +97,16 @@ def limit_y(axes: Sequence[Axes], found: Points) -> None:
     mean, low, high = (end[np.isfinite(end)] for end in ends)
     if not mean.size:
         return
-    reach = max(float(np.ptp(mean)), 0.5 if found.log else 0.5 * float(np.abs(mean).max()))
+    reach = max(0.5 * float(np.ptp(mean)), 0.5 if found.log else 0.5 * float(np.abs(mean).max()))
     bottom = max(low.min(initial=mean.min()), mean.min() - reach)
     top = min(high.max(initial=mean.max()), mean.max() + reach)
     size = top - bottom or 1.0
     bottom -= size * (0.2 if found.nothing.any() else 0.08)
     top += size * 0.08
+    if found.log:
+        bottom, top = (10.0 ** float(np.clip(end, *DOUBLES)) for end in (bottom, top))
     for ax in axes:
-        ax.set_ylim(10.0**bottom if found.log else bottom, 10.0**top if found.log else top)
+        ax.set_ylim(bottom, top)
         plain_ticks(ax, "y")
 
 
@@ -168,5 +171,5 @@ def key(
 def caption(figure: Figure, text: str) -> None:
     """Lines below the axes, in small print; nothing where the text is empty."""
     if text:
-        text = textwrap.fill(text, width=int(17 * figure.get_figwidth()))
+        text = textwrap.fill(text, width=int(19 * figure.get_figwidth()))
         figure.supxlabel(text, x=0.01, ha="left", family=FONT, fontsize=8.5, color=INK)

@@ -213,7 +213,7 @@ def points(
     shape = tuple(len(one.values) for one in by)
     group = np.asarray(np.ravel_multi_index([one.codes for one in by], shape), dtype=np.int64)
     finite = values[np.isfinite(values)]
-    log = bool(finite.size and finite.min() > 0 and finite.max() > DECADE * finite.min())
+    log = bool(finite.size and finite.min() > 0 and finite.max() / DECADE > finite.min())
     runs = np.bincount(group, minlength=int(np.prod(shape)))
     mean, low, high, counted = average(values, group, runs.size, band, log)
     return Points(
