@@ -6,7 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from typing import Any, NoReturn
+
+from .study.commands import add_parser, study_command
 
 USAGE, INTERRUPTED = 2, 130
 
@@ -43,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if chosen.command == "info":
             return _info()
+        if chosen.command == "study":
+            return study_command(chosen)
         return _reproduce(chosen)
     except KeyboardInterrupt:
         print("metaspan: interrupted; what was finished is kept", file=sys.stderr)
@@ -51,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of a pipe has gone; nothing more can be said, not even at shutdown.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, ImportError, OSError) as error:
+    except (ValueError, ImportError, OSError, BrokenExecutor) as error:
         print(f"metaspan: {error}", file=sys.stderr)
         return USAGE
 
@@ -71,6 +76,7 @@ def _parser() -> Parser:
     make.add_argument("--out", metavar="DIR", help="folder for the files; made if it is not there")
     make.add_argument("--quick", action="store_true", help="5 trials instead of 20")
     make.add_argument("--list", action="store_true", help="name the panels and exit")
+    add_parser(commands)
     commands.add_parser("info", help="print what is needed to quote a run")
     return parser
 

@@ -209,37 +209,21 @@ def evaluate(
     >>> print(risk.adapted, "|", risk.least_squares)
     0.2099 exact | 0.0007143 exact
     """
-    chosen = core_method(resolve(method, steps))
-    if not isinstance(tasks, LinearTasks):
-        raise TypeError(f"tasks must be a LinearTasks; got {_check.show(tasks)}")
-    if tasks.spectrum is not None:
-        raise ValueError("tasks.spectrum must be None: risks are those of covariance I; got one")
-    if tasks.features != "gaussian":
-        raise ValueError(f"tasks.features must be 'gaussian'; got {tasks.features!r}")
-    m = _check.integer("m", m, 1, MAX_COUNT)
-    n = _check.integer("n", n, 2, MAX_COUNT)
-    seed = _check.integer("seed", seed, 0, 2**64 - 1)
     given = None if ridge is None else _check.real("ridge", ridge, 0.0, 1e100)
-    workers = _check.threads(threads)
-    C = _coordinates(B, tasks, workers)
-    start = _check.small("w", w, (C.shape[1],))
-    heads = _heads(tasks, n, seed)
-    known = not callable(tasks.heads)
-    mean, cov = moments(tasks.heads if known else heads, tasks.k)
-    law = Law(mean, cov, tasks.noise * tasks.noise, known)
+    chosen = resolve(method, steps)
+    adapted, new = _prepared(B, w, tasks, chosen, m=m, n=n, seed=seed, threads=threads)
+    law, m = new.law, new.m
 
     def penalty(size: float, signal: float, noise: float) -> float:
         return best_penalty(m, size, signal, noise) if given is None else given
 
-    on_learned = learned_regression(C, law, m)
-    size, noise = float((C * C).sum()), law.variance + on_learned.outside
+    on_learned = learned_regression(adapted.C, law, m)
+    size, noise = float((adapted.C * adapted.C).sum()), law.variance + on_learned.outside
     penalties = {"ridge": penalty(size, on_learned.inside, noise)}
     for name, p in (("oracle_ridge", tasks.k), ("single_task_ridge", tasks.d)):
         penalties[name] = penalty(p, law.signal, law.variance)
-    key = core.derive_key(seed, 0, NEW_TASKS, core.STREAM_FRAME)
-    new = NewTasks(heads, law, m, tasks.d, tasks.noise, key, workers)
     return Evaluation(
-        adapted=_risk(InnerLoop(chosen, C, start, m, workers), new),
+        adapted=_risk(adapted, new),
         least_squares=_risk(on_learned, new),
         ridge=_risk(replace(on_learned, penalty=penalties["ridge"]), new),
         oracle_least_squares=_risk(IsotropicRegression(tasks.k, m), new),
@@ -249,8 +233,49 @@ def evaluate(
         ),
         penalties=penalties,
         m=m,
-        n=n,
+        n=len(new.heads),
     )
+
+
+def adapted_risk(
+    state: tuple[F64, F64, F64], tasks: LinearTasks, method: Method, *, m: int, seed: int
+) -> Risk:
+    """The adapted entry of `evaluate` alone, at the end of a run, on one thread."""
+    M, R, w = state
+    return _risk(*_prepared((M, R), w, tasks, method, m=m, n=1000, seed=seed, threads=1))
+
+
+def _prepared(
+    B: object,
+    w: ArrayLike,
+    tasks: LinearTasks,
+    method: Method,
+    *,
+    m: int,
+    n: int,
+    seed: int,
+    threads: int | None,
+) -> tuple[InnerLoop, NewTasks]:
+    """The method's own learner and the tasks that it meets, of arguments that are checked here."""
+    if not isinstance(tasks, LinearTasks):
+        raise TypeError(f"tasks must be a LinearTasks; got {_check.show(tasks)}")
+    if tasks.spectrum is not None:
+        raise ValueError("tasks.spectrum must be None: risks are those of covariance I; got one")
+    if tasks.features != "gaussian":
+        raise ValueError(f"tasks.features must be 'gaussian'; got {tasks.features!r}")
+    m = _check.integer("m", m, 1, MAX_COUNT)
+    n = _check.integer("n", n, 2, MAX_COUNT)
+    seed = _check.integer("seed", seed, 0, 2**64 - 1)
+    workers = _check.threads(threads)
+    C = _coordinates(B, tasks, workers)
+    start = _check.small("w", w, (C.shape[1],))
+    heads = _heads(tasks, n, seed)
+    known = not callable(tasks.heads)
+    mean, cov = moments(tasks.heads if known else heads, tasks.k)
+    law = Law(mean, cov, tasks.noise * tasks.noise, known)
+    key = core.derive_key(seed, 0, NEW_TASKS, core.STREAM_FRAME)
+    new = NewTasks(heads, law, m, tasks.d, tasks.noise, key, workers)
+    return InnerLoop(core_method(method), C, start, m, workers), new
 
 
 def _risk(learner: Learner, new: NewTasks) -> Risk:

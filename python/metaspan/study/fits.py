@@ -29,6 +29,7 @@ F64 = NDArray[np.float64]
 LAWS = ("power", "exponential", "logarithm")
 
 
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # measurements may be anything
 def fit_laws(
     x: ArrayLike,
     y: ArrayLike,

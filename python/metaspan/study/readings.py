@@ -270,9 +270,9 @@ class Readings:
         ValueError
             If no run has ended.
         """
-        from .report import report_on  # noqa: PLC0415
+        from .findings import report_on  # noqa: PLC0415
 
-        report_on(self.status(), self._spec, self.table(), Path(path))
+        report_on(self.status(), self._spec, self.cells, self.table(), Path(path))
 
     def __repr__(self) -> str:
         spec = self._spec

@@ -70,7 +70,7 @@ def write_table(table: pandas.DataFrame, path: Path) -> None:
     plain = table.copy()
     plain.attrs = {}
     for name in plain.select_dtypes("object").columns:
-        plain[name] = [value if isinstance(value, str) else repr(value) for value in plain[name]]
+        plain[name] = [v if isinstance(v, str) else " ".join(repr(v).split()) for v in plain[name]]
     content = io.BytesIO()
     if path.suffix == ".csv":
         plain.to_csv(content, index=False, lineterminator="\n")
