@@ -60,7 +60,7 @@ def measure(part: Part, options: Options) -> tuple[list[Figure], dict[str, Any]]
     """Run a part in a process of its own; RuntimeError with the child's traceback if it fails."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(part, options, theirs), daemon=True)
+    process = context.Process(target=_child, args=(part, options, theirs))
     with confined(part.cores):
         process.start()
     theirs.close()
@@ -69,6 +69,9 @@ def measure(part: Part, options: Options) -> tuple[list[Figure], dict[str, Any]]
     except EOFError:
         process.join()
         answer = f"the process died with exit code {process.exitcode}"
+    except BaseException:  # not a daemon, which could have no children: it ends with us here
+        process.terminate()
+        raise
     process.join()
     if isinstance(answer, str):
         raise RuntimeError(answer)

@@ -34,6 +34,7 @@ TITLES = {
     "arrays": "Rounds on arrays",
     "collapsed": "Rounds on samples drawn afresh, in law",
     "sampled": "Rounds on samples drawn afresh, at full dimension",
+    "studies": "Studies",
 }
 INTRODUCTION = """\
 # Benchmarks
