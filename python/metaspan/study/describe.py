@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .. import _codec
-from .cells import Cell, array_from, cells_of, encoded
+from ..heads import NamedFunction
+from .cells import Absent, Cell, array_from, cells_of, encoded
 from .expressions import Expression
 from .measures import Measure, measure_of
 from .spec import Computed, Listed, Spec, Template, specify
@@ -85,6 +86,22 @@ class _Unknown:
 
     def __call__(self, result: object) -> float:
         raise TypeError(f"measure {self._name!r} is a function, which a file cannot hold")
+
+
+def unknown(spec: Spec) -> list[str]:
+    """Names of what a file only names: functions, and arrays that are large."""
+    values = {f"base.{name}": value for name, value in spec.base.items()}
+    values |= {f"grid.{name}": value for name, value in [*spec.axes.items(), *spec.derived.items()]}
+    found = [path for path, value in values.items() if _is_unknown(value)]
+    return [*found, *(f"measure {one.name}" for one in spec.measures if _is_unknown(one.of))]
+
+
+def _is_unknown(value: object) -> bool:
+    if isinstance(value, Listed):
+        value = value.items
+    if isinstance(value, tuple):
+        return any(_is_unknown(item) for item in value)
+    return isinstance(value, (Absent, NamedFunction, _Unknown))
 
 
 def decoded(tree: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import _check
 from ..build import version_and_level
-from .describe import check_same, described, restored
+from .describe import check_same, described, restored, unknown
 from .execute import execute
 from .plan import make_plan, shard_of
 from .progress import Progress, failures_of, meter
@@ -150,8 +150,8 @@ class Study(Readings):
         Raises
         ------
         TypeError, ValueError
-            If an argument is of the wrong kind, no cell makes a run, or rows are of another
-            version.
+            If an argument is of the wrong kind, no cell makes a run, rows are of another version,
+            or a study that was opened by its folder alone has functions or large arrays.
         KeyboardInterrupt
             On Ctrl-C; what was finished is kept.
         concurrent.futures.BrokenExecutor
@@ -175,6 +175,11 @@ class Study(Readings):
         plan = make_plan(
             self._spec, self.cells, done, shard=part, threads=threads, checkpoints=checkpoints
         )
+        if plan.runs and (lost := unknown(self._spec)):
+            raise ValueError(
+                f"the file of the study in {str(self.folder)!r} only names {', '.join(lost)}: give "
+                "base, grid and measure again"
+            )
         if any(item.checkpoint for job in plan.jobs for item in job.items):
             checkpoints.mkdir(exist_ok=True)
         total = plan.runs + len(done) if part is None else plan.runs
