@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LEAST = 3  # values of a name from which a law of it is a finding
 MOST_SHOWN = 12  # values of an axis that are written out
+DRAWS = 2 * 10**7  # rows times resamples that a law is worth
 
 
 def report_on(
@@ -99,11 +100,12 @@ def _laws(table: pandas.DataFrame, spec: Spec, measures: Sequence[str]) -> Itera
                 for name in spec.axes
                 if name not in words and rows[name].nunique() > 1 and rows[name].min() > 0
             ]
+            y, draws = rows[measure], min(1000, max(100, DRAWS // max(len(rows), 1)))
             try:
                 if len(axes) > 1:
-                    found = str(fit_powers({name: rows[name] for name in axes}, rows[measure]))
+                    found = str(fit_powers({name: rows[name] for name in axes}, y, resamples=draws))
                 elif axes and rows[axes[0]].nunique() >= LEAST:
-                    found = str(fit_laws(rows[axes[0]], rows[measure]))
+                    found = str(fit_laws(rows[axes[0]], y, resamples=draws))
                 else:
                     continue
             except ValueError:  # values that are not positive, or axes that move together

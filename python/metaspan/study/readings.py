@@ -64,9 +64,7 @@ class Readings:
         StudyStatus
             Counts of runs by how they ended, versions, and time; prints as lines.
         """
-        rows, found = self._rows()
-        runs = len(self.cells) * len(self._spec.seeds)
-        return status_of(self.folder.name, len(self.cells), runs, rows, found)
+        return self._status(*self._rows())
 
     def table(self, where: Mapping[str, Any] | None = None) -> pandas.DataFrame:
         r"""Finished runs as a tidy table.
@@ -272,12 +270,18 @@ class Readings:
         """
         from .findings import report_on  # noqa: PLC0415
 
-        report_on(self.status(), self._spec, self.cells, self.table(), Path(path))
+        rows, found = self._rows()
+        table = table_of(self._spec, self.cells, rows)
+        report_on(self._status(rows, found), self._spec, self.cells, table, Path(path))
 
     def __repr__(self) -> str:
         spec = self._spec
         axes = " x ".join(f"{len(values)} {name}" for name, values in spec.axes.items())
         return f"Study({str(self.folder)!r}: {axes or '1 cell'}, {len(spec.seeds)} seeds)"
+
+    def _status(self, rows: Mapping[Key, Row], found: Found) -> StudyStatus:
+        runs = len(self.cells) * len(self._spec.seeds)
+        return status_of(self.folder.name, len(self.cells), runs, rows, found)
 
     def _rows(self) -> tuple[dict[Key, Row], Found]:
         """Rows of the study's runs, and all that the files hold."""
