@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import platform
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -43,7 +44,8 @@ def replace(path: Path, content: bytes) -> None:
 @contextmanager
 def _replacing(target: Path) -> Iterator[IO[bytes]]:
     """A file beside that takes the place of the target once it is whole and on the disk."""
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    # Other processes, on other machines too, may be writing the same file.
+    beside = target.with_name(f".{target.name}.{platform.node()}.{os.getpid()}.part")
     try:
         with open(beside, "wb") as file:
             yield file

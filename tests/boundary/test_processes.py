@@ -5,6 +5,7 @@ Waits are bounded far above what they take; they end a hanging test, and measure
 
 import os
 import pickle
+import platform
 import signal
 import subprocess
 import sys
@@ -83,7 +84,7 @@ def test_a_killed_run_resumes_with_the_same_bits(tmp_path):
     assert from_file[0] > done[0]
     assert_same_bits(resumed, ms.train(**KILLED, rounds=done[-1] + 300, threads=2))
     assert {file.name for file in tmp_path.iterdir()} - {path.name} <= {
-        f".{path.name}.{child.pid}.part"
+        f".{path.name}.{platform.node()}.{child.pid}.part"
     }
 
 

@@ -81,10 +81,12 @@ class Store:
         return found
 
     def specify(self, tree: Mapping[str, Any]) -> None:
-        """Write what the study is."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        head = {"format": KIND, "version": VERSION}
-        _files.replace(self.folder / "study.json", _lines({**head, **tree}).encode())
+        """Write what the study is, unless that stands there."""
+        path = self.folder / "study.json"
+        content = _lines({"format": KIND, "version": VERSION, **tree}).encode()
+        if not (path.exists() and path.read_bytes() == content):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _files.replace(path, content)
 
     def files(self) -> list[Path]:
         """Files of rows, in the order of their names."""
