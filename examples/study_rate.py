@@ -49,9 +49,7 @@ def main():
 
     table = study.table()
     ratio = table["rate"] / table["mu2"].map(rate)
-    print(
-        f"\nmeasured rate over that of (22): {ratio.mean():.4f}, from run to run +- {ratio.std():.1g}"
-    )
+    print(f"\nmeasured over (22): {ratio.mean():.4f}, from run to run +- {ratio.std():.1g}")
     print(f"\nrate, y = a mu2^b d^c:\n{study.fit('rate', ('mu2', 'd'))}")
     for mu2 in (diversities[0], diversities[-1]):
         laws = study.fit("rounds_to:1e-6", "d", where={"mu2": mu2})
