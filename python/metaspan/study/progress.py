@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 BATCH = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # set in jobs of a scheduler
+FIRST_SECONDS = 1.0
 LINE_SECONDS = 60.0
 
 Progress = bool | Callable[[int, int], object]
@@ -98,19 +99,20 @@ class _Bar:
 
 
 class _Lines:
-    """A line at the first run, then one a minute, then one at the end."""
+    """A line soon after the start, when the rate is known, then one a minute, and one at the end."""
 
     def __init__(self, name: str, done: int, total: int) -> None:
         self._name, self._done, self._total = name, done, total
         self._first, self._failures = done, 0
-        self._began, self._said = time.monotonic(), -LINE_SECONDS
+        self._began = time.monotonic()
+        self._due = self._began + FIRST_SECONDS
 
     def advance(self, runs: int, failures: int) -> None:
         self._done += runs
         self._failures += failures
         now = time.monotonic()
-        if now - self._said >= LINE_SECONDS:
-            self._said = now
+        if now >= self._due:
+            self._due = now + LINE_SECONDS
             self._say(now - self._began)
 
     def close(self) -> None:
