@@ -6,6 +6,7 @@ import io
 import json
 import os
 import platform
+import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -44,8 +45,9 @@ def replace(path: Path, content: bytes) -> None:
 @contextmanager
 def _replacing(target: Path) -> Iterator[IO[bytes]]:
     """A file beside that takes the place of the target once it is whole and on the disk."""
-    # Other processes, on other machines too, may be writing the same file.
-    beside = target.with_name(f".{target.name}.{platform.node()}.{os.getpid()}.part")
+    # Other threads, on other machines too, may be writing the same file.
+    thread = f"{platform.node()}.{threading.get_native_id()}"
+    beside = target.with_name(f".{target.name}.{thread}.part")
     try:
         with open(beside, "wb") as file:
             yield file

@@ -162,6 +162,8 @@ def encoded(value: Any) -> Any:
         return {name: encoded(item) for name, item in value.items()}
     if isinstance(value, list):
         return [encoded(item) for item in value]
+    if isinstance(value, tuple):
+        return {"tuple": [encoded(item) for item in value]}
     if isinstance(value, Absent):
         return {"array": value.digest}
     return _codec.encode(value, _kept)

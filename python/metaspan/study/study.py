@@ -169,17 +169,14 @@ class Study(Readings):
         sync, retry = _check.flag("sync", sync), _check.flag("retry_failed", retry_failed)
         rows = self._rows()[0]
         self._check_version(rows, _check.flag("mixed", mixed))
-        self._store.specify(described(self._spec, self.cells))
         done = {key for key, row in rows.items() if not (retry and row["status"] == "failed")}
+        if len(done) < len(self.cells) * len(self._spec.seeds):
+            self._check_known()
+        self._store.specify(described(self._spec, self.cells))
         checkpoints = self._store.checkpoints
         plan = make_plan(
             self._spec, self.cells, done, shard=part, threads=threads, checkpoints=checkpoints
         )
-        if plan.runs and (lost := unknown(self._spec)):
-            raise ValueError(
-                f"the file of the study in {str(self.folder)!r} only names {', '.join(lost)}: give "
-                "base, grid and measure again"
-            )
         if any(item.checkpoint for job in plan.jobs for item in job.items):
             checkpoints.mkdir(exist_ok=True)
         total = plan.runs + len(done) if part is None else plan.runs
@@ -207,4 +204,12 @@ class Study(Readings):
             raise ValueError(
                 f"the study in {str(self.folder)!r} has rows of metaspan {sorted(others)[0]}; this "
                 f"is {own}: use another folder, or mixed=True"
+            )
+
+    def _check_known(self) -> None:
+        lost = unknown(self._spec)
+        if lost:
+            raise ValueError(
+                f"the file of the study in {str(self.folder)!r} only names {', '.join(lost)}: give "
+                "base, grid and measure again"
             )

@@ -69,7 +69,7 @@ def write_table(table: pandas.DataFrame, path: Path) -> None:
     """Write a table in the format that the name of the file asks for."""
     plain = table.copy()
     plain.attrs = {}
-    for name in plain.select_dtypes("object").columns:
+    for name in [name for name in plain.columns if plain[name].dtype == object]:
         plain[name] = [v if isinstance(v, str) else " ".join(repr(v).split()) for v in plain[name]]
     content = io.BytesIO()
     if path.suffix == ".csv":
