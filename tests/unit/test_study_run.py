@@ -191,7 +191,7 @@ def test_rows_of_another_version_are_noticed(tmp_path):
     assert "0.0.1 older" in str(status)
 
 
-def unlucky(n, k, rng):
+def unlucky(rng, n, k):
     """A law of heads that has none."""
     raise RuntimeError("no heads\n  today")
 
