@@ -69,7 +69,6 @@ def main():
         ax.loglog(runs["scale"], runs["floor"], ".", color=color, ms=4, label=label)
     ax.set_xlabel(r"scale of theory, $\sqrt{d\,k / (n\,m_{\mathrm{out}})}$")
     ax.set_ylabel("error floor")
-    ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
     figure.savefig(out / "study_samples.png", dpi=200)
     study.report(out / "report.html")

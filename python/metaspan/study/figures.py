@@ -298,7 +298,7 @@ def _keys(
         for (_, h), law in of.items():
             hues[h] = f"{hues[h]}: {law}" if hues[h] else law
             styles[h] |= fitted
-        crowded = len(hues) > (2 if of or found.x.numbers is None else 5)
+        crowded = len(hues) > (2 if of or found.x.numbers is None else 4)
         key(figure, axes[0], hues, styles, outside=crowded)
         return
     styles = [style | {"ls": "none"} for style in styles] if of else styles
