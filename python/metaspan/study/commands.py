@@ -44,6 +44,13 @@ def add_parser(commands: _SubParsersAction[Any]) -> None:
 
 def study_command(chosen: argparse.Namespace) -> int:
     """Do what the parsed arguments ask for."""
+    try:
+        return _do(chosen)
+    except TypeError as error:  # the file has a value of the wrong kind
+        raise ValueError(f"{chosen.study}: {error}") from error
+
+
+def _do(chosen: argparse.Namespace) -> int:
     if chosen.study_command == "run":
         return _run(chosen)
     study = _open(chosen.study)

@@ -225,6 +225,8 @@ def _mapping(where: str, given: object) -> list[tuple[str, Any]]:
 def _parsed(where: str, name: str, value: Any) -> Any:
     """A constant, or something to be computed from other values."""
     path = f"{where}.{name}"
+    if name == "stop" and value is False:
+        return None  # TOML has no word for it
     if isinstance(value, str) and name not in WORDS:
         return _expression(path, value)
     if isinstance(value, dict):
