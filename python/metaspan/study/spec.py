@@ -188,7 +188,8 @@ def specify(
     for name in names:
         if names.count(name) > 1 or name in varied:
             raise ValueError(f"measure must hold every name once, none of the grid; got {name!r}")
-    shared_numbers = _words("common", common)
+    kept, shared_numbers = _words("keep", keep), _words("common", common)
+    records_of(measures, kept)
     for name in shared_numbers:
         if name not in axes:
             raise ValueError(
@@ -202,7 +203,7 @@ def specify(
         sequence=_sequence(shared, axes, derived),
         seeds=_seeds(seeds),
         measures=measures,
-        keep=_words("keep", keep),
+        keep=kept,
         keep_rows=_check.integer("keep_rows", keep_rows, 2),
         common=shared_numbers,
     )
