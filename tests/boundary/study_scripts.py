@@ -86,6 +86,42 @@ def forked(folder):
         say(ms.Study(folder, **STUDY).run(pool, progress=False).complete)
 
 
+def worker(result):
+    """The process that did a run."""
+    return os.getpid()
+
+
+def on(executor, folder):
+    """Do the study on an executor, and say by how many processes, this one not among them."""
+    study = ms.Study(folder, **{**STUDY, "measure": (*STUDY["measure"], worker)})
+    complete = study.run(executor, progress=False).complete
+    say(complete, len(set(study.table()["worker"]) - {os.getpid()}))
+
+
+def on_mpi(folder):
+    """Ranks of an MPI job that wait for work."""
+    from mpi4py.futures import MPIPoolExecutor  # noqa: PLC0415
+
+    with MPIPoolExecutor() as executor:
+        on(executor, folder)
+
+
+def on_dask(folder):
+    """Workers of a Dask cluster."""
+    from distributed import Client, LocalCluster  # noqa: PLC0415
+
+    options = dict(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None)
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
+        on(client.get_executor(), folder)
+
+
+def on_loky(folder):
+    """Processes that loky keeps."""
+    from loky import get_reusable_executor  # noqa: PLC0415
+
+    on(get_reusable_executor(max_workers=2), folder)
+
+
 def with_a_killed_worker(folder):
     """A worker dies; the same process goes on with another pool."""
     study = ms.Study(folder, **STUDY)
