@@ -99,7 +99,7 @@ class _Bar:
 
 
 class _Lines:
-    """A line soon after the start, when the rate is known, then one a minute, and one at the end."""
+    """A line soon after the start, when the rate is known, then one a minute, one at the end."""
 
     def __init__(self, name: str, done: int, total: int) -> None:
         self._name, self._done, self._total = name, done, total
