@@ -5,6 +5,7 @@ import math
 import os
 import pty
 import re
+import select
 import sys
 import termios
 import threading
@@ -294,10 +295,11 @@ def test_terminals_see_a_bar(monkeypatch, small):
         monkeypatch.setattr(sys, "stderr", terminal)
         small.run()
         said = ""
-        while "24/24" not in said:
+        while "24/24" not in said and select.select([reader], [], [], 5)[0]:
             said += os.read(reader, 10**5).decode()
     os.close(reader)
     assert "s: 100%" in said
+    assert "24/24" in said
 
 
 def test_sync_waits_for_the_disk_after_every_row(small, monkeypatch):
