@@ -26,6 +26,8 @@ def lines(study):
         for line in path.read_text().splitlines():
             with suppress(ValueError):
                 found.append(json.loads(line))
+                if "died" in found[-1]:  # not a row: what was under way when a worker died
+                    found.pop()
     return found
 
 

@@ -115,7 +115,7 @@ def test_report_writes_a_page_and_the_table(file, capsys):
     other, rows = file.parent / "r.html", file.parent / "t.csv"
     words = ["--out", str(other), "--table", str(rows)]
     assert cli.main(["study", "report", str(file.parent / "s"), *words]) == 0
-    assert capsys.readouterr().out == f"{other}\n{rows}\n"
+    assert capsys.readouterr().out == f"{rows}\n{other}\n"
     assert other.exists()
     assert len(rows.read_text().splitlines()) == 9
 
@@ -134,7 +134,7 @@ def test_report_writes_a_page_and_the_table(file, capsys):
         ("m_in = [5, 10]", "m_in = []", r"grid\.m_in must be a list of one value at least"),
         ("m_in = [5, 10]", "m_in = 5..6", r"line 14"),
         ('"w_norm"', '"norm"', "measure must be .* got 'norm'"),
-        ('folder = "s"', "", "folder must be given, here or as --out DIR"),
+        ('folder = "s"', "", "folder must be given, or `run --out DIR`"),
     ],
 )
 def test_bad_files_are_one_line_that_names_the_key(file, capsys, old, new, message):

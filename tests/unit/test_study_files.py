@@ -105,8 +105,8 @@ WRONG = {
     "seed = 3\n[grid]": "unknown key 'seed': did you mean 'seeds'?",
     "measures = []\n[grid]": "unknown key 'measures': did you mean 'measure'?",
     "[gird]\nd = [1]": "unknown key 'gird': did you mean 'grid'?",
-    "zzz = 3\n[grid]": "unknown key 'zzz': known are folder, seeds, measure, keep, common, base, "
-    "grid",
+    "zzz = 3\n[grid]": "unknown key 'zzz': known are folder, seeds, measure, keep, keep_rows, "
+    "common, base, grid",
     "": "a table 'base' or 'grid' is missing",
     "seeds = 3": "a table 'base' or 'grid' is missing",
     "base = 3": "base must be a table, [base]; got 3",

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
+from metaspan.build import version_and_level
 from metaspan.study import plan, progress
 from studies import SMALL, keys, lines, runs, table
 
@@ -342,7 +343,8 @@ def test_long_runs_go_on_from_a_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         study.run(progress=False)
     assert study.status().done == 0
-    name = f"{study.cells[0].name}-0.npz"
+    maker = version_and_level().replace(" ", "-")
+    name = f"{study.cells[0].name}-0-{maker}.npz"
     assert [path.name for path in (study.folder / "checkpoints").iterdir()] == [name]
     assert study.run(progress=False).complete
     assert len(drawn) < cut + rounds / 2

@@ -3,9 +3,10 @@ r"""The cells of a study: values of its names, and the runs that they stand for.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from itertools import product
 from typing import Any
@@ -58,16 +59,17 @@ def cells_of(spec: Spec) -> Iterator[Cell]:
     """All cells, the last axis fastest."""
     constants = {n: v for n, v in spec.base.items() if not isinstance(v, Dependent)}
     dependent = {**spec.base, **spec.derived}
-    shared = text(encoded(constants))
+    shared = "|".join(f"{n}={_told(f'base.{n}', constants[n])}" for n in sorted(constants))
     axes = {
-        name: [(v, None if isinstance(v, Dependent) else text(encoded(v))) for v in values]
+        name: [(v, repr(v) if isinstance(v, Dependent) else _told(name, v)) for v in values]
         for name, values in spec.axes.items()
     }
-    own = [i for i, name in enumerate(axes) if name not in spec.common]
+    own = sorted(name for name in axes if name not in spec.common)
     for number, chosen in enumerate(product(*axes.values())):
         values = {**constants, **{n: v for n, (v, _) in zip(axes, chosen, strict=True)}}
         values[NUMBER] = number
         texts = {n: known for n, (_, known) in zip(axes, chosen, strict=True)}
+        key = "|".join(f"{n}={texts[n]}" for n in own)
         for name in spec.sequence:
             value = values[name] if name in axes else dependent[name]
             if isinstance(value, Dependent):
@@ -76,14 +78,20 @@ def cells_of(spec: Spec) -> Iterator[Cell]:
                 except Exception as error:
                     raise ValueError(f"{name} of cell {number}: {error}") from error
                 values[name] = found.item() if isinstance(found, np.generic) else found
-                texts[name] = text(encoded(values[name]))
+                texts[name] = _told(f"{name} of cell {number}", values[name])
         whole = f"{shared}|{'|'.join(f'{n}={texts[n]}' for n in sorted(texts))}"
-        key = "|".join(f"{n}={texts[n]}" for n in (list(axes)[i] for i in own))
         yield Cell(
             name=blake2b(whole.encode(), digest_size=6).hexdigest(),
             values={name: values[name] for name in spec.varied},
             arguments={**_run_arguments(values), "seed": _seed(values.get("seed", 0), key)},
         )
+
+
+def _told(path: str, value: Any) -> str:
+    """A value as text; raises for a number that no file can hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{path} must be finite; got {value}")
+    return text(encoded(value))
 
 
 def _run_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,21 +164,21 @@ def matching(cells: Sequence[Cell], where: Mapping[str, Any] | None) -> list[Cel
     return found
 
 
-def encoded(value: Any) -> Any:
-    """A JSON tree of a value; large arrays are told by a hash of their content."""
+def encoded(value: Any, inline: int = INLINE) -> Any:
+    """A JSON tree of a value; arrays of more than so many numbers are told by a hash."""
     if isinstance(value, Mapping):
-        return {name: encoded(item) for name, item in value.items()}
+        return {name: encoded(item, inline) for name, item in value.items()}
     if isinstance(value, list):
-        return [encoded(item) for item in value]
+        return [encoded(item, inline) for item in value]
     if isinstance(value, tuple):
-        return {"tuple": [encoded(item) for item in value]}
+        return {"tuple": [encoded(item, inline) for item in value]}
     if isinstance(value, Absent):
         return {"array": value.digest}
-    return _codec.encode(value, _kept)
+    return _codec.encode(value, partial(_kept, inline))
 
 
-def _kept(array: NDArray[Any]) -> Any:
-    if array.size > INLINE:
+def _kept(inline: int, array: NDArray[Any]) -> Any:
+    if array.size > inline:
         return _codec.digest(array)
     return {"dtype": array.dtype.name, "values": array.tolist()}
 

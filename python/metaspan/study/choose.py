@@ -53,15 +53,7 @@ def auto_figures(
     x, hue, col = _roles(table, names)
     if x is None:
         return []
-    shown = [name for name in (x, hue, col) if name is not None]
-    held = []
-    for name in names:
-        if not depends(table, name, shown):
-            column = factor(table, name)
-            first = int(column.codes[0])
-            table = table[column.codes == first]
-            held.append(equations(name, column.values, math_text=False)[first])
-            held[-1] = held[-1] if held[-1].startswith(f"{name} = ") else f"{name}: {held[-1]}"
+    table, held = _hold(table, names, (x, hue, col))
     several = len(factor(table, "seed").values) > 1
     drawn = []
     for measure in measures:
@@ -70,6 +62,55 @@ def auto_figures(
             figure = lines(table, x, measure, hue=hue, col=col, names=names)
             drawn.append((_caption(measure, (x, hue, col), held, figure, several), figure))
     return drawn
+
+
+def unseen(
+    table: pandas.DataFrame, names: Sequence[str], shown: tuple[str, str | None, str | None]
+) -> tuple[str | None, pandas.DataFrame, str]:
+    r"""Find a place for names that vary and that a figure was not told to show.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of a study.
+    names : sequence of str
+        Names that the study varies.
+    shown : (str, str or None, str or None)
+        Those that the axis, the colour and the columns show.
+
+    Returns
+    -------
+    str or None
+        The name that the columns show: the first that had no place, where they were free.
+    pandas.DataFrame
+        The rows in which all others have their first value.
+    str
+        What is held, in words; empty where nothing is.
+    """
+    x, hue, col = shown
+    known = [name for name in shown if name is not None]
+    if col is None and all(name in table.columns for name in known):
+        free = [name for name in names if not depends(table, name, known)]
+        few = [name for name in free if len(factor(table, name).values) <= MOST_COLUMNS]
+        col = few[0] if few else None
+    table, held = _hold(table, names, (x, hue, col))
+    return col, table, ", ".join(held)
+
+
+def _hold(
+    table: pandas.DataFrame, names: Sequence[str], shown: Sequence[str | None]
+) -> tuple[pandas.DataFrame, list[str]]:
+    """Rows in which the names that are not shown have their first value, and which that is."""
+    known = [name for name in shown if name is not None and name in table.columns]
+    held = []
+    for name in names:
+        if not depends(table, name, known):
+            column = factor(table, name)
+            first = int(column.codes[0])
+            table = table[column.codes == first]
+            held.append(equations(name, column.values, math_text=False)[first])
+            held[-1] = held[-1] if held[-1].startswith(f"{name} = ") else f"{name}: {held[-1]}"
+    return table, held
 
 
 def _roles(

@@ -58,11 +58,11 @@ def _do(chosen: argparse.Namespace) -> int:
         print(study.status())
         return 0
     target = Path(chosen.out) if chosen.out else study.folder / "report.html"
-    study.report(target)
-    print(target)
-    if chosen.table:
+    if chosen.table:  # first: its name may be none
         study.export(chosen.table)
         print(chosen.table)
+    study.report(target)
+    print(target)
     return 0
 
 
@@ -92,7 +92,7 @@ def _open(path: str, out: str | None = None) -> Study:
     folder = out or arguments.pop("folder", None)
     arguments.pop("folder", None)
     if folder is None:
-        raise ValueError(f"{path}: folder must be given, here or as --out DIR")
+        raise ValueError(f"{path}: folder must be given, or `run --out DIR`; then name that DIR")
     try:
         return Study(folder, **{"base": {}, **arguments})
     except (TypeError, ValueError) as error:

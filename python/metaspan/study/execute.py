@@ -3,9 +3,11 @@ r"""Doing the jobs of a study: here, or on an executor that exists."""
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -14,11 +16,13 @@ from queue import Empty, SimpleQueue
 
 from .. import _check, _signals
 from .store import Writer
-from .work import Job, Outcome, Row, work
+from .work import Job, Outcome, Row, failed, listen, work
 
 Advance = Callable[[Sequence[Row]], object]
 
 IN_FLIGHT = 64  # jobs that an executor of unknown size holds at a time
+DEATHS = 3  # of workers on a run that was alone, after which it has failed
+SHORT_SECONDS = 0.2  # a job is short below this
 POLL_SECONDS = 0.2  # between looks for Ctrl-C, which a wait for a queue would not see everywhere
 
 
@@ -49,6 +53,8 @@ def process_pool(workers: int | None = None) -> ProcessPoolExecutor:
     """
     import multiprocessing  # noqa: PLC0415  (slow to import)
 
+    if workers is not None:
+        workers = _check.integer("workers", workers, 1, 4096)
     count = _check.threads(workers)
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     return ProcessPoolExecutor(count, multiprocessing.get_context(method), _begin)
@@ -59,6 +65,7 @@ def _begin() -> None:
     import multiprocessing  # noqa: PLC0415
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    listen()
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.join,), daemon=True).start()
@@ -71,7 +78,11 @@ def _follow(ended: Callable[[], object]) -> None:
 
 
 def execute(
-    jobs: Sequence[Job], executor: Executor | None, writer: Writer, advance: Advance
+    jobs: Sequence[Job],
+    executor: Executor | None,
+    writer: Writer,
+    advance: Advance,
+    suspects: Mapping[tuple[str, int], int],
 ) -> None:
     r"""Do all jobs, each row on the disk before `advance` hears of it.
 
@@ -85,6 +96,8 @@ def execute(
         Takes the rows.
     advance : callable
         Called with rows that have been written.
+    suspects : mapping of (str, int) to int
+        How often a worker has died on a run that was alone.
 
     Raises
     ------
@@ -95,15 +108,56 @@ def execute(
     """
     done = _here(jobs) if executor is None else _there(jobs, executor)
     interrupted = False
-    for job, outcome in done:
-        with _signals.held():
-            writer.put(outcome.rows)
-            advance(outcome.rows)
-            if not outcome.interrupted:
-                _clear(job)
-        interrupted |= outcome.interrupted
+    try:
+        for job, outcome in done:
+            try:
+                with _signals.held():
+                    writer.put(outcome.rows)
+                    advance(outcome.rows)
+                    if not outcome.interrupted:
+                        _clear(job)
+            except KeyboardInterrupt:  # it came while the rows were written
+                for _, last in _stopped(done):
+                    writer.put(last.rows)
+                raise
+            interrupted |= outcome.interrupted
+    except WorkerDied as error:
+        runs = [run for job in error.jobs for run in job.runs]
+        if len(runs) == 1 and suspects.get(runs[0], 0) + 1 >= DEATHS:
+            writer.put(failed(error.jobs[0].items[0], error))
+        elif runs:
+            writer.put([{"died": runs}])
+        raise
     if interrupted:
         raise KeyboardInterrupt
+
+
+class WorkerDied(BrokenExecutor):
+    r"""A process of an executor has ended in the middle of its work.
+
+    Parameters
+    ----------
+    jobs : list of Job
+        What was with the executor.
+    """
+
+    def __init__(self, jobs: list[Job]) -> None:
+        self.jobs = jobs
+        names = sorted({item.cell for job in jobs for item in job.items})
+        super().__init__(
+            f"a worker died while cells {', '.join(names[:8])}{', ...' if names[8:] else ''} were "
+            "with the executor, or it could not import what they call; what was finished is kept, "
+            "and the same call goes on"
+        )
+
+
+def _stopped(done: Iterator[tuple[Job, Outcome]]) -> Iterator[tuple[Job, Outcome]]:
+    """What still comes of jobs that had begun when Ctrl-C came."""
+    try:
+        yield done.throw(KeyboardInterrupt())  # type: ignore[attr-defined]
+        yield from done
+    except (KeyboardInterrupt, StopIteration):
+        return
 
 
 def _here(jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
@@ -118,17 +172,21 @@ def _here(jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
 
 def _there(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, Outcome]]:
     """Outcomes as they come, with a window of jobs in flight."""
+    _require_sendable(jobs)
     ready: SimpleQueue[Future[Outcome]] = SimpleQueue()
     flying: dict[Future[Outcome], Job] = {}
-    left = iter(jobs)
-    window = 2 * getattr(executor, "_max_workers", IN_FLIGHT // 2)
+    left = deque(jobs)
+    workers = getattr(executor, "_max_workers", None)
 
     def send() -> None:
-        for job in left:
+        while left and not (flying and left[0].alone):
+            job = left.popleft()
             future = executor.submit(work, job)
             flying[future] = job
             future.add_done_callback(ready.put)
-            if len(flying) >= window:
+            # A job that waits within a pool can no more be cancelled: none should that is long.
+            spare = 2 if sum(item.seconds for item in job.items) < SHORT_SECONDS else 1
+            if job.alone or len(flying) >= (spare * workers if workers else IN_FLIGHT):
                 return
 
     try:
@@ -145,17 +203,25 @@ def _there(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, Outco
                     return
                 send()
     except BrokenExecutor as error:
-        names = sorted({item.cell for job in flying.values() for item in job.items})
-        raise BrokenExecutor(
-            f"a worker died while cells {', '.join(names[:8])}{', ...' if names[8:] else ''} were "
-            "with the executor; what was finished is kept, and the same call goes on"
-        ) from error
+        raise WorkerDied(list(flying.values())) from error
     except KeyboardInterrupt:
         yield from _last(flying)
         raise
     finally:
         for future in flying:
             future.cancel()
+
+
+def _require_sendable(jobs: Sequence[Job]) -> None:
+    """Raise TypeError if a function of the user's cannot go to another process."""
+    for job in jobs[:1]:
+        try:
+            pickle.dumps(job)
+        except Exception as error:
+            raise TypeError(
+                "functions that an executor is to call must stand at the top of a module; "
+                f"one does not ({error})"
+            ) from error
 
 
 def _last(flying: dict[Future[Outcome], Job]) -> Iterator[tuple[Job, Outcome]]:

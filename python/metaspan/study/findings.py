@@ -14,6 +14,7 @@ from .choose import auto_figures
 from .describe import described
 from .fits import fit_laws, fit_powers
 from .labels import value_labels
+from .points import factor
 from .progress import duration
 from .report import write
 from .spec import Spec
@@ -120,9 +121,9 @@ def _parts(
     if not others:
         yield "", table
     elif len(others) == 1:
-        labels = np.array(value_labels(list(table[others[0]]), others[0], math_text=False))
-        for label in dict.fromkeys(labels.tolist()):
-            yield f", {label}", table[labels == label]
+        column = factor(table, others[0])
+        for i, label in enumerate(value_labels(column.values, others[0], math_text=False)):
+            yield f", {label}", table[column.codes == i]
 
 
 def _failures(status: StudyStatus) -> Iterator[str]:

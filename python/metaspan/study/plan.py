@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
 from .. import _check
+from ..build import version_and_level
 from ..estimate import needs
 from .cells import Cell, configured
 from .spec import Spec
@@ -16,7 +17,8 @@ from .work import Item, Job, Row, failed, runs_of
 
 JOB_SECONDS = 0.05  # of short runs that go to a worker together
 JOB_ITEMS = 32
-LONG_SECONDS = 60.0  # a run that takes longer has a checkpoint of its own
+CALL_SECONDS = 1.0  # of the seeds of a cell that run in one call, here, on all threads
+LONG_SECONDS = 5.0  # a run that is expected to take longer has a checkpoint of its own
 START_SECONDS = 1e-3  # of a call of train, beside its rounds
 
 Key = tuple[str, int]
@@ -100,12 +102,17 @@ def make_plan(
     spec: Spec,
     cells: Sequence[Cell],
     done: Collection[Key],
+    suspects: Mapping[Key, int],
     *,
     shard: tuple[int, int] | None,
     threads: int | None,
+    together: bool,
     checkpoints: Path,
 ) -> Plan:
-    """Jobs for the runs that are not done; raises if no cell at all makes a run."""
+    """Jobs for the runs that are not done, suspects of a worker's death last and one by one.
+
+    Raises if no cell at all makes a run.
+    """
     mine = _dealt(spec, cells, shard) if shard else None
     items: list[Item] = []
     impossible: list[Row] = []
@@ -117,25 +124,43 @@ def make_plan(
             if (cell.name, seed) not in done and (mine is None or (cell.name, seed) in mine)
         ]
         try:
-            items += list(_items(spec, cell, left, threads, checkpoints)) if left else []
+            if left:
+                items += _items(
+                    spec,
+                    cell,
+                    left,
+                    threads=threads,
+                    together=together,
+                    checkpoints=checkpoints,
+                )
         except Exception as error:
             first = first or error
             for seeds in runs_of(sorted(left)):
                 impossible += failed(_item(cell, seeds, 0.0), error)
-    if first is not None and not items and not done:
+    if first is not None and shard is None and not items and not done:
         raise first
     items.sort(key=lambda item: (-item.seconds, item.cell, item.seeds.start))
-    jobs = [
-        Job(
+    under, clear = list[Item](), list[Item]()
+    for item in items:
+        suspect = any((item.cell, seed) in suspects for seed in item.seeds)
+        (under if suspect else clear).append(item)
+
+    def job(together: tuple[Item, ...], alone: bool) -> Job:
+        return Job(
             items=together,
             measures=spec.measures,
             records=spec.records,
             keep=spec.keep,
             keep_rows=spec.keep_rows,
             threads=threads,
+            alone=alone,
         )
-        for together in _together(items)
-    ]
+
+    jobs = [job(together, False) for together in _together(clear)]
+    singles = [_only(item, seed) for item in under for seed in item.seeds]
+    # A killer from elsewhere, which takes whoever is there, does not meet the same one each time.
+    singles.sort(key=lambda item: suspects.get((item.cell, item.seeds.start), 0))
+    jobs += [job((item,), True) for item in singles]
     runs = len(impossible) + sum(len(item.seeds) for item in items)
     return Plan(jobs=jobs, impossible=impossible, runs=runs)
 
@@ -151,6 +176,11 @@ def _item(cell: Cell, seeds: range, seconds: float, checkpoint: str | None = Non
     )
 
 
+def _only(item: Item, seed: int) -> Item:
+    """One run of an item; its checkpoint is its own already, where it has one."""
+    return replace(item, seeds=range(seed, seed + 1), seconds=item.seconds / len(item.seeds))
+
+
 def _dealt(spec: Spec, cells: Iterable[Cell], shard: tuple[int, int]) -> set[Key]:
     """Runs of a shard: the order is a hash's, so that no axis of the grid falls to one shard."""
     keys = [(cell.name, seed) for cell in cells for seed in spec.seeds]
@@ -160,17 +190,27 @@ def _dealt(spec: Spec, cells: Iterable[Cell], shard: tuple[int, int]) -> set[Key
 
 
 def _items(
-    spec: Spec, cell: Cell, seeds: Sequence[int], threads: int | None, checkpoints: Path
-) -> Iterator[Item]:
-    """Seeds of a cell, in one call where that is short, each in its own where it is long."""
+    spec: Spec,
+    cell: Cell,
+    seeds: Sequence[int],
+    *,
+    threads: int | None,
+    together: bool,
+    checkpoints: Path,
+) -> list[Item]:
+    """Seeds of a cell, as many in a call as are done soon, each in its own where that is long."""
     config = configured(cell.arguments, trials=1, record=spec.records, threads=threads)
     seconds = needs(config).seconds + START_SECONDS
-    at_once = max(1, int(JOB_SECONDS * JOB_ITEMS / seconds))
-    for together in runs_of(sorted(seeds)):
-        for start in range(together.start, together.stop, at_once):
-            some = range(start, min(start + at_once, together.stop))
-            long = str(checkpoints / f"{cell.name}-{start}.npz") if seconds > LONG_SECONDS else None
-            yield _item(cell, some, seconds * len(some), long)
+    at_once = max(1, int((CALL_SECONDS if together else JOB_SECONDS) / seconds))
+    maker = version_and_level().replace(" ", "-")
+    found = []
+    for run in runs_of(sorted(seeds)):
+        for start in range(run.start, run.stop, at_once):
+            some = range(start, min(start + at_once, run.stop))
+            file = checkpoints / f"{cell.name}-{start}-{maker}.npz"
+            long = str(file) if seconds > LONG_SECONDS else None
+            found.append(_item(cell, some, seconds * len(some), long))
+    return found
 
 
 def _together(items: Sequence[Item]) -> Iterator[tuple[Item, ...]]:

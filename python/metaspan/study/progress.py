@@ -126,7 +126,7 @@ class _Lines:
             f"{self._failures} failed",
             f"{rate:.3g} runs/s",
         ]
-        if self._done < self._total:
+        if self._first < self._done < self._total:
             parts.append(f"{duration((self._total - self._done) / rate)} left")
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         print(f"{stamp} {self._name}: {', '.join(parts)}", file=sys.stderr, flush=True)

@@ -191,7 +191,9 @@ class Readings:
         x, y : str
             A varied name and a measure.
         hue, col : str or None
-            Varied names: a line, or axes, for each value.
+            Varied names: a line, or axes, for each value. Without a `col`, the first axis of the
+            grid that is not shown takes its place; further ones stay at their first value, and
+            the figure's title says so.
         fit : bool
             Whether to draw the best law through each line.
         where : mapping of str to object, or None
@@ -209,13 +211,17 @@ class Readings:
         ImportError
             If matplotlib, scipy or pandas is not installed.
         ValueError
-            If a name is no column, or an axis of the grid varies without being shown.
+            If a name is no column, or has too many values to be shown.
         """
+        from .choose import unseen  # noqa: PLC0415
         from .figures import lines  # noqa: PLC0415
 
         names = tuple(self._spec.axes)
-        table = self.table(where)
-        return lines(table, x, y, hue=hue, col=col, fit=fit, names=names, **options)
+        col, table, held = unseen(self.table(where), names, (x, hue, col))
+        figure = lines(table, x, y, hue=hue, col=col, fit=fit, names=names, **options)
+        if held:
+            figure.suptitle(held, fontsize="small")
+        return figure
 
     def heatmap(
         self,

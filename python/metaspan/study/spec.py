@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -30,6 +30,7 @@ COUNTS = (
     "record_every",
 )
 LAWS = ("heads", "features")  # a function in `base` is a law of these
+COLUMNS = ("seed", "status", "round")  # of the study's tables
 ELSEWHERE = {
     "trials": "seeds of the study",
     "record": "what `measure` and `keep` ask for",
@@ -182,14 +183,17 @@ def specify(
             axes[name] = found
         else:
             derived[name] = found
-    listed = (measure,) if isinstance(measure, str) or callable(measure) else tuple(measure)
+    alone = isinstance(measure, str) or callable(measure) or not isinstance(measure, Iterable)
+    listed = (measure,) if alone else tuple(measure)
     measures = tuple(item if isinstance(item, Measure) else measure_of(item) for item in listed)
     names = [found.name for found in measures]
     for name in names:
-        if names.count(name) > 1 or name in varied:
+        if names.count(name) > 1 or name in varied or name in COLUMNS:
             raise ValueError(f"measure must hold every name once, none of the grid; got {name!r}")
     kept, shared_numbers = _words("keep", keep), _words("common", common)
     records_of(measures, kept)
+    for name in set(kept).intersection(varied):
+        raise ValueError(f"keep must hold no names of the grid; got {name!r}")
     for name in shared_numbers:
         if name not in axes:
             raise ValueError(
@@ -218,6 +222,8 @@ def _mapping(where: str, given: object) -> list[tuple[str, Any]]:
     for name in given:
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"{where} must hold names; got {name!r}")
+        if name in COLUMNS and where == "grid":
+            raise ValueError(f"{where}.{name}: {name} is a column of every table; use another name")
         if name in ELSEWHERE:
             raise ValueError(f"{where}.{name}: {name} is {ELSEWHERE[name]}; it cannot be set here")
     return list(given.items())
@@ -274,6 +280,8 @@ def _axis(name: str, value: Any) -> tuple[Any, ...] | Dependent:
         if not value:
             raise ValueError(f"grid.{name} must hold at least one value; got none")
         return tuple(_parsed("grid", name, item) for item in value)
+    if isinstance(value, (Iterator, Set)):
+        raise TypeError(f"grid.{name} must be a list or a range; got {_check.show(value)}")
     if callable(value) and not isinstance(value, type):
         return _computed(f"grid.{name}", value)
     found = _parsed("grid", name, value)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .store import Found
+from .store import FAILED, Found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def status_of(
 ) -> StudyStatus:
     """Count the rows of a study."""
     ends = Counter(row["status"] for row in rows.values())
-    errors = Counter(row.get("error", "") for row in rows.values() if row["status"] == "failed")
+    errors = Counter(row.get("error", "") for row in rows.values() if row["status"] == FAILED)
     return StudyStatus(
         name=name,
         cells=cells,

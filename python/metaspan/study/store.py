@@ -1,6 +1,7 @@
 r"""The folder of a study: what it is, and a file of rows for every writer.
 
-``study.json`` says what the study is; ``rows/*.jsonl`` hold a line of JSON for every finished run.
+``study.json`` says what the study is; ``rows/*.jsonl`` hold a line of JSON for every finished run,
+and for every death of a worker a line with the runs that were under way.
 A line is written whole and at once, at the end of a file that no other writer has: what a kill
 leaves of a line that was being written is not a row, and its run is done again.
 """
@@ -9,16 +10,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from .. import _files
 
 KIND = "metaspan study"
 VERSION = 1
+FAILED = "failed"  # the status of a run that could not be done
+KINDS = (("cell", str), ("seed", int), ("status", str), ("values", dict), ("by", str), ("at", str))
 Row = dict[str, Any]
 Key = tuple[str, int]
 
@@ -33,13 +38,13 @@ class Found:
         One row per cell and seed: that of a run that was done rather than of one that failed.
     damaged : int
         Lines that are no rows.
-    repeated : int
-        Rows of runs that stand twice.
+    suspects : dict of (str, int) to int
+        Runs that were with an executor when a worker died, with how often they were alone then.
     """
 
     rows: dict[Key, Row]
     damaged: int
-    repeated: int
+    suspects: dict[Key, int]
 
 
 class Store:
@@ -88,6 +93,10 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             _files.replace(path, content)
 
+    def clear(self) -> None:
+        """Remove what long runs needed to go on, once the study is complete."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
     def files(self) -> list[Path]:
         """Files of rows, in the order of their names."""
         return sorted((self.folder / "rows").glob("*.jsonl"))
@@ -95,19 +104,22 @@ class Store:
     def read(self) -> Found:
         """All rows, each run once."""
         rows: dict[Key, Row] = {}
-        damaged = repeated = 0
+        suspects: dict[Key, int] = {}
+        damaged = 0
         for path in self.files():
-            for line in path.read_bytes().splitlines():
+            for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
                 row = _row(line)
                 if row is None:
-                    damaged += bool(line.strip())
+                    died = _died(line)
+                    for key in died:
+                        suspects[key] = suspects.get(key, 0) + (len(died) == 1)
+                    damaged += not died and bool(line.strip())
                     continue
                 key = (row["cell"], row["seed"])
                 known = rows.get(key)
-                repeated += known is not None
-                if known is None or (known["status"] == "failed" != row["status"]):
+                if known is None or _supersedes(row, known):
                     rows[key] = row
-        return Found(rows=rows, damaged=damaged, repeated=repeated)
+        return Found(rows=rows, damaged=damaged, suspects=suspects)
 
     @contextmanager
     def writer(self, name: str, sync: bool) -> Iterator[Writer]:
@@ -123,8 +135,6 @@ class Store:
             yield Writer(handle, sync)
         finally:
             os.close(handle)
-        with suppress(OSError):
-            self.checkpoints.rmdir()  # empty unless long runs were cut
 
 
 class Writer:
@@ -162,22 +172,39 @@ def _lines(tree: Mapping[str, Any], depth: int = 1) -> str:
     return f"{{\n{body}\n{'  ' * (depth - 1)}}}" + ("\n" if depth == 1 else "")
 
 
-def _row(line: bytes) -> Row | None:
+def _died(line: str) -> list[Key]:
+    """Runs of a line that says which were under way when a worker died."""
+    try:
+        return [(str(cell), int(seed)) for cell, seed in json.loads(line)["died"]]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return []
+
+
+def _supersedes(row: Row, known: Row) -> bool:
+    """Whether a row of a run that has one counts: one that was done, or the last that failed."""
+    if known["status"] != FAILED:
+        return False
+    return bool(row["status"] != FAILED or row["at"] >= known["at"])
+
+
+def _row(line: str) -> Row | None:
     """A row from a line, or None where it is none."""
     try:
         row = json.loads(line)
-    except (ValueError, RecursionError):
+        known = all(isinstance(row[name], kind) for name, kind in KINDS)
+    except (ValueError, RecursionError, KeyError, TypeError, IndexError):
         return None
-    if not isinstance(row, dict):
+    if not known:
         return None
-    kinds = {"cell": str, "seed": int, "status": str, "values": dict, "by": str, "at": str}
-    if not all(isinstance(row.get(name), kind) for name, kind in kinds.items()):
-        return None
-    if row["status"] == "failed":
-        return row
+    # What the study knows of its cells, and texts that all rows share, need no room of their own.
+    del row["values"]
+    row["by"], row["status"] = intern(row["by"]), intern(row["status"])
+    if row["status"] == FAILED:
+        return row  # type: ignore[no-any-return]
     measures = row.get("measures")
     if not isinstance(measures, dict) or not isinstance(row.get("round"), int):
         return None
-    numbers = (int, float, type(None))
-    good = all(isinstance(v, numbers) or v in ("inf", "-inf") for v in measures.values())
-    return row if good else None
+    for value in measures.values():
+        if not (value is None or isinstance(value, (int, float)) or value in ("inf", "-inf")):
+            return None
+    return row  # type: ignore[no-any-return]

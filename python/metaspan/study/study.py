@@ -9,14 +9,14 @@ from typing import Any
 
 from .. import _check
 from ..build import version_and_level
-from .describe import check_same, described, restored, unknown
+from .describe import Tree, check_same, described, restored, unknown
 from .execute import execute
 from .plan import make_plan, shard_of
 from .progress import Progress, failures_of, meter
 from .readings import Readings
 from .spec import specify
 from .status import StudyStatus
-from .store import Key, Row, Store
+from .store import FAILED, Key, Row, Store
 
 
 class Study(Readings):
@@ -99,14 +99,13 @@ class Study(Readings):
         if base is None and grid is None:
             if there is None:
                 raise FileNotFoundError(f"there is no study in {os.fspath(folder)!r}")
+            if (seeds, measure, keep, common) != (1, ("dist",), (), ()):
+                raise ValueError("base or grid must be given beside other arguments; got neither")
             super().__init__(restored(there), store)
             return
         given = specify(base, grid, seeds, measure, keep=keep, keep_rows=keep_rows, common=common)
         super().__init__(given, store)
-        if there is not None:
-            tree = described(given, self.cells)
-            if any(tree[name] != there.get(name) for name in tree):
-                check_same(there, tree, self.cells, os.fspath(folder))
+        self._compare()
 
     def run(
         self,
@@ -153,9 +152,11 @@ class Study(Readings):
             If an argument is of the wrong kind, no cell makes a run, rows are of another version,
             or a study that was opened by its folder alone has functions or large arrays.
         KeyboardInterrupt
-            On Ctrl-C; what was finished is kept.
+            On Ctrl-C; what was finished is kept. Runs that an executor has begun come to their
+            end first, unless the signal reaches their process, as it does from a terminal.
         concurrent.futures.BrokenExecutor
-            If a worker died; what was finished is kept.
+            If a worker died; what was finished is kept. The next call does the runs that were
+            under way at its end, one by one; one on which workers die three times more has failed.
         """
         if executor is not None and not isinstance(executor, Executor):
             raise TypeError(
@@ -167,16 +168,23 @@ class Study(Readings):
         elif executor is not None:
             threads = 1
         sync, retry = _check.flag("sync", sync), _check.flag("retry_failed", retry_failed)
-        rows = self._rows()[0]
+        rows, found = self._rows()
         self._check_version(rows, _check.flag("mixed", mixed))
-        done = {key for key, row in rows.items() if not (retry and row["status"] == "failed")}
+        done = {key for key, row in rows.items() if not (retry and row["status"] == FAILED)}
         if len(done) < len(self.cells) * len(self._spec.seeds):
             self._check_known()
-        self._store.specify(described(self._spec, self.cells))
         checkpoints = self._store.checkpoints
         plan = make_plan(
-            self._spec, self.cells, done, shard=part, threads=threads, checkpoints=checkpoints
+            self._spec,
+            self.cells,
+            done,
+            found.suspects,
+            shard=part,
+            threads=threads,
+            together=executor is None,
+            checkpoints=checkpoints,
         )
+        self._store.specify(self._compare())
         if any(item.checkpoint for job in plan.jobs for item in job.items):
             checkpoints.mkdir(exist_ok=True)
         total = plan.runs + len(done) if part is None else plan.runs
@@ -192,10 +200,22 @@ class Study(Readings):
                     executor,
                     writer,
                     lambda new: shown.advance(len(new), failures_of(new)),
+                    found.suspects,
                 )
         finally:
             shown.close()
-        return self.status()
+        status = self.status()
+        if status.complete:
+            self._store.clear()
+        return status
+
+    def _compare(self) -> Tree:
+        """What the study is, after a look at what its folder holds by now."""
+        tree, there = described(self._spec, self.cells), self._store.specification()
+        differs = there is not None and any(tree[name] != there.get(name) for name in tree)
+        if there is not None and differs and self._store.files():
+            check_same(there, tree, self.cells, str(self.folder))
+        return tree
 
     def _check_version(self, rows: Mapping[Key, Row], mixed: bool) -> None:
         own = version_and_level()

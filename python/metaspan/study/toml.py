@@ -24,9 +24,10 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     ----------
     path : str or os.PathLike
         The file, in UTF-8. It may hold ``folder`` (text), ``seeds`` (a number of seeds or a list
-        of them), ``measure``, ``keep`` and ``common`` (lists of names), and the tables ``base``
-        (constants) and ``grid`` (for every name a list of values, an expression, a table with a
-        ``kind``, or a range such as ``{ log = [1, 100], num = 5 }``); one of the tables at least.
+        of them), ``measure``, ``keep`` and ``common`` (lists of names), ``keep_rows`` (a number),
+        and the tables ``base`` (constants) and ``grid`` (for every name a list of values, an
+        expression, a table with a ``kind``, or a range such as ``{ log = [1, 100], num = 5 }``);
+        one of the tables at least.
 
     Returns
     -------
@@ -196,11 +197,18 @@ def _constant(path: str, value: Any) -> Any:
     return value
 
 
+def _rows(path: str, value: Any) -> int:
+    if not _integer(value, 2):
+        raise _wrong(path, "an integer of at least 2", value)
+    return int(value)
+
+
 KEYS: dict[str, Callable[[str, Any], Any]] = {
     "folder": _folder,
     "seeds": _seeds,
     "measure": _names,
     "keep": _names,
+    "keep_rows": _rows,
     "common": _names,
     "base": _base,
     "grid": _grid,

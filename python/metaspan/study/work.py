@@ -19,10 +19,11 @@ from ..result import Result
 from ..train import run
 from .cells import configured, encoded
 from .measures import Measure
+from .store import FAILED
 
 Row = dict[str, Any]
 
-FAILED = "failed"
+INLINE = 64  # numbers of an array that a row holds; study.json has all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,8 @@ class Job:
         Rows of the trace that are kept, at most.
     threads : int or None
         Threads of a run; None: all CPUs that the process may use.
+    alone : bool
+        Whether nothing else may run beside it: a worker has died on it, or on its neighbours.
     """
 
     items: tuple[Item, ...]
@@ -75,6 +78,12 @@ class Job:
     keep: tuple[str, ...]
     keep_rows: int
     threads: int | None
+    alone: bool = False
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """Cells and seeds."""
+        return [(item.cell, seed) for item in self.items for seed in item.seeds]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,12 +144,18 @@ def _rows(job: Job, item: Item) -> list[Row]:
             checkpoint=item.checkpoint and Checkpoint(item.checkpoint),
         )
         result = run(config)
-        share = {name: value / len(item.seeds) for name, value in result.timings.items()}
-        rows = [
-            _row(job, item, seed, replace(result.trial(seed), timings=share)) for seed in item.seeds
-        ]
-    except Exception as error:  # a bad value, no memory, a user's function: all are rows
-        return failed(item, error)
+    except Exception as error:  # a bad value, no memory, a user's law: all are rows
+        if len(item.seeds) == 1:
+            return failed(item, error)
+        alone = [replace(item, seeds=range(seed, seed + 1)) for seed in item.seeds]
+        return [row for one in alone for row in _rows(job, one)]
+    share = {name: value / len(item.seeds) for name, value in result.timings.items()}
+    rows: list[Row] = []
+    for seed in item.seeds:
+        try:
+            rows.append(_row(job, item, seed, replace(result.trial(seed), timings=share)))
+        except Exception as error:  # a measure
+            rows += failed(replace(item, seeds=range(seed, seed + 1)), error)
     return rows
 
 
@@ -169,7 +184,7 @@ def _head(item: Item, seed: int) -> Row:
     return {
         "cell": item.cell,
         "seed": seed,
-        "values": encoded(item.values),
+        "values": encoded(item.values, INLINE),
         "by": version_and_level(),
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
@@ -183,11 +198,19 @@ def number(value: Any) -> float | str | None:
     return found if math.isfinite(found) else ("inf" if found > 0 else "-inf")
 
 
+_waits_quietly = False  # whether this process is a worker that ignores Ctrl-C between jobs
+
+
+def listen() -> None:
+    """From now on Ctrl-C ends jobs, in a worker that ignores it between them."""
+    global _waits_quietly  # noqa: PLW0603
+    _waits_quietly = True
+
+
 @contextmanager
 def _listening() -> Iterator[None]:
     """Ctrl-C within the block, in a worker that ignores it while it waits."""
-    in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    if not _waits_quietly or threading.current_thread() is not threading.main_thread():
         yield
         return
     try:
