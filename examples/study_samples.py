@@ -8,7 +8,6 @@ d = 10^6 ends well below dist = 1, and inner sets grow with k: all heads are est
 import argparse
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 import metaspan as ms
@@ -58,18 +57,9 @@ def main():
     )
 
     table["scale"] = np.sqrt(table["d"] * table["k"] / (table["n"] * table["m_out"]))
-    plt.rcParams.update({"font.family": "STIXGeneral", "mathtext.fontset": "stix"})
-    figure, ax = plt.subplots(figsize=(5.4, 3.8), layout="constrained")
-    for i, (k, runs) in enumerate(table.groupby("k")):
-        color = plt.cm.plasma(0.27 * i)
-        law = ms.study.fit_laws(runs["scale"], runs["floor"], laws=("power",)).best
-        ends = runs["scale"].agg(["min", "max"])
-        ax.loglog(ends, law(ends), color=color, lw=1)
-        label = rf"$k = {k}$: $\propto$ scale$^{{{law.b:.3f}}}$"
-        ax.loglog(runs["scale"], runs["floor"], ".", color=color, ms=4, label=label)
+    figure = ms.study.lines(table, "scale", "floor", hue="k", fit=True)
+    (ax,) = figure.axes
     ax.set_xlabel(r"scale of theory, $\sqrt{d\,k / (n\,m_{\mathrm{out}})}$")
-    ax.set_ylabel("error floor")
-    ax.legend(frameon=False)
     figure.savefig(out / "study_samples.png", dpi=200)
     study.report(out / "report.html")
     print(f"\nfigure and report.html are in {out}")

@@ -4,7 +4,7 @@ import io
 import math
 import os
 import sys
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -177,7 +177,8 @@ def test_functions_that_cannot_be_sent_are_said(tmp_path):
         pytest.raises(TypeError, match="must stand at the top of a module"),
     ):
         study.run(pool, progress=False)
-    assert study.run(progress=False).complete
+    with ThreadPoolExecutor(1) as pool:
+        assert study.run(pool, progress=False).complete
 
 
 def test_arguments_beside_a_folder_alone_are_refused(tmp_path):

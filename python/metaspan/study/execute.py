@@ -144,10 +144,11 @@ class WorkerDied(BrokenExecutor):
     def __init__(self, jobs: list[Job]) -> None:
         self.jobs = jobs
         names = sorted({item.cell for job in jobs for item in job.items})
+        with_it = f"{', '.join(names[:8])}{', ...' if names[8:] else ''}" if names else "none"
         super().__init__(
-            f"a worker died while cells {', '.join(names[:8])}{', ...' if names[8:] else ''} were "
-            "with the executor, or it could not import what they call; what was finished is kept, "
-            "and the same call goes on"
+            f"a worker died while cells {with_it} were with the executor, or it could not import "
+            "what they call; what was finished is kept, and the same call with a new executor goes "
+            "on"
         )
 
 
@@ -172,7 +173,8 @@ def _here(jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
 
 def _there(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, Outcome]]:
     """Outcomes as they come, with a window of jobs in flight."""
-    _require_sendable(jobs)
+    if isinstance(executor, ProcessPoolExecutor):  # others may send more than pickle can
+        _require_sendable(jobs)
     ready: SimpleQueue[Future[Outcome]] = SimpleQueue()
     flying: dict[Future[Outcome], Job] = {}
     left = deque(jobs)
