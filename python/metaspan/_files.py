@@ -56,7 +56,7 @@ def _replacing(target: Path) -> Iterator[IO[bytes]]:
         os.replace(beside, target)
     finally:
         beside.unlink(missing_ok=True)
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -80,7 +80,7 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[
     return document, arrays
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the renaming last through a crash, where folders can be synchronised."""
     try:
         handle = os.open(folder, os.O_RDONLY)

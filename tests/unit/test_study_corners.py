@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
+from metaspan.build import version_and_level
 from metaspan.study import plan, progress
 from studies import SMALL, lines, runs, table
 
@@ -225,3 +226,14 @@ def test_a_run_on_which_workers_die_fails_alone(tmp_path):
     rows = study.table()
     assert list(rows["d"][rows["status"] == "failed"]) == [60, 60]
     assert all("a worker died" in said for said in status.errors)
+
+
+def test_a_damaged_checkpoint_only_costs_its_rounds(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "LONG_SECONDS", 0.0)
+    study = ms.Study(tmp_path, BASE, dict(d=[50]))
+    checkpoints = tmp_path / "checkpoints"
+    checkpoints.mkdir()
+    maker = version_and_level().replace(" ", "-")
+    (checkpoints / f"{study.cells[0].name}-0-{maker}.npz").write_bytes(b"half a file")
+    status = study.run(progress=False)
+    assert status.statuses == {"finished": 1}

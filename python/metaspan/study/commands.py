@@ -70,14 +70,17 @@ def _run(chosen: argparse.Namespace) -> int:
     study = _open(chosen.study, chosen.out)
     several = chosen.workers is not None
     with process_pool(chosen.workers) if several else nullcontext() as executor:
-        status = study.run(
-            executor,
-            chosen.shard,
-            threads=chosen.threads,
-            sync=chosen.sync,
-            retry_failed=chosen.retry_failed,
-            mixed=chosen.mixed,
-        )
+        try:
+            status = study.run(
+                executor,
+                chosen.shard,
+                threads=chosen.threads,
+                sync=chosen.sync,
+                retry_failed=chosen.retry_failed,
+                mixed=chosen.mixed,
+            )
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{chosen.study}: {error}") from error
     print(status)
     return 0
 

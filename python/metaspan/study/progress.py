@@ -32,8 +32,9 @@ def meter(progress: Progress, name: str, done: int, total: int) -> Meter:
     Parameters
     ----------
     progress : bool or callable
-        True: a bar on a terminal where tqdm is installed, lines in the log of a batch job, nothing
-        in a pipe. A function is called with the runs done and their total.
+        True: a bar on a terminal where tqdm is installed, lines in the log of a batch job (as runs
+        end, one a minute at most), nothing in a pipe. A function is called with the runs done and
+        their total.
     name : str
         What the bar or the lines are of.
     done, total : int

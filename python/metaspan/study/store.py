@@ -132,6 +132,8 @@ class Store:
             # What a kill cut short ends here, so that the next row stands on a line of its own.
             if size and os.pread(handle, 1, size - 1) != b"\n":
                 os.write(handle, b"\n")
+            if sync:
+                _files.sync_folder(path.parent)  # a new file's name, too
             yield Writer(handle, sync)
         finally:
             os.close(handle)

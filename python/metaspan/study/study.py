@@ -43,8 +43,9 @@ class Study(Readings):
         What is measured at the end of each run. A record, for its last value; ``"rounds_to:TOL"``,
         the first recorded round with dist at most TOL; ``"rate"``, the fall of log dist per round
         late in the run; ``"floor"``, the geometric mean of dist over the last quarter of the rows;
-        ``"risk:M"``, the excess risk on new tasks with M samples after adaptation; ``"seconds"``;
-        or a function of the `Result` of one trial. Of a run that diverged, none but the time.
+        ``"risk:M"``, the excess risk on new tasks with M samples after adaptation; ``"seconds"``,
+        the time of the call that ended the run; or a function of the `Result` of one trial. Of a
+        run that diverged, none but the time.
     keep : str or sequence of str
         Records whose trace is kept.
     keep_rows : int
@@ -129,8 +130,8 @@ class Study(Readings):
             ``"3/64"``: the third of 64 equal parts of the runs; ``"slurm"``: the part of this task
             of a job array. Parts run anywhere that sees the folder, each writing a file of its own.
         progress : bool or callable
-            True: a bar on a terminal, a line a minute in the log of a batch job, nothing in a
-            pipe. A function is called with the runs done and their total.
+            True: a bar on a terminal, lines in the log of a batch job (as runs end, one a minute at
+            most), nothing in a pipe. A function is called with the runs done and their total.
         threads : int or None
             Threads of a run. None: one on an executor, otherwise the CPUs of this process.
         sync : bool

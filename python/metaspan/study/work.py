@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,9 @@ def _rows(job: Job, item: Item) -> list[Row]:
         )
         result = run(config)
     except Exception as error:  # a bad value, no memory, a user's law: all are rows
+        if item.checkpoint and Path(item.checkpoint).name in str(error):
+            Path(item.checkpoint).unlink(missing_ok=True)  # damaged: the run begins again
+            return _rows(job, replace(item, checkpoint=None))
         if len(item.seeds) == 1:
             return failed(item, error)
         alone = [replace(item, seeds=range(seed, seed + 1)) for seed in item.seeds]
