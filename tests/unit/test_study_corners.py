@@ -2,7 +2,6 @@
 
 import io
 import math
-import os
 import sys
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import metaspan as ms
 from metaspan.build import version_and_level
 from metaspan.study import plan, progress
-from studies import SMALL, lines, runs, table
+from studies import SMALL, deadly, lines, runs, table
 
 BASE = dict(k=2, method="anil", rounds=20, n=8)
 
@@ -204,13 +203,6 @@ def test_plot_of_an_axis_that_was_not_named_has_columns(tmp_path):
     assert len(figure.axes) == 2  # a column for each k
     assert study.plot(x="d", y="dist").get_suptitle() == "m_in = 10"
     assert table(study).shape == (24, 9)
-
-
-def deadly(result):
-    """A measure that ends its process at one dimension."""
-    if result.config.tasks.d == 60:
-        os._exit(1)
-    return 1.0
 
 
 def test_a_run_on_which_workers_die_fails_alone(tmp_path):
