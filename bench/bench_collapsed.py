@@ -21,7 +21,7 @@ from bench.harness import (
     Figure,
     Options,
     Timing,
-    absent,
+    beside_peers,
     cpus,
     figure,
     power_of_ten,
@@ -200,26 +200,5 @@ def _beside(size: Size, method: str, options: Options) -> list[Figure]:
     timings = side_by_side({ours: call, **there}, min(options.repeats, 5))
     took = {who: t.median / lengths.get(who, 1) * 1e3 for who, t in timings.items()}
     case = about(f"{method}, a round with its data", size, "ms")
-    rows = [
-        figure(
-            timing,
-            took[who],
-            who=who,
-            floor=floor_of(size, method, options) if who == ours else None,
-            ours=None if who == ours else took[ours],
-            **case,
-        )
-        for who, timing in timings.items()
-    ]
-    best = min((who for who in took if not who.startswith("metaspan")), key=took.__getitem__)
-    rows.append(
-        figure(
-            timings[best],
-            took[best] / took[ours],
-            who="fastest peer / collapsed",
-            more_is_better=True,
-            note=f"the fastest peer: {best}",
-            **{**case, "unit": "x"},
-        )
-    )
-    return rows + absent(missing, **case)
+    floor = floor_of(size, method, options)
+    return beside_peers(ours, timings, took, floor=floor, missing=missing, **case)

@@ -24,7 +24,7 @@ from bench.harness import (
     Options,
     Seconds,
     Timing,
-    absent,
+    beside_peers,
     cpus,
     figure,
     power_of_ten,
@@ -207,25 +207,5 @@ def _beside(size: Size, method: str, options: Options) -> list[Figure]:
     cases = {ours: timed(size, method, (given.B, given.w)), **there}
     timings = side_by_side(cases, min(options.repeats, FEWER))
     took = {who: timing.median * 1e3 for who, timing in timings.items()}
-    rows = [
-        figure(
-            timing,
-            took[who],
-            who=who,
-            floor=floor_of(size, method, options) if who == ours else None,
-            ours=None if who == ours else took[ours],
-            **case,
-        )
-        for who, timing in timings.items()
-    ]
-    best = min(there, key=took.__getitem__)
-    ratio = figure(
-        timings[best],
-        took[best] / took[ours],
-        who="fastest peer / sampled",
-        target=PEERS,
-        more_is_better=True,
-        note=f"the fastest peer: {best}",
-        **{**case, "unit": "x"},
-    )
-    return [*rows, ratio, *absent(missing, **case)]
+    floor = floor_of(size, method, options)
+    return beside_peers(ours, timings, took, floor=floor, missing=missing, target=PEERS, **case)

@@ -239,6 +239,41 @@ def absent(missing: Mapping[str, str], **rest: Any) -> list[Figure]:
     return [Figure(who=who, value=None, note=why, **rest) for who, why in missing.items()]
 
 
+def beside_peers(
+    ours: str,
+    timings: Mapping[str, Timing],
+    took: Mapping[str, float],
+    *,
+    floor: float,
+    missing: Mapping[str, str],
+    target: float | None = None,
+    **case: Any,
+) -> list[Figure]:
+    """A row for everybody who was timed, and how much slower the fastest peer is than ours."""
+    rows = [
+        figure(
+            timing,
+            took[who],
+            who=who,
+            floor=floor if who == ours else None,
+            ours=None if who == ours else took[ours],
+            **case,
+        )
+        for who, timing in timings.items()
+    ]
+    best = min((who for who in took if not who.startswith("metaspan")), key=took.__getitem__)
+    ratio = figure(
+        timings[best],
+        took[best] / took[ours],
+        who=f"fastest peer / {ours.removeprefix('metaspan, ')}",
+        target=target,
+        more_is_better=True,
+        note=f"the fastest peer: {best}",
+        **{**case, "unit": "x"},
+    )
+    return [*rows, ratio, *absent(missing, **case)]
+
+
 def relative(a: Any, b: Any) -> float:
     """Largest difference over the largest entry."""
     return float(np.max(np.abs(np.asarray(a) - np.asarray(b))) / np.max(np.abs(np.asarray(b))))
