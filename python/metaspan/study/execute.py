@@ -15,8 +15,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from .. import _check, _signals
-from .store import Writer
-from .work import Job, Outcome, Row, failed, listen, work
+from .store import Key, Row, Writer
+from .work import Job, Outcome, failed, listen, work
 
 Advance = Callable[[Sequence[Row]], object]
 
@@ -82,7 +82,7 @@ def execute(
     executor: Executor | None,
     writer: Writer,
     advance: Advance,
-    suspects: Mapping[tuple[str, int], int],
+    suspects: Mapping[Key, int],
 ) -> None:
     r"""Do all jobs, each row on the disk before `advance` hears of it.
 

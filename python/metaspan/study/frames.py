@@ -58,6 +58,12 @@ def title(ax: Axes, text: str) -> None:
     label.set_math_fontfamily("stix")
 
 
+def heading(figure: Figure, text: str) -> None:
+    """Write above all axes of a figure; nothing where the text is empty."""
+    if text:
+        figure.suptitle(text, family=FONT, fontsize=10.5, color=INK)
+
+
 def ticks_at(ax: Axes, side: Side, at: ArrayLike, texts: Sequence[str]) -> None:
     """Ticks at given places alone, long labels on x at an angle."""
     axis = ax.xaxis if side == "x" else ax.yaxis

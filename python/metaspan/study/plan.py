@@ -13,15 +13,14 @@ from ..build import version_and_level
 from ..estimate import needs
 from .cells import Cell, configured
 from .spec import Spec
-from .work import Item, Job, Row, failed, runs_of
+from .store import Key, Row
+from .work import Item, Job, failed, runs_of
 
 JOB_SECONDS = 0.05  # of short runs that go to a worker together
 JOB_ITEMS = 32
 CALL_SECONDS = 1.0  # of the seeds of a cell that run in one call, here, on all threads
 LONG_SECONDS = 5.0  # a run that is expected to take longer has a checkpoint of its own
 START_SECONDS = 1e-3  # of a call of train, beside its rounds
-
-Key = tuple[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 BATCH = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # set in jobs of a scheduler
@@ -159,8 +159,3 @@ def duration(seconds: float) -> str:
         if len(parts) == 2:
             break
     return " ".join(parts)
-
-
-def failures_of(rows: Sequence[dict[str, Any]]) -> int:
-    """Rows of runs that failed or diverged."""
-    return sum(row["status"] in ("failed", "diverged") for row in rows)

@@ -215,12 +215,12 @@ class Readings:
         """
         from .choose import unseen  # noqa: PLC0415
         from .figures import lines  # noqa: PLC0415
+        from .frames import heading  # noqa: PLC0415
 
         names = tuple(self._spec.axes)
         col, table, held = unseen(self.table(where), names, (x, hue, col))
         figure = lines(table, x, y, hue=hue, col=col, fit=fit, names=names, **options)
-        if held:
-            figure.suptitle(held, fontsize="small")
+        heading(figure, held)
         return figure
 
     def heatmap(

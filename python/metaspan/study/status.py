@@ -3,11 +3,11 @@ r"""Where a study stands."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .store import FAILED, Found
+from .store import FAILED, Found, Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,3 +87,8 @@ def status_of(
         last=max((row["at"] for row in rows.values()), default=None),
         damaged=found.damaged,
     )
+
+
+def failures_of(rows: Iterable[Row]) -> int:
+    """Rows of runs that failed or diverged."""
+    return sum(row["status"] in (FAILED, "diverged") for row in rows)

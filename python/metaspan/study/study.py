@@ -12,10 +12,10 @@ from ..build import version_and_level
 from .describe import Tree, check_same, described, restored, unknown
 from .execute import execute
 from .plan import make_plan, shard_of
-from .progress import Progress, failures_of, meter
+from .progress import Progress, meter
 from .readings import Readings
 from .spec import specify
-from .status import StudyStatus
+from .status import StudyStatus, failures_of
 from .store import FAILED, Key, Row, Store
 
 
@@ -106,7 +106,8 @@ class Study(Readings):
             return
         given = specify(base, grid, seeds, measure, keep=keep, keep_rows=keep_rows, common=common)
         super().__init__(given, store)
-        self._compare()
+        if there is not None:
+            self._going_on(there)
 
     def run(
         self,
@@ -185,7 +186,7 @@ class Study(Readings):
             together=executor is None,
             checkpoints=checkpoints,
         )
-        self._store.specify(self._compare())
+        self._store.specify(self._going_on(self._store.specification()))
         if any(item.checkpoint for job in plan.jobs for item in job.items):
             checkpoints.mkdir(exist_ok=True)
         total = plan.runs + len(done) if part is None else plan.runs
@@ -210,9 +211,9 @@ class Study(Readings):
             self._store.clear()
         return status
 
-    def _compare(self) -> Tree:
-        """What the study is, after a look at what its folder holds by now."""
-        tree, there = described(self._spec, self.cells), self._store.specification()
+    def _going_on(self, there: Tree | None) -> Tree:
+        """What the study is; raises unless it goes on from the one in its folder."""
+        tree = described(self._spec, self.cells)
         differs = there is not None and any(tree[name] != there.get(name) for name in tree)
         if there is not None and differs and self._store.files():
             check_same(there, tree, self.cells, str(self.folder))

@@ -20,9 +20,7 @@ from ..result import Result
 from ..train import run
 from .cells import configured, encoded
 from .measures import Measure
-from .store import FAILED
-
-Row = dict[str, Any]
+from .store import FAILED, Key, Row
 
 INLINE = 64  # numbers of an array that a row holds; study.json has all
 
@@ -82,7 +80,7 @@ class Job:
     alone: bool = False
 
     @property
-    def runs(self) -> list[tuple[str, int]]:
+    def runs(self) -> list[Key]:
         """Cells and seeds."""
         return [(item.cell, seed) for item in self.items for seed in item.seeds]
 
