@@ -16,6 +16,7 @@ constexpr double kBlockBytes = 1 << 26;   // of the vectors that a block of task
 constexpr Index kShortVectors = 1 << 14;  // numbers of a vector of every task of a panel
 constexpr Index kLargeB = 1 << 19;        // numbers of a B that no cache keeps
 constexpr double kPanelBytes = 1 << 25;   // of data: threads share the tasks of a larger panel
+constexpr Index kColumns = 256;           // of B^T that are filled at a time
 
 template <class XScalar, class BScalar>
 class GramRoute final : public Route<XScalar, BScalar> {
@@ -51,11 +52,7 @@ class GramRoute final : public Route<XScalar, BScalar> {
       if (method_.has_inner_part()) parts.push_back({&tasks_.in(taken[i]), &own.C_in});
       parts.push_back({&tasks_.out(taken[i]), &own.C_out});
     }
-    parallel_for(threads, ceil_div(tasks_.d, kTile), cancel, [&](Index tile, int) {
-      combine<XScalar, BScalar>(parts, k_, tile * kTile, std::min(tasks_.d, (tile + 1) * kTile),
-                                nullptr, grad_B);
-    });
-    throw_if_requested(cancel);
+    second_sweep<XScalar, BScalar>(parts, tasks_.d, k_, nullptr, grad_B, threads, cancel);
   }
 
  private:
@@ -184,14 +181,14 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   /// B^T in double, rows that sweeps read one after the other; and B w.
   void prepare(const BScalar* B, const double* w, int threads) {
     const Index d = tasks_.d;
-    parallel_for(threads, ceil_div(d, kTile), [&](Index tile, int) {
-      const Index end = std::min(d, (tile + 1) * kTile);
+    parallel_for(threads, ceil_div(d, kColumns), [&](Index tile, int) {
+      const Index end = std::min(d, (tile + 1) * kColumns);
       for (Index j = 0; j < k_; ++j) {
         double* row = B_t_.get() + j * d;
-        for (Index i = tile * kTile; i < end; ++i) row[i] = static_cast<double>(B[i * k_ + j]);
+        for (Index i = tile * kColumns; i < end; ++i) row[i] = static_cast<double>(B[i * k_ + j]);
       }
-      kernels::sweep_combine<false>(k_, end - tile * kTile, B_t_.get() + tile * kTile, d, w,
-                                    B_w_.get() + tile * kTile);
+      kernels::sweep_combine<false>(k_, end - tile * kColumns, B_t_.get() + tile * kColumns, d, w,
+                                    B_w_.get() + tile * kColumns);
     });
   }
 
@@ -207,11 +204,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     }
     std::vector<Part<double>> parts;
     for (std::size_t p = 0; p < sets.size(); ++p) parts.push_back({&sets[p], &factors[p]});
-    parallel_for(threads, ceil_div(d, kTile), cancel, [&](Index tile, int) {
-      combine<double, BScalar>(parts, k_, tile * kTile, std::min(d, (tile + 1) * kTile),
-                               add ? grad_B : nullptr, grad_B);
-    });
-    throw_if_requested(cancel);
+    second_sweep<double, BScalar>(parts, d, k_, add ? grad_B : nullptr, grad_B, threads, cancel);
   }
 
   static constexpr Index kTermRows = 32;  // a tile of them stays in the second cache

@@ -13,6 +13,7 @@ namespace metaspan {
 namespace {
 
 constexpr Index kSweepTile = 1024;  // columns of X at a time: their rows of B stay in the cache
+constexpr Index kTile = 256;        // rows of d at a time in the second sweep
 constexpr Index kTilePadding = 8;
 constexpr Index kPieces = 64;        // pieces that a sweep is cut into, at least, where d allows
 constexpr Index kLeastPiece = 8192;  // columns in a piece
@@ -94,6 +95,38 @@ void add(TaskBlocks& sum, const TaskBlocks& part) {
   sum.K_cross += part.K_cross;
 }
 
+/// A tile of the second sweep: rows [row, row + rows) of d.
+template <class XScalar, class BScalar>
+void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index rows,
+             const BScalar* start, BScalar* out) {
+  const Index width = padded(k);
+  Index most = 0;
+  for (const auto& part : parts)
+    most = std::max(most, part.C->whole() ? part.set->m : part.C->count());
+  // Rows an odd number of cache lines apart: reading down a column would meet the same few sets.
+  Mat tile = block(most, kTile + kTilePadding), sum = block(kTile, width);
+  if (start != nullptr) load_rows(start, k, row, rows, sum.data());
+  for (const auto& [set, C] : parts) {
+    if (C->whole()) {
+      copy_tile(*set, row, rows, tile);
+      kernels::product<true>(rows, set->m, width, tile.data(), 1, tile.cols(), C->matrix(),
+                             sum.data());
+      continue;
+    }
+    for (Index t = 0; t < C->count(); ++t) {
+      kernels::sweep_combine<false>(set->m, rows, set->X + row, set->stride, C->s(t),
+                                    tile.data() + t * tile.cols());
+    }
+    kernels::product<true>(rows, C->count(), width, tile.data(), 1, tile.cols(), C->c(),
+                           sum.data());
+  }
+  for (Index i = 0; i < rows; ++i) {
+    for (Index j = 0; j < k; ++j) {
+      out[(row + i) * k + j] = static_cast<BScalar>(sum(i, j));
+    }
+  }
+}
+
 }  // namespace
 
 template <class XScalar, class BScalar>
@@ -129,45 +162,20 @@ std::vector<TaskBlocks> first_sweep(const BScalar* B, Index k, const TaskSet<XSc
 }
 
 template <class XScalar, class BScalar>
-void combine(const std::vector<Part<XScalar>>& parts, Index k, Index begin, Index end,
-             const BScalar* start, BScalar* out) {
-  const Index width = padded(k);
-  Index most = 0;
-  for (const auto& part : parts)
-    most = std::max(most, part.C->whole() ? part.set->m : part.C->count());
-  // Rows an odd number of cache lines apart: reading down a column would meet the same few sets.
-  Mat tile = block(most, kTile + kTilePadding), sum = block(kTile, width);
-  for (Index row = begin; row < end; row += kTile) {
-    const Index rows = std::min(kTile, end - row);
-    sum.setZero();
-    if (start != nullptr) load_rows(start, k, row, rows, sum.data());
-    for (const auto& [set, C] : parts) {
-      if (C->whole()) {
-        copy_tile(*set, row, rows, tile);
-        kernels::product<true>(rows, set->m, width, tile.data(), 1, tile.cols(), C->matrix(),
-                               sum.data());
-        continue;
-      }
-      for (Index t = 0; t < C->count(); ++t) {
-        kernels::sweep_combine<false>(set->m, rows, set->X + row, set->stride, C->s(t),
-                                      tile.data() + t * tile.cols());
-      }
-      kernels::product<true>(rows, C->count(), width, tile.data(), 1, tile.cols(), C->c(),
-                             sum.data());
-    }
-    for (Index i = 0; i < rows; ++i) {
-      for (Index j = 0; j < k; ++j) {
-        out[(row + i) * k + j] = static_cast<BScalar>(sum(i, j));
-      }
-    }
-  }
+void second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k, const BScalar* start,
+                  BScalar* out, int threads, Cancel* cancel) {
+  parallel_for(threads, ceil_div(d, kTile), cancel, [&](Index tile, int) {
+    const Index row = tile * kTile;
+    combine(parts, k, row, std::min(kTile, d - row), start, out);
+  });
+  throw_if_requested(cancel);
 }
 
 // Every storage of X with every storage of B.
 template <class XScalar, class BScalar>
 struct Instances {
   static constexpr auto first = &first_sweep<XScalar, BScalar>;
-  static constexpr auto second = &combine<XScalar, BScalar>;
+  static constexpr auto second = &second_sweep<XScalar, BScalar>;
 };
 template struct Instances<double, double>;
 template struct Instances<double, float>;

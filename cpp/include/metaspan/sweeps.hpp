@@ -15,16 +15,6 @@ struct Part {
   const Factors* C;
 };
 
-/// out <- [start +] the sum over the parts of X^T C, (10), in their order, on rows [begin, end) of
-/// d.
-template <class XScalar, class BScalar>
-void combine(const std::vector<Part<XScalar>>& parts, Index k, Index begin, Index end,
-             const BScalar* start,  // (d, k), or null
-             BScalar* out);         // (d, k)
-
-/// Rows of d in a tile of combine(): cut by it, the work has the same bits for any thread count.
-constexpr Index kTile = 256;
-
 /// What the algebra needs of one task on the Gram route.
 struct TaskBlocks {
   Mat Z_in, Z_out;  // (m, padded)
@@ -42,5 +32,12 @@ template <class XScalar, class BScalar>
 std::vector<TaskBlocks> first_sweep(const BScalar* B,  // (d, k)
                                     Index k, const TaskSet<XScalar>& tasks, const Taken& taken,
                                     Wanted wanted, int threads, Cancel* cancel);
+
+/// The second sweep: out <- [start +] the sum over the parts of X^T C, (10), in their order.
+template <class XScalar, class BScalar>
+void second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k,
+                  const BScalar* start,  // (d, k), or null; may be out
+                  BScalar* out,          // (d, k)
+                  int threads, Cancel* cancel);
 
 }  // namespace metaspan

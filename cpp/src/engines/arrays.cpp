@@ -146,13 +146,10 @@ void adapt_on_arrays(const Method& method, const BScalar* B, const double* w, In
   });
   throw_if_requested(cancel);
   if (B_J == nullptr) return;
-  const Index tiles = ceil_div(d, kTile);
-  parallel_for(threads, n * tiles, cancel, [&](Index item, int) {
-    const Index i = item / tiles, tile = item % tiles;
-    combine<XScalar, BScalar>({{&tasks.in(i), &blocks[static_cast<std::size_t>(i)].C_in}}, k,
-                              tile * kTile, std::min(d, (tile + 1) * kTile), B, B_J + i * d * k);
-  });
-  throw_if_requested(cancel);
+  for (Index i = 0; i < n; ++i) {
+    second_sweep<XScalar, BScalar>({{&tasks.in(i), &blocks[static_cast<std::size_t>(i)].C_in}}, d,
+                                   k, B, B_J + i * d * k, threads, cancel);
+  }
 }
 
 template <class XScalar, class BScalar>

@@ -120,11 +120,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
       if (active_ == 0) append(tasks().in(i), gram_.inner[at]);
       if (!tasks().shares(i)) append(tasks().out(i), gram_.outer[at]);
     }
-    const Index d = tasks().d;
-    parallel_for(threads, ceil_div(d, kTile), [&](Index tile, int) {
-      combine<XScalar, BScalar>(parts, k_, tile * kTile, std::min(d, (tile + 1) * kTile),
-                                B_0_.data(), out);
-    });
+    second_sweep<XScalar, BScalar>(parts, tasks().d, k_, B_0_.data(), out, threads, nullptr);
   }
 
  private:
