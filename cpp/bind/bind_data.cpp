@@ -73,10 +73,25 @@ bool all_finite(const py::array& x, int threads) {
   });
 }
 
+/// Reads a number of every page, in order, so that memory-mapped arrays come to memory.
+void touch(const py::array& x) {
+  constexpr py::ssize_t kPage = 4096;
+  const py::ssize_t item = x.itemsize(), length = x.ndim() == 0 ? 1 : x.shape(x.ndim() - 1);
+  require(length <= 1 || x.strides(x.ndim() - 1) == item, "rows must be contiguous");
+  const py::ssize_t rows = length == 0 ? 0 : x.size() / length, bytes = length * item;
+  const py::gil_scoped_release unlocked;
+  for (Index row = 0; row < rows; ++row) {
+    const volatile char* at = row_start(x, row);
+    for (py::ssize_t i = 0; i < bytes; i += kPage) static_cast<void>(at[i]);
+    static_cast<void>(at[bytes - 1]);
+  }
+}
+
 }  // namespace
 
 void bind_data(py::module_& module) {
   module.def("project", &project_arrays, py::arg("X"), py::arg("B"), py::arg("threads"));
+  module.def("touch", &touch, py::arg("x"));
   module.def("all_finite", &all_finite, py::arg("x"), py::arg("threads"));
 }
 

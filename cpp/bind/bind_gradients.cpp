@@ -50,13 +50,14 @@ py::dict typed_gradient(const Method& method, RouteKind kind, const py::array& B
                         const py::tuple& data, bool losses, int threads) {
   const BScalar* b = representation<BScalar>(B, w);
   const Index d = B.shape(0), k = B.shape(1);
-  const TaskSet<XScalar> tasks = as_tasks<XScalar>(data, d);
+  const Data<XScalar> held = as_data<XScalar>(data, d);
+  const TaskSet<XScalar>& tasks = held.tasks;
   py::array_t<BScalar> grad_B({d, k});
   BScalar* out_B = grad_B.mutable_data();
   RoundOutputs result;
   interruptible([&](Cancel* cancel) {
     const auto route = make_route<XScalar, BScalar>(kind, method, tasks, k);
-    route->gradient(b, w.data(), {tasks.size(), nullptr}, losses, out_B, result, threads, cancel);
+    route->gradient(b, w.data(), {tasks.size()}, losses, out_B, result, threads, cancel);
   });
   py::dict out;
   out["B"] = grad_B;
@@ -74,7 +75,7 @@ py::dict gradient_arrays(const py::tuple& method, const std::string& route, cons
                          const Array& w, const py::tuple& data, int threads, bool losses) {
   const Method m = as_method(method);
   const RouteKind kind = as_route(route);
-  return with_scalar_of(data[0], [&](auto x) {
+  return with_scalar_of(data[1], [&](auto x) {
     return with_scalar(B, [&](auto b) {
       return typed_gradient<decltype(x), decltype(b)>(m, kind, B, w, data, losses, threads);
     });
@@ -82,11 +83,12 @@ py::dict gradient_arrays(const py::tuple& method, const std::string& route, cons
 }
 
 template <class XScalar, class BScalar>
-py::tuple typed_adapt(const Method& method, const py::array& B, const Array& w, const py::object& X,
-                      const py::object& y, bool want_B, int threads) {
+py::tuple typed_adapt(const Method& method, const py::array& B, const Array& w,
+                      const py::tuple& data, bool want_B, int threads) {
   const BScalar* b = representation<BScalar>(B, w);
   const Index d = B.shape(0), k = B.shape(1);
-  const TaskSet<XScalar> tasks{d, as_sample_sets<XScalar>(X, y, d), {}};
+  const Data<XScalar> held = as_data<XScalar>(data, d);
+  const TaskSet<XScalar>& tasks = held.tasks;
   const Index n = tasks.size();
   Array heads({n, k});
   double* out_heads = heads.mutable_data();
@@ -105,11 +107,11 @@ py::tuple typed_adapt(const Method& method, const py::array& B, const Array& w, 
 }
 
 py::tuple adapt_arrays(const py::tuple& method, const py::array& B, const Array& w,
-                       const py::object& X, const py::object& y, bool want_B, int threads) {
+                       const py::tuple& data, bool want_B, int threads) {
   const Method m = as_method(method);
-  return with_scalar_of(X, [&](auto x) {
+  return with_scalar_of(data[1], [&](auto x) {
     return with_scalar(B, [&](auto b) {
-      return typed_adapt<decltype(x), decltype(b)>(m, B, w, X, y, want_B, threads);
+      return typed_adapt<decltype(x), decltype(b)>(m, B, w, data, want_B, threads);
     });
   });
 }
@@ -122,7 +124,7 @@ void bind_gradients(py::module_& module) {
   module.def("gradient_arrays", &gradient_arrays, py::arg("method"), py::arg("route"), py::arg("B"),
              py::arg("w"), py::arg("data"), py::arg("threads"), py::arg("losses"));
   module.def("adapt_arrays", &adapt_arrays, py::arg("method"), py::arg("B"), py::arg("w"),
-             py::arg("X"), py::arg("y"), py::arg("want_B"), py::arg("threads"));
+             py::arg("data"), py::arg("want_B"), py::arg("threads"));
 }
 
 }  // namespace metaspan::bind

@@ -1,8 +1,8 @@
-// The user's data: arrays with a leading axis of tasks, or one array per task.
+// The user's data: arrays with a leading axis of tasks, one array per task, or in a store.
 #pragma once
 
 #include "convert.hpp"
-#include "metaspan/samples.hpp"
+#include "python_store.hpp"
 
 namespace metaspan::bind {
 
@@ -51,23 +51,60 @@ std::vector<Samples<Scalar>> as_sample_sets(const py::object& X, const py::objec
   return sets;
 }
 
-/// The dtype's scalar of a stack or of the first of a sequence of arrays.
+/// The data sets of tasks whose X is in a store: as many samples as responses, a stack or a
+/// sequence. Sets of one number are one.
+template <class Scalar>
+std::vector<Samples<Scalar>> as_stored_sets(const py::object& y, Index d, Index first_number) {
+  std::vector<Samples<Scalar>> sets;
+  const py::list responses(y);
+  for (std::size_t i = 0; i < responses.size(); ++i) {
+    const auto own = responses[i].template cast<py::array>();
+    require(holds<Scalar>(own) && own.ndim() == 1 &&
+                (own.shape(0) <= 1 || own.strides(0) == sizeof(Scalar)),
+            "y must be (m,), contiguous, of one dtype");
+    sets.push_back({nullptr, d, static_cast<const Scalar*>(own.data()), own.shape(0)});
+    sets.back().task = first_number + static_cast<Index>(i);
+  }
+  return sets;
+}
+
+/// The dtype's scalar of data, by the responses: a stack, or the first of a sequence of arrays.
 template <class Body>
-auto with_scalar_of(const py::object& X, Body&& body) {
-  if (py::isinstance<py::array>(X)) return with_scalar(X.cast<py::array>(), body);
-  const auto sets = X.cast<std::vector<py::array>>();
+auto with_scalar_of(const py::object& y, Body&& body) {
+  if (py::isinstance<py::array>(y)) return with_scalar(y.cast<py::array>(), body);
+  const auto sets = y.cast<std::vector<py::array>>();
   require(!sets.empty(), "at least one task");
   return with_scalar(sets.front(), body);
 }
 
-/// The tasks of (X_in, y_in, X_out, y_out, ...), in place.
+/// Tasks, and what reads their X where that is not in memory.
 template <class Scalar>
-TaskSet<Scalar> as_tasks(const py::tuple& data, Index d) {
-  TaskSet<Scalar> tasks{d, as_sample_sets<Scalar>(data[0], data[1], d),
-                        as_sample_sets<Scalar>(data[2], data[3], d)};
-  require(tasks.size() > 0 && tasks.inner.size() == tasks.outer.size(),
+struct Data {
+  TaskSet<Scalar> tasks;
+  std::unique_ptr<Store<Scalar>> store;
+};
+
+/// (X_in, y_in, X_out, y_out, ..., reader), in place. X_in and X_out are None where there is a
+/// reader; without y_out there are inner sets alone.
+template <class Scalar>
+Data<Scalar> as_data(const py::tuple& data, Index d) {
+  Data<Scalar> found{{d, {}, {}}, nullptr};
+  TaskSet<Scalar>& tasks = found.tasks;
+  const py::object reader = data[6];
+  const bool has_outer = !data[3].is_none();
+  if (reader.is_none()) {
+    tasks.inner = as_sample_sets<Scalar>(data[0], data[1], d);
+    if (has_outer) tasks.outer = as_sample_sets<Scalar>(data[2], data[3], d);
+  } else {
+    tasks.inner = as_stored_sets<Scalar>(data[1], d, 0);
+    const Index first = reader.attr("shared").cast<bool>() ? 0 : tasks.size();
+    if (has_outer) tasks.outer = as_stored_sets<Scalar>(data[3], d, first);
+    found.store = std::make_unique<PythonStore<Scalar>>(reader);
+    tasks.store = found.store.get();
+  }
+  require(tasks.size() > 0 && (!has_outer || tasks.inner.size() == tasks.outer.size()),
           "as many outer as inner data sets, at least one");
-  return tasks;
+  return found;
 }
 
 }  // namespace metaspan::bind

@@ -13,6 +13,7 @@ namespace {
 template <class XScalar>
 struct Held {
   ArraysData<XScalar> data;
+  std::unique_ptr<Store<XScalar>> store;
   DualGram gram;
   py::tuple arrays;
 };
@@ -47,7 +48,7 @@ std::unique_ptr<Run> Run::arrays(const py::tuple& method, const std::string& rou
   auto run = std::make_unique<Run>();
   const Method m = as_method(method);
   const auto B = state["B"].cast<py::array>();
-  with_scalar_of(data[0], [&](auto x) {
+  with_scalar_of(data[1], [&](auto x) {
     with_scalar(B, [&](auto b) {
       run->fill_arrays<decltype(x), decltype(b)>(m, route, data, state, n, seed, trials, rounds,
                                                  threads);
@@ -73,8 +74,9 @@ void Run::fill_arrays(const Method& method, const std::string& route, const py::
   const auto held = std::make_shared<Held<XScalar>>();
   held_ = held;
   held->arrays = data;
-  held->data = {as_tasks<XScalar>(data, d), matrix_or_empty(data[4], d),
-                matrix_or_empty(data[5], 0)};
+  Data<XScalar> given = as_data<XScalar>(data, d);
+  held->store = std::move(given.store);
+  held->data = {std::move(given.tasks), matrix_or_empty(data[4], d), matrix_or_empty(data[5], 0)};
   const TaskSet<XScalar>& tasks = held->data.tasks;
   require(n > 0 && n <= tasks.size() && held->data.B_star.rows() == d, "the batch must fit");
   const bool dual = route == "dual", goes_on = dual && state.contains("A");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "metaspan/blocks.hpp"
 #include "metaspan/error.hpp"
 #include "metaspan/parallel.hpp"
 
@@ -38,15 +39,15 @@ struct Rows {
 };
 
 /// Rows [begin, end) of G.
-struct Block {
+struct Range {
   Index begin, end;
   Index size() const { return end - begin; }
 };
 
 /// Blocks of nearly equal size, none with inner and outer samples in it.
-std::vector<Block> blocks_of(Index inner_rows, Index N) {
-  std::vector<Block> blocks;
-  for (const auto& [begin, end] : {Block{0, inner_rows}, Block{inner_rows, N}}) {
+std::vector<Range> blocks_of(Index inner_rows, Index N) {
+  std::vector<Range> blocks;
+  for (const auto& [begin, end] : {Range{0, inner_rows}, Range{inner_rows, N}}) {
     const Index count = ceil_div(end - begin, kBlock);
     for (Index b = 0; b < count; ++b) {
       blocks.push_back(
@@ -58,18 +59,39 @@ std::vector<Block> blocks_of(Index inner_rows, Index N) {
 
 /// Whether a task's inner set has rows in both of two blocks.
 template <class XScalar>
-bool share_a_task(const TaskSet<XScalar>& tasks, const Rows<XScalar>& rows, const Block& a,
-                  const Block& b) {
+bool share_a_task(const TaskSet<XScalar>& tasks, const Rows<XScalar>& rows, const Range& a,
+                  const Range& b) {
   for (Index i = 0; i < tasks.size(); ++i) {
     const Index begin = rows.inner[static_cast<std::size_t>(i)], end = begin + tasks.in(i).m;
-    const auto meets = [&](const Block& block) { return begin < block.end && end > block.begin; };
+    const auto meets = [&](const Range& block) { return begin < block.end && end > block.begin; };
     if (meets(a) && meets(b)) return true;
   }
   return false;
 }
 
+/// Columns [begin, end) of all samples, in memory.
+template <class XScalar>
+struct Stripe {
+  Index begin, end;
+  std::vector<const XScalar*> row;  // (N,)  from column `begin` on
+};
+
+/// Some whole tiles of `most` columns from a store: what is read at a time is a long piece of every
+/// row, and no element is read twice.
+template <class XScalar>
+Stripe<XScalar> next_stripe(const TaskSet<XScalar>& tasks, Index N, Index most, Index begin) {
+  const Index tile_bytes = static_cast<Index>(sizeof(XScalar)) * N * most;
+  const Index columns = most * std::max<Index>(1, static_cast<Index>(kBlockBytes) / tile_bytes);
+  const auto request = [&](Index first) {
+    return Request{{tasks.size()}, first, std::min(columns, tasks.d - first)};
+  };
+  const Index end = std::min(tasks.d, begin + columns);
+  const Request now = request(begin), next = end < tasks.d ? request(end) : Request{{}, 0, 0};
+  return {begin, end, Rows<XScalar>(tasks.store->read(now, next, tasks)).row};
+}
+
 /// The products of some rows with some others, of a tile of all samples.
-void add_product(const Mat& tile, Index depth, const Block& a, const Block& b, Mat& G) {
+void add_product(const Mat& tile, Index depth, const Range& a, const Range& b, Mat& G) {
   // Through a matrix of Eigen's own: how it cuts a product depends on where the target lies.
   const Mat product =
       tile.block(a.begin, 0, a.size(), depth) * tile.block(b.begin, 0, b.size(), depth).transpose();
@@ -86,11 +108,11 @@ DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int
     if (tasks.shares(i)) wanted = InnerProducts::all;  // its inner samples are outer ones too
   }
   const auto N = static_cast<Index>(rows.row.size());
-  const std::vector<Block> blocks = blocks_of(rows.inner_rows, N);
-  std::vector<std::pair<Block, Block>> pairs;  // on and below the diagonal
+  const std::vector<Range> blocks = blocks_of(rows.inner_rows, N);
+  std::vector<std::pair<Range, Range>> pairs;  // on and below the diagonal
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     for (std::size_t j = 0; j <= i; ++j) {
-      const Block &a = blocks[i], &b = blocks[j];
+      const Range &a = blocks[i], &b = blocks[j];
       const bool skipped = a.end <= rows.inner_rows &&
                            (wanted == InnerProducts::none ||
                             (wanted == InnerProducts::own && !share_a_task(tasks, rows, a, b)));
@@ -100,7 +122,7 @@ DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int
         continue;
       }
       const Index middle = a.begin + a.size() / 2;
-      const Block low{a.begin, middle}, high{middle, a.end};
+      const Range low{a.begin, middle}, high{middle, a.end};
       for (const auto& part : {std::pair{low, low}, std::pair{high, low}, std::pair{high, high}}) {
         pairs.push_back(part);
       }
@@ -109,14 +131,17 @@ DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int
   DualGram gram{Mat::Zero(N, N), rows.inner, rows.outer, rows.inner_rows};
   const Index most = std::clamp(kTileBytes / (8 * N), kLeastDepth, kMostDepth);
   Mat tile(N, std::min(most, tasks.d));
+  Stripe<XScalar> stripe{0, tasks.store == nullptr ? tasks.d : 0, rows.row};
   for (Index column = 0; column < tasks.d; column += most) {
     const Index depth = std::min(most, tasks.d - column);
+    if (column == stripe.end) stripe = next_stripe(tasks, N, most, column);
     parallel_for(threads, static_cast<Index>(blocks.size()), cancel, [&](Index block, int) {
       const auto [begin, end] = blocks[static_cast<std::size_t>(block)];
       for (Index i = begin; i < end; ++i) {
         const auto at = static_cast<std::size_t>(i);
         for (Index c = 0; c < depth; ++c) {
-          tile(i, c) = rows.scale[at] * static_cast<double>(rows.row[at][column + c]);
+          tile(i, c) =
+              rows.scale[at] * static_cast<double>(stripe.row[at][column - stripe.begin + c]);
         }
       }
     });

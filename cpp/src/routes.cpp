@@ -27,37 +27,45 @@ class GramRoute final : public Route<XScalar, BScalar> {
   void gradient(const BScalar* B, const double* w, const Taken& taken, bool losses, BScalar* grad_B,
                 RoundOutputs& out, int threads, Cancel* cancel) override {
     const Index n = taken.n;
-    const bool K = method_.needs_gram() || (losses && method_.needs_cross_gram());
-    std::vector<TaskBlocks> blocks = first_sweep<XScalar, BScalar>(
-        B, k_, tasks_, taken, {K, method_.needs_cross_gram()}, threads, cancel);
     while (static_cast<int>(lanes_.size()) < threads) {
       lanes_.emplace_back(method_, k_, tasks_.most_in(), tasks_.most_out());
     }
     Tally tally(out, n, k_, losses);
-    parallel_for(threads, n, cancel, [&](Index i, int thread) {
-      DenseLane& lane = lanes_[static_cast<std::size_t>(thread)];
-      TaskBlocks& own = blocks[static_cast<std::size_t>(i)];
-      run_task(taken[i], own, lane, w, losses);
-      tally.take(lane.algebra, i, 1, losses);
-      const double share = 1.0 / static_cast<double>(n);
-      own.C_in.scale(share * normalisation(own.C_in.m()));
-      own.C_out.scale(share * normalisation(own.C_out.m()));
+    const auto blocks = blocks_of<BScalar>(tasks_, taken, k_, n);
+    each_block(tasks_, taken, blocks, [&](const auto& held, const Taken& now, const Block& block) {
+      std::vector<TaskBlocks> found = swept(B, held, now, n, losses, threads, cancel);
+      parallel_for(threads, block.count, cancel, [&](Index i, int thread) {
+        DenseLane& lane = lanes_[static_cast<std::size_t>(thread)];
+        TaskBlocks& own = found[static_cast<std::size_t>(i)];
+        run_task(held.in(now[i]), held.out(now[i]), own, lane, w, losses);
+        tally.take(lane.algebra, block.first + i, 1, losses);
+        const double share = 1.0 / static_cast<double>(n);
+        own.C_in.scale(share * normalisation(own.C_in.m()));
+        own.C_out.scale(share * normalisation(own.C_out.m()));
+      });
+      throw_if_requested(cancel);
+      std::vector<Part<XScalar>> parts;
+      for (Index i = 0; i < block.count; ++i) {
+        const TaskBlocks& own = found[static_cast<std::size_t>(i)];
+        if (method_.has_inner_part()) parts.push_back({&held.in(now[i]), &own.C_in});
+        parts.push_back({&held.out(now[i]), &own.C_out});
+      }
+      second_sweep<XScalar, BScalar>(parts, tasks_.d, k_, block.first > 0 ? grad_B : nullptr,
+                                     grad_B, threads, cancel);
     });
-    throw_if_requested(cancel);
     tally.finish();
-
-    std::vector<Part<XScalar>> parts;
-    for (Index i = 0; i < n; ++i) {
-      const TaskBlocks& own = blocks[static_cast<std::size_t>(i)];
-      if (method_.has_inner_part()) parts.push_back({&tasks_.in(taken[i]), &own.C_in});
-      parts.push_back({&tasks_.out(taken[i]), &own.C_out});
-    }
-    second_sweep<XScalar, BScalar>(parts, tasks_.d, k_, nullptr, grad_B, threads, cancel);
   }
 
  private:
-  void run_task(Index task, TaskBlocks& own, DenseLane& lane, const double* w, bool losses) {
-    const Samples<XScalar>&in = tasks_.in(task), &out = tasks_.out(task);
+  std::vector<TaskBlocks> swept(const BScalar* B, const TaskSet<XScalar>& held, const Taken& now,
+                                Index n, bool losses, int threads, Cancel* cancel) const {
+    const bool K = method_.needs_gram() || (losses && method_.needs_cross_gram());
+    return first_sweep<XScalar, BScalar>(B, k_, held, now, {K, method_.needs_cross_gram()},
+                                         pieces_of(tasks_, n), threads, cancel);
+  }
+
+  void run_task(const Samples<XScalar>& in, const Samples<XScalar>& out, TaskBlocks& own,
+                DenseLane& lane, const double* w, bool losses) {
     const double scale_in = normalisation(in.m), scale_out = normalisation(out.m);
     own.Z_in = Mat(scale_in * own.Z_in.leftCols(k_));
     own.Z_out = Mat(scale_out * own.Z_out.leftCols(k_));
@@ -116,20 +124,21 @@ class VectorRoute final : public Route<XScalar, BScalar> {
         B_t_.get(),          w,       B_w_.get(),   tasks_.d, k_,
         method_.inner_steps, single_, tasks_.truth, shares,   cancel};
     Tally tally(out, n, k_, losses);
-    for (Index first = 0; first < n; first += block_) {
-      const Index count = std::min(block_, n - first);
+    const auto blocks = blocks_of<BScalar>(tasks_, taken, k_, block_);
+    each_block(tasks_, taken, blocks, [&](const auto& held, const Taken& now, const Block& block) {
+      const auto [first, count] = block;
       coefficients_.assign(static_cast<std::size_t>(count * rows_ * padded(k_)), 0.0);
       parallel_for(lanes, ceil_div(count, panel_tasks_), cancel, [&](Index p, int thread) {
         Lane& lane = lanes_[static_cast<std::size_t>(thread)];
-        const typename Design::Panel panel = panel_of(taken, first, p * panel_tasks_, count);
+        const typename Design::Panel panel = panel_of(held, now, p * panel_tasks_);
         Design design(round, panel, lane.scratch);
         lane.algebra.gradient(design, w, losses);
-        tally.take(lane.algebra, first + p * panel_tasks_, panel.tasks, losses);
+        tally.take(lane.algebra, block.first + p * panel_tasks_, panel.tasks, losses);
       });
       for (double& c : coefficients_) c /= static_cast<double>(n);
       throw_if_requested(cancel);
       add_block(count * rows_, first > 0, grad_B, threads, cancel);
-    }
+    });
     tally.finish();
   }
 
@@ -161,9 +170,9 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   /// Whether a round may meet an inner set more than once.
   bool passes_again() const { return method_.inner_steps > 1 || method_.has_inner_part(); }
 
-  /// The panel from the task at `at` of a block that begins at `first` of the round.
-  typename Design::Panel panel_of(const Taken& taken, Index first, Index at, Index count) {
-    typename Design::Panel panel{std::min(panel_tasks_, count - at),
+  /// The panel of a block from its task at `at` on.
+  typename Design::Panel panel_of(const TaskSet<XScalar>& tasks, const Taken& taken, Index at) {
+    typename Design::Panel panel{std::min(panel_tasks_, taken.n - at),
                                  {},
                                  {},
                                  {},
@@ -171,9 +180,9 @@ class VectorRoute final : public Route<XScalar, BScalar> {
                                  vectors_.get() + at * rows_ * tasks_.d,
                                  coefficients_.data() + at * rows_ * padded(k_)};
     for (Index t = 0; t < panel.tasks; ++t) {
-      panel.inner[t] = &tasks_.in(taken[first + at + t]);
-      panel.outer[t] = &tasks_.out(taken[first + at + t]);
-      panel.places[t] = taken[first + at + t];
+      panel.places[t] = taken[at + t];
+      panel.inner[t] = &tasks.in(taken[at + t]);
+      panel.outer[t] = &tasks.out(taken[at + t]);
     }
     return panel;
   }

@@ -17,6 +17,7 @@ constexpr Index kTile = 256;        // rows of d at a time in the second sweep
 constexpr Index kTilePadding = 8;
 constexpr Index kPieces = 64;        // pieces that a sweep is cut into, at least, where d allows
 constexpr Index kLeastPiece = 8192;  // columns in a piece
+constexpr Index kPieceNumbers = 1 << 21;  // of X in a piece: threads share large tasks
 
 /// Blocks are Eigen's own memory: where a product's target lies decides how Eigen cuts it, and the
 /// last bits with it.
@@ -129,14 +130,19 @@ void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index 
 
 }  // namespace
 
+template <class XScalar>
+Index pieces_of(const TaskSet<XScalar>& tasks, Index n) {
+  const Index d = tasks.d, rows = tasks.most_in() + tasks.most_out();
+  const Index by_size = rows * d / kPieceNumbers, least = ceil_div(kPieces, n);
+  return std::clamp<Index>(std::max(by_size, least), 1, std::max<Index>(1, d / kLeastPiece));
+}
+
 template <class XScalar, class BScalar>
 std::vector<TaskBlocks> first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
-                                    const Taken& taken, Wanted wanted, int threads,
+                                    const Taken& taken, Wanted wanted, Index pieces, int threads,
                                     Cancel* cancel) {
   const Index n = taken.n, d = tasks.d;
   const bool has_outer = !tasks.outer.empty();
-  const Index pieces =
-      std::clamp<Index>(ceil_div(kPieces, n), 1, std::max<Index>(1, d / kLeastPiece));
   std::vector<TaskBlocks> parts(static_cast<std::size_t>(n * pieces));
   parallel_for(threads, n * pieces, cancel, [&](Index item, int) {
     const Index task = taken[item / pieces], piece = item % pieces;
@@ -162,6 +168,22 @@ std::vector<TaskBlocks> first_sweep(const BScalar* B, Index k, const TaskSet<XSc
 }
 
 template <class XScalar, class BScalar>
+std::vector<TaskBlocks> features_of_all(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
+                                        int threads, Cancel* cancel) {
+  const Taken every{tasks.size()};
+  const Index pieces = pieces_of(tasks, every.n);
+  std::vector<TaskBlocks> all;
+  all.reserve(static_cast<std::size_t>(every.n));
+  const auto blocks = blocks_of<BScalar>(tasks, every, k, every.n);
+  each_block(tasks, every, blocks, [&](const auto& held, const Taken& taken, const Block&) {
+    auto found =
+        first_sweep<XScalar, BScalar>(B, k, held, taken, {false, false}, pieces, threads, cancel);
+    for (TaskBlocks& own : found) all.push_back(std::move(own));
+  });
+  return all;
+}
+
+template <class XScalar, class BScalar>
 void second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k, const BScalar* start,
                   BScalar* out, int threads, Cancel* cancel) {
   parallel_for(threads, ceil_div(d, kTile), cancel, [&](Index tile, int) {
@@ -175,11 +197,14 @@ void second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k, con
 template <class XScalar, class BScalar>
 struct Instances {
   static constexpr auto first = &first_sweep<XScalar, BScalar>;
+  static constexpr auto features = &features_of_all<XScalar, BScalar>;
   static constexpr auto second = &second_sweep<XScalar, BScalar>;
 };
 template struct Instances<double, double>;
 template struct Instances<double, float>;
 template struct Instances<float, double>;
 template struct Instances<float, float>;
+template Index pieces_of(const TaskSet<float>&, Index);
+template Index pieces_of(const TaskSet<double>&, Index);
 
 }  // namespace metaspan

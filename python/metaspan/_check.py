@@ -203,8 +203,13 @@ def per_task(
         return array
     arrays: list[NDArray[Any]] = []
     for i, item in enumerate(value):
-        array = floats(f"{name}[{i}]", item, arrays[0].dtype if arrays else dtype)
-        shape(f"{name}[{i}]", array, ("m", "d")[: ndim - 1])
-        rows(f"{name}[{i}]", array)
-        arrays.append(array)
+        arrays.append(task(f"{name}[{i}]", item, ndim, arrays[0].dtype if arrays else dtype))
     return tuple(arrays)
+
+
+def task(name: str, value: object, ndim: int, dtype: np.dtype[Any] | None) -> NDArray[Any]:
+    """One task's part of data with a leading axis of tasks, of `ndim` axes with it; no copy."""
+    array = floats(name, value, dtype)
+    shape(name, array, ("m", "d")[: ndim - 1])
+    rows(name, array)
+    return array

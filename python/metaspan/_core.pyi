@@ -146,6 +146,9 @@ def r_factor(B: NDArray[Any], threads: int) -> F64:
 def gram(B: NDArray[Any], threads: int) -> F64:
     """B^T B, (k, k)."""
 
+def touch(x: NDArray[Any]) -> None:
+    """Reads a number of every page, in order; the last axis is contiguous."""
+
 def all_finite(x: NDArray[Any], threads: int) -> bool:
     """x of any number of axes, the last one contiguous; float32 or float64."""
 
@@ -160,15 +163,17 @@ def gradient_population(
 ) -> dict[str, F64]:
     """grad_M, grad_R, grad_w, loss_in, loss_adapted, loss_out (n,), heads (n, k): w_J."""
 
-# Data of tasks: a stack with a leading axis of tasks, or one array per task.
-Sets = NDArray[Any] | Sequence[NDArray[Any]]
+# (X_in, y_in, X_out, y_out, B_star (d, k_star) | None, heads (N, k_star) | None, reader | None).
+# Each of the first four is a stack with a leading axis of tasks, or one array per task; without
+# outer sets the third and the fourth are None. With a stored.Reader, X_in and X_out are None.
+Data = tuple[Any, ...]
 
 def gradient_arrays(
     method: Method,
     route: str,  # "gram", "vector" or "single"
     B: NDArray[Any],
     w: F64,
-    data: tuple[Any, ...],  # (X_in, y_in, X_out, y_out, ...), each a Sets
+    data: Data,
     threads: int,
     losses: bool,
 ) -> dict[str, NDArray[Any]]:
@@ -180,8 +185,7 @@ def adapt_arrays(
     method: Method,
     B: NDArray[Any],
     w: F64,
-    X: Sets,
-    y: Sets,
+    data: Data,
     want_B: bool,
     threads: int,
 ) -> tuple[F64, NDArray[Any] | None]:
@@ -275,8 +279,7 @@ class Run:
     def arrays(
         method: Method,
         route: str | None,  # "gram", "vector", "single" or "dual"
-        # (X_in, y_in, X_out, y_out, B_star (d, k_star) | None, heads (N, k_star) | None)
-        data: tuple[Any, ...],
+        data: Data,
         # "B" (trials, d, k), of the dual route the one of round 0; "w" (trials, k); and, where the
         # dual route goes on, "A" (trials, samples, k)
         state: Mapping[str, NDArray[Any]],

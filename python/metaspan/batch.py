@@ -2,7 +2,6 @@ r"""Batches of tasks with data of the user's own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _check
+from . import _check, data
 from ._load import core
-
-Data = NDArray[Any] | Sequence[NDArray[Any]]
+from .stored import Data, Reader, Stored, bytes_at_a_time, on_disk
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,9 +22,10 @@ class TaskBatch:
     ----------
     X_in, X_out : ndarray of shape (n, m, d), or sequence of n arrays of shape (m_i, d)
         Features of the inner and the outer sets. Rows are contiguous, the strides of the other axes
-        are free; arrays may be memory-mapped and read-only.
+        are free. Arrays may be read-only, memory-mapped (`numpy.load` with ``mmap_mode="r"``), or
+        an ``h5py.Dataset`` or ``zarr.Array``, which stay on disk: see Notes.
     y_in, y_out : ndarray of shape (n, m), or sequence of n arrays of shape (m_i,)
-        Responses, in the dtype of the features: float32 or float64.
+        Responses, in the dtype of the features: float32 or float64. Those of a dataset are read.
     B_star : ndarray of shape (d, k), or None
         Ground truth where it is known, with orthonormal columns.
     heads : array_like of shape (n, k), or None
@@ -45,6 +44,13 @@ class TaskBatch:
     -----
     Nothing is copied. A layout that the compiled code cannot use is an error that says how to
     mend it.
+
+    Features on disk may be larger than memory. A round reads them once, in the order of the file:
+    some tasks at a time, of 128 MiB or four times the bytes of B together, while the core works on
+    those before; datasets take twice that memory, memory-mapped files the system's cache alone.
+    The dual route reads them once for its Gram matrix, in stripes of columns: datasets whose chunks
+    hold whole rows are read over for every stripe. The numbers are those of arrays in memory, bit
+    for bit.
 
     Examples
     --------
@@ -65,7 +71,7 @@ class TaskBatch:
         dtype = None
         sizes: dict[str, int] = {}
         for side in ("in", "out"):
-            X, y = checked_data(
+            X, y = data.checked(
                 (f"X_{side}", getattr(self, f"X_{side}")),
                 (f"y_{side}", getattr(self, f"y_{side}")),
                 dtype,
@@ -73,14 +79,12 @@ class TaskBatch:
             )
             object.__setattr__(self, f"X_{side}", X)
             object.__setattr__(self, f"y_{side}", y)
-            dtype = X[0].dtype
+            dtype = data.first(X).dtype
             sizes[side] = len(X)
         if sizes["in"] != sizes["out"]:
             raise ValueError(f"X_out must hold {sizes['in']} tasks, as X_in; got {sizes['out']}")
-        if self.X_out[0].shape[1] != self.d:
-            raise ValueError(
-                f"X_out must have {self.d} features, as X_in; got {self.X_out[0].shape[1]}"
-            )
+        if (d := data.first(self.X_out).shape[-1]) != self.d:
+            raise ValueError(f"X_out must have {self.d} features, as X_in; got {d}")
         rank: int | str = "k"
         if self.B_star is not None:
             _check.matrix("B_star", self.B_star, (self.d, "k"))
@@ -117,30 +121,27 @@ class TaskBatch:
         Returns
         -------
         TaskBatch
-            Views of `X` and `y`.
+            Views of `X` and `y`; what is on disk stays there.
 
         Examples
         --------
         >>> TaskBatch.split(np.ones((3, 50, 8)), np.ones((3, 50)), m_in=20)
         TaskBatch(n=3, m_in=20, m_out=30, d=8, dtype=float64)
         """
-        X, y = checked_data(("X", X), ("y", y), None, check_finite)
-        least = min(len(task) for task in X)
+        X, y = data.checked(("X", X), ("y", y), None, check_finite)
+        least = min(data.lengths(X))
         m_in = _check.integer("m_in", m_in, 1)
         if m_in >= least:
             raise ValueError(
                 f"m_in must be less than the {least} samples of the smallest task; got {m_in}"
             )
 
-        def cut(data: Data, part: slice) -> Data:
-            return data[:, part] if isinstance(data, np.ndarray) else [task[part] for task in data]
-
         first, rest = slice(m_in), slice(m_in, None)
         return cls(
-            X_in=cut(X, first),
-            y_in=cut(y, first),
-            X_out=cut(X, rest),
-            y_out=cut(y, rest),
+            X_in=data.samples(X, first),
+            y_in=data.samples(y, first),
+            X_out=data.samples(X, rest),
+            y_out=data.samples(y, rest),
             B_star=B_star,
             check_finite=False,
         )
@@ -153,7 +154,7 @@ class TaskBatch:
     @property
     def d(self) -> int:
         """Number of features."""
-        return int(self.X_in[0].shape[1])
+        return int(data.first(self.X_in).shape[-1])
 
     @property
     def k(self) -> int:
@@ -164,7 +165,12 @@ class TaskBatch:
     def shared(self) -> bool:
         """Whether the inner and the outer sets are the same arrays."""
         sides = ((self.X_in, self.X_out), (self.y_in, self.y_out))
-        return all(_same(a, b) for inner, outer in sides for a, b in zip(inner, outer, strict=True))
+        return all(data.same(inner, outer) for inner, outer in sides)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether features lie on disk, memory-mapped or in a dataset."""
+        return on_disk(self.X_in) or on_disk(self.X_out)
 
     @cached_property
     def mean_sizes(self) -> tuple[float, float]:
@@ -192,18 +198,17 @@ class TaskBatch:
     @property
     def dtype(self) -> np.dtype[Any]:
         """float32 or float64."""
-        dtype: np.dtype[Any] = self.X_in[0].dtype
-        return dtype
+        return data.first(self.X_in).dtype
 
     @property
     def m_in(self) -> int | tuple[int, ...]:
         """Samples in the inner sets: one number, or one per task where they differ."""
-        return _sizes(self.X_in)
+        return data.sizes(self.X_in)
 
     @property
     def m_out(self) -> int | tuple[int, ...]:
         """Samples in the outer sets: one number, or one per task where they differ."""
-        return _sizes(self.X_out)
+        return data.sizes(self.X_out)
 
     def __repr__(self) -> str:
         def text(sizes: int | tuple[int, ...]) -> str:
@@ -244,7 +249,17 @@ class BatchSummary:
 
 def core_data(batch: TaskBatch) -> tuple[Any, ...]:
     """The arrays of a batch as the compiled core takes them."""
-    return (batch.X_in, batch.y_in, batch.X_out, batch.y_out, batch.B_star, batch.heads)
+    known = (batch.B_star, batch.heads)
+    if not batch.on_disk:
+        return (batch.X_in, batch.y_in, batch.X_out, batch.y_out, *known, None)
+    reader = Reader(batch.X_in, batch.X_out, batch.shared)
+    return (None, batch.y_in, None, batch.y_out, *known, reader)
+
+
+def bytes_to_read(batch: TaskBatch, B_bytes: int) -> int:
+    """Bytes that reading features from the disk takes, for a representation of `B_bytes`."""
+    sides = [batch.X_in] if batch.shared else [batch.X_in, batch.X_out]
+    return sum(bytes_at_a_time(side, B_bytes) for side in sides)
 
 
 def _fingerprint(batch: TaskBatch) -> str:
@@ -253,58 +268,16 @@ def _fingerprint(batch: TaskBatch) -> str:
 
     content = blake2b(digest_size=16)
     for responses in (batch.y_in, batch.y_out):
-        for task in responses:
-            content.update(np.ascontiguousarray(task).data)
+        for i in range(len(responses)):
+            content.update(np.ascontiguousarray(data.task_of(responses, i)).data)
     for features in (batch.X_in, batch.X_out):
-        for task in features:
+        # What is stored is read a task at a time.
+        step = max(1, len(features) // 8) if isinstance(features, Stored) else 1
+        for i in range(0, len(features), step):
+            task = data.task_of(features, i)
             sample = task[:: max(1, len(task) // 4), :: max(1, task.shape[1] // 64)]
             content.update(np.ascontiguousarray(sample).data)
     for known in (batch.B_star, batch.heads):
         if known is not None:
             content.update(np.ascontiguousarray(known[:: max(1, len(known) // 64)]).data)
     return content.hexdigest()
-
-
-def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    """Whether two arrays are the same memory, seen in the same way."""
-    return (
-        a.shape == b.shape
-        and a.strides == b.strides
-        and a.__array_interface__["data"] == b.__array_interface__["data"]
-    )
-
-
-def checked_data(
-    features: tuple[str, object],
-    responses: tuple[str, object],
-    dtype: np.dtype[Any] | None,
-    check_finite: bool,
-) -> tuple[Data, Data]:
-    """Features and responses (name, value) of one set of every task, used where they lie."""
-    (X_name, X_given), (y_name, y_given) = features, responses
-    X = _check.per_task(X_name, X_given, 3, dtype)
-    if not len(X):
-        raise ValueError(f"{X_name} must hold at least one task; got none")
-    d = X[0].shape[1]
-    y = _check.per_task(y_name, y_given, 2, X[0].dtype)
-    if len(y) != len(X):
-        raise ValueError(f"{y_name} must hold {len(X)} tasks, as {X_name}; got {len(y)}")
-    if isinstance(X, np.ndarray) and isinstance(y, np.ndarray):
-        _check.shape(y_name, y, X.shape[:2])
-    for i, (task, response) in enumerate(zip(X, y, strict=True)):
-        if 0 in task.shape:
-            raise ValueError(f"{X_name} must hold samples and features; task {i} is {task.shape}")
-        _check.shape(f"{X_name}[{i}]", task, ("m", d))
-        _check.shape(f"{y_name}[{i}]", response, (task.shape[0],))
-    if _check.flag("check_finite", check_finite):
-        hint = " (check_finite=False skips this check)"
-        for name, data in ((X_name, X), (y_name, y)):
-            for i, array in enumerate([data] if isinstance(data, np.ndarray) else data):
-                place = name if isinstance(data, np.ndarray) else f"{name}[{i}]"
-                _check.finite(place, array, core.available_cpus(), hint)
-    return X, y
-
-
-def _sizes(data: Data) -> int | tuple[int, ...]:
-    sizes = tuple(len(task) for task in data)
-    return sizes[0] if len(set(sizes)) == 1 else sizes

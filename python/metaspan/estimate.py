@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._load import core
+from .batch import TaskBatch, bytes_to_read
 from .config import TrainConfig, configure, takes
 from .cost import cost_model
 from .methods import core_method
@@ -159,6 +160,8 @@ def _on_data(config: TrainConfig) -> Estimate:
     if work.geometry:
         measuring = 2 * 8 * work.d * work.k
     parts["exchange"] = max(measuring, at_once * B)  # measured, or handed over
+    if isinstance(config.tasks, TaskBatch):
+        parts["reading"] = bytes_to_read(config.tasks, B)
     if own_data:
         parts["pool"] = work.N * (work.d + 1) * work.itemsize
     per_round = trials * price.round

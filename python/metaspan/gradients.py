@@ -8,12 +8,13 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _check
+from . import _check, data
 from ._load import core
-from .batch import Data, TaskBatch, checked_data, core_data
+from .batch import TaskBatch, core_data
 from .methods import Method, core_method, resolve
 from .routes import cheapest_sweep
 from .sizes import check_accumulate
+from .stored import Data
 
 F64 = NDArray[np.float64]
 
@@ -290,9 +291,11 @@ def adapt(
     chosen = resolve(method, steps)
     want_B = _check.flag("return_B", return_B)
     workers = _check.threads(threads)
-    X, y = checked_data(("X", X), ("y", y), None, check_finite)
-    B, head = _point(B, w, X[0].shape[1], workers)
-    heads, representations = core.adapt_arrays(core_method(chosen), B, head, X, y, want_B, workers)
+    X, y = data.checked(("X", X), ("y", y), None, check_finite)
+    B, head = _point(B, w, data.first(X).shape[-1], workers)
+    heads, representations = core.adapt_arrays(
+        core_method(chosen), B, head, data.core_sets(X, y), want_B, workers
+    )
     return heads if representations is None else (heads, representations)
 
 

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _memory
+from . import _memory, data
 from ._load import core
 from .methods import CoreMethod
 
@@ -80,9 +80,8 @@ class InnerLoop:
         """B_J w_J."""
         scale = math.sqrt(y.shape[1] / self.m)  # the core divides by the number of rows
         B = _padded(self.C.T, X.shape[2]).T.copy()
-        heads, moved = core.adapt_arrays(
-            self.method, B, self.w, list(X * scale), list(y * scale), self.reach, self.threads
-        )
+        sets = data.core_sets(list(X * scale), list(y * scale))
+        heads, moved = core.adapt_arrays(self.method, B, self.w, sets, self.reach, self.threads)
         return heads @ B.T if moved is None else _times(moved, heads)
 
 

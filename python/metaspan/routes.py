@@ -28,6 +28,7 @@ PANEL_BYTES = 2**25  # of data: threads take panels of their own, or share a lar
 ROW_BYTES = 13 * 2**19  # rows of X that the vector route holds until they are used again
 CACHE_BYTES = 2**24  # data that stay in the caches from one round to the next
 PANEL = 8  # tasks of a panel of the vector route
+DISK_RATE = 1e9  # bytes a second that features on disk come at: of a common disk, not measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,8 @@ class Workload:
         Share of the rounds that record losses, or something of the representation.
     threads : int
         Number of threads.
+    on_disk : bool
+        Whether the features are.
     """
 
     d: int
@@ -67,6 +70,7 @@ class Workload:
     losses: float
     geometry: float
     threads: int
+    on_disk: bool = False
 
     @property
     def steps(self) -> int:
@@ -164,6 +168,7 @@ def workload_of(config: TrainConfig) -> Workload:
         losses=seen * losses,
         geometry=seen * geometry,
         threads=config.threads,
+        on_disk=isinstance(tasks, TaskBatch) and tasks.on_disk,
     )
 
 
@@ -184,6 +189,7 @@ def cheapest_sweep(batch: TaskBatch, method: Method, width: int, losses: bool) -
         losses=float(losses),
         geometry=0.0,
         threads=core.available_cpus(),
+        on_disk=batch.on_disk,
     )
     found = prices(work)
     return min(("vector", "gram"), key=lambda name: found[name].round)
@@ -240,6 +246,11 @@ def _data(work: Workload) -> float:
     return float(work.samples) * work.d * work.itemsize
 
 
+def _reading(work: Workload, samples: float) -> float:
+    """Seconds in which so many samples come from the disk, while the core works."""
+    return samples * work.d * work.itemsize / DISK_RATE if work.on_disk else 0.0
+
+
 def _geometry(work: Workload, machine: Machine) -> float:
     """Seconds of the coordinates of B at full size."""
     columns = work.k + work.k_star
@@ -282,7 +293,10 @@ def _vector(work: Workload, machine: Machine) -> Price:
     held = B_t + 8 * work.d * (1 + block * rows + lanes * kept * (1 + inner_vectors))
     return Price(
         setup=0.0,
-        round=seconds + machine.call + work.n * machine.task + _geometry(work, machine),
+        round=max(seconds, _reading(work, work.samples))
+        + machine.call
+        + work.n * machine.task
+        + _geometry(work, machine),
         flops=flops,
         bytes=int(held),
     )
@@ -315,7 +329,10 @@ def _gram(work: Workload, machine: Machine) -> Price:
     return Price(
         setup=0.0,
         # A task takes memory for its blocks, which costs several times what a task alone does.
-        round=first + last + machine.call + 8 * work.n * machine.task + _geometry(work, machine),
+        round=max(first + last, _reading(work, work.samples))
+        + machine.call
+        + 8 * work.n * machine.task
+        + _geometry(work, machine),
         flops=features + gram + flops,
         bytes=int(held),
     )
@@ -328,6 +345,8 @@ def _dual(work: Workload, machine: Machine) -> Price:
     data = N * work.d * work.itemsize
     setup = max(pairs * work.d / machine.grams, data / machine.read)
     setup += max(data / machine.read, 2 * N * work.d * work.k / machine.features)
+    # The Gram matrix, X B_0, what the coordinates take, and B in the end: a read each.
+    setup += _reading(work, N) * (3 + (2 if work.geometry else 0))
     rows = work.samples
     columns = 8 * math.ceil(work.k / 8)
     table = 8.0 * rows * active

@@ -13,6 +13,7 @@ HEADERS = (
     {"parallel"},
     {"method", "factors", "features", "round_choice"},
     {"design", "coordinates", "sample_shape", "samples"},
+    {"blocks"},
     {"vector_design", "collapsed_design", "spectral_design", "sweeps", "off_span"},
     {"task_algebra", "metrics", "heads"},
     {"dual_gram", "tally"},
@@ -25,6 +26,8 @@ HEADERS = (
 # A module imports, when it is itself imported, only what stands on an earlier line.
 MODULES = (
     {"_check", "_load", "_core", "_cpu", "_memory", "_files", "_progress", "_signals"},
+    {"stored"},
+    {"data"},
     {"methods", "heads", "features", "batch"},
     {"tasks", "options", "cost", "build"},
     {"sizes", "starts", "records"},

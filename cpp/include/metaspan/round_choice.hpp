@@ -7,11 +7,12 @@
 
 namespace metaspan {
 
-/// Tasks of a round: the first n of all in order, or a choice.
+/// Tasks of a round: some that follow each other, or a choice.
 struct Taken {
   Index n = 0;
-  const Index* tasks = nullptr;  // (n,), or null: 0 .. n-1
-  Index operator[](Index i) const { return tasks == nullptr ? i : tasks[i]; }
+  const Index* tasks = nullptr;  // (n,), or null: first .. first + n - 1
+  Index first = 0;
+  Index operator[](Index i) const { return tasks == nullptr ? first + i : tasks[i]; }
 };
 
 /// n of all tasks a round without replacement, in the order drawn; all of them in order if n is
@@ -32,10 +33,10 @@ class RoundChoice {
 
   /// Valid until the next call.
   Taken take(Index round) {
-    if (order_.empty()) return {n_, nullptr};
+    if (order_.empty()) return {n_};
     const Key key = derive_key(seed_, trial_, static_cast<std::uint64_t>(round), Stream::pool);
     choose(key, all_, n_, order_.data(), swaps_.data(), taken_.data());
-    return {n_, taken_.data()};
+    return {n_, taken_.data(), 0};
   }
 
  private:

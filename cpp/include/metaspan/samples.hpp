@@ -5,11 +5,13 @@
 #include <cmath>
 
 #include "metaspan/features.hpp"
+#include "metaspan/round_choice.hpp"
 
 namespace metaspan {
 
 /// One data set of one task, in place: rows contiguous, `stride` elements from one to the next.
 /// Where X is made row by row, y is the noise alone: the rest of a response comes with the row.
+/// Where X is in a store, it is null until it has been read.
 template <class Scalar>
 struct Samples {
   const Scalar* X = nullptr;  // (m, d)
@@ -17,7 +19,7 @@ struct Samples {
   const Scalar* y = nullptr;  // (m,)
   Index m = 0;
   const RowMaker* maker = nullptr;  // of a set without X
-  Index task = 0;                   // its number for the maker
+  Index task = 0;                   // its number for the maker or the store
 
   bool operator==(const Samples& other) const {
     return X == other.X && stride == other.stride && y == other.y && m == other.m &&
@@ -31,12 +33,16 @@ struct Truth {
   Mat minus_heads;  // (n, k_star)  -w_star of the tasks
 };
 
+template <class Scalar>
+class Store;
+
 /// The tasks of a batch, all with d features.
 template <class Scalar>
 struct TaskSet {
   Index d = 0;
   std::vector<Samples<Scalar>> inner, outer;  // (n,) each; adaptation alone needs no outer ones
   const Truth* truth = nullptr;               // where rows are made
+  Store<Scalar>* store = nullptr;             // where X is not in memory
 
   Index size() const { return static_cast<Index>(inner.size()); }
   const Samples<Scalar>& in(Index i) const { return inner[static_cast<std::size_t>(i)]; }
@@ -52,6 +58,23 @@ struct TaskSet {
     for (const auto& set : sets) found = std::max(found, set.m);
     return found;
   }
+};
+
+/// Columns [first, first + columns) of X of some tasks.
+struct Request {
+  Taken tasks;
+  Index first, columns;
+};
+
+/// X of a batch that is larger than memory.
+template <class Scalar>
+class Store {
+ public:
+  virtual ~Store() = default;
+  /// The tasks of `now`, one after the other, until the next call; what `next` asks for is read
+  /// meanwhile. Throws what reading throws.
+  virtual TaskSet<Scalar>& read(const Request& now, const Request& next,
+                                const TaskSet<Scalar>& all) = 0;
 };
 
 /// 1 / sqrt(m): what brings a data set to the algebra's units.

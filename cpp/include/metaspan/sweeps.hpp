@@ -1,10 +1,9 @@
 // The two sweeps over the data of a round, (5) and (10), for as many columns as B has.
 #pragma once
 
+#include "metaspan/blocks.hpp"
 #include "metaspan/cancel.hpp"
 #include "metaspan/factors.hpp"
-#include "metaspan/round_choice.hpp"
-#include "metaspan/samples.hpp"
 
 namespace metaspan {
 
@@ -27,11 +26,21 @@ struct Wanted {
   bool K, K_cross;
 };
 
-/// The first sweep, (5), over the tasks taken: X B and the Grams, not normalised yet.
+/// Pieces of d that the first sweep of a round of n tasks is cut into, by shape alone.
+template <class XScalar>
+Index pieces_of(const TaskSet<XScalar>& tasks, Index n);
+
+/// The first sweep, (5), over tasks whose X is in memory: X B and the Grams, not normalised yet.
 template <class XScalar, class BScalar>
 std::vector<TaskBlocks> first_sweep(const BScalar* B,  // (d, k)
                                     Index k, const TaskSet<XScalar>& tasks, const Taken& taken,
-                                    Wanted wanted, int threads, Cancel* cancel);
+                                    Wanted wanted, Index pieces, int threads, Cancel* cancel);
+
+/// X B alone, of all tasks, wherever their X is.
+template <class XScalar, class BScalar>
+std::vector<TaskBlocks> features_of_all(const BScalar* B,  // (d, k)
+                                        Index k, const TaskSet<XScalar>& tasks, int threads,
+                                        Cancel* cancel);
 
 /// The second sweep: out <- [start +] the sum over the parts of X^T C, (10), in their order.
 template <class XScalar, class BScalar>

@@ -104,6 +104,31 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   int threads_ = 1;  // of the round
 };
 
+/// The inner loop of one task after its first sweep: w_J, and in C_in what B moves by.
+template <class XScalar>
+void adapt_task(const Method& method, const double* w, Index k, const Samples<XScalar>& in,
+                TaskBlocks& own, double* w_J) {
+  const Index m = in.m;
+  const double scale = normalisation(m);
+  const Mat Z = scale * own.Z_in.leftCols(k);
+  own.K *= scale * scale;
+  const Vec y = normalised_y(in);
+  DenseDesign::Scratch scratch(method.inner_steps, method.adapt_B, m, 0);
+  DenseDesign design(
+      k, method.inner_steps,
+      {m, 0, Z.data(), y.data(), nullptr, nullptr, own.K.data(), m, nullptr, 0, nullptr, nullptr},
+      scratch);
+  TaskAlgebra<DenseDesign> algebra(method, k, m, 0);
+  algebra.adapt(design, w);
+  std::copy_n(algebra.adapted(), k, w_J);
+  // B_J = B - alpha sum_l X^T r_l w_l^T
+  own.C_in.reset(m, k, method.adapt_B ? method.inner_steps : 0);
+  for (int l = 0; method.adapt_B && l < method.inner_steps; ++l) {
+    own.C_in.add(algebra.residual(l), algebra.head(l));
+  }
+  own.C_in.scale(-method.alpha * scale);
+}
+
 }  // namespace
 
 template <class XScalar, class BScalar>
@@ -119,43 +144,27 @@ template <class XScalar, class BScalar>
 void adapt_on_arrays(const Method& method, const BScalar* B, const double* w, Index k,
                      const TaskSet<XScalar>& tasks, double* w_J, BScalar* B_J, int threads,
                      Cancel* cancel) {
-  const Index n = tasks.size(), d = tasks.d;
-  std::vector<TaskBlocks> blocks = first_sweep<XScalar, BScalar>(
-      B, k, tasks, {n, nullptr}, {method.needs_gram(), false}, threads, cancel);
-  parallel_for(threads, n, cancel, [&](Index i, int) {
-    TaskBlocks& own = blocks[static_cast<std::size_t>(i)];
-    const Index m = tasks.in(i).m;
-    const double scale = normalisation(m);
-    const Mat Z = scale * own.Z_in.leftCols(k);
-    own.K *= scale * scale;
-    const Vec y = normalised_y(tasks.in(i));
-    DenseDesign::Scratch scratch(method.inner_steps, method.adapt_B, m, 0);
-    DenseDesign design(
-        k, method.inner_steps,
-        {m, 0, Z.data(), y.data(), nullptr, nullptr, own.K.data(), m, nullptr, 0, nullptr, nullptr},
-        scratch);
-    TaskAlgebra<DenseDesign> algebra(method, k, m, 0);
-    algebra.adapt(design, w);
-    std::copy_n(algebra.adapted(), k, w_J + i * k);
-    // B_J = B - alpha sum_l X^T r_l w_l^T
-    own.C_in.reset(m, k, method.adapt_B ? method.inner_steps : 0);
-    for (int l = 0; method.adapt_B && l < method.inner_steps; ++l) {
-      own.C_in.add(algebra.residual(l), algebra.head(l));
+  const Taken every{tasks.size()};
+  const Index d = tasks.d, pieces = pieces_of(tasks, every.n);
+  const auto blocks = blocks_of<BScalar>(tasks, every, k, every.n);
+  each_block(tasks, every, blocks, [&](const auto& held, const Taken& now, const Block& block) {
+    auto found = first_sweep<XScalar, BScalar>(B, k, held, now, {method.needs_gram(), false},
+                                               pieces, threads, cancel);
+    parallel_for(threads, block.count, cancel, [&](Index i, int) {
+      adapt_task(method, w, k, held.in(now[i]), found[static_cast<std::size_t>(i)],
+                 w_J + (block.first + i) * k);
+    });
+    throw_if_requested(cancel);
+    for (Index i = 0; B_J != nullptr && i < block.count; ++i) {
+      second_sweep<XScalar, BScalar>({{&held.in(now[i]), &found[static_cast<std::size_t>(i)].C_in}},
+                                     d, k, B, B_J + (block.first + i) * d * k, threads, cancel);
     }
-    own.C_in.scale(-method.alpha * scale);
   });
-  throw_if_requested(cancel);
-  if (B_J == nullptr) return;
-  for (Index i = 0; i < n; ++i) {
-    second_sweep<XScalar, BScalar>({{&tasks.in(i), &blocks[static_cast<std::size_t>(i)].C_in}}, d,
-                                   k, B, B_J + i * d * k, threads, cancel);
-  }
 }
 
 template <class XScalar, class BScalar>
 Mat project(const BScalar* B, Index k, const TaskSet<XScalar>& tasks, int threads, Cancel* cancel) {
-  const std::vector<TaskBlocks> blocks = first_sweep<XScalar, BScalar>(
-      B, k, tasks, {tasks.size(), nullptr}, {false, false}, threads, cancel);
+  const auto blocks = features_of_all<XScalar, BScalar>(B, k, tasks, threads, cancel);
   Index rows = 0;
   for (const auto& set : tasks.inner) rows += set.m;
   Mat Z(rows, k);

@@ -104,23 +104,27 @@ class DualEngine final : public ArraysEngine<BScalar> {
 
   /// B_0 + X^T A.
   void export_B(BScalar* out, int threads) const override {
-    std::vector<Factors> factors;
-    std::vector<Mat> scaled;
-    std::vector<Part<XScalar>> parts;
-    const Index count = tasks().size();
-    factors.reserve(2 * static_cast<std::size_t>(count));
-    scaled.reserve(2 * static_cast<std::size_t>(count));
-    const auto append = [&](const Samples<XScalar>& set, Index first) {
-      scaled.push_back(normalisation(set.m) * A_.middleRows(first, set.m));
-      factors.emplace_back().borrow(scaled.back().data(), set.m, k_);
-      parts.push_back({&set, &factors.back()});
-    };
-    for (Index i = 0; i < count; ++i) {
-      const auto at = static_cast<std::size_t>(i);
-      if (active_ == 0) append(tasks().in(i), gram_.inner[at]);
-      if (!tasks().shares(i)) append(tasks().out(i), gram_.outer[at]);
-    }
-    second_sweep<XScalar, BScalar>(parts, tasks().d, k_, B_0_.data(), out, threads, nullptr);
+    const Taken every{tasks().size()};
+    const auto blocks = blocks_of<BScalar>(tasks(), every, k_, every.n);
+    each_block(tasks(), every, blocks, [&](const auto& held, const Taken& now, const Block& block) {
+      std::vector<Factors> factors;
+      std::vector<Mat> scaled;
+      std::vector<Part<XScalar>> parts;
+      factors.reserve(2 * static_cast<std::size_t>(block.count));
+      scaled.reserve(2 * static_cast<std::size_t>(block.count));
+      const auto append = [&](const Samples<XScalar>& set, Index first) {
+        scaled.push_back(normalisation(set.m) * A_.middleRows(first, set.m));
+        factors.emplace_back().borrow(scaled.back().data(), set.m, k_);
+        parts.push_back({&set, &factors.back()});
+      };
+      for (Index i = 0; i < block.count; ++i) {
+        const auto at = static_cast<std::size_t>(block.first + i);
+        if (active_ == 0) append(held.in(now[i]), gram_.inner[at]);
+        if (!held.shares(now[i])) append(held.out(now[i]), gram_.outer[at]);
+      }
+      second_sweep<XScalar, BScalar>(parts, tasks().d, k_, block.first > 0 ? out : B_0_.data(), out,
+                                     threads, nullptr);
+    });
   }
 
  private:
@@ -136,8 +140,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
   template <class Scalar>
   Mat products(const Scalar* B, Index columns, int threads, Cancel* cancel) const {
     const Index count = tasks().size();
-    const std::vector<TaskBlocks> blocks = first_sweep<XScalar, Scalar>(
-        B, columns, tasks(), {count, nullptr}, {false, false}, threads, cancel);
+    const auto blocks = features_of_all<XScalar, Scalar>(B, columns, tasks(), threads, cancel);
     Mat Z(gram_.G.rows(), padded(columns));
     for (Index i = 0; i < count; ++i) {
       const auto at = static_cast<std::size_t>(i);
