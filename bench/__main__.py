@@ -28,6 +28,7 @@ PARTS = {
     "sampled-one": Part("bench_sampled", "rounds", 1),
     "sampled-two": Part("bench_sampled", "rounds", 2),
     "sampled-peers": Part("bench_sampled", "beside", 2),
+    "disk": Part("bench_disk", "run", 2),
     "studies-overhead": Part("bench_studies", "overhead", 1),
     "studies-processes": Part("bench_studies", "processes", 2),
     "studies-opening": Part("bench_studies", "opening", 2),

@@ -34,11 +34,13 @@ py::dict population_state(const std::vector<std::unique_ptr<Trial>>& trials) {
 }  // namespace
 
 /// Trials side by side where there are enough of them or a round is too small to share, otherwise
-/// one after the other with the threads inside: the numbers are the same either way.
+/// one after the other with the threads inside, as where they share a store: the numbers are the
+/// same either way.
 template <class Body>
 void Run::each_trial(int threads, Body&& body) {
   const auto count = static_cast<Index>(trials_.size());
-  const bool side_by_side = count >= threads || first().flops() < kSerialFlops;
+  const bool small = count >= threads || first().flops() < kSerialFlops;
+  const bool side_by_side = small && !shares_store_;
   interruptible([&](Cancel* cancel) {
     parallel_for(side_by_side ? threads : 1, count, cancel,
                  [&](Index i, int) { body(i, side_by_side ? 1 : threads, cancel); });

@@ -108,6 +108,7 @@ class Run {
   Plan plan_;
   std::vector<std::string> names_;
   Index heads_size_ = 0;  // n k_star
+  bool shares_store_ = false;
   std::function<py::dict()> state_;
   std::function<py::object(int)> representation_ = [](int) { return py::none(); };
 };

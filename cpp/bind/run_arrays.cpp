@@ -76,6 +76,7 @@ void Run::fill_arrays(const Method& method, const std::string& route, const py::
   held->arrays = data;
   Data<XScalar> given = as_data<XScalar>(data, d);
   held->store = std::move(given.store);
+  shares_store_ = held->store != nullptr;
   held->data = {std::move(given.tasks), matrix_or_empty(data[4], d), matrix_or_empty(data[5], 0)};
   const TaskSet<XScalar>& tasks = held->data.tasks;
   require(n > 0 && n <= tasks.size() && held->data.B_star.rows() == d, "the batch must fit");

@@ -28,19 +28,17 @@ class Arena:
         self._memory = np.empty(0, np.uint8)
         self._used = 0
 
-    def begin(self) -> None:
-        """Everything that was taken is given back."""
-        if self._used > self._memory.size:
-            self._memory = np.empty(self._used, np.uint8)
+    def begin(self, size: int) -> None:
+        """Room for so many bytes; everything that was taken is given back."""
+        if size > self._memory.size:
+            self._memory = np.empty(size, np.uint8)
         self._used = 0
 
     def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """An array, here or, as long as there is no room, elsewhere."""
-        begin, size = self._used, math.prod(shape) * dtype.itemsize
-        self._used += -(-size // 64) * 64
-        if self._used > self._memory.size:
-            return np.empty(shape, dtype)
-        return self._memory[begin : begin + size].view(dtype).reshape(shape)
+        """An array of the room, which must be there."""
+        begin = self._used
+        self._used += math.prod(shape) * dtype.itemsize
+        return self._memory[begin : self._used].view(dtype).reshape(shape)
 
 
 class Stored:
@@ -70,6 +68,11 @@ class Stored:
     def __len__(self) -> int:
         return self.shape[0]
 
+    @property
+    def reads_into(self) -> bool:
+        """Whether the library reads into memory that it is given."""
+        return hasattr(self.source, "read_direct")
+
     def samples(self, part: slice) -> Stored:
         """Some of them, without reading."""
         begin, end, _ = part.indices(self.end - self.first)
@@ -86,7 +89,7 @@ class Stored:
 
     def read(self, *part: slice, arena: Arena | None = None) -> NDArray[Any]:
         """Slices of the axes, samples counted in the source; in the arena, where that can be."""
-        if arena is None or not hasattr(self.source, "read_direct"):
+        if arena is None or not self.reads_into:
             return np.ascontiguousarray(self.source[part], dtype=self.dtype)
         ranges = [axis.indices(size) for axis, size in zip(part, self.source.shape, strict=True)]
         out = arena.take(tuple(end - begin for begin, end, _ in ranges), self.dtype)
@@ -175,11 +178,12 @@ class Reader:
         tasks, first, count = key
         self._arenas = self._arenas[::-1]  # the other one is in use
         arena = self._arenas[0]
-        arena.begin()
         columns = slice(first, first + count)
         inner, outer = self._inner, self._outer
         if isinstance(inner, Stored) and isinstance(outer, Stored) and outer.source is inner.source:
             return _together(inner, outer, tasks, columns, arena)
+        sides = [side for side in (inner, outer) if side is not None]
+        arena.begin(sum(_room(side, tasks, count) for side in sides))
         found = _features(inner, tasks, columns, arena)
         other = found if outer is None else _features(outer, tasks, columns, arena)
         for pair in zip(found, other, strict=True):  # task by task: the order of a file of both
@@ -187,6 +191,16 @@ class Reader:
                 if on_disk(part):
                     core.touch(part)
         return found, other
+
+
+def _room(data: Data, tasks: list[int], count: int) -> int:
+    """Bytes of an arena that so many columns of some tasks take."""
+    if isinstance(data, Stored):
+        samples = len(tasks) * data.shape[-2] if data.reads_into else 0
+        return samples * count * data.dtype.itemsize
+    given = [data[task] for task in tasks]
+    stored = [own for own in given if isinstance(own, Stored) and own.reads_into]
+    return sum(own.shape[0] * count * own.dtype.itemsize for own in stored)
 
 
 def _features(data: Data, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
@@ -206,6 +220,7 @@ def _together(
 ) -> Features:
     """Both sets of one source, which is read once."""
     both = Stored(inner.source, min(inner.first, outer.first), max(inner.end, outer.end))
+    arena.begin(_room(both, tasks, columns.stop - columns.start))
     parts = _features(both, tasks, columns, arena)
 
     def of(side: Stored) -> list[NDArray[Any]]:

@@ -1,0 +1,127 @@
+"""Gradients on features that lie on disk, beside a plain read of the same file.
+
+Before every call the system's cache forgets the file, so that all of it comes from the disk: a
+gradient that computes while it reads takes as long as reading. Every gradient is first compared
+with that on the same features in memory. The file is made where temporary files are (TMPDIR).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+import metaspan as ms
+from bench.floors import Size
+from bench.harness import (
+    Figure,
+    Options,
+    Seconds,
+    cpus,
+    figure,
+    power_of_ten,
+    relative,
+    side_by_side,
+)
+
+SIZE = Size(10**5, 10, 48, 25, 25)  # 1.92 GB
+QUICK = Size(10**5, 10, 8, 25, 25)
+METHODS = {"fo-anil": ms.ANIL(alpha=0.1, first_order=True), "maml": ms.MAML(alpha=0.01)}
+SHARE = 0.8  # of the rate of a plain read
+AT_ONCE = 2**23  # bytes of a plain read
+TOLERANCE = 1e-12
+
+
+def forget(path: Path) -> None:
+    """Nothing of a file is in the system's cache any more."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(handle)
+
+
+def cold(path: Path, call: Callable[[], object]) -> Seconds:
+    """What a call takes that finds nothing of a file in memory."""
+    forget(path)
+    start = time.perf_counter()
+    call()
+    return Seconds(time.perf_counter() - start)
+
+
+def read(path: Path) -> None:
+    """All bytes of a file, in order, into the same few."""
+    room = bytearray(AT_ONCE)
+    with open(path, "rb", buffering=0) as file:
+        while file.readinto(room):
+            pass
+
+
+def written(folder: Path, size: Size) -> tuple[dict[str, Path], np.ndarray, np.ndarray]:
+    """Features as .npy and as an HDF5 dataset, and what is in them, (n, m, d), (n, m)."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((size.n, size.m_in + size.m_out, size.d))
+    paths = {"npy": folder / "X.npy", "HDF5": folder / "X.h5"}
+    np.save(paths["npy"], X)
+    with h5py.File(paths["HDF5"], "w") as file:
+        file["X"] = X
+    return paths, X, rng.standard_normal(X.shape[:2])
+
+
+def opened(kind: str, path: Path) -> Any:
+    """The features where they lie."""
+    return np.load(path, mmap_mode="r") if kind == "npy" else h5py.File(path)["X"]
+
+
+def gradient(kind: str, path: Path, y: np.ndarray, m_in: int, *point: Any) -> ms.Gradient:
+    """A gradient from the file. Opened here: what is mapped cannot be forgotten."""
+    batch = ms.TaskBatch.split(opened(kind, path), y, m_in, check_finite=False)
+    return ms.meta_gradient(*point[:2], batch, point[2])
+
+
+def run(options: Options) -> list[Figure]:
+    """A cold gradient of either method on either file, and a cold read of it, in turn."""
+    size = QUICK if options.quick else SIZE
+    B = np.random.default_rng(1).standard_normal((size.d, size.k)) / np.sqrt(size.d)
+    w, rows = np.ones(size.k), []
+    with tempfile.TemporaryDirectory() as folder:
+        paths, X, y = written(Path(folder), size)
+        for kind, path in paths.items():
+            known = ms.TaskBatch.split(X, y, size.m_in, check_finite=False)
+            calls: dict[str, Callable[[], object]] = {"a plain read": partial(read, path)}
+            for name, method in METHODS.items():
+                ours = partial(gradient, kind, path, y, size.m_in, B, w, method)
+                error = relative(ours().B, ms.meta_gradient(B, w, known, method).B)
+                assert error < TOLERANCE, error
+                calls[f"metaspan, {name}"] = ours
+            timings = side_by_side(
+                {who: partial(cold, path, call) for who, call in calls.items()}, options.repeats
+            )
+            rows += compared(kind, size, X.nbytes, timings)
+    return rows
+
+
+def compared(kind: str, size: Size, count: int, timings: dict[str, Any]) -> list[Figure]:
+    """Rates, and their shares of the plain read's."""
+    shown = ", ".join(map(power_of_ten, size))
+    case = f"cold {kind}, (d, k, n, m_in, m_out) = ({shown}), cores: {len(cpus())}"
+    about = {"bench": "disk", "case": case, "more_is_better": True}
+    plain = timings["a plain read"]
+    found = []
+    for who, timing in timings.items():
+        rate = count / timing.median / 1e9
+        found.append(figure(timing, rate, who=who, unit="GB/s", bytes=float(count), **about))
+        if timing is not plain:
+            share = plain.median / timing.median
+            found.append(
+                figure(timing, share, who=f"{who} / a plain read", unit="x", target=SHARE, **about)
+            )
+    return found
