@@ -199,8 +199,8 @@ def _room(data: Data, tasks: list[int], count: int) -> int:
         samples = len(tasks) * data.shape[-2] if data.reads_into else 0
         return samples * count * data.dtype.itemsize
     given = [data[task] for task in tasks]
-    stored = [own for own in given if isinstance(own, Stored) and own.reads_into]
-    return sum(own.shape[0] * count * own.dtype.itemsize for own in stored)
+    read = [own for own in given if isinstance(own, Stored) and own.reads_into]
+    return sum(own.shape[0] * count * own.dtype.itemsize for own in read)
 
 
 def _features(data: Data, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
