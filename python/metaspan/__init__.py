@@ -10,12 +10,13 @@ from .evaluate import Evaluation, Risk, evaluate
 from .features import StudentT
 from .gradients import Gradient, adapt, meta_gradient, population_gradient
 from .heads import GaussianHeads, SphereHeads
+from .loaded import load
 from .methods import ANIL, MAML, AverageRisk
 from .metrics import Diversity, diversity, principal_angles, subspace_distance
 from .options import Checkpoint, Init, Stop
 from .outcome import Diverged, DivergenceWarning, Interrupted, Outcome, Status
 from .plots import plot
-from .result import Result, load
+from .result import Result
 from .study import Study, StudyStatus, log_range, process_pool
 from .tasks import LinearTasks
 from .train import train

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -77,6 +78,18 @@ def choice(name: str, value: object, accepted: Sequence[str]) -> str:
     if value not in accepted:
         raise ValueError(f"{name} must be {words(accepted)}; got {value!r}")
     return value
+
+
+def path(name: str, value: object) -> str:
+    """The name of a file or a folder, as text."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path; got {show(value)}")
+    found = os.fspath(value)
+    if not isinstance(found, str):
+        raise TypeError(f"{name} must be a path in text; got {show(value)}")
+    if not found or "\0" in found:
+        raise ValueError(f"{name} must be the name of a file; got {show(found)}")
+    return found
 
 
 def threads(value: object) -> int:

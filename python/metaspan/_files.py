@@ -2,8 +2,8 @@ r"""Files of the package: npz archives without pickles, with a JSON document ins
 
 from __future__ import annotations
 
-import io
 import json
+import math
 import os
 import platform
 import threading
@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from . import _memory
 from ._load import core
 
 VERSION = 1
 DOCUMENT = "metaspan"
+DTYPES = (np.uint8, np.int64, np.float32, np.float64)  # those that files hold
+CHUNK = 2**20  # bytes that are copied at a time
 
 
 def write(
@@ -60,24 +64,107 @@ def _replacing(target: Path) -> Iterator[IO[bytes]]:
 
 
 def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The document and the arrays of a file; ValueError names a file that is none of ours."""
+    """The document and the arrays of a file; ValueError names a file that is none of ours.
+
+    Nothing is allocated that the size of the file does not explain, or that memory does not hold.
+    """
     name = os.fspath(path)
     with open(name, "rb") as file:
-        content = io.BytesIO(file.read())
-    if not zipfile.is_zipfile(content):
-        raise ValueError(f"{name!r} is not a {kind}, or it is broken (it is not an archive)")
-    try:
-        with np.load(content, allow_pickle=False) as members:
-            arrays = {member: members[member] for member in members.files}
-        document = json.loads(arrays.pop(DOCUMENT).tobytes())
-        found, version = document["format"], document["version"]
-    except Exception as error:  # damaged archives make the libraries raise whatever comes
-        raise ValueError(f"{name!r} is not a {kind}, or it is broken ({error})") from error
+        if not zipfile.is_zipfile(file):
+            raise ValueError(f"{name!r} is not a {kind}, or it is broken (it is not an archive)")
+        with telling(f"{name!r} is not a {kind}, or it is broken"):
+            size = os.fstat(file.fileno()).st_size
+            _memory.require(f"{name!r}", size)
+            arrays = _members(file, size)
+            document = parsed(arrays.pop(DOCUMENT).tobytes())
+            found, version = document["format"], document["version"]
     if found != kind:
-        raise ValueError(f"{name!r} must be a {kind}; it is a {found}")
+        raise ValueError(f"{name!r} must be a {kind}; it is a {shown(found)}")
     if version != VERSION:
-        raise ValueError(f"{name!r} has format version {version}; this release reads {VERSION}")
+        raise ValueError(
+            f"{name!r} has format version {shown(version)}; this release reads {VERSION}"
+        )
     return document, arrays
+
+
+@contextmanager
+def telling(what: str) -> Iterator[None]:
+    """Whatever is raised for what a file holds becomes a ValueError that begins with `what`."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged contents make libraries raise whatever comes
+        raise ValueError(f"{what} ({shown(error)})") from error
+
+
+def shown(value: object) -> str:
+    """A short text on one line for what a file holds, or for an error."""
+    plain = isinstance(value, (ValueError, OSError, zipfile.BadZipFile))
+    text = " ".join((str(value) if plain or isinstance(value, str) else repr(value)).split())
+    return text if len(text) <= 150 else f"{text[:147]}..."
+
+
+def parsed(content: str | bytes) -> Any:
+    """What JSON says; ValueError for names that stand twice, and for NaN and infinity."""
+    return DECODER.decode(content if isinstance(content, str) else content.decode())
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{shown(twice)!r} stands there twice")
+    return found
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is not a number of JSON")
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_number)
+
+
+def _members(file: IO[bytes], size: int) -> dict[str, NDArray[Any]]:
+    """Arrays of an archive whose members are stored as they are, apart from each other."""
+    arrays: dict[str, NDArray[Any]] = {}
+    with zipfile.ZipFile(file) as archive:
+        infos = archive.infolist()
+        for info in infos:
+            if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+                raise ValueError(f"the member {shown(info.filename)!r} is compressed")
+        if sum(info.file_size for info in infos) > size:
+            raise ValueError("its members overlap")
+        for info in infos:
+            name = info.filename.removesuffix(".npy")
+            if name in arrays:
+                raise ValueError(f"the member {shown(name)!r} stands there twice")
+            with archive.open(info) as member:
+                arrays[name] = _array(member, info.file_size)
+    return arrays
+
+
+def _array(member: IO[bytes], size: int) -> NDArray[Any]:
+    """An array from an npy file of so many bytes."""
+    version = npy.read_magic(member)
+    header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, in_columns, dtype = header(member)
+    if dtype not in DTYPES:
+        raise ValueError(f"arrays must not be of dtype {shown(dtype)}")
+    count, left = math.prod(shape), size - member.tell()
+    if min(shape, default=0) < 0 or count * dtype.itemsize != left:
+        raise ValueError(f"an array of shape {shown(shape)} and dtype {dtype} has {left} bytes")
+    array = np.empty(shape, dtype, order="F" if in_columns else "C")
+    content = array.reshape(-1, order="A").view(np.uint8)
+    at = 0
+    while at < left:
+        part = member.read(min(CHUNK, left - at))
+        if not part:
+            raise ValueError("an array ends too early")
+        content[at : at + len(part)] = np.frombuffer(part, np.uint8)
+        at += len(part)
+    return array
 
 
 def sync_folder(folder: Path) -> None:

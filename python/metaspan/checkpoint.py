@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from . import _codec, _files
+from . import _check, _codec, _files
 from ._load import core
 from .config import TrainConfig
+from .options import Init
 from .pools import basis_size
-from .state import Trials
+from .state import Trials, collapsed_height, columns_of
 
 KIND = "metaspan checkpoint"
 
@@ -72,12 +73,16 @@ class Journal:
             document, arrays = _files.read(self._path, KIND)
         except FileNotFoundError:
             return None
-        try:
-            self._compare(document["config"])
-            trials = _trials(document, arrays)
-            _check_shapes(trials, self._config)
-        except (KeyError, TypeError, IndexError, OverflowError, AttributeError) as error:
-            raise ValueError(f"{str(self._path)!r} is a broken {KIND} ({error!r})") from error
+        with _files.telling(f"{str(self._path)!r} is a broken {KIND}"):
+            changes = list(_codec.differences(document["config"], self._tree))
+        for path, old, new in changes:
+            if path.split(".")[0] not in MAY_DIFFER:
+                raise ValueError(
+                    f"{path} must be what the checkpoint {str(self._path)!r} was written with, "
+                    f"{_files.shown(old)}; got {_files.shown(new)}"
+                )
+        with _files.telling(f"{str(self._path)!r} is a broken {KIND}"):
+            trials = _trials(document, arrays, self._config)
         if self._config.route not in ("auto", trials.route):
             raise ValueError(
                 f"route must be what the checkpoint {str(self._path)!r} was written with, "
@@ -91,50 +96,82 @@ class Journal:
             )
         return trials
 
-    def _compare(self, tree: dict[str, Any]) -> None:
-        """Raise ValueError where the run of the file is another one."""
-        for path, old, new in _codec.differences(tree, self._tree):
-            if path.split(".")[0] not in MAY_DIFFER:
-                raise ValueError(
-                    f"{path} must be what the checkpoint {str(self._path)!r} was written with, "
-                    f"{old}; got {new}"
-                )
 
-
-def _trials(document: dict[str, Any], arrays: dict[str, Any]) -> Trials:
-    rounds = [int(done) for done in document["rounds"]]
-    return Trials(
-        parts={name: arrays[f"state.{name}"] for name in document["parts"]},
-        rounds=rounds,
-        status=[int(status) for status in document["status"]],
-        columns=tuple(document["columns"]),
-        rows=[(arrays[f"rounds.{i}"], arrays[f"values.{i}"]) for i in range(len(rounds))],
+def _trials(document: dict[str, Any], arrays: dict[str, Any], config: TrainConfig) -> Trials:
+    """Where the trials stand; raises unless it is what `save` writes for such a run."""
+    count = len(config.trials)
+    standing = [document[name] for name in ("rounds", "status", "columns", "parts")]
+    if not all(isinstance(part, list) for part in standing):
+        raise TypeError("what should be lists is not")
+    rounds, status, columns, names = standing
+    if not len(rounds) == len(status) == count:
+        raise ValueError(f"{len(rounds)} trials; the run has {count}")
+    if tuple(columns) != columns_of(config):
+        raise ValueError(f"the columns are {', '.join(map(str, columns))}")
+    trials = Trials(
+        parts={name: arrays[f"state.{name}"] for name in names},
+        rounds=[_check.integer("a round", done, 0, 2**62) for done in rounds],
+        status=[_check.integer("a status", each) for each in status],
+        columns=tuple(columns),
+        rows=[(arrays[f"rounds.{i}"], arrays[f"values.{i}"]) for i in range(count)],
         route=document["route"],
     )
+    _check_parts(trials, config)
+    for i, (at, values) in enumerate(trials.rows):
+        _check_rows(at, values, trials, i, config.record_every)
+    return trials
 
 
-def _check_shapes(trials: Trials, config: TrainConfig) -> None:
-    """Raise TypeError unless every array is what `save` writes for such a run."""
+def _check_parts(trials: Trials, config: TrainConfig) -> None:
+    """Raise unless every array of the state is what `save` writes for such a run."""
     count, k_star, k = len(config.trials), config.k_star, config.width
     parts = trials.parts
+    on_data = config.engine == "arrays" or config.pooled_in_law
+    if trials.route not in (("gram", "vector", "dual") if on_data else (None,)):
+        raise ValueError(f"the route is {_check.show(trials.route)}")
     expected: dict[str, tuple[int, ...]] = {"w": (k,)}
     if config.at_full_size or config.pooled_in_law:
         expected["B"] = (basis_size(config), k)
         if trials.route == "dual":
             expected["A"] = (parts["A"].shape[1], k)
     else:
-        expected |= {"M": (k_star, k), "R": (parts["R"].shape[1], k)}
+        expected |= {"M": (k_star, k), "R": (_height(parts["R"], config), k)}
         if config.engine == "population" and config.n is not None:
             expected["frames"] = (k, k)
-    if set(parts) != set(expected) or trials.route not in (None, "gram", "vector", "dual"):
-        raise TypeError(f"a state of {', '.join(parts)}")
+    if set(parts) != set(expected):
+        raise ValueError(f"a state of {', '.join(parts)}")
     for name, shape in expected.items():
-        dtype = config.dtype if name == "B" else "float64"
-        if parts[name].shape != (count, *shape) or parts[name].dtype != dtype:
-            raise TypeError(f"{name} is {parts[name].dtype} of shape {parts[name].shape}")
-    if not (len(trials.rounds) == len(trials.status) == len(trials.rows) == count):
-        raise TypeError("not as many trials as the run has")
-    for rounds, values in trials.rows:
-        fits = rounds.ndim == 1 and values.shape == (rounds.size, len(trials.columns))
-        if not fits or rounds.dtype != np.int64 or values.dtype != np.float64:
-            raise TypeError(f"rows are of shapes {rounds.shape} and {values.shape}")
+        part, dtype = parts[name], config.dtype if name == "B" else "float64"
+        if part.shape != (count, *shape) or part.dtype != dtype:
+            raise ValueError(f"{name} is {_check.show(part)}")
+        goes_on = part[trials.live]
+        if not np.isfinite(goes_on).all():
+            raise ValueError(f"{name} must be finite; it holds a NaN or an infinity")
+
+
+def _height(R: Any, config: TrainConfig) -> int:
+    """Rows that R must have; of a start given as an array, no more than it may have."""
+    most = min(config.width, config.tasks.d - config.k_star)
+    if config.engine == "collapsed":
+        return collapsed_height(config)
+    return most if isinstance(config.init, Init) else min(most, int(R.shape[1]))
+
+
+def _check_rows(at: Any, values: Any, trials: Trials, i: int, every: int) -> None:
+    """Raise unless the trial i has a row for every round recorded before it stood where it does."""
+    if at.ndim != 1 or values.shape != (at.size, len(trials.columns)):
+        raise ValueError(f"rows are of shapes {at.shape} and {values.shape}")
+    if at.dtype != np.int64 or values.dtype != np.float64:
+        raise ValueError(f"rows are of dtypes {at.dtype} and {values.dtype}")
+    done, status = trials.rounds[i], trials.status[i]
+    if status not in (core.LIVE, core.DIVERGED, core.UNDERFLOW):
+        raise ValueError(f"a trial has the status {status}")
+    count = -(-done // every)
+    further = [] if status == core.LIVE else [done]  # the end, where it is recorded
+    there = at[count:].tolist()
+    if (
+        at.size < count
+        or (at[:count] != every * np.arange(count)).any()
+        or there not in ([], further)
+    ):
+        raise ValueError(f"the rows of a trial are not those before its round {done}")

@@ -328,40 +328,6 @@ class Result:
         )
 
 
-def load(path: str | os.PathLike[str]) -> Result:
-    r"""Read a result that `Result.save` wrote.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-        The file.
-
-    Returns
-    -------
-    Result
-        The result. A function that drew heads comes back as its name.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is not a result, or broken; the message names it.
-    """
-    document, arrays = _files.read(path, KIND)
-    try:
-        outcomes = tuple(Outcome(Status[name], done) for name, done in document["status"])
-        return Result(
-            config=_codec.decode(document["config"], arrays.__getitem__),
-            trace={name: arrays[f"trace.{name}"] for name in document["trace"]},
-            parts={name: arrays[f"state.{name}"] for name in document["parts"]},
-            status=outcomes if len(outcomes) > 1 else outcomes[0],
-            timings=document["timings"],
-        )
-    except (KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"{os.fspath(path)!r} is a broken {KIND} ({error!r})") from error
-
-
 def build(config: TrainConfig, trials: Trials, timings: Mapping[str, float]) -> Result:
     """A result from where the trials stand."""
     outcomes = tuple(

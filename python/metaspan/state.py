@@ -91,10 +91,7 @@ class Trials:
 
 def begin(config: TrainConfig) -> Trials:
     """The trials of a run at round 0."""
-    count = len(config.trials)
-    angles = min(config.width, config.k_star)
-    columns = [[name] * (angles if name == "angles" else 1) for name in config.record]
-    names = tuple(name for each in columns for name in each)
+    count, names = len(config.trials), columns_of(config)
     return Trials(
         parts=start_parts(config, config.trials),
         rounds=[0] * count,
@@ -102,6 +99,13 @@ def begin(config: TrainConfig) -> Trials:
         columns=names,
         rows=[(np.empty(0, np.int64), np.empty((0, len(names))))] * count,
     )
+
+
+def columns_of(config: TrainConfig) -> tuple[str, ...]:
+    """Names of the columns of a run's rows."""
+    angles = min(config.width, config.k_star)
+    columns = [[name] * (angles if name == "angles" else 1) for name in config.record]
+    return tuple(name for each in columns for name in each)
 
 
 def start_parts(config: TrainConfig, trials: Sequence[int]) -> dict[str, NDArray[Any]]:
@@ -113,18 +117,21 @@ def start_parts(config: TrainConfig, trials: Sequence[int]) -> dict[str, NDArray
     else:  # nothing is drawn: one start for all
         states = [_in_coordinates(config, trials[0])] * len(trials)
     height = max(R.shape[0] for _, R, _ in states)
-    if config.engine == "collapsed":  # samples fill what the start leaves free
-        height = state_rows(config) - config.k_star
-        if config.track_start:
-            height += config.width
-        if config.pooled_in_law:
-            height = basis_size(config) - config.k_star
+    if config.engine == "collapsed":
+        height = collapsed_height(config)
     M = np.stack([M for M, _, _ in states])
     R = np.stack([np.pad(R, ((0, height - R.shape[0]), (0, 0))) for _, R, _ in states])
     w = np.stack([w for _, _, w in states])
     if config.pooled_in_law:
         return {"B": np.concatenate([M, R], axis=1).astype(config.dtype), "w": w}
     return {"M": M, "R": R, "w": w}
+
+
+def collapsed_height(config: TrainConfig) -> int:
+    """Rows of R in the collapsed engine, where samples fill what the start leaves free."""
+    if config.pooled_in_law:
+        return basis_size(config) - config.k_star
+    return state_rows(config) - config.k_star + (config.width if config.track_start else 0)
 
 
 def _on_arrays(config: TrainConfig, trials: Sequence[int]) -> dict[str, NDArray[Any]]:
