@@ -21,6 +21,7 @@ from ..tasks import LinearTasks
 from .spec import COUNTS, NUMBER, OF_METHODS, OF_RUNS, OF_TASKS, Dependent, Spec
 
 INLINE = 2**16  # numbers of an array that a study's file holds
+LONGEST = 2**28  # characters of all values that cells compute
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def cells_of(spec: Spec) -> Iterator[Cell]:
         for name, values in spec.axes.items()
     }
     own = sorted(name for name in axes if name not in spec.common)
+    room = LONGEST
     for number, chosen in enumerate(product(*axes.values())):
         values = {**constants, **{n: v for n, (v, _) in zip(axes, chosen, strict=True)}}
         values[NUMBER] = number
@@ -79,6 +81,11 @@ def cells_of(spec: Spec) -> Iterator[Cell]:
                     raise ValueError(f"{name} of cell {number}: {error}") from error
                 values[name] = found.item() if isinstance(found, np.generic) else found
                 texts[name] = _told(f"{name} of cell {number}", values[name])
+                room -= len(texts[name])
+                if room < 0:
+                    raise ValueError(
+                        f"{name} of cell {number}: values take more than {LONGEST} characters"
+                    )
         whole = f"{shared}|{'|'.join(f'{n}={texts[n]}' for n in sorted(texts))}"
         yield Cell(
             name=blake2b(whole.encode(), digest_size=6).hexdigest(),
@@ -185,7 +192,15 @@ def _kept(inline: int, array: NDArray[Any]) -> Any:
 
 def array_from(kept: Any) -> Any:
     """An array from what a file holds of it."""
-    return np.array(kept["values"], kept["dtype"]) if isinstance(kept, dict) else Absent(kept)
+    if isinstance(kept, str):
+        return Absent(kept)
+    dtype = np.dtype(str(kept["dtype"]))
+    if dtype.kind not in "biufc":
+        raise ValueError(f"arrays must hold numbers; got dtype {dtype}")
+    array = np.array(kept["values"], dtype)
+    if array.tolist() != kept["values"]:
+        raise ValueError(f"an array of {dtype} must hold numbers of that kind")
+    return array
 
 
 def text(tree: Any) -> str:

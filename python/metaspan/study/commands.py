@@ -87,16 +87,20 @@ def _run(chosen: argparse.Namespace) -> int:
 
 def _open(path: str, out: str | None = None) -> Study:
     """The study of a file or of a folder."""
+    arguments: dict[str, Any] = {}
     if Path(path).is_dir():
         if out is not None:
             raise ValueError(f"--out goes with a study file; {path!r} is a folder")
-        return Study(path)
-    arguments = toml.read(path)
-    folder = out or arguments.pop("folder", None)
-    arguments.pop("folder", None)
+        folder: str | None = path
+    else:
+        arguments = {"base": {}, **toml.read(path)}
+        named = arguments.pop("folder", None)
+        folder = out or named
     if folder is None:
         raise ValueError(f"{path}: folder must be given, or `run --out DIR`; then name that DIR")
     try:
-        return Study(folder, **{"base": {}, **arguments})
+        study = Study(folder, **arguments)
+        _ = study.cells  # what expressions of the grid cannot compute is told now
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
+    return study

@@ -2,15 +2,17 @@ r"""A study as JSON: written beside its rows, read again, and compared."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .. import _codec
+from .. import _check, _codec, _files
 from ..heads import NamedFunction
 from .cells import Absent, Cell, array_from, cells_of, encoded
 from .expressions import Expression
 from .measures import Measure, measure_of
 from .spec import Computed, Listed, Spec, Template, specify
+from .store import KIND, Store
 
 Tree = dict[str, Any]
 
@@ -45,27 +47,35 @@ def _tree(value: Any) -> Any:
     return encoded(value)
 
 
-def restored(tree: Mapping[str, Any]) -> Spec:
-    """The study that a tree describes; ValueError where it describes none."""
-    try:
-        grid = {name: _restored_axis(value) for name, value in tree["grid"].items()}
-        return specify(
+def restored(tree: Mapping[str, Any], file: str) -> Spec:
+    """The study that a tree describes; ValueError names the file where it describes none."""
+    with _files.telling(f"{file!r} is a broken {KIND}"):
+        parts = [tree[name] for name in ("seeds", "measure", "keep", "common")]
+        if not all(isinstance(part, list) for part in parts):
+            raise TypeError("seeds, measure, keep and common must be lists")
+        seeds, measure, keep, common = parts
+        spec = specify(
             {name: decoded(value) for name, value in tree["base"].items()},
-            grid,
-            tree["seeds"],
-            [_measure(name) for name in tree["measure"]],
-            keep=tree["keep"],
+            {name: _restored_axis(value) for name, value in tree["grid"].items()},
+            seeds,
+            [_measure(name) for name in measure],
+            keep=keep,
             keep_rows=tree["keep_rows"],
-            common=tree["common"],
+            common=common,
         )
-    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise ValueError(f"the study's file is broken ({error!r})") from error
+        count = math.prod(map(len, spec.axes.values()))
+        for name, value in spec.derived.items():
+            if isinstance(value, Listed) and len(value.items) != count:
+                raise ValueError(f"{name} has {len(value.items)} values for {count} cells")
+        return spec
 
 
 def _restored_axis(tree: Any) -> Any:
-    if "values" in tree:
+    if isinstance(tree, dict) and "values" in tree:
+        if not isinstance(tree["values"], list):
+            raise TypeError("the values of an axis must be a list")
         return [decoded(value) for value in tree["values"]]
-    if "computed" in tree:
+    if isinstance(tree, dict) and "computed" in tree:
         return Listed(items=tuple(decoded(value) for value in tree["computed"]))
     return decoded(tree)
 
@@ -112,12 +122,15 @@ def decoded(tree: Any) -> Any:
         return Expression(tree["expression"])
     if isinstance(tree, dict) and "template" in tree:
         parts = {name: decoded(part) for name, part in tree["parts"].items()}
+        if tree["template"] not in _codec.TYPED:
+            raise ValueError(f"there is no law {_check.show(tree['template'])}")
         return Template(kind=tree["template"], fields=parts)
     return _codec.decode(tree, array_from)
 
 
-def check_same(old: Tree, new: Tree, cells: Sequence[Cell], folder: str) -> None:
+def check_same(old: Tree, new: Tree, cells: Sequence[Cell], store: Store) -> None:
     """Raise unless a study goes on from an older one: it may have gained values and seeds."""
+    before_all, folder = restored(old, str(store.file)), str(store.folder)
     for path, before, now in _changes(old, new):
         raise ValueError(
             f"the study in {folder!r} has {path} = {before}; this one has {now}: use another folder"
@@ -126,7 +139,7 @@ def check_same(old: Tree, new: Tree, cells: Sequence[Cell], folder: str) -> None
     if lost:
         raise ValueError(f"the study in {folder!r} has seed {lost[0]}; this one has not: keep it")
     names = {cell.name for cell in cells}
-    for cell in cells_of(restored(old)):
+    for cell in cells_of(before_all):
         if cell.name not in names:
             values = ", ".join(f"{name} = {value!r}" for name, value in cell.values.items())
             raise ValueError(

@@ -291,7 +291,7 @@ class Readings:
 
     def _rows(self) -> tuple[dict[Key, Row], Found]:
         """Rows of the study's runs, and all that the files hold."""
-        found = self._store.read()
+        found = self._store.read([one.name for one in self._spec.measures], self._spec.keep)
         names, seeds = {cell.name for cell in self.cells}, set(self._spec.seeds)
         rows = {key: row for key, row in found.rows.items() if key[0] in names and key[1] in seeds}
         return rows, found

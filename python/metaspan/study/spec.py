@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,8 @@ COUNTS = (
     "record_every",
 )
 LAWS = ("heads", "features")  # a function in `base` is a law of these
+MOST_CELLS, MOST_RUNS = 10**6, 10**7  # of a study; a run is a cell with a seed
+MOST_ROWS = 10**5  # of a kept trace
 COLUMNS = ("seed", "status", "round")  # of the study's tables
 ELSEWHERE = {
     "trials": "seeds of the study",
@@ -205,10 +209,10 @@ def specify(
         derived=derived,
         varied=tuple(varied),
         sequence=_sequence(shared, axes, derived),
-        seeds=_seeds(seeds),
+        seeds=_seeds(seeds, _cells(axes)),
         measures=measures,
         keep=kept,
-        keep_rows=_check.integer("keep_rows", keep_rows, 2),
+        keep_rows=_check.integer("keep_rows", keep_rows, 2, MOST_ROWS),
         common=shared_numbers,
     )
 
@@ -279,6 +283,10 @@ def _axis(name: str, value: Any) -> tuple[Any, ...] | Dependent:
     if isinstance(value, (list, tuple, range)):
         if not value:
             raise ValueError(f"grid.{name} must hold at least one value; got none")
+        if value[MOST_CELLS:]:
+            raise ValueError(
+                f"grid.{name} must hold at most {MOST_CELLS} values; got {_check.show(value)}"
+            )
         return tuple(_parsed("grid", name, item) for item in value)
     if isinstance(value, (Iterator, Set)):
         raise TypeError(f"grid.{name} must be a list or a range; got {_check.show(value)}")
@@ -331,13 +339,31 @@ def _close(name: str, known: Iterable[str]) -> str:
     return f": did you mean {found[0]!r}?" if found else ""
 
 
-def _seeds(seeds: Any) -> tuple[int, ...]:
+def _cells(axes: Mapping[str, Sequence[Any]]) -> int:
+    """Number of combinations; raises where they are too many."""
+    cells = math.prod(map(len, axes.values()))
+    if cells > MOST_CELLS:
+        sizes = " x ".join(f"{len(values)} {name}" for name, values in axes.items())
+        raise ValueError(f"grid must make at most {MOST_CELLS} cells; got {sizes} = {cells}")
+    return cells
+
+
+def _seeds(seeds: Any, cells: int) -> tuple[int, ...]:
+    most = MOST_RUNS // cells
     if isinstance(seeds, Iterable) and not isinstance(seeds, str):
-        found = tuple(_check.integer("seeds", seed, 0, MAX_COUNT) for seed in seeds)
+        several = islice(seeds, most + 1)
+        found = tuple(_check.integer("seeds", seed, 0, MAX_COUNT) for seed in several)
         if not found or len(set(found)) < len(found):
-            raise ValueError(f"seeds must hold different numbers, at least one; got {seeds!r}")
+            raise ValueError(
+                f"seeds must hold different numbers, at least one; got {_check.show(seeds)}"
+            )
+        if len(found) > most:
+            raise ValueError(
+                f"seeds must be at most {most} for {cells} cells, which make {MOST_RUNS} runs; "
+                f"got {_check.show(seeds)}"
+            )
         return found
-    return tuple(range(_check.integer("seeds", seeds, 1, MAX_COUNT)))
+    return tuple(range(_check.integer("seeds", seeds, 1, most)))
 
 
 def _words(name: str, given: object) -> tuple[str, ...]:

@@ -9,20 +9,27 @@ leaves of a line that was being written is not a row, and its run is done again.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from pathlib import Path
 from sys import intern
 from typing import Any
 
-from .. import _files
+from .. import _files, _memory
+from ..outcome import Status
 
 KIND = "metaspan study"
 VERSION = 1
 FAILED = "failed"  # the status of a run that could not be done
+ENDED = frozenset(status.name.lower() for status in Status) - {"interrupted"}
+LONGEST = 2**26  # bytes of a line
+LARGEST = 2**1023  # that a number of a row may be
+BYTES_READ = 32  # that a byte of JSON may take in memory
 KINDS = (("cell", str), ("seed", int), ("status", str), ("values", dict), ("by", str), ("at", str))
 Row = dict[str, Any]
 Key = tuple[str, int]
@@ -60,34 +67,40 @@ class Store:
         self.folder = Path(folder)
 
     @property
+    def file(self) -> Path:
+        """What the study is."""
+        return self.folder / "study.json"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of what long runs need to go on."""
         return self.folder / "checkpoints"
 
     def specification(self) -> dict[str, Any] | None:
         """What the study is, or None where the folder holds none."""
-        path = self.folder / "study.json"
+        path = self.file
         try:
+            size = path.stat().st_size
+            _memory.require(f"{str(path)!r}", BYTES_READ * size)
             content = path.read_bytes()
         except FileNotFoundError:
             return None
-        try:
-            tree = json.loads(content)
+        with _files.telling(f"{str(path)!r} is not a {KIND}, or it is broken"):
+            tree = _files.parsed(content)
             kind, version = tree["format"], tree["version"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"{str(path)!r} is not a {KIND}, or it is broken ({error})") from error
         if kind != KIND:
-            raise ValueError(f"{str(path)!r} must be a {KIND}; it is a {kind}")
+            raise ValueError(f"{str(path)!r} must be a {KIND}; it is a {_files.shown(kind)}")
         if version != VERSION:
             raise ValueError(
-                f"{str(path)!r} has format version {version}; this release reads {VERSION}"
+                f"{str(path)!r} has format version {_files.shown(version)}; "
+                f"this release reads {VERSION}"
             )
         found: dict[str, Any] = tree
         return found
 
     def specify(self, tree: Mapping[str, Any]) -> None:
         """Write what the study is, unless that stands there."""
-        path = self.folder / "study.json"
+        path = self.file
         content = _lines({"format": KIND, "version": VERSION, **tree}).encode()
         if not (path.exists() and path.read_bytes() == content):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -101,24 +114,28 @@ class Store:
         """Files of rows, in the order of their names."""
         return sorted((self.folder / "rows").glob("*.jsonl"))
 
-    def read(self) -> Found:
-        """All rows, each run once."""
+    def read(self, measures: Collection[str], keep: Collection[str]) -> Found:
+        """All rows that hold these measures and records, each run once."""
+        kept = {"round", *keep} if keep else set[str]()
         rows: dict[Key, Row] = {}
         suspects: dict[Key, int] = {}
         damaged = 0
-        for path in self.files():
-            for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-                row = _row(line)
-                if row is None:
-                    died = _died(line)
-                    for key in died:
-                        suspects[key] = suspects.get(key, 0) + (len(died) == 1)
-                    damaged += not died and bool(line.strip())
-                    continue
-                key = (row["cell"], row["seed"])
-                known = rows.get(key)
-                if known is None or _supersedes(row, known):
-                    rows[key] = row
+        for line in chain.from_iterable(map(_lines_of, self.files())):
+            found = _parsed(line)
+            row = _row(found)
+            if row is not None and row["status"] != FAILED:
+                whole = row["measures"].keys() >= {*measures}
+                row = row if whole and row.get("trace", {}).keys() >= kept else None
+            if row is None:
+                died = _died(found)
+                for key in died:
+                    suspects[key] = suspects.get(key, 0) + (len(died) == 1)
+                damaged += not died and bool(line.strip())
+                continue
+            key = (row["cell"], row["seed"])
+            known = rows.get(key)
+            if known is None or _supersedes(row, known):
+                rows[key] = row
         return Found(rows=rows, damaged=damaged, suspects=suspects)
 
     @contextmanager
@@ -174,12 +191,33 @@ def _lines(tree: Mapping[str, Any], depth: int = 1) -> str:
     return f"{{\n{body}\n{'  ' * (depth - 1)}}}" + ("\n" if depth == 1 else "")
 
 
-def _died(line: str) -> list[Key]:
-    """Runs of a line that says which were under way when a worker died."""
+def _lines_of(path: Path) -> Iterator[bytes]:
+    """Lines of a file; of one that is too long for a row, its beginning."""
+    with open(path, "rb") as file:
+        while line := file.readline(LONGEST):
+            yield line
+            while not line.endswith(b"\n") and (line := file.readline(LONGEST)):
+                pass  # the rest of a line that is no row
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """What a line holds, or None where that is no table."""
     try:
-        return [(str(cell), int(seed)) for cell, seed in json.loads(line)["died"]]
-    except (ValueError, RecursionError, KeyError, TypeError):
+        found = _files.parsed(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _died(found: dict[str, Any] | None) -> list[Key]:
+    """Runs of a line that says which were under way when a worker died."""
+    died = (found or {}).get("died")
+    if not isinstance(died, list):
         return []
+    for run in died:
+        if not (isinstance(run, list) and [type(part) for part in run] == [str, int]):
+            return []
+    return [(cell, seed) for cell, seed in died]
 
 
 def _supersedes(row: Row, known: Row) -> bool:
@@ -189,24 +227,45 @@ def _supersedes(row: Row, known: Row) -> bool:
     return bool(row["status"] != FAILED or row["at"] >= known["at"])
 
 
-def _row(line: str) -> Row | None:
-    """A row from a line, or None where it is none."""
-    try:
-        row = json.loads(line)
-        known = all(isinstance(row[name], kind) for name, kind in KINDS)
-    except (ValueError, RecursionError, KeyError, TypeError, IndexError):
-        return None
-    if not known:
+def _row(found: dict[str, Any] | None) -> Row | None:
+    """A row from what a line holds, or None where it is none."""
+    if found is None or not all(type(found.get(name)) is kind for name, kind in KINDS):
         return None
     # What the study knows of its cells, and texts that all rows share, need no room of their own.
-    del row["values"]
-    row["by"], row["status"] = intern(row["by"]), intern(row["status"])
+    row = {name: found[name] for name in ("cell", "seed", "at")}
+    row["by"], row["status"] = intern(found["by"]), intern(found["status"])
     if row["status"] == FAILED:
-        return row  # type: ignore[no-any-return]
-    measures = row.get("measures")
-    if not isinstance(measures, dict) or not isinstance(row.get("round"), int):
+        error = found.get("error")
+        return {**row, "error": error} if isinstance(error, str) else None
+    measures, seconds = found.get("measures"), found.get("seconds")
+    done = found.get("round")
+    whole = row["status"] in ENDED and type(done) is int and done >= 0
+    if not (whole and is_number(seconds) and isinstance(measures, dict)):
         return None
-    for value in measures.values():
-        if not (value is None or isinstance(value, (int, float)) or value in ("inf", "-inf")):
-            return None
-    return row  # type: ignore[no-any-return]
+    if not all(is_number(value) for value in measures.values()):
+        return None
+    row |= {"round": done, "seconds": seconds, "measures": measures}
+    if "trace" not in found:
+        return row
+    return {**row, "trace": found["trace"]} if _is_trace(found["trace"]) else None
+
+
+def _is_trace(trace: Any) -> bool:
+    """Whether it is a table of numbers, with rounds that ascend."""
+    if not (isinstance(trace, dict) and all(isinstance(part, list) for part in trace.values())):
+        return False
+    rounds = trace.get("round")
+    if rounds is None or not all(type(at) is int and 0 <= at < 2**63 for at in rounds):
+        return False
+    ascends = all(a < b for a, b in pairwise(rounds))
+    return ascends and all(
+        len(part) == len(rounds) and all(is_number(value) for value in part)
+        for part in trace.values()
+    )
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is what a row holds of a number."""
+    if type(value) is int:
+        return -LARGEST < value < LARGEST
+    return (type(value) is float and math.isfinite(value)) or value in (None, "inf", "-inf")

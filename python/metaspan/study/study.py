@@ -102,7 +102,7 @@ class Study(Readings):
                 raise FileNotFoundError(f"there is no study in {os.fspath(folder)!r}")
             if (seeds, measure, keep, common) != (1, ("dist",), (), ()):
                 raise ValueError("base or grid must be given beside other arguments; got neither")
-            super().__init__(restored(there), store)
+            super().__init__(restored(there, str(store.file)), store)
             return
         given = specify(base, grid, seeds, measure, keep=keep, keep_rows=keep_rows, common=common)
         super().__init__(given, store)
@@ -216,7 +216,7 @@ class Study(Readings):
         tree = described(self._spec, self.cells)
         differs = there is not None and any(tree[name] != there.get(name) for name in tree)
         if there is not None and differs and self._store.files():
-            check_same(there, tree, self.cells, str(self.folder))
+            check_same(there, tree, self.cells, self._store)
         return tree
 
     def _check_version(self, rows: Mapping[Key, Row], mixed: bool) -> None:
