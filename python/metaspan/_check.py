@@ -76,7 +76,7 @@ def choice(name: str, value: object, accepted: Sequence[str]) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be {words(accepted)}; got {show(value)}")
     if value not in accepted:
-        raise ValueError(f"{name} must be {words(accepted)}; got {value!r}")
+        raise ValueError(f"{name} must be {words(accepted)}; got {show(value)}")
     return value
 
 

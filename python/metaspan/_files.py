@@ -164,7 +164,7 @@ def _array(member: IO[bytes], size: int) -> NDArray[Any]:
             raise ValueError("an array ends too early")
         content[at : at + len(part)] = np.frombuffer(part, np.uint8)
         at += len(part)
-    return array
+    return np.asarray(array, order="C")
 
 
 def sync_folder(folder: Path) -> None:

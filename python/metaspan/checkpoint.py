@@ -11,9 +11,9 @@ import numpy as np
 from . import _check, _codec, _files
 from ._load import core
 from .config import TrainConfig
-from .options import Init
 from .pools import basis_size
-from .state import Trials, collapsed_height, columns_of
+from .routes import workload_of
+from .state import Trials, columns_of, height_of
 
 KIND = "metaspan checkpoint"
 
@@ -133,9 +133,9 @@ def _check_parts(trials: Trials, config: TrainConfig) -> None:
     if config.at_full_size or config.pooled_in_law:
         expected["B"] = (basis_size(config), k)
         if trials.route == "dual":
-            expected["A"] = (parts["A"].shape[1], k)
+            expected["A"] = (workload_of(config).N, k)
     else:
-        expected |= {"M": (k_star, k), "R": (_height(parts["R"], config), k)}
+        expected |= {"M": (k_star, k), "R": (height_of(config, parts["R"].shape[1]), k)}
         if config.engine == "population" and config.n is not None:
             expected["frames"] = (k, k)
     if set(parts) != set(expected):
@@ -144,17 +144,8 @@ def _check_parts(trials: Trials, config: TrainConfig) -> None:
         part, dtype = parts[name], config.dtype if name == "B" else "float64"
         if part.shape != (count, *shape) or part.dtype != dtype:
             raise ValueError(f"{name} is {_check.show(part)}")
-        goes_on = part[trials.live]
-        if not np.isfinite(goes_on).all():
+        if not np.isfinite(part).all():
             raise ValueError(f"{name} must be finite; it holds a NaN or an infinity")
-
-
-def _height(R: Any, config: TrainConfig) -> int:
-    """Rows that R must have; of a start given as an array, no more than it may have."""
-    most = min(config.width, config.tasks.d - config.k_star)
-    if config.engine == "collapsed":
-        return collapsed_height(config)
-    return most if isinstance(config.init, Init) else min(most, int(R.shape[1]))
 
 
 def _check_rows(at: Any, values: Any, trials: Trials, i: int, every: int) -> None:

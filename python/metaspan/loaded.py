@@ -16,6 +16,7 @@ from .config import TrainConfig, configure
 from .options import Checkpoint, Init
 from .outcome import Outcome, Status
 from .result import KIND, Result
+from .state import height_of
 from .tasks import LinearTasks
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -166,20 +167,20 @@ def check_rounds(rounds: NDArray[Any], last: int) -> None:
 def _parts(
     names: Any, arrays: Arrays, config: TrainConfig, outcomes: Sequence[Outcome]
 ) -> dict[str, NDArray[Any]]:
-    """The state at the end, of finite numbers unless a trial diverged."""
+    """The state at the end, the last one of finite numbers where a trial diverged."""
     k_star, k, d = config.k_star, config.width, config.tasks.d
     if names != (["B", "w"] if config.at_full_size else ["M", "R", "w"]):
         raise ValueError(f"the state holds {_check.show(names)}")
     parts = {name: arrays[f"state.{name}"] for name in names}
-    height = 0 if config.at_full_size else parts["R"].shape[-2]
-    if height > d - k_star:
-        raise ValueError(f"R has {height} rows; at most d - k = {d - k_star} are possible")
+    height = 0
+    if not config.at_full_size:
+        height = height_of(config, parts["R"].shape[-2])
+        height = min(height, k) if config.pooled_in_law else height
     shapes = {"B": (d, k), "M": (k_star, k), "R": (height, k), "w": (k,)}
     lead = () if len(outcomes) == 1 else (len(outcomes),)
     for name, part in parts.items():
         _expect(name, part, lead + shapes[name], config.dtype if name == "B" else "float64")
-        whole = [outcome != Status.DIVERGED for outcome in outcomes]
-        if not np.isfinite((part if lead else part[None])[whole]).all():
+        if not np.isfinite(part).all():
             raise ValueError(f"{name} must be finite; it holds a NaN or an infinity")
     return parts
 

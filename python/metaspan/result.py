@@ -150,6 +150,10 @@ class Result:
         self._require(1)
         M, R, _ = self._state_of(number)
         B_star, E = self._basis(number, R.shape[0])
+        if E.shape[1] > R.shape[0]:  # of a file alone
+            raise ValueError(
+                f"the state must have {E.shape[1]} rows of R, as the start has; got {R.shape[0]}"
+            )
         B = core.assemble(B_star, M, E, R[: E.shape[1]], config.threads)
         return B.astype(config.dtype, copy=False)
 

@@ -127,6 +127,14 @@ def start_parts(config: TrainConfig, trials: Sequence[int]) -> dict[str, NDArray
     return {"M": M, "R": R, "w": w}
 
 
+def height_of(config: TrainConfig, given: int) -> int:
+    """Rows that R of a run in coordinates has, if a start given as an array has `given`."""
+    if config.engine == "collapsed":
+        return collapsed_height(config)
+    most = min(config.width, config.tasks.d - config.k_star)
+    return most if isinstance(config.init, Init) else min(most, given)
+
+
 def collapsed_height(config: TrainConfig) -> int:
     """Rows of R in the collapsed engine, where samples fill what the start leaves free."""
     if config.pooled_in_law:

@@ -11,7 +11,7 @@ from ..heads import NamedFunction
 from .cells import Absent, Cell, array_from, cells_of, encoded
 from .expressions import Expression
 from .measures import Measure, measure_of
-from .spec import Computed, Listed, Spec, Template, specify
+from .spec import Computed, Listed, Spec, Template, check_fields, specify
 from .store import KIND, Store
 
 Tree = dict[str, Any]
@@ -71,11 +71,13 @@ def restored(tree: Mapping[str, Any], file: str) -> Spec:
 
 
 def _restored_axis(tree: Any) -> Any:
-    if isinstance(tree, dict) and "values" in tree:
+    if not isinstance(tree, dict):
+        raise TypeError(f"an axis must be a table; got {_check.show(tree)}")
+    if "values" in tree:
         if not isinstance(tree["values"], list):
             raise TypeError("the values of an axis must be a list")
         return [decoded(value) for value in tree["values"]]
-    if isinstance(tree, dict) and "computed" in tree:
+    if "computed" in tree:
         return Listed(items=tuple(decoded(value) for value in tree["computed"]))
     return decoded(tree)
 
@@ -124,13 +126,16 @@ def decoded(tree: Any) -> Any:
         parts = {name: decoded(part) for name, part in tree["parts"].items()}
         if tree["template"] not in _codec.TYPED:
             raise ValueError(f"there is no law {_check.show(tree['template'])}")
+        check_fields(tree["template"], parts)
         return Template(kind=tree["template"], fields=parts)
     return _codec.decode(tree, array_from)
 
 
 def check_same(old: Tree, new: Tree, cells: Sequence[Cell], store: Store) -> None:
     """Raise unless a study goes on from an older one: it may have gained values and seeds."""
-    before_all, folder = restored(old, str(store.file)), str(store.folder)
+    folder, file = str(store.folder), str(store.file)
+    with _files.telling(f"{file!r} is a broken {KIND}"):
+        old_cells = tuple(cells_of(restored(old, file)))
     for path, before, now in _changes(old, new):
         raise ValueError(
             f"the study in {folder!r} has {path} = {before}; this one has {now}: use another folder"
@@ -139,7 +144,7 @@ def check_same(old: Tree, new: Tree, cells: Sequence[Cell], store: Store) -> Non
     if lost:
         raise ValueError(f"the study in {folder!r} has seed {lost[0]}; this one has not: keep it")
     names = {cell.name for cell in cells}
-    for cell in cells_of(before_all):
+    for cell in old_cells:
         if cell.name not in names:
             values = ", ".join(f"{name} = {value!r}" for name, value in cell.values.items())
             raise ValueError(

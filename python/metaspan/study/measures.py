@@ -93,7 +93,7 @@ def measure_of(given: object) -> Measure:
     if kind == "risk":
         return Measure(name=given, records=(), of=_Risk(_number(given, detail, int)))
     known = _check.words((*FINALS, *SIMPLE, "rounds_to:TOL", "risk:M"))
-    raise ValueError(f"measure must be {known} or a function; got {given!r}")
+    raise ValueError(f"measure must be {known} or a function; got {_check.show(given)}")
 
 
 def records_of(measures: Sequence[Measure], keep: Sequence[str]) -> tuple[str, ...]:
@@ -111,7 +111,7 @@ def _number(text: str, detail: str, kind: type[Any]) -> Any:
     except ValueError:
         number = None
     if number is None or not 0 < number < math.inf:
-        raise ValueError(f"measure {text!r} must end in a positive {kind.__name__}")
+        raise ValueError(f"measure {_check.show(text)} must end in a positive {kind.__name__}")
     return number
 
 

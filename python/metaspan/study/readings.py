@@ -31,11 +31,14 @@ class Readings:
         What the study is.
     store : Store
         Its folder.
+    whose : str
+        What errors of its cells begin with.
     """
 
-    def __init__(self, spec: Spec, store: Store) -> None:
+    def __init__(self, spec: Spec, store: Store, whose: str = "") -> None:
         self._spec = spec
         self._store = store
+        self._whose = whose
 
     @property
     def folder(self) -> Path:
@@ -50,7 +53,10 @@ class Readings:
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """Points of the grid, the last axis fastest."""
-        cells = tuple(cells_of(self._spec))
+        try:
+            cells = tuple(cells_of(self._spec))
+        except ValueError as error:
+            raise ValueError(f"{self._whose}{error}") from error
         names = {cell.name for cell in cells}
         if len(names) < len(cells):
             raise ValueError("grid must hold every value of an axis once; two cells are the same")

@@ -269,11 +269,18 @@ def _template(path: str, given: Mapping[str, Any]) -> Template:
         for name, value in given.items()
         if name != "kind"
     }
-    accepted = [field.name for field in fields(_codec.KINDS[kind])]
-    for name in parts:
-        if name not in accepted:
-            raise ValueError(f"{path} must hold {_check.words(accepted, 'and')}; got {name!r}")
+    check_fields(kind, parts, path)
     return Template(kind=kind, fields=parts)
+
+
+def check_fields(kind: str, names: Iterable[str], path: str = "fields") -> None:
+    """Raise ValueError unless all names are fields of a kind."""
+    accepted = [field.name for field in fields(_codec.KINDS[kind])]
+    for name in names:
+        if name not in accepted:
+            raise ValueError(
+                f"{path} must hold {_check.words(accepted, 'and')}; got {_check.show(name)}"
+            )
 
 
 def _axis(name: str, value: Any) -> tuple[Any, ...] | Dependent:

@@ -240,7 +240,8 @@ def _row(found: dict[str, Any] | None) -> Row | None:
     measures, seconds = found.get("measures"), found.get("seconds")
     done = found.get("round")
     whole = row["status"] in ENDED and type(done) is int and done >= 0
-    if not (whole and is_number(seconds) and isinstance(measures, dict)):
+    timed = type(seconds) in (int, float) and is_number(seconds)
+    if not (whole and timed and isinstance(measures, dict)):
         return None
     if not all(is_number(value) for value in measures.values()):
         return None

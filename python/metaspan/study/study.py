@@ -102,7 +102,8 @@ class Study(Readings):
                 raise FileNotFoundError(f"there is no study in {os.fspath(folder)!r}")
             if (seeds, measure, keep, common) != (1, ("dist",), (), ()):
                 raise ValueError("base or grid must be given beside other arguments; got neither")
-            super().__init__(restored(there, str(store.file)), store)
+            file = str(store.file)
+            super().__init__(restored(there, file), store, f"{file!r}: ")
             return
         given = specify(base, grid, seeds, measure, keep=keep, keep_rows=keep_rows, common=common)
         super().__init__(given, store)
