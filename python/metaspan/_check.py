@@ -28,7 +28,10 @@ def show(value: object) -> str:
     """A short text for a value that was not accepted."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
-    text = " ".join(repr(value).split())
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # an integer of too many digits, or an object that cannot be shown
+        text = f"an object of {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -44,9 +47,9 @@ def integer(name: str, value: object, least: int = 0, most: int | None = None) -
         raise TypeError(f"{name} must be an integer; got {show(value)}")
     number = operator.index(value)
     if number < least:
-        raise ValueError(f"{name} must be at least {least}; got {number}")
+        raise ValueError(f"{name} must be at least {least}; got {show(number)}")
     if most is not None and number > most:
-        raise ValueError(f"{name} must be at most {most}; got {number}")
+        raise ValueError(f"{name} must be at most {most}; got {show(number)}")
     return number
 
 
@@ -56,7 +59,10 @@ def real(name: str, value: object, least: float = 0.0, most: float = math.inf) -
         value, (int, float, np.integer, np.floating)
     ):
         raise TypeError(f"{name} must be a number; got {show(value)}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not (math.isfinite(number) and least <= number <= most):
         open_ended = f"finite and at least {least:g}"
         bounds = open_ended if most == math.inf else f"between {least:g} and {most:g}"
@@ -88,8 +94,8 @@ def path(name: str, value: object) -> str:
     if not isinstance(found, str):
         raise TypeError(f"{name} must be a path in text; got {show(value)}")
     if not found or "\0" in found:
-        raise ValueError(f"{name} must be the name of a file; got {show(found)}")
-    return found
+        raise ValueError(f"{name} must be text without zero bytes, not empty; got {show(found)}")
+    return str(found)
 
 
 def threads(value: object) -> int:
@@ -101,7 +107,7 @@ def float_dtype(name: str, value: object) -> np.dtype[Any]:
     """float32 or float64, as a dtype, a type or a name."""
     try:
         dtype = np.dtype(value)  # type: ignore[call-overload]
-    except TypeError:
+    except (TypeError, ValueError):
         dtype = None
     if value is None or dtype not in (np.float32, np.float64):
         raise TypeError(f"{name} must be float32 or float64; got {show(value)}")
@@ -120,16 +126,26 @@ def shape(name: str, array: NDArray[Any], expected: Shape) -> None:
         raise ValueError(f"{name} must have shape ({sizes}); got {array.shape}")
 
 
-def small(name: str, value: ArrayLike, expected: Shape) -> F64:
-    """A small array of parameters, from anything that holds real numbers: a finite float64 copy."""
+def rectangular(name: str, value: ArrayLike) -> NDArray[Any]:
+    """An array of whatever dtype, from anything that one can be made of."""
     try:
-        given = np.asarray(value)
-    except ValueError as error:
+        return np.asarray(value)
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be a rectangular array; got {show(value)}") from error
+
+
+def reals(name: str, value: ArrayLike) -> F64:
+    """A copy in float64 of anything that holds real numbers."""
+    given = rectangular(name, value)
     if given.dtype.kind not in "iuf":
         raise TypeError(f"{name} must hold real numbers; got dtype {given.dtype}")
-    shape(name, given, expected)
-    array = np.array(given, dtype=np.float64, order="C")
+    return np.array(given, dtype=np.float64, order="C")
+
+
+def small(name: str, value: ArrayLike, expected: Shape) -> F64:
+    """A small array of parameters, from anything that holds real numbers: a finite float64 copy."""
+    array = reals(name, value)
+    shape(name, array, expected)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite; it holds a NaN or an infinity")
     return array
@@ -185,8 +201,15 @@ def orthonormal(name: str, array: NDArray[Any], workers: int) -> None:
         )
 
 
+def lengths(name: str, coordinates: F64) -> None:
+    """Columns whose lengths are numbers: coordinates of entries near 1e308 may not be."""
+    if not np.isfinite(coordinates).all():
+        raise ValueError(f"{name} must have columns of lengths that double precision holds")
+
+
 def full_rank(name: str, coordinates: F64) -> None:
     """Full column rank, from orthonormal coordinates, with all columns at equal length."""
+    lengths(name, coordinates)
     length = np.abs(coordinates).max(axis=0, initial=0.0)
     values = np.linalg.svd(coordinates / np.where(length > 0.0, length, 1.0), compute_uv=False)
     columns = coordinates.shape[1]

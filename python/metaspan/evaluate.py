@@ -305,17 +305,25 @@ def _coordinates(B: object, tasks: LinearTasks, workers: int) -> F64:
             raise TypeError(
                 f"B must be an array (d, k) or a pair (M, R) of coordinates; got {_check.show(B)}"
             )
-        _check.finite("B", _check.matrix("B", B, (tasks.d, "k")), workers)
+        B = _check.matrix("B", B, (tasks.d, "k"))
+        _check_width(B.shape[1], tasks.d)
+        _check.finite("B", B, workers)
         if tasks.B_star is None:
             raise ValueError(
                 "tasks.B_star must be an array where B is one; got None: use "
                 "dataclasses.replace(tasks, B_star=tasks.ground_truth(seed)), or B = (M, R)"
             )
         M, R, _ = core.coordinates(B, tasks.B_star, workers)
-    width = _check.integer("the width of B", M.shape[1], 1)
-    if width > tasks.d:
-        raise ValueError(f"B must have at most d = {tasks.d} columns; got {width}")
+        _check.lengths("B", np.concatenate([M, R]))
+    _check_width(M.shape[1], tasks.d)
     return np.concatenate([M, R])
+
+
+def _check_width(width: int, d: int) -> None:
+    """Raise ValueError unless B has a column, and no more than R^d has."""
+    _check.integer("the width of B", width, 1)
+    if width > d:
+        raise ValueError(f"B must have at most d = {d} columns; got {width}")
 
 
 def _heads(tasks: LinearTasks, n: int, seed: int) -> F64:

@@ -75,7 +75,7 @@ def spectrum(value: ArrayLike | None, d: int) -> float | F64 | None:
     """Eigenvalues of a diagonal covariance as `LinearTasks` keeps them; raises unless they are."""
     if value is None:
         return None
-    if np.ndim(value) == 0:
+    if np.ndim(_check.rectangular("spectrum", value)) == 0:
         return _check.real("spectrum", value)
     array = _check.small("spectrum", value, (d,))
     if array.min() < 0.0:

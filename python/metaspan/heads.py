@@ -156,7 +156,7 @@ def call(heads: HeadFunction, n: int, k: int, key: int) -> F64:
 
 def _covariance(cov: ArrayLike) -> F64:
     """A covariance, exactly symmetric, or its diagonal."""
-    ndim = np.ndim(cov)
+    ndim = np.ndim(_check.rectangular("cov", cov))
     array = _check.small("cov", cov, ("k",) if ndim == 1 else ("k", "k"))
     if ndim == 1:
         if array.size and array.min() < 0:
@@ -164,12 +164,12 @@ def _covariance(cov: ArrayLike) -> F64:
         return array
     _check.shape("cov", array, (array.shape[0], array.shape[0]))
     scale = float(np.abs(array).max(initial=0.0))
-    asymmetry = float(np.abs(array - array.T).max(initial=0.0))
+    asymmetry = 2.0 * float(np.abs(0.5 * array - 0.5 * array.T).max(initial=0.0))
     if asymmetry > 1e-10 * scale:
         raise ValueError(
             f"cov must be symmetric; the largest entry of |cov - cov^T| is {asymmetry:.2g}"
         )
-    array = 0.5 * (array + array.T)
+    array = 0.5 * array + 0.5 * array.T
     least = float(np.linalg.eigvalsh(array).min(initial=0.0))
     if least < -1e-10 * scale:
         raise ValueError(

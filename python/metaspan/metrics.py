@@ -146,13 +146,15 @@ def diversity(heads: ArrayLike) -> Diversity:
     _check.integer("the number of heads", n, 1)
     _check.integer("the size of the heads", k, 1)
     # Singular values, not eigenvalues of the moment: squaring would lose half of the digits of mu.
-    values = np.linalg.svd(table, compute_uv=False) / math.sqrt(n)
+    scale = float(np.abs(table).max()) or 1.0  # so that no length overflows on the way
+    table = table / scale
+    values = np.linalg.svd(table, compute_uv=False) * (scale / math.sqrt(n))
     mu, largest = float(values[-1]) if n >= k else 0.0, float(values[0])
     return Diversity(
         mu=mu,
         L=largest,
         kappa=largest / mu if mu > 0.0 else math.inf,
-        eta=float(np.linalg.norm(table.mean(axis=0))),
+        eta=scale * float(np.linalg.norm(table.mean(axis=0))),
     )
 
 

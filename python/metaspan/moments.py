@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _check, metrics
+from . import _check, _memory, metrics
 from . import heads as laws
 from .heads import GaussianHeads, SphereHeads
 
@@ -17,11 +17,13 @@ F64 = NDArray[np.float64]
 def moments(heads: object, k: int) -> tuple[F64, F64]:
     """Mean (k,) and covariance (k, k) of a law of heads, or of a table of them."""
     if isinstance(heads, (GaussianHeads, SphereHeads)):
+        _memory.require(f"moments of heads of size {k}", 8 * k * k)
         mean = getattr(heads, "mean", None)
         return np.zeros(k) if mean is None else np.asarray(mean), laws.covariance(heads, k)
     table = np.asarray(heads)
-    centred = table - table.mean(axis=0)
-    return table.mean(axis=0), centred.T @ centred / table.shape[0]
+    with np.errstate(over="ignore", invalid="ignore"):  # squares of heads near 1e308 are infinite
+        centred = table - table.mean(axis=0)
+        return table.mean(axis=0), centred.T @ centred / table.shape[0]
 
 
 def second_moment(heads: laws.Heads | ArrayLike, k: int) -> F64:
@@ -53,7 +55,11 @@ def second_moment(heads: laws.Heads | ArrayLike, k: int) -> F64:
            [0. , 4.5]])
     """
     mean, cov = moments(_known(heads, k), k)
-    return cov + np.outer(mean, mean)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found: F64 = cov + np.outer(mean, mean)
+    if not np.isfinite(found).all():
+        raise ValueError("heads must have a second moment that double precision holds")
+    return found
 
 
 def diversity(heads: laws.Heads | ArrayLike, k: int) -> metrics.Diversity:
@@ -87,8 +93,8 @@ def diversity(heads: laws.Heads | ArrayLike, k: int) -> metrics.Diversity:
     law = _known(heads, k)
     if isinstance(law, np.ndarray):
         return metrics.diversity(law)  # from the heads themselves: no digits are squared away
-    mean, cov = moments(law, k)
-    values = np.linalg.eigvalsh(cov + np.outer(mean, mean))
+    mean = moments(law, k)[0]
+    values = np.linalg.eigvalsh(second_moment(law, k))
     rounding = k * np.finfo(np.float64).eps * values[-1]
     mu, largest = math.sqrt(values[0]) if values[0] > rounding else 0.0, math.sqrt(values[-1])
     return metrics.Diversity(

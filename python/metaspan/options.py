@@ -92,9 +92,7 @@ class Checkpoint:
     every_seconds: float = 60.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.path, (str, os.PathLike)):
-            raise TypeError(f"checkpoint path must be a path; got {_check.show(self.path)}")
-        object.__setattr__(self, "path", os.fspath(self.path))
+        object.__setattr__(self, "path", _check.path("checkpoint path", self.path))
         seconds = _check.real("checkpoint every_seconds", self.every_seconds)
         object.__setattr__(self, "every_seconds", seconds)
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ._check import show
+from .result import Result
 from .summary import Summary, summarize
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
-
-    from .result import Result
 
 # Okabe and Ito's colours in an order in which neighbours also differ in lightness, for grey prints.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F", "#CC79A7", "#56B4E9", "#000000")
@@ -109,7 +109,7 @@ def plot(
     'log'
     """
     runs: dict[str, Result] = dict(results) if isinstance(results, Mapping) else {"": results}
-    _check(runs, labels, colors)
+    _check_looks(runs, labels, colors, predictions, ax)
     rows = {name: summarize(run, y, band, log) for name, run in runs.items()}
     log = all(row.log for row in rows.values())
     if not log:
@@ -141,13 +141,35 @@ def plot(
     return ax
 
 
-def _check(runs: Mapping[str, Result], labels: str | None, colors: Sequence[str] | None) -> None:
-    """Raise ValueError for what `plot` cannot draw."""
-    if labels not in ("legend", "direct", None):
-        raise ValueError(f'labels must be "legend", "direct" or None; got {labels!r}')
+def _check_looks(
+    runs: Mapping[str, Result], labels: object, colors: Any, predictions: object, ax: object
+) -> None:
+    """Raise ValueError or TypeError for what `plot` cannot draw."""
+    for name, run in runs.items():
+        if not (isinstance(name, str) and isinstance(run, Result)):
+            raise TypeError(f"results must be a Result, or map names to them; got {show(run)}")
+    if not (labels is None or (isinstance(labels, str) and labels in ("legend", "direct"))):
+        raise ValueError(f'labels must be "legend", "direct" or None; got {show(labels)}')
     if not runs:
         raise ValueError("results must hold at least one run; got an empty mapping")
-    if colors is not None and len(colors) < len(runs):
+    if not (predictions is None or isinstance(predictions, Mapping)):
+        raise TypeError(f"predictions must map names to functions; got {show(predictions)}")
+    if not (ax is None or hasattr(ax, "set_yscale")):
+        raise TypeError(f"ax must be axes of matplotlib; got {show(ax)}")
+    if colors is not None:
+        _check_colors(colors, runs)
+
+
+def _check_colors(colors: Any, runs: Mapping[str, Result]) -> None:
+    """Raise TypeError or ValueError unless there is a colour for every run."""
+    from matplotlib.colors import is_color_like  # noqa: PLC0415
+
+    if not isinstance(colors, Sequence) or isinstance(colors, str):
+        raise TypeError(f"colors must be a list of colours; got {show(colors)}")
+    for color in colors:
+        if not is_color_like(color):
+            raise ValueError(f"colors must hold colours of matplotlib; got {show(color)}")
+    if len(colors) < len(runs):
         raise ValueError(f"colors must hold one colour per run ({len(runs)}); got {len(colors)}")
 
 

@@ -175,7 +175,7 @@ class Result:
         ValueError
             If the run has no such trial.
         """
-        trials = self.config.trials
+        trials, number = self.config.trials, _check.integer("number", number)
         if number not in trials:
             raise ValueError(f"trial must be one of {trials}; got {number}")
         if len(trials) == 1:
@@ -270,8 +270,9 @@ class Result:
             "status": [[outcome.status.name, outcome.round] for outcome in self.outcomes],
             "timings": dict(self.timings),
         }
+        name = _check.path("path", path)
         with _signals.held():
-            _files.write(path, KIND, document, arrays)
+            _files.write(name, KIND, document, arrays)
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:

@@ -33,7 +33,9 @@ def sample_counts(
     if isinstance(tasks, TaskBatch):
         for name, value in {**given, "pool": pool}.items():
             if value is not None:
-                raise ValueError(f"{name} must be None for a batch, which has its own; got {value}")
+                raise ValueError(
+                    f"{name} must be None for a batch, which has its own; got {_check.show(value)}"
+                )
         if shared and not tasks.shared:
             raise ValueError(
                 "shared_samples=True needs a batch whose inner and outer sets are the same arrays: "

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from .result import Result
+from . import _check
+from .config import TrainConfig
+from .result import Result
 
 F64 = NDArray[np.float64]
 
@@ -44,6 +44,13 @@ class Summary:
     trials: int
     diverged: int
     log: bool
+
+
+def config_of(result: object) -> TrainConfig:
+    """What ran; TypeError for what is no result."""
+    if not isinstance(result, Result):
+        raise TypeError(f"result must be a Result; got {_check.show(result)}")
+    return result.config
 
 
 def summarize(
@@ -80,11 +87,15 @@ def summarize(
     ValueError
         If `y` was not recorded, `band` is not a probability, or `log` is asked of values <= 0.
     """
-    if band is not None and not 0 < band < 1:
+    if band is not None and not 0.0 < _check.real("band", band) < 1.0:
         raise ValueError(f"band must be None or lie between 0 and 1; got {band!r}")
-    if y not in result.trace or y == "round":
+    if log is not None:
+        _check.flag("log", log)
+    if not isinstance(y, str) or y not in result.trace or y == "round":
         known = ", ".join(name for name in result.trace if name != "round")
-        raise ValueError(f"y must be one of the recorded quantities ({known}); got {y!r}")
+        raise ValueError(
+            f"y must be one of the recorded quantities ({known}); got {_check.show(y)}"
+        )
     statuses = result.outcomes
     values = np.asarray(result.trace[y], dtype=np.float64)
     if len(statuses) == 1:

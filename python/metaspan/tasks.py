@@ -119,10 +119,11 @@ class LinearTasks:
         MemoryError
             If it does not fit into memory.
         """
+        seed, trial, _ = _key(seed, trial, 0)
+        workers = _check.threads(threads)
         if self.B_star is not None:
             return self.B_star
         _memory.require(f"B_star of shape ({self.d}, {self.k})", 8 * self.d * self.k)
-        workers = _check.threads(threads)
         return core.haar(seed, trial, core.STREAM_B_STAR, self.d, self.k, None, workers)
 
     def draw_heads(self, n: int, seed: int = 0, trial: int = 0, round: int = 0) -> F64:

@@ -13,7 +13,7 @@ from . import _check
 from .methods import Method, core_method, resolve
 from .metrics import Diversity
 from .moments import diversity, second_moment
-from .summary import summarize
+from .summary import config_of, summarize
 from .tasks import MAX_COUNT, LinearTasks
 
 if TYPE_CHECKING:
@@ -166,8 +166,8 @@ def fixed_point(
            [0.        , 1.14285714]])
     """
     alpha, _ = _fo_anil(method, steps)
-    if alpha == 0.0:
-        raise ValueError("alpha must be positive for (23) to have a limit; got 0")
+    if alpha < 1e-300:  # below, the limit overflows
+        raise ValueError(f"alpha must be positive for (23) to have a limit; got {alpha:g}")
     if _centred(tasks, "(23)").mu == 0.0:
         raise ValueError("the heads must reach every direction for (23); their mu_star is 0")
     c = _crosstalk(tasks, m_in)
@@ -222,11 +222,11 @@ def fading(
     """
     alpha, beta = _fo_anil(method, steps)
     _centred(tasks, "(23)")
-    times = np.asarray(rounds, dtype=np.float64)
+    times = _check.reals("rounds", rounds)
     if times.size and not times.min() >= 0.0:
         raise ValueError(f"rounds must be >= 0; got {times.min():g}")
-    with np.errstate(divide="ignore"):
-        values: F64 = (2.0 * beta * alpha**2 * _crosstalk(tasks, m_in) * times) ** -0.5
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        values: F64 = (2.0 * beta * alpha * alpha * _crosstalk(tasks, m_in) * times) ** -0.5
     return values
 
 
@@ -260,8 +260,8 @@ def error_floor(d: int, k: int, n: int, m_out: int) -> float:
     >>> error_floor(d=100, k=4, n=100, m_out=400)
     0.1
     """
-    for name, size in {"d": d, "k": k, "n": n, "m_out": m_out}.items():
-        _check.integer(name, size, 1)
+    sizes = {"d": d, "k": k, "n": n, "m_out": m_out}.items()
+    d, k, n, m_out = (_check.integer(name, size, 1, 2**63 - 1) for name, size in sizes)
     return math.sqrt(d * k / (n * m_out))
 
 
@@ -286,7 +286,7 @@ def decay(rate: float, through: tuple[float, float]) -> Prediction:
     array([0.001   , 0.000368])
     """
     rate = _check.real("rate", rate)
-    at, value = (_check.real("through", number) for number in through)
+    at, value = (_check.real("through", x) for x in _check.small("through", through, (2,)))
     # Far before the point, where no plot reaches, it stays at a number that does not overflow.
     return lambda rounds: value * np.exp(np.minimum(rate * (at - np.asarray(rounds)), 650.0))
 
@@ -316,7 +316,7 @@ def rate_line(result: Result) -> Prediction:
     >>> r = ms.train(ms.LinearTasks(d=20, k=3), "anil", rounds=1500, n=50, trials=3)
     >>> ax = ms.plot(r, predictions={"(22)": ms.theory.rate_line(r)})
     """
-    config, tasks = result.config, result.config.tasks
+    tasks = (config := config_of(result)).tasks
     samples = (config.m_in, config.m_out, config.pool)
     if not isinstance(tasks, LinearTasks) or samples != (None, None, None):
         raise ValueError(
@@ -358,7 +358,7 @@ def floor_line(result: Result) -> Prediction:
     >>> float(floor_line(r)(np.array([0]))[0])
     0.5
     """
-    config, tasks = result.config, result.config.tasks
+    tasks = (config := config_of(result)).tasks
     n = config.n if config.pool is None else config.pool
     if not isinstance(tasks, LinearTasks) or n is None or config.m_out is None:
         raise ValueError(f"result must be of a law with finite n and m_out; got {result}")

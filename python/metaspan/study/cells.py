@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _codec
+from .. import _check, _codec
 from ..config import TrainConfig, configure
 from ..methods import AverageRisk, Method, resolve
 from ..tasks import LinearTasks
@@ -156,18 +156,20 @@ def method_of(arguments: Mapping[str, Any]) -> Method:
 
 def matching(cells: Sequence[Cell], where: Mapping[str, Any] | None) -> list[Cell]:
     """Cells with the given values of varied names; raises where there is none."""
+    if not (where is None or isinstance(where, Mapping)):
+        raise TypeError(f"where must map names to values; got {_check.show(where)}")
     wanted = {name: text(encoded(value)) for name, value in (where or {}).items()}
     for name in wanted:
         if name not in cells[0].values:
             known = ", ".join(cells[0].values)
-            raise ValueError(f"where must hold names that vary ({known}); got {name!r}")
+            raise ValueError(f"where must hold names that vary ({known}); got {_check.show(name)}")
     found = [
         cell
         for cell in cells
         if all(text(encoded(cell.values[name])) == value for name, value in wanted.items())
     ]
     if not found:
-        raise ValueError(f"where must hold values of the grid; no cell has {where}")
+        raise ValueError(f"where must hold values of the grid; no cell has {_check.show(where)}")
     return found
 
 
@@ -185,6 +187,8 @@ def encoded(value: Any, inline: int = INLINE) -> Any:
 
 
 def _kept(inline: int, array: NDArray[Any]) -> Any:
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"arrays of a study must hold real numbers; got dtype {array.dtype}")
     if array.size > inline:
         return _codec.digest(array)
     return {"dtype": array.dtype.name, "values": array.tolist()}

@@ -138,7 +138,8 @@ def check_same(old: Tree, new: Tree, cells: Sequence[Cell], store: Store) -> Non
         old_cells = tuple(cells_of(restored(old, file)))
     for path, before, now in _changes(old, new):
         raise ValueError(
-            f"the study in {folder!r} has {path} = {before}; this one has {now}: use another folder"
+            f"the study in {folder!r} has {path} = {_files.shown(before)}; "
+            f"this one has {_files.shown(now)}: use another folder"
         )
     lost = sorted(set(old["seeds"]) - set(new["seeds"]))
     if lost:

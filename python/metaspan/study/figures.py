@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _check
 from ..plots import DASHES, FONT, MARKERS, PALETTE
 from .frames import caption, key, limit_y, name_axis, plain_ticks, row_of_axes, ticks_at, title
 from .heat import heat
@@ -99,7 +100,7 @@ def lines(
     refuse_hidden(table, (x, hue, col), names)
     refuse_many("hue", found.hue, MOST_HUES)
     refuse_many("col", found.col, MOST_COLUMNS)
-    laws = _fits(found, y) if fit else {}
+    laws = _fits(found, y) if _check.flag("fit", fit) else {}
     figure, axes = row_of_axes(len(found.col.values))
     colors = _colors(found.hue)
     _scale(axes, found)

@@ -3,7 +3,7 @@ r"""Laws through measurements, and whether the measurements can tell them apart.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,7 @@ from .laws import LEAST_TO_COMPARE, Law, Laws, Powers
 from .resampling import (
     EXACT,
     LEAST_RESAMPLES,
+    MOST_RESAMPLES,
     Groups,
     group,
     interval,
@@ -105,7 +106,7 @@ def fit_laws(
     """
     names = _law_names(laws)
     band = probability("band", band)
-    resamples = _check.integer("resamples", resamples, LEAST_RESAMPLES)
+    resamples = _check.integer("resamples", resamples, LEAST_RESAMPLES, MOST_RESAMPLES)
     seed = _check.integer("seed", seed)
     groups = group({"x": x}, y)
     at = groups.settings[:, 0]
@@ -184,12 +185,12 @@ def fit_powers(
     >>> {name: round(b, 6) for name, b in found.exponents.items()}
     {'d': 0.5, 'n': -0.5}
     """
-    if not isinstance(columns, Mapping):
+    if not (isinstance(columns, Mapping) and all(isinstance(name, str) for name in columns)):
         raise TypeError(f"columns must map names to values; got {_check.show(columns)}")
     if not columns:
         raise ValueError("columns must name at least one variable; got none")
     band = probability("band", band)
-    resamples = _check.integer("resamples", resamples, LEAST_RESAMPLES)
+    resamples = _check.integer("resamples", resamples, LEAST_RESAMPLES, MOST_RESAMPLES)
     seed = _check.integer("seed", seed)
     groups, names = group(columns, y), list(columns)
     if not groups.logs.size:
@@ -228,6 +229,8 @@ def fit_powers(
 
 def _law_names(laws: Sequence[str]) -> tuple[str, ...]:
     """Names of laws, each once."""
+    if not isinstance(laws, (str, Iterable)):
+        raise TypeError(f"laws must hold names of laws; got {_check.show(laws)}")
     names = (laws,) if isinstance(laws, str) else tuple(laws)
     for name in names:
         _check.choice("laws", name, LAWS)

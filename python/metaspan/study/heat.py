@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import _check
 from ..plots import FONT, INK
 from .frames import Side, caption, name_axis, row_of_axes, ticks_at, title
 from .labels import equations, name_label, number_label, value_labels
@@ -76,6 +77,8 @@ def heat(
     >>> len(heat(table, "d", "k", "dist").axes)  # the map and its scale of colours
     2
     """
+    if not isinstance(y, str):
+        raise TypeError(f"y must be the name of a column; got {_check.show(y)}")
     found = points(table, x, value, hue=y, col=col, band=None, roles=("x", "value", "y", "col"))
     refuse_hidden(table, (x, y, col), names)
     for role, by, most in (("x", found.x, MOST_VALUES), ("y", found.hue, MOST_VALUES)):

@@ -73,10 +73,14 @@ def shard_of(shard: str, environment: Mapping[str, str] = os.environ) -> tuple[i
         return _slurm(environment)
     first, slash, second = shard.partition("/")
     if not (slash and first.isdecimal() and second.isdecimal()):
-        raise ValueError(f'shard must be "slurm" or a text such as "3/64"; got {shard!r}')
+        raise ValueError(
+            f'shard must be "slurm" or a text such as "3/64"; got {_check.show(shard)}'
+        )
     number, count = int(first), int(second)
     if not 1 <= number <= count:
-        raise ValueError(f"shard must be from 1/{count} to {count}/{count}; got {shard!r}")
+        raise ValueError(
+            f"shard must be from 1/{count} to {count}/{count}; got {_check.show(shard)}"
+        )
     return number, count
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _check
 from .labels import value_labels
 
 if TYPE_CHECKING:
@@ -197,14 +198,20 @@ def points(
     ValueError
         If a column is missing, the table is empty, or `band` is not a probability.
     """
-    if band is not None and not 0 < band < 1:
+    if band is not None and not 0.0 < _check.real("band", band) < 1.0:
         raise ValueError(f"band must be None or lie between 0 and 1; got {band!r}")
+    if not (hasattr(table, "columns") and hasattr(table, "iloc")):
+        raise TypeError(f"table must be a pandas.DataFrame; got {_check.show(table)}")
     if not len(table):
         raise ValueError("table must hold at least one row; got none")
     for role, name in zip(roles, (x, y, hue, col), strict=True):
-        if name is not None and name not in table.columns:
+        if name is None and role in roles[2:]:
+            continue
+        if not isinstance(name, str) or name not in table.columns:
             known = ", ".join(str(column) for column in table.columns)
-            raise ValueError(f"{role} must be one of the columns ({known}); got {name!r}")
+            raise ValueError(
+                f"{role} must be one of the columns ({known}); got {_check.show(name)}"
+            )
     try:
         values = np.asarray(table[y], dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -324,8 +331,12 @@ def refuse_hidden(
     ValueError
         If one of `names` has several values in rows that agree in all of `shown`.
     """
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise TypeError(f"names must be a list of columns; got {_check.show(names)}")
     on = [name for name in shown if name is not None]
     for name in names:
+        if not isinstance(name, str) or name not in table.columns:
+            raise ValueError(f"names must be columns of the table; got {_check.show(name)}")
         if name in on or depends(table, name, on):
             continue
         found = factor(table, name).values

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from .. import _check
+
 BATCH = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # set in jobs of a scheduler
 FIRST_SECONDS = 1.0
 LINE_SECONDS = 60.0
@@ -47,7 +49,7 @@ def meter(progress: Progress, name: str, done: int, total: int) -> Meter:
     """
     if callable(progress):
         return _Called(progress, done, total)
-    if not progress:
+    if not _check.flag("progress", progress):
         return _Quiet()
     if sys.stderr.isatty():
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from .. import _check
 
 MOST = 100_000
@@ -56,7 +58,7 @@ def log_range(first: float, last: float, num: int) -> list[int] | list[float]:
 
 def _end(name: str, value: float) -> int | float:
     """A positive number, an integer where it came as one."""
-    if hasattr(value, "dtype") and hasattr(value, "item"):
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         value = value.item()
     if isinstance(value, int):
         return _check.integer(name, value, 1, 2**63 - 1)

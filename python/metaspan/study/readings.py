@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import _check
 from . import fits
 from .cells import Cell, cells_of, matching
 from .spec import Spec
@@ -136,7 +137,8 @@ class Readings:
         ValueError
             If the name ends otherwise.
         """
-        write_table(self.table(where), Path(path))
+        name = _check.path("path", path)
+        write_table(self.table(where), Path(name))
 
     def fit(
         self,
@@ -170,11 +172,15 @@ class Readings:
             If a name is no column of the table, or its values are not positive numbers.
         """
         table = self.table(where)
+        if not isinstance(x, Sequence) or not x:
+            raise TypeError(f"x must be a column or several; got {_check.show(x)}")
         names = [x] if isinstance(x, str) else list(x)
         for name in (y, *names):
-            if name not in table.columns:
+            if not isinstance(name, str) or name not in table.columns:
                 known = ", ".join(table.columns)
-                raise ValueError(f"x and y must be columns of the table ({known}); got {name!r}")
+                raise ValueError(
+                    f"x and y must be columns of the table ({known}); got {_check.show(name)}"
+                )
         if isinstance(x, str):
             return fits.fit_laws(table[x], table[y], **options)
         return fits.fit_powers({name: table[name] for name in names}, table[y], **options)
@@ -223,6 +229,9 @@ class Readings:
         from .figures import lines  # noqa: PLC0415
         from .frames import heading  # noqa: PLC0415
 
+        for role, name in {"x": x, "y": y, "hue": hue, "col": col}.items():
+            if not (isinstance(name, str) or (name is None and role in ("hue", "col"))):
+                raise TypeError(f"{role} must be the name of a column; got {_check.show(name)}")
         names = tuple(self._spec.axes)
         col, table, held = unseen(self.table(where), names, (x, hue, col))
         figure = lines(table, x, y, hue=hue, col=col, fit=fit, names=names, **options)
@@ -282,9 +291,10 @@ class Readings:
         """
         from .findings import report_on  # noqa: PLC0415
 
+        name = _check.path("path", path)
         rows, found = self._rows()
         table = table_of(self._spec, self.cells, rows)
-        report_on(self._status(rows, found), self._spec, self.cells, table, Path(path))
+        report_on(self._status(rows, found), self._spec, self.cells, table, Path(name))
 
     def __repr__(self) -> str:
         spec = self._spec

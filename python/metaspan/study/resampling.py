@@ -16,7 +16,7 @@ F64 = NDArray[np.float64]
 Interval = tuple[float, float]
 
 LEAST_ROWS = 3  # at every setting, for its own rows to say how far they scatter
-LEAST_RESAMPLES = 100
+LEAST_RESAMPLES, MOST_RESAMPLES = 100, 10**6
 EXACT = 1e-9  # what is below this in log y is rounding
 
 
@@ -57,9 +57,9 @@ class Groups:
 
 def numbers(name: str, value: ArrayLike, *, gaps: bool = False) -> F64:
     """A vector of real numbers, from anything that holds them; NaN only where gaps may be."""
-    array = np.asarray(value)
+    array = _check.rectangular(name, value)
     if array.dtype == object:
-        array = np.array(array.tolist())
+        array = _check.rectangular(name, array.tolist())
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}")
     _check.shape(name, array, ("rows",))

@@ -201,7 +201,8 @@ def specify(
     for name in shared_numbers:
         if name not in axes:
             raise ValueError(
-                f"common must hold names that the grid varies ({', '.join(axes)}); got {name!r}"
+                f"common must hold names that the grid varies ({', '.join(axes)}); "
+                f"got {_check.show(name)}"
             )
     return Spec(
         base=shared,
@@ -225,7 +226,7 @@ def _mapping(where: str, given: object) -> list[tuple[str, Any]]:
         raise TypeError(f"{where} must be a mapping of names to values; got {_check.show(given)}")
     for name in given:
         if not isinstance(name, str) or not name.isidentifier():
-            raise ValueError(f"{where} must hold names; got {name!r}")
+            raise ValueError(f"{where} must hold names; got {_check.show(name)}")
         if name in COLUMNS and where == "grid":
             raise ValueError(f"{where}.{name}: {name} is a column of every table; use another name")
         if name in ELSEWHERE:

@@ -93,9 +93,7 @@ class Study(Readings):
         keep_rows: int = 200,
         common: str | Sequence[str] = (),
     ) -> None:
-        if not isinstance(folder, (str, os.PathLike)):
-            raise TypeError(f"folder must be a path; got {_check.show(folder)}")
-        store = Store(folder)
+        store = Store(_check.path("folder", folder))
         there = store.specification()
         if base is None and grid is None:
             if there is None:

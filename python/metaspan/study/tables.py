@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _files
+from .. import _check, _files
 from .cells import Cell
 from .spec import Spec
 from .store import Key, Row
@@ -80,7 +80,8 @@ def write_table(table: pandas.DataFrame, path: Path) -> None:
         except ImportError as error:
             raise ImportError("Parquet needs pyarrow: pip install 'metaspan[table]'") from error
     else:
-        raise ValueError(f"the table's file must end in .csv or .parquet; got {path.name!r}")
+        shown = _check.show(path.name)
+        raise ValueError(f"the table's file must end in .csv or .parquet; got {shown}")
     _files.replace(path, content.getvalue())
 
 

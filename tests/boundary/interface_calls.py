@@ -1,0 +1,400 @@
+"""Every public callable with arguments that it takes, and values that arguments must survive."""
+
+import atexit
+import inspect
+import math
+import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import metaspan as ms
+from metaspan import study, theory
+
+D, K = 8, 2
+RNG = np.random.default_rng(0)
+B, B_STAR = np.linalg.qr(RNG.standard_normal((D, K)))[0], np.eye(D, K)
+X, Y = RNG.standard_normal((3, 6, D)), RNG.standard_normal((3, 6))
+HEADS = RNG.standard_normal((3, K))
+TASKS = ms.LinearTasks(d=D, k=K, noise=0.1, B_star=B_STAR)
+BATCH = ms.TaskBatch.split(X, Y, m_in=2)
+RUN = {"rounds": 4, "n": 3, "m_in": None, "m_out": None, "width": None, "init": "random"}
+RUN |= {"engine": "auto", "route": "auto", "accumulate": "float64", "pool": None, "seed": 0}
+RUN |= {"shared_samples": False, "track_start": False, "trials": 2, "threads": 1, "device": "cpu"}
+RUN |= {"dtype": None, "record": ("dist", "loss_out"), "record_every": 1, "stop": None}
+RUN |= {"checkpoint": None, "progress": False, "on_failure": "return"}
+RESULT = ms.train(TASKS, "anil", **RUN)
+SAMPLES_RESULT = ms.train(TASKS, "fo-anil", **{**RUN, "m_in": 3, "m_out": 3})
+DATA_RESULT = ms.train(BATCH, "anil", n=None, width=2, rounds=3, stop=None, threads=1)
+TABLE = pd.DataFrame(
+    {"d": [1, 1, 2, 2, 4, 4], "m": [1, 2] * 3, "y": [0.5, 0.4, 0.3, 0.2, 0.1, 0.1]}
+)
+SERIES = {"x": [1.0, 2.0, 4.0, 8.0, 16.0], "y": [1.0, 2.1, 3.9, 8.2, 15.9]}
+PATHS = ("path", "folder", "checkpoint")  # arguments that name files, of which the system may speak
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function, arguments that it takes, what it returns, and which of them may cost time."""
+
+    function: Callable[..., Any]
+    given: dict[str, Any]
+    returns: Any = object
+    costly: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()  # further words by which errors may name an argument
+    keyword: bool = True  # whether arguments are passed by name
+
+    def __call__(self, **changes):
+        given = {**self.given, **changes}
+        return self.function(**given) if self.keyword else self.function(*given.values())
+
+
+def record(kind):
+    """A class of plain values, which checks nothing: what it is given is what it holds."""
+    if is_dataclass(kind):
+        return Call(kind, {item.name: 1 for item in fields(kind) if item.init}, kind)
+    return Call(kind, {"message": "x", "result": RESULT}, kind, keyword=False)
+
+
+def study_of(folder, **changes):
+    given = {"base": {"k": 2, "method": "anil", "rounds": 2}, "grid": {"d": [5, 9]}}
+    return ms.Study(folder, **{**given, "seeds": 2, **changes})
+
+
+FOLDER = tempfile.mkdtemp()
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
+DONE = study_of(FOLDER, grid={"d": [5, 9, 17], "n": [2, 4]}, keep=("dist",))
+DONE.run(progress=False, threads=1)
+
+
+def laws(call):
+    """What is done with laws of tasks and of heads once they are accepted."""
+
+    @wraps(call)
+    def made(**given):
+        law = call(**given)
+        if isinstance(law, ms.LinearTasks) and law.d < 100 and not callable(law.heads):
+            law.draw_heads(1)
+        repr(law)
+        return law
+
+    return made
+
+
+METHOD = {"alpha": 0.1, "beta": 0.1, "inner_steps": 1, "first_order": False}
+GRADIENT = {"B": B, "w": np.zeros(K), "method": "anil", "threads": 1, "alpha": 0.1, "beta": 0.1}
+GRADIENT |= {"inner_steps": 1}
+SAMPLE = {"n": 2, "m_in": 3, "m_out": 2, "seed": 0, "trial": 0, "round": 0, "dtype": None}
+SAMPLE |= {"shared_samples": False, "threads": 1}
+SIZES = ("rounds", "n", "m_in", "m_out", "pool", "trials", "width", "seeds", "inner_steps", "m")
+FITS = {"band": 0.95, "resamples": 100, "seed": 0}
+STUDY = {"seeds": 2, "measure": ("dist",), "keep": (), "keep_rows": 9, "common": ()}
+
+CALLS = {
+    "ANIL": Call(ms.ANIL, METHOD, ms.ANIL),
+    "MAML": Call(ms.MAML, METHOD, ms.MAML),
+    "AverageRisk": Call(ms.AverageRisk, {"beta": 0.1}, ms.AverageRisk),
+    "Checkpoint": Call(ms.Checkpoint, {"path": "x", "every_seconds": 1.0}, ms.Checkpoint),
+    "GaussianHeads": Call(laws(ms.GaussianHeads), {"cov": [1.0, 2.0], "mean": [0.0, 1.0]}),
+    "SphereHeads": Call(ms.SphereHeads, {"radius": 1.0}, ms.SphereHeads),
+    "StudentT": Call(ms.StudentT, {"dof": 5.0}, ms.StudentT),
+    "Init": Call(ms.Init, {"dist": 0.5, "scale": 1.0}, ms.Init),
+    "Stop": Call(ms.Stop, {"dist": 0.5, "loss_out": 1.0}, ms.Stop),
+    "LinearTasks": Call(
+        laws(ms.LinearTasks),
+        {
+            **{"d": D, "k": K, "noise": 0.1, "heads": ms.SphereHeads(), "features": "gaussian"},
+            **{"spectrum": None, "B_star": None},
+        },
+        ms.LinearTasks,
+        words=("mean", "cov"),
+    ),
+    "LinearTasks.sample": Call(TASKS.sample, SAMPLE, ms.TaskBatch, costly=SIZES),
+    "LinearTasks.draw_heads": Call(
+        TASKS.draw_heads, {"n": 2, "seed": 0, "trial": 0, "round": 0}, np.ndarray, costly=SIZES
+    ),
+    "LinearTasks.ground_truth": Call(
+        ms.LinearTasks(d=D, k=K).ground_truth, {"seed": 0, "trial": 0, "threads": 1}, np.ndarray
+    ),
+    "TaskBatch": Call(
+        ms.TaskBatch,
+        {
+            **{"X_in": X, "y_in": Y, "X_out": X, "y_out": Y, "B_star": B_STAR, "heads": HEADS},
+            "check_finite": True,
+        },
+        ms.TaskBatch,
+    ),
+    "TaskBatch.split": Call(
+        ms.TaskBatch.split,
+        {"X": X, "y": Y, "m_in": 2, "B_star": B_STAR, "check_finite": True},
+        ms.TaskBatch,
+    ),
+    "meta_gradient": Call(
+        ms.meta_gradient,
+        {**GRADIENT, "batch": BATCH, "losses": True, "route": "auto", "accumulate": "float64"},
+        ms.Gradient,
+        costly=SIZES,
+    ),
+    "population_gradient": Call(
+        ms.population_gradient,
+        {**GRADIENT, "B_star": B_STAR, "heads": HEADS, "noise": 0.1},
+        ms.Gradient,
+        costly=SIZES,
+    ),
+    "adapt": Call(
+        ms.adapt,
+        {**GRADIENT, "X": X, "y": Y, "return_B": False, "check_finite": True},
+        (np.ndarray, tuple),
+        costly=SIZES,
+    ),
+    "subspace_distance": Call(
+        ms.subspace_distance, {"B": B, "B_star": B_STAR, "threads": 1}, float
+    ),
+    "principal_angles": Call(
+        ms.principal_angles, {"B": B, "B_star": B_STAR, "threads": 1}, np.ndarray
+    ),
+    "diversity": Call(ms.diversity, {"heads": HEADS}, ms.Diversity),
+    "train": Call(
+        ms.train,
+        {"tasks": TASKS, "method": ms.ANIL(), **RUN},
+        ms.Result,
+        costly=SIZES,
+        words=("B0", "w0", "init", "what heads\\(\\)"),
+    ),
+    "train on data": Call(
+        ms.train,
+        {
+            **{"tasks": BATCH, "method": "fo-maml", "alpha": 0.1, "beta": 0.1, **RUN},
+            **{"n": None, "width": K, "record": "loss_out"},
+        },
+        ms.Result,
+        costly=SIZES,
+        words=("B0", "w0", "init"),
+    ),
+    "train on samples": Call(
+        ms.train,
+        {"tasks": TASKS, "method": ms.MAML(), **RUN, "m_in": 3, "m_out": 2},
+        ms.Result,
+        costly=SIZES,
+        words=("B0", "w0", "init"),
+    ),
+    "estimate": Call(
+        ms.estimate,
+        {"tasks": TASKS, "method": ms.ANIL(), **RUN},
+        ms.Estimate,
+        words=("B0", "w0", "init"),
+    ),
+    "evaluate": Call(
+        ms.evaluate,
+        {
+            **{"B": B, "w": np.zeros(K), "tasks": TASKS, "method": "maml", "m": 5, "n": 4},
+            **{"seed": 0, "ridge": None, "threads": 1},
+        },
+        ms.Evaluation,
+        costly=SIZES,
+        words=("M", "R"),
+    ),
+    "load": Call(ms.load, {"path": "none"}, ms.Result),
+    "plot": Call(
+        ms.plot,
+        {
+            **{"results": RESULT, "y": "dist", "band": 0.95, "ax": None, "labels": "legend"},
+            **{"colors": None, "log": None, "predictions": None},
+        },
+    ),
+    "Result.trial": Call(RESULT.trial, {"number": 1}, ms.Result, words=("trial",)),
+    "Result.full_B": Call(RESULT.full_B, {"trial": 1}, np.ndarray),
+    "Result.save": Call(RESULT.save, {"path": "none/none"}),
+    "Result.plot": Call(DATA_RESULT.plot, {"y": "loss_out"}),
+    "log_range": Call(ms.log_range, {"first": 1, "last": 100, "num": 5}, list),
+    "process_pool": Call(ms.process_pool, {"workers": 1}, ProcessPoolExecutor),
+    "show_config": Call(ms.show_config, {}),
+    "Study": Call(
+        lambda **given: study_of(**given).cells and None,
+        {"folder": "none", "base": {"k": 2, "method": "anil"}, "grid": {"d": [5, 9]}, **STUDY},
+        words=("is no name of",),
+    ),
+    "Study base": Call(
+        lambda **given: study_of("none", base=given, grid={"d": [5, 9]}).cells and None,
+        {"k": 2, "method": "anil", "rounds": 3, "n": 4, "m_in": "2*k", "heads": ms.SphereHeads()},
+        words=("base", "grid", "arrays of a study", "is no name of"),
+    ),
+    "Study grid": Call(
+        lambda **given: study_of("none", base={"method": "anil"}, grid=given).cells and None,
+        {"k": [2, 3], "d": [5, 9], "n": "4*d", "heads": {"kind": "SphereHeads", "radius": "k"}},
+        words=("base", "grid", "arrays of a study", "is no name of"),
+    ),
+    "Study.run": Call(
+        study_of("none").run,
+        {
+            **{"executor": None, "shard": "1/99", "progress": False, "threads": 1, "sync": False},
+            **{"retry_failed": False, "mixed": False},
+        },
+        ms.StudyStatus,
+    ),
+    "Study.table": Call(study_of("none").table, {"where": {"d": 5}}, pd.DataFrame),
+    "Study.status": Call(DONE.status, {}, ms.StudyStatus),
+    "Study.traces": Call(DONE.traces, {"where": {"d": 5}}, pd.DataFrame),
+    "Study.export": Call(DONE.export, {"path": "table.csv", "where": None}, words=("file",)),
+    "Study.fit": Call(DONE.fit, {"y": "dist", "x": "d", "where": None}),
+    "Study.plot": Call(
+        DONE.plot,
+        {"x": "d", "y": "dist", "hue": "n", "col": None, "fit": False, "where": None},
+    ),
+    "Study.heatmap": Call(
+        DONE.heatmap, {"x": "d", "y": "n", "value": "dist", "col": None, "where": None}
+    ),
+    "Study.report": Call(DONE.report, {"path": "report.html"}),
+    "Result.to_frame": Call(RESULT.to_frame, {}, pd.DataFrame),
+    "TaskBatch.summary": Call(BATCH.summary, {}, ms.BatchSummary),
+    "theory.rate": Call(theory.rate, {"tasks": TASKS, "method": "anil", "alpha": 0.1, "beta": 0.1}),
+    "theory.plateau": Call(
+        theory.plateau, {"tasks": TASKS, "method": "fo-anil", "alpha": 0.1, "beta": 0.1}
+    ),
+    "theory.fixed_point": Call(
+        theory.fixed_point,
+        {"tasks": TASKS, "method": "fo-anil", "m_in": 5, "alpha": 0.1, "beta": 0.1},
+    ),
+    "theory.fading": Call(
+        theory.fading,
+        {
+            **{"tasks": TASKS, "method": "fo-anil", "m_in": 5, "alpha": 0.1, "beta": 0.1},
+            "rounds": [1, 10],
+        },
+    ),
+    "theory.error_floor": Call(theory.error_floor, {"d": 9, "k": 2, "n": 4, "m_out": 5}, float),
+    "theory.decay": Call(theory.decay, {"rate": 0.1, "through": (1.0, 2.0)}),
+    "theory.rate_line": Call(theory.rate_line, {"result": RESULT}),
+    "theory.floor_line": Call(theory.floor_line, {"result": SAMPLES_RESULT}),
+    "theory.second_moment": Call(theory.second_moment, {"heads": HEADS, "k": K}, np.ndarray),
+    "theory.diversity": Call(theory.diversity, {"heads": HEADS, "k": K}, ms.Diversity),
+    "study.fit_laws": Call(study.fit_laws, {**SERIES, "laws": ("power",), **FITS}, study.Laws),
+    "study.fit_powers": Call(
+        study.fit_powers,
+        {"columns": {"x": SERIES["x"]}, "y": SERIES["y"], **FITS},
+        study.Powers,
+        words=("a", "d", "m"),
+    ),
+    "study.lines": Call(
+        study.lines,
+        {
+            **{"table": TABLE, "x": "d", "y": "y", "hue": "m", "col": None, "fit": False},
+            **{"band": 0.95, "names": ()},
+        },
+    ),
+    "study.heat": Call(
+        study.heat, {"table": TABLE, "x": "d", "y": "m", "value": "y", "col": None, "names": ()}
+    ),
+}
+RECORDS = [
+    *(ms.BatchSummary, ms.Diverged, ms.DivergenceWarning, ms.Diversity, ms.Estimate),
+    *(ms.Evaluation, ms.Gradient, ms.Interrupted, ms.Outcome, ms.Result, ms.Risk, ms.StudyStatus),
+    *(ms.TrainConfig, study.Law, study.Laws, study.Powers),
+]
+NO_CALLS = {"Status", "__version__", "study", "theory"}  # an enumeration, a text, and modules
+
+
+def uncovered():
+    """Public names without a call here, and without a reason for having none."""
+    there = {name.split(" ")[0] for name in CALLS} | NO_CALLS
+    for kind in RECORDS:
+        there |= {kind.__name__, f"study.{kind.__name__}"}
+    names = set(ms.__all__)
+    names |= {f"theory.{name}" for name in theory.__all__}
+    names |= {f"study.{name}" for name in study.__all__ if name not in ms.__all__}
+    methods = {
+        f"{kind.__name__}.{name}"
+        for kind in (ms.LinearTasks, ms.TaskBatch, ms.Result, ms.Study)
+        for name, method in inspect.getmembers(kind, callable)
+        if not name.startswith("_")
+    }
+    return {name for name in names | methods if name not in there}
+
+
+def unused():
+    """Arguments that a call here never exchanges."""
+    found = set()
+    for name, call in CALLS.items():
+        parameters = inspect.signature(call.function).parameters.values()
+        known = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
+        found |= {f"{name}({argument})" for argument in known - set(call.given)}
+    return found
+
+
+def ANYTHING(*args, **kwargs):
+    """A function that takes whatever it is given."""
+    return 1
+
+
+class Number(int):
+    """An integer of a class of its own."""
+
+
+class Lines:
+    """An object that shows itself in two lines."""
+
+    def __repr__(self):
+        return "first\nsecond"
+
+
+def made(array, **flags):
+    array.flags.writeable = flags.get("writeable", True)
+    return array
+
+
+NUMBERS = [0, 1, -1, 2, 3, 7, 10**6, 2**31 - 1, 2**31, 10**12, 2**53, 2**53 + 1, 2**63 - 1, 2**63]
+NUMBERS += [2**64, -(2**63), 10**400, 0.0, -0.0, 0.5, 1.0, 2.0, -1.0, math.nan, math.inf, -math.inf]
+NUMBERS += [1e308, -1e308, 5e-324, 1e-300, 1e-13, 1j, True, False, Number(3)]
+SCALARS = [np.int8(3), np.int64(2), np.uint64(2**64 - 1), np.float32(0.5), np.float16(1.0)]
+SCALARS += [
+    np.bool_(True),
+    np.complex64(1j),
+    np.str_("anil"),
+    np.float64("nan"),
+    np.datetime64(1, "s"),
+]
+OBJECTS = [None, "", "x", "a\nb", "\0", "x" * 5000, "anil", "dist", "float32", "10**10**10", b"x"]
+OBJECTS += [[], (), {}, [1, 2], (1.0, 2.0), {"a": 1}, {1: 2}, {"d": 1, "k": None}, set(), {3}, ...]
+OBJECTS += [range(3), range(0), range(10**18), range(0, 10, 3), slice(3), object(), Lines(), int]
+OBJECTS += [len, ANYTHING, lambda: None, Executor(), iter([1]), [[1], [2, 3]], [1, "a"]]
+OBJECTS += [[math.nan], [None], [[]], [[[]]], [2**70], [1e308] * 2, [[1e308] * 2] * 2, ["d", "m"]]
+OBJECTS += [TASKS, BATCH, RESULT, ms.ANIL(), ms.ANIL, ms.GaussianHeads(), ms.Init(), ms.Stop()]
+OBJECTS += [ms.GaussianHeads(cov=[1.0, 1.0, 1.0]), TABLE, (B, np.zeros(K)), (B, None), [X, X]]
+ARRAYS = [np.empty(0), np.empty((0, K)), np.empty((D, 0)), np.empty((0, 0)), np.empty((3, 0, D))]
+ARRAYS += [np.float64(3.0).reshape(()), np.zeros((D, K)), np.ones((D, K)), B.astype(np.float32)]
+ARRAYS += [B.astype(">f8"), B.astype(np.float16), B.astype(complex), B.astype(object), B > 0]
+ARRAYS += [np.asfortranarray(B), np.eye(2 * D, K)[::2], np.eye(D, 2 * K)[:, ::2], B[::-1]]
+ARRAYS += [made(B.copy(), writeable=False), B * math.nan, B * math.inf, np.full((D, K), 1e308)]
+ARRAYS += [np.full((D, K), 5e-324), B * 1e-300, np.eye(D), np.eye(D + 1, K), np.ones((1, 1))]
+ARRAYS += [X, X[:, ::2], X[::-1], X[:, :, ::2], X.astype(np.float32), X * 1e200, X * math.nan, X.T]
+ARRAYS += [
+    Y,
+    Y[:, :3],
+    Y[0],
+    Y.astype(np.float32),
+    Y * 1e300,
+    np.zeros((3, 6)),
+    HEADS,
+    HEADS * 1e200,
+]
+ARRAYS += [np.array(["a", "b"]), np.array([None, 1]), np.zeros(2, [("a", "f8")]), np.arange(6)]
+ARRAYS += [np.ma.masked_array(HEADS, HEADS > 0), np.zeros((2, 2, 2, 2)), np.eye(2), -np.eye(2)]
+ARRAYS += [np.array([1.0, -1.0]), np.full((2, 2), 1e308), np.array([[1.0, 2.0], [0.0, 1.0]])]
+ARRAYS += [np.broadcast_to(1.0, (D, K)), np.zeros(D), np.full(D, 1e308), np.full(D, math.nan)]
+VALUES = [*NUMBERS, *SCALARS, *OBJECTS, *ARRAYS]
+
+
+def values_for(call, name):
+    """Values for an argument: all but those that are right and would take for ever."""
+    return [
+        value
+        for value in VALUES
+        if not (name == "progress" and callable(value) and value is not ANYTHING)
+        and not (name in call.costly and isinstance(value, int) and 100 < value < 2**63)
+    ]
