@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._check import show
-from .result import Result
 from .summary import Summary, summarize
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
+
+    from .result import Result
 
 # Okabe and Ito's colours in an order in which neighbours also differ in lightness, for grey prints.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F", "#CC79A7", "#56B4E9", "#000000")
@@ -146,7 +147,7 @@ def _check_looks(
 ) -> None:
     """Raise ValueError or TypeError for what `plot` cannot draw."""
     for name, run in runs.items():
-        if not (isinstance(name, str) and isinstance(run, Result)):
+        if not (isinstance(name, str) and hasattr(run, "outcomes")):
             raise TypeError(f"results must be a Result, or map names to them; got {show(run)}")
     if not (labels is None or (isinstance(labels, str) and labels in ("legend", "direct"))):
         raise ValueError(f'labels must be "legend", "direct" or None; got {show(labels)}')

@@ -200,7 +200,7 @@ CALLS = {
         costly=SIZES,
         words=("M", "R"),
     ),
-    "load": Call(ms.load, {"path": "none"}, ms.Result),
+    "load": Call(ms.load, {"path": "none"}, ms.Result, words=("metaspan result",)),
     "plot": Call(
         ms.plot,
         {
