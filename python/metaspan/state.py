@@ -92,6 +92,7 @@ class Trials:
 def begin(config: TrainConfig) -> Trials:
     """The trials of a run at round 0."""
     count, names = len(config.trials), columns_of(config)
+    _memory.require(f"{count} trials", 8 * count * (config.width * (config.k_star + 1) + 64))
     return Trials(
         parts=start_parts(config, config.trials),
         rounds=[0] * count,

@@ -359,16 +359,17 @@ def _cells(axes: Mapping[str, Sequence[Any]]) -> int:
 def _seeds(seeds: Any, cells: int) -> tuple[int, ...]:
     most = MOST_RUNS // cells
     if isinstance(seeds, Iterable) and not isinstance(seeds, str):
-        several = islice(seeds, most + 1)
+        known = isinstance(seeds, Sequence)
+        several = seeds if known else tuple(islice(seeds, most + 1))
+        if several[most:]:
+            raise ValueError(
+                f"seeds must be at most {most} for {cells} cells, which make {MOST_RUNS} runs; "
+                f"got {_check.show(seeds)}"
+            )
         found = tuple(_check.integer("seeds", seed, 0, MAX_COUNT) for seed in several)
         if not found or len(set(found)) < len(found):
             raise ValueError(
                 f"seeds must hold different numbers, at least one; got {_check.show(seeds)}"
-            )
-        if len(found) > most:
-            raise ValueError(
-                f"seeds must be at most {most} for {cells} cells, which make {MOST_RUNS} runs; "
-                f"got {_check.show(seeds)}"
             )
         return found
     return tuple(range(_check.integer("seeds", seeds, 1, most)))
