@@ -359,8 +359,7 @@ def _cells(axes: Mapping[str, Sequence[Any]]) -> int:
 def _seeds(seeds: Any, cells: int) -> tuple[int, ...]:
     most = MOST_RUNS // cells
     if isinstance(seeds, Iterable) and not isinstance(seeds, str):
-        known = isinstance(seeds, Sequence)
-        several = seeds if known else tuple(islice(seeds, most + 1))
+        several = seeds if isinstance(seeds, Sequence) else tuple(islice(seeds, most + 1))
         if several[most:]:
             raise ValueError(
                 f"seeds must be at most {most} for {cells} cells, which make {MOST_RUNS} runs; "

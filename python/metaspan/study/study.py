@@ -49,7 +49,7 @@ class Study(Readings):
     keep : str or sequence of str
         Records whose trace is kept.
     keep_rows : int
-        Rows of a trace that are kept, at most, evenly spaced.
+        Rows of a trace that are kept, at most, evenly spaced; 2 to 100,000.
     common : str or sequence of str
         Axes across whose values all runs of a seed use the same random numbers, such as
         ``"method"``. Other cells have random numbers of their own.
@@ -67,7 +67,8 @@ class Study(Readings):
     ``study.json`` in the folder says what the study is, ``rows/*.jsonl`` hold a line for every
     finished run, readable by people and programs. A row is written as soon as its run ends; after
     a kill the same call does what is left, and ends with the same table: at one instruction-set
-    level, the numbers depend on the study alone.
+    level, the numbers depend on the study alone. A study has at most a million cells and ten
+    million runs.
 
     Examples
     --------
