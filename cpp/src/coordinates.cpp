@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "metaspan/decompositions.hpp"
 #include "metaspan/parallel.hpp"
 
 namespace metaspan {
@@ -195,7 +196,7 @@ Mat start_rotation(const Mat& M) {
   // Scaled, so that squares neither overflow nor vanish.
   const double most = M.cwiseAbs().maxCoeff();
   const Eigen::HouseholderQR<Mat> qr(most > 0 ? Mat(M.transpose() / most) : Mat(M.transpose()));
-  return qr.householderQ() * Mat::Identity(M.cols(), M.cols());
+  return orthonormal_columns(qr, M.cols());
 }
 
 Mat square_r_factor(const Mat& A, int threads) {

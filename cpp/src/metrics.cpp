@@ -164,7 +164,7 @@ bool Meter::tangent_matrix(const Mat& Z) {
   const Mat beyond = with_unit_columns(R.rightCols(surplus) - tangents_ * M.rightCols(surplus));
   if (!beyond.allFinite()) return false;
   const Eigen::HouseholderQR<Mat> qr(beyond);
-  const Mat Q = qr.householderQ() * Mat::Identity(e_, std::min(e_, surplus));
+  const Mat Q = orthonormal_columns(qr, std::min(e_, surplus));
   for (int pass = 0; pass < 2; ++pass) tangents_ -= Q * (Q.transpose() * tangents_);
   return tangents_.allFinite();
 }
@@ -201,7 +201,7 @@ Vec Meter::tangents(const Mat& Z) {
 Vec Meter::tangents_by_cosines(const Mat& Z) const {
   const Index count = std::min(k_, k_star_);
   const Eigen::HouseholderQR<Mat> qr(with_unit_columns(Z));
-  const Mat Q = qr.householderQ() * Mat::Identity(Z.rows(), k_);
+  const Mat Q = orthonormal_columns(qr, k_);
   const Mat top = Q.topRows(k_star_);
   Mat off = Q.bottomRows(e_);  // the columns of B off B_star; for k >= k_star, of B_star off B
   if (k_ >= k_star_) off = Mat::Identity(Z.rows(), k_star_) - Q * top.transpose();

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "metaspan/decompositions.hpp"
+
 namespace metaspan {
 
 Mat add_frame(const Mat& T, const Mat& A, double rest, Sequence& draws) {
@@ -24,7 +26,7 @@ Mat add_frame(const Mat& T, const Mat& A, double rest, Sequence& draws) {
   }
   Mat sum = Mat::Zero(rows, k);
   sum.topRows(r) = signed_A;
-  sum.applyOnTheLeft(qr.householderQ());
+  apply_Q(qr, sum);
   sum.topRows(t) += T;
   return small_r_factor(sum);
 }

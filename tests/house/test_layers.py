@@ -8,7 +8,7 @@ from pathlib import Path
 # A header includes only what stands on an earlier line.
 HEADERS = (
     {"base"},
-    {"error"},
+    {"error", "decompositions"},
     {"random", "cancel"},
     {"parallel"},
     {"method", "factors", "features", "round_choice"},

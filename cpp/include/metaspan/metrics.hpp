@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "metaspan/decompositions.hpp"
 #include "metaspan/method.hpp"
 
 namespace metaspan {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "metaspan/coordinates.hpp"
+#include "metaspan/decompositions.hpp"
 
 namespace metaspan {
 namespace {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "metaspan/coordinates.hpp"
+#include "metaspan/decompositions.hpp"
 #include "metaspan/error.hpp"
 #include "metaspan/parallel.hpp"
 #include "metaspan/task_algebra.hpp"
@@ -151,7 +152,7 @@ class Population final : public PopulationEngine {
     // run has ended, even though its numbers are finite for a few rounds more.
     if (!(P.cwiseAbs().maxCoeff() < kMostGrowth)) return false;
     const Eigen::HouseholderQR<Mat> qr(P.bottomRows(surplus).transpose());
-    const Mat Q = qr.householderQ() * Mat::Identity(k(), k());
+    const Mat Q = orthonormal_columns(qr, k());
     Mat U(k(), k());
     U << Q.rightCols(star), Q.leftCols(surplus);
     const auto R = Z_.bottomRows(e);
