@@ -1,7 +1,7 @@
 #include "bind.hpp"
 #include "metaspan/base.hpp"
 
-PYBIND11_MODULE(_core, module) {
+PYBIND11_MODULE(METASPAN_MODULE, module) {
   using namespace metaspan::bind;
   // How Eigen blocks a product follows the caches it sees, and the last bits follow the blocks: the
   // same everywhere.

@@ -7,16 +7,17 @@
 #include "run.hpp"
 
 namespace metaspan::bind {
-namespace {
 
 /// What the engines of a run refer to, and the Python objects whose memory that is.
 template <class XScalar>
-struct Held {
+struct HeldArrays {
   ArraysData<XScalar> data;
   std::unique_ptr<Store<XScalar>> store;
   DualGram gram;
   py::tuple arrays;
 };
+
+namespace {
 
 Mat matrix_or_empty(const py::object& value, Index rows) {
   if (value.is_none()) return Mat(rows, 0);
@@ -71,7 +72,7 @@ void Run::fill_arrays(const Method& method, const std::string& route, const py::
               rounds.size() == trials.size(),
           "B must be (trials, d, k), w (trials, k), a round for every trial");
   const Index d = B.shape(1), k = B.shape(2);
-  const auto held = std::make_shared<Held<XScalar>>();
+  const auto held = std::make_shared<HeldArrays<XScalar>>();
   held_ = held;
   held->arrays = data;
   Data<XScalar> given = as_data<XScalar>(data, d);

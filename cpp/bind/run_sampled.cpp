@@ -4,7 +4,6 @@
 #include "run.hpp"
 
 namespace metaspan::bind {
-namespace {
 
 /// Rows of a function (trial, stream, round, task, first, count) -> (count, d).
 class FunctionRows final : public RowSource {
@@ -32,13 +31,11 @@ class FunctionRows final : public RowSource {
 
 /// What the engines of a run refer to.
 template <class Scalar>
-struct Held {
+struct HeldSampled {
   std::optional<Array> roots;
   std::vector<std::unique_ptr<FunctionRows>> rows;
   std::vector<std::unique_ptr<SampledTasks<Scalar>>> tasks;
 };
-
-}  // namespace
 
 std::unique_ptr<Run> Run::sampled(const py::tuple& method, const py::tuple& samples,
                                   const std::optional<Array>& roots,
@@ -58,7 +55,7 @@ std::unique_ptr<Run> Run::sampled(const py::tuple& method, const py::tuple& samp
   const Index d = B.shape(1), k = B.shape(2);
   with_scalar(B, [&](auto scalar) {
     using Scalar = decltype(scalar);
-    auto all = std::make_shared<Held<Scalar>>();
+    auto all = std::make_shared<HeldSampled<Scalar>>();
     all->roots = roots;
     run->held_ = all;
     for (std::size_t at = 0; at < trials.size(); ++at) {

@@ -4,15 +4,12 @@
 #include "run.hpp"
 
 namespace metaspan::bind {
-namespace {
 
 /// What the engines of a run refer to.
-struct Held {
+struct HeldSpectral {
   Array roots;
   std::vector<std::unique_ptr<Mat>> truths;
 };
-
-}  // namespace
 
 std::unique_ptr<Run> Run::spectral(const py::tuple& method, const Array& roots, double noise,
                                    const py::list& B_star, const py::array& B, const Array& w,
@@ -27,7 +24,7 @@ std::unique_ptr<Run> Run::spectral(const py::tuple& method, const Array& roots, 
               (B.flags() & py::array::c_style) != 0 && B_star.size() == trials.size(),
           "B must be (trials, d, k), a round and a B_star for every trial");
   const Index d = B.shape(1), k = B.shape(2);
-  const auto held = std::make_shared<Held>();
+  const auto held = std::make_shared<HeldSpectral>();
   held->roots = roots;
   run->held_ = held;
   with_scalar(B, [&](auto scalar) {

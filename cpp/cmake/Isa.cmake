@@ -1,9 +1,41 @@
-# metaspan_isa(target): the instruction set chosen by METASPAN_ISA, on x86-64; elsewhere the compiler's default.
-function(metaspan_isa target)
-  if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
-    target_compile_options(${target} PRIVATE -march=${METASPAN_ISA})
-    target_compile_definitions(${target} PRIVATE METASPAN_BUILT_FOR="${METASPAN_ISA}")
-  else()
-    target_compile_definitions(${target} PRIVATE METASPAN_BUILT_FOR="")
+# metaspan_levels(result): the levels of METASPAN_ISA as suffixes of targets and modules, lowest
+# first: some of v2, v3, v4; or native alone; where the processor is no x86-64, baseline alone.
+function(metaspan_levels result)
+  if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
+    set(${result} baseline PARENT_SCOPE)
+    return()
+  endif()
+  if(METASPAN_ISA STREQUAL "native")
+    set(${result} native PARENT_SCOPE)
+    return()
+  endif()
+  set(levels ${METASPAN_ISA})
+  list(REMOVE_DUPLICATES levels)
+  list(SORT levels)
+  foreach(level IN LISTS levels)
+    if(NOT level MATCHES "^x86-64-v[234]$")
+      message(FATAL_ERROR "METASPAN_ISA must be native or a list of x86-64-v2, x86-64-v3 and "
+        "x86-64-v4 with semicolons between them; got '${METASPAN_ISA}'")
+    endif()
+  endforeach()
+  if(NOT levels)
+    message(FATAL_ERROR "METASPAN_ISA must name an instruction set; it is empty")
+  endif()
+  list(TRANSFORM levels REPLACE "x86-64-" "")
+  set(${result} ${levels} PARENT_SCOPE)
+endfunction()
+
+# metaspan_level_name(level result): what users call a level: x86-64-v3 for v3.
+function(metaspan_level_name level result)
+  string(REGEX REPLACE "^v" "x86-64-v" name ${level})
+  set(${result} ${name} PARENT_SCOPE)
+endfunction()
+
+# metaspan_isa(target level): compiles for a level, and says so in METASPAN_BUILT_FOR.
+function(metaspan_isa target level)
+  metaspan_level_name(${level} name)
+  target_compile_definitions(${target} PRIVATE METASPAN_BUILT_FOR="${name}")
+  if(NOT level STREQUAL "baseline")
+    target_compile_options(${target} PRIVATE -march=${name})
   endif()
 endfunction()

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-BUILT_FOR: Final[str]
-"""Level that the core needs, such as "x86-64-v3"; empty where there is no choice."""
+LEVELS: Final[tuple[str, ...]]
+"""Levels that the core was built for, lowest first, such as ("x86-64-v2", "x86-64-v3")."""
 
 def supports(level: str) -> bool:
-    """Whether this CPU and operating system can run code of an x86-64 level."""
+    """Whether this CPU and operating system can run code of a level."""

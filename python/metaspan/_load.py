@@ -1,6 +1,9 @@
-"""Loads the compiled core, or says what to do when that fails."""
+"""Loads the compiled core of the highest instruction-set level that was built and runs here."""
 
 import os
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 try:
     from . import _cpu
@@ -10,22 +13,75 @@ except ImportError as error:
         f"source folder ({error})"
     ) from error
 
-# Asked before the core is loaded: an instruction that the CPU lacks would end the process.
-if _cpu.BUILT_FOR and not _cpu.supports(_cpu.BUILT_FOR):
-    raise ImportError(
-        f"metaspan was built for {_cpu.BUILT_FOR}, which this CPU does not support: reinstall with "
-        "`METASPAN_ISA=x86-64-v2 pip install --no-binary metaspan --force-reinstall metaspan`"
-    )
+__all__ = ["BUILT", "core"]
 
-try:
+LEVELS = ("baseline", "x86-64-v2", "x86-64-v3", "x86-64-v4", "native")
+BUILT = _cpu.LEVELS
+VARIABLE = "METASPAN_ISA"
+
+
+def choose_level(wanted: str | None, built: Sequence[str], supports: Callable[[str], bool]) -> str:
+    """The level to load: `wanted`, or the highest that runs.
+
+    Parameters
+    ----------
+    wanted : str or None
+        One of `LEVELS`, from the environment; None or empty: no wish.
+    built : sequence of str
+        Levels of this installation, lowest first.
+    supports : callable
+        Whether this CPU runs a level.
+
+    Returns
+    -------
+    str
+        One of `built`.
+
+    Raises
+    ------
+    ImportError
+        If `wanted` is no level, was not built or does not run here, or if nothing built does.
+    """
+    runs = [level for level in built if supports(level)]
+    if not wanted:
+        if runs:
+            return runs[-1]
+        raise ImportError(
+            f"metaspan was built for {_listed(built)}, which this CPU does not support: reinstall "
+            "with `METASPAN_ISA=x86-64-v2 pip install --no-binary metaspan --force-reinstall "
+            "metaspan`"
+        )
+    if wanted not in LEVELS:
+        raise ImportError(f"{VARIABLE} must be one of {_listed(LEVELS)}; got {wanted!r}")
+    if wanted not in built:
+        raise ImportError(
+            f"{VARIABLE} must be a level that metaspan was built for, {_listed(built)}; got "
+            f"{wanted!r}"
+        )
+    if wanted not in runs:
+        raise ImportError(
+            f"{VARIABLE} must be a level that this CPU supports, {_listed(runs) or 'none'} of "
+            f"those built; got {wanted!r}"
+        )
+    return wanted
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names)
+
+
+if TYPE_CHECKING:
     from . import _core as core
-except ImportError as error:
-    raise ImportError(
-        "metaspan's compiled core cannot be loaded: build it with `pip install .` in the source "
-        f"folder ({error})"
-    ) from error
-
-__all__ = ["core"]
+else:
+    # Asked before a core is loaded: an instruction that the CPU lacks would end the process.
+    _level = choose_level(os.environ.get(VARIABLE), BUILT, _cpu.supports)
+    try:
+        core = import_module(f"._core_{_level.removeprefix('x86-64-')}", __package__)
+    except ImportError as error:
+        raise ImportError(
+            "metaspan's compiled core cannot be loaded: build it with `pip install .` in the "
+            f"source folder ({error})"
+        ) from error
 
 # Threads do not survive a fork: a child that found the pool of its parent would wait for ever.
 os.register_at_fork(before=core.pause_threads)

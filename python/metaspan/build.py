@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ._load import core
+from ._load import BUILT, core
 from .cost import cost_model
 
 
@@ -53,9 +53,9 @@ def show_config() -> Configuration:
     Returns
     -------
     Configuration
-        A mapping that prints as a table: version, compiler, instruction-set level, threads,
-        libraries, and the constants of the cost model, which the first call measures in some tens
-        of milliseconds.
+        A mapping that prints as a table: version, compiler, the instruction-set level that runs
+        and those that were built, threads, libraries, and the constants of the cost model, which
+        the first call measures in some tens of milliseconds.
 
     Examples
     --------
@@ -67,6 +67,7 @@ def show_config() -> Configuration:
     return Configuration(
         {
             **build,
+            "instruction_sets_built": ", ".join(BUILT),
             "threads": core.available_cpus() if build["threads"] else 1,
             "python": sys.version.split()[0],
             "numpy": np.__version__,

@@ -42,7 +42,7 @@ def public():
 
 def modules():
     for info in pkgutil.iter_modules(ms.__path__):
-        if info.name not in ("_core", "_cpu", "__main__") and not info.name.startswith("_core"):
+        if info.name not in ("_cpu", "__main__") and not info.name.startswith("_core"):
             yield importlib.import_module(f"metaspan.{info.name}")
 
 
