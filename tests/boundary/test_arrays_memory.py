@@ -118,6 +118,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.peak_memory
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_memory_taken_is_the_memory_estimated(case):
     done = subprocess.run(

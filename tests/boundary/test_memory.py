@@ -68,6 +68,7 @@ def test_data_are_left_as_they_were(rng):
         np.testing.assert_array_equal(array, copy)
 
 
+@pytest.mark.peak_memory
 @pytest.mark.parametrize("strided", [False, True])
 @pytest.mark.parametrize(("route", "limit"), [("gram", 32), ("vector", 80)])
 def test_a_gradient_does_not_copy_the_batch(route, limit, strided):
@@ -92,6 +93,7 @@ def test_a_gradient_does_not_copy_the_batch(route, limit, strided):
     assert int(after) - int(before) < limit * MIB
 
 
+@pytest.mark.peak_memory
 @pytest.mark.parametrize(
     "options",
     [
@@ -115,6 +117,7 @@ def test_training_holds_nothing_of_size_d(options):
     assert int(after) - int(before) < 100 * MIB
 
 
+@pytest.mark.peak_memory
 def test_a_long_run_holds_its_rows_alone():
     """A hundred thousand rounds with one row in a thousand: no memory grows with the rounds."""
     before, after = in_new_process("""\

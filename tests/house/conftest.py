@@ -28,8 +28,12 @@ class House:
     def text_files(self):
         """Every text file of the project."""
         patterns = ["*", *(f"{folder}/**/*" for folder in FOLDERS)]
-        names = {".clang-format", ".pre-commit-config.yaml", ".ci/run", "LICENSE", ".gitignore"}
-        return [p for p in self.files(*patterns) if Path(p).suffix in TEXT or p in names]
+        names = {".clang-format", ".pre-commit-config.yaml", "LICENSE", ".gitignore"}
+        return [
+            path
+            for path in self.files(*patterns)
+            if Path(path).suffix in TEXT or path in names or path.startswith(".ci/")
+        ]
 
     def text(self, path):
         return (ROOT / path).read_text(encoding="utf-8")
