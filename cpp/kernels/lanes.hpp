@@ -20,9 +20,11 @@ constexpr int kLane = kLaneBytes / 8;  // doubles in a register
 
 using Lane = double __attribute__((vector_size(kLaneBytes)));
 using LaneBits = std::uint64_t __attribute__((vector_size(kLaneBytes)));
-/// The same, for addresses that are only aligned to a double and alias other doubles.
-using LooseLane = double __attribute__((vector_size(kLaneBytes), aligned(8), may_alias));
-using LooseLaneBits = std::uint64_t __attribute__((vector_size(kLaneBytes), aligned(8), may_alias));
+/// The same, for addresses that are only aligned to a double and alias other doubles. The
+/// attributes follow the name: after the type, Clang drops the alignment.
+using LooseLane __attribute__((vector_size(kLaneBytes), aligned(8), may_alias)) = double;
+using LooseLaneBits __attribute__((vector_size(kLaneBytes), aligned(8), may_alias)) = std::uint64_t;
+static_assert(alignof(LooseLane) == 8 && alignof(LooseLaneBits) == 8);
 
 inline Lane load(const double* p) { return *reinterpret_cast<const LooseLane*>(p); }
 inline void store(double* p, Lane v) { *reinterpret_cast<LooseLane*>(p) = v; }

@@ -10,7 +10,8 @@ namespace metaspan::kernels {
 /// kLane neighbours as doubles.
 inline Lane load_wide(const double* p) { return load(p); }
 inline Lane load_wide(const float* p) {
-  using LooseFloats = float __attribute__((vector_size(kLaneBytes / 2), aligned(4), may_alias));
+  using LooseFloats __attribute__((vector_size(kLaneBytes / 2), aligned(4), may_alias)) = float;
+  static_assert(alignof(LooseFloats) == 4);
   return __builtin_convertvector(*reinterpret_cast<const LooseFloats*>(p), Lane);
 }
 
@@ -140,7 +141,8 @@ namespace detail {
 constexpr int kSingles = 2 * kLane;
 constexpr std::ptrdiff_t kSingleChunk = 1024;
 using Singles = float __attribute__((vector_size(kLaneBytes)));
-using LooseSingles = float __attribute__((vector_size(kLaneBytes), aligned(4), may_alias));
+using LooseSingles __attribute__((vector_size(kLaneBytes), aligned(4), may_alias)) = float;
+static_assert(alignof(LooseSingles) == 4);
 
 inline Singles load_singles(const float* p) { return *reinterpret_cast<const LooseSingles*>(p); }
 
