@@ -7,14 +7,6 @@
 #include "metaspan/engines/population.hpp"
 #include "metaspan/task_algebra.hpp"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define METASPAN_SANITIZER_MALLOC
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define METASPAN_SANITIZER_MALLOC
-#endif
-#endif
-
 namespace {
 volatile long allocations = 0;  // volatile: compilers take it that malloc does not change it
 }
