@@ -72,17 +72,19 @@ inline int available_cpus() {
 }
 
 #ifdef _OPENMP
-// Absent from some libraries: weak references, tested at run time. The first is of OpenMP 5.0, the
-// second of LLVM's and Intel's libraries alone.
+#ifdef __clang__
+/// LLVM's library minds forks by itself, and a pause would also end what other threads compute.
+inline bool pause_threads() { return true; }
+#else
+// Of OpenMP 5.0, and absent from the library that some wheels carry: a weak reference, tested at
+// run time.
 #pragma weak omp_pause_resource_all
-extern "C" int kmp_get_blocktime(void) __attribute__((weak));
 
 /// Ends the idle threads of the pool, so that a fork is safe. False where the library cannot.
-/// LLVM's library minds forks by itself, and a pause would also end what other threads compute.
 inline bool pause_threads() {
-  if (kmp_get_blocktime != nullptr) return true;
   return omp_pause_resource_all != nullptr && omp_pause_resource_all(omp_pause_hard) == 0;
 }
+#endif
 inline constexpr bool kHasThreads = true;
 #else
 inline bool pause_threads() { return true; }
