@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._load import core
 
+LONGEST_RANGE = 10**6  # that stands for an array
+
 F64 = NDArray[np.float64]
 Shape = tuple[int | str, ...]
 
@@ -128,6 +130,8 @@ def shape(name: str, array: NDArray[Any], expected: Shape) -> None:
 
 def rectangular(name: str, value: ArrayLike) -> NDArray[Any]:
     """An array of whatever dtype, from anything that one can be made of."""
+    if isinstance(value, range) and value[LONGEST_RANGE:]:  # a file may hold one of any length
+        raise ValueError(f"{name} must be an array; got {show(value)}")
     try:
         return np.asarray(value)
     except (TypeError, ValueError) as error:

@@ -117,6 +117,8 @@ def _trials(document: dict[str, Any], arrays: dict[str, Any], config: TrainConfi
         route=document["route"],
     )
     _check_parts(trials, config)
+    if "frames" in trials.parts:
+        _check_frames(trials.parts["frames"])
     for i, (at, values) in enumerate(trials.rows):
         _check_rows(at, values, trials, i, config.record_every)
     return trials
@@ -146,6 +148,14 @@ def _check_parts(trials: Trials, config: TrainConfig) -> None:
             raise ValueError(f"{name} is {_check.show(part)}")
         if not np.isfinite(part).all():
             raise ValueError(f"{name} must be finite; it holds a NaN or an infinity")
+
+
+def _check_frames(frames: Any) -> None:
+    """Raise ValueError unless the frames are orthogonal."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviation = abs(frames.transpose(0, 2, 1) @ frames - np.eye(frames.shape[1])).max()
+    if not deviation < 1e-6:
+        raise ValueError("frames must be orthogonal")
 
 
 def _check_rows(at: Any, values: Any, trials: Trials, i: int, every: int) -> None:

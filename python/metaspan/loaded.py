@@ -167,7 +167,7 @@ def check_rounds(rounds: NDArray[Any], last: int) -> None:
 def _parts(
     names: Any, arrays: Arrays, config: TrainConfig, outcomes: Sequence[Outcome]
 ) -> dict[str, NDArray[Any]]:
-    """The state at the end, the last one of finite numbers where a trial diverged."""
+    """The state at the end, of finite numbers unless a trial diverged."""
     k_star, k, d = config.k_star, config.width, config.tasks.d
     if names != (["B", "w"] if config.at_full_size else ["M", "R", "w"]):
         raise ValueError(f"the state holds {_check.show(names)}")
@@ -180,7 +180,8 @@ def _parts(
     lead = () if len(outcomes) == 1 else (len(outcomes),)
     for name, part in parts.items():
         _expect(name, part, lead + shapes[name], config.dtype if name == "B" else "float64")
-        if not np.isfinite(part).all():
+        whole = [outcome != Status.DIVERGED for outcome in outcomes]
+        if not np.isfinite((part if lead else part[None])[whole]).all():
             raise ValueError(f"{name} must be finite; it holds a NaN or an infinity")
     return parts
 

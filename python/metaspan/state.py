@@ -85,7 +85,8 @@ class Trials:
         frames = self.parts.get("frames")
         if frames is not None and M.shape[2] > M.shape[1]:  # only wider learners turn
             back = frames.transpose(0, 2, 1)
-            M, R, w = M @ back, R @ back, (frames @ w[:, :, None])[:, :, 0]
+            with np.errstate(over="ignore", invalid="ignore"):  # of states near 1e308
+                M, R, w = M @ back, R @ back, (frames @ w[:, :, None])[:, :, 0]
         return {"M": M, "R": R, "w": w}
 
 

@@ -117,7 +117,8 @@ def summarize(
     parts = [_interval(values[:, :whole], band), _interval(values[~failed, whole:rows], band)]
     mean, low, high = (np.concatenate(pieces) for pieces in zip(*parts, strict=True))
     if log:
-        mean, low, high = 10.0**mean, 10.0**low, 10.0**high
+        with np.errstate(over="ignore"):
+            mean, low, high = 10.0**mean, 10.0**low, 10.0**high
     count = np.full(rows, len(statuses), dtype=np.int64)
     count[whole:] = np.count_nonzero(~failed)
     return Summary(

@@ -149,8 +149,8 @@ def check_same(old: Tree, new: Tree, cells: Sequence[Cell], store: Store) -> Non
         if cell.name not in names:
             values = ", ".join(f"{name} = {value!r}" for name, value in cell.values.items())
             raise ValueError(
-                f"the study in {folder!r} has a cell with {values}; this one has not: keep its "
-                "values, or use another folder"
+                f"the study in {folder!r} has a cell with {_files.shown(values)}; this one has "
+                "not: keep its values, or use another folder"
             )
 
 

@@ -56,11 +56,11 @@ class Readings:
         """Points of the grid, the last axis fastest."""
         try:
             cells = tuple(cells_of(self._spec))
+            if len({cell.name for cell in cells}) < len(cells):
+                same = "two cells are the same"
+                raise ValueError(f"grid must hold every value of an axis once; {same}")
         except ValueError as error:
             raise ValueError(f"{self._whose}{error}") from error
-        names = {cell.name for cell in cells}
-        if len(names) < len(cells):
-            raise ValueError("grid must hold every value of an axis once; two cells are the same")
         return cells
 
     def status(self) -> StudyStatus:
