@@ -15,6 +15,7 @@ X = np.ones((3, 6, D))
 Y = np.ones((3, 6))
 BATCH = ms.TaskBatch.split(X, Y, m_in=2)
 TASKS = ms.LinearTasks(d=D, k=K)
+EXPLICIT = ms.LinearTasks(d=D, k=K, B_star=B_STAR)
 METHOD = ms.ANIL()
 
 
@@ -92,6 +93,8 @@ KINDS = {
     "batch": (lambda: ms.meta_gradient(B, W, (X, Y), METHOD), TypeError, ["batch", "TaskBatch"]),
     "method": (lambda: ms.meta_gradient(B, W, BATCH, 3), TypeError, ["method", "got 3"]),
     "w-text": (lambda: ms.meta_gradient(B, ["a", "b"], BATCH, METHOD), TypeError, ["w must hold"]),
+    "load": (lambda: ms.load(3), TypeError, ["path must be a path", "got 3"]),
+    "plot": (lambda: ms.plot(3), TypeError, ["results must be a Result", "got 3"]),
     "tasks": (lambda: ms.train("tasks", METHOD), TypeError, ["tasks must be", "got 'tasks'"]),
     "d": (lambda: ms.LinearTasks(d=8.0, k=2), TypeError, ["d must be an integer", "got 8.0"]),
     "heads-class": (lambda: ms.LinearTasks(d=D, k=K, heads=ms.SphereHeads),
@@ -162,6 +165,14 @@ VALUES = {
     "radius": (lambda: ms.SphereHeads(radius=-1), ValueError, ["radius", "got -1"]),
     "seed": (lambda: train(seed=-1), ValueError, ["seed", "got -1"]),
     "trials-zero": (lambda: train(trials=0), ValueError, ["trials", "got 0"]),
+    "trials-long": (lambda: train(trials=range(10**18)),
+                    ValueError, ["trials", "range(0, 10"]),
+    "seed-ground-truth": (lambda: TASKS.ground_truth(seed=-1), ValueError, ["seed", "got -1"]),
+    "alpha-beyond-doubles": (lambda: ms.ANIL(alpha=10**400), ValueError, ["alpha must be finite"]),
+    "evaluate-no-columns": (lambda: ms.evaluate(np.empty((D, 0)), np.zeros(0), EXPLICIT, METHOD),
+                            ValueError, ["the width of B must be at least 1", "got 0"]),
+    "evaluate-overflow": (lambda: ms.evaluate(np.full((D, K), 1e308), W, EXPLICIT, METHOD),
+                          ValueError, ["B must have columns of lengths"]),
     "trials-empty": (lambda: train(trials=range(3, 3)), ValueError, ["trials", "range(3, 3)"]),
     "threads": (lambda: train(threads=0), ValueError, ["threads", "got 0"]),
     "record_every": (lambda: train(record_every=0), ValueError, ["record_every", "got 0"]),
