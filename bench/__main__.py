@@ -14,6 +14,7 @@ PARTS = {
     "machine-one": Part("machine", "run", 1),
     "machine-two": Part("machine", "run", 2),
     "import": Part("bench_import", "run", 2),
+    "isa": Part("bench_isa", "run", 1),
     "population-small": Part("bench_population", "small", 1),
     "population-large": Part("bench_population", "large", 2),
     "population-memory": Part("bench_population", "memory", 2),

@@ -35,6 +35,7 @@ TITLES = {
     "collapsed": "Rounds on samples drawn afresh, in law",
     "sampled": "Rounds on samples drawn afresh, at full dimension",
     "studies": "Studies",
+    "isa": "Instruction-set levels",
 }
 INTRODUCTION = """\
 # Benchmarks

@@ -1,0 +1,68 @@
+"""Every instruction-set level beside the one below it, on work that fits the caches of one core.
+
+Needs an installation with several levels, as wheels have them. Each sample is a process of its own,
+since a process loads one level; levels take turns.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import partial
+from itertools import pairwise
+
+import metaspan as ms
+from bench.harness import Figure, Options, Seconds, cpus, figure, side_by_side
+from bench.isa_cases import CASES
+
+LEVELS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
+TARGETS = {"x86-64-v3": 2.0, "x86-64-v4": 1.2}  # times the level below
+
+
+def take(case: str, level: str) -> Seconds:
+    """What a case takes at a level."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.isa_cases", case],
+        env={**os.environ, "METASPAN_ISA": level},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return Seconds(done.stdout)
+
+
+def runs(level: str) -> bool:
+    """Whether a level was built and runs here."""
+    code = "import metaspan"
+    environment = {**os.environ, "METASPAN_ISA": level}
+    asked = [sys.executable, "-c", code]
+    return subprocess.run(asked, env=environment, capture_output=True, check=False).returncode == 0
+
+
+def run(options: Options) -> list[Figure]:
+    built = ms.show_config()["instruction_sets_built"].split(", ")
+    there = [level for level in LEVELS if level in built and runs(level)]
+    if len(there) < 2:
+        raise RuntimeError(f"needs two levels that run here; built: {', '.join(built)}")
+    figures = []
+    for case in CASES:
+        timings = side_by_side(
+            {level: partial(take, case, level) for level in there}, options.repeats
+        )
+        about = {"bench": "isa", "case": f"{case}, cores: {len(cpus())}"}
+        for level, timing in timings.items():
+            figures.append(figure(timing, timing.median * 1e3, who=level, unit="ms", **about))
+        for below, level in pairwise(there):
+            figures.append(
+                figure(
+                    timings[level],
+                    timings[below].median / timings[level].median,
+                    who=f"{level} / {below}",
+                    unit="x",
+                    more_is_better=True,
+                    target=TARGETS[level],
+                    **about,
+                )
+            )
+    return figures
