@@ -101,6 +101,7 @@ std::vector<double> measure_state(const Array& M, const Array& R, const Array& w
 void bind_state(py::module_& module) {
   module.def("build_info", &build_info);
   module.def("available_cpus", &available_cpus);
+  module.def("default_threads", &default_threads);
   module.def("pause_threads", &pause_threads);
   module.def("coordinates", &coordinates, py::arg("B"), py::arg("B_star"), py::arg("threads"));
   module.def("assemble", &assemble, py::arg("B_star"), py::arg("M"), py::arg("E"), py::arg("R"),

@@ -101,8 +101,8 @@ def path(name: str, value: object) -> str:
 
 
 def threads(value: object) -> int:
-    """A number of threads; None means the CPUs that this process may use."""
-    return core.available_cpus() if value is None else integer("threads", value, 1, 4096)
+    """A number of threads; None means the CPUs that this process may use, within OpenMP's limit."""
+    return core.default_threads() if value is None else integer("threads", value, 1, 4096)
 
 
 def float_dtype(name: str, value: object) -> np.dtype[Any]:

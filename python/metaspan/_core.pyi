@@ -32,6 +32,9 @@ ROW_BLOCK: Final[int]
 
 def build_info() -> dict[str, Any]: ...
 def available_cpus() -> int: ...
+def default_threads() -> int:
+    """The CPUs of this process, or fewer where OMP_NUM_THREADS or threadpoolctl say so."""
+
 def pause_threads() -> bool:
     """Release the thread pool, so that a fork is safe; False where the run-time library cannot."""
 

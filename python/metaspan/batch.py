@@ -88,7 +88,7 @@ class TaskBatch:
         rank: int | str = "k"
         if self.B_star is not None:
             _check.matrix("B_star", self.B_star, (self.d, "k"))
-            _check.orthonormal("B_star", self.B_star, core.available_cpus())
+            _check.orthonormal("B_star", self.B_star, core.default_threads())
             rank = self.B_star.shape[1]
         if self.heads is not None:
             object.__setattr__(self, "heads", _check.small("heads", self.heads, (self.n, rank)))

@@ -68,7 +68,7 @@ def show_config() -> Configuration:
         {
             **build,
             "instruction_sets_built": ", ".join(BUILT),
-            "threads": core.available_cpus() if build["threads"] else 1,
+            "threads": core.default_threads(),
             "python": sys.version.split()[0],
             "numpy": np.__version__,
             "platform": platform.platform(),

@@ -130,4 +130,4 @@ def _check_finite(name: str, data: Data) -> None:
         if isinstance(array, Stored):
             check_finite(place, array, hint)
         else:
-            _check.finite(place, array, core.available_cpus(), hint)
+            _check.finite(place, array, core.default_threads(), hint)

@@ -247,4 +247,4 @@ def check_finite(name: str, data: Stored, hint: str) -> None:
     keys = [(list(range(at, min(n, at + count))), 0, d) for at in range(0, n, count)]
     for now, after in zip(keys, [*keys[1:], None], strict=True):
         for part in reader.read(now, after)[0]:
-            _check.finite(name, part, core.available_cpus(), hint)
+            _check.finite(name, part, core.default_threads(), hint)

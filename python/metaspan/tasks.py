@@ -84,7 +84,7 @@ class LinearTasks:
         object.__setattr__(self, "spectrum", feature_laws.spectrum(self.spectrum, d))
         if self.B_star is not None:
             _check.matrix("B_star", self.B_star, (d, k))
-            _check.orthonormal("B_star", self.B_star, core.available_cpus())
+            _check.orthonormal("B_star", self.B_star, core.default_threads())
 
     @property
     def is_symmetric(self) -> bool:

@@ -156,3 +156,22 @@ def test_fork_while_another_thread_computes_does_not_hang(forker):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[0, 0, 0] True"
+
+
+@pytest.mark.parametrize("limit", [1, 1000])
+def test_the_limit_of_openmp_holds_for_calls_that_give_no_number(limit):
+    """But none that is above the CPUs of the process."""
+    script = "import metaspan as ms; c = ms.show_config(); print(c['threads'])"
+
+    def told(**environment):
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=True,
+        )
+        return int(done.stdout)
+
+    assert told(OMP_NUM_THREADS=str(limit)) == min(limit, told())

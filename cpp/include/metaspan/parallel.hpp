@@ -18,6 +18,12 @@
 
 namespace metaspan {
 
+#ifdef _OPENMP
+inline constexpr bool kHasThreads = true;
+#else
+inline constexpr bool kHasThreads = false;
+#endif
+
 /// body(i, thread) for i in [0, items), each once, in any order and on at most `threads` threads.
 /// The first exception of a body is rethrown. With a token, items not yet begun are left out once
 /// it is requested.
@@ -61,14 +67,26 @@ void parallel_for(int threads, Index items, Body&& body) {
   parallel_for(threads, items, nullptr, body);
 }
 
-/// CPUs that this process may use.
+/// CPUs that this process may use: one where the build has no threads.
 inline int available_cpus() {
+  if (!kHasThreads) return 1;
 #ifdef __linux__
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
 #endif
   const unsigned count = std::thread::hardware_concurrency();
   return count == 0 ? 1 : static_cast<int>(count);
+}
+
+/// Threads of a call whose caller gives no number: the CPUs of this process, or fewer where
+/// OMP_NUM_THREADS or the caller's thread has set a limit.
+inline int default_threads() {
+#ifdef _OPENMP
+  const int most = omp_get_max_threads();
+  return most < available_cpus() ? most : available_cpus();
+#else
+  return 1;
+#endif
 }
 
 #ifdef _OPENMP
@@ -85,10 +103,8 @@ inline bool pause_threads() {
   return omp_pause_resource_all != nullptr && omp_pause_resource_all(omp_pause_hard) == 0;
 }
 #endif
-inline constexpr bool kHasThreads = true;
 #else
 inline bool pause_threads() { return true; }
-inline constexpr bool kHasThreads = false;
 #endif
 
 }  // namespace metaspan
