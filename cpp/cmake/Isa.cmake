@@ -38,4 +38,8 @@ function(metaspan_isa target level)
   if(NOT level STREQUAL "baseline")
     target_compile_options(${target} PRIVATE -march=${name})
   endif()
+  if(level STREQUAL "v4" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # GCC finds fault with its own header of AVX-512.
+    target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)
+  endif()
 endfunction()
