@@ -1,10 +1,13 @@
+#include <algorithm>
 #include <atomic>
+#include <string>
 
 #include "bind.hpp"
 #include "convert.hpp"
 #include "finite.hpp"
 #include "metaspan/engines/arrays.hpp"
 #include "metaspan/parallel.hpp"
+#include "sparse.hpp"
 
 namespace metaspan::bind {
 namespace {
@@ -87,12 +90,40 @@ void touch(const py::array& x) {
   }
 }
 
+/// What is wrong with columns of sparse rows: "", "order" (they do not rise) or "range".
+std::string sparse_fault(const py::array_t<std::int64_t>& starts,
+                         const py::array_t<std::int32_t>& columns, Index d, int threads) {
+  constexpr Index kRows = 1024;
+  const Index rows = starts.size() - 1;
+  require(starts.ndim() == 1 && columns.ndim() == 1 && rows >= 0 &&
+              (starts.flags() & columns.flags() & py::array::c_style) != 0,
+          "starts and columns must be contiguous");
+  const std::int64_t* first = starts.data();
+  require(first[0] >= 0 && std::is_sorted(first, first + rows + 1) && first[rows] <= columns.size(),
+          "rows must begin where entries are");
+  std::atomic<bool> rising{true}, inside{true};
+  interruptible([&](Cancel* cancel) {
+    parallel_for(threads, ceil_div(rows, kRows), cancel, [&](Index piece, int) {
+      for (Index i = piece * kRows; i < std::min(rows, (piece + 1) * kRows); ++i) {
+        const std::int32_t* own = columns.data() + first[i];
+        const Index count = first[i + 1] - first[i];
+        if (!kernels::is_rising(count, own)) rising = false;
+        if (count > 0 && (own[0] < 0 || own[count - 1] >= d)) inside = false;
+      }
+    });
+    throw_if_requested(cancel);
+  });
+  return !rising ? "order" : inside ? "" : "range";
+}
+
 }  // namespace
 
 void bind_data(py::module_& module) {
   module.def("project", &project_arrays, py::arg("X"), py::arg("B"), py::arg("threads"));
   module.def("touch", &touch, py::arg("x"));
   module.def("all_finite", &all_finite, py::arg("x"), py::arg("threads"));
+  module.def("sparse_fault", &sparse_fault, py::arg("starts"), py::arg("columns"), py::arg("d"),
+             py::arg("threads"));
 }
 
 }  // namespace metaspan::bind

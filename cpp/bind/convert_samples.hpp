@@ -1,6 +1,10 @@
 // The user's data: arrays with a leading axis of tasks, one array per task, or in a store.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+
 #include "convert.hpp"
 #include "python_store.hpp"
 
@@ -19,6 +23,33 @@ Samples<Scalar> as_samples(const py::array& X, const py::array& y, Index d) {
           static_cast<const Scalar*>(y.data()), X.shape(0)};
 }
 
+/// Entries (starts, columns, values) of rows that were found sound when they were checked.
+template <class Scalar>
+Samples<Scalar> as_sparse_samples(const py::tuple& X, const py::array& y, Index d) {
+  require(X.size() == 3 && py::isinstance<py::array_t<std::int64_t>>(X[0]) &&
+              py::isinstance<py::array_t<std::int32_t>>(X[1]),
+          "sparse rows must be (starts, columns, values)");
+  const auto starts = X[0].cast<py::array>(), columns = X[1].cast<py::array>();
+  const auto values = X[2].cast<py::array>();
+  require(holds<Scalar>(values) && holds<Scalar>(y), "all data must have one dtype");
+  const auto is_vector = [](const py::array& a) {
+    return a.ndim() == 1 && (a.shape(0) <= 1 || a.strides(0) == a.itemsize());
+  };
+  require(is_vector(starts) && is_vector(columns) && is_vector(values) && is_vector(y) &&
+              starts.shape(0) == y.shape(0) + 1 && d <= std::numeric_limits<std::int32_t>::max(),
+          "sparse rows must be contiguous and fit y");
+  const auto* first = static_cast<const std::int64_t*>(starts.data());
+  const Index m = y.shape(0);
+  require(first[0] >= 0 && std::is_sorted(first, first + m + 1) &&
+              first[m] <= std::min(columns.shape(0), values.shape(0)),
+          "rows must begin where entries are");
+  Samples<Scalar> set{static_cast<const Scalar*>(values.data()), 0,
+                      static_cast<const Scalar*>(y.data()), m};
+  set.starts = first;
+  set.columns = static_cast<const std::int32_t*>(columns.data());
+  return set;
+}
+
 /// A stack (n, m, d) with its (n, m), or a sequence of n arrays (m_i, d) with theirs.
 template <class Scalar>
 std::vector<Samples<Scalar>> as_sample_sets(const py::object& X, const py::object& y, Index d) {
@@ -28,9 +59,14 @@ std::vector<Samples<Scalar>> as_sample_sets(const py::object& X, const py::objec
     const py::list all_X(X), all_y(y);
     require(all_X.size() == all_y.size(), "as many y as X");
     for (std::size_t i = 0; i < all_X.size(); ++i) {
-      require(py::isinstance<py::array>(all_X[i]) && py::isinstance<py::array>(all_y[i]),
-              "a task's data must be arrays");
-      sets.push_back(as_samples<Scalar>(all_X[i].cast<py::array>(), all_y[i].cast<py::array>(), d));
+      const bool sparse = py::isinstance<py::tuple>(all_X[i]);
+      require(
+          (sparse || py::isinstance<py::array>(all_X[i])) && py::isinstance<py::array>(all_y[i]),
+          "a task's data must be arrays");
+      const auto own = all_y[i].cast<py::array>();
+      sets.push_back(sparse ? as_sparse_samples<Scalar>(all_X[i].cast<py::tuple>(), own, d)
+                            : as_samples<Scalar>(all_X[i].cast<py::array>(), own, d));
+      require(sets.front().sparse() == sparse, "all sets must be sparse, or none");
     }
     return sets;
   }
@@ -104,6 +140,8 @@ Data<Scalar> as_data(const py::tuple& data, Index d) {
   }
   require(tasks.size() > 0 && (!has_outer || tasks.inner.size() == tasks.outer.size()),
           "as many outer as inner data sets, at least one");
+  require(!has_outer || tasks.inner.front().sparse() == tasks.outer.front().sparse(),
+          "all sets must be sparse, or none");
   return found;
 }
 

@@ -6,6 +6,7 @@
 #include "metaspan/blocks.hpp"
 #include "metaspan/error.hpp"
 #include "metaspan/parallel.hpp"
+#include "metaspan/sparse_gram.hpp"
 
 namespace metaspan {
 namespace {
@@ -19,20 +20,22 @@ template <class XScalar>
 struct Rows {
   explicit Rows(const TaskSet<XScalar>& tasks) {
     const auto append = [&](const Samples<XScalar>& set) {
-      const auto first = static_cast<Index>(row.size());
+      const auto first = static_cast<Index>(scale.size());
+      if (set.sparse()) append_rows(set, normalisation(set.m), sparse);
       for (Index i = 0; i < set.m; ++i) {
-        row.push_back(set.X + i * set.stride);
+        if (!set.sparse()) row.push_back(set.X + i * set.stride);
         scale.push_back(normalisation(set.m));
       }
       return first;
     };
     for (const auto& set : tasks.inner) inner.push_back(append(set));
-    inner_rows = static_cast<Index>(row.size());
+    inner_rows = static_cast<Index>(scale.size());
     for (Index i = 0; i < tasks.size(); ++i) {
       outer.push_back(tasks.shares(i) ? inner[static_cast<std::size_t>(i)] : append(tasks.out(i)));
     }
   }
-  std::vector<const XScalar*> row;
+  std::vector<const XScalar*> row;         // of dense sets
+  std::vector<SparseRow<XScalar>> sparse;  // of sparse ones
   std::vector<double> scale;
   std::vector<Index> inner, outer;
   Index inner_rows = 0;
@@ -98,6 +101,21 @@ void add_product(const Mat& tile, Index depth, const Range& a, const Range& b, M
   G.block(a.begin, b.begin, a.size(), b.size()) += product;
 }
 
+/// All products of sparse rows.
+template <class XScalar>
+void add_sparse_products(const Rows<XScalar>& rows, Index d,
+                         const std::vector<std::pair<Range, Range>>& pairs, int threads,
+                         Cancel* cancel, Mat& G) {
+  std::vector<SparseProducts> products(static_cast<std::size_t>(threads));
+  const SparseRow<XScalar>* first = rows.sparse.data();
+  parallel_for(threads, static_cast<Index>(pairs.size()), cancel, [&](Index p, int thread) {
+    const auto& [a, b] = pairs[static_cast<std::size_t>(p)];
+    products[static_cast<std::size_t>(thread)].add(first + a.begin, a.size(), first + b.begin,
+                                                   b.size(), d, &G(a.begin, b.begin), G.cols());
+  });
+  throw_if_requested(cancel);
+}
+
 }  // namespace
 
 template <class XScalar>
@@ -107,7 +125,7 @@ DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int
   for (Index i = 0; i < tasks.size(); ++i) {
     if (tasks.shares(i)) wanted = InnerProducts::all;  // its inner samples are outer ones too
   }
-  const auto N = static_cast<Index>(rows.row.size());
+  const auto N = static_cast<Index>(rows.scale.size());
   const std::vector<Range> blocks = blocks_of(rows.inner_rows, N);
   std::vector<std::pair<Range, Range>> pairs;  // on and below the diagonal
   for (std::size_t i = 0; i < blocks.size(); ++i) {
@@ -129,11 +147,13 @@ DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int
     }
   }
   DualGram gram{Mat::Zero(N, N), rows.inner, rows.outer, rows.inner_rows};
+  if (tasks.sparse()) add_sparse_products(rows, tasks.d, pairs, threads, cancel, gram.G);
+  const Index columns = tasks.sparse() ? 0 : tasks.d;  // of X that lies there whole
   const Index most = std::clamp(kTileBytes / (8 * N), kLeastDepth, kMostDepth);
-  Mat tile(N, std::min(most, tasks.d));
-  Stripe<XScalar> stripe{0, tasks.store == nullptr ? tasks.d : 0, rows.row};
-  for (Index column = 0; column < tasks.d; column += most) {
-    const Index depth = std::min(most, tasks.d - column);
+  Mat tile(N, std::min(most, columns));
+  Stripe<XScalar> stripe{0, tasks.store == nullptr ? columns : 0, rows.row};
+  for (Index column = 0; column < columns; column += most) {
+    const Index depth = std::min(most, columns - column);
     if (column == stripe.end) stripe = next_stripe(tasks, N, most, column);
     parallel_for(threads, static_cast<Index>(blocks.size()), cancel, [&](Index block, int) {
       const auto [begin, end] = blocks[static_cast<std::size_t>(block)];

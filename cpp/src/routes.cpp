@@ -236,6 +236,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
 template <class XScalar, class BScalar>
 std::unique_ptr<Route<XScalar, BScalar>> make_route(RouteKind kind, const Method& method,
                                                     const TaskSet<XScalar>& tasks, Index k) {
+  require(kind == RouteKind::gram || !tasks.sparse(), "sparse data take the Gram route");
   if (kind == RouteKind::gram) {
     return std::make_unique<GramRoute<XScalar, BScalar>>(method, tasks, k);
   }

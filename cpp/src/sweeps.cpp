@@ -6,6 +6,7 @@
 
 #include "metaspan/error.hpp"
 #include "metaspan/parallel.hpp"
+#include "metaspan/sparse_sweeps.hpp"
 #include "panel.hpp"
 #include "sweep.hpp"
 
@@ -141,6 +142,7 @@ template <class XScalar, class BScalar>
 std::vector<TaskBlocks> first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
                                     const Taken& taken, Wanted wanted, Index pieces, int threads,
                                     Cancel* cancel) {
+  if (tasks.sparse()) return sparse_first_sweep(B, k, tasks, taken, wanted, threads, cancel);
   const Index n = taken.n, d = tasks.d;
   const bool has_outer = !tasks.outer.empty();
   std::vector<TaskBlocks> parts(static_cast<std::size_t>(n * pieces));
@@ -186,6 +188,9 @@ std::vector<TaskBlocks> features_of_all(const BScalar* B, Index k, const TaskSet
 template <class XScalar, class BScalar>
 void second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k, const BScalar* start,
                   BScalar* out, int threads, Cancel* cancel) {
+  if (!parts.empty() && parts.front().set->sparse()) {
+    return sparse_second_sweep(parts, d, k, start, out, threads, cancel);
+  }
   parallel_for(threads, ceil_div(d, kTile), cancel, [&](Index tile, int) {
     const Index row = tile * kTile;
     combine(parts, k, row, std::min(kTile, d - row), start, out);

@@ -155,6 +155,9 @@ def touch(x: NDArray[Any]) -> None:
 def all_finite(x: NDArray[Any], threads: int) -> bool:
     """x of any number of axes, the last one contiguous; float32 or float64."""
 
+def sparse_fault(starts: I64, columns: NDArray[np.int32], d: int, threads: int) -> str:
+    """What is wrong with the columns of sparse rows: "", "order" (they do not rise) or "range"."""
+
 def tangents(M: F64, R: F64) -> F64:
     """(min(k, k_star),) tangents of the principal angles, largest first; inf where an angle is a
     right one.
@@ -167,8 +170,9 @@ def gradient_population(
     """grad_M, grad_R, grad_w, loss_in, loss_adapted, loss_out (n,), heads (n, k): w_J."""
 
 # (X_in, y_in, X_out, y_out, B_star (d, k_star) | None, heads (N, k_star) | None, reader | None).
-# Each of the first four is a stack with a leading axis of tasks, or one array per task; without
-# outer sets the third and the fourth are None. With a stored.Reader, X_in and X_out are None.
+# Each of the first four is a stack with a leading axis of tasks, or one array per task, or, for X,
+# (starts, columns, values) per task of rows that sparse_fault found sound; without outer sets the
+# third and the fourth are None. With a stored.Reader, X_in and X_out are None.
 Data = tuple[Any, ...]
 
 def gradient_arrays(

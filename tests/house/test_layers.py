@@ -13,7 +13,8 @@ HEADERS = (
     {"parallel"},
     {"method", "factors", "features", "round_choice"},
     {"design", "coordinates", "sample_shape", "samples"},
-    {"blocks"},
+    {"blocks", "task_blocks", "sparse_gram"},
+    {"sparse_sweeps"},
     {"vector_design", "collapsed_design", "spectral_design", "sweeps", "off_span"},
     {"task_algebra", "metrics", "heads"},
     {"dual_gram", "tally"},
@@ -26,9 +27,10 @@ HEADERS = (
 # A module imports, when it is itself imported, only what stands on an earlier line.
 MODULES = (
     {"_check", "_load", "_core", "_cpu", "_memory", "_files", "_progress", "_signals"},
+    {"sparse"},
     {"stored"},
     {"data"},
-    {"methods", "heads", "features", "batch"},
+    {"methods", "heads", "features", "batch", "sparse_cost"},
     {"tasks", "options", "cost", "build"},
     {"sizes", "starts", "records"},
     {"config"},

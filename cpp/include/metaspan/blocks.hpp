@@ -15,6 +15,13 @@ struct Block {
 
 constexpr double kBlockBytes = 1 << 27;  // of X at a time, or as many as of B, and more
 
+/// Bytes of X.
+template <class Scalar>
+double bytes_of(const Samples<Scalar>& set, Index d) {
+  if (!set.sparse()) return static_cast<double>(set.m * d) * sizeof(Scalar);
+  return static_cast<double>(set.entries()) * (sizeof(Scalar) + sizeof(std::int32_t));
+}
+
 /// Blocks of at most `most` tasks. Where X is in a store, or where what blocks add to B is rounded
 /// to less than double between them, a block holds the kBlockBytes of X that fill it, or four times
 /// the bytes of B: cut by shape alone, so that a store changes no bit.
@@ -22,7 +29,6 @@ template <class BScalar, class XScalar>
 std::vector<Block> blocks_of(const TaskSet<XScalar>& tasks, const Taken& taken, Index k,
                              Index most) {
   const bool limited = tasks.store != nullptr || sizeof(BScalar) < sizeof(double);
-  const double row = static_cast<double>(tasks.d) * sizeof(XScalar);
   const double room =
       std::max(kBlockBytes, 4.0 * sizeof(BScalar) * static_cast<double>(tasks.d * k));
   std::vector<Block> blocks;
@@ -31,7 +37,7 @@ std::vector<Block> blocks_of(const TaskSet<XScalar>& tasks, const Taken& taken, 
     const Index task = taken[i];
     const bool twice = !tasks.outer.empty() && !tasks.shares(task);
     const double own =
-        row * static_cast<double>(tasks.in(task).m + (twice ? tasks.out(task).m : 0));
+        bytes_of(tasks.in(task), tasks.d) + (twice ? bytes_of(tasks.out(task), tasks.d) : 0);
     const bool full = blocks.empty() || blocks.back().count == most;
     if (full || (limited && bytes + own > room)) {
       blocks.push_back({i, 0});

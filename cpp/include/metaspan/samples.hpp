@@ -12,18 +12,27 @@ namespace metaspan {
 /// One data set of one task, in place: rows contiguous, `stride` elements from one to the next.
 /// Where X is made row by row, y is the noise alone: the rest of a response comes with the row.
 /// Where X is in a store, it is null until it has been read.
+/// Where only entries are stored, X holds those of row i from starts[i] on, in rising order of
+/// columns.
 template <class Scalar>
 struct Samples {
   const Scalar* X = nullptr;  // (m, d)
   Index stride = 0;
   const Scalar* y = nullptr;  // (m,)
   Index m = 0;
-  const RowMaker* maker = nullptr;  // of a set without X
-  Index task = 0;                   // its number for the maker or the store
+  const RowMaker* maker = nullptr;        // of a set without X
+  Index task = 0;                         // its number for the maker or the store
+  const std::int64_t* starts = nullptr;   // (m + 1,) of a sparse set
+  const std::int32_t* columns = nullptr;  // as many as X
+
+  bool sparse() const { return starts != nullptr; }
+  Index entries() const { return starts[m] - starts[0]; }
 
   bool operator==(const Samples& other) const {
     return X == other.X && stride == other.stride && y == other.y && m == other.m &&
-           maker == other.maker && task == other.task;
+           maker == other.maker && task == other.task && columns == other.columns &&
+           sparse() == other.sparse() &&
+           (!sparse() || std::equal(starts, starts + m + 1, other.starts));
   }
 };
 
@@ -48,6 +57,7 @@ struct TaskSet {
   const Samples<Scalar>& in(Index i) const { return inner[static_cast<std::size_t>(i)]; }
   const Samples<Scalar>& out(Index i) const { return outer[static_cast<std::size_t>(i)]; }
   bool shares(Index i) const { return in(i) == out(i); }
+  bool sparse() const { return !inner.empty() && inner.front().sparse(); }
 
   Index most_in() const { return most(inner); }
   Index most_out() const { return most(outer); }

@@ -3,28 +3,9 @@
 
 #include "metaspan/blocks.hpp"
 #include "metaspan/cancel.hpp"
-#include "metaspan/factors.hpp"
+#include "metaspan/task_blocks.hpp"
 
 namespace metaspan {
-
-/// Rows of a data set and the factors that they are combined with.
-template <class XScalar>
-struct Part {
-  const Samples<XScalar>* set;
-  const Factors* C;
-};
-
-/// What the algebra needs of one task on the Gram route.
-struct TaskBlocks {
-  Mat Z_in, Z_out;  // (m, padded)
-  Mat K, K_cross;   // (m_in, m_in), (m_out, m_in): MAML
-  Factors C_in, C_out;
-};
-
-/// Which Grams the first sweep is to supply.
-struct Wanted {
-  bool K, K_cross;
-};
 
 /// Pieces of d that the first sweep of a round of n tasks is cut into, by shape alone.
 template <class XScalar>

@@ -1,0 +1,24 @@
+// The two sweeps, (5) and (10), over data of which only the entries are stored: O(k) an entry.
+#pragma once
+
+#include "metaspan/cancel.hpp"
+#include "metaspan/round_choice.hpp"
+#include "metaspan/task_blocks.hpp"
+
+namespace metaspan {
+
+/// As first_sweep. Grams cost an operation for each pair of entries in the same column, at most.
+template <class XScalar, class BScalar>
+std::vector<TaskBlocks> sparse_first_sweep(const BScalar* B,  // (d, k)
+                                           Index k, const TaskSet<XScalar>& tasks,
+                                           const Taken& taken, Wanted wanted, int threads,
+                                           Cancel* cancel);
+
+/// As second_sweep; the parts are sparse, at least one. Memory O(d k + m k).
+template <class XScalar, class BScalar>
+void sparse_second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k,
+                         const BScalar* start,  // (d, k), or null; may be out
+                         BScalar* out,          // (d, k)
+                         int threads, Cancel* cancel);
+
+}  // namespace metaspan
