@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _check, data
+from . import _check, data, sparse
 from ._load import core
 from .stored import Data, Reader, Stored, bytes_at_a_time, on_disk
 
@@ -23,7 +23,8 @@ class TaskBatch:
     X_in, X_out : ndarray of shape (n, m, d), or sequence of n arrays of shape (m_i, d)
         Features of the inner and the outer sets. Rows are contiguous, the strides of the other axes
         are free. Arrays may be read-only, memory-mapped (`numpy.load` with ``mmap_mode="r"``), or
-        an ``h5py.Dataset`` or ``zarr.Array``, which stay on disk: see Notes.
+        an ``h5py.Dataset`` or ``zarr.Array``, which stay on disk: see Notes. Or both are sequences
+        of SciPy's sparse matrices in CSR format with int32 indices, sorted, none twice in a row.
     y_in, y_out : ndarray of shape (n, m), or sequence of n arrays of shape (m_i,)
         Responses, in the dtype of the features: float32 or float64. Those of a dataset are read.
     B_star : ndarray of shape (d, k), or None
@@ -42,8 +43,9 @@ class TaskBatch:
 
     Notes
     -----
-    Nothing is copied. A layout that the compiled code cannot use is an error that says how to
-    mend it.
+    Nothing is copied, but for the row starts of sparse matrices, whose other arrays must not change
+    as long as the batch is in use. A layout that the compiled code cannot use is an error that says
+    how to mend it.
 
     Features on disk may be larger than memory. A round reads them once, in the order of the file:
     some tasks at a time, of 128 MiB or four times the bytes of B together, while the core works on
@@ -81,6 +83,9 @@ class TaskBatch:
             object.__setattr__(self, f"y_{side}", y)
             dtype = data.first(X).dtype
             sizes[side] = len(X)
+        if self.is_sparse != sparse.holds_sparse(self.X_out):
+            kinds = ("sparse", "dense") if self.is_sparse else ("dense", "sparse")
+            raise TypeError(f"X_out must be {kinds[0]}, as X_in is; got {kinds[1]} features")
         if sizes["in"] != sizes["out"]:
             raise ValueError(f"X_out must hold {sizes['in']} tasks, as X_in; got {sizes['out']}")
         if (d := data.first(self.X_out).shape[-1]) != self.d:
@@ -107,7 +112,7 @@ class TaskBatch:
 
         Parameters
         ----------
-        X : ndarray of shape (n, m, d), or sequence of n arrays of shape (m_i, d)
+        X : ndarray of shape (n, m, d), or sequence of n arrays or CSR matrices of shape (m_i, d)
             Features.
         y : ndarray of shape (n, m), or sequence of n arrays of shape (m_i,)
             Responses.
@@ -196,6 +201,18 @@ class TaskBatch:
         )
 
     @property
+    def is_sparse(self) -> bool:
+        """Whether of the features only the entries are stored."""
+        return sparse.holds_sparse(self.X_in)
+
+    @cached_property
+    def sparsity(self) -> sparse.Sparsity | None:
+        """Entries of a sample where features are sparse, and how often their columns meet."""
+        if not self.is_sparse:
+            return None
+        return sparse.sparsity_of(self.X_in, self.X_out)
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """float32 or float64."""
         return data.first(self.X_in).dtype
@@ -216,7 +233,7 @@ class TaskBatch:
 
         return (
             f"TaskBatch(n={self.n}, m_in={text(self.m_in)}, m_out={text(self.m_out)}, "
-            f"d={self.d}, dtype={self.dtype})"
+            f"d={self.d}, dtype={self.dtype}{', sparse' if self.is_sparse else ''})"
         )
 
 
@@ -251,7 +268,9 @@ def core_data(batch: TaskBatch) -> tuple[Any, ...]:
     """The arrays of a batch as the compiled core takes them."""
     known = (batch.B_star, batch.heads)
     if not batch.on_disk:
-        return (batch.X_in, batch.y_in, batch.X_out, batch.y_out, *known, None)
+        X_in, X_out = sparse.core_rows(batch.X_in), sparse.core_rows(batch.X_out)
+        sets = (X_in, batch.y_in, X_out, batch.y_out)
+        return (*sets, *known, None)
     reader = Reader(batch.X_in, batch.X_out, batch.shared)
     return (None, batch.y_in, None, batch.y_out, *known, reader)
 
@@ -275,8 +294,12 @@ def _fingerprint(batch: TaskBatch) -> str:
         step = max(1, len(features) // 8) if isinstance(features, Stored) else 1
         for i in range(0, len(features), step):
             task = data.task_of(features, i)
-            sample = task[:: max(1, len(task) // 4), :: max(1, task.shape[1] // 64)]
-            content.update(np.ascontiguousarray(sample).data)
+            if isinstance(task, sparse.SparseRows):
+                samples = task.sample()
+            else:
+                samples = (task[:: max(1, len(task) // 4), :: max(1, task.shape[1] // 64)],)
+            for sample in samples:
+                content.update(np.ascontiguousarray(sample).data)
     for known in (batch.B_star, batch.heads):
         if known is not None:
             content.update(np.ascontiguousarray(known[:: max(1, len(known) // 64)]).data)

@@ -20,6 +20,7 @@ from .sizes import (
     DEFAULT_N,
     check_accumulate,
     check_infinite_tasks,
+    check_sparse,
     check_track_start,
     engine_of,
     sample_counts,
@@ -289,6 +290,7 @@ def configure(
         raise ValueError(f"route must be 'auto' unless rounds reuse data; got {route!r}")
     kind = _dtype(dtype, init, tasks)
     check_accumulate(accumulate, route, _stored(kind, tasks), ran)
+    check_sparse(tasks, route, accumulate)
     names = records.resolve(record, tasks)
     tracked = _check.flag("track_start", track_start)
     if tracked:

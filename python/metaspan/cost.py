@@ -11,6 +11,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -55,6 +56,40 @@ def cost_model() -> dict[str, float]:
     except OSError:
         pass  # measured again by the next process
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    r"""What a route takes.
+
+    Parameters
+    ----------
+    setup, round : float
+        Seconds before the first round, and of one.
+    flops : float
+        Floating-point operations of a round.
+    bytes : int
+        Bytes that it holds beside the data and `B` itself.
+    """
+
+    setup: float
+    round: float
+    flops: float
+    bytes: int
+
+
+class Machine:
+    """The constants of the cost model, for a number of threads."""
+
+    def __init__(self, threads: int) -> None:
+        rates = cost_model()
+        self.threads = threads
+        self.call = rates["seconds_per_call"] + 5e-6 * (threads > 1)
+        self.task = rates["seconds_per_task"] / threads
+        self.read = min(threads * rates["read_1"], max(rates["read_1"], rates["read_all"]))
+        self.cached = threads * rates["cached_1"]
+        self.features = threads * rates["features_1"]
+        self.grams = threads * rates["grams_1"]
 
 
 def _path() -> Path:

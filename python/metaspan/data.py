@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _check
+from . import _check, sparse
 from ._load import core
 from .stored import Data, Given, Reader, Stored, check_finite, on_disk, stored
 
@@ -50,6 +50,8 @@ def task_of(data: Data, task: int) -> NDArray[Any]:
 
 def same(a: Data, b: Data) -> bool:
     """Whether two are the same memory, seen in the same way, or the same samples of one store."""
+    if isinstance(a, sparse.SparseRows) or isinstance(b, sparse.SparseRows):
+        return isinstance(a, sparse.SparseRows) and a.is_same(b)
     if isinstance(a, Stored) or isinstance(b, Stored):
         return isinstance(a, Stored) and a.same(b)
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
@@ -65,7 +67,7 @@ def core_sets(X: Data, y: Data) -> tuple[Any, ...]:
     """One set of every task as the compiled core takes them."""
     if on_disk(X):
         return (None, y, None, None, None, None, Reader(X))
-    return (X, y, None, None, None, None, None)
+    return (sparse.core_rows(X), y, None, None, None, None, None)
 
 
 def checked(
@@ -101,7 +103,9 @@ def checked(
 
 
 def _features(name: str, value: object, dtype: np.dtype[Any] | None) -> Data:
-    """An array, or one per task, each in memory or stored, of one dtype."""
+    """An array, or one per task, each in memory, stored or sparse, of one dtype."""
+    if sparse.holds_sparse(value):
+        return sparse.per_task(name, value, dtype)
     if not isinstance(value, (list, tuple)):
         return stored(name, value, 3, dtype) or _check.per_task(name, value, 3, dtype)
     found: list[Given] = []
@@ -129,5 +133,7 @@ def _check_finite(name: str, data: Data) -> None:
     for place, array in places:
         if isinstance(array, Stored):
             check_finite(place, array, hint)
+        elif isinstance(array, sparse.SparseRows):
+            _check.finite(place, array.values[array.own], core.available_cpus(), hint)
         else:
             _check.finite(place, array, core.default_threads(), hint)

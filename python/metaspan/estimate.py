@@ -159,7 +159,10 @@ def _on_data(config: TrainConfig) -> Estimate:
     measuring = 0
     if work.geometry:
         measuring = 2 * 8 * work.d * work.k
-    parts["exchange"] = max(measuring, at_once * B)  # measured, or handed over
+    exchange = max(measuring, at_once * B)  # measured, or handed over
+    if work.sparsity is not None and route == "gram":
+        exchange = max(exchange - 8 * work.d * work.k, 0)  # where the sums of X^T C were
+    parts["exchange"] = exchange
     if isinstance(config.tasks, TaskBatch):
         parts["reading"] = bytes_to_read(config.tasks, B)
     if own_data:

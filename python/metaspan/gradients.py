@@ -13,7 +13,7 @@ from ._load import core
 from .batch import TaskBatch, core_data
 from .methods import Method, core_method, resolve
 from .routes import cheapest_sweep
-from .sizes import check_accumulate
+from .sizes import check_accumulate, check_sparse
 from .stored import Data
 
 F64 = NDArray[np.float64]
@@ -78,7 +78,7 @@ def meta_gradient(
         does not.
     route : {"auto", "gram", "vector"}
         By Z = X B and Gram matrices, or by one vector at a time: the same numbers up to rounding.
-        "auto" takes what the cost model finds cheapest.
+        "auto" takes what the cost model finds cheapest; sparse data take "gram".
     accumulate : {"float64", "float32"}
         In what sums over float32 data are taken; "float32" needs the vector route.
     threads : int or None
@@ -124,6 +124,7 @@ def meta_gradient(
     wanted = _check.flag("losses", losses)
     _check.choice("route", route, ("auto", "gram", "vector"))
     check_accumulate(accumulate, route, str(batch.dtype))
+    check_sparse(batch, route, accumulate)
     if accumulate == "float32":
         route = "single"
     elif route == "auto":
@@ -253,7 +254,7 @@ def adapt(
         Representation, C-contiguous.
     w : array_like of shape (k,)
         Head.
-    X : ndarray of shape (n, m, d), or sequence of n arrays of shape (m_i, d)
+    X : ndarray of shape (n, m, d), or sequence of n arrays or CSR matrices of shape (m_i, d)
         Features of the tasks' samples.
     y : ndarray of shape (n, m), or sequence of n arrays of shape (m_i,)
         Responses.

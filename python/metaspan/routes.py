@@ -16,10 +16,12 @@ from . import _memory
 from ._load import core
 from .batch import TaskBatch
 from .config import TrainConfig
-from .cost import cost_model
+from .cost import Machine, Price
 from .methods import AverageRisk, Method, core_method
 from .pools import basis_size
 from .records import OF_LOSSES, OF_REPRESENTATION
+from .sparse import Sparsity
+from .sparse_cost import SparseSweeps
 from .tasks import LinearTasks
 
 BLOCK_BYTES = 2**26  # of the vectors that the vector route keeps for a block of tasks
@@ -55,6 +57,8 @@ class Workload:
         Number of threads.
     on_disk : bool
         Whether the features are.
+    sparsity : Sparsity or None
+        Of sparse samples.
     """
 
     d: int
@@ -71,6 +75,7 @@ class Workload:
     geometry: float
     threads: int
     on_disk: bool = False
+    sparsity: Sparsity | None = None
 
     @property
     def steps(self) -> int:
@@ -118,29 +123,9 @@ class Workload:
         return self.N if self.exact or self.shared else self.N - self.all_in
 
 
-@dataclass(frozen=True, kw_only=True)
-class Price:
-    r"""What a route takes.
-
-    Parameters
-    ----------
-    setup, round : float
-        Seconds before the first round, and of one.
-    flops : float
-        Floating-point operations of a round.
-    bytes : int
-        Bytes that it holds beside the data and `B` itself.
-    """
-
-    setup: float
-    round: float
-    flops: float
-    bytes: int
-
-
 def workload_of(config: TrainConfig) -> Workload:
     """What a run of the arrays engine does in a round."""
-    tasks = config.tasks
+    tasks, sparsity = config.tasks, None
     if isinstance(tasks, LinearTasks):
         every = config.n_tasks if config.pool is None else config.pool
         m_in, m_out = float(config.m_in or 0), float(config.m_out or 0)
@@ -148,7 +133,7 @@ def workload_of(config: TrainConfig) -> Workload:
     else:
         assert isinstance(tasks, TaskBatch)
         every, itemsize, shared = tasks.n, tasks.dtype.itemsize, tasks.shared
-        m_in, m_out = tasks.mean_sizes
+        (m_in, m_out), sparsity = tasks.mean_sizes, tasks.sparsity
     stop = config.stop
     seen = 1.0 / config.record_every
     geometry = config.measures_distance or any(n in OF_REPRESENTATION for n in config.record)
@@ -169,11 +154,14 @@ def workload_of(config: TrainConfig) -> Workload:
         geometry=seen * geometry,
         threads=config.threads,
         on_disk=isinstance(tasks, TaskBatch) and tasks.on_disk,
+        sparsity=sparsity,
     )
 
 
 def cheapest_sweep(batch: TaskBatch, method: Method, width: int, losses: bool) -> str:
     """The cheapest route of one gradient: there is nothing to save for later rounds."""
+    if batch.is_sparse:
+        return "gram"
     m_in, m_out = batch.mean_sizes
     work = Workload(
         d=batch.d,
@@ -200,24 +188,19 @@ def slots(steps: int) -> int:
     return 2 * steps + 1
 
 
-class Machine:
-    """The constants of the cost model, for a number of threads."""
-
-    def __init__(self, threads: int) -> None:
-        rates = cost_model()
-        self.threads = threads
-        self.call = rates["seconds_per_call"] + 5e-6 * (threads > 1)
-        self.task = rates["seconds_per_task"] / threads
-        self.read = min(threads * rates["read_1"], max(rates["read_1"], rates["read_all"]))
-        self.cached = threads * rates["cached_1"]
-        self.features = threads * rates["features_1"]
-        self.grams = threads * rates["grams_1"]
-
-
 @lru_cache(maxsize=64)
 def prices(work: Workload) -> dict[str, Price]:
     """What every route takes, by name."""
     machine = Machine(work.threads)
+    if work.sparsity is not None:
+        sweeps = SparseSweeps(
+            sparsity=work.sparsity,
+            d=work.d,
+            k=work.k,
+            flops=machine.features,
+            read=machine.read,
+        )
+        return {"gram": _sparse_gram(work, machine, sweeps), "dual": _dual(work, machine, sweeps)}
     return {
         "gram": _gram(work, machine),
         "vector": _vector(work, machine),
@@ -233,10 +216,11 @@ def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
     """
     room = _memory.available_bytes() if free is None else free
     by_name = prices(replace(work, threads=core.available_cpus()))
+    always = "vector" if work.sparsity is None else "gram"
     fit = {
         name: price.setup + rounds * price.round
         for name, price in by_name.items()
-        if name == "vector" or room is None or price.bytes <= 0.8 * room
+        if name == always or room is None or price.bytes <= 0.8 * room
     }
     return min(fit, key=fit.__getitem__)
 
@@ -338,7 +322,30 @@ def _gram(work: Workload, machine: Machine) -> Price:
     )
 
 
-def _dual(work: Workload, machine: Machine) -> Price:
+def _sparse_gram(work: Workload, machine: Machine, sweeps: SparseSweeps) -> Price:
+    samples, combined = work.samples, work.samples_out + work.exact * work.samples_in
+    sides = [(work.samples_out, work.m_out, 1)]
+    if work.exact:
+        sides.append((work.samples_in, work.m_in, 2 * work.steps))
+    seconds = sweeps.features(samples) + sweeps.gradient()
+    seconds += sum(sweeps.combined(*side) for side in sides)
+    if work.moves_B:
+        pairs = work.samples_out + work.samples_in * (work.steps > 1 or work.losses > 0) / 2
+        seconds += work.n * sweeps.products(work.m_in, pairs / work.n)
+        seconds += sweeps.table(pairs * work.m_in)
+    held = 8.0 * samples * (sweeps.columns + work.m_in * work.moves_B)
+    held += sum(sweeps.combined_bytes(*side) for side in sides)
+    vectors = any(sweeps.by_terms(m, terms) for _, m, terms in sides)
+    held += sweeps.block_bytes(work.threads * work.moves_B, vectors)
+    return Price(
+        setup=0.0,
+        round=seconds + machine.call + 8 * work.n * machine.task + _geometry(work, machine),
+        flops=2.0 * sweeps.sparsity.entries * work.k * (samples + combined),
+        bytes=int(held),
+    )
+
+
+def _dual(work: Workload, machine: Machine, sweeps: SparseSweeps | None = None) -> Price:
     N, active = float(work.N), float(work.active)
     inner = 0.0 if work.exact or work.shared else float(work.all_in)
     pairs = N * N - inner * inner  # both triangles, of which one is computed
@@ -347,6 +354,9 @@ def _dual(work: Workload, machine: Machine) -> Price:
     setup += max(data / machine.read, 2 * N * work.d * work.k / machine.features)
     # The Gram matrix, X B_0, what the coordinates take, and B in the end: a read each.
     setup += _reading(work, N) * (3 + (2 if work.geometry else 0))
+    if sweeps is not None:
+        setup = sweeps.features(N) + sweeps.products(N, N) / 2 * pairs / (N * N)
+        setup += sweeps.table(N * N) + sweeps.gradient()
     rows = work.samples
     columns = 8 * math.ceil(work.k / 8)
     table = 8.0 * rows * active
@@ -354,7 +364,8 @@ def _dual(work: Workload, machine: Machine) -> Price:
         2.0 * rows * active * columns / machine.features,
         table / (machine.cached if table <= 2 * CACHE_BYTES else machine.read),
     )
-    held = 8 * N * N + 8 * 3 * N * columns + 8 * N * 512
+    held = 8 * N * N + 8 * 3 * N * columns
+    held += 8 * N * 512 if sweeps is None else sweeps.block_bytes(work.threads, False)
     if work.geometry:
         setup += active**3 / 3 / machine.grams * work.threads
         # The factor, and what it is made from; there is none for samples that must be dependent.

@@ -98,8 +98,8 @@ class Stored:
 
 
 Given = NDArray[Any] | Stored
-Data = Given | Sequence[Given]
-"""An array with an axis of tasks, or an array for every task."""
+Data = Given | Sequence[Any]
+"""An array with an axis of tasks, or for every task an array or its SparseRows."""
 
 
 def stored(name: str, value: object, ndim: int, dtype: np.dtype[Any] | None) -> Stored | None:

@@ -18,6 +18,7 @@ SCRIPT = textwrap.dedent("""\
     from pathlib import Path
 
     import numpy as np
+    from scipy import sparse
 
     import metaspan as ms
 
@@ -51,8 +52,18 @@ SCRIPT = textwrap.dedent("""\
         if m:
             options |= {"m_in": m, "m_out": m}
     else:
-        X, y = np.empty((n, 2 * m, d), dtype), np.ones((n, 2 * m), dtype)
-        np.random.default_rng(0).standard_normal(out=X, dtype=dtype)
+        rng, y = np.random.default_rng(0), np.ones((n, 2 * m), dtype)
+        if "entries" in case:
+            e = case["entries"]
+            columns = rng.integers(d // e, size=(n, 2 * m, e)) + np.arange(e) * (d // e)
+            starts = np.arange(2 * m + 1) * e
+            X = [
+                sparse.csr_matrix((np.ones(2 * m * e, dtype), c.ravel(), starts), (2 * m, d))
+                for c in columns.astype(np.int32)
+            ]
+            del columns
+        else:
+            X = rng.standard_normal((n, 2 * m, d), dtype)
         B_star = np.zeros((d, k_star), dtype)
         B_star[np.arange(k_star), np.arange(k_star)] = 1
         B = np.full((d, k), 1e-3, dtype)
@@ -82,6 +93,17 @@ CASES = {
     },
     "dual-singular": {
         "route": "dual", "d": 900, "n": 60, "m": 20, "k": 5, "k_star": 2, "record": ["dist"],
+    },
+    **{
+        f"sparse-{name}": {"k": 8, "entries": 20, **sizes}
+        for name, sizes in {
+            "gram": {"route": "gram", "d": 10**6, "n": 20, "m": 50},
+            "maml": {"route": "gram", "d": 10**6, "n": 20, "m": 50, "method": "maml"},
+            "float32": {"route": "gram", "d": 1_200_000, "n": 20, "m": 50, "dtype": "float32"},
+            "samples": {"route": "gram", "d": 10**4, "n": 400, "m": 800},
+            "dual": {"route": "dual", "d": 10**6, "n": 20, "m": 50},
+            "dual-samples": {"route": "dual", "d": 10**5, "n": 30, "m": 50},
+        }.items()
     },
     "pool": {
         "route": "gram", "d": 200_000, "n": 8, "m": 4, "k": 4, "k_star": 4, "pool": True,
