@@ -22,6 +22,8 @@ PARTS = {
     "arrays-middle": Part("bench_arrays", "middle", 2),
     "arrays-wide": Part("bench_arrays", "wide", 2),
     "arrays-large": Part("bench_arrays", "large", 2),
+    "sparse-one": Part("bench_sparse", "run", 1),
+    "sparse-two": Part("bench_sparse", "run", 2),
     "collapsed-one": Part("bench_collapsed", "rounds", 1),
     "collapsed-two": Part("bench_collapsed", "rounds", 2),
     "collapsed-scaling": Part("bench_collapsed", "scaling", 2),

@@ -1,0 +1,179 @@
+"""Sweeps over sparse samples, beside SciPy's products and beside one read of their entries.
+
+The floor is the time in which all cores read the columns and values of the entries that a call
+must pass, 12 bytes each; the rows of B and of the gradient that they meet come on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import metaspan as ms
+from bench.harness import Figure, Options, beside_peers, cpus, relative, show, side_by_side
+from bench.machine import limits
+
+ALPHA = 1e-3
+ENTRY_BYTES = 12  # a column of four bytes, a value of eight
+SHARE = 0.5  # of the rate of reading that is asked for
+
+
+class Shape(NamedTuple):
+    """Features, width, tasks, samples of a task in either set, entries of a sample."""
+
+    d: int
+    k: int
+    n: int
+    m: int
+    entries: int
+
+
+SHAPES = (
+    Shape(1_000, 10, 40, 2_000, 50),
+    Shape(10_000, 4, 40, 2_000, 50),
+    Shape(10_000, 10, 40, 2_000, 50),
+    Shape(10_000, 10, 40, 500, 200),
+    Shape(10_000, 32, 40, 1_000, 50),
+    Shape(100_000, 10, 40, 1_000, 100),
+    Shape(1_000_000, 10, 40, 1_000, 100),
+)
+QUICK = SHAPES[2:3]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """Matrices and responses of the inner and the outer sets, and where to start."""
+
+    inner: tuple[list[Any], list[np.ndarray]]
+    outer: tuple[list[Any], list[np.ndarray]]
+    B: np.ndarray
+    w: np.ndarray
+
+
+def problem(shape: Shape, matrix: Callable[..., Any]) -> Problem:
+    """Entries at random, as many in every row."""
+    d, k, n, m, entries = shape
+    rng = np.random.default_rng(3)
+    part = d // entries
+
+    def sets() -> tuple[list[Any], list[np.ndarray]]:
+        X, starts = [], np.arange(m + 1, dtype=np.int32) * entries
+        for _ in range(n):
+            columns = rng.integers(part, size=(m, entries)) + part * np.arange(entries)
+            values = rng.standard_normal(m * entries)
+            X.append(matrix((values, columns.astype(np.int32).ravel(), starts), shape=(m, d)))
+        return X, [rng.standard_normal(m) for _ in range(n)]
+
+    B = rng.standard_normal((d, k)) / entries**0.5
+    return Problem(inner=sets(), outer=sets(), B=B, w=rng.standard_normal(k))
+
+
+def run(options: Options) -> list[Figure]:
+    """Every shape on the cores of this process."""
+    missing: dict[str, str] = {}
+    try:
+        from scipy import sparse  # noqa: PLC0415  (a peer may be absent)
+    except ImportError:
+        return [
+            Figure(
+                bench="sparse", case="all", who="SciPy", value=None, unit="ms", note="not installed"
+            )
+        ]
+    figures: list[Figure] = []
+    for shape in QUICK if options.quick else SHAPES:
+        given = problem(shape, sparse.csr_matrix)
+        for what, (passes, calls) in _calls(given).items():
+            timings = side_by_side(calls, options.repeats)
+            entries = passes * shape.n * shape.m * shape.entries
+            floor = ENTRY_BYTES * entries / limits(options.repeats)["read"] / 1e6
+            took = {who: timing.median * 1e3 for who, timing in timings.items()}
+            figures += beside_peers(
+                "metaspan",
+                timings,
+                took,
+                floor=floor,
+                missing=missing,
+                bench="sparse",
+                case=f"{what}, (d, k, n, m, entries) = {tuple(shape)}, cores: {len(cpus())}",
+                unit="ms",
+            )
+            figures.append(_share(what, shape, took["metaspan"], floor, entries))
+    return figures
+
+
+def _share(what: str, shape: Shape, took: float, floor: float, entries: int) -> Figure:
+    """Of the rate at which all cores read."""
+    return Figure(
+        bench="sparse",
+        case=f"{what}, (d, k, n, m, entries) = {tuple(shape)}, cores: {len(cpus())}",
+        who="share of the rate of reading",
+        value=floor / took,
+        unit="x",
+        target=SHARE,
+        more_is_better=True,
+        note=f"{show(took / entries * 1e6)} ns an entry and pass",
+    )
+
+
+Calls = dict[str, Callable[[], object]]
+
+
+def _calls(given: Problem) -> dict[str, tuple[int, Calls]]:
+    """By what they compute: passes over one set, and how to do it; answers are asserted."""
+    (X_in, y_in), (X_out, y_out) = given.inner, given.outer
+    B, w = given.B, given.w
+    # Average risk reads the outer sets alone but for the losses.
+    few = ([x[:1] for x in X_in], [y[:1] for y in y_in])
+    alone = ms.TaskBatch(*few, X_out, y_out)
+    both = ms.TaskBatch(X_in, y_in, X_out, y_out)
+    found = {
+        "X B": (
+            1,
+            {
+                "metaspan": lambda: ms.adapt(
+                    B, w, both.X_in, both.y_in, "anil", alpha=ALPHA, check_finite=False
+                ),
+                "SciPy": lambda: _adapted(X_in, y_in, B, w)[0],
+            },
+        ),
+        "X B and X^T C": (
+            2,
+            {
+                "metaspan": lambda: ms.meta_gradient(B, w, alone, "average-risk", losses=False).B,
+                "SciPy": lambda: _gradient(X_out, y_out, B, [w] * len(X_out)),
+            },
+        ),
+        "a gradient of first-order ANIL": (
+            3,
+            {
+                "metaspan": lambda: (
+                    ms.meta_gradient(B, w, both, "fo-anil", alpha=ALPHA, losses=False).B
+                ),
+                "SciPy": lambda: _gradient(X_out, y_out, B, _adapted(X_in, y_in, B, w)[0]),
+            },
+        ),
+    }
+    for what, (_, calls) in found.items():
+        assert relative(calls["metaspan"](), calls["SciPy"]()) < 1e-9, what
+    return found
+
+
+def _adapted(
+    X: list[Any], y: list[np.ndarray], B: np.ndarray, w: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Heads after one inner step, and the features."""
+    Z = [x @ B for x in X]
+    steps = (z.T @ (z @ w - v) / len(v) for z, v in zip(Z, y, strict=True))
+    return np.array([w - ALPHA * step for step in steps]), Z
+
+
+def _gradient(X: list[Any], y: list[np.ndarray], B: np.ndarray, heads: Any) -> np.ndarray:
+    """The mean over tasks of X^T r w^T / m, the product with w last."""
+    total = np.zeros_like(B)
+    for x, v, head in zip(X, y, heads, strict=True):
+        residual = (x @ B) @ head - v
+        total += np.outer(x.T @ residual, head) / len(v)
+    return total / len(X)
