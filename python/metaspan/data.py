@@ -134,6 +134,6 @@ def _check_finite(name: str, data: Data) -> None:
         if isinstance(array, Stored):
             check_finite(place, array, hint)
         elif isinstance(array, sparse.SparseRows):
-            _check.finite(place, array.values[array.own], core.available_cpus(), hint)
+            _check.finite(place, array.values[array.own], core.default_threads(), hint)
         else:
             _check.finite(place, array, core.default_threads(), hint)

@@ -175,7 +175,7 @@ def _rows(name: str, matrix: Any) -> SparseRows:
             f"{name}.indptr must be {m + 1} numbers that do not fall, from 0 to at most {most}; "
             f"got {_check.show(matrix.indptr)}"
         )
-    fault = core.sparse_fault(starts, columns, d, core.available_cpus())
+    fault = core.sparse_fault(starts, columns, d, core.default_threads())
     if fault == "order":
         raise ValueError(
             f"{name} must have its columns sorted and none twice in a row: "
