@@ -30,7 +30,7 @@ Mat stacked(const Array& M, const Array& R) {
 
 py::tuple coordinates(const Array& B, const Array& B_star, int threads) {
   const ConstMat b = as_matrix(B), b_star = as_matrix(B_star);
-  require(b.rows() == b_star.rows(), "B and B_star must have the same rows");
+  require(b.rows() == b_star.rows() && b.cols() > 0, "B and B_star must have the same rows");
   Coordinates result;
   {
     py::gil_scoped_release unlocked;
