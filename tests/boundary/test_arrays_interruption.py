@@ -29,7 +29,7 @@ def test_ctrl_c_writes_the_checkpoint_and_the_run_goes_on(route, tmp_path):
 def test_ctrl_c_within_the_first_round_leaves_the_start(route):
     with process("one_long_first_round", route) as child:
         assert child.stdout.readline() == "ready\n"
-        time.sleep(0.3)
+        time.sleep(1)  # into the compiled round
         began = time.monotonic()
         child.send_signal(signal.SIGINT)
         assert said(child) == ["Interrupted", "0", "True", "0"]
