@@ -162,7 +162,7 @@ def _grams() -> float:
     X, y = np.zeros((n, m, d)), np.zeros((n, m))
     state = {"B": np.zeros((1, d, 1)), "w": np.zeros((1, 1))}
     method = core_method(ANIL())
-    data = (X, y, X, y, None, None)
+    data = (X, y, X, y, None, None, None)
     seconds = _seconds(
         lambda: core.Run.arrays(method, "dual", data, state, n, 0, [0], [0], ["w_norm"], 1)
     )
@@ -175,7 +175,7 @@ def _task() -> float:
     X, y = np.zeros((n, 1, 1)), np.zeros((n, 1))
     B, w = np.zeros((1, 1)), np.zeros(1)
     method = core_method(ANIL())
-    data = (X, y, X, y)
+    data = (X, y, X, y, None, None, None)
     gradient = core.gradient_arrays
     return _seconds(lambda: gradient(method, "vector", B, w, data, 1, False)) / n
 
