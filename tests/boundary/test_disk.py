@@ -287,6 +287,7 @@ def limited_run(folder, kind, route, group=""):
     assert finite
 
 
+@pytest.mark.peak_memory
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is one of Linux")
 @pytest.mark.parametrize(
     ("kind", "route"), [("npy", "gram"), ("npy", "dual"), ("hdf5", "gram"), ("hdf5", "vector")]
@@ -321,6 +322,7 @@ def group():
     pytest.skip("control groups are not ours to make")
 
 
+@pytest.mark.peak_memory
 @pytest.mark.parametrize(("kind", "route"), [("npy", "vector"), ("hdf5", "gram")])
 def test_data_larger_than_the_memory_of_a_group(group, kind, route, tmp_path):
     """The same with the system's cache within the limit too."""
