@@ -249,7 +249,9 @@ def test_common_numbers_are_shared_across_an_axis(tmp_path):
         assert keys[0] == keys[1] == keys[2]
         given.run(progress=False)
         traces = given.traces()
-        assert traces[traces["round"] == 0].groupby(["d", "seed"])["dist"].nunique().eq(1).all()
+        # Average risk has no alpha, and starts at another scale: from the same subspace, rounded.
+        first = traces[traces["round"] == 0].groupby(["d", "seed"])["dist"]
+        assert (first.max() - first.min() < 1e-14).all()
         for row in given.table().itertuples():
             (key,) = {cell.arguments["seed"] for cell in given.cells if cell.values["d"] == row.d}
             tasks = ms.LinearTasks(d=row.d, k=2, noise=0.1)
