@@ -182,10 +182,13 @@ def _there(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, Outco
 
     def send() -> None:
         while left and not (flying and left[0].alone):
-            job = left.popleft()
-            future = executor.submit(work, job)
-            flying[future] = job
-            future.add_done_callback(ready.put)
+            # Ctrl-C while a pool starts a process would leave it one that it does not know of, and
+            # wait for another for ever.
+            with _signals.held():
+                job = left.popleft()
+                future = executor.submit(work, job)
+                flying[future] = job
+                future.add_done_callback(ready.put)
             # A job that waits within a pool can no more be cancelled: none should that is long.
             spare = 2 if sum(item.seconds for item in job.items) < SHORT_SECONDS else 1
             if job.alone or len(flying) >= (spare * workers if workers else IN_FLIGHT):
