@@ -135,10 +135,12 @@ def test_the_order_of_rows_leaves_no_trace(rng, rows):
     x = np.repeat(np.geomspace(100, 10_000, 8), rows)
     y = scattered(rng, x)
     mixed = rng.permutation(x.size)
-    assert fit_laws(x[mixed], y[mixed], resamples=100) == fit_laws(x, y, resamples=100)
+    # As text: a misfit that does not exist is NaN, which is unlike itself.
+    laws = fit_laws(x[mixed], y[mixed], resamples=100)
+    assert repr(laws) == repr(fit_laws(x, y, resamples=100))
     n = np.tile([10, 40], x.size // 2)
     powers = fit_powers({"x": x[mixed], "n": n[mixed]}, y[mixed], resamples=100)
-    assert powers == fit_powers({"x": x, "n": n}, y, resamples=100)
+    assert repr(powers) == repr(fit_powers({"x": x, "n": n}, y, resamples=100))
 
 
 @pytest.mark.parametrize("rows", [1, 5])
