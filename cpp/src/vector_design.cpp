@@ -13,6 +13,7 @@ constexpr Index kPiece = 8192;         // columns: their part of B^T stays in th
 constexpr Index kNearBytes = 1 << 19;  // of X to read at a time: half of a second cache, or, where
 constexpr Index kFarBytes = 13 << 19;  // rows are longer, a thread's share of the last one
 constexpr Index kRows = 8;             // that the kernels take at once
+constexpr Index kMany = 4;             // tasks a thread: none waits long for the others
 constexpr Index kMadeBytes = 1 << 26;  // of rows that are made, for a panel of tasks
 
 /// Rows of X to read at a time, each of so many bytes. Rows too long for any cache are read twice.
@@ -272,7 +273,9 @@ void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index mos
   const bool less_truth = with_y && round_.truth != nullptr;
   const bool start = !less_truth && is_start(V, terms);
   if (!start) directions(V, terms, less_truth);
-  const bool own_tasks = panel_.tasks >= round_.threads;
+  // Threads that cannot share the tasks evenly share the pieces of each.
+  const bool own_tasks =
+      panel_.tasks % round_.threads == 0 || panel_.tasks >= kMany * round_.threads;
   const Index d = round_.d, stride = static_cast<Index>(scratch_.own_.size()) / width;
   parallel_for(own_tasks ? round_.threads : 1, panel_.tasks, round_.cancel, [&](Index t, int) {
     pass({sets[t], t, sets == panel_.inner || *panel_.outer[t] == *panel_.inner[t], with_y,
