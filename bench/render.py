@@ -32,6 +32,7 @@ TITLES = {
     "import": "Import",
     "population": "Training on population losses",
     "arrays": "Rounds on arrays",
+    "disk": "Features on disk",
     "sparse": "Sweeps over sparse samples",
     "collapsed": "Rounds on samples drawn afresh, in law",
     "sampled": "Rounds on samples drawn afresh, at full dimension",
