@@ -125,9 +125,16 @@ def on_loky(folder):
 def with_a_killed_worker(folder):
     """A worker dies; the same process goes on with another pool."""
     study = ms.Study(folder, **STUDY)
+    killed = []
+
+    def kill(*_):
+        if not killed:  # what has come by then is told afterwards too
+            killed.append(min(pool._processes))
+            os.kill(killed[0], signal.SIGKILL)
+
     try:
         with ms.process_pool(2) as pool:
-            study.run(pool, progress=lambda *_: os.kill(min(pool._processes), signal.SIGKILL))
+            study.run(pool, progress=kill)
     except BrokenExecutor as error:
         say(study.status().done, str(error).replace(" ", "_"))
     with ms.process_pool(2) as pool:
