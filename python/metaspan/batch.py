@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from . import _check, data, sparse
 from ._load import core
-from .stored import Data, Reader, Stored, bytes_at_a_time, on_disk
+from .stored import Data, Stored, bytes_at_a_time, on_disk
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -266,13 +266,9 @@ class BatchSummary:
 
 def core_data(batch: TaskBatch) -> tuple[Any, ...]:
     """The arrays of a batch as the compiled core takes them."""
-    known = (batch.B_star, batch.heads)
-    if not batch.on_disk:
-        X_in, X_out = sparse.core_rows(batch.X_in), sparse.core_rows(batch.X_out)
-        sets = (X_in, batch.y_in, X_out, batch.y_out)
-        return (*sets, *known, None)
-    reader = Reader(batch.X_in, batch.X_out, batch.shared)
-    return (None, batch.y_in, None, batch.y_out, *known, reader)
+    known, shared = (batch.B_star, batch.heads), batch.on_disk and batch.shared
+    sets = (batch.X_in, batch.y_in, batch.X_out, batch.y_out)
+    return data.core_sets(*sets, known=known, shared=shared)
 
 
 def bytes_to_read(batch: TaskBatch, B_bytes: int) -> int:

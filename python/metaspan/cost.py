@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ._load import core
+from .data import core_sets
 from .methods import ANIL, MAML, core_method
 
 # Version of what is measured, and how.
@@ -162,9 +163,9 @@ def _grams() -> float:
     X, y = np.zeros((n, m, d)), np.zeros((n, m))
     state = {"B": np.zeros((1, d, 1)), "w": np.zeros((1, 1))}
     method = core_method(ANIL())
-    data = (X, y, X, y, None, None, None)
+    sets = core_sets(X, y, X, y)
     seconds = _seconds(
-        lambda: core.Run.arrays(method, "dual", data, state, n, 0, [0], [0], ["w_norm"], 1)
+        lambda: core.Run.arrays(method, "dual", sets, state, n, 0, [0], [0], ["w_norm"], 1)
     )
     return (n * m) ** 2 * d / seconds
 
@@ -175,9 +176,9 @@ def _task() -> float:
     X, y = np.zeros((n, 1, 1)), np.zeros((n, 1))
     B, w = np.zeros((1, 1)), np.zeros(1)
     method = core_method(ANIL())
-    data = (X, y, X, y, None, None, None)
+    sets = core_sets(X, y, X, y)
     gradient = core.gradient_arrays
-    return _seconds(lambda: gradient(method, "vector", B, w, data, 1, False)) / n
+    return _seconds(lambda: gradient(method, "vector", B, w, sets, 1, False)) / n
 
 
 def _normals() -> float:

@@ -63,11 +63,22 @@ def same(a: Data, b: Data) -> bool:
     return len(a) == len(b) and all(map(same, a, b))
 
 
-def core_sets(X: Data, y: Data) -> tuple[Any, ...]:
-    """One set of every task as the compiled core takes them."""
-    if on_disk(X):
-        return (None, y, None, None, None, None, Reader(X))
-    return (sparse.core_rows(X), y, None, None, None, None, None)
+def core_sets(
+    X: Data,
+    y: Data,
+    X_out: Data | None = None,
+    y_out: Data | None = None,
+    *,
+    known: tuple[Any, Any] = (None, None),
+    shared: bool = False,
+) -> tuple[Any, ...]:
+    """Inner and, where there are any, outer sets of every task as the compiled core takes them.
+
+    `known` is the ground truth and the heads; `shared` says that both sets are one.
+    """
+    if on_disk(X) or on_disk(X_out):
+        return (None, y, None, y_out, *known, Reader(X, X_out, shared))
+    return (sparse.core_rows(X), y, sparse.core_rows(X_out), y_out, *known, None)
 
 
 def checked(
