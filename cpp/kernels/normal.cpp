@@ -95,45 +95,62 @@ inline double cos_quarter(double g) {
 template <int Count>
 inline void philox_blocks(const std::uint32_t key[2], std::uint64_t x[4][Count]) {
   static_assert(Count % kLane == 0, "blocks come in whole registers");
-  for (int i = 0; i < Count; i += kLane) {
-    LaneBits x0 = load(x[0] + i), x1 = load(x[1] + i), x2 = load(x[2] + i), x3 = load(x[3] + i);
+  // Registers side by side: four hide the latency of the multiplications where there are 32 of
+  // them.
+  constexpr int kMost = kLaneBytes == 64 ? 4 : 2;
+  constexpr int kSide = Count % (kMost * kLane) == 0 ? kMost : 1;
+  for (int i = 0; i < Count; i += kSide * kLane) {
+    LaneBits y[4][kSide];
+    for (int w = 0; w < 4; ++w) {
+      for (int s = 0; s < kSide; ++s) y[w][s] = load(x[w] + i + s * kLane);
+    }
     std::uint32_t k0 = key[0], k1 = key[1];
     for (int round = 0; round < kPhiloxRounds; ++round) {
-      const LaneBits p0 = multiply_low_words(x0, LaneBits{} + kMul0);
-      const LaneBits p1 = multiply_low_words(x2, LaneBits{} + kMul1);
-      x0 = (p1 >> 32) ^ x1 ^ std::uint64_t{k0};
-      x2 = (p0 >> 32) ^ x3 ^ std::uint64_t{k1};
-      x1 = p1;
-      x3 = p0;
+      for (int s = 0; s < kSide; ++s) {
+        const LaneBits p0 = multiply_low_words(y[0][s], LaneBits{} + kMul0);
+        const LaneBits p1 = multiply_low_words(y[2][s], LaneBits{} + kMul1);
+        y[0][s] = (p1 >> 32) ^ y[1][s] ^ std::uint64_t{k0};
+        y[2][s] = (p0 >> 32) ^ y[3][s] ^ std::uint64_t{k1};
+        y[1][s] = p1;
+        y[3][s] = p0;
+      }
       k0 += kWeyl0;
       k1 += kWeyl1;
     }
-    store(x[0] + i, x0 & 0xFFFFFFFF);
-    store(x[1] + i, x1 & 0xFFFFFFFF);
-    store(x[2] + i, x2 & 0xFFFFFFFF);
-    store(x[3] + i, x3 & 0xFFFFFFFF);
+    for (int w = 0; w < 4; ++w) {
+      for (int s = 0; s < kSide; ++s) store(x[w] + i + s * kLane, y[w][s] & 0xFFFFFFFF);
+    }
   }
 }
 
-/// Box-Muller on `Count` blocks of random words.
+/// Box-Muller on `Count` blocks of random words: stage after stage, so that the long chain of one
+/// block's arithmetic does not keep the others waiting.
 template <int Count>
 inline void transform_blocks(const std::uint64_t x[4][Count], double* a, double* b) {
+  double radius[Count], sine[Count], cosine[Count];
   for (int i = 0; i < Count; ++i) {
     const std::uint64_t u_bits = (x[0][i] << 20) | (x[1][i] >> 12);
-    const std::uint64_t g_bits = ((x[2][i] & 0x3FFFFFFF) << 22) | (x[3][i] >> 10);
-    const std::uint64_t quadrant = x[2][i] >> 30;
     const double u = (from_bits(u_bits | kOneBits) - 1.0) + 0x1p-53;
+    radius[i] = -2.0 * log_positive(u);
+  }
+  for (int i = 0; i < Count; ++i) radius[i] = std::sqrt(radius[i]);
+  for (int i = 0; i < Count; ++i) {
+    const std::uint64_t g_bits = ((x[2][i] & 0x3FFFFFFF) << 22) | (x[3][i] >> 10);
     const double g = (from_bits(g_bits | kOneBits) - 1.5) + 0x1p-53;
-    const double radius = std::sqrt(-2.0 * log_positive(u));
-    const std::uint64_t sine = to_bits(radius * sin_quarter(g));
-    const std::uint64_t cosine = to_bits(radius * cos_quarter(g));
+    sine[i] = sin_quarter(g);
+    cosine[i] = cos_quarter(g);
+  }
+  for (int i = 0; i < Count; ++i) {
+    const std::uint64_t quadrant = x[2][i] >> 30;
+    const std::uint64_t sin_bits = to_bits(radius[i] * sine[i]);
+    const std::uint64_t cos_bits = to_bits(radius[i] * cosine[i]);
     // Quarter turns: in odd quadrants sine and cosine change places, and the signs follow the
     // circle.
-    const std::uint64_t swap = (sine ^ cosine) & (0 - (quadrant & 1));
+    const std::uint64_t swap = (sin_bits ^ cos_bits) & (0 - (quadrant & 1));
     const std::uint64_t a_sign = ((quadrant ^ (quadrant >> 1)) & 1) << 63;
     const std::uint64_t b_sign = (quadrant >> 1) << 63;
-    a[i] = from_bits((cosine ^ swap) ^ a_sign);
-    b[i] = from_bits((sine ^ swap) ^ b_sign);
+    a[i] = from_bits((cos_bits ^ swap) ^ a_sign);
+    b[i] = from_bits((sin_bits ^ swap) ^ b_sign);
   }
 }
 
@@ -292,26 +309,29 @@ void normal_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uin
 
 void chi_square_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uint32_t set,
                       std::ptrdiff_t first_row, std::ptrdiff_t rows, const double* dof, double* x) {
-  for (std::ptrdiff_t row = 0; row < rows; row += 2) {
-    std::uint64_t words[4][kTasks];
-    double u[2][kTasks];
-    for (int t = 0; t < kTasks; ++t) {
-      words[0][t] = first_task + static_cast<std::uint32_t>(t);
-      words[1][t] = static_cast<std::uint32_t>((first_row + row) / 2);
-      words[2][t] = set;
-      words[3][t] = 1;
+  constexpr int kBlocks = kMany > kTasks ? kMany : kTasks, kPairs = kBlocks / kTasks;
+  for (std::ptrdiff_t row = 0; row < rows; row += 2 * kPairs) {
+    std::uint64_t words[4][kBlocks];
+    double u[2][kBlocks];
+    for (int i = 0; i < kBlocks; ++i) {
+      words[0][i] = first_task + static_cast<std::uint32_t>(i % kTasks);
+      words[1][i] = static_cast<std::uint32_t>((first_row + row) / 2 + i / kTasks);
+      words[2][i] = set;
+      words[3][i] = 1;
     }
-    philox_blocks<kTasks>(key, words);
-    uniform_blocks<kTasks>(words, u[0], u[1]);
-    for (std::ptrdiff_t i = row; i < rows && i < row + 2; ++i) {
-      const double a_0 = dof[i] / 2 - 1.0 / 3, c = 1 / std::sqrt(9 * a_0);
-      double* own = x + i * kTasks;
-      candidates(a_0, c, u[i - row], own);
-      for (int t = 0; t < kTasks; ++t) {
-        if (own[t] > 0) continue;
-        own[t] = retry(key, first_task + static_cast<std::uint32_t>(t),
-                       static_cast<std::uint32_t>(first_row + i), set, dof[i]);
-      }
+    philox_blocks<kBlocks>(key, words);
+    uniform_blocks<kBlocks>(words, u[0], u[1]);
+    const std::ptrdiff_t count = rows - row < 2 * kPairs ? rows - row : 2 * kPairs;
+    for (std::ptrdiff_t i = 0; i < count; ++i) {
+      const double a_0 = dof[row + i] / 2 - 1.0 / 3, c = 1 / std::sqrt(9 * a_0);
+      candidates(a_0, c, u[i % 2] + i / 2 * kTasks, x + (row + i) * kTasks);
+    }
+    for (std::ptrdiff_t i = 0; i < count * kTasks; ++i) {
+      double& own = x[row * kTasks + i];
+      if (own > 0) continue;
+      const std::ptrdiff_t at = row + i / kTasks;
+      own = retry(key, first_task + static_cast<std::uint32_t>(i % kTasks),
+                  static_cast<std::uint32_t>(first_row + at), set, dof[at]);
     }
   }
 }
