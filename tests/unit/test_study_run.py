@@ -208,9 +208,9 @@ def test_runs_that_fail_are_rows_that_say_why(tmp_path):
     errors = found.attrs["errors"]
     assert set(errors) == {0, 1, 4, 5}
     assert errors[0] == errors[1] == "ValueError: k must be at most d = 2; got 3"
-    assert errors[4] == errors[5]
+    assert errors[4].startswith("MemoryError: ")
     assert errors[5].startswith("MemoryError: ")
-    assert "failed     2 x MemoryError: " in str(status)
+    assert "failed     2 x ValueError: k must be" in str(status)
     # They are done, until they are asked for again.
     assert study.run(progress=False).done == 6
     assert len(keys(study)) == 6
