@@ -15,6 +15,16 @@ inline Lane load_wide(const float* p) {
   return __builtin_convertvector(*reinterpret_cast<const LooseFloats*>(p), Lane);
 }
 
+/// A row of numbers as doubles.
+template <class Scalar>
+inline void copy_wide(std::ptrdiff_t count, const Scalar* from, double* to) {
+  std::ptrdiff_t i = 0;
+  for (; i + kLane <= count; i += kLane) store(to + i, load_wide(from + i));
+  if (i == count) return;
+  if (count >= kLane) return store(to + count - kLane, load_wide(from + count - kLane));
+  for (; i < count; ++i) to[i] = static_cast<double>(from[i]);
+}
+
 namespace detail {
 
 constexpr int kRows = 8;                 // rows of X at a time: a register each

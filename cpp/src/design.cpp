@@ -2,16 +2,20 @@
 
 namespace metaspan {
 
-DenseDesign::Scratch::Scratch(int inner_steps, bool adapts_B, Index max_m_in, Index max_m_out)
+DenseDesign::Scratch::Scratch(int inner_steps, bool adapts_B, Index k, Index max_m_in,
+                              Index max_m_out)
     : max_m_in_(max_m_in),
       stride_(adapts_B ? max_m_in + max_m_out : 0),
       slots_(static_cast<std::size_t>(slots_of(inner_steps))),
-      products_(slots_.size() * static_cast<std::size_t>(stride_)) {}
+      products_(slots_.size() * static_cast<std::size_t>(stride_)),
+      row_(static_cast<std::size_t>(padded(k))) {}
 
 void DenseDesign::features(int slot, double* out) {
   const bool outer = slot == outer_slot_;
-  kernels::transposed_times(outer ? task_.m_out : task_.m_in, k_, outer ? task_.Z_out : task_.Z_in,
-                            at(slot).a, out);
+  double* row = scratch_.row_.data();
+  kernels::product<false>(1, outer ? task_.m_out : task_.m_in, padded(k_), at(slot).a, 0, 1,
+                          outer ? task_.Z_out : task_.Z_in, row);
+  std::copy_n(row, k_, out);
 }
 
 /// K a, or K'^T a of the outer slot.
@@ -47,7 +51,7 @@ void DenseDesign::residual_in(const double* V, Terms<1> terms, int slot, double*
 }
 
 void DenseDesign::residual_out(const double* V, Terms<1> terms, int slot, double* r) {
-  kernels::times(task_.m_out, k_, task_.Z_out, V, r);
+  kernels::times(task_.m_out, k_, task_.Z_out, V, r, padded(k_));
   for (int t = 0; t < terms.count; ++t) {
     const Term<1>& term = terms.begin[t];
     kernels::add_columns<1>(task_.m_out, 1.0, term.factor, outer_product(term.slot), r);
@@ -57,7 +61,7 @@ void DenseDesign::residual_out(const double* V, Terms<1> terms, int slot, double
 }
 
 void DenseDesign::product_in(const double* V, Terms<1> terms, int slot, double* r) {
-  kernels::times(task_.m_in, k_, task_.Z_in, V, r);
+  kernels::times(task_.m_in, k_, task_.Z_in, V, r, padded(k_));
   for (int t = 0; t < terms.count; ++t) {
     const Term<1>& term = terms.begin[t];
     kernels::add_columns<1>(task_.m_in, 1.0, term.factor, inner_product(term.slot), r);

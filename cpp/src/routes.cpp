@@ -33,10 +33,10 @@ class GramRoute final : public Route<XScalar, BScalar> {
     Tally tally(out, n, k_, losses);
     const auto blocks = blocks_of<BScalar>(tasks_, taken, k_, n);
     each_block(tasks_, taken, blocks, [&](const auto& held, const Taken& now, const Block& block) {
-      std::vector<TaskBlocks> found = swept(B, held, now, n, losses, threads, cancel);
+      sweep(B, held, now, n, losses, threads, cancel);
       parallel_for(threads, block.count, cancel, [&](Index i, int thread) {
         DenseLane& lane = lanes_[static_cast<std::size_t>(thread)];
-        TaskBlocks& own = found[static_cast<std::size_t>(i)];
+        TaskBlocks& own = found_[static_cast<std::size_t>(i)];
         run_task(held.in(now[i]), held.out(now[i]), own, lane, w, losses);
         tally.take(lane.algebra, block.first + i, 1, losses);
         const double share = 1.0 / static_cast<double>(n);
@@ -46,7 +46,7 @@ class GramRoute final : public Route<XScalar, BScalar> {
       throw_if_requested(cancel);
       std::vector<Part<XScalar>> parts;
       for (Index i = 0; i < block.count; ++i) {
-        const TaskBlocks& own = found[static_cast<std::size_t>(i)];
+        const TaskBlocks& own = found_[static_cast<std::size_t>(i)];
         if (method_.has_inner_part()) parts.push_back({&held.in(now[i]), &own.C_in});
         parts.push_back({&held.out(now[i]), &own.C_out});
       }
@@ -57,27 +57,29 @@ class GramRoute final : public Route<XScalar, BScalar> {
   }
 
  private:
-  std::vector<TaskBlocks> swept(const BScalar* B, const TaskSet<XScalar>& held, const Taken& now,
-                                Index n, bool losses, int threads, Cancel* cancel) const {
+  void sweep(const BScalar* B, const TaskSet<XScalar>& held, const Taken& now, Index n, bool losses,
+             int threads, Cancel* cancel) {
     const bool K = method_.needs_gram() || (losses && method_.needs_cross_gram());
-    return first_sweep<XScalar, BScalar>(B, k_, held, now, {K, method_.needs_cross_gram()},
-                                         pieces_of(tasks_, n), threads, cancel);
+    first_sweep<XScalar, BScalar>(B, k_, held, now, {K, method_.needs_cross_gram()},
+                                  pieces_of(tasks_, n), threads, cancel, found_);
   }
 
   void run_task(const Samples<XScalar>& in, const Samples<XScalar>& out, TaskBlocks& own,
                 DenseLane& lane, const double* w, bool losses) {
     const double scale_in = normalisation(in.m), scale_out = normalisation(out.m);
-    own.Z_in = Mat(scale_in * own.Z_in.leftCols(k_));
-    own.Z_out = Mat(scale_out * own.Z_out.leftCols(k_));
+    own.Z_in *= scale_in;
+    own.Z_out *= scale_out;
     own.K *= scale_in * scale_in;
     own.K_cross *= scale_in * scale_out;
     own.C_in.reset(in.m, k_, method_.has_inner_part() ? 2 * method_.inner_steps : 0);
     own.C_out.reset(out.m, k_, 1);
-    const Vec y_in = normalised_y(in), y_out = normalised_y(out);
-    DenseDesign design(k_, method_.inner_steps,
-                       {in.m, out.m, own.Z_in.data(), y_in.data(), own.Z_out.data(), y_out.data(),
-                        own.K.data(), in.m, own.K_cross.data(), in.m, &own.C_in, &own.C_out},
-                       lane.scratch);
+    normalise_y(in, own.y_in);
+    normalise_y(out, own.y_out);
+    DenseDesign design(
+        k_, method_.inner_steps,
+        {in.m, out.m, own.Z_in.data(), own.y_in.data(), own.Z_out.data(), own.y_out.data(),
+         own.K.data(), in.m, own.K_cross.data(), in.m, &own.C_in, &own.C_out},
+        lane.scratch);
     lane.algebra.gradient(design, w, losses);
   }
 
@@ -85,6 +87,7 @@ class GramRoute final : public Route<XScalar, BScalar> {
   const TaskSet<XScalar>& tasks_;
   Index k_;
   std::vector<DenseLane> lanes_;
+  std::vector<TaskBlocks> found_;
 };
 
 /// A block of tasks after the other: each task's chain of sweeps, with its terms of grad_B kept as

@@ -6,7 +6,7 @@
 #include "metaspan/error.hpp"
 #include "metaspan/parallel.hpp"
 #include "metaspan/sparse_gram.hpp"
-#include "panel.hpp"
+#include "metaspan/term_tile.hpp"
 #include "sparse.hpp"
 
 namespace metaspan {
@@ -53,11 +53,9 @@ void add_grams(const Samples<XScalar>& in, const Samples<XScalar>* out, Wanted w
                SparseProducts& products, TaskBlocks& blocks) {
   std::vector<SparseRow<XScalar>> inner, outer;
   append_rows(in, 1.0, inner);
-  if (wanted.K) blocks.K = Mat::Zero(in.m, in.m);
-  if (wanted.K_cross) {
-    append_rows(*out, 1.0, outer);
-    blocks.K_cross = Mat::Zero(out->m, in.m);
-  }
+  blocks.K.setZero(wanted.K ? in.m : 0, wanted.K ? in.m : 0);
+  blocks.K_cross.setZero(wanted.K_cross ? out->m : 0, wanted.K_cross ? in.m : 0);
+  if (wanted.K_cross) append_rows(*out, 1.0, outer);
   for (Index j = 0; j < in.m; j += kGramRows) {
     const Index rows = std::min(kGramRows, in.m - j);
     if (wanted.K) {
@@ -96,32 +94,6 @@ std::vector<Mat> expanded(const std::vector<Part<XScalar>>& parts, Index d, Inde
   return all;
 }
 
-/// Terms v c^T of a band of the output, added some at a time.
-class Terms {
- public:
-  Terms(Index rows, Index width) : v_(kTerms, rows), c_(kTerms, width) {}
-
-  /// Zeros, to be filled before the next call.
-  double* next(const double* c, Mat& sum) {
-    if (count_ == kTerms) add_to(sum);
-    std::copy_n(c, c_.cols(), c_.data() + count_ * c_.cols());
-    v_.row(count_).setZero();
-    return v_.data() + count_++ * v_.cols();
-  }
-
-  void add_to(Mat& sum) {
-    if (count_ == 0) return;
-    kernels::product<true>(sum.rows(), count_, sum.cols(), v_.data(), 1, v_.cols(), c_.data(),
-                           sum.data());
-    count_ = 0;
-  }
-
- private:
-  static constexpr Index kTerms = 8;
-  Mat v_, c_;  // (kTerms, rows), (kTerms, width)
-  Index count_ = 0;
-};
-
 /// sum += X^T C over the parts, in their order, for the features from `first` on.
 template <class XScalar>
 void add_parts(const std::vector<Part<XScalar>>& parts, const std::vector<Mat>& C, Index d, Index k,
@@ -129,14 +101,16 @@ void add_parts(const std::vector<Part<XScalar>>& parts, const std::vector<Mat>& 
   const Index end = first + sum.rows();
   const bool any = std::any_of(parts.begin(), parts.end(),
                                [&](const Part<XScalar>& part) { return by_terms(part, d, k); });
-  Terms terms(any ? sum.rows() : 0, sum.cols());
+  TermTile terms(any ? sum.rows() : 0, sum.cols(), sum.rows());
   for (std::size_t p = 0; p < parts.size(); ++p) {
     if (cancel != nullptr && cancel->requested()) return;
     const auto& [set, factors] = parts[p];
     if (by_terms(parts[p], d, k)) {
       for (Index t = 0; t < factors->count(); ++t) {
+        double* v = terms.next(factors->c() + t * sum.cols(), sum);
+        std::fill_n(v, sum.rows(), 0.0);
         kernels::sparse_combine(set->m, set->starts, set->columns, set->X, first, end,
-                                factors->s(t), terms.next(factors->c() + t * sum.cols(), sum));
+                                factors->s(t), v);
       }
     } else if (factors->whole() || factors->count() > 0) {
       terms.add_to(sum);
@@ -182,19 +156,19 @@ std::vector<Index> bands_of(const std::vector<Part<XScalar>>& parts, Index d, In
 }  // namespace
 
 template <class XScalar, class BScalar>
-std::vector<TaskBlocks> sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
-                                           const Taken& taken, Wanted wanted, int threads,
-                                           Cancel* cancel) {
+void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
+                        const Taken& taken, Wanted wanted, int threads, Cancel* cancel,
+                        std::vector<TaskBlocks>& found) {
   const Index width = padded(k);
   const bool has_outer = !tasks.outer.empty();
-  std::vector<TaskBlocks> all(static_cast<std::size_t>(taken.n));
-  std::vector<char> shared(all.size());
+  std::vector<char> shared(static_cast<std::size_t>(taken.n));
   std::vector<Piece<XScalar>> pieces;
   for (Index i = 0; i < taken.n; ++i) {
     const auto at = static_cast<std::size_t>(i);
     shared[at] = has_outer && tasks.shares(taken[i]);
-    append_pieces(tasks.in(taken[i]), all[at].Z_in, width, pieces);
-    if (has_outer && !shared[at]) append_pieces(tasks.out(taken[i]), all[at].Z_out, width, pieces);
+    append_pieces(tasks.in(taken[i]), found[at].Z_in, width, pieces);
+    if (has_outer && !shared[at])
+      append_pieces(tasks.out(taken[i]), found[at].Z_out, width, pieces);
   }
   parallel_for(threads, static_cast<Index>(pieces.size()), cancel,
                [&](Index p, int) { project_piece(pieces[static_cast<std::size_t>(p)], B, k); });
@@ -203,17 +177,19 @@ std::vector<TaskBlocks> sparse_first_sweep(const BScalar* B, Index k, const Task
   parallel_for(threads, taken.n, cancel, [&](Index i, int thread) {
     const auto at = static_cast<std::size_t>(i);
     const bool one = shared[at] != 0;
-    TaskBlocks& own = all[at];
+    TaskBlocks& own = found[at];
     if (grams) {
       add_grams(tasks.in(taken[i]), one || !has_outer ? nullptr : &tasks.out(taken[i]),
                 {wanted.K || (one && wanted.K_cross), wanted.K_cross && !one}, tasks.d,
                 products[static_cast<std::size_t>(thread)], own);
+    } else {
+      own.K.resize(0, 0);
+      own.K_cross.resize(0, 0);
     }
     if (one) own.Z_out = own.Z_in;
     if (one && wanted.K_cross) own.K_cross = own.K;
   });
   throw_if_requested(cancel);
-  return all;
 }
 
 template <class XScalar, class BScalar>

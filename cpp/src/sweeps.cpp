@@ -7,7 +7,7 @@
 #include "metaspan/error.hpp"
 #include "metaspan/parallel.hpp"
 #include "metaspan/sparse_sweeps.hpp"
-#include "panel.hpp"
+#include "metaspan/term_tile.hpp"
 #include "sweep.hpp"
 
 namespace metaspan {
@@ -54,35 +54,52 @@ Tile tile_of(const Samples<Scalar>& set, Index column, Index columns, Mat& scrat
   }
 }
 
-/// A tile of B as doubles, its columns padded with zeros: (columns of X, padded(k)).
+/// Rows of B as doubles into a tile, (rows, padded(k)), whose columns beyond k stay as they are.
 template <class Scalar>
 void load_rows(const Scalar* B, Index k, Index row, Index rows, double* tile) {
   const Index width = padded(k);
   for (Index i = 0; i < rows; ++i) {
-    std::copy_n(B + (row + i) * k, k, tile + i * width);
-    std::fill(tile + i * width + k, tile + (i + 1) * width, 0.0);
+    kernels::copy_wide(k, B + (row + i) * k, tile + i * width);
   }
 }
+
+/// Columns of X as doubles, and their rows of B.
+struct Tiles {
+  Mat in, out;
+  Mat B;  // (columns, padded(k)), zeros beyond k
+  Index first = -1, columns = 0;
+
+  template <class Scalar>
+  void load(const Scalar* all, Index k, Index begin, Index count) {
+    if (begin == first && count == columns) return;  // the tile of the task before
+    first = begin;
+    columns = count;
+    load_rows(all, k, begin, count, B.data());
+  }
+};
 
 /// One task's columns [begin, end) of the first sweep.
 template <class XScalar, class BScalar>
 void sweep_piece(const BScalar* B, Index k, const Samples<XScalar>& in, const Samples<XScalar>& out,
-                 Wanted wanted, Index begin, Index end, TaskBlocks& blocks) {
+                 Wanted wanted, Index begin, Index end, Tiles& tiles, TaskBlocks& blocks) {
   const Index width = padded(k);
-  blocks.Z_in = block(in.m, width);
-  blocks.Z_out = block(out.m, width);
-  if (wanted.K) blocks.K = block(in.m, in.m);
-  if (wanted.K_cross) blocks.K_cross = block(out.m, in.m);
+  blocks.Z_in.setZero(in.m, width);
+  blocks.Z_out.setZero(out.m, width);
+  blocks.K.setZero(wanted.K ? in.m : 0, wanted.K ? in.m : 0);
+  blocks.K_cross.setZero(wanted.K_cross ? out.m : 0, wanted.K_cross ? in.m : 0);
   const Index most = std::min(kSweepTile, end - begin);
   const Index converted = std::is_same_v<XScalar, double> ? 0 : most;
-  Mat X_in = block(in.m, converted), X_out = block(out.m, converted), rows = block(most, width);
+  tiles.in.resize(in.m, converted);
+  tiles.out.resize(out.m, converted);
+  if (tiles.B.rows() < most) tiles.B.setZero(most, width);
   for (Index column = begin; column < end; column += most) {
     const Index columns = std::min(most, end - column);
-    load_rows(B, k, column, columns, rows.data());
-    const Tile P = tile_of(in, column, columns, X_in), Q = tile_of(out, column, columns, X_out);
-    kernels::product<true>(in.m, columns, width, P.data, P.stride, 1, rows.data(),
+    tiles.load(B, k, column, columns);
+    const Tile P = tile_of(in, column, columns, tiles.in),
+               Q = tile_of(out, column, columns, tiles.out);
+    kernels::product<true>(in.m, columns, width, P.data, P.stride, 1, tiles.B.data(),
                            blocks.Z_in.data());
-    kernels::product<true>(out.m, columns, width, Q.data, Q.stride, 1, rows.data(),
+    kernels::product<true>(out.m, columns, width, Q.data, Q.stride, 1, tiles.B.data(),
                            blocks.Z_out.data());
     const auto inner = P.matrix(in.m, columns), outer = Q.matrix(out.m, columns);
     if (wanted.K) blocks.K.noalias() += inner * inner.transpose();
@@ -101,27 +118,31 @@ void add(TaskBlocks& sum, const TaskBlocks& part) {
 template <class XScalar, class BScalar>
 void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index rows,
              const BScalar* start, BScalar* out) {
-  const Index width = padded(k);
-  Index most = 0;
-  for (const auto& part : parts)
-    most = std::max(most, part.C->whole() ? part.set->m : part.C->count());
   // Rows an odd number of cache lines apart: reading down a column would meet the same few sets.
-  Mat tile = block(most, kTile + kTilePadding), sum = block(kTile, width);
+  constexpr Index kStride = kTile + kTilePadding;
+  const Index width = padded(k);
+  Index whole = 0;
+  bool any_terms = false;
+  for (const auto& part : parts) {
+    if (part.C->whole()) whole = std::max(whole, part.set->m);
+    any_terms |= !part.C->whole();
+  }
+  Mat tile(whole, kStride), sum = block(rows, width);
+  TermTile terms(any_terms ? rows : 0, width, kStride);
   if (start != nullptr) load_rows(start, k, row, rows, sum.data());
   for (const auto& [set, C] : parts) {
     if (C->whole()) {
+      terms.add_to(sum);
       copy_tile(*set, row, rows, tile);
-      kernels::product<true>(rows, set->m, width, tile.data(), 1, tile.cols(), C->matrix(),
-                             sum.data());
+      kernels::product<true>(rows, set->m, width, tile.data(), 1, kStride, C->matrix(), sum.data());
       continue;
     }
     for (Index t = 0; t < C->count(); ++t) {
       kernels::sweep_combine<false>(set->m, rows, set->X + row, set->stride, C->s(t),
-                                    tile.data() + t * tile.cols());
+                                    terms.next(C->c() + t * width, sum));
     }
-    kernels::product<true>(rows, C->count(), width, tile.data(), 1, tile.cols(), C->c(),
-                           sum.data());
   }
+  terms.add_to(sum);
   for (Index i = 0; i < rows; ++i) {
     for (Index j = 0; j < k; ++j) {
       out[(row + i) * k + j] = static_cast<BScalar>(sum(i, j));
@@ -139,34 +160,39 @@ Index pieces_of(const TaskSet<XScalar>& tasks, Index n) {
 }
 
 template <class XScalar, class BScalar>
-std::vector<TaskBlocks> first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
-                                    const Taken& taken, Wanted wanted, Index pieces, int threads,
-                                    Cancel* cancel) {
-  if (tasks.sparse()) return sparse_first_sweep(B, k, tasks, taken, wanted, threads, cancel);
+void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks, const Taken& taken,
+                 Wanted wanted, Index pieces, int threads, Cancel* cancel,
+                 std::vector<TaskBlocks>& found) {
   const Index n = taken.n, d = tasks.d;
+  if (static_cast<Index>(found.size()) < n) found.resize(static_cast<std::size_t>(n));
+  if (tasks.sparse()) {
+    return sparse_first_sweep(B, k, tasks, taken, wanted, threads, cancel, found);
+  }
   const bool has_outer = !tasks.outer.empty();
-  std::vector<TaskBlocks> parts(static_cast<std::size_t>(n * pieces));
-  parallel_for(threads, n * pieces, cancel, [&](Index item, int) {
-    const Index task = taken[item / pieces], piece = item % pieces;
+  std::vector<TaskBlocks> others(static_cast<std::size_t>(n * (pieces - 1)));
+  std::vector<Tiles> tiles(static_cast<std::size_t>(threads));
+  parallel_for(threads, n * pieces, cancel, [&](Index item, int thread) {
+    const Index i = item / pieces, piece = item % pieces, task = taken[i];
     const auto edge = [&](Index p) { return p == pieces ? d : p * (d / pieces); };
     // One data set for both loops is swept over once.
     const bool shared = has_outer && tasks.shares(task);
     const Samples<XScalar> out = has_outer && !shared ? tasks.out(task) : Samples<XScalar>{};
     const Wanted own{wanted.K || (shared && wanted.K_cross), wanted.K_cross && !shared};
     sweep_piece(B, k, tasks.in(task), out, own, edge(piece), edge(piece + 1),
-                parts[static_cast<std::size_t>(item)]);
+                tiles[static_cast<std::size_t>(thread)],
+                piece == 0 ? found[static_cast<std::size_t>(i)]
+                           : others[static_cast<std::size_t>(i * (pieces - 1) + piece - 1)]);
   });
   throw_if_requested(cancel);
-  std::vector<TaskBlocks> all(static_cast<std::size_t>(n));
   for (Index i = 0; i < n; ++i) {
-    TaskBlocks& sum = all[static_cast<std::size_t>(i)];
-    sum = std::move(parts[static_cast<std::size_t>(i * pieces)]);
-    for (Index p = 1; p < pieces; ++p) add(sum, parts[static_cast<std::size_t>(i * pieces + p)]);
+    TaskBlocks& sum = found[static_cast<std::size_t>(i)];
+    for (Index p = 1; p < pieces; ++p) {
+      add(sum, others[static_cast<std::size_t>(i * (pieces - 1) + p - 1)]);
+    }
     if (!has_outer || !tasks.shares(taken[i])) continue;
     sum.Z_out = sum.Z_in;
     if (wanted.K_cross) sum.K_cross = sum.K;
   }
-  return all;
 }
 
 template <class XScalar, class BScalar>
@@ -178,8 +204,9 @@ std::vector<TaskBlocks> features_of_all(const BScalar* B, Index k, const TaskSet
   all.reserve(static_cast<std::size_t>(every.n));
   const auto blocks = blocks_of<BScalar>(tasks, every, k, every.n);
   each_block(tasks, every, blocks, [&](const auto& held, const Taken& taken, const Block&) {
-    auto found =
-        first_sweep<XScalar, BScalar>(B, k, held, taken, {false, false}, pieces, threads, cancel);
+    std::vector<TaskBlocks> found;
+    first_sweep<XScalar, BScalar>(B, k, held, taken, {false, false}, pieces, threads, cancel,
+                                  found);
     for (TaskBlocks& own : found) all.push_back(std::move(own));
   });
   return all;

@@ -36,6 +36,8 @@ Gradient by_panels(const Method& method, const Mat& Z, const Mat& heads, const V
 Gradient one_by_one(const Method& method, const Mat& Z, const Mat& heads, const Vec& w) {
   const Index D = Z.rows(), k = Z.cols(), tasks = heads.cols();
   const Mat identity = Mat::Identity(D, D);
+  Mat Z_padded = Mat::Zero(D, padded(k));
+  Z_padded.leftCols(k) = Z;
   Gradient all{Mat::Zero(D, k), Mat(k, tasks), Vec(tasks)};
   for (Index t = 0; t < tasks; ++t) {
     Vec y = Vec::Zero(D);
@@ -43,10 +45,10 @@ Gradient one_by_one(const Method& method, const Mat& Z, const Mat& heads, const 
     Factors C_in, C_out;
     C_in.reset(D, k, k);  // whole
     C_out.reset(D, k, k);
-    DenseDesign::Scratch scratch(method.inner_steps, method.adapt_B, D, D);
+    DenseDesign::Scratch scratch(method.inner_steps, method.adapt_B, k, D, D);
     DenseDesign design(k, method.inner_steps,
-                       {D, D, Z.data(), y.data(), Z.data(), y.data(), identity.data(), D,
-                        identity.data(), D, &C_in, &C_out},
+                       {D, D, Z_padded.data(), y.data(), Z_padded.data(), y.data(), identity.data(),
+                        D, identity.data(), D, &C_in, &C_out},
                        scratch);
     TaskAlgebra<DenseDesign> algebra(method, k, D, D);
     algebra.gradient(design, w.data(), true);

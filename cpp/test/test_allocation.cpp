@@ -88,14 +88,16 @@ void test_distance_allocates_nothing() {
 
 void test_algebra_on_arrays_allocates_nothing() {
   constexpr Index m = 30, k = 5;
-  const Mat Z_in = Mat::Random(m, k), Z_out = Mat::Random(m, k), K = Z_in * Z_in.transpose(),
-            K_cross = Z_out * Z_in.transpose();
+  Mat Z_in = Mat::Random(m, padded(k)), Z_out = Mat::Random(m, padded(k));
+  Z_in.rightCols(padded(k) - k).setZero();
+  Z_out.rightCols(padded(k) - k).setZero();
+  const Mat K = Z_in * Z_in.transpose(), K_cross = Z_out * Z_in.transpose();
   const Vec y = Vec::Random(m), w = Vec::Random(k);
   constexpr int steps = 4;
   Factors C_in, C_out;
   C_in.reset(m, k, 2 * steps);
   C_out.reset(m, k, 1);
-  DenseDesign::Scratch scratch(steps, true, m, m);
+  DenseDesign::Scratch scratch(steps, true, k, m, m);
   DenseDesign design(k, steps,
                      {m, m, Z_in.data(), y.data(), Z_out.data(), y.data(), K.data(), m,
                       K_cross.data(), m, &C_in, &C_out},

@@ -11,7 +11,7 @@ HEADERS = (
     {"error", "decompositions"},
     {"random", "cancel"},
     {"parallel"},
-    {"method", "factors", "features", "round_choice"},
+    {"method", "factors", "term_tile", "features", "round_choice"},
     {"design", "coordinates", "sample_shape", "samples"},
     {"blocks", "task_blocks", "sparse_gram"},
     {"sparse_sweeps"},

@@ -57,9 +57,9 @@ class DenseDesign {
   /// Normalised data of one task; what a method does not need may be null.
   struct Task {
     Index m_in, m_out;
-    const double* Z_in;   // (m_in, k)
+    const double* Z_in;   // (m_in, padded(k)), zeros beyond k
     const double* y_in;   // (m_in,)
-    const double* Z_out;  // (m_out, k)
+    const double* Z_out;  // (m_out, padded(k))
     const double* y_out;  // (m_out,)
     const double* K;      // (m_in, m_in)   symmetric
     Index K_stride;
@@ -72,7 +72,7 @@ class DenseDesign {
   /// Memory for the slots of one task after the other.
   class Scratch {
    public:
-    Scratch(int inner_steps, bool adapts_B, Index max_m_in, Index max_m_out);
+    Scratch(int inner_steps, bool adapts_B, Index k, Index max_m_in, Index max_m_out);
 
    private:
     friend class DenseDesign;
@@ -85,6 +85,7 @@ class DenseDesign {
     Index max_m_in_ = 0, stride_ = 0;
     std::vector<Slot> slots_;
     std::vector<double> products_;  // (slots, max_m_in + max_m_out)
+    std::vector<double> row_;       // (padded(k),)
   };
 
   DenseDesign(Index k, int outer_slot, const Task& task, Scratch& scratch)

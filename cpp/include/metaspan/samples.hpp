@@ -91,10 +91,9 @@ class Store {
 inline double normalisation(Index m) { return m > 0 ? 1 / std::sqrt(static_cast<double>(m)) : 0; }
 
 template <class Scalar>
-Vec normalised_y(const Samples<Scalar>& set) {
-  Vec y(set.m);
+void normalise_y(const Samples<Scalar>& set, Vec& y) {
+  y.resize(set.m);
   for (Index i = 0; i < set.m; ++i) y[i] = normalisation(set.m) * static_cast<double>(set.y[i]);
-  return y;
 }
 
 /// What a round finds besides grad_B: means and, by task of the round, what was asked for.

@@ -9,10 +9,10 @@ namespace metaspan {
 
 /// As first_sweep. Grams cost an operation for each pair of entries in the same column, at most.
 template <class XScalar, class BScalar>
-std::vector<TaskBlocks> sparse_first_sweep(const BScalar* B,  // (d, k)
-                                           Index k, const TaskSet<XScalar>& tasks,
-                                           const Taken& taken, Wanted wanted, int threads,
-                                           Cancel* cancel);
+void sparse_first_sweep(const BScalar* B,  // (d, k)
+                        Index k, const TaskSet<XScalar>& tasks, const Taken& taken, Wanted wanted,
+                        int threads, Cancel* cancel,
+                        std::vector<TaskBlocks>& found);  // out, >= taken.n
 
 /// As second_sweep; the parts are sparse, at least one. Memory O(d k + m k).
 template <class XScalar, class BScalar>

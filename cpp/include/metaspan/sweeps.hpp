@@ -11,11 +11,13 @@ namespace metaspan {
 template <class XScalar>
 Index pieces_of(const TaskSet<XScalar>& tasks, Index n);
 
-/// The first sweep, (5), over tasks whose X is in memory: X B and the Grams, not normalised yet.
+/// The first sweep, (5), over tasks whose X is in memory: X B and the Grams, not normalised yet,
+/// into the first blocks of `found`. What is there is reused.
 template <class XScalar, class BScalar>
-std::vector<TaskBlocks> first_sweep(const BScalar* B,  // (d, k)
-                                    Index k, const TaskSet<XScalar>& tasks, const Taken& taken,
-                                    Wanted wanted, Index pieces, int threads, Cancel* cancel);
+void first_sweep(const BScalar* B,  // (d, k)
+                 Index k, const TaskSet<XScalar>& tasks, const Taken& taken, Wanted wanted,
+                 Index pieces, int threads, Cancel* cancel,
+                 std::vector<TaskBlocks>& found);  // out, >= taken.n
 
 /// X B alone, of all tasks, wherever their X is.
 template <class XScalar, class BScalar>

@@ -16,6 +16,7 @@ struct Part {
 /// What the algebra needs of one task on the Gram route.
 struct TaskBlocks {
   Mat Z_in, Z_out;  // (m, padded)
+  Vec y_in, y_out;  // normalised
   Mat K, K_cross;   // (m_in, m_in), (m_out, m_in): MAML
   Factors C_in, C_out;
 };

@@ -110,14 +110,15 @@ void adapt_task(const Method& method, const double* w, Index k, const Samples<XS
                 TaskBlocks& own, double* w_J) {
   const Index m = in.m;
   const double scale = normalisation(m);
-  const Mat Z = scale * own.Z_in.leftCols(k);
+  own.Z_in *= scale;
   own.K *= scale * scale;
-  const Vec y = normalised_y(in);
-  DenseDesign::Scratch scratch(method.inner_steps, method.adapt_B, m, 0);
-  DenseDesign design(
-      k, method.inner_steps,
-      {m, 0, Z.data(), y.data(), nullptr, nullptr, own.K.data(), m, nullptr, 0, nullptr, nullptr},
-      scratch);
+  Vec y;
+  normalise_y(in, y);
+  DenseDesign::Scratch scratch(method.inner_steps, method.adapt_B, k, m, 0);
+  DenseDesign design(k, method.inner_steps,
+                     {m, 0, own.Z_in.data(), y.data(), nullptr, nullptr, own.K.data(), m, nullptr,
+                      0, nullptr, nullptr},
+                     scratch);
   TaskAlgebra<DenseDesign> algebra(method, k, m, 0);
   algebra.adapt(design, w);
   std::copy_n(algebra.adapted(), k, w_J);
@@ -147,9 +148,10 @@ void adapt_on_arrays(const Method& method, const BScalar* B, const double* w, In
   const Taken every{tasks.size()};
   const Index d = tasks.d, pieces = pieces_of(tasks, every.n);
   const auto blocks = blocks_of<BScalar>(tasks, every, k, every.n);
+  std::vector<TaskBlocks> found;
   each_block(tasks, every, blocks, [&](const auto& held, const Taken& now, const Block& block) {
-    auto found = first_sweep<XScalar, BScalar>(B, k, held, now, {method.needs_gram(), false},
-                                               pieces, threads, cancel);
+    first_sweep<XScalar, BScalar>(B, k, held, now, {method.needs_gram(), false}, pieces, threads,
+                                  cancel, found);
     parallel_for(threads, block.count, cancel, [&](Index i, int) {
       adapt_task(method, w, k, held.in(now[i]), found[static_cast<std::size_t>(i)],
                  w_J + (block.first + i) * k);

@@ -42,8 +42,8 @@ class DualEngine final : public ArraysEngine<BScalar> {
     longest_ = std::sqrt(gram.G.diagonal().tail(gram.G.rows() - active_).maxCoeff());
     for (const BScalar b : B_0_) most_B_0_ = std::max(most_B_0_, std::abs(static_cast<double>(b)));
     for (Index i = 0; i < sets; ++i) {
-      y_in_.push_back(normalised_y(tasks().in(i)));
-      y_out_.push_back(normalised_y(tasks().out(i)));
+      normalise_y(tasks().in(i), y_in_.emplace_back());
+      normalise_y(tasks().out(i), y_out_.emplace_back());
     }
   }
 
@@ -130,7 +130,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
  private:
   struct Lane : DenseLane {
     using DenseLane::DenseLane;
-    Mat Z_in, Z_out, packed;
+    Mat Z_in, Z_out;
   };
   enum class Basis { unknown, known, none };
 
@@ -152,15 +152,14 @@ class DualEngine final : public ArraysEngine<BScalar> {
     return Z;
   }
 
-  /// Z_0 + G A on some rows, without the padding: (rows, k).
-  void features(Index first, Index rows, Lane& lane, Mat& Z) const {
+  /// Z_0 + G A on some rows: (rows, padded(k)).
+  void features(Index first, Index rows, Mat& Z) const {
     const Index N = gram_.G.rows(), width = padded(k_);
-    lane.packed = Z_0_.middleRows(first, rows);
+    Z = Z_0_.middleRows(first, rows);
     for (Index c = active_; c < N; c += kChunk) {
       kernels::product<true>(rows, std::min(kChunk, N - c), width, gram_.G.data() + first * N + c,
-                             N, 1, A_.data() + c * width, lane.packed.data());
+                             N, 1, A_.data() + c * width, Z.data());
     }
-    Z = lane.packed.leftCols(k_);
   }
 
   void run_task(Index i, Lane& lane, bool losses) {
@@ -168,8 +167,8 @@ class DualEngine final : public ArraysEngine<BScalar> {
     const auto at = static_cast<std::size_t>(task);
     const Index m_in = tasks().in(task).m, m_out = tasks().out(task).m;
     const Index in = gram_.inner[at], out = gram_.outer[at];
-    features(in, m_in, lane, lane.Z_in);
-    if (in != out) features(out, m_out, lane, lane.Z_out);
+    features(in, m_in, lane.Z_in);
+    if (in != out) features(out, m_out, lane.Z_out);
     Factors &C_in = C_in_[static_cast<std::size_t>(i)],
             &C_out = C_out_[static_cast<std::size_t>(i)];
     C_in.reset(m_in, k_, method_.has_inner_part() ? k_ : 0);  // all of C at once
