@@ -20,10 +20,6 @@ constexpr Index kPieces = 64;        // pieces that a sweep is cut into, at leas
 constexpr Index kLeastPiece = 8192;  // columns in a piece
 constexpr Index kPieceNumbers = 1 << 21;  // of X in a piece: threads share large tasks
 
-/// Blocks are Eigen's own memory: where a product's target lies decides how Eigen cuts it, and the
-/// last bits with it.
-Mat block(Index rows, Index columns) { return Mat::Zero(rows, columns); }
-
 /// Columns of X into the first ones of `tile`, as doubles.
 template <class Scalar>
 void copy_tile(const Samples<Scalar>& set, Index column, Index columns, Mat& tile) {
@@ -85,6 +81,7 @@ void sweep_piece(const BScalar* B, Index k, const Samples<XScalar>& in, const Sa
   const Index width = padded(k);
   blocks.Z_in.setZero(in.m, width);
   blocks.Z_out.setZero(out.m, width);
+  // Eigen's own memory: where a product's target lies decides how Eigen cuts it, and the last bits.
   blocks.K.setZero(wanted.K ? in.m : 0, wanted.K ? in.m : 0);
   blocks.K_cross.setZero(wanted.K_cross ? out.m : 0, wanted.K_cross ? in.m : 0);
   const Index most = std::min(kSweepTile, end - begin);
@@ -127,7 +124,7 @@ void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index 
     if (part.C->whole()) whole = std::max(whole, part.set->m);
     any_terms |= !part.C->whole();
   }
-  Mat tile(whole, kStride), sum = block(rows, width);
+  Mat tile(whole, kStride), sum = Mat::Zero(rows, width);
   TermTile terms(any_terms ? rows : 0, width, kStride);
   if (start != nullptr) load_rows(start, k, row, rows, sum.data());
   for (const auto& [set, C] : parts) {
