@@ -36,7 +36,7 @@ def said(script, *arguments, patience=PATIENCE):
         timeout=patience,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.returncode == 0, f"{done.stderr[:4000]} ... {done.stderr[-1000:]}"
     return json.loads(done.stdout)
 
 
