@@ -155,6 +155,31 @@ inline void sparse_times(std::ptrdiff_t rows,
   }
 }
 
+/// out = X u.
+template <class Value>
+inline void sparse_times(std::ptrdiff_t rows,
+                         const std::int64_t* starts,   // (rows + 1,) of rows in the next two
+                         const std::int32_t* columns,  // of entries
+                         const Value* values,          // of entries
+                         const double* u,              // (d,)
+                         double* out) {                // (rows,)
+  constexpr int kChains = detail::chains_of(1);
+  for (std::ptrdiff_t i = 0; i < rows; ++i) {
+    double sums[kChains] = {};
+    const auto add = [&](std::ptrdiff_t p, int chain) {
+      sums[chain] += static_cast<double>(values[p]) * u[columns[p]];
+    };
+    std::ptrdiff_t p = starts[i];
+    const std::ptrdiff_t end = starts[i + 1];
+    for (; p + kChains <= end; p += kChains) {
+      for (int chain = 0; chain < kChains; ++chain) add(p + chain, chain);
+    }
+    for (; p < end; ++p) add(p, 0);
+    for (int chain = 1; chain < kChains; ++chain) sums[0] += sums[chain];
+    out[i] = sums[0];
+  }
+}
+
 /// sum += X^T C for the columns [first, end) of X.
 template <class Value>
 inline void sparse_combine(std::ptrdiff_t rows,
@@ -194,8 +219,9 @@ inline void sparse_combine(std::ptrdiff_t rows,
     const std::ptrdiff_t begin = first == 0 ? 0 : detail::count_below(count, own, first);
     const std::ptrdiff_t stop =
         count > 0 && own[count - 1] < end ? count : detail::count_below(count, own, end);
+    const double factor = s[i];
     for (std::ptrdiff_t p = begin; p < stop; ++p) {
-      sum[own[p] - first] += s[i] * static_cast<double>(value[p]);
+      sum[own[p] - first] += factor * static_cast<double>(value[p]);
     }
   }
 }

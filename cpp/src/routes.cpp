@@ -108,9 +108,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     block_ =
         std::min(tasks.size(), std::max(panel_tasks_, static_cast<Index>(kBlockBytes / task_bytes) /
                                                           panel_tasks_ * panel_tasks_));
-    panel_bytes_ = static_cast<double>(sizeof(XScalar)) * static_cast<double>(panel_tasks_) *
-                   static_cast<double>(tasks.d) *
-                   static_cast<double>(tasks.most_in() + tasks.most_out());
+    panel_bytes_ = static_cast<double>(panel_tasks_) *
+                   static_cast<double>(tasks.most_bytes(tasks.inner) + tasks.most_bytes(tasks.outer));
     vectors_.reset(new double[static_cast<std::size_t>(block_ * rows_ * tasks.d)]);
   }
 
@@ -159,8 +158,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     explicit Lane(const VectorRoute& route)
         : algebra(route.method_, route.k_, route.tasks_.most_in(), route.tasks_.most_out()),
           scratch(route.method_.inner_steps, route.rows_ > 1,
-                  std::min(route.panel_tasks_, route.tasks_.size()), route.tasks_.d, route.k_,
-                  std::max(route.tasks_.most_in(), route.tasks_.most_out())) {
+                  std::min(route.panel_tasks_, route.tasks_.size()), route.tasks_, route.k_) {
       if (route.tasks_.truth == nullptr) return;
       scratch.make_room(std::min(route.panel_tasks_, route.tasks_.size()), route.tasks_.d,
                         route.tasks_.most_in(), route.passes_again(),
@@ -239,7 +237,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
 template <class XScalar, class BScalar>
 std::unique_ptr<Route<XScalar, BScalar>> make_route(RouteKind kind, const Method& method,
                                                     const TaskSet<XScalar>& tasks, Index k) {
-  require(kind == RouteKind::gram || !tasks.sparse(), "sparse data take the Gram route");
+  require(kind != RouteKind::single || !tasks.sparse(), "sums over sparse data are in double");
   if (kind == RouteKind::gram) {
     return std::make_unique<GramRoute<XScalar, BScalar>>(method, tasks, k);
   }

@@ -4,6 +4,7 @@
 
 #include "metaspan/error.hpp"
 #include "metaspan/parallel.hpp"
+#include "sparse.hpp"
 #include "sweep.hpp"
 
 namespace metaspan {
@@ -15,6 +16,7 @@ constexpr Index kFarBytes = 13 << 19;  // rows are longer, a thread's share of t
 constexpr Index kRows = 8;             // that the kernels take at once
 constexpr Index kMany = 4;             // tasks a thread: none waits long for the others
 constexpr Index kMadeBytes = 1 << 26;  // of rows that are made, for a panel of tasks
+constexpr Index kSampled = 1024;       // entries whose columns bands are weighed by
 
 /// Rows of X to read at a time, each of so many bytes. Rows too long for any cache are read twice.
 Index rows_at_a_time(Index row) {
@@ -24,6 +26,23 @@ Index rows_at_a_time(Index row) {
     if (rows * row <= kFarBytes) return rows;
   }
   return kRows;
+}
+
+/// Edges of bands of columns with about as many entries each.
+template <class XScalar>
+std::vector<Index> bands_of(const Samples<XScalar>& set, Index d, int threads) {
+  if (threads == 1) return {0, d};
+  const Index step = 1 + set.entries() / kSampled;
+  std::vector<Index> sampled, edges{0};
+  for (Index p = set.starts[0]; p < set.starts[set.m]; p += step) {
+    sampled.push_back(set.columns[p]);
+  }
+  std::sort(sampled.begin(), sampled.end());
+  for (std::size_t band = 1; band < static_cast<std::size_t>(threads); ++band) {
+    edges.push_back(sampled[band * sampled.size() / static_cast<std::size_t>(threads)]);
+  }
+  edges.push_back(d);
+  return edges;
 }
 
 }  // namespace
@@ -50,14 +69,17 @@ struct VectorDesign<XScalar>::Rows {
 };
 
 template <class XScalar>
-VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool all_slots, Index tasks, Index d,
-                                        Index k, Index most_m)
-    : vectors_(new double[static_cast<std::size_t>(all_slots ? 0 : inner_steps * tasks * d)]),
-      U_(new double[static_cast<std::size_t>(tasks * d)]),
-      features_(static_cast<std::size_t>(slots_of(inner_steps) * k * width)),
-      parts_(static_cast<std::size_t>(width * ceil_div(d, kPiece) * std::max(most_m, k))),
-      own_(static_cast<std::size_t>(width * most_m)),
-      scaled_(static_cast<std::size_t>(width * most_m)) {}
+VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool all_slots, Index tasks,
+                                        const TaskSet<XScalar>& all, Index k)
+    : vectors_(new double[static_cast<std::size_t>(all_slots ? 0 : inner_steps * tasks * all.d)]),
+      U_(new double[static_cast<std::size_t>(tasks * all.d)]),
+      features_(static_cast<std::size_t>(slots_of(inner_steps) * k * width)) {
+  const Index most_m = std::max(all.most_in(), all.most_out());
+  const Index part = all.sparse() ? k : std::max(most_m, k);
+  parts_.resize(static_cast<std::size_t>(width * ceil_div(all.d, kPiece) * part));
+  own_.resize(static_cast<std::size_t>(width * most_m));
+  scaled_.resize(static_cast<std::size_t>(width * most_m));
+}
 
 template <class XScalar>
 void VectorDesign<XScalar>::Scratch::make_room(Index tasks, Index d, Index most_in, bool again,
@@ -246,25 +268,63 @@ void VectorDesign<XScalar>::make(const Pass& task, Index begin, Index count, XSc
   for (Index i = 0; i < count; ++i) radii[i] = set.maker->radius(set.task, begin + i, radii[i]);
 }
 
+/// From X u to r, and to what X^T is to be multiplied with.
+template <class XScalar>
+void VectorDesign<XScalar>::residuals(const Pass& task, Index begin, Index count,
+                                      const double* radii) {
+  const Samples<XScalar>& set = *task.set;
+  const double scale = normalisation(set.m);
+  double *r = task.r + begin, *scaled = task.scaled + begin;
+  for (Index i = 0; i < count; ++i) {
+    r[i] = scale * (task.with_y ? r[i] - static_cast<double>(set.y[begin + i]) : r[i]);
+    scaled[i] = scale * (radii == nullptr ? r[i] : radii[i] * r[i]);
+  }
+}
+
 template <class XScalar>
 void VectorDesign<XScalar>::pass(const Pass& task) {
   const Samples<XScalar>& set = *task.set;
-  const double scale = normalisation(set.m);
+  if (set.sparse()) return pass_entries(task);
   const Index most = set.maker != nullptr
                          ? scratch_.made_out_
                          : rows_at_a_time(static_cast<Index>(sizeof(XScalar)) * round_.d);
   for (Index begin = 0; begin < set.m; begin += most) {
     const Index count = std::min(most, set.m - begin);
     const Rows rows = rows_of(task, begin, count);
-    double *r = task.r + begin, *scaled = task.scaled + begin;
-    times(task, rows, r);
-    for (Index i = 0; i < count; ++i) {
-      r[i] = scale * (task.with_y ? r[i] - static_cast<double>(set.y[begin + i]) : r[i]);
-      scaled[i] = scale * (rows.radii == nullptr ? r[i] : rows.radii[i] * r[i]);
-    }
-    if (task.v != nullptr) add_combination(task, rows, scaled, begin == 0);
+    times(task, rows, task.r + begin);
+    residuals(task, begin, count, rows.radii);
+    if (task.v != nullptr) add_combination(task, rows, task.scaled + begin, begin == 0);
   }
   if (task.inner) stay_[task.place] = true;
+}
+
+/// The same where entries are stored. A row is summed as a whole and an element of v in the order
+/// of the rows, however rows and columns are shared.
+template <class XScalar>
+void VectorDesign<XScalar>::pass_entries(const Pass& task) {
+  const Samples<XScalar>& set = *task.set;
+  const bool share = task.threads > 1 && set.bytes(round_.d) > kFarBytes / 4;
+  const int threads = share ? task.threads : 1;
+  const std::vector<Index> edges = bands_of(set, round_.d, threads);
+  const Index blocks = 1 + set.bytes(round_.d) / (share ? kFarBytes : kNearBytes);
+  for (Index block = 0; block < blocks; ++block) {
+    const Index begin = block * set.m / blocks, rows = (block + 1) * set.m / blocks - begin;
+    parallel_for(threads, threads, round_.cancel, [&](Index part, int) {
+      const Index first = begin + part * rows / threads;
+      const Index count = begin + (part + 1) * rows / threads - first;
+      kernels::sparse_times(count, set.starts + first, set.columns, set.X, task.u, task.r + first);
+      residuals(task, first, count, nullptr);
+    });
+    throw_if_requested(round_.cancel);
+    if (task.v == nullptr) continue;
+    parallel_for(threads, threads, round_.cancel, [&](Index band, int) {
+      const Index first = edges[static_cast<std::size_t>(band)];
+      const Index end = edges[static_cast<std::size_t>(band) + 1];
+      if (block == 0) std::fill(task.v + first, task.v + end, 0.0);
+      kernels::sparse_combine(rows, set.starts + begin, set.columns, set.X, first, end,
+                              task.scaled + begin, task.v + first);
+    });
+  }
 }
 
 template <class XScalar>

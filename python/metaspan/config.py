@@ -290,7 +290,7 @@ def configure(
         raise ValueError(f"route must be 'auto' unless rounds reuse data; got {route!r}")
     kind = _dtype(dtype, init, tasks)
     check_accumulate(accumulate, route, _stored(kind, tasks), ran)
-    check_sparse(tasks, route, accumulate)
+    check_sparse(tasks, accumulate)
     names = records.resolve(record, tasks)
     tracked = _check.flag("track_start", track_start)
     if tracked:

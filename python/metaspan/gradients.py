@@ -78,7 +78,7 @@ def meta_gradient(
         does not.
     route : {"auto", "gram", "vector"}
         By Z = X B and Gram matrices, or by one vector at a time: the same numbers up to rounding.
-        "auto" takes what the cost model finds cheapest; sparse data take "gram".
+        "auto" takes what the cost model finds cheapest.
     accumulate : {"float64", "float32"}
         In what sums over float32 data are taken; "float32" needs the vector route.
     threads : int or None
@@ -124,7 +124,7 @@ def meta_gradient(
     wanted = _check.flag("losses", losses)
     _check.choice("route", route, ("auto", "gram", "vector"))
     check_accumulate(accumulate, route, str(batch.dtype))
-    check_sparse(batch, route, accumulate)
+    check_sparse(batch, accumulate)
     if accumulate == "float32":
         route = "single"
     elif route == "auto":

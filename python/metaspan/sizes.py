@@ -164,13 +164,9 @@ def check_track_start(engine: str, pool: int | None, n: int | None, d: int, leas
         raise ValueError(f"track_start=True needs d >= k + 2 width = {least}; got d = {d}")
 
 
-def check_sparse(tasks: LinearTasks | TaskBatch, route: str, accumulate: str) -> None:
-    """Raise ValueError where sparse data are to take the vector route."""
-    if isinstance(tasks, LinearTasks) or not tasks.is_sparse:
-        return
-    if route == "vector":
-        raise ValueError("route must be other than 'vector' for sparse data; got 'vector'")
-    if accumulate == "float32":
+def check_sparse(tasks: LinearTasks | TaskBatch, accumulate: str) -> None:
+    """Raise ValueError where sums over sparse data are to be taken in single precision."""
+    if isinstance(tasks, TaskBatch) and tasks.is_sparse and accumulate == "float32":
         raise ValueError("accumulate must be 'float64' for sparse data; got 'float32'")
 
 

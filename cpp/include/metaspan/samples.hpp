@@ -27,6 +27,11 @@ struct Samples {
 
   bool sparse() const { return starts != nullptr; }
   Index entries() const { return starts[m] - starts[0]; }
+  /// What a pass reads of X, of so many columns.
+  Index bytes(Index d) const {
+    const auto number = static_cast<Index>(sizeof(Scalar));
+    return sparse() ? (number + static_cast<Index>(sizeof *columns)) * entries() : number * m * d;
+  }
 
   bool operator==(const Samples& other) const {
     return X == other.X && stride == other.stride && y == other.y && m == other.m &&
@@ -61,6 +66,12 @@ struct TaskSet {
 
   Index most_in() const { return most(inner); }
   Index most_out() const { return most(outer); }
+  /// What a pass reads of X of the largest set.
+  Index most_bytes(const std::vector<Samples<Scalar>>& sets) const {
+    Index found = 0;
+    for (const auto& set : sets) found = std::max(found, set.bytes(d));
+    return found;
+  }
 
  private:
   static Index most(const std::vector<Samples<Scalar>>& sets) {

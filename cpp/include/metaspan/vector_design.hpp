@@ -13,7 +13,8 @@ namespace metaspan {
 /// r_i x_i can be added to X^T r, while the cache still holds the row. So X is passed over by a few
 /// rows at a time, which are read from memory once. B is met piece by piece for the whole panel.
 /// Every sum runs over pieces of d, cut by shape, their parts added in order; threads may share the
-/// tasks and the pieces.
+/// tasks and the pieces. A row of which only entries are stored is one piece: threads may share the
+/// rows of X u and the columns of X^T r.
 template <class XScalar>
 class VectorDesign {
  public:
@@ -47,7 +48,7 @@ class VectorDesign {
   class Scratch {
    public:
     /// `all_slots`: the slots' vectors are the tasks' terms, and nothing is kept here.
-    Scratch(int inner_steps, bool all_slots, Index tasks, Index d, Index k, Index most_m);
+    Scratch(int inner_steps, bool all_slots, Index tasks, const TaskSet<XScalar>& all, Index k);
     /// Room for rows that are made: blocks of both sets, or whole inner sets where they are passed
     /// over again and fit.
     void make_room(Index tasks, Index d, Index most_in, bool again, bool in_blocks);
@@ -57,7 +58,7 @@ class VectorDesign {
     std::unique_ptr<double[]> vectors_;  // (inner slots, tasks, d)
     std::unique_ptr<double[]> U_;        // (tasks, d)  B V + terms
     std::vector<double> features_;       // (slots, k, width)
-    std::vector<double> parts_;          // (tasks, pieces, most(m, k))
+    std::vector<double> parts_;          // (tasks, pieces, most(m, k)), or k where X is sparse
     std::vector<double> own_, scaled_;   // (tasks, m)
     std::unique_ptr<XScalar[]> made_;    // (tasks, made rows of both sets, d)
     std::vector<double> radii_;          // (tasks, most_in), of rows that stay
@@ -97,6 +98,8 @@ class VectorDesign {
   bool is_start(const double* V, Terms<width> terms) const;
   void directions(const double* V, Terms<width> terms, bool less_truth);
   void pass(const Pass& task);
+  void pass_entries(const Pass& task);
+  void residuals(const Pass& task, Index begin, Index count, const double* radii);
   Rows rows_of(const Pass& task, Index begin, Index count);
   void make(const Pass& task, Index begin, Index count, XScalar* out, double* radii);
   void times(const Pass& task, const Rows& rows, double* out);
