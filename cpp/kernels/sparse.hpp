@@ -38,6 +38,7 @@ template <int Lanes, class Value, class Entry>
 inline void times_entries(std::ptrdiff_t count, const std::int32_t* columns, const Value* values,
                           const Entry* B, std::ptrdiff_t b_row, std::ptrdiff_t last, double* out) {
   constexpr int kChains = chains_of(Lanes);
+  fetch_ahead(count, columns, values);
   Lane sums[kChains][Lanes] = {};
   const auto add = [&](std::ptrdiff_t p, int chain) {
     const Lane v = spread(values[p]);
@@ -61,6 +62,7 @@ inline void times_entries(std::ptrdiff_t count, const std::int32_t* columns, con
 template <int Columns, class Value, class Entry>
 inline void times_few(std::ptrdiff_t count, const std::int32_t* columns, const Value* values,
                       const Entry* B, double* out) {
+  fetch_ahead(count, columns, values);
   double sums[2][Columns] = {};
   std::ptrdiff_t p = 0;
   const auto add = [&](int chain) {
@@ -90,6 +92,7 @@ template <int Lanes, class Value>
 inline void add_entries(std::ptrdiff_t p, std::ptrdiff_t count, const std::int32_t* columns,
                         const Value* values, std::ptrdiff_t first, std::ptrdiff_t end,
                         const double* c, double* sum, std::ptrdiff_t width) {
+  fetch_ahead(count - p, columns + p, values + p);
   Lane factor[Lanes];
   for (int lane = 0; lane < Lanes; ++lane) factor[lane] = load(c + lane * kLane);
   for (; p < count && columns[p] < end; ++p) {
@@ -235,6 +238,7 @@ inline void sparse_combine(std::ptrdiff_t rows,
     const std::ptrdiff_t stop =
         count > 0 && own[count - 1] < end ? count : detail::count_below(count, own, end);
     const double factor = s[i];
+    detail::fetch_ahead(stop - begin, own + begin, value + begin);
     for (std::ptrdiff_t p = begin; p < stop; ++p) {
       sum[own[p] - first] += factor * static_cast<double>(value[p]);
     }
