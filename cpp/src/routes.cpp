@@ -117,22 +117,16 @@ class VectorRoute final : public Route<XScalar, BScalar> {
                 RoundOutputs& out, int threads, Cancel* cancel) override {
     prepare(B, w, threads);
     const Index n = taken.n;
-    const bool side_by_side = panel_bytes_ <= kPanelBytes && std::min(block_, n) > panel_tasks_;
-    const int lanes = side_by_side ? threads : 1, shares = side_by_side ? 1 : threads;
-    while (static_cast<int>(lanes_.size()) < lanes) {
-      lanes_.emplace_back(*this);
-    }
-    const typename Design::Round round{
-        B_t_.get(),          w,       B_w_.get(),   tasks_.d, k_,
-        method_.inner_steps, single_, tasks_.truth, shares,   cancel};
+    const Sharing sharing = shared(n, threads);
+    const typename Design::Round round = round_of(w, sharing, cancel);
     Tally tally(out, n, k_, losses);
     const auto blocks = blocks_of<BScalar>(tasks_, taken, k_, block_);
     each_block(tasks_, taken, blocks, [&](const auto& held, const Taken& now, const Block& block) {
       const auto [first, count] = block;
       coefficients_.assign(static_cast<std::size_t>(count * rows_ * padded(k_)), 0.0);
-      parallel_for(lanes, ceil_div(count, panel_tasks_), cancel, [&](Index p, int thread) {
+      parallel_for(sharing.lanes, ceil_div(count, panel_tasks_), cancel, [&](Index p, int thread) {
         Lane& lane = lanes_[static_cast<std::size_t>(thread)];
-        const typename Design::Panel panel = panel_of(held, now, p * panel_tasks_);
+        const typename Design::Panel panel = panel_of(held, now, p * panel_tasks_, p * panel_tasks_);
         Design design(round, panel, lane.scratch);
         lane.algebra.gradient(design, w, losses);
         tally.take(lane.algebra, block.first + p * panel_tasks_, panel.tasks, losses);
@@ -144,8 +138,46 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     tally.finish();
   }
 
+  /// The heads after the inner loop, of all tasks; of methods that leave B where it is.
+  void adapt(const BScalar* B, const double* w, double* w_J, int threads, Cancel* cancel) {
+    prepare(B, w, threads);
+    const Taken every{tasks_.size()};
+    const Sharing sharing = shared(every.n, threads);
+    const typename Design::Round round = round_of(w, sharing, cancel);
+    parallel_for(sharing.lanes, ceil_div(every.n, panel_tasks_), cancel, [&](Index p, int thread) {
+      Lane& lane = lanes_[static_cast<std::size_t>(thread)];
+      const typename Design::Panel panel = panel_of(tasks_, every, p * panel_tasks_, 0);
+      Design design(round, panel, lane.scratch);
+      lane.algebra.adapt(design, w);
+      for (Index t = 0; t < panel.tasks; ++t) {
+        double* own = w_J + panel.places[t] * k_;
+        for (Index j = 0; j < k_; ++j) own[j] = lane.algebra.adapted()[j * Design::width + t];
+      }
+    });
+    throw_if_requested(cancel);
+  }
+
  private:
   using Design = VectorDesign<XScalar>;
+
+  /// Threads that take panels of their own, and threads that share a panel.
+  struct Sharing {
+    int lanes, shares;
+  };
+
+  Sharing shared(Index n, int threads) {
+    const bool side_by_side = panel_bytes_ <= kPanelBytes && std::min(block_, n) > panel_tasks_;
+    const Sharing found = side_by_side ? Sharing{threads, 1} : Sharing{1, threads};
+    while (static_cast<int>(lanes_.size()) < found.lanes) {
+      lanes_.emplace_back(*this);
+    }
+    return found;
+  }
+
+  typename Design::Round round_of(const double* w, const Sharing& sharing, Cancel* cancel) const {
+    return {B_t_.get(),          w,       B_w_.get(),   tasks_.d,       k_,
+            method_.inner_steps, single_, tasks_.truth, sharing.shares, cancel};
+  }
 
   /// Tasks that meet a piece of B together: more of them where that saves reading B, but no more
   /// than keep their vectors in the cache.
@@ -171,19 +203,20 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   /// Whether a round may meet an inner set more than once.
   bool passes_again() const { return method_.inner_steps > 1 || method_.has_inner_part(); }
 
-  /// The panel of a block from its task at `at` on.
-  typename Design::Panel panel_of(const TaskSet<XScalar>& tasks, const Taken& taken, Index at) {
+  /// The panel of a block from its task at `at` on, with rows for its terms from `row` on.
+  typename Design::Panel panel_of(const TaskSet<XScalar>& tasks, const Taken& taken, Index at,
+                                  Index row) {
     typename Design::Panel panel{std::min(panel_tasks_, taken.n - at),
                                  {},
                                  {},
                                  {},
                                  rows_ > 1,
-                                 vectors_.get() + at * rows_ * tasks_.d,
-                                 coefficients_.data() + at * rows_ * padded(k_)};
+                                 vectors_.get() + row * rows_ * tasks_.d,
+                                 coefficients_.data() + row * rows_ * padded(k_)};
     for (Index t = 0; t < panel.tasks; ++t) {
       panel.places[t] = taken[at + t];
       panel.inner[t] = &tasks.in(taken[at + t]);
-      panel.outer[t] = &tasks.out(taken[at + t]);
+      panel.outer[t] = tasks.outer.empty() ? panel.inner[t] : &tasks.out(taken[at + t]);
     }
     return panel;
   }
@@ -245,10 +278,21 @@ std::unique_ptr<Route<XScalar, BScalar>> make_route(RouteKind kind, const Method
                                                          kind == RouteKind::single);
 }
 
+template <class XScalar, class BScalar>
+void adapt_by_vectors(const Method& method, const BScalar* B, const double* w, Index k,
+                      const TaskSet<XScalar>& tasks, double* w_J, int threads, Cancel* cancel) {
+  require(!method.adapt_B, "an inner loop that moves B takes the Gram route");
+  Method forward = method;
+  forward.exact = false;
+  VectorRoute<XScalar, BScalar> route(forward, tasks, k, false);
+  route.adapt(B, w, w_J, threads, cancel);
+}
+
 // Every storage of X with every storage of B.
 template <class XScalar, class BScalar>
 struct RouteInstances {
   static constexpr auto make = &make_route<XScalar, BScalar>;
+  static constexpr auto adapt = &adapt_by_vectors<XScalar, BScalar>;
 };
 template struct RouteInstances<double, double>;
 template struct RouteInstances<double, float>;

@@ -39,4 +39,14 @@ template <class XScalar, class BScalar>
 std::unique_ptr<Route<XScalar, BScalar>> make_route(RouteKind kind, const Method& method,
                                                     const TaskSet<XScalar>& tasks, Index k);
 
+/// Heads after the inner loop by the vector route, of a method that does not move B: 2 J passes
+/// over the data and J products with B^T a task. Tasks need no outer sets.
+template <class XScalar, class BScalar>
+void adapt_by_vectors(const Method& method,
+                      const BScalar* B,  // (d, k)
+                      const double* w,   // (k,)
+                      Index k, const TaskSet<XScalar>& tasks,
+                      double* w_J,  // (n, k) out
+                      int threads, Cancel* cancel);
+
 }  // namespace metaspan

@@ -13,6 +13,10 @@ namespace metaspan {
 namespace {
 
 constexpr Index kPiece = 1 << 14;  // numbers of B that a thread steps at a time
+// Work of adaptation to sparse samples, in numbers of B^T that a product reads.
+constexpr Index kVectorEntry = 8;  // an entry in X u and X^T r
+constexpr Index kVectors = 2;      // a feature in u or X^T r
+constexpr Index kEntry = 4;        // an entry in X B, beside a number for every column
 
 template <class XScalar, class BScalar>
 class SweepEngine final : public ArraysEngine<BScalar> {
@@ -130,6 +134,17 @@ void adapt_task(const Method& method, const double* w, Index k, const Samples<XS
   own.C_in.scale(-method.alpha * scale);
 }
 
+/// Whether sparse tasks adapt faster by a vector at a time than by rows of B.
+template <class XScalar>
+bool by_vectors(const Method& method, const TaskSet<XScalar>& tasks, Index k) {
+  if (!tasks.sparse() || method.adapt_B) return false;
+  Index entries = 0;
+  for (const auto& set : tasks.inner) entries += set.entries();
+  const Index J = method.inner_steps, of_B = tasks.size() * (k + kVectors) * tasks.d;
+  // The first step knows B w, which all tasks share.
+  return J * kVectorEntry * entries + (2 * J - 1) * of_B < (kEntry + k) * entries;
+}
+
 }  // namespace
 
 template <class XScalar, class BScalar>
@@ -145,8 +160,16 @@ template <class XScalar, class BScalar>
 void adapt_on_arrays(const Method& method, const BScalar* B, const double* w, Index k,
                      const TaskSet<XScalar>& tasks, double* w_J, BScalar* B_J, int threads,
                      Cancel* cancel) {
+  const Index d = tasks.d;
+  if (by_vectors(method, tasks, k)) {
+    adapt_by_vectors<XScalar, BScalar>(method, B, w, k, tasks, w_J, threads, cancel);
+    for (Index i = 0; B_J != nullptr && i < tasks.size(); ++i) {
+      std::copy_n(B, d * k, B_J + i * d * k);
+    }
+    return;
+  }
   const Taken every{tasks.size()};
-  const Index d = tasks.d, pieces = pieces_of(tasks, every.n);
+  const Index pieces = pieces_of(tasks, every.n);
   const auto blocks = blocks_of<BScalar>(tasks, every, k, every.n);
   std::vector<TaskBlocks> found;
   each_block(tasks, every, blocks, [&](const auto& held, const Taken& now, const Block& block) {
