@@ -12,8 +12,8 @@ from . import _check, _codec, _files
 from ._load import core
 from .config import TrainConfig
 from .pools import basis_size
-from .routes import workload_of
 from .state import Trials, columns_of, height_of
+from .workload import workload_of
 
 KIND = "metaspan checkpoint"
 

@@ -19,13 +19,12 @@ from .routes import (
     BLOCK_BYTES,
     PANEL,
     PANEL_BYTES,
-    Workload,
     chosen_route,
     prices,
     slots,
-    workload_of,
 )
 from .tasks import LinearTasks
+from .workload import Workload, workload_of
 
 TASKS_PER_PIECE = 64
 MADE_BYTES = 2**26  # of the rows of a set that a panel of tasks holds while it needs them

@@ -7,22 +7,17 @@ dimensions. A *pass* reads a task's inner or outer set once.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-
-import numpy as np
 
 from . import _memory
 from ._load import core
 from .batch import TaskBatch
 from .config import TrainConfig
 from .cost import Machine, Price
-from .methods import AverageRisk, Method, core_method
-from .pools import basis_size
-from .records import OF_LOSSES, OF_REPRESENTATION
-from .sparse import Sparsity
+from .methods import Method
 from .sparse_cost import SparseSweeps
-from .tasks import LinearTasks
+from .workload import Workload, workload_of
 
 BLOCK_BYTES = 2**26  # of the vectors that the vector route keeps for a block of tasks
 TASK_BYTES = 12 * 2**20  # of data: smaller tasks stay in a thread's share of the last cache
@@ -33,135 +28,8 @@ PANEL = 8  # tasks of a panel of the vector route
 DISK_RATE = 1e9  # bytes a second that features on disk come at: of a common disk, not measured
 
 
-@dataclass(frozen=True, kw_only=True)
-class Workload:
-    r"""What the cost of a round depends on.
-
-    Parameters
-    ----------
-    d, k, k_star, n : int
-        Sizes; `n` tasks a round.
-    all_tasks : int
-        Tasks that rounds choose from.
-    m_in, m_out : float
-        Samples a task in the inner and the outer set, on average.
-    itemsize : int
-        Bytes of a number of X.
-    method : ANIL, MAML or AverageRisk
-        The method.
-    shared : bool
-        Whether inner and outer sets are one.
-    losses, geometry : float
-        Share of the rounds that record losses, or something of the representation.
-    threads : int
-        Number of threads.
-    on_disk : bool
-        Whether the features are.
-    sparsity : Sparsity or None
-        Of sparse samples.
-    """
-
-    d: int
-    k: int
-    k_star: int
-    n: int
-    all_tasks: int
-    m_in: float
-    m_out: float
-    itemsize: int
-    method: Method
-    shared: bool
-    losses: float
-    geometry: float
-    threads: int
-    on_disk: bool = False
-    sparsity: Sparsity | None = None
-
-    @property
-    def steps(self) -> int:
-        """Inner steps J."""
-        return 0 if isinstance(self.method, AverageRisk) else self.method.inner_steps
-
-    @property
-    def moves_B(self) -> bool:
-        """Whether the inner loop moves B."""
-        return core_method(self.method)[3] and self.steps > 0
-
-    @property
-    def exact(self) -> bool:
-        """Whether the gradient has an inner part."""
-        return core_method(self.method)[4] and self.steps > 0
-
-    @property
-    def samples_in(self) -> int:
-        """Samples of a round's inner sets."""
-        return round(self.m_in * self.n)
-
-    @property
-    def samples_out(self) -> int:
-        """Samples of a round's outer sets."""
-        return round(self.m_out * self.n)
-
-    @property
-    def samples(self) -> int:
-        """Samples of a round, each once."""
-        return self.samples_in if self.shared else self.samples_in + self.samples_out
-
-    @property
-    def all_in(self) -> int:
-        """Samples of the inner sets of all tasks."""
-        return round(self.m_in * self.all_tasks)
-
-    @property
-    def N(self) -> int:
-        """Samples of all tasks, each once."""
-        return self.all_in + (0 if self.shared else round(self.m_out * self.all_tasks))
-
-    @property
-    def active(self) -> int:
-        """Samples that gradients combine."""
-        return self.N if self.exact or self.shared else self.N - self.all_in
-
-
-def workload_of(config: TrainConfig) -> Workload:
-    """What a run of the arrays engine does in a round."""
-    tasks, sparsity = config.tasks, None
-    if isinstance(tasks, LinearTasks):
-        every = config.n_tasks if config.pool is None else config.pool
-        m_in, m_out = float(config.m_in or 0), float(config.m_out or 0)
-        itemsize, shared = np.dtype(config.dtype).itemsize, config.shared_samples
-    else:
-        assert isinstance(tasks, TaskBatch)
-        every, itemsize, shared = tasks.n, tasks.dtype.itemsize, tasks.shared
-        (m_in, m_out), sparsity = tasks.mean_sizes, tasks.sparsity
-    stop = config.stop
-    seen = 1.0 / config.record_every
-    geometry = config.measures_distance or any(n in OF_REPRESENTATION for n in config.record)
-    losses = any(name in OF_LOSSES for name in config.record)
-    losses = losses or (stop is not None and bool(stop.loss_out))
-    return Workload(
-        d=basis_size(config),
-        k=config.width,
-        k_star=config.k_star,
-        n=config.n_tasks,
-        all_tasks=every,
-        m_in=m_in,
-        m_out=m_out,
-        itemsize=itemsize,
-        method=config.method,
-        shared=shared,
-        losses=seen * losses,
-        geometry=seen * geometry,
-        threads=config.threads,
-        on_disk=isinstance(tasks, TaskBatch) and tasks.on_disk,
-        sparsity=sparsity,
-    )
-
-
 def cheapest_sweep(batch: TaskBatch, method: Method, width: int, losses: bool) -> str:
     """The cheapest route of one gradient: there is nothing to save for later rounds."""
-    if batch.is_sparse:
-        return "gram"
     m_in, m_out = batch.mean_sizes
     work = Workload(
         d=batch.d,
@@ -178,6 +46,7 @@ def cheapest_sweep(batch: TaskBatch, method: Method, width: int, losses: bool) -
         geometry=0.0,
         threads=core.available_cpus(),
         on_disk=batch.on_disk,
+        sparsity=batch.sparsity,
     )
     found = prices(work)
     return min(("vector", "gram"), key=lambda name: found[name].round)
@@ -200,7 +69,11 @@ def prices(work: Workload) -> dict[str, Price]:
             flops=machine.features,
             read=machine.read,
         )
-        return {"gram": _sparse_gram(work, machine, sweeps), "dual": _dual(work, machine, sweeps)}
+        return {
+            "gram": _sparse_gram(work, machine, sweeps),
+            "vector": _vector(work, machine, sweeps),
+            "dual": _dual(work, machine, sweeps),
+        }
     return {
         "gram": _gram(work, machine),
         "vector": _vector(work, machine),
@@ -216,18 +89,14 @@ def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
     """
     room = _memory.available_bytes() if free is None else free
     by_name = prices(replace(work, threads=core.available_cpus()))
-    always = "vector" if work.sparsity is None else "gram"
+    least = min(("gram", "vector"), key=lambda name: by_name[name].bytes)
+    always = "vector" if work.sparsity is None else least
     fit = {
         name: price.setup + rounds * price.round
         for name, price in by_name.items()
         if name == always or room is None or price.bytes <= 0.8 * room
     }
     return min(fit, key=fit.__getitem__)
-
-
-def _data(work: Workload) -> float:
-    """Bytes of X that a round reads at least."""
-    return float(work.samples) * work.d * work.itemsize
 
 
 def _reading(work: Workload, samples: float) -> float:
@@ -245,10 +114,9 @@ def _geometry(work: Workload, machine: Machine) -> float:
     )
 
 
-def _vector(work: Workload, machine: Machine) -> Price:
-    inner = work.steps * (2 if work.exact else 1) + work.losses  # passes over an inner set
-    samples = inner * work.samples_in + work.samples_out
-    data = _data(work)
+def _passes(work: Workload, machine: Machine, samples: float) -> float:
+    """Seconds of X u and X^T r for so many dense samples."""
+    data = work.data
     passed = samples * work.d * work.itemsize
     if 2 * work.d * work.itemsize > ROW_BYTES:
         passed *= 2  # rows that no cache holds until they are used again
@@ -259,7 +127,17 @@ def _vector(work: Workload, machine: Machine) -> Price:
     else:
         from_memory = passed
     # Every row is met twice, X u and X^T r; what is read from memory, once from there.
-    seconds = from_memory / machine.read + (passed - from_memory / 2) / machine.cached
+    return from_memory / machine.read + (passed - from_memory / 2) / machine.cached
+
+
+def _vector(work: Workload, machine: Machine, sweeps: SparseSweeps | None = None) -> Price:
+    inner = work.steps * (2 if work.exact else 1) + work.losses  # passes over an inner set
+    samples = inner * work.samples_in + work.samples_out
+    data = work.data
+    if sweeps is None:
+        seconds, numbers = _passes(work, machine, samples), float(work.d)
+    else:
+        seconds, numbers = sweeps.passes(samples), sweeps.sparsity.entries
     # Vectors of length d of a task: u and X^T r are written once and read a few times a pass.
     passes = (inner + 1) * work.n
     vectors = 8.0 * passes * work.d * 6
@@ -268,8 +146,9 @@ def _vector(work: Workload, machine: Machine) -> Price:
     seconds += vectors / (machine.cached if from_cache else machine.read)
     seconds += (2 * passes / PANEL + 3) * B_t / machine.read
     rows = slots(work.steps) if work.exact else 1
-    flops = 4.0 * samples * work.d + (4 * passes + 2 * work.n * rows) * work.d * work.k
-    seconds += flops / machine.features / 4
+    of_B = (4.0 * passes + 2 * work.n * rows) * work.d * work.k
+    flops = 4.0 * samples * numbers + of_B
+    seconds += flops / machine.features / 4 if sweeps is None else sweeps.vectors(of_B)
     kept = min(PANEL, work.all_tasks)
     block = min(work.all_tasks, max(PANEL, BLOCK_BYTES // (8 * rows * work.d) // PANEL * PANEL))
     lanes = work.threads if PANEL * data / work.n <= PANEL_BYTES else 1
@@ -301,7 +180,7 @@ def _gram(work: Workload, machine: Machine) -> Price:
     if not work.moves_B:
         gram = 0.0
     features = 2.0 * samples * work.d * columns
-    data = _data(work)
+    data = work.data
     rate = machine.cached if data <= CACHE_BYTES else machine.read
     first = max(data / rate, features / machine.features + gram / machine.grams)
     terms = min(2 * work.steps, work.k) if work.exact else 0

@@ -9,7 +9,10 @@ from .sparse import Sparsity
 
 CACHE_BYTES = 2**24  # of a table of d rows, beyond which entries wait for memory
 LINE_BYTES = 64  # read beside a row of such a table
+VECTOR_BYTES = 2**23  # of two vectors of length d, beyond which entries wait for memory
+VECTOR_COLUMNS = 12  # columns of B that take as long as an entry in X u and X^T r
 ENTRY_COLUMNS = 8  # columns of B that take as long as the entry itself
+LISTED_COLUMNS = 60  # columns of B that take as long as an entry of a list
 ENTRY_WORK = 4  # of an entry alone, in columns
 ROW_ENTRIES = 4  # entries that take as long as a row of X itself
 BLOCK = 256  # rows whose products with others are found together
@@ -48,6 +51,16 @@ class SparseSweeps:
         entries = samples * (self.sparsity.entries + ROW_ENTRIES)
         return max(entries * self._entry, entries * self._waits)
 
+    def passes(self, samples: float) -> float:
+        """Of X u and X^T r: an entry takes a number of u, and one of the sums."""
+        waits = 3.0 * LINE_BYTES if 16 * self.d > VECTOR_BYTES else 0.0
+        entry = max(4.0 * VECTOR_COLUMNS / self.flops, (waits + 12.0) / self.read)
+        return samples * (self.sparsity.entries + ROW_ENTRIES) * entry
+
+    def vectors(self, flops: float) -> float:
+        """Of products of B with vectors, with so many flops: few of them meet a number of B."""
+        return 1.5 * flops / self.flops
+
     def gradient(self) -> float:
         """Of zeros, sums and a step: d rows, whatever the entries are."""
         return 8.0 * self.d * (3 * self.columns + 5 * self.k) / self.read
@@ -81,7 +94,7 @@ class SparseSweeps:
         looked_up = rows * self.sparsity.entries * math.ceil(others / BLOCK)
         looked_up += others * self.sparsity.entries * math.ceil(rows / BLOCK)
         met = rows * others * self.sparsity.entries**2 * self.sparsity.meeting
-        return (looked_up + met) * 4.0 * ENTRY_COLUMNS / self.flops
+        return (looked_up + met) * 4.0 * LISTED_COLUMNS / self.flops
 
     def block_bytes(self, threads: int, vectors: bool) -> float:
         """Held for inner products on so many threads, and then for the sums of X^T C."""

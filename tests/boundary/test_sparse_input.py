@@ -9,7 +9,7 @@ from matching import assert_one_sentence
 from sparse_data import pair, sparse_sets
 
 X, Y = sparse_sets(np.random.default_rng(4), (5, 6), 9)
-GIVEN = pair(d=9, k=2)
+GIVEN, SINGLE = pair(d=9, k=2), pair(d=9, k=2, dtype=np.float32)
 
 
 def changed(**parts):
@@ -85,14 +85,11 @@ CASES = {
     "no-samples": (lambda: split([X[1], X[0][:0]]), ValueError, ["X must hold samples", "(0, 9)"]),
     "not-finite": (lambda: split(edited("data", 2, np.nan)),
                    ValueError, ["X[1] must be finite", "check_finite=False"]),
-    "vector-route": (lambda: train(route="vector"),
-                     ValueError, ["route must be other than 'vector' for sparse data"]),
-    "single": (lambda: ms.train(pair(dtype=np.float32).sparse, "anil", rounds=1, width=2,
-                                accumulate="float32"),
+    "single": (lambda: ms.train(SINGLE.sparse, "anil", rounds=1, width=2, accumulate="float32"),
                ValueError, ["accumulate must be 'float64' for sparse data", "'float32'"]),
-    "gradient-vector": (lambda: ms.meta_gradient(GIVEN.B, GIVEN.w, GIVEN.sparse, "anil",
-                                                 route="vector"),
-                        ValueError, ["route must be other than 'vector' for sparse data"]),
+    "gradient-single": (lambda: ms.meta_gradient(SINGLE.B, SINGLE.w, SINGLE.sparse, "anil",
+                                                 route="vector", accumulate="float32"),
+                        ValueError, ["accumulate must be 'float64' for sparse data", "'float32'"]),
     "adapt": (lambda: ms.adapt(GIVEN.B, GIVEN.w, [x.tocsc() for x in X], Y, "anil"),
               ValueError, ["X[0] must be in CSR format", "csc"]),
 }  # fmt: skip

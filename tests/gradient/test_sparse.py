@@ -17,25 +17,30 @@ SHAPES = {
     "one-feature": (1, (3, 2), (4, 1), 2, False),
     "blocks-of-rows": (500, (300, 2), (9, 270), 5, False),
     "few-entries": (40_000, (3, 4), (2, 5), 2, False),
+    "one-sample": (70, (1, 1), (1, 1), 9, False),
+    "many-short-tasks": (25, (4, 2) * 9, (3, 5) * 9, 4, False),
+    "pieces": (9_000, (30, 4), (6, 20), 60, False),
 }
+ROUTES = ("gram", "vector")
 
 
-def both(given, method, B=None, **options):
+def both(given, method, B=None, route="gram", **options):
     B = given.B if B is None else B
     return (
-        ms.meta_gradient(B, given.w, batch, method, route="gram", **options)
+        ms.meta_gradient(B, given.w, batch, method, route=route, **options)
         for batch in (given.sparse, given.dense)
     )
 
 
+@pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("inner_steps", [0, 1, 3])
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_gradients_are_those_on_arrays(shape, name, inner_steps):
+def test_gradients_are_those_on_arrays(shape, name, inner_steps, route):
     d, m_in, m_out, entries, shared = SHAPES[shape]
     given = pair(d, min(4, d), m_in, m_out, entries=entries, shared=shared)
     method = METHODS[name](alpha=0.05, inner_steps=inner_steps)
-    found, expected = both(given, method)
+    found, expected = both(given, method, route=route)
     assert gradient_error(found, (expected.B, expected.w)) < 1e-12
     for field in ("heads", "loss_in", "loss_adapted", "loss_out"):
         assert relative_error(getattr(found, field), getattr(expected, field)) < 1e-12, field
@@ -53,23 +58,29 @@ def test_any_width_of_the_learner(width):
 @pytest.mark.parametrize("of_B", ["float32", "float64"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("width", [2, 10])
-def test_storage_of_data_and_representation(dtype, of_B, width):
+@pytest.mark.parametrize("route", ROUTES)
+def test_storage_of_data_and_representation(dtype, of_B, width, route):
     given = pair(80, width, entries=9, dtype=dtype)
-    found, expected = both(given, ms.MAML(alpha=0.05), given.B.astype(of_B))
+    found, expected = both(given, ms.MAML(alpha=0.05), given.B.astype(of_B), route)
     assert found.B.dtype == of_B
     assert gradient_error(found, (expected.B, expected.w)) < 100 * EPS[of_B]
     assert relative_error(found.heads, expected.heads) < 1e-12
 
 
-def test_baseline_and_lengths_without_losses():
+@pytest.mark.parametrize("route", ROUTES)
+def test_baseline_and_lengths_without_losses(route):
     given = pair()
-    found, expected = both(given, ms.AverageRisk(beta=0.1), losses=False)
+    found, expected = both(given, ms.AverageRisk(beta=0.1), route=route, losses=False)
     assert gradient_error(found, (expected.B, expected.w)) < 1e-13
 
 
+@pytest.mark.parametrize("inner_steps", [0, 1, 2])
+@pytest.mark.parametrize("entries", [2, 50])
 @pytest.mark.parametrize("name", METHODS)
-def test_adaptation_is_that_on_arrays(name):
-    given, method = pair(), METHODS[name](alpha=0.05, inner_steps=2)
+def test_adaptation_is_that_on_arrays(name, entries, inner_steps):
+    """With few and with many entries to a number of B."""
+    given = pair(entries=entries, m_in=(30, 7, 1, 4))
+    method = METHODS[name](alpha=0.05, inner_steps=inner_steps)
     found, expected = (
         ms.adapt(given.B, given.w, batch.X_in, batch.y_in, method, return_B=True)
         for batch in (given.sparse, given.dense)
@@ -90,13 +101,15 @@ def first_order_anil(B, w, data, alpha):
     return np.mean(grads_B, axis=0), np.mean(grads_w, axis=0)
 
 
-def test_gradient_at_a_dimension_that_arrays_would_not_fit(rng):
+@pytest.mark.parametrize("route", ROUTES)
+def test_gradient_at_a_dimension_that_arrays_would_not_fit(rng, route):
     """Arrays of these sizes would take 6.4 GB."""
     d, k, n = 10**6, 3, 8
     X_in, y_in = sparse_sets(rng, (40,) * n, d, entries=20)
     X_out, y_out = sparse_sets(rng, (60,) * n, d, entries=20)
     B, w = rng.standard_normal((d, k)), rng.standard_normal(k)
-    found = ms.meta_gradient(B, w, ms.TaskBatch(X_in, y_in, X_out, y_out), "fo-anil", alpha=0.01)
+    batch = ms.TaskBatch(X_in, y_in, X_out, y_out)
+    found = ms.meta_gradient(B, w, batch, "fo-anil", alpha=0.01, route=route)
     expected = first_order_anil(B, w, (X_in, y_in, X_out, y_out), 0.01)
     assert gradient_error(found, expected) < 1e-12
 

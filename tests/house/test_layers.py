@@ -35,6 +35,7 @@ MODULES = (
     {"sizes", "starts", "records"},
     {"config"},
     {"pools"},
+    {"workload"},
     {"_codec", "state", "routes", "outcome"},
     {"result", "metrics", "moments", "gradients", "learners"},
     {"loaded", "estimate", "evaluate", "runs"},

@@ -7,6 +7,7 @@ import pytest
 
 import metaspan as ms
 from matching import assert_same_bits
+from metaspan.routes import cheapest_sweep
 from sparse_data import pair, run, sparse_sets
 
 
@@ -101,13 +102,19 @@ def test_checkpoint_of_other_data_is_refused(tmp_path):
         run(given, "gram", dense=True, rounds=5, checkpoint=path)
 
 
-def test_dense_routes_are_not_chosen():
-    given = pair(d=5000, m_in=(2,) * 4, m_out=(2,) * 4)
-    for rounds in (1, 10**6):
-        found = ms.estimate(given.sparse, "maml", rounds=rounds, width=3)
-        assert found.route in ("gram", "dual")
-    assert run(given, "auto", rounds=2).config.route in ("auto", "gram", "dual")
-    assert ms.meta_gradient(given.B, given.w, given.sparse, "maml").B.shape == (5000, 4)
+@pytest.mark.parametrize(
+    ("d", "m", "entries", "rounds", "route"),
+    [(200, 400, 40, 1, "vector"), (20_000, 3, 5, 1, "gram"), (20_000, 3, 5, 10**6, "dual")],
+)
+def test_the_route_chosen_depends_on_the_entries(d, m, entries, rounds, route):
+    """Many to a number of B, few, and few over many rounds."""
+    given = pair(d=d, k=8, m_in=(m,) * 4, m_out=(m,) * 4, entries=entries)
+    method = ms.ANIL(alpha=0.01, beta=0.01)
+    start = {"init": (given.B, given.w), "stop": None}
+    assert ms.estimate(given.sparse, method, rounds=rounds, **start).route == route
+    if rounds == 1:
+        assert run(given, "auto", method=method, rounds=2).config.route == route
+        assert cheapest_sweep(given.sparse, method, 8, losses=False) == route
 
 
 def test_entries_count_in_what_is_expected(rng):
