@@ -108,8 +108,9 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     block_ =
         std::min(tasks.size(), std::max(panel_tasks_, static_cast<Index>(kBlockBytes / task_bytes) /
                                                           panel_tasks_ * panel_tasks_));
-    panel_bytes_ = static_cast<double>(panel_tasks_) *
-                   static_cast<double>(tasks.most_bytes(tasks.inner) + tasks.most_bytes(tasks.outer));
+    panel_bytes_ =
+        static_cast<double>(panel_tasks_) *
+        static_cast<double>(tasks.most_bytes(tasks.inner) + tasks.most_bytes(tasks.outer));
     vectors_.reset(new double[static_cast<std::size_t>(block_ * rows_ * tasks.d)]);
   }
 
@@ -126,7 +127,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
       coefficients_.assign(static_cast<std::size_t>(count * rows_ * padded(k_)), 0.0);
       parallel_for(sharing.lanes, ceil_div(count, panel_tasks_), cancel, [&](Index p, int thread) {
         Lane& lane = lanes_[static_cast<std::size_t>(thread)];
-        const typename Design::Panel panel = panel_of(held, now, p * panel_tasks_, p * panel_tasks_);
+        const typename Design::Panel panel =
+            panel_of(held, now, p * panel_tasks_, p * panel_tasks_);
         Design design(round, panel, lane.scratch);
         lane.algebra.gradient(design, w, losses);
         tally.take(lane.algebra, block.first + p * panel_tasks_, panel.tasks, losses);

@@ -57,7 +57,6 @@ MANY = {
     "many-tasks": {"d": 3001, "k": 5, "m_in": (4,) * 41, "m_out": (6,) * 41},
     "long-rows": {"d": 5003, "k": 9, "m_in": (31, 9), "m_out": (8, 40), "entries": 900},
     "blocks-of-rows": {"d": 700, "k": 3, "m_in": (300, 280), "m_out": (270, 5)},
-    "large-tasks": {"d": 9000, "k": 2, "m_in": (330,) * 3, "m_out": (300, 5, 280), "entries": 900},
 }
 
 
@@ -83,3 +82,30 @@ def test_bits_of_a_large_output_do_not_depend_on_its_bands():
     np.testing.assert_array_equal(one.B, other.B)
     dense = run(given, "gram", dense=True, rounds=2)
     assert relative_error(one.B, dense.B) < 1e-12
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_bits_of_a_large_task_do_not_depend_on_how_it_is_shared(shared, dtype):
+    """Threads share the rows and the columns of a task whose entries leave the second cache."""
+    given = pair(9000, 2, (330,), (300,), entries=900, shared=shared, dtype=dtype)
+    assert given.sparse.X_in[0].entries > 220_000
+    method = ms.ANIL(alpha=1e-4, beta=1e-4, inner_steps=2)
+    one, *others = (
+        run(given, "vector", method=method, rounds=2, threads=threads, record="loss_out")
+        for threads in (1, 2, 3, 7)
+    )
+    for other in others:
+        assert_same_bits(other, one)
+        np.testing.assert_array_equal(other.B, one.B)
+    dense = run(given, "vector", dense=True, method=method, rounds=2)
+    assert relative_error(one.B, dense.B) < 1e-11
+
+
+def test_a_run_goes_on_from_its_checkpoint_on_the_vector_route(tmp_path):
+    given, path = pair(), tmp_path / "run"
+    run(given, "vector", rounds=7, checkpoint=path)
+    resumed = run(given, "vector", rounds=15, checkpoint=path, threads=3)
+    whole = run(given, "vector", rounds=15)
+    assert_same_bits(resumed, whole)
+    np.testing.assert_array_equal(resumed.B, whole.B)

@@ -104,7 +104,7 @@ def test_checkpoint_of_other_data_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("d", "m", "entries", "rounds", "route"),
-    [(200, 400, 40, 1, "vector"), (20_000, 3, 5, 1, "gram"), (20_000, 3, 5, 10**6, "dual")],
+    [(200, 400, 40, 1, "vector"), (20_000, 99, 5, 1, "gram"), (20_000, 3, 5, 10**6, "dual")],
 )
 def test_the_route_chosen_depends_on_the_entries(d, m, entries, rounds, route):
     """Many to a number of B, few, and few over many rounds."""
