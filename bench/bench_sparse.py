@@ -1,5 +1,9 @@
 """Sweeps over sparse samples, beside SciPy's products and beside one read of their entries.
 
+Gradients and heads are computed as they are by default, on the route that is found cheapest. Beside
+them stand products with all columns of B: X B, by adaptation over as many steps as make a vector at
+a time dearer, and X B and X^T C, by the Gram route.
+
 The floor is the time in which all cores read the columns and values of the entries that a call
 must pass, 12 bytes each; the rows of B and of the gradient that they meet come on top.
 """
@@ -17,6 +21,7 @@ from bench.harness import Figure, Options, beside_peers, cpus, relative, show, s
 from bench.machine import limits
 
 ALPHA = 1e-3
+STEPS = 3  # on features that are found once
 ENTRY_BYTES = 12  # a column of four bytes, a value of eight
 SHARE = 0.5  # of the rate of reading that is asked for
 
@@ -129,23 +134,27 @@ def _calls(given: Problem) -> dict[str, tuple[int, Calls]]:
     few = ([x[:1] for x in X_in], [y[:1] for y in y_in])
     alone = ms.TaskBatch(*few, X_out, y_out)
     both = ms.TaskBatch(X_in, y_in, X_out, y_out)
+
+    def adapted(steps: int) -> Calls:
+        method = ms.ANIL(alpha=ALPHA, inner_steps=steps)
+        return {
+            "metaspan": lambda: ms.adapt(B, w, both.X_in, both.y_in, method, check_finite=False),
+            "SciPy": lambda: _adapted(X_in, y_in, B, w, steps)[0],
+        }
+
+    def risk(route: str) -> Calls:
+        return {
+            "metaspan": lambda: (
+                ms.meta_gradient(B, w, alone, "average-risk", losses=False, route=route).B
+            ),
+            "SciPy": lambda: _gradient(X_out, y_out, B, [w] * len(X_out)),
+        }
+
     found = {
-        "X B": (
-            1,
-            {
-                "metaspan": lambda: ms.adapt(
-                    B, w, both.X_in, both.y_in, "anil", alpha=ALPHA, check_finite=False
-                ),
-                "SciPy": lambda: _adapted(X_in, y_in, B, w)[0],
-            },
-        ),
-        "X B and X^T C": (
-            2,
-            {
-                "metaspan": lambda: ms.meta_gradient(B, w, alone, "average-risk", losses=False).B,
-                "SciPy": lambda: _gradient(X_out, y_out, B, [w] * len(X_out)),
-            },
-        ),
+        "X B": (1, adapted(STEPS)),
+        "heads after a step of ANIL": (1, adapted(1)),
+        "X B and X^T C": (2, risk("gram")),
+        "a gradient of average risk": (2, risk("auto")),
         "a gradient of first-order ANIL": (
             3,
             {
@@ -162,12 +171,16 @@ def _calls(given: Problem) -> dict[str, tuple[int, Calls]]:
 
 
 def _adapted(
-    X: list[Any], y: list[np.ndarray], B: np.ndarray, w: np.ndarray
+    X: list[Any], y: list[np.ndarray], B: np.ndarray, w: np.ndarray, steps: int = 1
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Heads after one inner step, and the features."""
-    Z = [x @ B for x in X]
-    steps = (z.T @ (z @ w - v) / len(v) for z, v in zip(Z, y, strict=True))
-    return np.array([w - ALPHA * step for step in steps]), Z
+    """Heads after some inner steps, and the features."""
+    Z, heads = [x @ B for x in X], []
+    for z, v in zip(Z, y, strict=True):
+        head = w
+        for _ in range(steps):
+            head = head - ALPHA * z.T @ (z @ head - v) / len(v)
+        heads.append(head)
+    return np.array(heads), Z
 
 
 def _gradient(X: list[Any], y: list[np.ndarray], B: np.ndarray, heads: Any) -> np.ndarray:
