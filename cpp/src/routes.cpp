@@ -16,6 +16,8 @@ constexpr double kBlockBytes = 1 << 26;   // of the vectors that a block of task
 constexpr Index kShortVectors = 1 << 14;  // numbers of a vector of every task of a panel
 constexpr Index kLargeB = 1 << 19;        // numbers of a B that no cache keeps
 constexpr double kPanelBytes = 1 << 25;   // of data: threads share the tasks of a larger panel
+constexpr double kUnevenBytes = 1 << 20;  // and of a smaller one that leaves some without work
+constexpr Index kFewPanels = 8;           // a thread
 constexpr Index kColumns = 256;           // of B^T that are filled at a time
 
 template <class XScalar, class BScalar>
@@ -168,7 +170,11 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   };
 
   Sharing shared(Index n, int threads) {
-    const bool side_by_side = panel_bytes_ <= kPanelBytes && std::min(block_, n) > panel_tasks_;
+    const Index panels = ceil_div(std::min(block_, n), panel_tasks_);
+    // Few panels of many entries leave a thread without one: their tasks are shared evenly.
+    const bool uneven = tasks_.sparse() && panels % threads != 0 && panels < kFewPanels * threads &&
+                        panel_tasks_ > 1 && panel_tasks_ % threads == 0;
+    const bool side_by_side = panel_bytes_ <= (uneven ? kUnevenBytes : kPanelBytes) && panels > 1;
     const Sharing found = side_by_side ? Sharing{threads, 1} : Sharing{1, threads};
     while (static_cast<int>(lanes_.size()) < found.lanes) {
       lanes_.emplace_back(*this);
