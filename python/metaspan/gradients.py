@@ -103,7 +103,8 @@ def meta_gradient(
     The Gram route reads every X at most twice; for a width k and m samples a task it takes
     ``n m d k`` multiplications for `X B`, and ``n m^2 d`` more where MAML needs Gram matrices. The
     vector route takes ``n m d`` for each of its 2 J + 2 passes, 2 J more for exact methods, and
-    reads X once where a task fits the cache.
+    reads X once where a task fits the cache. Of sparse samples, entries count in place of ``m d``,
+    and every pass of the vector route takes ``n d k`` more for products with B.
 
     References
     ----------

@@ -35,6 +35,7 @@ class Route {
 /// and, for MAML, O(n d m_in (m_in + m_out)). Memory O(n (m_in + m_out) k) and, for MAML, O(n m_in
 /// (m_in + m_out)). The vector route: 2 J + 2 sweeps, 2 J more for exact methods, O(n d (m_in +
 /// m_out + k)) each; memory O(d k) and a block of 2 J + 1 vectors of length d a task.
+/// Of sparse samples, entries count in place of d (m_in + m_out).
 template <class XScalar, class BScalar>
 std::unique_ptr<Route<XScalar, BScalar>> make_route(RouteKind kind, const Method& method,
                                                     const TaskSet<XScalar>& tasks, Index k);
