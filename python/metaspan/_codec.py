@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _check, _identity
 from .batch import BatchSummary, TaskBatch
 from .config import TrainConfig
 from .features import StudentT
@@ -39,8 +40,35 @@ KINDS: dict[str, type[Any]] = {
 TYPED = ("ANIL", "MAML", "AverageRisk", "GaussianHeads", "SphereHeads", "StudentT", "Init", "Stop")
 
 
-def encode(value: Any, keep: Callable[[NDArray[Any]], Any]) -> Any:
-    """A JSON tree; `keep` gives what stands for an array."""
+def encode(
+    value: Any, keep: Callable[[NDArray[Any]], Any], strict: bool = True, path: str = "value"
+) -> Any:
+    r"""Turn a value into a JSON tree.
+
+    Parameters
+    ----------
+    value : object
+        Numbers, text, arrays, functions, objects of the package, and tuples of them.
+    keep : callable
+        Gives what stands for an array.
+    strict : bool
+        Whether a function that cannot be told from another is refused, as it must be where trees
+        are compared. False: it is written by its name alone.
+    path : str
+        What errors call the value.
+
+    Returns
+    -------
+    object
+        The tree. A function is written as its name and a hash of all that it is made of.
+
+    Raises
+    ------
+    TypeError
+        If a value is of another kind.
+    """
+    if isinstance(value, np.generic):
+        value = plain(value, path)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.ndarray):
@@ -48,13 +76,46 @@ def encode(value: Any, keep: Callable[[NDArray[Any]], Any]) -> Any:
     if isinstance(value, range):
         return {"range": [value.start, value.stop, value.step]}
     if isinstance(value, tuple):
-        return {"tuple": [encode(item, keep) for item in value]}
+        return {"tuple": [encode(item, keep, strict, path) for item in value]}
     if isinstance(value, TaskBatch):
         value = value.summary()  # a file does not hold the user's data
     if type(value) in KINDS.values():
-        tree = {field.name: encode(getattr(value, field.name), keep) for field in fields(value)}
-        return {"kind": type(value).__name__, "fields": tree}
-    return {"function": function_name(value)}
+        names = [field.name for field in fields(value)]
+        parts = {
+            n: encode(getattr(value, n), keep, strict, f"{path}.{n}".lstrip(".")) for n in names
+        }
+        return {"kind": type(value).__name__, "fields": parts}
+    if isinstance(value, type) or not callable(value):
+        raise TypeError(
+            f"{path} must be a number, text, an array, a function or an object of metaspan, for a "
+            f"file to hold it; got {_check.show(value)}, an object of "
+            f"{_identity.name_of(type(value))}"
+        )
+    return _function(value, strict, path)
+
+
+def _function(value: Any, strict: bool, path: str) -> dict[str, str]:
+    """Return the tree of a function: its name, and a hash that tells it from others."""
+    if isinstance(value, NamedFunction):
+        return {"function": value.name, "contents": value.contents}
+    try:
+        told = _identity.contents(value)
+    except TypeError as error:
+        if strict:
+            raise TypeError(f"{path}: {error}") from None
+        told = ""
+    return {"function": _identity.name_of(value), "contents": told}
+
+
+def plain(value: np.generic, path: str = "value") -> bool | int | float | str:
+    """Return the Python value that equals a NumPy scalar."""
+    found = float(value) if isinstance(value, np.floating) else value.item()
+    known = isinstance(found, (bool, int, float, str))
+    if not known or (found != value and not np.isnan(value)):
+        raise TypeError(
+            f"{path} must be a number or text that a file can hold; got {_check.show(value)}"
+        )
+    return found
 
 
 def decode(tree: Any, find: Callable[[Any], Any]) -> Any:
@@ -68,25 +129,9 @@ def decode(tree: Any, find: Callable[[Any], Any]) -> Any:
     if "tuple" in tree:
         return tuple(decode(item, find) for item in tree["tuple"])
     if "function" in tree:
-        return NamedFunction(tree["function"])
+        return NamedFunction(tree["function"], tree.get("contents", ""))
     values = {name: decode(item, find) for name, item in tree["fields"].items()}
     return KINDS[tree["kind"]](**values)
-
-
-def function_name(value: object) -> str:
-    """Module and qualified name of a function, or those of the kind of a callable object."""
-    if isinstance(value, NamedFunction):
-        return value.name
-    named = value if hasattr(value, "__qualname__") else type(value)
-    return f"{named.__module__}.{named.__qualname__}"
-
-
-def digest(array: NDArray[Any]) -> str:
-    """Dtype, shape and a hash of the content of an array."""
-    from hashlib import blake2b  # noqa: PLC0415  (only checkpoints need it)
-
-    content = blake2b(np.ascontiguousarray(array).data, digest_size=16).hexdigest()
-    return f"{array.dtype} {array.shape} {content}"
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
@@ -113,4 +158,6 @@ def text(tree: Any) -> str:
     if "fields" in tree:
         values = ", ".join(f"{name}={text(item)}" for name, item in tree["fields"].items())
         return f"{tree['kind']}({values})"
+    if tree.get("contents"):
+        return f"{tree['function']} (contents {tree['contents'][:8]})"
     return str(next(iter(tree.values())))

@@ -3,12 +3,13 @@ r"""Keeping what a run needs to go on, and going on with the same bits."""
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import _check, _codec, _files
+from . import _check, _codec, _files, _identity
 from ._load import core
 from .config import TrainConfig
 from .pools import basis_size
@@ -35,7 +36,7 @@ class Journal:
         self._config = config
         self._path = Path(config.checkpoint.path)
         self._every = config.checkpoint.every_seconds
-        self._tree = _codec.encode(config, _codec.digest)
+        self._tree = _codec.encode(replace(config, progress=False), _identity.digest, path="")
         self._saved = time.monotonic()
 
     @property

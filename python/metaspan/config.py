@@ -104,6 +104,10 @@ class TrainConfig:
     progress: bool | Callable[[int, int], object]
     on_failure: str
 
+    def __post_init__(self) -> None:
+        if isinstance(self.init, tuple) and len(self.init) == 2:  # a plain pair comes from a file
+            object.__setattr__(self, "init", GivenStart(*self.init))
+
     @property
     def k_star(self) -> int:
         """Rank of the ground truth; 0 where it is not known."""
@@ -254,7 +258,7 @@ def configure(
         When a trial has converged. None: never.
     checkpoint : str, os.PathLike, Checkpoint or None
         File from which the same call goes on; `rounds`, `threads`, `progress` and `stop` may then
-        differ.
+        differ. A function of the heads or features must be made of the same code and values.
     progress : bool or callable
         True shows a bar on a terminal where tqdm is installed; a function is called with the
         rounds done and their total.

@@ -79,9 +79,16 @@ class NamedFunction:
     ----------
     name : str
         Module and qualified name of the function.
+    contents : str
+        Hash of what it is made of; empty where a file does not know.
     """
 
     name: str
+    contents: str = ""
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.name, str) and isinstance(self.contents, str)):
+            raise TypeError(f"a function must be known by text; got {_check.show(self.name)}")
 
     def __call__(self, *args: object, **kwargs: object) -> Any:
         raise TypeError(f"{self.name} is known here by its name alone: a file holds no functions")

@@ -2,7 +2,7 @@ r"""What a run can record, (20) and (21)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from . import _check
 from .batch import TaskBatch
@@ -39,6 +39,8 @@ def resolve(record: object, tasks: LinearTasks | TaskBatch) -> tuple[str, ...]:
     if not isinstance(names, Iterable):
         raise TypeError(f"record must hold names of records; got {_check.show(record)}")
     found = tuple(dict.fromkeys(_check.choice("record", name, RECORDS) for name in names))
+    if isinstance(names, Set):  # its order differs from process to process, the trace's must not
+        found = tuple(name for name in RECORDS if name in found)
     for name in found:
         if name in OF_GROUND_TRUTH and not tasks.k:
             raise ValueError(f"record {name!r} needs a batch with a B_star; this one has none")

@@ -264,7 +264,7 @@ class Result:
             return name
 
         document = {
-            "config": _codec.encode(self.config, keep),
+            "config": _codec.encode(self.config, keep, strict=False),
             "trace": list(self.trace),
             "parts": list(self.parts),
             "status": [[outcome.status.name, outcome.round] for outcome in self.outcomes],

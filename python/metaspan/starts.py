@@ -2,7 +2,7 @@ r"""Where a run starts: what `init` and `width` say, checked."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,23 @@ from .options import Init, column_length
 
 STARTS = ("random", "methodical")
 
-GivenStart = tuple[NDArray[Any], NDArray[np.float64]]
+
+class GivenStart(NamedTuple):
+    """The arrays (B0, w0) at which a run starts; starts of equal arrays are equal."""
+
+    B0: NDArray[Any]
+    w0: NDArray[np.float64]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, GivenStart):
+            return NotImplemented
+        return self.B0.dtype == other.B0.dtype and all(map(np.array_equal, self, other))
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((self.B0.shape, *self.w0.tolist()))
 
 
 def resolve_start(
@@ -71,4 +87,4 @@ def _given(init: tuple[Any, Any], width: int | None, d: int) -> tuple[GivenStart
     if size > d:
         raise ValueError(f"B0 must have at most d = {d} columns; got {size}")
     _check.finite("B0", B0, _check.threads(None))
-    return (B0, _check.small("w0", w0, (size,))), size
+    return GivenStart(B0, _check.small("w0", w0, (size,))), size

@@ -27,7 +27,7 @@ HEADERS = (
 # A module imports, when it is itself imported, only what stands on an earlier line.
 MODULES = (
     {"_check", "_load", "_core", "_cpu", "_memory", "_files", "_progress", "_signals"},
-    {"sparse"},
+    {"sparse", "_identity"},
     {"stored"},
     {"data"},
     {"methods", "heads", "features", "batch", "sparse_cost"},

@@ -1,5 +1,7 @@
 """A run that was cut anywhere and resumed has the bits of one that was not."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -71,11 +73,12 @@ def test_interrupted_run_goes_on(name, tmp_path, stop_at):
 
 
 def test_failing_function_leaves_a_checkpoint(tmp_path):
-    calls = []
+    laboratory = types.ModuleType("laboratory")  # of which a function's identity has the name alone
+    laboratory.calls = calls = []
 
     def heads(generator, n, k):
-        calls.append(n)
-        if len(calls) == 30:
+        laboratory.calls.append(n)
+        if len(laboratory.calls) == 30:
             raise RuntimeError("the laboratory is closed")
         return generator.standard_normal((n, k))
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _check, _codec
+from .. import _check, _codec, _identity
 from ..config import TrainConfig, configure
 from ..methods import AverageRisk, Method, resolve
 from ..tasks import LinearTasks
@@ -79,7 +79,7 @@ def cells_of(spec: Spec) -> Iterator[Cell]:
                     found = value.value(values)
                 except Exception as error:
                     raise ValueError(f"{name} of cell {number}: {error}") from error
-                values[name] = found.item() if isinstance(found, np.generic) else found
+                values[name] = _codec.plain(found, name) if isinstance(found, np.generic) else found
                 texts[name] = _told(f"{name} of cell {number}", values[name])
                 room -= len(texts[name])
                 if room < 0:
@@ -98,7 +98,7 @@ def _told(path: str, value: Any) -> str:
     """A value as text; raises for a number that no file can hold."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{path} must be finite; got {value}")
-    return text(encoded(value))
+    return text(encoded(value, path=path))
 
 
 def _run_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def matching(cells: Sequence[Cell], where: Mapping[str, Any] | None) -> list[Cel
     """Cells with the given values of varied names; raises where there is none."""
     if not (where is None or isinstance(where, Mapping)):
         raise TypeError(f"where must map names to values; got {_check.show(where)}")
-    wanted = {name: text(encoded(value)) for name, value in (where or {}).items()}
+    wanted = {n: text(encoded(v, path=f"where {n}")) for n, v in (where or {}).items()}
     for name in wanted:
         if name not in cells[0].values:
             known = ", ".join(cells[0].values)
@@ -173,24 +173,24 @@ def matching(cells: Sequence[Cell], where: Mapping[str, Any] | None) -> list[Cel
     return found
 
 
-def encoded(value: Any, inline: int = INLINE) -> Any:
+def encoded(value: Any, inline: int = INLINE, path: str = "value") -> Any:
     """A JSON tree of a value; arrays of more than so many numbers are told by a hash."""
     if isinstance(value, Mapping):
-        return {name: encoded(item, inline) for name, item in value.items()}
+        return {name: encoded(item, inline, path) for name, item in value.items()}
     if isinstance(value, list):
-        return [encoded(item, inline) for item in value]
+        return [encoded(item, inline, path) for item in value]
     if isinstance(value, tuple):
-        return {"tuple": [encoded(item, inline) for item in value]}
+        return {"tuple": [encoded(item, inline, path) for item in value]}
     if isinstance(value, Absent):
         return {"array": value.digest}
-    return _codec.encode(value, partial(_kept, inline))
+    return _codec.encode(value, partial(_kept, inline, path), path=path)
 
 
-def _kept(inline: int, array: NDArray[Any]) -> Any:
+def _kept(inline: int, path: str, array: NDArray[Any]) -> Any:
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"arrays of a study must hold real numbers; got dtype {array.dtype}")
+        raise TypeError(f"{path} must hold real numbers; got an array of dtype {array.dtype}")
     if array.size > inline:
-        return _codec.digest(array)
+        return _identity.digest(array)
     return {"dtype": array.dtype.name, "values": array.tolist()}
 
 

@@ -31,7 +31,7 @@ def described(spec: Spec, cells: Sequence[Cell]) -> Tree:
         "base": {name: _tree(value) for name, value in spec.base.items()},
         "grid": grid,
         "seeds": list(spec.seeds),
-        "measure": [one.name for one in spec.measures],
+        "measure": [_measure_tree(measure) for measure in spec.measures],
         "keep": list(spec.keep),
         "keep_rows": spec.keep_rows,
         "common": list(spec.common),
@@ -47,6 +47,15 @@ def _tree(value: Any) -> Any:
     return encoded(value)
 
 
+def _measure_tree(measure: Measure) -> Any:
+    """Return the name of a measure, beside a function of the user's with what tells it apart."""
+    if not measure.is_users:
+        return measure.name
+    known = isinstance(measure.of, _Unknown)
+    function = measure.of.function if known else measure.of  # type: ignore[attr-defined]
+    return {"name": measure.name, **encoded(function, path=f"measure {measure.name!r}")}
+
+
 def restored(tree: Mapping[str, Any], file: str) -> Spec:
     """The study that a tree describes; ValueError names the file where it describes none."""
     with _files.telling(f"{file!r} is a broken {KIND}"):
@@ -58,7 +67,7 @@ def restored(tree: Mapping[str, Any], file: str) -> Spec:
             {name: decoded(value) for name, value in tree["base"].items()},
             {name: _restored_axis(value) for name, value in tree["grid"].items()},
             seeds,
-            [_measure(name) for name in measure],
+            [_restored_measure(item) for item in measure],
             keep=keep,
             keep_rows=tree["keep_rows"],
             common=common,
@@ -82,19 +91,22 @@ def _restored_axis(tree: Any) -> Any:
     return decoded(tree)
 
 
-def _measure(name: str) -> Measure:
-    """A measure by its name; of a function nothing else is known."""
-    try:
-        return measure_of(name)
-    except ValueError:
-        return Measure(name=name, records=(), of=_Unknown(name))
+def _restored_measure(tree: Any) -> Measure:
+    """Return a measure; of a user's function a file knows the name alone."""
+    if not isinstance(tree, dict):
+        return measure_of(tree)
+    name, function = tree["name"], decoded({**tree})
+    if not (isinstance(name, str) and isinstance(function, NamedFunction)):
+        raise TypeError(f"a measure must be named; got {_check.show(tree)}")
+    return Measure(name=name, records=(), of=_Unknown(name, function), is_users=True)
 
 
 class _Unknown:
     """A measure whose function is not here."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, function: NamedFunction) -> None:
         self._name = name
+        self.function = function
 
     def __call__(self, result: object) -> float:
         raise TypeError(f"measure {self._name!r} is a function, which a file cannot hold")
@@ -162,5 +174,21 @@ def _changes(old: Tree, new: Tree) -> Iterator[tuple[str, str, str]]:
             growing = part == "grid" and before and now and {*before} == {*now}
             if not (growing and ("values" in now or "computed" in now)):
                 yield from _codec.differences(before, now, f"{part}.{name}")
-    for part in ("measure", "keep", "keep_rows", "common"):
+    yield from _changed_measures(old["measure"], new["measure"])
+    for part in ("keep", "keep_rows", "common"):
         yield from _codec.differences(old[part], new[part], part)
+
+
+def _changed_measures(old: list[Any], new: list[Any]) -> Iterator[tuple[str, str, str]]:
+    """What differs of the measures: their names, or the functions behind them."""
+    names = [[_codec.text(item) for item in measures] for measures in (old, new)]
+    if _names(old) != _names(new):
+        yield "measure", str(_names(old)), str(_names(new))
+        return
+    for name, before, now in zip(_names(new), *names, strict=True):
+        if before != now:
+            yield f"measure {name!r}", before, now
+
+
+def _names(measures: list[Any]) -> list[str]:
+    return [item["name"] if isinstance(item, dict) else str(item) for item in measures]

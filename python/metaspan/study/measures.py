@@ -2,6 +2,7 @@ r"""What a study measures at the end of each run."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _check
+from .. import _check, _identity
 from ..evaluate import adapted_risk
 from ..outcome import Status
 from ..records import RECORDS
@@ -35,11 +36,14 @@ class Measure:
         What the run has to record.
     of : callable
         From the result of one trial to the number.
+    is_users : bool
+        Whether `of` is a function of the user's.
     """
 
     name: str
     records: tuple[str, ...]
     of: Callable[[Result], float]
+    is_users: bool = False
 
     def __call__(self, result: Result) -> float:
         """The number; NaN where the trial diverged, whose last state means nothing."""
@@ -76,10 +80,7 @@ def measure_of(given: object) -> Measure:
     ('dist',)
     """
     if callable(given):
-        name = getattr(given, "__name__", type(given).__name__)
-        if name == "<lambda>":
-            raise ValueError("measure must hold functions with a name; got a lambda")
-        return Measure(name=name, records=(), of=given)
+        return Measure(name=_column(given), records=(), of=given, is_users=True)
     if not isinstance(given, str):
         raise TypeError(f"measure must hold names and functions; got {_check.show(given)}")
     kind, _, detail = given.partition(":")
@@ -94,6 +95,16 @@ def measure_of(given: object) -> Measure:
         return Measure(name=given, records=(), of=_Risk(_number(given, detail, int)))
     known = _check.words((*FINALS, *SIMPLE, "rounds_to:TOL", "risk:M"))
     raise ValueError(f"measure must be {known} or a function; got {_check.show(given)}")
+
+
+def _column(function: Callable[..., Any]) -> str:
+    """Return the name of the table's column for a function of the user's."""
+    if isinstance(function, functools.partial):
+        return f"{_column(function.func)}({_identity.arguments_of(function)})"
+    name: str = getattr(function, "__name__", type(function).__name__)
+    if name == "<lambda>":
+        raise ValueError("measure must hold functions with a name; got a lambda")
+    return name
 
 
 def records_of(measures: Sequence[Measure], keep: Sequence[str]) -> tuple[str, ...]:

@@ -237,18 +237,33 @@ def _mapping(where: str, given: object) -> list[tuple[str, Any]]:
 def _parsed(where: str, name: str, value: Any) -> Any:
     """A constant, or something to be computed from other values."""
     path = f"{where}.{name}"
+    value = _plain(name, path, value)
     if name == "stop" and value is False:
         return None  # TOML has no word for it
     if isinstance(value, str) and name not in WORDS:
         return _expression(path, value)
     if isinstance(value, dict):
         return _template(path, value)
-    if isinstance(value, np.generic):
-        return value.item()
     if isinstance(value, list):
         return tuple(value) if name not in LAWS else value
     if callable(value) and not isinstance(value, type) and name not in LAWS:
         raise TypeError(f"{path} must be a constant; functions of other values stand in grid")
+    return value
+
+
+def _plain(name: str, path: str, value: Any) -> Any:
+    """Return a value without what a file has no form of: NumPy's scalars, foreign arrays, types."""
+    if name == "dtype" and value is not None:
+        return _check.float_dtype(path, value).name
+    if isinstance(value, np.generic):
+        return _codec.plain(value, path)
+    if isinstance(value, (list, tuple)):
+        items = [_plain("", path, item) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    if isinstance(value, dict):
+        return {key: _plain("", path, item) for key, item in value.items()}
+    if hasattr(value, "__array__") and not isinstance(value, (np.ndarray, type)):
+        return np.asarray(value)
     return value
 
 

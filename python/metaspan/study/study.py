@@ -70,6 +70,11 @@ class Study(Readings):
     level, the numbers depend on the study alone. A study has at most a million cells and ten
     million runs.
 
+    Functions (laws of heads and features, measures) are told apart by a hash of all that they are
+    made of: code, defaults, closure, arguments of a partial, state of an object, and the globals of
+    their own module that they read. A changed function makes another study, as does another minor
+    version of Python. What cannot be hashed, such as a lock, is an error.
+
     Examples
     --------
     >>> import tempfile
@@ -103,9 +108,12 @@ class Study(Readings):
                 raise ValueError("base or grid must be given beside other arguments; got neither")
             file = str(store.file)
             super().__init__(restored(there, file), store, f"{file!r}: ")
+            self._tree = described(self._spec, self.cells)
             return
         given = specify(base, grid, seeds, measure, keep=keep, keep_rows=keep_rows, common=common)
         super().__init__(given, store)
+        # Told once: a function of the user's may change what it holds while it runs.
+        self._tree = described(given, self.cells)
         if there is not None:
             self._going_on(there)
 
@@ -213,7 +221,7 @@ class Study(Readings):
 
     def _going_on(self, there: Tree | None) -> Tree:
         """What the study is; raises unless it goes on from the one in its folder."""
-        tree = described(self._spec, self.cells)
+        tree = self._tree
         differs = there is not None and any(tree[name] != there.get(name) for name in tree)
         if there is not None and differs and self._store.files():
             check_same(there, tree, self.cells, self._store)
