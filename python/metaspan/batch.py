@@ -24,7 +24,7 @@ class TaskBatch:
         Features of the inner and the outer sets. Rows are contiguous, the strides of the other axes
         are free. Arrays may be read-only, memory-mapped (`numpy.load` with ``mmap_mode="r"``), or
         an ``h5py.Dataset`` or ``zarr.Array``, which stay on disk: see Notes. Or both are sequences
-        of SciPy's sparse matrices in CSR format with int32 indices, sorted, none twice in a row.
+        of SciPy's sparse matrices in CSR format, columns sorted, none twice in a row: see Notes.
     y_in, y_out : ndarray of shape (n, m), or sequence of n arrays of shape (m_i,)
         Responses, in the dtype of the features: float32 or float64. Those of a dataset are read.
     B_star : ndarray of shape (d, k), or None
@@ -43,9 +43,9 @@ class TaskBatch:
 
     Notes
     -----
-    Nothing is copied, but for the row starts of sparse matrices, whose other arrays must not change
-    as long as the batch is in use. A layout that the compiled code cannot use is an error that says
-    how to mend it.
+    Nothing is copied, but for the row starts of sparse matrices and column indices that are not
+    int32, which are converted. What is not copied must not change as long as the batch is in use. A
+    layout that the compiled code cannot use is an error that says how to mend it.
 
     Features on disk may be larger than memory. A round reads them once, in the order of the file:
     some tasks at a time, of 128 MiB or four times the bytes of B together, while the core works on
@@ -72,9 +72,10 @@ class TaskBatch:
     def __post_init__(self, check_finite: bool) -> None:
         dtype = None
         sizes: dict[str, int] = {}
+        one = self.X_out is self.X_in
         for side in ("in", "out"):
             X, y = data.checked(
-                (f"X_{side}", getattr(self, f"X_{side}")),
+                (f"X_{side}", self.X_in if one else getattr(self, f"X_{side}")),
                 (f"y_{side}", getattr(self, f"y_{side}")),
                 dtype,
                 check_finite,

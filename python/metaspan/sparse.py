@@ -75,9 +75,13 @@ class SparseRows:
         return (
             isinstance(other, SparseRows)
             and self.d == other.d
-            and _address(self.columns) == _address(other.columns)
             and _address(self.values) == _address(other.values)
             and np.array_equal(self.starts, other.starts)
+            # Columns of one matrix differ in memory where each side has converted them.
+            and (
+                _address(self.columns) == _address(other.columns)
+                or np.array_equal(self.columns[self.own], other.columns[other.own])
+            )
         )
 
     def sample(self) -> tuple[NDArray[Any], ...]:
@@ -127,7 +131,10 @@ def holds_sparse(value: object) -> bool:
 
 
 def per_task(name: str, value: object, dtype: np.dtype[Any] | None) -> tuple[SparseRows, ...]:
-    """A sequence of matrices in compressed rows, one per task; no copy but of the row starts."""
+    """A sequence of matrices in compressed rows, one per task; no copy but of the row starts.
+
+    Columns that are not int32 are copied too.
+    """
     if not isinstance(value, (list, tuple)):
         raise TypeError(
             f"{name} must be a sequence with a sparse matrix per task; got one matrix of shape "
@@ -156,11 +163,8 @@ def _rows(name: str, matrix: Any) -> SparseRows:
     if d > MOST_COLUMNS:
         raise ValueError(f"{name} must have at most {MOST_COLUMNS} columns; got {d}")
     columns, values = matrix.indices, _check.floats(name, matrix.data)
-    if columns.dtype != np.int32:
-        raise TypeError(
-            f"{name} must have int32 indices; got {columns.dtype}: "
-            f"use {name}.indices = {name}.indices.astype(np.int32)"
-        )
+    if columns.dtype.kind not in "iu":
+        raise TypeError(f"{name}.indices must be integers; got dtype {columns.dtype}")
     for part, array in (("data", values), ("indices", columns)):
         if array.ndim != 1 or not (array.flags.c_contiguous and array.flags.aligned):
             raise ValueError(
@@ -175,11 +179,16 @@ def _rows(name: str, matrix: Any) -> SparseRows:
             f"{name}.indptr must be {m + 1} numbers that do not fall, from 0 to at most {most}; "
             f"got {_check.show(matrix.indptr)}"
         )
-    fault = core.sparse_fault(starts, columns, d, core.default_threads())
+    given = columns
+    columns = given.astype(np.int32, copy=False)
+    own = slice(starts[0], starts[-1])
+    wraps = columns is not given and not np.array_equal(columns[own], given[own])
+    fault = "range" if wraps else core.sparse_fault(starts, columns, d, core.default_threads())
     if fault == "order":
+        # A copy, since SciPy may remember of the matrix that it was sorted.
         raise ValueError(
             f"{name} must have its columns sorted and none twice in a row: "
-            f"use {name}.sum_duplicates()"
+            f"use {name} = {name}.copy(); {name}.sum_duplicates()"
         )
     if fault:
         raise ValueError(f"{name}.indices must be at least 0 and less than d = {d}; some are not")

@@ -9,6 +9,7 @@ from matching import assert_one_sentence
 from sparse_data import pair, sparse_sets
 
 X, Y = sparse_sets(np.random.default_rng(4), (5, 6), 9)
+REMEDY = "X[1] = X[1].copy(); X[1].sum_duplicates()"
 GIVEN, SINGLE = pair(d=9, k=2), pair(d=9, k=2, dtype=np.float32)
 
 
@@ -20,8 +21,9 @@ def changed(**parts):
     return [X[1], odd]
 
 
-def edited(part, place, value):
+def edited(part, place, value, indices=np.int32):
     odd = X[0].copy()
+    odd.indices = odd.indices.astype(indices)
     getattr(odd, part)[place] = value
     return [X[1], odd]
 
@@ -53,8 +55,12 @@ CASES = {
               TypeError, ["X_out must be sparse, as X_in is", "dense"]),
     "other-sides": (lambda: ms.TaskBatch([x.toarray() for x in X], Y, X, Y),
                     TypeError, ["X_out must be dense, as X_in is", "sparse"]),
-    "wide-indices": (lambda: split(changed(indices=X[0].indices.astype(np.int64))),
-                     TypeError, ["X[1] must have int32 indices", "int64", "astype(np.int32)"]),
+    "indices-kind": (lambda: split(changed(indices=X[0].indices.astype(float))),
+                     TypeError, ["X[1].indices must be integers", "float64"]),
+    "wide-above": (lambda: split(edited("indices", 0, 2**32, np.int64)),
+                   ValueError, ["X[1].indices must be at least 0 and less than d = 9"]),
+    "wide-below": (lambda: split(edited("indices", 0, -(2**32), np.int64)),
+                   ValueError, ["X[1].indices must be at least 0 and less than d = 9"]),
     "integers": (lambda: split([X[1], X[0].astype(np.int32)]),
                  TypeError, ["X[1] must be float32 or float64", "int32", ".astype(np.float64)"]),
     "two-dtypes": (lambda: split([X[1], X[0].astype(np.float32)]),
@@ -62,9 +68,9 @@ CASES = {
     "dtype-of-y": (lambda: split([X[1], X[0]], [Y[1].astype(np.float32), Y[0]]),
                    TypeError, ["y[0] must be float64", "float32"]),
     "twice": (lambda: split([X[1], doubled()]),
-              ValueError, ["X[1] must have its columns sorted", "X[1].sum_duplicates()"]),
+              ValueError, ["X[1] must have its columns sorted", REMEDY]),
     "unsorted": (lambda: split(changed(indices=X[0].indices[::-1].copy())),
-                 ValueError, ["X[1] must have its columns sorted", "X[1].sum_duplicates()"]),
+                 ValueError, ["X[1] must have its columns sorted", REMEDY]),
     "column-above": (lambda: split(edited("indices", X[0].indptr[1] - 1, 9)),
                      ValueError, ["X[1].indices must be at least 0 and less than d = 9"]),
     "column-below": (lambda: split(edited("indices", 0, -1)),
@@ -100,12 +106,82 @@ def test_one_sentence_names_argument_expected_and_given(case):
     assert_one_sentence(*case)
 
 
-def test_mended_matrices_are_accepted():
-    wide, twice = X[0].copy(), doubled()
-    wide.indices = wide.indices.astype(np.int64)
-    wide.indices = wide.indices.astype(np.int32)
-    twice.sum_duplicates()
-    assert split([X[1], wide]).n == split([X[1], twice]).n == 2
+def permuted(matrix):
+    """The matrix with the entries of its first row backwards, after SciPy noted it was sorted."""
+    odd = matrix.copy()
+    assert odd.has_canonical_format
+    row = slice(*odd.indptr[:2])
+    for array in (odd.indices, odd.data):
+        array[row] = array[row][::-1].copy()
+    return odd
+
+
+def mixed(matrix):
+    """Starts and columns of two dtypes, with which most of SciPy's own methods fail."""
+    odd = permuted(matrix)
+    odd.indptr = odd.indptr.astype(np.int64)
+    return odd
+
+
+def closed(matrix):
+    odd = permuted(matrix)
+    for array in (odd.indices, odd.data):
+        array.flags.writeable = False
+    return odd
+
+
+LONG = next(x for x in X if np.diff(x.indptr[:2]) > 1)
+TOLD = {
+    "twice": (doubled, doubled().toarray()),
+    "permuted": (lambda: permuted(LONG), LONG.toarray()),
+    "permuted-array": (lambda: permuted(sparse.csr_array(LONG)), LONG.toarray()),
+    "permuted-wide": (lambda: permuted(wide(LONG.toarray())), LONG.toarray()),
+    "mixed": (lambda: mixed(LONG), LONG.toarray()),
+    "closed": (lambda: closed(LONG), LONG.toarray()),
+}
+
+
+def wide(array):
+    """A matrix with the indices that `nonzero` gives, of int64."""
+    places = np.nonzero(array)
+    found = sparse.csr_array((array[places], places), shape=array.shape)
+    assert found.indices.dtype == found.indptr.dtype == np.int64
+    return found
+
+
+@pytest.mark.parametrize("case", TOLD)
+def test_the_remedy_works_when_typed(case):
+    make, expected = TOLD[case]
+    names = {"X": [X[0], make()]}
+    responses = [np.ones(x.shape[0]) for x in names["X"]]
+    with pytest.raises(ValueError, match=r"use X\[1\] = ") as caught:
+        split(names["X"], responses)
+    exec(str(caught.value).split(": use ")[1], names)  # as typed
+    split(names["X"], responses)
+    np.testing.assert_array_equal(names["X"][1].toarray(), expected)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint32, np.int16])
+def test_indices_of_other_integers_are_converted(kind):
+    given = [x.copy() for x in X]
+    for x in given:
+        x.indices = x.indices.astype(kind)
+    batch, expected = (ms.TaskBatch(x, Y, x, Y) for x in (given, X))
+    copied = ms.TaskBatch(given, Y, list(given), Y)
+    assert batch.shared
+    assert copied.shared
+    for own, x in zip(batch.X_in, given, strict=True):
+        assert own.columns.dtype == np.int32
+        assert x.indices.dtype == kind
+        assert np.shares_memory(own.values, x.data)
+    found, right = (ms.meta_gradient(GIVEN.B, GIVEN.w, each, "anil") for each in (batch, expected))
+    np.testing.assert_array_equal(found.B, right.B)
+
+
+def test_matrices_of_nonzero_are_taken():
+    batch, expected = (split([wide(x.toarray()) for x in X[::-1]]), split(X[::-1]))
+    found, right = (ms.meta_gradient(GIVEN.B, GIVEN.w, each, "anil") for each in (batch, expected))
+    np.testing.assert_array_equal(found.B, right.B)
 
 
 def test_infinite_entries_pass_where_nobody_looks():
