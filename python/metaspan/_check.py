@@ -18,6 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from ._load import core
 
 LONGEST_RANGE = 10**6  # that stands for an array
+PLAIN = {bool, int, float, complex, str, bytes, type(None)}
+"""Kinds of items that have neither a mask nor a unit."""
 
 F64 = NDArray[np.float64]
 Shape = tuple[int | str, ...]
@@ -29,7 +31,11 @@ ORTHONORMAL_TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 def show(value: object) -> str:
     """A short text for a value that was not accepted."""
     if isinstance(value, np.ndarray):
-        return f"an array of shape {value.shape} and dtype {value.dtype}"
+        if value.ndim == 0 and _hidden(value):
+            return "a masked value"
+        unit = _unit(value)
+        end = "" if unit is None else f" with the unit {str(unit) or repr(unit)}"
+        return f"an array of shape {value.shape} and dtype {value.dtype}{end}"
     try:
         text = " ".join(repr(value).split())
     except Exception:  # an integer of too many digits, or an object that cannot be shown
@@ -128,14 +134,91 @@ def shape(name: str, array: NDArray[Any], expected: Shape) -> None:
         raise ValueError(f"{name} must have shape ({sizes}); got {array.shape}")
 
 
-def rectangular(name: str, value: ArrayLike) -> NDArray[Any]:
-    """An array of whatever dtype, from anything that one can be made of."""
+def _unit(value: object) -> object:
+    """Return the physical unit of a quantity, None for anything else.
+
+    This is the one rule by which quantities are known, without importing the libraries that define
+    them: the object, its class or its dtype has an attribute `unit` or `units` that is not None.
+    Astropy, Pint, unyt and quantities all do. Only the class and the object's own dictionary are
+    searched, since tables of pandas offer their labels as attributes too.
+    """
+    try:
+        dtype = getattr(value, "dtype", None)
+    except Exception:  # a dataset that is closed
+        dtype = None
+    for owner in (value, dtype):
+        for name in ("unit", "units"):
+            if hasattr(type(owner), name) or name in getattr(owner, "__dict__", ()):
+                return getattr(owner, name, None)
+    return None
+
+
+def _hidden(array: NDArray[Any]) -> int:
+    """Count the values that the mask of an array hides, if it has one."""
+    mask = getattr(array, "mask", None)
+    return int(np.count_nonzero(mask)) if isinstance(mask, (np.ndarray, np.bool_)) else 0
+
+
+def bare(name: str, value: Any, *, gaps: bool = False) -> Any:
+    """Strip an array of a mask that hides nothing, without a copy; return anything else as it is.
+
+    A hidden value is a missing one: it raises ValueError, or becomes NaN where `gaps` may be.
+    Raises TypeError for a quantity with a physical unit.
+    """
+    if type(value) is np.ndarray:
+        return value
+    unit = _unit(value)
+    if unit is not None:
+        raise TypeError(
+            f"{name} must be plain numbers, without a physical unit; "
+            f"got {type(value).__name__} with the unit {str(unit) or repr(unit)}"
+        )
+    if not isinstance(value, np.ndarray) or not hasattr(value, "mask"):
+        return value
+    hidden = _hidden(value)
+    if hidden and not gaps:
+        raise ValueError(
+            f"{name} must have no missing values; {hidden} of {value.size} are masked: "
+            "fill them in, or leave them out"
+        )
+    if hidden:
+        filled = np.array(value, dtype=np.float64)
+        filled[value.mask] = np.nan
+        return filled
+    # What is under a mask may be memory-mapped, or have a unit.
+    return bare(name, value.data) if isinstance(value, np.ma.MaskedArray) else np.asarray(value)
+
+
+def rectangular(name: str, value: ArrayLike, *, gaps: bool = False) -> NDArray[Any]:
+    """An array of whatever dtype, from anything that one can be made of; NaN only for `gaps`."""
     if isinstance(value, range) and value[LONGEST_RANGE:]:  # a file may hold one of any length
         raise ValueError(f"{name} must be an array; got {show(value)}")
+    given = bare(name, value, gaps=gaps)
+    if isinstance(given, (list, tuple)):
+        given = _items(name, given, gaps)
     try:
-        return np.asarray(value)
+        array = converted(given)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be a rectangular array; got {show(value)}") from error
+    return np.asarray(bare(name, array, gaps=gaps))
+
+
+def converted(value: Any) -> NDArray[Any]:
+    """Make an array of a value, masked or with a unit where that is what the value becomes."""
+    if hasattr(type(value), "__dask_graph__"):  # Dask itself drops a mask when it converts
+        value = value.compute()
+    return np.asanyarray(value)
+
+
+def _items(name: str, value: Sequence[Any], gaps: bool) -> Sequence[Any]:
+    """Convert the items of a list that may have masks or units, which the list would drop."""
+    kinds = set(map(type, value))
+    if kinds <= PLAIN or all(kind in PLAIN or issubclass(kind, np.generic) for kind in kinds):
+        return value
+    try:
+        return [rectangular(name, item, gaps=gaps) for item in value]
+    except RecursionError:
+        raise ValueError(f"{name} must be a rectangular array; got {show(value)}") from None
 
 
 def reals(name: str, value: ArrayLike) -> F64:
@@ -157,6 +240,7 @@ def small(name: str, value: ArrayLike, expected: Shape) -> F64:
 
 def floats(name: str, value: object, dtype: np.dtype[Any] | None = None) -> NDArray[Any]:
     """An aligned NumPy array of float32 or float64, of one dtype where that is given; no copy."""
+    value = bare(name, value)
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name} must be a NumPy array of float32 or float64; got {show(value)}")
     if value.dtype not in (np.float32, np.float64):

@@ -45,7 +45,8 @@ class TaskBatch:
     -----
     Nothing is copied, but for the row starts of sparse matrices and column indices that are not
     int32, which are converted. What is not copied must not change as long as the batch is in use. A
-    layout that the compiled code cannot use is an error that says how to mend it.
+    layout that the compiled code cannot use is an error that says how to mend it, and so is a
+    masked value, or a quantity with a physical unit.
 
     Features on disk may be larger than memory. A round reads them once, in the order of the file:
     some tasks at a time, of 128 MiB or four times the bytes of B together, while the core works on
@@ -93,9 +94,10 @@ class TaskBatch:
             raise ValueError(f"X_out must have {self.d} features, as X_in; got {d}")
         rank: int | str = "k"
         if self.B_star is not None:
-            _check.matrix("B_star", self.B_star, (self.d, "k"))
-            _check.orthonormal("B_star", self.B_star, core.default_threads())
-            rank = self.B_star.shape[1]
+            B_star = _check.matrix("B_star", self.B_star, (self.d, "k"))
+            _check.orthonormal("B_star", B_star, core.default_threads())
+            object.__setattr__(self, "B_star", B_star)
+            rank = B_star.shape[1]
         if self.heads is not None:
             object.__setattr__(self, "heads", _check.small("heads", self.heads, (self.n, rank)))
 

@@ -83,8 +83,9 @@ class LinearTasks:
         object.__setattr__(self, "features", feature_laws.checked(self.features))
         object.__setattr__(self, "spectrum", feature_laws.spectrum(self.spectrum, d))
         if self.B_star is not None:
-            _check.matrix("B_star", self.B_star, (d, k))
-            _check.orthonormal("B_star", self.B_star, core.default_threads())
+            B_star = _check.matrix("B_star", self.B_star, (d, k))
+            _check.orthonormal("B_star", B_star, core.default_threads())
+            object.__setattr__(self, "B_star", B_star)
 
     @property
     def is_symmetric(self) -> bool:

@@ -288,7 +288,7 @@ def decay(rate: float, through: tuple[float, float]) -> Prediction:
     rate = _check.real("rate", rate)
     at, value = (_check.real("through", x) for x in _check.small("through", through, (2,)))
     # Far before the point, where no plot reaches, it stays at a number that does not overflow.
-    return lambda rounds: value * np.exp(np.minimum(rate * (at - np.asarray(rounds)), 650.0))
+    return lambda t: value * np.exp(np.minimum(rate * (at - _check.reals("rounds", t)), 650.0))
 
 
 def rate_line(result: Result) -> Prediction:

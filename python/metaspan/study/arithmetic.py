@@ -52,6 +52,7 @@ def plain(value: Any, room: list[int]) -> Value:
     if isinstance(value, list | tuple):
         charge(room, 1 + len(value))
         return [plain(item, room) for item in value]
+    value = _check.bare("the value of a name", value)
     if hasattr(value, "tolist"):  # NumPy's numbers and arrays
         charge(room, int(getattr(value, "size", 1)))
         listed = value.tolist()

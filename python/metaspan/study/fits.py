@@ -50,7 +50,7 @@ def fit_laws(
     x : array_like of shape (rows,)
         Where was measured; positive for ``"power"`` and ``"logarithm"``.
     y : array_like of shape (rows,)
-        What was measured, positive; a row with NaN is left out and counted.
+        What was measured, positive; a row with NaN or a masked value is left out and counted.
     laws : sequence of str
         Those to fit: ``"power"``, ``"exponential"``, ``"logarithm"``.
     band : float
@@ -151,7 +151,7 @@ def fit_powers(
     columns : mapping of str to array_like of shape (rows,)
         Positive values of every variable, by its name.
     y : array_like of shape (rows,)
-        What was measured, positive; a row with NaN is left out and counted.
+        What was measured, positive; a row with NaN or a masked value is left out and counted.
     band : float
         Coverage of the intervals, in (0, 1).
     resamples : int

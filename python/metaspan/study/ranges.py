@@ -58,6 +58,7 @@ def log_range(first: float, last: float, num: int) -> list[int] | list[float]:
 
 def _end(name: str, value: float) -> int | float:
     """A positive number, an integer where it came as one."""
+    value = _check.bare(name, value)
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         value = value.item()
     if isinstance(value, int):

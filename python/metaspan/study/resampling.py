@@ -56,10 +56,10 @@ class Groups:
 
 
 def numbers(name: str, value: ArrayLike, *, gaps: bool = False) -> F64:
-    """A vector of real numbers, from anything that holds them; NaN only where gaps may be."""
-    array = _check.rectangular(name, value)
+    """A vector of real numbers, from anything that holds them; NaN or masked only if `gaps`."""
+    array = _check.rectangular(name, value, gaps=gaps)
     if array.dtype == object:
-        array = _check.rectangular(name, array.tolist())
+        array = _check.rectangular(name, array.tolist(), gaps=gaps)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}")
     _check.shape(name, array, ("rows",))
