@@ -7,6 +7,7 @@ TypeError; shape, value and layout raise ValueError.
 from __future__ import annotations
 
 import math
+import mmap
 import operator
 import os
 from collections.abc import Iterable, Sequence
@@ -255,7 +256,28 @@ def floats(name: str, value: object, dtype: np.dtype[Any] | None = None) -> NDAr
         )
     if not value.flags.aligned:
         raise ValueError(f"{name} must be aligned in memory: use {name}.copy()")
+    in_file(name, value)
     return value
+
+
+def in_file(name: str, array: NDArray[Any]) -> None:
+    """Raise ValueError if a memory-mapped array is longer than its file is now.
+
+    The system answers a read beyond the end of the file with a fatal signal.
+    """
+    owner: Any = array
+    while owner is not None and getattr(owner, "_mmap", None) is None:
+        owner = getattr(owner, "base", None)
+    if owner is None:
+        return
+    offset = owner.offset or 0
+    needed = offset - offset % mmap.ALLOCATIONGRANULARITY + len(owner._mmap)
+    size = owner._mmap.size()  # of the file, not of the map
+    if size < needed:
+        raise ValueError(
+            f"{name} must lie in a file of at least {needed} bytes as long as it is in use; "
+            f"its file has {size} now"
+        )
 
 
 def matrix(

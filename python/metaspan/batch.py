@@ -53,7 +53,9 @@ class TaskBatch:
     those before; datasets take twice that memory, memory-mapped files the system's cache alone.
     The dual route reads them once for its Gram matrix, in stripes of columns: datasets whose chunks
     hold whole rows are read over for every stripe. The numbers are those of arrays in memory, bit
-    for bit.
+    for bit. A dataset that is closed or resized while the batch is in use is an error, and so is a
+    memory-mapped file that was found shorter; one that another program truncates during a read ends
+    the process with a signal.
 
     Examples
     --------
@@ -284,6 +286,13 @@ def _fingerprint(batch: TaskBatch) -> str:
     """A hash that another batch will not have: every response, and rows of X at even distances."""
     from hashlib import blake2b  # noqa: PLC0415  (only files need it)
 
+    data.require_files(
+        {
+            f"{part}_{side}": getattr(batch, f"{part}_{side}")
+            for part in "Xy"
+            for side in ("in", "out")
+        }
+    )
     content = blake2b(digest_size=16)
     for responses in (batch.y_in, batch.y_out):
         for i in range(len(responses)):

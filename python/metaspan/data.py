@@ -2,6 +2,7 @@ r"""Features and responses of tasks: in memory or on disk, as one array or an ar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from . import _check, sparse
 from ._load import core
-from .stored import Data, Given, Reader, Stored, check_finite, on_disk, stored
+from .stored import Data, Given, Reader, Stored, check_finite, is_dataset, on_disk, stored
 
 
 def first(data: Data) -> Given:
@@ -71,14 +72,30 @@ def core_sets(
     *,
     known: tuple[Any, Any] = (None, None),
     shared: bool = False,
+    names: tuple[str, str, str, str] = ("X_in", "y_in", "X_out", "y_out"),
 ) -> tuple[Any, ...]:
     """Inner and, where there are any, outer sets of every task as the compiled core takes them.
 
-    `known` is the ground truth and the heads; `shared` says that both sets are one.
+    `known` is the ground truth and the heads; `shared` says that both sets are one. Raises
+    ValueError if a memory-mapped file was truncated.
     """
+    require_files(dict(zip(names, (X, y, X_out, y_out), strict=True)))
     if on_disk(X) or on_disk(X_out):
-        return (None, y, None, y_out, *known, Reader(X, X_out, shared))
+        return (None, y, None, y_out, *known, Reader(X, X_out, shared, (names[0], names[2])))
     return (sparse.core_rows(X), y, sparse.core_rows(X_out), y_out, *known, None)
+
+
+def require_files(sides: Mapping[str, Data | None]) -> None:
+    """Raise ValueError if a memory-mapped file of some side was truncated since it was given."""
+    for name, side in sides.items():
+        if side is None or isinstance(side, Stored):
+            continue
+        for own in [side] if isinstance(side, np.ndarray) else side:
+            if isinstance(own, np.ndarray):
+                _check.in_file(name, own)
+            elif isinstance(own, sparse.SparseRows):
+                _check.in_file(name, own.values)
+                _check.in_file(name, own.columns)
 
 
 def checked(
@@ -93,7 +110,7 @@ def checked(
     if not len(X):
         raise ValueError(f"{X_name} must hold at least one task; got none")
     d = first(X).shape[-1]
-    y = _check.per_task(y_name, _in_memory(y_given), 2, first(X).dtype)
+    y = _check.per_task(y_name, _in_memory(y_name, y_given), 2, first(X).dtype)
     if len(y) != len(X):
         raise ValueError(f"{y_name} must hold {len(X)} tasks, as {X_name}; got {len(y)}")
     if isinstance(X, (np.ndarray, Stored)):
@@ -126,12 +143,13 @@ def _features(name: str, value: object, dtype: np.dtype[Any] | None) -> Data:
     return tuple(found)
 
 
-def _in_memory(responses: object) -> object:
+def _in_memory(name: str, responses: object) -> object:
     """Responses of a dataset are read."""
     if isinstance(responses, (list, tuple)):
-        return [_in_memory(item) for item in responses]
-    is_array = isinstance(responses, np.ndarray) or not hasattr(responses, "chunks")
-    return responses if is_array else np.asarray(responses[...])  # type: ignore[index]
+        return [_in_memory(f"{name}[{i}]", item) for i, item in enumerate(responses)]
+    if not is_dataset(responses):
+        return responses
+    return Stored(name, _check.bare(name, responses)).read()
 
 
 def _check_finite(name: str, data: Data) -> None:

@@ -295,9 +295,8 @@ def adapt(
     workers = _check.threads(threads)
     X, y = data.checked(("X", X), ("y", y), None, check_finite)
     B, head = _point(B, w, data.first(X).shape[-1], workers)
-    heads, representations = core.adapt_arrays(
-        core_method(chosen), B, head, data.core_sets(X, y), want_B, workers
-    )
+    sets = data.core_sets(X, y, names=("X", "y", "", ""))
+    heads, representations = core.adapt_arrays(core_method(chosen), B, head, sets, want_B, workers)
     return heads if representations is None else (heads, representations)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -46,23 +47,29 @@ class Stored:
 
     Parameters
     ----------
+    name : str
+        Name of the argument, for errors.
     source : object
-        Of shape (n, m, d) or (m, d), read by slices: an ``h5py.Dataset`` or a ``zarr.Array``.
-    first, end : int
-        The samples that are meant.
+        Of shape (n, m, d) or (m, d), read by slices: an ``h5py.Dataset`` or a ``zarr.Array``. Its
+        shape is that of now: every read raises ValueError if it has changed since.
     """
 
-    def __init__(self, source: Any, first: int = 0, end: int | None = None) -> None:
+    def __init__(self, name: str, source: Any) -> None:
+        self.name = name
         self.source = source
-        self.dtype: np.dtype[Any] = np.dtype(source.dtype)
-        self.ndim = len(source.shape)
-        self.first = first
-        self.end = int(source.shape[-2]) if end is None and self.ndim > 1 else end or 0
+        try:
+            self.dtype: np.dtype[Any] = np.dtype(source.dtype)
+            self._whole = _shape(source)
+        except Exception as error:  # of whatever library
+            why = "it is closed" if _is_closed(source) else _text(error)
+            raise ValueError(f"{name} must be a dataset that can be read; {why}") from error
+        self.ndim = len(self._whole)
+        self.first, self.end = 0, self._whole[-2] if self.ndim > 1 else 0
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(n, m, d) or (m, d)."""
-        *tasks, _, d = (int(size) for size in self.source.shape)
+        *tasks, _, d = self._whole
         return (*tasks, self.end - self.first, d)
 
     def __len__(self) -> int:
@@ -73,10 +80,16 @@ class Stored:
         """Whether the library reads into memory that it is given."""
         return hasattr(self.source, "read_direct")
 
+    def between(self, first: int, end: int) -> Stored:
+        """The samples from one place in the source to another, without reading."""
+        found = copy(self)
+        found.first, found.end = first, end
+        return found
+
     def samples(self, part: slice) -> Stored:
-        """Some of them, without reading."""
+        """Some of the samples, without reading."""
         begin, end, _ = part.indices(self.end - self.first)
-        return Stored(self.source, self.first + begin, self.first + end)
+        return self.between(self.first + begin, self.first + end)
 
     @property
     def rows(self) -> slice:
@@ -88,13 +101,61 @@ class Stored:
         return isinstance(other, Stored) and self.source is other.source and self.rows == other.rows
 
     def read(self, *part: slice, arena: Arena | None = None) -> NDArray[Any]:
-        """Slices of the axes, samples counted in the source; in the arena, where that can be."""
-        if arena is None or not self.reads_into:
-            return np.ascontiguousarray(self.source[part], dtype=self.dtype)
-        ranges = [axis.indices(size) for axis, size in zip(part, self.source.shape, strict=True)]
-        out = arena.take(tuple(end - begin for begin, end, _ in ranges), self.dtype)
-        self.source.read_direct(out, part)
-        return out
+        """Read slices of the axes, samples counted in the source; into the arena if possible.
+
+        Raises ValueError if the dataset was closed or resized, or if values are masked, TypeError
+        if they have a unit, OSError if the library cannot read them.
+        """
+        part = part + (slice(None),) * (self.ndim - len(part))
+        ranges = [axis.indices(size) for axis, size in zip(part, self._whole, strict=True)]
+        shape = tuple(max(0, end - begin) for begin, end, _ in ranges)
+        self._require_unchanged()
+        try:
+            if arena is not None and self.reads_into:
+                out = arena.take(shape, self.dtype)
+                self.source.read_direct(out, part)
+                return out
+            out = _check.converted(self.source[part])
+        except MemoryError:
+            raise
+        except Exception as error:  # of whatever library
+            self._require_unchanged()
+            raise OSError(f"{self.name} cannot be read: {_text(error)}") from error
+        out = _check.bare(self.name, out)
+        if out.shape != shape:
+            self._require_unchanged()
+            raise ValueError(f"{self.name} must give arrays of shape {shape}; got {out.shape}")
+        return np.ascontiguousarray(out, dtype=self.dtype)
+
+    def _require_unchanged(self) -> None:
+        """Raise ValueError if the dataset was closed or resized."""
+        try:
+            shape = None if _is_closed(self.source) else _shape(self.source)
+        except Exception:  # of whatever library: what cannot tell its shape is no longer there
+            shape = None
+        if shape is None:
+            raise ValueError(
+                f"{self.name} must stay open as long as it is in use; its dataset is closed"
+            )
+        if shape != self._whole:
+            raise ValueError(
+                f"{self.name} must keep its shape as long as it is in use; "
+                f"its dataset had shape {self._whole} and has {shape} now"
+            )
+
+
+def _shape(source: Any) -> tuple[int, ...]:
+    return tuple(int(size) for size in source.shape)
+
+
+def _is_closed(source: Any) -> bool:
+    """Whether a dataset of HDF5 is closed; its shape may be remembered beyond that."""
+    return getattr(getattr(source, "id", None), "valid", 1) in (0, False)
+
+
+def _text(error: Exception) -> str:
+    """The message of an error, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 Given = NDArray[Any] | Stored
@@ -107,15 +168,22 @@ def stored(name: str, value: object, ndim: int, dtype: np.dtype[Any] | None) -> 
 
     Raises TypeError where its numbers are of another kind, ValueError where its shape does not fit.
     """
-    if isinstance(value, np.ndarray) or not (isinstance(value, Stored) or hasattr(value, "chunks")):
+    if not (isinstance(value, Stored) or is_dataset(value)):
         return None
-    found = value if isinstance(value, Stored) else Stored(value)
+    found = value if isinstance(value, Stored) else Stored(name, _check.bare(name, value))
     if found.dtype not in ((np.float32, np.float64) if dtype is None else (dtype,)):
         raise TypeError(f"{name} must be {dtype or 'float32 or float64'}; got {found.dtype}")
     if found.ndim != ndim or 0 in found.shape:
         letters = ", ".join(("n", "m", "d")[-ndim:])
         raise ValueError(f"{name} must have shape ({letters}), none of them 0; got {found.shape}")
     return found
+
+
+def is_dataset(value: object) -> bool:
+    """Whether something is an array in chunks, such as an ``h5py.Dataset`` or a ``zarr.Array``."""
+    if isinstance(value, np.ndarray):
+        return False
+    return hasattr(type(value), "chunks") or hasattr(value, "chunks")  # a closed one has the former
 
 
 def on_disk(data: object) -> bool:
@@ -147,6 +215,8 @@ class Reader:
         Features of the inner and of the outer sets.
     shared : bool
         Whether they are the same.
+    names : (str, str)
+        Names of the arguments, for errors.
     """
 
     def __init__(
@@ -154,8 +224,10 @@ class Reader:
         inner: Data,
         outer: Data | None = None,
         shared: bool = False,
+        names: tuple[str, str] = ("X_in", "X_out"),
     ) -> None:
         self.shared = shared
+        self._names = names
         self._inner = inner
         self._outer = None if shared else outer
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="metaspan-reader")
@@ -187,8 +259,9 @@ class Reader:
         found = _features(inner, tasks, columns, arena)
         other = found if outer is None else _features(outer, tasks, columns, arena)
         for pair in zip(found, other, strict=True):  # task by task: the order of a file of both
-            for part in pair[: 1 if outer is None else 2]:
+            for name, part in zip(self._names[: len(sides)], pair, strict=False):
                 if on_disk(part):
+                    _check.in_file(name, part)
                     core.touch(part)
         return found, other
 
@@ -219,7 +292,7 @@ def _together(
     inner: Stored, outer: Stored, tasks: list[int], columns: slice, arena: Arena
 ) -> Features:
     """Both sets of one source, which is read once."""
-    both = Stored(inner.source, min(inner.first, outer.first), max(inner.end, outer.end))
+    both = inner.between(min(inner.first, outer.first), max(inner.end, outer.end))
     arena.begin(_room(both, tasks, columns.stop - columns.start))
     parts = _features(both, tasks, columns, arena)
 

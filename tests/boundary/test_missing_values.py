@@ -210,6 +210,22 @@ def test_scalars_that_are_masked_or_have_a_unit():
         ms.log_range(np.ma.masked_array(5.0, mask=True), 10, 3)
 
 
+@pytest.mark.parametrize("kind", [Chunked, Dask])
+def test_chunks_of_masked_arrays(kind):
+    for whole, y in ((hide(X), Y), (X, hide(Y))):
+        with pytest.raises(ValueError, match=r"[Xy] must have no missing values; 1 of"):
+            ms.TaskBatch.split(kind(whole), kind(y), 2)
+    late = ms.TaskBatch.split(kind(hide(X)), Y, 2, check_finite=False)
+    with pytest.raises(ValueError, match="X must have no missing values; 1 of"):
+        ms.meta_gradient(B, W, late, "anil")
+    given = ms.TaskBatch.split(kind(np.ma.masked_array(X)), kind(np.ma.masked_array(Y)), 2)
+    found, expected = (ms.meta_gradient(B, W, batch, "anil").B for batch in (given, BATCH))
+    np.testing.assert_array_equal(found, expected)
+    assert given.on_disk
+    with pytest.raises(TypeError, match=r"X must be plain numbers.*Q with the unit cm"):
+        ms.TaskBatch.split(type("Q", (kind,), {"units": "cm"})(X), Y, 2)
+
+
 def test_rows_without_a_measurement_are_left_out_of_a_fit():
     y = np.sqrt(VALUES)
     gaps = np.where(np.arange(y.size) == 4, np.nan, y)
