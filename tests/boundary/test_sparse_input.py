@@ -123,7 +123,7 @@ def mixed(matrix):
     return odd
 
 
-def closed(matrix):
+def read_only(matrix):
     odd = permuted(matrix)
     for array in (odd.indices, odd.data):
         array.flags.writeable = False
@@ -137,7 +137,7 @@ TOLD = {
     "permuted-array": (lambda: permuted(sparse.csr_array(LONG)), LONG.toarray()),
     "permuted-wide": (lambda: permuted(wide(LONG.toarray())), LONG.toarray()),
     "mixed": (lambda: mixed(LONG), LONG.toarray()),
-    "closed": (lambda: closed(LONG), LONG.toarray()),
+    "read-only": (lambda: read_only(LONG), LONG.toarray()),
 }
 
 
