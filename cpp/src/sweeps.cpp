@@ -224,15 +224,15 @@ void second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k, con
 
 // Every storage of X with every storage of B.
 template <class XScalar, class BScalar>
-struct Instances {
+struct SweepInstances {
   static constexpr auto first = &first_sweep<XScalar, BScalar>;
   static constexpr auto features = &features_of_all<XScalar, BScalar>;
   static constexpr auto second = &second_sweep<XScalar, BScalar>;
 };
-template struct Instances<double, double>;
-template struct Instances<double, float>;
-template struct Instances<float, double>;
-template struct Instances<float, float>;
+template struct SweepInstances<double, double>;
+template struct SweepInstances<double, float>;
+template struct SweepInstances<float, double>;
+template struct SweepInstances<float, float>;
 template Index pieces_of(const TaskSet<float>&, Index);
 template Index pieces_of(const TaskSet<double>&, Index);
 

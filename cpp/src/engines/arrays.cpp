@@ -202,14 +202,14 @@ Mat project(const BScalar* B, Index k, const TaskSet<XScalar>& tasks, int thread
 
 // Every storage of X with every storage of B.
 template <class XScalar, class BScalar>
-struct Instances {
+struct ArraysInstances {
   static constexpr auto make = &make_arrays<XScalar, BScalar>;
   static constexpr auto adapt = &adapt_on_arrays<XScalar, BScalar>;
   static constexpr auto features = &project<XScalar, BScalar>;
 };
-template struct Instances<double, double>;
-template struct Instances<double, float>;
-template struct Instances<float, double>;
-template struct Instances<float, float>;
+template struct ArraysInstances<double, double>;
+template struct ArraysInstances<double, float>;
+template struct ArraysInstances<float, double>;
+template struct ArraysInstances<float, float>;
 
 }  // namespace metaspan

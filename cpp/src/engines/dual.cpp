@@ -291,12 +291,12 @@ std::unique_ptr<ArraysEngine<BScalar>> make_dual(const Method& method,
 
 // Every storage of X with every storage of B.
 template <class XScalar, class BScalar>
-struct Instances {
+struct DualInstances {
   static constexpr auto make = &make_dual<XScalar, BScalar>;
 };
-template struct Instances<double, double>;
-template struct Instances<double, float>;
-template struct Instances<float, double>;
-template struct Instances<float, float>;
+template struct DualInstances<double, double>;
+template struct DualInstances<double, float>;
+template struct DualInstances<float, double>;
+template struct DualInstances<float, float>;
 
 }  // namespace metaspan
