@@ -116,8 +116,8 @@ def execute(
                     advance(outcome.rows)
                     if not outcome.interrupted:
                         _clear(job)
-            except KeyboardInterrupt:  # it came while the rows were written
-                for _, last in _stopped(done):
+            except BaseException as error:  # of a signal that came while the rows were written
+                for _, last in _stopped(done, error):
                     writer.put(last.rows)
                 raise
             interrupted |= outcome.interrupted
@@ -152,13 +152,16 @@ class WorkerDied(BrokenExecutor):
         )
 
 
-def _stopped(done: Iterator[tuple[Job, Outcome]]) -> Iterator[tuple[Job, Outcome]]:
-    """What still comes of jobs that had begun when Ctrl-C came."""
+def _stopped(
+    done: Iterator[tuple[Job, Outcome]], error: BaseException
+) -> Iterator[tuple[Job, Outcome]]:
+    """Yield what still comes of jobs that had begun when something was raised."""
     try:
-        yield done.throw(KeyboardInterrupt())  # type: ignore[attr-defined]
+        yield done.throw(error)  # type: ignore[attr-defined]
         yield from done
-    except (KeyboardInterrupt, StopIteration):
-        return
+    except BaseException as raised:
+        if raised is not error and not isinstance(raised, StopIteration):
+            raise
 
 
 def _here(jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
@@ -204,13 +207,16 @@ def _there(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, Outco
                 del flying[future]
                 yield job, outcome
                 if outcome.interrupted:
-                    yield from _last(flying)
+                    yield from _last(flying, wait=True)
                     return
                 send()
     except BrokenExecutor as error:
         raise WorkerDied(list(flying.values())) from error
-    except KeyboardInterrupt:
-        yield from _last(flying)
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        # Ctrl-C reaches workers, too: what they do ends soon.
+        yield from _last(flying, wait=isinstance(error, KeyboardInterrupt))
         raise
     finally:
         for future in flying:
@@ -223,18 +229,19 @@ def _require_sendable(jobs: Sequence[Job]) -> None:
         try:
             pickle.dumps(job)
         except Exception as error:
+            _signals.let_out(error)
             raise TypeError(
                 "functions that an executor is to call must stand at the top of a module; "
                 f"one does not ({error})"
             ) from error
 
 
-def _last(flying: dict[Future[Outcome], Job]) -> Iterator[tuple[Job, Outcome]]:
-    """Outcomes of jobs that had begun when Ctrl-C came: it reaches workers, too."""
+def _last(flying: dict[Future[Outcome], Job], *, wait: bool) -> Iterator[tuple[Job, Outcome]]:
+    """Yield the outcomes of jobs that have ended or, if told to wait for them, that had begun."""
     for future, job in flying.items():
-        if not future.cancel():
-            with suppress(Exception):
-                yield job, future.result()
+        begun = not future.cancel() and (wait or future.done())
+        if begun and future.exception() is None:
+            yield job, future.result()
 
 
 def _clear(job: Job) -> None:

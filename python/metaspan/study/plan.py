@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
-from .. import _check
+from .. import _check, _signals
 from ..build import version_and_level
 from ..estimate import needs
 from .cells import Cell, configured
@@ -137,6 +137,7 @@ def make_plan(
                     checkpoints=checkpoints,
                 )
         except Exception as error:
+            _signals.let_out(error)
             first = first or error
             for seeds in runs_of(sorted(left)):
                 impossible += failed(_item(cell, seeds, 0.0), error)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
-from .. import _check
+from .. import _check, _signals
 from ..build import version_and_level
 from .describe import Tree, check_same, described, restored, unknown
 from .execute import execute
@@ -117,6 +117,7 @@ class Study(Readings):
         if there is not None:
             self._going_on(there)
 
+    @_signals.marked()
     def run(
         self,
         executor: Executor | None = None,
@@ -167,6 +168,10 @@ class Study(Readings):
         concurrent.futures.BrokenExecutor
             If a worker died; what was finished is kept. The next call does the runs that were
             under way at its end, one by one; one on which workers die three times more has failed.
+        Exception
+            Whatever the handler of a signal raises, be it in the middle of a run, of a measure or
+            of a user's function. It is no failure of the run that it meets, of which nothing is
+            recorded; what was finished is kept, and the same call goes on.
         """
         if executor is not None and not isinstance(executor, Executor):
             raise TypeError(

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _signals
 from ..build import version_and_level
 from ..options import Checkpoint
 from ..result import Result
@@ -104,6 +105,8 @@ class Outcome:
 def work(job: Job) -> Outcome:
     r"""Do the runs of a job; a run that cannot be done is a row that says why.
 
+    What the handler of a signal raises meanwhile is no failure of a run: it comes out of here.
+
     Parameters
     ----------
     job : Job
@@ -116,10 +119,11 @@ def work(job: Job) -> Outcome:
     """
     rows: list[Row] = []
     try:
-        with _listening():
+        with _listening(), _signals.marked():
             for item in job.items:
                 rows += _rows(job, item)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        _signals.let_out(error)
         return Outcome(rows=rows, interrupted=True)
     return Outcome(rows=rows, interrupted=False)
 
@@ -144,6 +148,7 @@ def _rows(job: Job, item: Item) -> list[Row]:
         )
         result = run(config)
     except Exception as error:  # a bad value, no memory, a user's law: all are rows
+        _signals.let_out(error)
         if item.checkpoint and Path(item.checkpoint).name in str(error):
             Path(item.checkpoint).unlink(missing_ok=True)  # damaged: the run begins again
             return _rows(job, replace(item, checkpoint=None))
@@ -157,6 +162,7 @@ def _rows(job: Job, item: Item) -> list[Row]:
         try:
             rows.append(_row(job, item, seed, replace(result.trial(seed), timings=share)))
         except Exception as error:  # a measure
+            _signals.let_out(error)
             rows += failed(replace(item, seeds=range(seed, seed + 1)), error)
     return rows
 
