@@ -6,6 +6,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+NO_STREAM = (AttributeError, OSError, TypeError, ValueError)  # of what stands for a stream, or None
+
+
+def on_terminal() -> bool:
+    """Tell whether standard error is a terminal; it may be missing, closed, or any object."""
+    try:
+        return bool(sys.stderr.isatty())
+    except NO_STREAM:
+        return False
+
 
 @contextmanager
 def reporter(
@@ -14,7 +24,7 @@ def reporter(
     """A function to call with the rounds done; it draws a bar, calls the user, or does nothing."""
     if callable(progress):
         yield lambda finished: progress(finished, total)
-    elif not (progress and sys.stderr.isatty()):
+    elif not (progress and on_terminal()):
         yield lambda finished: None
     else:
         with _bar(done, total) as show:

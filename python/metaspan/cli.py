@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from typing import Any, NoReturn
 
+from . import _progress
 from .study.commands import add_parser, study_command
 
 USAGE, INTERRUPTED = 2, 130
@@ -122,7 +123,7 @@ class _Lines:
 
 def _bar(total: int) -> Any:
     """A tqdm bar on a terminal where tqdm is installed, lines otherwise."""
-    if not sys.stderr.isatty():
+    if not _progress.on_terminal():
         return _Lines()
     try:
         from tqdm import tqdm  # noqa: PLC0415

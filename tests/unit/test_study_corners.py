@@ -12,6 +12,7 @@ import pytest
 import metaspan as ms
 from metaspan.build import version_and_level
 from metaspan.study import plan, progress
+from streams import no_terminals
 from studies import SMALL, deadly, lines, runs, table
 
 BASE = dict(k=2, method="anil", rounds=20, n=8)
@@ -131,6 +132,18 @@ def test_lines_of_a_log_need_no_finished_run(monkeypatch):
     assert said.count("\n") == 1
     assert "0/10 runs" in said
     assert "left" not in said
+
+
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("stream", no_terminals())
+def test_studies_need_no_terminal(tmp_path, monkeypatch, capsys, stream, batch):
+    monkeypatch.setattr(progress, "FIRST_SECONDS", 0.0)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    if batch:
+        monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert ms.Study(tmp_path, BASE, dict(d=[50, 60])).run().complete
+    assert capsys.readouterr().out == ""
 
 
 def test_a_run_that_fails_again_says_why_it_did_so_last(tmp_path, monkeypatch):

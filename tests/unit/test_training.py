@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
+from streams import no_terminals
 
 TASKS = ms.LinearTasks(d=20, k=3, noise=0.1)
 METHOD = ms.ANIL(alpha=0.1, beta=0.1)
@@ -162,6 +163,13 @@ def test_progress_bar_shows_on_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     ms.train(TASKS, METHOD, rounds=200, n=4, progress=True)
     assert "200/200" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stream", no_terminals())
+def test_progress_needs_no_terminal(monkeypatch, capsys, stream):
+    monkeypatch.setattr("sys.stderr", stream)
+    assert ms.train(TASKS, METHOD, rounds=20, n=4, progress=True).trace["round"][-1] == 20
+    assert capsys.readouterr().out == ""
 
 
 def test_interruption_keeps_the_rounds_done(stop_at):

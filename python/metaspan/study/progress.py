@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from .. import _check
+from .. import _check, _progress, _signals
 
 BATCH = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # set in jobs of a scheduler
 FIRST_SECONDS = 1.0
@@ -51,7 +51,7 @@ def meter(progress: Progress, name: str, done: int, total: int) -> Meter:
         return _Called(progress, done, total)
     if not _check.flag("progress", progress):
         return _Quiet()
-    if sys.stderr.isatty():
+    if _progress.on_terminal():
         try:
             from tqdm import tqdm  # noqa: PLC0415
         except ImportError:
@@ -61,12 +61,14 @@ def meter(progress: Progress, name: str, done: int, total: int) -> Meter:
 
 
 def _is_log() -> bool:
-    """Whether standard error is read later, not by a program that waits for it."""
+    """Tell whether standard error is read later, not by a program that waits for it."""
+    if sys.stderr is None:
+        return False
     if any(name in os.environ for name in BATCH):
         return True
     try:
         return stat.S_ISREG(os.fstat(sys.stderr.fileno()).st_mode)
-    except (OSError, ValueError):
+    except _progress.NO_STREAM:
         return False
 
 
@@ -123,6 +125,8 @@ class _Lines:
             self._say(time.monotonic() - self._began)
 
     def _say(self, seconds: float) -> None:
+        if sys.stderr is None:  # print would take the standard output instead
+            return
         rate = (self._done - self._first) / max(seconds, 1e-9)
         parts = [
             f"{self._done}/{self._total} runs ({100 * self._done // max(self._total, 1)} %)",
@@ -132,7 +136,10 @@ class _Lines:
         if self._first < self._done < self._total:
             parts.append(f"{duration((self._total - self._done) / rate)} left")
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        print(f"{stamp} {self._name}: {', '.join(parts)}", file=sys.stderr, flush=True)
+        try:
+            print(f"{stamp} {self._name}: {', '.join(parts)}", file=sys.stderr, flush=True)
+        except _progress.NO_STREAM as error:  # a log that is gone stops no run
+            _signals.let_out(error)
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,32 @@
+"""What may stand where a program expects its standard error."""
+
+import io
+
+import pytest
+
+
+class Logger:
+    """Takes lines, and has nothing else of a stream."""
+
+    def write(self, text):
+        return len(text)
+
+
+class Broken(Logger):
+    """Has all of a stream, none of which works."""
+
+    isatty = False
+
+    def write(self, text):
+        raise OSError("the disk is full")
+
+    def fileno(self):
+        raise io.UnsupportedOperation("fileno")
+
+
+def no_terminals():
+    """Standard errors that are none, as parameters of a test."""
+    closed = io.StringIO()
+    closed.close()
+    found = {"none": None, "closed": closed, "logger": Logger(), "broken": Broken()}
+    return [pytest.param(stream, id=name) for name, stream in found.items()]
