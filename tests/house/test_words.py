@@ -9,13 +9,22 @@ import pkgutil
 import re
 import subprocess
 import tokenize
+from functools import cached_property
 
 import pytest
 
 import metaspan as ms
 
 CITED = re.compile(r"(?<![\w)\]}>])\((\d{1,2})\)")
-BOUND = property | classmethod | staticmethod
+BOUND = property | cached_property | classmethod | staticmethod
+CITING = (
+    "python/**/*.py*",
+    "tests/**/*.py",
+    "bench/**/*.py",
+    "examples/**/*.py",
+    "docs/**/*.md",
+    "*.md",
+)
 SECTIONS = re.compile(r"^ *([A-Z][A-Za-z ]+)\n *-{3,}$", flags=re.MULTILINE)
 
 
@@ -25,25 +34,33 @@ def start_commands(house):
     return block[1].splitlines()
 
 
-def public():
-    """(name, object) of everything that users see, methods and properties of classes included."""
-    for name in ms.__all__:
-        thing = getattr(ms, name)
-        if not callable(thing):
-            continue
-        yield name, thing
-        if inspect.isclass(thing) and thing.__module__.startswith("metaspan"):
-            for member, value in vars(thing).items():
-                if not member.startswith("_") and (
-                    inspect.isfunction(value) or isinstance(value, BOUND)
-                ):
-                    yield f"{name}.{member}", value
+def public(module=ms, prefix=""):
+    """(name, object) of everything that users see, in public modules and classes too."""
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if inspect.ismodule(thing):
+            yield from public(thing, f"{prefix}{name}.")
+        elif callable(thing):
+            yield f"{prefix}{name}", thing
+            if inspect.isclass(thing) and thing.__module__.startswith("metaspan"):
+                yield from members(f"{prefix}{name}", thing)
+
+
+def members(name, cls):
+    """(name, object) of public methods and properties, those of base classes of ours included."""
+    ours = [base for base in reversed(cls.__mro__) if base.__module__.startswith("metaspan")]
+    found = {member: value for base in ours for member, value in vars(base).items()}
+    for member, value in found.items():
+        if not member.startswith("_") and (inspect.isfunction(value) or isinstance(value, BOUND)):
+            yield f"{name}.{member}", value
 
 
 def modules():
-    for info in pkgutil.iter_modules(ms.__path__):
-        if info.name not in ("_cpu", "__main__") and not info.name.startswith("_core"):
-            yield importlib.import_module(f"metaspan.{info.name}")
+    """Every module of the package that is written in Python, at any depth."""
+    for info in pkgutil.walk_packages(ms.__path__, "metaspan."):
+        own = info.name.rpartition(".")[2]
+        if own not in ("_cpu", "__main__") and not own.startswith("_core"):
+            yield importlib.import_module(info.name)
 
 
 def test_start_has_exactly_two_commands(house):
@@ -73,7 +90,7 @@ def test_markdown_links_lead_somewhere(house):
     if not (house.root / "docs/figures").exists():
         pytest.skip("not part of the source distribution")
     wrong = []
-    for path in house.files("*.md", "docs/*.md"):
+    for path in house.files("*.md", "docs/**/*.md"):
         for target in re.findall(r"\]\(([^)#\s]+)\)", house.text(path)):
             there = (house.root / path).parent / target
             if not target.startswith("http") and not there.exists():
@@ -89,7 +106,7 @@ def test_equations_are_numbered_in_order(house):
 def test_equations_that_are_cited_exist(house):
     known = set(re.findall(r"^\*\*\((\d+)\)", house.text("docs/equations.md"), re.M))
     wrong = []
-    for path in [*house.cpp(), *house.files("python/metaspan/*.py*", "tests/**/*.py", "docs/*.md")]:
+    for path in [*house.cpp(), *house.files(*CITING)]:
         missing = set(CITED.findall(prose(house, path))) - known
         wrong += [f"{path}: ({number})" for number in sorted(missing)]
     assert not wrong
@@ -119,6 +136,7 @@ def test_public_names_are_documented(house):
 def test_docstring_of_public_name_is_complete(name, thing):
     function = thing.__func__ if isinstance(thing, classmethod | staticmethod) else thing
     function = function.fget if isinstance(function, property) else function
+    function = function.func if isinstance(function, cached_property) else function
     text = inspect.getdoc(function)
     assert text, f"{name} has no docstring"
     first = text.split("\n\n")[0]
@@ -126,7 +144,7 @@ def test_docstring_of_public_name_is_complete(name, thing):
     sections = set(SECTIONS.findall(text))
     if inspect.isclass(function):
         return check_class(name, function, text)
-    if isinstance(thing, property):
+    if isinstance(thing, property | cached_property):
         return None
     signature = inspect.signature(function)
     names = [p for p in signature.parameters if p not in ("self", "cls")]
@@ -148,6 +166,12 @@ def check_class(name, cls, text):
             assert described, f"{name}: {field.name} is not described"
 
 
+def test_examples_are_looked_for_in_every_module(house):
+    files = {name.removesuffix(".__init__") for name in house.python()}
+    files -= {name for name in files if name.split(".")[-1] in ("__init__", "__main__")}
+    assert {module.__name__.removeprefix("metaspan.") for module in modules()} == files
+
+
 @pytest.mark.parametrize("module", list(modules()), ids=lambda m: m.__name__)
 def test_examples_of_docstrings_run(module):
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -155,7 +179,7 @@ def test_examples_of_docstrings_run(module):
 
 
 def test_examples_of_pages_run(house):
-    for path in house.files("docs/*.md"):
+    for path in house.files("docs/**/*.md"):
         failed, _ = doctest.testfile(str(house.root / path), module_relative=False)
         assert failed == 0, path
 
