@@ -96,7 +96,7 @@ def choice(name: str, value: object, accepted: Sequence[str]) -> str:
 
 
 def path(name: str, value: object) -> str:
-    """The name of a file or a folder, as text."""
+    """Return the name of a file or a folder as text, a leading ``~`` as the user's home."""
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"{name} must be a path; got {show(value)}")
     found = os.fspath(value)
@@ -104,7 +104,7 @@ def path(name: str, value: object) -> str:
         raise TypeError(f"{name} must be a path in text; got {show(value)}")
     if not found or "\0" in found:
         raise ValueError(f"{name} must be text without zero bytes, not empty; got {show(found)}")
-    return str(found)
+    return os.path.expanduser(found)
 
 
 def threads(value: object) -> int:

@@ -2,10 +2,12 @@ r"""Files of the package: npz archives without pickles, with a JSON document ins
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import platform
+import shutil
 import threading
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -24,6 +26,7 @@ VERSION = 1
 DOCUMENT = "metaspan"
 DTYPES = (np.uint8, np.int64, np.float32, np.float64)  # those that files hold
 CHUNK = 2**20  # bytes that are copied at a time
+LONGEST_NAME = 50  # letters of a target and of a machine in the name of a file beside
 
 
 def write(
@@ -41,22 +44,44 @@ def write(
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file beside and rename it."""
+    """Write a file beside and rename it, so that `path` is whole or absent at any time."""
     with _replacing(path) as file:
         file.write(content)
 
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[IO[bytes]]:
-    """A file beside that takes the place of the target once it is whole and on the disk."""
+    """Open a file that takes the place of the target once it is whole and on the disk.
+
+    A symbolic link stays and what it leads to is replaced; permissions are kept. What is neither
+    a file nor absent, such as a pipe, is written as it is. An OSError names the target.
+    """
+    renamed = target.is_file() or not target.exists()
+    try:
+        with _beside(target) if renamed else target.open("wb") as file:
+            yield file
+    except OSError as error:  # which may name the file beside, or none
+        number = error.errno or errno.EIO
+        raise OSError(number, error.strerror or str(error), str(target)) from None
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[IO[bytes]]:
+    """Open a new file in the folder of the target, and rename it at the end."""
+    if target.is_symlink():
+        target = Path(os.path.realpath(target))
+        if target.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     # Other threads, on other machines too, may be writing the same file.
-    thread = f"{platform.node()}.{threading.get_native_id()}"
-    beside = target.with_name(f".{target.name}.{thread}.part")
+    thread = f"{platform.node()[:LONGEST_NAME]}.{threading.get_native_id()}"
+    beside = target.with_name(f".{target.name[:LONGEST_NAME]}.{thread}.part")
     try:
         with open(beside, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, beside)
         os.replace(beside, target)
     finally:
         beside.unlink(missing_ok=True)

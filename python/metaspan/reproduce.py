@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from . import _check, _files
 from .floors import Floors, draw_floors, floors
 from .outcome import DivergenceWarning
 from .panels import Curve, Panel, View, panels
@@ -76,7 +77,7 @@ def reproduce(
         if name not in known:
             raise ValueError(f"PANEL must be one of {', '.join(known)}; got {name!r}")
     new_axes()  # a missing matplotlib is found before the work, not after it
-    folder = Path(out)
+    folder = Path(_check.path("out", out))
     folder.mkdir(parents=True, exist_ok=True)
     for name in dict.fromkeys(names or known):
         began = time.perf_counter()
@@ -227,10 +228,4 @@ def _write(stem: Path, panel: Panel, runs: Runs) -> None:
         figure.savefig(buffer, format=suffix[1:], dpi=200, metadata=metadata)
         contents[suffix] = buffer.getvalue()
     for suffix, content in contents.items():
-        path = stem.with_suffix(suffix)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            beside.write_bytes(content)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        _files.replace(stem.with_suffix(suffix), content)

@@ -1,11 +1,17 @@
 """Files that are missing, foreign, broken or of another kind: refused and left as they were."""
 
+import errno
+import os
+import re
 import shutil
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import metaspan as ms
+from metaspan import cli
 
 TASKS = ms.LinearTasks(d=9, k=2)
 
@@ -106,3 +112,133 @@ def test_checkpoint_moves_with_its_file(files):
     seen = []
     train(checkpoint=files / "elsewhere", rounds=40, progress=lambda at, total: seen.append(at))
     assert seen[0] >= 20
+
+
+def study_of(path):
+    base = {"d": 9, "k": 2, "method": "anil", "rounds": 3, "n": 3}
+    return ms.Study(path, base=base, grid={"alpha": [0.1, 0.2]})
+
+
+def report(path):
+    study = study_of(path.parent.with_name("study"))
+    study.run(progress=False)
+    study.report(path)
+
+
+def export(path):
+    study_of(path.parent.with_name("study")).export(path)
+
+
+WRITERS = [
+    pytest.param(lambda path: train().save(path), "r.npz", id="save"),
+    pytest.param(resume, "c.npz", id="checkpoint"),
+    pytest.param(export, "t.csv", id="export"),
+    pytest.param(export, "t.parquet", id="parquet"),
+    pytest.param(report, "r.html", id="report"),
+]
+
+
+@pytest.mark.parametrize(("write", "name"), WRITERS)
+def test_a_symbolic_link_stays_and_its_target_is_written(tmp_path, write, name):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    link = tmp_path / name
+    link.symlink_to(disk / "kept")
+    write(link)  # creates what the link leads to
+    assert link.is_symlink()
+    assert not (disk / "kept").is_symlink()
+    assert [file.name for file in disk.iterdir()] == ["kept"]
+    before = (disk / "kept").stat().st_ino
+    (disk / "kept").chmod(0o600)
+    write(link)  # replaces it
+    assert link.is_symlink()
+    if write is not resume:  # a finished run writes nothing
+        assert (disk / "kept").stat().st_ino != before
+    assert (disk / "kept").stat().st_mode & 0o777 == 0o600
+    assert not [file for file in tmp_path.rglob("*") if "part" in file.name]
+
+
+def test_study_files_are_written_through_a_symbolic_link(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "study.json").symlink_to(tmp_path / "disk" / "kept")
+    study_of(tmp_path / "s").run(progress=False)
+    assert (tmp_path / "s" / "study.json").is_symlink()
+    assert (tmp_path / "disk" / "kept").is_file()
+
+
+def test_links_that_lead_in_a_circle_are_left_alone(tmp_path):
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / name).symlink_to(tmp_path / other)
+    with pytest.raises(OSError, match=f"{tmp_path}/a'"):
+        train().save(tmp_path / "a")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "b"]
+    assert (tmp_path / "a").is_symlink()
+
+
+def test_a_pipe_is_written_and_stays(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    read = []
+    receive = lambda: read.append((tmp_path / "pipe").read_bytes())  # noqa: E731
+    reader = threading.Thread(target=receive, daemon=True)
+    reader.start()
+    train().save(tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()
+    reader.join()
+    (tmp_path / "copy").write_bytes(read[0])
+    assert ms.load(tmp_path / "copy").status.round == 20
+
+
+@pytest.mark.parametrize(("write", "name"), WRITERS)
+def test_what_cannot_be_written_is_named_as_the_user_named_it(tmp_path, write, name):
+    (tmp_path / "folder.csv").mkdir()
+    absent = tmp_path / "absent" / name
+    for target in (absent, tmp_path / "folder.csv"):
+        if write is resume and target == absent:
+            continue  # refused before anything runs
+        with pytest.raises((OSError, ValueError), match=re.escape(f"{str(target)!r}")) as caught:
+            write(target)
+        assert ".part" not in str(caught.value)
+    assert not [file for file in tmp_path.rglob("*") if "part" in file.name]
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    r = train()
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/r\.npz'$"):
+        r.save(tmp_path / "r.npz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_name_as_long_as_file_systems_take_is_written(tmp_path):
+    path = tmp_path / ("x" * 251 + ".npz")
+    train().save(path)
+    assert ms.load(path).status.round == 20
+
+
+def test_a_tilde_is_the_home_of_the_user(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    train().save("~/r.npz")
+    assert ms.load("~/r.npz").status.round == 20
+    train(checkpoint="~/c.npz")
+    train(checkpoint=ms.Checkpoint(Path("~/d.npz")))
+    study = study_of("~/runs/first")
+    study.run(progress=False)
+    study.export("~/t.csv")
+    study.report("~/r.html")
+    assert len(ms.Study("~/runs/first").cells) == 2
+    (tmp_path / "home" / "s.toml").write_text(
+        "[base]\nd = 9\nk = 2\nrounds = 3\nn = 3\nmethod = 'anil'\n"
+    )
+    assert cli.main(["study", "run", "~/s.toml", "--out", "~/runs/second"]) == 0
+    assert cli.main(["study", "status", "~/runs/second"]) == 0
+    assert sorted(path.name for path in (tmp_path / "home").glob("[!.]*")) == [
+        "c.npz", "d.npz", "r.html", "r.npz", "runs", "s.toml", "t.csv"
+    ]  # fmt: skip
+    assert not list((tmp_path / "here").iterdir())
