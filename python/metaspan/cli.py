@@ -3,6 +3,7 @@ r"""The command ``metaspan``."""
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -42,8 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit status: 0 on success, 2 on bad usage, 130 after Ctrl-C.
     """
-    parser = _parser()
-    chosen = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what it cannot encode
+        sys.stdout.reconfigure(errors="backslashreplace")
+    chosen = _parser().parse_args(arguments)
     try:
         if chosen.command == "info":
             return _info()

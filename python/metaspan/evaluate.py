@@ -50,7 +50,7 @@ class Risk:
     exact: bool
 
     def __str__(self) -> str:
-        return f"{self.mean:.4g} " + ("exact" if self.exact else f"± {self.standard_error:.2g}")
+        return f"{self.mean:.4g} " + ("exact" if self.exact else f"+- {self.standard_error:.2g}")
 
 
 @dataclass(frozen=True, kw_only=True)

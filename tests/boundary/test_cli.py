@@ -79,3 +79,11 @@ def test_figures_are_whole_files_named_on_standard_output(tmp_path):
     rows = (out / "methods.csv").read_text().splitlines()
     assert len({len(row.split(",")) for row in rows}) == 1
     assert len(rows) > 1000
+
+
+def test_names_that_standard_output_cannot_encode_are_escaped(tmp_path):
+    (tmp_path / "s.toml").write_text("[base]\nd = 9\nk = 2\nmethod = 'anil'\nrounds = 3\n")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = metaspan("study", "run", tmp_path / "s.toml", "--out", tmp_path / "été", env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("\\xe9t\\xe9: 1 of 1 runs")

@@ -127,6 +127,12 @@ def prose(house, path):
     )
 
 
+def test_text_for_terminals_is_ascii(house):
+    drawn = {"figures", "labels", "report"}  # modules whose text goes to figures and pages
+    paths = [path for name, path in house.python().items() if name.split(".")[-1] not in drawn]
+    assert not [path for path in paths if not house.text(path).isascii()]
+
+
 def test_public_names_are_documented(house):
     page = house.text("docs/api.md")
     assert not [name for name in ms.__all__ if f"`{name}" not in page and f"ms.{name}" not in page]

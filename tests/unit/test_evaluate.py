@@ -218,7 +218,7 @@ def test_an_evaluation_prints_as_a_table():
         name.replace("_", " ") for name in LEARNERS
     ]
     assert lines[1].endswith(f"{found.mean:.4g} exact")
-    assert lines[3].endswith(f"{found.ridge.mean:.4g} ± {found.ridge.standard_error:.2g}")
+    assert lines[3].endswith(f"{found.ridge.mean:.4g} +- {found.ridge.standard_error:.2g}")
     assert (found.mean, found.standard_error) == (found.adapted.mean, 0.0)
 
 
@@ -269,3 +269,10 @@ def test_bad_input_is_one_sentence(case):
     text = str(caught.value)
     assert "\n" not in text
     assert all(fragment in text for fragment in fragments), text
+
+
+def test_what_is_printed_is_ascii():
+    """A terminal, a pipe or a log file may take nothing else."""
+    text = str(ms.evaluate((M, R), W, TASKS, "maml", n=50))
+    assert " +- " in text
+    assert text.isascii()
