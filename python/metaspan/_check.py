@@ -6,6 +6,7 @@ TypeError; shape, value and layout raise ValueError.
 
 from __future__ import annotations
 
+import difflib
 import math
 import mmap
 import operator
@@ -21,6 +22,29 @@ from ._load import core
 LONGEST_RANGE = 10**6  # that stands for an array
 PLAIN = {bool, int, float, complex, str, bytes, type(None)}
 """Kinds of items that have neither a mask nor a unit."""
+
+# Names of one meaning, here or elsewhere: arguments of the package, and what they are taken for.
+ALIKE = [
+    frozenset(group.split())
+    for group in (
+        "alpha inner_lr inner_step_size",
+        "beta lr learning_rate outer_lr meta_lr",
+        "inner_steps n_steps num_steps steps adaptation_steps",
+        "rounds epochs iterations iters n_iter max_iter n_rounds num_rounds outer_steps",
+        "n n_tasks num_tasks tasks_per_round batch_size meta_batch_size",
+        "m m_in m_out samples n_samples shots",
+        "m_in n_support support_size",
+        "m_out n_query query_size",
+        "width k rank n_components",
+        "trials repeats repetitions n_trials seeds",
+        "seed random_state rng",
+        "threads n_jobs n_threads num_threads workers",
+        "record metrics log",
+        "progress verbose",
+        "stop tol tolerance",
+        "init B0 start",
+    )
+]
 
 F64 = NDArray[np.float64]
 Shape = tuple[int | str, ...]
@@ -48,6 +72,15 @@ def words(names: Iterable[str], conjunction: str = "or") -> str:
     """Quoted names as a list in a sentence."""
     quoted = [f"{name!r}" for name in names]
     return f" {conjunction} ".join([", ".join(quoted[:-1]), quoted[-1]] if quoted[1:] else quoted)
+
+
+def near(name: str, accepted: Iterable[str]) -> list[str]:
+    """Accepted names that a name that is not may stand for: of the same meaning, or spelt alike."""
+    names = [known for known in accepted if known != name]
+    for group in ALIKE:
+        if name in group and not group.isdisjoint(names):
+            return [known for known in names if known in group]
+    return difflib.get_close_matches(name, names, 1)
 
 
 def integer(name: str, value: object, least: int = 0, most: int | None = None) -> int:

@@ -281,7 +281,7 @@ def configure(
     """
     if not isinstance(tasks, (LinearTasks, TaskBatch)):
         raise TypeError(f"tasks must be a LinearTasks or a TaskBatch; got {_check.show(tasks)}")
-    chosen = resolve(method, steps)
+    chosen = resolve(method, steps, configure)
     pool = None if pool is None else _check.integer("pool", pool, 1, MAX_COUNT)
     shared = _check.flag("shared_samples", shared_samples)
     counts = sample_counts(tasks, m_in, m_out, pool, shared)

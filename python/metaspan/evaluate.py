@@ -210,7 +210,7 @@ def evaluate(
     0.2099 exact | 0.0007143 exact
     """
     given = None if ridge is None else _check.real("ridge", ridge, 0.0, 1e100)
-    chosen = resolve(method, steps)
+    chosen = resolve(method, steps, evaluate)
     adapted, new = _prepared(B, w, tasks, chosen, m=m, n=n, seed=seed, threads=threads)
     law, m = new.law, new.m
 

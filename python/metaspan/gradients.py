@@ -117,7 +117,7 @@ def meta_gradient(
     >>> meta_gradient(np.eye(30, 2), np.zeros(2), batch, "anil", alpha=0.1).B.shape
     (30, 2)
     """
-    chosen = resolve(method, steps)
+    chosen = resolve(method, steps, meta_gradient)
     if not isinstance(batch, TaskBatch):
         raise TypeError(f"batch must be a TaskBatch; got {_check.show(batch)}")
     workers = _check.threads(threads)
@@ -194,7 +194,7 @@ def population_gradient(
     >>> g.B[:2].tolist(), g.w.tolist()
     ([[1.0, 0.0], [-1.0, 0.0]], [1.0, -1.0])
     """
-    chosen = resolve(method, steps)
+    chosen = resolve(method, steps, population_gradient)
     workers = _check.threads(threads)
     _check.shape("B", _check.floats("B", B), ("d", "k"))
     B, head = _point(B, w, B.shape[0], workers)
@@ -290,7 +290,7 @@ def adapt(
     >>> adapt(np.eye(8, 2), np.zeros(2), X, y, "anil", alpha=0.5)[0].round(12).tolist()
     [0.5, 0.5]
     """
-    chosen = resolve(method, steps)
+    chosen = resolve(method, steps, adapt)
     want_B = _check.flag("return_B", return_B)
     workers = _check.threads(threads)
     X, y = data.checked(("X", X), ("y", y), None, check_finite)

@@ -8,7 +8,8 @@ depends on where it starts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -130,6 +131,9 @@ _NAMED: dict[str, tuple[type[Method], dict[str, Any]]] = {
 }
 
 
+_STEPS = ("alpha", "beta", "inner_steps")
+
+
 def core_method(method: Method) -> CoreMethod:
     """A method as the compiled core takes it: alpha, beta, inner steps, adapt_B, exact."""
     if isinstance(method, AverageRisk):
@@ -138,7 +142,9 @@ def core_method(method: Method) -> CoreMethod:
     return (method.alpha, method.beta, method.inner_steps, adapt_B, exact)
 
 
-def resolve(method: object, steps: Mapping[str, Any]) -> Method:
+def resolve(
+    method: object, steps: Mapping[str, Any], call: Callable[..., Any] | None = None
+) -> Method:
     r"""Turn a method or its name, with step sizes as keywords, into a method.
 
     Parameters
@@ -147,6 +153,8 @@ def resolve(method: object, steps: Mapping[str, Any]) -> Method:
         A method, or one of "anil", "fo-anil", "maml", "fo-maml", "average-risk".
     steps : mapping
         Keywords of the call that are left over: the step sizes of a method given by name.
+    call : callable or None
+        What was called: a keyword that is none of the method's may be one of its, misspelt.
 
     Returns
     -------
@@ -166,11 +174,8 @@ def resolve(method: object, steps: Mapping[str, Any]) -> Method:
     ANIL(alpha=0.3, beta=0.1, inner_steps=1, first_order=True)
     """
     if isinstance(method, (ANIL, MAML, AverageRisk)):
-        if steps:
-            raise TypeError(
-                f"unknown keyword {next(iter(steps))!r}: "
-                "step sizes are keywords only where the method is given by its name"
-            )
+        for name in steps:
+            raise TypeError(_unknown(name, method, (), call))
         return method
     if not isinstance(method, str):
         kinds = "an ANIL, a MAML, an AverageRisk or a name"
@@ -179,8 +184,29 @@ def resolve(method: object, steps: Mapping[str, Any]) -> Method:
     accepted = [field.name for field in fields(kind) if field.name != "first_order"]
     for name in steps:
         if name not in accepted:
-            raise TypeError(
-                f"unknown keyword {name!r}: "
-                f"the step sizes that {method!r} takes are {', '.join(accepted)}"
-            )
+            raise TypeError(_unknown(name, method, accepted, call))
     return kind(**steps, **preset)
+
+
+def _unknown(
+    name: str, method: Method | str, accepted: Sequence[str], call: Callable[..., Any] | None
+) -> str:
+    """Say that a keyword is not known, and which name it may stand for."""
+    message = f"unknown keyword {name!r}: "
+    if name == "first_order":
+        return message + "first-order methods are 'fo-anil' and 'fo-maml', or a method with it set"
+    if name in _STEPS:
+        if isinstance(method, str):
+            return message + f"the step sizes that {method!r} takes are {', '.join(accepted)}"
+        return message + "step sizes are keywords only where the method is given by its name"
+    given = inspect.signature(call).parameters.values() if call else ()
+    arguments = [one.name for one in given if one.kind is one.KEYWORD_ONLY]
+    close = _check.near(name, [*accepted, *arguments])
+    if close:
+        return message + f"did you mean {_check.words(close)}?"
+    if not accepted:
+        return message + "it is no argument of this call"
+    return message + (
+        f"it is neither an argument of this call nor one of {method!r}, which takes "
+        f"{', '.join(accepted)}"
+    )
