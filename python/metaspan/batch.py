@@ -233,13 +233,23 @@ class TaskBatch:
         return data.sizes(self.X_out)
 
     def __repr__(self) -> str:
-        def text(sizes: int | tuple[int, ...]) -> str:
-            return str(sizes) if isinstance(sizes, int) else f"{min(sizes)}..{max(sizes)}"
-
         return (
-            f"TaskBatch(n={self.n}, m_in={text(self.m_in)}, m_out={text(self.m_out)}, "
+            f"TaskBatch({counts_text(self.n, self.m_in, self.m_out)}, "
             f"d={self.d}, dtype={self.dtype}{', sparse' if self.is_sparse else ''})"
         )
+
+
+def counts_text(
+    n: int | None, m_in: int | tuple[int, ...] | None, m_out: int | tuple[int, ...] | None
+) -> str:
+    """Say how many tasks there are and how many samples each has; None is infinitely many."""
+
+    def text(sizes: int | tuple[int, ...] | None) -> str:
+        if isinstance(sizes, tuple):
+            return f"{min(sizes)}..{max(sizes)}"
+        return "infinite" if sizes is None else str(sizes)
+
+    return f"n={text(n)}, m_in={text(m_in)}, m_out={text(m_out)}"
 
 
 @dataclass(frozen=True, kw_only=True)

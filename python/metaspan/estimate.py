@@ -3,7 +3,7 @@ r"""What a training run will need, before it starts."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from .routes import (
     prices,
     slots,
 )
+from .sizes import round_text
 from .tasks import LinearTasks
 from .workload import Workload, workload_of
 
@@ -53,6 +54,8 @@ class Estimate:
         Floating-point operations of one round of all trials.
     bytes : mapping of str to int
         What makes up the memory.
+    round : str
+        Tasks of a round and samples of each, such as ``"n=10, m_in=5, m_out=infinite"``.
     """
 
     engine: str
@@ -62,10 +65,12 @@ class Estimate:
     seconds_per_round: float
     flops_per_round: float
     bytes: Mapping[str, int]
+    round: str = ""
 
     def __str__(self) -> str:
         lines = [
             f"engine           {self.engine}{f', {self.route} route' if self.route else ''}",
+            f"round            {self.round}",
             f"time             {self.seconds:.3g} s ({self.seconds_per_round:.3g} s a round)",
             f"work             {self.flops_per_round:.3g} flops a round",
             f"memory           {_size(self.memory_bytes)}",
@@ -108,6 +113,12 @@ def estimate(*args: Any, **kwargs: Any) -> Estimate:
 
 def needs(config: TrainConfig) -> Estimate:
     """What a run that has been configured will need."""
+    counts = config.m_in, config.m_out
+    return replace(_needs(config), round=round_text(config.tasks, config.n, counts, config.pool))
+
+
+def _needs(config: TrainConfig) -> Estimate:
+    """What a run needs, by its engine."""
     if config.route is not None:
         return _on_data(config)
     if config.engine == "sampled":

@@ -17,6 +17,7 @@ from .batch import TaskBatch
 from .config import TrainConfig
 from .options import Init
 from .outcome import Outcome, Status
+from .sizes import round_text
 from .state import Trials, given_coordinates
 from .tasks import LinearTasks
 
@@ -286,9 +287,11 @@ class Result:
             for status in Status
             if status in self.outcomes
         )
+        counts = config.m_in, config.m_out
         return (
             f"Result({config.method}, d={config.tasks.d}, k={config.k_star}, "
-            f"width={config.width}, n={config.n}, rounds={config.rounds}, "
+            f"width={config.width}, {round_text(config.tasks, config.n, counts, config.pool)}, "
+            f"engine={config.engine!r}, rounds={config.rounds}, "
             f"trials={len(config.trials)}: {ends})"
         )
 

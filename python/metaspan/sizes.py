@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _check
-from .batch import TaskBatch
+from .batch import BatchSummary, TaskBatch, counts_text
 from .heads import GaussianHeads, SphereHeads
 from .methods import ANIL, Method
 from .tasks import MAX_COUNT, LinearTasks
@@ -124,6 +124,17 @@ def tasks_per_round(
     if there_are is not None and n > there_are:
         raise ValueError(f"n must be at most {there_are}, {whose} (n=None takes all); got {n}")
     return n
+
+
+def round_text(
+    tasks: LinearTasks | TaskBatch | BatchSummary,
+    n: int | None,
+    counts: tuple[int | None, int | None],
+    pool: int | None,
+) -> str:
+    """Say how many tasks a round takes and how many samples each has."""
+    given = counts if isinstance(tasks, LinearTasks) else (tasks.m_in, tasks.m_out)
+    return counts_text(n, *given) + ("" if pool is None else f", pool={pool}")
 
 
 def check_infinite_tasks(

@@ -223,10 +223,10 @@ def test_frame_and_repr_of_a_run():
         frame = run(kind, trials=2, record_every=10).to_frame()
         assert len(frame) == 2 * 5
         assert frame.notna().all(axis=None)
-    assert "n=None" in repr(run("infinite-tasks"))
+    assert "n=infinite" in repr(run("infinite-tasks"))
     assert repr(run("gaussian")) == (
         "Result(MAML(alpha=0.02, beta=0.05, inner_steps=2, first_order=False), d=30, k=3, width=3, "
-        "n=5, rounds=40, trials=1: 1 FINISHED)"
+        "n=5, m_in=4, m_out=6, engine='collapsed', rounds=40, trials=1: 1 FINISHED)"
     )
 
 

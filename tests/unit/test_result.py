@@ -196,5 +196,39 @@ def test_plot_gives_axes():
 def test_repr_is_one_line():
     assert repr(result("options")) == (
         "Result(MAML(alpha=0.1, beta=0.1, inner_steps=1, first_order=False), d=20, k=3, width=3, "
-        "n=5, rounds=12, trials=1: 1 FINISHED)"
+        "n=5, m_in=infinite, m_out=infinite, engine='population', rounds=12, trials=1: 1 FINISHED)"
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"n": 10, "m_in": 5}, "n=10, m_in=5, m_out=infinite, engine='collapsed'"),
+        ({"n": 10, "m_out": 5}, "n=10, m_in=infinite, m_out=5, engine='collapsed'"),
+        ({"n": None, "m_in": 5}, "n=infinite, m_in=5, m_out=infinite, engine='collapsed'"),
+        (
+            {"n": 2, "m_in": 3, "m_out": 4, "pool": 6},
+            "n=2, m_in=3, m_out=4, pool=6, engine='collapsed'",
+        ),
+    ],
+)
+def test_repr_and_estimate_say_what_a_round_takes(settings, told):
+    tasks = ms.LinearTasks(d=20, k=3)
+    assert f", {told}, rounds=" in repr(ms.train(tasks, "fo-anil", rounds=1, **settings))
+    counts = told.partition(", engine")[0]
+    estimate = ms.estimate(tasks, "fo-anil", **settings)
+    assert estimate.round == counts
+    assert f"\nround            {counts}\n" in str(estimate)
+
+
+def test_repr_and_estimate_say_what_a_batch_holds(tmp_path):
+    samples = [ms.LinearTasks(d=9, k=2).sample(1, m, m + 1) for m in (3, 5)]
+    parts = ([getattr(s, name)[0] for s in samples] for name in ("X_in", "y_in", "X_out", "y_out"))
+    batch = ms.TaskBatch(*parts)
+    told = "n=2, m_in=3..5, m_out=4..6"
+    assert repr(batch).startswith(f"TaskBatch({told}, ")
+    r = ms.train(batch, "anil", width=2, rounds=1)
+    assert f", {told}, engine='arrays', " in repr(r)
+    assert ms.estimate(batch, "anil", width=2).round == told
+    r.save(tmp_path / "r")
+    assert repr(ms.load(tmp_path / "r")) == repr(r)
