@@ -129,3 +129,22 @@ def test_values_that_no_file_can_hold_are_refused(tmp_path, value):
     with pytest.raises(TypeError, match=r"base\.spectrum must be a number.* file"):
         study(tmp_path, spectrum=value)
     assert not (tmp_path / "study.json").exists()
+
+
+MASKED = np.ma.masked_equal([5.0, -999.0], -999.0)
+
+
+@pytest.mark.parametrize(
+    ("base", "grid", "name"),
+    [
+        (dict(heads=np.ma.masked_equal([[1.0, -999.0]], -999.0)), {}, "base.heads"),
+        (dict(noise=MASKED[1]), {}, "base.noise"),
+        ({}, dict(m_in=MASKED), "grid.m_in"),
+        ({}, dict(noise=[0.0, MASKED[1]]), "grid.noise"),
+    ],
+)
+def test_masked_values_are_missing(tmp_path, base, grid, name):
+    with pytest.raises(ValueError, match=f"{name} must have no missing values"):
+        study(tmp_path, grid=grid, **base)
+    unmasked = {n: np.ma.masked_equal(np.arange(1.0, 3.0), 7) for n in grid}
+    assert len(study(tmp_path, grid=unmasked).cells) == (2 if grid else 1)

@@ -253,6 +253,7 @@ def _parsed(where: str, name: str, value: Any) -> Any:
 
 def _plain(name: str, path: str, value: Any) -> Any:
     """Return a value without what a file has no form of: NumPy's scalars, foreign arrays, types."""
+    value = _check.bare(path, value)
     if name == "dtype" and value is not None:
         return _check.float_dtype(path, value).name
     if isinstance(value, np.generic):
@@ -263,7 +264,7 @@ def _plain(name: str, path: str, value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain("", path, item) for key, item in value.items()}
     if hasattr(value, "__array__") and not isinstance(value, (np.ndarray, type)):
-        return np.asarray(value)
+        return _check.rectangular(path, value)
     return value
 
 
@@ -301,6 +302,7 @@ def check_fields(kind: str, names: Iterable[str], path: str = "fields") -> None:
 
 def _axis(name: str, value: Any) -> tuple[Any, ...] | Dependent:
     """Values of an axis, or what a name of the grid depends on."""
+    value = _check.bare(f"grid.{name}", value)
     if isinstance(value, np.ndarray) and value.ndim == 1:
         value = value.tolist()
     if isinstance(value, (list, tuple, range)):
