@@ -86,8 +86,14 @@ class Trials:
         if frames is not None and M.shape[2] > M.shape[1]:  # only wider learners turn
             back = frames.transpose(0, 2, 1)
             with np.errstate(over="ignore", invalid="ignore"):  # of states near 1e308
-                M, R, w = M @ back, R @ back, (frames @ w[:, :, None])[:, :, 0]
+                M, R, w = _product(M, back), _product(R, back), _product(w[:, None], back)[:, 0]
         return {"M": M, "R": R, "w": w}
+
+
+def _product(a: F64, b: F64) -> F64:
+    """Multiply stacked matrices in an order that, unlike BLAS's, is the same on every machine."""
+    found: F64 = (a[..., None] * b[:, None]).sum(axis=-2)
+    return found
 
 
 def begin(config: TrainConfig) -> Trials:
