@@ -9,7 +9,7 @@ import numpy as np
 
 from .figures import lines
 from .labels import equations
-from .points import depends, factor
+from .points import depends, factor, set_by_stop
 
 if TYPE_CHECKING:
     import pandas
@@ -36,7 +36,8 @@ def auto_figures(
     names : sequence of str
         Names that the study varies.
     measures : sequence of str
-        Columns to draw; ``"seconds"`` is left out, and so is a measure without any value.
+        Columns to draw; ``"seconds"`` is left out, and so is a measure without any value but
+        those that the stop rule set.
 
     Returns
     -------
@@ -58,7 +59,7 @@ def auto_figures(
     drawn = []
     for measure in measures:
         values = np.asarray(table[measure], dtype=np.float64)
-        if measure not in COST and np.isfinite(values).any():
+        if measure not in COST and (np.isfinite(values) & ~set_by_stop(table, measure)).any():
             figure = lines(table, x, measure, hue=hue, col=col, names=names)
             drawn.append((_caption(measure, (x, hue, col), held, figure, several), figure))
     return drawn

@@ -13,7 +13,7 @@ from ..plots import DASHES, FONT, MARKERS, PALETTE
 from .frames import caption, key, limit_y, name_axis, plain_ticks, row_of_axes, ticks_at, title
 from .heat import heat
 from .labels import equations, name_label, number_label, value_labels
-from .points import Factor, Points, points, refuse_hidden, refuse_many
+from .points import Factor, Points, points, refuse_hidden, refuse_many, stop_note
 
 if TYPE_CHECKING:
     import pandas
@@ -52,7 +52,8 @@ def lines(
     Means of a measure that is positive and spans more than a decade are geometric, on a log axis.
     Where only a part of the runs has a value, the mean over that part is a cross with their number
     beside it, and the lines to it are dotted; where none has, a cross stands on the axis. Intervals
-    are bars, or bands where points are many.
+    are bars, or bands where points are many. Values that the stop rule set are drawn; how many
+    there are is said below the axes.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def lines(
         Column with axes for each value, on the same scales.
     fit : bool
         Whether to draw the law through the rows that `fit_laws` finds best, for each line; points
-        where a part of the runs has no value are left out of it.
+        where a part of the runs has no value, or one that the stop rule set, are left out of it.
     band : float or None
         Coverage of the Student-t intervals of the means, in (0, 1); None leaves them out.
     names : sequence of str
@@ -116,7 +117,7 @@ def lines(
     if col is not None:
         for ax, text in zip(axes, equations(col, found.col.values), strict=True):
             title(ax, text)
-    caption(figure, _meaning(found, bool(laws)))
+    caption(figure, _meaning(found, y, fit))
     return figure
 
 
@@ -208,14 +209,15 @@ def _series(ax: Axes, found: Points, place: tuple[int, int], color: Any, laws: L
         on_axis: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "clip_on": False}
         ax.plot(at[nothing[h]], 0.05 * below[nothing[h]], **cross, **on_axis)
     if laws is not None:
-        first, last = float(at[whole][0]), float(at[whole][-1])
+        fitted = at[found.settled[place]]
+        first, last = float(fitted[0]), float(fitted[-1])
         space = np.geomspace if ax.get_xscale() == "log" else np.linspace
         shown = np.clip(space(first, last, 200), first, last)
         ax.plot(shown, laws.best(shown), color=color, lw=1.1, ls=FIT_DASHES, zorder=2.95)
 
 
 def _fits(found: Points, y: str) -> dict[tuple[int, int], Laws]:
-    """The laws through the whole points of each line that has two of them."""
+    """The laws through the settled points of each line that has two of them."""
     from .fits import LAWS, fit_laws  # noqa: PLC0415
 
     numbers = found.x.numbers
@@ -224,12 +226,12 @@ def _fits(found: Points, y: str) -> dict[tuple[int, int], Laws]:
     finite = found.y[np.isfinite(found.y)]
     if finite.size and finite.min() <= 0:
         raise ValueError(f"fit=True needs positive values; {y} has {finite.min():g} among them")
-    rows = found.whole.ravel()[found.group]
+    rows = found.settled.ravel()[found.group]
     line = found.group // numbers.size
     fits = {}
     for c in range(len(found.col.values)):
         for h in range(len(found.hue.values)):
-            if found.whole[c, h].sum() >= 2:
+            if found.settled[c, h].sum() >= 2:
                 own = rows & (line == c * len(found.hue.values) + h)
                 at = numbers[found.x.codes[own]]
                 kinds = LAWS if at.min() > 0 else ("exponential",)
@@ -326,8 +328,8 @@ def _notes(axes: Sequence[Axes], found: Points, colors: Sequence[Any]) -> None:
         )
 
 
-def _meaning(found: Points, fitted: bool) -> str:
-    """What crosses say, where there are any."""
+def _meaning(found: Points, y: str, fit: bool) -> str:
+    """What crosses say, and what the stop rule set, where there are any."""
     parts = []
     if found.partial.any():
         shown = found.counted[found.partial][0], found.runs[found.partial][0]
@@ -336,6 +338,8 @@ def _meaning(found: Points, fitted: bool) -> str:
         parts.append(f"× mean over those of the runs that have a value{counts}")
     if found.nothing.any():
         parts.append("× on the axis: no run has a value")
-    if fitted and parts:
+    if fit and parts:
         parts.append("no × is part of a fit")
+    if note := stop_note(found, y):
+        parts.append(f"{note}, which no fit takes" if fit else note)
     return "; ".join(parts)

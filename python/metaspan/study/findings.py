@@ -14,7 +14,7 @@ from .choose import auto_figures
 from .describe import described
 from .fits import fit_laws, fit_powers
 from .labels import value_labels
-from .points import factor
+from .points import INSTEAD, factor, set_by_stop
 from .progress import duration
 from .report import write
 from .spec import Spec
@@ -36,8 +36,6 @@ def report_on(
     path: Path,
 ) -> None:
     """Write the report on a study of which some runs have ended."""
-    if not len(table):
-        raise ValueError(f"the study {status.name!r} must have a run that has ended; it has none")
     measures = [one.name for one in spec.measures]
     ends = ", ".join(f"{count} {name}" for name, count in status.statuses.items())
     write(
@@ -52,7 +50,7 @@ def report_on(
         },
         configuration=list(_configuration(spec, cells)),
         figures=auto_figures(table, tuple(spec.axes), measures),
-        notes=[*_laws(table, spec, measures), *_failures(status)],
+        notes=[*_laws(table, spec, measures), *_stopped(table, measures), *_failures(status)],
         table=table,
         versions={
             "rows made by": ", ".join(f"metaspan {name}" for name in status.versions),
@@ -95,7 +93,7 @@ def _laws(table: pandas.DataFrame, spec: Spec, measures: Sequence[str]) -> Itera
     words = [name for name in spec.axes if table[name].dtype.kind not in "if"]
     for measure in measures:
         for title, part in _parts(table, words) if measure != "seconds" else ():
-            rows = part[np.isfinite(part[measure])]
+            rows = part[np.isfinite(part[measure]) & ~set_by_stop(part, measure)]
             axes = [
                 name
                 for name in spec.axes
@@ -124,6 +122,15 @@ def _parts(
         column = factor(table, others[0])
         for i, label in enumerate(value_labels(column.values, others[0], math_text=False)):
             yield f", {label}", table[column.codes == i]
+
+
+def _stopped(table: pandas.DataFrame, measures: Sequence[str]) -> Iterator[str]:
+    for measure in measures:
+        if count := int(set_by_stop(table, measure).sum()):
+            yield (
+                f"{measure}: the stop rule set the values of {count} of {len(table)} runs, which "
+                f"no law takes: {INSTEAD}"
+            )
 
 
 def _failures(status: StudyStatus) -> Iterator[str]:

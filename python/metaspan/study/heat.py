@@ -11,7 +11,7 @@ from .. import _check
 from ..plots import FONT, INK
 from .frames import Side, caption, name_axis, row_of_axes, ticks_at, title
 from .labels import equations, name_label, number_label, value_labels
-from .points import Factor, Points, points, refuse_hidden, refuse_many
+from .points import Factor, Points, points, refuse_hidden, refuse_many, stop_note
 
 if TYPE_CHECKING:
     import pandas
@@ -99,7 +99,7 @@ def heat(
         bar.ax.tick_params(which="both", color=INK, labelcolor=INK, labelsize=9.5)
         bar.ax.tick_params(labelfontfamily=FONT)
         name_axis(bar.ax, "y", name_label(value))
-    caption(figure, _meaning(found))
+    caption(figure, _meaning(found, value))
     return figure
 
 
@@ -170,8 +170,8 @@ def _number(found: Points, cell: tuple[int, ...]) -> str:
     return text
 
 
-def _meaning(found: Points) -> str:
-    """What hatches and counts say, where there are any."""
+def _meaning(found: Points, value: str) -> str:
+    """What hatches and counts say, and what the stop rule set, where there are any."""
     parts = []
     if found.partial.any():
         counts = found.counted[found.partial][0], found.runs[found.partial][0]
@@ -182,4 +182,5 @@ def _meaning(found: Points) -> str:
         parts.append("cross-hatched: no run has a value")
     if not found.runs.all():
         parts.append("white: no runs")
+    parts += [note] if (note := stop_note(found, value)) else []
     return "; ".join(parts)

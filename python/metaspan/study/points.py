@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+INSTEAD = "measure rounds_to:TOL or rate, or set stop=None"  # where a stop rule sets a measure
+SET_BY_STOP = "set_by_stop"  # of a table's attrs: measures that stop rules set
 DECADE = 10.0  # quantities that span more than this are averaged and shown on a log scale
 
 
@@ -57,8 +59,8 @@ class Points:
     mean, low, high : ndarray of shape `shape`
         Means and the ends of their Student-t intervals, geometric where `log` is true; NaN where
         no row counts, and ends are NaN where only one does.
-    runs, counted : ndarray of shape `shape`, int64
-        Number of rows, and of those that count.
+    runs, counted, stopped : ndarray of shape `shape`, int64
+        Number of rows, of those that count, and of those whose value the stop rule set.
     log : bool
         Whether means were taken of logarithms: all values are positive and span a decade.
     """
@@ -73,12 +75,18 @@ class Points:
     high: F64
     runs: I64
     counted: I64
+    stopped: I64
     log: bool
 
     @property
     def whole(self) -> NDArray[np.bool_]:
         """Where every row counts."""
         return np.asarray((self.runs > 0) & (self.counted == self.runs))
+
+    @property
+    def settled(self) -> NDArray[np.bool_]:
+        """Where every row counts, and none has the value that a stop rule set."""
+        return np.asarray(self.whole & (self.stopped == 0))
 
     @property
     def partial(self) -> NDArray[np.bool_]:
@@ -89,6 +97,34 @@ class Points:
     def nothing(self) -> NDArray[np.bool_]:
         """Where there are rows, none of which counts."""
         return np.asarray((self.runs > 0) & (self.counted == 0))
+
+
+def set_by_stop(table: pandas.DataFrame, measure: str) -> NDArray[np.bool_]:
+    r"""Tell which values of a measure the stop rule set: those of runs that converged.
+
+    Such a value says where the rule ends a run, and nothing of the run.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Rows of a study, whose `attrs` name the measures that its stop rules set.
+    measure : str
+        The measure.
+
+    Returns
+    -------
+    ndarray of shape (rows,), bool
+        Whether the rule set the value; false where the table does not say.
+    """
+    if measure not in table.attrs.get(SET_BY_STOP, ()) or "status" not in table.columns:
+        return np.zeros(len(table), dtype=bool)
+    return np.asarray(table["status"] == "converged", dtype=bool)
+
+
+def stop_note(found: Points, y: str) -> str:
+    """Say of how many runs the stop rule set the measure; nothing where it set none."""
+    count = int(found.stopped.sum())
+    return f"the stop rule set {y} in {count} of {found.runs.sum()} runs" if count else ""
 
 
 def factor(table: pandas.DataFrame, name: str | None) -> Factor:
@@ -223,6 +259,7 @@ def points(
     log = bool(finite.size and finite.min() > 0 and finite.max() / DECADE > finite.min())
     runs = np.bincount(group, minlength=int(np.prod(shape)))
     mean, low, high, counted = average(values, group, runs.size, band, log)
+    stopped = np.bincount(group[set_by_stop(table, y)], minlength=runs.size)
     return Points(
         x=by[2],
         hue=by[1],
@@ -234,6 +271,7 @@ def points(
         high=high.reshape(shape),
         runs=runs.reshape(shape),
         counted=counted.reshape(shape),
+        stopped=stopped.reshape(shape),
         log=log,
     )
 

@@ -8,9 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .. import _check
 from . import fits
 from .cells import Cell, cells_of, matching
+from .points import INSTEAD, set_by_stop
 from .spec import Spec
 from .status import StudyStatus, status_of
 from .store import Found, Key, Row, Store
@@ -86,7 +89,8 @@ class Readings:
         pandas.DataFrame
             A row per cell and seed, in the order of the grid; columns: the varied names,
             ``seed``, ``status`` and the measures, NaN where a run failed. Its `attrs` hold the
-            errors of failed runs by row.
+            errors of failed runs by row, and under ``"set_by_stop"`` the measures whose values
+            the stop rule sets in runs that converged.
 
         Raises
         ------
@@ -95,7 +99,7 @@ class Readings:
         ValueError
             If `where` names something that does not vary, or a value that no cell has.
         """
-        return table_of(self._spec, matching(self.cells, where), self._rows()[0])
+        return table_of(self._spec, self._matching(where), self._rows()[0])
 
     def traces(self, where: Mapping[str, Any] | None = None) -> pandas.DataFrame:
         r"""Kept parts of the traces as a tidy table.
@@ -118,7 +122,7 @@ class Readings:
         ValueError
             If nothing is kept, or `where` does not fit.
         """
-        return traces_of(self._spec, matching(self.cells, where), self._rows()[0])
+        return traces_of(self._spec, self._matching(where), self._rows()[0])
 
     def export(self, path: str | os.PathLike[str], where: Mapping[str, Any] | None = None) -> None:
         r"""Write the table as Parquet or CSV, with values that are objects as text.
@@ -164,14 +168,16 @@ class Readings:
         Returns
         -------
         Laws or Powers
-            Parameters with bootstrap intervals; prints as lines.
+            Parameters with bootstrap intervals; prints as lines. Values that the stop rule set
+            are left out, and counted with the rows that have none.
 
         Raises
         ------
         TypeError, ValueError
-            If a name is no column of the table, or its values are not positive numbers.
+            If a name is no column of the table, no run has ended, the stop rule set all values, or
+            values are not positive numbers.
         """
-        table = self.table(where)
+        table = self._ended(where)
         if not isinstance(x, Sequence) or not x:
             raise TypeError(f"x must be a column or several; got {_check.show(x)}")
         names = [x] if isinstance(x, str) else list(x)
@@ -181,9 +187,17 @@ class Readings:
                 raise ValueError(
                     f"x and y must be columns of the table ({known}); got {_check.show(name)}"
                 )
-        if isinstance(x, str):
-            return fits.fit_laws(table[x], table[y], **options)
-        return fits.fit_powers({name: table[name] for name in names}, table[y], **options)
+        stopped = set_by_stop(table, y)
+        values = table[y].mask(stopped) if stopped.any() else table[y]
+        try:
+            if isinstance(x, str):
+                return fits.fit_laws(table[x], values, **options)
+            return fits.fit_powers({name: table[name] for name in names}, values, **options)
+        except ValueError as error:
+            if not stopped.any():
+                raise
+            left_out = f"{stopped.sum()} values of {y} that the stop rule set are left out"
+            raise ValueError(f"{error}; {left_out}: {INSTEAD}") from None
 
     def plot(
         self,
@@ -223,7 +237,7 @@ class Readings:
         ImportError
             If matplotlib, scipy or pandas is not installed.
         ValueError
-            If a name is no column, or has too many values to be shown.
+            If a name is no column, or has too many values to be shown, or no run has ended.
         """
         from .choose import unseen  # noqa: PLC0415
         from .figures import lines  # noqa: PLC0415
@@ -233,7 +247,7 @@ class Readings:
             if not (isinstance(name, str) or (name is None and role in ("hue", "col"))):
                 raise TypeError(f"{role} must be the name of a column; got {_check.show(name)}")
         names = tuple(self._spec.axes)
-        col, table, held = unseen(self.table(where), names, (x, hue, col))
+        col, table, held = unseen(self._ended(where), names, (x, hue, col))
         figure = lines(table, x, y, hue=hue, col=col, fit=fit, names=names, **options)
         heading(figure, held)
         return figure
@@ -272,7 +286,8 @@ class Readings:
         """
         from .figures import heat  # noqa: PLC0415
 
-        return heat(self.table(where), x, y, value, col=col, names=tuple(self._spec.axes))
+        table = self._ended(where)
+        return heat(table, x, y, value, col=col, names=tuple(self._spec.axes))
 
     def report(self, path: str | os.PathLike[str]) -> None:
         r"""Write what there is as one HTML file: figures, fits, table, configuration, versions.
@@ -293,13 +308,33 @@ class Readings:
 
         name = _check.path("path", path)
         rows, found = self._rows()
-        table = table_of(self._spec, self.cells, rows)
+        table = self._ended(None, rows)
         report_on(self._status(rows, found), self._spec, self.cells, table, Path(name))
 
     def __repr__(self) -> str:
         spec = self._spec
         axes = " x ".join(f"{len(values)} {name}" for name, values in spec.axes.items())
         return f"Study({str(self.folder)!r}: {axes or '1 cell'}, {len(spec.seeds)} seeds)"
+
+    def _matching(self, where: Mapping[str, Any] | None) -> list[Cell]:
+        """Cells with the given values, which may be NumPy's: those of a table's column are."""
+        if isinstance(where, Mapping):
+            numbers = {n: v.item() for n, v in where.items() if isinstance(v, np.generic)}
+            where = {**where, **numbers}
+        return matching(self.cells, where)
+
+    def _ended(
+        self, where: Mapping[str, Any] | None, rows: Mapping[Key, Row] | None = None
+    ) -> pandas.DataFrame:
+        """The table of runs that have ended; raises where there is none."""
+        table = table_of(self._spec, self._matching(where), rows or self._rows()[0])
+        if not len(table):
+            which = f" with {_check.show(where)}" if where else ""
+            raise ValueError(
+                f"the study {self.folder.name!r} must have a run{which} that has ended; it has "
+                "none: call run() first"
+            )
+        return table
 
     def _status(self, rows: Mapping[Key, Row], found: Found) -> StudyStatus:
         runs = len(self.cells) * len(self._spec.seeds)
