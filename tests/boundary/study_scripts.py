@@ -79,6 +79,12 @@ def pooled(folder):
         say(ms.Study(folder, **STUDY).run(pool, progress=False).complete)
 
 
+def summed():
+    """A sum, by a process of a pool."""
+    with ms.process_pool(1) as pool:
+        say(pool.submit(sum, (3, 4)).result())
+
+
 def forked(folder):
     """A study on a pool of forks, of a process whose threads have worked."""
     ms.train(ms.LinearTasks(d=300, k=3), "anil", rounds=30, n=200, trials=4, threads=4)

@@ -52,6 +52,15 @@ def test_process_pools_give_the_table_of_one_process(tmp_path, undisturbed, scri
     assert_done_once(tmp_path, undisturbed)
 
 
+def test_process_pools_need_no_short_folder_of_temporary_files(tmp_path):
+    """A socket's path has a limit that the folder of a batch job may exceed."""
+    folder = tmp_path / ("t" * 100)
+    folder.mkdir()
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    with process("summed", env=environment) as child:
+        assert said(child) == ["7"]
+
+
 def test_killed_workers_leave_what_was_finished(tmp_path, undisturbed):
     with process("with_a_killed_worker", tmp_path) as child:
         done, message, complete = said(child)

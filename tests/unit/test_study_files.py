@@ -89,6 +89,13 @@ def test_arguments_that_a_file_leaves_out_are_left_out(written):
     assert read(os.fspath(written("seeds = [0, 5, 7]\n[base]"))) == {"seeds": [0, 5, 7], "base": {}}
 
 
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    file = tmp_path / "s.toml"
+    file.write_text("seeds = 2\n[base]\nk = 3\n", encoding="utf-8-sig")
+    assert file.read_bytes().startswith(b"\xef\xbb\xbf")
+    assert read(file) == {"seeds": 2, "base": {"k": 3}}
+
+
 def test_folders_are_relative_to_the_file(tmp_path, monkeypatch):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "s.toml").write_text("folder = 'out'\n[base]")

@@ -151,11 +151,12 @@ def test_added_values_and_seeds_run_only_what_is_new(tmp_path):
     [
         (dict(base=dict(noise=0.2)), r"base\.noise = 0\.1; this one has 0\.2"),
         (dict(base=dict(n="2*k")), r"base\.n = 4; this one has 2\*k"),
-        (dict(base=dict(pool=9)), r"base\.pool = None; this one has 9"),
+        (dict(base=dict(pool=9)), r"no base\.pool; this one has 9"),
         (dict(grid=dict(m_out="2*m_in")), r"grid\.m_out = m_in; this one has 2\*m_in"),
         (dict(grid=dict(d=[10, 30])), r"a cell with d = 20, method = 'anil', m_in = 5, m_out = 5;"),
         (dict(grid=dict(method=["anil"])), r"a cell with d = 10, method = MAML\(alpha=0\.05, "),
-        (dict(grid=dict(beta=[0.1])), r"grid\.beta = None; this one has"),
+        (dict(base=dict(init=None)), r"no base\.init; this one has None"),
+        (dict(grid=dict(beta=[0.1])), r"no grid\.beta; this one has"),
         (dict(seeds=2), r"has seed 2; this one has not: keep it"),
         (dict(measure="dist"), r"has measure = \['dist', 'w_norm'\]; this one has \['dist'\]"),
         (dict(keep="dist"), r"has keep = \[\]; this one has \['dist'\]"),
@@ -173,6 +174,13 @@ def test_changed_studies_need_another_folder(tmp_path, change, named):
     with pytest.raises(ValueError, match=named):
         ms.Study(tmp_path, **{**SMALL, **changed})
     assert (tmp_path / "study.json").read_bytes() == kept
+
+
+def test_what_is_left_out_is_not_what_is_none(tmp_path):
+    ms.Study(tmp_path, **SMALL).run(progress=False, shard="1/24")
+    base = {name: value for name, value in SMALL["base"].items() if name != "stop"}
+    with pytest.raises(ValueError, match=r"base\.stop = None; this one has no base\.stop: use"):
+        ms.Study(tmp_path, **{**SMALL, "base": base})
 
 
 def test_rows_of_another_version_are_noticed(tmp_path):

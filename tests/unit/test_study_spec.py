@@ -1,6 +1,7 @@
 """What a study is: names, values that depend on others, cells, and their random numbers."""
 
 import itertools
+from collections import deque
 
 import numpy as np
 import pytest
@@ -78,6 +79,33 @@ def test_ranges_on_a_logarithmic_axis_are_values(tmp_path):
     assert [cell.values["d"] for cell in found] == [10, 100, 1000]
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([5, 8]),
+        np.ma.array([5, 8]),
+        memoryview(np.array([5, 8])),
+        deque([5, 8]),
+        {5: "a", 8: "b"}.keys(),
+        {"a": 5, "b": 8}.values(),
+        range(5, 9, 3),
+    ],
+    ids=lambda values: type(values).__name__,
+)
+def test_whatever_holds_values_in_order_is_an_axis(tmp_path, values):
+    assert [cell.values["d"] for cell in study(tmp_path, dict(d=values)).cells] == [5, 8]
+
+
+def test_columns_and_indices_are_axes(tmp_path):
+    pd = pytest.importorskip("pandas")
+    numbers, words = pd.Series([5, 8]), pd.Series(["anil", "maml"])
+    for kind in (pd.Series, pd.Index, pd.Categorical):
+        cells = study(tmp_path, dict(d=kind(numbers), method=kind(words))).cells
+        found = [(cell.values["d"], cell.values["method"]) for cell in cells]
+        assert found == [(5, "anil"), (5, "maml"), (8, "anil"), (8, "maml")]
+        assert {type(d) for d, _ in found} == {int}
+
+
 def test_counts_may_be_whole_floats(tmp_path):
     whole = dict(d=1e3, k=2.0, n=4.0, rounds=1e2, record_every=10.0, m_in=5.0, m_out=5.0)
     (found,) = arguments(tmp_path, base={**whole, "noise": 1.0})
@@ -105,8 +133,11 @@ def test_step_sizes_replace_those_of_the_method(tmp_path, method, steps, expecte
     assert configured(found.arguments, trials=1).method == expected
 
 
-def test_numbers_of_runs_that_never_stop(tmp_path):
-    """A file cannot say None: False is that."""
+def test_none_is_a_word_for_files(tmp_path):
+    """TOML has nothing for None; Python's word, and False for `stop`, are known as well."""
+    found = arguments(tmp_path, dict(m_in=["none", 5]), base=dict(stop="none", m_out="None"))
+    assert [a["m_in"] for a in found] == [None, 5]
+    assert {(a["stop"], a["m_out"]) for a in found} == {(None, None)}
     assert [a["stop"] for a in arguments(tmp_path, base=dict(stop=False))] == [None]
     assert [a["stop"] for a in arguments(tmp_path, dict(stop=[False, ms.Stop()]))] == [
         None,
@@ -129,6 +160,27 @@ BAD = [
     (one(base={**BASE, "noize": 0.1}), ValueError, "'noize' is no name of .*mean 'noise'"),
     (one(base={**BASE, "n": "4*q"}), ValueError, "n needs 'q', which has no value"),
     (one(base={**BASE, "n": "4*noise"}), ValueError, "n needs 'noise', which has no value"),
+    (
+        one(base={**BASE, "alhpa": 0.1, "rounds": "round(1 / alpha)"}),
+        ValueError,
+        "'alhpa' is no name of .*: did you mean 'alpha'",
+    ),
+    (
+        one(base={**BASE, "alpha": 0.1, "rounds": "round(1 / alhpa)"}),
+        ValueError,
+        "rounds needs 'alhpa', which has no value: did you mean 'alpha'",
+    ),
+    (
+        one(base={**BASE, "speed": 0.1, "rounds": "round(1 / sped)"}),
+        ValueError,
+        "rounds needs 'sped', which has no value: did you mean 'speed'",
+    ),
+    (
+        one(grid=dict(beta=np.ma.masked_equal([0.1, -999.0], -999.0))),
+        ValueError,
+        r"grid\.beta must have no missing values",
+    ),
+    (one(grid=dict(beta={0.1, 0.2})), TypeError, r"grid\.beta must be a list or a range; got "),
     (one(base={**BASE, "n": "4*"}), ValueError, r"base\.n: "),
     (one(base={**BASE, "n": "m", "m": "n"}), ValueError, "m|n"),
     (one(base=dict(d=3, k=2)), ValueError, "base or grid must hold 'method'; it is in neither"),

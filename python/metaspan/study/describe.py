@@ -149,9 +149,10 @@ def check_same(old: Tree, new: Tree, cells: Sequence[Cell], store: Store) -> Non
     with _files.telling(f"{file!r} is a broken {KIND}"):
         old_cells = tuple(cells_of(restored(old, file)))
     for path, before, now in _changes(old, new):
+        had = f"{path} = {_files.shown(before)}" if before else f"no {path}"
+        has = _files.shown(now) if now else f"no {path}"
         raise ValueError(
-            f"the study in {folder!r} has {path} = {_files.shown(before)}; "
-            f"this one has {_files.shown(now)}: use another folder"
+            f"the study in {folder!r} has {had}; this one has {has}: use another folder"
         )
     lost = sorted(set(old["seeds"]) - set(new["seeds"]))
     if lost:
@@ -167,11 +168,16 @@ def check_same(old: Tree, new: Tree, cells: Sequence[Cell], store: Store) -> Non
 
 
 def _changes(old: Tree, new: Tree) -> Iterator[tuple[str, str, str]]:
-    """What differs of all but the values of the grid and the seeds."""
+    """What differs of all but the values of the grid and the seeds; no text where one has none."""
     for part in ("base", "grid"):
         for name in {**old[part], **new[part]}:
-            before, now = old[part].get(name), new[part].get(name)
-            growing = part == "grid" and before and now and {*before} == {*now}
+            if not (name in old[part] and name in new[part]):  # None is a value
+                trees = (old[part], new[part])
+                before, now = (_codec.text(t[name]) if name in t else "" for t in trees)
+                yield f"{part}.{name}", before, now
+                continue
+            before, now = old[part][name], new[part][name]
+            growing = part == "grid" and {*before} == {*now}
             if not (growing and ("values" in now or "computed" in now)):
                 yield from _codec.differences(before, now, f"{part}.{name}")
     yield from _changed_measures(old["measure"], new["measure"])

@@ -23,6 +23,8 @@ Advance = Callable[[Sequence[Row]], object]
 IN_FLIGHT = 64  # jobs that an executor of unknown size holds at a time
 DEATHS = 3  # of workers on a run that was alone, after which it has failed
 SHORT_SECONDS = 0.2  # a job is short below this
+SOCKET_PATH = 104  # bytes of a socket's path, its end included, where a system has the fewest
+SOCKET_NAME = 34  # bytes, at most, of /pymp-12345678/listener-12345678 below the temporary folder
 POLL_SECONDS = 0.2  # between looks for Ctrl-C, which a wait for a queue would not see everywhere
 
 
@@ -56,8 +58,16 @@ def process_pool(workers: int | None = None) -> ProcessPoolExecutor:
     if workers is not None:
         workers = _check.integer("workers", workers, 1, 4096)
     count = _check.threads(workers)
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    served = "forkserver" in multiprocessing.get_all_start_methods() and _has_room_for_a_socket()
+    method = "forkserver" if served else "spawn"
     return ProcessPoolExecutor(count, multiprocessing.get_context(method), _begin)
+
+
+def _has_room_for_a_socket() -> bool:
+    """Tell whether the server of forks can listen in the folder of temporary files."""
+    import tempfile  # noqa: PLC0415
+
+    return len(os.fsencode(tempfile.gettempdir())) + SOCKET_NAME < SOCKET_PATH
 
 
 def _begin() -> None:

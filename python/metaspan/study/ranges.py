@@ -1,8 +1,10 @@
-r"""Values evenly spaced on a logarithmic axis."""
+r"""Values of an axis: evenly spaced on a logarithmic scale, or of whatever holds them in order."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, KeysView, Mapping, Set, ValuesView
+from typing import Any
 
 import numpy as np
 
@@ -67,3 +69,15 @@ def _end(name: str, value: float) -> int | float:
     if number == 0.0:
         raise ValueError(f"{name} must be positive; got 0")
     return number
+
+
+def in_order(path: str, value: Any) -> Any:
+    """The values of whatever holds values in one order, as a list; anything else as it is."""
+    if hasattr(value, "__array__") and not isinstance(value, np.generic):
+        array = _check.rectangular(path, value)
+        return array.tolist() if array.ndim == 1 else array
+    if isinstance(value, (KeysView, ValuesView)):
+        return list(value)
+    others = (str, bytes, bytearray, Mapping, Set)
+    ordered = isinstance(value, Collection) and not isinstance(value, (*others, list, range))
+    return tuple(value) if ordered else value

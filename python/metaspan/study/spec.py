@@ -17,6 +17,7 @@ from ..methods import ANIL
 from ..tasks import MAX_COUNT, LinearTasks
 from .expressions import Expression, order
 from .measures import Measure, measure_of, records_of
+from .ranges import in_order
 
 OF_TASKS = tuple(field.name for field in fields(LinearTasks))
 OF_METHODS = tuple(field.name for field in fields(ANIL))
@@ -239,7 +240,7 @@ def _parsed(where: str, name: str, value: Any) -> Any:
     path = f"{where}.{name}"
     value = _plain(name, path, value)
     if name == "stop" and value is False:
-        return None  # TOML has no word for it
+        return None  # as in older files; "none" is the word for it
     if isinstance(value, str) and name not in WORDS:
         return _expression(path, value)
     if isinstance(value, dict):
@@ -269,8 +270,9 @@ def _plain(name: str, path: str, value: Any) -> Any:
 
 
 def _expression(path: str, text: str) -> Expression:
+    """An expression; the word "none" alone is None, for which TOML has nothing."""
     try:
-        return Expression(text)
+        return Expression("None" if text.strip() == "none" else text)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -302,9 +304,7 @@ def check_fields(kind: str, names: Iterable[str], path: str = "fields") -> None:
 
 def _axis(name: str, value: Any) -> tuple[Any, ...] | Dependent:
     """Values of an axis, or what a name of the grid depends on."""
-    value = _check.bare(f"grid.{name}", value)
-    if isinstance(value, np.ndarray) and value.ndim == 1:
-        value = value.tolist()
+    value = in_order(f"grid.{name}", value)
     if isinstance(value, (list, tuple, range)):
         if not value:
             raise ValueError(f"grid.{name} must hold at least one value; got none")
@@ -344,24 +344,35 @@ def _sequence(
             needs[name] = frozenset().union(*parts)
     there = {*base, *axes, *derived}
     used = frozenset().union(*needs.values())
+    useless = [name for name in there if name not in KNOWN and name not in used]
     for name, others in needs.items():
         for other in sorted(others - there):
-            raise ValueError(f"{name} needs {other!r}, which has no value{_close(other, there)}")
-    for name in there:
-        if name not in KNOWN and name not in used:
-            raise ValueError(
-                f"{name!r} is no name of LinearTasks, the method or train, and nothing uses it"
-                f"{_close(name, KNOWN)}"
-            )
+            # Of two names that are near each other, the one that is not known is mistyped.
+            if other in KNOWN and (mistyped := _nearest(other, useless)):
+                raise _useless(mistyped, other)
+            near = _nearest(other, there)
+            raise ValueError(f"{name} needs {other!r}, which has no value{_meant(near)}")
+    for name in useless:
+        raise _useless(name, _nearest(name, KNOWN))
     for name in ("d", "k", "method"):
         if name not in there:
             raise ValueError(f"base or grid must hold {name!r}; it is in neither")
     return tuple(name for name in order(needs) if name in needs)
 
 
-def _close(name: str, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(name, list(known), 1)
-    return f": did you mean {found[0]!r}?" if found else ""
+def _useless(name: str, near: str | None) -> ValueError:
+    return ValueError(
+        f"{name!r} is no name of LinearTasks, the method or train, and nothing uses it"
+        f"{_meant(near)}"
+    )
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(name, list(known), 1)), None)
+
+
+def _meant(near: str | None) -> str:
+    return f": did you mean {near!r}?" if near else ""
 
 
 def _cells(axes: Mapping[str, Sequence[Any]]) -> int:

@@ -33,10 +33,10 @@ class Study(Readings):
         replace its own. A string is an expression over the other names, such as ``"4*d*k"``, except
         where words are meant (the method, features, init, engine, ...).
     grid : mapping of str to object, or None
-        What varies. A list, a range or an array holds the values of an axis, and runs are those of
-        all combinations. An expression, or a function whose parameters are names of the study,
-        depends on the others. Further names may be used by expressions and functions. A function
-        is called when the grid is expanded, and only its values are kept.
+        What varies. A list, a range, an array or a column of a table holds the values of an axis,
+        and runs are those of all combinations. An expression, or a function whose parameters are
+        names of the study, depends on the others. Further names may be used by expressions and
+        functions. A function is called when the grid is expanded, and only its values are kept.
     seeds : int or iterable of int
         Repetitions of every cell: numbers of trials, or how many.
     measure : str, callable, or sequence of them

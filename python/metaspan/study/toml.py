@@ -23,11 +23,11 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     Parameters
     ----------
     path : str or os.PathLike
-        The file, in UTF-8. It may hold ``folder`` (text), ``seeds`` (a number of seeds or a list
-        of them), ``measure``, ``keep`` and ``common`` (lists of names), ``keep_rows`` (a number),
-        and the tables ``base`` (constants) and ``grid`` (for every name a list of values, an
-        expression, a table with a ``kind``, or a range such as ``{ log = [1, 100], num = 5 }``);
-        one of the tables at least.
+        The file, in UTF-8, with or without a byte-order mark. It may hold ``folder`` (text),
+        ``seeds`` (a number of seeds or a list of them), ``measure``, ``keep`` and ``common`` (lists
+        of names), ``keep_rows`` (a number), and the tables ``base`` (constants) and ``grid`` (for
+        every name a list of values, an expression, a table with a ``kind``, or a range such as
+        ``{ log = [1, 100], num = 5 }``); one of the tables at least.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     if len(content) > LARGEST_FILE:
         raise ValueError(f"{name}: a study file has at most {LARGEST_FILE} bytes")
     try:
-        given = tomllib.loads(content.decode("utf-8"))
+        given = tomllib.loads(content.decode("utf-8-sig"))  # some editors begin with a mark
         _known("", given, KEYS)
         found = {key: KEYS[key](key, value) for key, value in given.items()}
         if not found.keys() & {"base", "grid"}:
