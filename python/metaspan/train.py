@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,8 @@ def train(*args: Any, **kwargs: Any) -> Result:
     Diverged
         If a trial diverged and `on_failure` is "raise"; `.result` holds what there is.
     Interrupted
-        On Ctrl-C; `.result` holds the rounds that were finished.
+        On Ctrl-C; `.result` holds the rounds that were finished, and the message names the
+        checkpoint that does.
 
     Warns
     -----
@@ -128,9 +130,22 @@ def run(config: TrainConfig) -> Result:
         if trials.live:
             Drive(config, trials).run(journal)
     except KeyboardInterrupt:
-        message = "training was interrupted; .result holds the rounds that were finished"
-        raise Interrupted(message, build()) from None
+        found = build()
+        raise Interrupted(_interruption(found), found) from None
     return build()
+
+
+def _interruption(found: Result) -> str:
+    """Say in which round a run was interrupted, and how it goes on."""
+    config = found.config
+    standing = [end.round for end in found.outcomes if end == Status.INTERRUPTED]
+    first, last = min(standing, default=config.rounds), max(standing, default=config.rounds)
+    rounds = f"round {first}" if first == last else f"rounds {first} to {last}"
+    message = f"training was interrupted in {rounds} of {config.rounds}; "
+    path = None if config.checkpoint is None else Path(config.checkpoint.path)
+    if path is not None and path.is_file():
+        return f"{message}{str(path)!r} holds it, and the same call goes on from there"
+    return f"{message}.result holds the rounds that were finished"
 
 
 class Drive:

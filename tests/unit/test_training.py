@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
+from matching import assert_same_bits
 from streams import no_terminals
 
 TASKS = ms.LinearTasks(d=20, k=3, noise=0.1)
@@ -182,6 +183,36 @@ def test_interruption_keeps_the_rounds_done(stop_at):
     np.testing.assert_array_equal(r.state[0][0], whole.state[0][0])
     rows = r.trace["round"].size
     np.testing.assert_array_equal(r.trace["dist"][0], whole.trace["dist"][0, :rows])
+
+
+def test_interruption_says_where_the_run_stands_and_what_holds_it(tmp_path, stop_at):
+    path = tmp_path / "ck.npz"
+    run = dict(rounds=10**7, n=4, progress=stop_at(100))
+    with pytest.raises(ms.Interrupted) as caught:
+        ms.train(TASKS, METHOD, checkpoint=path, **run)
+    done = caught.value.result.status.round
+    assert str(caught.value) == (
+        f"training was interrupted in round {done} of 10000000; {str(path)!r} holds it, "
+        "and the same call goes on from there"
+    )
+    again = ms.train(TASKS, METHOD, checkpoint=path, **{**run, "rounds": done, "progress": False})
+    assert_same_bits(again, ms.train(TASKS, METHOD, rounds=done, n=4))
+    with pytest.raises(ms.Interrupted) as caught:
+        ms.train(TASKS, METHOD, **run)
+    done = caught.value.result.status.round
+    assert str(caught.value) == (
+        f"training was interrupted in round {done} of 10000000; "
+        ".result holds the rounds that were finished"
+    )
+
+
+def test_interruption_of_trials_one_after_another_says_how_far_each_is(tmp_path, stop_at):
+    """Each has data of its own: when the second is struck the third has not begun."""
+    run = dict(rounds=30, n=2, m_in=2, m_out=2, trials=3, engine="sampled")
+    tasks = ms.LinearTasks(d=12, k=2)
+    with pytest.raises(ms.Interrupted, match=r"rounds 0 to \d+ of 30; '.*ck' holds it") as caught:
+        ms.train(tasks, METHOD, checkpoint=tmp_path / "ck", progress=stop_at(31), **run)
+    assert caught.value.result.status[0] == ms.Status.FINISHED
 
 
 def test_dtype_is_that_of_the_full_size_representation():
