@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._load import core
 
+# What to do where r.B of a run is None.
+NO_B = ": a run in coordinates has no B of its own; use full_B() of its result"
 LONGEST_RANGE = 10**6  # that stands for an array
 PLAIN = {bool, int, float, complex, str, bytes, type(None)}
 """Kinds of items that have neither a mask nor a unit."""
@@ -276,7 +278,10 @@ def floats(name: str, value: object, dtype: np.dtype[Any] | None = None) -> NDAr
     """An aligned NumPy array of float32 or float64, of one dtype where that is given; no copy."""
     value = bare(name, value)
     if not isinstance(value, np.ndarray):
-        raise TypeError(f"{name} must be a NumPy array of float32 or float64; got {show(value)}")
+        hint = NO_B if value is None and name in ("B", "B0") else ""
+        raise TypeError(
+            f"{name} must be a NumPy array of float32 or float64; got {show(value)}{hint}"
+        )
     if value.dtype not in (np.float32, np.float64):
         raise TypeError(
             f"{name} must be float32 or float64 (of the machine's byte order); got {value.dtype}: "

@@ -304,6 +304,7 @@ def _coordinates(B: object, tasks: LinearTasks, workers: int) -> F64:
         if not isinstance(B, np.ndarray):
             raise TypeError(
                 f"B must be an array (d, k) or a pair (M, R) of coordinates; got {_check.show(B)}"
+                + (": use state[:2] of a result whose B is None" if B is None else "")
             )
         B = _check.matrix("B", B, (tasks.d, "k"))
         _check_width(B.shape[1], tasks.d)

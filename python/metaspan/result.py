@@ -30,6 +30,18 @@ F64 = NDArray[np.float64]
 KIND = "metaspan result"
 
 
+class Trace(dict[str, NDArray[Any]]):
+    """A dict of records that says which there are where one is asked for that there is not."""
+
+    def __missing__(self, name: object) -> NDArray[Any]:
+        """Raise KeyError with a sentence."""
+        there = _check.words((str(key) for key in self), "and")
+        raise KeyError(
+            f"{_check.show(name)} was not recorded; this run has {there}: "
+            "name it in record= of train"
+        )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Result:
     r"""Trace, state and status of a training run.
@@ -42,7 +54,8 @@ class Result:
         What ran.
     trace : mapping of str to ndarray
         ``trace["round"]`` of shape (rows,), and (trials, rows) for every record; ``"angles"`` has
-        one more axis, radians, largest first. Rows after a trial's end are NaN.
+        one more axis, radians, largest first. Rows after a trial's end are NaN. Losses are those
+        of the tasks that the run trains on, not of new ones.
     parts : mapping of str to ndarray
         The state at the end: coordinates ``"M"``, ``"R"``, ``"w"``, or, where `B` is an array of
         the run's own, ``"B"`` and ``"w"``.
@@ -57,6 +70,10 @@ class Result:
     parts: Mapping[str, NDArray[Any]]
     status: Outcome | tuple[Outcome, ...]
     timings: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.trace, Mapping):
+            object.__setattr__(self, "trace", Trace(self.trace))
 
     @property
     def w(self) -> F64:

@@ -94,7 +94,8 @@ def summarize(
     if not isinstance(y, str) or y not in result.trace or y == "round":
         known = ", ".join(name for name in result.trace if name != "round")
         raise ValueError(
-            f"y must be one of the recorded quantities ({known}); got {_check.show(y)}"
+            f"y must be one of the recorded quantities ({known}); got {_check.show(y)}: "
+            "record= of train asks for others"
         )
     statuses = result.outcomes
     values = np.asarray(result.trace[y], dtype=np.float64)

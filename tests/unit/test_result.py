@@ -232,3 +232,61 @@ def test_repr_and_estimate_say_what_a_batch_holds(tmp_path):
     assert ms.estimate(batch, "anil", width=2).round == told
     r.save(tmp_path / "r")
     assert repr(ms.load(tmp_path / "r")) == repr(r)
+
+
+def test_a_record_that_is_not_there_is_answered_with_those_that_are():
+    trace = result("options").trace
+    with pytest.raises(KeyError, match=r"^\"'mu' was not recorded; this run has 'round'.*record="):
+        trace["mu"]
+    assert "mu" not in trace
+    assert trace.get("mu") is None
+
+
+def test_a_trace_is_a_dict_in_every_way(tmp_path):
+    trace = result("options").trace
+    plain = dict(trace)
+    assert list(trace) == list(plain)
+    assert repr(trace) == repr(plain)
+    assert {**trace}.keys() == plain.keys()
+    names = ("round", "dist")
+    assert type(trace)((name, 1) for name in names) == dict.fromkeys(names, 1)
+    again = pickle.loads(pickle.dumps(trace))
+    assert type(again) is type(trace)
+    np.savez(tmp_path / "t.npz", **trace)
+    with np.load(tmp_path / "t.npz") as saved:
+        for name, values in plain.items():
+            np.testing.assert_array_equal(saved[name], values)
+            np.testing.assert_array_equal(again[name], values)
+
+
+@pytest.mark.parametrize("make", ["trial", "load", "pickle"])
+def test_traces_of_results_made_from_others_say_so_too(make, tmp_path):
+    r = result("trials")
+    r.save(tmp_path / "r")
+    made = {
+        "trial": lambda: r.trial(2),
+        "load": lambda: ms.load(tmp_path / "r"),
+        "pickle": lambda: pickle.loads(pickle.dumps(r)),
+    }[make]()
+    with pytest.raises(KeyError, match="record="):
+        made.trace["mu"]
+
+
+def test_a_representation_that_is_not_there_is_answered_with_full_B():
+    tasks = ms.LinearTasks(d=20, k=3, B_star=np.eye(20, 3))
+    r = ms.train(tasks, "anil", rounds=3)
+    assert r.B is None
+    batch = tasks.sample(2, 3, 3)
+    for call in (
+        lambda: ms.subspace_distance(r.B, tasks.B_star),
+        lambda: ms.principal_angles(r.B, tasks.B_star),
+        lambda: ms.meta_gradient(r.B, r.w, batch, "anil"),
+        lambda: ms.population_gradient(r.B, r.w, tasks.B_star, np.eye(3), "anil"),
+        lambda: ms.adapt(r.B, r.w, batch.X_in, batch.y_in, "anil"),
+        lambda: ms.train(tasks, "anil", init=(r.B, r.w)),
+    ):
+        with pytest.raises(TypeError, match=r"got None: a run in .* use full_B\(\) of its result"):
+            call()
+    with pytest.raises(TypeError, match=r"got None: use state\[:2\]"):
+        ms.evaluate(r.B, r.w, tasks, "anil")
+    assert ms.subspace_distance(r.full_B(), tasks.B_star) == pytest.approx(r.trace["dist"][-1])
