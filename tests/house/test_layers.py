@@ -48,7 +48,7 @@ MODULES = (
     {"plots"},
     {"floors", "panels"},
     {"reproduce"},
-    {"study.arithmetic", "study.ranges", "study.resampling", "study.progress"},
+    {"study.arithmetic", "study.ranges", "study.resampling", "study.progress", "study.stopping"},
     {"study.expressions", "study.curves", "study.laws", "study.measures", "study.labels"},
     {"study.fits", "study.spec", "study.points", "study.frames"},
     {"study.cells", "study.store", "study.toml", "study.heat"},

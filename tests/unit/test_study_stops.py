@@ -37,6 +37,7 @@ def test_tables_say_which_measures_stop_rules_set(tmp_path):
     assert set_by_stop(tmp_path, m_in=10, m_out=10) == of_dist
     assert set_by_stop(tmp_path, stop=ms.Stop(dist=0.0)) == set()
     assert set_by_stop(tmp_path, stop=None) == set()
+    assert set_by_stop(tmp_path, stop=True, noise=np.ones(3)) == set()  # no runs at all
     assert set_by_stop(tmp_path, stop=ms.Stop(dist=None, loss_out=1e-3)) == {"loss_out"}
     rule = dict(kind="Stop", dist="1e-9 * d", loss_out="noise")
     assert set_by_stop(tmp_path, stop=rule, noise=0.1) == of_dist | {"loss_out"}

@@ -9,7 +9,8 @@ import numpy as np
 
 from .figures import lines
 from .labels import equations
-from .points import depends, factor, set_by_stop
+from .points import depends, factor
+from .stopping import set_by_stop
 
 if TYPE_CHECKING:
     import pandas

@@ -14,11 +14,12 @@ from .choose import auto_figures
 from .describe import described
 from .fits import fit_laws, fit_powers
 from .labels import value_labels
-from .points import INSTEAD, factor, set_by_stop
+from .points import factor
 from .progress import duration
 from .report import write
 from .spec import Spec
 from .status import StudyStatus
+from .stopping import INSTEAD, set_by_stop
 
 if TYPE_CHECKING:
     import pandas

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from .. import _check
 from .labels import value_labels
+from .stopping import set_by_stop
 
 if TYPE_CHECKING:
     import pandas
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-INSTEAD = "measure rounds_to:TOL or rate, or set stop=None"  # where a stop rule sets a measure
-SET_BY_STOP = "set_by_stop"  # of a table's attrs: measures that stop rules set
 DECADE = 10.0  # quantities that span more than this are averaged and shown on a log scale
 
 
@@ -97,28 +96,6 @@ class Points:
     def nothing(self) -> NDArray[np.bool_]:
         """Where there are rows, none of which counts."""
         return np.asarray((self.runs > 0) & (self.counted == 0))
-
-
-def set_by_stop(table: pandas.DataFrame, measure: str) -> NDArray[np.bool_]:
-    r"""Tell which values of a measure the stop rule set: those of runs that converged.
-
-    Such a value says where the rule ends a run, and nothing of the run.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        Rows of a study, whose `attrs` name the measures that its stop rules set.
-    measure : str
-        The measure.
-
-    Returns
-    -------
-    ndarray of shape (rows,), bool
-        Whether the rule set the value; false where the table does not say.
-    """
-    if measure not in table.attrs.get(SET_BY_STOP, ()) or "status" not in table.columns:
-        return np.zeros(len(table), dtype=bool)
-    return np.asarray(table["status"] == "converged", dtype=bool)
 
 
 def stop_note(found: Points, y: str) -> str:

@@ -13,9 +13,9 @@ import numpy as np
 from .. import _check
 from . import fits
 from .cells import Cell, cells_of, matching
-from .points import INSTEAD, set_by_stop
 from .spec import Spec
 from .status import StudyStatus, status_of
+from .stopping import INSTEAD, set_by_stop
 from .store import Found, Key, Row, Store
 from .tables import table_of, traces_of, write_table
 

@@ -12,18 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _check, _files
-from ..options import DEFAULT_STOP
 from .cells import Cell
-from .points import SET_BY_STOP
 from .spec import Spec
+from .stopping import SET_BY_STOP, measures_set
 from .store import Key, Row
 
 if TYPE_CHECKING:
     import pandas
-
-# What a stop rule sets where it ends a run: what it looks at, and what vanishes with that.
-OF_STOP = {"dist": ("dist", "floor", "perp_norm"), "loss_out": ("loss_out",)}
-WITHOUT_NOISE = ("loss_adapted", "loss_out")  # vanish with dist on exact inner steps
 
 
 def table_of(spec: Spec, cells: Sequence[Cell], rows: Mapping[Key, Row]) -> pandas.DataFrame:
@@ -44,26 +39,11 @@ def table_of(spec: Spec, cells: Sequence[Cell], rows: Mapping[Key, Row]) -> pand
         found = [row.get("measures", {}).get(measure.name) for _, row in pairs]
         columns[measure.name] = np.array([_number(value) for value in found], dtype=np.float64)
     table = pd.DataFrame(columns)
-    table.attrs[SET_BY_STOP] = _set_by_stop(spec, cells)
+    table.attrs[SET_BY_STOP] = measures_set(
+        [measure.name for measure in spec.measures], [cell.arguments for cell in cells]
+    )
     table.attrs["errors"] = {i: row["error"] for i, (_, row) in enumerate(pairs) if "error" in row}
     return table
-
-
-def _set_by_stop(spec: Spec, cells: Sequence[Cell]) -> tuple[str, ...]:
-    """Name the measures that the stop rules of some cells set where they end a run."""
-    rules = {
-        (
-            cell.arguments.get("stop", DEFAULT_STOP),
-            not cell.arguments.get("noise", 0.0) and cell.arguments.get("m_in") is None,
-        )
-        for cell in cells
-    }
-    names = set[str]()
-    for rule, exact in rules:
-        for bound, measures in OF_STOP.items():
-            if rule is not None and getattr(rule, bound):
-                names.update(measures, WITHOUT_NOISE if exact and bound == "dist" else ())
-    return tuple(measure.name for measure in spec.measures if measure.name in names)
 
 
 def traces_of(spec: Spec, cells: Sequence[Cell], rows: Mapping[Key, Row]) -> pandas.DataFrame:
