@@ -82,7 +82,7 @@ void touch(const py::array& x) {
   const py::ssize_t item = x.itemsize(), length = x.ndim() == 0 ? 1 : x.shape(x.ndim() - 1);
   require(length <= 1 || x.strides(x.ndim() - 1) == item, "rows must be contiguous");
   const py::ssize_t rows = length == 0 ? 0 : x.size() / length, bytes = length * item;
-  const py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   for (Index row = 0; row < rows; ++row) {
     const volatile char* at = row_start(x, row);
     for (py::ssize_t i = 0; i < bytes; i += kPage) static_cast<void>(at[i]);

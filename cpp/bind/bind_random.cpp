@@ -45,7 +45,7 @@ Array haar_frame(std::uint64_t seed, std::uint64_t trial, std::uint32_t stream, 
   require(off.rows() == d && k + off.cols() <= d, "a frame must fit its space");
   Array out({d, k});
   MutMat frame(out.mutable_data(), d, k);
-  py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   haar(derive_key(seed, trial, 0, static_cast<Stream>(stream)), off, frame, threads);
   return out;
 }

@@ -33,7 +33,7 @@ py::tuple coordinates(const Array& B, const Array& B_star, int threads) {
   require(b.rows() == b_star.rows() && b.cols() > 0, "B and B_star must have the same rows");
   Coordinates result;
   {
-    py::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     result = to_coordinates(b, b_star, threads);
   }
   return py::make_tuple(to_array(result.M), to_array(result.R), to_array(result.E));
@@ -46,7 +46,7 @@ Array assemble(const Array& B_star, const Array& M, const Array& E, const Array&
       "the shapes of B_star M + E R must fit");
   Array out({b.rows(), m.cols()});
   MutMat B(out.mutable_data(), b.rows(), m.cols());
-  py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   from_coordinates(b, m, e, r, B, threads);
   return out;
 }
@@ -55,7 +55,7 @@ Array r_factor_of(const Array& B, int threads) {
   const ConstMat b = as_matrix(B);
   Mat result;
   {
-    py::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     result = r_factor(b, threads);
   }
   return to_array(result);
@@ -65,7 +65,7 @@ Array gram(const Array& B, int threads) {
   const ConstMat b = as_matrix(B);
   Mat result;
   {
-    py::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     result = inner_product(b, b, threads);
   }
   return to_array(result);

@@ -7,13 +7,12 @@
 
 #include <string>
 
+#include "lock.hpp"
 #include "metaspan/cancel.hpp"
 #include "metaspan/error.hpp"
 #include "metaspan/routes.hpp"
 
 namespace metaspan::bind {
-
-namespace py = pybind11;
 
 /// A C-contiguous array of doubles; anything else that holds numbers is copied into one.
 using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
@@ -84,13 +83,10 @@ auto with_scalar(const py::array& a, Body&& body) {
 /// signal handler's exception through. Nothing in `body` may touch Python objects.
 template <class Body>
 void interruptible(Body&& body) {
-  Cancel cancel([] {
-    py::gil_scoped_acquire lock;
-    return PyErr_CheckSignals() != 0;
-  });
   bool cancelled = false;
   {
-    py::gil_scoped_release unlocked;
+    Unlocked unlocked;
+    Cancel cancel([&unlocked] { return unlocked.check_signals(); });
     try {
       body(&cancel);
     } catch (const Cancelled&) {

@@ -17,9 +17,9 @@ class PythonStore final : public Store<Scalar> {
 
   TaskSet<Scalar>& read(const Request& now, const Request& next,
                         const TaskSet<Scalar>& all) override {
-    const py::gil_scoped_acquire lock;
+    const Locked lock;
     arrays_ = py::tuple();  // gives their memory back before the next ones come
-    arrays_ = reader_.attr("read")(as_key(now), as_key(next)).template cast<py::tuple>();
+    arrays_ = call(reader_.attr("read"), as_key(now), as_key(next)).template cast<py::tuple>();
     held_.d = now.columns;
     fill(arrays_[0], now, all.inner, held_.inner);
     if (!all.outer.empty()) fill(arrays_[1], now, all.outer, held_.outer);

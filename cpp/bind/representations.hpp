@@ -36,7 +36,7 @@ py::object representations(const Trials& trials, Index d, int threads) {
   py::array_t<BScalar> all({count, d, k});
   BScalar* out = all.mutable_data();
   {
-    py::gil_scoped_release unlocked;
+    const Unlocked unlocked;
     for (Index i = 0; i < count; ++i) {
       engine_of<BScalar>(trials, i).export_B(out + i * d * k, threads);
     }

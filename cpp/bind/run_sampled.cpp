@@ -14,9 +14,9 @@ class FunctionRows final : public RowSource {
   void begin_round(Index round) override { round_ = round; }
 
   void rows(Index task, Index first, Index count, double* out) const override {
-    py::gil_scoped_acquire lock;
+    const Locked lock;
     const auto stream = static_cast<std::uint32_t>(stream_);
-    const auto made = rows_(trial_, stream, round_, task, first, count).cast<Array>();
+    const auto made = call(rows_, trial_, stream, round_, task, first, count).cast<Array>();
     require(made.ndim() == 2 && made.shape(0) == count && made.shape(1) == d_,
             "rows must be (count, d)");
     std::copy_n(made.data(), made.size(), out);
