@@ -55,6 +55,18 @@ double moment_root(const Mat& rows, bool smallest) {
 
 double square(double x) { return x * x; }
 
+/// X <- U^{-1} L^{-1} X, for L and U side by side in one matrix. Eigen would take memory for it.
+void solve_factored(const Mat& LU, Mat& X) {
+  const Index n = LU.rows();
+  for (Index i = 1; i < n; ++i) {
+    for (Index j = 0; j < i; ++j) X.row(i) -= LU(i, j) * X.row(j);
+  }
+  for (Index i = n - 1; i >= 0; --i) {
+    for (Index j = i + 1; j < n; ++j) X.row(i) -= LU(i, j) * X.row(j);
+    X.row(i) /= LU(i, i);
+  }
+}
+
 /// Columns divided by their largest entries, to a power of two: the same span, without overflow
 /// or underflow of squares, and without a rounding.
 Mat with_unit_columns(Mat A) {
@@ -176,8 +188,7 @@ bool Meter::from_inverse(const Square& M_1, const Off& R_1) {
   lu_.compute(square_);
   if ((lu_.matrixLU().diagonal().array() == 0).any()) return false;
   off_.noalias() = lu_.permutationP() * R_1.transpose();
-  lu_.matrixLU().triangularView<Eigen::UnitLower>().solveInPlace(off_);
-  lu_.matrixLU().triangularView<Eigen::Upper>().solveInPlace(off_);
+  solve_factored(lu_.matrixLU(), off_);
   tangents_ = off_.transpose();
   return true;
 }

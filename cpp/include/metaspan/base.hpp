@@ -3,6 +3,8 @@
 
 // Threads are cut by parallel.hpp alone.
 #define EIGEN_DONT_PARALLELIZE
+// Eigen takes the memory of its products from the heap: threads may have small stacks.
+#define EIGEN_STACK_ALLOCATION_LIMIT 0
 #include <Eigen/Dense>
 #include <cstddef>
 #include <cstdint>
