@@ -24,6 +24,10 @@ using MutMat = Eigen::Map<Mat>;
 using ConstVec = Eigen::Map<const Vec>;
 using MutVec = Eigen::Map<Vec>;
 
+/// Sizes of caches (first, second, third) for which Eigen cuts products, instead of those that it
+/// finds: the cuts decide the last bits, which are to be the same on every processor of a level.
+inline constexpr Index kCacheBytes[] = {32 * 1024, 512 * 1024, 4 * 1024 * 1024};
+
 constexpr Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
 constexpr Index round_up(Index a, Index multiple) { return ceil_div(a, multiple) * multiple; }
 
