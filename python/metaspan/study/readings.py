@@ -8,8 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .. import _check
 from . import fits
 from .cells import Cell, cells_of, matching
@@ -99,7 +97,7 @@ class Readings:
         ValueError
             If `where` names something that does not vary, or a value that no cell has.
         """
-        return table_of(self._spec, self._matching(where), self._rows()[0])
+        return table_of(self._spec, matching(self.cells, where), self._rows()[0])
 
     def traces(self, where: Mapping[str, Any] | None = None) -> pandas.DataFrame:
         r"""Kept parts of the traces as a tidy table.
@@ -122,7 +120,7 @@ class Readings:
         ValueError
             If nothing is kept, or `where` does not fit.
         """
-        return traces_of(self._spec, self._matching(where), self._rows()[0])
+        return traces_of(self._spec, matching(self.cells, where), self._rows()[0])
 
     def export(self, path: str | os.PathLike[str], where: Mapping[str, Any] | None = None) -> None:
         r"""Write the table as Parquet or CSV, with values that are objects as text.
@@ -316,18 +314,11 @@ class Readings:
         axes = " x ".join(f"{len(values)} {name}" for name, values in spec.axes.items())
         return f"Study({str(self.folder)!r}: {axes or '1 cell'}, {len(spec.seeds)} seeds)"
 
-    def _matching(self, where: Mapping[str, Any] | None) -> list[Cell]:
-        """Cells with the given values, which may be NumPy's: those of a table's column are."""
-        if isinstance(where, Mapping):
-            numbers = {n: v.item() for n, v in where.items() if isinstance(v, np.generic)}
-            where = {**where, **numbers}
-        return matching(self.cells, where)
-
     def _ended(
         self, where: Mapping[str, Any] | None, rows: Mapping[Key, Row] | None = None
     ) -> pandas.DataFrame:
         """The table of runs that have ended; raises where there is none."""
-        table = table_of(self._spec, self._matching(where), rows or self._rows()[0])
+        table = table_of(self._spec, matching(self.cells, where), rows or self._rows()[0])
         if not len(table):
             which = f" with {_check.show(where)}" if where else ""
             raise ValueError(
