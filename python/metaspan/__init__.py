@@ -14,7 +14,14 @@ from .loaded import load
 from .methods import ANIL, MAML, AverageRisk
 from .metrics import Diversity, diversity, principal_angles, subspace_distance
 from .options import Checkpoint, Init, Stop
-from .outcome import Diverged, DivergenceWarning, Interrupted, Outcome, Status
+from .outcome import (
+    Diverged,
+    DivergenceWarning,
+    FewSamplesWarning,
+    Interrupted,
+    Outcome,
+    Status,
+)
 from .plots import plot
 from .result import Result
 from .study import Study, StudyStatus, log_range, process_pool
@@ -34,6 +41,7 @@ __all__ = [
     "Diversity",
     "Estimate",
     "Evaluation",
+    "FewSamplesWarning",
     "GaussianHeads",
     "Gradient",
     "Init",

@@ -70,6 +70,10 @@ class DivergenceWarning(RuntimeWarning):
     """Some trials of a run diverged."""
 
 
+class FewSamplesWarning(UserWarning):
+    """A run trains on far fewer samples than its representation has unknowns."""
+
+
 class Diverged(RuntimeError):
     """Raised for ``on_failure="raise"`` when a trial diverged; `result` is what there is."""
 

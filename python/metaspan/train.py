@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from . import _progress, _signals, heads, result
 from ._load import core
+from .batch import TaskBatch
 from .checkpoint import Journal
 from .config import TrainConfig, configure, takes
-from .outcome import Diverged, DivergenceWarning, Interrupted, Status
+from .outcome import Diverged, DivergenceWarning, FewSamplesWarning, Interrupted, Status
 from .result import Result
 from .routes import chosen_route
 from .runs import opened
@@ -27,6 +28,9 @@ from .tasks import LinearTasks
 F64 = NDArray[np.float64]
 
 CHUNK_SECONDS = 0.05
+FEW_SAMPLES = (
+    0.1  # of the unknowns: `theory.error_floor` is then above 3, and 1 is no result at all
+)
 HEADS_AT_ONCE = 2**22  # numbers that a user's function may have drawn ahead: 32 MiB
 
 
@@ -64,6 +68,9 @@ def train(*args: Any, **kwargs: Any) -> Result:
     -----
     DivergenceWarning
         If trials diverged and `on_failure` is "return".
+    FewSamplesWarning
+        If all samples of a batch or a pool are fewer than a tenth of the d k unknowns of the
+        representation. Nothing is said of sparse features, whose columns are of many sizes.
 
     Notes
     -----
@@ -87,7 +94,9 @@ def train(*args: Any, **kwargs: Any) -> Result:
     >>> r.trace["dist"].shape
     (2001,)
     """
-    found = run(configure(*args, **kwargs))
+    config = configure(*args, **kwargs)
+    _warn_of_few_samples(config)
+    found = run(config)
     _report_divergence(found)
     return found
 
@@ -329,3 +338,27 @@ def _report_divergence(found: Result) -> None:
     if found.config.on_failure == "raise":
         raise Diverged(message, found)
     warnings.warn(message, DivergenceWarning, stacklevel=3)
+
+
+def _warn_of_few_samples(config: TrainConfig) -> None:
+    """Warn where data that stay the same are too few to tell a representation."""
+    tasks = config.tasks
+    if isinstance(tasks, TaskBatch):
+        if tasks.is_sparse:
+            return
+        n, shared = tasks.n, tasks.shared
+        sizes = [tasks.m_out] if shared else [tasks.m_in, tasks.m_out]
+        samples = sum(sum(m) if isinstance(m, tuple) else n * m for m in sizes)
+    elif config.pool is not None and config.m_in is not None:
+        pool, m_in, m_out = config.pooled
+        samples = pool * (m_out if config.shared_samples else m_in + m_out)
+    else:
+        return  # new samples every round, or infinitely many
+    unknowns = tasks.d * (config.k_star or config.width)
+    if samples < FEW_SAMPLES * unknowns:
+        message = (
+            f"the run trains on {samples} samples in all, far fewer than the d k = {unknowns} "
+            "unknowns of a representation: it may fit them and learn nothing for new tasks, and "
+            "loss_out is the loss of these samples"
+        )
+        warnings.warn(message, FewSamplesWarning, stacklevel=3)

@@ -293,9 +293,9 @@ CALLS = {
     ),
 }
 RECORDS = [
-    *(ms.BatchSummary, ms.Diverged, ms.DivergenceWarning, ms.Diversity, ms.Estimate),
-    *(ms.Evaluation, ms.Gradient, ms.Interrupted, ms.Outcome, ms.Result, ms.Risk, ms.StudyStatus),
-    *(ms.TrainConfig, study.Law, study.Laws, study.Powers),
+    *(ms.BatchSummary, ms.Diverged, ms.DivergenceWarning, ms.Diversity),
+    *(ms.Estimate, ms.Evaluation, ms.FewSamplesWarning, ms.Gradient, ms.Interrupted, ms.Outcome),
+    *(ms.Result, ms.Risk, ms.StudyStatus, ms.TrainConfig, study.Law, study.Laws, study.Powers),
 ]
 NO_CALLS = {"Status", "__version__", "study", "theory"}  # an enumeration, a text, and modules
 

@@ -178,12 +178,14 @@ def test_examples_are_looked_for_in_every_module(house):
     assert {module.__name__.removeprefix("metaspan.") for module in modules()} == files
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("module", list(modules()), ids=lambda m: m.__name__)
 def test_examples_of_docstrings_run(module):
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     assert doctest.testmod(module, optionflags=flags).failed == 0
 
 
+@pytest.mark.filterwarnings("error")
 def test_examples_of_pages_run(house):
     for path in house.files("docs/**/*.md"):
         failed, _ = doctest.testfile(str(house.root / path), module_relative=False)

@@ -219,3 +219,57 @@ def test_dtype_is_that_of_the_full_size_representation():
     assert ms.train(TASKS, METHOD, rounds=2, n=4, dtype="float32").full_B().dtype == np.float32
     start = (np.eye(20, 3, dtype=np.float32), np.zeros(3))
     assert ms.train(TASKS, METHOD, rounds=2, n=4, init=start).B.dtype == np.float32
+
+
+def fixed(d, n, m, **batch):
+    """A batch of n tasks of m + m samples, k = 2."""
+    return ms.LinearTasks(d=d, k=2).sample(n, m, m), dict(width=2, rounds=1, **batch)
+
+
+POOL = dict(pool=10, m_in=2, m_out=3, n=5, rounds=1)  # 50 samples
+
+
+@pytest.mark.parametrize(
+    ("tasks", "settings", "told"),
+    [
+        (*fixed(201, 4, 5), "40 samples in all, far fewer than the d k = 402 unknowns"),
+        (ms.LinearTasks(d=251, k=2), POOL, "50 samples in all, far fewer than the d k = 502"),
+        (
+            ms.LinearTasks(d=10**12, k=2),
+            {**POOL, "m_out": 2, "shared_samples": True},
+            "20 samples in all, far fewer than the d k = 2000000000000",
+        ),
+        (ms.LinearTasks(d=301, k=2), {**POOL, "engine": "arrays"}, "50 samples .* d k = 602"),
+    ],
+    ids=["batch", "pool", "shared", "arrays"],
+)
+@pytest.mark.filterwarnings("error")
+def test_data_far_fewer_than_unknowns_are_told_once(tasks, settings, told):
+    with pytest.warns(ms.FewSamplesWarning, match=told) as caught:
+        ms.train(tasks, "anil", **settings)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert "\n" not in str(caught[0].message)
+
+
+@pytest.mark.filterwarnings("error")
+def test_data_that_may_do_and_data_that_are_renewed_are_not_warned_of():
+    for d in (200, 20):
+        tasks, settings = fixed(d, 4, 5)
+        ms.train(tasks, "anil", **settings)
+    large = ms.LinearTasks(d=10**12, k=2)
+    ms.train(ms.LinearTasks(d=250, k=2), "anil", **POOL)
+    ms.train(large, "anil", rounds=1, n=2)
+    ms.train(large, "anil", rounds=1, n=2, pool=5)
+    ms.train(large, "anil", rounds=1, n=2, m_in=2, m_out=2, beta=1e-13)
+    ms.train(ms.LinearTasks(d=500, k=2), "anil", rounds=1, n=2, m_in=2, m_out=2, engine="sampled")
+    ms.estimate(large, "anil", **POOL)
+
+
+@pytest.mark.filterwarnings("error")
+def test_sparse_data_are_not_warned_of():
+    """Most of their columns may be empty or rare: d says little of what is to be learned."""
+    sparse = pytest.importorskip("scipy.sparse")
+    X = [sparse.random(6, 10**5, density=1e-4, format="csr", random_state=i) for i in range(3)]
+    batch = ms.TaskBatch.split(X, [np.ones(6)] * 3, m_in=3)
+    ms.train(batch, "anil", width=2, rounds=1)
