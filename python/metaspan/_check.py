@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import _cpus
 from ._load import core
 
 # What to do where r.B of a run is None.
@@ -144,7 +145,7 @@ def path(name: str, value: object) -> str:
 
 def threads(value: object) -> int:
     """A number of threads; None means the CPUs that this process may use, within OpenMP's limit."""
-    return core.default_threads() if value is None else integer("threads", value, 1, 4096)
+    return _cpus.default_threads() if value is None else integer("threads", value, 1, 4096)
 
 
 def float_dtype(name: str, value: object) -> np.dtype[Any]:

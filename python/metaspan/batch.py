@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _check, data, sparse
-from ._load import core
+from . import _check, _cpus, data, sparse
 from .stored import Data, Stored, bytes_at_a_time, on_disk
 
 
@@ -97,7 +96,7 @@ class TaskBatch:
         rank: int | str = "k"
         if self.B_star is not None:
             B_star = _check.matrix("B_star", self.B_star, (self.d, "k"))
-            _check.orthonormal("B_star", B_star, core.default_threads())
+            _check.orthonormal("B_star", B_star, _cpus.default_threads())
             object.__setattr__(self, "B_star", B_star)
             rank = B_star.shape[1]
         if self.heads is not None:

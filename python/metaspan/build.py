@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _cpus
 from ._load import BUILT, core
 from .cost import cost_model
 
@@ -68,7 +69,7 @@ def show_config() -> Configuration:
         {
             **build,
             "instruction_sets_built": ", ".join(BUILT),
-            "threads": core.default_threads(),
+            "threads": _cpus.default_threads(),
             "python": sys.version.split()[0],
             "numpy": np.__version__,
             "platform": platform.platform(),

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import _cpus
 from ._load import core
 from .data import core_sets
 from .methods import ANIL, MAML, core_method
@@ -97,14 +98,14 @@ def _path() -> Path:
     """The file for this build on this machine."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     build = core.build_info()
-    machine = f"{platform.node()}-{core.available_cpus()}"
+    machine = f"{platform.node()}-{_cpus.available()}"
     name = f"cost-{EDITION}-{build['version']}-{build['instruction_set']}-{machine}.json"
     return Path(root) / "metaspan" / name
 
 
 def _measure() -> dict[str, float]:
     """Every constant, to three digits."""
-    threads = core.available_cpus()
+    threads = _cpus.available()
     large, small = np.ones(MEMORY_BYTES // 8), np.ones(CACHED_BYTES // 8)
     overhead, flops = _small_problems()
     found = {

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _check, sparse
-from ._load import core
+from . import _check, _cpus, sparse
 from .stored import Data, Given, Reader, Stored, check_finite, is_dataset, on_disk, stored
 
 
@@ -163,6 +162,6 @@ def _check_finite(name: str, data: Data) -> None:
         if isinstance(array, Stored):
             check_finite(place, array, hint)
         elif isinstance(array, sparse.SparseRows):
-            _check.finite(place, array.values[array.own], core.default_threads(), hint)
+            _check.finite(place, array.values[array.own], _cpus.default_threads(), hint)
         else:
-            _check.finite(place, array, core.default_threads(), hint)
+            _check.finite(place, array, _cpus.default_threads(), hint)

@@ -10,8 +10,7 @@ import math
 from dataclasses import replace
 from functools import lru_cache
 
-from . import _memory
-from ._load import core
+from . import _cpus, _memory
 from .batch import TaskBatch
 from .config import TrainConfig
 from .cost import Machine, Price
@@ -44,7 +43,7 @@ def cheapest_sweep(batch: TaskBatch, method: Method, width: int, losses: bool) -
         shared=batch.shared,
         losses=float(losses),
         geometry=0.0,
-        threads=core.available_cpus(),
+        threads=_cpus.available(),
         on_disk=batch.on_disk,
         sparsity=batch.sparsity,
     )
@@ -88,7 +87,7 @@ def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
     so that the bits of a run do not depend on it.
     """
     room = _memory.available_bytes() if free is None else free
-    by_name = prices(replace(work, threads=core.available_cpus()))
+    by_name = prices(replace(work, threads=_cpus.available()))
     least = min(("gram", "vector"), key=lambda name: by_name[name].bytes)
     always = "vector" if work.sparsity is None else least
     fit = {

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _check
+from . import _check, _cpus
 from ._load import core
 
 MOST_COLUMNS = 2**31 - 1
@@ -183,7 +183,7 @@ def _rows(name: str, matrix: Any) -> SparseRows:
     columns = given.astype(np.int32, copy=False)
     own = slice(starts[0], starts[-1])
     wraps = columns is not given and not np.array_equal(columns[own], given[own])
-    fault = "range" if wraps else core.sparse_fault(starts, columns, d, core.default_threads())
+    fault = "range" if wraps else core.sparse_fault(starts, columns, d, _cpus.default_threads())
     if fault == "order":
         # A copy, since SciPy may remember of the matrix that it was sorted.
         raise ValueError(

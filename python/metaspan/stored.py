@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _check
+from . import _check, _cpus
 from ._load import core
 
 BLOCK_BYTES = 2**27  # of features that come to memory at a time; a large task alone may be more
@@ -320,4 +320,4 @@ def check_finite(name: str, data: Stored, hint: str) -> None:
     keys = [(list(range(at, min(n, at + count))), 0, d) for at in range(0, n, count)]
     for now, after in zip(keys, [*keys[1:], None], strict=True):
         for part in reader.read(now, after)[0]:
-            _check.finite(name, part, core.default_threads(), hint)
+            _check.finite(name, part, _cpus.default_threads(), hint)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import _check, _memory
+from . import _check, _cpus, _memory
 from . import features as feature_laws
 from . import heads as laws
 from ._load import core
@@ -84,7 +84,7 @@ class LinearTasks:
         object.__setattr__(self, "spectrum", feature_laws.spectrum(self.spectrum, d))
         if self.B_star is not None:
             B_star = _check.matrix("B_star", self.B_star, (d, k))
-            _check.orthonormal("B_star", B_star, core.default_threads())
+            _check.orthonormal("B_star", B_star, _cpus.default_threads())
             object.__setattr__(self, "B_star", B_star)
 
     @property

@@ -6,6 +6,7 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -175,3 +176,53 @@ def test_the_limit_of_openmp_holds_for_calls_that_give_no_number(limit):
         return int(done.stdout)
 
     assert told(OMP_NUM_THREADS=str(limit)) == min(limit, told())
+
+
+@pytest.fixture
+def half_a_cpu():
+    """The list of processes of a control group that may use half a CPU."""
+    for root, file, limit in (
+        ("/sys/fs/cgroup", "cpu.max", "50000 100000"),
+        ("/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", "50000"),
+        ("/sys/fs/cgroup/cpu,cpuacct", "cpu.cfs_quota_us", "50000"),
+    ):
+        folder = Path(root, f"metaspan-{os.getpid()}")
+        if not Path(root, "cgroup.procs").exists():
+            continue
+        try:
+            folder.mkdir()
+        except OSError:
+            continue
+        try:
+            (folder / file).write_text(limit)
+            yield folder / "cgroup.procs"
+            return
+        except OSError:
+            continue
+        finally:
+            folder.rmdir()
+    pytest.skip("control groups are not ours to make")
+
+
+def test_the_quota_of_a_control_group_holds_for_calls_that_give_no_number(half_a_cpu):
+    body = """\
+        import os, sys
+        from pathlib import Path
+        Path(sys.argv[1]).write_text(str(os.getpid()))
+        import metaspan as ms
+        def run(**threads):
+            tasks = ms.LinearTasks(d=100, k=3)
+            ms.train(tasks, "maml", rounds=2, n=30_000, record="loss_out", **threads)
+            return len(os.listdir("/proc/self/task"))
+        before = len(os.listdir("/proc/self/task"))
+        print(ms.show_config()["threads"], run() - before, run(threads=3) - before)
+        """
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(body), half_a_cpu],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["1", "0", "2"]

@@ -28,7 +28,8 @@ HEADERS = (
 )
 # A module imports, when it is itself imported, only what stands on an earlier line.
 MODULES = (
-    {"_check", "_load", "_core", "_cpu", "_memory", "_files", "_progress", "_signals"},
+    {"_load", "_core", "_cpu"},
+    {"_check", "_cpus", "_memory", "_files", "_progress", "_signals"},
     {"sparse", "_identity"},
     {"stored"},
     {"data"},
