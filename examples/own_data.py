@@ -1,7 +1,8 @@
-"""Data of one's own: a thousand rounds on fixed samples in a hundred thousand dimensions.
+"""Data of one's own: training on fixed samples, and what that is worth on tasks held out.
 
-Replace the arrays by your own, (n, m, d) and (n, m) or lists of them. What the rounds need of the
-data is its Gram matrix, computed once; after that a round does not depend on d.
+Replace the arrays by your own, (n, m, d) and (n, m) or lists of them. The 12,000 samples here are
+forty times the d k = 300 unknowns of the representation. With fewer than those the training loss
+falls all the same, and the error on new tasks does not.
 """
 
 import numpy as np
@@ -9,18 +10,40 @@ import numpy as np
 import metaspan as ms
 
 rng = np.random.default_rng(0)
-d, k, n, m = 100_000, 3, 20, 24
+d, k, n, held_out, m = 100, 3, 300, 50, 40
 B_star = np.linalg.qr(rng.standard_normal((d, k)))[0]
-X = rng.standard_normal((n, m, d))
-y = np.einsum("nmd,nd->nm", X, rng.standard_normal((n, k)) @ B_star.T)
-batch = ms.TaskBatch.split(X, y, m_in=12, B_star=B_star)
+X = rng.standard_normal((n + held_out, m, d))
+y = np.einsum("nmd,nd->nm", X, rng.standard_normal((n + held_out, k)) @ B_star.T)
+y += 0.1 * rng.standard_normal(y.shape)
 
-method = ms.ANIL(alpha=0.1, beta=0.0005, first_order=True)
-call = dict(width=k, rounds=1000, record="loss_out")
+batch = ms.TaskBatch.split(X[:n], y[:n], m_in=20, B_star=B_star)
+new = ms.TaskBatch.split(X[n:], y[n:], m_in=20)
+
+method = ms.ANIL(alpha=0.1, beta=0.2, first_order=True)
+call = dict(width=k, rounds=1000, record=("loss_out", "dist"))
 print(ms.estimate(batch, method, **call))
 r = ms.train(batch, method, **call)
 print(f"{r.config.route} route: {r.timings['run']:.2f} s for {r.status.round} rounds")
-loss = r.trace["loss_out"]
-print(f"outer loss {loss[0]:.3g} at the start, {loss[-1]:.3g} at the end")
 
-r.plot(y="loss_out").figure.savefig("own_data.png", dpi=200)
+
+def loss_on_new_tasks(heads):
+    """Loss (1) on the outer samples of the tasks held out, with a head for each of them."""
+    predicted = (new.X_out @ r.B @ heads[:, :, None])[:, :, 0]
+    return 0.5 * np.mean((predicted - new.y_out) ** 2)
+
+
+Z = new.X_in @ r.B
+heads = {
+    "zero": np.zeros((held_out, k)),
+    "one inner step": ms.adapt(r.B, r.w, new.X_in, new.y_in, method),
+    "least squares": np.array(
+        [np.linalg.lstsq(z, t, rcond=None)[0] for z, t in zip(Z, new.y_in, strict=True)]
+    ),
+}
+loss = r.trace["loss_out"]
+print(f"training tasks, one inner step: loss {loss[0]:.3f} at the start, {loss[-1]:.3f} at the end")
+for name, rows in heads.items():
+    print(f"tasks held out, {name}: loss {loss_on_new_tasks(rows):.3f}")
+print(f"distance to the span of B_star: {r.trace['dist'][-1]:.3f}")
+
+r.plot(y="dist").figure.savefig("own_data.png", dpi=200)

@@ -250,8 +250,8 @@ def configure(
     record : str or iterable of str
         What the trace holds, at the start of a round: "dist", "angles", "loss_in",
         "loss_adapted", "loss_out", "w_norm", "delta_norm", "sigma_min", "sigma_max", "perp_norm",
-        "diversity_min", "diversity_max", "mu", "L", "eta"; see (20) and (21). None: "dist", or
-        "loss_out" for a batch without a B_star.
+        "diversity_min", "diversity_max", "mu", "L", "eta"; see (20) and (21). Losses, "loss_out"
+        too, are training losses. None: "dist", or "loss_out" for a batch without a B_star.
     record_every : int
         Rounds between rows; the start and the end are always recorded.
     stop : Stop or None

@@ -1,7 +1,9 @@
 """Runs on arrays: what they record, how they end, what is kept of them."""
 
 import pickle
+import runpy
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -240,3 +242,15 @@ def test_routes_agree_at_any_width(width, rng):
     for r in found[1:]:
         np.testing.assert_allclose(r.B, found[0].B, rtol=0, atol=1e-13)
         np.testing.assert_allclose(r.w, found[0].w, rtol=0, atol=1e-13)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_example_on_own_data_learns_what_helps_on_tasks_held_out(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    example = Path(__file__).parents[2] / "examples" / "own_data.py"
+    found = runpy.run_path(str(example))
+    losses = {name: found["loss_on_new_tasks"](rows) for name, rows in found["heads"].items()}
+    assert losses["one inner step"] < 0.3 * losses["zero"]
+    assert losses["least squares"] < 0.03 * losses["zero"]
+    assert found["r"].trace["dist"][-1] < 0.2
