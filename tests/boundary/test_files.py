@@ -238,6 +238,7 @@ def test_a_tilde_is_the_home_of_the_user(tmp_path, monkeypatch):
     )
     assert cli.main(["study", "run", "~/s.toml", "--out", "~/runs/second"]) == 0
     assert cli.main(["study", "status", "~/runs/second"]) == 0
+    assert cli.main(["reproduce", "methods", "--out", "~/s.toml"]) == 2  # a file is there
     assert sorted(path.name for path in (tmp_path / "home").glob("[!.]*")) == [
         "c.npz", "d.npz", "r.html", "r.npz", "runs", "s.toml", "t.csv"
     ]  # fmt: skip
