@@ -1,3 +1,19 @@
+# metaspan_level_here(result): the highest level of the processor that builds, by the rule of the
+# loader. x86-64-v3 where the build is for another machine, whose processor cannot be asked.
+function(metaspan_level_here result)
+  set(level x86-64-v3)
+  if(NOT CMAKE_CROSSCOMPILING)
+    try_run(METASPAN_LEVEL_RUNS METASPAN_LEVEL_COMPILES ${CMAKE_CURRENT_BINARY_DIR}/highest_level
+      ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../bind/highest_level.cpp
+      CXX_STANDARD 17
+      RUN_OUTPUT_VARIABLE found)
+    if(METASPAN_LEVEL_COMPILES AND METASPAN_LEVEL_RUNS EQUAL 0)
+      string(STRIP "${found}" level)
+    endif()
+  endif()
+  set(${result} ${level} PARENT_SCOPE)
+endfunction()
+
 # metaspan_levels(result): the levels of METASPAN_ISA as suffixes of targets and modules, lowest
 # first: some of v2, v3, v4; or native alone; where the processor is no x86-64, baseline alone.
 function(metaspan_levels result)
@@ -5,22 +21,22 @@ function(metaspan_levels result)
     set(${result} baseline PARENT_SCOPE)
     return()
   endif()
-  if(METASPAN_ISA STREQUAL "native")
+  set(levels ${METASPAN_ISA})
+  if("${levels}" STREQUAL "" OR "${levels}" STREQUAL "auto")
+    metaspan_level_here(levels)
+  endif()
+  if("${levels}" STREQUAL "native")
     set(${result} native PARENT_SCOPE)
     return()
   endif()
-  set(levels ${METASPAN_ISA})
   list(REMOVE_DUPLICATES levels)
   list(SORT levels)
   foreach(level IN LISTS levels)
     if(NOT level MATCHES "^x86-64-v[234]$")
-      message(FATAL_ERROR "METASPAN_ISA must be native or a list of x86-64-v2, x86-64-v3 and "
+      message(FATAL_ERROR "METASPAN_ISA must be auto, native, or a list of x86-64-v2, x86-64-v3 and "
         "x86-64-v4 with semicolons between them; got '${METASPAN_ISA}'")
     endif()
   endforeach()
-  if(NOT levels)
-    message(FATAL_ERROR "METASPAN_ISA must name an instruction set; it is empty")
-  endif()
   list(TRANSFORM levels REPLACE "x86-64-" "")
   set(${result} ${levels} PARENT_SCOPE)
 endfunction()

@@ -21,12 +21,12 @@ VARIABLE = "METASPAN_ISA"
 
 
 def choose_level(wanted: str | None, built: Sequence[str], supports: Callable[[str], bool]) -> str:
-    """The level to load: `wanted`, or the highest that runs.
+    """Choose the level to load: `wanted`, or the highest that runs.
 
     Parameters
     ----------
     wanted : str or None
-        One of `LEVELS`, from the environment; None or empty: no wish.
+        One of `LEVELS`, from the environment; None, empty or "auto": the highest that runs.
     built : sequence of str
         Levels of this installation, lowest first.
     supports : callable
@@ -43,16 +43,17 @@ def choose_level(wanted: str | None, built: Sequence[str], supports: Callable[[s
         If `wanted` is no level, was not built or does not run here, or if nothing built does.
     """
     runs = [level for level in built if supports(level)]
-    if not wanted:
+    if wanted in (None, "", "auto"):
         if runs:
             return runs[-1]
         raise ImportError(
-            f"metaspan was built for {_listed(built)}, which this CPU does not support: reinstall "
-            "with `METASPAN_ISA=x86-64-v2 pip install --no-binary metaspan --force-reinstall "
-            "metaspan`"
+            f"metaspan was built for {_listed(built)}, which this CPU does not support: build it "
+            "on this machine, by `pip install --force-reinstall --no-deps --no-cache-dir .` in "
+            "the source folder, or for this and newer machines, by the same command with "
+            "METASPAN_ISA='x86-64-v2;x86-64-v3;x86-64-v4' in the environment"
         )
     if wanted not in LEVELS:
-        raise ImportError(f"{VARIABLE} must be one of {_listed(LEVELS)}; got {wanted!r}")
+        raise ImportError(f"{VARIABLE} must be one of auto, {_listed(LEVELS)}; got {wanted!r}")
     if wanted not in built:
         raise ImportError(
             f"{VARIABLE} must be a level that metaspan was built for, {_listed(built)}; got "

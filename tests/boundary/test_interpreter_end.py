@@ -63,7 +63,7 @@ def work():
 
 def told(failure):
     # An executor, such as that of features on disk, refuses work once the interpreter ends.
-    if "interpreter shutdown" not in str(failure.exc_value):
+    if "cannot schedule new futures" not in str(failure.exc_value):
         print(failure.exc_value)
 
 threading.excepthook = told

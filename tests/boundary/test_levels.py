@@ -45,20 +45,21 @@ def last_line(level):
     return done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("level", [None, *RUN])
+@pytest.mark.parametrize("level", [None, "auto", *RUN])
 def test_the_level_that_runs_is_told(level):
+    expected = RUN[-1] if level in (None, "auto") else level
     script = "import metaspan as ms; c = ms.show_config(); print(c['instruction_set'])"
     done = python(level, "-c", script)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == (level or RUN[-1])
+    assert done.stdout.strip() == expected
     told = python(level, "-m", "metaspan", "info")
-    assert re.search(rf"^instruction_set +{level or RUN[-1]}$", told.stdout, flags=re.MULTILINE)
+    assert re.search(rf"^instruction_set +{expected}$", told.stdout, flags=re.MULTILINE)
 
 
 def test_a_name_that_is_no_level_is_told():
     assert last_line("v3") == (
-        "ImportError: METASPAN_ISA must be one of baseline, x86-64-v2, x86-64-v3, x86-64-v4, "
-        "native; got 'v3'"
+        "ImportError: METASPAN_ISA must be one of auto, baseline, x86-64-v2, x86-64-v3, "
+        "x86-64-v4, native; got 'v3'"
     )
 
 
@@ -68,6 +69,48 @@ def test_a_level_that_was_not_built_is_told():
         "ImportError: METASPAN_ISA must be a level that metaspan was built for, "
         f"{', '.join(BUILT)}; got {absent!r}"
     )
+
+
+def tool(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+# What CMake makes of METASPAN_ISA, without a build of the core.
+LEVELS_PROJECT = """
+cmake_minimum_required(VERSION 3.22)
+project(levels LANGUAGES CXX)
+include({isa})
+foreach(METASPAN_ISA "auto" "" "native" "x86-64-v4" "x86-64-v3,x86-64-v2")
+  string(REPLACE "," ";" METASPAN_ISA "${{METASPAN_ISA}}")
+  metaspan_levels(levels)
+  message(STATUS "levels: ${{levels}}")
+endforeach()
+"""
+
+
+def configured(folder, *options):
+    """The levels that a build would have, a line for every METASPAN_ISA of the project."""
+    isa = Path(__file__).resolve().parents[2] / "cpp/cmake/Isa.cmake"
+    folder.mkdir()
+    (folder / "CMakeLists.txt").write_text(LEVELS_PROJECT.format(isa=isa.as_posix()))
+    said = tool("cmake", "-S", str(folder), "-B", str(folder / "build"), *options)
+    return re.findall(r"^-- levels: (.*)$", said, flags=re.MULTILINE)
+
+
+@pytest.mark.skipif(not shutil.which("cmake") or not shutil.which("c++"), reason="needs CMake")
+@pytest.mark.skipif(not BUILT[0].startswith("x86-64"), reason="levels of x86-64")
+def test_a_build_is_for_the_machine_that_builds_where_nothing_is_asked(tmp_path):
+    here = next(level for level in reversed(LEVELS[:-1]) if _cpu.supports(level))
+    here = here.removeprefix("x86-64-")
+    assert configured(tmp_path / "here") == [here, here, "native", "v4", "v2;v3"]
+    other = configured(
+        tmp_path / "cross", "-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=x86_64"
+    )
+    assert other == ["v3", "v3", "native", "v4", "v2;v3"]
+    arm = configured(
+        tmp_path / "arm", "-DCMAKE_SYSTEM_NAME=Linux", "-DCMAKE_SYSTEM_PROCESSOR=aarch64"
+    )
+    assert arm == ["baseline"] * 5
 
 
 DRAWS = """
@@ -149,10 +192,6 @@ def module(level):
     """The file of a level's module."""
     stem = f"_core_{level.removeprefix('x86-64-')}"
     return next(Path(ms.__file__).parent.glob(f"{stem}.*so"))
-
-
-def tool(*command):
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux" or not shutil.which("objdump"), reason="needs binutils")

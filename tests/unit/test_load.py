@@ -12,7 +12,7 @@ def up_to(level):
     return lambda other: LEVELS.index(other) <= LEVELS.index(level)
 
 
-@pytest.mark.parametrize("wanted", [None, ""])
+@pytest.mark.parametrize("wanted", [None, "", "auto"])
 @pytest.mark.parametrize("cpu", BUILT)
 def test_without_a_wish_the_highest_level_that_runs_is_taken(wanted, cpu):
     assert choose_level(wanted, BUILT, up_to(cpu)) == cpu
@@ -37,7 +37,7 @@ def test_levels_without_a_choice_are_taken(level):
             "avx2",
             BUILT,
             "x86-64-v4",
-            "METASPAN_ISA must be one of baseline, x86-64-v2, x86-64-v3, x86-64-v4, native; "
+            "METASPAN_ISA must be one of auto, baseline, x86-64-v2, x86-64-v3, x86-64-v4, native; "
             "got 'avx2'",
         ),
         (
@@ -70,5 +70,11 @@ def test_a_wish_that_cannot_be_followed_says_why(wanted, built, cpu, expected):
 
 
 def test_a_cpu_that_runs_none_of_the_levels_is_told_how_to_go_on():
-    with pytest.raises(ImportError, match=r"built for x86-64-v3, x86-64-v4, which this CPU"):
+    with pytest.raises(ImportError) as caught:
         choose_level(None, BUILT[1:], up_to("x86-64-v2"))
+    assert str(caught.value) == (
+        "metaspan was built for x86-64-v3, x86-64-v4, which this CPU does not support: build it on "
+        "this machine, by `pip install --force-reinstall --no-deps --no-cache-dir .` in the source "
+        "folder, or for this and newer machines, by the same command with "
+        "METASPAN_ISA='x86-64-v2;x86-64-v3;x86-64-v4' in the environment"
+    )
