@@ -58,11 +58,10 @@ double square(double x) { return x * x; }
 /// X <- U^{-1} L^{-1} X, for L and U side by side in one matrix. Eigen would take memory for it.
 void solve_factored(const Mat& LU, Mat& X) {
   const Index n = LU.rows();
-  for (Index i = 1; i < n; ++i) {
-    for (Index j = 0; j < i; ++j) X.row(i) -= LU(i, j) * X.row(j);
-  }
+  for (Index i = 1; i < n; ++i) X.row(i).noalias() -= LU.row(i).head(i) * X.topRows(i);
   for (Index i = n - 1; i >= 0; --i) {
-    for (Index j = i + 1; j < n; ++j) X.row(i) -= LU(i, j) * X.row(j);
+    const Index after = n - 1 - i;
+    X.row(i).noalias() -= LU.row(i).tail(after) * X.bottomRows(after);
     X.row(i) /= LU(i, i);
   }
 }
