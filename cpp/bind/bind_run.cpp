@@ -1,9 +1,72 @@
 #include "bind.hpp"
 #include "metaspan/engines/collapsed.hpp"
+#include "metaspan/engines/infinite_tasks.hpp"
 #include "metaspan/engines/population.hpp"
+#include "metaspan/engines/spectral.hpp"
+#include "metaspan/task_algebra.hpp"
 #include "run.hpp"
 
 namespace metaspan::bind {
+namespace {
+
+py::dict cost_dict(const RoundCost& cost) {
+  py::dict out;
+  out["flops"] = cost.flops;
+  out["bytes"] = cost.bytes;
+  out["thread_bytes"] = cost.thread_bytes;
+  out["pieces"] = cost.pieces;
+  out["operations"] = cost.work.operations;
+  out["calls"] = cost.work.calls;
+  out["numbers"] = cost.work.numbers;
+  return out;
+}
+
+RoundSizes as_sizes(const py::tuple& sizes) {
+  return {sizes[0].cast<Index>(), sizes[1].cast<Index>(), sizes[2].cast<Index>(),
+          sizes[3].cast<Index>(), sizes[4].cast<bool>(),  sizes[5].cast<bool>(),
+          sizes[6].cast<double>()};
+}
+
+void bind_costs(py::module_& module) {
+  module.def(
+      "population_cost",
+      [](const py::tuple& method, const py::tuple& sizes) {
+        return cost_dict(population_cost(as_method(method), as_sizes(sizes)));
+      },
+      py::arg("method"), py::arg("sizes"));
+  module.def(
+      "collapsed_cost",
+      [](const py::tuple& method, const py::tuple& samples, const py::tuple& sizes) {
+        return cost_dict(
+            collapsed_cost(as_method(method), as_sample_law(samples), as_sizes(sizes)));
+      },
+      py::arg("method"), py::arg("samples"), py::arg("sizes"));
+  module.def(
+      "spectral_cost",
+      [](const py::tuple& method, const py::tuple& sizes) {
+        return cost_dict(spectral_cost(as_method(method), as_sizes(sizes)));
+      },
+      py::arg("method"), py::arg("sizes"));
+  module.def(
+      "infinite_tasks_cost",
+      [](const py::tuple& sizes) { return cost_dict(infinite_tasks_cost(as_sizes(sizes))); },
+      py::arg("sizes"));
+  module.def(
+      "algebra_counts",
+      [](const py::tuple& method, double losses) {
+        const AlgebraCounts counts = algebra_counts(as_method(method), losses);
+        return py::make_tuple(counts.forward, counts.back, counts.added, counts.moves);
+      },
+      py::arg("method"), py::arg("losses"));
+  module.def(
+      "calls_of_record",
+      [](const std::string& record, Index k_star, Index k, Index n) {
+        return calls_of(record_named(record), k_star, k, n);
+      },
+      py::arg("record"), py::arg("k_star"), py::arg("k"), py::arg("n"));
+}
+
+}  // namespace
 
 void bind_run(py::module_& module) {
   module.attr("LIVE") = static_cast<int>(TrialStatus::live);
@@ -41,21 +104,7 @@ void bind_run(py::module_& module) {
       .def_property_readonly("status", &Run::status)
       .def("state", &Run::state)
       .def("representation", &Run::representation, py::arg("threads"));
-  module.def(
-      "population_cost",
-      [](const py::tuple& method, Index n, Index rows, Index k) {
-        const PopulationCost cost = population_cost(as_method(method), n, rows, k);
-        return py::make_tuple(cost.flops, cost.bytes);
-      },
-      py::arg("method"), py::arg("n"), py::arg("rows"), py::arg("k"));
-  module.def(
-      "collapsed_cost",
-      [](const py::tuple& method, const py::tuple& samples, Index n, Index rows, Index k) {
-        const CollapsedCost cost =
-            collapsed_cost(as_method(method), as_sample_law(samples), n, rows, k);
-        return py::make_tuple(cost.flops, cost.numbers, cost.bytes, cost.thread_bytes);
-      },
-      py::arg("method"), py::arg("samples"), py::arg("n"), py::arg("rows"), py::arg("k"));
+  bind_costs(module);
 }
 
 }  // namespace metaspan::bind

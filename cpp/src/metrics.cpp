@@ -110,6 +110,41 @@ void request(Record record, TaskOutputs& outputs) {
   }
 }
 
+double calls_of(Record record, Index k_star, Index k, Index n) {
+  const auto of_singular_values = [](double size) {
+    return 6 * size * size + size * size * size / 4;
+  };
+  const auto of_solver = [](double size) { return 7 * size + 2 * size * size; };
+  const auto of_moments = [&](Index width) {
+    const auto least = static_cast<double>(std::min(n, width));
+    const auto most = static_cast<double>(std::max(n, width));
+    return of_singular_values(least) + most * least * (.6 + least / 80);
+  };
+  const auto K = static_cast<double>(k);
+  switch (record) {
+    case Record::dist:
+      return k < k_star ? 0 : k == k_star ? of_solver(K) : 25 * K + of_solver(K);
+    case Record::angles:
+      return 4 * of_singular_values(K);
+    case Record::delta_norm:
+    case Record::perp_norm:
+      return of_solver(K);
+    case Record::sigma_min:
+    case Record::sigma_max:
+      return of_singular_values(K);
+    case Record::diversity_min:
+    case Record::diversity_max:
+      return record == Record::diversity_min && n < k ? 0 : of_moments(k);
+    case Record::mu:
+    case Record::L:
+      return record == Record::mu && n < k_star ? 0 : of_moments(k_star);
+    case Record::eta:
+      return static_cast<double>(n * k_star) / 16;
+    default:
+      return 1;
+  }
+}
+
 bool needs_state(Record record) {
   switch (record) {
     case Record::dist:

@@ -11,6 +11,13 @@ namespace metaspan {
 using kernels::add_columns;
 using kernels::dot_columns;
 
+AlgebraCounts algebra_counts(const Method& method, double losses) {
+  const double J = method.inner_steps, back = method.has_inner_part() ? J : 0;
+  double moves = 0;
+  if (method.adapt_B) moves = J * (J + 1) + back * (3 * J - 1) + losses * J;
+  return {J + 1 + back + losses, J + 1 + back, 1 + 2 * back, moves};
+}
+
 template <class Design>
 TaskAlgebra<Design>::TaskAlgebra(const Method& method, Index k, Index max_m_in, Index max_m_out)
     : method_(method), k_(k) {

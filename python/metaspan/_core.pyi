@@ -198,10 +198,30 @@ def adapt_arrays(
 ) -> tuple[F64, NDArray[Any] | None]:
     """w_J (n, k), and B_J (n, d, k) where asked for."""
 
-def population_cost(method: Method, n: int, rows: int, k: int) -> tuple[float, float]:
-    """Flops of a round of a trial of the population engine, and bytes that it holds; `rows` of
-    [M; R], and k more for k > k_star.
+# (n, rows, k, k_star, whether the core draws the heads, whether it chooses some of a table's, share
+# of the rounds that record losses)
+RoundSizes = tuple[int, int, int, int, bool, bool, float]
+# What a round of a trial takes: flops; bytes that the trial and, thread_bytes, every thread holds;
+# pieces that threads share; and, as its time goes, operations, calls of kernels, random numbers.
+RoundCost = dict[str, float]
+
+def population_cost(method: Method, sizes: RoundSizes) -> RoundCost:
+    """Of the population engine; rows of [M; R], and k more for k > k_star."""
+
+def spectral_cost(method: Method, sizes: RoundSizes) -> RoundCost:
+    """Of population losses with a spectrum; rows of B."""
+
+def infinite_tasks_cost(sizes: RoundSizes) -> RoundCost:
+    """Of rounds with infinitely many tasks, (23); rows of [M; R], and any n."""
+
+def algebra_counts(method: Method, losses: float) -> tuple[float, float, float, float]:
+    """What the task algebra asks for a panel of tasks: products with X, with B^T, terms of the
+    gradient, and sums and products of two vectors; `losses` is the share of rounds that record
+    them.
     """
+
+def calls_of_record(record: str, k_star: int, k: int, n: int) -> float:
+    """Calls of kernels that measuring a record takes as long as."""
 
 # (d, m_in, m_out, shared, noise) and the two of a FeatureLaw; m = 0 for infinitely many samples.
 SampleLaw = tuple[float, int, int, bool, float, str, float]
@@ -221,12 +241,8 @@ def collapsed_round(
     the left.
     """
 
-def collapsed_cost(
-    method: Method, samples: SampleLaw, n: int, rows: int, k: int
-) -> tuple[float, float, float, float]:
-    """Flops and random numbers of a round of a trial of the collapsed engine, and bytes that a
-    trial and a thread hold; `rows` of [M; R].
-    """
+def collapsed_cost(method: Method, samples: SampleLaw, sizes: RoundSizes) -> RoundCost:
+    """Of the collapsed engine; rows of [M; R]."""
 
 LIVE: Final[int]
 CONVERGED: Final[int]

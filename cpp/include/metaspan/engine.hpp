@@ -9,6 +9,42 @@ namespace metaspan {
 /// A round of fewer flops is not worth waking a thread for.
 constexpr double kSerialFlops = 1e6;
 
+/// What decides how much a round does.
+struct RoundSizes {
+  Index n;     // tasks
+  Index rows;  // of the state, or of B at full size
+  Index k;
+  Index k_star = 0;
+  bool draws_heads = false;  // the core draws them; otherwise they are copied
+  bool chooses = false;      // some tasks of a pool or a table
+  double losses = 0;         // share of the rounds that record losses
+};
+
+/// What a round does, counted so that three rates of a machine turn it into seconds.
+struct Work {
+  double operations =
+      0;               // floating-point operations of kernels, with all that only fills registers
+  double calls = 0;    // of kernels, which take a time of their own, and what takes as long
+  double numbers = 0;  // random numbers
+};
+
+/// Of the heads of so many tasks, those included that only fill panels.
+inline Work work_of_heads(const RoundSizes& sizes, double tasks) {
+  constexpr double kCallsOfChoice = 3, kCallsOfCopy = .1;  // of a task, and of a number
+  const auto numbers = tasks * static_cast<double>(2 * ceil_div(sizes.k_star, 2));
+  if (sizes.draws_heads) return {0, 0, numbers};
+  return {0, (sizes.chooses ? kCallsOfChoice * tasks : 0) + kCallsOfCopy * numbers, 0};
+}
+
+/// What a round of a trial takes.
+struct RoundCost {
+  double flops;         // of its arithmetic
+  double bytes;         // that the trial holds
+  double thread_bytes;  // that every thread holds beside them
+  Index pieces;         // that threads share
+  Work work;
+};
+
 /// Of the state in coordinates, (13): k_star = 0 where there is no ground truth.
 struct Shape {
   Index k_star, e, k;

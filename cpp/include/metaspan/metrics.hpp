@@ -42,6 +42,10 @@ Record record_named(const std::string& name);
 /// Whether the record is one of the representation, not of the round's tasks or the head alone.
 bool needs_state(Record record);
 
+/// Calls of kernels that measuring the record takes as long as, for n tasks; without a state that
+/// is brought to coordinates first.
+double calls_of(Record record, Index k_star, Index k, Index n);
+
 /// Marks in `outputs` what the record needs of the tasks.
 void request(Record record, TaskOutputs& outputs);
 

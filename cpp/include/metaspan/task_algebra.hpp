@@ -9,6 +9,17 @@
 
 namespace metaspan {
 
+/// What TaskAlgebra::gradient() asks of a design for a panel.
+struct AlgebraCounts {
+  double forward;  // products X (..), one of them outside
+  double back;     // B^T slot
+  double added;    // terms of the gradient
+  double moves;    // multiples of slots that are added, and products of two slots
+};
+
+/// `losses` is the share of the calls with losses.
+AlgebraCounts algebra_counts(const Method& method, double losses);
+
 /// The inner loop, the outer loss and the way back, for a panel of tasks at a time.
 ///
 /// All memory is taken when it is made, for panels up to the given size; the calls allocate

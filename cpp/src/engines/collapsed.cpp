@@ -39,7 +39,7 @@ class Collapsed final : public CollapsedEngine {
         state_(std::move(state)),
         heads_(std::move(heads)),
         shape_(sample_shape(method, law, state_.Z.rows())),
-        flops_(collapsed_cost(method, law, n, state_.Z.rows(), k()).flops) {
+        flops_(collapsed_cost(method, law, {n, state_.Z.rows(), k()}).flops) {
     const Index pieces = pieces_of(panels());
     for (Index i = 0; i < pieces; ++i) pieces_.emplace_back(*this);
   }
@@ -236,30 +236,96 @@ class Collapsed final : public CollapsedEngine {
   bool is_measured_ = false;
 };
 
+// What the parts of a round take beside the products of a population round. Measured.
+constexpr double kCallsOfPanel = 100;  // to set up the design and to add what a panel tells
+constexpr double kCallsOfDraw = 2;     // for a number that is drawn alone
+constexpr double kCallsOfFrame = 25;   // to add the frame of a task
+constexpr double kNumbersOfRoot = .2;  // beyond the normal that it is made from
+constexpr double kProduct = 1.5, kPass = 2, kDot = 5, kFactor = 1.7;  // operations of a flop
+
+/// Draws of the samples, and the task algebra on them.
+Work work_of_panels(const Method& method, const SampleLaw& law, const SampleShape& shape,
+                    const RoundSizes& sizes) {
+  const auto count = [](const auto& items) { return static_cast<double>(items.size()); };
+  const auto entries = [](const SetShape& set) {
+    double sum = 0;
+    for (const RowShape& row : set.rows) sum += static_cast<double>(row.end - row.begin);
+    return sum;
+  };
+  const SetShape& outer = law.shared ? shape.inner : shape.outer;
+  const AlgebraCounts counts = algebra_counts(method, sizes.losses);
+  const double J = method.inner_steps, inner_passes = counts.forward - 1;
+  const double D = static_cast<double>(sizes.rows), K = static_cast<double>(sizes.k);
+  const double panels = static_cast<double>(ceil_div(sizes.n, kWidth)), tasks = panels * kWidth;
+  Work work = work_of_heads(sizes, tasks);
+  for (const SetShape* set : {&shape.inner, &shape.outer}) {
+    if (set == &shape.inner ? J == 0 && !law.shared && sizes.losses == 0 : law.shared) continue;
+    work.numbers +=
+        tasks * (static_cast<double>(set->numbers) + kNumbersOfRoot * count(set->roots));
+  }
+  const double rows = inner_passes * count(shape.inner.rows) + count(outer.rows);
+  const double met = inner_passes * entries(shape.inner) + entries(outer);
+  const double products =
+      K * (counts.forward + counts.back) + static_cast<double>(padded(sizes.k)) * counts.added;
+  work.operations = tasks * (kProduct * 2 * D * products + kPass * 4 * met +
+                             kPass * 2 * static_cast<double>(shape.columns()) * counts.moves);
+  work.calls += panels * (kCallsOfPanel + counts.forward + counts.back + counts.added +
+                          counts.moves + 2 * rows);
+  return work;
+}
+
+/// Adds the sums of what the tasks have off the span: small factorisations, and numbers that are
+/// drawn one by one.
+void add_off_span(const Method& method, const SampleLaw& law, const SampleShape& shape,
+                  const RoundSizes& sizes, Work& work) {
+  if (shape.off_span == OffSpan::none) return;
+  const double n = static_cast<double>(sizes.n), K = static_cast<double>(sizes.k);
+  const double terms = method.has_inner_part() ? 2 * method.inner_steps + 1 : 1;
+  const double pieces = static_cast<double>(pieces_of(ceil_div(sizes.n, kWidth)));
+  const auto in = static_cast<double>(law.m_in), out = static_cast<double>(law.m_out);
+  const bool frames = shape.off_span == OffSpan::frames;
+  const double length =
+      frames ? static_cast<double>(shape.columns() - shape.D) : std::max(std::min(in, out), 1.0);
+  work.operations += kDot * n * 2 * terms * terms * length;
+  double flops = 4 * K * K * K * (1 + pieces), draws = K * K / 2, columns = K * (1 + pieces);
+  if (frames) {
+    const double r = std::min({terms, length, K});
+    if (std::min(terms, length) > K) columns += n * K;
+    flops += (n + pieces) * (K + r) * (2 * r * r + 4 * r * K + 2 * K * K);
+    draws += n * (K * r + r * r / 2 + r) + pieces * 2 * K * K;
+    work.calls += n * kCallsOfFrame;
+  } else {
+    flops += n * terms / 64 * 2 * K * K * (64 + K);
+  }
+  work.operations += kFactor * flops;
+  work.calls += kCallsOfDraw * draws + columns;
+}
+
 }  // namespace
 
-CollapsedCost collapsed_cost(const Method& method, const SampleLaw& law, Index n, Index D,
-                             Index k) {
-  const SampleShape shape = sample_shape(method, law, D);
+RoundCost collapsed_cost(const Method& method, const SampleLaw& law, const RoundSizes& sizes) {
+  const SampleShape shape = sample_shape(method, law, sizes.rows);
   const double J = method.inner_steps, columns = static_cast<double>(shape.columns());
-  const double K = static_cast<double>(k), tasks = static_cast<double>(n);
+  const double D = static_cast<double>(sizes.rows), K = static_cast<double>(sizes.k);
   const auto numbers_of = [](const SetShape& set) { return static_cast<double>(set.numbers); };
   const double inner = numbers_of(shape.inner);
   const double outer = law.shared ? inner : numbers_of(shape.outer);
+  const double drawn = inner + (law.shared ? 0 : outer);
   const double passes = J * (method.has_inner_part() ? 2 : 1);
   const double terms = 2 * J + 1;
-  double flops = kFlopsOfNumber * (inner + (law.shared ? 0 : outer));
-  flops += 4 * (passes * inner + outer) + (passes + terms + 2) * 2 * static_cast<double>(D) * K;
+  double flops = kFlopsOfNumber * drawn;
+  flops += 4 * (passes * inner + outer) + (passes + terms + 2) * 2 * D * K;
   flops += 2 * terms * terms * columns;
   if (shape.off_span == OffSpan::frames) flops += 8 * (K + terms) * K * (K + terms);
+  flops *= static_cast<double>(sizes.n);
   const auto rows = [](const SetShape& set) { return static_cast<double>(set.rows.size()); };
   const double most = std::max({columns, rows(shape.inner), rows(shape.outer)});
-  const double panel = inner + (law.shared ? 0 : outer) + (terms + 1) * (columns + most + 2 * K) +
-                       terms * rows(shape.inner);
-  const double pieces = static_cast<double>(pieces_of(ceil_div(n, kWidth)));
-  return {tasks * flops, tasks * (inner + (law.shared ? 0 : outer)),
-          8 * (pieces * (static_cast<double>(D) + 70 + K) * K + 6 * static_cast<double>(D) * K),
-          8 * kWidth * panel};
+  const double panel = drawn + (terms + 1) * (columns + most + 2 * K) + terms * rows(shape.inner);
+  const Index pieces = pieces_of(ceil_div(sizes.n, kWidth));
+  const double bytes = 8 * (static_cast<double>(pieces) * (D + 70 + K) * K + 6 * D * K);
+  Work work = work_of_panels(method, law, shape, sizes);
+  add_off_span(method, law, shape, sizes, work);
+  return {flops, bytes, 8 * kWidth * panel, flops < kSerialFlops ? 1 : pieces, work};
 }
 
 std::unique_ptr<CollapsedEngine> make_collapsed(const Method& method, const SampleLaw& law,

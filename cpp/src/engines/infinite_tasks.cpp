@@ -94,6 +94,13 @@ class InfiniteTasks final : public InfiniteTasksEngine {
 
 }  // namespace
 
+RoundCost infinite_tasks_cost(const RoundSizes& sizes) {
+  constexpr double kCalls = 30;  // that products of small matrices take as long as
+  const double rows = static_cast<double>(sizes.rows), k = static_cast<double>(sizes.k);
+  const double flops = 6 * rows * k * k;
+  return {flops, 64 * rows * k, 0, 1, {flops, kCalls, 0}};
+}
+
 std::unique_ptr<InfiniteTasksEngine> make_infinite_tasks(double alpha, double beta, Index m_in,
                                                          double noise, Mat covariance, Mat Z) {
   return std::make_unique<InfiniteTasks>(alpha, beta, m_in, noise, std::move(covariance),

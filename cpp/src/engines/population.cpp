@@ -19,6 +19,9 @@ constexpr Index kPanelsPerLane = 4;    // fewer would cost more in sums than the
 constexpr double kMostGrowth = 1e8;    // of what lies off the span, in one step
 constexpr Index kPanelsPerPoll = 256;  // a millisecond or so between looks at Ctrl-C
 
+constexpr double kCallsOfRound = 7;  // that the sums and the step of a round take as long as
+constexpr double kTurn = 10;         // calls a column that turning the frame takes as long as
+
 Index lanes_of(Index panels) { return std::clamp<Index>(panels / kPanelsPerLane, 1, kMostLanes); }
 
 template <int Width>
@@ -178,23 +181,33 @@ class Population final : public PopulationEngine {
   bool wide_;  // k > k_star: the frame turns
   Mat grad_;   // (rows, k)  grad_M, grad_R and, if wide, H
   Vec grad_w_;
-  double flops_ = population_cost(method_, n_, rows(), k()).flops;
+  double flops_ = population_cost(method_, {n_, rows(), k()}).flops;
   std::vector<Lane> lanes_;
 };
 
 }  // namespace
 
-PopulationCost population_cost(const Method& method, Index n, Index rows, Index k) {
-  const double J = method.inner_steps, D = static_cast<double>(rows), K = static_cast<double>(k);
+RoundCost population_cost(const Method& method, const RoundSizes& sizes) {
+  const double J = method.inner_steps, D = static_cast<double>(sizes.rows);
+  const double K = static_cast<double>(sizes.k), padded_k = static_cast<double>(padded(sizes.k));
   const double products = 2 * J + 3 + (method.has_inner_part() ? 4 * J : 0);
   const double vectors = method.adapt_B ? (method.exact ? 4 : 1) * 2 * J * (J + 1) : 0;
-  const double width = n <= kNarrow ? kNarrow : kWide;
-  const Index panels = n <= kNarrow ? 1 : ceil_div(n, kWide);
-  const double padded_k = static_cast<double>(padded(k));
+  const double flops = static_cast<double>(sizes.n) * (2 * D * K * products + 2 * D * vectors);
+  const double width = sizes.n <= kNarrow ? kNarrow : kWide;
+  const Index panels = sizes.n <= kNarrow ? 1 : ceil_div(sizes.n, kWide);
+  const Index lanes = lanes_of(panels);
   const double lane = D * padded_k + width * (padded_k + 2 * K) +
                       width * (J + 1) * (D + K) * (method.exact ? 2 : 1);
-  return {static_cast<double>(n) * (2 * D * K * products + 2 * D * vectors),
-          8 * lane * static_cast<double>(lanes_of(panels)) + 16 * (D * K + K)};
+  const AlgebraCounts counts = algebra_counts(method, sizes.losses);
+  const double padded_tasks = static_cast<double>(panels) * width;
+  Work work = work_of_heads(sizes, padded_tasks);
+  work.operations = 2 * D * padded_tasks *
+                    (K * (counts.forward + counts.back) + padded_k * counts.added + counts.moves);
+  work.calls +=
+      static_cast<double>(panels) * (counts.forward + counts.back + counts.added + counts.moves);
+  work.calls += kCallsOfRound + (sizes.k > sizes.k_star ? kTurn * K + K * K : 0);
+  return {flops, 8 * lane * static_cast<double>(lanes) + 16 * (D * K + K), 0,
+          flops < kSerialFlops ? 1 : lanes, work};
 }
 
 PopulationEngine::State PopulationEngine::start(Mat Z, const Vec& w, Index k_star) {

@@ -18,6 +18,8 @@ constexpr int kWidth = Design::width;
 constexpr Index kRows = 1024;      // of U in a piece of work
 constexpr Index kMostPieces = 32;  // of the tasks of a round
 
+Index pieces_of(Index panels) { return std::clamp<Index>(panels / 2, 1, kMostPieces); }
+
 template <class BScalar>
 class Spectral final : public ArraysEngine<BScalar> {
  public:
@@ -36,7 +38,7 @@ class Spectral final : public ArraysEngine<BScalar> {
         moments_(static_cast<std::size_t>(Design::moments_of(method) + 1)) {
     const Eigen::Map<const MatrixOf<BScalar>> B(start.B, B_star.rows(), k);
     U_ << B_star, B.template cast<double>();
-    const Index pieces = std::clamp<Index>(panels() / 2, 1, kMostPieces);
+    const Index pieces = pieces_of(panels());
     for (Index i = 0; i < pieces; ++i) pieces_.emplace_back(*this);
   }
 
@@ -183,6 +185,29 @@ class Spectral final : public ArraysEngine<BScalar> {
 };
 
 }  // namespace
+
+RoundCost spectral_cost(const Method& method, const RoundSizes& sizes) {
+  constexpr double kVector = 4;       // operations of a number of a vector
+  constexpr double kCallsOfForm = 2;  // to look for blocks of zeros
+  const double d = static_cast<double>(sizes.rows), K = static_cast<double>(sizes.k);
+  const double n = static_cast<double>(sizes.n);
+  const double p = K + static_cast<double>(sizes.k_star), moments = Design::moments_of(method);
+  const double blocks = Design::blocks_of(method), forms = blocks * blocks / 4;
+  const AlgebraCounts counts = algebra_counts(method, sizes.losses);
+  const double half = counts.moves / 2, chains = 3 * counts.forward + counts.moves;
+  const Index panels = ceil_div(sizes.n, kWidth);
+  const double tasks = static_cast<double>(panels) * kWidth;
+  Work work = work_of_heads(sizes, tasks);
+  work.operations = tasks * (2 * p * K * counts.back * (blocks - 1) +
+                             2 * blocks * p * static_cast<double>(padded(sizes.k)) * counts.added +
+                             2 * p * p * half * forms + kVector * blocks * p * chains) +
+                    d * (2 * p * p * moments + K * p * blocks + kVector * p * moments);
+  work.calls += static_cast<double>(panels) * (counts.back * (blocks - 1) + counts.added + chains +
+                                               kCallsOfForm * half * forms) +
+                d * blocks;
+  return {2 * p * p * (d * moments + n), 8 * d * p, 0,
+          std::max(pieces_of(panels), ceil_div(sizes.rows, kRows)), work};
+}
 
 template <class BScalar>
 std::unique_ptr<ArraysEngine<BScalar>> make_spectral(const Method& method, const double* roots,

@@ -22,14 +22,8 @@ class CollapsedEngine : public Engine {
   virtual const State& state() const = 0;
 };
 
-/// What a round of a trial takes: floating-point operations, random numbers counted as some of
-/// them, and bytes: of a trial, and of every thread.
-struct CollapsedCost {
-  double flops, numbers, bytes, thread_bytes;
-};
-CollapsedCost collapsed_cost(const Method& method, const SampleLaw& law, Index n,
-                             Index D,  // rows of the state
-                             Index k);
+/// Its flops count random numbers as some of them.
+RoundCost collapsed_cost(const Method& method, const SampleLaw& law, const RoundSizes& sizes);
 
 /// Memory O(threads (numbers of a task) + pieces D k).
 std::unique_ptr<CollapsedEngine> make_collapsed(const Method& method, const SampleLaw& law,

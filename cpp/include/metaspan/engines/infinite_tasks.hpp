@@ -20,4 +20,7 @@ class InfiniteTasksEngine : public Engine {
 std::unique_ptr<InfiniteTasksEngine> make_infinite_tasks(double alpha, double beta, Index m_in,
                                                          double noise, Mat covariance, Mat Z);
 
+/// `sizes.rows` are those of [M; R]; its tasks are all of them.
+RoundCost infinite_tasks_cost(const RoundSizes& sizes);
+
 }  // namespace metaspan

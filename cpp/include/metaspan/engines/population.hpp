@@ -33,13 +33,8 @@ class PopulationEngine : public Engine {
   virtual const Vec& grad_w() const = 0;  // (k,)
 };
 
-/// What a round of a trial takes: floating-point operations, and bytes that it holds.
-struct PopulationCost {
-  double flops, bytes;
-};
-PopulationCost population_cost(const Method& method, Index n,
-                               Index rows,  // of [M; R], and k more where they are tracked
-                               Index k);
+/// `sizes.rows` are those of [M; R], and k more where they are tracked.
+RoundCost population_cost(const Method& method, const RoundSizes& sizes);
 
 /// `noise` is the standard deviation of the samples' noise: it adds noise^2/2 to the losses,
 /// nothing to a gradient. Memory O(lanes k (k_star + e + J width)); a round O(n k (k_star + e) (J +

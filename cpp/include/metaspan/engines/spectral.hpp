@@ -15,4 +15,7 @@ std::unique_ptr<ArraysEngine<BScalar>> make_spectral(const Method& method, const
                                                      const ArraysStart<BScalar>& start,
                                                      HeadSource heads, double noise);
 
+/// `sizes.rows` is d.
+RoundCost spectral_cost(const Method& method, const RoundSizes& sizes);
+
 }  // namespace metaspan
