@@ -56,7 +56,7 @@ def show_config() -> Configuration:
     Configuration
         A mapping that prints as a table: version, compiler, the instruction-set level that runs
         and those that were built, threads, libraries, and the constants of the cost model, which
-        the first call measures in some tens of milliseconds.
+        are measured once on a machine, in a second or so, and kept.
 
     Examples
     --------

@@ -2,6 +2,7 @@ r"""What a training run will need, before it starts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 from ._load import core
 from .batch import TaskBatch, bytes_to_read
 from .config import TrainConfig, configure, takes
-from .cost import cost_model
+from .cost import CACHED_BYTES, WAKING, Machine
+from .heads import GaussianHeads, SphereHeads
 from .methods import core_method
 from .options import Init
 from .pools import sample_law, state_rows
@@ -20,18 +22,22 @@ from .routes import (
     PANEL,
     PANEL_BYTES,
     chosen_route,
+    geometry_seconds,
     prices,
     slots,
 )
 from .sizes import round_text
+from .sparse_cost import FRESH
 from .tasks import LinearTasks
-from .workload import Workload, workload_of
+from .workload import Workload, losses_share, record_calls, workload_of
 
-TASKS_PER_PIECE = 64
 MADE_BYTES = 2**26  # of the rows of a set that a panel of tasks holds while it needs them
 ROWS = 8  # of a set that are made at a time
+SERIAL_FLOPS = 1e6  # of a round that one thread does alone
 SHORT_VECTORS = 2**14  # numbers of a vector of every task of a panel
 LARGE_B = 2**19  # numbers of a B that no cache keeps
+NUMBERS_AT_ONCE = 64  # that a row is made of
+CALLS_OF_ROW = 8  # of kernels, that a row takes as long as beside its numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +53,7 @@ class Estimate:
     memory_bytes : int
         Bytes that the run allocates at its peak, beyond the arrays it is given.
     seconds : float
-        Time of all rounds of all trials.
+        Time of all rounds of all trials, and of what comes before the first.
     seconds_per_round : float
         Time of one round of all trials.
     flops_per_round : float
@@ -98,8 +104,9 @@ def estimate(*args: Any, **kwargs: Any) -> Estimate:
 
     Notes
     -----
-    The time is the work over a rate that is measured once per process, in some tens of
-    milliseconds, plus a fixed time per round; expect it within a factor of two or so.
+    The time is the work that the core counts over rates that are measured once on a machine and
+    kept (`show_config`); on a quiet machine it is within a factor of two. It leaves out what a
+    user's function of heads or features takes, and the fraction of a millisecond of any call.
 
     Examples
     --------
@@ -129,32 +136,46 @@ def _needs(config: TrainConfig) -> Estimate:
 
 
 def _in_coordinates(config: TrainConfig) -> Estimate:
-    trials, n = len(config.trials), config.n or 1
-    flops, held, per_thread = _work(config)
-    rates = cost_model()
-    # Trials run side by side, or a round is cut into pieces of this many tasks.
-    per_piece = TASKS_PER_PIECE if config.engine == "population" else 2 * 8
-    parallel = min(config.threads, max(trials, n // per_piece, 1))
-    per_round = trials * (rates["seconds_per_call"] + flops / rates["flops_per_second"])
-    parts = _bytes(config, int(held))
-    if per_thread:
-        parts["samples"] = int(per_thread) * parallel
+    trials, cost = len(config.trials), _cost(config)
+    parallel = _side_by_side(config, cost)
+    parts = _bytes(config, int(cost["bytes"]))
+    if cost["thread_bytes"]:
+        parts["samples"] = int(cost["thread_bytes"]) * parallel
+    per_round = trials * _round_seconds(config, cost, parallel)
     return Estimate(
         engine=config.engine,
         route=None,
         memory_bytes=sum(parts.values()),
-        seconds=config.rounds * per_round / parallel,
-        seconds_per_round=per_round / parallel,
-        flops_per_round=trials * flops,
+        seconds=config.rounds * per_round,
+        seconds_per_round=per_round,
+        flops_per_round=trials * cost["flops"],
         bytes=parts,
     )
+
+
+def _side_by_side(config: TrainConfig, cost: Mapping[str, float]) -> int:
+    """Threads that have work: with trials of their own, or with pieces of a round."""
+    trials, pieces = len(config.trials), int(cost["pieces"])
+    alone = trials >= config.threads or pieces == 1
+    return min(config.threads, trials if alone else pieces)
+
+
+def _round_seconds(config: TrainConfig, cost: Mapping[str, float], parallel: int) -> float:
+    """Of a round of a trial, from what the core counts; its records are not shared by threads."""
+    one, alone = Machine(1), len(config.trials) >= config.threads or cost["pieces"] == 1
+    work, records = one.seconds(cost), one.kernel * record_calls(config)
+    if alone:
+        return (work + records) / parallel
+    return work / parallel + records + WAKING * (parallel > 1)
 
 
 def _on_data(config: TrainConfig) -> Estimate:
     work, trials = workload_of(config), len(config.trials)
     route = chosen_route(config)
     assert route is not None
-    price = prices(work)[route]
+    if trials == 1 and prices(work)[route].flops < SERIAL_FLOPS:
+        work = replace(work, threads=1)
+    price, machine = prices(work)[route], Machine(work.threads)
     own_data = isinstance(config.tasks, LinearTasks)
     at_once = 1 if own_data else trials  # trials that the core holds at a time
     B = work.d * work.k * np.dtype(config.dtype).itemsize
@@ -178,12 +199,16 @@ def _on_data(config: TrainConfig) -> Estimate:
     if own_data:
         parts["pool"] = work.N * (work.d + 1) * work.itemsize
     per_round = trials * price.round
-    setups = trials if own_data else 1
+    setup = (trials if own_data else 1) * price.setup
+    if own_data:  # the samples, made one after the other
+        setup += trials * work.N * work.d / machine.normals
+    if not config.pooled_in_law:
+        setup += trials * _start_seconds(config, machine)
     return Estimate(
         engine=config.engine,
         route=route,
         memory_bytes=sum(parts.values()),
-        seconds=setups * price.setup + config.rounds * per_round,
+        seconds=setup + config.rounds * per_round,
         seconds_per_round=per_round,
         flops_per_round=trials * price.flops,
         bytes=parts,
@@ -197,10 +222,10 @@ def _sampled(config: TrainConfig) -> Estimate:
     rooms = _rooms(work, in_blocks=callable(config.law.features))
     steps = work.steps
     passes = (1 if rooms.stay else steps * (2 if work.exact else 1)) if steps else 0
-    numbers = work.d * (
-        passes * work.samples_in + (0 if work.shared and rooms.stay else work.samples_out)
-    )
-    seconds = price.round + numbers / (work.threads * cost_model()["normals_1"])
+    made = passes * work.samples_in + (0 if work.shared and rooms.stay else work.samples_out)
+    machine = Machine(work.threads)
+    row = NUMBERS_AT_ONCE * math.ceil(work.d / NUMBERS_AT_ONCE)
+    seconds = price.round + made * (row / machine.normals + CALLS_OF_ROW * machine.kernel)
     size = work.d * work.k * np.dtype(config.dtype).itemsize
     parts = {
         "B": (trials + 2) * size,
@@ -214,7 +239,7 @@ def _sampled(config: TrainConfig) -> Estimate:
         engine=config.engine,
         route=None,
         memory_bytes=sum(parts.values()),
-        seconds=config.rounds * trials * seconds,
+        seconds=trials * (_start_seconds(config, machine) + config.rounds * seconds),
         seconds_per_round=trials * seconds,
         flops_per_round=trials * price.flops,
         bytes=parts,
@@ -255,44 +280,67 @@ def _rooms(work: Workload, in_blocks: bool) -> _Rooms:
 def _with_spectrum(config: TrainConfig) -> Estimate:
     """Rounds of the population engine on B at full size: moments of [B_star, B], and a step."""
     d, k, p = config.tasks.d, config.width, config.width + config.k_star
-    trials, rates = len(config.trials), cost_model()
-    _, _, steps, moves_B, exact = core_method(config.method)
-    moments = 2 * steps + 1 if moves_B else 1
-    flops = 2.0 * d * p * (p * moments + k * (moments if exact else steps + 1))
-    seconds = trials * (flops / (config.threads * rates["features_1"]) + rates["seconds_per_call"])
+    trials, cost, work = len(config.trials), _cost(config), workload_of(config)
+    parallel = min(config.threads, int(cost["pieces"]))
+    machine = Machine(parallel)
+    fresh = 8 * d * k if 8 * d * p > CACHED_BYTES else 0  # a new B takes memory every round
+    seconds = trials * (
+        machine.seconds(cost)
+        + FRESH * fresh / machine.read
+        + geometry_seconds(work, machine)
+        + 3 * WAKING * (parallel > 1)
+    )
     size = d * k * np.dtype(config.dtype).itemsize
-    measuring = workload_of(config).geometry > 0
     parts = {
         "B": trials * size + 8 * d * p,
         "B_star": 2 * 8 * d * config.k_star,
         "spectrum": 8 * d,
-        "exchange": max((2 if measuring else 1) * 8 * d * k, size),
+        "exchange": max((2 if work.geometry > 0 else 1) * 8 * d * k, size),
         "trace": _trace_bytes(config),
     }
     return Estimate(
         engine=config.engine,
         route=None,
         memory_bytes=sum(parts.values()),
-        seconds=config.rounds * seconds,
+        seconds=trials * _start_seconds(config, machine) + config.rounds * seconds,
         seconds_per_round=seconds,
-        flops_per_round=trials * flops,
+        flops_per_round=trials * cost["flops"],
         bytes=parts,
     )
 
 
-def _work(config: TrainConfig) -> tuple[float, float, float]:
-    """Flops of a round of a trial, and bytes that a trial and every thread hold."""
-    method, width, rows = core_method(config.method), config.width, state_rows(config)
+def _start_seconds(config: TrainConfig, machine: Machine) -> float:
+    """Of drawing a trial's B_star and B_0 at full size, and of measuring the end."""
+    d, k, k_star = config.tasks.d, config.width, config.k_star
+    drawn = k * isinstance(config.init, Init)
+    if isinstance(config.tasks, LinearTasks) and config.tasks.B_star is None:
+        drawn += k_star
+    of_a_column = 1 / machine.normals + 1.5 * (8 * 12 / machine.read + 10 * k / machine.features)
+    end = geometry_seconds(replace(workload_of(config), geometry=1.0), machine)
+    return d * drawn * of_a_column + (end if config.measures_distance else 0.0)
+
+
+def _cost(config: TrainConfig) -> dict[str, float]:
+    """What a round of a trial takes, as the core counts it, by engine."""
+    method, width, k_star = core_method(config.method), config.width, config.k_star
+    heads, every = config.law.heads, config.pool
+    draws = every is None and isinstance(heads, (GaussianHeads, SphereHeads))
+    if every is None and isinstance(heads, np.ndarray):
+        every = heads.shape[0]
+    chooses = every is not None and config.n != every
+
+    def sizes(rows: int) -> tuple[int, int, int, int, bool, bool, float]:
+        return (config.n or 1, rows, width, k_star, draws, chooses, losses_share(config))
+
+    if config.has_spectrum:
+        return core.spectral_cost(method, sizes(config.tasks.d))
+    rows = state_rows(config)
     if config.n is None:
-        return 6.0 * rows * width**2, 8.0 * 8 * rows * width, 0.0
+        return core.infinite_tasks_cost(sizes(rows))
     if config.engine == "population":
-        rows += width if width > config.k_star else 0
-        return *core.population_cost(method, config.n, rows, width), 0.0
+        return core.population_cost(method, sizes(rows + (width if width > k_star else 0)))
     rows += width if config.track_start else 0
-    flops, _, held, per_thread = core.collapsed_cost(
-        method, sample_law(config), config.n, rows, width
-    )
-    return flops, held, per_thread
+    return core.collapsed_cost(method, sample_law(config), sizes(rows))
 
 
 def _bytes(config: TrainConfig, state: int) -> dict[str, int]:

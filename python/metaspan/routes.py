@@ -11,10 +11,11 @@ from dataclasses import replace
 from functools import lru_cache
 
 from . import _cpus, _memory
+from ._load import core
 from .batch import TaskBatch
 from .config import TrainConfig
 from .cost import Machine, Price
-from .methods import Method
+from .methods import Method, core_method
 from .sparse_cost import SparseSweeps
 from .workload import Workload, workload_of
 
@@ -23,7 +24,9 @@ TASK_BYTES = 12 * 2**20  # of data: smaller tasks stay in a thread's share of th
 PANEL_BYTES = 2**25  # of data: threads take panels of their own, or share a larger one
 ROW_BYTES = 13 * 2**19  # rows of X that the vector route holds until they are used again
 CACHE_BYTES = 2**24  # data that stay in the caches from one round to the next
+DOUBLE = 8  # bytes
 PANEL = 8  # tasks of a panel of the vector route
+READS_OF_COPY = 3  # of memory, that copying from the system's cache takes as long as
 DISK_RATE = 1e9  # bytes a second that features on disk come at: of a common disk, not measured
 
 
@@ -98,27 +101,43 @@ def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
     return min(fit, key=fit.__getitem__)
 
 
-def _reading(work: Workload, samples: float) -> float:
-    """Seconds in which so many samples come from the disk, while the core works."""
-    return samples * work.d * work.itemsize / DISK_RATE if work.on_disk else 0.0
+def _reading(work: Workload, machine: Machine, samples: float) -> float:
+    """Seconds in which so many samples come from the disk, while the core works.
+
+    What the memory has room for stays in the system's cache once it is read.
+    """
+    if not work.on_disk:
+        return 0.0
+    free, row = _memory.available_bytes(), work.d * work.itemsize
+    in_cache = free is not None and 2 * work.N * row <= free
+    return samples * row / (machine.read / READS_OF_COPY if in_cache else DISK_RATE)
 
 
-def _geometry(work: Workload, machine: Machine) -> float:
-    """Seconds of the coordinates of B at full size."""
+def geometry_seconds(work: Workload, machine: Machine) -> float:
+    """Seconds of the coordinates of B at full size, and of the records made of them."""
     columns = work.k + work.k_star
-    return (
-        work.geometry
-        * work.d
-        * (8 * 12 * columns / machine.read + 10 * work.k * columns / machine.features)
+    return _tall(work.geometry * work.d, work.k, columns, machine) + work.record_calls * (
+        machine.threads * machine.kernel
     )
+
+
+def _tall(rows: float, k: int, columns: int, machine: Machine) -> float:
+    """Seconds of the factorisation of so many rows of B, with so many columns beside each other."""
+    return rows * (8 * 12 * columns / machine.read + 10 * k * columns / machine.features)
+
+
+def _algebra(work: Workload, machine: Machine, panels: float) -> float:
+    """Seconds of the kernels of the task algebra beside their work."""
+    return panels * machine.kernel * sum(core.algebra_counts(core_method(work.method), work.losses))
 
 
 def _passes(work: Workload, machine: Machine, samples: float) -> float:
     """Seconds of X u and X^T r for so many dense samples."""
     data = work.data
     passed = samples * work.d * work.itemsize
-    if 2 * work.d * work.itemsize > ROW_BYTES:
-        passed *= 2  # rows that no cache holds until they are used again
+    again = samples * work.d * DOUBLE  # from a cache float32 comes no faster: it is converted
+    if 2 * work.d * work.itemsize > ROW_BYTES:  # rows that no cache holds until they are used again
+        passed, again = 2 * passed, 2 * again
     if data <= CACHE_BYTES:
         from_memory = 0.0
     elif data / work.n <= TASK_BYTES:
@@ -126,7 +145,7 @@ def _passes(work: Workload, machine: Machine, samples: float) -> float:
     else:
         from_memory = passed
     # Every row is met twice, X u and X^T r; what is read from memory, once from there.
-    return from_memory / machine.read + (passed - from_memory / 2) / machine.cached
+    return from_memory / machine.read + again * (1 - from_memory / passed / 2) / machine.cached
 
 
 def _vector(work: Workload, machine: Machine, sweeps: SparseSweeps | None = None) -> Price:
@@ -153,12 +172,14 @@ def _vector(work: Workload, machine: Machine, sweeps: SparseSweeps | None = None
     lanes = work.threads if PANEL * data / work.n <= PANEL_BYTES else 1
     inner_vectors = 0 if work.exact else work.steps
     held = B_t + 8 * work.d * (1 + block * rows + lanes * kept * (1 + inner_vectors))
+    panels = math.ceil(work.n / PANEL)
     return Price(
         setup=0.0,
-        round=max(seconds, _reading(work, work.samples))
+        round=max(seconds, _reading(work, machine, work.samples))
         + machine.call
         + work.n * machine.task
-        + _geometry(work, machine),
+        + _algebra(work, machine, panels)
+        + geometry_seconds(work, machine),
         flops=flops,
         bytes=int(held),
     )
@@ -179,22 +200,22 @@ def _gram(work: Workload, machine: Machine) -> Price:
     if not work.moves_B:
         gram = 0.0
     features = 2.0 * samples * work.d * columns
-    data = work.data
-    rate = machine.cached if data <= CACHE_BYTES else machine.read
+    rate = machine.cached if work.data <= CACHE_BYTES else machine.read
+    data = float(samples) * work.d * DOUBLE  # float32 is converted, which takes as long
     first = max(data / rate, features / machine.features + gram / machine.grams)
     terms = min(2 * work.steps, work.k) if work.exact else 0
     second = work.samples_out + (work.samples_in if work.exact else 0)
     flops = 2.0 * work.d * (work.samples_out + terms * work.samples_in)
-    last = max(second * work.d * work.itemsize / rate, flops / machine.features)
+    last = max(second * work.d * DOUBLE / rate, flops / machine.features)
     held = 8.0 * samples * (2 * columns + work.k)
     held += 8 * samples * work.m_in * work.moves_B
     return Price(
         setup=0.0,
-        # A task takes memory for its blocks, which costs several times what a task alone does.
-        round=max(first + last, _reading(work, work.samples))
+        round=max(first + last, _reading(work, machine, work.samples))
         + machine.call
-        + 8 * work.n * machine.task
-        + _geometry(work, machine),
+        + work.n * machine.task / 2
+        + _algebra(work, machine, work.n)
+        + geometry_seconds(work, machine),
         flops=features + gram + flops,
         bytes=int(held),
     )
@@ -217,7 +238,11 @@ def _sparse_gram(work: Workload, machine: Machine, sweeps: SparseSweeps) -> Pric
     held += sweeps.block_bytes(work.threads * work.moves_B, vectors)
     return Price(
         setup=0.0,
-        round=seconds + machine.call + 8 * work.n * machine.task + _geometry(work, machine),
+        round=seconds
+        + machine.call
+        + work.n * machine.task / 2
+        + _algebra(work, machine, work.n)
+        + geometry_seconds(work, machine),
         flops=2.0 * sweeps.sparsity.entries * work.k * (samples + combined),
         bytes=int(held),
     )
@@ -229,14 +254,15 @@ def _dual(work: Workload, machine: Machine, sweeps: SparseSweeps | None = None) 
     pairs = N * N - inner * inner  # both triangles, of which one is computed
     data = N * work.d * work.itemsize
     setup = max(pairs * work.d / machine.grams, data / machine.read)
-    setup += max(data / machine.read, 2 * N * work.d * work.k / machine.features)
-    # The Gram matrix, X B_0, what the coordinates take, and B in the end: a read each.
-    setup += _reading(work, N) * (3 + (2 if work.geometry else 0))
+    columns = 8 * math.ceil(work.k / 8)
+    # X B_0, what the coordinates take, and B in the end: a pass each, and the Gram matrix one.
+    passes = 2 + (2 if work.geometry else 0)
+    setup += passes * max(data / machine.read, 2 * N * work.d * columns / machine.features)
+    setup += (1 + passes) * _reading(work, machine, N)
     if sweeps is not None:
         setup = sweeps.features(N) + sweeps.products(N, N) / 2 * pairs / (N * N)
         setup += sweeps.table(N * N) + sweeps.gradient()
     rows = work.samples
-    columns = 8 * math.ceil(work.k / 8)
     table = 8.0 * rows * active
     seconds = max(
         2.0 * rows * active * columns / machine.features,
@@ -249,7 +275,10 @@ def _dual(work: Workload, machine: Machine, sweeps: SparseSweeps | None = None) 
         # The factor, and what it is made from; there is none for samples that must be dependent.
         held += (16 if active + work.k + work.k_star <= work.d else 8) * active * active
         seconds += work.geometry * active * active * columns / machine.features
-    per_task = work.n * (machine.task + 2.0 * rows / work.n * work.k / machine.features)
+        seconds += _tall(work.geometry * active, work.k, work.k, machine)
+        seconds += work.record_calls * machine.kernel * machine.threads
+    per_task = _algebra(work, machine, work.n)
+    per_task += work.n * (machine.task / 2 + 2.0 * rows / work.n * work.k / machine.features)
     if work.moves_B:
         per_task += 6.0 * (work.steps + 1) * rows * (rows / work.n) / machine.features
     return Price(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._load import core
 from .batch import TaskBatch
 from .config import TrainConfig
 from .methods import AverageRisk, Method, core_method
@@ -37,6 +38,8 @@ class Workload:
         Share of the rounds that record losses, or something of the representation.
     threads : int
         Number of threads.
+    record_calls : float
+        Calls of kernels that the records of a round take as long as, on average.
     on_disk : bool
         Whether the features are.
     sparsity : Sparsity or None
@@ -56,6 +59,7 @@ class Workload:
     losses: float
     geometry: float
     threads: int
+    record_calls: float = 0.0
     on_disk: bool = False
     sparsity: Sparsity | None = None
 
@@ -112,6 +116,23 @@ class Workload:
         return self.N if self.exact or self.shared else self.N - self.all_in
 
 
+def losses_share(config: TrainConfig) -> float:
+    """Share of the rounds that record losses, or stop by them."""
+    stops = config.stop is not None and bool(config.stop.loss_out)
+    losses = stops or any(name in OF_LOSSES for name in config.record)
+    return losses / config.record_every
+
+
+def record_calls(config: TrainConfig) -> float:
+    """Calls of kernels that measuring the records of a round takes as long as, on average."""
+    names = set(config.record) | ({"dist"} if config.measures_distance else set())
+    if "angles" in config.record and "dist" not in config.record and config.stop is None:
+        names.discard("dist")
+    n = config.n or 2 * config.width
+    calls = sum(core.calls_of_record(name, config.k_star, config.width, n) for name in names)
+    return calls / config.record_every
+
+
 def workload_of(config: TrainConfig) -> Workload:
     """What a run of the arrays engine does in a round."""
     tasks, sparsity = config.tasks, None
@@ -123,11 +144,7 @@ def workload_of(config: TrainConfig) -> Workload:
         assert isinstance(tasks, TaskBatch)
         every, itemsize, shared = tasks.n, tasks.dtype.itemsize, tasks.shared
         (m_in, m_out), sparsity = tasks.mean_sizes, tasks.sparsity
-    stop = config.stop
-    seen = 1.0 / config.record_every
     geometry = config.measures_distance or any(n in OF_REPRESENTATION for n in config.record)
-    losses = any(name in OF_LOSSES for name in config.record)
-    losses = losses or (stop is not None and bool(stop.loss_out))
     return Workload(
         d=basis_size(config),
         k=config.width,
@@ -139,9 +156,10 @@ def workload_of(config: TrainConfig) -> Workload:
         itemsize=itemsize,
         method=config.method,
         shared=shared,
-        losses=seen * losses,
-        geometry=seen * geometry,
+        losses=losses_share(config),
+        geometry=geometry / config.record_every,
         threads=config.threads,
+        record_calls=record_calls(config),
         on_disk=isinstance(tasks, TaskBatch) and tasks.on_disk,
         sparsity=sparsity,
     )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
+from metaspan import _memory, cost, routes
 
 TASKS = ms.LinearTasks(d=10**12, k=5)
 
@@ -40,6 +41,121 @@ def test_memory_does_not_know_d():
     assert ms.estimate(TASKS, "anil").memory_bytes == (
         ms.estimate(ms.LinearTasks(d=10**4, k=5), "anil").memory_bytes
     )
+
+
+RATES = {
+    "seconds_per_call": 3e-7,
+    "flops_per_second": 3e10,
+    "seconds_per_kernel": 1.6e-8,
+    "read_1": 1.5e10,
+    "read_all": 2e10,
+    "cached_1": 2.5e10,
+    "features_1": 4e10,
+    "grams_1": 3e10,
+    "seconds_per_task": 4e-7,
+    "normals_1": 3e8,
+}
+
+
+@pytest.fixture
+def known_machine(monkeypatch):
+    """Rates that a test may change, of a machine on which the runs below were timed."""
+    rates = dict(RATES)
+    monkeypatch.setattr(cost, "cost_model", lambda: rates)
+    routes.prices.cache_clear()
+    yield rates
+    routes.prices.cache_clear()
+
+
+def microseconds(tasks, method, **options):
+    return 1e6 * ms.estimate(tasks, method, threads=1, **options).seconds_per_round
+
+
+SPECTRUM = np.linspace(0.5, 1.0, 3000)
+
+
+@pytest.mark.parametrize(
+    ("ran", "tasks", "method", "options"),
+    [
+        (33, {"d": 20, "k": 3, "noise": 0.1}, "fo-anil", {"n": 1000}),
+        (1.5, {"d": 100, "k": 3}, "fo-anil", {"n": 3}),
+        (20.6, {"d": 100, "k": 20}, "fo-anil", {"n": 3}),
+        (593, {"d": 100, "k": 20}, "maml", {"n": 1000}),
+        (6.5, {"d": 1000, "k": 10}, "fo-anil", {"n": None, "m_in": 10}),
+        (168, {"d": 1000, "k": 3}, "fo-anil", {"n": 300, "m_in": 10, "m_out": 10}),
+        (1730, {"d": 1000, "k": 20}, "maml", {"n": 100, "m_in": 20, "m_out": 20}),
+        (2200, {"d": 1000, "k": 20, "features": "sphere"}, "anil",
+         {"n": 100, "m_in": 20, "m_out": 20}),
+        (280, {"d": 3000, "k": 3, "spectrum": SPECTRUM}, "fo-anil", {"n": 8}),
+        (1810, {"d": 50, "k": 20}, "fo-anil",
+         {"n": 100, "m_in": 20, "m_out": 20, "engine": "sampled"}),
+    ],
+)  # fmt: skip
+def test_seconds_of_a_known_machine_are_those_that_runs_took(
+    known_machine, ran, tasks, method, options
+):
+    """What `python -m bench estimate` does on the machine that it runs on."""
+    assert ran / 2 < microseconds(ms.LinearTasks(**tasks), method, **options) < 2 * ran
+
+
+@pytest.mark.parametrize("samples", [{}, {"m_in": 5, "m_out": 5}], ids=["infinite", "finite"])
+def test_rounds_too_small_to_share_take_one_thread(known_machine, samples):
+    tasks = ms.LinearTasks(d=100, k=3)
+    one, many = (
+        ms.estimate(tasks, "fo-anil", n=100, threads=threads, **samples) for threads in (1, 8)
+    )
+    assert many.seconds == one.seconds
+    assert many.memory_bytes == one.memory_bytes
+    trials = ms.estimate(tasks, "fo-anil", n=100, threads=8, trials=8, **samples)
+    assert trials.seconds == pytest.approx(one.seconds)
+
+
+def test_random_numbers_are_priced(known_machine):
+    tasks = ms.LinearTasks(d=100, k=4)
+    before = microseconds(tasks, "fo-anil", n=160)
+    known_machine["normals_1"] /= 2
+    assert microseconds(tasks, "fo-anil", n=160) - before == pytest.approx(160 * 4 / 300)
+    fixed = ms.LinearTasks(d=100, k=4, heads=np.ones((160, 4)))
+    assert microseconds(fixed, "fo-anil", n=160) < before
+    chosen = ms.LinearTasks(d=100, k=4, heads=np.ones((500, 4)))
+    assert microseconds(fixed, "fo-anil", n=160) < microseconds(chosen, "fo-anil", n=160)
+
+
+def test_records_are_priced_as_often_as_they_are_taken(known_machine):
+    tasks = ms.LinearTasks(d=100, k=20)
+    least = microseconds(tasks, "anil", n=8, record="w_norm", stop=None)
+    every = microseconds(tasks, "anil", n=8, record="angles", stop=None) - least
+    tenth = microseconds(tasks, "anil", n=8, record="angles", record_every=10, stop=None) - least
+    assert every > 5 * least
+    assert tenth == pytest.approx(every / 10, rel=0.01)
+    stopped = microseconds(tasks, "anil", n=8, record="w_norm", stop=ms.Stop(dist=1e-3))
+    assert least < stopped < least + every
+    losses = microseconds(tasks, "anil", n=8, record="loss_out", stop=None)
+    assert least < losses < 2 * least
+
+
+def test_samples_at_full_size_and_pools_are_priced_before_the_first_round(known_machine):
+    tasks = ms.LinearTasks(d=10_000, k=3)
+    options = {"m_in": 5, "m_out": 5, "pool": 50, "n": 50, "engine": "arrays", "rounds": 0}
+    assert ms.estimate(tasks, "anil", **options).seconds > 500 * 10_000 / 3e8 / 8
+    spectrum = ms.LinearTasks(d=10_000, k=3, spectrum=np.ones(10_000))
+    assert ms.estimate(spectrum, "anil", rounds=0).seconds > 6 * 10_000 / 3e8 / 8
+
+
+def test_features_on_disk_come_from_memory_where_it_has_room(known_machine, tmp_path, monkeypatch):
+    path = tmp_path / "X.npy"
+    np.save(path, np.zeros((4, 10, 10_000)))
+    X, y = np.load(path, mmap_mode="r"), np.zeros((4, 10))
+    batch = ms.TaskBatch(X, y, X, y)
+
+    def seconds(free):
+        monkeypatch.setattr(_memory, "available_bytes", lambda: free)
+        routes.prices.cache_clear()
+        return ms.estimate(batch, "anil", width=3, route="vector", threads=1).seconds_per_round
+
+    data = 8 * 4 * 10 * 10_000
+    assert seconds(data) == seconds(None) > data / 1e9
+    assert seconds(100 * data) < seconds(data)
 
 
 def test_configuration_is_a_mapping_that_prints():
