@@ -32,6 +32,8 @@ PARTS = {
     "sampled-two": Part("bench_sampled", "rounds", 2),
     "sampled-peers": Part("bench_sampled", "beside", 2),
     "disk": Part("bench_disk", "run", 2),
+    "estimate-one": Part("bench_estimate", "run", 1),
+    "estimate-two": Part("bench_estimate", "run", 2),
     "studies-overhead": Part("bench_studies", "overhead", 1),
     "studies-processes": Part("bench_studies", "processes", 2),
     "studies-opening": Part("bench_studies", "opening", 2),

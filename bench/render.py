@@ -37,6 +37,7 @@ TITLES = {
     "collapsed": "Rounds on samples drawn afresh, in law",
     "sampled": "Rounds on samples drawn afresh, at full dimension",
     "studies": "Studies",
+    "estimate": "What `estimate` says, beside what ran",
     "isa": "Instruction-set levels",
 }
 INTRODUCTION = """\
