@@ -1,20 +1,17 @@
 r"""MAML and ANIL on multi-task linear representation learning, at very large dimensions."""
 
-from . import study, theory
+from . import study
 from ._load import core as _core
-from .batch import BatchSummary, TaskBatch
 from .build import show_config
-from .config import TrainConfig
-from .estimate import Estimate, estimate
+from .config.config import TrainConfig
+from .config.options import Checkpoint, Init, Stop
+from .cost.estimate import Estimate, estimate
 from .evaluate import Evaluation, Risk, evaluate
-from .features import StudentT
 from .gradients import Gradient, adapt, meta_gradient, population_gradient
-from .heads import GaussianHeads, SphereHeads
-from .loaded import load
 from .methods import ANIL, MAML, AverageRisk
 from .metrics import Diversity, diversity, principal_angles, subspace_distance
-from .options import Checkpoint, Init, Stop
-from .outcome import (
+from .plots import plot
+from .runs.outcome import (
     Diverged,
     DivergenceWarning,
     FewSamplesWarning,
@@ -22,11 +19,15 @@ from .outcome import (
     Outcome,
     Status,
 )
-from .plots import plot
-from .result import Result
+from .runs.result import Result
+from .runs.result_file import load
+from .runs.train import train
 from .study import Study, StudyStatus, log_range, process_pool
-from .tasks import LinearTasks
-from .train import train
+from .tasks.batch import BatchSummary, TaskBatch
+from .tasks.features import StudentT
+from .tasks.heads import GaussianHeads, SphereHeads
+from .tasks.linear import LinearTasks
+from .theory import rates as theory
 
 __version__: str = _core.build_info()["version"]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from . import _cpus
 from ._load import BUILT, core
-from .cost import cost_model
+from ._support import cpus
+from .cost.machine import cost_model
 
 
 class Configuration(Mapping[str, Any]):
@@ -69,7 +69,7 @@ def show_config() -> Configuration:
         {
             **build,
             "instruction_sets_built": ", ".join(BUILT),
-            "threads": _cpus.default_threads(),
+            "threads": cpus.default_threads(),
             "python": sys.version.split()[0],
             "numpy": np.__version__,
             "platform": platform.platform(),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
 from typing import Any, NoReturn
 
-from . import _progress
+from ._support import progress
 from .study.commands import add_parser, study_command
 
 USAGE, INTERRUPTED = 2, 130
@@ -92,8 +92,8 @@ def _info() -> int:
 
 
 def _reproduce(chosen: argparse.Namespace) -> int:
-    from .panels import panels  # noqa: PLC0415
-    from .reproduce import reproduce  # noqa: PLC0415
+    from .paper.figures import panels  # noqa: PLC0415
+    from .paper.reproduce import reproduce  # noqa: PLC0415
 
     known = panels()
     if chosen.list:
@@ -125,7 +125,7 @@ class _Lines:
 
 def _bar(total: int) -> Any:
     """A tqdm bar on a terminal where tqdm is installed, lines otherwise."""
-    if not _progress.on_terminal():
+    if not progress.on_terminal():
         return _Lines()
     try:
         from tqdm import tqdm  # noqa: PLC0415

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _check
 from ._load import core
-from .learners import (
+from ._support import check
+from .methods import Method, core_method, resolve
+from .tasks.linear import MAX_COUNT, LinearTasks
+from .tasks.moments import moments
+from .theory.risk import (
     InnerLoop,
     IsotropicRegression,
     Law,
@@ -21,9 +24,6 @@ from .learners import (
     best_penalty,
     learned_regression,
 )
-from .methods import Method, core_method, resolve
-from .moments import moments
-from .tasks import MAX_COUNT, LinearTasks
 
 F64 = NDArray[np.float64]
 
@@ -209,7 +209,7 @@ def evaluate(
     >>> print(risk.adapted, "|", risk.least_squares)
     0.2099 exact | 0.0007143 exact
     """
-    given = None if ridge is None else _check.real("ridge", ridge, 0.0, 1e100)
+    given = None if ridge is None else check.real("ridge", ridge, 0.0, 1e100)
     chosen = resolve(method, steps, evaluate)
     adapted, new = _prepared(B, w, tasks, chosen, m=m, n=n, seed=seed, threads=threads)
     law, m = new.law, new.m
@@ -258,17 +258,17 @@ def _prepared(
 ) -> tuple[InnerLoop, NewTasks]:
     """The method's own learner and the tasks that it meets, of arguments that are checked here."""
     if not isinstance(tasks, LinearTasks):
-        raise TypeError(f"tasks must be a LinearTasks; got {_check.show(tasks)}")
+        raise TypeError(f"tasks must be a LinearTasks; got {check.show(tasks)}")
     if tasks.spectrum is not None:
         raise ValueError("tasks.spectrum must be None: risks are those of covariance I; got one")
     if tasks.features != "gaussian":
         raise ValueError(f"tasks.features must be 'gaussian'; got {tasks.features!r}")
-    m = _check.integer("m", m, 1, MAX_COUNT)
-    n = _check.integer("n", n, 2, MAX_COUNT)
-    seed = _check.integer("seed", seed, 0, 2**64 - 1)
-    workers = _check.threads(threads)
+    m = check.integer("m", m, 1, MAX_COUNT)
+    n = check.integer("n", n, 2, MAX_COUNT)
+    seed = check.integer("seed", seed, 0, 2**64 - 1)
+    workers = check.threads(threads)
     C = _coordinates(B, tasks, workers)
-    start = _check.small("w", w, (C.shape[1],))
+    start = check.small("w", w, (C.shape[1],))
     heads = _heads(tasks, n, seed)
     known = not callable(tasks.heads)
     mean, cov = moments(tasks.heads if known else heads, tasks.k)
@@ -294,8 +294,8 @@ def _risk(learner: Learner, new: NewTasks) -> Risk:
 def _coordinates(B: object, tasks: LinearTasks, workers: int) -> F64:
     """[M; R] of (13)."""
     if isinstance(B, (tuple, list)) and len(B) == 2:
-        M = _check.small("M", B[0], (tasks.k, "k"))
-        R = _check.small("R", B[1], ("e", M.shape[1]))
+        M = check.small("M", B[0], (tasks.k, "k"))
+        R = check.small("R", B[1], ("e", M.shape[1]))
         if R.shape[0] > tasks.d - tasks.k:
             raise ValueError(
                 f"R must have at most d - k_star = {tasks.d - tasks.k} rows; got {R.shape[0]}"
@@ -303,26 +303,26 @@ def _coordinates(B: object, tasks: LinearTasks, workers: int) -> F64:
     else:
         if not isinstance(B, np.ndarray):
             raise TypeError(
-                f"B must be an array (d, k) or a pair (M, R) of coordinates; got {_check.show(B)}"
+                f"B must be an array (d, k) or a pair (M, R) of coordinates; got {check.show(B)}"
                 + (": use state[:2] of a result whose B is None" if B is None else "")
             )
-        B = _check.matrix("B", B, (tasks.d, "k"))
+        B = check.matrix("B", B, (tasks.d, "k"))
         _check_width(B.shape[1], tasks.d)
-        _check.finite("B", B, workers)
+        check.finite("B", B, workers)
         if tasks.B_star is None:
             raise ValueError(
                 "tasks.B_star must be an array where B is one; got None: use "
                 "dataclasses.replace(tasks, B_star=tasks.ground_truth(seed)), or B = (M, R)"
             )
         M, R, _ = core.coordinates(B, tasks.B_star, workers)
-        _check.lengths("B", np.concatenate([M, R]))
+        check.lengths("B", np.concatenate([M, R]))
     _check_width(M.shape[1], tasks.d)
     return np.concatenate([M, R])
 
 
 def _check_width(width: int, d: int) -> None:
     """Raise ValueError unless B has a column, and no more than R^d has."""
-    _check.integer("the width of B", width, 1)
+    check.integer("the width of B", width, 1)
     if width > d:
         raise ValueError(f"B must have at most d = {d} columns; got {width}")
 

@@ -8,13 +8,14 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _check, data
 from ._load import core
-from .batch import TaskBatch, core_data
+from ._support import check
+from .config.counts import check_accumulate, check_sparse
+from .cost.routes import cheapest_sweep
 from .methods import Method, core_method, resolve
-from .routes import cheapest_sweep
-from .sizes import check_accumulate, check_sparse
-from .stored import Data
+from .tasks import arrays as data
+from .tasks.batch import TaskBatch, core_data
+from .tasks.on_disk import Data
 
 F64 = NDArray[np.float64]
 
@@ -119,11 +120,11 @@ def meta_gradient(
     """
     chosen = resolve(method, steps, meta_gradient)
     if not isinstance(batch, TaskBatch):
-        raise TypeError(f"batch must be a TaskBatch; got {_check.show(batch)}")
-    workers = _check.threads(threads)
+        raise TypeError(f"batch must be a TaskBatch; got {check.show(batch)}")
+    workers = check.threads(threads)
     B, head = _point(B, w, batch.d, workers)
-    wanted = _check.flag("losses", losses)
-    _check.choice("route", route, ("auto", "gram", "vector"))
+    wanted = check.flag("losses", losses)
+    check.choice("route", route, ("auto", "gram", "vector"))
     check_accumulate(accumulate, route, str(batch.dtype))
     check_sparse(batch, accumulate)
     if accumulate == "float32":
@@ -195,14 +196,14 @@ def population_gradient(
     ([[1.0, 0.0], [-1.0, 0.0]], [1.0, -1.0])
     """
     chosen = resolve(method, steps, population_gradient)
-    workers = _check.threads(threads)
-    _check.shape("B", _check.floats("B", B), ("d", "k"))
+    workers = check.threads(threads)
+    check.shape("B", check.floats("B", B), ("d", "k"))
     B, head = _point(B, w, B.shape[0], workers)
-    B_star = _check.matrix("B_star", B_star, (B.shape[0], "k_star"))
-    _check.orthonormal("B_star", B_star, workers)
-    w_star = _check.small("heads", heads, ("n", B_star.shape[1]))
-    _check.integer("the number of heads", w_star.shape[0], 1)
-    spread = _check.real("noise", noise)
+    B_star = check.matrix("B_star", B_star, (B.shape[0], "k_star"))
+    check.orthonormal("B_star", B_star, workers)
+    w_star = check.small("heads", heads, ("n", B_star.shape[1]))
+    check.integer("the number of heads", w_star.shape[0], 1)
+    spread = check.real("noise", noise)
     M, R, E = core.coordinates(B, B_star, workers)
     found = core.gradient_population(core_method(chosen), M, R, head, w_star, spread, workers)
     grad_B = core.assemble(B_star, found.pop("grad_M"), E, found.pop("grad_R"), workers)
@@ -291,8 +292,8 @@ def adapt(
     [0.5, 0.5]
     """
     chosen = resolve(method, steps, adapt)
-    want_B = _check.flag("return_B", return_B)
-    workers = _check.threads(threads)
+    want_B = check.flag("return_B", return_B)
+    workers = check.threads(threads)
     X, y = data.checked(("X", X), ("y", y), None, check_finite)
     B, head = _point(B, w, data.first(X).shape[-1], workers)
     sets = data.core_sets(X, y, names=("X", "y", "", ""))
@@ -302,9 +303,9 @@ def adapt(
 
 def _point(B: NDArray[Any], w: ArrayLike, d: int, workers: int) -> tuple[NDArray[Any], F64]:
     """Representation and head, checked."""
-    B = _check.matrix("B", B, (d, "k"))
-    width = _check.integer("the width of B", B.shape[1], 1)
+    B = check.matrix("B", B, (d, "k"))
+    width = check.integer("the width of B", B.shape[1], 1)
     if width > d:
         raise ValueError(f"B must have at most d = {d} columns; got {width}")
-    _check.finite("B", B, workers)
-    return B, _check.small("w", w, (width,))
+    check.finite("B", B, workers)
+    return B, check.small("w", w, (width,))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from . import _check
+from ._support import check
 
 CoreMethod = tuple[float, float, int, bool, bool]
 
@@ -28,11 +28,11 @@ class _Adaptive:
     first_order: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "alpha", _check.real("alpha", self.alpha))
-        object.__setattr__(self, "beta", _check.real("beta", self.beta))
-        steps = _check.integer("inner_steps", self.inner_steps, 0, 10_000)
+        object.__setattr__(self, "alpha", check.real("alpha", self.alpha))
+        object.__setattr__(self, "beta", check.real("beta", self.beta))
+        steps = check.integer("inner_steps", self.inner_steps, 0, 10_000)
         object.__setattr__(self, "inner_steps", steps)
-        object.__setattr__(self, "first_order", _check.flag("first_order", self.first_order))
+        object.__setattr__(self, "first_order", check.flag("first_order", self.first_order))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ class AverageRisk:
     beta: float = 0.1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "beta", _check.real("beta", self.beta))
+        object.__setattr__(self, "beta", check.real("beta", self.beta))
 
 
 Method = ANIL | MAML | AverageRisk
@@ -179,8 +179,8 @@ def resolve(
         return method
     if not isinstance(method, str):
         kinds = "an ANIL, a MAML, an AverageRisk or a name"
-        raise TypeError(f"method must be {kinds}; got {_check.show(method)}")
-    kind, preset = _NAMED[_check.choice("method", method, list(_NAMED))]
+        raise TypeError(f"method must be {kinds}; got {check.show(method)}")
+    kind, preset = _NAMED[check.choice("method", method, list(_NAMED))]
     accepted = [field.name for field in fields(kind) if field.name != "first_order"]
     for name in steps:
         if name not in accepted:
@@ -201,9 +201,9 @@ def _unknown(
         return message + "step sizes are keywords only where the method is given by its name"
     given = inspect.signature(call).parameters.values() if call else ()
     arguments = [one.name for one in given if one.kind is one.KEYWORD_ONLY]
-    close = _check.near(name, [*accepted, *arguments])
+    close = check.near(name, [*accepted, *arguments])
     if close:
-        return message + f"did you mean {_check.words(close)}?"
+        return message + f"did you mean {check.words(close)}?"
     if not accepted:
         return message + "it is no argument of this call"
     return message + (

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _check
 from ._load import core
+from ._support import check
 
 F64 = NDArray[np.float64]
 
@@ -141,10 +141,10 @@ def diversity(heads: ArrayLike) -> Diversity:
     >>> diversity([[2.0, 0.0], [0.0, 2.0], [2.0, 0.0], [0.0, -2.0]]).kappa
     1.0
     """
-    table = _check.small("heads", heads, ("n", "k"))
+    table = check.small("heads", heads, ("n", "k"))
     n, k = table.shape
-    _check.integer("the number of heads", n, 1)
-    _check.integer("the size of the heads", k, 1)
+    check.integer("the number of heads", n, 1)
+    check.integer("the size of the heads", k, 1)
     # Singular values, not eigenvalues of the moment: squaring would lose half of the digits of mu.
     scale = float(np.abs(table).max()) or 1.0  # so that no length overflows on the way
     table = table / scale
@@ -160,17 +160,17 @@ def diversity(heads: ArrayLike) -> Diversity:
 
 def _tangents(B: NDArray[Any], B_star: NDArray[Any], threads: int | None) -> F64:
     """Tangents of the principal angles."""
-    workers = _check.threads(threads)
-    B = _check.matrix("B", B, ("d", "k"))
-    B_star = _check.matrix("B_star", B_star, (B.shape[0], "k_star"))
+    workers = check.threads(threads)
+    B = check.matrix("B", B, ("d", "k"))
+    B_star = check.matrix("B_star", B_star, (B.shape[0], "k_star"))
     for name, array in (("B", B), ("B_star", B_star)):
-        columns = _check.integer(f"the width of {name}", array.shape[1], 1)
+        columns = check.integer(f"the width of {name}", array.shape[1], 1)
         if columns > array.shape[0]:
             raise ValueError(
                 f"{name} must have at most d = {array.shape[0]} columns; got {columns}"
             )
-    _check.finite("B", B, workers)
-    _check.orthonormal("B_star", B_star, workers)
+    check.finite("B", B, workers)
+    check.orthonormal("B_star", B_star, workers)
     M, R, _ = core.coordinates(B, B_star, workers)
-    _check.full_rank("B", np.concatenate([M, R]))
+    check.full_rank("B", np.concatenate([M, R]))
     return core.tangents(M, R)

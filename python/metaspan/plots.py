@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _check
-from .summary import Summary, summarize
+from ._support import check
+from .runs.summary import Summary, summarize
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    from .result import Result
+    from .runs.result import Result
 
 # Okabe and Ito's colours in an order in which neighbours also differ in lightness, for grey prints.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F", "#CC79A7", "#56B4E9", "#000000")
@@ -149,16 +149,16 @@ def _check_looks(
     for name, run in runs.items():
         if not (isinstance(name, str) and hasattr(run, "outcomes")):
             raise TypeError(
-                f"results must be a Result, or map names to them; got {_check.show(run)}"
+                f"results must be a Result, or map names to them; got {check.show(run)}"
             )
     if not (labels is None or (isinstance(labels, str) and labels in ("legend", "direct"))):
-        raise ValueError(f'labels must be "legend", "direct" or None; got {_check.show(labels)}')
+        raise ValueError(f'labels must be "legend", "direct" or None; got {check.show(labels)}')
     if not runs:
         raise ValueError("results must hold at least one run; got an empty mapping")
     if not (predictions is None or isinstance(predictions, Mapping)):
-        raise TypeError(f"predictions must map names to functions; got {_check.show(predictions)}")
+        raise TypeError(f"predictions must map names to functions; got {check.show(predictions)}")
     if not (ax is None or hasattr(ax, "set_yscale")):
-        raise TypeError(f"ax must be axes of matplotlib; got {_check.show(ax)}")
+        raise TypeError(f"ax must be axes of matplotlib; got {check.show(ax)}")
     if colors is not None:
         _check_colors(colors, runs)
 
@@ -168,10 +168,10 @@ def _check_colors(colors: Any, runs: Mapping[str, Result]) -> None:
     from matplotlib.colors import is_color_like  # noqa: PLC0415
 
     if not isinstance(colors, Sequence) or isinstance(colors, str):
-        raise TypeError(f"colors must be a list of colours; got {_check.show(colors)}")
+        raise TypeError(f"colors must be a list of colours; got {check.show(colors)}")
     for color in colors:
         if not is_color_like(color):
-            raise ValueError(f"colors must hold colours of matplotlib; got {_check.show(color)}")
+            raise ValueError(f"colors must hold colours of matplotlib; got {check.show(color)}")
     if len(colors) < len(runs):
         raise ValueError(f"colors must hold one colour per run ({len(runs)}); got {len(colors)}")
 
@@ -230,7 +230,7 @@ def _predict(
     x = np.empty(0)
     if shown.size:
         x = np.unique(np.linspace(shown.min(), shown.max(), 500).round())
-    y = _check.rectangular(f"prediction {name!r}", function(x), gaps=True).astype(np.float64)
+    y = check.rectangular(f"prediction {name!r}", function(x), gaps=True).astype(np.float64)
     if y.shape != x.shape:
         raise ValueError(f"prediction {name!r} must give {x.size} values; got shape {y.shape}")
     y = np.where(np.isfinite(y) & ((y > 0) | (ax.get_yscale() != "log")), y, np.nan)

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 import metaspan as ms
 from boundary import interface_calls as calls
-from metaspan import _check
+from metaspan._support import check as _check
 
 ROOM = 2**30  # bytes that one call may take
 PATIENCE = 30  # seconds for one call

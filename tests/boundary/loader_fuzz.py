@@ -27,8 +27,8 @@ from hypothesis import strategies as st
 import metaspan as ms
 from boundary import file_mutations as mutations
 from matching import assert_same_bits
+from metaspan.runs.summary import summarize
 from metaspan.study import commands
-from metaspan.summary import summarize
 
 ROOM = 2**28  # bytes that a broken file may make the process take
 PATIENCE = 30  # seconds for one file

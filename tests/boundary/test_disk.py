@@ -13,7 +13,7 @@ import pytest
 import zarr
 
 import metaspan as ms
-from metaspan import stored
+from metaspan.tasks import on_disk as stored
 
 N, M, D, WIDTH = 10, 30, 700, 3
 METHODS = {

@@ -9,7 +9,7 @@ import zarr
 
 import metaspan as ms
 from matching import assert_one_sentence
-from metaspan import stored
+from metaspan.tasks import on_disk as stored
 
 SHAPE = N, M, D = 4, 10, 30
 X = np.random.default_rng(3).standard_normal(SHAPE)

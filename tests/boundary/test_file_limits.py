@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from metaspan import _memory
+from metaspan._support import memory as _memory
 from metaspan.study import commands
 
 HUGE = 2**40  # bytes, more than there is for a test

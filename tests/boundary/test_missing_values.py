@@ -6,7 +6,7 @@ import pytest
 
 import metaspan as ms
 from matching import assert_one_sentence
-from metaspan import _check
+from metaspan._support import check as _check
 from metaspan.study import fit_laws, fit_powers
 
 D, K, N, M = 8, 2, 3, 6

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import metaspan as ms
 from matching import METHODS, assert_same_bits
-from metaspan.records import RECORDS
+from metaspan.config.records import RECORDS
 
 LARGE = [10**6, 10**12, 2**53]
 COUNTS = st.none() | st.integers(1, 9)

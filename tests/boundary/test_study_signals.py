@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import metaspan as ms
-from metaspan import _signals
-from metaspan.study import plan, store
+from metaspan._support import signals as _signals
+from metaspan.study.execution import plan, store
 from studies import keys, table
 
 pd = pytest.importorskip("pandas")

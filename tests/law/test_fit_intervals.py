@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metaspan.study.fits import fit_laws, fit_powers
-from metaspan.study.resampling import group, moves
+from metaspan.study.laws.fits import fit_laws, fit_powers
+from metaspan.study.laws.resampling import group, moves
 
 ERROR_RATE = 1e-3
 RUNS = 300

@@ -6,8 +6,8 @@ from scipy import stats
 
 import metaspan as ms
 from collapsed_runs import refused
-from metaspan.config import configure
-from metaspan.pools import basis_size
+from metaspan.config.config import configure
+from metaspan.engines.pooled import basis_size
 
 FAMILY_ERROR = 1e-4  # the chance that any test of all cases fails where all laws are the same
 TRIALS = 2000

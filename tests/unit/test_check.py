@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metaspan import _check
+from metaspan._support import check as _check
 
 
 @pytest.mark.parametrize("value", [3, np.int8(3), np.uint64(3), np.int64(3)])

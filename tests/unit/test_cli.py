@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 
 import metaspan as ms
-from metaspan import cli, reproduce
+from metaspan import cli
+from metaspan.paper import reproduce
 
 pytest.importorskip("matplotlib")
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from metaspan.config import configure
-from metaspan.records import RECORDS
-from metaspan.state import tilted
+from metaspan.config.config import configure
+from metaspan.config.records import RECORDS
+from metaspan.engines.trials import tilted
 
 TASKS = ms.LinearTasks(d=20, k=3)
 

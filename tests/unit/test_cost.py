@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from metaspan import cost
+from metaspan.cost import machine as cost
 
 RATES = dict.fromkeys(cost.ORDER, 1000000000.0)
 HOUR = 3600.0

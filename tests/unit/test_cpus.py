@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from metaspan import _cpus
 from metaspan._load import core
+from metaspan._support import cpus as _cpus
 
 LINES = {
     1: "34 25 0:29 {root} {top} rw,nosuid shared:14 - cgroup cgroup rw,cpu,cpuacct",

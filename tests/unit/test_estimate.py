@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from metaspan import _memory, cost, routes
+from metaspan._support import memory as _memory
+from metaspan.cost import machine as cost
+from metaspan.cost import routes
 
 TASKS = ms.LinearTasks(d=10**12, k=5)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from metaspan.learners import InnerLoop, Law, NewTasks
+from metaspan.theory.risk import InnerLoop, Law, NewTasks
 
 LEARNERS = (
     "adapted",

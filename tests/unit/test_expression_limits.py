@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaspan.study.arithmetic import FUNCTIONS
-from metaspan.study.expressions import Expression
+from metaspan.study.design.arithmetic import FUNCTIONS
+from metaspan.study.design.expressions import Expression
 
 REFUSED = {
     "2^d": r"'2\^d': '\^' is not allowed; \*\* is the power",

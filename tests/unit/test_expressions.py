@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaspan.study.expressions import Expression, order
+from metaspan.study.design.expressions import Expression, order
 
 NAMES = {"a": 3, "b": 0.5, "k": 4, "d": 10**12, "yes": True, "heads": [0.5, 2, 1], "none": None}
 OF_MATH = (math.ceil, math.floor, math.exp, math.log, math.log2, math.log10, math.sqrt)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
-from metaspan.study.fits import fit_laws, fit_powers
-from metaspan.study.resampling import student
+from metaspan.study.laws.fits import fit_laws, fit_powers
+from metaspan.study.laws.resampling import student
 
 TRUE = {
     "power": lambda a, b, x: a * x**b,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from metaspan.floors import floors
-from metaspan.panels import panels
+from metaspan.paper.figures import panels
+from metaspan.paper.floors import floors
 
 
 @pytest.mark.parametrize("label", ["FO-ANIL", "Exact ANIL"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from metaspan.heads import NamedFunction, core_law, draw_pool
+from metaspan.tasks.heads import NamedFunction, core_law, draw_pool
 
 
 @pytest.mark.parametrize("rank", [1, 3, 5])

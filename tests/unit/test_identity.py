@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from metaspan import _codec, _identity
-from metaspan._identity import contents, name_of
+from metaspan._support import identity as _identity
+from metaspan._support.identity import contents, name_of
+from metaspan.runs import codec as _codec
 
 SCALE = 0.5
 
@@ -201,7 +202,7 @@ def test_names_show_arguments():
 SCRIPT = """
 import functools
 import multiprocessing
-from metaspan._identity import contents, name_of
+from metaspan._support.identity import contents, name_of
 
 NAMES = {"alpha", "beta", "gamma"}
 

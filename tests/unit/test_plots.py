@@ -10,7 +10,7 @@ from scipy.stats import t
 
 import metaspan as ms
 from metaspan.plots import MARKERS, PALETTE, spread
-from metaspan.summary import summarize
+from metaspan.runs.summary import summarize
 
 pytest.importorskip("matplotlib")
 

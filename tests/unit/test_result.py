@@ -8,7 +8,7 @@ import pytest
 
 import metaspan as ms
 from matching import assert_same_bits
-from metaspan import _memory
+from metaspan._support import memory as _memory
 
 METHOD = ms.MAML(alpha=0.1, beta=0.1)
 

@@ -7,8 +7,8 @@ import pytest
 
 import metaspan as ms
 from matching import assert_same_bits
-from metaspan import cost
-from metaspan.routes import cheapest_sweep
+from metaspan.cost import machine as cost
+from metaspan.cost.routes import cheapest_sweep
 from sparse_data import pair, run, sparse_sets
 
 # Of some machine, so that what is chosen does not depend on that of the tests.

@@ -11,7 +11,7 @@ import pytest
 
 import metaspan as ms
 from metaspan.build import version_and_level
-from metaspan.study import plan, progress
+from metaspan.study.execution import plan, progress
 from streams import no_terminals
 from studies import SMALL, deadly, lines, runs, table
 

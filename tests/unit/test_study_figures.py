@@ -14,8 +14,8 @@ import metaspan as ms
 pd = pytest.importorskip("pandas")
 pytest.importorskip("matplotlib")
 
-from metaspan.study.figures import heat, law_label, lines  # noqa: E402
-from metaspan.study.labels import equations, name_label, value_labels  # noqa: E402
+from metaspan.study.figures.labels import equations, name_label, value_labels  # noqa: E402
+from metaspan.study.figures.lines import heat, law_label, lines  # noqa: E402
 
 SIZES = {"d": [100, 1000, 10_000, 100_000], "m_in": [10, 25]}
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaspan.study.ranges import log_range
-from metaspan.study.toml import read
+from metaspan.study.design.ranges import log_range
+from metaspan.study.design.toml import read
 
 STUDY = """
 folder = "runs/sc"

@@ -14,8 +14,8 @@ import metaspan as ms
 pd = pytest.importorskip("pandas")
 pytest.importorskip("matplotlib")
 
-from metaspan.study import report  # noqa: E402
-from metaspan.study.report import auto_figures, cells, write  # noqa: E402
+from metaspan.study.report import page as report  # noqa: E402
+from metaspan.study.report.page import auto_figures, cells, write  # noqa: E402
 
 VOID = {"meta", "img", "br", "hr"}
 

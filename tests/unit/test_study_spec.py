@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from metaspan.study.cells import configured, method_of
+from metaspan.study.design.cells import configured, method_of
 
 BASE = dict(d=20, k=2, method="anil", n=4)
 

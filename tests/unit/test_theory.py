@@ -8,7 +8,7 @@ import pytest
 import metaspan as ms
 from matching import METHODS, assert_one_sentence
 from metaspan import theory
-from metaspan.heads import NamedFunction
+from metaspan.tasks.heads import NamedFunction
 from reference import infinite_tasks
 
 SIGMA_STAR = np.array([[1.5, 0.4], [0.4, 0.6]])

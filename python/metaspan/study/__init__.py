@@ -1,11 +1,11 @@
 r"""Studies: grids of runs, their tables, and the laws and pictures that come of them."""
 
-from .execute import process_pool
-from .figures import heat, lines
-from .fits import fit_laws, fit_powers
-from .laws import Law, Laws, Powers
-from .ranges import log_range
-from .status import StudyStatus
+from .design.ranges import log_range
+from .execution.execute import process_pool
+from .execution.status import StudyStatus
+from .figures.lines import heat, lines
+from .laws.fits import fit_laws, fit_powers
+from .laws.laws import Law, Laws, Powers
 from .study import Study
 
 __all__ = [

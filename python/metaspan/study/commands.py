@@ -7,9 +7,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import _check
-from . import toml
-from .execute import process_pool
+from .._support import check
+from .design import toml
+from .execution.execute import process_pool
 from .study import Study
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _run(chosen: argparse.Namespace) -> int:
 
 def _open(path: str, out: str | None = None) -> Study:
     """The study of a file or of a folder."""
-    path, arguments = _check.path("STUDY", path), dict[str, Any]()
+    path, arguments = check.path("STUDY", path), dict[str, Any]()
     if Path(path).is_dir():
         if out is not None:
             raise ValueError(f"--out goes with a study file; {path!r} is a folder")

@@ -8,20 +8,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import _check
-from . import fits
-from .cells import Cell, cells_of, matching
-from .spec import Spec
-from .status import StudyStatus, status_of
-from .stopping import INSTEAD, set_by_stop
-from .store import Found, Key, Row, Store
-from .tables import table_of, traces_of, write_table
+from .._support import check
+from .design.cells import Cell, cells_of, matching
+from .design.spec import Spec
+from .design.stopping import INSTEAD, set_by_stop
+from .execution.status import StudyStatus, status_of
+from .execution.store import Found, Key, Row, Store
+from .laws import fits
+from .report.tables import table_of, traces_of, write_table
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
-    from .laws import Laws, Powers
+    from .laws.laws import Laws, Powers
 
 
 class Readings:
@@ -139,7 +139,7 @@ class Readings:
         ValueError
             If the name ends otherwise.
         """
-        name = _check.path("path", path)
+        name = check.path("path", path)
         write_table(self.table(where), Path(name))
 
     def fit(
@@ -177,13 +177,13 @@ class Readings:
         """
         table = self._ended(where)
         if not isinstance(x, Sequence) or not x:
-            raise TypeError(f"x must be a column or several; got {_check.show(x)}")
+            raise TypeError(f"x must be a column or several; got {check.show(x)}")
         names = [x] if isinstance(x, str) else list(x)
         for name in (y, *names):
             if not isinstance(name, str) or name not in table.columns:
                 known = ", ".join(table.columns)
                 raise ValueError(
-                    f"x and y must be columns of the table ({known}); got {_check.show(name)}"
+                    f"x and y must be columns of the table ({known}); got {check.show(name)}"
                 )
         stopped = set_by_stop(table, y)
         values = table[y].mask(stopped) if stopped.any() else table[y]
@@ -237,13 +237,13 @@ class Readings:
         ValueError
             If a name is no column, or has too many values to be shown, or no run has ended.
         """
-        from .choose import unseen  # noqa: PLC0415
-        from .figures import lines  # noqa: PLC0415
-        from .frames import heading  # noqa: PLC0415
+        from .figures.choose import unseen  # noqa: PLC0415
+        from .figures.frames import heading  # noqa: PLC0415
+        from .figures.lines import lines  # noqa: PLC0415
 
         for role, name in {"x": x, "y": y, "hue": hue, "col": col}.items():
             if not (isinstance(name, str) or (name is None and role in ("hue", "col"))):
-                raise TypeError(f"{role} must be the name of a column; got {_check.show(name)}")
+                raise TypeError(f"{role} must be the name of a column; got {check.show(name)}")
         names = tuple(self._spec.axes)
         col, table, held = unseen(self._ended(where), names, (x, hue, col))
         figure = lines(table, x, y, hue=hue, col=col, fit=fit, names=names, **options)
@@ -282,7 +282,7 @@ class Readings:
         ImportError, ValueError
             As `plot`.
         """
-        from .figures import heat  # noqa: PLC0415
+        from .figures.lines import heat  # noqa: PLC0415
 
         table = self._ended(where)
         return heat(table, x, y, value, col=col, names=tuple(self._spec.axes))
@@ -302,9 +302,9 @@ class Readings:
         ValueError
             If no run has ended.
         """
-        from .findings import report_on  # noqa: PLC0415
+        from .report.findings import report_on  # noqa: PLC0415
 
-        name = _check.path("path", path)
+        name = check.path("path", path)
         rows, found = self._rows()
         table = self._ended(None, rows)
         report_on(self._status(rows, found), self._spec, self.cells, table, Path(name))
@@ -320,7 +320,7 @@ class Readings:
         """The table of runs that have ended; raises where there is none."""
         table = table_of(self._spec, matching(self.cells, where), rows or self._rows()[0])
         if not len(table):
-            which = f" with {_check.show(where)}" if where else ""
+            which = f" with {check.show(where)}" if where else ""
             raise ValueError(
                 f"the study {self.folder.name!r} must have a run{which} that has ended; it has "
                 "none: call run() first"

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
-from .. import _check, _signals
+from .._support import check, signals
 from ..build import version_and_level
-from .describe import Tree, check_same, described, restored, unknown
-from .execute import execute
-from .plan import make_plan, shard_of
-from .progress import Progress, meter
+from .design.spec import specify
+from .execution.describe import Tree, check_same, described, restored, unknown
+from .execution.execute import execute
+from .execution.plan import make_plan, shard_of
+from .execution.progress import Progress, meter
+from .execution.status import StudyStatus, failures_of
+from .execution.store import FAILED, Key, Row, Store
 from .readings import Readings
-from .spec import specify
-from .status import StudyStatus, failures_of
-from .store import FAILED, Key, Row, Store
 
 
 class Study(Readings):
@@ -99,7 +99,7 @@ class Study(Readings):
         keep_rows: int = 200,
         common: str | Sequence[str] = (),
     ) -> None:
-        store = Store(_check.path("folder", folder))
+        store = Store(check.path("folder", folder))
         there = store.specification()
         if base is None and grid is None:
             if there is None:
@@ -117,7 +117,7 @@ class Study(Readings):
         if there is not None:
             self._going_on(there)
 
-    @_signals.marked()
+    @signals.marked()
     def run(
         self,
         executor: Executor | None = None,
@@ -175,16 +175,16 @@ class Study(Readings):
         """
         if executor is not None and not isinstance(executor, Executor):
             raise TypeError(
-                f"executor must be a concurrent.futures.Executor; got {_check.show(executor)}"
+                f"executor must be a concurrent.futures.Executor; got {check.show(executor)}"
             )
         part = None if shard is None else shard_of(shard)
         if threads is not None:
-            _check.threads(threads)
+            check.threads(threads)
         elif executor is not None:
             threads = 1
-        sync, retry = _check.flag("sync", sync), _check.flag("retry_failed", retry_failed)
+        sync, retry = check.flag("sync", sync), check.flag("retry_failed", retry_failed)
         rows, found = self._rows()
-        self._check_version(rows, _check.flag("mixed", mixed))
+        self._check_version(rows, check.flag("mixed", mixed))
         done = {key for key, row in rows.items() if not (retry and row["status"] == FAILED)}
         if len(done) < len(self.cells) * len(self._spec.seeds):
             self._check_known()

@@ -1,0 +1,206 @@
+r"""Files of the package: npz archives without pickles, with a JSON document inside."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import platform
+import shutil
+import threading
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from .._load import core
+from . import memory
+
+VERSION = 1
+DOCUMENT = "metaspan"
+DTYPES = (np.uint8, np.int64, np.float32, np.float64)  # those that files hold
+CHUNK = 2**20  # bytes that are copied at a time
+LONGEST_NAME = 50  # letters of a target and of a machine in the name of a file beside
+
+
+def write(
+    path: str | os.PathLike[str],
+    kind: str,
+    document: Mapping[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+) -> None:
+    """Write a file beside and rename it, so that `path` is whole or absent at any time."""
+    head = {"format": kind, "version": VERSION, "written_by": core.build_info()["version"]}
+    text = json.dumps({**head, **document}).encode()
+    members: dict[str, Any] = {DOCUMENT: np.frombuffer(text, np.uint8), **arrays}
+    with _replacing(Path(path)) as file:
+        np.savez(file, **members)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file beside and rename it, so that `path` is whole or absent at any time."""
+    with _replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of the target once it is whole and on the disk.
+
+    A symbolic link stays and what it leads to is replaced; permissions are kept. What is neither
+    a file nor absent, such as a pipe, is written as it is. An OSError names the target.
+    """
+    renamed = target.is_file() or not target.exists()
+    try:
+        with _beside(target) if renamed else target.open("wb") as file:
+            yield file
+    except OSError as error:  # which may name the file beside, or none
+        number = error.errno or errno.EIO
+        raise OSError(number, error.strerror or str(error), str(target)) from None
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[IO[bytes]]:
+    """Open a new file in the folder of the target, and rename it at the end."""
+    if target.is_symlink():
+        target = Path(os.path.realpath(target))
+        if target.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    # Other threads, on other machines too, may be writing the same file.
+    thread = f"{platform.node()[:LONGEST_NAME]}.{threading.get_native_id()}"
+    beside = target.with_name(f".{target.name[:LONGEST_NAME]}.{thread}.part")
+    try:
+        with open(beside, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, beside)
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)
+    sync_folder(target.parent)
+
+
+def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The document and the arrays of a file; ValueError names a file that is none of ours.
+
+    Nothing is allocated that the size of the file does not explain, or that memory does not hold.
+    """
+    name = os.fspath(path)
+    with open(name, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError(f"{name!r} is not a {kind}, or it is broken (it is not an archive)")
+        with telling(f"{name!r} is not a {kind}, or it is broken"):
+            size = os.fstat(file.fileno()).st_size
+            memory.require(f"{name!r}", size)
+            arrays = _members(file, size)
+            document = parsed(arrays.pop(DOCUMENT).tobytes())
+            found, version = document["format"], document["version"]
+    if found != kind:
+        raise ValueError(f"{name!r} must be a {kind}; it is a {shown(found)}")
+    if version != VERSION:
+        raise ValueError(
+            f"{name!r} has format version {shown(version)}; this release reads {VERSION}"
+        )
+    return document, arrays
+
+
+@contextmanager
+def telling(what: str) -> Iterator[None]:
+    """Whatever is raised for what a file holds becomes a ValueError that begins with `what`."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged contents make libraries raise whatever comes
+        raise ValueError(f"{what} ({shown(error)})") from error
+
+
+def shown(value: object) -> str:
+    """A short text on one line for what a file holds, or for an error."""
+    plain = isinstance(value, (ValueError, OSError, zipfile.BadZipFile))
+    text = " ".join((str(value) if plain or isinstance(value, str) else repr(value)).split())
+    return text if len(text) <= 150 else f"{text[:147]}..."
+
+
+def parsed(content: str | bytes) -> Any:
+    """What JSON says; ValueError for names that stand twice, and for NaN and infinity."""
+    return DECODER.decode(content if isinstance(content, str) else content.decode())
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{shown(twice)!r} stands there twice")
+    return found
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is not a number of JSON")
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_number)
+
+
+def _members(file: IO[bytes], size: int) -> dict[str, NDArray[Any]]:
+    """Arrays of an archive whose members are stored as they are, apart from each other."""
+    arrays: dict[str, NDArray[Any]] = {}
+    with zipfile.ZipFile(file) as archive:
+        infos = archive.infolist()
+        for info in infos:
+            if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+                raise ValueError(f"the member {shown(info.filename)!r} is compressed")
+        if sum(info.file_size for info in infos) > size:
+            raise ValueError("its members overlap")
+        for info in infos:
+            name = info.filename.removesuffix(".npy")
+            if name in arrays:
+                raise ValueError(f"the member {shown(name)!r} stands there twice")
+            with archive.open(info) as member:
+                arrays[name] = _array(member, info.file_size)
+    return arrays
+
+
+def _array(member: IO[bytes], size: int) -> NDArray[Any]:
+    """An array from an npy file of so many bytes."""
+    version = npy.read_magic(member)
+    header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, in_columns, dtype = header(member)
+    if dtype not in DTYPES:
+        raise ValueError(f"arrays must not be of dtype {shown(dtype)}")
+    count, left = math.prod(shape), size - member.tell()
+    if min(shape, default=0) < 0 or count * dtype.itemsize != left:
+        raise ValueError(f"an array of shape {shown(shape)} and dtype {dtype} has {left} bytes")
+    array = np.empty(shape, dtype, order="F" if in_columns else "C")
+    content = array.reshape(-1, order="A").view(np.uint8)
+    at = 0
+    while at < left:
+        part = member.read(min(CHUNK, left - at))
+        if not part:
+            raise ValueError("an array ends too early")
+        content[at : at + len(part)] = np.frombuffer(part, np.uint8)
+        at += len(part)
+    return np.asarray(array, order="C")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the renaming last through a crash, where folders can be synchronised."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)

@@ -1,0 +1,272 @@
+r"""Names for functions that tell apart any two that compute differently.
+
+A study and a checkpoint keep numbers that a function of the user's has shaped, and must not take
+those of another function for their own. A function cannot be written to their files; what it is
+made of can be hashed.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import dis
+import functools
+import json
+import types
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import check
+
+LONGEST_NAME = 200  # characters of the arguments in the name of a partial
+
+# Attributes of a class that say nothing about what its objects compute.
+SILENT = ("__module__", "__doc__", "__dict__", "__weakref__", "__qualname__", "__annotations__")
+
+
+def name_of(function: object) -> str:
+    """Return the module and qualified name of a callable, with the arguments of a partial."""
+    if isinstance(function, functools.partial):
+        return f"functools.partial({name_of(function.func)}, {arguments_of(function)})"
+    named = function if hasattr(function, "__qualname__") else type(function)
+    # A process that multiprocessing starts imports the main script under another name.
+    module = "__main__" if named.__module__ == "__mp_main__" else named.__module__
+    return f"{module}.{named.__qualname__}"
+
+
+def arguments_of(function: functools.partial[Any]) -> str:
+    """Return the arguments of a partial as they would be typed, objects by the names of kinds."""
+    given = [_shown(value) for value in function.args]
+    given += [f"{name}={_shown(value)}" for name, value in function.keywords.items()]
+    return ", ".join(given)[:LONGEST_NAME]
+
+
+def contents(function: object) -> str:
+    r"""Hash all that a callable is made of.
+
+    Parameters
+    ----------
+    function : callable
+        A function, a partial, a bound method or a callable object.
+
+    Returns
+    -------
+    str
+        Equal for callables made of equal parts, in any process that runs this minor version of
+        Python. Parts are, recursively: the bytecode, defaults and closure of a function, and the
+        global values and functions of its own module that it reads; the arguments of a partial;
+        the state of an object and the methods of its class. Modules, classes, and functions of
+        other modules that code refers to count by their names.
+
+    Raises
+    ------
+    TypeError
+        If a part cannot be told from another of its kind, as is true of a lock or an open file.
+    """
+    try:
+        tree = _Walk().root(function)
+    except RecursionError:
+        tree = None
+    except _Untellable as error:
+        raise TypeError(
+            f"{name_of(function)} holds {error}, which a study or a checkpoint cannot tell from "
+            "another: let it hold numbers, text, arrays and functions"
+        ) from None
+    if tree is None:
+        raise TypeError(f"{name_of(function)} holds objects that are nested too deeply")
+    return blake2b(json.dumps(tree, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def digest(array: NDArray[Any]) -> str:
+    """Return the dtype, the shape and a hash of the content of an array."""
+    content = blake2b(np.ascontiguousarray(array).data, digest_size=16).hexdigest()
+    return f"{array.dtype} {array.shape} {content}"
+
+
+class _Untellable(TypeError):
+    """A part that has no content to hash; the text says which."""
+
+
+class _Walk:
+    """One traversal of a callable's parts, which visits no function or object twice."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[int, object]] = {}  # holds them, so that no id is used again
+        self._open: list[object] = []  # containers around the current part
+
+    def root(self, function: object) -> Any:
+        """Return the tree of the callable itself: an object's class decides what it computes."""
+        if isinstance(function, types.MethodType):
+            bound = function.__self__
+            kind = bound if isinstance(bound, type) else type(bound)
+            return [self.part(function.__func__), self.part(bound), self._class(kind)]
+        if isinstance(function, functools.partial):
+            inner = self.root(function.func)
+            return ["partial", inner, self.part(function.args), self.part(function.keywords)]
+        if isinstance(function, types.FunctionType):
+            return self.part(function)
+        return [self.part(function), self._class(type(function))]
+
+    def part(self, value: object) -> Any:
+        """Return a JSON tree of a value, equal for equal content alone."""
+        if isinstance(value, (*NUMBERS, *NAMED)):
+            return _atom(value)
+        if type(value) is np.ndarray and not value.dtype.hasobject:
+            return ["array", digest(value)]
+        if type(value) in (list, tuple, dict, set, frozenset):
+            return self._container(value)
+        if id(value) in self._seen:
+            return ["seen", self._seen[id(value)][0]]
+        self._seen[id(value)] = (len(self._seen), value)
+        if isinstance(value, types.FunctionType):
+            return self._function(value)
+        return self._object(value)
+
+    def _container(self, value: Any) -> Any:
+        if any(value is other for other in self._open):
+            raise _Untellable(f"a {type(value).__name__} that contains itself")
+        self._open.append(value)
+        if isinstance(value, Mapping):
+            items = [[self.part(name), self.part(item)] for name, item in value.items()]
+        else:
+            items = [self.part(item) for item in value]
+        if isinstance(value, (set, frozenset)):  # their order differs from process to process
+            items.sort(key=json.dumps)
+        self._open.pop()
+        return [type(value).__name__, items]
+
+    def _function(self, function: types.FunctionType) -> list[Any]:
+        """Return the tree of a function written in Python."""
+        cells = [_cell(cell) for cell in function.__closure__ or ()]
+        read = {
+            name: function.__globals__[name]
+            for name in sorted(_globals_read(function.__code__))
+            if name in function.__globals__
+        }
+        return [
+            "function",
+            name_of(function),
+            self._code(function.__code__),
+            self.part(function.__defaults__),
+            self.part(function.__kwdefaults__),
+            self.part(cells),
+            self.part(dict(vars(function))),
+            [[name, self._global(value, function.__module__)] for name, value in read.items()],
+        ]
+
+    def _global(self, value: object, module: str | None) -> Any:
+        """Return the tree of a global value that a function of a module reads."""
+        inside = getattr(value, "__module__", None) == module
+        if isinstance(value, types.FunctionType) and not inside:
+            return ["function", name_of(value)]
+        if isinstance(value, type) and inside and id(value) not in self._seen:
+            self._seen[id(value)] = (len(self._seen), value)
+            return self._class(value)
+        return self.part(value)
+
+    def _code(self, code: types.CodeType) -> list[Any]:
+        """Return the tree of bytecode, without its docstring and where it stands in a file."""
+        steps = [
+            [step.opname, self._constant(step.argval)]
+            if step.opcode in dis.hasconst
+            else [step.opname, repr(step.argval)]
+            for step in dis.get_instructions(code)
+        ]
+        table = getattr(code, "co_exceptiontable", b"")
+        counts = [code.co_argcount, code.co_kwonlyargcount, code.co_posonlyargcount, code.co_flags]
+        return [steps, table.hex(), list(code.co_varnames), counts]
+
+    def _constant(self, value: object) -> Any:
+        """Return the tree of a constant of bytecode, which may be the code of an inner function."""
+        return self._code(value) if isinstance(value, types.CodeType) else self.part(value)
+
+    def _class(self, kind: type) -> Any:
+        """Return the tree of a class: its functions and data, and its bases in the same module."""
+        if not kind.__flags__ & HEAP_TYPE:
+            return ["class", name_of(kind)]
+        own: list[Any] = []
+        for name, member in sorted(vars(kind).items()):
+            silent = name in SILENT or name.startswith(("_abc_", "__dataclass_"))
+            generated = name.startswith("__") and not isinstance(member, types.FunctionType)
+            if silent or generated or isinstance(member, DESCRIPTORS):
+                continue
+            own.append([name, self.part(_unwrapped(member))])
+        bases = [
+            self._class(base) if base.__module__ == kind.__module__ else ["class", name_of(base)]
+            for base in kind.__bases__
+        ]
+        return ["class", name_of(kind), own, bases]
+
+    def _object(self, value: object) -> Any:
+        """Return the tree of an object, from what pickle would be told about it."""
+        registered = copyreg.dispatch_table.get(type(value))
+        try:
+            reduced: Any = registered(value) if registered else value.__reduce_ex__(4)
+        except Exception:
+            raise _Untellable(f"an object of {name_of(type(value))}") from None
+        if isinstance(reduced, str):  # a global of its module; what it wraps may be a function
+            wrapped = getattr(value, "__wrapped__", None)
+            return ["global", type(value).__module__, reduced, self.part(wrapped)]
+        maker, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+        tree = [name_of(maker), self.part(arguments), self.part(state)]
+        for further in (items, pairs):
+            tree.append(None if further is None else self.part(list(further)))
+        return ["object", *tree]
+
+
+HEAP_TYPE = 1 << 9  # of a class written in Python
+NUMBERS = (type(None), bool, int, float, complex, str, bytes, bytearray, np.generic)
+NAMED = (type, types.ModuleType)
+DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType)
+
+
+def _atom(value: Any) -> Any:
+    """Return the tree of a number, a text, a class or a module; NumPy's doubles equal Python's."""
+    if isinstance(value, NAMED):
+        return ["named", name_of(value) if isinstance(value, type) else value.__name__]
+    if isinstance(value, (np.bool_, np.int64, np.float64)):
+        value = value.item()
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    return [type(value).__name__, repr(value)]
+
+
+def _shown(value: object) -> str:
+    """Return a text for an argument that is the same in every process."""
+    if isinstance(value, NUMBERS):
+        return check.show(value.item() if isinstance(value, np.generic) else value)
+    return name_of(value) if callable(value) else f"<{type(value).__name__}>"
+
+
+def _cell(cell: types.CellType) -> list[object]:
+    """Return what a cell of a closure holds, as a list that is empty where it holds nothing."""
+    try:
+        return [cell.cell_contents]
+    except ValueError:
+        return []
+
+
+def _globals_read(code: types.CodeType) -> set[str]:
+    """Return the names of globals that bytecode reads, inner functions included."""
+    names = {
+        step.argval
+        for step in dis.get_instructions(code)
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+    }
+    inner = (item for item in code.co_consts if isinstance(item, types.CodeType))
+    return names.union(*map(_globals_read, inner))
+
+
+def _unwrapped(member: object) -> object:
+    """Return the functions of a property, a static method or a class method."""
+    if isinstance(member, property):
+        return [member.fget, member.fset, member.fdel]
+    if isinstance(member, functools.cached_property):
+        return member.func
+    if isinstance(member, (staticmethod, classmethod)):
+        wrapped: Callable[..., Any] = member.__func__
+        return wrapped
+    return member

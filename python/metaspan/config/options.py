@@ -1,0 +1,110 @@
+r"""Settings of a training run that have parts: where it starts, when it stops, what it keeps."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+
+from .._support import check
+from ..methods import AverageRisk, Method
+
+
+@dataclass(frozen=True, kw_only=True)
+class Init:
+    r"""A start :math:`B_0` with orthogonal columns of one length, and :math:`w_0 = 0`.
+
+    Parameters
+    ----------
+    dist : float or None
+        Sine of every principal angle to the ground truth, in [0, 1]. None: a Haar-random subspace.
+    scale : float or None
+        Length of the columns, > 0. None: :math:`1/\sqrt{\alpha}`, so that
+        :math:`\alpha B_0^\top B_0 = I`; 1 for average risk, which has no :math:`\alpha`.
+
+    Examples
+    --------
+    >>> Init(dist=0.7)
+    Init(dist=0.7, scale=None)
+    """
+
+    dist: float | None = None
+    scale: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.dist is not None:
+            object.__setattr__(self, "dist", check.real("init dist", self.dist, 0.0, 1.0))
+        if self.scale is not None:
+            scale = check.real("init scale", self.scale)
+            if scale == 0.0:
+                raise ValueError("init scale must be positive; got 0")
+            object.__setattr__(self, "scale", scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    r"""When a trial has converged, looked at whenever a row is recorded.
+
+    Parameters
+    ----------
+    dist : float or None
+        Stop when `dist` is at most this. None or 0: never.
+    loss_out : float or None
+        Stop when the outer loss is at most this. None or 0: never.
+
+    Examples
+    --------
+    >>> Stop(dist=1e-6)
+    Stop(dist=1e-06, loss_out=None)
+    """
+
+    dist: float | None = 1e-10
+    loss_out: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("dist", "loss_out"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, check.real(f"stop {name}", value))
+
+
+DEFAULT_STOP = Stop()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    r"""Where and how often a run keeps what it needs to go on.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file. It is written beside and then renamed, so that it is whole at any time.
+    every_seconds : float
+        Seconds between writes, >= 0. It is also written at the end and on an interruption.
+
+    Examples
+    --------
+    >>> Checkpoint("run.npz", every_seconds=600).every_seconds
+    600.0
+    """
+
+    path: str | os.PathLike[str]
+    every_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", check.path("checkpoint path", self.path))
+        seconds = check.real("checkpoint every_seconds", self.every_seconds)
+        object.__setattr__(self, "every_seconds", seconds)
+
+
+def column_length(init: Init, method: Method) -> float:
+    """Length of the columns of a start for a method."""
+    if init.scale is not None:
+        return init.scale
+    if isinstance(method, AverageRisk):
+        return 1.0
+    if method.alpha == 0.0:
+        raise ValueError(
+            "init scale must be given where alpha = 0; its default, 1/sqrt(alpha), is infinite"
+        )
+    return 1.0 / math.sqrt(method.alpha)

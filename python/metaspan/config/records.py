@@ -1,0 +1,49 @@
+r"""What a run can record, (20) and (21)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+
+from .._support import check
+from ..tasks.batch import TaskBatch
+from ..tasks.linear import LinearTasks
+
+RECORDS = (
+    "dist",
+    "angles",
+    "loss_in",
+    "loss_adapted",
+    "loss_out",
+    "w_norm",
+    "delta_norm",
+    "sigma_min",
+    "sigma_max",
+    "perp_norm",
+    "diversity_min",
+    "diversity_max",
+    "mu",
+    "L",
+    "eta",
+)
+OF_GROUND_TRUTH = ("dist", "angles", "perp_norm")
+OF_REPRESENTATION = (*OF_GROUND_TRUTH, "delta_norm", "sigma_min", "sigma_max")
+OF_LOSSES = ("loss_in", "loss_adapted", "loss_out")
+OF_HEADS = ("mu", "L", "eta")
+
+
+def resolve(record: object, tasks: LinearTasks | TaskBatch) -> tuple[str, ...]:
+    """Names of the records, each once; None is the default of such tasks."""
+    if record is None:
+        return ("dist",) if tasks.k else ("loss_out",)
+    names = (record,) if isinstance(record, str) else record
+    if not isinstance(names, Iterable):
+        raise TypeError(f"record must hold names of records; got {check.show(record)}")
+    found = tuple(dict.fromkeys(check.choice("record", name, RECORDS) for name in names))
+    if isinstance(names, Set):  # its order differs from process to process, the trace's must not
+        found = tuple(name for name in RECORDS if name in found)
+    for name in found:
+        if name in OF_GROUND_TRUTH and not tasks.k:
+            raise ValueError(f"record {name!r} needs a batch with a B_star; this one has none")
+        if name in OF_HEADS and isinstance(tasks, TaskBatch) and tasks.heads is None:
+            raise ValueError(f"record {name!r} needs a batch with heads; this one has none")
+    return found

@@ -1,0 +1,90 @@
+r"""Where a run starts: what `init` and `width` say, checked."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._support import check
+from ..methods import Method
+from .options import Init, column_length
+
+STARTS = ("random", "methodical")
+
+
+class GivenStart(NamedTuple):
+    """The arrays (B0, w0) at which a run starts; starts of equal arrays are equal."""
+
+    B0: NDArray[Any]
+    w0: NDArray[np.float64]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, GivenStart):
+            return NotImplemented
+        return self.B0.dtype == other.B0.dtype and all(map(np.array_equal, self, other))
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((self.B0.shape, *self.w0.tolist()))
+
+
+def resolve_start(
+    init: str | Init | tuple[NDArray[Any], ArrayLike],
+    width: int | None,
+    d: int,
+    k_star: int,
+    method: Method,
+) -> tuple[Init | GivenStart, int]:
+    """The start, and the learner's width; `k_star` is 0 where there is no ground truth."""
+    if width is not None:
+        width = check.integer("width", width, 1)
+        if width > d:
+            raise ValueError(f"width must be at most d = {d}; got {width}")
+    if isinstance(init, tuple):
+        if len(init) != 2:
+            raise ValueError(f"init must be a pair (B0, w0); got {len(init)} values")
+        return _given(init, width, d)
+    if isinstance(init, str):
+        check.choice("init", init, STARTS)
+        init = Init() if init == "random" else Init(dist=0.7)
+    if not isinstance(init, Init):
+        raise TypeError(
+            f"init must be {check.words(STARTS, 'or')}, an Init or a pair (B0, w0); "
+            f"got {check.show(init)}"
+        )
+    if width is None and k_star == 0:
+        raise ValueError("width must be given for a batch without a B_star; got None")
+    size = k_star if width is None else width
+    column_length(init, method)
+    if init.dist is not None:
+        if k_star == 0:
+            raise ValueError(
+                f"init dist must be None for a batch without a B_star; got {init.dist:g}"
+            )
+        _check_room(init.dist, d, k_star, size)
+    return init, size
+
+
+def _check_room(dist: float, d: int, k_star: int, width: int) -> None:
+    """Raise ValueError unless d leaves room for the columns beside the ground truth."""
+    needed = width if dist > 0.0 else width - min(width, k_star)
+    room = d - k_star
+    if room < needed:
+        raise ValueError(
+            f"init dist = {dist:g} needs {needed} dimensions beside the ground truth; "
+            f"d - k = {d} - {k_star} leaves {room}"
+        )
+
+
+def _given(init: tuple[Any, Any], width: int | None, d: int) -> tuple[GivenStart, int]:
+    B0, w0 = init
+    B0 = check.matrix("B0", B0, (d, "width" if width is None else width))
+    size = check.integer("the width of B0", B0.shape[1], 1)
+    if size > d:
+        raise ValueError(f"B0 must have at most d = {d} columns; got {size}")
+    check.finite("B0", B0, check.threads(None))
+    return GivenStart(B0, check.small("w0", w0, (size,))), size

@@ -1,0 +1,364 @@
+r"""What a training run will need, before it starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .._load import core
+from ..config.config import TrainConfig, configure, takes
+from ..config.counts import round_text
+from ..config.options import Init
+from ..engines.pooled import sample_law, state_rows
+from ..methods import core_method
+from ..tasks.batch import TaskBatch, bytes_to_read
+from ..tasks.heads import GaussianHeads, SphereHeads
+from ..tasks.linear import LinearTasks
+from .machine import CACHED_BYTES, WAKING, Machine
+from .routes import BLOCK_BYTES, PANEL, PANEL_BYTES, chosen_route, geometry_seconds, prices, slots
+from .sparse import FRESH
+from .workload import Workload, losses_share, record_calls, workload_of
+
+MADE_BYTES = 2**26  # of the rows of a set that a panel of tasks holds while it needs them
+ROWS = 8  # of a set that are made at a time
+SERIAL_FLOPS = 1e6  # of a round that one thread does alone
+SHORT_VECTORS = 2**14  # numbers of a vector of every task of a panel
+LARGE_B = 2**19  # numbers of a B that no cache keeps
+NUMBERS_AT_ONCE = 64  # that a row is made of
+CALLS_OF_ROW = 8  # of kernels, that a row takes as long as beside its numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    r"""Memory and time of a training run.
+
+    Parameters
+    ----------
+    engine : str
+        What would run.
+    route : str or None
+        How the arrays engine would compute a round.
+    memory_bytes : int
+        Bytes that the run allocates at its peak, beyond the arrays it is given.
+    seconds : float
+        Time of all rounds of all trials, and of what comes before the first.
+    seconds_per_round : float
+        Time of one round of all trials.
+    flops_per_round : float
+        Floating-point operations of one round of all trials.
+    bytes : mapping of str to int
+        What makes up the memory.
+    round : str
+        Tasks of a round and samples of each, such as ``"n=10, m_in=5, m_out=infinite"``.
+    """
+
+    engine: str
+    route: str | None
+    memory_bytes: int
+    seconds: float
+    seconds_per_round: float
+    flops_per_round: float
+    bytes: Mapping[str, int]
+    round: str = ""
+
+    def __str__(self) -> str:
+        lines = [
+            f"engine           {self.engine}{f', {self.route} route' if self.route else ''}",
+            f"round            {self.round}",
+            f"time             {self.seconds:.3g} s ({self.seconds_per_round:.3g} s a round)",
+            f"work             {self.flops_per_round:.3g} flops a round",
+            f"memory           {_size(self.memory_bytes)}",
+        ]
+        return "\n".join(lines + [f"  {name:<14} {_size(n)}" for name, n in self.bytes.items()])
+
+
+@takes(configure)
+def estimate(*args: Any, **kwargs: Any) -> Estimate:
+    r"""Say what a call of `train` with the same arguments will need.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Returns
+    -------
+    Estimate
+        Memory and time, for all rounds, as if no trial stopped early.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `train` does.
+
+    Notes
+    -----
+    The time is the work that the core counts over rates that are measured once on a machine and
+    kept (`show_config`); on a quiet machine it is within a factor of two. It leaves out what a
+    user's function of heads or features takes, and the fraction of a millisecond of any call.
+
+    Examples
+    --------
+    >>> import metaspan as ms
+    >>> e = ms.estimate(ms.LinearTasks(d=10**12, k=10), "anil", rounds=1000)
+    >>> e.engine, e.memory_bytes < 10**6
+    ('population', True)
+    """
+    return needs(configure(*args, **kwargs))
+
+
+def needs(config: TrainConfig) -> Estimate:
+    """What a run that has been configured will need."""
+    counts = config.m_in, config.m_out
+    return replace(_needs(config), round=round_text(config.tasks, config.n, counts, config.pool))
+
+
+def _needs(config: TrainConfig) -> Estimate:
+    """What a run needs, by its engine."""
+    if config.route is not None:
+        return _on_data(config)
+    if config.engine == "sampled":
+        return _sampled(config)
+    if config.has_spectrum:
+        return _with_spectrum(config)
+    return _in_coordinates(config)
+
+
+def _in_coordinates(config: TrainConfig) -> Estimate:
+    trials, cost = len(config.trials), _cost(config)
+    parallel = _side_by_side(config, cost)
+    parts = _bytes(config, int(cost["bytes"]))
+    if cost["thread_bytes"]:
+        parts["samples"] = int(cost["thread_bytes"]) * parallel
+    per_round = trials * _round_seconds(config, cost, parallel)
+    return Estimate(
+        engine=config.engine,
+        route=None,
+        memory_bytes=sum(parts.values()),
+        seconds=config.rounds * per_round,
+        seconds_per_round=per_round,
+        flops_per_round=trials * cost["flops"],
+        bytes=parts,
+    )
+
+
+def _side_by_side(config: TrainConfig, cost: Mapping[str, float]) -> int:
+    """Threads that have work: with trials of their own, or with pieces of a round."""
+    trials, pieces = len(config.trials), int(cost["pieces"])
+    alone = trials >= config.threads or pieces == 1
+    return min(config.threads, trials if alone else pieces)
+
+
+def _round_seconds(config: TrainConfig, cost: Mapping[str, float], parallel: int) -> float:
+    """Of a round of a trial, from what the core counts; its records are not shared by threads."""
+    one, alone = Machine(1), len(config.trials) >= config.threads or cost["pieces"] == 1
+    work, records = one.seconds(cost), one.kernel * record_calls(config)
+    if alone:
+        return (work + records) / parallel
+    return work / parallel + records + WAKING * (parallel > 1)
+
+
+def _on_data(config: TrainConfig) -> Estimate:
+    work, trials = workload_of(config), len(config.trials)
+    route = chosen_route(config)
+    assert route is not None
+    if trials == 1 and prices(work)[route].flops < SERIAL_FLOPS:
+        work = replace(work, threads=1)
+    price, machine = prices(work)[route], Machine(work.threads)
+    own_data = isinstance(config.tasks, LinearTasks)
+    at_once = 1 if own_data else trials  # trials that the core holds at a time
+    B = work.d * work.k * np.dtype(config.dtype).itemsize
+    parts = {
+        # The trials' own, the core's and, but for the dual route, its gradient.
+        "B": trials * B + at_once * B * (1 if route == "dual" else 2),
+        "route": at_once * price.bytes,
+        "trace": _trace_bytes(config),
+    }
+    if work.k_star:
+        parts["B_star"] = 8 * work.d * work.k_star * (2 if own_data else 1)
+    measuring = 0
+    if work.geometry:
+        measuring = 2 * 8 * work.d * work.k
+    exchange = max(measuring, at_once * B)  # measured, or handed over
+    if work.sparsity is not None and route == "gram":
+        exchange = max(exchange - 8 * work.d * work.k, 0)  # where the sums of X^T C were
+    parts["exchange"] = exchange
+    if isinstance(config.tasks, TaskBatch):
+        parts["reading"] = bytes_to_read(config.tasks, B)
+    if own_data:
+        parts["pool"] = work.N * (work.d + 1) * work.itemsize
+    per_round = trials * price.round
+    setup = (trials if own_data else 1) * price.setup
+    if own_data:  # the samples, made one after the other
+        setup += trials * work.N * work.d / machine.normals
+    if not config.pooled_in_law:
+        setup += trials * _start_seconds(config, machine)
+    return Estimate(
+        engine=config.engine,
+        route=route,
+        memory_bytes=sum(parts.values()),
+        seconds=setup + config.rounds * per_round,
+        seconds_per_round=per_round,
+        flops_per_round=trials * price.flops,
+        bytes=parts,
+    )
+
+
+def _sampled(config: TrainConfig) -> Estimate:
+    """Rounds of the vector route whose rows are made when they are needed."""
+    work, trials = workload_of(config), len(config.trials)
+    price = prices(work)["vector"]
+    rooms = _rooms(work, in_blocks=callable(config.law.features))
+    steps = work.steps
+    passes = (1 if rooms.stay else steps * (2 if work.exact else 1)) if steps else 0
+    made = passes * work.samples_in + (0 if work.shared and rooms.stay else work.samples_out)
+    machine = Machine(work.threads)
+    row = NUMBERS_AT_ONCE * math.ceil(work.d / NUMBERS_AT_ONCE)
+    seconds = price.round + made * (row / machine.normals + CALLS_OF_ROW * machine.kernel)
+    size = work.d * work.k * np.dtype(config.dtype).itemsize
+    parts = {
+        "B": (trials + 2) * size,
+        "B_star": 3 * 8 * work.d * work.k_star,
+        "route": rooms.vectors,
+        "samples": rooms.rows,
+        "exchange": max(2 * 8 * work.d * work.k * (work.geometry > 0), size),
+        "trace": _trace_bytes(config),
+    }
+    return Estimate(
+        engine=config.engine,
+        route=None,
+        memory_bytes=sum(parts.values()),
+        seconds=trials * (_start_seconds(config, machine) + config.rounds * seconds),
+        seconds_per_round=trials * seconds,
+        flops_per_round=trials * price.flops,
+        bytes=parts,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rooms:
+    """Bytes of the vectors and the rows that a sampled round holds, and whether inner sets stay."""
+
+    vectors: int
+    rows: int
+    stay: bool
+
+
+def _rooms(work: Workload, in_blocks: bool) -> _Rooms:
+    vector, row = 8 * work.d, work.itemsize * work.d
+    few = PANEL * work.d > SHORT_VECTORS and work.k * work.d <= LARGE_B
+    panel = 1 if few else PANEL
+    terms = slots(work.steps) if work.exact else 1
+    block = min(work.n, max(panel, BLOCK_BYTES // (terms * vector) // panel * panel))
+    apart = panel * row * (work.m_in + work.m_out) <= PANEL_BYTES and block > panel
+    lanes = work.threads if apart else 1
+    tasks = min(panel, work.n)
+    room = max(1, MADE_BYTES // (row * tasks))
+    made_out = ROWS if in_blocks else min(ROWS, room)
+    again = work.exact or work.steps > 1
+    stay = again and work.m_in <= room
+    made_in = round(work.m_in) if stay else made_out
+    kept = 1 + (0 if work.exact else work.steps)  # a direction, and inner vectors
+    return _Rooms(
+        vectors=vector * (work.k + 1 + block * terms + lanes * tasks * kept),
+        rows=lanes * tasks * (made_in + made_out) * row,
+        stay=stay,
+    )
+
+
+def _with_spectrum(config: TrainConfig) -> Estimate:
+    """Rounds of the population engine on B at full size: moments of [B_star, B], and a step."""
+    d, k, p = config.tasks.d, config.width, config.width + config.k_star
+    trials, cost, work = len(config.trials), _cost(config), workload_of(config)
+    parallel = min(config.threads, int(cost["pieces"]))
+    machine = Machine(parallel)
+    fresh = 8 * d * k if 8 * d * p > CACHED_BYTES else 0  # a new B takes memory every round
+    seconds = trials * (
+        machine.seconds(cost)
+        + FRESH * fresh / machine.read
+        + geometry_seconds(work, machine)
+        + 3 * WAKING * (parallel > 1)
+    )
+    size = d * k * np.dtype(config.dtype).itemsize
+    parts = {
+        "B": trials * size + 8 * d * p,
+        "B_star": 2 * 8 * d * config.k_star,
+        "spectrum": 8 * d,
+        "exchange": max((2 if work.geometry > 0 else 1) * 8 * d * k, size),
+        "trace": _trace_bytes(config),
+    }
+    return Estimate(
+        engine=config.engine,
+        route=None,
+        memory_bytes=sum(parts.values()),
+        seconds=trials * _start_seconds(config, machine) + config.rounds * seconds,
+        seconds_per_round=seconds,
+        flops_per_round=trials * cost["flops"],
+        bytes=parts,
+    )
+
+
+def _start_seconds(config: TrainConfig, machine: Machine) -> float:
+    """Of drawing a trial's B_star and B_0 at full size, and of measuring the end."""
+    d, k, k_star = config.tasks.d, config.width, config.k_star
+    drawn = k * isinstance(config.init, Init)
+    if isinstance(config.tasks, LinearTasks) and config.tasks.B_star is None:
+        drawn += k_star
+    of_a_column = 1 / machine.normals + 1.5 * (8 * 12 / machine.read + 10 * k / machine.features)
+    end = geometry_seconds(replace(workload_of(config), geometry=1.0), machine)
+    return d * drawn * of_a_column + (end if config.measures_distance else 0.0)
+
+
+def _cost(config: TrainConfig) -> dict[str, float]:
+    """What a round of a trial takes, as the core counts it, by engine."""
+    method, width, k_star = core_method(config.method), config.width, config.k_star
+    heads, every = config.law.heads, config.pool
+    draws = every is None and isinstance(heads, (GaussianHeads, SphereHeads))
+    if every is None and isinstance(heads, np.ndarray):
+        every = heads.shape[0]
+    chooses = every is not None and config.n != every
+
+    def sizes(rows: int) -> tuple[int, int, int, int, bool, bool, float]:
+        return (config.n or 1, rows, width, k_star, draws, chooses, losses_share(config))
+
+    if config.has_spectrum:
+        return core.spectral_cost(method, sizes(config.tasks.d))
+    rows = state_rows(config)
+    if config.n is None:
+        return core.infinite_tasks_cost(sizes(rows))
+    if config.engine == "population":
+        return core.population_cost(method, sizes(rows + (width if width > k_star else 0)))
+    rows += width if config.track_start else 0
+    return core.collapsed_cost(method, sample_law(config), sizes(rows))
+
+
+def _bytes(config: TrainConfig, state: int) -> dict[str, int]:
+    """What a run allocates, by name."""
+    tasks, trials = config.law, len(config.trials)
+    parts = {"state": state * trials, "trace": _trace_bytes(config)}
+    if config.pool is not None:
+        parts["pool"] = 2 * 8 * trials * config.pool * tasks.k
+    if not isinstance(config.init, Init):
+        implicit = tasks.k if tasks.B_star is None else 0
+        height = state_rows(config) - config.k_star
+        parts["start"] = 8 * tasks.d * (config.width + height + implicit)
+    return parts
+
+
+def _trace_bytes(config: TrainConfig) -> int:
+    """Rows, held once as they are recorded and once as the trace."""
+    angles = min(config.width, config.k_star) if "angles" in config.record else 0
+    columns = 1 + len([name for name in config.record if name != "angles"]) + angles
+    rows = config.rounds // config.record_every + 2
+    return 2 * 8 * len(config.trials) * rows * columns
+
+
+def _size(count: int) -> str:
+    """Bytes in a unit that suits them."""
+    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{value:.3g} {units[0]}"

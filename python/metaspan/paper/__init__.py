@@ -1,0 +1,1 @@
+r"""The figures of the paper, and the error floor of finite samples."""

@@ -1,0 +1,230 @@
+r"""The simulations of the paper: what every panel shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..config.options import Init
+from ..methods import ANIL, MAML, AverageRisk
+from ..tasks.heads import GaussianHeads
+
+Method = ANIL | MAML | AverageRisk
+
+D, K, N = 20, 3, 3  # the paper's sizes: features, rank and width, tasks a round
+HEADS = GaussianHeads()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    r"""One training run of a panel.
+
+    Parameters
+    ----------
+    label : str
+        Name in the figure.
+    method : ANIL, MAML or AverageRisk
+        What is trained.
+    init : Init
+        Where it starts.
+    heads : GaussianHeads
+        Law of the tasks' heads.
+    rounds : int
+        Number of rounds.
+    d, k, n : int
+        Features, rank and width, and tasks a round.
+    m : (int, int) or None
+        Samples of a task, inner and outer; None: infinitely many.
+    trials : int
+        Independent trials.
+    """
+
+    label: str
+    method: Method
+    init: Init
+    heads: GaussianHeads
+    rounds: int
+    d: int = D
+    k: int = K
+    n: int = N
+    m: tuple[int, int] | None = None
+    trials: int = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    r"""One set of axes of a panel.
+
+    Parameters
+    ----------
+    name : str
+        Name in the data file.
+    title : str
+        Text above the axes; none where it is empty.
+    curves : tuple of Curve
+        What it shows.
+    ordered : bool
+        The curves are values of one parameter: shades of one palette, names beside their ends.
+    floors : bool
+        Only the ends of the curves are shown, over the scale of theory; curves of one label are a
+        series.
+    """
+
+    name: str
+    title: str
+    curves: tuple[Curve, ...]
+    ordered: bool = False
+    floors: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    r"""One figure.
+
+    Parameters
+    ----------
+    about : str
+        One line for ``--list``.
+    views : tuple of View
+        Axes from left to right.
+    """
+
+    about: str
+    views: tuple[View, ...]
+
+
+def _five(
+    alpha: float, beta: float, dist: float | None, heads: GaussianHeads, rounds: int
+) -> tuple[Curve, ...]:
+    """The four methods and average risk from one start: alpha B^T B = I, w = 0."""
+    methods: dict[str, Method] = {
+        "Exact ANIL": ANIL(alpha=alpha, beta=beta),
+        "FO-ANIL": ANIL(alpha=alpha, beta=beta, first_order=True),
+        "Exact MAML": MAML(alpha=alpha, beta=beta),
+        "FO-MAML": MAML(alpha=alpha, beta=beta, first_order=True),
+        "average risk": AverageRisk(beta=beta),
+    }
+    init = Init(dist=dist, scale=1 / math.sqrt(alpha))
+    return tuple(
+        Curve(label=label, method=method, init=init, heads=heads, rounds=rounds)
+        for label, method in methods.items()
+    )
+
+
+def _diversities(method: Method, values: Sequence[float], rounds: int) -> tuple[Curve, ...]:
+    """One method under heads of covariance diag(1, ..., 1, mu^2)."""
+    return tuple(
+        Curve(
+            label=f"$\\mu^2 = {value:g}$",
+            method=method,
+            init=Init(),
+            heads=GaussianHeads(cov=np.diag([1.0] * (K - 1) + [value])),
+            rounds=rounds,
+        )
+        for value in values
+    )
+
+
+def _on_samples(label: str, method: Method, d: int) -> Curve:
+    """A run on fresh finite samples, long enough to see where it stops falling."""
+    return Curve(
+        label=label,
+        method=method,
+        init=Init(dist=0.7),
+        heads=HEADS,
+        rounds=5000,
+        d=d,
+        n=300,  # at d = 10^6 fewer tasks than that would let first-order ANIL diverge
+        m=(50, 50),
+        trials=4,
+    )
+
+
+def _floor() -> Panel:
+    """Finite samples: curves level off, at what theory says up to a factor."""
+    dimensions = [10**power for power in range(2, 7)]
+    on_samples = {
+        "FO-ANIL": ANIL(alpha=0.1, beta=0.02, first_order=True),
+        "Exact ANIL": ANIL(alpha=0.1, beta=0.02),
+    }
+    return Panel(
+        about="finite samples: the error floor over d = 10^2 .. 10^6",
+        views=(
+            View(
+                name="rounds",
+                title="FO-ANIL",
+                curves=tuple(
+                    _on_samples(f"$d = 10^{power}$", on_samples["FO-ANIL"], d)
+                    for power, d in enumerate(dimensions, start=2)
+                ),
+                ordered=True,
+            ),
+            View(
+                name="floor",
+                title="where it stops falling",
+                curves=tuple(
+                    _on_samples(label, method, d)
+                    for label, method in on_samples.items()
+                    for d in dimensions
+                ),
+                floors=True,
+            ),
+        ),
+    )
+
+
+def panels() -> dict[str, Panel]:
+    r"""List the panels that can be reproduced.
+
+    Returns
+    -------
+    dict of str to Panel
+        The panels by name, in the order in which they are made.
+    """
+    centred = HEADS
+    values = (1.0, 0.5, 0.25, 0.1, 0.01)
+    return {
+        "methods": Panel(
+            about="the four methods and average risk, centred heads",
+            views=(View(name="methods", title="", curves=_five(0.1, 0.1, None, centred, 1500)),),
+        ),
+        "diversity": Panel(
+            about="the rate falls with the task diversity mu^2",
+            views=tuple(
+                View(
+                    name=title,
+                    title=title,
+                    curves=_diversities(method, values, 2000),
+                    ordered=True,
+                )
+                for title, method in (
+                    ("FO-ANIL", ANIL(alpha=0.1, beta=0.1, first_order=True)),
+                    ("Exact MAML", MAML(alpha=0.1, beta=0.1)),
+                )
+            ),
+        ),
+        "start": Panel(
+            about="random start, methodical start, and heads with a large mean",
+            views=(
+                View(
+                    name="random start",
+                    title="random start",
+                    curves=_five(0.1, 0.1, None, centred, 1500),
+                ),
+                View(
+                    name="methodical start",
+                    title="methodical start",
+                    curves=_five(0.1, 0.1, 0.7, centred, 1500),
+                ),
+                View(
+                    name="mean 10",
+                    title=r"methodical start, heads $N(10\cdot\mathbf{1},\, I)$",
+                    curves=_five(0.03, 0.01, 0.7, GaussianHeads(mean=np.full(K, 10.0)), 10_000),
+                ),
+            ),
+        ),
+        "floor": _floor(),
+    }

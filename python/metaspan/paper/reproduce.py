@@ -1,0 +1,231 @@
+r"""The simulations of the paper: trained, drawn and stored."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from .._support import check, files
+from ..plots import FONT, INK, new_axes, plot
+from ..runs.outcome import DivergenceWarning
+from ..runs.result import Result
+from ..runs.summary import summarize
+from ..runs.train import train
+from ..tasks.linear import LinearTasks
+from .figures import Curve, Panel, View, panels
+from .floors import Floors, draw_floors, floors
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SEED = 0
+ROWS = 300  # recorded rounds per curve
+# From dark to light: the order of the values survives a grey print.
+SHADES = ("#0D0887", "#6A00A8", "#B12A90", "#E16462", "#F2942E")
+
+Runs = list[list[Result]]  # by view and curve
+
+
+def reproduce(
+    names: Sequence[str],
+    out: str | os.PathLike[str],
+    quick: bool = False,
+    advanced: Callable[[], None] = lambda: None,
+    finished: Callable[[str], None] = lambda line: None,
+) -> None:
+    r"""Train what the named panels show, and write each as PNG, PDF and CSV.
+
+    Curves are geometric means over trials, bands the 95 % Student-t interval of that mean; the CSV
+    beside a figure holds exactly what is drawn.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Panels, see `panels`; empty for all.
+    out : path
+        Folder for the files; made if it is not there.
+    quick : bool
+        A quarter of the trials.
+    advanced : callable
+        Called after each training run.
+    finished : callable
+        Called with one line of text after each panel.
+
+    Raises
+    ------
+    ValueError
+        If a panel is unknown.
+    OSError
+        If `out` cannot be written.
+    ImportError
+        If matplotlib is not installed.
+
+    Notes
+    -----
+    Files appear when a panel is complete: an interruption leaves finished panels and no partial
+    file. The data are the same on every run; threads do not change them.
+    """
+    known = panels()
+    for name in names:
+        if name not in known:
+            raise ValueError(f"PANEL must be one of {', '.join(known)}; got {name!r}")
+    new_axes()  # a missing matplotlib is found before the work, not after it
+    folder = Path(check.path("out", out))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in dict.fromkeys(names or known):
+        began = time.perf_counter()
+        _write(folder / name, known[name], _run(known[name], quick, advanced))
+        finished(f"{folder / name}.png (.pdf, .csv)  {time.perf_counter() - began:.1f} s")
+
+
+def _run(panel: Panel, quick: bool, advanced: Callable[[], None]) -> Runs:
+    """What a panel shows; what two of its views share is trained once."""
+    done: dict[Curve, Result] = {}
+    for view in panel.views:
+        for curve in view.curves:
+            of_any_label = replace(curve, label="")
+            if of_any_label not in done:
+                trials = max(2, curve.trials // 4) if quick else curve.trials
+                done[of_any_label] = run_curve(curve, trials)
+            advanced()
+    return [[done[replace(curve, label="")] for curve in view.curves] for view in panel.views]
+
+
+def run_curve(curve: Curve, trials: int) -> Result:
+    r"""Train one curve of a panel.
+
+    Parameters
+    ----------
+    curve : Curve
+        What to train.
+    trials : int
+        Independent trials.
+
+    Returns
+    -------
+    Result
+        ``dist`` at about 300 rounds.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DivergenceWarning)  # the figure says it
+        return train(
+            LinearTasks(d=curve.d, k=curve.k, heads=curve.heads),
+            curve.method,
+            rounds=curve.rounds,
+            n=curve.n,
+            m_in=curve.m[0] if curve.m else None,
+            m_out=curve.m[1] if curve.m else None,
+            init=curve.init,
+            seed=SEED,
+            trials=trials,
+            record=("dist",),
+            record_every=max(1, curve.rounds // ROWS),
+            stop=None,
+        )
+
+
+def draw(panel: Panel, runs: Runs) -> Figure:
+    r"""Draw a panel.
+
+    Parameters
+    ----------
+    panel : Panel
+        What is shown.
+    runs : list of list of Result
+        The results of each view, in the order of its curves.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure, without a canvas of any window system.
+    """
+    count = len(panel.views)
+    figure, axes = new_axes(
+        count, width=4.8 if count == 1 else 3.6, height=3.3 if count == 1 else 3.0
+    )
+    labelled = max(i for i, view in enumerate(panel.views) if not view.floors)
+    for i, (ax, view, results) in enumerate(zip(axes, panel.views, runs, strict=True)):
+        labels: Literal["legend", "direct"] | None = None
+        if view.ordered and i == labelled:
+            labels = "direct"
+        elif i == 0 and not view.ordered:
+            labels = "legend"
+        if view.floors:
+            draw_floors(ax, _series(view, results))
+        else:
+            plot(
+                {curve.label: run for curve, run in zip(view.curves, results, strict=True)},
+                ax=ax,
+                labels=labels,
+                colors=SHADES if view.ordered else None,
+                log=True,
+            )
+        if i > 0:
+            ax.set_ylabel("")
+        if view.title:
+            title = f"({'abc'[i]}) {view.title}"
+            text = ax.set_title(title, loc="left", family=FONT, fontsize=10.5, color=INK)
+            text.set_math_fontfamily("stix")
+    return figure
+
+
+def _series(view: View, results: Sequence[Result]) -> dict[str, Floors]:
+    """Where the runs of every label end."""
+    by_label: dict[str, list[Result]] = {}
+    for curve, result in zip(view.curves, results, strict=True):
+        by_label.setdefault(curve.label, []).append(result)
+    return {label: floors(runs) for label, runs in by_label.items()}
+
+
+def _table(panel: Panel, runs: Runs) -> str:
+    """The curves that are drawn, as CSV."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["view", "curve", "round", "trials", "diverged", "mean", "low", "high"])
+    for view, results in zip(panel.views, runs, strict=True):
+        for curve, result in zip(() if view.floors else view.curves, results, strict=False):
+            row = summarize(result, "dist", log=True)
+            for i, at in enumerate(row.rounds):
+                numbers = (f"{x[i]:.9g}" for x in (row.mean, row.low, row.high))
+                name = curve.label.replace("$", "").replace("\\mu", "mu")
+                table.writerow([view.name, name, at, row.count[i], row.diverged, *numbers])
+    return text.getvalue()
+
+
+def _floor_table(panel: Panel, runs: Runs) -> str:
+    """The ends of curves that are drawn, as CSV; empty where there are none."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    for view, results in zip(panel.views, runs, strict=True):
+        for label, found in _series(view, results).items() if view.floors else ():
+            if not text.tell():
+                table.writerow(["curve", "d", "scale", "dist", "error_of_log", "exponent"])
+            for i, d in enumerate(found.d):
+                numbers = (found.scale[i], found.dist[i], found.error[i], found.exponent)
+                table.writerow([label, d, *(f"{x:.9g}" for x in numbers)])
+    return text.getvalue()
+
+
+def _write(stem: Path, panel: Panel, runs: Runs) -> None:
+    """The panel's files; each is written beside and renamed, so it is whole or absent."""
+    figure = draw(panel, runs)
+    contents = {".csv": _table(panel, runs).encode()}
+    ends = _floor_table(panel, runs)
+    if ends:
+        contents[".ends.csv"] = ends.encode()
+    # No dates and versions inside: the same data give the same bytes.
+    unstamped = {".pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
+    for suffix in (".pdf", ".png"):
+        buffer = io.BytesIO()
+        metadata = unstamped.get(suffix, {"Software": None})
+        figure.savefig(buffer, format=suffix[1:], dpi=200, metadata=metadata)
+        contents[suffix] = buffer.getvalue()
+    for suffix, content in contents.items():
+        files.replace(stem.with_suffix(suffix), content)

@@ -1,0 +1,1 @@
+r"""Training runs: the loop, checkpoints, results and their files."""

@@ -1,0 +1,201 @@
+r"""Results read from files, whose parts must belong together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._support import check, files
+from ..config import records
+from ..config.config import TrainConfig, configure
+from ..config.options import Checkpoint, Init
+from ..engines.trials import height_of
+from ..tasks.batch import BatchSummary
+from ..tasks.linear import LinearTasks
+from . import codec
+from .outcome import Outcome, Status
+from .result import KIND, Result
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def load(path: str | os.PathLike[str]) -> Result:
+    r"""Read a result that `Result.save` wrote.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+
+    Returns
+    -------
+    Result
+        The result. A function that drew heads comes back as its name.
+
+    Raises
+    ------
+    TypeError
+        If `path` is not a path.
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not a result, or broken, or its parts do not belong together; the message
+        names it.
+    MemoryError
+        If the file is larger than the memory that there is; nothing has been allocated then.
+    """
+    name = check.path("path", path)
+    document, arrays = files.read(name, KIND)
+    with files.telling(f"{name!r} is a broken {KIND}"):
+        config = codec.decode(document["config"], arrays.__getitem__)
+        check_config(config)
+        outcomes = _outcomes(document["status"], config)
+        return Result(
+            config=config,
+            trace=_trace(document["trace"], arrays, config, outcomes),
+            parts=_parts(document["parts"], arrays, config, outcomes),
+            status=outcomes if len(outcomes) > 1 else outcomes[0],
+            timings=_timings(document["timings"]),
+        )
+
+
+def check_config(config: object) -> None:
+    """Raise unless `configure` could have given it: what it makes of it must be the same."""
+    if not isinstance(config, TrainConfig):
+        raise TypeError(f"the configuration is {check.show(config)}")
+    given = {field.name: getattr(config, field.name) for field in fields(config)}
+    tasks, checkpoint, route = given.pop("tasks"), given.pop("checkpoint"), given.pop("route")
+    if not (checkpoint is None or isinstance(checkpoint, Checkpoint)):
+        raise TypeError(f"checkpoint is {check.show(checkpoint)}")
+    if config.progress not in (True, False):
+        raise TypeError(f"progress is {check.show(config.progress)}")
+    known = set(given)
+    if isinstance(tasks, BatchSummary):
+        known -= {"n", "m_in", "m_out", "pool", "dtype"}
+        tasks = _stand_in(tasks, given)
+    if not isinstance(tasks, LinearTasks):
+        raise TypeError(f"tasks are {check.show(tasks)}")
+    _check_start(config.init)
+    again = configure(tasks, route=route if route is not None else "auto", **given)
+    if (route is None) != (again.route is None) or route == "auto":
+        raise ValueError(f"route is {check.show(route)} with engine {again.engine!r}")
+    for name in known - {"init"}:
+        found, expected = getattr(config, name), getattr(again, name)
+        if type(found) is not type(expected) or found != expected:
+            raise ValueError(f"{name} is {check.show(found)}; it must be {check.show(expected)}")
+
+
+def _check_start(init: object) -> None:
+    """Raise unless a start is an Init or a pair of arrays."""
+    pair = isinstance(init, tuple) and len(init) == 2
+    arrays = pair and all(isinstance(part, np.ndarray) for part in init)  # type: ignore[attr-defined]
+    if not (isinstance(init, Init) or arrays):
+        raise TypeError(f"init is {check.show(init)}")
+
+
+def _stand_in(batch: BatchSummary, given: dict[str, Any]) -> LinearTasks:
+    """Tasks of a law with which runs on the batch, whose data a file has not, are configured."""
+    for name, least in (("n", 1), ("d", 1), ("k", 0)):
+        check.integer(f"the batch's {name}", getattr(batch, name), least)
+    for name in ("m_in", "m_out"):
+        sizes = getattr(batch, name)
+        several = isinstance(sizes, tuple)
+        if several and len(sizes) != batch.n:
+            raise ValueError(f"the batch's {name} must hold {batch.n} sizes; got {len(sizes)}")
+        for size in sizes if several else (sizes,):
+            check.integer(f"the batch's {name}", size, 1)
+    check.choice("the batch's dtype", batch.dtype, ("float32", "float64"))
+    check.choice("dtype", given["dtype"], ("float32", "float64"))
+    if not isinstance(batch.fingerprint, str):
+        raise TypeError(f"the batch's fingerprint is {check.show(batch.fingerprint)}")
+    if batch.k == 0 and not set(records.OF_GROUND_TRUTH).isdisjoint(given["record"]):
+        raise ValueError("records of a ground truth that the batch has not")
+    if batch.k == 0 and isinstance(given["init"], Init) and given["init"].dist is not None:
+        raise ValueError("a start at a distance from a ground truth that the batch has not")
+    if any(given[name] is not None for name in ("m_in", "m_out", "pool")):
+        raise ValueError("m_in, m_out and pool must be None for a batch")
+    check.choice("engine", given["engine"], ("arrays",))
+    check.integer("n", given["n"], 1, batch.n)
+    given |= {"pool": batch.n, "m_in": 1, "m_out": 1, "dtype": batch.dtype}
+    return LinearTasks(d=batch.d, k=max(1, batch.k))
+
+
+def _outcomes(found: Any, config: TrainConfig) -> tuple[Outcome, ...]:
+    """How the trials ended."""
+    outcomes = tuple(Outcome(Status[name], done) for name, done in found)
+    if len(outcomes) != len(config.trials):
+        raise ValueError(f"{len(outcomes)} trials ended; the run has {len(config.trials)}")
+    for outcome in outcomes:
+        ended = outcome.status in (Status.DIVERGED, Status.UNDERFLOW)
+        # A trial that ended by itself stays as it is when the run is done again with fewer rounds.
+        check.integer("the round of an end", outcome.round, 0, 2**62 if ended else config.rounds)
+        if outcome == Status.FINISHED and outcome.round != config.rounds:
+            raise ValueError(f"a trial finished in round {outcome.round} of {config.rounds}")
+    return outcomes
+
+
+def _trace(
+    names: Any, arrays: Arrays, config: TrainConfig, outcomes: Sequence[Outcome]
+) -> dict[str, NDArray[Any]]:
+    """The records, row by row, none of a trial after its end."""
+    if names != ["round", *config.record]:
+        raise ValueError(f"the trace holds {check.show(names)}")
+    trace = {name: arrays[f"trace.{name}"] for name in names}
+    rounds, ends = trace["round"], [outcome.round for outcome in outcomes]
+    check_rounds(rounds, max(ends))
+    lead = (rounds.size,) if len(ends) == 1 else (len(ends), rounds.size)
+    for name in config.record:
+        angles = (min(config.width, config.k_star),) if name == "angles" else ()
+        _expect(f"trace.{name}", trace[name], lead + angles)
+        table = trace[name] if len(ends) > 1 else trace[name][None]
+        for values, end in zip(table, ends, strict=True):
+            if not np.isnan(values[rounds > end]).all():
+                raise ValueError(f"trace.{name} has values after the end of a trial")
+    return trace
+
+
+def check_rounds(rounds: NDArray[Any], last: int) -> None:
+    """Raise unless rounds ascend from 0 or later to no more than `last`."""
+    _expect("the rounds of a trace", rounds, (rounds.size,), "int64")
+    if rounds.size and (rounds[0] < 0 or rounds[-1] > last or (np.diff(rounds) <= 0).any()):
+        raise ValueError(f"the rounds of a trace must ascend from 0 to {last}")
+
+
+def _parts(
+    names: Any, arrays: Arrays, config: TrainConfig, outcomes: Sequence[Outcome]
+) -> dict[str, NDArray[Any]]:
+    """The state at the end, of finite numbers unless a trial diverged."""
+    k_star, k, d = config.k_star, config.width, config.tasks.d
+    if names != (["B", "w"] if config.at_full_size else ["M", "R", "w"]):
+        raise ValueError(f"the state holds {check.show(names)}")
+    parts = {name: arrays[f"state.{name}"] for name in names}
+    height = 0
+    if not config.at_full_size:
+        height = height_of(config, parts["R"].shape[-2])
+        height = min(height, k) if config.pooled_in_law else height
+    shapes = {"B": (d, k), "M": (k_star, k), "R": (height, k), "w": (k,)}
+    lead = () if len(outcomes) == 1 else (len(outcomes),)
+    for name, part in parts.items():
+        _expect(name, part, lead + shapes[name], config.dtype if name == "B" else "float64")
+        whole = [outcome != Status.DIVERGED for outcome in outcomes]
+        if not np.isfinite((part if lead else part[None])[whole]).all():
+            raise ValueError(f"{name} must be finite; it holds a NaN or an infinity")
+    return parts
+
+
+def _expect(name: str, array: NDArray[Any], shape: tuple[int, ...], dtype: str = "float64") -> None:
+    """Raise ValueError unless an array is of this shape and dtype."""
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(f"{name} must be {dtype} of shape {shape}; got {check.show(array)}")
+
+
+def _timings(found: Any) -> dict[str, float]:
+    """Seconds by name."""
+    if not isinstance(found, dict):
+        raise TypeError(f"the timings are {check.show(found)}")
+    return {name: check.real(f"timings {name}", value) for name, value in found.items()}

@@ -1,0 +1,1 @@
+r"""What a study is: constants, grid, expressions, cells and measures."""

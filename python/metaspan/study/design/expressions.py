@@ -1,0 +1,356 @@
+r"""Expressions over the names of a study: text that is checked before anything of it is computed.
+
+A small part of Python's grammar, read by `ast` and compiled once into closures. What an
+expression may take is bounded: its length, its nesting, the size of its numbers and lists.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import graphlib
+import operator
+import reprlib
+import string
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from ..._support import check
+from .arithmetic import (
+    BINARY,
+    COMPARE,
+    ENTRIES,
+    FUNCTIONS,
+    LARGEST,
+    LISTS,
+    SCALARS,
+    UNARY,
+    Value,
+    charge,
+    entries,
+    finite,
+    plain,
+)
+
+# What an expression computes with: [room for entries of lists, value of the first name, ...].
+Run = Callable[[list[Any]], Any]
+
+LONGEST = 1000  # characters
+DEEPEST = 200  # levels of nesting
+CHARACTERS = frozenset(string.ascii_letters + string.digits + "_.,()[]+-*/%<>=! \t\r\n")
+FAILURES = (ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+HINTS = {"^": "; ** is the power", "'": "; it holds no strings", '"': "; it holds no strings"}
+REFUSED = {
+    ast.Attribute: "attributes are not allowed",
+    ast.Tuple: "tuples are not allowed; a list is written in brackets",
+    ast.Slice: "slices are not allowed; an index is an integer",
+    ast.Starred: "stars are not allowed",
+    ast.ListComp: "comprehensions are not allowed",
+    ast.GeneratorExp: "comprehensions are not allowed",
+}
+
+
+class Compiler:
+    """Closures of a checked tree; `places` collects where the values of its names will stand."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, int] = {}
+        self.depth = 0
+
+    def build(self, node: ast.AST) -> Run:
+        make = getattr(self, f"build_{type(node).__name__}", None)
+        if make is None:
+            default = f"{type(node).__name__} is not allowed"
+            raise ValueError(REFUSED.get(cast(Any, type(node)), default))
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise ValueError(f"at most {DEEPEST} levels of nesting are allowed")
+        run = cast(Run, make(node))
+        self.depth -= 1
+        return run
+
+    def build_Constant(self, node: ast.Constant) -> Run:
+        value = node.value
+        if type(value) not in SCALARS:
+            raise ValueError(f"{check.show(value)} is not allowed")
+        finite(value)
+        return lambda env: value
+
+    def build_Name(self, node: ast.Name) -> Run:
+        name = node.id
+        if name.startswith("_"):
+            raise ValueError(f"names that begin with an underscore are not allowed; got {name!r}")
+        if name in FUNCTIONS:
+            raise ValueError(f"{name!r} is a function and needs its arguments in parentheses")
+        return operator.itemgetter(self.places.setdefault(name, len(self.places) + 1))
+
+    def build_BinOp(self, node: ast.BinOp) -> Run:
+        operate = BINARY.get(type(node.op))
+        if operate is None:
+            raise ValueError(f"the operator {type(node.op).__name__} is not allowed")
+        left, right = self.build(node.left), self.build(node.right)
+        return lambda env: operate(env[0], left(env), right(env))
+
+    def build_UnaryOp(self, node: ast.UnaryOp) -> Run:
+        operate = UNARY.get(type(node.op))
+        if operate is None:
+            raise ValueError(f"the operator {type(node.op).__name__} is not allowed")
+        operand = self.build(node.operand)
+        return lambda env: operate(operand(env))
+
+    def build_Compare(self, node: ast.Compare) -> Run:
+        tests = []
+        for kind, side in zip(node.ops, node.comparators, strict=True):
+            if type(kind) not in COMPARE:
+                raise ValueError(f"the comparison {type(kind).__name__} is not allowed")
+            tests.append((COMPARE[type(kind)], self.build(side)))
+        first = self.build(node.left)
+
+        def run(env: list[Any]) -> bool:
+            left = first(env)
+            for test, side in tests:
+                right = side(env)
+                if not test(left, right):
+                    return False
+                left = right
+            return True
+
+        return run
+
+    def build_BoolOp(self, node: ast.BoolOp) -> Run:
+        *others, last = [self.build(part) for part in node.values]
+        ends = isinstance(node.op, ast.Or)
+
+        def run(env: list[Any]) -> Any:
+            for part in others:
+                value = part(env)
+                if bool(value) is ends:
+                    return value
+            return last(env)
+
+        return run
+
+    def build_IfExp(self, node: ast.IfExp) -> Run:
+        test, yes, no = self.build(node.test), self.build(node.body), self.build(node.orelse)
+        return lambda env: yes(env) if test(env) else no(env)
+
+    def build_List(self, node: ast.List) -> Run:
+        items = [self.build(item) for item in node.elts]
+
+        def run(env: list[Any]) -> list[Any]:
+            found = [item(env) for item in items]
+            charge(env[0], entries(found))
+            return found
+
+        return run
+
+    def build_Subscript(self, node: ast.Subscript) -> Run:
+        whole, index = self.build(node.value), self.build(node.slice)
+        return lambda env: whole(env)[check.integer("an index", index(env), -ENTRIES)]
+
+    def build_Call(self, node: ast.Call) -> Run:
+        name = node.func.id if isinstance(node.func, ast.Name) else None
+        if name not in FUNCTIONS:
+            close = difflib.get_close_matches(name or "", FUNCTIONS, n=1)
+            known = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(FUNCTIONS)}"
+            called = repr(name) if name else "what is called"
+            raise ValueError(f"{called} is not a known function: {known}")
+        if node.keywords:
+            raise ValueError(f"{name!r} takes no arguments by name")
+        function, least, most = FUNCTIONS[name]
+        given = len(node.args)
+        if given < least or (most is not None and given > most):
+            count = (
+                f"at least {least}"
+                if most is None
+                else " or ".join(map(str, sorted({least, most})))
+            )
+            plural = "" if count.endswith("1") else "s"
+            raise ValueError(f"{name!r} takes {count} argument{plural}; got {given}")
+        items = [self.build(item) for item in node.args]
+        if name in LISTS:
+            return lambda env: function(env[0], *[item(env) for item in items])
+        if given == 1:
+            only = items[0]
+            return lambda env: finite(function(only(env)))
+        return lambda env: finite(function(*[item(env) for item in items]))
+
+
+def parse(text: str) -> tuple[Run, tuple[str, ...]]:
+    """The closure of a text and its names, in the order of their places."""
+    for character in text:
+        if character not in CHARACTERS:
+            raise ValueError(f"{character!r} is not allowed{HINTS.get(character, '')}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of numbers that touch a word, such as 1if
+            tree = ast.parse(" ".join(text.split()), mode="eval")
+    except SyntaxError as error:
+        raise ValueError(f"this is not an expression: {error.msg}") from None
+    compiler = Compiler()
+    run = compiler.build(tree.body)
+    return run, tuple(compiler.places)
+
+
+def shown(value: object) -> str:
+    """A short text for the value of a name, however deep or large it is."""
+    if isinstance(value, list | tuple):
+        return reprlib.repr(value)
+    large = isinstance(value, int) and not -LARGEST <= value <= LARGEST
+    return "an integer beyond 2**1024" if large else check.show(value)
+
+
+@dataclass(frozen=True, repr=False)
+class Expression:
+    r"""A number, truth value or list, computed from the values of names.
+
+    Allowed are numbers, ``True``, ``False``, ``None``, names, ``+ - * / // % **``, comparisons,
+    ``and``, ``or``, ``not``, ``a if test else b``, lists in brackets, an index, and calls of
+    abs, ceil, exp, float, floor, int, len, log, log10, log2, max, min, round, sqrt, sum, and of
+    ``diag(list)``, ``eye(n)``, ``full(n, value)``, ``ones(n)``, ``zeros(n)``, which make lists.
+
+    Parameters
+    ----------
+    text : str
+        The expression, of at most 1000 characters; white space is made single spaces.
+    names : frozenset of str
+        The names that need a value; functions are not among them.
+
+    Raises
+    ------
+    TypeError
+        If `text` is not a string.
+    ValueError
+        If it is not an expression, or one of what is not allowed.
+
+    Notes
+    -----
+    Integers are exact up to :math:`2^{1024}`; lists of one evaluation hold at most
+    :math:`10^6` entries. An evaluation takes a few microseconds.
+
+    Examples
+    --------
+    >>> Expression("4*d*k").value({"d": 10**12, "k": 5})
+    20000000000000
+    >>> Expression("diag([1]*(k - 1) + [mu2])").value({"k": 2, "mu2": 0.25})
+    [[1, 0.0], [0.0, 0.25]]
+    >>> sorted(Expression("ceil(log(d)) if k > 1 else None").names)
+    ['d', 'k']
+    """
+
+    text: str
+    names: frozenset[str] = field(init=False, compare=False)
+    _order: tuple[str, ...] = field(init=False, compare=False)
+    _run: Run = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        text = self.text
+        if not isinstance(text, str):
+            raise TypeError(f"an expression must be text; got {check.show(text)}")
+        if len(text) > LONGEST:
+            raise ValueError(
+                f"{check.show(text[:100])}: an expression has at most {LONGEST} characters; "
+                f"got {len(text)}"
+            )
+        try:
+            run, order = parse(text)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{check.show(text)}: {error}") from None
+        except (RecursionError, MemoryError):
+            deep = f"at most {DEEPEST} levels of nesting are allowed"
+            raise ValueError(f"{check.show(text)}: {deep}") from None
+        object.__setattr__(self, "text", " ".join(text.split()))
+        object.__setattr__(self, "names", frozenset(order))
+        object.__setattr__(self, "_order", order)
+        object.__setattr__(self, "_run", run)
+
+    def __repr__(self) -> str:
+        return f"Expression({self.text!r})"
+
+    def __reduce__(self) -> tuple[type[Expression], tuple[str]]:
+        return Expression, (self.text,)
+
+    def value(self, values: Mapping[str, object]) -> Value:
+        r"""Compute the value.
+
+        Parameters
+        ----------
+        values : mapping of str to object
+            Numbers, ``None``, or lists or arrays of numbers; at least those of `names`.
+
+        Returns
+        -------
+        int, float, bool, list or None
+            The value, in Python's own types.
+
+        Raises
+        ------
+        ValueError
+            If a name has no value or one of another kind, or the result is not a finite number.
+
+        Examples
+        --------
+        >>> Expression("n//2").value({"n": 5})
+        2
+        >>> Expression("log(m - 5)").value({"m": 5})
+        Traceback (most recent call last):
+        ValueError: 'log(m - 5)' with m=5: ...
+        """
+        room = [ENTRIES]
+        env: list[Any] = [room]
+        try:
+            for name in self._order:
+                given = values[name]
+                env.append(given if type(given) is float else plain(given, room))
+        except KeyError as error:
+            missing = f"{check.show(self.text)}: {error.args[0]!r} has no value"
+            raise ValueError(missing) from None
+        except Exception as error:
+            raise ValueError(self._failure(error, values)) from error
+        try:
+            return cast(Value, self._run(env))
+        except FAILURES as error:
+            raise ValueError(self._failure(error, values)) from error
+
+    def _failure(self, error: Exception, values: Mapping[str, object]) -> str:
+        known = ", ".join(f"{name}={shown(values.get(name))}" for name in self._order)
+        reason = error.args[-1] if error.args else type(error).__name__
+        return f"{check.show(self.text)}{f' with {known}' if known else ''}: {reason}"
+
+
+def order(dependencies: Mapping[str, frozenset[str]]) -> list[str]:
+    r"""Names in an order in which each comes after those that it depends on.
+
+    Parameters
+    ----------
+    dependencies : mapping of str to frozenset of str
+        For every name, the names in its expression; those that are no keys are left out.
+
+    Returns
+    -------
+    list of str
+        The keys; the same for the same mapping.
+
+    Raises
+    ------
+    ValueError
+        If names depend on each other in a circle, which is spelled out.
+
+    Examples
+    --------
+    >>> order({"m_out": frozenset({"m_in"}), "m_in": frozenset({"n", "k"}), "n": frozenset()})
+    ['n', 'm_in', 'm_out']
+    """
+    sorter: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
+    for name, needed in dependencies.items():
+        sorter.add(name, *sorted(needed & dependencies.keys()))
+    try:
+        return list(sorter.static_order())
+    except graphlib.CycleError as error:
+        circle = error.args[1][:0:-1]  # graphlib lists what is needed before what needs it
+        names = list(dependencies)
+        first = min(range(len(circle)), key=lambda i: names.index(circle[i]))
+        spelled = " -> ".join([*circle[first:], *circle[:first], circle[first]])
+        raise ValueError(f"names must not depend on themselves; got {spelled}") from None

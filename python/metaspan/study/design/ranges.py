@@ -1,0 +1,83 @@
+r"""Values of an axis: evenly spaced on a logarithmic scale, or of whatever holds them in order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, KeysView, Mapping, Set, ValuesView
+from typing import Any
+
+import numpy as np
+
+from ..._support import check
+
+MOST = 100_000
+
+
+def log_range(first: float, last: float, num: int) -> list[int] | list[float]:
+    r"""Values from the first to the last, evenly spaced on a logarithmic axis.
+
+    .. math:: x_i = x_0\,(x_{num-1}/x_0)^{i/(num-1)}, \qquad i = 0, \dots, num-1
+
+    Parameters
+    ----------
+    first, last : int or float
+        The ends, > 0 and different; they are met exactly. Two integers make all values integers.
+    num : int
+        How many values, >= 2.
+
+    Returns
+    -------
+    list of int or list of float
+        Distinct values, rising or falling; fewer than `num` where rounding made some equal.
+
+    Raises
+    ------
+    TypeError
+        If `num` is not an integer or an end is not a number.
+    ValueError
+        If `num` is less than 2, or the ends are equal, or not positive and finite.
+
+    Examples
+    --------
+    >>> log_range(10, 10_000, 4)
+    [10, 100, 1000, 10000]
+    >>> log_range(1, 10, 7)
+    [1, 2, 3, 5, 7, 10]
+    >>> log_range(1.0, 0.01, 3)
+    [1.0, 0.1, 0.01]
+    """
+    num = check.integer("num", num, 2, MOST)
+    low, high = (_end(name, value) for name, value in (("first", first), ("last", last)))
+    if low == high:
+        raise ValueError(f"first and last must differ; got {low} twice")
+    start, step = math.log10(low), (math.log10(high) - math.log10(low)) / (num - 1)
+    least, most = min(low, high), max(low, high)
+    inner = (min(max(10.0 ** (start + i * step), least), most) for i in range(1, num - 1))
+    if isinstance(low, int) and isinstance(high, int):
+        return list(dict.fromkeys([low, *map(round, inner), high]))
+    return list(dict.fromkeys([float(low), *map(float, inner), float(high)]))
+
+
+def _end(name: str, value: float) -> int | float:
+    """A positive number, an integer where it came as one."""
+    value = check.bare(name, value)
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        value = value.item()
+    if isinstance(value, int):
+        return check.integer(name, value, 1, 2**63 - 1)
+    number = check.real(name, value)
+    if number == 0.0:
+        raise ValueError(f"{name} must be positive; got 0")
+    return number
+
+
+def in_order(path: str, value: Any) -> Any:
+    """The values of whatever holds values in one order, as a list; anything else as it is."""
+    if hasattr(value, "__array__") and not isinstance(value, np.generic):
+        array = check.rectangular(path, value)
+        return array.tolist() if array.ndim == 1 else array
+    if isinstance(value, (KeysView, ValuesView)):
+        return list(value)
+    others = (str, bytes, bytearray, Mapping, Set)
+    ordered = isinstance(value, Collection) and not isinstance(value, (*others, list, range))
+    return tuple(value) if ordered else value

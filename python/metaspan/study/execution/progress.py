@@ -1,0 +1,171 @@
+r"""How far a study is: a bar on a terminal, a line a minute in the log of a batch job."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..._support import check, signals
+from ..._support import progress as _progress
+
+BATCH = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # set in jobs of a scheduler
+FIRST_SECONDS = 1.0
+LINE_SECONDS = 60.0
+
+Progress = bool | Callable[[int, int], object]
+
+
+class Meter(Protocol):
+    """What is told of finished runs."""
+
+    def advance(self, runs: int, failures: int) -> None:
+        """So many more runs have ended, so many of them without a result."""
+
+    def close(self) -> None:
+        """Nothing more will come."""
+
+
+def meter(progress: Progress, name: str, done: int, total: int) -> Meter:
+    r"""Choose how to show progress.
+
+    Parameters
+    ----------
+    progress : bool or callable
+        True: a bar on a terminal where tqdm is installed, lines in the log of a batch job (as runs
+        end, one a minute at most), nothing in a pipe. A function is called with the runs done and
+        their total.
+    name : str
+        What the bar or the lines are of.
+    done, total : int
+        Runs that are done, and all.
+
+    Returns
+    -------
+    Meter
+        What to tell.
+    """
+    if callable(progress):
+        return _Called(progress, done, total)
+    if not check.flag("progress", progress):
+        return _Quiet()
+    if _progress.on_terminal():
+        try:
+            from tqdm import tqdm  # noqa: PLC0415
+        except ImportError:
+            return _Lines(name, done, total)
+        return _Bar(tqdm(total=total, initial=done, unit="run", desc=name, dynamic_ncols=True))
+    return _Lines(name, done, total) if _is_log() else _Quiet()
+
+
+def _is_log() -> bool:
+    """Tell whether standard error is read later, not by a program that waits for it."""
+    if sys.stderr is None:
+        return False
+    if any(name in os.environ for name in BATCH):
+        return True
+    try:
+        return stat.S_ISREG(os.fstat(sys.stderr.fileno()).st_mode)
+    except _progress.NO_STREAM:
+        return False
+
+
+class _Quiet:
+    def advance(self, runs: int, failures: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Called:
+    def __init__(self, function: Callable[[int, int], object], done: int, total: int) -> None:
+        self._function, self._done, self._total = function, done, total
+
+    def advance(self, runs: int, failures: int) -> None:
+        self._done += runs
+        self._function(self._done, self._total)
+
+    def close(self) -> None: ...
+
+
+class _Bar:
+    def __init__(self, bar: Any) -> None:
+        self._bar, self._failures = bar, 0
+
+    def advance(self, runs: int, failures: int) -> None:
+        self._failures += failures
+        if failures:
+            self._bar.set_postfix_str(f"{self._failures} failed", refresh=False)
+        self._bar.update(runs)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+class _Lines:
+    """A line soon after the start, when the rate is known, then one a minute, one at the end."""
+
+    def __init__(self, name: str, done: int, total: int) -> None:
+        self._name, self._done, self._total = name, done, total
+        self._first, self._failures = done, 0
+        self._began = time.monotonic()
+        self._due = self._began + FIRST_SECONDS
+
+    def advance(self, runs: int, failures: int) -> None:
+        self._done += runs
+        self._failures += failures
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + LINE_SECONDS
+            self._say(now - self._began)
+
+    def close(self) -> None:
+        if self._done > self._first:
+            self._say(time.monotonic() - self._began)
+
+    def _say(self, seconds: float) -> None:
+        if sys.stderr is None:  # print would take the standard output instead
+            return
+        rate = (self._done - self._first) / max(seconds, 1e-9)
+        parts = [
+            f"{self._done}/{self._total} runs ({100 * self._done // max(self._total, 1)} %)",
+            f"{self._failures} failed",
+            f"{rate:.3g} runs/s",
+        ]
+        if self._first < self._done < self._total:
+            parts.append(f"{duration((self._total - self._done) / rate)} left")
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        try:
+            print(f"{stamp} {self._name}: {', '.join(parts)}", file=sys.stderr, flush=True)
+        except _progress.NO_STREAM as error:  # a log that is gone stops no run
+            signals.let_out(error)
+
+
+def duration(seconds: float) -> str:
+    r"""A time in words of two units at most.
+
+    Parameters
+    ----------
+    seconds : float
+        The time.
+
+    Returns
+    -------
+    str
+        Such as ``"2 h 5 min"``.
+
+    Examples
+    --------
+    >>> duration(7500), duration(61), duration(0.4)
+    ('2 h 5 min', '1 min 1 s', '0 s')
+    """
+    left, parts = round(seconds), list[str]()
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+        if len(parts) == 2:
+            break
+    return " ".join(parts)

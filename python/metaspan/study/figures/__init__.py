@@ -1,0 +1,1 @@
+r"""Figures of studies."""

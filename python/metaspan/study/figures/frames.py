@@ -1,0 +1,181 @@
+r"""Axes, keys and captions that the figures of a study share."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ...plots import FONT, INK, new_axes
+from .points import Points
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DOUBLES = (-307.0, 307.0)  # powers of ten that doubles hold
+Side = Literal["x", "y"]
+LONG = 9  # characters of a tick label from which neighbours would touch
+
+
+def row_of_axes(count: int) -> tuple[Figure, list[Axes]]:
+    r"""Make axes side by side that share their scales.
+
+    Parameters
+    ----------
+    count : int
+        Number of axes.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+    list of matplotlib.axes.Axes
+        Its axes; only the first has labels on y.
+    """
+    if count == 1:
+        return new_axes()
+    figure, axes = new_axes(count, width=3.4 if count < 4 else 2.7, height=3.0)
+    for ax in axes[1:]:
+        ax.sharex(axes[0])
+        ax.sharey(axes[0])
+        ax.tick_params(which="both", labelleft=False)
+    return figure, axes
+
+
+def name_axis(ax: Axes, side: Side, text: str) -> None:
+    """Label one axis."""
+    label = (ax.set_xlabel if side == "x" else ax.set_ylabel)(text, family=FONT, color=INK)
+    label.set_math_fontfamily("stix")
+
+
+def title(ax: Axes, text: str) -> None:
+    """Write above the axes, from the left."""
+    label = ax.set_title(text, loc="left", family=FONT, fontsize=10.5, color=INK)
+    label.set_math_fontfamily("stix")
+
+
+def heading(figure: Figure, text: str) -> None:
+    """Write above all axes of a figure; nothing where the text is empty."""
+    if text:
+        figure.suptitle(text, family=FONT, fontsize=10.5, color=INK)
+
+
+def ticks_at(ax: Axes, side: Side, at: ArrayLike, texts: Sequence[str]) -> None:
+    """Ticks at given places alone, long labels on x at an angle."""
+    axis = ax.xaxis if side == "x" else ax.yaxis
+    axis.set_ticks(np.asarray(at), texts)
+    many = len(texts) > 3 and max(len(text.strip("$")) for text in texts) > LONG
+    for label in axis.get_ticklabels():
+        label.set_math_fontfamily("stix")
+        if many and side == "x":
+            label.set(rotation=30, ha="right", rotation_mode="anchor")
+
+
+def plain_ticks(ax: Axes, side: Side) -> None:
+    """Ticks 1-2-5 on a log axis of less than two decades, where powers of ten are too few."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # noqa: PLC0415
+
+    axis = ax.xaxis if side == "x" else ax.yaxis
+    if axis.get_scale() != "log":
+        return
+    low, high = axis.get_view_interval()
+    axis.set_minor_formatter(NullFormatter())
+    if high / 100 < low:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
+def limit_y(axes: Sequence[Axes], found: Points) -> None:
+    r"""Show all means, and of intervals what is not far out: half as wide as all the means.
+
+    Parameters
+    ----------
+    axes : sequence of matplotlib.axes.Axes
+        Axes of one figure, with the scale of y set.
+    found : Points
+        What they show.
+    """
+    ends = [np.log10(part) if found.log else part for part in _clipped(found)]
+    mean, low, high = (end[np.isfinite(end)] for end in ends)
+    if not mean.size:
+        return
+    reach = max(0.5 * float(np.ptp(mean)), 0.5 if found.log else 0.5 * float(np.abs(mean).max()))
+    bottom = max(low.min(initial=mean.min()), mean.min() - reach)
+    top = min(high.max(initial=mean.max()), mean.max() + reach)
+    size = top - bottom or 1.0
+    bottom -= size * (0.2 if found.nothing.any() else 0.08)
+    top += size * 0.08
+    if found.log:
+        bottom, top = (10.0 ** float(np.clip(end, *DOUBLES)) for end in (bottom, top))
+    for ax in axes:
+        ax.set_ylim(bottom, top)
+        plain_ticks(ax, "y")
+
+
+def _clipped(found: Points) -> tuple[Any, Any, Any]:
+    """Means and ends of intervals; ends that doubles cannot hold as logarithms are none."""
+    low, high = found.low.copy(), found.high.copy()
+    if found.log:
+        low[~(low > 0)] = np.nan
+        high[~np.isfinite(high)] = np.nan
+    return found.mean, low, high
+
+
+def key(
+    figure: Figure,
+    ax: Axes,
+    texts: Sequence[str],
+    styles: Sequence[Mapping[str, Any]],
+    *,
+    outside: bool = False,
+    size: float = 10,
+) -> None:
+    r"""Say what lines are, without a frame.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The figure, which grows for a key outside.
+    ax : matplotlib.axes.Axes
+        Where the key stands if not outside.
+    texts : sequence of str
+        A text for each line; empty ones are left out, and nothing is drawn where all are.
+    styles : sequence of mapping
+        Properties of each line.
+    outside : bool
+        Whether the key stands to the right of all axes.
+    size : float
+        Of the font, in points.
+    """
+    from matplotlib.lines import Line2D  # noqa: PLC0415
+
+    look = {"lw": 1.4, "ms": 5, "mfc": "white", "mew": 1.2}
+    handles = [
+        Line2D([], [], label=text, **{**look, **style})
+        for text, style in zip(texts, styles, strict=True)
+        if text
+    ]
+    if not handles:
+        return
+    place: Any = {"loc": "outside right upper"} if outside else {}
+    font = {"family": FONT, "size": size}
+    make = figure.legend if outside else ax.legend
+    legend = make(handles=handles, frameon=False, prop=font, handlelength=2.6, **place)
+    for text in legend.get_texts():
+        text.set_color(INK)
+        text.set_math_fontfamily("stix")
+    if outside:
+        box = legend.get_window_extent()
+        figure.set_figwidth(figure.get_figwidth() + box.width / figure.dpi)
+        figure.set_figheight(max(figure.get_figheight(), box.height / figure.dpi + 0.3))
+
+
+def caption(figure: Figure, text: str) -> None:
+    """Lines below the axes, in small print; nothing where the text is empty."""
+    if text:
+        text = textwrap.fill(text, width=int(19 * figure.get_figwidth()))
+        figure.supxlabel(text, x=0.01, ha="left", family=FONT, fontsize=8.5, color=INK)

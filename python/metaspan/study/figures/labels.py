@@ -1,0 +1,257 @@
+r"""Texts for the names and values of a study, on figures and in tables."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from ...methods import ANIL, MAML, AverageRisk, Method, resolve
+from ...plots import NAMES
+
+LONGEST = 40  # characters of a value that are shown
+GREEK = ("alpha", "beta", "gamma", "delta", "eta", "kappa", "lambda", "mu", "nu", "rho", "sigma")
+WORDS = {
+    "dist": r"$\mathrm{dist}(B_T,\, B_{\mathrm{*}})$",
+    "mu2": r"$\mu^2$",
+    "inner_steps": r"inner steps $J$",
+    "rate": r"fall of $\log\,\mathrm{dist}$ per round",
+    "floor": "error floor",
+    "seconds": "time (s)",
+}
+
+
+def name_label(name: str) -> str:
+    r"""Return the text that stands on figures for a name: symbols as mathematics.
+
+    Parameters
+    ----------
+    name : str
+        A varied name such as ``"m_in"``, or a measure such as ``"rounds_to:1e-3"``.
+
+    Returns
+    -------
+    str
+        Matplotlib's text; a name that is not known stays as it is.
+
+    Examples
+    --------
+    >>> print(name_label("m_in"), name_label("rounds_to:1e-3"), name_label("price"))
+    $m_{\mathrm{in}}$ rounds until $\mathrm{dist} \leq 10^{-3}$ price
+    """
+    if name in WORDS or name in NAMES:
+        return WORDS.get(name) or NAMES[name]
+    symbol = re.fullmatch(rf"({'|'.join(GREEK)}|[A-Za-z])(?:_([a-z]+))?", name)
+    if symbol:
+        letter = rf"\{symbol[1]}" if symbol[1] in GREEK else symbol[1]
+        below = {None: "", "star": r"_{\mathrm{*}}"}.get(symbol[2], rf"_{{\mathrm{{{symbol[2]}}}}}")
+        return f"${letter}{below}$"
+    kind, _, argument = name.partition(":")
+    try:
+        number = float(argument)
+    except ValueError:
+        return plain(name)
+    if kind == "rounds_to":
+        return rf"rounds until $\mathrm{{dist}} \leq {_bare(number_label(number))}$"
+    if kind == "risk":
+        return rf"excess risk after {number_label(number)} samples"
+    return plain(name)
+
+
+def plain(text: str) -> str:
+    """Text as matplotlib shows it literally, dollars included."""
+    return text.replace("$", r"\$")
+
+
+def number_label(value: float, math_text: bool = True) -> str:
+    r"""Return a number as it is read best: powers of ten as such, no trailing zeros.
+
+    Parameters
+    ----------
+    value : float
+        The number.
+    math_text : bool
+        Whether powers of ten are set as mathematics.
+
+    Returns
+    -------
+    str
+        The text.
+
+    Examples
+    --------
+    >>> print(number_label(1000), number_label(10**6), number_label(2.5e-7), number_label(0.25))
+    1000 $10^{6}$ $2.5 \times 10^{-7}$ 0.25
+    """
+    if not math.isfinite(value):
+        return "none" if math.isnan(value) else f"{value:g}"
+    if value == 0 or 1e-3 < abs(value) < 1e5:
+        return f"{value:.6g}"
+    digits, power = f"{value:.5e}".split("e")
+    digits = digits.rstrip("0").rstrip(".")
+    if not math_text:
+        return f"{digits}e{int(power)}"
+    if digits in ("1", "-1"):
+        return f"${digits[:-1]}10^{{{int(power)}}}$"
+    return rf"${digits} \times 10^{{{int(power)}}}$"
+
+
+def value_labels(values: Sequence[object], name: str = "", math_text: bool = True) -> list[str]:
+    r"""Return short texts for the values of a name, each another.
+
+    Parameters
+    ----------
+    values : sequence of object
+        Different values: numbers, strings, methods, laws of heads, functions.
+    name : str
+        The name that takes them; methods given by name are only read under ``"method"``.
+    math_text : bool
+        Whether the texts are for matplotlib; False: for tables and captions.
+
+    Returns
+    -------
+    list of str
+        Values that would read the same are told apart by what differs, at last by a number.
+
+    Examples
+    --------
+    >>> from metaspan import ANIL, MAML
+    >>> value_labels(["maml", "average-risk"], "method")
+    ['Exact MAML', 'average risk']
+    >>> value_labels([ANIL(alpha=0.1), ANIL(alpha=0.2), MAML(alpha=0.1)], math_text=False)
+    ['Exact ANIL, alpha = 0.1', 'Exact ANIL, alpha = 0.2', 'Exact MAML']
+    """
+    if math_text and _are_decades(values):
+        return [f"$10^{{{math.log10(value):.0f}}}$" for value in values]  # type: ignore[arg-type]
+    texts = [_text(_method(value) if name == "method" else value, math_text) for value in values]
+    for text in {text for text in texts if texts.count(text) > 1}:
+        same = [i for i, other in enumerate(texts) if other == text]
+        for i, more in zip(same, _differences([values[i] for i in same], math_text), strict=True):
+            texts[i] += more
+    for i, text in enumerate(texts):
+        count = texts[:i].count(text)
+        if count:
+            texts[i] = f"{text} ({count + 1})"
+    return texts
+
+
+def equations(name: str, values: Sequence[object], math_text: bool = True) -> list[str]:
+    r"""Return what the values of a name are called in legends and titles.
+
+    Parameters
+    ----------
+    name : str
+        The name.
+    values : sequence of object
+        Its values.
+    math_text : bool
+        Whether the texts are for matplotlib.
+
+    Returns
+    -------
+    list of str
+        ``"m_in = 10"`` for numbers, switches and None; the value's own text for all else.
+
+    Examples
+    --------
+    >>> equations("m_in", [10, 25], math_text=False)
+    ['m_in = 10', 'm_in = 25']
+    >>> equations("method", ["fo-anil"])
+    ['FO-ANIL']
+    """
+    texts = value_labels(values, name, math_text)
+    left = name_label(name) if math_text else name
+    bare = (int, float, np.number, np.bool_)
+    return [
+        f"{left} = {text}" if value is None or isinstance(value, bare) else text
+        for value, text in zip(values, texts, strict=True)
+    ]
+
+
+def _are_decades(values: Sequence[Any]) -> bool:
+    """Whether all values are powers of ten, and some so large or small that they are read so."""
+    kinds = (int, float, np.integer, np.floating)
+    if not all(isinstance(value, kinds) and 0 < value < math.inf for value in values):
+        return False
+    powers = [round(math.log10(value)) for value in values]
+    exact = all(value == float(f"1e{power}") for value, power in zip(values, powers, strict=True))
+    return exact and any(power > 3 or power < -2 for power in powers)
+
+
+def _bare(text: str) -> str:
+    """Mathematics without its dollars."""
+    return text.strip("$")
+
+
+def _method(value: object) -> object:
+    """The method of a name, and any other value as it is."""
+    try:
+        return resolve(value, {}) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _text(value: object, math_text: bool) -> str:
+    """One value in short."""
+    if isinstance(value, (bool, np.bool_)) or value is None:
+        return {None: "none", True: "yes", False: "no"}[value if value is None else bool(value)]
+    if isinstance(value, (int, float, np.number)):
+        return number_label(float(value), math_text)
+    text = value if isinstance(value, str) else _object(value)
+    text = " ".join(text.split())
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return plain(text) if math_text else text
+
+
+def _object(value: object) -> str:
+    """A method by its published name, a dataclass without its defaults, or the repr."""
+    if isinstance(value, AverageRisk):
+        return "average risk"
+    if isinstance(value, (ANIL, MAML)):
+        return f"{'FO-' if value.first_order else 'Exact '}{type(value).__name__}"
+    if is_dataclass(value) and not isinstance(value, type):
+        given = (f"{name}={_entry(entry)}" for name, entry in _given(value))
+        return f"{type(value).__name__}({', '.join(given)})"
+    if isinstance(value, Callable):  # type: ignore[arg-type]
+        return str(getattr(value, "__name__", type(value).__name__))
+    return _entry(value)
+
+
+def _given(value: Any) -> list[tuple[str, object]]:
+    """Fields of a dataclass that are not at their defaults."""
+    found = []
+    for field in fields(value):
+        entry, default = getattr(value, field.name), field.default
+        if default is MISSING or not (entry is default or repr(entry) == repr(default)):
+            found.append((field.name, entry))
+    return found
+
+
+def _entry(value: object) -> str:
+    """An entry of an object, arrays as nested lists."""
+    if isinstance(value, np.ndarray):
+        numbers = {"float_kind": lambda number: f"{number:.4g}"}
+        return np.array2string(value, separator=", ", threshold=8, formatter=numbers)  # type: ignore[arg-type]
+    return repr(value)
+
+
+def _differences(values: Sequence[Any], math_text: bool) -> list[str]:
+    """What to append to equal texts: the fields in which methods differ, digits of numbers."""
+    kinds = (ANIL, MAML, AverageRisk)
+    if all(isinstance(value, kinds) for value in values):
+        names = [field.name for field in fields(values[0])]
+        names = [n for n in names if len({getattr(value, n, None) for value in values}) > 1]
+        return ["".join(_setting(value, n, math_text) for n in names) for value in values]
+    if all(isinstance(value, (float, np.floating)) for value in values):
+        return [f" ({float(value)!r})" for value in values]
+    return [""] * len(values)
+
+
+def _setting(method: Method, name: str, math_text: bool) -> str:
+    """One field of a method, to stand behind its name."""
+    left = name_label(name) if math_text else name
+    return f", {left} = {number_label(getattr(method, name), math_text)}"

@@ -1,0 +1,1 @@
+r"""Laws fitted to the tables of studies."""

@@ -1,0 +1,249 @@
+r"""Fitted laws: what they predict, and how they read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..._support import check
+from .resampling import EXACT, Interval, positive
+
+F64 = NDArray[np.float64]
+
+LEAST_TO_COMPARE = 4  # distinct x: two parameters, one held out, one to spare
+
+
+@dataclass(frozen=True, kw_only=True)
+class Law:
+    r"""One law through measurements; calling it predicts y.
+
+    Parameters
+    ----------
+    name : str
+        ``"power"``, y = a x^b; ``"exponential"``, y = a exp(b x); ``"logarithm"``, y = a + b log x.
+    a, b : float
+        Fitted parameters.
+    a_interval, b_interval : tuple of float
+        Ends of their intervals; NaN where there are no more rows than parameters.
+    held_out : float
+        Root mean square error of log y at x that were held out; infinite where a prediction was
+        not positive, NaN with fewer than three distinct x.
+    misfit : float
+        Root mean square distance of the law from the means of log y, per degree of freedom and in
+        standard errors of these means: about 1 where the law holds, NaN without repeated rows.
+    center : tuple of float
+        The point (x, y) about which the law is evaluated: a itself may be out of range.
+    """
+
+    name: str
+    a: float
+    b: float
+    a_interval: Interval
+    b_interval: Interval
+    held_out: float
+    misfit: float
+    center: tuple[float, float]
+
+    def __call__(self, x: ArrayLike) -> F64:
+        r"""Predict y.
+
+        Parameters
+        ----------
+        x : array_like, any shape
+            Where; positive unless the law is the exponential.
+
+        Returns
+        -------
+        ndarray, shape of `x`
+            Values of the law; those of a logarithm may be negative.
+        """
+        at, (x0, y0) = np.asarray(x, dtype=np.float64), self.center
+        if self.name == "exponential":
+            return np.asarray(y0 * np.exp(self.b * (at - x0)))
+        positive("x", at, f"for the law is a {self.name}")
+        if self.name == "power":
+            return np.asarray(y0 * np.exp(self.b * np.log(at / x0)))
+        return np.asarray(y0 + self.b * np.log(at / x0))
+
+    @property
+    def formula(self) -> str:
+        r"""The law with its numbers, and the interval of b in brackets."""
+        b, ends = _digits(self.b, self.b_interval)
+        if self.name == "power":
+            return f"y = {self.a:.3g} x^{b} {ends}"
+        if self.name == "exponential":
+            return f"y = {self.a:.3g} exp({b} x) {ends}"
+        sign, size = ("-", b[1:]) if b.startswith("-") else ("+", b)
+        return f"y = {self.a:.3g} {sign} {size} log x {ends}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Laws:
+    r"""Laws through the same measurements, compared by what they predict; printing it reports.
+
+    Parameters
+    ----------
+    laws : tuple of Law
+        Least held-out error first.
+    told_apart : bool
+        Whether the first had the least held-out error in a share `band` of the resamples. False
+        where nothing is compared: for one law alone, or below four distinct x.
+    support : mapping of str to float
+        Share of the resamples in which a law had the least held-out error; NaN below three
+        distinct x, or without more rows than parameters.
+    band : float
+        Coverage of the intervals, and the share that tells laws apart.
+    rows, distinct, left_out : int
+        Rows that were used, distinct x among them, and rows without a value of y.
+    x_range : tuple of float
+        Least and largest x.
+    """
+
+    laws: tuple[Law, ...]
+    told_apart: bool
+    support: Mapping[str, float]
+    band: float
+    rows: int
+    distinct: int
+    left_out: int
+    x_range: tuple[float, float]
+
+    @property
+    def best(self) -> Law:
+        r"""The law with the least held-out error."""
+        return self.laws[0]
+
+    def __getitem__(self, name: str) -> Law:
+        r"""A law by its name."""
+        for law in self.laws:
+            if law.name == name:
+                return law
+        known = check.words(law.name for law in self.laws)
+        raise KeyError(f"name must be {known}; got {check.show(name)}")
+
+    @property
+    def rivals(self) -> tuple[Law, ...]:
+        r"""The best law and those that the range does not rule out beside it.
+
+        In at least a share `band` of the resamples one of them had the least held-out error.
+        """
+        if self.distinct < LEAST_TO_COMPARE or math.isnan(self.support[self.best.name]):
+            return self.laws
+        taken, share = {self.best.name}, self.support[self.best.name]
+        for name in sorted(self.support, key=lambda one: -self.support[one]):
+            if share < self.band and name not in taken:
+                taken.add(name)
+                share += self.support[name]
+        return tuple(law for law in self.laws if law.name in taken)
+
+    def __str__(self) -> str:
+        """A line per law, what they rest on, and what the range cannot say."""
+        width = max(len(law.formula) for law in self.laws)
+        lines = []
+        for law in self.laws:
+            line = f"{law.name:<11}  {law.formula:<{width}}"
+            if not math.isnan(law.held_out):
+                line += f"  held-out error {_percent(law.held_out)}"
+            if len(self.laws) > 1 and self.distinct >= LEAST_TO_COMPARE:
+                line += f", least in {100 * self.support[law.name]:.3g} % of the resamples"
+            lines.append(line.rstrip())
+        lines.append(
+            f"{100 * self.band:g} % intervals of b; {self.rows} rows at {self.distinct} values of x"
+            + (f", {self.left_out} rows left out" if self.left_out else "")
+        )
+        if self.best.misfit > 2:
+            lines.append(
+                f"{self.best.name} misses the means of log y by {self.best.misfit:.2g} standard "
+                "errors: it is at most an approximation"
+            )
+        if len(self.laws) > 1 and not self.told_apart:
+            lines.append(self._untold())
+        return "\n".join(lines)
+
+    def _untold(self) -> str:
+        """Why the laws are not told apart."""
+        low, high = self.x_range
+        if self.distinct < LEAST_TO_COMPARE:
+            return f"{self.distinct} values of x tell no laws apart: {LEAST_TO_COMPARE} are needed"
+        names = [law.name for law in self.rivals]
+        errors = _listed([_percent(law.held_out) for law in self.rivals])
+        return (
+            f"x = {low:g} .. {high:g} cannot tell {names[0]} from {_listed(names[1:], 'or')}: "
+            f"held-out errors {errors}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Powers:
+    r"""A product of powers through measurements.
+
+    Parameters
+    ----------
+    exponents, intervals : mapping of str to float and to tuple of float
+        Exponent of every variable, and the ends of its interval.
+    factor : float
+        Value of y where all variables are one.
+    factor_interval : tuple of float
+        Ends of its interval; all intervals are NaN where there are no more rows than parameters.
+    r_squared : float
+        Share of the variance of log y that the product explains; NaN where y does not vary.
+    band : float
+        Coverage of the intervals.
+    rows, left_out : int
+        Rows that were used, and rows without a value of y.
+    """
+
+    exponents: Mapping[str, float]
+    intervals: Mapping[str, Interval]
+    factor: float
+    factor_interval: Interval
+    r_squared: float
+    band: float
+    rows: int
+    left_out: int
+
+    def __str__(self) -> str:
+        """The product, a line per exponent, and what they rest on."""
+        shown = {
+            name: _digits(self.exponents[name], self.intervals[name]) for name in self.exponents
+        }
+        product = " ".join(f"{name}^{exponent}" for name, (exponent, _) in shown.items())
+        width = max(map(len, shown))
+        lines = [f"y = {self.factor:.3g} {product}"]
+        lines += [f"{name:<{width}}  {b} {ends}".rstrip() for name, (b, ends) in shown.items()]
+        lines.append(
+            f"{100 * self.band:g} % intervals; {self.rows} rows, R^2 = {self.r_squared:.4g}"
+            + (f", {self.left_out} rows left out" if self.left_out else "")
+        )
+        return "\n".join(lines)
+
+
+def _digits(value: float, ends: Interval) -> tuple[str, str]:
+    """A number and its interval in brackets, to two digits of the interval's width."""
+    low, high = ends
+    scale, width = max(abs(value), abs(low), abs(high)), high - low
+    if not math.isfinite(width) or scale == 0.0:
+        return f"{value:.4g}", ""
+    places = 1 - math.floor(math.log10(max(width, 1e-4 * scale)))
+    first = math.floor(math.log10(scale))
+    form = f".{places}f" if 0 <= places <= 6 and first < 6 else f".{max(1, first + places)}e"
+    return f"{value:{form}}", f"[{low:{form}}, {high:{form}}]"
+
+
+def _percent(error: float) -> str:
+    """A root mean square error of log y in words."""
+    if error == math.inf:
+        return "unbounded"
+    if error < EXACT:
+        return "0 %"
+    return f"{100 * error:.2g} %" if error < 0.5 else f"a factor of {math.exp(min(error, 700)):.2g}"
+
+
+def _listed(items: Sequence[str], conjunction: str = "and") -> str:
+    """Items as a list in a sentence."""
+    *others, last = items
+    return f"{', '.join(others)} {conjunction} {last}" if others else last

@@ -1,0 +1,1 @@
+r"""Tables, pages and commands of studies."""

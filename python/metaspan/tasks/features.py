@@ -1,0 +1,120 @@
+r"""Laws of the features: what the samples of a task are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._load import core
+from .._support import check, memory
+
+F64 = NDArray[np.float64]
+
+NAMES = ("gaussian", "student-t", "sphere", "rademacher", "uniform")
+INDEPENDENT = ("rademacher", "uniform")  # of entries, and not symmetric under rotations
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentT:
+    r"""Multivariate Student-t features with covariance I: Gaussian rows, each with its own scale.
+
+    .. math:: x = \sqrt{(\text{dof} - 2) / u}\; g, \qquad
+              g \sim N(0, I),\; u \sim \chi^2_{\text{dof}}
+
+    Parameters
+    ----------
+    dof : float
+        Degrees of freedom, > 2; the smaller, the heavier the tails.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dof` is not a number above 2.
+
+    Examples
+    --------
+    >>> StudentT(dof=5)
+    StudentT(dof=5.0)
+    """
+
+    dof: float = 5.0
+
+    def __post_init__(self) -> None:
+        dof = check.real("dof", self.dof)
+        if dof <= 2.0:
+            raise ValueError(f"dof must be above 2, where the covariance is finite; got {dof:g}")
+        object.__setattr__(self, "dof", dof)
+
+
+FeatureFunction = Callable[[np.random.Generator, int, int], NDArray[Any]]
+Features = str | StudentT | FeatureFunction
+
+
+def checked(features: object) -> Features:
+    """Features as `LinearTasks` keeps them; raises unless they are known."""
+    if isinstance(features, StudentT):
+        return features
+    if isinstance(features, type):
+        raise TypeError(f"features must be an instance: use {features.__name__}()")
+    if callable(features):
+        return features
+    if not isinstance(features, str):
+        raise TypeError(
+            f"features must be {check.words(NAMES, 'or')}, a StudentT or a function "
+            f"(generator, m, d) -> (m, d); got {check.show(features)}"
+        )
+    name = check.choice("features", features, NAMES)
+    return StudentT() if name == "student-t" else name
+
+
+def spectrum(value: ArrayLike | None, d: int) -> float | F64 | None:
+    """Eigenvalues of a diagonal covariance as `LinearTasks` keeps them; raises unless they are."""
+    if value is None:
+        return None
+    if np.ndim(check.rectangular("spectrum", value)) == 0:
+        return check.real("spectrum", value)
+    array = check.small("spectrum", value, (d,))
+    if array.min() < 0.0:
+        raise ValueError(f"spectrum must hold eigenvalues >= 0; got {array.min():g}")
+    array.flags.writeable = False
+    return array
+
+
+def roots(kept: float | F64 | None, d: int) -> F64 | None:
+    """Standard deviations (d,) of the features, or None where all are 1."""
+    if kept is None:
+        return None
+    if isinstance(kept, float):
+        memory.require(f"the spectrum of {d} features", 2 * 8 * d)
+        return np.arange(1.0, d + 1.0) ** (-0.5 * kept)
+    return np.sqrt(kept)
+
+
+def core_law(features: Features) -> tuple[str, float]:
+    """The law as the compiled core takes it."""
+    if isinstance(features, StudentT):
+        return ("student-t", features.dof)
+    return ("gaussian" if callable(features) else features, 0.0)
+
+
+def rows(
+    features: FeatureFunction, key: int, place: tuple[int, int], count: int, d: int
+) -> NDArray[Any]:
+    """`count` rows from the user's function in one call; `place` is task and first row."""
+    bits = np.random.Philox(key=key, counter=np.array([0, 0, *place], dtype=np.uint64))
+    found = features(np.random.Generator(bits), count, d)
+    return check.small("what features() returns", found, (count, d))
+
+
+def all_rows(features: FeatureFunction, key: int, n: int, m: int, d: int) -> F64:
+    """(n, m, d) samples from the user's function, in blocks of core.ROW_BLOCK rows."""
+    X = np.empty((n, m, d))
+    for task in range(n):
+        for first in range(0, m, core.ROW_BLOCK):
+            count = min(core.ROW_BLOCK, m - first)
+            X[task, first : first + count] = rows(features, key, (task, first), count, d)
+    return X

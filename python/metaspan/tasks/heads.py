@@ -1,0 +1,215 @@
+r"""Laws of the tasks' heads `w_star`: who the tasks of a round are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._load import core
+from .._support import check
+
+F64 = NDArray[np.float64]
+CoreLaw = tuple[Any, ...]
+HeadFunction = Callable[[np.random.Generator, int, int], ArrayLike]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GaussianHeads:
+    r"""Gaussian heads, :math:`w_{*} \sim N(\text{mean}, \text{cov})`.
+
+    Parameters
+    ----------
+    cov : array_like of shape (k, k) or (k,), or None
+        Covariance, symmetric and positive semi-definite, or its diagonal. None: the identity.
+    mean : array_like of shape (k,), or None
+        Mean. None: zero.
+
+    Raises
+    ------
+    ValueError
+        If `cov` is not a covariance, or `mean` is of another size.
+
+    Examples
+    --------
+    >>> GaussianHeads(cov=[1.0, 1.0, 0.1])
+    GaussianHeads(cov=array([1. , 1. , 0.1]), mean=None)
+    """
+
+    cov: ArrayLike | None = None
+    mean: ArrayLike | None = None
+
+    def __post_init__(self) -> None:
+        if self.cov is not None:
+            object.__setattr__(self, "cov", _frozen(_covariance(self.cov)))
+        if self.mean is not None:
+            object.__setattr__(self, "mean", _frozen(check.small("mean", self.mean, ("k",))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SphereHeads:
+    r"""Heads that are uniform on a sphere, :math:`\|w_{*}\| = \text{radius}`.
+
+    Parameters
+    ----------
+    radius : float
+        Radius of the sphere, >= 0.
+
+    Examples
+    --------
+    >>> SphereHeads(radius=2.0)
+    SphereHeads(radius=2.0)
+    """
+
+    radius: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "radius", check.real("radius", self.radius))
+
+
+@dataclass(frozen=True)
+class NamedFunction:
+    r"""Stands for a function that a file can only name.
+
+    Parameters
+    ----------
+    name : str
+        Module and qualified name of the function.
+    contents : str
+        Hash of what it is made of; empty where a file does not know.
+    """
+
+    name: str
+    contents: str = ""
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.name, str) and isinstance(self.contents, str)):
+            raise TypeError(f"a function must be known by text; got {check.show(self.name)}")
+
+    def __call__(self, *args: object, **kwargs: object) -> Any:
+        raise TypeError(f"{self.name} is known here by its name alone: a file holds no functions")
+
+
+Heads = GaussianHeads | SphereHeads | NDArray[Any] | HeadFunction
+
+
+def checked(heads: object, k: int) -> Heads:
+    """Heads as `LinearTasks` keeps them; raises unless they are heads of size k."""
+    if isinstance(heads, (GaussianHeads, SphereHeads)):
+        for name in ("cov", "mean"):
+            given = getattr(heads, name, None)
+            if given is not None:
+                check.shape(f"the heads' {name}", given, (k,) * given.ndim)
+        return heads
+    if isinstance(heads, type):
+        raise TypeError(f"heads must be an instance: use {heads.__name__}()")
+    if callable(heads):
+        return heads
+    if not isinstance(heads, (np.ndarray, list, tuple)):
+        raise TypeError(
+            "heads must be a GaussianHeads, a SphereHeads, an array (n, k) or a function "
+            f"(generator, n, k) -> (n, k); got {check.show(heads)}"
+        )
+    table = check.small("heads", heads, ("n", k))
+    check.integer("the number of fixed heads", table.shape[0], 1)
+    return _frozen(table)
+
+
+def core_law(heads: Heads) -> CoreLaw:
+    """The law as the compiled core takes it; heads of a function are handed over round by round."""
+    if isinstance(heads, GaussianHeads):
+        factor = None if heads.cov is None else _factor(np.asarray(heads.cov))
+        return ("gaussian", heads.mean, factor)
+    if isinstance(heads, SphereHeads):
+        return ("sphere", heads.radius)
+    return ("table", heads) if isinstance(heads, np.ndarray) else ("given",)
+
+
+def covariance(heads: Heads, k: int) -> F64:
+    """(k, k) covariance of heads that are Gaussian, or uniform on a sphere."""
+    if isinstance(heads, SphereHeads):
+        return heads.radius**2 / k * np.eye(k)
+    assert isinstance(heads, GaussianHeads)
+    if heads.cov is None:
+        return np.eye(k)
+    cov = np.asarray(heads.cov)
+    return np.diag(cov) if cov.ndim == 1 else cov
+
+
+def draw(heads: Heads, n: int, k: int, key: tuple[int, int, int]) -> F64:
+    """The (n, k) heads of one round; `key` is (seed, trial, round)."""
+    if callable(heads):
+        return call(heads, n, k, core.derive_key(*key, core.STREAM_USER))
+    return core.heads(core_law(heads), *key, n, k)
+
+
+def draw_pool(heads: Heads, size: int, k: int, seed: int, trial: int) -> F64:
+    """(size, k) heads that a trial draws once, apart from those of every round."""
+    key = core.derive_key(seed, trial, 0, core.STREAM_POOL)
+    if callable(heads):
+        return call(heads, size, k, key)
+    return core.heads(core_law(heads), key, trial, 0, size, k)
+
+
+def call(heads: HeadFunction, n: int, k: int, key: int) -> F64:
+    """(n, k) heads of the user's function, with a generator of its own."""
+    generator = np.random.Generator(np.random.Philox(key=key))
+    return check.small("what heads() returns", heads(generator, n, k), (n, k))
+
+
+def _covariance(cov: ArrayLike) -> F64:
+    """A covariance, exactly symmetric, or its diagonal."""
+    ndim = np.ndim(check.rectangular("cov", cov))
+    array = check.small("cov", cov, ("k",) if ndim == 1 else ("k", "k"))
+    if ndim == 1:
+        if array.size and array.min() < 0:
+            raise ValueError(f"cov must hold variances >= 0; got {array.min():g}")
+        return array
+    check.shape("cov", array, (array.shape[0], array.shape[0]))
+    scale = float(np.abs(array).max(initial=0.0))
+    asymmetry = 2.0 * float(np.abs(0.5 * array - 0.5 * array.T).max(initial=0.0))
+    if asymmetry > 1e-10 * scale:
+        raise ValueError(
+            f"cov must be symmetric; the largest entry of |cov - cov^T| is {asymmetry:.2g}"
+        )
+    array = 0.5 * array + 0.5 * array.T
+    least = float(np.linalg.eigvalsh(array).min(initial=0.0))
+    if least < -1e-10 * scale:
+        raise ValueError(
+            f"cov must be positive semi-definite; its smallest eigenvalue is {least:.2g}"
+        )
+    return array
+
+
+def _factor(cov: F64) -> F64:
+    """L with L L^T = cov: lower triangular, or the diagonal alone.
+
+    A Cholesky factorisation that passes over null directions. Written out, since the bits of a
+    LAPACK routine depend on the machine, and the heads must not.
+    """
+    if cov.ndim == 1 or not np.any(cov - np.diag(np.diagonal(cov))):
+        return np.sqrt(np.maximum(cov if cov.ndim == 1 else np.diagonal(cov), 0.0))
+    k = cov.shape[0]
+    rest = cov.tolist()
+    lower = np.zeros((k, k))
+    floor = k * np.finfo(np.float64).eps * max(rest[j][j] for j in range(k))
+    for j in range(k):
+        if rest[j][j] <= floor:
+            continue
+        root = math.sqrt(rest[j][j])
+        column = [rest[i][j] / root for i in range(j, k)]
+        lower[j:, j] = column
+        for i in range(j + 1, k):
+            for l in range(j + 1, i + 1):  # noqa: E741
+                rest[i][l] -= column[i - j] * column[l - j]
+    return lower
+
+
+def _frozen(array: F64) -> F64:
+    """The array, closed to writing."""
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,1 @@
+r"""What theory predicts."""
