@@ -5,12 +5,13 @@ from ._load import core as _core
 from .build import show_config
 from .config.config import TrainConfig
 from .config.options import Checkpoint, Init, Stop
-from .cost.estimate import Estimate, estimate
+from .cost.estimate import Estimate
 from .evaluate import Evaluation, Risk, evaluate
 from .gradients import Gradient, adapt, meta_gradient, population_gradient
 from .methods import ANIL, MAML, AverageRisk
 from .metrics import Diversity, diversity, principal_angles, subspace_distance
 from .plots import plot
+from .runs.estimate import estimate
 from .runs.outcome import (
     Diverged,
     DivergenceWarning,

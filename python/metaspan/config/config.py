@@ -6,6 +6,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -27,6 +28,7 @@ from .counts import (
     sample_counts,
     tasks_per_round,
 )
+from .layout import Layout, layout_of
 from .options import DEFAULT_STOP, Checkpoint, Init, Stop
 from .start import GivenStart, resolve_start
 
@@ -114,33 +116,16 @@ class TrainConfig:
         """Rank of the ground truth; 0 where it is not known."""
         return self.tasks.k
 
+    @cached_property
+    def layout(self) -> Layout:
+        """Sizes and shapes that follow from the configuration."""
+        return layout_of(self)
+
     @property
     def n_tasks(self) -> int:
         """Tasks a round, where there are finitely many."""
         assert self.n is not None
         return self.n
-
-    @property
-    def at_full_size(self) -> bool:
-        """Whether the state is B itself."""
-        return self.engine in ("arrays", "sampled") or self.has_spectrum
-
-    @property
-    def has_spectrum(self) -> bool:
-        """Whether population losses are those of features with a spectrum."""
-        tasks = self.tasks
-        law = isinstance(tasks, LinearTasks) and tasks.spectrum is not None
-        return self.engine == "population" and law
-
-    @property
-    def pooled_in_law(self) -> bool:
-        """Whether rounds work on a pool's samples in a basis of what they span, (24)."""
-        return self.engine == "collapsed" and self.pool is not None
-
-    @property
-    def follows_start(self) -> bool:
-        """Whether E of (13) is known from the start: no sample adds directions of its own."""
-        return self.track_start or self.engine != "collapsed" or self.n is None
 
     @property
     def law(self) -> LinearTasks:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from .._load import core
-from ..config.config import TrainConfig, configure, takes
-from ..config.counts import round_text
+from ..config.config import TrainConfig
 from ..config.options import Init
-from ..engines.pooled import sample_law, state_rows
+from ..config.sample_law import sample_law
 from ..methods import core_method
 from ..tasks.batch import TaskBatch, bytes_to_read
 from ..tasks.heads import GaussianHeads, SphereHeads
@@ -76,58 +74,7 @@ class Estimate:
         return "\n".join(lines + [f"  {name:<14} {_size(n)}" for name, n in self.bytes.items()])
 
 
-@takes(configure)
-def estimate(*args: Any, **kwargs: Any) -> Estimate:
-    r"""Say what a call of `train` with the same arguments will need.
-
-    Parameters
-    ----------
-    {parameters}
-
-    Returns
-    -------
-    Estimate
-        Memory and time, for all rounds, as if no trial stopped early.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `train` does.
-
-    Notes
-    -----
-    The time is the work that the core counts over rates that are measured once on a machine and
-    kept (`show_config`); on a quiet machine it is within a factor of two. It leaves out what a
-    user's function of heads or features takes, and the fraction of a millisecond of any call.
-
-    Examples
-    --------
-    >>> import metaspan as ms
-    >>> e = ms.estimate(ms.LinearTasks(d=10**12, k=10), "anil", rounds=1000)
-    >>> e.engine, e.memory_bytes < 10**6
-    ('population', True)
-    """
-    return needs(configure(*args, **kwargs))
-
-
-def needs(config: TrainConfig) -> Estimate:
-    """What a run that has been configured will need."""
-    counts = config.m_in, config.m_out
-    return replace(_needs(config), round=round_text(config.tasks, config.n, counts, config.pool))
-
-
-def _needs(config: TrainConfig) -> Estimate:
-    """What a run needs, by its engine."""
-    if config.route is not None:
-        return _on_data(config)
-    if config.engine == "sampled":
-        return _sampled(config)
-    if config.has_spectrum:
-        return _with_spectrum(config)
-    return _in_coordinates(config)
-
-
-def _in_coordinates(config: TrainConfig) -> Estimate:
+def in_coordinates(config: TrainConfig) -> Estimate:
     trials, cost = len(config.trials), _cost(config)
     parallel = _side_by_side(config, cost)
     parts = _bytes(config, int(cost["bytes"]))
@@ -161,7 +108,7 @@ def _round_seconds(config: TrainConfig, cost: Mapping[str, float], parallel: int
     return work / parallel + records + WAKING * (parallel > 1)
 
 
-def _on_data(config: TrainConfig) -> Estimate:
+def on_data(config: TrainConfig) -> Estimate:
     work, trials = workload_of(config), len(config.trials)
     route = chosen_route(config)
     assert route is not None
@@ -194,7 +141,7 @@ def _on_data(config: TrainConfig) -> Estimate:
     setup = (trials if own_data else 1) * price.setup
     if own_data:  # the samples, made one after the other
         setup += trials * work.N * work.d / machine.normals
-    if not config.pooled_in_law:
+    if config.layout.engine == "arrays":
         setup += trials * _start_seconds(config, machine)
     return Estimate(
         engine=config.engine,
@@ -207,7 +154,7 @@ def _on_data(config: TrainConfig) -> Estimate:
     )
 
 
-def _sampled(config: TrainConfig) -> Estimate:
+def sampled(config: TrainConfig) -> Estimate:
     """Rounds of the vector route whose rows are made when they are needed."""
     work, trials = workload_of(config), len(config.trials)
     price = prices(work)["vector"]
@@ -269,7 +216,7 @@ def _rooms(work: Workload, in_blocks: bool) -> _Rooms:
     )
 
 
-def _with_spectrum(config: TrainConfig) -> Estimate:
+def with_spectrum(config: TrainConfig) -> Estimate:
     """Rounds of the population engine on B at full size: moments of [B_star, B], and a step."""
     d, k, p = config.tasks.d, config.width, config.width + config.k_star
     trials, cost, work = len(config.trials), _cost(config), workload_of(config)
@@ -324,12 +271,12 @@ def _cost(config: TrainConfig) -> dict[str, float]:
     def sizes(rows: int) -> tuple[int, int, int, int, bool, bool, float]:
         return (config.n or 1, rows, width, k_star, draws, chooses, losses_share(config))
 
-    if config.has_spectrum:
+    engine, rows = config.layout.engine, config.layout.D
+    if engine == "spectral":
         return core.spectral_cost(method, sizes(config.tasks.d))
-    rows = state_rows(config)
-    if config.n is None:
+    if engine == "infinite_tasks":
         return core.infinite_tasks_cost(sizes(rows))
-    if config.engine == "population":
+    if engine == "population":
         return core.population_cost(method, sizes(rows + (width if width > k_star else 0)))
     rows += width if config.track_start else 0
     return core.collapsed_cost(method, sample_law(config), sizes(rows))
@@ -343,7 +290,7 @@ def _bytes(config: TrainConfig, state: int) -> dict[str, int]:
         parts["pool"] = 2 * 8 * trials * config.pool * tasks.k
     if not isinstance(config.init, Init):
         implicit = tasks.k if tasks.B_star is None else 0
-        height = state_rows(config) - config.k_star
+        height = config.layout.D - config.k_star
         parts["start"] = 8 * tasks.d * (config.width + height + implicit)
     return parts
 

@@ -9,7 +9,6 @@ import numpy as np
 from .._load import core
 from ..config.config import TrainConfig
 from ..config.records import OF_LOSSES, OF_REPRESENTATION
-from ..engines.pooled import basis_size
 from ..methods import AverageRisk, Method, core_method
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
@@ -146,7 +145,7 @@ def workload_of(config: TrainConfig) -> Workload:
         (m_in, m_out), sparsity = tasks.mean_sizes, tasks.sparsity
     geometry = config.measures_distance or any(n in OF_REPRESENTATION for n in config.record)
     return Workload(
-        d=basis_size(config),
+        d=config.layout.features,
         k=config.width,
         k_star=config.k_star,
         n=config.n_tasks,

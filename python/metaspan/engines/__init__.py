@@ -1,1 +1,28 @@
-r"""How rounds are computed: one module per engine, and where the trials stand."""
+r"""How rounds are computed: one module per engine, behind one protocol."""
+
+from __future__ import annotations
+
+from ..config.config import TrainConfig
+from .arrays import Arrays
+from .collapsed import Collapsed
+from .infinite_tasks import InfiniteTasks
+from .pooled import Pooled
+from .population import Population
+from .protocol import Engine
+from .sampled import Sampled
+from .spectral import Spectral
+
+ENGINES: dict[str, Engine] = {
+    "population": Population(),
+    "spectral": Spectral(),
+    "collapsed": Collapsed(),
+    "infinite_tasks": InfiniteTasks(),
+    "pooled": Pooled(),
+    "sampled": Sampled(),
+    "arrays": Arrays(),
+}
+
+
+def engine_of(config: TrainConfig) -> Engine:
+    """Return the engine that runs a configuration."""
+    return ENGINES[config.layout.engine]

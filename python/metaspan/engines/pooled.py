@@ -9,61 +9,70 @@ on samples drawn at full size, whatever d is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._load import core
-from .._support import memory
 from ..config.config import TrainConfig
-from ..methods import core_method
+from ..cost import estimate
 from ..tasks import features, heads
 from ..tasks.batch import TaskBatch
-
-TASKS_AT_ONCE = 8  # that a thread holds the samples of
-
-
-def state_rows(config: TrainConfig) -> int:
-    """Rows D of the state [M; R]."""
-    return config.k_star + min(config.width, config.tasks.d - config.k_star)
+from .arrays import open_on, shape_of_A
+from .protocol import Parts, Shapes, trial_ids
+from .starts import start_in_coordinates
+from .trials import Trials
 
 
-def basis_size(config: TrainConfig) -> int:
-    """Features of the arrays that rounds work on: those of the basis for a pool in law."""
-    if not config.pooled_in_law:
-        return config.tasks.d
-    size, m_in, m_out = config.pooled
-    samples = size * (m_in if config.shared_samples else m_in + m_out)
-    return min(config.tasks.d, state_rows(config) + samples)
+class Pooled:
+    """Rounds on the arrays of a pool in law, by one of three routes."""
 
+    def own_data(self, config: TrainConfig) -> bool:
+        """Return True: every trial draws a pool of its own."""
+        return True
 
-def sample_law(config: TrainConfig) -> tuple[float, int, int, bool, float, str, float]:
-    """The law of a task's samples as the compiled core takes it.
+    def start(self, config: TrainConfig, trials: Sequence[int]) -> Parts:
+        """Return B = [M; R] in the basis of the pool, and w."""
+        parts = start_in_coordinates(config, trials)
+        B = np.concatenate([parts["M"], parts["R"]], axis=1).astype(config.dtype)
+        return {"B": B, "w": parts["w"]}
 
-    Raises MemoryError where a thread's tasks would not fit: MAML takes m_in^2 / 2 numbers a task.
-    """
-    law = config.law
-    name, dof = features.core_law(law.features)
-    m_in, m_out = config.m_in or 0, config.m_out or 0
-    if config.engine == "sampled":
-        return (float(law.d), m_in, m_out, config.shared_samples, law.noise, name, dof)
-    _, _, steps, moves_B, _ = core_method(config.method)
-    D, sphere, gaussian = state_rows(config), name == "sphere", name == "gaussian"
-    frame = min(m_in + m_out if sphere else m_in * (moves_B and steps > 0), law.d)
-    rows_in = m_in if frame or not gaussian else min(m_in, D + 1)
-    rows_out = min(m_out, D + frame + 1) if gaussian else m_out
-    numbers = (rows_in + rows_out) * (D + 1 + frame) // (2 if frame or gaussian else 1)
-    memory.require("the samples of a thread's tasks", TASKS_AT_ONCE * 8 * numbers)
-    return (float(law.d), m_in, m_out, config.shared_samples, law.noise, name, dof)
+    def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
+        """Open a run on the pool of the one trial."""
+        (number,) = trial_ids(config, indices)
+        start = self.start(config, [number]) if "A" in trials.parts else {}
+        return open_on(pool_in_law(config, number), config, trials, indices, start)
+
+    def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
+        """Return the shapes of B, w and, on the dual route, A of (24)."""
+        k = config.width
+        return {"B": (config.layout.features, k), "w": (k,)} | shape_of_A(config, trials)
+
+    def export(self, config: TrainConfig, parts: Parts) -> Parts:
+        """Return M, R in some basis, and w: the basis of the pool is no concern of the user's."""
+        k_star, all_B = config.k_star, parts["B"].astype(np.float64)
+        off = [core.r_factor(np.ascontiguousarray(B[k_star:]), 1) for B in all_B]
+        return {"M": all_B[:, :k_star].copy(), "R": np.stack(off), "w": parts["w"]}
+
+    def exported_shapes(self, config: TrainConfig, parts: Mapping[str, Any]) -> Shapes:
+        """Return the shapes of M, R and w."""
+        k = config.width
+        return {"M": (config.k_star, k), "R": (min(config.layout.height, k), k), "w": (k,)}
+
+    def cost(self, config: TrainConfig) -> estimate.Estimate:
+        """Estimate rounds of the chosen route."""
+        return estimate.on_data(config)
 
 
 def pool_in_law(config: TrainConfig, trial: int) -> TaskBatch:
-    """The pool of one trial."""
+    """Draw the pool of one trial."""
+    layout = config.layout
     size, m_in, m_out = config.pooled
     law, shared, seed = config.law, config.shared_samples, config.seed
     stride = m_in if shared else m_in + m_out
-    columns, dtype = basis_size(config), np.dtype(config.dtype)
+    columns, dtype = layout.features, np.dtype(config.dtype)
     w_star = heads.draw(law.heads, size, law.k, (seed, trial, 0))
 
     def draw(first: int, noise: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -72,7 +81,7 @@ def pool_in_law(config: TrainConfig, trial: int) -> TaskBatch:
             seed,
             trial,
             float(law.d),
-            state_rows(config),
+            layout.D,
             columns,
             first,
             stride,

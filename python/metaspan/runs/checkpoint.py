@@ -12,10 +12,9 @@ import numpy as np
 from .._load import core
 from .._support import check, files, identity
 from ..config.config import TrainConfig
-from ..cost.workload import workload_of
-from ..engines.pooled import basis_size
-from ..engines.trials import Trials, columns_of, height_of
-from . import codec
+from ..engines import engine_of
+from ..engines.trials import Trials
+from . import codec as _codec
 
 KIND = "metaspan checkpoint"
 
@@ -108,7 +107,7 @@ def _trials(document: dict[str, Any], arrays: dict[str, Any], config: TrainConfi
     rounds, status, columns, names = standing
     if not len(rounds) == len(status) == count:
         raise ValueError(f"{len(rounds)} trials; the run has {count}")
-    if tuple(columns) != columns_of(config):
+    if tuple(columns) != config.layout.columns:
         raise ValueError(f"the columns are {', '.join(map(str, columns))}")
     trials = Trials(
         parts={name: arrays[f"state.{name}"] for name in names},
@@ -128,20 +127,11 @@ def _trials(document: dict[str, Any], arrays: dict[str, Any], config: TrainConfi
 
 def _check_parts(trials: Trials, config: TrainConfig) -> None:
     """Raise unless every array of the state is what `save` writes for such a run."""
-    count, k_star, k = len(config.trials), config.k_star, config.width
-    parts = trials.parts
-    on_data = config.engine == "arrays" or config.pooled_in_law
+    count, parts = len(config.trials), trials.parts
+    on_data = config.layout.engine in ("arrays", "pooled")
     if trials.route not in (("gram", "vector", "dual") if on_data else (None,)):
         raise ValueError(f"the route is {check.show(trials.route)}")
-    expected: dict[str, tuple[int, ...]] = {"w": (k,)}
-    if config.at_full_size or config.pooled_in_law:
-        expected["B"] = (basis_size(config), k)
-        if trials.route == "dual":
-            expected["A"] = (workload_of(config).N, k)
-    else:
-        expected |= {"M": (k_star, k), "R": (height_of(config, parts["R"].shape[1]), k)}
-        if config.engine == "population" and config.n is not None:
-            expected["frames"] = (k, k)
+    expected = engine_of(config).shapes(config, trials)
     if set(parts) != set(expected):
         raise ValueError(f"a state of {', '.join(parts)}")
     for name, shape in expected.items():

@@ -16,7 +16,9 @@ from .._support import check, files, memory, signals
 from ..config.config import TrainConfig
 from ..config.counts import round_text
 from ..config.options import Init
-from ..engines.trials import Trials, given_coordinates
+from ..engines import engine_of
+from ..engines.starts import given_coordinates
+from ..engines.trials import Trials
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
 from . import codec
@@ -93,7 +95,7 @@ class Result:
             return self.parts["B"]
         config = self.config
         given = not isinstance(config.init, Init)
-        return self.full_B() if given and config.follows_start else None
+        return self.full_B() if given and config.layout.follows_start else None
 
     @cached_property
     def state(self) -> tuple[F64, F64, F64]:
@@ -326,11 +328,11 @@ class Result:
         B_star = config.law.ground_truth(config.seed, trial, config.threads)
         drawn = isinstance(config.init, Init)
         E = np.empty((config.tasks.d, 0))
-        if not drawn and config.follows_start:
+        if not drawn and config.layout.follows_start:
             E = given_coordinates(config, trial)[2]
         elif config.track_start:  # the start's directions, as other engines draw them
             E = self._frame(trial, core.STREAM_FRAME, height - config.width, B_star)
-        if drawn or config.track_start or not config.follows_start:
+        if drawn or config.track_start or not config.layout.follows_start:
             stream = core.STREAM_OFF_SPAN if config.track_start else core.STREAM_FRAME
             known = np.concatenate([B_star, E], axis=1)
             E = np.concatenate([E, self._frame(trial, stream, height - E.shape[1], known)], axis=1)
@@ -361,7 +363,7 @@ def build(config: TrainConfig, trials: Trials, timings: Mapping[str, float]) -> 
         for status, done in zip(trials.status, trials.rounds, strict=True)
     )
     trace = trials.trace()
-    parts = trials.in_user_basis(config)
+    parts = engine_of(config).export(config, trials.parts)
     if len(outcomes) == 1:
         trace = {name: v if name == "round" else v[0] for name, v in trace.items()}
         parts = {name: part[0] for name, part in parts.items()}

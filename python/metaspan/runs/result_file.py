@@ -14,7 +14,7 @@ from .._support import check, files
 from ..config import records
 from ..config.config import TrainConfig, configure
 from ..config.options import Checkpoint, Init
-from ..engines.trials import height_of
+from ..engines import engine_of
 from ..tasks.batch import BatchSummary
 from ..tasks.linear import LinearTasks
 from . import codec
@@ -170,15 +170,11 @@ def _parts(
     names: Any, arrays: Arrays, config: TrainConfig, outcomes: Sequence[Outcome]
 ) -> dict[str, NDArray[Any]]:
     """The state at the end, of finite numbers unless a trial diverged."""
-    k_star, k, d = config.k_star, config.width, config.tasks.d
-    if names != (["B", "w"] if config.at_full_size else ["M", "R", "w"]):
+    expected = ["B", "w"] if config.layout.full_size else ["M", "R", "w"]
+    if names != expected:
         raise ValueError(f"the state holds {check.show(names)}")
     parts = {name: arrays[f"state.{name}"] for name in names}
-    height = 0
-    if not config.at_full_size:
-        height = height_of(config, parts["R"].shape[-2])
-        height = min(height, k) if config.pooled_in_law else height
-    shapes = {"B": (d, k), "M": (k_star, k), "R": (height, k), "w": (k,)}
+    shapes = engine_of(config).exported_shapes(config, parts)
     lead = () if len(outcomes) == 1 else (len(outcomes),)
     for name, part in parts.items():
         _expect(name, part, lead + shapes[name], config.dtype if name == "B" else "float64")

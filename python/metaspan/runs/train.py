@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._load import core
-from .._support import progress, signals
+from .._support import memory, progress, signals
 from ..config.config import TrainConfig, configure, takes
 from ..cost.routes import chosen_route
-from ..engines.opening import opened
-from ..engines.trials import Trials, begin
+from ..engines import engine_of
+from ..engines.trials import Trials
 from ..tasks import heads
 from ..tasks.batch import TaskBatch
-from ..tasks.linear import LinearTasks
 from . import result
 from .checkpoint import Journal
 from .outcome import Diverged, DivergenceWarning, FewSamplesWarning, Interrupted, Status
@@ -128,7 +127,6 @@ def run(config: TrainConfig) -> Result:
     trials = journal.resume() if journal else None
     if trials is None:
         trials = begin(config)
-        trials.route = chosen_route(config)
     config = replace(config, route=trials.route)
     prepared = time.perf_counter()
 
@@ -139,7 +137,7 @@ def run(config: TrainConfig) -> Result:
 
     try:
         if trials.live:
-            Drive(config, trials).run(journal)
+            drive(config, trials, journal)
     except KeyboardInterrupt:
         found = build()
         raise Interrupted(_interruption(found), found) from None
@@ -159,44 +157,35 @@ def _interruption(found: Result) -> str:
     return f"{message}.result holds the rounds that were finished"
 
 
-class Drive:
-    r"""The live trials of a run in the compiled core, and what happens between chunks of rounds.
+def begin(config: TrainConfig) -> Trials:
+    """Return the trials of a run at round 0."""
+    count, names = len(config.trials), config.layout.columns
+    memory.require(f"{count} trials", 8 * count * (config.width * (config.k_star + 1) + 64))
+    return Trials(
+        parts=engine_of(config).start(config, config.trials),
+        rounds=[0] * count,
+        status=[core.LIVE] * count,
+        columns=names,
+        rows=[(np.empty(0, np.int64), np.empty((0, len(names))))] * count,
+        route=chosen_route(config),
+    )
 
-    Parameters
-    ----------
-    config : TrainConfig
-        The run.
-    trials : Trials
-        Where its trials stand.
-    """
 
-    def __init__(self, config: TrainConfig, trials: Trials) -> None:
-        self._config = config
-        self._trials = trials
-
-    def run(self, journal: Journal | None) -> None:
-        """Do all rounds, and leave the trials and the checkpoint up to date whatever happens."""
-        config = self._config
-        groups = _groups(config, self._trials)
-        total = config.rounds * len(groups)
-        done = min((self._trials.rounds[i] for i in groups[0]), default=0)
-        with progress.reporter(config.progress, done, total) as report:
-            for number, places in enumerate(groups):
-                first = number * config.rounds
-                Group(config, self._trials, places).run(journal, partial(_shifted, report, first))
+def drive(config: TrainConfig, trials: Trials, journal: Journal | None) -> None:
+    """Do all rounds, and leave the trials and the checkpoint up to date whatever happens."""
+    live = trials.live
+    groups = [[i] for i in live] if engine_of(config).own_data(config) else [live]
+    total = config.rounds * len(groups)
+    done = min((trials.rounds[i] for i in groups[0]), default=0)
+    with progress.reporter(config.progress, done, total) as report:
+        for number, indices in enumerate(groups):
+            first = number * config.rounds
+            Group(config, trials, indices).run(journal, partial(_shifted, report, first))
 
 
 def _shifted(report: Callable[[int], object], first: int, at: int) -> None:
     """Report rounds of a group that comes after others."""
     report(first + at)
-
-
-def _groups(config: TrainConfig, trials: Trials) -> list[list[int]]:
-    """Live trials that run at a time: all of them, or one where each has data of its own."""
-    own_data = config.pooled_in_law or (
-        config.at_full_size and isinstance(config.tasks, LinearTasks)
-    )
-    return [[place] for place in trials.live] if own_data else [trials.live]
 
 
 class Group:
@@ -217,10 +206,8 @@ class Group:
         self._trials = trials
         self._places = places
         self._numbers = [config.trials[i] for i in places]
-        self._user_heads = (
-            config.engine != "arrays" and callable(config.law.heads) and config.pool is None
-        )
-        self._run = opened(config, trials, places)
+        self._user_heads = config.layout.calls_heads
+        self._run = engine_of(config).open(config, trials, places)
         assert trials.columns == tuple(self._run.columns)
 
     @property

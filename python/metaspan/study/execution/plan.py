@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..._support import check, signals
 from ...build import version_and_level
-from ...cost.estimate import needs
+from ...runs.estimate import needs
 from ..design.cells import Cell, configured
 from ..design.spec import Spec
 from .store import Key, Row

@@ -1,0 +1,105 @@
+r"""Sizes and shapes that follow from a configuration: computed once, and read from everywhere.
+
+A run in coordinates has the state ``[M; R]``, (13): M of shape (k_star, k), R of shape (height, k).
+D is the number of rows of the state that the start determines; samples of the collapsed engine may
+add directions beside those.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..tasks.linear import LinearTasks
+from .options import Init
+
+if TYPE_CHECKING:
+    from .config import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    r"""What follows from a configuration.
+
+    Parameters
+    ----------
+    engine : str
+        Key of the table of engines: finer than the engine that users choose.
+    D : int
+        Rows of [M; R] that the start determines.
+    features : int
+        Features of the arrays that rounds work on: d, or those of the basis of a pool in law.
+    height : int
+        Rows of R, for a start given as an array at most.
+    columns : tuple of str
+        Names of the columns of a recorded row, one for each angle.
+    full_size : bool
+        Whether the state is B itself.
+    follows_start : bool
+        Whether the directions of R are those of the start: no sample adds directions of its own.
+    calls_heads : bool
+        Whether a function of the user's draws heads in every round.
+    """
+
+    engine: str
+    D: int
+    features: int
+    height: int
+    columns: tuple[str, ...]
+    full_size: bool
+    follows_start: bool
+    calls_heads: bool
+
+
+def layout_of(config: TrainConfig) -> Layout:
+    """Compute the layout of a configuration."""
+    engine, tasks = _engine(config), config.tasks
+    d, k_star, width = tasks.d, config.k_star, config.width
+    D = k_star + min(width, d - k_star)
+    features, height = d, D - k_star
+    if engine == "pooled":
+        size, m_in, m_out = config.pooled
+        samples = size * (m_in if config.shared_samples else m_in + m_out)
+        features = min(d, D + samples)
+        height = features - k_star
+    elif config.track_start:
+        height += width
+    angles = min(width, k_star)
+    columns = [[name] * (angles if name == "angles" else 1) for name in config.record]
+    drawn = isinstance(tasks, LinearTasks) and config.pool is None
+    return Layout(
+        engine=engine,
+        D=D,
+        features=features,
+        height=height,
+        columns=tuple(name for each in columns for name in each),
+        full_size=engine in ("arrays", "sampled", "spectral"),
+        follows_start=config.track_start or engine not in ("collapsed", "pooled"),
+        calls_heads=drawn and callable(config.law.heads),
+    )
+
+
+def _engine(config: TrainConfig) -> str:
+    """Return the key of the engine in the table of engines."""
+    if config.engine == "collapsed" and config.pool is not None:
+        return "pooled"
+    if config.n is None:
+        return "infinite_tasks"
+    tasks = config.tasks
+    if config.engine == "population" and isinstance(tasks, LinearTasks):
+        return "population" if tasks.spectrum is None else "spectral"
+    return config.engine
+
+
+def height_of(config: TrainConfig, given: int) -> int:
+    """Rows of R, where a start given as an array has `given`: coordinates may need fewer."""
+    layout = config.layout
+    fixed = isinstance(config.init, Init) or config.engine == "collapsed"
+    return layout.height if fixed else min(layout.height, given)
+
+
+def bytes_of_B(config: TrainConfig) -> int:
+    """Bytes of a representation at full size."""
+    return config.tasks.d * config.width * np.dtype(config.dtype).itemsize

@@ -1,0 +1,68 @@
+r"""Data that stay the same for all rounds: the user's batch, or a pool drawn at full size."""
+
+from __future__ import annotations
+
+from .._load import core
+from ..config.config import TrainConfig
+from ..cost import estimate
+from ..cost.workload import workload_of
+from ..methods import core_method
+from ..tasks.batch import TaskBatch, core_data
+from ..tasks.linear import LinearTasks
+from .full_size import AtFullSize
+from .protocol import Parts, Shapes, rounds_of, trial_ids
+from .trials import Trials
+
+
+class Arrays(AtFullSize):
+    """Rounds on arrays, by one of three routes."""
+
+    def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
+        """Open a run on the batch, or on the pool of the one trial."""
+        batch = config.tasks
+        if isinstance(batch, LinearTasks):
+            batch = batch.sample(
+                *config.pooled,
+                seed=config.seed,
+                trial=config.trials[indices[0]],
+                shared_samples=config.shared_samples,
+                dtype=config.dtype,
+                threads=config.threads,
+            )
+        assert isinstance(batch, TaskBatch)
+        start = self.start(config, trial_ids(config, indices)) if "A" in trials.parts else {}
+        return open_on(batch, config, trials, indices, start)
+
+    def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
+        """Return the shapes of B, w and, on the dual route, A of (24)."""
+        return super().shapes(config, trials) | shape_of_A(config, trials)
+
+    def cost(self, config: TrainConfig) -> estimate.Estimate:
+        """Estimate rounds of the chosen route."""
+        return estimate.on_data(config)
+
+
+def open_on(
+    batch: TaskBatch, config: TrainConfig, trials: Trials, indices: list[int], start: Parts
+) -> core.Run:
+    """Open a run on a batch; on the dual route, which counts from the start, with B of round 0."""
+    state = {name: part[indices] for name, part in trials.parts.items()}
+    if "A" in state:
+        state["B"] = start["B"]
+    return core.Run.arrays(
+        core_method(config.method),
+        "single" if config.accumulate == "float32" else trials.route,
+        core_data(batch),
+        state,
+        config.n_tasks,
+        config.seed,
+        trial_ids(config, indices),
+        rounds_of(trials, indices),
+        config.record,
+        config.threads,
+    )
+
+
+def shape_of_A(config: TrainConfig, trials: Trials) -> Shapes:
+    """Return the shape of A where the route is the dual one."""
+    return {"A": (workload_of(config).N, config.width)} if trials.route == "dual" else {}

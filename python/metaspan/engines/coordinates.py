@@ -1,0 +1,42 @@
+r"""What engines share whose state is [M; R] of (13)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..config.config import TrainConfig
+from ..config.layout import height_of
+from ..cost import estimate
+from .protocol import Parts, Shapes
+from .starts import start_in_coordinates
+from .trials import Trials
+
+
+class InCoordinates:
+    """An engine in coordinates, at a cost that does not depend on d."""
+
+    def own_data(self, config: TrainConfig) -> bool:
+        """Return False: the trials run side by side."""
+        return False
+
+    def start(self, config: TrainConfig, trials: Sequence[int]) -> Parts:
+        """Return M, R and w."""
+        return start_in_coordinates(config, trials)
+
+    def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
+        """Return the shapes of M, R and w."""
+        return self.exported_shapes(config, trials.parts)
+
+    def export(self, config: TrainConfig, parts: Parts) -> Parts:
+        """Return the state as it is."""
+        return {name: parts[name] for name in ("M", "R", "w")}
+
+    def exported_shapes(self, config: TrainConfig, parts: Mapping[str, Any]) -> Shapes:
+        """Return the shapes of M, R and w."""
+        k, height = config.width, height_of(config, parts["R"].shape[-2])
+        return {"M": (config.k_star, k), "R": (height, k), "w": (k,)}
+
+    def cost(self, config: TrainConfig) -> estimate.Estimate:
+        """Estimate rounds in coordinates."""
+        return estimate.in_coordinates(config)

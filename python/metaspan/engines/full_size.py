@@ -1,0 +1,36 @@
+r"""What engines share whose state is B itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..config.config import TrainConfig
+from ..tasks.linear import LinearTasks
+from .protocol import Parts, Shapes
+from .starts import start_at_full_size
+from .trials import Trials
+
+
+class AtFullSize:
+    """An engine on B at full size."""
+
+    def own_data(self, config: TrainConfig) -> bool:
+        """Return whether tasks are drawn: each trial then has a ground truth of its own."""
+        return isinstance(config.tasks, LinearTasks)
+
+    def start(self, config: TrainConfig, trials: Sequence[int]) -> Parts:
+        """Return B and w."""
+        return start_at_full_size(config, trials)
+
+    def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
+        """Return the shapes of B and w."""
+        return self.exported_shapes(config, trials.parts)
+
+    def export(self, config: TrainConfig, parts: Parts) -> Parts:
+        """Return B and w."""
+        return {name: parts[name] for name in ("B", "w")}
+
+    def exported_shapes(self, config: TrainConfig, parts: Mapping[str, Any]) -> Shapes:
+        """Return the shapes of B and w."""
+        return {"B": (config.layout.features, config.width), "w": (config.width,)}

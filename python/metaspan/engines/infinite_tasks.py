@@ -1,0 +1,28 @@
+r"""Infinitely many tasks a round, (23)."""
+
+from __future__ import annotations
+
+from .._load import core
+from ..config.config import TrainConfig
+from ..methods import core_method
+from ..tasks import heads
+from .coordinates import InCoordinates
+from .protocol import rounds_of
+from .trials import Trials
+
+
+class InfiniteTasks(InCoordinates):
+    """Rounds of the deterministic recursion (23)."""
+
+    def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
+        """Open a run from M and R."""
+        return core.Run.infinite_tasks(
+            core_method(config.method),
+            config.m_in or 0,
+            config.law.noise,
+            heads.covariance(config.law.heads, config.k_star),
+            trials.parts["M"][indices],
+            trials.parts["R"][indices],
+            rounds_of(trials, indices),
+            config.record,
+        )

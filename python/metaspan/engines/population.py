@@ -1,0 +1,62 @@
+r"""Population losses: infinitely many samples a task, in coordinates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._load import core
+from ..config.config import TrainConfig
+from ..methods import core_method
+from .coordinates import InCoordinates
+from .heads import head_law
+from .protocol import Parts, Shapes, rounds_of, trial_ids
+from .trials import Trials
+
+
+class Population(InCoordinates):
+    """Rounds on population losses.
+
+    The core turns learners that are wider than the ground truth: beside M, R and w it hands out
+    the orthogonal frames Q (k, k), the others being M Q, R Q and Q^T w.
+    """
+
+    def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
+        """Open a run from M, R, w and, where the core has handed them out, the frames."""
+        parts, numbers = trials.parts, trial_ids(config, indices)
+        return core.Run.population(
+            core_method(config.method),
+            parts["M"][indices],
+            parts["R"][indices],
+            parts["w"][indices],
+            head_law(config, numbers),
+            config.n_tasks,
+            config.law.noise,
+            config.seed,
+            numbers,
+            rounds_of(trials, indices),
+            config.record,
+            parts["frames"][indices] if "frames" in parts else None,
+        )
+
+    def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
+        """Return the shapes of M, R, w and the frames."""
+        return super().shapes(config, trials) | {"frames": (config.width, config.width)}
+
+    def export(self, config: TrainConfig, parts: Parts) -> Parts:
+        """Turn wider learners back to the basis of the start."""
+        M, R, w = (parts[name] for name in ("M", "R", "w"))
+        frames = parts.get("frames")
+        if frames is not None and M.shape[2] > M.shape[1]:  # only wider learners turn
+            back = frames.transpose(0, 2, 1)
+            with np.errstate(over="ignore", invalid="ignore"):  # of states near 1e308
+                M, R, w = _product(M, back), _product(R, back), _product(w[:, None], back)[:, 0]
+        return {"M": M, "R": R, "w": w}
+
+
+def _product(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """Multiply stacked matrices in an order that, unlike BLAS's, is the same on every machine."""
+    found: NDArray[Any] = (a[..., None] * b[:, None]).sum(axis=-2)
+    return found

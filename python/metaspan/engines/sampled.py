@@ -1,0 +1,56 @@
+r"""Finite samples at full dimension, made row by row in every round and never stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numpy.typing import NDArray
+
+from .._load import core
+from ..config.config import TrainConfig
+from ..config.sample_law import sample_law
+from ..cost import estimate
+from ..methods import core_method
+from ..tasks import features
+from .full_size import AtFullSize
+from .heads import drawn_tasks
+from .protocol import trial_ids, truths
+from .trials import Trials
+
+Rows = Callable[[int, int, int, int, int, int], NDArray[Any]]
+
+
+class Sampled(AtFullSize):
+    """Rounds on new samples, drawn at full size."""
+
+    def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
+        """Open a run from B and w."""
+        return core.Run.sampled(
+            core_method(config.method),
+            sample_law(config),
+            config.law.roots,
+            _rows(config),
+            truths(config, trial_ids(config, indices)),
+            trials.parts["B"][indices],
+            trials.parts["w"][indices],
+            *drawn_tasks(config, trials, indices),
+        )
+
+    def cost(self, config: TrainConfig) -> estimate.Estimate:
+        """Estimate rounds of the vector route whose rows are made when they are needed."""
+        return estimate.sampled(config)
+
+
+def _rows(config: TrainConfig) -> Rows | None:
+    """Return what draws rows of the user's function of the features, as the core asks for them."""
+    law, function = config.law, config.law.features
+    if not callable(function):
+        return None
+
+    def rows(trial: int, stream: int, round: int, *block: int) -> NDArray[Any]:
+        key = core.derive_key(config.seed, trial, round, stream)
+        task, first, count = block
+        return features.rows(function, key, (task, first), count, law.d)
+
+    return rows

@@ -1,0 +1,34 @@
+r"""Population losses of features with a spectrum, on B at full size."""
+
+from __future__ import annotations
+
+from .._load import core
+from ..config.config import TrainConfig
+from ..cost import estimate
+from ..methods import core_method
+from .full_size import AtFullSize
+from .heads import drawn_tasks
+from .protocol import trial_ids, truths
+from .trials import Trials
+
+
+class Spectral(AtFullSize):
+    """Rounds on population losses with a diagonal covariance of the features."""
+
+    def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
+        """Open a run from B and w."""
+        roots = config.law.roots
+        assert roots is not None
+        return core.Run.spectral(
+            core_method(config.method),
+            roots,
+            config.law.noise,
+            truths(config, trial_ids(config, indices)),
+            trials.parts["B"][indices],
+            trials.parts["w"][indices],
+            *drawn_tasks(config, trials, indices),
+        )
+
+    def cost(self, config: TrainConfig) -> estimate.Estimate:
+        """Estimate moments of [B_star, B] and steps of B."""
+        return estimate.with_spectrum(config)

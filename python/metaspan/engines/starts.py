@@ -1,0 +1,104 @@
+r"""Where runs start: states at round 0, in coordinates or at full size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._load import core
+from .._support import check, memory
+from ..config.config import TrainConfig
+from ..config.options import Init, column_length
+from ..tasks.batch import TaskBatch
+
+F64 = NDArray[np.float64]
+
+
+def start_in_coordinates(config: TrainConfig, trials: Sequence[int]) -> dict[str, NDArray[Any]]:
+    """Return M, R and w of some trials at round 0, each with an axis of trials."""
+    if isinstance(config.init, Init) or config.law.B_star is None:
+        states = [_in_coordinates(config, trial) for trial in trials]
+    else:  # nothing is drawn: one start for all
+        states = [_in_coordinates(config, trials[0])] * len(trials)
+    height = max(R.shape[0] for _, R, _ in states)
+    if config.engine == "collapsed":  # samples fill what the start leaves free
+        height = config.layout.height
+    return {
+        "M": np.stack([M for M, _, _ in states]),
+        "R": np.stack([np.pad(R, ((0, height - R.shape[0]), (0, 0))) for _, R, _ in states]),
+        "w": np.stack([w for _, _, w in states]),
+    }
+
+
+def start_at_full_size(config: TrainConfig, trials: Sequence[int]) -> dict[str, NDArray[Any]]:
+    """Return B and w of some trials at round 0, each with an axis of trials."""
+    count, d, width = len(trials), config.tasks.d, config.width
+    dtype = np.dtype(config.dtype)
+    what = f"{count} x B of shape ({d}, {width})"
+    memory.require(what, count * d * width * dtype.itemsize)
+    B = np.empty((count, d, width), dtype)
+    w = np.zeros((count, width))
+    for i, trial in enumerate(trials):
+        if isinstance(config.init, Init):
+            B[i] = _drawn(config, config.init, trial)
+        else:
+            B[i], w[i] = config.init
+    if not isinstance(config.init, Init) and config.measures_distance:
+        check.full_rank("B0", core.r_factor(B[0], config.threads))
+    return {"B": B, "w": w}
+
+
+def _drawn(config: TrainConfig, init: Init, trial: int) -> F64:
+    """B at full size of one trial's start, by its law."""
+    seed, d, width, threads = config.seed, config.tasks.d, config.width, config.threads
+    scale = column_length(init, config.method)
+    if init.dist is None:
+        return scale * core.haar(seed, trial, core.STREAM_START, d, width, None, threads)
+    tasks = config.tasks
+    B_star = tasks.B_star if isinstance(tasks, TaskBatch) else config.law.ground_truth(seed, trial)
+    assert B_star is not None
+    B_star = B_star.astype(np.float64, copy=False)
+    M, R = tilted(init.dist, d, config.k_star, width)
+    E = core.haar(seed, trial, core.STREAM_FRAME, d, R.shape[0], B_star, threads)
+    return core.assemble(B_star, scale * M, E, scale * R, threads)
+
+
+def _in_coordinates(config: TrainConfig, trial: int) -> tuple[F64, F64, F64]:
+    """M, R and w of one trial's start, in the user's basis."""
+    if not isinstance(config.init, Init):
+        M, R, _ = given_coordinates(config, trial)
+        check.full_rank("B0", np.concatenate([M, R]))
+        return M, R, config.init[1]
+    tasks, width = config.tasks, config.width
+    scale = column_length(config.init, config.method)
+    if config.init.dist is None:
+        M, R = core.random_start(config.seed, trial, tasks.d, tasks.k, width, scale)
+    else:
+        M, R = tilted(config.init.dist, tasks.d, tasks.k, width)
+        M, R = scale * M, scale * R
+    return M, R, np.zeros(width)
+
+
+def tilted(dist: float, d: int, k_star: int, width: int) -> tuple[F64, F64]:
+    """Coordinates of orthonormal columns with every principal angle at asin(dist)."""
+    rank = min(width, k_star)
+    M, R = np.zeros((k_star, width)), np.zeros((min(width, d - k_star), width))
+    M[:rank, :rank] = math.sqrt((1.0 - dist) * (1.0 + dist)) * np.eye(rank)
+    used = 0
+    if dist > 0.0:
+        R[:rank, :rank] = dist * np.eye(rank)
+        used = rank
+    surplus = width - rank
+    R[used : used + surplus, rank:] = np.eye(surplus)
+    return M, R
+
+
+def given_coordinates(config: TrainConfig, trial: int) -> tuple[F64, F64, NDArray[Any]]:
+    """M, R and the basis E (d, e) of a start given as an array."""
+    assert not isinstance(config.init, Init)
+    B_star = config.law.ground_truth(config.seed, trial, config.threads)
+    return core.coordinates(config.init[0], B_star, config.threads)
