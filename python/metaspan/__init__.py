@@ -1,6 +1,6 @@
 r"""MAML and ANIL on multi-task linear representation learning, at very large dimensions."""
 
-from . import study
+from . import study, theory
 from ._load import core as _core
 from .build import show_config
 from .config.config import TrainConfig
@@ -28,7 +28,6 @@ from .tasks.batch import BatchSummary, TaskBatch
 from .tasks.features import StudentT
 from .tasks.heads import GaussianHeads, SphereHeads
 from .tasks.linear import LinearTasks
-from .theory import rates as theory
 
 __version__: str = _core.build_info()["version"]
 

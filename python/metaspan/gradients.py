@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._load import core
 from ._support import check
-from .config.counts import check_accumulate, check_sparse
+from .config.engine_choice import check_accumulate, check_sparse
 from .cost.routes import cheapest_sweep
 from .methods import Method, core_method, resolve
 from .tasks import arrays as data

@@ -18,15 +18,13 @@ from ..methods import Method, resolve
 from ..tasks.batch import BatchSummary, TaskBatch
 from ..tasks.linear import MAX_COUNT, LinearTasks
 from . import records
-from .counts import (
-    DEFAULT_N,
+from .counts import DEFAULT_N, sample_counts, tasks_per_round
+from .engine_choice import (
     check_accumulate,
     check_infinite_tasks,
     check_sparse,
     check_track_start,
-    engine_of,
-    sample_counts,
-    tasks_per_round,
+    choose_engine,
 )
 from .layout import Layout, layout_of
 from .options import DEFAULT_STOP, Checkpoint, Init, Stop
@@ -273,7 +271,7 @@ def configure(
     counts = sample_counts(tasks, m_in, m_out, pool, shared)
     start, size = resolve_start(init, width, tasks.d, tasks.k, chosen)
     number = tasks_per_round(n, pool, tasks, counts[0] is not None)
-    ran = engine_of(engine, tasks, counts=counts, pool=pool, n=number, width=size)
+    ran = choose_engine(engine, tasks, counts=counts, pool=pool, n=number, width=size)
     on_data = ran == "arrays" or (ran == "collapsed" and pool is not None)
     check.choice("route", route, ROUTES)
     if not on_data and route != "auto":

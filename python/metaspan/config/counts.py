@@ -1,17 +1,12 @@
-r"""How many tasks and samples a round has, and with that which engine runs it."""
+r"""How many tasks and samples a round has."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._support import check
-from ..methods import ANIL, Method
 from ..tasks.batch import BatchSummary, TaskBatch, counts_text
-from ..tasks.heads import GaussianHeads, SphereHeads
 from ..tasks.linear import MAX_COUNT, LinearTasks
-
-ENGINES = ("auto", "population", "collapsed", "sampled", "arrays")
 
 
 class _Default(int):
@@ -57,50 +52,6 @@ def sample_counts(
     return given["m_in"], given["m_out"]
 
 
-def engine_of(
-    engine: str,
-    tasks: LinearTasks | TaskBatch,
-    *,
-    counts: tuple[int | None, int | None],
-    pool: int | None,
-    n: int | None,
-    width: int,
-) -> str:
-    """What runs: a matter of the arguments alone."""
-    check.choice("engine", engine, ENGINES)
-    if isinstance(tasks, TaskBatch):
-        if engine in ("auto", "arrays"):
-            return "arrays"
-        raise ValueError(f"engine must be 'auto' or 'arrays' for a batch; got {engine!r}")
-    if counts == (None, None):
-        if engine in ("auto", "population"):
-            return "population"
-        raise ValueError(
-            "engine must be 'auto' or 'population' for infinitely many samples (m_in and m_out "
-            f"are None); got {engine!r}"
-        )
-    pooled = pool is not None
-    fits = tasks.is_symmetric and (n is None or tasks.d >= tasks.k + width)
-    drawn = None not in counts and not pooled and n is not None
-    able = ["collapsed"] * fits + ["sampled"] * drawn + ["arrays"] * pooled
-    if not able:
-        missing, asked = ("m_in", "m_out") if counts[0] is None else ("m_out", "m_in")
-        why = f"d >= k + width = {tasks.k + width} and features symmetric under rotations"
-        found = f"d = {tasks.d}" if tasks.is_symmetric else f"features={tasks.features!r}"
-        raise ValueError(
-            f"{missing} must be an integer, as {asked} is, where engine 'sampled' has to draw all "
-            f"samples; 'collapsed' needs {why}; got {found}"
-        )
-    if engine == "auto":
-        return able[0]
-    if engine not in able:
-        raise ValueError(
-            f"engine must be {check.words(['auto', *able])} for these finite samples; "
-            f"got {engine!r}"
-        )
-    return engine
-
-
 def tasks_per_round(
     n: int | None, pool: int | None, tasks: LinearTasks | TaskBatch, with_data: bool
 ) -> int | None:
@@ -135,62 +86,3 @@ def round_text(
     """Say how many tasks a round takes and how many samples each has."""
     given = counts if isinstance(tasks, LinearTasks) else (tasks.m_in, tasks.m_out)
     return counts_text(n, *given) + ("" if pool is None else f", pool={pool}")
-
-
-def check_infinite_tasks(
-    tasks: LinearTasks, method: Method, shared: bool, head: NDArray[np.float64] | None
-) -> None:
-    """Raise ValueError where (23), with infinitely many tasks a round, does not hold."""
-    wants = "n must be an integer but for what (23) covers: "
-    if method != ANIL(
-        alpha=getattr(method, "alpha", 0.0), beta=method.beta, inner_steps=1, first_order=True
-    ):
-        raise ValueError(f"{wants}first-order ANIL with inner_steps=1; got {method}")
-    law = tasks.heads
-    centred = isinstance(law, SphereHeads) or (
-        isinstance(law, GaussianHeads) and (law.mean is None or not np.any(law.mean))
-    )
-    if not centred:
-        shown = "a mean" if isinstance(law, GaussianHeads) else check.show(law)
-        raise ValueError(f"{wants}GaussianHeads without a mean, or SphereHeads; got {shown}")
-    if tasks.features != "gaussian":
-        raise ValueError(f"{wants}features='gaussian'; got {tasks.features!r}")
-    if tasks.spectrum is not None:
-        raise ValueError(f"{wants}features of covariance I; got a spectrum")
-    if shared:
-        raise ValueError(f"{wants}inner and outer samples apart; got shared_samples=True")
-    if head is not None and np.any(head):
-        raise ValueError(f"{wants}w0 = 0; got entries up to {abs(head).max():.3g}")
-
-
-def check_track_start(engine: str, pool: int | None, n: int | None, d: int, least: int) -> None:
-    """Raise ValueError unless new samples take a run away from its start, in d >= least."""
-    if engine != "collapsed" or pool is not None or n is None:
-        found = "n=None" if pool is None else f"pool={pool}"
-        raise ValueError(
-            "track_start=True needs engine 'collapsed' with new samples every round; got "
-            + (found if engine == "collapsed" else f"engine {engine!r}")
-        )
-    if d < least:
-        raise ValueError(f"track_start=True needs d >= k + 2 width = {least}; got d = {d}")
-
-
-def check_sparse(tasks: LinearTasks | TaskBatch, accumulate: str) -> None:
-    """Raise ValueError where sums over sparse data are to be taken in single precision."""
-    if isinstance(tasks, TaskBatch) and tasks.is_sparse and accumulate == "float32":
-        raise ValueError("accumulate must be 'float64' for sparse data; got 'float32'")
-
-
-def check_accumulate(accumulate: str, route: str, dtype: str, engine: str = "arrays") -> None:
-    """Raise ValueError unless sums may be taken in that dtype."""
-    check.choice("accumulate", accumulate, ("float64", "float32"))
-    if accumulate == "float64":
-        return
-    if engine != "arrays" or dtype != "float32":
-        if engine != "arrays":
-            raise ValueError(
-                f"accumulate='float32' needs engine 'arrays' and float32 data; got {engine!r}"
-            )
-        raise ValueError(f"accumulate='float32' needs float32 data; got {dtype} data")
-    if route not in ("auto", "vector"):
-        raise ValueError(f"accumulate='float32' needs the vector route; got {route!r}")

@@ -1,1 +1,18 @@
-r"""What theory predicts."""
+r"""What the theory predicts of a run: rates, waits, limits and floors, to lay beside its curves."""
+
+from ..tasks.moments import diversity, second_moment
+from .predictions import decay, floor_line, rate_line
+from .rates import error_floor, fading, fixed_point, plateau, rate
+
+__all__ = [
+    "decay",
+    "diversity",
+    "error_floor",
+    "fading",
+    "fixed_point",
+    "floor_line",
+    "plateau",
+    "rate",
+    "rate_line",
+    "second_moment",
+]

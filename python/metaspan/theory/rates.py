@@ -1,10 +1,8 @@
-r"""What the theory predicts of a run: rates, waits, limits and floors, to lay beside its curves."""
+r"""Rates, waits, limits and floors of a run, (22) and (23)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,21 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from .._support import check
 from ..methods import Method, core_method, resolve
 from ..metrics import Diversity
-from ..runs.summary import config_of, summarize
 from ..tasks.linear import MAX_COUNT, LinearTasks
 from ..tasks.moments import diversity, second_moment
 
-if TYPE_CHECKING:
-    from ..runs.result import Result
-
-__all__ = ["decay", "diversity", "error_floor", "fading", "fixed_point", "floor_line"]
-__all__ += ["plateau", "rate", "rate_line", "second_moment"]
-
 F64 = NDArray[np.float64]
-Prediction = Callable[[NDArray[Any]], F64]
 
 CENTRED = 1e-12  # a mean head this short, relative to the heads, is rounding
-ANCHOR = 1e-8  # where a rate line meets its curve: late, and above what stop rules ask for
 
 
 def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
@@ -263,107 +252,6 @@ def error_floor(d: int, k: int, n: int, m_out: int) -> float:
     sizes = {"d": d, "k": k, "n": n, "m_out": m_out}.items()
     d, k, n, m_out = (check.integer(name, size, 1, 2**63 - 1) for name, size in sizes)
     return math.sqrt(d * k / (n * m_out))
-
-
-def decay(rate: float, through: tuple[float, float]) -> Prediction:
-    r"""Exponential decay through a point, as a function of rounds.
-
-    Parameters
-    ----------
-    rate : float
-        Fall of the logarithm per round.
-    through : (float, float)
-        A round and the value there.
-
-    Returns
-    -------
-    callable
-        Rounds (rows,) to values (rows,), for the `predictions` of `metaspan.plot`.
-
-    Examples
-    --------
-    >>> decay(0.5, through=(10, 1e-3))(np.array([10, 12])).round(6)
-    array([0.001   , 0.000368])
-    """
-    rate = check.real("rate", rate)
-    at, value = (check.real("through", x) for x in check.small("through", through, (2,)))
-    # Far before the point, where no plot reaches, it stays at a number that does not overflow.
-    return lambda t: value * np.exp(np.minimum(rate * (at - check.reals("rounds", t)), 650.0))
-
-
-def rate_line(result: Result) -> Prediction:
-    r"""Decay of (22) through the late part of a population run.
-
-    Parameters
-    ----------
-    result : Result
-        A run on population losses that recorded ``"dist"``.
-
-    Returns
-    -------
-    callable
-        The `decay` at `rate`, through the mean of dist over trials (geometric, as plots show it)
-        in the last recorded round where it is above 1e-8.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `rate`, and if the run is on samples or on a pool, or did not record dist.
-
-    Examples
-    --------
-    >>> import metaspan as ms
-    >>> r = ms.train(ms.LinearTasks(d=20, k=3), "anil", rounds=1500, n=50, trials=3)
-    >>> ax = ms.plot(r, predictions={"(22)": ms.theory.rate_line(r)})
-    """
-    tasks = (config := config_of(result)).tasks
-    samples = (config.m_in, config.m_out, config.pool)
-    if not isinstance(tasks, LinearTasks) or samples != (None, None, None):
-        raise ValueError(
-            "result must be of a law on population losses, without a pool, for (22); got "
-            f"m_in, m_out, pool = {samples}"
-        )
-    row = summarize(result, "dist", band=None)
-    if not row.rounds.size:
-        raise ValueError("result must have a row that all trials reached; got none")
-    above = np.flatnonzero(row.mean > ANCHOR)
-    at = int(above[-1]) if above.size else 0
-    through = (float(row.rounds[at]), float(row.mean[at]))
-    return decay(rate(tasks, config.method), through)
-
-
-def floor_line(result: Result) -> Prediction:
-    r"""Error floor of a run on finitely many samples, at most 1, as a constant function of rounds.
-
-    Parameters
-    ----------
-    result : Result
-        A run on a law of tasks with a finite `m_out`. With a pool, its tasks are all that count.
-
-    Returns
-    -------
-    callable
-        Rounds (rows,) to `error_floor`, for the `predictions` of `metaspan.plot`.
-
-    Raises
-    ------
-    ValueError
-        If the run is on population losses or on a batch, or its tasks are infinitely many.
-
-    Examples
-    --------
-    >>> import metaspan as ms
-    >>> r = ms.train(ms.LinearTasks(d=20, k=2), "fo-anil", rounds=5, n=16, m_in=10, m_out=10,
-    ...              pool=16)
-    >>> float(floor_line(r)(np.array([0]))[0])
-    0.5
-    """
-    tasks = (config := config_of(result)).tasks
-    n = config.n if config.pool is None else config.pool
-    if not isinstance(tasks, LinearTasks) or n is None or config.m_out is None:
-        raise ValueError(f"result must be of a law with finite n and m_out; got {result}")
-    floor = min(1.0, error_floor(tasks.d, tasks.k, n, config.m_out))
-    return lambda rounds: np.full(np.shape(rounds), floor)
 
 
 def _centred(tasks: LinearTasks, equation: str) -> Diversity:
