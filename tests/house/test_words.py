@@ -128,7 +128,11 @@ def prose(house, path):
 
 
 def test_text_for_terminals_is_ascii(house):
-    drawn = {"figures", "labels", "report"}  # rooms whose text goes to figures and pages
+    drawn = {
+        "figures",
+        "labels",
+        "report",
+    }  # rooms and modules whose text goes to figures and pages
     modules = house.python().items()
     paths = [path for name, path in modules if drawn.isdisjoint(name.split("."))]
     assert not [path for path in paths if not house.text(path).isascii()]

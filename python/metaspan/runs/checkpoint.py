@@ -14,7 +14,7 @@ from .._support import check, files, identity
 from ..config.config import TrainConfig
 from ..engines import engine_of
 from ..engines.trials import Trials
-from . import codec as _codec
+from . import codec
 
 KIND = "metaspan checkpoint"
 

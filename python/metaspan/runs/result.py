@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._load import core
-from .._support import check, files, memory, signals
+from .._support import check, memory
 from ..config.config import TrainConfig
 from ..config.counts import round_text
 from ..config.options import Init
@@ -21,7 +21,6 @@ from ..engines.starts import given_coordinates
 from ..engines.trials import Trials
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
-from . import codec
 from .outcome import Outcome, Status
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 F64 = NDArray[np.float64]
-
-KIND = "metaspan result"
 
 
 class Trace(dict[str, NDArray[Any]]):
@@ -276,24 +273,9 @@ class Result:
         path : str or os.PathLike
             The file, an npz archive; it is whole or absent at any time.
         """
-        arrays = {f"trace.{name}": values for name, values in self.trace.items()}
-        arrays |= {f"state.{name}": part for name, part in self.parts.items()}
+        from .result_file import save  # noqa: PLC0415  (files build on results)
 
-        def keep(array: NDArray[Any]) -> str:
-            name = f"config.{len(arrays)}"
-            arrays[name] = array
-            return name
-
-        document = {
-            "config": codec.encode(self.config, keep, strict=False),
-            "trace": list(self.trace),
-            "parts": list(self.parts),
-            "status": [[outcome.status.name, outcome.round] for outcome in self.outcomes],
-            "timings": dict(self.timings),
-        }
-        name = check.path("path", path)
-        with signals.held():
-            files.write(name, KIND, document, arrays)
+        save(self, path)
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:

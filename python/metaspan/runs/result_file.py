@@ -1,4 +1,4 @@
-r"""Results read from files, whose parts must belong together."""
+r"""The file of a result: written whole, and read with all its parts checked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._support import check, files
+from .._support import check, files, signals
 from ..config import records
 from ..config.config import TrainConfig, configure
 from ..config.options import Checkpoint, Init
@@ -19,9 +19,33 @@ from ..tasks.batch import BatchSummary
 from ..tasks.linear import LinearTasks
 from . import codec
 from .outcome import Outcome, Status
-from .result import KIND, Result
+from .result import Result
+
+KIND = "metaspan result"
 
 Arrays = Mapping[str, NDArray[Any]]
+
+
+def save(result: Result, path: str | os.PathLike[str]) -> None:
+    """Write a result to a file, which is whole or absent at any time; see `Result.save`."""
+    arrays = {f"trace.{name}": values for name, values in result.trace.items()}
+    arrays |= {f"state.{name}": part for name, part in result.parts.items()}
+
+    def keep(array: NDArray[Any]) -> str:
+        name = f"config.{len(arrays)}"
+        arrays[name] = array
+        return name
+
+    document = {
+        "config": codec.encode(result.config, keep, strict=False),
+        "trace": list(result.trace),
+        "parts": list(result.parts),
+        "status": [[outcome.status.name, outcome.round] for outcome in result.outcomes],
+        "timings": dict(result.timings),
+    }
+    name = check.path("path", path)
+    with signals.held():
+        files.write(name, KIND, document, arrays)
 
 
 def load(path: str | os.PathLike[str]) -> Result:

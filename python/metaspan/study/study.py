@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from .._support import check, signals
 from ..build import version_and_level
 from .design.cells import Cell, cells_of, matching
-from .design.describe import Tree, check_same, described, restored, unknown
 from .design.spec import Spec, specify
 from .design.stopping import INSTEAD, set_by_stop
+from .execution.describe import Tree, check_same, described, restored, unknown
 from .execution.execute import execute
 from .execution.plan import make_plan, shard_of
 from .execution.progress import Progress, meter
