@@ -24,11 +24,9 @@ X, Y = RNG.standard_normal((3, 6, D)), RNG.standard_normal((3, 6))
 HEADS = RNG.standard_normal((3, K))
 TASKS = ms.LinearTasks(d=D, k=K, noise=0.1, B_star=B_STAR)
 BATCH = ms.TaskBatch.split(X, Y, m_in=2)
-RUN = {"rounds": 4, "n": 3, "m_in": None, "m_out": None, "width": None, "init": "random"}
-RUN |= {"engine": "auto", "route": "auto", "accumulate": "float64", "pool": None, "seed": 0}
-RUN |= {"shared_samples": False, "track_start": False, "trials": 2, "threads": 1, "device": "cpu"}
-RUN |= {"dtype": None, "record": ("dist", "loss_out"), "record_every": 1, "stop": None}
-RUN |= {"checkpoint": None, "progress": False, "on_failure": "return"}
+RUN = {f.name: f.metadata["default"] for f in fields(ms.TrainConfig) if f.metadata}
+RUN |= {"rounds": 4, "n": 3, "trials": 2, "threads": 1, "stop": None}
+RUN |= {"record": ("dist", "loss_out")}
 RESULT = ms.train(TASKS, "anil", **RUN)
 SAMPLES_RESULT = ms.train(TASKS, "fo-anil", **{**RUN, "m_in": 3, "m_out": 3})
 DATA_RESULT = ms.train(BATCH, "anil", n=None, width=2, rounds=3, stop=None, threads=1)

@@ -2,13 +2,12 @@ r"""What a training run is: its arguments, checked and resolved before anything 
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -30,11 +29,35 @@ from .layout import Layout, layout_of
 from .options import DEFAULT_STOP, Checkpoint, Init, Stop
 from .start import GivenStart, resolve_start
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 ROUTES = ("auto", "gram", "vector", "dual")
 DEVICES = ("cpu",)
+
+
+def setting(
+    default: Any,
+    *,
+    resumable: bool = False,
+    in_studies: bool = True,
+    is_word: bool = False,
+    is_count: bool = False,
+) -> Any:
+    r"""Declare a field of `TrainConfig`, and what the argument of that name may do elsewhere.
+
+    Parameters
+    ----------
+    default : object
+        Default of the argument; the field itself has none, since it holds what became of it.
+    resumable : bool
+        Whether a run that goes on from a checkpoint may have another value.
+    in_studies : bool
+        Whether studies take it by name.
+    is_word : bool
+        Whether its values may be words: a study takes other strings for expressions.
+    is_count : bool
+        Whether it counts something: a study turns a whole float into an integer.
+    """
+    told = dict(default=default, resumable=resumable, in_studies=in_studies)
+    return field(metadata=told | dict(is_word=is_word, is_count=is_count))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,29 +104,29 @@ class TrainConfig:
 
     tasks: LinearTasks | TaskBatch | BatchSummary
     method: Method
-    rounds: int
-    n: int | None
-    m_in: int | None
-    m_out: int | None
-    width: int
-    init: Init | GivenStart
-    engine: str
-    route: str | None
-    accumulate: str
-    pool: int | None
-    shared_samples: bool
-    track_start: bool
-    seed: int
-    trials: range
-    threads: int
-    device: str
-    dtype: str
-    record: tuple[str, ...]
-    record_every: int
-    stop: Stop | None
-    checkpoint: Checkpoint | None
-    progress: bool | Callable[[int, int], object]
-    on_failure: str
+    rounds: int = setting(1000, resumable=True, is_count=True)
+    n: int | None = setting(DEFAULT_N, is_count=True)
+    m_in: int | None = setting(None, is_count=True)
+    m_out: int | None = setting(None, is_count=True)
+    width: int = setting(None, is_count=True)
+    init: Init | GivenStart = setting("random", is_word=True)
+    engine: str = setting("auto", is_word=True)
+    route: str | None = setting("auto", resumable=True, is_word=True)
+    accumulate: str = setting("float64", is_word=True)
+    pool: int | None = setting(None, is_count=True)
+    shared_samples: bool = setting(False)
+    track_start: bool = setting(False)
+    seed: int = setting(0, is_count=True)
+    trials: range = setting(1, in_studies=False)
+    threads: int = setting(None, resumable=True, in_studies=False)
+    device: str = setting("cpu", is_word=True)
+    dtype: str = setting(None, is_word=True)
+    record: tuple[str, ...] = setting(None, in_studies=False)
+    record_every: int = setting(1, is_count=True)
+    stop: Stop | None = setting(DEFAULT_STOP, resumable=True)
+    checkpoint: Checkpoint | None = setting(None, resumable=True, in_studies=False)
+    progress: bool | Callable[[int, int], object] = setting(False, resumable=True, in_studies=False)
+    on_failure: str = setting("return", in_studies=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.init, tuple) and len(self.init) == 2:  # a plain pair comes from a file
@@ -146,6 +169,11 @@ class TrainConfig:
         return self.pool, self.m_in, self.m_out
 
 
+def settings(name: str) -> tuple[str, ...]:
+    """Names of the arguments of which a property of `setting` holds."""
+    return tuple(each.name for each in fields(TrainConfig) if each.metadata.get(name))
+
+
 def configure(
     tasks: LinearTasks | TaskBatch,
     method: Method | str,
@@ -179,77 +207,14 @@ def configure(
 
     Parameters
     ----------
-    tasks : LinearTasks or TaskBatch
-        Where the tasks come from: a law, or tasks with data of the user's own.
-    method : ANIL, MAML, AverageRisk or str
-        The method, or one of "anil", "fo-anil", "maml", "fo-maml", "average-risk".
-    rounds : int
-        Number of rounds, >= 0.
-    n : int or None
-        Tasks per round, without replacement where there is a batch, a pool or fixed heads. None:
-        all of them, which is the default for a batch; where tasks are drawn afresh, infinitely
-        many, which (23) covers: first-order ANIL with one inner step from w_0 = 0, centred heads.
-    m_in, m_out : int or None
-        Samples per task in the inner and the outer set; None: infinitely many. A batch has its
-        own.
-    width : int or None
-        Columns k of the learner's `B`, at most d. None: ``tasks.k``, or the width of a given start.
-    init : {"random", "methodical"}, Init or (B0, w0)
-        Start: ``"random"`` is ``Init()``, ``"methodical"`` is ``Init(dist=0.7)``. A given `B0`
-        (d, k) is C-contiguous, float32 or float64.
-    engine : {"auto", "population", "collapsed", "sampled", "arrays"}
-        How rounds are computed; what ran is in ``result.config.engine``. "auto": a batch by
-        "arrays"; infinitely many samples by "population"; finitely many by "collapsed", which
-        draws from the law of what matters of them, where features are symmetric under rotations
-        and d >= k + width, and otherwise by "sampled", which draws all of them, in every round
-        anew. "arrays" draws the samples of a `pool` at full size.
-    route : {"auto", "gram", "vector", "dual"}
-        Where data stay the same for all rounds: by Z = X B and Gram matrices, by one vector at a
-        time, or by the Gram matrix of all samples. All give the same numbers up to rounding; "auto"
-        takes what the cost model finds cheapest, and what ran is in ``result.config.route``.
-    accumulate : {"float64", "float32"}
-        In what sums over float32 data are taken. "float32" is faster where the data are in the
-        cache, and right to some 1e-7 of the largest term; it needs float32 data and the vector
-        route.
-    pool : int or None
-        Number of tasks to draw once, with their data where `m_in` and `m_out` are numbers: for
-        "collapsed" in law, for "arrays" those of
-        ``tasks.sample(pool, m_in, m_out, seed=seed, trial=trial)``.
-    shared_samples : bool
-        Whether inner and outer set are one; the same for infinitely many samples.
-    track_start : bool
-        Whether "collapsed" follows the directions of the start, with k coordinates more, so that
-        `full_B` gives the end jointly with it and not only given `B_star`.
-    seed : int
-        Key of all random numbers, 0 <= seed < 2**64.
-    trials : int or range
-        Independent repetitions: the number t stands for ``range(t)``. A trial gives the same bits
-        alone as among others.
-    threads : int or None
-        Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
-    device : {"cpu"}
-        Where rounds are computed.
-    dtype : {float32, float64} or None
-        Of a full-size `B`, and of the data of a pool. None: that of the arrays given, else float64.
-    record : str or iterable of str
-        What the trace holds, at the start of a round: "dist", "angles", "loss_in",
-        "loss_adapted", "loss_out", "w_norm", "delta_norm", "sigma_min", "sigma_max", "perp_norm",
-        "diversity_min", "diversity_max", "mu", "L", "eta"; see (20) and (21). Losses, "loss_out"
-        too, are training losses. None: "dist", or "loss_out" for a batch without a B_star.
-    record_every : int
-        Rounds between rows; the start and the end are always recorded.
-    stop : Stop or None
-        When a trial has converged. None: never.
-    checkpoint : str, os.PathLike, Checkpoint or None
-        File from which the same call goes on; `rounds`, `threads`, `progress` and `stop` may then
-        differ. A function of the heads or features must be made of the same code and values.
-    progress : bool or callable
-        True shows a bar on a terminal where tqdm is installed; a function is called with the
-        rounds done and their total.
-    on_failure : {"return", "raise"}
-        What a trial that diverges leads to: its status and one warning for all, or `Diverged`.
-    **steps : float
-        ``alpha``, ``beta`` and ``inner_steps`` of a method given by name.
+    tasks, method : object
+        As of `train`, where all arguments are described.
+    rounds, n, m_in, m_out, width, init, engine, route, accumulate, pool, shared_samples : object
+        As of `train`.
+    track_start, seed, trials, threads, device, dtype, record, record_every, stop : object
+        As of `train`.
+    checkpoint, progress, on_failure, **steps : object
+        As of `train`.
 
     Returns
     -------
@@ -317,24 +282,6 @@ def configure(
         progress=progress if callable(progress) else check.flag("progress", progress),
         on_failure=check.choice("on_failure", on_failure, ("return", "raise")),
     )
-
-
-def takes(source: Callable[P, Any]) -> Callable[[Callable[..., T]], Callable[P, T]]:
-    """Give a function the signature of another, whose arguments it passes on.
-
-    In its docstring, ``{parameters}`` becomes what the other says about its parameters.
-    """
-
-    def mark(function: Callable[..., T]) -> Callable[P, T]:
-        own = inspect.signature(function)
-        signature = inspect.signature(source).replace(return_annotation=own.return_annotation)
-        function.__signature__ = signature  # type: ignore[attr-defined]
-        if function.__doc__ and source.__doc__:  # python -OO has none
-            described = source.__doc__.split("----------\n")[1].split("\n\n")[0].strip()
-            function.__doc__ = function.__doc__.replace("{parameters}", described)
-        return cast(Callable[P, T], function)
-
-    return mark
 
 
 def _trials(trials: object) -> range:

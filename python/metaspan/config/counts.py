@@ -10,7 +10,10 @@ from ..tasks.linear import MAX_COUNT, LinearTasks
 
 
 class _Default(int):
-    """A number that says that none was given."""
+    """The number of tasks a round where none was given."""
+
+    def __repr__(self) -> str:
+        return f"<{int(self)} of a law, all of a batch>"
 
 
 DEFAULT_N = _Default(100)

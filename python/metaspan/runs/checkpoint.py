@@ -11,7 +11,7 @@ import numpy as np
 
 from .._load import core
 from .._support import check, files, identity
-from ..config.config import TrainConfig
+from ..config.config import TrainConfig, settings
 from ..engines import engine_of
 from ..engines.trials import Trials
 from . import codec
@@ -19,7 +19,7 @@ from . import codec
 KIND = "metaspan checkpoint"
 
 # Arguments that a resumed run may change. Everything else must be the same for its bits to be.
-MAY_DIFFER = ("rounds", "threads", "progress", "stop", "checkpoint", "route")
+MAY_DIFFER = settings("resumable")
 
 
 class Journal:

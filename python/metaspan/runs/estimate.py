@@ -2,22 +2,64 @@ r"""What a training run will need, before it starts."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from ..config.config import TrainConfig, configure, takes
-from ..config.counts import round_text
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from ..config.config import TrainConfig, configure
+from ..config.counts import DEFAULT_N, round_text
+from ..config.options import DEFAULT_STOP, Checkpoint, Init, Stop
 from ..cost.estimate import Estimate
 from ..engines import engine_of
+from ..methods import Method
+from ..tasks.batch import TaskBatch
+from ..tasks.linear import LinearTasks
 
 
-@takes(configure)
-def estimate(*args: Any, **kwargs: Any) -> Estimate:
+def estimate(
+    tasks: LinearTasks | TaskBatch,
+    method: Method | str,
+    *,
+    rounds: int = 1000,
+    n: int | None = DEFAULT_N,
+    m_in: int | None = None,
+    m_out: int | None = None,
+    width: int | None = None,
+    init: str | Init | tuple[NDArray[Any], ArrayLike] = "random",
+    engine: str = "auto",
+    route: str = "auto",
+    accumulate: str = "float64",
+    pool: int | None = None,
+    shared_samples: bool = False,
+    track_start: bool = False,
+    seed: int = 0,
+    trials: int | range = 1,
+    threads: int | None = None,
+    device: str = "cpu",
+    dtype: DTypeLike | None = None,
+    record: str | Iterable[str] | None = None,
+    record_every: int = 1,
+    stop: Stop | None = DEFAULT_STOP,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+    progress: bool | Callable[[int, int], object] = False,
+    on_failure: str = "return",
+    **steps: float,
+) -> Estimate:
     r"""Say what a call of `train` with the same arguments will need.
 
     Parameters
     ----------
-    {parameters}
+    tasks, method : object
+        As of `train`, where all arguments are described.
+    rounds, n, m_in, m_out, width, init, engine, route, accumulate, pool : object
+        As of `train`.
+    shared_samples, track_start, seed, trials, threads, device, dtype, record, record_every : object
+        As of `train`.
+    stop, checkpoint, progress, on_failure, **steps : object
+        As of `train`.
 
     Returns
     -------
@@ -42,7 +84,35 @@ def estimate(*args: Any, **kwargs: Any) -> Estimate:
     >>> e.engine, e.memory_bytes < 10**6
     ('population', True)
     """
-    return needs(configure(*args, **kwargs))
+    config = configure(
+        tasks,
+        method,
+        rounds=rounds,
+        n=n,
+        m_in=m_in,
+        m_out=m_out,
+        width=width,
+        init=init,
+        engine=engine,
+        route=route,
+        accumulate=accumulate,
+        pool=pool,
+        shared_samples=shared_samples,
+        track_start=track_start,
+        seed=seed,
+        trials=trials,
+        threads=threads,
+        device=device,
+        dtype=dtype,
+        record=record,
+        record_every=record_every,
+        stop=stop,
+        checkpoint=checkpoint,
+        progress=progress,
+        on_failure=on_failure,
+        **steps,
+    )
+    return needs(config)
 
 
 def needs(config: TrainConfig) -> Estimate:

@@ -2,25 +2,30 @@ r"""Training: rounds in the compiled core, everything else between its chunks.""
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .._load import core
 from .._support import memory, progress, signals
-from ..config.config import TrainConfig, configure, takes
+from ..config.config import TrainConfig, configure
+from ..config.counts import DEFAULT_N
+from ..config.options import DEFAULT_STOP, Checkpoint, Init, Stop
 from ..cost.routes import chosen_route
 from ..engines import engine_of
 from ..engines.trials import Trials
+from ..methods import Method
 from ..tasks import heads
 from ..tasks.batch import TaskBatch
+from ..tasks.linear import LinearTasks
 from . import result
 from .checkpoint import Journal
 from .outcome import Diverged, DivergenceWarning, FewSamplesWarning, Interrupted, Status
@@ -35,8 +40,99 @@ FEW_SAMPLES = (
 HEADS_AT_ONCE = 2**22  # numbers that a user's function may have drawn ahead: 32 MiB
 
 
-@takes(configure)
-def train(*args: Any, **kwargs: Any) -> Result:
+@overload
+def train(
+    tasks: LinearTasks,
+    method: Method | str,
+    *,
+    rounds: int = ...,
+    n: int | None = ...,
+    m_in: int | None = ...,
+    m_out: int | None = ...,
+    width: int | None = ...,
+    init: str | Init | tuple[NDArray[Any], ArrayLike] = ...,
+    engine: str = ...,
+    route: str = ...,
+    accumulate: str = ...,
+    pool: int | None = ...,
+    shared_samples: bool = ...,
+    track_start: bool = ...,
+    seed: int = ...,
+    trials: int | range = ...,
+    threads: int | None = ...,
+    device: str = ...,
+    dtype: DTypeLike | None = ...,
+    record: str | Iterable[str] | None = ...,
+    record_every: int = ...,
+    stop: Stop | None = ...,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = ...,
+    progress: bool | Callable[[int, int], object] = ...,
+    on_failure: str = ...,
+    **steps: float,
+) -> Result: ...
+
+
+@overload
+def train(
+    tasks: TaskBatch,
+    method: Method | str,
+    *,
+    rounds: int = ...,
+    n: int | None = ...,
+    m_in: None = ...,
+    m_out: None = ...,
+    width: int | None = ...,
+    init: str | Init | tuple[NDArray[Any], ArrayLike] = ...,
+    engine: str = ...,
+    route: str = ...,
+    accumulate: str = ...,
+    pool: None = ...,
+    shared_samples: bool = ...,
+    track_start: Literal[False] = ...,
+    seed: int = ...,
+    trials: int | range = ...,
+    threads: int | None = ...,
+    device: str = ...,
+    dtype: DTypeLike | None = ...,
+    record: str | Iterable[str] | None = ...,
+    record_every: int = ...,
+    stop: Stop | None = ...,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = ...,
+    progress: bool | Callable[[int, int], object] = ...,
+    on_failure: str = ...,
+    **steps: float,
+) -> Result: ...
+
+
+def train(
+    tasks: LinearTasks | TaskBatch,
+    method: Method | str,
+    *,
+    rounds: int = 1000,
+    n: int | None = DEFAULT_N,
+    m_in: int | None = None,
+    m_out: int | None = None,
+    width: int | None = None,
+    init: str | Init | tuple[NDArray[Any], ArrayLike] = "random",
+    engine: str = "auto",
+    route: str = "auto",
+    accumulate: str = "float64",
+    pool: int | None = None,
+    shared_samples: bool = False,
+    track_start: bool = False,
+    seed: int = 0,
+    trials: int | range = 1,
+    threads: int | None = None,
+    device: str = "cpu",
+    dtype: DTypeLike | None = None,
+    record: str | Iterable[str] | None = None,
+    record_every: int = 1,
+    stop: Stop | None = DEFAULT_STOP,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+    progress: bool | Callable[[int, int], object] = False,
+    on_failure: str = "return",
+    **steps: float,
+) -> Result:
     r"""Train a representation and a head, on tasks from a law or on data of the user's own.
 
     Each round takes n tasks, adapts to each with the inner steps of the method, and moves
@@ -48,7 +144,77 @@ def train(*args: Any, **kwargs: Any) -> Result:
 
     Parameters
     ----------
-    {parameters}
+    tasks : LinearTasks or TaskBatch
+        Where the tasks come from: a law, or tasks with data of the user's own.
+    method : ANIL, MAML, AverageRisk or str
+        The method, or one of "anil", "fo-anil", "maml", "fo-maml", "average-risk".
+    rounds : int
+        Number of rounds, >= 0.
+    n : int or None
+        Tasks per round, without replacement where there is a batch, a pool or fixed heads. None:
+        all of them, which is the default for a batch; where tasks are drawn afresh, infinitely
+        many, which (23) covers: first-order ANIL with one inner step from w_0 = 0, centred heads.
+    m_in, m_out : int or None
+        Samples per task in the inner and the outer set; None: infinitely many. A batch has its
+        own.
+    width : int or None
+        Columns k of the learner's `B`, at most d. None: ``tasks.k``, or the width of a given start.
+    init : {"random", "methodical"}, Init or (B0, w0)
+        Start: ``"random"`` is ``Init()``, ``"methodical"`` is ``Init(dist=0.7)``. A given `B0`
+        (d, k) is C-contiguous, float32 or float64.
+    engine : {"auto", "population", "collapsed", "sampled", "arrays"}
+        How rounds are computed; what ran is in ``result.config.engine``. "auto": a batch by
+        "arrays"; infinitely many samples by "population"; finitely many by "collapsed", which
+        draws from the law of what matters of them, where features are symmetric under rotations
+        and d >= k + width, and otherwise by "sampled", which draws all of them, in every round
+        anew. "arrays" draws the samples of a `pool` at full size.
+    route : {"auto", "gram", "vector", "dual"}
+        Where data stay the same for all rounds: by Z = X B and Gram matrices, by one vector at a
+        time, or by the Gram matrix of all samples. All give the same numbers up to rounding; "auto"
+        takes what the cost model finds cheapest, and what ran is in ``result.config.route``.
+    accumulate : {"float64", "float32"}
+        In what sums over float32 data are taken. "float32" is faster where the data are in the
+        cache, and right to some 1e-7 of the largest term; it needs float32 data and the vector
+        route.
+    pool : int or None
+        Number of tasks to draw once, with their data where `m_in` and `m_out` are numbers: for
+        "collapsed" in law, for "arrays" those of
+        ``tasks.sample(pool, m_in, m_out, seed=seed, trial=trial)``.
+    shared_samples : bool
+        Whether inner and outer set are one; the same for infinitely many samples.
+    track_start : bool
+        Whether "collapsed" follows the directions of the start, with k coordinates more, so that
+        `full_B` gives the end jointly with it and not only given `B_star`.
+    seed : int
+        Key of all random numbers, 0 <= seed < 2**64.
+    trials : int or range
+        Independent repetitions: the number t stands for ``range(t)``. A trial gives the same bits
+        alone as among others.
+    threads : int or None
+        Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
+    device : {"cpu"}
+        Where rounds are computed.
+    dtype : {float32, float64} or None
+        Of a full-size `B`, and of the data of a pool. None: that of the arrays given, else float64.
+    record : str or iterable of str
+        What the trace holds, at the start of a round: "dist", "angles", "loss_in",
+        "loss_adapted", "loss_out", "w_norm", "delta_norm", "sigma_min", "sigma_max", "perp_norm",
+        "diversity_min", "diversity_max", "mu", "L", "eta"; see (20) and (21). Losses, "loss_out"
+        too, are training losses. None: "dist", or "loss_out" for a batch without a B_star.
+    record_every : int
+        Rounds between rows; the start and the end are always recorded.
+    stop : Stop or None
+        When a trial has converged. None: never.
+    checkpoint : str, os.PathLike, Checkpoint or None
+        File from which the same call goes on; `rounds`, `threads`, `progress` and `stop` may then
+        differ. A function of the heads or features must be made of the same code and values.
+    progress : bool or callable
+        True shows a bar on a terminal where tqdm is installed; a function is called with the
+        rounds done and their total.
+    on_failure : {"return", "raise"}
+        What a trial that diverges leads to: its status and one warning for all, or `Diverged`.
+    **steps : float
+        ``alpha``, ``beta`` and ``inner_steps`` of a method given by name.
 
     Returns
     -------
@@ -95,7 +261,34 @@ def train(*args: Any, **kwargs: Any) -> Result:
     >>> r.trace["dist"].shape
     (2001,)
     """
-    config = configure(*args, **kwargs)
+    config = configure(
+        tasks,
+        method,
+        rounds=rounds,
+        n=n,
+        m_in=m_in,
+        m_out=m_out,
+        width=width,
+        init=init,
+        engine=engine,
+        route=route,
+        accumulate=accumulate,
+        pool=pool,
+        shared_samples=shared_samples,
+        track_start=track_start,
+        seed=seed,
+        trials=trials,
+        threads=threads,
+        device=device,
+        dtype=dtype,
+        record=record,
+        record_every=record_every,
+        stop=stop,
+        checkpoint=checkpoint,
+        progress=progress,
+        on_failure=on_failure,
+        **steps,
+    )
     _warn_of_few_samples(config)
     found = run(config)
     _report_divergence(found)

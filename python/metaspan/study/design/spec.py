@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..._support import check
+from ...config.config import settings
 from ...methods import ANIL
 from ...runs import codec
 from ...tasks.linear import MAX_COUNT, LinearTasks
@@ -22,17 +23,11 @@ from .ranges import in_order
 
 OF_TASKS = tuple(field.name for field in fields(LinearTasks))
 OF_METHODS = tuple(field.name for field in fields(ANIL))
-OF_RUNS = (
-    *("rounds", "n", "m_in", "m_out", "width", "init", "engine", "route", "accumulate", "pool"),
-    *("shared_samples", "track_start", "seed", "device", "dtype", "record_every", "stop"),
-)
+OF_RUNS = settings("in_studies")
 KNOWN = (*OF_TASKS, "method", *OF_METHODS, *OF_RUNS)
 # Names whose values may be words: for all others a string is an expression.
-WORDS = ("method", "features", "init", "engine", "route", "accumulate", "device", "dtype")
-COUNTS = (
-    *("d", "k", "inner_steps", "rounds", "n", "m_in", "m_out", "width", "pool", "seed"),
-    "record_every",
-)
+WORDS = ("method", "features", *settings("is_word"))
+COUNTS = ("d", "k", "inner_steps", *settings("is_count"))
 LAWS = ("heads", "features")  # a function in `base` is a law of these
 MOST_CELLS, MOST_RUNS = 10**6, 10**7  # of a study; a run is a cell with a seed
 MOST_ROWS = 10**5  # of a kept trace
