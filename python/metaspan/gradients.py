@@ -13,9 +13,8 @@ from ._support import check
 from .config.engine_choice import check_accumulate, check_sparse
 from .cost.routes import cheapest_sweep
 from .methods import Method, core_method, resolve
-from .tasks import arrays as data
+from .tasks.arrays import Data, checked, core_sets
 from .tasks.batch import TaskBatch, core_data
-from .tasks.on_disk import Data
 
 F64 = NDArray[np.float64]
 
@@ -294,9 +293,9 @@ def adapt(
     chosen = resolve(method, steps, adapt)
     want_B = check.flag("return_B", return_B)
     workers = check.threads(threads)
-    X, y = data.checked(("X", X), ("y", y), None, check_finite)
-    B, head = _point(B, w, data.first(X).shape[-1], workers)
-    sets = data.core_sets(X, y, names=("X", "y", "", ""))
+    data = checked(("X", X), ("y", y), None, check_finite)
+    B, head = _point(B, w, data.X.d, workers)
+    sets = core_sets(data, names=("X", "y", "", ""))
     heads, representations = core.adapt_arrays(core_method(chosen), B, head, sets, want_B, workers)
     return heads if representations is None else (heads, representations)
 

@@ -10,6 +10,7 @@ import zarr
 import metaspan as ms
 from matching import assert_one_sentence
 from metaspan.tasks import on_disk as stored
+from metaspan.tasks.in_memory import Dense
 
 SHAPE = N, M, D = 4, 10, 30
 X = np.random.default_rng(3).standard_normal(SHAPE)
@@ -130,7 +131,7 @@ def truncated(folder, name, array, keep):
 def test_a_mapped_file_that_was_truncated(keep, tmp_path):
     mapped, cut = truncated(tmp_path, "X", X, keep)
     batch, tasks = ms.TaskBatch.split(mapped, Y, 3), ms.TaskBatch(list(mapped), list(Y), X, Y)
-    reader = stored.Reader(mapped)
+    reader = stored.Reader(Dense(mapped, stacked=True))
     cut()
     words = ["must lie in a file of at least", f"its file has {keep} now"]
     for call in [*uses(batch), *uses(tasks), lambda: reader.read(([0], 0, D), None)]:

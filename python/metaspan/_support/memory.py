@@ -2,8 +2,13 @@ r"""How much memory there is, asked before something of size d is allocated."""
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -22,6 +27,26 @@ def require(what: str, count: int) -> None:
             f"{what} needs {count} bytes ({count / 2**30:.3g} GiB); "
             f"{free} ({free / 2**30:.3g} GiB) are available"
         )
+
+
+class Arena:
+    """Memory that is used again: what the system gives afresh costs as much as reading."""
+
+    def __init__(self) -> None:
+        self._memory = np.empty(0, np.uint8)
+        self._used = 0
+
+    def begin(self, size: int) -> None:
+        """Room for so many bytes; everything that was taken is given back."""
+        if size > self._memory.size:
+            self._memory = np.empty(size, np.uint8)
+        self._used = 0
+
+    def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """An array of the room, which must be there."""
+        begin = self._used
+        self._used += math.prod(shape) * dtype.itemsize
+        return self._memory[begin : self._used].view(dtype).reshape(shape)
 
 
 def _of_machine() -> int | None:

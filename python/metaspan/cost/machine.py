@@ -23,7 +23,7 @@ import numpy as np
 from .._load import core
 from .._support import cpus
 from ..methods import ANIL, MAML, core_method
-from ..tasks.arrays import core_sets
+from ..tasks.arrays import core_sets, sets_of
 
 # Version of what is measured, and how.
 EDITION = 4
@@ -279,7 +279,7 @@ def _grams(watch: Stopwatch) -> float:
     X, y = np.zeros((n, m, d)), np.zeros((n, m))
     state = {"B": np.zeros((1, d, 1)), "w": np.zeros((1, 1))}
     method = core_method(ANIL())
-    sets = core_sets(X, y, X, y)
+    sets = core_sets(sets_of(X, y), sets_of(X, y))
     seconds = watch.least(
         lambda: core.Run.arrays(method, "dual", sets, state, n, 0, [0], [0], ["w_norm"], 1)
     )
@@ -292,7 +292,7 @@ def _task(watch: Stopwatch) -> float:
     X, y = np.zeros((n, 1, 1)), np.zeros((n, 1))
     B, w = np.zeros((1, 1)), np.zeros(1)
     method = core_method(ANIL())
-    sets = core_sets(X, y, X, y)
+    sets = core_sets(sets_of(X, y), sets_of(X, y))
     gradient = core.gradient_arrays
     return watch.least(lambda: gradient(method, "vector", B, w, sets, 1, False)) / n
 

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._support import check, cpus
-from . import arrays as data
-from . import sparse
-from .on_disk import Data, Stored, bytes_at_a_time, on_disk
+from .arrays import Data, DataSets, checked, core_sets, require_files, sets_of
+from .sparse import Sparsity, sparsity_of
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,27 +73,20 @@ class TaskBatch:
     check_finite: InitVar[bool] = field(default=True, kw_only=True)
 
     def __post_init__(self, check_finite: bool) -> None:
-        dtype = None
-        sizes: dict[str, int] = {}
         one = self.X_out is self.X_in
-        for side in ("in", "out"):
-            X, y = data.checked(
-                (f"X_{side}", self.X_in if one else getattr(self, f"X_{side}")),
-                (f"y_{side}", getattr(self, f"y_{side}")),
-                dtype,
-                check_finite,
-            )
-            object.__setattr__(self, f"X_{side}", X)
-            object.__setattr__(self, f"y_{side}", y)
-            dtype = data.first(X).dtype
-            sizes[side] = len(X)
-        if self.is_sparse != sparse.holds_sparse(self.X_out):
-            kinds = ("sparse", "dense") if self.is_sparse else ("dense", "sparse")
+        inner = checked(("X_in", self.X_in), ("y_in", self.y_in), None, check_finite)
+        X_out = inner.X.given if one else self.X_out
+        outer = checked(("X_out", X_out), ("y_out", self.y_out), inner.X.dtype, check_finite)
+        for side, sets in (("in", inner), ("out", outer)):
+            object.__setattr__(self, f"X_{side}", sets.X.given)
+            object.__setattr__(self, f"y_{side}", sets.y.given)
+        if inner.X.is_sparse != outer.X.is_sparse:
+            kinds = ("sparse", "dense") if inner.X.is_sparse else ("dense", "sparse")
             raise TypeError(f"X_out must be {kinds[0]}, as X_in is; got {kinds[1]} features")
-        if sizes["in"] != sizes["out"]:
-            raise ValueError(f"X_out must hold {sizes['in']} tasks, as X_in; got {sizes['out']}")
-        if (d := data.first(self.X_out).shape[-1]) != self.d:
-            raise ValueError(f"X_out must have {self.d} features, as X_in; got {d}")
+        if outer.X.n != self.n:
+            raise ValueError(f"X_out must hold {self.n} tasks, as X_in; got {outer.X.n}")
+        if outer.X.d != self.d:
+            raise ValueError(f"X_out must have {self.d} features, as X_in; got {outer.X.d}")
         rank: int | str = "k"
         if self.B_star is not None:
             B_star = check.matrix("B_star", self.B_star, (self.d, "k"))
@@ -139,33 +131,43 @@ class TaskBatch:
         >>> TaskBatch.split(np.ones((3, 50, 8)), np.ones((3, 50)), m_in=20)
         TaskBatch(n=3, m_in=20, m_out=30, d=8, dtype=float64)
         """
-        X, y = data.checked(("X", X), ("y", y), None, check_finite)
-        least = min(data.lengths(X))
+        sets = checked(("X", X), ("y", y), None, check_finite)
+        least = min(sets.X.lengths())
         m_in = check.integer("m_in", m_in, 1)
         if m_in >= least:
             raise ValueError(
                 f"m_in must be less than the {least} samples of the smallest task; got {m_in}"
             )
 
-        first, rest = slice(m_in), slice(m_in, None)
+        inner, outer = sets.samples(slice(m_in)), sets.samples(slice(m_in, None))
         return cls(
-            X_in=data.samples(X, first),
-            y_in=data.samples(y, first),
-            X_out=data.samples(X, rest),
-            y_out=data.samples(y, rest),
+            X_in=inner.X.given,
+            y_in=inner.y.given,
+            X_out=outer.X.given,
+            y_out=outer.y.given,
             B_star=B_star,
             check_finite=False,
         )
 
+    @cached_property
+    def _inner(self) -> DataSets:
+        """The inner sets, by the kinds of their storage."""
+        return sets_of(self.X_in, self.y_in)
+
+    @cached_property
+    def _outer(self) -> DataSets:
+        """The outer sets, by the kinds of their storage."""
+        return sets_of(self.X_out, self.y_out)
+
     @property
     def n(self) -> int:
         """Number of tasks."""
-        return len(self.X_in)
+        return self._inner.X.n
 
     @property
     def d(self) -> int:
         """Number of features."""
-        return int(data.first(self.X_in).shape[-1])
+        return self._inner.X.d
 
     @property
     def k(self) -> int:
@@ -175,13 +177,12 @@ class TaskBatch:
     @cached_property
     def shared(self) -> bool:
         """Whether the inner and the outer sets are the same arrays."""
-        sides = ((self.X_in, self.X_out), (self.y_in, self.y_out))
-        return all(data.same(inner, outer) for inner, outer in sides)
+        return self._inner.is_same(self._outer)
 
     @property
     def on_disk(self) -> bool:
         """Whether features lie on disk, memory-mapped or in a dataset."""
-        return on_disk(self.X_in) or on_disk(self.X_out)
+        return self._inner.X.on_disk or self._outer.X.on_disk
 
     @cached_property
     def mean_sizes(self) -> tuple[float, float]:
@@ -209,29 +210,29 @@ class TaskBatch:
     @property
     def is_sparse(self) -> bool:
         """Whether of the features only the entries are stored."""
-        return sparse.holds_sparse(self.X_in)
+        return self._inner.X.is_sparse
 
     @cached_property
-    def sparsity(self) -> sparse.Sparsity | None:
+    def sparsity(self) -> Sparsity | None:
         """Entries of a sample where features are sparse, and how often their columns meet."""
         if not self.is_sparse:
             return None
-        return sparse.sparsity_of(self.X_in, self.X_out)
+        return sparsity_of(self.X_in, self.X_out)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """float32 or float64."""
-        return data.first(self.X_in).dtype
+        return self._inner.X.dtype
 
     @property
     def m_in(self) -> int | tuple[int, ...]:
         """Samples in the inner sets: one number, or one per task where they differ."""
-        return data.sizes(self.X_in)
+        return self._inner.sizes
 
     @property
     def m_out(self) -> int | tuple[int, ...]:
         """Samples in the outer sets: one number, or one per task where they differ."""
-        return data.sizes(self.X_out)
+        return self._outer.sizes
 
     def __repr__(self) -> str:
         return (
@@ -283,42 +284,29 @@ class BatchSummary:
 def core_data(batch: TaskBatch) -> tuple[Any, ...]:
     """The arrays of a batch as the compiled core takes them."""
     known, shared = (batch.B_star, batch.heads), batch.on_disk and batch.shared
-    sets = (batch.X_in, batch.y_in, batch.X_out, batch.y_out)
-    return data.core_sets(*sets, known=known, shared=shared)
+    return core_sets(batch._inner, batch._outer, known=known, shared=shared)
 
 
 def bytes_to_read(batch: TaskBatch, B_bytes: int) -> int:
     """Bytes that reading features from the disk takes, for a representation of `B_bytes`."""
-    sides = [batch.X_in] if batch.shared else [batch.X_in, batch.X_out]
-    return sum(bytes_at_a_time(side, B_bytes) for side in sides)
+    sides = [batch._inner] if batch.shared else [batch._inner, batch._outer]
+    return sum(side.X.reading_bytes(B_bytes) for side in sides)
 
 
 def _fingerprint(batch: TaskBatch) -> str:
     """A hash that another batch will not have: every response, and rows of X at even distances."""
     from hashlib import blake2b  # noqa: PLC0415  (only files need it)
 
-    data.require_files(
-        {
-            f"{part}_{side}": getattr(batch, f"{part}_{side}")
-            for part in "Xy"
-            for side in ("in", "out")
-        }
-    )
+    inner, outer = batch._inner, batch._outer
+    features, responses = (inner.X, outer.X), (inner.y, outer.y)
+    require_files(zip(("X_in", "X_out", "y_in", "y_out"), (*features, *responses), strict=True))
     content = blake2b(digest_size=16)
-    for responses in (batch.y_in, batch.y_out):
-        for i in range(len(responses)):
-            content.update(np.ascontiguousarray(data.task_of(responses, i)).data)
-    for features in (batch.X_in, batch.X_out):
-        # What is stored is read a task at a time.
-        step = max(1, len(features) // 8) if isinstance(features, Stored) else 1
-        for i in range(0, len(features), step):
-            task = data.task_of(features, i)
-            if isinstance(task, sparse.SparseRows):
-                samples = task.sample()
-            else:
-                samples = (task[:: max(1, len(task) // 4), :: max(1, task.shape[1] // 64)],)
-            for sample in samples:
-                content.update(np.ascontiguousarray(sample).data)
+    for side in responses:
+        for response in side.given:
+            content.update(np.ascontiguousarray(response).data)
+    for side in features:
+        for sample in side.sample():
+            content.update(np.ascontiguousarray(sample).data)
     for known in (batch.B_star, batch.heads):
         if known is not None:
             content.update(np.ascontiguousarray(known[:: max(1, len(known) // 64)]).data)

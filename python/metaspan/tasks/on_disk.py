@@ -3,7 +3,7 @@ r"""Features that lie on disk: some tasks at a time come to memory, the next one
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from typing import Any
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from .._load import core
 from .._support import check, cpus
+from .._support.memory import Arena
+from .in_memory import is_mapped, sample_of
+from .storage import FINITE_HINT, TaskArrays
 
 BLOCK_BYTES = 2**27  # of features that come to memory at a time; a large task alone may be more
 
@@ -20,26 +23,6 @@ Key = tuple[list[int], int, int]
 """Tasks, first column, number of columns."""
 Features = tuple[list[NDArray[Any]], list[NDArray[Any]]]
 """Of the inner and the outer set of every task, (m, columns)."""
-
-
-class Arena:
-    """Memory that is used again: what the system gives afresh costs as much as reading."""
-
-    def __init__(self) -> None:
-        self._memory = np.empty(0, np.uint8)
-        self._used = 0
-
-    def begin(self, size: int) -> None:
-        """Room for so many bytes; everything that was taken is given back."""
-        if size > self._memory.size:
-            self._memory = np.empty(size, np.uint8)
-        self._used = 0
-
-    def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """An array of the room, which must be there."""
-        begin = self._used
-        self._used += math.prod(shape) * dtype.itemsize
-        return self._memory[begin : self._used].view(dtype).reshape(shape)
 
 
 class Stored:
@@ -64,6 +47,7 @@ class Stored:
             why = "it is closed" if _is_closed(source) else _text(error)
             raise ValueError(f"{name} must be a dataset that can be read; {why}") from error
         self.ndim = len(self._whole)
+        self.stacked = self.ndim == 3
         self.first, self.end = 0, self._whole[-2] if self.ndim > 1 else 0
 
     @property
@@ -74,6 +58,28 @@ class Stored:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    on_disk = True
+    is_sparse = False
+
+    @property
+    def given(self) -> Stored:
+        """Return what stands for the dataset."""
+        return self
+
+    @property
+    def n(self) -> int:
+        """Number of tasks."""
+        return self._whole[0] if self.stacked else 1
+
+    @property
+    def d(self) -> int:
+        """Number of features."""
+        return self._whole[-1]
+
+    def lengths(self) -> list[int]:
+        """Return the number of samples of every task."""
+        return [self.end - self.first] * self.n
 
     @property
     def reads_into(self) -> bool:
@@ -96,9 +102,64 @@ class Stored:
         """Where the samples are in the source."""
         return slice(self.first, self.end)
 
-    def same(self, other: object) -> bool:
+    def apart(self) -> list[Stored]:
+        """Return the dataset itself: the tasks of one are not told apart without reading."""
+        return [self]
+
+    def is_same(self, other: TaskArrays) -> bool:
         """Whether another one means the same samples."""
         return isinstance(other, Stored) and self.source is other.source and self.rows == other.rows
+
+    def sample(self) -> Iterator[NDArray[Any]]:
+        """Read eight tasks or some more, and take some rows and columns of each."""
+        for i in range(0, self.n, max(1, self.n // 8)):
+            yield sample_of(self._task(i))
+
+    def for_core(self) -> None:
+        """Return None: a Reader reads the samples."""
+
+    def require_files(self, name: str) -> None:
+        """Do nothing: every read looks whether the dataset is as it was."""
+
+    def check_finite(self, name: str) -> None:
+        """Raise ValueError if there is a NaN or an infinity, in one read."""
+        reader, n, d = Reader(self), self.n, self.d
+        task_bytes = self.shape[-2] * d * self.dtype.itemsize
+        count = max(1, BLOCK_BYTES // task_bytes)
+        keys = [(list(range(at, min(n, at + count))), 0, d) for at in range(0, n, count)]
+        for now, after in zip(keys, [*keys[1:], None], strict=True):
+            for part in reader.read(now, after)[0]:
+                check.finite(name, part, cpus.default_threads(), FINITE_HINT)
+
+    def reading_bytes(self, B_bytes: int) -> int:
+        """Return the memory of two blocks: one that is in use, and the next one."""
+        whole = math.prod(self.shape) * self.dtype.itemsize
+        return 2 * min(whole, max(BLOCK_BYTES, 4 * B_bytes, whole // len(self)))
+
+    def arena_bytes(self, tasks: list[int], count: int) -> int:
+        """Return the bytes of an arena that some columns of some tasks take."""
+        samples = len(tasks) * self.shape[-2] if self.reads_into else 0
+        return samples * count * self.dtype.itemsize
+
+    def read_tasks(self, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
+        """Read columns of some tasks."""
+        if not self.stacked:
+            return [self.read(self.rows, columns, arena=arena)]
+        return [
+            part for run in _runs(tasks) for part in self.read(run, self.rows, columns, arena=arena)
+        ]
+
+    def joined(self, other: TaskArrays | None) -> tuple[Stored, slice, slice] | None:
+        """Return one range of samples that holds both where they are of one source."""
+        if not isinstance(other, Stored) or other.source is not self.source:
+            return None
+        both = self.between(min(self.first, other.first), max(self.end, other.end))
+        own, its = (slice(side.first - both.first, side.end - both.first) for side in (self, other))
+        return both, own, its
+
+    def _task(self, i: int) -> NDArray[Any]:
+        """Read the features of one task."""
+        return self.read(slice(i, i + 1), self.rows)[0] if self.stacked else self.read(self.rows)
 
     def read(self, *part: slice, arena: Arena | None = None) -> NDArray[Any]:
         """Read slices of the axes, samples counted in the source; into the arena if possible.
@@ -158,11 +219,6 @@ def _text(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-Given = NDArray[Any] | Stored
-Data = Given | Sequence[Any]
-"""An array with an axis of tasks, or for every task an array or its SparseRows."""
-
-
 def stored(name: str, value: object, ndim: int, dtype: np.dtype[Any] | None) -> Stored | None:
     """What stands for an array on disk, of one dtype where that is given; None for other values.
 
@@ -186,23 +242,6 @@ def is_dataset(value: object) -> bool:
     return hasattr(type(value), "chunks") or hasattr(value, "chunks")  # a closed one has the former
 
 
-def on_disk(data: object) -> bool:
-    """Whether features, of one task or of all, lie on disk: stored or memory-mapped."""
-    if isinstance(data, Stored):
-        return True
-    if isinstance(data, np.ndarray):
-        return getattr(data, "_mmap", None) is not None
-    return isinstance(data, (list, tuple)) and any(map(on_disk, data))
-
-
-def bytes_at_a_time(data: Data, B_bytes: int) -> int:
-    """Bytes that reading takes; memory-mapped features are used where they lie."""
-    if not isinstance(data, Stored):
-        return sum(bytes_at_a_time(own, 0) for own in data) if isinstance(data, tuple) else 0
-    whole = math.prod(data.shape) * data.dtype.itemsize
-    return 2 * min(whole, max(BLOCK_BYTES, 4 * B_bytes, whole // len(data)))
-
-
 class Reader:
     r"""Brings features to memory for the compiled core, and the next ones while it works.
 
@@ -211,7 +250,7 @@ class Reader:
 
     Parameters
     ----------
-    inner, outer : array, Stored, or sequence of them
+    inner, outer : TaskArrays
         Features of the inner and of the outer sets.
     shared : bool
         Whether they are the same.
@@ -221,8 +260,8 @@ class Reader:
 
     def __init__(
         self,
-        inner: Data,
-        outer: Data | None = None,
+        inner: TaskArrays,
+        outer: TaskArrays | None = None,
         shared: bool = False,
         names: tuple[str, str] = ("X_in", "X_out"),
     ) -> None:
@@ -252,54 +291,21 @@ class Reader:
         arena = self._arenas[0]
         columns = slice(first, first + count)
         inner, outer = self._inner, self._outer
-        if isinstance(inner, Stored) and isinstance(outer, Stored) and outer.source is inner.source:
-            return _together(inner, outer, tasks, columns, arena)
+        if (joined := inner.joined(outer)) is not None:  # one source, which is read once
+            both, *parts = joined
+            arena.begin(both.arena_bytes(tasks, count))
+            samples = both.read_tasks(tasks, columns, arena)
+            return [own[parts[0]] for own in samples], [own[parts[1]] for own in samples]
         sides = [side for side in (inner, outer) if side is not None]
-        arena.begin(sum(_room(side, tasks, count) for side in sides))
-        found = _features(inner, tasks, columns, arena)
-        other = found if outer is None else _features(outer, tasks, columns, arena)
+        arena.begin(sum(side.arena_bytes(tasks, count) for side in sides))
+        found = inner.read_tasks(tasks, columns, arena)
+        other = found if outer is None else outer.read_tasks(tasks, columns, arena)
         for pair in zip(found, other, strict=True):  # task by task: the order of a file of both
             for name, part in zip(self._names[: len(sides)], pair, strict=False):
-                if on_disk(part):
+                if is_mapped(part):
                     check.in_file(name, part)
                     core.touch(part)
         return found, other
-
-
-def _room(data: Data, tasks: list[int], count: int) -> int:
-    """Bytes of an arena that so many columns of some tasks take."""
-    if isinstance(data, Stored):
-        samples = len(tasks) * data.shape[-2] if data.reads_into else 0
-        return samples * count * data.dtype.itemsize
-    given = [data[task] for task in tasks]
-    read = [own for own in given if isinstance(own, Stored) and own.reads_into]
-    return sum(own.shape[0] * count * own.dtype.itemsize for own in read)
-
-
-def _features(data: Data, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
-    if isinstance(data, Stored):
-        return [
-            part for run in _runs(tasks) for part in data.read(run, data.rows, columns, arena=arena)
-        ]
-    given: list[Given] = [data[task] for task in tasks]
-    return [
-        t.read(t.rows, columns, arena=arena) if isinstance(t, Stored) else t[:, columns]
-        for t in given
-    ]
-
-
-def _together(
-    inner: Stored, outer: Stored, tasks: list[int], columns: slice, arena: Arena
-) -> Features:
-    """Both sets of one source, which is read once."""
-    both = inner.between(min(inner.first, outer.first), max(inner.end, outer.end))
-    arena.begin(_room(both, tasks, columns.stop - columns.start))
-    parts = _features(both, tasks, columns, arena)
-
-    def of(side: Stored) -> list[NDArray[Any]]:
-        return [part[side.first - both.first : side.end - both.first] for part in parts]
-
-    return of(inner), of(outer)
 
 
 def _runs(tasks: list[int]) -> Iterator[slice]:
@@ -309,15 +315,3 @@ def _runs(tasks: list[int]) -> Iterator[slice]:
         if i == len(tasks) or tasks[i] != tasks[i - 1] + 1:
             yield slice(tasks[begin], tasks[i - 1] + 1)
             begin = i
-
-
-def check_finite(name: str, data: Stored, hint: str) -> None:
-    """No NaN and no infinity, in one read."""
-    reader = Reader(data if data.ndim == 3 else [data])
-    n, d = (len(data) if data.ndim == 3 else 1), data.shape[-1]
-    task_bytes = data.shape[-2] * d * data.dtype.itemsize
-    count = max(1, BLOCK_BYTES // task_bytes)
-    keys = [(list(range(at, min(n, at + count))), 0, d) for at in range(0, n, count)]
-    for now, after in zip(keys, [*keys[1:], None], strict=True):
-        for part in reader.read(now, after)[0]:
-            check.finite(name, part, cpus.default_threads(), hint)

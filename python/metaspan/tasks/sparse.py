@@ -2,6 +2,7 @@ r"""Features of which only the entries that are not zero are stored, row after r
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 
 from .._load import core
 from .._support import check, cpus
+from .._support.memory import Arena
+from .in_memory import address
+from .storage import FINITE_HINT, TaskArrays
 
 MOST_COLUMNS = 2**31 - 1
 SAMPLED = 2**16  # entries whose columns are compared with each other
@@ -37,6 +41,10 @@ class SparseRows:
     d: int
 
     ndim = 2
+    n = 1
+    stacked = False
+    on_disk = False
+    is_sparse = True
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -70,24 +78,71 @@ class SparseRows:
         """Where the entries of these rows are."""
         return slice(int(self.starts[0]), int(self.starts[-1]))
 
-    def is_same(self, other: object) -> bool:
+    def is_same(self, other: TaskArrays) -> bool:
         """Whether both are the same memory, seen in the same way."""
         return (
             isinstance(other, SparseRows)
             and self.d == other.d
-            and _address(self.values) == _address(other.values)
+            and address(self.values) == address(other.values)
             and np.array_equal(self.starts, other.starts)
             # Columns of one matrix differ in memory where each side has converted them.
             and (
-                _address(self.columns) == _address(other.columns)
+                address(self.columns) == address(other.columns)
                 or np.array_equal(self.columns[self.own], other.columns[other.own])
             )
         )
 
-    def sample(self) -> tuple[NDArray[Any], ...]:
-        """Lengths of all rows, and some entries at even distances."""
+    def sample(self) -> Iterator[NDArray[Any]]:
+        """Take the lengths of all rows, and some entries at even distances."""
         own, step = self.own, max(1, self.entries // 256)
-        return np.diff(self.starts), self.columns[own][::step], self.values[own][::step]
+        yield np.diff(self.starts)
+        yield self.columns[own][::step]
+        yield self.values[own][::step]
+
+    @property
+    def given(self) -> SparseRows:
+        """Return what stands for the matrix."""
+        return self
+
+    def lengths(self) -> list[int]:
+        """Return the number of samples of the one task."""
+        return [len(self)]
+
+    def samples(self, part: slice) -> SparseRows:
+        """Take neighbouring rows, without a copy of entries."""
+        return self[part]
+
+    def apart(self) -> list[SparseRows]:
+        """Return the rows of the one task."""
+        return [self]
+
+    def for_core(self) -> tuple[NDArray[Any], ...]:
+        """Return starts, columns and values."""
+        return self.starts, self.columns, self.values
+
+    def require_files(self, name: str) -> None:
+        """Raise ValueError if a file of entries was truncated."""
+        check.in_file(name, self.values)
+        check.in_file(name, self.columns)
+
+    def check_finite(self, name: str) -> None:
+        """Raise ValueError if an entry is a NaN or an infinity."""
+        check.finite(name, self.values[self.own], cpus.default_threads(), FINITE_HINT)
+
+    def reading_bytes(self, B_bytes: int) -> int:
+        """Return 0: the entries are used where they lie."""
+        return 0
+
+    def arena_bytes(self, tasks: list[int], count: int) -> int:
+        """Return 0: the entries are used where they lie."""
+        return 0
+
+    def read_tasks(self, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
+        """Raise NotImplementedError: the core never asks for columns of sparse rows."""
+        raise NotImplementedError
+
+    def joined(self, other: TaskArrays | None) -> None:
+        """Return None: nothing is read."""
 
 
 class Sparsity(NamedTuple):
@@ -193,14 +248,3 @@ def _rows(name: str, matrix: Any) -> SparseRows:
     if fault:
         raise ValueError(f"{name}.indices must be at least 0 and less than d = {d}; some are not")
     return SparseRows(starts=starts, columns=columns, values=values, d=d)
-
-
-def core_rows(data: Any) -> Any:
-    """Data of tasks as the compiled core takes them."""
-    if not holds_sparse(data):
-        return data
-    return [(task.starts, task.columns, task.values) for task in data]
-
-
-def _address(array: NDArray[Any]) -> int:
-    return int(array.__array_interface__["data"][0])

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .._load import core
 from .._support import memory
 from ..methods import CoreMethod
-from ..tasks import arrays as data
+from ..tasks.arrays import core_sets, sets_of
 
 F64 = NDArray[np.float64]
 ChiSquare = Callable[[int, int], F64]  # degrees of freedom, place -> (n,) draws
@@ -81,7 +81,7 @@ class InnerLoop:
         """B_J w_J."""
         scale = math.sqrt(y.shape[1] / self.m)  # the core divides by the number of rows
         B = _padded(self.C.T, X.shape[2]).T.copy()
-        sets = data.core_sets(list(X * scale), list(y * scale))
+        sets = core_sets(sets_of(X * scale, y * scale))
         heads, moved = core.adapt_arrays(self.method, B, self.w, sets, self.reach, self.threads)
         return heads @ B.T if moved is None else _times(moved, heads)
 

@@ -1,0 +1,128 @@
+r"""Arrays of tasks that lie in memory, or in a file that is mapped into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._support import check, cpus
+from .._support.memory import Arena
+from .storage import FINITE_HINT, PerTask, TaskArrays
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    r"""Features or responses in a NumPy array, used where it lies.
+
+    Parameters
+    ----------
+    array : ndarray of shape (n, m, d) or (n, m); of one task (m, d) or (m,)
+        Features or responses.
+    stacked : bool
+        Whether there is a leading axis of tasks.
+    """
+
+    array: NDArray[Any]
+    stacked: bool
+
+    is_sparse = False
+
+    @property
+    def given(self) -> NDArray[Any]:
+        """Return the array itself."""
+        return self.array
+
+    @property
+    def n(self) -> int:
+        """Number of tasks."""
+        return len(self.array) if self.stacked else 1
+
+    @property
+    def d(self) -> int:
+        """Number of features."""
+        return int(self.array.shape[-1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the numbers."""
+        return self.array.dtype
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the array is memory-mapped."""
+        return is_mapped(self.array)
+
+    def lengths(self) -> list[int]:
+        """Return the number of samples of every task."""
+        return [self.array.shape[int(self.stacked)]] * self.n
+
+    def samples(self, part: slice) -> Dense:
+        """Take some samples of every task: a view."""
+        return Dense(self.array[:, part] if self.stacked else self.array[part], self.stacked)
+
+    def apart(self) -> list[Dense]:
+        """Return a view for every task."""
+        return [Dense(task, False) for task in self.array] if self.stacked else [self]
+
+    def is_same(self, other: TaskArrays) -> bool:
+        """Whether both are the same memory, seen in the same way."""
+        if isinstance(other, PerTask):
+            return other.is_same(self)
+        return isinstance(other, Dense) and (
+            self.array.shape == other.array.shape
+            and self.array.strides == other.array.strides
+            and address(self.array) == address(other.array)
+        )
+
+    def sample(self) -> Iterator[NDArray[Any]]:
+        """Take some rows and columns of every task's features."""
+        for task in self.array if self.stacked else (self.array,):
+            yield sample_of(task)
+
+    def for_core(self) -> NDArray[Any]:
+        """Return the array itself."""
+        return self.array
+
+    def require_files(self, name: str) -> None:
+        """Raise ValueError if the file of the array was truncated."""
+        check.in_file(name, self.array)
+
+    def check_finite(self, name: str) -> None:
+        """Raise ValueError if there is a NaN or an infinity."""
+        check.finite(name, self.array, cpus.default_threads(), FINITE_HINT)
+
+    def reading_bytes(self, B_bytes: int) -> int:
+        """Return 0: the array is used where it lies."""
+        return 0
+
+    def arena_bytes(self, tasks: list[int], count: int) -> int:
+        """Return 0: the array is used where it lies."""
+        return 0
+
+    def read_tasks(self, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
+        """Return views of the columns of some tasks."""
+        if not self.stacked:
+            return [self.array[:, columns]]
+        return [self.array[i][:, columns] for i in tasks]
+
+    def joined(self, other: TaskArrays | None) -> None:
+        """Return None: nothing is read."""
+
+
+def sample_of(X: NDArray[Any]) -> NDArray[Any]:
+    """Take some rows and columns, at even distances, of the features of one task."""
+    return X[:: max(1, len(X) // 4), :: max(1, X.shape[1] // 64)]
+
+
+def is_mapped(array: NDArray[Any]) -> bool:
+    """Whether an array is a view of a file that is mapped into memory."""
+    return getattr(array, "_mmap", None) is not None
+
+
+def address(array: NDArray[Any]) -> int:
+    """Return where an array begins in memory."""
+    return int(array.__array_interface__["data"][0])
