@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from ._support import progress
 from .study.commands import add_parser, study_command
@@ -104,7 +104,8 @@ def _reproduce(chosen: argparse.Namespace) -> int:
         raise ValueError("reproduce: --out DIR is required")
     names = chosen.panels or list(known)
     total = sum(len(view.curves) for name in names if name in known for view in known[name].views)
-    bar = _bar(total)
+    bar = progress.terminal_bar(total, unit="run", leave=False)
+    bar = _Lines() if bar is None else bar
     try:
         reproduce(names, chosen.out, chosen.quick, advanced=bar.update, finished=bar.write)
     finally:
@@ -121,14 +122,3 @@ class _Lines:
         print(line, flush=True)
 
     def close(self) -> None: ...
-
-
-def _bar(total: int) -> Any:
-    """A tqdm bar on a terminal where tqdm is installed, lines otherwise."""
-    if not progress.on_terminal():
-        return _Lines()
-    try:
-        from tqdm import tqdm  # noqa: PLC0415
-    except ImportError:
-        return _Lines()
-    return tqdm(total=total, unit="run", leave=False)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._load import core
 from ._support import check
+from ._support.types import F64
 from .methods import Method, core_method, resolve
 from .tasks.linear import MAX_COUNT, LinearTasks
 from .tasks.moments import moments
@@ -24,8 +25,6 @@ from .theory.risk import (
     best_penalty,
     learned_regression,
 )
-
-F64 = NDArray[np.float64]
 
 NEW_TASKS = 2**62  # a round that no training reaches
 

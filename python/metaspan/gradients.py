@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, overload
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._load import core
 from ._support import check
+from ._support.types import F64
 from .config.engine_choice import check_accumulate, check_sparse
 from .cost.routes import cheapest_sweep
 from .methods import Method, core_method, resolve
 from .tasks.arrays import Data, checked, core_sets
 from .tasks.batch import TaskBatch, core_data
-
-F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,6 +110,7 @@ def meta_gradient(
 
     Examples
     --------
+    >>> import numpy as np
     >>> import metaspan as ms
     >>> batch = ms.LinearTasks(d=30, k=2).sample(4, 10, 10)
     >>> meta_gradient(np.eye(30, 2), np.zeros(2), batch, "anil", alpha=0.1).B.shape
@@ -189,6 +188,7 @@ def population_gradient(
 
     Examples
     --------
+    >>> import numpy as np
     >>> B, B_star = np.eye(30, 2), np.eye(30, 2, -1)
     >>> g = population_gradient(B, [1.0, 0.0], B_star, [[1.0, 0.0]], "average-risk")
     >>> g.B[:2].tolist(), g.w.tolist()
@@ -286,6 +286,7 @@ def adapt(
 
     Examples
     --------
+    >>> import numpy as np
     >>> X, y = np.ones((3, 5, 8)), np.ones((3, 5))
     >>> adapt(np.eye(8, 2), np.zeros(2), X, y, "anil", alpha=0.5)[0].round(12).tolist()
     [0.5, 0.5]

@@ -201,9 +201,8 @@ def _unknown(
         return message + "step sizes are keywords only where the method is given by its name"
     given = inspect.signature(call).parameters.values() if call else ()
     arguments = [one.name for one in given if one.kind is one.KEYWORD_ONLY]
-    close = check.near(name, [*accepted, *arguments])
-    if close:
-        return message + f"did you mean {check.words(close)}?"
+    if meant := check.meant(name, [*accepted, *arguments]):
+        return message + meant
     if not accepted:
         return message + "it is no argument of this call"
     return message + (

@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ._load import core
 from ._support import check
-
-F64 = NDArray[np.float64]
+from ._support.types import F64
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -380,7 +380,8 @@ def test_hostile_texts_can_be_drawn():
 def test_figures_leave_the_global_state_of_matplotlib_alone():
     source = """
 import sys, matplotlib, pandas as pd
-from metaspan.study.figures import heat, lines
+from metaspan.study.figures.heat import heat
+from metaspan.study.figures.lines import lines
 before = dict(matplotlib.rcParams)
 table = pd.DataFrame({"d": [1, 100], "k": [2, 3], "seed": 0, "dist": [0.1, 1.5]})
 lines(table, "d", "dist", hue="k").canvas.draw()

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._load import core
 from . import cpus
+from .types import F64
 
 # What to do where r.B of a run is None.
 NO_B = ": a run in coordinates has no B of its own; use full_B() of its result"
@@ -49,7 +50,6 @@ ALIKE = [
     )
 ]
 
-F64 = NDArray[np.float64]
 Shape = tuple[int | str, ...]
 
 # Largest entry of |B^T B - I| that rounding explains, for columns made orthonormal in that dtype.
@@ -84,6 +84,12 @@ def near(name: str, accepted: Iterable[str]) -> list[str]:
         if name in group and not group.isdisjoint(names):
             return [known for known in names if known in group]
     return difflib.get_close_matches(name, names, 1)
+
+
+def meant(name: str, accepted: Iterable[str]) -> str:
+    """Ask whether the accepted names near to a name are meant; empty where none is near."""
+    close = near(name, accepted)
+    return f"did you mean {words(close)}?" if close else ""
 
 
 def integer(name: str, value: object, least: int = 0, most: int | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 NO_STREAM = (AttributeError, OSError, TypeError, ValueError)  # of what stands for a stream, or None
 
@@ -24,20 +25,21 @@ def reporter(
     """A function to call with the rounds done; it draws a bar, calls the user, or does nothing."""
     if callable(progress):
         yield lambda finished: progress(finished, total)
-    elif not (progress and on_terminal()):
+        return
+    bar = terminal_bar(total, done, unit=" rounds", unit_scale=True) if progress else None
+    if bar is None:
         yield lambda finished: None
-    else:
-        with _bar(done, total) as show:
-            yield show
+        return
+    with bar:
+        yield lambda finished: bar.update(finished - bar.n)
 
 
-@contextmanager
-def _bar(done: int, total: int) -> Iterator[Callable[[int], object]]:
-    """A bar where tqdm is installed, otherwise nothing."""
+def terminal_bar(total: int, done: int = 0, **looks: Any) -> Any:
+    """Open a bar of tqdm's; None unless standard error is a terminal and tqdm is installed."""
+    if not on_terminal():
+        return None
     try:
         from tqdm import tqdm  # noqa: PLC0415  (optional)
     except ImportError:
-        yield lambda finished: None
-        return
-    with tqdm(total=total, initial=done, unit=" rounds", unit_scale=True) as bar:
-        yield lambda finished: bar.update(finished - bar.n)
+        return None
+    return tqdm(total=total, initial=done, **looks)

@@ -3,9 +3,9 @@ r"""Which engine runs what: a matter of the arguments alone; and what each engin
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._support import check
+from .._support.types import F64
 from ..methods import ANIL, Method
 from ..tasks.batch import TaskBatch
 from ..tasks.heads import GaussianHeads, SphereHeads
@@ -59,7 +59,7 @@ def choose_engine(
 
 
 def check_infinite_tasks(
-    tasks: LinearTasks, method: Method, shared: bool, head: NDArray[np.float64] | None
+    tasks: LinearTasks, method: Method, shared: bool, head: F64 | None
 ) -> None:
     """Raise ValueError where (23), with infinitely many tasks a round, does not hold."""
     wants = "n must be an integer but for what (23) covers: "

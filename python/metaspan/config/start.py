@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._support import check
+from .._support.types import F64
 from ..methods import Method
 from .options import Init, column_length
 
@@ -18,7 +19,7 @@ class GivenStart(NamedTuple):
     """The arrays (B0, w0) at which a run starts; starts of equal arrays are equal."""
 
     B0: NDArray[Any]
-    w0: NDArray[np.float64]
+    w0: F64
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GivenStart):

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from .._load import core
-from .._support import cpus
+from .._support import cpus, files
 from ..methods import ANIL, MAML, core_method
 from ..tasks.arrays import core_sets, sets_of
 
@@ -99,9 +99,7 @@ def _keep(path: Path, found: Mapping[str, float | bool]) -> None:
     """Write the file; where that fails, the next process measures again."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(f".{os.getpid()}")
-        beside.write_text(json.dumps(found))
-        beside.replace(path)
+        files.replace(path, json.dumps(found).encode())
     except OSError:
         pass
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._load import core
+from .._support.types import F64
 from ..config.config import TrainConfig
 from ..cost.estimate import Estimate
 from .trials import Trials
@@ -52,7 +53,7 @@ def rounds_of(trials: Trials, indices: list[int]) -> list[int]:
     return [trials.rounds[i] for i in indices]
 
 
-def truths(config: TrainConfig, numbers: Sequence[int]) -> list[NDArray[np.float64]]:
+def truths(config: TrainConfig, numbers: Sequence[int]) -> list[F64]:
     """Return B_star of some trials in double precision."""
     return [
         config.law.ground_truth(config.seed, number, config.threads).astype(np.float64, copy=False)

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from .._load import core
 from .._support import check, memory
+from .._support.types import F64
 from ..config.config import TrainConfig
 from ..config.options import Init, column_length
 from ..tasks.batch import TaskBatch
-
-F64 = NDArray[np.float64]
 
 
 def start_in_coordinates(config: TrainConfig, trials: Sequence[int]) -> dict[str, NDArray[Any]]:

@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._load import core
-
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
+from .._support.types import F64, I64
 
 
 @dataclass(kw_only=True, eq=False)

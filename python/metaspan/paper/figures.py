@@ -9,10 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config.options import Init
-from ..methods import ANIL, MAML, AverageRisk
+from ..methods import ANIL, MAML, AverageRisk, Method
 from ..tasks.heads import GaussianHeads
-
-Method = ANIL | MAML | AverageRisk
 
 D, K, N = 20, 3, 3  # the paper's sizes: features, rank and width, tasks a round
 HEADS = GaussianHeads()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .._support.types import F64, I64
 from ..plots import FONT, INK, MARKERS, PALETTE
 from ..runs.outcome import Status
 from ..theory.rates import error_floor
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from ..runs.result import Result
-
-F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +37,7 @@ class Floors:
         Of the least-squares fit ``dist = factor * scale**exponent`` on logarithms.
     """
 
-    d: NDArray[np.int64]
+    d: I64
     scale: F64
     dist: F64
     error: F64

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .._load import core
 from .._support import check, memory
+from .._support.types import F64
 from ..config.config import TrainConfig
 from ..config.counts import round_text
 from ..config.options import Init
@@ -26,8 +27,6 @@ from .outcome import Outcome, Status
 if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
-
-F64 = NDArray[np.float64]
 
 
 class Trace(dict[str, NDArray[Any]]):

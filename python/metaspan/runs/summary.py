@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._support import check
+from .._support.types import F64, I64
 from ..config.config import TrainConfig
 from .result import Result
-
-F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +34,11 @@ class Summary:
         Whether mean and band were taken on log10 of the quantity.
     """
 
-    rounds: NDArray[np.int64]
+    rounds: I64
     mean: F64
     low: F64
     high: F64
-    count: NDArray[np.int64]
+    count: I64
     whole: int
     trials: int
     diverged: int
@@ -150,8 +149,13 @@ def _interval(values: F64, band: float | None) -> tuple[F64, F64, F64]:
     if band is None or count < 2:
         nothing = np.full_like(mean, np.nan)
         return mean, nothing, nothing
-    from scipy.special import stdtrit  # noqa: PLC0415
-
-    quantile = float(stdtrit(count - 1, 0.5 + 0.5 * band))
+    quantile = float(student_quantile(np.array(count), band))
     half = quantile * values.std(axis=0, ddof=1) / math.sqrt(count)
     return mean, mean - half, mean + half
+
+
+def student_quantile(count: I64, band: float) -> F64:
+    """Two-sided quantile of Student's t for the mean of each number of values, at least two."""
+    from scipy.special import stdtrit  # noqa: PLC0415
+
+    return np.asarray(stdtrit(np.maximum(count - 1, 1), 0.5 + 0.5 * band), dtype=np.float64)

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .._load import core
 from .._support import memory, progress, signals
+from .._support.types import F64
 from ..config.config import TrainConfig, configure
 from ..config.counts import DEFAULT_N
 from ..config.options import DEFAULT_STOP, Checkpoint, Init, Stop
@@ -30,8 +31,6 @@ from . import result
 from .checkpoint import Journal
 from .outcome import Diverged, DivergenceWarning, FewSamplesWarning, Interrupted, Status
 from .result import Result
-
-F64 = NDArray[np.float64]
 
 CHUNK_SECONDS = 0.05
 FEW_SAMPLES = (

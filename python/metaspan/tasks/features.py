@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._load import core
 from .._support import check, memory
-
-F64 = NDArray[np.float64]
+from .._support.types import F64
 
 NAMES = ("gaussian", "student-t", "sphere", "rademacher", "uniform")
 INDEPENDENT = ("rademacher", "uniform")  # of entries, and not symmetric under rotations

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._load import core
 from .._support import check
+from .._support.types import F64
 
-F64 = NDArray[np.float64]
 CoreLaw = tuple[Any, ...]
 HeadFunction = Callable[[np.random.Generator, int, int], ArrayLike]
 

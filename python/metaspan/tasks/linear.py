@@ -10,11 +10,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .._load import core
 from .._support import check, cpus, memory
+from .._support.types import F64
 from . import features as feature_laws
 from . import heads as laws
 from .batch import TaskBatch
-
-F64 = NDArray[np.float64]
 
 MAX_D = 2**53  # sizes pass through double precision, where the degrees of freedom of d live
 MAX_COUNT = 2**31 - 1  # indices of tasks, samples and trials are 32-bit words of the random key

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .. import metrics
 from .._support import check, memory
+from .._support.types import F64
 from . import heads as laws
 from .heads import GaussianHeads, SphereHeads
-
-F64 = NDArray[np.float64]
 
 
 def moments(heads: object, k: int) -> tuple[F64, F64]:

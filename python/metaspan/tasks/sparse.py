@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .._load import core
 from .._support import check, cpus
 from .._support.memory import Arena
+from .._support.types import I64
 from .in_memory import address
 from .storage import FINITE_HINT, TaskArrays
 
@@ -35,7 +36,7 @@ class SparseRows:
         Number of features.
     """
 
-    starts: NDArray[np.int64]
+    starts: I64
     columns: NDArray[np.int32]
     values: NDArray[Any]
     d: int

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._support import check
+from .._support.types import F64
 from ..runs.summary import config_of, summarize
 from ..tasks.linear import LinearTasks
 from .rates import error_floor, rate
@@ -16,7 +17,6 @@ from .rates import error_floor, rate
 if TYPE_CHECKING:
     from ..runs.result import Result
 
-F64 = NDArray[np.float64]
 Prediction = Callable[[NDArray[Any]], F64]
 
 ANCHOR = 1e-8  # where a rate line meets its curve: late, and above what stop rules ask for

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from .._support import check
+from .._support.types import F64
 from ..methods import Method, core_method, resolve
 from ..metrics import Diversity
 from ..tasks.linear import MAX_COUNT, LinearTasks
 from ..tasks.moments import diversity, second_moment
-
-F64 = NDArray[np.float64]
 
 CENTRED = 1e-12  # a mean head this short, relative to the heads, is rounding
 

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._load import core
 from .._support import memory
+from .._support.types import F64
 from ..methods import CoreMethod
 from ..tasks.arrays import core_sets, sets_of
 
-F64 = NDArray[np.float64]
 ChiSquare = Callable[[int, int], F64]  # degrees of freedom, place -> (n,) draws
 BLOCK = 2**20  # numbers in the samples that are drawn at once
 EPS = float(np.finfo(np.float64).eps)

@@ -7,7 +7,6 @@ expression may take is bounded: its length, its nesting, the size of its numbers
 from __future__ import annotations
 
 import ast
-import difflib
 import graphlib
 import operator
 import reprlib
@@ -153,8 +152,7 @@ class Compiler:
     def build_Call(self, node: ast.Call) -> Run:
         name = node.func.id if isinstance(node.func, ast.Name) else None
         if name not in FUNCTIONS:
-            close = difflib.get_close_matches(name or "", FUNCTIONS, n=1)
-            known = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(FUNCTIONS)}"
+            known = check.meant(name or "", FUNCTIONS) or f"known are {', '.join(FUNCTIONS)}"
             called = repr(name) if name else "what is called"
             raise ValueError(f"{called} is not a known function: {known}")
         if node.keywords:

@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..._support import check, identity
 from ...config.records import RECORDS
 from ...evaluate import adapted_risk
 from ...runs.outcome import Status
 from ...runs.result import Result
-
-F64 = NDArray[np.float64]
 
 RATE_FROM = 0.1  # the late part of a run, where (22) holds, begins below this
 RATE_TO = 1e-9  # and ends above what rounding and stop rules reach

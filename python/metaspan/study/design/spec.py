@@ -2,7 +2,6 @@ r"""What a study is: constants, a grid of values, seeds, and what is measured.""
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
@@ -344,31 +343,27 @@ def _sequence(
     for name, others in needs.items():
         for other in sorted(others - there):
             # Of two names that are near each other, the one that is not known is mistyped.
-            if other in KNOWN and (mistyped := _nearest(other, useless)):
-                raise _useless(mistyped, other)
-            near = _nearest(other, there)
-            raise ValueError(f"{name} needs {other!r}, which has no value{_meant(near)}")
+            if other in KNOWN and (mistyped := check.near(other, useless)):
+                raise _useless(mistyped[0])
+            raise ValueError(f"{name} needs {other!r}, which has no value{_meant(other, there)}")
     for name in useless:
-        raise _useless(name, _nearest(name, KNOWN))
+        raise _useless(name)
     for name in ("d", "k", "method"):
         if name not in there:
             raise ValueError(f"base or grid must hold {name!r}; it is in neither")
     return tuple(name for name in order(needs) if name in needs)
 
 
-def _useless(name: str, near: str | None) -> ValueError:
+def _useless(name: str) -> ValueError:
     return ValueError(
         f"{name!r} is no name of LinearTasks, the method or train, and nothing uses it"
-        f"{_meant(near)}"
+        f"{_meant(name, KNOWN)}"
     )
 
 
-def _nearest(name: str, known: Iterable[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(name, list(known), 1)), None)
-
-
-def _meant(near: str | None) -> str:
-    return f": did you mean {near!r}?" if near else ""
+def _meant(name: str, known: Iterable[str]) -> str:
+    meant = check.meant(name, known)
+    return f": {meant}" if meant else ""
 
 
 def _cells(axes: Mapping[str, Sequence[Any]]) -> int:

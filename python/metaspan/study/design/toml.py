@@ -2,7 +2,6 @@ r"""Studies in TOML files: what may stand where; what names mean is for the stud
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import tomllib
@@ -83,8 +82,7 @@ def _known(where: str, keys: Iterable[str], accepted: Iterable[str]) -> None:
     accepted = list(accepted)
     for key in keys:
         if key not in accepted:
-            close = difflib.get_close_matches(key, accepted, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(accepted)}"
+            hint = check.meant(key, accepted) or f"known are {', '.join(accepted)}"
             place = f" in {where}" if where else ""
             raise ValueError(f"unknown key {check.show(key)}{place}: {hint}")
 

@@ -52,13 +52,10 @@ def meter(progress: Progress, name: str, done: int, total: int) -> Meter:
         return _Called(progress, done, total)
     if not check.flag("progress", progress):
         return _Quiet()
-    if _progress.on_terminal():
-        try:
-            from tqdm import tqdm  # noqa: PLC0415
-        except ImportError:
-            return _Lines(name, done, total)
-        return _Bar(tqdm(total=total, initial=done, unit="run", desc=name, dynamic_ncols=True))
-    return _Lines(name, done, total) if _is_log() else _Quiet()
+    bar = _progress.terminal_bar(total, done, unit="run", desc=name, dynamic_ncols=True)
+    if bar is not None:
+        return _Bar(bar)
+    return _Lines(name, done, total) if _progress.on_terminal() or _is_log() else _Quiet()
 
 
 def _is_log() -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..._support import check
+from ..._support.types import F64
 from ...plots import DASHES, FONT, MARKERS, PALETTE
 from .frames import caption, key, limit_y, name_axis, plain_ticks, row_of_axes, ticks_at, title
 from .heat import heat
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["heat", "law_label", "lines"]
 
-F64 = NDArray[np.float64]
 
 # From dark to light: the order of numbers survives a grey print.
 SHADES = ("#0D0887", "#6A00A8", "#B12A90", "#E16462", "#F2942E")

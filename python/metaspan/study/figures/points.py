@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._support import check
+from ..._support.types import F64, I64
+from ...runs.summary import student_quantile
 from ..design.stopping import set_by_stop
 from .labels import value_labels
 
 if TYPE_CHECKING:
     import pandas
 
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
 DECADE = 10.0  # quantities that span more than this are averaged and shown on a log scale
 
 
@@ -285,18 +285,11 @@ def average(
         squares = np.bincount(group, (values - mean[group]) ** 2, minlength=groups)
         half = np.full(groups, np.nan)
         if band is not None:
-            half = _quantile(counted, band) * np.sqrt(squares / (counted - 1) / counted)
+            half = student_quantile(counted, band) * np.sqrt(squares / (counted - 1) / counted)
             half[counted < 2] = np.nan
         ends = (mean, mean - half, mean + half)
         mean, low, high = (10.0**end if log else end for end in ends)
     return mean, low, high, counted
-
-
-def _quantile(counted: I64, band: float) -> F64:
-    """Student's quantile of each number of values."""
-    from scipy.special import stdtrit  # noqa: PLC0415
-
-    return np.asarray(stdtrit(np.maximum(counted - 1, 1), 0.5 + 0.5 * band), dtype=np.float64)
 
 
 def depends(table: pandas.DataFrame, name: str, on: Sequence[str]) -> bool:

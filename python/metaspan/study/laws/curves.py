@@ -6,11 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..._support.types import F64
 from .resampling import Groups
-
-F64 = NDArray[np.float64]
 
 FOLDS = 20  # parts of neighbouring x that are held out in turn, at most
 BLOCK = 1 << 16  # numbers that are iterated on at once

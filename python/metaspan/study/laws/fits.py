@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..._support import check
+from ..._support.types import F64
 from .curves import Fit, fit_curve, held_out_error
 from .laws import LEAST_TO_COMPARE, Law, Laws, Powers
 from .resampling import (
@@ -25,7 +26,6 @@ from .resampling import (
 
 __all__ = ["LAWS", "Law", "Laws", "Powers", "fit_laws", "fit_powers"]
 
-F64 = NDArray[np.float64]
 
 LAWS = ("power", "exponential", "logarithm")
 

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..._support import check
+from ..._support.types import F64
 from .resampling import EXACT, Interval, positive
-
-F64 = NDArray[np.float64]
 
 LEAST_TO_COMPARE = 4  # distinct x: two parameters, one held out, one to spare
 

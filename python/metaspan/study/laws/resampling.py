@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..._support import check
+from ..._support.types import F64, I64
 
-F64 = NDArray[np.float64]
 Interval = tuple[float, float]
 
 LEAST_ROWS = 3  # at every setting, for its own rows to say how far they scatter
@@ -39,7 +39,7 @@ class Groups:
     """
 
     settings: F64
-    count: NDArray[np.int64]
+    count: I64
     mean: F64
     logs: F64
     left_out: int
@@ -157,7 +157,7 @@ def moves(
     return drawn * student(band, freedom)
 
 
-def _freedom(variance: F64, count: NDArray[np.int64]) -> float:
+def _freedom(variance: F64, count: I64) -> float:
     """Degrees of freedom behind a sum of variances of means (Welch and Satterthwaite)."""
     total = float(variance.sum())
     if total == 0.0:

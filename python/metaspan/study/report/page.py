@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..._support import files
+from ..._support.types import F64, I64
 from ..figures.choose import auto_figures
 from ..figures.labels import value_labels
 from ..figures.points import average, factor
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["auto_figures", "cells", "write"]
 
-I64 = NDArray[np.int64]
 
 MOST_CELLS = 300  # rows of the table
 LARGE = 200_000  # bytes from which a drawing is stored as pixels
@@ -186,7 +185,7 @@ def cells(table: pandas.DataFrame) -> pandas.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _means(values: NDArray[np.float64], group: I64, runs: I64) -> list[str]:
+def _means(values: F64, group: I64, runs: I64) -> list[str]:
     """Means with standard errors, and how many runs have a value where not all have."""
     mean, _, _, counted = average(values, group, runs.size, None, log=False)
     there = np.isfinite(values)
