@@ -9,23 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._support import check
+from ._support.looks import (
+    DASHES,
+    FONT,
+    INK,
+    MARKERS,
+    PALETTE,
+    PREDICTED,
+    PREDICTED_DASHES,
+    new_axes,
+)
+from ._support.placement import spread
 from .runs.summary import Summary, summarize
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     from .runs.result import Result
-
-# Okabe and Ito's colours in an order in which neighbours also differ in lightness, for grey prints.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F", "#CC79A7", "#56B4E9", "#000000")
-MARKERS = "osD^vPX*"
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1.5, 1.2)))
-INK = "#333333"
-PREDICTED = "#595959"
-PREDICTED_DASHES: tuple[Any, ...] = ((0, (7, 3)), (0, (1, 2)), (0, (7, 2, 1, 2)))
-FONT = "STIXGeneral"  # comes with matplotlib, so figures look the same everywhere
 
 NAMES = {
     "dist": r"$\mathrm{dist}(B_t,\, B_{\mathrm{*}})$",
@@ -325,75 +326,3 @@ def _direct(
             annotation_clip=False,
         )
         text.set_math_fontfamily("stix")
-
-
-def spread(places: Sequence[float], apart: float) -> list[float]:
-    r"""Move ascending places as little as possible so that neighbours are `apart` or more.
-
-    Parameters
-    ----------
-    places : sequence of float
-        Wanted places, ascending.
-    apart : float
-        Least distance between neighbours.
-
-    Returns
-    -------
-    list of float
-        The least-squares nearest places that keep the distance.
-
-    Examples
-    --------
-    >>> spread([0.0, 1.0, 9.0], apart=2.0)
-    [-0.5, 1.5, 9.0]
-    """
-    # With i * apart taken off, the constraint is "not descending": pool adjacent violators.
-    groups: list[list[float]] = []
-    for i, place in enumerate(places):
-        groups.append([place - i * apart, 1.0])
-        while len(groups) > 1 and groups[-2][0] > groups[-1][0]:
-            mean, count = groups.pop()
-            before, many = groups[-1]
-            groups[-1] = [(before * many + mean * count) / (many + count), many + count]
-    level = [mean for mean, count in groups for _ in range(int(count))]
-    return [mean + i * apart for i, mean in enumerate(level)]
-
-
-def new_axes(
-    columns: int = 1, width: float = 4.8, height: float = 3.3
-) -> tuple[Figure, list[Axes]]:
-    r"""Make axes in the style of the package, in a figure that needs no display.
-
-    Parameters
-    ----------
-    columns : int
-        Axes side by side.
-    width, height : float
-        Size of each, in inches.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        The figure.
-    list of matplotlib.axes.Axes
-        Its axes, from left to right.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415
-    except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install 'metaspan[plot]'") from error
-    figure = Figure(figsize=(width * columns, height), layout="constrained", dpi=100)
-    axes: list[Axes] = list(figure.subplots(1, columns, squeeze=False)[0])
-    for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.spines[["left", "bottom"]].set_color(INK)
-        ax.tick_params(which="both", color=INK, labelcolor=INK, labelsize=9.5, labelfontfamily=FONT)
-        ax.grid(True, which="major", color="#E6E6E6", lw=0.6)
-        ax.set_axisbelow(True)
-        ax.margins(x=0, y=0.07)
-    return figure, axes

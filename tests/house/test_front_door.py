@@ -7,7 +7,8 @@ from typing import get_overloads
 import pytest
 
 import metaspan as ms
-from metaspan.config.config import TrainConfig, configure, settings
+from metaspan.config.config import TrainConfig, settings
+from metaspan.config.configure import configure
 from metaspan.runs import estimate, train
 
 CALLS = {"train": (ms.train, train), "estimate": (ms.estimate, estimate)}

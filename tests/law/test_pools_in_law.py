@@ -6,8 +6,7 @@ from scipy import stats
 
 import metaspan as ms
 from collapsed_runs import refused
-from metaspan.config.config import configure
-from metaspan.engines.pooled import basis_size
+from metaspan.config.configure import configure
 
 FAMILY_ERROR = 1e-4  # the chance that any test of all cases fails where all laws are the same
 TRIALS = 2000
@@ -136,9 +135,9 @@ def test_the_basis_is_all_of_space_where_samples_fill_it():
     for name, case in CASES.items():
         config = configure(**arguments(case))
         if "filled" in name or name == "none left":
-            assert basis_size(config) == case["d"], name
+            assert config.layout.features == case["d"], name
         else:
-            assert basis_size(config) < case["d"], name
+            assert config.layout.features < case["d"], name
 
 
 @pytest.mark.parametrize("features", ["gaussian", "student-t", "sphere"])

@@ -9,7 +9,8 @@ import pytest
 from scipy.stats import t
 
 import metaspan as ms
-from metaspan.plots import MARKERS, PALETTE, spread
+from metaspan._support.looks import MARKERS, PALETTE
+from metaspan._support.placement import spread
 from metaspan.runs.summary import summarize
 
 pytest.importorskip("matplotlib")

@@ -1,36 +1,19 @@
-r"""What a training run is: its arguments, checked and resolved before anything starts."""
+r"""The record of a training run, with what each of its arguments may do elsewhere."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
-
-from .._support import check
-from ..methods import Method, resolve
+from ..methods import Method
 from ..tasks.batch import BatchSummary, TaskBatch
-from ..tasks.linear import MAX_COUNT, LinearTasks
-from . import records
-from .counts import DEFAULT_N, sample_counts, tasks_per_round
-from .engine_choice import (
-    check_accumulate,
-    check_infinite_tasks,
-    check_sparse,
-    check_track_start,
-    choose_engine,
-)
+from ..tasks.linear import LinearTasks
+from .counts import DEFAULT_N
 from .layout import Layout, layout_of
 from .options import DEFAULT_STOP, Checkpoint, Init, Stop
-from .start import GivenStart, resolve_start
-
-ROUTES = ("auto", "gram", "vector", "dual")
-DEVICES = ("cpu",)
+from .start import GivenStart
 
 
 def setting(
@@ -172,163 +155,3 @@ class TrainConfig:
 def settings(name: str) -> tuple[str, ...]:
     """Names of the arguments of which a property of `setting` holds."""
     return tuple(each.name for each in fields(TrainConfig) if each.metadata.get(name))
-
-
-def configure(
-    tasks: LinearTasks | TaskBatch,
-    method: Method | str,
-    *,
-    rounds: int = 1000,
-    n: int | None = DEFAULT_N,
-    m_in: int | None = None,
-    m_out: int | None = None,
-    width: int | None = None,
-    init: str | Init | tuple[NDArray[Any], ArrayLike] = "random",
-    engine: str = "auto",
-    route: str = "auto",
-    accumulate: str = "float64",
-    pool: int | None = None,
-    shared_samples: bool = False,
-    track_start: bool = False,
-    seed: int = 0,
-    trials: int | range = 1,
-    threads: int | None = None,
-    device: str = "cpu",
-    dtype: DTypeLike | None = None,
-    record: str | Iterable[str] | None = None,
-    record_every: int = 1,
-    stop: Stop | None = DEFAULT_STOP,
-    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
-    progress: bool | Callable[[int, int], object] = False,
-    on_failure: str = "return",
-    **steps: float,
-) -> TrainConfig:
-    r"""Check and resolve the arguments of a training run.
-
-    Parameters
-    ----------
-    tasks, method : object
-        As of `train`, where all arguments are described.
-    rounds, n, m_in, m_out, width, init, engine, route, accumulate, pool, shared_samples : object
-        As of `train`.
-    track_start, seed, trials, threads, device, dtype, record, record_every, stop : object
-        As of `train`.
-    checkpoint, progress, on_failure, **steps : object
-        As of `train`.
-
-    Returns
-    -------
-    TrainConfig
-        The run.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of the wrong kind or value.
-    FileNotFoundError
-        If there is no folder for the checkpoint.
-    """
-    if not isinstance(tasks, (LinearTasks, TaskBatch)):
-        raise TypeError(f"tasks must be a LinearTasks or a TaskBatch; got {check.show(tasks)}")
-    chosen = resolve(method, steps, configure)
-    pool = None if pool is None else check.integer("pool", pool, 1, MAX_COUNT)
-    shared = check.flag("shared_samples", shared_samples)
-    counts = sample_counts(tasks, m_in, m_out, pool, shared)
-    start, size = resolve_start(init, width, tasks.d, tasks.k, chosen)
-    number = tasks_per_round(n, pool, tasks, counts[0] is not None)
-    ran = choose_engine(engine, tasks, counts=counts, pool=pool, n=number, width=size)
-    on_data = ran == "arrays" or (ran == "collapsed" and pool is not None)
-    check.choice("route", route, ROUTES)
-    if not on_data and route != "auto":
-        raise ValueError(f"route must be 'auto' unless rounds reuse data; got {route!r}")
-    kind = _dtype(dtype, init, tasks)
-    check_accumulate(accumulate, route, _stored(kind, tasks), ran)
-    check_sparse(tasks, accumulate)
-    names = records.resolve(record, tasks)
-    tracked = check.flag("track_start", track_start)
-    if tracked:
-        check_track_start(ran, pool, number, tasks.d, tasks.k + 2 * size)
-    if number is None:
-        assert isinstance(tasks, LinearTasks)
-        check_infinite_tasks(tasks, chosen, shared, start[1] if isinstance(start, tuple) else None)
-        if "loss_adapted" in names and counts[0] is not None:
-            raise ValueError(
-                "record 'loss_adapted' needs a number of tasks where samples are finite; got n=None"
-            )
-    return TrainConfig(
-        tasks=tasks,
-        method=chosen,
-        rounds=check.integer("rounds", rounds, 0, 2**62),
-        n=number,
-        m_in=counts[0],
-        m_out=counts[1],
-        width=size,
-        init=start,
-        engine=ran,
-        route=route if on_data else None,
-        accumulate=accumulate,
-        pool=pool,
-        shared_samples=shared,
-        track_start=tracked,
-        seed=check.integer("seed", seed, 0, 2**64 - 1),
-        trials=_trials(trials),
-        threads=check.threads(threads),
-        device=check.choice("device", device, DEVICES),
-        dtype=kind,
-        record=names,
-        record_every=check.integer("record_every", record_every, 1, 2**62),
-        stop=_stop(stop, tasks.k),
-        checkpoint=_checkpoint(checkpoint),
-        progress=progress if callable(progress) else check.flag("progress", progress),
-        on_failure=check.choice("on_failure", on_failure, ("return", "raise")),
-    )
-
-
-def _trials(trials: object) -> range:
-    if not isinstance(trials, range):
-        return range(check.integer("trials", trials, 1, MAX_COUNT))
-    # The ends alone: to look at every number could take for ever.
-    if not trials or min(trials[0], trials[-1]) < 0 or max(trials[0], trials[-1]) > MAX_COUNT:
-        raise ValueError(f"trials must be a range of numbers >= 0 that is not empty; got {trials}")
-    return trials
-
-
-def _dtype(dtype: DTypeLike | None, init: object, tasks: LinearTasks | TaskBatch) -> str:
-    if dtype is not None:
-        return check.float_dtype("dtype", dtype).name
-    if isinstance(tasks, TaskBatch):
-        return str(tasks.dtype)
-    if isinstance(init, tuple) and isinstance(init[0], np.ndarray):
-        return str(init[0].dtype)
-    return "float64" if tasks.B_star is None else str(tasks.B_star.dtype)
-
-
-def _stored(dtype: str, tasks: LinearTasks | TaskBatch) -> str:
-    """Dtype of the data."""
-    return str(tasks.dtype) if isinstance(tasks, TaskBatch) else dtype
-
-
-def _stop(stop: object, k_star: int) -> Stop | None:
-    if stop is not None and not isinstance(stop, Stop):
-        raise TypeError(f"stop must be a Stop or None; got {check.show(stop)}")
-    if stop is not None and stop.dist not in (None, 0.0, DEFAULT_STOP.dist) and not k_star:
-        raise ValueError(f"stop dist must be None for a batch without a B_star; got {stop.dist:g}")
-    return stop
-
-
-def _checkpoint(checkpoint: object) -> Checkpoint | None:
-    if checkpoint is None or isinstance(checkpoint, Checkpoint):
-        found = checkpoint
-    elif isinstance(checkpoint, (str, os.PathLike)):
-        found = Checkpoint(checkpoint)
-    else:
-        raise TypeError(
-            f"checkpoint must be a path, a Checkpoint or None; got {check.show(checkpoint)}"
-        )
-    if found is not None:
-        path = Path(found.path)
-        if path.is_dir():
-            raise ValueError(f"checkpoint must be a file; {str(path)!r} is a folder")
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"checkpoint: there is no folder {str(path.parent)!r}")
-    return found

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._support.looks import FONT, INK, MARKERS, PALETTE
 from .._support.types import F64, I64
-from ..plots import FONT, INK, MARKERS, PALETTE
 from ..runs.outcome import Status
 from ..theory.rates import error_floor
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .._support import check, files
-from ..plots import FONT, INK, new_axes, plot
+from .._support.looks import FONT, INK, new_axes
+from ..plots import plot
 from ..runs.outcome import DivergenceWarning
 from ..runs.result import Result
 from ..runs.summary import summarize

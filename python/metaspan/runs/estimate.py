@@ -9,7 +9,8 @@ from typing import Any
 
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ..config.config import TrainConfig, configure
+from ..config.config import TrainConfig
+from ..config.configure import configure
 from ..config.counts import DEFAULT_N, round_text
 from ..config.options import DEFAULT_STOP, Checkpoint, Init, Stop
 from ..cost.estimate import Estimate

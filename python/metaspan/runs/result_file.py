@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from .._support import check, files, signals
 from ..config import records
-from ..config.config import TrainConfig, configure
+from ..config.config import TrainConfig
+from ..config.configure import configure
 from ..config.options import Checkpoint, Init
 from ..engines import engine_of
 from ..tasks.batch import BatchSummary

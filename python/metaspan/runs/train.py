@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from .._load import core
 from .._support import memory, progress, signals
 from .._support.types import F64
-from ..config.config import TrainConfig, configure
+from ..config.config import TrainConfig
+from ..config.configure import configure
 from ..config.counts import DEFAULT_N
 from ..config.options import DEFAULT_STOP, Checkpoint, Init, Stop
 from ..cost.routes import chosen_route

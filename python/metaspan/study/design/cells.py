@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._support import check, identity
-from ...config.config import TrainConfig, configure
+from ...config.config import TrainConfig
+from ...config.configure import configure
 from ...methods import AverageRisk, Method, resolve
 from ...runs import codec
 from ...tasks.linear import LinearTasks
-from .spec import COUNTS, NUMBER, OF_METHODS, OF_RUNS, OF_TASKS, Dependent, Spec
+from .dependents import NUMBER, Dependent
+from .spec import COUNTS, OF_METHODS, OF_RUNS, OF_TASKS, Spec
 
 INLINE = 2**16  # numbers of an array that a study's file holds
 LONGEST = 2**28  # characters of all values that cells compute

@@ -2,9 +2,8 @@ r"""What a study is: constants, a grid of values, seeds, and what is measured.""
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any
@@ -16,7 +15,13 @@ from ...config.config import settings
 from ...methods import ANIL
 from ...runs import codec
 from ...tasks.linear import MAX_COUNT, LinearTasks
-from .expressions import Expression, order
+from .dependents import (
+    Dependent,
+    computed_of,
+    parse_expression,
+    parse_template,
+)
+from .expressions import order
 from .measures import Measure, measure_of, records_of
 from .ranges import in_order
 
@@ -40,78 +45,6 @@ ELSEWHERE = {
     "on_failure": "a status in the table",
     "tasks": "made from the names of LinearTasks",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Template:
-    r"""An object whose fields may be expressions, such as a law of heads.
-
-    Parameters
-    ----------
-    kind : str
-        Name of a class of the package.
-    fields : mapping of str to object
-        Its arguments; strings are expressions.
-    """
-
-    kind: str
-    fields: Mapping[str, Any]
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Names that its expressions use."""
-        parts = (value.names for value in self.fields.values() if isinstance(value, Expression))
-        return frozenset().union(*parts)
-
-    def value(self, values: Mapping[str, Any]) -> Any:
-        """The object, for values of the names."""
-        found = {
-            name: value.value(values) if isinstance(value, Expression) else value
-            for name, value in self.fields.items()
-        }
-        return codec.KINDS[self.kind](**found)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Computed:
-    r"""A value that a function of other values gives.
-
-    Parameters
-    ----------
-    function : callable
-        Its parameters are the names of what it takes.
-    names : frozenset of str
-        Those names.
-    """
-
-    function: Callable[..., Any]
-    names: frozenset[str]
-
-    def value(self, values: Mapping[str, Any]) -> Any:
-        """What the function gives for values of the names."""
-        return self.function(**{name: values[name] for name in self.names})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Listed:
-    r"""What a function gave for every cell, read from a file.
-
-    Parameters
-    ----------
-    items : tuple
-        A value for each cell.
-    """
-
-    items: tuple[Any, ...]
-    names: frozenset[str] = frozenset()
-
-    def value(self, values: Mapping[str, Any]) -> Any:
-        """The value of the cell whose number stands among the values."""
-        return self.items[values[NUMBER]]
-
-
-Dependent = Expression | Template | Computed | Listed
-NUMBER = "number of the cell"  # no identifier, so no name of a study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,9 +170,9 @@ def _parsed(where: str, name: str, value: Any) -> Any:
     if name == "stop" and value is False:
         return None  # as in older files; "none" is the word for it
     if isinstance(value, str) and name not in WORDS:
-        return _expression(path, value)
+        return parse_expression(path, value)
     if isinstance(value, dict):
-        return _template(path, value)
+        return parse_template(path, value)
     if isinstance(value, list):
         return tuple(value) if name not in LAWS else value
     if callable(value) and not isinstance(value, type) and name not in LAWS:
@@ -264,39 +197,6 @@ def _plain(name: str, path: str, value: Any) -> Any:
     return value
 
 
-def _expression(path: str, text: str) -> Expression:
-    """An expression; the word "none" alone is None, for which TOML has nothing."""
-    try:
-        return Expression("None" if text.strip() == "none" else text)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
-def _template(path: str, given: Mapping[str, Any]) -> Template:
-    """An object of the package from a table with its kind."""
-    kind = given.get("kind")
-    if kind not in codec.TYPED:
-        known = ", ".join(codec.TYPED)
-        raise ValueError(f"{path}.kind must be one of {known}; got {check.show(kind)}")
-    parts = {
-        name: _expression(f"{path}.{name}", value) if isinstance(value, str) else value
-        for name, value in given.items()
-        if name != "kind"
-    }
-    check_fields(kind, parts, path)
-    return Template(kind=kind, fields=parts)
-
-
-def check_fields(kind: str, names: Iterable[str], path: str = "fields") -> None:
-    """Raise ValueError unless all names are fields of a kind."""
-    accepted = [field.name for field in fields(codec.KINDS[kind])]
-    for name in names:
-        if name not in accepted:
-            raise ValueError(
-                f"{path} must hold {check.words(accepted, 'and')}; got {check.show(name)}"
-            )
-
-
 def _axis(name: str, value: Any) -> tuple[Any, ...] | Dependent:
     """Values of an axis, or what a name of the grid depends on."""
     value = in_order(f"grid.{name}", value)
@@ -311,18 +211,9 @@ def _axis(name: str, value: Any) -> tuple[Any, ...] | Dependent:
     if isinstance(value, (Iterator, Set)):
         raise TypeError(f"grid.{name} must be a list or a range; got {check.show(value)}")
     if callable(value) and not isinstance(value, type):
-        return _computed(f"grid.{name}", value)
+        return computed_of(f"grid.{name}", value)
     found = _parsed("grid", name, value)
     return found if isinstance(found, Dependent) else (found,)
-
-
-def _computed(path: str, function: Callable[..., Any]) -> Computed:
-    parameters = inspect.signature(function).parameters.values()
-    plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    for parameter in parameters:
-        if parameter.kind not in plain:
-            raise TypeError(f"{path}: parameters must be names of the study; got {parameter}")
-    return Computed(function=function, names=frozenset(p.name for p in parameters))
 
 
 def _sequence(

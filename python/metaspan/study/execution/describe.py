@@ -10,9 +10,10 @@ from ..._support import check, files
 from ...runs import codec
 from ...tasks.heads import NamedFunction
 from ..design.cells import Absent, Cell, array_from, cells_of, encoded
+from ..design.dependents import Computed, Listed, Template, check_fields
 from ..design.expressions import Expression
 from ..design.measures import Measure, measure_of
-from ..design.spec import Computed, Listed, Spec, Template, check_fields, specify
+from ..design.spec import Spec, specify
 from .store import KIND, Store
 
 Tree = dict[str, Any]

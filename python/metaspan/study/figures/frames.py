@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ...plots import FONT, INK, new_axes
+from ..._support.looks import FONT, INK, new_axes
 from .points import Points
 
 if TYPE_CHECKING:

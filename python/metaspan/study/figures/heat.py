@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..._support import check
-from ...plots import FONT, INK
+from ..._support.looks import FONT, INK
 from .frames import Side, caption, name_axis, row_of_axes, ticks_at, title
 from .labels import equations, name_label, number_label, value_labels
 from .points import Factor, Points, points, refuse_hidden, refuse_many, stop_note

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..._support import check
+from ..._support.looks import DASHES, FONT, MARKERS, PALETTE
 from ..._support.types import F64
-from ...plots import DASHES, FONT, MARKERS, PALETTE
 from .frames import caption, key, limit_y, name_axis, plain_ticks, row_of_axes, ticks_at, title
 from .heat import heat
 from .labels import equations, name_label, number_label, value_labels

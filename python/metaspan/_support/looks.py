@@ -1,0 +1,58 @@
+r"""How figures look: colours, fonts and axes in one style."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours in an order in which neighbours also differ in lightness, for grey prints.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F", "#CC79A7", "#56B4E9", "#000000")
+MARKERS = "osD^vPX*"
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1.5, 1.2)))
+INK = "#333333"
+PREDICTED = "#595959"
+PREDICTED_DASHES: tuple[Any, ...] = ((0, (7, 3)), (0, (1, 2)), (0, (7, 2, 1, 2)))
+FONT = "STIXGeneral"  # comes with matplotlib, so figures look the same everywhere
+
+
+def new_axes(
+    columns: int = 1, width: float = 4.8, height: float = 3.3
+) -> tuple[Figure, list[Axes]]:
+    r"""Make axes in the style of the package, in a figure that needs no display.
+
+    Parameters
+    ----------
+    columns : int
+        Axes side by side.
+    width, height : float
+        Size of each, in inches.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+    list of matplotlib.axes.Axes
+        Its axes, from left to right.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError("plots need matplotlib: pip install 'metaspan[plot]'") from error
+    figure = Figure(figsize=(width * columns, height), layout="constrained", dpi=100)
+    axes: list[Axes] = list(figure.subplots(1, columns, squeeze=False)[0])
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.spines[["left", "bottom"]].set_color(INK)
+        ax.tick_params(which="both", color=INK, labelcolor=INK, labelsize=9.5, labelfontfamily=FONT)
+        ax.grid(True, which="major", color="#E6E6E6", lw=0.6)
+        ax.set_axisbelow(True)
+        ax.margins(x=0, y=0.07)
+    return figure, axes
