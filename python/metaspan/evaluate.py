@@ -17,9 +17,9 @@ from .methods import Method, core_method, resolve
 from .tasks.linear import MAX_COUNT, LinearTasks
 from .tasks.moments import moments
 from .theory.risk import (
+    HeadMoments,
     InnerLoop,
     IsotropicRegression,
-    Law,
     Learner,
     NewTasks,
     best_penalty,
@@ -271,7 +271,7 @@ def _prepared(
     heads = _heads(tasks, n, seed)
     known = not callable(tasks.heads)
     mean, cov = moments(tasks.heads if known else heads, tasks.k)
-    law = Law(mean, cov, tasks.noise * tasks.noise, known)
+    law = HeadMoments(mean, cov, tasks.noise * tasks.noise, known)
     key = core.derive_key(seed, 0, NEW_TASKS, core.STREAM_FRAME)
     new = NewTasks(heads, law, m, tasks.d, tasks.noise, key, workers)
     return InnerLoop(core_method(method), C, start, m, workers), new

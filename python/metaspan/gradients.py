@@ -13,7 +13,7 @@ from ._support.types import F64
 from .config.engine_choice import check_accumulate, check_sparse
 from .cost.routes import cheapest_sweep
 from .methods import Method, core_method, resolve
-from .tasks.arrays import Data, checked, core_sets
+from .tasks.arrays import Data, check_sets, core_sets
 from .tasks.batch import TaskBatch, core_data
 
 
@@ -294,7 +294,7 @@ def adapt(
     chosen = resolve(method, steps, adapt)
     want_B = check.flag("return_B", return_B)
     workers = check.threads(threads)
-    data = checked(("X", X), ("y", y), None, check_finite)
+    data = check_sets(("X", X), ("y", y), None, check_finite)
     B, head = _point(B, w, data.X.d, workers)
     sets = core_sets(data, names=("X", "y", "", ""))
     heads, representations = core.adapt_arrays(core_method(chosen), B, head, sets, want_B, workers)

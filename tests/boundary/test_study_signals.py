@@ -205,7 +205,7 @@ def test_all_signals_wait_for_the_end_of_what_must_not_be_cut():
     numbers = (signal.SIGTERM, signal.SIGUSR1)
     before = [signal.signal(number, handler) for number in numbers]
 
-    @_signals.held()
+    @_signals.defer_interrupts()
     def strike_all():
         for number in (*numbers, *numbers):
             os.kill(os.getpid(), number)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from metaspan.theory.risk import InnerLoop, Law, NewTasks
+from metaspan.theory.risk import HeadMoments, InnerLoop, NewTasks
 
 LEARNERS = (
     "adapted",
@@ -150,7 +150,7 @@ def test_default_penalty_counts_what_lies_off_the_span():
 
 @pytest.mark.parametrize("m", [3, 40])
 def test_blocks_hold_other_samples(m):
-    law = Law(np.zeros(2), np.eye(2), 0.0, True)
+    law = HeadMoments(np.zeros(2), np.eye(2), 0.0, True)
     new = NewTasks(heads=np.ones((8, 2)), law=law, m=m, d=10, noise=0.0, key=1, threads=1)
     (X, z), (other_X, other_z) = (new._design(block, b=4, D=3, rest=7) for block in (0, 1))
     filled = X != 0.0

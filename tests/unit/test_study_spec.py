@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from metaspan.study.design.cells import configured, method_of
+from metaspan.study.design.cells import configure_cell, method_of
 
 BASE = dict(d=20, k=2, method="anil", n=4)
 
@@ -113,7 +113,7 @@ def test_counts_may_be_whole_floats(tmp_path):
     assert {type(found[name]) for name in whole} == {int}
     assert type(found["noise"]) is float
     with pytest.raises(TypeError, match="n must be an integer"):
-        configured({**found, "n": 4.5})
+        configure_cell({**found, "n": 4.5})
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_counts_may_be_whole_floats(tmp_path):
 def test_step_sizes_replace_those_of_the_method(tmp_path, method, steps, expected):
     (found,) = study(tmp_path, base=dict(method=method, **steps)).cells
     assert method_of(found.arguments) == expected
-    assert configured(found.arguments, trials=1).method == expected
+    assert configure_cell(found.arguments, trials=1).method == expected
 
 
 def test_none_is_a_word_for_files(tmp_path):

@@ -240,13 +240,13 @@ def rectangular(name: str, value: ArrayLike, *, gaps: bool = False) -> NDArray[A
     if isinstance(given, (list, tuple)):
         given = _items(name, given, gaps)
     try:
-        array = converted(given)
+        array = convert(given)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be a rectangular array; got {show(value)}") from error
     return np.asarray(bare(name, array, gaps=gaps))
 
 
-def converted(value: Any) -> NDArray[Any]:
+def convert(value: Any) -> NDArray[Any]:
     """Make an array of a value, masked or with a unit where that is what the value becomes."""
     if hasattr(type(value), "__dask_graph__"):  # Dask itself drops a mask when it converts
         value = value.compute()

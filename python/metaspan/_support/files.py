@@ -97,40 +97,40 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[
     with open(name, "rb") as file:
         if not zipfile.is_zipfile(file):
             raise ValueError(f"{name!r} is not a {kind}, or it is broken (it is not an archive)")
-        with telling(f"{name!r} is not a {kind}, or it is broken"):
+        with name_file_in_errors(f"{name!r} is not a {kind}, or it is broken"):
             size = os.fstat(file.fileno()).st_size
             memory.require(f"{name!r}", size)
             arrays = _members(file, size)
-            document = parsed(arrays.pop(DOCUMENT).tobytes())
+            document = parse(arrays.pop(DOCUMENT).tobytes())
             found, version = document["format"], document["version"]
     if found != kind:
-        raise ValueError(f"{name!r} must be a {kind}; it is a {shown(found)}")
+        raise ValueError(f"{name!r} must be a {kind}; it is a {shorten(found)}")
     if version != VERSION:
         raise ValueError(
-            f"{name!r} has format version {shown(version)}; this release reads {VERSION}"
+            f"{name!r} has format version {shorten(version)}; this release reads {VERSION}"
         )
     return document, arrays
 
 
 @contextmanager
-def telling(what: str) -> Iterator[None]:
+def name_file_in_errors(what: str) -> Iterator[None]:
     """Whatever is raised for what a file holds becomes a ValueError that begins with `what`."""
     try:
         yield
     except MemoryError:
         raise
     except Exception as error:  # damaged contents make libraries raise whatever comes
-        raise ValueError(f"{what} ({shown(error)})") from error
+        raise ValueError(f"{what} ({shorten(error)})") from error
 
 
-def shown(value: object) -> str:
+def shorten(value: object) -> str:
     """A short text on one line for what a file holds, or for an error."""
     plain = isinstance(value, (ValueError, OSError, zipfile.BadZipFile))
     text = " ".join((str(value) if plain or isinstance(value, str) else repr(value)).split())
     return text if len(text) <= 150 else f"{text[:147]}..."
 
 
-def parsed(content: str | bytes) -> Any:
+def parse(content: str | bytes) -> Any:
     """What JSON says; ValueError for names that stand twice, and for NaN and infinity."""
     return DECODER.decode(content if isinstance(content, str) else content.decode())
 
@@ -140,7 +140,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{shown(twice)!r} stands there twice")
+        raise ValueError(f"{shorten(twice)!r} stands there twice")
     return found
 
 
@@ -158,13 +158,13 @@ def _members(file: IO[bytes], size: int) -> dict[str, NDArray[Any]]:
         infos = archive.infolist()
         for info in infos:
             if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
-                raise ValueError(f"the member {shown(info.filename)!r} is compressed")
+                raise ValueError(f"the member {shorten(info.filename)!r} is compressed")
         if sum(info.file_size for info in infos) > size:
             raise ValueError("its members overlap")
         for info in infos:
             name = info.filename.removesuffix(".npy")
             if name in arrays:
-                raise ValueError(f"the member {shown(name)!r} stands there twice")
+                raise ValueError(f"the member {shorten(name)!r} stands there twice")
             with archive.open(info) as member:
                 arrays[name] = _array(member, info.file_size)
     return arrays
@@ -176,10 +176,10 @@ def _array(member: IO[bytes], size: int) -> NDArray[Any]:
     header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, in_columns, dtype = header(member)
     if dtype not in DTYPES:
-        raise ValueError(f"arrays must not be of dtype {shown(dtype)}")
+        raise ValueError(f"arrays must not be of dtype {shorten(dtype)}")
     count, left = math.prod(shape), size - member.tell()
     if min(shape, default=0) < 0 or count * dtype.itemsize != left:
-        raise ValueError(f"an array of shape {shown(shape)} and dtype {dtype} has {left} bytes")
+        raise ValueError(f"an array of shape {shorten(shape)} and dtype {dtype} has {left} bytes")
     array = np.empty(shape, dtype, order="F" if in_columns else "C")
     content = array.reshape(-1, order="A").view(np.uint8)
     at = 0

@@ -11,11 +11,11 @@ from types import FrameType
 Handler = Callable[[int, FrameType | None], object]
 
 NUMBERS = tuple(map(int, signal.valid_signals()))
-_raised: list[BaseException] = []  # by signal handlers within the blocks of `marked`
+_raised: list[BaseException] = []  # by signal handlers within the blocks of `mark_handlers`
 
 
 @contextmanager
-def held() -> Iterator[None]:
+def defer_interrupts() -> Iterator[None]:
     """Defer the handlers of all signals until the block ends; a no-op outside the main thread."""
     deferred = _Deferred(_handlers())
     try:
@@ -32,8 +32,8 @@ def held() -> Iterator[None]:
 
 
 @contextmanager
-def marked() -> Iterator[None]:
-    """Let what signal handlers raise within the block out of it, as `let_out` does.
+def mark_handlers() -> Iterator[None]:
+    """Let what signal handlers raise within the block out of it, as `reraise_signal` does.
 
     Python's own handler of Ctrl-C needs no mark: nothing takes a KeyboardInterrupt for a failure.
     """
@@ -47,7 +47,7 @@ def marked() -> Iterator[None]:
         marking.install()
         yield
     except BaseException as error:
-        let_out(error)
+        reraise_signal(error)
         raise
     finally:
         marking.remove()
@@ -55,7 +55,7 @@ def marked() -> Iterator[None]:
             del _raised[before:]
 
 
-def let_out(error: BaseException) -> None:
+def reraise_signal(error: BaseException) -> None:
     """Raise the exception of a signal handler that `error` is, or that led to it, if there is one.
 
     Every place that takes an exception for the failure of a run, or for one of another kind, asks

@@ -11,7 +11,7 @@ from ..tasks.batch import TaskBatch
 from ..tasks.heads import GaussianHeads, SphereHeads
 from ..tasks.linear import LinearTasks
 
-ENGINES = ("auto", "population", "collapsed", "sampled", "arrays")
+CHOICES = ("auto", "population", "collapsed", "sampled", "arrays")
 
 
 def choose_engine(
@@ -24,7 +24,7 @@ def choose_engine(
     width: int,
 ) -> str:
     """Choose the engine from the arguments alone."""
-    check.choice("engine", engine, ENGINES)
+    check.choice("engine", engine, CHOICES)
     if isinstance(tasks, TaskBatch):
         if engine in ("auto", "arrays"):
             return "arrays"

@@ -20,9 +20,9 @@ class InCoordinates:
         """Return False: the trials run side by side."""
         return False
 
-    def start(self, config: TrainConfig, trials: Sequence[int]) -> Parts:
+    def start(self, config: TrainConfig, trial_ids: Sequence[int]) -> Parts:
         """Return M, R and w."""
-        return start_in_coordinates(config, trials)
+        return start_in_coordinates(config, trial_ids)
 
     def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
         """Return the shapes of M, R and w."""

@@ -19,9 +19,9 @@ class AtFullSize:
         """Return whether tasks are drawn: each trial then has a ground truth of its own."""
         return isinstance(config.tasks, LinearTasks)
 
-    def start(self, config: TrainConfig, trials: Sequence[int]) -> Parts:
+    def start(self, config: TrainConfig, trial_ids: Sequence[int]) -> Parts:
         """Return B and w."""
-        return start_at_full_size(config, trials)
+        return start_at_full_size(config, trial_ids)
 
     def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
         """Return the shapes of B and w."""

@@ -14,14 +14,14 @@ from .trials import Trials
 Drawn = tuple[heads.CoreLaw, int, int, list[int], list[int], tuple[str, ...]]
 
 
-def head_law(config: TrainConfig, numbers: Sequence[int]) -> heads.CoreLaw:
+def head_law(config: TrainConfig, trial_ids: Sequence[int]) -> heads.CoreLaw:
     """Return the law of heads, or the table of a pool of every trial."""
     tasks = config.law
     if config.pool is None:
         return heads.core_law(tasks.heads)
     pools = [
         heads.draw_pool(tasks.heads, config.pool, tasks.k, config.seed, number)
-        for number in numbers
+        for number in trial_ids
     ]
     return ("table", np.stack(pools))
 

@@ -33,9 +33,9 @@ class Pooled:
         """Return True: every trial draws a pool of its own."""
         return True
 
-    def start(self, config: TrainConfig, trials: Sequence[int]) -> Parts:
+    def start(self, config: TrainConfig, trial_ids: Sequence[int]) -> Parts:
         """Return B = [M; R] in the basis of the pool, and w."""
-        parts = start_in_coordinates(config, trials)
+        parts = start_in_coordinates(config, trial_ids)
         B = np.concatenate([parts["M"], parts["R"]], axis=1).astype(config.dtype)
         return {"B": B, "w": parts["w"]}
 

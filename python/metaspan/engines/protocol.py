@@ -24,7 +24,7 @@ class Engine(Protocol):
     def own_data(self, config: TrainConfig) -> bool:
         """Whether every trial has data of its own, so that the core holds one at a time."""
 
-    def start(self, config: TrainConfig, trials: Sequence[int]) -> Parts:
+    def start(self, config: TrainConfig, trial_ids: Sequence[int]) -> Parts:
         """Draw or compute the states of some trials at round 0, each with an axis of trials."""
 
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
@@ -53,9 +53,9 @@ def rounds_of(trials: Trials, indices: list[int]) -> list[int]:
     return [trials.rounds[i] for i in indices]
 
 
-def truths(config: TrainConfig, numbers: Sequence[int]) -> list[F64]:
+def truths(config: TrainConfig, trial_ids: Sequence[int]) -> list[F64]:
     """Return B_star of some trials in double precision."""
     return [
         config.law.ground_truth(config.seed, number, config.threads).astype(np.float64, copy=False)
-        for number in numbers
+        for number in trial_ids
     ]

@@ -17,12 +17,12 @@ from ..config.options import Init, column_length
 from ..tasks.batch import TaskBatch
 
 
-def start_in_coordinates(config: TrainConfig, trials: Sequence[int]) -> dict[str, NDArray[Any]]:
+def start_in_coordinates(config: TrainConfig, trial_ids: Sequence[int]) -> dict[str, NDArray[Any]]:
     """Return M, R and w of some trials at round 0, each with an axis of trials."""
     if isinstance(config.init, Init) or config.law.B_star is None:
-        states = [_in_coordinates(config, trial) for trial in trials]
+        states = [_in_coordinates(config, trial) for trial in trial_ids]
     else:  # nothing is drawn: one start for all
-        states = [_in_coordinates(config, trials[0])] * len(trials)
+        states = [_in_coordinates(config, trial_ids[0])] * len(trial_ids)
     height = max(R.shape[0] for _, R, _ in states)
     if config.engine == "collapsed":  # samples fill what the start leaves free
         height = config.layout.height
@@ -33,15 +33,15 @@ def start_in_coordinates(config: TrainConfig, trials: Sequence[int]) -> dict[str
     }
 
 
-def start_at_full_size(config: TrainConfig, trials: Sequence[int]) -> dict[str, NDArray[Any]]:
+def start_at_full_size(config: TrainConfig, trial_ids: Sequence[int]) -> dict[str, NDArray[Any]]:
     """Return B and w of some trials at round 0, each with an axis of trials."""
-    count, d, width = len(trials), config.tasks.d, config.width
+    count, d, width = len(trial_ids), config.tasks.d, config.width
     dtype = np.dtype(config.dtype)
     what = f"{count} x B of shape ({d}, {width})"
     memory.require(what, count * d * width * dtype.itemsize)
     B = np.empty((count, d, width), dtype)
     w = np.zeros((count, width))
-    for i, trial in enumerate(trials):
+    for i, trial in enumerate(trial_ids):
         if isinstance(config.init, Init):
             B[i] = _drawn(config, config.init, trial)
         else:

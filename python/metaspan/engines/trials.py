@@ -42,7 +42,7 @@ class Trials:
 
     @property
     def live(self) -> list[int]:
-        """Places of the trials that have not ended."""
+        """Indices of the trials that have not ended."""
         return [i for i, status in enumerate(self.status) if status == core.LIVE]
 
     def trace(self) -> dict[str, NDArray[Any]]:
@@ -57,9 +57,9 @@ class Trials:
             found[name] = table[:, :, places] if name == "angles" else table[:, :, places[0]].copy()
         return found
 
-    def put(self, places: list[int], parts: dict[str, NDArray[Any]]) -> None:
+    def put(self, indices: list[int], parts: dict[str, NDArray[Any]]) -> None:
         """Take over the states of some trials."""
         for name, values in parts.items():
             if name not in self.parts:
                 self.parts[name] = np.zeros((len(self.rounds), *values.shape[1:]), values.dtype)
-            self.parts[name][places] = values
+            self.parts[name][indices] = values

@@ -74,15 +74,15 @@ class Journal:
             document, arrays = files.read(self._path, KIND)
         except FileNotFoundError:
             return None
-        with files.telling(f"{str(self._path)!r} is a broken {KIND}"):
+        with files.name_file_in_errors(f"{str(self._path)!r} is a broken {KIND}"):
             changes = list(codec.differences(document["config"], self._tree))
         for path, old, new in changes:
             if path.split(".")[0] not in MAY_DIFFER:
                 raise ValueError(
                     f"{path} must be what the checkpoint {str(self._path)!r} was written with, "
-                    f"{files.shown(old)}; got {files.shown(new)}"
+                    f"{files.shorten(old)}; got {files.shorten(new)}"
                 )
-        with files.telling(f"{str(self._path)!r} is a broken {KIND}"):
+        with files.name_file_in_errors(f"{str(self._path)!r} is a broken {KIND}"):
             trials = _trials(document, arrays, self._config)
         if self._config.route not in ("auto", trials.route):
             raise ValueError(

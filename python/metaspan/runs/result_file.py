@@ -45,7 +45,7 @@ def save(result: Result, path: str | os.PathLike[str]) -> None:
         "timings": dict(result.timings),
     }
     name = check.path("path", path)
-    with signals.held():
+    with signals.defer_interrupts():
         files.write(name, KIND, document, arrays)
 
 
@@ -76,7 +76,7 @@ def load(path: str | os.PathLike[str]) -> Result:
     """
     name = check.path("path", path)
     document, arrays = files.read(name, KIND)
-    with files.telling(f"{name!r} is a broken {KIND}"):
+    with files.name_file_in_errors(f"{name!r} is a broken {KIND}"):
         config = codec.decode(document["config"], arrays.__getitem__)
         check_config(config)
         outcomes = _outcomes(document["status"], config)

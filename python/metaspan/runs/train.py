@@ -373,10 +373,10 @@ def drive(config: TrainConfig, trials: Trials, journal: Journal | None) -> None:
     with progress.reporter(config.progress, done, total) as report:
         for number, indices in enumerate(groups):
             first = number * config.rounds
-            Group(config, trials, indices).run(journal, partial(_shifted, report, first))
+            Group(config, trials, indices).run(journal, partial(_report_shifted, report, first))
 
 
-def _shifted(report: Callable[[int], object], first: int, at: int) -> None:
+def _report_shifted(report: Callable[[int], object], first: int, at: int) -> None:
     """Report rounds of a group that comes after others."""
     report(first + at)
 
@@ -390,17 +390,17 @@ class Group:
         The run.
     trials : Trials
         Where all its trials stand.
-    places : list of int
+    indices : list of int
         Those of the group, all live.
     """
 
-    def __init__(self, config: TrainConfig, trials: Trials, places: list[int]) -> None:
+    def __init__(self, config: TrainConfig, trials: Trials, indices: list[int]) -> None:
         self._config = config
         self._trials = trials
-        self._places = places
-        self._numbers = [config.trials[i] for i in places]
+        self._indices = indices
+        self._trial_ids = [config.trials[i] for i in indices]
         self._user_heads = config.layout.calls_heads
-        self._run = engine_of(config).open(config, trials, places)
+        self._run = engine_of(config).open(config, trials, indices)
         assert trials.columns == tuple(self._run.columns)
 
     @property
@@ -447,7 +447,7 @@ class Group:
         had been none.
         """
         config, trials = self._config, self._trials
-        live = [place for place in self._places if trials.status[place] == core.LIVE]
+        live = [place for place in self._indices if trials.status[place] == core.LIVE]
         self._run.measure(self._given_heads(config.rounds, config.rounds + 1), config.threads)
         self._keep(None)
         for place in live:
@@ -458,14 +458,14 @@ class Group:
     def _keep(self, journal: Journal | None) -> None:
         """Bring the trials and the checkpoint up to date; a Ctrl-C meanwhile comes after it."""
         trials, run = self._trials, self._run
-        with signals.held():
+        with signals.defer_interrupts():
             parts = run.state()
             if "A" in parts:
                 parts["B"] = run.representation(self._config.threads)
-            trials.put(self._places, parts)
-            for place, done, status in zip(self._places, run.rounds, run.status, strict=True):
+            trials.put(self._indices, parts)
+            for place, done, status in zip(self._indices, run.rounds, run.status, strict=True):
                 trials.rounds[place], trials.status[place] = done, status
-            for place, new in zip(self._places, run.rows(), strict=True):
+            for place, new in zip(self._indices, run.rows(), strict=True):
                 known = trials.rows[place]
                 trials.rows[place] = (
                     np.concatenate([known[0], new[0]]),
@@ -480,7 +480,7 @@ class Group:
         if not self._user_heads:
             return chunk
         config = self._config
-        per_round = len(self._places) * config.n_tasks * config.k_star
+        per_round = len(self._indices) * config.n_tasks * config.k_star
         return max(1, min(chunk, HEADS_AT_ONCE // per_round))
 
     def _given_heads(self, begin: int, end: int) -> F64 | None:
@@ -488,8 +488,8 @@ class Group:
         if not self._user_heads:
             return None
         config, law = self._config, self._config.law
-        given = np.zeros((len(self._numbers), end - begin, config.n_tasks, law.k))
-        standing = zip(self._numbers, self._run.rounds, self._run.status, strict=True)
+        given = np.zeros((len(self._trial_ids), end - begin, config.n_tasks, law.k))
+        standing = zip(self._trial_ids, self._run.rounds, self._run.status, strict=True)
         for i, (number, done, status) in enumerate(standing):
             for round in range(max(begin, done), end if status == core.LIVE else begin):
                 given[i, round - begin] = heads.draw(

@@ -14,7 +14,7 @@ from ..build import version_and_level
 from .design.cells import Cell, cells_of, matching
 from .design.spec import Spec, specify
 from .design.stopping import INSTEAD, set_by_stop
-from .execution.describe import Tree, check_same, described, restored, unknown
+from .execution.describe import Tree, check_same, describe, restore, unknown
 from .execution.execute import execute
 from .execution.plan import make_plan, shard_of
 from .execution.progress import Progress, meter
@@ -118,13 +118,13 @@ class Study:
             if (seeds, measure, keep, common) != (1, ("dist",), (), ()):
                 raise ValueError("base or grid must be given beside other arguments; got neither")
             file = str(store.file)
-            self._spec, self._store, self._whose = restored(there, file), store, f"{file!r}: "
-            self._tree = described(self._spec, self.cells)
+            self._spec, self._store, self._whose = restore(there, file), store, f"{file!r}: "
+            self._tree = describe(self._spec, self.cells)
             return
         given = specify(base, grid, seeds, measure, keep=keep, keep_rows=keep_rows, common=common)
         self._spec, self._store, self._whose = given, store, ""  # what errors of cells begin with
         # Told once: a function of the user's may change what it holds while it runs.
-        self._tree = described(given, self.cells)
+        self._tree = describe(given, self.cells)
         if there is not None:
             self._going_on(there)
 
@@ -150,7 +150,7 @@ class Study:
             raise ValueError(f"{self._whose}{error}") from error
         return cells
 
-    @signals.marked()
+    @signals.mark_handlers()
     def run(
         self,
         executor: Executor | None = None,

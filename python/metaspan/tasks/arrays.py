@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .._support import check
 from . import sparse
 from .in_memory import Dense
-from .on_disk import Reader, Stored, is_dataset, stored
+from .on_disk import Reader, Stored, as_stored, is_dataset
 from .storage import PerTask, TaskArrays
 
 Data = NDArray[Any] | Stored | Sequence[Any]
@@ -85,7 +85,7 @@ def require_files(sides: Iterable[tuple[str, TaskArrays | None]]) -> None:
             side.require_files(name)
 
 
-def checked(
+def check_sets(
     features: tuple[str, object],
     responses: tuple[str, object],
     dtype: np.dtype[Any] | None,
@@ -122,11 +122,11 @@ def _features(name: str, value: object, dtype: np.dtype[Any] | None) -> Data:
     if sparse.holds_sparse(value):
         return sparse.per_task(name, value, dtype)
     if not isinstance(value, (list, tuple)):
-        return stored(name, value, 3, dtype) or check.per_task(name, value, 3, dtype)
+        return as_stored(name, value, 3, dtype) or check.per_task(name, value, 3, dtype)
     found: list[NDArray[Any] | Stored] = []
     for i, item in enumerate(value):
         own, kind = f"{name}[{i}]", found[0].dtype if found else dtype
-        found.append(stored(own, item, 2, kind) or check.task(own, item, 3, kind))
+        found.append(as_stored(own, item, 2, kind) or check.task(own, item, 3, kind))
     return tuple(found)
 
 

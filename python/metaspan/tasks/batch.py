@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._support import check, cpus
-from .arrays import Data, DataSets, checked, core_sets, require_files, sets_of
+from .arrays import Data, DataSets, check_sets, core_sets, require_files, sets_of
 from .sparse import Sparsity, sparsity_of
 
 
@@ -74,9 +74,9 @@ class TaskBatch:
 
     def __post_init__(self, check_finite: bool) -> None:
         one = self.X_out is self.X_in
-        inner = checked(("X_in", self.X_in), ("y_in", self.y_in), None, check_finite)
+        inner = check_sets(("X_in", self.X_in), ("y_in", self.y_in), None, check_finite)
         X_out = inner.X.given if one else self.X_out
-        outer = checked(("X_out", X_out), ("y_out", self.y_out), inner.X.dtype, check_finite)
+        outer = check_sets(("X_out", X_out), ("y_out", self.y_out), inner.X.dtype, check_finite)
         for side, sets in (("in", inner), ("out", outer)):
             object.__setattr__(self, f"X_{side}", sets.X.given)
             object.__setattr__(self, f"y_{side}", sets.y.given)
@@ -131,7 +131,7 @@ class TaskBatch:
         >>> TaskBatch.split(np.ones((3, 50, 8)), np.ones((3, 50)), m_in=20)
         TaskBatch(n=3, m_in=20, m_out=30, d=8, dtype=float64)
         """
-        sets = checked(("X", X), ("y", y), None, check_finite)
+        sets = check_sets(("X", X), ("y", y), None, check_finite)
         least = min(sets.X.lengths())
         m_in = check.integer("m_in", m_in, 1)
         if m_in >= least:

@@ -53,7 +53,7 @@ FeatureFunction = Callable[[np.random.Generator, int, int], NDArray[Any]]
 Features = str | StudentT | FeatureFunction
 
 
-def checked(features: object) -> Features:
+def check_features(features: object) -> Features:
     """Features as `LinearTasks` keeps them; raises unless they are known."""
     if isinstance(features, StudentT):
         return features

@@ -97,7 +97,7 @@ class NamedFunction:
 Heads = GaussianHeads | SphereHeads | NDArray[Any] | HeadFunction
 
 
-def checked(heads: object, k: int) -> Heads:
+def check_heads(heads: object, k: int) -> Heads:
     """Heads as `LinearTasks` keeps them; raises unless they are heads of size k."""
     if isinstance(heads, (GaussianHeads, SphereHeads)):
         for name in ("cov", "mean"):

@@ -78,8 +78,8 @@ class LinearTasks:
         object.__setattr__(self, "d", d)
         object.__setattr__(self, "k", k)
         object.__setattr__(self, "noise", check.real("noise", self.noise))
-        object.__setattr__(self, "heads", laws.checked(self.heads, k))
-        object.__setattr__(self, "features", feature_laws.checked(self.features))
+        object.__setattr__(self, "heads", laws.check_heads(self.heads, k))
+        object.__setattr__(self, "features", feature_laws.check_features(self.features))
         object.__setattr__(self, "spectrum", feature_laws.spectrum(self.spectrum, d))
         if self.B_star is not None:
             B_star = check.matrix("B_star", self.B_star, (d, k))

@@ -107,7 +107,7 @@ def diversity(heads: laws.Heads | ArrayLike, k: int) -> metrics.Diversity:
 
 def _known(heads: laws.Heads | ArrayLike, k: int) -> laws.Heads:
     """Checked heads of size k; raises for a function."""
-    law = laws.checked(heads, check.integer("k", k, 1))
+    law = laws.check_heads(heads, check.integer("k", k, 1))
     if callable(law):
         raise TypeError(
             "heads must be a law or an array for a prediction, since the moments of a function "

@@ -19,7 +19,7 @@ from .storage import FINITE_HINT, TaskArrays
 
 BLOCK_BYTES = 2**27  # of features that come to memory at a time; a large task alone may be more
 
-Key = tuple[list[int], int, int]
+Request = tuple[list[int], int, int]
 """Tasks, first column, number of columns."""
 Features = tuple[list[NDArray[Any]], list[NDArray[Any]]]
 """Of the inner and the outer set of every task, (m, columns)."""
@@ -176,7 +176,7 @@ class Stored:
                 out = arena.take(shape, self.dtype)
                 self.source.read_direct(out, part)
                 return out
-            out = check.converted(self.source[part])
+            out = check.convert(self.source[part])
         except MemoryError:
             raise
         except Exception as error:  # of whatever library
@@ -219,7 +219,7 @@ def _text(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def stored(name: str, value: object, ndim: int, dtype: np.dtype[Any] | None) -> Stored | None:
+def as_stored(name: str, value: object, ndim: int, dtype: np.dtype[Any] | None) -> Stored | None:
     """What stands for an array on disk, of one dtype where that is given; None for other values.
 
     Raises TypeError where its numbers are of another kind, ValueError where its shape does not fit.
@@ -270,10 +270,10 @@ class Reader:
         self._inner = inner
         self._outer = None if shared else outer
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="metaspan-reader")
-        self._ahead: tuple[Key, Future[Features]] | None = None
+        self._ahead: tuple[Request, Future[Features]] | None = None
         self._arenas = Arena(), Arena()
 
-    def read(self, now: Key, after: Key | None) -> Features:
+    def read(self, now: Request, after: Request | None) -> Features:
         """Features of some tasks, until the next call; those `after` are read meanwhile."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead[0] != now:
@@ -285,7 +285,7 @@ class Reader:
             self._ahead = after, self._thread.submit(self._load, after)
         return found
 
-    def _load(self, key: Key) -> Features:
+    def _load(self, key: Request) -> Features:
         tasks, first, count = key
         self._arenas = self._arenas[::-1]  # the other one is in use
         arena = self._arenas[0]

@@ -26,7 +26,7 @@ EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
-class Law:
+class HeadMoments:
     """What closed forms know of the tasks."""
 
     mean: F64  # (k_star,) of the heads
@@ -60,7 +60,7 @@ class InnerLoop:
         """Whether the estimate leaves the coordinates of C."""
         return self.method[3] and self.method[2] > 0
 
-    def expected(self, law: Law) -> float | None:
+    def expected(self, law: HeadMoments) -> float | None:
         """Mean excess risk; None where it has no short closed form."""
         alpha, _, steps, adapt_B, _ = self.method
         still = alpha == 0.0 or steps == 0
@@ -97,7 +97,7 @@ class Regression:
     penalty: float = 0.0
     reach = False
 
-    def expected(self, law: Law) -> float | None:
+    def expected(self, law: HeadMoments) -> float | None:
         """Mean excess risk; None where it has no closed form."""
         mean = _least_squares(self.m, self.rank, self.inside, self.outside, law.variance)
         settled = law.known or self.outside == 0.0
@@ -122,7 +122,7 @@ class IsotropicRegression:
     m: int
     penalty: float = 0.0
 
-    def expected(self, law: Law) -> float | None:
+    def expected(self, law: HeadMoments) -> float | None:
         """Mean excess risk; None where it has no closed form."""
         mean = _least_squares(self.m, self.p, law.signal, 0.0, law.variance)
         certain = law.known or self.m >= self.p or mean == math.inf
@@ -164,7 +164,7 @@ class NewTasks:
     """New tasks of m samples, and random numbers apart from those of training."""
 
     heads: F64  # (n, k_star)
-    law: Law
+    law: HeadMoments
     m: int
     d: int
     noise: float
@@ -230,7 +230,7 @@ class NewTasks:
         return core.chi_square(dof, key, 0, count)
 
 
-def learned_regression(C: F64, law: Law, m: int) -> Regression:
+def learned_regression(C: F64, law: HeadMoments, m: int) -> Regression:
     """Least squares on the features of [M; R]."""
     D, k_star = C.shape[0], law.mean.size
     length = np.abs(C).max(axis=0)

@@ -101,7 +101,7 @@ def _told(path: str, value: Any) -> str:
     """A value as text; raises for a number that no file can hold."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{path} must be finite; got {value}")
-    return text(encoded(value, path=path))
+    return text(encode_value(value, path=path))
 
 
 def _run_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _seed(seed: Any, key: str) -> int:
     return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
 
 
-def configured(arguments: Mapping[str, Any], **further: Any) -> TrainConfig:
+def configure_cell(arguments: Mapping[str, Any], **further: Any) -> TrainConfig:
     r"""Check and resolve the run of a cell.
 
     Parameters
@@ -161,7 +161,7 @@ def matching(cells: Sequence[Cell], where: Mapping[str, Any] | None) -> list[Cel
     """Cells with the given values of varied names; raises where there is none."""
     if not (where is None or isinstance(where, Mapping)):
         raise TypeError(f"where must map names to values; got {check.show(where)}")
-    wanted = {n: text(encoded(v, path=f"where {n}")) for n, v in (where or {}).items()}
+    wanted = {n: text(encode_value(v, path=f"where {n}")) for n, v in (where or {}).items()}
     for name in wanted:
         if name not in cells[0].values:
             known = ", ".join(cells[0].values)
@@ -169,21 +169,21 @@ def matching(cells: Sequence[Cell], where: Mapping[str, Any] | None) -> list[Cel
     found = [
         cell
         for cell in cells
-        if all(text(encoded(cell.values[name])) == value for name, value in wanted.items())
+        if all(text(encode_value(cell.values[name])) == value for name, value in wanted.items())
     ]
     if not found:
         raise ValueError(f"where must hold values of the grid; no cell has {check.show(where)}")
     return found
 
 
-def encoded(value: Any, inline: int = INLINE, path: str = "value") -> Any:
+def encode_value(value: Any, inline: int = INLINE, path: str = "value") -> Any:
     """A JSON tree of a value; arrays of more than so many numbers are told by a hash."""
     if isinstance(value, Mapping):
-        return {name: encoded(item, inline, path) for name, item in value.items()}
+        return {name: encode_value(item, inline, path) for name, item in value.items()}
     if isinstance(value, list):
-        return [encoded(item, inline, path) for item in value]
+        return [encode_value(item, inline, path) for item in value]
     if isinstance(value, tuple):
-        return {"tuple": [encoded(item, inline, path) for item in value]}
+        return {"tuple": [encode_value(item, inline, path) for item in value]}
     if isinstance(value, Absent):
         return {"array": value.digest}
     return codec.encode(value, partial(_kept, inline, path), path=path)

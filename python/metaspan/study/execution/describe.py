@@ -9,7 +9,7 @@ from typing import Any
 from ..._support import check, files
 from ...runs import codec
 from ...tasks.heads import NamedFunction
-from ..design.cells import Absent, Cell, array_from, cells_of, encoded
+from ..design.cells import Absent, Cell, array_from, cells_of, encode_value
 from ..design.dependents import Computed, Listed, Template, check_fields
 from ..design.expressions import Expression
 from ..design.measures import Measure, measure_of
@@ -19,14 +19,14 @@ from .store import KIND, Store
 Tree = dict[str, Any]
 
 
-def described(spec: Spec, cells: Sequence[Cell]) -> Tree:
+def describe(spec: Spec, cells: Sequence[Cell]) -> Tree:
     """The tree of a study; functions are told by what they gave."""
     grid: Tree = {}
     for name in spec.varied:
         if name in spec.axes:
             grid[name] = {"values": [_tree(value) for value in spec.axes[name]]}
         elif isinstance(spec.derived[name], (Computed, Listed)):
-            grid[name] = {"computed": [encoded(cell.values[name]) for cell in cells]}
+            grid[name] = {"computed": [encode_value(cell.values[name]) for cell in cells]}
         else:
             grid[name] = _tree(spec.derived[name])
     return {
@@ -46,7 +46,7 @@ def _tree(value: Any) -> Any:
     if isinstance(value, Template):
         parts = {name: _tree(part) for name, part in value.fields.items()}
         return {"template": value.kind, "parts": parts}
-    return encoded(value)
+    return encode_value(value)
 
 
 def _measure_tree(measure: Measure) -> Any:
@@ -55,18 +55,18 @@ def _measure_tree(measure: Measure) -> Any:
         return measure.name
     known = isinstance(measure.of, _Unknown)
     function = measure.of.function if known else measure.of  # type: ignore[attr-defined]
-    return {"name": measure.name, **encoded(function, path=f"measure {measure.name!r}")}
+    return {"name": measure.name, **encode_value(function, path=f"measure {measure.name!r}")}
 
 
-def restored(tree: Mapping[str, Any], file: str) -> Spec:
+def restore(tree: Mapping[str, Any], file: str) -> Spec:
     """The study that a tree describes; ValueError names the file where it describes none."""
-    with files.telling(f"{file!r} is a broken {KIND}"):
+    with files.name_file_in_errors(f"{file!r} is a broken {KIND}"):
         parts = [tree[name] for name in ("seeds", "measure", "keep", "common")]
         if not all(isinstance(part, list) for part in parts):
             raise TypeError("seeds, measure, keep and common must be lists")
         seeds, measure, keep, common = parts
         spec = specify(
-            {name: decoded(value) for name, value in tree["base"].items()},
+            {name: decode_value(value) for name, value in tree["base"].items()},
             {name: _restored_axis(value) for name, value in tree["grid"].items()},
             seeds,
             [_restored_measure(item) for item in measure],
@@ -87,17 +87,17 @@ def _restored_axis(tree: Any) -> Any:
     if "values" in tree:
         if not isinstance(tree["values"], list):
             raise TypeError("the values of an axis must be a list")
-        return [decoded(value) for value in tree["values"]]
+        return [decode_value(value) for value in tree["values"]]
     if "computed" in tree:
-        return Listed(items=tuple(decoded(value) for value in tree["computed"]))
-    return decoded(tree)
+        return Listed(items=tuple(decode_value(value) for value in tree["computed"]))
+    return decode_value(tree)
 
 
 def _restored_measure(tree: Any) -> Measure:
     """Return a measure; of a user's function a file knows the name alone."""
     if not isinstance(tree, dict):
         return measure_of(tree)
-    name, function = tree["name"], decoded({**tree})
+    name, function = tree["name"], decode_value({**tree})
     if not (isinstance(name, str) and isinstance(function, NamedFunction)):
         raise TypeError(f"a measure must be named; got {check.show(tree)}")
     return Measure(name=name, records=(), of=_Unknown(name, function), is_users=True)
@@ -130,14 +130,14 @@ def _is_unknown(value: object) -> bool:
     return isinstance(value, (Absent, NamedFunction, _Unknown))
 
 
-def decoded(tree: Any) -> Any:
+def decode_value(tree: Any) -> Any:
     """A value from its tree; what a file holds the hash of is that text."""
     if isinstance(tree, list):
-        return [decoded(item) for item in tree]
+        return [decode_value(item) for item in tree]
     if isinstance(tree, dict) and "expression" in tree:
         return Expression(tree["expression"])
     if isinstance(tree, dict) and "template" in tree:
-        parts = {name: decoded(part) for name, part in tree["parts"].items()}
+        parts = {name: decode_value(part) for name, part in tree["parts"].items()}
         if tree["template"] not in codec.TYPED:
             raise ValueError(f"there is no law {check.show(tree['template'])}")
         check_fields(tree["template"], parts)
@@ -148,11 +148,11 @@ def decoded(tree: Any) -> Any:
 def check_same(old: Tree, new: Tree, cells: Sequence[Cell], store: Store) -> None:
     """Raise unless a study goes on from an older one: it may have gained values and seeds."""
     folder, file = str(store.folder), str(store.file)
-    with files.telling(f"{file!r} is a broken {KIND}"):
-        old_cells = tuple(cells_of(restored(old, file)))
+    with files.name_file_in_errors(f"{file!r} is a broken {KIND}"):
+        old_cells = tuple(cells_of(restore(old, file)))
     for path, before, now in _changes(old, new):
-        had = f"{path} = {files.shown(before)}" if before else f"no {path}"
-        has = files.shown(now) if now else f"no {path}"
+        had = f"{path} = {files.shorten(before)}" if before else f"no {path}"
+        has = files.shorten(now) if now else f"no {path}"
         raise ValueError(
             f"the study in {folder!r} has {had}; this one has {has}: use another folder"
         )
@@ -164,7 +164,7 @@ def check_same(old: Tree, new: Tree, cells: Sequence[Cell], store: Store) -> Non
         if cell.name not in names:
             values = ", ".join(f"{name} = {value!r}" for name, value in cell.values.items())
             raise ValueError(
-                f"the study in {folder!r} has a cell with {files.shown(values)}; this one has "
+                f"the study in {folder!r} has a cell with {files.shorten(values)}; this one has "
                 "not: keep its values, or use another folder"
             )
 

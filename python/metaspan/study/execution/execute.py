@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 
 from ..._support import check, signals
 from .store import Key, Row, Writer
-from .work import Job, Outcome, failed, listen, work
+from .work import Job, JobResult, failure_rows, listen, work
 
 Advance = Callable[[Sequence[Row]], object]
 
@@ -121,7 +121,7 @@ def execute(
     try:
         for job, outcome in done:
             try:
-                with signals.held():
+                with signals.defer_interrupts():
                     writer.put(outcome.rows)
                     advance(outcome.rows)
                     if not outcome.interrupted:
@@ -134,7 +134,7 @@ def execute(
     except WorkerDied as error:
         runs = [run for job in error.jobs for run in job.runs]
         if len(runs) == 1 and suspects.get(runs[0], 0) + 1 >= DEATHS:
-            writer.put(failed(error.jobs[0].items[0], error))
+            writer.put(failure_rows(error.jobs[0].items[0], error))
         elif runs:
             writer.put([{"died": runs}])
         raise
@@ -163,8 +163,8 @@ class WorkerDied(BrokenExecutor):
 
 
 def _stopped(
-    done: Iterator[tuple[Job, Outcome]], error: BaseException
-) -> Iterator[tuple[Job, Outcome]]:
+    done: Iterator[tuple[Job, JobResult]], error: BaseException
+) -> Iterator[tuple[Job, JobResult]]:
     """Yield what still comes of jobs that had begun when something was raised."""
     try:
         yield done.throw(error)  # type: ignore[attr-defined]
@@ -174,7 +174,7 @@ def _stopped(
             raise
 
 
-def _here(jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+def _here(jobs: Iterable[Job]) -> Iterator[tuple[Job, JobResult]]:
     for job in jobs:
         for item in job.items:
             one = replace(job, items=(item,))
@@ -184,12 +184,12 @@ def _here(jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
                 return
 
 
-def _there(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, Outcome]]:
+def _there(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, JobResult]]:
     """Outcomes as they come, with a window of jobs in flight."""
     if isinstance(executor, ProcessPoolExecutor):  # others may send more than pickle can
         _require_sendable(jobs)
-    ready: SimpleQueue[Future[Outcome]] = SimpleQueue()
-    flying: dict[Future[Outcome], Job] = {}
+    ready: SimpleQueue[Future[JobResult]] = SimpleQueue()
+    flying: dict[Future[JobResult], Job] = {}
     left = deque(jobs)
     workers = getattr(executor, "_max_workers", None)
 
@@ -197,7 +197,7 @@ def _there(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, Outco
         while left and not (flying and left[0].alone):
             # Ctrl-C while a pool starts a process would leave it one that it does not know of, and
             # wait for another for ever.
-            with signals.held():
+            with signals.defer_interrupts():
                 job = left.popleft()
                 future = executor.submit(work, job)
                 flying[future] = job
@@ -239,14 +239,14 @@ def _require_sendable(jobs: Sequence[Job]) -> None:
         try:
             pickle.dumps(job)
         except Exception as error:
-            signals.let_out(error)
+            signals.reraise_signal(error)
             raise TypeError(
                 "functions that an executor is to call must stand at the top of a module; "
                 f"one does not ({error})"
             ) from error
 
 
-def _last(flying: dict[Future[Outcome], Job], *, wait: bool) -> Iterator[tuple[Job, Outcome]]:
+def _last(flying: dict[Future[JobResult], Job], *, wait: bool) -> Iterator[tuple[Job, JobResult]]:
     """Yield the outcomes of jobs that have ended or, if told to wait for them, that had begun."""
     for future, job in flying.items():
         begun = not future.cancel() and (wait or future.done())

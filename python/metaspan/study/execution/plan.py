@@ -11,10 +11,10 @@ from pathlib import Path
 from ..._support import check, signals
 from ...build import version_and_level
 from ...runs.estimate import needs
-from ..design.cells import Cell, configured
+from ..design.cells import Cell, configure_cell
 from ..design.spec import Spec
 from .store import Key, Row
-from .work import Item, Job, failed, runs_of
+from .work import Item, Job, failure_rows, runs_of
 
 JOB_SECONDS = 0.05  # of short runs that go to a worker together
 JOB_ITEMS = 32
@@ -135,10 +135,10 @@ def make_plan(
                     checkpoints=checkpoints,
                 )
         except Exception as error:
-            signals.let_out(error)
+            signals.reraise_signal(error)
             first = first or error
             for seeds in runs_of(sorted(left)):
-                impossible += failed(_item(cell, seeds, 0.0), error)
+                impossible += failure_rows(_item(cell, seeds, 0.0), error)
     if first is not None and shard is None and not items and not done:
         raise first
     items.sort(key=lambda item: (-item.seconds, item.cell, item.seeds.start))
@@ -201,7 +201,7 @@ def _items(
     checkpoints: Path,
 ) -> list[Item]:
     """Seeds of a cell, as many in a call as are done soon, each in its own where that is long."""
-    config = configured(cell.arguments, trials=1, record=spec.records, threads=threads)
+    config = configure_cell(cell.arguments, trials=1, record=spec.records, threads=threads)
     seconds = needs(config).seconds + START_SECONDS
     at_once = max(1, int((CALL_SECONDS if together else JOB_SECONDS) / seconds))
     maker = version_and_level().replace(" ", "-")

@@ -137,7 +137,7 @@ class _Lines:
         try:
             print(f"{stamp} {self._name}: {', '.join(parts)}", file=sys.stderr, flush=True)
         except _progress.NO_STREAM as error:  # a log that is gone stops no run
-            signals.let_out(error)
+            signals.reraise_signal(error)
 
 
 def duration(seconds: float) -> str:

@@ -85,14 +85,14 @@ class Store:
             content = path.read_bytes()
         except FileNotFoundError:
             return None
-        with files.telling(f"{str(path)!r} is not a {KIND}, or it is broken"):
-            tree = files.parsed(content)
+        with files.name_file_in_errors(f"{str(path)!r} is not a {KIND}, or it is broken"):
+            tree = files.parse(content)
             kind, version = tree["format"], tree["version"]
         if kind != KIND:
-            raise ValueError(f"{str(path)!r} must be a {KIND}; it is a {files.shown(kind)}")
+            raise ValueError(f"{str(path)!r} must be a {KIND}; it is a {files.shorten(kind)}")
         if version != VERSION:
             raise ValueError(
-                f"{str(path)!r} has format version {files.shown(version)}; "
+                f"{str(path)!r} has format version {files.shorten(version)}; "
                 f"this release reads {VERSION}"
             )
         found: dict[str, Any] = tree
@@ -203,7 +203,7 @@ def _lines_of(path: Path) -> Iterator[bytes]:
 def _parsed(line: bytes) -> dict[str, Any] | None:
     """What a line holds, or None where that is no table."""
     try:
-        found = files.parsed(line)
+        found = files.parse(line)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -19,7 +19,7 @@ from ...build import version_and_level
 from ...config.options import Checkpoint
 from ...runs.result import Result
 from ...runs.train import run
-from ..design.cells import configured, encoded
+from ..design.cells import configure_cell, encode_value
 from ..design.measures import Measure
 from .store import FAILED, Key, Row
 
@@ -87,7 +87,7 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class JobResult:
     r"""What a job gives.
 
     Parameters
@@ -102,7 +102,7 @@ class Outcome:
     interrupted: bool
 
 
-def work(job: Job) -> Outcome:
+def work(job: Job) -> JobResult:
     r"""Do the runs of a job; a run that cannot be done is a row that says why.
 
     What the handler of a signal raises meanwhile is no failure of a run: it comes out of here.
@@ -114,21 +114,21 @@ def work(job: Job) -> Outcome:
 
     Returns
     -------
-    Outcome
+    JobResult
         Their rows, in the order of the items.
     """
     rows: list[Row] = []
     try:
-        with _listening(), signals.marked():
+        with _listening(), signals.mark_handlers():
             for item in job.items:
                 rows += _rows(job, item)
     except KeyboardInterrupt as error:
-        signals.let_out(error)
-        return Outcome(rows=rows, interrupted=True)
-    return Outcome(rows=rows, interrupted=False)
+        signals.reraise_signal(error)
+        return JobResult(rows=rows, interrupted=True)
+    return JobResult(rows=rows, interrupted=False)
 
 
-def failed(item: Item, error: BaseException) -> list[Row]:
+def failure_rows(item: Item, error: BaseException) -> list[Row]:
     """Rows of seeds that could not run."""
     said = " ".join(str(error).split())
     return [
@@ -139,7 +139,7 @@ def failed(item: Item, error: BaseException) -> list[Row]:
 
 def _rows(job: Job, item: Item) -> list[Row]:
     try:
-        config = configured(
+        config = configure_cell(
             item.arguments,
             trials=item.seeds,
             record=job.records,
@@ -148,12 +148,12 @@ def _rows(job: Job, item: Item) -> list[Row]:
         )
         result = run(config)
     except Exception as error:  # a bad value, no memory, a user's law: all are rows
-        signals.let_out(error)
+        signals.reraise_signal(error)
         if item.checkpoint and Path(item.checkpoint).name in str(error):
             Path(item.checkpoint).unlink(missing_ok=True)  # damaged: the run begins again
             return _rows(job, replace(item, checkpoint=None))
         if len(item.seeds) == 1:
-            return failed(item, error)
+            return failure_rows(item, error)
         alone = [replace(item, seeds=range(seed, seed + 1)) for seed in item.seeds]
         return [row for one in alone for row in _rows(job, one)]
     share = {name: value / len(item.seeds) for name, value in result.timings.items()}
@@ -162,8 +162,8 @@ def _rows(job: Job, item: Item) -> list[Row]:
         try:
             rows.append(_row(job, item, seed, replace(result.trial(seed), timings=share)))
         except Exception as error:  # a measure
-            signals.let_out(error)
-            rows += failed(replace(item, seeds=range(seed, seed + 1)), error)
+            signals.reraise_signal(error)
+            rows += failure_rows(replace(item, seeds=range(seed, seed + 1)), error)
     return rows
 
 
@@ -192,7 +192,7 @@ def _head(item: Item, seed: int) -> Row:
     return {
         "cell": item.cell,
         "seed": seed,
-        "values": encoded(item.values, INLINE),
+        "values": encode_value(item.values, INLINE),
         "by": version_and_level(),
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

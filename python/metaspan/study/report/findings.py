@@ -12,7 +12,7 @@ import numpy as np
 from ..design.cells import Cell
 from ..design.spec import Spec
 from ..design.stopping import INSTEAD, set_by_stop
-from ..execution.describe import described
+from ..execution.describe import describe
 from ..execution.progress import duration
 from ..execution.status import StudyStatus
 from ..figures.choose import auto_figures
@@ -71,7 +71,7 @@ def _configuration(spec: Spec, cells: Sequence[Cell]) -> Iterator[tuple[str, str
             yield name, ", ".join([*shown, *(["..."] if values[MOST_SHOWN:] else [])])
         else:
             yield name, _text(spec.derived[name])
-    tree = described(spec, cells[:1])
+    tree = describe(spec, cells[:1])
     yield "seeds", str(len(spec.seeds))
     for name in ("measure", "keep", "common"):
         if tree[name]:
