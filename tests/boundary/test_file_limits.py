@@ -213,7 +213,7 @@ def test_a_row_of_which_a_name_stands_twice_is_none(study):
 
 def test_a_line_without_end_takes_little_memory(study, monkeypatch):
     """A sparse gigabyte without a line's end: one damaged line, read in pieces."""
-    monkeypatch.setattr("metaspan.study.store.LONGEST", 2**20)
+    monkeypatch.setattr("metaspan.study.execution.store.LONGEST", 2**20)
     file = study.folder / "rows" / "long.jsonl"
     file.touch()
     os.truncate(file, 2**28)
