@@ -60,7 +60,7 @@ def test_a_saved_run_comes_back(tmp_path):
     r.save(tmp_path / "run.npz")
     back = ms.load(tmp_path / "run.npz")
     assert_same_bits(back, r)
-    assert back.config.law.spectrum == 1.5
+    assert back.config.tasks.spectrum == 1.5
 
 
 def test_estimate_knows_the_memory_of_what_is_kept():

@@ -132,8 +132,8 @@ class TrainConfig:
         return self.n
 
     @property
-    def law(self) -> LinearTasks:
-        """The tasks, where they come from a law."""
+    def drawn_tasks(self) -> LinearTasks:
+        """The tasks, where they are drawn from laws."""
         assert isinstance(self.tasks, LinearTasks)
         return self.tasks
 

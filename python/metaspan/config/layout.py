@@ -77,7 +77,7 @@ def layout_of(config: TrainConfig) -> Layout:
         columns=tuple(name for each in columns for name in each),
         full_size=engine in ("arrays", "sampled", "spectral"),
         follows_start=config.track_start or engine not in ("collapsed", "pooled"),
-        calls_heads=drawn and callable(config.law.heads),
+        calls_heads=drawn and callable(config.drawn_tasks.heads),
     )
 
 

@@ -15,7 +15,7 @@ def sample_law(config: TrainConfig) -> tuple[float, int, int, bool, float, str, 
 
     Raises MemoryError where a thread's tasks would not fit: MAML takes m_in^2 / 2 numbers a task.
     """
-    law = config.law
+    law = config.drawn_tasks
     name, dof = features.core_law(law.features)
     m_in, m_out = config.m_in or 0, config.m_out or 0
     if config.engine == "sampled":

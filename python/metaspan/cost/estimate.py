@@ -158,7 +158,7 @@ def sampled(config: TrainConfig) -> Estimate:
     """Rounds of the vector route whose rows are made when they are needed."""
     work, trials = workload_of(config), len(config.trials)
     price = prices(work)["vector"]
-    rooms = _rooms(work, in_blocks=callable(config.law.features))
+    rooms = _rooms(work, in_blocks=callable(config.drawn_tasks.features))
     steps = work.steps
     passes = (1 if rooms.stay else steps * (2 if work.exact else 1)) if steps else 0
     made = passes * work.samples_in + (0 if work.shared and rooms.stay else work.samples_out)
@@ -262,7 +262,7 @@ def _start_seconds(config: TrainConfig, machine: Machine) -> float:
 def _cost(config: TrainConfig) -> dict[str, float]:
     """What a round of a trial takes, as the core counts it, by engine."""
     method, width, k_star = core_method(config.method), config.width, config.k_star
-    heads, every = config.law.heads, config.pool
+    heads, every = config.drawn_tasks.heads, config.pool
     draws = every is None and isinstance(heads, (GaussianHeads, SphereHeads))
     if every is None and isinstance(heads, np.ndarray):
         every = heads.shape[0]
@@ -284,7 +284,7 @@ def _cost(config: TrainConfig) -> dict[str, float]:
 
 def _bytes(config: TrainConfig, state: int) -> dict[str, int]:
     """What a run allocates, by name."""
-    tasks, trials = config.law, len(config.trials)
+    tasks, trials = config.drawn_tasks, len(config.trials)
     parts = {"state": state * trials, "trace": _trace_bytes(config)}
     if config.pool is not None:
         parts["pool"] = 2 * 8 * trials * config.pool * tasks.k

@@ -16,7 +16,7 @@ Drawn = tuple[heads.CoreLaw, int, int, list[int], list[int], tuple[str, ...]]
 
 def head_law(config: TrainConfig, trial_ids: Sequence[int]) -> heads.CoreLaw:
     """Return the law of heads, or the table of a pool of every trial."""
-    tasks = config.law
+    tasks = config.drawn_tasks
     if config.pool is None:
         return heads.core_law(tasks.heads)
     pools = [

@@ -19,8 +19,8 @@ class InfiniteTasks(InCoordinates):
         return core.Run.infinite_tasks(
             core_method(config.method),
             config.m_in or 0,
-            config.law.noise,
-            heads.covariance(config.law.heads, config.k_star),
+            config.drawn_tasks.noise,
+            heads.covariance(config.drawn_tasks.heads, config.k_star),
             trials.parts["M"][indices],
             trials.parts["R"][indices],
             rounds_of(trials, indices),

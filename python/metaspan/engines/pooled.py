@@ -70,7 +70,7 @@ def pool_in_law(config: TrainConfig, trial: int) -> TaskBatch:
     """Draw the pool of one trial."""
     layout = config.layout
     size, m_in, m_out = config.pooled
-    law, shared, seed = config.law, config.shared_samples, config.seed
+    law, shared, seed = config.drawn_tasks, config.shared_samples, config.seed
     stride = m_in if shared else m_in + m_out
     columns, dtype = layout.features, np.dtype(config.dtype)
     w_star = heads.draw(law.heads, size, law.k, (seed, trial, 0))

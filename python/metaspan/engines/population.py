@@ -33,7 +33,7 @@ class Population(InCoordinates):
             parts["w"][indices],
             head_law(config, numbers),
             config.n_tasks,
-            config.law.noise,
+            config.drawn_tasks.noise,
             config.seed,
             numbers,
             rounds_of(trials, indices),

@@ -56,6 +56,8 @@ def rounds_of(trials: Trials, indices: list[int]) -> list[int]:
 def truths(config: TrainConfig, trial_ids: Sequence[int]) -> list[F64]:
     """Return B_star of some trials in double precision."""
     return [
-        config.law.ground_truth(config.seed, number, config.threads).astype(np.float64, copy=False)
+        config.drawn_tasks.ground_truth(config.seed, number, config.threads).astype(
+            np.float64, copy=False
+        )
         for number in trial_ids
     ]

@@ -29,7 +29,7 @@ class Sampled(AtFullSize):
         return core.Run.sampled(
             core_method(config.method),
             sample_law(config),
-            config.law.roots,
+            config.drawn_tasks.roots,
             _rows(config),
             truths(config, trial_ids(config, indices)),
             trials.parts["B"][indices],
@@ -44,7 +44,7 @@ class Sampled(AtFullSize):
 
 def _rows(config: TrainConfig) -> Rows | None:
     """Return what draws rows of the user's function of the features, as the core asks for them."""
-    law, function = config.law, config.law.features
+    law, function = config.drawn_tasks, config.drawn_tasks.features
     if not callable(function):
         return None
 

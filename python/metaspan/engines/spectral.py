@@ -17,12 +17,12 @@ class Spectral(AtFullSize):
 
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
         """Open a run from B and w."""
-        roots = config.law.roots
+        roots = config.drawn_tasks.roots
         assert roots is not None
         return core.Run.spectral(
             core_method(config.method),
             roots,
-            config.law.noise,
+            config.drawn_tasks.noise,
             truths(config, trial_ids(config, indices)),
             trials.parts["B"][indices],
             trials.parts["w"][indices],

@@ -19,7 +19,7 @@ from ..tasks.batch import TaskBatch
 
 def start_in_coordinates(config: TrainConfig, trial_ids: Sequence[int]) -> dict[str, NDArray[Any]]:
     """Return M, R and w of some trials at round 0, each with an axis of trials."""
-    if isinstance(config.init, Init) or config.law.B_star is None:
+    if isinstance(config.init, Init) or config.drawn_tasks.B_star is None:
         states = [_in_coordinates(config, trial) for trial in trial_ids]
     else:  # nothing is drawn: one start for all
         states = [_in_coordinates(config, trial_ids[0])] * len(trial_ids)
@@ -58,7 +58,11 @@ def _drawn(config: TrainConfig, init: Init, trial: int) -> F64:
     if init.dist is None:
         return scale * core.haar(seed, trial, core.STREAM_START, d, width, None, threads)
     tasks = config.tasks
-    B_star = tasks.B_star if isinstance(tasks, TaskBatch) else config.law.ground_truth(seed, trial)
+    B_star = (
+        tasks.B_star
+        if isinstance(tasks, TaskBatch)
+        else config.drawn_tasks.ground_truth(seed, trial)
+    )
     assert B_star is not None
     B_star = B_star.astype(np.float64, copy=False)
     M, R = tilted(init.dist, d, config.k_star, width)
@@ -99,5 +103,5 @@ def tilted(dist: float, d: int, k_star: int, width: int) -> tuple[F64, F64]:
 def given_coordinates(config: TrainConfig, trial: int) -> tuple[F64, F64, NDArray[Any]]:
     """M, R and the basis E (d, e) of a start given as an array."""
     assert not isinstance(config.init, Init)
-    B_star = config.law.ground_truth(config.seed, trial, config.threads)
+    B_star = config.drawn_tasks.ground_truth(config.seed, trial, config.threads)
     return core.coordinates(config.init[0], B_star, config.threads)

@@ -306,7 +306,7 @@ class Result:
     def _basis(self, trial: int, height: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Ground truth and E, (d, k_star) and (d, height or less), of a trial."""
         config = self.config
-        B_star = config.law.ground_truth(config.seed, trial, config.threads)
+        B_star = config.drawn_tasks.ground_truth(config.seed, trial, config.threads)
         drawn = isinstance(config.init, Init)
         E = np.empty((config.tasks.d, 0))
         if not drawn and config.layout.follows_start:

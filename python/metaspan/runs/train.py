@@ -487,7 +487,7 @@ class Group:
         """Heads of the user's function for rounds begin..end-1, (trials, rounds, n, k_star)."""
         if not self._user_heads:
             return None
-        config, law = self._config, self._config.law
+        config, law = self._config, self._config.drawn_tasks
         given = np.zeros((len(self._trial_ids), end - begin, config.n_tasks, law.k))
         standing = zip(self._trial_ids, self._run.rounds, self._run.status, strict=True)
         for i, (number, done, status) in enumerate(standing):

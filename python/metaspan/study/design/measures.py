@@ -153,7 +153,9 @@ class _Risk:
     def __call__(self, result: Result) -> float:
         config = result.config
         seed = (config.seed + config.trials[0]) % 2**64  # new tasks for every trial
-        return adapted_risk(result.state, config.law, config.method, m=self.m, seed=seed).mean
+        return adapted_risk(
+            result.state, config.drawn_tasks, config.method, m=self.m, seed=seed
+        ).mean
 
 
 def _rate(result: Result) -> float:
