@@ -5,8 +5,8 @@
 #include "bind.hpp"
 #include "convert.hpp"
 #include "finite.hpp"
+#include "metaspan/base/parallel.hpp"
 #include "metaspan/engines/arrays.hpp"
-#include "metaspan/parallel.hpp"
 #include "sparse.hpp"
 
 namespace metaspan::bind {

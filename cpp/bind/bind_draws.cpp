@@ -1,8 +1,8 @@
 // What random samples are made of, for the tests of its law.
 #include "bind.hpp"
 #include "convert.hpp"
-#include "metaspan/off_span.hpp"
-#include "metaspan/parallel.hpp"
+#include "metaspan/base/parallel.hpp"
+#include "metaspan/geometry/off_span.hpp"
 #include "normal.hpp"
 
 namespace metaspan::bind {

@@ -1,7 +1,7 @@
 #include "bind.hpp"
 #include "convert_laws.hpp"
-#include "metaspan/features.hpp"
-#include "metaspan/parallel.hpp"
+#include "metaspan/base/parallel.hpp"
+#include "metaspan/random/features.hpp"
 
 namespace metaspan::bind {
 namespace {

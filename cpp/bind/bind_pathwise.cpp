@@ -1,8 +1,8 @@
 // One round of the collapsed engine on samples that are given instead of drawn.
 #include "bind.hpp"
 #include "convert_laws.hpp"
-#include "metaspan/collapsed_design.hpp"
-#include "metaspan/task_algebra.hpp"
+#include "metaspan/algebra/task_algebra.hpp"
+#include "metaspan/in_law/collapsed_design.hpp"
 
 namespace metaspan::bind {
 namespace {

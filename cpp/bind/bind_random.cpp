@@ -2,9 +2,9 @@
 
 #include "bind.hpp"
 #include "convert_laws.hpp"
-#include "metaspan/coordinates.hpp"
-#include "metaspan/parallel.hpp"
-#include "metaspan/random.hpp"
+#include "metaspan/base/parallel.hpp"
+#include "metaspan/geometry/coordinates.hpp"
+#include "metaspan/random/random.hpp"
 #include "normal.hpp"
 
 namespace metaspan::bind {

@@ -1,8 +1,8 @@
 #include "bind.hpp"
 #include "convert.hpp"
-#include "metaspan/coordinates.hpp"
-#include "metaspan/metrics.hpp"
-#include "metaspan/parallel.hpp"
+#include "metaspan/base/parallel.hpp"
+#include "metaspan/geometry/coordinates.hpp"
+#include "metaspan/geometry/metrics.hpp"
 
 namespace metaspan::bind {
 namespace {

@@ -8,9 +8,9 @@
 #include <string>
 
 #include "lock.hpp"
-#include "metaspan/cancel.hpp"
-#include "metaspan/error.hpp"
-#include "metaspan/routes.hpp"
+#include "metaspan/base/cancel.hpp"
+#include "metaspan/base/error.hpp"
+#include "metaspan/sweeps/routes.hpp"
 
 namespace metaspan::bind {
 

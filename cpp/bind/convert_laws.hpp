@@ -2,9 +2,9 @@
 #pragma once
 
 #include "convert.hpp"
-#include "metaspan/heads.hpp"
-#include "metaspan/method.hpp"
-#include "metaspan/sample_shape.hpp"
+#include "metaspan/algebra/method.hpp"
+#include "metaspan/in_law/sample_shape.hpp"
+#include "metaspan/random/heads.hpp"
 
 namespace metaspan::bind {
 

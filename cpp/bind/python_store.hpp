@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "convert.hpp"
-#include "metaspan/samples.hpp"
+#include "metaspan/data/samples.hpp"
 
 namespace metaspan::bind {
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "convert.hpp"
-#include "metaspan/advance.hpp"
+#include "metaspan/engines/advance.hpp"
 #include "metaspan/engines/arrays.hpp"
 #include "run.hpp"
 

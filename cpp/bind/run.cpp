@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "metaspan/base/parallel.hpp"
 #include "metaspan/engines/population.hpp"
-#include "metaspan/parallel.hpp"
 
 namespace metaspan::bind {
 namespace {

@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "convert_laws.hpp"
-#include "metaspan/advance.hpp"
+#include "metaspan/engines/advance.hpp"
 
 namespace metaspan::bind {
 

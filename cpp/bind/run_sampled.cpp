@@ -1,5 +1,5 @@
 // Runs on samples at full size that are never stored.
-#include "metaspan/sampled_tasks.hpp"
+#include "metaspan/engines/sampled_tasks.hpp"
 #include "representations.hpp"
 #include "run.hpp"
 

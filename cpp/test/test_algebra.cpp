@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "check.hpp"
-#include "metaspan/random.hpp"
-#include "metaspan/task_algebra.hpp"
+#include "metaspan/algebra/task_algebra.hpp"
+#include "metaspan/random/random.hpp"
 
 namespace metaspan {
 namespace {

@@ -2,10 +2,10 @@
 #include <cstdlib>
 
 #include "check.hpp"
-#include "metaspan/advance.hpp"
-#include "metaspan/coordinates.hpp"
+#include "metaspan/algebra/task_algebra.hpp"
+#include "metaspan/engines/advance.hpp"
 #include "metaspan/engines/population.hpp"
-#include "metaspan/task_algebra.hpp"
+#include "metaspan/geometry/coordinates.hpp"
 
 namespace {
 volatile long allocations = 0;  // volatile: compilers take it that malloc does not change it

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "check.hpp"
-#include "metaspan/base.hpp"
+#include "metaspan/base/base.hpp"
 
 namespace metaspan {
 namespace {

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "metaspan/coordinates.hpp"
-#include "metaspan/error.hpp"
-#include "metaspan/parallel.hpp"
-#include "metaspan/task_algebra.hpp"
+#include "metaspan/algebra/task_algebra.hpp"
+#include "metaspan/base/error.hpp"
+#include "metaspan/base/parallel.hpp"
+#include "metaspan/geometry/coordinates.hpp"
 #include "tell.hpp"
 
 namespace metaspan {

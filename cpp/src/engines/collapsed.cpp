@@ -4,10 +4,10 @@
 #include <cmath>
 #include <utility>
 
-#include "metaspan/collapsed_design.hpp"
-#include "metaspan/off_span.hpp"
-#include "metaspan/parallel.hpp"
-#include "metaspan/task_algebra.hpp"
+#include "metaspan/algebra/task_algebra.hpp"
+#include "metaspan/base/parallel.hpp"
+#include "metaspan/geometry/off_span.hpp"
+#include "metaspan/in_law/collapsed_design.hpp"
 #include "tell.hpp"
 
 namespace metaspan {

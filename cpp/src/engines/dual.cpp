@@ -3,11 +3,11 @@
 #include <cmath>
 #include <limits>
 
-#include "metaspan/coordinates.hpp"
+#include "metaspan/base/error.hpp"
+#include "metaspan/base/parallel.hpp"
 #include "metaspan/engines/arrays.hpp"
-#include "metaspan/error.hpp"
-#include "metaspan/parallel.hpp"
-#include "metaspan/tally.hpp"
+#include "metaspan/geometry/coordinates.hpp"
+#include "metaspan/sweeps/tally.hpp"
 #include "tell.hpp"
 
 namespace metaspan {

@@ -4,8 +4,8 @@
 #include <limits>
 #include <utility>
 
-#include "metaspan/coordinates.hpp"
-#include "metaspan/decompositions.hpp"
+#include "metaspan/geometry/coordinates.hpp"
+#include "metaspan/geometry/decompositions.hpp"
 
 namespace metaspan {
 namespace {

@@ -4,11 +4,11 @@
 #include <cmath>
 #include <utility>
 
-#include "metaspan/coordinates.hpp"
-#include "metaspan/decompositions.hpp"
-#include "metaspan/error.hpp"
-#include "metaspan/parallel.hpp"
-#include "metaspan/task_algebra.hpp"
+#include "metaspan/algebra/task_algebra.hpp"
+#include "metaspan/base/error.hpp"
+#include "metaspan/base/parallel.hpp"
+#include "metaspan/geometry/coordinates.hpp"
+#include "metaspan/geometry/decompositions.hpp"
 #include "tell.hpp"
 
 namespace metaspan {

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <utility>
 
-#include "metaspan/coordinates.hpp"
-#include "metaspan/parallel.hpp"
-#include "metaspan/spectral_design.hpp"
-#include "metaspan/task_algebra.hpp"
+#include "metaspan/algebra/task_algebra.hpp"
+#include "metaspan/base/parallel.hpp"
+#include "metaspan/geometry/coordinates.hpp"
+#include "metaspan/in_law/spectral_design.hpp"
 #include "tell.hpp"
 
 namespace metaspan {

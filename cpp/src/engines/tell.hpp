@@ -1,10 +1,10 @@
 // What the engines hand over of the tasks of a round.
 #pragma once
 
-#include "metaspan/metrics.hpp"
-#include "metaspan/round_choice.hpp"
-#include "metaspan/samples.hpp"
-#include "metaspan/task_algebra.hpp"
+#include "metaspan/algebra/task_algebra.hpp"
+#include "metaspan/data/samples.hpp"
+#include "metaspan/geometry/metrics.hpp"
+#include "metaspan/random/round_choice.hpp"
 
 namespace metaspan {
 

@@ -3,9 +3,9 @@
 
 #include <functional>
 
-#include "metaspan/dual_gram.hpp"
-#include "metaspan/engine.hpp"
-#include "metaspan/routes.hpp"
+#include "metaspan/engines/engine.hpp"
+#include "metaspan/sweeps/dual_gram.hpp"
+#include "metaspan/sweeps/routes.hpp"
 
 namespace metaspan {
 

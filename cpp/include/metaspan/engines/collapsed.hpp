@@ -4,9 +4,9 @@
 
 #include <memory>
 
-#include "metaspan/engine.hpp"
-#include "metaspan/heads.hpp"
-#include "metaspan/sample_shape.hpp"
+#include "metaspan/engines/engine.hpp"
+#include "metaspan/in_law/sample_shape.hpp"
+#include "metaspan/random/heads.hpp"
 
 namespace metaspan {
 

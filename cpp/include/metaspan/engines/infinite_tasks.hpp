@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "metaspan/engine.hpp"
+#include "metaspan/engines/engine.hpp"
 
 namespace metaspan {
 

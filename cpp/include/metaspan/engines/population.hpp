@@ -4,8 +4,9 @@
 
 #include <memory>
 
-#include "metaspan/engine.hpp"
-#include "metaspan/heads.hpp"
+#include "metaspan/algebra/method.hpp"
+#include "metaspan/engines/engine.hpp"
+#include "metaspan/random/heads.hpp"
 
 namespace metaspan {
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "metaspan/engines/arrays.hpp"
-#include "metaspan/heads.hpp"
+#include "metaspan/random/heads.hpp"
 
 namespace metaspan {
 

@@ -1,0 +1,195 @@
+// What the task algebra sees of the data: a few products, resolved at compile time. Everything is
+// normalised, that is X / sqrt(m_in), y / sqrt(m_in), and the same with m_out outside, so that the
+// algebra never sees a sample count.
+#pragma once
+
+#include <algorithm>
+
+#include "metaspan/algebra/factors.hpp"
+#include "panel.hpp"
+#include "vector.hpp"
+
+namespace metaspan {
+
+// clang-format off
+// A Design serves a panel of `width` tasks. A panel of vectors of length p is a (p, width) block,
+// row by row. Vectors of length d are never seen: the algebra knows X^T a and X'^T a by the number
+// of a slot, in which the design keeps whatever lets it multiply them. A Design has
+//
+//   static constexpr int width;
+//   Index tasks();                     how many columns are real; the others must do no harm
+//   Index m_in(), m_out();             rows of a panel in sample space
+//   Index tracked();                   how many of them, the last, are no samples but follow every
+//                                      linear step and enter no inner product
+//   void residual_in(V, terms, slot, r);   r = X (B V + sum of factor slot) - y  (m_in, width), and
+//                                          slot <- X^T r unless it is kNoSlot; r must stay as it is
+//   void residual_out(V, terms, slot, r);  the same outside, zero in columns without a task
+//   void product_in(V, terms, slot, r);    as residual_in, without y
+//   void features(slot, out);              B^T slot  (k, width)
+//   void dot(a, b, dots);                  slot a . slot b  (width,); a is one that terms name too
+//   void add(slot, C);                     takes the term slot c^T of grad_B, (10), of every task
+// clang-format on
+
+/// A multiple of a slot, by task.
+template <int Width>
+struct Term {
+  int slot;
+  double factor[Width];
+};
+
+template <int Width>
+struct Terms {
+  const Term<Width>* begin;
+  int count;
+};
+
+constexpr int kNoSlot = -1;
+
+/// Slots of a task with J inner steps: X^T r_j at j, X'^T s' at J, X^T r_bar_j at J + 1 + j.
+constexpr int slots_of(int inner_steps) { return 2 * inner_steps + 1; }
+
+/// A task on its own, with Z and, for MAML, the Grams at hand: a slot is its vector of samples, and
+/// its products with the Grams once they are asked for.
+class DenseDesign {
+ public:
+  static constexpr int width = 1;
+
+  /// Normalised data of one task; what a method does not need may be null.
+  struct Task {
+    Index m_in, m_out;
+    const double* Z_in;   // (m_in, padded(k)), zeros beyond k
+    const double* y_in;   // (m_in,)
+    const double* Z_out;  // (m_out, padded(k))
+    const double* y_out;  // (m_out,)
+    const double* K;      // (m_in, m_in)   symmetric
+    Index K_stride;
+    const double* K_cross;  // (m_out, m_in)
+    Index K_cross_stride;
+    Factors* C_in;  // out, += s c^T; null where no gradient is wanted
+    Factors* C_out;
+  };
+
+  /// Memory for the slots of one task after the other.
+  class Scratch {
+   public:
+    Scratch(int inner_steps, bool adapts_B, Index k, Index max_m_in, Index max_m_out);
+
+   private:
+    friend class DenseDesign;
+    struct Slot {
+      const double* a = nullptr;
+      bool has_inner = false, has_outer = false;
+    };
+    double* inner_of(int slot) { return products_.data() + slot * stride_; }
+    double* outer_of(int slot) { return inner_of(slot) + max_m_in_; }
+    Index max_m_in_ = 0, stride_ = 0;
+    std::vector<Slot> slots_;
+    std::vector<double> products_;  // (slots, max_m_in + max_m_out)
+    std::vector<double> row_;       // (padded(k),)
+  };
+
+  DenseDesign(Index k, int outer_slot, const Task& task, Scratch& scratch)
+      : k_(k), outer_slot_(outer_slot), task_(task), scratch_(scratch) {}
+
+  Index tasks() const { return 1; }
+  Index m_in() const { return task_.m_in; }
+  Index m_out() const { return task_.m_out; }
+  Index tracked() const { return 0; }
+
+  void residual_in(const double* V, Terms<1> terms, int slot, double* r);
+  void residual_out(const double* V, Terms<1> terms, int slot, double* r);
+  void product_in(const double* V, Terms<1> terms, int slot, double* r);
+  void features(int slot, double* out);
+  void dot(int a, int b, double* dots);
+  void add(int slot, const double* C);
+
+ private:
+  Scratch::Slot& at(int slot) { return scratch_.slots_[static_cast<std::size_t>(slot)]; }
+  const double* inner_product(int slot);  // X slot   (m_in,)
+  const double* outer_product(int slot);  // X' slot  (m_out,), of an inner slot
+
+  Index k_;
+  int outer_slot_;
+  Task task_;
+  Scratch& scratch_;
+};
+
+/// Panels of tasks that share the features, with K = K' = I: population losses in coordinates,
+/// (13), where Z / sqrt(D) = [M; R] for every task, inside and outside, and y / sqrt(D) = [w_star;
+/// 0]. A slot is the panel itself.
+///
+/// With tracked rows Z has k more, an identity: as the targets have nothing off the span, every
+/// vector of the algebra is R a there, and the identity rows carry a. The gradient's last k rows
+/// are then H with grad_R = R H.
+template <int Width>
+class SharedDesign {
+ public:
+  static constexpr int width = Width;
+
+  /// Where the panel's terms of the gradient go, and what the design remembers.
+  struct Sink {
+    double* G;        // (D [+ k], padded) out, += S C^T, summed over the panel's tasks in order
+    Index padded;     // round_up(k, kLane)
+    double* scratch;  // (width, padded)
+    const double** slots;  // (slots_of(J),)
+  };
+
+  SharedDesign(const Mat& Z,         // (D, k)               [M; R]
+               const double* heads,  // (k_star, width)      w_star of each task
+               Index k_star, Index tasks, bool tracks, const Sink& sink)
+      : Z_(Z),
+        heads_(heads),
+        k_star_(k_star),
+        tasks_(tasks),
+        tracked_(tracks ? Z.cols() : 0),
+        sink_(sink) {}
+
+  Index tasks() const { return tasks_; }
+  Index m_in() const { return Z_.rows() + tracked_; }
+  Index m_out() const { return m_in(); }
+  Index tracked() const { return tracked_; }
+
+  void features(int slot, double* out) const {
+    kernels::product<false>(Z_.cols(), Z_.rows(), width, Z_.data(), 1, Z_.cols(), sink_.slots[slot],
+                            out);
+  }
+  void dot(int a, int b, double* dots) const {
+    kernels::dot_columns<width>(Z_.rows(), sink_.slots[a], sink_.slots[b], dots);
+  }
+  void residual_in(const double* V, Terms<Width> terms, int slot, double* r) const {
+    product_in(V, terms, slot, r);
+    for (Index i = 0; i < k_star_ * width; ++i) r[i] -= heads_[i];
+  }
+  void residual_out(const double* V, Terms<Width> terms, int slot, double* r) const {
+    residual_in(V, terms, slot, r);
+    for (Index i = 0; tasks_ < width && i < m_out(); ++i) {
+      std::fill(r + i * width + tasks_, r + (i + 1) * width, 0.0);
+    }
+  }
+  void product_in(const double* V, Terms<Width> terms, int slot, double* r) const {
+    kernels::product<false>(Z_.rows(), Z_.cols(), width, Z_.data(), Z_.cols(), 1, V, r);
+    std::copy_n(V, tracked_ * width, r + Z_.rows() * width);
+    for (int t = 0; t < terms.count; ++t) {
+      const Term<Width>& term = terms.begin[t];
+      kernels::add_columns<width>(m_in(), 1.0, term.factor, sink_.slots[term.slot], r);
+    }
+    if (slot != kNoSlot) sink_.slots[slot] = r;
+  }
+  void add(int slot, const double* C) const {
+    kernels::transpose<width>(Z_.cols(), C, sink_.padded, sink_.scratch);
+    kernels::product<true>(m_in(), width, sink_.padded, sink_.slots[slot], width, 1, sink_.scratch,
+                           sink_.G);
+  }
+
+ private:
+  const Mat& Z_;
+  const double* heads_;
+  Index k_star_, tasks_, tracked_;
+  Sink sink_;
+};
+
+/// Panel widths of SharedDesign that are compiled: for a handful of tasks, and for many.
+constexpr int kNarrow = kernels::kLane;
+constexpr int kWide = 16;
+
+}  // namespace metaspan

@@ -1,0 +1,161 @@
+// The definitions of TaskAlgebra, for where it is instantiated: engines/task_algebra.cpp.
+#pragma once
+
+#include <algorithm>
+
+#include "metaspan/algebra/task_algebra.hpp"
+
+namespace metaspan {
+
+using kernels::add_columns;
+using kernels::dot_columns;
+
+AlgebraCounts algebra_counts(const Method& method, double losses) {
+  const double J = method.inner_steps, back = method.has_inner_part() ? J : 0;
+  double moves = 0;
+  if (method.adapt_B) moves = J * (J + 1) + back * (3 * J - 1) + losses * J;
+  return {J + 1 + back + losses, J + 1 + back, 1 + 2 * back, moves};
+}
+
+template <class Design>
+TaskAlgebra<Design>::TaskAlgebra(const Method& method, Index k, Index max_m_in, Index max_m_out)
+    : method_(method), k_(k) {
+  const auto panel = [](Index rows) { return Panel(static_cast<std::size_t>(rows * kWidth)); };
+  const int steps = method.inner_steps;
+  for (int j = 0; j <= steps; ++j) heads_.push_back(panel(k));
+  for (int j = 0; j < steps; ++j) {
+    residuals_.push_back(panel(max_m_in));
+    if (!method.exact) continue;
+    r_bars_.push_back(panel(max_m_in));
+    a_bars_.push_back(panel(k));
+  }
+  pairs_.reserve(2 * static_cast<std::size_t>(steps));
+  terms_.reserve(3 * static_cast<std::size_t>(steps) + 1);
+  outer_residual_ = panel(max_m_out);
+  in_scratch_ = panel(max_m_in);
+  k_scratch_ = panel(k);
+  omega_ = panel(k);
+  for (Panel& loss : losses_) loss.resize(kWidth);
+}
+
+/// The term -alpha (a . b) slot.
+template <class Design>
+void TaskAlgebra<Design>::push_term(int slot, const double* a, const double* b) {
+  Term<kWidth>& term = terms_.emplace_back();
+  term.slot = slot;
+  dot_columns<kWidth>(k_, a, b, term.factor);
+  for (double& factor : term.factor) factor *= -method_.alpha;
+}
+
+/// The terms of B_moves V beside B V, (6): -alpha sum_{l < moves} (w_l . V) g_l.
+template <class Design>
+void TaskAlgebra<Design>::push_moves(int moves, const double* V) {
+  terms_.clear();
+  for (int l = 0; moves_B() && l < moves; ++l) push_term(l, heads_[l].data(), V);
+}
+
+/// out -= alpha c (slot a . slot b).
+template <class Design>
+void TaskAlgebra<Design>::subtract_pair(Design& design, int a, int b, const double* c,
+                                        double* out) {
+  double dots[kWidth];
+  design.dot(a, b, dots);
+  add_columns<kWidth>(k_, -method_.alpha, dots, c, out);
+}
+
+/// What B_moves^T v has beside B^T v, (6): -alpha sum_{l < moves} w_l (g_l . v).
+template <class Design>
+void TaskAlgebra<Design>::subtract_moves(Design& design, int moves, int slot, double* out) {
+  for (int l = 0; moves_B() && l < moves; ++l) {
+    subtract_pair(design, l, slot, heads_[l].data(), out);
+  }
+}
+
+template <class Design>
+void TaskAlgebra<Design>::adapt(Design& design, const double* w) {
+  for (Index i = 0; i < k_; ++i) std::fill_n(heads_[0].data() + i * kWidth, kWidth, w[i]);
+  const double minus_alpha = -method_.alpha;
+  for (int j = 0; j < method_.inner_steps; ++j) {
+    double* r = residuals_[j].data();
+    const double* now = heads_[j].data();
+    double* next = heads_[j + 1].data();
+    push_moves(j, now);
+    design.residual_in(now, terms(), j, r);
+    // w_{j+1} = w_j - alpha B_j^T g_j
+    design.features(j, k_scratch_.data());
+    subtract_moves(design, j, j, k_scratch_.data());
+    for (Index i = 0; i < k_ * kWidth; ++i) next[i] = now[i] + minus_alpha * k_scratch_[i];
+  }
+}
+
+template <class Design>
+void TaskAlgebra<Design>::gradient(Design& design, const double* w, bool losses) {
+  adapt(design, w);
+  const int steps = method_.inner_steps;
+  const Index m_out = design.m_out(), tracked = design.tracked();
+  const double* w_J = adapted();
+  double* s = outer_residual_.data();  // r', which is s' in normalised units
+
+  // (7): the outer residual and omega = B_J^T p.
+  push_moves(steps, w_J);
+  // A column without a task sends nothing back: everything below is linear in s'.
+  design.residual_out(w_J, terms(), outer_slot(), s);
+  design.features(outer_slot(), omega_.data());
+  subtract_moves(design, steps, outer_slot(), omega_.data());
+  design.add(outer_slot(), w_J);  // (8)
+
+  if (losses) {
+    // At J = 0 nothing has been evaluated on the inner set yet; otherwise r_0 is the residual
+    // before the loop.
+    push_moves(steps, w_J);
+    design.residual_in(w_J, terms(), kNoSlot, in_scratch_.data());
+    const double* last = in_scratch_.data();
+    const double* first = steps > 0 ? residuals_[0].data() : last;
+    dot_columns<kWidth>(design.m_in() - tracked, first, first, losses_[before].data());
+    dot_columns<kWidth>(design.m_in() - tracked, last, last, losses_[after].data());
+    dot_columns<kWidth>(m_out - tracked, s, s, losses_[outer].data());
+    for (Panel& loss : losses_) {
+      for (double& value : loss) value *= 0.5;
+    }
+  }
+
+  if (!method_.has_inner_part()) return;
+  pairs_.clear();
+  for (int j = steps - 1; j >= 0; --j) step_back(design, j);
+}
+
+/// One step of (9). Omega = X'^T s' w_J^T + sum over pairs v c^T; the right-hand sides use the old
+/// omega, Omega.
+template <class Design>
+void TaskAlgebra<Design>::step_back(Design& design, int j) {
+  const double *w_j = heads_[j].data(), *w_J = adapted();
+  double *r_bar = r_bars_[j].data(), *a_bar = a_bars_[j].data(), *omega = omega_.data();
+
+  for (Index i = 0; i < k_ * kWidth; ++i) a_bar[i] = -method_.alpha * omega[i];
+  // r_bar = X (B_j a_bar [- alpha Omega w_j])
+  push_moves(j, a_bar);
+  if (moves_B()) {
+    push_term(outer_slot(), w_J, w_j);
+    for (const Pair& pair : pairs_) push_term(pair.slot, pair.c, w_j);
+  }
+  design.product_in(a_bar, terms(), back_slot(j), r_bar);
+
+  // omega += B_j^T X^T r_bar [- alpha Omega^T g_j]
+  design.features(back_slot(j), k_scratch_.data());
+  for (Index i = 0; i < k_ * kWidth; ++i) omega[i] += k_scratch_[i];
+  subtract_moves(design, j, back_slot(j), omega);
+  if (moves_B()) {
+    subtract_pair(design, outer_slot(), j, w_J, omega);
+    for (const Pair& pair : pairs_) subtract_pair(design, pair.slot, j, pair.c, omega);
+  }
+
+  // Omega += X^T r_bar w_j^T + g_j a_bar^T
+  design.add(back_slot(j), w_j);
+  design.add(j, a_bar);
+  if (moves_B() && j > 0) {
+    pairs_.push_back({back_slot(j), w_j});
+    pairs_.push_back({j, a_bar});
+  }
+}
+
+}  // namespace metaspan

@@ -1,0 +1,42 @@
+// Tasks with samples that are drawn afresh every round and never stored, (12).
+#pragma once
+
+#include "metaspan/engines/arrays.hpp"
+#include "metaspan/in_law/sample_shape.hpp"
+#include "metaspan/random/heads.hpp"
+
+namespace metaspan {
+
+/// The tasks of one round of one trial, as the sweeps see them: rows that are made when they are
+/// needed, noise, and heads. The very numbers that the arrays of the same seed, trial and round
+/// would hold, up to the rounding of the responses.
+template <class XScalar>
+class SampledTasks {
+ public:
+  /// Where the features come from.
+  struct Rows {
+    const double* roots;       // (d,)  of a diagonal covariance, or null
+    RowSource *inner, *outer;  // instead of a law, or null
+  };
+  SampledTasks(const SampleLaw& law, const Rows& rows, Mat B_star, HeadSource heads, Index n,
+               std::uint64_t seed, std::uint64_t trial);
+  SampledTasks(const SampledTasks&) = delete;
+
+  /// Draws heads and noise of a round, and turns the makers of rows to it.
+  void begin_round(Index round, const double* given);
+
+  const ArraysData<XScalar>& data() const { return data_; }
+
+ private:
+  SampleLaw law_;
+  HeadSource heads_;
+  Index n_;
+  std::uint64_t seed_, trial_;
+  ArraysData<XScalar> data_;
+  Truth truth_;
+  Rows rows_;
+  RowMaker makers_[2];             // inner, outer
+  std::vector<XScalar> noise_[2];  // (n, m)  sigma z
+};
+
+}  // namespace metaspan

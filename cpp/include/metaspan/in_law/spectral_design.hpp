@@ -1,0 +1,79 @@
+// Population losses of features with a diagonal covariance: tasks by moments, as a Design.
+#pragma once
+
+#include "metaspan/algebra/design.hpp"
+#include "metaspan/algebra/method.hpp"
+
+namespace metaspan {
+
+/// A Design, see design.hpp, for the design X = Sigma^{1/2}. With U = [B_star, B] every vector of
+/// the algebra is sum_b Sigma^b U a_b, and all that it asks for are the moments U^T Sigma^q U: a
+/// slot is its coefficients a_b, and multiplying with X^T X moves them by one block. A residual is
+/// told by its length alone.
+class SpectralDesign {
+ public:
+  static constexpr int width = 8;
+
+  /// Blocks of coefficients that a method needs, and the highest moment.
+  static int blocks_of(const Method& method) {
+    if (!method.adapt_B || method.inner_steps == 0) return 2;
+    return method.exact ? 2 * method.inner_steps + 2 : method.inner_steps + 2;
+  }
+  static int moments_of(const Method& method) {
+    return method.adapt_B ? 2 * method.inner_steps + 1 : 1;
+  }
+
+  struct Panel {
+    const std::vector<Mat>& moments;  // (p, p)  U^T Sigma^q U at q
+    const double* heads;              // (k_star, width)
+    Index k_star, k, tasks;
+    int blocks;
+    bool losses;  // whether residuals, but not products, need their lengths
+  };
+
+  class Scratch {
+   public:
+    Scratch(const Method& method, Index k_star, Index k);
+    std::vector<double> H;  // (blocks, p, padded)  += the sum of the panel's terms of grad_B
+
+   private:
+    friend class SpectralDesign;
+    Index padded_;
+    std::vector<double> u_, product_;  // (blocks, p, width), (p, width)
+    std::vector<double> slots_;        // (slots, blocks, p, width)
+    std::vector<double> transposed_;   // (width, padded)
+  };
+
+  SpectralDesign(const Panel& panel, Scratch& scratch) : panel_(panel), scratch_(scratch) {}
+
+  Index tasks() const { return panel_.tasks; }
+  Index m_in() const { return 1; }
+  Index m_out() const { return 1; }
+  Index tracked() const { return 0; }
+
+  void residual_in(const double* V, Terms<width> terms, int slot, double* r) {
+    chain(V, terms, true, width, slot, r);
+  }
+  void residual_out(const double* V, Terms<width> terms, int slot, double* r) {
+    chain(V, terms, true, tasks(), slot, r);
+  }
+  void product_in(const double* V, Terms<width> terms, int slot, double* r) {
+    chain(V, terms, false, width, slot, r);
+  }
+  void features(int slot, double* out) const;
+  void dot(int a, int b, double* dots) const;
+  void add(int slot, const double* C);
+
+ private:
+  Index p() const { return panel_.k_star + panel_.k; }
+  Index size() const { return panel_.blocks * p() * width; }
+  double* slot_of(int slot) const { return scratch_.slots_.data() + slot * size(); }
+  void chain(const double* V, Terms<width> terms, bool less_truth, Index present, int slot,
+             double* r);
+  void form(const double* a, const double* b, int more, double* out) const;
+
+  Panel panel_;
+  Scratch& scratch_;
+};
+
+}  // namespace metaspan

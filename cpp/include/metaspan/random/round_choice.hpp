@@ -1,0 +1,48 @@
+// Which tasks of a fixed number a round takes.
+#pragma once
+
+#include <numeric>
+
+#include "metaspan/random/random.hpp"
+
+namespace metaspan {
+
+/// Tasks of a round: some that follow each other, or a choice.
+struct Taken {
+  Index n = 0;
+  const Index* tasks = nullptr;  // (n,), or null: first .. first + n - 1
+  Index first = 0;
+  Index operator[](Index i) const { return tasks == nullptr ? first + i : tasks[i]; }
+};
+
+/// n of all tasks a round without replacement, in the order drawn; all of them in order if n is
+/// all.
+class RoundChoice {
+ public:
+  RoundChoice() = default;
+  RoundChoice(Index all, Index n, std::uint64_t seed, std::uint64_t trial)
+      : all_(all), n_(n), seed_(seed), trial_(trial) {
+    if (n == all) return;
+    order_.resize(static_cast<std::size_t>(all));
+    std::iota(order_.begin(), order_.end(), Index{0});
+    swaps_.resize(static_cast<std::size_t>(n));
+    taken_.resize(static_cast<std::size_t>(n));
+  }
+
+  Index n() const { return n_; }
+
+  /// Valid until the next call.
+  Taken take(Index round) {
+    if (order_.empty()) return {n_};
+    const Key key = derive_key(seed_, trial_, static_cast<std::uint64_t>(round), Stream::pool);
+    choose(key, all_, n_, order_.data(), swaps_.data(), taken_.data());
+    return {n_, taken_.data(), 0};
+  }
+
+ private:
+  Index all_ = 0, n_ = 0;
+  std::uint64_t seed_ = 0, trial_ = 0;
+  std::vector<Index> order_, swaps_, taken_;
+};
+
+}  // namespace metaspan

@@ -1,0 +1,43 @@
+// Products of sparse rows with each other.
+#pragma once
+
+#include "metaspan/data/samples.hpp"
+#include "sparse.hpp"
+
+namespace metaspan {
+
+/// One row and what it is multiplied with.
+template <class Scalar>
+struct SparseRow {
+  const std::int32_t* columns;
+  const Scalar* values;
+  Index count;
+  double scale;
+};
+
+/// Rows of a set, one after the other.
+template <class Scalar>
+void append_rows(const Samples<Scalar>& set, double scale, std::vector<SparseRow<Scalar>>& rows) {
+  for (Index i = 0; i < set.m; ++i) {
+    const std::int64_t at = set.starts[i];
+    rows.push_back({set.columns + at, set.X + at, set.starts[i + 1] - at, scale});
+  }
+}
+
+/// A thread's memory for products: the entries of a block of rows, by their columns.
+class SparseProducts {
+ public:
+  /// out(i, j) += the product of row i of `a` with row j of `b`. O(d) the first time; then an
+  /// operation for each entry, and for each pair of entries in the same column.
+  template <class Scalar>
+  void add(const SparseRow<Scalar>* a, Index a_rows, const SparseRow<Scalar>* b, Index b_rows,
+           Index d,
+           double* out,  // (a_rows, b_rows), rows `stride` apart
+           Index stride);
+
+ private:
+  std::vector<std::int32_t> heads_;  // (d,)  -1 between calls
+  std::vector<kernels::ListedEntry> entries_;
+};
+
+}  // namespace metaspan

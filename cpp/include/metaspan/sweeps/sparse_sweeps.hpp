@@ -1,0 +1,24 @@
+// The two sweeps, (5) and (10), over data of which only the entries are stored: O(k) an entry.
+#pragma once
+
+#include "metaspan/base/cancel.hpp"
+#include "metaspan/random/round_choice.hpp"
+#include "metaspan/sweeps/task_blocks.hpp"
+
+namespace metaspan {
+
+/// As first_sweep. Grams cost an operation for each pair of entries in the same column, at most.
+template <class XScalar, class BScalar>
+void sparse_first_sweep(const BScalar* B,  // (d, k)
+                        Index k, const TaskSet<XScalar>& tasks, const Taken& taken, Wanted wanted,
+                        int threads, Cancel* cancel,
+                        std::vector<TaskBlocks>& found);  // out, >= taken.n
+
+/// As second_sweep; the parts are sparse, at least one. Memory O(d k + m k).
+template <class XScalar, class BScalar>
+void sparse_second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k,
+                         const BScalar* start,  // (d, k), or null; may be out
+                         BScalar* out,          // (d, k)
+                         int threads, Cancel* cancel);
+
+}  // namespace metaspan

@@ -1,0 +1,35 @@
+// The two sweeps over the data of a round, (5) and (10), for as many columns as B has.
+#pragma once
+
+#include "metaspan/base/cancel.hpp"
+#include "metaspan/data/blocks.hpp"
+#include "metaspan/sweeps/task_blocks.hpp"
+
+namespace metaspan {
+
+/// Pieces of d that the first sweep of a round of n tasks is cut into, by shape alone.
+template <class XScalar>
+Index pieces_of(const TaskSet<XScalar>& tasks, Index n);
+
+/// The first sweep, (5), over tasks whose X is in memory: X B and the Grams, not normalised yet,
+/// into the first blocks of `found`. What is there is reused.
+template <class XScalar, class BScalar>
+void first_sweep(const BScalar* B,  // (d, k)
+                 Index k, const TaskSet<XScalar>& tasks, const Taken& taken, Wanted wanted,
+                 Index pieces, int threads, Cancel* cancel,
+                 std::vector<TaskBlocks>& found);  // out, >= taken.n
+
+/// X B alone, of all tasks, wherever their X is.
+template <class XScalar, class BScalar>
+std::vector<TaskBlocks> features_of_all(const BScalar* B,  // (d, k)
+                                        Index k, const TaskSet<XScalar>& tasks, int threads,
+                                        Cancel* cancel);
+
+/// The second sweep: out <- [start +] the sum over the parts of X^T C, (10), in their order.
+template <class XScalar, class BScalar>
+void second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k,
+                  const BScalar* start,  // (d, k), or null; may be out
+                  BScalar* out,          // (d, k)
+                  int threads, Cancel* cancel);
+
+}  // namespace metaspan

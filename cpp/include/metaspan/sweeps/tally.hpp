@@ -1,0 +1,48 @@
+// What the routes on arrays have in common beside their sweeps.
+#pragma once
+
+#include "metaspan/algebra/task_algebra.hpp"
+#include "metaspan/data/samples.hpp"
+
+namespace metaspan {
+
+/// What every task tells, side by side; means in the order of the tasks.
+class Tally {
+ public:
+  Tally(RoundOutputs& out, Index n, Index k, bool losses) : out_(out), omegas_(n, k) {
+    if (losses) out.losses.resize(3, n);
+    out.adapted.resize(n, k);
+  }
+
+  template <class Design>
+  void take(const TaskAlgebra<Design>& algebra, Index first, Index tasks, bool losses) {
+    using Loss = typename TaskAlgebra<Design>::Loss;
+    const Index k = omegas_.cols();
+    omegas_.middleRows(first, tasks) =
+        ConstMat(algebra.grad_w(), k, Design::width).leftCols(tasks).transpose();
+    out_.adapted.middleRows(first, tasks) =
+        ConstMat(algebra.adapted(), k, Design::width).leftCols(tasks).transpose();
+    for (int which = 0; losses && which < 3; ++which) {
+      for (Index t = 0; t < tasks; ++t) {
+        out_.losses(which, first + t) = algebra.loss(static_cast<Loss>(which))[t];
+      }
+    }
+  }
+
+  void finish() { out_.w = omegas_.colwise().sum() / static_cast<double>(omegas_.rows()); }
+
+ private:
+  RoundOutputs& out_;
+  Mat omegas_;
+};
+
+/// A thread's memory for tasks on their own.
+struct DenseLane {
+  DenseLane(const Method& method, Index k, Index most_in, Index most_out)
+      : algebra(method, k, most_in, most_out),
+        scratch(method.inner_steps, method.adapt_B, k, most_in, most_out) {}
+  TaskAlgebra<DenseDesign> algebra;
+  DenseDesign::Scratch scratch;
+};
+
+}  // namespace metaspan

@@ -1,0 +1,62 @@
+#include "metaspan/engines/sampled_tasks.hpp"
+
+#include <utility>
+
+namespace metaspan {
+
+template <class XScalar>
+SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const Rows& rows, Mat B_star,
+                                    HeadSource heads, Index n, std::uint64_t seed,
+                                    std::uint64_t trial)
+    : law_(law), heads_(std::move(heads)), n_(n), seed_(seed), trial_(trial), rows_(rows) {
+  const auto d = static_cast<Index>(law.d);
+  truth_.B_star_t = B_star.transpose();
+  truth_.minus_heads.resize(n, B_star.cols());
+  data_.B_star = std::move(B_star);
+  data_.heads.resize(n, data_.B_star.cols());
+  data_.tasks.d = d;
+  data_.tasks.truth = &truth_;
+  for (int set = 0; set < 2; ++set) {
+    const Index m = set == 0 || law.shared ? law.m_in : law.m_out;
+    makers_[set] = {law.features, {}, {}, d, rows.roots, set == 0 ? rows.inner : rows.outer};
+    noise_[set].resize(static_cast<std::size_t>(n * m));
+    const int of = law.shared ? 0 : set;
+    for (Index task = 0; task < n; ++task) {
+      (set == 0 ? data_.tasks.inner : data_.tasks.outer)
+          .push_back({nullptr, 0, noise_[of].data() + task * m, m, &makers_[of], task});
+    }
+  }
+}
+
+template <class XScalar>
+void SampledTasks<XScalar>::begin_round(Index round, const double* given) {
+  const auto r = static_cast<std::uint64_t>(round);
+  const auto key = [&](Stream stream) { return derive_key(seed_, trial_, r, stream); };
+  heads_.begin_round(round, given);
+  data_.heads = heads_.rows(n_);
+  truth_.minus_heads = -data_.heads;
+  if (rows_.inner != nullptr) rows_.inner->begin_round(round);
+  if (rows_.outer != nullptr) rows_.outer->begin_round(round);
+  const Stream features[] = {Stream::features_in, Stream::features_out};
+  const Stream radii[] = {Stream::radii_in, Stream::radii_out};
+  const Stream noise[] = {Stream::noise_in, Stream::noise_out};
+  for (int set = 0; set < (law_.shared ? 1 : 2); ++set) {
+    makers_[set].features = key(features[set]);
+    makers_[set].radii = key(radii[set]);
+    const Index m = set == 0 ? law_.m_in : law_.m_out;
+    const Key of_noise = key(noise[set]);
+    for (Index task = 0; law_.noise != 0 && task < n_; ++task) {
+      for (Index row = 0; row < m; ++row) {
+        double z;
+        normal_row(of_noise, task, row, 1, &z);
+        noise_[set][static_cast<std::size_t>(task * m + row)] =
+            static_cast<XScalar>(law_.noise * z);
+      }
+    }
+  }
+}
+
+template class SampledTasks<double>;
+template class SampledTasks<float>;
+
+}  // namespace metaspan

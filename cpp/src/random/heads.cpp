@@ -1,0 +1,100 @@
+#include "metaspan/random/heads.hpp"
+
+#include <cmath>
+#include <utility>
+
+#include "metaspan/base/error.hpp"
+#include "normal.hpp"
+
+namespace metaspan {
+
+HeadSource::HeadSource(HeadLaw law, Index n, std::uint64_t seed, std::uint64_t trial)
+    : law_(std::move(law)), seed_(seed), trial_(trial) {
+  if (law_.kind != HeadLaw::Kind::table) return;
+  require(law_.table.rows() >= n && law_.table.cols() == law_.k_star,
+          "the table of heads must have k_star columns and at least n rows");
+  choice_ = RoundChoice(law_.table.rows(), n, seed, trial);
+}
+
+void HeadSource::begin_round(Index round, const double* given) {
+  switch (law_.kind) {
+    case HeadLaw::Kind::given:
+      require(given != nullptr, "heads must be given for every round");
+      rows_ = given;
+      return;
+    case HeadLaw::Kind::table:
+      rows_ = law_.table.data();
+      taken_ = choice_.take(round);
+      return;
+    default:
+      key_ = derive_key(seed_, trial_, static_cast<std::uint64_t>(round), Stream::heads);
+  }
+}
+
+void HeadSource::panel(Index first, Index tasks, Index width, double* out) const {
+  const Index k_star = law_.k_star;
+  if (law_.kind == HeadLaw::Kind::gaussian || law_.kind == HeadLaw::Kind::sphere) {
+    draw(first, width, out);
+    place(out, width);
+  } else {
+    for (Index t = 0; t < tasks; ++t) {
+      const Index row = taken_[first + t];
+      for (Index i = 0; i < k_star; ++i) out[i * width + t] = rows_[row * k_star + i];
+    }
+  }
+  for (Index i = 0; tasks < width && i < k_star; ++i) {
+    std::fill(out + i * width + tasks, out + (i + 1) * width, 0.0);
+  }
+}
+
+Mat HeadSource::rows(Index n) const {
+  constexpr Index kWidth = 16;
+  Mat out(n, law_.k_star), some(law_.k_star + 1, kWidth);
+  for (Index first = 0; first < n; first += kWidth) {
+    const Index tasks = std::min(kWidth, n - first);
+    panel(first, tasks, kWidth, some.data());
+    out.middleRows(first, tasks) = some.topLeftCorner(law_.k_star, tasks).transpose();
+  }
+  return out;
+}
+
+/// Standard normals: entries 2p and 2p + 1 of task i from the counter (i, p, 0, 0).
+void HeadSource::draw(Index first, Index width, double* out) const {
+  for (Index i = 0; i < law_.k_star; i += 2) {
+    kernels::normal_pairs(key_.words, static_cast<std::uint32_t>(first),
+                          static_cast<std::uint32_t>(i / 2), 0, 0, width, out + i * width,
+                          out + (i + 1) * width);
+  }
+}
+
+/// From standard normals to the law, in place.
+void HeadSource::place(double* out, Index width) const {
+  const Index k_star = law_.k_star;
+  if (law_.kind == HeadLaw::Kind::sphere) {
+    for (Index t = 0; t < width; ++t) {
+      double square = 0;
+      for (Index i = 0; i < k_star; ++i) square += out[i * width + t] * out[i * width + t];
+      const double factor = law_.radius / std::sqrt(square);
+      for (Index i = 0; i < k_star; ++i) out[i * width + t] *= factor;
+    }
+    return;
+  }
+  if (law_.factor.size() > 0) {
+    for (Index i = k_star - 1; i >= 0;
+         --i) {  // from the last row up: row i needs the rows above as drawn
+      for (Index t = 0; t < width; ++t) {
+        double sum = 0;
+        for (Index j = 0; j <= i; ++j) sum += law_.factor(i, j) * out[j * width + t];
+        out[i * width + t] = sum;
+      }
+    }
+  }
+  for (Index i = 0; i < k_star; ++i) {
+    const double scale = law_.scale.size() > 0 ? law_.scale[i] : 1;
+    const double mean = law_.mean.size() > 0 ? law_.mean[i] : 0;
+    if (law_.scale.size() == 0 && law_.mean.size() == 0) break;
+    for (Index t = 0; t < width; ++t) out[i * width + t] = scale * out[i * width + t] + mean;
+  }
+}
+
+}  // namespace metaspan

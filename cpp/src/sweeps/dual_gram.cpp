@@ -1,0 +1,186 @@
+#include "metaspan/sweeps/dual_gram.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "metaspan/base/error.hpp"
+#include "metaspan/base/parallel.hpp"
+#include "metaspan/data/blocks.hpp"
+#include "metaspan/sweeps/sparse_gram.hpp"
+
+namespace metaspan {
+namespace {
+
+constexpr Index kBlock = 256;          // rows of G in a piece of work, at most
+constexpr Index kTileBytes = 1 << 23;  // of X at a time, in double, within limits
+constexpr Index kLeastDepth = 512, kMostDepth = 1 << 15;  // columns of it
+
+/// The rows of all samples, where they lie.
+template <class XScalar>
+struct Rows {
+  explicit Rows(const TaskSet<XScalar>& tasks) {
+    const auto append = [&](const Samples<XScalar>& set) {
+      const auto first = static_cast<Index>(scale.size());
+      if (set.sparse()) append_rows(set, normalisation(set.m), sparse);
+      for (Index i = 0; i < set.m; ++i) {
+        if (!set.sparse()) row.push_back(set.X + i * set.stride);
+        scale.push_back(normalisation(set.m));
+      }
+      return first;
+    };
+    for (const auto& set : tasks.inner) inner.push_back(append(set));
+    inner_rows = static_cast<Index>(scale.size());
+    for (Index i = 0; i < tasks.size(); ++i) {
+      outer.push_back(tasks.shares(i) ? inner[static_cast<std::size_t>(i)] : append(tasks.out(i)));
+    }
+  }
+  std::vector<const XScalar*> row;         // of dense sets
+  std::vector<SparseRow<XScalar>> sparse;  // of sparse ones
+  std::vector<double> scale;
+  std::vector<Index> inner, outer;
+  Index inner_rows = 0;
+};
+
+/// Rows [begin, end) of G.
+struct Range {
+  Index begin, end;
+  Index size() const { return end - begin; }
+};
+
+/// Blocks of nearly equal size, none with inner and outer samples in it.
+std::vector<Range> blocks_of(Index inner_rows, Index N) {
+  std::vector<Range> blocks;
+  for (const auto& [begin, end] : {Range{0, inner_rows}, Range{inner_rows, N}}) {
+    const Index count = ceil_div(end - begin, kBlock);
+    for (Index b = 0; b < count; ++b) {
+      blocks.push_back(
+          {begin + b * (end - begin) / count, begin + (b + 1) * (end - begin) / count});
+    }
+  }
+  return blocks;
+}
+
+/// Whether a task's inner set has rows in both of two blocks.
+template <class XScalar>
+bool share_a_task(const TaskSet<XScalar>& tasks, const Rows<XScalar>& rows, const Range& a,
+                  const Range& b) {
+  for (Index i = 0; i < tasks.size(); ++i) {
+    const Index begin = rows.inner[static_cast<std::size_t>(i)], end = begin + tasks.in(i).m;
+    const auto meets = [&](const Range& block) { return begin < block.end && end > block.begin; };
+    if (meets(a) && meets(b)) return true;
+  }
+  return false;
+}
+
+/// Columns [begin, end) of all samples, in memory.
+template <class XScalar>
+struct Stripe {
+  Index begin, end;
+  std::vector<const XScalar*> row;  // (N,)  from column `begin` on
+};
+
+/// Some whole tiles of `most` columns from a store: what is read at a time is a long piece of every
+/// row, and no element is read twice.
+template <class XScalar>
+Stripe<XScalar> next_stripe(const TaskSet<XScalar>& tasks, Index N, Index most, Index begin) {
+  const Index tile_bytes = static_cast<Index>(sizeof(XScalar)) * N * most;
+  const Index columns = most * std::max<Index>(1, static_cast<Index>(kBlockBytes) / tile_bytes);
+  const auto request = [&](Index first) {
+    return Request{{tasks.size()}, first, std::min(columns, tasks.d - first)};
+  };
+  const Index end = std::min(tasks.d, begin + columns);
+  const Request now = request(begin), next = end < tasks.d ? request(end) : Request{{}, 0, 0};
+  return {begin, end, Rows<XScalar>(tasks.store->read(now, next, tasks)).row};
+}
+
+/// The products of some rows with some others, of a tile of all samples.
+void add_product(const Mat& tile, Index depth, const Range& a, const Range& b, Mat& G) {
+  // Through a matrix of Eigen's own: how it cuts a product depends on where the target lies.
+  const Mat product =
+      tile.block(a.begin, 0, a.size(), depth) * tile.block(b.begin, 0, b.size(), depth).transpose();
+  G.block(a.begin, b.begin, a.size(), b.size()) += product;
+}
+
+/// All products of sparse rows.
+template <class XScalar>
+void add_sparse_products(const Rows<XScalar>& rows, Index d,
+                         const std::vector<std::pair<Range, Range>>& pairs, int threads,
+                         Cancel* cancel, Mat& G) {
+  std::vector<SparseProducts> products(static_cast<std::size_t>(threads));
+  const SparseRow<XScalar>* first = rows.sparse.data();
+  parallel_for(threads, static_cast<Index>(pairs.size()), cancel, [&](Index p, int thread) {
+    const auto& [a, b] = pairs[static_cast<std::size_t>(p)];
+    products[static_cast<std::size_t>(thread)].add(first + a.begin, a.size(), first + b.begin,
+                                                   b.size(), d, &G(a.begin, b.begin), G.cols());
+  });
+  throw_if_requested(cancel);
+}
+
+}  // namespace
+
+template <class XScalar>
+DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int threads,
+                        Cancel* cancel) {
+  const Rows<XScalar> rows(tasks);
+  for (Index i = 0; i < tasks.size(); ++i) {
+    if (tasks.shares(i)) wanted = InnerProducts::all;  // its inner samples are outer ones too
+  }
+  const auto N = static_cast<Index>(rows.scale.size());
+  const std::vector<Range> blocks = blocks_of(rows.inner_rows, N);
+  std::vector<std::pair<Range, Range>> pairs;  // on and below the diagonal
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    for (std::size_t j = 0; j <= i; ++j) {
+      const Range &a = blocks[i], &b = blocks[j];
+      const bool skipped = a.end <= rows.inner_rows &&
+                           (wanted == InnerProducts::none ||
+                            (wanted == InnerProducts::own && !share_a_task(tasks, rows, a, b)));
+      if (skipped) continue;
+      if (i != j) {
+        pairs.emplace_back(a, b);
+        continue;
+      }
+      const Index middle = a.begin + a.size() / 2;
+      const Range low{a.begin, middle}, high{middle, a.end};
+      for (const auto& part : {std::pair{low, low}, std::pair{high, low}, std::pair{high, high}}) {
+        pairs.push_back(part);
+      }
+    }
+  }
+  DualGram gram{Mat::Zero(N, N), rows.inner, rows.outer, rows.inner_rows};
+  if (tasks.sparse()) add_sparse_products(rows, tasks.d, pairs, threads, cancel, gram.G);
+  const Index columns = tasks.sparse() ? 0 : tasks.d;  // of X that lies there whole
+  const Index most = std::clamp(kTileBytes / (8 * N), kLeastDepth, kMostDepth);
+  Mat tile(N, std::min(most, columns));
+  Stripe<XScalar> stripe{0, tasks.store == nullptr ? columns : 0, rows.row};
+  for (Index column = 0; column < columns; column += most) {
+    const Index depth = std::min(most, columns - column);
+    if (column == stripe.end) stripe = next_stripe(tasks, N, most, column);
+    parallel_for(threads, static_cast<Index>(blocks.size()), cancel, [&](Index block, int) {
+      const auto [begin, end] = blocks[static_cast<std::size_t>(block)];
+      for (Index i = begin; i < end; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        for (Index c = 0; c < depth; ++c) {
+          tile(i, c) =
+              rows.scale[at] * static_cast<double>(stripe.row[at][column - stripe.begin + c]);
+        }
+      }
+    });
+    parallel_for(threads, static_cast<Index>(pairs.size()), cancel, [&](Index p, int) {
+      const auto& [a, b] = pairs[static_cast<std::size_t>(p)];
+      add_product(tile, depth, a, b, gram.G);
+    });
+    throw_if_requested(cancel);
+  }
+  parallel_for(threads, static_cast<Index>(pairs.size()), [&](Index p, int) {
+    const auto& [a, b] = pairs[static_cast<std::size_t>(p)];
+    if (a.begin == b.begin) return;
+    gram.G.block(b.begin, a.begin, b.size(), a.size()) =
+        gram.G.block(a.begin, b.begin, a.size(), b.size()).transpose();
+  });
+  return gram;
+}
+
+template DualGram make_dual_gram<float>(const TaskSet<float>&, InnerProducts, int, Cancel*);
+template DualGram make_dual_gram<double>(const TaskSet<double>&, InnerProducts, int, Cancel*);
+
+}  // namespace metaspan

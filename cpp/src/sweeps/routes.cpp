@@ -1,0 +1,310 @@
+#include "metaspan/sweeps/routes.hpp"
+
+#include <algorithm>
+
+#include "metaspan/algebra/task_algebra.hpp"
+#include "metaspan/base/error.hpp"
+#include "metaspan/base/parallel.hpp"
+#include "metaspan/sweeps/tally.hpp"
+#include "metaspan/sweeps/vector_design.hpp"
+#include "sweep.hpp"
+
+namespace metaspan {
+namespace {
+
+constexpr double kBlockBytes = 1 << 26;   // of the vectors that a block of tasks keeps
+constexpr Index kShortVectors = 1 << 14;  // numbers of a vector of every task of a panel
+constexpr Index kLargeB = 1 << 19;        // numbers of a B that no cache keeps
+constexpr double kPanelBytes = 1 << 25;   // of data: threads share the tasks of a larger panel
+constexpr double kUnevenBytes = 1 << 20;  // and of a smaller one that leaves some without work
+constexpr Index kFewPanels = 8;           // a thread
+constexpr Index kColumns = 256;           // of B^T that are filled at a time
+
+template <class XScalar, class BScalar>
+class GramRoute final : public Route<XScalar, BScalar> {
+ public:
+  GramRoute(const Method& method, const TaskSet<XScalar>& tasks, Index k)
+      : method_(method), tasks_(tasks), k_(k) {}
+
+  void gradient(const BScalar* B, const double* w, const Taken& taken, bool losses, BScalar* grad_B,
+                RoundOutputs& out, int threads, Cancel* cancel) override {
+    const Index n = taken.n;
+    while (static_cast<int>(lanes_.size()) < threads) {
+      lanes_.emplace_back(method_, k_, tasks_.most_in(), tasks_.most_out());
+    }
+    Tally tally(out, n, k_, losses);
+    const auto blocks = blocks_of<BScalar>(tasks_, taken, k_, n);
+    each_block(tasks_, taken, blocks, [&](const auto& held, const Taken& now, const Block& block) {
+      sweep(B, held, now, n, losses, threads, cancel);
+      parallel_for(threads, block.count, cancel, [&](Index i, int thread) {
+        DenseLane& lane = lanes_[static_cast<std::size_t>(thread)];
+        TaskBlocks& own = found_[static_cast<std::size_t>(i)];
+        run_task(held.in(now[i]), held.out(now[i]), own, lane, w, losses);
+        tally.take(lane.algebra, block.first + i, 1, losses);
+        const double share = 1.0 / static_cast<double>(n);
+        own.C_in.scale(share * normalisation(own.C_in.m()));
+        own.C_out.scale(share * normalisation(own.C_out.m()));
+      });
+      throw_if_requested(cancel);
+      std::vector<Part<XScalar>> parts;
+      for (Index i = 0; i < block.count; ++i) {
+        const TaskBlocks& own = found_[static_cast<std::size_t>(i)];
+        if (method_.has_inner_part()) parts.push_back({&held.in(now[i]), &own.C_in});
+        parts.push_back({&held.out(now[i]), &own.C_out});
+      }
+      second_sweep<XScalar, BScalar>(parts, tasks_.d, k_, block.first > 0 ? grad_B : nullptr,
+                                     grad_B, threads, cancel);
+    });
+    tally.finish();
+  }
+
+ private:
+  void sweep(const BScalar* B, const TaskSet<XScalar>& held, const Taken& now, Index n, bool losses,
+             int threads, Cancel* cancel) {
+    const bool K = method_.needs_gram() || (losses && method_.needs_cross_gram());
+    first_sweep<XScalar, BScalar>(B, k_, held, now, {K, method_.needs_cross_gram()},
+                                  pieces_of(tasks_, n), threads, cancel, found_);
+  }
+
+  void run_task(const Samples<XScalar>& in, const Samples<XScalar>& out, TaskBlocks& own,
+                DenseLane& lane, const double* w, bool losses) {
+    const double scale_in = normalisation(in.m), scale_out = normalisation(out.m);
+    own.Z_in *= scale_in;
+    own.Z_out *= scale_out;
+    own.K *= scale_in * scale_in;
+    own.K_cross *= scale_in * scale_out;
+    own.C_in.reset(in.m, k_, method_.has_inner_part() ? 2 * method_.inner_steps : 0);
+    own.C_out.reset(out.m, k_, 1);
+    normalise_y(in, own.y_in);
+    normalise_y(out, own.y_out);
+    DenseDesign design(
+        k_, method_.inner_steps,
+        {in.m, out.m, own.Z_in.data(), own.y_in.data(), own.Z_out.data(), own.y_out.data(),
+         own.K.data(), in.m, own.K_cross.data(), in.m, &own.C_in, &own.C_out},
+        lane.scratch);
+    lane.algebra.gradient(design, w, losses);
+  }
+
+  Method method_;
+  const TaskSet<XScalar>& tasks_;
+  Index k_;
+  std::vector<DenseLane> lanes_;
+  std::vector<TaskBlocks> found_;
+};
+
+/// A block of tasks after the other: each task's chain of sweeps, with its terms of grad_B kept as
+/// vectors; then the block's terms are added to grad_B, tile by tile.
+template <class XScalar, class BScalar>
+class VectorRoute final : public Route<XScalar, BScalar> {
+ public:
+  VectorRoute(const Method& method, const TaskSet<XScalar>& tasks, Index k, bool single)
+      : method_(method),
+        tasks_(tasks),
+        k_(k),
+        single_(single),
+        rows_(method.has_inner_part() ? slots_of(method.inner_steps) : 1),
+        panel_tasks_(tasks_together(tasks.d, k)),
+        B_t_(new double[static_cast<std::size_t>(k * tasks.d)]),
+        B_w_(new double[static_cast<std::size_t>(tasks.d)]) {
+    const double task_bytes = 8.0 * static_cast<double>(rows_) * static_cast<double>(tasks.d);
+    block_ =
+        std::min(tasks.size(), std::max(panel_tasks_, static_cast<Index>(kBlockBytes / task_bytes) /
+                                                          panel_tasks_ * panel_tasks_));
+    panel_bytes_ =
+        static_cast<double>(panel_tasks_) *
+        static_cast<double>(tasks.most_bytes(tasks.inner) + tasks.most_bytes(tasks.outer));
+    vectors_.reset(new double[static_cast<std::size_t>(block_ * rows_ * tasks.d)]);
+  }
+
+  void gradient(const BScalar* B, const double* w, const Taken& taken, bool losses, BScalar* grad_B,
+                RoundOutputs& out, int threads, Cancel* cancel) override {
+    prepare(B, w, threads);
+    const Index n = taken.n;
+    const Sharing sharing = shared(n, threads);
+    const typename Design::Round round = round_of(w, sharing, cancel);
+    Tally tally(out, n, k_, losses);
+    const auto blocks = blocks_of<BScalar>(tasks_, taken, k_, block_);
+    each_block(tasks_, taken, blocks, [&](const auto& held, const Taken& now, const Block& block) {
+      const auto [first, count] = block;
+      coefficients_.assign(static_cast<std::size_t>(count * rows_ * padded(k_)), 0.0);
+      parallel_for(sharing.lanes, ceil_div(count, panel_tasks_), cancel, [&](Index p, int thread) {
+        Lane& lane = lanes_[static_cast<std::size_t>(thread)];
+        const typename Design::Panel panel =
+            panel_of(held, now, p * panel_tasks_, p * panel_tasks_);
+        Design design(round, panel, lane.scratch);
+        lane.algebra.gradient(design, w, losses);
+        tally.take(lane.algebra, block.first + p * panel_tasks_, panel.tasks, losses);
+      });
+      for (double& c : coefficients_) c /= static_cast<double>(n);
+      throw_if_requested(cancel);
+      add_block(count * rows_, first > 0, grad_B, threads, cancel);
+    });
+    tally.finish();
+  }
+
+  /// The heads after the inner loop, of all tasks; of methods that leave B where it is.
+  void adapt(const BScalar* B, const double* w, double* w_J, int threads, Cancel* cancel) {
+    prepare(B, w, threads);
+    const Taken every{tasks_.size()};
+    const Sharing sharing = shared(every.n, threads);
+    const typename Design::Round round = round_of(w, sharing, cancel);
+    parallel_for(sharing.lanes, ceil_div(every.n, panel_tasks_), cancel, [&](Index p, int thread) {
+      Lane& lane = lanes_[static_cast<std::size_t>(thread)];
+      const typename Design::Panel panel = panel_of(tasks_, every, p * panel_tasks_, 0);
+      Design design(round, panel, lane.scratch);
+      lane.algebra.adapt(design, w);
+      for (Index t = 0; t < panel.tasks; ++t) {
+        double* own = w_J + panel.places[t] * k_;
+        for (Index j = 0; j < k_; ++j) own[j] = lane.algebra.adapted()[j * Design::width + t];
+      }
+    });
+    throw_if_requested(cancel);
+  }
+
+ private:
+  using Design = VectorDesign<XScalar>;
+
+  /// Threads that take panels of their own, and threads that share a panel.
+  struct Sharing {
+    int lanes, shares;
+  };
+
+  Sharing shared(Index n, int threads) {
+    const Index panels = ceil_div(std::min(block_, n), panel_tasks_);
+    // Few panels of many entries leave a thread without one: their tasks are shared evenly.
+    const bool uneven = tasks_.sparse() && panels % threads != 0 && panels < kFewPanels * threads &&
+                        panel_tasks_ > 1 && panel_tasks_ % threads == 0;
+    const bool side_by_side = panel_bytes_ <= (uneven ? kUnevenBytes : kPanelBytes) && panels > 1;
+    const Sharing found = side_by_side ? Sharing{threads, 1} : Sharing{1, threads};
+    while (static_cast<int>(lanes_.size()) < found.lanes) {
+      lanes_.emplace_back(*this);
+    }
+    return found;
+  }
+
+  typename Design::Round round_of(const double* w, const Sharing& sharing, Cancel* cancel) const {
+    return {B_t_.get(),          w,       B_w_.get(),   tasks_.d,       k_,
+            method_.inner_steps, single_, tasks_.truth, sharing.shares, cancel};
+  }
+
+  /// Tasks that meet a piece of B together: more of them where that saves reading B, but no more
+  /// than keep their vectors in the cache.
+  static Index tasks_together(Index d, Index k) {
+    const bool short_vectors = Design::width * d <= kShortVectors;
+    return short_vectors || k * d > kLargeB ? Design::width : 1;
+  }
+
+  struct Lane {
+    explicit Lane(const VectorRoute& route)
+        : algebra(route.method_, route.k_, route.tasks_.most_in(), route.tasks_.most_out()),
+          scratch(route.method_.inner_steps, route.rows_ > 1,
+                  std::min(route.panel_tasks_, route.tasks_.size()), route.tasks_, route.k_) {
+      if (route.tasks_.truth == nullptr) return;
+      scratch.make_room(std::min(route.panel_tasks_, route.tasks_.size()), route.tasks_.d,
+                        route.tasks_.most_in(), route.passes_again(),
+                        route.tasks_.in(0).maker->source != nullptr);
+    }
+    TaskAlgebra<Design> algebra;
+    typename Design::Scratch scratch;
+  };
+
+  /// Whether a round may meet an inner set more than once.
+  bool passes_again() const { return method_.inner_steps > 1 || method_.has_inner_part(); }
+
+  /// The panel of a block from its task at `at` on, with rows for its terms from `row` on.
+  typename Design::Panel panel_of(const TaskSet<XScalar>& tasks, const Taken& taken, Index at,
+                                  Index row) {
+    typename Design::Panel panel{std::min(panel_tasks_, taken.n - at),
+                                 {},
+                                 {},
+                                 {},
+                                 rows_ > 1,
+                                 vectors_.get() + row * rows_ * tasks_.d,
+                                 coefficients_.data() + row * rows_ * padded(k_)};
+    for (Index t = 0; t < panel.tasks; ++t) {
+      panel.places[t] = taken[at + t];
+      panel.inner[t] = &tasks.in(taken[at + t]);
+      panel.outer[t] = tasks.outer.empty() ? panel.inner[t] : &tasks.out(taken[at + t]);
+    }
+    return panel;
+  }
+
+  /// B^T in double, rows that sweeps read one after the other; and B w.
+  void prepare(const BScalar* B, const double* w, int threads) {
+    const Index d = tasks_.d;
+    parallel_for(threads, ceil_div(d, kColumns), [&](Index tile, int) {
+      const Index end = std::min(d, (tile + 1) * kColumns);
+      for (Index j = 0; j < k_; ++j) {
+        double* row = B_t_.get() + j * d;
+        for (Index i = tile * kColumns; i < end; ++i) row[i] = static_cast<double>(B[i * k_ + j]);
+      }
+      kernels::sweep_combine<false>(k_, end - tile * kColumns, B_t_.get() + tile * kColumns, d, w,
+                                    B_w_.get() + tile * kColumns);
+    });
+  }
+
+  /// grad_B (+)= the sum over the rows v c^T of a block.
+  void add_block(Index rows, bool add, BScalar* grad_B, int threads, Cancel* cancel) {
+    const Index d = tasks_.d;
+    std::vector<Samples<double>> sets;
+    std::vector<Factors> factors;
+    for (Index row = 0; row < rows; row += kTermRows) {
+      const Index count = std::min(kTermRows, rows - row);
+      sets.push_back({vectors_.get() + row * d, d, nullptr, count});
+      factors.emplace_back().borrow(coefficients_.data() + row * padded(k_), count, k_);
+    }
+    std::vector<Part<double>> parts;
+    for (std::size_t p = 0; p < sets.size(); ++p) parts.push_back({&sets[p], &factors[p]});
+    second_sweep<double, BScalar>(parts, d, k_, add ? grad_B : nullptr, grad_B, threads, cancel);
+  }
+
+  static constexpr Index kTermRows = 32;  // a tile of them stays in the second cache
+
+  Method method_;
+  const TaskSet<XScalar>& tasks_;
+  Index k_;
+  bool single_;
+  Index rows_, panel_tasks_, block_;
+  double panel_bytes_;
+  std::unique_ptr<double[]> B_t_;      // (k, d)
+  std::unique_ptr<double[]> B_w_;      // (d,)
+  std::unique_ptr<double[]> vectors_;  // (block, rows, d)
+  std::vector<double> coefficients_;   // (block, rows, padded(k))
+  std::vector<Lane> lanes_;
+};
+
+}  // namespace
+
+template <class XScalar, class BScalar>
+std::unique_ptr<Route<XScalar, BScalar>> make_route(RouteKind kind, const Method& method,
+                                                    const TaskSet<XScalar>& tasks, Index k) {
+  require(kind != RouteKind::single || !tasks.sparse(), "sums over sparse data are in double");
+  if (kind == RouteKind::gram) {
+    return std::make_unique<GramRoute<XScalar, BScalar>>(method, tasks, k);
+  }
+  return std::make_unique<VectorRoute<XScalar, BScalar>>(method, tasks, k,
+                                                         kind == RouteKind::single);
+}
+
+template <class XScalar, class BScalar>
+void adapt_by_vectors(const Method& method, const BScalar* B, const double* w, Index k,
+                      const TaskSet<XScalar>& tasks, double* w_J, int threads, Cancel* cancel) {
+  require(!method.adapt_B, "an inner loop that moves B takes the Gram route");
+  Method forward = method;
+  forward.exact = false;
+  VectorRoute<XScalar, BScalar> route(forward, tasks, k, false);
+  route.adapt(B, w, w_J, threads, cancel);
+}
+
+// Every storage of X with every storage of B.
+template <class XScalar, class BScalar>
+struct RouteInstances {
+  static constexpr auto make = &make_route<XScalar, BScalar>;
+  static constexpr auto adapt = &adapt_by_vectors<XScalar, BScalar>;
+};
+template struct RouteInstances<double, double>;
+template struct RouteInstances<double, float>;
+template struct RouteInstances<float, double>;
+template struct RouteInstances<float, float>;
+
+}  // namespace metaspan

@@ -1,0 +1,228 @@
+#include "metaspan/sweeps/sparse_sweeps.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "metaspan/base/error.hpp"
+#include "metaspan/base/parallel.hpp"
+#include "metaspan/sweeps/sparse_gram.hpp"
+#include "metaspan/sweeps/term_tile.hpp"
+#include "sparse.hpp"
+
+namespace metaspan {
+namespace {
+
+constexpr Index kPieceEntries = 1 << 15;  // of rows that a thread projects at a time
+constexpr Index kGramRows = 256;          // rows whose entries are listed at a time
+constexpr Index kBandBytes = 1 << 24;     // of sums, where rows are long enough to be cut
+constexpr Index kCutEntries = 16;         // of a row in a band, at least
+constexpr Index kSampled = 4096;          // columns that bands are weighed by
+constexpr Index kEntryWork = 4;           // of an entry itself, in columns of B
+constexpr Index kRowWeight = 4;           // entries that are as much work as a row of the output
+
+/// Some rows of a set, and where their products with B go.
+template <class XScalar>
+struct Piece {
+  const Samples<XScalar>* set;
+  Mat* Z;
+  Index begin, end;
+};
+
+template <class XScalar>
+void append_pieces(const Samples<XScalar>& set, Mat& Z, Index width,
+                   std::vector<Piece<XScalar>>& pieces) {
+  Z.resize(set.m, width);
+  const Index count = std::min(set.m, 1 + set.entries() / kPieceEntries);
+  for (Index p = 0; p < count; ++p) {
+    pieces.push_back({&set, &Z, p * set.m / count, (p + 1) * set.m / count});
+  }
+}
+
+template <class XScalar, class BScalar>
+void project_piece(const Piece<XScalar>& piece, const BScalar* B, Index k) {
+  const Index rows = piece.end - piece.begin, width = piece.Z->cols();
+  auto Z = piece.Z->middleRows(piece.begin, rows);
+  Z.rightCols(width - k).setZero();
+  kernels::sparse_times(rows, piece.set->starts + piece.begin, piece.set->columns, piece.set->X, B,
+                        k, Z.data(), width);
+}
+
+/// X_in X_in^T and X_out X_in^T of a task, as wanted.
+template <class XScalar>
+void add_grams(const Samples<XScalar>& in, const Samples<XScalar>* out, Wanted wanted, Index d,
+               SparseProducts& products, TaskBlocks& blocks) {
+  std::vector<SparseRow<XScalar>> inner, outer;
+  append_rows(in, 1.0, inner);
+  blocks.K.setZero(wanted.K ? in.m : 0, wanted.K ? in.m : 0);
+  blocks.K_cross.setZero(wanted.K_cross ? out->m : 0, wanted.K_cross ? in.m : 0);
+  if (wanted.K_cross) append_rows(*out, 1.0, outer);
+  for (Index j = 0; j < in.m; j += kGramRows) {
+    const Index rows = std::min(kGramRows, in.m - j);
+    if (wanted.K) {
+      products.add(inner.data() + j, in.m - j, inner.data() + j, rows, d,
+                   blocks.K.data() + j * in.m + j, in.m);
+    }
+    if (wanted.K_cross) {
+      products.add(outer.data(), out->m, inner.data() + j, rows, d, blocks.K_cross.data() + j,
+                   in.m);
+    }
+  }
+  blocks.K.template triangularView<Eigen::StrictlyUpper>() = blocks.K.transpose();
+}
+
+/// Whether X^T C is cheaper as a vector X^T s for each term of C than as a row of C an entry.
+template <class XScalar>
+bool by_terms(const Part<XScalar>& part, Index d, Index k) {
+  if (part.C->whole()) return false;
+  const Index entries = part.set->entries(), terms = part.C->count(), width = padded(k);
+  return terms * (kEntryWork * entries + (width / 2 + 2) * d) < (kEntryWork + width) * entries;
+}
+
+/// C of the parts that are combined by its rows, where it is not whole: (m, padded(k)).
+template <class XScalar>
+std::vector<Mat> expanded(const std::vector<Part<XScalar>>& parts, Index d, Index k, int threads,
+                          Cancel* cancel) {
+  std::vector<Mat> all(parts.size());
+  parallel_for(threads, static_cast<Index>(parts.size()), cancel, [&](Index p, int) {
+    const Part<XScalar>& part = parts[static_cast<std::size_t>(p)];
+    const Factors& C = *part.C;
+    if (C.whole() || C.count() == 0 || by_terms(part, d, k)) return;
+    const Eigen::Map<const Eigen::MatrixXd> s(C.s(0), C.m(), C.count());
+    all[static_cast<std::size_t>(p)].noalias() =
+        s.lazyProduct(ConstMat(C.c(), C.count(), padded(k)));
+  });
+  return all;
+}
+
+/// sum += X^T C over the parts, in their order, for the features from `first` on.
+template <class XScalar>
+void add_parts(const std::vector<Part<XScalar>>& parts, const std::vector<Mat>& C, Index d, Index k,
+               Index first, Cancel* cancel, Mat& sum) {
+  const Index end = first + sum.rows();
+  const bool any = std::any_of(parts.begin(), parts.end(),
+                               [&](const Part<XScalar>& part) { return by_terms(part, d, k); });
+  TermTile terms(any ? sum.rows() : 0, sum.cols(), sum.rows());
+  for (std::size_t p = 0; p < parts.size(); ++p) {
+    if (cancel != nullptr && cancel->requested()) return;
+    const auto& [set, factors] = parts[p];
+    if (by_terms(parts[p], d, k)) {
+      for (Index t = 0; t < factors->count(); ++t) {
+        double* v = terms.next(factors->c() + t * sum.cols(), sum);
+        std::fill_n(v, sum.rows(), 0.0);
+        kernels::sparse_combine(set->m, set->starts, set->columns, set->X, first, end,
+                                factors->s(t), v);
+      }
+    } else if (factors->whole() || factors->count() > 0) {
+      terms.add_to(sum);
+      kernels::sparse_combine(set->m, set->starts, set->columns, set->X, first, end,
+                              factors->whole() ? factors->matrix() : C[p].data(), sum.data(),
+                              sum.cols());
+    }
+  }
+  terms.add_to(sum);
+}
+
+/// Edges of bands of about as much work each. No sum depends on them: an element is the sum of its
+/// own entries, one row after the other.
+template <class XScalar>
+std::vector<Index> bands_of(const std::vector<Part<XScalar>>& parts, Index d, Index k,
+                            int threads) {
+  Index entries = 0, rows = 0;
+  for (const auto& part : parts) {
+    entries += part.set->entries();
+    rows += part.set->m;
+  }
+  const Index table = 8 * padded(k) * d, cuts = entries / (kCutEntries * rows + 1);
+  const Index count = std::max<Index>(threads, std::min(table / kBandBytes, cuts));
+  if (count == 1) return {0, d};
+  const Index step = 1 + (entries + kRowWeight * d) / kSampled;
+  std::vector<Index> sampled;
+  for (const auto& [set, C] : parts) {
+    for (Index p = set->starts[0]; p < set->starts[set->m]; p += step) {
+      sampled.push_back(set->columns[p]);
+    }
+  }
+  for (Index row = 0; row < d; row += 1 + step / kRowWeight) sampled.push_back(row);
+  std::sort(sampled.begin(), sampled.end());
+  std::vector<Index> edges{0};
+  const auto size = static_cast<Index>(sampled.size());
+  for (Index b = 1; b < count; ++b) {
+    edges.push_back(sampled[static_cast<std::size_t>(b * size / count)]);
+  }
+  edges.push_back(d);
+  return edges;
+}
+
+}  // namespace
+
+template <class XScalar, class BScalar>
+void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
+                        const Taken& taken, Wanted wanted, int threads, Cancel* cancel,
+                        std::vector<TaskBlocks>& found) {
+  const Index width = padded(k);
+  const bool has_outer = !tasks.outer.empty();
+  std::vector<char> shared(static_cast<std::size_t>(taken.n));
+  std::vector<Piece<XScalar>> pieces;
+  for (Index i = 0; i < taken.n; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    shared[at] = has_outer && tasks.shares(taken[i]);
+    append_pieces(tasks.in(taken[i]), found[at].Z_in, width, pieces);
+    if (has_outer && !shared[at])
+      append_pieces(tasks.out(taken[i]), found[at].Z_out, width, pieces);
+  }
+  parallel_for(threads, static_cast<Index>(pieces.size()), cancel,
+               [&](Index p, int) { project_piece(pieces[static_cast<std::size_t>(p)], B, k); });
+  const bool grams = wanted.K || wanted.K_cross;
+  std::vector<SparseProducts> products(static_cast<std::size_t>(grams ? threads : 0));
+  parallel_for(threads, taken.n, cancel, [&](Index i, int thread) {
+    const auto at = static_cast<std::size_t>(i);
+    const bool one = shared[at] != 0;
+    TaskBlocks& own = found[at];
+    if (grams) {
+      add_grams(tasks.in(taken[i]), one || !has_outer ? nullptr : &tasks.out(taken[i]),
+                {wanted.K || (one && wanted.K_cross), wanted.K_cross && !one}, tasks.d,
+                products[static_cast<std::size_t>(thread)], own);
+    } else {
+      own.K.resize(0, 0);
+      own.K_cross.resize(0, 0);
+    }
+    if (one) own.Z_out = own.Z_in;
+    if (one && wanted.K_cross) own.K_cross = own.K;
+  });
+  throw_if_requested(cancel);
+}
+
+template <class XScalar, class BScalar>
+void sparse_second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k,
+                         const BScalar* start, BScalar* out, int threads, Cancel* cancel) {
+  const Index width = padded(k);
+  const std::vector<Mat> C = expanded(parts, d, k, threads, cancel);
+  const std::vector<Index> edges = bands_of(parts, d, k, threads);
+  parallel_for(threads, static_cast<Index>(edges.size()) - 1, cancel, [&](Index band, int) {
+    const Index first = edges[static_cast<std::size_t>(band)];
+    const Index end = edges[static_cast<std::size_t>(band) + 1], rows = end - first;
+    if (rows == 0) return;
+    Mat sum = Mat::Zero(rows, width);
+    using Table = Eigen::Map<const MatrixOf<BScalar>>;
+    if (start != nullptr) {
+      sum.leftCols(k) = Table(start + first * k, rows, k).template cast<double>();
+    }
+    add_parts(parts, C, d, k, first, cancel, sum);
+    Eigen::Map<MatrixOf<BScalar>>(out + first * k, rows, k) =
+        sum.leftCols(k).template cast<BScalar>();
+  });
+  throw_if_requested(cancel);
+}
+
+// Every storage of X with every storage of B.
+template <class XScalar, class BScalar>
+struct SparseInstances {
+  static constexpr auto first = &sparse_first_sweep<XScalar, BScalar>;
+  static constexpr auto second = &sparse_second_sweep<XScalar, BScalar>;
+};
+template struct SparseInstances<double, double>;
+template struct SparseInstances<double, float>;
+template struct SparseInstances<float, double>;
+template struct SparseInstances<float, float>;
+
+}  // namespace metaspan

@@ -1,0 +1,239 @@
+#include "metaspan/sweeps/sweeps.hpp"
+
+#include <algorithm>
+#include <type_traits>
+#include <utility>
+
+#include "metaspan/base/error.hpp"
+#include "metaspan/base/parallel.hpp"
+#include "metaspan/sweeps/sparse_sweeps.hpp"
+#include "metaspan/sweeps/term_tile.hpp"
+#include "sweep.hpp"
+
+namespace metaspan {
+namespace {
+
+constexpr Index kSweepTile = 1024;  // columns of X at a time: their rows of B stay in the cache
+constexpr Index kTile = 256;        // rows of d at a time in the second sweep
+constexpr Index kTilePadding = 8;
+constexpr Index kPieces = 64;        // pieces that a sweep is cut into, at least, where d allows
+constexpr Index kLeastPiece = 8192;  // columns in a piece
+constexpr Index kPieceNumbers = 1 << 21;  // of X in a piece: threads share large tasks
+
+/// Columns of X into the first ones of `tile`, as doubles.
+template <class Scalar>
+void copy_tile(const Samples<Scalar>& set, Index column, Index columns, Mat& tile) {
+  for (Index i = 0; i < set.m; ++i) {
+    std::copy_n(set.X + i * set.stride + column, columns, tile.data() + i * tile.cols());
+  }
+}
+
+/// Some columns of X as doubles, row by row.
+struct Tile {
+  const double* data;  // (m, columns)
+  Index stride;
+
+  auto matrix(Index m, Index columns) const {
+    return Eigen::Map<const Mat, 0, Eigen::OuterStride<>>(data, m, columns,
+                                                          Eigen::OuterStride<>(stride));
+  }
+};
+
+/// Doubles where they lie, other types through `scratch`.
+template <class Scalar>
+Tile tile_of(const Samples<Scalar>& set, Index column, Index columns, Mat& scratch) {
+  if constexpr (std::is_same_v<Scalar, double>) {
+    return {set.X + column, set.stride};
+  } else {
+    copy_tile(set, column, columns, scratch);
+    return {scratch.data(), scratch.cols()};
+  }
+}
+
+/// Rows of B as doubles into a tile, (rows, padded(k)), whose columns beyond k stay as they are.
+template <class Scalar>
+void load_rows(const Scalar* B, Index k, Index row, Index rows, double* tile) {
+  const Index width = padded(k);
+  for (Index i = 0; i < rows; ++i) {
+    kernels::copy_wide(k, B + (row + i) * k, tile + i * width);
+  }
+}
+
+/// Columns of X as doubles, and their rows of B.
+struct Tiles {
+  Mat in, out;
+  Mat B;  // (columns, padded(k)), zeros beyond k
+  Index first = -1, columns = 0;
+
+  template <class Scalar>
+  void load(const Scalar* all, Index k, Index begin, Index count) {
+    if (begin == first && count == columns) return;  // the tile of the task before
+    first = begin;
+    columns = count;
+    load_rows(all, k, begin, count, B.data());
+  }
+};
+
+/// One task's columns [begin, end) of the first sweep.
+template <class XScalar, class BScalar>
+void sweep_piece(const BScalar* B, Index k, const Samples<XScalar>& in, const Samples<XScalar>& out,
+                 Wanted wanted, Index begin, Index end, Tiles& tiles, TaskBlocks& blocks) {
+  const Index width = padded(k);
+  blocks.Z_in.setZero(in.m, width);
+  blocks.Z_out.setZero(out.m, width);
+  // Eigen's own memory: where a product's target lies decides how Eigen cuts it, and the last bits.
+  blocks.K.setZero(wanted.K ? in.m : 0, wanted.K ? in.m : 0);
+  blocks.K_cross.setZero(wanted.K_cross ? out.m : 0, wanted.K_cross ? in.m : 0);
+  const Index most = std::min(kSweepTile, end - begin);
+  const Index converted = std::is_same_v<XScalar, double> ? 0 : most;
+  tiles.in.resize(in.m, converted);
+  tiles.out.resize(out.m, converted);
+  if (tiles.B.rows() < most) tiles.B.setZero(most, width);
+  for (Index column = begin; column < end; column += most) {
+    const Index columns = std::min(most, end - column);
+    tiles.load(B, k, column, columns);
+    const Tile P = tile_of(in, column, columns, tiles.in),
+               Q = tile_of(out, column, columns, tiles.out);
+    kernels::product<true>(in.m, columns, width, P.data, P.stride, 1, tiles.B.data(),
+                           blocks.Z_in.data());
+    kernels::product<true>(out.m, columns, width, Q.data, Q.stride, 1, tiles.B.data(),
+                           blocks.Z_out.data());
+    const auto inner = P.matrix(in.m, columns), outer = Q.matrix(out.m, columns);
+    if (wanted.K) blocks.K.noalias() += inner * inner.transpose();
+    if (wanted.K_cross) blocks.K_cross.noalias() += outer * inner.transpose();
+  }
+}
+
+void add(TaskBlocks& sum, const TaskBlocks& part) {
+  sum.Z_in += part.Z_in;
+  sum.Z_out += part.Z_out;
+  sum.K += part.K;
+  sum.K_cross += part.K_cross;
+}
+
+/// A tile of the second sweep: rows [row, row + rows) of d.
+template <class XScalar, class BScalar>
+void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index rows,
+             const BScalar* start, BScalar* out) {
+  // Rows an odd number of cache lines apart: reading down a column would meet the same few sets.
+  constexpr Index kStride = kTile + kTilePadding;
+  const Index width = padded(k);
+  Index whole = 0;
+  bool any_terms = false;
+  for (const auto& part : parts) {
+    if (part.C->whole()) whole = std::max(whole, part.set->m);
+    any_terms |= !part.C->whole();
+  }
+  Mat tile(whole, kStride), sum = Mat::Zero(rows, width);
+  TermTile terms(any_terms ? rows : 0, width, kStride);
+  if (start != nullptr) load_rows(start, k, row, rows, sum.data());
+  for (const auto& [set, C] : parts) {
+    if (C->whole()) {
+      terms.add_to(sum);
+      copy_tile(*set, row, rows, tile);
+      kernels::product<true>(rows, set->m, width, tile.data(), 1, kStride, C->matrix(), sum.data());
+      continue;
+    }
+    for (Index t = 0; t < C->count(); ++t) {
+      kernels::sweep_combine<false>(set->m, rows, set->X + row, set->stride, C->s(t),
+                                    terms.next(C->c() + t * width, sum));
+    }
+  }
+  terms.add_to(sum);
+  for (Index i = 0; i < rows; ++i) {
+    for (Index j = 0; j < k; ++j) {
+      out[(row + i) * k + j] = static_cast<BScalar>(sum(i, j));
+    }
+  }
+}
+
+}  // namespace
+
+template <class XScalar>
+Index pieces_of(const TaskSet<XScalar>& tasks, Index n) {
+  const Index d = tasks.d, rows = tasks.most_in() + tasks.most_out();
+  const Index by_size = rows * d / kPieceNumbers, least = ceil_div(kPieces, n);
+  return std::clamp<Index>(std::max(by_size, least), 1, std::max<Index>(1, d / kLeastPiece));
+}
+
+template <class XScalar, class BScalar>
+void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks, const Taken& taken,
+                 Wanted wanted, Index pieces, int threads, Cancel* cancel,
+                 std::vector<TaskBlocks>& found) {
+  const Index n = taken.n, d = tasks.d;
+  if (static_cast<Index>(found.size()) < n) found.resize(static_cast<std::size_t>(n));
+  if (tasks.sparse()) {
+    return sparse_first_sweep(B, k, tasks, taken, wanted, threads, cancel, found);
+  }
+  const bool has_outer = !tasks.outer.empty();
+  std::vector<TaskBlocks> others(static_cast<std::size_t>(n * (pieces - 1)));
+  std::vector<Tiles> tiles(static_cast<std::size_t>(threads));
+  parallel_for(threads, n * pieces, cancel, [&](Index item, int thread) {
+    const Index i = item / pieces, piece = item % pieces, task = taken[i];
+    const auto edge = [&](Index p) { return p == pieces ? d : p * (d / pieces); };
+    // One data set for both loops is swept over once.
+    const bool shared = has_outer && tasks.shares(task);
+    const Samples<XScalar> out = has_outer && !shared ? tasks.out(task) : Samples<XScalar>{};
+    const Wanted own{wanted.K || (shared && wanted.K_cross), wanted.K_cross && !shared};
+    sweep_piece(B, k, tasks.in(task), out, own, edge(piece), edge(piece + 1),
+                tiles[static_cast<std::size_t>(thread)],
+                piece == 0 ? found[static_cast<std::size_t>(i)]
+                           : others[static_cast<std::size_t>(i * (pieces - 1) + piece - 1)]);
+  });
+  throw_if_requested(cancel);
+  for (Index i = 0; i < n; ++i) {
+    TaskBlocks& sum = found[static_cast<std::size_t>(i)];
+    for (Index p = 1; p < pieces; ++p) {
+      add(sum, others[static_cast<std::size_t>(i * (pieces - 1) + p - 1)]);
+    }
+    if (!has_outer || !tasks.shares(taken[i])) continue;
+    sum.Z_out = sum.Z_in;
+    if (wanted.K_cross) sum.K_cross = sum.K;
+  }
+}
+
+template <class XScalar, class BScalar>
+std::vector<TaskBlocks> features_of_all(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
+                                        int threads, Cancel* cancel) {
+  const Taken every{tasks.size()};
+  const Index pieces = pieces_of(tasks, every.n);
+  std::vector<TaskBlocks> all;
+  all.reserve(static_cast<std::size_t>(every.n));
+  const auto blocks = blocks_of<BScalar>(tasks, every, k, every.n);
+  each_block(tasks, every, blocks, [&](const auto& held, const Taken& taken, const Block&) {
+    std::vector<TaskBlocks> found;
+    first_sweep<XScalar, BScalar>(B, k, held, taken, {false, false}, pieces, threads, cancel,
+                                  found);
+    for (TaskBlocks& own : found) all.push_back(std::move(own));
+  });
+  return all;
+}
+
+template <class XScalar, class BScalar>
+void second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k, const BScalar* start,
+                  BScalar* out, int threads, Cancel* cancel) {
+  if (!parts.empty() && parts.front().set->sparse()) {
+    return sparse_second_sweep(parts, d, k, start, out, threads, cancel);
+  }
+  parallel_for(threads, ceil_div(d, kTile), cancel, [&](Index tile, int) {
+    const Index row = tile * kTile;
+    combine(parts, k, row, std::min(kTile, d - row), start, out);
+  });
+  throw_if_requested(cancel);
+}
+
+// Every storage of X with every storage of B.
+template <class XScalar, class BScalar>
+struct SweepInstances {
+  static constexpr auto first = &first_sweep<XScalar, BScalar>;
+  static constexpr auto features = &features_of_all<XScalar, BScalar>;
+  static constexpr auto second = &second_sweep<XScalar, BScalar>;
+};
+template struct SweepInstances<double, double>;
+template struct SweepInstances<double, float>;
+template struct SweepInstances<float, double>;
+template struct SweepInstances<float, float>;
+template Index pieces_of(const TaskSet<float>&, Index);
+template Index pieces_of(const TaskSet<double>&, Index);
+
+}  // namespace metaspan

@@ -1,0 +1,371 @@
+#include "metaspan/sweeps/vector_design.hpp"
+
+#include <type_traits>
+
+#include "metaspan/base/error.hpp"
+#include "metaspan/base/parallel.hpp"
+#include "sparse.hpp"
+#include "sweep.hpp"
+
+namespace metaspan {
+namespace {
+
+constexpr Index kPiece = 8192;         // columns: their part of B^T stays in the second cache
+constexpr Index kNearBytes = 1 << 19;  // of X to read at a time: half of a second cache, or, where
+constexpr Index kFarBytes = 13 << 19;  // rows are longer, a thread's share of the last one
+constexpr Index kRows = 8;             // that the kernels take at once
+constexpr Index kMany = 4;             // tasks a thread: none waits long for the others
+constexpr Index kMadeBytes = 1 << 26;  // of rows that are made, for a panel of tasks
+constexpr Index kSampled = 1024;       // entries whose columns bands are weighed by
+
+/// Rows of X to read at a time, each of so many bytes. Rows too long for any cache are read twice.
+Index rows_at_a_time(Index row) {
+  const Index near = kNearBytes / row / kRows * kRows;
+  if (near > 0) return near;
+  for (Index rows = kRows; rows > 1; rows /= 2) {
+    if (rows * row <= kFarBytes) return rows;
+  }
+  return kRows;
+}
+
+/// Edges of bands of columns with about as many entries each.
+template <class XScalar>
+std::vector<Index> bands_of(const Samples<XScalar>& set, Index d, int threads) {
+  if (threads == 1) return {0, d};
+  const Index step = 1 + set.entries() / kSampled;
+  std::vector<Index> sampled, edges{0};
+  for (Index p = set.starts[0]; p < set.starts[set.m]; p += step) {
+    sampled.push_back(set.columns[p]);
+  }
+  std::sort(sampled.begin(), sampled.end());
+  for (std::size_t band = 1; band < static_cast<std::size_t>(threads); ++band) {
+    edges.push_back(sampled[band * sampled.size() / static_cast<std::size_t>(threads)]);
+  }
+  edges.push_back(d);
+  return edges;
+}
+
+}  // namespace
+
+/// r = X u [- y] and, unless v is null, v = X^T r, for one task.
+template <class XScalar>
+struct VectorDesign<XScalar>::Pass {
+  const Samples<XScalar>* set;
+  Index place;  // of the task in the panel
+  bool inner, with_y;
+  const double* u;  // (d,)
+  double* v;        // (d,)
+  double* parts;    // (pieces, rows)
+  double* r;        // (m,) out
+  double* scaled;   // (m,) scratch
+  int threads;      // that share the pieces
+};
+
+template <class XScalar>
+struct VectorDesign<XScalar>::Rows {
+  const XScalar* X;  // (m, d)
+  Index stride, m;
+  const double* radii;  // (m,)  what they are yet to be multiplied with, or null
+};
+
+template <class XScalar>
+VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool all_slots, Index tasks,
+                                        const TaskSet<XScalar>& all, Index k)
+    : vectors_(new double[static_cast<std::size_t>(all_slots ? 0 : inner_steps * tasks * all.d)]),
+      U_(new double[static_cast<std::size_t>(tasks * all.d)]),
+      features_(static_cast<std::size_t>(slots_of(inner_steps) * k * width)) {
+  const Index most_m = std::max(all.most_in(), all.most_out());
+  const Index part = all.sparse() ? k : std::max(most_m, k);
+  parts_.resize(static_cast<std::size_t>(width * ceil_div(all.d, kPiece) * part));
+  own_.resize(static_cast<std::size_t>(width * most_m));
+  scaled_.resize(static_cast<std::size_t>(width * most_m));
+}
+
+template <class XScalar>
+void VectorDesign<XScalar>::Scratch::make_room(Index tasks, Index d, Index most_in, bool again,
+                                               bool in_blocks) {
+  const Index row = static_cast<Index>(sizeof(XScalar)) * d;
+  const Index room = std::max<Index>(1, kMadeBytes / (row * tasks));
+  made_out_ = in_blocks ? RowSource::kBlock : std::min(kRows, room);
+  made_in_ = again && most_in <= room ? most_in : made_out_;
+  made_.reset(new XScalar[static_cast<std::size_t>(tasks * (made_in_ + made_out_) * d)]);
+  radii_.resize(static_cast<std::size_t>(tasks * (made_in_ + made_out_)));
+}
+
+template <class XScalar>
+VectorDesign<XScalar>::VectorDesign(const Round& round, const Panel& panel, Scratch& scratch)
+    : round_(round), panel_(panel), scratch_(scratch), pieces_(ceil_div(round.d, kPiece)) {
+  for (Index t = 0; t < panel.tasks; ++t) {
+    m_in_ = std::max(m_in_, panel.inner[t]->m);
+    m_out_ = std::max(m_out_, panel.outer[t]->m);
+  }
+}
+
+template <class XScalar>
+double* VectorDesign<XScalar>::vector(int slot, Index task) {
+  const Index d = round_.d;
+  if (panel_.all_slots) return panel_.rows + (task * slots_of(round_.outer_slot) + slot) * d;
+  if (slot == round_.outer_slot) return panel_.rows + task * d;
+  return scratch_.vectors_.get() + (slot * panel_.tasks + task) * d;
+}
+
+template <class XScalar>
+void VectorDesign<XScalar>::add(int slot, const double* C) {
+  const Index rows = panel_.all_slots ? slots_of(round_.outer_slot) : 1;
+  const Index row = panel_.all_slots ? slot : 0;
+  for (Index t = 0; t < panel_.tasks; ++t) {
+    double* out = panel_.coefficients + (t * rows + row) * padded(round_.k);
+    for (Index j = 0; j < round_.k; ++j) out[j] = C[j * width + t];
+  }
+}
+
+/// body(first column, columns, piece).
+template <class XScalar>
+template <class Body>
+void VectorDesign<XScalar>::each_piece(int threads, Body&& body) {
+  parallel_for(threads, pieces_, round_.cancel, [&](Index piece, int) {
+    const Index first = piece * kPiece;
+    body(first, std::min(kPiece, round_.d - first), piece);
+  });
+  throw_if_requested(round_.cancel);
+}
+
+/// out = the sum of the parts (pieces, count), in the order of the pieces.
+template <class XScalar>
+void VectorDesign<XScalar>::sum_parts(const double* parts, Index count, double* out) const {
+  std::copy_n(parts, count, out);
+  for (Index p = 1; p < pieces_; ++p) {
+    for (Index i = 0; i < count; ++i) out[i] += parts[p * count + i];
+  }
+}
+
+template <class XScalar>
+double* VectorDesign<XScalar>::parts_of(Index task) {
+  return scratch_.parts_.data() + task * static_cast<Index>(scratch_.parts_.size()) / width;
+}
+
+/// Whether B V + terms is B w for every task.
+template <class XScalar>
+bool VectorDesign<XScalar>::is_start(const double* V, Terms<width> terms) const {
+  for (Index j = 0; terms.count == 0 && j < round_.k; ++j) {
+    for (Index t = 0; t < panel_.tasks; ++t) {
+      if (V[j * width + t] != round_.w[j]) return false;
+    }
+  }
+  return terms.count == 0;
+}
+
+/// U = B V + terms [- theta]: a piece of B serves all tasks.
+template <class XScalar>
+void VectorDesign<XScalar>::directions(const double* V, Terms<width> terms, bool less_truth) {
+  const Index d = round_.d, k = round_.k;
+  each_piece(round_.threads, [&](Index first, Index columns, Index) {
+    std::vector<double> own(static_cast<std::size_t>(k));
+    for (Index t = 0; t < panel_.tasks; ++t) {
+      double* u = scratch_.U_.get() + t * d + first;
+      for (Index j = 0; j < k; ++j) own[static_cast<std::size_t>(j)] = V[j * width + t];
+      kernels::sweep_combine<false>(k, columns, round_.B_t + first, d, own.data(), u);
+      for (int l = 0; l < terms.count; ++l) {
+        const Term<width>& term = terms.begin[l];
+        kernels::sweep_combine<true>(1, columns, vector(term.slot, t) + first, d, term.factor + t,
+                                     u);
+      }
+      if (!less_truth) continue;
+      const Truth& truth = *round_.truth;
+      kernels::sweep_combine<true>(truth.B_star_t.rows(), columns, truth.B_star_t.data() + first, d,
+                                   truth.minus_heads.row(panel_.places[t]).data(), u);
+    }
+  });
+}
+
+/// B^T slot: a piece of B serves all tasks.
+template <class XScalar>
+void VectorDesign<XScalar>::pull_features(int slot) {
+  const Index d = round_.d, k = round_.k;
+  each_piece(round_.threads, [&](Index first, Index columns, Index piece) {
+    for (Index t = 0; t < panel_.tasks; ++t) {
+      kernels::sweep_times(k, columns, round_.B_t + first, d, vector(slot, t) + first,
+                           parts_of(t) + piece * k);
+    }
+  });
+  double* all = scratch_.features_.data() + slot * k * width;
+  std::vector<double> own(static_cast<std::size_t>(k));
+  for (Index t = 0; t < panel_.tasks; ++t) {
+    sum_parts(parts_of(t), k, own.data());
+    for (Index j = 0; j < k; ++j) all[j * width + t] = own[static_cast<std::size_t>(j)];
+  }
+}
+
+/// out = X u of some rows.
+template <class XScalar>
+void VectorDesign<XScalar>::times(const Pass& task, const Rows& rows, double* out) {
+  each_piece(task.threads, [&](Index first, Index columns, Index piece) {
+    double* part = task.parts + piece * rows.m;
+    if constexpr (std::is_same_v<XScalar, float>) {
+      if (round_.single) {
+        return kernels::sweep_times_single(rows.m, columns, rows.X + first, rows.stride,
+                                           task.u + first, part);
+      }
+    }
+    kernels::sweep_times(rows.m, columns, rows.X + first, rows.stride, task.u + first, part);
+  });
+  sum_parts(task.parts, rows.m, out);
+  for (Index i = 0; rows.radii != nullptr && i < rows.m; ++i) out[i] *= rows.radii[i];
+}
+
+/// v = X^T r of some rows, or v += X^T r.
+template <class XScalar>
+void VectorDesign<XScalar>::add_combination(const Pass& task, const Rows& rows, const double* r,
+                                            bool first_rows) {
+  each_piece(task.threads, [&](Index first, Index columns, Index) {
+    const XScalar* X = rows.X + first;
+    double* v = task.v + first;
+    if constexpr (std::is_same_v<XScalar, float>) {
+      if (round_.single) {
+        return kernels::sweep_combine_single(rows.m, columns, X, rows.stride, r, first_rows, v);
+      }
+    }
+    if (first_rows) {
+      kernels::sweep_combine<false>(rows.m, columns, X, rows.stride, r, v);
+    } else {
+      kernels::sweep_combine<true>(rows.m, columns, X, rows.stride, r, v);
+    }
+  });
+}
+
+/// Some rows of a set: where they lie, where they stayed, or made now.
+template <class XScalar>
+typename VectorDesign<XScalar>::Rows VectorDesign<XScalar>::rows_of(const Pass& task, Index begin,
+                                                                    Index count) {
+  const Samples<XScalar>& set = *task.set;
+  if (set.maker == nullptr) return {set.X + begin * set.stride, set.stride, count, nullptr};
+  const Index d = round_.d, made = scratch_.made_in_ + scratch_.made_out_;
+  const bool stays = task.inner && scratch_.made_in_ >= set.m;
+  const Index at = task.place * made + (task.inner ? (stays ? begin : 0) : scratch_.made_in_);
+  XScalar* X = scratch_.made_.get() + at * d;
+  double* radii = scratch_.radii_.data() + at;
+  if (!stays || !stay_[task.place]) make(task, begin, count, X, radii);
+  return {X, d, count, radii};
+}
+
+template <class XScalar>
+void VectorDesign<XScalar>::make(const Pass& task, Index begin, Index count, XScalar* out,
+                                 double* radii) {
+  const Samples<XScalar>& set = *task.set;
+  const Index d = round_.d;
+  if (set.maker->source != nullptr) {
+    set.maker->block(set.task, begin, count, out);
+    std::fill_n(radii, count, 1.0);
+    return;
+  }
+  each_piece(task.threads, [&](Index first, Index columns, Index piece) {
+    for (Index i = 0; i < count; ++i) {
+      task.parts[piece * count + i] =
+          set.maker->piece(set.task, begin + i, first, columns, out + i * d + first);
+    }
+  });
+  sum_parts(task.parts, count, radii);
+  for (Index i = 0; i < count; ++i) radii[i] = set.maker->radius(set.task, begin + i, radii[i]);
+}
+
+/// From X u to r, and to what X^T is to be multiplied with.
+template <class XScalar>
+void VectorDesign<XScalar>::residuals(const Pass& task, Index begin, Index count,
+                                      const double* radii) {
+  const Samples<XScalar>& set = *task.set;
+  const double scale = normalisation(set.m);
+  double *r = task.r + begin, *scaled = task.scaled + begin;
+  for (Index i = 0; i < count; ++i) {
+    r[i] = scale * (task.with_y ? r[i] - static_cast<double>(set.y[begin + i]) : r[i]);
+    scaled[i] = scale * (radii == nullptr ? r[i] : radii[i] * r[i]);
+  }
+}
+
+template <class XScalar>
+void VectorDesign<XScalar>::pass(const Pass& task) {
+  const Samples<XScalar>& set = *task.set;
+  if (set.sparse()) return pass_entries(task);
+  const Index most = set.maker != nullptr
+                         ? scratch_.made_out_
+                         : rows_at_a_time(static_cast<Index>(sizeof(XScalar)) * round_.d);
+  for (Index begin = 0; begin < set.m; begin += most) {
+    const Index count = std::min(most, set.m - begin);
+    const Rows rows = rows_of(task, begin, count);
+    times(task, rows, task.r + begin);
+    residuals(task, begin, count, rows.radii);
+    if (task.v != nullptr) add_combination(task, rows, task.scaled + begin, begin == 0);
+  }
+  if (task.inner) stay_[task.place] = true;
+}
+
+/// The same where entries are stored. A row is summed as a whole and an element of v in the order
+/// of the rows, however rows and columns are shared.
+template <class XScalar>
+void VectorDesign<XScalar>::pass_entries(const Pass& task) {
+  const Samples<XScalar>& set = *task.set;
+  const bool share = task.threads > 1 && set.bytes(round_.d) > kFarBytes / 4;
+  const int threads = share ? task.threads : 1;
+  const std::vector<Index> edges = bands_of(set, round_.d, threads);
+  const Index blocks = 1 + set.bytes(round_.d) / (share ? kFarBytes : kNearBytes);
+  for (Index block = 0; block < blocks; ++block) {
+    const Index begin = block * set.m / blocks, rows = (block + 1) * set.m / blocks - begin;
+    parallel_for(threads, threads, round_.cancel, [&](Index part, int) {
+      const Index first = begin + part * rows / threads;
+      const Index count = begin + (part + 1) * rows / threads - first;
+      kernels::sparse_times(count, set.starts + first, set.columns, set.X, task.u, task.r + first);
+      residuals(task, first, count, nullptr);
+    });
+    throw_if_requested(round_.cancel);
+    if (task.v == nullptr) continue;
+    parallel_for(threads, threads, round_.cancel, [&](Index band, int) {
+      const Index first = edges[static_cast<std::size_t>(band)];
+      const Index end = edges[static_cast<std::size_t>(band) + 1];
+      if (block == 0) std::fill(task.v + first, task.v + end, 0.0);
+      kernels::sparse_combine(rows, set.starts + begin, set.columns, set.X, first, end,
+                              task.scaled + begin, task.v + first);
+    });
+  }
+}
+
+template <class XScalar>
+void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index most_m, bool with_y,
+                                  const double* V, Terms<width> terms, int slot, double* r) {
+  const bool less_truth = with_y && round_.truth != nullptr;
+  const bool start = !less_truth && is_start(V, terms);
+  if (!start) directions(V, terms, less_truth);
+  // Threads that cannot share the tasks evenly share the pieces of each.
+  const bool own_tasks =
+      panel_.tasks % round_.threads == 0 || panel_.tasks >= kMany * round_.threads;
+  const Index d = round_.d, stride = static_cast<Index>(scratch_.own_.size()) / width;
+  parallel_for(own_tasks ? round_.threads : 1, panel_.tasks, round_.cancel, [&](Index t, int) {
+    pass({sets[t], t, sets == panel_.inner || *panel_.outer[t] == *panel_.inner[t], with_y,
+          start ? round_.B_w : scratch_.U_.get() + t * d,
+          slot == kNoSlot ? nullptr : vector(slot, t), parts_of(t),
+          scratch_.own_.data() + t * stride, scratch_.scaled_.data() + t * stride,
+          own_tasks ? 1 : round_.threads});
+  });
+  throw_if_requested(round_.cancel);
+  for (Index i = 0; i < most_m; ++i) {
+    for (Index t = 0; t < width; ++t) {
+      const bool there = t < panel_.tasks && i < sets[t]->m;
+      r[i * width + t] = there ? scratch_.own_[static_cast<std::size_t>(t * stride + i)] : 0;
+    }
+  }
+  if (slot != kNoSlot) pull_features(slot);
+}
+
+template <class XScalar>
+void VectorDesign<XScalar>::dot(int a, int b, double* dots) {
+  std::fill_n(dots, width, 0.0);
+  each_piece(round_.threads, [&](Index first, Index columns, Index piece) {
+    for (Index t = 0; t < panel_.tasks; ++t) {
+      parts_of(t)[piece] = kernels::dot(columns, vector(a, t) + first, vector(b, t) + first);
+    }
+  });
+  for (Index t = 0; t < panel_.tasks; ++t) sum_parts(parts_of(t), 1, dots + t);
+}
+
+template class VectorDesign<float>;
+template class VectorDesign<double>;
+
+}  // namespace metaspan
