@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from metaspan._core_types import CoreMethod, FeatureLaw, HeadLaw, SampleLaw
 from metaspan._load import core
 from reference import Method, explicit
 
@@ -142,23 +143,22 @@ def collapsed(case, runs, seed, *, start=None, threads=1):
     *state, kept = start_of(start or case, case.d)
     M, R, w = (np.repeat(np.ascontiguousarray(part)[None], runs, axis=0) for part in state)
     sizes = (float(case.d), case.m_in or 0, case.m_out or 0)
-    samples = (*sizes, case.shared, case.noise, case.features, case.dof)
     run = core.Run.collapsed(
-        (case.alpha, case.beta, case.inner_steps, case.adapt_B, case.exact),
-        samples,
-        M,
-        R,
-        w,
-        kept,
-        ("gaussian", None, None),
-        case.n,
-        seed,
-        list(range(runs)),
-        [0] * runs,
-        RECORDS,
+        method=CoreMethod(case.alpha, case.beta, case.inner_steps, case.adapt_B, case.exact),
+        samples=SampleLaw(*sizes, case.shared, case.noise, FeatureLaw(case.features, case.dof)),
+        M=M,
+        R=R,
+        w=w,
+        kept=kept,
+        law=HeadLaw("gaussian"),
+        n=case.n,
+        seed=seed,
+        trials=list(range(runs)),
+        rounds=[0] * runs,
+        records=RECORDS,
     )
     run.advance(case.rounds, 10**9, 0.0, 0.0, None, threads)
-    assert set(run.status) == {core.LIVE}, [
+    assert set(run.status) == {core.TrialStatus.LIVE}, [
         (i, run.status[i], run.rounds[i]) for i in range(runs) if run.status[i]
     ]
     run.drop_rows()

@@ -1,17 +1,16 @@
-// The parts of the extension module.
+// The parts of the extension module: a file per room of the core, and for engines one per engine.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
 namespace metaspan::bind {
 
-void bind_random(pybind11::module_& module);     // generators, laws of heads
-void bind_draws(pybind11::module_& module);      // what random samples are made of
-void bind_features(pybind11::module_& module);   // random samples at full size
-void bind_pathwise(pybind11::module_& module);   // a round on random samples that are given
-void bind_state(pybind11::module_& module);      // coordinates, measurements, the build
-void bind_data(pybind11::module_& module);       // sweeps over the user's arrays
-void bind_gradients(pybind11::module_& module);  // one round on given tasks
-void bind_run(pybind11::module_& module);        // training
+void bind_base(pybind11::module_& module);      // the build, the CPUs
+void bind_random(pybind11::module_& module);    // generators, heads, samples at full size
+void bind_geometry(pybind11::module_& module);  // frames, coordinates, measurements
+void bind_data(pybind11::module_& module);      // checks of the user's arrays
+void bind_sweeps(pybind11::module_& module);    // one round on given tasks
+void bind_in_law(pybind11::module_& module);    // what random samples are made of
+void bind_engines(pybind11::module_& module);   // training
 
 }  // namespace metaspan::bind

@@ -51,20 +51,30 @@ inline Vec row_block(const Array& rows, Index i, Index k) {
   return ConstVec(rows.data(i, 0), k);
 }
 
-/// [M; R] of trial i.
-inline Mat state_block(const Array& M, const Array& R, Index i) {
-  const ConstMat top = block_of(M, i), bottom = block_of(R, i);
-  require(top.cols() == bottom.cols(), "M and R must fit");
-  Mat Z(top.rows() + bottom.rows(), top.cols());
-  Z << top, bottom;
+/// [M; R].
+inline Mat stacked(ConstMat M, ConstMat R) {
+  require(M.cols() == R.cols(), "M and R must have the same columns");
+  Mat Z(M.rows() + R.rows(), M.cols());
+  Z << M, R;
   return Z;
 }
 
-/// "gram", "vector" or, with sums in single precision, "single".
+/// [M; R] of trial i.
+inline Mat state_block(const Array& M, const Array& R, Index i) {
+  return stacked(block_of(M, i), block_of(R, i));
+}
+
+/// The losses of every task, (3, n), before and after the inner loop and on the outer set.
+inline void put_losses(py::dict& out, const Mat& losses) {
+  const char* names[] = {"loss_in", "loss_adapted", "loss_out"};
+  for (Index i = 0; i < 3; ++i) out[names[i]] = to_array(Vec(losses.row(i)));
+}
+
+/// "gram", "vector" or, with sums in single precision, "vector_float32".
 inline RouteKind as_route(const std::string& name) {
   if (name == "gram") return RouteKind::gram;
-  require(name == "vector" || name == "single", "unknown route");
-  return name == "single" ? RouteKind::single : RouteKind::vector;
+  require(name == "vector" || name == "vector_float32", "unknown route");
+  return name == "vector_float32" ? RouteKind::single : RouteKind::vector;
 }
 
 template <class Scalar>

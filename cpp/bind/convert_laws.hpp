@@ -1,4 +1,4 @@
-// Methods and laws: tuples of Python as the structs of the core.
+// Methods and laws: named tuples of Python as the structs of the core.
 #pragma once
 
 #include "convert.hpp"
@@ -8,25 +8,21 @@
 
 namespace metaspan::bind {
 
-inline Method as_method(const py::tuple& fields) {
-  return {fields[0].cast<double>(), fields[1].cast<double>(), fields[2].cast<int>(),
-          fields[3].cast<bool>(), fields[4].cast<bool>()};
-}
-
-/// ("gaussian", mean | None, factor | None), ("sphere", radius), ("table", (N, k_star)) or
-/// ("given",). A table of three axes holds one table per trial; `trial` is the one wanted.
-inline HeadLaw as_head_law(const py::tuple& law, Index k_star, Index trial = 0) {
+/// A HeadLaw of Python: its kind is "gaussian", "sphere", "table" or "given". A table of three axes
+/// holds one table per trial; `trial` is the one wanted.
+inline HeadLaw as_head_law(const py::object& law, Index k_star, Index trial = 0) {
   HeadLaw result;
   result.k_star = k_star;
-  const auto kind = law[0].cast<std::string>();
+  const auto kind = law.attr("kind").cast<std::string>();
   if (kind == "gaussian") {
-    if (!law[1].is_none()) result.mean = as_vector(law[1].cast<Array>());
-    if (!law[2].is_none()) {
-      const auto factor = law[2].cast<Array>();
-      if (factor.ndim() == 1) {
-        result.scale = as_vector(factor);
+    const py::object mean = law.attr("mean"), factor = law.attr("factor");
+    if (!mean.is_none()) result.mean = as_vector(mean.cast<Array>());
+    if (!factor.is_none()) {
+      const auto values = factor.cast<Array>();
+      if (values.ndim() == 1) {
+        result.scale = as_vector(values);
       } else {
-        result.factor = as_matrix(factor);
+        result.factor = as_matrix(values);
       }
     }
     require((result.mean.size() == 0 || result.mean.size() == k_star) &&
@@ -36,10 +32,10 @@ inline HeadLaw as_head_law(const py::tuple& law, Index k_star, Index trial = 0) 
             "mean and factor must fit k_star");
   } else if (kind == "sphere") {
     result.kind = HeadLaw::Kind::sphere;
-    result.radius = law[1].cast<double>();
+    result.radius = law.attr("radius").cast<double>();
   } else if (kind == "table") {
     result.kind = HeadLaw::Kind::table;
-    const auto table = law[1].cast<Array>();
+    const auto table = law.attr("table").cast<Array>();
     require(table.ndim() == 2 || table.ndim() == 3, "a table of heads has two or three axes");
     const Index rows = table.shape(table.ndim() - 2), columns = table.shape(table.ndim() - 1);
     const Index offset = table.ndim() == 3 ? trial * rows * columns : 0;
@@ -52,9 +48,7 @@ inline HeadLaw as_head_law(const py::tuple& law, Index k_star, Index trial = 0) 
   return result;
 }
 
-/// (name, degrees of freedom).
-inline FeatureLaw as_feature_law(const py::tuple& law) {
-  const auto name = law[0].cast<std::string>();
+inline FeatureLaw::Kind feature_kind(const std::string& name) {
   using Kind = FeatureLaw::Kind;
   const std::pair<const char*, Kind> kinds[] = {{"gaussian", Kind::gaussian},
                                                 {"student-t", Kind::student_t},
@@ -62,17 +56,49 @@ inline FeatureLaw as_feature_law(const py::tuple& law) {
                                                 {"rademacher", Kind::rademacher},
                                                 {"uniform", Kind::uniform}};
   for (const auto& [known, kind] : kinds) {
-    if (name == known) return {kind, law[1].cast<double>()};
+    if (name == known) return kind;
   }
   throw std::invalid_argument("no features are named " + name);
 }
 
-/// (d, m_in, m_out, shared, noise) and the two of a law of features; m = 0 for infinitely many
-/// samples.
-inline SampleLaw as_sample_law(const py::tuple& law) {
-  return {law[0].cast<double>(), law[1].cast<Index>(),
-          law[2].cast<Index>(),  law[3].cast<bool>(),
-          law[4].cast<double>(), as_feature_law(py::make_tuple(law[5], law[6]))};
-}
-
 }  // namespace metaspan::bind
+
+// Named tuples of Python become structs of the core field by field, when a function is called.
+namespace pybind11::detail {
+
+template <>
+struct type_caster<metaspan::Method> {
+  PYBIND11_TYPE_CASTER(metaspan::Method, const_name("CoreMethod"));
+  bool load(handle source, bool /*convert*/) {
+    value = {source.attr("alpha").cast<double>(), source.attr("beta").cast<double>(),
+             source.attr("inner_steps").cast<int>(), source.attr("adapt_B").cast<bool>(),
+             source.attr("exact").cast<bool>()};
+    return true;
+  }
+};
+
+template <>
+struct type_caster<metaspan::FeatureLaw> {
+  PYBIND11_TYPE_CASTER(metaspan::FeatureLaw, const_name("FeatureLaw"));
+  bool load(handle source, bool /*convert*/) {
+    value = {metaspan::bind::feature_kind(source.attr("name").cast<std::string>()),
+             source.attr("dof").cast<double>()};
+    return true;
+  }
+};
+
+/// m_in and m_out are 0 for infinitely many samples.
+template <>
+struct type_caster<metaspan::SampleLaw> {
+  PYBIND11_TYPE_CASTER(metaspan::SampleLaw, const_name("SampleLaw"));
+  bool load(handle source, bool /*convert*/) {
+    using metaspan::Index;
+    value = {
+        source.attr("d").cast<double>(),     source.attr("m_in").cast<Index>(),
+        source.attr("m_out").cast<Index>(),  source.attr("shared").cast<bool>(),
+        source.attr("noise").cast<double>(), source.attr("features").cast<metaspan::FeatureLaw>()};
+    return true;
+  }
+};
+
+}  // namespace pybind11::detail

@@ -10,6 +10,15 @@
 
 namespace metaspan::bind {
 
+/// B (d, k) in place and w (k,), checked against each other.
+template <class Scalar>
+const Scalar* representation(const py::array& B, const Array& w) {
+  require(B.ndim() == 2 && holds<Scalar>(B) && (B.flags() & py::array::c_style) != 0,
+          "B must be a C-contiguous matrix");
+  require(w.ndim() == 1 && w.shape(0) == B.shape(1), "w must fit B");
+  return static_cast<const Scalar*>(B.data());
+}
+
 template <class Scalar>
 Samples<Scalar> as_samples(const py::array& X, const py::array& y, Index d) {
   require(holds<Scalar>(X) && holds<Scalar>(y), "all data must have one dtype");
@@ -120,21 +129,22 @@ struct Data {
   std::unique_ptr<Store<Scalar>> store;
 };
 
-/// (X_in, y_in, X_out, y_out, ..., reader), in place. X_in and X_out are None where there is a
-/// reader; without y_out there are inner sets alone.
+/// A CoreData, in place: X_in and X_out are None where there is a reader; without y_out there are
+/// inner sets alone.
 template <class Scalar>
-Data<Scalar> as_data(const py::tuple& data, Index d) {
+Data<Scalar> as_data(const py::object& data, Index d) {
   Data<Scalar> found{{d, {}, {}}, nullptr};
   TaskSet<Scalar>& tasks = found.tasks;
-  const py::object reader = data[6];
-  const bool has_outer = !data[3].is_none();
+  const py::object reader = data.attr("reader");
+  const py::object y_in = data.attr("y_in"), y_out = data.attr("y_out");
+  const bool has_outer = !y_out.is_none();
   if (reader.is_none()) {
-    tasks.inner = as_sample_sets<Scalar>(data[0], data[1], d);
-    if (has_outer) tasks.outer = as_sample_sets<Scalar>(data[2], data[3], d);
+    tasks.inner = as_sample_sets<Scalar>(data.attr("X_in"), y_in, d);
+    if (has_outer) tasks.outer = as_sample_sets<Scalar>(data.attr("X_out"), y_out, d);
   } else {
-    tasks.inner = as_stored_sets<Scalar>(data[1], d, 0);
+    tasks.inner = as_stored_sets<Scalar>(y_in, d, 0);
     const Index first = reader.attr("shared").cast<bool>() ? 0 : tasks.size();
-    if (has_outer) tasks.outer = as_stored_sets<Scalar>(data[3], d, first);
+    if (has_outer) tasks.outer = as_stored_sets<Scalar>(y_out, d, first);
     found.store = std::make_unique<PythonStore<Scalar>>(reader);
     tasks.store = found.store.get();
   }

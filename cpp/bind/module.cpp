@@ -2,12 +2,11 @@
 
 PYBIND11_MODULE(METASPAN_MODULE, module) {
   using namespace metaspan::bind;
+  bind_base(module);
   bind_random(module);
-  bind_draws(module);
-  bind_features(module);
-  bind_pathwise(module);
-  bind_state(module);
+  bind_geometry(module);
   bind_data(module);
-  bind_gradients(module);
-  bind_run(module);
+  bind_sweeps(module);
+  bind_in_law(module);
+  bind_engines(module);
 }

@@ -1,20 +1,20 @@
 """The compiled core. Private: the public functions check their arguments before they come here.
 
-Common arguments: `method` is (alpha, beta, inner_steps, adapt_B, exact); `threads` >= 1;
-matrices are C-contiguous,
-one row per feature; `trial`, `round` and `stream` key the counter-based generator together
-with `seed`.
+Common arguments: `threads` >= 1; matrices are C-contiguous, one row per feature; `trial`, `round`
+and `stream` key the counter-based generator together with `seed`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._core_types import CoreData, CoreMethod, FeatureLaw, HeadLaw, RoundSizes, SampleLaw
+
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-Method = tuple[float, float, int, bool, bool]
 
 # Random streams: independent families of numbers under one seed.
 STREAM_HEADS: Final[int]
@@ -48,9 +48,6 @@ def normals(
     seed: int, trial: int, round: int, stream: int, n: int, m: int, d: int, dtype: str, threads: int
 ) -> NDArray[Any]:
     """(n, m, d) standard normals keyed by (task, row, column); dtype "float32" or "float64"."""
-
-# "gaussian", "student-t", "sphere", "rademacher" or "uniform", and degrees of freedom.
-FeatureLaw = tuple[str, float]
 
 def features(
     law: FeatureLaw,
@@ -108,12 +105,9 @@ def add_frame(seed: int, trial: int, T: F64, A: F64, rest: float, count: int) ->
     for each, (17); T (t, k), A (r, k).
     """
 
-def heads(law: tuple[Any, ...], seed: int, trial: int, round: int, n: int, k_star: int) -> F64:
-    """(n, k_star) heads of one round.
-
-    `law` is ("gaussian", mean (k_star,) | None, factor: (k_star,) | (k_star, k_star) lower | None),
-    ("sphere", radius) or ("table", (N, k_star)): n rows without replacement, or all in order
-    where N == n.
+def heads(law: HeadLaw, seed: int, trial: int, round: int, n: int, k_star: int) -> F64:
+    """(n, k_star) heads of one round: of a table n rows without replacement, or all in order where
+    it has n.
     """
 
 def haar(
@@ -149,7 +143,7 @@ def r_factor(B: NDArray[Any], threads: int) -> F64:
 def gram(B: NDArray[Any], threads: int) -> F64:
     """B^T B, (k, k)."""
 
-def touch(x: NDArray[Any]) -> None:
+def prefault(x: NDArray[Any]) -> None:
     """Reads a number of every page, in order; the last axis is contiguous."""
 
 def all_finite(x: NDArray[Any], threads: int) -> bool:
@@ -165,22 +159,16 @@ def tangents(M: F64, R: F64) -> F64:
 
 def measure_state(M: F64, R: F64, w: F64, alpha: float, names: Sequence[str]) -> list[float]: ...
 def gradient_population(
-    method: Method, M: F64, R: F64, w: F64, heads: F64, noise: float, threads: int
+    method: CoreMethod, M: F64, R: F64, w: F64, heads: F64, noise: float, threads: int
 ) -> dict[str, F64]:
     """grad_M, grad_R, grad_w, loss_in, loss_adapted, loss_out (n,), heads (n, k): w_J."""
 
-# (X_in, y_in, X_out, y_out, B_star (d, k_star) | None, heads (N, k_star) | None, reader | None).
-# Each of the first four is a stack with a leading axis of tasks, or one array per task, or, for X,
-# (starts, columns, values) per task of rows that sparse_fault found sound; without outer sets the
-# third and the fourth are None. With a stored.Reader, X_in and X_out are None.
-Data = tuple[Any, ...]
-
 def gradient_arrays(
-    method: Method,
-    route: str,  # "gram", "vector" or "single"
+    method: CoreMethod,
+    route: str,  # "gram", "vector" or, with sums in single precision, "vector_float32"
     B: NDArray[Any],
     w: F64,
-    data: Data,
+    data: CoreData,
     threads: int,
     losses: bool,
 ) -> dict[str, NDArray[Any]]:
@@ -189,32 +177,29 @@ def gradient_arrays(
     """
 
 def adapt_arrays(
-    method: Method,
+    method: CoreMethod,
     B: NDArray[Any],
     w: F64,
-    data: Data,
+    data: CoreData,
     want_B: bool,
     threads: int,
 ) -> tuple[F64, NDArray[Any] | None]:
     """w_J (n, k), and B_J (n, d, k) where asked for."""
 
-# (n, rows, k, k_star, whether the core draws the heads, whether it chooses some of a table's, share
-# of the rounds that record losses)
-RoundSizes = tuple[int, int, int, int, bool, bool, float]
 # What a round of a trial takes: flops; bytes that the trial and, thread_bytes, every thread holds;
 # pieces that threads share; and, as its time goes, operations, calls of kernels, random numbers.
 RoundCost = dict[str, float]
 
-def population_cost(method: Method, sizes: RoundSizes) -> RoundCost:
+def population_cost(method: CoreMethod, sizes: RoundSizes) -> RoundCost:
     """Of the population engine; rows of [M; R], and k more for k > k_star."""
 
-def spectral_cost(method: Method, sizes: RoundSizes) -> RoundCost:
+def spectral_cost(method: CoreMethod, sizes: RoundSizes) -> RoundCost:
     """Of population losses with a spectrum; rows of B."""
 
 def infinite_tasks_cost(sizes: RoundSizes) -> RoundCost:
     """Of rounds with infinitely many tasks, (23); rows of [M; R], and any n."""
 
-def algebra_counts(method: Method, losses: float) -> tuple[float, float, float, float]:
+def algebra_counts(method: CoreMethod, losses: float) -> tuple[float, float, float, float]:
     """What the task algebra asks for a panel of tasks: products with X, with B^T, terms of the
     gradient, and sums and products of two vectors; `losses` is the share of rounds that record
     them.
@@ -223,11 +208,8 @@ def algebra_counts(method: Method, losses: float) -> tuple[float, float, float, 
 def calls_of_record(record: str, k_star: int, k: int, n: int) -> float:
     """Calls of kernels that measuring a record takes as long as."""
 
-# (d, m_in, m_out, shared, noise) and the two of a FeatureLaw; m = 0 for infinitely many samples.
-SampleLaw = tuple[float, int, int, bool, float, str, float]
-
 def collapsed_round(
-    method: Method,
+    method: CoreMethod,
     Z: F64,  # (D, k)  [M; R]
     w: F64,  # (k,)
     heads: F64,  # (n, k_star)
@@ -241,13 +223,16 @@ def collapsed_round(
     the left.
     """
 
-def collapsed_cost(method: Method, samples: SampleLaw, sizes: RoundSizes) -> RoundCost:
+def collapsed_cost(method: CoreMethod, samples: SampleLaw, sizes: RoundSizes) -> RoundCost:
     """Of the collapsed engine; rows of [M; R]."""
 
-LIVE: Final[int]
-CONVERGED: Final[int]
-DIVERGED: Final[int]
-UNDERFLOW: Final[int]
+class TrialStatus(IntEnum):
+    """How a trial stands."""
+
+    LIVE = 0
+    CONVERGED = 1
+    DIVERGED = 2
+    UNDERFLOW = 3
 
 class Run:
     """Trials of one training run, each with its state. Advances rounds; knows no clock and no
@@ -256,13 +241,13 @@ class Run:
 
     @staticmethod
     def population(
-        method: Method,
+        *,
+        method: CoreMethod,
         M: F64,  # (trials, k_star, k)
         R: F64,  # (trials, e, k)
         w: F64,  # (trials, k)
-        # as for heads(); also ("given",): heads come with each call; table may be (trials, N,
-        # k_star)
-        law: tuple[Any, ...],
+        # "given": heads come with each call; a table may be (trials, N, k_star)
+        law: HeadLaw,
         n: int,
         noise: float,
         seed: int,
@@ -274,13 +259,14 @@ class Run:
     ) -> Run: ...
     @staticmethod
     def collapsed(
-        method: Method,
+        *,
+        method: CoreMethod,
         samples: SampleLaw,
         M: F64,  # (trials, k_star, k)
         R: F64,  # (trials, kept - k_star + min(k, d - kept), k)
         w: F64,  # (trials, k)
         kept: int,  # rows of [M; R] whose directions stay: k_star, or more
-        law: tuple[Any, ...],
+        law: HeadLaw,
         n: int,
         seed: int,
         trials: Sequence[int],
@@ -289,7 +275,8 @@ class Run:
     ) -> Run: ...
     @staticmethod
     def infinite_tasks(
-        method: Method,  # first-order ANIL with one inner step
+        *,
+        method: CoreMethod,  # first-order ANIL with one inner step
         m_in: int,  # 0: infinitely many inner samples
         noise: float,
         covariance: F64,  # (k_star, k_star), of heads with mean 0
@@ -300,9 +287,10 @@ class Run:
     ) -> Run: ...
     @staticmethod
     def arrays(
-        method: Method,
-        route: str | None,  # "gram", "vector", "single" or "dual"
-        data: Data,
+        *,
+        method: CoreMethod,
+        route: str | None,  # "gram", "vector", "vector_float32" or "dual"
+        data: CoreData,
         # "B" (trials, d, k), of the dual route the one of round 0; "w" (trials, k); and, where the
         # dual route goes on, "A" (trials, samples, k)
         state: Mapping[str, NDArray[Any]],
@@ -315,7 +303,8 @@ class Run:
     ) -> Run: ...
     @staticmethod
     def sampled(
-        method: Method,
+        *,
+        method: CoreMethod,
         samples: SampleLaw,
         roots: F64 | None,  # (d,) of a diagonal covariance of the features
         # (trial, stream, round, task, first, count) -> (count, d), instead of a law: blocks of
@@ -324,7 +313,7 @@ class Run:
         B_star: Sequence[F64],  # (d, k_star) of every trial
         B: NDArray[Any],  # (trials, d, k)
         w: F64,  # (trials, k)
-        law: tuple[Any, ...],
+        law: HeadLaw,
         n: int,
         seed: int,
         trials: Sequence[int],
@@ -333,13 +322,14 @@ class Run:
     ) -> Run: ...
     @staticmethod
     def spectral(
-        method: Method,
+        *,
+        method: CoreMethod,
         roots: F64,  # (d,) of a diagonal covariance of the features
         noise: float,
         B_star: Sequence[F64],  # (d, k_star) of every trial
         B: NDArray[Any],  # (trials, d, k)
         w: F64,  # (trials, k)
-        law: tuple[Any, ...],
+        law: HeadLaw,
         n: int,
         seed: int,
         trials: Sequence[int],
@@ -352,7 +342,7 @@ class Run:
         record_every: int,
         stop_dist: float,  # 0: never
         stop_loss: float,  # 0: never; compared with loss_out
-        # (trials, rounds, n, k_star) of ("given",), from the earliest live trial's round on
+        # (trials, rounds, n, k_star) of "given", from the earliest live trial's round on
         heads: F64 | None,
         threads: int,
     ) -> None:
@@ -375,7 +365,7 @@ class Run:
     @property
     def rounds(self) -> list[int]: ...
     @property
-    def status(self) -> list[int]: ...
+    def status(self) -> list[TrialStatus]: ...
     def state(self) -> dict[str, NDArray[Any]]:
         """Copies. In coordinates: M Q "M" (trials, k_star, k), R Q "R" (trials, e, k), Q^T w "w"
         (trials, k) and Q "frames" (trials, k, k), orthogonal, the identity for k <= k_star. On

@@ -126,7 +126,7 @@ def meta_gradient(
     check_accumulate(accumulate, route, str(batch.dtype))
     check_sparse(batch, accumulate)
     if accumulate == "float32":
-        route = "single"
+        route = "vector_float32"
     elif route == "auto":
         route = cheapest_sweep(batch, chosen, B.shape[1], wanted)
     found = core.gradient_arrays(

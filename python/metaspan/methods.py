@@ -13,9 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from ._core_types import CoreMethod
 from ._support import check
-
-CoreMethod = tuple[float, float, int, bool, bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +134,11 @@ _STEPS = ("alpha", "beta", "inner_steps")
 
 
 def core_method(method: Method) -> CoreMethod:
-    """A method as the compiled core takes it: alpha, beta, inner steps, adapt_B, exact."""
+    """Turn a method into the numbers that tell it from the others."""
     if isinstance(method, AverageRisk):
-        return (0.0, method.beta, 0, False, False)
+        return CoreMethod(0.0, method.beta, 0, adapt_B=False, exact=False)
     adapt_B, exact = isinstance(method, MAML), not method.first_order
-    return (method.alpha, method.beta, method.inner_steps, adapt_B, exact)
+    return CoreMethod(method.alpha, method.beta, method.inner_steps, adapt_B, exact)
 
 
 def resolve(

@@ -5,6 +5,7 @@ round itself, to rounding.
 import numpy as np
 import pytest
 
+from metaspan._core_types import CoreMethod
 from metaspan._load import core
 from reference import explicit
 
@@ -54,7 +55,9 @@ def test_given_samples_give_the_explicit_round(name, sizes, shared, rng):
 
     inner, explicit_inner = draw(m_in)
     outer, explicit_outer = (inner, explicit_inner) if shared else draw(m_out)
-    found = core.collapsed_round(tuple(method.values()), Z, w, heads, noise, inner, outer, shared)
+    found = core.collapsed_round(
+        CoreMethod(*method.values()), Z, w, heads, noise, inner, outer, shared
+    )
 
     by_task = [
         explicit.meta_gradient(

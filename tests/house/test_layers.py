@@ -23,6 +23,7 @@ CORE_ROOMS = (
 # A module imports, when it is itself imported, only what is in its own room or on an earlier line;
 # what it imports within a function, or for types alone, may come from anywhere.
 ROOMS = (
+    {"_core_types"},
     {"_core", "_cpu"},
     {"_load"},
     {"_support"},

@@ -13,7 +13,7 @@ def lines(house, path):
 
 
 def test_files_stay_short(house):
-    limits = [(SOURCES, 700), (("cpp/bind/**/*",), 150), (("cpp/include/**/*.hpp",), 200)]
+    limits = [(SOURCES, 700), (("cpp/bind/**/*",), 250), (("cpp/include/**/*.hpp",), 200)]
     limits += [(("cpp/bind/module.cpp",), 40), ((".clang-format",), 10)]
     wrong = [
         f"{path}: {lines(house, path)} lines of at most {limit}"

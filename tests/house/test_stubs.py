@@ -39,14 +39,17 @@ def outline(body, inside=""):
             found[f"{inside}{node.name}"] = signature(node)
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             found[f"{inside}{node.target.id}"] = "attribute"
+        elif isinstance(node, ast.Assign) and inside:  # a member of an enumeration
+            found |= {f"{inside}{ast.unparse(target)}": "attribute" for target in node.targets}
     return {name: what for name, what in found.items() if not name.split(".")[-1].startswith("_")}
 
 
 def signature(node):
     """How a function is called: its decorators, and names and defaults of its parameters."""
     spec = node.args
-    named = [*spec.posonlyargs, *spec.args]
-    defaults = [None] * (len(named) - len(spec.defaults)) + spec.defaults
+    named = [*spec.posonlyargs, *spec.args, *spec.kwonlyargs]
+    defaults = [None] * (len(named) - len(spec.defaults) - len(spec.kw_defaults))
+    defaults += [*spec.defaults, *spec.kw_defaults]
     shown = [one.arg if d is None else f"{one.arg}={ast.unparse(d)}"
              for one, d in zip(named, defaults, strict=True)]  # fmt: skip
     kinds = [ast.unparse(decorator) for decorator in node.decorator_list]

@@ -59,7 +59,8 @@ def modules():
     """Every module of the package that is written in Python, at any depth."""
     for info in pkgutil.walk_packages(ms.__path__, "metaspan."):
         own = info.name.rpartition(".")[2]
-        if own not in ("_cpu", "__main__") and not own.startswith("_core"):
+        compiled = own == "_cpu" or (own.startswith("_core") and own != "_core_types")
+        if not compiled and own != "__main__":
             yield importlib.import_module(info.name)
 
 

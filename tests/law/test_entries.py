@@ -4,13 +4,16 @@ import numpy as np
 from scipy import stats
 
 import metaspan as ms
+from metaspan._core_types import FeatureLaw
 from metaspan._load import core
 
 N, M, D = 10, 1000, 1000  # 10^7 entries
 
 
 def entries(name):
-    return core.features((name, 0.0), None, 7, 0, 0, core.STREAM_FEATURES_IN, N, M, D, "float64", 1)
+    return core.features(
+        FeatureLaw(name), None, 7, 0, 0, core.STREAM_FEATURES_IN, N, M, D, "float64", 1
+    )
 
 
 def test_rademacher_entries_are_signs_of_fair_coins():

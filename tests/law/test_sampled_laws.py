@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from metaspan._core_types import FeatureLaw
 from metaspan._load import core
 
 SIGMAS = 4.9  # two-sided error rate of 1e-6 for a normal statistic
@@ -43,7 +44,7 @@ def kept(law):
 
 def rows(law, *, trial=0, round_=0, stream=core.STREAM_FEATURES_IN):
     n, m, d = SHAPES[law]
-    of = (law, DOF if law == "student-t" else 0.0)
+    of = FeatureLaw(law, DOF if law == "student-t" else 0.0)
     return core.features(of, None, 7, trial, round_, stream, n, m, d, "float64", 2)
 
 

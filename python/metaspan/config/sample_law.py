@@ -2,6 +2,7 @@ r"""The law of a task's samples, as the compiled core takes it."""
 
 from __future__ import annotations
 
+from .._core_types import SampleLaw
 from .._support import memory
 from ..methods import core_method
 from ..tasks import features
@@ -10,21 +11,30 @@ from .config import TrainConfig
 TASKS_AT_ONCE = 8  # that a thread holds the samples of
 
 
-def sample_law(config: TrainConfig) -> tuple[float, int, int, bool, float, str, float]:
+def sample_law(config: TrainConfig) -> SampleLaw:
     """Return the law of a task's samples.
 
     Raises MemoryError where a thread's tasks would not fit: MAML takes m_in^2 / 2 numbers a task.
     """
     law = config.drawn_tasks
-    name, dof = features.core_law(law.features)
     m_in, m_out = config.m_in or 0, config.m_out or 0
+    found = SampleLaw(
+        float(law.d),
+        m_in,
+        m_out,
+        config.shared_samples,
+        law.noise,
+        features.core_law(law.features),
+    )
     if config.engine == "sampled":
-        return (float(law.d), m_in, m_out, config.shared_samples, law.noise, name, dof)
-    _, _, steps, moves_B, _ = core_method(config.method)
+        return found
+    method, name = core_method(config.method), found.features.name
     D, sphere, gaussian = config.layout.D, name == "sphere", name == "gaussian"
-    frame = min(m_in + m_out if sphere else m_in * (moves_B and steps > 0), law.d)
+    frame = min(
+        m_in + m_out if sphere else m_in * (method.adapt_B and method.inner_steps > 0), law.d
+    )
     rows_in = m_in if frame or not gaussian else min(m_in, D + 1)
     rows_out = min(m_out, D + frame + 1) if gaussian else m_out
     numbers = (rows_in + rows_out) * (D + 1 + frame) // (2 if frame or gaussian else 1)
     memory.require("the samples of a thread's tasks", TASKS_AT_ONCE * 8 * numbers)
-    return (float(law.d), m_in, m_out, config.shared_samples, law.noise, name, dof)
+    return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .._core_types import RoundSizes
 from .._load import core
 from ..config.config import TrainConfig
 from ..config.options import Init
@@ -268,8 +269,8 @@ def _cost(config: TrainConfig) -> dict[str, float]:
         every = heads.shape[0]
     chooses = every is not None and config.n != every
 
-    def sizes(rows: int) -> tuple[int, int, int, int, bool, bool, float]:
-        return (config.n or 1, rows, width, k_star, draws, chooses, losses_share(config))
+    def sizes(rows: int) -> RoundSizes:
+        return RoundSizes(config.n or 1, rows, width, k_star, draws, chooses, losses_share(config))
 
     engine, rows = config.layout.engine, config.layout.D
     if engine == "spectral":

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .._core_types import HeadLaw, RoundSizes
 from .._load import core
 from .._support import cpus, files
 from ..methods import ANIL, MAML, core_method
@@ -252,8 +253,20 @@ def _kernels(watch: Stopwatch, normals: float) -> tuple[float, float]:
 def _rounds(k: int, n: int) -> tuple[Callable[[], None], dict[str, float]]:
     """Some rounds of one trial of MAML at the origin, and what the core counts in one."""
     M, w = np.zeros((1, k, k)), np.zeros((1, k))
-    law, method = ("gaussian", None, None), core_method(MAML())
-    run = core.Run.population(method, M, M, w, law, n, 0.0, 0, [0], [0], ["w_norm"])
+    method = core_method(MAML())
+    run = core.Run.population(
+        method=method,
+        M=M,
+        R=M,
+        w=w,
+        law=HeadLaw("gaussian"),
+        n=n,
+        noise=0.0,
+        seed=0,
+        trials=[0],
+        rounds=[0],
+        records=["w_norm"],
+    )
     done = 0
 
     def call() -> None:
@@ -261,7 +274,7 @@ def _rounds(k: int, n: int) -> tuple[Callable[[], None], dict[str, float]]:
         done += ROUNDS
         run.advance(done, 2**40, 0.0, 0.0, None, 1)
 
-    return call, core.population_cost(method, (n, 2 * k, k, k, True, False, 0.0))
+    return call, core.population_cost(method, RoundSizes(n, 2 * k, k, k, draws_heads=True))
 
 
 def _features(watch: Stopwatch) -> float:
@@ -279,7 +292,18 @@ def _grams(watch: Stopwatch) -> float:
     method = core_method(ANIL())
     sets = core_sets(sets_of(X, y), sets_of(X, y))
     seconds = watch.least(
-        lambda: core.Run.arrays(method, "dual", sets, state, n, 0, [0], [0], ["w_norm"], 1)
+        lambda: core.Run.arrays(
+            method=method,
+            route="dual",
+            data=sets,
+            state=state,
+            n=n,
+            seed=0,
+            trials=[0],
+            rounds=[0],
+            records=["w_norm"],
+            threads=1,
+        )
     )
     return (n * m) ** 2 * d / seconds
 

@@ -70,12 +70,12 @@ class Workload:
     @property
     def moves_B(self) -> bool:
         """Whether the inner loop moves B."""
-        return core_method(self.method)[3] and self.steps > 0
+        return core_method(self.method).adapt_B and self.steps > 0
 
     @property
     def exact(self) -> bool:
         """Whether the gradient has an inner part."""
-        return core_method(self.method)[4] and self.steps > 0
+        return core_method(self.method).exact and self.steps > 0
 
     @property
     def samples_in(self) -> int:

@@ -50,16 +50,16 @@ def open_on(
     if "A" in state:
         state["B"] = start["B"]
     return core.Run.arrays(
-        core_method(config.method),
-        "single" if config.accumulate == "float32" else trials.route,
-        core_data(batch),
-        state,
-        config.n_tasks,
-        config.seed,
-        trial_ids(config, indices),
-        rounds_of(trials, indices),
-        config.record,
-        config.threads,
+        method=core_method(config.method),
+        route="vector_float32" if config.accumulate == "float32" else trials.route,
+        data=core_data(batch),
+        state=state,
+        n=config.n_tasks,
+        seed=config.seed,
+        trials=trial_ids(config, indices),
+        rounds=rounds_of(trials, indices),
+        records=config.record,
+        threads=config.threads,
     )
 
 

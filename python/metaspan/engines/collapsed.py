@@ -19,11 +19,11 @@ class Collapsed(InCoordinates):
         parts = trials.parts
         tracked = config.width if config.track_start else 0
         return core.Run.collapsed(
-            core_method(config.method),
-            sample_law(config),
-            parts["M"][indices],
-            parts["R"][indices],
-            parts["w"][indices],
-            config.k_star + tracked,
-            *drawn_tasks(config, trials, indices),
+            method=core_method(config.method),
+            samples=sample_law(config),
+            M=parts["M"][indices],
+            R=parts["R"][indices],
+            w=parts["w"][indices],
+            kept=config.k_star + tracked,
+            **drawn_tasks(config, trials, indices),
         )

@@ -3,18 +3,29 @@ r"""The heads of a run's rounds, as the compiled core takes them."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
 
+from .._core_types import HeadLaw
 from ..config.config import TrainConfig
 from ..tasks import heads
 from .protocol import rounds_of, trial_ids
 from .trials import Trials
 
-Drawn = tuple[heads.CoreLaw, int, int, list[int], list[int], tuple[str, ...]]
+
+class DrawnTasks(TypedDict):
+    """Arguments that runs on drawn tasks have in common."""
+
+    law: HeadLaw
+    n: int
+    seed: int
+    trials: list[int]
+    rounds: list[int]
+    records: tuple[str, ...]
 
 
-def head_law(config: TrainConfig, trial_ids: Sequence[int]) -> heads.CoreLaw:
+def head_law(config: TrainConfig, trial_ids: Sequence[int]) -> HeadLaw:
     """Return the law of heads, or the table of a pool of every trial."""
     tasks = config.drawn_tasks
     if config.pool is None:
@@ -23,18 +34,17 @@ def head_law(config: TrainConfig, trial_ids: Sequence[int]) -> heads.CoreLaw:
         heads.draw_pool(tasks.heads, config.pool, tasks.k, config.seed, number)
         for number in trial_ids
     ]
-    return ("table", np.stack(pools))
+    return HeadLaw("table", table=np.stack(pools))
 
 
-def drawn_tasks(config: TrainConfig, trials: Trials, indices: list[int]) -> Drawn:
-    """Return the last arguments of runs on drawn tasks, from the law of heads to the records."""
+def drawn_tasks(config: TrainConfig, trials: Trials, indices: list[int]) -> DrawnTasks:
+    """Return the arguments that runs on drawn tasks have in common."""
     numbers = trial_ids(config, indices)
-    rounds = rounds_of(trials, indices)
-    return (
-        head_law(config, numbers),
-        config.n_tasks,
-        config.seed,
-        numbers,
-        rounds,
-        config.record,
-    )
+    return {
+        "law": head_law(config, numbers),
+        "n": config.n_tasks,
+        "seed": config.seed,
+        "trials": numbers,
+        "rounds": rounds_of(trials, indices),
+        "records": config.record,
+    }

@@ -17,12 +17,12 @@ class InfiniteTasks(InCoordinates):
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
         """Open a run from M and R."""
         return core.Run.infinite_tasks(
-            core_method(config.method),
-            config.m_in or 0,
-            config.drawn_tasks.noise,
-            heads.covariance(config.drawn_tasks.heads, config.k_star),
-            trials.parts["M"][indices],
-            trials.parts["R"][indices],
-            rounds_of(trials, indices),
-            config.record,
+            method=core_method(config.method),
+            m_in=config.m_in or 0,
+            noise=config.drawn_tasks.noise,
+            covariance=heads.covariance(config.drawn_tasks.heads, config.k_star),
+            M=trials.parts["M"][indices],
+            R=trials.parts["R"][indices],
+            rounds=rounds_of(trials, indices),
+            records=config.record,
         )

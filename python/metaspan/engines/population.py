@@ -11,8 +11,8 @@ from .._load import core
 from ..config.config import TrainConfig
 from ..methods import core_method
 from .coordinates import InCoordinates
-from .heads import head_law
-from .protocol import Parts, Shapes, rounds_of, trial_ids
+from .heads import drawn_tasks
+from .protocol import Parts, Shapes
 from .trials import Trials
 
 
@@ -25,20 +25,15 @@ class Population(InCoordinates):
 
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
         """Open a run from M, R, w and, where the core has handed them out, the frames."""
-        parts, numbers = trials.parts, trial_ids(config, indices)
+        parts = trials.parts
         return core.Run.population(
-            core_method(config.method),
-            parts["M"][indices],
-            parts["R"][indices],
-            parts["w"][indices],
-            head_law(config, numbers),
-            config.n_tasks,
-            config.drawn_tasks.noise,
-            config.seed,
-            numbers,
-            rounds_of(trials, indices),
-            config.record,
-            parts["frames"][indices] if "frames" in parts else None,
+            method=core_method(config.method),
+            M=parts["M"][indices],
+            R=parts["R"][indices],
+            w=parts["w"][indices],
+            noise=config.drawn_tasks.noise,
+            frames=parts["frames"][indices] if "frames" in parts else None,
+            **drawn_tasks(config, trials, indices),
         )
 
     def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:

@@ -27,14 +27,14 @@ class Sampled(AtFullSize):
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
         """Open a run from B and w."""
         return core.Run.sampled(
-            core_method(config.method),
-            sample_law(config),
-            config.drawn_tasks.roots,
-            _rows(config),
-            truths(config, trial_ids(config, indices)),
-            trials.parts["B"][indices],
-            trials.parts["w"][indices],
-            *drawn_tasks(config, trials, indices),
+            method=core_method(config.method),
+            samples=sample_law(config),
+            roots=config.drawn_tasks.roots,
+            rows=_rows(config),
+            B_star=truths(config, trial_ids(config, indices)),
+            B=trials.parts["B"][indices],
+            w=trials.parts["w"][indices],
+            **drawn_tasks(config, trials, indices),
         )
 
     def cost(self, config: TrainConfig) -> estimate.Estimate:

@@ -20,13 +20,13 @@ class Spectral(AtFullSize):
         roots = config.drawn_tasks.roots
         assert roots is not None
         return core.Run.spectral(
-            core_method(config.method),
-            roots,
-            config.drawn_tasks.noise,
-            truths(config, trial_ids(config, indices)),
-            trials.parts["B"][indices],
-            trials.parts["w"][indices],
-            *drawn_tasks(config, trials, indices),
+            method=core_method(config.method),
+            roots=roots,
+            noise=config.drawn_tasks.noise,
+            B_star=truths(config, trial_ids(config, indices)),
+            B=trials.parts["B"][indices],
+            w=trials.parts["w"][indices],
+            **drawn_tasks(config, trials, indices),
         )
 
     def cost(self, config: TrainConfig) -> estimate.Estimate:

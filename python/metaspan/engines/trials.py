@@ -43,7 +43,7 @@ class Trials:
     @property
     def live(self) -> list[int]:
         """Indices of the trials that have not ended."""
-        return [i for i, status in enumerate(self.status) if status == core.LIVE]
+        return [i for i, status in enumerate(self.status) if status == core.TrialStatus.LIVE]
 
     def trace(self) -> dict[str, NDArray[Any]]:
         """Rows of all trials on one axis of rounds, (trials, rows), NaN where a trial has none."""

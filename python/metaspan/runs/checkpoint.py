@@ -53,8 +53,8 @@ class Journal:
         arrays: dict[str, Any] = {f"state.{name}": part for name, part in trials.parts.items()}
         status: list[int] = []
         for i, (rounds, values) in enumerate(trials.rows):
-            goes_on = trials.status[i] in (core.LIVE, core.CONVERGED)
-            status.append(core.LIVE if goes_on else trials.status[i])
+            goes_on = trials.status[i] in (core.TrialStatus.LIVE, core.TrialStatus.CONVERGED)
+            status.append(core.TrialStatus.LIVE if goes_on else trials.status[i])
             kept = rounds < trials.rounds[i] if goes_on else np.full(rounds.size, True)
             arrays[f"rounds.{i}"], arrays[f"values.{i}"] = rounds[kept], values[kept]
         document = {
@@ -157,10 +157,10 @@ def _check_rows(at: Any, values: Any, trials: Trials, i: int, every: int) -> Non
     if at.dtype != np.int64 or values.dtype != np.float64:
         raise ValueError(f"rows are of dtypes {at.dtype} and {values.dtype}")
     done, status = trials.rounds[i], trials.status[i]
-    if status not in (core.LIVE, core.DIVERGED, core.UNDERFLOW):
+    if status not in (core.TrialStatus.LIVE, core.TrialStatus.DIVERGED, core.TrialStatus.UNDERFLOW):
         raise ValueError(f"a trial has the status {status}")
     count = -(-done // every)
-    further = [] if status == core.LIVE else [done]  # the end, where it is recorded
+    further = [] if status == core.TrialStatus.LIVE else [done]  # the end, where it is recorded
     there = at[count:].tolist()
     if (
         at.size < count

@@ -360,11 +360,11 @@ def build(config: TrainConfig, trials: Trials, timings: Mapping[str, float]) -> 
 
 def _status(config: TrainConfig, status: int, done: int) -> Status:
     """What a status of the core means."""
-    if status == core.LIVE:
+    if status == core.TrialStatus.LIVE:
         return Status.FINISHED if done >= config.rounds else Status.INTERRUPTED
     ends = {
-        core.CONVERGED: Status.CONVERGED,
-        core.DIVERGED: Status.DIVERGED,
-        core.UNDERFLOW: Status.UNDERFLOW,
+        core.TrialStatus.CONVERGED: Status.CONVERGED,
+        core.TrialStatus.DIVERGED: Status.DIVERGED,
+        core.TrialStatus.UNDERFLOW: Status.UNDERFLOW,
     }
-    return ends[status]
+    return ends[core.TrialStatus(status)]

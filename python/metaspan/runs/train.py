@@ -357,7 +357,7 @@ def begin(config: TrainConfig) -> Trials:
     return Trials(
         parts=engine_of(config).start(config, config.trials),
         rounds=[0] * count,
-        status=[core.LIVE] * count,
+        status=[core.TrialStatus.LIVE] * count,
         columns=names,
         rows=[(np.empty(0, np.int64), np.empty((0, len(names))))] * count,
         route=chosen_route(config),
@@ -408,7 +408,8 @@ class Group:
         """Round of the live trial that is furthest behind; the last round where all have ended."""
         standing = zip(self._run.rounds, self._run.status, strict=True)
         return min(
-            (done for done, status in standing if status == core.LIVE), default=self._config.rounds
+            (done for done, status in standing if status == core.TrialStatus.LIVE),
+            default=self._config.rounds,
         )
 
     def run(self, journal: Journal | None, report: Callable[[int], object]) -> None:
@@ -447,13 +448,13 @@ class Group:
         had been none.
         """
         config, trials = self._config, self._trials
-        live = [place for place in self._indices if trials.status[place] == core.LIVE]
+        live = [place for place in self._indices if trials.status[place] == core.TrialStatus.LIVE]
         self._run.measure(self._given_heads(config.rounds, config.rounds + 1), config.threads)
         self._keep(None)
         for place in live:
             # The state is finite, but the next round's gradient would not be.
             if not np.isfinite(trials.rows[place][1][-1]).all():
-                trials.status[place] = core.DIVERGED
+                trials.status[place] = core.TrialStatus.DIVERGED
 
     def _keep(self, journal: Journal | None) -> None:
         """Bring the trials and the checkpoint up to date; a Ctrl-C meanwhile comes after it."""
@@ -491,7 +492,7 @@ class Group:
         given = np.zeros((len(self._trial_ids), end - begin, config.n_tasks, law.k))
         standing = zip(self._trial_ids, self._run.rounds, self._run.status, strict=True)
         for i, (number, done, status) in enumerate(standing):
-            for round in range(max(begin, done), end if status == core.LIVE else begin):
+            for round in range(max(begin, done), end if status == core.TrialStatus.LIVE else begin):
                 given[i, round - begin] = heads.draw(
                     law.heads, config.n_tasks, law.k, (config.seed, number, round)
                 )

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core_types import CoreData
 from .._support import check
 from . import sparse
 from .in_memory import Dense
@@ -61,7 +62,7 @@ def core_sets(
     known: tuple[Any, Any] = (None, None),
     shared: bool = False,
     names: tuple[str, str, str, str] = ("X_in", "y_in", "X_out", "y_out"),
-) -> tuple[Any, ...]:
+) -> CoreData:
     """Inner and, where there are any, outer sets of every task as the compiled core takes them.
 
     `known` is the ground truth and the heads; `shared` says that both sets are one. Raises
@@ -73,9 +74,9 @@ def core_sets(
     responses_out = None if y_out is None else y_out.for_core()
     if X.on_disk or (X_out is not None and X_out.on_disk):
         reader = Reader(X, X_out, shared, (names[0], names[2]))
-        return (None, y.for_core(), None, responses_out, *known, reader)
+        return CoreData(None, y.for_core(), None, responses_out, *known, reader)
     features_out = None if X_out is None else X_out.for_core()
-    return (X.for_core(), y.for_core(), features_out, responses_out, *known, None)
+    return CoreData(X.for_core(), y.for_core(), features_out, responses_out, *known)
 
 
 def require_files(sides: Iterable[tuple[str, TaskArrays | None]]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._core_types import CoreData
 from .._support import check, cpus
 from .arrays import Data, DataSets, check_sets, core_sets, require_files, sets_of
 from .sparse import Sparsity, sparsity_of
@@ -281,7 +282,7 @@ class BatchSummary:
     fingerprint: str
 
 
-def core_data(batch: TaskBatch) -> tuple[Any, ...]:
+def core_data(batch: TaskBatch) -> CoreData:
     """The arrays of a batch as the compiled core takes them."""
     known, shared = (batch.B_star, batch.heads), batch.on_disk and batch.shared
     return core_sets(batch._inner, batch._outer, known=known, shared=shared)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._core_types import FeatureLaw
 from .._load import core
 from .._support import check, memory
 from .._support.types import F64
@@ -93,11 +94,11 @@ def roots(kept: float | F64 | None, d: int) -> F64 | None:
     return np.sqrt(kept)
 
 
-def core_law(features: Features) -> tuple[str, float]:
-    """The law as the compiled core takes it."""
+def core_law(features: Features) -> FeatureLaw:
+    """Name the law of features; a function's rows are handed over one by one."""
     if isinstance(features, StudentT):
-        return ("student-t", features.dof)
-    return ("gaussian" if callable(features) else features, 0.0)
+        return FeatureLaw("student-t", features.dof)
+    return FeatureLaw("gaussian" if callable(features) else features)
 
 
 def rows(

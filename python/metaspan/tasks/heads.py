@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .._core_types import HeadLaw
 from .._load import core
 from .._support import check
 from .._support.types import F64
 
-CoreLaw = tuple[Any, ...]
 HeadFunction = Callable[[np.random.Generator, int, int], ArrayLike]
 
 
@@ -119,14 +119,17 @@ def check_heads(heads: object, k: int) -> Heads:
     return _frozen(table)
 
 
-def core_law(heads: Heads) -> CoreLaw:
+def core_law(heads: Heads) -> HeadLaw:
     """The law as the compiled core takes it; heads of a function are handed over round by round."""
     if isinstance(heads, GaussianHeads):
         factor = None if heads.cov is None else _factor(np.asarray(heads.cov))
-        return ("gaussian", heads.mean, factor)
+        mean = None if heads.mean is None else np.asarray(heads.mean)
+        return HeadLaw("gaussian", mean=mean, factor=factor)
     if isinstance(heads, SphereHeads):
-        return ("sphere", heads.radius)
-    return ("table", heads) if isinstance(heads, np.ndarray) else ("given",)
+        return HeadLaw("sphere", radius=heads.radius)
+    if isinstance(heads, np.ndarray):
+        return HeadLaw("table", table=heads)
+    return HeadLaw("given")
 
 
 def covariance(heads: Heads, k: int) -> F64:

@@ -304,7 +304,7 @@ class Reader:
             for name, part in zip(self._names[: len(sides)], pair, strict=False):
                 if is_mapped(part):
                     check.in_file(name, part)
-                    core.touch(part)
+                    core.prefault(part)
         return found, other
 
 

@@ -56,17 +56,17 @@ def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
     0.01005
     """
     found = resolve(method, steps)
-    alpha, beta, inner_steps, _, exact = core_method(found)
-    if inner_steps != 1:
+    numbers = core_method(found)
+    if numbers.inner_steps != 1:
         raise ValueError(f"method must be ANIL or MAML with inner_steps = 1 for (22); got {found}")
     spread = _centred(tasks, "(22)")
-    bound, reach = 0.5 if exact else 1.0, beta * alpha * spread.L**2
+    bound, reach = 0.5 if numbers.exact else 1.0, numbers.beta * numbers.alpha * spread.L**2
     if reach >= bound:
         raise ValueError(
             f"beta alpha L_star^2 must be below {bound:g} for alpha B^T B = I to attract, which "
             f"(22) assumes; got {reach:.3g}"
         )
-    return -math.log1p(-beta * alpha * spread.mu**2)
+    return -math.log1p(-numbers.beta * numbers.alpha * spread.mu**2)
 
 
 def plateau(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
@@ -268,12 +268,12 @@ def _centred(tasks: LinearTasks, equation: str) -> Diversity:
 def _fo_anil(method: Method | str, steps: dict[str, float]) -> tuple[float, float]:
     """Step sizes of first-order ANIL with one inner step; raises for another method."""
     found = resolve(method, steps)
-    alpha, beta, *kind = core_method(found)
-    if kind != [1, False, False]:
+    numbers = core_method(found)
+    if (numbers.inner_steps, numbers.adapt_B, numbers.exact) != (1, False, False):
         raise ValueError(
             f"method must be ANIL with first_order=True and inner_steps = 1 for (23); got {found}"
         )
-    return alpha, beta
+    return numbers.alpha, numbers.beta
 
 
 def _crosstalk(tasks: LinearTasks, m_in: int | None) -> float:

@@ -14,10 +14,10 @@ from functools import partial
 
 import numpy as np
 
+from .._core_types import CoreMethod
 from .._load import core
 from .._support import memory
 from .._support.types import F64
-from ..methods import CoreMethod
 from ..tasks.arrays import core_sets, sets_of
 
 ChiSquare = Callable[[int, int], F64]  # degrees of freedom, place -> (n,) draws
@@ -58,7 +58,7 @@ class InnerLoop:
     @property
     def reach(self) -> bool:
         """Whether the estimate leaves the coordinates of C."""
-        return self.method[3] and self.method[2] > 0
+        return self.method.adapt_B and self.method.inner_steps > 0
 
     def expected(self, law: HeadMoments) -> float | None:
         """Mean excess risk; None where it has no short closed form."""

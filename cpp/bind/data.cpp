@@ -1,3 +1,4 @@
+// Checks of the user's arrays.
 #include <algorithm>
 #include <atomic>
 #include <string>
@@ -6,39 +7,10 @@
 #include "convert.hpp"
 #include "finite.hpp"
 #include "metaspan/base/parallel.hpp"
-#include "metaspan/engines/arrays.hpp"
 #include "sparse.hpp"
 
 namespace metaspan::bind {
 namespace {
-
-template <class XScalar, class BScalar>
-Array typed_project(const py::array& X, const py::array& B, int threads) {
-  const py::ssize_t n = X.shape(0), m = X.shape(1), d = X.shape(2), k = B.shape(1);
-  const py::ssize_t size = sizeof(XScalar);
-  require(d <= 1 || X.strides(2) == size, "rows must be contiguous");
-  TaskSet<XScalar> tasks{d, {}, {}};
-  for (py::ssize_t i = 0; i < n; ++i) {
-    tasks.inner.push_back(
-        {static_cast<const XScalar*>(X.data(i)), X.strides(1) / size, nullptr, m});
-  }
-  const auto* b = static_cast<const BScalar*>(B.data());
-  Array out({n, m, k});
-  MutMat Z(out.mutable_data(), n * m, k);
-  interruptible(
-      [&](Cancel* cancel) { Z = project<XScalar, BScalar>(b, k, tasks, threads, cancel); });
-  return out;
-}
-
-Array project_arrays(const py::array& X, const py::array& B, int threads) {
-  require(X.ndim() == 3 && B.ndim() == 2 && X.shape(2) == B.shape(0) &&
-              (B.flags() & py::array::c_style) != 0,
-          "X must be (n, m, d) and B (d, k)");
-  return with_scalar(X, [&](auto x) {
-    return with_scalar(
-        B, [&](auto b) { return typed_project<decltype(x), decltype(b)>(X, B, threads); });
-  });
-}
 
 /// The first element of row `row`, rows being all axes but the last.
 const char* row_start(const py::array& x, Index row) {
@@ -77,7 +49,7 @@ bool all_finite(const py::array& x, int threads) {
 }
 
 /// Reads a number of every page, in order, so that memory-mapped arrays come to memory.
-void touch(const py::array& x) {
+void prefault(const py::array& x) {
   constexpr py::ssize_t kPage = 4096;
   const py::ssize_t item = x.itemsize(), length = x.ndim() == 0 ? 1 : x.shape(x.ndim() - 1);
   require(length <= 1 || x.strides(x.ndim() - 1) == item, "rows must be contiguous");
@@ -119,8 +91,7 @@ std::string sparse_fault(const py::array_t<std::int64_t>& starts,
 }  // namespace
 
 void bind_data(py::module_& module) {
-  module.def("project", &project_arrays, py::arg("X"), py::arg("B"), py::arg("threads"));
-  module.def("touch", &touch, py::arg("x"));
+  module.def("prefault", &prefault, py::arg("x"));
   module.def("all_finite", &all_finite, py::arg("x"), py::arg("threads"));
   module.def("sparse_fault", &sparse_fault, py::arg("starts"), py::arg("columns"), py::arg("d"),
              py::arg("threads"));

@@ -1,11 +1,61 @@
-// One round of the collapsed engine on samples that are given instead of drawn.
+// What random samples are made of, and a round on samples that are given: for the tests of their
+// law.
 #include "bind.hpp"
 #include "convert_laws.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
+#include "metaspan/base/parallel.hpp"
 #include "metaspan/in_law/collapsed_design.hpp"
+#include "normal.hpp"
 
 namespace metaspan::bind {
 namespace {
+
+/// The numbers of the tasks [first, first + kTasks) as samples are drawn: normals, and those with
+/// degrees of freedom, numbered by themselves, turned into chi-squares.
+void draw_panel(Key key, std::uint32_t first, std::uint32_t set, const std::vector<double>& dofs,
+                std::vector<double>& panel) {
+  constexpr std::size_t kWidth = kernels::kTasks;
+  const auto rows = static_cast<std::ptrdiff_t>(dofs.size());
+  panel.resize(dofs.size() * kWidth);
+  kernels::normal_panel(key.words, first, set, rows, panel.data());
+  std::vector<double> dof, x;
+  for (std::size_t row = 0; row < dofs.size(); ++row) {
+    if (dofs[row] == 0) continue;
+    dof.push_back(dofs[row]);
+    x.insert(x.end(), panel.data() + row * kWidth, panel.data() + (row + 1) * kWidth);
+  }
+  kernels::chi_square_panel(key.words, first, set, 0, static_cast<std::ptrdiff_t>(dof.size()),
+                            dof.data(), x.data());
+  const double* next = x.data();
+  for (std::size_t row = 0; row < dofs.size(); ++row) {
+    if (dofs[row] == 0) continue;
+    std::copy_n(next, kWidth, panel.data() + row * kWidth);
+    next += kWidth;
+  }
+}
+
+Array panel_draws(std::uint64_t seed, std::uint64_t trial, std::uint64_t round, std::uint32_t set,
+                  const std::vector<double>& dofs, Index first, Index n, int threads) {
+  const Key key = derive_key(seed, trial, round, Stream::samples);
+  const auto rows = static_cast<Index>(dofs.size());
+  Array out({n, rows});
+  double* values = out.mutable_data();
+  interruptible([&](Cancel* cancel) {
+    parallel_for(threads, ceil_div(n, kernels::kTasks), cancel, [&](Index item, int) {
+      thread_local std::vector<double> panel;
+      const Index begin = item * kernels::kTasks;
+      draw_panel(key, static_cast<std::uint32_t>(first + begin), set, dofs, panel);
+      for (Index task = begin; task < std::min<Index>(n, begin + kernels::kTasks); ++task) {
+        for (Index row = 0; row < rows; ++row) {
+          values[task * rows + row] =
+              panel[static_cast<std::size_t>(row * kernels::kTasks + task - begin)];
+        }
+      }
+    });
+    throw_if_requested(cancel);
+  });
+  return out;
+}
 
 using Design = CollapsedDesign;
 constexpr int kWidth = Design::width;
@@ -31,10 +81,8 @@ PanelSet panel_of(const Array& samples, Index task) {
   return set;
 }
 
-py::dict collapsed_round(const py::tuple& method, const Array& Z, const Array& w,
-                         const Array& heads, double noise, const Array& inner, const Array& outer,
-                         bool shared) {
-  const Method m = as_method(method);
+py::dict collapsed_round(const Method& method, const Array& Z, const Array& w, const Array& heads,
+                         double noise, const Array& inner, const Array& outer, bool shared) {
   const Mat state = as_matrix(Z), w_star = as_matrix(heads);
   const Vec start = as_vector(w);
   const Index n = w_star.rows(), D = state.rows(), k = state.cols();
@@ -49,8 +97,8 @@ py::dict collapsed_round(const py::tuple& method, const Array& Z, const Array& w
                           OffSpan::frames,
                           full_rows(inner.shape(1), columns),
                           full_rows(outer.shape(1), columns)};
-  TaskAlgebra<Design> algebra(m, k, inner.shape(1), outer.shape(1));
-  Design::Scratch scratch(m, shape, shared, k);
+  TaskAlgebra<Design> algebra(method, k, inner.shape(1), outer.shape(1));
+  Design::Scratch scratch(method, shape, shared, k);
   Mat omegas(n, k);
   py::list off_span;
   for (Index task = 0; task < n; ++task) {
@@ -59,7 +107,7 @@ py::dict collapsed_round(const py::tuple& method, const Array& Z, const Array& w
       own[static_cast<std::size_t>(i * kWidth)] = w_star(task, i);
     const PanelSet in = panel_of(inner, task), out = panel_of(outer, task);
     Design design(
-        {state, own.data(), w_star.cols(), 1, noise, shape, in, out, m.inner_steps, shared},
+        {state, own.data(), w_star.cols(), 1, noise, shape, in, out, method.inner_steps, shared},
         scratch);
     algebra.gradient(design, start.data(), false);
     omegas.row(task) = ConstMat(algebra.grad_w(), k, kWidth).col(0).transpose();
@@ -78,7 +126,9 @@ py::dict collapsed_round(const py::tuple& method, const Array& Z, const Array& w
 
 }  // namespace
 
-void bind_pathwise(py::module_& module) {
+void bind_in_law(py::module_& module) {
+  module.def("panel_draws", &panel_draws, py::arg("seed"), py::arg("trial"), py::arg("round"),
+             py::arg("set"), py::arg("dofs"), py::arg("first"), py::arg("n"), py::arg("threads"));
   module.def("collapsed_round", &collapsed_round, py::arg("method"), py::arg("Z"), py::arg("w"),
              py::arg("heads"), py::arg("noise"), py::arg("inner"), py::arg("outer"),
              py::arg("shared"));

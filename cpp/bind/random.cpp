@@ -1,10 +1,44 @@
+// Generators, heads, and random samples at full size.
+#include <array>
+
 #include "bind.hpp"
 #include "convert_laws.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/random/features.hpp"
+#include "metaspan/random/random.hpp"
+#include "normal.hpp"
 
 namespace metaspan::bind {
 namespace {
+
+using Words2 = std::array<std::uint32_t, 2>;
+using Words4 = std::array<std::uint32_t, 4>;
+
+py::tuple philox(const Words2& key, const Words4& counter) {
+  Words4 out;
+  kernels::philox(key.data(), counter.data(), out.data());
+  return py::make_tuple(out[0], out[1], out[2], out[3]);
+}
+
+std::uint64_t key_as_seed(std::uint64_t seed, std::uint64_t trial, std::uint64_t round,
+                          std::uint32_t stream) {
+  const Key key = derive_key(seed, trial, round, static_cast<Stream>(stream));
+  return (std::uint64_t{key.words[1]} << 32) | key.words[0];
+}
+
+Array chi_square(double dof, std::uint64_t seed, std::uint64_t trial, Index count) {
+  Sequence draws(derive_key(seed, trial, 0, Stream::start));
+  Vec out(count);
+  for (double& value : out) value = draws.chi_square(dof);
+  return to_array(out);
+}
+
+Array heads(const py::object& law, std::uint64_t seed, std::uint64_t trial, Index round, Index n,
+            Index k_star) {
+  HeadSource source(as_head_law(law, k_star), n, seed, trial);
+  source.begin_round(round, nullptr);
+  return to_array(source.rows(n));
+}
 
 /// Fills an array (n, m, columns) row by row: fill(task, row, out) with doubles.
 template <class Scalar, class Fill>
@@ -44,12 +78,12 @@ Stream radii_of(Stream features) {
   return features == Stream::features_in ? Stream::radii_in : Stream::radii_out;
 }
 
-py::array features(const py::tuple& law, const std::optional<Array>& roots, std::uint64_t seed,
+py::array features(const FeatureLaw& law, const std::optional<Array>& roots, std::uint64_t seed,
                    std::uint64_t trial, std::uint64_t round, std::uint32_t stream, Index n, Index m,
                    Index d, const std::string& dtype, int threads) {
   const auto family = static_cast<Stream>(stream);
   require(!roots || roots->size() == d, "a root of the spectrum for every feature");
-  const RowMaker maker{as_feature_law(law), derive_key(seed, trial, round, family),
+  const RowMaker maker{law, derive_key(seed, trial, round, family),
                        derive_key(seed, trial, round, radii_of(family)), d,
                        roots ? roots->data() : nullptr};
   return fill_rows_of(dtype, n, m, d, threads, [&](Index task, Index row, double* out) {
@@ -57,20 +91,42 @@ py::array features(const py::tuple& law, const std::optional<Array>& roots, std:
   });
 }
 
-py::array pooled_features(const py::tuple& law, std::uint64_t seed, std::uint64_t trial, double d,
+py::array pooled_features(const FeatureLaw& law, std::uint64_t seed, std::uint64_t trial, double d,
                           Index D, Index columns, Index first, Index stride, Index n, Index m,
                           const std::string& dtype, int threads) {
-  const FeatureLaw of = as_feature_law(law);
   const Key key = derive_key(seed, trial, 0, Stream::features_in);
   const Key radii = derive_key(seed, trial, 0, Stream::radii_in);
   return fill_rows_of(dtype, n, m, columns, threads, [&](Index task, Index row, double* out) {
-    pooled_row(of, key, radii, first + task * stride + row, d, D, columns, out);
+    pooled_row(law, key, radii, first + task * stride + row, d, D, columns, out);
   });
 }
 
 }  // namespace
 
-void bind_features(py::module_& module) {
+void bind_random(py::module_& module) {
+  const std::pair<const char*, Stream> streams[] = {
+      {"STREAM_HEADS", Stream::heads},
+      {"STREAM_NOISE_IN", Stream::noise_in},
+      {"STREAM_NOISE_OUT", Stream::noise_out},
+      {"STREAM_FEATURES_IN", Stream::features_in},
+      {"STREAM_FEATURES_OUT", Stream::features_out},
+      {"STREAM_B_STAR", Stream::b_star},
+      {"STREAM_START", Stream::start},
+      {"STREAM_FRAME", Stream::frame},
+      {"STREAM_POOL", Stream::pool},
+      {"STREAM_OFF_SPAN", Stream::off_span},
+      {"STREAM_USER", Stream::user},
+  };
+  for (const auto& [name, stream] : streams) {
+    module.attr(name) = static_cast<std::uint32_t>(stream);
+  }
+  module.def("philox", &philox, py::arg("key"), py::arg("counter"));
+  module.def("derive_key", &key_as_seed, py::arg("seed"), py::arg("trial"), py::arg("round"),
+             py::arg("stream"));
+  module.def("chi_square", &chi_square, py::arg("dof"), py::arg("seed"), py::arg("trial"),
+             py::arg("count"));
+  module.def("heads", &heads, py::arg("law"), py::arg("seed"), py::arg("trial"), py::arg("round"),
+             py::arg("n"), py::arg("k_star"));
   module.attr("ROW_BLOCK") = RowSource::kBlock;
   module.def("normals", &normals, py::arg("seed"), py::arg("trial"), py::arg("round"),
              py::arg("stream"), py::arg("n"), py::arg("m"), py::arg("d"), py::arg("dtype"),

@@ -1,0 +1,216 @@
+// The user's arrays: training, adaptation and features.
+#include "metaspan/engines/arrays.hpp"
+
+#include <algorithm>
+
+#include "../convert_samples.hpp"
+#include "full_size.hpp"
+
+namespace metaspan::bind {
+namespace {
+
+/// What the engines of a run refer to, and the Python objects whose memory that is.
+template <class XScalar>
+struct HeldArrays {
+  py::object arrays;
+  ArraysData<XScalar> data;
+  std::unique_ptr<Store<XScalar>> store;
+  DualGram gram;  // of the dual route
+};
+
+/// What is held comes first, so that it goes after the engines.
+template <class XScalar, class BScalar>
+class ArraysRun : public HeldArrays<XScalar>, public FullSizeRun<BScalar> {
+ public:
+  using FullSizeRun<BScalar>::FullSizeRun;
+
+  void hold(const py::object& data, Index d) {
+    Data<XScalar> converted = as_data<XScalar>(data, d);
+    this->arrays = data;
+    this->store = std::move(converted.store);
+    this->data = {std::move(converted.tasks), matrix_or_empty(data.attr("B_star"), d),
+                  matrix_or_empty(data.attr("heads"), 0)};
+    require(this->data.B_star.rows() == d, "B_star must fit B");
+  }
+
+ protected:
+  /// Trials share the store.
+  bool one_at_a_time() const override { return this->store != nullptr; }
+
+ private:
+  static Mat matrix_or_empty(const py::object& value, Index rows) {
+    if (value.is_none()) return Mat(rows, 0);
+    return as_matrix(value.cast<Array>());
+  }
+};
+
+/// By (24).
+template <class XScalar, class BScalar>
+class DualRun final : public ArraysRun<XScalar, BScalar> {
+ public:
+  using ArraysRun<XScalar, BScalar>::ArraysRun;
+
+  /// A of every trial, (trials, N, k), and w.
+  py::dict state() const override {
+    const Index count = this->count(), k = this->engine(0).shape().k;
+    Array all({count, this->gram.G.rows(), k});
+    for (Index i = 0; i < count; ++i) {
+      const Mat A = this->engine(i).export_A();
+      std::copy_n(A.data(), A.size(), all.mutable_data() + i * A.size());
+    }
+    py::dict out;
+    out["A"] = all;
+    out["w"] = this->heads();
+    return out;
+  }
+};
+
+/// What the trials go on from.
+struct ArraysState {
+  py::array B;             // (trials, d, k), of the dual route the one of round 0
+  Array w;                 // (trials, k)
+  std::optional<Array> A;  // (trials, samples, k) where the dual route goes on
+};
+
+ArraysState as_state(const py::dict& state, std::size_t trials) {
+  ArraysState found{state["B"].cast<py::array>(), state["w"].cast<Array>(), std::nullopt};
+  if (state.contains("A")) found.A = state["A"].cast<Array>();
+  require_representations(found.B, trials);
+  const auto count = static_cast<Index>(trials);
+  require(found.w.ndim() == 2 && found.w.shape(0) == count && found.w.shape(1) == found.B.shape(2),
+          "w must be (trials, k)");
+  require(!found.A || (found.A->ndim() == 3 && found.A->shape(0) == count &&
+                       found.A->shape(2) == found.B.shape(2)),
+          "A must be (trials, samples, k)");
+  return found;
+}
+
+template <class XScalar, class BScalar>
+std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
+                                const py::object& data, const ArraysState& state, Index n,
+                                std::uint64_t seed, const std::vector<std::uint64_t>& trials,
+                                const std::vector<Index>& rounds,
+                                const std::vector<std::string>& records, int threads) {
+  const Index d = state.B.shape(1), k = state.B.shape(2);
+  const bool dual = route == "dual";
+  std::unique_ptr<ArraysRun<XScalar, BScalar>> run;
+  if (dual) {
+    run = std::make_unique<DualRun<XScalar, BScalar>>(records, d);
+  } else {
+    run = std::make_unique<ArraysRun<XScalar, BScalar>>(records, d);
+  }
+  run->hold(data, d);
+  const TaskSet<XScalar>& tasks = run->data.tasks;
+  require(n > 0 && n <= tasks.size(), "n must be at most the number of tasks");
+  interruptible([&](Cancel* cancel) {
+    if (dual) run->gram = make_dual_gram(tasks, inner_products_of(method), threads, cancel);
+    const double* A = dual && state.A ? state.A->data() : nullptr;
+    const Index rows = run->gram.G.rows();
+    require(A == nullptr || state.A->shape(1) == rows, "A must have a row for every sample");
+    for (std::size_t at = 0; at < trials.size(); ++at) {
+      const auto i = static_cast<Index>(at);
+      const ArraysStart<BScalar> start{static_cast<const BScalar*>(state.B.data()) + i * d * k,
+                                       ConstVec(state.w.data() + i * k, k),
+                                       A == nullptr ? nullptr : A + i * rows * k,
+                                       n,
+                                       seed,
+                                       trials[at]};
+      auto engine =
+          dual
+              ? make_dual<XScalar, BScalar>(method, run->data, run->gram, k, start, threads, cancel)
+              : make_arrays<XScalar, BScalar>(as_route(route), method, run->data, k, start);
+      run->add(std::move(engine), rounds[at], method.alpha);
+    }
+  });
+  return run;
+}
+
+/// Trials on the data of one batch.
+std::unique_ptr<Run> open_arrays(const Method& method, const std::string& route,
+                                 const py::object& data, const py::dict& state, Index n,
+                                 std::uint64_t seed, const std::vector<std::uint64_t>& trials,
+                                 const std::vector<Index>& rounds,
+                                 const std::vector<std::string>& records, int threads) {
+  require(rounds.size() == trials.size(), "a round for every trial");
+  const ArraysState from = as_state(state, trials.size());
+  return with_scalar_of(data.attr("y_in"), [&](auto x) {
+    return with_scalar(from.B, [&](auto b) {
+      return open_typed<decltype(x), decltype(b)>(method, route, data, from, n, seed, trials,
+                                                  rounds, records, threads);
+    });
+  });
+}
+
+template <class XScalar, class BScalar>
+py::tuple typed_adapt(const Method& method, const py::array& B, const Array& w,
+                      const py::object& data, bool want_B, int threads) {
+  const BScalar* b = representation<BScalar>(B, w);
+  const Index d = B.shape(0), k = B.shape(1);
+  const Data<XScalar> held = as_data<XScalar>(data, d);
+  const TaskSet<XScalar>& tasks = held.tasks;
+  const Index n = tasks.size();
+  Array heads({n, k});
+  double* out_heads = heads.mutable_data();
+  py::object B_J = py::none();
+  BScalar* out_B = nullptr;
+  if (want_B) {
+    py::array_t<BScalar> adapted({n, d, k});
+    out_B = adapted.mutable_data();
+    B_J = adapted;
+  }
+  interruptible([&](Cancel* cancel) {
+    adapt_on_arrays<XScalar, BScalar>(method, b, w.data(), k, tasks, out_heads, out_B, threads,
+                                      cancel);
+  });
+  return py::make_tuple(heads, B_J);
+}
+
+py::tuple adapt_arrays(const Method& method, const py::array& B, const Array& w,
+                       const py::object& data, bool want_B, int threads) {
+  return with_scalar_of(data.attr("y_in"), [&](auto x) {
+    return with_scalar(B, [&](auto b) {
+      return typed_adapt<decltype(x), decltype(b)>(method, B, w, data, want_B, threads);
+    });
+  });
+}
+
+template <class XScalar, class BScalar>
+Array typed_project(const py::array& X, const py::array& B, int threads) {
+  const py::ssize_t n = X.shape(0), m = X.shape(1), d = X.shape(2), k = B.shape(1);
+  const py::ssize_t size = sizeof(XScalar);
+  require(d <= 1 || X.strides(2) == size, "rows must be contiguous");
+  TaskSet<XScalar> tasks{d, {}, {}};
+  for (py::ssize_t i = 0; i < n; ++i) {
+    tasks.inner.push_back(
+        {static_cast<const XScalar*>(X.data(i)), X.strides(1) / size, nullptr, m});
+  }
+  const auto* b = static_cast<const BScalar*>(B.data());
+  Array out({n, m, k});
+  MutMat Z(out.mutable_data(), n * m, k);
+  interruptible(
+      [&](Cancel* cancel) { Z = project<XScalar, BScalar>(b, k, tasks, threads, cancel); });
+  return out;
+}
+
+Array project_arrays(const py::array& X, const py::array& B, int threads) {
+  require(X.ndim() == 3 && B.ndim() == 2 && X.shape(2) == B.shape(0) &&
+              (B.flags() & py::array::c_style) != 0,
+          "X must be (n, m, d) and B (d, k)");
+  return with_scalar(X, [&](auto x) {
+    return with_scalar(
+        B, [&](auto b) { return typed_project<decltype(x), decltype(b)>(X, B, threads); });
+  });
+}
+
+}  // namespace
+
+void bind_arrays(py::module_& module, py::class_<Run>& run) {
+  run.def_static("arrays", &open_arrays, py::kw_only(), py::arg("method"), py::arg("route"),
+                 py::arg("data"), py::arg("state"), py::arg("n"), py::arg("seed"),
+                 py::arg("trials"), py::arg("rounds"), py::arg("records"), py::arg("threads"));
+  module.def("adapt_arrays", &adapt_arrays, py::arg("method"), py::arg("B"), py::arg("w"),
+             py::arg("data"), py::arg("want_B"), py::arg("threads"));
+  module.def("project", &project_arrays, py::arg("X"), py::arg("B"), py::arg("threads"));
+}
+
+}  // namespace metaspan::bind

@@ -1,0 +1,58 @@
+// Random samples that are never made.
+#include "metaspan/engines/collapsed.hpp"
+
+#include "run.hpp"
+
+namespace metaspan::bind {
+namespace {
+
+class CollapsedRun final : public RunOf<CollapsedEngine> {
+ public:
+  using RunOf::RunOf;
+
+  py::dict state() const override {
+    return state_in_coordinates(
+        count(), engine(0).shape(), [&](Index i) -> const Mat& { return engine(i).state().Z; },
+        [&](Index i) -> const Vec& { return engine(i).head(); });
+  }
+};
+
+/// Trials with new samples in every round; `kept` rows of [M; R] keep their directions.
+std::unique_ptr<Run> open_collapsed(const Method& method, const SampleLaw& samples, const Array& M,
+                                    const Array& R, const Array& w, Index kept,
+                                    const py::object& law, Index n, std::uint64_t seed,
+                                    const std::vector<std::uint64_t>& trials,
+                                    const std::vector<Index>& rounds,
+                                    const std::vector<std::string>& records) {
+  require(n > 0 && rounds.size() == trials.size() && M.ndim() == 3,
+          "n must be positive, a round for every trial");
+  auto run = std::make_unique<CollapsedRun>(records);
+  const Index k_star = M.shape(1);
+  run->take_heads(n * k_star);
+  for (std::size_t at = 0; at < trials.size(); ++at) {
+    const auto i = static_cast<Index>(at);
+    CollapsedEngine::State state{state_block(M, R, i), {}, kept};
+    const Index k = state.Z.cols();
+    state.w = row_block(w, i, k);
+    require(kept >= k_star && kept <= state.Z.rows() &&
+                static_cast<double>(state.Z.rows()) <= samples.d &&
+                (state.Z.rows() == kept + k || static_cast<double>(state.Z.rows()) == samples.d),
+            "R must have room for what the samples add");
+    HeadSource heads(as_head_law(law, k_star, i), n, seed, trials[at]);
+    run->add(
+        make_collapsed(method, samples, std::move(state), std::move(heads), n, seed, trials[at]),
+        rounds[at], method.alpha);
+  }
+  return run;
+}
+
+}  // namespace
+
+void bind_collapsed(py::module_& module, py::class_<Run>& run) {
+  run.def_static("collapsed", &open_collapsed, py::kw_only(), py::arg("method"), py::arg("samples"),
+                 py::arg("M"), py::arg("R"), py::arg("w"), py::arg("kept"), py::arg("law"),
+                 py::arg("n"), py::arg("seed"), py::arg("trials"), py::arg("rounds"),
+                 py::arg("records"));
+}
+
+}  // namespace metaspan::bind

@@ -1,0 +1,45 @@
+// Infinitely many tasks a round.
+#include "metaspan/engines/infinite_tasks.hpp"
+
+#include "run.hpp"
+
+namespace metaspan::bind {
+namespace {
+
+class InfiniteTasksRun final : public RunOf<InfiniteTasksEngine> {
+ public:
+  using RunOf::RunOf;
+
+  py::dict state() const override {
+    return state_in_coordinates(
+        count(), engine(0).shape(), [&](Index i) -> const Mat& { return engine(i).state(); },
+        [&](Index i) -> const Vec& { return engine(i).head(); });
+  }
+};
+
+/// `covariance` is that of the tasks' heads.
+std::unique_ptr<Run> open_infinite_tasks(const Method& method, Index m_in, double noise,
+                                         const Array& covariance, const Array& M, const Array& R,
+                                         const std::vector<Index>& rounds,
+                                         const std::vector<std::string>& records) {
+  const ConstMat cov = as_matrix(covariance);
+  require(M.ndim() == 3 && cov.rows() == M.shape(1) && cov.cols() == cov.rows(),
+          "the covariance must fit M");
+  auto run = std::make_unique<InfiniteTasksRun>(records);
+  for (std::size_t at = 0; at < rounds.size(); ++at) {
+    Mat Z = state_block(M, R, static_cast<Index>(at));
+    run->add(make_infinite_tasks(method.alpha, method.beta, m_in, noise, cov, std::move(Z)),
+             rounds[at], method.alpha);
+  }
+  return run;
+}
+
+}  // namespace
+
+void bind_infinite_tasks(py::class_<Run>& run) {
+  run.def_static("infinite_tasks", &open_infinite_tasks, py::kw_only(), py::arg("method"),
+                 py::arg("m_in"), py::arg("noise"), py::arg("covariance"), py::arg("M"),
+                 py::arg("R"), py::arg("rounds"), py::arg("records"));
+}
+
+}  // namespace metaspan::bind

@@ -1,0 +1,89 @@
+// Population losses in coordinates.
+#include "metaspan/engines/population.hpp"
+
+#include "run.hpp"
+
+namespace metaspan::bind {
+namespace {
+
+class PopulationRun final : public RunOf<PopulationEngine> {
+ public:
+  using RunOf::RunOf;
+
+  /// M Q, R Q, Q^T w and Q of every trial.
+  py::dict state() const override {
+    const Shape shape = engine(0).shape();
+    py::dict out = state_in_coordinates(
+        count(), shape, [&](Index i) -> const Mat& { return engine(i).coordinates(); },
+        [&](Index i) -> const Vec& { return engine(i).head(); });
+    const Index k = shape.k;
+    Array frames({count(), k, k});
+    for (Index i = 0; i < count(); ++i) {
+      MutMat(frames.mutable_data() + i * k * k, k, k) = engine(i).frame();
+    }
+    out["frames"] = frames;
+    return out;
+  }
+};
+
+std::unique_ptr<Run> open_population(const Method& method, const Array& M, const Array& R,
+                                     const Array& w, const py::object& law, Index n, double noise,
+                                     std::uint64_t seed, const std::vector<std::uint64_t>& trials,
+                                     const std::vector<Index>& rounds,
+                                     const std::vector<std::string>& records,
+                                     const std::optional<Array>& frames) {
+  require(n > 0 && rounds.size() == trials.size() && M.ndim() == 3,
+          "n must be positive, a round for every trial");
+  auto run = std::make_unique<PopulationRun>(records);
+  const Index k_star = M.shape(1);
+  run->take_heads(n * k_star);
+  for (std::size_t at = 0; at < trials.size(); ++at) {
+    const auto i = static_cast<Index>(at);
+    Mat Z = state_block(M, R, i);
+    const Vec head = row_block(w, i, Z.cols());
+    HeadSource heads(as_head_law(law, k_star, i), n, seed, trials[at]);
+    PopulationEngine::State state =
+        frames ? PopulationEngine::State{std::move(Z), head, block_of(*frames, i)}
+               : PopulationEngine::start(std::move(Z), head, k_star);
+    run->add(make_population(method, std::move(state), std::move(heads), n, noise), rounds[at],
+             method.alpha);
+  }
+  return run;
+}
+
+py::dict gradient_population(const Method& method, const Array& M, const Array& R, const Array& w,
+                             const Array& heads, double noise, int threads) {
+  const ConstMat rows = as_matrix(heads);
+  Mat Z = stacked(as_matrix(M), as_matrix(R));
+  const Index k_star = M.shape(0), k = Z.cols();
+  require(w.size() == k && rows.cols() == k_star, "M, R, w and heads must fit");
+  HeadLaw law;
+  law.kind = HeadLaw::Kind::given;
+  law.k_star = k_star;
+  TaskOutputs tasks;
+  tasks.want_losses = tasks.want_adapted = true;
+  const auto engine = make_population(method, {std::move(Z), as_vector(w), Mat::Identity(k, k)},
+                                      HeadSource(law, rows.rows(), 0, 0), rows.rows(), noise);
+  interruptible([&](Cancel* cancel) { engine->gradient(0, rows.data(), tasks, threads, cancel); });
+  py::dict out;
+  const Mat grad = engine->grad_B();
+  out["grad_M"] = to_array(Mat(grad.topRows(k_star)));
+  out["grad_R"] = to_array(Mat(grad.bottomRows(grad.rows() - k_star)));
+  out["grad_w"] = to_array(engine->grad_w());
+  put_losses(out, tasks.losses);
+  out["heads"] = to_array(tasks.adapted);
+  return out;
+}
+
+}  // namespace
+
+void bind_population(py::module_& module, py::class_<Run>& run) {
+  run.def_static("population", &open_population, py::kw_only(), py::arg("method"), py::arg("M"),
+                 py::arg("R"), py::arg("w"), py::arg("law"), py::arg("n"), py::arg("noise"),
+                 py::arg("seed"), py::arg("trials"), py::arg("rounds"), py::arg("records"),
+                 py::arg("frames") = py::none());
+  module.def("gradient_population", &gradient_population, py::arg("method"), py::arg("M"),
+             py::arg("R"), py::arg("w"), py::arg("heads"), py::arg("noise"), py::arg("threads"));
+}
+
+}  // namespace metaspan::bind

@@ -1,0 +1,126 @@
+#include "run.hpp"
+
+#include <pybind11/native_enum.h>
+
+#include <algorithm>
+
+#include "../bind.hpp"
+#include "metaspan/base/parallel.hpp"
+
+namespace metaspan::bind {
+
+Run::Run(const std::vector<std::string>& records) : names_(records) {
+  for (const std::string& name : records) plan_.records.push_back(record_named(name));
+}
+
+/// Trials side by side where there are enough of them or a round is too small to share, otherwise
+/// one after the other with the threads inside, as where they share a store: the numbers are the
+/// same either way.
+template <class Body>
+void Run::each_trial(int threads, Body&& body) {
+  const bool small = count() >= threads || first().flops() < kSerialFlops;
+  const bool side_by_side = small && !one_at_a_time();
+  interruptible([&](Cancel* cancel) {
+    parallel_for(side_by_side ? threads : 1, count(), cancel,
+                 [&](Index i, int) { body(i, side_by_side ? 1 : threads, cancel); });
+    throw_if_requested(cancel);
+  });
+}
+
+const double* Run::given_heads(const std::optional<Array>& heads, Index rounds) const {
+  if (!heads) return nullptr;
+  require(heads->size() == count() * rounds * heads_size_,
+          "heads must be (trials, rounds, n, k_star)");
+  return heads->data();
+}
+
+void Run::advance(Index end, Index record_every, double stop_dist, double stop_loss,
+                  const std::optional<Array>& heads, int threads) {
+  require(record_every > 0, "record_every must be positive");
+  plan_.record_every = record_every;
+  plan_.stop_dist = stop_dist;
+  plan_.stop_loss = stop_loss;
+  Index begin = end;
+  for (const auto& trial : trials_) {
+    if (trial->status() == TrialStatus::live) begin = std::min(begin, trial->round());
+  }
+  const double* given = given_heads(heads, end - begin);
+  each_trial(threads, [&](Index i, int inner, Cancel* cancel) {
+    const double* own = given == nullptr ? nullptr : given + i * (end - begin) * heads_size_;
+    trials_[static_cast<std::size_t>(i)]->advance(plan_, end, own, begin, heads_size_, inner,
+                                                  cancel);
+  });
+}
+
+void Run::measure(const std::optional<Array>& heads, int threads) {
+  const double* given = given_heads(heads, 1);
+  each_trial(threads, [&](Index i, int inner, Cancel* cancel) {
+    Trial& trial = *trials_[static_cast<std::size_t>(i)];
+    if (trial.status() != TrialStatus::live) return;
+    trial.measure(plan_, given == nullptr ? nullptr : given + i * heads_size_, inner, cancel);
+  });
+}
+
+py::list Run::rows() const {
+  py::list all;
+  for (const auto& trial : trials_) {
+    const auto rows = static_cast<Index>(trial->row_rounds.size());
+    py::array_t<std::int64_t> rounds(rows);
+    std::copy(trial->row_rounds.begin(), trial->row_rounds.end(), rounds.mutable_data());
+    Array values({rows, trial->row_columns(plan_)});
+    std::copy(trial->row_values.begin(), trial->row_values.end(), values.mutable_data());
+    all.append(py::make_tuple(rounds, values));
+  }
+  return all;
+}
+
+std::vector<std::string> Run::columns() const {
+  std::vector<std::string> all;
+  const Shape shape = first().shape();
+  const Meter meter(shape.k_star, shape.e, shape.k);
+  for (std::size_t i = 0; i < names_.size(); ++i) {
+    all.insert(all.end(), static_cast<std::size_t>(meter.columns(plan_.records[i])), names_[i]);
+  }
+  return all;
+}
+
+std::vector<Index> Run::rounds() const {
+  std::vector<Index> all;
+  for (const auto& trial : trials_) all.push_back(trial->round());
+  return all;
+}
+
+std::vector<TrialStatus> Run::status() const {
+  std::vector<TrialStatus> all;
+  for (const auto& trial : trials_) all.push_back(trial->status());
+  return all;
+}
+
+void bind_engines(py::module_& module) {
+  py::native_enum<TrialStatus>(module, "TrialStatus", "enum.IntEnum")
+      .value("LIVE", TrialStatus::live)
+      .value("CONVERGED", TrialStatus::converged)
+      .value("DIVERGED", TrialStatus::diverged)
+      .value("UNDERFLOW", TrialStatus::underflow)
+      .finalize();
+  py::class_<Run> run(module, "Run");
+  run.def("advance", &Run::advance, py::arg("end"), py::arg("record_every"), py::arg("stop_dist"),
+          py::arg("stop_loss"), py::arg("heads"), py::arg("threads"))
+      .def("measure", &Run::measure, py::arg("heads"), py::arg("threads"))
+      .def("rows", &Run::rows)
+      .def("drop_rows", &Run::drop_rows)
+      .def_property_readonly("columns", &Run::columns)
+      .def_property_readonly("rounds", &Run::rounds)
+      .def_property_readonly("status", &Run::status)
+      .def("state", &Run::state)
+      .def("representation", &Run::representation, py::arg("threads"));
+  bind_costs(module);
+  bind_population(module, run);
+  bind_spectral(run);
+  bind_collapsed(module, run);
+  bind_infinite_tasks(run);
+  bind_sampled(run);
+  bind_arrays(module, run);
+}
+
+}  // namespace metaspan::bind

@@ -1,0 +1,107 @@
+// Samples at full size that are made anew in every round and never stored.
+#include "full_size.hpp"
+#include "metaspan/engines/sampled_tasks.hpp"
+
+namespace metaspan::bind {
+namespace {
+
+/// Rows of a function (trial, stream, round, task, first, count) -> (count, d).
+class FunctionRows final : public RowSource {
+ public:
+  FunctionRows(py::function rows, std::uint64_t trial, Stream stream, Index d)
+      : rows_(std::move(rows)), trial_(trial), stream_(stream), d_(d) {}
+
+  void begin_round(Index round) override { round_ = round; }
+
+  void rows(Index task, Index first, Index count, double* out) const override {
+    const Locked lock;
+    const auto stream = static_cast<std::uint32_t>(stream_);
+    const auto made = call(rows_, trial_, stream, round_, task, first, count).cast<Array>();
+    require(made.ndim() == 2 && made.shape(0) == count && made.shape(1) == d_,
+            "rows must be (count, d)");
+    std::copy_n(made.data(), made.size(), out);
+  }
+
+ private:
+  py::function rows_;
+  std::uint64_t trial_;
+  Stream stream_;
+  Index d_, round_ = 0;
+};
+
+/// What the engines of a run refer to.
+template <class Scalar>
+struct HeldSampled {
+  std::optional<Array> roots;  // (d,)
+  std::vector<std::unique_ptr<FunctionRows>> functions;
+  std::vector<std::unique_ptr<SampledTasks<Scalar>>> tasks;
+
+  /// Where the rows of a trial come from: `function`, or a law.
+  typename SampledTasks<Scalar>::Rows rows_of(const std::optional<py::function>& function,
+                                              std::uint64_t trial, Index d) {
+    typename SampledTasks<Scalar>::Rows from{roots ? roots->data() : nullptr, nullptr, nullptr};
+    if (!function) return from;
+    const auto source = [&](Stream stream) {
+      return functions.emplace_back(std::make_unique<FunctionRows>(*function, trial, stream, d))
+          .get();
+    };
+    from.inner = source(Stream::features_in);
+    from.outer = source(Stream::features_out);
+    return from;
+  }
+};
+
+/// What is held comes first, so that it goes after the engines.
+template <class Scalar>
+class SampledRun final : public HeldSampled<Scalar>, public FullSizeRun<Scalar> {
+ public:
+  SampledRun(const std::vector<std::string>& records, Index d, std::optional<Array> own_roots)
+      : HeldSampled<Scalar>{std::move(own_roots), {}, {}}, FullSizeRun<Scalar>(records, d) {}
+};
+
+std::unique_ptr<Run> open_sampled(const Method& method, const SampleLaw& samples,
+                                  const std::optional<Array>& roots,
+                                  const std::optional<py::function>& rows,
+                                  const std::vector<Array>& B_star, const py::array& B,
+                                  const Array& w, const py::object& law, Index n,
+                                  std::uint64_t seed, const std::vector<std::uint64_t>& trials,
+                                  const std::vector<Index>& rounds,
+                                  const std::vector<std::string>& records) {
+  require_representations(B, trials.size());
+  require(n > 0 && rounds.size() == trials.size() && B_star.size() == trials.size(),
+          "a round and a B_star for every trial");
+  require(!roots || roots->size() == B.shape(1), "a root of the spectrum for every feature");
+  const Index d = B.shape(1), k = B.shape(2);
+  return with_scalar(B, [&](auto scalar) -> std::unique_ptr<Run> {
+    using Scalar = decltype(scalar);
+    auto run = std::make_unique<SampledRun<Scalar>>(records, d, roots);
+    for (std::size_t at = 0; at < trials.size(); ++at) {
+      const auto i = static_cast<Index>(at);
+      Mat truth = as_matrix(B_star[at]);
+      require(truth.rows() == d && samples.d == static_cast<double>(d), "B_star must fit B");
+      const Index k_star = truth.cols();
+      HeadSource heads(as_head_law(law, k_star, i), n, seed, trials[at]);
+      SampledTasks<Scalar>& tasks = *run->tasks.emplace_back(std::make_unique<SampledTasks<Scalar>>(
+          samples, run->rows_of(rows, trials[at], d), std::move(truth), std::move(heads), n, seed,
+          trials[at]));
+      run->take_heads(n * k_star);
+      run->add(make_arrays<Scalar, Scalar>(
+                   RouteKind::vector, method, tasks.data(), k,
+                   start_of<Scalar>(B, w, i, n, seed, trials[at]),
+                   [&tasks](Index round, const double* given) { tasks.begin_round(round, given); }),
+               rounds[at], method.alpha);
+    }
+    return run;
+  });
+}
+
+}  // namespace
+
+void bind_sampled(py::class_<Run>& run) {
+  run.def_static("sampled", &open_sampled, py::kw_only(), py::arg("method"), py::arg("samples"),
+                 py::arg("roots"), py::arg("rows"), py::arg("B_star"), py::arg("B"), py::arg("w"),
+                 py::arg("law"), py::arg("n"), py::arg("seed"), py::arg("trials"),
+                 py::arg("rounds"), py::arg("records"));
+}
+
+}  // namespace metaspan::bind

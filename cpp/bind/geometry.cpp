@@ -1,0 +1,146 @@
+// Frames, coordinates and measurements.
+#include "bind.hpp"
+#include "convert.hpp"
+#include "metaspan/geometry/coordinates.hpp"
+#include "metaspan/geometry/metrics.hpp"
+#include "metaspan/geometry/off_span.hpp"
+
+namespace metaspan::bind {
+namespace {
+
+Array haar_frame(std::uint64_t seed, std::uint64_t trial, std::uint32_t stream, Index d, Index k,
+                 const std::optional<Array>& orthogonal_to, int threads) {
+  const ConstMat off = orthogonal_to ? as_matrix(*orthogonal_to) : ConstMat(nullptr, d, 0);
+  require(off.rows() == d && k + off.cols() <= d, "a frame must fit its space");
+  Array out({d, k});
+  MutMat frame(out.mutable_data(), d, k);
+  const Unlocked unlocked;
+  haar(derive_key(seed, trial, 0, static_cast<Stream>(stream)), off, frame, threads);
+  return out;
+}
+
+py::tuple random_start_blocks(std::uint64_t seed, std::uint64_t trial, double d, Index k_star,
+                              Index k, double scale) {
+  const Mat Z = random_start(derive_key(seed, trial, 0, Stream::start), d, k_star, k, scale);
+  return py::make_tuple(to_array(Mat(Z.topRows(k_star))),
+                        to_array(Mat(Z.bottomRows(Z.rows() - k_star))));
+}
+
+py::tuple coordinates(const Array& B, const Array& B_star, int threads) {
+  const ConstMat b = as_matrix(B), b_star = as_matrix(B_star);
+  require(b.rows() == b_star.rows() && b.cols() > 0, "B and B_star must have the same rows");
+  Coordinates result;
+  {
+    const Unlocked unlocked;
+    result = to_coordinates(b, b_star, threads);
+  }
+  return py::make_tuple(to_array(result.M), to_array(result.R), to_array(result.E));
+}
+
+Array assemble(const Array& B_star, const Array& M, const Array& E, const Array& R, int threads) {
+  const ConstMat b = as_matrix(B_star), m = as_matrix(M), e = as_matrix(E), r = as_matrix(R);
+  require(
+      b.rows() == e.rows() && b.cols() == m.rows() && e.cols() == r.rows() && m.cols() == r.cols(),
+      "the shapes of B_star M + E R must fit");
+  Array out({b.rows(), m.cols()});
+  MutMat B(out.mutable_data(), b.rows(), m.cols());
+  const Unlocked unlocked;
+  from_coordinates(b, m, e, r, B, threads);
+  return out;
+}
+
+Array r_factor_of(const Array& B, int threads) {
+  const ConstMat b = as_matrix(B);
+  Mat result;
+  {
+    const Unlocked unlocked;
+    result = r_factor(b, threads);
+  }
+  return to_array(result);
+}
+
+Array gram(const Array& B, int threads) {
+  const ConstMat b = as_matrix(B);
+  Mat result;
+  {
+    const Unlocked unlocked;
+    result = inner_product(b, b, threads);
+  }
+  return to_array(result);
+}
+
+Array tangents(const Array& M, const Array& R) {
+  Mat Z = stacked(as_matrix(M), as_matrix(R));
+  const Index k_star = M.shape(0);
+  if (Z.cols() > k_star) {
+    const Mat Q = start_rotation(Z.topRows(k_star));
+    Z = Mat(Z * Q);
+  }
+  Meter meter(k_star, Z.rows() - k_star, Z.cols());
+  return to_array(meter.tangents(Z));
+}
+
+std::vector<double> measure_state(const Array& M, const Array& R, const Array& w, double alpha,
+                                  const std::vector<std::string>& names) {
+  const Mat Z = stacked(as_matrix(M), as_matrix(R));
+  Meter meter(M.shape(0), R.shape(0), Z.cols());
+  std::vector<double> values;
+  for (const std::string& name : names) {
+    const Record record = record_named(name);
+    Vec out(meter.columns(record));
+    meter.measure(record, Z, as_vector(w), alpha, TaskOutputs{}, out.data());
+    values.insert(values.end(), out.begin(), out.end());
+  }
+  return values;
+}
+
+/// (count, rows, columns): one matrix after the other, drawn from one sequence.
+template <class Body>
+Array stack_of(std::uint64_t seed, std::uint64_t trial, Index count, Body&& draw) {
+  require(count > 0, "count must be positive");
+  Sequence draws(derive_key(seed, trial, 0, Stream::off_span));
+  const Mat first = draw(draws);
+  Array out({count, first.rows(), first.cols()});
+  MutMat(out.mutable_data(), first.rows(), first.cols()) = first;
+  for (Index i = 1; i < count; ++i) {
+    MutMat(out.mutable_data(i), first.rows(), first.cols()) = draw(draws);
+  }
+  return out;
+}
+
+Array bartlett_factors(std::uint64_t seed, std::uint64_t trial, Index p, double f, Index count) {
+  return stack_of(seed, trial, count, [&](Sequence& draws) { return bartlett(draws, p, f); });
+}
+
+Array sums_with_frames(std::uint64_t seed, std::uint64_t trial, const Array& T, const Array& A,
+                       double rest, Index count) {
+  const Mat sum = as_matrix(T), term = as_matrix(A);
+  require(sum.cols() == term.cols() && static_cast<double>(sum.rows()) <= rest &&
+              static_cast<double>(term.rows()) <= rest,
+          "T and A must fit each other and rest");
+  return stack_of(seed, trial, count,
+                  [&](Sequence& draws) { return add_frame(sum, term, rest, draws); });
+}
+
+}  // namespace
+
+void bind_geometry(py::module_& module) {
+  module.def("haar", &haar_frame, py::arg("seed"), py::arg("trial"), py::arg("stream"),
+             py::arg("d"), py::arg("k"), py::arg("orthogonal_to"), py::arg("threads"));
+  module.def("random_start", &random_start_blocks, py::arg("seed"), py::arg("trial"), py::arg("d"),
+             py::arg("k_star"), py::arg("k"), py::arg("scale"));
+  module.def("coordinates", &coordinates, py::arg("B"), py::arg("B_star"), py::arg("threads"));
+  module.def("assemble", &assemble, py::arg("B_star"), py::arg("M"), py::arg("E"), py::arg("R"),
+             py::arg("threads"));
+  module.def("gram", &gram, py::arg("B"), py::arg("threads"));
+  module.def("r_factor", &r_factor_of, py::arg("B"), py::arg("threads"));
+  module.def("tangents", &tangents, py::arg("M"), py::arg("R"));
+  module.def("measure_state", &measure_state, py::arg("M"), py::arg("R"), py::arg("w"),
+             py::arg("alpha"), py::arg("names"));
+  module.def("bartlett", &bartlett_factors, py::arg("seed"), py::arg("trial"), py::arg("p"),
+             py::arg("f"), py::arg("count"));
+  module.def("add_frame", &sums_with_frames, py::arg("seed"), py::arg("trial"), py::arg("T"),
+             py::arg("A"), py::arg("rest"), py::arg("count"));
+}
+
+}  // namespace metaspan::bind

@@ -1,0 +1,49 @@
+// One round on given tasks, by any route.
+#include "bind.hpp"
+#include "convert_laws.hpp"
+#include "convert_samples.hpp"
+#include "metaspan/sweeps/routes.hpp"
+
+namespace metaspan::bind {
+namespace {
+
+template <class XScalar, class BScalar>
+py::dict typed_gradient(const Method& method, RouteKind kind, const py::array& B, const Array& w,
+                        const py::object& data, bool losses, int threads) {
+  const BScalar* b = representation<BScalar>(B, w);
+  const Index d = B.shape(0), k = B.shape(1);
+  const Data<XScalar> held = as_data<XScalar>(data, d);
+  const TaskSet<XScalar>& tasks = held.tasks;
+  py::array_t<BScalar> grad_B({d, k});
+  BScalar* out_B = grad_B.mutable_data();
+  RoundOutputs result;
+  interruptible([&](Cancel* cancel) {
+    const auto route = make_route<XScalar, BScalar>(kind, method, tasks, k);
+    route->gradient(b, w.data(), {tasks.size()}, losses, out_B, result, threads, cancel);
+  });
+  py::dict out;
+  out["B"] = grad_B;
+  out["w"] = to_array(result.w);
+  if (losses) put_losses(out, result.losses);
+  out["heads"] = to_array(result.adapted);
+  return out;
+}
+
+py::dict gradient_arrays(const Method& method, const std::string& route, const py::array& B,
+                         const Array& w, const py::object& data, int threads, bool losses) {
+  const RouteKind kind = as_route(route);
+  return with_scalar_of(data.attr("y_in"), [&](auto x) {
+    return with_scalar(B, [&](auto b) {
+      return typed_gradient<decltype(x), decltype(b)>(method, kind, B, w, data, losses, threads);
+    });
+  });
+}
+
+}  // namespace
+
+void bind_sweeps(py::module_& module) {
+  module.def("gradient_arrays", &gradient_arrays, py::arg("method"), py::arg("route"), py::arg("B"),
+             py::arg("w"), py::arg("data"), py::arg("threads"), py::arg("losses"));
+}
+
+}  // namespace metaspan::bind
