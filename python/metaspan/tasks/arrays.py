@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .._core_types import CoreData
 from .._support import check
 from . import sparse
-from .in_memory import Dense
+from .in_memory import Dense, Ragged
 from .on_disk import Reader, Stored, as_stored, is_dataset
 from .storage import PerTask, TaskArrays
 
@@ -50,6 +50,8 @@ def _storage_of(data: Any) -> TaskArrays:
         return Dense(data, stacked=True)
     if isinstance(data, Stored):
         return data
+    if all(isinstance(own, np.ndarray) for own in data):
+        return Ragged(tuple(data))
     return PerTask(
         tuple(Dense(own, stacked=False) if isinstance(own, np.ndarray) else own for own in data)
     )
@@ -102,10 +104,9 @@ def check_sets(
         raise ValueError(f"{y_name} must hold {X.n} tasks, as {X_name}; got {y.n}")
     d, lengths = X.d, X.lengths()
     if not X.stacked:
-        for i, task in enumerate(X.apart()):
-            if task.d != d:
-                got = (lengths[i], task.d)
-                raise ValueError(f"{X_name}[{i}] must have shape (m, {d}); got {got}")
+        for i, task in enumerate(X.given):
+            if task.shape[1] != d:
+                raise ValueError(f"{X_name}[{i}] must have shape (m, {d}); got {task.shape}")
     elif y.stacked:
         check.shape(y_name, y.given, (X.n, lengths[0]))
     for i, (m, response) in enumerate(zip(lengths, y.given, strict=True)):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .._core_types import CoreData
 from .._support import check, cpus
-from .arrays import Data, DataSets, check_sets, core_sets, require_files, sets_of
+from .arrays import Data, DataSets, check_sets, core_sets, require_files
 from .sparse import Sparsity, sparsity_of
 
 
@@ -72,6 +72,8 @@ class TaskBatch:
     B_star: NDArray[Any] | None = None
     heads: NDArray[Any] | None = field(default=None, kw_only=True)
     check_finite: InitVar[bool] = field(default=True, kw_only=True)
+    _inner: DataSets = field(init=False, repr=False)  # the same, by the kinds of their storage
+    _outer: DataSets = field(init=False, repr=False)
 
     def __post_init__(self, check_finite: bool) -> None:
         one = self.X_out is self.X_in
@@ -81,6 +83,8 @@ class TaskBatch:
         for side, sets in (("in", inner), ("out", outer)):
             object.__setattr__(self, f"X_{side}", sets.X.given)
             object.__setattr__(self, f"y_{side}", sets.y.given)
+        object.__setattr__(self, "_inner", inner)
+        object.__setattr__(self, "_outer", outer)
         if inner.X.is_sparse != outer.X.is_sparse:
             kinds = ("sparse", "dense") if inner.X.is_sparse else ("dense", "sparse")
             raise TypeError(f"X_out must be {kinds[0]}, as X_in is; got {kinds[1]} features")
@@ -149,16 +153,6 @@ class TaskBatch:
             B_star=B_star,
             check_finite=False,
         )
-
-    @cached_property
-    def _inner(self) -> DataSets:
-        """The inner sets, by the kinds of their storage."""
-        return sets_of(self.X_in, self.y_in)
-
-    @cached_property
-    def _outer(self) -> DataSets:
-        """The outer sets, by the kinds of their storage."""
-        return sets_of(self.X_out, self.y_out)
 
     @property
     def n(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from .._support.memory import Arena
 from .storage import FINITE_HINT, PerTask, TaskArrays
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Dense:
     r"""Features or responses in a NumPy array, used where it lies.
 
@@ -29,7 +29,7 @@ class Dense:
     array: NDArray[Any]
     stacked: bool
 
-    is_sparse = False
+    is_sparse: ClassVar[bool] = False
 
     @property
     def given(self) -> NDArray[Any]:
@@ -70,13 +70,9 @@ class Dense:
 
     def is_same(self, other: TaskArrays) -> bool:
         """Whether both are the same memory, seen in the same way."""
-        if isinstance(other, PerTask):
+        if isinstance(other, (PerTask, Ragged)):
             return other.is_same(self)
-        return isinstance(other, Dense) and (
-            self.array.shape == other.array.shape
-            and self.array.strides == other.array.strides
-            and address(self.array) == address(other.array)
-        )
+        return isinstance(other, Dense) and is_same_view(self.array, other.array)
 
     def sample(self) -> Iterator[NDArray[Any]]:
         """Take some rows and columns of every task's features."""
@@ -111,6 +107,106 @@ class Dense:
 
     def joined(self, other: TaskArrays | None) -> None:
         """Return None: nothing is read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    r"""Features or responses in a NumPy array per task, used where they lie.
+
+    Parameters
+    ----------
+    arrays : tuple of ndarray of shape (m_i, d) or (m_i,)
+        Features or responses of every task.
+    """
+
+    arrays: tuple[NDArray[Any], ...]
+
+    stacked = False
+    is_sparse = False
+
+    @property
+    def given(self) -> tuple[NDArray[Any], ...]:
+        """Return the arrays themselves."""
+        return self.arrays
+
+    @property
+    def n(self) -> int:
+        """Number of tasks."""
+        return len(self.arrays)
+
+    @property
+    def d(self) -> int:
+        """Number of features."""
+        return int(self.arrays[0].shape[-1])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the numbers."""
+        return self.arrays[0].dtype
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether some array is memory-mapped."""
+        return any(map(is_mapped, self.arrays))
+
+    def lengths(self) -> list[int]:
+        """Return the number of samples of every task."""
+        return [len(array) for array in self.arrays]
+
+    def samples(self, part: slice) -> Ragged:
+        """Take some samples of every task: views."""
+        return Ragged(tuple(array[part] for array in self.arrays))
+
+    def apart(self) -> list[Dense]:
+        """Return the array of every task."""
+        return [Dense(array, False) for array in self.arrays]
+
+    def is_same(self, other: TaskArrays) -> bool:
+        """Whether the arrays of every task are the same memory, seen in the same way."""
+        if isinstance(other, PerTask):
+            return other.is_same(self)
+        if not isinstance(other, (Dense, Ragged)) or other.n != self.n:
+            return False
+        return all(map(is_same_view, self.arrays, other.given))
+
+    def sample(self) -> Iterator[NDArray[Any]]:
+        """Take some rows and columns of every task's features."""
+        return map(sample_of, self.arrays)
+
+    def for_core(self) -> tuple[NDArray[Any], ...]:
+        """Return the arrays themselves."""
+        return self.arrays
+
+    def require_files(self, name: str) -> None:
+        """Raise ValueError if the file of an array was truncated."""
+        for array in self.arrays:
+            check.in_file(name, array)
+
+    def check_finite(self, name: str) -> None:
+        """Raise ValueError if there is a NaN or an infinity."""
+        threads = cpus.default_threads()
+        for i, array in enumerate(self.arrays):
+            check.finite(f"{name}[{i}]", array, threads, FINITE_HINT)
+
+    def reading_bytes(self, B_bytes: int) -> int:
+        """Return 0: the arrays are used where they lie."""
+        return 0
+
+    def arena_bytes(self, tasks: list[int], count: int) -> int:
+        """Return 0: the arrays are used where they lie."""
+        return 0
+
+    def read_tasks(self, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
+        """Return views of the columns of some tasks."""
+        return [self.arrays[i][:, columns] for i in tasks]
+
+    def joined(self, other: TaskArrays | None) -> None:
+        """Return None: nothing is read."""
+
+
+def is_same_view(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Whether two arrays are the same memory, seen in the same way."""
+    return a.shape == b.shape and a.strides == b.strides and address(a) == address(b)
 
 
 def sample_of(X: NDArray[Any]) -> NDArray[Any]:

@@ -19,8 +19,9 @@ FINITE_HINT = " (check_finite=False skips this check)"
 class TaskArrays(Protocol):
     r"""The features, or the responses, of `n` tasks.
 
-    `in_memory.Dense`, `on_disk.Stored` and `sparse.SparseRows` are three kinds of storage: of all
-    tasks, or of one. `PerTask` is a sequence of those of one task.
+    In memory there is `in_memory.Dense`, one array, or `in_memory.Ragged`, one per task; on disk
+    `on_disk.Stored`; and `sparse.SparseRows`, of one task. `PerTask` is a sequence of those of one
+    task, of kinds that may differ.
     """
 
     @property
@@ -134,6 +135,10 @@ class PerTask:
 
     def lengths(self) -> list[int]:
         """Return the number of samples of every task."""
+        return self._lengths
+
+    @cached_property
+    def _lengths(self) -> list[int]:
         return [length for task in self.tasks for length in task.lengths()]
 
     def samples(self, part: slice) -> PerTask:

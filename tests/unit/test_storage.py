@@ -1,0 +1,75 @@
+"""The protocol of a task's arrays: every kind of storage answers alike."""
+
+import numpy as np
+import pytest
+
+from metaspan._support.memory import Arena
+from metaspan.tasks.arrays import check_sets, sets_of
+
+X, Y = np.arange(60.0).reshape(3, 5, 4), np.arange(15.0).reshape(3, 5)
+
+
+class Dataset:
+    """Stands for an array in chunks of another library."""
+
+    chunks = (1, 5, 4)
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+
+    def __getitem__(self, part):
+        return self.array[part].copy()
+
+
+class Csr:
+    """Stands for a matrix of SciPy's that holds every entry."""
+
+    format, tocsr = "csr", None
+
+    def __init__(self, array):
+        self.shape, self.data = array.shape, array.ravel()
+        self.indices = np.tile(np.arange(array.shape[1], dtype=np.int32), len(array))
+        self.indptr = np.arange(len(array) + 1) * array.shape[1]
+
+
+GIVEN = {
+    "stack": X,
+    "ragged": list(X),
+    "dataset": Dataset(X),
+    "mixed": [X[0], Dataset(X[1]), X[2]],
+    "sparse": [Csr(x) for x in X],
+}
+
+
+def features(name):
+    return check_sets(("X", GIVEN[name]), ("y", Y), None, True).X
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_every_kind_answers_alike(name):
+    kind = features(name)
+    assert (kind.n, kind.d, kind.dtype) == (3, 4, np.float64)
+    assert kind.lengths() == [5, 5, 5]
+    part = kind.samples(slice(2, None))
+    assert part.lengths() == [3, 3, 3]
+    assert kind.is_same(kind.samples(slice(None)))
+    assert not kind.is_same(part)
+    assert kind.is_sparse == (name == "sparse")
+    assert kind.on_disk == (name in ("dataset", "mixed"))
+    assert len(kind.given) == 3
+    # What a batch holds is told apart again as it was at first.
+    assert type(sets_of(kind.given, Y).X) is type(kind)
+
+
+@pytest.mark.parametrize("name", [name for name in GIVEN if name != "sparse"])
+def test_columns_of_some_tasks_are_read_alike(name):
+    part = features(name).samples(slice(1, 4))
+    found = part.read_tasks([0, 1, 2], slice(1, 3), Arena())
+    np.testing.assert_array_equal(found, X[:, 1:4, 1:3])
+
+
+@pytest.mark.parametrize("first", GIVEN)
+@pytest.mark.parametrize("second", GIVEN)
+def test_only_one_memory_is_the_same(first, second):
+    alike = first == second or {first, second} == {"stack", "ragged"}
+    assert features(first).is_same(features(second)) == alike
