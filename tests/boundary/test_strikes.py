@@ -58,7 +58,9 @@ class Strike:
 
 
 def in_package(*names):
-    return [str(PACKAGE / name) for name in names]
+    paths = [PACKAGE / name for name in names]
+    assert all(path.is_file() for path in paths)
+    return list(map(str, paths))
 
 
 def assert_true_so_far(found, uninterrupted, states, note):
@@ -83,7 +85,10 @@ def test_ctrl_c_at_any_step_of_the_layer_loses_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: None)  # what takes the time
     rounds = 40
     whole = ms.train(**RUN, rounds=rounds)
-    files = in_package("checkpoint.py", "state.py", "_files.py"), in_package("train.py")
+    files = (
+        in_package("runs/checkpoint.py", "engines/trials.py", "_support/files.py"),
+        in_package("runs/train.py"),
+    )
     path, states = tmp_path / "run", {}
 
     def struck(at):
@@ -118,7 +123,7 @@ def test_ctrl_c_at_any_line_of_a_write_keeps_the_old_file(tmp_path, monkeypatch)
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     old, new = ms.train(**RUN, rounds=3), ms.train(**RUN, rounds=4)
     path = tmp_path / "result"
-    files = [*in_package("_files.py"), zipfile.__file__]
+    files = [*in_package("_support/files.py"), zipfile.__file__]
     with Strike(0, files) as strike:
         new.save(path)
     total = strike.steps
