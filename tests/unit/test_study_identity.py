@@ -1,5 +1,7 @@
 """A study takes no rows of another law, feature, measure or number for its own."""
 
+import json
+import shutil
 from functools import partial
 
 import numpy as np
@@ -7,6 +9,7 @@ import pandas as pd
 import pytest
 
 import metaspan as ms
+from metaspan._support import identity
 
 BASE = dict(d=12, k=2, method="anil", rounds=20, n=4, stop=None)
 
@@ -21,6 +24,10 @@ def rows(generator, m, d, scale=1.0):
 
 def above(result, level=0.5):
     return float((result.trace["dist"] > level).sum())
+
+
+def drawn_tasks(result):
+    return float(result.config.n)
 
 
 class Law:
@@ -148,3 +155,22 @@ def test_masked_values_are_missing(tmp_path, base, grid, name):
         study(tmp_path, grid=grid, **base)
     unmasked = {n: np.ma.masked_equal(np.arange(1.0, 3.0), 7) for n in grid}
     assert len(study(tmp_path, grid=unmasked).cells) == (2 if grid else 1)
+
+
+def test_studies_that_only_named_their_functions_can_be_read(tmp_path):
+    """Files had no contents of functions once; the names of cells then came of the name alone."""
+    found = study(tmp_path / "new", ("dist", drawn_tasks), heads=draw)
+    found.run(progress=False)
+    old = tmp_path / "old"
+    shutil.copytree(tmp_path / "new", old)
+    contents = f', "contents": "{identity.contents(draw)}"'
+    spec = (old / "study.json").read_text().replace(contents, "")
+    tree = json.loads(spec) | {"measure": ["dist", "drawn_tasks"]}
+    (old / "study.json").write_text(json.dumps(tree))
+    (cell,) = ms.Study(old).cells
+    for path in (old / "rows").iterdir():
+        path.write_text(path.read_text().replace(found.cells[0].name, cell.name))
+    assert cell.name != found.cells[0].name
+    pd.testing.assert_frame_equal(ms.Study(old).table(), found.table())
+    with pytest.raises(ValueError, match=r"has base\.heads = .*draw; this one has .*\(contents"):
+        study(old, ("dist", drawn_tasks), heads=draw)

@@ -95,16 +95,17 @@ def encode(
 
 
 def _function(value: Any, strict: bool, path: str) -> dict[str, str]:
-    """Return the tree of a function: its name, and a hash that tells it from others."""
+    """Return the tree of a function: its name and, where it is known, a hash of its contents."""
     if isinstance(value, NamedFunction):
-        return {"function": value.name, "contents": value.contents}
-    try:
-        told = identity.contents(value)
-    except TypeError as error:
-        if strict:
-            raise TypeError(f"{path}: {error}") from None
-        told = ""
-    return {"function": identity.name_of(value), "contents": told}
+        name, contents = value.name, value.contents
+    else:
+        name, contents = identity.name_of(value), ""
+        try:
+            contents = identity.contents(value)
+        except TypeError as error:
+            if strict:
+                raise TypeError(f"{path}: {error}") from None
+    return {"function": name} | ({"contents": contents} if contents else {})
 
 
 def plain(value: np.generic, path: str = "value") -> bool | int | float | str:

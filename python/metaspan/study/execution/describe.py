@@ -96,8 +96,11 @@ def _restored_axis(tree: Any) -> Any:
 def _restored_measure(tree: Any) -> Measure:
     """Return a measure; of a user's function a file knows the name alone."""
     if not isinstance(tree, dict):
-        return measure_of(tree)
-    name, function = tree["name"], decode_value({**tree})
+        try:
+            return measure_of(tree)
+        except ValueError:  # older files had no more of a function than this
+            tree = {"name": tree, "function": tree}
+    name, function = tree["name"], decode_value(tree)
     if not (isinstance(name, str) and isinstance(function, NamedFunction)):
         raise TypeError(f"a measure must be named; got {check.show(tree)}")
     return Measure(name=name, records=(), of=_Unknown(name, function), is_users=True)
