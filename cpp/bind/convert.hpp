@@ -74,7 +74,7 @@ inline void put_losses(py::dict& out, const Mat& losses) {
 inline RouteKind as_route(const std::string& name) {
   if (name == "gram") return RouteKind::gram;
   require(name == "vector" || name == "vector_float32", "unknown route");
-  return name == "vector_float32" ? RouteKind::single : RouteKind::vector;
+  return name == "vector_float32" ? RouteKind::vector_float32 : RouteKind::vector;
 }
 
 template <class Scalar>

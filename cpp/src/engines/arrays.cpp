@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "copy_outputs.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/base/error.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/geometry/coordinates.hpp"
-#include "tell.hpp"
 
 namespace metaspan {
 namespace {
@@ -37,11 +37,11 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
     if (before_) before_(round, heads);
-    const Taken taken = choice_.take(round);
+    const TaskSelection taken = choice_.take(round);
     if (flops() < kSerialFlops) threads = 1;
     route_->gradient(B_.data(), w_.data(), taken, tasks.want_losses, grad_B_.data(), out_, threads,
                      cancel);
-    tell(data_.heads, taken, out_, tasks);
+    copy_outputs(data_.heads, taken, out_, tasks);
     threads_ = threads;
   }
 
@@ -111,7 +111,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
 /// The inner loop of one task after its first sweep: w_J, and in C_in what B moves by.
 template <class XScalar>
 void adapt_task(const Method& method, const double* w, Index k, const Samples<XScalar>& in,
-                TaskBlocks& own, double* w_J) {
+                TaskProducts& own, double* w_J) {
   const Index m = in.m;
   const double scale = normalisation(m);
   own.Z_in *= scale;
@@ -168,23 +168,25 @@ void adapt_on_arrays(const Method& method, const BScalar* B, const double* w, In
     }
     return;
   }
-  const Taken every{tasks.size()};
+  const TaskSelection every{tasks.size()};
   const Index pieces = pieces_of(tasks, every.n);
   const auto blocks = blocks_of<BScalar>(tasks, every, k, every.n);
-  std::vector<TaskBlocks> found;
-  each_block(tasks, every, blocks, [&](const auto& held, const Taken& now, const Block& block) {
-    first_sweep<XScalar, BScalar>(B, k, held, now, {method.needs_gram(), false}, pieces, threads,
-                                  cancel, found);
-    parallel_for(threads, block.count, cancel, [&](Index i, int) {
-      adapt_task(method, w, k, held.in(now[i]), found[static_cast<std::size_t>(i)],
-                 w_J + (block.first + i) * k);
-    });
-    throw_if_requested(cancel);
-    for (Index i = 0; B_J != nullptr && i < block.count; ++i) {
-      second_sweep<XScalar, BScalar>({{&held.in(now[i]), &found[static_cast<std::size_t>(i)].C_in}},
-                                     d, k, B, B_J + (block.first + i) * d * k, threads, cancel);
-    }
-  });
+  std::vector<TaskProducts> found;
+  each_block(tasks, every, blocks,
+             [&](const auto& held, const TaskSelection& now, const Block& block) {
+               first_sweep<XScalar, BScalar>(B, k, held, now, {method.needs_gram(), false}, pieces,
+                                             threads, cancel, found);
+               parallel_for(threads, block.count, cancel, [&](Index i, int) {
+                 adapt_task(method, w, k, held.in(now[i]), found[static_cast<std::size_t>(i)],
+                            w_J + (block.first + i) * k);
+               });
+               throw_if_requested(cancel);
+               for (Index i = 0; B_J != nullptr && i < block.count; ++i) {
+                 second_sweep<XScalar, BScalar>(
+                     {{&held.in(now[i]), &found[static_cast<std::size_t>(i)].C_in}}, d, k, B,
+                     B_J + (block.first + i) * d * k, threads, cancel);
+               }
+             });
 }
 
 template <class XScalar, class BScalar>

@@ -4,11 +4,11 @@
 #include <cmath>
 #include <utility>
 
+#include "copy_outputs.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/geometry/off_span.hpp"
 #include "metaspan/in_law/collapsed_design.hpp"
-#include "tell.hpp"
 
 namespace metaspan {
 namespace {
@@ -53,22 +53,22 @@ class Collapsed final : public CollapsedEngine {
     make_room(n_, k(), heads_.k_star(), tasks);
     const auto pieces = static_cast<Index>(pieces_.size());
     if (flops_ < kSerialFlops) threads = 1;
-    while (static_cast<Index>(lanes_.size()) < std::min<Index>(threads, pieces)) {
-      lanes_.push_back(std::make_unique<Lane>(*this));
+    while (static_cast<Index>(workspaces_.size()) < std::min<Index>(threads, pieces)) {
+      workspaces_.push_back(std::make_unique<Workspace>(*this));
     }
     parallel_for(threads, pieces, cancel, [&](Index i, int thread) {
       Piece& piece = pieces_[static_cast<std::size_t>(i)];
-      Lane& lane = *lanes_[static_cast<std::size_t>(thread)];
+      Workspace& workspace = *workspaces_[static_cast<std::size_t>(thread)];
       piece.clear(k());
-      std::fill(lane.scratch.G.begin(), lane.scratch.G.end(), 0.0);
+      std::fill(workspace.scratch.G.begin(), workspace.scratch.G.end(), 0.0);
       const Index last = (i + 1) * panels() / pieces;
       for (Index p = i * panels() / pieces; p < last; ++p) {
-        run_panel(lane, piece, p * kWidth, tasks);
+        run_panel(workspace, piece, p * kWidth, tasks);
         if (cancel == nullptr) continue;
         cancel->poll();
         if (cancel->requested()) return;
       }
-      piece.G = ConstMat(lane.scratch.G.data(), shape_.D, padded(k())).leftCols(k());
+      piece.G = ConstMat(workspace.scratch.G.data(), shape_.D, padded(k())).leftCols(k());
     });
     throw_if_requested(cancel);
     sum_pieces();
@@ -109,8 +109,8 @@ class Collapsed final : public CollapsedEngine {
 
  private:
   /// A thread's memory.
-  struct Lane {
-    explicit Lane(const Collapsed& run)
+  struct Workspace {
+    explicit Workspace(const Collapsed& run)
         : algebra(run.method_, run.k(), run.shape_.rows_of(run.shape_.inner), run.most_out()),
           scratch(run.method_, run.shape_, run.law_.shared, run.k()),
           heads(static_cast<std::size_t>((run.heads_.k_star() + 1) * kWidth)) {}
@@ -138,16 +138,16 @@ class Collapsed final : public CollapsedEngine {
   Index panels() const { return ceil_div(n_, kWidth); }
   Index most_out() const { return shape_.rows_of(law_.shared ? shape_.inner : shape_.outer); }
 
-  void run_panel(Lane& lane, Piece& piece, Index first, TaskOutputs& outputs) const {
+  void run_panel(Workspace& workspace, Piece& piece, Index first, TaskOutputs& outputs) const {
     const Index tasks = std::min<Index>(kWidth, n_ - first);
-    heads_.panel(first, tasks, kWidth, lane.heads.data());
+    heads_.panel(first, tasks, kWidth, workspace.heads.data());
     const bool with_inner = method_.inner_steps > 0 || law_.shared || outputs.want_losses;
-    draw_samples(samples_key_, law_, shape_, first, with_inner, lane.inner, lane.outer);
-    Design design({state_.Z, lane.heads.data(), heads_.k_star(), tasks, law_.noise, shape_,
-                   lane.inner, lane.outer, method_.inner_steps, law_.shared},
-                  lane.scratch);
-    lane.algebra.gradient(design, state_.w.data(), outputs.want_losses);
-    const double* omega = lane.algebra.grad_w();
+    draw_samples(samples_key_, law_, shape_, first, with_inner, workspace.inner, workspace.outer);
+    Design design({state_.Z, workspace.heads.data(), heads_.k_star(), tasks, law_.noise, shape_,
+                   workspace.inner, workspace.outer, method_.inner_steps, law_.shared},
+                  workspace.scratch);
+    workspace.algebra.gradient(design, state_.w.data(), outputs.want_losses);
+    const double* omega = workspace.algebra.grad_w();
     for (Index i = 0; i < k(); ++i) {
       for (Index t = 0; t < tasks; ++t) piece.g_w[i] += omega[i * kWidth + t];
     }
@@ -157,7 +157,7 @@ class Collapsed final : public CollapsedEngine {
     const double inner = shape_.inner.infinite ? half_variance : 0;
     const double outer = law_.m_out == 0 ? half_variance : 0;
     const double added[3] = {inner, inner, outer};
-    tell_panel(lane.algebra, lane.heads.data(), added, first, tasks, outputs);
+    copy_panel_outputs(workspace.algebra, workspace.heads.data(), added, first, tasks, outputs);
   }
 
   void add_off_span(Design& design, Piece& piece, Index first, Index tasks) const {
@@ -228,8 +228,8 @@ class Collapsed final : public CollapsedEngine {
   double flops_;
   Key samples_key_{}, off_span_key_{};
   std::vector<Piece> pieces_;
-  std::vector<std::unique_ptr<Lane>> lanes_;  // one a thread
-  Mat grad_;                                  // (D, k)
+  std::vector<std::unique_ptr<Workspace>> workspaces_;  // one a thread
+  Mat grad_;                                            // (D, k)
   Vec grad_w_;
   Mat fresh_;  // (t, k)  of the gradient, off the span
   Mat measured_;

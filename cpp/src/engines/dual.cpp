@@ -3,12 +3,12 @@
 #include <cmath>
 #include <limits>
 
+#include "copy_outputs.hpp"
 #include "metaspan/base/error.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/engines/arrays.hpp"
 #include "metaspan/geometry/coordinates.hpp"
-#include "metaspan/sweeps/tally.hpp"
-#include "tell.hpp"
+#include "metaspan/sweeps/round_means.hpp"
 
 namespace metaspan {
 namespace {
@@ -52,19 +52,19 @@ class DualEngine final : public ArraysEngine<BScalar> {
     taken_ = choice_.take(round);
     if (flops() < kSerialFlops) threads = 1;
     const Index n = taken_.n;
-    while (static_cast<int>(lanes_.size()) < threads) {
-      lanes_.emplace_back(method_, k_, tasks().most_in(), tasks().most_out());
+    while (static_cast<int>(workspaces_.size()) < threads) {
+      workspaces_.emplace_back(method_, k_, tasks().most_in(), tasks().most_out());
     }
     const bool losses = outputs.want_losses;
-    Tally tally(found_, n, k_, losses);
+    RoundMeans means(found_, n, k_, losses);
     parallel_for(threads, n, cancel, [&](Index i, int thread) {
-      Lane& lane = lanes_[static_cast<std::size_t>(thread)];
-      run_task(i, lane, losses);
-      tally.take(lane.algebra, i, 1, losses);
+      Workspace& workspace = workspaces_[static_cast<std::size_t>(thread)];
+      run_task(i, workspace, losses);
+      means.take(workspace.algebra, i, 1, losses);
     });
     throw_if_requested(cancel);
-    tally.finish();
-    tell(data_.heads, taken_, found_, outputs);
+    means.finish();
+    copy_outputs(data_.heads, taken_, found_, outputs);
   }
 
   bool step() override {
@@ -104,32 +104,34 @@ class DualEngine final : public ArraysEngine<BScalar> {
 
   /// B_0 + X^T A.
   void export_B(BScalar* out, int threads) const override {
-    const Taken every{tasks().size()};
+    const TaskSelection every{tasks().size()};
     const auto blocks = blocks_of<BScalar>(tasks(), every, k_, every.n);
-    each_block(tasks(), every, blocks, [&](const auto& held, const Taken& now, const Block& block) {
-      std::vector<Factors> factors;
-      std::vector<Mat> scaled;
-      std::vector<Part<XScalar>> parts;
-      factors.reserve(2 * static_cast<std::size_t>(block.count));
-      scaled.reserve(2 * static_cast<std::size_t>(block.count));
-      const auto append = [&](const Samples<XScalar>& set, Index first) {
-        scaled.push_back(normalisation(set.m) * A_.middleRows(first, set.m));
-        factors.emplace_back().borrow(scaled.back().data(), set.m, k_);
-        parts.push_back({&set, &factors.back()});
-      };
-      for (Index i = 0; i < block.count; ++i) {
-        const auto at = static_cast<std::size_t>(block.first + i);
-        if (active_ == 0) append(held.in(now[i]), gram_.inner[at]);
-        if (!held.shares(now[i])) append(held.out(now[i]), gram_.outer[at]);
-      }
-      second_sweep<XScalar, BScalar>(parts, tasks().d, k_, block.first > 0 ? out : B_0_.data(), out,
-                                     threads, nullptr);
-    });
+    each_block(tasks(), every, blocks,
+               [&](const auto& held, const TaskSelection& now, const Block& block) {
+                 std::vector<Factors> factors;
+                 std::vector<Mat> scaled;
+                 std::vector<Part<XScalar>> parts;
+                 factors.reserve(2 * static_cast<std::size_t>(block.count));
+                 scaled.reserve(2 * static_cast<std::size_t>(block.count));
+                 const auto append = [&](const Samples<XScalar>& set, Index first) {
+                   scaled.push_back(normalisation(set.m) * A_.middleRows(first, set.m));
+                   factors.emplace_back().borrow(scaled.back().data(), set.m, k_);
+                   parts.push_back({&set, &factors.back()});
+                 };
+                 for (Index i = 0; i < block.count; ++i) {
+                   const auto at = static_cast<std::size_t>(block.first + i);
+                   if (active_ == 0) append(held.in(now[i]), gram_.inner[at]);
+                   if (!held.shares(now[i])) append(held.out(now[i]), gram_.outer[at]);
+                 }
+                 second_sweep<XScalar, BScalar>(parts, tasks().d, k_,
+                                                block.first > 0 ? out : B_0_.data(), out, threads,
+                                                nullptr);
+               });
   }
 
  private:
-  struct Lane : DenseLane {
-    using DenseLane::DenseLane;
+  struct Workspace : DenseWorkspace {
+    using DenseWorkspace::DenseWorkspace;
     Mat Z_in, Z_out;
   };
   enum class Basis { unknown, known, none };
@@ -162,24 +164,24 @@ class DualEngine final : public ArraysEngine<BScalar> {
     }
   }
 
-  void run_task(Index i, Lane& lane, bool losses) {
+  void run_task(Index i, Workspace& workspace, bool losses) {
     const Index task = taken_[i], N = gram_.G.rows();
     const auto at = static_cast<std::size_t>(task);
     const Index m_in = tasks().in(task).m, m_out = tasks().out(task).m;
     const Index in = gram_.inner[at], out = gram_.outer[at];
-    features(in, m_in, lane.Z_in);
-    if (in != out) features(out, m_out, lane.Z_out);
+    features(in, m_in, workspace.Z_in);
+    if (in != out) features(out, m_out, workspace.Z_out);
     Factors &C_in = C_in_[static_cast<std::size_t>(i)],
             &C_out = C_out_[static_cast<std::size_t>(i)];
     C_in.reset(m_in, k_, method_.has_inner_part() ? k_ : 0);  // all of C at once
     C_out.reset(m_out, k_, k_);
     const double* G = gram_.G.data();
     DenseDesign design(k_, method_.inner_steps,
-                       {m_in, m_out, lane.Z_in.data(), y_in_[at].data(),
-                        in == out ? lane.Z_in.data() : lane.Z_out.data(), y_out_[at].data(),
-                        G + in * N + in, N, G + out * N + in, N, &C_in, &C_out},
-                       lane.scratch);
-    lane.algebra.gradient(design, w_.data(), losses);
+                       {m_in, m_out, workspace.Z_in.data(), y_in_[at].data(),
+                        in == out ? workspace.Z_in.data() : workspace.Z_out.data(),
+                        y_out_[at].data(), G + in * N + in, N, G + out * N + in, N, &C_in, &C_out},
+                       workspace.scratch);
+    workspace.algebra.gradient(design, w_.data(), losses);
     const double share = method_.beta / static_cast<double>(taken_.n);
     C_in.scale(share);
     C_out.scale(share);
@@ -266,10 +268,10 @@ class DualEngine final : public ArraysEngine<BScalar> {
   Mat A_, Z_0_;  // (N, padded(k))
   std::vector<Vec> y_in_, y_out_;
   RoundChoice choice_;
-  Taken taken_;
+  TaskSelection taken_;
   std::vector<Factors> C_in_, C_out_;  // by task of the round, times beta / n
   RoundOutputs found_;
-  std::vector<Lane> lanes_;
+  std::vector<Workspace> workspaces_;
   Basis basis_ = Basis::unknown;
   Mat M_0_, R_0_;    // B_0 in the basis
   Mat P_, Q_, L_t_;  // the samples in the basis

@@ -4,25 +4,27 @@
 #include <cmath>
 #include <utility>
 
+#include "copy_outputs.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/base/error.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/geometry/coordinates.hpp"
 #include "metaspan/geometry/decompositions.hpp"
-#include "tell.hpp"
 
 namespace metaspan {
 namespace {
 
-constexpr Index kMostLanes = 64;       // pieces that a round is cut into
-constexpr Index kPanelsPerLane = 4;    // fewer would cost more in sums than they win
+constexpr Index kMostPieces = 64;      // pieces that a round is cut into
+constexpr Index kPanelsPerPiece = 4;   // fewer would cost more in sums than they win
 constexpr double kMostGrowth = 1e8;    // of what lies off the span, in one step
 constexpr Index kPanelsPerPoll = 256;  // a millisecond or so between looks at Ctrl-C
 
 constexpr double kCallsOfRound = 7;  // that the sums and the step of a round take as long as
 constexpr double kTurn = 10;         // calls a column that turning the frame takes as long as
 
-Index lanes_of(Index panels) { return std::clamp<Index>(panels / kPanelsPerLane, 1, kMostLanes); }
+Index pieces_of(Index panels) {
+  return std::clamp<Index>(panels / kPanelsPerPiece, 1, kMostPieces);
+}
 
 template <int Width>
 class Population final : public PopulationEngine {
@@ -38,29 +40,29 @@ class Population final : public PopulationEngine {
         wide_(k() > heads_.k_star()),
         grad_(Mat::Zero(rows(), k())),
         grad_w_(Vec::Zero(k())) {
-    const Index lanes = lanes_of(panels());
-    for (Index l = 0; l < lanes; ++l) lanes_.emplace_back(*this);
+    const Index pieces = pieces_of(panels());
+    for (Index l = 0; l < pieces; ++l) workspaces_.emplace_back(*this);
   }
 
   void gradient(Index round, const double* given, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
     heads_.begin_round(round, given);
     make_room(n_, k(), heads_.k_star(), tasks);
-    const auto lanes = static_cast<Index>(lanes_.size());
+    const auto pieces = static_cast<Index>(workspaces_.size());
     if (flops_ < kSerialFlops) threads = 1;
-    parallel_for(threads, lanes, cancel, [&](Index l, int) {
-      Lane& lane = lanes_[static_cast<std::size_t>(l)];
-      lane.clear();
-      const Index last = (l + 1) * panels() / lanes;
-      for (Index p = l * panels() / lanes; p < last; ++p) {
-        run_panel(lane, p * Width, tasks);
+    parallel_for(threads, pieces, cancel, [&](Index l, int) {
+      Workspace& workspace = workspaces_[static_cast<std::size_t>(l)];
+      workspace.clear();
+      const Index last = (l + 1) * panels() / pieces;
+      for (Index p = l * panels() / pieces; p < last; ++p) {
+        run_panel(workspace, p * Width, tasks);
         if (cancel == nullptr || p % kPanelsPerPoll != kPanelsPerPoll - 1) continue;
         cancel->poll();
         if (cancel->requested()) return;
       }
     });
     throw_if_requested(cancel);
-    sum_lanes();
+    sum_workspaces();
   }
 
   bool step() override {
@@ -90,8 +92,8 @@ class Population final : public PopulationEngine {
   using Design = SharedDesign<Width>;
 
   /// A piece of the round with its own sums and scratch.
-  struct Lane {
-    explicit Lane(const Population& run)
+  struct Workspace {
+    explicit Workspace(const Population& run)
         : algebra(run.method_, run.k(), run.rows(), run.rows()),
           heads(static_cast<std::size_t>((run.heads_.k_star() + 1) * Width)),
           G(static_cast<std::size_t>(run.rows() * padded(run.k()))),
@@ -114,29 +116,30 @@ class Population final : public PopulationEngine {
   Index rows() const { return Z_.rows() + (wide_ ? k() : 0); }
   Index panels() const { return ceil_div(n_, Width); }
 
-  void run_panel(Lane& lane, Index first, TaskOutputs& outputs) const {
+  void run_panel(Workspace& workspace, Index first, TaskOutputs& outputs) const {
     const Index tasks = std::min<Index>(Width, n_ - first);
-    heads_.panel(first, tasks, Width, lane.heads.data());
-    Design design(Z_, lane.heads.data(), heads_.k_star(), tasks, wide_,
-                  {lane.G.data(), padded(k()), lane.scratch.data(), lane.slots.data()});
-    lane.algebra.gradient(design, w_.data(), outputs.want_losses);
-    const double* omega = lane.algebra.grad_w();
+    heads_.panel(first, tasks, Width, workspace.heads.data());
+    Design design(
+        Z_, workspace.heads.data(), heads_.k_star(), tasks, wide_,
+        {workspace.G.data(), padded(k()), workspace.scratch.data(), workspace.slots.data()});
+    workspace.algebra.gradient(design, w_.data(), outputs.want_losses);
+    const double* omega = workspace.algebra.grad_w();
     for (Index i = 0; i < k(); ++i) {
       for (Index t = 0; t < tasks; ++t)
-        lane.g_w[static_cast<std::size_t>(i)] += omega[i * Width + t];
+        workspace.g_w[static_cast<std::size_t>(i)] += omega[i * Width + t];
     }
     const double added[3] = {half_variance_, half_variance_, half_variance_};
-    tell_panel(lane.algebra, lane.heads.data(), added, first, tasks, outputs);
+    copy_panel_outputs(workspace.algebra, workspace.heads.data(), added, first, tasks, outputs);
   }
 
-  /// Means over the tasks, the lanes added in their order.
-  void sum_lanes() {
+  /// Means over the tasks, the pieces added in their order.
+  void sum_workspaces() {
     const double share = 1.0 / static_cast<double>(n_);
     grad_.setZero();
     grad_w_.setZero();
-    for (const Lane& lane : lanes_) {
-      grad_ += ConstMat(lane.G.data(), rows(), padded(k())).leftCols(k());
-      grad_w_ += ConstVec(lane.g_w.data(), k());
+    for (const Workspace& workspace : workspaces_) {
+      grad_ += ConstMat(workspace.G.data(), rows(), padded(k())).leftCols(k());
+      grad_w_ += ConstVec(workspace.g_w.data(), k());
     }
     grad_ *= share;
     grad_w_ *= share;
@@ -182,7 +185,7 @@ class Population final : public PopulationEngine {
   Mat grad_;   // (rows, k)  grad_M, grad_R and, if wide, H
   Vec grad_w_;
   double flops_ = population_cost(method_, {n_, rows(), k()}).flops;
-  std::vector<Lane> lanes_;
+  std::vector<Workspace> workspaces_;
 };
 
 }  // namespace
@@ -195,9 +198,9 @@ RoundCost population_cost(const Method& method, const RoundSizes& sizes) {
   const double flops = static_cast<double>(sizes.n) * (2 * D * K * products + 2 * D * vectors);
   const double width = sizes.n <= kNarrow ? kNarrow : kWide;
   const Index panels = sizes.n <= kNarrow ? 1 : ceil_div(sizes.n, kWide);
-  const Index lanes = lanes_of(panels);
-  const double lane = D * padded_k + width * (padded_k + 2 * K) +
-                      width * (J + 1) * (D + K) * (method.exact ? 2 : 1);
+  const Index pieces = pieces_of(panels);
+  const double workspace = D * padded_k + width * (padded_k + 2 * K) +
+                           width * (J + 1) * (D + K) * (method.exact ? 2 : 1);
   const AlgebraCounts counts = algebra_counts(method, sizes.losses);
   const double padded_tasks = static_cast<double>(panels) * width;
   Work work = work_of_heads(sizes, padded_tasks);
@@ -206,8 +209,8 @@ RoundCost population_cost(const Method& method, const RoundSizes& sizes) {
   work.calls +=
       static_cast<double>(panels) * (counts.forward + counts.back + counts.added + counts.moves);
   work.calls += kCallsOfRound + (sizes.k > sizes.k_star ? kTurn * K + K * K : 0);
-  return {flops, 8 * lane * static_cast<double>(lanes) + 16 * (D * K + K), 0,
-          flops < kSerialFlops ? 1 : lanes, work};
+  return {flops, 8 * workspace * static_cast<double>(pieces) + 16 * (D * K + K), 0,
+          flops < kSerialFlops ? 1 : pieces, work};
 }
 
 PopulationEngine::State PopulationEngine::start(Mat Z, const Vec& w, Index k_star) {

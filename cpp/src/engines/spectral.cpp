@@ -4,11 +4,11 @@
 #include <cmath>
 #include <utility>
 
+#include "copy_outputs.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/geometry/coordinates.hpp"
 #include "metaspan/in_law/spectral_design.hpp"
-#include "tell.hpp"
 
 namespace metaspan {
 namespace {
@@ -163,7 +163,7 @@ class Spectral final : public ArraysEngine<BScalar> {
       for (Index t = 0; t < tasks; ++t) piece.g_w[i] += omega[i * kWidth + t];
     }
     const double added[3] = {half_variance_, half_variance_, half_variance_};
-    tell_panel(piece.algebra, piece.heads.data(), added, first, tasks, outputs);
+    copy_panel_outputs(piece.algebra, piece.heads.data(), added, first, tasks, outputs);
   }
 
   Method method_;

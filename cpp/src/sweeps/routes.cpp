@@ -5,14 +5,14 @@
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/base/error.hpp"
 #include "metaspan/base/parallel.hpp"
-#include "metaspan/sweeps/tally.hpp"
+#include "metaspan/sweeps/round_means.hpp"
 #include "metaspan/sweeps/vector_design.hpp"
 #include "sweep.hpp"
 
 namespace metaspan {
 namespace {
 
-constexpr double kBlockBytes = 1 << 26;   // of the vectors that a block of tasks keeps
+constexpr double kVectorBytes = 1 << 26;  // of the vectors that a block of tasks keeps
 constexpr Index kShortVectors = 1 << 14;  // numbers of a vector of every task of a panel
 constexpr Index kLargeB = 1 << 19;        // numbers of a B that no cache keeps
 constexpr double kPanelBytes = 1 << 25;   // of data: threads share the tasks of a larger panel
@@ -26,48 +26,49 @@ class GramRoute final : public Route<XScalar, BScalar> {
   GramRoute(const Method& method, const TaskSet<XScalar>& tasks, Index k)
       : method_(method), tasks_(tasks), k_(k) {}
 
-  void gradient(const BScalar* B, const double* w, const Taken& taken, bool losses, BScalar* grad_B,
-                RoundOutputs& out, int threads, Cancel* cancel) override {
+  void gradient(const BScalar* B, const double* w, const TaskSelection& taken, bool losses,
+                BScalar* grad_B, RoundOutputs& out, int threads, Cancel* cancel) override {
     const Index n = taken.n;
-    while (static_cast<int>(lanes_.size()) < threads) {
-      lanes_.emplace_back(method_, k_, tasks_.most_in(), tasks_.most_out());
+    while (static_cast<int>(workspaces_.size()) < threads) {
+      workspaces_.emplace_back(method_, k_, tasks_.most_in(), tasks_.most_out());
     }
-    Tally tally(out, n, k_, losses);
+    RoundMeans means(out, n, k_, losses);
     const auto blocks = blocks_of<BScalar>(tasks_, taken, k_, n);
-    each_block(tasks_, taken, blocks, [&](const auto& held, const Taken& now, const Block& block) {
-      sweep(B, held, now, n, losses, threads, cancel);
-      parallel_for(threads, block.count, cancel, [&](Index i, int thread) {
-        DenseLane& lane = lanes_[static_cast<std::size_t>(thread)];
-        TaskBlocks& own = found_[static_cast<std::size_t>(i)];
-        run_task(held.in(now[i]), held.out(now[i]), own, lane, w, losses);
-        tally.take(lane.algebra, block.first + i, 1, losses);
-        const double share = 1.0 / static_cast<double>(n);
-        own.C_in.scale(share * normalisation(own.C_in.m()));
-        own.C_out.scale(share * normalisation(own.C_out.m()));
-      });
-      throw_if_requested(cancel);
-      std::vector<Part<XScalar>> parts;
-      for (Index i = 0; i < block.count; ++i) {
-        const TaskBlocks& own = found_[static_cast<std::size_t>(i)];
-        if (method_.has_inner_part()) parts.push_back({&held.in(now[i]), &own.C_in});
-        parts.push_back({&held.out(now[i]), &own.C_out});
-      }
-      second_sweep<XScalar, BScalar>(parts, tasks_.d, k_, block.first > 0 ? grad_B : nullptr,
-                                     grad_B, threads, cancel);
-    });
-    tally.finish();
+    each_block(
+        tasks_, taken, blocks, [&](const auto& held, const TaskSelection& now, const Block& block) {
+          sweep(B, held, now, n, losses, threads, cancel);
+          parallel_for(threads, block.count, cancel, [&](Index i, int thread) {
+            DenseWorkspace& workspace = workspaces_[static_cast<std::size_t>(thread)];
+            TaskProducts& own = found_[static_cast<std::size_t>(i)];
+            run_task(held.in(now[i]), held.out(now[i]), own, workspace, w, losses);
+            means.take(workspace.algebra, block.first + i, 1, losses);
+            const double share = 1.0 / static_cast<double>(n);
+            own.C_in.scale(share * normalisation(own.C_in.m()));
+            own.C_out.scale(share * normalisation(own.C_out.m()));
+          });
+          throw_if_requested(cancel);
+          std::vector<Part<XScalar>> parts;
+          for (Index i = 0; i < block.count; ++i) {
+            const TaskProducts& own = found_[static_cast<std::size_t>(i)];
+            if (method_.has_inner_part()) parts.push_back({&held.in(now[i]), &own.C_in});
+            parts.push_back({&held.out(now[i]), &own.C_out});
+          }
+          second_sweep<XScalar, BScalar>(parts, tasks_.d, k_, block.first > 0 ? grad_B : nullptr,
+                                         grad_B, threads, cancel);
+        });
+    means.finish();
   }
 
  private:
-  void sweep(const BScalar* B, const TaskSet<XScalar>& held, const Taken& now, Index n, bool losses,
-             int threads, Cancel* cancel) {
+  void sweep(const BScalar* B, const TaskSet<XScalar>& held, const TaskSelection& now, Index n,
+             bool losses, int threads, Cancel* cancel) {
     const bool K = method_.needs_gram() || (losses && method_.needs_cross_gram());
     first_sweep<XScalar, BScalar>(B, k_, held, now, {K, method_.needs_cross_gram()},
                                   pieces_of(tasks_, n), threads, cancel, found_);
   }
 
-  void run_task(const Samples<XScalar>& in, const Samples<XScalar>& out, TaskBlocks& own,
-                DenseLane& lane, const double* w, bool losses) {
+  void run_task(const Samples<XScalar>& in, const Samples<XScalar>& out, TaskProducts& own,
+                DenseWorkspace& workspace, const double* w, bool losses) {
     const double scale_in = normalisation(in.m), scale_out = normalisation(out.m);
     own.Z_in *= scale_in;
     own.Z_out *= scale_out;
@@ -81,15 +82,15 @@ class GramRoute final : public Route<XScalar, BScalar> {
         k_, method_.inner_steps,
         {in.m, out.m, own.Z_in.data(), own.y_in.data(), own.Z_out.data(), own.y_out.data(),
          own.K.data(), in.m, own.K_cross.data(), in.m, &own.C_in, &own.C_out},
-        lane.scratch);
-    lane.algebra.gradient(design, w, losses);
+        workspace.scratch);
+    workspace.algebra.gradient(design, w, losses);
   }
 
   Method method_;
   const TaskSet<XScalar>& tasks_;
   Index k_;
-  std::vector<DenseLane> lanes_;
-  std::vector<TaskBlocks> found_;
+  std::vector<DenseWorkspace> workspaces_;
+  std::vector<TaskProducts> found_;
 };
 
 /// A block of tasks after the other: each task's chain of sweeps, with its terms of grad_B kept as
@@ -97,65 +98,67 @@ class GramRoute final : public Route<XScalar, BScalar> {
 template <class XScalar, class BScalar>
 class VectorRoute final : public Route<XScalar, BScalar> {
  public:
-  VectorRoute(const Method& method, const TaskSet<XScalar>& tasks, Index k, bool single)
+  VectorRoute(const Method& method, const TaskSet<XScalar>& tasks, Index k, bool in_float32)
       : method_(method),
         tasks_(tasks),
         k_(k),
-        single_(single),
+        in_float32_(in_float32),
         rows_(method.has_inner_part() ? slots_of(method.inner_steps) : 1),
         panel_tasks_(tasks_together(tasks.d, k)),
         B_t_(new double[static_cast<std::size_t>(k * tasks.d)]),
         B_w_(new double[static_cast<std::size_t>(tasks.d)]) {
     const double task_bytes = 8.0 * static_cast<double>(rows_) * static_cast<double>(tasks.d);
-    block_ =
-        std::min(tasks.size(), std::max(panel_tasks_, static_cast<Index>(kBlockBytes / task_bytes) /
-                                                          panel_tasks_ * panel_tasks_));
+    block_ = std::min(tasks.size(),
+                      std::max(panel_tasks_, static_cast<Index>(kVectorBytes / task_bytes) /
+                                                 panel_tasks_ * panel_tasks_));
     panel_bytes_ =
         static_cast<double>(panel_tasks_) *
         static_cast<double>(tasks.most_bytes(tasks.inner) + tasks.most_bytes(tasks.outer));
     vectors_.reset(new double[static_cast<std::size_t>(block_ * rows_ * tasks.d)]);
   }
 
-  void gradient(const BScalar* B, const double* w, const Taken& taken, bool losses, BScalar* grad_B,
-                RoundOutputs& out, int threads, Cancel* cancel) override {
+  void gradient(const BScalar* B, const double* w, const TaskSelection& taken, bool losses,
+                BScalar* grad_B, RoundOutputs& out, int threads, Cancel* cancel) override {
     prepare(B, w, threads);
     const Index n = taken.n;
     const Sharing sharing = shared(n, threads);
     const typename Design::Round round = round_of(w, sharing, cancel);
-    Tally tally(out, n, k_, losses);
+    RoundMeans means(out, n, k_, losses);
     const auto blocks = blocks_of<BScalar>(tasks_, taken, k_, block_);
-    each_block(tasks_, taken, blocks, [&](const auto& held, const Taken& now, const Block& block) {
-      const auto [first, count] = block;
-      coefficients_.assign(static_cast<std::size_t>(count * rows_ * padded(k_)), 0.0);
-      parallel_for(sharing.lanes, ceil_div(count, panel_tasks_), cancel, [&](Index p, int thread) {
-        Lane& lane = lanes_[static_cast<std::size_t>(thread)];
-        const typename Design::Panel panel =
-            panel_of(held, now, p * panel_tasks_, p * panel_tasks_);
-        Design design(round, panel, lane.scratch);
-        lane.algebra.gradient(design, w, losses);
-        tally.take(lane.algebra, block.first + p * panel_tasks_, panel.tasks, losses);
-      });
-      for (double& c : coefficients_) c /= static_cast<double>(n);
-      throw_if_requested(cancel);
-      add_block(count * rows_, first > 0, grad_B, threads, cancel);
-    });
-    tally.finish();
+    each_block(
+        tasks_, taken, blocks, [&](const auto& held, const TaskSelection& now, const Block& block) {
+          const auto [first, count] = block;
+          coefficients_.assign(static_cast<std::size_t>(count * rows_ * padded(k_)), 0.0);
+          parallel_for(
+              sharing.groups, ceil_div(count, panel_tasks_), cancel, [&](Index p, int thread) {
+                Workspace& workspace = workspaces_[static_cast<std::size_t>(thread)];
+                const typename Design::Panel panel =
+                    panel_of(held, now, p * panel_tasks_, p * panel_tasks_);
+                Design design(round, panel, workspace.scratch);
+                workspace.algebra.gradient(design, w, losses);
+                means.take(workspace.algebra, block.first + p * panel_tasks_, panel.tasks, losses);
+              });
+          for (double& c : coefficients_) c /= static_cast<double>(n);
+          throw_if_requested(cancel);
+          add_block(count * rows_, first > 0, grad_B, threads, cancel);
+        });
+    means.finish();
   }
 
   /// The heads after the inner loop, of all tasks; of methods that leave B where it is.
   void adapt(const BScalar* B, const double* w, double* w_J, int threads, Cancel* cancel) {
     prepare(B, w, threads);
-    const Taken every{tasks_.size()};
+    const TaskSelection every{tasks_.size()};
     const Sharing sharing = shared(every.n, threads);
     const typename Design::Round round = round_of(w, sharing, cancel);
-    parallel_for(sharing.lanes, ceil_div(every.n, panel_tasks_), cancel, [&](Index p, int thread) {
-      Lane& lane = lanes_[static_cast<std::size_t>(thread)];
+    parallel_for(sharing.groups, ceil_div(every.n, panel_tasks_), cancel, [&](Index p, int thread) {
+      Workspace& workspace = workspaces_[static_cast<std::size_t>(thread)];
       const typename Design::Panel panel = panel_of(tasks_, every, p * panel_tasks_, 0);
-      Design design(round, panel, lane.scratch);
-      lane.algebra.adapt(design, w);
+      Design design(round, panel, workspace.scratch);
+      workspace.algebra.adapt(design, w);
       for (Index t = 0; t < panel.tasks; ++t) {
         double* own = w_J + panel.places[t] * k_;
-        for (Index j = 0; j < k_; ++j) own[j] = lane.algebra.adapted()[j * Design::width + t];
+        for (Index j = 0; j < k_; ++j) own[j] = workspace.algebra.adapted()[j * Design::width + t];
       }
     });
     throw_if_requested(cancel);
@@ -166,7 +169,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
 
   /// Threads that take panels of their own, and threads that share a panel.
   struct Sharing {
-    int lanes, shares;
+    int groups, shares;
   };
 
   Sharing shared(Index n, int threads) {
@@ -176,15 +179,15 @@ class VectorRoute final : public Route<XScalar, BScalar> {
                         panel_tasks_ > 1 && panel_tasks_ % threads == 0;
     const bool side_by_side = panel_bytes_ <= (uneven ? kUnevenBytes : kPanelBytes) && panels > 1;
     const Sharing found = side_by_side ? Sharing{threads, 1} : Sharing{1, threads};
-    while (static_cast<int>(lanes_.size()) < found.lanes) {
-      lanes_.emplace_back(*this);
+    while (static_cast<int>(workspaces_.size()) < found.groups) {
+      workspaces_.emplace_back(*this);
     }
     return found;
   }
 
   typename Design::Round round_of(const double* w, const Sharing& sharing, Cancel* cancel) const {
-    return {B_t_.get(),          w,       B_w_.get(),   tasks_.d,       k_,
-            method_.inner_steps, single_, tasks_.truth, sharing.shares, cancel};
+    return {B_t_.get(),          w,           B_w_.get(),   tasks_.d,       k_,
+            method_.inner_steps, in_float32_, tasks_.truth, sharing.shares, cancel};
   }
 
   /// Tasks that meet a piece of B together: more of them where that saves reading B, but no more
@@ -194,8 +197,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     return short_vectors || k * d > kLargeB ? Design::width : 1;
   }
 
-  struct Lane {
-    explicit Lane(const VectorRoute& route)
+  struct Workspace {
+    explicit Workspace(const VectorRoute& route)
         : algebra(route.method_, route.k_, route.tasks_.most_in(), route.tasks_.most_out()),
           scratch(route.method_.inner_steps, route.rows_ > 1,
                   std::min(route.panel_tasks_, route.tasks_.size()), route.tasks_, route.k_) {
@@ -212,8 +215,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   bool passes_again() const { return method_.inner_steps > 1 || method_.has_inner_part(); }
 
   /// The panel of a block from its task at `at` on, with rows for its terms from `row` on.
-  typename Design::Panel panel_of(const TaskSet<XScalar>& tasks, const Taken& taken, Index at,
-                                  Index row) {
+  typename Design::Panel panel_of(const TaskSet<XScalar>& tasks, const TaskSelection& taken,
+                                  Index at, Index row) {
     typename Design::Panel panel{std::min(panel_tasks_, taken.n - at),
                                  {},
                                  {},
@@ -263,14 +266,14 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   Method method_;
   const TaskSet<XScalar>& tasks_;
   Index k_;
-  bool single_;
+  bool in_float32_;
   Index rows_, panel_tasks_, block_;
   double panel_bytes_;
   std::unique_ptr<double[]> B_t_;      // (k, d)
   std::unique_ptr<double[]> B_w_;      // (d,)
   std::unique_ptr<double[]> vectors_;  // (block, rows, d)
   std::vector<double> coefficients_;   // (block, rows, padded(k))
-  std::vector<Lane> lanes_;
+  std::vector<Workspace> workspaces_;
 };
 
 }  // namespace
@@ -278,12 +281,13 @@ class VectorRoute final : public Route<XScalar, BScalar> {
 template <class XScalar, class BScalar>
 std::unique_ptr<Route<XScalar, BScalar>> make_route(RouteKind kind, const Method& method,
                                                     const TaskSet<XScalar>& tasks, Index k) {
-  require(kind != RouteKind::single || !tasks.sparse(), "sums over sparse data are in double");
+  require(kind != RouteKind::vector_float32 || !tasks.sparse(),
+          "sums over sparse data are in double");
   if (kind == RouteKind::gram) {
     return std::make_unique<GramRoute<XScalar, BScalar>>(method, tasks, k);
   }
   return std::make_unique<VectorRoute<XScalar, BScalar>>(method, tasks, k,
-                                                         kind == RouteKind::single);
+                                                         kind == RouteKind::vector_float32);
 }
 
 template <class XScalar, class BScalar>

@@ -47,22 +47,22 @@ void project_piece(const Piece<XScalar>& piece, const BScalar* B, Index k) {
                         k, Z.data(), width);
 }
 
-/// X_in X_in^T and X_out X_in^T of a task, as wanted.
+/// X_in X_in^T and X_out X_in^T of a task, as needed.
 template <class XScalar>
-void add_grams(const Samples<XScalar>& in, const Samples<XScalar>* out, Wanted wanted, Index d,
-               SparseProducts& products, TaskBlocks& blocks) {
+void add_grams(const Samples<XScalar>& in, const Samples<XScalar>* out, GramsNeeded needed, Index d,
+               SparseProducts& products, TaskProducts& blocks) {
   std::vector<SparseRow<XScalar>> inner, outer;
   append_rows(in, 1.0, inner);
-  blocks.K.setZero(wanted.K ? in.m : 0, wanted.K ? in.m : 0);
-  blocks.K_cross.setZero(wanted.K_cross ? out->m : 0, wanted.K_cross ? in.m : 0);
-  if (wanted.K_cross) append_rows(*out, 1.0, outer);
+  blocks.K.setZero(needed.K ? in.m : 0, needed.K ? in.m : 0);
+  blocks.K_cross.setZero(needed.K_cross ? out->m : 0, needed.K_cross ? in.m : 0);
+  if (needed.K_cross) append_rows(*out, 1.0, outer);
   for (Index j = 0; j < in.m; j += kGramRows) {
     const Index rows = std::min(kGramRows, in.m - j);
-    if (wanted.K) {
+    if (needed.K) {
       products.add(inner.data() + j, in.m - j, inner.data() + j, rows, d,
                    blocks.K.data() + j * in.m + j, in.m);
     }
-    if (wanted.K_cross) {
+    if (needed.K_cross) {
       products.add(outer.data(), out->m, inner.data() + j, rows, d, blocks.K_cross.data() + j,
                    in.m);
     }
@@ -157,8 +157,8 @@ std::vector<Index> bands_of(const std::vector<Part<XScalar>>& parts, Index d, In
 
 template <class XScalar, class BScalar>
 void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
-                        const Taken& taken, Wanted wanted, int threads, Cancel* cancel,
-                        std::vector<TaskBlocks>& found) {
+                        const TaskSelection& taken, GramsNeeded needed, int threads, Cancel* cancel,
+                        std::vector<TaskProducts>& found) {
   const Index width = padded(k);
   const bool has_outer = !tasks.outer.empty();
   std::vector<char> shared(static_cast<std::size_t>(taken.n));
@@ -172,22 +172,22 @@ void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks
   }
   parallel_for(threads, static_cast<Index>(pieces.size()), cancel,
                [&](Index p, int) { project_piece(pieces[static_cast<std::size_t>(p)], B, k); });
-  const bool grams = wanted.K || wanted.K_cross;
+  const bool grams = needed.K || needed.K_cross;
   std::vector<SparseProducts> products(static_cast<std::size_t>(grams ? threads : 0));
   parallel_for(threads, taken.n, cancel, [&](Index i, int thread) {
     const auto at = static_cast<std::size_t>(i);
     const bool one = shared[at] != 0;
-    TaskBlocks& own = found[at];
+    TaskProducts& own = found[at];
     if (grams) {
       add_grams(tasks.in(taken[i]), one || !has_outer ? nullptr : &tasks.out(taken[i]),
-                {wanted.K || (one && wanted.K_cross), wanted.K_cross && !one}, tasks.d,
+                {needed.K || (one && needed.K_cross), needed.K_cross && !one}, tasks.d,
                 products[static_cast<std::size_t>(thread)], own);
     } else {
       own.K.resize(0, 0);
       own.K_cross.resize(0, 0);
     }
     if (one) own.Z_out = own.Z_in;
-    if (one && wanted.K_cross) own.K_cross = own.K;
+    if (one && needed.K_cross) own.K_cross = own.K;
   });
   throw_if_requested(cancel);
 }

@@ -77,13 +77,13 @@ struct Tiles {
 /// One task's columns [begin, end) of the first sweep.
 template <class XScalar, class BScalar>
 void sweep_piece(const BScalar* B, Index k, const Samples<XScalar>& in, const Samples<XScalar>& out,
-                 Wanted wanted, Index begin, Index end, Tiles& tiles, TaskBlocks& blocks) {
+                 GramsNeeded needed, Index begin, Index end, Tiles& tiles, TaskProducts& blocks) {
   const Index width = padded(k);
   blocks.Z_in.setZero(in.m, width);
   blocks.Z_out.setZero(out.m, width);
   // Eigen's own memory: where a product's target lies decides how Eigen cuts it, and the last bits.
-  blocks.K.setZero(wanted.K ? in.m : 0, wanted.K ? in.m : 0);
-  blocks.K_cross.setZero(wanted.K_cross ? out.m : 0, wanted.K_cross ? in.m : 0);
+  blocks.K.setZero(needed.K ? in.m : 0, needed.K ? in.m : 0);
+  blocks.K_cross.setZero(needed.K_cross ? out.m : 0, needed.K_cross ? in.m : 0);
   const Index most = std::min(kSweepTile, end - begin);
   const Index converted = std::is_same_v<XScalar, double> ? 0 : most;
   tiles.in.resize(in.m, converted);
@@ -99,12 +99,12 @@ void sweep_piece(const BScalar* B, Index k, const Samples<XScalar>& in, const Sa
     kernels::product<true>(out.m, columns, width, Q.data, Q.stride, 1, tiles.B.data(),
                            blocks.Z_out.data());
     const auto inner = P.matrix(in.m, columns), outer = Q.matrix(out.m, columns);
-    if (wanted.K) blocks.K.noalias() += inner * inner.transpose();
-    if (wanted.K_cross) blocks.K_cross.noalias() += outer * inner.transpose();
+    if (needed.K) blocks.K.noalias() += inner * inner.transpose();
+    if (needed.K_cross) blocks.K_cross.noalias() += outer * inner.transpose();
   }
 }
 
-void add(TaskBlocks& sum, const TaskBlocks& part) {
+void add(TaskProducts& sum, const TaskProducts& part) {
   sum.Z_in += part.Z_in;
   sum.Z_out += part.Z_out;
   sum.K += part.K;
@@ -157,16 +157,16 @@ Index pieces_of(const TaskSet<XScalar>& tasks, Index n) {
 }
 
 template <class XScalar, class BScalar>
-void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks, const Taken& taken,
-                 Wanted wanted, Index pieces, int threads, Cancel* cancel,
-                 std::vector<TaskBlocks>& found) {
+void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
+                 const TaskSelection& taken, GramsNeeded needed, Index pieces, int threads,
+                 Cancel* cancel, std::vector<TaskProducts>& found) {
   const Index n = taken.n, d = tasks.d;
   if (static_cast<Index>(found.size()) < n) found.resize(static_cast<std::size_t>(n));
   if (tasks.sparse()) {
-    return sparse_first_sweep(B, k, tasks, taken, wanted, threads, cancel, found);
+    return sparse_first_sweep(B, k, tasks, taken, needed, threads, cancel, found);
   }
   const bool has_outer = !tasks.outer.empty();
-  std::vector<TaskBlocks> others(static_cast<std::size_t>(n * (pieces - 1)));
+  std::vector<TaskProducts> others(static_cast<std::size_t>(n * (pieces - 1)));
   std::vector<Tiles> tiles(static_cast<std::size_t>(threads));
   parallel_for(threads, n * pieces, cancel, [&](Index item, int thread) {
     const Index i = item / pieces, piece = item % pieces, task = taken[i];
@@ -174,7 +174,7 @@ void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks, const
     // One data set for both loops is swept over once.
     const bool shared = has_outer && tasks.shares(task);
     const Samples<XScalar> out = has_outer && !shared ? tasks.out(task) : Samples<XScalar>{};
-    const Wanted own{wanted.K || (shared && wanted.K_cross), wanted.K_cross && !shared};
+    const GramsNeeded own{needed.K || (shared && needed.K_cross), needed.K_cross && !shared};
     sweep_piece(B, k, tasks.in(task), out, own, edge(piece), edge(piece + 1),
                 tiles[static_cast<std::size_t>(thread)],
                 piece == 0 ? found[static_cast<std::size_t>(i)]
@@ -182,29 +182,29 @@ void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks, const
   });
   throw_if_requested(cancel);
   for (Index i = 0; i < n; ++i) {
-    TaskBlocks& sum = found[static_cast<std::size_t>(i)];
+    TaskProducts& sum = found[static_cast<std::size_t>(i)];
     for (Index p = 1; p < pieces; ++p) {
       add(sum, others[static_cast<std::size_t>(i * (pieces - 1) + p - 1)]);
     }
     if (!has_outer || !tasks.shares(taken[i])) continue;
     sum.Z_out = sum.Z_in;
-    if (wanted.K_cross) sum.K_cross = sum.K;
+    if (needed.K_cross) sum.K_cross = sum.K;
   }
 }
 
 template <class XScalar, class BScalar>
-std::vector<TaskBlocks> features_of_all(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
-                                        int threads, Cancel* cancel) {
-  const Taken every{tasks.size()};
+std::vector<TaskProducts> features_of_all(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
+                                          int threads, Cancel* cancel) {
+  const TaskSelection every{tasks.size()};
   const Index pieces = pieces_of(tasks, every.n);
-  std::vector<TaskBlocks> all;
+  std::vector<TaskProducts> all;
   all.reserve(static_cast<std::size_t>(every.n));
   const auto blocks = blocks_of<BScalar>(tasks, every, k, every.n);
-  each_block(tasks, every, blocks, [&](const auto& held, const Taken& taken, const Block&) {
-    std::vector<TaskBlocks> found;
+  each_block(tasks, every, blocks, [&](const auto& held, const TaskSelection& taken, const Block&) {
+    std::vector<TaskProducts> found;
     first_sweep<XScalar, BScalar>(B, k, held, taken, {false, false}, pieces, threads, cancel,
                                   found);
-    for (TaskBlocks& own : found) all.push_back(std::move(own));
+    for (TaskProducts& own : found) all.push_back(std::move(own));
   });
   return all;
 }

@@ -202,7 +202,7 @@ void VectorDesign<XScalar>::times(const Pass& task, const Rows& rows, double* ou
   each_piece(task.threads, [&](Index first, Index columns, Index piece) {
     double* part = task.parts + piece * rows.m;
     if constexpr (std::is_same_v<XScalar, float>) {
-      if (round_.single) {
+      if (round_.in_float32) {
         return kernels::sweep_times_single(rows.m, columns, rows.X + first, rows.stride,
                                            task.u + first, part);
       }
@@ -221,7 +221,7 @@ void VectorDesign<XScalar>::add_combination(const Pass& task, const Rows& rows, 
     const XScalar* X = rows.X + first;
     double* v = task.v + first;
     if constexpr (std::is_same_v<XScalar, float>) {
-      if (round_.single) {
+      if (round_.in_float32) {
         return kernels::sweep_combine_single(rows.m, columns, X, rows.stride, r, first_rows, v);
       }
     }

@@ -59,8 +59,10 @@ class TaskAlgebra {
   };
 
   bool moves_B() const { return method_.adapt_B; }
-  int outer_slot() const { return method_.inner_steps; }
-  int back_slot(int j) const { return method_.inner_steps + 1 + j; }
+  // The slots of the design, by the letters of (9).
+  static int g(int j) { return j; }                               // X^T r_j
+  int p() const { return method_.inner_steps; }                   // X'^T s'
+  int g_bar(int j) const { return method_.inner_steps + 1 + j; }  // X^T r_bar_j
   void push_term(int slot, const double* a, const double* b);
   void push_moves(int moves, const double* V);
   Terms<kWidth> terms() const { return {terms_.data(), static_cast<int>(terms_.size())}; }

@@ -51,7 +51,7 @@ void TaskAlgebra<Design>::push_term(int slot, const double* a, const double* b) 
 template <class Design>
 void TaskAlgebra<Design>::push_moves(int moves, const double* V) {
   terms_.clear();
-  for (int l = 0; moves_B() && l < moves; ++l) push_term(l, heads_[l].data(), V);
+  for (int l = 0; moves_B() && l < moves; ++l) push_term(g(l), heads_[l].data(), V);
 }
 
 /// out -= alpha c (slot a . slot b).
@@ -67,7 +67,7 @@ void TaskAlgebra<Design>::subtract_pair(Design& design, int a, int b, const doub
 template <class Design>
 void TaskAlgebra<Design>::subtract_moves(Design& design, int moves, int slot, double* out) {
   for (int l = 0; moves_B() && l < moves; ++l) {
-    subtract_pair(design, l, slot, heads_[l].data(), out);
+    subtract_pair(design, g(l), slot, heads_[l].data(), out);
   }
 }
 
@@ -80,10 +80,10 @@ void TaskAlgebra<Design>::adapt(Design& design, const double* w) {
     const double* now = heads_[j].data();
     double* next = heads_[j + 1].data();
     push_moves(j, now);
-    design.residual_in(now, terms(), j, r);
+    design.residual_in(now, terms(), g(j), r);
     // w_{j+1} = w_j - alpha B_j^T g_j
-    design.features(j, k_scratch_.data());
-    subtract_moves(design, j, j, k_scratch_.data());
+    design.features(g(j), k_scratch_.data());
+    subtract_moves(design, j, g(j), k_scratch_.data());
     for (Index i = 0; i < k_ * kWidth; ++i) next[i] = now[i] + minus_alpha * k_scratch_[i];
   }
 }
@@ -99,10 +99,10 @@ void TaskAlgebra<Design>::gradient(Design& design, const double* w, bool losses)
   // (7): the outer residual and omega = B_J^T p.
   push_moves(steps, w_J);
   // A column without a task sends nothing back: everything below is linear in s'.
-  design.residual_out(w_J, terms(), outer_slot(), s);
-  design.features(outer_slot(), omega_.data());
-  subtract_moves(design, steps, outer_slot(), omega_.data());
-  design.add(outer_slot(), w_J);  // (8)
+  design.residual_out(w_J, terms(), p(), s);
+  design.features(p(), omega_.data());
+  subtract_moves(design, steps, p(), omega_.data());
+  design.add(p(), w_J);  // (8)
 
   if (losses) {
     // At J = 0 nothing has been evaluated on the inner set yet; otherwise r_0 is the residual
@@ -135,26 +135,26 @@ void TaskAlgebra<Design>::step_back(Design& design, int j) {
   // r_bar = X (B_j a_bar [- alpha Omega w_j])
   push_moves(j, a_bar);
   if (moves_B()) {
-    push_term(outer_slot(), w_J, w_j);
+    push_term(p(), w_J, w_j);
     for (const Pair& pair : pairs_) push_term(pair.slot, pair.c, w_j);
   }
-  design.product_in(a_bar, terms(), back_slot(j), r_bar);
+  design.product_in(a_bar, terms(), g_bar(j), r_bar);
 
   // omega += B_j^T X^T r_bar [- alpha Omega^T g_j]
-  design.features(back_slot(j), k_scratch_.data());
+  design.features(g_bar(j), k_scratch_.data());
   for (Index i = 0; i < k_ * kWidth; ++i) omega[i] += k_scratch_[i];
-  subtract_moves(design, j, back_slot(j), omega);
+  subtract_moves(design, j, g_bar(j), omega);
   if (moves_B()) {
-    subtract_pair(design, outer_slot(), j, w_J, omega);
-    for (const Pair& pair : pairs_) subtract_pair(design, pair.slot, j, pair.c, omega);
+    subtract_pair(design, p(), g(j), w_J, omega);
+    for (const Pair& pair : pairs_) subtract_pair(design, pair.slot, g(j), pair.c, omega);
   }
 
   // Omega += X^T r_bar w_j^T + g_j a_bar^T
-  design.add(back_slot(j), w_j);
-  design.add(j, a_bar);
+  design.add(g_bar(j), w_j);
+  design.add(g(j), a_bar);
   if (moves_B() && j > 0) {
-    pairs_.push_back({back_slot(j), w_j});
-    pairs_.push_back({j, a_bar});
+    pairs_.push_back({g_bar(j), w_j});
+    pairs_.push_back({g(j), a_bar});
   }
 }
 

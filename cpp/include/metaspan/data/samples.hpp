@@ -27,7 +27,7 @@ struct Samples {
 
   bool sparse() const { return starts != nullptr; }
   Index entries() const { return starts[m] - starts[0]; }
-  /// What a pass reads of X, of so many columns.
+  /// Bytes of X, of so many columns.
   Index bytes(Index d) const {
     const auto number = static_cast<Index>(sizeof(Scalar));
     return sparse() ? (number + static_cast<Index>(sizeof *columns)) * entries() : number * m * d;
@@ -83,7 +83,7 @@ struct TaskSet {
 
 /// Columns [first, first + columns) of X of some tasks.
 struct Request {
-  Taken tasks;
+  TaskSelection tasks;
   Index first, columns;
 };
 

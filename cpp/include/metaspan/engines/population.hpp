@@ -38,8 +38,8 @@ class PopulationEngine : public Engine {
 RoundCost population_cost(const Method& method, const RoundSizes& sizes);
 
 /// `noise` is the standard deviation of the samples' noise: it adds noise^2/2 to the losses,
-/// nothing to a gradient. Memory O(lanes k (k_star + e + J width)); a round O(n k (k_star + e) (J +
-/// 1)) and, for MAML, O(J^2) vectors more.
+/// nothing to a gradient. Memory O(pieces k (k_star + e + J width)); a round O(n k (k_star + e) (J
+/// + 1)) and, for MAML, O(J^2) vectors more.
 std::unique_ptr<PopulationEngine> make_population(const Method& method,
                                                   PopulationEngine::State state, HeadSource heads,
                                                   Index n, double noise);

@@ -49,7 +49,7 @@ class HeadSource {
   RoundChoice choice_;  // from the table
   Key key_{};
   const double* rows_ = nullptr;  // of `given` or the table
-  Taken taken_;                   // of them
+  TaskSelection taken_;           // of them
 };
 
 }  // namespace metaspan

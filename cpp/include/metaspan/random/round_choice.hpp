@@ -8,7 +8,7 @@
 namespace metaspan {
 
 /// Tasks of a round: some that follow each other, or a choice.
-struct Taken {
+struct TaskSelection {
   Index n = 0;
   const Index* tasks = nullptr;  // (n,), or null: first .. first + n - 1
   Index first = 0;
@@ -32,7 +32,7 @@ class RoundChoice {
   Index n() const { return n_; }
 
   /// Valid until the next call.
-  Taken take(Index round) {
+  TaskSelection take(Index round) {
     if (order_.empty()) return {n_};
     const Key key = derive_key(seed_, trial_, static_cast<std::uint64_t>(round), Stream::pool);
     choose(key, all_, n_, order_.data(), swaps_.data(), taken_.data());

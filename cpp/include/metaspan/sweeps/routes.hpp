@@ -12,7 +12,7 @@ namespace metaspan {
 enum class RouteKind {
   gram,
   vector,
-  single,  // the vector route with sums over float data in single precision
+  vector_float32,  // the vector route with sums over float data in single precision
 };
 
 /// A route on the data of one batch. Memory is taken when it is made, and kept.
@@ -25,7 +25,7 @@ class Route {
   /// them. The same bits for any number of threads. Throws Cancelled.
   virtual void gradient(const BScalar* B,  // (d, k)
                         const double* w,   // (k,)
-                        const Taken& taken,
+                        const TaskSelection& taken,
                         bool losses,      // with MAML they may need products that nothing else does
                         BScalar* grad_B,  // (d, k) out
                         RoundOutputs& out, int threads, Cancel* cancel) = 0;

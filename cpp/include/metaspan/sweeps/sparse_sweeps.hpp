@@ -3,16 +3,16 @@
 
 #include "metaspan/base/cancel.hpp"
 #include "metaspan/random/round_choice.hpp"
-#include "metaspan/sweeps/task_blocks.hpp"
+#include "metaspan/sweeps/task_products.hpp"
 
 namespace metaspan {
 
 /// As first_sweep. Grams cost an operation for each pair of entries in the same column, at most.
 template <class XScalar, class BScalar>
 void sparse_first_sweep(const BScalar* B,  // (d, k)
-                        Index k, const TaskSet<XScalar>& tasks, const Taken& taken, Wanted wanted,
-                        int threads, Cancel* cancel,
-                        std::vector<TaskBlocks>& found);  // out, >= taken.n
+                        Index k, const TaskSet<XScalar>& tasks, const TaskSelection& taken,
+                        GramsNeeded needed, int threads, Cancel* cancel,
+                        std::vector<TaskProducts>& found);  // out, >= taken.n
 
 /// As second_sweep; the parts are sparse, at least one. Memory O(d k + m k).
 template <class XScalar, class BScalar>

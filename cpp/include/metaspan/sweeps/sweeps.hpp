@@ -3,7 +3,7 @@
 
 #include "metaspan/base/cancel.hpp"
 #include "metaspan/data/blocks.hpp"
-#include "metaspan/sweeps/task_blocks.hpp"
+#include "metaspan/sweeps/task_products.hpp"
 
 namespace metaspan {
 
@@ -15,15 +15,15 @@ Index pieces_of(const TaskSet<XScalar>& tasks, Index n);
 /// into the first blocks of `found`. What is there is reused.
 template <class XScalar, class BScalar>
 void first_sweep(const BScalar* B,  // (d, k)
-                 Index k, const TaskSet<XScalar>& tasks, const Taken& taken, Wanted wanted,
-                 Index pieces, int threads, Cancel* cancel,
-                 std::vector<TaskBlocks>& found);  // out, >= taken.n
+                 Index k, const TaskSet<XScalar>& tasks, const TaskSelection& taken,
+                 GramsNeeded needed, Index pieces, int threads, Cancel* cancel,
+                 std::vector<TaskProducts>& found);  // out, >= taken.n
 
 /// X B alone, of all tasks, wherever their X is.
 template <class XScalar, class BScalar>
-std::vector<TaskBlocks> features_of_all(const BScalar* B,  // (d, k)
-                                        Index k, const TaskSet<XScalar>& tasks, int threads,
-                                        Cancel* cancel);
+std::vector<TaskProducts> features_of_all(const BScalar* B,  // (d, k)
+                                          Index k, const TaskSet<XScalar>& tasks, int threads,
+                                          Cancel* cancel);
 
 /// The second sweep: out <- [start +] the sum over the parts of X^T C, (10), in their order.
 template <class XScalar, class BScalar>

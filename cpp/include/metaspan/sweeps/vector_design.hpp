@@ -27,7 +27,7 @@ class VectorDesign {
     const double* B_w;  // (d,)    B w, where every task starts
     Index d, k;
     int outer_slot;
-    bool single;         // sums over float data in single precision
+    bool in_float32;     // sums over float data in single precision
     const Truth* truth;  // where rows are made, or null
     int threads;         // that share a panel
     Cancel* cancel;

@@ -17,10 +17,10 @@ inline void make_room(Index n, Index k, Index k_star, TaskOutputs& tasks) {
 
 /// What the records ask for of the tasks of a panel, into the places from `first` on.
 template <class Design>
-void tell_panel(const TaskAlgebra<Design>& algebra,
-                const double* heads,       // (k_star, width)
-                const double (&added)[3],  // to the losses
-                Index first, Index tasks, TaskOutputs& out) {
+void copy_panel_outputs(const TaskAlgebra<Design>& algebra,
+                        const double* heads,       // (k_star, width)
+                        const double (&added)[3],  // to the losses
+                        Index first, Index tasks, TaskOutputs& out) {
   constexpr Index kWidth = Design::width;
   using Loss = typename TaskAlgebra<Design>::Loss;
   for (Index t = 0; t < tasks; ++t) {
@@ -37,8 +37,8 @@ void tell_panel(const TaskAlgebra<Design>& algebra,
 }
 
 /// What the records ask for of what the round found, on arrays.
-inline void tell(const Mat& heads, const Taken& taken, const RoundOutputs& found,
-                 TaskOutputs& tasks) {
+inline void copy_outputs(const Mat& heads, const TaskSelection& taken, const RoundOutputs& found,
+                         TaskOutputs& tasks) {
   if (tasks.want_losses) tasks.losses = found.losses;
   if (tasks.want_adapted) tasks.adapted = found.adapted;
   if (!tasks.want_heads) return;

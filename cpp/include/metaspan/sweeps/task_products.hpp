@@ -14,7 +14,7 @@ struct Part {
 };
 
 /// What the algebra needs of one task on the Gram route.
-struct TaskBlocks {
+struct TaskProducts {
   Mat Z_in, Z_out;  // (m, padded)
   Vec y_in, y_out;  // normalised
   Mat K, K_cross;   // (m_in, m_in), (m_out, m_in): MAML
@@ -22,7 +22,7 @@ struct TaskBlocks {
 };
 
 /// Which Grams the first sweep is to supply.
-struct Wanted {
+struct GramsNeeded {
   bool K, K_cross;
 };
 

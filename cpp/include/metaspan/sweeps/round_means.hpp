@@ -7,9 +7,9 @@
 namespace metaspan {
 
 /// What every task tells, side by side; means in the order of the tasks.
-class Tally {
+class RoundMeans {
  public:
-  Tally(RoundOutputs& out, Index n, Index k, bool losses) : out_(out), omegas_(n, k) {
+  RoundMeans(RoundOutputs& out, Index n, Index k, bool losses) : out_(out), omegas_(n, k) {
     if (losses) out.losses.resize(3, n);
     out.adapted.resize(n, k);
   }
@@ -37,8 +37,8 @@ class Tally {
 };
 
 /// A thread's memory for tasks on their own.
-struct DenseLane {
-  DenseLane(const Method& method, Index k, Index most_in, Index most_out)
+struct DenseWorkspace {
+  DenseWorkspace(const Method& method, Index k, Index most_in, Index most_out)
       : algebra(method, k, most_in, most_out),
         scratch(method.inner_steps, method.adapt_B, k, most_in, most_out) {}
   TaskAlgebra<DenseDesign> algebra;
