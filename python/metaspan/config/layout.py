@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..tasks.linear import LinearTasks
 from .options import Init
 
@@ -98,8 +96,3 @@ def height_of(config: TrainConfig, given: int) -> int:
     layout = config.layout
     fixed = isinstance(config.init, Init) or config.engine == "collapsed"
     return layout.height if fixed else min(layout.height, given)
-
-
-def bytes_of_B(config: TrainConfig) -> int:
-    """Bytes of a representation at full size."""
-    return config.tasks.d * config.width * np.dtype(config.dtype).itemsize
