@@ -1,12 +1,14 @@
 """Seeded runs of every engine, method, route and law, small enough to be done in a second or two.
 
-What they gave is kept in `recorded_bits.json`, by instruction-set level: see
-`invariance/test_recorded_bits.py`. `python tests/recorded_runs.py` records the level that runs
-anew, which a change that is meant to change bits must do, and say so in the changelog.
+What they gave is kept in `recorded_bits.json`, by what bits depend on: the instruction-set level,
+the compiler and the C library. See `invariance/test_recorded_bits.py`. `python
+tests/recorded_runs.py` records those of the build that runs anew, which a change that is meant to
+change bits must do, and say so in the changelog.
 """
 
 import hashlib
 import json
+import platform
 from functools import partial
 from pathlib import Path
 
@@ -191,12 +193,18 @@ def digest(name):
 
 
 def recorded():
-    """What was recorded, by level."""
+    """What was recorded, by build."""
     return json.loads(FILE.read_text()) if FILE.exists() else {}
 
 
+def build():
+    """What the bits of the build that runs depend on."""
+    config = ms.show_config()
+    library = " ".join(platform.libc_ver())
+    return f"{config['instruction_set']}, compiler {config['compiler']}, {library}"
+
+
 if __name__ == "__main__":
-    level = ms.show_config()["instruction_set"]
-    kept = recorded() | {level: {name: digest(name) for name in RUNS}}
+    kept = recorded() | {build(): {name: digest(name) for name in RUNS}}
     FILE.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
-    print(f"{len(RUNS)} runs at {level}")
+    print(f"{len(RUNS)} runs at {build()}")

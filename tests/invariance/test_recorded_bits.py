@@ -1,21 +1,20 @@
-"""Seeded runs give the bits that they gave when they were recorded, at the level that runs."""
+"""Seeded runs give the bits that they gave when they were recorded, by builds of the same kind."""
 
 import pytest
 
-import metaspan as ms
-from recorded_runs import RUNS, digest, recorded
+from recorded_runs import RUNS, build, digest, recorded
 
-LEVEL = ms.show_config()["instruction_set"]
+pytestmark = pytest.mark.recorded_bits
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_seeded_runs_give_the_recorded_bits(name):
-    known = recorded().get(LEVEL)
+    known = recorded().get(build())
     if known is None:
-        pytest.skip(f"no bits were recorded at {LEVEL}")
+        pytest.skip(f"no bits were recorded at {build()}")
     assert digest(name) == known[name]
 
 
-def test_all_runs_are_recorded_at_every_level():
+def test_all_runs_are_recorded_of_every_build():
     for known in recorded().values():
         assert set(known) == set(RUNS)
