@@ -121,7 +121,8 @@ def test_no_inner_steps_is_average_risk(scene, name):
     for gradient, average in zip(found, scene.gradients(ms.AverageRisk()), strict=True):
         np.testing.assert_array_equal(gradient.B, average.B)
         np.testing.assert_array_equal(gradient.w, average.w)
-        np.testing.assert_array_equal(gradient.loss_adapted, gradient.loss_in)
+        # The Gram route sums the two losses in different orders.
+        np.testing.assert_array_max_ulp(gradient.loss_adapted, gradient.loss_in, maxulp=2)
 
 
 def test_maml_is_anil_while_its_inner_loop_leaves_the_representation(scene):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
+from metaspan._core_types import CoreMethod
 from metaspan.theory.risk import HeadMoments, InnerLoop, NewTasks
 
 LEARNERS = (
@@ -157,7 +158,9 @@ def test_blocks_hold_other_samples(m):
     assert filled.mean() >= 0.5
     assert (other_X != X)[filled].all()
     assert (z != other_z).all()
-    risks = new.excess(InnerLoop((0.1, 0.1, 1, True, False), np.ones((3, 2)), np.ones(2), m, 1))
+    risks = new.excess(
+        InnerLoop(CoreMethod(0.1, 0.1, 1, True, False), np.ones((3, 2)), np.ones(2), m, 1)
+    )
     assert len(set(risks)) == 8
 
 
