@@ -91,6 +91,8 @@ def test_measures_are_told_by_their_arguments(tmp_path):
     found.run(progress=False)
     assert [*found.table().columns] == ["seed", "status", "dist", "above(level=0.9)", "last"]
     assert ms.Study(tmp_path).table()["last"][0] == 1.0
+    found.report(tmp_path / "report.html")
+    assert "dist, above(level=0.9), last" in (tmp_path / "report.html").read_text()
     assert study(tmp_path, measure=measures).run(progress=False).complete
     with pytest.raises(ValueError, match=r"has measure = \['dist', 'above\(level=0.9\)', 'last'\]"):
         study(tmp_path, measure=("dist", partial(above, level=0.5), last))

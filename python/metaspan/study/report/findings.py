@@ -12,7 +12,6 @@ import numpy as np
 from ..design.cells import Cell
 from ..design.spec import Spec
 from ..design.stopping import INSTEAD, set_by_stop
-from ..execution.describe import describe
 from ..execution.progress import duration
 from ..execution.status import StudyStatus
 from ..figures.choose import auto_figures
@@ -49,7 +48,7 @@ def report_on(
             "run time": f"{duration(status.seconds)} in all",
             "last row": status.last or "",
         },
-        configuration=list(_configuration(spec, cells)),
+        configuration=list(_configuration(spec)),
         figures=auto_figures(table, tuple(spec.axes), measures),
         notes=[*_laws(table, spec, measures), *_stopped(table, measures), *_failures(status)],
         table=table,
@@ -60,7 +59,7 @@ def report_on(
     )
 
 
-def _configuration(spec: Spec, cells: Sequence[Cell]) -> Iterator[tuple[str, str]]:
+def _configuration(spec: Spec) -> Iterator[tuple[str, str]]:
     """Names and values as the study was given them."""
     for name, value in spec.base.items():
         yield name, _text(value)
@@ -71,11 +70,11 @@ def _configuration(spec: Spec, cells: Sequence[Cell]) -> Iterator[tuple[str, str
             yield name, ", ".join([*shown, *(["..."] if values[MOST_SHOWN:] else [])])
         else:
             yield name, _text(spec.derived[name])
-    tree = describe(spec, cells[:1])
     yield "seeds", str(len(spec.seeds))
-    for name in ("measure", "keep", "common"):
-        if tree[name]:
-            yield name, ", ".join(tree[name])
+    measures = tuple(measure.name for measure in spec.measures)
+    for name, words in {"measure": measures, "keep": spec.keep, "common": spec.common}.items():
+        if words:
+            yield name, ", ".join(words)
 
 
 def _text(value: Any) -> str:
