@@ -174,5 +174,6 @@ def test_studies_that_only_named_their_functions_can_be_read(tmp_path):
         path.write_text(path.read_text().replace(found.cells[0].name, cell.name))
     assert cell.name != found.cells[0].name
     pd.testing.assert_frame_equal(ms.Study(old).table(), found.table())
+    assert ms.Study(old).run(progress=False).complete
     with pytest.raises(ValueError, match=r"has base\.heads = .*draw; this one has .*\(contents"):
         study(old, ("dist", drawn_tasks), heads=draw)

@@ -119,7 +119,7 @@ class Study:
                 raise ValueError("base or grid must be given beside other arguments; got neither")
             file = str(store.file)
             self._spec, self._store, self._whose = restore(there, file), store, f"{file!r}: "
-            self._tree = describe(self._spec, self.cells)
+            self._tree = there
             return
         given = specify(base, grid, seeds, measure, keep=keep, keep_rows=keep_rows, common=common)
         self._spec, self._store, self._whose = given, store, ""  # what errors of cells begin with
