@@ -1,11 +1,9 @@
 """Features on disk: the numbers of arrays in memory, in the memory of a few blocks."""
 
 import json
-import os
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -13,6 +11,7 @@ import pytest
 import zarr
 
 import metaspan as ms
+from control_groups import control_group
 from metaspan.tasks import on_disk as stored
 
 N, M, D, WIDTH = 10, 30, 700, 3
@@ -300,26 +299,12 @@ def test_data_larger_than_the_memory_allowed(kind, route, tmp_path):
 @pytest.fixture
 def group():
     """A control group whose processes and their part of the system's cache have 400 MiB."""
-    for root, limit in (
-        ("/sys/fs/cgroup", "memory.max"),
-        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-    ):
-        folder = Path(root, f"metaspan-{os.getpid()}")
-        if not Path(root, "cgroup.procs").exists():
-            continue
-        try:
-            folder.mkdir()
-        except OSError:
-            continue
-        try:
-            (folder / limit).write_text(str(400 * 2**20))
-            yield folder
-            return
-        except OSError:
-            continue
-        finally:
-            folder.rmdir()
-    pytest.skip("control groups are not ours to make")
+    limit = str(400 * 2**20)
+    with control_group(
+        ("/sys/fs/cgroup", "memory.max", limit),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", limit),
+    ) as folder:
+        yield folder
 
 
 @pytest.mark.peak_memory

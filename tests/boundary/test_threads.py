@@ -6,12 +6,12 @@ import sys
 import textwrap
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import metaspan as ms
+from control_groups import control_group
 
 PATIENCE = 60  # seconds, to end a test that hangs
 
@@ -181,27 +181,12 @@ def test_the_limit_of_openmp_holds_for_calls_that_give_no_number(limit):
 @pytest.fixture
 def half_a_cpu():
     """The list of processes of a control group that may use half a CPU."""
-    for root, file, limit in (
+    with control_group(
         ("/sys/fs/cgroup", "cpu.max", "50000 100000"),
         ("/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", "50000"),
         ("/sys/fs/cgroup/cpu,cpuacct", "cpu.cfs_quota_us", "50000"),
-    ):
-        folder = Path(root, f"metaspan-{os.getpid()}")
-        if not Path(root, "cgroup.procs").exists():
-            continue
-        try:
-            folder.mkdir()
-        except OSError:
-            continue
-        try:
-            (folder / file).write_text(limit)
-            yield folder / "cgroup.procs"
-            return
-        except OSError:
-            continue
-        finally:
-            folder.rmdir()
-    pytest.skip("control groups are not ours to make")
+    ) as folder:
+        yield folder / "cgroup.procs"
 
 
 def test_the_quota_of_a_control_group_holds_for_calls_that_give_no_number(half_a_cpu):
