@@ -11,7 +11,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ._core_types import CoreData, CoreMethod, FeatureLaw, HeadLaw, RoundSizes, SampleLaw
+from ._core_types import (
+    CoreData,
+    CoreMethod,
+    FeatureLaw,
+    HeadLaw,
+    MethodNeeds,
+    RoundSizes,
+    SampledBytes,
+    SampleLaw,
+    VectorSizes,
+)
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -29,6 +39,18 @@ STREAM_POOL: Final[int]
 STREAM_OFF_SPAN: Final[int]
 STREAM_USER: Final[int]
 ROW_BLOCK: Final[int]
+
+# Sizes by which the core cuts its work; cpp/include/metaspan/base/sizes.hpp says what each is of.
+PANEL_TASKS: Final[int]
+SERIAL_FLOPS: Final[float]
+SHORT_VECTORS: Final[int]
+LARGE_B: Final[int]
+STORE_BLOCK_BYTES: Final[int]
+VECTOR_BLOCK_BYTES: Final[int]
+MADE_BYTES: Final[int]
+PANEL_BYTES: Final[int]
+NEAR_BYTES: Final[int]
+FAR_BYTES: Final[int]
 
 def build_info() -> dict[str, Any]: ...
 def available_cpus() -> int: ...
@@ -185,6 +207,17 @@ def adapt_arrays(
     threads: int,
 ) -> tuple[F64, NDArray[Any] | None]:
     """w_J (n, k), and B_J (n, d, k) where asked for."""
+
+def method_needs(method: CoreMethod) -> MethodNeeds:
+    """What the gradient of a method is made of."""
+
+def vector_bytes(method: CoreMethod, sizes: VectorSizes, threads: int) -> float:
+    """Bytes of the vectors that the vector route holds for a round."""
+
+def sampled_bytes(
+    method: CoreMethod, sizes: VectorSizes, in_blocks: bool, threads: int
+) -> SampledBytes:
+    """Bytes that a sampled round holds; `in_blocks` where a function of the user's makes rows."""
 
 # What a round of a trial takes: flops; bytes that the trial and, thread_bytes, every thread holds;
 # pieces that threads share; and, as its time goes, operations, calls of kernels, random numbers.

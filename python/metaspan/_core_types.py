@@ -1,8 +1,8 @@
-r"""Named tuples that the compiled core takes: it reads them by the names of their fields."""
+r"""What the compiled core takes, by the names of its fields, and what it returns by name."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,16 @@ class CoreMethod(NamedTuple):
     inner_steps: int  # 0: average risk minimisation
     adapt_B: bool  # the inner loop moves B too: MAML
     exact: bool  # the gradient goes through the inner loop
+
+
+class MethodNeeds(TypedDict):
+    """What the gradient of a method is made of."""
+
+    gram: bool  # K = X X^T, between inner steps
+    cross_gram: bool  # K' = X' X^T: the inner loop moves B
+    inner_part: bool  # the gradient combines the rows of inner sets too
+    passes_again: bool  # an inner set is met more than once in a round
+    terms: int  # vectors of length d that the gradient of a task is made of
 
 
 class FeatureLaw(NamedTuple):
@@ -58,6 +68,27 @@ class RoundSizes(NamedTuple):
     draws_heads: bool = False  # the core draws them; otherwise they are copied
     chooses: bool = False  # some tasks of a pool or a table
     losses: float = 0.0  # share of the rounds that record losses
+
+
+class VectorSizes(NamedTuple):
+    """Sizes of a round on samples, for what the vector route holds."""
+
+    d: int
+    k: int
+    n: int  # tasks of a round
+    all_tasks: int  # that rounds choose from
+    m_in: float  # samples of a task
+    m_out: float
+    row_bytes: float  # of X
+    sparse: bool
+
+
+class SampledBytes(TypedDict):
+    """What a round on samples that are made when they are needed holds."""
+
+    vectors: float
+    rows: float
+    stay: bool  # inner sets are made once a round
 
 
 class CoreData(NamedTuple):

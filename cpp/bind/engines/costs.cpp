@@ -4,6 +4,7 @@
 #include "metaspan/engines/infinite_tasks.hpp"
 #include "metaspan/engines/population.hpp"
 #include "metaspan/engines/spectral.hpp"
+#include "metaspan/sweeps/vector_plan.hpp"
 #include "run.hpp"
 
 namespace pybind11::detail {
@@ -17,6 +18,19 @@ struct type_caster<metaspan::RoundSizes> {
              source.attr("k").cast<Index>(),          source.attr("k_star").cast<Index>(),
              source.attr("draws_heads").cast<bool>(), source.attr("chooses").cast<bool>(),
              source.attr("losses").cast<double>()};
+    return true;
+  }
+};
+
+template <>
+struct type_caster<metaspan::VectorSizes> {
+  PYBIND11_TYPE_CASTER(metaspan::VectorSizes, const_name("VectorSizes"));
+  bool load(handle source, bool /*convert*/) {
+    using metaspan::Index;
+    value = {source.attr("d").cast<Index>(),          source.attr("k").cast<Index>(),
+             source.attr("n").cast<Index>(),          source.attr("all_tasks").cast<Index>(),
+             source.attr("m_in").cast<double>(),      source.attr("m_out").cast<double>(),
+             source.attr("row_bytes").cast<double>(), source.attr("sparse").cast<bool>()};
     return true;
   }
 };
@@ -38,9 +52,49 @@ py::dict as_dict(const RoundCost& cost) {
   return out;
 }
 
+py::dict needs_of(const Method& method) {
+  py::dict out;
+  out["gram"] = method.needs_gram();
+  out["cross_gram"] = method.needs_cross_gram();
+  out["inner_part"] = method.has_inner_part();
+  out["passes_again"] = method.passes_again();
+  out["terms"] = method.terms();
+  return out;
+}
+
+py::dict sampled_bytes(const Method& method, const VectorSizes& sizes, bool in_blocks,
+                       int threads) {
+  const SampledMemory found = sampled_memory(method, sizes, in_blocks, threads);
+  py::dict out;
+  out["vectors"] = found.vectors;
+  out["rows"] = found.rows;
+  out["stay"] = found.stay;
+  return out;
+}
+
+/// The sizes that estimates of time and memory need.
+void bind_sizes(py::module_& module) {
+  module.attr("PANEL_TASKS") = kPanelTasks;
+  module.attr("SERIAL_FLOPS") = kSerialFlops;
+  module.attr("SHORT_VECTORS") = kShortVectors;
+  module.attr("LARGE_B") = static_cast<Index>(kLargeB);
+  module.attr("STORE_BLOCK_BYTES") = static_cast<Index>(kStoreBlockBytes);
+  module.attr("VECTOR_BLOCK_BYTES") = static_cast<Index>(kVectorBlockBytes);
+  module.attr("MADE_BYTES") = kMadeBytes;
+  module.attr("PANEL_BYTES") = static_cast<Index>(kPanelBytes);
+  module.attr("NEAR_BYTES") = kNearBytes;
+  module.attr("FAR_BYTES") = kFarBytes;
+}
+
 }  // namespace
 
 void bind_costs(py::module_& module) {
+  bind_sizes(module);
+  module.def("method_needs", &needs_of, py::arg("method"));
+  module.def("vector_bytes", &vector_memory, py::arg("method"), py::arg("sizes"),
+             py::arg("threads"));
+  module.def("sampled_bytes", &sampled_bytes, py::arg("method"), py::arg("sizes"),
+             py::arg("in_blocks"), py::arg("threads"));
   module.def(
       "population_cost",
       [](const Method& method, const RoundSizes& sizes) {

@@ -280,7 +280,7 @@ void add_off_span(const Method& method, const SampleLaw& law, const SampleShape&
                   const RoundSizes& sizes, Work& work) {
   if (shape.off_span == OffSpan::none) return;
   const double n = static_cast<double>(sizes.n), K = static_cast<double>(sizes.k);
-  const double terms = method.has_inner_part() ? 2 * method.inner_steps + 1 : 1;
+  const double terms = method.terms();
   const double pieces = static_cast<double>(pieces_of(ceil_div(sizes.n, kWidth)));
   const auto in = static_cast<double>(law.m_in), out = static_cast<double>(law.m_out);
   const bool frames = shape.off_span == OffSpan::frames;

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "metaspan/base/sizes.hpp"
+
 namespace metaspan {
 namespace {
 
 constexpr int kWidth = CollapsedDesign::width;
+static_assert(kWidth == kPanelTasks);
 constexpr std::uint32_t kInner = 0, kOuter = 1;  // sets, as words of the counter
 
 std::size_t panel_of(Index rows) { return static_cast<std::size_t>(rows * kWidth); }
@@ -76,7 +79,7 @@ CollapsedDesign::Scratch::Scratch(const Method& method, const SampleShape& shape
       vectors_(panel_of(slots_of(method.inner_steps) * shape.columns())),
       transposed_(panel_of(padded(k))),
       slots_(static_cast<std::size_t>(slots_of(method.inner_steps))) {
-  const Index terms = 2 * method.inner_steps + 1;
+  const Index terms = slots_of(method.inner_steps);
   const auto rows = [](const SetShape& set) { return static_cast<Index>(set.rows.size()); };
   const Index most = std::max({shape.columns(), rows(shape.inner), shared ? 0 : rows(shape.outer)});
   members_.reserve(static_cast<std::size_t>(terms));

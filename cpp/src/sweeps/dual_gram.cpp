@@ -84,7 +84,8 @@ struct Stripe {
 template <class XScalar>
 Stripe<XScalar> next_stripe(const TaskSet<XScalar>& tasks, Index N, Index most, Index begin) {
   const Index tile_bytes = static_cast<Index>(sizeof(XScalar)) * N * most;
-  const Index columns = most * std::max<Index>(1, static_cast<Index>(kFeatureBytes) / tile_bytes);
+  const Index columns =
+      most * std::max<Index>(1, static_cast<Index>(kStoreBlockBytes) / tile_bytes);
   const auto request = [&](Index first) {
     return Request{{tasks.size()}, first, std::min(columns, tasks.d - first)};
   };

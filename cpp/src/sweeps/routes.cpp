@@ -7,18 +7,13 @@
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/sweeps/round_means.hpp"
 #include "metaspan/sweeps/vector_design.hpp"
+#include "metaspan/sweeps/vector_plan.hpp"
 #include "sweep.hpp"
 
 namespace metaspan {
 namespace {
 
-constexpr double kVectorBytes = 1 << 26;  // of the vectors that a block of tasks keeps
-constexpr Index kShortVectors = 1 << 14;  // numbers of a vector of every task of a panel
-constexpr Index kLargeB = 1 << 19;        // numbers of a B that no cache keeps
-constexpr double kPanelBytes = 1 << 25;   // of data: threads share the tasks of a larger panel
-constexpr double kUnevenBytes = 1 << 20;  // and of a smaller one that leaves some without work
-constexpr Index kFewPanels = 8;           // a thread
-constexpr Index kColumns = 256;           // of B^T that are filled at a time
+constexpr Index kColumns = 256;  // of B^T that are filled at a time
 
 template <class XScalar, class BScalar>
 class GramRoute final : public Route<XScalar, BScalar> {
@@ -103,18 +98,12 @@ class VectorRoute final : public Route<XScalar, BScalar> {
         tasks_(tasks),
         k_(k),
         in_float32_(in_float32),
-        rows_(method.has_inner_part() ? slots_of(method.inner_steps) : 1),
-        panel_tasks_(tasks_together(tasks.d, k)),
+        plan_(method, tasks.d, k, tasks.size()),
+        task_bytes_(
+            static_cast<double>(tasks.most_bytes(tasks.inner) + tasks.most_bytes(tasks.outer))),
         B_t_(new double[static_cast<std::size_t>(k * tasks.d)]),
         B_w_(new double[static_cast<std::size_t>(tasks.d)]) {
-    const double task_bytes = 8.0 * static_cast<double>(rows_) * static_cast<double>(tasks.d);
-    block_ = std::min(tasks.size(),
-                      std::max(panel_tasks_, static_cast<Index>(kVectorBytes / task_bytes) /
-                                                 panel_tasks_ * panel_tasks_));
-    panel_bytes_ =
-        static_cast<double>(panel_tasks_) *
-        static_cast<double>(tasks.most_bytes(tasks.inner) + tasks.most_bytes(tasks.outer));
-    vectors_.reset(new double[static_cast<std::size_t>(block_ * rows_ * tasks.d)]);
+    vectors_.reset(new double[static_cast<std::size_t>(plan_.block * plan_.terms * tasks.d)]);
   }
 
   void gradient(const BScalar* B, const double* w, const TaskSelection& taken, bool losses,
@@ -124,23 +113,23 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     const Sharing sharing = shared(n, threads);
     const typename Design::Round round = round_of(w, sharing, cancel);
     RoundMeans means(out, n, k_, losses);
-    const auto blocks = blocks_of<BScalar>(tasks_, taken, k_, block_);
+    const auto blocks = blocks_of<BScalar>(tasks_, taken, k_, plan_.block);
     each_block(
         tasks_, taken, blocks, [&](const auto& held, const TaskSelection& now, const Block& block) {
           const auto [first, count] = block;
-          coefficients_.assign(static_cast<std::size_t>(count * rows_ * padded(k_)), 0.0);
+          coefficients_.assign(static_cast<std::size_t>(count * plan_.terms * padded(k_)), 0.0);
           parallel_for(
-              sharing.groups, ceil_div(count, panel_tasks_), cancel, [&](Index p, int thread) {
+              sharing.groups, ceil_div(count, plan_.panel), cancel, [&](Index p, int thread) {
                 Workspace& workspace = workspaces_[static_cast<std::size_t>(thread)];
                 const typename Design::Panel panel =
-                    panel_of(held, now, p * panel_tasks_, p * panel_tasks_);
+                    panel_of(held, now, p * plan_.panel, p * plan_.panel);
                 Design design(round, panel, workspace.scratch);
                 workspace.algebra.gradient(design, w, losses);
-                means.take(workspace.algebra, block.first + p * panel_tasks_, panel.tasks, losses);
+                means.take(workspace.algebra, block.first + p * plan_.panel, panel.tasks, losses);
               });
           for (double& c : coefficients_) c /= static_cast<double>(n);
           throw_if_requested(cancel);
-          add_block(count * rows_, first > 0, grad_B, threads, cancel);
+          add_block(count * plan_.terms, first > 0, grad_B, threads, cancel);
         });
     means.finish();
   }
@@ -151,9 +140,9 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     const TaskSelection every{tasks_.size()};
     const Sharing sharing = shared(every.n, threads);
     const typename Design::Round round = round_of(w, sharing, cancel);
-    parallel_for(sharing.groups, ceil_div(every.n, panel_tasks_), cancel, [&](Index p, int thread) {
+    parallel_for(sharing.groups, ceil_div(every.n, plan_.panel), cancel, [&](Index p, int thread) {
       Workspace& workspace = workspaces_[static_cast<std::size_t>(thread)];
-      const typename Design::Panel panel = panel_of(tasks_, every, p * panel_tasks_, 0);
+      const typename Design::Panel panel = panel_of(tasks_, every, p * plan_.panel, 0);
       Design design(round, panel, workspace.scratch);
       workspace.algebra.adapt(design, w);
       for (Index t = 0; t < panel.tasks; ++t) {
@@ -167,18 +156,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
  private:
   using Design = VectorDesign<XScalar>;
 
-  /// Threads that take panels of their own, and threads that share a panel.
-  struct Sharing {
-    int groups, shares;
-  };
-
   Sharing shared(Index n, int threads) {
-    const Index panels = ceil_div(std::min(block_, n), panel_tasks_);
-    // Few panels of many entries leave a thread without one: their tasks are shared evenly.
-    const bool uneven = tasks_.sparse() && panels % threads != 0 && panels < kFewPanels * threads &&
-                        panel_tasks_ > 1 && panel_tasks_ % threads == 0;
-    const bool side_by_side = panel_bytes_ <= (uneven ? kUnevenBytes : kPanelBytes) && panels > 1;
-    const Sharing found = side_by_side ? Sharing{threads, 1} : Sharing{1, threads};
+    const Sharing found = sharing_of(plan_, n, task_bytes_, tasks_.sparse(), threads);
     while (static_cast<int>(workspaces_.size()) < found.groups) {
       workspaces_.emplace_back(*this);
     }
@@ -190,40 +169,29 @@ class VectorRoute final : public Route<XScalar, BScalar> {
             method_.inner_steps, in_float32_, tasks_.truth, sharing.shares, cancel};
   }
 
-  /// Tasks that meet a piece of B together: more of them where that saves reading B, but no more
-  /// than keep their vectors in the cache.
-  static Index tasks_together(Index d, Index k) {
-    const bool short_vectors = Design::width * d <= kShortVectors;
-    return short_vectors || k * d > kLargeB ? Design::width : 1;
-  }
-
   struct Workspace {
     explicit Workspace(const VectorRoute& route)
         : algebra(route.method_, route.k_, route.tasks_.most_in(), route.tasks_.most_out()),
-          scratch(route.method_.inner_steps, route.rows_ > 1,
-                  std::min(route.panel_tasks_, route.tasks_.size()), route.tasks_, route.k_) {
+          scratch(route.method_.inner_steps, route.plan_.terms > 1, route.plan_.most, route.tasks_,
+                  route.k_) {
       if (route.tasks_.truth == nullptr) return;
-      scratch.make_room(std::min(route.panel_tasks_, route.tasks_.size()), route.tasks_.d,
-                        route.tasks_.most_in(), route.passes_again(),
-                        route.tasks_.in(0).maker->source != nullptr);
+      scratch.make_room(route.plan_.most, route.tasks_.d, route.tasks_.most_in(),
+                        route.method_.passes_again(), route.tasks_.in(0).maker->source != nullptr);
     }
     TaskAlgebra<Design> algebra;
     typename Design::Scratch scratch;
   };
 
-  /// Whether a round may meet an inner set more than once.
-  bool passes_again() const { return method_.inner_steps > 1 || method_.has_inner_part(); }
-
   /// The panel of a block from its task at `at` on, with rows for its terms from `row` on.
   typename Design::Panel panel_of(const TaskSet<XScalar>& tasks, const TaskSelection& taken,
                                   Index at, Index row) {
-    typename Design::Panel panel{std::min(panel_tasks_, taken.n - at),
+    typename Design::Panel panel{std::min(plan_.panel, taken.n - at),
                                  {},
                                  {},
                                  {},
-                                 rows_ > 1,
-                                 vectors_.get() + row * rows_ * tasks_.d,
-                                 coefficients_.data() + row * rows_ * padded(k_)};
+                                 plan_.terms > 1,
+                                 vectors_.get() + row * plan_.terms * tasks_.d,
+                                 coefficients_.data() + row * plan_.terms * padded(k_)};
     for (Index t = 0; t < panel.tasks; ++t) {
       panel.places[t] = taken[at + t];
       panel.inner[t] = &tasks.in(taken[at + t]);
@@ -267,8 +235,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   const TaskSet<XScalar>& tasks_;
   Index k_;
   bool in_float32_;
-  Index rows_, panel_tasks_, block_;
-  double panel_bytes_;
+  VectorPlan plan_;
+  double task_bytes_;                  // of X
   std::unique_ptr<double[]> B_t_;      // (k, d)
   std::unique_ptr<double[]> B_w_;      // (d,)
   std::unique_ptr<double[]> vectors_;  // (block, rows, d)

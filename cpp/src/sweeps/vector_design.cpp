@@ -10,22 +10,18 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kPiece = 8192;         // columns: their part of B^T stays in the second cache
-constexpr Index kNearBytes = 1 << 19;  // of X to read at a time: half of a second cache, or, where
-constexpr Index kFarBytes = 13 << 19;  // rows are longer, a thread's share of the last one
-constexpr Index kRows = 8;             // that the kernels take at once
-constexpr Index kMany = 4;             // tasks a thread: none waits long for the others
-constexpr Index kMadeBytes = 1 << 26;  // of rows that are made, for a panel of tasks
-constexpr Index kSampled = 1024;       // entries whose columns bands are weighed by
+constexpr Index kPiece = 8192;    // columns: their part of B^T stays in the second cache
+constexpr Index kMany = 4;        // tasks a thread: none waits long for the others
+constexpr Index kSampled = 1024;  // entries whose columns bands are weighed by
 
 /// Rows of X to read at a time, each of so many bytes. Rows too long for any cache are read twice.
 Index rows_at_a_time(Index row) {
-  const Index near = kNearBytes / row / kRows * kRows;
+  const Index near = kNearBytes / row / kRowsAtOnce * kRowsAtOnce;
   if (near > 0) return near;
-  for (Index rows = kRows; rows > 1; rows /= 2) {
+  for (Index rows = kRowsAtOnce; rows > 1; rows /= 2) {
     if (rows * row <= kFarBytes) return rows;
   }
-  return kRows;
+  return kRowsAtOnce;
 }
 
 /// Edges of bands of columns with about as many entries each.
@@ -85,9 +81,9 @@ template <class XScalar>
 void VectorDesign<XScalar>::Scratch::make_room(Index tasks, Index d, Index most_in, bool again,
                                                bool in_blocks) {
   const Index row = static_cast<Index>(sizeof(XScalar)) * d;
-  const Index room = std::max<Index>(1, kMadeBytes / (row * tasks));
-  made_out_ = in_blocks ? RowSource::kBlock : std::min(kRows, room);
-  made_in_ = again && most_in <= room ? most_in : made_out_;
+  const MadeRows made = made_rows(tasks, row, most_in, again, in_blocks);
+  made_in_ = made.inner;
+  made_out_ = made.outer;
   made_.reset(new XScalar[static_cast<std::size_t>(tasks * (made_in_ + made_out_) * d)]);
   radii_.resize(static_cast<std::size_t>(tasks * (made_in_ + made_out_)));
 }

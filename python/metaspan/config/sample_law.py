@@ -3,12 +3,11 @@ r"""The law of a task's samples, as the compiled core takes it."""
 from __future__ import annotations
 
 from .._core_types import SampleLaw
+from .._load import core
 from .._support import memory
 from ..methods import core_method
 from ..tasks import features
 from .config import TrainConfig
-
-TASKS_AT_ONCE = 8  # that a thread holds the samples of
 
 
 def sample_law(config: TrainConfig) -> SampleLaw:
@@ -30,11 +29,9 @@ def sample_law(config: TrainConfig) -> SampleLaw:
         return found
     method, name = core_method(config.method), found.features.name
     D, sphere, gaussian = config.layout.D, name == "sphere", name == "gaussian"
-    frame = min(
-        m_in + m_out if sphere else m_in * (method.adapt_B and method.inner_steps > 0), law.d
-    )
+    frame = min(m_in + m_out if sphere else m_in * core.method_needs(method)["cross_gram"], law.d)
     rows_in = m_in if frame or not gaussian else min(m_in, D + 1)
     rows_out = min(m_out, D + frame + 1) if gaussian else m_out
     numbers = (rows_in + rows_out) * (D + 1 + frame) // (2 if frame or gaussian else 1)
-    memory.require("the samples of a thread's tasks", TASKS_AT_ONCE * 8 * numbers)
+    memory.require("the samples of a thread's tasks", core.PANEL_TASKS * 8 * numbers)
     return found

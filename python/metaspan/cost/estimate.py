@@ -18,15 +18,10 @@ from ..tasks.batch import TaskBatch, bytes_to_read
 from ..tasks.heads import GaussianHeads, SphereHeads
 from ..tasks.linear import LinearTasks
 from .machine import CACHED_BYTES, WAKING, Machine
-from .routes import BLOCK_BYTES, PANEL, PANEL_BYTES, chosen_route, geometry_seconds, prices, slots
+from .routes import chosen_route, geometry_seconds, prices
 from .sparse import FRESH
-from .workload import Workload, losses_share, record_calls, workload_of
+from .workload import losses_share, record_calls, workload_of
 
-MADE_BYTES = 2**26  # of the rows of a set that a panel of tasks holds while it needs them
-ROWS = 8  # of a set that are made at a time
-SERIAL_FLOPS = 1e6  # of a round that one thread does alone
-SHORT_VECTORS = 2**14  # numbers of a vector of every task of a panel
-LARGE_B = 2**19  # numbers of a B that no cache keeps
 NUMBERS_AT_ONCE = 64  # that a row is made of
 CALLS_OF_ROW = 8  # of kernels, that a row takes as long as beside its numbers
 
@@ -113,7 +108,7 @@ def on_data(config: TrainConfig) -> Estimate:
     work, trials = workload_of(config), len(config.trials)
     route = chosen_route(config)
     assert route is not None
-    if trials == 1 and prices(work)[route].flops < SERIAL_FLOPS:
+    if trials == 1 and prices(work)[route].flops < core.SERIAL_FLOPS:
         work = replace(work, threads=1)
     price, machine = prices(work)[route], Machine(work.threads)
     own_data = isinstance(config.tasks, LinearTasks)
@@ -159,10 +154,11 @@ def sampled(config: TrainConfig) -> Estimate:
     """Rounds of the vector route whose rows are made when they are needed."""
     work, trials = workload_of(config), len(config.trials)
     price = prices(work)["vector"]
-    rooms = _rooms(work, in_blocks=callable(config.drawn_tasks.features))
-    steps = work.steps
-    passes = (1 if rooms.stay else steps * (2 if work.exact else 1)) if steps else 0
-    made = passes * work.samples_in + (0 if work.shared and rooms.stay else work.samples_out)
+    in_blocks = callable(config.drawn_tasks.features)
+    held = core.sampled_bytes(core_method(work.method), work.sizes, in_blocks, work.threads)
+    steps, stay = work.steps, held["stay"]
+    passes = (1 if stay else steps * (2 if work.exact else 1)) if steps else 0
+    made = passes * work.samples_in + (0 if work.shared and stay else work.samples_out)
     machine = Machine(work.threads)
     row = NUMBERS_AT_ONCE * math.ceil(work.d / NUMBERS_AT_ONCE)
     seconds = price.round + made * (row / machine.normals + CALLS_OF_ROW * machine.kernel)
@@ -170,8 +166,8 @@ def sampled(config: TrainConfig) -> Estimate:
     parts = {
         "B": (trials + 2) * size,
         "B_star": 3 * 8 * work.d * work.k_star,
-        "route": rooms.vectors,
-        "samples": rooms.rows,
+        "route": int(held["vectors"]),
+        "samples": int(held["rows"]),
         "exchange": max(2 * 8 * work.d * work.k * (work.geometry > 0), size),
         "trace": _trace_bytes(config),
     }
@@ -183,37 +179,6 @@ def sampled(config: TrainConfig) -> Estimate:
         seconds_per_round=trials * seconds,
         flops_per_round=trials * price.flops,
         bytes=parts,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Rooms:
-    """Bytes of the vectors and the rows that a sampled round holds, and whether inner sets stay."""
-
-    vectors: int
-    rows: int
-    stay: bool
-
-
-def _rooms(work: Workload, in_blocks: bool) -> _Rooms:
-    vector, row = 8 * work.d, work.itemsize * work.d
-    few = PANEL * work.d > SHORT_VECTORS and work.k * work.d <= LARGE_B
-    panel = 1 if few else PANEL
-    terms = slots(work.steps) if work.exact else 1
-    block = min(work.n, max(panel, BLOCK_BYTES // (terms * vector) // panel * panel))
-    apart = panel * row * (work.m_in + work.m_out) <= PANEL_BYTES and block > panel
-    lanes = work.threads if apart else 1
-    tasks = min(panel, work.n)
-    room = max(1, MADE_BYTES // (row * tasks))
-    made_out = ROWS if in_blocks else min(ROWS, room)
-    again = work.exact or work.steps > 1
-    stay = again and work.m_in <= room
-    made_in = round(work.m_in) if stay else made_out
-    kept = 1 + (0 if work.exact else work.steps)  # a direction, and inner vectors
-    return _Rooms(
-        vectors=vector * (work.k + 1 + block * terms + lanes * tasks * kept),
-        rows=lanes * tasks * (made_in + made_out) * row,
-        stay=stay,
     )
 
 

@@ -19,13 +19,9 @@ from .machine import Machine, Price
 from .sparse import SparseSweeps
 from .workload import Workload, workload_of
 
-BLOCK_BYTES = 2**26  # of the vectors that the vector route keeps for a block of tasks
 TASK_BYTES = 12 * 2**20  # of data: smaller tasks stay in a thread's share of the last cache
-PANEL_BYTES = 2**25  # of data: threads take panels of their own, or share a larger one
-ROW_BYTES = 13 * 2**19  # rows of X that the vector route holds until they are used again
 CACHE_BYTES = 2**24  # data that stay in the caches from one round to the next
 DOUBLE = 8  # bytes
-PANEL = 8  # tasks of a panel of the vector route
 READS_OF_COPY = 3  # of memory, that copying from the system's cache takes as long as
 DISK_RATE = 1e9  # bytes a second that features on disk come at: of a common disk, not measured
 
@@ -52,11 +48,6 @@ def cheapest_sweep(batch: TaskBatch, method: Method, width: int, losses: bool) -
     )
     found = prices(work)
     return min(("vector", "gram"), key=lambda name: found[name].round)
-
-
-def slots(steps: int) -> int:
-    """Vectors of length d that the gradient of an exact method is made of."""
-    return 2 * steps + 1
 
 
 @lru_cache(maxsize=64)
@@ -136,7 +127,7 @@ def _passes(work: Workload, machine: Machine, samples: float) -> float:
     data = work.data
     passed = samples * work.d * work.itemsize
     again = samples * work.d * DOUBLE  # from a cache float32 comes no faster: it is converted
-    if 2 * work.d * work.itemsize > ROW_BYTES:  # rows that no cache holds until they are used again
+    if 2 * work.d * work.itemsize > core.FAR_BYTES:  # no cache holds rows until they are used again
         passed, again = 2 * passed, 2 * again
     if data <= CACHE_BYTES:
         from_memory = 0.0
@@ -151,7 +142,6 @@ def _passes(work: Workload, machine: Machine, samples: float) -> float:
 def _vector(work: Workload, machine: Machine, sweeps: SparseSweeps | None = None) -> Price:
     inner = work.steps * (2 if work.exact else 1) + work.losses  # passes over an inner set
     samples = inner * work.samples_in + work.samples_out
-    data = work.data
     if sweeps is None:
         seconds, numbers = _passes(work, machine, samples), float(work.d)
     else:
@@ -160,19 +150,14 @@ def _vector(work: Workload, machine: Machine, sweeps: SparseSweeps | None = None
     passes = (inner + 1) * work.n
     vectors = 8.0 * passes * work.d * 6
     B_t = 8.0 * work.d * work.k
-    from_cache = PANEL * 8 * work.d * 3 < CACHE_BYTES
+    from_cache = core.PANEL_TASKS * 8 * work.d * 3 < CACHE_BYTES
     seconds += vectors / (machine.cached if from_cache else machine.read)
-    seconds += (2 * passes / PANEL + 3) * B_t / machine.read
-    rows = slots(work.steps) if work.exact else 1
-    of_B = (4.0 * passes + 2 * work.n * rows) * work.d * work.k
+    seconds += (2 * passes / core.PANEL_TASKS + 3) * B_t / machine.read
+    of_B = (4.0 * passes + 2 * work.n * work.needs["terms"]) * work.d * work.k
     flops = 4.0 * samples * numbers + of_B
     seconds += flops / machine.features / 4 if sweeps is None else sweeps.vectors(of_B)
-    kept = min(PANEL, work.all_tasks)
-    block = min(work.all_tasks, max(PANEL, BLOCK_BYTES // (8 * rows * work.d) // PANEL * PANEL))
-    lanes = work.threads if PANEL * data / work.n <= PANEL_BYTES else 1
-    inner_vectors = 0 if work.exact else work.steps
-    held = B_t + 8 * work.d * (1 + block * rows + lanes * kept * (1 + inner_vectors))
-    panels = math.ceil(work.n / PANEL)
+    held = core.vector_bytes(core_method(work.method), work.sizes, work.threads)
+    panels = math.ceil(work.n / core.PANEL_TASKS)
     return Price(
         setup=0.0,
         round=max(seconds, _reading(work, machine, work.samples))
@@ -188,7 +173,7 @@ def _vector(work: Workload, machine: Machine, sweeps: SparseSweeps | None = None
 def _gram(work: Workload, machine: Machine) -> Price:
     samples = work.samples
     columns = 8 * math.ceil(work.k / 8)
-    K = work.moves_B and (work.steps > 1 or work.losses > 0)
+    K = work.needs["gram"] or (work.moves_B and work.losses > 0)
     gram = (
         work.d
         * work.m_in
@@ -229,7 +214,7 @@ def _sparse_gram(work: Workload, machine: Machine, sweeps: SparseSweeps) -> Pric
     seconds = sweeps.features(samples) + sweeps.gradient()
     seconds += sum(sweeps.combined(*side) for side in sides)
     if work.moves_B:
-        pairs = work.samples_out + work.samples_in * (work.steps > 1 or work.losses > 0) / 2
+        pairs = work.samples_out + work.samples_in * (work.needs["gram"] or work.losses > 0) / 2
         seconds += work.n * sweeps.products(work.m_in, pairs / work.n)
         seconds += sweeps.table(pairs * work.m_in)
     held = 8.0 * samples * (sweeps.columns + work.m_in * work.moves_B)

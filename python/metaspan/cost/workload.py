@@ -3,13 +3,15 @@ r"""What the cost of a round of the arrays engine depends on."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from .._core_types import MethodNeeds, VectorSizes
 from .._load import core
 from ..config.config import TrainConfig
 from ..config.records import OF_LOSSES, OF_REPRESENTATION
-from ..methods import AverageRisk, Method, core_method
+from ..methods import Method, core_method
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
 from ..tasks.sparse import Sparsity
@@ -65,17 +67,22 @@ class Workload:
     @property
     def steps(self) -> int:
         """Inner steps J."""
-        return 0 if isinstance(self.method, AverageRisk) else self.method.inner_steps
+        return core_method(self.method).inner_steps
+
+    @cached_property
+    def needs(self) -> MethodNeeds:
+        """What the gradient of the method is made of."""
+        return core.method_needs(core_method(self.method))
 
     @property
     def moves_B(self) -> bool:
         """Whether the inner loop moves B."""
-        return core_method(self.method).adapt_B and self.steps > 0
+        return self.needs["cross_gram"]
 
     @property
     def exact(self) -> bool:
         """Whether the gradient has an inner part."""
-        return core_method(self.method).exact and self.steps > 0
+        return self.needs["inner_part"]
 
     @property
     def samples_in(self) -> int:
@@ -105,9 +112,28 @@ class Workload:
     @property
     def data(self) -> float:
         """Bytes of X that a round reads at least."""
+        return float(self.samples) * self.row_bytes
+
+    @property
+    def row_bytes(self) -> float:
+        """Bytes of a row of X, on average."""
         if self.sparsity is not None:
-            return self.samples * self.sparsity.entries * (self.itemsize + 4)
-        return float(self.samples) * self.d * self.itemsize
+            return self.sparsity.entries * (self.itemsize + 4)
+        return self.d * self.itemsize
+
+    @property
+    def sizes(self) -> VectorSizes:
+        """What decides how much the vector route holds."""
+        return VectorSizes(
+            self.d,
+            self.k,
+            self.n,
+            self.all_tasks,
+            self.m_in,
+            self.m_in if self.shared else self.m_out,
+            self.row_bytes,
+            self.sparsity is not None,
+        )
 
     @property
     def active(self) -> int:

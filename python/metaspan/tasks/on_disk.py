@@ -17,7 +17,7 @@ from .._support.memory import Arena
 from .in_memory import is_mapped, sample_of
 from .storage import FINITE_HINT, TaskArrays
 
-BLOCK_BYTES = 2**27  # of features that come to memory at a time; a large task alone may be more
+BLOCK_BYTES = core.STORE_BLOCK_BYTES  # of features in memory at a time; a large task may be more
 
 Request = tuple[list[int], int, int]
 """Tasks, first column, number of columns."""

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "metaspan/algebra/factors.hpp"
+#include "metaspan/algebra/method.hpp"
 #include "panel.hpp"
 #include "vector.hpp"
 
@@ -44,9 +45,6 @@ struct Terms {
 };
 
 constexpr int kNoSlot = -1;
-
-/// Slots of a task with J inner steps: X^T r_j at j, X'^T s' at J, X^T r_bar_j at J + 1 + j.
-constexpr int slots_of(int inner_steps) { return 2 * inner_steps + 1; }
 
 /// A task on its own, with Z and, for MAML, the Grams at hand: a slot is its vector of samples, and
 /// its products with the Grams once they are asked for.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "metaspan/base/sizes.hpp"
 #include "metaspan/data/samples.hpp"
 #include "metaspan/random/round_choice.hpp"
 
@@ -13,17 +14,15 @@ struct Block {
   Index first, count;
 };
 
-constexpr double kFeatureBytes = 1 << 27;  // of X at a time, or as many as of B, and more
-
 /// Blocks of at most `most` tasks. Where X is in a store, or where what blocks add to B is rounded
-/// to less than double between them, a block holds the kFeatureBytes of X that fill it, or four
+/// to less than double between them, a block holds the kStoreBlockBytes of X that fill it, or four
 /// times the bytes of B: cut by shape alone, so that a store changes no bit.
 template <class BScalar, class XScalar>
 std::vector<Block> blocks_of(const TaskSet<XScalar>& tasks, const TaskSelection& taken, Index k,
                              Index most) {
   const bool limited = tasks.store != nullptr || sizeof(BScalar) < sizeof(double);
   const double room =
-      std::max(kFeatureBytes, 4.0 * sizeof(BScalar) * static_cast<double>(tasks.d * k));
+      std::max(kStoreBlockBytes, 4.0 * sizeof(BScalar) * static_cast<double>(tasks.d * k));
   std::vector<Block> blocks;
   Index bytes = 0;
   for (Index i = 0; i < taken.n; ++i) {

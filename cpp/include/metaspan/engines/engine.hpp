@@ -2,12 +2,10 @@
 #pragma once
 
 #include "metaspan/base/cancel.hpp"
+#include "metaspan/base/sizes.hpp"
 #include "metaspan/geometry/metrics.hpp"
 
 namespace metaspan {
-
-/// A round of fewer flops is not worth waking a thread for.
-constexpr double kSerialFlops = 1e6;
 
 /// What decides how much a round does.
 struct RoundSizes {

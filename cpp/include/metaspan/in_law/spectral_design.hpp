@@ -3,6 +3,7 @@
 
 #include "metaspan/algebra/design.hpp"
 #include "metaspan/algebra/method.hpp"
+#include "metaspan/base/sizes.hpp"
 
 namespace metaspan {
 
@@ -12,7 +13,7 @@ namespace metaspan {
 /// told by its length alone.
 class SpectralDesign {
  public:
-  static constexpr int width = 8;
+  static constexpr int width = kPanelTasks;
 
   /// Blocks of coefficients that a method needs, and the highest moment.
   static int blocks_of(const Method& method) {
@@ -20,7 +21,7 @@ class SpectralDesign {
     return method.exact ? 2 * method.inner_steps + 2 : method.inner_steps + 2;
   }
   static int moments_of(const Method& method) {
-    return method.adapt_B ? 2 * method.inner_steps + 1 : 1;
+    return method.adapt_B ? slots_of(method.inner_steps) : 1;
   }
 
   struct Panel {

@@ -1,6 +1,7 @@
 // Laws of the features: rows of X.
 #pragma once
 
+#include "metaspan/base/sizes.hpp"
 #include "metaspan/random/random.hpp"
 
 namespace metaspan {
@@ -30,7 +31,7 @@ double radius_of(const FeatureLaw& law, double d,
 /// Rows that somebody else makes, in blocks from a multiple of kBlock on.
 class RowSource {
  public:
-  static constexpr Index kBlock = 8;
+  static constexpr Index kBlock = kRowsAtOnce;
   virtual ~RowSource() = default;
   virtual void begin_round(Index round) = 0;
   /// At most kBlock rows of a task, from a multiple of kBlock on. Called by several threads.

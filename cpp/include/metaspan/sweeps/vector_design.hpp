@@ -6,6 +6,7 @@
 #include "metaspan/algebra/design.hpp"
 #include "metaspan/base/cancel.hpp"
 #include "metaspan/data/samples.hpp"
+#include "metaspan/sweeps/vector_plan.hpp"
 
 namespace metaspan {
 
@@ -18,7 +19,7 @@ namespace metaspan {
 template <class XScalar>
 class VectorDesign {
  public:
-  static constexpr int width = 8;
+  static constexpr int width = kPanelTasks;
 
   /// What the panels of a round have in common.
   struct Round {
