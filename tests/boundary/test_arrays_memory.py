@@ -86,6 +86,11 @@ CASES = {
     "gram-trials": {"route": "gram", **LONG, "k": 4, "trials": 3},
     "gram-float32": {"route": "gram", **LONG, "k": 16, "dtype": "float32"},
     "vector": {"route": "vector", **LONG, "method": "maml"},
+    # Vectors so long, beside a B so small, that tasks are taken one by one.
+    "vector-alone": {
+        "route": "vector", "d": 250_000, "n": 20, "m": 2, "k": 2, "method": "fo-anil",
+        "record": ["w_norm"],
+    },
     "dual-long": {"route": "dual", **LONG},
     "dual-many": {"route": "dual", "d": 900, "n": 60, "m": 20, "k": 5},
     "dual-many-records": {
