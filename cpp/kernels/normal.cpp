@@ -10,8 +10,7 @@
 namespace metaspan::kernels {
 namespace {
 
-constexpr int kMany =
-    4 * kLane;  // blocks in flight: enough to hide the latency of the multiplications
+constexpr int kMany = kPairsAtOnce;
 constexpr std::uint32_t kMul0 = 0xD2511F53, kMul1 = 0xCD9E8D57;
 constexpr std::uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
 constexpr int kPhiloxRounds = 10;

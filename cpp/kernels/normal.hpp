@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "lanes.hpp"
+
 namespace metaspan::kernels {
 
 /// One Philox4x32-10 block (Salmon, Moraes, Dror, Shaw 2011): out = bijection(counter) under the
@@ -12,6 +14,9 @@ namespace metaspan::kernels {
 void philox(const std::uint32_t key[2],      // (2,)
             const std::uint32_t counter[4],  // (4,)
             std::uint32_t out[4]);           // (4,)
+
+/// Blocks in flight: enough to hide the latency of the multiplications. Fewer take as long.
+constexpr int kPairsAtOnce = 4 * kLane;
 
 /// Normals of the counters (first + i, c1, c2, c3), i < count: two independent ones each, in `a`
 /// and `b`.

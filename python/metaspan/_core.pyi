@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from ._core_types import (
     CoreData,
     CoreMethod,
+    DataSizes,
     FeatureLaw,
     HeadLaw,
     MethodNeeds,
     RoundSizes,
-    SampledBytes,
+    RouteCost,
+    SampledCost,
     SampleLaw,
-    VectorSizes,
+    Stage,
 )
 
 F64 = NDArray[np.float64]
@@ -42,6 +44,7 @@ ROW_BLOCK: Final[int]
 
 # Sizes by which the core cuts its work; cpp/include/metaspan/base/sizes.hpp says what each is of.
 PANEL_TASKS: Final[int]
+LISTED_ROWS: Final[int]
 SERIAL_FLOPS: Final[float]
 SHORT_VECTORS: Final[int]
 LARGE_B: Final[int]
@@ -51,6 +54,9 @@ MADE_BYTES: Final[int]
 PANEL_BYTES: Final[int]
 NEAR_BYTES: Final[int]
 FAR_BYTES: Final[int]
+KEPT_BYTES: Final[int]
+TASK_BYTES: Final[int]
+TWO_VECTORS_BYTES: Final[int]
 
 def build_info() -> dict[str, Any]: ...
 def available_cpus() -> int: ...
@@ -211,16 +217,26 @@ def adapt_arrays(
 def method_needs(method: CoreMethod) -> MethodNeeds:
     """What the gradient of a method is made of."""
 
-def vector_bytes(method: CoreMethod, sizes: VectorSizes, threads: int) -> float:
-    """Bytes of the vectors that the vector route holds for a round."""
+def route_costs(method: CoreMethod, sizes: DataSizes, route: str, threads: int) -> RouteCost:
+    """Count what rounds take by a route: "gram", "vector" or "dual"."""
 
-def sampled_bytes(
-    method: CoreMethod, sizes: VectorSizes, in_blocks: bool, threads: int
-) -> SampledBytes:
-    """Bytes that a sampled round holds; `in_blocks` where a function of the user's makes rows."""
+def sampled_cost(
+    method: CoreMethod, sizes: DataSizes, in_blocks: bool, threads: int
+) -> SampledCost:
+    """Count what a sampled round takes; `in_blocks` where a function of the user's makes rows."""
+
+def coordinates_cost(rows: float, k: int, columns: int) -> list[Stage]:
+    """Count what measuring so many rows of B takes, with so many columns of B_star and B."""
+
+def haar_cost(d: float, columns: int, k: int) -> list[Stage]:
+    """Count what orthonormal columns take beside their numbers, of a start with k columns."""
+
+def measured_bytes(d: int, k: int) -> float:
+    """Bytes that measuring B at full size takes, B in double included."""
 
 # What a round of a trial takes: flops; bytes that the trial and, thread_bytes, every thread holds;
-# pieces that threads share; and, as its time goes, operations, calls of kernels, random numbers.
+# pieces that threads share; and, as its time goes, operations, calls of kernels, random numbers and
+# bytes that pass from memory.
 RoundCost = dict[str, float]
 
 def population_cost(method: CoreMethod, sizes: RoundSizes) -> RoundCost:

@@ -70,25 +70,60 @@ class RoundSizes(NamedTuple):
     losses: float = 0.0  # share of the rounds that record losses
 
 
-class VectorSizes(NamedTuple):
-    """Sizes of a round on samples, for what the vector route holds."""
+class DataSizes(NamedTuple):
+    """Sizes of rounds on samples, on average over the tasks."""
 
     d: int
     k: int
+    k_star: int
     n: int  # tasks of a round
     all_tasks: int  # that rounds choose from
     m_in: float  # samples of a task
     m_out: float
-    row_bytes: float  # of X
-    sparse: bool
+    shared: bool  # inner and outer sets are one
+    number_bytes: int  # of a number of X
+    entries: float | None = None  # of a sparse row; None: X is dense
+    meeting: float = 0.0  # probability that two of them are in the same column
+    losses: float = 0.0  # share of the rounds that record losses
+    geometry: float = 0.0  # share of those that record something of B
+    record_calls: float = 0.0  # of kernels, that the records of a round take as long as
 
 
-class SampledBytes(TypedDict):
-    """What a round on samples that are made when they are needed holds."""
+class Stage(TypedDict):
+    """A part of a round, whose arithmetic goes on while its data come."""
 
-    vectors: float
+    features: float  # flops at the rate of X B, or what takes as long
+    grams: float  # flops at the rate of X X^T
+    memory: float  # bytes that pass from memory, or what takes as long
+    cached: float  # bytes that pass from a cache
+
+
+class RouteCost(TypedDict):
+    """What rounds on arrays take by a route."""
+
+    setup: list[Stage]  # before the first round
+    round: list[Stage]
+    setup_reads: float  # bytes of X from where it is stored
+    reads: float  # the same of a round
+    calls: float  # of kernels, in a round
+    tasks: float  # what a task takes beside its kernels, so many times
+    flops: float  # of a round
+    bytes: float  # that a trial holds beside the data and B
+    released_bytes: float  # of those, given back when the gradient is made
+    shared_bytes: float  # that the trials of a run share
+    opening_bytes: float  # that are held before there is a trial
+    copies_of_B: int  # that a trial holds, the gradient being one
+
+
+class SampledCost(TypedDict):
+    """What rounds on samples that are made when they are needed take beside the vector route."""
+
+    vectors: float  # bytes
     rows: float
+    truth: float
     stay: bool  # inner sets are made once a round
+    numbers: float  # that are drawn
+    calls: float  # of kernels
 
 
 class CoreData(NamedTuple):

@@ -3,7 +3,7 @@
 import pytest
 
 import metaspan as ms
-from metaspan._core_types import VectorSizes
+from metaspan._core_types import DataSizes
 from metaspan._load import core
 from metaspan.methods import core_method
 
@@ -12,9 +12,13 @@ FIRST_ORDER = core_method(ms.ANIL(inner_steps=2, first_order=True))
 
 
 def sizes(**changes):
-    given = {"d": 100, "k": 3, "n": 20, "all_tasks": 20, "m_in": 4, "m_out": 6}
-    given |= {"row_bytes": 800, "sparse": False}
-    return VectorSizes(**(given | changes))
+    given = {"d": 100, "k": 3, "k_star": 2, "n": 20, "all_tasks": 20, "m_in": 4, "m_out": 6}
+    given |= {"shared": False, "number_bytes": 8}
+    return DataSizes(**(given | changes))
+
+
+def vector_bytes(method, sizes, threads):
+    return core.route_costs(method, sizes, "vector", threads)["bytes"]
 
 
 @pytest.mark.parametrize(
@@ -27,32 +31,32 @@ def sizes(**changes):
     ],
 )
 def test_short_vectors_are_kept_of_every_task(method, threads, vectors):
-    assert core.vector_bytes(method, sizes(), threads) == 8 * 100 * vectors
+    assert vector_bytes(method, sizes(), threads) == 8 * 100 * vectors
 
 
 def test_threads_share_what_is_one_panel():
     few = sizes(n=8, all_tasks=8)
-    assert core.vector_bytes(ANIL, few, 4) == core.vector_bytes(ANIL, few, 1)
+    assert vector_bytes(ANIL, few, 4) == vector_bytes(ANIL, few, 1)
 
 
 def test_long_vectors_are_kept_of_one_task_at_a_time_and_of_a_block():
     d = 10**5
-    long = sizes(d=d, n=100, all_tasks=100, row_bytes=8 * d)
+    long = sizes(d=d, n=100, all_tasks=100)
     block = core.VECTOR_BLOCK_BYTES // (8 * 5 * d)
-    assert core.vector_bytes(ANIL, long, 1) == 8 * d * (3 + 1 + 5 * block + 1)
+    assert vector_bytes(ANIL, long, 1) == 8 * d * (3 + 1 + 5 * block + 1)
 
 
 def test_large_sets_are_shared_by_the_threads():
     large = sizes(m_in=core.PANEL_BYTES)
-    assert core.vector_bytes(ANIL, large, 4) == core.vector_bytes(ANIL, large, 1)
+    assert vector_bytes(ANIL, large, 4) == vector_bytes(ANIL, large, 1)
 
 
 def test_inner_sets_that_are_met_again_stay_where_they_fit():
-    held = core.sampled_bytes(ANIL, sizes(), False, 1)
+    held = core.sampled_cost(ANIL, sizes(), False, 1)
     assert held["stay"]
     assert held["rows"] == 8 * (4 + core.ROW_BLOCK) * 800
-    assert held["vectors"] == core.vector_bytes(ANIL, sizes(), 1)
-    larger = core.sampled_bytes(ANIL, sizes(m_in=core.MADE_BYTES), False, 1)
+    assert held["vectors"] == vector_bytes(ANIL, sizes(), 1)
+    larger = core.sampled_cost(ANIL, sizes(m_in=core.MADE_BYTES), False, 1)
     assert not larger["stay"]
     assert larger["rows"] == 8 * 2 * core.ROW_BLOCK * 800
 

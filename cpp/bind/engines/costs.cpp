@@ -4,6 +4,8 @@
 #include "metaspan/engines/infinite_tasks.hpp"
 #include "metaspan/engines/population.hpp"
 #include "metaspan/engines/spectral.hpp"
+#include "metaspan/geometry/coordinates.hpp"
+#include "metaspan/sweeps/route_costs.hpp"
 #include "metaspan/sweeps/vector_plan.hpp"
 #include "run.hpp"
 
@@ -23,14 +25,27 @@ struct type_caster<metaspan::RoundSizes> {
 };
 
 template <>
-struct type_caster<metaspan::VectorSizes> {
-  PYBIND11_TYPE_CASTER(metaspan::VectorSizes, const_name("VectorSizes"));
+struct type_caster<metaspan::DataSizes> {
+  PYBIND11_TYPE_CASTER(metaspan::DataSizes, const_name("DataSizes"));
   bool load(handle source, bool /*convert*/) {
     using metaspan::Index;
-    value = {source.attr("d").cast<Index>(),          source.attr("k").cast<Index>(),
-             source.attr("n").cast<Index>(),          source.attr("all_tasks").cast<Index>(),
-             source.attr("m_in").cast<double>(),      source.attr("m_out").cast<double>(),
-             source.attr("row_bytes").cast<double>(), source.attr("sparse").cast<bool>()};
+    const object entries = source.attr("entries");
+    const bool sparse = !entries.is_none();
+    value = {source.attr("d").cast<Index>(),
+             source.attr("k").cast<Index>(),
+             source.attr("k_star").cast<Index>(),
+             source.attr("n").cast<Index>(),
+             source.attr("all_tasks").cast<Index>(),
+             source.attr("m_in").cast<double>(),
+             source.attr("m_out").cast<double>(),
+             source.attr("shared").cast<bool>(),
+             source.attr("number_bytes").cast<Index>(),
+             sparse,
+             sparse ? entries.cast<double>() : 0,
+             source.attr("meeting").cast<double>(),
+             source.attr("losses").cast<double>(),
+             source.attr("geometry").cast<double>(),
+             source.attr("record_calls").cast<double>()};
     return true;
   }
 };
@@ -49,6 +64,7 @@ py::dict as_dict(const RoundCost& cost) {
   out["operations"] = cost.work.operations;
   out["calls"] = cost.work.calls;
   out["numbers"] = cost.work.numbers;
+  out["memory"] = cost.work.memory;
   return out;
 }
 
@@ -62,19 +78,56 @@ py::dict needs_of(const Method& method) {
   return out;
 }
 
-py::dict sampled_bytes(const Method& method, const VectorSizes& sizes, bool in_blocks,
-                       int threads) {
-  const SampledMemory found = sampled_memory(method, sizes, in_blocks, threads);
+py::list as_list(const Stages& stages) {
+  py::list out;
+  for (const Stage& stage : stages) {
+    py::dict counts;
+    counts["features"] = stage.features;
+    counts["grams"] = stage.grams;
+    counts["memory"] = stage.memory;
+    counts["cached"] = stage.cached;
+    out.append(counts);
+  }
+  return out;
+}
+
+py::dict route_costs(const Method& method, const DataSizes& sizes, const std::string& route,
+                     int threads) {
+  const RouteCost cost = route == "dual"   ? dual_cost(method, sizes, threads)
+                         : route == "gram" ? gram_cost(method, sizes, threads)
+                                           : vector_cost(method, sizes, threads);
   py::dict out;
-  out["vectors"] = found.vectors;
-  out["rows"] = found.rows;
-  out["stay"] = found.stay;
+  out["setup"] = as_list(cost.setup);
+  out["round"] = as_list(cost.round);
+  out["setup_reads"] = cost.setup_reads;
+  out["reads"] = cost.reads;
+  out["calls"] = cost.calls;
+  out["tasks"] = cost.tasks;
+  out["flops"] = cost.flops;
+  out["bytes"] = cost.bytes;
+  out["released_bytes"] = cost.released_bytes;
+  out["shared_bytes"] = cost.shared_bytes;
+  out["opening_bytes"] = cost.opening_bytes;
+  out["copies_of_B"] = cost.copies_of_B;
+  return out;
+}
+
+py::dict sampled_costs(const Method& method, const DataSizes& sizes, bool in_blocks, int threads) {
+  const SampledCost cost = sampled_cost(method, sizes, in_blocks, threads);
+  py::dict out;
+  out["vectors"] = cost.vectors;
+  out["rows"] = cost.rows;
+  out["truth"] = cost.truth;
+  out["stay"] = cost.stay;
+  out["numbers"] = cost.numbers;
+  out["calls"] = cost.calls;
   return out;
 }
 
 /// The sizes that estimates of time and memory need.
 void bind_sizes(py::module_& module) {
   module.attr("PANEL_TASKS") = kPanelTasks;
+  module.attr("LISTED_ROWS") = kListedRows;
   module.attr("SERIAL_FLOPS") = kSerialFlops;
   module.attr("SHORT_VECTORS") = kShortVectors;
   module.attr("LARGE_B") = static_cast<Index>(kLargeB);
@@ -84,6 +137,9 @@ void bind_sizes(py::module_& module) {
   module.attr("PANEL_BYTES") = static_cast<Index>(kPanelBytes);
   module.attr("NEAR_BYTES") = kNearBytes;
   module.attr("FAR_BYTES") = kFarBytes;
+  module.attr("KEPT_BYTES") = static_cast<Index>(kKeptBytes);
+  module.attr("TASK_BYTES") = static_cast<Index>(kTaskBytes);
+  module.attr("TWO_VECTORS_BYTES") = static_cast<Index>(kTwoVectorsBytes);
 }
 
 }  // namespace
@@ -91,10 +147,21 @@ void bind_sizes(py::module_& module) {
 void bind_costs(py::module_& module) {
   bind_sizes(module);
   module.def("method_needs", &needs_of, py::arg("method"));
-  module.def("vector_bytes", &vector_memory, py::arg("method"), py::arg("sizes"),
+  module.def("route_costs", &route_costs, py::arg("method"), py::arg("sizes"), py::arg("route"),
              py::arg("threads"));
-  module.def("sampled_bytes", &sampled_bytes, py::arg("method"), py::arg("sizes"),
+  module.def("sampled_cost", &sampled_costs, py::arg("method"), py::arg("sizes"),
              py::arg("in_blocks"), py::arg("threads"));
+  module.def(
+      "coordinates_cost",
+      [](double rows, Index k, Index columns) {
+        return as_list(coordinates_cost(rows, k, columns));
+      },
+      py::arg("rows"), py::arg("k"), py::arg("columns"));
+  module.def(
+      "haar_cost",
+      [](double d, Index columns, Index k) { return as_list(haar_cost(d, columns, k)); },
+      py::arg("d"), py::arg("columns"), py::arg("k"));
+  module.def("measured_bytes", &measured_bytes, py::arg("d"), py::arg("k"));
   module.def(
       "population_cost",
       [](const Method& method, const RoundSizes& sizes) {

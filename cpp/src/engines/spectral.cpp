@@ -187,8 +187,9 @@ class Spectral final : public ArraysEngine<BScalar> {
 }  // namespace
 
 RoundCost spectral_cost(const Method& method, const RoundSizes& sizes) {
-  constexpr double kVector = 4;       // operations of a number of a vector
-  constexpr double kCallsOfForm = 2;  // to look for blocks of zeros
+  constexpr double kVector = 4;        // operations of a number of a vector
+  constexpr double kCallsOfForm = 2;   // to look for blocks of zeros
+  constexpr double kCached = 1 << 22;  // bytes of B and B_star that a cache holds
   const double d = static_cast<double>(sizes.rows), K = static_cast<double>(sizes.k);
   const double n = static_cast<double>(sizes.n);
   const double p = K + static_cast<double>(sizes.k_star), moments = Design::moments_of(method);
@@ -205,6 +206,8 @@ RoundCost spectral_cost(const Method& method, const RoundSizes& sizes) {
   work.calls += static_cast<double>(panels) * (counts.back * (blocks - 1) + counts.added + chains +
                                                kCallsOfForm * half * forms) +
                 d * blocks;
+  // A new B takes memory afresh in every round, where it is large.
+  if (8 * d * p > kCached) work.memory = kFreshMemory * 8 * d * K;
   return {2 * p * p * (d * moments + n), 8 * d * p, 0,
           std::max(pieces_of(panels), ceil_div(sizes.rows, kRows)), work};
 }

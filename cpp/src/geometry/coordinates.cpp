@@ -228,4 +228,17 @@ Mat measured(const Mat& B, const Mat& B_star, int threads) {
   return in_regular_frame(std::move(Z), k_star);
 }
 
+Stages coordinates_cost(double rows, Index k, Index columns) {
+  constexpr double kReadings = 12, kFlops = 10;  // of a number of B, by a column of both
+  const double numbers = rows * static_cast<double>(columns);
+  return {{0, 0, kReadings * 8 * numbers}, {kFlops * static_cast<double>(k) * numbers}};
+}
+
+Stages haar_cost(double d, Index columns, Index k) {
+  constexpr double kFactorisations = 1.5;
+  return coordinates_cost(kFactorisations * d * static_cast<double>(columns), k, 1);
+}
+
+double measured_bytes(Index d, Index k) { return 2 * 8.0 * static_cast<double>(d * k); }
+
 }  // namespace metaspan

@@ -11,10 +11,6 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kBlock = 256;          // rows of G in a piece of work, at most
-constexpr Index kTileBytes = 1 << 23;  // of X at a time, in double, within limits
-constexpr Index kLeastDepth = 512, kMostDepth = 1 << 15;  // columns of it
-
 /// The rows of all samples, where they lie.
 template <class XScalar>
 struct Rows {
@@ -51,7 +47,7 @@ struct Range {
 std::vector<Range> blocks_of(Index inner_rows, Index N) {
   std::vector<Range> blocks;
   for (const auto& [begin, end] : {Range{0, inner_rows}, Range{inner_rows, N}}) {
-    const Index count = ceil_div(end - begin, kBlock);
+    const Index count = ceil_div(end - begin, kListedRows);
     for (Index b = 0; b < count; ++b) {
       blocks.push_back(
           {begin + b * (end - begin) / count, begin + (b + 1) * (end - begin) / count});
@@ -150,7 +146,7 @@ DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int
   DualGram gram{Mat::Zero(N, N), rows.inner, rows.outer, rows.inner_rows};
   if (tasks.sparse()) add_sparse_products(rows, tasks.d, pairs, threads, cancel, gram.G);
   const Index columns = tasks.sparse() ? 0 : tasks.d;  // of X that lies there whole
-  const Index most = std::clamp(kTileBytes / (8 * N), kLeastDepth, kMostDepth);
+  const Index most = tile_columns(N);
   Mat tile(N, std::min(most, columns));
   Stripe<XScalar> stripe{0, tasks.store == nullptr ? columns : 0, rows.row};
   for (Index column = 0; column < columns; column += most) {

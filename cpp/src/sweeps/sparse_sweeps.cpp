@@ -13,11 +13,9 @@ namespace metaspan {
 namespace {
 
 constexpr Index kPieceEntries = 1 << 15;  // of rows that a thread projects at a time
-constexpr Index kGramRows = 256;          // rows whose entries are listed at a time
 constexpr Index kBandBytes = 1 << 24;     // of sums, where rows are long enough to be cut
 constexpr Index kCutEntries = 16;         // of a row in a band, at least
 constexpr Index kSampled = 4096;          // columns that bands are weighed by
-constexpr Index kEntryWork = 4;           // of an entry itself, in columns of B
 constexpr Index kRowWeight = 4;           // entries that are as much work as a row of the output
 
 /// Some rows of a set, and where their products with B go.
@@ -56,8 +54,8 @@ void add_grams(const Samples<XScalar>& in, const Samples<XScalar>* out, GramsNee
   blocks.K.setZero(needed.K ? in.m : 0, needed.K ? in.m : 0);
   blocks.K_cross.setZero(needed.K_cross ? out->m : 0, needed.K_cross ? in.m : 0);
   if (needed.K_cross) append_rows(*out, 1.0, outer);
-  for (Index j = 0; j < in.m; j += kGramRows) {
-    const Index rows = std::min(kGramRows, in.m - j);
+  for (Index j = 0; j < in.m; j += kListedRows) {
+    const Index rows = std::min(kListedRows, in.m - j);
     if (needed.K) {
       products.add(inner.data() + j, in.m - j, inner.data() + j, rows, d,
                    blocks.K.data() + j * in.m + j, in.m);
@@ -74,8 +72,8 @@ void add_grams(const Samples<XScalar>& in, const Samples<XScalar>* out, GramsNee
 template <class XScalar>
 bool by_terms(const Part<XScalar>& part, Index d, Index k) {
   if (part.C->whole()) return false;
-  const Index entries = part.set->entries(), terms = part.C->count(), width = padded(k);
-  return terms * (kEntryWork * entries + (width / 2 + 2) * d) < (kEntryWork + width) * entries;
+  const TermWork work = term_work(static_cast<double>(part.set->entries()), d, k);
+  return static_cast<double>(part.C->count()) * work.of_a_term < work.of_rows;
 }
 
 /// C of the parts that are combined by its rows, where it is not whole: (m, padded(k)).

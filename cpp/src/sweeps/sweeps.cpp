@@ -13,9 +13,6 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kSweepTile = 1024;  // columns of X at a time: their rows of B stay in the cache
-constexpr Index kTile = 256;        // rows of d at a time in the second sweep
-constexpr Index kTilePadding = 8;
 constexpr Index kPieces = 64;        // pieces that a sweep is cut into, at least, where d allows
 constexpr Index kLeastPiece = 8192;  // columns in a piece
 constexpr Index kPieceNumbers = 1 << 21;  // of X in a piece: threads share large tasks
@@ -84,7 +81,7 @@ void sweep_piece(const BScalar* B, Index k, const Samples<XScalar>& in, const Sa
   // Eigen's own memory: where a product's target lies decides how Eigen cuts it, and the last bits.
   blocks.K.setZero(needed.K ? in.m : 0, needed.K ? in.m : 0);
   blocks.K_cross.setZero(needed.K_cross ? out.m : 0, needed.K_cross ? in.m : 0);
-  const Index most = std::min(kSweepTile, end - begin);
+  const Index most = std::min(kProjectedColumns, end - begin);
   const Index converted = std::is_same_v<XScalar, double> ? 0 : most;
   tiles.in.resize(in.m, converted);
   tiles.out.resize(out.m, converted);
@@ -115,8 +112,9 @@ void add(TaskProducts& sum, const TaskProducts& part) {
 template <class XScalar, class BScalar>
 void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index rows,
              const BScalar* start, BScalar* out) {
+  constexpr Index kPadding = 8;
   // Rows an odd number of cache lines apart: reading down a column would meet the same few sets.
-  constexpr Index kStride = kTile + kTilePadding;
+  constexpr Index kStride = kCombinedRows + kPadding;
   const Index width = padded(k);
   Index whole = 0;
   bool any_terms = false;
@@ -149,9 +147,7 @@ void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index 
 
 }  // namespace
 
-template <class XScalar>
-Index pieces_of(const TaskSet<XScalar>& tasks, Index n) {
-  const Index d = tasks.d, rows = tasks.most_in() + tasks.most_out();
+Index pieces_of(Index d, Index rows, Index n) {
   const Index by_size = rows * d / kPieceNumbers, least = ceil_div(kPieces, n);
   return std::clamp<Index>(std::max(by_size, least), 1, std::max<Index>(1, d / kLeastPiece));
 }
@@ -215,9 +211,9 @@ void second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k, con
   if (!parts.empty() && parts.front().set->sparse()) {
     return sparse_second_sweep(parts, d, k, start, out, threads, cancel);
   }
-  parallel_for(threads, ceil_div(d, kTile), cancel, [&](Index tile, int) {
-    const Index row = tile * kTile;
-    combine(parts, k, row, std::min(kTile, d - row), start, out);
+  parallel_for(threads, ceil_div(d, kCombinedRows), cancel, [&](Index tile, int) {
+    const Index row = tile * kCombinedRows;
+    combine(parts, k, row, std::min(kCombinedRows, d - row), start, out);
   });
   throw_if_requested(cancel);
 }
@@ -233,7 +229,5 @@ template struct SweepInstances<double, double>;
 template struct SweepInstances<double, float>;
 template struct SweepInstances<float, double>;
 template struct SweepInstances<float, float>;
-template Index pieces_of(const TaskSet<float>&, Index);
-template Index pieces_of(const TaskSet<double>&, Index);
 
 }  // namespace metaspan

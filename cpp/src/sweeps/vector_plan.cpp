@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "normal.hpp"
+
 namespace metaspan {
 namespace {
 
@@ -52,21 +54,31 @@ double vector_bytes(const VectorPlan& plan, int groups) {
   return 8 * vectors * static_cast<double>(plan.d);
 }
 
-double vector_memory(const Method& method, const VectorSizes& sizes, int threads) {
+double vector_memory(const Method& method, const DataSizes& sizes, int threads) {
   const VectorPlan plan(method, sizes.d, sizes.k, sizes.all_tasks);
-  const double task_bytes = sizes.row_bytes * (sizes.m_in + sizes.m_out);
-  return vector_bytes(plan, sharing_of(plan, sizes.n, task_bytes, sizes.sparse, threads).groups);
+  const Sharing sharing = sharing_of(plan, sizes.n, sizes.task_bytes(), sizes.sparse, threads);
+  return vector_bytes(plan, sharing.groups);
 }
 
-SampledMemory sampled_memory(const Method& method, const VectorSizes& sizes, bool in_blocks,
-                             int threads) {
+SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_blocks,
+                         int threads) {
+  constexpr double kCallsOfRow = 8;  // beside its numbers
   const VectorPlan plan(method, sizes.d, sizes.k, sizes.all_tasks);
-  const double task_bytes = sizes.row_bytes * (sizes.m_in + sizes.m_out);
-  const int groups = sharing_of(plan, sizes.n, task_bytes, sizes.sparse, threads).groups;
-  const MadeRows made = made_rows(plan.most, static_cast<Index>(sizes.row_bytes),
+  const int groups = sharing_of(plan, sizes.n, sizes.task_bytes(), sizes.sparse, threads).groups;
+  const MadeRows made = made_rows(plan.most, static_cast<Index>(sizes.row_bytes()),
                                   static_cast<Index>(sizes.m_in), method.passes_again(), in_blocks);
-  const double rows = static_cast<double>(groups * plan.most * (made.inner + made.outer));
-  return {vector_bytes(plan, groups), rows * sizes.row_bytes, made.stay};
+  const double held = static_cast<double>(groups * plan.most * (made.inner + made.outer));
+  // Rows are made for every pass over a set, unless they are still there.
+  const int steps = method.inner_steps * (method.has_inner_part() ? 2 : 1);
+  const double rows = (made.stay ? std::min(steps, 1) : steps) * sizes.samples_in() +
+                      (sizes.shared && made.stay ? 0 : sizes.samples_out());
+  const auto row = static_cast<double>(round_up(sizes.d, 2 * kernels::kPairsAtOnce));
+  return {vector_bytes(plan, groups),
+          held * sizes.row_bytes(),
+          2 * 8.0 * static_cast<double>(sizes.d * sizes.k_star),
+          made.stay,
+          rows * row,
+          rows * kCallsOfRow};
 }
 
 }  // namespace metaspan

@@ -2,9 +2,8 @@ r"""What a training run will need, before it starts."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,13 +16,9 @@ from ..methods import core_method
 from ..tasks.batch import TaskBatch, bytes_to_read
 from ..tasks.heads import GaussianHeads, SphereHeads
 from ..tasks.linear import LinearTasks
-from .machine import CACHED_BYTES, WAKING, Machine
-from .routes import chosen_route, geometry_seconds, prices
-from .sparse import FRESH
-from .workload import losses_share, record_calls, workload_of
-
-NUMBERS_AT_ONCE = 64  # that a row is made of
-CALLS_OF_ROW = 8  # of kernels, that a row takes as long as beside its numbers
+from .machine import WAKING, Machine
+from .routes import bytes_of_trials, chosen_route, prices
+from .workload import Workload, losses_share, record_calls, workload_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,34 +104,30 @@ def on_data(config: TrainConfig) -> Estimate:
     route = chosen_route(config)
     assert route is not None
     if trials == 1 and prices(work)[route].flops < core.SERIAL_FLOPS:
-        work = replace(work, threads=1)
-    price, machine = prices(work)[route], Machine(work.threads)
+        work = work.on(1)
+    price, cost, machine = prices(work)[route], work.cost(route), Machine(work.threads)
     own_data = isinstance(config.tasks, LinearTasks)
     at_once = 1 if own_data else trials  # trials that the core holds at a time
-    B = work.d * work.k * np.dtype(config.dtype).itemsize
+    sizes, B = work.sizes, _bytes_of_B(config, work)
     parts = {
-        # The trials' own, the core's and, but for the dual route, its gradient.
-        "B": trials * B + at_once * B * (1 if route == "dual" else 2),
-        "route": at_once * price.bytes,
+        # The trials' own, and what the core makes of them.
+        "B": (trials + at_once * cost["copies_of_B"]) * B,
+        "route": bytes_of_trials(cost, at_once),
         "trace": _trace_bytes(config),
     }
-    if work.k_star:
-        parts["B_star"] = 8 * work.d * work.k_star * (2 if own_data else 1)
-    measuring = 0
-    if work.geometry:
-        measuring = 2 * 8 * work.d * work.k
-    exchange = max(measuring, at_once * B)  # measured, or handed over
-    if work.sparsity is not None and route == "gram":
-        exchange = max(exchange - 8 * work.d * work.k, 0)  # where the sums of X^T C were
-    parts["exchange"] = exchange
+    if sizes.k_star:
+        parts["B_star"] = 8 * sizes.d * sizes.k_star * (2 if own_data else 1)
+    # Measured, or handed over, where the route has given memory back.
+    exchange = max(_measuring_bytes(work), at_once * B)
+    parts["exchange"] = max(exchange - int(cost["released_bytes"]), 0)
     if isinstance(config.tasks, TaskBatch):
         parts["reading"] = bytes_to_read(config.tasks, B)
     if own_data:
-        parts["pool"] = work.N * (work.d + 1) * work.itemsize
+        parts["pool"] = work.N * (sizes.d + 1) * sizes.number_bytes
     per_round = trials * price.round
     setup = (trials if own_data else 1) * price.setup
     if own_data:  # the samples, made one after the other
-        setup += trials * work.N * work.d / machine.normals
+        setup += trials * work.N * sizes.d / machine.normals
     if config.layout.engine == "arrays":
         setup += trials * _start_seconds(config, machine)
     return Estimate(
@@ -155,20 +146,16 @@ def sampled(config: TrainConfig) -> Estimate:
     work, trials = workload_of(config), len(config.trials)
     price = prices(work)["vector"]
     in_blocks = callable(config.drawn_tasks.features)
-    held = core.sampled_bytes(core_method(work.method), work.sizes, in_blocks, work.threads)
-    steps, stay = work.steps, held["stay"]
-    passes = (1 if stay else steps * (2 if work.exact else 1)) if steps else 0
-    made = passes * work.samples_in + (0 if work.shared and stay else work.samples_out)
+    made = core.sampled_cost(core_method(work.method), work.sizes, in_blocks, work.threads)
     machine = Machine(work.threads)
-    row = NUMBERS_AT_ONCE * math.ceil(work.d / NUMBERS_AT_ONCE)
-    seconds = price.round + made * (row / machine.normals + CALLS_OF_ROW * machine.kernel)
-    size = work.d * work.k * np.dtype(config.dtype).itemsize
+    seconds = price.round + made["numbers"] / machine.normals + made["calls"] * machine.kernel
+    size = _bytes_of_B(config, work)
     parts = {
-        "B": (trials + 2) * size,
-        "B_star": 3 * 8 * work.d * work.k_star,
-        "route": int(held["vectors"]),
-        "samples": int(held["rows"]),
-        "exchange": max(2 * 8 * work.d * work.k * (work.geometry > 0), size),
+        "B": (trials + work.cost("vector")["copies_of_B"]) * size,
+        "B_star": 8 * work.sizes.d * work.sizes.k_star + int(made["truth"]),
+        "route": int(made["vectors"]),
+        "samples": int(made["rows"]),
+        "exchange": max(_measuring_bytes(work), size),
         "trace": _trace_bytes(config),
     }
     return Estimate(
@@ -184,23 +171,20 @@ def sampled(config: TrainConfig) -> Estimate:
 
 def with_spectrum(config: TrainConfig) -> Estimate:
     """Rounds of the population engine on B at full size: moments of [B_star, B], and a step."""
-    d, k, p = config.tasks.d, config.width, config.width + config.k_star
-    trials, cost, work = len(config.trials), _cost(config), workload_of(config)
+    d, trials, cost, work = config.tasks.d, len(config.trials), _cost(config), workload_of(config)
     parallel = min(config.threads, int(cost["pieces"]))
     machine = Machine(parallel)
-    fresh = 8 * d * k if 8 * d * p > CACHED_BYTES else 0  # a new B takes memory every round
     seconds = trials * (
         machine.seconds(cost)
-        + FRESH * fresh / machine.read
-        + geometry_seconds(work, machine)
+        + _measuring_seconds(work, work.sizes.geometry, machine)
         + 3 * WAKING * (parallel > 1)
     )
-    size = d * k * np.dtype(config.dtype).itemsize
+    size = _bytes_of_B(config, work)
     parts = {
-        "B": trials * size + 8 * d * p,
+        "B": trials * size + int(cost["bytes"]),
         "B_star": 2 * 8 * d * config.k_star,
         "spectrum": 8 * d,
-        "exchange": max((2 if work.geometry > 0 else 1) * 8 * d * k, size),
+        "exchange": max(_measuring_bytes(work), 8 * d * config.width, size),
         "trace": _trace_bytes(config),
     }
     return Estimate(
@@ -220,9 +204,29 @@ def _start_seconds(config: TrainConfig, machine: Machine) -> float:
     drawn = k * isinstance(config.init, Init)
     if isinstance(config.tasks, LinearTasks) and config.tasks.B_star is None:
         drawn += k_star
-    of_a_column = 1 / machine.normals + 1.5 * (8 * 12 / machine.read + 10 * k / machine.features)
-    end = geometry_seconds(replace(workload_of(config), geometry=1.0), machine)
-    return d * drawn * of_a_column + (end if config.measures_distance else 0.0)
+    seconds = d * drawn / machine.normals + machine.staged(core.haar_cost(d, drawn, k))
+    if config.measures_distance:
+        work = workload_of(config)
+        seconds += _measuring_seconds(work, 1.0, machine)
+    return seconds
+
+
+def _measuring_seconds(work: Workload, share: float, machine: Machine) -> float:
+    """Of the coordinates of B at full size in a share of the rounds, and of their records."""
+    sizes = work.sizes
+    stages = core.coordinates_cost(share * sizes.d, sizes.k, sizes.k + sizes.k_star)
+    # One thread makes the records.
+    return machine.staged(stages) + sizes.record_calls * machine.threads * machine.kernel
+
+
+def _measuring_bytes(work: Workload) -> int:
+    """Of measuring B at full size, where it is measured."""
+    sizes = work.sizes
+    return int(core.measured_bytes(sizes.d, sizes.k)) if sizes.geometry else 0
+
+
+def _bytes_of_B(config: TrainConfig, work: Workload) -> int:
+    return work.sizes.d * work.sizes.k * np.dtype(config.dtype).itemsize
 
 
 def _cost(config: TrainConfig) -> dict[str, float]:

@@ -13,14 +13,14 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from .._core_types import HeadLaw, RoundSizes
+from .._core_types import HeadLaw, RoundSizes, Stage
 from .._load import core
 from .._support import cpus, files
 from ..methods import ANIL, MAML, core_method
@@ -178,11 +178,22 @@ class Machine:
         self.grams = threads * rates["grams_1"]
 
     def seconds(self, cost: Mapping[str, float]) -> float:
-        """Of the work that the core counts: operations, calls of kernels and random numbers."""
+        """Of the work that the core counts: operations, calls, random numbers and bytes."""
         return (
             cost["operations"] / self.flops
             + cost["calls"] * self.kernel
             + cost["numbers"] / self.normals
+            + cost["memory"] / self.read
+        )
+
+    def staged(self, stages: Iterable[Stage]) -> float:
+        """Of parts of a round: each takes as long as its arithmetic or as its data."""
+        return sum(
+            max(
+                stage["features"] / self.features + stage["grams"] / self.grams,
+                stage["memory"] / self.read + stage["cached"] / self.cached,
+            )
+            for stage in stages
         )
 
 

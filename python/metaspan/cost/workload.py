@@ -2,13 +2,13 @@ r"""What the cost of a round of the arrays engine depends on."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .._core_types import MethodNeeds, VectorSizes
+from .._core_types import DataSizes, RouteCost
 from .._load import core
+from .._support import cpus
 from ..config.config import TrainConfig
 from ..config.records import OF_LOSSES, OF_REPRESENTATION
 from ..methods import Method, core_method
@@ -23,122 +23,40 @@ class Workload:
 
     Parameters
     ----------
-    d, k, k_star, n : int
-        Sizes; `n` tasks a round.
-    all_tasks : int
-        Tasks that rounds choose from.
-    m_in, m_out : float
-        Samples a task in the inner and the outer set, on average.
-    itemsize : int
-        Bytes of a number of X.
+    sizes : DataSizes
+        Sizes of tasks and data, and how often rounds are recorded.
     method : ANIL, MAML or AverageRisk
         The method.
-    shared : bool
-        Whether inner and outer sets are one.
-    losses, geometry : float
-        Share of the rounds that record losses, or something of the representation.
     threads : int
         Number of threads.
-    record_calls : float
-        Calls of kernels that the records of a round take as long as, on average.
     on_disk : bool
         Whether the features are.
-    sparsity : Sparsity or None
-        Of sparse samples.
     """
 
-    d: int
-    k: int
-    k_star: int
-    n: int
-    all_tasks: int
-    m_in: float
-    m_out: float
-    itemsize: int
+    sizes: DataSizes
     method: Method
-    shared: bool
-    losses: float
-    geometry: float
     threads: int
-    record_calls: float = 0.0
     on_disk: bool = False
-    sparsity: Sparsity | None = None
-
-    @property
-    def steps(self) -> int:
-        """Inner steps J."""
-        return core_method(self.method).inner_steps
-
-    @cached_property
-    def needs(self) -> MethodNeeds:
-        """What the gradient of the method is made of."""
-        return core.method_needs(core_method(self.method))
-
-    @property
-    def moves_B(self) -> bool:
-        """Whether the inner loop moves B."""
-        return self.needs["cross_gram"]
-
-    @property
-    def exact(self) -> bool:
-        """Whether the gradient has an inner part."""
-        return self.needs["inner_part"]
-
-    @property
-    def samples_in(self) -> int:
-        """Samples of a round's inner sets."""
-        return round(self.m_in * self.n)
-
-    @property
-    def samples_out(self) -> int:
-        """Samples of a round's outer sets."""
-        return round(self.m_out * self.n)
-
-    @property
-    def samples(self) -> int:
-        """Samples of a round, each once."""
-        return self.samples_in if self.shared else self.samples_in + self.samples_out
-
-    @property
-    def all_in(self) -> int:
-        """Samples of the inner sets of all tasks."""
-        return round(self.m_in * self.all_tasks)
 
     @property
     def N(self) -> int:
         """Samples of all tasks, each once."""
-        return self.all_in + (0 if self.shared else round(self.m_out * self.all_tasks))
+        sizes = self.sizes
+        each = sizes.m_in * sizes.all_tasks, sizes.m_out * sizes.all_tasks * (not sizes.shared)
+        return round(each[0]) + round(each[1])
 
     @property
-    def data(self) -> float:
-        """Bytes of X that a round reads at least."""
-        return float(self.samples) * self.row_bytes
+    def row_bytes(self) -> int:
+        """Bytes of a dense row of X."""
+        return self.sizes.d * self.sizes.number_bytes
 
-    @property
-    def row_bytes(self) -> float:
-        """Bytes of a row of X, on average."""
-        if self.sparsity is not None:
-            return self.sparsity.entries * (self.itemsize + 4)
-        return self.d * self.itemsize
+    def on(self, threads: int) -> Workload:
+        """Return the same work on another number of threads."""
+        return replace(self, threads=threads)
 
-    @property
-    def sizes(self) -> VectorSizes:
-        """What decides how much the vector route holds."""
-        return VectorSizes(
-            self.d,
-            self.k,
-            self.n,
-            self.all_tasks,
-            self.m_in,
-            self.m_in if self.shared else self.m_out,
-            self.row_bytes,
-            self.sparsity is not None,
-        )
-
-    @property
-    def active(self) -> int:
-        """Samples that gradients combine."""
-        return self.N if self.exact or self.shared else self.N - self.all_in
+    def cost(self, route: str) -> RouteCost:
+        """Return the core's counts of rounds by a route."""
+        return core.route_costs(core_method(self.method), self.sizes, route, self.threads)
 
 
 def losses_share(config: TrainConfig) -> float:
@@ -158,33 +76,62 @@ def record_calls(config: TrainConfig) -> float:
     return calls / config.record_every
 
 
+def work_of_batch(batch: TaskBatch, method: Method, width: int, losses: bool) -> Workload:
+    """Return what one gradient on a batch takes, on all processors."""
+    return Workload(
+        sizes=DataSizes(
+            d=batch.d,
+            k=width,
+            k_star=0,
+            n=batch.n,
+            all_tasks=batch.n,
+            m_in=batch.mean_sizes[0],
+            m_out=batch.mean_sizes[1],
+            shared=batch.shared,
+            number_bytes=batch.dtype.itemsize,
+            losses=float(losses),
+            **_of_rows(batch.sparsity),
+        ),
+        method=method,
+        threads=cpus.available(),
+        on_disk=batch.on_disk,
+    )
+
+
 def workload_of(config: TrainConfig) -> Workload:
     """What a run of the arrays engine does in a round."""
     tasks, sparsity = config.tasks, None
     if isinstance(tasks, LinearTasks):
         every = config.n_tasks if config.pool is None else config.pool
         m_in, m_out = float(config.m_in or 0), float(config.m_out or 0)
-        itemsize, shared = np.dtype(config.dtype).itemsize, config.shared_samples
+        number_bytes, shared = np.dtype(config.dtype).itemsize, config.shared_samples
     else:
         assert isinstance(tasks, TaskBatch)
-        every, itemsize, shared = tasks.n, tasks.dtype.itemsize, tasks.shared
+        every, number_bytes, shared = tasks.n, tasks.dtype.itemsize, tasks.shared
         (m_in, m_out), sparsity = tasks.mean_sizes, tasks.sparsity
     geometry = config.measures_distance or any(n in OF_REPRESENTATION for n in config.record)
     return Workload(
-        d=config.layout.features,
-        k=config.width,
-        k_star=config.k_star,
-        n=config.n_tasks,
-        all_tasks=every,
-        m_in=m_in,
-        m_out=m_out,
-        itemsize=itemsize,
+        sizes=DataSizes(
+            d=config.layout.features,
+            k=config.width,
+            k_star=config.k_star,
+            n=config.n_tasks,
+            all_tasks=every,
+            m_in=m_in,
+            m_out=m_out,
+            shared=shared,
+            number_bytes=number_bytes,
+            losses=losses_share(config),
+            geometry=geometry / config.record_every,
+            record_calls=record_calls(config),
+            **_of_rows(sparsity),
+        ),
         method=config.method,
-        shared=shared,
-        losses=losses_share(config),
-        geometry=geometry / config.record_every,
         threads=config.threads,
-        record_calls=record_calls(config),
         on_disk=isinstance(tasks, TaskBatch) and tasks.on_disk,
-        sparsity=sparsity,
     )
+
+
+def _of_rows(sparsity: Sparsity | None) -> dict[str, float]:
+    """What a sparse row holds, or nothing."""
+    return {} if sparsity is None else sparsity._asdict()

@@ -24,6 +24,7 @@ struct Work {
       0;               // floating-point operations of kernels, with all that only fills registers
   double calls = 0;    // of kernels, which take a time of their own, and what takes as long
   double numbers = 0;  // random numbers
+  double memory = 0;   // bytes that pass from memory beside what operations wait for
 };
 
 /// Of the heads of so many tasks, those included that only fill panels.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "metaspan/base/base.hpp"
+#include "metaspan/base/stage.hpp"
 #include "metaspan/random/random.hpp"
 
 namespace metaspan {
@@ -74,5 +75,15 @@ Mat in_regular_frame(Mat Z, Index k_star);
 Mat measured(const Mat& B,       // (d, k)
              const Mat& B_star,  // (d, k_star), k_star may be 0
              int threads);
+
+/// What to_coordinates() and measured() do for so many rows of B, with so many columns of B_star
+/// and B.
+Stages coordinates_cost(double rows, Index k, Index columns);
+
+/// What haar() does beside drawing its numbers, for so many columns of a start with k columns.
+Stages haar_cost(double d, Index columns, Index k);
+
+/// Bytes that measured() takes, B in double included.
+double measured_bytes(Index d, Index k);
 
 }  // namespace metaspan

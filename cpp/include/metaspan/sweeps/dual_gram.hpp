@@ -1,6 +1,8 @@
 // The Gram matrix of all samples of a batch: what fixed data cost once, (24).
 #pragma once
 
+#include <algorithm>
+
 #include "metaspan/algebra/method.hpp"
 #include "metaspan/base/cancel.hpp"
 #include "metaspan/data/samples.hpp"
@@ -23,6 +25,12 @@ enum class InnerProducts { all, own, none };
 inline InnerProducts inner_products_of(const Method& method) {
   if (method.has_inner_part()) return InnerProducts::all;
   return method.adapt_B ? InnerProducts::own : InnerProducts::none;
+}
+
+/// Columns of X of all N samples that are in memory in double at a time.
+inline Index tile_columns(Index N) {
+  constexpr Index kTileBytes = 1 << 23, kLeast = 512, kMost = 1 << 15;
+  return std::clamp(kTileBytes / (8 * N), kLeast, kMost);
 }
 
 /// O(N^2 d), at the rate of a matrix product; X is read once.

@@ -7,6 +7,17 @@
 
 namespace metaspan {
 
+/// X^T C of a sparse set, in operations: as a vector X^T s for a term of C, and by rows of C.
+struct TermWork {
+  double of_a_term, of_rows;
+};
+
+inline TermWork term_work(double entries, Index d, Index k) {
+  constexpr double kEntry = 4;  // of an entry itself, in columns of B
+  const auto width = static_cast<double>(padded(k));
+  return {kEntry * entries + (width / 2 + 2) * static_cast<double>(d), (kEntry + width) * entries};
+}
+
 /// As first_sweep. Grams cost an operation for each pair of entries in the same column, at most.
 template <class XScalar, class BScalar>
 void sparse_first_sweep(const BScalar* B,  // (d, k)

@@ -7,9 +7,17 @@
 
 namespace metaspan {
 
-/// Pieces of d that the first sweep of a round of n tasks is cut into, by shape alone.
+constexpr Index kProjectedColumns = 1024;  // of X: their rows of B stay in the cache
+constexpr Index kCombinedRows = 256;       // of d at a time in the second sweep
+
+/// Pieces of d that the first sweep of a round is cut into, by shape alone: of n tasks with so many
+/// rows of X at most.
+Index pieces_of(Index d, Index rows, Index n);
+
 template <class XScalar>
-Index pieces_of(const TaskSet<XScalar>& tasks, Index n);
+Index pieces_of(const TaskSet<XScalar>& tasks, Index n) {
+  return pieces_of(tasks.d, tasks.most_in() + tasks.most_out(), n);
+}
 
 /// The first sweep, (5), over tasks whose X is in memory: X B and the Grams, not normalised yet,
 /// into the first blocks of `found`. What is there is reused.

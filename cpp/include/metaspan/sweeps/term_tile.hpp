@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "metaspan/base/base.hpp"
+#include "metaspan/base/sizes.hpp"
 #include "panel.hpp"
 
 namespace metaspan {
@@ -14,13 +14,13 @@ class TermTile {
  public:
   /// With no rows it takes no term.
   TermTile(Index rows, Index width, Index stride)
-      : rows_(rows), v_(rows > 0 ? kTerms : 0, stride), c_(kTerms, width) {}
+      : rows_(rows), v_(rows > 0 ? kTermsAtOnce : 0, stride), c_(kTermsAtOnce, width) {}
 
   /// The next v, (rows,), to be written before the next call; terms there may go into `sum`,
   /// (rows, width).
   double* next(const double* c,  // (width,)
                Mat& sum) {
-    if (count_ == kTerms) add_to(sum);
+    if (count_ == kTermsAtOnce) add_to(sum);
     std::copy_n(c, c_.cols(), c_.data() + count_ * c_.cols());
     return v_.data() + count_++ * v_.cols();
   }
@@ -34,10 +34,9 @@ class TermTile {
   }
 
  private:
-  static constexpr Index kTerms = 8;
   Index rows_;
-  Mat v_;  // (kTerms, stride)
-  Mat c_;  // (kTerms, width)
+  Mat v_;  // (kTermsAtOnce, stride)
+  Mat c_;  // (kTermsAtOnce, width)
   Index count_ = 0;
 };
 

@@ -5,6 +5,7 @@
 
 #include "metaspan/algebra/method.hpp"
 #include "metaspan/base/sizes.hpp"
+#include "metaspan/data/data_sizes.hpp"
 
 namespace metaspan {
 
@@ -43,23 +44,16 @@ MadeRows made_rows(Index tasks, Index row_bytes, Index most_in, bool again, bool
 /// inner loops.
 double vector_bytes(const VectorPlan& plan, int groups);
 
-/// What rounds on rows that are made take.
-struct SampledMemory {
-  double vectors, rows;  // bytes
-  bool stay;
+double vector_memory(const Method& method, const DataSizes& sizes, int threads);
+
+/// What rounds on rows that are made take beside the vector route's own work.
+struct SampledCost {
+  double vectors, rows, truth;  // bytes
+  bool stay;                    // inner sets are made once a round
+  double numbers, calls;        // that are drawn, and of kernels
 };
 
-/// Sizes of a round on samples.
-struct VectorSizes {
-  Index d, k;
-  Index n, all_tasks;  // of a round, and those it chooses from
-  double m_in, m_out;  // of a task
-  double row_bytes;    // of X
-  bool sparse;
-};
-
-double vector_memory(const Method& method, const VectorSizes& sizes, int threads);
-SampledMemory sampled_memory(const Method& method, const VectorSizes& sizes, bool in_blocks,
-                             int threads);
+/// `in_blocks` where a function of the user's makes rows.
+SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_blocks, int threads);
 
 }  // namespace metaspan
