@@ -11,17 +11,28 @@ using Kind = FeatureLaw::Kind;
 
 constexpr Index kSome = 2048;  // numbers of a row at a time
 
+/// Returns the radius s of an elliptical row x = s g, (19), scaled so that the covariance of x is
+/// I: sqrt(d) / |g| puts the row on the sphere of radius sqrt(d), and sqrt((dof - 2) / chi^2_dof)
+/// gives it Student's law, whose covariance is finite for dof > 2 alone. `squares` is |g|^2 over
+/// all d dimensions, which only the sphere reads.
 double radius_of(const FeatureLaw& law, double d, double squares, Sequence& draws) {
   if (law == Kind::sphere) return std::sqrt(d / squares);
   if (law == Kind::student_t) return std::sqrt((law.dof - 2) / draws.chi_square(law.dof));
   return 1;
 }
 
+/// Draws the radius of one row from the counters of that row alone, so that it is the same
+/// whichever thread makes the row and however many pieces the row was made in.
 double RowMaker::radius(Index task, Index row, double squares) const {
   Sequence draws(radii, task, static_cast<std::uint32_t>(row));
   return radius_of(law, static_cast<double>(d), squares, draws);
 }
 
+/// Makes columns [first, first + columns) of one row of X, (12), times the roots of a diagonal
+/// covariance where there is one. Entries are functions of (task, row, column): threads may make
+/// the pieces of a row in any order, and a second pass over a set makes the same bits again. A
+/// buffer of kSome doubles keeps the stages (draw, shape, scale, convert) in the L1 cache, and
+/// all arithmetic is in double before an entry is rounded to Scalar.
 template <class Scalar>
 double RowMaker::piece(Index task, Index row, Index first, Index columns, Scalar* out) const {
   double squares = 0, some[kSome];
@@ -31,18 +42,25 @@ double RowMaker::piece(Index task, Index row, Index first, Index columns, Scalar
       uniform_row(features, task, row, first + begin, count, some);
       const double width = 2 * std::sqrt(3.0);
       for (Index i = 0; i < count; ++i) {
+        // Never 0, as the uniforms are midpoints of intervals: the sign is a fair coin.
         const double centred = some[i] - 0.5;
         some[i] = law == Kind::uniform ? width * centred : std::copysign(1.0, centred);
       }
     } else {
       normal_row(features, task, row, first + begin, count, some);
     }
+    // The sum is over the Gaussian entries before the covariance acts on them: Sigma^{1/2} is
+    // applied to a row that lies on the sphere.
     if (law == Kind::sphere) squares += kernels::dot(count, some, some);
     for (Index i = 0; roots != nullptr && i < count; ++i) some[i] *= roots[first + begin + i];
     std::copy_n(some, count, out + begin);
   }
   return squares;
 }
+
+/// Copies rows [first, first + count) of a task from the source that the user supplied, (count, d),
+/// times the roots of a diagonal covariance where there is one. The rows arrive in double and are
+/// rounded to Scalar once.
 template <class Scalar>
 void RowMaker::block(Index task, Index first, Index count, Scalar* out) const {
   std::vector<double> made(static_cast<std::size_t>(count * d));
@@ -60,12 +78,19 @@ template void RowMaker::block(Index, Index, Index, float*) const;
 template double RowMaker::piece(Index, Index, Index, Index, double*) const;
 template double RowMaker::piece(Index, Index, Index, Index, float*) const;
 
+/// Makes one row of X at full dimension, (d,), as the bindings hand it out. Sweeps keep a row's
+/// radius apart and apply it to the product X u instead; here the entries themselves are scaled.
 void feature_row(const RowMaker& maker, Index task, Index row, double* out) {
   const double squares = maker.piece(task, row, 0, maker.d, out);
   const double radius = maker.radius(task, row, squares);
   for (Index i = 0; i < maker.d; ++i) out[i] *= radius;
 }
 
+/// Makes row `row` of the rows [P, L] of (24), times its radius: a pool of samples that is drawn
+/// once, in an orthonormal basis whose first D columns are given and whose further columns are what
+/// the rows span off them. Row i has D + i normals, the root of a chi-square with d - D - i degrees
+/// of freedom, and zeros: L is bartlett(N, d - D) row by row, so that a row can be made without
+/// those above it. A row number may exceed 32 bits and takes two words of the counter.
 void pooled_row(const FeatureLaw& law, Key features, Key radii, Index row, double d, Index D,
                 Index columns, double* out) {
   const Index end = std::min(D + row + 1, columns);
@@ -75,6 +100,7 @@ void pooled_row(const FeatureLaw& law, Key features, Key radii, Index row, doubl
   if (D + row < columns) {
     out[D + row] = std::sqrt(draws.chi_square(d - static_cast<double>(D + row)));
   }
+  // The length of the row in the basis is its length in all d dimensions, as the sphere needs it.
   const double radius = radius_of(law, d, kernels::dot(end, out, out), draws);
   for (Index i = 0; i < end; ++i) out[i] *= radius;
 }

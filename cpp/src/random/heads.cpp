@@ -8,6 +8,8 @@
 
 namespace metaspan {
 
+/// Prepares the heads w_star of one trial. Of the four laws only a table chooses rows: n of them in
+/// each round without replacement, or all of them in order.
 HeadSource::HeadSource(HeadLaw law, Index n, std::uint64_t seed, std::uint64_t trial)
     : law_(std::move(law)), seed_(seed), trial_(trial) {
   if (law_.kind != HeadLaw::Kind::table) return;
@@ -16,11 +18,14 @@ HeadSource::HeadSource(HeadLaw law, Index n, std::uint64_t seed, std::uint64_t t
   choice_ = RoundChoice(law_.table.rows(), n, seed, trial);
 }
 
-void HeadSource::begin_round(Index round, const double* given) {
+/// Prepares a round: selects its rows of a table or of the heads that the caller passes, or derives
+/// the key of its draws. Everything that the tasks of a round share is settled here, so that
+/// panel() is const and several threads may call it.
+void HeadSource::begin_round(Index round, const double* heads) {
   switch (law_.kind) {
     case HeadLaw::Kind::given:
-      require(given != nullptr, "heads must be given for every round");
-      rows_ = given;
+      require(heads != nullptr, "heads must be given for every round");
+      rows_ = heads;
       return;
     case HeadLaw::Kind::table:
       rows_ = law_.table.data();
@@ -31,6 +36,10 @@ void HeadSource::begin_round(Index round, const double* given) {
   }
 }
 
+/// Writes the heads of the tasks [first, first + tasks) as a panel, (k_star, width), one task a
+/// column. All `width` columns are drawn, since the kernel fills whole registers, and the columns
+/// without a task are then set to zero. A head is a function of (seed, trial, round, task): the
+/// width of the panel does not change its bits.
 void HeadSource::panel(Index first, Index tasks, Index width, double* out) const {
   const Index k_star = law_.k_star;
   if (law_.kind == HeadLaw::Kind::gaussian || law_.kind == HeadLaw::Kind::sphere) {
@@ -47,6 +56,9 @@ void HeadSource::panel(Index first, Index tasks, Index width, double* out) const
   }
 }
 
+/// Returns the heads of the tasks 0 .. n - 1 as rows, (n, k_star), by way of panels, so that the
+/// same code draws them for every engine. `some` has one row more than k_star because normals come
+/// in pairs.
 Mat HeadSource::rows(Index n) const {
   constexpr Index kWidth = 16;
   Mat out(n, law_.k_star), some(law_.k_star + 1, kWidth);
@@ -58,7 +70,9 @@ Mat HeadSource::rows(Index n) const {
   return out;
 }
 
-/// Standard normals: entries 2p and 2p + 1 of task i from the counter (i, p, 0, 0).
+/// Draws the standard normals of a panel: entries 2p and 2p + 1 of task i are the pair of the
+/// counter (i, p, 0, 0). The task is the first word of the counter, in which the kernel counts
+/// upwards, so that neighbouring tasks fill a register.
 void HeadSource::draw(Index first, Index width, double* out) const {
   for (Index i = 0; i < law_.k_star; i += 2) {
     kernels::normal_pairs(key_.words, static_cast<std::uint32_t>(first),
@@ -67,7 +81,9 @@ void HeadSource::draw(Index first, Index width, double* out) const {
   }
 }
 
-/// From standard normals to the law, in place.
+/// Turns the standard normals of a panel into heads of the law, in place. A direction that is
+/// uniform on the sphere is a normal vector divided by its length; a Gaussian head is mean + scale
+/// * (factor g).
 void HeadSource::place(double* out, Index width) const {
   const Index k_star = law_.k_star;
   if (law_.kind == HeadLaw::Kind::sphere) {
@@ -80,6 +96,8 @@ void HeadSource::place(double* out, Index width) const {
     return;
   }
   if (law_.factor.size() > 0) {
+    // The factor is lower triangular: row i needs the normals of the rows above it, so that the
+    // product can overwrite them when it goes from the last row up.
     for (Index i = k_star - 1; i >= 0;
          --i) {  // from the last row up: row i needs the rows above as drawn
       for (Index t = 0; t < width; ++t) {

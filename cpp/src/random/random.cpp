@@ -7,6 +7,10 @@
 
 namespace metaspan {
 
+/// Derives the key of one stream in one round: two words of the Philox block of the counter (round,
+/// trial, stream) under the seed. The key is a function of these four numbers alone. No generator
+/// has a state, so a round draws the same numbers whether a run reaches it from the start or
+/// resumes just before it.
 Key derive_key(std::uint64_t seed, std::uint64_t trial, std::uint64_t round, Stream stream) {
   const std::uint32_t key[2] = {static_cast<std::uint32_t>(seed),
                                 static_cast<std::uint32_t>(seed >> 32)};
@@ -20,7 +24,11 @@ Key derive_key(std::uint64_t seed, std::uint64_t trial, std::uint64_t round, Str
 
 namespace {
 
-/// A row of pairs: draw(first pair, pairs, even columns, odd columns).
+/// Fills columns [first, first + count) of a row that is drawn in pairs, `first` even: draw(first
+/// pair, pairs, even, odd) yields columns 2p in `even` and 2p + 1 in `odd`. The kernels write the
+/// two halves apart because they work in whole registers; the loop interleaves them from a buffer
+/// on the stack, 128 pairs at a time. Column j depends on its pair j / 2 alone, so a row may be
+/// drawn in pieces that begin at any even column.
 template <class Draw>
 void fill_row(Index first, Index count, double* out, Draw&& draw) {
   constexpr Index kPairs = 128;
@@ -39,6 +47,9 @@ void fill_row(Index first, Index count, double* out, Draw&& draw) {
 
 }  // namespace
 
+/// Draws columns [first, first + count) of one row of standard normals. The counter of a pair is
+/// (pair, row, task, 0), so that the features of (12) can be made entry by entry: any thread may
+/// make any piece of a row, and a later sweep may make it again.
 void normal_row(Key key, Index task, Index row, Index first, Index count, double* out) {
   const auto r = static_cast<std::uint32_t>(row), t = static_cast<std::uint32_t>(task);
   fill_row(first, count, out, [&](std::uint32_t pair, Index pairs, double* even, double* odd) {
@@ -46,6 +57,8 @@ void normal_row(Key key, Index task, Index row, Index first, Index count, double
   });
 }
 
+/// Draws the uniforms in (0, 1) of the same counters as normal_row(). A law of features takes
+/// either normals or uniforms from its key, so that sharing the counters makes nothing dependent.
 void uniform_row(Key key, Index task, Index row, Index first, Index count, double* out) {
   const auto r = static_cast<std::uint32_t>(row), t = static_cast<std::uint32_t>(task);
   fill_row(first, count, out, [&](std::uint32_t pair, Index pairs, double* even, double* odd) {
@@ -53,6 +66,9 @@ void uniform_row(Key key, Index task, Index row, Index first, Index count, doubl
   });
 }
 
+/// Returns the next standard normal. The kernel draws kPairs pairs ahead, enough for whole
+/// registers. Normal i is one of the two of the counter (i / 2, task, part, 0), however the draws
+/// are batched.
 double Sequence::normal() {
   if (taken_ == 2 * kPairs) {
     double even[kPairs], odd[kPairs];
@@ -67,6 +83,9 @@ double Sequence::normal() {
   return normals_[taken_++];
 }
 
+/// Returns the next uniform as the midpoint of one of 2^52 equal intervals of (0, 1), so that it is
+/// never 0 or 1 and its logarithms and powers are finite. The last word of its counters is 1 where
+/// that of the normals is 0, so the two sequences never share a block.
 double Sequence::uniform() {
   const std::uint32_t counter[4] = {next_uniform_++, task_, part_, 1};
   std::uint32_t block[4];
@@ -75,17 +94,26 @@ double Sequence::uniform() {
   return static_cast<double>(bits) * 0x1p-52 + 0x1p-53;
 }
 
+/// Draws a chi-square by the rejection method of Marsaglia and Tsang (2000), as twice a gamma
+/// variate of shape dof / 2. The method is exact for any number of degrees of freedom and takes the
+/// same time for 10^12 of them as for ten, so the cost of (16) and (17) does not depend on d.
 double Sequence::chi_square(double dof) {
-  // A shape a below 1/2 is reached from a + 1, the normal and uniform of which come first.
+  // The method needs a shape above 1/3; a variate of a shape below 1/2 is one of the shape plus
+  // one, times a power of a uniform. The normal and the uniform of the former are drawn first.
   const double shape = dof / 2, least = 0.5;
   const double a_0 = (shape < least ? shape + 1 : shape) - 1.0 / 3;
   for (;;) {
     const double x = normal();
-    const double found = kernels::chi_square_candidate(a_0, x, uniform());
-    if (found > 0) return shape < least ? found * std::pow(uniform(), 1 / shape) : found;
+    const double candidate = kernels::chi_square_candidate(a_0, x, uniform());
+    if (!(candidate > 0)) continue;
+    return shape < least ? candidate * std::pow(uniform(), 1 / shape) : candidate;
   }
 }
 
+/// Draws the Bartlett factor L of (16), shape (p, min(p, f)), row by row: the normals left of the
+/// diagonal, then the root of a chi-square with f - i degrees of freedom on it. Where f < p the
+/// rows from f on consist of normals alone. The order of the draws is fixed, since another order
+/// would give another matrix for the same seed.
 Mat bartlett(Sequence& draws, Index p, double f) {
   const Index columns = f < static_cast<double>(p) ? static_cast<Index>(f) : p;
   Mat L = Mat::Zero(p, columns);
@@ -96,12 +124,17 @@ Mat bartlett(Sequence& draws, Index p, double f) {
   return L;
 }
 
+/// Draws n_taken of n_all indices without replacement by the first n_taken swaps of a Fisher-Yates
+/// shuffle, each from a Philox block of its own, in O(n_taken). The swaps are undone in reverse
+/// order at the end: `order` is 0, 1, ... again without touching the rest of it, and the choice of
+/// a round does not depend on earlier rounds.
 void choose(Key key, Index n_all, Index n_taken, Index* order, Index* swaps, Index* taken) {
   for (Index i = 0; i < n_taken; ++i) {
     const std::uint32_t counter[4] = {static_cast<std::uint32_t>(i), 0, 0, 0};
     std::uint32_t block[4];
     kernels::philox(key.words, counter, block);
-    // 64 random bits scaled to the n_all - i that are left: the bias is below n_all / 2^64.
+    // 64 random bits are scaled to the n_all - i indices that are left: the bias is below n_all /
+    // 2^64.
     const std::uint64_t bits = (std::uint64_t{block[0]} << 32) | block[1];
     const auto left = static_cast<std::uint64_t>(n_all - i);
     const auto offset = static_cast<Index>((static_cast<__uint128_t>(bits) * left) >> 64);
