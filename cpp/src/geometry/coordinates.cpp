@@ -10,14 +10,16 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kPanelRows =
-    2048;  // rows of d in a piece of work: a panel of 20 columns stays in the second cache
+/// Rows of d in a piece of work: a panel of 20 columns stays in the L2 cache.
+constexpr Index kPanelRows = 2048;
 
+/// Relative length below which a direction of a start counts as rounding error, for each column.
 constexpr double kNoise = 4 * std::numeric_limits<double>::epsilon();
 
 Index panels_of(Index d) { return ceil_div(d, kPanelRows); }
 
-/// body(first row, rows, panel) over the panels of d rows.
+/// Calls body(first row, rows, panel) for the panels of d rows. The panels have a fixed size: the
+/// number of threads decides which thread computes a panel, but not where the panel ends.
 template <class Body>
 void for_panels(Index d, int threads, Body&& body) {
   parallel_for(threads, panels_of(d), [&](Index panel, int) {
@@ -26,7 +28,9 @@ void for_panels(Index d, int threads, Body&& body) {
   });
 }
 
-/// parts[0] <- the sum of all, pairwise in a fixed tree.
+/// Adds all parts into parts[0], pairwise. The tree follows from the number of parts, so the sum
+/// has the same bits for any number of threads, and its rounding errors grow with the logarithm of
+/// d / kPanelRows.
 void sum_tree(std::vector<Mat>& parts) {
   const auto count = static_cast<Index>(parts.size());
   for (Index step = 1; step < count; step *= 2) {
@@ -36,13 +40,15 @@ void sum_tree(std::vector<Mat>& parts) {
   }
 }
 
-/// The power of two next to a length, by which division is exact; 1 for 0 and what is not finite.
+/// Returns the power of two at or below a length: dividing by it is exact. 1 for 0 and for a length
+/// that is not finite; the exponent is kept within 1000 so that the reciprocal is finite too.
 double power_of_two(double length) {
   if (!(length > 0) || !std::isfinite(length)) return 1;
   return std::ldexp(1.0, std::clamp(std::ilogb(length), -1000, 1000));
 }
 
-/// max_i |A_ij| for every column, 1 for a column of zeros.
+/// Returns max_i |A_ij| of every column, (q,), and 1 for a column of zeros. A maximum has no
+/// rounding, so the order in which panels are taken does not matter.
 Vec column_maxima(const Mat& A, int threads) {
   Mat maxima = Mat::Zero(std::max<Index>(1, panels_of(A.rows())), A.cols());
   for_panels(A.rows(), threads, [&](Index first, Index rows, Index panel) {
@@ -52,7 +58,9 @@ Vec column_maxima(const Mat& A, int threads) {
   return (most.array() > 0).select(most, 1.0);
 }
 
-/// A <- A S, panel by panel; S (q, r), the result in the first r columns.
+/// A <- A S for A (d, q) and a small S (q, r), panel by panel; the result takes the first r columns
+/// of A. The product of a panel goes through a temporary matrix because all of the panel is read
+/// until the product is complete.
 void multiply_right(MutMat A, const Mat& S, int threads) {
   for_panels(A.rows(), threads, [&](Index first, Index rows, Index) {
     const Mat product = A.middleRows(first, rows) * S;
@@ -62,6 +70,8 @@ void multiply_right(MutMat A, const Mat& S, int threads) {
 
 }  // namespace
 
+/// A^T B, (p, q), such as M = B_star^T B and R = E^T B of (13). Each panel of rows yields a part,
+/// and sum_tree() adds the parts, so that the result has the same bits for any number of threads.
 Mat inner_product(ConstMat A, ConstMat B, int threads) {
   std::vector<Mat> parts(static_cast<std::size_t>(std::max<Index>(1, panels_of(A.rows()))),
                          Mat::Zero(A.cols(), B.cols()));
@@ -73,10 +83,14 @@ Mat inner_product(ConstMat A, ConstMat B, int threads) {
   return parts[0];
 }
 
+/// The R-factor of a small A, (min(rows, q), q). The signs of its rows are chosen so that the
+/// diagonal is positive: (17) and Haar-distributed frames need this factorisation, the unique one.
 Mat small_r_factor(const Mat& A) {
   const Index r = std::min(A.rows(), A.cols());
   if (r == 0) return Mat(0, A.cols());
-  // Of very long and very short columns the squares would over- or underflow.
+  // Householder reflections square the entries of a column. Columns that are so long or short that
+  // the squares would over- or underflow are scaled by powers of two, exactly, and S is scaled
+  // back: the R-factor of A D is S D.
   const Vec most = A.cwiseAbs().colwise().maxCoeff();
   const bool scaled = (most.array() > 0 && (most.array() < 1e-100 || most.array() > 1e100)).any();
   const Vec length = scaled ? Vec(most.unaryExpr(&power_of_two)) : Vec::Ones(A.cols());
@@ -89,6 +103,9 @@ Mat small_r_factor(const Mat& A) {
   return S;
 }
 
+/// The R-factor of a tall A (d, q) by the tree of QR factorisations known as TSQR: a factor for
+/// every panel of rows, then pairs of factors, stacked and factored again. Unlike a Cholesky factor
+/// of A^T A it does not square the condition number, and the tree is fixed by d alone.
 Mat r_factor(ConstMat A, int threads) {
   std::vector<Mat> factors(static_cast<std::size_t>(std::max<Index>(1, panels_of(A.rows()))));
   for_panels(A.rows(), threads, [&](Index first, Index rows, Index panel) {
@@ -107,8 +124,11 @@ Mat r_factor(ConstMat A, int threads) {
   return factors[0];
 }
 
+/// A <- A S^{-1} in place, with S the R-factor of A, twice. After one pass A is orthonormal up to
+/// rounding times the condition number of A; the second pass starts from a well-conditioned A and
+/// reaches rounding. No reflection of length d is formed or applied: every pass is a tree of small
+/// factorisations and one product by panels.
 void orthonormalise(MutMat A, int threads) {
-  // A S^{-1} is orthonormal up to the conditioning of A; a second pass makes it so to rounding.
   const Mat identity = Mat::Identity(A.cols(), A.cols());
   for (int pass = 0; pass < 2; ++pass) {
     const Mat S = r_factor(ConstMat(A.data(), A.rows(), A.cols()), threads);
@@ -116,6 +136,9 @@ void orthonormalise(MutMat A, int threads) {
   }
 }
 
+/// A <- A - B (B^T A), twice, for orthonormal B (d, p). One pass leaves the rounding errors of what
+/// it removed, and these are large relative to A where little of A is off B, (13). The second pass
+/// removes them.
 void project_off(ConstMat B, MutMat A, int threads) {
   for (int pass = 0; pass < 2; ++pass) {
     const Mat overlap = inner_product(B, ConstMat(A.data(), A.rows(), A.cols()), threads);
@@ -126,14 +149,18 @@ void project_off(ConstMat B, MutMat A, int threads) {
   }
 }
 
+/// Finds the coordinates (13) of a given start: M = B_star^T B, an orthonormal basis E (d, e) of
+/// what B has off B_star, and R = E^T B. B_star is removed twice before any factorisation. The
+/// directions come from the singular vectors of the R-factor, since a rank has to be decided: those
+/// shorter than the rounding of the longest are dropped, and e <= min(k, d - k_star).
 Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
   const Index d = B.rows(), k = B.cols();
   Coordinates result;
   result.M = inner_product(B_star, B, threads);
   Mat off = B;
   project_off(B_star, MutMat(off.data(), d, k), threads);
-  // Columns may differ by any power of ten (a distance of 1e-200 is one): directions are judged at
-  // equal length.
+  // Columns may differ by any power of ten (a distance of 1e-200 is one), so that directions are
+  // judged with all columns at equal length.
   const Vec length = column_maxima(off, threads);
   const Mat scaled = off.array().rowwise() / length.transpose().array();
   const Mat S = r_factor(ConstMat(scaled.data(), d, k), threads);
@@ -149,24 +176,32 @@ Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
     result.E.middleRows(first, rows).noalias() = scaled.middleRows(first, rows) * directions;
   });
   const MutMat E(result.E.data(), d, e);
-  // Small directions of an off-span part carry rounding along B_star: off with it again before the
-  // last polish.
+  // Directions of small singular values carry rounding along B_star, enlarged by the division:
+  // B_star is removed again before the last orthonormalisation.
   project_off(B_star, E, threads);
   if (e > 0) orthonormalise(E, threads);
+  // From `off` itself: `scaled` has columns of another length, and its scaling was rounded.
   result.R = inner_product(ConstMat(E.data(), d, e), ConstMat(off.data(), d, k), threads);
   return result;
 }
 
+/// B = B_star M + E R at full size, (d, k), panel by panel. A run in the coordinates (13) asks for
+/// it once, if at all.
 void from_coordinates(ConstMat B_star, ConstMat M, ConstMat E, ConstMat R, MutMat out,
                       int threads) {
   for_panels(out.rows(), threads, [&](Index first, Index rows, Index) {
-    // Through matrices of Eigen's own: how it cuts a product depends on where the target lies.
+    // Each panel is computed in a matrix of Eigen's own: how Eigen cuts a product depends on where
+    // its target lies, and the cuts decide the last bits.
     Mat panel = B_star.middleRows(first, rows) * M;
     panel.noalias() += E.middleRows(first, rows) * R;
     out.middleRows(first, rows) = panel;
   });
 }
 
+/// Fills `out` (d, k) with a Haar-distributed frame, orthogonal to `off` where that has columns:
+/// the orthonormal factor of a matrix of standard normals is Haar-distributed if the triangular
+/// factor has a positive diagonal. Row i is a function of the key and i; its number takes two words
+/// of the counter, since d may exceed 2^32.
 void haar(Key key, ConstMat off, MutMat out, int threads) {
   parallel_for(threads, panels_of(out.rows()), [&](Index panel, int) {
     const Index end = std::min((panel + 1) * kPanelRows, out.rows());
@@ -178,6 +213,10 @@ void haar(Key key, ConstMat off, MutMat out, int threads) {
   orthonormalise(out, threads);
 }
 
+/// [M; R] of a Haar-distributed start with B^T B = scale^2 I, the variant *Random start* of (19): N
+/// = [G; bartlett(k, d - k_star)^T], (k_star + min(k, d - k_star), k), times the inverse of its
+/// R-factor. In law, the lower rows are the R-factor of d - k_star rows of normals, so that no
+/// array of size d is needed.
 Mat random_start(Key key, double d, Index k_star, Index k, double scale) {
   Sequence draws(key);
   Mat in_span(k_star, k);
@@ -192,13 +231,17 @@ Mat random_start(Key key, double d, Index k_star, Index k, double scale) {
   return scale * N;
 }
 
+/// Returns an orthogonal Q (k, k) with M Q = [M_1 0], the turn of the learner in (14) for k >
+/// k_star: with M^T = Q T, M Q = T^T is lower triangular. M is scaled by its largest entry first,
+/// which changes no Q, so that squares neither overflow nor vanish.
 Mat start_rotation(const Mat& M) {
-  // Scaled, so that squares neither overflow nor vanish.
   const double most = M.cwiseAbs().maxCoeff();
   const Eigen::HouseholderQR<Mat> qr(most > 0 ? Mat(M.transpose() / most) : Mat(M.transpose()));
   return orthonormal_columns(qr, M.cols());
 }
 
+/// The R-factor of A with k rows in any case: zeros below where A has fewer rows than columns.
+/// Engines whose R turns from round to round need a state of one shape.
 Mat square_r_factor(const Mat& A, int threads) {
   const Index k = A.cols();
   Mat R = Mat::Zero(k, k);
@@ -208,14 +251,22 @@ Mat square_r_factor(const Mat& A, int threads) {
   return R;
 }
 
+/// [M; R] Q with Q = start_rotation(M) where k > k_star, and Z itself otherwise. Q acts from the
+/// right on both blocks, which changes the learner's basis and no measurement, and leaves a leading
+/// block of M that is regular if M has full rank, as the Meter requires.
 Mat in_regular_frame(Mat Z, Index k_star) {
   const Index k = Z.cols();
   if (k_star == 0 || k <= k_star) return Z;
   Z = Mat(Z * start_rotation(Z.topRows(k_star)));
-  Z.topRightCorner(k_star, k - k_star).setZero();  // zero but for rounding, by the choice of Q
+  // Zero but for rounding, by the choice of Q.
+  Z.topRightCorner(k_star, k - k_star).setZero();
   return Z;
 }
 
+/// Brings a B at full size to the coordinates that measurements need, (20) and (21): M = B_star^T B
+/// and the R-factor of what B has off B_star, (k_star + k, k). The factor is R of (13) up to an
+/// orthogonal factor from the left, which no measurement sees, and takes no basis E. With k_star =
+/// 0 there is no truth and R is the R-factor of B.
 Mat measured(const Mat& B, const Mat& B_star, int threads) {
   const Index d = B.rows(), k = B.cols(), k_star = B_star.cols();
   const ConstMat star(B_star.data(), d, k_star);

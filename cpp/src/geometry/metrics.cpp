@@ -15,6 +15,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kZeroCosine = 8 * std::numeric_limits<double>::epsilon();  // of a right angle
 
+/// The public names of the records, (20) and (21).
 constexpr std::array<std::pair<const char*, Record>, 15> kRecords{{
     {"dist", Record::dist},
     {"angles", Record::angles},
@@ -33,20 +34,23 @@ constexpr std::array<std::pair<const char*, Record>, 15> kRecords{{
     {"eta", Record::eta},
 }};
 
-/// Those of a matrix that is not finite are no numbers.
+/// Returns the singular values of A in falling order, min(rows, columns) of them; NaN for a matrix
+/// that is not finite, zeros for an empty one. Jacobi's method, since the small ones are wanted as
+/// well.
 Vec singular_values(const Mat& A) {
   if (A.size() == 0) return Vec::Zero(std::min(A.rows(), A.cols()));
   if (!A.allFinite()) return Vec::Constant(std::min(A.rows(), A.cols()), kNaN);
   return Eigen::JacobiSVD<Mat>(A).singularValues();
 }
 
-/// Ascending.
+/// Returns the eigenvalues of a symmetric matrix in rising order.
 Vec eigenvalues(const Mat& symmetric) {
   return Eigen::SelfAdjointEigenSolver<Mat>(symmetric, Eigen::EigenvaluesOnly).eigenvalues();
 }
 
-/// The smallest or largest eigenvalue's root of mean v v^T over the rows v: by singular values,
-/// since squaring would cost half of the digits of the smallest.
+/// Returns the root of the smallest or the largest eigenvalue of mean v v^T over the rows v of an
+/// (n, p) matrix, (21), as a singular value of the rows: forming the moment would square them and
+/// cost half of the digits of the smallest. With fewer rows than columns the moment is singular.
 double moment_root(const Mat& rows, bool smallest) {
   if (smallest && rows.rows() < rows.cols()) return 0;
   const Vec values = singular_values(rows) / std::sqrt(static_cast<double>(rows.rows()));
@@ -55,7 +59,9 @@ double moment_root(const Mat& rows, bool smallest) {
 
 double square(double x) { return x * x; }
 
-/// X <- U^{-1} L^{-1} X, for L and U side by side in one matrix. Eigen would take memory for it.
+/// X <- U^{-1} L^{-1} X in place, for the unit lower triangular L and the upper triangular U that
+/// lie side by side in LU (n, n); X is (n, p). Rows are eliminated by products of a row of LU with
+/// the rows of X above or below it, which is as fast as Eigen's solver and allocates nothing.
 void solve_factored(const Mat& LU, Mat& X) {
   const Index n = LU.rows();
   for (Index i = 1; i < n; ++i) X.row(i).noalias() -= LU.row(i).head(i) * X.topRows(i);
@@ -66,8 +72,9 @@ void solve_factored(const Mat& LU, Mat& X) {
   }
 }
 
-/// Columns divided by their largest entries, to a power of two: the same span, without overflow
-/// or underflow of squares, and without a rounding.
+/// Divides each column of A by the power of two of its largest entry: the same span, without
+/// overflow or underflow of squares, and without a rounding. Columns of zeros, and those that are
+/// not finite, stay.
 Mat with_unit_columns(Mat A) {
   for (Index j = 0; j < A.cols(); ++j) {
     const double most = A.rows() > 0 ? A.col(j).cwiseAbs().maxCoeff() : 0;
@@ -78,10 +85,14 @@ Mat with_unit_columns(Mat A) {
   return A;
 }
 
+/// Returns t / sqrt(1 + t^2), which has the relative accuracy of t however small t is, (14); 1 -
+/// cos^2 would end near 1e-16. Beyond 1e150 the square would overflow and the sine is 1 to
+/// rounding.
 double sine_of_tangent(double t) { return t < 1e150 ? t / std::sqrt(1 + t * t) : 1; }
 
 }  // namespace
 
+/// Looks up a record by its public name; Python checks names first, with a better message.
 Record record_named(const std::string& name) {
   for (const auto& [known, record] : kRecords) {
     if (name == known) return record;
@@ -89,6 +100,8 @@ Record record_named(const std::string& name) {
   throw std::invalid_argument("no record is named " + name);
 }
 
+/// Marks the outputs of the round's tasks that a record is computed from. A round computes losses,
+/// adapted heads and true heads only where they are requested.
 void request(Record record, TaskOutputs& outputs) {
   switch (record) {
     case Record::loss_in:
@@ -110,11 +123,16 @@ void request(Record record, TaskOutputs& outputs) {
   }
 }
 
+/// Returns the time of one measurement of a record in calls of kernels, the unit of Work::calls.
+/// The matrices are at most k by k, so the time is spent on the loops of a factorisation rather
+/// than on arithmetic. The coefficients are empirical.
 double calls_of(Record record, Index k_star, Index k, Index n) {
   const auto of_singular_values = [](double size) {
     return 6 * size * size + size * size * size / 4;
   };
   const auto of_solver = [](double size) { return 7 * size + 2 * size * size; };
+  // Eigen reduces n rows to a square of the smaller side by a QR factorisation before the
+  // rotations.
   const auto of_moments = [&](Index width) {
     const auto least = static_cast<double>(std::min(n, width));
     const auto most = static_cast<double>(std::max(n, width));
@@ -145,6 +163,8 @@ double calls_of(Record record, Index k_star, Index k, Index n) {
   }
 }
 
+/// Distinguishes the records of the representation, which need [M; R], from those of the head and
+/// of the tasks. An engine on data at full size brings B to coordinates for the former alone.
 bool needs_state(Record record) {
   switch (record) {
     case Record::dist:
@@ -159,15 +179,19 @@ bool needs_state(Record record) {
   }
 }
 
+/// Takes the memory for the smaller of the two Gram matrices and its solver, once.
 SpectralNorm::SpectralNorm(Index rows, Index columns)
     : gram_(std::min(rows, columns), std::min(rows, columns)), solver_(std::min(rows, columns)) {}
 
+/// Returns the largest singular value of A, as the root of the largest eigenvalue of the smaller
+/// Gram matrix. A is divided by its largest entry first, so that squares neither overflow nor
+/// underflow: a distance of 1e-290 has a square that is no double.
 double SpectralNorm::operator()(Mat& A) {
   if (A.size() == 0) return 0;
   const double scale = A.cwiseAbs().maxCoeff();
   if (scale == 0 || !std::isfinite(scale)) return scale;
   A /= scale;
-  // The largest eigenvalue of the Gram matrix loses nothing by the squaring; small ones would.
+  // The largest eigenvalue loses nothing by the squaring; the small ones would.
   if (A.rows() < A.cols()) {
     gram_.noalias() = A * A.transpose();
   } else {
@@ -178,6 +202,8 @@ double SpectralNorm::operator()(Mat& A) {
   return scale * std::sqrt(std::max(0.0, solver_.eigenvalues().maxCoeff()));
 }
 
+/// Takes the memory of every matrix that dist() works on for k = k_star, so that a run that records
+/// the distance in each round does not allocate.
 Meter::Meter(Index k_star, Index e, Index k)
     : k_star_(k_star),
       e_(e),
@@ -188,14 +214,19 @@ Meter::Meter(Index k_star, Index e, Index k)
       lu_(std::min(k, k_star)),
       norm_(e, std::min(k, k_star)) {}
 
-/// False where M is singular, so that an angle is a right one, or B has numerically lost a column.
+/// Fills tangents_, (e, min(k, k_star)), with a matrix whose singular values are the tangents of
+/// the principal angles between span(B) and span(B_star), (20) and (14). Returns false where M is
+/// singular, so that an angle is a right one, or where B has numerically lost a column.
 bool Meter::tangent_matrix(const Mat& Z) {
+  // The tangents are the singular values of R M^{-1}: the error of B is in R alone, and its
+  // relative accuracy is kept down to the smallest doubles.
   if (k_ == k_star_) return from_inverse(Z.topRows(k_), Z.bottomRows(e_)) && tangents_.allFinite();
   const Mat scaled = with_unit_columns(Z);
   const auto M = scaled.topRows(k_star_);
   const auto R = scaled.bottomRows(e_);
   if (k_ < k_star_) {
-    // B v has the tangent |R v| / |M v|; with M = U T that is the norm of R T^{-1} u.
+    // B v has the tangent |R v| / |M v|; with M = U T the tangents are the singular values of R
+    // T^{-1}.
     const Eigen::HouseholderQR<Mat> qr(M);
     const Mat T = qr.matrixQR().topRows(k_).triangularView<Eigen::Upper>();
     if ((T.diagonal().array() == 0).any()) return false;
@@ -203,19 +234,26 @@ bool Meter::tangent_matrix(const Mat& Z) {
     T.triangularView<Eigen::Upper>().solveInPlace<Eigen::OnTheRight>(tangents_);
     return tangents_.allFinite();
   }
+  // For k > k_star, (14): with M = [M_1 M_N] and A = R_1 M_1^{-1}, the directions that B reaches
+  // off B_star alone are R_N - A M_N, and the tangents are the singular values of what A has off
+  // their span.
   if (Eigen::ColPivHouseholderQR<Mat>(scaled).rank() < k_) return false;
   if (!from_inverse(M.leftCols(k_star_), R.leftCols(k_star_))) return false;
-  // What B reaches off B_star alone: the null space of M is the graph [-M_1^{-1} M_N; I].
+  // The null space of M is the graph [-M_1^{-1} M_N; I]; tangents_ holds A at this point. Columns
+  // are brought to equal length, since surplus directions fade at different rates and each of them
+  // counts.
   const Index surplus = k_ - k_star_;
   const Mat beyond = with_unit_columns(R.rightCols(surplus) - tangents_ * M.rightCols(surplus));
   if (!beyond.allFinite()) return false;
   const Eigen::HouseholderQR<Mat> qr(beyond);
   const Mat Q = orthonormal_columns(qr, std::min(e_, surplus));
+  // Twice, for the reason of project_off().
   for (int pass = 0; pass < 2; ++pass) tangents_ -= Q * (Q.transpose() * tangents_);
   return tangents_.allFinite();
 }
 
-/// tangents_ <- R_1 M_1^{-1}, from M_1^T x = R_1^T. False where a pivot is zero.
+/// tangents_ <- R_1 M_1^{-1}, (e, k_star), as the solution x^T of M_1^T x = R_1^T by an LU
+/// factorisation with pivots; no inverse is formed. Returns false where a pivot is zero.
 template <class Square, class Off>
 bool Meter::from_inverse(const Square& M_1, const Off& R_1) {
   square_ = M_1.transpose();
@@ -227,32 +265,44 @@ bool Meter::from_inverse(const Square& M_1, const Off& R_1) {
   return true;
 }
 
+/// The distance of (20), the sine of the largest angle, from the tangent rather than from a cosine:
+/// 1 - cos^2 has no digits below 1e-16. For k < k_star some direction of B_star is missed and the
+/// distance is 1.
 double Meter::dist(const Mat& Z) {
   if (k_ < k_star_) return 1;
   if (!tangent_matrix(Z)) return 1;
   return sine_of_tangent(norm_(tangents_));
 }
 
+/// Returns the tangents of all min(k, k_star) angles, the largest first. The state has e rows off
+/// the span, so that at most e of them are not zero.
 Vec Meter::tangents(const Mat& Z) {
   if (!tangent_matrix(Z)) return tangents_by_cosines(Z);
   Vec all = Vec::Zero(std::min(k_, k_star_));
   const Vec values = singular_values(tangents_);
   all.head(values.size()) = values;
-  // Every tangent is right to the rounding of the largest: beyond 45 degrees cosines do better.
+  // Every singular value is right to the rounding of the largest one: beyond 45 degrees, sines and
+  // cosines apart lose less.
   return all.size() > 0 && all[0] > 1 ? tangents_by_cosines(Z) : all;
 }
 
-/// Sines and cosines on their own, each to rounding, from B = Q S.
+/// Returns the tangents as quotients of sines and cosines, which are singular values of blocks of
+/// Q, B = Q S. Both are accurate to rounding in absolute terms. This serves angles near a right one
+/// and singular M, where the tangent is infinite; small angles lose their digits below 1e-16 here.
 Vec Meter::tangents_by_cosines(const Mat& Z) const {
   const Index count = std::min(k_, k_star_);
   const Eigen::HouseholderQR<Mat> qr(with_unit_columns(Z));
   const Mat Q = orthonormal_columns(qr, k_);
   const Mat top = Q.topRows(k_star_);
+  // The sines are the singular values of the columns of Q off B_star; for k >= k_star, of the
+  // columns of B_star off B, as there are more columns in Q than angles.
   Mat off = Q.bottomRows(e_);  // the columns of B off B_star; for k >= k_star, of B_star off B
   if (k_ >= k_star_) off = Mat::Identity(Z.rows(), k_star_) - Q * top.transpose();
   Vec sines = Vec::Zero(count);
-  const Vec found = singular_values(off).cwiseMin(1.0);
-  sines.head(std::min(count, found.size())) = found.head(std::min(count, found.size()));
+  const Vec all_sines = singular_values(off).cwiseMin(1.0);
+  const Index known = std::min(count, all_sines.size());
+  sines.head(known) = all_sines.head(known);
+  // Sines come in falling order and belong to cosines in rising order.
   const Vec cosines = singular_values(top).head(count).reverse();
   Vec all(count);
   for (Index i = 0; i < count; ++i) {
@@ -261,12 +311,17 @@ Vec Meter::tangents_by_cosines(const Mat& Z) const {
   return all;
 }
 
+/// A record takes one column of a row of results, the angles one for each angle.
 Index Meter::columns(Record record) const {
   return record == Record::angles ? std::min(k_, k_star_) : 1;
 }
 
+/// Computes one record, (20) or (21), from the state Z = [M; R] (k_star + e, k), the head w, and
+/// what the round's tasks reported. Records that need no state accept an empty Z.
 void Meter::measure(Record record, const Mat& Z, const Vec& w, double alpha,
                     const TaskOutputs& tasks, double* out) {
+  // B^T B = Z^T Z, as the basis [B_star, E] is orthonormal; so |I - alpha B^T B| is the largest |1
+  // - alpha lambda|.
   const auto gram_eigenvalues = [&] { return eigenvalues(Z.transpose() * Z); };
   switch (record) {
     case Record::dist:
@@ -275,6 +330,7 @@ void Meter::measure(Record record, const Mat& Z, const Vec& w, double alpha,
     case Record::angles:
       MutVec(out, columns(record)) = tangents(Z).array().atan();
       return;
+    // The losses are the rows of tasks.losses in the order of their records.
     case Record::loss_in:
     case Record::loss_adapted:
     case Record::loss_out:
