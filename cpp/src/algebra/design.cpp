@@ -2,6 +2,8 @@
 
 namespace metaspan {
 
+/// Takes the memory for the 2 J + 1 slots of (9) of one task: for MAML, whose inner loop moves B,
+/// two products with the Grams a slot; for ANIL none, as its sums in (6) are empty.
 DenseDesign::Scratch::Scratch(int inner_steps, bool adapts_B, Index k, Index max_m_in,
                               Index max_m_out)
     : max_m_in_(max_m_in),
@@ -10,6 +12,9 @@ DenseDesign::Scratch::Scratch(int inner_steps, bool adapts_B, Index k, Index max
       products_(slots_.size() * static_cast<std::size_t>(stride_)),
       row_(static_cast<std::size_t>(padded(k))) {}
 
+/// B^T X^T a = Z^T a of (6), (k,), for the samples a of a slot. Columns of Z are padded with zeros
+/// to whole registers and `row` takes the padding of the product, so that the kernel has no
+/// remainder.
 void DenseDesign::features(int slot, double* out) {
   const bool outer = slot == outer_slot_;
   double* row = scratch_.row_.data();
@@ -18,7 +23,9 @@ void DenseDesign::features(int slot, double* out) {
   std::copy_n(row, k_, out);
 }
 
-/// K a, or K'^T a of the outer slot.
+/// K a of a slot, (m_in,), or K'^T a of the outer one: X times the vector X^T a of the slot. It is
+/// computed on first use and kept until the slot changes, since (6) needs it in every later step
+/// and (9) once more.
 const double* DenseDesign::inner_product(int slot) {
   double* out = scratch_.inner_of(slot);
   if (at(slot).has_inner) return out;
@@ -32,6 +39,7 @@ const double* DenseDesign::inner_product(int slot) {
   return out;
 }
 
+/// K' a of an inner slot, (m_out,): X' X^T a, kept like K a.
 const double* DenseDesign::outer_product(int slot) {
   double* out = scratch_.outer_of(slot);
   if (at(slot).has_outer) return out;
@@ -40,16 +48,22 @@ const double* DenseDesign::outer_product(int slot) {
   return out;
 }
 
+/// The inner product of two vectors X^T a and X^T b of length d, from the Grams alone: b . K a, and
+/// with K' where one of the slots is the outer one. `a` is the slot whose product the algebra has
+/// already asked for, so that this is usually one product of two vectors of samples.
 void DenseDesign::dot(int a, int b, double* dots) {
   *dots = b == outer_slot_ ? kernels::dot(task_.m_out, outer_product(a), at(b).a)
                            : kernels::dot(task_.m_in, inner_product(a), at(b).a);
 }
 
+/// The inner residual of (2), r = X B_j v - y, (m_in,).
 void DenseDesign::residual_in(const double* V, Terms<1> terms, int slot, double* r) {
   product_in(V, terms, slot, r);
   for (Index i = 0; i < task_.m_in; ++i) r[i] -= task_.y_in[i];
 }
 
+/// The outer residual of (7), r' = X' B_J v - y', (m_out,), by the second line of (6): the terms
+/// take K' of the inner slots. The slot forgets the products of its former residual.
 void DenseDesign::residual_out(const double* V, Terms<1> terms, int slot, double* r) {
   kernels::times(task_.m_out, k_, task_.Z_out, V, r, padded(k_));
   for (int t = 0; t < terms.count; ++t) {
@@ -60,6 +74,8 @@ void DenseDesign::residual_out(const double* V, Terms<1> terms, int slot, double
   at(slot) = {r, false, false};
 }
 
+/// X B_j v by the first line of (6), (m_in,): Z v, and for each term a multiple of K r_l. One
+/// vector of samples is added after another, in the order of the terms.
 void DenseDesign::product_in(const double* V, Terms<1> terms, int slot, double* r) {
   kernels::times(task_.m_in, k_, task_.Z_in, V, r, padded(k_));
   for (int t = 0; t < terms.count; ++t) {
@@ -69,6 +85,7 @@ void DenseDesign::product_in(const double* V, Terms<1> terms, int slot, double* 
   if (slot != kNoSlot) at(slot) = {r, false, false};
 }
 
+/// Adds the pair (s, c) of (9) to the factor C or C' of (10). The residual of a slot is its s.
 void DenseDesign::add(int slot, const double* C) {
   (slot == outer_slot_ ? task_.C_out : task_.C_in)->add(at(slot).a, C);
 }
