@@ -12,9 +12,13 @@ constexpr int kWidth = CollapsedDesign::width;
 static_assert(kWidth == kPanelTasks);
 constexpr std::uint32_t kInner = 0, kOuter = 1;  // sets, as words of the counter
 
+/// Returns how many numbers a panel of `rows` rows has; its kWidth columns are the tasks.
 std::size_t panel_of(Index rows) { return static_cast<std::size_t>(rows * kWidth); }
 
-/// Rows of the features' law: multiplied with a radius of their own.
+/// Multiplies the rows of elliptical features by their radii, (19), and keeps the radii, (rows,
+/// tasks), for the terms off the span. On the sphere the radius is sqrt(d) / |row|. The entries of
+/// a row include the length of what it has off the rows before it, so the sum of their squares is
+/// the squared length in all d dimensions.
 void scale_rows(const SampleLaw& law, const SetShape& shape, PanelSet& set) {
   set.radii.resize(panel_of(static_cast<Index>(shape.rows.size())));
   for (std::size_t i = 0; i < shape.rows.size(); ++i) {
@@ -35,6 +39,10 @@ void scale_rows(const SampleLaw& law, const SetShape& shape, PanelSet& set) {
   }
 }
 
+/// Draws the numbers of a set for kWidth tasks from `first` on, (numbers, tasks): normals first,
+/// then chi-square roots in the places that the shape names. Task i's numbers are functions of its
+/// own counters, so that panels, pieces and threads change none. The noise is drawn even if sigma
+/// is zero, so that a shape alone decides which number is which.
 void draw_set(Key key, const SampleLaw& law, const SetShape& shape, Index first, std::uint32_t set,
               PanelSet& out) {
   constexpr std::ptrdiff_t kSome = 64;  // roots at a time
@@ -44,6 +52,8 @@ void draw_set(Key key, const SampleLaw& law, const SetShape& shape, Index first,
   kernels::normal_panel(key.words, task, set, shape.numbers, out.numbers.data());
   double dof[kSome], x[kSome * kWidth];
   const auto count = static_cast<Index>(shape.roots.size());
+  // Roots lie apart among the numbers: they are gathered, transformed by a kernel that takes rows
+  // of tasks, and put back, kSome at a time.
   for (Index begin = 0; begin < count; begin += kSome) {
     const Index some = std::min(kSome, count - begin);
     const RootShape* roots = shape.roots.data() + begin;
@@ -65,12 +75,17 @@ void draw_set(Key key, const SampleLaw& law, const SetShape& shape, Index first,
 
 }  // namespace
 
+/// Draws both sets of a panel of tasks, (16). The sets are told apart by a word of the counter, so
+/// that the outer samples are the same whether or not the inner ones are needed.
 void draw_samples(Key key, const SampleLaw& law, const SampleShape& shape, Index first,
                   bool with_inner, PanelSet& inner, PanelSet& outer) {
   if (with_inner) draw_set(key, law, shape.inner, first, kInner, inner);
   if (!law.shared) draw_set(key, law, shape.outer, first, kOuter, outer);
 }
 
+/// Takes a thread's memory for panels of one shape: slots as vectors of the basis, (slots, columns,
+/// width), and what the terms off the span need at their largest, a vector each of the frame's
+/// columns or of a set's rows.
 CollapsedDesign::Scratch::Scratch(const Method& method, const SampleShape& shape, bool shared,
                                   Index k)
     : G(static_cast<std::size_t>(shape.D * padded(k))),
@@ -89,7 +104,9 @@ CollapsedDesign::Scratch::Scratch(const Method& method, const SampleShape& shape
   factor_.resize(panel_of(terms * k));
 }
 
-/// u = B V + terms [- theta], in the basis.
+/// u = B V + terms [- theta] in the basis, (columns, width): the first D rows are [M; R] V, the
+/// rows of the frame are zero, and the terms of (6) are added to both. theta is subtracted here, so
+/// that X u is the residual except for the noise and no responses are formed.
 void CollapsedDesign::direction(const double* V, Terms<width> terms, bool less_truth) {
   const Mat& Z = panel_.Z;
   double* u = scratch_.u_.data();
@@ -102,7 +119,11 @@ void CollapsedDesign::direction(const double* V, Terms<width> terms, bool less_t
   for (Index i = 0; less_truth && i < panel_.k_star * width; ++i) u[i] -= panel_.heads[i];
 }
 
-/// r = X u - noise, and slot <- X^T r: rows one after the other, each while it is in the cache.
+/// r = X u - noise, (rows, width), and slot <- X^T r, (columns, width), (16), row by row. The
+/// residual of a row is multiplied back into the slot while the row is in the cache, so that X is
+/// read once and X X^T is never formed. Triangular rows have entries in [begin, end) only. The
+/// columns from `absent` on have no task: their residual is zero, so they contribute nothing to any
+/// sum.
 void CollapsedDesign::pass(const SetShape& set, const PanelSet& numbers, double noise, bool outer,
                            int slot, double* r) {
   const double* u = scratch_.u_.data();
@@ -112,6 +133,7 @@ void CollapsedDesign::pass(const SetShape& set, const PanelSet& numbers, double 
     back = set.infinite ? r : scratch_.vectors_.data() + slot * columns() * width;
     scratch_.slots_[static_cast<std::size_t>(slot)] = {back, r};
   }
+  // X / sqrt(m) is the identity: the residual is u, and so is X^T r.
   if (set.infinite) {
     std::copy_n(u, panel_.shape.rows_of(set) * width, r);
     for (Index i = 0; absent < width && i < panel_.shape.rows_of(set); ++i) {
@@ -136,11 +158,15 @@ void CollapsedDesign::pass(const SetShape& set, const PanelSet& numbers, double 
   }
 }
 
+/// The inner residual of (2), (m_in, width).
 void CollapsedDesign::residual_in(const double* V, Terms<width> terms, int slot, double* r) {
   direction(V, terms, true);
   pass(panel_.shape.inner, panel_.inner, panel_.noise, false, slot, r);
 }
 
+/// The outer residual of (7). What the outer rows have beyond the frame adds to X'^T s' a vector of
+/// length |s'| chi_{rest - q} in a direction of its own, (17): the last entry of the slot. No other
+/// vector has such an entry, so the algebra runs on it as on any other.
 void CollapsedDesign::residual_out(const double* V, Terms<width> terms, int slot, double* r) {
   direction(V, terms, true);
   const PanelSet& numbers = panel_.shared ? panel_.inner : panel_.outer;
@@ -153,17 +179,22 @@ void CollapsedDesign::residual_out(const double* V, Terms<width> terms, int slot
   for (int t = 0; t < width; ++t) last[t] = numbers.beyond[t] * std::sqrt(last[t]);
 }
 
+/// X (B V + terms) of (9), without targets or noise, (m_in, width).
 void CollapsedDesign::product_in(const double* V, Terms<width> terms, int slot, double* r) {
   direction(V, terms, false);
   pass(panel_.shape.inner, panel_.inner, 0.0, false, slot, r);
 }
 
+/// B^T slot = [M; R]^T times the first D rows of the slot, (k, width): B has nothing along the
+/// frame.
 void CollapsedDesign::features(int slot, double* out) const {
   const Mat& Z = panel_.Z;
   kernels::product<false>(Z.cols(), Z.rows(), width, Z.data(), 1, Z.cols(),
                           scratch_.slots_[static_cast<std::size_t>(slot)].vector, out);
 }
 
+/// Inner products of two slots as vectors of the basis, (width,): what (6) and (9) write with K and
+/// K'.
 void CollapsedDesign::dot(int a, int b, double* dots) const {
   const auto vector = [&](int slot) {
     return scratch_.slots_[static_cast<std::size_t>(slot)].vector;
@@ -171,6 +202,9 @@ void CollapsedDesign::dot(int a, int b, double* dots) const {
   kernels::dot_columns<width>(columns(), vector(a), vector(b), dots);
 }
 
+/// Adds the term slot c^T of (10) in the span to G, (D, padded), summed over the panel's tasks in
+/// their order by a product with the transposed C; the part off the span is kept as the pair (slot,
+/// c) until off_span() asks for it.
 void CollapsedDesign::add(int slot, const double* C) {
   const Mat& Z = panel_.Z;
   kernels::transpose<width>(Z.cols(), C, scratch_.padded_, scratch_.transposed_.data());
@@ -180,7 +214,8 @@ void CollapsedDesign::add(int slot, const double* C) {
   scratch_.terms_.push_back({slot, C});
 }
 
-/// What the rows of X, of unit length off the basis, are combined with in X^T r.
+/// Computes the coefficients of the Gaussian rows off the basis in X^T r, (rows, width): the
+/// residuals times 1 / sqrt(m) and the radii of the rows.
 void CollapsedDesign::weights(int slot, const double* r, double* out) const {
   const bool outer = slot == panel_.outer_slot && !panel_.shared;
   const SetShape& set = outer ? panel_.shape.outer : panel_.shape.inner;
@@ -192,14 +227,19 @@ void CollapsedDesign::weights(int slot, const double* r, double* out) const {
   }
 }
 
+/// Whether a slot's term belongs to a group. With a frame all terms of a task lie in one space;
+/// without, inner and outer samples are independent and add two Gaussian terms, (18), unless they
+/// are the same samples.
 bool CollapsedDesign::is_member(int slot, Group group) const {
   if (group == Group::frame || group == Group::both) return true;
   return (slot == panel_.outer_slot) == (group == Group::outer);
 }
 
-/// The terms' vectors off the span, S, are brought to S = Q R by the modified Gram-Schmidt process:
-/// what they add is Q (R C^T), with c_t the rows of C. Where there are fewer dimensions than terms,
-/// it is S C^T itself.
+/// Returns the factor A of a group's contribution off the span, (rows, k, width). With the terms'
+/// vectors as the columns of S and their c_t as the rows of C, the contribution is S C = Q (R C)
+/// with S = Q R. Only R C counts: Q is absorbed by a Haar-distributed frame in (17) and by rotation
+/// invariance in (18). All tasks of a panel are factored side by side. With at least as many terms
+/// as dimensions, S C has no more rows than R C and is used directly.
 CollapsedDesign::Factor CollapsedDesign::off_span(Group group) {
   const Index k = panel_.Z.cols(), D = panel_.shape.D;
   const bool frame = group == Group::frame;
@@ -222,6 +262,7 @@ CollapsedDesign::Factor CollapsedDesign::off_span(Group group) {
   const Index rows = std::min(count, length);
   if (count < length) orthogonalise(count, length);
   std::fill_n(scratch_.factor_.data(), rows * k * width, 0.0);
+  // R is upper triangular, so its row `row` starts at term `row`.
   for (Index row = 0; row < rows; ++row) {
     for (Index t = count < length ? row : 0; t < count; ++t) {
       const double* weight = count < length ? scratch_.products_.data() + (row * count + t) * width
@@ -233,7 +274,10 @@ CollapsedDesign::Factor CollapsedDesign::off_span(Group group) {
   return {scratch_.factor_.data(), rows};
 }
 
-/// R of the first `count` vectors of the basis, (count, count, width); they are lost.
+/// Computes R of the first `count` vectors of the basis, (count, count, width), by the modified
+/// Gram-Schmidt process, which overwrites the vectors. Only R is needed, and it is backward stable
+/// even where the vectors are nearly dependent and Q would not be orthogonal. A zero vector, as in
+/// a column without a task, gets a zero row.
 void CollapsedDesign::orthogonalise(Index count, Index length) {
   for (Index a = 0; a < count; ++a) {
     double* v = scratch_.basis_.data() + a * length * width;

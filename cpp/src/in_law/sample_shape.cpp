@@ -6,31 +6,38 @@
 namespace metaspan {
 namespace {
 
+/// Appends a row with entries in the columns [begin, end) of the basis and, where wanted, its
+/// noise, and reserves their places among a task's numbers.
 void add_row(SetShape& set, Index begin, Index end, bool noise) {
   set.rows.push_back({begin, end, set.numbers, noise});
   set.numbers += end - begin + (noise ? 1 : 0);
 }
 
-/// The last row's entry in a column, or its noise as the column `end`, is a root.
+/// Marks the last row's entry in a column, or its noise as the column `end`, as the root of a
+/// chi-square.
 void add_root(SetShape& set, Index column, double dof) {
   const RowShape& row = set.rows.back();
   set.roots.push_back({row.at + column - row.begin, dof});
 }
 
+/// A set of infinitely many samples has no rows: its design is the identity of the basis, (13).
 SetShape infinite_set() {
   SetShape set;
   set.infinite = true;
   return set;
 }
 
+/// A set of m samples. Its factor 1 / sqrt(m) keeps the true m however few rows replace them, (19).
 SetShape finite_set(Index m) {
   SetShape set;
   set.normalisation = 1 / std::sqrt(static_cast<double>(m));
   return set;
 }
 
-/// Gaussian rows of `columns` entries and noise: upper trapezoidal with the same X^T X, X^T y and
-/// y^T y as m samples.
+/// Gaussian rows of `columns` entries and noise, by *ANIL without m* of (19): L^T with L =
+/// bartlett(columns + 1, m), whose last column is the noise. In law, it has the same X^T X, X^T y
+/// and y^T y as m samples. The algebra reads nothing else of a set unless it needs inner products
+/// of its rows off the span. min(m, columns + 1) rows, upper trapezoidal.
 SetShape triangular(Index m, Index columns) {
   SetShape set = finite_set(m);
   for (Index i = 0; i < std::min(m, columns + 1); ++i) {
@@ -40,8 +47,10 @@ SetShape triangular(Index m, Index columns) {
   return set;
 }
 
-/// Gaussian rows with their own frame off the span: in the span as above; off it the Bartlett
-/// factor of all m, since inner steps take X X^T.
+/// Gaussian inner rows [P, L] of MAML, (17). In the span, [P, z / sigma] is replaced by bartlett(D
+/// + 1, m)^T as above. Off the span, L = bartlett(m, rest) stays, since inner steps need X X^T. The
+/// two parts are independent and an orthogonal matrix from the left changes the law of neither.
+/// Rows beyond row D have entries off the span only.
 SetShape triangular_with_frame(Index m, const SampleShape& shape) {
   SetShape set = finite_set(m);
   for (Index i = 0; i < m; ++i) {
@@ -54,8 +63,10 @@ SetShape triangular_with_frame(Index m, const SampleShape& shape) {
   return set;
 }
 
-/// Rows as they are. Row i sees the first off + i + 1 columns of the frame, the last as a root, or
-/// all of them.
+/// Rows as they are, for elliptical features: each row has a radius of its own, so that no
+/// orthogonal matrix from the left keeps the law and there is no variant without m, (19). Row i
+/// sees the first off + i + 1 columns of the frame, the last of them as a root, where the set spans
+/// the frame itself; otherwise it sees all q, as normals.
 SetShape explicit_rows(Index m, const SampleShape& shape, bool own_frame, Index off) {
   SetShape set = finite_set(m);
   for (Index i = 0; i < m; ++i) {
@@ -68,6 +79,7 @@ SetShape explicit_rows(Index m, const SampleShape& shape, bool own_frame, Index 
   return set;
 }
 
+/// Reserves a chi-square for each row of student_t, behind the numbers of the rows.
 void add_radii(SetShape& set, double dof) {
   if (set.infinite) return;
   set.radii = set.numbers;
@@ -76,22 +88,30 @@ void add_radii(SetShape& set, double dof) {
 
 }  // namespace
 
+/// Lists, once a run, the numbers that a task draws for a method on a state of D rows, and decides
+/// how the tasks' contributions off the span are summed. In MAML, inner products of samples off the
+/// span matter, which takes a frame of q columns, (17). In ANIL they do not, and the sum is one
+/// Gaussian matrix, (18). Where no finite set contributes to grad_B, nothing is added.
 SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D) {
   const bool has_inner = law.m_in > 0, has_outer = law.m_out > 0 && !law.shared;
   const bool sphere = law.features == FeatureLaw::Kind::sphere;
   const bool meets = method.needs_cross_gram() && has_inner;
   SampleShape shape{D, 0, false, law.d - static_cast<double>(D), OffSpan::none, {}, {}};
   if (shape.rest > 0 && (meets || (sphere && (has_inner || has_outer)))) {
-    // The radius of a row on the sphere depends on its length off the span, so that its frame is
-    // needed there in any case.
+    // The radius of a row on the sphere depends on its length off the span, so that its entries in
+    // the frame are needed whatever the method, those of outer rows too.
     const Index rows = sphere ? (has_inner ? law.m_in : 0) + (has_outer ? law.m_out : 0) : law.m_in;
     shape.off_span = OffSpan::frames;
     shape.q = static_cast<Index>(std::min(static_cast<double>(rows), shape.rest));
+    // Whatever the outer rows have off the frame is independent of everything else: (17) adds it as
+    // one number.
     shape.beyond = !sphere && has_outer && shape.rest > static_cast<double>(shape.q);
   } else if (shape.rest > 0 &&
              (has_outer || (has_inner && (law.shared || method.has_inner_part())))) {
     shape.off_span = OffSpan::gaussian;
   }
+  // Gaussian inner rows keep entries off the span only if MAML needs a frame. Gaussian outer rows
+  // never need a frame of their own: the columns of the inner frame are ordinary columns to them.
   const bool gaussian = law.features == FeatureLaw::Kind::gaussian;
   shape.inner = !has_inner    ? infinite_set()
                 : !gaussian   ? explicit_rows(law.m_in, shape, true, 0)
@@ -104,6 +124,8 @@ SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D) {
     add_radii(shape.inner, law.features.dof);
     add_radii(shape.outer, law.features.dof);
   }
+  // The length, off the frame, of a unit combination of the outer rows: chi with rest - q degrees
+  // of freedom.
   if (shape.beyond) {
     shape.outer.beyond = shape.outer.numbers++;
     shape.outer.roots.push_back({shape.outer.beyond, shape.rest - static_cast<double>(shape.q)});

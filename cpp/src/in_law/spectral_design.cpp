@@ -4,6 +4,9 @@
 
 namespace metaspan {
 
+/// Takes a thread's memory: vectors of (15)'s covariance variant as blocks of coefficients a_b,
+/// (blocks, p, width) each with p = k_star + k, and H, (blocks, p, padded), the sum of the panel's
+/// terms.
 SpectralDesign::Scratch::Scratch(const Method& method, Index k_star, Index k) : padded_(padded(k)) {
   const auto size = static_cast<std::size_t>((k_star + k) * width);
   const auto blocks = static_cast<std::size_t>(blocks_of(method));
@@ -14,7 +17,11 @@ SpectralDesign::Scratch::Scratch(const Method& method, Index k_star, Index k) : 
   transposed_.resize(static_cast<std::size_t>(width * padded_));
 }
 
-/// u = B V + terms [- theta]; slot <- Sigma u; r = |Sigma^{1/2} u|.
+/// u = B V + terms [- theta], slot <- Sigma u, r = |Sigma^{1/2} u|, all in coefficients on Sigma^b
+/// [B_star, B], (15): -w_star and V fill the block of b = 0, and a product with X^T X = Sigma moves
+/// every block up by one. A residual has no coordinates here; the algebra takes nothing but its
+/// length, for the losses, and so it is a panel of one row. Columns from `present` on have no task
+/// and are cleared.
 void SpectralDesign::chain(const double* V, Terms<width> terms, bool less_truth, Index present,
                            int slot, double* r) {
   double* u = scratch_.u_.data();
@@ -29,6 +36,8 @@ void SpectralDesign::chain(const double* V, Terms<width> terms, bool less_truth,
   for (Index i = 0; present < width && i < panel_.blocks * p(); ++i) {
     std::fill(u + i * width + present, u + (i + 1) * width, 0.0);
   }
+  // |Sigma^{1/2} u|^2 = u^T Sigma u is a quadratic form in rounded moments: near zero it may come
+  // out negative.
   if (panel_.losses && less_truth) {
     form(u, u, 1, r);
     for (int t = 0; t < width; ++t) r[t] = std::sqrt(std::max(0.0, r[t]));
@@ -36,11 +45,15 @@ void SpectralDesign::chain(const double* V, Terms<width> terms, bool less_truth,
     std::fill_n(r, width, 0.0);
   }
   if (slot == kNoSlot) return;
+  // The number of blocks is such that the highest block of u is always zero.
   std::fill_n(slot_of(slot), block, 0.0);
   std::copy_n(u, size() - block, slot_of(slot) + block);
 }
 
-/// sum_ij a_i^T U^T Sigma^(i + j + more) U b_j, blocks of zeros left out.
+/// sum_ij a_i^T (U^T Sigma^(i + j + more) U) b_j for every task, (width,): the inner product of two
+/// vectors, with `more` factors of Sigma between them. The moments are common to all tasks, so that
+/// each is one product (p, p) (p, width). Early vectors have few blocks that are not zero: the
+/// others are skipped, which changes no sum.
 void SpectralDesign::form(const double* a, const double* b, int more, double* out) const {
   const Index block = p() * width;
   const auto is_zero = [&](const double* x) {
@@ -61,6 +74,8 @@ void SpectralDesign::form(const double* a, const double* b, int more, double* ou
   }
 }
 
+/// B^T slot = sum_b (B^T Sigma^b U) a_b, (k, width): the rows of the moments that belong to B. A
+/// slot has no block b = 0, since it is a multiple of Sigma.
 void SpectralDesign::features(int slot, double* out) const {
   const Index block = p() * width;
   std::fill_n(out, panel_.k * width, 0.0);
@@ -71,10 +86,13 @@ void SpectralDesign::features(int slot, double* out) const {
   }
 }
 
+/// Inner products of two slots, (width,).
 void SpectralDesign::dot(int a, int b, double* dots) const {
   form(slot_of(a), slot_of(b), 0, dots);
 }
 
+/// H_b += a_b c^T summed over the panel's tasks in their order, (blocks, p, padded): the step B <-
+/// B - beta sum_b Sigma^b U H_b then needs no slot.
 void SpectralDesign::add(int slot, const double* C) {
   kernels::transpose<width>(panel_.k, C, scratch_.padded_, scratch_.transposed_.data());
   kernels::product<true>(panel_.blocks * p(), width, scratch_.padded_, slot_of(slot), width, 1,
