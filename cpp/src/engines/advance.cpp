@@ -6,7 +6,8 @@
 namespace metaspan {
 namespace {
 
-/// What the row of a plan needs of the round's tasks.
+/// Marks the outputs that the records of a plan, and its stop rule on the loss, need of the tasks
+/// of a round.
 void request_all(const Plan& plan, TaskOutputs& tasks) {
   tasks.want_losses = tasks.want_adapted = tasks.want_heads = false;
   for (const Record record : plan.records) request(record, tasks);
@@ -15,21 +16,27 @@ void request_all(const Plan& plan, TaskOutputs& tasks) {
 
 }  // namespace
 
+/// Takes the meter's memory once, for the shape of the engine's state, which no round changes.
 Trial::Trial(std::unique_ptr<Engine> engine, Index round, double alpha)
     : engine_(std::move(engine)),
       round_(round),
       alpha_(alpha),
       meter_(engine_->shape().k_star, engine_->shape().e, engine_->shape().k) {}
 
+/// Runs rounds until `end` or until the trial ends. A row describes the state before its round, so
+/// the first row is the start. The gradient of the round is computed before the row is recorded,
+/// because it supplies the losses and the adapted heads of the row. If a step would produce numbers
+/// that are not finite, it is not taken and the trial has diverged. A cancelled gradient throws;
+/// the trial then stands at the interrupted round.
 void Trial::advance(const Plan& plan, Index end, const double* heads, Index heads_begin,
                     Index heads_stride, int threads, Cancel* cancel) {
   while (status_ == TrialStatus::live && round_ < end) {
     const bool recorded = round_ % plan.record_every == 0;
-    const double* given =
+    const double* round_heads =
         heads == nullptr ? nullptr : heads + (round_ - heads_begin) * heads_stride;
     tasks_.want_losses = tasks_.want_adapted = tasks_.want_heads = false;
     if (recorded) request_all(plan, tasks_);
-    engine_->gradient(round_, given, tasks_, threads, cancel);
+    engine_->gradient(round_, round_heads, tasks_, threads, cancel);
     if (recorded) {
       record(plan, threads);
       status_ = judge(plan, threads);
@@ -43,6 +50,8 @@ void Trial::advance(const Plan& plan, Index end, const double* heads, Index head
   }
 }
 
+/// Appends a row for the state as it is, without a step: the row after the last round. The tasks of
+/// the next round serve its losses; where no record asks for tasks there is no gradient to compute.
 void Trial::measure(const Plan& plan, const double* heads, int threads, Cancel* cancel) {
   request_all(plan, tasks_);
   if (tasks_.wanted()) engine_->gradient(round_, heads, tasks_, threads, cancel);
@@ -50,12 +59,16 @@ void Trial::measure(const Plan& plan, const double* heads, int threads, Cancel* 
   status_ = judge(plan, threads);
 }
 
+/// The numbers in a row, which Meter::columns() counts for each record.
 Index Trial::row_columns(const Plan& plan) const {
   Index columns = 0;
   for (const Record record : plan.records) columns += meter_.columns(record);
   return columns;
 }
 
+/// Appends a row: the round, and the records in the order of the plan. Only records of the
+/// representation ask for coordinates, since computing them takes a pass over B on data at full
+/// size. The engine keeps the coordinates until its next step.
 void Trial::record(const Plan& plan, int threads) {
   const std::size_t begin = row_values.size();
   row_rounds.push_back(round_);
@@ -68,7 +81,9 @@ void Trial::record(const Plan& plan, int threads) {
   }
 }
 
-/// The stop rules, on the state of the row just recorded.
+/// Applies the stop rules to the row just recorded. The distance is read from the row if it is one
+/// of the records, and measured otherwise if a rule needs it. Convergence is tested first: a
+/// distance at or below stop_dist is convergence even if it is below kLeastDist too.
 TrialStatus Trial::judge(const Plan& plan, int threads) {
   const auto recorded = std::find(plan.records.begin(), plan.records.end(), Record::dist);
   double dist = 1;
@@ -82,7 +97,9 @@ TrialStatus Trial::judge(const Plan& plan, int threads) {
     dist = meter_.dist(engine_->coordinates(threads));
   }
   if (dist <= plan.stop_dist && plan.stop_dist > 0) return TrialStatus::converged;
-  // A distance that was there and is gone fell through the whole range between two rows.
+  // A distance of 0 after one above 0 has passed through the whole range of doubles between two
+  // rows, (14). A distance that has always been 0, as for a start on the truth, is not an
+  // underflow.
   if (engine_->resolves_distance() && dist < kLeastDist && (dist > 0 || was_apart_)) {
     return TrialStatus::underflow;
   }

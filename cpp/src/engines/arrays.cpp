@@ -12,15 +12,21 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kPiece = 1 << 14;  // numbers of B that a thread steps at a time
-// Work of adaptation to sparse samples, in numbers of B^T that a product reads.
-constexpr Index kVectorEntry = 8;  // an entry in X u and X^T r
-constexpr Index kVectors = 2;      // a feature in u or X^T r
-constexpr Index kEntry = 4;        // an entry in X B, beside a number for every column
+/// Numbers of B that a thread steps at a time.
+constexpr Index kPiece = 1 << 14;
+// Relative costs of adaptation to sparse samples, in numbers of B^T that a product reads: an entry
+// in X u and X^T r, a feature in u or X^T r, and an entry in X B, in addition to one for each
+// column.
+constexpr Index kVectorEntry = 8;
+constexpr Index kVectors = 2;
+constexpr Index kEntry = 4;
 
+/// Training on the user's own data, (11), or on samples that are made in the sweeps, (12): each
+/// round is a Route's gradient and a step on B (d, k), which keeps the user's type.
 template <class XScalar, class BScalar>
 class SweepEngine final : public ArraysEngine<BScalar> {
  public:
+  /// Copies the start, so that the caller's arrays do not change.
   SweepEngine(RouteKind route, const Method& method, const ArraysData<XScalar>& data, Index k,
               const ArraysStart<BScalar>& start, BeforeRound before)
       : method_(method),
@@ -34,6 +40,8 @@ class SweepEngine final : public ArraysEngine<BScalar> {
         choice_(data.tasks.size(), start.n, start.seed, start.trial),
         route_(make_route<XScalar, BScalar>(route, method, data.tasks, k)) {}
 
+  /// Takes the round's tasks, calls `before`, in which sampled tasks draw their samples, and lets
+  /// the route compute grad_B and grad_w, (10). The number of threads is kept for step().
   void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
     if (before_) before_(round, heads);
@@ -45,8 +53,12 @@ class SweepEngine final : public ArraysEngine<BScalar> {
     threads_ = threads;
   }
 
+  /// B <- B - beta grad_B and w <- w - beta grad_w, (3). B is cut into pieces by its size alone.
+  /// All of B is checked before any of it changes, so a failed step leaves the state as it was
+  /// without a second copy of B.
   bool step() override {
     const auto beta = static_cast<BScalar>(method_.beta);
+    // The pieces are disjoint and entries are independent of each other.
     const auto each = [&](auto&& body) {
       parallel_for(threads_, ceil_div(size_, kPiece), [&](Index piece, int) {
         for (Index i = piece * kPiece; i < std::min(size_, (piece + 1) * kPiece); ++i) body(i);
@@ -63,6 +75,8 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   }
 
   Shape shape() const override { return {data_.B_star.cols(), k_, k_}; }
+
+  /// Coordinates of B for the meter, computed in double and kept until the next step.
   const Mat& coordinates(int threads) override {
     if (!is_measured_) {
       const MatrixOf<BScalar> B = Eigen::Map<const MatrixOf<BScalar>>(B_.data(), data_.tasks.d, k_);
@@ -72,6 +86,10 @@ class SweepEngine final : public ArraysEngine<BScalar> {
     return coordinates_;
   }
   const Vec& head() const override { return w_; }
+
+  /// A lower estimate of a round's operations, by the passes of the vector route: two over the
+  /// outer sets and 2 J or 4 J over the inner ones. It decides whether a round is worth more than
+  /// one thread.
   double flops() const override {
     const double J = method_.inner_steps, n = static_cast<double>(choice_.n());
     const double inner =
@@ -82,6 +100,8 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   void export_B(BScalar* out, int) const override { std::copy(B_.begin(), B_.end(), out); }
 
  private:
+  /// Whether B - beta grad_B is finite in its own type. The test multiplies by zero, since the
+  /// result is zero for finite numbers only; the compiler vectorises it.
   bool next_is_finite(BScalar beta) const {
     std::vector<char> finite(static_cast<std::size_t>(ceil_div(size_, kPiece)));
     parallel_for(threads_, ceil_div(size_, kPiece), [&](Index piece, int) {
@@ -108,33 +128,41 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   int threads_ = 1;  // of the round
 };
 
-/// The inner loop of one task after its first sweep: w_J, and in C_in what B moves by.
+/// Runs the inner loop (2) of one task on the products of the first sweep: w_J (k,), and in C_in
+/// the factors of B_J = B - alpha sum_l X^T r_l w_l^T. The products are first scaled to the
+/// algebra's units, (5) and *Scaling*. C_in is multiplied by 1 / sqrt(m_in) because the second
+/// sweep uses X unscaled.
 template <class XScalar>
 void adapt_task(const Method& method, const double* w, Index k, const Samples<XScalar>& in,
-                TaskProducts& own, double* w_J) {
+                TaskProducts& products, double* w_J) {
   const Index m = in.m;
   const double scale = normalisation(m);
-  own.Z_in *= scale;
-  own.K *= scale * scale;
+  products.Z_in *= scale;
+  products.K *= scale * scale;
   Vec y;
   normalise_y(in, y);
+  // Adaptation has no outer set: the design gets null pointers for it, which the inner loop never
+  // reads.
   DenseDesign::Scratch scratch(method.inner_steps, method.adapt_B, k, m, 0);
   DenseDesign design(k, method.inner_steps,
-                     {m, 0, own.Z_in.data(), y.data(), nullptr, nullptr, own.K.data(), m, nullptr,
-                      0, nullptr, nullptr},
+                     {m, 0, products.Z_in.data(), y.data(), nullptr, nullptr, products.K.data(), m,
+                      nullptr, 0, nullptr, nullptr},
                      scratch);
   TaskAlgebra<DenseDesign> algebra(method, k, m, 0);
   algebra.adapt(design, w);
   std::copy_n(algebra.adapted(), k, w_J);
-  // B_J = B - alpha sum_l X^T r_l w_l^T
-  own.C_in.reset(m, k, method.adapt_B ? method.inner_steps : 0);
+  // For ANIL B_J = B, and C_in has no terms.
+  products.C_in.reset(m, k, method.adapt_B ? method.inner_steps : 0);
   for (int l = 0; method.adapt_B && l < method.inner_steps; ++l) {
-    own.C_in.add(algebra.residual(l), algebra.head(l));
+    products.C_in.add(algebra.residual(l), algebra.head(l));
   }
-  own.C_in.scale(-method.alpha * scale);
+  products.C_in.scale(-method.alpha * scale);
 }
 
-/// Whether sparse tasks adapt faster by a vector at a time than by rows of B.
+/// Decides whether sparse tasks adapt faster by the vector route than by X B. X B costs k
+/// operations for each entry. The vector route costs only a few for each entry and step, but each
+/// step also multiplies vectors of length d by B^T, which dominates where tasks have few entries.
+/// MAML uses the Gram route because it needs K.
 template <class XScalar>
 bool by_vectors(const Method& method, const TaskSet<XScalar>& tasks, Index k) {
   if (!tasks.sparse() || method.adapt_B) return false;
@@ -156,11 +184,15 @@ std::unique_ptr<ArraysEngine<BScalar>> make_arrays(RouteKind route, const Method
                                                          std::move(before));
 }
 
+/// Adapts all tasks, one block of a store after another: the first sweep computes X B and K, the
+/// algebra runs task by task, and if B_J is wanted the second sweep adds X^T C to B for each task,
+/// (n, d, k). Tasks are independent, so threads may take them in any order.
 template <class XScalar, class BScalar>
 void adapt_on_arrays(const Method& method, const BScalar* B, const double* w, Index k,
                      const TaskSet<XScalar>& tasks, double* w_J, BScalar* B_J, int threads,
                      Cancel* cancel) {
   const Index d = tasks.d;
+  // ANIL leaves the representation alone: every B_J is a copy of B.
   if (by_vectors(method, tasks, k)) {
     adapt_by_vectors<XScalar, BScalar>(method, B, w, k, tasks, w_J, threads, cancel);
     for (Index i = 0; B_J != nullptr && i < tasks.size(); ++i) {
@@ -168,27 +200,31 @@ void adapt_on_arrays(const Method& method, const BScalar* B, const double* w, In
     }
     return;
   }
+  // K' is never needed here, and K only by MAML with more than one inner step. Tasks whose X is in
+  // a store come in blocks, and the results of a block are complete before the next one is used.
   const TaskSelection every{tasks.size()};
   const Index pieces = pieces_of(tasks, every.n);
   const auto blocks = blocks_of<BScalar>(tasks, every, k, every.n);
-  std::vector<TaskProducts> found;
+  std::vector<TaskProducts> products;
   each_block(tasks, every, blocks,
              [&](const auto& held, const TaskSelection& now, const Block& block) {
                first_sweep<XScalar, BScalar>(B, k, held, now, {method.needs_gram(), false}, pieces,
-                                             threads, cancel, found);
+                                             threads, cancel, products);
                parallel_for(threads, block.count, cancel, [&](Index i, int) {
-                 adapt_task(method, w, k, held.in(now[i]), found[static_cast<std::size_t>(i)],
+                 adapt_task(method, w, k, held.in(now[i]), products[static_cast<std::size_t>(i)],
                             w_J + (block.first + i) * k);
                });
                throw_if_requested(cancel);
                for (Index i = 0; B_J != nullptr && i < block.count; ++i) {
                  second_sweep<XScalar, BScalar>(
-                     {{&held.in(now[i]), &found[static_cast<std::size_t>(i)].C_in}}, d, k, B,
+                     {{&held.in(now[i]), &products[static_cast<std::size_t>(i)].C_in}}, d, k, B,
                      B_J + (block.first + i) * d * k, threads, cancel);
                }
              });
 }
 
+/// Z = X B of every inner set, in double and not normalised, one set below another, (rows, k). The
+/// padding columns of the products are dropped.
 template <class XScalar, class BScalar>
 Mat project(const BScalar* B, Index k, const TaskSet<XScalar>& tasks, int threads, Cancel* cancel) {
   const auto blocks = features_of_all<XScalar, BScalar>(B, k, tasks, threads, cancel);
@@ -202,7 +238,7 @@ Mat project(const BScalar* B, Index k, const TaskSet<XScalar>& tasks, int thread
   return Z;
 }
 
-// Every storage of X with every storage of B.
+// Instantiations for every type of X with every type of B.
 template <class XScalar, class BScalar>
 struct ArraysInstances {
   static constexpr auto make = &make_arrays<XScalar, BScalar>;

@@ -16,19 +16,30 @@ namespace {
 using Design = CollapsedDesign;
 using Group = Design::Group;
 constexpr int kWidth = Design::width;
-constexpr Index kMostPieces = 32;     // that a round is cut into
-constexpr Index kPanelsPerPiece = 2;  // fewer would cost more in sums than they win
+
+/// Upper limit on the pieces of a round, and the least number of panels in a piece: smaller pieces
+/// would cost more in sums than threads save.
+constexpr Index kMostPieces = 32;
+constexpr Index kPanelsPerPiece = 2;
+
+/// Cost of drawing one random number, in flops.
 constexpr double kFlopsOfNumber = 25;
 
-/// Numbers of the off-span sums, as words of the counter.
+/// The purposes of off-span draws, as a word of their counters, so that no two share a number: a
+/// task's frame, the sum of two pieces, and the Gaussian matrix of the round.
 enum Part : std::uint32_t { kOfTask = 0, kOfPieces = 1, kOfRound = 2 };
 
+/// Returns the number of pieces of a round, which depends on the number of panels only.
 Index pieces_of(Index panels) {
   return std::clamp<Index>(panels / kPanelsPerPiece, 1, kMostPieces);
 }
 
+/// Fresh samples in every round, (16)-(19). In the span of the state, the algebra runs on a
+/// CollapsedDesign for each panel of tasks. Off it, the contributions are summed in law, by frames
+/// (17) or as one Gaussian matrix (18). No array has size d.
 class Collapsed final : public CollapsedEngine {
  public:
+  /// Computes the shape of the samples once, since it depends on sizes only.
   Collapsed(const Method& method, const SampleLaw& law, State state, HeadSource heads, Index n,
             std::uint64_t seed, std::uint64_t trial)
       : method_(method),
@@ -44,12 +55,16 @@ class Collapsed final : public CollapsedEngine {
     for (Index i = 0; i < pieces; ++i) pieces_.emplace_back(*this);
   }
 
-  void gradient(Index round, const double* given, TaskOutputs& tasks, int threads,
+  /// Computes the round's gradient in the span, (10), and the new directions off it. Sums belong to
+  /// pieces, which are cut by the number of panels. Memory for samples is larger and belongs to
+  /// threads, since it is free again after a panel. Samples and off-span draws have separate keys,
+  /// so recording losses, which draws more samples, changes no other number.
+  void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
     const auto r = static_cast<std::uint64_t>(round);
     samples_key_ = derive_key(seed_, trial_, r, Stream::samples);
     off_span_key_ = derive_key(seed_, trial_, r, Stream::off_span);
-    heads_.begin_round(round, given);
+    heads_.begin_round(round, heads);
     make_room(n_, k(), heads_.k_star(), tasks);
     const auto pieces = static_cast<Index>(pieces_.size());
     if (flops_ < kSerialFlops) threads = 1;
@@ -61,6 +76,8 @@ class Collapsed final : public CollapsedEngine {
       Workspace& workspace = *workspaces_[static_cast<std::size_t>(thread)];
       piece.clear(k());
       std::fill(workspace.scratch.G.begin(), workspace.scratch.G.end(), 0.0);
+      // A piece is a range of consecutive panels, so its frames are added in the order of the
+      // tasks.
       const Index last = (i + 1) * panels() / pieces;
       for (Index p = i * panels() / pieces; p < last; ++p) {
         run_panel(workspace, piece, p * kWidth, tasks);
@@ -74,11 +91,16 @@ class Collapsed final : public CollapsedEngine {
     sum_pieces();
   }
 
+  /// The next state of (19): a step on [M; R], then the R-factor of [R_in; beta T], where T holds
+  /// the new directions. The kept rows, those of M and of a tracked start, are not part of the
+  /// factorisation. A state that is not finite is not taken.
   bool step() override {
     const double beta = method_.beta;
     const Index kept = state_.kept, e = state_.Z.rows() - kept;
     Mat next = state_.Z - beta * grad_;
     const Vec next_w = state_.w - beta * grad_w_;
+    // New directions are orthogonal to the old ones, so the R-factor of both blocks, one above the
+    // other, is the new R up to an orthogonal factor from the left. It has as many rows as R had.
     if (fresh_.rows() > 0) {
       Mat off(e + fresh_.rows(), k());
       off << next.bottomRows(e), beta * fresh_;
@@ -93,10 +115,15 @@ class Collapsed final : public CollapsedEngine {
   }
 
   Shape shape() const override { return {heads_.k_star(), state_.Z.rows() - heads_.k_star(), k()}; }
-  /// Without fresh directions R is only multiplied from the right.
+
+  /// Without fresh directions R is only multiplied from the right, and its columns keep their
+  /// relative accuracy, (14).
   bool resolves_distance() const override {
     return shape_.off_span == OffSpan::none && k() <= heads_.k_star();
   }
+
+  /// The state itself or, for k > k_star, the state in the regular frame that the meter needs, kept
+  /// until the next step.
   const Mat& coordinates(int) override {
     if (k() <= heads_.k_star()) return state_.Z;
     if (!is_measured_) measured_ = in_regular_frame(state_.Z, heads_.k_star());
@@ -108,7 +135,7 @@ class Collapsed final : public CollapsedEngine {
   double flops() const override { return flops_; }
 
  private:
-  /// A thread's memory.
+  /// A thread's memory: the samples of a panel, and the algebra on them.
   struct Workspace {
     explicit Workspace(const Collapsed& run)
         : algebra(run.method_, run.k(), run.shape_.rows_of(run.shape_.inner), run.most_out()),
@@ -120,7 +147,7 @@ class Collapsed final : public CollapsedEngine {
     std::vector<double> heads;  // (k_star + 1, width)
   };
 
-  /// What the tasks of a piece add, in their order.
+  /// The sums of the tasks of a piece, in the order of the tasks.
   struct Piece {
     explicit Piece(const Collapsed& run) : g_w(Vec::Zero(run.k())), rows(run.k()) {}
     void clear(Index k) {
@@ -138,6 +165,9 @@ class Collapsed final : public CollapsedEngine {
   Index panels() const { return ceil_div(n_, kWidth); }
   Index most_out() const { return shape_.rows_of(law_.shared ? shape_.inner : shape_.outer); }
 
+  /// Processes one panel: heads, samples, the algebra (5)-(10), and the sums. Inner samples are
+  /// drawn only if inner steps, losses or a shared outer set read them. grad_w is added task by
+  /// task, in order.
   void run_panel(Workspace& workspace, Piece& piece, Index first, TaskOutputs& outputs) const {
     const Index tasks = std::min<Index>(kWidth, n_ - first);
     heads_.panel(first, tasks, kWidth, workspace.heads.data());
@@ -152,7 +182,8 @@ class Collapsed final : public CollapsedEngine {
       for (Index t = 0; t < tasks; ++t) piece.g_w[i] += omega[i * kWidth + t];
     }
     add_off_span(design, piece, first, tasks);
-    // Of infinitely many samples the noise is no part of a residual.
+    // The residuals of infinitely many samples do not contain the noise, so sigma^2 / 2 is added to
+    // their losses, (1).
     const double half_variance = law_.noise * law_.noise / 2;
     const double inner = shape_.inner.infinite ? half_variance : 0;
     const double outer = law_.m_out == 0 ? half_variance : 0;
@@ -160,7 +191,12 @@ class Collapsed final : public CollapsedEngine {
     copy_panel_outputs(workspace.algebra, workspace.heads.data(), added, first, tasks, outputs);
   }
 
+  /// Adds the contributions of a panel's tasks off the span, task by task in order. In (17), the
+  /// factor A of each task is reduced to at most k rows and added to the R-factor of the piece,
+  /// with draws that belong to the task. In (18), A is appended to the rows of the piece and
+  /// nothing is drawn yet; inner and outer terms are separate because they are independent.
   void add_off_span(Design& design, Piece& piece, Index first, Index tasks) const {
+    // The design factors all tasks of the panel side by side; this loop separates them.
     const auto each = [&](Group group, auto&& take) {
       const Design::Factor factor = design.off_span(group);
       Mat A(factor.rows, k());
@@ -176,6 +212,7 @@ class Collapsed final : public CollapsedEngine {
             add_frame(piece.frames, A.rows() > k() ? small_r_factor(A) : A, shape_.rest, draws);
       });
     } else if (shape_.off_span == OffSpan::gaussian) {
+      // A set shared by both loops is one Gaussian term with C + C'; separate sets are two.
       const auto stack = [&](const Mat& A, Index) { piece.rows.add(A); };
       if (law_.shared) {
         each(Group::both, stack);
@@ -186,7 +223,10 @@ class Collapsed final : public CollapsedEngine {
     }
   }
 
-  /// Means over the tasks: in the span the pieces in their order, off it in pairs.
+  /// Computes the means over the tasks, (3). In the span, the pieces are added in order. Off it,
+  /// frames are added pairwise in a fixed tree, each addition with draws of its own, (17); in (18),
+  /// the rows of all pieces are stacked and the round's one Gaussian matrix is drawn from their
+  /// R-factor. No draw depends on the number of threads.
   void sum_pieces() {
     const double share = 1.0 / static_cast<double>(n_);
     grad_ = Mat::Zero(shape_.D, k());
@@ -236,14 +276,19 @@ class Collapsed final : public CollapsedEngine {
   bool is_measured_ = false;
 };
 
-// What the parts of a round take beside the products of a population round. Measured.
-constexpr double kCallsOfPanel = 100;  // to set up the design and to add what a panel tells
-constexpr double kCallsOfDraw = 2;     // for a number that is drawn alone
-constexpr double kCallsOfFrame = 25;   // to add the frame of a task
-constexpr double kNumbersOfRoot = .2;  // beyond the normal that it is made from
-constexpr double kProduct = 1.5, kPass = 2, kDot = 5, kFactor = 1.7;  // operations of a flop
+// Costs beyond the products of a population round, measured. In kernel calls: setting up the design
+// of a panel and adding its outputs, drawing a single number, adding a task's frame. In random
+// numbers: a root in addition to its normal. In operations for each flop: products, passes over
+// rows, inner products, factorisations.
+constexpr double kCallsOfPanel = 100;
+constexpr double kCallsOfDraw = 2;
+constexpr double kCallsOfFrame = 25;
+constexpr double kNumbersOfRoot = .2;
+constexpr double kProduct = 1.5, kPass = 2, kDot = 5, kFactor = 1.7;
 
-/// Draws of the samples, and the task algebra on them.
+/// Counts the draws of the samples and the task algebra on them; incomplete panels count as full. A
+/// product with inner rows reads each row for its residual and again for X^T r, hence 4 operations
+/// for each entry.
 Work work_of_panels(const Method& method, const SampleLaw& law, const SampleShape& shape,
                     const RoundSizes& sizes) {
   const auto count = [](const auto& items) { return static_cast<double>(items.size()); };
@@ -274,8 +319,9 @@ Work work_of_panels(const Method& method, const SampleLaw& law, const SampleShap
   return work;
 }
 
-/// Adds the sums of what the tasks have off the span: small factorisations, and numbers that are
-/// drawn one by one.
+/// Adds the cost of the sums off the span: small QR factorisations, counted in flops, and numbers
+/// drawn one by one, counted in kernel calls. There is a factorisation for each task in (17), and
+/// one for each full RowStack in (18).
 void add_off_span(const Method& method, const SampleLaw& law, const SampleShape& shape,
                   const RoundSizes& sizes, Work& work) {
   if (shape.off_span == OffSpan::none) return;
@@ -303,6 +349,9 @@ void add_off_span(const Method& method, const SampleLaw& law, const SampleShape&
 
 }  // namespace
 
+/// Estimates the cost of a round from the shape of the samples: the flops of the tasks, with a
+/// random number counted as kFlopsOfNumber, the bytes of the pieces and of a thread, and the work.
+/// d enters only through the law.
 RoundCost collapsed_cost(const Method& method, const SampleLaw& law, const RoundSizes& sizes) {
   const SampleShape shape = sample_shape(method, law, sizes.rows);
   const double J = method.inner_steps, columns = static_cast<double>(shape.columns());
@@ -313,6 +362,7 @@ RoundCost collapsed_cost(const Method& method, const SampleLaw& law, const Round
   const double drawn = inner + (law.shared ? 0 : outer);
   const double passes = J * (method.has_inner_part() ? 2 : 1);
   const double terms = 2 * J + 1;
+  // Draws, passes over rows and products with [M; R], and the terms off the span.
   double flops = kFlopsOfNumber * drawn;
   flops += 4 * (passes * inner + outer) + (passes + terms + 2) * 2 * D * K;
   flops += 2 * terms * terms * columns;

@@ -1,4 +1,4 @@
-// What the engines hand over of the tasks of a round.
+// Per-task outputs of a round: their sizes, and copies from panels and from routes.
 #pragma once
 
 #include "metaspan/algebra/task_algebra.hpp"
@@ -8,14 +8,18 @@
 
 namespace metaspan {
 
-/// Sizes what the records ask for.
+/// Sizes the outputs that the records ask for, before threads fill their columns and rows: losses
+/// (3, n), adapted heads (n, k), true heads (n, k_star).
 inline void make_room(Index n, Index k, Index k_star, TaskOutputs& tasks) {
   if (tasks.want_losses) tasks.losses.resize(3, n);
   if (tasks.want_adapted) tasks.adapted.resize(n, k);
   if (tasks.want_heads) tasks.heads.resize(n, k_star);
 }
 
-/// What the records ask for of the tasks of a panel, into the places from `first` on.
+/// Copies the requested outputs of a panel's tasks into the rows of the tasks [first, first +
+/// tasks). `added` goes to the three losses: sigma^2 / 2 where a set has infinitely many samples,
+/// whose residuals do not contain the noise, (1). Panels write disjoint places, so threads need no
+/// order.
 template <class Design>
 void copy_panel_outputs(const TaskAlgebra<Design>& algebra,
                         const double* heads,       // (k_star, width)
@@ -36,11 +40,12 @@ void copy_panel_outputs(const TaskAlgebra<Design>& algebra,
   }
 }
 
-/// What the records ask for of what the round found, on arrays.
-inline void copy_outputs(const Mat& heads, const TaskSelection& taken, const RoundOutputs& found,
+/// Copies the per-task outputs requested by the records, on arrays: losses and adapted heads from
+/// the route's outputs, and the true heads of the tasks that the round took.
+inline void copy_outputs(const Mat& heads, const TaskSelection& taken, const RoundOutputs& round,
                          TaskOutputs& tasks) {
-  if (tasks.want_losses) tasks.losses = found.losses;
-  if (tasks.want_adapted) tasks.adapted = found.adapted;
+  if (tasks.want_losses) tasks.losses = round.losses;
+  if (tasks.want_adapted) tasks.adapted = round.adapted;
   if (!tasks.want_heads) return;
   tasks.heads.resize(taken.n, heads.cols());
   for (Index i = 0; i < taken.n; ++i) tasks.heads.row(i) = heads.row(taken[i]);

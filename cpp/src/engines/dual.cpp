@@ -1,4 +1,6 @@
-// The dual route, (24): rounds on fixed data at a cost that does not depend on d.
+// The dual route, (24): rounds on fixed data at a cost that does not depend on d. The Gram matrix G
+// of all samples is computed once, by make_dual_gram(). The representation is B = B_0 + X^T A with
+// A (N, k), and a round changes only rows of A.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -13,12 +15,22 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kChunk = 256;         // rows of A at a time: they stay in the first cache
-constexpr double kLeastPivot = 1e-6;  // of the largest: beyond, L has no digits that G had not
+/// Rows of A that a product takes at a time, few enough to stay in the L1 cache.
+constexpr Index kChunk = 256;
 
+/// The least acceptable square of a pivot of L, relative to the largest diagonal entry of L L^T.
+/// Below it, the subtraction that yields L L^T has cancelled too many digits of G.
+constexpr double kLeastPivot = 1e-6;
+
+/// Training by (24). The samples form one matrix, (N, d): first the inner sets, then the outer sets
+/// that differ from their inner ones. Everything is normalised by 1 / sqrt(m).
 template <class XScalar, class BScalar>
 class DualEngine final : public ArraysEngine<BScalar> {
  public:
+  /// Computes Z_0 = X B_0, (N, k), in one sweep, and starts at A = 0 or at the A of a checkpoint.
+  /// First-order methods combine no inner samples, (8), unless a task shares its samples between
+  /// both loops. Their inner rows of A stay zero, and `active_`, the first row that may be nonzero,
+  /// lets products skip them.
   DualEngine(const Method& method, const ArraysData<XScalar>& data, const DualGram& gram, Index k,
              const ArraysStart<BScalar>& start, int threads, Cancel* cancel)
       : method_(method),
@@ -32,6 +44,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
         taken_(choice_.take(0)),
         C_in_(static_cast<std::size_t>(start.n)),
         C_out_(static_cast<std::size_t>(start.n)) {
+    // Columns of A are padded to whole registers, with zeros that stay zeros.
     if (start.A != nullptr) A_.leftCols(k) = ConstMat(start.A, A_.rows(), k);
     const auto sets = tasks().size();
     bool shared = false;
@@ -47,6 +60,9 @@ class DualEngine final : public ArraysEngine<BScalar> {
     }
   }
 
+  /// Runs the tasks of the round, each on one thread with its own workspace. Results are stored by
+  /// task and averaged in the order of the tasks. The factors C are kept for step(), multiplied by
+  /// beta / n.
   void gradient(Index round, const double*, TaskOutputs& outputs, int threads,
                 Cancel* cancel) override {
     taken_ = choice_.take(round);
@@ -56,7 +72,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
       workspaces_.emplace_back(method_, k_, tasks().most_in(), tasks().most_out());
     }
     const bool losses = outputs.want_losses;
-    RoundMeans means(found_, n, k_, losses);
+    RoundMeans means(round_outputs_, n, k_, losses);
     parallel_for(threads, n, cancel, [&](Index i, int thread) {
       Workspace& workspace = workspaces_[static_cast<std::size_t>(thread)];
       run_task(i, workspace, losses);
@@ -64,11 +80,14 @@ class DualEngine final : public ArraysEngine<BScalar> {
     });
     throw_if_requested(cancel);
     means.finish();
-    copy_outputs(data_.heads, taken_, found_, outputs);
+    copy_outputs(data_.heads, taken_, round_outputs_, outputs);
   }
 
+  /// A <- A - beta / n C on the rows of the round's tasks: (10) adds rows of the data to B, and A
+  /// holds their coefficients. The step is refused if the bound max |B_0| + max |x_i| sum |A| on
+  /// the entries of B exceeds the range of B's type, which detects divergence without forming B.
   bool step() override {
-    const Vec next_w = w_ - method_.beta * found_.w;
+    const Vec next_w = w_ - method_.beta * round_outputs_.w;
     // |X^T A| is at most the sum of |x_i| |A_i|.
     const double size = A_.cwiseAbs().sum() + size_of_step();
     const double most_B = most_B_0_ + longest_ * size;
@@ -86,11 +105,16 @@ class DualEngine final : public ArraysEngine<BScalar> {
 
   Shape shape() const override { return {data_.B_star.cols(), k_, k_}; }
   const Vec& head() const override { return w_; }
+
+  /// The operations of Z_0 + G A for the tasks of a round, which dominate it.
   double flops() const override {
     const double rows =
         static_cast<double>(tasks().most_in() + tasks().most_out()) * static_cast<double>(taken_.n);
     return 2 * rows * static_cast<double>((A_.rows() - active_) * k_);
   }
+
+  /// Coordinates of B_t for the meter, kept until the next step: in the basis of (24), which is
+  /// computed on first use, or from B at full size if G is too close to singular for that basis.
   const Mat& coordinates(int threads) override {
     if (!is_measured_) {
       if (basis_ == Basis::unknown) make_basis(threads);
@@ -102,7 +126,9 @@ class DualEngine final : public ArraysEngine<BScalar> {
 
   Mat export_A() const override { return A_.leftCols(k_); }
 
-  /// B_0 + X^T A.
+  /// B = B_0 + X^T A at full size, (d, k), by the second sweep, one block of a store after another.
+  /// Each block adds to the result of the blocks before it. The sweep uses X unscaled, so A takes
+  /// the factor 1 / sqrt(m).
   void export_B(BScalar* out, int threads) const override {
     const TaskSelection every{tasks().size()};
     const auto blocks = blocks_of<BScalar>(tasks(), every, k_, every.n);
@@ -113,6 +139,8 @@ class DualEngine final : public ArraysEngine<BScalar> {
                  std::vector<Part<XScalar>> parts;
                  factors.reserve(2 * static_cast<std::size_t>(block.count));
                  scaled.reserve(2 * static_cast<std::size_t>(block.count));
+                 // The rows of A that belong to a set are its factor C, which the sweep reads
+                 // without a copy into terms.
                  const auto append = [&](const Samples<XScalar>& set, Index first) {
                    scaled.push_back(normalisation(set.m) * A_.middleRows(first, set.m));
                    factors.emplace_back().borrow(scaled.back().data(), set.m, k_);
@@ -130,6 +158,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
   }
 
  private:
+  /// A thread's memory: the algebra of one task and its Z and Z'.
   struct Workspace : DenseWorkspace {
     using DenseWorkspace::DenseWorkspace;
     Mat Z_in, Z_out;
@@ -138,7 +167,8 @@ class DualEngine final : public ArraysEngine<BScalar> {
 
   const TaskSet<XScalar>& tasks() const { return data_.tasks; }
 
-  /// X B, normalised, for the samples of all sets: (N, padded(columns)).
+  /// X B, normalised, for the samples of all sets, (N, padded(columns)), in the order of the rows
+  /// of G. If both loops of a task share a set, the second assignment repeats the first.
   template <class Scalar>
   Mat products(const Scalar* B, Index columns, int threads, Cancel* cancel) const {
     const Index count = tasks().size();
@@ -154,7 +184,8 @@ class DualEngine final : public ArraysEngine<BScalar> {
     return Z;
   }
 
-  /// Z_0 + G A on some rows: (rows, padded(k)).
+  /// Z_0 + G A on the rows [first, first + rows), which is Z of (5) at B_t. The sum over the
+  /// samples proceeds in chunks from `active_` on, in order.
   void features(Index first, Index rows, Mat& Z) const {
     const Index N = gram_.G.rows(), width = padded(k_);
     Z = Z_0_.middleRows(first, rows);
@@ -164,6 +195,9 @@ class DualEngine final : public ArraysEngine<BScalar> {
     }
   }
 
+  /// Runs the algebra (5)-(10) on one task: Z is computed from A, while K and K' are read in place
+  /// as blocks of G. C and C' are collected as matrices, (m, k), because they are subtracted from
+  /// rows of A, and multiplied by beta / n, (3).
   void run_task(Index i, Workspace& workspace, bool losses) {
     const Index task = taken_[i], N = gram_.G.rows();
     const auto at = static_cast<std::size_t>(task);
@@ -187,6 +221,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
     C_out.scale(share);
   }
 
+  /// The sum of |C| over the factors of the round, which bounds the change of sum |A| in step().
   double size_of_step() const {
     double size = 0;
     for (const auto* side : {&C_in_, &C_out_}) {
@@ -197,12 +232,15 @@ class DualEngine final : public ArraysEngine<BScalar> {
     return size;
   }
 
+  /// A <- A - C on the rows of a task. A factor without terms has no matrix and changes nothing.
   void subtract(const Factors& C, Index first) {
     if (C.whole()) A_.middleRows(first, C.m()) -= ConstMat(C.matrix(), C.m(), padded(k_));
   }
 
-  /// An orthonormal basis of B_star, what B_0 has off it, and the active samples: in it the samples
-  /// are rows [P, Q, L], with L L^T their Gram matrix off the first two.
+  /// Computes the basis of (24): B_star, what B_0 has off it, and what the active samples have off
+  /// both. In this basis the samples are the rows [P, Q, L], with L the Cholesky factor of G - P
+  /// P^T - Q Q^T. It is computed once, since no round leaves its span. If the pivots of L are too
+  /// small relative to that matrix, cancellation has destroyed them and the basis is not used.
   void make_basis(int threads) {
     const Index d = tasks().d, N = gram_.G.rows() - active_, k_star = data_.B_star.cols();
     const Mat B = Eigen::Map<const MatrixOf<BScalar>>(B_0_.data(), d, k_).template cast<double>();
@@ -217,6 +255,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
     off.noalias() -= Q_ * Q_.transpose();
     const double most = off.diagonal().maxCoeff();
     const Eigen::LLT<Eigen::Ref<Mat>> factor(off);
+    // The factorisation overwrote the lower half of `off` with L; `most` was taken before that.
     const bool regular =
         factor.info() == Eigen::Success && square(off.diagonal().minCoeff()) > kLeastPivot * most;
     basis_ = regular ? Basis::known : Basis::none;
@@ -232,6 +271,10 @@ class DualEngine final : public ArraysEngine<BScalar> {
     return products(E.data(), E.cols(), threads, nullptr).block(active_, 0, N, E.cols());
   }
 
+  /// [M; R] of B_t in the basis of (24): M_0 + P^T A, and the R-factor of [R_0 + Q^T A; L^T A] with
+  /// k rows, which is R up to an orthogonal factor from the left. L^T is upper triangular, so a
+  /// chunk of its rows needs only the samples from its first one on. Chunks are disjoint rows of
+  /// the output, so threads may share them.
   Mat in_basis(int threads) const {
     const Index N = gram_.G.rows() - active_, e = R_0_.rows(), width = padded(k_);
     const Index k_star = data_.B_star.cols();
@@ -252,6 +295,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
     return in_regular_frame(std::move(Z), k_star);
   }
 
+  /// Computes the coordinates from B at full size, which takes a sweep over the data.
   Mat at_full_size(int threads) const {
     MatrixOf<BScalar> B(tasks().d, k_);
     export_B(B.data(), threads);
@@ -270,7 +314,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
   RoundChoice choice_;
   TaskSelection taken_;
   std::vector<Factors> C_in_, C_out_;  // by task of the round, times beta / n
-  RoundOutputs found_;
+  RoundOutputs round_outputs_;
   std::vector<Workspace> workspaces_;
   Basis basis_ = Basis::unknown;
   Mat M_0_, R_0_;    // B_0 in the basis
@@ -291,7 +335,7 @@ std::unique_ptr<ArraysEngine<BScalar>> make_dual(const Method& method,
                                                         cancel);
 }
 
-// Every storage of X with every storage of B.
+// Instantiations for every type of X with every type of B.
 template <class XScalar, class BScalar>
 struct DualInstances {
   static constexpr auto make = &make_dual<XScalar, BScalar>;

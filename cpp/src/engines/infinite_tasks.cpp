@@ -10,7 +10,10 @@
 namespace metaspan {
 namespace {
 
-/// Rows v with mean v v^T = S and mean v = 0, for a positive semi-definite S.
+/// Returns 2 p rows v with mean v v^T = S (p, p) and mean v = 0, for a positive semi-definite S = V
+/// diag(l) V^T: the rows of sqrt(p) diag(l)^{1/2} V^T and their negatives. The meter computes (21)
+/// from rows of heads, and these rows represent infinitely many tasks. Eigenvalues that rounding
+/// made negative count as zero.
 Mat rows_of_moment(const Mat& S) {
   const Eigen::SelfAdjointEigenSolver<Mat> solver(S);
   const Vec roots = solver.eigenvalues().cwiseMax(0.0).cwiseSqrt();
@@ -21,6 +24,8 @@ Mat rows_of_moment(const Mat& S) {
   return rows;
 }
 
+/// The recursion (23) on the state [M; R] (k_star + e, k). The head stays at zero, as the heads of
+/// the tasks are centred.
 class InfiniteTasks final : public InfiniteTasksEngine {
  public:
   InfiniteTasks(double alpha, double beta, Index m_in, double noise, Mat covariance, Mat Z)
@@ -32,21 +37,26 @@ class InfiniteTasks final : public InfiniteTasksEngine {
         Z_(std::move(Z)),
         w_(Vec::Zero(Z_.cols())) {}
 
+  /// Computes the gradient of (23), alpha^2 [M; R] H - alpha [Sigma_star M; 0]. H (k, k) is the
+  /// second moment of B^T X^T y / m_in over tasks and samples, so alpha^2 H is that of the adapted
+  /// heads. With m_in infinite, 1 / m_in is 0 and c with it.
   void gradient(Index, const double*, TaskOutputs& tasks, int, Cancel*) override {
     const Index k_star = covariance_.rows();
     const auto M = Z_.topRows(k_star);
     const double inverse_m = m_in_ == 0 ? 0 : 1 / static_cast<double>(m_in_);
     const double c = (covariance_.trace() + variance_) * inverse_m;
+    // Sigma_star M, (k_star, k), serves H, the gradient and the losses.
     const Mat sigma_M = covariance_ * M;
-    // The second moment of B^T X^T y / m.
+    // c M^T M and c R^T R of (23) are c Z^T Z.
     const Mat H = (1 + inverse_m) * M.transpose() * sigma_M + c * Z_.transpose() * Z_;
     grad_ = alpha_ * alpha_ * Z_ * H;
     grad_.topRows(k_star) -= alpha_ * sigma_M;
-    if (tasks.want_losses) tell_losses(H, sigma_M, tasks);
+    if (tasks.want_losses) set_losses(H, sigma_M, tasks);
     if (tasks.want_adapted) tasks.adapted = rows_of_moment(alpha_ * alpha_ * H);
     if (tasks.want_heads) tasks.heads = rows_of_moment(covariance_);
   }
 
+  /// [M; R] <- [M; R] - beta times the gradient, unless the result would not be finite.
   bool step() override {
     const Mat next = Z_ - beta_ * grad_;
     if (!next.allFinite()) return false;
@@ -58,6 +68,9 @@ class InfiniteTasks final : public InfiniteTasksEngine {
   Shape shape() const override {
     return {covariance_.rows(), Z_.rows() - covariance_.rows(), Z_.cols()};
   }
+
+  /// R is only multiplied from the right, (14); for k > k_star surplus columns of R would bring
+  /// rounding into the others.
   bool resolves_distance() const override { return Z_.cols() <= covariance_.rows(); }
   const Mat& coordinates(int) override {
     if (!is_measured_) measured_ = in_regular_frame(Z_, covariance_.rows());
@@ -72,7 +85,11 @@ class InfiniteTasks final : public InfiniteTasksEngine {
   }
 
  private:
-  void tell_losses(const Mat& H, const Mat& sigma_M, TaskOutputs& tasks) const {
+  /// Computes the three losses (1) in closed form. With w = 0 the loss before adaptation is (tr
+  /// Sigma_star + sigma^2) / 2. The outer loss adds the second moment of B w_i and subtracts its
+  /// product with theta_i. The loss on the inner set after adaptation would need fourth moments of
+  /// a finite set and is NaN there; for infinitely many inner samples it equals the outer loss.
+  void set_losses(const Mat& H, const Mat& sigma_M, TaskOutputs& tasks) const {
     const auto M = Z_.topRows(covariance_.rows());
     const double before = (covariance_.trace() + variance_) / 2;
     const double adapted = alpha_ * alpha_ * (Z_.transpose() * Z_).cwiseProduct(H).sum() / 2 -
@@ -94,8 +111,11 @@ class InfiniteTasks final : public InfiniteTasksEngine {
 
 }  // namespace
 
+/// Estimates the cost of a round: a few products of small matrices, for one thread. Their overhead,
+/// in kernel calls, does not depend on their size.
 RoundCost infinite_tasks_cost(const RoundSizes& sizes) {
-  constexpr double kCalls = 30;  // that products of small matrices take as long as
+  // Overhead of the products of small matrices, in kernel calls.
+  constexpr double kCalls = 30;
   const double rows = static_cast<double>(sizes.rows), k = static_cast<double>(sizes.k);
   const double flops = 6 * rows * k * k;
   return {flops, 64 * rows * k, 0, 1, {flops, kCalls, 0}};

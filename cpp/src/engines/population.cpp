@@ -14,21 +14,37 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kMostPieces = 64;      // pieces that a round is cut into
-constexpr Index kPanelsPerPiece = 4;   // fewer would cost more in sums than they win
-constexpr double kMostGrowth = 1e8;    // of what lies off the span, in one step
-constexpr Index kPanelsPerPoll = 256;  // a millisecond or so between looks at Ctrl-C
+/// Upper limit on the pieces of a round, and the least number of panels in a piece: smaller pieces
+/// would cost more in sums than threads save.
+constexpr Index kMostPieces = 64;
+constexpr Index kPanelsPerPiece = 4;
 
-constexpr double kCallsOfRound = 7;  // that the sums and the step of a round take as long as
-constexpr double kTurn = 10;         // calls a column that turning the frame takes as long as
+/// The largest factor by which one step may multiply what lies off the span.
+constexpr double kMostGrowth = 1e8;
 
+/// Panels between two polls for cancellation, about a millisecond.
+constexpr Index kPanelsPerPoll = 256;
+
+/// Costs in kernel calls: the sums and the step of a round, and, for each column, turning the
+/// frame.
+constexpr double kCallsOfRound = 7;
+constexpr double kTurn = 10;
+
+/// Returns the number of pieces of a round. A piece is a range of panels with a sum of its own, and
+/// the sums are added in the order of the pieces. The number of pieces depends on the number of
+/// panels only, so the bits do not depend on the number of threads.
 Index pieces_of(Index panels) {
   return std::clamp<Index>(panels / kPanelsPerPiece, 1, kMostPieces);
 }
 
+/// Population losses in coordinates, (13), with tasks in panels of `Width`: the algebra (5)-(10) on
+/// a SharedDesign, whose Z = [M; R] all tasks share, so that a round consists of small matrix
+/// products.
 template <int Width>
 class Population final : public PopulationEngine {
  public:
+  /// For k > k_star the gradient has k rows more than the state: H, with grad_R = R H, from the
+  /// identity rows that the design then tracks.
   Population(const Method& method, State state, HeadSource heads, Index n, double noise)
       : method_(method),
         n_(n),
@@ -44,9 +60,12 @@ class Population final : public PopulationEngine {
     for (Index l = 0; l < pieces; ++l) workspaces_.emplace_back(*this);
   }
 
-  void gradient(Index round, const double* given, TaskOutputs& tasks, int threads,
+  /// Computes the gradient of a round, (10), by pieces of whole panels. A thread is not worth
+  /// waking for a round of less than kSerialFlops. Cancellation is polled by panels too, since one
+  /// piece of a large round may take long.
+  void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
-    heads_.begin_round(round, given);
+    heads_.begin_round(round, heads);
     make_room(n_, k(), heads_.k_star(), tasks);
     const auto pieces = static_cast<Index>(workspaces_.size());
     if (flops_ < kSerialFlops) threads = 1;
@@ -65,6 +84,8 @@ class Population final : public PopulationEngine {
     sum_workspaces();
   }
 
+  /// Steps M, R and w together, (3), unless the result would not be finite. The check precedes the
+  /// step, so that a trial that diverges keeps its last finite state.
   bool step() override {
     const double beta = method_.beta;
     // Sums of magnitudes bound every entry of the new state.
@@ -91,7 +112,8 @@ class Population final : public PopulationEngine {
  private:
   using Design = SharedDesign<Width>;
 
-  /// A piece of the round with its own sums and scratch.
+  /// A piece of the round with its own sums and scratch. There is one for each piece rather than
+  /// for each thread, since its sums must last until all pieces are done.
   struct Workspace {
     explicit Workspace(const Population& run)
         : algebra(run.method_, run.k(), run.rows(), run.rows()),
@@ -116,6 +138,9 @@ class Population final : public PopulationEngine {
   Index rows() const { return Z_.rows() + (wide_ ? k() : 0); }
   Index panels() const { return ceil_div(n_, Width); }
 
+  /// Runs the algebra on the tasks [first, first + tasks) and adds to the sums of the piece: the
+  /// design adds C to G panel by panel, and grad_w is added task by task, in order. Residuals of
+  /// population losses do not contain the noise, so sigma^2 / 2 is added to the losses, (1).
   void run_panel(Workspace& workspace, Index first, TaskOutputs& outputs) const {
     const Index tasks = std::min<Index>(Width, n_ - first);
     heads_.panel(first, tasks, Width, workspace.heads.data());
@@ -132,7 +157,7 @@ class Population final : public PopulationEngine {
     copy_panel_outputs(workspace.algebra, workspace.heads.data(), added, first, tasks, outputs);
   }
 
-  /// Means over the tasks, the pieces added in their order.
+  /// Turns the pieces' sums, added in their order, into means over the tasks, (3).
   void sum_workspaces() {
     const double share = 1.0 / static_cast<double>(n_);
     grad_.setZero();
@@ -145,18 +170,20 @@ class Population final : public PopulationEngine {
     grad_w_ *= share;
   }
 
-  /// A step for k > k_star. Off the span B is only ever multiplied from the right, R <- R P with P
-  /// = I - beta H. As written, the k_star columns that carry the distance would take up rounding
-  /// from the others, which do not fade. Turning the learner by U such that P U has no block
-  /// (surplus rows, k_star columns) makes those columns depend on themselves alone, so that they
-  /// keep their relative accuracy however small they get (the QR iteration for products of
-  /// matrices).
+  /// A step for k > k_star, (14). Off the span B is only ever multiplied from the right, R <- R P
+  /// with P = I - beta H. As written, the k_star columns that carry the distance would take up
+  /// rounding from the surplus ones, which do not fade. Turning the learner by an orthogonal U such
+  /// that P U has no block (surplus rows, first columns) makes the first columns depend on
+  /// themselves alone, R_1 <- R_1 (P U)_11, so that they keep their relative accuracy however small
+  /// they get, as in the QR iteration for products of matrices.
   bool step_in_turning_frame() {
     const Index star = heads_.k_star(), surplus = k() - star, e = Z_.rows() - star;
     const Mat P = Mat::Identity(k(), k()) - method_.beta * grad_.bottomRows(k());
-    // Such a factor comes with divergence alone, and would drown the small columns in rounding: the
-    // run has ended, even though its numbers are finite for a few rounds more.
+    // A larger factor comes with divergence alone, and would drown the small columns in rounding:
+    // the run has ended, even though its numbers stay finite for a few rounds.
     if (!(P.cwiseAbs().maxCoeff() < kMostGrowth)) return false;
+    // The surplus rows of P span `surplus` directions; U puts a basis of them last and one of their
+    // complement first, so that these rows times the first columns of U vanish.
     const Eigen::HouseholderQR<Mat> qr(P.bottomRows(surplus).transpose());
     const Mat Q = orthonormal_columns(qr, k());
     Mat U(k(), k());
@@ -164,6 +191,8 @@ class Population final : public PopulationEngine {
     const auto R = Z_.bottomRows(e);
     Mat next(Z_.rows(), k());
     next.topRows(star) = Mat((Z_.topRows(star) - method_.beta * grad_.topRows(star)) * U);
+    // Only the first columns of R enter here: the block that vanishes is left out rather than
+    // computed.
     next.block(star, 0, e, star) = R.leftCols(star) * Mat(P.topRows(star) * U.leftCols(star));
     next.block(star, star, e, surplus) = R * Mat(P * U.rightCols(surplus));
     const Vec next_w = U.transpose() * Vec(w_ - method_.beta * grad_w_);
@@ -190,6 +219,9 @@ class Population final : public PopulationEngine {
 
 }  // namespace
 
+/// Estimates the cost of a round. `flops` counts the arithmetic of (5)-(10); `work` also counts
+/// padding (of tasks to panels and of columns of B to registers), kernel calls and random numbers.
+/// The numbers of products come from algebra_counts().
 RoundCost population_cost(const Method& method, const RoundSizes& sizes) {
   const double J = method.inner_steps, D = static_cast<double>(sizes.rows);
   const double K = static_cast<double>(sizes.k), padded_k = static_cast<double>(padded(sizes.k));
@@ -213,15 +245,21 @@ RoundCost population_cost(const Method& method, const RoundSizes& sizes) {
           flops < kSerialFlops ? 1 : pieces, work};
 }
 
+/// Brings a start into the frame of (14): for k > k_star the learner is turned by Q so that M =
+/// [M_1 0], with w <- Q^T w. Q is kept to turn results back. The methods are invariant under
+/// orthogonal turns of the learner.
 PopulationEngine::State PopulationEngine::start(Mat Z, const Vec& w, Index k_star) {
   const Index k = Z.cols();
   if (k <= k_star) return {std::move(Z), w, Mat::Identity(k, k)};
   Mat Q = start_rotation(Z.topRows(k_star));
   Z = Mat(Z * Q);
-  Z.topRightCorner(k_star, k - k_star).setZero();  // zero but for rounding, by the choice of Q
+  // Zero but for rounding, by the choice of Q.
+  Z.topRightCorner(k_star, k - k_star).setZero();
   return {std::move(Z), Q.transpose() * w, std::move(Q)};
 }
 
+/// Takes panels of kNarrow tasks for up to that many, and of kWide for more: a handful of tasks
+/// would leave most of a wide panel empty.
 std::unique_ptr<PopulationEngine> make_population(const Method& method,
                                                   PopulationEngine::State state, HeadSource heads,
                                                   Index n, double noise) {

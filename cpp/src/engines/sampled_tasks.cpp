@@ -4,6 +4,10 @@
 
 namespace metaspan {
 
+/// Describes the tasks of (12) to the sweeps: each set has a maker of its rows instead of an X and,
+/// instead of y, its noise alone, since a residual is X (B w + ... - theta_i) - z. Heads are kept
+/// negative because sweeps add: -theta_i = B_star (-w_star) joins a sum of terms. B_star is stored
+/// transposed, as rows that a sweep over d reads one after another.
 template <class XScalar>
 SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const Rows& rows, Mat B_star,
                                     HeadSource heads, Index n, std::uint64_t seed,
@@ -20,6 +24,7 @@ SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const Rows& rows, Mat 
     const Index m = set == 0 || law.shared ? law.m_in : law.m_out;
     makers_[set] = {law.features, {}, {}, d, rows.roots, set == 0 ? rows.inner : rows.outer};
     noise_[set].resize(static_cast<std::size_t>(n * m));
+    // Shared samples are one set: the outer one then has the maker and the noise of the inner one.
     const int of = law.shared ? 0 : set;
     for (Index task = 0; task < n; ++task) {
       (set == 0 ? data_.tasks.inner : data_.tasks.outer)
@@ -28,11 +33,14 @@ SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const Rows& rows, Mat 
   }
 }
 
+/// Prepares a round: draws heads and noise, and gives the makers of rows the keys of the round.
+/// Features, radii and noise of each set have streams of their own, so none depends on how many
+/// numbers another one took. The noise has the type of X because the sweeps read it as y.
 template <class XScalar>
-void SampledTasks<XScalar>::begin_round(Index round, const double* given) {
+void SampledTasks<XScalar>::begin_round(Index round, const double* heads) {
   const auto r = static_cast<std::uint64_t>(round);
   const auto key = [&](Stream stream) { return derive_key(seed_, trial_, r, stream); };
-  heads_.begin_round(round, given);
+  heads_.begin_round(round, heads);
   data_.heads = heads_.rows(n_);
   truth_.minus_heads = -data_.heads;
   if (rows_.inner != nullptr) rows_.inner->begin_round(round);
@@ -40,6 +48,8 @@ void SampledTasks<XScalar>::begin_round(Index round, const double* given) {
   const Stream features[] = {Stream::features_in, Stream::features_out};
   const Stream radii[] = {Stream::radii_in, Stream::radii_out};
   const Stream noise[] = {Stream::noise_in, Stream::noise_out};
+  // Noise is drawn once a round because every pass over a set reads it. The noise of a row is the
+  // first normal of that row's own counter.
   for (int set = 0; set < (law_.shared ? 1 : 2); ++set) {
     makers_[set].features = key(features[set]);
     makers_[set].radii = key(radii[set]);

@@ -15,14 +15,21 @@ namespace {
 
 using Design = SpectralDesign;
 constexpr int kWidth = Design::width;
-constexpr Index kRows = 1024;      // of U in a piece of work
-constexpr Index kMostPieces = 32;  // of the tasks of a round
+constexpr Index kRows = 1024;      // rows of U in a piece of work
+constexpr Index kMostPieces = 32;  // that the tasks of a round are cut into
 
+/// Returns the number of pieces of a round's tasks. It depends on the number of panels only, and
+/// the sums of the pieces are added in order, so the bits do not depend on the number of threads.
 Index pieces_of(Index panels) { return std::clamp<Index>(panels / 2, 1, kMostPieces); }
 
+/// Population losses with a diagonal covariance Sigma, by moments, (15). The state is U = [B_star,
+/// B], (d, p) with p = k_star + k. A round is a sweep over d that computes the moments, the tasks,
+/// which do not know d, and a sweep over d that steps B. B is kept in double whatever the type of
+/// the user's array.
 template <class BScalar>
 class Spectral final : public ArraysEngine<BScalar> {
  public:
+  /// Stores B beside B_star in one matrix, so that each moment is a single product.
   Spectral(const Method& method, const double* roots, const Mat& B_star, Index k,
            const ArraysStart<BScalar>& start, HeadSource heads, double noise)
       : method_(method),
@@ -42,12 +49,15 @@ class Spectral final : public ArraysEngine<BScalar> {
     for (Index i = 0; i < pieces; ++i) pieces_.emplace_back(*this);
   }
 
-  void gradient(Index round, const double* given, TaskOutputs& tasks, int threads,
+  /// Computes H (blocks p, k), which represents the gradient as sum_b Sigma^b U H_b, piece by
+  /// piece. The moments are kept until the next step, so measuring a row does not cost a second
+  /// sweep.
+  void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
     threads_ = threads;
     if (!has_moments_) make_moments(threads, cancel);
     has_moments_ = true;
-    heads_.begin_round(round, given);
+    heads_.begin_round(round, heads);
     make_room(n_, k_, k_star_, tasks);
     const auto pieces = static_cast<Index>(pieces_.size());
     parallel_for(threads, pieces, cancel, [&](Index i, int) {
@@ -58,6 +68,7 @@ class Spectral final : public ArraysEngine<BScalar> {
       for (Index p = i * panels() / pieces; p < last; ++p) run_panel(piece, p * kWidth, tasks);
     });
     throw_if_requested(cancel);
+    // Means over the tasks, the pieces added in their order.
     const double share = 1.0 / static_cast<double>(n_);
     const Index rows = Design::blocks_of(method_) * p();
     H_ = Mat::Zero(rows, k_);
@@ -68,7 +79,10 @@ class Spectral final : public ArraysEngine<BScalar> {
     }
   }
 
-  /// B <- B - beta sum_b Sigma^b U H_b, a block of rows after the other.
+  /// B <- B - beta sum_b Sigma^b U H_b, (15), by blocks of rows. Sigma is diagonal, so a row of B
+  /// depends on the same row of U only. Horner's rule multiplies by Sigma once for each b and
+  /// stores no powers of it. The new B is checked before it replaces the old one, since a failed
+  /// step must leave the state unchanged.
   bool step() override {
     const Vec next_w = w_ - method_.beta * grad_w_;
     if (!next_w.allFinite() || !H_.allFinite()) return false;
@@ -79,6 +93,7 @@ class Spectral final : public ArraysEngine<BScalar> {
       const Index first = piece * kRows, rows = std::min(kRows, d - first);
       const auto U = U_.middleRows(first, rows);
       Mat moved = U * H_.middleRows((blocks - 1) * p(), p());
+      // Block 0 of H is zero, as every gradient is a multiple of Sigma.
       for (Index b = blocks - 2; b >= 0; --b) {  // Horner's rule, in Sigma
         for (Index i = 0; i < rows; ++i) moved.row(i) *= roots_[first + i] * roots_[first + i];
         if (b > 0) moved.noalias() += U * H_.middleRows(b * p(), p());
@@ -94,12 +109,16 @@ class Spectral final : public ArraysEngine<BScalar> {
   }
 
   Shape shape() const override { return {k_star_, k_, k_}; }
+
+  /// Coordinates of B for the meter, kept until the next step: a pass over B at full size.
   const Mat& coordinates(int threads) override {
     if (!is_measured_) coordinates_ = measured(U_.rightCols(k_), B_star_, threads);
     is_measured_ = true;
     return coordinates_;
   }
   const Vec& head() const override { return w_; }
+
+  /// Operations of the moments and of an inner product for each task.
   double flops() const override {
     const double P = static_cast<double>(p()), moments = Design::moments_of(method_);
     return 2 * P * P * (static_cast<double>(U_.rows()) * moments + static_cast<double>(n_));
@@ -109,6 +128,8 @@ class Spectral final : public ArraysEngine<BScalar> {
   }
 
  private:
+  /// The tasks of a piece, with their algebra, scratch and sums. There is one for each piece, since
+  /// its sums must last until all pieces are done.
   struct Piece {
     explicit Piece(const Spectral& run)
         : algebra(run.method_, run.k_, 1, 1),
@@ -124,11 +145,14 @@ class Spectral final : public ArraysEngine<BScalar> {
   Index p() const { return k_star_ + k_; }
   Index panels() const { return ceil_div(n_, kWidth); }
 
-  /// U^T Sigma^q U for q >= 1, over blocks of rows in their order.
+  /// The moments U^T Sigma^q U, (p, p) each, for q = 1 .. most, in one sweep over U. A block of
+  /// kRows rows is scaled by Sigma once for each q, while it is in the cache. Blocks are summed in
+  /// order within a group and the groups in order after them: cut by d alone, so that no thread
+  /// count changes a bit.
   void make_moments(int threads, Cancel* cancel) {
     const Index d = U_.rows(), pieces = ceil_div(d, kRows);
     const auto most = static_cast<Index>(moments_.size()) - 1;
-    // Blocks are added up in groups, so that what waits to be added stays small.
+    // At most 64 groups, which bounds the memory of the sums that wait to be added.
     const Index groups = std::min<Index>(pieces, 64);
     std::vector<Mat> parts(static_cast<std::size_t>(groups), Mat::Zero(most * p(), p()));
     parallel_for(threads, groups, cancel, [&](Index group, int) {
@@ -137,6 +161,7 @@ class Spectral final : public ArraysEngine<BScalar> {
         const Index first = piece * kRows, rows = std::min(kRows, d - first);
         const Mat U = U_.middleRows(first, rows);
         Mat scaled = U;
+        // Each q scales the rows by Sigma once more: U^T (Sigma^q U).
         for (Index q = 0; q < most; ++q) {
           for (Index i = 0; i < rows; ++i) scaled.row(i) *= roots_[first + i] * roots_[first + i];
           sum.middleRows(q * p(), p()).noalias() += U.transpose() * scaled;
@@ -151,6 +176,8 @@ class Spectral final : public ArraysEngine<BScalar> {
     }
   }
 
+  /// Runs the algebra on the tasks [first, first + tasks) and adds them to the piece: H by panels
+  /// in the design, grad_w task by task. Population losses lack sigma^2 / 2, (1).
   void run_panel(Piece& piece, Index first, TaskOutputs& outputs) const {
     const Index tasks = std::min<Index>(kWidth, n_ - first);
     heads_.panel(first, tasks, kWidth, piece.heads.data());
@@ -186,10 +213,15 @@ class Spectral final : public ArraysEngine<BScalar> {
 
 }  // namespace
 
+/// Estimates the cost of a round: two sweeps over d, for the moments and for the step, and for each
+/// task the algebra on coefficients. About a quarter of the pairs of blocks in an inner product are
+/// not zero.
 RoundCost spectral_cost(const Method& method, const RoundSizes& sizes) {
-  constexpr double kVector = 4;        // operations of a number of a vector
-  constexpr double kCallsOfForm = 2;   // to look for blocks of zeros
-  constexpr double kCached = 1 << 22;  // bytes of B and B_star that a cache holds
+  // Measured: operations for each number of a vector, and the cost of searching for zero blocks, in
+  // kernel calls. The last is the number of bytes of B and B_star that a cache holds.
+  constexpr double kVector = 4;
+  constexpr double kCallsOfForm = 2;
+  constexpr double kCached = 1 << 22;
   const double d = static_cast<double>(sizes.rows), K = static_cast<double>(sizes.k);
   const double n = static_cast<double>(sizes.n);
   const double p = K + static_cast<double>(sizes.k_star), moments = Design::moments_of(method);

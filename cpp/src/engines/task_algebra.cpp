@@ -1,5 +1,7 @@
-// The algebra on every design that engines use. It is compiled apart from the products of the
-// designs and for all of them at once: what the compiler inlines decides how sums are rounded.
+// Instantiates the task algebra, (5)-(10), for every design that an engine uses. One file has all
+// of them and none of the designs' own products: what the compiler inlines decides how a sum is
+// contracted, and so its last bits, which must not depend on the engine that the algebra is
+// compiled for.
 #include "metaspan/algebra/task_algebra_impl.hpp"
 #include "metaspan/in_law/collapsed_design.hpp"
 #include "metaspan/in_law/spectral_design.hpp"
