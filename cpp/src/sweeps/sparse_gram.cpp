@@ -6,11 +6,17 @@
 
 namespace metaspan {
 
+/// Adds the inner products of the sparse rows `a` with the sparse rows `b` to `out`, (a_rows,
+/// b_rows): blocks of K and K' of (5). The entries of `b` are listed by column first. Each entry of
+/// a row of `a` then walks the list of its column, so the cost is the number of pairs of entries in
+/// a common column. A row of the output is accumulated in the order of the entries of its row of
+/// `a`, so its bits do not depend on the number of threads.
 template <class Scalar>
 void SparseProducts::add(const SparseRow<Scalar>* a, Index a_rows, const SparseRow<Scalar>* b,
                          Index b_rows, Index d, double* out, Index stride) {
   Index listed = 0;
   for (Index j = 0; j < b_rows; ++j) listed += b[j].count;
+  // Entries are linked by 32-bit indices, which keeps an entry at 16 bytes.
   require(listed < std::numeric_limits<std::int32_t>::max(), "too many entries in a block of rows");
   heads_.resize(static_cast<std::size_t>(d), -1);
   entries_.resize(static_cast<std::size_t>(listed));
@@ -23,6 +29,8 @@ void SparseProducts::add(const SparseRow<Scalar>* a, Index a_rows, const SparseR
     kernels::listed_products(a[i].count, a[i].columns, a[i].values, a[i].scale, entries_.data(),
                              heads_.data(), out + i * stride);
   }
+  // The heads of the lists are reset entry by entry: clearing all d of them would cost more than
+  // the products of a small block.
   for (Index j = 0; j < b_rows; ++j) {
     for (Index p = 0; p < b[j].count; ++p) heads_[static_cast<std::size_t>(b[j].columns[p])] = -1;
   }

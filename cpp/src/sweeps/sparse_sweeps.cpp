@@ -12,13 +12,21 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kPieceEntries = 1 << 15;  // of rows that a thread projects at a time
-constexpr Index kBandBytes = 1 << 24;     // of sums, where rows are long enough to be cut
-constexpr Index kCutEntries = 16;         // of a row in a band, at least
-constexpr Index kSampled = 4096;          // columns that bands are weighed by
-constexpr Index kRowWeight = 4;           // entries that are as much work as a row of the output
+/// Entries in the rows that a thread projects at a time.
+constexpr Index kPieceEntries = 1 << 15;
 
-/// Some rows of a set, and where their products with B go.
+/// The size of a band's sums that is aimed at where rows are long enough to be cut, and the entries
+/// of a row that a band must have on average for a cut to pay.
+constexpr Index kBandBytes = 1 << 24;
+constexpr Index kCutEntries = 16;
+
+/// Number of columns that are sampled to weigh the bands.
+constexpr Index kSampled = 4096;
+
+/// The number of entries that are as much work as a row of the output.
+constexpr Index kRowWeight = 4;
+
+/// Rows [begin, end) of a set, and the matrix that receives their products with B.
 template <class XScalar>
 struct Piece {
   const Samples<XScalar>* set;
@@ -26,6 +34,8 @@ struct Piece {
   Index begin, end;
 };
 
+/// Sizes Z (m, width) for a set and cuts its rows into pieces of about kPieceEntries entries. A row
+/// is summed as a whole by one thread, so the cuts do not affect any sum.
 template <class XScalar>
 void append_pieces(const Samples<XScalar>& set, Mat& Z, Index width,
                    std::vector<Piece<XScalar>>& pieces) {
@@ -36,6 +46,8 @@ void append_pieces(const Samples<XScalar>& set, Mat& Z, Index width,
   }
 }
 
+/// Z = X B of (5) for the rows of a piece: each stored entry adds a multiple of a row of B, (k,).
+/// The padding columns are cleared because the products of the algebra read them.
 template <class XScalar, class BScalar>
 void project_piece(const Piece<XScalar>& piece, const BScalar* B, Index k) {
   const Index rows = piece.end - piece.begin, width = piece.Z->cols();
@@ -45,7 +57,9 @@ void project_piece(const Piece<XScalar>& piece, const BScalar* B, Index k) {
                         k, Z.data(), width);
 }
 
-/// X_in X_in^T and X_out X_in^T of a task, as needed.
+/// K = X X^T and K' = X' X^T of one task, (5), as far as `needed` says. Inner rows are listed
+/// kGramRows at a time, so that the lists stay small; K is computed on and below the diagonal of
+/// these blocks and mirrored at the end, which halves the work.
 template <class XScalar>
 void add_grams(const Samples<XScalar>& in, const Samples<XScalar>* out, GramsNeeded needed, Index d,
                SparseProducts& products, TaskProducts& blocks) {
@@ -68,7 +82,10 @@ void add_grams(const Samples<XScalar>& in, const Samples<XScalar>* out, GramsNee
   blocks.K.template triangularView<Eigen::StrictlyUpper>() = blocks.K.transpose();
 }
 
-/// Whether X^T C is cheaper as a vector X^T s for each term of C than as a row of C an entry.
+/// Decides how X^T C of one part is computed, (10): as a vector X^T s for each term s c^T of C, or
+/// by a row of C (padded(k),) for each entry of X. Terms are cheaper where they are few and k is
+/// large, but each of them passes over vectors of length d. The decision depends on the sizes
+/// alone, so that the order of the sums does too.
 template <class XScalar>
 bool by_terms(const Part<XScalar>& part, Index d, Index k) {
   if (part.C->whole()) return false;
@@ -76,10 +93,12 @@ bool by_terms(const Part<XScalar>& part, Index d, Index k) {
   return static_cast<double>(part.C->count()) * work.of_a_term < work.of_rows;
 }
 
-/// C of the parts that are combined by its rows, where it is not whole: (m, padded(k)).
+/// Multiplies out C = sum_t s_t c_t^T, (m, padded(k)), for the parts whose rows of C are needed but
+/// which are held as terms. lazyProduct() evaluates entry by entry, as the inner dimension is a
+/// handful of terms.
 template <class XScalar>
-std::vector<Mat> expanded(const std::vector<Part<XScalar>>& parts, Index d, Index k, int threads,
-                          Cancel* cancel) {
+std::vector<Mat> expand_factors(const std::vector<Part<XScalar>>& parts, Index d, Index k,
+                                int threads, Cancel* cancel) {
   std::vector<Mat> all(parts.size());
   parallel_for(threads, static_cast<Index>(parts.size()), cancel, [&](Index p, int) {
     const Part<XScalar>& part = parts[static_cast<std::size_t>(p)];
@@ -92,7 +111,10 @@ std::vector<Mat> expanded(const std::vector<Part<XScalar>>& parts, Index d, Inde
   return all;
 }
 
-/// sum += X^T C over the parts, in their order, for the features from `first` on.
+/// sum += X^T C over the parts, (10), for the features [first, first + rows of sum). The parts are
+/// taken in their order in every band. Terms are collected in a TermTile and added several at a
+/// time; the tile is emptied before a part that is added by rows, so that the order of the
+/// additions is the order of the parts.
 template <class XScalar>
 void add_parts(const std::vector<Part<XScalar>>& parts, const std::vector<Mat>& C, Index d, Index k,
                Index first, Cancel* cancel, Mat& sum) {
@@ -120,11 +142,15 @@ void add_parts(const std::vector<Part<XScalar>>& parts, const std::vector<Mat>& 
   terms.add_to(sum);
 }
 
-/// Edges of bands of about as much work each. No sum depends on them: an element is the sum of its
-/// own entries, one row after the other.
+/// Returns the edges of bands of features with about the same work in each, (bands + 1,). There is
+/// a band for every thread, or more where the sums of a band would not stay in a cache and rows are
+/// long enough to be cut. The columns of sampled entries are sorted and cut at equal ranks; rows of
+/// the output are sampled too, since features without entries also cost time. The bands may depend
+/// on the number of threads because no sum depends on them: an element of the output is the sum of
+/// its own entries, one row after the other.
 template <class XScalar>
-std::vector<Index> bands_of(const std::vector<Part<XScalar>>& parts, Index d, Index k,
-                            int threads) {
+std::vector<Index> find_bands(const std::vector<Part<XScalar>>& parts, Index d, Index k,
+                              int threads) {
   Index entries = 0, rows = 0;
   for (const auto& part : parts) {
     entries += part.set->entries();
@@ -153,10 +179,13 @@ std::vector<Index> bands_of(const std::vector<Part<XScalar>>& parts, Index d, In
 
 }  // namespace
 
+/// The first sweep, (5), over sparse tasks: Z and Z' by pieces of rows, then the Gram matrices task
+/// by task. The pieces of all tasks form one list, so that threads stay busy even where one task is
+/// much larger than the others. A data set that serves both loops is computed once and copied.
 template <class XScalar, class BScalar>
 void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
                         const TaskSelection& taken, GramsNeeded needed, int threads, Cancel* cancel,
-                        std::vector<TaskProducts>& found) {
+                        std::vector<TaskProducts>& products) {
   const Index width = padded(k);
   const bool has_outer = !tasks.outer.empty();
   std::vector<char> shared(static_cast<std::size_t>(taken.n));
@@ -164,38 +193,41 @@ void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks
   for (Index i = 0; i < taken.n; ++i) {
     const auto at = static_cast<std::size_t>(i);
     shared[at] = has_outer && tasks.shares(taken[i]);
-    append_pieces(tasks.in(taken[i]), found[at].Z_in, width, pieces);
+    append_pieces(tasks.in(taken[i]), products[at].Z_in, width, pieces);
     if (has_outer && !shared[at])
-      append_pieces(tasks.out(taken[i]), found[at].Z_out, width, pieces);
+      append_pieces(tasks.out(taken[i]), products[at].Z_out, width, pieces);
   }
   parallel_for(threads, static_cast<Index>(pieces.size()), cancel,
                [&](Index p, int) { project_piece(pieces[static_cast<std::size_t>(p)], B, k); });
   const bool grams = needed.K || needed.K_cross;
-  std::vector<SparseProducts> products(static_cast<std::size_t>(grams ? threads : 0));
+  std::vector<SparseProducts> workspaces(static_cast<std::size_t>(grams ? threads : 0));
   parallel_for(threads, taken.n, cancel, [&](Index i, int thread) {
     const auto at = static_cast<std::size_t>(i);
-    const bool one = shared[at] != 0;
-    TaskProducts& own = found[at];
+    const bool same = shared[at] != 0;
+    TaskProducts& blocks = products[at];
     if (grams) {
-      add_grams(tasks.in(taken[i]), one || !has_outer ? nullptr : &tasks.out(taken[i]),
-                {needed.K || (one && needed.K_cross), needed.K_cross && !one}, tasks.d,
-                products[static_cast<std::size_t>(thread)], own);
+      add_grams(tasks.in(taken[i]), same || !has_outer ? nullptr : &tasks.out(taken[i]),
+                {needed.K || (same && needed.K_cross), needed.K_cross && !same}, tasks.d,
+                workspaces[static_cast<std::size_t>(thread)], blocks);
     } else {
-      own.K.resize(0, 0);
-      own.K_cross.resize(0, 0);
+      blocks.K.resize(0, 0);
+      blocks.K_cross.resize(0, 0);
     }
-    if (one) own.Z_out = own.Z_in;
-    if (one && needed.K_cross) own.K_cross = own.K;
+    if (same) blocks.Z_out = blocks.Z_in;
+    if (same && needed.K_cross) blocks.K_cross = blocks.K;
   });
   throw_if_requested(cancel);
 }
 
+/// The second sweep, (10): out = [start +] sum_i X_i^T C_i, (d, k), by bands of features. A band
+/// accumulates in double in a matrix of its own and rounds to the type of B once at the end,
+/// whatever the number of parts. Threads share nothing but what they read.
 template <class XScalar, class BScalar>
 void sparse_second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                          const BScalar* start, BScalar* out, int threads, Cancel* cancel) {
   const Index width = padded(k);
-  const std::vector<Mat> C = expanded(parts, d, k, threads, cancel);
-  const std::vector<Index> edges = bands_of(parts, d, k, threads);
+  const std::vector<Mat> C = expand_factors(parts, d, k, threads, cancel);
+  const std::vector<Index> edges = find_bands(parts, d, k, threads);
   parallel_for(threads, static_cast<Index>(edges.size()) - 1, cancel, [&](Index band, int) {
     const Index first = edges[static_cast<std::size_t>(band)];
     const Index end = edges[static_cast<std::size_t>(band) + 1], rows = end - first;
@@ -212,7 +244,7 @@ void sparse_second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index
   throw_if_requested(cancel);
 }
 
-// Every storage of X with every storage of B.
+// Instantiations for every type of X with every type of B.
 template <class XScalar, class BScalar>
 struct SparseInstances {
   static constexpr auto first = &sparse_first_sweep<XScalar, BScalar>;

@@ -13,11 +13,16 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kPieces = 64;        // pieces that a sweep is cut into, at least, where d allows
-constexpr Index kLeastPiece = 8192;  // columns in a piece
-constexpr Index kPieceNumbers = 1 << 21;  // of X in a piece: threads share large tasks
 
-/// Columns of X into the first ones of `tile`, as doubles.
+/// The first sweep is cut into at least kPieces pieces where d allows pieces of kLeastPiece
+/// columns, and into more where a piece would exceed kPieceNumbers numbers of X, so that threads
+/// can share large tasks.
+constexpr Index kPieces = 64;
+constexpr Index kLeastPiece = 8192;
+constexpr Index kPieceNumbers = 1 << 21;
+
+/// Copies columns [column, column + columns) of X, (m, columns), into the first columns of `tile`,
+/// converted to double.
 template <class Scalar>
 void copy_tile(const Samples<Scalar>& set, Index column, Index columns, Mat& tile) {
   for (Index i = 0; i < set.m; ++i) {
@@ -36,7 +41,8 @@ struct Tile {
   }
 };
 
-/// Doubles where they lie, other types through `scratch`.
+/// Returns columns of X as doubles. Doubles are read in place; other types are converted through
+/// `scratch`, once for all the products of a tile.
 template <class Scalar>
 Tile tile_of(const Samples<Scalar>& set, Index column, Index columns, Mat& scratch) {
   if constexpr (std::is_same_v<Scalar, double>) {
@@ -47,7 +53,8 @@ Tile tile_of(const Samples<Scalar>& set, Index column, Index columns, Mat& scrat
   }
 }
 
-/// Rows of B as doubles into a tile, (rows, padded(k)), whose columns beyond k stay as they are.
+/// Copies rows of B as doubles into a tile, (rows, padded(k)). The columns beyond k are left alone:
+/// the caller has set them to zero.
 template <class Scalar>
 void load_rows(const Scalar* B, Index k, Index row, Index rows, double* tile) {
   const Index width = padded(k);
@@ -56,7 +63,9 @@ void load_rows(const Scalar* B, Index k, Index row, Index rows, double* tile) {
   }
 }
 
-/// Columns of X as doubles, and their rows of B.
+/// A thread's memory for the first sweep: columns of X and X' as doubles, and the rows of B that
+/// belong to them. The rows of B are kept while the next item of work needs the same ones, as where
+/// d is a single tile.
 struct Tiles {
   Mat in, out;
   Mat B;  // (columns, padded(k)), zeros beyond k
@@ -71,14 +80,18 @@ struct Tiles {
   }
 };
 
-/// One task's columns [begin, end) of the first sweep.
+/// One task's columns [begin, end) of the first sweep, (5): Z += X B, Z' += X' B and, where needed,
+/// K += X X^T and K' += X' X^T, tile by tile. All products of a tile are taken while its columns
+/// are in the cache, so that X is read once. The order of the sums is that of the columns and does
+/// not depend on threads.
 template <class XScalar, class BScalar>
 void sweep_piece(const BScalar* B, Index k, const Samples<XScalar>& in, const Samples<XScalar>& out,
                  GramsNeeded needed, Index begin, Index end, Tiles& tiles, TaskProducts& blocks) {
   const Index width = padded(k);
   blocks.Z_in.setZero(in.m, width);
   blocks.Z_out.setZero(out.m, width);
-  // Eigen's own memory: where a product's target lies decides how Eigen cuts it, and the last bits.
+  // K and K' are Eigen's own memory: the address of a product's target decides how Eigen cuts the
+  // product, and with it the last bits.
   blocks.K.setZero(needed.K ? in.m : 0, needed.K ? in.m : 0);
   blocks.K_cross.setZero(needed.K_cross ? out.m : 0, needed.K_cross ? in.m : 0);
   const Index most = std::min(kProjectedColumns, end - begin);
@@ -101,6 +114,7 @@ void sweep_piece(const BScalar* B, Index k, const Samples<XScalar>& in, const Sa
   }
 }
 
+/// Adds the products of one piece of columns to those of the pieces before it.
 void add(TaskProducts& sum, const TaskProducts& part) {
   sum.Z_in += part.Z_in;
   sum.Z_out += part.Z_out;
@@ -108,12 +122,17 @@ void add(TaskProducts& sum, const TaskProducts& part) {
   sum.K_cross += part.K_cross;
 }
 
-/// A tile of the second sweep: rows [row, row + rows) of d.
+/// The second sweep, (10), for the features [row, row + rows): out = [start +] sum_i X_i^T C_i, the
+/// parts in their order. A part whose C is a matrix is one product with a tile of X^T; a part that
+/// is held as terms takes a vector X^T s for each of them, and the TermTile adds several vectors at
+/// once. The sum (rows, width) stays in the cache for all parts, is kept in double and is rounded
+/// to the type of B once.
 template <class XScalar, class BScalar>
 void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index rows,
              const BScalar* start, BScalar* out) {
+  // Rows of the tile are an odd number of cache lines apart: with a power of two, reading down a
+  // column would hit the same few sets of the cache.
   constexpr Index kPadding = 8;
-  // Rows an odd number of cache lines apart: reading down a column would meet the same few sets.
   constexpr Index kStride = kCombinedRows + kPadding;
   const Index width = padded(k);
   Index whole = 0;
@@ -127,6 +146,7 @@ void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index 
   if (start != nullptr) load_rows(start, k, row, rows, sum.data());
   for (const auto& [set, C] : parts) {
     if (C->whole()) {
+      // Terms that wait come before this part, in the order of the parts.
       terms.add_to(sum);
       copy_tile(*set, row, rows, tile);
       kernels::product<true>(rows, set->m, width, tile.data(), 1, kStride, C->matrix(), sum.data());
@@ -147,19 +167,25 @@ void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index 
 
 }  // namespace
 
+/// Returns into how many pieces of columns the first sweep cuts each of n tasks. It depends on
+/// shapes alone: the products of the pieces are added in order, so the cut decides the last bits.
 Index pieces_of(Index d, Index rows, Index n) {
   const Index by_size = rows * d / kPieceNumbers, least = ceil_div(kPieces, n);
   return std::clamp<Index>(std::max(by_size, least), 1, std::max<Index>(1, d / kLeastPiece));
 }
 
+/// The first sweep, (5): every piece of every task is an item of work of its own, so that threads
+/// share both many small tasks and a few large ones. The first piece of a task writes into
+/// `products`, the others into matrices of their own, and these are added in the order of the
+/// pieces after all threads are done.
 template <class XScalar, class BScalar>
 void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
                  const TaskSelection& taken, GramsNeeded needed, Index pieces, int threads,
-                 Cancel* cancel, std::vector<TaskProducts>& found) {
+                 Cancel* cancel, std::vector<TaskProducts>& products) {
   const Index n = taken.n, d = tasks.d;
-  if (static_cast<Index>(found.size()) < n) found.resize(static_cast<std::size_t>(n));
+  if (static_cast<Index>(products.size()) < n) products.resize(static_cast<std::size_t>(n));
   if (tasks.sparse()) {
-    return sparse_first_sweep(B, k, tasks, taken, needed, threads, cancel, found);
+    return sparse_first_sweep(B, k, tasks, taken, needed, threads, cancel, products);
   }
   const bool has_outer = !tasks.outer.empty();
   std::vector<TaskProducts> others(static_cast<std::size_t>(n * (pieces - 1)));
@@ -170,15 +196,15 @@ void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
     // One data set for both loops is swept over once.
     const bool shared = has_outer && tasks.shares(task);
     const Samples<XScalar> out = has_outer && !shared ? tasks.out(task) : Samples<XScalar>{};
-    const GramsNeeded own{needed.K || (shared && needed.K_cross), needed.K_cross && !shared};
-    sweep_piece(B, k, tasks.in(task), out, own, edge(piece), edge(piece + 1),
+    const GramsNeeded grams{needed.K || (shared && needed.K_cross), needed.K_cross && !shared};
+    sweep_piece(B, k, tasks.in(task), out, grams, edge(piece), edge(piece + 1),
                 tiles[static_cast<std::size_t>(thread)],
-                piece == 0 ? found[static_cast<std::size_t>(i)]
+                piece == 0 ? products[static_cast<std::size_t>(i)]
                            : others[static_cast<std::size_t>(i * (pieces - 1) + piece - 1)]);
   });
   throw_if_requested(cancel);
   for (Index i = 0; i < n; ++i) {
-    TaskProducts& sum = found[static_cast<std::size_t>(i)];
+    TaskProducts& sum = products[static_cast<std::size_t>(i)];
     for (Index p = 1; p < pieces; ++p) {
       add(sum, others[static_cast<std::size_t>(i * (pieces - 1) + p - 1)]);
     }
@@ -188,6 +214,8 @@ void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
   }
 }
 
+/// Z = X B of all tasks, (5) without Gram matrices, one block of a store after another. Every block
+/// is swept into products of its own, which are then moved to the end of the list.
 template <class XScalar, class BScalar>
 std::vector<TaskProducts> features_of_all(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
                                           int threads, Cancel* cancel) {
@@ -197,14 +225,17 @@ std::vector<TaskProducts> features_of_all(const BScalar* B, Index k, const TaskS
   all.reserve(static_cast<std::size_t>(every.n));
   const auto blocks = blocks_of<BScalar>(tasks, every, k, every.n);
   each_block(tasks, every, blocks, [&](const auto& held, const TaskSelection& taken, const Block&) {
-    std::vector<TaskProducts> found;
+    std::vector<TaskProducts> products;
     first_sweep<XScalar, BScalar>(B, k, held, taken, {false, false}, pieces, threads, cancel,
-                                  found);
-    for (TaskProducts& own : found) all.push_back(std::move(own));
+                                  products);
+    for (TaskProducts& task : products) all.push_back(std::move(task));
   });
   return all;
 }
 
+/// The second sweep, (10), by tiles of kTile features. Tiles write disjoint rows of `out`, so
+/// threads may take them in any order. `start` may be `out`: a tile reads its rows before it writes
+/// them.
 template <class XScalar, class BScalar>
 void second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k, const BScalar* start,
                   BScalar* out, int threads, Cancel* cancel) {
@@ -218,7 +249,7 @@ void second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k, con
   throw_if_requested(cancel);
 }
 
-// Every storage of X with every storage of B.
+// Instantiations for every type of X with every type of B.
 template <class XScalar, class BScalar>
 struct SweepInstances {
   static constexpr auto first = &first_sweep<XScalar, BScalar>;

@@ -10,11 +10,20 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kPiece = 8192;    // columns: their part of B^T stays in the second cache
-constexpr Index kMany = 4;        // tasks a thread: none waits long for the others
-constexpr Index kSampled = 1024;  // entries whose columns bands are weighed by
+/// Features in a piece: their part of B^T stays in the L2 cache.
+constexpr Index kPiece = 8192;
 
-/// Rows of X to read at a time, each of so many bytes. Rows too long for any cache are read twice.
+/// Tasks for each thread at which threads take whole tasks: with fewer, some would wait long for
+/// the others.
+constexpr Index kMany = 4;
+
+/// Number of entries that are sampled to weigh the bands.
+constexpr Index kSampled = 1024;
+
+/// Returns how many rows of X, each of `row` bytes, a pass reads before it multiplies their
+/// residuals back. The rows are used twice, for X u and for X^T r, and the second use should hit a
+/// cache: the L2 cache where at least kRowsAtOnce rows fit in half of it, otherwise a thread's
+/// share of the L3 cache. Rows that are too long for any cache are read from memory twice.
 Index rows_at_a_time(Index row) {
   const Index near = kNearBytes / row / kRowsAtOnce * kRowsAtOnce;
   if (near > 0) return near;
@@ -24,9 +33,11 @@ Index rows_at_a_time(Index row) {
   return kRowsAtOnce;
 }
 
-/// Edges of bands of columns with about as many entries each.
+/// Returns the edges of bands of columns with about the same number of entries in each, one band
+/// for each thread. The columns of sampled entries are sorted and cut at equal ranks. No sum
+/// depends on the bands.
 template <class XScalar>
-std::vector<Index> bands_of(const Samples<XScalar>& set, Index d, int threads) {
+std::vector<Index> find_bands(const Samples<XScalar>& set, Index d, int threads) {
   if (threads == 1) return {0, d};
   const Index step = 1 + set.entries() / kSampled;
   std::vector<Index> sampled, edges{0};
@@ -43,7 +54,8 @@ std::vector<Index> bands_of(const Samples<XScalar>& set, Index d, int threads) {
 
 }  // namespace
 
-/// r = X u [- y] and, unless v is null, v = X^T r, for one task.
+/// The arguments of one pass over one set of one task: r = X u [- y] and, unless v is null, v = X^T
+/// r.
 template <class XScalar>
 struct VectorDesign<XScalar>::Pass {
   const Samples<XScalar>* set;
@@ -57,6 +69,8 @@ struct VectorDesign<XScalar>::Pass {
   int threads;      // that share the pieces
 };
 
+/// Some rows of a set: where they are in memory, and their radii where these have not been
+/// multiplied in.
 template <class XScalar>
 struct VectorDesign<XScalar>::Rows {
   const XScalar* X;  // (m, d)
@@ -64,6 +78,9 @@ struct VectorDesign<XScalar>::Rows {
   const double* radii;  // (m,)  what they are yet to be multiplied with, or null
 };
 
+/// Allocates what the panels of one thread, or of the threads that share a panel, need. Where every
+/// slot's vector is a term of grad_B, (10), the vectors belong to the block of terms and none are
+/// allocated here. The vectors are not initialised: every one is written before it is read.
 template <class XScalar>
 VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool all_slots, Index tasks,
                                         const TaskSet<XScalar>& all, Index k)
@@ -77,6 +94,8 @@ VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool all_slots, Index t
   scaled_.resize(static_cast<std::size_t>(width * most_m));
 }
 
+/// Allocates room for the rows of (12) that are made: whole inner sets where the algebra passes
+/// over them again and they fit, otherwise a block of rows of each set.
 template <class XScalar>
 void VectorDesign<XScalar>::Scratch::make_room(Index tasks, Index d, Index most_in, bool again,
                                                bool in_blocks) {
@@ -88,6 +107,7 @@ void VectorDesign<XScalar>::Scratch::make_room(Index tasks, Index d, Index most_
   radii_.resize(static_cast<std::size_t>(tasks * (made_in_ + made_out_)));
 }
 
+/// Finds the sizes of the panel, which are those of its largest task.
 template <class XScalar>
 VectorDesign<XScalar>::VectorDesign(const Round& round, const Panel& panel, Scratch& scratch)
     : round_(round), panel_(panel), scratch_(scratch), pieces_(ceil_div(round.d, kPiece)) {
@@ -97,6 +117,8 @@ VectorDesign<XScalar>::VectorDesign(const Round& round, const Panel& panel, Scra
   }
 }
 
+/// Returns the vector X^T r of a slot, (d,), (11): a row of the block of terms, or memory of the
+/// scratch for the slots of the inner loop that add no term.
 template <class XScalar>
 double* VectorDesign<XScalar>::vector(int slot, Index task) {
   const Index d = round_.d;
@@ -105,6 +127,9 @@ double* VectorDesign<XScalar>::vector(int slot, Index task) {
   return scratch_.vectors_.get() + (slot * panel_.tasks + task) * d;
 }
 
+/// Stores c of the term slot c^T of (10) beside the slot's vector. The product with the vector
+/// waits until the whole block of tasks is done and is then one second sweep, so that B is read and
+/// written once for a block.
 template <class XScalar>
 void VectorDesign<XScalar>::add(int slot, const double* C) {
   const Index rows = panel_.all_slots ? slots_of(round_.outer_slot) : 1;
@@ -115,7 +140,8 @@ void VectorDesign<XScalar>::add(int slot, const double* C) {
   }
 }
 
-/// body(first column, columns, piece).
+/// Calls body(first column, columns, piece) for the pieces of d. The pieces have a fixed size:
+/// threads may take them in any order, and sums over them are added by sum_parts().
 template <class XScalar>
 template <class Body>
 void VectorDesign<XScalar>::each_piece(int threads, Body&& body) {
@@ -126,7 +152,8 @@ void VectorDesign<XScalar>::each_piece(int threads, Body&& body) {
   throw_if_requested(round_.cancel);
 }
 
-/// out = the sum of the parts (pieces, count), in the order of the pieces.
+/// out = the sum of the parts (pieces, count), in the order of the pieces, so that the bits do not
+/// depend on the number of threads.
 template <class XScalar>
 void VectorDesign<XScalar>::sum_parts(const double* parts, Index count, double* out) const {
   std::copy_n(parts, count, out);
@@ -135,12 +162,15 @@ void VectorDesign<XScalar>::sum_parts(const double* parts, Index count, double* 
   }
 }
 
+/// Returns a task's share of the memory for parts, so that threads can work on several tasks at
+/// once.
 template <class XScalar>
 double* VectorDesign<XScalar>::parts_of(Index task) {
   return scratch_.parts_.data() + task * static_cast<Index>(scratch_.parts_.size()) / width;
 }
 
-/// Whether B V + terms is B w for every task.
+/// Whether B V + terms is B w for every task, as in the first step of the inner loop, (2). B w is
+/// computed once a round and saves a product with B for each task.
 template <class XScalar>
 bool VectorDesign<XScalar>::is_start(const double* V, Terms<width> terms) const {
   for (Index j = 0; terms.count == 0 && j < round_.k; ++j) {
@@ -151,16 +181,19 @@ bool VectorDesign<XScalar>::is_start(const double* V, Terms<width> terms) const 
   return terms.count == 0;
 }
 
-/// U = B V + terms [- theta]: a piece of B serves all tasks.
+/// U = B V + terms [- theta], (tasks, d), one vector of length d for each task, (11): the terms of
+/// (6) are multiples of slots' vectors. With theta_i = B_star w_star subtracted here, X u is the
+/// residual but for the noise, (12). Work goes by pieces of d: a piece of B^T is read into the
+/// cache once and serves all tasks of the panel.
 template <class XScalar>
 void VectorDesign<XScalar>::directions(const double* V, Terms<width> terms, bool less_truth) {
   const Index d = round_.d, k = round_.k;
   each_piece(round_.threads, [&](Index first, Index columns, Index) {
-    std::vector<double> own(static_cast<std::size_t>(k));
+    std::vector<double> v(static_cast<std::size_t>(k));
     for (Index t = 0; t < panel_.tasks; ++t) {
       double* u = scratch_.U_.get() + t * d + first;
-      for (Index j = 0; j < k; ++j) own[static_cast<std::size_t>(j)] = V[j * width + t];
-      kernels::sweep_combine<false>(k, columns, round_.B_t + first, d, own.data(), u);
+      for (Index j = 0; j < k; ++j) v[static_cast<std::size_t>(j)] = V[j * width + t];
+      kernels::sweep_combine<false>(k, columns, round_.B_t + first, d, v.data(), u);
       for (int l = 0; l < terms.count; ++l) {
         const Term<width>& term = terms.begin[l];
         kernels::sweep_combine<true>(1, columns, vector(term.slot, t) + first, d, term.factor + t,
@@ -174,7 +207,8 @@ void VectorDesign<XScalar>::directions(const double* V, Terms<width> terms, bool
   });
 }
 
-/// B^T slot: a piece of B serves all tasks.
+/// B^T slot, (k, width), for every task of the panel, (11). Each piece of B^T serves all tasks
+/// while it is in the cache; its part of the result is kept apart and the parts are added in order.
 template <class XScalar>
 void VectorDesign<XScalar>::pull_features(int slot) {
   const Index d = round_.d, k = round_.k;
@@ -185,14 +219,16 @@ void VectorDesign<XScalar>::pull_features(int slot) {
     }
   });
   double* all = scratch_.features_.data() + slot * k * width;
-  std::vector<double> own(static_cast<std::size_t>(k));
+  std::vector<double> task_features(static_cast<std::size_t>(k));
   for (Index t = 0; t < panel_.tasks; ++t) {
-    sum_parts(parts_of(t), k, own.data());
-    for (Index j = 0; j < k; ++j) all[j * width + t] = own[static_cast<std::size_t>(j)];
+    sum_parts(parts_of(t), k, task_features.data());
+    for (Index j = 0; j < k; ++j) all[j * width + t] = task_features[static_cast<std::size_t>(j)];
   }
 }
 
-/// out = X u of some rows.
+/// out = X u for some rows, (m,): each piece of columns yields a part, and the parts are added in
+/// order. In single precision, sums within a chunk of columns are floats and the chunks are added
+/// in double. A radius multiplies the whole product of its row.
 template <class XScalar>
 void VectorDesign<XScalar>::times(const Pass& task, const Rows& rows, double* out) {
   each_piece(task.threads, [&](Index first, Index columns, Index piece) {
@@ -209,7 +245,8 @@ void VectorDesign<XScalar>::times(const Pass& task, const Rows& rows, double* ou
   for (Index i = 0; rows.radii != nullptr && i < rows.m; ++i) out[i] *= rows.radii[i];
 }
 
-/// v = X^T r of some rows, or v += X^T r.
+/// v = X^T r of the first rows of a set, v += X^T r of the later ones. Each piece of v is one
+/// thread's, and the rows are added in their order.
 template <class XScalar>
 void VectorDesign<XScalar>::add_combination(const Pass& task, const Rows& rows, const double* r,
                                             bool first_rows) {
@@ -229,7 +266,9 @@ void VectorDesign<XScalar>::add_combination(const Pass& task, const Rows& rows, 
   });
 }
 
-/// Some rows of a set: where they lie, where they stayed, or made now.
+/// Returns some rows of a set: in place where X is in memory, from the scratch where they were made
+/// in an earlier pass and have stayed, otherwise made now. Rows are a function of their counters,
+/// so that whether they stay does not change a bit, (12).
 template <class XScalar>
 typename VectorDesign<XScalar>::Rows VectorDesign<XScalar>::rows_of(const Pass& task, Index begin,
                                                                     Index count) {
@@ -244,6 +283,9 @@ typename VectorDesign<XScalar>::Rows VectorDesign<XScalar>::rows_of(const Pass& 
   return {X, d, count, radii};
 }
 
+/// Makes rows [begin, begin + count) of a set, (count, d), and their radii, (12). Threads make
+/// pieces of all the rows side by side. On the sphere a radius depends on the whole row: the
+/// squares of the pieces are added in order before it is drawn.
 template <class XScalar>
 void VectorDesign<XScalar>::make(const Pass& task, Index begin, Index count, XScalar* out,
                                  double* radii) {
@@ -264,7 +306,8 @@ void VectorDesign<XScalar>::make(const Pass& task, Index begin, Index count, XSc
   for (Index i = 0; i < count; ++i) radii[i] = set.maker->radius(set.task, begin + i, radii[i]);
 }
 
-/// From X u to r, and to what X^T is to be multiplied with.
+/// r = (X u - y) / sqrt(m), in the algebra's units, and the factor of each row in X^T r, which has
+/// 1 / sqrt(m) and the radius once more. X itself is never scaled.
 template <class XScalar>
 void VectorDesign<XScalar>::residuals(const Pass& task, Index begin, Index count,
                                       const double* radii) {
@@ -277,6 +320,8 @@ void VectorDesign<XScalar>::residuals(const Pass& task, Index begin, Index count
   }
 }
 
+/// One pass over a set of a task, (11): a few rows of X u, their residuals, and at once their share
+/// of X^T r, while a cache still holds the rows. X is thus read from memory once for two products.
 template <class XScalar>
 void VectorDesign<XScalar>::pass(const Pass& task) {
   const Samples<XScalar>& set = *task.set;
@@ -294,14 +339,16 @@ void VectorDesign<XScalar>::pass(const Pass& task) {
   if (task.inner) stay_[task.place] = true;
 }
 
-/// The same where entries are stored. A row is summed as a whole and an element of v in the order
-/// of the rows, however rows and columns are shared.
+/// The same pass over a sparse set, in blocks of rows that a cache holds. Threads share the rows of
+/// a block for X u and bands of columns for X^T r. A row is summed as a whole and an element of v
+/// in the order of the rows, so that the sharing changes no bit. Small sets are not shared, since
+/// the threads would wait for each other more than they save.
 template <class XScalar>
 void VectorDesign<XScalar>::pass_entries(const Pass& task) {
   const Samples<XScalar>& set = *task.set;
   const bool share = task.threads > 1 && set.bytes(round_.d) > kFarBytes / 4;
   const int threads = share ? task.threads : 1;
-  const std::vector<Index> edges = bands_of(set, round_.d, threads);
+  const std::vector<Index> edges = find_bands(set, round_.d, threads);
   const Index blocks = 1 + set.bytes(round_.d) / (share ? kFarBytes : kNearBytes);
   for (Index block = 0; block < blocks; ++block) {
     const Index begin = block * set.m / blocks, rows = (block + 1) * set.m / blocks - begin;
@@ -323,33 +370,39 @@ void VectorDesign<XScalar>::pass_entries(const Pass& task) {
   }
 }
 
+/// The three products of the Design: u for every task of the panel, then a pass over each task's
+/// set, then B^T X^T r for the slot. The residuals of the tasks are interleaved at the end into a
+/// panel, (m, width), with zeros below those of smaller tasks and in columns without a task.
 template <class XScalar>
 void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index most_m, bool with_y,
                                   const double* V, Terms<width> terms, int slot, double* r) {
   const bool less_truth = with_y && round_.truth != nullptr;
   const bool start = !less_truth && is_start(V, terms);
   if (!start) directions(V, terms, less_truth);
-  // Threads that cannot share the tasks evenly share the pieces of each.
-  const bool own_tasks =
+  // Threads take whole tasks where these can be shared evenly or are many; otherwise they share the
+  // pieces of each task in turn. Both ways give the same bits.
+  const bool whole_tasks =
       panel_.tasks % round_.threads == 0 || panel_.tasks >= kMany * round_.threads;
   const Index d = round_.d, stride = static_cast<Index>(scratch_.own_.size()) / width;
-  parallel_for(own_tasks ? round_.threads : 1, panel_.tasks, round_.cancel, [&](Index t, int) {
+  parallel_for(whole_tasks ? round_.threads : 1, panel_.tasks, round_.cancel, [&](Index t, int) {
     pass({sets[t], t, sets == panel_.inner || *panel_.outer[t] == *panel_.inner[t], with_y,
           start ? round_.B_w : scratch_.U_.get() + t * d,
           slot == kNoSlot ? nullptr : vector(slot, t), parts_of(t),
           scratch_.own_.data() + t * stride, scratch_.scaled_.data() + t * stride,
-          own_tasks ? 1 : round_.threads});
+          whole_tasks ? 1 : round_.threads});
   });
   throw_if_requested(round_.cancel);
   for (Index i = 0; i < most_m; ++i) {
     for (Index t = 0; t < width; ++t) {
-      const bool there = t < panel_.tasks && i < sets[t]->m;
-      r[i * width + t] = there ? scratch_.own_[static_cast<std::size_t>(t * stride + i)] : 0;
+      const bool has_row = t < panel_.tasks && i < sets[t]->m;
+      r[i * width + t] = has_row ? scratch_.own_[static_cast<std::size_t>(t * stride + i)] : 0;
     }
   }
   if (slot != kNoSlot) pull_features(slot);
 }
 
+/// Inner products of two slots' vectors, (width,), which replace a . K b of (6) and (9). They are
+/// sums over the pieces of d in their order.
 template <class XScalar>
 void VectorDesign<XScalar>::dot(int a, int b, double* dots) {
   std::fill_n(dots, width, 0.0);
