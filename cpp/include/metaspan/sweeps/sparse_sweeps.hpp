@@ -23,7 +23,7 @@ template <class XScalar, class BScalar>
 void sparse_first_sweep(const BScalar* B,  // (d, k)
                         Index k, const TaskSet<XScalar>& tasks, const TaskSelection& taken,
                         GramsNeeded needed, int threads, Cancel* cancel,
-                        std::vector<TaskProducts>& found);  // out, >= taken.n
+                        std::vector<TaskProducts>& products);  // out, >= taken.n
 
 /// As second_sweep; the parts are sparse, at least one. Memory O(d k + m k).
 template <class XScalar, class BScalar>
