@@ -11,7 +11,8 @@
 namespace metaspan {
 namespace {
 
-/// The rows of all samples, where they lie.
+/// The rows of all samples of a batch, (N, d), where they are in memory, in the order of the rows
+/// of G: the inner sets, then the outer sets that differ from their inner ones.
 template <class XScalar>
 struct Rows {
   explicit Rows(const TaskSet<XScalar>& tasks) {
@@ -43,7 +44,9 @@ struct Range {
   Index size() const { return end - begin; }
 };
 
-/// Blocks of nearly equal size, none with inner and outer samples in it.
+/// Cuts the rows of G into blocks of nearly equal size. No block has both inner and outer samples,
+/// so that products that a method does not need are left out block by block. The cut depends on the
+/// numbers of samples only.
 std::vector<Range> blocks_of(Index inner_rows, Index N) {
   std::vector<Range> blocks;
   for (const auto& [begin, end] : {Range{0, inner_rows}, Range{inner_rows, N}}) {
@@ -56,7 +59,8 @@ std::vector<Range> blocks_of(Index inner_rows, Index N) {
   return blocks;
 }
 
-/// Whether a task's inner set has rows in both of two blocks.
+/// Whether two blocks contain rows of one task's inner set, so that K of that task has entries in
+/// their product.
 template <class XScalar>
 bool share_a_task(const TaskSet<XScalar>& tasks, const Rows<XScalar>& rows, const Range& a,
                   const Range& b) {
@@ -75,8 +79,9 @@ struct Stripe {
   std::vector<const XScalar*> row;  // (N,)  from column `begin` on
 };
 
-/// Some whole tiles of `most` columns from a store: what is read at a time is a long piece of every
-/// row, and no element is read twice.
+/// Reads the next columns of all samples from a store, as many whole tiles of `most` columns as fit
+/// kStoreBlockBytes. A store is read in long pieces of every row, each element once, and the
+/// request for the stripe after it lets the store read ahead.
 template <class XScalar>
 Stripe<XScalar> next_stripe(const TaskSet<XScalar>& tasks, Index N, Index most, Index begin) {
   const Index tile_bytes = static_cast<Index>(sizeof(XScalar)) * N * most;
@@ -90,15 +95,17 @@ Stripe<XScalar> next_stripe(const TaskSet<XScalar>& tasks, Index N, Index most, 
   return {begin, end, Rows<XScalar>(tasks.store->read(now, next, tasks)).row};
 }
 
-/// The products of some rows with some others, of a tile of all samples.
+/// Adds the product of two ranges of rows of a tile (N, depth) to their block of G.
 void add_product(const Mat& tile, Index depth, const Range& a, const Range& b, Mat& G) {
-  // Through a matrix of Eigen's own: how it cuts a product depends on where the target lies.
+  // The product is computed in a matrix of Eigen's own: how Eigen cuts a product depends on the
+  // address of its target, and the cuts decide the last bits.
   const Mat product =
       tile.block(a.begin, 0, a.size(), depth) * tile.block(b.begin, 0, b.size(), depth).transpose();
   G.block(a.begin, b.begin, a.size(), b.size()) += product;
 }
 
-/// All products of sparse rows.
+/// Computes the blocks of G for sparse rows, one pair of blocks at a time on each thread. Pairs
+/// write disjoint blocks, so threads need no order.
 template <class XScalar>
 void add_sparse_products(const Rows<XScalar>& rows, Index d,
                          const std::vector<std::pair<Range, Range>>& pairs, int threads,
@@ -115,6 +122,11 @@ void add_sparse_products(const Rows<XScalar>& rows, Index d,
 
 }  // namespace
 
+/// Computes G = X_all X_all^T, (N, N), normalised, the only sweep over the data that (24) needs. G
+/// is symmetric: pairs of blocks on and below the diagonal are computed and mirrored. Products of
+/// inner samples are computed as far as the method reads them. Tiles of columns are converted to
+/// double and scaled by all threads, then the pairs are shared; each block sums its tiles in order,
+/// so the bits do not depend on the number of threads.
 template <class XScalar>
 DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int threads,
                         Cancel* cancel) {
@@ -136,6 +148,7 @@ DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int
         pairs.emplace_back(a, b);
         continue;
       }
+      // A block on the diagonal is cut in two, which leaves out a quarter of its products.
       const Index middle = a.begin + a.size() / 2;
       const Range low{a.begin, middle}, high{middle, a.end};
       for (const auto& part : {std::pair{low, low}, std::pair{high, low}, std::pair{high, high}}) {
@@ -168,6 +181,7 @@ DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int
     });
     throw_if_requested(cancel);
   }
+  // The upper half of G is the transpose of the lower one.
   parallel_for(threads, static_cast<Index>(pairs.size()), [&](Index p, int) {
     const auto& [a, b] = pairs[static_cast<std::size_t>(p)];
     if (a.begin == b.begin) return;

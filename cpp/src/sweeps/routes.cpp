@@ -13,14 +13,22 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kColumns = 256;  // of B^T that are filled at a time
+/// Columns of B^T that are filled at a time.
+constexpr Index kColumns = 256;
 
+/// The Gram route of (11): a first sweep computes Z, Z' and, for MAML, K and K', (5); the algebra
+/// runs on these, task by task; a second sweep applies (10). Tasks come in blocks where X is in a
+/// store.
 template <class XScalar, class BScalar>
 class GramRoute final : public Route<XScalar, BScalar> {
  public:
   GramRoute(const Method& method, const TaskSet<XScalar>& tasks, Index k)
       : method_(method), tasks_(tasks), k_(k) {}
 
+  /// Computes grad_B (d, k) and grad_w of (10), block by block. Threads share pieces of X in both
+  /// sweeps and tasks in between. Each block adds to the grad_B of the blocks before it, and the
+  /// means over tasks are taken in the order of the tasks, so the bits do not depend on the number
+  /// of threads.
   void gradient(const BScalar* B, const double* w, const TaskSelection& taken, bool losses,
                 BScalar* grad_B, RoundOutputs& out, int threads, Cancel* cancel) override {
     const Index n = taken.n;
@@ -37,6 +45,8 @@ class GramRoute final : public Route<XScalar, BScalar> {
             TaskProducts& own = found_[static_cast<std::size_t>(i)];
             run_task(held.in(now[i]), held.out(now[i]), own, workspace, w, losses);
             means.take(workspace.algebra, block.first + i, 1, losses);
+            // The factors take 1 / n of the mean, (3), and 1 / sqrt(m), since the second sweep uses
+            // X unscaled.
             const double share = 1.0 / static_cast<double>(n);
             own.C_in.scale(share * normalisation(own.C_in.m()));
             own.C_out.scale(share * normalisation(own.C_out.m()));
@@ -55,6 +65,8 @@ class GramRoute final : public Route<XScalar, BScalar> {
   }
 
  private:
+  /// The first sweep over the tasks of a block. Recording losses needs K also where the method
+  /// itself only needs K', since the inner loss after adaptation is a residual at B_J, (6).
   void sweep(const BScalar* B, const TaskSet<XScalar>& held, const TaskSelection& now, Index n,
              bool losses, int threads, Cancel* cancel) {
     const bool K = method_.needs_gram() || (losses && method_.needs_cross_gram());
@@ -62,6 +74,9 @@ class GramRoute final : public Route<XScalar, BScalar> {
                                   pieces_of(tasks_, n), threads, cancel, found_);
   }
 
+  /// Runs the algebra (5)-(10) on one task. The products of the sweep are first scaled to the
+  /// algebra's units, in which no sample count appears (*Scaling*); C and C' are collected for the
+  /// second sweep.
   void run_task(const Samples<XScalar>& in, const Samples<XScalar>& out, TaskProducts& own,
                 DenseWorkspace& workspace, const double* w, bool losses) {
     const double scale_in = normalisation(in.m), scale_out = normalisation(out.m);
@@ -88,8 +103,10 @@ class GramRoute final : public Route<XScalar, BScalar> {
   std::vector<TaskProducts> found_;
 };
 
-/// A block of tasks after the other: each task's chain of sweeps, with its terms of grad_B kept as
-/// vectors; then the block's terms are added to grad_B, tile by tile.
+/// The vector route of (11): neither Z nor K is computed. Tasks run in panels, each as a chain of
+/// sweeps X u and X^T r over its data, with the vectors v of its gradient terms v c^T, (10), kept
+/// for a block of tasks. The terms of a block are then added to grad_B in one second sweep, since
+/// adding each by itself would read and write grad_B once for a task.
 template <class XScalar, class BScalar>
 class VectorRoute final : public Route<XScalar, BScalar> {
  public:
@@ -106,6 +123,9 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     vectors_.reset(new double[static_cast<std::size_t>(plan_.block * plan_.terms * tasks.d)]);
   }
 
+  /// Computes grad_B (d, k) and grad_w of (10), block by block. Groups of threads take panels in
+  /// any order; the vectors of a panel have fixed places in the block, so the second sweep adds
+  /// them in the order of the tasks.
   void gradient(const BScalar* B, const double* w, const TaskSelection& taken, bool losses,
                 BScalar* grad_B, RoundOutputs& out, int threads, Cancel* cancel) override {
     prepare(B, w, threads);
@@ -134,7 +154,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     means.finish();
   }
 
-  /// The heads after the inner loop, of all tasks; of methods that leave B where it is.
+  /// Runs the inner loop (2) alone, for methods that do not move B, and writes w_J of all tasks,
+  /// (n, k). No gradient term is written, so all panels are given the same rows for theirs.
   void adapt(const BScalar* B, const double* w, double* w_J, int threads, Cancel* cancel) {
     prepare(B, w, threads);
     const TaskSelection every{tasks_.size()};
@@ -156,6 +177,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
  private:
   using Design = VectorDesign<XScalar>;
 
+  /// Chooses how threads share the work of a round and provides a workspace for each group.
   Sharing shared(Index n, int threads) {
     const Sharing found = sharing_of(plan_, n, task_bytes_, tasks_.sparse(), threads);
     while (static_cast<int>(workspaces_.size()) < found.groups) {
@@ -164,11 +186,14 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     return found;
   }
 
+  /// Collects what the panels of a round have in common.
   typename Design::Round round_of(const double* w, const Sharing& sharing, Cancel* cancel) const {
     return {B_t_.get(),          w,           B_w_.get(),   tasks_.d,       k_,
             method_.inner_steps, in_float32_, tasks_.truth, sharing.shares, cancel};
   }
 
+  /// The memory of a group of threads: the algebra of a panel, its vectors, and room for generated
+  /// rows where X is not stored.
   struct Workspace {
     explicit Workspace(const VectorRoute& route)
         : algebra(route.method_, route.k_, route.tasks_.most_in(), route.tasks_.most_out()),
@@ -182,7 +207,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     typename Design::Scratch scratch;
   };
 
-  /// The panel of a block from its task at `at` on, with rows for its terms from `row` on.
+  /// Describes the panel of the tasks from `at` on, with memory for its terms from the rows of task
+  /// `row` of the block on.
   typename Design::Panel panel_of(const TaskSet<XScalar>& tasks, const TaskSelection& taken,
                                   Index at, Index row) {
     typename Design::Panel panel{std::min(plan_.panel, taken.n - at),
@@ -200,7 +226,9 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     return panel;
   }
 
-  /// B^T in double, rows that sweeps read one after the other; and B w.
+  /// Computes B^T (k, d) in double and B w (d,), once a round. Sweeps over d read rows of B^T
+  /// contiguously. The transpose goes tile by tile, so that a tile of B stays in the cache while
+  /// its columns are read. B w is the direction of every task in its first inner step, (2).
   void prepare(const BScalar* B, const double* w, int threads) {
     const Index d = tasks_.d;
     parallel_for(threads, ceil_div(d, kColumns), [&](Index tile, int) {
@@ -214,7 +242,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     });
   }
 
-  /// grad_B (+)= the sum over the rows v c^T of a block.
+  /// grad_B = [grad_B +] sum v c^T over the terms of a block, (10), as a second sweep over the
+  /// matrix of the vectors: kTermRows vectors are a part, and their c are its factor.
   void add_block(Index rows, bool add, BScalar* grad_B, int threads, Cancel* cancel) {
     const Index d = tasks_.d;
     std::vector<Samples<double>> sets;
@@ -229,7 +258,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     second_sweep<double, BScalar>(parts, d, k_, add ? grad_B : nullptr, grad_B, threads, cancel);
   }
 
-  static constexpr Index kTermRows = 32;  // a tile of them stays in the second cache
+  static constexpr Index kTermRows = 32;  // vectors of a part: a tile stays in the L2 cache
 
   Method method_;
   const TaskSet<XScalar>& tasks_;
@@ -246,6 +275,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
 
 }  // namespace
 
+/// Sparse rows have no kernel with sums in single precision, so that combination is refused.
 template <class XScalar, class BScalar>
 std::unique_ptr<Route<XScalar, BScalar>> make_route(RouteKind kind, const Method& method,
                                                     const TaskSet<XScalar>& tasks, Index k) {
@@ -258,6 +288,8 @@ std::unique_ptr<Route<XScalar, BScalar>> make_route(RouteKind kind, const Method
                                                          kind == RouteKind::vector_float32);
 }
 
+/// Adapts all tasks by the vector route. An exact method adapts like its first-order version, which
+/// keeps fewer vectors.
 template <class XScalar, class BScalar>
 void adapt_by_vectors(const Method& method, const BScalar* B, const double* w, Index k,
                       const TaskSet<XScalar>& tasks, double* w_J, int threads, Cancel* cancel) {
@@ -268,7 +300,7 @@ void adapt_by_vectors(const Method& method, const BScalar* B, const double* w, I
   route.adapt(B, w, w_J, threads, cancel);
 }
 
-// Every storage of X with every storage of B.
+// Instantiations for every type of X with every type of B.
 template <class XScalar, class BScalar>
 struct RouteInstances {
   static constexpr auto make = &make_route<XScalar, BScalar>;

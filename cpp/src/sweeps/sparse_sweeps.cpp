@@ -58,7 +58,7 @@ void project_piece(const Piece<XScalar>& piece, const BScalar* B, Index k) {
 }
 
 /// K = X X^T and K' = X' X^T of one task, (5), as far as `needed` says. Inner rows are listed
-/// kGramRows at a time, so that the lists stay small; K is computed on and below the diagonal of
+/// kListedRows at a time, so that the lists stay small; K is computed on and below the diagonal of
 /// these blocks and mirrored at the end, which halves the work.
 template <class XScalar>
 void add_grams(const Samples<XScalar>& in, const Samples<XScalar>* out, GramsNeeded needed, Index d,

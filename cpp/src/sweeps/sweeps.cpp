@@ -13,7 +13,6 @@
 namespace metaspan {
 namespace {
 
-
 /// The first sweep is cut into at least kPieces pieces where d allows pieces of kLeastPiece
 /// columns, and into more where a piece would exceed kPieceNumbers numbers of X, so that threads
 /// can share large tasks.
@@ -233,9 +232,9 @@ std::vector<TaskProducts> features_of_all(const BScalar* B, Index k, const TaskS
   return all;
 }
 
-/// The second sweep, (10), by tiles of kTile features. Tiles write disjoint rows of `out`, so
-/// threads may take them in any order. `start` may be `out`: a tile reads its rows before it writes
-/// them.
+/// The second sweep, (10), by tiles of kCombinedRows features. Tiles write disjoint rows of `out`,
+/// so threads may take them in any order. `start` may be `out`: a tile reads its rows before it
+/// writes them.
 template <class XScalar, class BScalar>
 void second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k, const BScalar* start,
                   BScalar* out, int threads, Cancel* cancel) {

@@ -7,10 +7,13 @@
 namespace metaspan {
 namespace {
 
-constexpr Index kFewPanels = 8;  // a thread
+/// Panels for each thread below which uneven shares leave a thread idle for long.
+constexpr Index kFewPanels = 8;
 
-/// Tasks that meet a piece of B together: more of them where that saves reading B, but no more
-/// than keep their vectors in the cache.
+/// Returns how many tasks share one read of each piece of B^T, (11): a panel of kPanelTasks, or one
+/// task at a time. A panel saves reads of B where B is too large for a cache, and costs nothing
+/// where its vectors of length d are short. In between, the vectors of several tasks would displace
+/// each other from the cache.
 Index tasks_together(Index d, Index k) {
   const double numbers = static_cast<double>(k) * static_cast<double>(d);
   const bool short_vectors = kPanelTasks * d <= kShortVectors;
@@ -19,6 +22,11 @@ Index tasks_together(Index d, Index k) {
 
 }  // namespace
 
+/// Plans the memory of the vector route for a method and the sizes of a batch. A block keeps the
+/// gradient terms v c^T, (10), of as many tasks as fit kVectorBlockBytes, in whole panels and at
+/// least one, so that one second sweep adds all of them to grad_B. Methods with an inner part keep
+/// the vectors of the inner loop as terms; the others need separate memory for them. The plan
+/// depends on sizes only, never on threads.
 VectorPlan::VectorPlan(const Method& method, Index d_, Index k_, Index tasks)
     : d(d_),
       k(k_),
@@ -31,6 +39,10 @@ VectorPlan::VectorPlan(const Method& method, Index d_, Index k_, Index tasks)
       tasks, std::max(panel, static_cast<Index>(kVectorBlockBytes / task_bytes) / panel * panel));
 }
 
+/// Decides whether threads take panels of their own or share each panel. Panels side by side need
+/// no synchronisation, but each thread then needs a share of the caches, so large panels are
+/// shared. So are few panels of sparse tasks whose number is not a multiple of the threads, since
+/// the entries of a panel can be shared evenly. Both ways give the same bits.
 Sharing sharing_of(const VectorPlan& plan, Index n, double task_bytes, bool sparse, int threads) {
   const Index panels = plan.panels(n);
   // Few panels of many entries leave a thread without one: their tasks are shared evenly.
@@ -41,6 +53,10 @@ Sharing sharing_of(const VectorPlan& plan, Index n, double task_bytes, bool spar
   return side_by_side ? Sharing{threads, 1} : Sharing{1, threads};
 }
 
+/// Returns how many rows of X a task holds when rows are generated, (12). If the algebra passes
+/// over an inner set more than once, and the whole set fits kMadeBytes for all tasks of a panel, it
+/// is generated once and kept. Otherwise rows are generated in blocks, for each pass again. A
+/// source that supplies rows in blocks is always asked for kRowsAtOnce of them.
 MadeRows made_rows(Index tasks, Index row_bytes, Index most_in, bool again, bool in_blocks) {
   const Index room = std::max<Index>(1, kMadeBytes / (row_bytes * tasks));
   const Index outer = in_blocks ? kRowsAtOnce : std::min(kRowsAtOnce, room);
@@ -48,21 +64,27 @@ MadeRows made_rows(Index tasks, Index row_bytes, Index most_in, bool again, bool
   return {stay ? most_in : outer, outer, stay};
 }
 
+/// Returns the bytes of the vectors of length d that a route holds: B^T and B w, the terms of a
+/// block, and for each group of threads the directions and the inner vectors of its largest panel.
 double vector_bytes(const VectorPlan& plan, int groups) {
   const Index kept = plan.most * (1 + plan.inner);
   const double vectors = static_cast<double>(plan.k + 1 + plan.block * plan.terms + groups * kept);
   return 8 * vectors * static_cast<double>(plan.d);
 }
 
+/// Returns the bytes of the vectors for rounds on stored samples, by the plan and the sharing that
+/// the route itself uses, so that an estimate cannot drift from it.
 double vector_memory(const Method& method, const DataSizes& sizes, int threads) {
   const VectorPlan plan(method, sizes.d, sizes.k, sizes.all_tasks);
   const Sharing sharing = sharing_of(plan, sizes.n, sizes.task_bytes(), sizes.sparse, threads);
   return vector_bytes(plan, sharing.groups);
 }
 
+/// Returns the cost of generating rows for rounds on sampled tasks, (12), with the bytes that are
+/// held. Rows cost random numbers and, beside them, kCallsOfRow kernel calls each, measured.
 SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_blocks,
                          int threads) {
-  constexpr double kCallsOfRow = 8;  // beside its numbers
+  constexpr double kCallsOfRow = 8;
   const VectorPlan plan(method, sizes.d, sizes.k, sizes.all_tasks);
   const int groups = sharing_of(plan, sizes.n, sizes.task_bytes(), sizes.sparse, threads).groups;
   const MadeRows made = made_rows(plan.most, static_cast<Index>(sizes.row_bytes()),
