@@ -1,9 +1,10 @@
-// Eigen's settings, the index type and the matrix aliases. Included first, by all.
+// Eigen's settings, the index type, the matrix aliases and integer rounding. Every file of the core
+// includes this header before any other use of Eigen.
 #pragma once
 
-// Threads are cut by parallel.hpp alone.
+// Only parallel.hpp starts threads, so that results do not depend on their number.
 #define EIGEN_DONT_PARALLELIZE
-// Eigen takes the memory of its products from the heap: threads may have small stacks.
+// Eigen allocates the workspace of its products on the heap: threads may have small stacks.
 #define EIGEN_STACK_ALLOCATION_LIMIT 0
 #include <Eigen/Dense>
 #include <cstddef>
@@ -12,23 +13,28 @@
 
 namespace metaspan {
 
+/// Signed type of every size and index.
 using Index = std::ptrdiff_t;
 
+/// A row-major matrix.
 template <class Scalar>
 using MatrixOf = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 using Mat = MatrixOf<double>;
 using Vec = Eigen::VectorXd;
-using ConstMat = Eigen::Map<const Mat>;
+using ConstMat = Eigen::Map<const Mat>;  // views of memory that somebody else owns
 using MutMat = Eigen::Map<Mat>;
 using ConstVec = Eigen::Map<const Vec>;
 using MutVec = Eigen::Map<Vec>;
 
-/// Sizes of caches (first, second, third) for which Eigen cuts products, instead of those that it
-/// finds: the cuts decide the last bits, which are to be the same on every processor of a level.
+/// Cache sizes (L1, L2, L3) that Eigen is told to block its products for. Eigen would detect those
+/// of the processor, and the blocking decides the last bits of a product: fixed sizes give the same
+/// bits on every processor that runs the same instruction-set level.
 inline constexpr Index kCacheBytes[] = {32 * 1024, 512 * 1024, 4 * 1024 * 1024};
 
+/// a / b rounded up, for a >= 0 and b > 0.
 constexpr Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
+/// The least multiple of `multiple` that is at least a.
 constexpr Index round_up(Index a, Index multiple) { return ceil_div(a, multiple) * multiple; }
 
 }  // namespace metaspan

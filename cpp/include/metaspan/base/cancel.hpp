@@ -1,4 +1,4 @@
-// A token that long loops poll, so that Ctrl-C works within a round.
+// Cancellation: a token that long loops poll, so that Ctrl-C interrupts a round.
 #pragma once
 
 #include <atomic>
@@ -11,16 +11,19 @@
 
 namespace metaspan {
 
+/// A cancellation token. Any thread may read it; only the thread that made it asks whether to stop.
 class Cancel {
  public:
-  /// `ask` returns true to stop. It is called on the thread that made the token alone, at most
+  /// `ask` returns true to request cancellation. Only the constructing thread calls it, and at most
   /// every 20 ms.
   explicit Cancel(std::function<bool()> ask)
       : ask_(std::move(ask)), owner_(std::this_thread::get_id()), last_(Clock::now()) {}
 
+  /// Whether cancellation has been requested. Safe to call from any thread.
   bool requested() const { return requested_.load(std::memory_order_relaxed); }
 
-  /// Does nothing on other threads than the token's own.
+  /// Calls `ask` if 20 ms have passed since the last call. A no-op on every other thread than the
+  /// constructing one.
   void poll() {
     if (std::this_thread::get_id() != owner_) return;
     if (requested() || Clock::now() - last_ < std::chrono::milliseconds(20)) return;
@@ -36,7 +39,7 @@ class Cancel {
   std::atomic<bool> requested_{false};
 };
 
-/// Ends what a requested token has left half done; null is never requested.
+/// Throws `Cancelled` if cancellation was requested. A null token never cancels.
 inline void throw_if_requested(const Cancel* cancel) {
   if (cancel != nullptr && cancel->requested()) throw Cancelled();
 }

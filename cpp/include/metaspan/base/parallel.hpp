@@ -1,5 +1,6 @@
-// The only file that names OpenMP. Loops are cut by shape, never by the number of threads, so that
-// results do not depend on it; sums over the pieces are taken in the order of the pieces.
+// Parallel loops and the thread pool: the only file that names OpenMP. Callers split their work
+// into items by shape, never by the number of threads, and add partial sums in the order of the
+// items. Results therefore do not depend on the number of threads.
 #pragma once
 
 #ifdef _OPENMP
@@ -18,15 +19,18 @@
 
 namespace metaspan {
 
+/// Whether this build can use more than one thread.
 #ifdef _OPENMP
 inline constexpr bool kHasThreads = true;
 #else
 inline constexpr bool kHasThreads = false;
 #endif
 
-/// body(i, thread) for i in [0, items), each once, in any order and on at most `threads` threads.
-/// The first exception of a body is rethrown. With a token, items not yet begun are left out once
-/// it is requested.
+/// Calls body(i, thread) once for every i in [0, items), in any order, on at most `threads`
+/// threads. `thread` numbers the calling thread from 0. The first exception that a body throws is
+/// rethrown after the loop. Once `cancel` is requested, items that have not begun are skipped,
+/// without an exception; callers follow the loop with throw_if_requested(). Items are scheduled one
+/// at a time, since their costs may differ.
 template <class Body>
 void parallel_for(int threads, Index items, Cancel* cancel, Body&& body) {
   if (threads > items) threads = static_cast<int>(items);
@@ -62,12 +66,13 @@ void parallel_for(int threads, Index items, Cancel* cancel, Body&& body) {
 #endif
 }
 
+/// The same without a cancellation token.
 template <class Body>
 void parallel_for(int threads, Index items, Body&& body) {
   parallel_for(threads, items, nullptr, body);
 }
 
-/// CPUs that this process may use: one where the build has no threads.
+/// Returns the number of CPUs that this process may use, or 1 in a build without threads.
 inline int available_cpus() {
   if (!kHasThreads) return 1;
 #ifdef __linux__
@@ -78,8 +83,8 @@ inline int available_cpus() {
   return count == 0 ? 1 : static_cast<int>(count);
 }
 
-/// Threads of a call whose caller gives no number: the CPUs of this process, or fewer where
-/// OMP_NUM_THREADS or the caller's thread has set a limit.
+/// Returns the number of threads of a call that sets none: the CPUs of this process, or fewer if
+/// OMP_NUM_THREADS or omp_set_num_threads() on the calling thread limits them.
 inline int default_threads() {
 #ifdef _OPENMP
   const int most = omp_get_max_threads();
@@ -91,19 +96,21 @@ inline int default_threads() {
 
 #ifdef _OPENMP
 #ifdef __clang__
-/// LLVM's library minds forks by itself, and a pause would also end what other threads compute.
+/// Does nothing: LLVM's library handles forks by itself, and pausing it would also stop the work of
+/// other threads. Returns true.
 inline bool pause_threads() { return true; }
 #else
-// Of OpenMP 5.0, and absent from the library that some wheels carry: a weak reference, tested at
-// run time.
+// OpenMP 5.0 added this function, and the library in some wheels lacks it: a weak reference, which
+// is null there, is tested at run time.
 #pragma weak omp_pause_resource_all
 
-/// Ends the idle threads of the pool, so that a fork is safe. False where the library cannot.
+/// Ends the idle threads of the pool, so that a fork is safe. Returns false if the library cannot.
 inline bool pause_threads() {
   return omp_pause_resource_all != nullptr && omp_pause_resource_all(omp_pause_hard) == 0;
 }
 #endif
 #else
+/// Does nothing, since there is no pool. Returns true.
 inline bool pause_threads() { return true; }
 #endif
 

@@ -1,32 +1,40 @@
-// Sizes by which work is cut. Python's estimates read them from here: no number of these is written
-// down a second time.
+// Sizes by which the core splits its work. Python's estimates read them from the bindings, so that
+// each number is written down once.
 #pragma once
 
 #include "metaspan/base/base.hpp"
 
 namespace metaspan {
 
-constexpr int kPanelTasks = 8;        // that the algebra takes together: a register row
-constexpr Index kRowsAtOnce = 8;      // of X, that kernels take or makers make together
-constexpr double kSerialFlops = 1e6;  // a round of fewer is not worth waking a thread for
+constexpr int kPanelTasks = 8;        // tasks of a panel that the algebra serves: a register row
+constexpr Index kRowsAtOnce = 8;      // rows of X that a kernel reads, or a maker fills, at a time
+constexpr double kSerialFlops = 1e6;  // a smaller round runs serially: waking a thread costs more
 
 constexpr Index kTermsAtOnce = 8;   // vectors v of terms v c^T that are added together
-constexpr Index kListedRows = 256;  // whose products with others are found together
+constexpr Index kListedRows = 256;  // rows of a sparse set that are multiplied by others at a time
 
-constexpr Index kShortVectors = 1 << 14;  // numbers of a vector of every task of a panel
-constexpr double kLargeB = 1 << 19;       // numbers of a B that no cache keeps
+// The vector route lets the tasks of a panel share each read of B if their vectors, of so many
+// numbers in all, stay in a cache, or if B has more numbers than any cache holds.
+constexpr Index kShortVectors = 1 << 14;
+constexpr double kLargeB = 1 << 19;
 
-constexpr double kStoreBlockBytes = 1 << 27;   // of X that a store hands over at a time, at least
-constexpr double kVectorBlockBytes = 1 << 26;  // of the vectors that a block of tasks keeps
-constexpr Index kMadeBytes = 1 << 26;          // of rows that are made, for a panel of tasks
-constexpr double kPanelBytes = 1 << 25;        // of data: threads share the tasks of a larger panel
-constexpr double kUnevenBytes = 1 << 20;       // and of a smaller one that leaves some without work
-constexpr Index kNearBytes = 1 << 19;  // of X to read at a time: half of a second cache, or, where
-constexpr Index kFarBytes = 13 << 19;  // rows are longer, a thread's share of the last one
+constexpr double kStoreBlockBytes = 1 << 27;   // X that a store loads at a time; more if B is large
+constexpr double kVectorBlockBytes = 1 << 26;  // gradient terms that a block of tasks keeps
+constexpr Index kMadeBytes = 1 << 26;          // generated rows that are held for a panel of tasks
 
-// Where estimates expect data that a sweep meets again.
-constexpr double kKeptBytes = 1 << 24;        // of data that caches keep until the next round
-constexpr double kTaskBytes = 12 << 20;       // of a task's data: a thread's share of the last one
-constexpr double kTwoVectorsBytes = 1 << 23;  // of u and X^T r that sparse entries meet at random
+// Threads share each panel whose X has more bytes than kPanelBytes; smaller panels go to one thread
+// each. The limit is kUnevenBytes where few sparse panels would leave some threads without work.
+constexpr double kPanelBytes = 1 << 25;
+constexpr double kUnevenBytes = 1 << 20;
+
+// Bytes of X that are read at a time, so that a second use of the rows hits a cache: half of an L2
+// cache or, if eight rows are longer than that, a thread's share of the L3 cache.
+constexpr Index kNearBytes = 1 << 19;
+constexpr Index kFarBytes = 13 << 19;
+
+// Sizes up to which estimates assume that data are still in a cache when a sweep reads them again.
+constexpr double kKeptBytes = 1 << 24;        // data of all tasks, until the next round
+constexpr double kTaskBytes = 12 << 20;       // data of one task: a thread's share of the L3 cache
+constexpr double kTwoVectorsBytes = 1 << 23;  // u and X^T r, which sparse entries read at random
 
 }  // namespace metaspan
