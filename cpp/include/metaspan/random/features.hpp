@@ -1,4 +1,4 @@
-// Laws of the features: rows of X.
+// Laws of the features, and generators that compute rows of X when a sweep needs them, (12).
 #pragma once
 
 #include "metaspan/base/sizes.hpp"
@@ -6,8 +6,8 @@
 
 namespace metaspan {
 
-/// With covariance I. Symmetric under every rotation: a Gaussian row times a radius; or independent
-/// entries.
+/// A law of the rows of X, with mean 0 and covariance I. The first three kinds are invariant under
+/// rotations: a Gaussian row times a random radius. The others have independent entries.
 struct FeatureLaw {
   enum class Kind {
     gaussian,    // radius 1
@@ -17,56 +17,62 @@ struct FeatureLaw {
     uniform,     // entries in (-sqrt(3), sqrt(3))
   };
   Kind kind = Kind::gaussian;
-  double dof = 0;  // of student_t, > 2
+  double dof = 0;  // degrees of freedom of student_t, > 2
 
   bool operator==(Kind other) const { return kind == other; }
   bool operator!=(Kind other) const { return kind != other; }
 };
 
-/// What a Gaussian row is multiplied with.
+/// Returns the radius by which a Gaussian row is multiplied to follow the law. Only student_t draws
+/// numbers.
 double radius_of(const FeatureLaw& law, double d,
                  double squares,  // |row|^2 in all d dimensions
                  Sequence& draws);
 
-/// Rows that somebody else makes, in blocks from a multiple of kBlock on.
+/// A generator of rows outside the core, such as a Python function of the user. It is asked for
+/// blocks of rows that start at a multiple of kBlock.
 class RowSource {
  public:
   static constexpr Index kBlock = kRowsAtOnce;
   virtual ~RowSource() = default;
+  /// Called once before the rows of a round are asked for.
   virtual void begin_round(Index round) = 0;
-  /// At most kBlock rows of a task, from a multiple of kBlock on. Called by several threads.
+  /// Writes `count` <= kBlock rows of a task, starting at row `first`. Called from several threads.
   virtual void rows(Index task, Index first, Index count,
                     double* out) const = 0;  // (count, d)
 };
 
-/// Rows of X that are made when they are needed, piece by piece.
+/// A generator of the rows of X in one round, for the inner or for the outer sets. A row depends on
+/// its task and number alone and can be computed in pieces of columns, which several threads may
+/// share.
 struct RowMaker {
   FeatureLaw law;
-  Key features, radii;
+  Key features, radii;  // streams of the entries and of the radii
   Index d;
-  const double* roots = nullptr;      // (d,)  of a diagonal covariance, or null for I
-  const RowSource* source = nullptr;  // instead of a law
+  const double* roots = nullptr;      // (d,)  square roots of a diagonal covariance; null: I
+  const RowSource* source = nullptr;  // generates the rows instead of a law; or null
 
-  /// The row in columns [first, first + columns), first even, but for its radius; and, on the
-  /// sphere, the sum of the squares of its Gaussian entries.
+  /// Writes columns [first, first + columns) of a row, with `first` even, before multiplication by
+  /// the radius. Returns the sum of squares of their Gaussian entries on the sphere, otherwise 0.
   template <class Scalar>
   double piece(Index task, Index row, Index first, Index columns, Scalar* out) const;
 
-  /// A block of rows of the source.
+  /// Writes rows [first, first + count) from the source, scaled by `roots`.
   template <class Scalar>
   void block(Index task, Index first, Index count, Scalar* out) const;  // (count, d)
 
-  /// What the row is yet to be multiplied with, given that sum of all its pieces.
+  /// Returns the radius of a row. `squares` is the sum of what piece() returned over all columns.
   double radius(Index task, Index row, double squares) const;
 };
 
-/// Row `row` of a task's X, at full dimension.
+/// Writes row `row` of a task's X in all d columns, including its radius.
 void feature_row(const RowMaker& maker, Index task, Index row,
                  double* out);  // (d,)
 
-/// Row `row` of samples that are all drawn once, in an orthonormal basis: D columns that are given,
-/// then the Bartlett factor of the rows in the d - D dimensions off them, of which `columns` - D
-/// are wanted: row i ends with its column D + i. Everything after that is 0.
+/// Writes row `row` of a pool of samples in an orthonormal basis, (24): D coordinates in the span
+/// of the state, then row `row` of a Bartlett factor L of all samples in the d - D other
+/// dimensions. L is lower trapezoidal, so the row is 0 after column D + row; columns from `columns`
+/// on are dropped.
 void pooled_row(const FeatureLaw& law, Key features, Key radii, Index row, double d, Index D,
                 Index columns,
                 double* out);  // (columns,)

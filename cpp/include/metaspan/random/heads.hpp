@@ -1,41 +1,43 @@
-// The tasks' heads w_star: laws, tables and where a round's heads come from.
+// The tasks' heads w_star: their laws, and the source of the heads of each round.
 #pragma once
 
 #include "metaspan/random/round_choice.hpp"
 
 namespace metaspan {
 
+/// A law of the heads w_star, or a table of them.
 struct HeadLaw {
   enum class Kind {
-    gaussian,  // mean + factor g, g standard normal
-    sphere,    // uniform on the sphere of the radius
-    table,     // rows of `table`: all of them in order, or n without replacement
-    given,     // handed in, round by round
+    gaussian,  // mean + factor g with g standard normal
+    sphere,    // uniform on the sphere of radius `radius`
+    table,     // rows of `table`: all in order, or n a round without replacement
+    given,     // the caller passes the heads of each round
   };
   Kind kind = Kind::gaussian;
   Index k_star = 0;
-  Vec mean;    // (k_star,), empty: 0
-  Vec scale;   // (k_star,), a diagonal factor; empty: none
-  Mat factor;  // (k_star, k_star) lower triangular; empty: none
+  Vec mean;    // (k_star,); empty: 0
+  Vec scale;   // (k_star,) diagonal factor; empty: none
+  Mat factor;  // (k_star, k_star) lower triangular factor; empty: none
   double radius = 1;
   Mat table;  // (N, k_star)
 };
 
-/// One trial's heads: the same numbers for a task whatever the panels it is served in.
+/// The heads of one trial. The head of a task depends on the seed, trial, round and task alone, not
+/// on the panel in which it is requested.
 class HeadSource {
  public:
   HeadSource(HeadLaw law, Index n, std::uint64_t seed, std::uint64_t trial);
 
-  /// To be called once a round, before panel(). `given` is (n, k_star) for heads that are handed
-  /// in, else null.
-  void begin_round(Index round, const double* given);
+  /// Selects or keys the heads of a round; call it before panel() and rows(). `heads` (n, k_star)
+  /// are those of the round for Kind::given, and must stay valid during it; otherwise null.
+  void begin_round(Index round, const double* heads);
 
-  /// Heads of the tasks first .. first + tasks - 1 as a panel; the columns past them are zero.
-  /// Allocates nothing, and may be called by several threads.
+  /// Writes the heads of tasks [first, first + tasks) as the columns of a panel; further columns
+  /// are zero. Does not allocate, and may be called from several threads.
   void panel(Index first, Index tasks, Index width,
              double* out) const;  // (k_star + 1, width): the last row is scratch
 
-  /// Heads of the tasks 0 .. n - 1, (n, k_star).
+  /// Returns the heads of tasks [0, n), (n, k_star).
   Mat rows(Index n) const;
 
   Index k_star() const { return law_.k_star; }
@@ -46,10 +48,10 @@ class HeadSource {
 
   HeadLaw law_;
   std::uint64_t seed_, trial_;
-  RoundChoice choice_;  // from the table
+  RoundChoice choice_;  // of rows of the table
   Key key_{};
-  const double* rows_ = nullptr;  // of `given` or the table
-  TaskSelection taken_;           // of them
+  const double* rows_ = nullptr;  // the caller's heads, or the table
+  TaskSelection taken_;           // rows of it that the round uses
 };
 
 }  // namespace metaspan

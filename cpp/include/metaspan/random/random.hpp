@@ -1,12 +1,12 @@
-// Counter-based randomness: a number is a function of where it is used, so no generator has a
-// state.
+// Counter-based random numbers: every number is a function of the place where it is used (seed,
+// trial, round, task, row, column), so no generator has a state.
 #pragma once
 
 #include "metaspan/base/base.hpp"
 
 namespace metaspan {
 
-/// Independent families of numbers under one seed.
+/// Independent families of random numbers under one seed.
 enum class Stream : std::uint32_t {
   heads = 1,
   noise_in,
@@ -24,32 +24,34 @@ enum class Stream : std::uint32_t {
   radii_out,
 };
 
+/// A Philox key.
 struct Key {
   std::uint32_t words[2];
 };
 
-/// The key of one family in one round: two words of the block (round, trial, stream) under the
-/// seed.
+/// Returns the key of one stream in one round of one trial: two words of the Philox block with the
+/// counter (round, trial, stream) under the seed.
 Key derive_key(std::uint64_t seed, std::uint64_t trial, std::uint64_t round, Stream stream);
 
-/// Row `row` of a task's matrix of standard normals: columns 2p and 2p + 1 come from the counter
-/// (p, row, task, 0).
+/// Writes columns [first, first + columns) of row `row` of a task's matrix of standard normals.
+/// Columns 2p and 2p + 1 come from the counter (p, row, task, 0).
 void normal_row(Key key, Index task, Index row,
                 Index first,    // column, even
                 Index columns,  // the last < 2^33
                 double* out);   // (columns,)
+/// Writes columns [0, d) of that row.
 inline void normal_row(Key key, Index task, Index row, Index d, double* out) {
   normal_row(key, task, row, 0, d, out);
 }
 
-/// Uniforms in (0, 1) of the same counters.
+/// Writes uniforms in (0, 1) from the same counters.
 void uniform_row(Key key, Index task, Index row,
                  Index first,    // column, even
                  Index columns,  // the last < 2^33
                  double* out);   // (columns,)
 
-/// Draws one after another from one key, for the few numbers that a start or a sum needs. Normal i
-/// comes from the counter (i / 2, task, part, 0), uniform i from (i, task, part, 1).
+/// A sequence of draws under one key, for places that need few numbers: starts, and sums off the
+/// span. Normal i comes from the counter (i / 2, task, part, 0), uniform i from (i, task, part, 1).
 class Sequence {
  public:
   explicit Sequence(Key key, Index task = 0, std::uint32_t part = 0)
@@ -57,24 +59,26 @@ class Sequence {
   double normal();
   double uniform();  // in (0, 1)
 
-  /// Chi-square with dof > 0 degrees of freedom, exact for any number of them (Marsaglia and Tsang
-  /// 2000).
+  /// Draws a chi-square with dof > 0 degrees of freedom, exactly for every dof, by rejection
+  /// (Marsaglia and Tsang 2000).
   double chi_square(double dof);
 
  private:
-  static constexpr int kPairs = 8;  // of normals, at a time
+  static constexpr int kPairs = 8;  // pairs of normals that are drawn at a time
   Key key_;
   std::uint32_t task_, part_, next_pair_ = 0, next_uniform_ = 0;
   int taken_ = 2 * kPairs;
   double normals_[2 * kPairs];
 };
 
-/// The Bartlett factor L of a Wishart matrix W_p(f, I) = L L^T: L (p, min(p, f)) lower trapezoidal,
-/// L_jj^2 ~ chi^2_{f-j}, N(0, 1) below the diagonal. f may be far beyond what could be stored.
+/// Draws the Bartlett factor L of (16), with L L^T a Wishart matrix W_p(f, I): L (p, min(p, f)) is
+/// lower trapezoidal, L_jj^2 ~ chi^2_{f-j}, and entries below the diagonal are N(0, 1). f is only a
+/// number of degrees of freedom and may exceed any dimension that fits into memory.
 Mat bartlett(Sequence& draws, Index p, double f);
 
-/// n_taken distinct indices below n_all, uniformly, in the order drawn. `order` holds 0..n_all-1
-/// and is given back so.
+/// Draws n_taken distinct indices below n_all uniformly, in random order, by a partial Fisher-Yates
+/// shuffle. `order` must hold 0, ..., n_all - 1; the swaps are undone afterwards, so that a call
+/// costs O(n_taken).
 void choose(Key key, Index n_all, Index n_taken,
             Index* order,   // (n_all,) identity, in and out
             Index* swaps,   // (n_taken,) scratch

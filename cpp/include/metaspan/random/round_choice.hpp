@@ -1,4 +1,4 @@
-// Which tasks of a fixed number a round takes.
+// The choice of the tasks of a round from a fixed set of tasks.
 #pragma once
 
 #include <numeric>
@@ -7,16 +7,17 @@
 
 namespace metaspan {
 
-/// Tasks of a round: some that follow each other, or a choice.
+/// The tasks of a round: consecutive ones, or a list.
 struct TaskSelection {
   Index n = 0;
   const Index* tasks = nullptr;  // (n,), or null: first .. first + n - 1
   Index first = 0;
+  /// The number of the i-th task of the round.
   Index operator[](Index i) const { return tasks == nullptr ? first + i : tasks[i]; }
 };
 
-/// n of all tasks a round without replacement, in the order drawn; all of them in order if n is
-/// all.
+/// Chooses n of `all` tasks in every round, without replacement and in the order drawn. If n equals
+/// `all`, every round takes all tasks in their order.
 class RoundChoice {
  public:
   RoundChoice() = default;
@@ -31,7 +32,7 @@ class RoundChoice {
 
   Index n() const { return n_; }
 
-  /// Valid until the next call.
+  /// Returns the tasks of a round. The selection is valid until the next call.
   TaskSelection take(Index round) {
     if (order_.empty()) return {n_};
     const Key key = derive_key(seed_, trial_, static_cast<std::uint64_t>(round), Stream::pool);
