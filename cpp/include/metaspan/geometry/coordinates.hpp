@@ -1,5 +1,5 @@
-// The coordinates of (13): B = B_star M + E R, with E orthonormal and orthogonal to B_star. From
-// and to full size.
+// The coordinates of (13), B = B_star M + E R with E orthonormal and orthogonal to B_star:
+// conversions from and to full size, random starts, and the linear algebra that they need.
 #pragma once
 
 #include "metaspan/base/base.hpp"
@@ -8,41 +8,46 @@
 
 namespace metaspan {
 
+/// B in the coordinates of (13), and the basis of what it has off B_star.
 struct Coordinates {
   Mat M;  // (k_star, k)
   Mat R;  // (e, k)
   Mat E;  // (d, e)
 };
 
-/// A^T B by row panels of fixed size, the same bits for any thread count. O(d p q).
+/// Returns A^T B, (p, q), in O(d p q). Products of row panels of fixed size are added in a fixed
+/// tree, so that the bits do not depend on the number of threads.
 Mat inner_product(ConstMat A,  // (d, p)
                   ConstMat B,  // (d, q)
                   int threads);
 
-/// The upper triangular factor of A with a positive diagonal, (min(rows, q), q): for small ones.
+/// Returns the R-factor of A with a nonnegative diagonal, (min(rows, q), q), serially: for small A.
+/// Columns of extreme length are scaled first, so that squares neither overflow nor underflow.
 Mat small_r_factor(const Mat& A);  // (rows, q)
 
-/// S (q, q) upper triangular with A = Q S and Q^T Q = I, by a fixed tree of QR factorisations. O(d
-/// q^2).
+/// Returns the R-factor of A, (min(d, q), q), in O(d q^2), by a fixed tree of QR factorisations of
+/// row panels.
 Mat r_factor(ConstMat A,  // (d, q)
              int threads);
 
-/// A <- its orthonormal factor, the triangular one having a positive diagonal. A must have full
-/// column rank.
+/// Replaces A by its factor Q of A = Q S, where S has a positive diagonal. A must have full column
+/// rank.
 void orthonormalise(MutMat A,  // (d, q), d >= q, in and out
                     int threads);
 
-/// A <- A - B (B^T A), twice, since one pass leaves as much as the rounding of what it removes.
+/// Computes A <- A - B (B^T A) twice: the first pass leaves a component of the order of the
+/// rounding error of what it removed.
 void project_off(ConstMat B,  // (d, p) orthonormal columns
                  MutMat A,    // (d, q), in and out
                  int threads);
 
-/// From a given start: E spans what B has off B_star, numerically, so e <= min(k, d - k_star).
+/// Brings B to the coordinates of (13). E spans the numerical range of the part of B off B_star, so
+/// that e <= min(k, d - k_star).
 Coordinates to_coordinates(ConstMat B,       // (d, k)
                            ConstMat B_star,  // (d, k_star) orthonormal columns
                            int threads);
 
-/// out = B_star M + E R. O(d k (k_star + e)).
+/// Computes out = B_star M + E R, (13), in O(d k (k_star + e)).
 void from_coordinates(ConstMat B_star,  // (d, k_star)
                       ConstMat M,       // (k_star, k)
                       ConstMat E,       // (d, e)
@@ -50,28 +55,29 @@ void from_coordinates(ConstMat B_star,  // (d, k_star)
                       MutMat out,       // (d, k)
                       int threads);
 
-/// Haar-distributed orthonormal columns, in the complement of `off` where one is given.
+/// Draws Haar-distributed orthonormal columns in the orthogonal complement of the columns of `off`.
 void haar(Key key, ConstMat off,  // (d, p) orthonormal columns, p = 0 for none
           MutMat out,             // (d, k), k <= d - p
           int threads);
 
-/// [M; R] of a Haar-random start with B^T B = scale^2 I, without any array of size d, (19).
-/// Stacked: (k_star + min(k, d - k_star), k).
+/// Draws [M; R], (k_star + min(k, d - k_star), k), of a Haar-distributed start with B^T B = scale^2
+/// I, without any array of size d, (19).
 Mat random_start(Key key, double d, Index k_star, Index k, double scale);
 
-/// Q (k, k) orthogonal with M Q = [M_1 0] and M_1 (k_star, k_star), for k > k_star: the basis in
-/// which small angles keep their relative accuracy, (14).
+/// Returns an orthogonal Q (k, k) with M Q = [M_1 0] and M_1 (k_star, k_star), for k > k_star: in
+/// the frame B Q small angles keep their relative accuracy, (14).
 Mat start_rotation(const Mat& M);
 
-/// R-factor with as many rows as columns: zeros below where A has fewer rows.
+/// Returns the R-factor of A as a square matrix (k, k), with rows of zeros below if A has fewer
+/// rows.
 Mat square_r_factor(const Mat& A,  // (rows, k)
                     int threads);
 
-/// [M; R] Q with Q = start_rotation(M) where k > k_star, and as it is where not.
+/// Returns [M; R] Q with Q = start_rotation(M) if k > k_star, otherwise [M; R] itself.
 Mat in_regular_frame(Mat Z, Index k_star);
 
-/// [M; R] of a B at full size, R up to an orthogonal factor from the left and both in the regular
-/// frame: what every measurement needs. (k_star + k, k).
+/// Returns the coordinates [M; R], (k_star + k, k), by which B is measured: R up to an orthogonal
+/// factor from the left, on which no measurement depends, both in the frame of in_regular_frame().
 Mat measured(const Mat& B,       // (d, k)
              const Mat& B_star,  // (d, k_star), k_star may be 0
              int threads);

@@ -1,16 +1,16 @@
-// Eigen's decompositions of a Mat, compiled in one place: elsewhere each would take half a minute
-// of every file that names it.
+// Explicit instantiations of Eigen's decompositions of a Mat. They are compiled in one file, since
+// each would add half a minute to the compilation of every file that uses it.
 #pragma once
 
 #include "metaspan/base/base.hpp"
 
 namespace metaspan {
 
-/// A <- Q A.
+/// Computes A <- Q A.
 void apply_Q(const Eigen::HouseholderQR<Mat>& qr,  // of an (m, n)
              Mat& A);                              // (m, p)
 
-/// The first `columns` columns of Q.
+/// Returns the first `columns` columns of Q.
 Mat orthonormal_columns(const Eigen::HouseholderQR<Mat>& qr,  // of an (m, n)
                         Index columns);                       // at most m
 

@@ -1,4 +1,5 @@
-// Measurements (20), (21) from the state [M; R], w and, where they need them, the tasks of a round.
+// The records of a run, (20) and (21): what each needs of a round, and how it is computed from the
+// state [M; R], w and the outputs of the tasks.
 #pragma once
 
 #include <string>
@@ -7,16 +8,18 @@
 
 namespace metaspan {
 
-/// What a round tells about each of its tasks, on request.
+/// Outputs of every task of a round. An engine fills those that are requested.
 struct TaskOutputs {
   bool want_losses = false, want_adapted = false, want_heads = false;
-  Mat losses;   // (3, n)       inner set before and after the inner loop, outer set
+  Mat losses;   // (3, n)       inner loss before and after the inner loop, outer loss after it
   Mat adapted;  // (n, k)       w_J
   Mat heads;    // (n, k_star)  w_star
 
+  /// Whether any output is requested.
   bool wanted() const { return want_losses || want_adapted || want_heads; }
 };
 
+/// A measurement of (20) or (21) that a run can record.
 enum class Record {
   dist,
   angles,
@@ -35,26 +38,27 @@ enum class Record {
   eta,
 };
 
-/// By its public name; std::invalid_argument for another.
+/// Returns the record with a public name. Throws std::invalid_argument for an unknown one.
 Record record_named(const std::string& name);
 
-/// Whether the record is one of the representation, not of the round's tasks or the head alone.
+/// Whether measuring the record needs [M; R], rather than the outputs of the tasks or the head
+/// alone.
 bool needs_state(Record record);
 
-/// Calls of kernels that measuring the record takes as long as, for n tasks; without a state that
-/// is brought to coordinates first.
+/// Returns the time that measuring the record takes for n tasks, as a number of kernel calls.
+/// Bringing the state to coordinates is not included.
 double calls_of(Record record, Index k_star, Index k, Index n);
 
-/// Marks in `outputs` what the record needs of the tasks.
+/// Sets the flags of the task outputs that the record needs.
 void request(Record record, TaskOutputs& outputs);
 
-/// Largest singular values of matrices of one shape, without overflow or underflow on the way.
-/// Allocates nothing after it is made, but where Eigen's product of large matrices does.
+/// Computes the spectral norms of matrices of one shape, scaled so that squares neither overflow
+/// nor underflow. Calls allocate only where Eigen's product of large matrices does.
 class SpectralNorm {
  public:
   SpectralNorm(Index rows, Index columns);
 
-  /// `A` is scratch and is lost.
+  /// Returns the largest singular value of A, which is overwritten.
   double operator()(Mat& A);
 
  private:
@@ -62,23 +66,23 @@ class SpectralNorm {
   Eigen::SelfAdjointEigenSolver<Mat> solver_;
 };
 
-/// Measures states of one shape. dist() allocates nothing for k = k_star.
+/// Measures states of one shape. For k = k_star, dist() does not allocate.
 class Meter {
  public:
   Meter(Index k_star, Index e, Index k);
 
-  /// sin of the largest principal angle between span(B) and span(B_star), (20) with (14): 1 where k
-  /// < k_star or M is singular. For k > k_star the leading (k_star, k_star) block of M must be
-  /// regular (start_rotation).
+  /// Returns the sine of the largest principal angle between span(B) and span(B_star), (20), with
+  /// the relative accuracy of (14). It is 1 if k < k_star or M is singular. For k > k_star the
+  /// leading (k_star, k_star) block of M must be regular, as after start_rotation().
   double dist(const Mat& Z);
 
-  /// Tangents of the min(k, k_star) principal angles, largest first.
+  /// Returns the tangents of the min(k, k_star) principal angles, largest first.
   Vec tangents(const Mat& Z);
 
-  /// How many columns a record takes.
+  /// Returns how many numbers the record consists of.
   Index columns(Record record) const;
 
-  /// Fills columns(record) numbers.
+  /// Writes the columns(record) numbers of the record.
   void measure(Record record, const Mat& Z, const Vec& w, double alpha, const TaskOutputs& tasks,
                double* out);
 
@@ -90,7 +94,7 @@ class Meter {
 
   Index k_star_, e_, k_;
   Mat tangents_;                 // (e, min(k, k_star)): its singular values are the tangents
-  Mat square_, off_;             // scratch of R M^{-1}: M^T and R^T
+  Mat square_, off_;             // M^T and R^T, scratch of R M^{-1}
   Eigen::PartialPivLU<Mat> lu_;  // of M^T
   SpectralNorm norm_;
 };

@@ -1,23 +1,24 @@
-// What the tasks of a round add to B off the span of the state, known up to an orthogonal factor
-// from the left: (17) and (18).
+// Sums of what the tasks of a round add to B off the span of the state, (17) and (18). They are
+// known up to an orthogonal factor from the left, so each is represented by an R-factor.
 #pragma once
 
 #include "metaspan/geometry/coordinates.hpp"
 
 namespace metaspan {
 
-/// The R-factor of T + U A, in law, where T (t, k) stands for V T with orthonormal V in `rest`
-/// dimensions, and U (rest, rows of A) is a Haar-distributed frame, independent of V and of A,
-/// (17). t and the rows of A are at most `rest`.
+/// Draws the R-factor of V T + U A, (17). V has t orthonormal columns in `rest` dimensions, and U
+/// is a Haar-distributed frame there, independent of V, T and A; T is (t, k) and A (r, k) with t, r
+/// <= rest.
 Mat add_frame(const Mat& T, const Mat& A, double rest, Sequence& draws);
 
-/// Rows of small matrices one below the other, folded into an R-factor as they come.
+/// Computes the R-factor of small matrices stacked on top of each other. When its buffer is full,
+/// the rows are replaced by their R-factor, so that memory does not grow with their number.
 class RowStack {
  public:
   explicit RowStack(Index k) : rows_(kRows + k, k) {}
   void clear() { filled_ = 0; }
   void add(const Mat& A);  // (rows, k)
-  Mat factor();            // (min(rows in all, k), k)
+  Mat factor();            // (min(all rows, k), k)
 
  private:
   static constexpr Index kRows = 64;
@@ -26,7 +27,8 @@ class RowStack {
   Index filled_ = 0;
 };
 
-/// One Gaussian matrix in `rest` dimensions with row covariance F^T F, by its R-factor, (18).
+/// Draws T of (18): L^T F with L = bartlett(rows of F, rest). T^T T has the law of G^T G for a
+/// Gaussian matrix G in `rest` dimensions with row covariance F^T F.
 Mat gaussian_matrix(const Mat& F, double rest, Sequence& draws);
 
 }  // namespace metaspan
