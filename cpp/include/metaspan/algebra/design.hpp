@@ -1,6 +1,6 @@
-// What the task algebra sees of the data: a few products, resolved at compile time. Everything is
-// normalised, that is X / sqrt(m_in), y / sqrt(m_in), and the same with m_out outside, so that the
-// algebra never sees a sample count.
+// The Design concept: the products with the data that the task algebra requests, resolved at
+// compile time; and two models of it. All data are normalised, X / sqrt(m_in) and y / sqrt(m_in),
+// with m_out for the outer set, so that the algebra needs no sample counts.
 #pragma once
 
 #include <algorithm>
@@ -13,31 +13,33 @@
 namespace metaspan {
 
 // clang-format off
-// A Design serves a panel of `width` tasks. A panel of vectors of length p is a (p, width) block,
-// row by row. Vectors of length d are never seen: the algebra knows X^T a and X'^T a by the number
-// of a slot, in which the design keeps whatever lets it multiply them. A Design has
+// A Design serves a panel of `width` tasks. A panel of vectors of length p is a row-major block
+// (p, width), a column per task. The algebra never handles a vector of length d: it refers to X^T a
+// and X'^T a by the number of a slot, in which the design keeps what its products need. It has
 //
 //   static constexpr int width;
-//   Index tasks();                     how many columns are real; the others must do no harm
+//   Index tasks();                     columns that are tasks; the other columns must stay finite
 //   Index m_in(), m_out();             rows of a panel in sample space
-//   Index tracked();                   how many of them, the last, are no samples but follow every
-//                                      linear step and enter no inner product
+//   Index tracked();                   how many of these rows, the last ones, are no samples:
+//                                      linear steps include them, inner products leave them out
 //   void residual_in(V, terms, slot, r);   r = X (B V + sum of factor slot) - y  (m_in, width), and
-//                                          slot <- X^T r unless it is kNoSlot; r must stay as it is
-//   void residual_out(V, terms, slot, r);  the same outside, zero in columns without a task
+//                                          slot <- X^T r unless slot is kNoSlot; the caller must
+//                                          keep r while it uses the slot
+//   void residual_out(V, terms, slot, r);  the same on the outer set; zero where there is no task
 //   void product_in(V, terms, slot, r);    as residual_in, without y
-//   void features(slot, out);              B^T slot  (k, width)
-//   void dot(a, b, dots);                  slot a . slot b  (width,); a is one that terms name too
-//   void add(slot, C);                     takes the term slot c^T of grad_B, (10), of every task
+//   void features(slot, out);              out = B^T slot  (k, width)
+//   void dot(a, b, dots);                  dots = slot a . slot b  (width,); terms refer to a too
+//   void add(slot, C);                     adds the term slot c^T of (10) to grad_B, for every task
 // clang-format on
 
-/// A multiple of a slot, by task.
+/// A slot with a factor for every task.
 template <int Width>
 struct Term {
   int slot;
   double factor[Width];
 };
 
+/// A sum of slots with factors.
 template <int Width>
 struct Terms {
   const Term<Width>* begin;
@@ -46,13 +48,13 @@ struct Terms {
 
 constexpr int kNoSlot = -1;
 
-/// A task on its own, with Z and, for MAML, the Grams at hand: a slot is its vector of samples, and
-/// its products with the Grams once they are asked for.
+/// A single task from Z and, for MAML, K and K' of (5). A slot X^T a keeps a, and its products with
+/// K and K' once they have been computed, so that each is computed once.
 class DenseDesign {
  public:
   static constexpr int width = 1;
 
-  /// Normalised data of one task; what a method does not need may be null.
+  /// Normalised data of one task. What the method does not need may be null.
   struct Task {
     Index m_in, m_out;
     const double* Z_in;   // (m_in, padded(k)), zeros beyond k
@@ -67,7 +69,7 @@ class DenseDesign {
     Factors* C_out;
   };
 
-  /// Memory for the slots of one task after the other.
+  /// Memory for the slots of one task, reused for the next.
   class Scratch {
    public:
     Scratch(int inner_steps, bool adapts_B, Index k, Index max_m_in, Index max_m_out);
@@ -112,23 +114,22 @@ class DenseDesign {
   Scratch& scratch_;
 };
 
-/// Panels of tasks that share the features, with K = K' = I: population losses in coordinates,
-/// (13), where Z / sqrt(D) = [M; R] for every task, inside and outside, and y / sqrt(D) = [w_star;
-/// 0]. A slot is the panel itself.
+/// Panels of tasks that share all features: population losses in coordinates, (13). In normalised
+/// units X = X' = I, Z = Z' = [M; R] and y = y' = [w_star; 0]; a slot is the panel r itself.
 ///
-/// With tracked rows Z has k more, an identity: as the targets have nothing off the span, every
-/// vector of the algebra is R a there, and the identity rows carry a. The gradient's last k rows
-/// are then H with grad_R = R H.
+/// With tracked rows, Z is followed by k rows of an identity. Off the span the targets vanish, so
+/// that every vector of the algebra is R a there, (14), and the tracked rows carry a. The last k
+/// rows of the gradient are then H, with grad_R = R H.
 template <int Width>
 class SharedDesign {
  public:
   static constexpr int width = Width;
 
-  /// Where the panel's terms of the gradient go, and what the design remembers.
+  /// Output and scratch memory of a panel.
   struct Sink {
-    double* G;        // (D [+ k], padded) out, += S C^T, summed over the panel's tasks in order
-    Index padded;     // round_up(k, kLane)
-    double* scratch;  // (width, padded)
+    double* G;             // (D [+ k], padded) out, += the terms, summed over the tasks in order
+    Index padded;          // round_up(k, kLane)
+    double* scratch;       // (width, padded)
     const double** slots;  // (slots_of(J),)
   };
 
@@ -186,7 +187,7 @@ class SharedDesign {
   Sink sink_;
 };
 
-/// Panel widths of SharedDesign that are compiled: for a handful of tasks, and for many.
+/// Panel widths for which SharedDesign is compiled: for few tasks, and for many.
 constexpr int kNarrow = kernels::kLane;
 constexpr int kWide = 16;
 

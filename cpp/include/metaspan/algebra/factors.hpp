@@ -1,4 +1,4 @@
-// The factors C of the gradient, (10), as few columns as they need.
+// The factors C and C' of the gradient, (10), stored as a matrix or as a list of rank-one terms.
 #pragma once
 
 #include "lanes.hpp"
@@ -6,14 +6,15 @@
 
 namespace metaspan {
 
-/// Columns of a matrix of k columns with those that fill the last register.
+/// k rounded up to whole registers: the columns that the kernels store for a matrix of k columns.
 inline Index padded(Index k) { return round_up(k, kernels::kLane); }
 
-/// C = sum_t s_t c_t^T of one data set: by its terms where they are few, since each costs a sweep
-/// X^T s, and as the matrix C where they are not.
+/// The factor C = sum_t s_t c_t^T (m, k) of one data set. X^T C costs either a sweep X^T s for
+/// every term or a product with the whole C: few terms are kept as they are, many are summed into
+/// C.
 class Factors {
  public:
-  /// Takes the memory for up to `most` terms, and forgets what was there.
+  /// Discards the contents and allocates memory for up to `most` terms. C is whole if 2 most >= k.
   void reset(Index m, Index k, Index most) {
     m_ = m;
     k_ = k;
@@ -23,7 +24,7 @@ class Factors {
     s_.assign(static_cast<std::size_t>(whole_ ? 0 : most * m), 0.0);
   }
 
-  /// C as it is elsewhere: whole, to be read alone.
+  /// Makes this a read-only view of a whole C that is stored elsewhere.
   void borrow(const double* C,  // (m, padded(k))
               Index m, Index k) {
     m_ = m;
@@ -32,6 +33,7 @@ class Factors {
     borrowed_ = C;
   }
 
+  /// Adds the term s c^T.
   void add(const double* s,    // (m,)
            const double* c) {  // (k,)
     if (whole_) {
@@ -46,17 +48,20 @@ class Factors {
     ++count_;
   }
 
+  /// Multiplies C by a factor.
   void scale(double factor) {
     for (double& c : c_) c *= factor;
   }
 
   Index m() const { return m_; }
+  /// Whether C is stored as a matrix, not as terms.
   bool whole() const { return whole_; }
-  /// C, (m, padded(k)), if whole.
+  /// C, (m, padded(k)), if it is whole.
   const double* matrix() const { return borrowed_ != nullptr ? borrowed_ : c_.data(); }
-  Index count() const { return count_; }                         // of terms, if not
-  const double* s(Index t) const { return s_.data() + t * m_; }  // (m,)
-  const double* c() const { return c_.data(); }  // (count, padded(k))  c_t one below the other
+  // Otherwise the number of terms, s_t (m,), and the rows c_t of a matrix (count, padded(k)).
+  Index count() const { return count_; }
+  const double* s(Index t) const { return s_.data() + t * m_; }
+  const double* c() const { return c_.data(); }
 
  private:
   Index m_ = 0, k_ = 0, count_ = 0;

@@ -1,5 +1,5 @@
-// Equations (5)-(10): from the products of a design to the terms of the gradient. No d, no data,
-// no randomness.
+// Equations (5)-(10): the inner loop, the outer loss and its gradient, computed from the products
+// of a Design. Knows neither d nor the data, and draws no numbers.
 #pragma once
 
 #include <vector>
@@ -9,34 +9,36 @@
 
 namespace metaspan {
 
-/// What TaskAlgebra::gradient() asks of a design for a panel.
+/// Numbers of operations that TaskAlgebra::gradient() requests of a design for one panel.
 struct AlgebraCounts {
-  double forward;  // products X (..), one of them outside
-  double back;     // B^T slot
-  double added;    // terms of the gradient
-  double moves;    // multiples of slots that are added, and products of two slots
+  double forward;  // products with X, including the one with X'
+  double back;     // products B^T slot
+  double added;    // terms that are added to grad_B
+  double moves;  // terms of (6) and (9): slots that are added with a factor, and dots of two slots
 };
 
-/// `losses` is the share of the calls with losses.
+/// Counts the operations of one call. `losses` is the share of the calls that compute losses.
 AlgebraCounts algebra_counts(const Method& method, double losses);
 
-/// The inner loop, the outer loss and the way back, for a panel of tasks at a time.
+/// The inner loop (2), the outer loss (7) and the backward pass (9), for one panel of tasks at a
+/// time.
 ///
-/// All memory is taken when it is made, for panels up to the given size; the calls allocate
-/// nothing. A task costs J + 1 products with X or X' each way, exact methods J more, and MAML
-/// O(J^2) vector operations.
+/// The constructor allocates all memory, for panels of up to max_m_in and max_m_out rows; calls do
+/// not allocate. A task costs J + 1 products with X or X' in each direction, exact methods J more,
+/// and MAML O(J^2) vector operations.
 template <class Design>
 class TaskAlgebra {
  public:
   TaskAlgebra(const Method& method, Index k, Index max_m_in, Index max_m_out);
 
-  /// The inner loop (2) from (B, w): afterwards adapted(), and residual(j), head(j) for j < J; and
-  /// slot j of the design is X^T r_j.
+  /// Runs the inner loop (2) from (B, w). Afterwards adapted() is w_J, residual(j) and head(j) are
+  /// valid for j < J, and slot j of the design is X^T r_j.
   void adapt(Design& design,
              const double* w);  // (k,)
 
-  /// adapt(), then the outer loss and its gradient: the design is given the terms of grad_B, (10).
-  /// With `losses`, loss() is filled too: one product with X more.
+  /// Runs adapt(), then computes the gradient of the outer loss: grad_w(), and the terms of grad_B,
+  /// (10), which are passed to the design. With `losses` it computes loss() too, at the cost of one
+  /// more product with X.
   void gradient(Design& design,
                 const double* w,  // (k,)
                 bool losses);
@@ -46,20 +48,21 @@ class TaskAlgebra {
   const double* residual(int j) const { return residuals_[j].data(); }  // (m_in, width)  r_j
   const double* head(int j) const { return heads_[j].data(); }          // (k, width)     w_j
 
+  /// The inner loss before and after the inner loop, and the outer loss after it.
   enum Loss { before, after, outer };
   const double* loss(Loss which) const { return losses_[which].data(); }  // (width,)
 
  private:
   static constexpr int kWidth = Design::width;
   using Panel = std::vector<double>;
-  /// A term v c^T of Omega, (9), v by its slot.
+  /// A term v c^T of Omega, (9), with v in a slot.
   struct Pair {
     int slot;
     const double* c;  // (k, width)
   };
 
   bool moves_B() const { return method_.adapt_B; }
-  // The slots of the design, by the letters of (9).
+  // Numbers of the slots, named after the vectors of (9) that they hold.
   static int g(int j) { return j; }                               // X^T r_j
   int p() const { return method_.inner_steps; }                   // X'^T s'
   int g_bar(int j) const { return method_.inner_steps + 1 + j; }  // X^T r_bar_j
@@ -74,7 +77,7 @@ class TaskAlgebra {
   Index k_;
   std::vector<Panel> heads_;            // w_0 .. w_J        (k, width) each
   std::vector<Panel> residuals_;        // r_0 .. r_{J-1}    (m_in, width)
-  std::vector<Panel> r_bars_, a_bars_;  // one a step back, kept for the pairs
+  std::vector<Panel> r_bars_, a_bars_;  // one for every step back; the pairs refer to them
   std::vector<Pair> pairs_;
   std::vector<Term<kWidth>> terms_;
   Panel outer_residual_, in_scratch_, k_scratch_, omega_;

@@ -1,4 +1,5 @@
-// The definitions of TaskAlgebra, for where it is instantiated: engines/task_algebra.cpp.
+// Definitions of the members of TaskAlgebra, included where it is instantiated,
+// engines/task_algebra.cpp.
 #pragma once
 
 #include <algorithm>
@@ -10,6 +11,8 @@ namespace metaspan {
 using kernels::add_columns;
 using kernels::dot_columns;
 
+// Counts follow the code below: J + 1 passes of the inner loop and the outer set, J of the backward
+// pass, and the sums of (6) and (9), which are quadratic in J.
 AlgebraCounts algebra_counts(const Method& method, double losses) {
   const double J = method.inner_steps, back = method.has_inner_part() ? J : 0;
   double moves = 0;
@@ -38,7 +41,7 @@ TaskAlgebra<Design>::TaskAlgebra(const Method& method, Index k, Index max_m_in, 
   for (Panel& loss : losses_) loss.resize(kWidth);
 }
 
-/// The term -alpha (a . b) slot.
+/// Appends the term -alpha (a . b) slot, with a factor for every task.
 template <class Design>
 void TaskAlgebra<Design>::push_term(int slot, const double* a, const double* b) {
   Term<kWidth>& term = terms_.emplace_back();
@@ -47,14 +50,14 @@ void TaskAlgebra<Design>::push_term(int slot, const double* a, const double* b) 
   for (double& factor : term.factor) factor *= -method_.alpha;
 }
 
-/// The terms of B_moves V beside B V, (6): -alpha sum_{l < moves} (w_l . V) g_l.
+/// Sets the terms of B_moves V - B V, (6): -alpha sum_{l < moves} (w_l . V) g_l. Empty for ANIL.
 template <class Design>
 void TaskAlgebra<Design>::push_moves(int moves, const double* V) {
   terms_.clear();
   for (int l = 0; moves_B() && l < moves; ++l) push_term(g(l), heads_[l].data(), V);
 }
 
-/// out -= alpha c (slot a . slot b).
+/// Computes out -= alpha (slot a . slot b) c.
 template <class Design>
 void TaskAlgebra<Design>::subtract_pair(Design& design, int a, int b, const double* c,
                                         double* out) {
@@ -63,7 +66,7 @@ void TaskAlgebra<Design>::subtract_pair(Design& design, int a, int b, const doub
   add_columns<kWidth>(k_, -method_.alpha, dots, c, out);
 }
 
-/// What B_moves^T v has beside B^T v, (6): -alpha sum_{l < moves} w_l (g_l . v).
+/// Adds B_moves^T v - B^T v, (6), for the vector v of a slot: -alpha sum_{l < moves} w_l (g_l . v).
 template <class Design>
 void TaskAlgebra<Design>::subtract_moves(Design& design, int moves, int slot, double* out) {
   for (int l = 0; moves_B() && l < moves; ++l) {
@@ -71,6 +74,9 @@ void TaskAlgebra<Design>::subtract_moves(Design& design, int moves, int slot, do
   }
 }
 
+/// The inner loop (2) in normalised units, g_j = X^T r_j. One call of the design computes r_j and
+/// g_j, since it can reuse each row of X while the row is in a cache. The step then needs B_j^T g_j
+/// alone.
 template <class Design>
 void TaskAlgebra<Design>::adapt(Design& design, const double* w) {
   for (Index i = 0; i < k_; ++i) std::fill_n(heads_[0].data() + i * kWidth, kWidth, w[i]);
@@ -88,6 +94,9 @@ void TaskAlgebra<Design>::adapt(Design& design, const double* w) {
   }
 }
 
+/// The outer loss and its gradient, (7)-(10). The outer residual comes first, since every term of
+/// the gradient is linear in it. Losses need the inner residual at w_J, which no method needs
+/// otherwise: one more product, without a slot.
 template <class Design>
 void TaskAlgebra<Design>::gradient(Design& design, const double* w, bool losses) {
   adapt(design, w);
@@ -98,15 +107,14 @@ void TaskAlgebra<Design>::gradient(Design& design, const double* w, bool losses)
 
   // (7): the outer residual and omega = B_J^T p.
   push_moves(steps, w_J);
-  // A column without a task sends nothing back: everything below is linear in s'.
+  // s' is zero in columns without a task. All that follows is linear in s', hence zero there too.
   design.residual_out(w_J, terms(), p(), s);
   design.features(p(), omega_.data());
   subtract_moves(design, steps, p(), omega_.data());
   design.add(p(), w_J);  // (8)
 
   if (losses) {
-    // At J = 0 nothing has been evaluated on the inner set yet; otherwise r_0 is the residual
-    // before the loop.
+    // The inner residual after the loop; r_0 is the one before it. For J = 0 they are the same.
     push_moves(steps, w_J);
     design.residual_in(w_J, terms(), kNoSlot, in_scratch_.data());
     const double* last = in_scratch_.data();
@@ -124,8 +132,10 @@ void TaskAlgebra<Design>::gradient(Design& design, const double* w, bool losses)
   for (int j = steps - 1; j >= 0; --j) step_back(design, j);
 }
 
-/// One step of (9). Omega = X'^T s' w_J^T + sum over pairs v c^T; the right-hand sides use the old
-/// omega, Omega.
+/// Step j of the backward pass (9). Omega is kept as p w_J^T plus the pairs v c^T, so that its
+/// products need dots of slots alone. The order of the blocks keeps omega and Omega of before the
+/// step on every right-hand side: a_bar first, then r_bar, omega, and Omega last. No step reads
+/// the pairs of j = 0, so that they are not kept.
 template <class Design>
 void TaskAlgebra<Design>::step_back(Design& design, int j) {
   const double *w_j = heads_[j].data(), *w_J = adapted();
