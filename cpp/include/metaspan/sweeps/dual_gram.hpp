@@ -1,4 +1,4 @@
-// The Gram matrix of all samples of a batch: what fixed data cost once, (24).
+// The Gram matrix of all samples of a batch, (24), which the dual route computes once.
 #pragma once
 
 #include <algorithm>
@@ -9,31 +9,32 @@
 
 namespace metaspan {
 
-/// Gram matrix of all samples of a batch, normalised: the only sweep over the data that the dual
-/// route, (24), ever needs. Rows: the inner sets one below the other, then the outer sets that are
-/// not the inner ones too.
+/// The Gram matrix G of (24) of all normalised samples of a batch. Its rows are the inner sets in
+/// the order of the tasks, then those outer sets that are not the inner set of the same task.
 struct DualGram {
   Mat G;                            // (N, N)
-  std::vector<Index> inner, outer;  // (tasks,)  first row of a task's sets
-  Index inner_rows = 0;             // of all inner sets
+  std::vector<Index> inner, outer;  // (tasks,)  first row of each task's sets
+  Index inner_rows = 0;             // number of inner samples
 };
 
-/// Which products of the inner sets with each other are wanted: all, those of one task (K), none.
+/// Which products of inner samples with each other are computed: all of them, those within a task
+/// (its K), or none.
 enum class InnerProducts { all, own, none };
 
-/// What the rounds of a method read of G: first-order ones combine no inner samples.
+/// Returns the products that the rounds of a method read. The gradient of a first-order method
+/// combines no inner samples, so that it needs at most K.
 inline InnerProducts inner_products_of(const Method& method) {
   if (method.has_inner_part()) return InnerProducts::all;
   return method.adapt_B ? InnerProducts::own : InnerProducts::none;
 }
 
-/// Columns of X of all N samples that are in memory in double at a time.
+/// Returns how many columns of X, of all N samples, are in memory in double at a time.
 inline Index tile_columns(Index N) {
   constexpr Index kTileBytes = 1 << 23, kLeast = 512, kMost = 1 << 15;
   return std::clamp(kTileBytes / (8 * N), kLeast, kMost);
 }
 
-/// O(N^2 d), at the rate of a matrix product; X is read once.
+/// Computes G in O(N^2 d) by matrix products. X is read once.
 template <class XScalar>
 DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int threads,
                         Cancel* cancel);

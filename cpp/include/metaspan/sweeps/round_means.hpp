@@ -1,4 +1,5 @@
-// What the routes on arrays have in common beside their sweeps.
+// What the routes on arrays share besides their sweeps: means over the tasks of a round, and the
+// memory of a thread.
 #pragma once
 
 #include "metaspan/algebra/task_algebra.hpp"
@@ -6,7 +7,9 @@
 
 namespace metaspan {
 
-/// What every task tells, side by side; means in the order of the tasks.
+/// Collects the outputs of the tasks of a round. Every task has its own row, and means are taken
+/// over the rows in the order of the tasks, so that the bits do not depend on which thread served a
+/// task.
 class RoundMeans {
  public:
   RoundMeans(RoundOutputs& out, Index n, Index k, bool losses) : out_(out), omegas_(n, k) {
@@ -14,6 +17,7 @@ class RoundMeans {
     out.adapted.resize(n, k);
   }
 
+  /// Copies the outputs of tasks [first, first + tasks) from the algebra that has served them.
   template <class Design>
   void take(const TaskAlgebra<Design>& algebra, Index first, Index tasks, bool losses) {
     using Loss = typename TaskAlgebra<Design>::Loss;
@@ -29,6 +33,7 @@ class RoundMeans {
     }
   }
 
+  /// Computes grad_w, the mean of the omega of all tasks.
   void finish() { out_.w = omegas_.colwise().sum() / static_cast<double>(omegas_.rows()); }
 
  private:
@@ -36,7 +41,7 @@ class RoundMeans {
   Mat omegas_;
 };
 
-/// A thread's memory for tasks on their own.
+/// A thread's memory for tasks that are served one at a time by DenseDesign.
 struct DenseWorkspace {
   DenseWorkspace(const Method& method, Index k, Index most_in, Index most_out)
       : algebra(method, k, most_in, most_out),

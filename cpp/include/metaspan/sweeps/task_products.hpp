@@ -1,4 +1,4 @@
-// What sweeps over the data of tasks find and combine.
+// Inputs and outputs of the two sweeps over the data of a round.
 #pragma once
 
 #include "metaspan/algebra/factors.hpp"
@@ -6,22 +6,22 @@
 
 namespace metaspan {
 
-/// Rows of a data set and the factors that they are combined with.
+/// A term X^T C of the gradient, (10): a data set and its factor.
 template <class XScalar>
 struct Part {
   const Samples<XScalar>* set;
   const Factors* C;
 };
 
-/// What the algebra needs of one task on the Gram route.
+/// What DenseDesign needs of one task, (5), and the factors of its gradient, (10).
 struct TaskProducts {
   Mat Z_in, Z_out;  // (m, padded)
   Vec y_in, y_out;  // normalised
-  Mat K, K_cross;   // (m_in, m_in), (m_out, m_in): MAML
+  Mat K, K_cross;   // (m_in, m_in), (m_out, m_in); empty unless needed
   Factors C_in, C_out;
 };
 
-/// Which Grams the first sweep is to supply.
+/// Which of K and K' the first sweep computes.
 struct GramsNeeded {
   bool K, K_cross;
 };

@@ -1,4 +1,4 @@
-// Terms v c^T of some rows of the gradient, added some at a time.
+// A buffer of rank-one terms v c^T for a tile of rows of the gradient.
 #pragma once
 
 #include <algorithm>
@@ -8,16 +8,16 @@
 
 namespace metaspan {
 
-/// Vectors v and the rows c that they are multiplied with, until there are enough of them to add
-/// all at once: a term by itself would read and write the sum for two operations a number.
+/// Collects vectors v and rows c, and adds sum v c^T to the gradient once there are kTerms of them.
+/// A single term would read and write the whole sum for only two operations per number.
 class TermTile {
  public:
-  /// With no rows it takes no term.
+  /// If `rows` is 0, next() must not be called.
   TermTile(Index rows, Index width, Index stride)
       : rows_(rows), v_(rows > 0 ? kTermsAtOnce : 0, stride), c_(kTermsAtOnce, width) {}
 
-  /// The next v, (rows,), to be written before the next call; terms there may go into `sum`,
-  /// (rows, width).
+  /// Returns the memory of the next v, (rows,), which the caller fills before the next call. If the
+  /// buffer is full, its terms are added to `sum`, (rows, width), first.
   double* next(const double* c,  // (width,)
                Mat& sum) {
     if (count_ == kTermsAtOnce) add_to(sum);
@@ -25,7 +25,7 @@ class TermTile {
     return v_.data() + count_++ * v_.cols();
   }
 
-  /// Adds what is left.
+  /// Adds the remaining terms to `sum`.
   void add_to(Mat& sum) {
     if (count_ == 0) return;
     kernels::product<true>(rows_, count_, sum.cols(), v_.data(), 1, v_.cols(), c_.data(),

@@ -1,4 +1,5 @@
-// Tasks by matrix-vector sweeps over their data: no Z, no K, one vector of length d a slot.
+// The Design of the vector route, (11): a slot is one vector of length d, and Z and K are never
+// formed.
 #pragma once
 
 #include <memory>
@@ -10,48 +11,51 @@
 
 namespace metaspan {
 
-/// A Design, see design.hpp. A residual r_i is of its own row of X alone: as soon as it is known,
-/// r_i x_i can be added to X^T r, while the cache still holds the row. So X is passed over by a few
-/// rows at a time, which are read from memory once. B is met piece by piece for the whole panel.
-/// Every sum runs over pieces of d, cut by shape, their parts added in order; threads may share the
-/// tasks and the pieces. A row of which only entries are stored is one piece: threads may share the
+/// A Design, see design.hpp. The residual r_i depends on row x_i of X alone. So a pass takes a few
+/// rows of X at a time, computes their residuals and adds r_i x_i to X^T r while a cache still
+/// holds the rows: they are read from memory once. B is read piece by piece, each piece for the
+/// whole panel.
+///
+/// Every sum over d is split into pieces by shape, and the partial sums are added in their order.
+/// Threads may share the tasks and the pieces. A sparse row is one piece; threads may share the
 /// rows of X u and the columns of X^T r.
 template <class XScalar>
 class VectorDesign {
  public:
   static constexpr int width = kPanelTasks;
 
-  /// What the panels of a round have in common.
+  /// What all panels of a round share.
   struct Round {
     const double* B_t;  // (k, d)  B^T
     const double* w;    // (k,)
-    const double* B_w;  // (d,)    B w, where every task starts
+    const double* B_w;  // (d,)    B w, the same for every task
     Index d, k;
     int outer_slot;
-    bool in_float32;     // sums over float data in single precision
-    const Truth* truth;  // where rows are made, or null
-    int threads;         // that share a panel
+    bool in_float32;     // sums over float32 data are in single precision
+    const Truth* truth;  // of generated rows, otherwise null
+    int threads;         // threads that share a panel
     Cancel* cancel;
   };
 
-  /// The tasks of a panel, and where their terms of grad_B go: rows of length d and what they are
-  /// multiplied with.
+  /// The tasks of a panel, and the memory of their terms v c^T of grad_B: rows v of length d, and
+  /// coefficients c.
   struct Panel {
     Index tasks;
     const Samples<XScalar>* inner[width];
     const Samples<XScalar>* outer[width];
-    Index places[width];   // of the tasks in truth
-    bool all_slots;        // a row for every slot, or for the outer one alone
+    Index places[width];   // indices of the tasks in `truth`
+    bool all_slots;        // every slot has a row; otherwise the outer slot alone
     double* rows;          // (tasks, slots or 1, d)
     double* coefficients;  // (tasks, slots or 1, padded(k))
   };
 
+  /// Memory for panels of one shape, one after the other.
   class Scratch {
    public:
-    /// `all_slots`: the slots' vectors are the tasks' terms, and nothing is kept here.
+    /// With `all_slots` the vectors of all slots are rows of the panel, and none are kept here.
     Scratch(int inner_steps, bool all_slots, Index tasks, const TaskSet<XScalar>& all, Index k);
-    /// Room for rows that are made: blocks of both sets, or whole inner sets where they are passed
-    /// over again and fit.
+    /// Allocates memory for generated rows: a block of rows of each set or, where inner sets are
+    /// passed over again and fit, whole inner sets.
     void make_room(Index tasks, Index d, Index most_in, bool again, bool in_blocks);
 
    private:
@@ -59,17 +63,17 @@ class VectorDesign {
     std::unique_ptr<double[]> vectors_;  // (inner slots, tasks, d)
     std::unique_ptr<double[]> U_;        // (tasks, d)  B V + terms
     std::vector<double> features_;       // (slots, k, width)
-    std::vector<double> parts_;          // (tasks, pieces, most(m, k)), or k where X is sparse
-    std::vector<double> own_, scaled_;   // (tasks, m)
-    std::unique_ptr<XScalar[]> made_;    // (tasks, made rows of both sets, d)
-    std::vector<double> radii_;          // (tasks, most_in), of rows that stay
-    Index made_in_ = 0, made_out_ = 0;   // rows for a task's inner and outer sets
+    std::vector<double> parts_;          // (tasks, pieces, max(m, k)), or k for sparse X
+    std::vector<double> own_, scaled_;   // (tasks, m)  r, and r scaled for X^T r
+    std::unique_ptr<XScalar[]> made_;    // (tasks, generated rows of both sets, d)
+    std::vector<double> radii_;          // (tasks, generated rows of both sets)
+    Index made_in_ = 0, made_out_ = 0;   // generated rows that are held of a task's sets
   };
 
   VectorDesign(const Round& round, const Panel& panel, Scratch& scratch);
 
   Index tasks() const { return panel_.tasks; }
-  Index m_in() const { return m_in_; }  // of the largest task: the others' rows end with zeros
+  Index m_in() const { return m_in_; }  // of the largest task; others are padded with zeros
   Index m_out() const { return m_out_; }
   Index tracked() const { return 0; }
 
@@ -90,8 +94,8 @@ class VectorDesign {
   void add(int slot, const double* C);
 
  private:
-  struct Pass;  // of one task over one of its sets
-  struct Rows;  // some of its rows
+  struct Pass;  // the arguments of one task's pass over one of its sets
+  struct Rows;  // a few rows of that set
 
   double* vector(int slot, Index task);
   void chain(const Samples<XScalar>* const* sets, Index most_m, bool with_y, const double* V,
@@ -115,7 +119,7 @@ class VectorDesign {
   const Panel& panel_;
   Scratch& scratch_;
   Index m_in_ = 0, m_out_ = 0, pieces_;
-  bool stay_[width] = {};  // the task's inner rows have been made
+  bool stay_[width] = {};  // whether the task's inner rows have been generated
 };
 
 }  // namespace metaspan
