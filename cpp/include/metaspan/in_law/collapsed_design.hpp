@@ -1,4 +1,5 @@
-// Tasks with random samples, each in an orthonormal basis of what matters of R^d: (16) as a Design.
+// The Design of the collapsed engine, (16)-(18): random samples of a task, represented in an
+// orthonormal basis of the directions that matter to it.
 #pragma once
 
 #include "metaspan/algebra/design.hpp"
@@ -7,24 +8,27 @@
 
 namespace metaspan {
 
-/// The numbers of a panel of tasks, each a row of kernels::kTasks.
+/// The random numbers of one data set for a panel of tasks. A row of kernels::kTasks holds the same
+/// number of every task.
 struct PanelSet {
   std::vector<double> numbers;  // (numbers, tasks)  entries of X and noise, not normalised
-  std::vector<double> radii;  // (rows, tasks)     what the rows of X were multiplied with, or empty
-  std::vector<double> beyond;  // (tasks,)
+  std::vector<double> radii;    // (rows, tasks)     s of (19); empty for Gaussian features
+  std::vector<double> beyond;   // (tasks,)          see SetShape::beyond
 };
 
-/// Draws the samples of the tasks from `first` on in a round, the inner ones where they are wanted.
-/// O(numbers).
+/// Draws the samples of the tasks [first, first + kTasks) of a round, (16), the inner ones only if
+/// `with_inner`. O(numbers).
 void draw_samples(Key key, const SampleLaw& law, const SampleShape& shape, Index first,
                   bool with_inner, PanelSet& inner, PanelSet& outer);
 
-/// A Design, see design.hpp. A slot is a vector of the basis: X is at hand row by row, so that
-/// X X^T is never formed, and a row's residual is taken back to the slot while the cache holds it.
+/// A Design, see design.hpp. A slot is a vector X^T r in the basis. X X^T is never formed: a pass
+/// takes X row by row, computes the residual and adds its multiple of the row to the slot while a
+/// cache holds the row.
 class CollapsedDesign {
  public:
   static constexpr int width = kernels::kTasks;
 
+  /// The tasks of a panel, their samples and the state.
   struct Panel {
     const Mat& Z;         // (D, k)           [M; R]
     const double* heads;  // (k_star, width)  w_star of each task
@@ -33,7 +37,7 @@ class CollapsedDesign {
     const SampleShape& shape;
     const PanelSet &inner, &outer;
     int outer_slot;
-    bool shared;
+    bool shared;  // the outer samples are the inner ones
   };
 
   /// Memory for panels of one shape.
@@ -41,7 +45,7 @@ class CollapsedDesign {
    public:
     Scratch(const Method& method, const SampleShape& shape, bool shared, Index k);
 
-    std::vector<double> G;  // (D, padded)  in and out, += the sum of the panel's terms in the span
+    std::vector<double> G;  // (D, padded)  in and out, += the panel's terms of grad_B in the span
 
    private:
     friend class CollapsedDesign;
@@ -59,8 +63,8 @@ class CollapsedDesign {
     std::vector<double> transposed_;  // (width, padded)
     std::vector<Slot> slots_;
     std::vector<OffTerm> terms_;
-    std::vector<const double*> members_;  // c of the terms of a group
-    std::vector<double> basis_;           // (terms, most entries of one off the span, width)
+    std::vector<const double*> members_;  // rows c of the terms of a group
+    std::vector<double> basis_;           // (terms, longest vector off the span, width)
     std::vector<double> products_;        // (terms, terms, width)
     std::vector<double> factor_;          // (terms, k, width)
   };
@@ -81,14 +85,16 @@ class CollapsedDesign {
   void dot(int a, int b, double* dots) const;
   void add(int slot, const double* C);
 
-  /// Which terms of a task meet off the span.
+  /// Groups of a task's terms that are summed off the span: all terms in the frame of (17); or, for
+  /// (18), the terms of the inner set, of the outer set, or of samples that are both.
   enum class Group { frame, inner, outer, both };
-  /// A factor A of what a group adds off the span, U A with U orthonormal (frame) or U A of the law
-  /// of (18): (rows, k, width), and how many rows.
+  /// A factor A (rows, k, width) for every task of a panel. Off the span a group adds U A, where U
+  /// is a Haar frame for Group::frame, (17), and standard normal for the other groups, (18).
   struct Factor {
     const double* values;
     Index rows;
   };
+  /// Returns the factor of a group. It is valid until the next call.
   Factor off_span(Group group);
 
  private:

@@ -1,5 +1,5 @@
-// What a task's random samples are made of, (16): which numbers there are, and where. It depends on
-// sizes alone, so that it is worked out once a run.
+// The layout of the random numbers that represent a task's samples, (16): which numbers are drawn,
+// and where they are stored. It depends on sizes alone, so it is computed once a run.
 #pragma once
 
 #include "metaspan/algebra/method.hpp"
@@ -7,55 +7,59 @@
 
 namespace metaspan {
 
-/// Tasks with random samples in d dimensions; m = 0 stands for infinitely many.
+/// The law of the samples of tasks in d dimensions. m_in or m_out = 0 means infinitely many
+/// samples.
 struct SampleLaw {
   double d;  // up to 2^53
   Index m_in, m_out;
-  bool shared;  // inner and outer samples are the same
+  bool shared;  // the inner samples are the outer samples too
   double noise;
   FeatureLaw features;
 };
 
-/// A row of X: entries in the columns [begin, end) of the basis, then the noise of its response
-/// where there is any.
+/// A row of X: its entries in columns [begin, end) of the basis, followed by the noise of its
+/// response if `noise`.
 struct RowShape {
   Index begin, end;
-  Index at;  // of the first entry among a task's numbers
+  Index at;  // position of the first entry among a task's numbers
   bool noise;
 };
 
-/// A number that is the root of a chi-square instead of a normal.
+/// A number that is the square root of a chi-square instead of a normal.
 struct RootShape {
   Index at;
   double dof;
 };
 
-/// One data set of a task, with orthogonally transformed rows where that leaves fewer numbers.
+/// One data set of a task. Rows are replaced by an orthogonal transform of the same law where that
+/// leaves fewer numbers.
 struct SetShape {
   bool infinite = false;     // X / sqrt(m) is the identity of the basis
   double normalisation = 1;  // 1 / sqrt(m)
   std::vector<RowShape> rows;
-  std::vector<RootShape> roots;  // first those in rows, then, by what they are for, the others
-  Index numbers = 0;             // of a task
-  Index radii = -1;              // where the roots begin that divide the rows of student_t, or -1
-  Index beyond = -1;  // the length of what a unit combination of the rows has off the basis, or -1
+  std::vector<RootShape> roots;  // those in rows first, then radii, then `beyond`
+  Index numbers = 0;             // numbers of a task
+  Index radii = -1;  // position of the first root that divides a row of student_t, or -1
+  // Position of the length, (17), that a unit combination of the rows has off the basis, or -1.
+  Index beyond = -1;
 };
 
-/// How what the tasks add off the span of the state is summed up.
+/// How the sum of what the tasks add off the span of the state is drawn.
 enum class OffSpan {
   none,      // nothing is added
-  gaussian,  // (18): given what is in the span, it is one Gaussian matrix
-  frames,    // (17): a task's samples meet each other there, in a frame of the task's own
+  gaussian,  // (18): given the draws inside the span, it is one Gaussian matrix
+  frames,    // (17): every task adds a factor in an independent Haar frame
 };
 
-/// The orthonormal basis in which a task's samples are given: the D columns of the state, then q of
-/// the frame off its span and, if `beyond`, one for the rest of the outer set.
+/// The orthonormal basis in which a task's samples are represented, and their layout in it. The
+/// basis has D columns of the state, q columns of the frame off its span and, if `beyond`, one
+/// column for the part of the outer set beyond both.
 struct SampleShape {
   Index D, q;
   bool beyond;
-  double rest;  // dimensions off the span
+  double rest;  // d - D, the dimensions off the span
   OffSpan off_span;
-  SetShape inner, outer;  // the outer one is unused where the samples are shared
+  SetShape inner, outer;  // outer is unused if the samples are shared
 
   Index columns() const { return D + q + (beyond ? 1 : 0); }
   Index rows_of(const SetShape& set) const {
@@ -63,8 +67,9 @@ struct SampleShape {
   }
 };
 
-/// For a method on a state of D rows. Of Gaussian features, X^T is replaced by a triangular factor
-/// of the same law: the m samples of a set become min(m, D + q + 1) rows.
+/// Returns the layout for a method on a state of D rows. For Gaussian features, a set of m samples
+/// is replaced by a triangular factor of the same law, which has min(m, D + q + 1) rows; with a
+/// frame the inner set keeps m rows, (17).
 SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D);
 
 }  // namespace metaspan

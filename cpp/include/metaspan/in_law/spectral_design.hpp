@@ -1,4 +1,5 @@
-// Population losses of features with a diagonal covariance: tasks by moments, as a Design.
+// The Design of the spectral engine: population losses of features with a diagonal covariance,
+// computed from moments, (15).
 #pragma once
 
 #include "metaspan/algebra/design.hpp"
@@ -7,35 +8,39 @@
 
 namespace metaspan {
 
-/// A Design, see design.hpp, for the design X = Sigma^{1/2}. With U = [B_star, B] every vector of
-/// the algebra is sum_b Sigma^b U a_b, and all that it asks for are the moments U^T Sigma^q U: a
-/// slot is its coefficients a_b, and multiplying with X^T X moves them by one block. A residual is
-/// told by its length alone.
+/// A Design, see design.hpp, with X = Sigma^{1/2}. With U = [B_star, B], (15), every vector of the
+/// algebra is sum_b Sigma^b U a_b with coefficients a_b of length p = k_star + k, and inner
+/// products need the moments U^T Sigma^q U alone. A slot keeps the coefficients; multiplication by
+/// X^T X moves them up by one block. A residual is represented by its norm alone: losses need no
+/// more.
 class SpectralDesign {
  public:
   static constexpr int width = kPanelTasks;
 
-  /// Blocks of coefficients that a method needs, and the highest moment.
+  /// Number of blocks a_b that a method needs.
   static int blocks_of(const Method& method) {
     if (!method.adapt_B || method.inner_steps == 0) return 2;
     return method.exact ? 2 * method.inner_steps + 2 : method.inner_steps + 2;
   }
+  /// The highest power q of Sigma in a moment that a method needs.
   static int moments_of(const Method& method) {
     return method.adapt_B ? slots_of(method.inner_steps) : 1;
   }
 
+  /// The tasks of a panel and the moments of the state.
   struct Panel {
-    const std::vector<Mat>& moments;  // (p, p)  U^T Sigma^q U at q
+    const std::vector<Mat>& moments;  // (p, p)  U^T Sigma^q U at index q
     const double* heads;              // (k_star, width)
     Index k_star, k, tasks;
     int blocks;
-    bool losses;  // whether residuals, but not products, need their lengths
+    bool losses;  // whether the norms of residuals are computed
   };
 
+  /// Memory for panels of one shape.
   class Scratch {
    public:
     Scratch(const Method& method, Index k_star, Index k);
-    std::vector<double> H;  // (blocks, p, padded)  += the sum of the panel's terms of grad_B
+    std::vector<double> H;  // (blocks, p, padded)  += the panel's terms of grad_B
 
    private:
     friend class SpectralDesign;
