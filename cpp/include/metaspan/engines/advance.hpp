@@ -1,4 +1,5 @@
-// Rounds [begin, end) on an engine -> rows of records. No files, no clock, no Python.
+// A trial: advances an engine round by round, records rows, and applies the stop rules. Uses no
+// files and no clock.
 #pragma once
 
 #include <memory>
@@ -7,34 +8,38 @@
 
 namespace metaspan {
 
+/// How a trial stands; only a live one advances.
 enum class TrialStatus { live = 0, converged = 1, diverged = 2, underflow = 3 };
 
 /// What to record, how often, and when to stop.
 struct Plan {
   std::vector<Record> records;
   Index record_every = 1;
-  double stop_dist = 0;  // 0: never
-  double stop_loss = 0;  // of loss_out; 0: never
+  double stop_dist = 0;  // converged once dist is at most this; 0: never
+  double stop_loss = 0;  // converged once loss_out is at most this; 0: never
 };
 
-/// Below this, distances are made of denormal numbers and mean nothing: the trial ends.
+/// Distances below this depend on denormal numbers and have lost their accuracy: the trial ends
+/// with underflow.
 constexpr double kLeastDist = 1e-300;
 
-/// One trial: its engine, where it stands, and the rows not yet taken.
+/// One trial: its engine, its round and status, and the rows recorded since the last drop_rows().
 class Trial {
  public:
   Trial(std::unique_ptr<Engine> engine, Index round, double alpha);
 
-  /// Rounds until `end` or the trial's own end. A row is recorded before each round that
-  /// record_every divides; a stop rule met there, or a distance below kLeastDist, ends the trial
-  /// with that row as its last. Throws Cancelled, with the rounds before it done.
+  /// Runs rounds until round `end`, or until the trial ends. Before every round whose number is a
+  /// multiple of record_every, a row is recorded and the stop rules are applied to it: the trial
+  /// ends with that row if a rule is met or the distance has underflowed. It also ends, as
+  /// diverged, if a step fails. Throws Cancelled; the rounds before are kept.
   void advance(const Plan& plan, Index end,
                const double* heads,  // (end - heads_begin, n, k_star), or null
                Index heads_begin, Index heads_stride, int threads, Cancel* cancel);
 
-  /// A row where the trial stands, without a step.
+  /// Records a row of the current state and applies the stop rules, without a step.
   void measure(const Plan& plan, const double* heads, int threads, Cancel* cancel);
 
+  /// Returns how many numbers a row has.
   Index row_columns(const Plan& plan) const;
   Index round() const { return round_; }
   TrialStatus status() const { return status_; }
@@ -56,7 +61,7 @@ class Trial {
   Index round_;
   double alpha_;
   TrialStatus status_ = TrialStatus::live;
-  bool was_apart_ = false;  // a row had a distance above 0
+  bool was_apart_ = false;  // whether the last row had a distance above 0
   Meter meter_;
   TaskOutputs tasks_;
   const Mat no_state_;

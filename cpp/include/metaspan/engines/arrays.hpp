@@ -1,4 +1,5 @@
-// The user's own data: training, adaptation and features on arrays in memory, (11).
+// Engines on data at full size, (11), by the routes of sweeps/ and by the dual form (24);
+// adaptation and features Z on the same data.
 #pragma once
 
 #include <functional>
@@ -9,7 +10,7 @@
 
 namespace metaspan {
 
-/// A batch, and what is known of its tasks.
+/// A batch and, where it is known, its ground truth.
 template <class XScalar>
 struct ArraysData {
   TaskSet<XScalar> tasks;
@@ -17,40 +18,42 @@ struct ArraysData {
   Mat heads;   // (N, k_star), or empty
 };
 
-/// Where a trial starts, and how it takes tasks.
+/// The start of a trial, and the number of tasks that it chooses in a round.
 template <class BScalar>
 struct ArraysStart {
   const BScalar* B;  // (d, k)
   Vec w;             // (k,)
-  const double* A;   // (N, k) where the dual route stands, or null
-  Index n;           // tasks a round, without replacement; all of them in order if n is all
+  const double* A;   // (N, k)  of a dual run that is resumed; otherwise null
+  Index n;           // tasks a round; see RoundChoice
   std::uint64_t seed, trial;
 };
 
-/// A training run on arrays.
+/// An engine that holds B at full size.
 template <class BScalar>
 class ArraysEngine : public Engine {
  public:
   bool resolves_distance() const override { return false; }
+  /// Writes B.
   virtual void export_B(BScalar* out,  // (d, k)
                         int threads) const = 0;
-  /// A of the dual route, (N, k) with N the samples of the batch; empty on the others.
+  /// Returns A of (24), (N, k) for the N samples of the batch; empty on every other route.
   virtual Mat export_A() const { return {}; }
 };
 
-/// What happens before the gradient of a round: (round, heads that are given or null).
+/// A function that is called before the gradient of a round, with the round and the heads that the
+/// caller passes, or null.
 using BeforeRound = std::function<void(Index, const double*)>;
 
-/// By sweeps over the data in every round. B is kept in its own type. `data` must outlive it;
-/// `before` may change what is in it.
+/// Makes an engine that sweeps over the data in every round. B is kept as BScalar. `data` must
+/// outlive the engine; `before` may change its contents.
 template <class XScalar, class BScalar>
 std::unique_ptr<ArraysEngine<BScalar>> make_arrays(RouteKind route, const Method& method,
                                                    const ArraysData<XScalar>& data, Index k,
                                                    const ArraysStart<BScalar>& start,
                                                    BeforeRound before = {});
 
-/// By (24): B_t = B_0 + X^T A_t, at O(N^2 k) a round whatever d is. `data` and `gram` must outlive
-/// it.
+/// Makes an engine of the dual form (24), B_t = B_0 + X_all^T A_t: O(N^2 k) a round for any d.
+/// `data` and `gram` must outlive the engine.
 template <class XScalar, class BScalar>
 std::unique_ptr<ArraysEngine<BScalar>> make_dual(const Method& method,
                                                  const ArraysData<XScalar>& data,
@@ -58,7 +61,7 @@ std::unique_ptr<ArraysEngine<BScalar>> make_dual(const Method& method,
                                                  const ArraysStart<BScalar>& start, int threads,
                                                  Cancel* cancel);
 
-/// The inner loop (2) alone: w_J of every task and, unless `B_J` is null, its representation too.
+/// Runs the inner loop (2) alone. Writes w_J of every task and, unless `B_J` is null, its B_J.
 template <class XScalar, class BScalar>
 void adapt_on_arrays(const Method& method,
                      const BScalar* B,  // (d, k)
@@ -68,7 +71,7 @@ void adapt_on_arrays(const Method& method,
                      BScalar* B_J,  // (n, d, k) out, or null
                      int threads, Cancel* cancel);
 
-/// Z = X B for every inner data set, in double, one below the other.
+/// Returns Z = X B of every inner set, in double, stacked in the order of the tasks.
 template <class XScalar, class BScalar>
 Mat project(const BScalar* B,  // (d, k)
             Index k, const TaskSet<XScalar>& tasks, int threads, Cancel* cancel);

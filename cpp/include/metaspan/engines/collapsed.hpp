@@ -1,5 +1,5 @@
-// Finite samples of rotation-invariant features: exact in law, (16)-(19), at a cost independent of
-// d.
+// The collapsed engine: finite samples of rotation-invariant features, exact in law, (16)-(19), at
+// a cost that does not depend on d.
 #pragma once
 
 #include <memory>
@@ -10,22 +10,24 @@
 
 namespace metaspan {
 
-/// A run in which every round draws new tasks and samples. R is known up to an orthogonal factor
-/// from the left and turns with every step, but for the rows that are kept.
+/// A trial in which every round draws new tasks and samples. R is known up to an orthogonal factor
+/// from the left, which may change with every step, except for the rows that are kept.
 class CollapsedEngine : public Engine {
  public:
   struct State {
     Mat Z;       // (kept + min(k, d - kept), k)  [M; R]
     Vec w;       // (k,)
-    Index kept;  // rows whose directions stay: k_star, and those of a start that is tracked
+    Index kept;  // rows with fixed directions: k_star, and those of a start that is followed
   };
+  /// The current state.
   virtual const State& state() const = 0;
 };
 
-/// Its flops count random numbers as some of them.
+/// Returns the cost of a round. `sizes.rows` are those of [M; R]; its flops include the random
+/// numbers.
 RoundCost collapsed_cost(const Method& method, const SampleLaw& law, const RoundSizes& sizes);
 
-/// Memory O(threads (numbers of a task) + pieces D k).
+/// Makes a collapsed engine. Its memory is O(threads (numbers of a task) + pieces D k).
 std::unique_ptr<CollapsedEngine> make_collapsed(const Method& method, const SampleLaw& law,
                                                 CollapsedEngine::State state, HeadSource heads,
                                                 Index n, std::uint64_t seed, std::uint64_t trial);

@@ -1,4 +1,5 @@
-// The common face of the engines: rounds of gradient descent on (B, w), seen from outside.
+// The interface of the engines, which run rounds of gradient descent on (B, w), (3); and the cost
+// of a round.
 #pragma once
 
 #include "metaspan/base/cancel.hpp"
@@ -7,71 +8,73 @@
 
 namespace metaspan {
 
-/// What decides how much a round does.
+/// The sizes that determine the cost of a round.
 struct RoundSizes {
   Index n;     // tasks
-  Index rows;  // of the state, or of B at full size
+  Index rows;  // rows of the state [M; R], or of B at full size
   Index k;
   Index k_star = 0;
-  bool draws_heads = false;  // the core draws them; otherwise they are copied
-  bool chooses = false;      // some tasks of a pool or a table
+  bool draws_heads = false;  // the core draws the heads; otherwise it copies them
+  bool chooses = false;      // a round chooses its tasks from a pool or a table
   double losses = 0;         // share of the rounds that record losses
 };
 
-/// What a round does, counted so that three rates of a machine turn it into seconds.
+/// The work of a round in four units. The rates of a machine for them turn it into seconds.
 struct Work {
-  double operations =
-      0;               // floating-point operations of kernels, with all that only fills registers
-  double calls = 0;    // of kernels, which take a time of their own, and what takes as long
-  double numbers = 0;  // random numbers
-  double memory = 0;   // bytes that pass from memory beside what operations wait for
+  double operations = 0;  // floating-point operations of kernels, including padding of registers
+  double calls = 0;       // calls of kernels, for their overhead, and whatever costs as much
+  double numbers = 0;     // random numbers
+  double memory = 0;      // bytes of memory traffic that no operation hides
 };
 
-/// Of the heads of so many tasks, those included that only fill panels.
+/// Returns the work of drawing or copying the heads of `tasks` tasks, which include the padding of
+/// panels.
 inline Work work_of_heads(const RoundSizes& sizes, double tasks) {
-  constexpr double kCallsOfChoice = 3, kCallsOfCopy = .1;  // of a task, and of a number
+  constexpr double kCallsOfChoice = 3, kCallsOfCopy = .1;  // per task, and per number
   const auto numbers = tasks * static_cast<double>(2 * ceil_div(sizes.k_star, 2));
   if (sizes.draws_heads) return {0, 0, numbers};
   return {0, (sizes.chooses ? kCallsOfChoice * tasks : 0) + kCallsOfCopy * numbers, 0};
 }
 
-/// What a round of a trial takes.
+/// The cost of a round of one trial.
 struct RoundCost {
-  double flops;         // of its arithmetic
-  double bytes;         // that the trial holds
-  double thread_bytes;  // that every thread holds beside them
-  Index pieces;         // that threads share
+  double flops;         // floating-point operations of the algorithm
+  double bytes;         // memory of the trial
+  double thread_bytes;  // memory of each thread, in addition
+  Index pieces;         // pieces of work that threads can share
   Work work;
 };
 
-/// Of the state in coordinates, (13): k_star = 0 where there is no ground truth.
+/// The shape of the state in coordinates, (13). k_star is 0 without a ground truth.
 struct Shape {
   Index k_star, e, k;
 };
 
+/// A trial of gradient descent. A round is a call of gradient() followed by step().
 class Engine {
  public:
   virtual ~Engine() = default;
 
-  /// The gradient of a round, (10), kept for step(); `tasks` is filled with what it wants. The
-  /// state stays as it is. Throws Cancelled.
+  /// Computes the gradient of a round, (10), and keeps it for step(). Fills the outputs that
+  /// `tasks` requests. The state does not change. Throws Cancelled.
   virtual void gradient(Index round,
                         const double* heads,  // (n, k_star), or null where the engine draws them
                         TaskOutputs& tasks, int threads, Cancel* cancel) = 0;
 
-  /// B <- B - beta grad_B, w <- w - beta grad_w, (3). False, and nothing done, where that would not
-  /// be finite or would multiply the state beyond what its digits can follow.
+  /// Takes the step B <- B - beta grad_B, w <- w - beta grad_w, (3). Returns false, and leaves the
+  /// state unchanged, if the new state would not be finite or would grow so much that its small
+  /// components were lost in rounding.
   virtual bool step() = 0;
 
   virtual Shape shape() const = 0;
-  /// Whether R carries the distance by itself, (14), so that 0 means that it left the range of
-  /// doubles; otherwise 0 is as good as a rounding error.
+  /// Whether R keeps its relative accuracy, (14), so that a distance of 0 means underflow.
+  /// Otherwise a distance of 0 may be rounding.
   virtual bool resolves_distance() const = 0;
-  /// [M; R] Q, (k_star + e, k), with Q orthogonal such that the leading block of M Q is regular
-  /// where k > k_star. No measurement depends on it.
+  /// Returns [M; R] Q, (k_star + e, k), with an orthogonal Q for which the leading block of M Q is
+  /// regular if k > k_star, as Meter requires. No record depends on Q.
   virtual const Mat& coordinates(int threads) = 0;
-  virtual const Vec& head() const = 0;  // (k,)  w up to such a Q
-  virtual double flops() const = 0;     // of a round
+  virtual const Vec& head() const = 0;  // (k,)  w, up to an orthogonal factor
+  virtual double flops() const = 0;     // floating-point operations of a round
 };
 
 }  // namespace metaspan

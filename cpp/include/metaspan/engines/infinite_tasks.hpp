@@ -1,5 +1,5 @@
-// Infinitely many tasks a round, each with finite or infinite inner samples: first-order ANIL with
-// one inner step from w = 0, (23).
+// The engine of infinitely many tasks a round, with finitely or infinitely many inner samples each:
+// first-order ANIL with one inner step from w = 0, (23).
 #pragma once
 
 #include <memory>
@@ -8,19 +8,20 @@
 
 namespace metaspan {
 
-/// A recursion without randomness, at O(k_star k^2) a round. The head stays 0.
+/// The deterministic recursion (23), in O(k_star k^2) a round. The head stays 0.
 class InfiniteTasksEngine : public Engine {
  public:
+  /// The current state.
   virtual const Mat& state() const = 0;  // (k_star + e, k)  [M; R]
 };
 
-/// `m_in` is the number of inner samples, 0 for infinitely many; `covariance` (k_star, k_star) that
-/// of the heads, which are centred. Of the losses, that after adaptation on finitely many samples
-/// is not there.
+/// Makes the engine. `m_in` is the number of inner samples, 0 for infinitely many. `covariance`
+/// (k_star, k_star) is that of the heads, whose mean is 0. The inner loss after adaptation is NaN
+/// for finitely many inner samples.
 std::unique_ptr<InfiniteTasksEngine> make_infinite_tasks(double alpha, double beta, Index m_in,
                                                          double noise, Mat covariance, Mat Z);
 
-/// `sizes.rows` are those of [M; R]; its tasks are all of them.
+/// Returns the cost of a round. `sizes.rows` are those of [M; R]; `sizes.n` is not used.
 RoundCost infinite_tasks_cost(const RoundSizes& sizes);
 
 }  // namespace metaspan

@@ -1,5 +1,5 @@
-// Infinitely many samples a task: population losses in the coordinates of (13), at a cost
-// independent of d.
+// The population engine: infinitely many samples a task, with losses in the coordinates of (13), at
+// a cost that does not depend on d.
 #pragma once
 
 #include <memory>
@@ -10,11 +10,11 @@
 
 namespace metaspan {
 
-/// A population run with its tasks served in panels that suit their number.
+/// A trial on population losses.
 ///
-/// The state is kept in a frame of the learner's own: B Q and Q^T w for an orthogonal Q. For k <=
-/// k_star it is the identity; for k > k_star it turns with every step, which is what keeps the
-/// relative accuracy of (14) in a run.
+/// The state is kept in a frame Q of the learner, as B Q and Q^T w with an orthogonal Q. For k <=
+/// k_star, Q is the identity. For k > k_star the engine turns Q in every step, which preserves the
+/// relative accuracy of (14) during a run.
 class PopulationEngine : public Engine {
  public:
   struct State {
@@ -23,23 +23,25 @@ class PopulationEngine : public Engine {
     Mat frame;  // (k, k)           Q
   };
 
-  /// The state in the frame to begin with, from M, R and w as they are.
+  /// Returns the state in the initial frame, from [M; R] and w in the frame Q = I.
   static State start(Mat Z, const Vec& w, Index k_star);
 
-  /// Q of the state: [M; R] and w are those of the user times Q.
+  /// The frame Q: coordinates() is the [M; R] of the user times Q, and head() is Q^T w.
   virtual const Mat& frame() const = 0;
   using Engine::coordinates;
   virtual const Mat& coordinates() const = 0;
-  virtual Mat grad_B() const = 0;         // (k_star + e, k): in coordinates, of the last gradient()
+  // The gradient of the last call of gradient(), in coordinates and in the frame Q.
+  virtual Mat grad_B() const = 0;         // (k_star + e, k)
   virtual const Vec& grad_w() const = 0;  // (k,)
 };
 
-/// `sizes.rows` are those of [M; R], and k more where they are tracked.
+/// Returns the cost of a round. `sizes.rows` are those of [M; R], and k more if k > k_star.
 RoundCost population_cost(const Method& method, const RoundSizes& sizes);
 
-/// `noise` is the standard deviation of the samples' noise: it adds noise^2/2 to the losses,
-/// nothing to a gradient. Memory O(pieces k (k_star + e + J width)); a round O(n k (k_star + e) (J
-/// + 1)) and, for MAML, O(J^2) vectors more.
+/// Makes a population engine. `noise` is the standard deviation of the noise of responses: it adds
+/// noise^2/2 to the losses and does not affect gradients. The memory is O(pieces k (k_star + e + J
+/// width)). A round takes O(n k (k_star + e) (J + 1)) and, for MAML, O(J^2) operations on vectors
+/// of length k_star + e for every task.
 std::unique_ptr<PopulationEngine> make_population(const Method& method,
                                                   PopulationEngine::State state, HeadSource heads,
                                                   Index n, double noise);

@@ -1,4 +1,4 @@
-// Tasks with samples that are drawn afresh every round and never stored, (12).
+// Tasks whose samples are drawn anew in every round and never stored, (12).
 #pragma once
 
 #include "metaspan/engines/arrays.hpp"
@@ -7,23 +7,24 @@
 
 namespace metaspan {
 
-/// The tasks of one round of one trial, as the sweeps see them: rows that are made when they are
-/// needed, noise, and heads. The very numbers that the arrays of the same seed, trial and round
-/// would hold, up to the rounding of the responses.
+/// The tasks of one round of one trial, in the form that the sweeps take: generators of rows,
+/// noise, and heads. They equal the arrays that the same seed, trial and round would give, up to
+/// rounding of the responses.
 template <class XScalar>
 class SampledTasks {
  public:
   /// Where the features come from.
   struct Rows {
     const double* roots;       // (d,)  of a diagonal covariance, or null
-    RowSource *inner, *outer;  // instead of a law, or null
+    RowSource *inner, *outer;  // generate the rows instead of a law; or null
   };
   SampledTasks(const SampleLaw& law, const Rows& rows, Mat B_star, HeadSource heads, Index n,
                std::uint64_t seed, std::uint64_t trial);
   SampledTasks(const SampledTasks&) = delete;
 
-  /// Draws heads and noise of a round, and turns the makers of rows to it.
-  void begin_round(Index round, const double* given);
+  /// Draws the heads and the noise of a round, and keys the row generators for it. `heads` (n,
+  /// k_star) are those that the caller passes, or null.
+  void begin_round(Index round, const double* heads);
 
   const ArraysData<XScalar>& data() const { return data_; }
 

@@ -1,4 +1,5 @@
-// Population losses of features with a diagonal covariance, on B at full size.
+// The spectral engine: population losses of features with a diagonal covariance, (15), on B at full
+// size.
 #pragma once
 
 #include "metaspan/engines/arrays.hpp"
@@ -6,16 +7,17 @@
 
 namespace metaspan {
 
-/// Memory O(d (k_star + k)); a round O(d (k_star + k)^2) for every moment, one for ANIL and at most
-/// 4 J + 3 for MAML, and O(n (k_star + k)^2 (J + 1)^2) for the tasks. `roots` (d,) and B_star (d,
-/// k_star) must outlive it.
+/// Makes a spectral engine. `roots` (d,) are the square roots of the covariance; they and B_star
+/// (d, k_star) must outlive the engine. The memory is O(d p) with p = k_star + k. A round takes O(d
+/// p^2) for every moment, of which there are one for ANIL and 2 J + 1 for MAML, and O(n p^2 (J +
+/// 1)^2) for the tasks.
 template <class BScalar>
 std::unique_ptr<ArraysEngine<BScalar>> make_spectral(const Method& method, const double* roots,
                                                      const Mat& B_star, Index k,
                                                      const ArraysStart<BScalar>& start,
                                                      HeadSource heads, double noise);
 
-/// `sizes.rows` is d.
+/// Returns the cost of a round. `sizes.rows` is d.
 RoundCost spectral_cost(const Method& method, const RoundSizes& sizes);
 
 }  // namespace metaspan
