@@ -1,4 +1,4 @@
-// Whether a stretch of numbers is finite. Serial; pointers and shapes alone.
+// Tests whether arrays are finite. Serial; arguments are pointers and shapes.
 #pragma once
 
 #include <cstddef>
@@ -7,8 +7,9 @@
 
 namespace metaspan::kernels {
 
-/// A number is NaN or infinite if all its exponent bits are set: integer tests, which the compiler
-/// vectorises.
+/// Whether `count` contiguous numbers are all finite. A number is NaN or infinite if all its
+/// exponent bits are set. The test works on integers and has no early exit, so that the compiler
+/// can vectorise it.
 inline bool all_finite(const double* x, std::ptrdiff_t count) {
   constexpr std::uint64_t kExponent = 0x7FF0000000000000;
   std::uint64_t bad = 0;
@@ -20,6 +21,7 @@ inline bool all_finite(const double* x, std::ptrdiff_t count) {
   return bad == 0;
 }
 
+/// The same for floats.
 inline bool all_finite(const float* x, std::ptrdiff_t count) {
   constexpr std::uint32_t kExponent = 0x7F800000;
   std::uint32_t bad = 0;

@@ -1,4 +1,5 @@
-// Vectors of the widest registers that this build may use, by the compilers' vector extension.
+// SIMD registers of the widest kind that this build may use, by the compilers' vector extension:
+// their types, loads and stores.
 #pragma once
 
 #include <cstddef>
@@ -18,21 +19,23 @@ constexpr int kLaneBytes = 16;
 #endif
 constexpr int kLane = kLaneBytes / 8;  // doubles in a register
 
+/// A register of doubles, and the same register as 64-bit words.
 using Lane = double __attribute__((vector_size(kLaneBytes)));
 using LaneBits = std::uint64_t __attribute__((vector_size(kLaneBytes)));
-/// The same, for addresses that are only aligned to a double and alias other doubles. The
-/// attributes follow the name: after the type, Clang drops the alignment.
+/// The same types for memory that is aligned to a double only and that other pointers may alias.
+/// The attributes stand after the name: Clang ignores the alignment when they stand after the type.
 using LooseLane __attribute__((vector_size(kLaneBytes), aligned(8), may_alias)) = double;
 using LooseLaneBits __attribute__((vector_size(kLaneBytes), aligned(8), may_alias)) = std::uint64_t;
 static_assert(alignof(LooseLane) == 8 && alignof(LooseLaneBits) == 8);
 
+/// Unaligned loads and stores of one register.
 inline Lane load(const double* p) { return *reinterpret_cast<const LooseLane*>(p); }
 inline void store(double* p, Lane v) { *reinterpret_cast<LooseLane*>(p) = v; }
 inline LaneBits load(const std::uint64_t* p) { return *reinterpret_cast<const LooseLaneBits*>(p); }
 inline void store(std::uint64_t* p, LaneBits v) { *reinterpret_cast<LooseLaneBits*>(p) = v; }
 
-/// Products of the low 32 bits of each element, 64 bits wide; the high bits of `a` and `b` are
-/// ignored.
+/// Returns the 64-bit products of the low 32 bits of each element; the high bits of `a` and `b` are
+/// ignored. Written with intrinsics where the instruction set has one instruction for it.
 inline LaneBits multiply_low_words(LaneBits a, LaneBits b) {
 #if defined(__AVX512F__)
   return (LaneBits)_mm512_maskz_mul_epu32(0xFF, (__m512i)a, (__m512i)b);

@@ -1,5 +1,6 @@
-// Compiled without contraction to fused multiply-adds, so that every instruction set gives the same
-// bits.
+// Compiled with -ffp-contract=off, so that every instruction set gives the same bits. Blocks of
+// counters are processed in stages over arrays of 64-bit words x[w][i], word w of block i in the
+// low 32 bits, so that every stage is a loop over SIMD registers.
 #include "normal.hpp"
 
 #include <cmath>
@@ -15,6 +16,7 @@ constexpr std::uint32_t kMul0 = 0xD2511F53, kMul1 = 0xCD9E8D57;
 constexpr std::uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
 constexpr int kPhiloxRounds = 10;
 
+/// The double with the given bits, and the bits of a double.
 double from_bits(std::uint64_t bits) {
   double x;
   std::memcpy(&x, &bits, sizeof x);
@@ -31,19 +33,20 @@ constexpr std::uint64_t kOneBits = 0x3FF0000000000000;       // of 1.0
 constexpr std::uint64_t kSqrtHalfBits = 0x3FE6A09E667F3BCD;  // of sqrt(1/2)
 constexpr std::uint64_t kMantissa = 0x000FFFFFFFFFFFFF;
 
-/// log(u) for a normal u > 0: u = 2^e m with m in [sqrt(1/2), sqrt(2)), s = (m - 1)/(m + 1), and
-/// log m = f - f^2/2 + s (f^2/2 + R), f = m - 1, R the odd series of log((1+s)/(1-s)) past its
-/// first term.
+/// Returns log(u) for a normal (not denormal) u > 0. With u = 2^e m, m in [sqrt(1/2), sqrt(2)), f =
+/// m - 1 and s = f/(2 + f), log m = log((1+s)/(1-s)) = f - f^2/2 + s (f^2/2 + R), where R is the
+/// odd series in s after its first term. The largest term f is added last, and log 2 in two parts,
+/// to keep rounding errors small.
 inline double log_positive(double u) {
   constexpr double kLn2Hi = 0x1.62e42feep-1, kLn2Lo = 0x1.a39ef35793c76p-33;
   const std::uint64_t shifted = to_bits(u) + (kOneBits - kSqrtHalfBits);
-  // An integer below 2^52 in the low bits of 2^52 is that integer as a double, once 2^52 is taken
-  // off.
+  // Converts an integer below 2^52: placed in the low bits of the double 2^52, it is the excess
+  // over 2^52.
   const double e = from_bits((shifted >> 52) | 0x4330000000000000) - (0x1p52 + 1023.0);
   const double f = from_bits((shifted & kMantissa) + kSqrtHalfBits) - 1.0;
   const double s = f / (2.0 + f);
   const double z = s * s;
-  // 2/3 + 2/5 z + 2/7 z^2 + ...: z < 0.0295, so that what is left out is below 2^-57 of the sum.
+  // 2/3 + 2/5 z + 2/7 z^2 + ...: z < 0.0295, so that the terms left out are below 2^-57 of the sum.
   double series = 2.0 / 23;
   series = series * z + 2.0 / 21;
   series = series * z + 2.0 / 19;
@@ -59,7 +62,8 @@ inline double log_positive(double u) {
   return e * kLn2Hi - ((half_square - (s * (half_square + series * z) + e * kLn2Lo)) - f);
 }
 
-/// sin(pi/2 g) for |g| <= 1/2: Taylor's series in g, its first coefficient in two parts.
+/// Returns sin(pi/2 g) for |g| <= 1/2 by Taylor's series in g. Its first coefficient is split into
+/// two doubles, so that the rounding of pi/2 does not count.
 inline double sin_quarter(double g) {
   constexpr double kHalfPi = 0x1.921fb54442d18p+0, kHalfPiRest = 0x1.1a62633145c07p-54;
   const double z = g * g;
@@ -74,7 +78,7 @@ inline double sin_quarter(double g) {
   return g * kHalfPi + g * (kHalfPiRest + series * z);
 }
 
-/// cos(pi/2 g) for |g| <= 1/2.
+/// Returns cos(pi/2 g) for |g| <= 1/2 by Taylor's series.
 inline double cos_quarter(double g) {
   const double z = g * g;
   double series = 0x1.20c62c2f2d7f5p-34;  // (pi/2)^16 / 16!
@@ -88,14 +92,14 @@ inline double cos_quarter(double g) {
   return 1.0 + series * z;
 }
 
-/// `Count` blocks at once: x[w][i] holds word w of block i in its low 32 bits, the counter on
-/// entry. What the rounds leave in the high bits never reaches a low one, and the last line clears
-/// it.
+/// Computes `Count` Philox blocks in place: x holds the counters on entry. Multiplications read the
+/// low 32 bits alone and shifts move high bits down only from products, so that the high bits that
+/// the rounds leave behind never reach a result; the last line clears them.
 template <int Count>
 inline void philox_blocks(const std::uint32_t key[2], std::uint64_t x[4][Count]) {
   static_assert(Count % kLane == 0, "blocks come in whole registers");
-  // Registers side by side: four hide the latency of the multiplications where there are 32 of
-  // them.
+  // Registers of blocks in flight: four hide the latency of the multiplications where AVX-512 has
+  // 32 registers for them, two elsewhere.
   constexpr int kMost = kLaneBytes == 64 ? 4 : 2;
   constexpr int kSide = Count % (kMost * kLane) == 0 ? kMost : 1;
   for (int i = 0; i < Count; i += kSide * kLane) {
@@ -122,8 +126,9 @@ inline void philox_blocks(const std::uint32_t key[2], std::uint64_t x[4][Count])
   }
 }
 
-/// Box-Muller on `Count` blocks of random words: stage after stage, so that the long chain of one
-/// block's arithmetic does not keep the others waiting.
+/// The Box-Muller transform of `Count` blocks of random words into normals a and b. It runs stage
+/// by stage over all blocks, so that the long dependent chain of one block overlaps with that of
+/// others.
 template <int Count>
 inline void transform_blocks(const std::uint64_t x[4][Count], double* a, double* b) {
   double radius[Count], sine[Count], cosine[Count];
@@ -143,8 +148,8 @@ inline void transform_blocks(const std::uint64_t x[4][Count], double* a, double*
     const std::uint64_t quadrant = x[2][i] >> 30;
     const std::uint64_t sin_bits = to_bits(radius[i] * sine[i]);
     const std::uint64_t cos_bits = to_bits(radius[i] * cosine[i]);
-    // Quarter turns: in odd quadrants sine and cosine change places, and the signs follow the
-    // circle.
+    // Turns by q quarters: sine and cosine swap in odd quadrants, and signs follow the quadrant.
+    // Bit operations select, since branches on random bits cannot be predicted.
     const std::uint64_t swap = (sin_bits ^ cos_bits) & (0 - (quadrant & 1));
     const std::uint64_t a_sign = ((quadrant ^ (quadrant >> 1)) & 1) << 63;
     const std::uint64_t b_sign = (quadrant >> 1) << 63;
@@ -153,7 +158,8 @@ inline void transform_blocks(const std::uint64_t x[4][Count], double* a, double*
   }
 }
 
-/// Two uniforms in (0, 1) from each of `Count` blocks of random words.
+/// Computes two uniforms in (0, 1) from each of `Count` blocks of random words. The 52 bits fill
+/// the mantissa of a double in [1, 2); half a unit is added so that 0 cannot occur.
 template <int Count>
 inline void uniform_blocks(const std::uint64_t x[4][Count], double* u, double* v) {
   for (int i = 0; i < Count; ++i) {
@@ -164,11 +170,14 @@ inline void uniform_blocks(const std::uint64_t x[4][Count], double* u, double* v
   }
 }
 
-/// Gamma(a) as a_0 (1 + t)^3 with t = x / sqrt(9 a_0), a_0 = a - 1/3, is accepted with the
-/// log-probability  x^2/2 + a_0 (1 - (1+t)^3 + 3 log(1+t)). As 9 a_0 t^2 = x^2, the terms in t and
-/// t^2 cancel exactly; what is left, a_0 (3 (log(1+t) - t + t^2/2) - t^3), is -3/4 a_0 t^4 + ...:
-/// taken from the series where t is small, since a_0 may be 10^15 and the plain form would lose
-/// every digit.
+/// Returns the chi-square that the normal x proposes, or -1 if the uniform u rejects it.
+///
+/// The candidate for Gamma(a) is a_0 (1 + t)^3 with t = c x, c = 1 / sqrt(9 a_0) and a_0 = a - 1/3.
+/// It is accepted with log-probability x^2/2 + a_0 (1 - (1+t)^3 + 3 log(1+t)). Since 9 a_0 t^2 =
+/// x^2, the terms in t and t^2 cancel exactly; a_0 (3 (log(1+t) - t + t^2/2) - t^3) = -3/4 a_0 t^4
+/// + ... remains. For small t it is summed as a series: a_0 may be 10^15, where the plain form
+/// would lose every digit. Both forms are computed and one is selected, so that the loop over tasks
+/// has no branch.
 inline double candidate(double a_0, double c, double x, double u) {
   const double t = c * x;
   const bool inside = t > -1;
@@ -193,12 +202,14 @@ inline double candidate(double a_0, double c, double x, double u) {
   return taken ? 2 * a_0 * (1 + s) * (1 + s) * (1 + s) : -1.0;
 }
 
-/// candidate() of a row of tasks: a loop of its own, which the compiler vectorises.
+/// Replaces the normals of a row of tasks by candidate(). A separate function, so that the compiler
+/// vectorises the loop.
 inline void candidates(double a_0, double c, const double* __restrict u, double* __restrict x) {
   for (int t = 0; t < kTasks; ++t) x[t] = candidate(a_0, c, x[t], u[t]);
 }
 
-/// The rest of the attempts for one chi-square whose first one was rejected.
+/// Repeats the attempts for one chi-square whose first candidate was rejected, until one is
+/// accepted.
 double retry(const std::uint32_t key[2], std::uint32_t task, std::uint32_t row, std::uint32_t set,
              double dof) {
   const double a_0 = dof / 2 - 1.0 / 3, c = 1 / std::sqrt(9 * a_0);
@@ -212,13 +223,15 @@ double retry(const std::uint32_t key[2], std::uint32_t task, std::uint32_t row, 
     words[3][0] = 2 * attempt + 1;
     philox_blocks<kLane>(key, words);
     uniform_blocks<kLane>(words, u, v);
-    const double found = candidate(a_0, c, x, u[0]);
-    if (found > 0) return found;
+    const double chi_square = candidate(a_0, c, x, u[0]);
+    if (chi_square > 0) return chi_square;
   }
 }
 
+/// What is made of a block: two normals or two uniforms.
 enum class Pair { normal, uniform };
 
+/// Transforms `Count` blocks of random words into pairs of the kind.
 template <Pair Kind, int Count>
 inline void transform(const std::uint64_t x[4][Count], double* a, double* b) {
   if constexpr (Kind == Pair::normal) {
@@ -228,7 +241,8 @@ inline void transform(const std::uint64_t x[4][Count], double* a, double* b) {
   }
 }
 
-/// At most `Count` blocks from `first` on, the last `Count - count` of them computed and dropped.
+/// Computes the pairs of min(count, Count) counters, starting at `first`. Always transforms `Count`
+/// blocks, since loops of fixed length fill whole registers, and drops those beyond `count`.
 template <Pair Kind, int Count>
 inline void some_pairs(const std::uint32_t key[2], std::uint32_t first, const std::uint32_t rest[3],
                        std::ptrdiff_t count, double* a, double* b) {
@@ -245,6 +259,8 @@ inline void some_pairs(const std::uint32_t key[2], std::uint32_t first, const st
   std::memcpy(b, all_b, static_cast<std::size_t>(count) * sizeof(double));
 }
 
+/// Computes `count` pairs, kMany at a time, and the last ones kLane at a time if at most kLane are
+/// left.
 template <Pair Kind>
 inline void pairs(const std::uint32_t key[2], std::uint32_t first, const std::uint32_t rest[3],
                   std::ptrdiff_t count, double* a, double* b) {
@@ -282,9 +298,11 @@ void uniform_pairs(const std::uint32_t key[2], std::uint32_t first, std::uint32_
   pairs<Pair::uniform>(key, first, rest, count, a, b);
 }
 
+// Block i of a batch belongs to task i % kTasks and to the pair i / kTasks of rows, so that the
+// normals of a pair of rows are contiguous in a and b and are copied as rows of the panel.
 void normal_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uint32_t set,
                   std::ptrdiff_t rows, double* out) {
-  constexpr int kPairs = kMany / kTasks;  // of rows, at a time
+  constexpr int kPairs = kMany / kTasks;  // pairs of rows at a time
   for (std::ptrdiff_t row = 0; row < rows; row += 2 * kPairs) {
     std::uint64_t x[4][kMany];
     double a[kMany], b[kMany];
@@ -306,6 +324,8 @@ void normal_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uin
   }
 }
 
+// Uniforms are laid out as in normal_panel(). First every element tries its candidate, in SIMD;
+// then the few that were rejected are drawn again one by one.
 void chi_square_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uint32_t set,
                       std::ptrdiff_t first_row, std::ptrdiff_t rows, const double* dof, double* x) {
   constexpr int kBlocks = kMany > kTasks ? kMany : kTasks, kPairs = kBlocks / kTasks;
@@ -326,11 +346,11 @@ void chi_square_panel(const std::uint32_t key[2], std::uint32_t first_task, std:
       candidates(a_0, c, u[i % 2] + i / 2 * kTasks, x + (row + i) * kTasks);
     }
     for (std::ptrdiff_t i = 0; i < count * kTasks; ++i) {
-      double& own = x[row * kTasks + i];
-      if (own > 0) continue;
+      double& chi_square = x[row * kTasks + i];
+      if (chi_square > 0) continue;
       const std::ptrdiff_t at = row + i / kTasks;
-      own = retry(key, first_task + static_cast<std::uint32_t>(i % kTasks),
-                  static_cast<std::uint32_t>(first_row + at), set, dof[at]);
+      chi_square = retry(key, first_task + static_cast<std::uint32_t>(i % kTasks),
+                         static_cast<std::uint32_t>(first_row + at), set, dof[at]);
     }
   }
 }

@@ -1,5 +1,7 @@
-// Standard normals and chi-squares from Philox4x32-10 counters: by the Box-Muller transform, and by
-// the method of Marsaglia and Tsang. Serial; pointers and shapes alone.
+// Random numbers from Philox4x32-10 counters: uniforms, standard normals by the Box-Muller
+// transform, and chi-squares by the method of Marsaglia and Tsang. Serial; arguments are pointers
+// and shapes. All results have the same bits on every instruction set: normal.cpp uses correctly
+// rounded operations alone and is compiled without contraction to fused multiply-adds.
 #pragma once
 
 #include <cstddef>
@@ -9,49 +11,48 @@
 
 namespace metaspan::kernels {
 
-/// One Philox4x32-10 block (Salmon, Moraes, Dror, Shaw 2011): out = bijection(counter) under the
-/// key.
+/// Computes one Philox4x32-10 block (Salmon, Moraes, Dror, Shaw 2011): four words that are a
+/// bijective function of the counter under the key.
 void philox(const std::uint32_t key[2],      // (2,)
             const std::uint32_t counter[4],  // (4,)
             std::uint32_t out[4]);           // (4,)
 
-/// Blocks in flight: enough to hide the latency of the multiplications. Fewer take as long.
+/// Counters whose blocks are computed at a time: enough to hide the latency of the multiplications.
 constexpr int kPairsAtOnce = 4 * kLane;
 
-/// Normals of the counters (first + i, c1, c2, c3), i < count: two independent ones each, in `a`
-/// and `b`.
+/// Computes two independent normals, a[i] and b[i], from each counter (first + i, c1, c2, c3), i <
+/// count. Fewer than kPairsAtOnce take as long as that many.
 ///
-/// With the block's words x0..x3, 52 bits of (x0, x1) give u in (0, 1), the top two bits of x2 a
-/// quadrant q and 52 bits of the rest g in (-1/2, 1/2); then  a = sqrt(-2 log u) cos(pi/2 (q + g)),
-/// b the same with sin. The same bits on every instruction set: only correctly rounded operations,
-/// never contracted.
+/// Let x0..x3 be the words of the block. 52 bits of (x0, x1) give u in (0, 1), the top two bits of
+/// x2 give a quadrant q, and 52 bits of what is left of (x2, x3) give g in (-1/2, 1/2). Then a =
+/// sqrt(-2 log u) cos(pi/2 (q + g)), and b is the same with sin.
 void normal_pairs(const std::uint32_t key[2],  // (2,)
                   std::uint32_t first, std::uint32_t c1, std::uint32_t c2, std::uint32_t c3,
                   std::ptrdiff_t count,
                   double* a,   // (count,) out
                   double* b);  // (count,) out, must not alias a
 
-/// Uniforms of the same counters, in (0, 1), two of 52 bits each: from the words (x0, x1) and (x2,
-/// x3).
+/// Computes two uniforms in (0, 1) from each of the same counters: a[i] from 52 bits of the words
+/// (x0, x1), b[i] from 52 bits of (x2, x3).
 void uniform_pairs(const std::uint32_t key[2],  // (2,)
                    std::uint32_t first, std::uint32_t c1, std::uint32_t c2, std::uint32_t c3,
                    std::ptrdiff_t count,
                    double* a,   // (count,) out
                    double* b);  // (count,) out, must not alias a
 
-/// Tasks that are drawn side by side, one a column.
+/// Number of tasks that are drawn together, one a column of a panel.
 constexpr int kTasks = 8;
 
-/// Normals of a panel of tasks: rows 2p and 2p + 1 of task i come from the counter (i, p, set, 0),
-/// whatever the panel that it is in.
+/// Draws normals for the tasks [first_task, first_task + kTasks). Rows 2p and 2p + 1 of task i come
+/// from the counter (i, p, set, 0): they do not depend on the panel that serves the task.
 void normal_panel(const std::uint32_t key[2],  // (2,)
                   std::uint32_t first_task, std::uint32_t set, std::ptrdiff_t rows,
                   double* out);  // (rows, kTasks) out
 
-/// Normals into chi-squares with dof[i] > 2/3 degrees of freedom, exact for any number of them
-/// (Marsaglia and Tsang 2000). The uniforms of rows 2p and 2p + 1 come from the counter (i, p, set,
-/// 1); the few that are rejected are drawn again, in attempt a from (i, row, set, 2a) and (.., 2a +
-/// 1).
+/// Turns normals into chi-squares with dof[i] > 2/3 degrees of freedom, exactly for every dof
+/// (Marsaglia and Tsang 2000). The uniforms of rows 2p and 2p + 1 of task i come from the counter
+/// (i, p, set, 1). The few candidates that are rejected are drawn again: attempt a takes its normal
+/// from (i, row, set, 2a) and its uniform from (i, row, set, 2a + 1).
 void chi_square_panel(const std::uint32_t key[2],  // (2,)
                       std::uint32_t first_task, std::uint32_t set,
                       std::ptrdiff_t first_row,  // even
@@ -59,8 +60,8 @@ void chi_square_panel(const std::uint32_t key[2],  // (2,)
                       const double* dof,  // (rows,)
                       double* x);         // (rows, kTasks) normals in, chi-squares out
 
-/// A candidate from a normal x, for the shape a_0 = dof/2 - 1/3: the chi-square, or a negative
-/// number where the uniform u rejects it.
+/// Returns the chi-square that the method of Marsaglia and Tsang makes of a normal x, or a negative
+/// number if the uniform u rejects it; a_0 = dof/2 - 1/3.
 double chi_square_candidate(double a_0, double x, double u);
 
 }  // namespace metaspan::kernels

@@ -1,5 +1,6 @@
-// Products with panels: matrices whose columns are tasks, `Width` of them, stored row by row, so
-// that a row is a few whole registers. Serial; pointers and shapes alone; nothing is allocated.
+// Products with panels. A panel is a row-major matrix whose `Width` columns are tasks: operations
+// on rows treat the tasks side by side in SIMD registers, and no sum ever mixes tasks. Serial;
+// arguments are pointers and shapes; nothing is allocated.
 #pragma once
 
 #include "lanes.hpp"
@@ -8,7 +9,10 @@ namespace metaspan::kernels {
 
 namespace detail {
 
-/// `Rows` x `Lanes` registers of  out (+)= A V.
+/// Computes a tile of out (+)= A V, `Rows` rows by `Lanes` registers. The tile stays in registers
+/// over the whole depth: each step p loads `Lanes` registers of V, used for all rows, and
+/// broadcasts one element of A for each row. Every element of out is one sum over p in rising
+/// order.
 template <int Rows, int Lanes, bool Add>
 inline void product_block(std::ptrdiff_t depth, const double* A, std::ptrdiff_t a_row,
                           std::ptrdiff_t a_step, const double* V, std::ptrdiff_t v_row, double* out,
@@ -30,7 +34,10 @@ inline void product_block(std::ptrdiff_t depth, const double* A, std::ptrdiff_t 
   }
 }
 
-/// All rows of a strip `Lanes` registers wide, as many at once as the registers hold.
+/// Computes all rows of a strip of out that is `Lanes` registers wide. A tile has as many rows as
+/// fit into registers: at most 12 sums, which leaves some of 16 registers for V and A. Rows that
+/// fill no tile go in pairs, then alone. The order of summation of an element does not depend on
+/// its tile.
 template <int Lanes, bool Add>
 inline void product_strip(std::ptrdiff_t rows, std::ptrdiff_t depth, const double* A,
                           std::ptrdiff_t a_row, std::ptrdiff_t a_step, const double* V,
@@ -53,7 +60,9 @@ inline void product_strip(std::ptrdiff_t rows, std::ptrdiff_t depth, const doubl
 
 }  // namespace detail
 
-/// out = A V, or out += A V.
+/// Computes out = A V, or out += A V. V and out are contiguous and row-major; the strides of A
+/// allow A and its transpose. Columns are split into strips of four registers and one of those that
+/// are left, so that V is read strip by strip and no element of out is read or written twice.
 template <bool Add>
 inline void product(std::ptrdiff_t rows, std::ptrdiff_t depth, std::ptrdiff_t columns,
                     const double* A,  // (rows, depth), element (i, p) at i a_row + p a_step
@@ -79,7 +88,8 @@ inline void product(std::ptrdiff_t rows, std::ptrdiff_t depth, std::ptrdiff_t co
   }
 }
 
-/// out = A^T, padded with zeros to `padded` columns.
+/// Computes out = A^T for a panel A: a contiguous row of `padded` elements for every task, zeros at
+/// the end.
 template <int Width>
 inline void transpose(std::ptrdiff_t rows,
                       const double* A,        // (rows, Width)
@@ -91,8 +101,9 @@ inline void transpose(std::ptrdiff_t rows,
   }
 }
 
-/// dots[t] = sum_i a[i, t] b[i, t]: every 4th or 2nd row in a chain of its own, so that additions
-/// do not wait for each other; then the chains in their order.
+/// Computes dots[t] = sum_i a[i, t] b[i, t], the inner products of two panels task by task. Rows
+/// are dealt to 4 chains of sums, or 2 for wide panels, so that additions do not wait for each
+/// other; rows that are left go to the first chain, and the chains are added in their order.
 template <int Width>
 inline void dot_columns(std::ptrdiff_t rows,
                         const double* a,  // (rows, Width)
@@ -117,7 +128,9 @@ inline void dot_columns(std::ptrdiff_t rows,
   for (int t = 0; t < Width; ++t) dots[t] = sums[0][t];
 }
 
-/// out[i, t] += scale factor[t] a[i, t].
+/// Computes out[i, t] += scale factor[t] a[i, t]: adds a multiple of a panel, with a factor for
+/// every task. The products of the factors are formed once, so that a row costs one multiplication
+/// and one addition per task.
 template <int Width>
 inline void add_columns(std::ptrdiff_t rows, double scale,
                         const double* factor,  // (Width,)

@@ -1,6 +1,7 @@
-// Products with rows of which only entries are stored: their columns in rising order, and values.
-// Everything but the values in double, in an order that the entries alone decide. Serial; pointers
-// and shapes alone.
+// Products with sparse rows in compressed form: entry p has the column columns[p] and the value
+// values[p], and row i owns the entries [starts[i], starts[i + 1]), in rising order of columns.
+// Values keep their type; everything else is double. The order of every sum depends on the entries
+// alone. Serial; arguments are pointers and shapes.
 #pragma once
 
 #include <type_traits>
@@ -11,13 +12,15 @@ namespace metaspan::kernels {
 
 namespace detail {
 
-constexpr int kStrip = 8;  // registers of a row of B or C at a time, at most
+constexpr int kStrip = 8;  // most registers of a row of B or C that are processed together
 
-/// Sums that additions take turns at, so that they do not wait for each other.
+/// Returns how many chains of sums take turns, so that additions do not wait for each other: 4, or
+/// fewer, at least 1, where chains times lanes would exceed 12 registers.
 constexpr int chains_of(int lanes) { return lanes > 6 ? 1 : lanes > 3 ? 12 / lanes : 4; }
 
-/// Asks for the entries some way behind those of a row: where rows of B, or numbers of u, are
-/// fetched from all over, hardware does not see that the entries come one after the other.
+/// Prefetches the entries kAhead behind those of a row, a cache line at a time. The hardware
+/// prefetcher misses that entries are read in sequence, since rows of B or elements of u are read
+/// from scattered addresses in between.
 template <class Value>
 inline void fetch_ahead(std::ptrdiff_t count, const std::int32_t* columns, const Value* values) {
   constexpr std::ptrdiff_t kAhead = 512;  // entries
@@ -28,12 +31,16 @@ inline void fetch_ahead(std::ptrdiff_t count, const std::int32_t* columns, const
   for (std::ptrdiff_t p = 0; p < count; p += kColumns) __builtin_prefetch(columns + p + kAhead);
 }
 
+/// Broadcasts a value to all elements of a register.
 template <class Value>
 inline Lane spread(Value value) {
   return static_cast<double>(value) - Lane{};
 }
 
-/// out = x^T B for `Lanes` registers of columns, of which the last one begins at `last`.
+/// Computes out = x^T B for one sparse row x and a strip of `Lanes` registers of columns of B,
+/// whose rows are b_row apart. The sums stay in registers while the entries select rows of B. The
+/// last register begins at column `last`: it may overlap the one before it, so that no row of B is
+/// read beyond its end. Entries take turns at the chains of sums, which are added in order.
 template <int Lanes, class Value, class Entry>
 inline void times_entries(std::ptrdiff_t count, const std::int32_t* columns, const Value* values,
                           const Entry* B, std::ptrdiff_t b_row, std::ptrdiff_t last, double* out) {
@@ -58,7 +65,8 @@ inline void times_entries(std::ptrdiff_t count, const std::int32_t* columns, con
   store(out + last, sums[0][Lanes - 1]);
 }
 
-/// The same for fewer columns than a register holds.
+/// Computes out = x^T B for a B with fewer columns than a register holds, contiguous rows. The sums
+/// are scalars in two chains.
 template <int Columns, class Value, class Entry>
 inline void times_few(std::ptrdiff_t count, const std::int32_t* columns, const Value* values,
                       const Entry* B, double* out) {
@@ -78,7 +86,8 @@ inline void times_few(std::ptrdiff_t count, const std::int32_t* columns, const V
   for (int c = 0; c < Columns; ++c) out[c] = sums[0][c] + sums[1][c];
 }
 
-/// How many of some rising columns are below `first`: a search whose steps do not depend on them.
+/// Returns how many of `count` rising columns are below `first`, by a binary search without
+/// unpredictable branches.
 inline std::ptrdiff_t count_below(std::ptrdiff_t count, const std::int32_t* columns,
                                   std::ptrdiff_t first) {
   if (count == 0) return 0;
@@ -87,7 +96,9 @@ inline std::ptrdiff_t count_below(std::ptrdiff_t count, const std::int32_t* colu
   return base - columns + (*base < first);
 }
 
-/// sum[column - first] += value c^T over the entries from p on with columns below `end`.
+/// Computes sum[column - first] += value c^T for the entries [p, count) with columns below `end`:
+/// row `first` of X^T C is the first row of `sum`, whose rows are `width` apart. c stays in `Lanes`
+/// registers; every entry reads and writes one row of `sum`.
 template <int Lanes, class Value>
 inline void add_entries(std::ptrdiff_t p, std::ptrdiff_t count, const std::int32_t* columns,
                         const Value* values, std::ptrdiff_t first, std::ptrdiff_t end,
@@ -104,7 +115,7 @@ inline void add_entries(std::ptrdiff_t p, std::ptrdiff_t count, const std::int32
   }
 }
 
-/// Calls body with the number of registers as a type, from 1 to kStrip.
+/// Calls body with the number of registers, from 1 to kStrip, as a std::integral_constant.
 template <class Body>
 inline void with_lanes(std::ptrdiff_t lanes, Body&& body) {
   switch (lanes) {
@@ -127,6 +138,7 @@ inline void with_lanes(std::ptrdiff_t lanes, Body&& body) {
   }
 }
 
+/// Computes X B for a B with k < kLane columns, starting the search for k at `Columns`.
 template <int Columns, class Value, class Entry>
 inline void times_narrow(std::ptrdiff_t k, std::ptrdiff_t rows, const std::int64_t* starts,
                          const std::int32_t* columns, const Value* values, const Entry* B,
@@ -144,7 +156,9 @@ inline void times_narrow(std::ptrdiff_t k, std::ptrdiff_t rows, const std::int64
 
 }  // namespace detail
 
-/// out = X B, without the columns of `out` beyond k.
+/// Computes out = X B; the columns of `out` beyond k are not written. B is row-major and
+/// contiguous. A strip of columns of B is finished for all rows of X before the next, so that its
+/// sums fit into registers.
 template <class Value, class Entry>
 inline void sparse_times(std::ptrdiff_t rows,
                          const std::int64_t* starts,   // (rows + 1,) of rows in the next two
@@ -170,7 +184,8 @@ inline void sparse_times(std::ptrdiff_t rows,
   }
 }
 
-/// out = X u.
+/// Computes out = X u. Entries of a row take turns at four sums, which are then added in order: the
+/// bits of an element do not depend on how rows are split into calls.
 template <class Value>
 inline void sparse_times(std::ptrdiff_t rows,
                          const std::int64_t* starts,   // (rows + 1,) of rows in the next two
@@ -180,13 +195,13 @@ inline void sparse_times(std::ptrdiff_t rows,
                          double* out) {                // (rows,)
   constexpr int kChains = detail::chains_of(1);
   for (std::ptrdiff_t i = 0; i < rows; ++i) {
-    const std::int32_t* own = columns + starts[i];
-    const Value* value = values + starts[i];
+    const std::int32_t* row_columns = columns + starts[i];
+    const Value* row_values = values + starts[i];
     const std::ptrdiff_t count = starts[i + 1] - starts[i];
-    detail::fetch_ahead(count, own, value);
+    detail::fetch_ahead(count, row_columns, row_values);
     double sums[kChains] = {};
     const auto add = [&](std::ptrdiff_t p, int chain) {
-      sums[chain] += static_cast<double>(value[p]) * u[own[p]];
+      sums[chain] += static_cast<double>(row_values[p]) * u[row_columns[p]];
     };
     std::ptrdiff_t p = 0;
     for (; p + kChains <= count; p += kChains) {
@@ -198,7 +213,8 @@ inline void sparse_times(std::ptrdiff_t rows,
   }
 }
 
-/// sum += X^T C for the columns [first, end) of X.
+/// Computes sum += X^T C for the columns [first, end) of X. Rows are taken in order, so that every
+/// element of `sum` is a sum over the rows in order, however rows and columns are split into calls.
 template <class Value>
 inline void sparse_combine(std::ptrdiff_t rows,
                            const std::int64_t* starts,   // (rows + 1,) of rows in the next two
@@ -212,17 +228,17 @@ inline void sparse_combine(std::ptrdiff_t rows,
     const std::ptrdiff_t left = width - c < kColumns ? width - c : kColumns;
     detail::with_lanes(left / kLane, [&](auto lanes) {
       for (std::ptrdiff_t i = 0; i < rows; ++i) {
-        const std::int32_t* own = columns + starts[i];
+        const std::int32_t* row_columns = columns + starts[i];
         const std::ptrdiff_t count = starts[i + 1] - starts[i];
-        const std::ptrdiff_t p = first == 0 ? 0 : detail::count_below(count, own, first);
-        detail::add_entries<decltype(lanes)::value>(p, count, own, values + starts[i], first, end,
-                                                    C + i * width + c, sum + c, width);
+        const std::ptrdiff_t p = first == 0 ? 0 : detail::count_below(count, row_columns, first);
+        detail::add_entries<decltype(lanes)::value>(p, count, row_columns, values + starts[i],
+                                                    first, end, C + i * width + c, sum + c, width);
       }
     });
   }
 }
 
-/// sum += X^T s for the columns [first, end) of X.
+/// Computes sum += X^T s for the columns [first, end) of X. Rows are taken in order, as above.
 template <class Value>
 inline void sparse_combine(std::ptrdiff_t rows,
                            const std::int64_t* starts,   // (rows + 1,) of rows in the next two
@@ -231,40 +247,43 @@ inline void sparse_combine(std::ptrdiff_t rows,
                            const double* s,  // (rows,)
                            double* sum) {    // (end - first,)
   for (std::ptrdiff_t i = 0; i < rows; ++i) {
-    const std::int32_t* own = columns + starts[i];
-    const Value* value = values + starts[i];
+    const std::int32_t* row_columns = columns + starts[i];
+    const Value* row_values = values + starts[i];
     const std::ptrdiff_t count = starts[i + 1] - starts[i];
-    const std::ptrdiff_t begin = first == 0 ? 0 : detail::count_below(count, own, first);
-    const std::ptrdiff_t stop =
-        count > 0 && own[count - 1] < end ? count : detail::count_below(count, own, end);
+    const std::ptrdiff_t begin = first == 0 ? 0 : detail::count_below(count, row_columns, first);
+    const std::ptrdiff_t stop = count > 0 && row_columns[count - 1] < end
+                                    ? count
+                                    : detail::count_below(count, row_columns, end);
     const double factor = s[i];
-    detail::fetch_ahead(stop - begin, own + begin, value + begin);
+    detail::fetch_ahead(stop - begin, row_columns + begin, row_values + begin);
     for (std::ptrdiff_t p = begin; p < stop; ++p) {
-      sum[own[p] - first] += factor * static_cast<double>(value[p]);
+      sum[row_columns[p] - first] += factor * static_cast<double>(row_values[p]);
     }
   }
 }
 
-/// Whether columns rise from one to the next.
+/// Whether columns are strictly increasing. Without an early exit, so that the compiler can
+/// vectorise it.
 inline bool is_rising(std::ptrdiff_t count, const std::int32_t* columns) {
   bool falls = false;
   for (std::ptrdiff_t p = 1; p < count; ++p) falls |= columns[p] <= columns[p - 1];
   return !falls;
 }
 
-/// An entry of a row in the list of its column.
+/// An entry in the linked list of its column; see list_entries().
 struct ListedEntry {
   double value;
-  std::int32_t row, next;  // -1: the last one
+  std::int32_t row, next;  // next is -1 at the end of a list
 };
 
-/// Puts the entries of a row, `scale` times, before those that are in the lists of their columns.
-/// Returns the number of the next entry.
+/// Inserts the entries of a row, multiplied by `scale`, at the heads of the linked lists of their
+/// columns. They are stored in entries[at], entries[at + 1], ...; returns the index of the next
+/// free element. Products of two sparse rows then visit pairs of entries in the same column alone.
 template <class Value>
 inline std::int32_t list_entries(std::ptrdiff_t count, const std::int32_t* columns,
                                  const Value* values, double scale, std::int32_t row,
                                  std::int32_t at, ListedEntry* entries,
-                                 std::int32_t* heads) {  // by column, the first entry or -1
+                                 std::int32_t* heads) {  // (d,)  first entry of each column, or -1
   for (std::ptrdiff_t p = 0; p < count; ++p, ++at) {
     entries[at] = {scale * static_cast<double>(values[p]), row, heads[columns[p]]};
     heads[columns[p]] = at;
@@ -272,7 +291,8 @@ inline std::int32_t list_entries(std::ptrdiff_t count, const std::int32_t* colum
   return at;
 }
 
-/// out[j] += scale times the product of a row with each row j that is in the lists.
+/// Computes out[j] += scale (row . row j) for every row j in the lists. It walks the list of each
+/// entry's column, so that the cost is one operation for each pair of entries in the same column.
 template <class Value>
 inline void listed_products(std::ptrdiff_t count, const std::int32_t* columns, const Value* values,
                             double scale, const ListedEntry* entries, const std::int32_t* heads,

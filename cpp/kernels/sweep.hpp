@@ -1,13 +1,13 @@
-// Matrix-vector sweeps over some columns of X, a few rows at a time, in an order that shapes alone
-// decide. X in its own type, everything else and, but where a name says so, every sum in double.
-// Serial; pointers and shapes alone.
+// Matrix-vector sweeps over a piece of the columns of X, a few rows at a time. X keeps its own
+// type; everything else is double, and so are the sums, except in functions named `single`. The
+// order of every sum depends on shapes alone. Serial; arguments are pointers and shapes.
 #pragma once
 
 #include "lanes.hpp"
 
 namespace metaspan::kernels {
 
-/// kLane neighbours as doubles.
+/// Loads kLane contiguous numbers as doubles.
 inline Lane load_wide(const double* p) { return load(p); }
 inline Lane load_wide(const float* p) {
   using LooseFloats __attribute__((vector_size(kLaneBytes / 2), aligned(4), may_alias)) = float;
@@ -15,7 +15,8 @@ inline Lane load_wide(const float* p) {
   return __builtin_convertvector(*reinterpret_cast<const LooseFloats*>(p), Lane);
 }
 
-/// A row of numbers as doubles.
+/// Converts `count` contiguous numbers to doubles. The last register may overlap the one before it,
+/// which spares a scalar loop.
 template <class Scalar>
 inline void copy_wide(std::ptrdiff_t count, const Scalar* from, double* to) {
   std::ptrdiff_t i = 0;
@@ -27,17 +28,21 @@ inline void copy_wide(std::ptrdiff_t count, const Scalar* from, double* to) {
 
 namespace detail {
 
-constexpr int kRows = 8;                 // rows of X at a time: a register each
+constexpr int kRows = 8;                 // rows of X at a time, with one register of sums each
 constexpr std::ptrdiff_t kChunk = 8192;  // columns at a time in transposed sweeps: their sums stay
-                                         // in the first cache
+                                         // in a cache
 
+/// Adds the elements of a register in their order.
 inline double sum_of(Lane v) {
   double sum = 0;
   for (int lane = 0; lane < kLane; ++lane) sum += v[lane];
   return sum;
 }
 
-/// `Chains` independent sums a row, so that few rows keep the arithmetic units as busy as many.
+/// Computes out = X u for `Rows` rows together, so that each register of u is loaded once for all
+/// of them. A row has `Chains` registers of sums, taken in turns: few rows with more chains keep as
+/// many additions in flight as many rows with one. The chains are added in order, then the lanes,
+/// then the columns that fill no register.
 template <int Rows, int Chains, class Scalar>
 inline void times_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                        const double* u, double* out) {
@@ -65,6 +70,8 @@ inline void times_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t s
   }
 }
 
+/// Computes out (+)= X^T a for `Rows` rows together: an element of out is read and written once for
+/// all of them. Its sum takes the rows in their order.
 template <int Rows, bool Add, class Scalar>
 inline void combine_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                          const double* a, double* out) {
@@ -83,6 +90,7 @@ inline void combine_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t
   }
 }
 
+/// The same for the fewer than kRows rows that are left: four together, then the rest together.
 template <bool Add, class Scalar>
 inline void combine_rest(std::ptrdiff_t rows, std::ptrdiff_t columns, const Scalar* X,
                          std::ptrdiff_t stride, const double* a, double* out) {
@@ -100,7 +108,9 @@ inline void combine_rest(std::ptrdiff_t rows, std::ptrdiff_t columns, const Scal
 
 }  // namespace detail
 
-/// out = X u.
+/// Computes out = X u. X is row-major. Eight rows at a time have one register of sums each; four
+/// rows have two, a single row four. How a row is summed depends on its position and on the shape
+/// alone.
 template <class Scalar>
 inline void sweep_times(std::ptrdiff_t rows, std::ptrdiff_t columns,
                         const Scalar* X,  // (rows, columns), rows `stride` apart
@@ -118,7 +128,10 @@ inline void sweep_times(std::ptrdiff_t rows, std::ptrdiff_t columns,
   for (; i < rows; ++i) detail::times_rows<1, 4>(columns, X + i * stride, stride, u, out + i);
 }
 
-/// out = X^T a, or out += X^T a.
+/// Computes out = X^T a, or out += X^T a. X is row-major. Chunks of columns are finished one after
+/// the other, so that their sums stay in a cache; within a chunk, eight rows at a time are added to
+/// out. The first rows set out if `Add` is false. Each element is a sum over the rows in their
+/// order.
 template <bool Add, class Scalar>
 inline void sweep_combine(std::ptrdiff_t rows, std::ptrdiff_t columns,
                           const Scalar* X,  // (rows, columns), rows `stride` apart
@@ -143,19 +156,21 @@ inline void sweep_combine(std::ptrdiff_t rows, std::ptrdiff_t columns,
   }
 }
 
-// The same in single precision, twice as many numbers at a time: sums over a chunk of columns, or
-// over the rows, are of floats.
+// The same sweeps with sums in single precision, which process twice as many numbers per register.
+// Only the sums over a chunk of columns, or over the rows, are floats; the rest is double.
 
 namespace detail {
 
-constexpr int kSingles = 2 * kLane;
-constexpr std::ptrdiff_t kSingleChunk = 1024;
+constexpr int kSingles = 2 * kLane;            // floats in a register
+constexpr std::ptrdiff_t kSingleChunk = 1024;  // columns of a sum in single precision
 using Singles = float __attribute__((vector_size(kLaneBytes)));
 using LooseSingles __attribute__((vector_size(kLaneBytes), aligned(4), may_alias)) = float;
 static_assert(alignof(LooseSingles) == 4);
 
 inline Singles load_singles(const float* p) { return *reinterpret_cast<const LooseSingles*>(p); }
 
+/// Computes out += X u for `Rows` rows of a chunk: each row is summed in floats and added to the
+/// double in out.
 template <int Rows>
 inline void times_rows_single(std::ptrdiff_t columns, const float* X, std::ptrdiff_t stride,
                               const float* u, double* out) {
@@ -173,6 +188,7 @@ inline void times_rows_single(std::ptrdiff_t columns, const float* X, std::ptrdi
   }
 }
 
+/// Computes out += X^T a in floats, for `Rows` rows together.
 template <int Rows>
 inline void combine_rows_single(std::ptrdiff_t columns, const float* X, std::ptrdiff_t stride,
                                 const double* a, float* out) {
@@ -191,7 +207,9 @@ inline void combine_rows_single(std::ptrdiff_t columns, const float* X, std::ptr
 
 }  // namespace detail
 
-/// out = X u.
+/// Computes out = X u. A chunk of u is converted to floats once for all rows; sums over a chunk are
+/// floats and are added to each other in double, so that rounding in single precision accumulates
+/// over one chunk only.
 inline void sweep_times_single(std::ptrdiff_t rows, std::ptrdiff_t columns, const float* X,
                                std::ptrdiff_t stride, const double* u, double* out) {
   constexpr int kRows = detail::kRows;
@@ -211,7 +229,8 @@ inline void sweep_times_single(std::ptrdiff_t rows, std::ptrdiff_t columns, cons
   }
 }
 
-/// out = X^T a, or out += X^T a.
+/// Computes out = X^T a if `set`, otherwise out += X^T a. Within a chunk of columns, sums over all
+/// rows of the call are floats; they are added to out in double.
 inline void sweep_combine_single(std::ptrdiff_t rows, std::ptrdiff_t columns, const float* X,
                                  std::ptrdiff_t stride, const double* a, bool set, double* out) {
   constexpr int kRows = detail::kRows;

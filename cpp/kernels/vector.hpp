@@ -1,13 +1,15 @@
-// Matrix-vector products in an order that shapes alone decide, wherever the memory lies: general
-// libraries peel loops by the alignment of their arguments, and with it change the last bit.
-// Serial; pointers and shapes alone.
+// Inner products and matrix-vector products of doubles. The order of every sum depends on shapes
+// alone. General libraries peel loops by the alignment of their arguments, so that their last bits
+// change with the address. Serial; arguments are pointers and shapes; nothing is allocated.
 #pragma once
 
 #include "lanes.hpp"
 
 namespace metaspan::kernels {
 
-/// sum_i a_i b_i: by lanes, the lanes then in their order, the rest after them.
+/// Returns sum_i a_i b_i. Two registers of partial sums, taken in turns, keep additions from
+/// waiting for each other. They are added to each other, a last full register follows if there
+/// is one, then the lanes are added in order, then the elements that fill no register.
 inline double dot(std::ptrdiff_t count, const double* a, const double* b) {
   Lane sums{}, others{};
   std::ptrdiff_t i = 0;
@@ -23,7 +25,7 @@ inline double dot(std::ptrdiff_t count, const double* a, const double* b) {
   return sum;
 }
 
-/// out = A v; rows of A are `stride` apart.
+/// Computes out = A v, each element by dot(). A is row-major with rows `stride` apart.
 inline void times(std::ptrdiff_t rows, std::ptrdiff_t columns,
                   const double* A,  // (rows, columns)
                   const double* v,  // (columns,)
@@ -31,12 +33,14 @@ inline void times(std::ptrdiff_t rows, std::ptrdiff_t columns,
                   std::ptrdiff_t stride) {
   for (std::ptrdiff_t i = 0; i < rows; ++i) out[i] = dot(columns, A + i * stride, v);
 }
+/// The same for contiguous rows.
 inline void times(std::ptrdiff_t rows, std::ptrdiff_t columns, const double* A, const double* v,
                   double* out) {
   times(rows, columns, A, v, out, columns);
 }
 
-/// out = A^T v; rows of A are `stride` apart.
+/// Computes out = A^T v. A is row-major with rows `stride` apart and is read row by row, so that
+/// reads are contiguous; each element of out is a sum over the rows in their order.
 inline void transposed_times(std::ptrdiff_t rows, std::ptrdiff_t columns,
                              const double* A,  // (rows, columns)
                              const double* v,  // (rows,)
@@ -47,12 +51,13 @@ inline void transposed_times(std::ptrdiff_t rows, std::ptrdiff_t columns,
     for (std::ptrdiff_t j = 0; j < columns; ++j) out[j] += v[i] * A[i * stride + j];
   }
 }
+/// The same for contiguous rows.
 inline void transposed_times(std::ptrdiff_t rows, std::ptrdiff_t columns, const double* A,
                              const double* v, double* out) {
   transposed_times(rows, columns, A, v, out, columns);
 }
 
-/// A += u v^T.
+/// Computes A += u v^T for a contiguous row-major A.
 inline void add_outer(std::ptrdiff_t rows, std::ptrdiff_t columns,
                       const double* u,  // (rows,)
                       const double* v,  // (columns,)
