@@ -1,5 +1,6 @@
-# Eigen3::Eigen from -DEigen3_DIR or Eigen3_ROOT, else from the cmeel-eigen wheel beside the running Python, else the
-# system. No version is asked for in find_package: the config files of 3.4 and 5 read ranges differently.
+# Finds Eigen3::Eigen: in Eigen3_DIR or Eigen3_ROOT if one is set, otherwise in the cmeel-eigen wheel
+# of the running Python, otherwise in the system. find_package gets no version, since the config
+# files of Eigen 3.4 and 5 read version ranges differently; it is checked afterwards.
 if(NOT Eigen3_DIR AND NOT Eigen3_ROOT AND NOT DEFINED ENV{Eigen3_ROOT})
   find_package(Python 3.11 REQUIRED COMPONENTS Interpreter)
   execute_process(

@@ -1,21 +1,21 @@
-# metaspan_level_here(result): the highest level of the processor that builds, by the rule of the
-# loader. x86-64-v3 where the build is for another machine, whose processor cannot be asked.
+# metaspan_level_here(result): sets `result` to the highest level that the building processor
+# supports, by the rule of the loader. A cross-compilation cannot ask it and gets x86-64-v3.
 function(metaspan_level_here result)
   set(level x86-64-v3)
   if(NOT CMAKE_CROSSCOMPILING)
     try_run(METASPAN_LEVEL_RUNS METASPAN_LEVEL_COMPILES ${CMAKE_CURRENT_BINARY_DIR}/highest_level
       ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/../bind/highest_level.cpp
       CXX_STANDARD 17
-      RUN_OUTPUT_VARIABLE found)
+      RUN_OUTPUT_VARIABLE highest)
     if(METASPAN_LEVEL_COMPILES AND METASPAN_LEVEL_RUNS EQUAL 0)
-      string(STRIP "${found}" level)
+      string(STRIP "${highest}" level)
     endif()
   endif()
   set(${result} ${level} PARENT_SCOPE)
 endfunction()
 
-# metaspan_levels(result): the levels of METASPAN_ISA as suffixes of targets and modules, lowest
-# first: some of v2, v3, v4; or native alone; where the processor is no x86-64, baseline alone.
+# metaspan_levels(result): sets `result` to the levels of METASPAN_ISA, lowest first, as suffixes of
+# targets and modules: a list of v2, v3 and v4; or native; or baseline if the target is not x86-64.
 function(metaspan_levels result)
   if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
     set(${result} baseline PARENT_SCOPE)
@@ -41,13 +41,13 @@ function(metaspan_levels result)
   set(${result} ${levels} PARENT_SCOPE)
 endfunction()
 
-# metaspan_level_name(level result): what users call a level: x86-64-v3 for v3.
+# metaspan_level_name(level result): sets `result` to the users' name of a level: x86-64-v3 for v3.
 function(metaspan_level_name level result)
   string(REGEX REPLACE "^v" "x86-64-v" name ${level})
   set(${result} ${name} PARENT_SCOPE)
 endfunction()
 
-# metaspan_isa(target level): compiles for a level, and says so in METASPAN_BUILT_FOR.
+# metaspan_isa(target level): compiles a target for a level, whose name METASPAN_BUILT_FOR holds.
 function(metaspan_isa target level)
   metaspan_level_name(${level} name)
   target_compile_definitions(${target} PRIVATE METASPAN_BUILT_FOR="${name}")
@@ -55,7 +55,7 @@ function(metaspan_isa target level)
     target_compile_options(${target} PRIVATE -march=${name})
   endif()
   if(level STREQUAL "v4" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    # GCC finds fault with its own header of AVX-512.
+    # GCC warns about its own AVX-512 header.
     target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized)
   endif()
 endfunction()

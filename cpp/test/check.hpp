@@ -1,16 +1,18 @@
-// The little that the C++ tests need: say what failed, count it, exit with the count.
+// A minimal test library: check() prints and counts failures, and main() returns their number.
 #pragma once
 
 #include <cstdio>
 
 namespace metaspan::test {
 
+/// Number of failed checks so far: the exit status of a test.
 inline int failures = 0;
 
-inline void check(bool condition, const char* what) {
+/// Prints `property` to stderr and counts a failure unless `condition` holds.
+inline void check(bool condition, const char* property) {
   if (condition) return;
   ++failures;
-  std::fprintf(stderr, "failed: %s\n", what);
+  std::fprintf(stderr, "failed: %s\n", property);
 }
 
 }  // namespace metaspan::test

@@ -1,5 +1,6 @@
-// Panels and single tasks are one algebra: SharedDesign, at both widths, against DenseDesign on the
-// data sets of (13).
+// The algebra gives the same results on panels as on single tasks: SharedDesign, at both widths,
+// against DenseDesign on the equivalent data sets of (13). Also tests the choice of
+// the tasks of a round.
 #include <cmath>
 
 #include "check.hpp"
@@ -11,12 +12,14 @@ namespace {
 
 using test::check;
 
+/// What the algebra computes for a few tasks.
 struct Gradient {
   Mat G;       // (D, k), summed over the tasks
   Mat grad_w;  // (k, tasks)
   Vec losses;  // (tasks,) outer
 };
 
+/// All tasks in one panel, by SharedDesign.
 template <int kWidth>
 Gradient by_panels(const Method& method, const Mat& Z, const Mat& heads, const Vec& w) {
   const Index k = Z.cols(), k_star = heads.rows(), tasks = heads.cols();
@@ -32,7 +35,8 @@ Gradient by_panels(const Method& method, const Mat& Z, const Mat& heads, const V
           ConstVec(algebra.loss(algebra.outer), tasks)};
 }
 
-/// The same numbers from X = X' = sqrt(D) I, that is Z = [M; R], K = K' = I in normalised units.
+/// Each task alone, by DenseDesign with X = X' = sqrt(D) I: Z = Z' = [M; R] and K = K' = I in
+/// normalised units.
 Gradient one_by_one(const Method& method, const Mat& Z, const Mat& heads, const Vec& w) {
   const Index D = Z.rows(), k = Z.cols(), tasks = heads.cols();
   const Mat identity = Mat::Identity(D, D);
@@ -73,10 +77,10 @@ void test_panels_are_tasks_side_by_side() {
         const Gradient expected = one_by_one(method, Z, heads, w);
         const Gradient narrow = by_panels<kNarrow>(method, Z, heads, w);
         const Gradient wide = by_panels<kWide>(method, Z, heads, w);
-        for (const Gradient& found : {narrow, wide}) {
-          check(close(found.G, expected.G), "the gradient of a panel is the sum over its tasks");
-          check(close(found.grad_w, expected.grad_w), "grad_w of every task of a panel");
-          check(close(found.losses, expected.losses), "the loss of every task of a panel");
+        for (const Gradient& panel : {narrow, wide}) {
+          check(close(panel.G, expected.G), "the gradient of a panel is the sum over its tasks");
+          check(close(panel.grad_w, expected.grad_w), "a panel has the grad_w of each task");
+          check(close(panel.losses, expected.losses), "a panel has the loss of each task");
         }
       }
     }
@@ -90,14 +94,15 @@ void test_choice_is_without_replacement_and_leaves_no_trace() {
     choose(derive_key(3, 0, round, Stream::pool), 10, 4, order.data(), swaps.data(), taken.data());
     for (std::size_t i = 0; i < 4; ++i) {
       ++seen[static_cast<std::size_t>(taken[i])];
-      for (std::size_t j = 0; j < i; ++j) check(taken[i] != taken[j], "taken once");
+      for (std::size_t j = 0; j < i; ++j) check(taken[i] != taken[j], "no index is taken twice");
     }
   }
   for (Index i = 0; i < 10; ++i) {
     const auto at = static_cast<std::size_t>(i);
-    check(order[at] == i, "the order is given back");
-    // 400 expected, standard deviation 15.5: five of them, about 1e-5 of a false alarm in all.
-    check(std::abs(static_cast<double>(seen[at]) - 400) < 78, "every index is taken as often");
+    check(order[at] == i, "the order is restored");
+    // 400 are expected with a standard deviation of 15.5. Five deviations give a false alarm with
+    // a probability of about 1e-5 over all indices.
+    check(std::abs(static_cast<double>(seen[at]) - 400) < 78, "every index is equally likely");
   }
 }
 

@@ -1,4 +1,4 @@
-// The hot path allocates nothing: every malloc of the process is counted while rounds run.
+// Rounds do not allocate: every malloc of the process is counted while they run.
 #include <cstdlib>
 
 #include "check.hpp"
@@ -8,10 +8,10 @@
 #include "metaspan/geometry/coordinates.hpp"
 
 namespace {
-volatile long allocations = 0;  // volatile: compilers take it that malloc does not change it
+volatile long allocations = 0;  // volatile: compilers assume that malloc does not change it
 }
 #ifdef METASPAN_SANITIZER_MALLOC
-// A sanitizer brings a malloc of its own, and tells of each call whoever asks.
+// A sanitizer replaces malloc; its hook is called on every allocation.
 extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void*,
                                                                   std::size_t),
                                                          void (*)(const volatile void*));
@@ -34,6 +34,7 @@ namespace {
 
 using test::check;
 
+/// Returns how often body() allocates.
 template <class Body>
 long allocations_of(Body&& body) {
   const long before = allocations;
@@ -41,7 +42,8 @@ long allocations_of(Body&& body) {
   return allocations - before;
 }
 
-std::unique_ptr<PopulationEngine> engine(const Method& method, Index k, Index n) {
+/// A population engine with k = k_star and Gaussian heads.
+std::unique_ptr<PopulationEngine> make_engine(const Method& method, Index k, Index n) {
   HeadLaw law;
   law.k_star = k;
   Mat Z = random_start(derive_key(1, 0, 0, Stream::start), 1e6, k, k, 3.0);
@@ -51,11 +53,12 @@ std::unique_ptr<PopulationEngine> engine(const Method& method, Index k, Index n)
 
 void test_counter_sees_allocations() {
   const auto once = [] {
-    void* volatile memory = std::malloc(100);  // volatile: else both calls are optimised away
+    void* volatile memory = std::malloc(100);  // volatile: otherwise both calls are optimised away
     std::free(memory);
   };
-  check(allocations_of(once) == 1, "the counter counts malloc");
-  check(allocations_of([] { Mat::Zero(40, 40).eval(); }) > 0, "the counter counts Eigen's memory");
+  check(allocations_of(once) == 1, "the counter sees malloc");
+  check(allocations_of([] { Mat::Zero(40, 40).eval(); }) > 0,
+        "the counter sees Eigen's allocations");
 }
 
 void test_population_rounds_allocate_nothing() {
@@ -63,27 +66,27 @@ void test_population_rounds_allocate_nothing() {
     for (const int steps : {0, 1, 3}) {
       for (const int kind : {0, 1, 2, 3}) {
         const auto run =
-            engine({0.1, 0.1, steps, kind % 2 == 1, kind / 2 == 1}, n == 3 ? 3 : 20, n);
+            make_engine({0.1, 0.1, steps, kind % 2 == 1, kind / 2 == 1}, n == 3 ? 3 : 20, n);
         TaskOutputs tasks;
         tasks.want_losses = true;
-        run->gradient(0, nullptr, tasks, 1, nullptr);  // takes the memory of the outputs
+        run->gradient(0, nullptr, tasks, 1, nullptr);  // allocates the outputs
         const long count = allocations_of([&] {
           for (Index round = 1; round < 5; ++round) {
             run->gradient(round, nullptr, tasks, 1, nullptr);
             run->step();
           }
         });
-        check(count == 0, "a population round allocates nothing");
+        check(count == 0, "a population round does not allocate");
       }
     }
   }
 }
 
 void test_distance_allocates_nothing() {
-  const auto run = engine({0.1, 0.1, 1, false, false}, 3, 3);
+  const auto run = make_engine({0.1, 0.1, 1, false, false}, 3, 3);
   Meter meter(3, 3, 3);
   meter.dist(run->coordinates());
-  check(allocations_of([&] { meter.dist(run->coordinates()); }) == 0, "dist allocates nothing");
+  check(allocations_of([&] { meter.dist(run->coordinates()); }) == 0, "dist does not allocate");
 }
 
 void test_algebra_on_arrays_allocates_nothing() {
@@ -104,7 +107,7 @@ void test_algebra_on_arrays_allocates_nothing() {
                      scratch);
   TaskAlgebra<DenseDesign> algebra({0.01, 0.1, steps, true, true}, k, m, m);
   const long count = allocations_of([&] { algebra.gradient(design, w.data(), true); });
-  check(count == 0, "the algebra of a task allocates nothing");
+  check(count == 0, "the algebra of a task does not allocate");
 }
 
 }  // namespace

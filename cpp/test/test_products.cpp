@@ -1,5 +1,5 @@
-// Eigen cuts products by the sizes of caches, which decides their last bits: never by those of the
-// processor that runs.
+// Eigen blocks its products by cache sizes, which decide the last bits. The core sets fixed sizes,
+// so that those of the running processor have no effect.
 #include <cstring>
 
 #include "check.hpp"
@@ -10,6 +10,7 @@ namespace {
 
 using test::check;
 
+/// A product that is large enough for Eigen to block it.
 Mat product() {
   const Index n = 700;
   Mat A(n, n);
@@ -29,11 +30,11 @@ void test_the_sizes_of_caches_are_those_of_the_core() {
 
 void test_they_decide_the_bits_of_a_product() {
   const Mat before = product();
-  check(same_bits(before, product()), "a product has the same bits each time");
+  check(same_bits(before, product()), "a product has the same bits every time");
   Eigen::setCpuCacheSizes(4 * 1024, 64 * 1024, 256 * 1024);
-  check(!same_bits(before, product()), "other caches give other bits");
+  check(!same_bits(before, product()), "other cache sizes give other bits");
   Eigen::setCpuCacheSizes(kCacheBytes[0], kCacheBytes[1], kCacheBytes[2]);
-  check(same_bits(before, product()), "the core's sizes give the core's bits");
+  check(same_bits(before, product()), "the core's sizes restore the bits");
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Products of sparse rows with vectors, against loops over the same rows made dense; and bits that
-// do not depend on how rows and columns are cut.
+// Products of sparse rows with vectors, against loops over the same rows in dense form. Their bits
+// must not depend on how rows and columns are split into calls.
 #include <cmath>
 #include <random>
 #include <utility>
@@ -13,15 +13,16 @@ namespace {
 
 using test::check;
 
+/// Random sparse rows (m, d), and the same rows in dense form.
 template <class Value>
 struct Rows {
   std::ptrdiff_t m, d;
-  std::vector<std::int64_t> starts{3};  // entries before them belong to others
+  std::vector<std::int64_t> starts{3};  // three unused entries come first
   std::vector<std::int32_t> columns{0, 0, 0};
   std::vector<Value> values{9, 9, 9};
   std::vector<double> dense;
 
-  /// Every `empty`-th row has no entries, and every third column none.
+  /// Every `empty`-th row and every third column have no entries.
   Rows(std::ptrdiff_t rows, std::ptrdiff_t features, double density, std::ptrdiff_t empty)
       : m(rows), d(features), dense(static_cast<std::size_t>(rows * features)) {
     std::mt19937 random(7);
@@ -39,18 +40,19 @@ struct Rows {
   }
 };
 
+/// A vector of irregular numbers.
 std::vector<double> numbers(std::ptrdiff_t count) {
-  std::vector<double> found;
+  std::vector<double> sines;
   for (std::ptrdiff_t i = 0; i < count; ++i) {
-    found.push_back(std::sin(1.0 + static_cast<double>(i)));
+    sines.push_back(std::sin(1.0 + static_cast<double>(i)));
   }
-  return found;
+  return sines;
 }
 
 bool near(const std::vector<double>& a, const std::vector<double>& b) {
-  bool found = a.size() == b.size();
-  for (std::size_t i = 0; i < a.size() && found; ++i) found = std::abs(a[i] - b[i]) < 1e-12;
-  return found;
+  bool is_near = a.size() == b.size();
+  for (std::size_t i = 0; i < a.size() && is_near; ++i) is_near = std::abs(a[i] - b[i]) < 1e-12;
+  return is_near;
 }
 
 template <class Value>
@@ -68,8 +70,8 @@ void test_products(const Rows<Value>& X) {
                         sums.data());
   kernels::sparse_combine(X.m, X.starts.data(), X.columns.data(), X.values.data(), 0, X.d, s.data(),
                           v.data());
-  check(near(sums, Xu), "X u is that of the dense rows");
-  check(near(v, Xs), "X^T s is that of the dense rows");
+  check(near(sums, Xu), "X u agrees with the dense rows");
+  check(near(v, Xs), "X^T s agrees with the dense rows");
 
   for (const std::ptrdiff_t cut : {X.m / 3, X.m}) {
     std::vector<double> parts(size), bands(width);
@@ -82,8 +84,8 @@ void test_products(const Rows<Value>& X) {
       kernels::sparse_combine(end - first, X.starts.data() + first, X.columns.data(),
                               X.values.data(), edge, X.d, s.data() + first, bands.data() + edge);
     }
-    check(parts == sums, "bits of X u do not depend on where rows are cut");
-    check(bands == v, "bits of X^T s do not depend on where rows and columns are cut");
+    check(parts == sums, "the bits of X u do not depend on where rows are split");
+    check(bands == v, "the bits of X^T s do not depend on where rows and columns are split");
   }
 }
 
