@@ -1,4 +1,4 @@
-// The build, and the CPUs of this process.
+// Bindings of base: the build, the CPUs of this process and the thread pool.
 #include "bind.hpp"
 #include "convert.hpp"
 #include "metaspan/base/parallel.hpp"
@@ -6,6 +6,7 @@
 namespace metaspan::bind {
 namespace {
 
+/// Describes the build of this module: versions, instruction-set level and threads.
 py::dict build_info() {
   py::dict info;
   info["version"] = METASPAN_VERSION;

@@ -1,4 +1,5 @@
-// The parts of the extension module: a file per room of the core, and for engines one per engine.
+// The functions that define the extension module, one for each room of the core; engines/ has a
+// file for each engine.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -9,8 +10,8 @@ void bind_base(pybind11::module_& module);      // the build, the CPUs
 void bind_random(pybind11::module_& module);    // generators, heads, samples at full size
 void bind_geometry(pybind11::module_& module);  // frames, coordinates, measurements
 void bind_data(pybind11::module_& module);      // checks of the user's arrays
-void bind_sweeps(pybind11::module_& module);    // one round on given tasks
-void bind_in_law(pybind11::module_& module);    // what random samples are made of
-void bind_engines(pybind11::module_& module);   // training
+void bind_sweeps(pybind11::module_& module);    // the gradient of one round on the data of a batch
+void bind_in_law(pybind11::module_& module);    // draws of random samples, for tests of their law
+void bind_engines(pybind11::module_& module);   // runs, and the costs of rounds
 
 }  // namespace metaspan::bind

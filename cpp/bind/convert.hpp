@@ -1,4 +1,6 @@
-// The only place where a Python object becomes something of the core, and back.
+// Conversions between NumPy arrays and the types of the core, and the call that runs the core
+// without the interpreter lock. convert_laws.hpp and convert_samples.hpp convert methods, laws and
+// data.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -14,19 +16,22 @@
 
 namespace metaspan::bind {
 
-/// A C-contiguous array of doubles; anything else that holds numbers is copied into one.
+/// A C-contiguous array of doubles. pybind11 copies any other array of numbers into one.
 using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
+/// A view of an array with two axes. The array must outlive it.
 inline ConstMat as_matrix(const Array& a) {
   require(a.ndim() == 2, "a matrix must have two axes");
   return ConstMat(a.data(), a.shape(0), a.shape(1));
 }
 
+/// A copy of an array with one axis.
 inline Vec as_vector(const Array& a) {
   require(a.ndim() == 1, "a vector must have one axis");
   return ConstVec(a.data(), a.shape(0));
 }
 
+/// Copies a matrix or a vector into a new array.
 inline Array to_array(const Mat& m) {
   Array out({m.rows(), m.cols()});
   MutMat(out.mutable_data(), m.rows(), m.cols()) = m;
@@ -39,19 +44,20 @@ inline Array to_array(const Vec& v) {
   return out;
 }
 
-/// Block i of a stack (trials, rows, columns).
+/// A view of block i of a stack (trials, rows, columns).
 inline ConstMat block_of(const Array& stack, Index i) {
-  require(stack.ndim() == 3 && i < stack.shape(0), "a block for every trial");
+  require(stack.ndim() == 3 && i < stack.shape(0),
+          "a stack of matrices must have a block for every trial");
   return ConstMat(stack.data(i), stack.shape(1), stack.shape(2));
 }
 
-/// Row i of (trials, k).
+/// A copy of row i of an array (trials, k).
 inline Vec row_block(const Array& rows, Index i, Index k) {
-  require(rows.ndim() == 2 && i < rows.shape(0) && rows.shape(1) == k, "a row for every trial");
+  require(rows.ndim() == 2 && i < rows.shape(0) && rows.shape(1) == k, "rows must be (trials, k)");
   return ConstVec(rows.data(i, 0), k);
 }
 
-/// [M; R].
+/// Stacks M and R to [M; R].
 inline Mat stacked(ConstMat M, ConstMat R) {
   require(M.cols() == R.cols(), "M and R must have the same columns");
   Mat Z(M.rows() + R.rows(), M.cols());
@@ -59,38 +65,42 @@ inline Mat stacked(ConstMat M, ConstMat R) {
   return Z;
 }
 
-/// [M; R] of trial i.
+/// Copies [M; R] of trial i from stacks with an axis of trials.
 inline Mat state_block(const Array& M, const Array& R, Index i) {
   return stacked(block_of(M, i), block_of(R, i));
 }
 
-/// The losses of every task, (3, n), before and after the inner loop and on the outer set.
+/// Adds the rows of `losses` (3, n) to a dictionary: the inner loss of every task before and after
+/// the inner loop, and its outer loss.
 inline void put_losses(py::dict& out, const Mat& losses) {
   const char* names[] = {"loss_in", "loss_adapted", "loss_out"};
   for (Index i = 0; i < 3; ++i) out[names[i]] = to_array(Vec(losses.row(i)));
 }
 
-/// "gram", "vector" or, with sums in single precision, "vector_float32".
+/// Returns the route "gram", "vector" or, with sums in single precision, "vector_float32".
 inline RouteKind as_route(const std::string& name) {
   if (name == "gram") return RouteKind::gram;
-  require(name == "vector" || name == "vector_float32", "unknown route");
+  require(name == "vector" || name == "vector_float32",
+          "route must be gram, vector or vector_float32");
   return name == "vector_float32" ? RouteKind::vector_float32 : RouteKind::vector;
 }
 
+/// Whether the dtype of an array is Scalar.
 template <class Scalar>
 bool holds(const py::array& a) {
   return py::isinstance<py::array_t<Scalar>>(a);
 }
 
-/// Calls body with a value of the array's scalar type.
+/// Returns body(x) for an x of the array's scalar type, float or double.
 template <class Body>
 auto with_scalar(const py::array& a, Body&& body) {
   require(holds<double>(a) || holds<float>(a), "arrays must be float32 or float64");
   return holds<double>(a) ? body(double{}) : body(float{});
 }
 
-/// Runs body(cancel) without the interpreter's lock, so that other Python threads go on, and lets a
-/// signal handler's exception through. Nothing in `body` may touch Python objects.
+/// Runs body(cancel) without the interpreter lock, so that other Python threads can run. If a
+/// signal handler raises an exception, the body is cancelled and the exception is passed on. `body`
+/// must not touch Python objects.
 template <class Body>
 void interruptible(Body&& body) {
   bool cancelled = false;

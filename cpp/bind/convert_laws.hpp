@@ -1,4 +1,4 @@
-// Methods and laws: named tuples of Python as the structs of the core.
+// Conversions of methods and laws: the named tuples of _core_types.py to the structs of the core.
 #pragma once
 
 #include "convert.hpp"
@@ -8,8 +8,8 @@
 
 namespace metaspan::bind {
 
-/// A HeadLaw of Python: its kind is "gaussian", "sphere", "table" or "given". A table of three axes
-/// holds one table per trial; `trial` is the one wanted.
+/// Converts a HeadLaw, whose kind is "gaussian", "sphere", "table" or "given". A table with three
+/// axes holds one table per trial, of which `trial` selects one.
 inline HeadLaw as_head_law(const py::object& law, Index k_star, Index trial = 0) {
   HeadLaw result;
   result.k_star = k_star;
@@ -36,10 +36,11 @@ inline HeadLaw as_head_law(const py::object& law, Index k_star, Index trial = 0)
   } else if (kind == "table") {
     result.kind = HeadLaw::Kind::table;
     const auto table = law.attr("table").cast<Array>();
-    require(table.ndim() == 2 || table.ndim() == 3, "a table of heads has two or three axes");
+    require(table.ndim() == 2 || table.ndim() == 3, "a table of heads must have two or three axes");
     const Index rows = table.shape(table.ndim() - 2), columns = table.shape(table.ndim() - 1);
     const Index offset = table.ndim() == 3 ? trial * rows * columns : 0;
-    require(table.ndim() == 2 || trial < table.shape(0), "a table of heads for every trial");
+    require(table.ndim() == 2 || trial < table.shape(0),
+            "a table of heads with three axes must have one table per trial");
     result.table = ConstMat(table.data() + offset, rows, columns);
   } else {
     require(kind == "given", "unknown law of heads");
@@ -48,6 +49,7 @@ inline HeadLaw as_head_law(const py::object& law, Index k_star, Index trial = 0)
   return result;
 }
 
+/// Returns the law of features with a name of Python.
 inline FeatureLaw::Kind feature_kind(const std::string& name) {
   using Kind = FeatureLaw::Kind;
   const std::pair<const char*, Kind> kinds[] = {{"gaussian", Kind::gaussian},
@@ -63,7 +65,8 @@ inline FeatureLaw::Kind feature_kind(const std::string& name) {
 
 }  // namespace metaspan::bind
 
-// Named tuples of Python become structs of the core field by field, when a function is called.
+// pybind11 calls these casters on the arguments of a function: they copy named tuples field by
+// field.
 namespace pybind11::detail {
 
 template <>
@@ -87,7 +90,7 @@ struct type_caster<metaspan::FeatureLaw> {
   }
 };
 
-/// m_in and m_out are 0 for infinitely many samples.
+/// m_in or m_out = 0 means infinitely many samples, as in the core.
 template <>
 struct type_caster<metaspan::SampleLaw> {
   PYBIND11_TYPE_CASTER(metaspan::SampleLaw, const_name("SampleLaw"));

@@ -1,4 +1,5 @@
-// The user's data: arrays with a leading axis of tasks, one array per task, or in a store.
+// Conversions of the user's data: stacks with a leading axis of tasks, one array per task, sparse
+// rows, or X in a store. The arrays are used in place, and the caller keeps them alive.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +11,7 @@
 
 namespace metaspan::bind {
 
-/// B (d, k) in place and w (k,), checked against each other.
+/// Returns the elements of B (d, k), after a check that w (k,) fits it.
 template <class Scalar>
 const Scalar* representation(const py::array& B, const Array& w) {
   require(B.ndim() == 2 && holds<Scalar>(B) && (B.flags() & py::array::c_style) != 0,
@@ -19,6 +20,8 @@ const Scalar* representation(const py::array& B, const Array& w) {
   return static_cast<const Scalar*>(B.data());
 }
 
+/// Converts one dense data set, X (m, d) and y (m,). Each row of X must be contiguous; the
+/// rows may be apart.
 template <class Scalar>
 Samples<Scalar> as_samples(const py::array& X, const py::array& y, Index d) {
   require(holds<Scalar>(X) && holds<Scalar>(y), "all data must have one dtype");
@@ -32,7 +35,8 @@ Samples<Scalar> as_samples(const py::array& X, const py::array& y, Index d) {
           static_cast<const Scalar*>(y.data()), X.shape(0)};
 }
 
-/// Entries (starts, columns, values) of rows that were found sound when they were checked.
+/// Converts one sparse data set: X is (starts, columns, values), whose columns sparse_fault() has
+/// checked before.
 template <class Scalar>
 Samples<Scalar> as_sparse_samples(const py::tuple& X, const py::array& y, Index d) {
   require(X.size() == 3 && py::isinstance<py::array_t<std::int64_t>>(X[0]) &&
@@ -51,7 +55,7 @@ Samples<Scalar> as_sparse_samples(const py::tuple& X, const py::array& y, Index 
   const Index m = y.shape(0);
   require(first[0] >= 0 && std::is_sorted(first, first + m + 1) &&
               first[m] <= std::min(columns.shape(0), values.shape(0)),
-          "rows must begin where entries are");
+          "starts must be sorted and within the entries");
   Samples<Scalar> set{static_cast<const Scalar*>(values.data()), 0,
                       static_cast<const Scalar*>(y.data()), m};
   set.starts = first;
@@ -59,22 +63,23 @@ Samples<Scalar> as_sparse_samples(const py::tuple& X, const py::array& y, Index 
   return set;
 }
 
-/// A stack (n, m, d) with its (n, m), or a sequence of n arrays (m_i, d) with theirs.
+/// Converts the sets of n tasks: a stack X (n, m, d) with y (n, m), or sequences of n arrays X
+/// (m_i, d), or sparse rows, and y (m_i,).
 template <class Scalar>
 std::vector<Samples<Scalar>> as_sample_sets(const py::object& X, const py::object& y, Index d) {
   std::vector<Samples<Scalar>> sets;
   if (!py::isinstance<py::array>(X) || !py::isinstance<py::array>(y)) {
-    // The items of a stack are views: their memory is the stack's, and outlives them.
+    // X or y may be a stack: its items are views of its memory, which outlives them.
     const py::list all_X(X), all_y(y);
-    require(all_X.size() == all_y.size(), "as many y as X");
+    require(all_X.size() == all_y.size(), "X and y must have the same number of sets");
     for (std::size_t i = 0; i < all_X.size(); ++i) {
       const bool sparse = py::isinstance<py::tuple>(all_X[i]);
       require(
           (sparse || py::isinstance<py::array>(all_X[i])) && py::isinstance<py::array>(all_y[i]),
           "a task's data must be arrays");
-      const auto own = all_y[i].cast<py::array>();
-      sets.push_back(sparse ? as_sparse_samples<Scalar>(all_X[i].cast<py::tuple>(), own, d)
-                            : as_samples<Scalar>(all_X[i].cast<py::array>(), own, d));
+      const auto task_y = all_y[i].cast<py::array>();
+      sets.push_back(sparse ? as_sparse_samples<Scalar>(all_X[i].cast<py::tuple>(), task_y, d)
+                            : as_samples<Scalar>(all_X[i].cast<py::array>(), task_y, d));
       require(sets.front().sparse() == sparse, "all sets must be sparse, or none");
     }
     return sets;
@@ -96,45 +101,46 @@ std::vector<Samples<Scalar>> as_sample_sets(const py::object& X, const py::objec
   return sets;
 }
 
-/// The data sets of tasks whose X is in a store: as many samples as responses, a stack or a
-/// sequence. Sets of one number are one.
+/// Converts the sets of tasks whose X is in a store, from their responses: a stack or a sequence.
+/// Set i gets the number first_number + i; sets with equal numbers and responses count as one set.
 template <class Scalar>
 std::vector<Samples<Scalar>> as_stored_sets(const py::object& y, Index d, Index first_number) {
   std::vector<Samples<Scalar>> sets;
   const py::list responses(y);
   for (std::size_t i = 0; i < responses.size(); ++i) {
-    const auto own = responses[i].template cast<py::array>();
-    require(holds<Scalar>(own) && own.ndim() == 1 &&
-                (own.shape(0) <= 1 || own.strides(0) == sizeof(Scalar)),
+    const auto task_y = responses[i].template cast<py::array>();
+    require(holds<Scalar>(task_y) && task_y.ndim() == 1 &&
+                (task_y.shape(0) <= 1 || task_y.strides(0) == sizeof(Scalar)),
             "y must be (m,), contiguous, of one dtype");
-    sets.push_back({nullptr, d, static_cast<const Scalar*>(own.data()), own.shape(0)});
+    sets.push_back({nullptr, d, static_cast<const Scalar*>(task_y.data()), task_y.shape(0)});
     sets.back().task = first_number + static_cast<Index>(i);
   }
   return sets;
 }
 
-/// The dtype's scalar of data, by the responses: a stack, or the first of a sequence of arrays.
+/// Returns body(x) for an x of the scalar type of the data: that of the responses y, a stack or a
+/// sequence of arrays.
 template <class Body>
 auto with_scalar_of(const py::object& y, Body&& body) {
   if (py::isinstance<py::array>(y)) return with_scalar(y.cast<py::array>(), body);
   const auto sets = y.cast<std::vector<py::array>>();
-  require(!sets.empty(), "at least one task");
+  require(!sets.empty(), "data must have at least one task");
   return with_scalar(sets.front(), body);
 }
 
-/// Tasks, and what reads their X where that is not in memory.
+/// Converted data, and the store of X if it is not in memory.
 template <class Scalar>
 struct Data {
   TaskSet<Scalar> tasks;
   std::unique_ptr<Store<Scalar>> store;
 };
 
-/// A CoreData, in place: X_in and X_out are None where there is a reader; without y_out there are
-/// inner sets alone.
+/// Converts a CoreData. X_in and X_out are None if there is a reader, which becomes the store.
+/// Without y_out there are inner sets alone.
 template <class Scalar>
 Data<Scalar> as_data(const py::object& data, Index d) {
-  Data<Scalar> found{{d, {}, {}}, nullptr};
-  TaskSet<Scalar>& tasks = found.tasks;
+  Data<Scalar> converted{{d, {}, {}}, nullptr};
+  TaskSet<Scalar>& tasks = converted.tasks;
   const py::object reader = data.attr("reader");
   const py::object y_in = data.attr("y_in"), y_out = data.attr("y_out");
   const bool has_outer = !y_out.is_none();
@@ -145,14 +151,14 @@ Data<Scalar> as_data(const py::object& data, Index d) {
     tasks.inner = as_stored_sets<Scalar>(y_in, d, 0);
     const Index first = reader.attr("shared").cast<bool>() ? 0 : tasks.size();
     if (has_outer) tasks.outer = as_stored_sets<Scalar>(y_out, d, first);
-    found.store = std::make_unique<PythonStore<Scalar>>(reader);
-    tasks.store = found.store.get();
+    converted.store = std::make_unique<PythonStore<Scalar>>(reader);
+    tasks.store = converted.store.get();
   }
   require(tasks.size() > 0 && (!has_outer || tasks.inner.size() == tasks.outer.size()),
-          "as many outer as inner data sets, at least one");
+          "inner and outer sets must be equal in number, at least one");
   require(!has_outer || tasks.inner.front().sparse() == tasks.outer.front().sparse(),
           "all sets must be sparse, or none");
-  return found;
+  return converted;
 }
 
 }  // namespace metaspan::bind

@@ -1,5 +1,5 @@
-// For which instruction-set levels the core was built, and which of them this processor runs.
-// Compiled for the baseline, so that it can be asked anywhere.
+// The module _cpu: the instruction-set levels for which the core was built, and which of them this
+// processor supports. Compiled for the baseline, so that it loads on every processor.
 #include <pybind11/pybind11.h>
 
 #include <iterator>

@@ -1,4 +1,4 @@
-// Checks of the user's arrays.
+// Bindings of data: checks of the user's arrays.
 #include <algorithm>
 #include <atomic>
 #include <string>
@@ -12,7 +12,7 @@
 namespace metaspan::bind {
 namespace {
 
-/// The first element of row `row`, rows being all axes but the last.
+/// Returns the address of row `row`, where rows run over all axes but the last.
 const char* row_start(const py::array& x, Index row) {
   const char* at = static_cast<const char*>(x.data());
   for (py::ssize_t axis = x.ndim() - 2; axis >= 0; --axis) {
@@ -22,6 +22,8 @@ const char* row_start(const py::array& x, Index row) {
   return at;
 }
 
+/// Whether all elements are finite. Pieces of rows are tested in parallel; the rest is skipped
+/// after the first one that is not.
 bool all_finite(const py::array& x, int threads) {
   if (x.size() == 0) return true;
   return with_scalar(x, [&](auto scalar) {
@@ -48,7 +50,7 @@ bool all_finite(const py::array& x, int threads) {
   });
 }
 
-/// Reads a number of every page, in order, so that memory-mapped arrays come to memory.
+/// Reads one byte of every page in order, so that a memory-mapped array is loaded into memory.
 void prefault(const py::array& x) {
   constexpr py::ssize_t kPage = 4096;
   const py::ssize_t item = x.itemsize(), length = x.ndim() == 0 ? 1 : x.shape(x.ndim() - 1);
@@ -62,7 +64,8 @@ void prefault(const py::array& x) {
   }
 }
 
-/// What is wrong with columns of sparse rows: "", "order" (they do not rise) or "range".
+/// Returns what is wrong with the columns of sparse rows: "order" if they are not strictly
+/// increasing within a row, "range" if one is outside [0, d), otherwise "".
 std::string sparse_fault(const py::array_t<std::int64_t>& starts,
                          const py::array_t<std::int32_t>& columns, Index d, int threads) {
   constexpr Index kRows = 1024;
@@ -72,15 +75,15 @@ std::string sparse_fault(const py::array_t<std::int64_t>& starts,
           "starts and columns must be contiguous");
   const std::int64_t* first = starts.data();
   require(first[0] >= 0 && std::is_sorted(first, first + rows + 1) && first[rows] <= columns.size(),
-          "rows must begin where entries are");
+          "starts must be sorted and within the entries");
   std::atomic<bool> rising{true}, inside{true};
   interruptible([&](Cancel* cancel) {
     parallel_for(threads, ceil_div(rows, kRows), cancel, [&](Index piece, int) {
       for (Index i = piece * kRows; i < std::min(rows, (piece + 1) * kRows); ++i) {
-        const std::int32_t* own = columns.data() + first[i];
+        const std::int32_t* row = columns.data() + first[i];
         const Index count = first[i + 1] - first[i];
-        if (!kernels::is_rising(count, own)) rising = false;
-        if (count > 0 && (own[0] < 0 || own[count - 1] >= d)) inside = false;
+        if (!kernels::is_rising(count, row)) rising = false;
+        if (count > 0 && (row[0] < 0 || row[count - 1] >= d)) inside = false;
       }
     });
     throw_if_requested(cancel);

@@ -1,4 +1,4 @@
-// Frames, coordinates and measurements.
+// Bindings of geometry: frames, coordinates and measurements.
 #include "bind.hpp"
 #include "convert.hpp"
 #include "metaspan/geometry/coordinates.hpp"
@@ -8,10 +8,12 @@
 namespace metaspan::bind {
 namespace {
 
+/// Draws a frame (d, k) off the columns of `orthogonal_to`, if there are any.
 Array haar_frame(std::uint64_t seed, std::uint64_t trial, std::uint32_t stream, Index d, Index k,
                  const std::optional<Array>& orthogonal_to, int threads) {
   const ConstMat off = orthogonal_to ? as_matrix(*orthogonal_to) : ConstMat(nullptr, d, 0);
-  require(off.rows() == d && k + off.cols() <= d, "a frame must fit its space");
+  require(off.rows() == d && k + off.cols() <= d,
+          "k must be at most d less the columns of orthogonal_to");
   Array out({d, k});
   MutMat frame(out.mutable_data(), d, k);
   const Unlocked unlocked;
@@ -19,6 +21,7 @@ Array haar_frame(std::uint64_t seed, std::uint64_t trial, std::uint32_t stream, 
   return out;
 }
 
+/// Draws M and R of a random start, (19).
 py::tuple random_start_blocks(std::uint64_t seed, std::uint64_t trial, double d, Index k_star,
                               Index k, double scale) {
   const Mat Z = random_start(derive_key(seed, trial, 0, Stream::start), d, k_star, k, scale);
@@ -26,6 +29,7 @@ py::tuple random_start_blocks(std::uint64_t seed, std::uint64_t trial, double d,
                         to_array(Mat(Z.bottomRows(Z.rows() - k_star))));
 }
 
+/// Returns M, R and E of B, (13).
 py::tuple coordinates(const Array& B, const Array& B_star, int threads) {
   const ConstMat b = as_matrix(B), b_star = as_matrix(B_star);
   require(b.rows() == b_star.rows() && b.cols() > 0, "B and B_star must have the same rows");
@@ -37,6 +41,7 @@ py::tuple coordinates(const Array& B, const Array& B_star, int threads) {
   return py::make_tuple(to_array(result.M), to_array(result.R), to_array(result.E));
 }
 
+/// Returns B_star M + E R, (13).
 Array assemble(const Array& B_star, const Array& M, const Array& E, const Array& R, int threads) {
   const ConstMat b = as_matrix(B_star), m = as_matrix(M), e = as_matrix(E), r = as_matrix(R);
   require(
@@ -49,6 +54,7 @@ Array assemble(const Array& B_star, const Array& M, const Array& E, const Array&
   return out;
 }
 
+/// Returns the R-factor of B.
 Array r_factor_of(const Array& B, int threads) {
   const ConstMat b = as_matrix(B);
   Mat result;
@@ -59,6 +65,7 @@ Array r_factor_of(const Array& B, int threads) {
   return to_array(result);
 }
 
+/// Returns B^T B.
 Array gram(const Array& B, int threads) {
   const ConstMat b = as_matrix(B);
   Mat result;
@@ -69,6 +76,7 @@ Array gram(const Array& B, int threads) {
   return to_array(result);
 }
 
+/// Returns the tangents of the principal angles of a state, in the frame of (14) for k > k_star.
 Array tangents(const Array& M, const Array& R) {
   Mat Z = stacked(as_matrix(M), as_matrix(R));
   const Index k_star = M.shape(0);
@@ -80,6 +88,7 @@ Array tangents(const Array& M, const Array& R) {
   return to_array(meter.tangents(Z));
 }
 
+/// Measures records that need the state alone, and returns their numbers one after the other.
 std::vector<double> measure_state(const Array& M, const Array& R, const Array& w, double alpha,
                                   const std::vector<std::string>& names) {
   const Mat Z = stacked(as_matrix(M), as_matrix(R));
@@ -94,7 +103,7 @@ std::vector<double> measure_state(const Array& M, const Array& R, const Array& w
   return values;
 }
 
-/// (count, rows, columns): one matrix after the other, drawn from one sequence.
+/// Draws `count` matrices from one sequence and stacks them, (count, rows, columns).
 template <class Body>
 Array stack_of(std::uint64_t seed, std::uint64_t trial, Index count, Body&& draw) {
   require(count > 0, "count must be positive");
@@ -108,16 +117,18 @@ Array stack_of(std::uint64_t seed, std::uint64_t trial, Index count, Body&& draw
   return out;
 }
 
+/// Draws Bartlett factors, (16).
 Array bartlett_factors(std::uint64_t seed, std::uint64_t trial, Index p, double f, Index count) {
   return stack_of(seed, trial, count, [&](Sequence& draws) { return bartlett(draws, p, f); });
 }
 
+/// Draws sums of T and A with a Haar frame each, (17).
 Array sums_with_frames(std::uint64_t seed, std::uint64_t trial, const Array& T, const Array& A,
                        double rest, Index count) {
   const Mat sum = as_matrix(T), term = as_matrix(A);
   require(sum.cols() == term.cols() && static_cast<double>(sum.rows()) <= rest &&
               static_cast<double>(term.rows()) <= rest,
-          "T and A must fit each other and rest");
+          "T and A must have the same columns and at most rest rows");
   return stack_of(seed, trial, count,
                   [&](Sequence& draws) { return add_frame(sum, term, rest, draws); });
 }

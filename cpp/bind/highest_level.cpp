@@ -1,15 +1,16 @@
-// Prints the highest level that the processor runs; native where it runs none. For Isa.cmake.
+// Prints the highest instruction-set level that the processor supports, or native if it supports
+// none. Isa.cmake runs this program.
 #include <cstdio>
 
 #include "levels.hpp"
 
 int main() {
-  const char* found = "native";
+  const char* highest = "native";
   for (const char* level : metaspan::bind::kLevels) {
     if (metaspan::bind::supports(level)) {
-      found = level;
+      highest = level;
       break;
     }
   }
-  return std::puts(found) < 0;
+  return std::puts(highest) < 0;
 }

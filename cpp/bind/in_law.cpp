@@ -1,5 +1,5 @@
-// What random samples are made of, and a round on samples that are given: for the tests of their
-// law.
+// Bindings of in_law, for tests of its laws: the draws that random samples are made of, and a round
+// on samples that the caller passes.
 #include "bind.hpp"
 #include "convert_laws.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
@@ -10,8 +10,8 @@
 namespace metaspan::bind {
 namespace {
 
-/// The numbers of the tasks [first, first + kTasks) as samples are drawn: normals, and those with
-/// degrees of freedom, numbered by themselves, turned into chi-squares.
+/// Draws the numbers of the tasks [first, first + kTasks) as draw_samples() does: normals, of which
+/// those with degrees of freedom become chi-squares, with counters of their own.
 void draw_panel(Key key, std::uint32_t first, std::uint32_t set, const std::vector<double>& dofs,
                 std::vector<double>& panel) {
   constexpr std::size_t kWidth = kernels::kTasks;
@@ -34,6 +34,7 @@ void draw_panel(Key key, std::uint32_t first, std::uint32_t set, const std::vect
   }
 }
 
+/// Draws the numbers of n tasks, (n, numbers), panel by panel.
 Array panel_draws(std::uint64_t seed, std::uint64_t trial, std::uint64_t round, std::uint32_t set,
                   const std::vector<double>& dofs, Index first, Index n, int threads) {
   const Key key = derive_key(seed, trial, round, Stream::samples);
@@ -60,7 +61,7 @@ Array panel_draws(std::uint64_t seed, std::uint64_t trial, std::uint64_t round, 
 using Design = CollapsedDesign;
 constexpr int kWidth = Design::width;
 
-/// Rows of all columns, as they are.
+/// The layout of m rows with all columns and noise, without orthogonal transforms.
 SetShape full_rows(Index m, Index columns) {
   SetShape set;
   set.normalisation = 1 / std::sqrt(static_cast<double>(m));
@@ -71,16 +72,19 @@ SetShape full_rows(Index m, Index columns) {
   return set;
 }
 
-/// (tasks, m, columns + 1), noise last, as the panel of one task.
+/// Converts the samples of one task, from (tasks, m, columns + 1) with the noise last, to a panel
+/// in which the other tasks are zero.
 PanelSet panel_of(const Array& samples, Index task) {
   const Index size = samples.shape(1) * samples.shape(2);
   PanelSet set;
   set.numbers.assign(static_cast<std::size_t>(size * kWidth), 0.0);
-  const double* own = samples.data() + task * size;
-  for (Index i = 0; i < size; ++i) set.numbers[static_cast<std::size_t>(i * kWidth)] = own[i];
+  const double* values = samples.data() + task * size;
+  for (Index i = 0; i < size; ++i) set.numbers[static_cast<std::size_t>(i * kWidth)] = values[i];
   return set;
 }
 
+/// Runs the algebra on the samples of every task, and returns the mean gradient in the span and the
+/// factor (17) of every task off it.
 py::dict collapsed_round(const Method& method, const Array& Z, const Array& w, const Array& heads,
                          double noise, const Array& inner, const Array& outer, bool shared) {
   const Mat state = as_matrix(Z), w_star = as_matrix(heads);
@@ -102,12 +106,12 @@ py::dict collapsed_round(const Method& method, const Array& Z, const Array& w, c
   Mat omegas(n, k);
   py::list off_span;
   for (Index task = 0; task < n; ++task) {
-    std::vector<double> own(static_cast<std::size_t>((w_star.cols() + 1) * kWidth), 0.0);
+    std::vector<double> head(static_cast<std::size_t>((w_star.cols() + 1) * kWidth), 0.0);
     for (Index i = 0; i < w_star.cols(); ++i)
-      own[static_cast<std::size_t>(i * kWidth)] = w_star(task, i);
+      head[static_cast<std::size_t>(i * kWidth)] = w_star(task, i);
     const PanelSet in = panel_of(inner, task), out = panel_of(outer, task);
     Design design(
-        {state, own.data(), w_star.cols(), 1, noise, shape, in, out, method.inner_steps, shared},
+        {state, head.data(), w_star.cols(), 1, noise, shape, in, out, method.inner_steps, shared},
         scratch);
     algebra.gradient(design, start.data(), false);
     omegas.row(task) = ConstMat(algebra.grad_w(), k, kWidth).col(0).transpose();

@@ -1,5 +1,5 @@
-// Which instruction-set levels this processor runs: the rule of the loader and of the build. Needs
-// no more than the baseline.
+// The instruction-set levels that this processor supports: one rule for the loader and for the
+// build. It uses baseline instructions alone.
 #pragma once
 
 #include <cstring>
@@ -9,6 +9,7 @@ namespace metaspan::bind {
 /// Levels of x86-64, highest first.
 inline constexpr const char* kLevels[] = {"x86-64-v4", "x86-64-v3", "x86-64-v2"};
 
+/// Whether this processor can run code that was compiled for a level.
 inline bool supports(const char* level) {
   const auto is = [level](const char* name) { return std::strcmp(level, name) == 0; };
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -24,7 +25,7 @@ inline bool supports(const char* level) {
   if (is("x86-64-v3")) return v3;
   if (is("x86-64-v4")) return v4;
 #endif
-  return is("baseline") || is("native");  // native: known where it was built alone
+  return is("baseline") || is("native");  // native is assumed to run where it was built
 }
 
 }  // namespace metaspan::bind

@@ -1,9 +1,9 @@
-// The interpreter's lock: the only file that releases it and takes it again.
+// The interpreter lock (GIL): the only file that acquires and releases it.
 //
-// Before Python 3.14, a daemon thread that asks for the lock while the interpreter ends is ended by
-// pthread_exit, which unwinds its stack. Unwinding through C++ would abort the process, and would
-// run destructors of Python objects without the lock. So every call that may take the lock is made
-// through or_stay(), with no object of C++ between it and Python's C code.
+// Before Python 3.14, a daemon thread that requests the lock while the interpreter shuts down is
+// terminated by pthread_exit, which unwinds its stack. Unwinding through C++ would abort the
+// process, and would run destructors of Python objects without the lock. Every call that may take
+// the lock is therefore made through or_stay(), with no C++ object between it and Python's C code.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -16,23 +16,23 @@ namespace metaspan::bind {
 
 namespace py = pybind11;
 
-/// Keeps this thread where it is until the process exits, as Python 3.14 does.
+/// Blocks this thread until the process exits, as Python 3.14 does.
 [[noreturn]] inline void stay() {
   for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
 }
 
-/// Returns body(), which calls Python's C interface and nothing else. A thread that Python ends
-/// within it stays here instead.
+/// Returns body(), which must call Python's C API and nothing else. A thread that Python terminates
+/// within the body blocks here instead.
 template <class Body>
 auto or_stay(Body&& body) {
   try {
     return body();
-  } catch (...) {  // no exception of C++ leaves C code: this is pthread_exit
+  } catch (...) {  // C code throws no C++ exceptions: this is pthread_exit
     stay();
   }
 }
 
-/// Calls a Python object. The lock must be held.
+/// Calls a Python object with arguments and returns its result. The lock must be held.
 template <class... Arguments>
 py::object call(const py::handle& function, Arguments&&... arguments) {
   const py::tuple all = py::make_tuple(std::forward<Arguments>(arguments)...);
@@ -41,7 +41,7 @@ py::object call(const py::handle& function, Arguments&&... arguments) {
   return py::reinterpret_steal<py::object>(result);
 }
 
-/// Holds the lock on any thread.
+/// Holds the lock during its lifetime, on any thread.
 class Locked {
  public:
   Locked() : state_(or_stay(&take)) {}
@@ -51,7 +51,7 @@ class Locked {
 
  private:
   static PyGILState_STATE take() {
-    // A thread that Python does not know could not even ask once the interpreter is gone.
+    // After finalisation, a thread that Python does not know must not request the lock at all.
     if (PyGILState_GetThisThreadState() == nullptr && Py_IsInitialized() == 0) stay();
     return PyGILState_Ensure();
   }
@@ -59,7 +59,7 @@ class Locked {
   PyGILState_STATE state_;
 };
 
-/// Releases the lock, which must be held, and takes it again at its end.
+/// Releases the lock, which must be held, during its lifetime.
 class Unlocked {
  public:
   Unlocked() : state_(PyEval_SaveThread()) {}
@@ -67,7 +67,7 @@ class Unlocked {
   Unlocked(const Unlocked&) = delete;
   Unlocked& operator=(const Unlocked&) = delete;
 
-  /// Runs the handlers of signals that have come; true if one of them raised an exception. To be
+  /// Runs the handlers of pending signals. Returns true if one of them raised an exception. Must be
   /// called by the thread that released the lock.
   bool check_signals() {
     take();

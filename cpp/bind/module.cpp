@@ -1,3 +1,4 @@
+// The extension module of one instruction-set level: all bindings of the core.
 #include "bind.hpp"
 
 PYBIND11_MODULE(METASPAN_MODULE, module) {

@@ -1,4 +1,4 @@
-// X that Python brings to memory.
+// A store whose X a Python object reads.
 #pragma once
 
 #include <utility>
@@ -8,8 +8,9 @@
 
 namespace metaspan::bind {
 
-/// Asks a Python object: read(now, next) -> (inner, outer), for every task of `now` an array (m,
-/// columns), whose rows are contiguous; now and next are (tasks, first column, columns), or None.
+/// A store on a Python object with a method read(now, next) -> (inner, outer): for every task of
+/// `now` an array (m, columns) with contiguous rows. `now` and `next` are (tasks, first column,
+/// columns), or None.
 template <class Scalar>
 class PythonStore final : public Store<Scalar> {
  public:
@@ -18,7 +19,7 @@ class PythonStore final : public Store<Scalar> {
   TaskSet<Scalar>& read(const Request& now, const Request& next,
                         const TaskSet<Scalar>& all) override {
     const Locked lock;
-    arrays_ = py::tuple();  // gives their memory back before the next ones come
+    arrays_ = py::tuple();  // frees the arrays of the last call before the next are read
     arrays_ = call(reader_.attr("read"), as_key(now), as_key(next)).template cast<py::tuple>();
     held_.d = now.columns;
     fill(arrays_[0], now, all.inner, held_.inner);
@@ -27,6 +28,7 @@ class PythonStore final : public Store<Scalar> {
   }
 
  private:
+  /// Converts a request to the form that read() takes.
   static py::object as_key(const Request& request) {
     if (request.tasks.n == 0) return py::none();
     py::list tasks;
@@ -34,22 +36,23 @@ class PythonStore final : public Store<Scalar> {
     return py::make_tuple(tasks, request.first, request.columns);
   }
 
+  /// Checks the arrays that were read, and points the sets of `held` to them.
   static void fill(const py::object& arrays, const Request& now,
                    const std::vector<Samples<Scalar>>& all, std::vector<Samples<Scalar>>& held) {
-    const py::list found(arrays);
-    require(static_cast<Index>(found.size()) == now.tasks.n, "an array for every task");
+    const py::list sets(arrays);
+    require(static_cast<Index>(sets.size()) == now.tasks.n, "a store must read one array per task");
     held.clear();
     for (Index i = 0; i < now.tasks.n; ++i) {
-      Samples<Scalar> own = all[static_cast<std::size_t>(now.tasks[i])];
-      const auto X = found[static_cast<std::size_t>(i)].template cast<py::array>();
+      Samples<Scalar> set = all[static_cast<std::size_t>(now.tasks[i])];
+      const auto X = sets[static_cast<std::size_t>(i)].template cast<py::array>();
       constexpr py::ssize_t size = sizeof(Scalar);
-      require(holds<Scalar>(X) && X.ndim() == 2 && X.shape(0) == own.m &&
+      require(holds<Scalar>(X) && X.ndim() == 2 && X.shape(0) == set.m &&
                   X.shape(1) == now.columns && (now.columns <= 1 || X.strides(1) == size) &&
                   X.strides(0) % size == 0,
-              "what is read must be (m, columns), rows contiguous, of the batch's dtype");
-      own.X = static_cast<const Scalar*>(X.data());
-      own.stride = X.strides(0) / size;
-      held.push_back(own);
+              "a store must read (m, columns) with contiguous rows and the batch's dtype");
+      set.X = static_cast<const Scalar*>(X.data());
+      set.stride = X.strides(0) / size;
+      held.push_back(set);
     }
   }
 

@@ -1,4 +1,4 @@
-// Generators, heads, and random samples at full size.
+// Bindings of random: generators, heads, and random samples at full size.
 #include <array>
 
 #include "bind.hpp"
@@ -14,18 +14,21 @@ namespace {
 using Words2 = std::array<std::uint32_t, 2>;
 using Words4 = std::array<std::uint32_t, 4>;
 
+/// Returns one Philox block.
 py::tuple philox(const Words2& key, const Words4& counter) {
   Words4 out;
   kernels::philox(key.data(), counter.data(), out.data());
   return py::make_tuple(out[0], out[1], out[2], out[3]);
 }
 
+/// Returns a derived key as a 64-bit integer.
 std::uint64_t key_as_seed(std::uint64_t seed, std::uint64_t trial, std::uint64_t round,
                           std::uint32_t stream) {
   const Key key = derive_key(seed, trial, round, static_cast<Stream>(stream));
   return (std::uint64_t{key.words[1]} << 32) | key.words[0];
 }
 
+/// Draws chi-squares from one sequence.
 Array chi_square(double dof, std::uint64_t seed, std::uint64_t trial, Index count) {
   Sequence draws(derive_key(seed, trial, 0, Stream::start));
   Vec out(count);
@@ -33,6 +36,7 @@ Array chi_square(double dof, std::uint64_t seed, std::uint64_t trial, Index coun
   return to_array(out);
 }
 
+/// Draws the heads of a round, (n, k_star).
 Array heads(const py::object& law, std::uint64_t seed, std::uint64_t trial, Index round, Index n,
             Index k_star) {
   HeadSource source(as_head_law(law, k_star), n, seed, trial);
@@ -40,7 +44,8 @@ Array heads(const py::object& law, std::uint64_t seed, std::uint64_t trial, Inde
   return to_array(source.rows(n));
 }
 
-/// Fills an array (n, m, columns) row by row: fill(task, row, out) with doubles.
+/// Fills an array (n, m, columns) row by row in parallel: fill(task, row, out) writes doubles,
+/// which are converted to Scalar.
 template <class Scalar, class Fill>
 py::array fill_rows(Index n, Index m, Index columns, int threads, Fill&& fill) {
   py::array_t<Scalar> out({n, m, columns});
@@ -57,6 +62,7 @@ py::array fill_rows(Index n, Index m, Index columns, int threads, Fill&& fill) {
   return out;
 }
 
+/// The same for a dtype by name.
 template <class Fill>
 py::array fill_rows_of(const std::string& dtype, Index n, Index m, Index columns, int threads,
                        Fill&& fill) {
@@ -65,6 +71,7 @@ py::array fill_rows_of(const std::string& dtype, Index n, Index m, Index columns
   return fill_rows<double>(n, m, columns, threads, fill);
 }
 
+/// Draws standard normals, (n, m, d).
 py::array normals(std::uint64_t seed, std::uint64_t trial, std::uint64_t round,
                   std::uint32_t stream, Index n, Index m, Index d, const std::string& dtype,
                   int threads) {
@@ -74,15 +81,17 @@ py::array normals(std::uint64_t seed, std::uint64_t trial, std::uint64_t round,
   });
 }
 
+/// The stream of the radii that belongs to a stream of features.
 Stream radii_of(Stream features) {
   return features == Stream::features_in ? Stream::radii_in : Stream::radii_out;
 }
 
+/// Draws features, (n, m, d).
 py::array features(const FeatureLaw& law, const std::optional<Array>& roots, std::uint64_t seed,
                    std::uint64_t trial, std::uint64_t round, std::uint32_t stream, Index n, Index m,
                    Index d, const std::string& dtype, int threads) {
   const auto family = static_cast<Stream>(stream);
-  require(!roots || roots->size() == d, "a root of the spectrum for every feature");
+  require(!roots || roots->size() == d, "roots must have one element per feature");
   const RowMaker maker{law, derive_key(seed, trial, round, family),
                        derive_key(seed, trial, round, radii_of(family)), d,
                        roots ? roots->data() : nullptr};
@@ -91,6 +100,7 @@ py::array features(const FeatureLaw& law, const std::optional<Array>& roots, std
   });
 }
 
+/// Draws rows of a pool of samples in an orthonormal basis, (24), (n, m, columns).
 py::array pooled_features(const FeatureLaw& law, std::uint64_t seed, std::uint64_t trial, double d,
                           Index D, Index columns, Index first, Index stride, Index n, Index m,
                           const std::string& dtype, int threads) {

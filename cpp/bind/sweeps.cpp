@@ -1,4 +1,4 @@
-// One round on given tasks, by any route.
+// Bindings of sweeps: the gradient of one round on the data of a batch, by either route.
 #include "bind.hpp"
 #include "convert_laws.hpp"
 #include "convert_samples.hpp"
@@ -7,6 +7,7 @@
 namespace metaspan::bind {
 namespace {
 
+/// Computes the gradient (10) over all tasks of a batch, for the types of X and B.
 template <class XScalar, class BScalar>
 py::dict typed_gradient(const Method& method, RouteKind kind, const py::array& B, const Array& w,
                         const py::object& data, bool losses, int threads) {
@@ -29,6 +30,7 @@ py::dict typed_gradient(const Method& method, RouteKind kind, const py::array& B
   return out;
 }
 
+/// Selects the types of X and B.
 py::dict gradient_arrays(const Method& method, const std::string& route, const py::array& B,
                          const Array& w, const py::object& data, int threads, bool losses) {
   const RouteKind kind = as_route(route);

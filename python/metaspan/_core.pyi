@@ -1,7 +1,8 @@
-"""The compiled core. Private: the public functions check their arguments before they come here.
+"""Type stubs of the compiled core, which is private: callers must check arguments first.
 
-Common arguments: `threads` >= 1; matrices are C-contiguous, one row per feature; `trial`, `round`
-and `stream` key the counter-based generator together with `seed`.
+Common arguments: `threads` is at least 1; matrices are C-contiguous, with a row per feature;
+`seed`, `trial`, `round` and `stream` key the counter-based generator. Equation numbers are those of
+docs/equations.md.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,7 @@ from ._core_types import (
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 
-# Random streams: independent families of numbers under one seed.
+# Random streams: independent families of random numbers under one seed.
 STREAM_HEADS: Final[int]
 STREAM_NOISE_IN: Final[int]
 STREAM_NOISE_OUT: Final[int]
@@ -40,9 +41,9 @@ STREAM_FRAME: Final[int]
 STREAM_POOL: Final[int]
 STREAM_OFF_SPAN: Final[int]
 STREAM_USER: Final[int]
-ROW_BLOCK: Final[int]
+ROW_BLOCK: Final[int]  # most rows that a function of features is asked for at a time
 
-# Sizes by which the core cuts its work; cpp/include/metaspan/base/sizes.hpp says what each is of.
+# Sizes by which the core splits its work, described in cpp/include/metaspan/base/sizes.hpp.
 PANEL_TASKS: Final[int]
 LISTED_ROWS: Final[int]
 SERIAL_FLOPS: Final[float]
@@ -58,28 +59,34 @@ KEPT_BYTES: Final[int]
 TASK_BYTES: Final[int]
 TWO_VECTORS_BYTES: Final[int]
 
-def build_info() -> dict[str, Any]: ...
-def available_cpus() -> int: ...
+def build_info() -> dict[str, Any]:
+    """Return the versions, instruction-set level and thread support of the build."""
+
+def available_cpus() -> int:
+    """Return the number of CPUs that this process may use, or 1 in a build without threads."""
+
 def default_threads() -> int:
-    """The CPUs of this process, or fewer where OMP_NUM_THREADS or threadpoolctl say so."""
+    """Return the number of CPUs of this process, or the limit of OMP_NUM_THREADS or threadpoolctl
+    if it is lower.
+    """
 
 def pause_threads() -> bool:
-    """Release the thread pool, so that a fork is safe; False where the run-time library cannot."""
+    """Release the thread pool, so that a fork is safe. False if the run-time library cannot."""
 
-def philox(
-    key: tuple[int, int], counter: tuple[int, int, int, int]
-) -> tuple[int, int, int, int]: ...
+def philox(key: tuple[int, int], counter: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """Return the Philox4x32-10 block of a counter under a key."""
+
 def derive_key(seed: int, trial: int, round: int, stream: int) -> int:
-    """64 bits: a seed for a generator of the caller's own."""
+    """Derive a key as a 64-bit integer, which can seed any other generator."""
 
 def normals(
     seed: int, trial: int, round: int, stream: int, n: int, m: int, d: int, dtype: str, threads: int
 ) -> NDArray[Any]:
-    """(n, m, d) standard normals keyed by (task, row, column); dtype "float32" or "float64"."""
+    """Draw (n, m, d) standard normals, "float32" or "float64", keyed by (task, row, column)."""
 
 def features(
     law: FeatureLaw,
-    roots: F64 | None,  # (d,) of a diagonal covariance
+    roots: F64 | None,  # (d,) square roots of a diagonal covariance; None: I
     seed: int,
     trial: int,
     round: int,
@@ -90,7 +97,7 @@ def features(
     dtype: str,
     threads: int,
 ) -> NDArray[Any]:
-    """(n, m, d) samples with covariance I, keyed by (task, row, column)."""
+    """Draw (n, m, d) samples keyed by (task, row, column)."""
 
 def pooled_features(
     law: FeatureLaw,
@@ -106,90 +113,104 @@ def pooled_features(
     dtype: str,
     threads: int,
 ) -> NDArray[Any]:
-    """(n, m, columns) samples of d dimensions in a basis of D given directions and those that they
-    span themselves: of all samples those from first + task * stride on.
+    """Draw (n, m, columns) samples of a pool in d dimensions, (24).
+
+    The orthonormal basis has D fixed directions, then those that the pool spans off them. Task i
+    takes the m samples of the pool that start at first + i * stride.
     """
 
-def chi_square(dof: float, seed: int, trial: int, count: int) -> F64: ...
+def chi_square(dof: float, seed: int, trial: int, count: int) -> F64:
+    """Draw (count,) chi-squares with dof > 0 degrees of freedom."""
+
 def panel_draws(
     seed: int,
     trial: int,
     round: int,
     set: int,
-    dofs: Sequence[float],  # 0 for a normal, else degrees of freedom, at least 1
+    dofs: Sequence[float],  # 0: a normal; otherwise a chi-square of at least 1 degree of freedom
     first: int,
     n: int,
     threads: int,
 ) -> F64:
-    """(n, len(dofs)): what the tasks [first, first + n) of a round draw for a set of samples."""
+    """Draw the numbers (n, len(dofs)) that make up a set of samples, (16), of the tasks [first,
+    first + n) of a round.
+    """
 
 def bartlett(seed: int, trial: int, p: int, f: float, count: int) -> F64:
-    """(count, p, min(p, f)) lower trapezoidal L with L L^T of the law of a Wishart matrix with f
-    degrees of freedom, (16).
+    """Draw `count` Bartlett factors L (p, min(p, f)), (16): L is lower trapezoidal, and L L^T is a
+    Wishart matrix with f degrees of freedom.
     """
 
 def add_frame(seed: int, trial: int, T: F64, A: F64, rest: float, count: int) -> F64:
-    """(count, rows, k): R-factors of [T; 0] + U A with a Haar frame U in `rest` dimensions afresh
-    for each, (17); T (t, k), A (r, k).
+    """Draw `count` R-factors (rows, k) of [T; 0] + U A, (17), each with a new Haar frame U in
+    `rest` dimensions; T (t, k), A (r, k).
     """
 
 def heads(law: HeadLaw, seed: int, trial: int, round: int, n: int, k_star: int) -> F64:
-    """(n, k_star) heads of one round: of a table n rows without replacement, or all in order where
-    it has n.
+    """Draw the heads (n, k_star) of a round. A table gives n rows without replacement, or all rows
+    in order if it has n.
     """
 
 def haar(
     seed: int, trial: int, stream: int, d: int, k: int, orthogonal_to: F64 | None, threads: int
 ) -> F64:
-    """(d, k) orthonormal columns, Haar-distributed (in the orthogonal complement where one is
-    given).
+    """Draw Haar-distributed orthonormal columns (d, k), in the orthogonal complement of
+    `orthogonal_to` unless it is None.
     """
 
 def random_start(
     seed: int, trial: int, d: int, k_star: int, k: int, scale: float
 ) -> tuple[F64, F64]:
-    """M (k_star, k) and R (min(k, d - k_star), k) of a Haar-random start with B^T B = scale^2 I,
-    any d < 2^53.
+    """Draw M (k_star, k) and R (min(k, d - k_star), k) of a Haar-distributed start with B^T B =
+    scale^2 I, (19), for any d < 2^53.
     """
 
 def coordinates(
     B: NDArray[Any], B_star: NDArray[Any], threads: int
 ) -> tuple[F64, F64, NDArray[Any]]:
-    """M (k_star, k), R (e, k), E (d, e): B = B_star M + E R, (13); e is the numerical rank of B
-    off B_star.
+    """Return M (k_star, k), R (e, k) and E (d, e) with B = B_star M + E R, (13). e is the numerical
+    rank of B off B_star.
     """
 
 def assemble(B_star: NDArray[Any], M: F64, E: NDArray[Any], R: F64, threads: int) -> NDArray[Any]:
-    """B_star M + E R, (d, k), in the dtype of B_star (E has the same)."""
+    """Return B_star M + E R, (13), (d, k), in double precision."""
 
 def project(X: NDArray[Any], B: NDArray[Any], threads: int) -> NDArray[Any]:
-    """X B: (n, m, d), (d, k) -> (n, m, k), the same bits for any thread count."""
+    """Return X B, (n, m, d) by (d, k) -> (n, m, k). The bits do not depend on `threads`."""
 
 def r_factor(B: NDArray[Any], threads: int) -> F64:
-    """S (min(d, k), k) upper triangular with B = Q S, Q^T Q = I."""
+    """Return the R-factor S (min(d, k), k) of B = Q S with Q^T Q = I."""
 
 def gram(B: NDArray[Any], threads: int) -> F64:
-    """B^T B, (k, k)."""
+    """Return B^T B, (k, k)."""
 
 def prefault(x: NDArray[Any]) -> None:
-    """Reads a number of every page, in order; the last axis is contiguous."""
+    """Load a memory-mapped array by reading every page in order; its last axis is contiguous."""
 
 def all_finite(x: NDArray[Any], threads: int) -> bool:
-    """x of any number of axes, the last one contiguous; float32 or float64."""
-
-def sparse_fault(starts: I64, columns: NDArray[np.int32], d: int, threads: int) -> str:
-    """What is wrong with the columns of sparse rows: "", "order" (they do not rise) or "range"."""
-
-def tangents(M: F64, R: F64) -> F64:
-    """(min(k, k_star),) tangents of the principal angles, largest first; inf where an angle is a
-    right one.
+    """Whether all elements of x are finite: float32 or float64, any number of axes, the last one
+    contiguous.
     """
 
-def measure_state(M: F64, R: F64, w: F64, alpha: float, names: Sequence[str]) -> list[float]: ...
+def sparse_fault(starts: I64, columns: NDArray[np.int32], d: int, threads: int) -> str:
+    """Return what is wrong with the columns of sparse rows: "order" if they are not strictly
+    increasing within a row, "range" if one is outside [0, d), otherwise "".
+    """
+
+def tangents(M: F64, R: F64) -> F64:
+    """Return the tangents (min(k, k_star),) of the principal angles, largest first; inf for a right
+    angle.
+    """
+
+def measure_state(M: F64, R: F64, w: F64, alpha: float, names: Sequence[str]) -> list[float]:
+    """Return the numbers of records, (20) and (21), that need the state alone, in order."""
+
 def gradient_population(
     method: CoreMethod, M: F64, R: F64, w: F64, heads: F64, noise: float, threads: int
 ) -> dict[str, F64]:
-    """grad_M, grad_R, grad_w, loss_in, loss_adapted, loss_out (n,), heads (n, k): w_J."""
+    """Compute one round on the heads (n, k_star): "grad_M", "grad_R", "grad_w", the losses
+    "loss_in", "loss_adapted", "loss_out" (n,), and the adapted "heads" (n, k).
+    """
 
 def gradient_arrays(
     method: CoreMethod,
@@ -200,8 +221,8 @@ def gradient_arrays(
     threads: int,
     losses: bool,
 ) -> dict[str, NDArray[Any]]:
-    """B (in the dtype of B: d, k), w (k,), loss_in, loss_adapted, loss_out
-    (n,), heads (n, k).
+    """Compute the gradient of one round on all tasks of a batch: "B" (d, k), in the dtype of B, "w"
+    (k,), the adapted "heads" (n, k) and, with `losses`, "loss_in", "loss_adapted", "loss_out" (n,).
     """
 
 def adapt_arrays(
@@ -212,7 +233,7 @@ def adapt_arrays(
     want_B: bool,
     threads: int,
 ) -> tuple[F64, NDArray[Any] | None]:
-    """w_J (n, k), and B_J (n, d, k) where asked for."""
+    """Run the inner loop (2) alone and return w_J (n, k), and B_J (n, d, k) or None."""
 
 def method_needs(method: CoreMethod) -> MethodNeeds:
     """What the gradient of a method is made of."""
@@ -234,28 +255,32 @@ def haar_cost(d: float, columns: int, k: int) -> list[Stage]:
 def measured_bytes(d: int, k: int) -> float:
     """Bytes that measuring B at full size takes, B in double included."""
 
-# What a round of a trial takes: flops; bytes that the trial and, thread_bytes, every thread holds;
-# pieces that threads share; and, as its time goes, operations, calls of kernels, random numbers and
-# bytes that pass from memory.
+# The cost of a round of one trial: "flops"; "bytes" that the trial and "thread_bytes" that each
+# thread holds; "pieces" of work that threads share; and the units of its time, "operations",
+# "calls" of kernels, random "numbers" and bytes of "memory" traffic.
 RoundCost = dict[str, float]
 
 def population_cost(method: CoreMethod, sizes: RoundSizes) -> RoundCost:
-    """Of the population engine; rows of [M; R], and k more for k > k_star."""
+    """Return the cost of the population engine; sizes.rows are those of [M; R], and k more for k >
+    k_star.
+    """
 
 def spectral_cost(method: CoreMethod, sizes: RoundSizes) -> RoundCost:
-    """Of population losses with a spectrum; rows of B."""
+    """Return the cost of the spectral engine; sizes.rows are those of B."""
 
 def infinite_tasks_cost(sizes: RoundSizes) -> RoundCost:
-    """Of rounds with infinitely many tasks, (23); rows of [M; R], and any n."""
+    """Return the cost of rounds with infinitely many tasks, (23); sizes.rows are those of [M; R],
+    and sizes.n is not used.
+    """
 
 def algebra_counts(method: CoreMethod, losses: float) -> tuple[float, float, float, float]:
-    """What the task algebra asks for a panel of tasks: products with X, with B^T, terms of the
-    gradient, and sums and products of two vectors; `losses` is the share of rounds that record
-    them.
+    """Count the operations of the task algebra for a panel of tasks: products with X, products with
+    B^T, terms of the gradient, and sums and inner products of two vectors. `losses` is the share of
+    the rounds that record losses.
     """
 
 def calls_of_record(record: str, k_star: int, k: int, n: int) -> float:
-    """Calls of kernels that measuring a record takes as long as."""
+    """Return the time that measuring a record takes, as a number of kernel calls."""
 
 def collapsed_round(
     method: CoreMethod,
@@ -264,19 +289,19 @@ def collapsed_round(
     heads: F64,  # (n, k_star)
     noise: float,
     inner: F64,  # (n, m_in, D + q + 1): samples in an orthonormal basis, then standard noise
-    outer: F64,  # (n, m_out, D + q + 1), unused where the samples are shared
+    outer: F64,  # (n, m_out, D + q + 1), unused if the samples are shared
     shared: bool,
 ) -> dict[str, Any]:
-    """A round on given samples: grad_Z (D, k), grad_w (k,) and off_span, for every task a factor A
-    (rows, k) of what it adds to n grad_B in the last q directions, up to an orthogonal factor from
-    the left.
+    """Compute a round on samples that the caller passes: "grad_Z" (D, k), "grad_w" (k,) and
+    "off_span", which has a factor A (rows, k) for every task: what it adds to n grad_B in the last
+    q directions, up to an orthogonal factor from the left.
     """
 
 def collapsed_cost(method: CoreMethod, samples: SampleLaw, sizes: RoundSizes) -> RoundCost:
-    """Of the collapsed engine; rows of [M; R]."""
+    """Return the cost of the collapsed engine; sizes.rows are those of [M; R]."""
 
 class TrialStatus(IntEnum):
-    """How a trial stands."""
+    """The status of a trial; only a live one advances."""
 
     LIVE = 0
     CONVERGED = 1
@@ -284,8 +309,9 @@ class TrialStatus(IntEnum):
     UNDERFLOW = 3
 
 class Run:
-    """Trials of one training run, each with its state. Advances rounds; knows no clock and no
-    file.
+    """The trials of one training run, each with its state, without clock or files.
+
+    The static methods open a run, each of one engine.
     """
 
     @staticmethod
@@ -295,15 +321,15 @@ class Run:
         M: F64,  # (trials, k_star, k)
         R: F64,  # (trials, e, k)
         w: F64,  # (trials, k)
-        # "given": heads come with each call; a table may be (trials, N, k_star)
+        # kind "given": heads are passed to each call; a table may be (trials, N, k_star)
         law: HeadLaw,
         n: int,
         noise: float,
         seed: int,
         trials: Sequence[int],
-        rounds: Sequence[int],  # where each trial stands
+        rounds: Sequence[int],  # the next round of each trial
         records: Sequence[str],
-        # (trials, k, k): M, R and w are in the frames that state() once returned
+        # (trials, k, k) of a resumed run: the frames of M, R and w that state() returned
         frames: F64 | None = None,
     ) -> Run: ...
     @staticmethod
@@ -314,7 +340,7 @@ class Run:
         M: F64,  # (trials, k_star, k)
         R: F64,  # (trials, kept - k_star + min(k, d - kept), k)
         w: F64,  # (trials, k)
-        kept: int,  # rows of [M; R] whose directions stay: k_star, or more
+        kept: int,  # rows of [M; R] with fixed directions, at least k_star
         law: HeadLaw,
         n: int,
         seed: int,
@@ -326,9 +352,9 @@ class Run:
     def infinite_tasks(
         *,
         method: CoreMethod,  # first-order ANIL with one inner step
-        m_in: int,  # 0: infinitely many inner samples
+        m_in: int,  # inner samples; 0: infinitely many
         noise: float,
-        covariance: F64,  # (k_star, k_star), of heads with mean 0
+        covariance: F64,  # (k_star, k_star) of the heads, whose mean is 0
         M: F64,  # (trials, k_star, k)
         R: F64,  # (trials, e, k)
         rounds: Sequence[int],
@@ -340,8 +366,8 @@ class Run:
         method: CoreMethod,
         route: str | None,  # "gram", "vector", "vector_float32" or "dual"
         data: CoreData,
-        # "B" (trials, d, k), of the dual route the one of round 0; "w" (trials, k); and, where the
-        # dual route goes on, "A" (trials, samples, k)
+        # "B" (trials, d, k), for the dual route that of round 0; "w" (trials, k); and, if a dual
+        # run is resumed, "A" (trials, samples, k)
         state: Mapping[str, NDArray[Any]],
         n: int,
         seed: int,
@@ -355,9 +381,9 @@ class Run:
         *,
         method: CoreMethod,
         samples: SampleLaw,
-        roots: F64 | None,  # (d,) of a diagonal covariance of the features
-        # (trial, stream, round, task, first, count) -> (count, d), instead of a law: blocks of
-        # ROW_BLOCK rows
+        roots: F64 | None,  # (d,) square roots of a diagonal covariance of the features; None: I
+        # a function that replaces the law: (trial, stream, round, task, first, count) -> (count, d)
+        # for blocks of at most ROW_BLOCK rows
         rows: Callable[[int, int, int, int, int, int], F64] | None,
         B_star: Sequence[F64],  # (d, k_star) of every trial
         B: NDArray[Any],  # (trials, d, k)
@@ -373,7 +399,7 @@ class Run:
     def spectral(
         *,
         method: CoreMethod,
-        roots: F64,  # (d,) of a diagonal covariance of the features
+        roots: F64,  # (d,) square roots of a diagonal covariance of the features
         noise: float,
         B_star: Sequence[F64],  # (d, k_star) of every trial
         B: NDArray[Any],  # (trials, d, k)
@@ -389,37 +415,48 @@ class Run:
         self,
         end: int,
         record_every: int,
-        stop_dist: float,  # 0: never
-        stop_loss: float,  # 0: never; compared with loss_out
-        # (trials, rounds, n, k_star) of "given", from the earliest live trial's round on
+        stop_dist: float,  # stop once dist is at most this; 0: never
+        stop_loss: float,  # stop once loss_out is at most this; 0: never
+        # (trials, rounds, n, k_star) for kind "given", from the next round of the earliest live
+        # trial
         heads: F64 | None,
         threads: int,
     ) -> None:
-        """Every live trial to round `end`: before the round t is run, a row is recorded if
-        record_every divides t.
-        A Python signal handler's exception passes through, with the rounds finished until
-        then kept."""
+        """Advance every live trial to round `end`.
+
+        A row is recorded before every round that is a multiple of record_every. An exception of a
+        Python signal handler is passed on; the rounds finished before it are kept.
+        """
 
     def measure(self, heads: F64 | None, threads: int) -> None:
-        """Record one row of every live trial where it stands, without a step."""
+        """Record one row of every live trial in its current state, without a step."""
 
     def rows(self) -> list[tuple[I64, F64]]:
-        """Per trial: rounds (rows,), values (rows, columns), recorded since drop_rows()."""
+        """Return rounds (rows,) and values (rows, columns) of every trial since drop_rows()."""
 
-    def drop_rows(self) -> None: ...
+    def drop_rows(self) -> None:
+        """Discard the rows recorded so far."""
+
     @property
     def columns(self) -> list[str]:
-        """A name per column of the rows; angles: "angles" repeated min(k, k_star) times."""
+        """The record of every column of the rows; "angles" is repeated min(k, k_star) times."""
 
     @property
-    def rounds(self) -> list[int]: ...
+    def rounds(self) -> list[int]:
+        """The next round of every trial."""
+
     @property
-    def status(self) -> list[TrialStatus]: ...
+    def status(self) -> list[TrialStatus]:
+        """The status of every trial."""
+
     def state(self) -> dict[str, NDArray[Any]]:
-        """Copies. In coordinates: M Q "M" (trials, k_star, k), R Q "R" (trials, e, k), Q^T w "w"
-        (trials, k) and Q "frames" (trials, k, k), orthogonal, the identity for k <= k_star. On
-        arrays: "w", and "B" (trials, d, k) or, on the dual route, "A" (trials, samples, k).
+        """Return copies of the state of every trial.
+
+        In coordinates: "M" (trials, k_star, k), "R" (trials, e, k) and "w" (trials, k). The
+        population engine returns M Q, R Q, Q^T w and the orthogonal Q, "frames" (trials, k, k),
+        which is the identity for k <= k_star. At full size: "w" and "B" (trials, d, k) or, on the
+        dual route, "A" (trials, samples, k).
         """
 
     def representation(self, threads: int) -> NDArray[Any]:
-        """B (trials, d, k) of a run on arrays."""
+        """Return B (trials, d, k) of a run at full size; None otherwise."""

@@ -1,4 +1,4 @@
-// The user's arrays: training, adaptation and features.
+// Bindings of the engines on the user's arrays: runs, adaptation and features.
 #include "metaspan/engines/arrays.hpp"
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 namespace metaspan::bind {
 namespace {
 
-/// What the engines of a run refer to, and the Python objects whose memory that is.
+/// Data that the engines of a run refer to, and the Python objects that own its memory.
 template <class XScalar>
 struct HeldArrays {
   py::object arrays;
@@ -18,12 +18,13 @@ struct HeldArrays {
   DualGram gram;  // of the dual route
 };
 
-/// What is held comes first, so that it goes after the engines.
+/// A run on arrays. HeldArrays is the first base, so that it is destroyed after the engines.
 template <class XScalar, class BScalar>
 class ArraysRun : public HeldArrays<XScalar>, public FullSizeRun<BScalar> {
  public:
   using FullSizeRun<BScalar>::FullSizeRun;
 
+  /// Converts and keeps the data of the batch.
   void hold(const py::object& data, Index d) {
     Data<XScalar> converted = as_data<XScalar>(data, d);
     this->arrays = data;
@@ -34,7 +35,7 @@ class ArraysRun : public HeldArrays<XScalar>, public FullSizeRun<BScalar> {
   }
 
  protected:
-  /// Trials share the store.
+  /// Trials share the store, which reads for one of them at a time.
   bool one_at_a_time() const override { return this->store != nullptr; }
 
  private:
@@ -44,13 +45,13 @@ class ArraysRun : public HeldArrays<XScalar>, public FullSizeRun<BScalar> {
   }
 };
 
-/// By (24).
+/// A run of the dual route, (24).
 template <class XScalar, class BScalar>
 class DualRun final : public ArraysRun<XScalar, BScalar> {
  public:
   using ArraysRun<XScalar, BScalar>::ArraysRun;
 
-  /// A of every trial, (trials, N, k), and w.
+  /// "A" (trials, N, k) and "w" (trials, k).
   py::dict state() const override {
     const Index count = this->count(), k = this->engine(0).shape().k;
     Array all({count, this->gram.G.rows(), k});
@@ -65,26 +66,28 @@ class DualRun final : public ArraysRun<XScalar, BScalar> {
   }
 };
 
-/// What the trials go on from.
+/// The state from which the trials start or are resumed.
 struct ArraysState {
-  py::array B;             // (trials, d, k), of the dual route the one of round 0
+  py::array B;             // (trials, d, k); that of round 0 for the dual route
   Array w;                 // (trials, k)
-  std::optional<Array> A;  // (trials, samples, k) where the dual route goes on
+  std::optional<Array> A;  // (trials, samples, k) if a dual run is resumed
 };
 
+/// Converts and checks a dictionary "B", "w" and perhaps "A".
 ArraysState as_state(const py::dict& state, std::size_t trials) {
-  ArraysState found{state["B"].cast<py::array>(), state["w"].cast<Array>(), std::nullopt};
-  if (state.contains("A")) found.A = state["A"].cast<Array>();
-  require_representations(found.B, trials);
+  ArraysState from{state["B"].cast<py::array>(), state["w"].cast<Array>(), std::nullopt};
+  if (state.contains("A")) from.A = state["A"].cast<Array>();
+  require_representations(from.B, trials);
   const auto count = static_cast<Index>(trials);
-  require(found.w.ndim() == 2 && found.w.shape(0) == count && found.w.shape(1) == found.B.shape(2),
+  require(from.w.ndim() == 2 && from.w.shape(0) == count && from.w.shape(1) == from.B.shape(2),
           "w must be (trials, k)");
-  require(!found.A || (found.A->ndim() == 3 && found.A->shape(0) == count &&
-                       found.A->shape(2) == found.B.shape(2)),
+  require(!from.A || (from.A->ndim() == 3 && from.A->shape(0) == count &&
+                      from.A->shape(2) == from.B.shape(2)),
           "A must be (trials, samples, k)");
-  return found;
+  return from;
 }
 
+/// Opens a run for the types of X and B. The dual route computes its Gram matrix here.
 template <class XScalar, class BScalar>
 std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
                                 const py::object& data, const ArraysState& state, Index n,
@@ -125,13 +128,13 @@ std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
   return run;
 }
 
-/// Trials on the data of one batch.
+/// Opens a run whose trials share the data of one batch.
 std::unique_ptr<Run> open_arrays(const Method& method, const std::string& route,
                                  const py::object& data, const py::dict& state, Index n,
                                  std::uint64_t seed, const std::vector<std::uint64_t>& trials,
                                  const std::vector<Index>& rounds,
                                  const std::vector<std::string>& records, int threads) {
-  require(rounds.size() == trials.size(), "a round for every trial");
+  require(rounds.size() == trials.size(), "rounds must have one element per trial");
   const ArraysState from = as_state(state, trials.size());
   return with_scalar_of(data.attr("y_in"), [&](auto x) {
     return with_scalar(from.B, [&](auto b) {
@@ -141,6 +144,7 @@ std::unique_ptr<Run> open_arrays(const Method& method, const std::string& route,
   });
 }
 
+/// Computes w_J and, with want_B, B_J of every task, for the types of X and B.
 template <class XScalar, class BScalar>
 py::tuple typed_adapt(const Method& method, const py::array& B, const Array& w,
                       const py::object& data, bool want_B, int threads) {
@@ -165,6 +169,7 @@ py::tuple typed_adapt(const Method& method, const py::array& B, const Array& w,
   return py::make_tuple(heads, B_J);
 }
 
+/// Selects the types of X and B.
 py::tuple adapt_arrays(const Method& method, const py::array& B, const Array& w,
                        const py::object& data, bool want_B, int threads) {
   return with_scalar_of(data.attr("y_in"), [&](auto x) {
@@ -174,6 +179,7 @@ py::tuple adapt_arrays(const Method& method, const py::array& B, const Array& w,
   });
 }
 
+/// Computes X B of every task, for the types of X and B.
 template <class XScalar, class BScalar>
 Array typed_project(const py::array& X, const py::array& B, int threads) {
   const py::ssize_t n = X.shape(0), m = X.shape(1), d = X.shape(2), k = B.shape(1);
@@ -192,6 +198,7 @@ Array typed_project(const py::array& X, const py::array& B, int threads) {
   return out;
 }
 
+/// Checks shapes, and selects the types of X and B.
 Array project_arrays(const py::array& X, const py::array& B, int threads) {
   require(X.ndim() == 3 && B.ndim() == 2 && X.shape(2) == B.shape(0) &&
               (B.flags() & py::array::c_style) != 0,

@@ -1,4 +1,4 @@
-// Random samples that are never made.
+// Bindings of the collapsed engine.
 #include "metaspan/engines/collapsed.hpp"
 
 #include "run.hpp"
@@ -6,10 +6,12 @@
 namespace metaspan::bind {
 namespace {
 
+/// A run of collapsed engines.
 class CollapsedRun final : public RunOf<CollapsedEngine> {
  public:
   using RunOf::RunOf;
 
+  /// "M", "R" and "w" of every trial.
   py::dict state() const override {
     return state_in_coordinates(
         count(), engine(0).shape(), [&](Index i) -> const Mat& { return engine(i).state().Z; },
@@ -17,7 +19,7 @@ class CollapsedRun final : public RunOf<CollapsedEngine> {
   }
 };
 
-/// Trials with new samples in every round; `kept` rows of [M; R] keep their directions.
+/// Opens a run from M, R and w of every trial; `kept` rows of [M; R] keep their directions.
 std::unique_ptr<Run> open_collapsed(const Method& method, const SampleLaw& samples, const Array& M,
                                     const Array& R, const Array& w, Index kept,
                                     const py::object& law, Index n, std::uint64_t seed,
@@ -25,7 +27,7 @@ std::unique_ptr<Run> open_collapsed(const Method& method, const SampleLaw& sampl
                                     const std::vector<Index>& rounds,
                                     const std::vector<std::string>& records) {
   require(n > 0 && rounds.size() == trials.size() && M.ndim() == 3,
-          "n must be positive, a round for every trial");
+          "n must be positive, and rounds must have one element per trial");
   auto run = std::make_unique<CollapsedRun>(records);
   const Index k_star = M.shape(1);
   run->take_heads(n * k_star);
@@ -37,7 +39,7 @@ std::unique_ptr<Run> open_collapsed(const Method& method, const SampleLaw& sampl
     require(kept >= k_star && kept <= state.Z.rows() &&
                 static_cast<double>(state.Z.rows()) <= samples.d &&
                 (state.Z.rows() == kept + k || static_cast<double>(state.Z.rows()) == samples.d),
-            "R must have room for what the samples add");
+            "kept must be at least k_star, and [M; R] must have min(kept + k, d) rows");
     HeadSource heads(as_head_law(law, k_star, i), n, seed, trials[at]);
     run->add(
         make_collapsed(method, samples, std::move(state), std::move(heads), n, seed, trials[at]),

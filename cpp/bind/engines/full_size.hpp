@@ -1,4 +1,4 @@
-// What runs share whose engines hold B at full size.
+// What is common to runs whose engines hold B at full size.
 #pragma once
 
 #include "metaspan/engines/arrays.hpp"
@@ -6,7 +6,8 @@
 
 namespace metaspan::bind {
 
-/// Where trial i starts: its block of B (trials, d, k) in place, its row of w.
+/// Returns the start of trial i: a view of its block of B (trials, d, k), and a copy of its row of
+/// w.
 template <class BScalar>
 ArraysStart<BScalar> start_of(const py::array& B, const Array& w, Index i, Index n,
                               std::uint64_t seed, std::uint64_t trial) {
@@ -15,19 +16,21 @@ ArraysStart<BScalar> start_of(const py::array& B, const Array& w, Index i, Index
   return {block, row_block(w, i, k), nullptr, n, seed, trial};
 }
 
-/// B of every trial, C-contiguous, that it fits what else there is for every trial.
+/// Checks that B is C-contiguous and has a block for every trial.
 inline void require_representations(const py::array& B, std::size_t trials) {
   require(B.ndim() == 3 && B.shape(0) == static_cast<Index>(trials) &&
               (B.flags() & py::array::c_style) != 0,
           "B must be (trials, d, k), a block for every trial");
 }
 
+/// A run whose engines hold B at full size.
 template <class BScalar>
 class FullSizeRun : public RunOf<ArraysEngine<BScalar>> {
  public:
   FullSizeRun(const std::vector<std::string>& records, Index d)
       : RunOf<ArraysEngine<BScalar>>(records), d_(d) {}
 
+  /// "B" (trials, d, k) and "w" (trials, k).
   py::dict state() const override {
     py::dict out;
     out["B"] = representation(1);
@@ -47,7 +50,7 @@ class FullSizeRun : public RunOf<ArraysEngine<BScalar>> {
   }
 
  protected:
-  /// w of every trial, (trials, k).
+  /// Returns w of every trial, (trials, k).
   Array heads() const {
     const Index count = this->count(), k = this->engine(0).shape().k;
     Array all({count, k});

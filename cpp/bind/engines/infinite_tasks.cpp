@@ -1,4 +1,4 @@
-// Infinitely many tasks a round.
+// Bindings of the engine of infinitely many tasks a round.
 #include "metaspan/engines/infinite_tasks.hpp"
 
 #include "run.hpp"
@@ -6,10 +6,12 @@
 namespace metaspan::bind {
 namespace {
 
+/// A run of engines of infinitely many tasks.
 class InfiniteTasksRun final : public RunOf<InfiniteTasksEngine> {
  public:
   using RunOf::RunOf;
 
+  /// "M", "R" and "w" of every trial.
   py::dict state() const override {
     return state_in_coordinates(
         count(), engine(0).shape(), [&](Index i) -> const Mat& { return engine(i).state(); },
@@ -17,7 +19,7 @@ class InfiniteTasksRun final : public RunOf<InfiniteTasksEngine> {
   }
 };
 
-/// `covariance` is that of the tasks' heads.
+/// Opens a run from M and R of every trial; `covariance` (k_star, k_star) is that of the heads.
 std::unique_ptr<Run> open_infinite_tasks(const Method& method, Index m_in, double noise,
                                          const Array& covariance, const Array& M, const Array& R,
                                          const std::vector<Index>& rounds,

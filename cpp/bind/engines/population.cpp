@@ -1,4 +1,4 @@
-// Population losses in coordinates.
+// Bindings of the population engine.
 #include "metaspan/engines/population.hpp"
 
 #include "run.hpp"
@@ -6,11 +6,12 @@
 namespace metaspan::bind {
 namespace {
 
+/// A run of population engines.
 class PopulationRun final : public RunOf<PopulationEngine> {
  public:
   using RunOf::RunOf;
 
-  /// M Q, R Q, Q^T w and Q of every trial.
+  /// "M" = M Q, "R" = R Q, "w" = Q^T w and "frames" = Q of every trial.
   py::dict state() const override {
     const Shape shape = engine(0).shape();
     py::dict out = state_in_coordinates(
@@ -26,6 +27,8 @@ class PopulationRun final : public RunOf<PopulationEngine> {
   }
 };
 
+/// Opens a run from M, R and w of every trial, in the frame of the user or in the `frames` of a run
+/// that is resumed.
 std::unique_ptr<Run> open_population(const Method& method, const Array& M, const Array& R,
                                      const Array& w, const py::object& law, Index n, double noise,
                                      std::uint64_t seed, const std::vector<std::uint64_t>& trials,
@@ -33,7 +36,7 @@ std::unique_ptr<Run> open_population(const Method& method, const Array& M, const
                                      const std::vector<std::string>& records,
                                      const std::optional<Array>& frames) {
   require(n > 0 && rounds.size() == trials.size() && M.ndim() == 3,
-          "n must be positive, a round for every trial");
+          "n must be positive, and rounds must have one element per trial");
   auto run = std::make_unique<PopulationRun>(records);
   const Index k_star = M.shape(1);
   run->take_heads(n * k_star);
@@ -51,6 +54,8 @@ std::unique_ptr<Run> open_population(const Method& method, const Array& M, const
   return run;
 }
 
+/// Computes the gradient, losses and adapted heads of one round on the heads that are passed, in
+/// the frame Q = I.
 py::dict gradient_population(const Method& method, const Array& M, const Array& R, const Array& w,
                              const Array& heads, double noise, int threads) {
   const ConstMat rows = as_matrix(heads);

@@ -1,3 +1,4 @@
+// The methods of Run, and its binding.
 #include "run.hpp"
 
 #include <pybind11/native_enum.h>
@@ -13,9 +14,10 @@ Run::Run(const std::vector<std::string>& records) : names_(records) {
   for (const std::string& name : records) plan_.records.push_back(record_named(name));
 }
 
-/// Trials side by side where there are enough of them or a round is too small to share, otherwise
-/// one after the other with the threads inside, as where they share a store: the numbers are the
-/// same either way.
+/// Calls body(i, threads of a trial, cancel) for every trial. Trials run in parallel, with one
+/// thread each, if there are enough of them or if a round is too small to share. Otherwise, and if
+/// they share a store, they run one after the other with all threads each. Results are the same
+/// either way.
 template <class Body>
 void Run::each_trial(int threads, Body&& body) {
   const bool small = count() >= threads || first().flops() < kSerialFlops;
@@ -27,7 +29,7 @@ void Run::each_trial(int threads, Body&& body) {
   });
 }
 
-const double* Run::given_heads(const std::optional<Array>& heads, Index rounds) const {
+const double* Run::checked_heads(const std::optional<Array>& heads, Index rounds) const {
   if (!heads) return nullptr;
   require(heads->size() == count() * rounds * heads_size_,
           "heads must be (trials, rounds, n, k_star)");
@@ -44,20 +46,22 @@ void Run::advance(Index end, Index record_every, double stop_dist, double stop_l
   for (const auto& trial : trials_) {
     if (trial->status() == TrialStatus::live) begin = std::min(begin, trial->round());
   }
-  const double* given = given_heads(heads, end - begin);
+  const double* all_heads = checked_heads(heads, end - begin);
   each_trial(threads, [&](Index i, int inner, Cancel* cancel) {
-    const double* own = given == nullptr ? nullptr : given + i * (end - begin) * heads_size_;
-    trials_[static_cast<std::size_t>(i)]->advance(plan_, end, own, begin, heads_size_, inner,
-                                                  cancel);
+    const double* trial_heads =
+        all_heads == nullptr ? nullptr : all_heads + i * (end - begin) * heads_size_;
+    trials_[static_cast<std::size_t>(i)]->advance(plan_, end, trial_heads, begin, heads_size_,
+                                                  inner, cancel);
   });
 }
 
 void Run::measure(const std::optional<Array>& heads, int threads) {
-  const double* given = given_heads(heads, 1);
+  const double* all_heads = checked_heads(heads, 1);
   each_trial(threads, [&](Index i, int inner, Cancel* cancel) {
     Trial& trial = *trials_[static_cast<std::size_t>(i)];
     if (trial.status() != TrialStatus::live) return;
-    trial.measure(plan_, given == nullptr ? nullptr : given + i * heads_size_, inner, cancel);
+    trial.measure(plan_, all_heads == nullptr ? nullptr : all_heads + i * heads_size_, inner,
+                  cancel);
   });
 }
 

@@ -1,4 +1,4 @@
-// The runs behind train(): what users never see.
+// Runs: the private classes that train() drives, and what the bindings of the engines share.
 #pragma once
 
 #include <memory>
@@ -10,31 +10,38 @@
 
 namespace metaspan::bind {
 
-/// Trials of one training run. Advances rounds; knows no clock and no file. Described in _core.pyi.
+/// The trials of one training run, without clock or files. _core.pyi describes its methods.
 class Run {
  public:
   explicit Run(const std::vector<std::string>& records);
   virtual ~Run() = default;
   Run(const Run&) = delete;
 
+  /// Advances every live trial to round `end`, in parallel where that pays. Rows are recorded every
+  /// record_every rounds. Heads (trials, rounds, n, k_star) start at the first round of the
+  /// earliest live trial.
   void advance(Index end, Index record_every, double stop_dist, double stop_loss,
                const std::optional<Array>& heads, int threads);
+  /// Records one row of every live trial, without a step. Heads are (trials, 1, n, k_star).
   void measure(const std::optional<Array>& heads, int threads);
 
+  /// Returns rounds and values of the rows of every trial; drop_rows() discards them.
   py::list rows() const;
   void drop_rows() {
     for (const auto& trial : trials_) trial->drop_rows();
   }
+  /// Returns the record that each column of a row belongs to.
   std::vector<std::string> columns() const;
+  // The round and the status of every trial.
   std::vector<Index> rounds() const;
   std::vector<TrialStatus> status() const;
 
-  /// Copies of what the engines need to go on.
+  /// Returns copies of the state from which every trial can be resumed.
   virtual py::dict state() const = 0;
-  /// B of every trial at full size, where the engines hold it.
+  /// Returns B of every trial, if the engines hold it at full size, otherwise None.
   virtual py::object representation(int /*threads*/) const { return py::none(); }
 
-  /// Heads may come with each call: of a round, so many numbers.
+  /// Sets the size of the heads of a round, n k_star, for heads that are passed to each call.
   void take_heads(Index numbers) { heads_size_ = numbers; }
 
  protected:
@@ -42,13 +49,15 @@ class Run {
     trials_.push_back(std::make_unique<Trial>(std::move(engine), round, alpha));
   }
   Index count() const { return static_cast<Index>(trials_.size()); }
-  /// Whether trials cannot run side by side.
+  /// Whether trials must run one after the other.
   virtual bool one_at_a_time() const { return false; }
 
  private:
   template <class Body>
   void each_trial(int threads, Body&& body);
-  const double* given_heads(const std::optional<Array>& heads, Index rounds) const;
+  /// Returns the elements of the heads that are passed to a call, after a check of their size, or
+  /// null.
+  const double* checked_heads(const std::optional<Array>& heads, Index rounds) const;
   const Engine& first() const { return trials_.front()->engine(); }
 
   std::vector<std::unique_ptr<Trial>> trials_;
@@ -57,7 +66,7 @@ class Run {
   Index heads_size_ = 0;  // n k_star
 };
 
-/// A run on engines of one type, which tell more of their state than every engine does.
+/// A run whose engines have one type, whose own members state() can use.
 template <class Specific>
 class RunOf : public Run {
  public:
@@ -72,10 +81,11 @@ class RunOf : public Run {
   const Specific& engine(Index i) const { return *engines_[static_cast<std::size_t>(i)]; }
 
  private:
-  std::vector<const Specific*> engines_;  // the trials own them
+  std::vector<const Specific*> engines_;  // owned by the trials
 };
 
-/// M, R and w of `count` trials, each with an axis of trials; coordinates(i) is [M; R] of trial i.
+/// Returns M, R and w of `count` trials as stacks with an axis of trials. coordinates(i) is [M; R]
+/// of trial i, head(i) its w.
 template <class Coordinates, class Head>
 py::dict state_in_coordinates(Index count, const Shape& shape, Coordinates&& coordinates,
                               Head&& head) {
@@ -94,7 +104,8 @@ py::dict state_in_coordinates(Index count, const Shape& shape, Coordinates&& coo
   return out;
 }
 
-// Each engine's factory of runs, a static function of Run, and what else is asked of the engine.
+// Each function defines the factory of one engine's runs, a static method of Run, and the other
+// functions of that engine.
 void bind_costs(py::module_& module);
 void bind_population(py::module_& module, py::class_<Run>& run);
 void bind_spectral(py::class_<Run>& run);

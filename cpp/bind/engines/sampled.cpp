@@ -1,11 +1,11 @@
-// Samples at full size that are made anew in every round and never stored.
+// Bindings of runs on samples at full size that are drawn anew in every round, (12).
 #include "full_size.hpp"
 #include "metaspan/engines/sampled_tasks.hpp"
 
 namespace metaspan::bind {
 namespace {
 
-/// Rows of a function (trial, stream, round, task, first, count) -> (count, d).
+/// Rows from a Python function (trial, stream, round, task, first, count) -> (count, d).
 class FunctionRows final : public RowSource {
  public:
   FunctionRows(py::function rows, std::uint64_t trial, Stream stream, Index d)
@@ -16,10 +16,10 @@ class FunctionRows final : public RowSource {
   void rows(Index task, Index first, Index count, double* out) const override {
     const Locked lock;
     const auto stream = static_cast<std::uint32_t>(stream_);
-    const auto made = call(rows_, trial_, stream, round_, task, first, count).cast<Array>();
-    require(made.ndim() == 2 && made.shape(0) == count && made.shape(1) == d_,
+    const auto block = call(rows_, trial_, stream, round_, task, first, count).cast<Array>();
+    require(block.ndim() == 2 && block.shape(0) == count && block.shape(1) == d_,
             "rows must be (count, d)");
-    std::copy_n(made.data(), made.size(), out);
+    std::copy_n(block.data(), block.size(), out);
   }
 
  private:
@@ -29,36 +29,39 @@ class FunctionRows final : public RowSource {
   Index d_, round_ = 0;
 };
 
-/// What the engines of a run refer to.
+/// Objects that the engines of a run refer to.
 template <class Scalar>
 struct HeldSampled {
   std::optional<Array> roots;  // (d,)
   std::vector<std::unique_ptr<FunctionRows>> functions;
   std::vector<std::unique_ptr<SampledTasks<Scalar>>> tasks;
 
-  /// Where the rows of a trial come from: `function`, or a law.
+  /// Returns the sources of the rows of a trial: `function` if there is one, otherwise the law.
   typename SampledTasks<Scalar>::Rows rows_of(const std::optional<py::function>& function,
                                               std::uint64_t trial, Index d) {
-    typename SampledTasks<Scalar>::Rows from{roots ? roots->data() : nullptr, nullptr, nullptr};
-    if (!function) return from;
-    const auto source = [&](Stream stream) {
+    typename SampledTasks<Scalar>::Rows sources{roots ? roots->data() : nullptr, nullptr, nullptr};
+    if (!function) return sources;
+    const auto make_source = [&](Stream stream) {
       return functions.emplace_back(std::make_unique<FunctionRows>(*function, trial, stream, d))
           .get();
     };
-    from.inner = source(Stream::features_in);
-    from.outer = source(Stream::features_out);
-    return from;
+    sources.inner = make_source(Stream::features_in);
+    sources.outer = make_source(Stream::features_out);
+    return sources;
   }
 };
 
-/// What is held comes first, so that it goes after the engines.
+/// A run on samples that are drawn anew. HeldSampled is the first base, so that it is destroyed
+/// after the engines.
 template <class Scalar>
 class SampledRun final : public HeldSampled<Scalar>, public FullSizeRun<Scalar> {
  public:
-  SampledRun(const std::vector<std::string>& records, Index d, std::optional<Array> own_roots)
-      : HeldSampled<Scalar>{std::move(own_roots), {}, {}}, FullSizeRun<Scalar>(records, d) {}
+  SampledRun(const std::vector<std::string>& records, Index d,
+             std::optional<Array> covariance_roots)
+      : HeldSampled<Scalar>{std::move(covariance_roots), {}, {}}, FullSizeRun<Scalar>(records, d) {}
 };
 
+/// Opens a run on the vector route from B, w and B_star of every trial.
 std::unique_ptr<Run> open_sampled(const Method& method, const SampleLaw& samples,
                                   const std::optional<Array>& roots,
                                   const std::optional<py::function>& rows,
@@ -69,8 +72,8 @@ std::unique_ptr<Run> open_sampled(const Method& method, const SampleLaw& samples
                                   const std::vector<std::string>& records) {
   require_representations(B, trials.size());
   require(n > 0 && rounds.size() == trials.size() && B_star.size() == trials.size(),
-          "a round and a B_star for every trial");
-  require(!roots || roots->size() == B.shape(1), "a root of the spectrum for every feature");
+          "n must be positive, and rounds and B_star must have one element per trial");
+  require(!roots || roots->size() == B.shape(1), "roots must have one element per feature");
   const Index d = B.shape(1), k = B.shape(2);
   return with_scalar(B, [&](auto scalar) -> std::unique_ptr<Run> {
     using Scalar = decltype(scalar);
@@ -85,10 +88,11 @@ std::unique_ptr<Run> open_sampled(const Method& method, const SampleLaw& samples
           samples, run->rows_of(rows, trials[at], d), std::move(truth), std::move(heads), n, seed,
           trials[at]));
       run->take_heads(n * k_star);
-      run->add(make_arrays<Scalar, Scalar>(
-                   RouteKind::vector, method, tasks.data(), k,
-                   start_of<Scalar>(B, w, i, n, seed, trials[at]),
-                   [&tasks](Index round, const double* given) { tasks.begin_round(round, given); }),
+      run->add(make_arrays<Scalar, Scalar>(RouteKind::vector, method, tasks.data(), k,
+                                           start_of<Scalar>(B, w, i, n, seed, trials[at]),
+                                           [&tasks](Index round, const double* round_heads) {
+                                             tasks.begin_round(round, round_heads);
+                                           }),
                rounds[at], method.alpha);
     }
     return run;

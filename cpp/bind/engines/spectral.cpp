@@ -1,4 +1,4 @@
-// Population losses of features with a spectrum.
+// Bindings of the spectral engine.
 #include "metaspan/engines/spectral.hpp"
 
 #include "full_size.hpp"
@@ -6,20 +6,23 @@
 namespace metaspan::bind {
 namespace {
 
-/// What the engines of a run refer to.
+/// Arrays that the engines of a run refer to.
 struct HeldSpectral {
   Array roots;
   std::vector<std::unique_ptr<Mat>> truths;
 };
 
-/// What is held comes first, so that it goes after the engines.
+/// A run of spectral engines. HeldSpectral is the first base, so that it is destroyed after the
+/// engines.
 template <class BScalar>
 class SpectralRun final : public HeldSpectral, public FullSizeRun<BScalar> {
  public:
-  SpectralRun(const std::vector<std::string>& records, Array own_roots)
-      : HeldSpectral{std::move(own_roots), {}}, FullSizeRun<BScalar>(records, roots.size()) {}
+  SpectralRun(const std::vector<std::string>& records, Array covariance_roots)
+      : HeldSpectral{std::move(covariance_roots), {}},
+        FullSizeRun<BScalar>(records, roots.size()) {}
 };
 
+/// Opens a run from B, w and B_star of every trial.
 std::unique_ptr<Run> open_spectral(const Method& method, const Array& roots, double noise,
                                    const std::vector<Array>& B_star, const py::array& B,
                                    const Array& w, const py::object& law, Index n,
@@ -29,7 +32,8 @@ std::unique_ptr<Run> open_spectral(const Method& method, const Array& roots, dou
   require_representations(B, trials.size());
   require(n > 0 && rounds.size() == trials.size() && B_star.size() == trials.size() &&
               roots.size() == B.shape(1),
-          "a round and a B_star for every trial, a root of the spectrum for every feature");
+          "n must be positive, rounds and B_star must have one element per trial, and roots one "
+          "per feature");
   const Index d = B.shape(1), k = B.shape(2);
   return with_scalar(B, [&](auto scalar) -> std::unique_ptr<Run> {
     using Scalar = decltype(scalar);
