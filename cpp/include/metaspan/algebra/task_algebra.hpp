@@ -66,6 +66,7 @@ class TaskAlgebra {
   static int g(int j) { return j; }                               // X^T r_j
   int p() const { return method_.inner_steps; }                   // X'^T s'
   int g_bar(int j) const { return method_.inner_steps + 1 + j; }  // X^T r_bar_j
+  // The sums of (6) and a step of (9); described in task_algebra_impl.hpp.
   void push_term(int slot, const double* a, const double* b);
   void push_moves(int moves, const double* V);
   Terms<kWidth> terms() const { return {terms_.data(), static_cast<int>(terms_.size())}; }

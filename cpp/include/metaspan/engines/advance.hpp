@@ -54,8 +54,8 @@ class Trial {
   std::vector<double> row_values;  // (rows, row_columns)
 
  private:
-  void record(const Plan& plan, int threads);
-  TrialStatus judge(const Plan& plan, int threads);
+  void record(const Plan& plan, int threads);        // appends a row
+  TrialStatus judge(const Plan& plan, int threads);  // applies the stop rules to it
 
   std::unique_ptr<Engine> engine_;
   Index round_;

@@ -22,7 +22,7 @@ class RowStack {
 
  private:
   static constexpr Index kRows = 64;
-  void fold();
+  void fold();  // replaces the rows by their R-factor
   Mat rows_;
   Index filled_ = 0;
 };

@@ -102,11 +102,16 @@ class CollapsedDesign {
     return panel_.shared ? panel_.shape.inner : panel_.shape.outer;
   }
   Index columns() const { return panel_.shape.columns(); }
+  /// u_ <- B V + terms, less theta if `less_truth`.
   void direction(const double* V, Terms<width> terms, bool less_truth);
+  /// r = X u - noise and slot <- X^T r, row by row.
   void pass(const SetShape& set, const PanelSet& numbers, double noise, bool outer, int slot,
             double* r);
+  /// The coefficients of the rows of X, of unit length off the basis, in X^T r.
   void weights(int slot, const double* r, double* out) const;
+  /// Whether a term with this slot belongs to a group.
   bool is_member(int slot, Group group) const;
+  /// Replaces the vectors of basis_ by the factor R of their QR decomposition, in products_.
   void orthogonalise(Index count, Index length);
 
   Panel panel_;

@@ -74,8 +74,10 @@ class SpectralDesign {
   Index p() const { return panel_.k_star + panel_.k; }
   Index size() const { return panel_.blocks * p() * width; }
   double* slot_of(int slot) const { return scratch_.slots_.data() + slot * size(); }
+  /// A product of design.hpp: u = B V + terms, slot <- X^T X u, and r = |X u| if it is needed.
   void chain(const double* V, Terms<width> terms, bool less_truth, Index present, int slot,
              double* r);
+  /// out = sum_ij a_i^T U^T Sigma^(i + j + more) U b_j, task by task.
   void form(const double* a, const double* b, int more, double* out) const;
 
   Panel panel_;

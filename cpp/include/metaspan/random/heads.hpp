@@ -43,8 +43,8 @@ class HeadSource {
   Index k_star() const { return law_.k_star; }
 
  private:
-  void draw(Index first, Index width, double* out) const;
-  void place(double* out, Index width) const;
+  void draw(Index first, Index width, double* out) const;  // standard normals
+  void place(double* out, Index width) const;              // from normals to the law, in place
 
   HeadLaw law_;
   std::uint64_t seed_, trial_;
