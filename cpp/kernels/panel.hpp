@@ -73,7 +73,7 @@ inline void product(std::ptrdiff_t rows, std::ptrdiff_t depth, std::ptrdiff_t co
   for (; c + 4 * kLane <= columns; c += 4 * kLane) {
     detail::product_strip<4, Add>(rows, depth, A, a_row, a_step, V + c, columns, out + c, columns);
   }
-  switch ((columns - c) / kLane) {  // what is left is less than four registers
+  switch ((columns - c) / kLane) {  // fewer than four registers are left
     case 3:
       return detail::product_strip<3, Add>(rows, depth, A, a_row, a_step, V + c, columns, out + c,
                                            columns);

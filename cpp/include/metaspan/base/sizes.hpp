@@ -13,8 +13,9 @@ constexpr double kSerialFlops = 1e6;  // a smaller round runs serially: waking a
 constexpr Index kTermsAtOnce = 8;   // vectors v of terms v c^T that are added together
 constexpr Index kListedRows = 256;  // rows of a sparse set that are multiplied by others at a time
 
-// The vector route lets the tasks of a panel share each read of B if their vectors, of so many
-// numbers in all, stay in a cache, or if B has more numbers than any cache holds.
+// The vector route lets the tasks of a panel share each read of B in two cases: if the panel's
+// vectors of length d have at most kShortVectors numbers and stay in a cache, or if B has more than
+// kLargeB numbers and no cache holds it.
 constexpr Index kShortVectors = 1 << 14;
 constexpr double kLargeB = 1 << 19;
 
