@@ -31,7 +31,8 @@ inline void fetch_ahead(std::ptrdiff_t count, const std::int32_t* columns, const
   for (std::ptrdiff_t p = 0; p < count; p += kColumns) __builtin_prefetch(columns + p + kAhead);
 }
 
-/// Broadcasts a value to all elements of a register.
+/// Broadcasts a value to all elements of a register. Subtracting zero is exact for -0 too, unlike
+/// adding it, so that the compiler can drop it.
 template <class Value>
 inline Lane spread(Value value) {
   return static_cast<double>(value) - Lane{};
@@ -65,8 +66,8 @@ inline void times_entries(std::ptrdiff_t count, const std::int32_t* columns, con
   store(out + last, sums[0][Lanes - 1]);
 }
 
-/// Computes out = x^T B for a B with fewer columns than a register holds, contiguous rows. The sums
-/// are scalars in two chains.
+/// Computes out = x^T B for one sparse row x and a contiguous B with fewer columns than a register
+/// holds. Each column has two scalar sums, at which the entries take turns.
 template <int Columns, class Value, class Entry>
 inline void times_few(std::ptrdiff_t count, const std::int32_t* columns, const Value* values,
                       const Entry* B, double* out) {

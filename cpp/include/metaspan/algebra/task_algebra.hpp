@@ -14,7 +14,7 @@ struct AlgebraCounts {
   double forward;  // products with X, including the one with X'
   double back;     // products B^T slot
   double added;    // terms that are added to grad_B
-  double moves;  // terms of (6) and (9): slots that are added with a factor, and dots of two slots
+  double moves;    // slots that are added with a factor, and dots of two slots, in (6) and (9)
 };
 
 /// Counts the operations of one call. `losses` is the share of the calls that compute losses.
