@@ -36,6 +36,9 @@ KINDS: dict[str, type[Any]] = {
     )
 }
 
+# Fields that files of 0.1 lack, with the value that their runs had.
+ADDED: dict[str, dict[str, Any]] = {"TrainConfig": {"track_start": False}}
+
 # Those that a user writes in a file of their own.
 TYPED = ("ANIL", "MAML", "AverageRisk", "GaussianHeads", "SphereHeads", "StudentT", "Init", "Stop")
 
@@ -132,7 +135,7 @@ def decode(tree: Any, find: Callable[[Any], Any]) -> Any:
     if "function" in tree:
         return NamedFunction(tree["function"], tree.get("contents", ""))
     values = {name: decode(item, find) for name, item in tree["fields"].items()}
-    return KINDS[tree["kind"]](**values)
+    return KINDS[tree["kind"]](**ADDED.get(tree["kind"], {}) | values)
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
@@ -141,9 +144,10 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str, 
         return
     same_kind = isinstance(old, dict) and isinstance(new, dict) and "fields" in old
     if same_kind and old.get("kind") == new.get("kind"):
+        before = ADDED.get(new["kind"], {}) | old["fields"]
         for name in new["fields"]:
             below = f"{path}.{name}" if path else name
-            yield from differences(old["fields"].get(name), new["fields"][name], below)
+            yield from differences(before.get(name), new["fields"][name], below)
         return
     yield path, text(old), text(new)
 
