@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import textwrap
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -34,26 +33,29 @@ TITLES = {
     "arrays": "Rounds on arrays",
     "disk": "Features on disk",
     "sparse": "Sweeps over sparse samples",
-    "collapsed": "Rounds on samples drawn afresh, in law",
-    "sampled": "Rounds on samples drawn afresh, at full dimension",
+    "collapsed": "Rounds on fresh samples, in law",
+    "sampled": "Rounds on fresh samples, at full dimension",
     "studies": "Studies",
-    "estimate": "What `estimate` says, beside what ran",
+    "estimate": "`estimate` beside the runs that it predicts",
     "isa": "Instruction-set levels",
 }
 INTRODUCTION = """\
 # Benchmarks
 
-Written by `python -m bench.render` from the figures of `python -m bench --json`; how they are taken
-stands in `bench/__init__.py`. A figure counts beside something of the same run: a peer, a target,
-or the *floor*, the least time that the measured limits of the machine allow for the bytes that a
-route must read, the products that it must compute or the random numbers that it must draw. `!`
-marks figures that were taken while other processes used the cores, `~` those that are extrapolated
-from a part of a round."""
+`python -m bench.render` writes this page from the figures of `python -m bench --json`.
+`bench/__init__.py` says how the figures are taken.
+Each figure is shown beside another one of the same run: a peer, a target, or the *floor*.
+The floor is the least time that the measured limits of the machine allow for the bytes that a \
+route must read, the products that it must compute, or the random numbers that it must draw.
+`!` marks figures that were taken while other processes used the cores.
+`~` marks figures that are extrapolated from a part of a round."""
 ROOFLINE = """\
 ![Speed against arithmetic per byte, with the limits of the machine](figures/roofline.png)
 
-*Every route at every size; the closer to the line above it, the closer a route is to its floor.
-Bytes and flops are those of the floor. Open: FO-ANIL; filled: MAML.*"""
+*Every route at every size.
+The closer a point is to the line above it, the closer its route is to its floor.
+Bytes and flops are those of the floor.
+Open markers: FO-ANIL; filled markers: MAML.*"""
 
 
 COLLAPSED = """\
@@ -89,11 +91,11 @@ def page(records: list[Record]) -> str:
 
 
 def _drawing(bench: str, records: list[Record]) -> list[str]:
-    """A section's drawing, and what it says."""
+    """Return a section's drawing and its caption."""
     if bench == "arrays":
         return [ROOFLINE]
-    said = scaling.words(records) if bench == "collapsed" else ""
-    return [COLLAPSED, textwrap.fill(said, 100, break_on_hyphens=False)] if said else []
+    caption = scaling.words(records) if bench == "collapsed" else ""
+    return [COLLAPSED, caption] if caption else []
 
 
 def _machine(records: list[Record]) -> str:

@@ -32,7 +32,7 @@ def points(records: list[Record], name: str) -> tuple[Points, str]:
 
 
 def words(records: list[Record]) -> str:
-    """What the drawing shows, from the same figures; "" where there are none."""
+    """Return the caption of the drawing, a sentence a line; "" where there are no figures."""
     against_n, _ = points(records, "n")
     against_d, _ = points(records, "d")
     if not against_n or not against_d:
@@ -44,14 +44,16 @@ def words(records: list[Record]) -> str:
         times = [took for _, took, _ in against_d[method]]
         flat.append(f"{max(times) / min(times):.2f} ({NAMES[method]})")
     return (
-        f"*A round of the collapsed engine. From n = {first:,.0f} to {last:,.0f}, "
-        f"{last / first:.0f} times as many tasks, it takes {' and '.join(growth)} times as long; "
-        "over ten orders of magnitude of d the slowest takes "
-        f"{' and '.join(flat)} times as long as the fastest, since d is a number of degrees of "
-        "freedom and nothing else. The dotted lines are the drawing of its random numbers alone; "
-        "the rest is a few sweeps over them. The law is that of Gaussian, Student-t or spherical "
-        "features and nothing wider: samples of another law, or your own, need an engine whose "
-        "rounds grow with d.*"
+        "*A round of the collapsed engine.\n"
+        f"From n = {first:,.0f} to {last:,.0f}, {last / first:.0f} times as many tasks, it takes "
+        f"{' and '.join(growth)} times as long.\n"
+        "Over ten orders of magnitude of d the slowest round takes "
+        f"{' and '.join(flat)} times as long as the fastest, since d enters as a number of degrees "
+        "of freedom alone.\n"
+        "The dotted lines are the time to draw the random numbers of a round; the rest is a few "
+        "sweeps over them.\n"
+        "This holds for Gaussian, Student-t and spherical features: samples of another law, or of "
+        "your own, need an engine whose rounds grow with d.*"
     )
 
 
