@@ -151,7 +151,7 @@ def one(**changes):
 
 BAD = [
     (one(base=[1]), TypeError, r"base must be a mapping of names to values; got "),
-    (one(grid=dict(d=[1])), ValueError, "d must stand in base or in grid; it stands in both"),
+    (one(grid=dict(d=[1])), ValueError, "d must be in base or in grid; it is in both"),
     (one(base={**BASE, "a b": 1}), ValueError, "base must hold names; got 'a b'"),
     (one(base={**BASE, 3: 1}), ValueError, "base must hold names; got 3"),
     (one(base={**BASE, "trials": 3}), ValueError, r"base\.trials: trials is seeds of the study"),

@@ -1,1 +1,1 @@
-r"""What a study is: constants, grid, expressions, cells and measures."""
+r"""Specify a study: constants, grid, expressions, cells, measures and TOML files."""

@@ -1,4 +1,4 @@
-r"""What expressions compute with: operators and functions that bound the size of what they make."""
+r"""Operators and functions that expressions may call; each bounds the size of its result."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..._support import check
 
 Value = int | float | bool | list[Any] | None
 
-LARGEST = 2**1024
-ENTRIES = 10**6  # of all lists of one evaluation
-DIGITS = 400  # to which round() may round
+LARGEST = 2**1024  # largest absolute value of an integer; no float exceeds it
+ENTRIES = 10**6  # in all lists that one evaluation makes
+DIGITS = 400  # largest number of digits, of either sign, that round() accepts
 NUMERIC = frozenset((int, float, bool))
 SCALARS = NUMERIC | {type(None)}
 
 
 def finite(value: Any) -> Any:
-    """A result as it is, where it is a list, nothing, or a number of bounded size."""
+    """Return a result unchanged; raise if a number is complex, not finite or too large."""
     kind = type(value)
     if kind is float:
         if value - value != 0.0:
@@ -34,26 +34,29 @@ def finite(value: Any) -> Any:
 
 
 def charge(room: list[int], entries: int) -> None:
-    """Take entries of a list from what one evaluation may use."""
+    """Subtract the entries of a new list from the budget of one evaluation."""
     room[0] -= entries
     if room[0] < 0:
         raise OverflowError(f"lists take more than {ENTRIES} entries")
 
 
 def entries(value: Any) -> int:
-    """Numbers and lists in a value."""
+    """Count the numbers and lists in a value, itself included."""
     return 1 + sum(map(entries, value)) if type(value) is list else 1
 
 
 def plain(value: Any, room: list[int]) -> Value:
-    """The value of a name as Python numbers, and lists of them that belong to the evaluation."""
+    r"""Convert the value of a name to Python numbers or lists of them.
+
+    Lists are copied, and their entries charged to the budget of the evaluation.
+    """
     if type(value) in SCALARS:
         return value if type(value) is not int else cast("int", finite(value))
     if isinstance(value, list | tuple):
         charge(room, 1 + len(value))
         return [plain(item, room) for item in value]
     value = check.bare("the value of a name", value)
-    if hasattr(value, "tolist"):  # NumPy's numbers and arrays
+    if hasattr(value, "tolist"):  # a NumPy scalar or array
         charge(room, int(getattr(value, "size", 1)))
         listed = value.tolist()
         if type(listed) is not type(value):
@@ -62,16 +65,21 @@ def plain(value: Any, room: list[int]) -> Value:
         return plain(int(value), room)
     if isinstance(value, float):
         return float(value)
-    raise TypeError(f"names must stand for numbers or lists of them; got {check.show(value)}")
+    raise TypeError(f"a name must have a number or a list of numbers; got {check.show(value)}")
 
 
+# The functions below check the size of a result before Python computes it: a short expression such
+# as 9**9**9 must fail at once and not take the memory of the machine. `room` is the budget of list
+# entries that is left to the evaluation.
 def add(room: list[int], a: Any, b: Any) -> Any:
+    """Add two numbers or concatenate two lists."""
     if type(a) is list and type(b) is list:
         charge(room, entries(a) + entries(b))
     return finite(a + b)
 
 
 def multiply(room: list[int], a: Any, b: Any) -> Any:
+    """Multiply two numbers, or repeat a list."""
     for many, times in ((a, b), (b, a)):
         if type(many) is list and isinstance(times, int):
             charge(room, entries(many) * max(times, 1))
@@ -79,6 +87,7 @@ def multiply(room: list[int], a: Any, b: Any) -> Any:
 
 
 def power(room: list[int], a: Any, b: Any) -> Any:
+    """Raise a number to a power."""
     if isinstance(a, int) and isinstance(b, int) and b > 0 and abs(a) > 1:
         bits = (a.bit_length() - 1) * b
         if bits > LARGEST.bit_length():
@@ -86,11 +95,13 @@ def power(room: list[int], a: Any, b: Any) -> Any:
     return finite(a**b)
 
 
-def bounded(function: Callable[[Any, Any], Any]) -> Callable[[list[int], Any, Any], Any]:
+def check_result(function: Callable[[Any, Any], Any]) -> Callable[[list[int], Any, Any], Any]:
+    """Wrap an operator that needs no check beforehand; only its result is checked."""
     return lambda room, a, b: finite(function(a, b))
 
 
-def rounded(value: Any, digits: int | None = None) -> Any:
+def round_number(value: Any, digits: int | None = None) -> Any:
+    """Round a number; the digits are bounded, since round(1, -n) computes 10**n."""
     if digits is None:
         return round(value)
     if not -DIGITS <= digits <= DIGITS:
@@ -99,6 +110,7 @@ def rounded(value: Any, digits: int | None = None) -> Any:
 
 
 def full(room: list[int], n: Any, value: Any) -> list[Any]:
+    """Make a list of `n` equal numbers."""
     count = check.integer("the length of a list", n)
     if type(value) not in NUMERIC:
         raise TypeError(f"the value of full must be a number; got {check.show(value)}")
@@ -107,6 +119,7 @@ def full(room: list[int], n: Any, value: Any) -> list[Any]:
 
 
 def diag(room: list[int], values: Any) -> list[list[Any]]:
+    """Make a diagonal matrix, a list of rows, from its diagonal."""
     if type(values) is not list or not NUMERIC.issuperset(map(type, values)):
         raise TypeError(f"the argument of diag must be a list of numbers; got {check.show(values)}")
     n = len(values)
@@ -115,14 +128,17 @@ def diag(room: list[int], values: Any) -> list[list[Any]]:
 
 
 def ones(room: list[int], n: Any) -> list[Any]:
+    """Make a list of `n` ones."""
     return full(room, n, 1.0)
 
 
 def zeros(room: list[int], n: Any) -> list[Any]:
+    """Make a list of `n` zeros."""
     return full(room, n, 0.0)
 
 
 def eye(room: list[int], n: Any) -> list[list[Any]]:
+    """Make an identity matrix, a list of `n` rows."""
     return diag(room, full(room, n, 1.0))
 
 
@@ -140,7 +156,7 @@ NUMBERS: dict[str, tuple[Callable[..., Any], int, int | None]] = {
     "log2": (math.log2, 1, 1),
     "max": (max, 1, None),
     "min": (min, 1, None),
-    "round": (rounded, 1, 2),
+    "round": (round_number, 1, 2),
     "sqrt": (math.sqrt, 1, 1),
     "sum": (sum, 1, 1),
 }
@@ -154,11 +170,11 @@ LISTS: dict[str, tuple[Callable[..., Any], int, int | None]] = {
 FUNCTIONS = NUMBERS | LISTS
 BINARY: dict[type[ast.operator], Callable[[list[int], Any, Any], Any]] = {
     ast.Add: add,
-    ast.Sub: bounded(operator.sub),
+    ast.Sub: check_result(operator.sub),
     ast.Mult: multiply,
-    ast.Div: bounded(operator.truediv),
-    ast.FloorDiv: bounded(operator.floordiv),
-    ast.Mod: bounded(operator.mod),
+    ast.Div: check_result(operator.truediv),
+    ast.FloorDiv: check_result(operator.floordiv),
+    ast.Mod: check_result(operator.mod),
     ast.Pow: power,
 }
 UNARY: dict[type[ast.unaryop], Callable[[Any], Any]] = {

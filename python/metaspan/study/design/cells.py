@@ -1,4 +1,4 @@
-r"""The cells of a study: values of its names, and the runs that they stand for."""
+r"""Expand a study into its cells, each a combination of values of the grid."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from ...tasks.linear import LinearTasks
 from .dependents import NUMBER, Dependent
 from .spec import COUNTS, OF_METHODS, OF_RUNS, OF_TASKS, Spec
 
-INLINE = 2**16  # numbers of an array that a study's file holds
-LONGEST = 2**28  # characters of all values that cells compute
+INLINE = 2**16  # entries of the largest array that study.json stores in full
+LONGEST = 2**28  # characters of all computed values, over all cells
 
 
 @dataclass(frozen=True)
 class Absent:
-    r"""Stands for an array of which a file holds a hash alone.
+    r"""Placeholder for an array of which a file stores only a hash.
 
     Parameters
     ----------
@@ -42,16 +42,17 @@ class Absent:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    r"""A point of the grid.
+    r"""One combination of values of the grid.
 
     Parameters
     ----------
     name : str
-        Derived from everything that its numbers depend on, and nothing else.
+        Twelve hexadecimal digits: a hash of all values that determine the cell's numbers, and of
+        nothing else. A cell keeps its name when the grid grows.
     values : mapping of str to object
-        Values of the grid's names.
+        Values of the names in the grid.
     arguments : mapping of str to object
-        Values of all names that a run takes.
+        Arguments of the tasks, the method and `train`, the key ``seed`` of the cell included.
     """
 
     name: str
@@ -60,30 +61,37 @@ class Cell:
 
 
 def cells_of(spec: Spec) -> Iterator[Cell]:
-    """All cells, the last axis fastest."""
+    r"""Yield the cells of a study; the last axis varies fastest.
+
+    A cell's name hashes the text of all its values, constants included. Its random key hashes its
+    argument ``seed`` and its values of the axes that are not in `common`: cells that differ in
+    common axes alone use the same random numbers.
+    """
     constants = {n: v for n, v in spec.base.items() if not isinstance(v, Dependent)}
     dependent = {**spec.base, **spec.derived}
-    shared = "|".join(f"{n}={_told(f'base.{n}', constants[n])}" for n in sorted(constants))
+    shared = "|".join(f"{n}={_encode_text(f'base.{n}', constants[n])}" for n in sorted(constants))
     axes = {
-        name: [(v, repr(v) if isinstance(v, Dependent) else _told(name, v)) for v in values]
+        name: [(v, repr(v) if isinstance(v, Dependent) else _encode_text(name, v)) for v in values]
         for name, values in spec.axes.items()
     }
-    own = sorted(name for name in axes if name not in spec.common)
-    room = LONGEST
+    distinct = sorted(name for name in axes if name not in spec.common)
+    room = LONGEST  # a function or expression may return values of any size for every cell
     for number, chosen in enumerate(product(*axes.values())):
         values = {**constants, **{n: v for n, (v, _) in zip(axes, chosen, strict=True)}}
         values[NUMBER] = number
         texts = {n: known for n, (_, known) in zip(axes, chosen, strict=True)}
-        key = "|".join(f"{n}={texts[n]}" for n in own)
+        key = "|".join(f"{n}={texts[n]}" for n in distinct)
         for name in spec.sequence:
             value = values[name] if name in axes else dependent[name]
             if isinstance(value, Dependent):
                 try:
-                    found = value.value(values)
+                    result = value.value(values)
                 except Exception as error:
                     raise ValueError(f"{name} of cell {number}: {error}") from error
-                values[name] = codec.plain(found, name) if isinstance(found, np.generic) else found
-                texts[name] = _told(f"{name} of cell {number}", values[name])
+                values[name] = result
+                if isinstance(result, np.generic):
+                    values[name] = codec.plain(result, name)
+                texts[name] = _encode_text(f"{name} of cell {number}", values[name])
                 room -= len(texts[name])
                 if room < 0:
                     raise ValueError(
@@ -97,15 +105,18 @@ def cells_of(spec: Spec) -> Iterator[Cell]:
         )
 
 
-def _told(path: str, value: Any) -> str:
-    """A value as text; raises for a number that no file can hold."""
+def _encode_text(path: str, value: Any) -> str:
+    """Encode a value as text; raise for a number that no file can hold."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{path} must be finite; got {value}")
-    return text(encode_value(value, path=path))
+    return to_text(encode_value(value, path=path))
 
 
 def _run_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values that a run takes, with whole numbers where it counts."""
+    r"""Select the arguments of a run; turn whole floats into integers where they count.
+
+    An expression such as ``d / 2`` returns a float; `train` accepts integers alone for sizes.
+    """
     return {
         name: int(value) if name in COUNTS and _is_whole(value) else value
         for name, value in values.items()
@@ -114,42 +125,46 @@ def _run_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_whole(value: object) -> bool:
+    """Tell whether a value is a float without a fractional part."""
     return isinstance(value, float) and value.is_integer()
 
 
 def _seed(seed: Any, key: str) -> int:
-    """Key of a cell's random numbers: cells that differ in what is not common have their own."""
+    """Hash a seed and the distinct values of a cell to the key of its random numbers."""
     content = f"{seed!r}|{key}".encode()
     return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
 
 
 def configure_cell(arguments: Mapping[str, Any], **further: Any) -> TrainConfig:
-    r"""Check and resolve the run of a cell.
+    r"""Check the arguments of a cell's runs and resolve them to a configuration.
 
     Parameters
     ----------
     arguments : mapping of str to object
-        Those of a `Cell`.
+        The `arguments` of a `Cell`.
     **further : object
-        Arguments of `train` beside them, such as trials and threads.
+        More arguments of `train`, such as `trials` and `threads`.
 
     Returns
     -------
     TrainConfig
-        The run.
+        The configuration.
 
     Raises
     ------
     TypeError, ValueError
-        If the values do not make a run.
+        If `train` would refuse the arguments.
     """
     tasks = LinearTasks(**{n: v for n, v in arguments.items() if n in OF_TASKS})
-    given = {n: v for n, v in arguments.items() if n in OF_RUNS}
-    return configure(tasks, method_of(arguments), **given, **further)
+    options = {n: v for n, v in arguments.items() if n in OF_RUNS}
+    return configure(tasks, method_of(arguments), **options, **further)
 
 
 def method_of(arguments: Mapping[str, Any]) -> Method:
-    """The method with the step sizes of a cell, of which average risk has beta alone."""
+    r"""Build the method of a cell, with the step sizes of the cell in place of its own.
+
+    Average risk takes only ``beta``, so that a grid can hold it beside methods with inner steps.
+    """
     method = resolve(arguments["method"], {})
     steps = {n: v for n, v in arguments.items() if n in OF_METHODS}
     if isinstance(method, AverageRisk):
@@ -158,26 +173,26 @@ def method_of(arguments: Mapping[str, Any]) -> Method:
 
 
 def matching(cells: Sequence[Cell], where: Mapping[str, Any] | None) -> list[Cell]:
-    """Cells with the given values of varied names; raises where there is none."""
+    """Select the cells whose varied names have the values in `where`; raise if there are none."""
     if not (where is None or isinstance(where, Mapping)):
         raise TypeError(f"where must map names to values; got {check.show(where)}")
-    wanted = {n: text(encode_value(v, path=f"where {n}")) for n, v in (where or {}).items()}
+    wanted = {n: to_text(encode_value(v, path=f"where {n}")) for n, v in (where or {}).items()}
     for name in wanted:
         if name not in cells[0].values:
             known = ", ".join(cells[0].values)
             raise ValueError(f"where must hold names that vary ({known}); got {check.show(name)}")
-    found = [
+    selected = [
         cell
         for cell in cells
-        if all(text(encode_value(cell.values[name])) == value for name, value in wanted.items())
+        if all(to_text(encode_value(cell.values[name])) == value for name, value in wanted.items())
     ]
-    if not found:
+    if not selected:
         raise ValueError(f"where must hold values of the grid; no cell has {check.show(where)}")
-    return found
+    return selected
 
 
 def encode_value(value: Any, inline: int = INLINE, path: str = "value") -> Any:
-    """A JSON tree of a value; arrays of more than so many numbers are told by a hash."""
+    """Encode a value as a JSON tree; store only a hash of an array above `inline` entries."""
     if isinstance(value, Mapping):
         return {name: encode_value(item, inline, path) for name, item in value.items()}
     if isinstance(value, list):
@@ -186,10 +201,11 @@ def encode_value(value: Any, inline: int = INLINE, path: str = "value") -> Any:
         return {"tuple": [encode_value(item, inline, path) for item in value]}
     if isinstance(value, Absent):
         return {"array": value.digest}
-    return codec.encode(value, partial(_kept, inline, path), path=path)
+    return codec.encode(value, partial(_encode_array, inline, path), path=path)
 
 
-def _kept(inline: int, path: str, array: NDArray[Any]) -> Any:
+def _encode_array(inline: int, path: str, array: NDArray[Any]) -> Any:
+    """Encode an array in full, or as a hash if it has more than `inline` entries."""
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{path} must hold real numbers; got an array of dtype {array.dtype}")
     if array.size > inline:
@@ -197,26 +213,27 @@ def _kept(inline: int, path: str, array: NDArray[Any]) -> Any:
     return {"dtype": array.dtype.name, "values": array.tolist()}
 
 
-def array_from(kept: Any) -> Any:
-    """An array from what a file holds of it."""
-    if isinstance(kept, str):
-        return Absent(kept)
-    dtype = np.dtype(str(kept["dtype"]))
+def decode_array(tree: Any) -> Any:
+    """Decode an array that `_encode_array` encoded; `Absent` if the file has only its hash."""
+    if isinstance(tree, str):
+        return Absent(tree)
+    dtype = np.dtype(str(tree["dtype"]))
     if dtype.kind not in "biufc":
         raise ValueError(f"arrays must hold numbers; got dtype {dtype}")
-    array = np.array(kept["values"], dtype)
-    if array.tolist() != kept["values"]:
+    array = np.array(tree["values"], dtype)
+    if array.tolist() != tree["values"]:
         raise ValueError(f"an array of {dtype} must hold numbers of that kind")
     return array
 
 
-def text(tree: Any) -> str:
-    """A tree as JSON, the same for equal content: 1 and 1.0 are one number."""
+def to_text(tree: Any) -> str:
+    """Encode a tree as JSON that is the same for equal content: 1 and 1.0 are one number."""
     if isinstance(tree, (int, float, str)) and not isinstance(tree, bool):
-        return _plain(tree)
+        return _scalar_text(tree)
     return json.dumps(tree, sort_keys=True)
 
 
 @lru_cache(maxsize=2**16)
-def _plain(value: int | float | str) -> str:
+def _scalar_text(value: int | float | str) -> str:
+    """Encode a number or a string, most often one of few: hence the cache."""
     return json.dumps(int(value) if _is_whole(value) else value)

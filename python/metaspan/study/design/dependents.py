@@ -1,4 +1,4 @@
-r"""Values of a study that depend on others: expressions, functions, objects with either inside."""
+r"""Values of a study that depend on other values: expressions, functions and objects."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .expressions import Expression
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    r"""An object whose fields may be expressions, such as a law of heads.
+    r"""An object, such as a law of heads, whose fields may be expressions.
 
     Parameters
     ----------
     kind : str
         Name of a class of the package.
     fields : mapping of str to object
-        Its arguments; strings are expressions.
+        Its arguments; strings are parsed as expressions.
     """
 
     kind: str
@@ -34,73 +34,73 @@ class Template:
         return frozenset().union(*parts)
 
     def value(self, values: Mapping[str, Any]) -> Any:
-        """The object, for values of the names."""
-        found = {
+        """Construct the object from the values of the names."""
+        arguments = {
             name: value.value(values) if isinstance(value, Expression) else value
             for name, value in self.fields.items()
         }
-        return codec.KINDS[self.kind](**found)
+        return codec.KINDS[self.kind](**arguments)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Computed:
-    r"""A value that a function of other values gives.
+    r"""A value that a user's function computes from other values.
 
     Parameters
     ----------
     function : callable
-        Its parameters are the names of what it takes.
+        Its parameters are names of the study.
     names : frozenset of str
-        Those names.
+        The names of its parameters.
     """
 
     function: Callable[..., Any]
     names: frozenset[str]
 
     def value(self, values: Mapping[str, Any]) -> Any:
-        """What the function gives for values of the names."""
+        """Call the function with the values of its parameters."""
         return self.function(**{name: values[name] for name in self.names})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    r"""What a function gave for every cell, read from a file.
+    r"""Values that a function returned for every cell, read from a study's file.
 
     Parameters
     ----------
     items : tuple
-        A value for each cell.
+        One value for each cell, in the order of the cells.
     """
 
     items: tuple[Any, ...]
     names: frozenset[str] = frozenset()
 
     def value(self, values: Mapping[str, Any]) -> Any:
-        """The value of the cell whose number stands among the values."""
+        """Return the value of the cell whose number is among `values`."""
         return self.items[values[NUMBER]]
 
 
 Dependent = Expression | Template | Computed | Listed
-NUMBER = "number of the cell"  # no identifier, so no name of a study
+NUMBER = "number of the cell"  # not an identifier, so never a name of a study
 
 
 def parse_expression(path: str, text: str) -> Expression:
-    """Parse an expression; the word "none" alone is None, for which TOML has nothing."""
+    """Parse an expression. The word "none" alone means None, which TOML cannot write."""
     try:
         return Expression("None" if text.strip() == "none" else text)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def parse_template(path: str, given: Mapping[str, Any]) -> Template:
-    """Check a table that stands for an object of the package, with its kind."""
-    kind = given.get("kind")
+def parse_template(path: str, table: Mapping[str, Any]) -> Template:
+    """Check a mapping that describes an object of the package by its ``kind`` and fields."""
+    kind = table.get("kind")
     if kind not in codec.TYPED:
         known = ", ".join(codec.TYPED)
         raise ValueError(f"{path}.kind must be one of {known}; got {check.show(kind)}")
     parts = {
         name: parse_expression(f"{path}.{name}", value) if isinstance(value, str) else value
-        for name, value in given.items()
+        for name, value in table.items()
         if name != "kind"
     }
     check_fields(kind, parts, path)
@@ -108,7 +108,7 @@ def parse_template(path: str, given: Mapping[str, Any]) -> Template:
 
 
 def check_fields(kind: str, names: Iterable[str], path: str = "fields") -> None:
-    """Raise ValueError unless all names are fields of a kind."""
+    """Raise ValueError unless all names are fields of the class `kind`."""
     accepted = [field.name for field in fields(codec.KINDS[kind])]
     for name in names:
         if name not in accepted:
@@ -118,7 +118,7 @@ def check_fields(kind: str, names: Iterable[str], path: str = "fields") -> None:
 
 
 def computed_of(path: str, function: Callable[..., Any]) -> Computed:
-    """Check a function of other values, which its parameters name."""
+    """Check that the parameters of a user's function can be names of the study."""
     parameters = inspect.signature(function).parameters.values()
     plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     for parameter in parameters:

@@ -1,7 +1,8 @@
-r"""Expressions over the names of a study: text that is checked before anything of it is computed.
+r"""Parse and evaluate expressions over the names of a study without running any code.
 
-A small part of Python's grammar, read by `ast` and compiled once into closures. What an
-expression may take is bounded: its length, its nesting, the size of its numbers and lists.
+The grammar is a small part of Python's. `ast` reads the text, and `Compiler` turns the tree into
+closures once per expression. The length and nesting of an expression are bounded, and so is the
+size of its numbers and lists: a study file may come from anybody.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ from .arithmetic import (
     plain,
 )
 
-# What an expression computes with: [room for entries of lists, value of the first name, ...].
+# A compiled expression. Its argument is [budget of list entries, value of the first name, ...].
 Run = Callable[[list[Any]], Any]
 
 LONGEST = 1000  # characters
-DEEPEST = 200  # levels of nesting
+DEEPEST = 200  # levels of nesting, well below what Python's own recursion allows
 CHARACTERS = frozenset(string.ascii_letters + string.digits + "_.,()[]+-*/%<>=! \t\r\n")
 FAILURES = (ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 HINTS = {"^": "; ** is the power", "'": "; it holds no strings", '"': "; it holds no strings"}
@@ -52,13 +53,17 @@ REFUSED = {
 
 
 class Compiler:
-    """Closures of a checked tree; `places` collects where the values of its names will stand."""
+    r"""Compiles a checked syntax tree to closures.
+
+    `places` maps every name of the expression to the index of its value in the closures' argument.
+    """
 
     def __init__(self) -> None:
         self.places: dict[str, int] = {}
         self.depth = 0
 
     def build(self, node: ast.AST) -> Run:
+        """Compile a node; raise ValueError if the grammar does not have it."""
         make = getattr(self, f"build_{type(node).__name__}", None)
         if make is None:
             default = f"{type(node).__name__} is not allowed"
@@ -139,9 +144,9 @@ class Compiler:
         items = [self.build(item) for item in node.elts]
 
         def run(env: list[Any]) -> list[Any]:
-            found = [item(env) for item in items]
-            charge(env[0], entries(found))
-            return found
+            values = [item(env) for item in items]
+            charge(env[0], entries(values))
+            return values
 
         return run
 
@@ -158,32 +163,32 @@ class Compiler:
         if node.keywords:
             raise ValueError(f"{name!r} takes no arguments by name")
         function, least, most = FUNCTIONS[name]
-        given = len(node.args)
-        if given < least or (most is not None and given > most):
-            count = (
+        passed = len(node.args)
+        if passed < least or (most is not None and passed > most):
+            expected = (
                 f"at least {least}"
                 if most is None
                 else " or ".join(map(str, sorted({least, most})))
             )
-            plural = "" if count.endswith("1") else "s"
-            raise ValueError(f"{name!r} takes {count} argument{plural}; got {given}")
+            plural = "" if expected.endswith("1") else "s"
+            raise ValueError(f"{name!r} takes {expected} argument{plural}; got {passed}")
         items = [self.build(item) for item in node.args]
         if name in LISTS:
             return lambda env: function(env[0], *[item(env) for item in items])
-        if given == 1:
+        if passed == 1:
             only = items[0]
             return lambda env: finite(function(only(env)))
         return lambda env: finite(function(*[item(env) for item in items]))
 
 
 def parse(text: str) -> tuple[Run, tuple[str, ...]]:
-    """The closure of a text and its names, in the order of their places."""
+    """Compile a text; return the closure, and its names in the order of their places."""
     for character in text:
         if character not in CHARACTERS:
             raise ValueError(f"{character!r} is not allowed{HINTS.get(character, '')}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of numbers that touch a word, such as 1if
+            warnings.simplefilter("ignore")  # 1if draws a warning of Python's
             tree = ast.parse(" ".join(text.split()), mode="eval")
     except SyntaxError as error:
         raise ValueError(f"this is not an expression: {error.msg}") from None
@@ -192,8 +197,8 @@ def parse(text: str) -> tuple[Run, tuple[str, ...]]:
     return run, tuple(compiler.places)
 
 
-def shown(value: object) -> str:
-    """A short text for the value of a name, however deep or large it is."""
+def show(value: object) -> str:
+    """Show the value of a name in a short text, however deep or large it is."""
     if isinstance(value, list | tuple):
         return reprlib.repr(value)
     large = isinstance(value, int) and not -LARGEST <= value <= LARGEST
@@ -202,26 +207,27 @@ def shown(value: object) -> str:
 
 @dataclass(frozen=True, repr=False)
 class Expression:
-    r"""A number, truth value or list, computed from the values of names.
+    r"""A number, truth value or list that is computed from the values of names.
 
-    Allowed are numbers, ``True``, ``False``, ``None``, names, ``+ - * / // % **``, comparisons,
-    ``and``, ``or``, ``not``, ``a if test else b``, lists in brackets, an index, and calls of
-    abs, ceil, exp, float, floor, int, len, log, log10, log2, max, min, round, sqrt, sum, and of
-    ``diag(list)``, ``eye(n)``, ``full(n, value)``, ``ones(n)``, ``zeros(n)``, which make lists.
+    An expression may contain numbers, ``True``, ``False``, ``None``, names, ``+ - * / // % **``,
+    comparisons, ``and``, ``or``, ``not``, ``a if test else b``, lists in brackets and indices. It
+    may call abs, ceil, exp, float, floor, int, len, log, log10, log2, max, min, round, sqrt and
+    sum, and the functions that make lists: ``diag(list)``, ``eye(n)``, ``full(n, value)``,
+    ``ones(n)`` and ``zeros(n)``.
 
     Parameters
     ----------
     text : str
-        The expression, of at most 1000 characters; white space is made single spaces.
+        The expression, of at most 1000 characters. White space is reduced to single spaces.
     names : frozenset of str
-        The names that need a value; functions are not among them.
+        The names that need a value, without those of functions.
 
     Raises
     ------
     TypeError
         If `text` is not a string.
     ValueError
-        If it is not an expression, or one of what is not allowed.
+        If `text` is not an expression, or contains something that is not allowed.
 
     Notes
     -----
@@ -276,7 +282,8 @@ class Expression:
         Parameters
         ----------
         values : mapping of str to object
-            Numbers, ``None``, or lists or arrays of numbers; at least those of `names`.
+            The value of every name in `names`: a number, ``None``, or a list or array of numbers.
+            Further names are ignored.
 
         Returns
         -------
@@ -286,7 +293,8 @@ class Expression:
         Raises
         ------
         ValueError
-            If a name has no value or one of another kind, or the result is not a finite number.
+            If a name has no value or a value of another kind, or if the computation fails or its
+            result is not finite.
 
         Examples
         --------
@@ -300,8 +308,8 @@ class Expression:
         env: list[Any] = [room]
         try:
             for name in self._order:
-                given = values[name]
-                env.append(given if type(given) is float else plain(given, room))
+                value = values[name]
+                env.append(value if type(value) is float else plain(value, room))
         except KeyError as error:
             missing = f"{check.show(self.text)}: {error.args[0]!r} has no value"
             raise ValueError(missing) from None
@@ -313,28 +321,29 @@ class Expression:
             raise ValueError(self._failure(error, values)) from error
 
     def _failure(self, error: Exception, values: Mapping[str, object]) -> str:
-        known = ", ".join(f"{name}={shown(values.get(name))}" for name in self._order)
+        """Describe a failed evaluation: the expression, its values, and the reason."""
+        known = ", ".join(f"{name}={show(values.get(name))}" for name in self._order)
         reason = error.args[-1] if error.args else type(error).__name__
         return f"{check.show(self.text)}{f' with {known}' if known else ''}: {reason}"
 
 
 def order(dependencies: Mapping[str, frozenset[str]]) -> list[str]:
-    r"""Names in an order in which each comes after those that it depends on.
+    r"""Sort names so that each comes after those that it depends on.
 
     Parameters
     ----------
     dependencies : mapping of str to frozenset of str
-        For every name, the names in its expression; those that are no keys are left out.
+        For every name, the names in its expression; names that are not keys are ignored.
 
     Returns
     -------
     list of str
-        The keys; the same for the same mapping.
+        The keys; the order depends on the mapping alone.
 
     Raises
     ------
     ValueError
-        If names depend on each other in a circle, which is spelled out.
+        If names depend on each other in a cycle; the message spells it out.
 
     Examples
     --------

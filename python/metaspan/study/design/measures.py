@@ -1,4 +1,4 @@
-r"""What a study measures at the end of each run."""
+r"""Measures: the numbers that a study takes from each run at its end."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from ...evaluate import adapted_risk
 from ...runs.outcome import Status
 from ...runs.result import Result
 
-RATE_FROM = 0.1  # the late part of a run, where (22) holds, begins below this
-RATE_TO = 1e-9  # and ends above what rounding and stop rules reach
+RATE_FROM = 0.1  # the late part of a run begins where dist is below this: (22) holds there
+RATE_TO = 1e-9  # and ends here, above the dist at which rounding or a stop rule ends a run
 FINALS = tuple(name for name in RECORDS if name != "angles")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    r"""A number that a run gives.
+    r"""A named number that is computed from the result of one run.
 
     Parameters
     ----------
     name : str
         Its column in the table.
     records : tuple of str
-        What the run has to record.
+        Records of `train` that it needs.
     of : callable
-        From the result of one trial to the number.
+        Function from the `Result` of one trial to the number.
     is_users : bool
         Whether `of` is a function of the user's.
     """
@@ -43,61 +43,65 @@ class Measure:
     is_users: bool = False
 
     def __call__(self, result: Result) -> float:
-        """The number; NaN where the trial diverged, whose last state means nothing."""
+        """Measure a result; NaN where the trial diverged, as its last state is meaningless."""
         if result.status == Status.DIVERGED and self.name != "seconds":
             return math.nan
         return self.of(result)
 
 
-def measure_of(given: object) -> Measure:
+def measure_of(measure: object) -> Measure:
     r"""Turn a name or a function into a measure.
 
     Parameters
     ----------
-    given : str or callable
+    measure : str or callable
         A record, for its last value; ``"rounds_to:TOL"``, the first recorded round with dist at
-        most TOL; ``"rate"``, the fall of log dist per round in the late part of the run;
-        ``"floor"``, the geometric mean of dist over the last quarter of the rows; ``"risk:M"``,
-        the excess risk on new tasks with M samples, after adaptation; ``"seconds"``; or a function
-        of the `Result` of one trial.
+        most TOL; ``"rate"``, the decrease of log dist per round in the late part of the run;
+        ``"floor"``, the geometric mean of dist over the last quarter of the recorded rows;
+        ``"risk:M"``, the excess risk on new tasks after adaptation to M samples; ``"seconds"``, the
+        wall-clock time; or a function of the `Result` of one trial that returns a number.
 
     Returns
     -------
     Measure
-        The measure; it gives NaN where a run does not say.
+        The measure; it gives NaN where a run does not determine the number.
 
     Raises
     ------
-    TypeError, ValueError
-        If it is neither.
+    TypeError
+        If the argument is neither text nor callable.
+    ValueError
+        If no measure has the name, or the function is a lambda.
 
     Examples
     --------
     >>> measure_of("rounds_to:1e-3").records
     ('dist',)
     """
-    if callable(given):
-        return Measure(name=_column(given), records=(), of=given, is_users=True)
-    if not isinstance(given, str):
-        raise TypeError(f"measure must hold names and functions; got {check.show(given)}")
-    kind, _, detail = given.partition(":")
+    if callable(measure):
+        return Measure(name=_column_name(measure), records=(), of=measure, is_users=True)
+    if not isinstance(measure, str):
+        raise TypeError(f"measure must hold names and functions; got {check.show(measure)}")
+    kind, _, detail = measure.partition(":")
     if kind in SIMPLE and not detail:
         records, of = SIMPLE[kind]
-        return Measure(name=given, records=records, of=of)
-    if given in FINALS:
-        return Measure(name=given, records=(given,), of=_Last(given))
+        return Measure(name=measure, records=records, of=of)
+    if measure in FINALS:
+        return Measure(name=measure, records=(measure,), of=_Last(measure))
     if kind == "rounds_to":
-        return Measure(name=given, records=("dist",), of=_RoundsTo(_number(given, detail, float)))
+        return Measure(
+            name=measure, records=("dist",), of=_RoundsTo(_parse_number(measure, detail, float))
+        )
     if kind == "risk":
-        return Measure(name=given, records=(), of=_Risk(_number(given, detail, int)))
+        return Measure(name=measure, records=(), of=_Risk(_parse_number(measure, detail, int)))
     known = check.words((*FINALS, *SIMPLE, "rounds_to:TOL", "risk:M"))
-    raise ValueError(f"measure must be {known} or a function; got {check.show(given)}")
+    raise ValueError(f"measure must be {known} or a function; got {check.show(measure)}")
 
 
-def _column(function: Callable[..., Any]) -> str:
-    """Return the name of the table's column for a function of the user's."""
+def _column_name(function: Callable[..., Any]) -> str:
+    """Return the column's name of a user's function."""
     if isinstance(function, functools.partial):
-        return f"{_column(function.func)}({identity.arguments_of(function)})"
+        return f"{_column_name(function.func)}({identity.arguments_of(function)})"
     name: str = getattr(function, "__name__", type(function).__name__)
     if name == "<lambda>":
         raise ValueError("measure must hold functions with a name; got a lambda")
@@ -105,15 +109,15 @@ def _column(function: Callable[..., Any]) -> str:
 
 
 def records_of(measures: Sequence[Measure], keep: Sequence[str]) -> tuple[str, ...]:
-    """Records that measures and a kept trace need; at least one, and the cheapest if none is."""
+    """List the records that measures and kept traces need; the cheapest one if none is needed."""
     for name in keep:
         check.choice("keep", name, FINALS)
     names = [name for measure in measures for name in measure.records]
     return tuple(dict.fromkeys([*names, *keep])) or ("w_norm",)
 
 
-def _number(text: str, detail: str, kind: type[Any]) -> Any:
-    """What stands behind the colon of a measure."""
+def _parse_number(text: str, detail: str, kind: type[Any]) -> Any:
+    """Parse the number after the colon of a measure's name."""
     try:
         number = kind(detail)
     except ValueError:
@@ -125,7 +129,7 @@ def _number(text: str, detail: str, kind: type[Any]) -> Any:
 
 @dataclass(frozen=True)
 class _Last:
-    """The last value of a record."""
+    """Measures the last value of a record."""
 
     record: str
 
@@ -135,33 +139,36 @@ class _Last:
 
 @dataclass(frozen=True)
 class _RoundsTo:
-    """The first recorded round with dist at most a tolerance."""
+    """Measures the first recorded round with dist at most a tolerance; NaN if there is none."""
 
     tolerance: float
 
     def __call__(self, result: Result) -> float:
-        there = np.flatnonzero(result.trace["dist"] <= self.tolerance)
-        return float(result.trace["round"][there[0]]) if there.size else math.nan
+        reached = np.flatnonzero(result.trace["dist"] <= self.tolerance)
+        return float(result.trace["round"][reached[0]]) if reached.size else math.nan
 
 
 @dataclass(frozen=True)
 class _Risk:
-    """Excess risk on new tasks, after adaptation."""
+    """Measures the mean excess risk on new tasks, after adaptation to m samples of each."""
 
     m: int
 
     def __call__(self, result: Result) -> float:
         config = result.config
-        seed = (config.seed + config.trials[0]) % 2**64  # new tasks for every trial
+        seed = (config.seed + config.trials[0]) % 2**64  # every trial has new tasks of its own
         return adapted_risk(
             result.state, config.drawn_tasks, config.method, m=self.m, seed=seed
         ).mean
 
 
-def _rate(result: Result) -> float:
-    """Least-squares fall of log dist per round, in the late part of the run.
+def _fit_rate(result: Result) -> float:
+    r"""Fit the decrease of log dist per round over the late part of a run, by least squares.
 
-    From where dist first is below 0.1 until it is near the least that the run reaches, or 1e-9.
+    The late part begins at the first row with dist below 0.1: the plateau of a random start and the
+    approach to the linear regime are not part of the rate of (22). It ends where dist first is
+    within a factor of ten of its minimum, or at 1e-9: beyond, a floor, rounding or the stop rule
+    bends the curve. NaN if fewer than three rows are left.
     """
     rounds, dist = result.trace["round"], result.trace["dist"]
     positive = np.isfinite(dist) & (dist > 0.0)
@@ -177,21 +184,21 @@ def _rate(result: Result) -> float:
     return -float(np.polyfit(rounds[first:last], np.log(dist[first:last]), 1)[0])
 
 
-def _floor(result: Result) -> float:
-    """Geometric mean of dist over the last quarter of the rows."""
+def _average_floor(result: Result) -> float:
+    """Take the geometric mean of dist over the last quarter of the recorded rows."""
     dist = result.trace["dist"]
     tail = dist[-max(1, dist.size // 4) :]
     with np.errstate(divide="ignore"):
         return float(np.exp(np.log(tail).mean()))
 
 
-def _seconds(result: Result) -> float:
-    """Time of the run, shared evenly among the trials that ran in one call."""
+def _total_seconds(result: Result) -> float:
+    """Return the wall-clock time, shared evenly among the trials of one call."""
     return result.timings["total"]
 
 
 SIMPLE: dict[str, tuple[tuple[str, ...], Callable[[Result], float]]] = {
-    "rate": (("dist",), _rate),
-    "floor": (("dist",), _floor),
-    "seconds": ((), _seconds),
+    "rate": (("dist",), _fit_rate),
+    "floor": (("dist",), _average_floor),
+    "seconds": ((), _total_seconds),
 }

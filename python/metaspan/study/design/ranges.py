@@ -1,4 +1,4 @@
-r"""Values of an axis: evenly spaced on a logarithmic scale, or of whatever holds them in order."""
+r"""Make the values of an axis: logarithmic ranges, and lists of whatever holds values in order."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ MOST = 100_000
 
 
 def log_range(first: float, last: float, num: int) -> list[int] | list[float]:
-    r"""Values from the first to the last, evenly spaced on a logarithmic axis.
+    r"""Make values that are evenly spaced on a logarithmic axis.
 
     .. math:: x_i = x_0\,(x_{num-1}/x_0)^{i/(num-1)}, \qquad i = 0, \dots, num-1
 
     Parameters
     ----------
     first, last : int or float
-        The ends, > 0 and different; they are met exactly. Two integers make all values integers.
+        The ends, > 0 and different; the result contains them exactly. If both are integers, all
+        values are rounded to integers.
     num : int
-        How many values, >= 2.
+        Number of values, from 2 to 100,000.
 
     Returns
     -------
     list of int or list of float
-        Distinct values, rising or falling; fewer than `num` where rounding made some equal.
+        Distinct values, ascending or descending; fewer than `num` if rounding made some equal.
 
     Raises
     ------
     TypeError
         If `num` is not an integer or an end is not a number.
     ValueError
-        If `num` is less than 2, or the ends are equal, or not positive and finite.
+        If `num` is out of range, or the ends are equal, not positive or not finite.
 
     Examples
     --------
@@ -47,7 +48,7 @@ def log_range(first: float, last: float, num: int) -> list[int] | list[float]:
     [1.0, 0.1, 0.01]
     """
     num = check.integer("num", num, 2, MOST)
-    low, high = (_end(name, value) for name, value in (("first", first), ("last", last)))
+    low, high = (_check_end(name, value) for name, value in (("first", first), ("last", last)))
     if low == high:
         raise ValueError(f"first and last must differ; got {low} twice")
     start, step = math.log10(low), (math.log10(high) - math.log10(low)) / (num - 1)
@@ -58,8 +59,8 @@ def log_range(first: float, last: float, num: int) -> list[int] | list[float]:
     return list(dict.fromkeys([float(low), *map(float, inner), float(high)]))
 
 
-def _end(name: str, value: float) -> int | float:
-    """A positive number, an integer where it came as one."""
+def _check_end(name: str, value: float) -> int | float:
+    """Check that an end is positive; return a Python integer if it is one, else a float."""
     value = check.bare(name, value)
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         value = value.item()
@@ -72,7 +73,11 @@ def _end(name: str, value: float) -> int | float:
 
 
 def in_order(path: str, value: Any) -> Any:
-    """The values of whatever holds values in one order, as a list; anything else as it is."""
+    r"""List the values of a one-dimensional array, a column or another ordered collection.
+
+    Returns anything else unchanged. Text, mappings and sets are not axes: a grid reads the first
+    two as expressions and objects, and a set has no order.
+    """
     if hasattr(value, "__array__") and not isinstance(value, np.generic):
         array = check.rectangular(path, value)
         return array.tolist() if array.ndim == 1 else array

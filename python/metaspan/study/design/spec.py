@@ -1,4 +1,4 @@
-r"""What a study is: constants, a grid of values, seeds, and what is measured."""
+r"""Check the arguments of a study: constants, grid, seeds and measures."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ OF_TASKS = tuple(field.name for field in fields(LinearTasks))
 OF_METHODS = tuple(field.name for field in fields(ANIL))
 OF_RUNS = settings("in_studies")
 KNOWN = (*OF_TASKS, "method", *OF_METHODS, *OF_RUNS)
-# Names whose values may be words: for all others a string is an expression.
+# Names whose values may be words; a string that is the value of any other name is an expression.
 WORDS = ("method", "features", *settings("is_word"))
 COUNTS = ("d", "k", "inner_steps", *settings("is_count"))
-LAWS = ("heads", "features")  # a function in `base` is a law of these
+LAWS = ("heads", "features")  # names for which a function is a law and not computed from names
 MOST_CELLS, MOST_RUNS = 10**6, 10**7  # of a study; a run is a cell with a seed
 MOST_ROWS = 10**5  # of a kept trace
-COLUMNS = ("seed", "status", "round")  # of the study's tables
+COLUMNS = ("seed", "status", "round")  # of the study's tables, beside the varied names
+# Arguments of train that a study sets itself, with what its user writes instead.
 ELSEWHERE = {
     "trials": "seeds of the study",
     "record": "what `measure` and `keep` ask for",
@@ -49,30 +50,30 @@ ELSEWHERE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    r"""A study, checked.
+    r"""The checked arguments of a study.
 
     Parameters
     ----------
     base : mapping of str to object
-        Constants and dependent values that all runs share.
+        Constants, and values that depend on other names, shared by all cells.
     axes : mapping of str to tuple
-        Values that are varied independently.
-    derived : mapping of str to Expression, Template or Computed
-        Values of the grid that depend on others.
+        Values of the names that vary independently.
+    derived : mapping of str to Expression, Template, Computed or Listed
+        Names of the grid whose values depend on other names.
     varied : tuple of str
         All names of the grid, in its order.
     sequence : tuple of str
-        Names of dependent values, each after what it needs.
+        Names with values that depend on others, each after those that it needs.
     seeds : tuple of int
-        Numbers of the trials.
+        Trial numbers: each cell is trained once for each of them.
     measures : tuple of Measure
-        What is measured at the end of each run.
+        The numbers that are taken from each run.
     keep : tuple of str
-        Records of the trace that are kept.
+        Records whose traces are kept.
     keep_rows : int
-        Rows of the trace that are kept, at most.
+        Largest number of rows of a kept trace.
     common : tuple of str
-        Names across whose values random numbers are common.
+        Axes across whose values random numbers are the same.
     """
 
     base: Mapping[str, Any]
@@ -88,7 +89,7 @@ class Spec:
 
     @property
     def records(self) -> tuple[str, ...]:
-        """Records that measures and the kept trace need."""
+        """Records that the measures and the kept traces need."""
         return records_of(self.measures, self.keep)
 
 
@@ -102,28 +103,28 @@ def specify(
     keep_rows: int,
     common: Any,
 ) -> Spec:
-    """Check the arguments of a study, as far as that is possible without its values."""
-    shared = {name: _parsed("base", name, value) for name, value in _mapping("base", base)}
+    """Check the arguments of a study as far as possible without computing values of cells."""
+    shared = {name: _parse("base", name, value) for name, value in _check_names("base", base)}
     axes: dict[str, tuple[Any, ...]] = {}
     derived: dict[str, Dependent] = {}
     varied = []
-    for name, value in _mapping("grid", grid):
+    for name, value in _check_names("grid", grid):
         if name in shared:
-            raise ValueError(f"{name} must stand in base or in grid; it stands in both")
+            raise ValueError(f"{name} must be in base or in grid; it is in both")
         varied.append(name)
-        found = _axis(name, value)
-        if isinstance(found, tuple):
-            axes[name] = found
+        parsed = _parse_axis(name, value)
+        if isinstance(parsed, tuple):
+            axes[name] = parsed
         else:
-            derived[name] = found
+            derived[name] = parsed
     alone = isinstance(measure, str) or callable(measure) or not isinstance(measure, Iterable)
     listed = (measure,) if alone else tuple(measure)
     measures = tuple(item if isinstance(item, Measure) else measure_of(item) for item in listed)
-    names = [found.name for found in measures]
+    names = [item.name for item in measures]
     for name in names:
         if names.count(name) > 1 or name in varied or name in COLUMNS:
             raise ValueError(f"measure must hold every name once, none of the grid; got {name!r}")
-    kept, shared_numbers = _words("keep", keep), _words("common", common)
+    kept, shared_numbers = _parse_names("keep", keep), _parse_names("common", common)
     records_of(measures, kept)
     for name in set(kept).intersection(varied):
         raise ValueError(f"keep must hold no names of the grid; got {name!r}")
@@ -138,8 +139,8 @@ def specify(
         axes=axes,
         derived=derived,
         varied=tuple(varied),
-        sequence=_sequence(shared, axes, derived),
-        seeds=_seeds(seeds, _cells(axes)),
+        sequence=_order_dependents(shared, axes, derived),
+        seeds=_parse_seeds(seeds, _count_cells(axes)),
         measures=measures,
         keep=kept,
         keep_rows=check.integer("keep_rows", keep_rows, 2, MOST_ROWS),
@@ -147,58 +148,58 @@ def specify(
     )
 
 
-def _mapping(where: str, given: object) -> list[tuple[str, Any]]:
-    """Names and values, with names that are identifiers."""
-    if given is None:
+def _check_names(where: str, mapping: object) -> list[tuple[str, Any]]:
+    """Check the names of `base` or `grid`; return names and values."""
+    if mapping is None:
         return []
-    if not isinstance(given, Mapping):
-        raise TypeError(f"{where} must be a mapping of names to values; got {check.show(given)}")
-    for name in given:
+    if not isinstance(mapping, Mapping):
+        raise TypeError(f"{where} must be a mapping of names to values; got {check.show(mapping)}")
+    for name in mapping:
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"{where} must hold names; got {check.show(name)}")
         if name in COLUMNS and where == "grid":
             raise ValueError(f"{where}.{name}: {name} is a column of every table; use another name")
         if name in ELSEWHERE:
             raise ValueError(f"{where}.{name}: {name} is {ELSEWHERE[name]}; it cannot be set here")
-    return list(given.items())
+    return list(mapping.items())
 
 
-def _parsed(where: str, name: str, value: Any) -> Any:
-    """A constant, or something to be computed from other values."""
+def _parse(where: str, name: str, value: Any) -> Any:
+    """Parse a value: a constant, an expression, or an object whose fields may be expressions."""
     path = f"{where}.{name}"
-    value = _plain(name, path, value)
+    value = _to_plain(name, path, value)
     if name == "stop" and value is False:
-        return None  # as in older files; "none" is the word for it
+        return None  # older files wrote false; now they write "none"
     if isinstance(value, str) and name not in WORDS:
         return parse_expression(path, value)
     if isinstance(value, dict):
         return parse_template(path, value)
-    if isinstance(value, list):
+    if isinstance(value, list):  # a list of heads stays one: train turns it into an array
         return tuple(value) if name not in LAWS else value
     if callable(value) and not isinstance(value, type) and name not in LAWS:
         raise TypeError(f"{path} must be a constant; functions of other values stand in grid")
     return value
 
 
-def _plain(name: str, path: str, value: Any) -> Any:
-    """Return a value without what a file has no form of: NumPy's scalars, foreign arrays, types."""
+def _to_plain(name: str, path: str, value: Any) -> Any:
+    """Replace NumPy scalars, foreign arrays and dtypes by values that a file can hold."""
     value = check.bare(path, value)
     if name == "dtype" and value is not None:
         return check.float_dtype(path, value).name
     if isinstance(value, np.generic):
         return codec.plain(value, path)
     if isinstance(value, (list, tuple)):
-        items = [_plain("", path, item) for item in value]
+        items = [_to_plain("", path, item) for item in value]
         return items if isinstance(value, list) else tuple(items)
     if isinstance(value, dict):
-        return {key: _plain("", path, item) for key, item in value.items()}
+        return {key: _to_plain("", path, item) for key, item in value.items()}
     if hasattr(value, "__array__") and not isinstance(value, (np.ndarray, type)):
         return check.rectangular(path, value)
     return value
 
 
-def _axis(name: str, value: Any) -> tuple[Any, ...] | Dependent:
-    """Values of an axis, or what a name of the grid depends on."""
+def _parse_axis(name: str, value: Any) -> tuple[Any, ...] | Dependent:
+    """Parse an entry of the grid: the values of an axis, or a value that depends on other names."""
     value = in_order(f"grid.{name}", value)
     if isinstance(value, (list, tuple, range)):
         if not value:
@@ -207,19 +208,19 @@ def _axis(name: str, value: Any) -> tuple[Any, ...] | Dependent:
             raise ValueError(
                 f"grid.{name} must hold at most {MOST_CELLS} values; got {check.show(value)}"
             )
-        return tuple(_parsed("grid", name, item) for item in value)
+        return tuple(_parse("grid", name, item) for item in value)
     if isinstance(value, (Iterator, Set)):
         raise TypeError(f"grid.{name} must be a list or a range; got {check.show(value)}")
     if callable(value) and not isinstance(value, type):
         return computed_of(f"grid.{name}", value)
-    found = _parsed("grid", name, value)
-    return found if isinstance(found, Dependent) else (found,)
+    parsed = _parse("grid", name, value)
+    return parsed if isinstance(parsed, Dependent) else (parsed,)
 
 
-def _sequence(
+def _order_dependents(
     base: Mapping[str, Any], axes: Mapping[str, tuple[Any, ...]], derived: Mapping[str, Dependent]
 ) -> tuple[str, ...]:
-    """Names of dependent values in an order in which they can be computed; checks all names."""
+    """Check that all names are known or used; order the dependent ones for computation."""
     needs: dict[str, frozenset[str]] = {}
     for name, value in {**base, **derived}.items():
         if isinstance(value, Dependent):
@@ -228,37 +229,40 @@ def _sequence(
         parts = [value.names for value in values if isinstance(value, Dependent)]
         if parts:
             needs[name] = frozenset().union(*parts)
-    there = {*base, *axes, *derived}
+    defined = {*base, *axes, *derived}
     used = frozenset().union(*needs.values())
-    useless = [name for name in there if name not in KNOWN and name not in used]
+    unused = [name for name in defined if name not in KNOWN and name not in used]
     for name, others in needs.items():
-        for other in sorted(others - there):
-            # Of two names that are near each other, the one that is not known is mistyped.
-            if other in KNOWN and (mistyped := check.near(other, useless)):
-                raise _useless(mistyped[0])
-            raise ValueError(f"{name} needs {other!r}, which has no value{_meant(other, there)}")
-    for name in useless:
-        raise _useless(name)
+        for other in sorted(others - defined):
+            # A missing name that is known, beside an unused one that is spelled almost like it: the
+            # unused one is a typo, so report that rather than a missing value.
+            if other in KNOWN and (mistyped := check.near(other, unused)):
+                raise _unused_error(mistyped[0])
+            raise ValueError(f"{name} needs {other!r}, which has no value{_hint(other, defined)}")
+    for name in unused:
+        raise _unused_error(name)
     for name in ("d", "k", "method"):
-        if name not in there:
+        if name not in defined:
             raise ValueError(f"base or grid must hold {name!r}; it is in neither")
     return tuple(name for name in order(needs) if name in needs)
 
 
-def _useless(name: str) -> ValueError:
+def _unused_error(name: str) -> ValueError:
+    """Describe a name that nothing in the package or the study uses."""
     return ValueError(
         f"{name!r} is no name of LinearTasks, the method or train, and nothing uses it"
-        f"{_meant(name, KNOWN)}"
+        f"{_hint(name, KNOWN)}"
     )
 
 
-def _meant(name: str, known: Iterable[str]) -> str:
+def _hint(name: str, known: Iterable[str]) -> str:
+    """Suggest the nearest known name; empty if none is near."""
     meant = check.meant(name, known)
     return f": {meant}" if meant else ""
 
 
-def _cells(axes: Mapping[str, Sequence[Any]]) -> int:
-    """Number of combinations; raises where they are too many."""
+def _count_cells(axes: Mapping[str, Sequence[Any]]) -> int:
+    """Count the combinations of the axes' values; raise ValueError if there are too many."""
     cells = math.prod(map(len, axes.values()))
     if cells > MOST_CELLS:
         sizes = " x ".join(f"{len(values)} {name}" for name, values in axes.items())
@@ -266,7 +270,8 @@ def _cells(axes: Mapping[str, Sequence[Any]]) -> int:
     return cells
 
 
-def _seeds(seeds: Any, cells: int) -> tuple[int, ...]:
+def _parse_seeds(seeds: Any, cells: int) -> tuple[int, ...]:
+    """Turn a number of seeds into 0, 1, ...; check numbers that are listed."""
     most = MOST_RUNS // cells
     if isinstance(seeds, Iterable) and not isinstance(seeds, str):
         several = seeds if isinstance(seeds, Sequence) else tuple(islice(seeds, most + 1))
@@ -275,18 +280,18 @@ def _seeds(seeds: Any, cells: int) -> tuple[int, ...]:
                 f"seeds must be at most {most} for {cells} cells, which make {MOST_RUNS} runs; "
                 f"got {check.show(seeds)}"
             )
-        found = tuple(check.integer("seeds", seed, 0, MAX_COUNT) for seed in several)
-        if not found or len(set(found)) < len(found):
+        numbers = tuple(check.integer("seeds", seed, 0, MAX_COUNT) for seed in several)
+        if not numbers or len(set(numbers)) < len(numbers):
             raise ValueError(
                 f"seeds must hold different numbers, at least one; got {check.show(seeds)}"
             )
-        return found
+        return numbers
     return tuple(range(check.integer("seeds", seeds, 1, most)))
 
 
-def _words(name: str, given: object) -> tuple[str, ...]:
-    """A tuple of names, from one or several."""
-    items = (given,) if isinstance(given, str) else given
+def _parse_names(name: str, names: object) -> tuple[str, ...]:
+    """Turn one name or several into a tuple without repetitions."""
+    items = (names,) if isinstance(names, str) else names
     if not isinstance(items, Sequence) or not all(isinstance(item, str) for item in items):
-        raise TypeError(f"{name} must hold names; got {check.show(given)}")
+        raise TypeError(f"{name} must hold names; got {check.show(names)}")
     return tuple(dict.fromkeys(items))

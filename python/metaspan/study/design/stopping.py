@@ -1,4 +1,4 @@
-r"""Values that a stop rule sets: they say where it ends a run, and nothing of the run."""
+r"""Values that the stop rule determines: they say where it ends a run, not how the run went."""
 
 from __future__ import annotations
 
@@ -13,19 +13,33 @@ from ...config.options import DEFAULT_STOP, Stop
 if TYPE_CHECKING:
     import pandas
 
-SET_BY_STOP = "set_by_stop"  # of a table's attrs: names of measures
+SET_BY_STOP = "set_by_stop"  # key of a table's attrs; the value lists names of measures
 INSTEAD = "measure rounds_to:TOL or rate, or set stop=None"
-# What a rule sets where it ends a run: what it looks at, and what vanishes with that.
+# Measures that a rule determines when it ends a run: the record that it bounds, and those that
+# vanish with that record.
 OF_RULES = {"dist": ("dist", "floor", "perp_norm"), "loss_out": ("loss_out",)}
-WITHOUT_NOISE = ("loss_adapted", "loss_out")  # vanish with dist on exact inner steps
+WITHOUT_NOISE = ("loss_adapted", "loss_out")  # vanish too, on infinite m_in without noise
 
 
 def measures_set(names: Sequence[str], cells: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Name the measures that the rules of cells, given by their arguments, set in some of them."""
+    r"""Name the measures that a stop rule determines in at least one of the cells.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Measures to look at.
+    cells : iterable of mapping
+        Arguments of the cells.
+
+    Returns
+    -------
+    tuple of str
+        Those measures, in the order of `names`.
+    """
     rules = {
         (rule, cell.get("m_in") is None and _is_zero(cell.get("noise", 0.0)))
         for cell in cells
-        if isinstance(rule := cell.get("stop", DEFAULT_STOP), Stop)  # else never, or no run
+        if isinstance(rule := cell.get("stop", DEFAULT_STOP), Stop)  # None never ends a run
     }
     known = set[str]()
     for rule, exact in rules:
@@ -36,25 +50,27 @@ def measures_set(names: Sequence[str], cells: Iterable[Mapping[str, Any]]) -> tu
 
 
 def _is_zero(noise: object) -> bool:
+    """Tell whether a noise level is the number zero."""
     return isinstance(noise, (int, float)) and noise == 0
 
 
 def set_by_stop(table: pandas.DataFrame, measure: str) -> NDArray[np.bool_]:
-    r"""Tell which values of a measure the stop rule set: those of runs that converged.
+    r"""Tell which values of a measure the stop rule determined: those of runs that converged.
 
-    Such a value says where the rule ends a run, and nothing of the run.
+    Such a value says where the rule ends a run, and nothing else about the run. Fits therefore
+    leave it out.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Rows of a study, whose `attrs` name the measures that its stop rules set.
+        Table of a study; its `attrs` name the measures that stop rules determine.
     measure : str
         The measure.
 
     Returns
     -------
     ndarray of shape (rows,), bool
-        Whether the rule set the value; false where the table does not say.
+        Whether the rule determined the value; False in all rows if the table does not say.
     """
     if measure not in table.attrs.get(SET_BY_STOP, ()) or "status" not in table.columns:
         return np.zeros(len(table), dtype=bool)

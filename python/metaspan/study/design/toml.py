@@ -1,4 +1,4 @@
-r"""Studies in TOML files: what may stand where; what names mean is for the study to say."""
+r"""Read studies from TOML files and check their structure; `spec` checks names and values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .expressions import Expression
 from .ranges import log_range
 
 LARGEST_FILE = 10**6  # bytes
-RANGE = ("log", "num")
+RANGE = ("log", "num")  # keys of a logarithmic range
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -22,25 +22,26 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     Parameters
     ----------
     path : str or os.PathLike
-        The file, in UTF-8, with or without a byte-order mark. It may hold ``folder`` (text),
-        ``seeds`` (a number of seeds or a list of them), ``measure``, ``keep`` and ``common`` (lists
-        of names), ``keep_rows`` (a number), and the tables ``base`` (constants) and ``grid`` (for
-        every name a list of values, an expression, a table with a ``kind``, or a range such as
-        ``{ log = [1, 100], num = 5 }``); one of the tables at least.
+        The file, in UTF-8, with or without a byte-order mark, of at most 10^6 bytes. Its keys, all
+        optional, are ``folder`` (text), ``seeds`` (a number of seeds or a list of them),
+        ``measure``, ``keep`` and ``common`` (lists of names), ``keep_rows`` (a number), and the
+        tables ``base`` (constants) and ``grid``. The file must hold one of the tables. A name in
+        ``grid`` has a list of values, an expression, a table with a ``kind``, or a range such as
+        ``{ log = [1, 100], num = 5 }``.
 
     Returns
     -------
     dict
-        Arguments by name, those alone that the file holds. Ranges are lists; ``folder`` is
-        relative to the folder of the file; tables with a ``kind`` are dictionaries.
+        Arguments by name; only those that the file holds. Ranges are expanded to lists,
+        ``folder`` is joined to the folder of the file, and tables with a ``kind`` are dictionaries.
 
     Raises
     ------
     TypeError
         If `path` is not a path.
     ValueError
-        If the file is not UTF-8 or not TOML (with line and column), or a key is not known or has
-        another kind of value; the file and the key are named.
+        If the file is not UTF-8 or not TOML (with line and column), or if a key is not known or has
+        a value of another kind; the message names the file and the key.
     OSError
         If the file cannot be read.
 
@@ -61,10 +62,10 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     if len(content) > LARGEST_FILE:
         raise ValueError(f"{name}: a study file has at most {LARGEST_FILE} bytes")
     try:
-        given = tomllib.loads(content.decode("utf-8-sig"))  # some editors begin with a mark
-        _known("", given, KEYS)
-        found = {key: KEYS[key](key, value) for key, value in given.items()}
-        if not found.keys() & {"base", "grid"}:
+        tree = tomllib.loads(content.decode("utf-8-sig"))  # some editors write a byte-order mark
+        _check_keys("", tree, KEYS)
+        arguments = {key: KEYS[key](key, value) for key, value in tree.items()}
+        if not arguments.keys() & {"base", "grid"}:
             raise ValueError("a table 'base' or 'grid' is missing")
     except RecursionError:
         raise ValueError(f"{name}: values are nested too deeply") from None
@@ -72,13 +73,13 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{name}: the text is not UTF-8 at byte {error.start}") from None
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{name}: {error}") from None
-    if "folder" in found:
-        found["folder"] = os.path.join(os.path.dirname(name), found["folder"])
-    return found
+    if "folder" in arguments:
+        arguments["folder"] = os.path.join(os.path.dirname(name), arguments["folder"])
+    return arguments
 
 
-def _known(where: str, keys: Iterable[str], accepted: Iterable[str]) -> None:
-    """Keys are among those accepted, or the closest of these is named."""
+def _check_keys(where: str, keys: Iterable[str], accepted: Iterable[str]) -> None:
+    """Raise ValueError for a key that is not accepted; name the closest one that is."""
     accepted = list(accepted)
     for key in keys:
         if key not in accepted:
@@ -87,62 +88,77 @@ def _known(where: str, keys: Iterable[str], accepted: Iterable[str]) -> None:
             raise ValueError(f"unknown key {check.show(key)}{place}: {hint}")
 
 
-def _key(path: str, name: str) -> str:
+def _join_key(path: str, name: str) -> str:
+    """Join the path of a table and a key for a message."""
     return f"{path}.{name if name.isidentifier() else check.show(name)}"
 
 
-def _wrong(path: str, expected: str, value: object) -> ValueError:
+def _wrong_value(path: str, expected: str, value: object) -> ValueError:
+    """Describe a value of the wrong kind."""
     return ValueError(f"{path} must be {expected}; got {check.show(value)}")
 
 
-def _folder(path: str, value: Any) -> str:
+def _check_folder(path: str, value: Any) -> str:
+    """Check the name of a folder."""
     if not isinstance(value, str) or not value or "\0" in value:
-        raise _wrong(path, "the name of a folder", value)
+        raise _wrong_value(path, "the name of a folder", value)
     return value
 
 
-def _integer(value: object, least: int) -> bool:
+def _is_integer(value: object, least: int) -> bool:
+    """Tell whether a value is an integer of at least `least`."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _seeds(path: str, value: Any) -> int | list[int]:
+def _check_seeds(path: str, value: Any) -> int | list[int]:
+    """Check a number of seeds or a list of them."""
     if isinstance(value, list):
         if not value:
-            raise _wrong(path, "a list of one seed at least", value)
+            raise _wrong_value(path, "a list of one seed at least", value)
         for i, seed in enumerate(value):
-            if not _integer(seed, 0):
-                raise _wrong(f"{path}[{i}]", "an integer of at least 0", seed)
-    elif not _integer(value, 1):
-        raise _wrong(path, "an integer of at least 1 or a list of integers", value)
+            if not _is_integer(seed, 0):
+                raise _wrong_value(f"{path}[{i}]", "an integer of at least 0", seed)
+    elif not _is_integer(value, 1):
+        raise _wrong_value(path, "an integer of at least 1 or a list of integers", value)
     seeds: int | list[int] = value
     return seeds
 
 
-def _names(path: str, value: Any) -> list[str]:
+def _check_names(path: str, value: Any) -> list[str]:
+    """Check a list of names."""
     if not isinstance(value, list):
-        raise _wrong(path, "a list of names", value)
+        raise _wrong_value(path, "a list of names", value)
     for i, item in enumerate(value):
         if not isinstance(item, str):
-            raise _wrong(f"{path}[{i}]", "a name in quotes", item)
+            raise _wrong_value(f"{path}[{i}]", "a name in quotes", item)
     return value
 
 
-def _base(path: str, value: Any) -> dict[str, Any]:
-    return {name: _constant(_key(path, name), item) for name, item in _table(path, value).items()}
+def _check_base(path: str, value: Any) -> dict[str, Any]:
+    """Check the table of constants."""
+    return {
+        name: _check_constant(_join_key(path, name), item)
+        for name, item in _check_table(path, value).items()
+    }
 
 
-def _grid(path: str, value: Any) -> dict[str, Any]:
-    return {name: _varied(_key(path, name), item) for name, item in _table(path, value).items()}
+def _check_grid(path: str, value: Any) -> dict[str, Any]:
+    """Check the table of varied names."""
+    return {
+        name: _check_varied(_join_key(path, name), item)
+        for name, item in _check_table(path, value).items()
+    }
 
 
-def _table(path: str, value: Any) -> dict[str, Any]:
+def _check_table(path: str, value: Any) -> dict[str, Any]:
+    """Check that a value is a table."""
     if not isinstance(value, dict):
-        raise _wrong(path, f"a table, [{path}]", value)
+        raise _wrong_value(path, f"a table, [{path}]", value)
     return value
 
 
-def _varied(path: str, value: Any) -> Any:
-    """Values of a name in the grid, or what they are computed from."""
+def _check_varied(path: str, value: Any) -> Any:
+    """Check an entry of the grid: a list of values, an expression, an object or a range."""
     if isinstance(value, str):
         try:
             Expression(value)
@@ -151,63 +167,65 @@ def _varied(path: str, value: Any) -> Any:
         return value
     if isinstance(value, list):
         if not value:
-            raise _wrong(path, "a list of one value at least", value)
-        return _constant(path, value)
+            raise _wrong_value(path, "a list of one value at least", value)
+        return _check_constant(path, value)
     if not isinstance(value, dict):
-        raise _wrong(path, "a list of values, an expression in quotes, or a table", value)
+        raise _wrong_value(path, "a list of values, an expression in quotes, or a table", value)
     if "kind" in value:
-        return _constant(path, value)
+        return _check_constant(path, value)
     if not value.keys() & set(RANGE):
-        raise _wrong(path, "a table with 'kind', or with 'log' and 'num'", value)
-    return _range(path, value)
+        raise _wrong_value(path, "a table with 'kind', or with 'log' and 'num'", value)
+    return _expand_range(path, value)
 
 
-def _range(path: str, value: dict[str, Any]) -> list[int] | list[float]:
-    _known(path, value, RANGE)
+def _expand_range(path: str, value: dict[str, Any]) -> list[int] | list[float]:
+    """Expand a logarithmic range to its values."""
+    _check_keys(path, value, RANGE)
     for key in RANGE:
         if key not in value:
             raise ValueError(f"{path}.{key} is missing beside {path}.{next(iter(value))}")
     ends, num = value["log"], value["num"]
     if not isinstance(ends, list) or len(ends) != 2:
-        raise _wrong(f"{path}.log", "a list of the first and the last value", ends)
-    if not _integer(num, 2):
-        raise _wrong(f"{path}.num", "an integer of at least 2", num)
+        raise _wrong_value(f"{path}.log", "a list of the first and the last value", ends)
+    if not _is_integer(num, 2):
+        raise _wrong_value(f"{path}.num", "an integer of at least 2", num)
     try:
         return log_range(ends[0], ends[1], num)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _constant(path: str, value: Any) -> Any:
-    """Text, a number, a truth value, a list of constants, or a table with a kind."""
+def _check_constant(path: str, value: Any) -> Any:
+    """Check a constant: text, a number, a truth value, a list, or a table with a kind."""
     if isinstance(value, list):
-        return [_constant(f"{path}[{i}]", item) for i, item in enumerate(value)]
+        return [_check_constant(f"{path}[{i}]", item) for i, item in enumerate(value)]
     if isinstance(value, dict):
         if "kind" not in value:
-            raise _wrong(path, "a table with a 'kind' and its fields", value)
+            raise _wrong_value(path, "a table with a 'kind' and its fields", value)
         if not isinstance(value["kind"], str):
-            raise _wrong(f"{path}.kind", "a name in quotes", value["kind"])
-        return {name: _constant(_key(path, name), item) for name, item in value.items()}
+            raise _wrong_value(f"{path}.kind", "a name in quotes", value["kind"])
+        return {name: _check_constant(_join_key(path, name), item) for name, item in value.items()}
     if isinstance(value, float) and math.isnan(value):
-        raise _wrong(path, "a number", value)
+        raise _wrong_value(path, "a number", value)
     if not isinstance(value, bool | int | float | str):
-        raise _wrong(path, "a number, text, a list or a table", value)
+        raise _wrong_value(path, "a number, text, a list or a table", value)
     return value
 
 
-def _rows(path: str, value: Any) -> int:
-    if not _integer(value, 2):
-        raise _wrong(path, "an integer of at least 2", value)
+def _check_rows(path: str, value: Any) -> int:
+    """Check a number of rows."""
+    if not _is_integer(value, 2):
+        raise _wrong_value(path, "an integer of at least 2", value)
     return int(value)
 
 
 KEYS: dict[str, Callable[[str, Any], Any]] = {
-    "folder": _folder,
-    "seeds": _seeds,
-    "measure": _names,
-    "keep": _names,
-    "keep_rows": _rows,
-    "common": _names,
-    "base": _base,
-    "grid": _grid,
+    "folder": _check_folder,
+    "seeds": _check_seeds,
+    "measure": _check_names,
+    "keep": _check_names,
+    "keep_rows": _check_rows,
+    "common": _check_names,
+    "base": _check_base,
+    "grid": _check_grid,
 }

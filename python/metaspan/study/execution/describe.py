@@ -9,7 +9,7 @@ from typing import Any
 from ..._support import check, files
 from ...runs import codec
 from ...tasks.heads import NamedFunction
-from ..design.cells import Absent, Cell, array_from, cells_of, encode_value
+from ..design.cells import Absent, Cell, cells_of, decode_array, encode_value
 from ..design.dependents import Computed, Listed, Template, check_fields
 from ..design.expressions import Expression
 from ..design.measures import Measure, measure_of
@@ -145,7 +145,7 @@ def decode_value(tree: Any) -> Any:
             raise ValueError(f"there is no law {check.show(tree['template'])}")
         check_fields(tree["template"], parts)
         return Template(kind=tree["template"], fields=parts)
-    return codec.decode(tree, array_from)
+    return codec.decode(tree, decode_array)
 
 
 def check_same(old: Tree, new: Tree, cells: Sequence[Cell], store: Store) -> None:
