@@ -187,7 +187,7 @@ def test_functions_that_cannot_be_sent_are_said(tmp_path):
     study = ms.Study(tmp_path, BASE, dict(d=[50]), measure=local)
     with (
         ms.process_pool(1) as pool,
-        pytest.raises(TypeError, match="must stand at the top of a module"),
+        pytest.raises(TypeError, match="must be defined at the top level of a module"),
     ):
         study.run(pool, progress=False)
     with ThreadPoolExecutor(1) as pool:

@@ -14,12 +14,12 @@ from ..build import version_and_level
 from .design.cells import Cell, cells_of, matching
 from .design.spec import Spec, specify
 from .design.stopping import INSTEAD, set_by_stop
-from .execution.describe import Tree, check_same, describe, restore, unknown
+from .execution.describe import Tree, check_extends, describe, list_missing, restore
 from .execution.execute import execute
 from .execution.plan import make_plan, shard_of
 from .execution.progress import Progress, meter
 from .execution.status import StudyStatus, failures_of, status_of
-from .execution.store import FAILED, Found, Key, Row, Store
+from .execution.store import FAILED, Row, RunId, StoredRows, StudyFolder
 from .laws import fits
 from .report.tables import table_of, traces_of, write_table
 
@@ -110,28 +110,28 @@ class Study:
         keep_rows: int = 200,
         common: str | Sequence[str] = (),
     ) -> None:
-        store = Store(check.path("folder", folder))
-        there = store.specification()
+        files = StudyFolder(check.path("folder", folder))
+        stored = files.read_description()
         if base is None and grid is None:
-            if there is None:
+            if stored is None:
                 raise FileNotFoundError(f"there is no study in {os.fspath(folder)!r}")
             if (seeds, measure, keep, common) != (1, ("dist",), (), ()):
                 raise ValueError("base or grid must be given beside other arguments; got neither")
-            file = str(store.file)
-            self._spec, self._store, self._whose = restore(there, file), store, f"{file!r}: "
-            self._tree = there
+            file = str(files.file)
+            self._spec, self._files, self._prefix = restore(stored, file), files, f"{file!r}: "
+            self._tree = stored
             return
-        given = specify(base, grid, seeds, measure, keep=keep, keep_rows=keep_rows, common=common)
-        self._spec, self._store, self._whose = given, store, ""  # what errors of cells begin with
-        # Told once: a function of the user's may change what it holds while it runs.
-        self._tree = describe(given, self.cells)
-        if there is not None:
-            self._going_on(there)
+        spec = specify(base, grid, seeds, measure, keep=keep, keep_rows=keep_rows, common=common)
+        self._spec, self._files, self._prefix = spec, files, ""  # the prefix of errors of cells
+        # Described once: a user's function may change its own state while it runs.
+        self._tree = describe(spec, self.cells)
+        if stored is not None:
+            self._check_extends(stored)
 
     @property
     def folder(self) -> Path:
         """Where the files are."""
-        return self._store.folder
+        return self._files.folder
 
     @property
     def spec(self) -> Spec:
@@ -147,7 +147,7 @@ class Study:
                 same = "two cells are the same"
                 raise ValueError(f"grid must hold every value of an axis once; {same}")
         except ValueError as error:
-            raise ValueError(f"{self._whose}{error}") from error
+            raise ValueError(f"{self._prefix}{error}") from error
         return cells
 
     @signals.mark_handlers()
@@ -216,30 +216,31 @@ class Study:
         elif executor is not None:
             threads = 1
         sync, retry = check.flag("sync", sync), check.flag("retry_failed", retry_failed)
-        rows, found = self._rows()
+        rows, stored = self._rows()
         self._check_version(rows, check.flag("mixed", mixed))
-        done = {key for key, row in rows.items() if not (retry and row["status"] == FAILED)}
+        done = {run for run, row in rows.items() if not (retry and row["status"] == FAILED)}
         if len(done) < len(self.cells) * len(self._spec.seeds):
             self._check_known()
-        checkpoints = self._store.checkpoints
+        checkpoints = self._files.checkpoints
         plan = make_plan(
             self._spec,
             self.cells,
             done,
-            found.suspects,
+            stored.suspects,
             shard=part,
             threads=threads,
-            together=executor is None,
+            in_process=executor is None,
             checkpoints=checkpoints,
         )
-        self._store.specify(self._going_on(self._store.specification()))
+        self._check_extends(self._files.read_description())
+        self._files.write_description(self._tree)
         if any(item.checkpoint for job in plan.jobs for item in job.items):
             checkpoints.mkdir(exist_ok=True)
         total = plan.runs + len(done) if part is None else plan.runs
         shown = meter(progress, self.folder.name, total - plan.runs, total)
         name = "all" if part is None else f"{part[0]}-of-{part[1]}"
         try:
-            with self._store.writer(name, sync) as writer:
+            with self._files.writer(name, sync) as writer:
                 if plan.impossible:
                     writer.put(plan.impossible)
                     shown.advance(len(plan.impossible), len(plan.impossible))
@@ -248,13 +249,13 @@ class Study:
                     executor,
                     writer,
                     lambda new: shown.advance(len(new), failures_of(new)),
-                    found.suspects,
+                    stored.suspects,
                 )
         finally:
             shown.close()
         status = self.status()
         if status.complete:
-            self._store.clear()
+            self._files.clear()
         return status
 
     def status(self) -> StudyStatus:
@@ -498,9 +499,9 @@ class Study:
         from .report.findings import report_on  # noqa: PLC0415
 
         name = check.path("path", path)
-        rows, found = self._rows()
+        rows, stored = self._rows()
         table = self._ended(None, rows)
-        report_on(self._status(rows, found), self._spec, self.cells, table, Path(name))
+        report_on(self._status(rows, stored), self._spec, self.cells, table, Path(name))
 
     def __repr__(self) -> str:
         spec = self._spec
@@ -508,7 +509,7 @@ class Study:
         return f"Study({str(self.folder)!r}: {axes or '1 cell'}, {len(spec.seeds)} seeds)"
 
     def _ended(
-        self, where: Mapping[str, Any] | None, rows: Mapping[Key, Row] | None = None
+        self, where: Mapping[str, Any] | None, rows: Mapping[RunId, Row] | None = None
     ) -> pandas.DataFrame:
         """The table of runs that have ended; raises where there is none."""
         table = table_of(self._spec, matching(self.cells, where), rows or self._rows()[0])
@@ -520,36 +521,40 @@ class Study:
             )
         return table
 
-    def _status(self, rows: Mapping[Key, Row], found: Found) -> StudyStatus:
+    def _status(self, rows: Mapping[RunId, Row], stored: StoredRows) -> StudyStatus:
         runs = len(self.cells) * len(self._spec.seeds)
-        return status_of(self.folder.name, len(self.cells), runs, rows, found)
+        return status_of(self.folder.name, len(self.cells), runs, rows, stored)
 
-    def _rows(self) -> tuple[dict[Key, Row], Found]:
+    def _rows(self) -> tuple[dict[RunId, Row], StoredRows]:
         """Rows of the study's runs, and all that the files hold."""
-        found = self._store.read([one.name for one in self._spec.measures], self._spec.keep)
+        measures = [measure.name for measure in self._spec.measures]
+        stored = self._files.read(measures, self._spec.keep)
         names, seeds = {cell.name for cell in self.cells}, set(self._spec.seeds)
-        rows = {key: row for key, row in found.rows.items() if key[0] in names and key[1] in seeds}
-        return rows, found
+        rows = {
+            (cell, seed): row
+            for (cell, seed), row in stored.rows.items()
+            if cell in names and seed in seeds
+        }
+        return rows, stored
 
-    def _going_on(self, there: Tree | None) -> Tree:
-        """What the study is; raises unless it goes on from the one in its folder."""
+    def _check_extends(self, stored: Tree | None) -> None:
+        """Raise unless the study extends the one in its folder, which matters if that has rows."""
         tree = self._tree
-        differs = there is not None and any(tree[name] != there.get(name) for name in tree)
-        if there is not None and differs and self._store.files():
-            check_same(there, tree, self.cells, self._store)
-        return tree
+        differs = stored is not None and any(tree[name] != stored.get(name) for name in tree)
+        if stored is not None and differs and self._files.row_files():
+            check_extends(stored, tree, self.cells, self._files)
 
-    def _check_version(self, rows: Mapping[Key, Row], mixed: bool) -> None:
-        own = version_and_level()
-        others = {row["by"] for row in rows.values()} - {own}
+    def _check_version(self, rows: Mapping[RunId, Row], mixed: bool) -> None:
+        current = version_and_level()
+        others = {row["by"] for row in rows.values()} - {current}
         if others and not mixed:
             raise ValueError(
                 f"the study in {str(self.folder)!r} has rows of metaspan {sorted(others)[0]}; this "
-                f"is {own}: use another folder, or mixed=True"
+                f"is {current}: use another folder, or mixed=True"
             )
 
     def _check_known(self) -> None:
-        lost = unknown(self._spec)
+        lost = list_missing(self._spec)
         if lost:
             raise ValueError(
                 f"the file of the study in {str(self.folder)!r} only names {', '.join(lost)}: give "

@@ -1,1 +1,1 @@
-r"""Doing a study: plan, jobs, rows in files, progress and status."""
+r"""Run a study: plan, jobs, rows in files, progress and status."""

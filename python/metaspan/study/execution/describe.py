@@ -1,4 +1,4 @@
-r"""A study as JSON: written beside its rows, read again, and compared."""
+r"""Describe a study as JSON beside its rows, read the description back, and compare two."""
 
 from __future__ import annotations
 
@@ -14,52 +14,56 @@ from ..design.dependents import Computed, Listed, Template, check_fields
 from ..design.expressions import Expression
 from ..design.measures import Measure, measure_of
 from ..design.spec import Spec, specify
-from .store import KIND, Store
+from .store import KIND, StudyFolder
 
 Tree = dict[str, Any]
 
 
 def describe(spec: Spec, cells: Sequence[Cell]) -> Tree:
-    """The tree of a study; functions are told by what they gave."""
+    r"""Describe a study as a JSON tree; a function in the grid is stored as its values.
+
+    The values tell two functions apart and can be read back, which code could not.
+    """
     grid: Tree = {}
     for name in spec.varied:
         if name in spec.axes:
-            grid[name] = {"values": [_tree(value) for value in spec.axes[name]]}
+            grid[name] = {"values": [_encode(value) for value in spec.axes[name]]}
         elif isinstance(spec.derived[name], (Computed, Listed)):
             grid[name] = {"computed": [encode_value(cell.values[name]) for cell in cells]}
         else:
-            grid[name] = _tree(spec.derived[name])
+            grid[name] = _encode(spec.derived[name])
     return {
-        "base": {name: _tree(value) for name, value in spec.base.items()},
+        "base": {name: _encode(value) for name, value in spec.base.items()},
         "grid": grid,
         "seeds": list(spec.seeds),
-        "measure": [_measure_tree(measure) for measure in spec.measures],
+        "measure": [_encode_measure(measure) for measure in spec.measures],
         "keep": list(spec.keep),
         "keep_rows": spec.keep_rows,
         "common": list(spec.common),
     }
 
 
-def _tree(value: Any) -> Any:
+def _encode(value: Any) -> Any:
+    """Encode a constant or a value that depends on other names."""
     if isinstance(value, Expression):
         return {"expression": value.text}
     if isinstance(value, Template):
-        parts = {name: _tree(part) for name, part in value.fields.items()}
+        parts = {name: _encode(part) for name, part in value.fields.items()}
         return {"template": value.kind, "parts": parts}
     return encode_value(value)
 
 
-def _measure_tree(measure: Measure) -> Any:
-    """Return the name of a measure, beside a function of the user's with what tells it apart."""
+def _encode_measure(measure: Measure) -> Any:
+    """Encode a measure: its name and, for a user's function, its hash."""
     if not measure.is_users:
         return measure.name
-    known = isinstance(measure.of, _Unknown)
+    known = isinstance(measure.of, _MissingFunction)
     function = measure.of.function if known else measure.of  # type: ignore[attr-defined]
     return {"name": measure.name, **encode_value(function, path=f"measure {measure.name!r}")}
 
 
 def restore(tree: Mapping[str, Any], file: str) -> Spec:
-    """The study that a tree describes; ValueError names the file where it describes none."""
+    """Check the study that a JSON tree describes; errors name the file."""
     with files.name_file_in_errors(f"{file!r} is a broken {KIND}"):
         parts = [tree[name] for name in ("seeds", "measure", "keep", "common")]
         if not all(isinstance(part, list) for part in parts):
@@ -67,9 +71,9 @@ def restore(tree: Mapping[str, Any], file: str) -> Spec:
         seeds, measure, keep, common = parts
         spec = specify(
             {name: decode_value(value) for name, value in tree["base"].items()},
-            {name: _restored_axis(value) for name, value in tree["grid"].items()},
+            {name: _decode_axis(value) for name, value in tree["grid"].items()},
             seeds,
-            [_restored_measure(item) for item in measure],
+            [_decode_measure(item) for item in measure],
             keep=keep,
             keep_rows=tree["keep_rows"],
             common=common,
@@ -81,7 +85,8 @@ def restore(tree: Mapping[str, Any], file: str) -> Spec:
         return spec
 
 
-def _restored_axis(tree: Any) -> Any:
+def _decode_axis(tree: Any) -> Any:
+    """Decode an entry of the grid."""
     if not isinstance(tree, dict):
         raise TypeError(f"an axis must be a table; got {check.show(tree)}")
     if "values" in tree:
@@ -93,21 +98,21 @@ def _restored_axis(tree: Any) -> Any:
     return decode_value(tree)
 
 
-def _restored_measure(tree: Any) -> Measure:
-    """Return a measure; of a user's function a file knows the name alone."""
+def _decode_measure(tree: Any) -> Measure:
+    """Decode a measure; a user's function cannot be called until it is passed again."""
     if not isinstance(tree, dict):
         try:
             return measure_of(tree)
-        except ValueError:  # older files had no more of a function than this
+        except ValueError:  # older files hold only the name of a user's function
             tree = {"name": tree, "function": tree}
     name, function = tree["name"], decode_value(tree)
     if not (isinstance(name, str) and isinstance(function, NamedFunction)):
         raise TypeError(f"a measure must be named; got {check.show(tree)}")
-    return Measure(name=name, records=(), of=_Unknown(name, function), is_users=True)
+    return Measure(name=name, records=(), of=_MissingFunction(name, function), is_users=True)
 
 
-class _Unknown:
-    """A measure whose function is not here."""
+class _MissingFunction:
+    """Stands in for a user's function of which the file holds only the name and a hash."""
 
     def __init__(self, name: str, function: NamedFunction) -> None:
         self._name = name
@@ -117,24 +122,25 @@ class _Unknown:
         raise TypeError(f"measure {self._name!r} is a function, which a file cannot hold")
 
 
-def unknown(spec: Spec) -> list[str]:
-    """Names of what a file only names: functions, and arrays that are large."""
+def list_missing(spec: Spec) -> list[str]:
+    """List what the file does not hold: functions and large arrays."""
     values = {f"base.{name}": value for name, value in spec.base.items()}
     values |= {f"grid.{name}": value for name, value in [*spec.axes.items(), *spec.derived.items()]}
-    found = [path for path, value in values.items() if _is_unknown(value)]
-    return [*found, *(f"measure {one.name}" for one in spec.measures if _is_unknown(one.of))]
+    paths = [path for path, value in values.items() if _is_missing(value)]
+    return [*paths, *(f"measure {item.name}" for item in spec.measures if _is_missing(item.of))]
 
 
-def _is_unknown(value: object) -> bool:
+def _is_missing(value: object) -> bool:
+    """Tell whether a value, or an item of it, is only named in the file."""
     if isinstance(value, Listed):
         value = value.items
     if isinstance(value, tuple):
-        return any(_is_unknown(item) for item in value)
-    return isinstance(value, (Absent, NamedFunction, _Unknown))
+        return any(_is_missing(item) for item in value)
+    return isinstance(value, (Absent, NamedFunction, _MissingFunction))
 
 
 def decode_value(tree: Any) -> Any:
-    """A value from its tree; what a file holds the hash of is that text."""
+    """Decode a value; an array or a function of which the file holds a hash stays that hash."""
     if isinstance(tree, list):
         return [decode_value(item) for item in tree]
     if isinstance(tree, dict) and "expression" in tree:
@@ -148,12 +154,16 @@ def decode_value(tree: Any) -> Any:
     return codec.decode(tree, decode_array)
 
 
-def check_same(old: Tree, new: Tree, cells: Sequence[Cell], store: Store) -> None:
-    """Raise unless a study goes on from an older one: it may have gained values and seeds."""
-    folder, file = str(store.folder), str(store.file)
+def check_extends(old: Tree, new: Tree, cells: Sequence[Cell], study_folder: StudyFolder) -> None:
+    r"""Raise ValueError unless a study extends an older one by values of axes or seeds alone.
+
+    Rows of the old study stay valid only then. Cells are compared too: an axis may have lost
+    values, and values of functions are compared in no other way.
+    """
+    folder, file = str(study_folder.folder), str(study_folder.file)
     with files.name_file_in_errors(f"{file!r} is a broken {KIND}"):
         old_cells = tuple(cells_of(restore(old, file)))
-    for path, before, now in _changes(old, new):
+    for path, before, now in _find_changes(old, new):
         had = f"{path} = {files.shorten(before)}" if before else f"no {path}"
         has = files.shorten(now) if now else f"no {path}"
         raise ValueError(
@@ -172,34 +182,39 @@ def check_same(old: Tree, new: Tree, cells: Sequence[Cell], store: Store) -> Non
             )
 
 
-def _changes(old: Tree, new: Tree) -> Iterator[tuple[str, str, str]]:
-    """What differs of all but the values of the grid and the seeds; no text where one has none."""
+def _find_changes(old: Tree, new: Tree) -> Iterator[tuple[str, str, str]]:
+    r"""Yield (path, old text, new text) of all differences but added values and seeds.
+
+    A text is empty where one of the studies lacks the name.
+    """
     for part in ("base", "grid"):
         for name in {**old[part], **new[part]}:
-            if not (name in old[part] and name in new[part]):  # None is a value
+            if not (name in old[part] and name in new[part]):  # not get(): None is a value
                 trees = (old[part], new[part])
                 before, now = (codec.text(t[name]) if name in t else "" for t in trees)
                 yield f"{part}.{name}", before, now
                 continue
             before, now = old[part][name], new[part][name]
+            # Values of axes and functions may grow; check_extends compares them as cells.
             growing = part == "grid" and {*before} == {*now}
             if not (growing and ("values" in now or "computed" in now)):
                 yield from codec.differences(before, now, f"{part}.{name}")
-    yield from _changed_measures(old["measure"], new["measure"])
+    yield from _find_changed_measures(old["measure"], new["measure"])
     for part in ("keep", "keep_rows", "common"):
         yield from codec.differences(old[part], new[part], part)
 
 
-def _changed_measures(old: list[Any], new: list[Any]) -> Iterator[tuple[str, str, str]]:
-    """What differs of the measures: their names, or the functions behind them."""
+def _find_changed_measures(old: list[Any], new: list[Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield differences of the measures: their names, or the functions behind them."""
     names = [[codec.text(item) for item in measures] for measures in (old, new)]
-    if _names(old) != _names(new):
-        yield "measure", str(_names(old)), str(_names(new))
+    if _measure_names(old) != _measure_names(new):
+        yield "measure", str(_measure_names(old)), str(_measure_names(new))
         return
-    for name, before, now in zip(_names(new), *names, strict=True):
+    for name, before, now in zip(_measure_names(new), *names, strict=True):
         if before != now:
             yield f"measure {name!r}", before, now
 
 
-def _names(measures: list[Any]) -> list[str]:
+def _measure_names(measures: list[Any]) -> list[str]:
+    """List the names of encoded measures."""
     return [item["name"] if isinstance(item, dict) else str(item) for item in measures]

@@ -1,4 +1,4 @@
-r"""Doing the jobs of a study: here, or on an executor that exists."""
+r"""Run the jobs of a study in this process or on an executor."""
 
 from __future__ import annotations
 
@@ -15,37 +15,44 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from ..._support import check, signals
-from .store import Key, Row, Writer
-from .work import Job, JobResult, failure_rows, listen, work
+from .store import Row, RunId, Writer
+from .work import Job, JobResult, allow_interrupts, failure_rows, work
 
 Advance = Callable[[Sequence[Row]], object]
 
-IN_FLIGHT = 64  # jobs that an executor of unknown size holds at a time
-DEATHS = 3  # of workers on a run that was alone, after which it has failed
+IN_FLIGHT = 64  # jobs submitted at a time to an executor of unknown size
+DEATHS = 3  # of workers that ran nothing else, after which a run has failed
 SHORT_SECONDS = 0.2  # a job is short below this
-SOCKET_PATH = 104  # bytes of a socket's path, its end included, where a system has the fewest
-SOCKET_NAME = 34  # bytes, at most, of /pymp-12345678/listener-12345678 below the temporary folder
-POLL_SECONDS = 0.2  # between looks for Ctrl-C, which a wait for a queue would not see everywhere
+SOCKET_PATH = 104  # bytes of a socket's path, its final zero included; the least of all systems
+SOCKET_NAME = 34  # bytes, at most, of /pymp-12345678/listener-12345678 in the temporary folder
+POLL_SECONDS = 0.2  # between checks for Ctrl-C: not every system interrupts a wait on a queue
 
 
 def process_pool(workers: int | None = None) -> ProcessPoolExecutor:
-    r"""A pool of processes in which studies run well.
+    r"""Make a pool of worker processes for `Study.run`.
+
+    The processes start from a clean interpreter instead of forking this one. They ignore Ctrl-C
+    while they wait for work, and exit when this process is killed.
 
     Parameters
     ----------
     workers : int or None
-        Number of processes. None: the CPUs that this process may use.
+        Number of processes, from 1 to 4096. None: the CPUs that this process may use.
 
     Returns
     -------
     concurrent.futures.ProcessPoolExecutor
-        Use it as a context manager. Its processes are started afresh, not forked from this one,
-        leave Ctrl-C to it while they wait, and end when it is killed.
+        The pool; use it as a context manager.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `workers` is not an integer in this range.
 
     Notes
     -----
-    A script that makes one keeps its own work under ``if __name__ == "__main__":``, since every
-    process imports it.
+    Every worker imports the main script. A script that makes a pool must therefore do its work
+    under ``if __name__ == "__main__":``.
 
     Examples
     --------
@@ -60,30 +67,30 @@ def process_pool(workers: int | None = None) -> ProcessPoolExecutor:
     count = check.threads(workers)
     served = "forkserver" in multiprocessing.get_all_start_methods() and _has_room_for_a_socket()
     method = "forkserver" if served else "spawn"
-    return ProcessPoolExecutor(count, multiprocessing.get_context(method), _begin)
+    return ProcessPoolExecutor(count, multiprocessing.get_context(method), _start_worker)
 
 
 def _has_room_for_a_socket() -> bool:
-    """Tell whether the server of forks can listen in the folder of temporary files."""
+    """Tell whether a fork server's socket fits below the temporary folder; else use spawn."""
     import tempfile  # noqa: PLC0415
 
     return len(os.fsencode(tempfile.gettempdir())) + SOCKET_NAME < SOCKET_PATH
 
 
-def _begin() -> None:
-    """Make a new process a worker."""
+def _start_worker() -> None:
+    """Make a new process a worker: ignore Ctrl-C between jobs, and exit with the parent."""
     import multiprocessing  # noqa: PLC0415
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    listen()
+    allow_interrupts()
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_follow, args=(parent.join,), daemon=True).start()
+        threading.Thread(target=_exit_with_parent, args=(parent.join,), daemon=True).start()
 
 
-def _follow(ended: Callable[[], object]) -> None:
-    """End with the process that this one works for; a killed one cannot say goodbye."""
-    ended()
+def _exit_with_parent(wait_for_parent: Callable[[], object]) -> None:
+    """Exit when the parent process ends: a killed parent cannot shut its pool down."""
+    wait_for_parent()
     os._exit(1)
 
 
@@ -92,46 +99,49 @@ def execute(
     executor: Executor | None,
     writer: Writer,
     advance: Advance,
-    suspects: Mapping[Key, int],
+    suspects: Mapping[RunId, int],
 ) -> None:
-    r"""Do all jobs, each row on the disk before `advance` hears of it.
+    r"""Run all jobs and write their rows; a row is in its file before `advance` is called.
 
     Parameters
     ----------
     jobs : sequence of Job
-        What to do, in this order.
+        Jobs, in the order in which they start.
     executor : concurrent.futures.Executor or None
-        Where; None: here, one after the other.
+        Executor that runs them; None: this process, one after the other.
     writer : Writer
-        Takes the rows.
+        Appends the rows to a file.
     advance : callable
         Called with rows that have been written.
     suspects : mapping of (str, int) to int
-        How often a worker has died on a run that was alone.
+        For runs on which a worker may have died, the number of deaths while the run was alone.
 
     Raises
     ------
     KeyboardInterrupt
-        On Ctrl-C, with what was finished written.
+        On Ctrl-C, after finished rows have been written.
     BrokenExecutor
-        If a worker died; what was finished is written.
+        If a worker died, after finished rows have been written.
     """
-    done = _here(jobs) if executor is None else _there(jobs, executor)
+    done = _run_here(jobs) if executor is None else _run_on(jobs, executor)
     interrupted = False
     try:
-        for job, outcome in done:
+        for job, result in done:
             try:
                 with signals.defer_interrupts():
-                    writer.put(outcome.rows)
-                    advance(outcome.rows)
-                    if not outcome.interrupted:
-                        _clear(job)
-            except BaseException as error:  # of a signal that came while the rows were written
-                for _, last in _stopped(done, error):
-                    writer.put(last.rows)
+                    writer.put(result.rows)
+                    advance(result.rows)
+                    if not result.interrupted:
+                        _remove_checkpoints(job)
+            except BaseException as error:  # raised by a signal handler or a progress function
+                for _, late in _collect_late(done, error):
+                    writer.put(late.rows)
                 raise
-            interrupted |= outcome.interrupted
+            interrupted |= result.interrupted
     except WorkerDied as error:
+        # Which run killed the worker is unknown unless it was alone. The file lists all that were
+        # in flight, and the next call runs them one by one. A run has failed after DEATHS deaths
+        # while it was alone.
         runs = [run for job in error.jobs for run in job.runs]
         if len(runs) == 1 and suspects.get(runs[0], 0) + 1 >= DEATHS:
             writer.put(failure_rows(error.jobs[0].items[0], error))
@@ -143,12 +153,12 @@ def execute(
 
 
 class WorkerDied(BrokenExecutor):
-    r"""A process of an executor has ended in the middle of its work.
+    r"""Raised when a process of an executor died while it was running jobs.
 
     Parameters
     ----------
     jobs : list of Job
-        What was with the executor.
+        Jobs that were with the executor.
     """
 
     def __init__(self, jobs: list[Job]) -> None:
@@ -157,15 +167,15 @@ class WorkerDied(BrokenExecutor):
         with_it = f"{', '.join(names[:8])}{', ...' if names[8:] else ''}" if names else "none"
         super().__init__(
             f"a worker died while cells {with_it} were with the executor, or it could not import "
-            "what they call; what was finished is kept, and the same call with a new executor goes "
-            "on"
+            "what they call; finished runs are kept, and the same call with a new executor does "
+            "the rest"
         )
 
 
-def _stopped(
+def _collect_late(
     done: Iterator[tuple[Job, JobResult]], error: BaseException
 ) -> Iterator[tuple[Job, JobResult]]:
-    """Yield what still comes of jobs that had begun when something was raised."""
+    """Throw an exception into the iterator of results; yield the results that still arrive."""
     try:
         yield done.throw(error)  # type: ignore[attr-defined]
         yield from done
@@ -174,19 +184,24 @@ def _stopped(
             raise
 
 
-def _here(jobs: Iterable[Job]) -> Iterator[tuple[Job, JobResult]]:
+def _run_here(jobs: Iterable[Job]) -> Iterator[tuple[Job, JobResult]]:
+    """Run jobs in this process, item by item: rows are written as soon as each call ends."""
     for job in jobs:
         for item in job.items:
-            one = replace(job, items=(item,))
-            outcome = work(one)
-            yield one, outcome
-            if outcome.interrupted:
+            single = replace(job, items=(item,))
+            result = work(single)
+            yield single, result
+            if result.interrupted:
                 return
 
 
-def _there(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, JobResult]]:
-    """Outcomes as they come, with a window of jobs in flight."""
-    if isinstance(executor, ProcessPoolExecutor):  # others may send more than pickle can
+def _run_on(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, JobResult]]:
+    r"""Run jobs on an executor and yield results as they arrive.
+
+    Only a window of jobs is submitted at a time: an interrupt must not wait for a long queue, and
+    a suspect must run alone.
+    """
+    if isinstance(executor, ProcessPoolExecutor):  # other executors may not use pickle
         _require_sendable(jobs)
     ready: SimpleQueue[Future[JobResult]] = SimpleQueue()
     flying: dict[Future[JobResult], Job] = {}
@@ -195,14 +210,15 @@ def _there(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, JobRe
 
     def send() -> None:
         while left and not (flying and left[0].alone):
-            # Ctrl-C while a pool starts a process would leave it one that it does not know of, and
-            # wait for another for ever.
+            # If Ctrl-C came while a pool starts a process, the pool would not know of that process
+            # and would wait for ever for another.
             with signals.defer_interrupts():
                 job = left.popleft()
                 future = executor.submit(work, job)
                 flying[future] = job
                 future.add_done_callback(ready.put)
-            # A job that waits within a pool can no more be cancelled: none should that is long.
+            # A job that waits inside a pool can no longer be cancelled. Short jobs may wait there,
+            # so that workers stay busy; a long one is submitted only when a worker is free.
             spare = 2 if sum(item.seconds for item in job.items) < SHORT_SECONDS else 1
             if job.alone or len(flying) >= (spare * workers if workers else IN_FLIGHT):
                 return
@@ -213,11 +229,11 @@ def _there(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, JobRe
             with suppress(Empty):
                 future = ready.get(timeout=POLL_SECONDS)
                 job = flying[future]
-                outcome = future.result()
+                result = future.result()
                 del flying[future]
-                yield job, outcome
-                if outcome.interrupted:
-                    yield from _last(flying, wait=True)
+                yield job, result
+                if result.interrupted:
+                    yield from _collect_begun(flying, wait=True)
                     return
                 send()
     except BrokenExecutor as error:
@@ -225,8 +241,8 @@ def _there(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, JobRe
     except GeneratorExit:
         raise
     except BaseException as error:
-        # Ctrl-C reaches workers, too: what they do ends soon.
-        yield from _last(flying, wait=isinstance(error, KeyboardInterrupt))
+        # Ctrl-C reaches the workers as well, so their jobs end soon; wait for their rows.
+        yield from _collect_begun(flying, wait=isinstance(error, KeyboardInterrupt))
         raise
     finally:
         for future in flying:
@@ -234,28 +250,30 @@ def _there(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, JobRe
 
 
 def _require_sendable(jobs: Sequence[Job]) -> None:
-    """Raise TypeError if a function of the user's cannot go to another process."""
+    """Raise TypeError if a user's function cannot be pickled for another process."""
     for job in jobs[:1]:
         try:
             pickle.dumps(job)
         except Exception as error:
             signals.reraise_signal(error)
             raise TypeError(
-                "functions that an executor is to call must stand at the top of a module; "
-                f"one does not ({error})"
+                "functions that an executor calls must be defined at the top level of a module; "
+                f"one is not ({error})"
             ) from error
 
 
-def _last(flying: dict[Future[JobResult], Job], *, wait: bool) -> Iterator[tuple[Job, JobResult]]:
-    """Yield the outcomes of jobs that have ended or, if told to wait for them, that had begun."""
+def _collect_begun(
+    flying: dict[Future[JobResult], Job], *, wait: bool
+) -> Iterator[tuple[Job, JobResult]]:
+    """Yield the results of jobs that have ended; if `wait`, also of those that have begun."""
     for future, job in flying.items():
         begun = not future.cancel() and (wait or future.done())
         if begun and future.exception() is None:
             yield job, future.result()
 
 
-def _clear(job: Job) -> None:
-    """Remove what long runs kept in order to go on."""
+def _remove_checkpoints(job: Job) -> None:
+    """Remove the checkpoints of a finished job."""
     for item in job.items:
         if item.checkpoint:
             with suppress(OSError):

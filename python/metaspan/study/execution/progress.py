@@ -1,4 +1,4 @@
-r"""How far a study is: a bar on a terminal, a line a minute in the log of a batch job."""
+r"""Show progress: a bar on a terminal, a line a minute in the log of a batch job."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Any, Protocol
 from ..._support import check, signals
 from ..._support import progress as _progress
 
-BATCH = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # set in jobs of a scheduler
-FIRST_SECONDS = 1.0
-LINE_SECONDS = 60.0
+BATCH = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # variables that schedulers set
+FIRST_SECONDS = 1.0  # until the first line
+LINE_SECONDS = 60.0  # between further lines
 
 Progress = bool | Callable[[int, int], object]
 
 
 class Meter(Protocol):
-    """What is told of finished runs."""
+    """Shows progress; `Study.run` tells it of every run that ends."""
 
     def advance(self, runs: int, failures: int) -> None:
-        """So many more runs have ended, so many of them without a result."""
+        """Count runs that have ended, and how many of them failed or diverged."""
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Show the final state; no call follows."""
 
 
 def meter(progress: Progress, name: str, done: int, total: int) -> Meter:
@@ -35,18 +35,18 @@ def meter(progress: Progress, name: str, done: int, total: int) -> Meter:
     Parameters
     ----------
     progress : bool or callable
-        True: a bar on a terminal where tqdm is installed, lines in the log of a batch job (as runs
-        end, one a minute at most), nothing in a pipe. A function is called with the runs done and
-        their total.
+        True: a bar on a terminal if tqdm is installed; lines in the log of a batch job, at most one
+        a minute, when a run ends; nothing in a pipe. A function is called with the number of runs
+        that are done and their total.
     name : str
-        What the bar or the lines are of.
+        Name of the study, which the bar or the lines show.
     done, total : int
-        Runs that are done, and all.
+        Number of runs that are done already, and of all runs.
 
     Returns
     -------
     Meter
-        What to tell.
+        The meter.
     """
     if callable(progress):
         return _Called(progress, done, total)
@@ -59,7 +59,7 @@ def meter(progress: Progress, name: str, done: int, total: int) -> Meter:
 
 
 def _is_log() -> bool:
-    """Tell whether standard error is read later, not by a program that waits for it."""
+    """Tell whether standard error is a log file, rather than a pipe to another program."""
     if sys.stderr is None:
         return False
     if any(name in os.environ for name in BATCH):
@@ -102,7 +102,7 @@ class _Bar:
 
 
 class _Lines:
-    """A line soon after the start, when the rate is known, then one a minute, one at the end."""
+    """Writes a line as soon as the rate is known, then one a minute, and one at the end."""
 
     def __init__(self, name: str, done: int, total: int) -> None:
         self._name, self._done, self._total = name, done, total
@@ -123,7 +123,7 @@ class _Lines:
             self._say(time.monotonic() - self._began)
 
     def _say(self, seconds: float) -> None:
-        if sys.stderr is None:  # print would take the standard output instead
+        if sys.stderr is None:  # print would write to standard output instead
             return
         rate = (self._done - self._first) / max(seconds, 1e-9)
         parts = [
@@ -136,12 +136,12 @@ class _Lines:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         try:
             print(f"{stamp} {self._name}: {', '.join(parts)}", file=sys.stderr, flush=True)
-        except _progress.NO_STREAM as error:  # a log that is gone stops no run
+        except _progress.NO_STREAM as error:  # a log that cannot be written must not stop runs
             signals.reraise_signal(error)
 
 
 def duration(seconds: float) -> str:
-    r"""A time in words of two units at most.
+    r"""Format a time in at most two units.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def duration(seconds: float) -> str:
     Returns
     -------
     str
-        Such as ``"2 h 5 min"``.
+        Text such as ``"2 h 5 min"``.
 
     Examples
     --------

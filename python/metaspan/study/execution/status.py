@@ -1,4 +1,4 @@
-r"""Where a study stands."""
+r"""Count the runs of a study by how they ended."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .store import FAILED, Found, Row
+from .store import FAILED, Row, StoredRows
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyStatus:
-    r"""Where a study stands; printing it reports.
+    r"""Progress of a study: counts of its runs; ``print`` shows them as lines.
 
     Parameters
     ----------
     name : str
-        Of the study's folder.
+        Name of the study's folder.
     cells, runs, done : int
-        Points of the grid, runs in all (a run per cell and seed), and those that have a row.
+        Number of cells, of runs (one for each cell and seed), and of runs that have a row.
     statuses : mapping of str to int
-        How many runs ended how.
+        Number of runs by status: finished, converged, diverged, underflow or failed.
     errors : mapping of str to int
-        What failed runs said, the most frequent first.
+        Number of failed runs by error message, the most frequent first.
     versions : mapping of str to int
-        Versions and instruction-set levels that made the rows.
+        Number of rows by the version and instruction-set level that made them.
     seconds : float
-        Time that the finished runs took, in all.
+        Sum of the wall-clock times of the finished runs.
     last : str or None
-        When the last row was written, UTC.
+        Time (UTC) at which the last row was written.
     damaged : int
-        Lines of the files that are no rows: their runs are done again.
+        Number of lines in the files that are not valid rows; their runs are done again.
     """
 
     name: str
@@ -63,14 +63,16 @@ class StudyStatus:
                 f"  last row   {self.last}",
                 f"  made by    {', '.join(f'metaspan {name}' for name in self.versions)}",
             ]
-        lines += [f"  failed     {count} x {said}" for said, count in [*self.errors.items()][:5]]
+        lines += [
+            f"  failed     {count} x {message}" for message, count in [*self.errors.items()][:5]
+        ]
         if self.damaged:
             lines.append(f"  damaged    {self.damaged} lines, whose runs will be done again")
         return "\n".join(lines)
 
 
 def status_of(
-    name: str, cells: int, runs: int, rows: Mapping[Any, Mapping[str, Any]], found: Found
+    name: str, cells: int, runs: int, rows: Mapping[Any, Mapping[str, Any]], stored: StoredRows
 ) -> StudyStatus:
     """Count the rows of a study."""
     ends = Counter(row["status"] for row in rows.values())
@@ -85,10 +87,10 @@ def status_of(
         versions=dict(Counter(row["by"] for row in rows.values())),
         seconds=float(sum(row.get("seconds", 0.0) for row in rows.values())),
         last=max((row["at"] for row in rows.values()), default=None),
-        damaged=found.damaged,
+        damaged=stored.damaged,
     )
 
 
 def failures_of(rows: Iterable[Row]) -> int:
-    """Rows of runs that failed or diverged."""
+    """Count the rows of runs that failed or diverged."""
     return sum(row["status"] in (FAILED, "diverged") for row in rows)

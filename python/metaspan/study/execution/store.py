@@ -1,9 +1,9 @@
-r"""The folder of a study: what it is, and a file of rows for every writer.
+r"""Read and write the folder of a study: its description, and files of rows.
 
-``study.json`` says what the study is; ``rows/*.jsonl`` hold a line of JSON for every finished run,
-and for every death of a worker a line with the runs that were under way.
-A line is written whole and at once, at the end of a file that no other writer has: what a kill
-leaves of a line that was being written is not a row, and its run is done again.
+``study.json`` describes the study. ``rows/*.jsonl`` hold one line of JSON for every finished run,
+and one for every death of a worker, which lists the runs that were under way. Every writer has a
+file of its own and appends whole lines. A line that a kill cut short is not a row; its run is done
+again.
 """
 
 from __future__ import annotations
@@ -25,42 +25,44 @@ from ...runs.outcome import Status
 
 KIND = "metaspan study"
 VERSION = 1
-FAILED = "failed"  # the status of a run that could not be done
+FAILED = "failed"  # status of a run that raised an error
 ENDED = frozenset(status.name.lower() for status in Status) - {"interrupted"}
 LONGEST = 2**26  # bytes of a line
-LARGEST = 2**1023  # that a number of a row may be
-BYTES_READ = 32  # that a byte of JSON may take in memory
+LARGEST = 2**1023  # bound of the integers in a row, which a float can hold
+BYTES_READ = 32  # of memory, at most, for each byte of JSON
+# Entries of every row, with their types.
 KINDS = (("cell", str), ("seed", int), ("status", str), ("values", dict), ("by", str), ("at", str))
 Row = dict[str, Any]
-Key = tuple[str, int]
+RunId = tuple[str, int]  # name of the cell, and seed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class StoredRows:
     r"""What the files of a study hold.
 
     Parameters
     ----------
     rows : dict of (str, int) to dict
-        One row per cell and seed: that of a run that was done rather than of one that failed.
+        One row per cell and seed; that of a finished run takes precedence over a failed one.
     damaged : int
-        Lines that are no rows.
+        Number of lines that are not valid rows.
     suspects : dict of (str, int) to int
-        Runs that were with an executor when a worker died, with how often they were alone then.
+        Runs that were with an executor when a worker died, with the number of deaths while the run
+        was alone.
     """
 
-    rows: dict[Key, Row]
+    rows: dict[RunId, Row]
     damaged: int
-    suspects: dict[Key, int]
+    suspects: dict[RunId, int]
 
 
-class Store:
+class StudyFolder:
     r"""Reads and writes the folder of a study.
 
     Parameters
     ----------
     folder : str or os.PathLike
-        The folder; made when something is written.
+        The folder; the first write makes it.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -68,16 +70,16 @@ class Store:
 
     @property
     def file(self) -> Path:
-        """What the study is."""
+        """Path of the description."""
         return self.folder / "study.json"
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of what long runs need to go on."""
+        """Folder of the checkpoints of long runs."""
         return self.folder / "checkpoints"
 
-    def specification(self) -> dict[str, Any] | None:
-        """What the study is, or None where the folder holds none."""
+    def read_description(self) -> dict[str, Any] | None:
+        """Read the description; None if the folder has none."""
         path = self.file
         try:
             size = path.stat().st_size
@@ -95,39 +97,42 @@ class Store:
                 f"{str(path)!r} has format version {files.shorten(version)}; "
                 f"this release reads {VERSION}"
             )
-        found: dict[str, Any] = tree
-        return found
+        description: dict[str, Any] = tree
+        return description
 
-    def specify(self, tree: Mapping[str, Any]) -> None:
-        """Write what the study is, unless that stands there."""
+    def write_description(self, tree: Mapping[str, Any]) -> None:
+        """Write the description, unless the file has it already."""
         path = self.file
-        content = _lines({"format": KIND, "version": VERSION, **tree}).encode()
+        content = _format_tree({"format": KIND, "version": VERSION, **tree}).encode()
         if not (path.exists() and path.read_bytes() == content):
             self.folder.mkdir(parents=True, exist_ok=True)
             files.replace(path, content)
 
     def clear(self) -> None:
-        """Remove what long runs needed to go on, once the study is complete."""
+        """Remove the checkpoints, which a complete study does not need."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
-    def files(self) -> list[Path]:
-        """Files of rows, in the order of their names."""
+    def row_files(self) -> list[Path]:
+        """List the files of rows in the order of their names."""
         return sorted((self.folder / "rows").glob("*.jsonl"))
 
-    def read(self, measures: Collection[str], keep: Collection[str]) -> Found:
-        """All rows that hold these measures and records, each run once."""
+    def read(self, measures: Collection[str], keep: Collection[str]) -> StoredRows:
+        r"""Read all rows that have these measures and records; keep one per run.
+
+        A row that lacks one of them is damaged, so that its run is done again.
+        """
         kept = {"round", *keep} if keep else set[str]()
-        rows: dict[Key, Row] = {}
-        suspects: dict[Key, int] = {}
+        rows: dict[RunId, Row] = {}
+        suspects: dict[RunId, int] = {}
         damaged = 0
-        for line in chain.from_iterable(map(_lines_of, self.files())):
-            found = _parsed(line)
-            row = _row(found)
+        for line in chain.from_iterable(map(_read_lines, self.row_files())):
+            entry = _parse_line(line)
+            row = _parse_row(entry)
             if row is not None and row["status"] != FAILED:
-                whole = row["measures"].keys() >= {*measures}
-                row = row if whole and row.get("trace", {}).keys() >= kept else None
+                complete = row["measures"].keys() >= {*measures}
+                row = row if complete and row.get("trace", {}).keys() >= kept else None
             if row is None:
-                died = _died(found)
+                died = _parse_death(entry)
                 for key in died:
                     suspects[key] = suspects.get(key, 0) + (len(died) == 1)
                 damaged += not died and bool(line.strip())
@@ -136,35 +141,35 @@ class Store:
             known = rows.get(key)
             if known is None or _supersedes(row, known):
                 rows[key] = row
-        return Found(rows=rows, damaged=damaged, suspects=suspects)
+        return StoredRows(rows=rows, damaged=damaged, suspects=suspects)
 
     @contextmanager
     def writer(self, name: str, sync: bool) -> Iterator[Writer]:
-        """The one writer of a file of rows; `sync` makes every row last through a power loss."""
+        """Open a file of rows; `sync` makes every row survive a power loss."""
         path = self.folder / "rows" / f"{name}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             size = os.fstat(handle).st_size
-            # What a kill cut short ends here, so that the next row stands on a line of its own.
+            # A kill may have cut the last line short: end it, so that the next row has its own.
             if size and os.pread(handle, 1, size - 1) != b"\n":
                 os.write(handle, b"\n")
             if sync:
-                files.sync_folder(path.parent)  # a new file's name, too
+                files.sync_folder(path.parent)  # so that the file's name survives as well
             yield Writer(handle, sync)
         finally:
             os.close(handle)
 
 
 class Writer:
-    r"""Appends rows to a file.
+    r"""Appends rows to a file that no other process writes.
 
     Parameters
     ----------
     handle : int
-        The open file.
+        Descriptor of the open file.
     sync : bool
-        Whether every call waits for the disk.
+        Whether every call waits until the disk has the rows.
     """
 
     def __init__(self, handle: int, sync: bool) -> None:
@@ -172,7 +177,7 @@ class Writer:
         self._sync = sync
 
     def put(self, rows: Iterable[Row]) -> None:
-        """Append rows, whole lines at once."""
+        """Append rows as whole lines, with as few writes as the system allows."""
         content = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
         while content:
             content = content[os.write(self._handle, content) :]
@@ -180,38 +185,38 @@ class Writer:
             os.fsync(self._handle)
 
 
-def _lines(tree: Mapping[str, Any], depth: int = 1) -> str:
-    """JSON with a line for every entry of the first two levels."""
+def _format_tree(tree: Mapping[str, Any], depth: int = 1) -> str:
+    """Format JSON with one line for every entry of the first two levels."""
     parts = []
     for name, value in tree.items():
         nested = depth < 2 and isinstance(value, Mapping) and value
-        text = _lines(value, depth + 1) if nested else json.dumps(value, allow_nan=False)
+        text = _format_tree(value, depth + 1) if nested else json.dumps(value, allow_nan=False)
         parts.append(f"{'  ' * depth}{json.dumps(name)}: {text}")
     body = ",\n".join(parts)
     return f"{{\n{body}\n{'  ' * (depth - 1)}}}" + ("\n" if depth == 1 else "")
 
 
-def _lines_of(path: Path) -> Iterator[bytes]:
-    """Lines of a file; of one that is too long for a row, its beginning."""
+def _read_lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file; a line that is too long for a row is truncated."""
     with open(path, "rb") as file:
         while line := file.readline(LONGEST):
             yield line
             while not line.endswith(b"\n") and (line := file.readline(LONGEST)):
-                pass  # the rest of a line that is no row
+                pass  # skip the rest of the line
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    """What a line holds, or None where that is no table."""
+def _parse_line(line: bytes) -> dict[str, Any] | None:
+    """Parse a line; None if it is not a JSON table."""
     try:
-        found = files.parse(line)
+        entry = files.parse(line)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return entry if isinstance(entry, dict) else None
 
 
-def _died(found: dict[str, Any] | None) -> list[Key]:
-    """Runs of a line that says which were under way when a worker died."""
-    died = (found or {}).get("died")
+def _parse_death(entry: dict[str, Any] | None) -> list[RunId]:
+    """Parse a line that lists the runs under way when a worker died; empty if it is not one."""
+    died = (entry or {}).get("died")
     if not isinstance(died, list):
         return []
     for run in died:
@@ -221,24 +226,24 @@ def _died(found: dict[str, Any] | None) -> list[Key]:
 
 
 def _supersedes(row: Row, known: Row) -> bool:
-    """Whether a row of a run that has one counts: one that was done, or the last that failed."""
+    """Tell whether a row replaces an earlier one of the same run: a finished or later one."""
     if known["status"] != FAILED:
         return False
     return bool(row["status"] != FAILED or row["at"] >= known["at"])
 
 
-def _row(found: dict[str, Any] | None) -> Row | None:
-    """A row from what a line holds, or None where it is none."""
-    if found is None or not all(type(found.get(name)) is kind for name, kind in KINDS):
+def _parse_row(entry: dict[str, Any] | None) -> Row | None:
+    """Parse a row; None if it is not valid."""
+    if entry is None or not all(type(entry.get(name)) is kind for name, kind in KINDS):
         return None
-    # What the study knows of its cells, and texts that all rows share, need no room of their own.
-    row = {name: found[name] for name in ("cell", "seed", "at")}
-    row["by"], row["status"] = intern(found["by"]), intern(found["status"])
+    # A study may have 10^7 rows: leave out the values, which its cells have, and share equal texts.
+    row = {name: entry[name] for name in ("cell", "seed", "at")}
+    row["by"], row["status"] = intern(entry["by"]), intern(entry["status"])
     if row["status"] == FAILED:
-        error = found.get("error")
+        error = entry.get("error")
         return {**row, "error": error} if isinstance(error, str) else None
-    measures, seconds = found.get("measures"), found.get("seconds")
-    done = found.get("round")
+    measures, seconds = entry.get("measures"), entry.get("seconds")
+    done = entry.get("round")
     whole = row["status"] in ENDED and type(done) is int and done >= 0
     timed = type(seconds) in (int, float) and is_number(seconds)
     if not (whole and timed and isinstance(measures, dict)):
@@ -246,13 +251,13 @@ def _row(found: dict[str, Any] | None) -> Row | None:
     if not all(is_number(value) for value in measures.values()):
         return None
     row |= {"round": done, "seconds": seconds, "measures": measures}
-    if "trace" not in found:
+    if "trace" not in entry:
         return row
-    return {**row, "trace": found["trace"]} if _is_trace(found["trace"]) else None
+    return {**row, "trace": entry["trace"]} if _is_trace(entry["trace"]) else None
 
 
 def _is_trace(trace: Any) -> bool:
-    """Whether it is a table of numbers, with rounds that ascend."""
+    """Tell whether a value is a table of numbers with ascending rounds."""
     if not (isinstance(trace, dict) and all(isinstance(part, list) for part in trace.values())):
         return False
     rounds = trace.get("round")
@@ -266,7 +271,7 @@ def _is_trace(trace: Any) -> bool:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is what a row holds of a number."""
+    """Tell whether a value is a number as `encode_number` writes it."""
     if type(value) is int:
         return -LARGEST < value < LARGEST
     return (type(value) is float and math.isfinite(value)) or value in (None, "inf", "-inf")

@@ -1,4 +1,4 @@
-r"""Work that goes to a process: cells in, rows out."""
+r"""Run the jobs of a study in a process: cells in, rows out."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ...runs.result import Result
 from ...runs.train import run
 from ..design.cells import configure_cell, encode_value
 from ..design.measures import Measure
-from .store import FAILED, Key, Row
+from .store import FAILED, Row, RunId
 
-INLINE = 64  # numbers of an array that a row holds; study.json has all
+INLINE = 64  # entries of the largest array that a row holds; study.json has larger ones
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    r"""Seeds of a cell that run in one call.
+    r"""Seeds of one cell that run in one call of `train`.
 
     Parameters
     ----------
@@ -37,11 +37,11 @@ class Item:
     values, arguments : mapping of str to object
         Those of the cell.
     seeds : range
-        Numbers of the trials.
+        Seeds, which are the trial numbers of the call.
     seconds : float
-        What it is expected to take.
+        Expected time of the call.
     checkpoint : str or None
-        File from which it goes on, for a run that takes long.
+        Checkpoint file of a long call.
     """
 
     cell: str
@@ -54,22 +54,22 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    r"""Items that go to a process together, and what is wanted of them.
+    r"""Items that go to a process together, and what their rows hold.
 
     Parameters
     ----------
     items : tuple of Item
-        The runs.
+        The items.
     measures : tuple of Measure
-        What is measured at the end of each.
+        Numbers to take from each run.
     records, keep : tuple of str
-        What is recorded, and which of it is kept.
+        Records of `train`, and those of them whose trace is kept.
     keep_rows : int
-        Rows of the trace that are kept, at most.
+        Largest number of rows of a kept trace.
     threads : int or None
         Threads of a run; None: all CPUs that the process may use.
     alone : bool
-        Whether nothing else may run beside it: a worker has died on it, or on its neighbours.
+        Whether nothing may run beside the job, because a worker died while it was under way.
     """
 
     items: tuple[Item, ...]
@@ -81,21 +81,21 @@ class Job:
     alone: bool = False
 
     @property
-    def runs(self) -> list[Key]:
-        """Cells and seeds."""
+    def runs(self) -> list[RunId]:
+        """Cell and seed of every run."""
         return [(item.cell, seed) for item in self.items for seed in item.seeds]
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobResult:
-    r"""What a job gives.
+    r"""The rows of a job.
 
     Parameters
     ----------
     rows : list of dict
-        A row per cell and seed that ended.
+        One row for each cell and seed that ended.
     interrupted : bool
-        Whether Ctrl-C cut the job.
+        Whether Ctrl-C ended the job early.
     """
 
     rows: list[Row]
@@ -103,25 +103,25 @@ class JobResult:
 
 
 def work(job: Job) -> JobResult:
-    r"""Do the runs of a job; a run that cannot be done is a row that says why.
+    r"""Run a job; a run that raises an error becomes a row with the status "failed".
 
-    What the handler of a signal raises meanwhile is no failure of a run: it comes out of here.
+    An exception that a signal handler raises is not a failure of the run and is raised again.
 
     Parameters
     ----------
     job : Job
-        The runs.
+        The job.
 
     Returns
     -------
     JobResult
-        Their rows, in the order of the items.
+        Its rows, in the order of the items.
     """
     rows: list[Row] = []
     try:
-        with _listening(), signals.mark_handlers():
+        with _interrupts_allowed(), signals.mark_handlers():
             for item in job.items:
-                rows += _rows(job, item)
+                rows += _run_item(job, item)
     except KeyboardInterrupt as error:
         signals.reraise_signal(error)
         return JobResult(rows=rows, interrupted=True)
@@ -129,15 +129,24 @@ def work(job: Job) -> JobResult:
 
 
 def failure_rows(item: Item, error: BaseException) -> list[Row]:
-    """Rows of seeds that could not run."""
-    said = " ".join(str(error).split())
+    """Make rows of runs that raised an error."""
+    message = " ".join(str(error).split())
     return [
-        {**_head(item, seed), "status": FAILED, "error": f"{type(error).__name__}: {said}"}
+        {
+            **_make_header(item, seed),
+            "status": FAILED,
+            "error": f"{type(error).__name__}: {message}",
+        }
         for seed in item.seeds
     ]
 
 
-def _rows(job: Job, item: Item) -> list[Row]:
+def _run_item(job: Job, item: Item) -> list[Row]:
+    r"""Run an item and make its rows.
+
+    If a call of several seeds fails, each runs again by itself: the failure may be of one alone. If
+    the checkpoint is at fault, it is removed and the run begins again.
+    """
     try:
         config = configure_cell(
             item.arguments,
@@ -147,48 +156,50 @@ def _rows(job: Job, item: Item) -> list[Row]:
             checkpoint=item.checkpoint and Checkpoint(item.checkpoint),
         )
         result = run(config)
-    except Exception as error:  # a bad value, no memory, a user's law: all are rows
+    except Exception as error:  # a bad value, no memory, a user's law: each makes failed rows
         signals.reraise_signal(error)
         if item.checkpoint and Path(item.checkpoint).name in str(error):
-            Path(item.checkpoint).unlink(missing_ok=True)  # damaged: the run begins again
-            return _rows(job, replace(item, checkpoint=None))
+            Path(item.checkpoint).unlink(missing_ok=True)  # it is damaged
+            return _run_item(job, replace(item, checkpoint=None))
         if len(item.seeds) == 1:
             return failure_rows(item, error)
         alone = [replace(item, seeds=range(seed, seed + 1)) for seed in item.seeds]
-        return [row for one in alone for row in _rows(job, one)]
+        return [row for single in alone for row in _run_item(job, single)]
     share = {name: value / len(item.seeds) for name, value in result.timings.items()}
     rows: list[Row] = []
     for seed in item.seeds:
         try:
-            rows.append(_row(job, item, seed, replace(result.trial(seed), timings=share)))
-        except Exception as error:  # a measure
+            rows.append(_make_row(job, item, seed, replace(result.trial(seed), timings=share)))
+        except Exception as error:  # raised by a measure
             signals.reraise_signal(error)
             rows += failure_rows(replace(item, seeds=range(seed, seed + 1)), error)
     return rows
 
 
-def _row(job: Job, item: Item, seed: int, result: Result) -> Row:
-    """What is kept of one trial."""
+def _make_row(job: Job, item: Item, seed: int, result: Result) -> Row:
+    """Make the row of one trial."""
     outcome = result.outcomes[0]
     row = {
-        **_head(item, seed),
+        **_make_header(item, seed),
         "status": outcome.status.name.lower(),
         "round": outcome.round,
         "seconds": result.timings["total"],
-        "measures": {one.name: number(one(result)) for one in job.measures},
+        "measures": {measure.name: encode_number(measure(result)) for measure in job.measures},
     }
     if job.keep:
         rounds = result.trace["round"]
+        # Evenly spaced rows, the first and the last among them.
         last, count = rounds.size - 1, min(rounds.size, job.keep_rows)
         chosen = np.unique(np.linspace(0, last, count).round().astype(int))
         row["trace"] = {"round": rounds[chosen].tolist()} | {
-            name: [number(value) for value in result.trace[name][chosen]] for name in job.keep
+            name: [encode_number(value) for value in result.trace[name][chosen]]
+            for name in job.keep
         }
     return row
 
 
-def _head(item: Item, seed: int) -> Row:
-    """Which run a row is of, and when and by what it was made."""
+def _make_header(item: Item, seed: int) -> Row:
+    """Make the entries of a row that say which run it is, and when and by what it was made."""
     return {
         "cell": item.cell,
         "seed": seed,
@@ -198,26 +209,26 @@ def _head(item: Item, seed: int) -> Row:
     }
 
 
-def number(value: Any) -> float | str | None:
-    """A number as every reader of JSON takes it: null for NaN, "inf" and "-inf"."""
-    found = float(value)
-    if math.isnan(found):
+def encode_number(value: Any) -> float | str | None:
+    """Encode a number in standard JSON: null for NaN, "inf" and "-inf" for infinities."""
+    plain = float(value)
+    if math.isnan(plain):
         return None
-    return found if math.isfinite(found) else ("inf" if found > 0 else "-inf")
+    return plain if math.isfinite(plain) else ("inf" if plain > 0 else "-inf")
 
 
 _waits_quietly = False  # whether this process is a worker that ignores Ctrl-C between jobs
 
 
-def listen() -> None:
-    """From now on Ctrl-C ends jobs, in a worker that ignores it between them."""
+def allow_interrupts() -> None:
+    """Let Ctrl-C end the jobs of this worker, which ignores it between jobs."""
     global _waits_quietly  # noqa: PLW0603
     _waits_quietly = True
 
 
 @contextmanager
-def _listening() -> Iterator[None]:
-    """Ctrl-C within the block, in a worker that ignores it while it waits."""
+def _interrupts_allowed() -> Iterator[None]:
+    """Let Ctrl-C end the block in a worker that ignores it between jobs."""
     if not _waits_quietly or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -228,12 +239,12 @@ def _listening() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def runs_of(seeds: Sequence[int]) -> list[range]:
-    """Ascending numbers as ranges without gaps."""
-    found: list[range] = []
+def to_ranges(seeds: Sequence[int]) -> list[range]:
+    """Split ascending integers into ranges without gaps."""
+    ranges: list[range] = []
     for seed in seeds:
-        if found and seed == found[-1].stop:
-            found[-1] = range(found[-1].start, seed + 1)
+        if ranges and seed == ranges[-1].stop:
+            ranges[-1] = range(ranges[-1].start, seed + 1)
         else:
-            found.append(range(seed, seed + 1))
-    return found
+            ranges.append(range(seed, seed + 1))
+    return ranges

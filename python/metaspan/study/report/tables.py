@@ -15,13 +15,13 @@ from ..._support import check, files
 from ..design.cells import Cell
 from ..design.spec import Spec
 from ..design.stopping import SET_BY_STOP, measures_set
-from ..execution.store import Key, Row
+from ..execution.store import Row, RunId
 
 if TYPE_CHECKING:
     import pandas
 
 
-def table_of(spec: Spec, cells: Sequence[Cell], rows: Mapping[Key, Row]) -> pandas.DataFrame:
+def table_of(spec: Spec, cells: Sequence[Cell], rows: Mapping[RunId, Row]) -> pandas.DataFrame:
     """A row per finished run: varied names, seed, status, measures."""
     pd = _pandas()
     pairs = [
@@ -46,7 +46,7 @@ def table_of(spec: Spec, cells: Sequence[Cell], rows: Mapping[Key, Row]) -> pand
     return table
 
 
-def traces_of(spec: Spec, cells: Sequence[Cell], rows: Mapping[Key, Row]) -> pandas.DataFrame:
+def traces_of(spec: Spec, cells: Sequence[Cell], rows: Mapping[RunId, Row]) -> pandas.DataFrame:
     """A row per kept round of every run: varied names, seed, round, records."""
     pd = _pandas()
     if not spec.keep:
