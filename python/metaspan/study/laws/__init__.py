@@ -1,1 +1,1 @@
-r"""Laws fitted to the tables of studies."""
+r"""Fit laws to the measures of a study."""

@@ -1,4 +1,4 @@
-r"""Fitted laws: what they predict, and how they read."""
+r"""Fitted laws: their predictions, and the texts that report them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from numpy.typing import ArrayLike
 
 from ..._support import check
 from ..._support.types import F64
-from .resampling import EXACT, Interval, positive
+from .resampling import EXACT, Interval, require_positive
 
-LEAST_TO_COMPARE = 4  # distinct x: two parameters, one held out, one to spare
+LEAST_TO_COMPARE = 4  # distinct x: two for the parameters, one held out, and one more
 
 
 @dataclass(frozen=True, kw_only=True)
 class Law:
-    r"""One law through measurements; calling it predicts y.
+    r"""One fitted law of one variable; calling it predicts y.
 
     Parameters
     ----------
@@ -27,15 +27,15 @@ class Law:
     a, b : float
         Fitted parameters.
     a_interval, b_interval : tuple of float
-        Ends of their intervals; NaN where there are no more rows than parameters.
+        Ends of their intervals; NaN if there are no more rows than parameters.
     held_out : float
-        Root mean square error of log y at x that were held out; infinite where a prediction was
-        not positive, NaN with fewer than three distinct x.
+        Root mean square error of log y at held-out x. Infinite if the law predicted a value that is
+        not positive; NaN for fewer than three distinct x.
     misfit : float
         Root mean square distance of the law from the means of log y, per degree of freedom and in
-        standard errors of these means: about 1 where the law holds, NaN without repeated rows.
+        standard errors of these means: about 1 if the law holds; NaN without repeated rows.
     center : tuple of float
-        The point (x, y) about which the law is evaluated: a itself may be out of range.
+        The point (x, y) about which the law is evaluated, since a alone may overflow.
     """
 
     name: str
@@ -53,17 +53,22 @@ class Law:
         Parameters
         ----------
         x : array_like, any shape
-            Where; positive unless the law is the exponential.
+            Values of the variable; positive unless the law is the exponential.
 
         Returns
         -------
         ndarray, shape of `x`
-            Values of the law; those of a logarithm may be negative.
+            Predictions; those of a logarithm may be negative.
+
+        Raises
+        ------
+        ValueError
+            If an `x` is not positive and the law is a power or a logarithm.
         """
         at, (x0, y0) = np.asarray(x, dtype=np.float64), self.center
         if self.name == "exponential":
             return np.asarray(y0 * np.exp(self.b * (at - x0)))
-        positive("x", at, f"for the law is a {self.name}")
+        require_positive("x", at, f"for the law is a {self.name}")
         if self.name == "power":
             return np.asarray(y0 * np.exp(self.b * np.log(at / x0)))
         return np.asarray(y0 + self.b * np.log(at / x0))
@@ -71,7 +76,7 @@ class Law:
     @property
     def formula(self) -> str:
         r"""The law with its numbers, and the interval of b in brackets."""
-        b, ends = _digits(self.b, self.b_interval)
+        b, ends = _format_with_interval(self.b, self.b_interval)
         if self.name == "power":
             return f"y = {self.a:.3g} x^{b} {ends}"
         if self.name == "exponential":
@@ -82,22 +87,22 @@ class Law:
 
 @dataclass(frozen=True, kw_only=True)
 class Laws:
-    r"""Laws through the same measurements, compared by what they predict; printing it reports.
+    r"""Laws fitted to the same measurements, ordered by their errors; ``print`` reports them.
 
     Parameters
     ----------
     laws : tuple of Law
-        Least held-out error first.
+        The laws, least held-out error first.
     told_apart : bool
-        Whether the first had the least held-out error in a share `band` of the resamples. False
-        where nothing is compared: for one law alone, or below four distinct x.
+        Whether the first law had the least held-out error in a share `band` of the resamples. False
+        if laws cannot be compared: a single law, or fewer than four distinct x.
     support : mapping of str to float
-        Share of the resamples in which a law had the least held-out error; NaN below three
-        distinct x, or without more rows than parameters.
+        For each law, the share of the resamples in which it had the least held-out error; NaN for
+        fewer than three distinct x, or no more rows than parameters.
     band : float
-        Coverage of the intervals, and the share that tells laws apart.
+        Coverage of the intervals, and the share of resamples that tells laws apart.
     rows, distinct, left_out : int
-        Rows that were used, distinct x among them, and rows without a value of y.
+        Number of rows that were used, of distinct x among them, and of rows without a value of y.
     x_range : tuple of float
         Least and largest x.
     """
@@ -117,7 +122,7 @@ class Laws:
         return self.laws[0]
 
     def __getitem__(self, name: str) -> Law:
-        r"""A law by its name."""
+        r"""Return a law by its name; raise KeyError if it was not fitted."""
         for law in self.laws:
             if law.name == name:
                 return law
@@ -126,27 +131,28 @@ class Laws:
 
     @property
     def rivals(self) -> tuple[Law, ...]:
-        r"""The best law and those that the range does not rule out beside it.
+        r"""The best law and those that the measurements do not exclude.
 
-        In at least a share `band` of the resamples one of them had the least held-out error.
+        One of them had the least held-out error in at least a share `band` of the resamples.
         """
         if self.distinct < LEAST_TO_COMPARE or math.isnan(self.support[self.best.name]):
             return self.laws
+        # The best law, then others by descending support until their shares add up to the band.
         taken, share = {self.best.name}, self.support[self.best.name]
-        for name in sorted(self.support, key=lambda one: -self.support[one]):
+        for name in sorted(self.support, key=lambda name: -self.support[name]):
             if share < self.band and name not in taken:
                 taken.add(name)
                 share += self.support[name]
         return tuple(law for law in self.laws if law.name in taken)
 
     def __str__(self) -> str:
-        """A line per law, what they rest on, and what the range cannot say."""
+        """Report each law on a line, then the data, and what the data cannot tell."""
         width = max(len(law.formula) for law in self.laws)
         lines = []
         for law in self.laws:
             line = f"{law.name:<11}  {law.formula:<{width}}"
             if not math.isnan(law.held_out):
-                line += f"  held-out error {_percent(law.held_out)}"
+                line += f"  held-out error {_format_error(law.held_out)}"
             if len(self.laws) > 1 and self.distinct >= LEAST_TO_COMPARE:
                 line += f", least in {100 * self.support[law.name]:.3g} % of the resamples"
             lines.append(line.rstrip())
@@ -154,46 +160,47 @@ class Laws:
             f"{100 * self.band:g} % intervals of b; {self.rows} rows at {self.distinct} values of x"
             + (f", {self.left_out} rows left out" if self.left_out else "")
         )
+        # Seeds agree so well that even the best law is not exact, as its intervals assume.
         if self.best.misfit > 2:
             lines.append(
                 f"{self.best.name} misses the means of log y by {self.best.misfit:.2g} standard "
                 "errors: it is at most an approximation"
             )
         if len(self.laws) > 1 and not self.told_apart:
-            lines.append(self._untold())
+            lines.append(self._explain_rivals())
         return "\n".join(lines)
 
-    def _untold(self) -> str:
-        """Why the laws are not told apart."""
+    def _explain_rivals(self) -> str:
+        """Say why the laws are not told apart."""
         low, high = self.x_range
         if self.distinct < LEAST_TO_COMPARE:
             return f"{self.distinct} values of x tell no laws apart: {LEAST_TO_COMPARE} are needed"
         names = [law.name for law in self.rivals]
-        errors = _listed([_percent(law.held_out) for law in self.rivals])
+        errors = _join([_format_error(law.held_out) for law in self.rivals])
         return (
-            f"x = {low:g} .. {high:g} cannot tell {names[0]} from {_listed(names[1:], 'or')}: "
+            f"x = {low:g} .. {high:g} cannot tell {names[0]} from {_join(names[1:], 'or')}: "
             f"held-out errors {errors}"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Powers:
-    r"""A product of powers through measurements.
+    r"""A fitted product of powers, y = a x_1^b_1 x_2^b_2 ...; ``print`` reports it.
 
     Parameters
     ----------
     exponents, intervals : mapping of str to float and to tuple of float
         Exponent of every variable, and the ends of its interval.
     factor : float
-        Value of y where all variables are one.
+        The factor a: y if all variables are one.
     factor_interval : tuple of float
-        Ends of its interval; all intervals are NaN where there are no more rows than parameters.
+        Ends of its interval. All intervals are NaN if there are no more rows than parameters.
     r_squared : float
-        Share of the variance of log y that the product explains; NaN where y does not vary.
+        Share of the variance of log y that the product explains; NaN if y does not vary.
     band : float
         Coverage of the intervals.
     rows, left_out : int
-        Rows that were used, and rows without a value of y.
+        Number of rows that were used, and of rows without a value of y.
     """
 
     exponents: Mapping[str, float]
@@ -206,9 +213,10 @@ class Powers:
     left_out: int
 
     def __str__(self) -> str:
-        """The product, a line per exponent, and what they rest on."""
+        """Report the product, each exponent on a line, and the data."""
         shown = {
-            name: _digits(self.exponents[name], self.intervals[name]) for name in self.exponents
+            name: _format_with_interval(self.exponents[name], self.intervals[name])
+            for name in self.exponents
         }
         product = " ".join(f"{name}^{exponent}" for name, (exponent, _) in shown.items())
         width = max(map(len, shown))
@@ -221,8 +229,8 @@ class Powers:
         return "\n".join(lines)
 
 
-def _digits(value: float, ends: Interval) -> tuple[str, str]:
-    """A number and its interval in brackets, to two digits of the interval's width."""
+def _format_with_interval(value: float, ends: Interval) -> tuple[str, str]:
+    """Format a number and its interval to two digits of the interval's width."""
     low, high = ends
     scale, width = max(abs(value), abs(low), abs(high)), high - low
     if not math.isfinite(width) or scale == 0.0:
@@ -233,8 +241,8 @@ def _digits(value: float, ends: Interval) -> tuple[str, str]:
     return f"{value:{form}}", f"[{low:{form}}, {high:{form}}]"
 
 
-def _percent(error: float) -> str:
-    """A root mean square error of log y in words."""
+def _format_error(error: float) -> str:
+    """Format a root mean square error of log y as a percentage or a factor."""
     if error == math.inf:
         return "unbounded"
     if error < EXACT:
@@ -242,7 +250,7 @@ def _percent(error: float) -> str:
     return f"{100 * error:.2g} %" if error < 0.5 else f"a factor of {math.exp(min(error, 700)):.2g}"
 
 
-def _listed(items: Sequence[str], conjunction: str = "and") -> str:
-    """Items as a list in a sentence."""
+def _join(items: Sequence[str], conjunction: str = "and") -> str:
+    """Join items as in a sentence."""
     *others, last = items
     return f"{', '.join(others)} {conjunction} {last}" if others else last

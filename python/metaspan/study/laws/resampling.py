@@ -1,4 +1,4 @@
-r"""Measurements by distinct setting, and how far chance moves their means."""
+r"""Group measurements by setting, and draw resamples of the means at each setting."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from ..._support.types import F64, I64
 
 Interval = tuple[float, float]
 
-LEAST_ROWS = 3  # at every setting, for its own rows to say how far they scatter
+LEAST_ROWS = 3  # at every setting, if the scatter is to be estimated from its own rows
 LEAST_RESAMPLES, MOST_RESAMPLES = 100, 10**6
-EXACT = 1e-9  # what is below this in log y is rounding
+EXACT = 1e-9  # errors of log y below this are rounding
 
 
 @dataclass(frozen=True, kw_only=True)
-class Groups:
-    r"""Rows of log y, put together where they were measured at the same setting.
+class Replicates:
+    r"""Rows of log y, grouped by the setting at which they were measured.
 
     Parameters
     ----------
-    settings : ndarray of shape (groups, variables), float64
+    settings : ndarray of shape (settings, variables), float64
         Distinct settings, in ascending order.
-    count : ndarray of shape (groups,), int64
-        Rows at each of them.
-    mean : ndarray of shape (groups,), float64
-        Mean of log y at each of them.
+    count : ndarray of shape (settings,), int64
+        Number of rows at each.
+    mean : ndarray of shape (settings,), float64
+        Mean of log y at each.
     logs : ndarray of shape (rows,), float64
-        Log y, group after group, ascending within each.
+        Log y, setting after setting, ascending within each.
     left_out : int
-        Rows without a value, which are not among these.
+        Number of rows without a value, which none of these contains.
     """
 
     settings: F64
@@ -46,17 +46,17 @@ class Groups:
 
     @property
     def scatter(self) -> F64:
-        r"""Log y less the mean of its group, (rows,)."""
+        r"""Log y less the mean at its setting, (rows,)."""
         return self.logs - np.repeat(self.mean, self.count)
 
     @property
     def repeated(self) -> bool:
-        r"""Whether every setting has rows enough to say how far they scatter."""
+        r"""Whether every setting has enough rows to estimate its scatter."""
         return bool((self.count >= LEAST_ROWS).all())
 
 
-def numbers(name: str, value: ArrayLike, *, gaps: bool = False) -> F64:
-    """A vector of real numbers, from anything that holds them; NaN or masked only if `gaps`."""
+def check_numbers(name: str, value: ArrayLike, *, gaps: bool = False) -> F64:
+    """Convert an argument to a vector of real numbers; NaN or masked entries only if `gaps`."""
     array = check.rectangular(name, value, gaps=gaps)
     if array.dtype == object:
         array = check.rectangular(name, array.tolist(), gaps=gaps)
@@ -71,40 +71,44 @@ def numbers(name: str, value: ArrayLike, *, gaps: bool = False) -> F64:
     return array
 
 
-def positive(name: str, array: F64, why: str) -> None:
-    """All entries above zero."""
+def require_positive(name: str, array: F64, why: str) -> None:
+    """Raise ValueError unless all entries are positive."""
     if not (array > 0).all():
         raise ValueError(f"{name} must be positive, {why}; got {array.min():g}")
 
 
-def probability(name: str, value: object) -> float:
-    """A number strictly between 0 and 1."""
+def check_probability(name: str, value: object) -> float:
+    """Check a number strictly between 0 and 1."""
     number = check.real(name, value, 0.0, 1.0)
     if number in (0.0, 1.0):
         raise ValueError(f"{name} must lie strictly between 0 and 1; got {number:g}")
     return number
 
 
-def group(columns: Mapping[str, ArrayLike], y: ArrayLike) -> Groups:
-    """Rows of log y by distinct setting; the order of the rows leaves no trace."""
-    values = numbers("y", y, gaps=True)
+def group_rows(columns: Mapping[str, ArrayLike], y: ArrayLike) -> Replicates:
+    r"""Group rows of log y by distinct setting, in a canonical order.
+
+    Rows are sorted by value within a setting as well, so that the order of the arguments changes
+    neither sums nor resamples.
+    """
+    values = check_numbers("y", y, gaps=True)
     arrays = []
     for name, column in columns.items():
-        array = numbers(name, column)
+        array = check_numbers(name, column)
         if array.shape != values.shape:
             raise ValueError(
                 f"y must have a row for each of {name}, {array.size}; got {values.size}"
             )
         arrays.append(array)
-    there = ~np.isnan(values)
-    kept = values[there]
-    positive("y", kept, "since its scatter is taken to be relative")
-    settings, logs = np.column_stack([array[there] for array in arrays]), np.log(kept)
+    known = ~np.isnan(values)
+    kept = values[known]
+    require_positive("y", kept, "since its scatter is assumed to be relative")
+    settings, logs = np.column_stack([array[known] for array in arrays]), np.log(kept)
     order = np.lexsort((logs, *settings.T[::-1]))
     settings, logs = settings[order], logs[order]
     first = np.flatnonzero(np.r_[True, (np.diff(settings, axis=0) != 0).any(axis=1)][: logs.size])
     count = np.diff(np.r_[first, logs.size])
-    return Groups(
+    return Replicates(
         settings=settings[first],
         count=count,
         mean=np.add.reduceat(logs, first) / count if logs.size else logs,
@@ -114,9 +118,10 @@ def group(columns: Mapping[str, ArrayLike], y: ArrayLike) -> Groups:
 
 
 def student(band: float, freedom: float) -> float:
-    """Ratio of the two-sided quantiles of Student's t and of the normal law.
+    r"""Return the ratio of the two-sided quantiles of Student's t and the normal distribution.
 
-    By the expansion in 1 / freedom: within 1 % at a band of 0.95 from 3 degrees on.
+    Expands the quantile in 1 / freedom; accurate to 1 % at a band of 0.95 for 3 or more degrees of
+    freedom.
     """
     z = NormalDist().inv_cdf(0.5 + 0.5 * band)
     q = z * z
@@ -129,20 +134,38 @@ def student(band: float, freedom: float) -> float:
     return 1.0 + sum(term / freedom**i for i, term in enumerate(terms, start=1))
 
 
-def moves(
-    groups: Groups, residuals: F64, parameters: int, *, band: float, resamples: int, seed: int
+def draw_deviations(
+    data: Replicates, residuals: F64, parameters: int, *, band: float, resamples: int, seed: int
 ) -> F64:
-    """How far chance moves the means of the groups: (resamples, groups), to add to them.
+    r"""Draw the deviations that chance gives the means at all settings.
 
-    The rows of a group are drawn from its own scatter where all groups are repeated; otherwise
-    from the residuals of a fit with so many parameters. Both are made as wide as the scatter that
-    they stand for: by sqrt(r / (r - 1)) for r rows, by sqrt(N / (N - parameters)) for N residuals,
-    and by the ratio of Student's quantile to the normal one.
+    If every setting is repeated, a setting's rows are drawn from its own scatter, which may differ
+    from setting to setting. Otherwise they are drawn from the residuals of a fit. Drawing from r
+    rows underestimates their variance by (r - 1) / r, and small samples need Student's t instead of
+    the normal law; the draws are widened for both.
+
+    Parameters
+    ----------
+    data : Replicates
+        Rows by setting.
+    residuals : ndarray of shape (rows,)
+        Residuals of a fit to log y.
+    parameters : int
+        Number of parameters of that fit.
+    band : float
+        Coverage of the intervals that the draws are for.
+    resamples, seed : int
+        Number of resamples, and seed of the draws.
+
+    Returns
+    -------
+    ndarray of shape (resamples, settings)
+        Deviations to add to the means; NaN if there are no more rows than parameters.
     """
-    rows, count = groups.logs.size, groups.count
-    if groups.repeated:
+    rows, count = data.logs.size, data.count
+    if data.repeated:
         pools = np.split(
-            groups.scatter * np.repeat(np.sqrt(count / (count - 1.0)), count), np.cumsum(count)[:-1]
+            data.scatter * np.repeat(np.sqrt(count / (count - 1.0)), count), np.cumsum(count)[:-1]
         )
         freedom = _freedom(np.array([(pool**2).mean() for pool in pools]) / count, count)
     elif rows > parameters:
@@ -158,7 +181,7 @@ def moves(
 
 
 def _freedom(variance: F64, count: I64) -> float:
-    """Degrees of freedom behind a sum of variances of means (Welch and Satterthwaite)."""
+    """Return the degrees of freedom of a sum of variances of means (Welch, Satterthwaite)."""
     total = float(variance.sum())
     if total == 0.0:
         return float((count - 1).sum())
@@ -166,7 +189,7 @@ def _freedom(variance: F64, count: I64) -> float:
     return 1.0 / float((share**2 / (count - 1)).sum())
 
 
-def interval(values: F64, band: float) -> Interval:
-    """Ends of the middle part of the resamples; NaN where there are none."""
+def percentile_interval(values: F64, band: float) -> Interval:
+    """Return the ends of the interval that holds the middle `band` of the resamples."""
     low, high = np.quantile(values, [0.5 - 0.5 * band, 0.5 + 0.5 * band], method="weibull")
     return float(low), float(high)
