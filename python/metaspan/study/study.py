@@ -431,17 +431,17 @@ class Study:
         ValueError
             If a name is no column, or has too many values to be shown, or no run has ended.
         """
-        from .figures.choose import unseen  # noqa: PLC0415
-        from .figures.frames import heading  # noqa: PLC0415
+        from .figures.choose import place_hidden  # noqa: PLC0415
+        from .figures.frames import write_heading  # noqa: PLC0415
         from .figures.lines import lines  # noqa: PLC0415
 
         for role, name in {"x": x, "y": y, "hue": hue, "col": col}.items():
             if not (isinstance(name, str) or (name is None and role in ("hue", "col"))):
                 raise TypeError(f"{role} must be the name of a column; got {check.show(name)}")
         names = tuple(self._spec.axes)
-        col, table, held = unseen(self._ended(where), names, (x, hue, col))
+        col, table, held = place_hidden(self._ended(where), names, (x, hue, col))
         figure = lines(table, x, y, hue=hue, col=col, fit=fit, names=names, **options)
-        heading(figure, held)
+        write_heading(figure, held)
         return figure
 
     def heatmap(

@@ -1,1 +1,1 @@
-r"""Figures of studies."""
+r"""Draw the figures of a study."""

@@ -1,4 +1,4 @@
-r"""Figures that suit a study, chosen by what it varies."""
+r"""Choose the figures that suit a study by what it varies."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from ..design.stopping import set_by_stop
 from .labels import equations
 from .lines import lines
-from .points import depends, factor
+from .points import factor, is_function_of
 
 if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
-COST = ("seconds",)  # what a run costs is no finding
+COST = ("seconds",)  # measures that a report does not draw: time is not a finding
 MOST_HUES = 8
 MOST_COLUMNS = 4
 
@@ -24,26 +24,26 @@ MOST_COLUMNS = 4
 def auto_figures(
     table: pandas.DataFrame, names: Sequence[str], measures: Sequence[str]
 ) -> list[tuple[str, Figure]]:
-    r"""Draw every measure of a study over what it varies.
+    r"""Draw every measure of a study against what it varies.
 
-    The name with the most numbers is the axis, or the name with the most values where none holds
-    numbers; the next is the colour, if it has at most 8 values, and the next gives axes side by
-    side, if it has at most 4. All others are held at their first value, as the caption says.
+    The x axis shows the name with the most numbers, or, if no name holds numbers, the name with the
+    most values. Colour shows the next one if it has at most 8 values, and columns of axes the next
+    if it has at most 4. All other names are held at their first values, which the captions give.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Rows of a study, a row per cell and seed.
+        Table of a study, a row per cell and seed.
     names : sequence of str
         Names that the study varies.
     measures : sequence of str
-        Columns to draw; ``"seconds"`` is left out, and so is a measure without any value but
-        those that the stop rule set.
+        Columns to draw; ``"seconds"`` is left out, and so is a measure that has no value but those
+        that the stop rule determined.
 
     Returns
     -------
     list of (str, matplotlib.figure.Figure)
-        Captions in plain text and figures; none where nothing varies.
+        Captions in plain text and figures; empty if nothing varies.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def auto_figures(
     """
     if not len(table):
         return []
-    x, hue, col = _roles(table, names)
+    x, hue, col = _choose_roles(table, names)
     if x is None:
         return []
     table, held = _hold(table, names, (x, hue, col))
@@ -62,37 +62,38 @@ def auto_figures(
         values = np.asarray(table[measure], dtype=np.float64)
         if measure not in COST and (np.isfinite(values) & ~set_by_stop(table, measure)).any():
             figure = lines(table, x, measure, hue=hue, col=col, names=names)
-            drawn.append((_caption(measure, (x, hue, col), held, figure, several), figure))
+            drawn.append((_write_caption(measure, (x, hue, col), held, figure, several), figure))
     return drawn
 
 
-def unseen(
+def place_hidden(
     table: pandas.DataFrame, names: Sequence[str], shown: tuple[str, str | None, str | None]
 ) -> tuple[str | None, pandas.DataFrame, str]:
-    r"""Find a place for names that vary and that a figure was not told to show.
+    r"""Decide how a figure treats the varied names that it was not told to show.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Rows of a study.
+        Table of a study.
     names : sequence of str
         Names that the study varies.
     shown : (str, str or None, str or None)
-        Those that the axis, the colour and the columns show.
+        Names that the axis, the colour and the columns show.
 
     Returns
     -------
     str or None
-        The name that the columns show: the first that had no place, where they were free.
+        Name that the columns show: the given one, or the first that is not shown and has few
+        values.
     pandas.DataFrame
-        The rows in which all others have their first value.
+        The rows in which all other names have their first values.
     str
-        What is held, in words; empty where nothing is.
+        Those names and values in words; empty if there are none.
     """
     x, hue, col = shown
     known = [name for name in shown if name is not None]
     if col is None and all(name in table.columns for name in known):
-        free = [name for name in names if not depends(table, name, known)]
+        free = [name for name in names if not is_function_of(table, name, known)]
         few = [name for name in free if len(factor(table, name).values) <= MOST_COLUMNS]
         col = few[0] if few else None
     table, held = _hold(table, names, (x, hue, col))
@@ -102,11 +103,14 @@ def unseen(
 def _hold(
     table: pandas.DataFrame, names: Sequence[str], shown: Sequence[str | None]
 ) -> tuple[pandas.DataFrame, list[str]]:
-    """Rows in which the names that are not shown have their first value, and which that is."""
+    r"""Select the rows in which names that are not shown have their first values.
+
+    A figure averages over seeds alone: means over different cells would hide what a name does.
+    """
     known = [name for name in shown if name is not None and name in table.columns]
     held = []
     for name in names:
-        if not depends(table, name, known):
+        if not is_function_of(table, name, known):
             column = factor(table, name)
             first = int(column.codes[0])
             table = table[column.codes == first]
@@ -115,12 +119,15 @@ def _hold(
     return table, held
 
 
-def _roles(
+def _choose_roles(
     table: pandas.DataFrame, names: Sequence[str]
 ) -> tuple[str | None, str | None, str | None]:
-    """Which names become the axis, the colour and the columns."""
+    r"""Choose the names for the axis, the colour and the columns.
+
+    Names that follow from those already chosen are skipped: they would repeat them.
+    """
     factors = {name: factor(table, name) for name in names}
-    size = {name: len(one.values) for name, one in factors.items() if len(one.values) > 1}
+    size = {name: len(by.values) for name, by in factors.items() if len(by.values) > 1}
     if not size:
         return None, None, None
     numeric = [name for name in size if factors[name].numbers is not None]
@@ -129,21 +136,21 @@ def _roles(
     chosen: list[str | None] = []
     for most in (MOST_HUES, MOST_COLUMNS):
         free = [n for n in size if size[n] <= most and n not in shown]
-        free = [n for n in free if not depends(table, n, shown)]
-        found = max(free, key=lambda name: size[name]) if free else None
-        chosen.append(found)
-        shown += [found] if found else []
+        free = [n for n in free if not is_function_of(table, n, shown)]
+        longest = max(free, key=lambda name: size[name]) if free else None
+        chosen.append(longest)
+        shown += [longest] if longest else []
     return x, chosen[0], chosen[1]
 
 
-def _caption(
+def _write_caption(
     measure: str,
     roles: tuple[str, str | None, str | None],
     held: Sequence[str],
     figure: Figure,
     several: bool,
 ) -> str:
-    """What a figure shows, in words."""
+    """Describe a figure in words."""
     x, hue, col = roles
     text = f"{measure} against {x}"
     by = [f"{name} by {how}" for name, how in ((hue, "colour"), (col, "columns")) if name]

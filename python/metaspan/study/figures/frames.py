@@ -1,4 +1,4 @@
-r"""Axes, keys and captions that the figures of a study share."""
+r"""Axes, legends and captions that all figures of a study share."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DOUBLES = (-307.0, 307.0)  # powers of ten that doubles hold
+DOUBLES = (-307.0, 307.0)  # exponents of ten that doubles can hold
 Side = Literal["x", "y"]
-LONG = 9  # characters of a tick label from which neighbours would touch
+LONG = 9  # characters of a tick label beyond which neighbours would touch
 
 
-def row_of_axes(count: int) -> tuple[Figure, list[Axes]]:
-    r"""Make axes side by side that share their scales.
+def make_axes(count: int) -> tuple[Figure, list[Axes]]:
+    r"""Make a row of axes that share their scales.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def row_of_axes(count: int) -> tuple[Figure, list[Axes]]:
     matplotlib.figure.Figure
         The figure.
     list of matplotlib.axes.Axes
-        Its axes; only the first has labels on y.
+        Its axes; only the first has tick labels on y.
     """
     if count == 1:
         return new_axes()
@@ -52,20 +52,20 @@ def name_axis(ax: Axes, side: Side, text: str) -> None:
     label.set_math_fontfamily("stix")
 
 
-def title(ax: Axes, text: str) -> None:
-    """Write above the axes, from the left."""
+def write_title(ax: Axes, text: str) -> None:
+    """Write a left-aligned title above the axes."""
     label = ax.set_title(text, loc="left", family=FONT, fontsize=10.5, color=INK)
     label.set_math_fontfamily("stix")
 
 
-def heading(figure: Figure, text: str) -> None:
-    """Write above all axes of a figure; nothing where the text is empty."""
+def write_heading(figure: Figure, text: str) -> None:
+    """Write a title above all axes of a figure, unless the text is empty."""
     if text:
         figure.suptitle(text, family=FONT, fontsize=10.5, color=INK)
 
 
-def ticks_at(ax: Axes, side: Side, at: ArrayLike, texts: Sequence[str]) -> None:
-    """Ticks at given places alone, long labels on x at an angle."""
+def set_ticks(ax: Axes, side: Side, at: ArrayLike, texts: Sequence[str]) -> None:
+    """Set the ticks of an axis; long labels on x are rotated."""
     axis = ax.xaxis if side == "x" else ax.yaxis
     axis.set_ticks(np.asarray(at), texts)
     many = len(texts) > 3 and max(len(text.strip("$")) for text in texts) > LONG
@@ -75,8 +75,8 @@ def ticks_at(ax: Axes, side: Side, at: ArrayLike, texts: Sequence[str]) -> None:
             label.set(rotation=30, ha="right", rotation_mode="anchor")
 
 
-def plain_ticks(ax: Axes, side: Side) -> None:
-    """Ticks 1-2-5 on a log axis of less than two decades, where powers of ten are too few."""
+def set_plain_ticks(ax: Axes, side: Side) -> None:
+    """Put ticks at 1, 2 and 5 on a log axis of less than two decades."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # noqa: PLC0415
 
     axis = ax.xaxis if side == "x" else ax.yaxis
@@ -89,43 +89,46 @@ def plain_ticks(ax: Axes, side: Side) -> None:
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
-def limit_y(axes: Sequence[Axes], found: Points) -> None:
-    r"""Show all means, and of intervals what is not far out: half as wide as all the means.
+def limit_y(axes: Sequence[Axes], points: Points) -> None:
+    r"""Set the limits of y to all means and, in part, to their intervals.
+
+    Intervals may reach beyond the means by half of the means' range, so that one wide interval does
+    not squeeze the curves.
 
     Parameters
     ----------
     axes : sequence of matplotlib.axes.Axes
         Axes of one figure, with the scale of y set.
-    found : Points
-        What they show.
+    points : Points
+        Points that they show.
     """
-    ends = [np.log10(part) if found.log else part for part in _clipped(found)]
+    ends = [np.log10(part) if points.log else part for part in _clipped(points)]
     mean, low, high = (end[np.isfinite(end)] for end in ends)
     if not mean.size:
         return
-    reach = max(0.5 * float(np.ptp(mean)), 0.5 if found.log else 0.5 * float(np.abs(mean).max()))
+    reach = max(0.5 * float(np.ptp(mean)), 0.5 if points.log else 0.5 * float(np.abs(mean).max()))
     bottom = max(low.min(initial=mean.min()), mean.min() - reach)
     top = min(high.max(initial=mean.max()), mean.max() + reach)
     size = top - bottom or 1.0
-    bottom -= size * (0.2 if found.nothing.any() else 0.08)
+    bottom -= size * (0.2 if points.nothing.any() else 0.08)
     top += size * 0.08
-    if found.log:
+    if points.log:
         bottom, top = (10.0 ** float(np.clip(end, *DOUBLES)) for end in (bottom, top))
     for ax in axes:
         ax.set_ylim(bottom, top)
-        plain_ticks(ax, "y")
+        set_plain_ticks(ax, "y")
 
 
-def _clipped(found: Points) -> tuple[Any, Any, Any]:
-    """Means and ends of intervals; ends that doubles cannot hold as logarithms are none."""
-    low, high = found.low.copy(), found.high.copy()
-    if found.log:
+def _clipped(points: Points) -> tuple[Any, Any, Any]:
+    """Return means and ends of intervals; NaN for ends without a finite logarithm."""
+    low, high = points.low.copy(), points.high.copy()
+    if points.log:
         low[~(low > 0)] = np.nan
         high[~np.isfinite(high)] = np.nan
-    return found.mean, low, high
+    return points.mean, low, high
 
 
-def key(
+def draw_legend(
     figure: Figure,
     ax: Axes,
     texts: Sequence[str],
@@ -134,22 +137,22 @@ def key(
     outside: bool = False,
     size: float = 10,
 ) -> None:
-    r"""Say what lines are, without a frame.
+    r"""Draw a legend without a frame.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-        The figure, which grows for a key outside.
+        The figure, which grows if the legend is outside.
     ax : matplotlib.axes.Axes
-        Where the key stands if not outside.
+        Axes that hold the legend if it is not outside.
     texts : sequence of str
-        A text for each line; empty ones are left out, and nothing is drawn where all are.
+        A text for each line; empty ones are left out. Nothing is drawn if all are empty.
     styles : sequence of mapping
         Properties of each line.
     outside : bool
-        Whether the key stands to the right of all axes.
+        Whether to draw the legend to the right of all axes.
     size : float
-        Of the font, in points.
+        Font size in points.
     """
     from matplotlib.lines import Line2D  # noqa: PLC0415
 
@@ -174,8 +177,8 @@ def key(
         figure.set_figheight(max(figure.get_figheight(), box.height / figure.dpi + 0.3))
 
 
-def caption(figure: Figure, text: str) -> None:
-    """Lines below the axes, in small print; nothing where the text is empty."""
+def write_caption(figure: Figure, text: str) -> None:
+    """Write small text below the axes, unless it is empty."""
     if text:
         text = textwrap.fill(text, width=int(19 * figure.get_figwidth()))
         figure.supxlabel(text, x=0.01, ha="left", family=FONT, fontsize=8.5, color=INK)

@@ -1,4 +1,4 @@
-r"""Heat maps of a study: means over seeds as colours, over two varied names."""
+r"""Draw heat maps of a study: means over seeds as colours, over two varied names."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 from ..._support import check
 from ..._support.looks import FONT, INK
-from .frames import Side, caption, name_axis, row_of_axes, ticks_at, title
+from .frames import Side, make_axes, name_axis, set_ticks, write_caption, write_title
 from .labels import equations, name_label, number_label, value_labels
-from .points import Factor, Points, points, refuse_hidden, refuse_many, stop_note
+from .points import Factor, Points, make_points, refuse_hidden, refuse_many, stop_note
 
 if TYPE_CHECKING:
     import pandas
@@ -35,29 +35,29 @@ def heat(
     col: str | None = None,
     names: Sequence[str] = (),
 ) -> Figure:
-    r"""Draw a measure over two varied names: means over seeds as colours.
+    r"""Draw a measure over two varied names, with its mean over seeds as colour.
 
-    Means of a measure that is positive and spans more than a decade are geometric, on a logarithmic
-    scale of colours. Cells of which only a part of the runs has a value are hatched once, cells of
-    which none has are grey and cross-hatched, and cells without runs are left white.
+    Means are geometric, on a logarithmic scale of colours, if the measure is positive and spans
+    more than a decade. A cell in which only some runs have a value is hatched. A cell in which no
+    run has one is grey and cross-hatched. A cell without runs is white.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Rows of a study, a row per cell and seed.
+        Table of a study, a row per cell and seed.
     x, y : str
-        Columns: two varied names, the values of which are categories.
+        Columns of two varied names; every value is a category of its own.
     value : str
-        Column: the measure.
+        Column of the measure.
     col : str or None
-        Column with axes for each value, on the same scale of colours.
+        Column whose values have axes of their own, on the same scale of colours.
     names : sequence of str
-        Names that the study varies independently: none may be averaged over.
+        Names that the study varies independently. The map refuses to average over one of them.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The figure, which needs no display.
+        The figure, which needs no display; save it with ``figure.savefig("heat.pdf")``.
 
     Raises
     ------
@@ -66,8 +66,8 @@ def heat(
     TypeError
         If `value` does not hold numbers.
     ValueError
-        If a column is missing, one of `names` varies without being shown, or a name takes too many
-        values.
+        If a column is missing, one of `names` varies without being shown, or a name has too many
+        values: more than 60 for `x` or `y`, or 8 for `col`.
 
     Examples
     --------
@@ -79,19 +79,21 @@ def heat(
     """
     if not isinstance(y, str):
         raise TypeError(f"y must be the name of a column; got {check.show(y)}")
-    found = points(table, x, value, hue=y, col=col, band=None, roles=("x", "value", "y", "col"))
+    points = make_points(
+        table, x, value, hue=y, col=col, band=None, roles=("x", "value", "y", "col")
+    )
     refuse_hidden(table, (x, y, col), names)
-    for role, by, most in (("x", found.x, MOST_VALUES), ("y", found.hue, MOST_VALUES)):
+    for role, by, most in (("x", points.x, MOST_VALUES), ("y", points.hue, MOST_VALUES)):
         refuse_many(role, by, most)
-    refuse_many("col", found.col, MOST_COLUMNS)
-    figure, axes = row_of_axes(len(found.col.values))
-    colors = _scale(found)
-    titles = equations(col, found.col.values) if col is not None else [""]
+    refuse_many("col", points.col, MOST_COLUMNS)
+    figure, axes = make_axes(len(points.col.values))
+    colors = _make_scale(points)
+    titles = equations(col, points.col.values) if col is not None else [""]
     for c, (ax, text) in enumerate(zip(axes, titles, strict=True)):
-        _cells(ax, found, c, colors)
+        _draw_cells(ax, points, c, colors)
         name_axis(ax, "x", name_label(x))
-        title(ax, text)
-    _name_values(axes[0], "y", found.hue)
+        write_title(ax, text)
+    _name_values(axes[0], "y", points.hue)
     name_axis(axes[0], "y", name_label(y))
     if colors is not None:
         bar = figure.colorbar(colors, ax=axes, pad=0.02, aspect=25)
@@ -99,50 +101,55 @@ def heat(
         bar.ax.tick_params(which="both", color=INK, labelcolor=INK, labelsize=9.5)
         bar.ax.tick_params(labelfontfamily=FONT)
         name_axis(bar.ax, "y", name_label(value))
-    caption(figure, _meaning(found, value))
+    write_caption(figure, _explain(points, value))
     return figure
 
 
-def _scale(found: Points) -> Any:
-    """Colours of means; None where there are none."""
+def _make_scale(points: Points) -> Any:
+    """Make the scale of colours; None if there are no means."""
     from matplotlib.cm import ScalarMappable  # noqa: PLC0415
     from matplotlib.colors import LogNorm, Normalize  # noqa: PLC0415
 
-    means = found.mean[found.counted > 0]
+    means = points.mean[points.counted > 0]
     if not means.size:
         return None
     low, high = float(means.min()), float(means.max())
     if low == high:
-        low, high = (low / 2, high * 2) if found.log else (low - 1, high + 1)
-    return ScalarMappable((LogNorm if found.log else Normalize)(low, high), COLORS)
+        low, high = (low / 2, high * 2) if points.log else (low - 1, high + 1)
+    return ScalarMappable((LogNorm if points.log else Normalize)(low, high), COLORS)
 
 
-def _cells(ax: Axes, found: Points, c: int, colors: Any) -> None:
-    """One map: its cells, and numbers inside where there are few."""
+def _draw_cells(ax: Axes, points: Points, c: int, colors: Any) -> None:
+    """Draw one map, with numbers in its cells if they are few."""
     from matplotlib.patches import Rectangle  # noqa: PLC0415
 
-    rows, columns = found.mean.shape[1:]
+    rows, columns = points.mean.shape[1:]
     written = max(rows, columns) <= MOST_TEXTS
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.tick_params(which="both", length=0)
     ax.set(xlim=(-0.5, columns - 0.5), ylim=(-0.5, rows - 0.5))
-    _name_values(ax, "x", found.x)
+    _name_values(ax, "x", points.x)
     for place in np.ndindex(rows, columns):
         cell = (c, *place)
         corner = (place[1] - 0.5, place[0] - 0.5)
-        if not found.runs[cell]:
+        if not points.runs[cell]:
             continue
         look: dict[str, Any] = {"fc": "#F2F2F2", "ec": EDGE, "hatch": "xxx", "lw": 0}
-        if found.counted[cell]:
-            fill = colors.to_rgba(found.mean[cell])
+        if points.counted[cell]:
+            fill = colors.to_rgba(points.mean[cell])
             dark = np.dot(fill[:3], (0.2126, 0.7152, 0.0722)) < 0.55
             ink = "white" if dark else INK
-            look = {"fc": fill, "ec": ink, "hatch": "//" if found.partial[cell] else None, "lw": 0}
+            look = {"fc": fill, "ec": ink, "hatch": "//" if points.partial[cell] else None, "lw": 0}
             if written:
                 look["hatch"] = None
                 text = ax.text(
-                    place[1], place[0], _number(found, cell), color=ink, ha="center", va="center"
+                    place[1],
+                    place[0],
+                    _cell_text(points, cell),
+                    color=ink,
+                    ha="center",
+                    va="center",
                 )
                 text.set(family=FONT, fontsize=8.5, va="center", math_fontfamily="stix")
         ax.add_patch(Rectangle(corner, 1, 1, **look))
@@ -154,33 +161,33 @@ def _cells(ax: Axes, found: Points, c: int, colors: Any) -> None:
 
 
 def _name_values(ax: Axes, side: Side, by: Factor) -> None:
-    """Ticks at the values, or at every so many of them."""
+    """Label the values of an axis, at most MOST_TICKS of them."""
     every = -(-len(by.values) // MOST_TICKS)
     at = np.arange(0, len(by.values), every)
-    ticks_at(ax, side, at, value_labels(by.values, by.name)[::every])
+    set_ticks(ax, side, at, value_labels(by.values, by.name)[::every])
 
 
-def _number(found: Points, cell: tuple[int, ...]) -> str:
-    """The mean in a cell, and how many runs are behind it where they are not all."""
-    mean = found.mean[cell]
+def _cell_text(points: Points, cell: tuple[int, ...]) -> str:
+    """Format the mean of a cell, with the number of runs behind it if not all count."""
+    mean = points.mean[cell]
     plain = mean != 0 and 1e-3 <= abs(mean) < 1e3
     text = f"{mean:#.3g}".rstrip(".") if plain else number_label(float(f"{mean:.3g}"))
-    if found.partial[cell]:
-        text += f"\n{found.counted[cell]}/{found.runs[cell]}"
+    if points.partial[cell]:
+        text += f"\n{points.counted[cell]}/{points.runs[cell]}"
     return text
 
 
-def _meaning(found: Points, value: str) -> str:
-    """What hatches and counts say, and what the stop rule set, where there are any."""
+def _explain(points: Points, value: str) -> str:
+    """Explain the hatching, the counts and the values that the stop rule determined."""
     parts = []
-    if found.partial.any():
-        counts = found.counted[found.partial][0], found.runs[found.partial][0]
+    if points.partial.any():
+        counts = points.counted[points.partial][0], points.runs[points.partial][0]
         shown = "{}/{}: {} of {}".format(*counts, *counts)
-        small = max(found.mean.shape[1:]) <= MOST_TEXTS
+        small = max(points.mean.shape[1:]) <= MOST_TEXTS
         parts.append(f"{shown} runs have a value" if small else "hatched: not all runs count")
-    if found.nothing.any():
+    if points.nothing.any():
         parts.append("cross-hatched: no run has a value")
-    if not found.runs.all():
+    if not points.runs.all():
         parts.append("white: no runs")
-    parts += [note] if (note := stop_note(found, value)) else []
+    parts += [note] if (note := stop_note(points, value)) else []
     return "; ".join(parts)

@@ -1,4 +1,4 @@
-r"""Texts for the names and values of a study, on figures and in tables."""
+r"""Texts for the names and values of a study, in figures and tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from ...methods import ANIL, MAML, AverageRisk, Method, resolve
 from ...plots import NAMES
 
-LONGEST = 40  # characters of a value that are shown
+LONGEST = 40  # characters of a value, at most
 GREEK = ("alpha", "beta", "gamma", "delta", "eta", "kappa", "lambda", "mu", "nu", "rho", "sigma")
 WORDS = {
     "dist": r"$\mathrm{dist}(B_T,\, B_{\mathrm{*}})$",
@@ -26,7 +26,7 @@ WORDS = {
 
 
 def name_label(name: str) -> str:
-    r"""Return the text that stands on figures for a name: symbols as mathematics.
+    r"""Return the text of a name in figures, with symbols set as mathematics.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def name_label(name: str) -> str:
     Returns
     -------
     str
-        Matplotlib's text; a name that is not known stays as it is.
+        Text for matplotlib; an unknown name stays as it is.
 
     Examples
     --------
@@ -54,21 +54,21 @@ def name_label(name: str) -> str:
     try:
         number = float(argument)
     except ValueError:
-        return plain(name)
+        return escape(name)
     if kind == "rounds_to":
-        return rf"rounds until $\mathrm{{dist}} \leq {_bare(number_label(number))}$"
+        return rf"rounds until $\mathrm{{dist}} \leq {_strip_dollars(number_label(number))}$"
     if kind == "risk":
         return rf"excess risk after {number_label(number)} samples"
-    return plain(name)
+    return escape(name)
 
 
-def plain(text: str) -> str:
-    """Text as matplotlib shows it literally, dollars included."""
+def escape(text: str) -> str:
+    """Escape a text so that matplotlib shows it literally, dollar signs included."""
     return text.replace("$", r"\$")
 
 
 def number_label(value: float, math_text: bool = True) -> str:
-    r"""Return a number as it is read best: powers of ten as such, no trailing zeros.
+    r"""Return a number in its most readable form: as a power of ten, without trailing zeros.
 
     Parameters
     ----------
@@ -101,21 +101,22 @@ def number_label(value: float, math_text: bool = True) -> str:
 
 
 def value_labels(values: Sequence[object], name: str = "", math_text: bool = True) -> list[str]:
-    r"""Return short texts for the values of a name, each another.
+    r"""Return short and distinct texts for the values of a name.
 
     Parameters
     ----------
     values : sequence of object
         Different values: numbers, strings, methods, laws of heads, functions.
     name : str
-        The name that takes them; methods given by name are only read under ``"method"``.
+        Name that has the values; strings are read as methods only for ``"method"``.
     math_text : bool
         Whether the texts are for matplotlib; False: for tables and captions.
 
     Returns
     -------
     list of str
-        Values that would read the same are told apart by what differs, at last by a number.
+        The texts. Values with equal texts are told apart by the fields in which they differ, or by
+        a number.
 
     Examples
     --------
@@ -127,7 +128,9 @@ def value_labels(values: Sequence[object], name: str = "", math_text: bool = Tru
     """
     if math_text and _are_decades(values):
         return [f"$10^{{{math.log10(value):.0f}}}$" for value in values]  # type: ignore[arg-type]
-    texts = [_text(_method(value) if name == "method" else value, math_text) for value in values]
+    texts = [
+        _value_text(_to_method(value) if name == "method" else value, math_text) for value in values
+    ]
     for text in {text for text in texts if texts.count(text) > 1}:
         same = [i for i, other in enumerate(texts) if other == text]
         for i, more in zip(same, _differences([values[i] for i in same], math_text), strict=True):
@@ -140,7 +143,7 @@ def value_labels(values: Sequence[object], name: str = "", math_text: bool = Tru
 
 
 def equations(name: str, values: Sequence[object], math_text: bool = True) -> list[str]:
-    r"""Return what the values of a name are called in legends and titles.
+    r"""Return the texts of the values of a name in legends and titles.
 
     Parameters
     ----------
@@ -154,7 +157,7 @@ def equations(name: str, values: Sequence[object], math_text: bool = True) -> li
     Returns
     -------
     list of str
-        ``"m_in = 10"`` for numbers, switches and None; the value's own text for all else.
+        ``"m_in = 10"`` for numbers, truth values and None; the text of the value for all others.
 
     Examples
     --------
@@ -173,7 +176,7 @@ def equations(name: str, values: Sequence[object], math_text: bool = True) -> li
 
 
 def _are_decades(values: Sequence[Any]) -> bool:
-    """Whether all values are powers of ten, and some so large or small that they are read so."""
+    """Tell whether all values are powers of ten, some too large or small to write out."""
     kinds = (int, float, np.integer, np.floating)
     if not all(isinstance(value, kinds) and 0 < value < math.inf for value in values):
         return False
@@ -182,57 +185,57 @@ def _are_decades(values: Sequence[Any]) -> bool:
     return exact and any(power > 3 or power < -2 for power in powers)
 
 
-def _bare(text: str) -> str:
-    """Mathematics without its dollars."""
+def _strip_dollars(text: str) -> str:
+    """Remove the dollar signs of mathematics."""
     return text.strip("$")
 
 
-def _method(value: object) -> object:
-    """The method of a name, and any other value as it is."""
+def _to_method(value: object) -> object:
+    """Return the method that a name means; any other value unchanged."""
     try:
         return resolve(value, {}) if isinstance(value, str) else value
     except ValueError:
         return value
 
 
-def _text(value: object, math_text: bool) -> str:
-    """One value in short."""
+def _value_text(value: object, math_text: bool) -> str:
+    """Return the short text of one value."""
     if isinstance(value, (bool, np.bool_)) or value is None:
         return {None: "none", True: "yes", False: "no"}[value if value is None else bool(value)]
     if isinstance(value, (int, float, np.number)):
         return number_label(float(value), math_text)
-    text = value if isinstance(value, str) else _object(value)
+    text = value if isinstance(value, str) else _object_text(value)
     text = " ".join(text.split())
     text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
-    return plain(text) if math_text else text
+    return escape(text) if math_text else text
 
 
-def _object(value: object) -> str:
-    """A method by its published name, a dataclass without its defaults, or the repr."""
+def _object_text(value: object) -> str:
+    """Name a method as papers do, a dataclass without its defaults, anything else by its repr."""
     if isinstance(value, AverageRisk):
         return "average risk"
     if isinstance(value, (ANIL, MAML)):
         return f"{'FO-' if value.first_order else 'Exact '}{type(value).__name__}"
     if is_dataclass(value) and not isinstance(value, type):
-        given = (f"{name}={_entry(entry)}" for name, entry in _given(value))
-        return f"{type(value).__name__}({', '.join(given)})"
+        changed = (f"{name}={_field_text(entry)}" for name, entry in _changed_fields(value))
+        return f"{type(value).__name__}({', '.join(changed)})"
     if isinstance(value, Callable):  # type: ignore[arg-type]
         return str(getattr(value, "__name__", type(value).__name__))
-    return _entry(value)
+    return _field_text(value)
 
 
-def _given(value: Any) -> list[tuple[str, object]]:
-    """Fields of a dataclass that are not at their defaults."""
-    found = []
+def _changed_fields(value: Any) -> list[tuple[str, object]]:
+    """List the fields of a dataclass that differ from their defaults."""
+    changed = []
     for field in fields(value):
         entry, default = getattr(value, field.name), field.default
         if default is MISSING or not (entry is default or repr(entry) == repr(default)):
-            found.append((field.name, entry))
-    return found
+            changed.append((field.name, entry))
+    return changed
 
 
-def _entry(value: object) -> str:
-    """An entry of an object, arrays as nested lists."""
+def _field_text(value: object) -> str:
+    """Return the text of a field; arrays are nested lists."""
     if isinstance(value, np.ndarray):
         numbers = {"float_kind": lambda number: f"{number:.4g}"}
         return np.array2string(value, separator=", ", threshold=8, formatter=numbers)  # type: ignore[arg-type]
@@ -240,18 +243,18 @@ def _entry(value: object) -> str:
 
 
 def _differences(values: Sequence[Any], math_text: bool) -> list[str]:
-    """What to append to equal texts: the fields in which methods differ, digits of numbers."""
+    """Return what to append to equal texts: fields of methods, or digits of numbers."""
     kinds = (ANIL, MAML, AverageRisk)
     if all(isinstance(value, kinds) for value in values):
         names = [field.name for field in fields(values[0])]
         names = [n for n in names if len({getattr(value, n, None) for value in values}) > 1]
-        return ["".join(_setting(value, n, math_text) for n in names) for value in values]
+        return ["".join(_field_suffix(value, n, math_text) for n in names) for value in values]
     if all(isinstance(value, (float, np.floating)) for value in values):
         return [f" ({float(value)!r})" for value in values]
     return [""] * len(values)
 
 
-def _setting(method: Method, name: str, math_text: bool) -> str:
-    """One field of a method, to stand behind its name."""
+def _field_suffix(method: Method, name: str, math_text: bool) -> str:
+    """Return one field of a method, to append to its name."""
     left = name_label(name) if math_text else name
     return f", {left} = {number_label(getattr(method, name), math_text)}"

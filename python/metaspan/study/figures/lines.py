@@ -1,4 +1,4 @@
-r"""Figures of a study: means over seeds as points and lines, and as colours."""
+r"""Draw the figures of a study: means over seeds as points and lines, or as colours."""
 
 from __future__ import annotations
 
@@ -10,10 +10,19 @@ import numpy as np
 from ..._support import check
 from ..._support.looks import DASHES, FONT, MARKERS, PALETTE
 from ..._support.types import F64
-from .frames import caption, key, limit_y, name_axis, plain_ticks, row_of_axes, ticks_at, title
+from .frames import (
+    draw_legend,
+    limit_y,
+    make_axes,
+    name_axis,
+    set_plain_ticks,
+    set_ticks,
+    write_caption,
+    write_title,
+)
 from .heat import heat
 from .labels import equations, name_label, number_label, value_labels
-from .points import Factor, Points, points, refuse_hidden, refuse_many, stop_note
+from .points import Factor, Points, make_points, refuse_hidden, refuse_many, stop_note
 
 if TYPE_CHECKING:
     import pandas
@@ -25,13 +34,13 @@ if TYPE_CHECKING:
 __all__ = ["heat", "law_label", "lines"]
 
 
-# From dark to light: the order of numbers survives a grey print.
+# From dark to light, so that a print in grey keeps the order of numbers.
 SHADES = ("#0D0887", "#6A00A8", "#B12A90", "#E16462", "#F2942E")
-WIDE = 20.0  # numbers that span more than this stand on a log axis
-DENSE = 30  # points beyond which intervals are bands, and not every point has a marker
+WIDE = 20.0  # positive numbers that span a larger ratio are on a log axis
+DENSE = 30  # points of a line beyond which intervals are bands and only some points have markers
 MOST_HUES = 24
 MOST_COLUMNS = 8
-MOST_NOTES = 24  # counts beside crosses; where there are more, the crosses stand alone
+MOST_NOTES = 24  # counts beside crosses, at most; more would overlap, so none is written
 FIT_DASHES = (0, (5, 1.5))
 
 
@@ -48,34 +57,35 @@ def lines(
 ) -> Figure:
     r"""Draw a measure against a varied name: means over seeds, with their intervals.
 
-    Means of a measure that is positive and spans more than a decade are geometric, on a log axis.
-    Where only a part of the runs has a value, the mean over that part is a cross with their number
-    beside it, and the lines to it are dotted; where none has, a cross stands on the axis. Intervals
-    are bars, or bands where points are many. Values that the stop rule set are drawn; how many
-    there are is said below the axes.
+    Means are geometric, on a log axis, if the measure is positive and spans more than a decade. If
+    only some runs of a point have a value, their mean is a cross, with the number of runs beside
+    it, and dotted lines lead to it. If none has a value, a cross is on the x axis. Intervals are
+    bars, or bands if there are many points. Values that the stop rule determined are drawn, and
+    text below the axes counts them.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Rows of a study, a row per cell and seed.
+        Table of a study, a row per cell and seed.
     x, y : str
-        Columns: a varied name and a measure. Anything but numbers makes `x` an axis of categories.
+        Columns of a varied name and of a measure. Values of `x` that are not numbers are
+        categories.
     hue : str or None
         Column with a line for each value; numbers are shaded from dark to light.
     col : str or None
-        Column with axes for each value, on the same scales.
+        Column whose values have axes of their own, on the same scales.
     fit : bool
-        Whether to draw the law through the rows that `fit_laws` finds best, for each line; points
-        where a part of the runs has no value, or one that the stop rule set, are left out of it.
+        Whether to draw, for each line, the law that `fit_laws` ranks first. It is fitted to the
+        rows of the points at which every run has a value and the stop rule determined none.
     band : float or None
-        Coverage of the Student-t intervals of the means, in (0, 1); None leaves them out.
+        Coverage of the Student-t intervals of the means, in (0, 1); None: no intervals.
     names : sequence of str
-        Names that the study varies independently: none may be averaged over.
+        Names that the study varies independently. The figure refuses to average over one of them.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The figure, which needs no display; save with ``figure.savefig("dist.pdf")``.
+        The figure, which needs no display; save it with ``figure.savefig("dist.pdf")``.
 
     Raises
     ------
@@ -84,9 +94,9 @@ def lines(
     TypeError
         If `y` does not hold numbers.
     ValueError
-        If a column is missing, one of `names` varies without being shown, a fit is asked of
-        categories or of values that are not positive, or there are too many values for `hue`
-        or `col`.
+        If a column is missing, one of `names` varies without being shown, `fit` is true for
+        categories or for values that are not positive, or a column has too many values: more than
+        24 for `hue`, or 8 for `col`.
 
     Examples
     --------
@@ -96,32 +106,32 @@ def lines(
     >>> lines(table, "d", "dist").axes[0].get_yscale()
     'log'
     """
-    found = points(table, x, y, hue=hue, col=col, band=band)
+    points = make_points(table, x, y, hue=hue, col=col, band=band)
     refuse_hidden(table, (x, hue, col), names)
-    refuse_many("hue", found.hue, MOST_HUES)
-    refuse_many("col", found.col, MOST_COLUMNS)
-    laws = _fits(found, y) if check.flag("fit", fit) else {}
-    figure, axes = row_of_axes(len(found.col.values))
-    colors = _colors(found.hue)
-    _scale(axes, found)
-    limit_y(axes, found)
+    refuse_many("hue", points.hue, MOST_HUES)
+    refuse_many("col", points.col, MOST_COLUMNS)
+    laws = _fit_lines(points, y) if check.flag("fit", fit) else {}
+    figure, axes = make_axes(len(points.col.values))
+    colors = _choose_colors(points.hue)
+    _set_scales(axes, points)
+    limit_y(axes, points)
     for c, ax in enumerate(axes):
         for h, color in enumerate(colors):
-            _series(ax, found, (c, h), color, laws.get((c, h)))
-        plain_ticks(ax, "x")
+            _draw_line(ax, points, (c, h), color, laws.get((c, h)))
+        set_plain_ticks(ax, "x")
         name_axis(ax, "x", name_label(x))
     name_axis(axes[0], "y", name_label(y))
-    _notes(axes, found, colors)
-    _keys(figure, axes, found, colors, laws)
+    _write_counts(axes, points, colors)
+    _draw_legend(figure, axes, points, colors, laws)
     if col is not None:
-        for ax, text in zip(axes, equations(col, found.col.values), strict=True):
-            title(ax, text)
-    caption(figure, _meaning(found, y, fit))
+        for ax, text in zip(axes, equations(col, points.col.values), strict=True):
+            write_title(ax, text)
+    write_caption(figure, _explain(points, y, fit))
     return figure
 
 
-def _colors(hue: Factor) -> list[Any]:
-    """A colour for each line: shades where they are numbers in order, else the palette."""
+def _choose_colors(hue: Factor) -> list[Any]:
+    """Choose a colour for each line: shades for numbers, otherwise the palette."""
     count = len(hue.values)
     if hue.numbers is None or count == 1:
         return [PALETTE[i % len(PALETTE)] for i in range(count)]
@@ -135,53 +145,55 @@ def _colors(hue: Factor) -> list[Any]:
     ]
 
 
-def _places(found: Points) -> F64:
-    """Where points stand on the x axis, (values of hue, values of x): categories side by side."""
-    lines_ = len(found.hue.values)
-    if found.x.numbers is not None:
-        return np.tile(found.x.numbers, (lines_, 1))
+def _place_points(points: Points) -> F64:
+    """Return the x of all points, (values of hue, values of x); categories are shifted by line."""
+    lines_ = len(points.hue.values)
+    if points.x.numbers is not None:
+        return np.tile(points.x.numbers, (lines_, 1))
     step = min(0.12, 0.6 / lines_)
     shift = (np.arange(lines_) - (lines_ - 1) / 2) * step
-    return np.asarray(np.arange(len(found.x.values)) + shift[:, None])
+    return np.asarray(np.arange(len(points.x.values)) + shift[:, None])
 
 
-def _scale(axes: Sequence[Axes], found: Points) -> None:
-    """Scales and ticks of the x axes, and the scale of y."""
-    numbers = found.x.numbers
+def _set_scales(axes: Sequence[Axes], points: Points) -> None:
+    """Set scales and ticks of the x axes, and the scale of y."""
+    numbers = points.x.numbers
     for ax in axes:
-        if found.log:
+        if points.log:
             ax.set_yscale("log")
         ax.margins(x=0.07)
         if numbers is None:
-            names = value_labels(found.x.values, found.x.name)
-            ticks_at(ax, "x", np.arange(len(names)), names)
-            ax.set_xlim(-0.6, len(found.x.values) - 0.4)
+            names = value_labels(points.x.values, points.x.name)
+            set_ticks(ax, "x", np.arange(len(names)), names)
+            ax.set_xlim(-0.6, len(points.x.values) - 0.4)
         elif numbers[0] > 0 and numbers[-1] / WIDE > numbers[0]:
             ax.set_xscale("log")
         elif numbers.size <= 6:
-            ticks_at(ax, "x", numbers, value_labels(found.x.values, found.x.name))
+            set_ticks(ax, "x", numbers, value_labels(points.x.values, points.x.name))
 
 
-def _series(ax: Axes, found: Points, place: tuple[int, int], color: Any, laws: Laws | None) -> None:
-    """One line: its points, intervals, crosses, and the law through it."""
-    h, at = place[1], _places(found)[place[1]]
-    mean, whole, partial = found.mean[place], found.whole[place], found.partial[place]
-    seen, there = whole | partial, found.runs[place] > 0
-    low, high = mean - found.low[place], found.high[place] - mean
+def _draw_line(
+    ax: Axes, points: Points, place: tuple[int, int], color: Any, laws: Laws | None
+) -> None:
+    """Draw one line: its points, intervals and crosses, and the law through it."""
+    h, at = place[1], _place_points(points)[place[1]]
+    mean, whole, partial = points.mean[place], points.whole[place], points.partial[place]
+    seen, planned = whole | partial, points.runs[place] > 0
+    low, high = mean - points.low[place], points.high[place] - mean
     bars = np.isfinite(low) & np.isfinite(high)
-    dense = found.x.numbers is not None and seen.sum() > DENSE
+    dense = points.x.numbers is not None and seen.sum() > DENSE
     if bars.any() and dense:
-        low, high = found.low[place], found.high[place]
+        low, high = points.low[place], points.high[place]
         ax.fill_between(at, low, high, where=bars, color=color, alpha=0.15, lw=0)
     elif bars.any():
         ends = np.maximum([low[bars], high[bars]], 0.0)
         ax.errorbar(at[bars], mean[bars], ends, fmt="none", color=color, elinewidth=1, capsize=2)
-    joined = found.x.numbers is not None and laws is None
-    if joined and not whole[there].all():
+    joined = points.x.numbers is not None and laws is None
+    if joined and not whole[planned].all():
         ax.plot(at[seen], mean[seen], color=color, lw=0.8, ls=":", zorder=2.9)
     ax.plot(
-        at[there],
-        np.where(whole, mean, np.nan)[there],
+        at[planned],
+        np.where(whole, mean, np.nan)[planned],
         color=color,
         ls=DASHES[h % len(DASHES)] if joined else "none",
         lw=1.4,
@@ -202,44 +214,49 @@ def _series(ax: Axes, found: Points, place: tuple[int, int], color: Any, laws: L
         "zorder": 5,
     }
     ax.plot(at[partial], mean[partial], **cross)
-    nothing = found.nothing[place[0]]
+    nothing = points.nothing[place[0]]
     if nothing[h].any():
-        below = nothing[:h].sum(axis=0) if found.x.numbers is not None else np.zeros(at.size)
+        below = nothing[:h].sum(axis=0) if points.x.numbers is not None else np.zeros(at.size)
         on_axis: dict[str, Any] = {"transform": ax.get_xaxis_transform(), "clip_on": False}
         ax.plot(at[nothing[h]], 0.05 * below[nothing[h]], **cross, **on_axis)
     if laws is not None:
-        fitted = at[found.settled[place]]
+        fitted = at[points.settled[place]]
         first, last = float(fitted[0]), float(fitted[-1])
         space = np.geomspace if ax.get_xscale() == "log" else np.linspace
         shown = np.clip(space(first, last, 200), first, last)
         ax.plot(shown, laws.best(shown), color=color, lw=1.1, ls=FIT_DASHES, zorder=2.95)
 
 
-def _fits(found: Points, y: str) -> dict[tuple[int, int], Laws]:
-    """The laws through the settled points of each line that has two of them."""
+def _fit_lines(points: Points, y: str) -> dict[tuple[int, int], Laws]:
+    r"""Fit laws to the settled points of each line that has two of them.
+
+    Points without a value for some runs are left out: those runs diverged or never reached a
+    tolerance, so that the mean of the others is biased. Values that the stop rule determined say
+    nothing about the run.
+    """
     from ..laws.fits import LAWS, fit_laws  # noqa: PLC0415
 
-    numbers = found.x.numbers
+    numbers = points.x.numbers
     if numbers is None:
-        raise ValueError(f"fit=True needs numbers for x; {found.x.name} holds others")
-    finite = found.y[np.isfinite(found.y)]
+        raise ValueError(f"fit=True needs numbers for x; {points.x.name} holds others")
+    finite = points.y[np.isfinite(points.y)]
     if finite.size and finite.min() <= 0:
         raise ValueError(f"fit=True needs positive values; {y} has {finite.min():g} among them")
-    rows = found.settled.ravel()[found.group]
-    line = found.group // numbers.size
+    rows = points.settled.ravel()[points.point]
+    line = points.point // numbers.size
     fits = {}
-    for c in range(len(found.col.values)):
-        for h in range(len(found.hue.values)):
-            if found.settled[c, h].sum() >= 2:
-                own = rows & (line == c * len(found.hue.values) + h)
-                at = numbers[found.x.codes[own]]
-                kinds = LAWS if at.min() > 0 else ("exponential",)
-                fits[c, h] = fit_laws(at, found.y[own], laws=kinds)
+    for c in range(len(points.col.values)):
+        for h in range(len(points.hue.values)):
+            if points.settled[c, h].sum() >= 2:
+                of_line = rows & (line == c * len(points.hue.values) + h)
+                at = numbers[points.x.codes[of_line]]
+                kinds = LAWS if at.min() > 0 else ("exponential",)  # the others need log x
+                fits[c, h] = fit_laws(at, points.y[of_line], laws=kinds)
     return fits
 
 
 def law_label(law: Law, x: str) -> str:
-    r"""Return a law as it stands in a legend: how it depends on x, and the interval of b.
+    r"""Return the text of a law in a legend: how it depends on x, and the interval of b.
 
     Parameters
     ----------
@@ -274,51 +291,52 @@ def law_label(law: Law, x: str) -> str:
 
 
 def _law_text(laws: Laws, x: str) -> str:
-    """The best law, and whether it could be another."""
+    """Return the text of the best law, and of the one that it is not told apart from."""
     text = law_label(laws.best, x)
     if laws.told_apart or len(laws.laws) == 1:
         return text
     return f"{text} (not told from {laws.laws[1].name})"
 
 
-def _keys(
+def _draw_legend(
     figure: Figure,
     axes: Sequence[Axes],
-    found: Points,
+    points: Points,
     colors: Sequence[Any],
     laws: Mapping[tuple[int, int], Laws],
 ) -> None:
-    """What the lines are, and the laws through them."""
-    hues = equations(found.hue.name, found.hue.values) if found.hue.name else [""]
+    """Draw the legend of lines and laws."""
+    hues = equations(points.hue.name, points.hue.values) if points.hue.name else [""]
     styles: list[dict[str, Any]] = []
     for h, color in enumerate(colors):
-        ls = DASHES[h % len(DASHES)] if found.x.numbers is not None else "none"
+        ls = DASHES[h % len(DASHES)] if points.x.numbers is not None else "none"
         styles.append({"color": color, "marker": MARKERS[h % len(MARKERS)], "ls": ls})
-    of = {place: _law_text(law, found.x.name) for place, law in laws.items()}
+    of = {place: _law_text(law, points.x.name) for place, law in laws.items()}
     fitted = {"ls": FIT_DASHES, "lw": 1.1}
     if len(axes) == 1:
         for (_, h), law in of.items():
             hues[h] = f"{hues[h]}: {law}" if hues[h] else law
             styles[h] |= fitted
-        crowded = len(hues) > (2 if of or found.x.numbers is None else 4)
-        key(figure, axes[0], hues, styles, outside=crowded)
+        crowded = len(hues) > (2 if of or points.x.numbers is None else 4)
+        draw_legend(figure, axes[0], hues, styles, outside=crowded)
         return
     styles = [style | {"ls": "none"} for style in styles] if of else styles
-    for c, text in enumerate(equations(found.col.name, found.col.values)):
-        own = [h for h in range(len(colors)) if (c, h) in of]
-        hues += [text, *(of[c, h] for h in own)] if own else []
-        styles += [{"ls": "none"}, *({"color": colors[h], **fitted} for h in own)] if own else []
-    key(figure, axes[-1], hues, styles, outside=True)
+    for c, text in enumerate(equations(points.col.name, points.col.values)):
+        with_law = [h for h in range(len(colors)) if (c, h) in of]
+        if with_law:
+            hues += [text, *(of[c, h] for h in with_law)]
+            styles += [{"ls": "none"}, *({"color": colors[h], **fitted} for h in with_law)]
+    draw_legend(figure, axes[-1], hues, styles, outside=True)
 
 
-def _notes(axes: Sequence[Axes], found: Points, colors: Sequence[Any]) -> None:
-    """How many runs are behind each cross."""
-    places = _places(found)
-    partial = np.argwhere(found.partial)
+def _write_counts(axes: Sequence[Axes], points: Points, colors: Sequence[Any]) -> None:
+    """Write the number of runs beside each cross."""
+    places = _place_points(points)
+    partial = np.argwhere(points.partial)
     for c, h, i in partial if len(partial) <= MOST_NOTES else ():
         axes[c].annotate(
-            f"{found.counted[c, h, i]}/{found.runs[c, h, i]}",
-            (places[h, i], found.mean[c, h, i]),
+            f"{points.counted[c, h, i]}/{points.runs[c, h, i]}",
+            (places[h, i], points.mean[c, h, i]),
             xytext=(6, 3),
             textcoords="offset points",
             color=colors[h],
@@ -327,18 +345,18 @@ def _notes(axes: Sequence[Axes], found: Points, colors: Sequence[Any]) -> None:
         )
 
 
-def _meaning(found: Points, y: str, fit: bool) -> str:
-    """What crosses say, and what the stop rule set, where there are any."""
+def _explain(points: Points, y: str, fit: bool) -> str:
+    """Explain the crosses, and count the values that the stop rule determined."""
     parts = []
-    if found.partial.any():
-        shown = found.counted[found.partial][0], found.runs[found.partial][0]
+    if points.partial.any():
+        shown = points.counted[points.partial][0], points.runs[points.partial][0]
         counts = "{}/{}: {} of {}".format(*shown, *shown)
-        counts = f" ({counts})" if found.partial.sum() <= MOST_NOTES else ""
+        counts = f" ({counts})" if points.partial.sum() <= MOST_NOTES else ""
         parts.append(f"× mean over those of the runs that have a value{counts}")
-    if found.nothing.any():
+    if points.nothing.any():
         parts.append("× on the axis: no run has a value")
     if fit and parts:
         parts.append("no × is part of a fit")
-    if note := stop_note(found, y):
+    if note := stop_note(points, y):
         parts.append(f"{note}, which no fit takes" if fit else note)
     return "; ".join(parts)

@@ -1,4 +1,4 @@
-r"""Means of a study's rows over seeds, by the values of up to three names."""
+r"""Average a study's measures over seeds, by the values of up to three names."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from .labels import value_labels
 if TYPE_CHECKING:
     import pandas
 
-DECADE = 10.0  # quantities that span more than this are averaged and shown on a log scale
+DECADE = 10.0  # positive quantities that span more are averaged and shown on a log scale
 
 
 @dataclass(frozen=True, kw_only=True)
 class Factor:
-    r"""A column as a list of different values and the place of every row in it.
+    r"""A column as its distinct values, and the index of every row's value.
 
     Parameters
     ----------
     name : str
-        Name of the column; empty for a factor of one value that stands for none.
+        Name of the column; empty for a factor of one value that means no column.
     values : tuple of object
-        Different values: ascending where all are numbers, else as they come.
+        Distinct values; ascending if all are numbers, otherwise in order of appearance.
     codes : ndarray of shape (rows,), int64
         Index of each row's value.
     numbers : ndarray of shape (values,) or None
-        The values where all of them are finite numbers.
+        The values, if all of them are finite numbers.
     """
 
     name: str
@@ -45,30 +45,33 @@ class Factor:
 
 @dataclass(frozen=True, kw_only=True)
 class Points:
-    r"""Means of one measure over the rows of equal `col`, `hue` and `x`.
+    r"""Means of one measure over the rows with equal values of `col`, `hue` and `x`.
+
+    Every mean is a point of a figure. Arrays of points have the shape (values of col, values of
+    hue, values of x), called `shape` below.
 
     Parameters
     ----------
     x, hue, col : Factor
-        What the means are by; `shape` is (values of col, values of hue, values of x).
+        Columns by which the rows are averaged.
     y : ndarray of shape (rows,)
-        The measure, row by row; rows that are not finite are in no mean.
-    group : ndarray of shape (rows,), int64
-        Index of each row's mean in the flattened arrays.
+        The measure of each row; rows that are not finite do not count.
+    point : ndarray of shape (rows,), int64
+        Index of each row's point in the flattened arrays.
     mean, low, high : ndarray of shape `shape`
-        Means and the ends of their Student-t intervals, geometric where `log` is true; NaN where
-        no row counts, and ends are NaN where only one does.
+        Means and the ends of their Student-t intervals, geometric if `log` is true. NaN where no
+        row counts; the ends are also NaN where only one does.
     runs, counted, stopped : ndarray of shape `shape`, int64
-        Number of rows, of those that count, and of those whose value the stop rule set.
+        Number of rows, of rows that count, and of rows whose value the stop rule determined.
     log : bool
-        Whether means were taken of logarithms: all values are positive and span a decade.
+        Whether means are of logarithms: all values are positive and span more than a decade.
     """
 
     x: Factor
     hue: Factor
     col: Factor
     y: F64
-    group: I64
+    point: I64
     mean: F64
     low: F64
     high: F64
@@ -84,59 +87,61 @@ class Points:
 
     @property
     def settled(self) -> NDArray[np.bool_]:
-        """Where every row counts, and none has the value that a stop rule set."""
+        """Where every row counts and the stop rule determined none: points that fits use."""
         return np.asarray(self.whole & (self.stopped == 0))
 
     @property
     def partial(self) -> NDArray[np.bool_]:
-        """Where some rows count and some do not."""
+        """Where some rows count and others do not."""
         return np.asarray((self.counted > 0) & (self.counted < self.runs))
 
     @property
     def nothing(self) -> NDArray[np.bool_]:
-        """Where there are rows, none of which counts."""
+        """Where there are rows and none counts."""
         return np.asarray((self.runs > 0) & (self.counted == 0))
 
 
-def stop_note(found: Points, y: str) -> str:
-    """Say of how many runs the stop rule set the measure; nothing where it set none."""
-    count = int(found.stopped.sum())
-    return f"the stop rule set {y} in {count} of {found.runs.sum()} runs" if count else ""
+def stop_note(points: Points, y: str) -> str:
+    """Say for how many runs the stop rule determined the measure; empty for none."""
+    count = int(points.stopped.sum())
+    return f"the stop rule set {y} in {count} of {points.runs.sum()} runs" if count else ""
 
 
 def factor(table: pandas.DataFrame, name: str | None) -> Factor:
-    r"""Read a column as a factor.
+    r"""Split a column into distinct values and indices.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Rows of a study.
+        Table of a study.
     name : str or None
         A column; None: a factor of one value.
 
     Returns
     -------
     Factor
-        The column's values and the rows' places among them.
+        The values, and the index of each row's value.
     """
     if name is None:
         codes = np.zeros(len(table), dtype=np.int64)
         return Factor(name="", values=(None,), codes=codes, numbers=None)
     column = np.asarray(table[name])
     if column.dtype.kind in "iuf":
-        found, codes = np.unique(column, return_inverse=True)  # NaN comes last, once
-        values = tuple(found.tolist())
-        numbers = found.astype(np.float64) if np.isfinite(found).all() else None
+        distinct, codes = np.unique(column, return_inverse=True)  # NaN comes last, once
+        values = tuple(distinct.tolist())
+        numbers = distinct.astype(np.float64) if np.isfinite(distinct).all() else None
         return Factor(name=name, values=values, codes=codes.astype(np.int64), numbers=numbers)
+    # Values may be objects: equal ones count as one, whether or not they can be hashed. Most rows
+    # share an object with earlier rows, so that looking up its identity first saves the comparison.
     seen: dict[Any, int] = {}
     by_identity: dict[int, int] = {}
     first: list[Any] = []
     codes = np.empty(column.size, dtype=np.int64)
-    entries = column.tolist()  # kept alive, so that an identity belongs to one object
+    entries = column.tolist()  # stays alive: an identity may be reused after an object is deleted
     for row, value in enumerate(entries):
         place = by_identity.get(id(value))
         if place is None:
-            place = by_identity[id(value)] = seen.setdefault(_key(value), len(seen))
+            place = by_identity[id(value)] = seen.setdefault(_hashable(value), len(seen))
             if place == len(first):
                 first.append(value)
         codes[row] = place
@@ -150,23 +155,23 @@ def factor(table: pandas.DataFrame, name: str | None) -> Factor:
 
 
 def _is_number(value: object) -> bool:
-    """Whether a value is a finite number."""
+    """Tell whether a value is a finite number."""
     number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(
         value, bool
     )
     return number and bool(np.isfinite(float(value)))  # type: ignore[arg-type]
 
 
-def _key(value: Any) -> Any:
-    """What two values share exactly when they are the same value."""
+def _hashable(value: Any) -> Any:
+    """Return a hashable that is equal for equal values alone."""
     if isinstance(value, np.ndarray):
         return (value.shape, value.dtype.str, value.tobytes())
     if isinstance(value, (list, tuple)):
-        return (type(value), *(_key(entry) for entry in value))
+        return (type(value), *(_hashable(entry) for entry in value))
     if isinstance(value, bool) or (isinstance(value, float) and np.isnan(value)):
         return type(value), repr(value)
     if is_dataclass(value) and not isinstance(value, type):
-        return (type(value), *(_key(getattr(value, field.name)) for field in fields(value)))
+        return (type(value), *(_hashable(getattr(value, field.name)) for field in fields(value)))
     try:
         hash(value)
     except TypeError:
@@ -174,7 +179,7 @@ def _key(value: Any) -> Any:
     return value
 
 
-def points(
+def make_points(
     table: pandas.DataFrame,
     x: str,
     y: str,
@@ -189,25 +194,25 @@ def points(
     Parameters
     ----------
     table : pandas.DataFrame
-        Rows of a study, a row per cell and seed.
+        Table of a study, a row per cell and seed.
     x, y : str
-        Columns: what the means are by, and what is averaged.
+        Column by which to average, and column of the measure.
     hue, col : str or None
-        Further columns that the means are by.
+        Further columns by which to average.
     band : float or None
-        Coverage of the intervals, in (0, 1); None leaves them out.
+        Coverage of the intervals, in (0, 1); None: no intervals.
     roles : tuple of str
-        What the four columns are called in errors.
+        Names of the four columns in error messages.
 
     Returns
     -------
     Points
-        A mean for every value of `x`, `hue` and `col`.
+        A mean for every combination of values of `x`, `hue` and `col`.
 
     Raises
     ------
     TypeError
-        If `y` does not hold numbers.
+        If `table` is not a DataFrame or `y` does not hold numbers.
     ValueError
         If a column is missing, the table is empty, or `band` is not a probability.
     """
@@ -228,19 +233,20 @@ def points(
     except (TypeError, ValueError) as error:
         raise TypeError(f"{roles[1]} must be a column of numbers; {y!r} holds others") from error
     by = [factor(table, name) for name in (col, hue, x)]
-    shape = tuple(len(one.values) for one in by)
-    group = np.asarray(np.ravel_multi_index([one.codes for one in by], shape), dtype=np.int64)
+    shape = tuple(len(column.values) for column in by)
+    index = np.ravel_multi_index([column.codes for column in by], shape)
+    point = np.asarray(index, dtype=np.int64)
     finite = values[np.isfinite(values)]
     log = bool(finite.size and finite.min() > 0 and finite.max() / DECADE > finite.min())
-    runs = np.bincount(group, minlength=int(np.prod(shape)))
-    mean, low, high, counted = average(values, group, runs.size, band, log)
-    stopped = np.bincount(group[set_by_stop(table, y)], minlength=runs.size)
+    runs = np.bincount(point, minlength=int(np.prod(shape)))
+    mean, low, high, counted = average(values, point, runs.size, band, log)
+    stopped = np.bincount(point[set_by_stop(table, y)], minlength=runs.size)
     return Points(
         x=by[2],
         hue=by[1],
         col=by[0],
         y=values,
-        group=group,
+        point=point,
         mean=mean.reshape(shape),
         low=low.reshape(shape),
         high=high.reshape(shape),
@@ -252,38 +258,38 @@ def points(
 
 
 def average(
-    values: F64, group: I64, groups: int, band: float | None, log: bool
+    values: F64, index: I64, count: int, band: float | None, log: bool
 ) -> tuple[F64, F64, F64, I64]:
-    r"""Average values group by group.
+    r"""Average values by their indices.
 
     Parameters
     ----------
     values : ndarray of shape (rows,)
         Values; those that are not finite are left out.
-    group : ndarray of shape (rows,), int64
-        Group of each value, in 0 .. groups - 1.
-    groups : int
-        Number of groups.
+    index : ndarray of shape (rows,), int64
+        Index of the mean to which each value belongs, in 0 .. count - 1.
+    count : int
+        Number of means.
     band : float or None
-        Coverage of the Student-t intervals; None: none.
+        Coverage of the Student-t intervals; None: no intervals.
     log : bool
         Whether means are geometric.
 
     Returns
     -------
-    mean, low, high : ndarray of shape (groups,)
-        Means and ends of their intervals; NaN where there is none.
-    counted : ndarray of shape (groups,), int64
-        Values behind each mean.
+    mean, low, high : ndarray of shape (count,)
+        Means and ends of their intervals; NaN where they are undefined.
+    counted : ndarray of shape (count,), int64
+        Number of values behind each mean.
     """
-    there = np.isfinite(values)
-    group, values = group[there], values[there]
+    finite = np.isfinite(values)
+    index, values = index[finite], values[finite]
     values = np.log10(values) if log else values
-    counted = np.bincount(group, minlength=groups)
+    counted = np.bincount(index, minlength=count)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        mean = np.bincount(group, values, minlength=groups) / counted
-        squares = np.bincount(group, (values - mean[group]) ** 2, minlength=groups)
-        half = np.full(groups, np.nan)
+        mean = np.bincount(index, values, minlength=count) / counted
+        squares = np.bincount(index, (values - mean[index]) ** 2, minlength=count)
+        half = np.full(count, np.nan)
         if band is not None:
             half = student_quantile(counted, band) * np.sqrt(squares / (counted - 1) / counted)
             half[counted < 2] = np.nan
@@ -292,13 +298,13 @@ def average(
     return mean, low, high, counted
 
 
-def depends(table: pandas.DataFrame, name: str, on: Sequence[str]) -> bool:
+def is_function_of(table: pandas.DataFrame, name: str, on: Sequence[str]) -> bool:
     r"""Tell whether a column is a function of others within a table.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Rows of a study.
+        Table of a study.
     name : str
         The column.
     on : sequence of str
@@ -307,26 +313,27 @@ def depends(table: pandas.DataFrame, name: str, on: Sequence[str]) -> bool:
     Returns
     -------
     bool
-        Whether rows that agree in `on` agree in `name`; so for none, whether `name` is constant.
+        Whether rows that agree in `on` agree in `name`. For an empty `on`, whether `name` is
+        constant.
     """
     shown = np.zeros(len(table), dtype=np.int64)
     for other in on:
         codes = factor(table, other).codes
         shown = np.unique(shown * (codes.max() + 1) + codes, return_inverse=True)[1]
-    own = factor(table, name)
-    pairs = np.unique(shown * len(own.values) + own.codes)
+    column = factor(table, name)
+    pairs = np.unique(shown * len(column.values) + column.codes)
     return bool(pairs.size == np.unique(shown).size)
 
 
 def refuse_hidden(
     table: pandas.DataFrame, shown: Sequence[str | None], names: Sequence[str]
 ) -> None:
-    r"""Refuse to average over a name that varies and is not shown.
+    r"""Refuse to average over a name that varies without being shown.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Rows of a study.
+        Table of a study.
     shown : sequence of str or None
         Names that a figure shows.
     names : sequence of str
@@ -334,8 +341,10 @@ def refuse_hidden(
 
     Raises
     ------
+    TypeError
+        If `names` is not a list.
     ValueError
-        If one of `names` has several values in rows that agree in all of `shown`.
+        If one of `names` is no column, or has several values in rows that agree in all of `shown`.
     """
     if isinstance(names, str) or not isinstance(names, Sequence):
         raise TypeError(f"names must be a list of columns; got {check.show(names)}")
@@ -343,20 +352,20 @@ def refuse_hidden(
     for name in names:
         if not isinstance(name, str) or name not in table.columns:
             raise ValueError(f"names must be columns of the table; got {check.show(name)}")
-        if name in on or depends(table, name, on):
+        if name in on or is_function_of(table, name, on):
             continue
-        found = factor(table, name).values
-        few = ", ".join(value_labels(found[:6], name, math_text=False))
-        more = f", ... {len(found)} values" if len(found) > 6 else ""
-        one = repr(found[0]) if isinstance(found[0], (int, float, str)) else "..."
+        values = factor(table, name).values
+        few = ", ".join(value_labels(values[:6], name, math_text=False))
+        more = f", ... {len(values)} values" if len(values) > 6 else ""
+        first = repr(values[0]) if isinstance(values[0], (int, float, str)) else "..."
         raise ValueError(
             f"{name} varies too ({few}{more}): use it as hue or col, "
-            f"or choose one with where=dict({name}={one})"
+            f"or choose one with where=dict({name}={first})"
         )
 
 
 def refuse_many(role: str, by: Factor, most: int) -> None:
-    r"""Refuse what no figure can show legibly.
+    r"""Refuse more values than a figure can show legibly.
 
     Parameters
     ----------
@@ -365,7 +374,7 @@ def refuse_many(role: str, by: Factor, most: int) -> None:
     by : Factor
         The column.
     most : int
-        Values that can be shown.
+        Largest number of values.
 
     Raises
     ------
