@@ -341,7 +341,7 @@ def test_columns_that_have_no_one_answer_are_refused(columns, error, message):
 
 
 def test_no_value_at_all_is_refused():
-    with pytest.raises(ValueError, match="y must hold at least one value; got none but NaN"):
+    with pytest.raises(ValueError, match="y must hold at least one value; all are NaN"):
         fit_powers({"d": [1, 2]}, [math.nan, math.nan])
 
 

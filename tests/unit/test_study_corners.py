@@ -196,7 +196,7 @@ def test_functions_that_cannot_be_sent_are_said(tmp_path):
 
 def test_arguments_beside_a_folder_alone_are_refused(tmp_path):
     ms.Study(tmp_path, BASE, dict(d=[50])).run(progress=False)
-    with pytest.raises(ValueError, match="base or grid must be given beside other arguments"):
+    with pytest.raises(ValueError, match="other arguments need base or grid"):
         ms.Study(tmp_path, seeds=20)
 
 

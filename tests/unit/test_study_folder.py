@@ -126,7 +126,7 @@ def test_folders_name_what_they_do_not_hold(tmp_path, changes, named):
     study = ms.Study(tmp_path, base=base, **rest)
     study.run(progress=False, shard="1/2")
     again = ms.Study(tmp_path)
-    with pytest.raises(ValueError, match=rf"only names {named}: give base, grid and measure"):
+    with pytest.raises(ValueError, match=rf"only names {named}: pass base, grid and measure"):
         again.run(progress=False)
     pd.testing.assert_frame_equal(again.table(), study.table())
     assert ms.Study(tmp_path, base=base, **rest).run(progress=False).statuses == {"finished": 2}

@@ -1,4 +1,4 @@
-r"""Studies: grids of runs, their tables, and the laws and pictures that come of them."""
+r"""Studies: grids of training runs, their tables, fitted laws and figures."""
 
 from .design.ranges import log_range
 from .execution.execute import process_pool

@@ -15,43 +15,55 @@ from .study import Study
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
 
-STUDY_FILE = "study.toml, or the folder of a study that has begun"
+STUDY_FILE = "study.toml, or the folder of an existing study"
 
 
 def add_parser(commands: _SubParsersAction[Any]) -> None:
-    """Add ``study`` and its own commands."""
+    """Add the command ``study`` and its subcommands."""
     study = commands.add_parser(
         "study",
-        help="run a study from a file, see how far it is, report on it",
-        description="A study is a grid of runs, kept in a folder as they finish.",
+        help="run a study from a file, show its progress, report on it",
+        description="A study is a grid of training runs whose results are kept in a folder.",
     )
-    own = study.add_subparsers(dest="study_command", required=True, metavar="COMMAND")
-    run = own.add_parser("run", help="do the runs that are not done")
+    subcommands = study.add_subparsers(dest="study_command", required=True, metavar="COMMAND")
+    run = subcommands.add_parser("run", help="do the runs that are not done")
     run.add_argument("study", metavar="STUDY", help=STUDY_FILE)
-    run.add_argument("--out", metavar="DIR", help="folder for its files, in place of the file's")
-    run.add_argument("--workers", type=int, metavar="N", help="processes (default: this one)")
+    run.add_argument(
+        "--out", metavar="DIR", help="folder for its files, instead of the one that the file names"
+    )
+    run.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="number of worker processes (default: run in this process)",
+    )
     run.add_argument("--threads", type=int, metavar="N", help="threads of a run")
-    run.add_argument("--shard", metavar="I/N", help='a part of the runs, such as 3/64, or "slurm"')
-    run.add_argument("--sync", action="store_true", help="keep every row through a power loss, too")
+    run.add_argument(
+        "--shard", metavar="I/N", help='one part of the runs, such as 3/64, or "slurm"'
+    )
+    run.add_argument("--sync", action="store_true", help="make every row survive a power loss")
     run.add_argument("--retry-failed", action="store_true", help="do runs that failed again")
-    run.add_argument("--mixed", action="store_true", help="go on from rows of another version")
-    status = own.add_parser("status", help="say how far a study is")
+    run.add_argument("--mixed", action="store_true", help="accept rows of another version")
+    status = subcommands.add_parser("status", help="print the progress of a study")
     status.add_argument("study", metavar="STUDY", help=STUDY_FILE)
-    report = own.add_parser("report", help="write figures, fits and the table of what is done")
+    report = subcommands.add_parser(
+        "report", help="write figures, fits and the table of finished runs"
+    )
     report.add_argument("study", metavar="STUDY", help=STUDY_FILE)
     report.add_argument("--out", metavar="FILE", help="report.html (default, in the folder)")
-    report.add_argument("--table", metavar="FILE", help="the table too, .csv or .parquet")
+    report.add_argument("--table", metavar="FILE", help="also write the table, as .csv or .parquet")
 
 
 def study_command(chosen: argparse.Namespace) -> int:
-    """Do what the parsed arguments ask for."""
+    """Run the subcommand that the parsed arguments name."""
     try:
-        return _do(chosen)
+        return _dispatch(chosen)
     except TypeError as error:  # the file has a value of the wrong kind
         raise ValueError(f"{chosen.study}: {error}") from error
 
 
-def _do(chosen: argparse.Namespace) -> int:
+def _dispatch(chosen: argparse.Namespace) -> int:
+    """Run, report or print the status of a study."""
     if chosen.study_command == "run":
         return _run(chosen)
     study = _open(chosen.study)
@@ -59,7 +71,7 @@ def _do(chosen: argparse.Namespace) -> int:
         print(study.status())
         return 0
     target = Path(chosen.out) if chosen.out else study.folder / "report.html"
-    if chosen.table:  # first: its name may be none
+    if chosen.table:  # first, since its name may be wrong: the report takes longer
         study.export(chosen.table)
         print(chosen.table)
     study.report(target)
@@ -68,6 +80,7 @@ def _do(chosen: argparse.Namespace) -> int:
 
 
 def _run(chosen: argparse.Namespace) -> int:
+    """Run a study and print its status."""
     study = _open(chosen.study, chosen.out)
     several = chosen.workers is not None
     with process_pool(chosen.workers) if several else nullcontext() as executor:
@@ -87,7 +100,7 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 def _open(path: str, out: str | None = None) -> Study:
-    """The study of a file or of a folder."""
+    """Open the study of a file or of a folder."""
     path, arguments = check.path("STUDY", path), dict[str, Any]()
     if Path(path).is_dir():
         if out is not None:
@@ -101,7 +114,7 @@ def _open(path: str, out: str | None = None) -> Study:
         raise ValueError(f"{path}: folder must be given, or `run --out DIR`; then name that DIR")
     try:
         study = Study(folder, **arguments)
-        _ = study.cells  # what expressions of the grid cannot compute is told now
+        _ = study.cells  # compute all expressions now, so that errors name the file
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
     return study

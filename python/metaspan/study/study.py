@@ -1,4 +1,4 @@
-r"""Studies: a grid of runs that is done once, wherever it is interrupted."""
+r"""Studies: a grid of runs in a folder, each of which is done once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .execution.progress import Progress, meter
 from .execution.status import StudyStatus, failures_of, status_of
 from .execution.store import FAILED, Row, RunId, StoredRows, StudyFolder
 from .laws import fits
-from .report.tables import table_of, traces_of, write_table
+from .report.tables import make_table, make_trace_table, write_table
 
 if TYPE_CHECKING:
     import pandas
@@ -31,60 +31,68 @@ if TYPE_CHECKING:
 
 
 class Study:
-    r"""A grid of training runs, kept in a folder as they finish.
+    r"""A grid of training runs whose results are kept in a folder.
+
+    A *cell* is one combination of values of the grid. Each cell is trained once for each seed; such
+    a *run* is one row of the table.
 
     Parameters
     ----------
     folder : str or os.PathLike
-        Where its files are; made by the first run. With `base` and `grid` left out, the study that
-        is there.
+        Folder of the study's files; the first run makes it. If `base` and `grid` are left out, the
+        study in this folder is opened.
     base : mapping of str to object, or None
-        What all runs share. Names are those of `LinearTasks`, of the method and of `train`; a
-        method is an object or a name, and ``alpha``, ``beta``, ``inner_steps`` and ``first_order``
-        replace its own. A string is an expression over the other names, such as ``"4*d*k"``, except
-        where words are meant (the method, features, init, engine, ...).
+        Values that all cells share, by the names of arguments of `LinearTasks`, of the method and
+        of `train`. ``method`` is an object or a name; ``alpha``, ``beta``, ``inner_steps`` and
+        ``first_order`` replace its own. A string is an expression over the other names, such as
+        ``"4*d*k"``, unless the values of a name are words (method, features, init, engine, ...).
     grid : mapping of str to object, or None
-        What varies. A list, a range, an array or a column of a table holds the values of an axis,
-        and runs are those of all combinations. An expression, or a function whose parameters are
-        names of the study, depends on the others. Further names may be used by expressions and
-        functions. A function is called when the grid is expanded, and only its values are kept.
+        Values that vary. A list, a range, an array or a column of a table is an axis; the cells are
+        all combinations of the values of all axes. An expression, or a function whose parameters
+        are names of the study, is computed for each cell and is no axis. Names that neither
+        `LinearTasks`, the method nor `train` has are allowed if an expression or a function uses
+        them. Functions are called when the grid is expanded; only their values are stored.
     seeds : int or iterable of int
-        Repetitions of every cell: numbers of trials, or how many.
+        Numbers of the repetitions of every cell; an integer S means 0, ..., S - 1. A study has
+        seeds where `train` has `trials`: seed s is trial s of the cell, but kept as a row of its
+        own, so that seeds can be added later. A ``seed`` in `base` is a key that changes the random
+        numbers of all cells.
     measure : str, callable, or sequence of them
-        What is measured at the end of each run. A record, for its last value; ``"rounds_to:TOL"``,
-        the first recorded round with dist at most TOL; ``"rate"``, the fall of log dist per round
-        late in the run; ``"floor"``, the geometric mean of dist over the last quarter of the rows;
-        ``"risk:M"``, the excess risk on new tasks with M samples after adaptation; ``"seconds"``,
-        the time of the call that ended the run; or a function of the `Result` of one trial. Of a
-        run that diverged, none but the time.
+        Numbers to take from each run at its end. A record of `train`, for its last value;
+        ``"rounds_to:TOL"``, the first recorded round with dist at most TOL; ``"rate"``, the
+        decrease of log dist per round late in the run, see (22); ``"floor"``, the geometric mean of
+        dist over the last quarter of the recorded rows; ``"risk:M"``, the excess risk on new tasks
+        after adaptation to M samples; ``"seconds"``, the wall-clock time; or a function of the
+        `Result` of one trial that returns a number. A run that diverged has no measure but its
+        time.
     keep : str or sequence of str
-        Records whose trace is kept.
+        Records whose traces are kept.
     keep_rows : int
-        Rows of a trace that are kept, at most, evenly spaced; 2 to 100,000.
+        Largest number of rows of a kept trace, evenly spaced; 2 to 100,000.
     common : str or sequence of str
-        Axes across whose values all runs of a seed use the same random numbers, such as
-        ``"method"``. Other cells have random numbers of their own.
+        Axes across which runs of the same seed use the same random numbers, such as ``"method"``.
+        Cells that differ in any other axis use independent random numbers.
 
     Raises
     ------
     TypeError, ValueError
-        If a name or a value is not one of those above, or the folder holds a study that differs in
-        more than added values and seeds.
+        If a name or a value is not one of those above, or if the folder holds a study that differs
+        in more than added values of axes and added seeds.
     FileNotFoundError
-        If `base` and `grid` are left out and there is no study.
+        If `base` and `grid` are left out and the folder holds no study.
 
     Notes
     -----
-    ``study.json`` in the folder says what the study is, ``rows/*.jsonl`` hold a line for every
-    finished run, readable by people and programs. A row is written as soon as its run ends; after
-    a kill the same call does what is left, and ends with the same table: at one instruction-set
-    level, the numbers depend on the study alone. A study has at most a million cells and ten
-    million runs.
+    ``study.json`` in the folder describes the study; ``rows/*.jsonl`` hold one line of JSON for
+    every finished run. A row is written as soon as its run ends. After a kill, the same call does
+    the remaining runs and ends with the same table: at one instruction-set level, the numbers
+    depend on the study alone. A study has at most 10^6 cells and 10^7 runs.
 
-    Functions (laws of heads and features, measures) are told apart by a hash of all that they are
-    made of: code, defaults, closure, arguments of a partial, state of an object, and the globals of
-    their own module that they read. A changed function makes another study, as does another minor
-    version of Python. What cannot be hashed, such as a lock, is an error.
+    Functions (laws of heads and features, measures) are compared by a hash of everything that they
+    are made of: code, defaults, closure, arguments of a partial, state of an object, and the
+    globals of their own module that they read. A changed function makes a different study, and so
+    does a different minor version of Python. A function that cannot be hashed, because it holds a
+    lock for example, is an error.
 
     Examples
     --------
@@ -116,7 +124,7 @@ class Study:
             if stored is None:
                 raise FileNotFoundError(f"there is no study in {os.fspath(folder)!r}")
             if (seeds, measure, keep, common) != (1, ("dist",), (), ()):
-                raise ValueError("base or grid must be given beside other arguments; got neither")
+                raise ValueError("other arguments need base or grid; got neither")
             file = str(files.file)
             self._spec, self._files, self._prefix = restore(stored, file), files, f"{file!r}: "
             self._tree = stored
@@ -130,17 +138,17 @@ class Study:
 
     @property
     def folder(self) -> Path:
-        """Where the files are."""
+        """Folder of the study's files."""
         return self._files.folder
 
     @property
     def spec(self) -> Spec:
-        """What the study is, checked."""
+        """Checked arguments of the study."""
         return self._spec
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """Points of the grid, the last axis fastest."""
+        """Combinations of values of the grid; the last axis varies fastest."""
         try:
             cells = tuple(cells_of(self._spec))
             if len({cell.name for cell in cells}) < len(cells):
@@ -162,49 +170,54 @@ class Study:
         retry_failed: bool = False,
         mixed: bool = False,
     ) -> StudyStatus:
-        r"""Do the runs that are not done, longest first.
+        r"""Do the runs that are not done, the longest first.
 
         Parameters
         ----------
         executor : concurrent.futures.Executor or None
-            Where runs are done: `metaspan.process_pool`, mpi4py's ``MPIPoolExecutor``, what a Dask
-            client's ``get_executor()`` gives, or any other. None: in this process.
+            Executor that does the runs: `metaspan.process_pool`, mpi4py's ``MPIPoolExecutor``, the
+            result of a Dask client's ``get_executor()``, or any other. None: this process.
         shard : str or None
             ``"3/64"``: the third of 64 equal parts of the runs; ``"slurm"``: the part of this task
-            of a job array. Parts run anywhere that sees the folder, each writing a file of its own.
+            of a job array. Parts may run on any machine that has the folder; each writes a file of
+            its own.
         progress : bool or callable
-            True: a bar on a terminal, lines in the log of a batch job (as runs end, one a minute at
-            most), nothing in a pipe. A function is called with the runs done and their total.
+            True: a bar on a terminal; lines in the log of a batch job, at most one a minute, when a
+            run ends; nothing in a pipe. A function is called with the number of runs that are done
+            and their total.
         threads : int or None
-            Threads of a run. None: one on an executor, otherwise the CPUs of this process.
+            Threads of a run. None: one on an executor, otherwise the CPUs that this process may
+            use.
         sync : bool
-            Whether every row is on the disk before the next is begun, for power losses; a killed
-            process loses nothing without.
+            Whether every row is on the disk before the next one is started, so that it survives a
+            power loss. A killed process loses no row in either case.
         retry_failed : bool
             Whether runs that failed are done again.
         mixed : bool
-            Whether rows of another version or instruction-set level may stand beside new ones.
+            Whether to continue a study that has rows of another version or instruction-set level.
 
         Returns
         -------
         StudyStatus
-            Where the study stands.
+            Counts of all runs of the study.
 
         Raises
         ------
         TypeError, ValueError
             If an argument is of the wrong kind, no cell makes a run, rows are of another version,
-            or a study that was opened by its folder alone has functions or large arrays.
+            or the study was opened by its folder alone and needs functions or large arrays, which
+            its files do not hold.
         KeyboardInterrupt
-            On Ctrl-C; what was finished is kept. Runs that an executor has begun come to their
-            end first, unless the signal reaches their process, as it does from a terminal.
+            On Ctrl-C; finished runs are kept. Runs that an executor has begun are finished first,
+            unless the signal reaches their processes too, as it does from a terminal.
         concurrent.futures.BrokenExecutor
-            If a worker died; what was finished is kept. The next call does the runs that were
-            under way at its end, one by one; one on which workers die three times more has failed.
+            If a worker died; finished runs are kept. The next call does the runs that were under
+            way then one by one. A run on which workers die three times while it is alone has
+            failed.
         Exception
-            Whatever the handler of a signal raises, be it in the middle of a run, of a measure or
-            of a user's function. It is no failure of the run that it meets, of which nothing is
-            recorded; what was finished is kept, and the same call goes on.
+            Any exception that a signal handler raises, also within a measure or a user's function.
+            The run that it interrupts is not recorded as failed; finished runs are kept, and the
+            same call does the rest.
         """
         if executor is not None and not isinstance(executor, Executor):
             raise TypeError(
@@ -220,7 +233,7 @@ class Study:
         self._check_version(rows, check.flag("mixed", mixed))
         done = {run for run, row in rows.items() if not (retry and row["status"] == FAILED)}
         if len(done) < len(self.cells) * len(self._spec.seeds):
-            self._check_known()
+            self._check_complete()
         checkpoints = self._files.checkpoints
         plan = make_plan(
             self._spec,
@@ -237,101 +250,103 @@ class Study:
         if any(item.checkpoint for job in plan.jobs for item in job.items):
             checkpoints.mkdir(exist_ok=True)
         total = plan.runs + len(done) if part is None else plan.runs
-        shown = meter(progress, self.folder.name, total - plan.runs, total)
+        bar = meter(progress, self.folder.name, total - plan.runs, total)
         name = "all" if part is None else f"{part[0]}-of-{part[1]}"
         try:
             with self._files.writer(name, sync) as writer:
                 if plan.impossible:
                     writer.put(plan.impossible)
-                    shown.advance(len(plan.impossible), len(plan.impossible))
+                    bar.advance(len(plan.impossible), len(plan.impossible))
                 execute(
                     plan.jobs,
                     executor,
                     writer,
-                    lambda new: shown.advance(len(new), failures_of(new)),
+                    lambda new: bar.advance(len(new), failures_of(new)),
                     stored.suspects,
                 )
         finally:
-            shown.close()
+            bar.close()
         status = self.status()
         if status.complete:
             self._files.clear()
         return status
 
     def status(self) -> StudyStatus:
-        r"""Say where the study stands, from its files.
+        r"""Count the runs of the study in its files.
 
         Returns
         -------
         StudyStatus
-            Counts of runs by how they ended, versions, and time; prints as lines.
+            Counts of runs by how they ended, versions, and time; ``print`` shows it as lines.
         """
         return self._status(*self._rows())
 
     def table(self, where: Mapping[str, Any] | None = None) -> pandas.DataFrame:
-        r"""Finished runs as a tidy table.
+        r"""Return the runs that have ended as a tidy table.
 
         Parameters
         ----------
         where : mapping of str to object, or None
-            Values of varied names; rows with others are left out.
+            Values of varied names; only cells with these values are returned.
 
         Returns
         -------
         pandas.DataFrame
-            A row per cell and seed, in the order of the grid; columns: the varied names,
-            ``seed``, ``status`` and the measures, NaN where a run failed. Its `attrs` hold the
-            errors of failed runs by row, and under ``"set_by_stop"`` the measures whose values
-            the stop rule sets in runs that converged.
+            One row per run that has ended, that is per cell and seed, in the order of the grid. The
+            columns are the varied names, ``seed``, ``status`` and the measures; a measure without a
+            value is NaN. ``attrs["errors"]`` maps the index of a failed run's row to its error, and
+            ``attrs["set_by_stop"]`` lists the measures whose values the stop rule determines in
+            runs that converged.
 
         Raises
         ------
         ImportError
             If pandas is not installed.
-        ValueError
-            If `where` names something that does not vary, or a value that no cell has.
+        TypeError, ValueError
+            If `where` is not a mapping, names something that does not vary, or has a value that no
+            cell has.
         """
-        return table_of(self._spec, matching(self.cells, where), self._rows()[0])
+        return make_table(self._spec, matching(self.cells, where), self._rows()[0])
 
     def traces(self, where: Mapping[str, Any] | None = None) -> pandas.DataFrame:
-        r"""Kept parts of the traces as a tidy table.
+        r"""Return the kept traces as a tidy table.
 
         Parameters
         ----------
         where : mapping of str to object, or None
-            Values of varied names; rows with others are left out.
+            Values of varied names; only cells with these values are returned.
 
         Returns
         -------
         pandas.DataFrame
-            A row per cell, seed and kept round; columns: the varied names, ``seed``, ``round`` and
-            the records of `keep`.
+            One row per run and kept round. The columns are the varied names, ``seed``, ``round``
+            and the records in `keep`.
 
         Raises
         ------
         ImportError
             If pandas is not installed.
-        ValueError
-            If nothing is kept, or `where` does not fit.
+        TypeError, ValueError
+            If the study keeps no traces, or `where` is wrong as in `table`.
         """
-        return traces_of(self._spec, matching(self.cells, where), self._rows()[0])
+        return make_trace_table(self._spec, matching(self.cells, where), self._rows()[0])
 
     def export(self, path: str | os.PathLike[str], where: Mapping[str, Any] | None = None) -> None:
-        r"""Write the table as Parquet or CSV, with values that are objects as text.
+        r"""Write the table as Parquet or CSV; values that are objects are written as text.
 
         Parameters
         ----------
         path : str or os.PathLike
-            The file; ``.parquet`` or ``.csv``. It is whole or absent at any time.
+            The file, ending in ``.parquet`` or ``.csv``. It is never incomplete.
         where : mapping of str to object, or None
-            As in `table`.
+            Values of varied names, as in `table`.
 
         Raises
         ------
         ImportError
-            If pandas, or for Parquet pyarrow, is not installed.
+            If pandas is not installed, or pyarrow for Parquet.
         ValueError
-            If the name ends otherwise.
+            If the name has another ending.
         """
         name = check.path("path", path)
         write_table(self.table(where), Path(name))
@@ -343,33 +358,33 @@ class Study:
         where: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Laws | Powers:
-        r"""Fit laws of a measure: of one varied name, or a product of powers of several.
+        r"""Fit laws of one varied name to a measure, or a product of powers of several names.
 
         Parameters
         ----------
         y : str
             A measure.
         x : str or sequence of str
-            A varied name, for `metaspan.study.fit_laws`; several, for
+            One varied name, for `metaspan.study.fit_laws`; or a sequence of them, for
             `metaspan.study.fit_powers`.
         where : mapping of str to object, or None
-            As in `table`.
+            Values of varied names, as in `table`.
         **options : object
-            Further arguments of these functions.
+            Further arguments of these functions: `laws`, `band`, `resamples`, `seed`.
 
         Returns
         -------
         Laws or Powers
-            Parameters with bootstrap intervals; prints as lines. Values that the stop rule set
-            are left out, and counted with the rows that have none.
+            Parameters with bootstrap intervals; ``print`` shows them as lines. Values that the stop
+            rule determined are left out and counted, like rows without a value.
 
         Raises
         ------
         TypeError, ValueError
-            If a name is no column of the table, no run has ended, the stop rule set all values, or
-            values are not positive numbers.
+            If a name is not a column of the table, no run has ended, the stop rule determined all
+            values, or values are not positive numbers.
         """
-        table = self._ended(where)
+        table = self._ended_table(where)
         if not isinstance(x, Sequence) or not x:
             raise TypeError(f"x must be a column or several; got {check.show(x)}")
         names = [x] if isinstance(x, str) else list(x)
@@ -379,6 +394,8 @@ class Study:
                 raise ValueError(
                     f"x and y must be columns of the table ({known}); got {check.show(name)}"
                 )
+        # Such a value says where the rule ended the run; a fit would find the rule, not the
+        # measure.
         stopped = set_by_stop(table, y)
         values = table[y].mask(stopped) if stopped.any() else table[y]
         try:
@@ -409,27 +426,28 @@ class Study:
         x, y : str
             A varied name and a measure.
         hue, col : str or None
-            Varied names: a line, or axes, for each value. Without a `col`, the first axis of the
-            grid that is not shown takes its place; further ones stay at their first value, and
-            the figure's title says so.
+            Varied names; each value of `hue` has a line, and each value of `col` has axes of its
+            own. If `col` is None, the columns show the first axis of the grid that is not shown and
+            has at most four values. All further axes are held at their first values, which the
+            title gives.
         fit : bool
-            Whether to draw the best law through each line.
+            Whether to draw the law with the least held-out error through each line.
         where : mapping of str to object, or None
-            As in `table`.
+            Values of varied names, as in `table`.
         **options : object
             Further arguments of `metaspan.study.lines`.
 
         Returns
         -------
         matplotlib.figure.Figure
-            The figure; save with ``figure.savefig("dist.pdf")``.
+            The figure; save it with ``figure.savefig("dist.pdf")``.
 
         Raises
         ------
         ImportError
             If matplotlib, scipy or pandas is not installed.
-        ValueError
-            If a name is no column, or has too many values to be shown, or no run has ended.
+        TypeError, ValueError
+            If a name is not a column or has too many values to be shown, or if no run has ended.
         """
         from .figures.choose import place_hidden  # noqa: PLC0415
         from .figures.frames import write_heading  # noqa: PLC0415
@@ -439,7 +457,7 @@ class Study:
             if not (isinstance(name, str) or (name is None and role in ("hue", "col"))):
                 raise TypeError(f"{role} must be the name of a column; got {check.show(name)}")
         names = tuple(self._spec.axes)
-        col, table, held = place_hidden(self._ended(where), names, (x, hue, col))
+        col, table, held = place_hidden(self._ended_table(where), names, (x, hue, col))
         figure = lines(table, x, y, hue=hue, col=col, fit=fit, names=names, **options)
         write_heading(figure, held)
         return figure
@@ -462,9 +480,9 @@ class Study:
         value : str
             A measure.
         col : str or None
-            Varied name with axes for each value.
+            Varied name; each of its values has axes of its own.
         where : mapping of str to object, or None
-            As in `table`.
+            Values of varied names, as in `table`.
 
         Returns
         -------
@@ -473,21 +491,24 @@ class Study:
 
         Raises
         ------
-        ImportError, ValueError
-            As `plot`.
+        ImportError, TypeError, ValueError
+            As `plot`; also if another axis of the grid varies, since a map does not average over
+            it.
         """
         from .figures.lines import heat  # noqa: PLC0415
 
-        table = self._ended(where)
+        table = self._ended_table(where)
         return heat(table, x, y, value, col=col, names=tuple(self._spec.axes))
 
     def report(self, path: str | os.PathLike[str]) -> None:
-        r"""Write what there is as one HTML file: figures, fits, table, configuration, versions.
+        r"""Write a report on the runs that have ended as one HTML file.
+
+        The report has figures, fitted laws, means by cell, the configuration and versions.
 
         Parameters
         ----------
         path : str or os.PathLike
-            The file.
+            The file. It is never incomplete.
 
         Raises
         ------
@@ -500,7 +521,7 @@ class Study:
 
         name = check.path("path", path)
         rows, stored = self._rows()
-        table = self._ended(None, rows)
+        table = self._ended_table(None, rows)
         report_on(self._status(rows, stored), self._spec, self.cells, table, Path(name))
 
     def __repr__(self) -> str:
@@ -508,11 +529,11 @@ class Study:
         axes = " x ".join(f"{len(values)} {name}" for name, values in spec.axes.items())
         return f"Study({str(self.folder)!r}: {axes or '1 cell'}, {len(spec.seeds)} seeds)"
 
-    def _ended(
+    def _ended_table(
         self, where: Mapping[str, Any] | None, rows: Mapping[RunId, Row] | None = None
     ) -> pandas.DataFrame:
-        """The table of runs that have ended; raises where there is none."""
-        table = table_of(self._spec, matching(self.cells, where), rows or self._rows()[0])
+        """Return the table of runs that have ended; raise ValueError if it is empty."""
+        table = make_table(self._spec, matching(self.cells, where), rows or self._rows()[0])
         if not len(table):
             which = f" with {check.show(where)}" if where else ""
             raise ValueError(
@@ -522,11 +543,12 @@ class Study:
         return table
 
     def _status(self, rows: Mapping[RunId, Row], stored: StoredRows) -> StudyStatus:
+        """Count the rows of the study."""
         runs = len(self.cells) * len(self._spec.seeds)
         return status_of(self.folder.name, len(self.cells), runs, rows, stored)
 
     def _rows(self) -> tuple[dict[RunId, Row], StoredRows]:
-        """Rows of the study's runs, and all that the files hold."""
+        """Read the rows that belong to the study, and everything that its files hold."""
         measures = [measure.name for measure in self._spec.measures]
         stored = self._files.read(measures, self._spec.keep)
         names, seeds = {cell.name for cell in self.cells}, set(self._spec.seeds)
@@ -538,13 +560,14 @@ class Study:
         return rows, stored
 
     def _check_extends(self, stored: Tree | None) -> None:
-        """Raise unless the study extends the one in its folder, which matters if that has rows."""
+        """Raise ValueError unless the study extends the one in its folder, if that has rows."""
         tree = self._tree
         differs = stored is not None and any(tree[name] != stored.get(name) for name in tree)
         if stored is not None and differs and self._files.row_files():
             check_extends(stored, tree, self.cells, self._files)
 
     def _check_version(self, rows: Mapping[RunId, Row], mixed: bool) -> None:
+        """Raise ValueError if rows were made by another version or level, unless `mixed`."""
         current = version_and_level()
         others = {row["by"] for row in rows.values()} - {current}
         if others and not mixed:
@@ -553,10 +576,11 @@ class Study:
                 f"is {current}: use another folder, or mixed=True"
             )
 
-    def _check_known(self) -> None:
-        lost = list_missing(self._spec)
-        if lost:
+    def _check_complete(self) -> None:
+        """Raise ValueError if the study needs something that its file only names."""
+        missing = list_missing(self._spec)
+        if missing:
             raise ValueError(
-                f"the file of the study in {str(self.folder)!r} only names {', '.join(lost)}: give "
-                "base, grid and measure again"
+                f"the file of the study in {str(self.folder)!r} only names {', '.join(missing)}: "
+                "pass base, grid and measure again"
             )

@@ -201,7 +201,7 @@ def fit_powers(
     seed = check.integer("seed", seed)
     data, names = group_rows(columns, y), list(columns)
     if not data.logs.size:
-        raise ValueError("y must hold at least one value; got none but NaN")
+        raise ValueError("y must hold at least one value; all are NaN")
     for name, column in zip(names, data.settings.T, strict=True):
         require_positive(name, column, "for a product of powers")
     logs = np.log(data.settings)

@@ -1,1 +1,1 @@
-r"""Tables, pages and commands of studies."""
+r"""Make the tables and the report of a study."""

@@ -1,4 +1,4 @@
-r"""The report on a study: its figures, the laws through its measures, and what it was."""
+r"""Collect the contents of a report: figures, fitted laws, configuration and versions."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from .page import write
 if TYPE_CHECKING:
     import pandas
 
-LEAST = 3  # values of a name from which a law of it is a finding
-MOST_SHOWN = 12  # values of an axis that are written out
-DRAWS = 2 * 10**7  # rows times resamples that a law is worth
+LEAST = 3  # distinct values of an axis, at least: two parameters pass through any two
+MOST_SHOWN = 12  # values of an axis that the report lists
+DRAWS = 2 * 10**7  # rows times resamples of a fit, at most
 
 
 def report_on(
@@ -35,8 +35,8 @@ def report_on(
     table: pandas.DataFrame,
     path: Path,
 ) -> None:
-    """Write the report on a study of which some runs have ended."""
-    measures = [one.name for one in spec.measures]
+    """Write the report on a study of which at least one run has ended."""
+    measures = [measure.name for measure in spec.measures]
     ends = ", ".join(f"{count} {name}" for name, count in status.statuses.items())
     write(
         path,
@@ -48,9 +48,13 @@ def report_on(
             "run time": f"{duration(status.seconds)} in all",
             "last row": status.last or "",
         },
-        configuration=list(_configuration(spec)),
+        configuration=list(_describe_arguments(spec)),
         figures=auto_figures(table, tuple(spec.axes), measures),
-        notes=[*_laws(table, spec, measures), *_stopped(table, measures), *_failures(status)],
+        notes=[
+            *_fit_measures(table, spec, measures),
+            *_note_stopped(table, measures),
+            *_note_failures(status),
+        ],
         table=table,
         versions={
             "rows made by": ", ".join(f"metaspan {name}" for name in status.versions),
@@ -59,17 +63,17 @@ def report_on(
     )
 
 
-def _configuration(spec: Spec) -> Iterator[tuple[str, str]]:
-    """Names and values as the study was given them."""
+def _describe_arguments(spec: Spec) -> Iterator[tuple[str, str]]:
+    """Yield the arguments of a study, as texts."""
     for name, value in spec.base.items():
-        yield name, _text(value)
+        yield name, _show(value)
     for name in spec.varied:
         if name in spec.axes:
             values = spec.axes[name]
-            shown = [_text(value) for value in values[:MOST_SHOWN]]
+            shown = [_show(value) for value in values[:MOST_SHOWN]]
             yield name, ", ".join([*shown, *(["..."] if values[MOST_SHOWN:] else [])])
         else:
-            yield name, _text(spec.derived[name])
+            yield name, _show(spec.derived[name])
     yield "seeds", str(len(spec.seeds))
     measures = tuple(measure.name for measure in spec.measures)
     for name, words in {"measure": measures, "keep": spec.keep, "common": spec.common}.items():
@@ -77,23 +81,29 @@ def _configuration(spec: Spec) -> Iterator[tuple[str, str]]:
             yield name, ", ".join(words)
 
 
-def _text(value: Any) -> str:
-    """A value as it was given."""
+def _show(value: Any) -> str:
+    """Write a value as the user wrote it."""
     if hasattr(value, "text"):
         return str(value.text)
     if hasattr(value, "kind"):
-        return f"{value.kind}({', '.join(f'{n}={_text(v)}' for n, v in value.fields.items())})"
+        return f"{value.kind}({', '.join(f'{n}={_show(v)}' for n, v in value.fields.items())})"
     if hasattr(value, "function"):
         return f"a function of {', '.join(sorted(value.names))}"
     return value_labels([value], math_text=False)[0]
 
 
-def _laws(table: pandas.DataFrame, spec: Spec, measures: Sequence[str]) -> Iterator[str]:
-    """Laws of every measure: of its one numeric axis, or a product of powers of several."""
+def _fit_measures(table: pandas.DataFrame, spec: Spec, measures: Sequence[str]) -> Iterator[str]:
+    r"""Fit every measure: a law of its one numeric axis, or a product of powers of several.
+
+    Time is not fitted: it depends on the machine. Rows without a value are left out, and so are
+    rows whose value the stop rule determined. An axis that does not hold numbers splits the table
+    into parts; with two such axes nothing is fitted.
+    """
     words = [name for name in spec.axes if table[name].dtype.kind not in "if"]
     for measure in measures:
-        for title, part in _parts(table, words) if measure != "seconds" else ():
+        for title, part in _split_table(table, words) if measure != "seconds" else ():
             rows = part[np.isfinite(part[measure]) & ~set_by_stop(part, measure)]
+            # Powers need positive numbers; an axis may not vary among the rows that are left.
             axes = [
                 name
                 for name in spec.axes
@@ -102,20 +112,22 @@ def _laws(table: pandas.DataFrame, spec: Spec, measures: Sequence[str]) -> Itera
             y, draws = rows[measure], min(1000, max(100, DRAWS // max(len(rows), 1)))
             try:
                 if len(axes) > 1:
-                    found = str(fit_powers({name: rows[name] for name in axes}, y, resamples=draws))
+                    fitted = str(
+                        fit_powers({name: rows[name] for name in axes}, y, resamples=draws)
+                    )
                 elif axes and rows[axes[0]].nunique() >= LEAST:
-                    found = str(fit_laws(rows[axes[0]], y, resamples=draws))
+                    fitted = str(fit_laws(rows[axes[0]], y, resamples=draws))
                 else:
                     continue
             except ValueError:  # values that are not positive, or axes that move together
                 continue
-            yield f"{measure} over {', '.join(axes)}{title}:\n{found}"
+            yield f"{measure} over {', '.join(axes)}{title}:\n{fitted}"
 
 
-def _parts(
+def _split_table(
     table: pandas.DataFrame, others: Sequence[str]
 ) -> Iterator[tuple[str, pandas.DataFrame]]:
-    """The table, or its parts by the values of one name that is no number."""
+    """Yield the table, or its parts by the values of the one name that is not a number."""
     if not others:
         yield "", table
     elif len(others) == 1:
@@ -124,7 +136,8 @@ def _parts(
             yield f", {label}", table[column.codes == i]
 
 
-def _stopped(table: pandas.DataFrame, measures: Sequence[str]) -> Iterator[str]:
+def _note_stopped(table: pandas.DataFrame, measures: Sequence[str]) -> Iterator[str]:
+    """Count the values that the stop rule determined."""
     for measure in measures:
         if count := int(set_by_stop(table, measure).sum()):
             yield (
@@ -133,6 +146,7 @@ def _stopped(table: pandas.DataFrame, measures: Sequence[str]) -> Iterator[str]:
             )
 
 
-def _failures(status: StudyStatus) -> Iterator[str]:
-    for said, count in [*status.errors.items()][:5]:
-        yield f"{count} runs failed: {said}"
+def _note_failures(status: StudyStatus) -> Iterator[str]:
+    """Count the failed runs by their messages."""
+    for message, count in [*status.errors.items()][:5]:
+        yield f"{count} runs failed: {message}"

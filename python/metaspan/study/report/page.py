@@ -1,4 +1,4 @@
-r"""A study on one page: HTML that needs nothing beside itself."""
+r"""Write a report as one HTML page that needs no other file."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ __all__ = ["auto_figures", "cells", "write"]
 
 
 MOST_CELLS = 300  # rows of the table
-LARGE = 200_000  # bytes from which a drawing is stored as pixels
-ROUNDING = 1e-14  # relative errors below this are none
+LARGE = 200_000  # bytes of a drawing beyond which pixels are stored instead
+ROUNDING = 1e-14  # relative standard errors below this are rounding
 ENDED_WELL = ("finished", "converged", "underflow")
 STYLE = """
 :root { color-scheme: light dark; --ink: #222; --dim: #5f5f5f; --line: #ddd; --paper: #fff;
@@ -76,27 +76,27 @@ def write(
     table: pandas.DataFrame,
     versions: Mapping[str, str],
 ) -> None:
-    r"""Write a report as one HTML file, without scripts and without resources from elsewhere.
+    r"""Write a report as one HTML file, without scripts and without external resources.
 
     Parameters
     ----------
     path : path
-        The file; it is written beside and renamed, so it is whole or absent.
+        The file. It is written under another name and then renamed, so that it is never incomplete.
     title : str
         Heading of the page.
     overview : mapping of str to str
-        What the study is, by keyword.
+        Summary of the study, by keyword.
     configuration : sequence of (str, str)
-        Names and values that the study was given.
+        Names and values of the study's arguments.
     figures : sequence of (str, matplotlib.figure.Figure)
         Captions and figures, in order.
     notes : sequence of str
-        Findings in words, such as fitted laws; lines are kept.
+        Findings in words, such as fitted laws; line breaks are kept.
     table : pandas.DataFrame
-        Rows of the study: varied names, ``seed``, ``status``, measures. The page shows their means
-        by cell, up to 300 cells.
+        Table of the study: varied names, ``seed``, ``status``, measures. The page shows means of at
+        most 300 cells.
     versions : mapping of str to str
-        What the study ran with.
+        Software that made the rows and the report.
 
     Raises
     ------
@@ -111,15 +111,15 @@ def write(
     -----
     The same arguments give the same bytes.
     """
-    drawn = [_figure(i, text, figure) for i, (text, figure) in enumerate(figures, start=1)]
+    drawn = [_embed_figure(i, text, figure) for i, (text, figure) in enumerate(figures, start=1)]
     remarks = "".join(f"<li>{escape(note)}</li>\n" for note in notes)
     parts = [
-        _section("Overview", _pairs(overview.items())),
-        _section("Figures", "".join(drawn)),
-        _section("Notes", f"<ul>\n{remarks}</ul>\n" if remarks else ""),
-        _section("Means by cell", _table(table)),
-        _section("Configuration", _pairs(configuration, "code")),
-        _section("Versions", _pairs(versions.items(), "code")),
+        _format_section("Overview", _format_pairs(overview.items())),
+        _format_section("Figures", "".join(drawn)),
+        _format_section("Notes", f"<ul>\n{remarks}</ul>\n" if remarks else ""),
+        _format_section("Means by cell", _format_table(table)),
+        _format_section("Configuration", _format_pairs(configuration, "code")),
+        _format_section("Versions", _format_pairs(versions.items(), "code")),
     ]
     page = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -133,19 +133,20 @@ def write(
 
 
 def cells(table: pandas.DataFrame) -> pandas.DataFrame:
-    r"""Average the rows of a study by cell, as texts to be read.
+    r"""Average the table of a study by cell, as texts for readers.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Rows of a study: varied names, ``seed``, ``status``, measures.
+        Table of a study: varied names, ``seed``, ``status``, measures.
 
     Returns
     -------
     pandas.DataFrame
-        A row per cell in the order of the table: its values, the number of runs and of those that
-        failed (neither finished nor converged), and of each measure the arithmetic mean and its
-        standard error, with the number of runs behind it where that is not all of them.
+        A row per cell, in the order of the table. Its columns are the values of the cell, the
+        number of runs, the number of those that failed or diverged, and for each measure the
+        arithmetic mean and its standard error, with the number of runs that have a value if not all
+        have.
 
     Raises
     ------
@@ -165,33 +166,34 @@ def cells(table: pandas.DataFrame) -> pandas.DataFrame:
     names = order[: order.index("seed")]
     measures = [name for name in order[order.index("seed") + 1 :] if name != "status"]
     factors = [factor(table, name) for name in names]
-    group = np.zeros(len(table), dtype=np.int64)
-    for one in factors:
-        joint = group * len(one.values) + one.codes
-        group = np.unique(joint, return_inverse=True)[1].astype(np.int64)
-    found, first = np.unique(group, return_index=True)
+    index = np.zeros(len(table), dtype=np.int64)
+    for by in factors:
+        # Renumbered after every factor: the product of all sizes may exceed 64 bits.
+        joint = index * len(by.values) + by.codes
+        index = np.unique(joint, return_inverse=True)[1].astype(np.int64)
+    distinct, first = np.unique(index, return_index=True)
     place = np.argsort(np.argsort(first))  # cells in the order of the table
-    group, first = place[group], np.sort(first)
-    runs = np.bincount(group, minlength=found.size)
+    index, first = place[index], np.sort(first)
+    runs = np.bincount(index, minlength=distinct.size)
     bad = ~np.isin(np.asarray(table["status"], dtype=str), ENDED_WELL)
     columns: dict[str, Any] = {}
-    for one in factors:
-        texts = np.array(value_labels(one.values, one.name, math_text=False), dtype=object)
-        columns[one.name] = texts[one.codes[first]] if texts.size else []
+    for by in factors:
+        texts = np.array(value_labels(by.values, by.name, math_text=False), dtype=object)
+        columns[by.name] = texts[by.codes[first]] if texts.size else []
     columns["runs"] = runs.astype(str)
-    columns["failed"] = np.bincount(group[bad], minlength=found.size).astype(str)
+    columns["failed"] = np.bincount(index[bad], minlength=distinct.size).astype(str)
     for name in measures:
-        columns[name] = _means(np.asarray(table[name], dtype=np.float64), group, runs)
+        columns[name] = _format_means(np.asarray(table[name], dtype=np.float64), index, runs)
     return pd.DataFrame(columns)
 
 
-def _means(values: F64, group: I64, runs: I64) -> list[str]:
-    """Means with standard errors, and how many runs have a value where not all have."""
-    mean, _, _, counted = average(values, group, runs.size, None, log=False)
-    there = np.isfinite(values)
+def _format_means(values: F64, index: I64, runs: I64) -> list[str]:
+    """Format means and standard errors, with the number of values if some are missing."""
+    mean, _, _, counted = average(values, index, runs.size, None, log=False)
+    finite = np.isfinite(values)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        squares = np.where(there, (values - mean[group]) ** 2, 0.0)
-        error = np.sqrt(np.bincount(group, squares, runs.size) / (counted - 1) / counted)
+        squares = np.where(finite, (values - mean[index]) ** 2, 0.0)
+        error = np.sqrt(np.bincount(index, squares, runs.size) / (counted - 1) / counted)
     texts = []
     for cell in zip(mean.tolist(), error.tolist(), counted.tolist(), runs.tolist(), strict=True):
         middle, spread, count, of = cell
@@ -201,13 +203,13 @@ def _means(values: F64, group: I64, runs: I64) -> list[str]:
     return texts
 
 
-def _section(heading: str, content: str) -> str:
-    """A part of the page; nothing where it is empty."""
+def _format_section(heading: str, content: str) -> str:
+    """Format a section of the page; empty if its content is."""
     return f"<section>\n<h2>{heading}</h2>\n{content}</section>\n" if content else ""
 
 
-def _pairs(pairs: Any, look: str = "") -> str:
-    """Keywords with what they stand for."""
+def _format_pairs(pairs: Any, look: str = "") -> str:
+    """Format keywords and their values."""
     rows = "".join(
         f"<div><dt>{escape(str(name))}</dt><dd>{escape(str(value))}</dd></div>\n"
         for name, value in pairs
@@ -216,8 +218,8 @@ def _pairs(pairs: Any, look: str = "") -> str:
     return f"{opening}\n{rows}</dl>\n" if rows else ""
 
 
-def _figure(number: int, text: str, figure: Figure) -> str:
-    """A figure inside the page: curves as they are, or pixels where these are many."""
+def _embed_figure(number: int, text: str, figure: Figure) -> str:
+    """Embed a figure: as curves, or as pixels if the curves are too large."""
     from matplotlib import rc_context  # noqa: PLC0415
 
     buffer = io.BytesIO()
@@ -236,8 +238,8 @@ def _figure(number: int, text: str, figure: Figure) -> str:
     )
 
 
-def _table(table: pandas.DataFrame) -> str:
-    """Means by cell, the first of them where there are many."""
+def _format_table(table: pandas.DataFrame) -> str:
+    """Format the means by cell, at most MOST_CELLS of them."""
     if not len(table):
         return "<p>No run has ended yet.</p>\n"
     summary = cells(table)

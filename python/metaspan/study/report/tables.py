@@ -1,4 +1,4 @@
-r"""Rows of a study as tables, and tables as files."""
+r"""Make tables of a study's rows, and write tables to files."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import pandas
 
 
-def table_of(spec: Spec, cells: Sequence[Cell], rows: Mapping[RunId, Row]) -> pandas.DataFrame:
-    """A row per finished run: varied names, seed, status, measures."""
-    pd = _pandas()
+def make_table(spec: Spec, cells: Sequence[Cell], rows: Mapping[RunId, Row]) -> pandas.DataFrame:
+    """Make a table with a row per finished run: varied names, seed, status, measures."""
+    pd = _import_pandas()
     pairs = [
         (cell, row)
         for cell in cells
@@ -31,13 +31,15 @@ def table_of(spec: Spec, cells: Sequence[Cell], rows: Mapping[RunId, Row]) -> pa
         if (row := rows.get((cell.name, seed))) is not None
     ]
     columns: dict[str, Any] = {
-        name: _column([cell.values[name] for cell, _ in pairs]) for name in spec.varied
+        name: _to_array([cell.values[name] for cell, _ in pairs]) for name in spec.varied
     }
     columns["seed"] = np.array([row["seed"] for _, row in pairs], dtype=np.int64)
     columns["status"] = [row["status"] for _, row in pairs]
     for measure in spec.measures:
-        found = [row.get("measures", {}).get(measure.name) for _, row in pairs]
-        columns[measure.name] = np.array([_number(value) for value in found], dtype=np.float64)
+        values = [row.get("measures", {}).get(measure.name) for _, row in pairs]
+        columns[measure.name] = np.array(
+            [_decode_number(value) for value in values], dtype=np.float64
+        )
     table = pd.DataFrame(columns)
     table.attrs[SET_BY_STOP] = measures_set(
         [measure.name for measure in spec.measures], [cell.arguments for cell in cells]
@@ -46,9 +48,11 @@ def table_of(spec: Spec, cells: Sequence[Cell], rows: Mapping[RunId, Row]) -> pa
     return table
 
 
-def traces_of(spec: Spec, cells: Sequence[Cell], rows: Mapping[RunId, Row]) -> pandas.DataFrame:
-    """A row per kept round of every run: varied names, seed, round, records."""
-    pd = _pandas()
+def make_trace_table(
+    spec: Spec, cells: Sequence[Cell], rows: Mapping[RunId, Row]
+) -> pandas.DataFrame:
+    """Make a table with a row per kept round of every run: varied names, seed, round, records."""
+    pd = _import_pandas()
     if not spec.keep:
         raise ValueError("the study keeps no trace: give keep=('dist',) or other records")
     names = [*spec.varied, "seed", "round", *spec.keep]
@@ -65,12 +69,12 @@ def traces_of(spec: Spec, cells: Sequence[Cell], rows: Mapping[RunId, Row]) -> p
             columns["seed"] += [seed] * count
             columns["round"] += trace["round"]
             for name in spec.keep:
-                columns[name] += [_number(value) for value in trace[name]]
-    return pd.DataFrame({name: _column(values) for name, values in columns.items()})
+                columns[name] += [_decode_number(value) for value in trace[name]]
+    return pd.DataFrame({name: _to_array(values) for name, values in columns.items()})
 
 
 def write_table(table: pandas.DataFrame, path: Path) -> None:
-    """Write a table in the format that the name of the file asks for."""
+    """Write a table in the format that the file's suffix names."""
     plain = table.copy()
     plain.attrs = {}
     for name in [name for name in plain.columns if plain[name].dtype == object]:
@@ -89,16 +93,17 @@ def write_table(table: pandas.DataFrame, path: Path) -> None:
     files.replace(path, content.getvalue())
 
 
-def _pandas() -> Any:
+def _import_pandas() -> Any:
+    """Import pandas, which is optional and slow to import."""
     try:
-        import pandas as pd  # noqa: PLC0415  (optional and slow to import)
+        import pandas as pd  # noqa: PLC0415
     except ImportError as error:
         raise ImportError("tables need pandas: pip install 'metaspan[table]'") from error
     return pd
 
 
-def _column(values: Sequence[Any]) -> NDArray[Any]:
-    """An array of numbers, or of objects as they are."""
+def _to_array(values: Sequence[Any]) -> NDArray[Any]:
+    """Make an array of numbers, or of objects if some values are not numbers."""
     kinds = {type(value) for value in values}
     if kinds == {bool}:
         return np.array(values, dtype=bool)
@@ -113,6 +118,6 @@ def _column(values: Sequence[Any]) -> NDArray[Any]:
     return column
 
 
-def _number(value: Any) -> float:
-    """A number from what a row holds of it."""
+def _decode_number(value: Any) -> float:
+    """Decode a number as `encode_number` writes it."""
     return math.nan if value is None else float(value)
