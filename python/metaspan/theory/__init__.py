@@ -1,4 +1,4 @@
-r"""What the theory predicts of a run: rates, waits, limits and floors, to lay beside its curves."""
+r"""Predictions of the theory for a run: rates, waits, limits and floors, for its plots."""
 
 from ..tasks.moments import diversity, second_moment
 from .predictions import decay, floor_line, rate_line

@@ -1,4 +1,4 @@
-r"""What the theory predicts as lines to lay beside the curves of a run."""
+r"""Predictions of the theory as lines to plot with the curves of a run."""
 
 from __future__ import annotations
 
@@ -19,23 +19,28 @@ if TYPE_CHECKING:
 
 Prediction = Callable[[NDArray[Any]], F64]
 
-ANCHOR = 1e-8  # where a rate line meets its curve: late, and above what stop rules ask for
+ANCHOR = 1e-8  # dist at which a rate line meets its curve: late, but above the usual stop rules
 
 
 def decay(rate: float, through: tuple[float, float]) -> Prediction:
-    r"""Exponential decay through a point, as a function of rounds.
+    r"""Return the exponential decay through a point, as a function of rounds.
 
     Parameters
     ----------
     rate : float
-        Fall of the logarithm per round.
+        Decrease of the natural logarithm per round.
     through : (float, float)
-        A round and the value there.
+        A round, and the value in this round.
 
     Returns
     -------
     callable
-        Rounds (rows,) to values (rows,), for the `predictions` of `metaspan.plot`.
+        Function from rounds (rows,) to values (rows,), for the `predictions` of `metaspan.plot`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not made of finite numbers, or `through` is not a pair.
 
     Examples
     --------
@@ -44,28 +49,29 @@ def decay(rate: float, through: tuple[float, float]) -> Prediction:
     """
     rate = check.real("rate", rate)
     at, value = (check.real("through", x) for x in check.small("through", through, (2,)))
-    # Far before the point, where no plot reaches, it stays at a number that does not overflow.
+    # exp overflows beyond an exponent of about 709: far before the point, where no plot reaches,
+    # the line is constant.
     return lambda t: value * np.exp(np.minimum(rate * (at - check.reals("rounds", t)), 650.0))
 
 
 def rate_line(result: Result) -> Prediction:
-    r"""Decay of (22) through the late part of a population run.
+    r"""Return the decay (22) through the late part of a population run.
 
     Parameters
     ----------
     result : Result
-        A run on population losses that recorded ``"dist"``.
+        A run on population losses, without a pool, that recorded ``"dist"``.
 
     Returns
     -------
     callable
-        The `decay` at `rate`, through the mean of dist over trials (geometric, as plots show it)
-        in the last recorded round where it is above 1e-8.
+        `decay` with the slope of `rate`. It passes through the mean of dist over trials (geometric,
+        as in plots) in the last recorded round in which this mean is above 1e-8.
 
     Raises
     ------
     TypeError, ValueError
-        As `rate`, and if the run is on samples or on a pool, or did not record dist.
+        As `rate`; also if the run is on samples or on a pool, or did not record dist.
 
     Examples
     --------
@@ -90,22 +96,24 @@ def rate_line(result: Result) -> Prediction:
 
 
 def floor_line(result: Result) -> Prediction:
-    r"""Error floor of a run on finitely many samples, at most 1, as a constant function of rounds.
+    r"""Return the error floor of a run on finitely many samples, as a constant function of rounds.
 
     Parameters
     ----------
     result : Result
-        A run on a law of tasks with a finite `m_out`. With a pool, its tasks are all that count.
+        A run on a law of tasks with finite `n` and `m_out`. If it has a pool, the number of tasks
+        in the pool replaces `n`.
 
     Returns
     -------
     callable
-        Rounds (rows,) to `error_floor`, for the `predictions` of `metaspan.plot`.
+        Function from rounds (rows,) to `error_floor`, at most 1, for the `predictions` of
+        `metaspan.plot`.
 
     Raises
     ------
     ValueError
-        If the run is on population losses or on a batch, or its tasks are infinitely many.
+        If the run is on population losses or on a batch, or has infinitely many tasks.
 
     Examples
     --------

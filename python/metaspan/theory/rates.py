@@ -14,17 +14,18 @@ from ..metrics import Diversity
 from ..tasks.linear import MAX_COUNT, LinearTasks
 from ..tasks.moments import diversity, second_moment
 
-CENTRED = 1e-12  # a mean head this short, relative to the heads, is rounding
+CENTRED = 1e-12  # length of the mean head, relative to the heads, up to which it is rounding
 
 
 def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
-    r"""Fall of log dist per round near the solution, (22).
+    r"""Return the decrease of log dist per round near the solution, (22).
 
     .. math:: -\log(1 - \beta \alpha \mu_{*}^2)
 
-    It holds for population losses and J = 1 once :math:`\alpha B^\top B \approx I`, as long as
-    w = 0: from there, with centred heads (for exact MAML also without third moments) and many
-    tasks a round. With a few fresh tasks a round, trials scatter around it.
+    It assumes population losses, J = 1, :math:`\alpha B^\top B \approx I` and w = 0. The head stays
+    at zero if it starts there, the heads of the tasks are centred (for exact MAML also without
+    third moments), and there are many tasks a round. With few fresh tasks a round, trials scatter
+    about it.
 
     Parameters
     ----------
@@ -38,16 +39,25 @@ def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
     Returns
     -------
     float
-        The rate, natural logarithm; 0 where the heads leave a direction out.
+        Decrease of the natural logarithm per round; 0 if the heads leave out a direction.
 
     Raises
     ------
     TypeError
         If an argument is of the wrong kind, or the heads are a function.
     ValueError
-        If the method has no inner step or several, if the heads have a mean, or if the step sizes
-        are so large that :math:`\alpha B^\top B = I` does not attract: for
-        :math:`\beta \alpha L_{*}^2` of 1 or more, of 1/2 or more for exact methods.
+        If the method does not have exactly one inner step, if the heads are not centred, or if the
+        step sizes are so large that :math:`\alpha B^\top B = I` does not attract:
+        :math:`\beta \alpha L_{*}^2` must be below 1, and below 1/2 for exact methods.
+
+    See Also
+    --------
+    plateau : Rounds before dist begins to decrease at this rate.
+    rate_line : The rate as a line through the curve of a run.
+
+    Notes
+    -----
+    The cost is that of the eigenvalues of a k x k matrix, whatever d is.
 
     Examples
     --------
@@ -55,11 +65,13 @@ def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
     >>> round(rate(ms.LinearTasks(d=100, k=3), "anil", alpha=0.1, beta=0.1), 5)
     0.01005
     """
-    found = resolve(method, steps)
-    numbers = core_method(found)
+    resolved = resolve(method, steps)
+    numbers = core_method(resolved)
     if numbers.inner_steps != 1:
-        raise ValueError(f"method must be ANIL or MAML with inner_steps = 1 for (22); got {found}")
-    spread = _centred(tasks, "(22)")
+        raise ValueError(
+            f"method must be ANIL or MAML with inner_steps = 1 for (22); got {resolved}"
+        )
+    spread = _require_centred(tasks, "(22)")
     bound, reach = 0.5 if numbers.exact else 1.0, numbers.beta * numbers.alpha * spread.L**2
     if reach >= bound:
         raise ValueError(
@@ -70,12 +82,12 @@ def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
 
 
 def plateau(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
-    r"""Rounds that a random start waits before dist falls, to order one.
+    r"""Estimate the rounds before dist decreases from a random start, to leading order, (22).
 
     .. math:: \frac{\log(d k)}{2 \beta \alpha \mu_{*}^2}
 
-    An estimate, under the assumptions of `rate`: dist = 1/2 comes up to a few times
-    :math:`1 / (\beta \alpha \mu_{*}^2)` rounds later, as the start has it, at any d.
+    The assumptions are those of `rate`. Runs reach dist = 1/2 later than this by up to a few times
+    :math:`1 / (\beta \alpha \mu_{*}^2)` rounds, depending on the start but not on d.
 
     Parameters
     ----------
@@ -89,7 +101,7 @@ def plateau(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
     Returns
     -------
     float
-        Rounds; infinite where the rate is 0.
+        Number of rounds; infinite if the rate is 0.
 
     Raises
     ------
@@ -112,15 +124,16 @@ def plateau(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
 def fixed_point(
     tasks: LinearTasks, method: Method | str, m_in: int | None = None, **steps: float
 ) -> F64:
-    r"""Where first-order ANIL settles with infinitely many tasks, (23).
+    r"""Return the limit of first-order ANIL with infinitely many tasks, (23).
 
     .. math:: M M^\top = \tfrac1\alpha \Bigl[ \tfrac{m_\text{in} + 1}{m_\text{in}} I
               + c\, \Sigma_{*}^{-1} \Bigr]^{-1}, \qquad
               c = \frac{\operatorname{tr} \Sigma_{*} + \text{noise}^2}{m_\text{in}}
 
-    with :math:`M = B_{*}^\top B` and :math:`\Sigma_{*}` the covariance of the heads, for J = 1,
-    Gaussian features, independent inner and outer sets, a width of at least ``tasks.k``, w = 0,
-    and any `m_out`: what `B` has off the truth vanishes, and this is what remains.
+    Here :math:`M = B_{*}^\top B`, and :math:`\Sigma_{*}` is the covariance of the heads. The part
+    of `B` off the truth vanishes in the limit. The result assumes J = 1, Gaussian features,
+    independent inner and outer sets, a width of at least ``tasks.k`` and w = 0; it does not depend
+    on `m_out`.
 
     Parameters
     ----------
@@ -129,22 +142,27 @@ def fixed_point(
     method : ANIL or str
         First-order ANIL with one inner step, or its name.
     m_in : int or None
-        Samples of an inner set. None: infinitely many, for which it is ``I / alpha``.
+        Samples of an inner set. None: infinitely many; the limit is then ``I / alpha``.
     **steps : float
         ``alpha``, ``beta`` and ``inner_steps`` of a method given by name.
 
     Returns
     -------
     ndarray of shape (k, k), float64
-        :math:`M M^\top` at the end, k = ``tasks.k``.
+        The limit of :math:`M M^\top`, with k = ``tasks.k``.
 
     Raises
     ------
     TypeError
         If an argument is of the wrong kind, or the heads are a function.
     ValueError
-        If the method is another one or its alpha is 0, the heads have a mean or leave a direction
-        out, or `m_in` is finite and the features are not Gaussian.
+        If the method is another one or its alpha is 0, the heads are not centred or leave out a
+        direction, or `m_in` is finite and the features are not Gaussian.
+
+    References
+    ----------
+    Yuksel, Boursier, Flammarion, "First-order ANIL learns linear representations despite
+    overparametrised latent dimension", 2023.
 
     Examples
     --------
@@ -153,10 +171,10 @@ def fixed_point(
     array([[1.14285714, 0.        ],
            [0.        , 1.14285714]])
     """
-    alpha, _ = _fo_anil(method, steps)
-    if alpha < 1e-300:  # below, the limit overflows
+    alpha, _ = _require_fo_anil(method, steps)
+    if alpha < 1e-300:  # 1 / alpha would overflow
         raise ValueError(f"alpha must be positive for (23) to have a limit; got {alpha:g}")
-    if _centred(tasks, "(23)").mu == 0.0:
+    if _require_centred(tasks, "(23)").mu == 0.0:
         raise ValueError("the heads must reach every direction for (23); their mu_star is 0")
     c = _crosstalk(tasks, m_in)
     growth = 1.0 if m_in is None else (m_in + 1) / m_in
@@ -168,14 +186,14 @@ def fixed_point(
 def fading(
     tasks: LinearTasks, method: Method | str, m_in: int | None, rounds: ArrayLike, **steps: float
 ) -> F64:
-    r"""Surplus singular values of R under first-order ANIL with infinitely many tasks, (23).
+    r"""Return the surplus singular values of R under first-order ANIL with infinitely many tasks.
 
     .. math:: \sigma_R \sim (2 \beta \alpha^2 c\, t)^{-1/2}, \qquad
               c = \frac{\operatorname{tr} \Sigma_{*} + \text{noise}^2}{m_\text{in}}
 
-    Under the assumptions of `fixed_point`, for a width above ``tasks.k``: of the singular values
-    of :math:`R = E^\top B`, as many fade this slowly as there are surplus columns, whatever the
-    start; the others fall exponentially.
+    This is the slow part of (23) for a width above ``tasks.k``, under the assumptions of
+    `fixed_point`. Each surplus column gives :math:`R = E^\top B` one singular value that decreases
+    this slowly, whatever the start; the other singular values decrease exponentially.
 
     Parameters
     ----------
@@ -184,7 +202,7 @@ def fading(
     method : ANIL or str
         First-order ANIL with one inner step, or its name.
     m_in : int or None
-        Samples of an inner set. None: infinitely many, for which nothing fades.
+        Samples of an inner set. None: infinitely many; the singular values then do not decrease.
     rounds : array_like
         Rounds t, >= 0.
     **steps : float
@@ -193,13 +211,19 @@ def fading(
     Returns
     -------
     ndarray of the shape of `rounds`, float64
-        The singular values, which come near it from below; infinite at round 0 and where nothing
-        fades.
+        The asymptotic value, which the singular values approach from below. It is infinite in round
+        0, and in every round if c or a step size is 0.
 
     Raises
     ------
     TypeError, ValueError
-        As `fixed_point`, and if a round is negative.
+        If an argument is of the wrong kind, the method is another one, the heads are not centred, a
+        round is negative, or `m_in` is finite and the features are not Gaussian.
+
+    References
+    ----------
+    Yuksel, Boursier, Flammarion, "First-order ANIL learns linear representations despite
+    overparametrised latent dimension", 2023.
 
     Examples
     --------
@@ -208,8 +232,8 @@ def fading(
     >>> fading(tasks, "fo-anil", 4, [100, 10_000], alpha=0.5, beta=0.5).round(3)
     array([0.283, 0.028])
     """
-    alpha, beta = _fo_anil(method, steps)
-    _centred(tasks, "(23)")
+    alpha, beta = _require_fo_anil(method, steps)
+    _require_centred(tasks, "(23)")
     times = check.reals("rounds", rounds)
     if times.size and not times.min() >= 0.0:
         raise ValueError(f"rounds must be >= 0; got {times.min():g}")
@@ -219,12 +243,13 @@ def fading(
 
 
 def error_floor(d: int, k: int, n: int, m_out: int) -> float:
-    r"""Order of magnitude of dist at the end of training on finitely many samples.
+    r"""Return the order of magnitude of the final dist on finitely many samples.
 
     .. math:: \sqrt{\frac{d k}{n\, m_\text{out}}}
 
-    Unknowns over the samples of a round: the scale, not the value. Rounds on fresh samples
-    average, so that small step sizes, and tasks with little noise, end several times lower.
+    This is the square root of the number of unknowns over the number of outer samples of a round.
+    It gives the scale, not the value: rounds on fresh samples average, so that runs with small step
+    sizes or little noise end several times lower.
 
     Parameters
     ----------
@@ -236,7 +261,7 @@ def error_floor(d: int, k: int, n: int, m_out: int) -> float:
     Returns
     -------
     float
-        The floor; from 1 on, where dist ends, nothing is promised.
+        The floor. A value of 1 or more promises nothing, since dist is at most 1.
 
     Raises
     ------
@@ -253,31 +278,32 @@ def error_floor(d: int, k: int, n: int, m_out: int) -> float:
     return math.sqrt(d * k / (n * m_out))
 
 
-def _centred(tasks: LinearTasks, equation: str) -> Diversity:
-    """Diversity of the tasks' heads; raises unless they are centred."""
+def _require_centred(tasks: LinearTasks, equation: str) -> Diversity:
+    """Return the diversity of the tasks' heads; raise ValueError unless they are centred."""
     if not isinstance(tasks, LinearTasks):
         raise TypeError(f"tasks must be a LinearTasks; got {check.show(tasks)}")
-    found = diversity(tasks.heads, tasks.k)
-    if found.eta > CENTRED * found.L:
+    spread = diversity(tasks.heads, tasks.k)
+    if spread.eta > CENTRED * spread.L:
         raise ValueError(
-            f"the heads must be centred for {equation}; their mean has length {found.eta:.3g}"
+            f"the heads must be centred for {equation}; their mean has length {spread.eta:.3g}"
         )
-    return found
+    return spread
 
 
-def _fo_anil(method: Method | str, steps: dict[str, float]) -> tuple[float, float]:
-    """Step sizes of first-order ANIL with one inner step; raises for another method."""
-    found = resolve(method, steps)
-    numbers = core_method(found)
+def _require_fo_anil(method: Method | str, steps: dict[str, float]) -> tuple[float, float]:
+    """Return alpha and beta of first-order ANIL with one inner step; reject other methods."""
+    resolved = resolve(method, steps)
+    numbers = core_method(resolved)
     if (numbers.inner_steps, numbers.adapt_B, numbers.exact) != (1, False, False):
         raise ValueError(
-            f"method must be ANIL with first_order=True and inner_steps = 1 for (23); got {found}"
+            "method must be ANIL with first_order=True and inner_steps = 1 for (23); "
+            f"got {resolved}"
         )
     return numbers.alpha, numbers.beta
 
 
 def _crosstalk(tasks: LinearTasks, m_in: int | None) -> float:
-    """The c of (23), by which finite inner sets mix directions."""
+    """Compute the c of (23), by which finite inner sets mix directions; 0 for infinite ones."""
     if m_in is None:
         return 0.0
     m_in = check.integer("m_in", m_in, 1, MAX_COUNT)

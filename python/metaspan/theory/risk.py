@@ -1,8 +1,8 @@
-r"""What learners make of a task's m samples: their estimates, and their risks in closed form.
+r"""Estimates of learners from m samples of a task, and their excess risks in closed form.
 
-Vectors are in the coordinates (13), `B_star` first, with as many more as the samples reach:
-X (b, rows, columns) and y (b, rows) give estimates (b, columns) of b tasks. The rows may stand
-for m samples without being m, since X^T X and X^T y say all.
+Vectors are in the coordinates (13), `B_star` first, with as many more coordinates as the samples
+need. Data X (b, rows, columns) and y (b, rows) of b tasks give estimates (b, columns). The rows may
+be fewer than the m samples that they represent, since estimates depend on X^T X and X^T y alone.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from .._support import memory
 from .._support.types import F64
 from ..tasks.arrays import core_sets, sets_of
 
-ChiSquare = Callable[[int, int], F64]  # degrees of freedom, place -> (n,) draws
-BLOCK = 2**20  # numbers in the samples that are drawn at once
+ChiSquare = Callable[[int, int], F64]  # from degrees of freedom and a place to (n,) draws
+BLOCK = 2**20  # numbers of the samples that are drawn at once
 EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
 class HeadMoments:
-    """What closed forms know of the tasks."""
+    """Moments of the tasks that closed forms need."""
 
     mean: F64  # (k_star,) of the heads
     cov: F64  # (k_star, k_star)
     variance: float  # of the noise
-    known: bool  # whether mean and cov are the law's own, and not those of heads that were drawn
+    known: bool  # whether mean and cov are exact, or else those of a sample of heads
 
     @property
     def second(self) -> F64:
-        """E w_star w_star^T."""
+        """E w_star w_star^T, (k_star, k_star)."""
         return self.cov + np.outer(self.mean, self.mean)
 
     @property
@@ -47,7 +47,7 @@ class HeadMoments:
 
 @dataclass(frozen=True)
 class InnerLoop:
-    """The inner loop (2) of a method from [M; R] and w."""
+    """The inner loop (2) of a method, started from [M; R] and w."""
 
     method: CoreMethod
     C: F64  # (D, k): [M; R]
@@ -57,87 +57,99 @@ class InnerLoop:
 
     @property
     def reach(self) -> bool:
-        """Whether the estimate leaves the coordinates of C."""
+        """Whether the estimate may leave the span of the coordinates of C."""
         return self.method.adapt_B and self.method.inner_steps > 0
 
     def expected(self, law: HeadMoments) -> float | None:
-        """Mean excess risk; None where it has no short closed form."""
+        r"""Compute the mean excess risk; None if it has no short closed form.
+
+        Without a step the estimate is B w. One step on Gaussian samples moves it by alpha B B^T
+        times a gradient whose mean and covariance are known; for MAML only if w is zero, since B
+        moves otherwise.
+        """
         alpha, _, steps, adapt_B, _ = self.method
         still = alpha == 0.0 or steps == 0
         if not law.known or not (still or (steps == 1 and not (adapt_B and self.w.any()))):
             return None
         D, k_star = self.C.shape[0], law.mean.size
-        error = self.C @ self.w - _padded(law.mean, D)
+        error = self.C @ self.w - _pad(law.mean, D)
         A = np.outer(error, error)
         A[:k_star, :k_star] += law.cov
         if still:
             return 0.5 * float(np.trace(A))
         H = self.C @ self.C.T
-        scatter = _quadratic(H, A) + (float(np.trace(A)) + law.variance) * float((H * H).sum())
-        return 0.5 * (_quadratic(np.eye(D) - alpha * H, A) + alpha**2 / self.m * scatter)
+        scatter = _trace_product(H, A) + (float(np.trace(A)) + law.variance) * float((H * H).sum())
+        return 0.5 * (_trace_product(np.eye(D) - alpha * H, A) + alpha**2 / self.m * scatter)
 
     def estimate(self, X: F64, y: F64) -> F64:
-        """B_J w_J."""
+        """Return B_J w_J of every task, (b, columns)."""
         scale = math.sqrt(y.shape[1] / self.m)  # the core divides by the number of rows
-        B = _padded(self.C.T, X.shape[2]).T.copy()
+        B = _pad(self.C.T, X.shape[2]).T.copy()
         sets = core_sets(sets_of(X * scale, y * scale))
         heads, moved = core.adapt_arrays(self.method, B, self.w, sets, self.reach, self.threads)
-        return heads @ B.T if moved is None else _times(moved, heads)
+        return heads @ B.T if moved is None else _multiply(moved, heads)
 
 
 @dataclass(frozen=True)
 class Regression:
-    """Ridge regression on X B, with B = [M; R]; least squares of minimum norm at penalty 0."""
+    r"""Ridge regression on the features X B with B = [M; R].
+
+    A penalty of 0 means the least-squares solution of minimum norm.
+    """
 
     C: F64  # (D, k): [M; R]
     rank: int
-    inside: float  # E ||theta||^2 in the span of B
-    outside: float  # E ||theta||^2 off it
+    inside: float  # E ||theta||^2, of the part in the span of B
+    outside: float  # E ||theta||^2, of the part orthogonal to it
     m: int
     penalty: float = 0.0
     reach = False
 
     def expected(self, law: HeadMoments) -> float | None:
-        """Mean excess risk; None where it has no closed form."""
-        mean = _least_squares(self.m, self.rank, self.inside, self.outside, law.variance)
+        """Compute the mean excess risk; None if it has no closed form."""
+        mean = _least_squares_risk(self.m, self.rank, self.inside, self.outside, law.variance)
         settled = law.known or self.outside == 0.0
         certain = (settled and self.m >= self.rank) or mean == math.inf
         return mean if certain and not self.penalty else None
 
     def estimate(self, X: F64, y: F64) -> F64:
-        """B v with the coefficients v of the regression."""
-        # By singular values: the columns of B may be of very different lengths.
+        """Return B v of every task, with the coefficients v of the regression, (b, columns)."""
+        # By singular values, not normal equations: columns of B may differ much in length.
         U, s, Vt = np.linalg.svd(X @ self.C, full_matrices=False)
         kept = s > max(U.shape[1], Vt.shape[2]) * EPS * s.max(axis=1, keepdims=True)
         v: F64 = np.where(kept, s, 0.0) / np.where(kept, s * s + self.m * self.penalty, 1.0)
-        v *= _times(U.transpose(0, 2, 1), y)
-        return _times(Vt.transpose(0, 2, 1), v) @ self.C.T
+        v *= _multiply(U.transpose(0, 2, 1), y)
+        return _multiply(Vt.transpose(0, 2, 1), v) @ self.C.T
 
 
 @dataclass(frozen=True)
 class IsotropicRegression:
-    """The same on p orthonormal features that theta lies in the span of: X B_star, or X."""
+    r"""Ridge regression on p orthonormal features whose span contains theta.
+
+    The features are X B_star or X itself. A penalty of 0 means the least-squares solution of
+    minimum norm.
+    """
 
     p: int
     m: int
     penalty: float = 0.0
 
     def expected(self, law: HeadMoments) -> float | None:
-        """Mean excess risk; None where it has no closed form."""
-        mean = _least_squares(self.m, self.p, law.signal, 0.0, law.variance)
+        """Compute the mean excess risk; None if it has no closed form."""
+        mean = _least_squares_risk(self.m, self.p, law.signal, 0.0, law.variance)
         certain = law.known or self.m >= self.p or mean == math.inf
         return mean if certain and not self.penalty else None
 
     def averaged(self, signal: F64, variance: float, chi_square: ChiSquare) -> F64:
-        r"""Excess risks (n,), averaged over directions, for lengths ||theta||^2 `signal`.
+        r"""Return excess risks (n,) averaged over directions of theta, for ||theta||^2 = `signal`.
 
-        The nonzero eigenvalues t of X^T X, r of them, are all that is drawn: with c = m lambda
-        the risk is half of
+        Only the r nonzero eigenvalues t of X^T X are random. With c = m lambda the risk is half of
 
             signal / p (p - r + sum c^2 / (t + c)^2) + variance sum t / (t + c)^2.
 
-        They are those of a tridiagonal matrix with chi-square entries (Dumitriu and Edelman 2002);
-        the sums are derivatives by c of its log-determinant, whose pivots are s + x.
+        The eigenvalues are those of a tridiagonal matrix with chi-square entries (Dumitriu and
+        Edelman 2002). The sums are derivatives by c of its log-determinant, whose pivots are s + x,
+        so that no eigenvalue is computed.
         """
         r, c = min(self.m, self.p), self.m * self.penalty
         s, ds, dds = np.full(signal.size, c), np.ones(signal.size), np.zeros(signal.size)
@@ -161,7 +173,7 @@ Learner = InnerLoop | Regression | IsotropicRegression
 
 @dataclass(frozen=True)
 class NewTasks:
-    """New tasks of m samples, and random numbers apart from those of training."""
+    """New tasks of m samples each, whose random numbers are independent of training."""
 
     heads: F64  # (n, k_star)
     law: HeadMoments
@@ -172,13 +184,13 @@ class NewTasks:
     threads: int
 
     def excess(self, learner: Learner) -> F64:
-        """Excess risks (n,) of the tasks."""
+        """Compute the excess risks (n,) of the tasks."""
         if isinstance(learner, IsotropicRegression):
             return self._averaged(learner)
         return self._sampled(learner)
 
     def _averaged(self, learner: IsotropicRegression) -> F64:
-        """Excess risks (n,): the eigenvalues of the Gram matrix are drawn and no more."""
+        """Compute excess risks (n,) of isotropic regression, averaged over directions."""
         signal = (self.heads * self.heads).sum(axis=1)
         if self.law.known:
             signal[:] = self.law.signal
@@ -186,10 +198,11 @@ class NewTasks:
         return learner.averaged(signal, self.law.variance, draw)
 
     def _sampled(self, learner: InnerLoop | Regression) -> F64:
-        """Excess risks (n,): by (16), in as few coordinates as the learner sees."""
+        """Compute excess risks (n,) on samples drawn by (16), in the coordinates that matter."""
         D, k = learner.C.shape
         rest = self.d - D if learner.reach else 0
-        # X^T X and X^T y say all: more rows than columns become the R-factor of [X, z].
+        # Estimates depend on X^T X and X^T y alone: if there are more rows than columns, the
+        # R-factor of [X, z] replaces them.
         rows, columns = min(self.m, D + rest + 1), D + min(self.m, rest)
         numbers = columns * (rows + k)
         memory.require("the samples of one task", 4 * 8 * numbers)
@@ -197,14 +210,14 @@ class NewTasks:
         excess = np.empty(len(self.heads))
         for block, first in enumerate(range(0, len(excess), size)):
             part = slice(first, first + size)
-            theta = _padded(self.heads[part], columns)
+            theta = _pad(self.heads[part], columns)
             X, z = self._design(block, len(theta), D, rest)
-            error = learner.estimate(X, _times(X, theta) + self.noise * z) - theta
+            error = learner.estimate(X, _multiply(X, theta) + self.noise * z) - theta
             excess[part] = 0.5 * (error * error).sum(axis=1)
         return excess
 
     def _design(self, block: int, b: int, D: int, rest: int) -> tuple[F64, F64]:
-        """Features (b, rows, columns) and standard noise (b, rows) of b tasks."""
+        """Draw features (b, rows, columns) and standard noise (b, rows) of b tasks."""
         m, size = self.m, D + rest + 1
         if m > size:
             R = self._bartlett(block, b, size, m).transpose(0, 2, 1)
@@ -214,57 +227,63 @@ class NewTasks:
         return np.concatenate([P, self._bartlett(block, b, m, rest)], axis=2), z
 
     def _bartlett(self, block: int, b: int, p: int, f: int) -> F64:
-        """Factors (b, p, min(p, f)) of (16)."""
+        """Draw the factors (b, p, min(p, f)) of (16)."""
         L = np.tril(self._normals(core.STREAM_FRAME, block, b, p, min(p, f)))
         for j in range(L.shape[2]):
             L[:, j, j] = np.sqrt(self._chi_square(block + 1, b, f - j, j))
         return L
 
     def _normals(self, stream: int, block: int, b: int, m: int, d: int) -> F64:
-        """(b, m, d) standard normals."""
+        """Draw standard normals (b, m, d)."""
         return core.normals(self.key, 0, block, stream, b, m, d, "float64", self.threads)
 
     def _chi_square(self, block: int, count: int, dof: int, place: int) -> F64:
-        """(count,) chi-squares, a family for every place and block."""
+        """Draw chi-squares (count,) from a stream of their own for every place and block."""
         key = core.derive_key(self.key, place, block, core.STREAM_FRAME)
         return core.chi_square(dof, key, 0, count)
 
 
 def learned_regression(C: F64, law: HeadMoments, m: int) -> Regression:
-    """Least squares on the features of [M; R]."""
+    """Make the least-squares regression on the features of [M; R]."""
     D, k_star = C.shape[0], law.mean.size
+    # The rank and the span of C do not depend on the lengths of its columns, but rounding does.
     length = np.abs(C).max(axis=0)
     U, s, _ = np.linalg.svd(C / np.where(length > 0.0, length, 1.0), full_matrices=False)
     U = U[:, s > s.max() * s.size * 4 * EPS]
     top = U[:k_star]
-    inside, outside = (_quadratic(A, law.second) for A in (top.T, np.eye(D, k_star) - U @ top.T))
+    inside, outside = (
+        _trace_product(A, law.second) for A in (top.T, np.eye(D, k_star) - U @ top.T)
+    )
     if outside <= (8 * D * EPS) ** 2 * inside:
         outside = 0.0
     return Regression(C, U.shape[1], inside, outside, m)
 
 
 def best_penalty(m: int, size: float, signal: float, noise: float) -> float:
-    """The penalty that is optimal if no direction of the coefficients is preferred.
+    r"""Return the penalty that is optimal if all directions of the coefficients are alike.
 
-    `size` is the squared Frobenius norm of B, `signal` and `noise` are E ||B v||^2 and the
-    variance of what remains of y.
+    `size` is the squared Frobenius norm of B, `signal` is E ||B v||^2, and `noise` is the variance
+    of the rest of y.
     """
     return noise and noise * size / (m * max(signal, 1e-30 * noise))
 
 
-def _times(A: F64, x: F64) -> F64:
-    """A x for every task: (b, p, q), (b, q) -> (b, p)."""
+def _multiply(A: F64, x: F64) -> F64:
+    """Multiply A x for every task: (b, p, q), (b, q) -> (b, p)."""
     product: F64 = (A @ x[:, :, None])[:, :, 0]
     return product
 
 
-def _padded(A: F64, columns: int) -> F64:
-    """Zeros appended along the last axis."""
+def _pad(A: F64, columns: int) -> F64:
+    """Append zeros along the last axis."""
     return np.pad(A, [(0, 0)] * (A.ndim - 1) + [(0, columns - A.shape[-1])])
 
 
-def _least_squares(m: int, rank: int, inside: float, outside: float, variance: float) -> float:
-    """Mean excess risk on features of this rank; for m < rank, on orthonormal ones."""
+def _least_squares_risk(m: int, rank: int, inside: float, outside: float, variance: float) -> float:
+    r"""Compute the mean excess risk of least squares on features of this rank.
+
+    For m < rank the features must be orthonormal.
+    """
     used, gap = min(m, rank), abs(m - rank) - 1
     noise = used * (variance + outside)
     if noise and gap <= 0:
@@ -273,6 +292,6 @@ def _least_squares(m: int, rank: int, inside: float, outside: float, variance: f
     return 0.5 * (outside + missed + (noise and noise / gap))
 
 
-def _quadratic(A: F64, S: F64) -> float:
-    """tr(A S A^T)."""
+def _trace_product(A: F64, S: F64) -> float:
+    """Compute tr(A S A^T)."""
     return float(((A @ S) * A).sum())
