@@ -1,8 +1,9 @@
-"""A thousand rounds in a million dimensions, with new samples every round.
+"""Train for a thousand rounds in a million dimensions, with new samples every round.
 
-Each round has 2,000 tasks with 5,025 samples of a million features, 80 terabytes if they were
-numbers. Nobody draws them: what matters of them has a law in which d is a parameter. The same round
-on samples that are drawn is timed beside it at a size where that is possible.
+Each round has 2,000 tasks with 5,025 samples of a million features, which would be 80 terabytes of
+numbers. They are never drawn: the package draws what a round needs of them from its exact law, in
+which d is only a parameter. For comparison, the script times the same round on samples that are
+drawn, at a size at which that is possible.
 """
 
 import time
@@ -20,7 +21,8 @@ dist = r.trace["dist"]
 print(f"metaspan: {rounds:,} rounds at d = {d:,} in {seconds:.1f} s ({r.config.engine} engine)")
 print(f"dist {dist[0]:.4f} at the start, {dist[-1]:.4f} at the end")
 
-# The same first-order ANIL on samples drawn at full size, by PyTorch or, without it, by NumPy.
+# The same first-order ANIL on samples drawn at full size, by PyTorch or, if it is not installed, by
+# NumPy.
 try:
     import torch
 
@@ -38,7 +40,7 @@ except ImportError:
 
 
 def explicit_gradient(B, w, B_star, n):
-    """The mean over n tasks of the gradients by B and by w."""
+    """Return the means over n tasks of the gradients with respect to B and w."""
     grad_B, grad_w = 0 * B, 0 * w
     for _ in range(n):
         theta = B_star @ draw(k)
@@ -63,7 +65,7 @@ days = measured * (n / few) * (d / len(eye)) * rounds / 86_400
 print(f"{name}, EXTRAPOLATED to d = {d:,}, n = {n:,} and {rounds:,} rounds: {days:,.0f} days")
 print("(not measured: taken as linear in the tasks, in d and in the rounds)")
 
-# A round alone could not tell the subspace better than the floor; many small steps average.
+# One round alone could not determine the subspace better than the floor; many small steps average.
 floor = {"error floor of one round": ms.theory.floor_line(r)}
 try:
     ms.plot({f"FO-ANIL, {seconds:.1f} s": r}, predictions=floor).figure.savefig(

@@ -1,8 +1,8 @@
-"""Data of one's own: training on fixed samples, and what that is worth on tasks held out.
+"""Train on your own fixed samples, and evaluate the representation on held-out tasks.
 
-Replace the arrays by your own, (n, m, d) and (n, m) or lists of them. The 12,000 samples here are
-forty times the d k = 300 unknowns of the representation. With fewer than those the training loss
-falls all the same, and the error on new tasks does not.
+Replace the arrays X (n, m, d) and y (n, m), or pass lists with an array for each task. The 12,000
+samples here are forty times the d k = 300 unknowns of the representation. With fewer samples than
+unknowns the training loss would still fall, but the error on new tasks would not.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ print(f"{r.config.route} route: {r.timings['run']:.2f} s for {r.status.round} ro
 
 
 def loss_on_new_tasks(heads):
-    """Loss (1) on the outer samples of the tasks held out, with a head for each of them."""
+    """Return the loss (1) on the outer samples of the held-out tasks, each with its own head."""
     predicted = (new.X_out @ r.B @ heads[:, :, None])[:, :, 0]
     return 0.5 * np.mean((predicted - new.y_out) ** 2)
 

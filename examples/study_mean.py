@@ -1,7 +1,8 @@
-"""What a mean of the heads does: to ANIL, to MAML, and to average risk.
+"""Study the effect of a nonzero mean of the heads on ANIL, MAML and average risk.
 
 Heads are N(mean * 1, I). Step sizes shrink as the mean grows, and rounds grow so that all runs have
-the same alpha * beta * rounds: by (22) they would end alike. All methods see the same tasks.
+the same alpha * beta * rounds: by (22) their final dist would be equal. All methods see the same
+tasks.
 """
 
 import argparse
@@ -15,7 +16,7 @@ METHODS = ["anil", "fo-anil", "maml", "fo-maml", "average-risk"]
 
 
 def directions(result):
-    """How many of the principal angles have a sine below 0.1."""
+    """Count the principal angles whose sine is below 0.1."""
     M, R, _ = result.state
     Q = np.linalg.qr(np.vstack([M, R]))[0]
     return int((np.linalg.svd(Q[len(M) :], compute_uv=False) < 0.1).sum())
@@ -25,8 +26,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer cells and seeds")
     parser.add_argument("--out", default="study_mean", metavar="DIR")
-    given = parser.parse_args()
-    out = Path(given.out)
+    arguments = parser.parse_args()
+    out = Path(arguments.out)
 
     study = ms.Study(
         out / "mean",
@@ -37,10 +38,10 @@ def main():
             **dict(rounds="round(10 / (alpha * beta))", stop=None),
         ),
         grid=dict(
-            mean=[0.1, 1, 10] if given.quick else [0.1, 0.2, 0.4, 0.7, 1, 2, 4, 7, 10],
+            mean=[0.1, 1, 10] if arguments.quick else [0.1, 0.2, 0.4, 0.7, 1, 2, 4, 7, 10],
             method=METHODS,
         ),
-        seeds=3 if given.quick else 20,
+        seeds=3 if arguments.quick else 20,
         measure=("dist", directions, "w_norm", "rounds_to:0.1", "seconds"),
         common=("method",),
     )
@@ -48,13 +49,13 @@ def main():
 
     table = study.table()
     table["diverged"] = table["status"] == "diverged"
-    told = {
+    summaries = {
         "dist at the end, geometric means": ("dist", lambda dist: np.exp(np.log(dist).mean())),
         "runs that diverged": ("diverged", "sum"),
         "directions that were found, at most": ("directions", "max"),
         "length of w, means": ("w_norm", "mean"),
     }
-    for title, (measure, how) in told.items():
+    for title, (measure, how) in summaries.items():
         shown = table.pivot_table(measure, "mean", "method", aggfunc=how, sort=False)
         print(f"\n{title}:\n{shown.to_string(float_format='{:.2g}'.format)}")
 

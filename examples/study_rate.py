@@ -1,7 +1,8 @@
-"""What sets the speed: the diversity mu^2 of the heads, and not the dimension.
+"""Study the rate of convergence: it depends on the diversity mu^2 of the heads, not on d.
 
-On population losses dist falls by 1 - alpha beta mu^2 a round once it falls, (22), whatever d is. A
-random start waits before that, for a number of rounds that grows with log(d k) / mu^2.
+On population losses each round multiplies dist by 1 - alpha beta mu^2, (22), for any d.
+From a random start the decrease begins only after a number of rounds that grows like
+log(d k) / mu^2.
 """
 
 import argparse
@@ -15,12 +16,12 @@ ALPHA, BETA, K = 0.1, 0.2, 3
 
 
 def heads(mu2):
-    """Heads of which one direction in K is rare."""
+    """Return heads whose variance is mu2 in one of the K directions and 1 in the others."""
     return ms.GaussianHeads(cov=[1.0] * (K - 1) + [mu2])
 
 
 def rate(mu2):
-    """The prediction, (22)."""
+    """Return the predicted rate, (22)."""
     tasks = ms.LinearTasks(d=100, k=K, heads=heads(mu2))
     return ms.theory.rate(tasks, "fo-anil", alpha=ALPHA, beta=BETA)
 
@@ -29,11 +30,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer cells and seeds")
     parser.add_argument("--out", default="study_rate", metavar="DIR")
-    given = parser.parse_args()
-    out = Path(given.out)
+    arguments = parser.parse_args()
+    out = Path(arguments.out)
 
-    powers = (2, 6, 10) if given.quick else (2, 4, 6, 8, 10, 12)
-    diversities = [0.12, 0.25, 0.5, 1.0] if given.quick else [0.03, 0.06, 0.12, 0.25, 0.5, 1.0]
+    powers = (2, 6, 10) if arguments.quick else (2, 4, 6, 8, 10, 12)
+    diversities = [0.12, 0.25, 0.5, 1.0] if arguments.quick else [0.03, 0.06, 0.12, 0.25, 0.5, 1.0]
     study = ms.Study(
         out / "rate",
         base=dict(
@@ -42,7 +43,7 @@ def main():
             rounds="round((log(d * k) / 2 + 25) / (alpha * beta * mu2))",
         ),
         grid=dict(mu2=diversities, d=[10**power for power in powers]),
-        seeds=3 if given.quick else 20,
+        seeds=3 if arguments.quick else 20,
         measure=("rate", "rounds_to:1e-6", "seconds"),
     )
     print(study.run())

@@ -1,8 +1,9 @@
-"""How many samples: the floor of dist against d, k, n and m_out, up to a million dimensions.
+"""Study the floor of dist against d, k, n and m_out, up to a million dimensions.
 
-On fresh samples a constant step levels off. The scale of theory is sqrt(d k / (n m_out)), unknowns
-over the samples of a round; here the floor is measured in 300 cells. Outer sets are so large that
-d = 10^6 ends well below dist = 1, and inner sets grow with k: all heads are estimated equally well.
+On fresh samples, with constant step sizes, dist levels off. The theory gives the scale
+sqrt(d k / (n m_out)), the square root of unknowns over the samples of a round; this study measures
+the floor in 300 cells. Outer sets are so large that runs at d = 10^6 end well below dist = 1. Inner
+sets grow with k, so that all heads are estimated equally well.
 """
 
 import argparse
@@ -19,8 +20,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer cells, seeds and tasks")
     parser.add_argument("--out", default="study_samples", metavar="DIR")
-    given = parser.parse_args()
-    out = Path(given.out)
+    arguments = parser.parse_args()
+    out = Path(arguments.out)
 
     full = dict(
         d=[10**2, 10**3, 10**4, 10**5, 10**6],
@@ -35,21 +36,21 @@ def main():
             **dict(method="fo-anil", alpha=0.1, beta=0.2, noise=0.1, m_in="10 * k"),
             **dict(init="methodical", rounds=700, stop=None),
         ),
-        grid=small if given.quick else full,
-        seeds=2 if given.quick else 3,
+        grid=small if arguments.quick else full,
+        seeds=2 if arguments.quick else 3,
         measure=("floor", "dist", "seconds"),
     )
     with ms.process_pool(2) as pool:
         print(study.run(pool))
 
     table = study.table()
-    found = study.fit("floor", tuple(THEORY))
-    print(f"\nfloor against all four: {found}\n")
+    powers = study.fit("floor", tuple(THEORY))
+    print(f"\nfloor against all four: {powers}\n")
     for name, exponent in THEORY.items():
-        print(f"{name}: exponent {found.exponents[name]:.3f}, in the scale of theory {exponent}")
+        print(f"{name}: exponent {powers.exponents[name]:.3f}, in the scale of theory {exponent}")
     for k in sorted(set(table["k"])):
-        powers = study.fit("floor", ("d", "n", "m_out"), where={"k": k}).exponents
-        print(f"k = {k} alone:", *(f"{name}^{power:.3f}" for name, power in powers.items()))
+        exponents = study.fit("floor", ("d", "n", "m_out"), where={"k": k}).exponents
+        print(f"k = {k} alone:", *(f"{name}^{power:.3f}" for name, power in exponents.items()))
     highest = table.groupby(["d", "k", "n", "m_out"])["floor"].mean().max()
     print(
         f"{len(table)} runs, of which {table['floor'].isna().sum()} have no floor; "

@@ -1,7 +1,7 @@
-"""A variation of one's own: what does the dimension cost, up to a million million features?
+"""Vary the first example: what do more dimensions cost, up to 10^12 features?
 
-From a random start the way down begins later, by a number of rounds that grows like log(d); from
-then on all dimensions fall at the same rate. The time of a round does not depend on d at all.
+From a random start dist begins to decrease later, by a number of rounds that grows like log(d), and
+then decreases at the same rate for every d. The time of a round does not depend on d at all.
 """
 
 import metaspan as ms
