@@ -1,4 +1,4 @@
-"""Command line of the benchmarks; see the package's docstring."""
+"""Command line of the benchmarks; the docstring of the package describes it."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ PARTS = {
 }
 
 
-def chosen(names: list[str]) -> list[str]:
-    """Parts whose name is given, or begins with a given name and a hyphen."""
+def select(names: list[str]) -> list[str]:
+    """Select the parts with the given names, or whose names begin with one and a hyphen."""
     picked = [
         part
         for part in PARTS
@@ -61,26 +61,26 @@ def main() -> int:
     parser.add_argument("--json", metavar="FILE", help="append a line of JSON for each figure")
     arguments = parser.parse_args()
     options = Options(quick=arguments.quick, full=arguments.full)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # which ends the part that runs, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # exiting also ends the running part
     figures: list[Figure] = []
     failed = False
     try:
-        names = chosen(arguments.names)
+        names = select(arguments.names)
     except ValueError as error:
         parser.error(str(error))
     for name in names:
         print(f"{name} ...", file=sys.stderr, flush=True)
         try:
-            found, about = measure(PARTS[name], options)
+            measured, about = measure(PARTS[name], options)
         except RuntimeError as error:
             print(f"{name} failed:\n{error}", file=sys.stderr)
             failed = True
             continue
-        figures += found
+        figures += measured
         if arguments.json:
             with open(arguments.json, "a", encoding="utf-8") as out:
-                for one in found:
-                    line = {**one.record(), "quick": options.quick, **about}
+                for item in measured:
+                    line = {**item.record(), "quick": options.quick, **about}
                     print(json.dumps(line, default=str), file=out)
     print(table(figures))
     return int(failed)

@@ -1,8 +1,9 @@
-"""Rounds on the user's own arrays: every route, beside the peers and beside the route's floor.
+"""Rounds on the user's own arrays: every route, next to the peers and to the route's floor.
 
-A round takes data seen once: the gradient of all tasks and the outer step. It is timed within a
-run of many rounds, from the end of the first to the end of the last; `meta_gradient` and the peers
-are calls of the gradient alone. NumPy stands for the fastest of the three ways of `numpy_ways`.
+A round takes data that the caches do not hold yet: the gradient of all tasks and the outer step. It
+is timed within a run of many rounds, from the end of the first to the end of the last.
+`meta_gradient` and the peers are single calls that return the gradient. "NumPy" is the fastest of
+the three ways in `numpy_ways`.
 """
 
 from __future__ import annotations
@@ -50,60 +51,60 @@ SMALL = Size(100, 5, 50, 25, 25)
 MIDDLE = Size(1_000, 10, 100, 100, 100)
 WIDE = Size(10_000, 10, 100, 50, 50)
 LARGE = Size(100_000, 10, 20, 50, 50)
-FEW = Size(10_000, 10, 20, 50, 50)  # in place of the large ones in a quick run
+FEW = Size(10_000, 10, 20, 50, 50)  # replaces the large sizes in a quick run
 SETUP = Size(5_000, 10, 40, 25, 25)  # of the Gram matrix on one core and on two
 FIXED = 1_000  # rounds on data that stay the same
 FEWER = 5  # samples of a round that reads gigabytes
-CHECKED = 4  # rounds of the dual route that NumPy follows
+CHECKED = 4  # rounds of the dual route that are compared with NumPy
 LEAST_AND_MOST = ("fo-anil", "maml")  # of work
 
 Runs = tuple[list[Laps], Timing]
 
 
 def small(options: Options) -> list[Figure]:
-    """Data that stay in the cache."""
+    """Time rounds on data that stay in the cache."""
     return _rounds(SMALL, options)
 
 
 def middle(options: Options) -> list[Figure]:
-    """Few features; one core beside all."""
+    """Time rounds on few features, and one core against all."""
     return ([] if options.quick else _rounds(MIDDLE, options)) + _two_cores(options)
 
 
 def wide(options: Options) -> list[Figure]:
-    """Tasks that fit the cache, data that do not."""
+    """Time rounds on tasks that fit the cache, and data that do not."""
     return [] if options.quick else _rounds(WIDE, options)
 
 
 def large(options: Options) -> list[Figure]:
-    """Tasks that do not fit the cache; data that stay fixed."""
+    """Time rounds on tasks that do not fit the cache, and many rounds on fixed data."""
     return _rounds(FEW if options.quick else LARGE, options)
 
 
 def _rounds(size: Size, options: Options) -> list[Figure]:
-    """All rows of a size."""
-    there, missing = peers.load()
-    given = problem(size)
+    """Make all rows of a size."""
+    installed, missing = peers.load()
+    inputs = problem(size)
     repeats = min(options.repeats, FEWER) if size in (WIDE, LARGE) else options.repeats
     figures: list[Figure] = []
     for method in METHODS[-1:] if options.quick else METHODS:
-        timings, way = _sweeps_and_peers(given, method, there, repeats)
-        runs = _dual_runs(given, method, options)
-        figures += _one_round(given, method, (timings, way), runs, options)
+        timings, way = _sweeps_and_peers(inputs, method, installed, repeats)
+        runs = _dual_runs(inputs, method, options)
+        figures += _one_round(inputs, method, (timings, way), runs, options)
         figures += absent(missing, **about(method, size, "ms"))
         if runs and size in (FEW, LARGE):
-            figures.append(_fixed(given, method, timings, runs))
-    return figures + (_float32(given, options) if size.d >= FEW.d else [])
+            figures.append(_fixed(inputs, method, timings, runs))
+    return figures + (_float32(inputs, options) if size.d >= FEW.d else [])
 
 
 def about(what: str, size: Size, unit: str, **rest: Any) -> dict[str, Any]:
-    """What the figures of a case have in common."""
+    """Return the fields that all figures of a case share."""
     case = f"{what}, (d, k, n, m_in, m_out) = {tuple(size)}, cores: {len(cpus())}"
     return {"bench": "arrays", "case": case, "unit": unit, **rest}
 
 
 def limited(work: Work, options: Options, gemm: str = "gemm_f64") -> dict[str, Any]:
-    """Floor in ms, which it is, and what makes it."""
+    """Return the floor in ms, the limit that determines it, and its bytes and flops."""
     seconds, note = work.floor(limits(options.repeats), gemm)
     return {"floor": seconds * 1e3, "note": note, "flops": work.flops, "bytes": work.bytes}
 
@@ -112,36 +113,36 @@ def limited(work: Work, options: Options, gemm: str = "gemm_f64") -> dict[str, A
 
 
 def _sweeps_and_peers(
-    given: Problem, method: str, there: list[peers.Peer], repeats: int
+    inputs: Problem, method: str, installed: list[peers.Peer], repeats: int
 ) -> tuple[dict[str, Timing], str]:
-    """Timings of the sweeping routes, of `meta_gradient` and of the peers; how NumPy did it."""
-    rule, expected = peers.RULES[method], given.reference(method)
-    way, note = _fastest_way(given, rule)
+    """Time the sweeping routes, `meta_gradient` and the peers; also name NumPy's way."""
+    rule, expected = peers.RULES[method], inputs.reference(method)
+    way, note = _fastest_way(inputs, rule)
     calls: dict[str, Callable[[], object]] = {
         "meta_gradient": partial(
-            ms.meta_gradient, given.B, given.w, given.batch, method, alpha=ALPHA, losses=False
+            ms.meta_gradient, inputs.B, inputs.w, inputs.batch, method, alpha=ALPHA, losses=False
         ),
-        "NumPy": partial(WAYS[way], given.arrays, given.B, given.w, rule, ALPHA),
+        "NumPy": partial(WAYS[way], inputs.arrays, inputs.B, inputs.w, rule, ALPHA),
     }
-    for peer in there:
+    for peer in installed:
         if peer.name not in calls:
-            calls[peer.name] = peer.gradient(given.arrays, given.B, given.w, rule, ALPHA)
+            calls[peer.name] = peer.gradient(inputs.arrays, inputs.B, inputs.w, rule, ALPHA)
     for who, call in calls.items():
         assert_call(call, expected, f"{method}, {who}")
     for route in SWEEPS:
-        assert_route(given, method, route, expected)
-        calls[route] = rounds_of(given, method, route=route)
+        assert_route(inputs, method, route, expected)
+        calls[route] = rounds_of(inputs, method, route=route)
     return side_by_side(calls, repeats), note
 
 
-def _fastest_way(given: Problem, rule: peers.Rule) -> tuple[str, str]:
-    """The fastest way of NumPy by the best of a few calls, and a note of all."""
+def _fastest_way(inputs: Problem, rule: peers.Rule) -> tuple[str, str]:
+    """Return NumPy's fastest way by the best of three calls, and a note on all ways."""
     seconds: dict[str, float] = {}
     for name, way in WAYS.items():
         times = []
         for _ in range(3):
             began = time.perf_counter()
-            way(given.arrays, given.B, given.w, rule, ALPHA)
+            way(inputs.arrays, inputs.B, inputs.w, rule, ALPHA)
             times.append(time.perf_counter() - began)
         seconds[name] = min(times)
     best = min(seconds, key=seconds.__getitem__)
@@ -150,14 +151,14 @@ def _fastest_way(given: Problem, rule: peers.Rule) -> tuple[str, str]:
 
 
 def _one_round(
-    given: Problem,
+    inputs: Problem,
     method: str,
     measured: tuple[dict[str, Timing], str],
     runs: Runs | None,
     options: Options,
 ) -> list[Figure]:
-    """Rows of a size and method: routes, the choice between them, the peers."""
-    case, rule = about(method, given.size, "ms"), peers.RULES[method]
+    """Make the rows of a size and method: the routes, the choice among them, and the peers."""
+    case, rule = about(method, inputs.size, "ms"), peers.RULES[method]
     timings, way = measured
     took = {route: timings[route].median for route in SWEEPS}
     rows = [
@@ -166,15 +167,15 @@ def _one_round(
             took[route] * 1e3,
             who=f"metaspan, {route} route",
             **case,
-            **limited(floors.round_work(route, given.size, rule), options),
+            **limited(floors.round_work(route, inputs.size, rule), options),
         )
         for route in SWEEPS
     ]
     if runs is not None:
-        dual = _dual_rows(given, method, runs, case, options)
+        dual = _dual_rows(inputs, method, runs, case, options)
         took["dual"] = sum(row.value or 0.0 for row in dual) / 1e3
         rows += dual
-    choice = estimate(given, method, beta=1.0).route or ""
+    choice = estimate(inputs, method, beta=1.0).route or ""
     for who in [who for who in timings if who not in SWEEPS]:
         ours = who == "meta_gradient"
         rows.append(
@@ -194,7 +195,7 @@ def _one_round(
 def _ratios(
     choice: str, took: dict[str, float], theirs: dict[str, Timing], case: dict[str, Any]
 ) -> list[Figure]:
-    """The route chosen for one round against the fastest, and the fastest peer against it."""
+    """Compare the route chosen for one round with the fastest, and the fastest peer with it."""
     if choice not in took:
         note = f"the {choice} route is chosen, which was not measured here"
         return [Figure(who="chosen route / fastest route", value=None, note=note, **case)]
@@ -221,44 +222,48 @@ def _ratios(
 # -------------------------------------------------------------------------------------- fixed data
 
 
-def _dual_runs(given: Problem, method: str, options: Options) -> Runs | None:
-    """Runs of the dual route; where the Gram matrix is large, the checked one and none other."""
+def _dual_runs(inputs: Problem, method: str, options: Options) -> Runs | None:
+    """Run the dual route; if the Gram matrix is large, only the run that is checked."""
     wanted = {
         SMALL: METHODS,
         MIDDLE: LEAST_AND_MOST[:1],
         WIDE: LEAST_AND_MOST[:1],
-    }.get(given.size, LEAST_AND_MOST)
+    }.get(inputs.size, LEAST_AND_MOST)
     if method not in wanted and not options.full:
         return None
-    check = partial(assert_dual, given, method, CHECKED)
-    if given.size in (MIDDLE, WIDE):
+    check = partial(assert_dual, inputs, method, CHECKED)
+    if inputs.size in (MIDDLE, WIDE):
         return long_calls(check, 1)
     check()
-    rounds, repeats = (50, options.repeats) if given.size == SMALL else (FIXED, 1)
-    beta = given.beta(method, STILL)
-    return long_calls(partial(laps, given, method, rounds=rounds, route="dual", beta=beta), repeats)
+    rounds, repeats = (50, options.repeats) if inputs.size == SMALL else (FIXED, 1)
+    beta = inputs.beta(method, STILL)
+    return long_calls(
+        partial(laps, inputs, method, rounds=rounds, route="dual", beta=beta), repeats
+    )
 
 
 def _dual_rows(
-    given: Problem, method: str, runs: Runs, case: dict[str, Any], options: Options
+    inputs: Problem, method: str, runs: Runs, case: dict[str, Any], options: Options
 ) -> list[Figure]:
-    """Setup and round of the dual route."""
-    found, timing = runs
+    """Make the rows of setup and round of the dual route."""
+    timed, timing = runs
     rule, rows = peers.RULES[method], []
     for part, work in (
-        ("setup", floors.setup_work(given.size, rule)),
-        ("round", floors.dual_work(given.size, rule)),
+        ("setup", floors.setup_work(inputs.size, rule)),
+        ("round", floors.dual_work(inputs.size, rule)),
     ):
-        own = replace(timing, seconds=tuple(getattr(run, part) for run in found))
+        of_part = replace(timing, seconds=tuple(getattr(run, part) for run in timed))
         who = f"metaspan, dual route, {part}"
-        rows.append(figure(own, own.median * 1e3, who=who, **case, **limited(work, options)))
+        rows.append(
+            figure(of_part, of_part.median * 1e3, who=who, **case, **limited(work, options))
+        )
     return rows
 
 
-def _fixed(given: Problem, method: str, sweeps: dict[str, Timing], runs: Runs) -> Figure:
-    """Many rounds on the same data by the dual route, against as many sweeps."""
-    found, timing = runs
-    whole = replace(timing, seconds=tuple(run.whole for run in found))
+def _fixed(inputs: Problem, method: str, sweeps: dict[str, Timing], runs: Runs) -> Figure:
+    """Compare many rounds on the same data by the dual route with as many sweeps."""
+    timed, timing = runs
+    whole = replace(timing, seconds=tuple(run.whole for run in timed))
     best = min(SWEEPS, key=lambda route: sweeps[route].median)
     return figure(
         whole,
@@ -267,19 +272,19 @@ def _fixed(given: Problem, method: str, sweeps: dict[str, Timing], runs: Runs) -
         target=15.0,
         more_is_better=True,
         note=f"the dual route with its setup, {show(whole.median)} s, against the {best} route",
-        **about(f"{method}, {FIXED:,} rounds on fixed data", given.size, "x"),
+        **about(f"{method}, {FIXED:,} rounds on fixed data", inputs.size, "x"),
     )
 
 
 # ------------------------------------------------------------------------------ storage and cores
 
 
-def _float32(given: Problem, options: Options) -> list[Figure]:
-    """The vector route on float32 beside float64."""
-    method, single = "fo-anil", given.float32()
-    assert_route(single, method, "vector", given.reference(method))
+def _float32(inputs: Problem, options: Options) -> list[Figure]:
+    """Compare the vector route on float32 with float64."""
+    method, single = "fo-anil", inputs.float32()
+    assert_route(single, method, "vector", inputs.reference(method))
     calls = {
-        "float64": rounds_of(given, method, route="vector"),
+        "float64": rounds_of(inputs, method, route="vector"),
         "float32": rounds_of(single, method, route="vector"),
     }
     timings = side_by_side(calls, options.repeats)
@@ -289,9 +294,9 @@ def _float32(given: Problem, options: Options) -> list[Figure]:
             timing,
             timing.median * 1e3,
             who=f"metaspan, vector route, {dtype}",
-            **about(case, given.size, "ms"),
+            **about(case, inputs.size, "ms"),
             **limited(
-                floors.round_work("vector", given.size, rule, int(dtype[-2:]) // 8),
+                floors.round_work("vector", inputs.size, rule, int(dtype[-2:]) // 8),
                 options,
                 f"gemm_f{dtype[-2:]}",
             ),
@@ -299,12 +304,12 @@ def _float32(given: Problem, options: Options) -> list[Figure]:
         for dtype, timing in timings.items()
     ]
     ratio = timings["float64"].median / timings["float32"].median
-    who, unit = "float64 / float32", about(case, given.size, "x")
+    who, unit = "float64 / float32", about(case, inputs.size, "x")
     return [*rows, figure(timings["float32"], ratio, who=who, more_is_better=True, **unit)]
 
 
 def _two_cores(options: Options) -> list[Figure]:
-    """One thread against all where arithmetic is the floor."""
+    """Compare one thread with all threads where arithmetic is the floor."""
     if len(cpus()) == 1:
         return []
     sweep, setup = problem(MIDDLE), problem(SETUP)
@@ -320,22 +325,22 @@ def _two_cores(options: Options) -> list[Figure]:
     }
     figures = []
     for (what, size), calls in cases.items():
-        one, all_ = side_by_side(
+        single, several = side_by_side(
             {str(t): call for t, call in zip(threads, calls, strict=True)}, options.repeats
         ).values()
         figures.append(
             figure(
-                all_,
-                one.median / all_.median,
+                several,
+                single.median / several.median,
                 who=f"one thread / {threads[1]} threads",
                 target=0.9 * threads[1],
                 more_is_better=True,
-                note=f"one thread: {show(one.median * 1e3)} ms",
+                note=f"one thread: {show(single.median * 1e3)} ms",
                 **about(what, size, "x"),
             )
         )
     return figures
 
 
-def _setup(given: Problem, **rest: Any) -> Seconds:
-    return Seconds(laps(given, "maml", **rest).setup)
+def _setup(inputs: Problem, **rest: Any) -> Seconds:
+    return Seconds(laps(inputs, "maml", **rest).setup)

@@ -1,8 +1,8 @@
-"""Rounds on finite samples drawn afresh, in law: as a user gets them, through `ms.train`.
+"""Rounds on fresh finite samples drawn in law, as a user runs them through `ms.train`.
 
 `dist` is recorded in every round. The floor of a round is the time to draw its normals and
-chi-squares alone. Every method is first compared with NumPy: with explicit samples in a small
-dimension, and at the size that is timed with (16) and (17) drawn as they stand.
+chi-squares. Every method is first compared with NumPy: with explicit samples in a small dimension,
+and, at the size that is timed, with direct draws of (16) and (17).
 """
 
 from __future__ import annotations
@@ -39,11 +39,12 @@ TARGET = 5.0  # ms
 OF_FLOOR = 3.0
 TARGETS = {(MANY, "fo-anil"), (FEW, "maml")}
 
-STILL = peers.Steps(alpha=0.1, beta=1e-12)  # no size leaves the range of numbers
+STILL = peers.Steps(alpha=0.1, beta=1e-12)  # no run diverges at any size
 SMALL_STEPS = peers.Steps(alpha=0.1, beta=0.1)
-# Of two rounds that are compared, for n m_out = 5,000: noise off the span moves B by its own size.
+# Outer steps of the two rounds that are compared, for n m_out = 5,000: noise off the span then
+# moves B by about its own size.
 LARGE_STEPS = {"fo-anil": 1e-3, "anil": 1e-3, "fo-maml": 3e-4, "maml": 2e-5}
-ROUNDS_SECONDS = 0.06  # of a timed run: short, so that some meet a quiet machine
+ROUNDS_SECONDS = 0.06  # of a timed run: short, so that some runs are not disturbed
 
 TASKS = (100, 300, 1_000, 3_000, 10_000)
 DIMENSIONS = tuple(10**power for power in range(2, 13, 2))
@@ -51,14 +52,14 @@ PEER_SIZES = (Size(1_000, 10, 100, 25, 50), Size(10_000, 10, 100, 25, 50))
 
 
 def about(what: str, size: Size, unit: str, **rest: Any) -> dict[str, Any]:
-    """What the figures of a case have in common."""
+    """Return the fields that all figures of a case share."""
     shown = ", ".join(map(power_of_ten, size))
     case = f"{what}, (d, k, n, m_in, m_out) = ({shown}), cores: {len(cpus())}"
     return {"bench": "collapsed", "case": case, "unit": unit, **rest}
 
 
 def timed(size: Size, method: str) -> tuple[Callable[[], object], int]:
-    """A run, and of how many rounds."""
+    """Return a run to time, and its number of rounds."""
     law = ms.LinearTasks(d=size.d, k=size.k, noise=NOISE)
     sizes = {"n": size.n, "m_in": size.m_in, "m_out": size.m_out}
     guess = ms.estimate(law, method, **sizes, rounds=1).seconds_per_round
@@ -67,21 +68,21 @@ def timed(size: Size, method: str) -> tuple[Callable[[], object], int]:
 
 
 def floor_of(size: Size, method: str, options: Options) -> float:
-    """The time in ms to draw a round's numbers."""
+    """Return the time in ms to draw the random numbers of a round."""
     return numbers(size, peers.RULES[method]).seconds(options.repeats) * 1e3
 
 
 @functools.cache
-def checked(size: Size, method: str) -> None:
-    """Rounds end where NumPy's end: with explicit samples, and at the size that is timed."""
-    _checked_explicitly(method)
+def assert_agrees(size: Size, method: str) -> None:
+    """Assert that runs agree in law with explicit samples and, at this size, with (16) and (17)."""
+    _assert_agrees_explicitly(method)
     beta = LARGE_STEPS[method] * size.n * size.m_out / 5_000
     steps = peers.Steps(alpha=0.1, beta=beta)
     assert_law(in_coordinates, size, method, steps, rounds=2, trials=8 if size.n > 100 else 20)
 
 
 @functools.cache
-def _checked_explicitly(method: str) -> None:
+def _assert_agrees_explicitly(method: str) -> None:
     assert_law(explicit, SMALL, method, SMALL_STEPS, rounds=10, trials=60)
 
 
@@ -89,12 +90,12 @@ def _checked_explicitly(method: str) -> None:
 
 
 def rounds(options: Options) -> list[Figure]:
-    """All methods in a thousand million dimensions, on as many cores as there are."""
+    """Time rounds of all methods in 10^9 dimensions, on all cores of this process."""
     figures = []
     for size in (FEW,) if options.quick else (MANY, FEW):
         calls, lengths = {}, {}
         for method in METHODS:
-            checked(size, method)
+            assert_agrees(size, method)
             calls[method], lengths[method] = timed(size, method)
         for method, timing in side_by_side(calls, options.repeats).items():
             took = timing.median / lengths[method] * 1e3
@@ -103,7 +104,7 @@ def rounds(options: Options) -> list[Figure]:
 
 
 def _round(size: Size, method: str, took: float, timing: Timing, options: Options) -> list[Figure]:
-    """A round, and how many floors it is where that has a target."""
+    """Make the row of a round, and of its ratio to the floor if that has a target."""
     drawn = numbers(size, peers.RULES[method])
     floor = floor_of(size, method, options)
     wanted = (size, method) in TARGETS and len(cpus()) > 1
@@ -131,7 +132,7 @@ def _round(size: Size, method: str, took: float, timing: Timing, options: Option
 
 
 def scaling(options: Options) -> list[Figure]:
-    """A round against n, and against d."""
+    """Time a round against n, and against d."""
     return _against_n(options) + _against_d(options)
 
 
@@ -153,7 +154,7 @@ def _against(what: str, name: str, sizes: dict[str, Size], options: Options) -> 
         if field != name
     )
     for method in LEAST_AND_MOST:
-        checked(FEW, method)
+        assert_agrees(FEW, method)
         runs = {who: timed(size, method) for who, size in sizes.items()}
         timings = side_by_side({who: call for who, (call, _) in runs.items()}, options.repeats)
         figures += [
@@ -175,7 +176,7 @@ def _against(what: str, name: str, sizes: dict[str, Size], options: Options) -> 
 
 
 def beside(options: Options) -> list[Figure]:
-    """A round with the drawing of its data, beside peers at sizes where they have the memory."""
+    """Time a round with the drawing of its data, and peers at sizes that fit their memory."""
     figures = []
     for size in PEER_SIZES[: 1 if options.quick else None]:
         for method in LEAST_AND_MOST:
@@ -184,20 +185,20 @@ def beside(options: Options) -> list[Figure]:
 
 
 def _beside(size: Size, method: str, options: Options) -> list[Figure]:
-    given = sampled_peers.start(size, method, STILL.alpha, NOISE)
-    there, missing = sampled_peers.load(given)
-    law = ms.LinearTasks(d=size.d, k=size.k, noise=NOISE, B_star=given.B_star)
+    origin = sampled_peers.start(size, method, STILL.alpha, NOISE)
+    installed, missing = sampled_peers.load(origin)
+    law = ms.LinearTasks(d=size.d, k=size.k, noise=NOISE, B_star=origin.B_star)
     seeds = iter(range(2**31))
 
     def at_full_size() -> ms.Gradient:
         data = law.sample(size.n, size.m_in, size.m_out, seed=next(seeds))
-        return ms.meta_gradient(given.B, given.w, data, method, alpha=given.alpha)
+        return ms.meta_gradient(origin.B, origin.w, data, method, alpha=origin.alpha)
 
-    there["metaspan, sample, meta_gradient"] = at_full_size
-    sampled_peers.assert_same_law(given, law, method, there)
+    installed["metaspan, sample, meta_gradient"] = at_full_size
+    sampled_peers.assert_same_law(origin, law, method, installed)
     ours, lengths = "metaspan, collapsed", {}
     call, lengths[ours] = timed(size, method)
-    timings = side_by_side({ours: call, **there}, min(options.repeats, 5))
+    timings = side_by_side({ours: call, **installed}, min(options.repeats, 5))
     took = {who: t.median / lengths.get(who, 1) * 1e3 for who, t in timings.items()}
     case = about(f"{method}, a round with its data", size, "ms")
     floor = floor_of(size, method, options)

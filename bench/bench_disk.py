@@ -1,8 +1,9 @@
-"""Gradients on features that lie on disk, beside a plain read of the same file.
+"""Gradients on features on disk, next to a plain read of the same file.
 
-Before every call the system's cache forgets the file, so that all of it comes from the disk: a
-gradient that computes while it reads takes as long as reading. Every gradient is first compared
-with that on the same features in memory. The file is made where temporary files are (TMPDIR).
+Before every call the file is dropped from the system's page cache, so that all of it comes from the
+disk. A gradient that computes while it reads takes as long as reading. Every gradient is first
+compared with the one on the same features in memory. The file is made in the folder of temporary
+files (TMPDIR).
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ from bench.harness import (
 SIZE = Size(10**5, 10, 48, 25, 25)  # 1.92 GB
 QUICK = Size(10**5, 10, 8, 25, 25)
 METHODS = {"fo-anil": ms.ANIL(alpha=0.1, first_order=True), "maml": ms.MAML(alpha=0.01)}
-SHARE = 0.8  # of the rate of a plain read
-AT_ONCE = 2**23  # bytes of a plain read
+SHARE = 0.8  # target: share of the rate of a plain read
+AT_ONCE = 2**23  # bytes that a plain read fetches at a time
 TOLERANCE = 1e-12
 
 
 def forget(path: Path) -> None:
-    """Nothing of a file is in the system's cache any more."""
+    """Drop a file from the system's page cache."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -50,7 +51,7 @@ def forget(path: Path) -> None:
 
 
 def cold(path: Path, call: Callable[[], object]) -> Seconds:
-    """What a call takes that finds nothing of a file in memory."""
+    """Time a call after the file has been dropped from the page cache."""
     forget(path)
     start = time.perf_counter()
     call()
@@ -58,15 +59,15 @@ def cold(path: Path, call: Callable[[], object]) -> Seconds:
 
 
 def read(path: Path) -> None:
-    """All bytes of a file, in order, into the same few."""
+    """Read all bytes of a file in order into one small buffer."""
     room = bytearray(AT_ONCE)
     with open(path, "rb", buffering=0) as file:
         while file.readinto(room):
             pass
 
 
-def written(folder: Path, size: Size) -> tuple[dict[str, Path], np.ndarray, np.ndarray]:
-    """Features as .npy and as an HDF5 dataset, and what is in them, (n, m, d), (n, m)."""
+def write_features(folder: Path, size: Size) -> tuple[dict[str, Path], np.ndarray, np.ndarray]:
+    """Write features as .npy and as HDF5; return the paths, X (n, m, d) and y (n, m)."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((size.n, size.m_in + size.m_out, size.d))
     paths = {"npy": folder / "X.npy", "HDF5": folder / "X.h5"}
@@ -76,24 +77,24 @@ def written(folder: Path, size: Size) -> tuple[dict[str, Path], np.ndarray, np.n
     return paths, X, rng.standard_normal(X.shape[:2])
 
 
-def opened(kind: str, path: Path) -> Any:
-    """The features where they lie."""
+def open_features(kind: str, path: Path) -> Any:
+    """Open the features without reading them."""
     return np.load(path, mmap_mode="r") if kind == "npy" else h5py.File(path)["X"]
 
 
 def gradient(kind: str, path: Path, y: np.ndarray, m_in: int, *point: Any) -> ms.Gradient:
-    """A gradient from the file. Opened here: what is mapped cannot be forgotten."""
-    batch = ms.TaskBatch.split(opened(kind, path), y, m_in, check_finite=False)
+    """Compute a gradient from the file, opened here since a mapped file stays in the cache."""
+    batch = ms.TaskBatch.split(open_features(kind, path), y, m_in, check_finite=False)
     return ms.meta_gradient(*point[:2], batch, point[2])
 
 
 def run(options: Options) -> list[Figure]:
-    """A cold gradient of either method on either file, and a cold read of it, in turn."""
+    """Time cold gradients of both methods on both files, alternating with a cold read."""
     size = QUICK if options.quick else SIZE
     B = np.random.default_rng(1).standard_normal((size.d, size.k)) / np.sqrt(size.d)
     w, rows = np.ones(size.k), []
     with tempfile.TemporaryDirectory() as folder:
-        paths, X, y = written(Path(folder), size)
+        paths, X, y = write_features(Path(folder), size)
         for kind, path in paths.items():
             known = ms.TaskBatch.split(X, y, size.m_in, check_finite=False)
             calls: dict[str, Callable[[], object]] = {"a plain read": partial(read, path)}
@@ -105,23 +106,23 @@ def run(options: Options) -> list[Figure]:
             timings = side_by_side(
                 {who: partial(cold, path, call) for who, call in calls.items()}, options.repeats
             )
-            rows += compared(kind, size, X.nbytes, timings)
+            rows += compare(kind, size, X.nbytes, timings)
     return rows
 
 
-def compared(kind: str, size: Size, count: int, timings: dict[str, Any]) -> list[Figure]:
-    """Rates, and their shares of the plain read's."""
+def compare(kind: str, size: Size, count: int, timings: dict[str, Any]) -> list[Figure]:
+    """Make the rows of rates, and of their shares of the plain read's rate."""
     shown = ", ".join(map(power_of_ten, size))
     case = f"cold {kind}, (d, k, n, m_in, m_out) = ({shown}), cores: {len(cpus())}"
     about = {"bench": "disk", "case": case, "more_is_better": True}
     plain = timings["a plain read"]
-    found = []
+    rows = []
     for who, timing in timings.items():
         rate = count / timing.median / 1e9
-        found.append(figure(timing, rate, who=who, unit="GB/s", bytes=float(count), **about))
+        rows.append(figure(timing, rate, who=who, unit="GB/s", bytes=float(count), **about))
         if timing is not plain:
             share = plain.median / timing.median
-            found.append(
+            rows.append(
                 figure(timing, share, who=f"{who} / a plain read", unit="x", target=SHARE, **about)
             )
-    return found
+    return rows

@@ -1,10 +1,10 @@
-"""What `estimate` promises: seconds within a factor of two of what a run takes, for every engine.
+"""Estimates of time: within a factor of two of the time of a run, for every engine.
 
-A case is a run whose rounds are as many as the estimate thinks fill a quarter of a second, or at
-least a few: a wrong estimate then shows as a run that is far too short or too long. The figure is
-the larger of estimate over run and run over estimate; the run is the least of the samples, since
-neighbours only add. Constants of the cost model that were measured on a busy machine spoil the
-figures, too: `metaspan info` shows them.
+The rounds of a case are chosen so that the estimate expects a quarter of a second, and at least
+three: if the estimate is wrong, the run is far too short or too long. The figure is the larger of
+estimate over run and run over estimate. The time of the run is the least of the samples, since
+other processes only add to it. Constants of the cost model that were measured on a busy machine
+falsify the figures too; `metaspan info` shows them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from scipy.sparse import csr_array
 import metaspan as ms
 from bench.harness import Figure, Options, cpus, figure, side_by_side
 
-TARGET = 2.0  # times too much or too little
-SECONDS = 0.25  # of a run, as it is expected
+TARGET = 2.0  # largest factor between estimate and run
+SECONDS = 0.25  # expected, of a run
 LEAST, MOST = 3, 200_000  # rounds
-SMALL_STEPS = {"alpha": 1e-3, "beta": 1e-10}  # that no run diverges by
+SMALL_STEPS = {"alpha": 1e-3, "beta": 1e-10}  # small enough that no run diverges
 FOUR = ("fo-anil", "anil", "fo-maml", "maml")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A call of `train` without its rounds."""
+    """A call of `train` without its number of rounds."""
 
     name: str  # begins with the method
     tasks: ms.LinearTasks | ms.TaskBatch
@@ -40,6 +40,7 @@ class Case:
 
 
 def case(name: str, tasks: ms.LinearTasks | ms.TaskBatch, method: str, **options: Any) -> Case:
+    """Make a case; its name begins with the method."""
     steps = options.pop("steps", 1)
     kind = ms.MAML if "maml" in method else ms.ANIL
     rule = kind(inner_steps=steps, first_order=method.startswith("fo-"), **SMALL_STEPS)
@@ -48,11 +49,12 @@ def case(name: str, tasks: ms.LinearTasks | ms.TaskBatch, method: str, **options
 
 
 def law(d: int, k: int, **rest: Any) -> ms.LinearTasks:
+    """Make a law of tasks with noise."""
     return ms.LinearTasks(d=d, k=k, noise=0.1, **rest)
 
 
 def in_coordinates() -> Iterator[Case]:
-    """Population losses, infinitely many tasks, and samples in law."""
+    """Yield runs on population losses, on infinitely many tasks, and on samples in law."""
     for k, n in ((3, 1000), (3, 3), (10, 100), (20, 8), (20, 1000)):
         for method in FOUR:
             yield case(f"population, k={k} n={n}", law(10**6, k), method, n=n)
@@ -79,7 +81,7 @@ def in_coordinates() -> Iterator[Case]:
 
 
 def at_full_size() -> Iterator[Case]:
-    """Spectra, samples at full size, and pools."""
+    """Yield runs with spectra, on samples at full size, and on pools."""
     for d, k, n in ((100, 3, 10), (100, 20, 500), (10_000, 5, 100), (100_000, 20, 10)):
         for method in ("fo-anil", "maml"):
             tasks = law(d, k, spectrum=np.linspace(0.5, 1.0, d))
@@ -97,6 +99,7 @@ def at_full_size() -> Iterator[Case]:
 
 
 def batch(size: tuple[int, ...], dtype: str, density: float = 1.0) -> ms.TaskBatch:
+    """Make a batch from (n, m, d, k), dense or sparse."""
     n, m, d, k = size
     rng = np.random.default_rng(3)
     B_star = np.linalg.qr(rng.standard_normal((d, k)))[0]
@@ -116,30 +119,30 @@ SIZES = ((3, 5, 20, 3), (20, 10, 100, 5), (1000, 5, 20, 5), (20, 20, 3000, 10), 
 
 
 def on_arrays() -> Iterator[Case]:
-    """Data of one's own, on every route."""
+    """Yield runs on the user's own data, on every route."""
     for dtype in ("float64", "float32"):
         for n, m, d, k in SIZES:
-            given = batch((n, m, d, k), dtype)
+            data = batch((n, m, d, k), dtype)
             for route in ("gram", "vector", "dual"):
                 if route == "dual" and n * m > 1000:
                     continue
                 for method in ("fo-anil", "maml"):
                     name = f"{dtype}, {route}, n={n} m={m} d={d} k={k}"
-                    yield case(name, given, method, route=route)
+                    yield case(name, data, method, route=route)
         yield case(f"{dtype}, n=10 of 100", batch((100, 10, 100, 5), dtype), "maml", n=10)
-        given = batch((20, 10, 100, 5), dtype)
-        yield case(f"{dtype}, vector, d=100", given, "maml", route="vector", steps=3)
-        yield case(f"{dtype}, gram, d=100", given, "maml", route="gram", steps=3)
+        data = batch((20, 10, 100, 5), dtype)
+        yield case(f"{dtype}, vector, d=100", data, "maml", route="vector", steps=3)
+        yield case(f"{dtype}, gram, d=100", data, "maml", route="gram", steps=3)
     single = {"route": "vector", "accumulate": "float32"}
     yield case("sums in float32", batch((20, 20, 3000, 10), "float32"), "maml", **single)
     for n, m, d, k in ((20, 20, 2000, 5), (4, 50, 50_000, 10)):
-        given = batch((n, m, d, k), "float64", density=0.01)
+        data = batch((n, m, d, k), "float64", density=0.01)
         for route in ("gram", "vector", "dual"):
-            yield case(f"sparse, {route}, n={n} d={d}", given, "maml", route=route)
+            yield case(f"sparse, {route}, n={n} d={d}", data, "maml", route=route)
 
 
 def on_disk(folder: Path) -> Iterator[Case]:
-    """Features on disk, which the system has in memory from the second round on."""
+    """Yield runs on features on disk, which the page cache holds from the second round."""
     rng = np.random.default_rng(4)
     n, m, d, k = 20, 20, 20_000, 5
     paths = [folder / f"X_{name}.npy" for name in ("in", "out")]
@@ -147,11 +150,9 @@ def on_disk(folder: Path) -> Iterator[Case]:
         np.save(path, rng.standard_normal((n, m, d)))
     y = rng.standard_normal((n, m))
     X_in, X_out = (np.load(path, mmap_mode="r") for path in paths)
-    given = ms.TaskBatch(X_in, y, X_out, y)
+    data = ms.TaskBatch(X_in, y, X_out, y)
     for route in ("gram", "vector", "dual"):
-        yield case(
-            f"on disk, {route}, n={n} m={m} d={d} k={k}", given, "anil", width=k, route=route
-        )
+        yield case(f"on disk, {route}, n={n} m={m} d={d} k={k}", data, "anil", width=k, route=route)
 
 
 def cases(folder: Path) -> Iterator[Case]:
@@ -162,7 +163,7 @@ def cases(folder: Path) -> Iterator[Case]:
 
 
 def call(of: Case, rounds: int) -> ms.Result:
-    """The run, which must have done all its rounds."""
+    """Do the run, and assert that it did all its rounds."""
     result = ms.train(of.tasks, of.method, **_options(of, rounds))
     ended = {outcome.status for outcome in result.outcomes}
     assert ended == {ms.Status.FINISHED}, f"{of.name}: {result.status}"
@@ -174,10 +175,10 @@ def _options(of: Case, rounds: int) -> dict[str, Any]:
 
 
 def measure(of: Case, options: Options) -> Figure:
-    """How far the estimate of a case is off."""
-    one = ms.estimate(of.tasks, of.method, **_options(of, 1))
+    """Compare the estimate of a case with its run."""
+    round_estimate = ms.estimate(of.tasks, of.method, **_options(of, 1))
     expected = SECONDS / 3 if options.quick else SECONDS
-    rounds = min(max(round(expected / one.seconds_per_round), LEAST), MOST)
+    rounds = min(max(round(expected / round_estimate.seconds_per_round), LEAST), MOST)
     said = ms.estimate(of.tasks, of.method, **_options(of, rounds)).seconds
     timing = side_by_side({"run": partial(call, of, rounds)}, options.repeats)["run"]
     ran = min(timing.seconds)
@@ -195,4 +196,4 @@ def measure(of: Case, options: Options) -> Figure:
 
 def run(options: Options) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder:
-        return [measure(one, options) for one in cases(Path(folder))]
+        return [measure(of, options) for of in cases(Path(folder))]

@@ -1,4 +1,4 @@
-"""How long `import metaspan` takes in a fresh interpreter, beside NumPy, which is part of it."""
+"""The time of `import metaspan` in a fresh interpreter, next to NumPy, which it includes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CODE = "import time; t = time.perf_counter(); import {0}; print(time.perf_counte
 
 
 def fresh(code: str) -> str:
-    """What a new interpreter prints."""
+    """Return what a new interpreter prints when it runs the code."""
     return subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     ).stdout
@@ -35,7 +35,7 @@ def run(options: Options) -> list[Figure]:
     )
     figures = []
     for module in modules:
-        # The interpreter times the import; the clock outside also sees its own start.
+        # The interpreter times the import; the time outside would include its start.
         whole = outside[module]
         timing = Timing(
             seconds=tuple(inside[module]), load=whole.load, others=whole.others, quiet=whole.quiet

@@ -1,11 +1,12 @@
-"""Every instruction-set level beside the one below it, on work that fits the caches of one core.
+"""Every instruction-set level next to the level below, on work that fits the caches of one core.
 
-Sweeps that arithmetic bounds have a target: the Gram route's and those of population losses. The
-vector route reads a number for every two operations, and a collapsed round spends its time on
-draws, which no level may contract, and on small decompositions: they are shown beside.
+Sweeps whose limit is arithmetic have a target: the Gram route's and those of population losses. The
+vector route reads a number for every two operations. A collapsed round spends its time on draws,
+which no level may contract into fused operations, and on small decompositions. Both are shown
+without a target.
 
-Needs an installation with several levels, as wheels have them. Each sample is a process of its own,
-since a process loads one level; levels take turns.
+The bench needs an installation with several levels, such as a wheel. A process loads one level, so
+each sample is a process of its own; levels alternate.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ TARGETS = {"x86-64-v3": 2.0, "x86-64-v4": 1.2}  # times the level below
 
 
 def take(case: str, level: str) -> Seconds:
-    """What a case takes at a level."""
+    """Return the time of a case at a level."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.isa_cases", case],
         env={**os.environ, "METASPAN_ISA": level},
@@ -37,7 +38,7 @@ def take(case: str, level: str) -> Seconds:
 
 
 def runs(level: str) -> bool:
-    """Whether a level was built and runs here."""
+    """Tell whether a level was built and runs on this machine."""
     code = "import metaspan"
     environment = {**os.environ, "METASPAN_ISA": level}
     asked = [sys.executable, "-c", code]
@@ -46,18 +47,18 @@ def runs(level: str) -> bool:
 
 def run(options: Options) -> list[Figure]:
     built = ms.show_config()["instruction_sets_built"].split(", ")
-    there = [level for level in LEVELS if level in built and runs(level)]
-    if len(there) < 2:
+    usable = [level for level in LEVELS if level in built and runs(level)]
+    if len(usable) < 2:
         raise RuntimeError(f"needs two levels that run here; built: {', '.join(built)}")
     figures = []
     for case in CASES:
         timings = side_by_side(
-            {level: partial(take, case, level) for level in there}, options.repeats
+            {level: partial(take, case, level) for level in usable}, options.repeats
         )
         about = {"bench": "isa", "case": f"{case}, cores: {len(cpus())}"}
         for level, timing in timings.items():
             figures.append(figure(timing, timing.median * 1e3, who=level, unit="ms", **about))
-        for below, level in pairwise(there):
+        for below, level in pairwise(usable):
             figures.append(
                 figure(
                     timings[level],

@@ -1,9 +1,9 @@
-"""Training on population losses: rounds as a user gets them, through `ms.train`.
+"""Training on population losses, as a user runs it through `ms.train`.
 
 Heads are drawn afresh and `dist` is recorded in every round. Each size first checks its answer:
-the heads that the package drew must lead NumPy (and in small dimension PyTorch and JAX, on B
-itself) to the same place. The timed runs must finish, and a long one must fall at the rate of
-theory, which shows that the heads follow their law.
+with the heads that the package drew, NumPy (and in small dimension PyTorch and JAX, on B itself)
+must reach the same state. The timed runs must finish, and a long one must converge at the rate of
+(22), which shows that the heads have the right law.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ State = tuple[np.ndarray, np.ndarray, np.ndarray]  # M, R, w
 
 
 def heads(tasks: ms.LinearTasks, n: int, rounds: int) -> np.ndarray:
-    """The heads of the first rounds of a run, (rounds, n, k)."""
+    """Return the heads of the first rounds of a run, (rounds, n, k)."""
     return np.stack([tasks.draw_heads(n, round=t) for t in range(rounds)])
 
 
 def train(tasks: ms.LinearTasks, method: str, rounds: int, **rest: Any) -> ms.Result:
-    """A run with `dist` in every row and no early stop, that must have finished."""
+    """Train with `dist` in every row and no early stop; assert that the run finished."""
     steps = {"alpha": STEPS.alpha, "beta": STEPS.beta}
     result = ms.train(tasks, method, rounds=rounds, record=("dist",), stop=None, **steps, **rest)
     assert result.status == ms.Status.FINISHED, str(result.status)
@@ -43,7 +43,7 @@ def train(tasks: ms.LinearTasks, method: str, rounds: int, **rest: Any) -> ms.Re
 
 
 def what(who: str) -> str:
-    """What a row's loop does in a round."""
+    """Describe what a row's loop does in a round."""
     dist = "no dist" if who.endswith("no dist") else "dist in every round"
     if who.startswith("metaspan"):
         return f"fresh heads, {dist}"
@@ -55,17 +55,17 @@ def what(who: str) -> str:
 
 
 def small(options: Options) -> list[Figure]:
-    """d = 20, n = k = 3 on one core, beside every peer."""
+    """Time d = 20, n = k = 3 on one core, next to every peer."""
     d, k, n = 20, 3, 3
     targets = {"fo-anil": 500_000.0, "maml": 250_000.0}
     lengths = {"NumPy": 2_000, "JAX": 10_000, "PyTorch": 100}
     rng = np.random.default_rng(3)
     B_star, start = (np.linalg.qr(rng.standard_normal((d, k)))[0] for _ in range(2))
     problem = peers.Population(B=start / math.sqrt(STEPS.alpha), w=np.zeros(k), B_star=B_star, n=n)
-    there, missing = peers.load()
+    installed, missing = peers.load()
     figures = []
     for method in METHODS:
-        _assert_same_descent(problem, method, there)
+        _assert_same_descent(problem, method, installed)
         rounds = {"metaspan": options.rounds(50_000)}
         ours = partial(
             train,
@@ -78,7 +78,7 @@ def small(options: Options) -> list[Figure]:
         )
         _assert_rate(ours())
         calls: dict[str, Callable[[], object]] = {"metaspan": ours}
-        for peer in there:
+        for peer in installed:
             for who, dist in ((peer.name, True), (f"{peer.name}, no dist", False)):
                 rounds[who] = options.rounds(lengths[peer.name])
                 calls[who] = peer.train(
@@ -105,14 +105,16 @@ def small(options: Options) -> list[Figure]:
     return figures
 
 
-def _assert_same_descent(problem: peers.Population, method: str, there: list[peers.Peer]) -> None:
-    """From one start and with the same heads, everybody finds the same B, w and distances."""
+def _assert_same_descent(
+    problem: peers.Population, method: str, installed: list[peers.Peer]
+) -> None:
+    """Assert that all find the same B, w and distances from one start and the same heads."""
     rounds = 300
     d, k = problem.B_star.shape
     tasks = ms.LinearTasks(d=d, k=k, B_star=problem.B_star)
     ours = train(tasks, method, rounds, n=problem.n, init=(problem.B, problem.w))
     drawn = heads(tasks, problem.n, rounds)
-    for peer in there:
+    for peer in installed:
         theirs = peer.train(problem, peers.RULES[method], STEPS, rounds=rounds, heads=drawn)()
         off = {
             "B": relative(ours.B, theirs.B),
@@ -123,7 +125,7 @@ def _assert_same_descent(problem: peers.Population, method: str, there: list[pee
 
 
 def _assert_rate(result: ms.Result) -> None:
-    """Near the solution the log of dist falls by log(1 - alpha beta) a round, for heads N(0, I).
+    r"""Assert that log dist falls by -log(1 - alpha beta) a round at the end, for heads N(0, I).
 
     The mean over T rounds of n heads scatters by sqrt(2 / (n T)), which is below 1 % here.
     """
@@ -140,7 +142,7 @@ def _assert_rate(result: ms.Result) -> None:
 
 
 def large(options: Options) -> list[Figure]:
-    """(d, k, n) = (10^6, 20, 1000), and d = 10^12 beside it, on two cores."""
+    """Time (d, k, n) = (10^6, 20, 1000), and d = 10^12, on two cores."""
     d, k, n = 10**6, 20, 1000
     targets = {"fo-anil": 0.35, "maml": 1.0}  # ms
     dimensions = {"metaspan": d, "metaspan, d=10^12": HUGE}
@@ -183,15 +185,15 @@ def large(options: Options) -> list[Figure]:
 
 
 def _start(tasks: ms.LinearTasks, n: int, **rest: Any) -> State:
-    """The package's own start, in coordinates."""
+    """Return the package's start, in coordinates."""
     return train(tasks, "fo-anil", 0, n=n, **rest).state
 
 
 def _assert_same_coordinates(d: int, k: int, n: int, method: str) -> None:
-    """From the same start and with the same heads NumPy finds the same M, R, w and distances."""
+    """Assert that NumPy finds the same M, R, w and distances from the same start and heads."""
     rounds = 20
     tasks = ms.LinearTasks(d=d, k=k)
-    # Off alpha B^T B = I, where the gradient by the head is nothing but cancellation at first.
+    # Not at alpha B^T B = I, where the first gradient by the head is all cancellation.
     init = ms.Init(dist=0.7, scale=2.5)
     ours = train(tasks, method, rounds, n=n, init=init)
     state, dist = peers.descend(
@@ -210,7 +212,7 @@ def _assert_same_coordinates(d: int, k: int, n: int, method: str) -> None:
 def _parts_of_a_round(
     size: tuple[int, int, int], method: str, options: Options, about: dict[str, Any]
 ) -> list[Figure]:
-    """PyTorch and JAX on B itself: the gradient of a few of the n tasks, times n over the few."""
+    """Time PyTorch and JAX on B itself: gradients of a few of the n tasks, scaled to n."""
     d, k, n = size
     few = {"fo-anil": 40, "maml": 4}[method]
     rng = np.random.default_rng(5)
@@ -221,15 +223,17 @@ def _parts_of_a_round(
         n=n,
     )
     some = rng.standard_normal((few, k))
-    there, missing = peers.load()
+    installed, missing = peers.load()
     calls = {
         peer.name: peer.task_gradients(problem, some, peers.RULES[method], STEPS.alpha)
-        for peer in there
+        for peer in installed
         if peer.task_gradients is not None
     }
-    found = [call() for call in calls.values()]
-    for other in found[1:]:
-        assert max(map(relative, other, found[0])) < 1e-10, f"{method}: the peers differ at d={d}"
+    gradients = [call() for call in calls.values()]
+    for other in gradients[1:]:
+        assert max(map(relative, other, gradients[0])) < 1e-10, (
+            f"{method}: the peers differ at d={d}"
+        )
     return [
         figure(
             timing,
@@ -268,7 +272,7 @@ print(json.dumps([before, peak()]))
 
 
 def memory(options: Options) -> list[Figure]:
-    """Peak memory of a run at d = 10^12, above that of the import."""
+    """Measure the peak memory of a run at d = 10^12, above that of the import."""
     figures = []
     for method in METHODS:
         rounds = options.rounds(1000)

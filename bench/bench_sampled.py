@@ -1,8 +1,8 @@
 """Rounds on finite samples at full dimension that are drawn row by row and never stored.
 
-A round draws its data, takes the gradient of all tasks and the outer step; it is timed within a
-run, from the end of the first round to the end of the last. Its floor is the time to make the
-normals of its rows at the rate of the generator's own loop. Every run is first compared, at the
+A round draws its data, computes the gradient of all tasks and takes the outer step. It is timed
+within a run, from the end of the first round to the end of the last. Its floor is the time to make
+the normals of its rows at the rate of the generator's loop. Every run is first compared, at the
 size that is timed, with the gradient on the arrays that `sample` draws.
 """
 
@@ -38,8 +38,8 @@ METHODS = ("fo-anil", "anil", "fo-maml", "maml")
 LEAST_AND_MOST = ("fo-anil", "maml")  # of work
 WIDE = Size(10**4, 10, 100, 50, 50)
 LONG = Size(10**6, 10, 4, 25, 25)
-QUICK = Size(10**4, 10, 20, 50, 50)  # in place of both in a quick run
-FEWER = 5  # samples of a round of a second
+QUICK = Size(10**4, 10, 20, 50, 50)  # replaces both in a quick run
+FEWER = 5  # samples of a round that takes a second
 ALPHA, NOISE = 0.1, 0.1
 STILL = 1e-12  # an outer step after which all rounds see nearly the same numbers
 TOLERANCE = 1e-11  # of the gradient, relative
@@ -51,7 +51,7 @@ Start = tuple[np.ndarray, np.ndarray]
 
 
 def about(what: str, size: Size, unit: str) -> dict[str, Any]:
-    """What the figures of a case have in common."""
+    """Return the fields that all figures of a case share."""
     shown = ", ".join(map(power_of_ten, size))
     case = f"{what}, (d, k, n, m_in, m_out) = ({shown}), cores: {len(cpus())}"
     return {"bench": "sampled", "case": case, "unit": unit}
@@ -59,14 +59,14 @@ def about(what: str, size: Size, unit: str) -> dict[str, Any]:
 
 @functools.cache
 def start(size: Size) -> Start:
-    """B with alpha B^T B = I, nearly, and a small head: steps of all methods are moderate."""
+    """Return B with alpha B^T B nearly I, and a small head: steps of all methods are moderate."""
     rng = np.random.default_rng(7)
     B = rng.standard_normal((size.d, size.k)) / np.sqrt(ALPHA * size.d)
     return B, 0.01 * rng.standard_normal(size.k)
 
 
 def train(size: Size, method: str, init: Start, **rest: Any) -> ms.Result:
-    """A run that records next to nothing and must have finished."""
+    """Train with hardly any records; assert that the run finished."""
     result = ms.train(
         ms.LinearTasks(d=size.d, k=size.k, noise=NOISE),
         method,
@@ -87,28 +87,28 @@ def train(size: Size, method: str, init: Start, **rest: Any) -> ms.Result:
 
 
 def timed(size: Size, method: str, init: Start) -> Callable[[], Seconds]:
-    """A run that tells the seconds of a round."""
+    """Return a run that reports the seconds of a round."""
     run = partial(train, size, method, init, beta=STILL)
     return lambda: Seconds(laps_of(run, rounds=2 if size == LONG else 3).round)
 
 
 def floor_of(size: Size, method: str, options: Options) -> float:
-    """The time in ms to make the normals of a round's rows on all cores."""
+    """Return the time in ms to make the normals of a round's rows on all cores."""
     made = rows_made(size, peers.RULES[method]) * size.d
     return made / (normals("float64", options.repeats) * len(cpus())) * 1e3
 
 
 @functools.cache
-def checked(size: Size) -> None:
-    """A round steps along the gradient on the arrays that `sample` draws, for every method."""
+def assert_agrees(size: Size) -> None:
+    """Assert that a round of every method steps along the gradient on the sampled arrays."""
     data = ms.LinearTasks(d=size.d, k=size.k, noise=NOISE).sample(*size[2:], seed=0)
     B, w = start(size)
     for method in METHODS:
         expected = ms.meta_gradient(B, w, data, method, alpha=ALPHA, losses=False)
         beta = float(np.abs(B).max() / np.abs(expected.B).max())
         after = train(size, method, (B, w), rounds=1, beta=beta, seed=0)
-        found = ((B - after.full_B()) / beta, (w - after.w) / beta)
-        off = [relative(a, b) for a, b in zip(found, (expected.B, expected.w), strict=True)]
+        step = ((B - after.full_B()) / beta, (w - after.w) / beta)
+        off = [relative(a, b) for a, b in zip(step, (expected.B, expected.w), strict=True)]
         assert max(off) < TOLERANCE, f"{method}, {size}: {off} away from the gradient on arrays"
 
 
@@ -116,10 +116,10 @@ def checked(size: Size) -> None:
 
 
 def rounds(options: Options) -> list[Figure]:
-    """All methods, where B fits the cache and where it does not; on one core, its generator too."""
+    """Time all methods where B fits the cache and where not; on one core, the generator too."""
     figures = _generator(options) if len(cpus()) == 1 else []
     for size in (QUICK,) if options.quick else (WIDE, LONG):
-        checked(size)
+        assert_agrees(size)
         calls = {method: timed(size, method, start(size)) for method in METHODS}
         timings = side_by_side(calls, min(options.repeats, FEWER))
         for method, timing in timings.items():
@@ -128,7 +128,7 @@ def rounds(options: Options) -> list[Figure]:
 
 
 def _round(size: Size, method: str, timing: Timing, options: Options) -> list[Figure]:
-    """A round, and how many floors it is."""
+    """Make the rows of a round and of its ratio to the floor."""
     took, floor = timing.median * 1e3, floor_of(size, method, options)
     rows = rows_made(size, peers.RULES[method])
     twice = " (inner ones twice)" if rows > size.samples else ""
@@ -153,13 +153,13 @@ def _round(size: Size, method: str, timing: Timing, options: Options) -> list[Fi
 
 
 def _generator(options: Options) -> list[Figure]:
-    """The loop that makes normals, with nothing around it, in the cache of one core."""
+    """Time the loop that makes normals in the cache of one core."""
     level = ms.show_config()["instruction_set"]
     notes = {
         "float64": f"built for {level}",
         "float32": f"built for {level}, made in double and rounded",
     }
-    _checked_normals()
+    _assert_normals()
     return [
         Figure(
             bench="sampled",
@@ -168,7 +168,7 @@ def _generator(options: Options) -> list[Figure]:
             value=normals(dtype, options.repeats) / 1e6,
             unit="M/s",
             more_is_better=True,
-            # As many in single precision are asked of the widest vectors alone.
+            # Only the widest vectors have a target in single precision.
             target=NORMALS[dtype] if dtype == "float64" or level == "x86-64-v4" else None,
             samples=20 * options.repeats,
             note=note,
@@ -177,8 +177,8 @@ def _generator(options: Options) -> list[Figure]:
     ]
 
 
-def _checked_normals() -> None:
-    """Single precision is double rounded, and both have the moments of a normal."""
+def _assert_normals() -> None:
+    """Assert that float32 is float64 rounded, and that both have the moments of a normal."""
     double, single = (ms._core.normals(0, 0, 0, 0, 1, 100, MANY, d, 1) for d in NORMALS)
     assert (double.astype(np.float32) == single).all()
     for power, (mean, variance) in {1: (0, 1), 2: (1, 2), 4: (3, 96)}.items():
@@ -189,9 +189,9 @@ def _checked_normals() -> None:
 
 
 def beside(options: Options) -> list[Figure]:
-    """A round with the drawing of its data, beside peers that store them."""
+    """Time a round with the drawing of its data, next to peers that store the data."""
     size = QUICK if options.quick else WIDE
-    checked(size)
+    assert_agrees(size)
     figures = []
     for method in LEAST_AND_MOST:
         figures += _beside(size, method, options)
@@ -199,12 +199,12 @@ def beside(options: Options) -> list[Figure]:
 
 
 def _beside(size: Size, method: str, options: Options) -> list[Figure]:
-    given = sampled_peers.start(size, method, ALPHA, NOISE)
-    there, missing = sampled_peers.load(given)
-    law = ms.LinearTasks(d=size.d, k=size.k, noise=NOISE, B_star=given.B_star)
-    sampled_peers.assert_same_law(given, law, method, there)
+    origin = sampled_peers.start(size, method, ALPHA, NOISE)
+    installed, missing = sampled_peers.load(origin)
+    law = ms.LinearTasks(d=size.d, k=size.k, noise=NOISE, B_star=origin.B_star)
+    sampled_peers.assert_same_law(origin, law, method, installed)
     ours, case = "metaspan, sampled", about(f"{method}, a round with its data", size, "ms")
-    cases = {ours: timed(size, method, (given.B, given.w)), **there}
+    cases = {ours: timed(size, method, (origin.B, origin.w)), **installed}
     timings = side_by_side(cases, min(options.repeats, FEWER))
     took = {who: timing.median * 1e3 for who, timing in timings.items()}
     floor = floor_of(size, method, options)

@@ -1,11 +1,11 @@
-"""Sweeps over sparse samples, beside SciPy's products and beside one read of their entries.
+"""Sweeps over sparse samples, next to SciPy's products and to one read of their entries.
 
-Gradients and heads are computed as they are by default, on the route that is found cheapest. Beside
-them stand products with all columns of B: X B, by adaptation over as many steps as make a vector at
-a time dearer, and X B and X^T C, by the Gram route.
+Gradients and heads are computed as by default, on the route that the package finds cheapest. Two
+cases force products with all columns of B: X B alone, by adaptation over so many steps that a
+vector at a time would be dearer; X B and X^T C, by the Gram route.
 
-The floor is the time in which all cores read the columns and values of the entries that a call
-must pass, 12 bytes each; the rows of B and of the gradient that they meet come on top.
+The floor is the time in which all cores read the columns and values of the entries that a call must
+pass, 12 bytes each. The rows of B and of the gradient that the entries address come on top.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from bench.harness import Figure, Options, beside_peers, cpus, relative, show, s
 from bench.machine import limits
 
 ALPHA = 1e-3
-STEPS = 3  # on features that are found once
+STEPS = 3  # inner steps on features X B that are computed once
 ENTRY_BYTES = 12  # a column of four bytes, a value of eight
-SHARE = 0.5  # of the rate of reading that is asked for
+SHARE = 0.5  # target: share of the rate of reading
 
 
 class Shape(NamedTuple):
-    """Features, width, tasks, samples of a task in either set, entries of a sample."""
+    """Features, width, tasks, samples of a task in either set, nonzero entries of a sample."""
 
     d: int
     k: int
@@ -50,7 +50,7 @@ QUICK = SHAPES[2:3]
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Matrices and responses of the inner and the outer sets, and where to start."""
+    """Matrices and responses of the inner and outer sets, and a start."""
 
     inner: tuple[list[Any], list[np.ndarray]]
     outer: tuple[list[Any], list[np.ndarray]]
@@ -59,7 +59,7 @@ class Problem:
 
 
 def problem(shape: Shape, matrix: Callable[..., Any]) -> Problem:
-    """Entries at random, as many in every row."""
+    """Make a problem with random entries, the same number in every row."""
     d, k, n, m, entries = shape
     rng = np.random.default_rng(3)
     part = d // entries
@@ -77,7 +77,7 @@ def problem(shape: Shape, matrix: Callable[..., Any]) -> Problem:
 
 
 def run(options: Options) -> list[Figure]:
-    """Every shape on the cores of this process."""
+    """Time every shape on the cores of this process."""
     missing: dict[str, str] = {}
     try:
         from scipy import sparse  # noqa: PLC0415  (a peer may be absent)
@@ -89,8 +89,8 @@ def run(options: Options) -> list[Figure]:
         ]
     figures: list[Figure] = []
     for shape in QUICK if options.quick else SHAPES:
-        given = problem(shape, sparse.csr_matrix)
-        for what, (passes, calls) in _calls(given).items():
+        inputs = problem(shape, sparse.csr_matrix)
+        for what, (passes, calls) in _calls(inputs).items():
             timings = side_by_side(calls, options.repeats)
             entries = passes * shape.n * shape.m * shape.entries
             floor = ENTRY_BYTES * entries / limits(options.repeats)["read"] / 1e6
@@ -110,7 +110,7 @@ def run(options: Options) -> list[Figure]:
 
 
 def _share(what: str, shape: Shape, took: float, floor: float, entries: int) -> Figure:
-    """Of the rate at which all cores read."""
+    """Make the row of the share of the rate at which all cores read."""
     return Figure(
         bench="sparse",
         case=f"{what}, (d, k, n, m, entries) = {tuple(shape)}, cores: {len(cpus())}",
@@ -126,11 +126,11 @@ def _share(what: str, shape: Shape, took: float, floor: float, entries: int) -> 
 Calls = dict[str, Callable[[], object]]
 
 
-def _calls(given: Problem) -> dict[str, tuple[int, Calls]]:
-    """By what they compute: passes over one set, and how to do it; answers are asserted."""
-    (X_in, y_in), (X_out, y_out) = given.inner, given.outer
-    B, w = given.B, given.w
-    # Average risk reads the outer sets alone but for the losses.
+def _calls(inputs: Problem) -> dict[str, tuple[int, Calls]]:
+    """Return cases by name: passes over one set, and calls whose answers are asserted to agree."""
+    (X_in, y_in), (X_out, y_out) = inputs.inner, inputs.outer
+    B, w = inputs.B, inputs.w
+    # Without losses, average risk reads the outer sets alone.
     few = ([x[:1] for x in X_in], [y[:1] for y in y_in])
     alone = ms.TaskBatch(*few, X_out, y_out)
     both = ms.TaskBatch(X_in, y_in, X_out, y_out)
@@ -150,7 +150,7 @@ def _calls(given: Problem) -> dict[str, tuple[int, Calls]]:
             "SciPy": lambda: _gradient(X_out, y_out, B, [w] * len(X_out)),
         }
 
-    found = {
+    cases = {
         "X B": (1, adapted(STEPS)),
         "heads after a step of ANIL": (1, adapted(1)),
         "X B and X^T C": (2, risk("gram")),
@@ -165,15 +165,15 @@ def _calls(given: Problem) -> dict[str, tuple[int, Calls]]:
             },
         ),
     }
-    for what, (_, calls) in found.items():
+    for what, (_, calls) in cases.items():
         assert relative(calls["metaspan"](), calls["SciPy"]()) < 1e-9, what
-    return found
+    return cases
 
 
 def _adapted(
     X: list[Any], y: list[np.ndarray], B: np.ndarray, w: np.ndarray, steps: int = 1
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Heads after some inner steps, and the features."""
+    """Return the heads after some inner steps, and the features."""
     Z, heads = [x @ B for x in X], []
     for z, v in zip(Z, y, strict=True):
         head = w
@@ -184,7 +184,7 @@ def _adapted(
 
 
 def _gradient(X: list[Any], y: list[np.ndarray], B: np.ndarray, heads: Any) -> np.ndarray:
-    """The mean over tasks of X^T r w^T / m, the product with w last."""
+    """Return the mean over tasks of X^T r w^T / m, with the product by w last."""
     total = np.zeros_like(B)
     for x, v, head in zip(X, y, heads, strict=True):
         residual = (x @ B) @ head - v

@@ -1,6 +1,6 @@
-"""What a study costs beside its runs, what a second process gains, and how fast large ones open.
+"""Studies: their cost beyond the runs, the gain of a second process, the time to open large ones.
 
-The peer is what a user would write instead: a loop over `train` that keeps nothing.
+The peer is what a user would write instead: a loop over `train` that stores nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TRIVIAL = {"method": "anil", "k": 1, "rounds": 2, "stop": None}
 
 
 def trivial(folder: Path, cells: int) -> ms.Study:
-    """A study of runs that take next to nothing."""
+    """Make a study of runs that take hardly any time."""
     grid = {
         "d": range(10, 10 + cells // 100),
         "n": range(2, 12),
@@ -29,7 +29,7 @@ def trivial(folder: Path, cells: int) -> ms.Study:
 
 
 def bare(study: ms.Study) -> float:
-    """The same runs in a loop; the sum of what they end with."""
+    """Do the same runs in a loop; return the sum of their final dist."""
     total = 0.0
     for cell in study.cells:
         d, n, beta, seed = (cell.arguments[name] for name in ("d", "n", "beta", "seed"))
@@ -42,22 +42,22 @@ def bare(study: ms.Study) -> float:
 
 
 def overhead(options: Options) -> list[Figure]:
-    """A trivial cell in a study, and in a loop."""
+    """Time a trivial cell in a study and in a loop."""
     cells = options.rounds(10_000)
-    found: dict[str, float] = {}
+    sums: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         numbers = count()
 
         def of_study() -> None:
             study = trivial(Path(folder) / str(next(numbers)), cells)
             study.run(progress=False, threads=1)
-            found["study"] = float(study.table()["dist"].sum())
+            sums["study"] = float(study.table()["dist"].sum())
 
         def of_loop() -> None:
-            found["loop"] = bare(trivial(Path(folder) / "loop", cells))
+            sums["loop"] = bare(trivial(Path(folder) / "loop", cells))
 
         timings = side_by_side({"metaspan, a study": of_study, "a loop over train": of_loop}, 3)
-    assert relative(found["study"], found["loop"]) < 1e-12
+    assert relative(sums["study"], sums["loop"]) < 1e-12
     return [
         figure(
             timing,
@@ -74,7 +74,7 @@ def overhead(options: Options) -> list[Figure]:
 
 
 def processes(options: Options) -> list[Figure]:
-    """One worker process against two, their start left out."""
+    """Compare one worker process with two, without the time to start them."""
     base = {"method": "maml", "k": 5, "n": 20, "rounds": options.rounds(10_000), "stop": None}
     tables = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -84,31 +84,31 @@ def processes(options: Options) -> list[Figure]:
             path = Path(folder) / str(next(numbers))
             study = ms.Study(path, base=base, grid={"d": range(10, 50)}, seeds=2)
             with ms.process_pool(workers) as pool:
-                list(pool.map(abs, range(4 * workers)))  # every worker is there
+                list(pool.map(abs, range(4 * workers)))  # wait until every worker has started
                 took = long_calls(lambda: study.run(pool, progress=False), 1)[1].median
             tables[workers] = study.table()
             return Seconds(took)
 
         timings = side_by_side({f"{n}": lambda n=n: timed(n) for n in (1, 2)}, 3)
     assert tables[1].equals(tables[2])
-    one, two = timings["1"], timings["2"]
+    single, double = timings["1"], timings["2"]
     return [
         figure(
-            two,
-            one.median / two.median,
+            double,
+            single.median / double.median,
             bench="studies",
             case="80 runs of exact MAML, one thread each",
             who="one worker / two workers",
             unit="x",
             more_is_better=True,
             target=TWO_TARGET,
-            note=f"two workers: {two.median:.2g} s",
+            note=f"two workers: {double.median:.2g} s",
         )
     ]
 
 
 def opening(options: Options) -> list[Figure]:
-    """A large study from its folder to its report."""
+    """Time a large study from its folder to its report."""
     cells = options.rounds(100_000)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large"

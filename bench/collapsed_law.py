@@ -1,8 +1,8 @@
-"""Rounds on fresh finite samples in plain NumPy, and whether two sets of runs are of one law.
+"""Rounds on fresh finite samples in plain NumPy, and a test that two sets of runs have one law.
 
-`explicit` draws every sample at full dimension. `in_coordinates` draws (16) and (17) as they stand,
-with the gradient of each task in coordinates of its own: for dimensions so large that what tasks
-draw off the span is orthogonal from one to the next, up to a relative 1 / sqrt(d).
+`explicit` draws every sample at full dimension. `in_coordinates` draws (16) and (17) directly, with
+the gradient of each task in coordinates of its own. It needs a dimension so large that the parts
+off the span of different tasks are orthogonal, up to a relative 1 / sqrt(d).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Array = np.ndarray
 
 NOISE = 0.1  # of the labels
 RECORDS = ("dist", "w_norm", "perp_norm", "sigma_max")
-DEVIATIONS = 5.0  # by how many a mean or a spread of one law may be off
-RESOLUTION = 0.15  # which the standard error of a mean must stay below: runs that can tell
+DEVIATIONS = 5.0  # standard errors by which means or spreads may differ
+RESOLUTION = 0.15  # largest standard error of a mean: a test with a larger one would tell nothing
 
 
 class Case(NamedTuple):
-    """What a round depends on beside its state."""
+    """The arguments of a round beside its state."""
 
     size: Size
     rule: peers.Rule
@@ -37,7 +37,7 @@ Round = Callable[[np.random.Generator, Case, Array, Array], tuple[Array, ...]]
 
 
 def train(size: Size, method: str, steps: peers.Steps, **rest: Any) -> ms.Result:
-    """A run of the package on fresh samples, all of whose trials must have finished."""
+    """Train the package on fresh samples; assert that all trials finished."""
     result = ms.train(
         ms.LinearTasks(d=size.d, k=size.k, noise=NOISE),
         method,
@@ -50,14 +50,14 @@ def train(size: Size, method: str, steps: peers.Steps, **rest: Any) -> ms.Result
         **{"init": "methodical", **rest},
     )
     assert result.config.engine == "collapsed", result.config.engine
-    assert all(one == ms.Status.FINISHED for one in result.outcomes), str(result.outcomes)
+    assert all(outcome == ms.Status.FINISHED for outcome in result.outcomes), str(result.outcomes)
     return result
 
 
 def assert_law(
     rounds_of: Round, size: Size, method: str, steps: peers.Steps, *, rounds: int, trials: int
 ) -> None:
-    """Runs of the package and of NumPy from one start end with one law, by mean and spread."""
+    """Assert that runs of the package and of NumPy from one start end with one law."""
     M, R, _ = train(size, method, steps, rounds=0).state
     case, rng = Case(size, peers.RULES[method], steps.alpha), np.random.default_rng(11)
     theirs = []
@@ -66,21 +66,21 @@ def assert_law(
         for _ in range(rounds):
             gram, grad, grad_w = rounds_of(rng, case, Z, w)
             Z, w = _step(Z, steps.beta * grad, steps.beta**2 * gram), w - steps.beta * grad_w
-        theirs.append(_measured(Z, w))
+        theirs.append(_measure(Z, w))
     ours = train(
         size, method, steps, rounds=rounds, trials=8 * trials, record=RECORDS, record_every=rounds
     )
     expected = dict(zip(RECORDS, np.array(theirs).T, strict=True))
-    agree({name: ours.trace[name][:, -1] for name in RECORDS}, expected, f"{method}, {size}")
+    assert_agree({name: ours.trace[name][:, -1] for name in RECORDS}, expected, f"{method}, {size}")
 
 
-def agree(found: Mapping[str, Array], expected: Mapping[str, Array], what: str) -> None:
-    """Records (trials,) of independent runs agree in mean and spread of their logarithms.
+def assert_agree(measured: Mapping[str, Array], expected: Mapping[str, Array], what: str) -> None:
+    r"""Assert that records (trials,) of independent runs have logarithms of one mean and spread.
 
-    The spread is the mean distance from the median, which heavy tails do not govern.
+    The spread is the mean distance from the median, which heavy tails do not dominate.
     """
     for name, theirs in expected.items():
-        a, b = np.log(found[name]), np.log(theirs)
+        a, b = np.log(measured[name]), np.log(theirs)
         off, error = _apart(a, b)
         wide, _ = _apart(abs(a - np.median(a)), abs(b - np.median(b)))
         assert error < RESOLUTION, f"{what}: {name} is known to {error:.2g} only"
@@ -89,24 +89,24 @@ def agree(found: Mapping[str, Array], expected: Mapping[str, Array], what: str) 
 
 
 def _apart(a: Array, b: Array) -> tuple[float, float]:
-    """Difference of means in standard errors, and the standard error."""
+    """Return the difference of means in standard errors, and the standard error."""
     error = math.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
     return float(a.mean() - b.mean()) / error, error
 
 
 def explicit(rng: np.random.Generator, case: Case, Z: Array, w: Array) -> tuple[Array, ...]:
-    """A round on samples in d dimensions: Gram matrix of grad_B off the span, the rest, grad_w."""
+    """Do a round in d dimensions: return grad_B^T grad_B off the span, grad_B in it, grad_w."""
     size, D = case.size, len(Z)
     B = np.vstack([Z, np.zeros((size.d - D, size.k))])
     X_in, X_out = (rng.standard_normal((size.n, m, size.d)) for m in size[3:])
     grad, grad_w = peers.numpy_gradient(
-        B, w, peers.ArrayTasks(_labelled(rng, X_in, X_out, size.k)), case.rule, case.alpha
+        B, w, peers.ArrayTasks(_label(rng, X_in, X_out, size.k)), case.rule, case.alpha
     )
     return grad[D:].T @ grad[D:], grad[:D], grad_w
 
 
 def in_coordinates(rng: np.random.Generator, case: Case, Z: Array, w: Array) -> tuple[Array, ...]:
-    """The same where d is large: [P, L] for the samples of a task, L = bartlett(m, d - D)."""
+    """Do the same for large d: a task's samples are [P, L], L = bartlett(m, d - D)."""
     size, D = case.size, len(Z)
     m = size.m_in + size.m_out
     B = np.vstack([Z, np.zeros((m, size.k))])
@@ -116,16 +116,18 @@ def in_coordinates(rng: np.random.Generator, case: Case, Z: Array, w: Array) -> 
         X[0, :, D:] = np.tril(X[0, :, D:], -1)
         roots = np.sqrt(rng.chisquare(size.d - D - np.arange(m)))
         X[0, np.arange(m), D + np.arange(m)] = roots
-        data = _labelled(rng, X[:, : size.m_in], X[:, size.m_in :], size.k)
-        own, own_w = peers.numpy_gradient(B, w, peers.ArrayTasks(data), case.rule, case.alpha)
-        gram += own[D:].T @ own[D:] / size.n**2
-        grad += own[:D] / size.n
-        grad_w += own_w / size.n
+        data = _label(rng, X[:, : size.m_in], X[:, size.m_in :], size.k)
+        task_grad, task_grad_w = peers.numpy_gradient(
+            B, w, peers.ArrayTasks(data), case.rule, case.alpha
+        )
+        gram += task_grad[D:].T @ task_grad[D:] / size.n**2
+        grad += task_grad[:D] / size.n
+        grad_w += task_grad_w / size.n
     return gram, grad, grad_w
 
 
-def _labelled(rng: np.random.Generator, X_in: Array, X_out: Array, k: int) -> peers.Arrays:
-    """Samples whose first k columns are those of B_star, with heads of their own and noise."""
+def _label(rng: np.random.Generator, X_in: Array, X_out: Array, k: int) -> peers.Arrays:
+    """Label samples whose first k columns are those of B_star, with new heads and noise."""
     heads = rng.standard_normal((len(X_in), k, 1))
 
     def labels(X: Array) -> Array:
@@ -135,15 +137,15 @@ def _labelled(rng: np.random.Generator, X_in: Array, X_out: Array, k: int) -> pe
 
 
 def _step(Z: Array, move: Array, gram: Array) -> Array:
-    """(19): new directions add in quadrature."""
+    """Take the step (19): new directions add in quadrature."""
     k = Z.shape[1]
     moved = Z - move
     moved[k:] = np.linalg.cholesky(moved[k:].T @ moved[k:] + gram).T
     return moved
 
 
-def _measured(Z: Array, w: Array) -> tuple[float, ...]:
-    """The records of a state whose first k rows are B_star^T B."""
+def _measure(Z: Array, w: Array) -> tuple[float, ...]:
+    """Return the records of a state whose first k rows are B_star^T B."""
     k = len(w)
     tangent = float(np.linalg.norm(np.linalg.solve(Z[:k].T, Z[k:].T), 2))
     off, whole = (float(np.linalg.norm(part, 2)) for part in (Z[k:], Z))

@@ -1,7 +1,7 @@
-"""Random numbers of a round on fresh samples: how many there are, and the least time to draw them.
+"""Random numbers of a round on fresh samples: their number, and the least time to draw them.
 
-The rates are those of the core's own loops with nothing around them, on one core and in its cache.
-This is the one place of the benches that reaches behind the public package.
+The rates are those of the core's loops alone, on one core and in its cache. This is the only module
+of the benches that uses more than the public package.
 """
 
 from __future__ import annotations
@@ -15,32 +15,34 @@ from bench.harness import cpus
 from bench.machine import best
 from bench.peers import Rule
 
-ROWS, TASKS = 512, 512  # of chi-squares, drawn for eight tasks at a time: 32 KiB
+ROWS, TASKS = 512, 512  # of chi-squares, drawn for eight tasks at a time, 32 KiB
 MANY = 2**13  # normals in a row: 64 KiB
-PANEL, SHORT, LARGE_B = 8, 2**14, 2**19  # tasks, and numbers of vectors and of a B that share it
-HELD_BYTES = 2**26  # of inner sets that stay until they are used again
-DOF = 40.0  # of chi-squares; any number of them takes the same time
+# Tasks of a panel; they share it if their vectors have at most SHORT numbers in all, or B has more
+# than LARGE_B.
+PANEL, SHORT, LARGE_B = 8, 2**14, 2**19
+HELD_BYTES = 2**26  # of inner sets, at most, that are kept until they are used again
+DOF = 40.0  # degrees of freedom of the chi-squares; they do not affect the time
 
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """What a round draws for its samples and heads."""
+    """Random numbers that a round draws for its samples and heads."""
 
     normals: int
     roots: int  # of chi-squares
 
     def seconds(self, repeats: int) -> float:
-        """The least time, on all CPUs that this process may use."""
+        """Return the least time to draw them on all CPUs that this process may use."""
         normal, root = rates(repeats)
         return (self.normals / normal + self.roots / root) / len(cpus())
 
 
 def numbers(size: Size, rule: Rule) -> Numbers:
-    """Of a round with one inner step, k_star = k and d far above the samples of a task.
+    r"""Count the numbers of a round with one inner step, k_star = k, and d far above its samples.
 
     A set of m samples is a triangular factor with min(m, columns) rows and as many roots, (19). For
-    MAML the columns beside the span's are those of a frame of the inner samples, whose rows are
-    kept apart, and of what outer samples have beyond it, (16).
+    MAML the columns outside the span are those of a frame of the inner samples, whose rows are
+    kept apart, and of the part of the outer samples beyond the frame, (16).
     """
     D = 2 * size.k  # rows of [M; R]; a row of samples has a column of noise as well
     if rule.adapt_B:
@@ -57,14 +59,14 @@ def numbers(size: Size, rule: Rule) -> Numbers:
 
 
 def _triangle(m: int, columns: int) -> tuple[int, int]:
-    """Entries and diagonal of an upper trapezoidal matrix with at most m rows."""
+    """Return the numbers of entries and of diagonal entries of an upper trapezoidal matrix."""
     rows = min(m, columns)
     return rows * columns - rows * (rows - 1) // 2, rows
 
 
 @functools.cache
 def rates(repeats: int = 7) -> tuple[float, float]:
-    """Normals and chi-squares a second that one core draws."""
+    """Return the normals and the chi-squares a second that one core draws."""
     dofs = ROWS * [DOF]
     roots = best(lambda: ms._core.panel_draws(0, 0, 0, 0, dofs, 0, TASKS, 1), 20 * repeats)
     return normals("float64", repeats), ROWS * TASKS / roots
@@ -72,14 +74,17 @@ def rates(repeats: int = 7) -> tuple[float, float]:
 
 @functools.cache
 def normals(dtype: str, repeats: int = 7) -> float:
-    """Normals a second that one core draws, into an array in its cache."""
+    """Return the normals a second that one core draws into an array in its cache."""
     draw = functools.partial(ms._core.normals, 0, 0, 0, 0, 1, 1, MANY, dtype, 1)
     return MANY / best(draw, 20 * repeats)
 
 
 def rows_made(size: Size, rule: Rule) -> int:
-    """Rows of samples that a sampled round makes: all once, and the inner ones of an exact method
-    again unless those of the tasks that meet B together are held."""
+    r"""Count the rows of samples that a sampled round makes.
+
+    All are made once. An exact method makes the inner ones again, unless the inner sets of the
+    tasks that share a product with B are held.
+    """
     short, long = PANEL * size.d <= SHORT, size.k * size.d > LARGE_B
     tasks = min(PANEL, size.n) if short or long else 1
     again = rule.exact and 8 * size.d * size.m_in * tasks > HELD_BYTES

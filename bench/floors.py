@@ -1,6 +1,6 @@
-"""What each route of the arrays engine must read and compute in a round: its floor.
+"""The floor of a route of the arrays engine: what a round must at least read and compute.
 
-Counted for one inner step, from equations (5) to (10) and (24): products with the data alone.
+It counts products with the data for one inner step, by equations (5) to (10) and (24).
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from bench.peers import Rule
 
-TASK_BYTES = 12 * 2**20  # of data: all sweeps over a smaller task find it in the cache
-CACHE_BYTES = 2**24  # of data that stay in the cache from one round to the next
+TASK_BYTES = 12 * 2**20  # of data of a task, up to which later sweeps find it in the cache
+CACHE_BYTES = 2**24  # of all data, up to which they stay in the cache from round to round
 
 
 class Size(NamedTuple):
-    """Features, width, tasks, and samples of a task in the inner and in the outer set."""
+    """Features, width, tasks, and samples of a task in the inner and the outer set."""
 
     d: int
     k: int
@@ -39,15 +39,15 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """The least that must be read and computed, and where the reading happens."""
+    """The least bytes to read and flops to compute, and where the bytes come from."""
 
     bytes: float
     flops: float
     cached: bool  # whether the data stay in the cache
-    passes: str = "one read of the data"  # what the bytes are
+    passes: str = "one read of the data"  # describes the bytes
 
     def floor(self, machine: Mapping[str, float], gemm: str = "gemm_f64") -> tuple[float, str]:
-        """Seconds at the measured limits of the machine, and which of them it is."""
+        """Return the seconds at the measured limits of the machine, and which limit it is."""
         rate = "cached" if self.cached else "read"
         reading = self.bytes / machine[rate] / 1e9
         computing = self.flops / machine[gemm] / 1e9
@@ -58,10 +58,10 @@ class Work:
 
 
 def round_work(route: str, size: Size, rule: Rule, itemsize: int = 8) -> Work:
-    """A round of the Gram or the vector route on data that it has not seen before."""
+    """Count a round of the Gram or the vector route on data that are not in the cache yet."""
     sweep_in, sweep_out = size.samples_in * size.d, size.samples_out * size.d
     if route == "vector":
-        # A residual and what it pulls back are one pass: a row is used twice while it is there.
+        # A residual and its product with X^T are one pass: a row is used twice while in the cache.
         passes = (2 if rule.exact else 1) * sweep_in + sweep_out
         flops = 4 * passes
     else:
@@ -82,7 +82,7 @@ def round_work(route: str, size: Size, rule: Rule, itemsize: int = 8) -> Work:
 
 
 def setup_work(size: Size, rule: Rule) -> Work:
-    """The Gram matrix of the dual route and X B_0; products of inner samples where they count."""
+    """Count the Gram matrix of the dual route and X B_0; inner products only if they are needed."""
     pairs = size.samples**2 - (0 if rule.exact else size.samples_in**2)
     data = 8 * size.samples * size.d
     return Work(
@@ -93,7 +93,7 @@ def setup_work(size: Size, rule: Rule) -> Work:
 
 
 def dual_work(size: Size, rule: Rule) -> Work:
-    """A round of the dual route: G A, with G read once."""
+    """Count a round of the dual route: G A, with G read once."""
     active = size.samples if rule.exact else size.samples_out
     table = 8 * size.samples * active
     return Work(

@@ -1,4 +1,4 @@
-"""Timing that holds on a shared machine, and figures: a JSON line each, and a table."""
+"""Timing that is reliable on a shared machine, and figures as JSON lines and as a table."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ import numpy as np
 T = TypeVar("T")
 
 REPEATS = 7
-RETRIES = 3  # times REPEATS: how often a sample with busy neighbours is taken again
-PATIENCE = 10.0  # seconds; when a comparison has gone on so long, no sample is taken again
-LONGEST = 1.0  # seconds; a disturbed sample has no more calls after that
-PAUSE = 0.05  # seconds; idle threads of BLAS or OpenMP spin about as long on the next one's core
+RETRIES = 3  # times REPEATS: largest number of samples if some are disturbed
+PATIENCE = 10.0  # seconds of a comparison, after which no sample is taken again
+LONGEST = 1.0  # seconds of a sample, after which it makes no more calls
+PAUSE = 0.05  # seconds before a sample: idle threads of BLAS or OpenMP spin about as long
 SAMPLE = 0.1  # seconds; a shorter call is repeated within a sample
 WARM_BELOW = 0.1  # seconds; a shorter call runs once untimed before every sample
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the command line asks of every bench."""
+    """Options of the command line, for every bench."""
 
     quick: bool = False  # fewer repeats and shorter runs
     full: bool = False  # also the peers that take minutes
@@ -37,7 +37,7 @@ class Options:
         return 3 if self.quick else REPEATS
 
     def rounds(self, rounds: int) -> int:
-        """The length of a timed run: a tenth when quick."""
+        """Return the length of a timed run: a tenth if quick."""
         return max(rounds // 10, 1) if self.quick else rounds
 
 
@@ -48,7 +48,7 @@ class Timing:
     seconds: tuple[float, ...]
     load: float  # load average over a minute, at the end
     others: float  # cores used by other processes, mean over these samples
-    quiet: bool  # False: the neighbours were busy in samples that count
+    quiet: bool  # False: other processes were busy during samples that count
 
     @property
     def median(self) -> float:
@@ -65,7 +65,7 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One number of one bench, with what is needed to judge it."""
+    """One number of one bench, with the context needed to judge it."""
 
     bench: str
     case: str
@@ -74,8 +74,8 @@ class Figure:
     unit: str
     more_is_better: bool = False
     target: float | None = None  # in the same unit
-    floor: float | None = None  # what the machine allows at best, in the same unit
-    ours: float | None = None  # what the package took in the same run, in the same unit
+    floor: float | None = None  # the best that the machine allows, in the same unit
+    ours: float | None = None  # the package's value in the same run, in the same unit
     flops: float | None = None  # arithmetic of one call
     bytes: float | None = None  # of data that one call moves
     spread: float | None = None
@@ -88,7 +88,7 @@ class Figure:
 
     @property
     def margin(self) -> float | None:
-        """How many times better than the target; below 1 the figure falls short."""
+        """How many times better than the target the value is; below 1 it misses the target."""
         if self.value is None or self.target is None:
             return None
         return self.value / self.target if self.more_is_better else self.target / self.value
@@ -98,20 +98,20 @@ class Figure:
 
 
 class Seconds(float):
-    """What a call says that it took, where the clock would also see what does not count."""
+    """A time that a call reports itself, because the clock would include more."""
 
 
 def cpus() -> list[int]:
-    """The CPUs that this process may use."""
+    """Return the CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
 def busy_elsewhere() -> float:
-    """CPU seconds that everybody else, other guests of the host included, has used so far.
+    r"""Return the CPU seconds that others, including other guests of the host, have used so far.
 
-    Counted on the CPUs of this process; NaN on a system that does not say.
+    They are counted on the CPUs of this process; NaN on a system without /proc/stat.
     """
     stat = Path("/proc/stat")
     if not stat.exists():
@@ -124,25 +124,27 @@ def busy_elsewhere() -> float:
             user, nice, system, _idle, _wait, irq, softirq, steal = map(int, counts[:8])
             ticks += user + nice + system + irq + softirq + steal
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    own = time.process_time() + children.ru_utime + children.ru_stime
-    return ticks / os.sysconf("SC_CLK_TCK") - own
+    ours_used = time.process_time() + children.ru_utime + children.ru_stime
+    return ticks / os.sysconf("SC_CLK_TCK") - ours_used
 
 
 def side_by_side(
     cases: Mapping[str, Callable[[], object]], repeats: int = REPEATS
 ) -> dict[str, Timing]:
-    """Time every case `repeats` times, in turn, so that a drift of the machine meets all of them.
+    r"""Time all cases alternately, `repeats` times each: a drift of the machine affects all.
 
-    Every case is called once before the first sample. Samples with busy neighbours are put aside
-    and taken again up to limits of number and time; if the neighbours stay, all samples count and
-    the timing says that it is not quiet.
+    Every case is called once before its first sample. Samples during which other processes were
+    busy are set aside and taken again, up to limits of number and time. If the disturbance lasts,
+    all samples count, and the timing is marked as not quiet.
     """
     first, calls = {}, {}
     for name, case in cases.items():
         case()
         first[name] = _sample(case, 1)
         least = first[name].elapsed
-        if first[name].is_short:  # the least of a few: a disturbed one would ask for too few
+        if first[
+            name
+        ].is_short:  # the least of a few: a disturbed call would make samples too short
             least = min(least, *(_sample(case, 1).elapsed for _ in range(3)))
         calls[name] = math.ceil(SAMPLE / least)
     quiet: dict[str, list[_Sample]] = {name: [] for name in cases}
@@ -162,13 +164,13 @@ def side_by_side(
             if sample.is_quiet:
                 quiet[name].append(sample)
     return {
-        name: _timing(found if len(found) == repeats else every[name])
-        for name, found in quiet.items()
+        name: _timing(samples if len(samples) == repeats else every[name])
+        for name, samples in quiet.items()
     }
 
 
 def long_calls(call: Callable[[], T], repeats: int) -> tuple[list[T], Timing]:
-    """Answers and timing of a call that needs no warming up, because it takes seconds."""
+    """Return the answers and the timing of a call that takes seconds, without a warm-up."""
     answers: list[T] = []
     samples = [_sample(lambda: answers.append(call()), 1) for _ in range(repeats)]
     return answers, _timing(samples)
@@ -178,19 +180,19 @@ def long_calls(call: Callable[[], T], repeats: int) -> tuple[list[T], Timing]:
 class _Sample:
     """Some calls of a case, one after the other."""
 
-    seconds: float  # a call
-    elapsed: float  # of all on the clock
+    seconds: float  # of a call
+    elapsed: float  # of all calls, by the clock
     others: float  # CPU seconds of other processes meanwhile
-    tells: bool  # whether the calls said what they took
+    tells: bool  # whether the calls reported their own time
 
     @property
     def is_short(self) -> bool:
-        """Whether a call before the sample warms it up; one that tells leaves out its start."""
+        """Whether to warm up before a sample; a call that reports its time excludes its start."""
         return self.elapsed < WARM_BELOW and not self.tells
 
     @property
     def is_quiet(self) -> bool:
-        # The kernel counts in ticks of 10 ms on each CPU, hence the constant.
+        # The constant allows for the kernel's ticks of 10 ms on each CPU.
         return not self.others > 0.03 + 0.1 * self.elapsed
 
 
@@ -222,7 +224,7 @@ def _timing(samples: list[_Sample]) -> Timing:
 
 
 def figure(timing: Timing, value: float, **rest: Any) -> Figure:
-    """A figure whose value was derived from the median of a timing."""
+    """Make a figure whose value was derived from the median of a timing."""
     return Figure(
         value=value,
         spread=timing.spread,
@@ -235,7 +237,7 @@ def figure(timing: Timing, value: float, **rest: Any) -> Figure:
 
 
 def absent(missing: Mapping[str, str], **rest: Any) -> list[Figure]:
-    """A row for every peer that is not there, with the reason."""
+    """Make a row for every peer that is not installed, with the reason."""
     return [Figure(who=who, value=None, note=why, **rest) for who, why in missing.items()]
 
 
@@ -249,7 +251,7 @@ def beside_peers(
     target: float | None = None,
     **case: Any,
 ) -> list[Figure]:
-    """A row for everybody who was timed, and how much slower the fastest peer is than ours."""
+    """Make a row for everything that was timed, and the ratio of the fastest peer to ours."""
     rows = [
         figure(
             timing,
@@ -275,12 +277,12 @@ def beside_peers(
 
 
 def relative(a: Any, b: Any) -> float:
-    """Largest difference over the largest entry."""
+    """Return the largest difference over the largest entry."""
     return float(np.max(np.abs(np.asarray(a) - np.asarray(b))) / np.max(np.abs(np.asarray(b))))
 
 
 def show(value: float) -> str:
-    """Three significant digits, thousands separated."""
+    """Format a number with three significant digits and separated thousands."""
     if abs(value) >= 1000:
         digits = len(str(int(abs(value)))) - 3
         return f"{round(value, -digits):,.0f}"
@@ -288,24 +290,24 @@ def show(value: float) -> str:
 
 
 def power_of_ten(number: int) -> str:
-    """10^9 for a number that would otherwise be counted in zeros."""
+    """Format a large power of ten as such, any other number in full."""
     zeros = len(str(number)) - 1
     return f"10^{zeros}" if zeros > 5 and number == 10**zeros else str(number)
 
 
 def table(figures: Iterable[Figure]) -> str:
-    """The figures as aligned text, a heading for each case; notes below it, numbered."""
+    """Format figures as aligned text, with a heading for each case and numbered notes below."""
     rows: list[tuple[str, ...]] = [
         ("", "value", "spread", "target", "", "x floor", "x ours", "load", "others", "note")
     ]
     headings: dict[int, str] = {}
     notes: dict[str, int] = {}
-    for one in figures:
-        heading = f"{one.bench}: {one.case}"
+    for item in figures:
+        heading = f"{item.bench}: {item.case}"
         if heading not in headings.values():
             headings[len(rows)] = heading
-        mark = f"[{notes.setdefault(one.note, len(notes) + 1)}]" if one.note else ""
-        rows.append((f"  {one.who}", *_cells(one), mark))
+        mark = f"[{notes.setdefault(item.note, len(notes) + 1)}]" if item.note else ""
+        rows.append((f"  {item.who}", *_cells(item), mark))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for number, (who, *cells) in enumerate(rows):
@@ -316,20 +318,20 @@ def table(figures: Iterable[Figure]) -> str:
     return "\n".join((*lines, "", *(f"[{number}] {note}" for note, number in notes.items())))
 
 
-def _cells(one: Figure) -> tuple[str, ...]:
-    """Value, spread, target, verdict, multiples of floor and of ours, load, others."""
-    if one.value is None:
+def _cells(item: Figure) -> tuple[str, ...]:
+    """Format value, spread, target, verdict, multiples of floor and of ours, load, others."""
+    if item.value is None:
         return ("-", *[""] * 7)
     verdict = ""
-    if one.margin is not None:
-        verdict = f"{'pass' if one.margin >= 1 else 'SHORT'} {one.margin:.2f}x"
+    if item.margin is not None:
+        verdict = f"{'pass' if item.margin >= 1 else 'SHORT'} {item.margin:.2f}x"
     return (
-        f"{'~' if one.estimated else ''}{show(one.value)} {one.unit}",
-        "" if one.spread is None else f"{one.spread:.0%}",
-        "" if one.target is None else show(one.target),
+        f"{'~' if item.estimated else ''}{show(item.value)} {item.unit}",
+        "" if item.spread is None else f"{item.spread:.0%}",
+        "" if item.target is None else show(item.target),
         verdict,
-        "" if one.floor is None else f"{one.value / one.floor:.2f}",
-        "" if one.ours is None else f"{one.value / one.ours:.1f}",
-        "" if one.load is None else f"{one.load:.1f}",
-        "" if one.others is None else f"{one.others:.1f}{'' if one.quiet else '!'}",
+        "" if item.floor is None else f"{item.value / item.floor:.2f}",
+        "" if item.ours is None else f"{item.value / item.ours:.1f}",
+        "" if item.load is None else f"{item.load:.1f}",
+        "" if item.others is None else f"{item.others:.1f}{'' if item.quiet else '!'}",
     )

@@ -1,7 +1,7 @@
-"""What is timed at every instruction-set level: `python -m bench.isa_cases NAME` prints seconds.
+"""Cases that are timed at every instruction-set level: `python -m bench.isa_cases NAME`.
 
-The level is the one of the environment's METASPAN_ISA. Each case fits the caches of a core, so that
-arithmetic decides, and is run once untimed before.
+It prints seconds. METASPAN_ISA in the environment names the level. Each case fits the caches of one
+core, so that arithmetic is the limit, and runs once before it is timed.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ STILL = 1e-12  # an outer step after which all rounds see nearly the same number
 
 
 def median(call: Callable[[], float]) -> float:
-    """Of a few samples, after one that warms up."""
+    """Return the median of a few samples, after one that warms up."""
     call()
     return statistics.median(float(call()) for _ in range(REPEATS))
 
 
 def draw(dtype: str) -> float:
-    """A million normals, one row after the other into a row of the cache."""
+    """Time a million normals, drawn row by row into one row in the cache."""
     return 1e6 / normals(dtype, REPEATS)
 
 
 def arrays(route: str, method: str) -> float:
-    """A round on arrays, by one of the routes."""
+    """Time a round on arrays, by one of the routes."""
     return median(rounds_of(problem(CACHED), method, route=route, threads=1))
 
 
 def fresh(law: ms.LinearTasks, method: str, rounds: int, **rest: object) -> float:
-    """A round on samples or tasks that are drawn anew."""
+    """Time a round on samples or tasks that are drawn anew."""
     run = partial(
         ms.train, law, method, alpha=ALPHA, beta=STILL, record="w_norm", record_every=2**40,
         stop=None, threads=1, **rest,
@@ -49,19 +49,19 @@ def fresh(law: ms.LinearTasks, method: str, rounds: int, **rest: object) -> floa
 
 
 def collapsed(method: str) -> float:
-    """A round on samples in law."""
+    """Time a round on samples in law."""
     d, k, n, m_in, m_out = DRAWN
     law = ms.LinearTasks(d=d, k=k, noise=0.1)
     return fresh(law, method, 60, n=n, m_in=m_in, m_out=m_out)
 
 
 def population(method: str) -> float:
-    """A round on population losses."""
+    """Time a round on population losses."""
     law = ms.LinearTasks(d=10**6, k=WIDTH, noise=0.1)
     return fresh(law, method, 300, n=TASKS)
 
 
-# Bounded by arithmetic on sweeps over the data.
+# Cases whose limit is the arithmetic of sweeps over the data.
 SWEEPS: dict[str, Callable[[], float]] = {
     "arrays in cache, gram route, maml": partial(arrays, "gram", "maml"),
     "arrays in cache, gram route, fo-anil": partial(arrays, "gram", "fo-anil"),

@@ -1,4 +1,4 @@
-"""A bench in a process of its own, confined to as many cores as its figures are for."""
+"""Run a bench in a process of its own, confined to as many cores as its figures are for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.machine import limits
 
 @dataclass(frozen=True)
 class Part:
-    """A function of a bench module, and on how many cores its figures are taken."""
+    """A function of a bench module, and the number of cores for its figures."""
 
     module: str
     function: str
@@ -27,7 +27,7 @@ class Part:
 
 @contextmanager
 def confined(cores: int) -> Iterator[None]:
-    """Children started within may use the last `cores` CPUs of this process alone.
+    r"""Confine processes that start within the block to the last `cores` CPUs of this process.
 
     Libraries size their thread pools when they load, so this must precede the child's first import.
     """
@@ -43,21 +43,21 @@ def confined(cores: int) -> Iterator[None]:
 
 
 def _child(part: Part, options: Options, pipe: Connection) -> None:
-    """Send the figures of a part and what they belong to, or what went wrong."""
+    """Send the figures of a part and their context, or a traceback."""
     try:
-        found = getattr(importlib.import_module(f"bench.{part.module}"), part.function)(options)
+        figures = getattr(importlib.import_module(f"bench.{part.module}"), part.function)(options)
         about = {
             "cores": len(cpus()),
             "limits": limits(options.repeats),
             "config": dict(importlib.import_module("metaspan").show_config()),
         }
-        pipe.send((found, about))
+        pipe.send((figures, about))
     except Exception:
         pipe.send(traceback.format_exc())
 
 
 def measure(part: Part, options: Options) -> tuple[list[Figure], dict[str, Any]]:
-    """Run a part in a process of its own; RuntimeError with the child's traceback if it fails."""
+    """Run a part in a process of its own; raise RuntimeError with its traceback if it fails."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(part, options, theirs))
@@ -69,7 +69,7 @@ def measure(part: Part, options: Options) -> tuple[list[Figure], dict[str, Any]]
     except EOFError:
         process.join()
         answer = f"the process died with exit code {process.exitcode}"
-    except BaseException:  # not a daemon, which could have no children: it ends with us here
+    except BaseException:  # it is no daemon, since those cannot have children: end it here
         process.terminate()
         raise
     process.join()

@@ -1,4 +1,4 @@
-"""What this machine can do at best, measured: memory bandwidth and matrix products."""
+"""The limits of this machine, measured: memory bandwidth and matrix products."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 
 from bench.harness import Figure, Options, busy_elsewhere, cpus
 
-MEGABYTES = 512  # far larger than any last-level cache
-CACHED = 2**19  # bytes for each core: within its own cache
-ORDER = 2048  # of the square matrices of the products
+MEGABYTES = 512  # of the array that is read, far more than any last-level cache
+CACHED = 2**19  # bytes for each core, within its own cache
+ORDER = 2048  # of the square matrices that are multiplied
 
 
 def best(call: Callable[[], object], repeats: int) -> float:
-    """The least seconds of a few calls: a limit is what the machine reaches undisturbed.
+    r"""Return the least seconds of a few calls, since a limit is reached only without disturbance.
 
-    Calls with busy neighbours do not count among the few, up to a number of calls.
+    Calls during which other processes were busy do not count towards `repeats`, up to 4 repeats.
     """
     call()
     seconds, quiet = [], 0
@@ -33,35 +33,36 @@ def best(call: Callable[[], object], repeats: int) -> float:
 
 @functools.cache
 def limits(repeats: int = 7) -> dict[str, float]:
-    """Read and copy in GB/s (a copy counts what it reads and what it writes), gemm in GFLOP/s.
+    r"""Measure read and copy in GB/s (a copy counts its reads and writes) and gemm in GFLOP/s.
 
-    Each with all CPUs that this process may use, measured once; reading is the best of three loops.
-    The cached rate is that of one core on an array in its own cache, times the number of cores.
+    Each limit uses all CPUs that this process may use and is measured once. Reading is the best of
+    three loops. The cached rate is that of one core on an array in its own cache, times the number
+    of cores.
     """
     threads = len(cpus())
     rng = np.random.default_rng(0)
     x = rng.random(MEGABYTES * 2**17)
     y = np.zeros_like(x)
     parts = list(zip(np.array_split(x, threads), np.array_split(y, threads), strict=True))
-    found = {}
+    rates = {}
     with ThreadPoolExecutor(threads) as pool:
 
         def seconds(each: Callable[[np.ndarray, np.ndarray], object]) -> float:
             return best(lambda: list(pool.map(lambda part: each(*part), parts)), repeats)
 
         loops = (lambda a, _: a.sum(), lambda a, _: a.max(), lambda a, _: a @ a)
-        found["read"] = x.nbytes / min(seconds(loop) for loop in loops) / 1e9
-        found["copy"] = 2 * x.nbytes / seconds(lambda a, b: np.copyto(b, a)) / 1e9
-    found["cached"] = threads * _cached(x[: CACHED // 8], repeats)
+        rates["read"] = x.nbytes / min(seconds(loop) for loop in loops) / 1e9
+        rates["copy"] = 2 * x.nbytes / seconds(lambda a, b: np.copyto(b, a)) / 1e9
+    rates["cached"] = threads * _cached(x[: CACHED // 8], repeats)
     for name, dtype in (("gemm_f64", np.float64), ("gemm_f32", np.float32)):
         a = rng.random((ORDER, ORDER)).astype(dtype)
         c = np.empty_like(a)
-        found[name] = 2 * ORDER**3 / best(lambda a=a, c=c: np.matmul(a, a, out=c), repeats) / 1e9
-    return found
+        rates[name] = 2 * ORDER**3 / best(lambda a=a, c=c: np.matmul(a, a, out=c), repeats) / 1e9
+    return rates
 
 
 def _cached(a: np.ndarray, repeats: int) -> float:
-    """GB/s at which one core reads an array again and again."""
+    """Return the GB/s at which one core reads an array in its cache."""
     loops = (np.add.reduce, np.maximum.reduce, lambda a: np.einsum("i,i->", a, a))
     return max(
         100 * a.nbytes / best(lambda loop=loop: [loop(a) for _ in range(100)], repeats) / 1e9

@@ -1,7 +1,7 @@
-"""One round on arrays in careful NumPy, in three ways: which is the fastest depends on the shape.
+"""One round on arrays in efficient NumPy, in three ways: the shape decides which is the fastest.
 
-Each is the two-level gradient of `peers`, derivatives written out, one inner step; none forms the
-`B_i` of a task, and every product goes through BLAS.
+Each computes the two-level gradient of `peers` for one inner step, with derivatives written out.
+None forms the `B_i` of a task, and every product is a call of BLAS.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ Array = np.ndarray
 
 
 def all_at_once(data: Arrays, B: Array, w: Array, rule: Rule, alpha: float) -> Gradient:
-    """One vector a task, each product for all tasks before the next."""
+    """Use one vector a task; do each product for all tasks before the next product."""
     return numpy_gradient(B, w, ArrayTasks(data), rule, alpha)
 
 
 def task_by_task(data: Arrays, B: Array, w: Array, rule: Rule, alpha: float) -> Gradient:
-    """One vector a task, all products of a task before the next: its data may stay in the cache."""
+    """Use one vector a task; do all products of a task first: its data may stay in the cache."""
     n, d = len(data.X_in), len(B)
     Bw = B @ w
     g, p, h = np.empty((n, d)), np.empty((n, d)), np.zeros(d)
@@ -50,7 +50,7 @@ def task_by_task(data: Arrays, B: Array, w: Array, rule: Rule, alpha: float) -> 
 
 
 def by_grams(data: Arrays, B: Array, w: Array, rule: Rule, alpha: float) -> Gradient:
-    """By Z = X B and, for MAML, K' = X' X^T; everything between them has no d in it."""
+    """Use Z = X B and, for MAML, K' = X' X^T; everything between them is independent of d."""
     X_in, X_out = data.X_in, data.X_out
     n, m_in = X_in.shape[:2]
     Z_in, Z_out = X_in @ B, X_out @ B
@@ -82,12 +82,12 @@ def by_grams(data: Arrays, B: Array, w: Array, rule: Rule, alpha: float) -> Grad
 
 
 def _push(X: Array, v: Array) -> Array:
-    """X_i v_i of every task."""
+    """Multiply X_i v_i for every task."""
     return (X @ v[:, :, None])[:, :, 0]
 
 
 def _pull(X: Array, r: Array) -> Array:
-    """X_i^T r_i of every task."""
+    """Multiply X_i^T r_i for every task."""
     return (r[:, None, :] @ X)[:, 0]
 
 

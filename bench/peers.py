@@ -1,12 +1,13 @@
-r"""What a user would write instead: careful NumPy, PyTorch with torch.func, JAX with jit and scan.
+r"""The peers: what a user would write in NumPy, PyTorch with torch.func, or JAX with jit and scan.
 
-All follow the same two-level loss with one inner step: each task moves the head `w` (MAML: also the
-representation `B`) by one gradient step on its inner loss, and the outer loss of what came out is
-averaged over the tasks. PyTorch and JAX get the two losses and differentiate; a first-order method
-stops the gradient at the inner step. NumPy has the derivatives written out for vectors of one task,
-and for population losses runs in the coordinates of `span(B_star, B)`, so that it never sees d.
+All compute the same two-level loss with one inner step: each task moves the head `w` (MAML: also
+the representation `B`) by one gradient step on its inner loss, and the outer losses after this step
+are averaged over the tasks. PyTorch and JAX differentiate the two losses; a first-order method
+stops the gradient at the inner step. NumPy has the derivatives written out, with vectors for each
+task, and uses the coordinates of `span(B_star, B)` for population losses, so that its cost is
+independent of d.
 
-Population losses are :math:`\frac12 \|B w - B_\star h\|^2` with a head `h` a task, drawn afresh
+Population losses are :math:`\frac12 \|B w - B_\star h\|^2`, with a new head `h` for each task in
 every round; losses of arrays are :math:`\frac1{2m} \|X B w - y\|^2`. Everything is float64.
 """
 
@@ -25,7 +26,7 @@ Gradient = tuple[Any, Any]  # of B (d, k) and of w (k,)
 
 @dataclass(frozen=True)
 class Rule:
-    """Which of the four methods."""
+    """One of the four methods."""
 
     adapt_B: bool
     exact: bool
@@ -69,7 +70,7 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Trained:
-    """The end of a run; dist (rounds,) holds the distance at the start of each round."""
+    """The end of a run; dist (rounds,) is the distance at the start of each round."""
 
     B: Array
     w: Array
@@ -78,14 +79,14 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """One library. What it prepares, compiles or converts is not part of the returned callables.
+    r"""One library. The returned callables do not include preparation, compilation and conversion.
 
     train(problem, rule, steps, *, rounds, heads=None, dist=True) -> () -> Trained
-        Heads (rounds, n, k_star) as given, else standard normal, drawn in the loop.
+        Heads (rounds, n, k_star) as passed, otherwise standard normal, drawn in the loop.
     task_gradients(problem, heads, rule, alpha) -> () -> Gradient
         The mean over tasks with heads (n, k_star): one round's gradient, or a part of it.
     gradient(data, B, w, rule, alpha) -> () -> Gradient
-        The same for tasks given as arrays.
+        The same for tasks as arrays.
     """
 
     name: str
@@ -114,7 +115,7 @@ class _PopulationTasks:
 
 
 class ArrayTasks:
-    """The same for losses of arrays; v is (d,), or (n, d) with a vector for each task."""
+    """The same for losses of arrays; v is (d,), or (n, d) with one vector for each task."""
 
     def __init__(self, data: Arrays) -> None:
         self.data = data
@@ -140,7 +141,7 @@ class ArrayTasks:
 def numpy_gradient(
     B: Array, w: Array, tasks: _PopulationTasks | ArrayTasks, rule: Rule, alpha: float
 ) -> tuple[Array, Array]:
-    """The mean over tasks of the two-level gradient; B_i = B - alpha g_i w^T is never formed."""
+    """Return the mean over tasks of the gradient, without forming B_i = B - alpha g_i w^T."""
     g = tasks.inner(B @ w)  # (n, d)
     adapted = w - alpha * (g @ B)  # (n, k)
     v = adapted @ B.T
@@ -166,9 +167,9 @@ def numpy_gradient(
 
 
 def coordinates(problem: Population) -> tuple[Array, Array]:
-    """M (k_star, k) and an orthonormal basis E (d, e) of what B has off B_star."""
+    """Return M (k_star, k) and an orthonormal basis E (d, e) of the part of B off B_star."""
     off = problem.B
-    for _ in range(2):  # one projection alone leaves too much where that part is small
+    for _ in range(2):  # one projection leaves too much of B_star if that part is small
         off = off - problem.B_star @ (problem.B_star.T @ off)
     return problem.B_star.T @ problem.B, np.linalg.qr(off)[0]
 
@@ -183,7 +184,7 @@ def descend(
     heads: Array | None = None,
     dist: bool = True,
 ) -> tuple[tuple[Array, Array, Array], Array | None]:
-    """Rounds in coordinates: from (M, R, w) to (M, R, w), with the distances on the way."""
+    """Do rounds in coordinates; return the final (M, R, w), and the distances of all rounds."""
     M, R, w = (part.copy() for part in state)
     k_star = len(M)
     S = np.vstack([M, R])
@@ -225,9 +226,10 @@ def _numpy_peer() -> Peer:
 def two_level(
     loss: Callable[..., Any], rule: Rule, alpha: float, *, grad: Any, vmap: Any, stop: Any
 ) -> Callable[..., Gradient]:
-    """(B, w, inner, outer) -> gradient, tasks along axis 0; `grad` and `vmap` are the library's.
+    r"""Return the function (B, w, inner, outer) -> gradient, with tasks along axis 0.
 
-    `stop` cuts a tensor off the differentiation, which makes a method first-order.
+    `grad` and `vmap` are the library's. `stop` excludes a tensor from differentiation, which makes
+    a method first-order.
     """
     kept = (lambda part: part) if rule.exact else stop
 
@@ -319,31 +321,31 @@ def _jax_peer() -> Peer:
         key = jax.random.key(0)
         shape = (problem.n, B_star.shape[1])
 
-        def one_round(state, given):
+        def one_round(state, drawn):
             B, w = state
             distance = None
             if dist:
                 Q = jnp.linalg.qr(B)[0]
                 distance = jnp.linalg.norm(B_star - Q @ (Q.T @ B_star), 2)
             if heads is None:
-                h = jax.random.normal(jax.random.fold_in(key, given), shape, B.dtype)
+                h = jax.random.normal(jax.random.fold_in(key, drawn), shape, B.dtype)
             else:
-                h = given
+                h = drawn
             grad_B, grad_w = grad(B, w, h)
             return (B - steps.beta * grad_B, w - steps.beta * grad_w), distance
 
-        scan = jax.jit(lambda state, given: jax.lax.scan(one_round, state, given))
+        scan = jax.jit(lambda state, drawn: jax.lax.scan(one_round, state, drawn))
         start = (jnp.asarray(problem.B), jnp.asarray(problem.w))
-        given = jnp.arange(rounds) if heads is None else jnp.asarray(heads)
+        drawn = jnp.arange(rounds) if heads is None else jnp.asarray(heads)
 
         def call() -> Trained:
-            (B, w), trace = jax.block_until_ready(scan(start, given))
+            (B, w), trace = jax.block_until_ready(scan(start, drawn))
             return Trained(np.asarray(B), np.asarray(w), np.asarray(trace) if dist else None)
 
         return call
 
     def task_gradients(problem, heads, rule, alpha):
-        # B_star is an argument: as a constant of the program it would be copied into it.
+        # B_star is an argument, since a constant would be copied into the compiled program.
         grad = jax.jit(lambda B_star, *rest: population(B_star, rule, alpha)(*rest))
         args = [jnp.asarray(part) for part in (problem.B_star, problem.B, problem.w, heads)]
         return lambda: jax.block_until_ready(grad(*args))
@@ -359,11 +361,11 @@ def _jax_peer() -> Peer:
 
 
 def load() -> tuple[list[Peer], dict[str, str]]:
-    """The peers that are installed, and for the others by name why they are not there."""
-    there, missing = [], {}
+    """Return the peers that are installed, and for each other one the reason, by name."""
+    installed, missing = [], {}
     for name, make in (("NumPy", _numpy_peer), ("JAX", _jax_peer), ("PyTorch", _torch_peer)):
         try:
-            there.append(make())
+            installed.append(make())
         except ImportError as error:
             missing[name] = f"not measured: {error}"
-    return there, missing
+    return installed, missing

@@ -1,7 +1,7 @@
-"""The figures of a run as a page and a drawing: `python -m bench.render FIGURES.jsonl FOLDER`.
+"""Render the figures of a run: `python -m bench.render FIGURES.jsonl FOLDER`.
 
-Writes `bench.md`, `figures/roofline.png` and `figures/collapsed.png` into the folder. Of figures
-that were taken more than once, the last counts.
+Writes `bench.md`, `figures/roofline.png` and `figures/collapsed.png` into the folder. If a figure
+was taken more than once, the last one counts.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ COLLAPSED = """\
 
 
 def read(path: Path) -> list[Record]:
-    """The figures of a file, the last of each name."""
+    """Read the figures of a file, the last one of each name."""
     last: dict[tuple[str, str, str], Record] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
@@ -72,21 +72,21 @@ def read(path: Path) -> list[Record]:
 
 
 def limits(records: list[Record]) -> dict[int, dict[str, float]]:
-    """The best that was measured of each limit, by the number of cores."""
-    found: dict[int, dict[str, float]] = defaultdict(dict)
+    """Return the best measurement of each limit, by the number of cores."""
+    by_cores: dict[int, dict[str, float]] = defaultdict(dict)
     for record in records:
-        best = found[record["cores"]]
+        best = by_cores[record["cores"]]
         for name, value in record["limits"].items():
             best[name] = max(value, best.get(name, 0.0))
-    return dict(sorted(found.items()))
+    return dict(sorted(by_cores.items()))
 
 
 def page(records: list[Record]) -> str:
     parts = [INTRODUCTION, "## The machine", _machine(records)]
     for bench, title in TITLES.items():
-        own = [record for record in records if record["bench"] == bench]
-        if own:
-            parts += [f"## {title}", *_drawing(bench, own), *_tables(own)]
+        of_bench = [record for record in records if record["bench"] == bench]
+        if of_bench:
+            parts += [f"## {title}", *_drawing(bench, of_bench), *_tables(of_bench)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -102,14 +102,14 @@ def _machine(records: list[Record]) -> str:
     config = records[-1]["config"]
     build = ", ".join(f"{name.replace('_', ' ')} {config[name]}" for name in CONFIG)
     rows = [
-        [str(cores), *(show(found[name]) for name in LIMITS)]
-        for cores, found in limits(records).items()
+        [str(cores), *(show(best[name]) for name in LIMITS)]
+        for cores, best in limits(records).items()
     ]
     return f"{_table(['cores', *LIMITS.values()], rows)}\n\nThe build: {build}."
 
 
 def _tables(records: list[Record]) -> list[str]:
-    """A table for every case, with a column for each of its methods."""
+    """Make a table for every case, with a column for each method."""
     cases: dict[str, dict[tuple[str, str], Record]] = defaultdict(dict)
     for record in records:
         method, _, rest = record["case"].partition(", ")
@@ -163,9 +163,9 @@ def main() -> int:
         parser.error(f"{arguments.figures} holds no figures")
     (arguments.folder / "figures").mkdir(parents=True, exist_ok=True)
     (arguments.folder / "bench.md").write_text(page(records), encoding="utf-8")
-    cores, found = max(limits(records).items())
+    cores, best = max(limits(records).items())
     points = [record for record in records if record["flops"] and record["cores"] == cores]
-    roofline.draw(points, found, arguments.folder / "figures" / "roofline.png")
+    roofline.draw(points, best, arguments.folder / "figures" / "roofline.png")
     collapsed = [record for record in records if record["bench"] == "collapsed"]
     scaling.draw(collapsed, arguments.folder / "figures" / "collapsed.png")
     return 0

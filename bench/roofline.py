@@ -1,4 +1,4 @@
-"""A roofline: speed against arithmetic per byte, below the limits of the machine."""
+"""Draw a roofline: speed against arithmetic per byte, below the limits of the machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ POINT = re.compile(r"(?P<method>[a-z-]+), \(d, k, n, m_in, m_out\) = \((?P<size>
 
 
 def draw(records: list[dict[str, Any]], limits: dict[str, float], path: Path) -> None:
-    """Points of routes in rounds on data seen once, with lines for memory, cache and gemm."""
+    """Draw the routes in rounds on data seen once, with lines for memory, cache and gemm."""
     import matplotlib as mpl  # noqa: PLC0415  (the benches run without it)
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -45,7 +45,7 @@ def draw(records: list[dict[str, Any]], limits: dict[str, float], path: Path) ->
 
 
 def _roofs(ax: Any, limits: dict[str, float]) -> list[Any]:
-    """The limits as lines; the names of those that rise."""
+    """Draw the limits as lines; return the names of those that rise."""
     peak, names = limits["gemm_f64"], []
     for name, rate, dash in (
         ("memory", limits["read"], "-"),
@@ -63,26 +63,26 @@ def _roofs(ax: Any, limits: dict[str, float]) -> list[Any]:
 
 
 def _angle(ax: Any) -> float:
-    """Degrees on the page of a line of slope one."""
+    """Return the angle in degrees of a line of slope one on the page."""
     (x, y), (there_x, there_y) = ax.transData.transform([(1, 1), (10, 10)])
     return math.degrees(math.atan2(there_y - y, there_x - x))
 
 
 def _point(ax: Any, record: dict[str, Any], sizes: dict[str, str]) -> None:
-    found = POINT.match(record["case"])
+    match = POINT.match(record["case"])
     route = record["who"].removeprefix("metaspan, ")
-    if found is None or found["method"] not in FILLED or route not in COLORS:
+    if match is None or match["method"] not in FILLED or route not in COLORS:
         return
-    marker = sizes.setdefault(found["size"], MARKERS[len(sizes) % len(MARKERS)])
+    marker = sizes.setdefault(match["size"], MARKERS[len(sizes) % len(MARKERS)])
     ax.plot(
         record["flops"] / record["bytes"],
         record["flops"] / record["value"] / 1e6,
         marker,
         color=COLORS[route],
-        mfc=COLORS[route] if FILLED[found["method"]] == "full" else "white",
-        mec="white" if FILLED[found["method"]] == "full" else COLORS[route],
-        ms=8 if FILLED[found["method"]] == "full" else 7,
-        mew=0.7 if FILLED[found["method"]] == "full" else 1.4,
+        mfc=COLORS[route] if FILLED[match["method"]] == "full" else "white",
+        mec="white" if FILLED[match["method"]] == "full" else COLORS[route],
+        ms=8 if FILLED[match["method"]] == "full" else 7,
+        mew=0.7 if FILLED[match["method"]] == "full" else 1.4,
         zorder=3,
     )
 

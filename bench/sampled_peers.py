@@ -1,8 +1,8 @@
 """A round on fresh samples as a user would write it, with the drawing of its data.
 
-Every call draws heads, features and noise of all tasks, labels them and takes the gradient of
-`peers`. NumPy draws into arrays that it keeps, on all CPUs with a generator for each, since its own
-loop runs on one; PyTorch and JAX draw as they do by themselves.
+Every call draws heads, features and noise of all tasks, labels them, and takes the gradient of
+`peers`. NumPy's loop for normals runs on one CPU, so it draws on all of them, with a generator for
+each, into arrays that are reused. PyTorch and JAX draw by themselves.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 import metaspan as ms
 from bench import peers
-from bench.collapsed_law import agree
+from bench.collapsed_law import assert_agree
 from bench.floors import Size
 from bench.harness import cpus
 from bench.numpy_ways import task_by_task
@@ -28,7 +28,7 @@ Call = Callable[[], peers.Gradient]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Round:
-    """Where a round starts, and the law of its samples."""
+    """The start of a round, and the law of its samples."""
 
     size: Size
     B: Array
@@ -39,8 +39,8 @@ class Round:
     alpha: float
 
 
-def with_numpy(given: Round) -> Call:
-    size, threads = given.size, len(cpus())
+def with_numpy(origin: Round) -> Call:
+    size, threads = origin.size, len(cpus())
     generators = np.random.default_rng(0).spawn(threads)
     pool = ThreadPoolExecutor(threads)
     inner, outer = (np.empty((size.n, m, size.d)) for m in size[3:])
@@ -48,24 +48,24 @@ def with_numpy(given: Round) -> Call:
 
     def labels(X: Array, theta: Array) -> Array:
         list(pool.map(lambda rng, part: rng.standard_normal(out=part), generators, shares[id(X)]))
-        return (X @ theta)[:, :, 0] + given.noise * generators[0].standard_normal(X.shape[:2])
+        return (X @ theta)[:, :, 0] + origin.noise * generators[0].standard_normal(X.shape[:2])
 
     def call() -> peers.Gradient:
-        theta = (generators[0].standard_normal((size.n, size.k)) @ given.B_star.T)[:, :, None]
+        theta = (generators[0].standard_normal((size.n, size.k)) @ origin.B_star.T)[:, :, None]
         data = peers.Arrays(
             X_in=inner, y_in=labels(inner, theta), X_out=outer, y_out=labels(outer, theta)
         )
-        return task_by_task(data, given.B, given.w, given.rule, given.alpha)
+        return task_by_task(data, origin.B, origin.w, origin.rule, origin.alpha)
 
     return call
 
 
-def with_torch(given: Round) -> Call:
+def with_torch(origin: Round) -> Call:
     torch = importlib.import_module("torch")
-    size = given.size
-    B, w, B_star = map(torch.from_numpy, (given.B, given.w, given.B_star))
+    size = origin.size
+    B, w, B_star = map(torch.from_numpy, (origin.B, origin.w, origin.B_star))
     tools = {"grad": torch.func.grad, "vmap": torch.func.vmap, "stop": torch.Tensor.detach}
-    gradient = peers.two_level(peers.array_loss, given.rule, given.alpha, **tools)
+    gradient = peers.two_level(peers.array_loss, origin.rule, origin.alpha, **tools)
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> Any:
@@ -76,20 +76,20 @@ def with_torch(given: Round) -> Call:
 
         def samples(m: int) -> tuple[Any, Any]:
             X = normal(size.n, m, size.d)
-            return X, (X @ theta[:, :, None])[:, :, 0] + given.noise * normal(size.n, m)
+            return X, (X @ theta[:, :, None])[:, :, 0] + origin.noise * normal(size.n, m)
 
         return gradient(B, w, samples(size.m_in), samples(size.m_out))
 
     return call
 
 
-def with_jax(given: Round) -> Call:
+def with_jax(origin: Round) -> Call:
     jax = importlib.import_module("jax")
     jnp = importlib.import_module("jax.numpy")
     jax.config.update("jax_enable_x64", True)
-    size = given.size
+    size = origin.size
     tools = {"grad": jax.grad, "vmap": jax.vmap, "stop": jax.lax.stop_gradient}
-    gradient = peers.two_level(peers.array_loss, given.rule, given.alpha, **tools)
+    gradient = peers.two_level(peers.array_loss, origin.rule, origin.alpha, **tools)
 
     def one_round(key: Any, B: Any, w: Any, B_star: Any) -> Any:
         keys = iter(jax.random.split(key, 5))
@@ -101,12 +101,12 @@ def with_jax(given: Round) -> Call:
 
         def samples(m: int) -> tuple[Any, Any]:
             X = normal(size.n, m, size.d)
-            return X, jnp.einsum("nmd,nd->nm", X, theta) + given.noise * normal(size.n, m)
+            return X, jnp.einsum("nmd,nd->nm", X, theta) + origin.noise * normal(size.n, m)
 
         return gradient(B, w, samples(size.m_in), samples(size.m_out))
 
     compiled = jax.jit(one_round)
-    args = [jnp.asarray(part) for part in (given.B, given.w, given.B_star)]
+    args = [jnp.asarray(part) for part in (origin.B, origin.w, origin.B_star)]
     rounds = iter(range(2**31))
 
     def call() -> peers.Gradient:
@@ -115,19 +115,19 @@ def with_jax(given: Round) -> Call:
     return call
 
 
-def load(given: Round) -> tuple[dict[str, Call], dict[str, str]]:
-    """A round of every peer that is installed, and why the others are not there."""
-    there, missing = {}, {}
+def load(origin: Round) -> tuple[dict[str, Call], dict[str, str]]:
+    """Return a round of every peer that is installed, and the reason for each that is not."""
+    installed, missing = {}, {}
     for name, make in (("NumPy", with_numpy), ("JAX", with_jax), ("PyTorch", with_torch)):
         try:
-            there[name] = make(given)
+            installed[name] = make(origin)
         except ImportError as error:
             missing[name] = f"not measured: {error}"
-    return there, missing
+    return installed, missing
 
 
 def start(size: Size, method: str, alpha: float, noise: float) -> Round:
-    """A ground truth, and a representation at a distance from it with alpha B^T B = I."""
+    """Make a ground truth, and a representation at a distance from it with alpha B^T B = I."""
     rng = np.random.default_rng(9)
     B_star, off = (np.linalg.qr(rng.standard_normal((size.d, size.k)))[0] for _ in range(2))
     B = np.linalg.qr(B_star + 0.5 * off)[0] / np.sqrt(alpha)
@@ -143,40 +143,40 @@ def start(size: Size, method: str, alpha: float, noise: float) -> Round:
 
 
 def assert_same_law(
-    given: Round,
+    origin: Round,
     law: ms.LinearTasks,
     method: str,
-    there: dict[str, Callable[[], Any]],
+    installed: dict[str, Callable[[], Any]],
 ) -> None:
-    """After an outer step the distance and the head of everybody have one law."""
-    beta, size = 0.02, given.size
+    """Assert that distance and head after an outer step have one law for everybody."""
+    beta, size = 0.02, origin.size
     ours = ms.train(
         law,
         method,
-        alpha=given.alpha,
+        alpha=origin.alpha,
         beta=beta,
         rounds=1,
         n=size.n,
         m_in=size.m_in,
         m_out=size.m_out,
-        init=(given.B, given.w),
+        init=(origin.B, origin.w),
         trials=40,
         record=("dist", "w_norm"),
         stop=None,
     )
     assert ours.config.engine == "collapsed"
-    found = {name: ours.trace[name][:, -1] for name in ("dist", "w_norm")}
-    for who, call in there.items():
+    measured = {name: ours.trace[name][:, -1] for name in ("dist", "w_norm")}
+    for who, call in installed.items():
         ends = []
         for _ in range(6 if size.n >= 100 else 24):  # fewer tasks vary more
             step = call()
             B, w = (step.B, step.w) if isinstance(step, ms.Gradient) else map(np.asarray, step)
-            moved = given.B - beta * B
+            moved = origin.B - beta * B
             ends.append(
                 (
-                    ms.subspace_distance(np.ascontiguousarray(moved), given.B_star),
-                    np.linalg.norm(given.w - beta * w),
+                    ms.subspace_distance(np.ascontiguousarray(moved), origin.B_star),
+                    np.linalg.norm(origin.w - beta * w),
                 )
             )
-        expected = dict(zip(found, np.array(ends).T, strict=True))
-        agree(found, expected, f"{method}, d={size.d}, {who}")
+        expected = dict(zip(measured, np.array(ends).T, strict=True))
+        assert_agree(measured, expected, f"{method}, d={size.d}, {who}")

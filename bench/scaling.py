@@ -1,4 +1,4 @@
-"""How the time of a collapsed round grows: a drawing against n and against d, and it in words."""
+"""The time of a collapsed round against n and d: a drawing, and a caption in words."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ NAMES = {"fo-anil": "FO-ANIL", "maml": "exact MAML"}
 
 
 def points(records: list[Record], name: str) -> tuple[Points, str]:
-    """The figures against n or d, and what is fixed in them."""
-    found: Points = {}
+    """Return the figures against n or d, and the sizes that they share."""
+    by_method: Points = {}
     fixed = ""
     for record in records:
         case = CASE.match(record["case"])
@@ -27,8 +27,8 @@ def points(records: list[Record], name: str) -> tuple[Points, str]:
             continue
         fixed = case["fixed"]
         at = float(record["who"].partition("=")[2].replace(",", "").replace("10^", "1e"))
-        found.setdefault(case["method"], []).append((at, record["value"], record["floor"]))
-    return {method: sorted(row) for method, row in found.items()}, fixed
+        by_method.setdefault(case["method"], []).append((at, record["value"], record["floor"]))
+    return {method: sorted(row) for method, row in by_method.items()}, fixed
 
 
 def words(records: list[Record]) -> str:
@@ -58,7 +58,7 @@ def words(records: list[Record]) -> str:
 
 
 def draw(records: list[Record], path: Path) -> bool:
-    """A round against n and against d, logarithmic; whether there was anything."""
+    """Draw a round against n and against d, on log axes; return whether there were figures."""
     if not words(records):
         return False
     figure, axes = ms.plots.new_axes(2, width=4.0, height=3.2)
@@ -89,7 +89,7 @@ def draw(records: list[Record], path: Path) -> bool:
 
 
 def _symbol(part: str) -> str:
-    """m_in=25 as mathematics."""
+    """Format m_in=25 as mathematics."""
     name, _, value = part.partition("=")
     letter, _, index = name.partition("_")
     base, _, power = value.partition("^")

@@ -18,13 +18,13 @@ from bench.peers import RULES, Arrays, ArrayTasks, Gradient, numpy_gradient
 
 ALPHA = 0.1
 STILL = 1e-9  # relative move of B in a timed round: all rounds see nearly the same numbers
-MOVING = 1e-3  # the same in a run whose end is looked at
+MOVING = 1e-3  # the same in a run whose end is checked
 ROUNDS_SECONDS = 0.06  # of the rounds of a timed run
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Problem:
-    """A batch in the dtype of X, and where to start."""
+    """A batch in the dtype of X, and a start."""
 
     size: Size
     arrays: Arrays
@@ -34,17 +34,17 @@ class Problem:
     known: dict[str, Gradient] = field(default_factory=dict)
 
     def reference(self, method: str) -> Gradient:
-        """NumPy's gradient, computed once."""
+        """Return NumPy's gradient at the start, computed once."""
         if method not in self.known:
             self.known[method] = self.descent(method, self.B, self.w)
         return self.known[method]
 
     def descent(self, method: str, B: np.ndarray, w: np.ndarray) -> Gradient:
-        """NumPy's gradient at another place."""
+        """Return NumPy's gradient at any point."""
         return numpy_gradient(B, w, ArrayTasks(self.arrays), RULES[method], ALPHA)
 
     def beta(self, method: str, move: float) -> float:
-        """The outer step that moves the entries of B by a part of their size."""
+        """Return the outer step that moves the entries of B by a share of their size."""
         return move * float(np.abs(self.B).max() / np.abs(self.reference(method)[0]).max())
 
     def float32(self) -> Problem:
@@ -65,7 +65,7 @@ def _problem(size: Size, parts: list[np.ndarray], B: np.ndarray, w: np.ndarray) 
 
 
 def problem(size: Size) -> Problem:
-    """Linear tasks with a little noise, and B with alpha B^T B = I."""
+    """Make linear tasks with a little noise, and B with alpha B^T B = I."""
     d, k, n = size[:3]
     rng = np.random.default_rng(7)
     theta = rng.standard_normal((n, d, 1)) / math.sqrt(d)
@@ -77,13 +77,13 @@ def problem(size: Size) -> Problem:
     return _problem(size, parts, B, rng.standard_normal(k))
 
 
-def train(given: Problem, method: str, **rest: Any) -> ms.Result:
-    """A run that records next to nothing and must have finished."""
+def train(inputs: Problem, method: str, **rest: Any) -> ms.Result:
+    """Train with hardly any records; assert that the run finished."""
     result = ms.train(
-        given.batch,
+        inputs.batch,
         method,
         alpha=ALPHA,
-        init=(given.B, given.w),
+        init=(inputs.B, inputs.w),
         record="w_norm",
         record_every=2**40,
         stop=None,
@@ -95,7 +95,7 @@ def train(given: Problem, method: str, **rest: Any) -> ms.Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Laps:
-    """A run as its progress tells: seconds up to the first round, of a round, and of all."""
+    """Times of a run from its progress: seconds before the first round, of a round, and in all."""
 
     setup: float
     round: float
@@ -103,38 +103,38 @@ class Laps:
     end: ms.Result
 
 
-def laps(given: Problem, method: str, *, rounds: int, **rest: Any) -> Laps:
-    """Time a run of at least two rounds: a round is what each after the first took."""
-    return laps_of(partial(train, given, method), rounds=rounds, **rest)
+def laps(inputs: Problem, method: str, *, rounds: int, **rest: Any) -> Laps:
+    """Time a run of at least two rounds; a round is the mean of those after the first."""
+    return laps_of(partial(train, inputs, method), rounds=rounds, **rest)
 
 
 def laps_of(run: Callable[..., ms.Result], *, rounds: int, **rest: Any) -> Laps:
-    """The same of any run that takes these arguments."""
+    """Time any run that takes these arguments, in the same way."""
     seen: list[tuple[int, float]] = []
     began = time.perf_counter()
     rest["progress"] = lambda done, _: seen.append((done, time.perf_counter()))
     end = run(rounds=rounds, **rest)
     whole = time.perf_counter() - began
     (first, after_first), (last, after_last) = seen[0], seen[-1]
-    one = (after_last - after_first) / (last - first)
-    return Laps(setup=after_first - began - first * one, round=one, whole=whole, end=end)
+    each = (after_last - after_first) / (last - first)
+    return Laps(setup=after_first - began - first * each, round=each, whole=whole, end=end)
 
 
-def rounds_of(given: Problem, method: str, **rest: Any) -> Callable[[], Seconds]:
-    """A run of many rounds that tells the seconds of one: each meets the data anew."""
-    rest["beta"] = given.beta(method, STILL)
-    guess = estimate(given, method, **rest).seconds_per_round
+def rounds_of(inputs: Problem, method: str, **rest: Any) -> Callable[[], Seconds]:
+    """Return a run of many rounds that reports the seconds of one; each reads the data anew."""
+    rest["beta"] = inputs.beta(method, STILL)
+    guess = estimate(inputs, method, **rest).seconds_per_round
     rounds = 1 + min(max(round(ROUNDS_SECONDS / guess), 1), 3000)
-    return lambda: Seconds(laps(given, method, rounds=rounds, **rest).round)
+    return lambda: Seconds(laps(inputs, method, rounds=rounds, **rest).round)
 
 
-def estimate(given: Problem, method: str, **rest: Any) -> ms.Estimate:
-    """What the package expects of one round."""
+def estimate(inputs: Problem, method: str, **rest: Any) -> ms.Estimate:
+    """Return the package's estimate of one round."""
     return ms.estimate(
-        given.batch,
+        inputs.batch,
         method,
         alpha=ALPHA,
-        init=(given.B, given.w),
+        init=(inputs.B, inputs.w),
         rounds=1,
         record="w_norm",
         record_every=2**40,
@@ -143,34 +143,34 @@ def estimate(given: Problem, method: str, **rest: Any) -> ms.Estimate:
     )
 
 
-def assert_route(given: Problem, method: str, route: str, expected: Gradient) -> None:
-    """A round with outer step 1 subtracts NumPy's gradient."""
-    after = train(given, method, rounds=1, route=route, beta=1.0)
-    found = (given.B - after.full_B(), given.w - after.w)
-    _close(found, expected, f"{method}, {route} route")
+def assert_route(inputs: Problem, method: str, route: str, expected: Gradient) -> None:
+    """Assert that a round with outer step 1 subtracts NumPy's gradient."""
+    after = train(inputs, method, rounds=1, route=route, beta=1.0)
+    gradient = (inputs.B - after.full_B(), inputs.w - after.w)
+    _close(gradient, expected, f"{method}, {route} route")
 
 
-def assert_dual(given: Problem, method: str, rounds: int) -> Laps:
-    """Rounds of the dual route end where NumPy's rounds end."""
-    beta = given.beta(method, MOVING)
-    found = laps(given, method, rounds=rounds, route="dual", beta=beta)
-    B, w = given.B, given.w
+def assert_dual(inputs: Problem, method: str, rounds: int) -> Laps:
+    """Assert that rounds of the dual route end where NumPy's rounds end."""
+    beta = inputs.beta(method, MOVING)
+    dual = laps(inputs, method, rounds=rounds, route="dual", beta=beta)
+    B, w = inputs.B, inputs.w
     for _ in range(rounds):
-        there = given.descent(method, B, w)
-        B, w = B - beta * there[0], w - beta * there[1]
-    moved = (found.end.full_B() - given.B, found.end.w - given.w)
-    _close(moved, (B - given.B, w - given.w), f"{method}, dual route")
-    return found
+        grad_B, grad_w = inputs.descent(method, B, w)
+        B, w = B - beta * grad_B, w - beta * grad_w
+    moved = (dual.end.full_B() - inputs.B, dual.end.w - inputs.w)
+    _close(moved, (B - inputs.B, w - inputs.w), f"{method}, dual route")
+    return dual
 
 
 def assert_call(call: Callable[[], Any], expected: Gradient, who: str) -> None:
-    """A call finds the gradient that NumPy finds, entry by entry."""
-    found = call()
-    pair = (found.B, found.w) if isinstance(found, ms.Gradient) else found
+    """Assert that a call returns NumPy's gradient."""
+    answer = call()
+    pair = (answer.B, answer.w) if isinstance(answer, ms.Gradient) else answer
     _close(pair, expected, who)
 
 
-def _close(found: Gradient, expected: Gradient, who: str) -> None:
-    tolerance = 1e-3 if found[0].dtype == np.float32 else 1e-9
-    off = [relative(a, b) for a, b in zip(found, expected, strict=True)]
+def _close(gradient: Gradient, expected: Gradient, who: str) -> None:
+    tolerance = 1e-3 if gradient[0].dtype == np.float32 else 1e-9
+    off = [relative(a, b) for a, b in zip(gradient, expected, strict=True)]
     assert max(off) < tolerance, f"{who}: {off} away from NumPy"
