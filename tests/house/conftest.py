@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("cpp", "python", "tests", "bench", "examples", "docs", ".ci")
-TEXT = {".hpp", ".cpp", ".py", ".pyi", ".md", ".toml", ".txt", ".cmake", ".json", ".yaml", ".yml"}
+FOLDERS = ("cpp", "python", "tests", "bench", "examples", "docs", ".ci", ".github")
+TEXT = {
+    *(".hpp", ".cpp", ".cmake", ".py", ".pyi", ".md", ".txt"),
+    *(".cff", ".json", ".toml", ".yaml", ".yml"),
+}
 
 
 class House:
@@ -28,7 +31,7 @@ class House:
     def text_files(self):
         """Every text file of the project."""
         patterns = ["*", *(f"{folder}/**/*" for folder in FOLDERS)]
-        names = {".clang-format", ".pre-commit-config.yaml", "LICENSE", ".gitignore"}
+        names = {".clang-format", ".clang-tidy", ".editorconfig", ".gitignore", "LICENSE"}
         return [
             path
             for path in self.files(*patterns)
