@@ -1,7 +1,9 @@
 """The files of the project, for tests that read them."""
 
 import ast
+import io
 import re
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,22 @@ class House:
         text = re.sub(r'"(\\.|[^"\\\n])*"', '""', self.text(path))
         text = re.sub(r"/\*.*?\*/", lambda m: "\n" * m[0].count("\n"), text, flags=re.DOTALL)
         return re.sub(r"//[^\n]*", "", text)
+
+    def prose(self, path):
+        """Comments and docstrings of a source, or a page, with every line in its place."""
+        text = self.text(path)
+        if path.endswith(".md"):
+            return text
+        if path.endswith((".hpp", ".cpp")):
+            return re.sub(r"^.*?(?://([^\n]*))?$", lambda m: m[1] or "", text, flags=re.MULTILINE)
+        lines = [""] * (text.count("\n") + 1)
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            comment = token.type == tokenize.COMMENT
+            if comment or (token.type == tokenize.STRING and '"""' in token.string):
+                words = token.string.lstrip("# ") if comment else token.string
+                for number, line in enumerate(words.split("\n"), start=token.start[0] - 1):
+                    lines[number] += line
+        return "\n".join(lines)
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,10 @@
 import doctest
 import importlib
 import inspect
-import io
 import os
 import pkgutil
 import re
 import subprocess
-import tokenize
 from functools import cached_property
 
 import pytest
@@ -108,24 +106,9 @@ def test_equations_that_are_cited_exist(house):
     known = set(re.findall(r"^\*\*\((\d+)\)", house.text("docs/equations.md"), re.M))
     wrong = []
     for path in [*house.cpp(), *house.files(*CITING)]:
-        missing = set(CITED.findall(prose(house, path))) - known
+        missing = set(CITED.findall(house.prose(path))) - known
         wrong += [f"{path}: ({number})" for number in sorted(missing)]
     assert not wrong
-
-
-def prose(house, path):
-    """Comments and docstrings of a source, the whole of a page."""
-    text = house.text(path)
-    if path.endswith(".md"):
-        return text
-    if not path.endswith((".py", ".pyi")):
-        return "\n".join(re.findall(r"//[^\n]*", text))
-    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    return "\n".join(
-        t.string
-        for t in tokens
-        if t.type == tokenize.COMMENT or (t.type == tokenize.STRING and '"""' in t.string)
-    )
 
 
 def test_text_for_terminals_is_ascii(house):
