@@ -390,3 +390,45 @@ assert "matplotlib.pyplot" not in sys.modules
 assert dict(matplotlib.rcParams) == before
 """
     subprocess.run([sys.executable, "-c", source], check=True, timeout=60)
+
+
+def test_objects_that_are_numbers_are_in_the_order_of_numbers():
+    column = np.array([30, 2.5, 30, np.int64(4)], dtype=object)
+    table = pd.DataFrame({"price": column, "seed": 0, "dist": [3.0, 1.0, 3.0, 2.0]})
+    (ax,) = lines(table, "price", "dist").axes
+    np.testing.assert_allclose(drawn(ax)[0], [[2.5, 4, 30], [1, 2, 3]])
+
+
+def test_lists_of_equal_entries_are_one_value():
+    column = [[1, math.nan], [1, 2], [1, math.nan], (1, 2)]
+    table = pd.DataFrame({"sizes": column, "seed": [0, 0, 1, 0], "dist": [1.0, 5.0, 3.0, 7.0]})
+    (ax,) = lines(table, "sizes", "dist").axes
+    np.testing.assert_allclose(drawn(ax)[0], [[0, 1, 2], [2, 5, 7]])
+
+
+def test_labels_of_what_has_no_notation_stay_as_they_are():
+    assert name_label("price:25") == "price:25"
+    assert value_labels([math.inf, -math.inf], math_text=False) == ["inf", "-inf"]
+    assert value_labels([math.sqrt, floor]) == ["sqrt", "floor"]
+    assert value_labels(["anil", "another"], "method") == ["Exact ANIL", "another"]
+
+
+@pytest.mark.parametrize("value", [3.0, -3.0])
+def test_heat_of_one_value_has_a_scale(value):
+    figure = heat(
+        study({"d": [10, 20], "m_in": [10, 25]}, lambda rng, c: value), "d", "m_in", "dist"
+    )
+    low, high = figure.axes[1].get_ylim()
+    assert low < value < high
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "message"),
+    [
+        ("d", TypeError, "names must be a list of columns; got 'd'"),
+        (["price"], ValueError, "names must be columns of the table; got 'price'"),
+    ],
+)
+def test_names_that_are_no_columns_are_refused(names, error, message):
+    with pytest.raises(error, match=message):
+        lines(study({"d": [10, 20]}, floor), "d", "dist", names=names)
