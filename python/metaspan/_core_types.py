@@ -102,7 +102,8 @@ class RouteCost(TypedDict):
     """What rounds on arrays take by a route."""
 
     setup: list[Stage]  # before the first round
-    round: list[Stage]
+    round: list[Stage]  # of a gradient
+    records: list[Stage]  # of what is measured of B, on average over the rounds
     setup_reads: float  # bytes of X from where it is stored
     reads: float  # the same of a round
     calls: float  # of kernels, in a round

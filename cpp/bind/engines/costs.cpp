@@ -99,6 +99,7 @@ py::dict route_costs(const Method& method, const DataSizes& sizes, const std::st
   py::dict out;
   out["setup"] = as_list(cost.setup);
   out["round"] = as_list(cost.round);
+  out["records"] = as_list(cost.records);
   out["setup_reads"] = cost.setup_reads;
   out["reads"] = cost.reads;
   out["calls"] = cost.calls;
@@ -127,7 +128,6 @@ py::dict sampled_costs(const Method& method, const DataSizes& sizes, bool in_blo
 /// The sizes that estimates of time and memory need.
 void bind_sizes(py::module_& module) {
   module.attr("PANEL_TASKS") = kPanelTasks;
-  module.attr("LISTED_ROWS") = kListedRows;
   module.attr("SERIAL_FLOPS") = kSerialFlops;
   module.attr("SHORT_VECTORS") = kShortVectors;
   module.attr("LARGE_B") = static_cast<Index>(kLargeB);

@@ -15,13 +15,13 @@ namespace metaspan {
 namespace {
 
 constexpr double kDouble = 8;           // bytes; float32 is converted, which takes as long
-constexpr double kVectorPasses = 6;     // over a vector of length d: u and X^T r, for each pass
-constexpr double kVectorFlops = 4;      // of a vector's, while one of X B
-constexpr double kVectorsTogether = 3;  // of a task, that a cache is to hold
-constexpr double kLeftOfB = 3;          // readings of B^T beside those of panels
-constexpr double kTaskOfGram = .5;      // of the vector route's
+constexpr double kVectorPasses = 6;     // over vectors of length d in a pass over X: u and X^T r
+constexpr double kVectorFlops = 4;      // of the vector route, that take as long as one of X B
+constexpr double kVectorsTogether = 3;  // of a task, that a cache must hold at a time
+constexpr double kReadingsOfB = 3;      // in a round, beside those of the panels
+constexpr double kGramTask = .5;        // of the time of the vector route's
 
-// Of sparse samples, in what takes as long.
+// Sparse samples, in units that take as long.
 constexpr double kLineBytes = 64;      // read beside a row of a table that no cache holds
 constexpr double kEntryBytes = 12;     // of an entry
 constexpr double kVectorColumns = 12;  // columns of B: an entry in X u and X^T r
@@ -35,10 +35,6 @@ double number(Index count) { return static_cast<double>(count); }
 /// Bytes from a cache where they fit, and from memory where not.
 Stage traffic(double bytes, bool fits) { return fits ? Stage{0, 0, 0, bytes} : Stage{0, 0, bytes}; }
 
-void append(Stages& stages, const Stages& more) {
-  stages.insert(stages.end(), more.begin(), more.end());
-}
-
 /// Calls of the kernels of the task algebra, for so many panels.
 double algebra_calls(const Method& method, const DataSizes& sizes, double panels) {
   const AlgebraCounts counts = algebra_counts(method, sizes.losses);
@@ -47,8 +43,8 @@ double algebra_calls(const Method& method, const DataSizes& sizes, double panels
 
 /// Measuring B at full size. One thread makes the records.
 void add_geometry(const DataSizes& sizes, int threads, RouteCost& cost) {
-  append(cost.round,
-         coordinates_cost(sizes.geometry * number(sizes.d), sizes.k, sizes.k + sizes.k_star));
+  cost.records =
+      coordinates_cost(sizes.geometry * number(sizes.d), sizes.k, sizes.k + sizes.k_star);
   cost.calls += sizes.record_calls * threads;
 }
 
@@ -266,7 +262,7 @@ RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads) {
       sizes.sparse ? sparse_gram(method, sizes, threads) : dense_gram(method, sizes, threads);
   cost.reads = sizes.bytes();
   cost.calls = algebra_calls(method, sizes, number(sizes.n));
-  cost.tasks = kTaskOfGram * number(sizes.n);
+  cost.tasks = kGramTask * number(sizes.n);
   add_geometry(sizes, threads, cost);
   return cost;
 }
@@ -282,8 +278,9 @@ RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads)
   const bool near = kDouble * panel * d * kVectorsTogether < kKeptBytes;
   const double of_B = (4 * passes + 2 * n * number(plan.terms)) * d * k;
   RouteCost cost;
+  // B is met once a panel; tasks are taken one by one where a cache keeps it.
   cost.round = {traffic(kDouble * passes * d * kVectorPasses, near),
-                traffic((2 * passes / panel + kLeftOfB) * B_t, false)};
+                traffic((2 * passes / panel + kReadingsOfB) * B_t, plan.panel == 1)};
   if (sizes.sparse) {
     const SparseSweeps sweeps(sizes);
     cost.round.push_back(sweeps.passes(samples));
@@ -362,12 +359,12 @@ RouteCost dual_cost(const Method& method, const DataSizes& sizes, int threads) {
   }
   if (sizes.geometry > 0) {
     cost.setup.push_back({0, active * active * active / 3 * threads});  // on one thread
-    cost.round.push_back({sizes.geometry * active * active * width});
-    append(cost.round, coordinates_cost(sizes.geometry * active, sizes.k, sizes.k));
+    cost.records = coordinates_cost(sizes.geometry * active, sizes.k, sizes.k);
+    cost.records.push_back({sizes.geometry * active * active * width});
     cost.calls += sizes.record_calls * threads;
   }
   cost.calls += algebra_calls(method, sizes, n);
-  cost.tasks = kTaskOfGram * n;
+  cost.tasks = kGramTask * n;
   cost.flops = 2 * rows * active * k;
   cost.bytes = dual_bytes(method, sizes, active, threads);
   cost.copies_of_B = 1;

@@ -38,6 +38,7 @@ def _price(work: Workload, cost: RouteCost) -> Price:
     return Price(
         setup=machine.staged(cost["setup"]) + _reading(work, machine, cost["setup_reads"]),
         round=max(machine.staged(cost["round"]), _reading(work, machine, cost["reads"]))
+        + machine.staged(cost["records"])
         + machine.call
         + machine.kernel * cost["calls"]
         + machine.task * cost["tasks"],

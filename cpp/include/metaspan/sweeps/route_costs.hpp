@@ -9,7 +9,8 @@
 namespace metaspan {
 
 struct RouteCost {
-  Stages setup, round;                // before the first round, and of one
+  Stages setup, round;                // before the first round, and of a gradient
+  Stages records;                     // of what is measured of B
   double setup_reads = 0, reads = 0;  // bytes of X from where it is stored
   double calls = 0;                   // of kernels, in a round
   double tasks = 0;                   // what a task takes beside its kernels, so many times

@@ -1,0 +1,97 @@
+"""What the core counts of rounds on arrays, by each route."""
+
+import pytest
+
+import metaspan as ms
+from metaspan._core_types import DataSizes
+from metaspan._load import core
+from metaspan.methods import core_method
+
+ANIL, FIRST_ORDER, MAML = (
+    core_method(method) for method in (ms.ANIL(), ms.ANIL(first_order=True), ms.MAML())
+)
+D, K, N_TASKS, M_IN, M_OUT = 100, 8, 20, 4, 6
+
+
+def sizes(**changes):
+    fields = {"d": D, "k": K, "k_star": 2, "n": N_TASKS, "all_tasks": N_TASKS}
+    fields |= {"m_in": M_IN, "m_out": M_OUT, "shared": False, "number_bytes": 8}
+    return DataSizes(**(fields | changes))
+
+
+def cost(method, route, threads=1, **changes):
+    return core.route_costs(method, sizes(**changes), route, threads)
+
+
+def total(stages, count):
+    return sum(stage[count] for stage in stages)
+
+
+def test_flops_of_two_sweeps():
+    both = N_TASKS * (M_IN + M_OUT)
+    counts = cost(FIRST_ORDER, "gram")
+    assert counts["flops"] == 2 * D * (both * K + N_TASKS * M_OUT)
+    assert total(counts["round"], "features") == counts["flops"]
+    assert cost(ANIL, "gram")["flops"] == counts["flops"] + 2 * D * 2 * N_TASKS * M_IN
+
+
+def test_grams_are_counted_where_the_method_asks_for_them():
+    cross = 2 * D * N_TASKS * M_OUT * M_IN
+    assert total(cost(ANIL, "gram")["round"], "grams") == 0
+    assert total(cost(MAML, "gram")["round"], "grams") == cross
+    with_losses = cross + 2 * D * N_TASKS * M_IN**2
+    assert total(cost(MAML, "gram", losses=1.0)["round"], "grams") == with_losses
+    shared = cost(MAML, "gram", shared=True, m_out=M_IN)
+    assert total(shared["round"], "grams") == 2 * D * N_TASKS * M_IN**2
+
+
+@pytest.mark.parametrize(("d", "panels"), [(D, 3), (3000, N_TASKS)])
+def test_tasks_are_taken_together_where_their_vectors_are_short(d, panels):
+    calls = sum(core.algebra_counts(ANIL, 0.0))
+    assert cost(ANIL, "vector", d=d)["calls"] == panels * calls
+
+
+def test_data_that_caches_keep_come_from_a_cache():
+    small, large = (cost(ANIL, "gram", d=d)["round"] for d in (D, 10**5))
+    assert total(small, "memory") == total(large, "cached") == 0
+    assert total(large, "memory") == 8 * 10**5 * N_TASKS * (2 * M_IN + 2 * M_OUT)
+
+
+def test_trials_share_the_gram_matrix_of_all_samples():
+    counts = cost(ANIL, "dual", all_tasks=50)
+    samples = 50 * (M_IN + M_OUT)
+    assert counts["shared_bytes"] == 8 * samples**2
+    assert counts["opening_bytes"] == 8 * samples * (samples + D)
+    assert counts["copies_of_B"] == 1
+    assert cost(ANIL, "gram")["copies_of_B"] == 2
+
+
+@pytest.mark.parametrize("entries", [None, 10.0])
+@pytest.mark.parametrize("route", ["gram", "vector"])
+def test_records_are_counted_apart_and_features_are_read_once(entries, route):
+    row = 8 * D if entries is None else 12 * entries
+    counts = cost(MAML, route, entries=entries, meeting=0.01)
+    assert counts["reads"] == row * N_TASKS * (M_IN + M_OUT)
+    assert total(counts["records"], "features") == 0
+    recorded = cost(MAML, route, 4, entries=entries, meeting=0.01, geometry=0.5, record_calls=3.0)
+    assert recorded["round"] == counts["round"]
+    assert total(recorded["records"], "features") > 0
+    assert recorded["calls"] == counts["calls"] + 4 * 3  # that one thread makes
+    assert core.coordinates_cost(0.5 * D, K, K + 2) == recorded["records"]
+
+
+def test_sums_of_sparse_rows_are_given_back():
+    counts = cost(ANIL, "gram", entries=10.0, meeting=0.01)
+    assert counts["released_bytes"] == 8 * D * K
+    assert counts["bytes"] > counts["released_bytes"]
+
+
+def test_rows_that_stay_are_made_once():
+    pad = 8 * D  # numbers of a row are made some at a time
+    many, once = (core.sampled_cost(ANIL, sizes(m_in=m), False, 1) for m in (10**6, M_IN))
+    assert not many["stay"]
+    assert once["stay"]
+    assert once["calls"] == 8 * N_TASKS * (M_IN + M_OUT)
+    assert many["calls"] == 8 * N_TASKS * (2 * 10**6 + M_OUT)
+    assert D * N_TASKS * (M_IN + M_OUT) <= once["numbers"] <= pad * N_TASKS * (M_IN + M_OUT)
+    assert once["truth"] == 2 * 8 * D * 2
