@@ -50,7 +50,7 @@ std::unique_ptr<Run> open_collapsed(const Method& method, const SampleLaw& sampl
 
 }  // namespace
 
-void bind_collapsed(py::module_& module, py::class_<Run>& run) {
+void bind_collapsed(py::class_<Run>& run) {
   run.def_static("collapsed", &open_collapsed, py::kw_only(), py::arg("method"), py::arg("samples"),
                  py::arg("M"), py::arg("R"), py::arg("w"), py::arg("kept"), py::arg("law"),
                  py::arg("n"), py::arg("seed"), py::arg("trials"), py::arg("rounds"),

@@ -121,7 +121,7 @@ void bind_engines(py::module_& module) {
   bind_costs(module);
   bind_population(module, run);
   bind_spectral(run);
-  bind_collapsed(module, run);
+  bind_collapsed(run);
   bind_infinite_tasks(run);
   bind_sampled(run);
   bind_arrays(module, run);

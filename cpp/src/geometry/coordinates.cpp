@@ -165,7 +165,7 @@ Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
   const Mat scaled = off.array().rowwise() / length.transpose().array();
   const Mat S = r_factor(ConstMat(scaled.data(), d, k), threads);
   Eigen::JacobiSVD<Mat> svd(S, Eigen::ComputeThinV);
-  const Vec lengths = svd.singularValues();
+  const Vec& lengths = svd.singularValues();
   const double least = kNoise * static_cast<double>(k) * lengths.maxCoeff();
   const Index most = std::min({k, d - B_star.cols(), lengths.size()});
   Index e = 0;

@@ -47,21 +47,21 @@ void fill_row(Index first, Index count, double* out, Draw&& draw) {
 
 }  // namespace
 
-/// Draws columns [first, first + count) of one row of standard normals. The counter of a pair is
+/// Draws columns [first, first + columns) of one row of standard normals. The counter of a pair is
 /// (pair, row, task, 0), so that the features of (12) can be made entry by entry: any thread may
 /// make any piece of a row, and a later sweep may make it again.
-void normal_row(Key key, Index task, Index row, Index first, Index count, double* out) {
+void normal_row(Key key, Index task, Index row, Index first, Index columns, double* out) {
   const auto r = static_cast<std::uint32_t>(row), t = static_cast<std::uint32_t>(task);
-  fill_row(first, count, out, [&](std::uint32_t pair, Index pairs, double* even, double* odd) {
+  fill_row(first, columns, out, [&](std::uint32_t pair, Index pairs, double* even, double* odd) {
     kernels::normal_pairs(key.words, pair, r, t, 0, pairs, even, odd);
   });
 }
 
 /// Draws the uniforms in (0, 1) of the same counters as normal_row(). A law of features takes
 /// either normals or uniforms from its key, so that sharing the counters makes nothing dependent.
-void uniform_row(Key key, Index task, Index row, Index first, Index count, double* out) {
+void uniform_row(Key key, Index task, Index row, Index first, Index columns, double* out) {
   const auto r = static_cast<std::uint32_t>(row), t = static_cast<std::uint32_t>(task);
-  fill_row(first, count, out, [&](std::uint32_t pair, Index pairs, double* even, double* odd) {
+  fill_row(first, columns, out, [&](std::uint32_t pair, Index pairs, double* even, double* odd) {
     kernels::uniform_pairs(key.words, pair, r, t, 0, pairs, even, odd);
   });
 }
