@@ -110,6 +110,15 @@ def test_version_stands_in_pyproject_alone(house):
     assert there.search(house.text("CHANGELOG.md"))
 
 
+def test_citation_is_of_this_version(house):
+    version = tomllib.loads(house.text("pyproject.toml"))["project"]["version"]
+    cited = dict(re.findall(r"^(version|date-released): (.*)$", house.text("CITATION.cff"), re.M))
+    heading = re.search(rf"^## {re.escape(version)}\b(.*)$", house.text("CHANGELOG.md"), re.M)
+    assert heading
+    assert cited["version"] == version
+    assert cited["date-released"] in heading[1]
+
+
 def test_no_paths_of_a_machine(house):
     # Written so that this file does not contain what it looks for.
     places = "|".join(("tmp", "work", "root", "home", "opt", "usr", "mnt", "private", "Users"))
