@@ -82,5 +82,5 @@ def test_pool_is_apart_from_every_round(heads):
 
 
 def test_function_known_by_name_says_so():
-    with pytest.raises(TypeError, match=r"lab\.heads is known here by its name alone"):
+    with pytest.raises(TypeError, match=r"lab\.heads cannot be called: the file holds its name"):
         NamedFunction("lab.heads")(None, 2, 3)

@@ -56,9 +56,9 @@ def test_every_kind_answers_alike(name):
     assert not kind.is_same(part)
     assert kind.is_sparse == (name == "sparse")
     assert kind.on_disk == (name in ("dataset", "mixed"))
-    assert len(kind.given) == 3
+    assert len(kind.as_passed) == 3
     # What a batch holds is told apart again as it was at first.
-    assert type(sets_of(kind.given, Y).X) is type(kind)
+    assert type(sets_of(kind.as_passed, Y).X) is type(kind)
 
 
 @pytest.mark.parametrize("name", [name for name in GIVEN if name != "sparse"])

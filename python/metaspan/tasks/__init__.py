@@ -1,1 +1,1 @@
-r"""Where tasks come from: laws of heads and features, and data of the user's own."""
+r"""Sources of tasks: laws of heads and features, and batches of the user's own data."""

@@ -1,4 +1,4 @@
-r"""Reads what a user gives as features and responses of tasks, and hands it to the core."""
+r"""Checks features and responses of tasks, and converts them for the compiled core."""
 
 from __future__ import annotations
 
@@ -16,44 +16,45 @@ from .on_disk import Reader, Stored, as_stored, is_dataset
 from .storage import PerTask, TaskArrays
 
 Data = NDArray[Any] | Stored | Sequence[Any]
-"""An array with an axis of tasks, or for every task an array or its SparseRows."""
+"""An array with a leading axis of tasks, or a sequence with an array or SparseRows per task."""
 
 
 class DataSets(NamedTuple):
-    """Features `X` and responses `y` of one set, the inner or the outer one, of every task."""
+    """Features `X` and responses `y` of the inner or the outer set of every task."""
 
     X: TaskArrays
     y: TaskArrays
 
     @property
     def sizes(self) -> int | tuple[int, ...]:
-        """Samples of every task, or their one number."""
+        """Samples per task: one number, or a tuple with one per task where they differ."""
         lengths = tuple(self.X.lengths())
         return lengths[0] if len(set(lengths)) == 1 else lengths
 
     def samples(self, part: slice) -> DataSets:
-        """Take some samples of every task, without a copy."""
+        """Return a range of samples of every task, without a copy."""
         return DataSets(self.X.samples(part), self.y.samples(part))
 
     def is_same(self, other: DataSets) -> bool:
-        """Whether both are the same samples in the same place."""
+        """Whether both hold the same samples of the same storage."""
         return self.X.is_same(other.X) and self.y.is_same(other.y)
 
 
 def sets_of(X: Data, y: Data) -> DataSets:
-    """Return data that were checked before, or made here, by the kinds of their storage."""
+    """Wrap data that need no check, because they passed one or the package made them."""
     return DataSets(_storage_of(X), _storage_of(y))
 
 
 def _storage_of(data: Any) -> TaskArrays:
+    """Wrap data in the class of its storage."""
     if isinstance(data, np.ndarray):
         return Dense(data, stacked=True)
     if isinstance(data, Stored):
         return data
-    if all(isinstance(own, np.ndarray) for own in data):
+    if all(isinstance(task, np.ndarray) for task in data):
         return Ragged(tuple(data))
     return PerTask(
-        tuple(Dense(own, stacked=False) if isinstance(own, np.ndarray) else own for own in data)
+        tuple(Dense(task, stacked=False) if isinstance(task, np.ndarray) else task for task in data)
     )
 
 
@@ -65,10 +66,12 @@ def core_sets(
     shared: bool = False,
     names: tuple[str, str, str, str] = ("X_in", "y_in", "X_out", "y_out"),
 ) -> CoreData:
-    """Inner and, where there are any, outer sets of every task as the compiled core takes them.
+    """Convert the inner sets of all tasks, and the outer sets if any, for the compiled core.
 
-    `known` is the ground truth and the heads; `shared` says that both sets are one. Raises
-    ValueError if a memory-mapped file was truncated.
+    `known` holds the ground truth and the heads, each an array or None. `shared` says that the
+    inner and the outer sets are the same samples, which are then read from disk once. `names` are
+    those of the four arguments, for errors. Raises ValueError if a memory-mapped file was
+    truncated.
     """
     X, y = inner
     X_out, y_out = outer or (None, None)
@@ -81,11 +84,11 @@ def core_sets(
     return CoreData(X.for_core(), y.for_core(), features_out, responses_out, *known)
 
 
-def require_files(sides: Iterable[tuple[str, TaskArrays | None]]) -> None:
-    """Raise ValueError if a memory-mapped file of some side was truncated since it was given."""
-    for name, side in sides:
-        if side is not None:
-            side.require_files(name)
+def require_files(named: Iterable[tuple[str, TaskArrays | None]]) -> None:
+    """Raise ValueError if a memory-mapped file of any of the arrays was truncated meanwhile."""
+    for name, arrays in named:
+        if arrays is not None:
+            arrays.require_files(name)
 
 
 def check_sets(
@@ -94,22 +97,26 @@ def check_sets(
     dtype: np.dtype[Any] | None,
     finite: bool,
 ) -> DataSets:
-    """Read features and responses (name, value) of one set of every task, where they lie."""
-    (X_name, X_given), (y_name, y_given) = features, responses
-    X = _storage_of(_features(X_name, X_given, dtype))
+    """Check the features and responses of one set of every task, and wrap them without a copy.
+
+    `features` and `responses` are pairs of an argument's name and its value. None as `dtype`
+    accepts float32 and float64. `finite` says whether to look for NaN and infinity.
+    """
+    (X_name, X_value), (y_name, y_value) = features, responses
+    X = _storage_of(_features(X_name, X_value, dtype))
     if not X.n:
         raise ValueError(f"{X_name} must hold at least one task; got none")
-    y = _storage_of(check.per_task(y_name, _in_memory(y_name, y_given), 2, X.dtype))
+    y = _storage_of(check.per_task(y_name, _in_memory(y_name, y_value), 2, X.dtype))
     if y.n != X.n:
         raise ValueError(f"{y_name} must hold {X.n} tasks, as {X_name}; got {y.n}")
     d, lengths = X.d, X.lengths()
     if not X.stacked:
-        for i, task in enumerate(X.given):
+        for i, task in enumerate(X.as_passed):
             if task.shape[1] != d:
                 raise ValueError(f"{X_name}[{i}] must have shape (m, {d}); got {task.shape}")
     elif y.stacked:
-        check.shape(y_name, y.given, (X.n, lengths[0]))
-    for i, (m, response) in enumerate(zip(lengths, y.given, strict=True)):
+        check.shape(y_name, y.as_passed, (X.n, lengths[0]))
+    for i, (m, response) in enumerate(zip(lengths, y.as_passed, strict=True)):
         if 0 in (m, d):
             raise ValueError(f"{X_name} must hold samples and features; task {i} is {(m, d)}")
         check.shape(f"{y_name}[{i}]", response, (m,))
@@ -120,20 +127,21 @@ def check_sets(
 
 
 def _features(name: str, value: object, dtype: np.dtype[Any] | None) -> Data:
-    """An array, or one per task, each in memory, stored or sparse, of one dtype."""
+    """Check features: one array or one per task, in memory, on disk or sparse, of one dtype."""
     if sparse.holds_sparse(value):
         return sparse.per_task(name, value, dtype)
     if not isinstance(value, (list, tuple)):
         return as_stored(name, value, 3, dtype) or check.per_task(name, value, 3, dtype)
-    found: list[NDArray[Any] | Stored] = []
+    tasks: list[NDArray[Any] | Stored] = []
     for i, item in enumerate(value):
-        own, kind = f"{name}[{i}]", found[0].dtype if found else dtype
-        found.append(as_stored(own, item, 2, kind) or check.task(own, item, 3, kind))
-    return tuple(found)
+        task_name, task_dtype = f"{name}[{i}]", tasks[0].dtype if tasks else dtype
+        stored = as_stored(task_name, item, 2, task_dtype)
+        tasks.append(stored or check.task(task_name, item, 3, task_dtype))
+    return tuple(tasks)
 
 
 def _in_memory(name: str, responses: object) -> object:
-    """Responses of a dataset are read."""
+    """Read responses that are datasets on disk into memory; return others as they are."""
     if isinstance(responses, (list, tuple)):
         return [_in_memory(f"{name}[{i}]", item) for i, item in enumerate(responses)]
     if not is_dataset(responses):

@@ -1,4 +1,4 @@
-r"""Batches of tasks with data of the user's own."""
+r"""Batches of tasks with the user's own data."""
 
 from __future__ import annotations
 
@@ -17,46 +17,49 @@ from .sparse import Sparsity, sparsity_of
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TaskBatch:
-    r"""Tasks with data of the user's own, used where it lies.
+    r"""A batch of n tasks with the user's own data, which stays where it is.
 
     Parameters
     ----------
     X_in, X_out : ndarray of shape (n, m, d), or sequence of n arrays of shape (m_i, d)
-        Features of the inner and the outer sets. Rows are contiguous, the strides of the other axes
-        are free. Arrays may be read-only, memory-mapped (`numpy.load` with ``mmap_mode="r"``), or
-        an ``h5py.Dataset`` or ``zarr.Array``, which stay on disk: see Notes. Or both are sequences
-        of SciPy's sparse matrices in CSR format, columns sorted, none twice in a row: see Notes.
+        Features of the inner (support) and the outer (query) sets, float32 or float64. Rows must be
+        contiguous; the strides of the other axes are free. Arrays may be read-only or memory-mapped
+        (`numpy.load` with ``mmap_mode="r"``). An ``h5py.Dataset`` or a ``zarr.Array`` stays on
+        disk; see Notes. Sparse features are sequences of SciPy matrices of shape (m_i, d) in CSR
+        format, in both sets, with column indices that are sorted and unique within a row.
     y_in, y_out : ndarray of shape (n, m), or sequence of n arrays of shape (m_i,)
-        Responses, in the dtype of the features: float32 or float64. Those of a dataset are read.
-    B_star : ndarray of shape (d, k), or None
-        Ground truth where it is known, with orthonormal columns.
+        Responses, in the dtype of the features. Responses in a dataset are read into memory.
+    B_star : ndarray of shape (d, k), float32 or float64, or None
+        Ground truth if it is known: C-contiguous, with orthonormal columns. None: unknown; the
+        attribute `k` is then 0.
     heads : array_like of shape (n, k), or None
-        Heads of the tasks where they are known.
+        True heads of the tasks if they are known.
     check_finite : bool
-        Whether to look for NaN and infinity: one read of the data.
+        Whether to check the data for NaN and infinity, which reads all of it once.
 
     Raises
     ------
     TypeError
-        If an array is of another kind or dtype.
+        If an array is of the wrong kind or dtype.
     ValueError
-        If shapes do not belong together, rows are not contiguous, or a value is not finite.
+        If shapes do not match, rows are not contiguous, or a value is not finite.
 
     Notes
     -----
-    Nothing is copied, but for the row starts of sparse matrices and column indices that are not
-    int32, which are converted. What is not copied must not change as long as the batch is in use. A
-    layout that the compiled code cannot use is an error that says how to mend it, and so is a
-    masked value, or a quantity with a physical unit.
+    The data are not copied, except the row starts of sparse matrices, and column indices that are
+    not int32. Data that are not copied must not change while the batch is in use. A layout that the
+    compiled core cannot use raises an error that says how to convert it; so does a masked value, or
+    a quantity with a physical unit.
 
-    Features on disk may be larger than memory. A round reads them once, in the order of the file:
-    some tasks at a time, of 128 MiB or four times the bytes of B together, while the core works on
-    those before; datasets take twice that memory, memory-mapped files the system's cache alone.
-    The dual route reads them once for its Gram matrix, in stripes of columns: datasets whose chunks
-    hold whole rows are read over for every stripe. The numbers are those of arrays in memory, bit
-    for bit. A dataset that is closed or resized while the batch is in use is an error, and so is a
-    memory-mapped file that was found shorter; one that another program truncates during a read ends
-    the process with a signal.
+    Features on disk may be larger than memory. A round reads them once, in the order of the file,
+    in blocks of tasks: a block has 128 MiB or four times the bytes of B, whichever is more, and is
+    read while the core works on the block before. Datasets take the memory of two blocks;
+    memory-mapped files take the system's cache alone. The dual route reads the features once for
+    its Gram matrix, in stripes of columns; a dataset whose chunks span whole rows is read again for
+    every stripe. Results have the same bits as for arrays in memory. If a dataset is closed or
+    resized while the batch is in use, or a memory-mapped file has become shorter, the next use
+    raises ValueError. If another program truncates a memory-mapped file during a read, the system
+    ends the process with a signal.
 
     Examples
     --------
@@ -72,17 +75,17 @@ class TaskBatch:
     B_star: NDArray[Any] | None = None
     heads: NDArray[Any] | None = field(default=None, kw_only=True)
     check_finite: InitVar[bool] = field(default=True, kw_only=True)
-    _inner: DataSets = field(init=False, repr=False)  # the same, by the kinds of their storage
+    _inner: DataSets = field(init=False, repr=False)  # the same data, wrapped by kind of storage
     _outer: DataSets = field(init=False, repr=False)
 
     def __post_init__(self, check_finite: bool) -> None:
-        one = self.X_out is self.X_in
+        shares_X = self.X_out is self.X_in
         inner = check_sets(("X_in", self.X_in), ("y_in", self.y_in), None, check_finite)
-        X_out = inner.X.given if one else self.X_out
+        X_out = inner.X.as_passed if shares_X else self.X_out
         outer = check_sets(("X_out", X_out), ("y_out", self.y_out), inner.X.dtype, check_finite)
         for side, sets in (("in", inner), ("out", outer)):
-            object.__setattr__(self, f"X_{side}", sets.X.given)
-            object.__setattr__(self, f"y_{side}", sets.y.given)
+            object.__setattr__(self, f"X_{side}", sets.X.as_passed)
+            object.__setattr__(self, f"y_{side}", sets.y.as_passed)
         object.__setattr__(self, "_inner", inner)
         object.__setattr__(self, "_outer", outer)
         if inner.X.is_sparse != outer.X.is_sparse:
@@ -111,25 +114,30 @@ class TaskBatch:
         *,
         check_finite: bool = True,
     ) -> TaskBatch:
-        r"""Give the first `m_in` samples of every task to the inner set, the rest to the outer.
+        r"""Make a batch of the first `m_in` samples of every task (inner) and the rest (outer).
 
         Parameters
         ----------
         X : ndarray of shape (n, m, d), or sequence of n arrays or CSR matrices of shape (m_i, d)
-            Features.
+            Features of all samples, of the kinds that `TaskBatch` takes.
         y : ndarray of shape (n, m), or sequence of n arrays of shape (m_i,)
-            Responses.
+            Responses, in the dtype of `X`.
         m_in : int
-            Size of the inner sets, at least 1 and less than every task's number of samples.
-        B_star : ndarray of shape (d, k), or None
-            Ground truth where it is known.
+            Samples per task in the inner set: at least 1, and less than any task has.
+        B_star : ndarray of shape (d, k), float32 or float64, or None
+            Ground truth if it is known: C-contiguous, with orthonormal columns.
         check_finite : bool
-            Whether to look for NaN and infinity.
+            Whether to check the data for NaN and infinity, which reads all of it once.
 
         Returns
         -------
         TaskBatch
-            Views of `X` and `y`; what is on disk stays there.
+            The batch, on views of `X` and `y`; data on disk stay on disk.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `TaskBatch` would raise it, or if `m_in` is not an integer or out of range.
 
         Examples
         --------
@@ -146,10 +154,10 @@ class TaskBatch:
 
         inner, outer = sets.samples(slice(m_in)), sets.samples(slice(m_in, None))
         return cls(
-            X_in=inner.X.given,
-            y_in=inner.y.given,
-            X_out=outer.X.given,
-            y_out=outer.y.given,
+            X_in=inner.X.as_passed,
+            y_in=inner.y.as_passed,
+            X_out=outer.X.as_passed,
+            y_out=outer.y.as_passed,
             B_star=B_star,
             check_finite=False,
         )
@@ -166,7 +174,7 @@ class TaskBatch:
 
     @property
     def k(self) -> int:
-        """Rank of the ground truth; 0 where it is not known."""
+        """Rank of the ground truth; 0 stands for an unknown one (`B_star` is None)."""
         return 0 if self.B_star is None else int(self.B_star.shape[1])
 
     @cached_property
@@ -176,21 +184,21 @@ class TaskBatch:
 
     @property
     def on_disk(self) -> bool:
-        """Whether features lie on disk, memory-mapped or in a dataset."""
+        """Whether some features are on disk, memory-mapped or in a dataset."""
         return self._inner.X.on_disk or self._outer.X.on_disk
 
     @cached_property
     def mean_sizes(self) -> tuple[float, float]:
-        """Samples a task in the inner and the outer set, on average."""
+        """Mean numbers of samples per task in the inner and in the outer sets."""
         return float(np.mean(self.m_in)), float(np.mean(self.m_out))
 
     def summary(self) -> BatchSummary:
-        r"""Return what stands for this batch where its data are not kept.
+        r"""Return the sizes and a fingerprint of the batch, which files hold in place of its data.
 
         Returns
         -------
         BatchSummary
-            Sizes, and a fingerprint of the data.
+            Sizes, dtype, and a hash for which all responses and a sample of the features are read.
         """
         return BatchSummary(
             n=self.n,
@@ -204,29 +212,29 @@ class TaskBatch:
 
     @property
     def is_sparse(self) -> bool:
-        """Whether of the features only the entries are stored."""
+        """Whether the features are sparse matrices."""
         return self._inner.X.is_sparse
 
     @cached_property
     def sparsity(self) -> Sparsity | None:
-        """Entries of a sample where features are sparse, and how often their columns meet."""
+        """Mean entries of a sample, and how often columns coincide; None for dense features."""
         if not self.is_sparse:
             return None
         return sparsity_of(self.X_in, self.X_out)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """float32 or float64."""
+        """Dtype of features and responses: float32 or float64."""
         return self._inner.X.dtype
 
     @property
     def m_in(self) -> int | tuple[int, ...]:
-        """Samples in the inner sets: one number, or one per task where they differ."""
+        """Samples per inner set: one number, or a tuple with one per task where they differ."""
         return self._inner.sizes
 
     @property
     def m_out(self) -> int | tuple[int, ...]:
-        """Samples in the outer sets: one number, or one per task where they differ."""
+        """Samples per outer set: one number, or a tuple with one per task where they differ."""
         return self._outer.sizes
 
     def __repr__(self) -> str:
@@ -239,7 +247,7 @@ class TaskBatch:
 def counts_text(
     n: int | None, m_in: int | tuple[int, ...] | None, m_out: int | tuple[int, ...] | None
 ) -> str:
-    """Say how many tasks there are and how many samples each has; None is infinitely many."""
+    """Format the numbers of tasks and of samples per task; None means infinitely many."""
 
     def text(sizes: int | tuple[int, ...] | None) -> str:
         if isinstance(sizes, tuple):
@@ -251,20 +259,20 @@ def counts_text(
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSummary:
-    r"""Stands for a batch in a file, which does not hold its data.
+    r"""The sizes and the fingerprint of a batch: what a file holds in place of its data.
 
     Parameters
     ----------
     n : int
         Number of tasks.
     m_in, m_out : int or tuple of int
-        Samples in the inner and outer sets.
+        Samples per task in the inner and the outer sets; a tuple has one number per task.
     d, k : int
-        Number of features, and rank of the ground truth (0 where it is not known).
+        Number of features, and rank of the ground truth; k = 0 stands for an unknown one.
     dtype : str
-        Of the data.
+        Dtype of the data: "float32" or "float64".
     fingerprint : str
-        A hash of all responses and of a sample of the features and the ground truth.
+        A hash of all responses, and of some rows of the features, the ground truth and the heads.
     """
 
     n: int
@@ -277,19 +285,23 @@ class BatchSummary:
 
 
 def core_data(batch: TaskBatch) -> CoreData:
-    """The arrays of a batch as the compiled core takes them."""
+    """Convert a batch for the compiled core."""
     known, shared = (batch.B_star, batch.heads), batch.on_disk and batch.shared
     return core_sets(batch._inner, batch._outer, known=known, shared=shared)
 
 
 def bytes_to_read(batch: TaskBatch, B_bytes: int) -> int:
-    """Bytes that reading features from the disk takes, for a representation of `B_bytes`."""
+    """Return the bytes of memory needed to read features from disk, where B has `B_bytes`."""
     sides = [batch._inner] if batch.shared else [batch._inner, batch._outer]
     return sum(side.X.reading_bytes(B_bytes) for side in sides)
 
 
 def _fingerprint(batch: TaskBatch) -> str:
-    """A hash that another batch will not have: every response, and rows of X at even distances."""
+    """Hash all responses, and samples of the features, the ground truth and the heads.
+
+    Features may be larger than memory, so evenly spaced rows and columns of every task stand for
+    them; an edit elsewhere in X alone would pass unnoticed.
+    """
     from hashlib import blake2b  # noqa: PLC0415  (only files need it)
 
     inner, outer = batch._inner, batch._outer
@@ -297,7 +309,7 @@ def _fingerprint(batch: TaskBatch) -> str:
     require_files(zip(("X_in", "X_out", "y_in", "y_out"), (*features, *responses), strict=True))
     content = blake2b(digest_size=16)
     for side in responses:
-        for response in side.given:
+        for response in side.as_passed:
             content.update(np.ascontiguousarray(response).data)
     for side in features:
         for sample in side.sample():

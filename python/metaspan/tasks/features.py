@@ -1,4 +1,4 @@
-r"""Laws of the features: what the samples of a task are drawn from."""
+r"""Laws of the features x of a task's samples."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from .._support import check, memory
 from .._support.types import F64
 
 NAMES = ("gaussian", "student-t", "sphere", "rademacher", "uniform")
-INDEPENDENT = ("rademacher", "uniform")  # of entries, and not symmetric under rotations
+# Laws of independent entries, which are not symmetric under rotations.
+INDEPENDENT = ("rademacher", "uniform")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudentT:
-    r"""Multivariate Student-t features with covariance I: Gaussian rows, each with its own scale.
+    r"""Multivariate Student-t features with covariance I: Gaussian rows, each with a random scale.
 
     .. math:: x = \sqrt{(\text{dof} - 2) / u}\; g, \qquad
               g \sim N(0, I),\; u \sim \chi^2_{\text{dof}}
@@ -28,7 +29,7 @@ class StudentT:
     Parameters
     ----------
     dof : float
-        Degrees of freedom, > 2; the smaller, the heavier the tails.
+        Degrees of freedom, > 2. Fewer degrees of freedom give heavier tails.
 
     Raises
     ------
@@ -55,7 +56,7 @@ Features = str | StudentT | FeatureFunction
 
 
 def check_features(features: object) -> Features:
-    """Features as `LinearTasks` keeps them; raises unless they are known."""
+    """Check a law of features and return it in the form that `LinearTasks` keeps."""
     if isinstance(features, StudentT):
         return features
     if isinstance(features, type):
@@ -72,7 +73,7 @@ def check_features(features: object) -> Features:
 
 
 def spectrum(value: ArrayLike | None, d: int) -> float | F64 | None:
-    """Eigenvalues of a diagonal covariance as `LinearTasks` keeps them; raises unless they are."""
+    """Check the eigenvalues of a diagonal covariance and return the form `LinearTasks` keeps."""
     if value is None:
         return None
     if np.ndim(check.rectangular("spectrum", value)) == 0:
@@ -84,18 +85,24 @@ def spectrum(value: ArrayLike | None, d: int) -> float | F64 | None:
     return array
 
 
-def roots(kept: float | F64 | None, d: int) -> F64 | None:
-    """Standard deviations (d,) of the features, or None where all are 1."""
-    if kept is None:
+def roots(eigenvalues: float | F64 | None, d: int) -> F64 | None:
+    """Return the standard deviations (d,) of the features; None if all are 1.
+
+    A number a stands for the eigenvalues ``j**-a``, j = 1, ..., d.
+    """
+    if eigenvalues is None:
         return None
-    if isinstance(kept, float):
+    if isinstance(eigenvalues, float):
         memory.require(f"the spectrum of {d} features", 2 * 8 * d)
-        return np.arange(1.0, d + 1.0) ** (-0.5 * kept)
-    return np.sqrt(kept)
+        return np.arange(1.0, d + 1.0) ** (-0.5 * eigenvalues)
+    return np.sqrt(eigenvalues)
 
 
 def core_law(features: Features) -> FeatureLaw:
-    """Name the law of features; a function's rows are handed over one by one."""
+    """Convert a law of features for the compiled core.
+
+    For a user's function the law is a placeholder: the core asks the function for its rows.
+    """
     if isinstance(features, StudentT):
         return FeatureLaw("student-t", features.dof)
     return FeatureLaw("gaussian" if callable(features) else features)
@@ -104,14 +111,14 @@ def core_law(features: Features) -> FeatureLaw:
 def rows(
     features: FeatureFunction, key: int, place: tuple[int, int], count: int, d: int
 ) -> NDArray[Any]:
-    """`count` rows from the user's function in one call; `place` is task and first row."""
+    """Draw `count` rows by one call of the user's function; `place` is (task, first row)."""
     bits = np.random.Philox(key=key, counter=np.array([0, 0, *place], dtype=np.uint64))
-    found = features(np.random.Generator(bits), count, d)
-    return check.small("what features() returns", found, (count, d))
+    drawn = features(np.random.Generator(bits), count, d)
+    return check.small("what features() returns", drawn, (count, d))
 
 
 def all_rows(features: FeatureFunction, key: int, n: int, m: int, d: int) -> F64:
-    """(n, m, d) samples from the user's function, in blocks of core.ROW_BLOCK rows."""
+    """Draw (n, m, d) samples by the user's function, in blocks of core.ROW_BLOCK rows."""
     X = np.empty((n, m, d))
     for task in range(n):
         for first in range(0, m, core.ROW_BLOCK):

@@ -1,4 +1,4 @@
-r"""Laws of the tasks' heads `w_star`: who the tasks of a round are."""
+r"""Laws of the tasks' true heads `w_star`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class GaussianHeads:
     Raises
     ------
     ValueError
-        If `cov` is not a covariance, or `mean` is of another size.
+        If `cov` is neither a symmetric positive semi-definite matrix nor a vector of variances, or
+        if `mean` is not a vector. `LinearTasks` raises it if their size is not k.
 
     Examples
     --------
@@ -45,19 +46,24 @@ class GaussianHeads:
 
     def __post_init__(self) -> None:
         if self.cov is not None:
-            object.__setattr__(self, "cov", _frozen(_covariance(self.cov)))
+            object.__setattr__(self, "cov", _freeze(_check_covariance(self.cov)))
         if self.mean is not None:
-            object.__setattr__(self, "mean", _frozen(check.small("mean", self.mean, ("k",))))
+            object.__setattr__(self, "mean", _freeze(check.small("mean", self.mean, ("k",))))
 
 
 @dataclass(frozen=True, kw_only=True)
 class SphereHeads:
-    r"""Heads that are uniform on a sphere, :math:`\|w_{*}\| = \text{radius}`.
+    r"""Heads distributed uniformly on a sphere, :math:`\|w_{*}\| = \text{radius}`.
 
     Parameters
     ----------
     radius : float
         Radius of the sphere, >= 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `radius` is not a finite number of at least 0.
 
     Examples
     --------
@@ -73,14 +79,14 @@ class SphereHeads:
 
 @dataclass(frozen=True)
 class NamedFunction:
-    r"""Stands for a function that a file can only name.
+    r"""A user's function as a file records it: its name and a hash, without its code.
 
     Parameters
     ----------
     name : str
         Module and qualified name of the function.
     contents : str
-        Hash of what it is made of; empty where a file does not know.
+        Hash of the function's code and values; empty if the file has none.
     """
 
     name: str
@@ -91,19 +97,19 @@ class NamedFunction:
             raise TypeError(f"a function must be known by text; got {check.show(self.name)}")
 
     def __call__(self, *args: object, **kwargs: object) -> Any:
-        raise TypeError(f"{self.name} is known here by its name alone: a file holds no functions")
+        raise TypeError(f"{self.name} cannot be called: the file holds its name, not its code")
 
 
 Heads = GaussianHeads | SphereHeads | NDArray[Any] | HeadFunction
 
 
 def check_heads(heads: object, k: int) -> Heads:
-    """Heads as `LinearTasks` keeps them; raises unless they are heads of size k."""
+    """Check a law of heads of size k and return it in the form that `LinearTasks` keeps."""
     if isinstance(heads, (GaussianHeads, SphereHeads)):
         for name in ("cov", "mean"):
-            given = getattr(heads, name, None)
-            if given is not None:
-                check.shape(f"the heads' {name}", given, (k,) * given.ndim)
+            moment = getattr(heads, name, None)
+            if moment is not None:
+                check.shape(f"the heads' {name}", moment, (k,) * moment.ndim)
         return heads
     if isinstance(heads, type):
         raise TypeError(f"heads must be an instance: use {heads.__name__}()")
@@ -116,13 +122,13 @@ def check_heads(heads: object, k: int) -> Heads:
         )
     table = check.small("heads", heads, ("n", k))
     check.integer("the number of fixed heads", table.shape[0], 1)
-    return _frozen(table)
+    return _freeze(table)
 
 
 def core_law(heads: Heads) -> HeadLaw:
-    """The law as the compiled core takes it; heads of a function are handed over round by round."""
+    """Convert a law of heads for the compiled core; a function's heads are passed per round."""
     if isinstance(heads, GaussianHeads):
-        factor = None if heads.cov is None else _factor(np.asarray(heads.cov))
+        factor = None if heads.cov is None else _factorize(np.asarray(heads.cov))
         mean = None if heads.mean is None else np.asarray(heads.mean)
         return HeadLaw("gaussian", mean=mean, factor=factor)
     if isinstance(heads, SphereHeads):
@@ -133,7 +139,7 @@ def core_law(heads: Heads) -> HeadLaw:
 
 
 def covariance(heads: Heads, k: int) -> F64:
-    """(k, k) covariance of heads that are Gaussian, or uniform on a sphere."""
+    """Return the (k, k) covariance of heads that are Gaussian, or uniform on a sphere."""
     if isinstance(heads, SphereHeads):
         return heads.radius**2 / k * np.eye(k)
     assert isinstance(heads, GaussianHeads)
@@ -144,14 +150,14 @@ def covariance(heads: Heads, k: int) -> F64:
 
 
 def draw(heads: Heads, n: int, k: int, key: tuple[int, int, int]) -> F64:
-    """The (n, k) heads of one round; `key` is (seed, trial, round)."""
+    """Draw the (n, k) heads of one round; `key` is (seed, trial, round)."""
     if callable(heads):
         return call(heads, n, k, core.derive_key(*key, core.STREAM_USER))
     return core.heads(core_law(heads), *key, n, k)
 
 
 def draw_pool(heads: Heads, size: int, k: int, seed: int, trial: int) -> F64:
-    """(size, k) heads that a trial draws once, apart from those of every round."""
+    """Draw the (size, k) heads of one trial's pool, from a random stream that no round uses."""
     key = core.derive_key(seed, trial, 0, core.STREAM_POOL)
     if callable(heads):
         return call(heads, size, k, key)
@@ -159,13 +165,13 @@ def draw_pool(heads: Heads, size: int, k: int, seed: int, trial: int) -> F64:
 
 
 def call(heads: HeadFunction, n: int, k: int, key: int) -> F64:
-    """(n, k) heads of the user's function, with a generator of its own."""
+    """Draw (n, k) heads by one call of the user's function, whose generator `key` seeds."""
     generator = np.random.Generator(np.random.Philox(key=key))
     return check.small("what heads() returns", heads(generator, n, k), (n, k))
 
 
-def _covariance(cov: ArrayLike) -> F64:
-    """A covariance, exactly symmetric, or its diagonal."""
+def _check_covariance(cov: ArrayLike) -> F64:
+    """Check a covariance; return it as an exactly symmetric matrix, or its diagonal."""
     ndim = np.ndim(check.rectangular("cov", cov))
     array = check.small("cov", cov, ("k",) if ndim == 1 else ("k", "k"))
     if ndim == 1:
@@ -188,11 +194,11 @@ def _covariance(cov: ArrayLike) -> F64:
     return array
 
 
-def _factor(cov: F64) -> F64:
-    """L with L L^T = cov: lower triangular, or the diagonal alone.
+def _factorize(cov: F64) -> F64:
+    """Return L with L L^T = cov: a lower triangular matrix, or the diagonal where cov is diagonal.
 
-    A Cholesky factorisation that passes over null directions. Written out, since the bits of a
-    LAPACK routine depend on the machine, and the heads must not.
+    This is a Cholesky factorisation that skips null directions. It is written out because the bits
+    of a LAPACK routine depend on the machine, and those of the heads must not.
     """
     if cov.ndim == 1 or not np.any(cov - np.diag(np.diagonal(cov))):
         return np.sqrt(np.maximum(cov if cov.ndim == 1 else np.diagonal(cov), 0.0))
@@ -212,7 +218,7 @@ def _factor(cov: F64) -> F64:
     return lower
 
 
-def _frozen(array: F64) -> F64:
-    """The array, closed to writing."""
+def _freeze(array: F64) -> F64:
+    """Make an array read-only, and return it."""
     array.flags.writeable = False
     return array

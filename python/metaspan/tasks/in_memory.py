@@ -1,4 +1,4 @@
-r"""Arrays of tasks that lie in memory, or in a file that is mapped into it."""
+r"""Arrays of tasks in memory, memory-mapped files included."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .storage import FINITE_HINT, PerTask, TaskArrays
 
 @dataclass(slots=True, eq=False)
 class Dense:
-    r"""Features or responses in a NumPy array, used where it lies.
+    r"""Features or responses in one NumPy array, which is not copied.
 
     Parameters
     ----------
     array : ndarray of shape (n, m, d) or (n, m); of one task (m, d) or (m,)
         Features or responses.
     stacked : bool
-        Whether there is a leading axis of tasks.
+        Whether the array has a leading axis of tasks.
     """
 
     array: NDArray[Any]
@@ -32,7 +32,7 @@ class Dense:
     is_sparse: ClassVar[bool] = False
 
     @property
-    def given(self) -> NDArray[Any]:
+    def as_passed(self) -> NDArray[Any]:
         """Return the array itself."""
         return self.array
 
@@ -61,7 +61,7 @@ class Dense:
         return [self.array.shape[int(self.stacked)]] * self.n
 
     def samples(self, part: slice) -> Dense:
-        """Take some samples of every task: a view."""
+        """Return a range of samples of every task, as a view."""
         return Dense(self.array[:, part] if self.stacked else self.array[part], self.stacked)
 
     def apart(self) -> list[Dense]:
@@ -69,13 +69,13 @@ class Dense:
         return [Dense(task, False) for task in self.array] if self.stacked else [self]
 
     def is_same(self, other: TaskArrays) -> bool:
-        """Whether both are the same memory, seen in the same way."""
+        """Whether both are views of the same memory, with equal shapes and strides."""
         if isinstance(other, (PerTask, Ragged)):
             return other.is_same(self)
         return isinstance(other, Dense) and is_same_view(self.array, other.array)
 
     def sample(self) -> Iterator[NDArray[Any]]:
-        """Take some rows and columns of every task's features."""
+        """Yield evenly spaced rows and columns of every task's features."""
         for task in self.array if self.stacked else (self.array,):
             yield sample_of(task)
 
@@ -92,26 +92,26 @@ class Dense:
         check.finite(name, self.array, cpus.default_threads(), FINITE_HINT)
 
     def reading_bytes(self, B_bytes: int) -> int:
-        """Return 0: the array is used where it lies."""
+        """Return 0: the array is not copied."""
         return 0
 
     def arena_bytes(self, tasks: list[int], count: int) -> int:
-        """Return 0: the array is used where it lies."""
+        """Return 0: the array is not copied."""
         return 0
 
     def read_tasks(self, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
-        """Return views of the columns of some tasks."""
+        """Return views of some columns of some tasks."""
         if not self.stacked:
             return [self.array[:, columns]]
         return [self.array[i][:, columns] for i in tasks]
 
     def joined(self, other: TaskArrays | None) -> None:
-        """Return None: nothing is read."""
+        """Return None: no source is read."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ragged:
-    r"""Features or responses in a NumPy array per task, used where they lie.
+    r"""Features or responses in one NumPy array per task, which are not copied.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class Ragged:
     is_sparse = False
 
     @property
-    def given(self) -> tuple[NDArray[Any], ...]:
+    def as_passed(self) -> tuple[NDArray[Any], ...]:
         """Return the arrays themselves."""
         return self.arrays
 
@@ -154,7 +154,7 @@ class Ragged:
         return [len(array) for array in self.arrays]
 
     def samples(self, part: slice) -> Ragged:
-        """Take some samples of every task: views."""
+        """Return a range of samples of every task, as views."""
         return Ragged(tuple(array[part] for array in self.arrays))
 
     def apart(self) -> list[Dense]:
@@ -162,15 +162,15 @@ class Ragged:
         return [Dense(array, False) for array in self.arrays]
 
     def is_same(self, other: TaskArrays) -> bool:
-        """Whether the arrays of every task are the same memory, seen in the same way."""
+        """Whether both are views of the same memory, with equal shapes and strides."""
         if isinstance(other, PerTask):
             return other.is_same(self)
         if not isinstance(other, (Dense, Ragged)) or other.n != self.n:
             return False
-        return all(map(is_same_view, self.arrays, other.given))
+        return all(map(is_same_view, self.arrays, other.as_passed))
 
     def sample(self) -> Iterator[NDArray[Any]]:
-        """Take some rows and columns of every task's features."""
+        """Yield evenly spaced rows and columns of every task's features."""
         return map(sample_of, self.arrays)
 
     def for_core(self) -> tuple[NDArray[Any], ...]:
@@ -189,36 +189,36 @@ class Ragged:
             check.finite(f"{name}[{i}]", array, threads, FINITE_HINT)
 
     def reading_bytes(self, B_bytes: int) -> int:
-        """Return 0: the arrays are used where they lie."""
+        """Return 0: the arrays are not copied."""
         return 0
 
     def arena_bytes(self, tasks: list[int], count: int) -> int:
-        """Return 0: the arrays are used where they lie."""
+        """Return 0: the arrays are not copied."""
         return 0
 
     def read_tasks(self, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
-        """Return views of the columns of some tasks."""
+        """Return views of some columns of some tasks."""
         return [self.arrays[i][:, columns] for i in tasks]
 
     def joined(self, other: TaskArrays | None) -> None:
-        """Return None: nothing is read."""
+        """Return None: no source is read."""
 
 
 def is_same_view(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    """Whether two arrays are the same memory, seen in the same way."""
+    """Whether two arrays are views of the same memory, with equal shapes and strides."""
     return a.shape == b.shape and a.strides == b.strides and address(a) == address(b)
 
 
 def sample_of(X: NDArray[Any]) -> NDArray[Any]:
-    """Take some rows and columns, at even distances, of the features of one task."""
+    """Return evenly spaced rows and columns of the features of one task: 4 rows or more."""
     return X[:: max(1, len(X) // 4), :: max(1, X.shape[1] // 64)]
 
 
 def is_mapped(array: NDArray[Any]) -> bool:
-    """Whether an array is a view of a file that is mapped into memory."""
+    """Whether an array is memory-mapped."""
     return getattr(array, "_mmap", None) is not None
 
 
 def address(array: NDArray[Any]) -> int:
-    """Return where an array begins in memory."""
+    """Return the address of an array's first element."""
     return int(array.__array_interface__["data"][0])

@@ -1,4 +1,4 @@
-r"""Environments that tasks are drawn from."""
+r"""The law that tasks and their samples are drawn from."""
 
 from __future__ import annotations
 
@@ -15,46 +15,56 @@ from . import features as feature_laws
 from . import heads as laws
 from .batch import TaskBatch
 
-MAX_D = 2**53  # sizes pass through double precision, where the degrees of freedom of d live
+MAX_D = 2**53  # d is also a number of degrees of freedom, in double precision
 MAX_COUNT = 2**31 - 1  # indices of tasks, samples and trials are 32-bit words of the random key
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LinearTasks:
-    r"""Multi-task linear regression on a shared subspace.
+    r"""A law of linear regression tasks whose regression vectors share a subspace.
 
-    Task i has the regression vector :math:`\theta_i = B_{*} w_{*,i}` and samples
-    :math:`y = \langle x, \theta_i \rangle + z` with :math:`E x = 0`, :math:`E x x^\top = I` (or
-    diagonal) and :math:`z \sim N(0, \text{noise}^2)`.
+    Task i has the regression vector :math:`\theta_i = B_{*} w_{*,i}` and samples (x, y) with
+    :math:`y = \langle x, \theta_i \rangle + z`, where :math:`E x = 0`, :math:`E x x^\top = I` (or
+    diagonal, with a `spectrum`) and :math:`z \sim N(0, \text{noise}^2)`.
 
     Parameters
     ----------
     d : int
-        Number of features. Nothing of this size is stored, so 10**12 is fine.
+        Number of features, 1 <= d <= 2**53. Nothing of this size is stored beside the arrays
+        passed here, so d = 10**12 is fine.
     k : int
-        Rank of the ground truth, 1 <= k <= d.
+        Rank of the ground truth, 1 <= k <= d; called k_star where k is the learner's width.
     noise : float
-        Standard deviation of the noise, >= 0.
+        Standard deviation of the label noise, >= 0.
     heads : GaussianHeads, SphereHeads, array_like of shape (n, k), or callable
-        Law of the tasks' heads. An array holds fixed heads; a function
-        ``(generator, n, k) -> (n, k)`` is called once a round.
+        Law of the tasks' true heads; by default N(0, I). An array holds fixed heads, one per row. A
+        function ``(generator, n, k) -> (n, k)`` is called once per round and trial, with a
+        `numpy.random.Generator`.
     features : {"gaussian", "student-t", "sphere", "rademacher", "uniform"}, StudentT or callable
-        Law of the features, all of mean 0 and covariance I: N(0, I); multivariate Student-t, with
-        5 degrees of freedom by its name alone; uniform on the sphere of radius sqrt(d); independent
-        entries -1 or 1, or uniform on an interval. A function ``(generator, m, d) -> (m, d)`` draws
-        rows of its own, at most 8 a call, with a generator for each call; engine "sampled".
+        Law of the features; the named ones have mean 0 and covariance I. "gaussian": N(0, I).
+        "student-t": ``StudentT(dof=5)``. "sphere": uniform on the sphere of radius sqrt(d).
+        "rademacher": independent entries -1 or 1. "uniform": independent entries, uniform on an
+        interval. A function ``(generator, m, d) -> (m, d)`` draws m <= 8 rows per call, with a new
+        `numpy.random.Generator` each time, and should keep to this mean and covariance; finite
+        samples of it need the engine "sampled" or "arrays".
     spectrum : array_like of shape (d,), float or None
-        Eigenvalues of a diagonal covariance, by which the features are scaled; a number a stands
-        for ``j**-a``, j = 1, 2, ..., d. None: all are 1. `dist` and the angles stay Euclidean.
+        Eigenvalues of the diagonal covariance of the features; the features of the law above are
+        multiplied by their square roots. A number a stands for ``j**-a``, j = 1, 2, ..., d. None:
+        all are 1. The records "dist" and "angles" stay Euclidean.
     B_star : ndarray of shape (d, k), float32 or float64, or None
-        Ground truth with orthonormal columns, used where it lies. None: implicit, Haar-distributed,
-        drawn only when something asks for it.
+        Ground truth with orthonormal columns, C-contiguous; it is not copied. None: every trial has
+        a Haar-distributed ground truth of its own, which is drawn only where it is needed at full
+        size.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is of the wrong kind, out of range or of the wrong shape, or if the columns
         of `B_star` are not orthonormal.
+
+    References
+    ----------
+    Collins, Mokhtari, Oh, Shakkottai, "MAML and ANIL provably learn representations", ICML 2022.
 
     Examples
     --------
@@ -88,36 +98,41 @@ class LinearTasks:
 
     @property
     def is_symmetric(self) -> bool:
-        """Whether the law of the features is symmetric under rotations."""
-        of_law = not callable(self.features) and self.features not in feature_laws.INDEPENDENT
-        return self.spectrum is None and of_law
+        """Whether the law of the features is invariant under rotations."""
+        law_is_symmetric = (
+            not callable(self.features) and self.features not in feature_laws.INDEPENDENT
+        )
+        return self.spectrum is None and law_is_symmetric
 
     @property
     def roots(self) -> F64 | None:
-        """Standard deviations (d,) of the features; None where all are 1."""
+        """Standard deviations of the features, shape (d,), float64; None if all are 1."""
         return feature_laws.roots(self.spectrum, self.d)  # type: ignore[arg-type]
 
     def ground_truth(
         self, seed: int = 0, trial: int = 0, threads: int | None = None
     ) -> NDArray[Any]:
-        r"""Return `B_star`, drawing it where it is implicit.
+        r"""Return the `B_star` of a trial, drawing it if none was passed.
 
         Parameters
         ----------
         seed, trial : int
-            What an implicit `B_star` is drawn from.
+            Keys of the random numbers for a `B_star` that is drawn, as `train` uses them.
         threads : int or None
-            Number of threads; None: the CPUs that this process may use.
+            Number of threads; None: the CPUs that this process may use. The bits do not depend on
+            it.
 
         Returns
         -------
         ndarray of shape (d, k)
-            Orthonormal columns; the given array itself, or a new one in float64.
+            Orthonormal columns: the array passed as `B_star`, or a new one in float64.
 
         Raises
         ------
+        TypeError, ValueError
+            If an argument is not an integer or out of range.
         MemoryError
-            If it does not fit into memory.
+            If the array, of 8 d k bytes, does not fit into memory; nothing has been allocated then.
         """
         seed, trial, _ = _key(seed, trial, 0)
         workers = check.threads(threads)
@@ -127,19 +142,25 @@ class LinearTasks:
         return core.haar(seed, trial, core.STREAM_B_STAR, self.d, self.k, None, workers)
 
     def draw_heads(self, n: int, seed: int = 0, trial: int = 0, round: int = 0) -> F64:
-        r"""Return the heads that `train` uses in one round.
+        r"""Return the true heads that `train` uses in one round.
 
         Parameters
         ----------
         n : int
-            Number of tasks.
+            Number of tasks; at most the number of heads where those are fixed.
         seed, trial, round : int
-            What the heads are drawn from.
+            Keys of the random numbers: the same three give the same bits.
 
         Returns
         -------
         ndarray of shape (n, k), float64
             One head per row.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not an integer or out of range, or a function returns something other
+            than finite heads of shape (n, k).
 
         Examples
         --------
@@ -165,21 +186,21 @@ class LinearTasks:
         dtype: DTypeLike | None = None,
         threads: int | None = None,
     ) -> TaskBatch:
-        r"""Draw tasks and their data as real arrays.
+        r"""Draw tasks and their data as arrays of full size.
 
         Parameters
         ----------
         n : int
-            Number of tasks.
+            Number of tasks; at most the number of heads where those are fixed.
         m_in, m_out : int
-            Samples per task in the inner and the outer set; `m_out` may be left out where the
-            samples are shared.
+            Samples per task in the inner and the outer set. `m_out` may be left out if
+            `shared_samples` is true.
         seed, trial, round : int
-            What everything is drawn from: the same three give the same bits.
+            Keys of the random numbers: the same three give the same bits.
         shared_samples : bool
-            Whether inner and outer set are one.
+            Whether the inner and the outer set of a task are the same samples.
         dtype : {float32, float64} or None
-            Of the arrays. None: that of `B_star`, float64 where it is implicit.
+            Dtype of features and responses. None: that of `B_star`, or float64 if none was passed.
         threads : int or None
             Number of threads; None: the CPUs that this process may use. The bits do not depend
             on it.
@@ -187,16 +208,19 @@ class LinearTasks:
         Returns
         -------
         TaskBatch
-            The data with `B_star` and `heads`.
+            The data, with the ground truth as `B_star` and the true heads as `heads`.
 
         Raises
         ------
+        TypeError, ValueError
+            If an argument is of the wrong kind or out of range.
         MemoryError
-            If the arrays do not fit into memory.
+            If the arrays do not fit into memory; nothing has been allocated then.
 
         Notes
         -----
-        Time is that of ``n (m_in + m_out) d`` normals and one product with `B_star`.
+        The features have ``n (m_in + m_out) d`` numbers; the time is that of drawing them and of
+        one product with `B_star`.
 
         Examples
         --------
@@ -221,37 +245,37 @@ class LinearTasks:
 
         law, roots = feature_laws.core_law(self.features), self.roots
 
-        def draw(features: int, noise: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        def draw_set(features: int, noise: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
             if callable(self.features):
-                X = self._of_function(core.derive_key(*key, features), n, m).astype(kind)
+                X = self._call_features(core.derive_key(*key, features), n, m).astype(kind)
             else:
                 X = core.features(law, roots, *key, features, n, m, self.d, kind.name, workers)
             z = core.normals(*key, noise, n, m, 1, "float64", workers)[:, :, 0]
-            # Summed by hand: a matrix product of NumPy's has other bits on other machines.
+            # A sum in place of a matrix product, whose bits in NumPy depend on the machine.
             y = (core.project(X, B_star, workers) * w_star[:, None, :]).sum(axis=2)
             return X, (y + self.noise * z).astype(kind)
 
-        X_in, y_in = draw(core.STREAM_FEATURES_IN, core.STREAM_NOISE_IN, m_in)
+        X_in, y_in = draw_set(core.STREAM_FEATURES_IN, core.STREAM_NOISE_IN, m_in)
         X_out, y_out = X_in, y_in
         if not shared:
-            X_out, y_out = draw(core.STREAM_FEATURES_OUT, core.STREAM_NOISE_OUT, m_out)
+            X_out, y_out = draw_set(core.STREAM_FEATURES_OUT, core.STREAM_NOISE_OUT, m_out)
         return TaskBatch(X_in, y_in, X_out, y_out, B_star=B_star, heads=w_star, check_finite=False)
 
-    def _of_function(self, key: int, n: int, m: int) -> F64:
-        """(n, m, d) samples from the user's function of the features."""
+    def _call_features(self, key: int, n: int, m: int) -> F64:
+        """Draw (n, m, d) samples by the user's function of the features."""
         assert callable(self.features)
         X = feature_laws.all_rows(self.features, key, n, m, self.d)
         return X if self.roots is None else X * self.roots
 
     def _dtype(self, dtype: DTypeLike | None) -> np.dtype[Any]:
-        """The dtype asked for, or else that of B_star, or else float64."""
+        """Return the requested dtype, by default that of B_star, by default float64."""
         if dtype is not None:
             return check.float_dtype("dtype", dtype)
         return np.dtype(np.float64) if self.B_star is None else self.B_star.dtype
 
 
 def _key(seed: int, trial: int, round: int) -> tuple[int, int, int]:
-    """What random numbers are keyed by, checked."""
+    """Check the keys of the random numbers."""
     return (
         check.integer("seed", seed, 0, 2**64 - 1),
         check.integer("trial", trial, 0, MAX_COUNT),

@@ -1,4 +1,4 @@
-r"""Moments of laws of heads, and the task diversity that follows from them."""
+r"""Moments of laws of heads, and the task diversity that they determine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .heads import GaussianHeads, SphereHeads
 
 
 def moments(heads: object, k: int) -> tuple[F64, F64]:
-    """Mean (k,) and covariance (k, k) of a law of heads, or of a table of them."""
+    """Return the mean (k,) and the covariance (k, k) of a law of heads, or of fixed heads."""
     if isinstance(heads, (GaussianHeads, SphereHeads)):
         memory.require(f"moments of heads of size {k}", 8 * k * k)
         mean = getattr(heads, "mean", None)
@@ -27,12 +27,12 @@ def moments(heads: object, k: int) -> tuple[F64, F64]:
 
 
 def second_moment(heads: laws.Heads | ArrayLike, k: int) -> F64:
-    r"""Second moment of a law of heads.
+    r"""Return the second moment of a law of heads.
 
     Parameters
     ----------
     heads : GaussianHeads, SphereHeads or array_like of shape (n, k)
-        The law; an array holds fixed heads, each as likely as the others.
+        The law. An array holds fixed heads, which are equally likely.
     k : int
         Size of a head.
 
@@ -44,9 +44,9 @@ def second_moment(heads: laws.Heads | ArrayLike, k: int) -> F64:
     Raises
     ------
     TypeError
-        If `heads` is a function: its moments are not known.
+        If `heads` is a function, whose moments are unknown.
     ValueError
-        If the heads are of another size.
+        If the heads are not of size `k`, or a moment exceeds double precision.
 
     Examples
     --------
@@ -54,45 +54,46 @@ def second_moment(heads: laws.Heads | ArrayLike, k: int) -> F64:
     array([[1. , 0. ],
            [0. , 4.5]])
     """
-    mean, cov = moments(_known(heads, k), k)
+    mean, cov = moments(_check_law(heads, k), k)
     with np.errstate(over="ignore", invalid="ignore"):
-        found: F64 = cov + np.outer(mean, mean)
-    if not np.isfinite(found).all():
+        moment: F64 = cov + np.outer(mean, mean)
+    if not np.isfinite(moment).all():
         raise ValueError("heads must have a second moment that double precision holds")
-    return found
+    return moment
 
 
 def diversity(heads: laws.Heads | ArrayLike, k: int) -> metrics.Diversity:
-    r"""Task diversity of a law of heads: what (21) tends to as tasks become many.
+    r"""Return the task diversity of a law of heads: the limit of (21) for many tasks.
 
     Parameters
     ----------
     heads : GaussianHeads, SphereHeads or array_like of shape (n, k)
-        The law; an array holds fixed heads.
+        The law. An array holds fixed heads, which are equally likely.
     k : int
         Size of a head.
 
     Returns
     -------
     Diversity
-        ``mu``, ``L``, ``kappa`` and ``eta`` of the law, not of a sample. An eigenvalue of the
-        second moment that rounding explains counts as 0.
+        ``mu``, ``L``, ``kappa`` and ``eta`` of the law, not of a sample. A smallest eigenvalue of
+        the second moment that is within rounding of 0 counts as 0.
 
     Raises
     ------
     TypeError
-        If `heads` is a function: its moments are not known.
+        If `heads` is a function, whose moments are unknown.
     ValueError
-        If the heads are of another size.
+        If the heads are not of size `k`, or a moment exceeds double precision.
 
     Examples
     --------
     >>> diversity(SphereHeads(radius=6.0), 4)
     Diversity(mu=3.0, L=3.0, kappa=1.0, eta=0.0)
     """
-    law = _known(heads, k)
+    law = _check_law(heads, k)
     if isinstance(law, np.ndarray):
-        return metrics.diversity(law)  # from the heads themselves: no digits are squared away
+        # From the heads themselves: their second moment would lose half of the digits of mu.
+        return metrics.diversity(law)
     mean = moments(law, k)[0]
     values = np.linalg.eigvalsh(second_moment(law, k))
     rounding = k * np.finfo(np.float64).eps * values[-1]
@@ -105,8 +106,8 @@ def diversity(heads: laws.Heads | ArrayLike, k: int) -> metrics.Diversity:
     )
 
 
-def _known(heads: laws.Heads | ArrayLike, k: int) -> laws.Heads:
-    """Checked heads of size k; raises for a function."""
+def _check_law(heads: laws.Heads | ArrayLike, k: int) -> laws.Heads:
+    """Check a law of heads of size k; raise TypeError for a function."""
     law = laws.check_heads(heads, check.integer("k", k, 1))
     if callable(law):
         raise TypeError(

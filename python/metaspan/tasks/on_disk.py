@@ -1,4 +1,4 @@
-r"""Features that lie on disk: some tasks at a time come to memory, the next ones meanwhile."""
+r"""Features on disk: a thread reads the next block of tasks while the core works on this one."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from .._support.memory import Arena
 from .in_memory import is_mapped, sample_of
 from .storage import FINITE_HINT, TaskArrays
 
-BLOCK_BYTES = core.STORE_BLOCK_BYTES  # of features in memory at a time; a large task may be more
+BLOCK_BYTES = core.STORE_BLOCK_BYTES  # features of a block, which a single task may exceed
 
 Request = tuple[list[int], int, int]
-"""Tasks, first column, number of columns."""
+"""Indices of tasks, first column, number of columns."""
 Features = tuple[list[NDArray[Any]], list[NDArray[Any]]]
-"""Of the inner and the outer set of every task, (m, columns)."""
+"""Features (m, columns) of every task, of the inner sets and of the outer sets."""
 
 
 class Stored:
-    r"""Samples of an array that another library keeps on disk, read when they are asked for.
+    r"""Samples of a dataset on disk, which are read on demand.
 
     Parameters
     ----------
     name : str
         Name of the argument, for errors.
     source : object
-        Of shape (n, m, d) or (m, d), read by slices: an ``h5py.Dataset`` or a ``zarr.Array``. Its
-        shape is that of now: every read raises ValueError if it has changed since.
+        An ``h5py.Dataset`` or a ``zarr.Array`` of shape (n, m, d) or (m, d), which is read by
+        slices. Every read raises ValueError if its shape has changed meanwhile.
     """
 
     def __init__(self, name: str, source: Any) -> None:
@@ -43,7 +43,7 @@ class Stored:
         try:
             self.dtype: np.dtype[Any] = np.dtype(source.dtype)
             self._whole = _shape(source)
-        except Exception as error:  # of whatever library
+        except Exception as error:  # libraries raise errors of any kind
             why = "it is closed" if _is_closed(source) else _text(error)
             raise ValueError(f"{name} must be a dataset that can be read; {why}") from error
         self.ndim = len(self._whole)
@@ -63,8 +63,8 @@ class Stored:
     is_sparse = False
 
     @property
-    def given(self) -> Stored:
-        """Return what stands for the dataset."""
+    def as_passed(self) -> Stored:
+        """Return this object, which stands for the dataset."""
         return self
 
     @property
@@ -83,35 +83,35 @@ class Stored:
 
     @property
     def reads_into(self) -> bool:
-        """Whether the library reads into memory that it is given."""
+        """Whether the library can read into an array of the caller's."""
         return hasattr(self.source, "read_direct")
 
     def between(self, first: int, end: int) -> Stored:
-        """The samples from one place in the source to another, without reading."""
-        found = copy(self)
-        found.first, found.end = first, end
-        return found
+        """Return the samples from `first` to `end` of the source, without reading them."""
+        samples = copy(self)
+        samples.first, samples.end = first, end
+        return samples
 
     def samples(self, part: slice) -> Stored:
-        """Some of the samples, without reading."""
+        """Return a range of samples of every task, without reading them."""
         begin, end, _ = part.indices(self.end - self.first)
         return self.between(self.first + begin, self.first + end)
 
     @property
     def rows(self) -> slice:
-        """Where the samples are in the source."""
+        """Range of the samples in the source."""
         return slice(self.first, self.end)
 
     def apart(self) -> list[Stored]:
-        """Return the dataset itself: the tasks of one are not told apart without reading."""
+        """Return the dataset as a whole: splitting it into tasks would read it."""
         return [self]
 
     def is_same(self, other: TaskArrays) -> bool:
-        """Whether another one means the same samples."""
+        """Whether both are the same samples of one dataset."""
         return isinstance(other, Stored) and self.source is other.source and self.rows == other.rows
 
     def sample(self) -> Iterator[NDArray[Any]]:
-        """Read eight tasks or some more, and take some rows and columns of each."""
+        """Read at least eight tasks, or all of fewer, and yield some rows and columns of each."""
         for i in range(0, self.n, max(1, self.n // 8)):
             yield sample_of(self._task(i))
 
@@ -119,30 +119,30 @@ class Stored:
         """Return None: a Reader reads the samples."""
 
     def require_files(self, name: str) -> None:
-        """Do nothing: every read looks whether the dataset is as it was."""
+        """Do nothing: every read checks that the dataset is open and has kept its shape."""
 
     def check_finite(self, name: str) -> None:
-        """Raise ValueError if there is a NaN or an infinity, in one read."""
+        """Raise ValueError if there is a NaN or an infinity; reads all data once."""
         reader, n, d = Reader(self), self.n, self.d
         task_bytes = self.shape[-2] * d * self.dtype.itemsize
         count = max(1, BLOCK_BYTES // task_bytes)
-        keys = [(list(range(at, min(n, at + count))), 0, d) for at in range(0, n, count)]
-        for now, after in zip(keys, [*keys[1:], None], strict=True):
+        blocks = [(list(range(at, min(n, at + count))), 0, d) for at in range(0, n, count)]
+        for now, after in zip(blocks, [*blocks[1:], None], strict=True):
             for part in reader.read(now, after)[0]:
                 check.finite(name, part, cpus.default_threads(), FINITE_HINT)
 
     def reading_bytes(self, B_bytes: int) -> int:
-        """Return the memory of two blocks: one that is in use, and the next one."""
+        """Return the bytes of two blocks: the one in use, and the next one."""
         whole = math.prod(self.shape) * self.dtype.itemsize
         return 2 * min(whole, max(BLOCK_BYTES, 4 * B_bytes, whole // len(self)))
 
     def arena_bytes(self, tasks: list[int], count: int) -> int:
-        """Return the bytes of an arena that some columns of some tasks take."""
+        """Return the bytes that `read_tasks` takes from its arena for `count` columns of tasks."""
         samples = len(tasks) * self.shape[-2] if self.reads_into else 0
         return samples * count * self.dtype.itemsize
 
     def read_tasks(self, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
-        """Read columns of some tasks."""
+        """Read some columns of some tasks, one array per task."""
         if not self.stacked:
             return [self.read(self.rows, columns, arena=arena)]
         return [
@@ -150,22 +150,27 @@ class Stored:
         ]
 
     def joined(self, other: TaskArrays | None) -> tuple[Stored, slice, slice] | None:
-        """Return one range of samples that holds both where they are of one source."""
+        """Return the range of samples that covers both in their dataset, and each one's part of it.
+
+        Returns None unless both are samples of one dataset on disk.
+        """
         if not isinstance(other, Stored) or other.source is not self.source:
             return None
         both = self.between(min(self.first, other.first), max(self.end, other.end))
-        own, its = (slice(side.first - both.first, side.end - both.first) for side in (self, other))
-        return both, own, its
+        mine, theirs = (
+            slice(side.first - both.first, side.end - both.first) for side in (self, other)
+        )
+        return both, mine, theirs
 
     def _task(self, i: int) -> NDArray[Any]:
         """Read the features of one task."""
         return self.read(slice(i, i + 1), self.rows)[0] if self.stacked else self.read(self.rows)
 
     def read(self, *part: slice, arena: Arena | None = None) -> NDArray[Any]:
-        """Read slices of the axes, samples counted in the source; into the arena if possible.
+        """Read a slice of each axis of the source, into the arena where the library can do that.
 
-        Raises ValueError if the dataset was closed or resized, or if values are masked, TypeError
-        if they have a unit, OSError if the library cannot read them.
+        Axes without a slice are read whole. Raises ValueError if the dataset was closed or resized
+        or if values are masked, TypeError if they have a unit, and OSError if the library fails.
         """
         part = part + (slice(None),) * (self.ndim - len(part))
         ranges = [axis.indices(size) for axis, size in zip(part, self._whole, strict=True)]
@@ -179,7 +184,7 @@ class Stored:
             out = check.convert(self.source[part])
         except MemoryError:
             raise
-        except Exception as error:  # of whatever library
+        except Exception as error:  # libraries raise errors of any kind
             self._require_unchanged()
             raise OSError(f"{self.name} cannot be read: {_text(error)}") from error
         out = check.bare(self.name, out)
@@ -192,7 +197,7 @@ class Stored:
         """Raise ValueError if the dataset was closed or resized."""
         try:
             shape = None if _is_closed(self.source) else _shape(self.source)
-        except Exception:  # of whatever library: what cannot tell its shape is no longer there
+        except Exception:  # of any kind: a dataset that cannot tell its shape is gone
             shape = None
         if shape is None:
             raise ValueError(
@@ -210,52 +215,54 @@ def _shape(source: Any) -> tuple[int, ...]:
 
 
 def _is_closed(source: Any) -> bool:
-    """Whether a dataset of HDF5 is closed; its shape may be remembered beyond that."""
+    """Whether an HDF5 dataset is closed; h5py may still tell its shape then."""
     return getattr(getattr(source, "id", None), "valid", 1) in (0, False)
 
 
 def _text(error: Exception) -> str:
-    """The message of an error, in one line."""
+    """Return the message of an error in one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def as_stored(name: str, value: object, ndim: int, dtype: np.dtype[Any] | None) -> Stored | None:
-    """What stands for an array on disk, of one dtype where that is given; None for other values.
+    """Wrap a dataset on disk after a check of dtype and shape; return None for other values.
 
-    Raises TypeError where its numbers are of another kind, ValueError where its shape does not fit.
+    None as `dtype` accepts float32 and float64. Raises TypeError if the dtype is another, and
+    ValueError if the shape does not fit.
     """
     if not (isinstance(value, Stored) or is_dataset(value)):
         return None
-    found = value if isinstance(value, Stored) else Stored(name, check.bare(name, value))
-    if found.dtype not in ((np.float32, np.float64) if dtype is None else (dtype,)):
-        raise TypeError(f"{name} must be {dtype or 'float32 or float64'}; got {found.dtype}")
-    if found.ndim != ndim or 0 in found.shape:
+    stored = value if isinstance(value, Stored) else Stored(name, check.bare(name, value))
+    if stored.dtype not in ((np.float32, np.float64) if dtype is None else (dtype,)):
+        raise TypeError(f"{name} must be {dtype or 'float32 or float64'}; got {stored.dtype}")
+    if stored.ndim != ndim or 0 in stored.shape:
         letters = ", ".join(("n", "m", "d")[-ndim:])
-        raise ValueError(f"{name} must have shape ({letters}), none of them 0; got {found.shape}")
-    return found
+        raise ValueError(f"{name} must have shape ({letters}), none of them 0; got {stored.shape}")
+    return stored
 
 
 def is_dataset(value: object) -> bool:
-    """Whether something is an array in chunks, such as an ``h5py.Dataset`` or a ``zarr.Array``."""
+    """Whether a value is a chunked array, such as an ``h5py.Dataset`` or a ``zarr.Array``."""
     if isinstance(value, np.ndarray):
         return False
-    return hasattr(type(value), "chunks") or hasattr(value, "chunks")  # a closed one has the former
+    # A closed dataset of h5py raises when it is asked for its chunks, but its class has them.
+    return hasattr(type(value), "chunks") or hasattr(value, "chunks")
 
 
 class Reader:
-    r"""Brings features to memory for the compiled core, and the next ones while it works.
+    r"""Reads blocks of features from disk for the compiled core, one block ahead of its use.
 
-    Stored features are read into memory of their own. Memory-mapped ones stay where they lie: one
-    number of every page is read, in the order of the file.
+    Datasets are read into memory of the reader's. Memory-mapped features are prefaulted instead:
+    one number of every page is read, in the order of the file.
 
     Parameters
     ----------
     inner, outer : TaskArrays
         Features of the inner and of the outer sets.
     shared : bool
-        Whether they are the same.
+        Whether both are the same samples, which are then read once.
     names : (str, str)
-        Names of the arguments, for errors.
+        Names of the two arguments, for errors.
     """
 
     def __init__(
@@ -274,42 +281,44 @@ class Reader:
         self._arenas = Arena(), Arena()
 
     def read(self, now: Request, after: Request | None) -> Features:
-        """Features of some tasks, until the next call; those `after` are read meanwhile."""
+        """Return the features of `now`, valid until the next call, and begin to read `after`."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead[0] != now:
             ahead[1].cancel()
         if ahead is None or ahead[0] != now:
             ahead = now, self._thread.submit(self._load, now)
-        found = ahead[1].result()
+        features = ahead[1].result()
         if after is not None:
             self._ahead = after, self._thread.submit(self._load, after)
-        return found
+        return features
 
-    def _load(self, key: Request) -> Features:
-        tasks, first, count = key
-        self._arenas = self._arenas[::-1]  # the other one is in use
+    def _load(self, request: Request) -> Features:
+        """Read a block of features; runs in the reader's thread."""
+        tasks, first, count = request
+        self._arenas = self._arenas[::-1]  # the core still uses the other one
         arena = self._arenas[0]
         columns = slice(first, first + count)
         inner, outer = self._inner, self._outer
-        if (joined := inner.joined(outer)) is not None:  # one source, which is read once
-            both, *parts = joined
+        if (joined := inner.joined(outer)) is not None:  # both sets in one dataset: read it once
+            both, rows_in, rows_out = joined
             arena.begin(both.arena_bytes(tasks, count))
             samples = both.read_tasks(tasks, columns, arena)
-            return [own[parts[0]] for own in samples], [own[parts[1]] for own in samples]
+            return [task[rows_in] for task in samples], [task[rows_out] for task in samples]
         sides = [side for side in (inner, outer) if side is not None]
         arena.begin(sum(side.arena_bytes(tasks, count) for side in sides))
-        found = inner.read_tasks(tasks, columns, arena)
-        other = found if outer is None else outer.read_tasks(tasks, columns, arena)
-        for pair in zip(found, other, strict=True):  # task by task: the order of a file of both
+        X_in = inner.read_tasks(tasks, columns, arena)
+        X_out = X_in if outer is None else outer.read_tasks(tasks, columns, arena)
+        # Task by task, since a file that holds both sets has them in this order.
+        for pair in zip(X_in, X_out, strict=True):
             for name, part in zip(self._names[: len(sides)], pair, strict=False):
                 if is_mapped(part):
                     check.in_file(name, part)
                     core.prefault(part)
-        return found, other
+        return X_in, X_out
 
 
 def _runs(tasks: list[int]) -> Iterator[slice]:
-    """Tasks that follow each other, in one piece."""
+    """Split indices of tasks into runs of consecutive ones."""
     begin = 0
     for i in range(1, len(tasks) + 1):
         if i == len(tasks) or tasks[i] != tasks[i - 1] + 1:

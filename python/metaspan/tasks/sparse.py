@@ -1,4 +1,4 @@
-r"""Features of which only the entries that are not zero are stored, row after row."""
+r"""Sparse features, in compressed sparse rows (CSR)."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from .in_memory import address
 from .storage import FINITE_HINT, TaskArrays
 
 MOST_COLUMNS = 2**31 - 1
-SAMPLED = 2**16  # entries whose columns are compared with each other
+SAMPLED = 2**16  # entries, about, from which `Sparsity.meeting` is estimated
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class SparseRows:
-    r"""Samples of one task in compressed rows, used where they lie.
+    r"""Samples of one task in compressed sparse rows, which are not copied.
 
     Parameters
     ----------
     starts : ndarray of shape (m + 1,), int64
-        Row i has the entries from ``starts[i]`` to ``starts[i + 1]``.
+        Row i has the entries ``starts[i]`` to ``starts[i + 1] - 1``.
     columns : ndarray of int32
-        Columns of the entries, rising within a row.
+        Columns of the entries, strictly ascending within a row.
     values : ndarray of float32 or float64
-        Their values.
+        Values of the entries.
     d : int
         Number of features.
     """
@@ -51,7 +51,7 @@ class SparseRows:
         return len(self.starts) - 1
 
     def __getitem__(self, rows: slice) -> SparseRows:
-        """Neighbouring rows: the same columns and values, other starts."""
+        """Return a range of rows, which shares the arrays of columns and values."""
         first, end, _ = rows.indices(len(self))
         starts = self.starts[first : max(first, end) + 1]
         return SparseRows(starts=starts, columns=self.columns, values=self.values, d=self.d)
@@ -66,7 +66,7 @@ class SparseRows:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the values."""
+        """Dtype of the values."""
         return self.values.dtype
 
     @property
@@ -75,34 +75,34 @@ class SparseRows:
         return int(self.starts[-1] - self.starts[0])
 
     @property
-    def own(self) -> slice:
-        """Where the entries of these rows are."""
+    def entry_range(self) -> slice:
+        """Range of these rows' entries in `columns` and `values`."""
         return slice(int(self.starts[0]), int(self.starts[-1]))
 
     def is_same(self, other: TaskArrays) -> bool:
-        """Whether both are the same memory, seen in the same way."""
+        """Whether both are the same rows of the same memory."""
         return (
             isinstance(other, SparseRows)
             and self.d == other.d
             and address(self.values) == address(other.values)
             and np.array_equal(self.starts, other.starts)
-            # Columns of one matrix differ in memory where each side has converted them.
+            # One matrix passed twice has two copies of its columns if they were converted.
             and (
                 address(self.columns) == address(other.columns)
-                or np.array_equal(self.columns[self.own], other.columns[other.own])
+                or np.array_equal(self.columns[self.entry_range], other.columns[other.entry_range])
             )
         )
 
     def sample(self) -> Iterator[NDArray[Any]]:
-        """Take the lengths of all rows, and some entries at even distances."""
-        own, step = self.own, max(1, self.entries // 256)
+        """Yield the lengths of all rows, and evenly spaced entries."""
+        entries, step = self.entry_range, max(1, self.entries // 256)
         yield np.diff(self.starts)
-        yield self.columns[own][::step]
-        yield self.values[own][::step]
+        yield self.columns[entries][::step]
+        yield self.values[entries][::step]
 
     @property
-    def given(self) -> SparseRows:
-        """Return what stands for the matrix."""
+    def as_passed(self) -> SparseRows:
+        """Return this object, which stands for the matrix."""
         return self
 
     def lengths(self) -> list[int]:
@@ -110,7 +110,7 @@ class SparseRows:
         return [len(self)]
 
     def samples(self, part: slice) -> SparseRows:
-        """Take neighbouring rows, without a copy of entries."""
+        """Return a range of rows, without a copy of entries."""
         return self[part]
 
     def apart(self) -> list[SparseRows]:
@@ -122,20 +122,20 @@ class SparseRows:
         return self.starts, self.columns, self.values
 
     def require_files(self, name: str) -> None:
-        """Raise ValueError if a file of entries was truncated."""
+        """Raise ValueError if a memory-mapped file of entries was truncated."""
         check.in_file(name, self.values)
         check.in_file(name, self.columns)
 
     def check_finite(self, name: str) -> None:
         """Raise ValueError if an entry is a NaN or an infinity."""
-        check.finite(name, self.values[self.own], cpus.default_threads(), FINITE_HINT)
+        check.finite(name, self.values[self.entry_range], cpus.default_threads(), FINITE_HINT)
 
     def reading_bytes(self, B_bytes: int) -> int:
-        """Return 0: the entries are used where they lie."""
+        """Return 0: the entries are not copied."""
         return 0
 
     def arena_bytes(self, tasks: list[int], count: int) -> int:
-        """Return 0: the entries are used where they lie."""
+        """Return 0: the entries are not copied."""
         return 0
 
     def read_tasks(self, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
@@ -143,18 +143,18 @@ class SparseRows:
         raise NotImplementedError
 
     def joined(self, other: TaskArrays | None) -> None:
-        """Return None: nothing is read."""
+        """Return None: no source is read."""
 
 
 class Sparsity(NamedTuple):
-    r"""What the cost of sparse samples depends on.
+    r"""Statistics of sparse samples that determine what a round costs.
 
     Parameters
     ----------
     entries : float
-        Entries of a sample, on average.
+        Mean number of entries of a sample.
     meeting : float
-        Probability that two entries are in the same column.
+        Probability that two entries of the data are in the same column.
     """
 
     entries: float
@@ -162,55 +162,56 @@ class Sparsity(NamedTuple):
 
 
 def sparsity_of(*sides: Any) -> Sparsity:
-    """Averages over the samples of the tasks of some sides."""
+    """Average over the samples of all tasks of some sets, each a sequence of SparseRows."""
     tasks: list[SparseRows] = [task for side in sides for task in side]
     entries, samples = sum(task.entries for task in tasks), sum(map(len, tasks))
     step = max(1, entries // SAMPLED)
-    columns = np.concatenate([task.columns[task.own][::step] for task in tasks])
+    columns = np.concatenate([task.columns[task.entry_range][::step] for task in tasks])
     counts = np.unique(columns, return_counts=True)[1].astype(np.float64)
     size = max(len(columns), 2)
-    met = float((counts * (counts - 1.0)).sum() / (size * (size - 1.0)))
-    return Sparsity(entries / samples, max(met, 1.0 / tasks[0].d))
+    meeting = float((counts * (counts - 1.0)).sum() / (size * (size - 1.0)))
+    # Columns that are equally likely meet with probability 1/d; no law meets less often.
+    return Sparsity(entries / samples, max(meeting, 1.0 / tasks[0].d))
 
 
 def is_sparse(value: object) -> bool:
-    """Whether something is a matrix of SciPy's, or rows of one."""
-    own = isinstance(getattr(value, "format", None), str) and hasattr(value, "tocsr")
-    return own or isinstance(value, SparseRows)
+    """Whether a value is a sparse matrix of SciPy's, or SparseRows."""
+    of_scipy = isinstance(getattr(value, "format", None), str) and hasattr(value, "tocsr")
+    return of_scipy or isinstance(value, SparseRows)
 
 
 def holds_sparse(value: object) -> bool:
-    """Whether data of tasks are sparse."""
+    """Whether a value is sparse, or a sequence that begins with a sparse matrix."""
     return is_sparse(value) or (
         isinstance(value, (list, tuple)) and bool(value) and is_sparse(value[0])
     )
 
 
 def per_task(name: str, value: object, dtype: np.dtype[Any] | None) -> tuple[SparseRows, ...]:
-    """A sequence of matrices in compressed rows, one per task; no copy but of the row starts.
+    """Check a sequence of CSR matrices, one per task, and return their rows.
 
-    Columns that are not int32 are copied too.
+    Row starts are copied, and so are columns that are not int32; values are not.
     """
     if not isinstance(value, (list, tuple)):
         raise TypeError(
             f"{name} must be a sequence with a sparse matrix per task; got one matrix of shape "
             f"{getattr(value, 'shape', None)}"
         )
-    found: list[SparseRows] = []
+    tasks: list[SparseRows] = []
     for i, item in enumerate(value):
-        place = f"{name}[{i}]"
+        task_name = f"{name}[{i}]"
         if not is_sparse(item):
             raise TypeError(
-                f"{place} must be a sparse matrix, as {name}[0] is; got {check.show(item)}"
+                f"{task_name} must be a sparse matrix, as {name}[0] is; got {check.show(item)}"
             )
-        rows = item if isinstance(item, SparseRows) else _rows(place, item)
-        check.floats(place, rows.values, found[0].dtype if found else dtype)
-        found.append(rows)
-    return tuple(found)
+        rows = item if isinstance(item, SparseRows) else _rows(task_name, item)
+        check.floats(task_name, rows.values, tasks[0].dtype if tasks else dtype)
+        tasks.append(rows)
+    return tuple(tasks)
 
 
 def _rows(name: str, matrix: Any) -> SparseRows:
-    """The rows of a matrix of SciPy's, found sound: the compiled code relies on it."""
+    """Validate a CSR matrix of SciPy's and wrap it; the compiled core trusts its indices."""
     if matrix.format != "csr":
         raise ValueError(f"{name} must be in CSR format; got {matrix.format}: use {name}.tocsr()")
     if len(matrix.shape) != 2:
@@ -232,18 +233,17 @@ def _rows(name: str, matrix: Any) -> SparseRows:
     sound = starts.shape == (m + 1,) and starts[0] >= 0 and starts[-1] <= most
     if not sound or (np.diff(starts) < 0).any():
         raise ValueError(
-            f"{name}.indptr must be {m + 1} numbers that do not fall, from 0 to at most {most}; "
+            f"{name}.indptr must be {m + 1} non-decreasing numbers, from 0 to at most {most}; "
             f"got {check.show(matrix.indptr)}"
         )
-    given = columns
-    columns = given.astype(np.int32, copy=False)
-    own = slice(starts[0], starts[-1])
-    wraps = columns is not given and not np.array_equal(columns[own], given[own])
+    indices, entries = columns, slice(starts[0], starts[-1])
+    columns = indices.astype(np.int32, copy=False)
+    wraps = columns is not indices and not np.array_equal(columns[entries], indices[entries])
     fault = "range" if wraps else core.sparse_fault(starts, columns, d, cpus.default_threads())
     if fault == "order":
-        # A copy, since SciPy may remember of the matrix that it was sorted.
+        # The message asks for a copy: SciPy may have cached a flag that the matrix is sorted.
         raise ValueError(
-            f"{name} must have its columns sorted and none twice in a row: "
+            f"{name} must have its columns sorted and unique within each row: "
             f"use {name} = {name}.copy(); {name}.sum_duplicates()"
         )
     if fault:

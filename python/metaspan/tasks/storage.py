@@ -1,4 +1,4 @@
-r"""One protocol for the arrays of tasks, whatever they are stored in."""
+r"""The protocol of a task's arrays, which every kind of storage implements."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ FINITE_HINT = " (check_finite=False skips this check)"
 class TaskArrays(Protocol):
     r"""The features, or the responses, of `n` tasks.
 
-    In memory there is `in_memory.Dense`, one array, or `in_memory.Ragged`, one per task; on disk
-    `on_disk.Stored`; and `sparse.SparseRows`, of one task. `PerTask` is a sequence of those of one
-    task, of kinds that may differ.
+    Implementations: `in_memory.Dense` for one array, `in_memory.Ragged` for one array per task,
+    `on_disk.Stored` for a dataset on disk, `sparse.SparseRows` for one task with sparse features,
+    and `PerTask` for a sequence of tasks whose kinds of storage may differ.
     """
 
     @property
-    def given(self) -> Any:
-        """Return what the user sees: an array, or a tuple with an item per task."""
+    def as_passed(self) -> Any:
+        """Return the data in the form that users pass: an array, or a tuple with one per task."""
 
     @property
     def n(self) -> int:
@@ -46,57 +46,60 @@ class TaskArrays(Protocol):
 
     @property
     def on_disk(self) -> bool:
-        """Whether something lies on disk, memory-mapped or in a dataset."""
+        """Whether some array is on disk, memory-mapped or in a dataset."""
 
     @property
     def is_sparse(self) -> bool:
-        """Whether only the entries that are not zero are stored."""
+        """Whether the arrays are sparse matrices in compressed rows."""
 
     def lengths(self) -> list[int]:
         """Return the number of samples of every task."""
 
     def samples(self, part: slice) -> TaskArrays:
-        """Take some samples of every task: views; what is on disk stays there."""
+        """Return a range of samples of every task, as views; data on disk stay on disk."""
 
     def apart(self) -> Sequence[TaskArrays]:
-        """Return the arrays of every task alone; those of a dataset stay together."""
+        """Split into one object per task; a dataset on disk stays whole."""
 
     def is_same(self, other: TaskArrays) -> bool:
-        """Whether both are the same memory, seen in the same way, or the same stored samples."""
+        """Whether both are views of the same memory, or the same samples of one dataset."""
 
     def sample(self) -> Iterator[NDArray[Any]]:
-        """Take some numbers at even distances, for a fingerprint."""
+        """Yield evenly spaced numbers, for a fingerprint."""
 
     def for_core(self) -> Any:
-        """Return the arrays as the compiled core takes them; None for what a Reader reads."""
+        """Convert for the compiled core; None for data that a Reader reads."""
 
     def require_files(self, name: str) -> None:
-        """Raise ValueError if a memory-mapped file was truncated since it was given."""
+        """Raise ValueError if a memory-mapped file was truncated after it was opened."""
 
     def check_finite(self, name: str) -> None:
-        """Raise ValueError if there is a NaN or an infinity: one read."""
+        """Raise ValueError if there is a NaN or an infinity; reads all data once."""
 
     def reading_bytes(self, B_bytes: int) -> int:
-        """Return the memory that a Reader takes, for a representation of `B_bytes`."""
+        """Return the bytes of memory that a Reader needs, where B has `B_bytes`."""
 
     def arena_bytes(self, tasks: list[int], count: int) -> int:
-        """Return the bytes of an arena that `count` columns of some tasks take."""
+        """Return the bytes that `read_tasks` takes from its arena for `count` columns of tasks."""
 
     def read_tasks(self, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
-        """Return columns of some tasks; what is in memory or memory-mapped stays where it is."""
+        """Return columns of some tasks, one array per task; only datasets on disk are copied."""
 
     def joined(self, other: TaskArrays | None) -> tuple[TaskArrays, slice, slice] | None:
-        """Return one range of samples that holds both, if one source does; and where they are."""
+        """Return the range of samples that covers both in their dataset, and each one's part of it.
+
+        Returns None unless both are samples of one dataset on disk.
+        """
 
 
 @dataclass(frozen=True, eq=False)
 class PerTask:
-    r"""Arrays with an item per task, each in a kind of storage of its own.
+    r"""Arrays of a sequence of tasks, whose kinds of storage may differ.
 
     Parameters
     ----------
     tasks : tuple of TaskArrays
-        Those of one task each, of one dtype.
+        The arrays of one task each, all of one dtype.
     """
 
     tasks: tuple[TaskArrays, ...]
@@ -104,9 +107,9 @@ class PerTask:
     stacked = False
 
     @cached_property
-    def given(self) -> tuple[Any, ...]:
-        """Return a tuple of what the user gave for every task."""
-        return tuple(task.given for task in self.tasks)
+    def as_passed(self) -> tuple[Any, ...]:
+        """Return a tuple with the data of every task in the form that users pass."""
+        return tuple(task.as_passed for task in self.tasks)
 
     @property
     def n(self) -> int:
@@ -125,12 +128,12 @@ class PerTask:
 
     @property
     def on_disk(self) -> bool:
-        """Whether some task lies on disk."""
+        """Whether the data of some task are on disk."""
         return any(task.on_disk for task in self.tasks)
 
     @property
     def is_sparse(self) -> bool:
-        """Whether only the entries that are not zero are stored."""
+        """Whether the arrays are sparse matrices in compressed rows."""
         return self.tasks[0].is_sparse
 
     def lengths(self) -> list[int]:
@@ -142,22 +145,22 @@ class PerTask:
         return [length for task in self.tasks for length in task.lengths()]
 
     def samples(self, part: slice) -> PerTask:
-        """Take some samples of every task, without a copy."""
+        """Return a range of samples of every task, without a copy."""
         return PerTask(tuple(task.samples(part) for task in self.tasks))
 
     def apart(self) -> Sequence[TaskArrays]:
-        """Return the arrays of every task alone."""
+        """Return the objects of the tasks."""
         return self.tasks
 
     def is_same(self, other: TaskArrays) -> bool:
         """Whether the arrays of every task are the same."""
         others = other.apart()
         return len(others) == len(self.tasks) and all(
-            own.is_same(its) for own, its in zip(self.tasks, others, strict=True)
+            mine.is_same(theirs) for mine, theirs in zip(self.tasks, others, strict=True)
         )
 
     def sample(self) -> Iterator[NDArray[Any]]:
-        """Take some numbers of every task."""
+        """Yield evenly spaced numbers of every task."""
         return chain.from_iterable(task.sample() for task in self.tasks)
 
     def for_core(self) -> list[Any]:
@@ -175,16 +178,16 @@ class PerTask:
             task.check_finite(f"{name}[{i}]")
 
     def reading_bytes(self, B_bytes: int) -> int:
-        """Return the memory that a Reader takes: blocks of tasks that do not grow with B."""
+        """Return the bytes of memory that a Reader needs; blocks of tasks do not grow with B."""
         return sum(task.reading_bytes(0) for task in self.tasks)
 
     def arena_bytes(self, tasks: list[int], count: int) -> int:
-        """Return the bytes of an arena that some columns of some tasks take."""
+        """Return the bytes that `read_tasks` takes from its arena for `count` columns of tasks."""
         return sum(self.tasks[i].arena_bytes([0], count) for i in tasks)
 
     def read_tasks(self, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
-        """Return columns of some tasks."""
+        """Return columns of some tasks, one array per task."""
         return [part for i in tasks for part in self.tasks[i].read_tasks([0], columns, arena)]
 
     def joined(self, other: TaskArrays | None) -> None:
-        """Return None: tasks are read one by one."""
+        """Return None: every task is read alone."""
