@@ -120,7 +120,7 @@ def test_another_run_is_refused_by_the_field(field, tmp_path):
     path, options = tmp_path / "run", {"tasks": STACKED.batch, "init": (STACKED.B, STACKED.w)}
     run("batch", **options, rounds=3, checkpoint=path)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=rf"^{field}\b.* must be what .*run' was .*; got "):
+    with pytest.raises(ValueError, match=rf"^{field}\b.* must be as in .*run', .*; got "):
         run("batch", **{**options, **CHANGES[field]}, checkpoint=path)
     assert path.read_bytes() == before
 

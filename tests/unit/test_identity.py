@@ -256,7 +256,7 @@ def train(path, heads, **changes):
 def test_checkpoints_of_another_law_are_refused(tmp_path, mine, others):
     train(tmp_path / "run", mine)
     again = train(tmp_path / "run", mine)
-    with pytest.raises(ValueError, match=r"tasks\.heads must be what the checkpoint .* \(contents"):
+    with pytest.raises(ValueError, match=r"tasks\.heads must be as in .* \(contents"):
         train(tmp_path / "run", others)
     assert again.trace["dist"][-1] != train(tmp_path / "other", others).trace["dist"][-1]
 

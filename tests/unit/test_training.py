@@ -192,8 +192,8 @@ def test_interruption_says_where_the_run_stands_and_what_holds_it(tmp_path, stop
         ms.train(TASKS, METHOD, checkpoint=path, **run)
     done = caught.value.result.status.round
     assert str(caught.value) == (
-        f"training was interrupted in round {done} of 10000000; {str(path)!r} holds it, "
-        "and the same call goes on from there"
+        f"training was interrupted in round {done} of 10000000; {str(path)!r} holds its state, "
+        "from which the same call continues"
     )
     again = ms.train(TASKS, METHOD, checkpoint=path, **{**run, "rounds": done, "progress": False})
     assert_same_bits(again, ms.train(TASKS, METHOD, rounds=done, n=4))
@@ -201,8 +201,7 @@ def test_interruption_says_where_the_run_stands_and_what_holds_it(tmp_path, stop
         ms.train(TASKS, METHOD, **run)
     done = caught.value.result.status.round
     assert str(caught.value) == (
-        f"training was interrupted in round {done} of 10000000; "
-        ".result holds the rounds that were finished"
+        f"training was interrupted in round {done} of 10000000; .result holds the finished rounds"
     )
 
 

@@ -1,1 +1,1 @@
-r"""Training runs: the loop, checkpoints, results and their files."""
+r"""Training runs: the loop over rounds, checkpoints, results and their files."""

@@ -1,4 +1,4 @@
-r"""Keeping what a run needs to go on, and going on with the same bits."""
+r"""Checkpoints: files from which a run continues with the same bits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from . import codec
 
 KIND = "metaspan checkpoint"
 
-# Arguments that a resumed run may change. Everything else must be the same for its bits to be.
+# Arguments that a resumed run may change. All others determine its bits.
 MAY_DIFFER = settings("resumable")
 
 
@@ -28,7 +28,7 @@ class Journal:
     Parameters
     ----------
     config : TrainConfig
-        The run; its `checkpoint` says where and how often.
+        The configuration of the run; its `checkpoint` names the file and the interval.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -41,21 +41,22 @@ class Journal:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to write."""
+        """Whether the interval since the last write has passed."""
         return time.monotonic() - self._saved >= self._every
 
     def save(self, trials: Trials) -> None:
-        """Write where the trials stand.
+        """Write the states and the rows of the trials to the file.
 
-        A trial that converged, or was interrupted within a round, is kept as one that goes on: the
-        row of the round that it has not done is left out, since a resumed run records it again.
+        A trial that converged is written as live, since a resumed run may have another stop rule.
+        The row of a round that a live trial has not done is left out, since a resumed run records
+        it again.
         """
         arrays: dict[str, Any] = {f"state.{name}": part for name, part in trials.parts.items()}
         status: list[int] = []
         for i, (rounds, values) in enumerate(trials.rows):
-            goes_on = trials.status[i] in (core.TrialStatus.LIVE, core.TrialStatus.CONVERGED)
-            status.append(core.TrialStatus.LIVE if goes_on else trials.status[i])
-            kept = rounds < trials.rounds[i] if goes_on else np.full(rounds.size, True)
+            resumes = trials.status[i] in (core.TrialStatus.LIVE, core.TrialStatus.CONVERGED)
+            status.append(core.TrialStatus.LIVE if resumes else trials.status[i])
+            kept = rounds < trials.rounds[i] if resumes else np.full(rounds.size, True)
             arrays[f"rounds.{i}"], arrays[f"values.{i}"] = rounds[kept], values[kept]
         document = {
             "config": self._tree,
@@ -69,7 +70,10 @@ class Journal:
         self._saved = time.monotonic()
 
     def resume(self) -> Trials | None:
-        """Where the file says that the trials stand; None where there is no file yet."""
+        """Read the trials from the file; return None if there is no file yet.
+
+        Raises ValueError if the file is broken, or of a run that this one cannot continue.
+        """
         try:
             document, arrays = files.read(self._path, KIND)
         except FileNotFoundError:
@@ -79,32 +83,32 @@ class Journal:
         for path, old, new in changes:
             if path.split(".")[0] not in MAY_DIFFER:
                 raise ValueError(
-                    f"{path} must be what the checkpoint {str(self._path)!r} was written with, "
+                    f"{path} must be as in the checkpoint {str(self._path)!r}, "
                     f"{files.shorten(old)}; got {files.shorten(new)}"
                 )
         with files.name_file_in_errors(f"{str(self._path)!r} is a broken {KIND}"):
             trials = _trials(document, arrays, self._config)
         if self._config.route not in ("auto", trials.route):
             raise ValueError(
-                f"route must be what the checkpoint {str(self._path)!r} was written with, "
-                f"{trials.route!r}; got {self._config.route!r}"
+                f"route must be as in the checkpoint {str(self._path)!r}, {trials.route!r}; "
+                f"got {self._config.route!r}"
             )
         ahead = max((trials.rounds[i] for i in trials.live), default=0)
         if ahead > self._config.rounds:
             raise ValueError(
-                f"rounds must be at least {ahead}, where the checkpoint {str(self._path)!r} "
-                f"stands; got {self._config.rounds}"
+                f"rounds must be at least {ahead}, the number done in the checkpoint "
+                f"{str(self._path)!r}; got {self._config.rounds}"
             )
         return trials
 
 
 def _trials(document: dict[str, Any], arrays: dict[str, Any], config: TrainConfig) -> Trials:
-    """Where the trials stand; raises unless it is what `save` writes for such a run."""
+    """Rebuild the trials from a file; raise unless `save` could have written it for this run."""
     count = len(config.trials)
-    standing = [document[name] for name in ("rounds", "status", "columns", "parts")]
-    if not all(isinstance(part, list) for part in standing):
-        raise TypeError("what should be lists is not")
-    rounds, status, columns, names = standing
+    lists = [document[name] for name in ("rounds", "status", "columns", "parts")]
+    if not all(isinstance(part, list) for part in lists):
+        raise TypeError("rounds, status, columns and parts must be lists")
+    rounds, status, columns, names = lists
     if not len(rounds) == len(status) == count:
         raise ValueError(f"{len(rounds)} trials; the run has {count}")
     if tuple(columns) != config.layout.columns:
@@ -126,7 +130,7 @@ def _trials(document: dict[str, Any], arrays: dict[str, Any], config: TrainConfi
 
 
 def _check_parts(trials: Trials, config: TrainConfig) -> None:
-    """Raise unless every array of the state is what `save` writes for such a run."""
+    """Raise ValueError unless every array of the state has its shape, dtype and finite numbers."""
     count, parts = len(config.trials), trials.parts
     on_data = config.layout.engine in ("arrays", "pooled")
     if trials.route not in (("gram", "vector", "dual") if on_data else (None,)):
@@ -151,7 +155,7 @@ def _check_frames(frames: Any) -> None:
 
 
 def _check_rows(at: Any, values: Any, trials: Trials, i: int, every: int) -> None:
-    """Raise unless the trial i has a row for every round recorded before it stood where it does."""
+    """Raise ValueError unless trial i has exactly the rows that `save` writes for its round."""
     if at.ndim != 1 or values.shape != (at.size, len(trials.columns)):
         raise ValueError(f"rows are of shapes {at.shape} and {values.shape}")
     if at.dtype != np.int64 or values.dtype != np.float64:
@@ -160,11 +164,11 @@ def _check_rows(at: Any, values: Any, trials: Trials, i: int, every: int) -> Non
     if status not in (core.TrialStatus.LIVE, core.TrialStatus.DIVERGED, core.TrialStatus.UNDERFLOW):
         raise ValueError(f"a trial has the status {status}")
     count = -(-done // every)
-    further = [] if status == core.TrialStatus.LIVE else [done]  # the end, where it is recorded
-    there = at[count:].tolist()
+    # A trial that ended by itself may have a row for its end after those of the done rounds.
+    end = [] if status == core.TrialStatus.LIVE else [done]
     if (
         at.size < count
         or (at[:count] != every * np.arange(count)).any()
-        or there not in ([], further)
+        or at[count:].tolist() not in ([], end)
     ):
         raise ValueError(f"the rows of a trial are not those before its round {done}")

@@ -1,4 +1,4 @@
-r"""Configurations as JSON, their arrays kept aside: how files describe what ran."""
+r"""Encodes configurations as JSON trees, with their arrays stored separately."""
 
 from __future__ import annotations
 
@@ -39,36 +39,36 @@ KINDS: dict[str, type[Any]] = {
 # Fields that files of 0.1 lack, with the value that their runs had.
 ADDED: dict[str, dict[str, Any]] = {"TrainConfig": {"track_start": False}}
 
-# Those that a user writes in a file of their own.
+# Kinds that users may write in the TOML file of a study.
 TYPED = ("ANIL", "MAML", "AverageRisk", "GaussianHeads", "SphereHeads", "StudentT", "Init", "Stop")
 
 
 def encode(
     value: Any, keep: Callable[[NDArray[Any]], Any], strict: bool = True, path: str = "value"
 ) -> Any:
-    r"""Turn a value into a JSON tree.
+    r"""Encode a value as a JSON tree.
 
     Parameters
     ----------
     value : object
-        Numbers, text, arrays, functions, objects of the package, and tuples of them.
+        A number, text, array, function, object of the package, or tuple of these.
     keep : callable
-        Gives what stands for an array.
+        Stores an array and returns the JSON value that refers to it.
     strict : bool
-        Whether a function that cannot be told from another is refused, as it must be where trees
-        are compared. False: it is written by its name alone.
+        Whether to refuse a function whose parts cannot be hashed, as trees that are compared need.
+        False: such a function is encoded by its name alone.
     path : str
-        What errors call the value.
+        Name of the value, for errors.
 
     Returns
     -------
     object
-        The tree. A function is written as its name and a hash of all that it is made of.
+        The tree. A function is encoded as its name and a hash of its code and values.
 
     Raises
     ------
     TypeError
-        If a value is of another kind.
+        If a value is of another kind, or a function is refused.
     """
     if isinstance(value, np.generic):
         value = plain(value, path)
@@ -98,7 +98,7 @@ def encode(
 
 
 def _function(value: Any, strict: bool, path: str) -> dict[str, str]:
-    """Return the tree of a function: its name and, where it is known, a hash of its contents."""
+    """Encode a function as its name and, if its parts can be hashed, a hash of its contents."""
     if isinstance(value, NamedFunction):
         name, contents = value.name, value.contents
     else:
@@ -113,17 +113,20 @@ def _function(value: Any, strict: bool, path: str) -> dict[str, str]:
 
 def plain(value: np.generic, path: str = "value") -> bool | int | float | str:
     """Return the Python value that equals a NumPy scalar."""
-    found = float(value) if isinstance(value, np.floating) else value.item()
-    known = isinstance(found, (bool, int, float, str))
-    if not known or (found != value and not np.isnan(value)):
+    scalar = float(value) if isinstance(value, np.floating) else value.item()
+    known = isinstance(scalar, (bool, int, float, str))
+    if not known or (scalar != value and not np.isnan(value)):
         raise TypeError(
             f"{path} must be a number or text that a file can hold; got {check.show(value)}"
         )
-    return found
+    return scalar
 
 
 def decode(tree: Any, find: Callable[[Any], Any]) -> Any:
-    """What `encode` was given, with functions known by their names alone; `find` undoes `keep`."""
+    """Decode a tree of `encode`; `find` returns the array that `keep` stored.
+
+    A function is decoded as a `NamedFunction`, which cannot be called.
+    """
     if not isinstance(tree, dict):
         return tree
     if "array" in tree:
@@ -139,7 +142,7 @@ def decode(tree: Any, find: Callable[[Any], Any]) -> Any:
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
-    """Paths at which two trees differ, each with both values as text."""
+    """Yield (path, old, new) wherever two trees differ, with both values as text."""
     if old == new:
         return
     same_kind = isinstance(old, dict) and isinstance(new, dict) and "fields" in old
@@ -153,7 +156,7 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str, 
 
 
 def text(tree: Any) -> str:
-    """A tree as it would be typed."""
+    """Format a tree as Python code of the value."""
     if not isinstance(tree, dict):
         return repr(tree)
     if "tuple" in tree:

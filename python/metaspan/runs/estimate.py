@@ -1,4 +1,4 @@
-r"""What a training run will need, before it starts."""
+r"""Predicts memory and time of a training run before it starts."""
 
 from __future__ import annotations
 
@@ -49,34 +49,40 @@ def estimate(
     on_failure: str = "return",
     **steps: float,
 ) -> Estimate:
-    r"""Say what a call of `train` with the same arguments will need.
+    r"""Predict the memory and the time of a call of `train` with the same arguments.
+
 
     Parameters
     ----------
     tasks, method : object
-        As of `train`, where all arguments are described.
+        As in `train`, which describes all arguments.
     rounds, n, m_in, m_out, width, init, engine, route, accumulate, pool : object
-        As of `train`.
+        As in `train`. As there, a `TaskBatch` uses all its tasks in spite of the default of n.
     shared_samples, track_start, seed, trials, threads, device, dtype, record, record_every : object
-        As of `train`.
+        As in `train`.
     stop, checkpoint, progress, on_failure, **steps : object
-        As of `train`.
+        As in `train`.
 
     Returns
     -------
     Estimate
-        Memory and time, for all rounds, as if no trial stopped early.
+        Memory in bytes and time in seconds, for all rounds of all trials, as if no trial stopped
+        early.
 
     Raises
     ------
     TypeError, ValueError
-        As `train` does.
+        If `train` would raise it for these arguments.
+    MemoryError
+        If the samples of one thread's tasks do not fit into memory.
 
     Notes
     -----
-    The time is the work that the core counts over rates that are measured once on a machine and
-    kept (`show_config`); on a quiet machine it is within a factor of two. It leaves out what a
-    user's function of heads or features takes, and the fraction of a millisecond of any call.
+    The time is the number of operations that the core counts, divided by rates of this machine; see
+    `show_config`. The first call on a machine measures the rates, which takes about a second, and
+    keeps them in a file. On a quiet machine the time is right within a factor of two. It does not
+    include the time of a user's function of heads or features, nor the fraction of a millisecond
+    that any call takes.
 
     Examples
     --------
@@ -117,7 +123,7 @@ def estimate(
 
 
 def needs(config: TrainConfig) -> Estimate:
-    """What a run that has been configured will need."""
+    """Predict the memory and the time of a configured run."""
     counts = config.m_in, config.m_out
-    said = round_text(config.tasks, config.n, counts, config.pool)
-    return replace(engine_of(config).cost(config), round=said)
+    described = round_text(config.tasks, config.n, counts, config.pool)
+    return replace(engine_of(config).cost(config), round=described)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Status(Enum):
-    """How a trial ended."""
+    """How a trial ended; the value is a phrase that follows "the trial"."""
 
     FINISHED = "did all its rounds"
     CONVERGED = "met its stop rule"
@@ -21,20 +21,20 @@ class Status(Enum):
 
     @property
     def text(self) -> str:
-        """What happened, to be read after "the trial"."""
+        """Phrase that follows "the trial", such as "did all its rounds"."""
         return self.value
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    r"""How and when a trial ended; equal to its `Status` alone, too.
+    r"""How a trial ended, and in which round. An outcome is also equal to its bare `Status`.
 
     Parameters
     ----------
     status : Status
-        How it ended.
+        How the trial ended.
     round : int
-        Rounds that it had done.
+        Number of rounds that the trial had done at its end.
 
     Examples
     --------
@@ -49,7 +49,7 @@ class Outcome:
 
     @property
     def text(self) -> str:
-        """What happened, with the round."""
+        """Phrase that follows "the trial", with the round: "met its stop rule (round 812)"."""
         return f"{self.status.text} (round {self.round})"
 
     def __str__(self) -> str:
@@ -67,15 +67,15 @@ class Outcome:
 
 
 class DivergenceWarning(RuntimeWarning):
-    """Some trials of a run diverged."""
+    """Issued when trials of a run diverged, that is, their gradient or state grew out of range."""
 
 
 class FewSamplesWarning(UserWarning):
-    """A run trains on far fewer samples than its representation has unknowns."""
+    """Issued when a run trains on fewer than d k / 10 samples: see `train`."""
 
 
 class Diverged(RuntimeError):
-    """Raised for ``on_failure="raise"`` when a trial diverged; `result` is what there is."""
+    """Raised with ``on_failure="raise"`` when trials diverged; `result` is that of all trials."""
 
     def __init__(self, message: str, result: Result) -> None:
         super().__init__(message, result)
@@ -86,7 +86,7 @@ class Diverged(RuntimeError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Raised when Ctrl-C ends a run; `result` holds the rounds that were finished."""
+    """Raised when Ctrl-C ends a run; `result` holds the finished rounds."""
 
     def __init__(self, message: str, result: Result) -> None:
         super().__init__(message, result)

@@ -1,4 +1,4 @@
-r"""What a training run gives back."""
+r"""The result of a training run: trace, final state and status."""
 
 from __future__ import annotations
 
@@ -30,36 +30,41 @@ if TYPE_CHECKING:
 
 
 class Trace(dict[str, NDArray[Any]]):
-    """A dict of records that says which there are where one is asked for that there is not."""
+    """A dict of records; a KeyError for a missing one lists those that it has."""
 
     def __missing__(self, name: object) -> NDArray[Any]:
-        """Raise KeyError with a sentence."""
-        there = check.words((str(key) for key in self), "and")
+        """Raise KeyError with the names of the records."""
+        recorded = check.words((str(key) for key in self), "and")
         raise KeyError(
-            f"{check.show(name)} was not recorded; this run has {there}: "
+            f"{check.show(name)} was not recorded; this run has {recorded}: "
             "name it in record= of train"
         )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Result:
-    r"""Trace, state and status of a training run.
+    r"""Trace, final state and status of a training run.
 
-    Arrays have a leading axis of trials where the run has more than one.
+    If the run has more than one trial, its arrays have a leading axis of trials. For the
+    representation at full size see `B` and `full_B`: most engines keep its coordinates alone. In
+    the printed form, ``k`` is the rank of the ground truth, 0 for an unknown one, and ``width`` is
+    the number of columns of the learner's representation.
 
     Parameters
     ----------
     config : TrainConfig
-        What ran.
+        The arguments of the run, checked and resolved.
     trace : mapping of str to ndarray
-        ``trace["round"]`` of shape (rows,), and (trials, rows) for every record; ``"angles"`` has
-        one more axis, radians, largest first. Rows after a trial's end are NaN. Losses are those
-        of the tasks that the run trains on, not of new ones.
+        What was recorded. ``trace["round"]``, of shape (rows,) and dtype int64, counts the rounds
+        done before a row. A record has shape (rows,), or (trials, rows), and dtype float64;
+        ``"angles"`` has a last axis of min(k, k_star) angles in radians, largest first. Rows after
+        a trial's end are NaN. Losses are those of the tasks that the run trains on, not of new
+        ones.
     parts : mapping of str to ndarray
-        The state at the end: coordinates ``"M"``, ``"R"``, ``"w"``, or, where `B` is an array of
-        the run's own, ``"B"`` and ``"w"``.
+        The state at the end, by name: the coordinates (13) ``"M"``, ``"R"`` and ``"w"``; or ``"B"``
+        and ``"w"`` for the engines "arrays" and "sampled" and for features with a spectrum.
     status : Outcome or tuple of Outcome
-        How the trial, or every trial, ended.
+        How the trial ended; a tuple has one outcome per trial.
     timings : mapping of str to float
         Seconds of this call: ``"prepare"``, ``"run"`` and ``"total"``.
     """
@@ -76,45 +81,50 @@ class Result:
 
     @property
     def w(self) -> F64:
-        """Head at the end, (k,) or (trials, k)."""
+        """Learned head at the end, of shape (k,) or (trials, k), float64."""
         return self.parts["w"]
 
     @cached_property
     def B(self) -> NDArray[Any] | None:
-        """Full-size representation at the end where the run has one; None otherwise.
+        """Representation at the end if the run determines it at full size, otherwise None.
 
-        A run on arrays has; one in coordinates has if its start was given at full size and is
-        followed, and then computes it when first asked, from the start's own arrays: they must not
-        have changed.
+        It has shape (d, k) or (trials, d, k). An engine at full size ("arrays", "sampled", or
+        "population" with a spectrum) holds it. A run in coordinates has one if it started from a
+        pair of arrays whose directions it kept, as all do but "collapsed" without
+        ``track_start=True``: it is computed on first access, from these arrays, which must not have
+        changed. In all other cases the basis of the coordinates is not fixed and `B` is None;
+        `full_B` draws a representation.
         """
         if "B" in self.parts:
             return self.parts["B"]
         config = self.config
-        given = not isinstance(config.init, Init)
-        return self.full_B() if given and config.layout.follows_start else None
+        starts_from_arrays = not isinstance(config.init, Init)
+        return self.full_B() if starts_from_arrays and config.layout.follows_start else None
 
     @cached_property
     def state(self) -> tuple[F64, F64, F64]:
-        """Coordinates at the end: ``M`` (k_star, k), ``R`` (e, k) and ``w`` (k,).
+        """Coordinates (13) at the end: ``M`` (k_star, k), ``R`` (e, k) and ``w`` (k,), float64.
 
-        ``B = B_star M + E R``, (13). Those of a run on arrays are computed when first asked for; E
-        is then some basis of what `B` has off `B_star`, and M is empty without a `B_star`.
+        ``B = B_star M + E R``, where E has orthonormal columns off `B_star`. With several trials
+        each has a leading axis of trials. If the run holds `B` at full size, M and R are computed
+        on first access, with E some basis of the part of `B` off `B_star`; without a `B_star`, M
+        has no rows.
         """
         if "M" in self.parts:
             return self.parts["M"], self.parts["R"], self.w
-        one = len(self.config.trials) == 1
-        stack = self.parts["B"][None] if one else self.parts["B"]
-        found = [self._coordinates(B, i) for i, B in enumerate(stack)]
-        height = max(len(R) for _, R in found)
-        M = np.stack([M for M, _ in found])
-        R = np.stack([np.pad(R, ((0, height - len(R)), (0, 0))) for _, R in found])
-        return (M[0], R[0], self.w) if one else (M, R, self.w)
+        single = len(self.config.trials) == 1
+        stack = self.parts["B"][None] if single else self.parts["B"]
+        pairs = [self._coordinates(B, i) for i, B in enumerate(stack)]
+        height = max(len(R) for _, R in pairs)
+        M = np.stack([M for M, _ in pairs])
+        R = np.stack([np.pad(R, ((0, height - len(R)), (0, 0))) for _, R in pairs])
+        return (M[0], R[0], self.w) if single else (M, R, self.w)
 
-    def _coordinates(self, B: NDArray[Any], place: int) -> tuple[F64, F64]:
-        """M and R of a representation at full size."""
+    def _coordinates(self, B: NDArray[Any], index: int) -> tuple[F64, F64]:
+        """Compute M and R of a representation at full size, that of the trial at an index."""
         config, tasks = self.config, self.config.tasks
         if isinstance(tasks, LinearTasks):
-            B_star = tasks.ground_truth(config.seed, config.trials[place], config.threads)
+            B_star = tasks.ground_truth(config.seed, config.trials[index], config.threads)
         elif tasks.k and isinstance(tasks, TaskBatch):
             assert tasks.B_star is not None
             B_star = tasks.B_star
@@ -126,31 +136,38 @@ class Result:
         return M, R
 
     def full_B(self, trial: int | None = None) -> NDArray[Any]:
-        r"""Representation at the end, at full size.
+        r"""Return the representation at the end, at full size.
+
+        In contrast to the attribute `B`, which is None for a run that does not determine a
+        representation, `full_B` always returns one: where the run holds coordinates alone, it draws
+        their basis.
 
         Parameters
         ----------
         trial : int or None
-            Number of a trial of the run. None: the only trial, or all of them.
+            Number of a trial of the run, one of ``config.trials``. None: the only trial, or all of
+            them.
 
         Returns
         -------
-        ndarray of shape (d, k), or (trials, d, k) where `trial` is None and there are several
-            ``B_star M + E R``, in the dtype of the run. An implicit `B_star` is drawn from the
-            seed and the trial, and so is E where the run began without a `B_0`. The collapsed
-            engine draws it from its law given `B_star`; jointly with the start for
-            ``track_start=True``.
+        ndarray of shape (d, k), or (trials, d, k) if `trial` is None and there are several
+            ``B_star M + E R`` (13), in the dtype ``config.dtype``. If `tasks` has no `B_star`, that
+            of the trial is drawn from seed and trial. If the run did not start from an array `B0`,
+            so is E. The collapsed engine draws new directions as it needs them, so its run does not
+            determine a single B: `full_B` samples one from its law given `B_star`, or, with
+            ``track_start=True``, from its law given `B_star` and the start. Calls with equal
+            arguments return the same bits.
 
         Raises
         ------
+        TypeError, ValueError
+            If `trial` is not an integer, or not a trial of the run.
         MemoryError
-            If it does not fit into memory; nothing has been allocated then.
-        ValueError
-            If the run has no such trial.
+            If the arrays do not fit into memory; nothing has been allocated then.
 
         Notes
         -----
-        Time and memory ``O(d (k + k_star))`` per trial.
+        Time ``O(d (k + k_star)^2)`` and memory ``O(d (k + k_star))`` per trial.
         """
         config = self.config
         if trial is None and len(config.trials) > 1:
@@ -162,12 +179,12 @@ class Result:
         if number not in config.trials:
             raise ValueError(f"trial must be one of {config.trials}; got {number}")
         if "B" in self.parts:
-            place = config.trials.index(number)
-            return self.parts["B"] if len(config.trials) == 1 else self.parts["B"][place]
+            index = config.trials.index(number)
+            return self.parts["B"] if len(config.trials) == 1 else self.parts["B"][index]
         self._require(1)
         M, R, _ = self._state_of(number)
         B_star, E = self._basis(number, R.shape[0])
-        if E.shape[1] > R.shape[0]:  # of a file alone
+        if E.shape[1] > R.shape[0]:  # only if the state comes from a file
             raise ValueError(
                 f"the state must have {E.shape[1]} rows of R, as the start has; got {R.shape[0]}"
             )
@@ -175,50 +192,51 @@ class Result:
         return B.astype(config.dtype, copy=False)
 
     def trial(self, number: int) -> Result:
-        r"""One trial of a run, as if it had run alone.
+        r"""Return the result of one trial, as if it had run alone.
 
         Parameters
         ----------
         number : int
-            Number of a trial of the run.
+            Number of a trial of the run, one of ``config.trials``.
 
         Returns
         -------
         Result
-            Trace up to the trial's end, state and status; the timings are those of the run.
+            Trace up to the trial's end, state and status, without the axis of trials. The timings
+            are those of all trials together.
 
         Raises
         ------
-        ValueError
-            If the run has no such trial.
+        TypeError, ValueError
+            If `number` is not an integer, or not a trial of the run.
         """
         trials, number = self.config.trials, check.integer("number", number)
         if number not in trials:
             raise ValueError(f"trial must be one of {trials}; got {number}")
         if len(trials) == 1:
             return self
-        place = trials.index(number)
-        outcome = self.outcomes[place]
-        there = self.trace["round"] <= outcome.round
+        index = trials.index(number)
+        outcome = self.outcomes[index]
+        until_end = self.trace["round"] <= outcome.round
         return replace(
             self,
             config=replace(self.config, trials=range(number, number + 1)),
             trace={
-                name: values[there] if name == "round" else values[place][there]
+                name: values[until_end] if name == "round" else values[index][until_end]
                 for name, values in self.trace.items()
             },
-            parts={name: part[place] for name, part in self.parts.items()},
+            parts={name: part[index] for name, part in self.parts.items()},
             status=outcome,
         )
 
     def to_frame(self) -> pandas.DataFrame:
-        r"""Trace as a tidy table.
+        r"""Return the trace as a tidy table.
 
         Returns
         -------
         pandas.DataFrame
-            A row per trial and recorded round up to the trial's end; columns ``trial``,
-            ``round`` and the records (``angle_0``, ``angle_1``, ... for the angles).
+            A row per trial and recorded round, up to the trial's end. Columns are ``trial``,
+            ``round`` and the records; the angles are ``angle_0``, ``angle_1``, ..., in radians.
 
         Raises
         ------
@@ -232,17 +250,18 @@ class Result:
         rounds = self.trace["round"]
         trials = self.config.trials
         ended = np.array([outcome.round for outcome in self.outcomes])
-        there = rounds[None, :] <= ended[:, None]
+        until_end = rounds[None, :] <= ended[:, None]
+        numbers = np.repeat(np.asarray(trials), rounds.size).reshape(until_end.shape)
         columns = {
-            "trial": np.repeat(np.asarray(trials), rounds.size).reshape(there.shape)[there],
-            "round": np.broadcast_to(rounds, there.shape)[there],
+            "trial": numbers[until_end],
+            "round": np.broadcast_to(rounds, until_end.shape)[until_end],
         }
         for name, values in self.trace.items():
             table = values if len(trials) > 1 else values[None]
             if name == "angles":
-                columns |= {f"angle_{i}": table[there][:, i] for i in range(table.shape[2])}
+                columns |= {f"angle_{i}": table[until_end][:, i] for i in range(table.shape[2])}
             elif name != "round":
-                columns[name] = table[there]
+                columns[name] = table[until_end]
         return pd.DataFrame(columns)
 
     def plot(self, y: str = "dist", **options: Any) -> Axes:
@@ -253,7 +272,7 @@ class Result:
         y : str
             Name of a record.
         **options : object
-            Further arguments of `metaspan.plot`.
+            Further arguments of `metaspan.plot`, which says what they raise.
 
         Returns
         -------
@@ -265,12 +284,22 @@ class Result:
         return plots.plot(self, y, **options)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        r"""Write the result to a file that `metaspan.load` reads; no pickle.
+        r"""Write the result to a file that `metaspan.load` reads.
+
+        The file is an npz archive without pickles. It holds no data of a `TaskBatch`, but a
+        `BatchSummary`, and no code of functions, but their names.
 
         Parameters
         ----------
         path : str or os.PathLike
-            The file, an npz archive; it is whole or absent at any time.
+            The file. It is replaced at the end of the write, so it is never left half written.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `path` is not a path.
+        OSError
+            If the file cannot be written.
         """
         from .result_file import save  # noqa: PLC0415  (files build on results)
 
@@ -278,7 +307,7 @@ class Result:
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
-        """How every trial ended, also where there is only one."""
+        """How every trial ended: a tuple even if there is only one trial."""
         return self.status if isinstance(self.status, tuple) else (self.status,)
 
     def __repr__(self) -> str:
@@ -297,21 +326,22 @@ class Result:
         )
 
     def _state_of(self, number: int) -> tuple[F64, F64, F64]:
+        """Return M, R and w of one trial."""
         if len(self.config.trials) == 1:
             return self.state
         M, R, w = self.state
-        place = self.config.trials.index(number)
-        return M[place], R[place], w[place]
+        index = self.config.trials.index(number)
+        return M[index], R[index], w[index]
 
     def _basis(self, trial: int, height: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Ground truth and E, (d, k_star) and (d, height or less), of a trial."""
+        """Return the ground truth (d, k_star) of a trial and E (d, at most height)."""
         config = self.config
         B_star = config.drawn_tasks.ground_truth(config.seed, trial, config.threads)
         drawn = isinstance(config.init, Init)
         E = np.empty((config.tasks.d, 0))
         if not drawn and config.layout.follows_start:
             E = given_coordinates(config, trial)[2]
-        elif config.track_start:  # the start's directions, as other engines draw them
+        elif config.track_start:  # the start's directions, from the stream of the other engines
             E = self._frame(trial, core.STREAM_FRAME, height - config.width, B_star)
         if drawn or config.track_start or not config.layout.follows_start:
             stream = core.STREAM_OFF_SPAN if config.track_start else core.STREAM_FRAME
@@ -320,16 +350,16 @@ class Result:
         return B_star, E
 
     def _frame(self, trial: int, stream: int, columns: int, known: NDArray[Any]) -> NDArray[Any]:
-        """Orthonormal columns of a trial, drawn in the complement of those that are known."""
+        """Draw orthonormal columns of a trial in the orthogonal complement of `known`."""
         if columns == 0:
             return np.empty((len(known), 0))
         config = self.config
         return core.haar(config.seed, trial, stream, len(known), columns, known, config.threads)
 
     def _require(self, count: int) -> None:
-        """Raise MemoryError unless `count` representations fit, with one trial's basis."""
+        """Raise MemoryError unless `count` representations fit beside the basis of one trial."""
         config = self.config
-        # B, the ground truth, and E with what it is made from.
+        # B, the ground truth, and E with two arrays of its size from which it is made.
         columns = count * config.width + config.k_star + 3 * self.state[1].shape[-2]
         what = "a representation" if count == 1 else f"{count} representations"
         memory.require(
@@ -338,7 +368,7 @@ class Result:
 
 
 def build(config: TrainConfig, trials: Trials, timings: Mapping[str, float]) -> Result:
-    """A result from where the trials stand."""
+    """Build a result from the current state of the trials."""
     outcomes = tuple(
         Outcome(_status(config, status, done), done)
         for status, done in zip(trials.status, trials.rounds, strict=True)
@@ -349,7 +379,7 @@ def build(config: TrainConfig, trials: Trials, timings: Mapping[str, float]) -> 
         trace = {name: v if name == "round" else v[0] for name, v in trace.items()}
         parts = {name: part[0] for name, part in parts.items()}
     return Result(
-        # A function that shows progress is of no use later, and might keep results from pickling.
+        # A function that shows progress has no use in a result, and might prevent its pickling.
         config=replace(config, progress=config.progress is True),
         trace=trace,
         parts=parts,
@@ -359,7 +389,7 @@ def build(config: TrainConfig, trials: Trials, timings: Mapping[str, float]) -> 
 
 
 def _status(config: TrainConfig, status: int, done: int) -> Status:
-    """What a status of the core means."""
+    """Convert a status of the core, of a trial that did `done` rounds."""
     if status == core.TrialStatus.LIVE:
         return Status.FINISHED if done >= config.rounds else Status.INTERRUPTED
     ends = {

@@ -1,4 +1,4 @@
-r"""The file of a result: written whole, and read with all its parts checked."""
+r"""Reads and writes files of results; reading checks every part."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 def save(result: Result, path: str | os.PathLike[str]) -> None:
-    """Write a result to a file, which is whole or absent at any time; see `Result.save`."""
+    """Write a result to a file: see `Result.save`."""
     arrays = {f"trace.{name}": values for name, values in result.trace.items()}
     arrays |= {f"state.{name}": part for name, part in result.parts.items()}
 
@@ -60,7 +60,8 @@ def load(path: str | os.PathLike[str]) -> Result:
     Returns
     -------
     Result
-        The result. A function that drew heads comes back as its name.
+        The result. In its ``config`` a `BatchSummary` stands for a `TaskBatch`, and a name stands
+        for a function of heads or features: the file has neither the data nor the code.
 
     Raises
     ------
@@ -69,10 +70,10 @@ def load(path: str | os.PathLike[str]) -> Result:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is not a result, or broken, or its parts do not belong together; the message
-        names it.
+        If the file is not a result, is broken, or has parts that contradict each other; the message
+        names the file.
     MemoryError
-        If the file is larger than the memory that there is; nothing has been allocated then.
+        If the file is larger than the available memory; nothing has been allocated then.
     """
     name = check.path("path", path)
     document, arrays = files.read(name, KIND)
@@ -90,29 +91,29 @@ def load(path: str | os.PathLike[str]) -> Result:
 
 
 def check_config(config: object) -> None:
-    """Raise unless `configure` could have given it: what it makes of it must be the same."""
+    """Raise unless `configure` could have made it: it must leave all arguments as they are."""
     if not isinstance(config, TrainConfig):
         raise TypeError(f"the configuration is {check.show(config)}")
-    given = {field.name: getattr(config, field.name) for field in fields(config)}
-    tasks, checkpoint, route = given.pop("tasks"), given.pop("checkpoint"), given.pop("route")
+    arguments = {field.name: getattr(config, field.name) for field in fields(config)}
+    tasks, checkpoint, route = (arguments.pop(name) for name in ("tasks", "checkpoint", "route"))
     if not (checkpoint is None or isinstance(checkpoint, Checkpoint)):
         raise TypeError(f"checkpoint is {check.show(checkpoint)}")
     if config.progress not in (True, False):
         raise TypeError(f"progress is {check.show(config.progress)}")
-    known = set(given)
+    compared = set(arguments) - {"init"}
     if isinstance(tasks, BatchSummary):
-        known -= {"n", "m_in", "m_out", "pool", "dtype"}
-        tasks = _stand_in(tasks, given)
+        compared -= {"n", "m_in", "m_out", "pool", "dtype"}
+        tasks = _stand_in(tasks, arguments)
     if not isinstance(tasks, LinearTasks):
         raise TypeError(f"tasks are {check.show(tasks)}")
     _check_start(config.init)
-    again = configure(tasks, route=route if route is not None else "auto", **given)
+    again = configure(tasks, route=route if route is not None else "auto", **arguments)
     if (route is None) != (again.route is None) or route == "auto":
         raise ValueError(f"route is {check.show(route)} with engine {again.engine!r}")
-    for name in known - {"init"}:
-        found, expected = getattr(config, name), getattr(again, name)
-        if type(found) is not type(expected) or found != expected:
-            raise ValueError(f"{name} is {check.show(found)}; it must be {check.show(expected)}")
+    for name in compared:
+        value, expected = getattr(config, name), getattr(again, name)
+        if type(value) is not type(expected) or value != expected:
+            raise ValueError(f"{name} is {check.show(value)}; it must be {check.show(expected)}")
 
 
 def _check_start(init: object) -> None:
@@ -123,8 +124,12 @@ def _check_start(init: object) -> None:
         raise TypeError(f"init is {check.show(init)}")
 
 
-def _stand_in(batch: BatchSummary, given: dict[str, Any]) -> LinearTasks:
-    """Tasks of a law with which runs on the batch, whose data a file has not, are configured."""
+def _stand_in(batch: BatchSummary, arguments: dict[str, Any]) -> LinearTasks:
+    """Check a summary, and return a law whose pool `configure` can check in the batch's place.
+
+    `configure` needs tasks with data or a law, and a file does not hold the data. Replaces those of
+    the arguments that a batch determines.
+    """
     for name, least in (("n", 1), ("d", 1), ("k", 0)):
         check.integer(f"the batch's {name}", getattr(batch, name), least)
     for name in ("m_in", "m_out"):
@@ -135,29 +140,29 @@ def _stand_in(batch: BatchSummary, given: dict[str, Any]) -> LinearTasks:
         for size in sizes if several else (sizes,):
             check.integer(f"the batch's {name}", size, 1)
     check.choice("the batch's dtype", batch.dtype, ("float32", "float64"))
-    check.choice("dtype", given["dtype"], ("float32", "float64"))
+    check.choice("dtype", arguments["dtype"], ("float32", "float64"))
     if not isinstance(batch.fingerprint, str):
         raise TypeError(f"the batch's fingerprint is {check.show(batch.fingerprint)}")
-    if batch.k == 0 and not set(records.OF_GROUND_TRUTH).isdisjoint(given["record"]):
-        raise ValueError("records of a ground truth that the batch has not")
-    if batch.k == 0 and isinstance(given["init"], Init) and given["init"].dist is not None:
-        raise ValueError("a start at a distance from a ground truth that the batch has not")
-    if any(given[name] is not None for name in ("m_in", "m_out", "pool")):
+    if batch.k == 0 and not set(records.OF_GROUND_TRUTH).isdisjoint(arguments["record"]):
+        raise ValueError("there are records of a ground truth, which the batch does not have")
+    if batch.k == 0 and isinstance(arguments["init"], Init) and arguments["init"].dist is not None:
+        raise ValueError("init has a distance from a ground truth, which the batch does not have")
+    if any(arguments[name] is not None for name in ("m_in", "m_out", "pool")):
         raise ValueError("m_in, m_out and pool must be None for a batch")
-    check.choice("engine", given["engine"], ("arrays",))
-    check.integer("n", given["n"], 1, batch.n)
-    given |= {"pool": batch.n, "m_in": 1, "m_out": 1, "dtype": batch.dtype}
+    check.choice("engine", arguments["engine"], ("arrays",))
+    check.integer("n", arguments["n"], 1, batch.n)
+    arguments |= {"pool": batch.n, "m_in": 1, "m_out": 1, "dtype": batch.dtype}
     return LinearTasks(d=batch.d, k=max(1, batch.k))
 
 
-def _outcomes(found: Any, config: TrainConfig) -> tuple[Outcome, ...]:
-    """How the trials ended."""
-    outcomes = tuple(Outcome(Status[name], done) for name, done in found)
+def _outcomes(statuses: Any, config: TrainConfig) -> tuple[Outcome, ...]:
+    """Check how the trials ended, as pairs of the name of a status and a round."""
+    outcomes = tuple(Outcome(Status[name], done) for name, done in statuses)
     if len(outcomes) != len(config.trials):
         raise ValueError(f"{len(outcomes)} trials ended; the run has {len(config.trials)}")
     for outcome in outcomes:
         ended = outcome.status in (Status.DIVERGED, Status.UNDERFLOW)
-        # A trial that ended by itself stays as it is when the run is done again with fewer rounds.
+        # A checkpoint keeps a trial that ended by itself, even if it resumes with fewer rounds.
         check.integer("the round of an end", outcome.round, 0, 2**62 if ended else config.rounds)
         if outcome == Status.FINISHED and outcome.round != config.rounds:
             raise ValueError(f"a trial finished in round {outcome.round} of {config.rounds}")
@@ -167,7 +172,7 @@ def _outcomes(found: Any, config: TrainConfig) -> tuple[Outcome, ...]:
 def _trace(
     names: Any, arrays: Arrays, config: TrainConfig, outcomes: Sequence[Outcome]
 ) -> dict[str, NDArray[Any]]:
-    """The records, row by row, none of a trial after its end."""
+    """Check the records: shapes, dtypes, ascending rounds, and no values after a trial's end."""
     if names != ["round", *config.record]:
         raise ValueError(f"the trace holds {check.show(names)}")
     trace = {name: arrays[f"trace.{name}"] for name in names}
@@ -185,7 +190,7 @@ def _trace(
 
 
 def check_rounds(rounds: NDArray[Any], last: int) -> None:
-    """Raise unless rounds ascend from 0 or later to no more than `last`."""
+    """Raise ValueError unless rounds ascend strictly, from at least 0 to at most `last`."""
     _expect("the rounds of a trace", rounds, (rounds.size,), "int64")
     if rounds.size and (rounds[0] < 0 or rounds[-1] > last or (np.diff(rounds) <= 0).any()):
         raise ValueError(f"the rounds of a trace must ascend from 0 to {last}")
@@ -194,7 +199,7 @@ def check_rounds(rounds: NDArray[Any], last: int) -> None:
 def _parts(
     names: Any, arrays: Arrays, config: TrainConfig, outcomes: Sequence[Outcome]
 ) -> dict[str, NDArray[Any]]:
-    """The state at the end, of finite numbers unless a trial diverged."""
+    """Check the state at the end: shapes, dtypes, and finite numbers unless a trial diverged."""
     expected = ["B", "w"] if config.layout.full_size else ["M", "R", "w"]
     if names != expected:
         raise ValueError(f"the state holds {check.show(names)}")
@@ -215,8 +220,8 @@ def _expect(name: str, array: NDArray[Any], shape: tuple[int, ...], dtype: str =
         raise ValueError(f"{name} must be {dtype} of shape {shape}; got {check.show(array)}")
 
 
-def _timings(found: Any) -> dict[str, float]:
-    """Seconds by name."""
-    if not isinstance(found, dict):
-        raise TypeError(f"the timings are {check.show(found)}")
-    return {name: check.real(f"timings {name}", value) for name, value in found.items()}
+def _timings(timings: Any) -> dict[str, float]:
+    """Check the timings: seconds by name."""
+    if not isinstance(timings, dict):
+        raise TypeError(f"the timings are {check.show(timings)}")
+    return {name: check.real(f"timings {name}", value) for name, value in timings.items()}

@@ -1,4 +1,4 @@
-r"""Means over the trials of a run, and their bands."""
+r"""Means over the trials of a run, and their confidence bands."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from .result import Result
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    r"""Mean and band of one quantity over the trials of a run.
+    r"""Mean and confidence band of one quantity over the trials of a run.
 
     Parameters
     ----------
     rounds : ndarray of shape (rows,), int64
-        Rounds that are shown.
+        Rounds of the rows.
     mean, low, high : ndarray of shape (rows,) or (rows, angles), float64
-        Mean over `count` trials and the ends of its band; geometric where `log` is true.
+        Mean over `count` trials and the ends of its band; a geometric mean if `log` is true.
     count : ndarray of shape (rows,), int64
-        Trials behind each row: all of them up to row `whole`, those that never diverge after it.
+        Number of trials that are averaged: all of them in the first `whole` rows, and those that
+        never diverge in the rows after.
     whole : int
-        Rows for which every trial still runs.
+        Number of leading rows in which every trial has a value.
     trials, diverged : int
         Number of trials, and of those that diverged.
     log : bool
-        Whether mean and band were taken on log10 of the quantity.
+        Whether mean and band were computed for log10 of the quantity.
     """
 
     rounds: I64
@@ -46,7 +47,7 @@ class Summary:
 
 
 def config_of(result: object) -> TrainConfig:
-    """What ran; TypeError for what is no result."""
+    """Return the configuration of a result; raise TypeError for anything else."""
     if not isinstance(result, Result):
         raise TypeError(f"result must be a Result; got {check.show(result)}")
     return result.config
@@ -57,34 +58,34 @@ def summarize(
 ) -> Summary:
     r"""Average a recorded quantity over the trials of a run.
 
-    The band is a Student-t interval for the mean over trials. On a log axis both are taken on
-    log10 of the quantity, so that the curve is the geometric mean and the band keeps its width
-    when the quantity falls over many decades.
+    The band is a Student-t interval for the mean over trials. On a log axis mean and band are
+    computed for log10 of the quantity: the curve is then the geometric mean, and the band keeps its
+    width while the quantity falls over many decades.
 
-    Rows are averaged over all trials, as long as all of them run: an average over those that
-    happen to be left would drift towards the slow ones. Past the first divergence, and only then,
-    it goes on over the trials that never diverge.
+    Rows are averaged over all trials, and end with the first trial that ends: an average over those
+    left would drift towards the slow trials. If trials diverged, the rows continue to the end of
+    the first other trial, averaged over the trials that never diverge.
 
     Parameters
     ----------
     result : Result
-        A run, of one trial or several.
+        A run with one trial or more.
     y : str
         Name of a record.
     band : float or None
-        Coverage of the band, in (0, 1); None leaves it out.
+        Coverage of the band, in (0, 1). None: no band.
     log : bool or None
-        Average log10 of the quantity; None: where all its values are positive.
+        Whether to average log10 of the quantity. None: if all its values are positive.
 
     Returns
     -------
     Summary
-        Rows of mean and band. Low and high are NaN where fewer than two trials are averaged.
+        Rows of mean and band. `low` and `high` are NaN if fewer than two trials are averaged.
 
     Raises
     ------
     ValueError
-        If `y` was not recorded, `band` is not a probability, or `log` is asked of values <= 0.
+        If `y` was not recorded, `band` is not in (0, 1), or `log` is true for values <= 0.
     """
     if band is not None and not 0.0 < check.real("band", band) < 1.0:
         raise ValueError(f"band must be None or lie between 0 and 1; got {band!r}")
@@ -101,16 +102,16 @@ def summarize(
     if len(statuses) == 1:
         values = values[None]
     failed = np.array([outcome.status.name == "DIVERGED" for outcome in statuses])
-    there = np.asarray(np.isfinite(values).reshape(*values.shape[:2], -1).all(axis=2))
+    has_value = np.asarray(np.isfinite(values).reshape(*values.shape[:2], -1).all(axis=2))
     positive = bool((values[np.isfinite(values)] > 0).all())
     if log and not positive:
         raise ValueError(f"log=True needs positive values; {y} has some that are not")
     log = positive if log is None else log
 
-    whole = _leading(np.asarray(there.all(axis=0)))
+    whole = _count_leading(np.asarray(has_value.all(axis=0)))
     rows = whole
     if failed.any() and not failed.all():
-        rows = max(whole, _leading(np.asarray(there[~failed].all(axis=0))))
+        rows = max(whole, _count_leading(np.asarray(has_value[~failed].all(axis=0))))
     if log:
         with np.errstate(divide="ignore", invalid="ignore"):
             values = np.log10(values)
@@ -134,13 +135,13 @@ def summarize(
     )
 
 
-def _leading(flags: NDArray[np.bool_]) -> int:
-    """Number of true entries before the first false one."""
+def _count_leading(flags: NDArray[np.bool_]) -> int:
+    """Count the true entries before the first false one."""
     return int(flags.size if flags.all() else np.argmin(flags))
 
 
 def _interval(values: F64, band: float | None) -> tuple[F64, F64, F64]:
-    """Mean over the first axis and the ends of its t-interval."""
+    """Return the mean over the first axis and the ends of its Student-t interval."""
     count = values.shape[0]
     if count == 0:
         empty = np.empty(values.shape[1:])
@@ -155,7 +156,7 @@ def _interval(values: F64, band: float | None) -> tuple[F64, F64, F64]:
 
 
 def student_quantile(count: I64, band: float) -> F64:
-    """Two-sided quantile of Student's t for the mean of each number of values, at least two."""
+    """Return two-sided Student-t quantiles for means of `count` values, at least 2 each."""
     from scipy.special import stdtrit  # noqa: PLC0415
 
     return np.asarray(stdtrit(np.maximum(count - 1, 1), 0.5 + 0.5 * band), dtype=np.float64)

@@ -1,4 +1,4 @@
-r"""Training: rounds in the compiled core, everything else between its chunks."""
+r"""Training: the core does rounds in chunks; checkpoints and progress come between the chunks."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from .checkpoint import Journal
 from .outcome import Diverged, DivergenceWarning, FewSamplesWarning, Interrupted, Status
 from .result import Result
 
-CHUNK_SECONDS = 0.05
-FEW_SAMPLES = (
-    0.1  # of the unknowns: `theory.error_floor` is then above 3, and 1 is no result at all
-)
-HEADS_AT_ONCE = 2**22  # numbers that a user's function may have drawn ahead: 32 MiB
+CHUNK_SECONDS = 0.05  # that one call of the core should take
+# Samples per unknown below which a run warns: `theory.error_floor` is then above 3, while dist is
+# at most 1.
+FEW_SAMPLES = 0.1
+HEADS_AT_ONCE = 2**22  # numbers, of 32 MiB, that a user's function draws ahead for a chunk
 
 
 @overload
@@ -133,88 +133,108 @@ def train(
     on_failure: str = "return",
     **steps: float,
 ) -> Result:
-    r"""Train a representation and a head, on tasks from a law or on data of the user's own.
+    r"""Train a representation and a head, on tasks from a law or on the user's own data.
 
-    Each round takes n tasks, adapts to each with the inner steps of the method, and moves
-    :math:`(B, w)` along the mean of what (8)-(10) give per task:
-    :math:`B \leftarrow B - \beta\, \nabla_B`, :math:`w \leftarrow w - \beta\, \nabla_w`.
-    With infinitely many samples a task, tasks are drawn afresh every round and the run lives in the
-    coordinates (13), at a cost that does not depend on d. A batch, or a pool of tasks with finite
-    samples, stays the same for all rounds, which choose from its tasks.
+    Each round takes n tasks, adapts to each of them by the inner steps of the method, and then
+    makes one outer step :math:`B \leftarrow B - \beta\, \nabla_B`,
+    :math:`w \leftarrow w - \beta\, \nabla_w` with the mean over tasks of (8)-(10).
+
+    By default every task has infinitely many samples and every round draws new tasks. Unless the
+    features have a spectrum, such a run takes place in the coordinates (13), at a cost that does
+    not depend on d. The tasks of a batch and of a `pool` stay the same for all rounds, and each
+    round chooses n of them.
 
     Parameters
     ----------
     tasks : LinearTasks or TaskBatch
-        Where the tasks come from: a law, or tasks with data of the user's own.
+        The source of the tasks: a law, or a batch with the user's own data.
     method : ANIL, MAML, AverageRisk or str
-        The method, or one of "anil", "fo-anil", "maml", "fo-maml", "average-risk".
+        The method, or one of the names "anil", "fo-anil", "maml", "fo-maml", "average-risk".
     rounds : int
         Number of rounds, >= 0.
     n : int or None
-        Tasks per round, without replacement where there is a batch, a pool or fixed heads. None:
-        all of them, which is the default for a batch; where tasks are drawn afresh, infinitely
-        many, which (23) covers: first-order ANIL with one inner step from w_0 = 0, centred heads.
+        Tasks per round. The default of 100 in the signature is for tasks from a law: a `TaskBatch`
+        uses all its tasks unless n says otherwise. None: all tasks of the batch, the pool or the
+        fixed heads; if tasks are drawn afresh, infinitely many, which needs first-order ANIL with
+        one inner step, w_0 = 0 and centred heads (23). From a batch, a pool or fixed heads, n tasks
+        are chosen without replacement.
     m_in, m_out : int or None
-        Samples per task in the inner and the outer set; None: infinitely many. A batch has its
-        own.
+        Samples per task in the inner and the outer set. None: infinitely many, that is, the
+        population loss. Must be None for a batch, whose data determine them.
     width : int or None
-        Columns k of the learner's `B`, at most d. None: ``tasks.k``, or the width of a given start.
+        Columns k of the learner's `B`, 1 <= width <= d. None: those of `B0` if `init` has one,
+        otherwise ``tasks.k``; a batch without a `B_star` needs a number.
     init : {"random", "methodical"}, Init or (B0, w0)
-        Start: ``"random"`` is ``Init()``, ``"methodical"`` is ``Init(dist=0.7)``. A given `B0`
-        (d, k) is C-contiguous, float32 or float64.
+        The start. ``"random"`` is ``Init()``, and ``"methodical"`` is ``Init(dist=0.7)``. A pair
+        holds `B0` of shape (d, k), C-contiguous, float32 or float64, and `w0` of shape (k,).
     engine : {"auto", "population", "collapsed", "sampled", "arrays"}
-        How rounds are computed; what ran is in ``result.config.engine``. "auto": a batch by
-        "arrays"; infinitely many samples by "population"; finitely many by "collapsed", which
-        draws from the law of what matters of them, where features are symmetric under rotations
-        and d >= k + width, and otherwise by "sampled", which draws all of them, in every round
-        anew. "arrays" draws the samples of a `pool` at full size.
+        How rounds are computed. "population": infinitely many samples, in coordinates (13).
+        "collapsed": finitely many samples, of which only the statistics that a round uses are
+        drawn, from their exact law (16)-(19), at a cost that does not depend on d; features must be
+        symmetric under rotations and d >= tasks.k + width. "sampled": draws all samples at full
+        size, anew in every round (12). "arrays": works on stored data (11), those of a batch or of
+        a pool that is drawn at full size. "auto": "arrays" for a batch; "population" if `m_in` and
+        `m_out` are None; otherwise "collapsed" if it applies, or else "arrays" for a pool and
+        "sampled" without one. ``result.config.engine`` says which one ran.
     route : {"auto", "gram", "vector", "dual"}
-        Where data stay the same for all rounds: by Z = X B and Gram matrices, by one vector at a
-        time, or by the Gram matrix of all samples. All give the same numbers up to rounding; "auto"
-        takes what the cost model finds cheapest, and what ran is in ``result.config.route``.
+        How a round is computed on data that stay the same, those of a batch or a pool. "gram":
+        from Z = X B and Gram matrices (5). "vector": by products of X with one vector at a time
+        (11). "dual": from the Gram matrix of all samples (24). Results differ only by rounding.
+        "auto", the only choice without such data: the cheapest according to the cost model.
+        ``result.config.route`` says which one ran.
     accumulate : {"float64", "float32"}
-        In what sums over float32 data are taken. "float32" is faster where the data are in the
-        cache, and right to some 1e-7 of the largest term; it needs float32 data and the vector
-        route.
+        Dtype of the accumulators of sums over float32 data. "float32" is faster if the data fit in
+        the cache; its errors are some 1e-7 of the largest term. It needs float32 data, the engine
+        "arrays" and the vector route.
     pool : int or None
-        Number of tasks to draw once, with their data where `m_in` and `m_out` are numbers: for
-        "collapsed" in law, for "arrays" those of
-        ``tasks.sample(pool, m_in, m_out, seed=seed, trial=trial)``.
+        Number of tasks that each trial draws once, and from which every round chooses n. If `m_in`
+        and `m_out` are numbers, the samples of these tasks are drawn once too: in law by
+        "collapsed", and as ``tasks.sample(pool, m_in, m_out, seed=seed, trial=trial)`` by "arrays".
+        None: every round draws new tasks.
     shared_samples : bool
-        Whether inner and outer set are one; the same for infinitely many samples.
+        Whether the inner and the outer set of a task are the same samples. It makes no difference
+        if there are infinitely many.
     track_start : bool
-        Whether "collapsed" follows the directions of the start, with k coordinates more, so that
-        `full_B` gives the end jointly with it and not only given `B_star`.
+        Whether the engine "collapsed" keeps k more coordinates, those along the directions of the
+        start. `Result.full_B` then samples the end jointly with the start; without them it samples
+        the end given `B_star` alone. Needs d >= tasks.k + 2 width.
     seed : int
         Key of all random numbers, 0 <= seed < 2**64.
     trials : int or range
-        Independent repetitions: the number t stands for ``range(t)``. A trial gives the same bits
-        alone as among others.
+        Independent repetitions of the run in one call. A range holds the numbers of the trials, and
+        an integer t stands for ``range(t)``. A trial draws from (seed, its number), so that it has
+        the same bits alone as among others. What `Study` calls seeds are numbers of trials.
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
     device : {"cpu"}
-        Where rounds are computed.
+        The device that computes the rounds.
     dtype : {float32, float64} or None
-        Of a full-size `B`, and of the data of a pool. None: that of the arrays given, else float64.
-    record : str or iterable of str
-        What the trace holds, at the start of a round: "dist", "angles", "loss_in",
-        "loss_adapted", "loss_out", "w_norm", "delta_norm", "sigma_min", "sigma_max", "perp_norm",
-        "diversity_min", "diversity_max", "mu", "L", "eta"; see (20) and (21). Losses, "loss_out"
-        too, are training losses. None: "dist", or "loss_out" for a batch without a B_star.
+        Dtype of a `B` of full size and of the data of a pool. None: that of the batch, or else of
+        `B0` or `B_star` if one is an array, or else float64.
+    record : str, iterable of str, or None
+        Quantities that the trace holds, taken before the round's outer step. "dist" and "angles":
+        see (20). "loss_in", "loss_adapted", "loss_out": mean losses (1) over the round's tasks, on
+        the inner sets before and after adaptation, and on the outer sets after it; all three are
+        training losses. "w_norm", "delta_norm", "sigma_min", "sigma_max", "perp_norm",
+        "diversity_min", "diversity_max", "mu", "L", "eta": see (21). None: "dist", or "loss_out"
+        for a batch without a `B_star`.
     record_every : int
-        Rounds between rows; the start and the end are always recorded.
+        Rounds from one recorded row to the next; the start and the end are always recorded.
     stop : Stop or None
-        When a trial has converged. None: never.
+        When a trial has converged, by default at dist <= 1e-10. None: never.
     checkpoint : str, os.PathLike, Checkpoint or None
-        File from which the same call goes on; `rounds`, `threads`, `progress` and `stop` may then
-        differ. A function of the heads or features must be made of the same code and values.
+        File that holds the state of the run. The same call continues from it, with the same bits as
+        without an interruption; only `rounds`, `threads`, `progress`, `stop` and the checkpoint's
+        settings may differ. A function of heads or features must consist of the same code and
+        values. A str or a path stands for ``Checkpoint(path)``, which is written every 60 s.
     progress : bool or callable
-        True shows a bar on a terminal where tqdm is installed; a function is called with the
-        rounds done and their total.
+        True shows a bar if standard error is a terminal and tqdm is installed. A function is called
+        with the number of rounds done and their total.
     on_failure : {"return", "raise"}
-        What a trial that diverges leads to: its status and one warning for all, or `Diverged`.
+        What happens if trials diverge. "return": the result says so in its status, and one
+        `DivergenceWarning` is issued. "raise": `Diverged` is raised at the end.
     **steps : float
-        ``alpha``, ``beta`` and ``inner_steps`` of a method given by name.
+        ``alpha``, ``beta`` and ``inner_steps`` of a method that is given by its name.
 
     Returns
     -------
@@ -224,12 +244,16 @@ def train(
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind or value, or the checkpoint is of another run.
+        If an argument is of the wrong kind or value, or if the checkpoint is of another run.
+    FileNotFoundError
+        If the folder of the checkpoint does not exist.
+    MemoryError
+        If the run needs arrays that do not fit into memory; they have not been allocated then.
     Diverged
-        If a trial diverged and `on_failure` is "raise"; `.result` holds what there is.
+        If a trial diverged and `on_failure` is "raise"; its attribute `result` is the `Result`.
     Interrupted
-        On Ctrl-C; `.result` holds the rounds that were finished, and the message names the
-        checkpoint that does.
+        On Ctrl-C; its attribute `result` holds the rounds that were finished, and its message names
+        the checkpoint that holds them too.
 
     Warns
     -----
@@ -237,15 +261,19 @@ def train(
         If trials diverged and `on_failure` is "return".
     FewSamplesWarning
         If all samples of a batch or a pool are fewer than a tenth of the d k unknowns of the
-        representation. Nothing is said of sparse features, whose columns are of many sizes.
+        representation. It is not issued for sparse features, which may have few entries in most
+        columns.
 
     Notes
     -----
-    A round costs at most ``O(n (k_star + k) k (J + 1)^2)`` per trial with infinitely many samples.
-    On arrays it reads every X once or a few times, or, by the dual route (24), costs ``O(N^2 k)``
-    for N samples whatever d is, after one pass of ``O(N^2 d)``; `estimate` tells. Every random
-    number is a function of seed, trial, round and place: at one instruction-set level, and by one
-    route, the bits do not depend on threads or on interruptions.
+    With infinitely many samples, a round of one trial costs ``O(n (k_star + k) k (J + 1)^2)``
+    operations at most. On arrays a round reads every X once or a few times; by the dual route (24)
+    it costs ``O(N^2 k)`` for N samples, whatever d is, after one pass of ``O(N^2 d)``. `estimate`
+    predicts time and memory.
+
+    Every random number is a function of seed, trial, round, task, row and column. At one
+    instruction-set level, and by one route, the bits of a run depend neither on the number of
+    threads nor on interruptions.
 
     References
     ----------
@@ -290,18 +318,18 @@ def train(
         **steps,
     )
     _warn_of_few_samples(config)
-    found = run(config)
-    _report_divergence(found)
-    return found
+    finished = run(config)
+    _report_divergence(finished)
+    return finished
 
 
 def run(config: TrainConfig) -> Result:
-    r"""Do a run that has been configured; trials that diverge are in its result, and no more.
+    r"""Do a configured run, without the warnings and exceptions of `train` about divergence.
 
     Parameters
     ----------
     config : TrainConfig
-        The run.
+        The configuration.
 
     Returns
     -------
@@ -313,7 +341,7 @@ def run(config: TrainConfig) -> Result:
     ValueError
         If the checkpoint is of another run.
     Interrupted
-        On Ctrl-C; `.result` holds the rounds that were finished.
+        On Ctrl-C; its attribute `result` holds the rounds that were finished.
     """
     began = time.perf_counter()
     journal = None if config.checkpoint is None else Journal(config)
@@ -323,7 +351,7 @@ def run(config: TrainConfig) -> Result:
     config = replace(config, route=trials.route)
     prepared = time.perf_counter()
 
-    def build() -> Result:
+    def build_result() -> Result:
         now = time.perf_counter()
         seconds = {"prepare": prepared - began, "run": now - prepared, "total": now - began}
         return result.build(config, trials, seconds)
@@ -332,26 +360,26 @@ def run(config: TrainConfig) -> Result:
         if trials.live:
             drive(config, trials, journal)
     except KeyboardInterrupt:
-        found = build()
-        raise Interrupted(_interruption(found), found) from None
-    return build()
+        finished = build_result()
+        raise Interrupted(_describe_interruption(finished), finished) from None
+    return build_result()
 
 
-def _interruption(found: Result) -> str:
-    """Say in which round a run was interrupted, and how it goes on."""
-    config = found.config
-    standing = [end.round for end in found.outcomes if end == Status.INTERRUPTED]
+def _describe_interruption(interrupted: Result) -> str:
+    """Say in which round a run was interrupted, and where the finished rounds are."""
+    config = interrupted.config
+    standing = [end.round for end in interrupted.outcomes if end == Status.INTERRUPTED]
     first, last = min(standing, default=config.rounds), max(standing, default=config.rounds)
     rounds = f"round {first}" if first == last else f"rounds {first} to {last}"
     message = f"training was interrupted in {rounds} of {config.rounds}; "
     path = None if config.checkpoint is None else Path(config.checkpoint.path)
     if path is not None and path.is_file():
-        return f"{message}{str(path)!r} holds it, and the same call goes on from there"
-    return f"{message}.result holds the rounds that were finished"
+        return f"{message}{str(path)!r} holds its state, from which the same call continues"
+    return f"{message}.result holds the finished rounds"
 
 
 def begin(config: TrainConfig) -> Trials:
-    """Return the trials of a run at round 0."""
+    """Make the trials of a run, at round 0."""
     count, names = len(config.trials), config.layout.columns
     memory.require(f"{count} trials", 8 * count * (config.width * (config.k_star + 1) + 64))
     return Trials(
@@ -365,33 +393,35 @@ def begin(config: TrainConfig) -> Trials:
 
 
 def drive(config: TrainConfig, trials: Trials, journal: Journal | None) -> None:
-    """Do all rounds, and leave the trials and the checkpoint up to date whatever happens."""
+    """Do all rounds; the trials and the checkpoint are up to date even if this raises."""
     live = trials.live
+    # The core holds all trials at a time unless each has data of its own, which may be large.
     groups = [[i] for i in live] if engine_of(config).own_data(config) else [live]
     total = config.rounds * len(groups)
     done = min((trials.rounds[i] for i in groups[0]), default=0)
     with progress.reporter(config.progress, done, total) as report:
         for number, indices in enumerate(groups):
             first = number * config.rounds
-            Group(config, trials, indices).run(journal, partial(_report_shifted, report, first))
+            advance = TrialGroup(config, trials, indices).advance
+            advance(journal, partial(_report_shifted, report, first))
 
 
 def _report_shifted(report: Callable[[int], object], first: int, at: int) -> None:
-    """Report rounds of a group that comes after others."""
+    """Report the rounds of a group, after the `first` rounds of the groups before it."""
     report(first + at)
 
 
-class Group:
-    r"""Trials that the core holds at a time.
+class TrialGroup:
+    r"""The trials that the core advances side by side.
 
     Parameters
     ----------
     config : TrainConfig
-        The run.
+        The configuration of the run.
     trials : Trials
-        Where all its trials stand.
+        The states of all trials of the run.
     indices : list of int
-        Those of the group, all live.
+        Indices of the group's trials, all live.
     """
 
     def __init__(self, config: TrainConfig, trials: Trials, indices: list[int]) -> None:
@@ -405,33 +435,35 @@ class Group:
 
     @property
     def _slowest(self) -> int:
-        """Round of the live trial that is furthest behind; the last round where all have ended."""
+        """Round of the live trial that is furthest behind; the last round if all have ended."""
         standing = zip(self._run.rounds, self._run.status, strict=True)
         return min(
             (done for done, status in standing if status == core.TrialStatus.LIVE),
             default=self._config.rounds,
         )
 
-    def run(self, journal: Journal | None, report: Callable[[int], object]) -> None:
-        """Do all rounds, and leave the trials and the checkpoint up to date whatever happens."""
+    def advance(self, journal: Journal | None, report: Callable[[int], object]) -> None:
+        """Do all rounds; the trials and the checkpoint are up to date even if this raises."""
         try:
-            self._to_end(journal, report)
+            self._advance_to_end(journal, report)
         finally:
             self._keep(journal)
         self._measure_end()
 
-    def _to_end(self, journal: Journal | None, report: Callable[[int], object]) -> None:
-        """Advance every live trial to the last round."""
+    def _advance_to_end(self, journal: Journal | None, report: Callable[[int], object]) -> None:
+        """Advance every live trial to the last round, in chunks of about CHUNK_SECONDS."""
         config = self._config
         stop_dist, stop_loss = _stop_values(config)
         chunk = 16 if config.engine == "population" else 1
         at = self._slowest
-        # At least one call, also where no round is left: it is what tells the core the plan.
+        # At least one call, even if no round is left: it tells the core what to record.
         while True:
-            end = min(config.rounds, at + self._fitting(chunk))
+            end = min(config.rounds, at + self._limit_chunk(chunk))
             started = time.perf_counter()
-            given = self._given_heads(at, end)
-            self._run.advance(end, config.record_every, stop_dist, stop_loss, given, config.threads)
+            w_star = self._call_heads(at, end)
+            self._run.advance(
+                end, config.record_every, stop_dist, stop_loss, w_star, config.threads
+            )
             elapsed = time.perf_counter() - started
             chunk = max(1, round(chunk * min(8.0, CHUNK_SECONDS / max(elapsed, 1e-9))))
             at = self._slowest
@@ -442,89 +474,94 @@ class Group:
                 self._keep(journal)
 
     def _measure_end(self) -> None:
-        """Record the end of every trial that did all rounds, on the tasks of the next one.
+        """Record the end of every trial that did all rounds, on the tasks of the round after it.
 
-        Comes after the last checkpoint: a longer run has no row here, and must resume as if there
-        had been none.
+        This row comes after the last checkpoint, because a longer run does not have it: the
+        checkpoint must not depend on where a shorter run ended.
         """
         config, trials = self._config, self._trials
-        live = [place for place in self._indices if trials.status[place] == core.TrialStatus.LIVE]
-        self._run.measure(self._given_heads(config.rounds, config.rounds + 1), config.threads)
+        live = [i for i in self._indices if trials.status[i] == core.TrialStatus.LIVE]
+        self._run.measure(self._call_heads(config.rounds, config.rounds + 1), config.threads)
         self._keep(None)
-        for place in live:
+        for i in live:
             # The state is finite, but the next round's gradient would not be.
-            if not np.isfinite(trials.rows[place][1][-1]).all():
-                trials.status[place] = core.TrialStatus.DIVERGED
+            if not np.isfinite(trials.rows[i][1][-1]).all():
+                trials.status[i] = core.TrialStatus.DIVERGED
 
     def _keep(self, journal: Journal | None) -> None:
-        """Bring the trials and the checkpoint up to date; a Ctrl-C meanwhile comes after it."""
+        """Copy the core's states and rows to the trials and the checkpoint; defers Ctrl-C."""
         trials, run = self._trials, self._run
         with signals.defer_interrupts():
             parts = run.state()
             if "A" in parts:
                 parts["B"] = run.representation(self._config.threads)
             trials.put(self._indices, parts)
-            for place, done, status in zip(self._indices, run.rounds, run.status, strict=True):
-                trials.rounds[place], trials.status[place] = done, status
-            for place, new in zip(self._indices, run.rows(), strict=True):
-                known = trials.rows[place]
-                trials.rows[place] = (
-                    np.concatenate([known[0], new[0]]),
-                    np.concatenate([known[1], new[1]]),
+            for i, done, status in zip(self._indices, run.rounds, run.status, strict=True):
+                trials.rounds[i], trials.status[i] = done, status
+            for i, new in zip(self._indices, run.rows(), strict=True):
+                kept = trials.rows[i]
+                trials.rows[i] = (
+                    np.concatenate([kept[0], new[0]]),
+                    np.concatenate([kept[1], new[1]]),
                 )
             run.drop_rows()
             if journal:
                 journal.save(trials)
 
-    def _fitting(self, chunk: int) -> int:
-        """As many rounds of a chunk as there is room for the heads of."""
+    def _limit_chunk(self, chunk: int) -> int:
+        """Shorten a chunk so that the heads of a user's function for it stay in HEADS_AT_ONCE."""
         if not self._user_heads:
             return chunk
         config = self._config
         per_round = len(self._indices) * config.n_tasks * config.k_star
         return max(1, min(chunk, HEADS_AT_ONCE // per_round))
 
-    def _given_heads(self, begin: int, end: int) -> F64 | None:
-        """Heads of the user's function for rounds begin..end-1, (trials, rounds, n, k_star)."""
+    def _call_heads(self, begin: int, end: int) -> F64 | None:
+        """Draw heads by the user's function, if there is one, for rounds begin to end - 1.
+
+        Returns an array of shape (trials, rounds, n, k_star), with zeros where a trial is ahead of
+        a round or has ended.
+        """
         if not self._user_heads:
             return None
         config, law = self._config, self._config.drawn_tasks
-        given = np.zeros((len(self._trial_ids), end - begin, config.n_tasks, law.k))
+        w_star = np.zeros((len(self._trial_ids), end - begin, config.n_tasks, law.k))
         standing = zip(self._trial_ids, self._run.rounds, self._run.status, strict=True)
         for i, (number, done, status) in enumerate(standing):
             for round in range(max(begin, done), end if status == core.TrialStatus.LIVE else begin):
-                given[i, round - begin] = heads.draw(
+                w_star[i, round - begin] = heads.draw(
                     law.heads, config.n_tasks, law.k, (config.seed, number, round)
                 )
-        return given
+        return w_star
 
 
 def _stop_values(config: TrainConfig) -> tuple[float, float]:
-    """Bounds on `dist` and `loss_out` as the core takes them: 0 is never."""
+    """Return the bounds on `dist` and `loss_out` at which the core stops a trial; 0 means never."""
     if config.stop is None:
         return 0.0, 0.0
     dist = config.stop.dist if config.k_star else None
     return dist or 0.0, config.stop.loss_out or 0.0
 
 
-def _report_divergence(found: Result) -> None:
-    """Warn once, or raise, if trials diverged."""
+def _report_divergence(finished: Result) -> None:
+    """Warn once, or raise `Diverged`, if trials diverged."""
+    config, outcomes = finished.config, finished.outcomes
     failed = [
         f"trial {number} in round {outcome.round}"
-        for number, outcome in zip(found.config.trials, found.outcomes, strict=True)
+        for number, outcome in zip(config.trials, outcomes, strict=True)
         if outcome == Status.DIVERGED
     ]
     if not failed:
         return
     shown = ", ".join(failed[:3]) + (", ..." if len(failed) > 3 else "")
-    message = f"{len(failed)} of {len(found.outcomes)} trials diverged ({shown})"
-    if found.config.on_failure == "raise":
-        raise Diverged(message, found)
+    message = f"{len(failed)} of {len(outcomes)} trials diverged ({shown})"
+    if config.on_failure == "raise":
+        raise Diverged(message, finished)
     warnings.warn(message, DivergenceWarning, stacklevel=3)
 
 
 def _warn_of_few_samples(config: TrainConfig) -> None:
-    """Warn where data that stay the same are too few to tell a representation."""
+    """Warn if data that stay the same for all rounds are too few to determine a representation."""
     tasks = config.tasks
     if isinstance(tasks, TaskBatch):
         if tasks.is_sparse:
