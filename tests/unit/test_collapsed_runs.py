@@ -92,7 +92,7 @@ def infinite(tasks=TASKS, **changes):
 
 
 ELSEWHERE = "track_start=True needs engine 'collapsed' with new samples every round"
-WANTS = "n must be an integer but for what (23) covers"
+WANTS = "n must be an integer except where (23) applies"
 TWENTY = np.eye(20) + 0.1
 # What is wrong: (call, kind of error, fragments that the sentence must contain).
 CASES = {
@@ -168,7 +168,7 @@ CASES = {
     "pool-one-side": (lambda: train(pool=5, n=3, m_in=3), ValueError,
                       ["m_out must be an integer for a pool", "got None"]),
     "pool-heads": (lambda: train(FIXED, **POOL), ValueError,
-                   ["pool must be at most 4, the fixed heads", "got 5"]),
+                   ["pool must be at most 4, the number of heads", "got 5"]),
     "n-above-heads": (lambda: train(FIXED, n=5, **FINITE), ValueError, ["n must be at most 4",
                                                                         "got 5"]),
     "shared-outer": (lambda: train(m_out=3, shared_samples=True), ValueError,

@@ -1,1 +1,1 @@
-r"""What a training run is: its arguments, checked and resolved before anything starts."""
+r"""Configurations of training runs: arguments, checked and resolved before anything starts."""

@@ -1,4 +1,4 @@
-r"""The record of a training run, with what each of its arguments may do elsewhere."""
+r"""The configuration of a training run, with the properties of each of its arguments."""
 
 from __future__ import annotations
 
@@ -24,65 +24,72 @@ def setting(
     is_word: bool = False,
     is_count: bool = False,
 ) -> Any:
-    r"""Declare a field of `TrainConfig`, and what the argument of that name may do elsewhere.
+    r"""Declare a field of `TrainConfig` and the properties of the argument of that name.
 
     Parameters
     ----------
     default : object
-        Default of the argument; the field itself has none, since it holds what became of it.
+        Default of the argument. The field has no default, since it holds the resolved value.
     resumable : bool
-        Whether a run that goes on from a checkpoint may have another value.
+        Whether a run that continues from a checkpoint may have another value.
     in_studies : bool
-        Whether studies take it by name.
+        Whether a study accepts the argument in `base` and `grid`.
     is_word : bool
-        Whether its values may be words: a study takes other strings for expressions.
+        Whether the argument accepts words. A study evaluates the strings of other arguments as
+        expressions.
     is_count : bool
-        Whether it counts something: a study turns a whole float into an integer.
+        Whether the argument is a count. A study converts a whole float to an integer.
     """
-    told = dict(default=default, resumable=resumable, in_studies=in_studies)
-    return field(metadata=told | dict(is_word=is_word, is_count=is_count))
+    properties = dict(default=default, resumable=resumable, in_studies=in_studies)
+    return field(metadata=properties | dict(is_word=is_word, is_count=is_count))
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    r"""What ran: the arguments of `train`, checked and resolved.
+    r"""The configuration of a run: the arguments of `train`, checked and resolved.
+
+    `train` describes the arguments; the fields differ from them as follows.
 
     Parameters
     ----------
     tasks : LinearTasks, TaskBatch or BatchSummary
-        Where the tasks come from; of a batch, a file keeps a summary.
+        The source of the tasks. A result that was loaded from a file has a `BatchSummary` in place
+        of a `TaskBatch`.
     method : ANIL, MAML or AverageRisk
-        The method.
+        The method, also if it was passed by name.
     rounds, width, record_every, seed, threads : int
-        Numbers, where `train` also takes None for ``tasks.k`` or all CPUs.
+        The numbers that were used. `width` and `threads` replace None by the width and the number
+        of threads of the run.
     n : int or None
-        Tasks a round; None for infinitely many.
+        Tasks per round, for a batch by default all of them. None: infinitely many.
     m_in, m_out, pool : int or None
-        As given.
+        As passed; `m_out` equals `m_in` if only `m_in` was passed for shared samples. All three are
+        None for a batch.
     init : Init or (ndarray, ndarray)
-        The start by its law, or the arrays ``(B0, w0)``.
+        The law of the start, or the arrays ``(B0, w0)``.
     engine, device : str
-        What ran, and where.
+        The engine that ran, and where.
     route : str or None
-        How the arrays engine computed a round: "gram", "vector" or "dual".
+        The route that ran on stored data: "gram", "vector" or "dual" ("auto" before the run). None
+        if the engine has no routes.
     accumulate : str
-        In what sums over float32 data were taken.
+        Dtype of the accumulators of sums over float32 data: "float64" or "float32".
     shared_samples, track_start : bool
-        As given.
+        As passed.
     trials : range
         Numbers of the trials.
     dtype : str
-        Of a full-size `B`.
+        Dtype of a `B` of full size: "float64" or "float32".
     record : tuple of str
         Names of the records.
     stop : Stop or None
-        As given.
+        As passed.
     checkpoint : Checkpoint or None
-        The file, and how often it is written.
+        The file and the seconds between writes.
     progress : bool or callable
-        As given; in a result, a function has become False.
+        As passed; in a result, a function has been replaced by False.
     on_failure : str
-        As given.
+        As passed.
     """
 
     tasks: LinearTasks | TaskBatch | BatchSummary
@@ -112,40 +119,40 @@ class TrainConfig:
     on_failure: str = setting("return", in_studies=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.init, tuple) and len(self.init) == 2:  # a plain pair comes from a file
+        if isinstance(self.init, tuple) and len(self.init) == 2:  # files hold plain pairs
             object.__setattr__(self, "init", GivenStart(*self.init))
 
     @property
     def k_star(self) -> int:
-        """Rank of the ground truth; 0 where it is not known."""
+        """Rank of the ground truth; 0 stands for an unknown one (a batch without `B_star`)."""
         return self.tasks.k
 
     @cached_property
     def layout(self) -> Layout:
-        """Sizes and shapes that follow from the configuration."""
+        """Sizes and shapes that the configuration determines."""
         return layout_of(self)
 
     @property
     def n_tasks(self) -> int:
-        """Tasks a round, where there are finitely many."""
+        """Tasks per round; requires that there are finitely many."""
         assert self.n is not None
         return self.n
 
     @property
     def drawn_tasks(self) -> LinearTasks:
-        """The tasks, where they are drawn from laws."""
+        """The law of the tasks; requires that the run is not on a batch."""
         assert isinstance(self.tasks, LinearTasks)
         return self.tasks
 
     @property
     def measures_distance(self) -> bool:
-        """Whether rows or the stop rule look at the angles to the ground truth."""
+        """Whether the records or the stop rule use the angles to the ground truth."""
         stops = self.stop is not None and bool(self.stop.dist) and self.k_star > 0
         return stops or "dist" in self.record or "angles" in self.record
 
     @property
     def pooled(self) -> tuple[int, int, int]:
-        """Tasks and samples a task, inner and outer, of a pool with data."""
+        """Tasks, and inner and outer samples per task, of a pool; requires finite samples."""
         assert self.pool is not None
         assert self.m_in is not None
         assert self.m_out is not None
@@ -153,5 +160,5 @@ class TrainConfig:
 
 
 def settings(name: str) -> tuple[str, ...]:
-    """Names of the arguments of which a property of `setting` holds."""
-    return tuple(each.name for each in fields(TrainConfig) if each.metadata.get(name))
+    """Return the names of the arguments that have a property declared by `setting`."""
+    return tuple(field.name for field in fields(TrainConfig) if field.metadata.get(name))

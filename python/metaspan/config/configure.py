@@ -65,25 +65,25 @@ def configure(
     Parameters
     ----------
     tasks, method : object
-        As of `train`, where all arguments are described.
+        As in `train`, which describes all arguments.
     rounds, n, m_in, m_out, width, init, engine, route, accumulate, pool, shared_samples : object
-        As of `train`.
+        As in `train`.
     track_start, seed, trials, threads, device, dtype, record, record_every, stop : object
-        As of `train`.
+        As in `train`.
     checkpoint, progress, on_failure, **steps : object
-        As of `train`.
+        As in `train`.
 
     Returns
     -------
     TrainConfig
-        The run.
+        The configuration.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is of the wrong kind or value.
     FileNotFoundError
-        If there is no folder for the checkpoint.
+        If the folder of the checkpoint does not exist.
     """
     if not isinstance(tasks, (LinearTasks, TaskBatch)):
         raise TypeError(f"tasks must be a LinearTasks or a TaskBatch; got {check.show(tasks)}")
@@ -144,7 +144,7 @@ def configure(
 def _trials(trials: object) -> range:
     if not isinstance(trials, range):
         return range(check.integer("trials", trials, 1, MAX_COUNT))
-    # The ends alone: to look at every number could take for ever.
+    # Only the ends are checked: a range may have 2^31 numbers.
     if not trials or min(trials[0], trials[-1]) < 0 or max(trials[0], trials[-1]) > MAX_COUNT:
         raise ValueError(f"trials must be a range of numbers >= 0 that is not empty; got {trials}")
     return trials
@@ -161,7 +161,7 @@ def _dtype(dtype: DTypeLike | None, init: object, tasks: LinearTasks | TaskBatch
 
 
 def _stored(dtype: str, tasks: LinearTasks | TaskBatch) -> str:
-    """Dtype of the data."""
+    """Return the dtype of the data."""
     return str(tasks.dtype) if isinstance(tasks, TaskBatch) else dtype
 
 
@@ -174,18 +174,17 @@ def _stop(stop: object, k_star: int) -> Stop | None:
 
 
 def _checkpoint(checkpoint: object) -> Checkpoint | None:
-    if checkpoint is None or isinstance(checkpoint, Checkpoint):
-        found = checkpoint
-    elif isinstance(checkpoint, (str, os.PathLike)):
-        found = Checkpoint(checkpoint)
-    else:
+    if checkpoint is None:
+        return None
+    if isinstance(checkpoint, (str, os.PathLike)):
+        checkpoint = Checkpoint(checkpoint)
+    if not isinstance(checkpoint, Checkpoint):
         raise TypeError(
             f"checkpoint must be a path, a Checkpoint or None; got {check.show(checkpoint)}"
         )
-    if found is not None:
-        path = Path(found.path)
-        if path.is_dir():
-            raise ValueError(f"checkpoint must be a file; {str(path)!r} is a folder")
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"checkpoint: there is no folder {str(path.parent)!r}")
-    return found
+    path = Path(checkpoint.path)
+    if path.is_dir():
+        raise ValueError(f"checkpoint must be a file; {str(path)!r} is a folder")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"checkpoint: there is no folder {str(path.parent)!r}")
+    return checkpoint

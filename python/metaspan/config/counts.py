@@ -1,4 +1,4 @@
-r"""How many tasks and samples a round has."""
+r"""Numbers of tasks and of samples per round."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..tasks.linear import MAX_COUNT, LinearTasks
 
 
 class _Default(int):
-    """The number of tasks a round where none was given."""
+    """The default of n; a type of its own tells it from a number that the user passed."""
 
     def __repr__(self) -> str:
         return f"<{int(self)} of a law, all of a batch>"
@@ -26,10 +26,13 @@ def sample_counts(
     pool: int | None,
     shared: bool,
 ) -> tuple[int | None, int | None]:
-    """Samples per task in the inner and the outer set; None twice for infinitely many."""
-    given = {"m_in": m_in, "m_out": m_out}
+    """Check and return the samples per task in the inner and the outer set.
+
+    None means infinitely many; for a batch, both are None, since it has its own samples.
+    """
+    counts = {"m_in": m_in, "m_out": m_out}
     if isinstance(tasks, TaskBatch):
-        for name, value in {**given, "pool": pool}.items():
+        for name, value in {**counts, "pool": pool}.items():
             if value is not None:
                 raise ValueError(
                     f"{name} must be None for a batch, which has its own; got {check.show(value)}"
@@ -41,42 +44,45 @@ def sample_counts(
             )
         return None, None
     if shared and m_in is not None and m_out is None:
-        given["m_out"] = m_in
-    for name, value in given.items():
+        counts["m_out"] = m_in
+    for name, value in counts.items():
         if value is not None:
-            given[name] = check.integer(name, value, 1, MAX_COUNT)
-    if shared and given["m_in"] != given["m_out"]:
+            counts[name] = check.integer(name, value, 1, MAX_COUNT)
+    if shared and counts["m_in"] != counts["m_out"]:
         raise ValueError(
-            f"m_out must equal m_in = {given['m_in']} for shared samples; got {given['m_out']}"
+            f"m_out must equal m_in = {counts['m_in']} for shared samples; got {counts['m_out']}"
         )
-    if pool is not None and (given["m_in"] is None) != (given["m_out"] is None):
-        missing = "m_in" if given["m_in"] is None else "m_out"
+    if pool is not None and (counts["m_in"] is None) != (counts["m_out"] is None):
+        missing = "m_in" if counts["m_in"] is None else "m_out"
         raise ValueError(f"{missing} must be an integer for a pool of tasks with samples; got None")
-    return given["m_in"], given["m_out"]
+    return counts["m_in"], counts["m_out"]
 
 
 def tasks_per_round(
     n: int | None, pool: int | None, tasks: LinearTasks | TaskBatch, with_data: bool
 ) -> int | None:
-    """Tasks of a round: all that there are, or a number of them; None for infinitely many."""
-    there_are: int | None = pool
-    whose = "the pool"
+    """Check and return the number of tasks per round; None means infinitely many.
+
+    `with_data` says that a pool has finite samples.
+    """
+    available: int | None = pool
+    source = "the tasks of the pool"
     if isinstance(tasks, TaskBatch):
-        there_are, whose = tasks.n, "the batch"
+        available, source = tasks.n, "the tasks of the batch"
         n = None if n is DEFAULT_N else n
     elif isinstance(tasks.heads, np.ndarray):
         fixed = tasks.heads.shape[0]
         if pool is not None and not with_data:
-            raise ValueError(f"pool must be None for fixed heads, which are one; got {pool}")
+            raise ValueError(f"pool must be None: fixed heads are a pool themselves; got {pool}")
         if pool is not None and pool > fixed:
-            raise ValueError(f"pool must be at most {fixed}, the fixed heads; got {pool}")
+            raise ValueError(f"pool must be at most {fixed}, the number of heads; got {pool}")
         if pool is None:
-            there_are, whose = fixed, "the fixed heads"
+            available, source = fixed, "the number of fixed heads"
     if n is None:
-        return there_are
+        return available
     n = check.integer("n", n, 1, MAX_COUNT)
-    if there_are is not None and n > there_are:
-        raise ValueError(f"n must be at most {there_are}, {whose} (n=None takes all); got {n}")
+    if available is not None and n > available:
+        raise ValueError(f"n must be at most {available}, {source} (n=None takes all); got {n}")
     return n
 
 
@@ -86,6 +92,6 @@ def round_text(
     counts: tuple[int | None, int | None],
     pool: int | None,
 ) -> str:
-    """Say how many tasks a round takes and how many samples each has."""
-    given = counts if isinstance(tasks, LinearTasks) else (tasks.m_in, tasks.m_out)
-    return counts_text(n, *given) + ("" if pool is None else f", pool={pool}")
+    """Format the numbers of tasks per round and of samples per task."""
+    samples = counts if isinstance(tasks, LinearTasks) else (tasks.m_in, tasks.m_out)
+    return counts_text(n, *samples) + ("" if pool is None else f", pool={pool}")

@@ -1,4 +1,4 @@
-r"""Which engine runs what: a matter of the arguments alone; and what each engine refuses."""
+r"""Chooses the engine of a run from its arguments, and checks what the engine supports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def choose_engine(
     n: int | None,
     width: int,
 ) -> str:
-    """Choose the engine from the arguments alone."""
+    """Choose the engine from the arguments; raise ValueError if the requested one cannot run."""
     check.choice("engine", engine, CHOICES)
     if isinstance(tasks, TaskBatch):
         if engine in ("auto", "arrays"):
@@ -41,12 +41,12 @@ def choose_engine(
     drawn = None not in counts and not pooled and n is not None
     able = ["collapsed"] * fits + ["sampled"] * drawn + ["arrays"] * pooled
     if not able:
-        missing, asked = ("m_in", "m_out") if counts[0] is None else ("m_out", "m_in")
-        why = f"d >= k + width = {tasks.k + width} and features symmetric under rotations"
-        found = f"d = {tasks.d}" if tasks.is_symmetric else f"features={tasks.features!r}"
+        missing, passed = ("m_in", "m_out") if counts[0] is None else ("m_out", "m_in")
+        needs = f"d >= k + width = {tasks.k + width} and features symmetric under rotations"
+        obstacle = f"d = {tasks.d}" if tasks.is_symmetric else f"features={tasks.features!r}"
         raise ValueError(
-            f"{missing} must be an integer, as {asked} is, where engine 'sampled' has to draw all "
-            f"samples; 'collapsed' needs {why}; got {found}"
+            f"{missing} must be an integer, as {passed} is, where engine 'sampled' has to draw all "
+            f"samples; 'collapsed' needs {needs}; got {obstacle}"
         )
     if engine == "auto":
         return able[0]
@@ -61,8 +61,8 @@ def choose_engine(
 def check_infinite_tasks(
     tasks: LinearTasks, method: Method, shared: bool, head: F64 | None
 ) -> None:
-    """Raise ValueError where (23), with infinitely many tasks a round, does not hold."""
-    wants = "n must be an integer but for what (23) covers: "
+    """Raise ValueError unless (23), the recursion for infinitely many tasks a round, applies."""
+    wants = "n must be an integer except where (23) applies: "
     if method != ANIL(
         alpha=getattr(method, "alpha", 0.0), beta=method.beta, inner_steps=1, first_order=True
     ):
@@ -85,25 +85,25 @@ def check_infinite_tasks(
 
 
 def check_track_start(engine: str, pool: int | None, n: int | None, d: int, least: int) -> None:
-    """Raise ValueError unless new samples take a run away from its start, in d >= least."""
+    """Raise ValueError unless the engine can track the start, for which it needs d >= least."""
     if engine != "collapsed" or pool is not None or n is None:
-        found = "n=None" if pool is None else f"pool={pool}"
+        obstacle = "n=None" if pool is None else f"pool={pool}"
         raise ValueError(
             "track_start=True needs engine 'collapsed' with new samples every round; got "
-            + (found if engine == "collapsed" else f"engine {engine!r}")
+            + (obstacle if engine == "collapsed" else f"engine {engine!r}")
         )
     if d < least:
         raise ValueError(f"track_start=True needs d >= k + 2 width = {least}; got d = {d}")
 
 
 def check_sparse(tasks: LinearTasks | TaskBatch, accumulate: str) -> None:
-    """Raise ValueError where sums over sparse data are to be taken in single precision."""
+    """Raise ValueError if sums over sparse data are to be accumulated in single precision."""
     if isinstance(tasks, TaskBatch) and tasks.is_sparse and accumulate == "float32":
         raise ValueError("accumulate must be 'float64' for sparse data; got 'float32'")
 
 
 def check_accumulate(accumulate: str, route: str, dtype: str, engine: str = "arrays") -> None:
-    """Raise ValueError unless sums may be taken in that dtype."""
+    """Raise ValueError unless sums can be accumulated in a dtype."""
     check.choice("accumulate", accumulate, ("float64", "float32"))
     if accumulate == "float64":
         return

@@ -1,8 +1,8 @@
-r"""Sizes and shapes that follow from a configuration: computed once, and read from everywhere.
+r"""Sizes and shapes that a configuration determines: computed once, and read everywhere.
 
-A run in coordinates has the state ``[M; R]``, (13): M of shape (k_star, k), R of shape (height, k).
-D is the number of rows of the state that the start determines; samples of the collapsed engine may
-add directions beside those.
+A run in coordinates has the state ``[M; R]`` of (13), with M of shape (k_star, k) and R of shape
+(height, k). D is the number of rows of the state that the start determines; samples of the
+collapsed engine may add further directions.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    r"""What follows from a configuration.
+    r"""Sizes and shapes of a run.
 
     Parameters
     ----------
     engine : str
-        Key of the table of engines: finer than the engine that users choose.
+        Key in the table of engines, which is finer than the engine that users choose.
     D : int
         Rows of [M; R] that the start determines.
     features : int
-        Features of the arrays that rounds work on: d, or those of the basis of a pool in law.
+        Features of the arrays that rounds work on: d, or the size of the basis of a pool in law.
     height : int
-        Rows of R, for a start given as an array at most.
+        Rows of R; an upper bound for a start given as an array.
     columns : tuple of str
-        Names of the columns of a recorded row, one for each angle.
+        Names of the columns of a recorded row; "angles" is repeated for every angle.
     full_size : bool
         Whether the state is B itself.
     follows_start : bool
-        Whether the directions of R are those of the start: no sample adds directions of its own.
+        Whether the state keeps the directions of the start apart from those of samples.
     calls_heads : bool
-        Whether a function of the user's draws heads in every round.
+        Whether a function of the user's draws the heads of every round.
     """
 
     engine: str
@@ -91,8 +91,12 @@ def _engine(config: TrainConfig) -> str:
     return config.engine
 
 
-def height_of(config: TrainConfig, given: int) -> int:
-    """Rows of R, where a start given as an array has `given`: coordinates may need fewer."""
+def height_of(config: TrainConfig, rows: int) -> int:
+    """Return the rows that R must have, where it has `rows`.
+
+    A start given as an array may be of lower rank off the ground truth, and then needs fewer rows
+    than the layout says.
+    """
     layout = config.layout
     fixed = isinstance(config.init, Init) or config.engine == "collapsed"
-    return layout.height if fixed else min(layout.height, given)
+    return layout.height if fixed else min(layout.height, rows)

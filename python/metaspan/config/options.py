@@ -1,4 +1,4 @@
-r"""Settings of a training run that have parts: where it starts, when it stops, what it keeps."""
+r"""Settings of a training run that have several values: start, stop rule, and checkpoint."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ from ..methods import AverageRisk, Method
 
 @dataclass(frozen=True, kw_only=True)
 class Init:
-    r"""A start :math:`B_0` with orthogonal columns of one length, and :math:`w_0 = 0`.
+    r"""The law of a start: :math:`B_0` with orthogonal columns of equal length, :math:`w_0 = 0`.
 
     Parameters
     ----------
     dist : float or None
-        Sine of every principal angle to the ground truth, in [0, 1]. None: a Haar-random subspace.
+        Sine of every principal angle between the columns of B_0 and the ground truth, in [0, 1].
+        None: the columns span a Haar-random subspace.
     scale : float or None
         Length of the columns, > 0. None: :math:`1/\sqrt{\alpha}`, so that
         :math:`\alpha B_0^\top B_0 = I`; 1 for average risk, which has no :math:`\alpha`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is not a number or out of range.
 
     Examples
     --------
@@ -43,14 +49,22 @@ class Init:
 
 @dataclass(frozen=True, kw_only=True)
 class Stop:
-    r"""When a trial has converged, looked at whenever a row is recorded.
+    r"""A stop rule: a trial has converged once a quantity is at most its bound.
+
+    The rule is checked in the rounds whose rows are recorded, see ``record_every`` of `train`.
 
     Parameters
     ----------
     dist : float or None
-        Stop when `dist` is at most this. None or 0: never.
+        Bound on the distance (20). None or 0: the distance never stops a trial.
     loss_out : float or None
-        Stop when the outer loss is at most this. None or 0: never.
+        Bound on the outer loss after adaptation, a training loss. None or 0: the loss never stops a
+        trial.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a bound is not a number of at least 0.
 
     Examples
     --------
@@ -73,14 +87,20 @@ DEFAULT_STOP = Stop()
 
 @dataclass(frozen=True)
 class Checkpoint:
-    r"""Where and how often a run keeps what it needs to go on.
+    r"""The file from which an interrupted run continues, and how often it is written.
 
     Parameters
     ----------
     path : str or os.PathLike
-        The file. It is written beside and then renamed, so that it is whole at any time.
+        The file. Every write goes to a temporary file that replaces it, so it is never left half
+        written.
     every_seconds : float
-        Seconds between writes, >= 0. It is also written at the end and on an interruption.
+        Seconds between writes, >= 0. The file is also written at the end of the run and on Ctrl-C.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or value.
 
     Examples
     --------
@@ -98,7 +118,7 @@ class Checkpoint:
 
 
 def column_length(init: Init, method: Method) -> float:
-    """Length of the columns of a start for a method."""
+    """Return the length of the columns of a start for a method."""
     if init.scale is not None:
         return init.scale
     if isinstance(method, AverageRisk):

@@ -1,4 +1,4 @@
-r"""What a run can record, (20) and (21)."""
+r"""The quantities that a run can record, (20) and (21)."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ OF_HEADS = ("mu", "L", "eta")
 
 
 def resolve(record: object, tasks: LinearTasks | TaskBatch) -> tuple[str, ...]:
-    """Names of the records, each once; None is the default of such tasks."""
+    """Check and return the names of the records, each once; None means the default."""
     if record is None:
         return ("dist",) if tasks.k else ("loss_out",)
     names = (record,) if isinstance(record, str) else record
     if not isinstance(names, Iterable):
         raise TypeError(f"record must hold names of records; got {check.show(record)}")
-    found = tuple(dict.fromkeys(check.choice("record", name, RECORDS) for name in names))
-    if isinstance(names, Set):  # its order differs from process to process, the trace's must not
-        found = tuple(name for name in RECORDS if name in found)
-    for name in found:
+    checked = tuple(dict.fromkeys(check.choice("record", name, RECORDS) for name in names))
+    if isinstance(names, Set):  # the order of a set differs between processes
+        checked = tuple(name for name in RECORDS if name in checked)
+    for name in checked:
         if name in OF_GROUND_TRUTH and not tasks.k:
             raise ValueError(f"record {name!r} needs a batch with a B_star; this one has none")
         if name in OF_HEADS and isinstance(tasks, TaskBatch) and tasks.heads is None:
             raise ValueError(f"record {name!r} needs a batch with heads; this one has none")
-    return found
+    return checked

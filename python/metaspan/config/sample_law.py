@@ -1,4 +1,4 @@
-r"""The law of a task's samples, as the compiled core takes it."""
+r"""Converts the law of a task's samples for the compiled core."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from .config import TrainConfig
 
 
 def sample_law(config: TrainConfig) -> SampleLaw:
-    """Return the law of a task's samples.
+    """Convert the law of a task's samples for the compiled core.
 
-    Raises MemoryError where a thread's tasks would not fit: MAML takes m_in^2 / 2 numbers a task.
+    Raises MemoryError if the samples of the tasks that one thread holds do not fit into memory: for
+    MAML they take about m_in^2 / 2 numbers per task.
     """
     law = config.drawn_tasks
     m_in, m_out = config.m_in or 0, config.m_out or 0
-    found = SampleLaw(
+    samples = SampleLaw(
         float(law.d),
         m_in,
         m_out,
@@ -26,12 +27,15 @@ def sample_law(config: TrainConfig) -> SampleLaw:
         features.core_law(law.features),
     )
     if config.engine == "sampled":
-        return found
-    method, name = core_method(config.method), found.features.name
+        return samples
+    # The collapsed engine draws arrays of rows_in and rows_out rows for a task. For Gaussian
+    # features a triangular factor of at most D + 1 rows has the law of the samples (16). MAML, and
+    # features on the sphere, need the samples off the span too: `frame` more columns (17).
+    method, name = core_method(config.method), samples.features.name
     D, sphere, gaussian = config.layout.D, name == "sphere", name == "gaussian"
     frame = min(m_in + m_out if sphere else m_in * core.method_needs(method)["cross_gram"], law.d)
     rows_in = m_in if frame or not gaussian else min(m_in, D + 1)
     rows_out = min(m_out, D + frame + 1) if gaussian else m_out
     numbers = (rows_in + rows_out) * (D + 1 + frame) // (2 if frame or gaussian else 1)
     memory.require("the samples of a thread's tasks", core.PANEL_TASKS * 8 * numbers)
-    return found
+    return samples

@@ -1,4 +1,4 @@
-r"""Where a run starts: what `init` and `width` say, checked."""
+r"""Checks the arguments `init` and `width`: the start of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STARTS = ("random", "methodical")
 
 
 class GivenStart(NamedTuple):
-    """The arrays (B0, w0) at which a run starts; starts of equal arrays are equal."""
+    """The arrays (B0, w0) at which a run starts; starts with equal arrays are equal."""
 
     B0: NDArray[Any]
     w0: F64
@@ -40,7 +40,7 @@ def resolve_start(
     k_star: int,
     method: Method,
 ) -> tuple[Init | GivenStart, int]:
-    """The start, and the learner's width; `k_star` is 0 where there is no ground truth."""
+    """Check and return the start and the learner's width; `k_star` is 0 without a ground truth."""
     if width is not None:
         width = check.integer("width", width, 1)
         if width > d:
@@ -48,7 +48,7 @@ def resolve_start(
     if isinstance(init, tuple):
         if len(init) != 2:
             raise ValueError(f"init must be a pair (B0, w0); got {len(init)} values")
-        return _given(init, width, d)
+        return _check_arrays(init, width, d)
     if isinstance(init, str):
         check.choice("init", init, STARTS)
         init = Init() if init == "random" else Init(dist=0.7)
@@ -81,7 +81,8 @@ def _check_room(dist: float, d: int, k_star: int, width: int) -> None:
         )
 
 
-def _given(init: tuple[Any, Any], width: int | None, d: int) -> tuple[GivenStart, int]:
+def _check_arrays(init: tuple[Any, Any], width: int | None, d: int) -> tuple[GivenStart, int]:
+    """Check and return a start given as arrays, and its width."""
     B0, w0 = init
     B0 = check.matrix("B0", B0, (d, "width" if width is None else width))
     size = check.integer("the width of B0", B0.shape[1], 1)
