@@ -1,4 +1,4 @@
-r"""How rounds are computed: one module per engine, behind one protocol."""
+r"""Engines compute the rounds of a run: one module per engine, behind one protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""Data that stay the same for all rounds: the user's batch, or a pool drawn at full size."""
+r"""Rounds on data that stay the same: the user's batch, or a pool drawn at full size (11)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ..methods import core_method
 from ..tasks.batch import TaskBatch, core_data
 from ..tasks.linear import LinearTasks
 from .full_size import AtFullSize
-from .protocol import Parts, Shapes, rounds_of, trial_ids
+from .protocol import Parts, Shapes, rounds_of, trial_ids_of
 from .trials import Trials
 
 
 class Arrays(AtFullSize):
-    """Rounds on arrays, by one of three routes."""
+    """The engine on arrays, by one of three routes."""
 
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
-        """Open a run on the batch, or on the pool of the one trial."""
+        """Open a run on the batch, or on the pool of the only trial among `indices`."""
         batch = config.tasks
         if isinstance(batch, LinearTasks):
             batch = batch.sample(
@@ -30,7 +30,7 @@ class Arrays(AtFullSize):
                 threads=config.threads,
             )
         assert isinstance(batch, TaskBatch)
-        start = self.start(config, trial_ids(config, indices)) if "A" in trials.parts else {}
+        start = self.start(config, trial_ids_of(config, indices)) if "A" in trials.parts else {}
         return open_on(batch, config, trials, indices, start)
 
     def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
@@ -38,14 +38,17 @@ class Arrays(AtFullSize):
         return super().shapes(config, trials) | shape_of_A(config, trials)
 
     def cost(self, config: TrainConfig) -> estimate.Estimate:
-        """Estimate rounds of the chosen route."""
+        """Estimate the memory and the time of the chosen route."""
         return estimate.on_data(config)
 
 
 def open_on(
     batch: TaskBatch, config: TrainConfig, trials: Trials, indices: list[int], start: Parts
 ) -> core.Run:
-    """Open a run on a batch; on the dual route, which counts from the start, with B of round 0."""
+    """Open a run on a batch.
+
+    The dual route (24) computes B from the start and A, so it needs the B of round 0 in `start`.
+    """
     state = {name: part[indices] for name, part in trials.parts.items()}
     if "A" in state:
         state["B"] = start["B"]
@@ -56,7 +59,7 @@ def open_on(
         state=state,
         n=config.n_tasks,
         seed=config.seed,
-        trials=trial_ids(config, indices),
+        trials=trial_ids_of(config, indices),
         rounds=rounds_of(trials, indices),
         records=config.record,
         threads=config.threads,
@@ -64,5 +67,5 @@ def open_on(
 
 
 def shape_of_A(config: TrainConfig, trials: Trials) -> Shapes:
-    """Return the shape of A where the route is the dual one."""
+    """Return the shape of A on the dual route, and nothing on the others."""
     return {"A": (workload_of(config).N, config.width)} if trials.route == "dual" else {}

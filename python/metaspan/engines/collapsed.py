@@ -1,4 +1,4 @@
-r"""Finite samples drawn afresh every round, in law, at a cost that does not depend on d."""
+r"""Rounds on new finite samples, in law, at a cost that does not depend on d (16)-(19)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .trials import Trials
 
 
 class Collapsed(InCoordinates):
-    """Rounds on the exact law of what matters of a round's samples."""
+    """The engine that draws only the statistics of samples that a round uses."""
 
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
         """Open a run from M, R and w."""

@@ -1,4 +1,4 @@
-r"""What engines share whose state is [M; R] of (13)."""
+r"""The part shared by all engines whose state is [M; R] of (13)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class InCoordinates:
     """An engine in coordinates, at a cost that does not depend on d."""
 
     def own_data(self, config: TrainConfig) -> bool:
-        """Return False: the trials run side by side."""
+        """Return False: the core holds all trials at a time."""
         return False
 
     def start(self, config: TrainConfig, trial_ids: Sequence[int]) -> Parts:
-        """Return M, R and w."""
+        """Return M, R and w at round 0."""
         return start_in_coordinates(config, trial_ids)
 
     def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
@@ -29,7 +29,7 @@ class InCoordinates:
         return self.exported_shapes(config, trials.parts)
 
     def export(self, config: TrainConfig, parts: Parts) -> Parts:
-        """Return the state as it is."""
+        """Return M, R and w unchanged."""
         return {name: parts[name] for name in ("M", "R", "w")}
 
     def exported_shapes(self, config: TrainConfig, parts: Mapping[str, Any]) -> Shapes:
@@ -38,5 +38,5 @@ class InCoordinates:
         return {"M": (config.k_star, k), "R": (height, k), "w": (k,)}
 
     def cost(self, config: TrainConfig) -> estimate.Estimate:
-        """Estimate rounds in coordinates."""
+        """Estimate the memory and the time of rounds in coordinates."""
         return estimate.in_coordinates(config)

@@ -1,4 +1,4 @@
-r"""What engines share whose state is B itself."""
+r"""The part shared by all engines whose state is B at full size."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class AtFullSize:
     """An engine on B at full size."""
 
     def own_data(self, config: TrainConfig) -> bool:
-        """Return whether tasks are drawn: each trial then has a ground truth of its own."""
+        """Return whether tasks are drawn, since each trial then has its own ground truth."""
         return isinstance(config.tasks, LinearTasks)
 
     def start(self, config: TrainConfig, trial_ids: Sequence[int]) -> Parts:
-        """Return B and w."""
+        """Return B and w at round 0."""
         return start_at_full_size(config, trial_ids)
 
     def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:

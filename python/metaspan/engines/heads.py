@@ -1,4 +1,4 @@
-r"""The heads of a run's rounds, as the compiled core takes them."""
+r"""Converts laws of heads, and the other arguments of drawn tasks, for the compiled core."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from .._core_types import HeadLaw
 from ..config.config import TrainConfig
 from ..tasks import heads
-from .protocol import rounds_of, trial_ids
+from .protocol import rounds_of, trial_ids_of
 from .trials import Trials
 
 
 class DrawnTasks(TypedDict):
-    """Arguments that runs on drawn tasks have in common."""
+    """Arguments that the core takes for every engine on drawn tasks."""
 
     law: HeadLaw
     n: int
@@ -26,7 +26,7 @@ class DrawnTasks(TypedDict):
 
 
 def head_law(config: TrainConfig, trial_ids: Sequence[int]) -> HeadLaw:
-    """Return the law of heads, or the table of a pool of every trial."""
+    """Return the law of heads; for a pool, a table with the heads of every trial's pool."""
     tasks = config.drawn_tasks
     if config.pool is None:
         return heads.core_law(tasks.heads)
@@ -38,13 +38,13 @@ def head_law(config: TrainConfig, trial_ids: Sequence[int]) -> HeadLaw:
 
 
 def drawn_tasks(config: TrainConfig, trials: Trials, indices: list[int]) -> DrawnTasks:
-    """Return the arguments that runs on drawn tasks have in common."""
-    numbers = trial_ids(config, indices)
+    """Return the arguments that the core takes for every engine on drawn tasks."""
+    trial_ids = trial_ids_of(config, indices)
     return {
-        "law": head_law(config, numbers),
+        "law": head_law(config, trial_ids),
         "n": config.n_tasks,
         "seed": config.seed,
-        "trials": numbers,
+        "trials": trial_ids,
         "rounds": rounds_of(trials, indices),
         "records": config.record,
     }

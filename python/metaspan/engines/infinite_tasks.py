@@ -1,4 +1,4 @@
-r"""Infinitely many tasks a round, (23)."""
+r"""Rounds with infinitely many tasks: the recursion (23)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .trials import Trials
 
 
 class InfiniteTasks(InCoordinates):
-    """Rounds of the deterministic recursion (23)."""
+    """The engine of the deterministic recursion (23)."""
 
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
         """Open a run from M and R."""

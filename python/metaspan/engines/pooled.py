@@ -1,10 +1,10 @@
-r"""A fixed pool of tasks in law: its samples in a basis of what they and the start span, (24).
+r"""Rounds on a fixed pool of tasks in law: arrays in a basis of the span of start and samples (24).
 
-All rows of a pool are drawn once, so that R^d matters only through the span of B_star, of the start
-and of the rows themselves. In an orthonormal basis of it the first `D` columns of the features are
-those of the state [M; R], and what the rows have off them is the Bartlett factor of a Wishart
-matrix: row j ends in the column D + j. Trained on these arrays, everything has the law that it has
-on samples drawn at full size, whatever d is.
+All samples of a pool are drawn once, so training stays in the span of B_star, of the start and of
+the samples. In an orthonormal basis of this span, the first D features are the coordinates of the
+state [M; R]. The components of the samples off them are a Bartlett factor of a Wishart matrix: row
+j has its last nonzero entry in column D + j. A run on these arrays has the same law as one on
+samples drawn at full size, for any d.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from ..cost import estimate
 from ..tasks import features, heads
 from ..tasks.batch import TaskBatch
 from .arrays import open_on, shape_of_A
-from .protocol import Parts, Shapes, trial_ids
+from .protocol import Parts, Shapes, trial_ids_of
 from .starts import start_in_coordinates
 from .trials import Trials
 
 
 class Pooled:
-    """Rounds on the arrays of a pool in law, by one of three routes."""
+    """The engine on the arrays of a pool in law, by one of three routes."""
 
     def own_data(self, config: TrainConfig) -> bool:
-        """Return True: every trial draws a pool of its own."""
+        """Return True: every trial draws its own pool."""
         return True
 
     def start(self, config: TrainConfig, trial_ids: Sequence[int]) -> Parts:
@@ -40,10 +40,10 @@ class Pooled:
         return {"B": B, "w": parts["w"]}
 
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
-        """Open a run on the pool of the one trial."""
-        (number,) = trial_ids(config, indices)
-        start = self.start(config, [number]) if "A" in trials.parts else {}
-        return open_on(pool_in_law(config, number), config, trials, indices, start)
+        """Open a run on the pool of the only trial among `indices`."""
+        (trial,) = trial_ids_of(config, indices)
+        start = self.start(config, [trial]) if "A" in trials.parts else {}
+        return open_on(pool_in_law(config, trial), config, trials, indices, start)
 
     def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
         """Return the shapes of B, w and, on the dual route, A of (24)."""
@@ -51,10 +51,14 @@ class Pooled:
         return {"B": (config.layout.features, k), "w": (k,)} | shape_of_A(config, trials)
 
     def export(self, config: TrainConfig, parts: Parts) -> Parts:
-        """Return M, R in some basis, and w: the basis of the pool is no concern of the user's."""
+        """Return M, w and the R-factor of the rows of B off B_star, in place of these rows.
+
+        An orthogonal matrix that multiplies R from the left changes neither losses nor distances,
+        so a result does not need the basis of the pool.
+        """
         k_star, all_B = config.k_star, parts["B"].astype(np.float64)
-        off = [core.r_factor(np.ascontiguousarray(B[k_star:]), 1) for B in all_B]
-        return {"M": all_B[:, :k_star].copy(), "R": np.stack(off), "w": parts["w"]}
+        factors = [core.r_factor(np.ascontiguousarray(B[k_star:]), 1) for B in all_B]
+        return {"M": all_B[:, :k_star].copy(), "R": np.stack(factors), "w": parts["w"]}
 
     def exported_shapes(self, config: TrainConfig, parts: Mapping[str, Any]) -> Shapes:
         """Return the shapes of M, R and w."""
@@ -62,12 +66,12 @@ class Pooled:
         return {"M": (config.k_star, k), "R": (min(config.layout.height, k), k), "w": (k,)}
 
     def cost(self, config: TrainConfig) -> estimate.Estimate:
-        """Estimate rounds of the chosen route."""
+        """Estimate the memory and the time of the chosen route."""
         return estimate.on_data(config)
 
 
 def pool_in_law(config: TrainConfig, trial: int) -> TaskBatch:
-    """Draw the pool of one trial."""
+    """Draw the pool of one trial, in the basis of the span of its samples and the start."""
     layout = config.layout
     size, m_in, m_out = config.pooled
     law, shared, seed = config.drawn_tasks, config.shared_samples, config.seed
@@ -75,7 +79,7 @@ def pool_in_law(config: TrainConfig, trial: int) -> TaskBatch:
     columns, dtype = layout.features, np.dtype(config.dtype)
     w_star = heads.draw(law.heads, size, law.k, (seed, trial, 0))
 
-    def draw(first: int, noise: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    def draw_set(first: int, noise: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
         X = core.pooled_features(
             features.core_law(law.features),
             seed,
@@ -94,9 +98,9 @@ def pool_in_law(config: TrainConfig, trial: int) -> TaskBatch:
         y = (X[:, :, : law.k] * w_star[:, None, :]).sum(axis=2)
         return X, (y + law.noise * z).astype(dtype)
 
-    X_in, y_in = draw(0, core.STREAM_NOISE_IN, m_in)
+    X_in, y_in = draw_set(0, core.STREAM_NOISE_IN, m_in)
     X_out, y_out = X_in, y_in
     if not shared:
-        X_out, y_out = draw(m_in, core.STREAM_NOISE_OUT, m_out)
+        X_out, y_out = draw_set(m_in, core.STREAM_NOISE_OUT, m_out)
     B_star = np.eye(columns, law.k, dtype=dtype)
     return TaskBatch(X_in, y_in, X_out, y_out, B_star=B_star, heads=w_star, check_finite=False)

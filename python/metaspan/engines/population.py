@@ -1,4 +1,4 @@
-r"""Population losses: infinitely many samples a task, in coordinates."""
+r"""Rounds on population losses: infinitely many samples per task, in coordinates (13)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .trials import Trials
 
 
 class Population(InCoordinates):
-    """Rounds on population losses.
+    """The engine on population losses.
 
-    The core turns learners that are wider than the ground truth: beside M, R and w it hands out
-    the orthogonal frames Q (k, k), the others being M Q, R Q and Q^T w.
+    To keep relative accuracy, the core turns a learner that is wider than the ground truth (14).
+    Its states are M Q, R Q and Q^T w, beside the orthogonal frames Q of shape (k, k).
     """
 
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
-        """Open a run from M, R, w and, where the core has handed them out, the frames."""
+        """Open a run from M, R, w and, once the core has returned them, the frames."""
         parts = trials.parts
         return core.Run.population(
             method=core_method(config.method),
@@ -41,7 +41,7 @@ class Population(InCoordinates):
         return super().shapes(config, trials) | {"frames": (config.width, config.width)}
 
     def export(self, config: TrainConfig, parts: Parts) -> Parts:
-        """Turn wider learners back to the basis of the start."""
+        """Turn learners that the core has turned back to the basis of the start."""
         M, R, w = (parts[name] for name in ("M", "R", "w"))
         frames = parts.get("frames")
         if frames is not None and M.shape[2] > M.shape[1]:  # only wider learners turn
@@ -52,6 +52,6 @@ class Population(InCoordinates):
 
 
 def _product(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """Multiply stacked matrices in an order that, unlike BLAS's, is the same on every machine."""
-    found: NDArray[Any] = (a[..., None] * b[:, None]).sum(axis=-2)
-    return found
+    """Multiply stacked matrices in an order that is the same on every machine, unlike BLAS's."""
+    product: NDArray[Any] = (a[..., None] * b[:, None]).sum(axis=-2)
+    return product

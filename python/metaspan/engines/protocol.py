@@ -1,4 +1,4 @@
-r"""What every engine answers."""
+r"""The protocol that every engine implements."""
 
 from __future__ import annotations
 
@@ -19,45 +19,49 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 class Engine(Protocol):
-    """How one kind of run computes a round; `engines.engine_of` finds that of a configuration."""
+    """How one kind of run computes a round; `engines.engine_of` returns that of a configuration.
+
+    `trial_ids` are numbers of trials, of which random numbers are a function; `indices` are
+    positions in the list of a run's trials.
+    """
 
     def own_data(self, config: TrainConfig) -> bool:
-        """Whether every trial has data of its own, so that the core holds one at a time."""
+        """Whether every trial has its own data, so that the core holds one trial at a time."""
 
     def start(self, config: TrainConfig, trial_ids: Sequence[int]) -> Parts:
-        """Draw or compute the states of some trials at round 0, each with an axis of trials."""
+        """Draw or compute the states of trials at round 0, as arrays with an axis of trials."""
 
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
-        """Open the core's run of the trials at some indices, from where they stand."""
+        """Open a run of the core that continues trials from their current states."""
 
     def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
-        """Shapes of one trial's state in the course of a run, as checkpoints hold it."""
+        """Return the shapes of one trial's state during a run, as checkpoints hold it."""
 
     def export(self, config: TrainConfig, parts: Parts) -> Parts:
-        """Turn states into what results hold: M, R and w in the basis of the start, or B and w."""
+        """Convert states for a result: M, R and w in the basis of the start, or B and w."""
 
     def exported_shapes(self, config: TrainConfig, parts: Mapping[str, Any]) -> Shapes:
-        """Shapes of one trial's state in a result."""
+        """Return the shapes of one trial's state in a result."""
 
     def cost(self, config: TrainConfig) -> Estimate:
         """Estimate the memory and the time of a run."""
 
 
-def trial_ids(config: TrainConfig, indices: list[int]) -> list[int]:
-    """Numbers of the trials at some indices."""
+def trial_ids_of(config: TrainConfig, indices: list[int]) -> list[int]:
+    """Return the numbers of the trials at some indices."""
     return [config.trials[i] for i in indices]
 
 
 def rounds_of(trials: Trials, indices: list[int]) -> list[int]:
-    """Rounds that the trials at some indices have done."""
+    """Return the rounds that the trials at some indices have done."""
     return [trials.rounds[i] for i in indices]
 
 
 def truths(config: TrainConfig, trial_ids: Sequence[int]) -> list[F64]:
-    """Return B_star of some trials in double precision."""
+    """Return the B_star of some trials in double precision."""
     return [
-        config.drawn_tasks.ground_truth(config.seed, number, config.threads).astype(
+        config.drawn_tasks.ground_truth(config.seed, trial, config.threads).astype(
             np.float64, copy=False
         )
-        for number in trial_ids
+        for trial in trial_ids
     ]

@@ -1,4 +1,4 @@
-r"""Finite samples at full dimension, made row by row in every round and never stored."""
+r"""Rounds on new finite samples at full size, which are generated on the fly (12)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..methods import core_method
 from ..tasks import features
 from .full_size import AtFullSize
 from .heads import drawn_tasks
-from .protocol import trial_ids, truths
+from .protocol import trial_ids_of, truths
 from .trials import Trials
 
 Rows = Callable[[int, int, int, int, int, int], NDArray[Any]]
 
 
 class Sampled(AtFullSize):
-    """Rounds on new samples, drawn at full size."""
+    """The engine on new samples, drawn at full size."""
 
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
         """Open a run from B and w."""
@@ -31,19 +31,19 @@ class Sampled(AtFullSize):
             samples=sample_law(config),
             roots=config.drawn_tasks.roots,
             rows=_rows(config),
-            B_star=truths(config, trial_ids(config, indices)),
+            B_star=truths(config, trial_ids_of(config, indices)),
             B=trials.parts["B"][indices],
             w=trials.parts["w"][indices],
             **drawn_tasks(config, trials, indices),
         )
 
     def cost(self, config: TrainConfig) -> estimate.Estimate:
-        """Estimate rounds of the vector route whose rows are made when they are needed."""
+        """Estimate the memory and the time of the vector route on generated rows."""
         return estimate.sampled(config)
 
 
 def _rows(config: TrainConfig) -> Rows | None:
-    """Return what draws rows of the user's function of the features, as the core asks for them."""
+    """Return a function by which the core draws rows of the user's features; None without one."""
     law, function = config.drawn_tasks, config.drawn_tasks.features
     if not callable(function):
         return None

@@ -1,4 +1,4 @@
-r"""Population losses of features with a spectrum, on B at full size."""
+r"""Rounds on population losses of features with a spectrum, on B at full size."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ..cost import estimate
 from ..methods import core_method
 from .full_size import AtFullSize
 from .heads import drawn_tasks
-from .protocol import trial_ids, truths
+from .protocol import trial_ids_of, truths
 from .trials import Trials
 
 
 class Spectral(AtFullSize):
-    """Rounds on population losses with a diagonal covariance of the features."""
+    """The engine on population losses with a diagonal covariance of the features."""
 
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
         """Open a run from B and w."""
@@ -23,12 +23,12 @@ class Spectral(AtFullSize):
             method=core_method(config.method),
             roots=roots,
             noise=config.drawn_tasks.noise,
-            B_star=truths(config, trial_ids(config, indices)),
+            B_star=truths(config, trial_ids_of(config, indices)),
             B=trials.parts["B"][indices],
             w=trials.parts["w"][indices],
             **drawn_tasks(config, trials, indices),
         )
 
     def cost(self, config: TrainConfig) -> estimate.Estimate:
-        """Estimate moments of [B_star, B] and steps of B."""
+        """Estimate the memory and the time of moments of [B_star, B] and steps of B."""
         return estimate.with_spectrum(config)

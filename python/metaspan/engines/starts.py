@@ -1,4 +1,4 @@
-r"""Where runs start: states at round 0, in coordinates or at full size."""
+r"""The states of trials at round 0, in coordinates or at full size."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ..tasks.batch import TaskBatch
 
 
 def start_in_coordinates(config: TrainConfig, trial_ids: Sequence[int]) -> dict[str, NDArray[Any]]:
-    """Return M, R and w of some trials at round 0, each with an axis of trials."""
+    """Return M, R and w of some trials at round 0, as arrays with a leading axis of trials."""
     if isinstance(config.init, Init) or config.drawn_tasks.B_star is None:
         states = [_in_coordinates(config, trial) for trial in trial_ids]
-    else:  # nothing is drawn: one start for all
+    else:  # nothing is drawn: all trials have the same start
         states = [_in_coordinates(config, trial_ids[0])] * len(trial_ids)
     height = max(R.shape[0] for _, R, _ in states)
-    if config.engine == "collapsed":  # samples fill what the start leaves free
+    if config.engine == "collapsed":  # samples fill the rows of R that the start leaves zero
         height = config.layout.height
     return {
         "M": np.stack([M for M, _, _ in states]),
@@ -34,7 +34,7 @@ def start_in_coordinates(config: TrainConfig, trial_ids: Sequence[int]) -> dict[
 
 
 def start_at_full_size(config: TrainConfig, trial_ids: Sequence[int]) -> dict[str, NDArray[Any]]:
-    """Return B and w of some trials at round 0, each with an axis of trials."""
+    """Return B and w of some trials at round 0, as arrays with a leading axis of trials."""
     count, d, width = len(trial_ids), config.tasks.d, config.width
     dtype = np.dtype(config.dtype)
     what = f"{count} x B of shape ({d}, {width})"
@@ -43,7 +43,7 @@ def start_at_full_size(config: TrainConfig, trial_ids: Sequence[int]) -> dict[st
     w = np.zeros((count, width))
     for i, trial in enumerate(trial_ids):
         if isinstance(config.init, Init):
-            B[i] = _drawn(config, config.init, trial)
+            B[i] = _draw_B(config, config.init, trial)
         else:
             B[i], w[i] = config.init
     if not isinstance(config.init, Init) and config.measures_distance:
@@ -51,8 +51,8 @@ def start_at_full_size(config: TrainConfig, trial_ids: Sequence[int]) -> dict[st
     return {"B": B, "w": w}
 
 
-def _drawn(config: TrainConfig, init: Init, trial: int) -> F64:
-    """B at full size of one trial's start, by its law."""
+def _draw_B(config: TrainConfig, init: Init, trial: int) -> F64:
+    """Draw B (d, k) of one trial's start from its law."""
     seed, d, width, threads = config.seed, config.tasks.d, config.width, config.threads
     scale = column_length(init, config.method)
     if init.dist is None:
@@ -71,7 +71,7 @@ def _drawn(config: TrainConfig, init: Init, trial: int) -> F64:
 
 
 def _in_coordinates(config: TrainConfig, trial: int) -> tuple[F64, F64, F64]:
-    """M, R and w of one trial's start, in the user's basis."""
+    """Return M, R and w of one trial's start, drawn or given."""
     if not isinstance(config.init, Init):
         M, R, _ = given_coordinates(config, trial)
         check.full_rank("B0", np.concatenate([M, R]))
@@ -87,7 +87,7 @@ def _in_coordinates(config: TrainConfig, trial: int) -> tuple[F64, F64, F64]:
 
 
 def tilted(dist: float, d: int, k_star: int, width: int) -> tuple[F64, F64]:
-    """Coordinates of orthonormal columns with every principal angle at asin(dist)."""
+    """Return M and R of orthonormal columns at the principal angles asin(dist) to the truth."""
     rank = min(width, k_star)
     M, R = np.zeros((k_star, width)), np.zeros((min(width, d - k_star), width))
     M[:rank, :rank] = math.sqrt((1.0 - dist) * (1.0 + dist)) * np.eye(rank)
@@ -101,7 +101,7 @@ def tilted(dist: float, d: int, k_star: int, width: int) -> tuple[F64, F64]:
 
 
 def given_coordinates(config: TrainConfig, trial: int) -> tuple[F64, F64, NDArray[Any]]:
-    """M, R and the basis E (d, e) of a start given as an array."""
+    """Return M, R and the basis E (d, e) of a start given as an array."""
     assert not isinstance(config.init, Init)
     B_star = config.drawn_tasks.ground_truth(config.seed, trial, config.threads)
     return core.coordinates(config.init[0], B_star, config.threads)

@@ -1,4 +1,4 @@
-r"""Where the trials of a run stand: their states, and the rows recorded."""
+r"""The current states of a run's trials, and the rows that were recorded."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from .._support.types import F64, I64
 
 @dataclass(kw_only=True, eq=False)
 class Trials:
-    r"""The trials of a run, each with its state.
+    r"""The trials of a run with their current states.
 
     Parameters
     ----------
     parts : dict of str to ndarray
-        The states by name, each with a leading axis of trials. In coordinates: ``"M"``, ``"R"``,
-        ``"w"``, and ``"frames"`` once the core has seen them: orthogonal Q (k, k), the others
-        being `M Q`, `R Q` and `Q^T w`. On arrays: ``"B"``, ``"w"`` and, for the dual route, ``"A"``
-        of (24).
+        The arrays of the states by name, each with a leading axis of trials. In coordinates:
+        ``"M"``, ``"R"``, ``"w"`` and, once the core has returned them, ``"frames"``: orthogonal Q
+        (k, k), the others then being `M Q`, `R Q` and `Q^T w`. At full size: ``"B"``, ``"w"`` and,
+        on the dual route, ``"A"`` of (24).
     rounds, status : list of int
-        Rounds done and the core's status, per trial.
+        Rounds done, and the core's status, of every trial.
     columns : tuple of str
-        Names of the columns of `rows`.
+        Names of the columns of the values in `rows`.
     rows : list of (ndarray of shape (rows,), ndarray of shape (rows, columns))
-        Rounds and values that were recorded, per trial.
+        Rounds and values that were recorded, of every trial.
     route : str or None
-        Of the arrays engine.
+        The route on stored data; None for engines that have no routes.
     """
 
     parts: dict[str, NDArray[Any]]
@@ -46,19 +46,20 @@ class Trials:
         return [i for i, status in enumerate(self.status) if status == core.TrialStatus.LIVE]
 
     def trace(self) -> dict[str, NDArray[Any]]:
-        """Rows of all trials on one axis of rounds, (trials, rows), NaN where a trial has none."""
-        longest = np.unique(np.concatenate([rounds for rounds, _ in self.rows]))
-        table = np.full((len(self.rows), longest.size, len(self.columns)), np.nan)
+        """Return the records (trials, rows) on a common axis of rounds; missing rows are NaN."""
+        all_rounds = np.unique(np.concatenate([rounds for rounds, _ in self.rows]))
+        table = np.full((len(self.rows), all_rounds.size, len(self.columns)), np.nan)
         for i, (rounds, values) in enumerate(self.rows):
-            table[i, np.searchsorted(longest, rounds)] = values
-        found: dict[str, NDArray[Any]] = {"round": longest}
+            table[i, np.searchsorted(all_rounds, rounds)] = values
+        records: dict[str, NDArray[Any]] = {"round": all_rounds}
         for name in dict.fromkeys(self.columns):
             places = [j for j, column in enumerate(self.columns) if column == name]
-            found[name] = table[:, :, places] if name == "angles" else table[:, :, places[0]].copy()
-        return found
+            is_angles = name == "angles"
+            records[name] = table[:, :, places] if is_angles else table[:, :, places[0]].copy()
+        return records
 
     def put(self, indices: list[int], parts: dict[str, NDArray[Any]]) -> None:
-        """Take over the states of some trials."""
+        """Replace the states of the trials at some indices."""
         for name, values in parts.items():
             if name not in self.parts:
                 self.parts[name] = np.zeros((len(self.rounds), *values.shape[1:]), values.dtype)
