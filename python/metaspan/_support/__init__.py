@@ -1,1 +1,1 @@
-r"""What knows nothing of the domain: checks of arguments, files, memory, signals, progress."""
+r"""Domain-independent helpers: checks of arguments, files, memory, signals, progress."""

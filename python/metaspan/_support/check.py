@@ -1,7 +1,8 @@
-r"""Checks of arguments before they cross into compiled code, and what they say when they fail.
+r"""Checks of arguments before they reach compiled code.
 
-Every message is one sentence: the argument, what was expected, what came. Kind and dtype raise
-TypeError; shape, value and layout raise ValueError.
+Every function returns the checked value, converted where its docstring says so. A message is one
+sentence: the argument, what was expected, and what came. A wrong kind or dtype raises TypeError; a
+wrong shape, value or memory layout raises ValueError.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from .._load import core
 from . import cpus
 from .types import F64
 
-# What to do where r.B of a run is None.
-NO_B = ": a run in coordinates has no B of its own; use full_B() of its result"
-LONGEST_RANGE = 10**6  # that stands for an array
+# The hint for an argument B that is None because it is the `B` of a run in coordinates.
+NO_B = ": a run in coordinates has no B at full size; use full_B() of its result"
+LONGEST_RANGE = 10**6  # numbers of a range that is converted to an array
 PLAIN = {bool, int, float, complex, str, bytes, type(None)}
-"""Kinds of items that have neither a mask nor a unit."""
+"""Types of items that have neither a mask nor a unit."""
 
-# Names of one meaning, here or elsewhere: arguments of the package, and what they are taken for.
+# Sets of names with one meaning: arguments of this package, and names that others give them.
 ALIKE = [
     frozenset(group.split())
     for group in (
@@ -52,12 +53,12 @@ ALIKE = [
 
 Shape = tuple[int | str, ...]
 
-# Largest entry of |B^T B - I| that rounding explains, for columns made orthonormal in that dtype.
+# Largest entry of |B^T B - I| that counts as rounding, for columns made orthonormal in a dtype.
 ORTHONORMAL_TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 
 
 def show(value: object) -> str:
-    """A short text for a value that was not accepted."""
+    """Describe a rejected value in a short text."""
     if isinstance(value, np.ndarray):
         if value.ndim == 0 and _hidden(value):
             return "a masked value"
@@ -72,13 +73,13 @@ def show(value: object) -> str:
 
 
 def words(names: Iterable[str], conjunction: str = "or") -> str:
-    """Quoted names as a list in a sentence."""
+    """Join quoted names to a list in a sentence, such as "'a', 'b' or 'c'"."""
     quoted = [f"{name!r}" for name in names]
     return f" {conjunction} ".join([", ".join(quoted[:-1]), quoted[-1]] if quoted[1:] else quoted)
 
 
 def near(name: str, accepted: Iterable[str]) -> list[str]:
-    """Accepted names that a name that is not may stand for: of the same meaning, or spelt alike."""
+    """Return the accepted names that a wrong one may mean: synonyms, or similar spellings."""
     names = [known for known in accepted if known != name]
     for group in ALIKE:
         if name in group and not group.isdisjoint(names):
@@ -87,13 +88,13 @@ def near(name: str, accepted: Iterable[str]) -> list[str]:
 
 
 def meant(name: str, accepted: Iterable[str]) -> str:
-    """Ask whether the accepted names near to a name are meant; empty where none is near."""
+    """Ask whether accepted names near to a wrong one were meant; empty if none is near."""
     close = near(name, accepted)
     return f"did you mean {words(close)}?" if close else ""
 
 
 def integer(name: str, value: object, least: int = 0, most: int | None = None) -> int:
-    """An int or NumPy integer within bounds; bool is not a number here."""
+    """Check an int or NumPy integer within bounds, and return an int; bool is refused."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer; got {show(value)}")
     number = operator.index(value)
@@ -105,7 +106,7 @@ def integer(name: str, value: object, least: int = 0, most: int | None = None) -
 
 
 def real(name: str, value: object, least: float = 0.0, most: float = math.inf) -> float:
-    """A finite number within bounds."""
+    """Check a finite number within bounds, and return a float; bool is refused."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(
         value, (int, float, np.integer, np.floating)
     ):
@@ -122,14 +123,14 @@ def real(name: str, value: object, least: float = 0.0, most: float = math.inf) -
 
 
 def flag(name: str, value: object) -> bool:
-    """True or False."""
+    """Check a value that must be True or False."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False; got {show(value)}")
     return bool(value)
 
 
 def choice(name: str, value: object, accepted: Sequence[str]) -> str:
-    """One of several names."""
+    """Check a word that must be one of the accepted ones."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be {words(accepted)}; got {show(value)}")
     if value not in accepted:
@@ -138,36 +139,36 @@ def choice(name: str, value: object, accepted: Sequence[str]) -> str:
 
 
 def path(name: str, value: object) -> str:
-    """Return the name of a file or a folder as text, a leading ``~`` as the user's home."""
+    """Check a path, and return it as text with a leading ``~`` expanded to the user's home."""
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"{name} must be a path; got {show(value)}")
-    found = os.fspath(value)
-    if not isinstance(found, str):
+    text = os.fspath(value)
+    if not isinstance(text, str):
         raise TypeError(f"{name} must be a path in text; got {show(value)}")
-    if not found or "\0" in found:
-        raise ValueError(f"{name} must be text without zero bytes, not empty; got {show(found)}")
-    return os.path.expanduser(found)
+    if not text or "\0" in text:
+        raise ValueError(f"{name} must be text without zero bytes, not empty; got {show(text)}")
+    return os.path.expanduser(text)
 
 
 def threads(value: object) -> int:
-    """A number of threads; None means the CPUs that this process may use, within OpenMP's limit."""
+    """Check a number of threads; None: the CPUs of this process, at most OpenMP's limit."""
     return cpus.default_threads() if value is None else integer("threads", value, 1, 4096)
 
 
 def float_dtype(name: str, value: object) -> np.dtype[Any]:
-    """float32 or float64, as a dtype, a type or a name."""
+    """Check a dtype, type or name that must mean float32 or float64, and return the dtype."""
     try:
         dtype = np.dtype(value)  # type: ignore[call-overload]
     except (TypeError, ValueError):
         dtype = None
     if value is None or dtype not in (np.float32, np.float64):
         raise TypeError(f"{name} must be float32 or float64; got {show(value)}")
-    found: np.dtype[Any] = np.dtype(dtype)
-    return found
+    checked: np.dtype[Any] = np.dtype(dtype)
+    return checked
 
 
 def shape(name: str, array: NDArray[Any], expected: Shape) -> None:
-    """Compare with the expected shape, in which letters stand for sizes that are free."""
+    """Check a shape; letters in the expected one stand for sizes that are free."""
     fits = array.ndim == len(expected) and all(
         isinstance(want, str) or got == want
         for got, want in zip(array.shape, expected, strict=False)
@@ -180,14 +181,14 @@ def shape(name: str, array: NDArray[Any], expected: Shape) -> None:
 def _unit(value: object) -> object:
     """Return the physical unit of a quantity, None for anything else.
 
-    This is the one rule by which quantities are known, without importing the libraries that define
-    them: the object, its class or its dtype has an attribute `unit` or `units` that is not None.
-    Astropy, Pint, unyt and quantities all do. Only the class and the object's own dictionary are
-    searched, since tables of pandas offer their labels as attributes too.
+    Libraries of quantities are not imported. A quantity is a value that has, itself or on its class
+    or dtype, an attribute `unit` or `units` other than None; this holds for Astropy, Pint, unyt and
+    quantities. Only the class and the dictionary of the object are searched, since pandas offers
+    the labels of a table as attributes too.
     """
     try:
         dtype = getattr(value, "dtype", None)
-    except Exception:  # a dataset that is closed
+    except Exception:  # a closed dataset
         dtype = None
     for owner in (value, dtype):
         for name in ("unit", "units"):
@@ -197,16 +198,16 @@ def _unit(value: object) -> object:
 
 
 def _hidden(array: NDArray[Any]) -> int:
-    """Count the values that the mask of an array hides, if it has one."""
+    """Count the values that are hidden by the mask of an array, if it has one."""
     mask = getattr(array, "mask", None)
     return int(np.count_nonzero(mask)) if isinstance(mask, (np.ndarray, np.bool_)) else 0
 
 
 def bare(name: str, value: Any, *, gaps: bool = False) -> Any:
-    """Strip an array of a mask that hides nothing, without a copy; return anything else as it is.
+    """Remove a mask that hides nothing, without a copy; return other values unchanged.
 
-    A hidden value is a missing one: it raises ValueError, or becomes NaN where `gaps` may be.
-    Raises TypeError for a quantity with a physical unit.
+    A hidden value is a missing value: it raises ValueError, or becomes NaN if `gaps` is true. A
+    quantity with a physical unit raises TypeError.
     """
     if type(value) is np.ndarray:
         return value
@@ -228,33 +229,33 @@ def bare(name: str, value: Any, *, gaps: bool = False) -> Any:
         filled = np.array(value, dtype=np.float64)
         filled[value.mask] = np.nan
         return filled
-    # What is under a mask may be memory-mapped, or have a unit.
+    # The array under a mask may be memory-mapped, or have a unit.
     return bare(name, value.data) if isinstance(value, np.ma.MaskedArray) else np.asarray(value)
 
 
 def rectangular(name: str, value: ArrayLike, *, gaps: bool = False) -> NDArray[Any]:
-    """An array of whatever dtype, from anything that one can be made of; NaN only for `gaps`."""
-    if isinstance(value, range) and value[LONGEST_RANGE:]:  # a file may hold one of any length
+    """Convert an array_like to an array of any dtype; masked values become NaN with `gaps`."""
+    if isinstance(value, range) and value[LONGEST_RANGE:]:  # ranges in files may be of any length
         raise ValueError(f"{name} must be an array; got {show(value)}")
-    given = bare(name, value, gaps=gaps)
-    if isinstance(given, (list, tuple)):
-        given = _items(name, given, gaps)
+    bare_value = bare(name, value, gaps=gaps)
+    if isinstance(bare_value, (list, tuple)):
+        bare_value = _items(name, bare_value, gaps)
     try:
-        array = convert(given)
+        array = convert(bare_value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be a rectangular array; got {show(value)}") from error
     return np.asarray(bare(name, array, gaps=gaps))
 
 
 def convert(value: Any) -> NDArray[Any]:
-    """Make an array of a value, masked or with a unit where that is what the value becomes."""
-    if hasattr(type(value), "__dask_graph__"):  # Dask itself drops a mask when it converts
+    """Convert a value to an array, which keeps its mask or its unit."""
+    if hasattr(type(value), "__dask_graph__"):  # the conversion of Dask would drop a mask
         value = value.compute()
     return np.asanyarray(value)
 
 
 def _items(name: str, value: Sequence[Any], gaps: bool) -> Sequence[Any]:
-    """Convert the items of a list that may have masks or units, which the list would drop."""
+    """Convert the items of a list if they may have masks or units, which NumPy would drop."""
     kinds = set(map(type, value))
     if kinds <= PLAIN or all(kind in PLAIN or issubclass(kind, np.generic) for kind in kinds):
         return value
@@ -265,15 +266,15 @@ def _items(name: str, value: Sequence[Any], gaps: bool) -> Sequence[Any]:
 
 
 def reals(name: str, value: ArrayLike) -> F64:
-    """A copy in float64 of anything that holds real numbers."""
-    given = rectangular(name, value)
-    if given.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must hold real numbers; got dtype {given.dtype}")
-    return np.array(given, dtype=np.float64, order="C")
+    """Copy an array_like of real numbers to a C-contiguous float64 array."""
+    array = rectangular(name, value)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must hold real numbers; got dtype {array.dtype}")
+    return np.array(array, dtype=np.float64, order="C")
 
 
 def small(name: str, value: ArrayLike, expected: Shape) -> F64:
-    """A small array of parameters, from anything that holds real numbers: a finite float64 copy."""
+    """Copy a small array_like of finite real numbers to a float64 array of the expected shape."""
     array = reals(name, value)
     shape(name, array, expected)
     if not np.isfinite(array).all():
@@ -282,7 +283,7 @@ def small(name: str, value: ArrayLike, expected: Shape) -> F64:
 
 
 def floats(name: str, value: object, dtype: np.dtype[Any] | None = None) -> NDArray[Any]:
-    """An aligned NumPy array of float32 or float64, of one dtype where that is given; no copy."""
+    """Check an aligned NumPy array of float32 or float64, or of one given dtype; no copy."""
     value = bare(name, value)
     if not isinstance(value, np.ndarray):
         hint = NO_B if value is None and name in ("B", "B0") else ""
@@ -306,9 +307,9 @@ def floats(name: str, value: object, dtype: np.dtype[Any] | None = None) -> NDAr
 
 
 def in_file(name: str, array: NDArray[Any]) -> None:
-    """Raise ValueError if a memory-mapped array is longer than its file is now.
+    """Raise ValueError if the file of a memory-mapped array was truncated.
 
-    The system answers a read beyond the end of the file with a fatal signal.
+    A read beyond the end of the file would end the process with a signal.
     """
     owner: Any = array
     while owner is not None and getattr(owner, "_mmap", None) is None:
@@ -328,7 +329,7 @@ def in_file(name: str, array: NDArray[Any]) -> None:
 def matrix(
     name: str, value: object, expected: Shape, dtype: np.dtype[Any] | None = None
 ) -> NDArray[Any]:
-    """A large matrix with one row per feature, used where it lies."""
+    """Check a large C-contiguous matrix with one row per feature; no copy."""
     array = floats(name, value, dtype)
     shape(name, array, expected)
     if not array.flags.c_contiguous:
@@ -340,13 +341,13 @@ def matrix(
 
 
 def finite(name: str, array: NDArray[Any], workers: int, hint: str = "") -> None:
-    """No NaN and no infinity, at the speed of one read."""
+    """Raise ValueError if there is a NaN or an infinity; reads the array once."""
     if not core.all_finite(array, workers):
         raise ValueError(f"{name} must be finite; it holds a NaN or an infinity{hint}")
 
 
 def orthonormal(name: str, array: NDArray[Any], workers: int) -> None:
-    """Orthonormal columns, up to the rounding of the dtype."""
+    """Raise ValueError unless the columns are orthonormal, up to the rounding of the dtype."""
     gram = core.gram(array, workers)
     deviation = float(np.abs(gram - np.eye(gram.shape[0])).max(initial=0.0))
     if not deviation <= ORTHONORMAL_TOLERANCE[array.dtype.name]:
@@ -357,13 +358,16 @@ def orthonormal(name: str, array: NDArray[Any], workers: int) -> None:
 
 
 def lengths(name: str, coordinates: F64) -> None:
-    """Columns whose lengths are numbers: coordinates of entries near 1e308 may not be."""
+    """Raise ValueError if the coordinates of B are not finite, as those of entries near 1e308."""
     if not np.isfinite(coordinates).all():
         raise ValueError(f"{name} must have columns of lengths that double precision holds")
 
 
 def full_rank(name: str, coordinates: F64) -> None:
-    """Full column rank, from orthonormal coordinates, with all columns at equal length."""
+    """Raise ValueError unless B has full column rank, given its coordinates in a basis.
+
+    Columns are scaled to equal length first, so that a short column counts as much as a long one.
+    """
     lengths(name, coordinates)
     length = np.abs(coordinates).max(axis=0, initial=0.0)
     values = np.linalg.svd(coordinates / np.where(length > 0.0, length, 1.0), compute_uv=False)
@@ -375,7 +379,7 @@ def full_rank(name: str, coordinates: F64) -> None:
 
 
 def rows(name: str, array: NDArray[Any]) -> None:
-    """Contiguous along the last axis; the strides of the others are free."""
+    """Raise ValueError unless an array is contiguous along its last axis."""
     if array.shape[-1] > 1 and array.strides[-1] != array.itemsize:
         raise ValueError(
             f"{name} must be contiguous along its last axis; got strides {array.strides}: "
@@ -386,7 +390,7 @@ def rows(name: str, array: NDArray[Any]) -> None:
 def per_task(
     name: str, value: object, ndim: int, dtype: np.dtype[Any] | None
 ) -> NDArray[Any] | tuple[NDArray[Any], ...]:
-    """Data with a leading axis of tasks: one array, or a list with an array per task; no copy."""
+    """Check data of tasks: one array with a leading axis, or a list of one per task; no copy."""
     if not isinstance(value, (list, tuple)):
         array = floats(name, value, dtype)
         shape(name, array, ("n", "m", "d")[:ndim])
@@ -399,7 +403,7 @@ def per_task(
 
 
 def task(name: str, value: object, ndim: int, dtype: np.dtype[Any] | None) -> NDArray[Any]:
-    """One task's part of data with a leading axis of tasks, of `ndim` axes with it; no copy."""
+    """Check the data of one task, which have `ndim` axes together with that of tasks; no copy."""
     array = floats(name, value, dtype)
     shape(name, array, ("m", "d")[: ndim - 1])
     rows(name, array)

@@ -1,4 +1,4 @@
-r"""How many CPUs there are for this process: its affinity mask, and the quota of its container."""
+r"""The number of CPUs of this process, from its affinity mask and the quota of its container."""
 
 from __future__ import annotations
 
@@ -11,56 +11,56 @@ from pathlib import Path
 from .._load import core
 
 PROCESS = Path("/proc/self")
-# A mounted hierarchy: the group at its top, the folder, the version and the options.
+# A mounted hierarchy of control groups: the group at its top, the folder, the version, the options.
 MOUNT = re.compile(r"\S+ \S+ \S+ (\S+) (\S+) .*- (cgroup2?) \S+ (\S+)")
 
 
 def available() -> int:
-    """CPUs of this process: those of its affinity mask, or fewer where a quota says so."""
+    """Return the CPUs of this process: those of its affinity mask, or fewer if a quota says so."""
     return min(core.available_cpus(), _whole_quota())
 
 
 def default_threads() -> int:
-    """Threads of a call that gives no number: at most the limit of OpenMP or threadpoolctl."""
+    """Return the default number of threads: at most the limit of OpenMP or threadpoolctl."""
     return min(core.default_threads(), _whole_quota())
 
 
 @cache
 def _whole_quota() -> int:
-    """The quota in whole CPUs, rounded up; it is read once per process."""
+    """Return the quota in whole CPUs, rounded up; it is read once per process."""
     return max(1, math.ceil(min(quota(), 2**20)))
 
 
 def quota() -> float:
-    """CPUs that the control groups of this process allow; infinity where none sets a limit.
+    """Return the CPUs that the control groups of this process allow; infinity without a limit.
 
-    A limit of any group holds for all groups within it, so the least of them counts.
+    The limit of a group holds for all groups within it, so the smallest limit counts.
     """
     return min((_quota_of(folder) for folder in _groups()), default=math.inf)
 
 
 def _quota_of(folder: Path) -> float:
-    """The quota that one group sets, by version 2 of control groups or by version 1."""
+    """Return the quota of one control group, of version 2 or 1, in CPUs."""
     try:
         if (limit := folder / "cpu.max").exists():
             time, period = limit.read_text().split()
         else:
             time = (folder / "cpu.cfs_quota_us").read_text()
             period = (folder / "cpu.cfs_period_us").read_text()
-        found = float(time) / float(period)  # "max" and -1 say that there is no limit
+        limit_in_cpus = float(time) / float(period)  # "max" and -1 mean that there is no limit
     except (OSError, ValueError, ZeroDivisionError):
         return math.inf
-    return found if found > 0 else math.inf
+    return limit_in_cpus if limit_in_cpus > 0 else math.inf
 
 
 def _groups() -> Iterator[Path]:
-    """Folders of the control groups that hold this process and of those above them."""
+    """Yield the folders of the control groups of this process, and of the groups above them."""
     try:
         members = (PROCESS / "cgroup").read_text().splitlines()
         mounts = (PROCESS / "mountinfo").read_text().splitlines()
     except (OSError, ValueError):
         return
-    paths = {}  # of this process, in the hierarchies that can limit CPUs
+    paths = {}  # the groups of this process in the hierarchies that can limit CPUs
     for line in members:
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -77,11 +77,11 @@ def _groups() -> Iterator[Path]:
 
 
 def _upwards(top: Path, root: str, path: str) -> Iterator[Path]:
-    """Folders from a group's up to `top`, where the group `root` is mounted."""
+    """Yield the folders from that of a group up to `top`, where the group `root` is mounted."""
     inside = Path(path)
     try:
         folder = top / inside.relative_to(root)
-    except ValueError:  # the group is not in sight: a container sees its own as the top
+    except ValueError:  # a container does not see groups above its own, which is its top
         folder = top
     yield folder
     while folder != top:
@@ -90,5 +90,5 @@ def _upwards(top: Path, root: str, path: str) -> Iterator[Path]:
 
 
 def _unescaped(field: str) -> str:
-    """A field of mountinfo, where spaces and the like stand as octal numbers."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
+    """Decode a field of mountinfo, in which spaces and the like are octal numbers."""
+    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), field)

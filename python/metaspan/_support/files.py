@@ -1,4 +1,4 @@
-r"""Files of the package: npz archives without pickles, with a JSON document inside."""
+r"""Reads and writes the package's files: npz archives without pickles, with a JSON document."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from . import memory
 
 VERSION = 1
 DOCUMENT = "metaspan"
-DTYPES = (np.uint8, np.int64, np.float32, np.float64)  # those that files hold
+DTYPES = (np.uint8, np.int64, np.float32, np.float64)  # of arrays in files
 CHUNK = 2**20  # bytes that are copied at a time
-LONGEST_NAME = 50  # letters of a target and of a machine in the name of a file beside
+LONGEST_NAME = 50  # letters of the target and of the machine in the name of a temporary file
 
 
 def write(
@@ -35,7 +35,7 @@ def write(
     document: Mapping[str, Any],
     arrays: Mapping[str, NDArray[Any]],
 ) -> None:
-    """Write a file beside and rename it, so that `path` is whole or absent at any time."""
+    """Write a document and arrays to a file, which is replaced atomically."""
     head = {"format": kind, "version": VERSION, "written_by": core.build_info()["version"]}
     text = json.dumps({**head, **document}).encode()
     members: dict[str, Any] = {DOCUMENT: np.frombuffer(text, np.uint8), **arrays}
@@ -44,35 +44,36 @@ def write(
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file beside and rename it, so that `path` is whole or absent at any time."""
+    """Write bytes to a file, which is replaced atomically."""
     with _replacing(path) as file:
         file.write(content)
 
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[IO[bytes]]:
-    """Open a file that takes the place of the target once it is whole and on the disk.
+    """Open a temporary file that replaces the target once it is complete and on the disk.
 
-    A symbolic link stays and what it leads to is replaced; permissions are kept. What is neither
-    a file nor absent, such as a pipe, is written as it is. An OSError names the target.
+    If the target is a symbolic link, the file that it leads to is replaced. Permissions are kept. A
+    target that is not a regular file, such as a pipe, is written directly. An OSError names the
+    target.
     """
     renamed = target.is_file() or not target.exists()
     try:
         with _beside(target) if renamed else target.open("wb") as file:
             yield file
-    except OSError as error:  # which may name the file beside, or none
+    except OSError as error:  # it may name the temporary file, or no file
         number = error.errno or errno.EIO
         raise OSError(number, error.strerror or str(error), str(target)) from None
 
 
 @contextmanager
 def _beside(target: Path) -> Iterator[IO[bytes]]:
-    """Open a new file in the folder of the target, and rename it at the end."""
+    """Open a temporary file in the folder of the target, and rename it at the end."""
     if target.is_symlink():
         target = Path(os.path.realpath(target))
         if target.is_symlink():
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-    # Other threads, on other machines too, may be writing the same file.
+    # The name is that of this thread: others, also on other machines, may write the same target.
     thread = f"{platform.node()[:LONGEST_NAME]}.{threading.get_native_id()}"
     beside = target.with_name(f".{target.name[:LONGEST_NAME]}.{thread}.part")
     try:
@@ -89,9 +90,9 @@ def _beside(target: Path) -> Iterator[IO[bytes]]:
 
 
 def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The document and the arrays of a file; ValueError names a file that is none of ours.
+    """Read the document and the arrays of a file; raise ValueError for any other file.
 
-    Nothing is allocated that the size of the file does not explain, or that memory does not hold.
+    No allocation exceeds the size of the file or the available memory, also if the file is damaged.
     """
     name = os.fspath(path)
     with open(name, "rb") as file:
@@ -102,9 +103,9 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[
             memory.require(f"{name!r}", size)
             arrays = _members(file, size)
             document = parse(arrays.pop(DOCUMENT).tobytes())
-            found, version = document["format"], document["version"]
-    if found != kind:
-        raise ValueError(f"{name!r} must be a {kind}; it is a {shorten(found)}")
+            file_kind, version = document["format"], document["version"]
+    if file_kind != kind:
+        raise ValueError(f"{name!r} must be a {kind}; it is a {shorten(file_kind)}")
     if version != VERSION:
         raise ValueError(
             f"{name!r} has format version {shorten(version)}; this release reads {VERSION}"
@@ -114,45 +115,45 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[
 
 @contextmanager
 def name_file_in_errors(what: str) -> Iterator[None]:
-    """Whatever is raised for what a file holds becomes a ValueError that begins with `what`."""
+    """Re-raise any error caused by a file's contents as a ValueError prefixed with `what`."""
     try:
         yield
     except MemoryError:
         raise
-    except Exception as error:  # damaged contents make libraries raise whatever comes
+    except Exception as error:  # damaged contents make libraries raise errors of any kind
         raise ValueError(f"{what} ({shorten(error)})") from error
 
 
 def shorten(value: object) -> str:
-    """A short text on one line for what a file holds, or for an error."""
+    """Describe a value from a file, or an error, in a short text on one line."""
     plain = isinstance(value, (ValueError, OSError, zipfile.BadZipFile))
     text = " ".join((str(value) if plain or isinstance(value, str) else repr(value)).split())
     return text if len(text) <= 150 else f"{text[:147]}..."
 
 
 def parse(content: str | bytes) -> Any:
-    """What JSON says; ValueError for names that stand twice, and for NaN and infinity."""
+    """Parse JSON; raise ValueError for repeated names, and for NaN and infinity."""
     return DECODER.decode(content if isinstance(content, str) else content.decode())
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    items = dict(pairs)
+    if len(items) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{shorten(twice)!r} stands there twice")
-    return found
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {shorten(repeated)!r} is repeated")
+    return items
 
 
-def _no_number(word: str) -> None:
+def _refuse_constant(word: str) -> None:
     raise ValueError(f"{word} is not a number of JSON")
 
 
-DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_number)
+DECODER = json.JSONDecoder(object_pairs_hook=_refuse_repeats, parse_constant=_refuse_constant)
 
 
 def _members(file: IO[bytes], size: int) -> dict[str, NDArray[Any]]:
-    """Arrays of an archive whose members are stored as they are, apart from each other."""
+    """Read the arrays of an archive whose members are uncompressed and do not overlap."""
     arrays: dict[str, NDArray[Any]] = {}
     with zipfile.ZipFile(file) as archive:
         infos = archive.infolist()
@@ -164,14 +165,14 @@ def _members(file: IO[bytes], size: int) -> dict[str, NDArray[Any]]:
         for info in infos:
             name = info.filename.removesuffix(".npy")
             if name in arrays:
-                raise ValueError(f"the member {shorten(name)!r} stands there twice")
+                raise ValueError(f"the member {shorten(name)!r} is repeated")
             with archive.open(info) as member:
                 arrays[name] = _array(member, info.file_size)
     return arrays
 
 
 def _array(member: IO[bytes], size: int) -> NDArray[Any]:
-    """An array from an npy file of so many bytes."""
+    """Read an array from an npy file of `size` bytes."""
     version = npy.read_magic(member)
     header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, in_columns, dtype = header(member)
@@ -193,7 +194,7 @@ def _array(member: IO[bytes], size: int) -> NDArray[Any]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the renaming last through a crash, where folders can be synchronised."""
+    """Make a renaming in a folder survive a crash, on systems that can synchronise folders."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:

@@ -1,8 +1,8 @@
-r"""Names for functions that tell apart any two that compute differently.
+r"""Hashes of functions, which differ for any two that compute differently.
 
-A study and a checkpoint keep numbers that a function of the user's has shaped, and must not take
-those of another function for their own. A function cannot be written to their files; what it is
-made of can be hashed.
+The numbers that a study and a checkpoint keep may depend on a function of the user's, and must not
+be mixed with those of another function. A function cannot be written to their files, but a hash of
+its code and values can.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from . import check
 
 LONGEST_NAME = 200  # characters of the arguments in the name of a partial
 
-# Attributes of a class that say nothing about what its objects compute.
+# Attributes of a class that do not affect what its objects compute.
 SILENT = ("__module__", "__doc__", "__dict__", "__weakref__", "__qualname__", "__annotations__")
 
 
@@ -38,14 +38,14 @@ def name_of(function: object) -> str:
 
 
 def arguments_of(function: functools.partial[Any]) -> str:
-    """Return the arguments of a partial as they would be typed, objects by the names of kinds."""
-    given = [_shown(value) for value in function.args]
-    given += [f"{name}={_shown(value)}" for name, value in function.keywords.items()]
-    return ", ".join(given)[:LONGEST_NAME]
+    """Format the arguments of a partial as they would be typed, objects by the names of types."""
+    arguments = [_shown(value) for value in function.args]
+    arguments += [f"{name}={_shown(value)}" for name, value in function.keywords.items()]
+    return ", ".join(arguments)[:LONGEST_NAME]
 
 
 def contents(function: object) -> str:
-    r"""Hash all that a callable is made of.
+    r"""Hash the code and the values that determine what a callable computes.
 
     Parameters
     ----------
@@ -55,16 +55,16 @@ def contents(function: object) -> str:
     Returns
     -------
     str
-        Equal for callables made of equal parts, in any process that runs this minor version of
-        Python. Parts are, recursively: the bytecode, defaults and closure of a function, and the
-        global values and functions of its own module that it reads; the arguments of a partial;
-        the state of an object and the methods of its class. Modules, classes, and functions of
-        other modules that code refers to count by their names.
+        The hash. It is equal for callables with equal parts, in any process that runs this minor
+        version of Python. The parts are, recursively: the bytecode, defaults and closure of a
+        function, and the global values and functions of its own module that it reads; the arguments
+        of a partial; the state of an object and the methods of its class. Modules, classes, and
+        functions of other modules that the code refers to are hashed by their names.
 
     Raises
     ------
     TypeError
-        If a part cannot be told from another of its kind, as is true of a lock or an open file.
+        If a part has no content to hash, such as a lock or an open file.
     """
     try:
         tree = _Walk().root(function)
@@ -87,18 +87,18 @@ def digest(array: NDArray[Any]) -> str:
 
 
 class _Untellable(TypeError):
-    """A part that has no content to hash; the text says which."""
+    """Raised for a part that has no content to hash; the message describes the part."""
 
 
 class _Walk:
-    """One traversal of a callable's parts, which visits no function or object twice."""
+    """One traversal of a callable's parts, which visits every function and object once."""
 
     def __init__(self) -> None:
-        self._seen: dict[int, tuple[int, object]] = {}  # holds them, so that no id is used again
+        self._seen: dict[int, tuple[int, object]] = {}  # keeps objects alive: no id is reused
         self._open: list[object] = []  # containers around the current part
 
     def root(self, function: object) -> Any:
-        """Return the tree of the callable itself: an object's class decides what it computes."""
+        """Return the tree of the callable itself; for an object, its class belongs to it."""
         if isinstance(function, types.MethodType):
             bound = function.__self__
             kind = bound if isinstance(bound, type) else type(bound)
@@ -111,7 +111,7 @@ class _Walk:
         return [self.part(function), self._class(type(function))]
 
     def part(self, value: object) -> Any:
-        """Return a JSON tree of a value, equal for equal content alone."""
+        """Return the JSON tree of a value; trees are equal only for equal contents."""
         if isinstance(value, (*NUMBERS, *NAMED)):
             return _atom(value)
         if type(value) is np.ndarray and not value.dtype.hasobject:
@@ -133,7 +133,7 @@ class _Walk:
             items = [[self.part(name), self.part(item)] for name, item in value.items()]
         else:
             items = [self.part(item) for item in value]
-        if isinstance(value, (set, frozenset)):  # their order differs from process to process
+        if isinstance(value, (set, frozenset)):  # their order differs between processes
             items.sort(key=json.dumps)
         self._open.pop()
         return [type(value).__name__, items]
@@ -168,7 +168,7 @@ class _Walk:
         return self.part(value)
 
     def _code(self, code: types.CodeType) -> list[Any]:
-        """Return the tree of bytecode, without its docstring and where it stands in a file."""
+        """Return the tree of bytecode, without its docstring and its position in a file."""
         steps = [
             [step.opname, self._constant(step.argval)]
             if step.opcode in dis.hasconst
@@ -187,27 +187,27 @@ class _Walk:
         """Return the tree of a class: its functions and data, and its bases in the same module."""
         if not kind.__flags__ & HEAP_TYPE:
             return ["class", name_of(kind)]
-        own: list[Any] = []
+        members: list[Any] = []
         for name, member in sorted(vars(kind).items()):
             silent = name in SILENT or name.startswith(("_abc_", "__dataclass_"))
             generated = name.startswith("__") and not isinstance(member, types.FunctionType)
             if silent or generated or isinstance(member, DESCRIPTORS):
                 continue
-            own.append([name, self.part(_unwrapped(member))])
+            members.append([name, self.part(_unwrapped(member))])
         bases = [
             self._class(base) if base.__module__ == kind.__module__ else ["class", name_of(base)]
             for base in kind.__bases__
         ]
-        return ["class", name_of(kind), own, bases]
+        return ["class", name_of(kind), members, bases]
 
     def _object(self, value: object) -> Any:
-        """Return the tree of an object, from what pickle would be told about it."""
+        """Return the tree of an object, from the parts of which pickle would rebuild it."""
         registered = copyreg.dispatch_table.get(type(value))
         try:
             reduced: Any = registered(value) if registered else value.__reduce_ex__(4)
         except Exception:
             raise _Untellable(f"an object of {name_of(type(value))}") from None
-        if isinstance(reduced, str):  # a global of its module; what it wraps may be a function
+        if isinstance(reduced, str):  # a global of its module, which may wrap a function
             wrapped = getattr(value, "__wrapped__", None)
             return ["global", type(value).__module__, reduced, self.part(wrapped)]
         maker, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
@@ -217,14 +217,14 @@ class _Walk:
         return ["object", *tree]
 
 
-HEAP_TYPE = 1 << 9  # of a class written in Python
+HEAP_TYPE = 1 << 9  # flag of a class written in Python
 NUMBERS = (type(None), bool, int, float, complex, str, bytes, bytearray, np.generic)
 NAMED = (type, types.ModuleType)
 DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
 
 def _atom(value: Any) -> Any:
-    """Return the tree of a number, a text, a class or a module; NumPy's doubles equal Python's."""
+    """Return the tree of a number, text, class or module; NumPy's doubles count as Python's."""
     if isinstance(value, NAMED):
         return ["named", name_of(value) if isinstance(value, type) else value.__name__]
     if isinstance(value, (np.bool_, np.int64, np.float64)):
@@ -235,14 +235,14 @@ def _atom(value: Any) -> Any:
 
 
 def _shown(value: object) -> str:
-    """Return a text for an argument that is the same in every process."""
+    """Describe an argument in a text that is the same in every process."""
     if isinstance(value, NUMBERS):
         return check.show(value.item() if isinstance(value, np.generic) else value)
     return name_of(value) if callable(value) else f"<{type(value).__name__}>"
 
 
 def _cell(cell: types.CellType) -> list[object]:
-    """Return what a cell of a closure holds, as a list that is empty where it holds nothing."""
+    """Return a list with the content of a closure's cell; empty if the cell is."""
     try:
         return [cell.cell_contents]
     except ValueError:

@@ -1,4 +1,4 @@
-r"""How figures look: colours, fonts and axes in one style."""
+r"""The style of figures: colours, fonts and axes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours in an order in which neighbours also differ in lightness, for grey prints.
+# Okabe and Ito's colours, ordered so that neighbours differ in lightness too, for grey prints.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F", "#CC79A7", "#56B4E9", "#000000")
 MARKERS = "osD^vPX*"
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1.5, 1.2)))
@@ -21,14 +21,14 @@ FONT = "STIXGeneral"  # comes with matplotlib, so figures look the same everywhe
 def new_axes(
     columns: int = 1, width: float = 4.8, height: float = 3.3
 ) -> tuple[Figure, list[Axes]]:
-    r"""Make axes in the style of the package, in a figure that needs no display.
+    r"""Make axes in the style of the package, in a figure without pyplot or a display.
 
     Parameters
     ----------
     columns : int
-        Axes side by side.
+        Number of axes, side by side.
     width, height : float
-        Size of each, in inches.
+        Size of each of them, in inches.
 
     Returns
     -------

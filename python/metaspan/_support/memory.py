@@ -1,4 +1,4 @@
-r"""How much memory there is, asked before something of size d is allocated."""
+r"""Available memory, which is checked before arrays of size d are allocated."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_bytes() -> int | None:
-    """Bytes that can still be had without swapping; None where the system does not say."""
+    """Return the bytes that can be allocated without swapping; None if the system does not say."""
     limits = [limit for limit in (_of_machine(), _of_group()) if limit is not None]
     return min(limits, default=None)
 
 
 def require(what: str, count: int) -> None:
-    """Raise MemoryError if `count` bytes are more than there are."""
+    """Raise MemoryError if `count` bytes are more than available; `what` needs them."""
     free = available_bytes()
     if free is not None and count > free:
         raise MemoryError(
@@ -30,20 +30,20 @@ def require(what: str, count: int) -> None:
 
 
 class Arena:
-    """Memory that is used again: what the system gives afresh costs as much as reading."""
+    """A buffer that is reused, since touching new memory costs as much as reading into it."""
 
     def __init__(self) -> None:
         self._memory = np.empty(0, np.uint8)
         self._used = 0
 
     def begin(self, size: int) -> None:
-        """Room for so many bytes; everything that was taken is given back."""
+        """Make room for `size` bytes; arrays that were taken before become invalid."""
         if size > self._memory.size:
             self._memory = np.empty(size, np.uint8)
         self._used = 0
 
     def take(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """An array of the room, which must be there."""
+        """Return an uninitialised array in the buffer, which `begin` must have made room for."""
         begin = self._used
         self._used += math.prod(shape) * dtype.itemsize
         return self._memory[begin : self._used].view(dtype).reshape(shape)
@@ -63,7 +63,7 @@ def _of_machine() -> int | None:
 
 
 def _of_group() -> int | None:
-    """What the control group of the process leaves, where it sets a limit."""
+    """Return the bytes that the process's control group leaves; None if it has no limit."""
     try:
         limit = int((CGROUP / "memory.max").read_text())
         return max(0, limit - int((CGROUP / "memory.current").read_text()))

@@ -1,4 +1,4 @@
-r"""Where names stand that would overlap."""
+r"""Places labels that would overlap."""
 
 from __future__ import annotations
 
@@ -25,13 +25,15 @@ def spread(places: Sequence[float], apart: float) -> list[float]:
     >>> spread([0.0, 1.0, 9.0], apart=2.0)
     [-0.5, 1.5, 9.0]
     """
-    # With i * apart taken off, the constraint is "not descending": pool adjacent violators.
-    groups: list[list[float]] = []
+    # Less i * apart, the places must not descend: isotonic regression, by the algorithm of pool
+    # adjacent violators. A pool is a mean and the number of places in it.
+    pools: list[list[float]] = []
     for i, place in enumerate(places):
-        groups.append([place - i * apart, 1.0])
-        while len(groups) > 1 and groups[-2][0] > groups[-1][0]:
-            mean, count = groups.pop()
-            before, many = groups[-1]
-            groups[-1] = [(before * many + mean * count) / (many + count), many + count]
-    level = [mean for mean, count in groups for _ in range(int(count))]
+        pools.append([place - i * apart, 1.0])
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            mean, count = pools.pop()
+            mean_before, count_before = pools[-1]
+            total = count_before + count
+            pools[-1] = [(mean_before * count_before + mean * count) / total, total]
+    level = [mean for mean, count in pools for _ in range(int(count))]
     return [mean + i * apart for i, mean in enumerate(level)]

@@ -1,4 +1,4 @@
-r"""Showing how far a run is."""
+r"""Shows the progress of a run."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-NO_STREAM = (AttributeError, OSError, TypeError, ValueError)  # of what stands for a stream, or None
+# What `sys.stderr` may raise: it can be None, closed, or any object.
+NO_STREAM = (AttributeError, OSError, TypeError, ValueError)
 
 
 def on_terminal() -> bool:
-    """Tell whether standard error is a terminal; it may be missing, closed, or any object."""
+    """Whether standard error is a terminal."""
     try:
         return bool(sys.stderr.isatty())
     except NO_STREAM:
@@ -22,7 +23,7 @@ def on_terminal() -> bool:
 def reporter(
     progress: bool | Callable[[int, int], object], done: int, total: int
 ) -> Iterator[Callable[[int], object]]:
-    """A function to call with the rounds done; it draws a bar, calls the user, or does nothing."""
+    """Yield a function of the rounds done, which draws a bar, calls the user, or does nothing."""
     if callable(progress):
         yield lambda finished: progress(finished, total)
         return
@@ -35,7 +36,7 @@ def reporter(
 
 
 def terminal_bar(total: int, done: int = 0, **looks: Any) -> Any:
-    """Open a bar of tqdm's; None unless standard error is a terminal and tqdm is installed."""
+    """Open a bar of tqdm; return None unless standard error is a terminal and tqdm installed."""
     if not on_terminal():
         return None
     try:

@@ -1,4 +1,4 @@
-r"""Signals, kept waiting while something must not be cut, and told from what a run raises."""
+r"""Defers signals during critical blocks, and tells their exceptions from those of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import FrameType
 Handler = Callable[[int, FrameType | None], object]
 
 NUMBERS = tuple(map(int, signal.valid_signals()))
-_raised: list[BaseException] = []  # by signal handlers within the blocks of `mark_handlers`
+_raised: list[BaseException] = []  # exceptions of signal handlers in blocks of `mark_handlers`
 
 
 @contextmanager
@@ -26,16 +26,18 @@ def defer_interrupts() -> Iterator[None]:
         try:
             deferred.remove()
         finally:
-            with ExitStack() as calls:  # every handler is called, also where another one raises
+            with ExitStack() as calls:  # calls every handler, even if another one raises
                 for number, frame in deferred.came.items():
                     calls.callback(deferred.handlers[number], number, frame)
 
 
 @contextmanager
 def mark_handlers() -> Iterator[None]:
-    """Let what signal handlers raise within the block out of it, as `reraise_signal` does.
+    """Remember exceptions of signal handlers in the block, for `reraise_signal`.
 
-    Python's own handler of Ctrl-C needs no mark: nothing takes a KeyboardInterrupt for a failure.
+    If such an exception causes the block to fail, it is raised in place of the block's own error.
+    Python's handler of Ctrl-C is left alone, since no code mistakes a KeyboardInterrupt for a
+    failure.
     """
     handlers = {
         number: handler
@@ -51,27 +53,27 @@ def mark_handlers() -> Iterator[None]:
         raise
     finally:
         marking.remove()
-        if handlers:  # else what was raised is that of a block around this one
+        if handlers:  # otherwise the list belongs to a block around this one
             del _raised[before:]
 
 
 def reraise_signal(error: BaseException) -> None:
-    """Raise the exception of a signal handler that `error` is, or that led to it, if there is one.
+    """Raise the signal handler's exception that caused `error`, if one did.
 
-    Every place that takes an exception for the failure of a run, or for one of another kind, asks
-    this first. A signal is not the fault of the run that it meets.
+    Code that handles any exception as the failure of a run must call this first: a run does not
+    fail because a signal arrives while it is running.
     """
     seen = set[int]()
-    reason: BaseException | None = error
-    while reason is not None and id(reason) not in seen:
-        if any(reason is raised for raised in _raised):
-            raise reason
-        seen.add(id(reason))
-        reason = reason.__cause__ or reason.__context__
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        if any(cause is raised for raised in _raised):
+            raise cause
+        seen.add(id(cause))
+        cause = cause.__cause__ or cause.__context__
 
 
 class _Replacement:
-    """Stands for the handlers of signals; one that is left behind behaves as what it replaced."""
+    """Replaces signal handlers, and calls them: one that is never removed does no harm."""
 
     def __init__(self, handlers: dict[int, Handler]) -> None:
         self.handlers = handlers
@@ -85,12 +87,12 @@ class _Replacement:
 
     def remove(self) -> None:
         for number, handler in self.handlers.items():
-            if signal.getsignal(number) is self:  # else something within the block has set another
+            if signal.getsignal(number) is self:  # code in the block may have set another one
                 signal.signal(number, handler)
 
 
 class _Deferred(_Replacement):
-    """Remembers signals instead of handling them, as long as it is to wait."""
+    """Remembers signals instead of handling them while `waiting` is true."""
 
     def __init__(self, handlers: dict[int, Handler]) -> None:
         super().__init__(handlers)
@@ -105,7 +107,7 @@ class _Deferred(_Replacement):
 
 
 class _Marking(_Replacement):
-    """Remembers what a handler raises."""
+    """Remembers the exceptions of the handlers that it calls."""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         try:
@@ -116,8 +118,11 @@ class _Marking(_Replacement):
 
 
 def _handlers() -> dict[int, Handler]:
-    """Functions that handle signals; none outside the main thread, which alone can set others."""
+    """Return the signal handlers that are functions; none outside the main thread.
+
+    Only the main thread can set handlers.
+    """
     if threading.current_thread() is not threading.main_thread():
         return {}
-    found = {number: signal.getsignal(number) for number in NUMBERS}
-    return {number: handler for number, handler in found.items() if callable(handler)}
+    handlers = {number: signal.getsignal(number) for number in NUMBERS}
+    return {number: handler for number, handler in handlers.items() if callable(handler)}

@@ -1,4 +1,4 @@
-r"""Names of array types."""
+r"""Short names of array types."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-r"""The cost model: what a round takes, from constants measured on this machine.
+r"""The rates of this machine, from which costs of rounds are predicted.
 
-The constants are measured once on a machine and kept in a file of the user's cache folder, so that
-the choices made from them, and with them the bits of a run, stay the same on a machine. Constants
-that a busy machine spoilt are noticed and measured again: those whose repeats disagree, or during
-which other processes had the processor, by the first process after an hour; and any that a short
-look contradicts, at once.
+The rates are measured once on a machine and kept in a file of the user's cache folder, so that the
+routes chosen by them, and with these the bits of a run, stay the same on a machine. Rates measured
+on a busy machine are replaced: if repeats disagreed or other processes used the processor, the
+first process after an hour measures again; if a short measurement contradicts the kept rates, this
+process measures again at once.
 """
 
 from __future__ import annotations
@@ -26,81 +26,83 @@ from .._support import cpus, files
 from ..methods import ANIL, MAML, core_method
 from ..tasks.arrays import core_sets, sets_of
 
-# Version of what is measured, and how.
-EDITION = 4
+EDITION = 4  # of the file: to be raised when other rates are measured, or in another way
 MEMORY_BYTES = 2**27  # more than caches hold
 CACHED_BYTES = 2**22
-AGREE = 1.15  # that the two least times of a call may differ by
-OWN_SHARE = 0.9  # of the processor that a call must have had
-LOOKED_AT = ("flops_per_second", "features_1", "cached_1")  # by the short look
-SPOILT_SECONDS = 3600.0  # that constants of a busy machine are used for
-FASTER, SLOWER = 1.5, 4.0  # than kept: the kept constants were spoilt, or are another machine's
+AGREE = 1.15  # largest ratio of the two shortest times of a call on a quiet machine
+OWN_SHARE = 0.9  # least fraction of its time in which a call must have had the processor
+LOOKED_AT = ("flops_per_second", "features_1", "cached_1")  # rates of the short measurement
+SPOILT_SECONDS = 3600.0  # for which rates of a busy machine are used
+# Ratios of a new rate to the kept one beyond which the kept one is wrong: it was measured on a busy
+# machine, or on another machine.
+FASTER, SLOWER = 1.5, 4.0
 
 
 @cache
 def cost_model() -> dict[str, float]:
-    r"""Constants of the cost model: from the file, or measured in a second or so.
+    r"""Return the rates of this machine, from the file or measured in about a second.
 
     Returns
     -------
     dict of str to float
-        ``"seconds_per_call"``, what a round of one small task takes; ``"flops_per_second"`` and
-        ``"seconds_per_kernel"`` of one thread on small problems: of their arithmetic, and of a
-        kernel however short it is; ``"read_1"``, ``"read_all"`` and ``"cached_1"``: bytes per
-        second that one thread, and all that the process may use, read from memory, and one from its
-        cache; ``"features_1"``: flops per second of `X B` on one thread; ``"grams_1"``: those of
-        `X X^T`; ``"seconds_per_task"`` of one task of no size; ``"normals_1"``: normals per second
-        of one thread.
+        ``"seconds_per_call"``: seconds of a round with one small task. ``"flops_per_second"``:
+        flops per second of one thread on small problems. ``"seconds_per_kernel"``: seconds that a
+        kernel takes beside its flops, on one thread. ``"read_1"`` and ``"read_all"``: bytes per
+        second that one thread, and all CPUs of this process, read from memory. ``"cached_1"``:
+        bytes per second that one thread reads from its cache. ``"features_1"`` and ``"grams_1"``:
+        flops per second of `X B` and of `X X^T` on one thread. ``"seconds_per_task"``: seconds that
+        a task takes on arrays beside its flops and bytes. ``"normals_1"``: normals per second of
+        one thread.
     """
     path = _path()
-    kept = _kept(path)
+    kept = _read_kept(path)
     if kept is not None and not contradicts(kept, look()):
         return kept
     watch = Stopwatch()
-    found = _measure(watch)
-    _keep(path, {**found, "steady": watch.steady, "measured": time.time()})
-    return found
+    rates = _measure(watch)
+    _keep(path, {**rates, "steady": watch.steady, "measured": time.time()})
+    return rates
 
 
 def contradicts(kept: Mapping[str, float], seen: Mapping[str, float]) -> bool:
-    """Whether rates just seen cannot be those of the machine that the kept ones are of.
+    """Whether rates just measured show that the kept ones are wrong.
 
-    Neighbours make a machine slower than it is, never faster: rates well above the kept ones say
-    that those were measured on a busy machine.
+    Other processes make a machine slower, never faster: rates well above the kept ones show that
+    those were measured on a busy machine.
     """
     return any(not 1 / SLOWER < rate / kept[name] < FASTER for name, rate in seen.items())
 
 
 def look() -> dict[str, float]:
-    """Rates that take some milliseconds to measure; none where other processes disturbed them."""
+    """Measure some rates in a few milliseconds; empty if other processes disturbed them."""
     watch = Stopwatch(patience=0.004)
     normals = _normals(watch)
     small = np.ones(CACHED_BYTES // 8)
-    found = {
+    rates = {
         "flops_per_second": _kernels(watch, normals)[0],
         "features_1": _features(watch),
         "cached_1": small.nbytes / watch.least(lambda: core.all_finite(small, 1)),
     }
-    return {name: found[name] for name in LOOKED_AT} if watch.steady else {}
+    return {name: rates[name] for name in LOOKED_AT} if watch.steady else {}
 
 
-def _kept(path: Path) -> dict[str, float] | None:
-    """The constants of the file: all of them positive, and of a quiet machine or an hour old."""
+def _read_kept(path: Path) -> dict[str, float] | None:
+    """Read the rates of the file, if they are of a quiet machine or less than an hour old."""
     try:
         kept = json.loads(path.read_text())
-        found = {name: float(kept[name]) for name in ORDER}
+        rates = {name: float(kept[name]) for name in ORDER}
         fresh = 0 <= time.time() - float(kept["measured"]) < SPOILT_SECONDS
         usable = kept["steady"] is True or fresh
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return found if usable and all(0 < value < np.inf for value in found.values()) else None
+    return rates if usable and all(0 < rate < np.inf for rate in rates.values()) else None
 
 
-def _keep(path: Path, found: Mapping[str, float | bool]) -> None:
-    """Write the file; where that fails, the next process measures again."""
+def _keep(path: Path, content: Mapping[str, float | bool]) -> None:
+    """Write the file; if that fails, the next process measures again."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.replace(path, json.dumps(found).encode())
+        files.replace(path, json.dumps(content).encode())
     except OSError:
         pass
 
@@ -111,8 +113,8 @@ class Stopwatch:
     Parameters
     ----------
     patience : float
-        Seconds that the repeats of a call may take, if the two least of them agree; up to six
-        times as long otherwise.
+        Seconds that the repeats of a call may take if the two shortest agree; otherwise up to six
+        times as many.
     """
 
     def __init__(self, patience: float = 0.05) -> None:
@@ -120,8 +122,12 @@ class Stopwatch:
         self._patience = patience
 
     def least(self, call: Callable[[], object], threads: int = 1) -> float:
-        """Least time of a call, of two at least; `threads` of them must have had a processor."""
-        call()  # the first touches memory and wakes threads
+        """Return the shortest time of a call in seconds; repeats it at least twice.
+
+        `steady` becomes False if repeats disagree or other processes had the processor. A call on
+        several threads must have had more than one processor.
+        """
+        call()  # the first call touches memory and wakes threads
         laps: list[tuple[float, float]] = []
         began = time.perf_counter()
         while True:
@@ -134,25 +140,26 @@ class Stopwatch:
             agree = len(laps) == 2 and laps[1][0] <= AGREE * laps[0][0]
             if len(laps) == 2 and spent > self._patience * (1 if agree else 6):
                 break
-        seconds, own = laps[0]
-        # The clock of the processor is too coarse for short calls, which nobody interrupts.
-        alone = seconds < 1e-3 or own >= OWN_SHARE * seconds * (1 if threads == 1 else 1.5)
+        seconds, cpu_seconds = laps[0]
+        # The processor's clock is too coarse for short calls, which are rarely interrupted.
+        needed = OWN_SHARE * seconds * (1 if threads == 1 else 1.5)
+        alone = seconds < 1e-3 or cpu_seconds >= needed
         self.steady = self.steady and agree and alone
         return max(seconds, 1e-9)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    r"""What a route takes.
+    r"""Time and memory of a route.
 
     Parameters
     ----------
     setup, round : float
-        Seconds before the first round, and of one.
+        Seconds before the first round, and seconds per round.
     flops : float
-        Floating-point operations of a round.
+        Floating-point operations per round.
     bytes : int
-        Bytes that it holds beside the data and `B` itself.
+        Bytes that the route holds beside the data and `B`.
     """
 
     setup: float
@@ -162,7 +169,7 @@ class Price:
 
 
 class Machine:
-    """The constants of the cost model, for a number of threads."""
+    """The rates of this machine with a number of threads."""
 
     def __init__(self, threads: int) -> None:
         rates = cost_model()
@@ -178,7 +185,7 @@ class Machine:
         self.grams = threads * rates["grams_1"]
 
     def seconds(self, cost: Mapping[str, float]) -> float:
-        """Of the work that the core counts: operations, calls, random numbers and bytes."""
+        """Return the seconds of the operations, kernel calls, normals and bytes that the core counts."""
         return (
             cost["operations"] / self.flops
             + cost["calls"] * self.kernel
@@ -187,7 +194,7 @@ class Machine:
         )
 
     def staged(self, stages: Iterable[Stage]) -> float:
-        """Of parts of a round: each takes as long as its arithmetic or as its data."""
+        """Return the seconds of stages, each of which takes as long as its arithmetic or its data."""
         return sum(
             max(
                 stage["features"] / self.features + stage["grams"] / self.grams,
@@ -198,7 +205,7 @@ class Machine:
 
 
 def _path() -> Path:
-    """The file for this build on this machine."""
+    """Return the path of the file for this build on this machine."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     build = core.build_info()
     machine = f"{platform.node()}-{cpus.available()}"
@@ -207,12 +214,12 @@ def _path() -> Path:
 
 
 def _measure(watch: Stopwatch) -> dict[str, float]:
-    """Every constant, to three digits."""
+    """Measure all rates, to three digits."""
     threads = cpus.available()
     large, small = np.ones(MEMORY_BYTES // 8), np.ones(CACHED_BYTES // 8)
     normals = _normals(watch)
     flops, kernel = _kernels(watch, normals)
-    found = {
+    rates = {
         "seconds_per_call": watch.least(_rounds(1, 1)[0]) / ROUNDS,
         "flops_per_second": flops,
         "seconds_per_kernel": kernel,
@@ -224,7 +231,7 @@ def _measure(watch: Stopwatch) -> dict[str, float]:
         "seconds_per_task": _task(watch),
         "normals_1": normals,
     }
-    return {name: float(f"{found[name]:.3g}") for name in ORDER}
+    return {name: float(f"{rates[name]:.3g}") for name in ORDER}
 
 
 ORDER = (
@@ -239,14 +246,15 @@ ORDER = (
     "seconds_per_task",
     "normals_1",
 )
-ROUNDS = 20  # of a call that is timed
-WAKING = 5e-6  # seconds in which other threads begin
+ROUNDS = 20  # per timed call
+WAKING = 5e-6  # seconds until other threads begin
 
 
 def _kernels(watch: Stopwatch, normals: float) -> tuple[float, float]:
-    """Flops per second on small problems, and seconds of a kernel beside its work.
+    """Measure the flops per second on small problems, and the seconds of a kernel beside them.
 
-    From rounds of many short products and rounds of longer ones, with the core's counts of both.
+    The core counts the flops and the kernels of a round. Rounds of many short kernels and rounds of
+    longer ones give two linear equations for the two rates.
     """
     counts, seconds = [], []
     for k, n in ((2, 256), (20, 64)):
@@ -254,7 +262,8 @@ def _kernels(watch: Stopwatch, normals: float) -> tuple[float, float]:
         counts.append([cost["operations"], cost["calls"]])
         seconds.append(watch.least(call) / ROUNDS - cost["numbers"] / normals)
     (long_ops, long_calls), rest = counts[1], seconds[1]
-    # Each is bounded by what it would be if it took all of the time.
+    # Noise may make a solution negative or too large. The bounds are fractions of what each would
+    # be if it took all of the time.
     inverse, kernel = np.linalg.solve(np.array(counts), np.array(seconds))
     inverse = min(max(inverse, 0.3 * rest / long_ops), rest / long_ops)
     kernel = max(kernel, 0.02 * rest / long_calls)
@@ -262,7 +271,7 @@ def _kernels(watch: Stopwatch, normals: float) -> tuple[float, float]:
 
 
 def _rounds(k: int, n: int) -> tuple[Callable[[], None], dict[str, float]]:
-    """Some rounds of one trial of MAML at the origin, and what the core counts in one."""
+    """Return a call of ROUNDS rounds of MAML at the origin, and the core's counts for a round."""
     M, w = np.zeros((1, k, k)), np.zeros((1, k))
     method = core_method(MAML())
     run = core.Run.population(
@@ -289,14 +298,14 @@ def _rounds(k: int, n: int) -> tuple[Callable[[], None], dict[str, float]]:
 
 
 def _features(watch: Stopwatch) -> float:
-    """Flops per second of X B on data in the cache."""
+    """Measure the flops per second of X B on data in the cache."""
     m, d, k = 64, 2048, 16
     X, B = np.zeros((1, m, d)), np.zeros((d, k))
     return 2 * m * d * k / watch.least(lambda: core.project(X, B, 1))
 
 
 def _grams(watch: Stopwatch) -> float:
-    """Flops per second of the Gram matrix of many samples."""
+    """Measure the flops per second of the Gram matrix of many samples."""
     n, m, d = 16, 32, 4096
     X, y = np.zeros((n, m, d)), np.zeros((n, m))
     state = {"B": np.zeros((1, d, 1)), "w": np.zeros((1, 1))}
@@ -320,7 +329,7 @@ def _grams(watch: Stopwatch) -> float:
 
 
 def _task(watch: Stopwatch) -> float:
-    """Seconds of a task of the arrays engine beside its work."""
+    """Measure the seconds that a task of the arrays engine takes beside its flops and bytes."""
     n = 100
     X, y = np.zeros((n, 1, 1)), np.zeros((n, 1))
     B, w = np.zeros((1, 1)), np.zeros(1)
@@ -331,6 +340,6 @@ def _task(watch: Stopwatch) -> float:
 
 
 def _normals(watch: Stopwatch) -> float:
-    """Normals per second on one thread."""
+    """Measure the normals per second on one thread."""
     rows, d = 8, 8192
     return rows * d / watch.least(lambda: core.normals(0, 0, 0, 1, 1, rows, d, "float64", 1))
