@@ -1,4 +1,4 @@
-"""``python -m metaspan``: the command line without the installed script."""
+"""Runs the command line as ``python -m metaspan``, without the installed script."""
 
 from .cli import main
 

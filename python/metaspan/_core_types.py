@@ -1,4 +1,4 @@
-r"""What the compiled core takes, by the names of its fields, and what it returns by name."""
+r"""Types of the arguments and the results of the compiled core."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ F64 = NDArray[np.float64]
 
 
 class CoreMethod(NamedTuple):
-    """A method, by the numbers that tell it from the others."""
+    """A method, described by its step sizes and two flags."""
 
     alpha: float
     beta: float
     inner_steps: int  # 0: average risk minimisation
     adapt_B: bool  # the inner loop moves B too: MAML
-    exact: bool  # the gradient goes through the inner loop
+    exact: bool  # the gradient differentiates through the inner loop
 
 
 class MethodNeeds(TypedDict):
-    """What the gradient of a method is made of."""
+    """The products that the gradient of a method needs, (5)-(10)."""
 
-    gram: bool  # K = X X^T, between inner steps
-    cross_gram: bool  # K' = X' X^T: the inner loop moves B
-    inner_part: bool  # the gradient combines the rows of inner sets too
-    passes_again: bool  # an inner set is met more than once in a round
-    terms: int  # vectors of length d that the gradient of a task is made of
+    gram: bool  # K = X X^T, for inner steps after the first
+    cross_gram: bool  # K' = X' X^T, if the inner loop moves B
+    inner_part: bool  # the term X^T C of (10)
+    passes_again: bool  # a round passes over an inner set more than once
+    terms: int  # vectors of length d whose combination is the gradient of a task
 
 
 class FeatureLaw(NamedTuple):
@@ -40,7 +40,7 @@ class FeatureLaw(NamedTuple):
 class HeadLaw(NamedTuple):
     """A law of heads."""
 
-    kind: str  # "gaussian", "sphere", "table" or, handed in round by round, "given"
+    kind: str  # "gaussian", "sphere", "table", or "given" for heads that are passed per round
     mean: F64 | None = None  # (k_star,)
     factor: F64 | None = None  # of the covariance: (k_star,) or (k_star, k_star) lower triangular
     radius: float = 1.0
@@ -59,15 +59,15 @@ class SampleLaw(NamedTuple):
 
 
 class RoundSizes(NamedTuple):
-    """Sizes of a round, for what it costs."""
+    """Sizes of a round, which determine its cost."""
 
     n: int
     rows: int  # of [M; R], or of B
     k: int
     k_star: int
-    draws_heads: bool = False  # the core draws them; otherwise they are copied
-    chooses: bool = False  # some tasks of a pool or a table
-    losses: float = 0.0  # share of the rounds that record losses
+    draws_heads: bool = False  # the core draws the heads; otherwise it copies them
+    chooses: bool = False  # a round chooses some tasks of a pool or a table
+    losses: float = 0.0  # fraction of the rounds that record losses
 
 
 class DataSizes(NamedTuple):
@@ -77,8 +77,8 @@ class DataSizes(NamedTuple):
     k: int
     k_star: int
     n: int  # tasks of a round
-    all_tasks: int  # that rounds choose from
-    m_in: float  # samples of a task
+    all_tasks: int  # tasks that rounds choose from
+    m_in: float  # samples per task
     m_out: float
     shared: bool  # inner and outer sets are one
     number_bytes: int  # of a number of X
@@ -130,14 +130,14 @@ class SampledCost(TypedDict):
 class CoreData(NamedTuple):
     """Arrays of a batch.
 
-    The sets of the tasks are a stack with a leading axis of tasks, or one array per task; X of one
-    task may be (starts, columns, values) of sparse rows. Without outer sets theirs are None.
+    A set is one array with a leading axis of tasks, or a sequence with one array per task; the X of
+    a task may be (starts, columns, values) of sparse rows. Absent outer sets are None.
     """
 
-    X_in: Any  # None where there is a reader, as X_out is
+    X_in: Any  # None, as X_out, if there is a reader
     y_in: Any
     X_out: Any = None
     y_out: Any = None
     B_star: NDArray[Any] | None = None  # (d, k_star)
     heads: NDArray[Any] | None = None  # (N, k_star)
-    reader: Any = None  # of features on disk
+    reader: Any = None  # reads features on disk

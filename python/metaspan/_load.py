@@ -26,11 +26,12 @@ def choose_level(wanted: str | None, built: Sequence[str], supports: Callable[[s
     Parameters
     ----------
     wanted : str or None
-        One of `LEVELS`, from the environment; None, empty or "auto": the highest that runs.
+        One of `LEVELS`, from the environment. None, empty or "auto": the highest that this CPU
+        supports.
     built : sequence of str
-        Levels of this installation, lowest first.
+        Levels that this installation was built for, lowest first.
     supports : callable
-        Whether this CPU runs a level.
+        Says whether this CPU supports a level.
 
     Returns
     -------
@@ -40,7 +41,8 @@ def choose_level(wanted: str | None, built: Sequence[str], supports: Callable[[s
     Raises
     ------
     ImportError
-        If `wanted` is no level, was not built or does not run here, or if nothing built does.
+        If `wanted` is not a level, was not built or is not supported by this CPU, or if no level
+        that was built is.
     """
     runs = [level for level in built if supports(level)]
     if wanted in (None, "", "auto"):
@@ -74,7 +76,7 @@ def _listed(names: Sequence[str]) -> str:
 if TYPE_CHECKING:
     from . import _core as core
 else:
-    # Asked before a core is loaded: an instruction that the CPU lacks would end the process.
+    # The probe comes before the core: an instruction that the CPU lacks would end the process.
     _level = choose_level(os.environ.get(VARIABLE), BUILT, _cpu.supports)
     try:
         core = import_module(f"._core_{_level.removeprefix('x86-64-')}", __package__)
@@ -84,5 +86,5 @@ else:
             f"source folder ({error})"
         ) from error
 
-# Threads do not survive a fork: a child that found the pool of its parent would wait for ever.
+# Threads do not survive a fork: a child that uses its parent's pool would wait forever.
 os.register_at_fork(before=core.pause_threads)

@@ -1,4 +1,4 @@
-r"""What this installation is made of."""
+r"""Describes this installation: versions, instruction sets, and the rates of the machine."""
 
 from __future__ import annotations
 
@@ -43,20 +43,21 @@ class Configuration(Mapping[str, Any]):
 
 @cache
 def version_and_level() -> str:
-    """Version and instruction-set level: what the bits of a run depend on beside its arguments."""
+    """Return version and instruction-set level: with its arguments they determine a run's bits."""
     build = core.build_info()
     return f"{build['version']} {build['instruction_set']}"
 
 
 def show_config() -> Configuration:
-    r"""Everything that is needed to quote a run.
+    r"""Return everything that is needed to quote a run.
 
     Returns
     -------
     Configuration
-        A mapping that prints as a table: version, compiler, the instruction-set level that runs
-        and those that were built, threads, libraries, and the constants of the cost model, which
-        are measured once on a machine, in a second or so, and kept.
+        A mapping that prints as a table: version, compiler, the instruction-set level that is
+        loaded and those that were built, threads, libraries, and the rates of the cost model. The
+        first call on a machine measures these rates, which takes about a second, and keeps them in
+        a file.
 
     Examples
     --------

@@ -17,15 +17,15 @@ USAGE, INTERRUPTED = 2, 130
 
 
 class Parser(argparse.ArgumentParser):
-    r"""An argument parser that answers bad usage with one line."""
+    r"""An argument parser that reports bad usage in one line."""
 
     def error(self, message: str) -> NoReturn:
-        r"""Leave with status 2 and one line on standard error.
+        r"""Exit with status 2 and one line on standard error.
 
         Parameters
         ----------
         message : str
-            What is wrong with the arguments.
+            Description of the error.
         """
         self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
@@ -36,14 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str or None
-        Words after the command's name; None takes those of the process.
+        The arguments after the name of the command. None: those of the process.
 
     Returns
     -------
     int
         Exit status: 0 on success, 2 on bad usage, 130 after Ctrl-C.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what it cannot encode
+    if isinstance(sys.stdout, io.TextIOWrapper):  # it may be unable to encode names of files
         sys.stdout.reconfigure(errors="backslashreplace")
     chosen = _parser().parse_args(arguments)
     try:
@@ -53,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return study_command(chosen)
         return _reproduce(chosen)
     except KeyboardInterrupt:
-        print("metaspan: interrupted; what was finished is kept", file=sys.stderr)
+        print("metaspan: interrupted; finished work is kept", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of a pipe has gone; nothing more can be said, not even at shutdown.
+        # The reader of the pipe is gone. Later writes, such as the flush at exit, must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, ImportError, OSError, BrokenExecutor) as error:
@@ -73,14 +73,14 @@ def _parser() -> Parser:
     make = commands.add_parser(
         "reproduce",
         help="make the paper's figures, with their data beside them",
-        description="Train what the panels show; write each as PNG, PDF and CSV.",
+        description="Train the runs of the figures' panels; write each panel as PNG, PDF and CSV.",
     )
     make.add_argument("panels", nargs="*", metavar="PANEL", help="names of panels (default: all)")
-    make.add_argument("--out", metavar="DIR", help="folder for the files; made if it is not there")
+    make.add_argument("--out", metavar="DIR", help="folder for the files; created if missing")
     make.add_argument("--quick", action="store_true", help="5 trials instead of 20")
-    make.add_argument("--list", action="store_true", help="name the panels and exit")
+    make.add_argument("--list", action="store_true", help="list the panels and exit")
     add_parser(commands)
-    commands.add_parser("info", help="print what is needed to quote a run")
+    commands.add_parser("info", help="print version, build and machine: what a quoted run needs")
     return parser
 
 
@@ -114,7 +114,7 @@ def _reproduce(chosen: argparse.Namespace) -> int:
 
 
 class _Lines:
-    """Stands in for a progress bar where there is no terminal: a line for each finished panel."""
+    """Replaces the progress bar if there is no terminal: prints a line per finished panel."""
 
     def update(self) -> None: ...
 

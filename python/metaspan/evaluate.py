@@ -36,12 +36,12 @@ class Risk:
     Parameters
     ----------
     mean : float
-        Mean over tasks and samples; infinite where the expectation is.
+        Mean over tasks and samples; infinite if the expectation is, or if sampled risks overflow.
     standard_error : float
-        Of the mean, 0 where that is exact. For fixed heads it counts them as if drawn at random,
-        and so errs upwards; infinite where the sampled risks are too large for it.
+        Standard error of the mean; 0 if the mean is exact, and infinite if sampled risks overflow.
+        For fixed heads it is too large, since it treats them as drawn at random.
     exact : bool
-        Whether the mean comes from a closed form.
+        Whether the mean comes from a closed form; otherwise it is an average over sampled tasks.
     """
 
     mean: float
@@ -54,22 +54,22 @@ class Risk:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    r"""Excess risk on new tasks, by learner.
+    r"""Excess risks on new tasks, of one learner per field. It prints as a table.
 
     Parameters
     ----------
     adapted : Risk
-        The method's own inner loop from `(B, w)`.
+        The inner loop of the method from (B, w).
     least_squares, ridge : Risk
         Regression on the learned features, `X B`.
     oracle_least_squares, oracle_ridge : Risk
-        The same on the true features, `X B_star`.
+        Regression on the true features, `X B_star`.
     single_task_ridge : Risk
         Ridge regression on `X` itself, in all d dimensions.
     penalties : mapping of str to float
-        The penalty of every ridge regression, by the name of the learner.
+        The penalty :math:`\lambda` of every ridge regression, by the name of its field.
     m, n : int
-        Samples of a task, and tasks that were drawn where there is no closed form.
+        Samples per task, and number of tasks that were drawn for learners without a closed form.
     """
 
     adapted: Risk
@@ -89,7 +89,7 @@ class Evaluation:
 
     @property
     def standard_error(self) -> float:
-        """Standard error of the adapted learner's mean, 0 where it is exact."""
+        """Standard error of the adapted learner's mean; 0 if it is exact."""
         return self.adapted.standard_error
 
     def __str__(self) -> str:
@@ -113,45 +113,49 @@ def evaluate(
     threads: int | None = None,
     **steps: float,
 ) -> Evaluation:
-    r"""Excess risk of a representation on new tasks of m samples, beside that of baselines.
+    r"""Compute the excess risk of a representation on new tasks of m samples, and of baselines.
 
-    .. math:: \tfrac12 \, E \, \| \hat\theta(X, y) - \theta \|^2, \qquad y = X \theta + z
+    The excess risk of an estimate :math:`\hat\theta` from m samples of a task is
 
-    is the population loss (1) of :math:`\hat\theta` less its least value, half the variance of
-    the noise. Geometry: Gaussian features with :math:`E x x^\top = I`, in training samples and in
-    the risk alike. Learners: the method's inner loop (2) from `(B, w)`,
-    :math:`\hat\theta = B_J w_J`; least squares (of minimum norm) and ridge on the features `X B`;
-    both on `X B_star`; ridge on `X`.
+    .. math:: \tfrac12 \, E \, \| \hat\theta(X, y) - \theta \|^2, \qquad y = X \theta + z,
+
+    that is, its population loss (1) minus the smallest possible one, half the noise variance.
+    Features are Gaussian with :math:`E x x^\top = I`, in the samples and in the risk. The learners
+    are the method's inner loop (2) from (B, w), :math:`\hat\theta = B_J w_J`; least squares (of
+    minimum norm) and ridge regression on the features `X B`; both on `X B_star`; and ridge
+    regression on `X`.
 
     Parameters
     ----------
     B : ndarray of shape (d, k), float32 or float64, or pair of array_like (M, R)
-        Representation, C-contiguous (`tasks.B_star` must be an array then); or its coordinates
-        (13), of shapes (k_star, k) and (e, k), such as ``state[:2]`` of a result.
+        Representation, C-contiguous, for which `tasks.B_star` must be an array too; or its
+        coordinates (13), of shapes (k_star, k) and (e, k), such as ``state[:2]`` of a `Result`.
     w : array_like of shape (k,)
         Head.
     tasks : LinearTasks
-        The law of the new tasks.
+        The law of the new tasks, with Gaussian features and without a spectrum.
     method : ANIL, MAML, AverageRisk or str
         The method, or its name. Without inner steps the adapted learner is `B w`.
     m : int
-        Samples of a task.
+        Samples per task.
     n : int
-        Number of tasks to draw where there is no closed form, at least 2. Fixed heads are taken
-        in turn, each equally often; what n leaves over is drawn from them at random.
+        Number of tasks to draw for learners without a closed form, at least 2. Fixed heads are used
+        equally often, as far as n is a multiple of their number; the remaining tasks choose among
+        them at random.
     seed : int
-        What the tasks are drawn from, apart from those of training.
+        Key of the random numbers of the new tasks, which differ from those of training.
     ridge : float or None
         Penalty :math:`\lambda` of all ridge regressions, which minimise
-        :math:`\tfrac{1}{2m} \| X B v - y \|^2 + \tfrac{\lambda}{2} \|v\|^2`. None: for each the
-        value that is optimal if no direction of :math:`v` is preferred,
+        :math:`\tfrac{1}{2m} \| X B v - y \|^2 + \tfrac{\lambda}{2} \|v\|^2`. None: for each
+        regression the penalty that is optimal if no direction of :math:`v` is preferred,
 
         .. math:: \lambda = \frac{\sigma^2 + E \|\theta_\perp\|^2}{m}
-                            \frac{\|B\|_F^2}{E \|\theta_\parallel\|^2}
+                            \frac{\|B\|_F^2}{E \|\theta_\parallel\|^2},
 
-        with the law's moments and :math:`\theta` split by the span of `B`: for `B_star` and
-        heads from N(0, I) it is Bayes-optimal; it is 0, least squares of minimum norm, where
-        neither noise nor :math:`\theta_\perp` disturbs.
+        where the moments are those of the law, and :math:`\theta_\parallel` and
+        :math:`\theta_\perp` are the parts of :math:`\theta` in the span of `B` and off it. For
+        `B_star` and heads from N(0, I) it is Bayes-optimal. Without noise and
+        :math:`\theta_\perp` it is 0, that is, least squares of minimum norm.
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
     **steps : float
@@ -160,40 +164,41 @@ def evaluate(
     Returns
     -------
     Evaluation
-        A mean and a standard error for each learner; prints as a table.
+        The mean excess risk of each learner and its standard error; prints as a table.
 
     Raises
     ------
     TypeError
         If an argument is of the wrong kind or dtype.
     ValueError
-        If a shape or a value does not fit, or `B` is an array and `tasks.B_star` is implicit.
+        If a shape or a value does not fit, or if `B` is an array and `tasks.B_star` is None.
     MemoryError
-        If the samples of a single task do not fit (MAML at very large m).
+        If the samples of a single task do not fit into memory (MAML with a very large m).
 
     Notes
     -----
-    Closed forms, unless the heads' law is a function. Regression on features of rank p, with
-    :math:`\nu^2 = \sigma^2 + E \|\theta_\perp\|^2`, has the mean
+    *Closed forms* exist unless the law of heads is a function. For regression on features of rank
+    p, with :math:`\nu^2 = \sigma^2 + E \|\theta_\perp\|^2`, the mean excess risk is
 
     .. math:: \tfrac12 \Bigl[ E \|\theta_\perp\|^2 + \bigl(1 - \tfrac{\min(m, p)}{p}\bigr)
               E \|\theta_\parallel\|^2 + \nu^2 \tfrac{\min(m, p)}{|m - p| - 1} \Bigr]
 
-    at :math:`\lambda = 0` (the learned features: for m >= p), infinite for :math:`|m - p| \le 1`
-    unless :math:`\nu = 0`. The adapted learner has one for J = 0 and, for ANIL or at w = 0, for
-    J = 1: with :math:`H = B B^\top`, :math:`T = I - \alpha H` and
+    if :math:`\lambda = 0` (and, for the learned features, m >= p); it is infinite for
+    :math:`|m - p| \le 1` unless :math:`\nu = 0`. The adapted learner has a closed form for J = 0
+    and, for ANIL or at w = 0, for J = 1. With :math:`H = B B^\top`, :math:`T = I - \alpha H` and
     :math:`A = E (B w - \theta)(B w - \theta)^\top`, the Wishart moment
     :math:`E[S A S] = (1 + \tfrac1m) A + \tfrac1m \operatorname{tr}(A) I` gives
 
     .. math:: \tfrac12 \operatorname{tr}(T A T) + \tfrac{\alpha^2}{2 m} \bigl[
               \operatorname{tr}(H A H) + (\operatorname{tr} A + \sigma^2) \|H\|_F^2 \bigr].
 
-    Of ridge on `X B_star` and on `X` the eigenvalues of the Gram matrix are drawn and the
-    directions averaged out, in time ``O(n min(m, d))``. Everything else is sampled from its exact
-    law (16), in time ``O(n (k_star + k)^3)`` for ANIL and the learned features, whatever d and m,
-    and ``O(n m (k_star + k + m) (k_star + k))`` for MAML. Memory: tens of MiB, or a few times
-    ``m (k_star + k + m)`` numbers for MAML if that is more. Sampled least squares has no finite
-    variance where m is 2 or 3 below k. Lengths below about 1e-14 of :math:`\theta` count as 0.
+    *Sampling.* For ridge regression on `X B_star` and on `X`, the eigenvalues of the Gram matrix
+    are drawn and the directions are averaged out, in time ``O(n min(m, d))``. All other learners
+    are sampled from their exact law (16). This takes time ``O(n (k_star + k)^3)`` for ANIL and the
+    learned features, for any d and m, and ``O(n m (k_star + k + m) (k_star + k))`` for MAML. It
+    takes tens of MiB of memory, or a few times ``m (k_star + k + m)`` numbers for MAML if that is
+    more. Sampled least squares has no finite variance if m is k - 2 or k - 3. Lengths below about
+    1e-14 of :math:`\theta` count as 0.
 
     References
     ----------
@@ -208,13 +213,15 @@ def evaluate(
     >>> print(risk.adapted, "|", risk.least_squares)
     0.2099 exact | 0.0007143 exact
     """
-    given = None if ridge is None else check.real("ridge", ridge, 0.0, 1e100)
+    fixed_penalty = None if ridge is None else check.real("ridge", ridge, 0.0, 1e100)
     chosen = resolve(method, steps, evaluate)
     adapted, new = _prepared(B, w, tasks, chosen, m=m, n=n, seed=seed, threads=threads)
     law, m = new.law, new.m
 
     def penalty(size: float, signal: float, noise: float) -> float:
-        return best_penalty(m, size, signal, noise) if given is None else given
+        if fixed_penalty is not None:
+            return fixed_penalty
+        return best_penalty(m, size, signal, noise)
 
     on_learned = learned_regression(adapted.C, law, m)
     size, noise = float((adapted.C * adapted.C).sum()), law.variance + on_learned.outside
@@ -239,7 +246,7 @@ def evaluate(
 def adapted_risk(
     state: tuple[F64, F64, F64], tasks: LinearTasks, method: Method, *, m: int, seed: int
 ) -> Risk:
-    """The adapted entry of `evaluate` alone, at the end of a run, on one thread."""
+    """Compute the `adapted` entry of `evaluate` alone, at the end of a run, on one thread."""
     M, R, w = state
     return _risk(*_prepared((M, R), w, tasks, method, m=m, n=1000, seed=seed, threads=1))
 
@@ -255,7 +262,7 @@ def _prepared(
     seed: int,
     threads: int | None,
 ) -> tuple[InnerLoop, NewTasks]:
-    """The method's own learner and the tasks that it meets, of arguments that are checked here."""
+    """Check the arguments of `evaluate`; return the adapted learner and the new tasks."""
     if not isinstance(tasks, LinearTasks):
         raise TypeError(f"tasks must be a LinearTasks; got {check.show(tasks)}")
     if tasks.spectrum is not None:
@@ -278,11 +285,11 @@ def _prepared(
 
 
 def _risk(learner: Learner, new: NewTasks) -> Risk:
-    """From a closed form where there is one, or else from samples."""
+    """Compute a risk by its closed form if there is one, and otherwise from samples."""
     mean = learner.expected(new.law)
     if mean is not None:
         return Risk(mean=mean, standard_error=0.0, exact=True)
-    with np.errstate(over="ignore", invalid="ignore"):  # a step size may be too large
+    with np.errstate(over="ignore", invalid="ignore"):  # too large a step size makes risks overflow
         excess = new.excess(learner)
         mean, error = float(excess.mean()), float(excess.std(ddof=1)) / math.sqrt(excess.size)
     if not math.isfinite(mean):
@@ -291,7 +298,7 @@ def _risk(learner: Learner, new: NewTasks) -> Risk:
 
 
 def _coordinates(B: object, tasks: LinearTasks, workers: int) -> F64:
-    """[M; R] of (13)."""
+    """Check B and return its coordinates [M; R] of (13)."""
     if isinstance(B, (tuple, list)) and len(B) == 2:
         M = check.small("M", B[0], (tasks.k, "k"))
         R = check.small("R", B[1], ("e", M.shape[1]))
@@ -320,16 +327,16 @@ def _coordinates(B: object, tasks: LinearTasks, workers: int) -> F64:
 
 
 def _check_width(width: int, d: int) -> None:
-    """Raise ValueError unless B has a column, and no more than R^d has."""
+    """Raise ValueError unless B has at least one column and at most d."""
     check.integer("the width of B", width, 1)
     if width > d:
         raise ValueError(f"B must have at most d = {d} columns; got {width}")
 
 
 def _heads(tasks: LinearTasks, n: int, seed: int) -> F64:
-    """Heads (n, k_star) of the new tasks."""
+    """Draw the heads (n, k_star) of the new tasks."""
     if not isinstance(tasks.heads, np.ndarray):
         return tasks.draw_heads(n, seed=seed, round=NEW_TASKS)
-    turns, left = divmod(n, len(tasks.heads))
-    over = tasks.draw_heads(left, seed=seed, round=NEW_TASKS) if left else tasks.heads[:0]
-    return np.concatenate([tasks.heads] * turns + [over])
+    copies, left = divmod(n, len(tasks.heads))
+    rest = tasks.draw_heads(left, seed=seed, round=NEW_TASKS) if left else tasks.heads[:0]
+    return np.concatenate([tasks.heads] * copies + [rest])

@@ -1,4 +1,4 @@
-r"""One gradient, one adaptation: the building blocks."""
+r"""The meta-gradient of one round, and the inner loop alone."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from .tasks.batch import TaskBatch, core_data
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Gradient:
-    r"""Gradient of the meta-loss (3), and the losses of the tasks on the way.
+    r"""A gradient of the meta-loss (3), with the adapted heads and the losses of the tasks.
 
     Parameters
     ----------
     B : ndarray of shape (d, k)
-        Gradient by the representation, the mean over tasks, in the dtype of `B`.
+        Gradient with respect to the representation, the mean over tasks, in the dtype of the
+        argument `B`.
     w : ndarray of shape (k,), float64
-        Gradient by the head, the mean over tasks.
+        Gradient with respect to the head, the mean over tasks.
     heads : ndarray of shape (n, k), float64
-        Adapted heads of the tasks.
+        Adapted head of every task.
     loss_in, loss_adapted, loss_out : ndarray of shape (n,), float64, or None
-        Losses (1) of every task: on the inner set before and after adaptation, on the outer set
-        after. None where they were not asked for.
+        Losses (1) of every task: on the inner set before and after adaptation, and on the outer set
+        after adaptation. None if ``losses=False``.
     """
 
     B: NDArray[Any]
@@ -54,12 +55,13 @@ def meta_gradient(
     threads: int | None = None,
     **steps: float,
 ) -> Gradient:
-    r"""Gradient of a method's meta-loss on given data.
+    r"""Compute the gradient of a method's meta-loss on a batch of tasks.
 
     .. math:: \nabla_B = \operatorname{mean}_i (X_i^\top C_i + X_i'^\top C_i'), \qquad
               \nabla_w = \operatorname{mean}_i \omega_i
 
-    as in (10). First-order methods return what they step along in place of the gradient.
+    as in (10). For a first-order method the result is the direction that its outer step uses in
+    place of the gradient; see (8).
 
     Parameters
     ----------
@@ -68,17 +70,19 @@ def meta_gradient(
     w : array_like of shape (k,)
         Head.
     batch : TaskBatch
-        Tasks with their data.
+        The tasks, all of which are used.
     method : ANIL, MAML, AverageRisk or str
         The method, or its name.
     losses : bool
-        Whether to compute the losses; for MAML they may need a Gram matrix that the gradient
-        does not.
+        Whether to compute the losses too. For MAML they may need a Gram matrix that the gradient
+        does not need.
     route : {"auto", "gram", "vector"}
-        By Z = X B and Gram matrices, or by one vector at a time: the same numbers up to rounding.
-        "auto" takes what the cost model finds cheapest.
+        "gram": from Z = X B and Gram matrices (5). "vector": by products of X with one vector at a
+        time (11). Results differ only by rounding. "auto": the cheaper one according to the cost
+        model.
     accumulate : {"float64", "float32"}
-        In what sums over float32 data are taken; "float32" needs the vector route.
+        Dtype of the accumulators of sums over float32 data. "float32" needs float32 data and the
+        vector route.
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
     **steps : float
@@ -87,22 +91,23 @@ def meta_gradient(
     Returns
     -------
     Gradient
-        Gradients and losses.
+        Gradients, adapted heads and losses.
 
     Raises
     ------
     TypeError
         If an argument is of the wrong kind or dtype.
     ValueError
-        If a shape, a value or a layout does not fit.
+        If a shape, a value or a memory layout does not fit.
 
     Notes
     -----
-    The Gram route reads every X at most twice; for a width k and m samples a task it takes
-    ``n m d k`` multiplications for `X B`, and ``n m^2 d`` more where MAML needs Gram matrices. The
-    vector route takes ``n m d`` for each of its 2 J + 2 passes, 2 J more for exact methods, and
-    reads X once where a task fits the cache. Of sparse samples, entries count in place of ``m d``,
-    and every pass of the vector route takes ``n d k`` more for products with B.
+    The Gram route reads every X at most twice. For m samples per task it takes ``n m d k``
+    multiplications for `X B`, and ``n m^2 d`` more if MAML needs Gram matrices. The vector route
+    makes 2 J + 2 passes of ``n m d`` multiplications each, and 2 J more for exact methods; it reads
+    X from memory once if the data of a task fit in the cache. For sparse samples, the number of
+    entries replaces ``m d``, and every pass of the vector route takes ``n d k`` more for products
+    with B.
 
     References
     ----------
@@ -121,18 +126,19 @@ def meta_gradient(
         raise TypeError(f"batch must be a TaskBatch; got {check.show(batch)}")
     workers = check.threads(threads)
     B, head = _point(B, w, batch.d, workers)
-    wanted = check.flag("losses", losses)
+    with_losses = check.flag("losses", losses)
     check.choice("route", route, ("auto", "gram", "vector"))
     check_accumulate(accumulate, route, str(batch.dtype))
     check_sparse(batch, accumulate)
     if accumulate == "float32":
         route = "vector_float32"
     elif route == "auto":
-        route = cheapest_sweep(batch, chosen, B.shape[1], wanted)
-    found = core.gradient_arrays(
-        core_method(chosen), route, B, head, core_data(batch), workers, wanted
+        route = cheapest_sweep(batch, chosen, B.shape[1], with_losses)
+    return Gradient(
+        **core.gradient_arrays(
+            core_method(chosen), route, B, head, core_data(batch), workers, with_losses
+        )
     )
-    return Gradient(**found)
 
 
 def population_gradient(
@@ -146,10 +152,10 @@ def population_gradient(
     threads: int | None = None,
     **steps: float,
 ) -> Gradient:
-    r"""Gradient of a method's meta-loss on infinitely many samples.
+    r"""Compute the gradient of a method's meta-loss for infinitely many samples per task.
 
-    The losses are :math:`\tfrac12 \|B w - B_{*} w_{*,i}\|^2 + \tfrac12 \text{noise}^2`; everything
-    happens in the coordinates (13) of `B` and `B_star`.
+    The losses are :math:`\tfrac12 \|B w - B_{*} w_{*,i}\|^2 + \tfrac12 \text{noise}^2`. The
+    gradient is computed in the coordinates (13) of `B` and `B_star`.
 
     Parameters
     ----------
@@ -157,14 +163,15 @@ def population_gradient(
         Representation, C-contiguous.
     w : array_like of shape (k,)
         Head.
-    B_star : ndarray of shape (d, k_star)
+    B_star : ndarray of shape (d, k_star), float32 or float64
         Ground truth with orthonormal columns, C-contiguous.
     heads : array_like of shape (n, k_star)
-        Heads of the tasks.
+        True heads of the tasks, one per row.
     method : ANIL, MAML, AverageRisk or str
         The method, or its name.
     noise : float
-        Standard deviation of the noise; it enters the losses alone.
+        Standard deviation of the label noise, >= 0. It adds a constant to the losses, and does not
+        change the gradient.
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
     **steps : float
@@ -173,18 +180,20 @@ def population_gradient(
     Returns
     -------
     Gradient
-        Gradients and losses.
+        Gradients, adapted heads and losses.
 
     Raises
     ------
     TypeError
         If an argument is of the wrong kind or dtype.
     ValueError
-        If a shape, a value or a layout does not fit, or `B_star` is not orthonormal.
+        If a shape, a value or a memory layout does not fit, or if the columns of `B_star` are not
+        orthonormal.
 
     Notes
     -----
-    ``O(d (k + k_star)^2)`` for the coordinates; the tasks cost the same whatever d is.
+    Computing the coordinates takes ``O(d (k + k_star)^2)`` operations; the cost of the tasks does
+    not depend on d.
 
     Examples
     --------
@@ -204,9 +213,9 @@ def population_gradient(
     check.integer("the number of heads", w_star.shape[0], 1)
     spread = check.real("noise", noise)
     M, R, E = core.coordinates(B, B_star, workers)
-    found = core.gradient_population(core_method(chosen), M, R, head, w_star, spread, workers)
-    grad_B = core.assemble(B_star, found.pop("grad_M"), E, found.pop("grad_R"), workers)
-    return Gradient(B=grad_B.astype(B.dtype, copy=False), w=found.pop("grad_w"), **found)
+    parts = core.gradient_population(core_method(chosen), M, R, head, w_star, spread, workers)
+    grad_B = core.assemble(B_star, parts.pop("grad_M"), E, parts.pop("grad_R"), workers)
+    return Gradient(B=grad_B.astype(B.dtype, copy=False), w=parts.pop("grad_w"), **parts)
 
 
 @overload
@@ -247,7 +256,7 @@ def adapt(
     threads: int | None = None,
     **steps: float,
 ) -> F64 | tuple[F64, NDArray[Any]]:
-    r"""Adapt to tasks: the inner loop (2) of a method.
+    r"""Adapt (B, w) to each of n tasks by the inner loop (2) of a method.
 
     Parameters
     ----------
@@ -256,15 +265,15 @@ def adapt(
     w : array_like of shape (k,)
         Head.
     X : ndarray of shape (n, m, d), or sequence of n arrays or CSR matrices of shape (m_i, d)
-        Features of the tasks' samples.
+        Features of the tasks' samples, of the kinds that `TaskBatch` takes.
     y : ndarray of shape (n, m), or sequence of n arrays of shape (m_i,)
-        Responses.
+        Responses, in the dtype of `X`.
     method : ANIL, MAML, AverageRisk or str
         The method, or its name.
     return_B : bool
-        Whether to return the adapted representations too: n arrays of the size of `B`.
+        Whether to return the adapted representations too, which have n times the size of `B`.
     check_finite : bool
-        Whether to look for NaN and infinity in the data.
+        Whether to check the data for NaN and infinity, which reads all of it once.
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
     **steps : float
@@ -275,14 +284,14 @@ def adapt(
     heads : ndarray of shape (n, k), float64
         Adapted heads.
     representations : ndarray of shape (n, d, k)
-        Adapted representations, where `return_B` asks for them; those of ANIL are `B`.
+        Adapted representations, only if `return_B` is true; for ANIL each of them equals `B`.
 
     Raises
     ------
     TypeError
         If an argument is of the wrong kind or dtype.
     ValueError
-        If a shape, a value or a layout does not fit.
+        If a shape, a value or a memory layout does not fit.
 
     Examples
     --------
@@ -302,7 +311,7 @@ def adapt(
 
 
 def _point(B: NDArray[Any], w: ArrayLike, d: int, workers: int) -> tuple[NDArray[Any], F64]:
-    """Representation and head, checked."""
+    """Check and return a representation and a head."""
     B = check.matrix("B", B, (d, "k"))
     width = check.integer("the width of B", B.shape[1], 1)
     if width > d:

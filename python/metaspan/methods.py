@@ -1,9 +1,9 @@
 r"""Methods of meta-learning and their step sizes.
 
-Every method takes `inner_steps` gradient steps on a task's inner set and follows, in its outer
-step, the gradient of the loss on the task's outer set. MAML moves the representation `B` and the
-head `w` in the inner loop, ANIL the head alone; first-order variants ignore that the inner loop
-depends on where it starts.
+Every method takes `inner_steps` gradient steps on a task's inner (support) set, and its outer step
+descends the loss on the task's outer (query) set. In the inner loop MAML moves the representation
+`B` and the head `w`, and ANIL moves the head alone. First-order variants leave out the derivative
+of the inner loop with respect to its start.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ._support import check
 
 @dataclass(frozen=True, kw_only=True)
 class _Adaptive:
-    """What ANIL and MAML share: an inner loop."""
+    """The settings of methods with an inner loop: ANIL and MAML."""
 
     alpha: float = 0.1
     beta: float = 0.1
@@ -36,11 +36,12 @@ class _Adaptive:
 
 @dataclass(frozen=True, kw_only=True)
 class ANIL(_Adaptive):
-    r"""Almost no inner loop: the inner steps move the head alone.
+    r"""ANIL, "almost no inner loop": the inner steps move the head alone.
 
     .. math:: w_{j+1} = w_j - \alpha B^\top g_j, \qquad B_{j+1} = B_j
 
-    with :math:`g_j` the gradient of the inner loss by :math:`B w_j`; see (2) and (3).
+    where :math:`g_j` is the gradient of the inner loss with respect to :math:`B w_j`; see (2) and
+    (3).
 
     Parameters
     ----------
@@ -49,9 +50,14 @@ class ANIL(_Adaptive):
     beta : float
         Outer step size, >= 0.
     inner_steps : int
-        Number of inner steps, J >= 0.
+        Number of inner steps, 0 <= J <= 10,000.
     first_order : bool
-        Whether the outer step leaves out the derivative of the inner loop.
+        Whether the outer step leaves out the derivative of the inner loop: FO-ANIL.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of range.
 
     References
     ----------
@@ -66,11 +72,12 @@ class ANIL(_Adaptive):
 
 @dataclass(frozen=True, kw_only=True)
 class MAML(_Adaptive):
-    r"""Model-agnostic meta-learning: the inner steps move the representation and the head.
+    r"""MAML, model-agnostic meta-learning: the inner steps move the representation and the head.
 
     .. math:: w_{j+1} = w_j - \alpha B_j^\top g_j, \qquad B_{j+1} = B_j - \alpha g_j w_j^\top
 
-    with :math:`g_j` the gradient of the inner loss by :math:`B_j w_j`; see (2) and (3).
+    where :math:`g_j` is the gradient of the inner loss with respect to :math:`B_j w_j`; see (2) and
+    (3).
 
     Parameters
     ----------
@@ -79,9 +86,14 @@ class MAML(_Adaptive):
     beta : float
         Outer step size, >= 0.
     inner_steps : int
-        Number of inner steps, J >= 0.
+        Number of inner steps, 0 <= J <= 10,000.
     first_order : bool
-        Whether the outer step leaves out the derivative of the inner loop.
+        Whether the outer step leaves out the derivative of the inner loop: FO-MAML.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of range.
 
     References
     ----------
@@ -99,13 +111,18 @@ class MAML(_Adaptive):
 class AverageRisk:
     r"""Average risk minimisation (4): the baseline without an inner loop.
 
-    It follows the gradient of the outer loss at `(B, w)` itself, and so recovers at most the
-    direction of the mean head.
+    Its step follows the gradient of the outer loss at (B, w) itself. It has no reason to learn more
+    of the subspace than the direction of the mean head.
 
     Parameters
     ----------
     beta : float
         Step size, >= 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `beta` is not a number of at least 0.
 
     Examples
     --------
@@ -134,7 +151,7 @@ _STEPS = ("alpha", "beta", "inner_steps")
 
 
 def core_method(method: Method) -> CoreMethod:
-    """Turn a method into the numbers that tell it from the others."""
+    """Convert a method for the compiled core."""
     if isinstance(method, AverageRisk):
         return CoreMethod(0.0, method.beta, 0, adapt_B=False, exact=False)
     adapt_B, exact = isinstance(method, MAML), not method.first_order
@@ -144,16 +161,18 @@ def core_method(method: Method) -> CoreMethod:
 def resolve(
     method: object, steps: Mapping[str, Any], call: Callable[..., Any] | None = None
 ) -> Method:
-    r"""Turn a method or its name, with step sizes as keywords, into a method.
+    r"""Return a method, given as an object or by its name with step sizes as keywords.
 
     Parameters
     ----------
     method : ANIL, MAML, AverageRisk or str
         A method, or one of "anil", "fo-anil", "maml", "fo-maml", "average-risk".
     steps : mapping
-        Keywords of the call that are left over: the step sizes of a method given by name.
+        The keywords of the call that none of its arguments took: the step sizes of a method that
+        is given by name.
     call : callable or None
-        What was called: a keyword that is none of the method's may be one of its, misspelt.
+        The function that was called, for errors: an unknown keyword may be one of its arguments,
+        misspelt.
 
     Returns
     -------
@@ -190,7 +209,7 @@ def resolve(
 def _unknown(
     name: str, method: Method | str, accepted: Sequence[str], call: Callable[..., Any] | None
 ) -> str:
-    """Say that a keyword is not known, and which name it may stand for."""
+    """Make the message for an unknown keyword, with the name that was probably meant."""
     message = f"unknown keyword {name!r}: "
     if name == "first_order":
         return message + "first-order methods are 'fo-anil' and 'fo-maml', or a method with it set"
@@ -198,8 +217,8 @@ def _unknown(
         if isinstance(method, str):
             return message + f"the step sizes that {method!r} takes are {', '.join(accepted)}"
         return message + "step sizes are keywords only where the method is given by its name"
-    given = inspect.signature(call).parameters.values() if call else ()
-    arguments = [one.name for one in given if one.kind is one.KEYWORD_ONLY]
+    parameters = inspect.signature(call).parameters.values() if call else ()
+    arguments = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     if meant := check.meant(name, [*accepted, *arguments]):
         return message + meant
     if not accepted:

@@ -1,4 +1,4 @@
-r"""Measurements of representations and of tasks."""
+r"""Metrics of representations and of sets of tasks."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ._support.types import F64
 
 @dataclass(frozen=True, kw_only=True)
 class Diversity:
-    r"""How far a set of heads reaches in every direction, (21).
+    r"""Task diversity: the extent of a set of heads in its weakest and strongest direction, (21).
 
     Parameters
     ----------
     mu, L : float
-        Square roots of the smallest and largest eigenvalue of the second moment of the heads.
+        Square roots of the smallest and the largest eigenvalue of the heads' second moment.
     kappa : float
-        ``L / mu``; infinite where the heads leave a direction out.
+        Condition number ``L / mu``; infinite if the heads do not span all directions.
     eta : float
-        Length of the mean head.
+        Euclidean length of the mean head.
     """
 
     mu: float
@@ -37,7 +37,7 @@ class Diversity:
 def subspace_distance(
     B: NDArray[Any], B_star: NDArray[Any], *, threads: int | None = None
 ) -> float:
-    r"""Sine of the largest principal angle between a representation and the ground truth, (20).
+    r"""Return the sine of the largest principal angle between `B` and the ground truth, (20).
 
     .. math:: \operatorname{dist}(B, B_{*}) = \|(I - Q Q^\top) B_{*}\|_2, \qquad B = Q S
 
@@ -53,18 +53,24 @@ def subspace_distance(
     Returns
     -------
     float
-        Between 0 and 1, accurate down to the rounding of `B` itself; 1 where k < k_star.
+        Between 0 and 1, accurate to the rounding of `B` itself: small distances do not lose digits.
+        It is 1 if k < k_star.
 
     Raises
     ------
     TypeError, ValueError
-        If an array is of the wrong kind or shape, or its columns are not what they must be.
+        If an array is of the wrong kind or shape, if `B` has not full column rank, or if the
+        columns of `B_star` are not orthonormal.
 
     Notes
     -----
-    Geometry: Euclidean, of the subspaces alone, whatever the covariance of the features; so are the
-    records ``dist`` and ``angles`` of a run. Time ``O(d (k + k_star)^2)``, memory about three times
-    that of `B` in float64.
+    The angles are Euclidean and depend on the column spaces alone, not on the covariance of the
+    features; so do the records ``dist`` and ``angles`` of a run. Time ``O(d (k + k_star)^2)``,
+    memory about three times that of `B` in float64.
+
+    References
+    ----------
+    Collins, Mokhtari, Oh, Shakkottai, "MAML and ANIL provably learn representations", ICML 2022.
 
     Examples
     --------
@@ -80,7 +86,7 @@ def subspace_distance(
 
 
 def principal_angles(B: NDArray[Any], B_star: NDArray[Any], *, threads: int | None = None) -> F64:
-    r"""Principal angles between a representation and the ground truth.
+    r"""Return the principal angles between a representation and the ground truth.
 
     Parameters
     ----------
@@ -99,7 +105,8 @@ def principal_angles(B: NDArray[Any], B_star: NDArray[Any], *, threads: int | No
     Raises
     ------
     TypeError, ValueError
-        If an array is of the wrong kind or shape, or its columns are not what they must be.
+        If an array is of the wrong kind or shape, if `B` has not full column rank, or if the
+        columns of `B_star` are not orthonormal.
 
     Notes
     -----
@@ -115,7 +122,7 @@ def principal_angles(B: NDArray[Any], B_star: NDArray[Any], *, threads: int | No
 
 
 def diversity(heads: ArrayLike) -> Diversity:
-    r"""Task diversity of a set of heads.
+    r"""Return the task diversity of a set of heads, (21).
 
     .. math:: \mu^2 = \lambda_{\min}, \quad L^2 = \lambda_{\max} \quad\text{of}\quad
               \operatorname{mean}_i w_i w_i^\top, \qquad \eta = \|\operatorname{mean}_i w_i\|
@@ -145,7 +152,7 @@ def diversity(heads: ArrayLike) -> Diversity:
     check.integer("the number of heads", n, 1)
     check.integer("the size of the heads", k, 1)
     # Singular values, not eigenvalues of the moment: squaring would lose half of the digits of mu.
-    scale = float(np.abs(table).max()) or 1.0  # so that no length overflows on the way
+    scale = float(np.abs(table).max()) or 1.0  # prevents overflow of squares
     table = table / scale
     values = np.linalg.svd(table, compute_uv=False) * (scale / math.sqrt(n))
     mu, largest = float(values[-1]) if n >= k else 0.0, float(values[0])
@@ -158,7 +165,7 @@ def diversity(heads: ArrayLike) -> Diversity:
 
 
 def _tangents(B: NDArray[Any], B_star: NDArray[Any], threads: int | None) -> F64:
-    """Tangents of the principal angles."""
+    """Return the tangents of the principal angles, largest first."""
     workers = check.threads(threads)
     B = check.matrix("B", B, ("d", "k"))
     B_star = check.matrix("B_star", B_star, (B.shape[0], "k_star"))

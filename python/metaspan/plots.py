@@ -1,4 +1,4 @@
-r"""Curves of training runs, with their spread over trials."""
+r"""Plots of training runs, with their spread over trials."""
 
 from __future__ import annotations
 
@@ -60,30 +60,32 @@ def plot(
 ) -> Axes:
     r"""Plot a recorded quantity against rounds, with its spread over trials.
 
-    Each run gives its mean over trials and a Student-t band of that mean; on a log axis both are
-    geometric. A run of which trials diverge has a cross where the first of them ends and a note
-    that counts them; past the cross a thin line follows the trials that never diverge.
+    Each run is drawn as its mean over trials with a Student-t band of that mean; on a log axis mean
+    and band are those of the logarithm. If trials of a run diverge, a cross marks the end of the
+    first of them, and a note says how many diverge; after the cross, a thin line shows the trials
+    that never diverge.
 
     Parameters
     ----------
     results : Result or mapping of str to Result
-        One run, or several with the names to show.
+        One run, or several by the names that label them.
     y : str
-        Name of a record; ``"angles"`` gives a line per angle.
+        Name of a record. ``"angles"`` gives one line per angle.
     band : float or None
-        Coverage of the band, in (0, 1); None leaves it out.
+        Coverage of the band, in (0, 1). None: no band.
     ax : matplotlib.axes.Axes or None
-        Where to draw; None makes a figure of its own, without pyplot, so no display is needed.
+        Axes to draw into. None: axes in a new figure, made without pyplot, so that no display is
+        needed.
     labels : {"legend", "direct"} or None
-        A legend, names beside the ends of the curves, or neither.
+        "legend": a legend. "direct": names beside the ends of the curves. None: no names.
     colors : sequence of str or None
-        A colour per run; None takes a palette that colour-blind readers can tell apart.
+        A colour per run. None: a palette that colour-blind readers can tell apart.
     log : bool or None
-        Logarithmic axis; None: where every value is positive.
+        Whether the y axis is logarithmic. None: if all values are positive.
     predictions : mapping of str to callable, or None
-        Functions of the rounds, (rows,) to (rows,), by the names to show, such as those of
-        `metaspan.theory`: thin grey lines, cut off at the ends of the axis, which grows only for
-        a line that would not be seen at all.
+        Functions that map rounds of shape (rows,) to values of shape (rows,), by the names that
+        label them, such as those of `metaspan.theory`. Each is drawn as a thin grey line within the
+        limits of the axes; the limits change only if the line would be entirely outside.
 
     Returns
     -------
@@ -97,8 +99,8 @@ def plot(
     TypeError
         If a prediction is not a function.
     ValueError
-        If `y` was not recorded, a prediction gives another number of values than it was asked
-        for, or another argument is not one of those above.
+        If `y` was not recorded, a prediction returns values of a wrong shape, or another argument
+        is out of range.
 
     Examples
     --------
@@ -121,11 +123,11 @@ def plot(
     if log:
         ax.set_yscale("log")
     if any(row.diverged for row in rows.values()):
-        ax.margins(y=0.16)  # room for the notes below the crosses
+        ax.margins(y=0.16)  # leaves room for the notes below the crosses
     for i, (name, row) in enumerate(rows.items()):
         color = colors[i] if colors is not None else PALETTE[i % len(PALETTE)]
         _draw(ax, name, row, color, (i, len(rows)))
-    ax.autoscale_view()  # positions on the page are asked for below
+    ax.autoscale_view()  # fixes the limits, on which the positions below depend
     lines = [
         _predict(ax, name, function, rows, PREDICTED_DASHES[i % len(PREDICTED_DASHES)])
         for i, (name, function) in enumerate((predictions or {}).items())
@@ -146,7 +148,7 @@ def plot(
 def _check_looks(
     runs: Mapping[str, Result], labels: object, colors: Any, predictions: object, ax: object
 ) -> None:
-    """Raise ValueError or TypeError for what `plot` cannot draw."""
+    """Raise ValueError or TypeError for arguments that `plot` cannot draw."""
     for name, run in runs.items():
         if not (isinstance(name, str) and hasattr(run, "outcomes")):
             raise TypeError(
@@ -178,16 +180,16 @@ def _check_colors(colors: Any, runs: Mapping[str, Result]) -> None:
 
 
 def _draw(ax: Axes, name: str, row: Summary, color: str, place: tuple[int, int]) -> None:
-    """One run, `place` = (i, of how many): band, curve, markers, and where trials diverged."""
-    i, of = place
+    """Draw the band, the curve, the markers and the cross of one run; `place` is (i, runs)."""
+    i, count = place
     x, whole = row.rounds, row.whole
     if not whole:
         return
     columns = row.mean.reshape(row.rounds.size, -1).T
     low, high = (end.reshape(row.rounds.size, -1).T for end in (row.low, row.high))
-    # Markers of different runs sit at different rounds: curves that coincide stay countable.
+    # Markers of different runs are at different rounds, which tells apart curves that coincide.
     every = max(1, whole // 8)
-    start = round((i + 0.5) * every / of)
+    start = round((i + 0.5) * every / count)
     marks = [mark for mark in range(start, whole, every) if mark < 0.98 * whole]
     for j, column in enumerate(columns):
         if np.isfinite(low[j]).any():
@@ -200,7 +202,7 @@ def _draw(ax: Axes, name: str, row: Summary, color: str, place: tuple[int, int])
             color=color,
             ls=DASHES[i % len(DASHES)],
             lw=1.4,
-            marker=MARKERS[i % len(MARKERS)] if of > 1 else None,
+            marker=MARKERS[i % len(MARKERS)] if count > 1 else None,
             markevery=marks,
             ms=4.2,
             mfc="white",
@@ -222,7 +224,7 @@ def _predict(
     rows: Mapping[str, Summary],
     dash: Any,
 ) -> Line2D:
-    """One prediction over the rounds shown."""
+    """Draw one prediction over the rounds that are shown."""
     from matplotlib.lines import Line2D  # noqa: PLC0415
 
     if not callable(function):
@@ -241,22 +243,22 @@ def _predict(
         ax.update_datalim([(x[nearest], y[nearest])])
         ax.autoscale_view()
     line = Line2D(x, y, color=PREDICTED, ls=dash, lw=1.0, zorder=4, label=name)
-    ax.add_artist(line)  # add_line would widen the axis to all of it
+    ax.add_artist(line)  # add_line would extend the limits to the whole line
     return line
 
 
 def _note(ax: Axes, row: Summary, color: str) -> None:
-    """Say beside the cross how many trials diverged."""
+    """Write beside the cross how many trials diverged."""
     value = float(row.mean.reshape(row.rounds.size, -1)[row.whole - 1, 0])
-    which = "diverges" if row.trials == 1 else f"{row.diverged} of {row.trials} trials diverge"
+    note = "diverges" if row.trials == 1 else f"{row.diverged} of {row.trials} trials diverge"
     at = float(row.rounds[row.whole - 1])
-    right = ax.transData.transform((at, value))[0] > ax.transAxes.transform((0.5, 0.5))[0]
+    in_right_half = ax.transData.transform((at, value))[0] > ax.transAxes.transform((0.5, 0.5))[0]
     ax.annotate(
-        which,
+        note,
         (at, value),
-        xytext=(-7 if right else 7, -9),
+        xytext=(-7 if in_right_half else 7, -9),
         textcoords="offset points",
-        ha="right" if right else "left",
+        ha="right" if in_right_half else "left",
         va="top",
         color=color,
         family=FONT,
@@ -265,7 +267,7 @@ def _note(ax: Axes, row: Summary, color: str) -> None:
 
 
 def _ticks(ax: Axes) -> None:
-    """Plain 1-2-5 ticks on a log axis of less than two decades, where powers of ten are too few."""
+    """Set plain 1-2-5 ticks on a log axis of less than two decades, for lack of powers of ten."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # noqa: PLC0415
 
     low, high = ax.get_ylim()
@@ -276,7 +278,7 @@ def _ticks(ax: Axes) -> None:
 
 
 def _name_axes(ax: Axes, y: str) -> None:
-    """Labels for axes that have none yet."""
+    """Label the axes unless they have labels."""
     if not ax.get_xlabel():
         ax.set_xlabel("round", family=FONT, color=INK)
     if not ax.get_ylabel():
@@ -285,7 +287,7 @@ def _name_axes(ax: Axes, y: str) -> None:
 
 
 def _legend(ax: Axes) -> None:
-    """A legend without a frame."""
+    """Add a legend without a frame."""
     legend = ax.legend(frameon=False, prop={"family": FONT, "size": 10}, handlelength=2.6)
     for text in legend.get_texts():
         text.set_color(INK)
@@ -295,22 +297,23 @@ def _legend(ax: Axes) -> None:
 def _direct(
     ax: Axes, rows: Mapping[str, Summary], colors: Sequence[str] | None, lines: Sequence[Line2D]
 ) -> None:
-    """Names at the right-hand ends of the curves, pushed apart where they would overlap."""
+    """Write names at the right-hand ends of the curves, pushed apart where they would overlap."""
     figure = ax.figure
     pixel = 72 / figure.dpi  # in points, the unit of offsets
-    found = []
+    labelled = []  # name, end of the curve, colour
     for i, (name, row) in enumerate(rows.items()):
         if row.whole:
             value = float(row.mean.reshape(row.rounds.size, -1)[-1, 0])
             color = colors[i] if colors is not None else PALETTE[i % len(PALETTE)]
-            found.append((name, (float(row.rounds[-1]), value), color))
+            labelled.append((name, (float(row.rounds[-1]), value), color))
     low, high = ax.get_ylim()
     for line in lines:
         x, y = np.asarray(line.get_data())
-        seen = np.flatnonzero((low <= y) & (y <= high))
-        if seen.size:
-            found.append((str(line.get_label()), (x[seen[-1]], y[seen[-1]]), PREDICTED))
-    ends = [(float(ax.transData.transform(end[1])[1]) * pixel, *end) for end in found]
+        visible = np.flatnonzero((low <= y) & (y <= high))
+        if visible.size:
+            last = visible[-1]
+            labelled.append((str(line.get_label()), (x[last], y[last]), PREDICTED))
+    ends = [(float(ax.transData.transform(label[1])[1]) * pixel, *label) for label in labelled]
     ends.sort(key=lambda end: end[0])
     heights = spread([end[0] for end in ends], apart=12.5)
     for (natural, name, at, color), height in zip(ends, heights, strict=True):

@@ -144,7 +144,7 @@ def test_ctrl_c_ends_the_command_with_130(tmp_path, undisturbed, whom, workers):
         child.kill()
         child.communicate()
     assert (child.returncode, out) == (130, "")
-    assert err.splitlines()[-1] == "metaspan: interrupted; what was finished is kept"
+    assert err.splitlines()[-1] == "metaspan: interrupted; finished work is kept"
     assert "Traceback" not in err
     wait_for_end(all_of_them)
     study = ms.Study(tmp_path / "s")
