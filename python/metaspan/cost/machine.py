@@ -185,7 +185,7 @@ class Machine:
         self.grams = threads * rates["grams_1"]
 
     def seconds(self, cost: Mapping[str, float]) -> float:
-        """Return the seconds of the operations, kernel calls, normals and bytes that the core counts."""
+        """Return the seconds of the work that the core counts in a round."""
         return (
             cost["operations"] / self.flops
             + cost["calls"] * self.kernel
@@ -194,7 +194,7 @@ class Machine:
         )
 
     def staged(self, stages: Iterable[Stage]) -> float:
-        """Return the seconds of stages, each of which takes as long as its arithmetic or its data."""
+        """Return the seconds of stages: each takes as long as its arithmetic or its data."""
         return sum(
             max(
                 stage["features"] / self.features + stage["grams"] / self.grams,
