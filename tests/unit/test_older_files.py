@@ -50,5 +50,5 @@ def test_checkpoints_of_0_1_are_refused_where_a_later_field_differs(tmp_path):
     settings = {"m_in": 5, "m_out": 5}
     run(rounds=10, checkpoint=path, **settings)
     make_older(path)
-    with pytest.raises(ValueError, match=r"track_start must be what the checkpoint .* False; got"):
+    with pytest.raises(ValueError, match=r"track_start must be as in the checkpoint .* False; got"):
         run(checkpoint=path, track_start=True, **settings)
