@@ -31,7 +31,7 @@ Samples<Scalar> as_samples(const py::array& X, const py::array& y, Index d) {
   require((d <= 1 || X.strides(1) == size) && (y.shape(0) <= 1 || y.strides(0) == size) &&
               X.strides(0) % size == 0,
           "rows must be contiguous");
-  return {static_cast<const Scalar*>(X.data()), X.strides(0) / size,
+  return {DenseRows<Scalar>{static_cast<const Scalar*>(X.data()), X.strides(0) / size},
           static_cast<const Scalar*>(y.data()), X.shape(0)};
 }
 
@@ -56,11 +56,9 @@ Samples<Scalar> as_sparse_samples(const py::tuple& X, const py::array& y, Index 
   require(first[0] >= 0 && std::is_sorted(first, first + m + 1) &&
               first[m] <= std::min(columns.shape(0), values.shape(0)),
           "starts must be sorted and within the entries");
-  Samples<Scalar> set{static_cast<const Scalar*>(values.data()), 0,
-                      static_cast<const Scalar*>(y.data()), m};
-  set.starts = first;
-  set.columns = static_cast<const std::int32_t*>(columns.data());
-  return set;
+  return {SparseRows<Scalar>{first, static_cast<const std::int32_t*>(columns.data()),
+                             static_cast<const Scalar*>(values.data())},
+          static_cast<const Scalar*>(y.data()), m};
 }
 
 /// Converts the sets of n tasks: a stack X (n, m, d) with y (n, m), or sequences of n arrays X
@@ -80,7 +78,7 @@ std::vector<Samples<Scalar>> as_sample_sets(const py::object& X, const py::objec
       const auto task_y = all_y[i].cast<py::array>();
       sets.push_back(sparse ? as_sparse_samples<Scalar>(all_X[i].cast<py::tuple>(), task_y, d)
                             : as_samples<Scalar>(all_X[i].cast<py::array>(), task_y, d));
-      require(sets.front().sparse() == sparse, "all sets must be sparse, or none");
+      require(sets.front().is_sparse() == sparse, "all sets must be sparse, or none");
     }
     return sets;
   }
@@ -95,7 +93,8 @@ std::vector<Samples<Scalar>> as_sample_sets(const py::object& X, const py::objec
               stack.strides(1) % size == 0,
           "rows must be contiguous");
   for (py::ssize_t i = 0; i < stack.shape(0); ++i) {
-    sets.push_back({static_cast<const Scalar*>(stack.data(i, 0, 0)), stack.strides(1) / size,
+    sets.push_back({DenseRows<Scalar>{static_cast<const Scalar*>(stack.data(i, 0, 0)),
+                                      stack.strides(1) / size},
                     static_cast<const Scalar*>(responses.data(i, 0)), stack.shape(1)});
   }
   return sets;
@@ -104,7 +103,7 @@ std::vector<Samples<Scalar>> as_sample_sets(const py::object& X, const py::objec
 /// Converts the sets of tasks whose X is in a store, from their responses: a stack or a sequence.
 /// Set i gets the number first_number + i; sets with equal numbers and responses count as one set.
 template <class Scalar>
-std::vector<Samples<Scalar>> as_stored_sets(const py::object& y, Index d, Index first_number) {
+std::vector<Samples<Scalar>> as_stored_sets(const py::object& y, Index first_number) {
   std::vector<Samples<Scalar>> sets;
   const py::list responses(y);
   for (std::size_t i = 0; i < responses.size(); ++i) {
@@ -112,8 +111,8 @@ std::vector<Samples<Scalar>> as_stored_sets(const py::object& y, Index d, Index 
     require(holds<Scalar>(task_y) && task_y.ndim() == 1 &&
                 (task_y.shape(0) <= 1 || task_y.strides(0) == sizeof(Scalar)),
             "y must be (m,), contiguous, of one dtype");
-    sets.push_back({nullptr, d, static_cast<const Scalar*>(task_y.data()), task_y.shape(0)});
-    sets.back().task = first_number + static_cast<Index>(i);
+    sets.push_back({StoredRows{first_number + static_cast<Index>(i)},
+                    static_cast<const Scalar*>(task_y.data()), task_y.shape(0)});
   }
   return sets;
 }
@@ -148,15 +147,15 @@ Data<Scalar> as_data(const py::object& data, Index d) {
     tasks.inner = as_sample_sets<Scalar>(data.attr("X_in"), y_in, d);
     if (has_outer) tasks.outer = as_sample_sets<Scalar>(data.attr("X_out"), y_out, d);
   } else {
-    tasks.inner = as_stored_sets<Scalar>(y_in, d, 0);
+    tasks.inner = as_stored_sets<Scalar>(y_in, 0);
     const Index first = reader.attr("shared").cast<bool>() ? 0 : tasks.size();
-    if (has_outer) tasks.outer = as_stored_sets<Scalar>(y_out, d, first);
+    if (has_outer) tasks.outer = as_stored_sets<Scalar>(y_out, first);
     converted.store = std::make_unique<PythonStore<Scalar>>(reader);
     tasks.store = converted.store.get();
   }
   require(tasks.size() > 0 && (!has_outer || tasks.inner.size() == tasks.outer.size()),
           "inner and outer sets must be equal in number, at least one");
-  require(!has_outer || tasks.inner.front().sparse() == tasks.outer.front().sparse(),
+  require(!has_outer || tasks.inner.front().is_sparse() == tasks.outer.front().is_sparse(),
           "all sets must be sparse, or none");
   return converted;
 }

@@ -50,8 +50,7 @@ class PythonStore final : public Store<Scalar> {
                   X.shape(1) == now.columns && (now.columns <= 1 || X.strides(1) == size) &&
                   X.strides(0) % size == 0,
               "a store must read (m, columns) with contiguous rows and the batch's dtype");
-      set.X = static_cast<const Scalar*>(X.data());
-      set.stride = X.strides(0) / size;
+      set.rows = DenseRows<Scalar>{static_cast<const Scalar*>(X.data()), X.strides(0) / size};
       held.push_back(set);
     }
   }

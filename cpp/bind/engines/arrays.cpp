@@ -36,7 +36,7 @@ class ArraysRun : public HeldArrays<XScalar>, public FullSizeRun<BScalar> {
 
  protected:
   /// Trials share the store, which reads for one of them at a time.
-  bool one_at_a_time() const override { return this->store != nullptr; }
+  bool one_at_a_time() const override { return this->data.tasks.is_stored(); }
 
  private:
   static Mat matrix_or_empty(const py::object& value, Index rows) {
@@ -188,7 +188,8 @@ Array typed_project(const py::array& X, const py::array& B, int threads) {
   TaskSet<XScalar> tasks{d, {}, {}};
   for (py::ssize_t i = 0; i < n; ++i) {
     tasks.inner.push_back(
-        {static_cast<const XScalar*>(X.data(i)), X.strides(1) / size, nullptr, m});
+        {DenseRows<XScalar>{static_cast<const XScalar*>(X.data(i)), X.strides(1) / size}, nullptr,
+         m});
   }
   const auto* b = static_cast<const BScalar*>(B.data());
   Array out({n, m, k});

@@ -165,7 +165,7 @@ void adapt_task(const Method& method, const double* w, Index k, const Samples<XS
 /// MAML uses the Gram route because it needs K.
 template <class XScalar>
 bool by_vectors(const Method& method, const TaskSet<XScalar>& tasks, Index k) {
-  if (!tasks.sparse() || method.adapt_B) return false;
+  if (!tasks.is_sparse() || method.adapt_B) return false;
   Index entries = 0;
   for (const auto& set : tasks.inner) entries += set.entries();
   const Index J = method.inner_steps, of_B = tasks.size() * (k + kVectors) * tasks.d;

@@ -20,15 +20,21 @@ SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const Rows& rows, Mat 
   data_.heads.resize(n, data_.B_star.cols());
   data_.tasks.d = d;
   data_.tasks.truth = &truth_;
+  const RowSource* const sources[] = {rows.inner, rows.outer};
   for (int set = 0; set < 2; ++set) {
     const Index m = set == 0 || law.shared ? law.m_in : law.m_out;
-    makers_[set] = {law.features, {}, {}, d, rows.roots, set == 0 ? rows.inner : rows.outer};
+    makers_[set] = {law.features, {}, {}, d, rows.roots};
+    auto& sets = set == 0 ? data_.tasks.inner : data_.tasks.outer;
     noise_[set].resize(static_cast<std::size_t>(n * m));
     // Shared samples are one set: the outer one then has the maker and the noise of the inner one.
     const int of = law.shared ? 0 : set;
     for (Index task = 0; task < n; ++task) {
-      (set == 0 ? data_.tasks.inner : data_.tasks.outer)
-          .push_back({nullptr, 0, noise_[of].data() + task * m, m, &makers_[of], task});
+      const XScalar* y = noise_[of].data() + task * m;
+      if (sources[of] != nullptr) {
+        sets.push_back({SourcedRows{sources[of], rows.roots, task}, y, m});
+      } else {
+        sets.push_back({MadeRows{&makers_[of], task}, y, m});
+      }
     }
   }
 }

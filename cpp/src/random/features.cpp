@@ -62,9 +62,10 @@ double RowMaker::piece(Index task, Index row, Index first, Index columns, Scalar
 /// times the roots of a diagonal covariance where there is one. The rows arrive in double and are
 /// rounded to Scalar once.
 template <class Scalar>
-void RowMaker::block(Index task, Index first, Index count, Scalar* out) const {
+void take_block(const RowSource& source, const double* roots, Index d, Index task, Index first,
+                Index count, Scalar* out) {
   std::vector<double> made(static_cast<std::size_t>(count * d));
-  source->rows(task, first, count, made.data());
+  source.rows(task, first, count, made.data());
   for (Index i = 0; i < count; ++i) {
     const double* row = made.data() + i * d;
     for (Index j = 0; j < d; ++j) {
@@ -73,8 +74,8 @@ void RowMaker::block(Index task, Index first, Index count, Scalar* out) const {
   }
 }
 
-template void RowMaker::block(Index, Index, Index, double*) const;
-template void RowMaker::block(Index, Index, Index, float*) const;
+template void take_block(const RowSource&, const double*, Index, Index, Index, Index, double*);
+template void take_block(const RowSource&, const double*, Index, Index, Index, Index, float*);
 template double RowMaker::piece(Index, Index, Index, Index, double*) const;
 template double RowMaker::piece(Index, Index, Index, Index, float*) const;
 

@@ -18,11 +18,11 @@ struct Rows {
   explicit Rows(const TaskSet<XScalar>& tasks) {
     const auto append = [&](const Samples<XScalar>& set) {
       const auto first = static_cast<Index>(scale.size());
-      if (set.sparse()) append_rows(set, normalisation(set.m), sparse);
-      for (Index i = 0; i < set.m; ++i) {
-        if (!set.sparse()) row.push_back(set.X + i * set.stride);
-        scale.push_back(normalisation(set.m));
-      }
+      scale.insert(scale.end(), static_cast<std::size_t>(set.m), normalisation(set.m));
+      if (set.is_sparse()) append_rows(set, normalisation(set.m), sparse);
+      if (!set.template has<DenseRows<XScalar>>()) return first;
+      const auto& [X, stride] = set.dense();
+      for (Index i = 0; i < set.m; ++i) row.push_back(X + i * stride);
       return first;
     };
     for (const auto& set : tasks.inner) inner.push_back(append(set));
@@ -157,11 +157,11 @@ DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int
     }
   }
   DualGram gram{Mat::Zero(N, N), rows.inner, rows.outer, rows.inner_rows};
-  if (tasks.sparse()) add_sparse_products(rows, tasks.d, pairs, threads, cancel, gram.G);
-  const Index columns = tasks.sparse() ? 0 : tasks.d;  // of X that lies there whole
+  if (tasks.is_sparse()) add_sparse_products(rows, tasks.d, pairs, threads, cancel, gram.G);
+  const Index columns = tasks.is_sparse() ? 0 : tasks.d;  // of X that lies there whole
   const Index most = tile_columns(N);
   Mat tile(N, std::min(most, columns));
-  Stripe<XScalar> stripe{0, tasks.store == nullptr ? columns : 0, rows.row};
+  Stripe<XScalar> stripe{0, tasks.is_stored() ? 0 : columns, rows.row};
   for (Index column = 0; column < columns; column += most) {
     const Index depth = std::min(most, columns - column);
     if (column == stripe.end) stripe = next_stripe(tasks, N, most, column);

@@ -179,7 +179,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
 
   /// Chooses how threads share the work of a round and provides a workspace for each group.
   Sharing shared(Index n, int threads) {
-    const Sharing found = sharing_of(plan_, n, task_bytes_, tasks_.sparse(), threads);
+    const Sharing found = sharing_of(plan_, n, task_bytes_, tasks_.is_sparse(), threads);
     while (static_cast<int>(workspaces_.size()) < found.groups) {
       workspaces_.emplace_back(*this);
     }
@@ -199,9 +199,10 @@ class VectorRoute final : public Route<XScalar, BScalar> {
         : algebra(route.method_, route.k_, route.tasks_.most_in(), route.tasks_.most_out()),
           scratch(route.method_.inner_steps, route.plan_.terms > 1, route.plan_.most, route.tasks_,
                   route.k_) {
-      if (route.tasks_.truth == nullptr) return;
+      if (!route.tasks_.is_made()) return;
       scratch.make_room(route.plan_.most, route.tasks_.d, route.tasks_.most_in(),
-                        route.method_.passes_again(), route.tasks_.in(0).maker->source != nullptr);
+                        route.method_.passes_again(),
+                        route.tasks_.in(0).template has<SourcedRows>());
     }
     TaskAlgebra<Design> algebra;
     typename Design::Scratch scratch;
@@ -250,7 +251,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     std::vector<Factors> factors;
     for (Index row = 0; row < rows; row += kTermRows) {
       const Index count = std::min(kTermRows, rows - row);
-      sets.push_back({vectors_.get() + row * d, d, nullptr, count});
+      sets.push_back({DenseRows<double>{vectors_.get() + row * d, d}, nullptr, count});
       factors.emplace_back().borrow(coefficients_.data() + row * padded(k_), count, k_);
     }
     std::vector<Part<double>> parts;
@@ -279,7 +280,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
 template <class XScalar, class BScalar>
 std::unique_ptr<Route<XScalar, BScalar>> make_route(RouteKind kind, const Method& method,
                                                     const TaskSet<XScalar>& tasks, Index k) {
-  require(kind != RouteKind::vector_float32 || !tasks.sparse(),
+  require(kind != RouteKind::vector_float32 || !tasks.is_sparse(),
           "sums over sparse data are in double");
   if (kind == RouteKind::gram) {
     return std::make_unique<GramRoute<XScalar, BScalar>>(method, tasks, k);

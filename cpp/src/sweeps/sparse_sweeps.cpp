@@ -53,8 +53,8 @@ void project_piece(const Piece<XScalar>& piece, const BScalar* B, Index k) {
   const Index rows = piece.end - piece.begin, width = piece.Z->cols();
   auto Z = piece.Z->middleRows(piece.begin, rows);
   Z.rightCols(width - k).setZero();
-  kernels::sparse_times(rows, piece.set->starts + piece.begin, piece.set->columns, piece.set->X, B,
-                        k, Z.data(), width);
+  const auto& [starts, columns, values] = piece.set->sparse();
+  kernels::sparse_times(rows, starts + piece.begin, columns, values, B, k, Z.data(), width);
 }
 
 /// K = X X^T and K' = X' X^T of one task, (5), as far as `needed` says. Inner rows are listed
@@ -125,16 +125,17 @@ void add_parts(const std::vector<Part<XScalar>>& parts, const std::vector<Mat>& 
   for (std::size_t p = 0; p < parts.size(); ++p) {
     if (cancel != nullptr && cancel->requested()) return;
     const auto& [set, factors] = parts[p];
+    const SparseRows<XScalar>& X = set->sparse();
     if (by_terms(parts[p], d, k)) {
       for (Index t = 0; t < factors->count(); ++t) {
         double* v = terms.next(factors->c() + t * sum.cols(), sum);
         std::fill_n(v, sum.rows(), 0.0);
-        kernels::sparse_combine(set->m, set->starts, set->columns, set->X, first, end,
-                                factors->s(t), v);
+        kernels::sparse_combine(set->m, X.starts, X.columns, X.values, first, end, factors->s(t),
+                                v);
       }
     } else if (factors->whole() || factors->count() > 0) {
       terms.add_to(sum);
-      kernels::sparse_combine(set->m, set->starts, set->columns, set->X, first, end,
+      kernels::sparse_combine(set->m, X.starts, X.columns, X.values, first, end,
                               factors->whole() ? factors->matrix() : C[p].data(), sum.data(),
                               sum.cols());
     }
@@ -162,9 +163,8 @@ std::vector<Index> find_bands(const std::vector<Part<XScalar>>& parts, Index d, 
   const Index step = 1 + (entries + kRowWeight * d) / kSampled;
   std::vector<Index> sampled;
   for (const auto& [set, C] : parts) {
-    for (Index p = set->starts[0]; p < set->starts[set->m]; p += step) {
-      sampled.push_back(set->columns[p]);
-    }
+    const SparseRows<XScalar>& X = set->sparse();
+    for (Index p = X.starts[0]; p < X.starts[set->m]; p += step) sampled.push_back(X.columns[p]);
   }
   for (Index row = 0; row < d; row += 1 + step / kRowWeight) sampled.push_back(row);
   std::sort(sampled.begin(), sampled.end());

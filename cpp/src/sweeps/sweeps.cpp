@@ -24,8 +24,9 @@ constexpr Index kPieceNumbers = 1 << 21;
 /// converted to double.
 template <class Scalar>
 void copy_tile(const Samples<Scalar>& set, Index column, Index columns, Mat& tile) {
+  const auto& [X, stride] = set.dense();
   for (Index i = 0; i < set.m; ++i) {
-    std::copy_n(set.X + i * set.stride + column, columns, tile.data() + i * tile.cols());
+    std::copy_n(X + i * stride + column, columns, tile.data() + i * tile.cols());
   }
 }
 
@@ -45,7 +46,8 @@ struct Tile {
 template <class Scalar>
 Tile tile_of(const Samples<Scalar>& set, Index column, Index columns, Mat& scratch) {
   if constexpr (std::is_same_v<Scalar, double>) {
-    return {set.X + column, set.stride};
+    const auto& [X, stride] = set.dense();
+    return {X + column, stride};
   } else {
     copy_tile(set, column, columns, scratch);
     return {scratch.data(), scratch.cols()};
@@ -151,8 +153,9 @@ void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index 
       kernels::product<true>(rows, set->m, width, tile.data(), 1, kStride, C->matrix(), sum.data());
       continue;
     }
+    const auto& [X, stride] = set->dense();
     for (Index t = 0; t < C->count(); ++t) {
-      kernels::sweep_combine<false>(set->m, rows, set->X + row, set->stride, C->s(t),
+      kernels::sweep_combine<false>(set->m, rows, X + row, stride, C->s(t),
                                     terms.next(C->c() + t * width, sum));
     }
   }
@@ -183,7 +186,7 @@ void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
                  Cancel* cancel, std::vector<TaskProducts>& products) {
   const Index n = taken.n, d = tasks.d;
   if (static_cast<Index>(products.size()) < n) products.resize(static_cast<std::size_t>(n));
-  if (tasks.sparse()) {
+  if (tasks.is_sparse()) {
     return sparse_first_sweep(B, k, tasks, taken, needed, threads, cancel, products);
   }
   const bool has_outer = !tasks.outer.empty();
@@ -194,7 +197,8 @@ void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
     const auto edge = [&](Index p) { return p == pieces ? d : p * (d / pieces); };
     // One data set for both loops is swept over once.
     const bool shared = has_outer && tasks.shares(task);
-    const Samples<XScalar> out = has_outer && !shared ? tasks.out(task) : Samples<XScalar>{};
+    const Samples<XScalar> out =
+        has_outer && !shared ? tasks.out(task) : Samples<XScalar>{{}, nullptr, 0};
     const GramsNeeded grams{needed.K || (shared && needed.K_cross), needed.K_cross && !shared};
     sweep_piece(B, k, tasks.in(task), out, grams, edge(piece), edge(piece + 1),
                 tiles[static_cast<std::size_t>(thread)],
@@ -238,7 +242,7 @@ std::vector<TaskProducts> features_of_all(const BScalar* B, Index k, const TaskS
 template <class XScalar, class BScalar>
 void second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k, const BScalar* start,
                   BScalar* out, int threads, Cancel* cancel) {
-  if (!parts.empty() && parts.front().set->sparse()) {
+  if (!parts.empty() && parts.front().set->is_sparse()) {
     return sparse_second_sweep(parts, d, k, start, out, threads, cancel);
   }
   parallel_for(threads, ceil_div(d, kCombinedRows), cancel, [&](Index tile, int) {

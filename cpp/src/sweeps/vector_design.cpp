@@ -41,9 +41,8 @@ std::vector<Index> find_bands(const Samples<XScalar>& set, Index d, int threads)
   if (threads == 1) return {0, d};
   const Index step = 1 + set.entries() / kSampled;
   std::vector<Index> sampled, edges{0};
-  for (Index p = set.starts[0]; p < set.starts[set.m]; p += step) {
-    sampled.push_back(set.columns[p]);
-  }
+  const SparseRows<XScalar>& X = set.sparse();
+  for (Index p = X.starts[0]; p < X.starts[set.m]; p += step) sampled.push_back(X.columns[p]);
   std::sort(sampled.begin(), sampled.end());
   for (std::size_t band = 1; band < static_cast<std::size_t>(threads); ++band) {
     edges.push_back(sampled[band * sampled.size() / static_cast<std::size_t>(threads)]);
@@ -88,7 +87,7 @@ VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool all_slots, Index t
       U_(new double[static_cast<std::size_t>(tasks * all.d)]),
       features_(static_cast<std::size_t>(slots_of(inner_steps) * k * width)) {
   const Index most_m = std::max(all.most_in(), all.most_out());
-  const Index part = all.sparse() ? k : std::max(most_m, k);
+  const Index part = all.is_sparse() ? k : std::max(most_m, k);
   parts_.resize(static_cast<std::size_t>(width * ceil_div(all.d, kPiece) * part));
   own_.resize(static_cast<std::size_t>(width * most_m));
   scaled_.resize(static_cast<std::size_t>(width * most_m));
@@ -100,7 +99,7 @@ template <class XScalar>
 void VectorDesign<XScalar>::Scratch::make_room(Index tasks, Index d, Index most_in, bool again,
                                                bool in_blocks) {
   const Index row = static_cast<Index>(sizeof(XScalar)) * d;
-  const MadeRows made = made_rows(tasks, row, most_in, again, in_blocks);
+  const HeldRows made = held_rows(tasks, row, most_in, again, in_blocks);
   made_in_ = made.inner;
   made_out_ = made.outer;
   made_.reset(new XScalar[static_cast<std::size_t>(tasks * (made_in_ + made_out_) * d)]);
@@ -273,7 +272,10 @@ template <class XScalar>
 typename VectorDesign<XScalar>::Rows VectorDesign<XScalar>::rows_of(const Pass& task, Index begin,
                                                                     Index count) {
   const Samples<XScalar>& set = *task.set;
-  if (set.maker == nullptr) return {set.X + begin * set.stride, set.stride, count, nullptr};
+  if (!set.is_made()) {
+    const auto& [X, stride] = set.dense();
+    return {X + begin * stride, stride, count, nullptr};
+  }
   const Index d = round_.d, made = scratch_.made_in_ + scratch_.made_out_;
   const bool stays = task.inner && scratch_.made_in_ >= set.m;
   const Index at = task.place * made + (task.inner ? (stays ? begin : 0) : scratch_.made_in_);
@@ -291,19 +293,20 @@ void VectorDesign<XScalar>::make(const Pass& task, Index begin, Index count, XSc
                                  double* radii) {
   const Samples<XScalar>& set = *task.set;
   const Index d = round_.d;
-  if (set.maker->source != nullptr) {
-    set.maker->block(set.task, begin, count, out);
+  if (const auto* sourced = std::get_if<SourcedRows>(&set.rows)) {
+    take_block(*sourced->source, sourced->roots, d, sourced->task, begin, count, out);
     std::fill_n(radii, count, 1.0);
     return;
   }
+  const MadeRows& rows = std::get<MadeRows>(set.rows);
   each_piece(task.threads, [&](Index first, Index columns, Index piece) {
     for (Index i = 0; i < count; ++i) {
       task.parts[piece * count + i] =
-          set.maker->piece(set.task, begin + i, first, columns, out + i * d + first);
+          rows.maker->piece(rows.task, begin + i, first, columns, out + i * d + first);
     }
   });
   sum_parts(task.parts, count, radii);
-  for (Index i = 0; i < count; ++i) radii[i] = set.maker->radius(set.task, begin + i, radii[i]);
+  for (Index i = 0; i < count; ++i) radii[i] = rows.maker->radius(rows.task, begin + i, radii[i]);
 }
 
 /// r = (X u - y) / sqrt(m), in the algebra's units, and the factor of each row in X^T r, which has
@@ -325,10 +328,9 @@ void VectorDesign<XScalar>::residuals(const Pass& task, Index begin, Index count
 template <class XScalar>
 void VectorDesign<XScalar>::pass(const Pass& task) {
   const Samples<XScalar>& set = *task.set;
-  if (set.sparse()) return pass_entries(task);
-  const Index most = set.maker != nullptr
-                         ? scratch_.made_out_
-                         : rows_at_a_time(static_cast<Index>(sizeof(XScalar)) * round_.d);
+  if (set.is_sparse()) return pass_entries(task);
+  const Index most = set.is_made() ? scratch_.made_out_
+                                   : rows_at_a_time(static_cast<Index>(sizeof(XScalar)) * round_.d);
   for (Index begin = 0; begin < set.m; begin += most) {
     const Index count = std::min(most, set.m - begin);
     const Rows rows = rows_of(task, begin, count);
@@ -346,6 +348,7 @@ void VectorDesign<XScalar>::pass(const Pass& task) {
 template <class XScalar>
 void VectorDesign<XScalar>::pass_entries(const Pass& task) {
   const Samples<XScalar>& set = *task.set;
+  const SparseRows<XScalar>& X = set.sparse();
   const bool share = task.threads > 1 && set.bytes(round_.d) > kFarBytes / 4;
   const int threads = share ? task.threads : 1;
   const std::vector<Index> edges = find_bands(set, round_.d, threads);
@@ -355,7 +358,7 @@ void VectorDesign<XScalar>::pass_entries(const Pass& task) {
     parallel_for(threads, threads, round_.cancel, [&](Index part, int) {
       const Index first = begin + part * rows / threads;
       const Index count = begin + (part + 1) * rows / threads - first;
-      kernels::sparse_times(count, set.starts + first, set.columns, set.X, task.u, task.r + first);
+      kernels::sparse_times(count, X.starts + first, X.columns, X.values, task.u, task.r + first);
       residuals(task, first, count, nullptr);
     });
     throw_if_requested(round_.cancel);
@@ -364,7 +367,7 @@ void VectorDesign<XScalar>::pass_entries(const Pass& task) {
       const Index first = edges[static_cast<std::size_t>(band)];
       const Index end = edges[static_cast<std::size_t>(band) + 1];
       if (block == 0) std::fill(task.v + first, task.v + end, 0.0);
-      kernels::sparse_combine(rows, set.starts + begin, set.columns, set.X, first, end,
+      kernels::sparse_combine(rows, X.starts + begin, X.columns, X.values, first, end,
                               task.scaled + begin, task.v + first);
     });
   }
@@ -376,7 +379,7 @@ void VectorDesign<XScalar>::pass_entries(const Pass& task) {
 template <class XScalar>
 void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index most_m, bool with_y,
                                   const double* V, Terms<width> terms, int slot, double* r) {
-  const bool less_truth = with_y && round_.truth != nullptr;
+  const bool less_truth = with_y && sets[0]->is_made();
   const bool start = !less_truth && is_start(V, terms);
   if (!start) directions(V, terms, less_truth);
   // Threads take whole tasks where these can be shared evenly or are many; otherwise they share the

@@ -57,7 +57,7 @@ Sharing sharing_of(const VectorPlan& plan, Index n, double task_bytes, bool spar
 /// over an inner set more than once, and the whole set fits kMadeBytes for all tasks of a panel, it
 /// is generated once and kept. Otherwise rows are generated in blocks, for each pass again. A
 /// source that supplies rows in blocks is always asked for kRowsAtOnce of them.
-MadeRows made_rows(Index tasks, Index row_bytes, Index most_in, bool again, bool in_blocks) {
+HeldRows held_rows(Index tasks, Index row_bytes, Index most_in, bool again, bool in_blocks) {
   const Index room = std::max<Index>(1, kMadeBytes / (row_bytes * tasks));
   const Index outer = in_blocks ? kRowsAtOnce : std::min(kRowsAtOnce, room);
   const bool stay = again && most_in <= room;
@@ -87,7 +87,7 @@ SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_b
   constexpr double kCallsOfRow = 8;
   const VectorPlan plan(method, sizes.d, sizes.k, sizes.all_tasks);
   const int groups = sharing_of(plan, sizes.n, sizes.task_bytes(), sizes.sparse, threads).groups;
-  const MadeRows made = made_rows(plan.most, static_cast<Index>(sizes.row_bytes()),
+  const HeldRows made = held_rows(plan.most, static_cast<Index>(sizes.row_bytes()),
                                   static_cast<Index>(sizes.m_in), method.passes_again(), in_blocks);
   const double held = static_cast<double>(groups * plan.most * (made.inner + made.outer));
   // Rows are made for every pass over a set, unless they are still there.

@@ -20,7 +20,7 @@ struct Block {
 template <class BScalar, class XScalar>
 std::vector<Block> blocks_of(const TaskSet<XScalar>& tasks, const TaskSelection& taken, Index k,
                              Index most) {
-  const bool limited = tasks.store != nullptr || sizeof(BScalar) < sizeof(double);
+  const bool limited = tasks.is_stored() || sizeof(BScalar) < sizeof(double);
   const double room =
       std::max(kStoreBlockBytes, 4.0 * sizeof(BScalar) * static_cast<double>(tasks.d * k));
   std::vector<Block> blocks;
@@ -53,7 +53,7 @@ void each_block(const TaskSet<Scalar>& tasks, const TaskSelection& taken,
                 const std::vector<Block>& blocks, Body&& body) {
   for (std::size_t b = 0; b < blocks.size(); ++b) {
     const TaskSelection now = part_of(taken, blocks[b]);
-    if (tasks.store == nullptr) {
+    if (!tasks.is_stored()) {
       body(tasks, now, blocks[b]);
       continue;
     }

@@ -3,41 +3,104 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
+#include <variant>
 
 #include "metaspan/random/features.hpp"
 #include "metaspan/random/round_choice.hpp"
 
 namespace metaspan {
 
-/// One data set of one task, in place: rows contiguous, `stride` elements from one to the next.
-/// Where X is made row by row, y is the noise alone: the rest of a response comes with the row.
-/// Where X is in a store, it is null until it has been read.
-/// Where only entries are stored, X holds those of row i from starts[i] on, in rising order of
-/// columns.
+/// X (m, d) in memory: rows contiguous, `stride` elements from one to the next.
+template <class Scalar>
+struct DenseRows {
+  const Scalar* X;
+  Index stride;
+
+  bool operator==(const DenseRows& other) const { return X == other.X && stride == other.stride; }
+};
+
+/// The entries of X alone: those of row i from starts[i] on, in rising order of columns.
+template <class Scalar>
+struct SparseRows {
+  const std::int64_t* starts;   // (m + 1,)
+  const std::int32_t* columns;  // of the entries
+  const Scalar* values;         // of the entries
+
+  Index entries(Index m) const { return starts[m] - starts[0]; }
+};
+
+/// Rows that a law makes when a sweep needs them. y is the noise alone: the rest of a response
+/// comes with the row.
+struct MadeRows {
+  const RowMaker* maker;
+  Index task;  // its number for the maker
+
+  bool operator==(const MadeRows& other) const {
+    return maker == other.maker && task == other.task;
+  }
+};
+
+/// The same, by a function of the user's.
+struct SourcedRows {
+  const RowSource* source;
+  const double* roots;  // (d,)  of a diagonal covariance, or null for I
+  Index task;           // its number for the source
+
+  bool operator==(const SourcedRows& other) const {
+    return source == other.source && task == other.task;
+  }
+};
+
+/// X in a store: a sweep meets it as dense rows, once it is read.
+struct StoredRows {
+  Index number;  // of the set in the store
+
+  bool operator==(const StoredRows& other) const { return number == other.number; }
+};
+
+/// One data set of one task.
 template <class Scalar>
 struct Samples {
-  const Scalar* X = nullptr;  // (m, d)
-  Index stride = 0;
-  const Scalar* y = nullptr;  // (m,)
-  Index m = 0;
-  const RowMaker* maker = nullptr;        // of a set without X
-  Index task = 0;                         // its number for the maker or the store
-  const std::int64_t* starts = nullptr;   // (m + 1,) of a sparse set
-  const std::int32_t* columns = nullptr;  // as many as X
+  std::variant<DenseRows<Scalar>, SparseRows<Scalar>, MadeRows, SourcedRows, StoredRows> rows;
+  const Scalar* y;  // (m,)
+  Index m;
 
-  bool sparse() const { return starts != nullptr; }
-  Index entries() const { return starts[m] - starts[0]; }
+  template <class Rows>
+  bool has() const {
+    return std::holds_alternative<Rows>(rows);
+  }
+  bool is_sparse() const { return has<SparseRows<Scalar>>(); }
+  bool is_stored() const { return has<StoredRows>(); }
+  /// Whether rows are made in a sweep.
+  bool is_made() const { return has<MadeRows>() || has<SourcedRows>(); }
+
+  const DenseRows<Scalar>& dense() const { return std::get<DenseRows<Scalar>>(rows); }
+  const SparseRows<Scalar>& sparse() const { return std::get<SparseRows<Scalar>>(rows); }
+  /// Of a sparse set.
+  Index entries() const { return sparse().entries(m); }
+
   /// Bytes of X, of so many columns.
   Index bytes(Index d) const {
     const auto number = static_cast<Index>(sizeof(Scalar));
-    return sparse() ? (number + static_cast<Index>(sizeof *columns)) * entries() : number * m * d;
+    if (!is_sparse()) return number * m * d;
+    return (number + static_cast<Index>(sizeof(std::int32_t))) * entries();
   }
 
   bool operator==(const Samples& other) const {
-    return X == other.X && stride == other.stride && y == other.y && m == other.m &&
-           maker == other.maker && task == other.task && columns == other.columns &&
-           sparse() == other.sparse() &&
-           (!sparse() || std::equal(starts, starts + m + 1, other.starts));
+    if (y != other.y || m != other.m || rows.index() != other.rows.index()) return false;
+    return std::visit(
+        [&](const auto& a) {
+          using Rows = std::decay_t<decltype(a)>;
+          const Rows& b = std::get<Rows>(other.rows);
+          if constexpr (std::is_same_v<Rows, SparseRows<Scalar>>) {
+            return a.columns == b.columns && a.values == b.values &&
+                   std::equal(a.starts, a.starts + m + 1, b.starts);
+          } else {
+            return a == b;
+          }
+        },
+        rows);
   }
 };
 
@@ -55,29 +118,32 @@ template <class Scalar>
 struct TaskSet {
   Index d = 0;
   std::vector<Samples<Scalar>> inner, outer;  // (n,) each; adaptation alone needs no outer ones
-  const Truth* truth = nullptr;               // where rows are made
-  Store<Scalar>* store = nullptr;             // where X is not in memory
+  const Truth* truth = nullptr;               // of rows that are made
+  Store<Scalar>* store = nullptr;             // of rows that are stored
 
   Index size() const { return static_cast<Index>(inner.size()); }
   const Samples<Scalar>& in(Index i) const { return inner[static_cast<std::size_t>(i)]; }
   const Samples<Scalar>& out(Index i) const { return outer[static_cast<std::size_t>(i)]; }
   bool shares(Index i) const { return in(i) == out(i); }
-  bool sparse() const { return !inner.empty() && inner.front().sparse(); }
+  // All sets are of one kind.
+  bool is_sparse() const { return !inner.empty() && inner.front().is_sparse(); }
+  bool is_made() const { return !inner.empty() && inner.front().is_made(); }
+  bool is_stored() const { return !inner.empty() && inner.front().is_stored(); }
 
   Index most_in() const { return most(inner); }
   Index most_out() const { return most(outer); }
   /// What a pass reads of X of the largest set.
   Index most_bytes(const std::vector<Samples<Scalar>>& sets) const {
-    Index found = 0;
-    for (const auto& set : sets) found = std::max(found, set.bytes(d));
-    return found;
+    Index largest = 0;
+    for (const auto& set : sets) largest = std::max(largest, set.bytes(d));
+    return largest;
   }
 
  private:
   static Index most(const std::vector<Samples<Scalar>>& sets) {
-    Index found = 0;
-    for (const auto& set : sets) found = std::max(found, set.m);
-    return found;
+    Index largest = 0;
+    for (const auto& set : sets) largest = std::max(largest, set.m);
+    return largest;
   }
 };
 

@@ -49,21 +49,23 @@ struct RowMaker {
   FeatureLaw law;
   Key features, radii;  // streams of the entries and of the radii
   Index d;
-  const double* roots = nullptr;      // (d,)  square roots of a diagonal covariance; null: I
-  const RowSource* source = nullptr;  // generates the rows instead of a law; or null
+  const double* roots = nullptr;  // (d,)  square roots of a diagonal covariance; null: I
 
   /// Writes columns [first, first + columns) of a row, with `first` even, before multiplication by
   /// the radius. Returns the sum of squares of their Gaussian entries on the sphere, otherwise 0.
   template <class Scalar>
   double piece(Index task, Index row, Index first, Index columns, Scalar* out) const;
 
-  /// Writes rows [first, first + count) from the source, scaled by `roots`.
-  template <class Scalar>
-  void block(Index task, Index first, Index count, Scalar* out) const;  // (count, d)
-
   /// Returns the radius of a row. `squares` is the sum of what piece() returned over all columns.
   double radius(Index task, Index row, double squares) const;
 };
+
+/// Writes rows [first, first + count) of a task from a source, scaled by `roots`.
+template <class Scalar>
+void take_block(const RowSource& source,
+                const double* roots,  // (d,)  square roots of a diagonal covariance; null: I
+                Index d, Index task, Index first, Index count,
+                Scalar* out);  // (count, d)
 
 /// Writes row `row` of a task's X in all d columns, including its radius.
 void feature_row(const RowMaker& maker, Index task, Index row,

@@ -18,9 +18,10 @@ struct SparseRow {
 /// Rows of a set, one after the other.
 template <class Scalar>
 void append_rows(const Samples<Scalar>& set, double scale, std::vector<SparseRow<Scalar>>& rows) {
+  const auto& [starts, columns, values] = set.sparse();
   for (Index i = 0; i < set.m; ++i) {
-    const std::int64_t at = set.starts[i];
-    rows.push_back({set.columns + at, set.X + at, set.starts[i + 1] - at, scale});
+    const std::int64_t at = starts[i];
+    rows.push_back({columns + at, values + at, starts[i + 1] - at, scale});
   }
 }
 

@@ -32,13 +32,13 @@ struct Sharing {
 Sharing sharing_of(const VectorPlan& plan, Index n, double task_bytes, bool sparse, int threads);
 
 /// Rows of X that are made and held for a task.
-struct MadeRows {
+struct HeldRows {
   Index inner, outer;
   bool stay;  // the inner set is made once
 };
 
 /// Blocks of both sets, or whole inner sets where they are passed over again and fit.
-MadeRows made_rows(Index tasks, Index row_bytes, Index most_in, bool again, bool in_blocks);
+HeldRows held_rows(Index tasks, Index row_bytes, Index most_in, bool again, bool in_blocks);
 
 /// Bytes of the vectors of a route with so many groups of threads: B^T and B w, terms, directions,
 /// inner loops.
