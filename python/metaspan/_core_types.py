@@ -82,6 +82,8 @@ class DataSizes(NamedTuple):
     m_out: float
     shared: bool  # inner and outer sets are one
     number_bytes: int  # of a number of X
+    B_number_bytes: int = 8  # of a number of B
+    stored: bool = False  # the features are on disk
     entries: float | None = None  # of a sparse row; None: X is dense
     meeting: float = 0.0  # probability that two of them are in the same column
     losses: float = 0.0  # share of the rounds that record losses

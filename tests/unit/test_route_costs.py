@@ -80,6 +80,15 @@ def test_records_are_counted_apart_and_features_are_read_once(entries, route):
     assert core.coordinates_cost(0.5 * D, K, K + 2) == recorded["records"]
 
 
+def test_products_of_one_block_of_tasks_are_held_at_a_time():
+    block = core.STORE_BLOCK_BYTES // (8 * D * (M_IN + M_OUT))
+    many = {"n": 100 * block, "all_tasks": 100 * block}
+    whole, blocks = (cost(ANIL, "gram", stored=stored, **many)["bytes"] for stored in (False, True))
+    heads = 8 * 100 * block * (2 * K + 3)
+    assert (whole - heads) / (blocks - heads) == pytest.approx(100, rel=0.1)
+    assert cost(ANIL, "gram", B_number_bytes=4, **many)["bytes"] == blocks
+
+
 def test_sums_of_sparse_rows_are_given_back():
     counts = cost(ANIL, "gram", entries=10.0, meeting=0.01)
     assert counts["released_bytes"] == 8 * D * K

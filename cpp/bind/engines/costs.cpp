@@ -40,6 +40,8 @@ struct type_caster<metaspan::DataSizes> {
              source.attr("m_out").cast<double>(),
              source.attr("shared").cast<bool>(),
              source.attr("number_bytes").cast<Index>(),
+             source.attr("B_number_bytes").cast<Index>(),
+             source.attr("stored").cast<bool>(),
              sparse,
              sparse ? entries.cast<double>() : 0,
              source.attr("meeting").cast<double>(),

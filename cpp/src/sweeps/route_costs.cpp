@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "metaspan/algebra/task_algebra.hpp"
+#include "metaspan/data/blocks.hpp"
 #include "metaspan/geometry/coordinates.hpp"
 #include "metaspan/sweeps/dual_gram.hpp"
 #include "metaspan/sweeps/sparse_sweeps.hpp"
@@ -76,6 +77,14 @@ double held_of_products(const Method& method, const DataSizes& sizes) {
   const double width = number(padded(sizes.k));
   return (sizes.m_in + sizes.m_out) * (width + 1) + grams.K * sizes.m_in * sizes.m_in +
          method.needs_cross_gram() * sizes.m_out * sizes.m_in;
+}
+
+/// Tasks of the largest block, of so many.
+double tasks_of_block(const DataSizes& sizes, Index tasks) {
+  if (!are_limited(sizes.stored, sizes.B_number_bytes)) return number(tasks);
+  const double task = sizes.row_bytes() * (sizes.m_in + (sizes.shared ? 0 : sizes.m_out));
+  const double room = block_bytes(sizes.d, sizes.k, sizes.B_number_bytes);
+  return std::clamp(std::floor(room / task), 1.0, number(tasks));
 }
 
 /// Numbers of a thread's DenseWorkspace.
@@ -170,7 +179,7 @@ class SparseSweeps {
 
 /// Bytes of the gram route's TaskProducts, and of the parts of those that pieces of d make.
 double dense_gram_bytes(const Method& method, const DataSizes& sizes, int threads) {
-  const double n = number(sizes.n), width = number(padded(sizes.k));
+  const double n = tasks_of_block(sizes, sizes.n), width = number(padded(sizes.k));
   const auto rows = static_cast<Index>(sizes.m_in + sizes.m_out);
   const Index pieces = pieces_of(sizes.d, rows, sizes.n);
   const TermCounts terms = terms_of(method);
@@ -231,9 +240,9 @@ RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads)
     cost.round.push_back(SparseSweeps::table(pairs * sizes.m_in));
   }
   const double listed = grams ? sweeps.listed_bytes(threads, sizes.m_in) : 0;
-  cost.bytes =
-      kDouble * (n * held + threads * held_of_workspace(method, sizes) + held_of_means(sizes)) +
-      std::max(listed, sweeps.sum_bytes(vectors));
+  cost.bytes = kDouble * (tasks_of_block(sizes, sizes.n) * held +
+                          threads * held_of_workspace(method, sizes) + held_of_means(sizes)) +
+               std::max(listed, sweeps.sum_bytes(vectors));
   cost.released_bytes = kDouble * number(sizes.d) * number(sizes.k);
   const double combined = sizes.samples_out() + exact * sizes.samples_in();
   cost.flops = 2 * sizes.entries * number(sizes.k) * (samples + combined);
@@ -324,7 +333,10 @@ double dual_bytes(const Method& method, const DataSizes& sizes, double active, i
   const double N = sizes.all_samples(), width = number(padded(sizes.k));
   const double rows = sizes.samples_out() + method.has_inner_part() * sizes.samples_in();
   const Index most = static_cast<Index>(sizes.m_in + sizes.m_out);
-  const double parts = sizes.sparse ? 1 : number(pieces_of(sizes.d, most, sizes.all_tasks));
+  const Index pieces = sizes.sparse ? 1 : pieces_of(sizes.d, most, sizes.all_tasks);
+  // Blocks of tasks are cut into pieces of d, one block after the other.
+  const double cut = tasks_of_block(sizes, sizes.all_tasks) / number(sizes.all_tasks);
+  const double parts = 1 + cut * number(pieces - 1);
   const double start = std::max(parts, 2.0) * N * width;  // Z_0 and the products it is made of
   // C and a task's features, or products with what the coordinates are of.
   const double round = rows * width + held_of_means(sizes) +

@@ -75,7 +75,7 @@ def _reading(work: Workload, machine: Machine, count: float) -> float:
 
     What the memory has room for stays in the system's cache once it is read.
     """
-    if not work.on_disk:
+    if not work.sizes.stored:
         return 0.0
     free = memory.available_bytes()
     in_cache = free is not None and 2 * work.N * work.row_bytes <= free

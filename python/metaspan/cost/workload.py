@@ -29,14 +29,11 @@ class Workload:
         The method.
     threads : int
         Number of threads.
-    on_disk : bool
-        Whether the features are.
     """
 
     sizes: DataSizes
     method: Method
     threads: int
-    on_disk: bool = False
 
     @property
     def N(self) -> int:
@@ -89,12 +86,13 @@ def work_of_batch(batch: TaskBatch, method: Method, width: int, losses: bool) ->
             m_out=batch.mean_sizes[1],
             shared=batch.shared,
             number_bytes=batch.dtype.itemsize,
+            B_number_bytes=batch.dtype.itemsize,
+            stored=batch.on_disk,
             losses=float(losses),
             **_of_rows(batch.sparsity),
         ),
         method=method,
         threads=cpus.available(),
-        on_disk=batch.on_disk,
     )
 
 
@@ -121,6 +119,8 @@ def workload_of(config: TrainConfig) -> Workload:
             m_out=m_out,
             shared=shared,
             number_bytes=number_bytes,
+            B_number_bytes=np.dtype(config.dtype).itemsize,
+            stored=isinstance(tasks, TaskBatch) and tasks.on_disk,
             losses=losses_share(config),
             geometry=geometry / config.record_every,
             record_calls=record_calls(config),
@@ -128,7 +128,6 @@ def workload_of(config: TrainConfig) -> Workload:
         ),
         method=config.method,
         threads=config.threads,
-        on_disk=isinstance(tasks, TaskBatch) and tasks.on_disk,
     )
 
 

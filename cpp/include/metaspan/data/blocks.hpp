@@ -14,15 +14,25 @@ struct Block {
   Index first, count;
 };
 
-/// Blocks of at most `most` tasks. Where X is in a store, or where what blocks add to B is rounded
-/// to less than double between them, a block holds the kStoreBlockBytes of X that fill it, or four
-/// times the bytes of B: cut by shape alone, so that a store changes no bit.
+/// Whether blocks are limited by bytes: where X is in a store, or where what blocks add to B, of
+/// numbers of so many bytes, is rounded to less than double between them.
+inline bool are_limited(bool stored, Index B_number_bytes) {
+  return stored || B_number_bytes < static_cast<Index>(sizeof(double));
+}
+
+/// Bytes of X that fill a block: kStoreBlockBytes, or four times the bytes of B.
+inline double block_bytes(Index d, Index k, Index B_number_bytes) {
+  return std::max(kStoreBlockBytes,
+                  4.0 * static_cast<double>(B_number_bytes) * static_cast<double>(d * k));
+}
+
+/// Blocks of at most `most` tasks, cut by shape alone, so that a store changes no bit.
 template <class BScalar, class XScalar>
 std::vector<Block> blocks_of(const TaskSet<XScalar>& tasks, const TaskSelection& taken, Index k,
                              Index most) {
-  const bool limited = tasks.is_stored() || sizeof(BScalar) < sizeof(double);
-  const double room =
-      std::max(kStoreBlockBytes, 4.0 * sizeof(BScalar) * static_cast<double>(tasks.d * k));
+  constexpr auto kNumber = static_cast<Index>(sizeof(BScalar));
+  const bool limited = are_limited(tasks.is_stored(), kNumber);
+  const double room = block_bytes(tasks.d, k, kNumber);
   std::vector<Block> blocks;
   Index bytes = 0;
   for (Index i = 0; i < taken.n; ++i) {

@@ -14,6 +14,8 @@ struct DataSizes {
   double m_in, m_out;       // samples of a task
   bool shared;              // inner and outer sets are one
   Index number_bytes;       // of a number of X
+  Index B_number_bytes;     // of a number of B
+  bool stored;              // X is in a store
   bool sparse;              // entries alone are stored
   double entries, meeting;  // of a sparse row; probability that two are in the same column
   double losses, geometry;  // share of the rounds that record losses, or something of B
