@@ -69,7 +69,7 @@ def tasks_per_round(
     source = "the tasks of the pool"
     if isinstance(tasks, TaskBatch):
         available, source = tasks.n, "the tasks of the batch"
-        n = None if n is DEFAULT_N else n
+        n = None if n is DEFAULT_N else n  # the user's data are used in full unless n is passed
     elif isinstance(tasks.heads, np.ndarray):
         fixed = tasks.heads.shape[0]
         if pool is not None and not with_data:
