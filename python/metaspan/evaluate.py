@@ -215,7 +215,7 @@ def evaluate(
     """
     fixed_penalty = None if ridge is None else check.real("ridge", ridge, 0.0, 1e100)
     chosen = resolve(method, steps, evaluate)
-    adapted, new = _prepared(B, w, tasks, chosen, m=m, n=n, seed=seed, threads=threads)
+    adapted, new = _prepare(B, w, tasks, chosen, m=m, n=n, seed=seed, threads=threads)
     law, m = new.law, new.m
 
     def penalty(size: float, signal: float, noise: float) -> float:
@@ -229,12 +229,12 @@ def evaluate(
     for name, p in (("oracle_ridge", tasks.k), ("single_task_ridge", tasks.d)):
         penalties[name] = penalty(p, law.signal, law.variance)
     return Evaluation(
-        adapted=_risk(adapted, new),
-        least_squares=_risk(on_learned, new),
-        ridge=_risk(replace(on_learned, penalty=penalties["ridge"]), new),
-        oracle_least_squares=_risk(IsotropicRegression(tasks.k, m), new),
-        oracle_ridge=_risk(IsotropicRegression(tasks.k, m, penalties["oracle_ridge"]), new),
-        single_task_ridge=_risk(
+        adapted=_compute_risk(adapted, new),
+        least_squares=_compute_risk(on_learned, new),
+        ridge=_compute_risk(replace(on_learned, penalty=penalties["ridge"]), new),
+        oracle_least_squares=_compute_risk(IsotropicRegression(tasks.k, m), new),
+        oracle_ridge=_compute_risk(IsotropicRegression(tasks.k, m, penalties["oracle_ridge"]), new),
+        single_task_ridge=_compute_risk(
             IsotropicRegression(tasks.d, m, penalties["single_task_ridge"]), new
         ),
         penalties=penalties,
@@ -248,10 +248,10 @@ def adapted_risk(
 ) -> Risk:
     """Compute the `adapted` entry of `evaluate` alone, at the end of a run, on one thread."""
     M, R, w = state
-    return _risk(*_prepared((M, R), w, tasks, method, m=m, n=1000, seed=seed, threads=1))
+    return _compute_risk(*_prepare((M, R), w, tasks, method, m=m, n=1000, seed=seed, threads=1))
 
 
-def _prepared(
+def _prepare(
     B: object,
     w: ArrayLike,
     tasks: LinearTasks,
@@ -273,9 +273,9 @@ def _prepared(
     n = check.integer("n", n, 2, MAX_COUNT)
     seed = check.integer("seed", seed, 0, 2**64 - 1)
     workers = check.threads(threads)
-    C = _coordinates(B, tasks, workers)
+    C = _check_coordinates(B, tasks, workers)
     start = check.small("w", w, (C.shape[1],))
-    heads = _heads(tasks, n, seed)
+    heads = _draw_heads(tasks, n, seed)
     known = not callable(tasks.heads)
     mean, cov = moments(tasks.heads if known else heads, tasks.k)
     law = HeadMoments(mean, cov, tasks.noise * tasks.noise, known)
@@ -284,7 +284,7 @@ def _prepared(
     return InnerLoop(core_method(method), C, start, m, workers), new
 
 
-def _risk(learner: Learner, new: NewTasks) -> Risk:
+def _compute_risk(learner: Learner, new: NewTasks) -> Risk:
     """Compute a risk by its closed form if there is one, and otherwise from samples."""
     mean = learner.expected(new.law)
     if mean is not None:
@@ -297,7 +297,7 @@ def _risk(learner: Learner, new: NewTasks) -> Risk:
     return Risk(mean=mean, standard_error=error, exact=False)
 
 
-def _coordinates(B: object, tasks: LinearTasks, workers: int) -> F64:
+def _check_coordinates(B: object, tasks: LinearTasks, workers: int) -> F64:
     """Check B and return its coordinates [M; R] of (13)."""
     if isinstance(B, (tuple, list)) and len(B) == 2:
         M = check.small("M", B[0], (tasks.k, "k"))
@@ -333,7 +333,7 @@ def _check_width(width: int, d: int) -> None:
         raise ValueError(f"B must have at most d = {d} columns; got {width}")
 
 
-def _heads(tasks: LinearTasks, n: int, seed: int) -> F64:
+def _draw_heads(tasks: LinearTasks, n: int, seed: int) -> F64:
     """Draw the heads (n, k_star) of the new tasks."""
     if not isinstance(tasks.heads, np.ndarray):
         return tasks.draw_heads(n, seed=seed, round=NEW_TASKS)

@@ -125,7 +125,7 @@ def meta_gradient(
     if not isinstance(batch, TaskBatch):
         raise TypeError(f"batch must be a TaskBatch; got {check.show(batch)}")
     workers = check.threads(threads)
-    B, head = _point(B, w, batch.d, workers)
+    B, head = _check_point(B, w, batch.d, workers)
     with_losses = check.flag("losses", losses)
     check.choice("route", route, ("auto", "gram", "vector"))
     check_accumulate(accumulate, route, str(batch.dtype))
@@ -206,7 +206,7 @@ def population_gradient(
     chosen = resolve(method, steps, population_gradient)
     workers = check.threads(threads)
     check.shape("B", check.floats("B", B), ("d", "k"))
-    B, head = _point(B, w, B.shape[0], workers)
+    B, head = _check_point(B, w, B.shape[0], workers)
     B_star = check.matrix("B_star", B_star, (B.shape[0], "k_star"))
     check.orthonormal("B_star", B_star, workers)
     w_star = check.small("heads", heads, ("n", B_star.shape[1]))
@@ -304,13 +304,13 @@ def adapt(
     want_B = check.flag("return_B", return_B)
     workers = check.threads(threads)
     data = check_sets(("X", X), ("y", y), None, check_finite)
-    B, head = _point(B, w, data.X.d, workers)
+    B, head = _check_point(B, w, data.X.d, workers)
     sets = core_sets(data, names=("X", "y", "", ""))
     heads, representations = core.adapt_arrays(core_method(chosen), B, head, sets, want_B, workers)
     return heads if representations is None else (heads, representations)
 
 
-def _point(B: NDArray[Any], w: ArrayLike, d: int, workers: int) -> tuple[NDArray[Any], F64]:
+def _check_point(B: NDArray[Any], w: ArrayLike, d: int, workers: int) -> tuple[NDArray[Any], F64]:
     """Check and return a representation and a head."""
     B = check.matrix("B", B, (d, "k"))
     width = check.integer("the width of B", B.shape[1], 1)

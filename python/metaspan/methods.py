@@ -193,7 +193,7 @@ def resolve(
     """
     if isinstance(method, (ANIL, MAML, AverageRisk)):
         for name in steps:
-            raise TypeError(_unknown(name, method, (), call))
+            raise TypeError(_describe_unknown(name, method, (), call))
         return method
     if not isinstance(method, str):
         kinds = "an ANIL, a MAML, an AverageRisk or a name"
@@ -202,11 +202,11 @@ def resolve(
     accepted = [field.name for field in fields(kind) if field.name != "first_order"]
     for name in steps:
         if name not in accepted:
-            raise TypeError(_unknown(name, method, accepted, call))
+            raise TypeError(_describe_unknown(name, method, accepted, call))
     return kind(**steps, **preset)
 
 
-def _unknown(
+def _describe_unknown(
     name: str, method: Method | str, accepted: Sequence[str], call: Callable[..., Any] | None
 ) -> str:
     """Make the message for an unknown keyword, with the name that was probably meant."""

@@ -126,22 +126,24 @@ def plot(
         ax.margins(y=0.16)  # leaves room for the notes below the crosses
     for i, (name, row) in enumerate(rows.items()):
         color = colors[i] if colors is not None else PALETTE[i % len(PALETTE)]
-        _draw(ax, name, row, color, (i, len(rows)))
+        _draw_run(ax, name, row, color, (i, len(rows)))
     ax.autoscale_view()  # fixes the limits, on which the positions below depend
     lines = [
-        _predict(ax, name, function, rows, PREDICTED_DASHES[i % len(PREDICTED_DASHES)])
+        _draw_prediction(ax, name, function, rows, PREDICTED_DASHES[i % len(PREDICTED_DASHES)])
         for i, (name, function) in enumerate((predictions or {}).items())
     ]
     for i, row in enumerate(rows.values()):
         if row.diverged and row.whole:
-            _note(ax, row, colors[i] if colors is not None else PALETTE[i % len(PALETTE)])
+            _annotate_divergence(
+                ax, row, colors[i] if colors is not None else PALETTE[i % len(PALETTE)]
+            )
     if log:
-        _ticks(ax)
+        _set_ticks(ax)
     _name_axes(ax, y)
     if labels == "legend" and (lines or any(name for name in rows)):
-        _legend(ax)
+        _add_legend(ax)
     elif labels == "direct":
-        _direct(ax, rows, colors, lines)
+        _label_ends(ax, rows, colors, lines)
     return ax
 
 
@@ -179,7 +181,7 @@ def _check_colors(colors: Any, runs: Mapping[str, Result]) -> None:
         raise ValueError(f"colors must hold one colour per run ({len(runs)}); got {len(colors)}")
 
 
-def _draw(ax: Axes, name: str, row: Summary, color: str, place: tuple[int, int]) -> None:
+def _draw_run(ax: Axes, name: str, row: Summary, color: str, place: tuple[int, int]) -> None:
     """Draw the band, the curve, the markers and the cross of one run; `place` is (i, runs)."""
     i, count = place
     x, whole = row.rounds, row.whole
@@ -217,7 +219,7 @@ def _draw(ax: Axes, name: str, row: Summary, color: str, place: tuple[int, int])
             ax.plot(*end, "x", color=color, ms=7, mew=1.8, zorder=5, clip_on=False)
 
 
-def _predict(
+def _draw_prediction(
     ax: Axes,
     name: str,
     function: Callable[[NDArray[Any]], NDArray[Any]],
@@ -247,7 +249,7 @@ def _predict(
     return line
 
 
-def _note(ax: Axes, row: Summary, color: str) -> None:
+def _annotate_divergence(ax: Axes, row: Summary, color: str) -> None:
     """Write beside the cross how many trials diverged."""
     value = float(row.mean.reshape(row.rounds.size, -1)[row.whole - 1, 0])
     note = "diverges" if row.trials == 1 else f"{row.diverged} of {row.trials} trials diverge"
@@ -266,7 +268,7 @@ def _note(ax: Axes, row: Summary, color: str) -> None:
     )
 
 
-def _ticks(ax: Axes) -> None:
+def _set_ticks(ax: Axes) -> None:
     """Set plain 1-2-5 ticks on a log axis of less than two decades, for lack of powers of ten."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # noqa: PLC0415
 
@@ -286,7 +288,7 @@ def _name_axes(ax: Axes, y: str) -> None:
         text.set_math_fontfamily("stix")
 
 
-def _legend(ax: Axes) -> None:
+def _add_legend(ax: Axes) -> None:
     """Add a legend without a frame."""
     legend = ax.legend(frameon=False, prop={"family": FONT, "size": 10}, handlelength=2.6)
     for text in legend.get_texts():
@@ -294,7 +296,7 @@ def _legend(ax: Axes) -> None:
         text.set_math_fontfamily("stix")
 
 
-def _direct(
+def _label_ends(
     ax: Axes, rows: Mapping[str, Summary], colors: Sequence[str] | None, lines: Sequence[Line2D]
 ) -> None:
     """Write names at the right-hand ends of the curves, pushed apart where they would overlap."""

@@ -36,7 +36,7 @@ def quota() -> float:
 
     The limit of a group holds for all groups within it, so the smallest limit counts.
     """
-    return min((_quota_of(folder) for folder in _groups()), default=math.inf)
+    return min((_quota_of(folder) for folder in _group_folders()), default=math.inf)
 
 
 def _quota_of(folder: Path) -> float:
@@ -53,7 +53,7 @@ def _quota_of(folder: Path) -> float:
     return limit_in_cpus if limit_in_cpus > 0 else math.inf
 
 
-def _groups() -> Iterator[Path]:
+def _group_folders() -> Iterator[Path]:
     """Yield the folders of the control groups of this process, and of the groups above them."""
     try:
         members = (PROCESS / "cgroup").read_text().splitlines()
@@ -73,7 +73,7 @@ def _groups() -> Iterator[Path]:
             continue
         root, top, system, options = mount.groups()
         if system in paths and (system == "cgroup2" or "cpu" in options.split(",")):
-            yield from _upwards(Path(_unescaped(top)), _unescaped(root), paths[system])
+            yield from _upwards(Path(_unescape(top)), _unescape(root), paths[system])
 
 
 def _upwards(top: Path, root: str, path: str) -> Iterator[Path]:
@@ -89,6 +89,6 @@ def _upwards(top: Path, root: str, path: str) -> Iterator[Path]:
         yield folder
 
 
-def _unescaped(field: str) -> str:
+def _unescape(field: str) -> str:
     """Decode a field of mountinfo, in which spaces and the like are octal numbers."""
     return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), field)

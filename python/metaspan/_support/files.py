@@ -39,18 +39,18 @@ def write(
     head = {"format": kind, "version": VERSION, "written_by": core.build_info()["version"]}
     text = json.dumps({**head, **document}).encode()
     members: dict[str, Any] = {DOCUMENT: np.frombuffer(text, np.uint8), **arrays}
-    with _replacing(Path(path)) as file:
+    with _open_replacement(Path(path)) as file:
         np.savez(file, **members)
 
 
 def replace(path: Path, content: bytes) -> None:
     """Write bytes to a file, which is replaced atomically."""
-    with _replacing(path) as file:
+    with _open_replacement(path) as file:
         file.write(content)
 
 
 @contextmanager
-def _replacing(target: Path) -> Iterator[IO[bytes]]:
+def _open_replacement(target: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file that replaces the target once it is complete and on the disk.
 
     If the target is a symbolic link, the file that it leads to is replaced. Permissions are kept. A
@@ -59,7 +59,7 @@ def _replacing(target: Path) -> Iterator[IO[bytes]]:
     """
     renamed = target.is_file() or not target.exists()
     try:
-        with _beside(target) if renamed else target.open("wb") as file:
+        with _open_temporary(target) if renamed else target.open("wb") as file:
             yield file
     except OSError as error:  # it may name the temporary file, or no file
         number = error.errno or errno.EIO
@@ -67,7 +67,7 @@ def _replacing(target: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _beside(target: Path) -> Iterator[IO[bytes]]:
+def _open_temporary(target: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file in the folder of the target, and rename it at the end."""
     if target.is_symlink():
         target = Path(os.path.realpath(target))
@@ -101,7 +101,7 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[
         with name_file_in_errors(f"{name!r} is not a {kind}, or it is broken"):
             size = os.fstat(file.fileno()).st_size
             memory.require(f"{name!r}", size)
-            arrays = _members(file, size)
+            arrays = _read_members(file, size)
             document = parse(arrays.pop(DOCUMENT).tobytes())
             file_kind, version = document["format"], document["version"]
     if file_kind != kind:
@@ -152,7 +152,7 @@ def _refuse_constant(word: str) -> None:
 DECODER = json.JSONDecoder(object_pairs_hook=_refuse_repeats, parse_constant=_refuse_constant)
 
 
-def _members(file: IO[bytes], size: int) -> dict[str, NDArray[Any]]:
+def _read_members(file: IO[bytes], size: int) -> dict[str, NDArray[Any]]:
     """Read the arrays of an archive whose members are uncompressed and do not overlap."""
     arrays: dict[str, NDArray[Any]] = {}
     with zipfile.ZipFile(file) as archive:
@@ -167,11 +167,11 @@ def _members(file: IO[bytes], size: int) -> dict[str, NDArray[Any]]:
             if name in arrays:
                 raise ValueError(f"the member {shorten(name)!r} is repeated")
             with archive.open(info) as member:
-                arrays[name] = _array(member, info.file_size)
+                arrays[name] = _read_array(member, info.file_size)
     return arrays
 
 
-def _array(member: IO[bytes], size: int) -> NDArray[Any]:
+def _read_array(member: IO[bytes], size: int) -> NDArray[Any]:
     """Read an array from an npy file of `size` bytes."""
     version = npy.read_magic(member)
     header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0

@@ -39,8 +39,8 @@ def name_of(function: object) -> str:
 
 def arguments_of(function: functools.partial[Any]) -> str:
     """Format the arguments of a partial as they would be typed, objects by the names of types."""
-    arguments = [_shown(value) for value in function.args]
-    arguments += [f"{name}={_shown(value)}" for name, value in function.keywords.items()]
+    arguments = [_describe(value) for value in function.args]
+    arguments += [f"{name}={_describe(value)}" for name, value in function.keywords.items()]
     return ", ".join(arguments)[:LONGEST_NAME]
 
 
@@ -140,7 +140,7 @@ class _Walk:
 
     def _function(self, function: types.FunctionType) -> list[Any]:
         """Return the tree of a function written in Python."""
-        cells = [_cell(cell) for cell in function.__closure__ or ()]
+        cells = [_cell_contents(cell) for cell in function.__closure__ or ()]
         read = {
             name: function.__globals__[name]
             for name in sorted(_globals_read(function.__code__))
@@ -193,7 +193,7 @@ class _Walk:
             generated = name.startswith("__") and not isinstance(member, types.FunctionType)
             if silent or generated or isinstance(member, DESCRIPTORS):
                 continue
-            members.append([name, self.part(_unwrapped(member))])
+            members.append([name, self.part(_unwrap(member))])
         bases = [
             self._class(base) if base.__module__ == kind.__module__ else ["class", name_of(base)]
             for base in kind.__bases__
@@ -234,14 +234,14 @@ def _atom(value: Any) -> Any:
     return [type(value).__name__, repr(value)]
 
 
-def _shown(value: object) -> str:
+def _describe(value: object) -> str:
     """Describe an argument in a text that is the same in every process."""
     if isinstance(value, NUMBERS):
         return check.show(value.item() if isinstance(value, np.generic) else value)
     return name_of(value) if callable(value) else f"<{type(value).__name__}>"
 
 
-def _cell(cell: types.CellType) -> list[object]:
+def _cell_contents(cell: types.CellType) -> list[object]:
     """Return a list with the content of a closure's cell; empty if the cell is."""
     try:
         return [cell.cell_contents]
@@ -260,7 +260,7 @@ def _globals_read(code: types.CodeType) -> set[str]:
     return names.union(*map(_globals_read, inner))
 
 
-def _unwrapped(member: object) -> object:
+def _unwrap(member: object) -> object:
     """Return the functions of a property, a static method or a class method."""
     if isinstance(member, property):
         return [member.fget, member.fset, member.fdel]

@@ -98,8 +98,8 @@ def configure(
     check.choice("route", route, ROUTES)
     if not on_data and route != "auto":
         raise ValueError(f"route must be 'auto' unless rounds reuse data; got {route!r}")
-    kind = _dtype(dtype, init, tasks)
-    check_accumulate(accumulate, route, _stored(kind, tasks), ran)
+    kind = _choose_dtype(dtype, init, tasks)
+    check_accumulate(accumulate, route, _data_dtype(kind, tasks), ran)
     check_sparse(tasks, accumulate)
     names = records.resolve(record, tasks)
     tracked = check.flag("track_start", track_start)
@@ -128,20 +128,20 @@ def configure(
         shared_samples=shared,
         track_start=tracked,
         seed=check.integer("seed", seed, 0, 2**64 - 1),
-        trials=_trials(trials),
+        trials=_check_trials(trials),
         threads=check.threads(threads),
         device=check.choice("device", device, DEVICES),
         dtype=kind,
         record=names,
         record_every=check.integer("record_every", record_every, 1, 2**62),
-        stop=_stop(stop, tasks.k),
-        checkpoint=_checkpoint(checkpoint),
+        stop=_check_stop(stop, tasks.k),
+        checkpoint=_check_checkpoint(checkpoint),
         progress=progress if callable(progress) else check.flag("progress", progress),
         on_failure=check.choice("on_failure", on_failure, ("return", "raise")),
     )
 
 
-def _trials(trials: object) -> range:
+def _check_trials(trials: object) -> range:
     if not isinstance(trials, range):
         return range(check.integer("trials", trials, 1, MAX_COUNT))
     # Only the ends are checked: a range may have 2^31 numbers.
@@ -150,7 +150,7 @@ def _trials(trials: object) -> range:
     return trials
 
 
-def _dtype(dtype: DTypeLike | None, init: object, tasks: LinearTasks | TaskBatch) -> str:
+def _choose_dtype(dtype: DTypeLike | None, init: object, tasks: LinearTasks | TaskBatch) -> str:
     if dtype is not None:
         return check.float_dtype("dtype", dtype).name
     if isinstance(tasks, TaskBatch):
@@ -160,12 +160,12 @@ def _dtype(dtype: DTypeLike | None, init: object, tasks: LinearTasks | TaskBatch
     return "float64" if tasks.B_star is None else str(tasks.B_star.dtype)
 
 
-def _stored(dtype: str, tasks: LinearTasks | TaskBatch) -> str:
+def _data_dtype(dtype: str, tasks: LinearTasks | TaskBatch) -> str:
     """Return the dtype of the data."""
     return str(tasks.dtype) if isinstance(tasks, TaskBatch) else dtype
 
 
-def _stop(stop: object, k_star: int) -> Stop | None:
+def _check_stop(stop: object, k_star: int) -> Stop | None:
     if stop is not None and not isinstance(stop, Stop):
         raise TypeError(f"stop must be a Stop or None; got {check.show(stop)}")
     if stop is not None and stop.dist not in (None, 0.0, DEFAULT_STOP.dist) and not k_star:
@@ -173,7 +173,7 @@ def _stop(stop: object, k_star: int) -> Stop | None:
     return stop
 
 
-def _checkpoint(checkpoint: object) -> Checkpoint | None:
+def _check_checkpoint(checkpoint: object) -> Checkpoint | None:
     if checkpoint is None:
         return None
     if isinstance(checkpoint, (str, os.PathLike)):

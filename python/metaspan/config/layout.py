@@ -53,7 +53,7 @@ class Layout:
 
 def layout_of(config: TrainConfig) -> Layout:
     """Compute the layout of a configuration."""
-    engine, tasks = _engine(config), config.tasks
+    engine, tasks = _engine_key(config), config.tasks
     d, k_star, width = tasks.d, config.k_star, config.width
     D = k_star + min(width, d - k_star)
     features, height = d, D - k_star
@@ -79,7 +79,7 @@ def layout_of(config: TrainConfig) -> Layout:
     )
 
 
-def _engine(config: TrainConfig) -> str:
+def _engine_key(config: TrainConfig) -> str:
     """Return the key of the engine in the table of engines."""
     if config.engine == "collapsed" and config.pool is not None:
         return "pooled"

@@ -76,11 +76,11 @@ def contradicts(kept: Mapping[str, float], seen: Mapping[str, float]) -> bool:
 def look() -> dict[str, float]:
     """Measure some rates in a few milliseconds; empty if other processes disturbed them."""
     watch = Stopwatch(patience=0.004)
-    normals = _normals(watch)
+    normals = _measure_normals(watch)
     small = np.ones(CACHED_BYTES // 8)
     rates = {
-        "flops_per_second": _kernels(watch, normals)[0],
-        "features_1": _features(watch),
+        "flops_per_second": _measure_kernels(watch, normals)[0],
+        "features_1": _measure_features(watch),
         "cached_1": small.nbytes / watch.least(lambda: core.all_finite(small, 1)),
     }
     return {name: rates[name] for name in LOOKED_AT} if watch.steady else {}
@@ -217,18 +217,18 @@ def _measure(watch: Stopwatch) -> dict[str, float]:
     """Measure all rates, to three digits."""
     threads = cpus.available()
     large, small = np.ones(MEMORY_BYTES // 8), np.ones(CACHED_BYTES // 8)
-    normals = _normals(watch)
-    flops, kernel = _kernels(watch, normals)
+    normals = _measure_normals(watch)
+    flops, kernel = _measure_kernels(watch, normals)
     rates = {
-        "seconds_per_call": watch.least(_rounds(1, 1)[0]) / ROUNDS,
+        "seconds_per_call": watch.least(_prepare_rounds(1, 1)[0]) / ROUNDS,
         "flops_per_second": flops,
         "seconds_per_kernel": kernel,
         "read_1": large.nbytes / watch.least(lambda: core.all_finite(large, 1)),
         "read_all": large.nbytes / watch.least(lambda: core.all_finite(large, threads), threads),
         "cached_1": small.nbytes / watch.least(lambda: core.all_finite(small, 1)),
-        "features_1": _features(watch),
-        "grams_1": _grams(watch),
-        "seconds_per_task": _task(watch),
+        "features_1": _measure_features(watch),
+        "grams_1": _measure_grams(watch),
+        "seconds_per_task": _measure_task(watch),
         "normals_1": normals,
     }
     return {name: float(f"{rates[name]:.3g}") for name in ORDER}
@@ -250,7 +250,7 @@ ROUNDS = 20  # per timed call
 WAKING = 5e-6  # seconds until other threads begin
 
 
-def _kernels(watch: Stopwatch, normals: float) -> tuple[float, float]:
+def _measure_kernels(watch: Stopwatch, normals: float) -> tuple[float, float]:
     """Measure the flops per second on small problems, and the seconds of a kernel beside them.
 
     The core counts the flops and the kernels of a round. Rounds of many short kernels and rounds of
@@ -258,7 +258,7 @@ def _kernels(watch: Stopwatch, normals: float) -> tuple[float, float]:
     """
     counts, seconds = [], []
     for k, n in ((2, 256), (20, 64)):
-        call, cost = _rounds(k, n)
+        call, cost = _prepare_rounds(k, n)
         counts.append([cost["operations"], cost["calls"]])
         seconds.append(watch.least(call) / ROUNDS - cost["numbers"] / normals)
     (long_ops, long_calls), rest = counts[1], seconds[1]
@@ -270,7 +270,7 @@ def _kernels(watch: Stopwatch, normals: float) -> tuple[float, float]:
     return float(1 / inverse), float(kernel)
 
 
-def _rounds(k: int, n: int) -> tuple[Callable[[], None], dict[str, float]]:
+def _prepare_rounds(k: int, n: int) -> tuple[Callable[[], None], dict[str, float]]:
     """Return a call of ROUNDS rounds of MAML at the origin, and the core's counts for a round."""
     M, w = np.zeros((1, k, k)), np.zeros((1, k))
     method = core_method(MAML())
@@ -297,14 +297,14 @@ def _rounds(k: int, n: int) -> tuple[Callable[[], None], dict[str, float]]:
     return call, core.population_cost(method, RoundSizes(n, 2 * k, k, k, draws_heads=True))
 
 
-def _features(watch: Stopwatch) -> float:
+def _measure_features(watch: Stopwatch) -> float:
     """Measure the flops per second of X B on data in the cache."""
     m, d, k = 64, 2048, 16
     X, B = np.zeros((1, m, d)), np.zeros((d, k))
     return 2 * m * d * k / watch.least(lambda: core.project(X, B, 1))
 
 
-def _grams(watch: Stopwatch) -> float:
+def _measure_grams(watch: Stopwatch) -> float:
     """Measure the flops per second of the Gram matrix of many samples."""
     n, m, d = 16, 32, 4096
     X, y = np.zeros((n, m, d)), np.zeros((n, m))
@@ -328,7 +328,7 @@ def _grams(watch: Stopwatch) -> float:
     return (n * m) ** 2 * d / seconds
 
 
-def _task(watch: Stopwatch) -> float:
+def _measure_task(watch: Stopwatch) -> float:
     """Measure the seconds that a task of the arrays engine takes beside its flops and bytes."""
     n = 100
     X, y = np.zeros((n, 1, 1)), np.zeros((n, 1))
@@ -339,7 +339,7 @@ def _task(watch: Stopwatch) -> float:
     return watch.least(lambda: gradient(method, "vector", B, w, sets, 1, False)) / n
 
 
-def _normals(watch: Stopwatch) -> float:
+def _measure_normals(watch: Stopwatch) -> float:
     """Measure the normals per second on one thread."""
     rows, d = 8, 8192
     return rows * d / watch.least(lambda: core.normals(0, 0, 0, 1, 1, rows, d, "float64", 1))

@@ -87,7 +87,7 @@ class Journal:
                     f"{files.shorten(old)}; got {files.shorten(new)}"
                 )
         with files.name_file_in_errors(f"{str(self._path)!r} is a broken {KIND}"):
-            trials = _trials(document, arrays, self._config)
+            trials = _rebuild_trials(document, arrays, self._config)
         if self._config.route not in ("auto", trials.route):
             raise ValueError(
                 f"route must be as in the checkpoint {str(self._path)!r}, {trials.route!r}; "
@@ -102,7 +102,9 @@ class Journal:
         return trials
 
 
-def _trials(document: dict[str, Any], arrays: dict[str, Any], config: TrainConfig) -> Trials:
+def _rebuild_trials(
+    document: dict[str, Any], arrays: dict[str, Any], config: TrainConfig
+) -> Trials:
     """Rebuild the trials from a file; raise unless `save` could have written it for this run."""
     count = len(config.trials)
     lists = [document[name] for name in ("rounds", "status", "columns", "parts")]

@@ -94,10 +94,10 @@ def encode(
             f"file to hold it; got {check.show(value)}, an object of "
             f"{identity.name_of(type(value))}"
         )
-    return _function(value, strict, path)
+    return _encode_function(value, strict, path)
 
 
-def _function(value: Any, strict: bool, path: str) -> dict[str, str]:
+def _encode_function(value: Any, strict: bool, path: str) -> dict[str, str]:
     """Encode a function as its name and, if its parts can be hashed, a hash of its contents."""
     if isinstance(value, NamedFunction):
         name, contents = value.name, value.contents

@@ -370,7 +370,7 @@ class Result:
 def build(config: TrainConfig, trials: Trials, timings: Mapping[str, float]) -> Result:
     """Build a result from the current state of the trials."""
     outcomes = tuple(
-        Outcome(_status(config, status, done), done)
+        Outcome(_convert_status(config, status, done), done)
         for status, done in zip(trials.status, trials.rounds, strict=True)
     )
     trace = trials.trace()
@@ -388,7 +388,7 @@ def build(config: TrainConfig, trials: Trials, timings: Mapping[str, float]) -> 
     )
 
 
-def _status(config: TrainConfig, status: int, done: int) -> Status:
+def _convert_status(config: TrainConfig, status: int, done: int) -> Status:
     """Convert a status of the core, of a trial that did `done` rounds."""
     if status == core.TrialStatus.LIVE:
         return Status.FINISHED if done >= config.rounds else Status.INTERRUPTED

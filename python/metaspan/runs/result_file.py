@@ -80,13 +80,13 @@ def load(path: str | os.PathLike[str]) -> Result:
     with files.name_file_in_errors(f"{name!r} is a broken {KIND}"):
         config = codec.decode(document["config"], arrays.__getitem__)
         check_config(config)
-        outcomes = _outcomes(document["status"], config)
+        outcomes = _check_outcomes(document["status"], config)
         return Result(
             config=config,
-            trace=_trace(document["trace"], arrays, config, outcomes),
-            parts=_parts(document["parts"], arrays, config, outcomes),
+            trace=_check_trace(document["trace"], arrays, config, outcomes),
+            parts=_check_parts(document["parts"], arrays, config, outcomes),
             status=outcomes if len(outcomes) > 1 else outcomes[0],
-            timings=_timings(document["timings"]),
+            timings=_check_timings(document["timings"]),
         )
 
 
@@ -103,7 +103,7 @@ def check_config(config: object) -> None:
     compared = set(arguments) - {"init"}
     if isinstance(tasks, BatchSummary):
         compared -= {"n", "m_in", "m_out", "pool", "dtype"}
-        tasks = _stand_in(tasks, arguments)
+        tasks = _replace_batch(tasks, arguments)
     if not isinstance(tasks, LinearTasks):
         raise TypeError(f"tasks are {check.show(tasks)}")
     _check_start(config.init)
@@ -124,7 +124,7 @@ def _check_start(init: object) -> None:
         raise TypeError(f"init is {check.show(init)}")
 
 
-def _stand_in(batch: BatchSummary, arguments: dict[str, Any]) -> LinearTasks:
+def _replace_batch(batch: BatchSummary, arguments: dict[str, Any]) -> LinearTasks:
     """Check a summary, and return a law whose pool `configure` can check in the batch's place.
 
     `configure` needs tasks with data or a law, and a file does not hold the data. Replaces those of
@@ -155,7 +155,7 @@ def _stand_in(batch: BatchSummary, arguments: dict[str, Any]) -> LinearTasks:
     return LinearTasks(d=batch.d, k=max(1, batch.k))
 
 
-def _outcomes(statuses: Any, config: TrainConfig) -> tuple[Outcome, ...]:
+def _check_outcomes(statuses: Any, config: TrainConfig) -> tuple[Outcome, ...]:
     """Check how the trials ended, as pairs of the name of a status and a round."""
     outcomes = tuple(Outcome(Status[name], done) for name, done in statuses)
     if len(outcomes) != len(config.trials):
@@ -169,7 +169,7 @@ def _outcomes(statuses: Any, config: TrainConfig) -> tuple[Outcome, ...]:
     return outcomes
 
 
-def _trace(
+def _check_trace(
     names: Any, arrays: Arrays, config: TrainConfig, outcomes: Sequence[Outcome]
 ) -> dict[str, NDArray[Any]]:
     """Check the records: shapes, dtypes, ascending rounds, and no values after a trial's end."""
@@ -181,7 +181,7 @@ def _trace(
     lead = (rounds.size,) if len(ends) == 1 else (len(ends), rounds.size)
     for name in config.record:
         angles = (min(config.width, config.k_star),) if name == "angles" else ()
-        _expect(f"trace.{name}", trace[name], lead + angles)
+        _check_array(f"trace.{name}", trace[name], lead + angles)
         table = trace[name] if len(ends) > 1 else trace[name][None]
         for values, end in zip(table, ends, strict=True):
             if not np.isnan(values[rounds > end]).all():
@@ -191,12 +191,12 @@ def _trace(
 
 def check_rounds(rounds: NDArray[Any], last: int) -> None:
     """Raise ValueError unless rounds ascend strictly, from at least 0 to at most `last`."""
-    _expect("the rounds of a trace", rounds, (rounds.size,), "int64")
+    _check_array("the rounds of a trace", rounds, (rounds.size,), "int64")
     if rounds.size and (rounds[0] < 0 or rounds[-1] > last or (np.diff(rounds) <= 0).any()):
         raise ValueError(f"the rounds of a trace must ascend from 0 to {last}")
 
 
-def _parts(
+def _check_parts(
     names: Any, arrays: Arrays, config: TrainConfig, outcomes: Sequence[Outcome]
 ) -> dict[str, NDArray[Any]]:
     """Check the state at the end: shapes, dtypes, and finite numbers unless a trial diverged."""
@@ -207,20 +207,22 @@ def _parts(
     shapes = engine_of(config).exported_shapes(config, parts)
     lead = () if len(outcomes) == 1 else (len(outcomes),)
     for name, part in parts.items():
-        _expect(name, part, lead + shapes[name], config.dtype if name == "B" else "float64")
+        _check_array(name, part, lead + shapes[name], config.dtype if name == "B" else "float64")
         whole = [outcome != Status.DIVERGED for outcome in outcomes]
         if not np.isfinite((part if lead else part[None])[whole]).all():
             raise ValueError(f"{name} must be finite; it holds a NaN or an infinity")
     return parts
 
 
-def _expect(name: str, array: NDArray[Any], shape: tuple[int, ...], dtype: str = "float64") -> None:
+def _check_array(
+    name: str, array: NDArray[Any], shape: tuple[int, ...], dtype: str = "float64"
+) -> None:
     """Raise ValueError unless an array is of this shape and dtype."""
     if array.shape != shape or array.dtype != dtype:
         raise ValueError(f"{name} must be {dtype} of shape {shape}; got {check.show(array)}")
 
 
-def _timings(timings: Any) -> dict[str, float]:
+def _check_timings(timings: Any) -> dict[str, float]:
     """Check the timings: seconds by name."""
     if not isinstance(timings, dict):
         raise TypeError(f"the timings are {check.show(timings)}")

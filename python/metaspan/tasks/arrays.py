@@ -42,10 +42,10 @@ class DataSets(NamedTuple):
 
 def sets_of(X: Data, y: Data) -> DataSets:
     """Wrap data that need no check, because they passed one or the package made them."""
-    return DataSets(_storage_of(X), _storage_of(y))
+    return DataSets(_wrap(X), _wrap(y))
 
 
-def _storage_of(data: Any) -> TaskArrays:
+def _wrap(data: Any) -> TaskArrays:
     """Wrap data in the class of its storage."""
     if isinstance(data, np.ndarray):
         return Dense(data, stacked=True)
@@ -103,10 +103,10 @@ def check_sets(
     accepts float32 and float64. `finite` says whether to look for NaN and infinity.
     """
     (X_name, X_value), (y_name, y_value) = features, responses
-    X = _storage_of(_features(X_name, X_value, dtype))
+    X = _wrap(_check_features(X_name, X_value, dtype))
     if not X.n:
         raise ValueError(f"{X_name} must hold at least one task; got none")
-    y = _storage_of(check.per_task(y_name, _in_memory(y_name, y_value), 2, X.dtype))
+    y = _wrap(check.per_task(y_name, _read_responses(y_name, y_value), 2, X.dtype))
     if y.n != X.n:
         raise ValueError(f"{y_name} must hold {X.n} tasks, as {X_name}; got {y.n}")
     d, lengths = X.d, X.lengths()
@@ -126,7 +126,7 @@ def check_sets(
     return DataSets(X, y)
 
 
-def _features(name: str, value: object, dtype: np.dtype[Any] | None) -> Data:
+def _check_features(name: str, value: object, dtype: np.dtype[Any] | None) -> Data:
     """Check features: one array or one per task, in memory, on disk or sparse, of one dtype."""
     if sparse.holds_sparse(value):
         return sparse.per_task(name, value, dtype)
@@ -140,10 +140,10 @@ def _features(name: str, value: object, dtype: np.dtype[Any] | None) -> Data:
     return tuple(tasks)
 
 
-def _in_memory(name: str, responses: object) -> object:
+def _read_responses(name: str, responses: object) -> object:
     """Read responses that are datasets on disk into memory; return others as they are."""
     if isinstance(responses, (list, tuple)):
-        return [_in_memory(f"{name}[{i}]", item) for i, item in enumerate(responses)]
+        return [_read_responses(f"{name}[{i}]", item) for i, item in enumerate(responses)]
     if not is_dataset(responses):
         return responses
     return Stored(name, check.bare(name, responses)).read()

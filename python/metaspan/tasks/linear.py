@@ -134,7 +134,7 @@ class LinearTasks:
         MemoryError
             If the array, of 8 d k bytes, does not fit into memory; nothing has been allocated then.
         """
-        seed, trial, _ = _key(seed, trial, 0)
+        seed, trial, _ = _check_key(seed, trial, 0)
         workers = check.threads(threads)
         if self.B_star is not None:
             return self.B_star
@@ -171,7 +171,7 @@ class LinearTasks:
         n = check.integer("n", n, 1, MAX_COUNT)
         if isinstance(self.heads, np.ndarray):
             check.integer("n", n, 1, self.heads.shape[0])
-        return laws.draw(self.heads, n, self.k, _key(seed, trial, round))
+        return laws.draw(self.heads, n, self.k, _check_key(seed, trial, round))
 
     def sample(
         self,
@@ -236,7 +236,7 @@ class LinearTasks:
         if shared and m_out != m_in:
             raise ValueError(f"m_out must equal m_in = {m_in} for shared samples; got {m_out}")
         workers = check.threads(threads)
-        key = _key(seed, trial, round)
+        key = _check_key(seed, trial, round)
         kind = self._dtype(dtype)
         samples = m_in if shared else m_in + m_out
         memory.require("the batch", n * samples * self.d * kind.itemsize)
@@ -274,7 +274,7 @@ class LinearTasks:
         return np.dtype(np.float64) if self.B_star is None else self.B_star.dtype
 
 
-def _key(seed: int, trial: int, round: int) -> tuple[int, int, int]:
+def _check_key(seed: int, trial: int, round: int) -> tuple[int, int, int]:
     """Check the keys of the random numbers."""
     return (
         check.integer("seed", seed, 0, 2**64 - 1),

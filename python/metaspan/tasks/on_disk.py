@@ -42,9 +42,9 @@ class Stored:
         self.source = source
         try:
             self.dtype: np.dtype[Any] = np.dtype(source.dtype)
-            self._whole = _shape(source)
+            self._whole = _shape_of(source)
         except Exception as error:  # libraries raise errors of any kind
-            why = "it is closed" if _is_closed(source) else _text(error)
+            why = "it is closed" if _is_closed(source) else _one_line(error)
             raise ValueError(f"{name} must be a dataset that can be read; {why}") from error
         self.ndim = len(self._whole)
         self.stacked = self.ndim == 3
@@ -146,7 +146,9 @@ class Stored:
         if not self.stacked:
             return [self.read(self.rows, columns, arena=arena)]
         return [
-            part for run in _runs(tasks) for part in self.read(run, self.rows, columns, arena=arena)
+            part
+            for run in _split_runs(tasks)
+            for part in self.read(run, self.rows, columns, arena=arena)
         ]
 
     def joined(self, other: TaskArrays | None) -> tuple[Stored, slice, slice] | None:
@@ -186,7 +188,7 @@ class Stored:
             raise
         except Exception as error:  # libraries raise errors of any kind
             self._require_unchanged()
-            raise OSError(f"{self.name} cannot be read: {_text(error)}") from error
+            raise OSError(f"{self.name} cannot be read: {_one_line(error)}") from error
         out = check.bare(self.name, out)
         if out.shape != shape:
             self._require_unchanged()
@@ -196,7 +198,7 @@ class Stored:
     def _require_unchanged(self) -> None:
         """Raise ValueError if the dataset was closed or resized."""
         try:
-            shape = None if _is_closed(self.source) else _shape(self.source)
+            shape = None if _is_closed(self.source) else _shape_of(self.source)
         except Exception:  # of any kind: a dataset that cannot tell its shape is gone
             shape = None
         if shape is None:
@@ -210,7 +212,7 @@ class Stored:
             )
 
 
-def _shape(source: Any) -> tuple[int, ...]:
+def _shape_of(source: Any) -> tuple[int, ...]:
     return tuple(int(size) for size in source.shape)
 
 
@@ -219,7 +221,7 @@ def _is_closed(source: Any) -> bool:
     return getattr(getattr(source, "id", None), "valid", 1) in (0, False)
 
 
-def _text(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     """Return the message of an error in one line."""
     return " ".join(str(error).split()) or type(error).__name__
 
@@ -317,7 +319,7 @@ class Reader:
         return X_in, X_out
 
 
-def _runs(tasks: list[int]) -> Iterator[slice]:
+def _split_runs(tasks: list[int]) -> Iterator[slice]:
     """Split indices of tasks into runs of consecutive ones."""
     begin = 0
     for i in range(1, len(tasks) + 1):

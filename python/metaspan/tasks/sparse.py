@@ -204,13 +204,13 @@ def per_task(name: str, value: object, dtype: np.dtype[Any] | None) -> tuple[Spa
             raise TypeError(
                 f"{task_name} must be a sparse matrix, as {name}[0] is; got {check.show(item)}"
             )
-        rows = item if isinstance(item, SparseRows) else _rows(task_name, item)
+        rows = item if isinstance(item, SparseRows) else _check_rows(task_name, item)
         check.floats(task_name, rows.values, tasks[0].dtype if tasks else dtype)
         tasks.append(rows)
     return tuple(tasks)
 
 
-def _rows(name: str, matrix: Any) -> SparseRows:
+def _check_rows(name: str, matrix: Any) -> SparseRows:
     """Validate a CSR matrix of SciPy's and wrap it; the compiled core trusts its indices."""
     if matrix.format != "csr":
         raise ValueError(f"{name} must be in CSR format; got {matrix.format}: use {name}.tocsr()")
