@@ -45,7 +45,6 @@ ROW_BLOCK: Final[int]  # most rows that a function of features is asked for at a
 
 # Sizes by which the core splits its work, described in cpp/include/metaspan/base/sizes.hpp.
 PANEL_TASKS: Final[int]
-SERIAL_FLOPS: Final[float]
 SHORT_VECTORS: Final[int]
 LARGE_B: Final[int]
 STORE_BLOCK_BYTES: Final[int]

@@ -111,6 +111,7 @@ class RouteCost(TypedDict):
     calls: float  # of kernels, in a round
     tasks: float  # what a task takes beside its kernels, so many times
     flops: float  # of a round
+    serial: bool  # the round is too small for more than one thread
     bytes: float  # that a trial holds beside the data and B
     released_bytes: float  # of those, given back when the gradient is made
     shared_bytes: float  # that the trials of a run share

@@ -104,3 +104,18 @@ def test_rows_that_stay_are_made_once():
     assert many["calls"] == 8 * N_TASKS * (2 * 10**6 + M_OUT)
     assert D * N_TASKS * (M_IN + M_OUT) <= once["numbers"] <= pad * N_TASKS * (M_IN + M_OUT)
     assert once["truth"] == 2 * 8 * D * 2
+
+
+@pytest.mark.parametrize("route", ["gram", "vector"])
+def test_rounds_of_few_operations_are_serial(route):
+    # Vectors pass twice over 4 inner and once over 6 outer samples: 4 n (2 * 4 + 6) d operations.
+    most = 10**6 // (4 * N_TASKS * (2 * M_IN + M_OUT))
+    assert cost(ANIL, route, d=most)["serial"]
+    assert not cost(ANIL, route, d=most + 1)["serial"]
+
+
+def test_rounds_on_a_small_gram_matrix_are_serial():
+    # Products of all rows with 8 columns: (n (4 + 6))^2 * 2 * 8 operations for the exact method.
+    assert cost(ANIL, "dual", n=25, all_tasks=25)["flops"] == 10**6
+    assert not cost(ANIL, "dual", n=25, all_tasks=25)["serial"]
+    assert cost(ANIL, "dual", n=24, all_tasks=24)["serial"]

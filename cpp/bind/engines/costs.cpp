@@ -107,6 +107,7 @@ py::dict route_costs(const Method& method, const DataSizes& sizes, const std::st
   out["calls"] = cost.calls;
   out["tasks"] = cost.tasks;
   out["flops"] = cost.flops;
+  out["serial"] = cost.serial;
   out["bytes"] = cost.bytes;
   out["released_bytes"] = cost.released_bytes;
   out["shared_bytes"] = cost.shared_bytes;
@@ -130,7 +131,6 @@ py::dict sampled_costs(const Method& method, const DataSizes& sizes, bool in_blo
 /// The sizes that estimates of time and memory need.
 void bind_sizes(py::module_& module) {
   module.attr("PANEL_TASKS") = kPanelTasks;
-  module.attr("SERIAL_FLOPS") = kSerialFlops;
   module.attr("SHORT_VECTORS") = kShortVectors;
   module.attr("LARGE_B") = static_cast<Index>(kLargeB);
   module.attr("STORE_BLOCK_BYTES") = static_cast<Index>(kStoreBlockBytes);

@@ -8,6 +8,7 @@
 #include "metaspan/base/error.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/geometry/coordinates.hpp"
+#include "metaspan/sweeps/route_costs.hpp"
 
 namespace metaspan {
 namespace {
@@ -87,15 +88,12 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   }
   const Vec& head() const override { return w_; }
 
-  /// A lower estimate of a round's operations, by the passes of the vector route: two over the
-  /// outer sets and 2 J or 4 J over the inner ones. It decides whether a round is worth more than
-  /// one thread.
+  /// A lower estimate of a round's operations, on every route. It decides whether a round is worth
+  /// more than one thread.
   double flops() const override {
-    const double J = method_.inner_steps, n = static_cast<double>(choice_.n());
-    const double inner =
-        static_cast<double>(data_.tasks.most_in()) * 2 * J * (method_.has_inner_part() ? 2 : 1);
-    const double outer = 2 * static_cast<double>(data_.tasks.most_out());
-    return 2 * n * static_cast<double>(data_.tasks.d) * (inner + outer);
+    return flops_of_passes(
+        method_, static_cast<double>(data_.tasks.d), static_cast<double>(choice_.n()),
+        static_cast<double>(data_.tasks.most_in()), static_cast<double>(data_.tasks.most_out()));
   }
   void export_B(BScalar* out, int) const override { std::copy(B_.begin(), B_.end(), out); }
 

@@ -42,6 +42,13 @@ double algebra_calls(const Method& method, const DataSizes& sizes, double panels
   return panels * (counts.forward + counts.back + counts.added + counts.moves);
 }
 
+/// Whether the engine computes a round of a gradient route on one thread.
+bool is_serial(const Method& method, const DataSizes& sizes) {
+  const double m_out = sizes.shared ? sizes.m_in : sizes.m_out;
+  return flops_of_passes(method, number(sizes.d), number(sizes.n), sizes.m_in, m_out) <
+         kSerialFlops;
+}
+
 /// Measuring B at full size. One thread makes the records.
 void add_geometry(const DataSizes& sizes, int threads, RouteCost& cost) {
   cost.records =
@@ -266,12 +273,20 @@ Stage dense_passes(const DataSizes& sizes, double samples) {
 
 }  // namespace
 
+/// Counts X u and X^T r, 4 m d operations for a set of m samples: J times over the inner sets,
+/// twice that if the gradient has an inner part, and once over the outer ones.
+double flops_of_passes(const Method& method, double d, double n, double m_in, double m_out) {
+  const double steps = method.inner_steps * (method.has_inner_part() ? 2 : 1);
+  return 4 * n * d * (steps * m_in + m_out);
+}
+
 RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads) {
   RouteCost cost =
       sizes.sparse ? sparse_gram(method, sizes, threads) : dense_gram(method, sizes, threads);
   cost.reads = sizes.bytes();
   cost.calls = algebra_calls(method, sizes, number(sizes.n));
   cost.tasks = kGramTask * number(sizes.n);
+  cost.serial = is_serial(method, sizes);
   add_geometry(sizes, threads, cost);
   return cost;
 }
@@ -304,6 +319,7 @@ RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads)
   cost.bytes = vector_memory(method, sizes, threads);
   cost.calls = algebra_calls(method, sizes, number(ceil_div(sizes.n, plan.panel)));
   cost.tasks = n;
+  cost.serial = is_serial(method, sizes);
   add_geometry(sizes, threads, cost);
   return cost;
 }
@@ -363,9 +379,9 @@ RouteCost dual_cost(const Method& method, const DataSizes& sizes, int threads) {
   // Both triangles, of which one is computed.
   add_dual_setup(sizes, N * N - inner * inner, cost);
   const double table = kDouble * rows * active;
-  Stage features = traffic(table, table <= 2 * kKeptBytes);
-  features.features = 2 * rows * active * width;
-  cost.round = {features, {2 * rows * k}};
+  // Measured: with the few columns of C, the products wait for G instead of hiding its traffic.
+  cost.round = {
+      traffic(table, table <= 2 * kKeptBytes), {2 * rows * active * width}, {2 * rows * k}};
   if (method.needs_cross_gram()) {
     cost.round.push_back({6.0 * (method.inner_steps + 1) * rows * (rows / n)});
   }
@@ -378,6 +394,7 @@ RouteCost dual_cost(const Method& method, const DataSizes& sizes, int threads) {
   cost.calls += algebra_calls(method, sizes, n);
   cost.tasks = kGramTask * n;
   cost.flops = 2 * rows * active * k;
+  cost.serial = cost.flops < kSerialFlops;
   cost.bytes = dual_bytes(method, sizes, active, threads);
   cost.copies_of_B = 1;
   cost.shared_bytes = cost.opening_bytes = kDouble * N * N;

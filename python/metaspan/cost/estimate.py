@@ -103,7 +103,7 @@ def on_data(config: TrainConfig) -> Estimate:
     work, trials = workload_of(config), len(config.trials)
     route = chosen_route(config)
     assert route is not None
-    if trials == 1 and prices(work)[route].flops < core.SERIAL_FLOPS:
+    if trials == 1 and work.cost(route)["serial"]:
         work = work.on(1)
     price, cost, machine = prices(work)[route], work.cost(route), Machine(work.threads)
     own_data = isinstance(config.tasks, LinearTasks)
@@ -144,6 +144,8 @@ def on_data(config: TrainConfig) -> Estimate:
 def sampled(config: TrainConfig) -> Estimate:
     """Rounds of the vector route whose rows are made when they are needed."""
     work, trials = workload_of(config), len(config.trials)
+    if trials == 1 and work.cost("vector")["serial"]:
+        work = work.on(1)
     price = prices(work)["vector"]
     in_blocks = callable(config.drawn_tasks.features)
     made = core.sampled_cost(core_method(work.method), work.sizes, in_blocks, work.threads)

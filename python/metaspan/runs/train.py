@@ -402,8 +402,9 @@ def drive(config: TrainConfig, trials: Trials, journal: Journal | None) -> None:
     with progress.reporter(config.progress, done, total) as report:
         for number, indices in enumerate(groups):
             first = number * config.rounds
-            advance = TrialGroup(config, trials, indices).advance
-            advance(journal, partial(_report_shifted, report, first))
+            report_here = partial(_report_shifted, report, first)
+            # Nothing holds a group that is done: the next one needs its memory.
+            TrialGroup(config, trials, indices).advance(journal, report_here)
 
 
 def _report_shifted(report: Callable[[int], object], first: int, at: int) -> None:

@@ -15,12 +15,17 @@ struct RouteCost {
   double calls = 0;                   // of kernels, in a round
   double tasks = 0;                   // what a task takes beside its kernels, so many times
   double flops = 0;                   // of a round
+  bool serial = false;                // too small a round for more than one thread
   double bytes = 0;                   // that a trial holds beside the data and B
   double released_bytes = 0;          // of those, given back when the gradient is made
   double shared_bytes = 0;            // that the trials of a run share
   double opening_bytes = 0;           // that are held before there is a trial
   int copies_of_B = 2;                // that a trial holds, the gradient being one
 };
+
+/// Returns the flops of the passes of a round with a vector at a time. By these the engines on data
+/// decide whether threads share a round, on the Gram route too: at least kSerialFlops.
+double flops_of_passes(const Method& method, double d, double n, double m_in, double m_out);
 
 /// Two sweeps over the data, Z = X B between them, (5) and (10).
 RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads);
