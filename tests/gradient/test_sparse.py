@@ -47,7 +47,9 @@ def test_gradients_are_those_on_arrays(shape, name, inner_steps, route):
     assert found.B.any() or inner_steps == 0
 
 
-@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 31, 32, 33, 40, 59, 64, 70])
+@pytest.mark.parametrize(
+    "width", [1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 20, 24, 31, 32, 33, 40, 48, 56, 59, 64, 70]
+)
 def test_any_width_of_the_learner(width):
     """Fewer columns than a register holds, strips of registers, and what is left of a strip."""
     given = pair(80, width, (3, 5), (4, 2), entries=9)
