@@ -6,7 +6,7 @@
 namespace metaspan::bind {
 namespace {
 
-/// Describes the build of this module: versions, instruction-set level and threads.
+/// Describes the build of this module: versions, instruction-set level, and whether it has threads.
 py::dict build_info() {
   py::dict info;
   info["version"] = METASPAN_VERSION;

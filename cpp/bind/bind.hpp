@@ -1,4 +1,4 @@
-// The functions that define the extension module, one for each room of the core; engines/ has a
+// The functions that define the extension module, one for each folder of the core; engines/ has a
 // file for each engine.
 #pragma once
 

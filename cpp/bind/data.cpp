@@ -22,8 +22,8 @@ const char* row_start(const py::array& x, Index row) {
   return at;
 }
 
-/// Whether all elements are finite. Pieces of rows are tested in parallel; the rest is skipped
-/// after the first one that is not.
+/// Whether all elements are finite. Pieces of rows are tested in parallel. After the first element
+/// that is not finite, the pieces that are left are skipped.
 bool all_finite(const py::array& x, int threads) {
   if (x.size() == 0) return true;
   return with_scalar(x, [&](auto scalar) {

@@ -32,7 +32,8 @@ auto or_stay(Body&& body) {
   }
 }
 
-/// Calls a Python object with arguments and returns its result. The lock must be held.
+/// Calls a Python object with arguments and returns its result. The caller must hold the
+/// interpreter lock.
 template <class... Arguments>
 py::object call(const py::handle& function, Arguments&&... arguments) {
   const py::tuple all = py::make_tuple(std::forward<Arguments>(arguments)...);
@@ -41,7 +42,8 @@ py::object call(const py::handle& function, Arguments&&... arguments) {
   return py::reinterpret_steal<py::object>(result);
 }
 
-/// Holds the lock during its lifetime, on any thread.
+/// Holds the interpreter lock during its lifetime. Any thread may create one, also a thread that
+/// Python does not know.
 class Locked {
  public:
   Locked() : state_(or_stay(&take)) {}
@@ -59,7 +61,7 @@ class Locked {
   PyGILState_STATE state_;
 };
 
-/// Releases the lock, which must be held, during its lifetime.
+/// Releases the interpreter lock during its lifetime. The thread must hold the lock.
 class Unlocked {
  public:
   Unlocked() : state_(PyEval_SaveThread()) {}

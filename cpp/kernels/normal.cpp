@@ -228,7 +228,7 @@ double retry(const std::uint32_t key[2], std::uint32_t task, std::uint32_t row, 
   }
 }
 
-/// What is made of a block: two normals or two uniforms.
+/// The pair of numbers into which a block is transformed: two normals or two uniforms.
 enum class Pair { normal, uniform };
 
 /// Transforms `Count` blocks of random words into pairs of the kind.

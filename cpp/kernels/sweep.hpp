@@ -90,7 +90,7 @@ inline void combine_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t
   }
 }
 
-/// The same for the fewer than kRows rows that are left: four together, then the rest together.
+/// The same for the remaining rows, fewer than kRows: up to four of them at a time.
 template <bool Add, class Scalar>
 inline void combine_rest(std::ptrdiff_t rows, std::ptrdiff_t columns, const Scalar* X,
                          std::ptrdiff_t stride, const double* a, double* out) {

@@ -21,7 +21,7 @@ VARIABLE = "METASPAN_ISA"
 
 
 def choose_level(wanted: str | None, built: Sequence[str], supports: Callable[[str], bool]) -> str:
-    """Choose the level to load: `wanted`, or the highest that runs.
+    """Choose the level to load: `wanted`, or the highest level that was built and runs here.
 
     Parameters
     ----------
@@ -41,8 +41,8 @@ def choose_level(wanted: str | None, built: Sequence[str], supports: Callable[[s
     Raises
     ------
     ImportError
-        If `wanted` is not a level, was not built or is not supported by this CPU, or if no level
-        that was built is.
+        If `wanted` is not a level, was not built or is not supported by this CPU; or, with no level
+        wanted, if this CPU supports none of `built`.
     """
     runs = [level for level in built if supports(level)]
     if wanted in (None, "", "auto"):

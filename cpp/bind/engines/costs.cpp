@@ -1,4 +1,4 @@
-// What a round takes, as the core counts it.
+// Bindings of the costs of rounds, which the core counts.
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/engines/collapsed.hpp"
 #include "metaspan/engines/infinite_tasks.hpp"

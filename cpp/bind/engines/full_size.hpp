@@ -1,4 +1,4 @@
-// What is common to runs whose engines hold B at full size.
+// Common parts of runs whose engines hold B at full size.
 #pragma once
 
 #include "metaspan/engines/arrays.hpp"

@@ -22,8 +22,9 @@ constexpr Index kVectorEntry = 8;
 constexpr Index kVectors = 2;
 constexpr Index kEntry = 4;
 
-/// Training on the user's own data, (11), or on samples that are made in the sweeps, (12): each
-/// round is a Route's gradient and a step on B (d, k), which keeps the user's type.
+/// Training on the user's own data, (11), or on samples that are generated during the sweeps, (12).
+/// A round computes the gradient by a Route and takes a step on B (d, k), which keeps the user's
+/// type.
 template <class XScalar, class BScalar>
 class SweepEngine final : public ArraysEngine<BScalar> {
  public:
@@ -123,13 +124,13 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   RoundOutputs out_;
   Mat coordinates_;
   bool is_measured_ = false;
-  int threads_ = 1;  // of the round
+  int threads_ = 1;  // number of threads of the last call of gradient()
 };
 
-/// Runs the inner loop (2) of one task on the products of the first sweep: w_J (k,), and in C_in
-/// the factors of B_J = B - alpha sum_l X^T r_l w_l^T. The products are first scaled to the
-/// algebra's units, (5) and *Scaling*. C_in is multiplied by 1 / sqrt(m_in) because the second
-/// sweep uses X unscaled.
+/// Runs the inner loop (2) of one task on the products of the first sweep. Writes w_J (k,), and
+/// writes to C_in the factor C of the step B_J - B = X^T C = -alpha sum_l X^T r_l w_l^T. The
+/// products are first scaled to the algebra's units, (5) and *Scaling*. C_in is multiplied by 1 /
+/// sqrt(m_in) because the second sweep uses X unscaled.
 template <class XScalar>
 void adapt_task(const Method& method, const double* w, Index k, const Samples<XScalar>& in,
                 TaskProducts& products, double* w_J) {

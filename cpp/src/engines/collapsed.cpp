@@ -158,7 +158,7 @@ class Collapsed final : public CollapsedEngine {
     Mat G;          // (D, k)
     Vec g_w;        // (k,)
     Mat frames;     // (t, k)  the R-factor of (17)
-    RowStack rows;  // of (18)
+    RowStack rows;  // the stacked [C_i; C'_i] of (18)
   };
 
   Index k() const { return state_.Z.cols(); }

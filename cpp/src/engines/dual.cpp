@@ -207,7 +207,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
     if (in != out) features(out, m_out, workspace.Z_out);
     Factors &C_in = C_in_[static_cast<std::size_t>(i)],
             &C_out = C_out_[static_cast<std::size_t>(i)];
-    C_in.reset(m_in, k_, method_.has_inner_part() ? k_ : 0);  // all of C at once
+    C_in.reset(m_in, k_, method_.has_inner_part() ? k_ : 0);  // C as a whole matrix, not as terms
     C_out.reset(m_out, k_, k_);
     const double* G = gram_.G.data();
     DenseDesign design(k_, method_.inner_steps,
@@ -237,10 +237,11 @@ class DualEngine final : public ArraysEngine<BScalar> {
     if (C.whole()) A_.middleRows(first, C.m()) -= ConstMat(C.matrix(), C.m(), padded(k_));
   }
 
-  /// Computes the basis of (24): B_star, what B_0 has off it, and what the active samples have off
-  /// both. In this basis the samples are the rows [P, Q, L], with L the Cholesky factor of G - P
-  /// P^T - Q Q^T. It is computed once, since no round leaves its span. If the pivots of L are too
-  /// small relative to that matrix, cancellation has destroyed them and the basis is not used.
+  /// Computes the basis of (24): the columns of B_star, the part of B_0 orthogonal to them, and the
+  /// part of the active samples orthogonal to both. In this basis the samples are the rows [P, Q,
+  /// L], with L the Cholesky factor of G - P P^T - Q Q^T. It is computed once, since no round
+  /// leaves its span. If the pivots of L are too small relative to that matrix, cancellation has
+  /// destroyed them and the basis is not used.
   void make_basis(int threads) {
     const Index d = tasks().d, N = gram_.G.rows() - active_, k_star = data_.B_star.cols();
     const Mat B = Eigen::Map<const MatrixOf<BScalar>>(B_0_.data(), d, k_).template cast<double>();
@@ -255,7 +256,8 @@ class DualEngine final : public ArraysEngine<BScalar> {
     off.noalias() -= Q_ * Q_.transpose();
     const double most = off.diagonal().maxCoeff();
     const Eigen::LLT<Eigen::Ref<Mat>> factor(off);
-    // The factorisation overwrote the lower half of `off` with L; `most` was taken before that.
+    // `most` is computed before the factorisation, which overwrites the lower triangle of `off`
+    // with L.
     const bool regular =
         factor.info() == Eigen::Success && square(off.diagonal().minCoeff()) > kLeastPivot * most;
     basis_ = regular ? Basis::known : Basis::none;
@@ -264,7 +266,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
 
   static double square(double x) { return x * x; }
 
-  /// The active samples along the columns of E (d, e), normalised: (N, e).
+  /// Returns the normalised coordinates (N, e) of the active samples along the columns of E (d, e).
   Mat samples_in(const Mat& E, int threads) const {
     const Index N = gram_.G.rows() - active_;
     if (E.cols() == 0) return Mat(N, 0);
@@ -307,7 +309,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
   const DualGram& gram_;
   Index k_, active_ = 0;  // the first row of A that may be other than 0
   std::vector<BScalar> B_0_;
-  double longest_ = 0, most_B_0_ = 0;  // length of an active sample, entry of B_0
+  double longest_ = 0, most_B_0_ = 0;  // largest norm of an active sample, largest |entry| of B_0
   Vec w_;
   Mat A_, Z_0_;  // (N, padded(k))
   std::vector<Vec> y_in_, y_out_;

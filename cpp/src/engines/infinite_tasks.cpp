@@ -69,8 +69,8 @@ class InfiniteTasks final : public InfiniteTasksEngine {
     return {covariance_.rows(), Z_.rows() - covariance_.rows(), Z_.cols()};
   }
 
-  /// R is only multiplied from the right, (14); for k > k_star surplus columns of R would bring
-  /// rounding into the others.
+  /// R is only multiplied from the right, (14), which keeps its relative accuracy. For k > k_star
+  /// the surplus columns of R would add their rounding errors to the other columns.
   bool resolves_distance() const override { return Z_.cols() <= covariance_.rows(); }
   const Mat& coordinates(int) override {
     if (!is_measured_) measured_ = in_regular_frame(Z_, covariance_.rows());

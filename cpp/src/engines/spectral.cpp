@@ -16,7 +16,7 @@ namespace {
 using Design = SpectralDesign;
 constexpr int kWidth = Design::width;
 constexpr Index kRows = 1024;      // rows of U in a piece of work
-constexpr Index kMostPieces = 32;  // that the tasks of a round are cut into
+constexpr Index kMostPieces = 32;  // largest number of pieces of a round's tasks
 
 /// Returns the number of pieces of a round's tasks. It depends on the number of panels only, and
 /// the sums of the pieces are added in order, so the bits do not depend on the number of threads.

@@ -180,7 +180,7 @@ Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
   // B_star is removed again before the last orthonormalisation.
   project_off(B_star, E, threads);
   if (e > 0) orthonormalise(E, threads);
-  // From `off` itself: `scaled` has columns of another length, and its scaling was rounded.
+  // R is computed from `off`, since `scaled` has columns of another length and rounded scaling.
   result.R = inner_product(ConstMat(E.data(), d, e), ConstMat(off.data(), d, k), threads);
   return result;
 }
@@ -280,7 +280,9 @@ Mat measured(const Mat& B, const Mat& B_star, int threads) {
 }
 
 Stages coordinates_cost(double rows, Index k, Index columns) {
-  constexpr double kReadings = 12, kFlops = 10;  // of a number of B, by a column of both
+  // The number of times that each number is read, and the operations for each number and column of
+  // B.
+  constexpr double kReadings = 12, kFlops = 10;
   const double numbers = rows * static_cast<double>(columns);
   return {{0, 0, kReadings * 8 * numbers}, {kFlops * static_cast<double>(k) * numbers}};
 }

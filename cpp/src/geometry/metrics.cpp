@@ -13,7 +13,8 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr double kZeroCosine = 8 * std::numeric_limits<double>::epsilon();  // of a right angle
+// A cosine up to this is treated as 0: it is a rounding error of that of a right angle.
+constexpr double kZeroCosine = 8 * std::numeric_limits<double>::epsilon();
 
 /// The public names of the records, (20) and (21).
 constexpr std::array<std::pair<const char*, Record>, 15> kRecords{{
@@ -281,22 +282,24 @@ Vec Meter::tangents(const Mat& Z) {
   Vec all = Vec::Zero(std::min(k_, k_star_));
   const Vec values = singular_values(tangents_);
   all.head(values.size()) = values;
-  // Every singular value is right to the rounding of the largest one: beyond 45 degrees, sines and
-  // cosines apart lose less.
+  // The rounding error of every singular value is relative to the largest one. If the largest angle
+  // exceeds 45 degrees, quotients of sines and cosines lose less.
   return all.size() > 0 && all[0] > 1 ? tangents_by_cosines(Z) : all;
 }
 
 /// Returns the tangents as quotients of sines and cosines, which are singular values of blocks of
-/// Q, B = Q S. Both are accurate to rounding in absolute terms. This serves angles near a right one
-/// and singular M, where the tangent is infinite; small angles lose their digits below 1e-16 here.
+/// Q, B = Q S. The absolute errors of both are of the order of rounding. This method is for angles
+/// near 90 degrees and for singular M, where a tangent is infinite. Tangents below 1e-16 have no
+/// correct digits here.
 Vec Meter::tangents_by_cosines(const Mat& Z) const {
   const Index count = std::min(k_, k_star_);
   const Eigen::HouseholderQR<Mat> qr(with_unit_columns(Z));
   const Mat Q = orthonormal_columns(qr, k_);
   const Mat top = Q.topRows(k_star_);
-  // The sines are the singular values of the columns of Q off B_star; for k >= k_star, of the
-  // columns of B_star off B, as there are more columns in Q than angles.
-  Mat off = Q.bottomRows(e_);  // the columns of B off B_star; for k >= k_star, of B_star off B
+  // If k < k_star, the sines are the singular values of the part of Q orthogonal to B_star.
+  // Otherwise Q may have more columns than there are angles, and the sines are the singular values
+  // of the part of B_star orthogonal to B.
+  Mat off = Q.bottomRows(e_);
   if (k_ >= k_star_) off = Mat::Identity(Z.rows(), k_star_) - Q * top.transpose();
   Vec sines = Vec::Zero(count);
   const Vec all_sines = singular_values(off).cwiseMin(1.0);

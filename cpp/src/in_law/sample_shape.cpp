@@ -37,7 +37,7 @@ SetShape finite_set(Index m) {
 /// Gaussian rows of `columns` entries and noise, by *ANIL without m* of (19): L^T with L =
 /// bartlett(columns + 1, m), whose last column is the noise. In law, it has the same X^T X, X^T y
 /// and y^T y as m samples. The algebra reads nothing else of a set unless it needs inner products
-/// of its rows off the span. min(m, columns + 1) rows, upper trapezoidal.
+/// of its rows off the span. The set has min(m, columns + 1) rows and is upper trapezoidal.
 SetShape triangular(Index m, Index columns) {
   SetShape set = finite_set(m);
   for (Index i = 0; i < std::min(m, columns + 1); ++i) {
@@ -63,10 +63,10 @@ SetShape triangular_with_frame(Index m, const SampleShape& shape) {
   return set;
 }
 
-/// Rows as they are, for elliptical features: each row has a radius of its own, so that no
-/// orthogonal matrix from the left keeps the law and there is no variant without m, (19). Row i
-/// sees the first off + i + 1 columns of the frame, the last of them as a root, where the set spans
-/// the frame itself; otherwise it sees all q, as normals.
+/// Unreduced rows, for elliptical features. Each row has a radius of its own, so no orthogonal
+/// matrix from the left keeps the law, and there is no variant without m, (19). If the set spans
+/// the frame itself, row i sees the first off + i + 1 columns of the frame, and the last of them is
+/// a root. Otherwise it sees all q columns as normals.
 SetShape explicit_rows(Index m, const SampleShape& shape, bool own_frame, Index off) {
   SetShape set = finite_set(m);
   for (Index i = 0; i < m; ++i) {

@@ -45,7 +45,8 @@ void SpectralDesign::chain(const double* V, Terms<width> terms, bool less_truth,
     std::fill_n(r, width, 0.0);
   }
   if (slot == kNoSlot) return;
-  // The number of blocks is such that the highest block of u is always zero.
+  // The copy leaves out the last block of u, that of the highest power of Sigma. It is zero, since
+  // blocks_of() counts the blocks of Sigma u, which reach one power higher than those of any u.
   std::fill_n(slot_of(slot), block, 0.0);
   std::copy_n(u, size() - block, slot_of(slot) + block);
 }

@@ -31,8 +31,8 @@ struct Rows {
       outer.push_back(tasks.shares(i) ? inner[static_cast<std::size_t>(i)] : append(tasks.out(i)));
     }
   }
-  std::vector<const XScalar*> row;         // of dense sets
-  std::vector<SparseRow<XScalar>> sparse;  // of sparse ones
+  std::vector<const XScalar*> row;         // addresses of the rows of dense sets
+  std::vector<SparseRow<XScalar>> sparse;  // the rows of sparse sets
   std::vector<double> scale;
   std::vector<Index> inner, outer;
   Index inner_rows = 0;
@@ -158,7 +158,7 @@ DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int
   }
   DualGram gram{Mat::Zero(N, N), rows.inner, rows.outer, rows.inner_rows};
   if (tasks.is_sparse()) add_sparse_products(rows, tasks.d, pairs, threads, cancel, gram.G);
-  const Index columns = tasks.is_sparse() ? 0 : tasks.d;  // of X that lies there whole
+  const Index columns = tasks.is_sparse() ? 0 : tasks.d;  // columns of a dense X
   const Index most = tile_columns(N);
   Mat tile(N, std::min(most, columns));
   Stripe<XScalar> stripe{0, tasks.is_stored() ? 0 : columns, rows.row};

@@ -266,7 +266,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   Index k_;
   bool in_float32_;
   VectorPlan plan_;
-  double task_bytes_;                  // of X
+  double task_bytes_;                  // bytes of the largest inner and the largest outer X
   std::unique_ptr<double[]> B_t_;      // (k, d)
   std::unique_ptr<double[]> B_w_;      // (d,)
   std::unique_ptr<double[]> vectors_;  // (block, rows, d)

@@ -15,8 +15,8 @@ namespace {
 /// Entries in the rows that a thread projects at a time.
 constexpr Index kPieceEntries = 1 << 15;
 
-/// The size of a band's sums that is aimed at where rows are long enough to be cut, and the entries
-/// of a row that a band must have on average for a cut to pay.
+/// The target size of a band's sums, if rows are long enough to be cut into bands; and the average
+/// number of entries of a row in a band below which a cut does not pay.
 constexpr Index kBandBytes = 1 << 24;
 constexpr Index kCutEntries = 16;
 

@@ -58,14 +58,14 @@ std::vector<Index> find_bands(const Samples<XScalar>& set, Index d, int threads)
 template <class XScalar>
 struct VectorDesign<XScalar>::Pass {
   const Samples<XScalar>* set;
-  Index place;  // of the task in the panel
+  Index place;  // position of the task in the panel
   bool inner, with_y;
   const double* u;  // (d,)
   double* v;        // (d,)
   double* parts;    // (pieces, rows)
   double* r;        // (m,) out
   double* scaled;   // (m,) scratch
-  int threads;      // that share the pieces
+  int threads;      // number of threads that share the pieces
 };
 
 /// Some rows of a set: where they are in memory, and their radii where these have not been
@@ -265,9 +265,9 @@ void VectorDesign<XScalar>::add_combination(const Pass& task, const Rows& rows, 
   });
 }
 
-/// Returns some rows of a set: in place where X is in memory, from the scratch where they were made
-/// in an earlier pass and have stayed, otherwise made now. Rows are a function of their counters,
-/// so that whether they stay does not change a bit, (12).
+/// Returns some rows of a set. They are in place if X is in memory, in the scratch if they were
+/// generated in an earlier pass and kept, and otherwise generated now. A row is a function of its
+/// counters, (12), so keeping it does not change a bit.
 template <class XScalar>
 typename VectorDesign<XScalar>::Rows VectorDesign<XScalar>::rows_of(const Pass& task, Index begin,
                                                                     Index count) {

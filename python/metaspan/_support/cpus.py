@@ -90,5 +90,5 @@ def _upwards(top: Path, root: str, path: str) -> Iterator[Path]:
 
 
 def _unescape(field: str) -> str:
-    """Decode a field of mountinfo, in which spaces and the like are octal numbers."""
+    """Decode a field of mountinfo, which writes spaces and other characters as octal escapes."""
     return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), field)

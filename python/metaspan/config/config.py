@@ -35,8 +35,8 @@ def setting(
     in_studies : bool
         Whether a study accepts the argument in `base` and `grid`.
     is_word : bool
-        Whether the argument accepts words. A study evaluates the strings of other arguments as
-        expressions.
+        Whether the argument accepts words. If it does not, a study evaluates strings given for it
+        as expressions.
     is_count : bool
         Whether the argument is a count. A study converts a whole float to an integer.
     """

@@ -334,7 +334,7 @@ class Result:
         return M[index], R[index], w[index]
 
     def _basis(self, trial: int, height: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the ground truth (d, k_star) of a trial and E (d, at most height)."""
+        """Return B_star (d, k_star) and the basis E of (13), at most `height` columns."""
         config = self.config
         B_star = config.drawn_tasks.ground_truth(config.seed, trial, config.threads)
         drawn = isinstance(config.init, Init)

@@ -91,7 +91,7 @@ def load(path: str | os.PathLike[str]) -> Result:
 
 
 def check_config(config: object) -> None:
-    """Raise unless `configure` could have made it: it must leave all arguments as they are."""
+    """Raise unless `configure` could have made this: it must leave all arguments unchanged."""
     if not isinstance(config, TrainConfig):
         raise TypeError(f"the configuration is {check.show(config)}")
     arguments = {field.name: getattr(config, field.name) for field in fields(config)}

@@ -37,7 +37,7 @@ CHUNK_SECONDS = 0.05  # that one call of the core should take
 # Samples per unknown below which a run warns: `theory.error_floor` is then above 3, while dist is
 # at most 1.
 FEW_SAMPLES = 0.1
-HEADS_AT_ONCE = 2**22  # numbers, of 32 MiB, that a user's function draws ahead for a chunk
+HEADS_AT_ONCE = 2**22  # numbers (32 MiB) that a user's function draws in advance for a chunk
 
 
 @overload
@@ -510,7 +510,7 @@ class TrialGroup:
                 journal.save(trials)
 
     def _limit_chunk(self, chunk: int) -> int:
-        """Shorten a chunk so that the heads of a user's function for it stay in HEADS_AT_ONCE."""
+        """Shorten a chunk to HEADS_AT_ONCE numbers drawn by a user's function, or to one round."""
         if not self._user_heads:
             return chunk
         config = self._config

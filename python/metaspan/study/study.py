@@ -131,7 +131,8 @@ class Study:
             return
         spec = specify(base, grid, seeds, measure, keep=keep, keep_rows=keep_rows, common=common)
         self._spec, self._files, self._prefix = spec, files, ""  # the prefix of errors of cells
-        # Described once: a user's function may change its own state while it runs.
+        # The study is described before any run, because a user's function may change its own state
+        # while it runs, and the description contains a hash of that state.
         self._tree = describe(spec, self.cells)
         if stored is not None:
             self._check_extends(stored)

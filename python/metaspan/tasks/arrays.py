@@ -32,7 +32,7 @@ class DataSets(NamedTuple):
         return lengths[0] if len(set(lengths)) == 1 else lengths
 
     def samples(self, part: slice) -> DataSets:
-        """Return a range of samples of every task, without a copy."""
+        """Select a range of samples of every task; nothing is copied or read."""
         return DataSets(self.X.samples(part), self.y.samples(part))
 
     def is_same(self, other: DataSets) -> bool:

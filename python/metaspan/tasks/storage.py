@@ -145,7 +145,7 @@ class PerTask:
         return [length for task in self.tasks for length in task.lengths()]
 
     def samples(self, part: slice) -> PerTask:
-        """Return a range of samples of every task, without a copy."""
+        """Select a range of samples of every task; nothing is copied or read."""
         return PerTask(tuple(task.samples(part) for task in self.tasks))
 
     def apart(self) -> Sequence[TaskArrays]:

@@ -263,7 +263,7 @@ def best_penalty(m: int, size: float, signal: float, noise: float) -> float:
     r"""Return the penalty that is optimal if all directions of the coefficients are alike.
 
     `size` is the squared Frobenius norm of B, `signal` is E ||B v||^2, and `noise` is the variance
-    of the rest of y.
+    of the part of y that X B v does not explain.
     """
     return noise and noise * size / (m * max(signal, 1e-30 * noise))
 

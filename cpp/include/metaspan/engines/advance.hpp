@@ -31,7 +31,7 @@ class Trial {
   /// Runs rounds until round `end`, or until the trial ends. Before every round whose number is a
   /// multiple of record_every, a row is recorded and the stop rules are applied to it: the trial
   /// ends with that row if a rule is met or the distance has underflowed. It also ends, as
-  /// diverged, if a step fails. Throws Cancelled; the rounds before are kept.
+  /// diverged, if a step fails. Throws Cancelled; the trial keeps the rounds that were completed.
   void advance(const Plan& plan, Index end,
                const double* heads,  // (end - heads_begin, n, k_star), or null
                Index heads_begin, Index heads_stride, int threads, Cancel* cancel);

@@ -40,8 +40,8 @@ RoundCost population_cost(const Method& method, const RoundSizes& sizes);
 
 /// Makes a population engine. `noise` is the standard deviation of the noise of responses: it adds
 /// noise^2/2 to the losses and does not affect gradients. The memory is O(pieces k (k_star + e + J
-/// width)). A round takes O(n k (k_star + e) (J + 1)) and, for MAML, O(J^2) operations on vectors
-/// of length k_star + e for every task.
+/// width)). A round takes O(n k (k_star + e) (J + 1)) operations. For MAML every task takes O(J^2)
+/// operations on vectors of length k_star + e in addition.
 std::unique_ptr<PopulationEngine> make_population(const Method& method,
                                                   PopulationEngine::State state, HeadSource heads,
                                                   Index n, double noise);

@@ -82,14 +82,15 @@ Mat measured(const Mat& B,       // (d, k)
              const Mat& B_star,  // (d, k_star), k_star may be 0
              int threads);
 
-/// What to_coordinates() and measured() do for so many rows of B, with so many columns of B_star
-/// and B.
+/// Returns the work of to_coordinates() and measured() on `rows` rows of B (d, k). `columns` counts
+/// those of B_star and B together.
 Stages coordinates_cost(double rows, Index k, Index columns);
 
-/// What haar() does beside drawing its numbers, for so many columns of a start with k columns.
+/// Returns the work of haar() for `columns` columns of a start with k columns, without the drawing
+/// of random numbers.
 Stages haar_cost(double d, Index columns, Index k);
 
-/// Bytes that measured() takes, B in double included.
+/// Returns the bytes that measured() takes, including a copy of B in double.
 double measured_bytes(Index d, Index k);
 
 }  // namespace metaspan

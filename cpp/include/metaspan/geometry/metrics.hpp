@@ -87,12 +87,13 @@ class Meter {
                double* out);
 
  private:
-  /// Computes tangents_. False if M is singular or B has numerically lost a column.
+  /// Computes tangents_. Returns false if M is singular or B has numerically lost a column.
   bool tangent_matrix(const Mat& Z);
-  /// tangents_ <- R_1 M_1^{-1}. False if M_1 is singular.
+  /// tangents_ <- R_1 M_1^{-1}. Returns false if M_1 is singular.
   template <class Square, class Off>
   bool from_inverse(const Square& M_1, const Off& R_1);
-  /// Tangents from sines and cosines that are computed separately, for large angles.
+  /// Returns the tangents as quotients of sines and cosines. tangents() uses it for angles beyond
+  /// 45 degrees, where it is the more accurate method.
   Vec tangents_by_cosines(const Mat& Z) const;
 
   Index k_star_, e_, k_;

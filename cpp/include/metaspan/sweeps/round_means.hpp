@@ -1,5 +1,5 @@
-// What the routes on arrays share besides their sweeps: means over the tasks of a round, and the
-// memory of a thread.
+// Parts that the routes on arrays share besides their sweeps: means over the tasks of a round, and
+// the memory of a thread.
 #pragma once
 
 #include "metaspan/algebra/task_algebra.hpp"

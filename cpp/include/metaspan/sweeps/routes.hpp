@@ -1,6 +1,6 @@
-// The two routes to the gradient of a round on data at full size, (11). The Gram route forms Z and
-// the Gram matrices of (5); the vector route sweeps over the data with one vector of length d at a
-// time.
+// The two routes of (11), which compute the gradient of a round from samples with all d features.
+// The Gram route forms Z and the Gram matrices of (5). The vector route sweeps over the data with
+// one vector of length d at a time.
 #pragma once
 
 #include <memory>

@@ -6,7 +6,7 @@
 
 namespace metaspan {
 
-/// One row and what it is multiplied with.
+/// One sparse row and the scalar that multiplies it.
 template <class Scalar>
 struct SparseRow {
   const std::int32_t* columns;
@@ -15,7 +15,7 @@ struct SparseRow {
   double scale;
 };
 
-/// Rows of a set, one after the other.
+/// Appends the rows of a set to `rows` in their order, each with the scalar `scale`.
 template <class Scalar>
 void append_rows(const Samples<Scalar>& set, double scale, std::vector<SparseRow<Scalar>>& rows) {
   const auto& [starts, columns, values] = set.sparse();
@@ -28,8 +28,8 @@ void append_rows(const Samples<Scalar>& set, double scale, std::vector<SparseRow
 /// A thread's memory for products: the entries of a block of rows, by their columns.
 class SparseProducts {
  public:
-  /// out(i, j) += the product of row i of `a` with row j of `b`. O(d) the first time; then an
-  /// operation for each entry, and for each pair of entries in the same column.
+  /// out(i, j) += the product of row i of `a` with row j of `b`. The first call takes O(d) time. A
+  /// call takes an operation for each entry, and one for each pair of entries in the same column.
   template <class Scalar>
   void add(const SparseRow<Scalar>* a, Index a_rows, const SparseRow<Scalar>* b, Index b_rows,
            Index d,

@@ -1,4 +1,4 @@
-// The two sweeps, (5) and (10), over data of which only the entries are stored: O(k) an entry.
+// The two sweeps, (5) and (10), over sparse data, at a cost of O(k) for each stored entry.
 #pragma once
 
 #include "metaspan/base/cancel.hpp"
@@ -7,7 +7,8 @@
 
 namespace metaspan {
 
-/// X^T C of a sparse set, in operations: as a vector X^T s for a term of C, and by rows of C.
+/// Operations that X^T C of a sparse set takes: `of_a_term` for the vector X^T s of one term of C,
+/// `of_rows` for a product with the rows of the whole C.
 struct TermWork {
   double of_a_term, of_rows;
 };
@@ -18,14 +19,16 @@ inline TermWork term_work(double entries, Index d, Index k) {
   return {kEntry * entries + (width / 2 + 2) * static_cast<double>(d), (kEntry + width) * entries};
 }
 
-/// As first_sweep. Grams cost an operation for each pair of entries in the same column, at most.
+/// The first sweep, as first_sweep() does it on dense data. Gram matrices take at most an operation
+/// for each pair of entries in the same column.
 template <class XScalar, class BScalar>
 void sparse_first_sweep(const BScalar* B,  // (d, k)
                         Index k, const TaskSet<XScalar>& tasks, const TaskSelection& taken,
                         GramsNeeded needed, int threads, Cancel* cancel,
                         std::vector<TaskProducts>& products);  // out, >= taken.n
 
-/// As second_sweep; the parts are sparse, at least one. Memory O(d k + m k).
+/// The second sweep, as second_sweep() does it on dense data, over at least one part, all of them
+/// sparse. The memory is O(d k + m k).
 template <class XScalar, class BScalar>
 void sparse_second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                          const BScalar* start,  // (d, k), or null; may be out

@@ -13,7 +13,7 @@ struct Part {
   const Factors* C;
 };
 
-/// What DenseDesign needs of one task, (5), and the factors of its gradient, (10).
+/// The inputs of DenseDesign for one task, (5), and the factors of its gradient, (10).
 struct TaskProducts {
   Mat Z_in, Z_out;  // (m, padded)
   Vec y_in, y_out;  // normalised

@@ -8,7 +8,7 @@
 
 namespace metaspan {
 
-/// Collects vectors v and rows c, and adds sum v c^T to the gradient once there are kTerms of them.
+/// Collects kTermsAtOnce pairs of a vector v and a row c, then adds sum v c^T to the gradient.
 /// A single term would read and write the whole sum for only two operations per number.
 class TermTile {
  public:

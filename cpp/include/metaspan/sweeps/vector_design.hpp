@@ -24,7 +24,7 @@ class VectorDesign {
  public:
   static constexpr int width = kPanelTasks;
 
-  /// What all panels of a round share.
+  /// The inputs that all panels of a round share.
   struct Round {
     const double* B_t;  // (k, d)  B^T
     const double* w;    // (k,)

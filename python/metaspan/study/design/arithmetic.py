@@ -110,7 +110,7 @@ def round_number(value: Any, digits: int | None = None) -> Any:
 
 
 def full(room: list[int], n: Any, value: Any) -> list[Any]:
-    """Make a list of `n` equal numbers."""
+    """Make a list of `n` copies of the number `value`."""
     count = check.integer("the length of a list", n)
     if type(value) not in NUMERIC:
         raise TypeError(f"the value of full must be a number; got {check.show(value)}")

@@ -231,8 +231,8 @@ def _fit_lines(points: Points, y: str) -> dict[tuple[int, int], Laws]:
     r"""Fit laws to the settled points of each line that has two of them.
 
     Points without a value for some runs are left out: those runs diverged or never reached a
-    tolerance, so that the mean of the others is biased. Values that the stop rule determined say
-    nothing about the run.
+    tolerance, so that the mean of the runs with a value is biased. Values that the stop rule
+    determined say nothing about the run.
     """
     from ..laws.fits import LAWS, fit_laws  # noqa: PLC0415
 

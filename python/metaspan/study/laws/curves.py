@@ -13,7 +13,9 @@ from .resampling import Replicates
 FOLDS = 20  # at most; each is a range of neighbouring x that is held out in turn
 BLOCK = 1 << 16  # numbers that one pass of the iteration holds
 ROUNDS = 100  # steps of the iteration, at most
-CLOSE = 1e-8  # step at which to stop, relative to the distance to the bound: the rest is its square
+# The iteration stops at this step relative to the distance to the bound. Newton's method converges
+# quadratically, so the error that remains is about the square of it.
+CLOSE = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
