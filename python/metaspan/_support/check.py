@@ -318,7 +318,7 @@ def in_file(name: str, array: NDArray[Any]) -> None:
         return
     offset = owner.offset or 0
     needed = offset - offset % mmap.ALLOCATIONGRANULARITY + len(owner._mmap)
-    size = owner._mmap.size()  # of the file, not of the map
+    size = owner._mmap.size()  # size of the file, not of the map
     if size < needed:
         raise ValueError(
             f"{name} must lie in a file of at least {needed} bytes as long as it is in use; "

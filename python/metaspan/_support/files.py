@@ -24,7 +24,7 @@ from . import memory
 
 VERSION = 1
 DOCUMENT = "metaspan"
-DTYPES = (np.uint8, np.int64, np.float32, np.float64)  # of arrays in files
+DTYPES = (np.uint8, np.int64, np.float32, np.float64)  # dtypes that arrays in files may have
 CHUNK = 2**20  # bytes that are copied at a time
 LONGEST_NAME = 50  # letters of the target and of the machine in the name of a temporary file
 

@@ -46,7 +46,7 @@ class Population(InCoordinates):
         frames = parts.get("frames")
         if frames is not None and M.shape[2] > M.shape[1]:  # only wider learners turn
             back = frames.transpose(0, 2, 1)
-            with np.errstate(over="ignore", invalid="ignore"):  # of states near 1e308
+            with np.errstate(over="ignore", invalid="ignore"):  # states near 1e308 may overflow
                 M, R, w = _product(M, back), _product(R, back), _product(w[:, None], back)[:, 0]
         return {"M": M, "R": R, "w": w}
 

@@ -97,7 +97,7 @@ class Panel:
 def _five(
     alpha: float, beta: float, dist: float | None, heads: GaussianHeads, rounds: int
 ) -> tuple[Curve, ...]:
-    """The four methods and average risk from one start: alpha B^T B = I, w = 0."""
+    """Return the four methods and average risk, all from alpha B^T B = I and w = 0."""
     methods: dict[str, Method] = {
         "Exact ANIL": ANIL(alpha=alpha, beta=beta),
         "FO-ANIL": ANIL(alpha=alpha, beta=beta, first_order=True),
@@ -113,7 +113,7 @@ def _five(
 
 
 def _diversities(method: Method, values: Sequence[float], rounds: int) -> tuple[Curve, ...]:
-    """One method under heads of covariance diag(1, ..., 1, mu^2)."""
+    """Return one method under heads of covariance diag(1, ..., 1, mu^2) for each mu^2."""
     return tuple(
         Curve(
             label=f"$\\mu^2 = {value:g}$",
@@ -127,7 +127,7 @@ def _diversities(method: Method, values: Sequence[float], rounds: int) -> tuple[
 
 
 def _on_samples(label: str, method: Method, d: int) -> Curve:
-    """A run on fresh finite samples, long enough to see where it stops falling."""
+    """Return a run on fresh finite samples, long enough for dist to level off."""
     return Curve(
         label=label,
         method=method,
@@ -142,7 +142,7 @@ def _on_samples(label: str, method: Method, d: int) -> Curve:
 
 
 def _floor() -> Panel:
-    """Finite samples: curves level off, at what theory says up to a factor."""
+    """Return the panel of error floors: on finite samples curves level off, as theory predicts."""
     dimensions = [10**power for power in range(2, 7)]
     on_samples = {
         "FO-ANIL": ANIL(alpha=0.1, beta=0.02, first_order=True),

@@ -87,7 +87,7 @@ def reproduce(
 
 
 def _run(panel: Panel, quick: bool, advanced: Callable[[], None]) -> Runs:
-    """What a panel shows; what two of its views share is trained once."""
+    """Train the curves of a panel. A curve that several views share is trained once."""
     done: dict[Curve, Result] = {}
     for view in panel.views:
         for curve in view.curves:
@@ -115,7 +115,7 @@ def run_curve(curve: Curve, trials: int) -> Result:
         ``dist`` at about 300 rounds.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DivergenceWarning)  # the figure says it
+        warnings.simplefilter("ignore", DivergenceWarning)  # the figure reports divergence itself
         return train(
             LinearTasks(d=curve.d, k=curve.k, heads=curve.heads),
             curve.method,
@@ -178,7 +178,7 @@ def draw(panel: Panel, runs: Runs) -> Figure:
 
 
 def _series(view: View, results: Sequence[Result]) -> dict[str, Floors]:
-    """Where the runs of every label end."""
+    """Compute the floors of the runs of every label."""
     by_label: dict[str, list[Result]] = {}
     for curve, result in zip(view.curves, results, strict=True):
         by_label.setdefault(curve.label, []).append(result)
@@ -186,7 +186,7 @@ def _series(view: View, results: Sequence[Result]) -> dict[str, Floors]:
 
 
 def _table(panel: Panel, runs: Runs) -> str:
-    """The curves that are drawn, as CSV."""
+    """Format the drawn curves as CSV."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["view", "curve", "round", "trials", "diverged", "mean", "low", "high"])
@@ -201,7 +201,7 @@ def _table(panel: Panel, runs: Runs) -> str:
 
 
 def _floor_table(panel: Panel, runs: Runs) -> str:
-    """The ends of curves that are drawn, as CSV; empty where there are none."""
+    """Format the drawn ends of curves as CSV; empty if the panel has no such view."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     for view, results in zip(panel.views, runs, strict=True):
@@ -215,13 +215,13 @@ def _floor_table(panel: Panel, runs: Runs) -> str:
 
 
 def _write(stem: Path, panel: Panel, runs: Runs) -> None:
-    """The panel's files; each is written beside and renamed, so it is whole or absent."""
+    """Write the files of a panel. Each is written under another name and then renamed."""
     figure = draw(panel, runs)
     contents = {".csv": _table(panel, runs).encode()}
     ends = _floor_table(panel, runs)
     if ends:
         contents[".ends.csv"] = ends.encode()
-    # No dates and versions inside: the same data give the same bytes.
+    # Files hold no dates or versions, so that equal data give equal bytes.
     unstamped = {".pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
     for suffix in (".pdf", ".png"):
         buffer = io.BytesIO()

@@ -33,7 +33,7 @@ from .checkpoint import Journal
 from .outcome import Diverged, DivergenceWarning, FewSamplesWarning, Interrupted, Status
 from .result import Result
 
-CHUNK_SECONDS = 0.05  # that one call of the core should take
+CHUNK_SECONDS = 0.05  # seconds that one call of the core should take
 # Samples per unknown below which a run warns: `theory.error_floor` is then above 3, while dist is
 # at most 1.
 FEW_SAMPLES = 0.1

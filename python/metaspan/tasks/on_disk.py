@@ -17,7 +17,7 @@ from .._support.memory import Arena
 from .in_memory import is_mapped, sample_of
 from .storage import FINITE_HINT, TaskArrays
 
-BLOCK_BYTES = core.STORE_BLOCK_BYTES  # features of a block, which a single task may exceed
+BLOCK_BYTES = core.STORE_BLOCK_BYTES  # size of a block of features; a single task may exceed it
 
 Request = tuple[list[int], int, int]
 """Indices of tasks, first column, number of columns."""
@@ -199,7 +199,7 @@ class Stored:
         """Raise ValueError if the dataset was closed or resized."""
         try:
             shape = None if _is_closed(self.source) else _shape_of(self.source)
-        except Exception:  # of any kind: a dataset that cannot tell its shape is gone
+        except Exception:  # of any kind: a dataset without a shape counts as closed
             shape = None
         if shape is None:
             raise ValueError(

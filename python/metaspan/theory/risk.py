@@ -20,8 +20,8 @@ from .._support import memory
 from .._support.types import F64
 from ..tasks.arrays import core_sets, sets_of
 
-ChiSquare = Callable[[int, int], F64]  # from degrees of freedom and a place to (n,) draws
-BLOCK = 2**20  # numbers of the samples that are drawn at once
+ChiSquare = Callable[[int, int], F64]  # maps degrees of freedom and a place to (n,) draws
+BLOCK = 2**20  # random numbers of samples that are drawn at once
 EPS = float(np.finfo(np.float64).eps)
 
 
@@ -29,10 +29,10 @@ EPS = float(np.finfo(np.float64).eps)
 class HeadMoments:
     """Moments of the tasks that closed forms need."""
 
-    mean: F64  # (k_star,) of the heads
-    cov: F64  # (k_star, k_star)
-    variance: float  # of the noise
-    known: bool  # whether mean and cov are exact, or else those of a sample of heads
+    mean: F64  # (k_star,), mean of the heads
+    cov: F64  # (k_star, k_star), covariance of the heads
+    variance: float  # variance of the noise
+    known: bool  # whether mean and cov are exact; otherwise they come from a sample of heads
 
     @property
     def second(self) -> F64:
@@ -99,8 +99,8 @@ class Regression:
 
     C: F64  # (D, k): [M; R]
     rank: int
-    inside: float  # E ||theta||^2, of the part in the span of B
-    outside: float  # E ||theta||^2, of the part orthogonal to it
+    inside: float  # E ||theta||^2 of the part of theta in the span of B
+    outside: float  # E ||theta||^2 of the part orthogonal to that span
     m: int
     penalty: float = 0.0
     reach = False

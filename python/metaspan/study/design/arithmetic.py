@@ -13,7 +13,7 @@ from ..._support import check
 Value = int | float | bool | list[Any] | None
 
 LARGEST = 2**1024  # largest absolute value of an integer; no float exceeds it
-ENTRIES = 10**6  # in all lists that one evaluation makes
+ENTRIES = 10**6  # most entries of all lists that one evaluation makes
 DIGITS = 400  # largest number of digits, of either sign, that round() accepts
 NUMERIC = frozenset((int, float, bool))
 SCALARS = NUMERIC | {type(None)}

@@ -37,7 +37,7 @@ from .arithmetic import (
 # A compiled expression. Its argument is [budget of list entries, value of the first name, ...].
 Run = Callable[[list[Any]], Any]
 
-LONGEST = 1000  # characters
+LONGEST = 1000  # most characters of an expression
 DEEPEST = 200  # levels of nesting, well below what Python's own recursion allows
 CHARACTERS = frozenset(string.ascii_letters + string.digits + "_.,()[]+-*/%<>=! \t\r\n")
 FAILURES = (ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, ValueError)

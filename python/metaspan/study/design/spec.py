@@ -33,9 +33,9 @@ KNOWN = (*OF_TASKS, "method", *OF_METHODS, *OF_RUNS)
 WORDS = ("method", "features", *settings("is_word"))
 COUNTS = ("d", "k", "inner_steps", *settings("is_count"))
 LAWS = ("heads", "features")  # names for which a function is a law and not computed from names
-MOST_CELLS, MOST_RUNS = 10**6, 10**7  # of a study; a run is a cell with a seed
-MOST_ROWS = 10**5  # of a kept trace
-COLUMNS = ("seed", "status", "round")  # of the study's tables, beside the varied names
+MOST_CELLS, MOST_RUNS = 10**6, 10**7  # limits of a study; a run is a cell with a seed
+MOST_ROWS = 10**5  # largest number of rows of a kept trace
+COLUMNS = ("seed", "status", "round")  # columns of the study's tables besides the varied names
 # Arguments of train that a study sets itself, with what its user writes instead.
 ELSEWHERE = {
     "trials": "seeds of the study",

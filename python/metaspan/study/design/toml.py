@@ -12,7 +12,7 @@ from ..._support import check
 from .expressions import Expression
 from .ranges import log_range
 
-LARGEST_FILE = 10**6  # bytes
+LARGEST_FILE = 10**6  # most bytes of a study's file
 RANGE = ("log", "num")  # keys of a logarithmic range
 
 

@@ -21,11 +21,12 @@ from .work import Job, JobResult, allow_interrupts, failure_rows, work
 Advance = Callable[[Sequence[Row]], object]
 
 IN_FLIGHT = 64  # jobs submitted at a time to an executor of unknown size
-DEATHS = 3  # of workers that ran nothing else, after which a run has failed
+DEATHS = 3  # deaths of workers that ran this run alone, after which the run has failed
 SHORT_SECONDS = 0.2  # a job is short below this
-SOCKET_PATH = 104  # bytes of a socket's path, its final zero included; the least of all systems
-SOCKET_NAME = 34  # bytes, at most, of /pymp-12345678/listener-12345678 in the temporary folder
-POLL_SECONDS = 0.2  # between checks for Ctrl-C: not every system interrupts a wait on a queue
+SOCKET_PATH = 104  # bytes of a socket's path with its final zero: the smallest limit of any system
+SOCKET_NAME = 34  # most bytes of /pymp-12345678/listener-12345678 in the temporary folder
+# Seconds between two checks for Ctrl-C, since not every system interrupts a wait on a queue.
+POLL_SECONDS = 0.2
 
 
 def process_pool(workers: int | None = None) -> ProcessPoolExecutor:

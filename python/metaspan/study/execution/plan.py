@@ -16,11 +16,12 @@ from ..design.spec import Spec
 from .store import Row, RunId
 from .work import Item, Job, failure_rows, to_ranges
 
-JOB_SECONDS = 0.05  # of short items that are sent to a worker together, at most
-JOB_ITEMS = 32  # in a job, at most
-CALL_SECONDS = 1.0  # of the seeds of a cell that run in one call in this process, on all threads
+JOB_SECONDS = 0.05  # most seconds of the short items that are sent to a worker together
+JOB_ITEMS = 32  # most items in a job
+# Most seconds of the seeds of a cell that one call in this process runs together, on all threads.
+CALL_SECONDS = 1.0
 LONG_SECONDS = 5.0  # a call that is expected to take longer keeps a checkpoint
-START_SECONDS = 1e-3  # of a call of train, in addition to its rounds
+START_SECONDS = 1e-3  # seconds of a call of train besides its rounds
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from ..._support import check, signals
 from ..._support import progress as _progress
 
 BATCH = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # variables that schedulers set
-FIRST_SECONDS = 1.0  # until the first line
-LINE_SECONDS = 60.0  # between further lines
+FIRST_SECONDS = 1.0  # seconds until the first line
+LINE_SECONDS = 60.0  # seconds between two further lines
 
 Progress = bool | Callable[[int, int], object]
 

@@ -27,13 +27,13 @@ KIND = "metaspan study"
 VERSION = 1
 FAILED = "failed"  # status of a run that raised an error
 ENDED = frozenset(status.name.lower() for status in Status) - {"interrupted"}
-LONGEST = 2**26  # bytes of a line
+LONGEST = 2**26  # most bytes of a line
 LARGEST = 2**1023  # bound of the integers in a row, which a float can hold
-BYTES_READ = 32  # of memory, at most, for each byte of JSON
+BYTES_READ = 32  # most bytes of memory for each byte of JSON
 # Entries of every row, with their types.
 KINDS = (("cell", str), ("seed", int), ("status", str), ("values", dict), ("by", str), ("at", str))
 Row = dict[str, Any]
-RunId = tuple[str, int]  # name of the cell, and seed
+RunId = tuple[str, int]  # the cell's name and the seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +155,7 @@ class StudyFolder:
             if size and os.pread(handle, 1, size - 1) != b"\n":
                 os.write(handle, b"\n")
             if sync:
-                files.sync_folder(path.parent)  # so that the file's name survives as well
+                files.sync_folder(path.parent)  # the file's name then survives a power loss as well
             yield Writer(handle, sync)
         finally:
             os.close(handle)

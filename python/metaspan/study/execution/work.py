@@ -156,10 +156,10 @@ def _run_item(job: Job, item: Item) -> list[Row]:
             checkpoint=item.checkpoint and Checkpoint(item.checkpoint),
         )
         result = run(config)
-    except Exception as error:  # a bad value, no memory, a user's law: each makes failed rows
+    except Exception as error:  # such as a bad value or a lack of memory: these make failed rows
         signals.reraise_signal(error)
         if item.checkpoint and Path(item.checkpoint).name in str(error):
-            Path(item.checkpoint).unlink(missing_ok=True)  # it is damaged
+            Path(item.checkpoint).unlink(missing_ok=True)  # the checkpoint is damaged
             return _run_item(job, replace(item, checkpoint=None))
         if len(item.seeds) == 1:
             return failure_rows(item, error)
@@ -170,7 +170,7 @@ def _run_item(job: Job, item: Item) -> list[Row]:
     for seed in item.seeds:
         try:
             rows.append(_make_row(job, item, seed, replace(result.trial(seed), timings=share)))
-        except Exception as error:  # raised by a measure
+        except Exception as error:  # a measure raised it
             signals.reraise_signal(error)
             rows += failure_rows(replace(item, seeds=range(seed, seed + 1)), error)
     return rows

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COLORS = "viridis"
 MOST_COLUMNS = 8
-MOST_VALUES = 60  # along an axis
+MOST_VALUES = 60  # most values along an axis
 MOST_TEXTS = 10  # values along an axis for which cells hold their numbers
 MOST_TICKS = 12
 EDGE = "#B0B0B0"

@@ -13,7 +13,7 @@ import numpy as np
 from ...methods import ANIL, MAML, AverageRisk, Method, resolve
 from ...plots import NAMES
 
-LONGEST = 40  # characters of a value, at most
+LONGEST = 40  # most characters of a value
 GREEK = ("alpha", "beta", "gamma", "delta", "eta", "kappa", "lambda", "mu", "nu", "rho", "sigma")
 WORDS = {
     "dist": r"$\mathrm{dist}(B_T,\, B_{\mathrm{*}})$",

@@ -40,7 +40,7 @@ WIDE = 20.0  # positive numbers that span a larger ratio are on a log axis
 DENSE = 30  # points of a line beyond which intervals are bands and only some points have markers
 MOST_HUES = 24
 MOST_COLUMNS = 8
-MOST_NOTES = 24  # counts beside crosses, at most; more would overlap, so none is written
+MOST_NOTES = 24  # most counts beside crosses: more would overlap, so none is written
 FIT_DASHES = (0, (5, 1.5))
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from ..._support.types import F64
 from .resampling import Replicates
 
-FOLDS = 20  # at most; each is a range of neighbouring x that is held out in turn
+FOLDS = 20  # most folds; each is a range of neighbouring x that is held out in turn
 BLOCK = 1 << 16  # numbers that one pass of the iteration holds
-ROUNDS = 100  # steps of the iteration, at most
+ROUNDS = 100  # most steps of the iteration
 # The iteration stops at this step relative to the distance to the bound. Newton's method converges
 # quadratically, so the error that remains is about the square of it.
 CLOSE = 1e-8

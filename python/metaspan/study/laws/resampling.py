@@ -15,7 +15,7 @@ from ..._support.types import F64, I64
 
 Interval = tuple[float, float]
 
-LEAST_ROWS = 3  # at every setting, if the scatter is to be estimated from its own rows
+LEAST_ROWS = 3  # rows that a setting needs to estimate the scatter from its own rows
 LEAST_RESAMPLES, MOST_RESAMPLES = 100, 10**6
 EXACT = 1e-9  # errors of log y below this are rounding
 

@@ -23,9 +23,9 @@ from .page import write
 if TYPE_CHECKING:
     import pandas
 
-LEAST = 3  # distinct values of an axis, at least: two parameters pass through any two
-MOST_SHOWN = 12  # values of an axis that the report lists
-DRAWS = 2 * 10**7  # rows times resamples of a fit, at most
+LEAST = 3  # least number of distinct values of an axis: two parameters fit any two
+MOST_SHOWN = 12  # most values of an axis that the report lists
+DRAWS = 2 * 10**7  # most rows times resamples of a fit
 
 
 def report_on(
