@@ -20,7 +20,10 @@ FAMILY_ERROR = 1e-3  # the chance that any of a family's tests fails on two samp
 
 
 class Case(NamedTuple):
-    """One run. m = None is infinite; so many rows of R as `kept` says stay where they are."""
+    """Sizes and steps of one run.
+
+    A sample count of None is infinite. The first `kept` rows of R keep their directions.
+    """
 
     d: int = 8
     k: int = 2
@@ -168,9 +171,11 @@ def collapsed(case, runs, seed, *, start=None, threads=1):
 
 
 def compare(found, expected):
-    """p-values by (record, test): distribution, mean, variance. Constants must simply agree.
+    """Compare two samples and return p-values of their distribution, mean and variance.
 
-    Of logarithms: all records are positive, and polynomials of normals have heavy tails.
+    Keys are (record, test). The tests compare logarithms, since all records are positive and
+    polynomials of normals have heavy tails. A record that is constant in `expected` is not tested:
+    its p-value is 1 if both samples agree, and 0 otherwise.
     """
     p = {}
     for record in RECORDS:

@@ -29,7 +29,7 @@ def rng(request):
 
 @pytest.fixture
 def stop_at():
-    """Makes a `progress` that presses Ctrl-C once so many rounds are done."""
+    """Make a `progress` callback that raises KeyboardInterrupt once `round` rounds are done."""
 
     def at(round):
         def progress(done, total):

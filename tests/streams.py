@@ -1,4 +1,4 @@
-"""What may stand where a program expects its standard error."""
+"""Substitutes for `sys.stderr` that are not terminals, some of them closed or broken."""
 
 import io
 

@@ -1,9 +1,9 @@
-"""Wrong arguments for all that is public: python interface_fuzz.py PART PARTS EXAMPLES [SECONDS].
+"""Fuzz the public interface: python interface_fuzz.py PART PARTS EXAMPLES [SECONDS].
 
-A call gives what it documents, or raises TypeError, ValueError or MemoryError with one sentence
-that names an argument. Of the calls, this process takes every one whose number leaves PART when
-divided by PARTS. Without SECONDS hypothesis draws the arguments; with them every value stands
-once for every argument, then pairs are drawn until the time is over.
+A call must return what it documents, or raise TypeError, ValueError or MemoryError with one
+sentence that names an argument. This process checks the calls whose number modulo PARTS is PART.
+Without SECONDS, hypothesis draws EXAMPLES changes of the arguments of each call. With SECONDS,
+every value is tried for every argument, and then random pairs until the time is over.
 """
 
 import faulthandler

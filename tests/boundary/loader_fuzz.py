@@ -288,7 +288,7 @@ LOADERS = {"results": Results, "checkpoints": Checkpoints, "studies": Studies, "
 
 
 def limited():
-    """Limits memory to what there is and some room."""
+    """Limit the address space to its present size plus ROOM bytes."""
     status = Path("/proc/self/status").read_text()
     size = 1024 * int(status.split("VmSize:")[1].split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (size + ROOM, size + ROOM))

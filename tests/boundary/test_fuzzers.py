@@ -41,7 +41,7 @@ def said(script, *arguments, patience=PATIENCE):
 
 
 def ends(counts):
-    """How many files came to which end, whatever was wrong with them."""
+    """Count the files by outcome, summed over the kinds of damage."""
     found = Counter()
     for name, count in counts.items():
         found[name.split(": ")[-1]] += count

@@ -89,6 +89,6 @@ def test_a_run_killed_again_and_again_has_the_same_bits(tmp_path):
 
 
 def written(path):
-    """Rounds at which a checkpoint stands."""
+    """Return the number of rounds that a checkpoint has completed."""
     with np.load(path, allow_pickle=False) as members:
         return json.loads(members["metaspan"].tobytes())["rounds"][0]

@@ -23,7 +23,7 @@ def size():
 
 
 def products(rows, others):
-    """Of every row with every other, over d; on one thread."""
+    """Compute the inner products (n, m) of rows (n, d) and others (m, d), on one thread."""
     return np.einsum("id,jd->ij", rows, np.ascontiguousarray(others))
 
 

@@ -56,7 +56,7 @@ class House:
         return {".".join(Path(p).relative_to(root).with_suffix("").parts): p for p in paths}
 
     def code(self, path):
-        """C++ without comments and without what stands in string literals; lines are kept."""
+        """Return C++ without comments and with empty string literals; line numbers are kept."""
         text = re.sub(r'"(\\.|[^"\\\n])*"', '""', self.text(path))
         text = re.sub(r"/\*.*?\*/", lambda m: "\n" * m[0].count("\n"), text, flags=re.DOTALL)
         return re.sub(r"//[^\n]*", "", text)

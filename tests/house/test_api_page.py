@@ -18,7 +18,7 @@ STEPS = {"alpha", "beta", "inner_steps"}  # of methods given by name
 
 @pytest.fixture(scope="module")
 def lines(house):
-    """For each line outside blocks of code what stands in backticks; None for a heading."""
+    """List the code spans of each line outside fenced blocks; a heading gives None."""
     text = re.sub(r"^```.*?^```", "", house.text("docs/api.md"), flags=re.M | re.S)
     return [
         None if line.startswith("#") else re.findall(r"`([^`]+)`", line)

@@ -1,4 +1,4 @@
-"""The arguments of a training run are the same wherever they stand."""
+"""Every function that takes the arguments of a training run declares the same ones."""
 
 import inspect
 from dataclasses import fields

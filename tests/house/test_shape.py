@@ -1,4 +1,4 @@
-"""Names, sizes, and what may stand in a file at all."""
+"""Check names, the lengths of files, functions and lines, and forbidden content."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Sizes by which the core cuts its work stand in the core alone."""
+"""Python does not repeat the block sizes by which the core divides its work."""
 
 import ast
 

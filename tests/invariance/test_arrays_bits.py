@@ -36,7 +36,7 @@ def settled(sizes, name):
     return method_of(name, alpha=0.1 / sizes.d, beta=0.1 / sizes.d, inner_steps=2)
 
 
-# The costly ones with the methods that use most of what there is.
+# Costly sizes run only with the methods that use most of the code.
 FEW = {"many-samples": ["fo-maml", "maml"], "one-task": ["maml"], "few-tasks": ["maml"]}
 MATRIX = [(size, name) for size in SIZES for name in FEW.get(size, EVERY)]
 

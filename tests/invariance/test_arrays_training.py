@@ -82,7 +82,7 @@ def test_dual_route_follows_the_dual_recursion(case, name):
 
 
 # More tasks than registers, panels and blocks have room for; Gram matrices of several blocks; and
-# data that leave the factorisation of the samples' Gram matrix nothing to stand on.
+# data whose samples have a singular Gram matrix.
 LARGER = {
     "many-tasks": (
         Case(67, 6, 4, tuple(1 + i % 7 for i in range(41)), tuple(9 - i % 5 for i in range(41))),

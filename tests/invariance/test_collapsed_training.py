@@ -7,7 +7,7 @@ import metaspan as ms
 from finite_runs import KINDS, RECORD, arguments, run
 from matching import METHODS, assert_same_bits
 
-SERIAL_FLOPS = 1e6  # rounds of less work run on one thread whatever is asked
+SERIAL_FLOPS = 1e6  # rounds of less work run on one thread for any `threads`
 
 
 def test_every_kind_runs_as_meant():

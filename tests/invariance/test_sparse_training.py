@@ -76,7 +76,7 @@ def test_threads_do_not_change_a_bit(size, route, dtype):
 
 
 def test_bits_of_a_large_output_do_not_depend_on_its_bands():
-    """So many features that the sums are cut into bands even on one thread."""
+    """d is so large that the sums are cut into bands even on one thread."""
     given = pair(d=300_000, k=8, m_in=(2, 3), m_out=(3, 2), entries=90)
     one, other = (run(given, "gram", rounds=2, threads=threads) for threads in (1, 5))
     np.testing.assert_array_equal(one.B, other.B)

@@ -107,7 +107,7 @@ def explicit_sums(size, *, more_room=0, scale=1.0, positive=True, seed=8):
 
 
 def least_p_value(found, expected):
-    """Of the entries of X^T X, its singular values and some products of entries."""
+    """Return the least p-value over the entries of X^T X, its eigenvalues and G_11 G_kk."""
 
     def statistics(X):
         G = np.swapaxes(X, 1, 2) @ X

@@ -54,7 +54,7 @@ def test_collapsed_runs_have_the_law_of_explicit_ones(family):
 def test_p_values_are_those_of_one_law(family):
     """Detects tests that could not fail: p-values near one, or none near zero.
 
-    Of records that differ little between cases the tests depend on each other, hence the bounds.
+    The bounds are wide because tests of records that differ little between cases are dependent.
     """
     values = np.array([value for (*_, test), value in family.items() if test != "constant"])
     assert len(values) > 2500

@@ -1,7 +1,7 @@
-"""Small errors in the law of collapsed runs are caught by the tests of `test_collapsed.py`.
+"""The tests of `test_collapsed.py` catch small errors in the law of collapsed runs.
 
-An error is planted in what the core is told; the explicit runs stay as they are. A case with the
-error is judged as a member of the whole family: all its other members are given the p-value one.
+An error is planted in the arguments of the core; the explicit runs are unchanged. A case with the
+error is tested as a member of the whole family, whose other tests are assigned the p-value 1.
 """
 
 import functools

@@ -28,7 +28,7 @@ DESIGNS = {
 
 
 def within(hits, low, high):
-    """Whether so many of the runs are what chance allows for a share between the bounds."""
+    """Tell whether chance allows `hits` of RUNS for a probability between `low` and `high`."""
     least, greatest = (
         stats.binom.ppf(ERROR_RATE / 2, RUNS, low),
         stats.binom.isf(ERROR_RATE / 2, RUNS, high),
@@ -37,7 +37,7 @@ def within(hits, low, high):
 
 
 def draws(seed, x, law, scatter):
-    """Measurements of so many independent studies, (RUNS, rows)."""
+    """Draw the measurements (RUNS, rows) of RUNS independent studies."""
     noise = np.random.default_rng(seed).standard_normal((RUNS, x.size))
     return TRUTH[law][2](x) * np.exp(scatter * noise)
 

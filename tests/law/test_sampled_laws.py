@@ -56,7 +56,7 @@ def off(values, expected):
 
 @pytest.mark.parametrize("law", ["gaussian", "student-t", "sphere"])
 def test_moments_to_the_fourth(law):
-    """Of entries clipped at 5, so that no law's tail governs the errors: tails are counted next."""
+    """Entries are clipped, so that no tail governs the errors; the next test counts the tails."""
     X = np.clip(kept(law), -CLIP, CLIP)
     grid = ENTRIES[law].ppf((np.arange(2**16) + 0.5) / 2**16).clip(-CLIP, CLIP)
     powers = np.ones_like(X)

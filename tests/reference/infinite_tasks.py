@@ -17,7 +17,7 @@ def gradient(M, R, Sigma_star, *, alpha, noise, m_in):
 
 
 def descend(M, R, Sigma_star, rounds, *, alpha, beta, noise, m_in):
-    """The state after so many rounds of (23)."""
+    """Return the state (M, R) after `rounds` rounds of (23)."""
     for _ in range(rounds):
         by_M, by_R = gradient(M, R, Sigma_star, alpha=alpha, noise=noise, m_in=m_in)
         M, R = M - beta * by_M, R - beta * by_R

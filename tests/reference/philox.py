@@ -24,9 +24,11 @@ def philox4x32(key, counter, rounds=10):
 
 
 def uniforms(words):
-    """Of each block of four words (N, 4): u in (0, 1) and a turn in (0, 4) quarters of the circle.
+    """Return u in (0, 1) and an angle in quarter turns for each block of four words (N, 4).
 
-    52 bits of (x0, x1), and of (x2, x3) below the two top ones, each at the middle of its cell.
+    u is the midpoint of one of 2^52 cells, which the top 52 bits of (x0, x1) select. The top two
+    bits of x2 select the quarter, 0 to 3, to which the next 52 bits of (x2, x3) add an offset in
+    (-1/2, 1/2), again the midpoint of a cell.
     """
     x_0, x_1, x_2, x_3 = np.asarray(words, dtype=np.uint64).T
     to_unit = np.ldexp(np.longdouble(1), -52)

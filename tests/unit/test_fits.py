@@ -82,7 +82,7 @@ def test_powers_and_exponentials_are_straight_lines_of_logs(rng, name, scatter):
 @pytest.mark.parametrize("scatter", [0.01, 0.1, 0.5])
 @pytest.mark.parametrize("bent", [0.1, 0.5, -0.3])
 def test_a_logarithm_has_the_least_squares_of_logs(rng, bent, scatter):
-    """Of powers too, which it fits badly."""
+    """Also for data of a power law, which a logarithm fits badly."""
     y = X**bent * np.exp(scatter * rng.standard_normal(X.size))
     law = fit_laws(X, y, laws="logarithm", resamples=100).best
     np.testing.assert_allclose([law.a, law.b], logarithm(X, y), rtol=1e-5)

@@ -11,7 +11,7 @@ from metaspan.cost import machine as cost
 from metaspan.cost.routes import cheapest_sweep
 from sparse_data import pair, run, sparse_sets
 
-# Of some machine, so that what is chosen does not depend on that of the tests.
+# Fixed rates, so that the choice of a route does not depend on the machine that runs the tests.
 RATES = {
     "seconds_per_call": 3e-7,
     "flops_per_second": 3e10,

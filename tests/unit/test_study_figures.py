@@ -1,4 +1,4 @@
-"""Figures of made-up studies: what is drawn is what stands in the table."""
+"""Figures of synthetic studies show the values of the table."""
 
 import itertools
 import math

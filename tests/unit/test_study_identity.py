@@ -160,7 +160,7 @@ def test_masked_values_are_missing(tmp_path, base, grid, name):
 
 
 def test_studies_that_only_named_their_functions_can_be_read(tmp_path):
-    """Files had no contents of functions once; the names of cells then came of the name alone."""
+    """Early files lack the contents of functions, and their cells are named by the name alone."""
     found = study(tmp_path / "new", ("dist", drawn_tasks), heads=draw)
     found.run(progress=False)
     old = tmp_path / "old"

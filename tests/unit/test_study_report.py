@@ -1,4 +1,4 @@
-"""Reports of made-up studies: what the page says is what stands in the table."""
+"""Reports of synthetic studies show the values of the table."""
 
 import base64
 import itertools
@@ -99,7 +99,7 @@ def test_report_is_one_page_without_scripts_and_links(tmp_path):
 
 
 def strip_data(text):
-    """The page without what stands in images."""
+    """Remove the data of embedded images from a page."""
     return re.sub(r"data:image/[\w+]+;base64,[\w+/=]+", "", text)
 
 

@@ -228,7 +228,7 @@ def names(folder, grid, **rest):
 
 
 def test_names_of_cells_last(tmp_path):
-    """They stand in files of rows: other names would make all runs new."""
+    """Files of rows contain the names: if they changed, every run would be done again."""
     grid = dict(d=[10, 1000], noise=[0.1])
     assert names(tmp_path, grid) == PINNED
     assert names(tmp_path, {"noise": [0.1], "d": [10, 1000]}) == PINNED  # in any order

@@ -59,7 +59,7 @@ def test_other_measures_of_converged_runs_are_fitted(half):
 
 
 def below(figure):
-    """What stands below the axes."""
+    """Return the note below the axes."""
     return figure.get_supxlabel().replace("\n", " ")
 
 
