@@ -1,7 +1,8 @@
-"""Runs on random samples, drawn explicitly in d dimensions and collapsed, and tests of their laws.
+"""Explicit runs in d dimensions, collapsed runs, and tests that compare their laws.
 
-A case is one run's sizes; a sample is what many independent runs of it end with, by the name of the
-record. Two samples are of one law unless a test of their distributions, means or variances says no.
+A case holds the sizes of a run. A sample holds the final records of many independent runs of a
+case, by the name of the record. Two samples count as samples of one law unless a test of their
+distributions, means or variances rejects that.
 """
 
 import zlib
@@ -114,7 +115,7 @@ def seed_of(*key):
 
 
 def drawn(case, runs, seed):
-    """A sample of explicit runs."""
+    """Draw a sample of explicit runs."""
     B, w = case.start()
     method = Method(case.alpha, case.beta, case.inner_steps, case.adapt_B, case.exact)
     return explicit.train(
@@ -129,9 +130,9 @@ def drawn(case, runs, seed):
 
 
 def start_of(case, d):
-    """M, R and w of the case's start for a run in d dimensions, and how many rows are kept.
+    """Return M, R, w of the case's start in d dimensions, and how many rows keep directions.
 
-    R is known up to an orthogonal factor from the left.
+    R is determined up to an orthogonal factor from the left.
     """
     B, w = case.start()
     kept = case.k_star + case.kept
@@ -142,7 +143,7 @@ def start_of(case, d):
 
 
 def collapsed(case, runs, seed, *, start=None, threads=1):
-    """A sample of collapsed runs; the start is that of another case where one is given."""
+    """Draw a sample of collapsed runs, from the start of the case `start` where it is given."""
     *state, kept = start_of(start or case, case.d)
     M, R, w = (np.repeat(np.ascontiguousarray(part)[None], runs, axis=0) for part in state)
     sizes = (float(case.d), case.m_in or 0, case.m_out or 0)
@@ -190,9 +191,10 @@ def compare(found, expected):
 
 
 def refused(p_values, error=FAMILY_ERROR):
-    """Holm: the hypotheses that are refused, by name, and `error` the chance of any.
+    """Return the names of the hypotheses that Holm's procedure rejects.
 
-    The smallest of N p-values is compared with error / N, the next one with error / (N - 1), ...
+    `error` is the chance of rejecting any true one. The smallest of N p-values is compared with
+    error / N, the next one with error / (N - 1), and so on up to the first that is larger.
     """
     names = sorted(p_values, key=p_values.get)
     for i, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""Shared by all tests: reproducible generators, no display, deterministic property tests."""
+"""Settings of all tests: reproducible generators, no display, deterministic property tests."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ settings.load_profile("metaspan")
 
 @pytest.fixture
 def rng(request):
-    """A generator of the test's own: the same numbers alone, in any order, in any subset."""
+    """Return a generator seeded by the test's name: its numbers do not depend on other tests."""
     return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
 
 

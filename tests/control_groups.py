@@ -1,4 +1,4 @@
-"""Control groups of the system, for tests of what limits them."""
+"""Linux control groups, for tests under a limit of memory or CPU time."""
 
 import os
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ import pytest
 
 @contextmanager
 def control_group(*limits):
-    """The folder of a new group with the first limit (hierarchy, file, text) that can be set."""
+    """Make a group with the first limit (hierarchy, file, text) that works; yield its folder."""
     for root, file, text in limits:
         folder = Path(root, f"metaspan-{os.getpid()}")
         if not Path(root, "cgroup.procs").exists():

@@ -1,4 +1,4 @@
-"""Runs on data that stay the same: small problems, as the package and the reference see them."""
+"""Small problems on fixed data, in the forms of the package and of the reference."""
 
 import zlib
 from typing import NamedTuple
@@ -17,7 +17,7 @@ RECORDS = (*OF_STATE, *OF_TASKS, *OF_HEADS)
 
 
 class Case(NamedTuple):
-    """Sizes of a problem. Tasks whose numbers are in `shared` have one set for both loops."""
+    """Sizes of a problem. Tasks with indices in `shared` have one set for both loops."""
 
     d: int
     width: int
@@ -28,7 +28,7 @@ class Case(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """A start, tasks (inner, outer) of the reference, and the batch of the same arrays."""
+    """A start, tasks (inner, outer) for the reference, and a batch of the same arrays."""
 
     B: np.ndarray
     w: np.ndarray
@@ -42,7 +42,7 @@ class Problem(NamedTuple):
 
 
 def build(case, *, dtype=np.float64, known=True):
-    """The problem of a case: the same in every test; `known` says if the batch knows its truth."""
+    """Build the problem of a case, the same in every test; `known` gives the batch its truth."""
     rng = np.random.default_rng(zlib.crc32(repr(case).encode()))
     B_star, heads = ref.frame(rng, case.d, case.k_star), rng.standard_normal((99, case.k_star))
     tasks = ref.sample_tasks(rng, B_star, case.m_in, case.m_out)
@@ -54,12 +54,12 @@ def build(case, *, dtype=np.float64, known=True):
 
 
 def rounded(samples, dtype):
-    """The same samples with the values that a dtype can hold, in double."""
+    """Round samples to the values of a dtype; the arrays are float64."""
     return ref.Samples(*(array.astype(dtype).astype(np.float64) for array in samples))
 
 
 def as_batch(tasks, B_star, heads, dtype=np.float64, known=True):
-    """A batch in which shared samples are one array, and are stacked where sizes agree."""
+    """Build a batch that stores shared samples once, and stacks tasks of equal sizes."""
     plain = batch_of(tasks, dtype)
     inner = list(plain.X_in), list(plain.y_in)
     outer = list(plain.X_out), list(plain.y_out)
@@ -86,7 +86,7 @@ def run(problem, method, route, **changes):
 
 
 def error_of(name, found, expected):
-    """The largest difference of a record's rows over its largest value or 0.1; sines of angles."""
+    """Return max|difference| / max(largest value, 0.1) of a record; angles enter by their sines."""
     found, expected = np.asarray(found), np.asarray(expected)
     assert found.shape == expected.shape, (name, found.shape, expected.shape)
     if name == "angles":
@@ -95,7 +95,7 @@ def error_of(name, found, expected):
 
 
 def assert_row_of_many(alone, many, place):
-    """A trial alone is the row of many: finite, and the same bits."""
+    """Check that a trial run alone has the bits of its row in a run of many trials."""
     for name, values in many.trace.items():
         row = values if name == "round" else values[place]
         np.testing.assert_array_equal(alone.trace[name], row, err_msg=name)

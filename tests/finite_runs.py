@@ -1,4 +1,4 @@
-"""Runs on finite samples in law, one of every kind."""
+"""One short run of every kind that draws sums over samples from their law, not the samples."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Puts what the package gives beside what is expected, above all by the reference."""
+"""Compare results of the package with expected values, mostly those of the reference."""
 
 import re
 
@@ -19,7 +19,7 @@ EXACT = ("anil", "maml")
 
 
 def reference_method(method):
-    """What the equations know of a method of the package."""
+    """Return the method of the reference that corresponds to a method of the package."""
     if isinstance(method, ms.AverageRisk):
         return Method(0.0, method.beta, 0, False, False)
     adapt_B = isinstance(method, ms.MAML)
@@ -27,7 +27,7 @@ def reference_method(method):
 
 
 def relative_error(found, expected):
-    """The largest difference over the largest entry expected: one number for a whole array."""
+    """Return the largest difference over the largest expected entry, for a whole array."""
     found, expected = np.asarray(found), np.asarray(expected)
     assert found.shape == expected.shape, (found.shape, expected.shape)
     if expected.size == 0:
@@ -44,7 +44,7 @@ def gradient_error(found, expected):
 
 
 def assert_same_bits(found, expected, note=""):
-    """The same traces, state and end of two runs."""
+    """Check that two runs have the same traces, states and statuses, bit for bit."""
     for kind in ("trace", "parts"):
         mine, theirs = getattr(found, kind), getattr(expected, kind)
         assert mine.keys() == theirs.keys(), note
@@ -55,7 +55,7 @@ def assert_same_bits(found, expected, note=""):
 
 
 def assert_one_sentence(call, kind, fragments):
-    """The call raises an error of just this kind, whose one sentence has all the fragments."""
+    """Check that a call raises exactly this type, with one sentence that has all the fragments."""
     with pytest.raises(kind) as caught:
         call()
     assert type(caught.value) is kind
@@ -68,7 +68,7 @@ def assert_one_sentence(call, kind, fragments):
 
 
 def batch_of(tasks, dtype=np.float64):
-    """The package's batch of the reference's tasks (inner, outer): ragged, unless sizes agree."""
+    """Build a batch from the reference's tasks (inner, outer), stacked if all sizes agree."""
     lists = [
         [np.ascontiguousarray(array, dtype=dtype) for array in arrays]
         for arrays in zip(*(inner + outer for inner, outer in tasks), strict=True)
@@ -79,7 +79,7 @@ def batch_of(tasks, dtype=np.float64):
 
 
 def problem(rng, *, d, width, k_star, m_in, m_out, scale=0.7):
-    """A point (B, w) and tasks there, well off any minimum."""
+    """Draw a point (B, w), and tasks for which it is far from any minimum."""
     B_star = np.linalg.qr(rng.standard_normal((d, k_star)))[0]
     B = scale * rng.standard_normal((d, width)) / np.sqrt(d / 9)
     w = scale * rng.standard_normal(width)

@@ -1,9 +1,9 @@
-"""Seeded runs of every engine, method, route and law, small enough to be done in a second or two.
+"""Seeded runs of every engine, method, route and law, which together take a second or two.
 
-What they gave is kept in `recorded_bits.json`, by what bits depend on: the instruction-set level,
-the compiler and the C library. See `invariance/test_recorded_bits.py`. `python
-tests/recorded_runs.py` records those of the build that runs anew, which a change that is meant to
-change bits must do, and say so in the changelog.
+`recorded_bits.json` holds the hashes of their results for each build, that is for each
+instruction-set level, compiler and C library; `invariance/test_recorded_bits.py` compares them.
+`python tests/recorded_runs.py` records the hashes of the present build again. A change that is
+meant to change bits must do so, and say so in the changelog.
 """
 
 import hashlib
@@ -65,7 +65,7 @@ def tasks(d=D, k=K, **options):
 
 
 def train(source, method, rounds=6, **options):
-    """A run as arrays: its trace and its state at the end."""
+    """Train, and return the arrays of the trace and of the final state."""
     given = dict(rounds=rounds, seed=7, stop=None, record_every=2, threads=1) | options
     if isinstance(source, ms.LinearTasks) and "record" not in options:
         given["record"] = RECORDS
@@ -74,7 +74,7 @@ def train(source, method, rounds=6, **options):
 
 
 def batch(kind, dtype=np.float64):
-    """A batch of one of the kinds of storage."""
+    """Build a batch with one kind of storage."""
     x, y = X.astype(dtype), Y.astype(dtype)
     if kind == "ragged":
         xs = [task[:m] for task, m in zip(x, RAGGED, strict=True)]
@@ -184,7 +184,7 @@ RUNS = {name: run for part in (_population, _samples, _arrays) for name, run in 
 
 
 def digest(name):
-    """A hash of all numbers of a run."""
+    """Hash all arrays of a run."""
     content = hashlib.blake2b(digest_size=8)
     for array in RUNS[name]():
         content.update(f"{array.dtype} {array.shape}".encode())
@@ -193,12 +193,12 @@ def digest(name):
 
 
 def recorded():
-    """What was recorded, by build."""
+    """Return the recorded hashes by build."""
     return json.loads(FILE.read_text()) if FILE.exists() else {}
 
 
 def build():
-    """What the bits of the build that runs depend on."""
+    """Describe the present build by the properties on which bits depend."""
     config = ms.show_config()
     library = " ".join(platform.libc_ver())
     return f"{config['instruction_set']}, compiler {config['compiler']}, {library}"

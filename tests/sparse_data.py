@@ -1,4 +1,4 @@
-"""Sparse data of tasks, beside the same data as arrays."""
+"""Tasks with sparse features, and the same tasks as dense arrays."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import metaspan as ms
 
 
 class Pair(NamedTuple):
-    """A start, and a batch of sparse matrices beside the one of their arrays."""
+    """A start, a batch of sparse matrices, and a batch of the same matrices as arrays."""
 
     B: np.ndarray
     w: np.ndarray
@@ -18,9 +18,9 @@ class Pair(NamedTuple):
 
 
 def matrix(rng, m, d, entries, dtype=np.float64):
-    """A CSR matrix (m, d) with about `entries` a row; the second row is empty where there is one.
+    """Draw a CSR matrix (m, d) with about `entries` a row; the second row, if any, is empty.
 
-    Columns near the first are likelier than others, and the last one has an entry.
+    Entries are more likely in columns of low index, and the last column has at least one.
     """
     lengths = rng.integers(1, 2 * entries, m)
     rows = [np.unique((d * rng.random(length) ** 2).astype(int)) for length in lengths]
@@ -33,18 +33,18 @@ def matrix(rng, m, d, entries, dtype=np.float64):
 
 
 def sparse_sets(rng, sizes, d, entries=6, dtype=np.float64):
-    """Matrices and responses, one each per task."""
+    """Draw a matrix and responses for each task."""
     X = [matrix(rng, m, d, entries, dtype) for m in sizes]
     return X, [rng.standard_normal(m).astype(dtype) for m in sizes]
 
 
 def arrays(matrices):
-    """The same as arrays."""
+    """Convert sparse matrices to dense arrays."""
     return [np.ascontiguousarray(X.toarray()) for X in matrices]
 
 
 def pair(d=60, k=4, m_in=(3, 7, 1, 4), m_out=(5, 2, 6, 1), *, shared=False, **data):
-    """The same pair in every test of these sizes; with `shared`, both loops have the inner sets."""
+    """Build a pair, the same for equal arguments; `shared` gives both loops the inner sets."""
     rng = np.random.default_rng(d * 1000 + k)
     X_in, y_in = sparse_sets(rng, m_in, d, **data)
     X_out, y_out = (X_in, y_in) if shared else sparse_sets(rng, m_out, d, **data)
@@ -61,7 +61,7 @@ def pair(d=60, k=4, m_in=(3, 7, 1, 4), m_out=(5, 2, 6, 1), *, shared=False, **da
 
 
 def run(given, route, *, dense=False, method=None, **changes):
-    """A run from the start of a pair on its sparse data or on the arrays."""
+    """Run from the start of a pair, on its sparse data or on its arrays."""
     method = ms.MAML(alpha=0.01, beta=0.02, inner_steps=2) if method is None else method
     settings = {"rounds": 30, "init": (given.B, given.w), "stop": None, "threads": 1}
     batch = given.dense if dense else given.sparse

@@ -6,14 +6,14 @@ import pytest
 
 
 class Logger:
-    """Takes lines, and has nothing else of a stream."""
+    """A stream with the method `write` alone."""
 
     def write(self, text):
         return len(text)
 
 
 class Broken(Logger):
-    """Has all of a stream, none of which works."""
+    """A stream whose methods all fail."""
 
     isatty = False
 
@@ -25,7 +25,7 @@ class Broken(Logger):
 
 
 def no_terminals():
-    """Standard errors that are none, as parameters of a test."""
+    """Return the substitutes for `sys.stderr` as parameters of a test."""
     closed = io.StringIO()
     closed.close()
     found = {"none": None, "closed": closed, "logger": Logger(), "broken": Broken()}

@@ -1,4 +1,4 @@
-"""Small studies that tests run, and what their folders hold."""
+"""Small studies for tests, and readers of the rows in their folders."""
 
 import json
 import os
@@ -16,12 +16,12 @@ SMALL = {
 
 
 def table(study):
-    """The table without what a clock says."""
+    """Return the table without its column of measured times."""
     return study.table().drop(columns="seconds", errors="ignore")
 
 
 def lines(study):
-    """All rows that the files of a study hold, file by file; lines that a kill cut are none."""
+    """Read all rows of a study, file by file; skip incomplete lines and records of dead workers."""
     found = []
     for path in sorted((study.folder / "rows").glob("*.jsonl")):
         for line in path.read_text().splitlines():
@@ -33,12 +33,12 @@ def lines(study):
 
 
 def keys(study):
-    """The runs of all rows, in order."""
+    """Return the run (cell, seed) of every row, in the order of `lines`."""
     return [(row["cell"], row["seed"]) for row in lines(study)]
 
 
 def runs(study):
-    """The runs that a study consists of."""
+    """Return all runs (cell, seed) of a study."""
     return [(cell.name, seed) for cell in study.cells for seed in study.spec.seeds]
 
 

@@ -1,6 +1,7 @@
-"""Ways in which files come to be wrong, each drawn from a generator `rng` like `random.Random`.
+"""Mutations of files, each drawn from a generator `rng` like `random.Random`.
 
-JSON trees, arrays, archives and plain bytes; a mutation of a file gives its new content.
+There are mutations of JSON trees, arrays, archives and plain bytes. A mutation of a file returns
+its new content.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""Every public callable with arguments that it takes, and values that arguments must survive."""
+"""Valid arguments for every public callable, and unusual values that each argument must survive."""
 
 import atexit
 import inspect

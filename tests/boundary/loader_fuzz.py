@@ -1,9 +1,10 @@
-"""Broken files for every loader: python loader_fuzz.py LOADER EXAMPLES [SECONDS].
+"""Fuzz a loader of files: python loader_fuzz.py LOADER EXAMPLES [SECONDS].
 
-Each is refused by a ValueError that names the file in one sentence, or read as something whole.
-Prints what happened as JSON. With SECONDS the examples come from plain generators, as many as fit
-into that time; without, hypothesis finds and shrinks them. Memory is limited to what the process
-has when it begins and a little more, so that a large allocation fails here.
+Each damaged file must be refused by a ValueError that names the file in one sentence, or be read
+as something consistent. The process prints the outcomes as JSON. Without SECONDS, hypothesis draws
+EXAMPLES files and shrinks those that fail. With SECONDS, generators with the seeds EXAMPLES,
+EXAMPLES + 1, ... draw files until the time is over. Memory is limited to a little more than the
+process has at its start, so that a large allocation fails here.
 """
 
 import json

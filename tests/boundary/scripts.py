@@ -1,6 +1,6 @@
-"""Runs that are started as processes of their own: python scripts.py NAME [ARGUMENT ...].
+"""Runs in separate processes: python scripts.py NAME [ARGUMENT ...].
 
-Tests start one by `process` and take what it said until its end from `said`.
+Tests start one with `process`, wait for its end with `said`, and get the words that it printed.
 """
 
 import random

@@ -1,6 +1,6 @@
-"""Studies in processes of their own, some of which are killed: python study_scripts.py NAME ...
+"""Studies in separate processes, some of which are killed: python study_scripts.py NAME ...
 
-Tests start one by `process` and take what it said until its end from `said`.
+Tests start one with `process`, wait for its end with `said`, and get the words that it printed.
 """
 
 import multiprocessing

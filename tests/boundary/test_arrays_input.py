@@ -1,4 +1,4 @@
-"""Bad arguments of runs on data: one sentence with what was expected and what came."""
+"""Bad arguments of runs on data raise one sentence that says what was expected and what came."""
 
 import re
 

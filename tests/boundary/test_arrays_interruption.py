@@ -1,4 +1,4 @@
-"""Ctrl-C in runs on data: between rounds, within a round, and before the first one."""
+"""Ctrl-C interrupts runs on data between rounds, within a round, and before the first round."""
 
 import os
 import signal

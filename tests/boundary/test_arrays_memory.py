@@ -1,4 +1,4 @@
-"""What a run takes beside data it is given: as much as `estimate` says, to 15 percent."""
+"""The memory that a run takes beside its data is the estimated memory, to 15 percent."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Bad input is one sentence that names the argument, what was expected and what came."""
+"""Bad input raises one sentence: the argument, what was expected, and what came."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The command line as a process: its exit status, its two streams, and readers that go away."""
+"""The command line as a process: exit status, standard output and error, and closed pipes."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Files with a wrong byte or a lost end, at every place: refused by name, or read as if whole."""
+"""Files with a wrong byte or a missing end are refused by name, or read as if undamaged."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def differences(found, expected):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Contents of a good file of either kind, and the result that both stand for."""
+    """Return the contents of an intact result file and checkpoint, and the result in both."""
     folder = tmp_path_factory.mktemp("whole")
     r = ms.train(**RUN, checkpoint=folder / "checkpoint")
     r.save(folder / "result")

@@ -1,4 +1,4 @@
-"""Features on disk: the numbers of arrays in memory, in the memory of a few blocks."""
+"""Features on disk give the results of arrays in memory, and take the memory of a few blocks."""
 
 import json
 import subprocess
@@ -63,7 +63,7 @@ STORES = [as_npy, as_tasks, as_hdf5, as_chunks, as_zarr]
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Finite values are looked for a task at a time."""
+    """Make blocks so small that the check for finite values reads a task at a time."""
     monkeypatch.setattr(stored, "BLOCK_BYTES", 1)
 
 
@@ -298,7 +298,7 @@ def test_data_larger_than_the_memory_allowed(kind, route, tmp_path):
 
 @pytest.fixture
 def group():
-    """A control group whose processes and their part of the system's cache have 400 MiB."""
+    """Make a control group with a limit of 400 MiB, the page cache of its processes included."""
     limit = str(400 * 2**20)
     with control_group(
         ("/sys/fs/cgroup", "memory.max", limit),

@@ -1,4 +1,4 @@
-"""Datasets that are closed, resized or truncated while a batch is in use: a sentence names it."""
+"""A dataset that was closed, resized or truncated while in use raises one sentence naming it."""
 
 import os
 

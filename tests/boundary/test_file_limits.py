@@ -1,4 +1,4 @@
-"""What a file may ask for: no more memory and time than its size explains."""
+"""Reading a damaged or hostile file takes memory and time in proportion to its size."""
 
 import io
 import json

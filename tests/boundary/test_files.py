@@ -1,4 +1,4 @@
-"""Files that are missing, foreign, broken or of another kind: refused and left as they were."""
+"""Files that are missing, foreign, broken or of another kind are refused and left unchanged."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ def resume(path):
 
 @pytest.fixture
 def files(tmp_path):
-    """A good file of either kind, and what may lie about instead of one."""
+    """Make an intact result file and checkpoint, damaged copies of both, and foreign files."""
     train().save(tmp_path / "result")
     train(checkpoint=tmp_path / "checkpoint")
     whole = {name: (tmp_path / name).read_bytes() for name in ("result", "checkpoint")}

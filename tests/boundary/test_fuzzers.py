@@ -1,6 +1,6 @@
-"""Fuzzers of loaders and of the interface, each in a process that has little memory to lose.
+"""Fuzzers of the loaders and of the public interface, in processes with limited memory.
 
-A crash, a hang or a large allocation there is a failed test here.
+A crash, a hang or a large allocation of such a process fails the test.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""The interpreter ends while a daemon thread is in a call: the process exits with status 0.
+"""A process whose interpreter ends while a daemon thread is in a call exits with status 0.
 
-Before Python 3.14 such a thread is ended where it asks for the interpreter's lock.
+Before Python 3.14, such a thread is terminated when it next requests the interpreter's lock.
 """
 
 import os

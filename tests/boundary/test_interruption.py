@@ -1,4 +1,4 @@
-"""Ctrl-C and kill -9 at random moments: what is kept is true, and a run goes on from it."""
+"""After Ctrl-C or kill -9 at a random moment, the saved state is valid and the run can resume."""
 
 import json
 import os

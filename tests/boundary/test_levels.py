@@ -1,6 +1,6 @@
-"""Instruction-set levels: which one runs, and what is the same at all of them.
+"""Instruction-set levels: which one is loaded, and which results agree between levels.
 
-A process loads one level, so each test asks processes of their own.
+A process loads a single level, so each test starts its own processes.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What is copied and what is held: nothing of the size of the data, nothing of size d."""
+"""Gradients do not copy the data, and training in coordinates holds no array of size d."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A masked value is a missing value, and no unit is dropped: one sentence wherever they enter."""
+"""Masked values and quantities with units raise one sentence wherever they are passed."""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -1,4 +1,4 @@
-"""Other packages with threads of their own in one process: threadpoolctl, scikit-learn, PyTorch."""
+"""Other packages with thread pools in the same process: threadpoolctl, scikit-learn, PyTorch."""
 
 import subprocess
 import sys

@@ -1,6 +1,6 @@
 """Signals, kills, forks and other threads of the interpreter.
 
-Waits are bounded far above what they take; they end a hanging test, and measure nothing.
+Time limits are far above the usual times: they only end a test that hangs.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Runs of any arguments: they are refused in one sentence, or end with a status that is true."""
+"""Runs with random arguments are refused in one sentence, or end with a correct status."""
 
 import re
 import warnings
@@ -77,7 +77,7 @@ def runs(draw):
 
 
 def check_end(r):
-    """What every result promises, however it ended."""
+    """Check the properties that every result has, for any status."""
     config = r.config
     M, R, w = (part if len(config.trials) > 1 else part[None] for part in r.state)
     count, width = len(config.trials), config.width

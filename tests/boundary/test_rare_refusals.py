@@ -1,4 +1,4 @@
-"""Refusals that few calls meet are sentences like all others."""
+"""Errors that few calls raise are also one sentence."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Threads with small stacks: those of OpenMP, and the caller's own.
+"""Calls work on threads with small stacks, both those of OpenMP and the caller's.
 
 Some C libraries give a thread 128 KiB by default; 96 KiB are enough for every route and engine.
 """

@@ -1,4 +1,4 @@
-"""Bad sparse data: one sentence with what was expected, what came, and what mends it."""
+"""Bad sparse data raise one sentence: what was expected, what came, and how to mend it."""
 
 import numpy as np
 import pytest

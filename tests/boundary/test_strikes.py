@@ -1,4 +1,4 @@
-"""Ctrl-C at every step of the Python layer: what is kept is true, and a run goes on from it."""
+"""After Ctrl-C at any step of the Python layer, the saved state is valid and the run can resume."""
 
 import gc
 import os

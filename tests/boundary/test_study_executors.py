@@ -19,7 +19,7 @@ pytestmark = pytest.mark.executors
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """The table of the study, done in one go in this process."""
+    """Return the table of the study, run without interruption in this process."""
     study = ms.Study(tmp_path_factory.mktemp("undisturbed"), **STUDY)
     study.run(progress=False, threads=1)
     return table(study)

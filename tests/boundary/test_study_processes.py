@@ -1,6 +1,6 @@
 """Studies on pools of threads and processes, which are interrupted and killed.
 
-Waits are bounded far above what they take; they end a hanging test, and measure nothing.
+Time limits are far above the usual times: they only end a test that hangs.
 """
 
 import os
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals, forks 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """The table of the study, done in one go."""
+    """Return the table of the study, run without interruption in this process."""
     study = ms.Study(tmp_path_factory.mktemp("undisturbed"), **STUDY)
     assert study.run(progress=False, threads=1).statuses == {"finished": 160}
     return table(study)

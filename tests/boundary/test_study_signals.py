@@ -1,4 +1,4 @@
-"""Exceptions of signal handlers: no failure of the run that they meet, and they come out of it."""
+"""Exceptions raised by signal handlers leave `Study.run` and do not count as failed runs."""
 
 import os
 import signal
@@ -22,16 +22,16 @@ STRIKES = []  # what is to be struck; emptied by the strike
 
 
 class Preempted(Exception):
-    """What a scheduler's signal becomes."""
+    """The exception that a handler raises for the signal of a scheduler."""
 
 
 class PreemptedLikeCtrlC(KeyboardInterrupt):
-    """The same for whom a KeyboardInterrupt ends a program."""
+    """The same exception for programs that end by a KeyboardInterrupt."""
 
 
 @pytest.fixture(params=[Preempted, PreemptedLikeCtrlC, SystemExit, MemoryError])
 def preempted(request):
-    """The kind of exception that SIGTERM raises."""
+    """Install a handler of SIGTERM that raises an exception of the returned type."""
 
     def handler(number, frame):
         raise request.param("by the scheduler")

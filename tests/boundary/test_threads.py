@@ -180,7 +180,7 @@ def test_the_limit_of_openmp_holds_for_calls_that_give_no_number(limit):
 
 @pytest.fixture
 def half_a_cpu():
-    """The list of processes of a control group that may use half a CPU."""
+    """Make a control group with half a CPU and return the path of its list of processes."""
     with control_group(
         ("/sys/fs/cgroup", "cpu.max", "50000 100000"),
         ("/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", "50000"),

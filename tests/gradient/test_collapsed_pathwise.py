@@ -1,5 +1,5 @@
-"""The collapsed engine's algebra on the projections of explicitly drawn samples: the explicit
-round itself, to rounding.
+"""The collapsed engine's algebra, applied to projections of explicitly drawn samples, gives the
+explicit round to rounding.
 """
 
 import numpy as np

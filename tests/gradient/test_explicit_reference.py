@@ -1,7 +1,7 @@
-"""The batched reference of the laws follows the same equations as the one that takes tasks singly.
+"""The batched reference `reference.explicit` agrees with the reference of single tasks.
 
-Detects an error in a gradient, a loss or a mean over tasks of `reference.explicit`, which is what
-the laws of random samples are measured by.
+Detects an error in its gradients, losses or means over tasks. The tests in `law` compare laws of
+random samples with `reference.explicit`.
 """
 
 import numpy as np
@@ -41,7 +41,7 @@ def single(theta, data, run, task):
 
 @pytest.fixture(params=SHAPES.values(), ids=SHAPES)
 def problem(request, rng):
-    """States of several runs, and their data in both forms."""
+    """Draw the states of several runs, and their data in the forms of both references."""
     runs, n, d, k, m_in, m_out = request.param
     B, w = 0.7 * rng.standard_normal((runs, d, k)), 0.7 * rng.standard_normal((runs, k))
     theta = rng.standard_normal((runs, n, d))

@@ -1,4 +1,4 @@
-"""One gradient at a size of use, against NumPy that sees one task at a time."""
+"""One gradient at a realistic size, against NumPy on one task at a time."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ METHOD = ms.MAML(alpha=1e-5, inner_steps=2)
 
 @pytest.fixture(scope="module")
 def size():
-    """Data in float32, 128 MB, and a point."""
+    """Draw a point (B, w) and 128 MB of float32 data."""
     rng = np.random.default_rng(0)
     X = np.empty((N, 2 * M, D), np.float32)
     rng.standard_normal(out=X, dtype=np.float32)
@@ -29,7 +29,7 @@ def products(rows, others):
 
 @pytest.fixture(scope="module")
 def by_numpy(size):
-    """Ten random directions, their products with grad_B, and grad_w; a task at a time, by (10)."""
+    """Return ten random directions, their products with grad_B, and grad_w, by (10) in NumPy."""
     B, w, batch = size
     directions = np.random.default_rng(1).standard_normal((10, D))
     total_B, total_w = np.zeros((10, K)), np.zeros(K)

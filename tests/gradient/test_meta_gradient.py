@@ -1,4 +1,4 @@
-"""meta_gradient on arrays: against the literal recursion, complex steps and central differences."""
+"""meta_gradient on arrays, against the recursion (8)-(9), complex steps and central differences."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The reference agrees with itself along independent routes, so that it may judge the package."""
+"""Independent parts of the reference agree with each other."""
 
 import numpy as np
 import pytest

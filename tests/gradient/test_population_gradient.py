@@ -1,4 +1,4 @@
-"""population_gradient: against the literal recursion, complex steps, and the closed forms (15)."""
+"""population_gradient, against the recursion (8)-(9), complex steps and the closed forms (15)."""
 
 import numpy as np
 import pytest

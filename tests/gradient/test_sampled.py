@@ -1,4 +1,4 @@
-"""Rounds on samples that are never stored: the gradient steps on the arrays that `sample` draws."""
+"""Rounds of the sampled engine are gradient steps on the arrays that `LinearTasks.sample` draws."""
 
 import numpy as np
 import pytest

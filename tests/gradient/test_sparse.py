@@ -1,4 +1,4 @@
-"""Gradients on sparse data are those on the same data as arrays."""
+"""Gradients on sparse data equal those on the same data as arrays."""
 
 import numpy as np
 import pytest

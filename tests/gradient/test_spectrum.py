@@ -1,5 +1,6 @@
-"""Population losses of features with a diagonal covariance: gradient steps on the design
-sqrt(d) Sigma^(1/2), whose losses are theirs.
+"""Training on population losses of features with a diagonal covariance Sigma.
+
+The expected values are gradient steps on the design sqrt(d) Sigma^(1/2), which has these losses.
 """
 
 import numpy as np

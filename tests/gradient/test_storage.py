@@ -1,4 +1,4 @@
-"""Arrays stored in float32: the sums are kept in double, so the error is that of the storage."""
+"""Arrays in float32 are summed in double, so that storage alone causes an error."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Two ways of the reference through the same rounds agree, so that it may judge the package."""
+"""Plain iteration and the dual form (24) of the reference agree."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The files of the project, for tests that read them."""
+"""Access to the files of the project, for tests that read them."""
 
 import ast
 import io

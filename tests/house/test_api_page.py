@@ -1,4 +1,4 @@
-"""docs/api.md says what the package has: names, arguments, fields and the command line."""
+"""docs/api.md agrees with the package: names, arguments, fields and the command line."""
 
 import argparse
 import builtins

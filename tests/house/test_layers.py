@@ -1,4 +1,4 @@
-"""Who may include or import whom."""
+"""Folders include and import only from their own or from earlier layers."""
 
 import ast
 import re

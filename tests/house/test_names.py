@@ -1,4 +1,4 @@
-"""Locals and parameters say what they hold: a few words that fit anything are rare."""
+"""Locals and parameters say what they hold: a few vague names are rare."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The stubs of the compiled modules say what the modules have: names, parameters and defaults."""
+"""The stubs of the compiled modules agree with them: names, parameters and defaults."""
 
 import ast
 import subprocess
@@ -16,7 +16,7 @@ MODULES = {"_core": core.__name__, "_cpu": _cpu.__name__}
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory):
-    """Trees of the stubs that are written from the loaded modules, by the name of ours."""
+    """Generate stubs from the loaded modules and return their syntax trees, by our stub's name."""
     pytest.importorskip("pybind11_stubgen")
     folder = tmp_path_factory.mktemp("stubs")
     trees = {}

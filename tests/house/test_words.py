@@ -1,4 +1,4 @@
-"""Docs, docstrings and the README say what is true."""
+"""Docs, docstrings and the README are complete, and their commands and examples work."""
 
 import doctest
 import importlib

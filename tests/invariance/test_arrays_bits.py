@@ -1,4 +1,4 @@
-"""Bits of a run on arrays that do not depend on threads, on company, or on what is recorded."""
+"""The bits of a run on arrays do not depend on threads, other trials, or records."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""How data and representation are stored, where a run starts, and where its tasks come from."""
+"""Runs on arrays under other dtypes, layouts, starts and sources of the tasks."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Training on arrays by every route: against plain iteration in NumPy, and against each other."""
+"""Training on arrays agrees with plain iteration in NumPy, and between routes."""
 
 from functools import cache
 

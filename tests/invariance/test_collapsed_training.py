@@ -1,4 +1,4 @@
-"""What must not change a run on finite samples in law: threads, company, interruptions, records."""
+"""Threads, other trials, interruptions and records do not change a run on sums drawn in law."""
 
 import numpy as np
 import pytest

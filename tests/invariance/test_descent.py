@@ -1,4 +1,4 @@
-"""Population training against plain iteration in d dimensions."""
+"""Population training agrees with plain iteration in d dimensions."""
 
 import numpy as np
 import pytest

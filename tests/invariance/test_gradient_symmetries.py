@@ -1,4 +1,4 @@
-"""What must not change a gradient, or must change it in a known way."""
+"""Transformations that leave a gradient unchanged, or change it in a known way."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Statements and figures about the methods that are known from elsewhere, with fixed seeds.
+"""Runs reproduce published statements and figures about the methods, with fixed seeds.
 
 Panels of Collins, Mokhtari, Oh, Shakkottai (ICML 2022): d = 20, n = k = 3, population losses,
 fresh heads. Expected values are geometric means over a few seeds, to about 20 % of their logarithm.

@@ -1,4 +1,4 @@
-"""The rate (22), and the accuracy of dist, (14), far below what arithmetic in d resolves."""
+"""The rate (22), and the accuracy of dist, (14), far below the rounding of d-dimensional arrays."""
 
 from decimal import Decimal, localcontext
 

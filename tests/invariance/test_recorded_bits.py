@@ -1,4 +1,4 @@
-"""Seeded runs give the bits that they gave when they were recorded, by builds of the same kind."""
+"""Seeded runs give the recorded bits, on builds of the same kind."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What must not change a run on samples that are never stored."""
+"""Invariances of runs on samples that are generated and never stored."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What must not change a run: company, threads, chunks, interruptions, the basis of the learner."""
+"""Other trials, threads, chunks, interruptions and the learner's basis do not change a run."""
 
 import numpy as np
 import pytest

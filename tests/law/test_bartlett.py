@@ -1,7 +1,7 @@
-"""Triangular factors of Wishart matrices, (16), and sums with frames in random directions, (17).
+"""Triangular factors of Wishart matrices, (16), and sums with random frames, (17).
 
-Seeds are fixed; with fresh ones each of some 300 comparisons would fail about once in 10^6 times,
-any of them less than once in 10^3.
+Seeds are fixed. With fresh seeds each of some 300 comparisons would fail with a probability of
+about 10^-6, and any of them with less than 10^-3.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Chi-square draws with any number of degrees of freedom.
 
-Seeds are fixed; with fresh ones each comparison would fail about once in 10^5 times.
+Seeds are fixed. With fresh seeds each comparison would fail with a probability of 10^-5.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
 """Collapsed runs have the law of explicit sampling in d dimensions, (16)-(19).
 
 Detects any error that moves the law of a record, such as a wrong number of degrees of freedom, a
-wrong sign or a forgotten term; `test_collapsed_power.py` measures how small an error. All methods
-and shapes are one family of tests, by Holm's procedure: with other seeds it would fail once in a
-thousand times, however many tests there are.
+wrong sign or a missing term; `test_collapsed_power.py` checks how small an error they find.
+Holm's procedure treats all methods and shapes as one family of tests: with other seeds the family
+would fail with a probability of at most 10^-3.
 """
 
 import numpy as np
@@ -42,7 +42,7 @@ def p_values(cases, runs):
 
 @pytest.fixture(scope="module")
 def family():
-    """All p-values of this page."""
+    """Compute all p-values of the family."""
     return p_values(CASES, RUNS)
 
 

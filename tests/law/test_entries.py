@@ -1,4 +1,4 @@
-"""Features of independent entries: laws of 10^7 draws, and of runs on them."""
+"""Features with independent entries: the law of 10^7 draws, and the law of runs on them."""
 
 import numpy as np
 from scipy import stats

@@ -1,6 +1,7 @@
-"""Excess risks on new tasks against explicit samples in d dimensions that share no code with them.
+"""Excess risks on new tasks agree with independently coded explicit samples in d dimensions.
 
-Seeds are fixed; with fresh ones each of some 150 comparisons would fail about once in 10^6 times.
+Seeds are fixed. With fresh seeds each of some 150 comparisons would fail with a probability of
+about 10^-6.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
-"""Intervals of fitted laws cover as often as they say; wrong laws are seldom told apart.
+"""Intervals of fitted laws have their nominal coverage; wrong laws are seldom told apart.
 
-Seeds are fixed. With fresh ones each comparison of a share would fail about once in 1000 times,
-were the share at the bound that it is compared with.
+Seeds are fixed. With fresh seeds each comparison of a share with a bound would fail with a
+probability of about 10^-3 if the true share were at the bound.
 """
 
 import numpy as np

@@ -1,7 +1,6 @@
-"""Standard normals as a law.
+"""The core's normals have the standard normal law.
 
-Seeds are fixed, so that nothing here is left to chance; with fresh seeds each comparison would fail
-about once in 10^5 times.
+Seeds are fixed. With fresh seeds each comparison would fail with a probability of 10^-5.
 """
 
 import numpy as np

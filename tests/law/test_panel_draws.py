@@ -1,7 +1,7 @@
-"""Normals and chi-squares as samples draw them, for a panel of tasks side by side.
+"""Normals and chi-squares that the core draws for a panel of tasks side by side.
 
-Seeds are fixed; with fresh ones each of some 1,500 comparisons would fail once in 5 million times,
-any of them less than once in 10^3.
+Seeds are fixed. With fresh seeds each of some 1,500 comparisons would fail with a probability of
+2 * 10^-7, and any of them with less than 10^-3.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ def draw(dofs, n=COUNT, *, seed=3, trial=0, round=0, set=0, first=0, threads=1):
 
 @pytest.fixture(scope="module")
 def numbers():
-    """Two million normals, chi-squares of all degrees, and normals once more."""
+    """Draw two million rows: a normal, a chi-square of each of DOFS, and another normal."""
     return draw([0, *DOFS, 0])
 
 

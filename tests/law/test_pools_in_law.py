@@ -1,4 +1,4 @@
-"""A pool of tasks in law ends as one whose samples are drawn at full size does."""
+"""Runs on a pool drawn in law end like runs on a pool of samples drawn at full size."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""From counters to normals, number by number, against plain integers and extended precision."""
+"""Every number from counters to normals, against Python integers and extended precision."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Which tasks a round takes: told by heads that are powers of two, whose sum names them."""
+"""The choice of a round's tasks. Task i has the head 2^i, so the sum of heads identifies it."""
 
 import math
 from itertools import combinations

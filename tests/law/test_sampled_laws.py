@@ -1,8 +1,7 @@
-"""Rows of sampled rounds as a law: 10^7 entries of each, their moments, tails and independence.
+"""Laws of the rows of sampled rounds: moments, tails and independence of 10^7 entries each.
 
-Seeds are fixed, so that nothing here is left to chance; with fresh seeds each comparison would fail
-about once in 10^6 times. Signs of rademacher entries, and the law of uniform ones, are seen to in
-test_entries.py.
+Seeds are fixed. With fresh seeds each comparison would fail with a probability of about 10^-6.
+`test_entries.py` tests the signs of rademacher entries and the law of uniform ones.
 """
 
 from functools import cache

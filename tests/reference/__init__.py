@@ -1,8 +1,8 @@
-"""A slow, literal NumPy statement of the equations, for the tests to compare with.
+"""A slow, literal NumPy implementation of the equations, with which tests compare results.
 
-One function per equation, cited by its number; every array at full size d; no cleverness. Nothing
-here is shared with the package: a mistake would have to be made twice to pass. Functions of (B, w)
-also take complex arrays (for complex-step differentiation: no conjugates) and extended precision.
+Each function implements one equation, cited by its number, on arrays of full size d. No code is
+shared with the package: a mistake would have to be made twice to pass. Functions of (B, w) also
+take complex arrays, without conjugation, for complex-step differentiation, and extended precision.
 """
 
 from .closed_forms import exact_anil, fo_anil, fo_maml

@@ -1,7 +1,6 @@
-"""Many runs side by side on explicitly drawn samples at full dimension: what a law is tested
-against.
+"""Many runs side by side on explicitly drawn samples at full dimension, to test laws against.
 
-Axes: run, task, sample, feature. Nothing here knows of coordinates.
+The axes of arrays are run, task, sample and feature. Coordinates of B are not used.
 """
 
 import numpy as np

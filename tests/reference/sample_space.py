@@ -1,4 +1,4 @@
-"""The same gradients with no vector of length d between the two sweeps over the data, (5)-(10)."""
+"""Gradients of (3) without a vector of length d between the two sweeps over the data, (5)-(10)."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Training on data that stay the same: plain iteration at full size, and the dual form (24)."""
+"""Training on fixed data: plain iteration at full size, and the dual form (24)."""
 
 import numpy as np
 

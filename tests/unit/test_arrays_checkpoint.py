@@ -1,4 +1,4 @@
-"""A run on arrays that was cut anywhere and resumed has the bits of one that was not."""
+"""A run on arrays that was interrupted and resumed has the bits of an uninterrupted one."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Runs on arrays: what they record, how they end, what is kept of them."""
+"""Runs on arrays: defaults, stop rules, divergence, results and files."""
 
 import pickle
 import runpy

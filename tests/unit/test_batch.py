@@ -1,4 +1,4 @@
-"""Batches of data are views of what they were given."""
+"""Batches of data are views of the arrays that they are made of."""
 
 import pickle
 

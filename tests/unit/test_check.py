@@ -1,4 +1,4 @@
-"""What the checks accept; what they refuse, and say then, is in tests/boundary."""
+"""Values that the checks of arguments accept and refuse; tests/boundary tests the messages."""
 
 import numpy as np
 import pytest

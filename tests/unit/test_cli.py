@@ -1,4 +1,4 @@
-"""The command line: what it writes, and how it ends."""
+"""The command line: its output and exit status."""
 
 import csv
 import os
@@ -22,7 +22,7 @@ PANELS = ["methods", "diversity", "start", "floor"]
 
 @pytest.fixture
 def short(monkeypatch):
-    """Panels of a few rounds."""
+    """Limit the curves of panels to 20 rounds and 3 trials."""
     run = reproduce.run_curve
 
     def few(curve, trials):

@@ -1,4 +1,4 @@
-"""Runs on finite samples in law: which engine they take, what they refuse, what is kept of them."""
+"""Runs on sums drawn in law: choice of the engine, errors, results and files."""
 
 import dataclasses
 

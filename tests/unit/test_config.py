@@ -1,4 +1,4 @@
-"""Arguments of train as they are resolved."""
+"""Resolution of the arguments of train."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""The constants of the cost model: measured where no file has them, and again where it is wrong."""
+"""The cost model's constants are measured, kept in a file, and measured again if that is wrong."""
 
 import json
 import types
@@ -40,7 +40,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def machine(clock, tmp_path, monkeypatch):
-    """A machine whose measurement and whose short look give what a test sets."""
+    """Replace the full and the short measurement of the machine by values that a test sets."""
     found = types.SimpleNamespace(rates=dict(RATES), steady=True, seen={}, measured=0, clock=clock)
 
     def measure(watch):

@@ -1,4 +1,4 @@
-"""How many CPUs a process may use: quotas of control groups, from folders made here."""
+"""The number of CPUs that a process may use, by quotas of simulated control groups."""
 
 import math
 
@@ -16,7 +16,7 @@ MEMBER = {1: "7:memory:/elsewhere\n4:cpu,cpuacct:{path}\n1:name=systemd:/\n", 2:
 
 @pytest.fixture
 def process(tmp_path, monkeypatch):
-    """Makes the files of a process in a control group, and those of groups with quotas."""
+    """Return a function that writes Linux's files on a process and its groups with quotas."""
     monkeypatch.setattr(_cpus, "PROCESS", tmp_path)
     monkeypatch.setattr(_cpus, "_whole_quota", _cpus._whole_quota.__wrapped__)
 

@@ -1,4 +1,4 @@
-"""Estimates of cost, and what an installation says of itself."""
+"""Estimates of time and memory; configurations; imports of optional packages."""
 
 import subprocess
 import sys
@@ -61,7 +61,7 @@ RATES = {
 
 @pytest.fixture
 def known_machine(monkeypatch):
-    """Rates that a test may change, of a machine on which the runs below were timed."""
+    """Set the rates of a machine on which the runs below were timed; a test may change them."""
     rates = dict(RATES)
     monkeypatch.setattr(cost, "cost_model", lambda: rates)
     routes.prices.cache_clear()

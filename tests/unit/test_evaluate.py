@@ -1,4 +1,4 @@
-"""What evaluate takes, returns and says; laws and closed forms are tested among the laws."""
+"""Arguments, results and errors of evaluate; tests/law tests its laws and closed forms."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What expressions of studies refuse, when they are built and when they are computed."""
+"""Errors of expressions of studies, when they are built and when they are evaluated."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Expressions of studies: Python's own values, nothing else of Python, and bounded effort."""
+"""Expressions of studies have the values of Python, and depend on each other in order."""
 
 import copy
 import itertools

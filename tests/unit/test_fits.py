@@ -1,4 +1,4 @@
-"""Laws through measurements: what is fitted, compared and refused."""
+"""Laws fitted to measurements: parameters, comparison of laws, and errors."""
 
 import dataclasses
 import math

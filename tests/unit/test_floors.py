@@ -1,4 +1,4 @@
-"""The panel of error floors: what it trains stays finite, and what it fits."""
+"""The panel of error floors: its runs do not diverge, and its fit uses their ends."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""States at the edge of what floating point can tell: no false answer, and no silent one."""
+"""States at the limits of floating point give correct digits, a status or an error."""
 
 import numpy as np
 import pytest

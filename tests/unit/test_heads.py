@@ -1,4 +1,4 @@
-"""Laws of heads on their way to the core."""
+"""Laws of heads, their draws, and their form for the core."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What the vector route holds, as the core answers it."""
+"""Bytes that a round on the vector route holds, as the core counts them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Functions of the user's are told apart by all that they compute with, and by nothing else."""
+"""User functions are compared by everything that affects their values, and by nothing else."""
 
 import functools
 import os

@@ -1,4 +1,4 @@
-"""Which instruction-set level is loaded."""
+"""The choice of the instruction-set level to load."""
 
 import pytest
 

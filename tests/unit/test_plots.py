@@ -1,4 +1,4 @@
-"""Means, bands and curves, against hand-made results."""
+"""Means, bands and curves of plots of hand-made results."""
 
 import math
 import subprocess

@@ -1,4 +1,4 @@
-"""Predictions beside the curves of a plot."""
+"""Predictions drawn with the curves of a plot."""
 
 import numpy as np
 import pytest

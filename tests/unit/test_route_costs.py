@@ -1,4 +1,4 @@
-"""What the core counts of rounds on arrays, by each route."""
+"""Operations, traffic and bytes of rounds on arrays, as the core counts them for each route."""
 
 import pytest
 

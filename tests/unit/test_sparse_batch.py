@@ -1,4 +1,4 @@
-"""Batches of sparse data: views, what they are in files, what is chosen and expected for them."""
+"""Batches of sparse data: views, checkpoints, choice of the route, and estimates."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""The protocol of a task's arrays: every kind of storage answers alike."""
+"""Every kind of storage implements the protocol of a task's arrays alike."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ X, Y = np.arange(60.0).reshape(3, 5, 4), np.arange(15.0).reshape(3, 5)
 
 
 class Dataset:
-    """Stands for an array in chunks of another library."""
+    """A substitute for a chunked array of another library."""
 
     chunks = (1, 5, 4)
 
@@ -22,7 +22,7 @@ class Dataset:
 
 
 class Csr:
-    """Stands for a matrix of SciPy's that holds every entry."""
+    """A substitute for a SciPy matrix that stores every entry."""
 
     format, tocsr = "csr", None
 

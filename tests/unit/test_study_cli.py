@@ -1,4 +1,4 @@
-"""The command ``metaspan study``: what it does, and how it ends."""
+"""The command ``metaspan study``: its effects, output and exit status."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def expected(tmp_path):
-    """The table of the same study, made from Python."""
+    """Return the table of the same study, run from Python."""
     study = ms.Study(tmp_path / "own", BASE, GRID, seeds=2, measure=("dist", "w_norm"))
     study.run(progress=False)
     return table(study)

@@ -1,4 +1,4 @@
-"""Corners of studies: what one bad run, one order, one neighbour in the folder must not change."""
+"""Corner cases of studies: failing runs, orders of a grid, shared folders, dying workers."""
 
 import io
 import math

@@ -1,4 +1,4 @@
-"""Studies in TOML files, and ranges on a logarithmic axis: what is read, and what errors name."""
+"""Studies in TOML files and ranges on a logarithmic axis: values and errors."""
 
 import math
 import os
@@ -44,7 +44,7 @@ df = 5
 
 @pytest.fixture
 def written(tmp_path):
-    """Writes a study file and gives its path."""
+    """Return a function that writes a study file and returns its path."""
 
     def write(content):
         path = tmp_path / "study.toml"

@@ -1,4 +1,4 @@
-"""What the report of a study finds: laws of several names, parts by one name, runs that failed."""
+"""Findings in the report of a study: fitted laws, failed runs and dependent names."""
 
 import re
 

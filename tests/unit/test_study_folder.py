@@ -1,4 +1,4 @@
-"""The folder of a study: rows in files, read again, dealt out, and told of."""
+"""The folder of a study: files of rows, exports, shards, progress and status."""
 
 import csv
 import math
@@ -25,7 +25,7 @@ pd = pytest.importorskip("pandas")
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """The small study, done in one go."""
+    """Return the small study after an uninterrupted run."""
     study = ms.Study(tmp_path_factory.mktemp("done") / "s", **SMALL)
     study.run(progress=False)
     return study

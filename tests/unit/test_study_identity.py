@@ -1,4 +1,4 @@
-"""A study takes no rows of another law, feature, measure or number for its own."""
+"""A study refuses rows of a study with other laws, features, measures or numbers."""
 
 import json
 import shutil

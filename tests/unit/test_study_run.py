@@ -1,4 +1,4 @@
-"""Studies run: the table holds what `train` gives, and a start does what is left."""
+"""Runs of studies: the table holds the results of `train`, and a restart does missing runs."""
 
 import itertools
 import math

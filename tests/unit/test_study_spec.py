@@ -1,4 +1,4 @@
-"""What a study is: names, values that depend on others, cells, and their random numbers."""
+"""Specifications of studies: names, dependent values, cells and their random numbers."""
 
 import itertools
 from collections import deque

@@ -1,4 +1,4 @@
-"""What readings of a study say of values that the stop rule set, and where no run has ended."""
+"""Tables, fits and figures say which values the stop rule set, or that no run has ended yet."""
 
 import re
 
@@ -18,7 +18,7 @@ GRID = dict(d=[10, 20, 40], beta=[0.15, 0.2, 0.4])
 
 @pytest.fixture(scope="module")
 def half(tmp_path_factory):
-    """A study in which the runs of the larger step converge, and those of the smaller do not."""
+    """Run a study whose runs converge with the larger step and do not with the smaller one."""
     folder = tmp_path_factory.mktemp("half") / "half"
     study = ms.Study(folder, BASE, GRID, seeds=3, measure=MEASURES)
     assert study.run(progress=False).statuses == {"converged": 9, "finished": 18}

@@ -1,4 +1,4 @@
-"""Predictions, against recursions of their equations and against runs."""
+"""Predictions agree with recursions of their equations and with runs."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What train does around the rounds: chunks, heads of functions, ends, progress."""
+"""Rows, trials, functions of heads, statuses, progress and interruptions of train."""
 
 import warnings
 
