@@ -41,7 +41,7 @@ STREAM_FRAME: Final[int]
 STREAM_POOL: Final[int]
 STREAM_OFF_SPAN: Final[int]
 STREAM_USER: Final[int]
-ROW_BLOCK: Final[int]  # most rows that a function of features is asked for at a time
+ROW_BLOCK: Final[int]  # most rows that a user's function of features is asked for at a time
 
 # Sizes by which the core splits its work, described in cpp/include/metaspan/base/sizes.hpp.
 PANEL_TASKS: Final[int]
@@ -186,8 +186,8 @@ def prefault(x: NDArray[Any]) -> None:
     """Load a memory-mapped array by reading every page in order; its last axis is contiguous."""
 
 def all_finite(x: NDArray[Any], threads: int) -> bool:
-    """Whether all elements of x are finite: float32 or float64, any number of axes, the last one
-    contiguous.
+    """Return whether all elements of x are finite: float32 or float64, any number of axes, the last
+    one contiguous.
     """
 
 def sparse_fault(starts: I64, columns: NDArray[np.int32], d: int, threads: int) -> str:
@@ -234,24 +234,28 @@ def adapt_arrays(
     """Run the inner loop (2) alone and return w_J (n, k), and B_J (n, d, k) or None."""
 
 def method_needs(method: CoreMethod) -> MethodNeeds:
-    """What the gradient of a method is made of."""
+    """Return the products that the gradient of a method needs."""
 
 def route_costs(method: CoreMethod, sizes: DataSizes, route: str, threads: int) -> RouteCost:
-    """Count what rounds take by a route: "gram", "vector" or "dual"."""
+    """Count the work and the memory of rounds by a route: "gram", "vector" or "dual"."""
 
 def sampled_cost(
     method: CoreMethod, sizes: DataSizes, in_blocks: bool, threads: int
 ) -> SampledCost:
-    """Count what a sampled round takes; `in_blocks` where a function of the user's makes rows."""
+    """Count the cost of generating rows; `in_blocks` if a function of the user supplies them."""
 
 def coordinates_cost(rows: float, k: int, columns: int) -> list[Stage]:
-    """Count what measuring so many rows of B takes, with so many columns of B_star and B."""
+    """Count the work of measuring `rows` rows of B (rows, k), where B_star and B have `columns`
+    columns together.
+    """
 
 def haar_cost(d: float, columns: int, k: int) -> list[Stage]:
-    """Count what orthonormal columns take beside their numbers, of a start with k columns."""
+    """Count the work of drawing `columns` orthonormal columns, beside their random numbers, for a
+    start with k columns.
+    """
 
 def measured_bytes(d: int, k: int) -> float:
-    """Bytes that measuring B at full size takes, B in double included."""
+    """Return the bytes that measuring B at full size needs, B in double included."""
 
 # The cost of a round of one trial: "flops"; "bytes" that the trial and "thread_bytes" that each
 # thread holds; "pieces" of work that threads share; and the units of its time, "operations",

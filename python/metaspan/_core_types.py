@@ -34,7 +34,7 @@ class FeatureLaw(NamedTuple):
     """A law of features."""
 
     name: str  # "gaussian", "student-t", "sphere", "rademacher" or "uniform"
-    dof: float = 0.0  # of "student-t"
+    dof: float = 0.0  # degrees of freedom of "student-t"
 
 
 class HeadLaw(NamedTuple):
@@ -81,53 +81,53 @@ class DataSizes(NamedTuple):
     m_in: float  # samples per task
     m_out: float
     shared: bool  # inner and outer sets are one
-    number_bytes: int  # of a number of X
-    B_number_bytes: int = 8  # of a number of B
+    number_bytes: int  # bytes of a number of X
+    B_number_bytes: int = 8  # bytes of a number of B
     stored: bool = False  # the features are on disk
-    entries: float | None = None  # of a sparse row; None: X is dense
-    meeting: float = 0.0  # probability that two of them are in the same column
+    entries: float | None = None  # entries of a sparse row; None: X is dense
+    meeting: float = 0.0  # probability that two entries are in the same column
     losses: float = 0.0  # share of the rounds that record losses
-    geometry: float = 0.0  # share of those that record something of B
-    record_calls: float = 0.0  # of kernels, that the records of a round take as long as
+    geometry: float = 0.0  # share of the rounds that measure B
+    record_calls: float = 0.0  # time of the records of a round, as a number of kernel calls
 
 
 class Stage(TypedDict):
-    """A part of a round, whose arithmetic goes on while its data come."""
+    """A part of a round, whose arithmetic overlaps with its data traffic."""
 
-    features: float  # flops at the rate of X B, or what takes as long
+    features: float  # flops at the rate of X B; other work as the flops that take as long
     grams: float  # flops at the rate of X X^T
-    memory: float  # bytes that pass from memory, or what takes as long
-    cached: float  # bytes that pass from a cache
+    memory: float  # bytes read from memory; other work as the bytes that take as long
+    cached: float  # bytes read from a cache
 
 
 class RouteCost(TypedDict):
-    """What rounds on arrays take by a route."""
+    """The cost of rounds on arrays by a route."""
 
-    setup: list[Stage]  # before the first round
-    round: list[Stage]  # of a gradient
-    records: list[Stage]  # of what is measured of B, on average over the rounds
-    setup_reads: float  # bytes of X from where it is stored
-    reads: float  # the same of a round
-    calls: float  # of kernels, in a round
-    tasks: float  # what a task takes beside its kernels, so many times
-    flops: float  # of a round
-    serial: bool  # the round is too small for more than one thread
-    bytes: float  # that a trial holds beside the data and B
-    released_bytes: float  # of those, given back when the gradient is made
-    shared_bytes: float  # that the trials of a run share
-    opening_bytes: float  # that are held before there is a trial
-    copies_of_B: int  # that a trial holds, the gradient being one
+    setup: list[Stage]  # work before the first round
+    round: list[Stage]  # work of a gradient
+    records: list[Stage]  # work of measuring B, on average over the rounds
+    setup_reads: float  # bytes of X that the setup reads from a store
+    reads: float  # bytes of X that a round reads from a store
+    calls: float  # kernel calls of a round
+    tasks: float  # overheads of a task on the vector route, in a round
+    flops: float  # flops of a round
+    serial: bool  # a round is too small for more than one thread
+    bytes: float  # held by a trial beside the data and B
+    released_bytes: float  # those of `bytes` freed when the gradient is complete
+    shared_bytes: float  # shared by the trials of a run
+    opening_bytes: float  # held while the run is opened, before its first trial
+    copies_of_B: int  # held by a trial, the gradient included
 
 
 class SampledCost(TypedDict):
-    """What rounds on samples that are made when they are needed take beside the vector route."""
+    """The cost of generated samples, beside the work of the vector route."""
 
-    vectors: float  # bytes
-    rows: float
-    truth: float
-    stay: bool  # inner sets are made once a round
-    numbers: float  # that are drawn
-    calls: float  # of kernels
+    vectors: float  # bytes of the vectors of length d
+    rows: float  # bytes of generated rows
+    truth: float  # bytes of B_star
+    stay: bool  # inner sets are generated once a round
+    numbers: float  # random numbers of a round
+    calls: float  # kernel calls of a round
 
 
 class CoreData(NamedTuple):

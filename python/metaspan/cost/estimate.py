@@ -1,4 +1,4 @@
-r"""What a training run will need, before it starts."""
+r"""Estimates of the memory and the time of a training run, before it starts."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ class Estimate:
     Parameters
     ----------
     engine : str
-        What would run.
+        The engine that the run would use.
     route : str or None
-        How the arrays engine would compute a round.
+        The route by which the arrays engine would compute a round.
     memory_bytes : int
-        Bytes that the run allocates at its peak, beyond the arrays it is given.
+        Bytes that the run allocates at its peak, beyond the arrays that are passed to it.
     seconds : float
-        Time of all rounds of all trials, and of what comes before the first.
+        Time of all rounds of all trials, and of the setup before the first.
     seconds_per_round : float
         Time of one round of all trials.
     flops_per_round : float
         Floating-point operations of one round of all trials.
     bytes : mapping of str to int
-        What makes up the memory.
+        The parts of the memory, by name.
     round : str
         Tasks of a round and samples of each, such as ``"n=10, m_in=5, m_out=infinite"``.
     """
@@ -66,6 +66,7 @@ class Estimate:
 
 
 def in_coordinates(config: TrainConfig) -> Estimate:
+    """Estimate a run of an engine whose state is in the coordinates of (13)."""
     trials, cost = len(config.trials), _cost(config)
     parallel = _side_by_side(config, cost)
     parts = _bytes(config, int(cost["bytes"]))
@@ -84,49 +85,55 @@ def in_coordinates(config: TrainConfig) -> Estimate:
 
 
 def _side_by_side(config: TrainConfig, cost: Mapping[str, float]) -> int:
-    """Threads that have work: with trials of their own, or with pieces of a round."""
+    """Return the number of threads that have work, each on a trial or on a piece of a round."""
+    # The core runs trials side by side if each thread gets one, since they need no
+    # synchronisation; otherwise the threads share each round, if it has pieces.
     trials, pieces = len(config.trials), int(cost["pieces"])
     alone = trials >= config.threads or pieces == 1
     return min(config.threads, trials if alone else pieces)
 
 
 def _round_seconds(config: TrainConfig, cost: Mapping[str, float], parallel: int) -> float:
-    """Of a round of a trial, from what the core counts; its records are not shared by threads."""
-    one, alone = Machine(1), len(config.trials) >= config.threads or cost["pieces"] == 1
-    work, records = one.seconds(cost), one.kernel * record_calls(config)
+    """Return the seconds of one round of one trial, from the core's operation counts."""
+    thread, alone = Machine(1), len(config.trials) >= config.threads or cost["pieces"] == 1
+    work, records = thread.seconds(cost), thread.kernel * record_calls(config)
     if alone:
         return (work + records) / parallel
+    # Records are computed by one thread. Threads that share a round are woken once for it.
     return work / parallel + records + WAKING * (parallel > 1)
 
 
 def on_data(config: TrainConfig) -> Estimate:
+    """Estimate a run on arrays: the user's, or a pool that is drawn before the first round."""
     work, trials = workload_of(config), len(config.trials)
     route = chosen_route(config)
     assert route is not None
+    # The core runs a small round of a single trial on one thread.
     if trials == 1 and work.cost(route)["serial"]:
         work = work.on(1)
     price, cost, machine = prices(work)[route], work.cost(route), Machine(work.threads)
-    own_data = isinstance(config.tasks, LinearTasks)
-    at_once = 1 if own_data else trials  # trials that the core holds at a time
+    drawn_data = isinstance(config.tasks, LinearTasks)
+    # A pool is drawn for each trial, and the trials follow each other to hold one pool at a time.
+    at_once = 1 if drawn_data else trials
     sizes, B = work.sizes, _bytes_of_B(config, work)
     parts = {
-        # The trials' own, and what the core makes of them.
+        # B of every trial in Python, and the copies in the core.
         "B": (trials + at_once * cost["copies_of_B"]) * B,
         "route": bytes_of_trials(cost, at_once),
         "trace": _trace_bytes(config),
     }
     if sizes.k_star:
-        parts["B_star"] = 8 * sizes.d * sizes.k_star * (2 if own_data else 1)
-    # Measured, or handed over, where the route has given memory back.
+        parts["B_star"] = 8 * sizes.d * sizes.k_star * (2 if drawn_data else 1)
+    # Memory to measure B or to hand it over, for which freed memory of the route is used first.
     exchange = max(_measuring_bytes(work), at_once * B)
     parts["exchange"] = max(exchange - int(cost["released_bytes"]), 0)
     if isinstance(config.tasks, TaskBatch):
         parts["reading"] = bytes_to_read(config.tasks, B)
-    if own_data:
+    if drawn_data:
         parts["pool"] = work.N * (sizes.d + 1) * sizes.number_bytes
     per_round = trials * price.round
-    setup = (trials if own_data else 1) * price.setup
-    if own_data:  # the samples, made one after the other
+    setup = (trials if drawn_data else 1) * price.setup
+    if drawn_data:  # drawing the samples, one trial after the other
         setup += trials * work.N * sizes.d / machine.normals
     if config.layout.engine == "arrays":
         setup += trials * _start_seconds(config, machine)
@@ -142,7 +149,7 @@ def on_data(config: TrainConfig) -> Estimate:
 
 
 def sampled(config: TrainConfig) -> Estimate:
-    """Rounds of the vector route whose rows are made when they are needed."""
+    """Estimate a sampled run, (12): the vector route on rows that are generated when needed."""
     work, trials = workload_of(config), len(config.trials)
     if trials == 1 and work.cost("vector")["serial"]:
         work = work.on(1)
@@ -172,7 +179,7 @@ def sampled(config: TrainConfig) -> Estimate:
 
 
 def with_spectrum(config: TrainConfig) -> Estimate:
-    """Rounds of the population engine on B at full size: moments of [B_star, B], and a step."""
+    """Estimate a run of the spectral engine: moments of [B_star, B], the tasks, and a step of B."""
     d, trials, cost, work = config.tasks.d, len(config.trials), _cost(config), workload_of(config)
     parallel = min(config.threads, int(cost["pieces"]))
     machine = Machine(parallel)
@@ -201,7 +208,7 @@ def with_spectrum(config: TrainConfig) -> Estimate:
 
 
 def _start_seconds(config: TrainConfig, machine: Machine) -> float:
-    """Of drawing a trial's B_star and B_0 at full size, and of measuring the end."""
+    """Return the seconds to draw B_star and B_0 of a trial at full size, and to measure its end."""
     d, k, k_star = config.tasks.d, config.width, config.k_star
     drawn = k * isinstance(config.init, Init)
     if isinstance(config.tasks, LinearTasks) and config.tasks.B_star is None:
@@ -214,26 +221,28 @@ def _start_seconds(config: TrainConfig, machine: Machine) -> float:
 
 
 def _measuring_seconds(work: Workload, share: float, machine: Machine) -> float:
-    """Of the coordinates of B at full size in a share of the rounds, and of their records."""
+    """Return the seconds a round to measure B at full size in a share of the rounds, and record."""
     sizes = work.sizes
     stages = core.coordinates_cost(share * sizes.d, sizes.k, sizes.k + sizes.k_star)
-    # One thread makes the records.
+    # One thread computes the records, and the rate of kernels is that of all threads.
     return machine.staged(stages) + sizes.record_calls * machine.threads * machine.kernel
 
 
 def _measuring_bytes(work: Workload) -> int:
-    """Of measuring B at full size, where it is measured."""
+    """Return the bytes to measure B at full size, or 0 for a run that does not measure it."""
     sizes = work.sizes
     return int(core.measured_bytes(sizes.d, sizes.k)) if sizes.geometry else 0
 
 
 def _bytes_of_B(config: TrainConfig, work: Workload) -> int:
+    """Return the bytes of one B at full size."""
     return work.sizes.d * work.sizes.k * np.dtype(config.dtype).itemsize
 
 
 def _cost(config: TrainConfig) -> dict[str, float]:
-    """What a round of a trial takes, as the core counts it, by engine."""
+    """Return the core's counts of one round of one trial, by engine."""
     method, width, k_star = core_method(config.method), config.width, config.k_star
+    # Tasks that rounds choose from: the pool, or a table of heads; None: fresh tasks every round.
     heads, every = config.drawn_tasks.heads, config.pool
     draws = every is None and isinstance(heads, (GaussianHeads, SphereHeads))
     if every is None and isinstance(heads, np.ndarray):
@@ -255,7 +264,7 @@ def _cost(config: TrainConfig) -> dict[str, float]:
 
 
 def _bytes(config: TrainConfig, state: int) -> dict[str, int]:
-    """What a run allocates, by name."""
+    """Return the bytes that a run in coordinates allocates, by name."""
     tasks, trials = config.drawn_tasks, len(config.trials)
     parts = {"state": state * trials, "trace": _trace_bytes(config)}
     if config.pool is not None:
@@ -268,7 +277,7 @@ def _bytes(config: TrainConfig, state: int) -> dict[str, int]:
 
 
 def _trace_bytes(config: TrainConfig) -> int:
-    """Rows, held once as they are recorded and once as the trace."""
+    """Return the bytes of the rows, which are held twice: as recorded, and as the trace."""
     angles = min(config.width, config.k_star) if "angles" in config.record else 0
     columns = 1 + len([name for name in config.record if name != "angles"]) + angles
     rows = config.rounds // config.record_every + 2
@@ -276,7 +285,7 @@ def _trace_bytes(config: TrainConfig) -> int:
 
 
 def _size(count: int) -> str:
-    """Bytes in a unit that suits them."""
+    """Format a number of bytes in a suitable unit."""
     value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
     while value >= 1024 and len(units) > 1:
         value, units = value / 1024, units[1:]

@@ -1,4 +1,4 @@
-r"""The routes of the arrays engine: what each takes, and which one is the cheapest.
+r"""The routes of the arrays engine: the cost of each, and the choice of the cheapest.
 
 The core counts what a route does; the rates of this machine turn the counts into seconds.
 """
@@ -16,24 +16,27 @@ from .machine import Machine, Price
 from .workload import Workload, work_of_batch, workload_of
 
 ROUTES = ("gram", "vector", "dual")
-READS_OF_COPY = 3  # of memory, that copying from the system's cache takes as long as
-DISK_RATE = 1e9  # bytes a second that features on disk come at: of a common disk, not measured
+READS_OF_COPY = 3  # reads of memory that take as long as a copy from the system's cache
+DISK_RATE = 1e9  # bytes per second that a common disk reads: assumed, not measured
 
 
 def cheapest_sweep(batch: TaskBatch, method: Method, width: int, losses: bool) -> str:
-    """The cheapest route of one gradient: there is nothing to save for later rounds."""
+    """Return the cheapest route of one gradient."""
+    # The dual route is left out: its setup pays off only over many rounds.
     by_name = prices(work_of_batch(batch, method, width, losses))
     return min(("vector", "gram"), key=lambda name: by_name[name].round)
 
 
 @lru_cache(maxsize=64)
 def prices(work: Workload) -> dict[str, Price]:
-    """What every route takes, by name."""
+    """Return the price of every route, by name."""
     return {route: _price(work, work.cost(route)) for route in ROUTES}
 
 
 def _price(work: Workload, cost: RouteCost) -> Price:
-    """Turn the core's counts into seconds; features on disk are read while the core works."""
+    """Turn the core's counts into seconds."""
+    # The store reads the next block while the core works on the last, so a round takes the longer
+    # of the two. The setup of a route works on all data at once and waits for them.
     machine = Machine(work.threads)
     return Price(
         setup=machine.staged(cost["setup"]) + _reading(work, machine, cost["setup_reads"]),
@@ -48,18 +51,22 @@ def _price(work: Workload, cost: RouteCost) -> Price:
 
 
 def bytes_of_trials(cost: RouteCost, trials: int) -> int:
-    """Bytes at the peak of a run with so many trials at a time."""
+    """Return the bytes at the peak of a run that holds `trials` trials at a time."""
+    # Opening a run, and holding its trials, do not overlap.
     return int(max(cost["opening_bytes"], cost["shared_bytes"] + trials * cost["bytes"]))
 
 
 def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
-    """The route that takes the least time for so many rounds, of those that memory has room for.
+    """Return the route that takes the least time for `rounds` rounds and fits the memory.
 
-    `free` is the memory in bytes; None: what there is now. The number of threads does not count,
-    so that the bits of a run do not depend on it.
+    `free` is the memory in bytes; None: the memory that is available now.
     """
     room = memory.available_bytes() if free is None else free
+    # Routes differ in their last bits, and the bits of a run must not depend on its number of
+    # threads: the choice is made for all processors.
     by_name = prices(work.on(cpus.available()))
+    # One route is allowed even if nothing fits. On dense data the vector route needs the least
+    # memory; on sparse data it depends on the sizes.
     least = min(("gram", "vector"), key=lambda name: by_name[name].bytes)
     always = "vector" if work.sizes.entries is None else least
     fit = {
@@ -71,21 +78,20 @@ def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
 
 
 def _reading(work: Workload, machine: Machine, count: float) -> float:
-    """Seconds in which so many bytes come from the disk, while the core works.
-
-    What the memory has room for stays in the system's cache once it is read.
-    """
+    """Return the seconds in which `count` bytes of stored features are read."""
     if not work.sizes.stored:
         return 0.0
+    # The system keeps a file in its cache after the first read if memory has room for it. Twice the
+    # size is required, since the run and other processes need memory too.
     free = memory.available_bytes()
     in_cache = free is not None and 2 * work.N * work.row_bytes <= free
     return count / (machine.read / READS_OF_COPY if in_cache else DISK_RATE)
 
 
 def chosen_route(config: TrainConfig) -> str | None:
-    """How the arrays engine will compute rounds: as asked, or the cheapest way."""
+    """Return the route that a run of the arrays engine takes: as requested, or the cheapest."""
     if config.route != "auto":
         return config.route
-    if config.accumulate == "float32":
+    if config.accumulate == "float32":  # only the vector route has sums in single precision
         return "vector"
     return cheapest(workload_of(config), config.rounds)

@@ -1,4 +1,4 @@
-r"""What the cost of a round of the arrays engine depends on."""
+r"""The sizes that determine the cost of a round of the arrays engine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..tasks.sparse import Sparsity
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    r"""What the cost of a round depends on.
+    r"""The sizes, the method and the threads that determine the cost of a round.
 
     Parameters
     ----------
@@ -37,10 +37,11 @@ class Workload:
 
     @property
     def N(self) -> int:
-        """Samples of all tasks, each once."""
+        """Samples of all tasks, each counted once."""
         sizes = self.sizes
-        each = sizes.m_in * sizes.all_tasks, sizes.m_out * sizes.all_tasks * (not sizes.shared)
-        return round(each[0]) + round(each[1])
+        inner = sizes.m_in * sizes.all_tasks
+        outer = sizes.m_out * sizes.all_tasks * (not sizes.shared)
+        return round(inner) + round(outer)
 
     @property
     def row_bytes(self) -> int:
@@ -57,15 +58,17 @@ class Workload:
 
 
 def losses_share(config: TrainConfig) -> float:
-    """Share of the rounds that record losses, or stop by them."""
+    """Return the share of the rounds that compute losses, to record them or to stop by them."""
     stops = config.stop is not None and bool(config.stop.loss_out)
     losses = stops or any(name in OF_LOSSES for name in config.record)
     return losses / config.record_every
 
 
 def record_calls(config: TrainConfig) -> float:
-    """Calls of kernels that measuring the records of a round takes as long as, on average."""
+    """Return the time of the records of a round, on average, as a number of kernel calls."""
     names = set(config.record) | ({"dist"} if config.measures_distance else set())
+    # The angles include the largest, which is the distance: it costs nothing more unless a row
+    # or a criterion needs it by itself.
     if "angles" in config.record and "dist" not in config.record and config.stop is None:
         names.discard("dist")
     n = config.n or 2 * config.width
@@ -74,7 +77,7 @@ def record_calls(config: TrainConfig) -> float:
 
 
 def work_of_batch(batch: TaskBatch, method: Method, width: int, losses: bool) -> Workload:
-    """Return what one gradient on a batch takes, on all processors."""
+    """Return the work of one gradient on a batch, on all processors."""
     return Workload(
         sizes=DataSizes(
             d=batch.d,
@@ -89,7 +92,7 @@ def work_of_batch(batch: TaskBatch, method: Method, width: int, losses: bool) ->
             B_number_bytes=batch.dtype.itemsize,
             stored=batch.on_disk,
             losses=float(losses),
-            **_of_rows(batch.sparsity),
+            **_describe_rows(batch.sparsity),
         ),
         method=method,
         threads=cpus.available(),
@@ -97,7 +100,7 @@ def work_of_batch(batch: TaskBatch, method: Method, width: int, losses: bool) ->
 
 
 def workload_of(config: TrainConfig) -> Workload:
-    """What a run of the arrays engine does in a round."""
+    """Return the work of a round of a run at full size."""
     tasks, sparsity = config.tasks, None
     if isinstance(tasks, LinearTasks):
         every = config.n_tasks if config.pool is None else config.pool
@@ -124,13 +127,13 @@ def workload_of(config: TrainConfig) -> Workload:
             losses=losses_share(config),
             geometry=geometry / config.record_every,
             record_calls=record_calls(config),
-            **_of_rows(sparsity),
+            **_describe_rows(sparsity),
         ),
         method=config.method,
         threads=config.threads,
     )
 
 
-def _of_rows(sparsity: Sparsity | None) -> dict[str, float]:
-    """What a sparse row holds, or nothing."""
+def _describe_rows(sparsity: Sparsity | None) -> dict[str, float]:
+    """Return the fields of DataSizes that describe sparse rows, none for dense data."""
     return {} if sparsity is None else sparsity._asdict()
