@@ -1,8 +1,8 @@
 """Sweeps over sparse samples, next to SciPy's products and to one read of their entries.
 
 Gradients and heads are computed as by default, on the route that the package finds cheapest. Two
-cases force products with all columns of B: X B alone, by adaptation over so many steps that a
-vector at a time would be dearer; X B and X^T C, by the Gram route.
+cases force products with all columns of B: X B alone, by adaptation over enough steps that
+passes with a vector at a time would be dearer; X B and X^T C, by the Gram route.
 
 The floor is the time in which all cores read the columns and values of the entries that a call must
 pass, 12 bytes each. The rows of B and of the gradient that the entries address come on top.

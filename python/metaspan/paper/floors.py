@@ -34,7 +34,7 @@ class Floors:
     error : ndarray of shape (runs,)
         Standard error of log ``dist`` over the trials.
     factor, exponent : float
-        Of the least-squares fit ``dist = factor * scale**exponent`` on logarithms.
+        Coefficients of the least-squares fit ``dist = factor * scale**exponent`` on logarithms.
     """
 
     d: I64
