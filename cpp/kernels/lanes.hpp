@@ -23,7 +23,7 @@ constexpr int kLane = kLaneBytes / 8;  // doubles in a register
 using Lane = double __attribute__((vector_size(kLaneBytes)));
 using LaneBits = std::uint64_t __attribute__((vector_size(kLaneBytes)));
 /// The same types for memory that is aligned to a double only and that other pointers may alias.
-/// The attributes stand after the name: Clang ignores the alignment when they stand after the type.
+/// The attributes follow the name: Clang ignores the alignment if they follow the type.
 using LooseLane __attribute__((vector_size(kLaneBytes), aligned(8), may_alias)) = double;
 using LooseLaneBits __attribute__((vector_size(kLaneBytes), aligned(8), may_alias)) = std::uint64_t;
 static_assert(alignof(LooseLane) == 8 && alignof(LooseLaneBits) == 8);

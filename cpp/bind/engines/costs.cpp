@@ -1,4 +1,4 @@
-// Bindings of the costs of rounds, which the core counts.
+// The costs of rounds, as the core counts them.
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/engines/collapsed.hpp"
 #include "metaspan/engines/infinite_tasks.hpp"
@@ -11,6 +11,7 @@
 
 namespace pybind11::detail {
 
+/// Reads the fields of the NamedTuple of the same name by attribute.
 template <>
 struct type_caster<metaspan::RoundSizes> {
   PYBIND11_TYPE_CASTER(metaspan::RoundSizes, const_name("RoundSizes"));
@@ -24,6 +25,7 @@ struct type_caster<metaspan::RoundSizes> {
   }
 };
 
+/// Reads the fields by attribute; entries of None means a dense X.
 template <>
 struct type_caster<metaspan::DataSizes> {
   PYBIND11_TYPE_CASTER(metaspan::DataSizes, const_name("DataSizes"));
@@ -57,6 +59,7 @@ struct type_caster<metaspan::DataSizes> {
 namespace metaspan::bind {
 namespace {
 
+/// Returns the counts of a round as a dict, RoundCost in _core.pyi.
 py::dict as_dict(const RoundCost& cost) {
   py::dict out;
   out["flops"] = cost.flops;
@@ -70,6 +73,7 @@ py::dict as_dict(const RoundCost& cost) {
   return out;
 }
 
+/// Returns the products that the gradient of a method needs, (5)-(10).
 py::dict needs_of(const Method& method) {
   py::dict out;
   out["gram"] = method.needs_gram();
@@ -80,6 +84,7 @@ py::dict needs_of(const Method& method) {
   return out;
 }
 
+/// Returns stages as dicts, in order.
 py::list as_list(const Stages& stages) {
   py::list out;
   for (const Stage& stage : stages) {
@@ -93,6 +98,7 @@ py::list as_list(const Stages& stages) {
   return out;
 }
 
+/// Returns the counts of the route of that name; callers check the name first.
 py::dict route_costs(const Method& method, const DataSizes& sizes, const std::string& route,
                      int threads) {
   const RouteCost cost = route == "dual"   ? dual_cost(method, sizes, threads)
@@ -116,6 +122,7 @@ py::dict route_costs(const Method& method, const DataSizes& sizes, const std::st
   return out;
 }
 
+/// Returns the counts of generating rows, (12).
 py::dict sampled_costs(const Method& method, const DataSizes& sizes, bool in_blocks, int threads) {
   const SampledCost cost = sampled_cost(method, sizes, in_blocks, threads);
   py::dict out;
@@ -128,7 +135,7 @@ py::dict sampled_costs(const Method& method, const DataSizes& sizes, bool in_blo
   return out;
 }
 
-/// The sizes that estimates of time and memory need.
+/// Exports the sizes on which estimates of time and memory, and their tests, depend.
 void bind_sizes(py::module_& module) {
   module.attr("PANEL_TASKS") = kPanelTasks;
   module.attr("SHORT_VECTORS") = kShortVectors;

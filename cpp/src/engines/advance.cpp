@@ -27,7 +27,7 @@ Trial::Trial(std::unique_ptr<Engine> engine, Index round, double alpha)
 /// the first row is the start. The gradient of the round is computed before the row is recorded,
 /// because it supplies the losses and the adapted heads of the row. If a step would produce numbers
 /// that are not finite, it is not taken and the trial has diverged. A cancelled gradient throws;
-/// the trial then stands at the interrupted round.
+/// the next round of the trial is then the interrupted one.
 void Trial::advance(const Plan& plan, Index end, const double* heads, Index heads_begin,
                     Index heads_stride, int threads, Cancel* cancel) {
   while (status_ == TrialStatus::live && round_ < end) {

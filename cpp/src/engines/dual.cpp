@@ -185,7 +185,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
   }
 
   /// Z_0 + G A on the rows [first, first + rows), which is Z of (5) at B_t. The sum over the
-  /// samples proceeds in chunks from `active_` on, in order.
+  /// samples proceeds in chunks, in order, starting at `active_`.
   void features(Index first, Index rows, Mat& Z) const {
     const Index N = gram_.G.rows(), width = padded(k_);
     Z = Z_0_.middleRows(first, rows);
@@ -275,8 +275,8 @@ class DualEngine final : public ArraysEngine<BScalar> {
 
   /// [M; R] of B_t in the basis of (24): M_0 + P^T A, and the R-factor of [R_0 + Q^T A; L^T A] with
   /// k rows, which is R up to an orthogonal factor from the left. L^T is upper triangular, so a
-  /// chunk of its rows needs only the samples from its first one on. Chunks are disjoint rows of
-  /// the output, so threads may share them.
+  /// chunk of its rows needs no sample before its first one. Chunks are disjoint rows of the
+  /// output, so threads may share them.
   Mat in_basis(int threads) const {
     const Index N = gram_.G.rows() - active_, e = R_0_.rows(), width = padded(k_);
     const Index k_star = data_.B_star.cols();

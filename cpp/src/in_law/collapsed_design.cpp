@@ -39,10 +39,10 @@ void scale_rows(const SampleLaw& law, const SetShape& shape, PanelSet& set) {
   }
 }
 
-/// Draws the numbers of a set for kWidth tasks from `first` on, (numbers, tasks): normals first,
-/// then chi-square roots in the places that the shape names. Task i's numbers are functions of its
-/// own counters, so that panels, pieces and threads change none. The noise is drawn even if sigma
-/// is zero, so that a shape alone decides which number is which.
+/// Draws the numbers of a set for kWidth tasks starting at `first`, (numbers, tasks): normals
+/// first, then chi-square roots in the places that the shape names. Task i's numbers are functions
+/// of its own counters, so that panels, pieces and threads change none. The noise is drawn even if
+/// sigma is zero, so that a shape alone decides which number is which.
 void draw_set(Key key, const SampleLaw& law, const SetShape& shape, Index first, std::uint32_t set,
               PanelSet& out) {
   constexpr std::ptrdiff_t kSome = 64;  // roots at a time

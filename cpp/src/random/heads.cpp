@@ -8,8 +8,8 @@
 
 namespace metaspan {
 
-/// Prepares the heads w_star of one trial. Of the four laws only a table chooses rows: n of them in
-/// each round without replacement, or all of them in order.
+/// Prepares the heads w_star of one trial. Only a table, among the four laws, chooses rows: n of
+/// them in each round without replacement, or all of them in order.
 HeadSource::HeadSource(HeadLaw law, Index n, std::uint64_t seed, std::uint64_t trial)
     : law_(std::move(law)), seed_(seed), trial_(trial) {
   if (law_.kind != HeadLaw::Kind::table) return;

@@ -16,69 +16,76 @@ namespace metaspan {
 namespace {
 
 constexpr double kDouble = 8;           // bytes; float32 is converted, which takes as long
-constexpr double kVectorPasses = 6;     // over vectors of length d in a pass over X: u and X^T r
-constexpr double kVectorFlops = 4;      // of the vector route, that take as long as one of X B
-constexpr double kVectorsTogether = 3;  // of a task, that a cache must hold at a time
-constexpr double kReadingsOfB = 3;      // in a round, beside those of the panels
-constexpr double kGramTask = .5;        // of the time of the vector route's
+constexpr double kVectorPasses = 6;     // over u and X^T r, of length d, for each pass over X
+constexpr double kVectorFlops = 4;      // flops of the vector route in the time of one of X B
+constexpr double kVectorsTogether = 3;  // vectors of a task that a cache must hold at a time
+constexpr double kReadingsOfB = 3;      // reads of B in a round, beside those of the panels
+constexpr double kGramTask = .5;        // overhead of a task, relative to the vector route
 
-// Sparse samples, in units that take as long.
-constexpr double kLineBytes = 64;      // read beside a row of a table that no cache holds
-constexpr double kEntryBytes = 12;     // of an entry
-constexpr double kVectorColumns = 12;  // columns of B: an entry in X u and X^T r
-constexpr double kEntryColumns = 8;    // an entry in X B beside its columns
-constexpr double kListedColumns = 60;  // an entry of a list
-constexpr double kRowEntries = 4;      // entries: a row of X itself
-constexpr double kSlowerOnB = 1.5;     // of products of B with few vectors, and of X^T C
+// Times of sparse samples, as numbers of units that take as long.
+constexpr double kLineBytes = 64;      // read in addition to a table's row that is in no cache
+constexpr double kEntryBytes = 12;     // bytes of an entry: a double and its column
+constexpr double kVectorColumns = 12;  // columns of B in X B: an entry in X u and X^T r
+constexpr double kEntryColumns = 8;    // columns of B: overhead of an entry in X B
+constexpr double kListedColumns = 60;  // columns of B: an entry in a product of sparse rows
+constexpr double kRowEntries = 4;      // entries: overhead of a row of X
+constexpr double kSlowerOnB = 1.5;     // products of B with few vectors, and X^T C, by time
 
 double number(Index count) { return static_cast<double>(count); }
 
-/// Bytes from a cache where they fit, and from memory where not.
+/// Returns traffic from a cache if the data fit into it, and from memory otherwise.
 Stage traffic(double bytes, bool fits) { return fits ? Stage{0, 0, 0, bytes} : Stage{0, 0, bytes}; }
 
-/// Calls of the kernels of the task algebra, for so many panels.
+/// Counts the kernel calls of the task algebra, (5)-(10), for `panels` panels. A kernel serves all
+/// tasks of a panel, which is a single task on the Gram and the dual route.
 double algebra_calls(const Method& method, const DataSizes& sizes, double panels) {
   const AlgebraCounts counts = algebra_counts(method, sizes.losses);
   return panels * (counts.forward + counts.back + counts.added + counts.moves);
 }
 
-/// Whether the engine computes a round of a gradient route on one thread.
+/// Returns whether the engine computes a round on one thread, by the rule that it applies itself:
+/// below kSerialFlops waking a thread costs more than it saves.
 bool is_serial(const Method& method, const DataSizes& sizes) {
   const double m_out = sizes.shared ? sizes.m_in : sizes.m_out;
   return flops_of_passes(method, number(sizes.d), number(sizes.n), sizes.m_in, m_out) <
          kSerialFlops;
 }
 
-/// Measuring B at full size. One thread makes the records.
+/// Adds the measurements of B at full size: its coordinates (13) in a share of the rounds, and the
+/// records. One thread computes the records, and the rate of calls is that of all threads, so their
+/// calls are multiplied by the number of threads.
 void add_geometry(const DataSizes& sizes, int threads, RouteCost& cost) {
   cost.records =
       coordinates_cost(sizes.geometry * number(sizes.d), sizes.k, sizes.k + sizes.k_star);
   cost.calls += sizes.record_calls * threads;
 }
 
-/// The Grams that a round needs; of shared sets K is K' too.
+/// Returns which Gram matrices of (5) a round computes. Losses after adaptation need K where MAML
+/// moves B, (6). For shared sets K' equals K, which is computed once.
 GramsNeeded grams_of(const Method& method, const DataSizes& sizes) {
   const bool cross = method.needs_cross_gram();
   return {method.needs_gram() || (cross && (sizes.losses > 0 || sizes.shared)),
           cross && !sizes.shared};
 }
 
-/// Terms of C of a task's inner and outer set.
+/// The number of terms s c^T in C and C' of a task, (10).
 struct TermCounts {
   double inner, outer;
 };
 
+/// Counts two terms of C for each inner step of an exact method, (9), and one of C', (8).
 TermCounts terms_of(const Method& method) {
   return {method.has_inner_part() ? 2.0 * method.inner_steps : 0, 1};
 }
 
-/// Numbers of C of a set with m samples, as Factors hold it.
+/// Counts the numbers of C for a set of m samples as Factors holds it: all of C, or s and c of each
+/// term where these are fewer.
 double held_of_factors(double m, Index k, double terms) {
   const double width = number(padded(k));
   return 2 * terms >= number(k) ? m * width : terms * (m + width);
 }
 
-/// Numbers of TaskProducts beside C, of a task.
+/// Counts the numbers of the TaskProducts of a task, without C: Z, y, and the Gram matrices of (5).
 double held_of_products(const Method& method, const DataSizes& sizes) {
   const GramsNeeded grams = grams_of(method, sizes);
   const double width = number(padded(sizes.k));
@@ -86,7 +93,8 @@ double held_of_products(const Method& method, const DataSizes& sizes) {
          method.needs_cross_gram() * sizes.m_out * sizes.m_in;
 }
 
-/// Tasks of the largest block, of so many.
+/// Returns how many of `tasks` tasks the largest block has, by the rule of blocks_of() for tasks of
+/// average size. At least one task is in a block, however large.
 double tasks_of_block(const DataSizes& sizes, Index tasks) {
   if (!are_limited(sizes.stored, sizes.B_number_bytes)) return number(tasks);
   const double task = sizes.row_bytes() * (sizes.m_in + (sizes.shared ? 0 : sizes.m_out));
@@ -94,17 +102,20 @@ double tasks_of_block(const DataSizes& sizes, Index tasks) {
   return std::clamp(std::floor(room / task), 1.0, number(tasks));
 }
 
-/// Numbers of a thread's DenseWorkspace.
+/// Counts the numbers of the DenseWorkspace of a thread: residuals of both sets and of the inner
+/// steps, for exact methods their adjoints, and for MAML the products of every slot with K and K'.
 double held_of_workspace(const Method& method, const DataSizes& sizes) {
   const double rows = sizes.m_in + sizes.m_out;
   return rows + method.inner_steps * sizes.m_in * (method.exact ? 2 : 1) +
          method.adapt_B * slots_of(method.inner_steps) * rows;
 }
 
-/// Numbers of what a round tells: heads, their gradients and losses.
+/// Counts the numbers of RoundMeans and of its outputs: heads, their gradients, and three losses
+/// for each task.
 double held_of_means(const DataSizes& sizes) { return number(sizes.n) * number(2 * sizes.k + 3); }
 
-/// Sweeps over sparse samples.
+/// The costs of the sweeps over sparse samples. Arithmetic is counted in flops of a dense X B at
+/// half its rate, 4 for each entry and column; the units above were fitted to measurements.
 class SparseSweeps {
  public:
   explicit SparseSweeps(const DataSizes& sizes)
@@ -114,20 +125,24 @@ class SparseSweeps {
     entry_ = 4 * (k_ + kEntryColumns);
   }
 
-  /// X B: an entry takes a row of B, at half the rate of a dense product.
+  /// Returns the cost of X B: for each entry a row of B is read and added, at half the rate of a
+  /// dense product.
   Stage features(double samples) const {
     const double entries = entries_of(samples);
     return {entries * entry_, 0, entries * waits_};
   }
 
-  /// X u and X^T r: an entry takes a number of u, and one of the sums.
+  /// Returns the cost of X u and X^T r: an entry reads a number of u and updates one of the sums.
+  /// Both are random accesses, which cost whole cache lines if no cache holds the two vectors.
   Stage passes(double samples) const {
     const double lines = 2 * kDouble * d_ > kTwoVectorsBytes ? 3 * kLineBytes : 0;
     const double entries = entries_of(samples);
     return {entries * 4 * kVectorColumns, 0, entries * (lines + kEntryBytes)};
   }
 
-  /// X^T C for sets of m samples, with so many terms of C.
+  /// Returns the cost of X^T C, (10), for sets of m samples and `terms` terms of C: as a vector X^T
+  /// s for each term, or by adding rows of C, which read and write a row of the sums for each
+  /// entry.
   Stage combined(double samples, double m, double terms) const {
     if (by_terms(m, terms)) {
       const double of_a_set = terms * work(m).of_a_term * 4;
@@ -137,18 +152,21 @@ class SparseSweeps {
     return {kSlowerOnB * entries * entry_, 0, 2 * entries * waits_};
   }
 
-  /// Whether C is short enough for a vector X^T s for each of its terms.
+  /// Returns whether X^T C is computed as a vector X^T s for each term of C, by the rule of the
+  /// sweep itself.
   bool by_terms(double m, double terms) const {
     return 2 * terms < k_ && terms * work(m).of_a_term < work(m).of_rows;
   }
 
-  /// Zeros, sums and a step: d rows, whatever the entries are.
+  /// Returns the traffic of grad_B: d rows of zeros, sums, and a step, independent of the entries.
   Stage gradient() const { return {0, 0, kDouble * d_ * (3 * columns_ + 5 * k_)}; }
 
-  /// Memory that the system gives afresh, of so many numbers.
+  /// Returns the cost of the first use of memory for `numbers` numbers.
   static Stage table(double numbers) { return {0, 0, kFreshMemory * kDouble * numbers}; }
 
-  /// Products of rows with others: entries are looked up block by block, and those that meet added.
+  /// Returns the cost of the inner products of `rows` rows with `others` rows: the entries are
+  /// looked up in lists of kListedRows rows, and pairs of entries in the same column are multiplied
+  /// and added.
   Stage products(double rows, double others) const {
     const auto block = static_cast<double>(kListedRows);
     const double looked_up =
@@ -157,34 +175,41 @@ class SparseSweeps {
     return {(looked_up + met) * 4 * kListedColumns};
   }
 
-  /// Bytes for products of rows on so many threads, m rows listed at a time at most.
+  /// Returns the bytes of the lists for products(), one list of at most m rows for each thread: a
+  /// head for each column, and the entries.
   double listed_bytes(int threads, double m) const {
     const double rows = std::min(m, static_cast<double>(kListedRows));
     constexpr auto kHead = static_cast<double>(sizeof(std::int32_t));
     return threads * (kHead * d_ + sizeof(kernels::ListedEntry) * rows * sizes_.entries);
   }
 
-  /// Bytes of the sums of X^T C, and of vectors X^T s.
+  /// Returns the bytes of the sums of X^T C and, with `vectors`, of the X^T s that are added
+  /// together.
   double sum_bytes(bool vectors) const {
     return kDouble * d_ * (columns_ + static_cast<double>(kTermsAtOnce) * vectors);
   }
 
-  /// Numbers of C of a set as it is held and, where it is combined by its rows, expanded.
+  /// Counts the numbers of C as Factors holds it for a set of m samples and, if X^T C adds rows of
+  /// a C that is held by its terms, those of its expansion.
   double held_of_factors(double m, double terms) const {
     const bool expands = terms > 0 && 2 * terms < k_ && !by_terms(m, terms);
     return metaspan::held_of_factors(m, sizes_.k, terms) + expands * m * columns_;
   }
 
  private:
+  /// Counts the entries of samples, with the overhead of their rows.
   double entries_of(double samples) const { return samples * (sizes_.entries + kRowEntries); }
   TermWork work(double m) const { return term_work(m * sizes_.entries, sizes_.d, sizes_.k); }
 
   const DataSizes& sizes_;
   double d_, k_, columns_;
-  double waits_, entry_;  // bytes and operations of an entry in X B
+  double waits_, entry_;  // bytes and flops of an entry in X B
 };
 
-/// Bytes of the gram route's TaskProducts, and of the parts of those that pieces of d make.
+/// Returns the bytes that the Gram route holds on dense data: the TaskProducts of a block, C and
+/// C', the workspaces, and the outputs. To these is added the larger of what the two sweeps need,
+/// since they do not overlap: partial products of the pieces of d and tiles for the first, tiles
+/// for the second.
 double dense_gram_bytes(const Method& method, const DataSizes& sizes, int threads) {
   const double n = tasks_of_block(sizes, sizes.n), width = number(padded(sizes.k));
   const auto rows = static_cast<Index>(sizes.m_in + sizes.m_out);
@@ -193,7 +218,7 @@ double dense_gram_bytes(const Method& method, const DataSizes& sizes, int thread
   const double C = held_of_factors(sizes.m_in, sizes.k, terms.inner) * method.has_inner_part() +
                    held_of_factors(sizes.m_out, sizes.k, terms.outer);
   const double parts = n * number(pieces - 1) * held_of_products(method, sizes);
-  // Tiles of the first sweep, and what goes before the second begins, or comes with it.
+  // Tiles of both sweeps; the first one converts X to double.
   const auto columns = number(std::min(kProjectedColumns, sizes.d / pieces));
   const bool converts = sizes.number_bytes < static_cast<Index>(kDouble);
   const double first = threads * columns * (width + converts * (sizes.m_in + sizes.m_out));
@@ -203,6 +228,10 @@ double dense_gram_bytes(const Method& method, const DataSizes& sizes, int thread
                     threads * held_of_workspace(method, sizes) + held_of_means(sizes));
 }
 
+/// Counts a round of the Gram route on dense data. The first sweep computes (5), in flops of X B
+/// and of X X^T, which run at different rates. The second applies (10): one column of C' per
+/// sample, and min(2 J, k) columns of C if the method has an inner part. X comes from a cache if
+/// all of it is still there from the round before.
 RouteCost dense_gram(const Method& method, const DataSizes& sizes, int threads) {
   const double d = number(sizes.d), samples = sizes.samples();
   const bool exact = method.has_inner_part();
@@ -223,6 +252,10 @@ RouteCost dense_gram(const Method& method, const DataSizes& sizes, int threads) 
   return cost;
 }
 
+/// Counts a round of the Gram route on sparse data: X B, X^T C by SparseSweeps, and for MAML
+/// products of sparse rows. Half the products of K suffice, since it is symmetric. The Gram
+/// matrices are fresh memory in each round. The sums of X^T C are freed when the gradient is
+/// complete.
 RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads) {
   const SparseSweeps sweeps(sizes);
   const double n = number(sizes.n), samples = sizes.samples();
@@ -256,10 +289,12 @@ RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads)
   return cost;
 }
 
-/// X u and X^T r of so many dense samples. Every row is met twice; what comes from memory, once.
+/// Returns the cost of X u and X^T r for `samples` dense samples, counting repeated passes. Each
+/// row is used twice. It comes from memory the first time and from a cache the second time, unless
+/// it is too long for a cache.
 Stage dense_passes(const DataSizes& sizes, double samples) {
   const double d = number(sizes.d), data = sizes.bytes();
-  // No cache holds rows so long until they are used again.
+  // Rows longer than kFarBytes leave every cache before their second use.
   const double times = 2 * sizes.row_bytes() > static_cast<double>(kFarBytes) ? 2 : 1;
   const double passed = times * samples * sizes.row_bytes(), again = times * samples * d * kDouble;
   double memory = passed;
@@ -280,6 +315,8 @@ double flops_of_passes(const Method& method, double d, double n, double m_in, do
   return 4 * n * d * (steps * m_in + m_out);
 }
 
+/// Counts rounds of the Gram route, (11), on dense or sparse data. The algebra runs task by task,
+/// so its kernels are called once a task.
 RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads) {
   RouteCost cost =
       sizes.sparse ? sparse_gram(method, sizes, threads) : dense_gram(method, sizes, threads);
@@ -291,6 +328,11 @@ RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads) {
   return cost;
 }
 
+/// Counts rounds of the vector route, (11). X is passed over J times for each inner set, twice that
+/// if the gradient has an inner part, once more in rounds that record losses, and once for each
+/// outer set. Beside X, a pass reads and writes vectors of length d and multiplies by B^T once for
+/// each task. A panel shares each read of B, so the reads of B count by panels, and the arithmetic
+/// by tasks.
 RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads) {
   const VectorPlan plan(method, sizes.d, sizes.k, sizes.all_tasks);
   const double d = number(sizes.d), k = number(sizes.k), n = number(sizes.n);
@@ -302,7 +344,7 @@ RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads)
   const bool near = kDouble * panel * d * kVectorsTogether < kKeptBytes;
   const double of_B = (4 * passes + 2 * n * number(plan.terms)) * d * k;
   RouteCost cost;
-  // B is met once a panel; tasks are taken one by one where a cache keeps it.
+  // A panel reads B once. Panels have one task only where a cache keeps B.
   cost.round = {traffic(kDouble * passes * d * kVectorPasses, near),
                 traffic((2 * passes / panel + kReadingsOfB) * B_t, plan.panel == 1)};
   if (sizes.sparse) {
@@ -326,7 +368,9 @@ RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads)
 
 namespace {
 
-/// The Gram matrix, X B_0, what the coordinates take, and B in the end.
+/// Adds the work before the first round of the dual route, (24): the Gram matrix with `pairs` pairs
+/// of samples, and passes over X for Z_0 = X B_0, for B at the end and, if B is measured, for the
+/// products of X with B_star and E.
 void add_dual_setup(const DataSizes& sizes, double pairs, RouteCost& cost) {
   const double d = number(sizes.d), N = sizes.all_samples();
   if (sizes.sparse) {
@@ -344,23 +388,26 @@ void add_dual_setup(const DataSizes& sizes, double pairs, RouteCost& cost) {
   cost.setup_reads = (1 + passes) * data;
 }
 
-/// Bytes of a trial: at most while Z_0 or the factor is made, or in a round.
+/// Returns the bytes of a trial on the dual route, without G. The peak is the largest of three
+/// phases that do not overlap: computing Z_0, computing the products for the coordinates, and a
+/// round. The factor L^T of (24) remains if B is measured.
 double dual_bytes(const Method& method, const DataSizes& sizes, double active, int threads) {
   const double N = sizes.all_samples(), width = number(padded(sizes.k));
   const double rows = sizes.samples_out() + method.has_inner_part() * sizes.samples_in();
   const Index most = static_cast<Index>(sizes.m_in + sizes.m_out);
   const Index pieces = sizes.sparse ? 1 : pieces_of(sizes.d, most, sizes.all_tasks);
-  // Blocks of tasks are cut into pieces of d, one block after the other.
+  // Blocks follow each other, and each is split into pieces of d with partial products.
   const double cut = tasks_of_block(sizes, sizes.all_tasks) / number(sizes.all_tasks);
   const double parts = 1 + cut * number(pieces - 1);
-  const double start = std::max(parts, 2.0) * N * width;  // Z_0 and the products it is made of
-  // C and a task's features, or products with what the coordinates are of.
+  const double start = std::max(parts, 2.0) * N * width;  // Z_0 and its partial products
+  // C and C' of all tasks of a round, and the features of a task for each thread.
   const double round = rows * width + held_of_means(sizes) +
                        threads * (held_of_workspace(method, sizes) + number(most) * width);
   const double products = sizes.geometry > 0 ? parts * N * width : 0;
   double held = N * width + N + std::max(start, N * width + std::max(products, round));
   if (sizes.geometry > 0) {
-    // The factor, and what it is made from; there is none for samples that must be dependent.
+    // The factor and the matrix that is factored, which more samples than dimensions would make
+    // singular; then only one of the two is held.
     const bool regular = active + number(sizes.k + sizes.k_star) <= number(sizes.d);
     held += (regular ? 2 : 1) * active * active + active * number(sizes.k + sizes.k_star);
   }
@@ -369,6 +416,10 @@ double dual_bytes(const Method& method, const DataSizes& sizes, double active, i
 
 }  // namespace
 
+/// Counts rounds of the dual route, (24): Z_t = Z_0 + G A_t on the rows of the round, and the
+/// algebra with blocks of G as K and K'. `active` are the samples with rows in A: all, or the outer
+/// ones alone if the method has no X^T C. G is shared by the trials of a run; A replaces B, so that
+/// a trial holds one copy of B instead of two. The time does not depend on d after the setup.
 RouteCost dual_cost(const Method& method, const DataSizes& sizes, int threads) {
   const double N = sizes.all_samples(), rows = sizes.samples(), n = number(sizes.n);
   const double k = number(sizes.k), width = number(padded(sizes.k));
@@ -376,17 +427,18 @@ RouteCost dual_cost(const Method& method, const DataSizes& sizes, int threads) {
   const double inner = whole ? 0 : sizes.all_in();
   const double active = N - inner;  // samples that gradients combine
   RouteCost cost;
-  // Both triangles, of which one is computed.
+  // Pairs of both triangles of G. Those of two inner samples are left out unless they are used.
   add_dual_setup(sizes, N * N - inner * inner, cost);
   const double table = kDouble * rows * active;
-  // Measured: with the few columns of C, the products wait for G instead of hiding its traffic.
+  // By measurement, products with the few columns of A wait for G instead of hiding its traffic, so
+  // traffic and arithmetic are stages of their own.
   cost.round = {
       traffic(table, table <= 2 * kKeptBytes), {2 * rows * active * width}, {2 * rows * k}};
   if (method.needs_cross_gram()) {
     cost.round.push_back({6.0 * (method.inner_steps + 1) * rows * (rows / n)});
   }
   if (sizes.geometry > 0) {
-    cost.setup.push_back({0, active * active * active / 3 * threads});  // on one thread
+    cost.setup.push_back({0, active * active * active / 3 * threads});  // factor, on one thread
     cost.records = coordinates_cost(sizes.geometry * active, sizes.k, sizes.k);
     cost.records.push_back({sizes.geometry * active * active * width});
     cost.calls += sizes.record_calls * threads;
@@ -401,7 +453,7 @@ RouteCost dual_cost(const Method& method, const DataSizes& sizes, int threads) {
   if (sizes.sparse) {
     const SparseSweeps sweeps(sizes);
     cost.opening_bytes += sweeps.listed_bytes(threads, N);
-    cost.shared_bytes += sweeps.sum_bytes(false);  // of B, one trial after the other
+    cost.shared_bytes += sweeps.sum_bytes(false);  // of B, for one trial at a time
   } else {
     const Index columns = std::min(tile_columns(static_cast<Index>(N)), sizes.d);
     cost.opening_bytes += kDouble * N * number(columns);

@@ -45,7 +45,7 @@ VectorPlan::VectorPlan(const Method& method, Index d_, Index k_, Index tasks)
 /// the entries of a panel can be shared evenly. Both ways give the same bits.
 Sharing sharing_of(const VectorPlan& plan, Index n, double task_bytes, bool sparse, int threads) {
   const Index panels = plan.panels(n);
-  // Few panels of many entries leave a thread without one: their tasks are shared evenly.
+  // A few panels with many entries each would leave some threads idle, so they share each panel.
   const bool uneven = sparse && panels % threads != 0 && panels < kFewPanels * threads &&
                       plan.panel > 1 && plan.panel % threads == 0;
   const double bytes = static_cast<double>(plan.panel) * task_bytes;
@@ -81,7 +81,8 @@ double vector_memory(const Method& method, const DataSizes& sizes, int threads) 
 }
 
 /// Returns the cost of generating rows for rounds on sampled tasks, (12), with the bytes that are
-/// held. Rows cost random numbers and, beside them, kCallsOfRow kernel calls each, measured.
+/// held. A row costs its random numbers, rounded up to what a kernel draws at a time, and the time
+/// of kCallsOfRow kernel calls, by measurement.
 SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_blocks,
                          int threads) {
   constexpr double kCallsOfRow = 8;
@@ -90,7 +91,7 @@ SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_b
   const HeldRows made = held_rows(plan.most, static_cast<Index>(sizes.row_bytes()),
                                   static_cast<Index>(sizes.m_in), method.passes_again(), in_blocks);
   const double held = static_cast<double>(groups * plan.most * (made.inner + made.outer));
-  // Rows are made for every pass over a set, unless they are still there.
+  // Rows are generated for every pass over a set, unless they are still held.
   const int steps = method.inner_steps * (method.has_inner_part() ? 2 : 1);
   const double rows = (made.stay ? std::min(steps, 1) : steps) * sizes.samples_in() +
                       (sizes.shared && made.stay ? 0 : sizes.samples_out());

@@ -1,22 +1,23 @@
-// Work counted by the rates that a machine does it at.
+// Work, counted by the rates at which a machine performs it.
 #pragma once
 
 #include <vector>
 
 namespace metaspan {
 
-/// A part of a round. Its arithmetic goes on while its data come: the longer of both is its time.
+/// A part of a round. Its arithmetic overlaps with its data traffic, so the longer of the two is
+/// its time.
 struct Stage {
-  double features = 0;  // flops at the rate of X B, or what takes as long
+  double features = 0;  // flops at the rate of X B; other work as the flops that take as long
   double grams = 0;     // flops at the rate of X X^T
-  double memory = 0;    // bytes that pass from memory, or what takes as long
-  double cached = 0;    // bytes that pass from a cache
+  double memory = 0;    // bytes read from memory; other work as the bytes that take as long
+  double cached = 0;    // bytes read from a cache
 };
 
-/// Readings of memory that its first use takes as long as, when the system gives it.
+/// Time of the first use of memory that the system has just provided, as a number of reads of it.
 constexpr double kFreshMemory = 10;
 
-/// Parts that follow each other.
+/// Parts that follow each other: their times add up.
 using Stages = std::vector<Stage>;
 
 }  // namespace metaspan

@@ -1,4 +1,4 @@
-// The sizes of rounds on samples, for what they take.
+// The sizes of rounds on samples, from which costs are counted.
 #pragma once
 
 #include <cmath>
@@ -10,34 +10,35 @@ namespace metaspan {
 /// Sizes on average over the tasks.
 struct DataSizes {
   Index d, k, k_star;
-  Index n, all_tasks;       // tasks of a round, and those it chooses from
+  Index n, all_tasks;       // tasks of a round, and tasks from which it chooses
   double m_in, m_out;       // samples of a task
   bool shared;              // inner and outer sets are one
   Index number_bytes;       // of a number of X
   Index B_number_bytes;     // of a number of B
   bool stored;              // X is in a store
-  bool sparse;              // entries alone are stored
+  bool sparse;              // X is held by its entries
   double entries, meeting;  // of a sparse row; probability that two are in the same column
-  double losses, geometry;  // share of the rounds that record losses, or something of B
-  double record_calls;      // of kernels, that the records of a round take as long as
+  double losses, geometry;  // shares of the rounds that record losses, and that measure B
+  double record_calls;      // time of the records of a round, as a number of kernel calls
 
   double samples_in() const { return std::nearbyint(m_in * static_cast<double>(n)); }
   double samples_out() const { return std::nearbyint(m_out * static_cast<double>(n)); }
-  /// Of a round, each once.
+  /// Returns the samples of a round, each counted once.
   double samples() const { return samples_in() + (shared ? 0 : samples_out()); }
   double all_in() const { return std::nearbyint(m_in * static_cast<double>(all_tasks)); }
-  /// Of all tasks, each once.
+  /// Returns the samples of all tasks, each counted once.
   double all_samples() const {
     return all_in() + (shared ? 0 : std::nearbyint(m_out * static_cast<double>(all_tasks)));
   }
+  /// Returns the bytes of a row of X.
   double row_bytes() const {
     constexpr auto kColumn = static_cast<double>(sizeof(std::int32_t));
     const auto number = static_cast<double>(number_bytes);
     return sparse ? entries * (number + kColumn) : static_cast<double>(d) * number;
   }
-  /// Of X, that a pass over a task's inner and outer set reads.
+  /// Returns the bytes of X that a pass over the inner and the outer set of a task reads.
   double task_bytes() const { return row_bytes() * (m_in + (shared ? m_in : m_out)); }
-  /// Of X of a round.
+  /// Returns the bytes of X of a round.
   double bytes() const { return samples() * row_bytes(); }
 };
 

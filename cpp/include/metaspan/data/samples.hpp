@@ -1,4 +1,4 @@
-// The samples of tasks: where the user's own lie, or how rows are made when a sweep needs them.
+// The samples of tasks: arrays of the user, or rows that are generated when a sweep needs them.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 
 namespace metaspan {
 
-/// X (m, d) in memory: rows contiguous, `stride` elements from one to the next.
+/// X (m, d) in memory: contiguous rows, `stride` elements apart.
 template <class Scalar>
 struct DenseRows {
   const Scalar* X;
@@ -20,7 +20,7 @@ struct DenseRows {
   bool operator==(const DenseRows& other) const { return X == other.X && stride == other.stride; }
 };
 
-/// The entries of X alone: those of row i from starts[i] on, in rising order of columns.
+/// The entries of a sparse X: those of row i start at starts[i], in increasing order of columns.
 template <class Scalar>
 struct SparseRows {
   const std::int64_t* starts;   // (m + 1,)
@@ -30,8 +30,8 @@ struct SparseRows {
   Index entries(Index m) const { return starts[m] - starts[0]; }
 };
 
-/// Rows that a law makes when a sweep needs them. y is the noise alone: the rest of a response
-/// comes with the row.
+/// Rows that are generated from a law when a sweep needs them, (12). y is the noise alone: the
+/// rest of a response is computed from the generated row.
 struct MadeRows {
   const RowMaker* maker;
   Index task;  // its number for the maker
@@ -41,10 +41,10 @@ struct MadeRows {
   }
 };
 
-/// The same, by a function of the user's.
+/// Rows that a function of the user supplies when a sweep needs them; y as for MadeRows.
 struct SourcedRows {
   const RowSource* source;
-  const double* roots;  // (d,)  of a diagonal covariance, or null for I
+  const double* roots;  // (d,)  square roots of a diagonal covariance, or null for I
   Index task;           // its number for the source
 
   bool operator==(const SourcedRows& other) const {
@@ -52,7 +52,7 @@ struct SourcedRows {
   }
 };
 
-/// X in a store: a sweep meets it as dense rows, once it is read.
+/// X in a store, which reads it into memory as dense rows for a sweep.
 struct StoredRows {
   Index number;  // of the set in the store
 
@@ -72,15 +72,15 @@ struct Samples {
   }
   bool is_sparse() const { return has<SparseRows<Scalar>>(); }
   bool is_stored() const { return has<StoredRows>(); }
-  /// Whether rows are made in a sweep.
+  /// Returns whether rows are generated during a sweep.
   bool is_made() const { return has<MadeRows>() || has<SourcedRows>(); }
 
   const DenseRows<Scalar>& dense() const { return std::get<DenseRows<Scalar>>(rows); }
   const SparseRows<Scalar>& sparse() const { return std::get<SparseRows<Scalar>>(rows); }
-  /// Of a sparse set.
+  /// Returns the number of entries of a sparse set.
   Index entries() const { return sparse().entries(m); }
 
-  /// Bytes of X, of so many columns.
+  /// Returns the bytes of X with d columns.
   Index bytes(Index d) const {
     const auto number = static_cast<Index>(sizeof(Scalar));
     if (!is_sparse()) return number * m * d;
@@ -104,7 +104,7 @@ struct Samples {
   }
 };
 
-/// What responses are made of where X is.
+/// The true parameters, from which the responses of generated rows are computed, (12).
 struct Truth {
   Mat B_star_t;     // (k_star, d)
   Mat minus_heads;  // (n, k_star)  -w_star of the tasks
@@ -117,22 +117,22 @@ class Store;
 template <class Scalar>
 struct TaskSet {
   Index d = 0;
-  std::vector<Samples<Scalar>> inner, outer;  // (n,) each; adaptation alone needs no outer ones
-  const Truth* truth = nullptr;               // of rows that are made
-  Store<Scalar>* store = nullptr;             // of rows that are stored
+  std::vector<Samples<Scalar>> inner, outer;  // (n,) each; outer may be empty to adapt alone
+  const Truth* truth = nullptr;               // of generated rows
+  Store<Scalar>* store = nullptr;             // of stored rows
 
   Index size() const { return static_cast<Index>(inner.size()); }
   const Samples<Scalar>& in(Index i) const { return inner[static_cast<std::size_t>(i)]; }
   const Samples<Scalar>& out(Index i) const { return outer[static_cast<std::size_t>(i)]; }
   bool shares(Index i) const { return in(i) == out(i); }
-  // All sets are of one kind.
+  // All sets have rows of the same type, so the first one answers for all.
   bool is_sparse() const { return !inner.empty() && inner.front().is_sparse(); }
   bool is_made() const { return !inner.empty() && inner.front().is_made(); }
   bool is_stored() const { return !inner.empty() && inner.front().is_stored(); }
 
   Index most_in() const { return most(inner); }
   Index most_out() const { return most(outer); }
-  /// What a pass reads of X of the largest set.
+  /// Returns the bytes of X of the largest set.
   Index most_bytes(const std::vector<Samples<Scalar>>& sets) const {
     Index largest = 0;
     for (const auto& set : sets) largest = std::max(largest, set.bytes(d));
@@ -158,22 +158,24 @@ template <class Scalar>
 class Store {
  public:
   virtual ~Store() = default;
-  /// The tasks of `now`, one after the other, until the next call; what `next` asks for is read
-  /// meanwhile. Throws what reading throws.
+  /// Returns the tasks of `now`, in order, valid until the next call. The store meanwhile starts to
+  /// read `next`. Throws any exception of a read.
   virtual TaskSet<Scalar>& read(const Request& now, const Request& next,
                                 const TaskSet<Scalar>& all) = 0;
 };
 
-/// 1 / sqrt(m): what brings a data set to the algebra's units.
+/// Returns 1 / sqrt(m), which scales a data set to the units of the algebra, (5)-(10).
 inline double normalisation(Index m) { return m > 0 ? 1 / std::sqrt(static_cast<double>(m)) : 0; }
 
+/// Computes y / sqrt(m) in double.
 template <class Scalar>
 void normalise_y(const Samples<Scalar>& set, Vec& y) {
   y.resize(set.m);
   for (Index i = 0; i < set.m; ++i) y[i] = normalisation(set.m) * static_cast<double>(set.y[i]);
 }
 
-/// What a round finds besides grad_B: means and, by task of the round, what was asked for.
+/// The results of a round beside grad_B: means and, for each task of the round, the requested
+/// losses and heads.
 struct RoundOutputs {
   Vec w;        // (k,)    grad_w
   Mat losses;   // (3, n)  inner before, inner after, outer

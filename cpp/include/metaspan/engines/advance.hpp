@@ -8,7 +8,7 @@
 
 namespace metaspan {
 
-/// How a trial stands; only a live one advances.
+/// The status of a trial; only a live one advances.
 enum class TrialStatus { live = 0, converged = 1, diverged = 2, underflow = 3 };
 
 /// What to record, how often, and when to stop.

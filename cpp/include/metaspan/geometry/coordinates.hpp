@@ -82,15 +82,14 @@ Mat measured(const Mat& B,       // (d, k)
              const Mat& B_star,  // (d, k_star), k_star may be 0
              int threads);
 
-/// Returns the work of to_coordinates() and measured() on `rows` rows of B (d, k). `columns` counts
-/// those of B_star and B together.
+/// Returns the work of to_coordinates() and measured() for `rows` rows of B (rows, k), where B_star
+/// and B have `columns` columns together.
 Stages coordinates_cost(double rows, Index k, Index columns);
 
-/// Returns the work of haar() for `columns` columns of a start with k columns, without the drawing
-/// of random numbers.
+/// Returns the work of haar() beside drawing its numbers, for `columns` columns of a start with k.
 Stages haar_cost(double d, Index columns, Index k);
 
-/// Returns the bytes that measured() takes, including a copy of B in double.
+/// Returns the bytes that measured() needs, B in double included.
 double measured_bytes(Index d, Index k);
 
 }  // namespace metaspan

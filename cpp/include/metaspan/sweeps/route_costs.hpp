@@ -1,4 +1,4 @@
-// What rounds on arrays take by each route, counted so that rates of a machine turn it into
+// The cost of rounds on arrays by each route, in counts that the rates of a machine turn into
 // seconds.
 #pragma once
 
@@ -8,32 +8,33 @@
 
 namespace metaspan {
 
+/// The cost of a run by one route.
 struct RouteCost {
-  Stages setup, round;                // before the first round, and of a gradient
-  Stages records;                     // of what is measured of B
-  double setup_reads = 0, reads = 0;  // bytes of X from where it is stored
-  double calls = 0;                   // of kernels, in a round
-  double tasks = 0;                   // what a task takes beside its kernels, so many times
-  double flops = 0;                   // of a round
-  bool serial = false;                // too small a round for more than one thread
-  double bytes = 0;                   // that a trial holds beside the data and B
-  double released_bytes = 0;          // of those, given back when the gradient is made
-  double shared_bytes = 0;            // that the trials of a run share
-  double opening_bytes = 0;           // that are held before there is a trial
-  int copies_of_B = 2;                // that a trial holds, the gradient being one
+  Stages setup, round;                // the work before the first round, and of a gradient
+  Stages records;                     // the work of measuring B, on average over the rounds
+  double setup_reads = 0, reads = 0;  // bytes of X read from a store: in setup, in a round
+  double calls = 0;                   // kernel calls of a round
+  double tasks = 0;                   // overheads of a task on the vector route, in a round
+  double flops = 0;                   // flops of a round
+  bool serial = false;                // a round is too small for more than one thread
+  double bytes = 0;                   // held by a trial beside the data and B
+  double released_bytes = 0;          // those of `bytes` freed when the gradient is complete
+  double shared_bytes = 0;            // shared by the trials of a run
+  double opening_bytes = 0;           // held while the run is opened, before its first trial
+  int copies_of_B = 2;                // held by a trial, the gradient included
 };
 
-/// Returns the flops of the passes of a round with a vector at a time. By these the engines on data
-/// decide whether threads share a round, on the Gram route too: at least kSerialFlops.
+/// Returns the flops of the passes of a round with a vector at a time. Threads share a round of at
+/// least kSerialFlops of them, on the Gram route too.
 double flops_of_passes(const Method& method, double d, double n, double m_in, double m_out);
 
-/// Two sweeps over the data, Z = X B between them, (5) and (10).
+/// Returns the cost of the Gram route, (11): a sweep for (5) and a sweep for (10).
 RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads);
 
-/// Passes over the data with a vector at a time.
+/// Returns the cost of the vector route, (11): passes over the data with a vector at a time.
 RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads);
 
-/// The Gram matrix of all samples once, and rounds on it, (24).
+/// Returns the cost of the dual route, (24): the Gram matrix of all samples once, and rounds on it.
 RouteCost dual_cost(const Method& method, const DataSizes& sizes, int threads);
 
 }  // namespace metaspan
