@@ -42,21 +42,21 @@ class GramRoute final : public Route<XScalar, BScalar> {
           sweep(B, held, now, n, losses, threads, cancel);
           parallel_for(threads, block.count, cancel, [&](Index i, int thread) {
             DenseWorkspace& workspace = workspaces_[static_cast<std::size_t>(thread)];
-            TaskProducts& own = found_[static_cast<std::size_t>(i)];
-            run_task(held.in(now[i]), held.out(now[i]), own, workspace, w, losses);
+            TaskProducts& task = products_[static_cast<std::size_t>(i)];
+            run_task(held.in(now[i]), held.out(now[i]), task, workspace, w, losses);
             means.take(workspace.algebra, block.first + i, 1, losses);
             // The factors take 1 / n of the mean, (3), and 1 / sqrt(m), since the second sweep uses
             // X unscaled.
             const double share = 1.0 / static_cast<double>(n);
-            own.C_in.scale(share * normalisation(own.C_in.m()));
-            own.C_out.scale(share * normalisation(own.C_out.m()));
+            task.C_in.scale(share * normalisation(task.C_in.m()));
+            task.C_out.scale(share * normalisation(task.C_out.m()));
           });
           throw_if_requested(cancel);
           std::vector<Part<XScalar>> parts;
           for (Index i = 0; i < block.count; ++i) {
-            const TaskProducts& own = found_[static_cast<std::size_t>(i)];
-            if (method_.has_inner_part()) parts.push_back({&held.in(now[i]), &own.C_in});
-            parts.push_back({&held.out(now[i]), &own.C_out});
+            const TaskProducts& task = products_[static_cast<std::size_t>(i)];
+            if (method_.has_inner_part()) parts.push_back({&held.in(now[i]), &task.C_in});
+            parts.push_back({&held.out(now[i]), &task.C_out});
           }
           second_sweep<XScalar, BScalar>(parts, tasks_.d, k_, block.first > 0 ? grad_B : nullptr,
                                          grad_B, threads, cancel);
@@ -71,27 +71,27 @@ class GramRoute final : public Route<XScalar, BScalar> {
              bool losses, int threads, Cancel* cancel) {
     const bool K = method_.needs_gram() || (losses && method_.needs_cross_gram());
     first_sweep<XScalar, BScalar>(B, k_, held, now, {K, method_.needs_cross_gram()},
-                                  pieces_of(tasks_, n), threads, cancel, found_);
+                                  pieces_of(tasks_, n), threads, cancel, products_);
   }
 
   /// Runs the algebra (5)-(10) on one task. The products of the sweep are first scaled to the
   /// algebra's units, in which no sample count appears (*Scaling*); C and C' are collected for the
   /// second sweep.
-  void run_task(const Samples<XScalar>& in, const Samples<XScalar>& out, TaskProducts& own,
+  void run_task(const Samples<XScalar>& in, const Samples<XScalar>& out, TaskProducts& task,
                 DenseWorkspace& workspace, const double* w, bool losses) {
     const double scale_in = normalisation(in.m), scale_out = normalisation(out.m);
-    own.Z_in *= scale_in;
-    own.Z_out *= scale_out;
-    own.K *= scale_in * scale_in;
-    own.K_cross *= scale_in * scale_out;
-    own.C_in.reset(in.m, k_, method_.has_inner_part() ? 2 * method_.inner_steps : 0);
-    own.C_out.reset(out.m, k_, 1);
-    normalise_y(in, own.y_in);
-    normalise_y(out, own.y_out);
+    task.Z_in *= scale_in;
+    task.Z_out *= scale_out;
+    task.K *= scale_in * scale_in;
+    task.K_cross *= scale_in * scale_out;
+    task.C_in.reset(in.m, k_, method_.has_inner_part() ? 2 * method_.inner_steps : 0);
+    task.C_out.reset(out.m, k_, 1);
+    normalise_y(in, task.y_in);
+    normalise_y(out, task.y_out);
     DenseDesign design(
         k_, method_.inner_steps,
-        {in.m, out.m, own.Z_in.data(), own.y_in.data(), own.Z_out.data(), own.y_out.data(),
-         own.K.data(), in.m, own.K_cross.data(), in.m, &own.C_in, &own.C_out},
+        {in.m, out.m, task.Z_in.data(), task.y_in.data(), task.Z_out.data(), task.y_out.data(),
+         task.K.data(), in.m, task.K_cross.data(), in.m, &task.C_in, &task.C_out},
         workspace.scratch);
     workspace.algebra.gradient(design, w, losses);
   }
@@ -99,8 +99,8 @@ class GramRoute final : public Route<XScalar, BScalar> {
   Method method_;
   const TaskSet<XScalar>& tasks_;
   Index k_;
-  std::vector<DenseWorkspace> workspaces_;
-  std::vector<TaskProducts> found_;
+  std::vector<DenseWorkspace> workspaces_;  // of each thread
+  std::vector<TaskProducts> products_;      // of the tasks of a block
 };
 
 /// The vector route of (11): neither Z nor K is computed. Tasks run in panels, each as a chain of
@@ -167,8 +167,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
       Design design(round, panel, workspace.scratch);
       workspace.algebra.adapt(design, w);
       for (Index t = 0; t < panel.tasks; ++t) {
-        double* own = w_J + panel.places[t] * k_;
-        for (Index j = 0; j < k_; ++j) own[j] = workspace.algebra.adapted()[j * Design::width + t];
+        double* head = w_J + panel.places[t] * k_;
+        for (Index j = 0; j < k_; ++j) head[j] = workspace.algebra.adapted()[j * Design::width + t];
       }
     });
     throw_if_requested(cancel);
@@ -179,11 +179,11 @@ class VectorRoute final : public Route<XScalar, BScalar> {
 
   /// Chooses how threads share the work of a round and provides a workspace for each group.
   Sharing shared(Index n, int threads) {
-    const Sharing found = sharing_of(plan_, n, task_bytes_, tasks_.is_sparse(), threads);
-    while (static_cast<int>(workspaces_.size()) < found.groups) {
+    const Sharing sharing = sharing_of(plan_, n, task_bytes_, tasks_.is_sparse(), threads);
+    while (static_cast<int>(workspaces_.size()) < sharing.groups) {
       workspaces_.emplace_back(*this);
     }
-    return found;
+    return sharing;
   }
 
   /// Collects what the panels of a round have in common.
@@ -208,8 +208,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     typename Design::Scratch scratch;
   };
 
-  /// Describes the panel of the tasks from `at` on, with memory for its terms from the rows of task
-  /// `row` of the block on.
+  /// Describes the panel of tasks that starts at `at`. The memory for its terms starts at the rows
+  /// of task `row` of the block.
   typename Design::Panel panel_of(const TaskSet<XScalar>& tasks, const TaskSelection& taken,
                                   Index at, Index row) {
     typename Design::Panel panel{std::min(plan_.panel, taken.n - at),

@@ -67,8 +67,8 @@ def losses_share(config: TrainConfig) -> float:
 def record_calls(config: TrainConfig) -> float:
     """Return the time of the records of a round, on average, as a number of kernel calls."""
     names = set(config.record) | ({"dist"} if config.measures_distance else set())
-    # The angles include the largest, which is the distance: it costs nothing more unless a row
-    # or a criterion needs it by itself.
+    # The largest of the angles gives the distance, which therefore costs nothing more unless a
+    # row or a criterion needs it by itself.
     if "angles" in config.record and "dist" not in config.record and config.stop is None:
         names.discard("dist")
     n = config.n or 2 * config.width

@@ -1,4 +1,5 @@
-// The tasks of a round in blocks: where a batch is larger than memory, the X of one at a time.
+// The tasks of a round in blocks. If a batch is larger than memory, the X of one block is loaded at
+// a time.
 #pragma once
 
 #include <algorithm>
@@ -14,19 +15,21 @@ struct Block {
   Index first, count;
 };
 
-/// Whether blocks are limited by bytes: where X is in a store, or where what blocks add to B, of
-/// numbers of so many bytes, is rounded to less than double between them.
+/// Returns whether blocks are limited by bytes. They are if X is in a store. They also are if B has
+/// narrower numbers than double: grad_B is then rounded after each block, so data in memory need
+/// the blocks of a store to give the same bits.
 inline bool are_limited(bool stored, Index B_number_bytes) {
   return stored || B_number_bytes < static_cast<Index>(sizeof(double));
 }
 
-/// Bytes of X that fill a block: kStoreBlockBytes, or four times the bytes of B.
+/// Returns the bytes of X that fill a block: kStoreBlockBytes, or four times the bytes of B.
 inline double block_bytes(Index d, Index k, Index B_number_bytes) {
   return std::max(kStoreBlockBytes,
                   4.0 * static_cast<double>(B_number_bytes) * static_cast<double>(d * k));
 }
 
-/// Blocks of at most `most` tasks, cut by shape alone, so that a store changes no bit.
+/// Splits the tasks of a round into blocks of at most `most` tasks. Shapes alone decide where, so
+/// that a store changes no bit.
 template <class BScalar, class XScalar>
 std::vector<Block> blocks_of(const TaskSet<XScalar>& tasks, const TaskSelection& taken, Index k,
                              Index most) {
@@ -38,26 +41,27 @@ std::vector<Block> blocks_of(const TaskSet<XScalar>& tasks, const TaskSelection&
   for (Index i = 0; i < taken.n; ++i) {
     const Index task = taken[i];
     const bool twice = !tasks.outer.empty() && !tasks.shares(task);
-    const Index own = tasks.in(task).bytes(tasks.d) + (twice ? tasks.out(task).bytes(tasks.d) : 0);
+    const Index more = tasks.in(task).bytes(tasks.d) + (twice ? tasks.out(task).bytes(tasks.d) : 0);
     const bool full = blocks.empty() || blocks.back().count == most;
-    if (full || (limited && static_cast<double>(bytes + own) > room)) {
+    if (full || (limited && static_cast<double>(bytes + more) > room)) {
       blocks.push_back({i, 0});
       bytes = 0;
     }
     ++blocks.back().count;
-    bytes += own;
+    bytes += more;
   }
   return blocks;
 }
 
-/// The tasks of a block as a choice of their own.
+/// Returns the selection of the tasks of a block.
 inline TaskSelection part_of(const TaskSelection& taken, const Block& block) {
   if (taken.tasks != nullptr) return {block.count, taken.tasks + block.first, 0};
   return {block.count, nullptr, taken.first + block.first};
 }
 
-/// body(tasks, taken, block) for every block, with the tasks and the choice among them that `block`
-/// stands for. A store reads the next block meanwhile; all tasks in order are expected again.
+/// Calls body(tasks, taken, block) for every block, with the selection of its tasks from `tasks`. A
+/// store meanwhile reads the next block. After the last block of a round on all tasks in order,
+/// this is the first block, for the next round.
 template <class Scalar, class Body>
 void each_block(const TaskSet<Scalar>& tasks, const TaskSelection& taken,
                 const std::vector<Block>& blocks, Body&& body) {
