@@ -112,6 +112,7 @@ class RouteCost(TypedDict):
     tasks: float  # overheads of a task on the vector route, in a round
     flops: float  # flops of a round
     serial: bool  # a round is too small for more than one thread
+    busiest: float  # work of the busiest thread, as a multiple of an even share
     bytes: float  # held by a trial beside the data and B
     released_bytes: float  # those of `bytes` freed when the gradient is complete
     shared_bytes: float  # shared by the trials of a run

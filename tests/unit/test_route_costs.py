@@ -119,3 +119,17 @@ def test_rounds_on_a_small_gram_matrix_are_serial():
     assert cost(ANIL, "dual", n=25, all_tasks=25)["flops"] == 10**6
     assert not cost(ANIL, "dual", n=25, all_tasks=25)["serial"]
     assert cost(ANIL, "dual", n=24, all_tasks=24)["serial"]
+
+
+@pytest.mark.parametrize(
+    ("n", "threads", "most"), [(16, 2, 8), (10, 2, 8), (20, 2, 12), (40, 3, 16)]
+)
+def test_the_busiest_thread_has_the_most_panels(n, threads, most):
+    # Panels of 8 tasks; a thread that is free takes the next one.
+    counts = cost(ANIL, "vector", threads=threads, d=2000, n=n, all_tasks=n)
+    assert counts["busiest"] == pytest.approx(most * threads / n)
+
+
+def test_threads_share_large_panels_evenly():
+    counts = cost(ANIL, "vector", threads=2, d=2000, n=10, all_tasks=10, m_in=400, m_out=400)
+    assert counts["busiest"] == 1

@@ -114,6 +114,7 @@ py::dict route_costs(const Method& method, const DataSizes& sizes, const std::st
   out["tasks"] = cost.tasks;
   out["flops"] = cost.flops;
   out["serial"] = cost.serial;
+  out["busiest"] = cost.busiest;
   out["bytes"] = cost.bytes;
   out["released_bytes"] = cost.released_bytes;
   out["shared_bytes"] = cost.shared_bytes;

@@ -333,6 +333,21 @@ RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads) {
 /// outer set. Beside X, a pass reads and writes vectors of length d and multiplies by B^T once for
 /// each task. A panel shares each read of B, so the reads of B count by panels, and the arithmetic
 /// by tasks.
+namespace {
+
+/// Returns the tasks of the busiest thread of the vector route, as a multiple of an even share.
+/// Threads take panels as they become free: those of full size first, then a smaller last one.
+double busiest_share(const VectorPlan& plan, const DataSizes& sizes, int threads) {
+  const Sharing sharing = sharing_of(plan, sizes.n, sizes.task_bytes(), sizes.sparse, threads);
+  const Index n = std::min(plan.block, sizes.n), full = n / plan.panel;
+  if (sharing.groups == 1) return 1;
+  Index most = ceil_div(full, sharing.groups) * plan.panel;
+  if (full % sharing.groups == 0) most += n % plan.panel;
+  return number(most * sharing.groups) / number(n);
+}
+
+}  // namespace
+
 RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads) {
   const VectorPlan plan(method, sizes.d, sizes.k, sizes.all_tasks);
   const double d = number(sizes.d), k = number(sizes.k), n = number(sizes.n);
@@ -362,6 +377,7 @@ RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads)
   cost.calls = algebra_calls(method, sizes, number(ceil_div(sizes.n, plan.panel)));
   cost.tasks = n;
   cost.serial = is_serial(method, sizes);
+  cost.busiest = busiest_share(plan, sizes, threads);
   add_geometry(sizes, threads, cost);
   return cost;
 }

@@ -38,9 +38,10 @@ def _price(work: Workload, cost: RouteCost) -> Price:
     # The store reads the next block while the core works on the last, so a round takes the longer
     # of the two. The setup of a route works on all data at once and waits for them.
     machine = Machine(work.threads)
+    gradient = cost["busiest"] * machine.staged(cost["round"])
     return Price(
         setup=machine.staged(cost["setup"]) + _reading(work, machine, cost["setup_reads"]),
-        round=max(machine.staged(cost["round"]), _reading(work, machine, cost["reads"]))
+        round=max(gradient, _reading(work, machine, cost["reads"]))
         + machine.staged(cost["records"])
         + machine.call
         + machine.kernel * cost["calls"]

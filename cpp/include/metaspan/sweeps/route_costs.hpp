@@ -17,6 +17,7 @@ struct RouteCost {
   double tasks = 0;                   // overheads of a task on the vector route, in a round
   double flops = 0;                   // flops of a round
   bool serial = false;                // a round is too small for more than one thread
+  double busiest = 1;                 // work of the busiest thread, as a multiple of an even share
   double bytes = 0;                   // held by a trial beside the data and B
   double released_bytes = 0;          // those of `bytes` freed when the gradient is complete
   double shared_bytes = 0;            // shared by the trials of a run
