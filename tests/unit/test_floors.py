@@ -10,14 +10,14 @@ from metaspan.paper.floors import floors
 
 @pytest.mark.parametrize("label", ["FO-ANIL", "Exact ANIL"])
 def test_the_largest_dimension_of_the_panel_does_not_diverge(label):
-    """Fewer tasks diverge within 500 rounds."""
+    """A fifth of the samples diverges within 250 rounds."""
     view = panels()["floor"].views[1]
     curve = max((c for c in view.curves if c.label == label), key=lambda c: c.d)
     assert curve.d == 10**6
     r = ms.train(
         ms.LinearTasks(d=curve.d, k=curve.k, heads=curve.heads),
         curve.method,
-        rounds=1200,
+        rounds=800,
         n=curve.n,
         m_in=curve.m[0],
         m_out=curve.m[1],
@@ -26,7 +26,7 @@ def test_the_largest_dimension_of_the_panel_does_not_diverge(label):
         stop=None,
     )
     assert r.status == ms.Status.FINISHED
-    assert r.trace["dist"][-1] < 0.5
+    assert r.trace["dist"][-1] < 0.1
 
 
 def test_the_fit_is_that_of_the_ends_and_leaves_out_what_diverged():

@@ -127,16 +127,22 @@ def _diversities(method: Method, values: Sequence[float], rounds: int) -> tuple[
 
 
 def _on_samples(label: str, method: Method, d: int) -> Curve:
-    """Return a run on fresh finite samples, long enough for dist to level off."""
+    """Return a run on fresh finite samples, long enough for dist to level off.
+
+    A run needs a multiple of 1 / (alpha beta) rounds, and a large `beta` makes it diverge at the
+    largest d unless n m_out is large too. In law, the cost of a round of ANIL is linear in the
+    tasks but does not depend on their samples, so that tasks of many samples are the cheapest way
+    to a large `beta`.
+    """
     return Curve(
         label=label,
         method=method,
         init=Init(dist=0.7),
         heads=HEADS,
-        rounds=5000,
+        rounds=1500,
         d=d,
-        n=300,  # at d = 10^6 fewer tasks than that would let first-order ANIL diverge
-        m=(50, 50),
+        n=100,
+        m=(1000, 1000),
         trials=4,
     )
 
@@ -145,8 +151,8 @@ def _floor() -> Panel:
     """Return the panel of error floors: on finite samples curves level off, as theory predicts."""
     dimensions = [10**power for power in range(2, 7)]
     on_samples = {
-        "FO-ANIL": ANIL(alpha=0.1, beta=0.02, first_order=True),
-        "Exact ANIL": ANIL(alpha=0.1, beta=0.02),
+        "FO-ANIL": ANIL(alpha=0.1, beta=0.1, first_order=True),
+        "Exact ANIL": ANIL(alpha=0.1, beta=0.1),
     }
     return Panel(
         about="finite samples: the error floor over d = 10^2 .. 10^6",
