@@ -13,7 +13,7 @@ from typing import NoReturn
 from ._support import progress
 from .study.commands import add_parser, study_command
 
-USAGE, INTERRUPTED = 2, 130
+UNEXPECTED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 on success, 2 on bad usage, 130 after Ctrl-C.
+        Exit status: 0 on success, 1 if a claim of ``reproduce --all`` fails, 2 on bad usage, 130
+        after Ctrl-C.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # it may be unable to encode names of files
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -77,7 +78,13 @@ def _parser() -> Parser:
     )
     make.add_argument("panels", nargs="*", metavar="PANEL", help="names of panels (default: all)")
     make.add_argument("--out", metavar="DIR", help="folder for the files; created if missing")
-    make.add_argument("--quick", action="store_true", help="5 trials instead of 20")
+    make.add_argument("--quick", action="store_true", help="a quarter of the trials")
+    make.add_argument(
+        "--all",
+        action="store_true",
+        help="make all panels, and compare them with what the paper and theory expect: print a "
+        "table, write it as expected.csv and expected.md, and exit with 1 if a claim fails",
+    )
     make.add_argument("--list", action="store_true", help="list the panels and exit")
     add_parser(commands)
     commands.add_parser("info", help="print version, build and machine: what a quoted run needs")
@@ -92,6 +99,8 @@ def _info() -> int:
 
 
 def _reproduce(chosen: argparse.Namespace) -> int:
+    from .paper import limits  # noqa: PLC0415
+    from .paper.claims import as_text  # noqa: PLC0415
     from .paper.figures import panels  # noqa: PLC0415
     from .paper.reproduce import reproduce  # noqa: PLC0415
 
@@ -102,15 +111,27 @@ def _reproduce(chosen: argparse.Namespace) -> int:
         return 0
     if chosen.out is None:
         raise ValueError("reproduce: --out DIR is required")
+    if chosen.all and chosen.panels:
+        raise ValueError("reproduce: --all makes all panels; leave out the names or --all")
     names = chosen.panels or list(known)
     total = sum(len(view.curves) for name in names if name in known for view in known[name].views)
+    total += limits.RUNS if chosen.all else 0
     bar = progress.terminal_bar(total, unit="run", leave=False)
     bar = _Lines() if bar is None else bar
     try:
-        reproduce(names, chosen.out, chosen.quick, advanced=bar.update, finished=bar.write)
+        claims = reproduce(
+            names,
+            chosen.out,
+            chosen.quick,
+            advanced=bar.update,
+            finished=bar.write,
+            expected=chosen.all,
+        )
     finally:
         bar.close()
-    return 0
+    if claims:
+        print(as_text(claims))
+    return 0 if all(claim.holds for claim in claims) else UNEXPECTED
 
 
 class _Lines:

@@ -31,6 +31,7 @@ def metaspan(*arguments, **streams):
         ("reproduce", "nothing", "--out", "{}/new"),
         ("reproduce", "methods", "--out", "{}/file"),
         ("reproduce", "--qiuck", "--out", "{}/new"),
+        ("reproduce", "start", "--all", "--out", "{}/new"),
     ],
     ids=" ".join,
 )

@@ -13,6 +13,7 @@ import pytest
 import metaspan as ms
 from metaspan import cli
 from metaspan.paper import reproduce
+from metaspan.paper.claims import Claim
 
 pytest.importorskip("matplotlib")
 
@@ -61,6 +62,29 @@ def test_reproduce_writes_figures_with_their_data(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("holds", [False, True])
+def test_reproduce_all_prints_and_writes_what_was_expected(tmp_path, monkeypatch, capsys, holds):
+    some = Claim(
+        **dict(panel="theory", quantity="it", expected=1.0, least=0.0, most=2.0, observed=1.0),
+        source="(22)",
+    )
+    monkeypatch.setattr(reproduce, "limits", lambda advanced: [some])
+    if holds:
+        monkeypatch.setattr(reproduce, "expect", lambda name, panel, runs: [])
+    # Panels of 20 rounds do not show what they must.
+    assert cli.main(["reproduce", "--all", "--out", str(tmp_path)]) == (0 if holds else 1)
+    said = capsys.readouterr().out
+    assert ("NO" in said) == (not holds)
+    assert "it" in said
+    with open(tmp_path / "expected.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[-1]["quantity"] == "it"
+    panels = [] if holds else PANELS
+    assert list(dict.fromkeys(row["panel"] for row in rows)) == [*panels, "theory"]
+    assert len((tmp_path / "expected.md").read_text().splitlines()) == len(rows) + 2
+
+
+@pytest.mark.usefixtures("short")
 def test_reproduce_writes_the_same_bytes_again(tmp_path):
     for name in ("a", "b"):
         assert cli.main(["reproduce", "start", "--out", str(tmp_path / name)]) == 0
@@ -76,6 +100,7 @@ def test_reproduce_writes_the_same_bytes_again(tmp_path):
         (["reproduce"], "--out DIR is required"),
         (["reproduce", "nothing", "--out", "."], "PANEL must be one of methods, diversity, start"),
         (["reproduce", "--out"], "expected one argument"),
+        (["reproduce", "methods", "--all", "--out", "."], "leave out the names or --all"),
         (["info", "--loud"], "unrecognized arguments: --loud"),
     ],
 )

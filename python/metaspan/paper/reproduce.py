@@ -20,8 +20,11 @@ from ..runs.result import Result
 from ..runs.summary import summarize
 from ..runs.train import train
 from ..tasks.linear import LinearTasks
+from .claims import Claim, as_csv, as_markdown
+from .expected import expect
 from .figures import Curve, Panel, View, panels
 from .floors import Floors, draw_floors, floors
+from .limits import limits
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,9 +41,11 @@ def reproduce(
     names: Sequence[str],
     out: str | os.PathLike[str],
     quick: bool = False,
+    *,
     advanced: Callable[[], None] = lambda: None,
     finished: Callable[[str], None] = lambda line: None,
-) -> None:
+    expected: bool = False,
+) -> list[Claim]:
     r"""Train what the named panels show, and write each as PNG, PDF and CSV.
 
     Curves are geometric means over trials, bands the 95 % Student-t interval of that mean; the CSV
@@ -58,6 +63,15 @@ def reproduce(
         Called after each training run.
     finished : callable
         Called with one line of text after each panel.
+    expected : bool
+        Compare the panels with what the paper and theory expect of them, and test the claims of
+        theory that no panel shows, by `limits`.
+
+    Returns
+    -------
+    list of Claim
+        The claims, if `expected` is true. They are also written to ``expected.csv`` and
+        ``expected.md``.
 
     Raises
     ------
@@ -80,10 +94,21 @@ def reproduce(
     new_axes()  # a missing matplotlib is found before the work, not after it
     folder = Path(check.path("out", out))
     folder.mkdir(parents=True, exist_ok=True)
+    claims: list[Claim] = []
     for name in dict.fromkeys(names or known):
         began = time.perf_counter()
-        _write(folder / name, known[name], _run(known[name], quick, advanced))
+        runs = _run(known[name], quick, advanced)
+        _write(folder / name, known[name], runs)
+        if expected:
+            claims += expect(name, known[name], runs)
         finished(f"{folder / name}.png (.pdf, .csv)  {time.perf_counter() - began:.1f} s")
+    if expected:
+        began = time.perf_counter()
+        claims += limits(advanced)
+        for suffix, table in ((".csv", as_csv(claims)), (".md", as_markdown(claims))):
+            files.replace((folder / "expected").with_suffix(suffix), table.encode())
+        finished(f"{folder / 'expected'}.csv (.md)  {time.perf_counter() - began:.1f} s")
+    return claims
 
 
 def _run(panel: Panel, quick: bool, advanced: Callable[[], None]) -> Runs:

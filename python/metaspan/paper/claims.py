@@ -1,0 +1,164 @@
+r"""What the paper and theory expect of a quantity, beside what came out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+HEADER = ("holds", "panel", "quantity", "expected", "least", "most", "observed", "source")
+# The source of numbers that no formula gives: a simulation of the same runs that shares no code with
+# this package. It took few seeds (one for heads with a large mean), so that its exponents are good
+# to 20 %.
+SIMULATION = "independent simulation, few seeds"
+EXPONENT = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    r"""A quantity with its expected value.
+
+    Parameters
+    ----------
+    panel : str
+        The panel that shows the quantity, or ``"theory"`` if there is none.
+    quantity : str
+        Name of the quantity.
+    expected : float
+        Its value in the paper, in a theorem or in an independent simulation.
+    least, most : float
+        The values between which the observed one must lie.
+    source : str
+        Where `expected` comes from.
+    observed : float
+        What came out.
+    """
+
+    panel: str
+    quantity: str
+    expected: float
+    least: float
+    most: float
+    source: str
+    observed: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the observed value lies where it must; false for NaN."""
+        return self.least <= self.observed <= self.most
+
+
+def near(expected: float, relative: float) -> tuple[float, float]:
+    r"""Return the interval of a relative error about a positive value.
+
+    Parameters
+    ----------
+    expected, relative : float
+        The value, and the error.
+
+    Returns
+    -------
+    (float, float)
+        The ends of the interval.
+    """
+    return expected * (1 - relative), expected * (1 + relative)
+
+
+def near_on_logarithms(expected: float, error: float = 0.0) -> tuple[float, float]:
+    r"""Return the interval of a distance that is known up to 20 % of its exponent.
+
+    Parameters
+    ----------
+    expected : float
+        The value, in (0, 1]. Its logarithm has an error of 20 %, and of a tenth at least: before
+        dist falls, its exponent is near zero and depends on the start.
+    error : float
+        Standard error of the observed logarithm. Three of them and the error of `expected` are
+        independent, so that their squares add.
+
+    Returns
+    -------
+    (float, float)
+        The ends of the interval.
+    """
+    width = math.hypot(max(EXPONENT * abs(math.log(expected)), 0.1), 3 * error)
+    return expected * math.exp(-width), min(1.0, expected * math.exp(width))
+
+
+def as_csv(claims: Sequence[Claim]) -> str:
+    r"""Write claims as CSV.
+
+    Parameters
+    ----------
+    claims : sequence of Claim
+        The rows.
+
+    Returns
+    -------
+    str
+        The table, with a header.
+    """
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(HEADER)
+    table.writerows(_cells(claim, "{:.9g}") for claim in claims)
+    return text.getvalue()
+
+
+def as_markdown(claims: Sequence[Claim]) -> str:
+    r"""Write claims as a table in Markdown.
+
+    Parameters
+    ----------
+    claims : sequence of Claim
+        The rows.
+
+    Returns
+    -------
+    str
+        The table.
+    """
+    rows = [HEADER, ("---",) * len(HEADER), *(_cells(claim, "{:.4g}") for claim in claims)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def as_text(claims: Sequence[Claim]) -> str:
+    r"""Write claims as columns for a terminal, without their sources.
+
+    Parameters
+    ----------
+    claims : sequence of Claim
+        The rows.
+
+    Returns
+    -------
+    str
+        The table and, as its last line, the number of claims that hold.
+    """
+    rows = [HEADER[:-1], *(_cells(claim, "{:.4g}")[:-1] for claim in claims)]
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    held = sum(claim.holds for claim in claims)
+    return "\n".join([*lines, f"{held} of {len(claims)} claims hold"])
+
+
+def _cells(claim: Claim, number: str) -> tuple[str, ...]:
+    """Format a claim in the order of the header."""
+    least, most = (
+        "" if math.isinf(end) else number.format(end) for end in (claim.least, claim.most)
+    )
+    return (
+        "yes" if claim.holds else "NO",
+        claim.panel,
+        claim.quantity,
+        number.format(claim.expected),
+        least,
+        most,
+        number.format(claim.observed),
+        claim.source,
+    )

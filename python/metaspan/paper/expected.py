@@ -1,0 +1,312 @@
+r"""What the panels must show: claims about the runs that they draw."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import combinations, pairwise
+
+import numpy as np
+
+from .._support.types import F64
+from ..methods import ANIL
+from ..runs.outcome import Status
+from ..runs.result import Result
+from ..tasks.linear import LinearTasks
+from ..theory.rates import plateau, rate
+from .claims import SIMULATION, Claim, near, near_on_logarithms
+from .figures import Curve, Panel
+from .floors import floors
+from .predictions import floor_of_fo_anil, population_dist
+
+PAPER = "paper"
+RATE = "(22)"
+MANY_TASKS = "(23), many tasks a round"
+FOUR = ("Exact ANIL", "FO-ANIL", "Exact MAML", "FO-MAML")
+AVERAGE = "average risk"
+LATE = 1e-2  # dist from which its logarithm falls on a line
+
+Shown = dict[tuple[str, str], tuple[Curve, Result]]  # by view and label
+
+
+def expect(name: str, panel: Panel, runs: list[list[Result]]) -> list[Claim]:
+    r"""List what the paper and theory expect of a panel, beside what its runs show.
+
+    Parameters
+    ----------
+    name : str
+        Name of the panel.
+    panel : Panel
+        What it shows.
+    runs : list of list of Result
+        The results of each view, in the order of its curves.
+
+    Returns
+    -------
+    list of Claim
+        The claims; none for a panel of which nothing is claimed.
+    """
+    if name == "floor":
+        return list(_floor(panel, runs))
+    shown = {
+        (view.name, curve.label): (curve, result)
+        for view, results in zip(panel.views, runs, strict=True)
+        for curve, result in zip(view.curves, results, strict=True)
+    }
+    by_panel = {"methods": _methods, "diversity": _diversity, "start": _start}
+    return list(by_panel[name](shown)) if name in by_panel else []
+
+
+def dist_at(result: Result, at: int) -> F64:
+    r"""Return dist of the trials that did not diverge, in the recorded round nearest to one.
+
+    Parameters
+    ----------
+    result : Result
+        A run with ``"dist"``.
+    at : int
+        The round.
+
+    Returns
+    -------
+    ndarray of shape (trials,)
+        The values.
+    """
+    row = int(np.abs(result.trace["round"] - at).argmin())
+    values = np.atleast_2d(result.trace["dist"])[:, row]
+    alive = np.array([outcome.status != Status.DIVERGED for outcome in result.outcomes])
+    kept: F64 = values[alive]
+    return kept
+
+
+def mean_at(result: Result, at: int) -> float:
+    r"""Return the geometric mean of `dist_at`; NaN if there are no values.
+
+    Parameters
+    ----------
+    result : Result
+        A run with ``"dist"``.
+    at : int
+        The round.
+
+    Returns
+    -------
+    float
+        The mean over trials.
+    """
+    values = dist_at(result, at)
+    return math.exp(float(np.log(values).mean())) if values.size else math.nan
+
+
+def _error_at(result: Result, at: int) -> float:
+    """Standard error of the mean of log dist over trials."""
+    values = dist_at(result, at)
+    return float(np.log(values).std(ddof=1) / math.sqrt(values.size)) if values.size > 1 else 0.0
+
+
+def slope(result: Result, first: float = LATE, last: float = 0.0) -> float:
+    r"""Return the decrease of log dist per round between two values of dist.
+
+    Parameters
+    ----------
+    result : Result
+        A run with ``"dist"``.
+    first, last : float
+        It is measured from the first row with a (geometric) mean below `first` to the last row with
+        a mean above `last`.
+
+    Returns
+    -------
+    float
+        The slope; NaN if there are fewer than two such rows.
+    """
+    logs = np.log(np.atleast_2d(result.trace["dist"])).mean(axis=0)
+    with np.errstate(divide="ignore"):
+        rows = np.flatnonzero((logs < np.log(first)) & (logs > np.log(last)))
+    if rows.size < 2:
+        return math.nan
+    rounds = result.trace["round"]
+    begin, end = rows[0], rows[-1]
+    return float((logs[begin] - logs[end]) / (rounds[end] - rounds[begin]))
+
+
+def _rate_of(curve: Curve) -> float:
+    return rate(LinearTasks(d=curve.d, k=curve.k, heads=curve.heads), curve.method)
+
+
+def _falls(panel: str, where: str, curve: Curve, result: Result) -> Claim:
+    """The rate (22); with three fresh tasks a round, trials scatter about it by some percent."""
+    least, most = near(value := _rate_of(curve), 0.05)
+    quantity = f"{where}: fall of log dist per round"
+    observed = slope(result)
+    return Claim(
+        panel=panel, quantity=quantity, expected=value, least=least, most=most, source=RATE,
+        observed=observed,
+    )  # fmt: skip
+
+
+def _simulated(panel: str, where: str, at: int, value: float, result: Result) -> Claim:
+    """A number of the independent simulation, good to 20 % of its exponent."""
+    least, most = near_on_logarithms(value, _error_at(result, at))
+    return Claim(
+        panel=panel, quantity=f"{where}: dist at round {at}", expected=value, least=least,
+        most=most, source=SIMULATION, observed=mean_at(result, at),
+    )  # fmt: skip
+
+
+def _predicted(panel: str, where: str, at: int, curve: Curve, result: Result) -> Claim:
+    """A point of the recursion for many tasks a round; with three, its exponent is a bit lower."""
+    cov = np.eye(curve.k) if curve.heads.cov is None else np.asarray(curve.heads.cov)
+    assert isinstance(curve.method, ANIL)
+    value = population_dist(curve.d, cov, curve.method, at, curve.init.dist)
+    least, most = near_on_logarithms(value, _error_at(result, at))
+    return Claim(
+        panel=panel, quantity=f"{where}: dist at round {at}", expected=value, least=least,
+        most=most, source=MANY_TASKS, observed=mean_at(result, at),
+    )  # fmt: skip
+
+
+def _stays(
+    panel: str, where: str, value: float, ends: tuple[float, float], result: Result
+) -> Claim:
+    """Average risk does not recover the subspace."""
+    last = int(result.trace["round"][-1])
+    return Claim(
+        panel=panel, quantity=f"{where}{AVERAGE}: dist at round {last}", expected=value,
+        least=ends[0], most=ends[1], source=PAPER, observed=mean_at(result, last),
+    )  # fmt: skip
+
+
+def _coincide(panel: str, results: list[Result]) -> Claim:
+    """By (22) all four methods have one factor: largest difference of exponents, relative."""
+    logs = [np.log(np.atleast_2d(r.trace["dist"])).mean(axis=0) for r in results]
+    apart = max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in combinations(logs, 2))
+    return Claim(
+        panel=panel, quantity="the four methods: largest difference of log dist, relative",
+        expected=0.0, least=0.0, most=0.05, source=RATE, observed=apart,
+    )  # fmt: skip
+
+
+def _methods(shown: Shown) -> Iterator[Claim]:
+    panel = view = "methods"
+    for label in FOUR:
+        curve, result = shown[view, label]
+        yield _falls(panel, label, curve, result)
+        for at, value in ((150, 9e-1), (750, 5e-3), (1500, 3e-6)):
+            yield _simulated(panel, label, at, value, result)
+    yield _coincide(panel, [shown[view, label][1] for label in FOUR])
+    yield _stays(panel, "", 1.0, (0.95, 1.0), shown[view, AVERAGE][1])
+
+
+def _diversity(shown: Shown) -> Iterator[Claim]:
+    panel = "diversity"
+    simulated = {0.5: 1e-3, 0.1: 0.4, 0.01: 0.9}
+    for view in dict.fromkeys(view for view, _ in shown):
+        ends = []
+        for (of, _), (curve, result) in shown.items():
+            if of != view:
+                continue
+            mu2 = 1.0 if curve.heads.cov is None else float(np.diag(curve.heads.cov)[-1])
+            where = f"{view}, mu^2 = {mu2:g}"
+            ends.append(mean_at(result, 2000))
+            if mean_at(result, 2000) < LATE / 10:
+                yield _falls(panel, where, curve, result)
+            if isinstance(curve.method, ANIL):
+                yield _predicted(panel, where, 2000, curve, result)
+            if mu2 in simulated:
+                yield _nearest_trial(panel, where, 1500, simulated[mu2], result)
+        faster = sum(b <= a for a, b in pairwise(ends))
+        yield Claim(
+            panel=panel, quantity=f"{view}: values of mu^2 that are no slower than a larger one",
+            expected=0, least=0, most=0, source=PAPER, observed=faster,
+        )  # fmt: skip
+
+
+def _nearest_trial(panel: str, where: str, at: int, value: float, result: Result) -> Claim:
+    """A simulated number while dist depends on the start: one of the trials must be near it."""
+    trials = dist_at(result, at)
+    nearest = float(trials[np.abs(np.log(trials / value)).argmin()])
+    least, most = near_on_logarithms(value, _error_at(result, at))
+    return Claim(
+        panel=panel, quantity=f"{where}: dist at round {at}, nearest trial", expected=value,
+        least=least, most=most, source=SIMULATION, observed=nearest,
+    )  # fmt: skip
+
+
+def _start(shown: Shown) -> Iterator[Claim]:
+    panel = "start"
+    curve, result = shown["random start", "FO-ANIL"]
+    tasks = LinearTasks(d=curve.d, k=curve.k, heads=curve.heads)
+    logs = np.log(np.atleast_2d(result.trace["dist"])).mean(axis=0)
+    wait = plateau(tasks, curve.method)
+    yield Claim(
+        panel=panel, quantity="random start, FO-ANIL: round with dist = 1/2", expected=wait,
+        least=wait, most=wait + 3 / _rate_of(curve), source="(22), leading order",
+        observed=float(result.trace["round"][int((logs < np.log(0.5)).argmax())]),
+    )  # fmt: skip
+    where = "methodical start"
+    for label in FOUR:
+        curve, result = shown[where, label]
+        yield Claim(
+            panel=panel, quantity=f"{where}, {label}: dist at round 0", expected=0.7,
+            least=0.7 - 1e-9, most=0.7 + 1e-9, source=PAPER, observed=mean_at(result, 0),
+        )  # fmt: skip
+        yield _falls(panel, f"{where}, {label}", curve, result)
+    curve, result = shown[where, "FO-ANIL"]
+    for at in (150, 750, 1500):
+        yield _predicted(panel, f"{where}, FO-ANIL", at, curve, result)
+    yield _stays(panel, f"{where}, ", 0.7, (0.65, 1.0), shown[where, AVERAGE][1])
+    yield from _large_mean({label: shown["mean 10", label][1] for label in (*FOUR, AVERAGE)})
+
+
+def _large_mean(results: dict[str, Result]) -> Iterator[Claim]:
+    """Heads N(10 * 1, I): ANIL keeps converging and MAML suffers."""
+    panel, where = "start", "mean 10"
+    anil, maml = (0.6, 0.2, 0.05), (0.6, 0.3, 0.1)
+    for label, values in (("Exact ANIL", anil), ("FO-ANIL", anil), ("Exact MAML", maml)):
+        for at, value in zip((1000, 5000, 10_000), values, strict=True):
+            yield _simulated(panel, f"{where}, {label}", at, value, results[label])
+    ends = {label: mean_at(results[label], 10_000) for label in ("Exact ANIL", "Exact MAML")}
+    yield Claim(
+        panel=panel, quantity=f"{where}: dist of Exact MAML over that of Exact ANIL, round 10000",
+        expected=2.0, least=1.2, most=math.inf, source=PAPER,
+        observed=ends["Exact MAML"] / ends["Exact ANIL"],
+    )  # fmt: skip
+    outcomes = results["FO-MAML"].outcomes
+    yield Claim(
+        panel=panel, quantity=f"{where}, FO-MAML: share of trials that diverge", expected=1.0,
+        least=0.3, most=1.0, source=SIMULATION,
+        observed=sum(o.status == Status.DIVERGED for o in outcomes) / len(outcomes),
+    )  # fmt: skip
+    yield _stays(panel, f"{where}, ", 0.7, (0.6, 0.8), results[AVERAGE])
+
+
+def _floor(panel: Panel, runs: list[list[Result]]) -> Iterator[Claim]:
+    """The scale of theory, and the floor of first-order ANIL itself where steps are small."""
+    ends = next(i for i, view in enumerate(panel.views) if view.floors)
+    by_label: dict[str, list[tuple[Curve, Result]]] = {}
+    for curve, result in zip(panel.views[ends].curves, runs[ends], strict=True):
+        by_label.setdefault(curve.label, []).append((curve, result))
+    for label, pairs in by_label.items():
+        measured = floors([result for _, result in pairs])
+        yield Claim(
+            panel="floor", quantity=f"{label}: runs that level off", expected=len(pairs),
+            least=len(pairs), most=len(pairs), source="sqrt(d k / (n m_out))",
+            observed=measured.d.size,
+        )  # fmt: skip
+        yield Claim(
+            panel="floor", quantity=f"{label}: exponent of the floor over its scale", expected=1.0,
+            least=0.95, most=1.05, source="sqrt(d k / (n m_out))", observed=measured.exponent,
+        )  # fmt: skip
+        dist = dict(zip(measured.d.tolist(), measured.dist.tolist(), strict=True))
+        for curve, _ in pairs:
+            method = curve.method
+            if not isinstance(method, ANIL) or not method.first_order or curve.m is None:
+                continue
+            value = floor_of_fo_anil(curve.d, curve.k, curve.n, curve.m, method)
+            least, most = near(value, 0.12)
+            yield Claim(
+                panel="floor", quantity=f"{label}, d = 10^{math.log10(curve.d):.0f}: floor of dist",
+                expected=value, least=least, most=most, source="drift against gradient noise",
+                observed=dist.get(curve.d, math.nan),
+            )  # fmt: skip
