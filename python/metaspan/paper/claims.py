@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 HEADER = ("holds", "panel", "quantity", "expected", "least", "most", "observed", "source")
-# The source of numbers that no formula gives: a simulation of the same runs that shares no code with
-# this package. It took few seeds (one for heads with a large mean), so that its exponents are good
-# to 20 %.
+# The source of numbers that no formula gives: a simulation of the same runs that shares no code
+# with this package. It took few seeds (one for heads with a large mean), so that its exponents are
+# good to 20 %.
 SIMULATION = "independent simulation, few seeds"
 EXPONENT = 0.2
 
