@@ -92,9 +92,9 @@ inline double cos_quarter(double g) {
   return 1.0 + series * z;
 }
 
-/// Computes `Count` Philox blocks in place: x holds the counters on entry. Multiplications read the
-/// low 32 bits alone and shifts move high bits down only from products, so that the high bits that
-/// the rounds leave behind never reach a result; the last line clears them.
+/// Computes `Count` Philox blocks in place: x holds the counters on entry. The rounds leave
+/// garbage in the high 32 bits of the words. It never reaches the low 32 bits, since
+/// multiplications read these alone and only products are shifted right. The last line clears it.
 template <int Count>
 inline void philox_blocks(const std::uint32_t key[2], std::uint64_t x[4][Count]) {
   static_assert(Count % kLane == 0, "blocks come in whole registers");

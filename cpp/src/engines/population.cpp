@@ -112,8 +112,8 @@ class Population final : public PopulationEngine {
  private:
   using Design = SharedDesign<Width>;
 
-  /// A piece of the round with its own sums and scratch. There is one for each piece rather than
-  /// for each thread, since its sums must last until all pieces are done.
+  /// A piece of the round with its own sums and scratch. Pieces that run on one thread do not share
+  /// this storage, since the sums of each must last until all pieces are done.
   struct Workspace {
     explicit Workspace(const Population& run)
         : algebra(run.method_, run.k(), run.rows(), run.rows()),

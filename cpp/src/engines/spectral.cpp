@@ -128,8 +128,8 @@ class Spectral final : public ArraysEngine<BScalar> {
   }
 
  private:
-  /// The tasks of a piece, with their algebra, scratch and sums. There is one for each piece, since
-  /// its sums must last until all pieces are done.
+  /// The tasks of a piece, with their algebra, scratch and sums. Pieces do not share this storage,
+  /// since the sums of each must last until all pieces are done.
   struct Piece {
     explicit Piece(const Spectral& run)
         : algebra(run.method_, run.k_, 1, 1),

@@ -13,7 +13,8 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-// A cosine up to this is treated as 0: it is a rounding error of that of a right angle.
+// Cosines up to this bound are treated as 0, since rounding alone can make the cosine of a right
+// angle as large.
 constexpr double kZeroCosine = 8 * std::numeric_limits<double>::epsilon();
 
 /// The public names of the records, (20) and (21).

@@ -94,7 +94,7 @@ double held_of_products(const Method& method, const DataSizes& sizes) {
 }
 
 /// Returns how many of `tasks` tasks the largest block has, by the rule of blocks_of() for tasks of
-/// average size. At least one task is in a block, however large.
+/// average size. A task that is larger than the limit of a block has a block of its own.
 double tasks_of_block(const DataSizes& sizes, Index tasks) {
   if (!are_limited(sizes.stored, sizes.B_number_bytes)) return number(tasks);
   const double task = sizes.row_bytes() * (sizes.m_in + (sizes.shared ? 0 : sizes.m_out));

@@ -88,7 +88,7 @@ def near(name: str, accepted: Iterable[str]) -> list[str]:
 
 
 def meant(name: str, accepted: Iterable[str]) -> str:
-    """Ask whether accepted names near to a wrong one were meant; empty if none is near."""
+    """Return a question that suggests accepted names close to `name`; empty if there is none."""
     close = near(name, accepted)
     return f"did you mean {words(close)}?" if close else ""
 

@@ -87,7 +87,7 @@ class TrainConfig:
     checkpoint : Checkpoint or None
         The file and the seconds between writes.
     progress : bool or callable
-        As passed; in a result, a function has been replaced by False.
+        As passed; in a result, False replaces a function passed as `progress`.
     on_failure : str
         As passed.
     """

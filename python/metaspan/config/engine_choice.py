@@ -36,11 +36,11 @@ def choose_engine(
             "engine must be 'auto' or 'population' for infinitely many samples (m_in and m_out "
             f"are None); got {engine!r}"
         )
-    # In order of preference, since only the cost of "collapsed" does not grow with d. It draws the
-    # components of samples off the span in law, which needs features whose law is invariant under
-    # rotations, and d large enough for the learner's directions off B_star; the recursion for
-    # infinitely many tasks (n is None) draws nothing. "sampled" and "arrays" draw whole samples,
-    # and so need finite numbers of them.
+    # "collapsed" comes first: it is the only engine whose cost does not grow with d. It draws the
+    # components of samples outside the span in law, which needs features whose law is invariant
+    # under rotations, and d large enough for the learner's directions outside the span of B_star;
+    # the recursion for infinitely many tasks (n is None) draws nothing. "sampled" and "arrays" draw
+    # whole samples, and so need finite numbers of them.
     pooled = pool is not None
     fits = tasks.is_symmetric and (n is None or tasks.d >= tasks.k + width)
     drawn = None not in counts and not pooled and n is not None

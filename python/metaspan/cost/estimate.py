@@ -208,7 +208,7 @@ def with_spectrum(config: TrainConfig) -> Estimate:
 
 
 def _start_seconds(config: TrainConfig, machine: Machine) -> float:
-    """Return the seconds to draw B_star and B_0 of a trial at full size, and to measure its end."""
+    """Return the seconds to draw B_star and B_0 of a trial at full size and measure its final B."""
     d, k, k_star = config.tasks.d, config.width, config.k_star
     drawn = k * isinstance(config.init, Init)
     if isinstance(config.tasks, LinearTasks) and config.tasks.B_star is None:
@@ -221,7 +221,7 @@ def _start_seconds(config: TrainConfig, machine: Machine) -> float:
 
 
 def _measuring_seconds(work: Workload, share: float, machine: Machine) -> float:
-    """Return the seconds a round to measure B at full size in a share of the rounds, and record."""
+    """Return the seconds per round to measure B, in a `share` of the rounds, and to record."""
     sizes = work.sizes
     stages = core.coordinates_cost(share * sizes.d, sizes.k, sizes.k + sizes.k_star)
     # One thread computes the records, and the rate of kernels is that of all threads.

@@ -55,8 +55,8 @@ def encode(
     keep : callable
         Stores an array and returns the JSON value that refers to it.
     strict : bool
-        Whether to refuse a function whose parts cannot be hashed, as trees that are compared need.
-        False: such a function is encoded by its name alone.
+        Whether to refuse a function whose parts cannot be hashed. Trees that will be compared need
+        True. If False, a function that cannot be hashed is encoded by its name alone.
     path : str
         Name of the value, for errors.
 

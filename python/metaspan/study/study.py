@@ -216,9 +216,9 @@ class Study:
             way then one by one. A run on which workers die three times while it is alone has
             failed.
         Exception
-            Any exception that a signal handler raises, also within a measure or a user's function.
-            The run that it interrupts is not recorded as failed; finished runs are kept, and the
-            same call does the rest.
+            Any exception raised by a signal handler, even during a measure or a user's function.
+            The interrupted run is not recorded as failed; finished runs are kept, and the same call
+            does the rest.
         """
         if executor is not None and not isinstance(executor, Executor):
             raise TypeError(

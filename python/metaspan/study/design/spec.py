@@ -256,7 +256,7 @@ def _unused_error(name: str) -> ValueError:
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
-    """Suggest the nearest known name; empty if none is near."""
+    """Return a suggestion of the nearest known name; empty if no name is near."""
     meant = check.meant(name, known)
     return f": {meant}" if meant else ""
 

@@ -46,9 +46,9 @@ def heat(
     table : pandas.DataFrame
         Table of a study, a row per cell and seed.
     x, y : str
-        Columns of two varied names; every value is a category of its own.
+        Names of the columns of two varied names; every value is a category of its own.
     value : str
-        Column of the measure.
+        Name of the column of the measure.
     col : str or None
         Column whose values have axes of their own, on the same scale of colours.
     names : sequence of str

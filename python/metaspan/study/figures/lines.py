@@ -68,8 +68,8 @@ def lines(
     table : pandas.DataFrame
         Table of a study, a row per cell and seed.
     x, y : str
-        Columns of a varied name and of a measure. Values of `x` that are not numbers are
-        categories.
+        Names of two columns of the table: a varied name and a measure. Values of `x` that are not
+        numbers are categories.
     hue : str or None
         Column with a line for each value; numbers are shaded from dark to light.
     col : str or None

@@ -102,7 +102,7 @@ class Points:
 
 
 def stop_note(points: Points, y: str) -> str:
-    """Say for how many runs the stop rule determined the measure; empty for none."""
+    """Return a note with the number of runs whose `y` the stop rule determined; empty if 0."""
     count = int(points.stopped.sum())
     return f"the stop rule set {y} in {count} of {points.runs.sum()} runs" if count else ""
 
