@@ -119,7 +119,7 @@ def _share(what: str, shape: Shape, took: float, floor: float, entries: int) -> 
         unit="x",
         target=SHARE,
         more_is_better=True,
-        note=f"{show(took / entries * 1e6)} ns an entry and pass",
+        note=f"{show(took / entries * 1e6)} ns per entry and pass",
     )
 
 
