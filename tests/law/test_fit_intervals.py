@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from metaspan.study.laws.fits import fit_laws, fit_powers
-from metaspan.study.laws.resampling import group, moves
+from metaspan.study.laws.resampling import draw_deviations, group_rows
 
 ERROR_RATE = 1e-3
 RUNS = 300
@@ -59,8 +59,8 @@ def test_intervals_cover_the_truth(design, law):
 def test_chance_moves_means_by_their_standard_errors():
     """Rows drawn at each x: unbiased standard errors, widened for the degrees behind them."""
     logs = np.random.default_rng(17).standard_normal((5, 3)) * [[1], [2], [1], [3], [1]]
-    groups = group({"x": np.repeat(np.arange(1, 6), 3)}, np.exp(logs).ravel())
-    moved = moves(groups, logs.ravel(), 2, band=0.95, resamples=20_000, seed=0)
+    groups = group_rows({"x": np.repeat(np.arange(1, 6), 3)}, np.exp(logs).ravel())
+    moved = draw_deviations(groups, logs.ravel(), 2, band=0.95, resamples=20_000, seed=0)
     variance = logs.var(axis=1, ddof=1) / 3
     degrees = variance.sum() ** 2 / (variance**2 / 2).sum()
     widened = stats.t.ppf(0.975, degrees) / stats.norm.ppf(0.975)
@@ -72,9 +72,9 @@ def test_chance_moves_means_by_their_standard_errors():
 def test_chance_moves_single_runs_by_the_scatter_about_the_fit():
     x = np.array([1, 1, 2, 3, 4, 5, 6, 7])
     logs = np.random.default_rng(18).standard_normal(8)
-    groups = group({"x": x}, np.exp(logs))
+    groups = group_rows({"x": x}, np.exp(logs))
     residuals = logs - np.polyval(np.polyfit(x, logs, 1), x)
-    moved = moves(groups, residuals, 2, band=0.95, resamples=20_000, seed=0)
+    moved = draw_deviations(groups, residuals, 2, band=0.95, resamples=20_000, seed=0)
     widened = stats.t.ppf(0.975, 6) / stats.norm.ppf(0.975)
     expected = widened * np.sqrt((residuals**2).sum() / 6 / np.array([2, 1, 1, 1, 1, 1, 1]))
     np.testing.assert_allclose(moved.std(axis=0), expected, rtol=0.03)
