@@ -17,6 +17,7 @@ from reference import Method, explicit
 
 RECORDS = ("dist", "w_norm", "perp_norm", "sigma_max", "loss_in", "loss_adapted", "loss_out")
 RUNS = 3000  # on either side
+TASKS_AT_A_TIME = 12_000  # of explicit runs
 FAMILY_ERROR = 1e-3  # the chance that any of a family's tests fails on two samples of one law
 
 
@@ -118,15 +119,23 @@ def drawn(case, runs, seed):
     """Draw a sample of explicit runs."""
     B, w = case.start()
     method = Method(case.alpha, case.beta, case.inner_steps, case.adapt_B, case.exact)
-    return explicit.train(
-        np.random.default_rng(seed),
-        **{name: getattr(case, name) for name in ("rounds", "n", "d", "k_star", "m_in", "m_out")},
-        **{name: getattr(case, name) for name in ("noise", "features", "dof", "shared")},
-        runs=runs,
-        B=B,
-        w=w,
-        method=method._asdict(),
-    )
+    rng = np.random.default_rng(seed)
+    # As many runs at a time as have arrays that stay in a cache.
+    most = TASKS_AT_A_TIME // case.n
+    samples = [
+        explicit.train(
+            rng,
+            **{name: getattr(case, name) for name in ("rounds", "n", "d", "k_star")},
+            **{name: getattr(case, name) for name in ("m_in", "m_out")},
+            **{name: getattr(case, name) for name in ("noise", "features", "dof", "shared")},
+            runs=min(most, runs - done),
+            B=B,
+            w=w,
+            method=method._asdict(),
+        )
+        for done in range(0, runs, most)
+    ]
+    return {name: np.concatenate([sample[name] for sample in samples]) for name in samples[0]}
 
 
 def start_of(case, d):

@@ -4,6 +4,7 @@ import ast
 import io
 import re
 import tokenize
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,27 @@ TEXT = {
 }
 
 
+# The project does not change during the tests, and many of them read all of it.
+@cache
+def files_of(patterns):
+    found = {path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()}
+    return sorted(
+        str(path.relative_to(ROOT).as_posix())
+        for path in found
+        if "__pycache__" not in path.parts and not any("_cache" in p for p in path.parts)
+    )
+
+
+@cache
+def text_of(path):
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+@cache
+def tree_of(path):
+    return ast.parse(text_of(path), filename=path)
+
+
 class House:
     """Reads the checkout; a path is given relative to its root, with forward slashes."""
 
@@ -23,12 +45,7 @@ class House:
 
     def files(self, *patterns):
         """Sorted paths that match any of the glob patterns."""
-        found = {path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()}
-        return sorted(
-            str(path.relative_to(ROOT).as_posix())
-            for path in found
-            if "__pycache__" not in path.parts and not any("_cache" in p for p in path.parts)
-        )
+        return list(files_of(patterns))
 
     def text_files(self):
         """Every text file of the project."""
@@ -41,10 +58,11 @@ class House:
         ]
 
     def text(self, path):
-        return (ROOT / path).read_text(encoding="utf-8")
+        return text_of(path)
 
     def tree(self, path):
-        return ast.parse(self.text(path), filename=path)
+        """The syntax tree of a file, shared by all tests: none of them changes it."""
+        return tree_of(path)
 
     def cpp(self):
         return self.files("cpp/**/*.hpp", "cpp/**/*.cpp")
