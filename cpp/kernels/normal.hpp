@@ -1,7 +1,7 @@
 // Random numbers from Philox4x32-10 counters: uniforms, standard normals by the Box-Muller
 // transform, and chi-squares by the method of Marsaglia and Tsang. Serial; arguments are pointers
 // and shapes. All results have the same bits on every instruction set: normal.cpp uses correctly
-// rounded operations alone and is compiled without contraction to fused multiply-adds.
+// rounded operations alone and is compiled without contraction to FMA instructions.
 #pragma once
 
 #include <cstddef>

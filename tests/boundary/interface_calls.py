@@ -389,7 +389,7 @@ VALUES = [*NUMBERS, *SCALARS, *OBJECTS, *ARRAYS]
 
 
 def values_for(call, name):
-    """Values for an argument: all but those that are right and would take for ever."""
+    """Values for an argument: all but those that are right and would never return."""
     return [
         value
         for value in VALUES

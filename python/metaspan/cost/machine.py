@@ -263,7 +263,7 @@ def _measure_kernels(watch: Stopwatch, normals: float) -> tuple[float, float]:
         seconds.append(watch.least(call) / ROUNDS - cost["numbers"] / normals)
     (long_ops, long_calls), rest = counts[1], seconds[1]
     # Noise may make a solution negative or too large. The bounds are fractions of what each would
-    # be if it took all of the time.
+    # be if it took the whole time.
     inverse, kernel = np.linalg.solve(np.array(counts), np.array(seconds))
     inverse = min(max(inverse, 0.3 * rest / long_ops), rest / long_ops)
     kernel = max(kernel, 0.02 * rest / long_calls)

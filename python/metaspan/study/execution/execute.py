@@ -212,7 +212,7 @@ def _run_on(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, JobR
     def send() -> None:
         while left and not (flying and left[0].alone):
             # If Ctrl-C came while a pool starts a process, the pool would not know of that process
-            # and would wait for ever for another.
+            # and would wait for another without end.
             with signals.defer_interrupts():
                 job = left.popleft()
                 future = executor.submit(work, job)
