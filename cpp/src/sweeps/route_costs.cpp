@@ -23,13 +23,14 @@ constexpr double kReadingsOfB = 3;      // reads of B in a round, beside those o
 constexpr double kGramTask = .5;        // overhead of a task, relative to the vector route
 
 // Times of sparse samples, as numbers of units that take as long.
-constexpr double kLineBytes = 64;      // read in addition to a table's row that is in no cache
-constexpr double kEntryBytes = 12;     // bytes of an entry: a double and its column
-constexpr double kVectorColumns = 12;  // columns of B in X B: an entry in X u and X^T r
-constexpr double kEntryColumns = 8;    // columns of B: overhead of an entry in X B
-constexpr double kListedColumns = 60;  // columns of B: an entry in a product of sparse rows
-constexpr double kRowEntries = 4;      // entries: overhead of a row of X
-constexpr double kSlowerOnB = 1.5;     // products of B with few vectors, and X^T C, by time
+constexpr double kLineBytes = 64;       // read in addition to a table's row that is in no cache
+constexpr double kEntryBytes = 12;      // bytes of an entry: a double and its column
+constexpr double kVectorColumns = 12;   // columns of B in X B: an entry in X u and X^T r
+constexpr double kEntryColumns = 8;     // columns of B: overhead of an entry in X B
+constexpr double kListedColumns = 60;   // columns of B: an entry in a product of sparse rows
+constexpr double kRowEntries = 4;       // entries: overhead of a row of X
+constexpr double kSortedSample = 2000;  // operations of a sample that is sorted on one thread
+constexpr double kSlowerOnB = 1.5;      // products of B with few vectors, and X^T C, by time
 
 double number(Index count) { return static_cast<double>(count); }
 
@@ -271,6 +272,8 @@ RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads)
     held += sweeps.held_of_factors(sizes.m_in, terms.inner);
     vectors = vectors || sweeps.by_terms(sizes.m_in, terms.inner);
   }
+  // Bands are weighed on one thread.
+  if (threads > 1) cost.round.push_back({threads * kSortedSample * number(kBandSamples)});
   if (grams) {
     const GramsNeeded needed = grams_of(method, sizes);
     const double pairs = sizes.samples_out() * needed.K_cross + sizes.samples_in() * needed.K / 2;
@@ -322,7 +325,9 @@ RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads) {
       sizes.sparse ? sparse_gram(method, sizes, threads) : dense_gram(method, sizes, threads);
   cost.reads = sizes.bytes();
   cost.calls = algebra_calls(method, sizes, number(sizes.n));
-  cost.tasks = kGramTask * number(sizes.n);
+  // Measured: threads do not share this overhead, which is memory traffic of small arrays, whereas
+  // the rate of tasks is that of all threads.
+  cost.tasks = kGramTask * number(sizes.n) * threads;
   cost.serial = is_serial(method, sizes);
   add_geometry(sizes, threads, cost);
   return cost;

@@ -20,9 +20,6 @@ constexpr Index kPieceEntries = 1 << 15;
 constexpr Index kBandBytes = 1 << 24;
 constexpr Index kCutEntries = 16;
 
-/// Number of columns that are sampled to weigh the bands.
-constexpr Index kSampled = 4096;
-
 /// The number of entries that are as much work as a row of the output.
 constexpr Index kRowWeight = 4;
 
@@ -160,7 +157,7 @@ std::vector<Index> find_bands(const std::vector<Part<XScalar>>& parts, Index d, 
   const Index table = 8 * padded(k) * d, cuts = entries / (kCutEntries * rows + 1);
   const Index count = std::max<Index>(threads, std::min(table / kBandBytes, cuts));
   if (count == 1) return {0, d};
-  const Index step = 1 + (entries + kRowWeight * d) / kSampled;
+  const Index step = 1 + (entries + kRowWeight * d) / kBandSamples;
   std::vector<Index> sampled;
   for (const auto& [set, C] : parts) {
     const SparseRows<XScalar>& X = set->sparse();
