@@ -70,7 +70,7 @@ def test_trials_share_the_gram_matrix_of_all_samples():
 @pytest.mark.parametrize("route", ["gram", "vector"])
 def test_records_are_counted_apart_and_features_are_read_once(entries, route):
     row = 8 * D if entries is None else 12 * entries
-    counts = cost(MAML, route, entries=entries, meeting=0.01)
+    counts = cost(MAML, route, 4, entries=entries, meeting=0.01)
     assert counts["reads"] == row * N_TASKS * (M_IN + M_OUT)
     assert total(counts["records"], "features") == 0
     recorded = cost(MAML, route, 4, entries=entries, meeting=0.01, geometry=0.5, record_calls=3.0)
@@ -133,3 +133,13 @@ def test_the_busiest_thread_has_the_most_panels(n, threads, most):
 def test_threads_share_large_panels_evenly():
     counts = cost(ANIL, "vector", threads=2, d=2000, n=10, all_tasks=10, m_in=400, m_out=400)
     assert counts["busiest"] == 1
+
+
+def test_work_that_threads_do_not_share_is_multiplied_by_their_number():
+    one, two = (cost(MAML, "gram", threads) for threads in (1, 2))
+    assert two["tasks"] == 2 * one["tasks"]
+    one, two, four = (
+        total(cost(MAML, "gram", threads, entries=10.0, meeting=0.01)["round"], "features")
+        for threads in (1, 2, 4)
+    )
+    assert four - one == 2 * (two - one) > 0  # samples of columns, sorted on one thread
