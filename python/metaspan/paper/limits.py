@@ -79,8 +79,7 @@ def _any_dimension(run: Run) -> Iterator[Claim]:
 
 def _all_tasks(run: Run) -> Iterator[Claim]:
     """Where every round takes all tasks, the rate is (22) down to distances of 1e-280, (14)."""
-    signs = np.concatenate([np.eye(3), -np.eye(3)])
-    tasks = LinearTasks(d=20, k=3, heads=math.sqrt(3) * signs)
+    tasks = _paired_tasks()
     methods: dict[str, Method] = {
         "Exact ANIL": ANIL(alpha=0.5, beta=0.5),
         "FO-ANIL": ANIL(alpha=0.5, beta=0.5, first_order=True),
@@ -95,6 +94,12 @@ def _all_tasks(run: Run) -> Iterator[Claim]:
                 panel=PANEL, quantity=f"{label}, width {width}, all tasks: error of the rate",
                 expected=0.0, least=0.0, most=1e-6, source="(22), (14)", observed=error,
             )  # fmt: skip
+
+
+def _paired_tasks() -> LinearTasks:
+    """Six tasks with mean zero and covariance I, all of which fit into one round."""
+    signs = np.concatenate([np.eye(3), -np.eye(3)])
+    return LinearTasks(d=20, k=3, heads=math.sqrt(3) * signs)
 
 
 def _infinite_tasks(run: Run) -> Iterator[Claim]:
@@ -130,8 +135,7 @@ def _gram(result: Result) -> F64:
 
 def _two_steps(run: Run) -> Iterator[Claim]:
     """For J = 2 first-order ANIL has an attractor at alpha B^T B = 2 I, exact ANIL has none."""
-    signs = np.concatenate([np.eye(3), -np.eye(3)])
-    tasks = LinearTasks(d=20, k=3, heads=math.sqrt(3) * signs)
+    tasks = _paired_tasks()
     # Exact ANIL reaches its limit only algebraically: its loss there is of fourth order.
     for first_order, value, tolerance in ((True, 2.0, 1e-3), (False, 1.0, 0.1)):
         method = ANIL(alpha=0.1, beta=0.1, inner_steps=2, first_order=first_order)
