@@ -160,7 +160,9 @@ def test_a_mapped_file_that_has_grown_is_as_before(tmp_path):
     mapped, _ = truncated(tmp_path, "X", X, None)
     with (tmp_path / "X.npy").open("ab") as file:
         file.write(b"more")
-    found, expected = (
-        ms.meta_gradient(B, W, ms.TaskBatch.split(each, Y, 3), "anil").B for each in (mapped, X)
+    # Stored features cost more to read, so the route that is chosen for them may be another one.
+    grown, expected = (
+        ms.meta_gradient(B, W, ms.TaskBatch.split(each, Y, 3), "anil", route="gram").B
+        for each in (mapped, X)
     )
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(grown, expected)
