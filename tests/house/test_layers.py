@@ -87,6 +87,13 @@ def imports(tree, inside_functions=False):
     return found
 
 
+def test_unit_tests_are_in_the_rooms_of_the_package(house):
+    rooms = {Path(path).parent.name for path in house.files("tests/unit/*/*.py")}
+    assert rooms
+    wrong = [room for room in rooms if not house.files(f"python/metaspan/{room}/__init__.py")]
+    assert not wrong
+
+
 def core_includes(house, folder):
     """Core files below a folder, as in random/heads.hpp, and the headers that each includes."""
     return {

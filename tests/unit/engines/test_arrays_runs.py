@@ -248,7 +248,7 @@ def test_routes_agree_at_any_width(width, rng):
 def test_the_example_on_own_data_learns_what_helps_on_tasks_held_out(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
-    example = Path(__file__).parents[2] / "examples" / "own_data.py"
+    example = Path(__file__).parents[3] / "examples" / "own_data.py"
     found = runpy.run_path(str(example))
     losses = {name: found["loss_on_new_tasks"](rows) for name, rows in found["heads"].items()}
     assert losses["one inner step"] < 0.3 * losses["zero"]
