@@ -31,6 +31,7 @@ PARTS = {
     "sampled-one": Part("bench_sampled", "rounds", 1),
     "sampled-two": Part("bench_sampled", "rounds", 2),
     "sampled-peers": Part("bench_sampled", "beside", 2),
+    "neighbours": Part("bench_neighbours", "run", 2),
     "disk": Part("bench_disk", "run", 2),
     "estimate-one": Part("bench_estimate", "run", 1),
     "estimate-two": Part("bench_estimate", "run", 2),

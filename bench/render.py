@@ -31,6 +31,7 @@ TITLES = {
     "import": "Import",
     "population": "Training on population losses",
     "arrays": "Rounds on arrays",
+    "neighbours": "Rounds beside busy processes",
     "disk": "Features on disk",
     "sparse": "Sweeps over sparse samples",
     "collapsed": "Rounds on fresh samples, in law",

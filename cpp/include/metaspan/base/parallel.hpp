@@ -16,6 +16,7 @@
 
 #include "metaspan/base/base.hpp"
 #include "metaspan/base/cancel.hpp"
+#include "metaspan/base/thread_gain.hpp"
 
 namespace metaspan {
 
@@ -27,10 +28,10 @@ inline constexpr bool kHasThreads = false;
 #endif
 
 /// Calls body(i, thread) once for every i in [0, items), in any order, on at most `threads`
-/// threads. `thread` numbers the calling thread from 0. The first exception that a body throws is
-/// rethrown after the loop. Once `cancel` is requested, items that have not begun are skipped,
-/// without an exception; callers follow the loop with throw_if_requested(). Items are scheduled one
-/// at a time, since their costs may differ.
+/// threads, or on one while several lose time. `thread` numbers the calling thread from 0. The
+/// first exception that a body throws is rethrown after the loop. Once `cancel` is requested, items
+/// that have not begun are skipped, without an exception; callers follow the loop with
+/// throw_if_requested(). Items are scheduled one at a time, since their costs may differ.
 template <class Body>
 void parallel_for(int threads, Index items, Cancel* cancel, Body&& body) {
   if (threads > items) threads = static_cast<int>(items);
@@ -45,21 +46,31 @@ void parallel_for(int threads, Index items, Cancel* cancel, Body&& body) {
     return;
   }
 #ifdef _OPENMP
+  ThreadGain& gain = ThreadGain::of_process();
+  const double begin = ThreadGain::now();
+  if (!gain.allows(begin)) return parallel_for(1, items, cancel, body);
   std::exception_ptr failure;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-  for (Index i = 0; i < items; ++i) {
+  double work = 0;  // seconds of processor time
+#pragma omp parallel num_threads(threads) reduction(+ : work)
+  {
     const int thread = omp_get_thread_num();
-    if (cancel != nullptr) {
-      cancel->poll();
-      if (cancel->requested()) continue;
-    }
-    try {
-      body(i, thread);
-    } catch (...) {
+    const double before = thread_seconds();
+#pragma omp for schedule(dynamic, 1) nowait
+    for (Index i = 0; i < items; ++i) {
+      if (cancel != nullptr) {
+        cancel->poll();
+        if (cancel->requested()) continue;
+      }
+      try {
+        body(i, thread);
+      } catch (...) {
 #pragma omp critical(metaspan_failure)
-      if (!failure) failure = std::current_exception();
+        if (!failure) failure = std::current_exception();
+      }
     }
+    work += thread_seconds() - before;
   }
+  gain.record(begin, ThreadGain::now(), work);
   if (failure) std::rethrow_exception(failure);
 #else
   parallel_for(1, items, cancel, body);

@@ -1,0 +1,75 @@
+// Whether several threads gain time at present. A loop ends with its slowest thread, so beside busy
+// processes, which take a processor for milliseconds at a time, several threads can be slower than
+// one.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <ctime>
+
+namespace metaspan {
+
+/// Returns the seconds that a processor has spent on the calling thread; 0 where no clock tells.
+inline double thread_seconds() {
+#ifdef CLOCK_THREAD_CPUTIME_ID
+  timespec time{};
+  if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) == 0) {
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+  }
+#endif
+  return 0;
+}
+
+/// The balance of the loops that ran on several threads: seconds lost against one thread, which
+/// would have needed the processor time of all of them. Once the loops of about the last 20 ms have
+/// lost in sum, loops run on one thread for 20 ms, and then try several again. If these lose again
+/// before as much time has passed, loops run on one thread for twice as long, up to 640 ms. Threads
+/// may share an object: of two updates at the same time one may be lost, which delays a decision by
+/// a loop.
+class ThreadGain {
+ public:
+  /// Returns the balance that all loops of the process share.
+  static ThreadGain& of_process() {
+    static ThreadGain gain;
+    return gain;
+  }
+
+  /// Returns the seconds of a clock that runs steadily.
+  static double now() {
+    const auto time = std::chrono::steady_clock::now().time_since_epoch();
+    return std::chrono::duration<double>(time).count();
+  }
+
+  /// Whether a loop that begins at `time` may use several threads.
+  bool allows(double time) const { return time >= alone_until_.load(std::memory_order_relaxed); }
+
+  /// Records a loop that ran on several threads from `begin` to `end` and took `work` seconds of
+  /// processor time: in sum over the threads, without the time that they waited for each other.
+  void record(double begin, double end, double work) {
+    if (!(work > 0)) return;
+    const double age = begin - last_.load(std::memory_order_relaxed);
+    const double kept = age < 0 ? 1 : std::exp(-age / kMemory);
+    // What was gained long ago, or in a long loop, does not excuse a loss now.
+    const double lost = kept * lost_.load(std::memory_order_relaxed) + (end - begin) - work;
+    last_.store(end, std::memory_order_relaxed);
+    lost_.store(std::max(lost, -kMemory), std::memory_order_relaxed);
+    if (lost <= kTolerance) return;
+    const double before = alone_.load(std::memory_order_relaxed);
+    const bool soon = begin - alone_until_.load(std::memory_order_relaxed) < before;
+    const double alone = soon ? std::min(2 * before, kLongest) : kMemory;
+    alone_.store(alone, std::memory_order_relaxed);
+    alone_until_.store(end + alone, std::memory_order_relaxed);
+    lost_.store(0, std::memory_order_relaxed);
+  }
+
+ private:
+  static constexpr double kMemory = 0.02;       // seconds
+  static constexpr double kLongest = 0.64;      // seconds
+  static constexpr double kTolerance = 0.0005;  // seconds: more than starting the threads takes
+
+  std::atomic<double> lost_{0}, last_{0}, alone_{kMemory}, alone_until_{0};
+};
+
+}  // namespace metaspan
