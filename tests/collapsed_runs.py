@@ -152,7 +152,7 @@ def start_of(case, d):
 
 
 def collapsed(case, runs, seed, *, start=None, threads=1):
-    """Draw a sample of collapsed runs, from the start of the case `start` where it is given."""
+    """Draw a sample of collapsed runs, which start at the case `start` if one is named."""
     *state, kept = start_of(start or case, case.d)
     M, R, w = (np.repeat(np.ascontiguousarray(part)[None], runs, axis=0) for part in state)
     sizes = (float(case.d), case.m_in or 0, case.m_out or 0)

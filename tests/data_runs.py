@@ -86,7 +86,7 @@ def run(problem, method, route, **changes):
 
 
 def error_of(name, found, expected):
-    """Return max|difference| / max(largest value, 0.1) of a record; angles enter by their sines."""
+    """Return max|difference| / max(largest value, 0.1) of a record, for angles by their sines."""
     found, expected = np.asarray(found), np.asarray(expected)
     assert found.shape == expected.shape, (name, found.shape, expected.shape)
     if name == "angles":

@@ -61,5 +61,5 @@ def arguments(kind, **changes):
 
 
 def run(kind, **changes):
-    """A short run of a kind."""
+    """Train a short run of one kind."""
     return ms.train(**arguments(kind, **changes))

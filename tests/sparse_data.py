@@ -61,7 +61,7 @@ def pair(d=60, k=4, m_in=(3, 7, 1, 4), m_out=(5, 2, 6, 1), *, shared=False, **da
 
 
 def run(given, route, *, dense=False, method=None, **changes):
-    """Run from the start of a pair, on its sparse data or on its arrays."""
+    """Train on the sparse data of a pair, or with `dense` on its arrays, from the pair's start."""
     method = ms.MAML(alpha=0.01, beta=0.02, inner_steps=2) if method is None else method
     settings = {"rounds": 30, "init": (given.B, given.w), "stop": None, "threads": 1}
     batch = given.dense if dense else given.sparse

@@ -43,7 +43,7 @@ def runs(study):
 
 
 def deadly(result):
-    """A measure that ends its process at one dimension."""
+    """Measure a result, but end the process at one dimension."""
     if result.config.tasks.d == 60:
         os._exit(1)
     return 1.0

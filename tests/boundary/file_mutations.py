@@ -86,7 +86,7 @@ def mutated_tree(tree, rng):
 
 
 def text_of(tree):
-    """JSON of any depth: what is nested too deeply for the library is written by hand."""
+    """Return a tree as JSON text. If it is too deep for `json`, return 5000 nested lists."""
     try:
         return json.dumps(tree)
     except RecursionError:
@@ -109,7 +109,7 @@ def mutated_text(text, rng):
 
 
 def mutated_bytes(content, rng):
-    """Bytes with one splice: a part cut, doubled, turned, replaced, or moved."""
+    """Return bytes with one stretch removed, doubled, reversed, replaced or moved."""
     a, b = sorted(rng.randrange(len(content) + 1) for _ in range(2))
     b = min(b, a + rng.choice([1, 4, 64, 4096]))
     part = content[a:b]

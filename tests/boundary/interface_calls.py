@@ -54,7 +54,7 @@ class Call:
 
 
 def record(kind):
-    """A class of plain values, which checks nothing: what it is given is what it holds."""
+    """Return the call that makes an object of a class that stores its arguments unchecked."""
     if is_dataclass(kind):
         return Call(kind, {item.name: 1 for item in fields(kind) if item.init}, kind)
     return Call(kind, {"message": "x", "result": RESULT}, kind, keyword=False)
@@ -72,7 +72,7 @@ DONE.run(progress=False, threads=1)
 
 
 def laws(call):
-    """What is done with laws of tasks and of heads once they are accepted."""
+    """Wrap a constructor of laws so that it also draws heads from the law and prints it."""
 
     @wraps(call)
     def made(**given):

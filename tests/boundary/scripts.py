@@ -87,7 +87,7 @@ def process(*arguments):
 
 
 def said(child):
-    """The words of a process until its end, which must be a good one."""
+    """Wait for a process to succeed, and return the words that it printed."""
     out, err = child.communicate(timeout=PATIENCE)
     assert child.returncode == 0, err
     return out.split()
@@ -110,7 +110,7 @@ def say(*words):
 
 
 def many_rounds():
-    """Interrupted between rounds: what is finished is kept."""
+    """Train until interrupted between rounds, and print which rounds were kept."""
     tasks = ms.LinearTasks(d=100, k=3)
     say("ready")
     try:
@@ -145,7 +145,7 @@ def one_long_gradient():
 
 
 def one_long_first_round(route):
-    """Interrupted within a first round of minutes: over all those data, or over all products."""
+    """Train until interrupted within a first round that would take minutes."""
     B, w, batch, method = one_row_seen_many_times(60 if route == "dual" else 5000)
     say("ready")
     try:
@@ -225,7 +225,7 @@ def until_done(path, result, rounds):
 
 
 def checkpointed(path):
-    """Writes its checkpoint after every chunk, until it is killed."""
+    """Train with a checkpoint after every chunk of rounds, until the process is killed."""
     ms.train(
         **KILLED,
         rounds=10**9,

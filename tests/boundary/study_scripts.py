@@ -93,7 +93,7 @@ def forked(folder):
 
 
 def worker(result):
-    """The process that did a run."""
+    """Return the id of the process that computed a run (a measure of a study)."""
     return os.getpid()
 
 

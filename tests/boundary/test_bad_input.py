@@ -20,7 +20,7 @@ METHOD = ms.ANIL()
 
 
 def changed(array, place, value):
-    """A copy with one entry replaced."""
+    """Return a copy of an array with one entry replaced."""
     array = array.copy()
     array[place] = value
     return array

@@ -88,7 +88,7 @@ def test_a_file_cut_anywhere_is_refused(use, whole, tmp_path):
 
 @pytest.mark.parametrize("use", [load, resume])
 def test_a_file_with_a_foreign_member_is_read_or_refused_by_name(use, whole, tmp_path):
-    """Arrays of another shape, kind or dtype than the document promises."""
+    """One array is missing, or has another shape or kind than the document in the file says."""
     path, told = tmp_path / "file.npz", []
     path.write_bytes(whole[use])
     with np.load(path) as members:

@@ -130,7 +130,7 @@ def test_adaptation_is_that_on_arrays_in_memory(store, tmp_path):
 
 @pytest.mark.parametrize(("as_store", "dtype"), [(as_npy, np.float32), (as_hdf5, np.float64)])
 def test_bits_do_not_depend_on_blocks(as_store, dtype, tmp_path):
-    """Features of several blocks, which are sums of a few waves: quick to make."""
+    """X fills more than one block; it is a sum of three waves, which is fast to compute."""
     n, m, d = 3, 20, 1.4 * stored.BLOCK_BYTES // (3 * 20) // np.dtype(dtype).itemsize
     waves = np.sin(np.arange(int(d)) * np.arange(1, 4)[:, None]).astype(dtype)
     X = np.cos(np.arange(n * m * 3)).reshape(n, m, 3).astype(dtype) @ waves

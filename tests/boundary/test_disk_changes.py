@@ -121,7 +121,7 @@ def test_what_a_library_says_is_told_with_the_argument():
 
 
 def truncated(folder, name, array, keep):
-    """A memory-mapped array, and a function that cuts its file."""
+    """Yield a memory-mapped array, and a function that shortens its file."""
     path = folder / f"{name}.npy"
     np.save(path, array)
     return np.load(path, mmap_mode="r"), lambda: os.truncate(path, keep)

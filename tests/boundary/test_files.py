@@ -107,7 +107,7 @@ def test_saving_twice_replaces_and_leaves_no_parts(files):
 
 
 def test_checkpoint_moves_with_its_file(files):
-    """The path is where a run is kept, not part of what it is."""
+    """A run can go on from a checkpoint that was moved: its path is not among its arguments."""
     shutil.move(files / "checkpoint", files / "elsewhere")
     seen = []
     train(checkpoint=files / "elsewhere", rounds=40, progress=lambda at, total: seen.append(at))

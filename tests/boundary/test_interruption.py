@@ -57,7 +57,7 @@ def test_ctrl_c_within_a_round_that_makes_its_rows_keeps_the_finished_ones():
 
 
 def test_signals_at_random_moments_do_not_change_a_run(tmp_path):
-    """An alarm that presses Ctrl-C hits the process again and again until it is done."""
+    """A timer sends SIGINT to the process at random moments until the run is complete."""
     with process("alarmed", tmp_path / "run", tmp_path / "result") as child:
         [cuts] = said(child)
     assert int(cuts) > 3

@@ -24,7 +24,7 @@ several = pytest.mark.skipif(len(RUN) < 2, reason="one level was built, or runs 
 
 
 def python(level, *arguments):
-    """A finished interpreter with `METASPAN_ISA` set to a level, or not at all."""
+    """Run a Python process to its end, with `METASPAN_ISA` set to a level or unset."""
     environment = {name: value for name, value in os.environ.items() if name != "METASPAN_ISA"}
     if level is not None:
         environment["METASPAN_ISA"] = level
@@ -173,7 +173,7 @@ np.savez(sys.argv[1], **kept)
 
 @several
 def test_every_level_computes_the_same_numbers(tmp_path):
-    """To rounding, which grows over the rounds of a run: no digit that matters moves."""
+    """Levels agree up to rounding errors, which grow over the rounds of a run."""
     found = {}
     for level in RUN:
         done = python(level, "-c", RUNS, str(tmp_path / f"{level}.npz"))

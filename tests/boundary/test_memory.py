@@ -72,7 +72,7 @@ def test_data_are_left_as_they_were(rng):
 @pytest.mark.parametrize("strided", [False, True])
 @pytest.mark.parametrize(("route", "limit"), [("gram", 32), ("vector", 80)])
 def test_a_gradient_does_not_copy_the_batch(route, limit, strided):
-    """192 MiB of float32: the peak grows by far less, also where outer strides are unusual.
+    """The data are 192 MiB of float32; the peak grows by much less, for unusual strides as well.
 
     The vector route keeps three doubles for 32 floats here, in blocks of up to 64 MiB.
     """

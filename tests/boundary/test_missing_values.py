@@ -81,7 +81,7 @@ class Dask(Chunked):
 
 
 def hide(array):
-    """The array with a value that means a missing one, which is masked."""
+    """Return a masked array in which the first element is missing."""
     values = np.array(array)
     values.flat[0] = -999.0
     return np.ma.masked_equal(values, -999.0)

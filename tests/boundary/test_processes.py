@@ -48,7 +48,7 @@ def test_ctrl_c_ends_a_gradient():
 
 
 def test_interruption_that_nobody_catches_ends_the_process():
-    """As any KeyboardInterrupt does, so that shells and schedulers see what happened."""
+    """The exit status is that of any KeyboardInterrupt, which shells and schedulers recognise."""
     script = (
         "import metaspan as ms; print('ready', flush=True); "
         "ms.train(ms.LinearTasks(d=9, k=2), ms.ANIL(beta=1e-9), rounds=10**12, n=3, "

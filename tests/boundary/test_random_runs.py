@@ -50,7 +50,7 @@ def methods(draw):
 
 @st.composite
 def runs(draw):
-    """Arguments of train, most of which go together."""
+    """Draw arguments of train(). Most draws are valid combinations."""
     tasks, method = draw(laws()), draw(methods())
     options = {"rounds": draw(st.integers(0, 8)), "trials": draw(st.integers(1, 3))}
     options |= {"width": draw(st.none() | st.integers(1, max(1, min(6, tasks.d - tasks.k))))}

@@ -142,7 +142,7 @@ TOLD = {
 
 
 def wide(array):
-    """A matrix with the indices that `nonzero` gives, of int64."""
+    """Return a CSR matrix whose indices are int64, as `nonzero` returns them."""
     places = np.nonzero(array)
     found = sparse.csr_array((array[places], places), shape=array.shape)
     assert found.indices.dtype == found.indptr.dtype == np.int64

@@ -46,7 +46,7 @@ def test_thread_pools_give_the_table_of_one_process(tmp_path, undisturbed):
 
 @pytest.mark.parametrize("script", ["pooled", "forked"])
 def test_process_pools_give_the_table_of_one_process(tmp_path, undisturbed, script):
-    """Forks of a process whose threads have worked do not hang."""
+    """A process whose threads have run is forked; its children must not hang."""
     with process(script, tmp_path) as child:
         assert said(child) == ["True"]
     assert_done_once(tmp_path, undisturbed)
@@ -106,7 +106,7 @@ rounds = [100, 300, 500, 700, 900]
 
 
 def children_of(pid):
-    """Processes that belong to the session of one."""
+    """Return the ids of the living processes in the session of a process."""
     found = []
     for name in filter(str.isdecimal, os.listdir("/proc")):
         try:

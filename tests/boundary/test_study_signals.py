@@ -44,7 +44,7 @@ def preempted(request):
 
 
 def strike(what):
-    """Send this process SIGTERM, once, if that is what is to be struck."""
+    """Send SIGTERM to this process, once, if `what` is among the planned strikes."""
     if what in STRIKES:
         STRIKES.remove(what)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -56,7 +56,7 @@ def measured(result):
 
 
 def converting(result):
-    """A measure that makes another exception of whatever happens."""
+    """Measure a result, and re-raise any exception as a ValueError."""
     try:
         return measured(result)
     except Exception as error:

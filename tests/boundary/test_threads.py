@@ -47,7 +47,7 @@ CALLS = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_other_threads_go_on_during_a_call(name):
-    """The interpreter's lock is not handed over by force here: the call itself has to let go."""
+    """Python would switch threads after 1000 s only, so the call itself must release the lock."""
     ticks, over = [0], threading.Event()
 
     def tick():

@@ -32,7 +32,7 @@ def of_task(samples, i):
 @pytest.mark.parametrize("sizes", [(11, 3, 2, 4, 5), (30, 2, 3, 1, 4), (25, 4, 1, 6, 2)])
 @pytest.mark.parametrize("name", METHODS)
 def test_given_samples_give_the_explicit_round(name, sizes, shared, rng):
-    """Gradient in the span, by the head, and the Gram matrix of every task's part off the span."""
+    """Compare gradients in the span and by the head, and each task's Gram matrix off the span."""
     d, k, k_star, m_in, m_out = sizes
     method, n, noise = METHODS[name], 3, 0.4
     e = min(k, d - k_star)

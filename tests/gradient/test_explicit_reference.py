@@ -32,7 +32,7 @@ NOISE = 0.3
 
 
 def single(theta, data, run, task):
-    """A data set of one task as the other reference takes it."""
+    """Return the data set of one task in the form that the other reference expects."""
     X, y, variance = data
     if variance:
         return ref.Population(theta[run, task], NOISE)
@@ -103,7 +103,7 @@ def test_batched_distances_equal_single_ones(rng, k):
 
 @pytest.mark.parametrize(("features", "dof"), [("gaussian", 0), ("student-t", 30), ("sphere", 0)])
 def test_explicit_rows_have_unit_covariance(rng, features, dof):
-    """A wrong radius of a law of features would show in the mean of x x^T."""
+    """A law of features with a wrong radius would change the mean of x x^T."""
     X = explicit.rows(rng, features, dof, (20_000, 2, 4)).reshape(-1, 4)
     assert abs(X.T @ X / len(X) - np.eye(4)).max() < 5 * np.sqrt(2.5 / len(X))
     if features == "sphere":

@@ -58,7 +58,7 @@ def test_projections_of_a_full_size_gradient_are_right(size, by_numpy, route):
 
 
 def test_every_part_of_the_method_matters_at_full_size(size, by_numpy):
-    """So that a gradient without its inner loop, or without the way back, would not pass."""
+    """A gradient without its inner loop, or without the terms of reverse mode, would fail."""
     B, w, batch = size
     directions, expected, _ = by_numpy
     for other in (ms.AverageRisk(), ms.ANIL(alpha=1e-5, inner_steps=2)):

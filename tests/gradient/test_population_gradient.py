@@ -86,7 +86,7 @@ def test_average_risk_is_the_gradient_of_the_mean_loss(rng):
 @pytest.mark.parametrize("off", [0.0, 1e-280, 1e-10, 1e-3])
 @pytest.mark.parametrize("name", METHODS)
 def test_gradient_off_the_span_is_as_small_as_its_part_of_the_representation(rng, name, off):
-    """B in span(B_star) but for a part of any size, which may vanish in the rounding of B."""
+    """B is in span(B_star) except for a part of any size, down to the rounding of B."""
     M, R, w = rng.standard_normal((3, 3)), rng.standard_normal((6, 3)), rng.standard_normal(3)
     heads, B_star = rng.standard_normal((4, 3)), np.eye(9, 3)
     B = np.concatenate([0.5 * M, off * R])

@@ -105,7 +105,7 @@ def first_order_anil(B, w, data, alpha):
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_gradient_at_a_dimension_that_arrays_would_not_fit(rng, route):
-    """Arrays of these sizes would take 6.4 GB."""
+    """Dense arrays of these sizes would take 6.4 GB."""
     d, k, n = 10**6, 3, 8
     X_in, y_in = sparse_sets(rng, (40,) * n, d, entries=20)
     X_out, y_out = sparse_sets(rng, (60,) * n, d, entries=20)

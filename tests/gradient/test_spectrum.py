@@ -14,7 +14,7 @@ LOSSES = ("loss_in", "loss_adapted", "loss_out")
 
 
 def descent(tasks, method, start, *, rounds, n, seed):
-    """B and w after some rounds, and the mean losses of every round, without moments."""
+    """Iterate rounds directly; return B, w and the mean losses of every round."""
     B, w, rows = start[0], start[1], []
     roots = np.sqrt(tasks.d) * np.diag(tasks.roots)
     of_method = {
@@ -95,7 +95,7 @@ def test_bits_do_not_depend_on_threads_company_or_interruptions(name, tmp_path):
 
 
 def test_samples_of_a_spectrum_tend_to_its_population(rng):
-    """Sampled rounds of many samples: within a few per cent of the population's losses."""
+    """With many samples a task, the losses are within a few per cent of the population's."""
     tasks = ms.LinearTasks(d=40, k=2, noise=0.2, spectrum=0.6, heads=rng.standard_normal((3, 2)))
     options = {"n": 3, "rounds": 3, "init": ms.Init(scale=1.0), "seed": 1, "stop": None}
     options |= {"record": ("loss_in", "loss_out", "w_norm"), "alpha": 0.1, "beta": 0.1}

@@ -175,7 +175,7 @@ def test_modules_import_in_no_circle(house):
 
 
 def circle(graph):
-    """What is left of a graph, names and the set each points to, once all loose ends are gone."""
+    """Return the part of a graph that lies on or leads to cycles; {name: set of successors}."""
     while free := [name for name, others in graph.items() if not others & graph.keys()]:
         for name in free:
             del graph[name]
@@ -183,7 +183,7 @@ def circle(graph):
 
 
 def own_imports(house, name):
-    """Modules of the package that importing the module `name` imports by their names."""
+    """Return the modules of the package that the module `name` imports."""
     path = house.python()[name]
     return {
         absolute(house, name, other, dots)
@@ -193,7 +193,7 @@ def own_imports(house, name):
 
 
 def absolute(house, name, other, dots):
-    """The module within the package that an import of the module `name` is of."""
+    """Return the module of the package that an import statement in the module `name` refers to."""
     parts = other.split(".") if dots else other.split(".")[1:]
     if dots:
         parts = [*name.split(".")[:-dots], *parts]

@@ -42,7 +42,7 @@ TWICE = re.compile(r"(?<![\w-])(?!(?:that|had|namespace)\b)([a-z]{2,})[ \t]*\n?[
 
 
 def sentences(text):
-    """The text without code: fenced blocks, spans, and examples; lines keep their numbers."""
+    """Return the text without fenced blocks, code spans and examples; line numbers are kept."""
     text = re.sub(r"^```.*?^```", lambda m: "\n" * m[0].count("\n"), text, flags=re.M | re.S)
     text = re.sub(r'r?"{3}', "", text)
     text = re.sub(r"``?[^`]*``?", lambda m: "_" + "\n" * m[0].count("\n"), text)

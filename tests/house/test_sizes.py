@@ -11,7 +11,7 @@ OTHERS = {"MEMORY_BYTES"}
 
 
 def value(node):
-    """What an expression of numbers alone is, or None."""
+    """Return the value of an expression that contains numbers only, otherwise None."""
     if isinstance(node, ast.Constant) and type(node.value) in (int, float):
         return node.value
     if not isinstance(node, ast.BinOp):

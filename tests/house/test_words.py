@@ -45,7 +45,7 @@ def public(module=ms, prefix=""):
 
 
 def members(name, cls):
-    """(name, object) of public methods and properties, those of base classes of ours included."""
+    """Return (name, object) of public methods and properties, and of those of our base classes."""
     ours = [base for base in reversed(cls.__mro__) if base.__module__.startswith("metaspan")]
     found = {member: value for base in ours for member, value in vars(base).items()}
     for member, value in found.items():
@@ -54,7 +54,7 @@ def members(name, cls):
 
 
 def modules():
-    """Every module of the package that is written in Python, at any depth."""
+    """Return every module of the package that is written in Python, at any depth."""
     for info in pkgutil.walk_packages(ms.__path__, "metaspan."):
         own = info.name.rpartition(".")[2]
         compiled = own == "_cpu" or (own.startswith("_core") and own != "_core_types")

@@ -94,7 +94,7 @@ def mapped(array, path):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("m", [1, 6])
 def test_layout_of_the_data_does_not_change_a_bit(tmp_path, m, dtype, route):
-    """Arrays as lists, rows apart or backwards, at odd addresses, in files."""
+    """Data as lists, with rows apart or in reverse, at unaligned addresses, and in files."""
     given = build(Case(67, 3, 2, (m,) * 4, (m + 1,) * 4), dtype=dtype)
     batch, method = given.batch, ms.MAML(alpha=1e-3, inner_steps=2)
     X_in, y_in, X_out, y_out = batch.X_in, batch.y_in, batch.X_out, batch.y_out
@@ -118,7 +118,7 @@ def test_layout_of_the_data_does_not_change_a_bit(tmp_path, m, dtype, route):
 
 @pytest.mark.parametrize("route", ["gram", "vector"])
 def test_features_and_responses_may_be_held_in_unlike_ways(rng, route):
-    """One array for all tasks beside a list of arrays, either way around."""
+    """X is one array for all tasks and y a list of arrays, and the other way around."""
     X, y = rng.standard_normal((50, 40, 60)), rng.standard_normal((50, 40))
     B, w = rng.standard_normal((60, 3)), np.ones(3)
     plain, *others = (

@@ -44,7 +44,7 @@ def problem(case):
 
 @cache
 def expected(case, name, inner_steps):
-    """States after every round of plain iteration, and every tenth row of the trace."""
+    """Return the states after every round of plain iteration, and every tenth row of the trace."""
     B, w, tasks, batch = problem(case)
     method = reference_method(method_of(name, inner_steps=inner_steps, **STEPS))
     states = train_on_data(B, w, tasks, method, [range(len(tasks))] * rounds_of(case))

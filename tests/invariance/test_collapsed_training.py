@@ -72,7 +72,7 @@ def test_a_trial_alone_is_its_row_of_many(kind):
     ("kind", "record_every"), [*((kind, 7) for kind in KINDS), ("gaussian", 1), ("pool", 1)]
 )
 def test_resumed_runs_have_the_bits_of_an_uninterrupted_one(kind, record_every, tmp_path):
-    """Stopped at rounds 1, 17 and 28 on the way, and with another number of threads each time."""
+    """The run stops at rounds 1, 17 and 28, and the number of threads changes each time."""
     options = {"trials": 2, "record_every": record_every}
     whole = run(kind, **options)
     for threads, rounds in enumerate((1, 17, 28, 40), start=1):
@@ -118,7 +118,7 @@ def test_rows_and_records_do_not_change_the_run(kind):
 
 @pytest.mark.parametrize("name", [*METHODS, "average-risk"])
 def test_recording_losses_does_not_change_the_distance(name):
-    """Also where the gradient itself looks at fewer samples than the losses do."""
+    """This includes runs whose losses need more samples than the gradient does."""
     given = "average-risk" if name == "average-risk" else METHODS[name](alpha=0.05, beta=0.05)
     steps = {"beta": 0.05} if name == "average-risk" else {}
     for changes in ({}, {"m_in": None}, {"m_out": None}, {"features": "sphere"}):

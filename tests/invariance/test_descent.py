@@ -91,7 +91,7 @@ def test_average_risk_follows_direct_descent(rng):
 
 
 def test_records_of_heads_and_of_the_complement(rng):
-    """The remaining records of (21), at every round of a short run."""
+    """Compares the remaining records of (21) at every round of a short run."""
     method = ms.MAML(alpha=0.1, beta=0.1, inner_steps=2)
     B_star, B0, w0 = given_start(rng, 9, 4, 3, 0.1)
     heads = rng.standard_normal((6, 3)) + 0.5
@@ -144,7 +144,7 @@ def test_implicit_ground_truth_materialises_the_same_run(trial, width):
 
 
 def test_drawn_heads_follow_direct_descent(rng):
-    """Gaussian heads with a mean and a covariance: round t of trial i uses draw_heads of (t, i)."""
+    """Heads have a mean and a covariance; those of round t of trial i are draw_heads of (t, i)."""
     cov, mean = np.array([[1.0, 0.3], [0.3, 0.5]]), np.array([0.2, -0.1])
     method, rounds, trial = ms.MAML(alpha=0.1, beta=0.1), 50, 3
     B_star, B0, w0 = given_start(rng, 9, 2, 2, 0.1)

@@ -88,7 +88,7 @@ def test_gradient_of_many_tasks_is_the_mean_of_theirs(scene, name):
 
 
 def test_block_and_list_of_the_same_tasks_agree(rng):
-    """An (n, m, d) block and a list of its matrices are the same tasks."""
+    """A stack (n, m, d) and a list of its matrices describe the same tasks."""
     X, y = rng.standard_normal((6, 12, 9)), rng.standard_normal((6, 12))
     B, w = rng.standard_normal((9, 3)), rng.standard_normal(3)
     block = ms.TaskBatch.split(X, y, m_in=5)
@@ -144,7 +144,7 @@ def test_maml_is_anil_while_its_inner_loop_leaves_the_representation(scene):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_threads_do_not_change_a_bit_of_a_gradient(rng, name):
-    """Enough tasks and features that every thread has several pieces."""
+    """The tasks and features are enough to give every thread several pieces."""
     sizes = tuple(1 + i % 9 for i in range(77))
     B, w, tasks = problem(rng, d=1037, width=5, k_star=3, m_in=sizes, m_out=sizes[::-1])
     batch, method = batch_of(tasks), METHODS[name](alpha=0.02, inner_steps=2)

@@ -69,7 +69,7 @@ def test_a_mean_head_spoils_maml_more_than_anil():
 
 
 def test_methodical_start_is_at_its_distance():
-    """Every principal angle at the same place, and alpha B_0^T B_0 = I, w_0 = 0."""
+    """All principal angles are equal, alpha B_0^T B_0 = I, and w_0 = 0."""
     r = ms.train(
         ms.LinearTasks(d=20, k=3), ms.ANIL(alpha=0.2), rounds=0, n=3, trials=4, init="methodical",
         stop=None, record=("angles", "delta_norm", "w_norm"),

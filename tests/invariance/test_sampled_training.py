@@ -14,7 +14,7 @@ KINDS = ["gaussian", "student-t", "sphere", "shared", "callable", "fixed", "wide
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("changes", [{"n": 21, "d": 3000}, {"n": 2, "d": 300_000}])
 def test_threads_do_not_change_a_bit(name, changes):
-    """Threads take panels of tasks, or share the pieces of long rows."""
+    """Threads work on panels of tasks, or share the pieces of long rows."""
     method = METHODS[name](alpha=1e-5, beta=1e-3)
     options = {"engine": "sampled", "method": method, "rounds": 2, **changes}
     one = run("gaussian", **options)

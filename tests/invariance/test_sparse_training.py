@@ -87,7 +87,7 @@ def test_bits_of_a_large_output_do_not_depend_on_its_bands():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shared", [False, True])
 def test_bits_of_a_large_task_do_not_depend_on_how_it_is_shared(shared, dtype):
-    """Threads share the rows and the columns of a task whose entries leave the second cache."""
+    """Threads share the rows and columns of a task whose entries exceed the second-level cache."""
     given = pair(9000, 2, (330,), (300,), entries=900, shared=shared, dtype=dtype)
     assert given.sparse.X_in[0].entries > 220_000
     method = ms.ANIL(alpha=1e-4, beta=1e-4, inner_steps=2)

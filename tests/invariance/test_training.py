@@ -46,7 +46,7 @@ def test_threads_do_not_change_a_bit_of_a_run(name, trials):
 
 
 def test_threads_do_not_change_a_bit_of_full_size_arrays():
-    """More features than a panel of rows of any size."""
+    """d exceeds the number of rows in a panel."""
     tasks = ms.LinearTasks(d=5003, k=3)
     one = run("maml", tasks=tasks, threads=1)
     for threads in (2, 4):
@@ -146,7 +146,7 @@ def test_stop_rules_end_a_run_without_changing_it():
 
 
 def test_a_run_in_a_larger_space_needs_no_more_than_its_coordinates():
-    """d = 10^12, and the same start in ten times the dimensions: only the start knows d."""
+    """d = 10^12 and 10^13 from the same start: only the start depends on d."""
     r = run("anil", tasks=ms.LinearTasks(d=10**12, k=3), rounds=10)
     assert r.trace["dist"][0] == pytest.approx(1.0, abs=1e-9)
     assert np.isfinite(r.trace["loss_out"]).all()

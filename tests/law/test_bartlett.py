@@ -147,7 +147,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("size", ["plane", "little room", "overlapping"])
 def test_errors_of_frames_are_caught(size, fault):
-    """Detects tests too weak for the error: explicit frames that have it are told apart."""
+    """The tests are strong enough: they reject explicit frames that contain the error."""
     T, A = terms(size)
     found = core.add_frame(7, 0, T, A, SIZES[size][3], SUMS)
     assert least_p_value(found, explicit_sums(size, **FAULTS[fault])) < ERROR_RATE

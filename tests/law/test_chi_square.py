@@ -32,7 +32,7 @@ def test_mean_and_variance(dof):
 
 @pytest.mark.parametrize("dof", [1e12, 1e15])
 def test_many_degrees_of_freedom_look_normal(dof):
-    """The skewness, sqrt(8 / dof), is far below what the sample could show."""
+    """The skewness, sqrt(8 / dof), is too small for a sample of this size to show."""
     z = (core.chi_square(dof, 13, 0, COUNT) - dof) / np.sqrt(2 * dof)
     assert stats.kstest(z, "norm").pvalue > ERROR_RATE
 

@@ -31,7 +31,7 @@ MORE_RUNS = 20_000
 
 
 def p_values(cases, runs):
-    """By (case, record, test)."""
+    """Return p-values by (case, record, test)."""
     found = {}
     for name, case in cases.items():
         expected = drawn(case, runs, seed_of("explicit", name))

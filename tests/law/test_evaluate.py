@@ -167,7 +167,7 @@ def test_every_dimension_that_is_left_counts(d, m):
     [(1, 13, 0.8), (4, 10**12, 0.8), (9, 13, 0.0), (9, 10**12, 0.8), (30, 13, 0.8)],
 )
 def test_closed_forms_are_the_means_of_samples(m, d, noise):
-    """At k_star = 4, with heads as a law and as a function: ANIL, MAML from w = 0, regressions."""
+    """Heads are a law and a function, at k_star = 4; for ANIL, MAML from w = 0, and regressions."""
     rng = np.random.default_rng(m)
     M, R, w = 0.5 * np.eye(4), 0.2 * rng.standard_normal((4, 4)), 0.3 * rng.standard_normal(4)
     law, unknown = (

@@ -57,7 +57,7 @@ def test_intervals_cover_the_truth(design, law):
 
 
 def test_chance_moves_means_by_their_standard_errors():
-    """Rows drawn at each x: unbiased standard errors, widened for the degrees behind them."""
+    """Standard errors of rows drawn at each x are unbiased; few rows widen them."""
     logs = np.random.default_rng(17).standard_normal((5, 3)) * [[1], [2], [1], [3], [1]]
     groups = group_rows({"x": np.repeat(np.arange(1, 6), 3)}, np.exp(logs).ravel())
     moved = draw_deviations(groups, logs.ravel(), 2, band=0.95, resamples=20_000, seed=0)

@@ -94,7 +94,7 @@ def test_random_line_in_vast_dimension_has_normal_coordinates():
 
 @pytest.mark.parametrize(("d", "k_star", "k"), [(4, 2, 2), (3, 2, 2), (6, 2, 3), (5, 3, 2)])
 def test_random_start_has_the_law_of_explicit_frames(d, k_star, k):
-    """What a Haar frame has on the first axes: entries, products over rows and columns, angles."""
+    """Compare entries, products of rows and columns, and angles of a frame on the first axes."""
     starts = np.array([core.random_start(7, i, d, k_star, k, 1.0)[0] for i in range(COUNT)])
     frames = explicit_frames(d, k)[:, :k_star]
     statistics = {

@@ -11,7 +11,7 @@ ROUNDS = 4
 
 
 def start():
-    """B_star, and a start (B_0, w_0 = 0) somewhat off it."""
+    """Return B_star, and a start (B_0, w_0 = 0) at some distance from it."""
     rng = np.random.default_rng(3)
     B_star = np.linalg.qr(rng.standard_normal((D, K_STAR)))[0]
     return B_star, (0.4 * rng.standard_normal((D, WIDTH)), np.zeros(WIDTH))
@@ -23,7 +23,7 @@ HEADS = np.random.default_rng(4).standard_normal((6, K_STAR))
 
 
 def same_for_all(generator, n, k):
-    """Heads that depend on the trial and the round, not on the engine."""
+    """Draw heads that depend on the trial and the round, but not on the engine."""
     return generator.uniform(-2, 2, (n, k))
 
 
@@ -79,7 +79,7 @@ def test_many_samples_are_the_population(name, features):
 
 @pytest.mark.parametrize("changes", [{"m_in": None}, {"m_out": None}, {"shared_samples": True}])
 def test_one_side_with_many_samples_is_the_population(changes):
-    """Heads of a function, the same in both engines, trial by trial and round by round."""
+    """A function draws the heads, which are the same in both engines in each trial and round."""
     method = ms.MAML(alpha=0.1, beta=0.2)
     limit = run(method, same_for_all, n=5, trials=TRIALS)
     errors = []
@@ -109,7 +109,7 @@ def test_many_tasks_are_infinitely_many(m_in, m_out, law):
 
 @pytest.mark.parametrize(("m_in", "m_out"), COUNTS)
 def test_mean_of_a_round_is_that_of_infinitely_many_tasks(m_in, m_out):
-    """Every entry of M, R and w within 5 standard errors: 2e-5 for a test to err."""
+    """Entries of M, R and w are within 5 standard errors; a test fails by chance at 2e-5."""
     counts = {"m_in": m_in, "m_out": m_out, "rounds": 1}
     limit = run(FIRST_ORDER, LAW, n=None, **counts)
     tracked = limit.config.engine == "collapsed"

@@ -63,7 +63,7 @@ def distribution_agrees(x, dof):
 
 @pytest.mark.parametrize("column", [0, len(DOFS) + 1])
 def test_panel_normals_are_normal(numbers, column):
-    """Detects a wrong scale, a bias or a wrong shape of normals of a part in a hundred."""
+    """Detects a scale, a bias or a shape of the normals that is wrong by one per cent."""
     x = numbers[:, column]
     assert stats.kstest(x, "norm").pvalue > ERROR_RATE
     exact = {1: 0, 2: 1, 3: 0, 4: 3, 6: 15}
@@ -83,7 +83,7 @@ def test_panel_chi_squares_have_their_law(numbers, dof):
 
 @pytest.mark.parametrize("dof", [1, 2, 3, 5, 50])
 def test_one_degree_of_freedom_too_many_is_caught(numbers, dof):
-    """Detects tests too weak for an error of one degree, in moments and in the distribution."""
+    """The tests are strong enough: they detect one degree of freedom too many."""
     x = numbers[:, 1 + DOFS.index(dof)]
     assert not moments_agree(x, dof + 1)
     assert not distribution_agrees(x, dof + 1)

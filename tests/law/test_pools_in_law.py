@@ -164,7 +164,7 @@ def test_the_basis_is_all_of_space_where_samples_fill_it():
 @pytest.mark.parametrize("features", ["gaussian", "student-t", "sphere"])
 @pytest.mark.parametrize("route", ["gram", "vector", "dual"])
 def test_a_pool_at_any_dimension_is_fitted(features, route):
-    """d = 10^12: the samples are learned by heart, by steps too small to see the truth."""
+    """At d = 10^12 the steps that fit the samples are too small to change the distance."""
     case = {"d": 10**12, "features": features, "method": ms.ANIL(alpha=0.1, beta=1e-12)}
     r = ms.train(**arguments(case, m_in=3, m_out=3, n=3, rounds=300, route=route))
     assert r.config.engine == "collapsed"

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def crosstalk(Sigma_star, noise, m_in):
-    """The c of (23); m_in = None is infinite."""
+    """Return the c of (23); m_in = None means infinitely many samples."""
     return 0.0 if m_in is None else (np.trace(Sigma_star) + noise**2) / m_in
 
 

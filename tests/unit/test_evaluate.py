@@ -114,7 +114,7 @@ def test_no_noise_and_the_whole_truth_leave_no_risk():
 
 @pytest.mark.parametrize("heads", [ms.GaussianHeads(), gaussian], ids=["law", "function"])
 def test_least_squares_without_a_mean_is_infinite(heads):
-    """At |m - rank| <= 1; with a penalty it is not."""
+    """The mean is infinite if |m - rank| <= 1 and there is no penalty, and finite otherwise."""
     tasks = ms.LinearTasks(d=40, k=3, noise=0.2, heads=heads)
     state = np.eye(3, 5), np.eye(2, 5, 3)
     for m in (2, 3, 4, 5, 6, 7):
@@ -165,7 +165,7 @@ def test_blocks_hold_other_samples(m):
 
 
 def test_fixed_heads_are_taken_in_turn():
-    """With next to no step from w = 0 the risks are the heads' own lengths, halved."""
+    """The steps from w = 0 are tiny, so the risks are half of the squared lengths of the heads."""
     table = np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]])
     own = np.array([0.5, 2.0, 4.5])
     tasks = ms.LinearTasks(d=30, k=2, noise=0.3, heads=table)

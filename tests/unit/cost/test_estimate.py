@@ -96,7 +96,7 @@ SPECTRUM = np.linspace(0.5, 1.0, 3000)
 def test_seconds_of_a_known_machine_are_those_that_runs_took(
     known_machine, ran, tasks, method, options
 ):
-    """What `python -m bench estimate` does on the machine that it runs on."""
+    """Compares estimates for a recorded machine with the times of runs on it."""
     assert ran / 2 < microseconds(ms.LinearTasks(**tasks), method, **options) < 2 * ran
 
 

@@ -123,7 +123,7 @@ def test_divergence_raises_on_demand(route):
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_distance_of_rounding_is_no_underflow(route):
-    """A learner that spans everything: its distance is 0 but for rounding, now and then exactly."""
+    """The learner spans the whole space: its distance is a rounding error, sometimes exactly 0."""
     for seed in range(6):
         given = build(Case(2, 2, 2, (3, 7, 1, 4 + seed), (5, 2, 6, 1)))
         r = run(route, given, ms.ANIL(alpha=0.01, beta=0.01), rounds=100)

@@ -232,7 +232,7 @@ def test_frame_and_repr_of_a_run():
 
 @pytest.mark.parametrize("start", ["random", "tilted", "given"])
 def test_a_start_that_is_tracked_is_where_the_end_comes_from(start):
-    """After steps that are next to nothing B is B_0."""
+    """The steps are so small that B is B_0 up to rounding."""
     init = {"random": ms.Init(scale=1.0), "tilted": ms.Init(dist=0.6, scale=1.0), "given": START}
     options = {"init": init[start], "trials": 2, "method": ms.MAML(alpha=0.01, beta=1e-9)}
     tracked = run("gaussian", track_start=True, **options)
@@ -269,7 +269,7 @@ def test_triangular_factors_keep_their_digits_at_any_length(exponents, rng):
 
 
 def test_a_pool_far_out_has_a_finite_state():
-    """A round before it would diverge, with entries whose squares are no double."""
+    """One round before the run would diverge, entries are so large that their squares overflow."""
     tasks = ms.LinearTasks(d=10**12, k=1, noise=0.3, heads=ms.GaussianHeads(cov=[0.0]))
     method = ms.MAML(alpha=2.0, beta=1e-13, inner_steps=4, first_order=True)
     options = {"n": None, "m_in": 2, "m_out": 1, "pool": 1, "init": ms.Init(scale=1.0)}

@@ -76,7 +76,7 @@ def test_nothing_is_claimed_of_an_unknown_panel():
 
 
 def test_predicted_distance_is_that_of_infinitely_many_tasks():
-    """The recursion in NumPy, against the engine for (23)."""
+    """Compares the recursion (23) in NumPy with the engine."""
     tasks = ms.LinearTasks(d=20, k=3, heads=ms.GaussianHeads(cov=[1, 1, 0.5]))
     method = ANIL(alpha=0.1, beta=0.1, first_order=True)
     start = ms.Init(dist=0.7)

@@ -206,7 +206,7 @@ def test_interruption_says_where_the_run_stands_and_what_holds_it(tmp_path, stop
 
 
 def test_interruption_of_trials_one_after_another_says_how_far_each_is(tmp_path, stop_at):
-    """Each has data of its own: when the second is struck the third has not begun."""
+    """Each trial has its own data; the interruption comes in the second trial of three."""
     run = dict(rounds=30, n=2, m_in=2, m_out=2, trials=3, engine="sampled")
     tasks = ms.LinearTasks(d=12, k=2)
     with pytest.raises(ms.Interrupted, match=r"rounds 0 to \d+ of 30; '.*ck' holds it") as caught:

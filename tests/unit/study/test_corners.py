@@ -201,7 +201,7 @@ def test_arguments_beside_a_folder_alone_are_refused(tmp_path):
 
 
 def test_plot_of_an_axis_that_was_not_named_has_columns(tmp_path):
-    """The very call that the interface shows: k varies too, and is seen."""
+    """The call is that of the documentation; k varies too, and gets a panel for each value."""
     pytest.importorskip("matplotlib")
     pytest.importorskip("scipy")
     study = ms.Study(
@@ -219,7 +219,7 @@ def test_plot_of_an_axis_that_was_not_named_has_columns(tmp_path):
 
 
 def test_a_run_on_which_workers_die_fails_alone(tmp_path):
-    """Once it is known which runs they are, three deaths each are enough."""
+    """Once the runs that kill their workers are known, each is given up after three deaths."""
     study = ms.Study(tmp_path, BASE, dict(d=[50, 60, 70, 80]), seeds=2, measure=deadly)
     for _ in range(8):
         with ms.process_pool(2) as pool:

@@ -40,7 +40,7 @@ def linear(rng, cell):
 
 
 def drawn(ax):
-    """(x, y) of every line with markers, crosses aside, in the order of drawing."""
+    """Return (x, y) of every line with markers except crosses, in the order of drawing."""
     return [
         np.array(line.get_data(), dtype=float)
         for line in ax.get_lines()

@@ -46,7 +46,7 @@ def logarithm(x, y):
 
 
 def oracle(name, x, y):
-    """Log of the law's prediction, as a function of x."""
+    """Return log f(x) of the law as a function of x."""
     if name == "logarithm":
         a, b = logarithm(x, y)
         return lambda at: np.log(a + b * np.log(at))
@@ -82,7 +82,7 @@ def test_powers_and_exponentials_are_straight_lines_of_logs(rng, name, scatter):
 @pytest.mark.parametrize("scatter", [0.01, 0.1, 0.5])
 @pytest.mark.parametrize("bent", [0.1, 0.5, -0.3])
 def test_a_logarithm_has_the_least_squares_of_logs(rng, bent, scatter):
-    """Also for data of a power law, which a logarithm fits badly."""
+    """This includes data of a power law, which a logarithm fits badly."""
     y = X**bent * np.exp(scatter * rng.standard_normal(X.size))
     law = fit_laws(X, y, laws="logarithm", resamples=100).best
     np.testing.assert_allclose([law.a, law.b], logarithm(X, y), rtol=1e-5)

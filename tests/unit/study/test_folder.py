@@ -321,7 +321,7 @@ def test_sync_waits_for_the_disk_after_every_row(small, monkeypatch):
 
 
 def test_long_runs_go_on_from_a_checkpoint(tmp_path, monkeypatch):
-    """Ctrl-C in the middle of a run: the rounds before it are not done again."""
+    """After an interruption in the middle of a run, the rounds before it are not computed again."""
     monkeypatch.setattr(sys.modules["metaspan.runs.train"], "HEADS_AT_ONCE", 64)
     cut, rounds = 200, 300
     log = types.ModuleType("log")  # of which a function's identity has the name alone

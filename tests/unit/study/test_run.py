@@ -17,7 +17,7 @@ METHODS = {"anil": ms.ANIL(**STEPS), "maml": ms.MAML(inner_steps=2, **STEPS)}
 
 
 def own_rate(rounds, dist):
-    """Fall of log dist per round between 0.1 and ten times the least dist, or 1e-9."""
+    """Return the slope of log dist per round, from 0.1 down to max(1e-9, ten times its minimum)."""
     end = max(1e-9, 10 * min(dist))
     first = next((i for i, value in enumerate(dist) if value < 0.1), len(dist))
     last = next((i for i, value in enumerate(dist) if value <= end), len(dist))

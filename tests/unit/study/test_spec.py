@@ -134,7 +134,7 @@ def test_step_sizes_replace_those_of_the_method(tmp_path, method, steps, expecte
 
 
 def test_none_is_a_word_for_files(tmp_path):
-    """TOML has nothing for None; Python's word, and False for `stop`, are known as well."""
+    """TOML has no null: `none` and `None` as strings mean None, and so does False for `stop`."""
     found = arguments(tmp_path, dict(m_in=["none", 5]), base=dict(stop="none", m_out="None"))
     assert [a["m_in"] for a in found] == [None, 5]
     assert {(a["stop"], a["m_out"]) for a in found} == {(None, None)}

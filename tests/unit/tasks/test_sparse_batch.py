@@ -128,7 +128,7 @@ def test_checkpoint_of_other_data_is_refused(tmp_path):
     [(200, 400, 40, 1, "vector"), (20_000, 99, 5, 1, "gram"), (20_000, 3, 5, 10**6, "dual")],
 )
 def test_the_route_chosen_depends_on_the_entries(d, m, entries, rounds, route):
-    """Many to a number of B, few, and few over many rounds."""
+    """There are many entries for each number of B, few, and few over many rounds."""
     given = pair(d=d, k=8, m_in=(m,) * 4, m_out=(m,) * 4, entries=entries)
     method = ms.ANIL(alpha=0.01, beta=0.01)
     start = {"init": (given.B, given.w), "stop": None}
@@ -139,7 +139,7 @@ def test_the_route_chosen_depends_on_the_entries(d, m, entries, rounds, route):
 
 
 def test_entries_count_in_what_is_expected(rng):
-    """Twice the entries take longer and no more than their share; arrays would take far longer."""
+    """Four times the entries take 1.3 to 5 times as long; dense arrays would take far longer."""
     times = []
     for entries in (20, 80):
         X, y = sparse_sets(rng, (200,) * 30, 20_000, entries=entries)
