@@ -62,10 +62,11 @@ def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
 
     `free` is the memory in bytes; None: the memory that is available now.
     """
-    room = memory.available_bytes() if free is None else free
     # Routes differ in their last bits, and the bits of a run must not depend on its number of
     # threads: the choice is made for all processors.
     by_name = prices(work.on(cpus.available()))
+    if free is None and max(price.bytes for price in by_name.values()) > memory.SMALL:
+        free = memory.available_bytes()
     # One route is allowed even if nothing fits. On dense data the vector route needs the least
     # memory; on sparse data it depends on the sizes.
     least = min(("gram", "vector"), key=lambda name: by_name[name].bytes)
@@ -73,7 +74,7 @@ def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
     fit = {
         name: price.setup + rounds * price.round
         for name, price in by_name.items()
-        if name == always or room is None or price.bytes <= 0.8 * room
+        if name == always or free is None or price.bytes <= 0.8 * free
     }
     return min(fit, key=fit.__getitem__)
 

@@ -49,7 +49,8 @@ def open_on(
 
     The dual route (24) computes B from the start and A, so it needs the B of round 0 in `start`.
     """
-    state = {name: part[indices] for name, part in trials.parts.items()}
+    whole = len(indices) == len(trials.rounds)
+    state = {name: part if whole else part[indices] for name, part in trials.parts.items()}
     if "A" in state:
         state["B"] = start["B"]
     return core.Run.arrays(

@@ -59,7 +59,10 @@ class Trials:
         return records
 
     def put(self, indices: list[int], parts: dict[str, NDArray[Any]]) -> None:
-        """Replace the states of the trials at some indices."""
+        """Replace the states of the trials at some indices; those of all trials are not copied."""
+        if len(indices) == len(self.rounds):
+            self.parts |= parts
+            return
         for name, values in parts.items():
             if name not in self.parts:
                 self.parts[name] = np.zeros((len(self.rounds), *values.shape[1:]), values.dtype)

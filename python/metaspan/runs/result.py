@@ -380,7 +380,7 @@ def build(config: TrainConfig, trials: Trials, timings: Mapping[str, float]) -> 
         parts = {name: part[0] for name, part in parts.items()}
     return Result(
         # A function that shows progress has no use in a result, and might prevent its pickling.
-        config=replace(config, progress=config.progress is True),
+        config=replace(config, progress=False) if callable(config.progress) else config,
         trace=trace,
         parts=parts,
         status=outcomes if len(outcomes) > 1 else outcomes[0],

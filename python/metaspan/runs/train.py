@@ -483,20 +483,25 @@ class TrialGroup:
         config, trials = self._config, self._trials
         live = [i for i in self._indices if trials.status[i] == core.TrialStatus.LIVE]
         self._run.measure(self._call_heads(config.rounds, config.rounds + 1), config.threads)
-        self._keep(None)
+        self._keep(None, stepped=False)
         for i in live:
             # The state is finite, but the next round's gradient would not be.
             if not np.isfinite(trials.rows[i][1][-1]).all():
                 trials.status[i] = core.TrialStatus.DIVERGED
 
-    def _keep(self, journal: Journal | None) -> None:
-        """Copy the core's states and rows to the trials and the checkpoint; defers Ctrl-C."""
+    def _keep(self, journal: Journal | None, stepped: bool = True) -> None:
+        """Copy the core's states and rows to the trials and the checkpoint; defers Ctrl-C.
+
+        A state at full size, which may be large, is copied only if it `stepped` since the last
+        copy. Coordinates may have turned even if it has not.
+        """
         trials, run = self._trials, self._run
         with signals.defer_interrupts():
-            parts = run.state()
-            if "A" in parts:
-                parts["B"] = run.representation(self._config.threads)
-            trials.put(self._indices, parts)
+            if stepped or not self._config.layout.full_size:
+                parts = run.state()
+                if "A" in parts:
+                    parts["B"] = run.representation(self._config.threads)
+                trials.put(self._indices, parts)
             for i, done, status in zip(self._indices, run.rounds, run.status, strict=True):
                 trials.rounds[i], trials.status[i] = done, status
             for i, new in zip(self._indices, run.rows(), strict=True):
