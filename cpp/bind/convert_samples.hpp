@@ -13,9 +13,10 @@ namespace metaspan::bind {
 
 /// Returns the elements of B (d, k), after a check that w (k,) fits it.
 template <class Scalar>
-const Scalar* representation(const py::array& B, const Array& w) {
-  require(B.ndim() == 2 && holds<Scalar>(B) && (B.flags() & py::array::c_style) != 0,
-          "B must be a C-contiguous matrix");
+const Scalar* representation(const py::array& B, const Array& w, Index d) {
+  require(
+      B.ndim() == 2 && B.shape(0) == d && holds<Scalar>(B) && (B.flags() & py::array::c_style) != 0,
+      "B must be a C-contiguous matrix (d, k)");
   require(w.ndim() == 1 && w.shape(0) == B.shape(1), "w must fit B");
   return static_cast<const Scalar*>(B.data());
 }
@@ -117,14 +118,15 @@ std::vector<Samples<Scalar>> as_stored_sets(const py::object& y, Index first_num
   return sets;
 }
 
-/// Returns body(x) for an x of the scalar type of the data: that of the responses y, a stack or a
-/// sequence of arrays.
-template <class Body>
-auto with_scalar_of(const py::object& y, Body&& body) {
-  if (py::isinstance<py::array>(y)) return with_scalar(y.cast<py::array>(), body);
+/// Whether the data hold doubles, by the responses y, a stack or a sequence of arrays.
+inline bool holds_doubles(const py::object& y) {
+  const auto is_double = [](const py::array& a) {
+    return with_scalar(a, [](auto x) { return std::is_same_v<decltype(x), double>; });
+  };
+  if (py::isinstance<py::array>(y)) return is_double(y.cast<py::array>());
   const auto sets = y.cast<std::vector<py::array>>();
   require(!sets.empty(), "data must have at least one task");
-  return with_scalar(sets.front(), body);
+  return is_double(sets.front());
 }
 
 /// Converted data, and the store of X if it is not in memory.
@@ -159,5 +161,46 @@ Data<Scalar> as_data(const py::object& data, Index d) {
           "all sets must be sparse, or none");
   return converted;
 }
+
+/// A CoreData that is converted once for any number of calls, with the Python objects that own its
+/// memory. Calls on data in memory may run side by side; a store serves one call at a time.
+class Batch {
+ public:
+  Batch(const py::object& data, Index d) : arrays_(data), converted_(convert(data, d)) {
+    for (const char* name : {"X_in", "y_in", "X_out", "y_out"}) pin(data.attr(name));
+  }
+
+  const py::object& arrays() const { return arrays_; }
+
+  /// Returns body(x, tasks) for an x of the scalar type of the data, and their TaskSet.
+  template <class Body>
+  auto visit(Body&& body) const {
+    if (const auto* data = std::get_if<Data<double>>(&converted_))
+      return body(double{}, data->tasks);
+    return body(float{}, std::get<Data<float>>(converted_).tasks);
+  }
+
+ private:
+  using Converted = std::variant<Data<double>, Data<float>>;
+
+  /// Keeps the memory of arrays where it is: NumPy does not resize an array that has a weak
+  /// reference.
+  void pin(const py::object& data) {
+    if (py::isinstance<py::array>(data)) {
+      pins_.emplace_back(data);
+    } else if (!data.is_none()) {
+      for (const py::handle item : data) pin(py::reinterpret_borrow<py::object>(item));
+    }
+  }
+
+  static Converted convert(const py::object& data, Index d) {
+    if (holds_doubles(data.attr("y_in"))) return as_data<double>(data, d);
+    return as_data<float>(data, d);
+  }
+
+  py::object arrays_;
+  std::vector<py::weakref> pins_;
+  Converted converted_;
+};
 
 }  // namespace metaspan::bind

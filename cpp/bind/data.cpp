@@ -4,7 +4,7 @@
 #include <string>
 
 #include "bind.hpp"
-#include "convert.hpp"
+#include "convert_samples.hpp"
 #include "finite.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "sparse.hpp"
@@ -48,6 +48,88 @@ bool all_finite(const py::array& x, int threads) {
     });
     return finite.load();
   });
+}
+
+/// Whether an object is a NumPy array, of no subclass, of float32 or float64 in the byte order of
+/// this machine, aligned, and with memory that NumPy allocated: an array that was mapped from a
+/// file is a subclass, or has one as the base of its memory.
+bool is_plain(py::handle object, int axes) {
+  const auto& numpy = py::detail::npy_api::get();
+  const auto is_exact = [&](py::handle x) {
+    return x.ptr() != nullptr && Py_TYPE(x.ptr()) == numpy.PyArray_Type_;
+  };
+  if (!is_exact(object)) return false;
+  const auto array = py::reinterpret_borrow<py::array>(object);
+  if (array.ndim() != axes || !(holds<double>(array) || holds<float>(array))) return false;
+  if ((array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) == 0) return false;
+  py::handle base = py::detail::array_proxy(object.ptr())->base;
+  while (is_exact(base)) base = py::detail::array_proxy(base.ptr())->base;
+  return base.ptr() == nullptr;
+}
+
+/// Whether an object is a plain C-contiguous matrix; a size of -1 admits any.
+bool is_plain_matrix(py::handle object, Index rows, Index columns) {
+  if (!is_plain(object, 2)) return false;
+  const auto array = py::reinterpret_borrow<py::array>(object);
+  return (array.flags() & py::array::c_style) != 0 && (rows < 0 || array.shape(0) == rows) &&
+         (columns < 0 || array.shape(1) == columns);
+}
+
+/// Whether an object is a plain, C-contiguous and finite array of doubles with the sizes `shape`,
+/// in which -1 admits any.
+bool is_plain_small(py::handle object, const std::vector<Index>& shape) {
+  if (!is_plain(object, static_cast<int>(shape.size()))) return false;
+  const auto array = py::reinterpret_borrow<py::array>(object);
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) {
+    if (shape[axis] >= 0 && array.shape(static_cast<py::ssize_t>(axis)) != shape[axis])
+      return false;
+  }
+  return holds<double>(array) && (array.flags() & py::array::c_style) != 0 && all_finite(array, 1);
+}
+
+/// Whether B (d, k) and w (k,) are plain, contiguous and finite, and w in double, with 1 <= k <= d:
+/// a representation and a head that need no conversion. d = -1 admits any.
+bool is_plain_point(py::handle B, py::handle w, Index d, int threads) {
+  if (!is_plain_matrix(B, d, -1)) return false;
+  const auto matrix = py::reinterpret_borrow<py::array>(B);
+  const Index k = matrix.shape(1);
+  return 1 <= k && k <= matrix.shape(0) && is_plain_small(w, {k}) && all_finite(matrix, threads);
+}
+
+/// Whether X (m, d) and y (m,), or stacks of them (n, m, d) and (n, m), are plain, of one dtype,
+/// not empty, and with contiguous rows.
+bool is_plain_set(py::handle X, py::handle y, int axes) {
+  if (!is_plain(X, axes) || !is_plain(y, axes - 1)) return false;
+  const auto features = py::reinterpret_borrow<py::array>(X);
+  const auto responses = py::reinterpret_borrow<py::array>(y);
+  const Index d = features.shape(axes - 1), m = features.shape(axes - 2),
+              size = features.itemsize();
+  return features.size() > 0 &&
+         std::equal(features.shape(), features.shape() + axes - 1, responses.shape()) &&
+         responses.itemsize() == size && (d == 1 || features.strides(axes - 1) == size) &&
+         (m == 1 || responses.strides(axes - 2) == size);
+}
+
+/// Whether features and responses are two plain stacks, or two lists or tuples of plain arrays
+/// whose dtypes and numbers of columns agree: data that need no conversion.
+bool are_plain_sets(const py::object& X, const py::object& y) {
+  const auto is_sequence = [](const py::object& x) {
+    return py::isinstance<py::list>(x) || py::isinstance<py::tuple>(x);
+  };
+  if (!is_sequence(X) || !is_sequence(y)) return is_plain_set(X, y, 3);
+  const auto features = py::reinterpret_borrow<py::sequence>(X);
+  const auto responses = py::reinterpret_borrow<py::sequence>(y);
+  const std::size_t n = features.size();
+  if (n == 0 || responses.size() != n) return false;
+  py::ssize_t d = 0, size = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const py::object task = features[i], task_y = responses[i];
+    if (!is_plain_set(task, task_y, 2)) return false;
+    const auto array = py::reinterpret_borrow<py::array>(task);
+    if (i == 0) d = array.shape(1), size = array.itemsize();
+    if (array.shape(1) != d || array.itemsize() != size) return false;
+  }
+  return true;
 }
 
 /// Reads one byte of every page in order, so that a memory-mapped array is loaded into memory.
@@ -96,6 +178,14 @@ std::string sparse_fault(const py::array_t<std::int64_t>& starts,
 void bind_data(py::module_& module) {
   module.def("prefault", &prefault, py::arg("x"));
   module.def("all_finite", &all_finite, py::arg("x"), py::arg("threads"));
+  module.def("is_plain_matrix", &is_plain_matrix, py::arg("x"), py::arg("rows"),
+             py::arg("columns"));
+  module.def("is_plain_small", &is_plain_small, py::arg("x"), py::arg("shape"));
+  module.def("is_plain_point", &is_plain_point, py::arg("B"), py::arg("w"), py::arg("d"),
+             py::arg("threads"));
+  module.def("are_plain_sets", &are_plain_sets, py::arg("X"), py::arg("y"));
+  py::class_<Batch, std::shared_ptr<Batch>>(module, "Batch")
+      .def(py::init<const py::object&, Index>(), py::arg("data"), py::arg("d"));
   module.def("sparse_fault", &sparse_fault, py::arg("starts"), py::arg("columns"), py::arg("d"),
              py::arg("threads"));
 }

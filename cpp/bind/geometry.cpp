@@ -54,6 +54,14 @@ Array assemble(const Array& B_star, const Array& M, const Array& E, const Array&
   return out;
 }
 
+/// Returns the largest entry of |B^T B - I|, and NaN if there is one.
+double deviation(const Array& B, int threads) {
+  const ConstMat b = as_matrix(B);
+  const Unlocked unlocked;
+  const Mat off = inner_product(b, b, threads) - Mat::Identity(b.cols(), b.cols());
+  return off.size() == 0 ? 0.0 : off.cwiseAbs().maxCoeff<Eigen::PropagateNaN>();
+}
+
 /// Returns the R-factor of B.
 Array r_factor_of(const Array& B, int threads) {
   const ConstMat b = as_matrix(B);
@@ -61,17 +69,6 @@ Array r_factor_of(const Array& B, int threads) {
   {
     const Unlocked unlocked;
     result = r_factor(b, threads);
-  }
-  return to_array(result);
-}
-
-/// Returns B^T B.
-Array gram(const Array& B, int threads) {
-  const ConstMat b = as_matrix(B);
-  Mat result;
-  {
-    const Unlocked unlocked;
-    result = inner_product(b, b, threads);
   }
   return to_array(result);
 }
@@ -143,7 +140,7 @@ void bind_geometry(py::module_& module) {
   module.def("coordinates", &coordinates, py::arg("B"), py::arg("B_star"), py::arg("threads"));
   module.def("assemble", &assemble, py::arg("B_star"), py::arg("M"), py::arg("E"), py::arg("R"),
              py::arg("threads"));
-  module.def("gram", &gram, py::arg("B"), py::arg("threads"));
+  module.def("deviation", &deviation, py::arg("B"), py::arg("threads"));
   module.def("r_factor", &r_factor_of, py::arg("B"), py::arg("threads"));
   module.def("tangents", &tangents, py::arg("M"), py::arg("R"));
   module.def("measure_state", &measure_state, py::arg("M"), py::arg("R"), py::arg("w"),

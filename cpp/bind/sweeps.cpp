@@ -10,11 +10,9 @@ namespace {
 /// Computes the gradient (10) over all tasks of a batch, for the types of X and B.
 template <class XScalar, class BScalar>
 py::dict typed_gradient(const Method& method, RouteKind kind, const py::array& B, const Array& w,
-                        const py::object& data, bool losses, int threads) {
-  const BScalar* b = representation<BScalar>(B, w);
+                        const TaskSet<XScalar>& tasks, bool losses, int threads) {
+  const BScalar* b = representation<BScalar>(B, w, tasks.d);
   const Index d = B.shape(0), k = B.shape(1);
-  const Data<XScalar> held = as_data<XScalar>(data, d);
-  const TaskSet<XScalar>& tasks = held.tasks;
   py::array_t<BScalar> grad_B({d, k});
   BScalar* out_B = grad_B.mutable_data();
   RoundOutputs result;
@@ -32,11 +30,11 @@ py::dict typed_gradient(const Method& method, RouteKind kind, const py::array& B
 
 /// Selects the types of X and B.
 py::dict gradient_arrays(const Method& method, const std::string& route, const py::array& B,
-                         const Array& w, const py::object& data, int threads, bool losses) {
+                         const Array& w, const Batch& data, int threads, bool losses) {
   const RouteKind kind = as_route(route);
-  return with_scalar_of(data.attr("y_in"), [&](auto x) {
+  return data.visit([&](auto x, const auto& tasks) {
     return with_scalar(B, [&](auto b) {
-      return typed_gradient<decltype(x), decltype(b)>(method, kind, B, w, data, losses, threads);
+      return typed_gradient<decltype(x), decltype(b)>(method, kind, B, w, tasks, losses, threads);
     });
   });
 }

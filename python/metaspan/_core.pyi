@@ -179,8 +179,8 @@ def project(X: NDArray[Any], B: NDArray[Any], threads: int) -> NDArray[Any]:
 def r_factor(B: NDArray[Any], threads: int) -> F64:
     """Return the R-factor S (min(d, k), k) of B = Q S with Q^T Q = I."""
 
-def gram(B: NDArray[Any], threads: int) -> F64:
-    """Return B^T B, (k, k)."""
+def deviation(B: NDArray[Any], threads: int) -> float:
+    """Return the largest entry of |B^T B - I|, NaN if there is one."""
 
 def prefault(x: NDArray[Any]) -> None:
     """Load a memory-mapped array by reading every page in order; its last axis is contiguous."""
@@ -189,6 +189,35 @@ def all_finite(x: NDArray[Any], threads: int) -> bool:
     """Return whether all elements of x are finite: float32 or float64, any number of axes, the last
     one contiguous.
     """
+
+def is_plain_matrix(x: object, rows: int, columns: int) -> bool:
+    """Return whether x is a plain, C-contiguous array of these sizes, -1 for any.
+
+    Plain are NumPy arrays, of no subclass, of float32 or float64 in the byte order of this machine,
+    aligned and with memory that NumPy allocated, so that no file is mapped to it.
+    """
+
+def is_plain_small(x: object, shape: Sequence[int]) -> bool:
+    """Return whether x is a plain, C-contiguous and finite array of float64 of a shape, in which -1
+    admits any size.
+    """
+
+def is_plain_point(B: object, w: object, d: int, threads: int) -> bool:
+    """Return whether B (d, k) and w (k,) are plain, C-contiguous and finite, w is float64, and
+    1 <= k <= d; d = -1 admits any.
+    """
+
+def are_plain_sets(X: object, y: object) -> bool:
+    """Return whether X (n, m, d) and y (n, m), or two lists or tuples of (m_i, d) and (m_i,), are
+    plain arrays of one dtype with contiguous rows, none of them empty.
+    """
+
+class Batch:
+    """The data of a batch, converted once for any number of calls: those on data in memory may run
+    side by side. The arrays are not copied, and must not change their shapes.
+    """
+
+    def __init__(self, data: CoreData, d: int) -> None: ...
 
 def sparse_fault(starts: I64, columns: NDArray[np.int32], d: int, threads: int) -> str:
     """Return what is wrong with the columns of sparse rows: "order" if they are not strictly
@@ -204,10 +233,16 @@ def measure_state(M: F64, R: F64, w: F64, alpha: float, names: Sequence[str]) ->
     """Return the numbers of records, (20) and (21), that need the state alone, in order."""
 
 def gradient_population(
-    method: CoreMethod, M: F64, R: F64, w: F64, heads: F64, noise: float, threads: int
+    method: CoreMethod,
+    B: NDArray[Any],
+    w: F64,
+    B_star: NDArray[Any],
+    heads: F64,
+    noise: float,
+    threads: int,
 ) -> dict[str, F64]:
-    """Compute one round on the heads (n, k_star): "grad_M", "grad_R", "grad_w", the losses
-    "loss_in", "loss_adapted", "loss_out" (n,), and the adapted "heads" (n, k).
+    """Compute one round at B and w on the heads (n, k_star): "B" and "w", the gradient; the losses
+    "loss_in", "loss_adapted", "loss_out" (n,); and the adapted "heads" (n, k).
     """
 
 def gradient_arrays(
@@ -215,7 +250,7 @@ def gradient_arrays(
     route: str,  # "gram", "vector" or, with sums in single precision, "vector_float32"
     B: NDArray[Any],
     w: F64,
-    data: CoreData,
+    data: Batch,
     threads: int,
     losses: bool,
 ) -> dict[str, NDArray[Any]]:
@@ -227,7 +262,7 @@ def adapt_arrays(
     method: CoreMethod,
     B: NDArray[Any],
     w: F64,
-    data: CoreData,
+    data: Batch,
     want_B: bool,
     threads: int,
 ) -> tuple[F64, NDArray[Any] | None]:
@@ -367,7 +402,7 @@ class Run:
         *,
         method: CoreMethod,
         route: str | None,  # "gram", "vector", "vector_float32" or "dual"
-        data: CoreData,
+        data: Batch,
         # "B" (trials, d, k), for the dual route that of round 0; "w" (trials, k); and, if a dual
         # run is resumed, "A" (trials, samples, k)
         state: Mapping[str, NDArray[Any]],

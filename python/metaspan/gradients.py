@@ -2,18 +2,20 @@ r"""The meta-gradient of one round, and the inner loop alone."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import Any, Literal, NamedTuple, overload
 
 from numpy.typing import ArrayLike, NDArray
 
+from ._core_types import CoreMethod
 from ._load import core
-from ._support import check
+from ._support import check, cpus
 from ._support.types import F64
 from .config.engine_choice import check_accumulate, check_sparse
 from .cost.routes import cheapest_sweep
 from .methods import Method, core_method, resolve
-from .tasks.arrays import Data, check_sets, core_sets
+from .tasks.arrays import Data, check_sets, core_sets, require_finite
 from .tasks.batch import TaskBatch, core_data
 
 
@@ -121,23 +123,23 @@ def meta_gradient(
     >>> meta_gradient(np.eye(30, 2), np.zeros(2), batch, "anil", alpha=0.1).B.shape
     (30, 2)
     """
-    chosen = resolve(method, steps, meta_gradient)
+    call = _read_call(meta_gradient, method, threads, **steps)
     if not isinstance(batch, TaskBatch):
         raise TypeError(f"batch must be a TaskBatch; got {check.show(batch)}")
-    workers = check.threads(threads)
-    B, head = _check_point(B, w, batch.d, workers)
+    workers = call.threads or cpus.default_threads()
+    B, w = _check_point(B, w, batch.d, workers)
     with_losses = check.flag("losses", losses)
     check.choice("route", route, ("auto", "gram", "vector"))
-    check_accumulate(accumulate, route, str(batch.dtype))
-    check_sparse(batch, accumulate)
+    check.choice("accumulate", accumulate, ("float64", "float32"))
     if accumulate == "float32":
+        check_accumulate(accumulate, route, str(batch.dtype))
+        check_sparse(batch, accumulate)
         route = "vector_float32"
     elif route == "auto":
-        route = cheapest_sweep(batch, chosen, B.shape[1], with_losses)
+        route = _choose_route(batch, call, B.shape[1], with_losses)
+    data = core_data(batch)
     return Gradient(
-        **core.gradient_arrays(
-            core_method(chosen), route, B, head, core_data(batch), workers, with_losses
-        )
+        **core.gradient_arrays(call.core_method, route, B, w, data, workers, with_losses)
     )
 
 
@@ -203,19 +205,16 @@ def population_gradient(
     >>> g.B[:2].tolist(), g.w.tolist()
     ([[1.0, 0.0], [-1.0, 0.0]], [1.0, -1.0])
     """
-    chosen = resolve(method, steps, population_gradient)
-    workers = check.threads(threads)
-    check.shape("B", check.floats("B", B), ("d", "k"))
-    B, head = _check_point(B, w, B.shape[0], workers)
+    call = _read_call(population_gradient, method, threads, **steps)
+    workers = call.threads or cpus.default_threads()
+    B, w = _check_point(B, w, None, workers)
     B_star = check.matrix("B_star", B_star, (B.shape[0], "k_star"))
     check.orthonormal("B_star", B_star, workers)
     w_star = check.small("heads", heads, ("n", B_star.shape[1]))
     check.integer("the number of heads", w_star.shape[0], 1)
     spread = check.real("noise", noise)
-    M, R, E = core.coordinates(B, B_star, workers)
-    parts = core.gradient_population(core_method(chosen), M, R, head, w_star, spread, workers)
-    grad_B = core.assemble(B_star, parts.pop("grad_M"), E, parts.pop("grad_R"), workers)
-    return Gradient(B=grad_B.astype(B.dtype, copy=False), w=parts.pop("grad_w"), **parts)
+    parts = core.gradient_population(call.core_method, B, w, B_star, w_star, spread, workers)
+    return Gradient(B=parts.pop("B").astype(B.dtype, copy=False), **parts)
 
 
 @overload
@@ -273,7 +272,7 @@ def adapt(
     return_B : bool
         Whether to return the adapted representations too, which have n times the size of `B`.
     check_finite : bool
-        Whether to check the data for NaN and infinity, which reads all of it once.
+        Whether to raise ValueError if the data hold a NaN or an infinity.
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
     **steps : float
@@ -300,19 +299,60 @@ def adapt(
     >>> adapt(np.eye(8, 2), np.zeros(2), X, y, "anil", alpha=0.5)[0].round(12).tolist()
     [0.5, 0.5]
     """
-    chosen = resolve(method, steps, adapt)
-    want_B = check.flag("return_B", return_B)
-    workers = check.threads(threads)
-    data = check_sets(("X", X), ("y", y), None, check_finite)
-    B, head = _check_point(B, w, data.X.d, workers)
+    call = _read_call(adapt, method, threads, **steps)
+    want_B, looks = check.flag("return_B", return_B), check.flag("check_finite", check_finite)
+    workers = call.threads or cpus.default_threads()
+    data = check_sets(("X", X), ("y", y), None, finite=False)
+    # A step of the inner loop multiplies every number of dense data, so that a NaN or an infinity
+    # among them makes the task's head NaN or infinite: finite heads save the pass over the data.
+    later = call.core_method.inner_steps > 0 and not data.X.is_sparse
+    if looks and not later:
+        require_finite(data, ("X", "y"))
+    B, w = _check_point(B, w, data.X.d, workers)
     sets = core_sets(data, names=("X", "y", "", ""))
-    heads, representations = core.adapt_arrays(core_method(chosen), B, head, sets, want_B, workers)
+    heads, representations = core.adapt_arrays(call.core_method, B, w, sets, want_B, workers)
+    if looks and later and not core.all_finite(heads, 1):
+        require_finite(data, ("X", "y"))
     return heads if representations is None else (heads, representations)
 
 
-def _check_point(B: NDArray[Any], w: ArrayLike, d: int, workers: int) -> tuple[NDArray[Any], F64]:
-    """Check and return a representation and a head."""
-    B = check.matrix("B", B, (d, "k"))
+class _Call(NamedTuple):
+    """The method of a call, and its number of threads or None."""
+
+    method: Method
+    core_method: CoreMethod
+    threads: int | None
+
+
+@check.remembered
+def _read_call(
+    caller: Callable[..., Any], method: Method | str, threads: int | None, /, **steps: float
+) -> _Call:
+    """Check the method and the number of threads of a call."""
+    chosen = resolve(method, steps, caller)
+    workers = None if threads is None else check.threads(threads)
+    return _Call(chosen, core_method(chosen), workers)
+
+
+def _choose_route(batch: TaskBatch, call: _Call, width: int, losses: bool) -> str:
+    """Choose the cheapest route; a batch in memory remembers the choice."""
+    key = (call.core_method, width, losses)
+    route = batch._routes.get(key)
+    if route is None:
+        route = cheapest_sweep(batch, call.method, width, losses)
+        if not batch.on_disk:  # the time to read depends on the memory that is free
+            batch._routes[key] = route
+    return route
+
+
+def _check_point(
+    B: NDArray[Any], w: ArrayLike, d: int | None, workers: int
+) -> tuple[NDArray[Any], F64]:
+    """Check and return a representation and a head; `d` None leaves the number of features free."""
+    if core.is_plain_point(B, w, -1 if d is None else d, workers):
+        return B, w  # type: ignore[return-value]
+    B = check.matrix("B", B, ("d" if d is None else d, "k"))
+    d = B.shape[0]
     width = check.integer("the width of B", B.shape[1], 1)
     if width > d:
         raise ValueError(f"B must have at most d = {d} columns; got {width}")

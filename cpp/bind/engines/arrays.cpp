@@ -9,12 +9,11 @@
 namespace metaspan::bind {
 namespace {
 
-/// Data that the engines of a run refer to, and the Python objects that own its memory.
+/// Data that the engines of a run refer to, and the batch that owns its memory.
 template <class XScalar>
 struct HeldArrays {
-  py::object arrays;
+  std::shared_ptr<Batch> batch;
   ArraysData<XScalar> data;
-  std::unique_ptr<Store<XScalar>> store;
   DualGram gram;  // of the dual route
 };
 
@@ -24,14 +23,12 @@ class ArraysRun : public HeldArrays<XScalar>, public FullSizeRun<BScalar> {
  public:
   using FullSizeRun<BScalar>::FullSizeRun;
 
-  /// Converts and keeps the data of the batch.
-  void hold(const py::object& data, Index d) {
-    Data<XScalar> converted = as_data<XScalar>(data, d);
-    this->arrays = data;
-    this->store = std::move(converted.store);
-    this->data = {std::move(converted.tasks), matrix_or_empty(data.attr("B_star"), d),
-                  matrix_or_empty(data.attr("heads"), 0)};
-    require(this->data.B_star.rows() == d, "B_star must fit B");
+  /// Keeps a batch, with its tasks.
+  void hold(std::shared_ptr<Batch> batch, const TaskSet<XScalar>& tasks) {
+    this->data = {tasks, matrix_or_empty(batch->arrays().attr("B_star"), tasks.d),
+                  matrix_or_empty(batch->arrays().attr("heads"), 0)};
+    this->batch = std::move(batch);
+    require(this->data.B_star.rows() == tasks.d, "B_star must fit B");
   }
 
  protected:
@@ -90,11 +87,13 @@ ArraysState as_state(const py::dict& state, std::size_t trials) {
 /// Opens a run for the types of X and B. The dual route computes its Gram matrix here.
 template <class XScalar, class BScalar>
 std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
-                                const py::object& data, const ArraysState& state, Index n,
-                                std::uint64_t seed, const std::vector<std::uint64_t>& trials,
+                                const std::shared_ptr<Batch>& batch, const TaskSet<XScalar>& data,
+                                const ArraysState& state, Index n, std::uint64_t seed,
+                                const std::vector<std::uint64_t>& trials,
                                 const std::vector<Index>& rounds,
                                 const std::vector<std::string>& records, int threads) {
   const Index d = state.B.shape(1), k = state.B.shape(2);
+  require(d == data.d, "B must fit the data");
   const bool dual = route == "dual";
   std::unique_ptr<ArraysRun<XScalar, BScalar>> run;
   if (dual) {
@@ -102,7 +101,7 @@ std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
   } else {
     run = std::make_unique<ArraysRun<XScalar, BScalar>>(records, d);
   }
-  run->hold(data, d);
+  run->hold(batch, data);
   const TaskSet<XScalar>& tasks = run->data.tasks;
   require(n > 0 && n <= tasks.size(), "n must be at most the number of tasks");
   interruptible([&](Cancel* cancel) {
@@ -130,15 +129,15 @@ std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
 
 /// Opens a run whose trials share the data of one batch.
 std::unique_ptr<Run> open_arrays(const Method& method, const std::string& route,
-                                 const py::object& data, const py::dict& state, Index n,
+                                 const std::shared_ptr<Batch>& data, const py::dict& state, Index n,
                                  std::uint64_t seed, const std::vector<std::uint64_t>& trials,
                                  const std::vector<Index>& rounds,
                                  const std::vector<std::string>& records, int threads) {
   require(rounds.size() == trials.size(), "rounds must have one element per trial");
   const ArraysState from = as_state(state, trials.size());
-  return with_scalar_of(data.attr("y_in"), [&](auto x) {
+  return data->visit([&](auto x, const auto& tasks) {
     return with_scalar(from.B, [&](auto b) {
-      return open_typed<decltype(x), decltype(b)>(method, route, data, from, n, seed, trials,
+      return open_typed<decltype(x), decltype(b)>(method, route, data, tasks, from, n, seed, trials,
                                                   rounds, records, threads);
     });
   });
@@ -147,12 +146,9 @@ std::unique_ptr<Run> open_arrays(const Method& method, const std::string& route,
 /// Computes w_J and, with want_B, B_J of every task, for the types of X and B.
 template <class XScalar, class BScalar>
 py::tuple typed_adapt(const Method& method, const py::array& B, const Array& w,
-                      const py::object& data, bool want_B, int threads) {
-  const BScalar* b = representation<BScalar>(B, w);
-  const Index d = B.shape(0), k = B.shape(1);
-  const Data<XScalar> held = as_data<XScalar>(data, d);
-  const TaskSet<XScalar>& tasks = held.tasks;
-  const Index n = tasks.size();
+                      const TaskSet<XScalar>& tasks, bool want_B, int threads) {
+  const BScalar* b = representation<BScalar>(B, w, tasks.d);
+  const Index d = B.shape(0), k = B.shape(1), n = tasks.size();
   Array heads({n, k});
   double* out_heads = heads.mutable_data();
   py::object B_J = py::none();
@@ -170,11 +166,11 @@ py::tuple typed_adapt(const Method& method, const py::array& B, const Array& w,
 }
 
 /// Selects the types of X and B.
-py::tuple adapt_arrays(const Method& method, const py::array& B, const Array& w,
-                       const py::object& data, bool want_B, int threads) {
-  return with_scalar_of(data.attr("y_in"), [&](auto x) {
+py::tuple adapt_arrays(const Method& method, const py::array& B, const Array& w, const Batch& data,
+                       bool want_B, int threads) {
+  return data.visit([&](auto x, const auto& tasks) {
     return with_scalar(B, [&](auto b) {
-      return typed_adapt<decltype(x), decltype(b)>(method, B, w, data, want_B, threads);
+      return typed_adapt<decltype(x), decltype(b)>(method, B, w, tasks, want_B, threads);
     });
   });
 }

@@ -1,6 +1,7 @@
 // Bindings of the population engine.
 #include "metaspan/engines/population.hpp"
 
+#include "metaspan/geometry/coordinates.hpp"
 #include "run.hpp"
 
 namespace metaspan::bind {
@@ -54,27 +55,41 @@ std::unique_ptr<Run> open_population(const Method& method, const Array& M, const
   return run;
 }
 
-/// Computes the gradient, losses and adapted heads of one round on the heads that are passed, in
-/// the frame Q = I.
-py::dict gradient_population(const Method& method, const Array& M, const Array& R, const Array& w,
-                             const Array& heads, double noise, int threads) {
-  const ConstMat rows = as_matrix(heads);
-  Mat Z = stacked(as_matrix(M), as_matrix(R));
-  const Index k_star = M.shape(0), k = Z.cols();
-  require(w.size() == k && rows.cols() == k_star, "M, R, w and heads must fit");
+/// A view of a matrix of the core.
+ConstMat view_of(const Mat& m) { return ConstMat(m.data(), m.rows(), m.cols()); }
+
+/// Computes the gradient, losses and adapted heads of one round at B (d, k) and w on the heads that
+/// are passed, in the coordinates (13) and the frame Q = I.
+py::dict gradient_population(const Method& method, const Array& B, const Array& w,
+                             const Array& B_star, const Array& heads, double noise, int threads) {
+  const ConstMat b = as_matrix(B), b_star = as_matrix(B_star), rows = as_matrix(heads);
+  const Index d = b.rows(), k = b.cols(), k_star = b_star.cols();
+  require(k > 0 && b_star.rows() == d && w.size() == k && rows.cols() == k_star,
+          "B, w, B_star and heads must fit");
   HeadLaw law;
   law.kind = HeadLaw::Kind::given;
   law.k_star = k_star;
   TaskOutputs tasks;
   tasks.want_losses = tasks.want_adapted = true;
-  const auto engine = make_population(method, {std::move(Z), as_vector(w), Mat::Identity(k, k)},
-                                      HeadSource(law, rows.rows(), 0, 0), rows.rows(), noise);
-  interruptible([&](Cancel* cancel) { engine->gradient(0, rows.data(), tasks, threads, cancel); });
+  const Vec head = as_vector(w);
+  Array grad_B({d, k});
+  MutMat out_B(grad_B.mutable_data(), d, k);
+  Vec grad_w;
+  interruptible([&](Cancel* cancel) {
+    const Coordinates at = to_coordinates(b, b_star, threads);
+    throw_if_requested(cancel);
+    const auto engine =
+        make_population(method, {stacked(view_of(at.M), view_of(at.R)), head, Mat::Identity(k, k)},
+                        HeadSource(law, rows.rows(), 0, 0), rows.rows(), noise);
+    engine->gradient(0, rows.data(), tasks, threads, cancel);
+    const Mat grad = engine->grad_B();
+    const Mat grad_M = grad.topRows(k_star), grad_R = grad.bottomRows(grad.rows() - k_star);
+    from_coordinates(b_star, view_of(grad_M), view_of(at.E), view_of(grad_R), out_B, threads);
+    grad_w = engine->grad_w();
+  });
   py::dict out;
-  const Mat grad = engine->grad_B();
-  out["grad_M"] = to_array(Mat(grad.topRows(k_star)));
-  out["grad_R"] = to_array(Mat(grad.bottomRows(grad.rows() - k_star)));
-  out["grad_w"] = to_array(engine->grad_w());
+  out["B"] = grad_B;
+  out["w"] = to_array(grad_w);
   put_losses(out, tasks.losses);
   out["heads"] = to_array(tasks.adapted);
   return out;
@@ -87,8 +102,9 @@ void bind_population(py::module_& module, py::class_<Run>& run) {
                  py::arg("R"), py::arg("w"), py::arg("law"), py::arg("n"), py::arg("noise"),
                  py::arg("seed"), py::arg("trials"), py::arg("rounds"), py::arg("records"),
                  py::arg("frames") = py::none());
-  module.def("gradient_population", &gradient_population, py::arg("method"), py::arg("M"),
-             py::arg("R"), py::arg("w"), py::arg("heads"), py::arg("noise"), py::arg("threads"));
+  module.def("gradient_population", &gradient_population, py::arg("method"), py::arg("B"),
+             py::arg("w"), py::arg("B_star"), py::arg("heads"), py::arg("noise"),
+             py::arg("threads"));
 }
 
 }  // namespace metaspan::bind

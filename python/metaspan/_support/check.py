@@ -12,8 +12,9 @@ import math
 import mmap
 import operator
 import os
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,9 +53,28 @@ ALIKE = [
 ]
 
 Shape = tuple[int | str, ...]
+T = TypeVar("T")
 
 # Largest entry of |B^T B - I| that counts as rounding, for columns made orthonormal in a dtype.
 ORTHONORMAL_TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
+
+
+def remembered(check: Callable[..., T]) -> Callable[..., T]:
+    """Decorate a check, so that it runs once for arguments of equal values and types.
+
+    What the check raises is not remembered. Arguments that have no hash are checked every time.
+    """
+    once = lru_cache(maxsize=128, typed=True)(check)
+
+    @wraps(check)
+    def call(*arguments: Any, **named: Any) -> T:
+        try:
+            return once(*arguments, **named)
+        except TypeError:  # of the check, or of an argument without a hash
+            pass
+        return check(*arguments, **named)
+
+    return call
 
 
 def show(value: object) -> str:
@@ -178,6 +198,11 @@ def shape(name: str, array: NDArray[Any], expected: Shape) -> None:
         raise ValueError(f"{name} must have shape ({sizes}); got {array.shape}")
 
 
+def _sizes(expected: Shape) -> list[int]:
+    """Return an expected shape for the core, with -1 for sizes that are free."""
+    return [-1 if isinstance(size, str) else size for size in expected]
+
+
 def _unit(value: object) -> object:
     """Return the physical unit of a quantity, None for anything else.
 
@@ -275,6 +300,8 @@ def reals(name: str, value: ArrayLike) -> F64:
 
 def small(name: str, value: ArrayLike, expected: Shape) -> F64:
     """Copy a small array_like of finite real numbers to a float64 array of the expected shape."""
+    if core.is_plain_small(value, _sizes(expected)):
+        return np.array(value, dtype=np.float64)
     array = reals(name, value)
     shape(name, array, expected)
     if not np.isfinite(array).all():
@@ -306,8 +333,8 @@ def floats(name: str, value: object, dtype: np.dtype[Any] | None = None) -> NDAr
     return value
 
 
-def in_file(name: str, array: NDArray[Any]) -> None:
-    """Raise ValueError if the file of a memory-mapped array was truncated.
+def in_file(name: str, array: NDArray[Any]) -> bool:
+    """Return whether an array is memory-mapped; raise ValueError if its file was truncated.
 
     A read beyond the end of the file would end the process with a signal.
     """
@@ -315,7 +342,7 @@ def in_file(name: str, array: NDArray[Any]) -> None:
     while owner is not None and getattr(owner, "_mmap", None) is None:
         owner = getattr(owner, "base", None)
     if owner is None:
-        return
+        return False
     offset = owner.offset or 0
     needed = offset - offset % mmap.ALLOCATIONGRANULARITY + len(owner._mmap)
     size = owner._mmap.size()  # size of the file, not of the map
@@ -324,12 +351,15 @@ def in_file(name: str, array: NDArray[Any]) -> None:
             f"{name} must lie in a file of at least {needed} bytes as long as it is in use; "
             f"its file has {size} now"
         )
+    return True
 
 
 def matrix(
     name: str, value: object, expected: Shape, dtype: np.dtype[Any] | None = None
 ) -> NDArray[Any]:
     """Check a large C-contiguous matrix with one row per feature; no copy."""
+    if dtype is None and core.is_plain_matrix(value, *_sizes(expected)):
+        return value  # type: ignore[return-value]
     array = floats(name, value, dtype)
     shape(name, array, expected)
     if not array.flags.c_contiguous:
@@ -348,8 +378,7 @@ def finite(name: str, array: NDArray[Any], workers: int, hint: str = "") -> None
 
 def orthonormal(name: str, array: NDArray[Any], workers: int) -> None:
     """Raise ValueError unless the columns are orthonormal, up to the rounding of the dtype."""
-    gram = core.gram(array, workers)
-    deviation = float(np.abs(gram - np.eye(gram.shape[0])).max(initial=0.0))
+    deviation = core.deviation(array, workers)
     if not deviation <= ORTHONORMAL_TOLERANCE[array.dtype.name]:
         raise ValueError(
             f"{name} must have orthonormal columns; the largest entry of |{name}^T {name} - I| is "

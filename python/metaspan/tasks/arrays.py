@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._core_types import CoreData
+from .._load import core
 from .._support import check
 from . import sparse
 from .in_memory import Dense, Ragged
@@ -40,7 +41,7 @@ class DataSets(NamedTuple):
         return self.X.is_same(other.X) and self.y.is_same(other.y)
 
 
-def sets_of(X: Data, y: Data) -> DataSets:
+def sets_of(X: Any, y: Any) -> DataSets:
     """Wrap data that need no check, because they passed one or the package made them."""
     return DataSets(_wrap(X), _wrap(y))
 
@@ -65,30 +66,28 @@ def core_sets(
     known: tuple[Any, Any] = (None, None),
     shared: bool = False,
     names: tuple[str, str, str, str] = ("X_in", "y_in", "X_out", "y_out"),
-) -> CoreData:
+) -> core.Batch:
     """Convert the inner sets of all tasks, and the outer sets if any, for the compiled core.
 
     `known` holds the ground truth and the heads, each an array or None. `shared` says that the
     inner and the outer sets are the same samples, which are then read from disk once. `names` are
-    those of the four arguments, for errors. Raises ValueError if a memory-mapped file was
-    truncated.
+    those of the four arguments, for errors.
     """
     X, y = inner
     X_out, y_out = outer or (None, None)
-    require_files(zip(names, (X, y, X_out, y_out), strict=True))
     responses_out = None if y_out is None else y_out.for_core()
     if X.on_disk or (X_out is not None and X_out.on_disk):
         reader = Reader(X, X_out, shared, (names[0], names[2]))
-        return CoreData(None, y.for_core(), None, responses_out, *known, reader)
-    features_out = None if X_out is None else X_out.for_core()
-    return CoreData(X.for_core(), y.for_core(), features_out, responses_out, *known)
+        data = CoreData(None, y.for_core(), None, responses_out, *known, reader)
+    else:
+        features_out = None if X_out is None else X_out.for_core()
+        data = CoreData(X.for_core(), y.for_core(), features_out, responses_out, *known)
+    return core.Batch(data, X.d)
 
 
-def require_files(named: Iterable[tuple[str, TaskArrays | None]]) -> None:
-    """Raise ValueError if a memory-mapped file of any of the arrays was truncated meanwhile."""
-    for name, arrays in named:
-        if arrays is not None:
-            arrays.require_files(name)
+def require_files(named: Iterable[tuple[str, TaskArrays]]) -> bool:
+    """Return whether any array is on disk; raise ValueError if a mapped file was truncated."""
+    return True in [arrays.require_files(name) for name, arrays in named]
 
 
 def check_sets(
@@ -103,6 +102,11 @@ def check_sets(
     accepts float32 and float64. `finite` says whether to look for NaN and infinity.
     """
     (X_name, X_value), (y_name, y_value) = features, responses
+    looks = check.flag("check_finite", finite)
+    if core.are_plain_sets(X_value, y_value):
+        plain = sets_of(X_value, y_value)
+        if dtype is None or plain.X.dtype == dtype:
+            return require_finite(plain, (X_name, y_name)) if looks else plain
     X = _wrap(_check_features(X_name, X_value, dtype))
     if not X.n:
         raise ValueError(f"{X_name} must hold at least one task; got none")
@@ -120,10 +124,15 @@ def check_sets(
         if 0 in (m, d):
             raise ValueError(f"{X_name} must hold samples and features; task {i} is {(m, d)}")
         check.shape(f"{y_name}[{i}]", response, (m,))
-    if check.flag("check_finite", finite):
-        X.check_finite(X_name)
-        y.check_finite(y_name)
-    return DataSets(X, y)
+    sets = DataSets(X, y)
+    return require_finite(sets, (X_name, y_name)) if looks else sets
+
+
+def require_finite(sets: DataSets, names: tuple[str, str]) -> DataSets:
+    """Return the sets; raise ValueError if there is a NaN or an infinity in one of them."""
+    for name, arrays in zip(names, sets, strict=True):
+        arrays.check_finite(name)
+    return sets
 
 
 def _check_features(name: str, value: object, dtype: np.dtype[Any] | None) -> Data:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._core_types import CoreData
+from .._load import core
 from .._support import check, cpus
 from .arrays import Data, DataSets, check_sets, core_sets, require_files
 from .sparse import Sparsity, sparsity_of
@@ -77,6 +77,9 @@ class TaskBatch:
     check_finite: InitVar[bool] = field(default=True, kw_only=True)
     _inner: DataSets = field(init=False, repr=False)  # the same data, wrapped by kind of storage
     _outer: DataSets = field(init=False, repr=False)
+    _core: core.Batch | None = field(init=False, repr=False, default=None)  # see core_data
+    # Routes of gradients that were chosen before, by method, width and whether losses are wanted.
+    _routes: dict[tuple[Any, ...], str] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self, check_finite: bool) -> None:
         shares_X = self.X_out is self.X_in
@@ -103,6 +106,10 @@ class TaskBatch:
             rank = B_star.shape[1]
         if self.heads is not None:
             object.__setattr__(self, "heads", check.small("heads", self.heads, (self.n, rank)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes that a copy or a pickle takes: all but the core's view of them."""
+        return {**self.__dict__, "_core": None}
 
     @classmethod
     def split(
@@ -284,10 +291,25 @@ class BatchSummary:
     fingerprint: str
 
 
-def core_data(batch: TaskBatch) -> CoreData:
-    """Convert a batch for the compiled core."""
+def core_data(batch: TaskBatch) -> core.Batch:
+    """Convert a batch for the compiled core: once for data in memory, anew for data on disk.
+
+    Raises ValueError if a memory-mapped file was truncated.
+    """
+    if batch._core is not None:
+        return batch._core
+    on_disk = _require_files(batch)
     known, shared = (batch.B_star, batch.heads), batch.on_disk and batch.shared
-    return core_sets(batch._inner, batch._outer, known=known, shared=shared)
+    converted = core_sets(batch._inner, batch._outer, known=known, shared=shared)
+    if not on_disk:
+        object.__setattr__(batch, "_core", converted)
+    return converted
+
+
+def _require_files(batch: TaskBatch) -> bool:
+    """Return whether any array is on disk; raise ValueError if a mapped file was truncated."""
+    names = ("X_in", "y_in", "X_out", "y_out")
+    return require_files(zip(names, (*batch._inner, *batch._outer), strict=True))
 
 
 def bytes_to_read(batch: TaskBatch, B_bytes: int) -> int:
@@ -306,7 +328,7 @@ def _fingerprint(batch: TaskBatch) -> str:
 
     inner, outer = batch._inner, batch._outer
     features, responses = (inner.X, outer.X), (inner.y, outer.y)
-    require_files(zip(("X_in", "X_out", "y_in", "y_out"), (*features, *responses), strict=True))
+    _require_files(batch)
     content = blake2b(digest_size=16)
     for side in responses:
         for response in side.as_passed:

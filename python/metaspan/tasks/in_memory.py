@@ -83,9 +83,9 @@ class Dense:
         """Return the array itself."""
         return self.array
 
-    def require_files(self, name: str) -> None:
-        """Raise ValueError if the file of the array was truncated."""
-        check.in_file(name, self.array)
+    def require_files(self, name: str) -> bool:
+        """Return whether the array is memory-mapped; raise ValueError if its file was truncated."""
+        return check.in_file(name, self.array)
 
     def check_finite(self, name: str) -> None:
         """Raise ValueError if there is a NaN or an infinity."""
@@ -177,10 +177,9 @@ class Ragged:
         """Return the arrays themselves."""
         return self.arrays
 
-    def require_files(self, name: str) -> None:
-        """Raise ValueError if the file of an array was truncated."""
-        for array in self.arrays:
-            check.in_file(name, array)
+    def require_files(self, name: str) -> bool:
+        """Return whether an array is memory-mapped; raise ValueError if a file was truncated."""
+        return True in [check.in_file(name, array) for array in self.arrays]
 
     def check_finite(self, name: str) -> None:
         """Raise ValueError if there is a NaN or an infinity."""

@@ -118,8 +118,9 @@ class Stored:
     def for_core(self) -> None:
         """Return None: a Reader reads the samples."""
 
-    def require_files(self, name: str) -> None:
-        """Do nothing: every read checks that the dataset is open and has kept its shape."""
+    def require_files(self, name: str) -> bool:
+        """Return True; every read checks that the dataset is open and has kept its shape."""
+        return True
 
     def check_finite(self, name: str) -> None:
         """Raise ValueError if there is a NaN or an infinity; reads all data once."""

@@ -70,8 +70,8 @@ class TaskArrays(Protocol):
     def for_core(self) -> Any:
         """Convert for the compiled core; None for data that a Reader reads."""
 
-    def require_files(self, name: str) -> None:
-        """Raise ValueError if a memory-mapped file was truncated after it was opened."""
+    def require_files(self, name: str) -> bool:
+        """Return whether some array is on disk; raise ValueError if a mapped file was truncated."""
 
     def check_finite(self, name: str) -> None:
         """Raise ValueError if there is a NaN or an infinity; reads all data once."""
@@ -167,10 +167,9 @@ class PerTask:
         """Return a list with an item per task."""
         return [task.for_core() for task in self.tasks]
 
-    def require_files(self, name: str) -> None:
-        """Raise ValueError if a memory-mapped file was truncated."""
-        for task in self.tasks:
-            task.require_files(name)
+    def require_files(self, name: str) -> bool:
+        """Return whether some array is on disk; raise ValueError if a mapped file was truncated."""
+        return True in [task.require_files(name) for task in self.tasks]
 
     def check_finite(self, name: str) -> None:
         """Raise ValueError if there is a NaN or an infinity."""
