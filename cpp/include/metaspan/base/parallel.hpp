@@ -35,6 +35,13 @@ inline constexpr bool kHasThreads = false;
 template <class Body>
 void parallel_for(int threads, Index items, Cancel* cancel, Body&& body) {
   if (threads > items) threads = static_cast<int>(items);
+#ifdef _OPENMP
+  ThreadGain& gain = ThreadGain::of_process();
+  const double begin = threads > 1 ? ThreadGain::now() : 0;
+  if (threads > 1 && !gain.allows(begin)) threads = 1;
+#else
+  threads = 1;
+#endif
   if (threads <= 1) {
     for (Index i = 0; i < items; ++i) {
       if (cancel != nullptr) {
@@ -46,11 +53,8 @@ void parallel_for(int threads, Index items, Cancel* cancel, Body&& body) {
     return;
   }
 #ifdef _OPENMP
-  ThreadGain& gain = ThreadGain::of_process();
-  const double begin = ThreadGain::now();
-  if (!gain.allows(begin)) return parallel_for(1, items, cancel, body);
   std::exception_ptr failure;
-  double work = 0;  // seconds of processor time
+  double work = 0;  // time of processors, in seconds
 #pragma omp parallel num_threads(threads) reduction(+ : work)
   {
     const int thread = omp_get_thread_num();
@@ -72,8 +76,6 @@ void parallel_for(int threads, Index items, Cancel* cancel, Body&& body) {
   }
   gain.record(begin, ThreadGain::now(), work);
   if (failure) std::rethrow_exception(failure);
-#else
-  parallel_for(1, items, cancel, body);
 #endif
 }
 

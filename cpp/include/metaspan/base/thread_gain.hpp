@@ -65,9 +65,8 @@ class ThreadGain {
   }
 
  private:
-  static constexpr double kMemory = 0.02;       // seconds
-  static constexpr double kLongest = 0.64;      // seconds
-  static constexpr double kTolerance = 0.0005;  // seconds: more than starting the threads takes
+  // In seconds; the last is more than starting the threads takes.
+  static constexpr double kMemory = 0.02, kLongest = 0.64, kTolerance = 0.0005;
 
   std::atomic<double> lost_{0}, last_{0}, alone_{kMemory}, alone_until_{0};
 };
