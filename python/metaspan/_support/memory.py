@@ -39,6 +39,10 @@ class Arena:
         self._memory = np.empty(0, np.uint8)
         self._used = 0
 
+    def __reduce__(self) -> tuple[type[Arena], tuple[()]]:
+        """Copy and pickle as an arena without memory."""
+        return Arena, ()
+
     def begin(self, size: int) -> None:
         """Make room for `size` bytes; arrays that were taken before become invalid."""
         if size > self._memory.size:

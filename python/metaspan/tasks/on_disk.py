@@ -3,6 +3,7 @@ r"""Features on disk: a thread reads the next block of tasks while the core work
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
@@ -48,6 +49,7 @@ class Stored:
             raise ValueError(f"{name} must be a dataset that can be read; {why}") from error
         self.ndim = len(self._whole)
         self.stacked = self.ndim == 3
+        self.spare: list[Arena] = []  # of readers that have ended, for the next ones
         self.first, self.end = 0, self._whole[-2] if self.ndim > 1 else 0
 
     @property
@@ -281,7 +283,11 @@ class Reader:
         self._outer = None if shared else outer
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="metaspan-reader")
         self._ahead: tuple[Request, Future[Features]] | None = None
-        self._arenas = Arena(), Arena()
+        # The first touch of new memory takes as long as reading a file into it, so the arenas of a
+        # reader go to the next reader of the same samples.
+        spare = inner.spare if isinstance(inner, Stored) else []
+        self._arenas = _take(spare), _take(spare)
+        weakref.finalize(self, spare.extend, self._arenas)
 
     def read(self, now: Request, after: Request | None) -> Features:
         """Return the features of `now`, valid until the next call, and begin to read `after`."""
@@ -318,6 +324,14 @@ class Reader:
                     check.in_file(name, part)
                     core.prefault(part)
         return X_in, X_out
+
+
+def _take(spare: list[Arena]) -> Arena:
+    """Return an arena that is no longer in use, or a new one."""
+    try:
+        return spare.pop(0)
+    except IndexError:
+        return Arena()
 
 
 def _split_runs(tasks: list[int]) -> Iterator[slice]:

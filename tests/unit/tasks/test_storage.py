@@ -1,10 +1,14 @@
 """Every kind of storage implements the protocol of a task's arrays alike."""
 
+import pickle
+
+import h5py
 import numpy as np
 import pytest
 
 from metaspan._support.memory import Arena
 from metaspan.tasks.arrays import check_sets, sets_of
+from metaspan.tasks.on_disk import Reader
 
 X, Y = np.arange(60.0).reshape(3, 5, 4), np.arange(15.0).reshape(3, 5)
 
@@ -73,3 +77,24 @@ def test_columns_of_some_tasks_are_read_alike(name):
 def test_only_one_memory_is_the_same(first, second):
     alike = first == second or {first, second} == {"stack", "ragged"}
     assert features(first).is_same(features(second)) == alike
+
+
+def test_a_reader_takes_over_the_memory_of_one_that_has_ended(tmp_path):
+    with h5py.File(tmp_path / "X.h5", "w") as file:
+        file["X"] = X
+        samples = check_sets(("X", file["X"]), ("y", Y), None, False).X
+        request = ([0, 1], 0, 4)
+        readers = [Reader(samples.samples(slice(1, 4))), Reader(samples)]
+        blocks = [reader.read(request, None)[0] for reader in readers]
+        assert not np.shares_memory(blocks[0][0], blocks[1][0])
+        np.testing.assert_array_equal(blocks[0], X[:2, 1:4])
+        readers.clear()
+        block = Reader(samples).read(request, None)[0]
+        assert any(np.shares_memory(block[0], before[0]) for before in blocks)
+        np.testing.assert_array_equal(block, X[:2])
+
+
+def test_memory_for_reading_is_not_copied():
+    arena = Arena()
+    arena.begin(1000)
+    assert len(pickle.dumps(arena)) < 100
