@@ -15,6 +15,8 @@ PARTS = {
     "machine-two": Part("machine", "run", 2),
     "import": Part("bench_import", "run", 2),
     "isa": Part("bench_isa", "run", 1),
+    "calls-one": Part("bench_calls", "run", 1),
+    "calls-two": Part("bench_calls", "run", 2),
     "population-small": Part("bench_population", "small", 1),
     "population-large": Part("bench_population", "large", 2),
     "population-memory": Part("bench_population", "memory", 2),

@@ -98,7 +98,7 @@ class Peer:
 # ---------------------------------------------------------------------------------------- NumPy
 
 
-class _PopulationTasks:
+class PopulationTasks:
     """Gradients of population losses with respect to theta = B w, for all tasks at once."""
 
     def __init__(self, heads: Array, D: int) -> None:
@@ -139,7 +139,7 @@ class ArrayTasks:
 
 
 def numpy_gradient(
-    B: Array, w: Array, tasks: _PopulationTasks | ArrayTasks, rule: Rule, alpha: float
+    B: Array, w: Array, tasks: PopulationTasks | ArrayTasks, rule: Rule, alpha: float
 ) -> tuple[Array, Array]:
     """Return the mean over tasks of the gradient, without forming B_i = B - alpha g_i w^T."""
     g = tasks.inner(B @ w)  # (n, d)
@@ -195,7 +195,7 @@ def descend(
             tangent = np.linalg.norm(np.linalg.solve(S[:k_star].T, S[k_star:].T), 2)
             trace[t] = tangent / np.hypot(1.0, tangent)
         h = rng.standard_normal((n, k_star)) if heads is None else heads[t]
-        grad_S, grad_w = numpy_gradient(S, w, _PopulationTasks(h, len(S)), rule, steps.alpha)
+        grad_S, grad_w = numpy_gradient(S, w, PopulationTasks(h, len(S)), rule, steps.alpha)
         S -= steps.beta * grad_S
         w -= steps.beta * grad_w
     return (S[:k_star], S[k_star:], w), trace

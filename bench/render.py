@@ -29,6 +29,7 @@ LIMITS = {
 }
 TITLES = {
     "import": "Import",
+    "calls": "Single calls",
     "population": "Training on population losses",
     "arrays": "Rounds on arrays",
     "neighbours": "Rounds beside busy processes",
