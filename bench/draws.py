@@ -1,7 +1,7 @@
 """Random numbers of a round on fresh samples: their number, and the least time to draw them.
 
-The rates are those of the core's loops alone, on one core and in its cache. This is the only module
-of the benches that uses more than the public package.
+The rates are those of the core's loops alone, on one core and in its cache. This module and
+`bench_calls` are the only ones of the benches that use more than the public package.
 """
 
 from __future__ import annotations

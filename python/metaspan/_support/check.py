@@ -56,7 +56,7 @@ Shape = tuple[int | str, ...]
 T = TypeVar("T")
 
 # Largest entry of |B^T B - I| that counts as rounding, for columns made orthonormal in a dtype.
-ORTHONORMAL_TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
+ORTHONORMAL_TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-10}
 
 
 def remembered(check: Callable[..., T]) -> Callable[..., T]:
@@ -379,7 +379,7 @@ def finite(name: str, array: NDArray[Any], workers: int, hint: str = "") -> None
 def orthonormal(name: str, array: NDArray[Any], workers: int) -> None:
     """Raise ValueError unless the columns are orthonormal, up to the rounding of the dtype."""
     deviation = core.deviation(array, workers)
-    if not deviation <= ORTHONORMAL_TOLERANCE[array.dtype.name]:
+    if not deviation <= ORTHONORMAL_TOLERANCE[array.dtype]:
         raise ValueError(
             f"{name} must have orthonormal columns; the largest entry of |{name}^T {name} - I| is "
             f"{deviation:.2g}: use np.linalg.qr({name})[0]"

@@ -65,18 +65,19 @@ def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
     # Routes differ in their last bits, and the bits of a run must not depend on its number of
     # threads: the choice is made for all processors.
     by_name = prices(work.on(cpus.available()))
-    if free is None and max(price.bytes for price in by_name.values()) > memory.SMALL:
-        free = memory.available_bytes()
     # One route is allowed even if nothing fits. On dense data the vector route needs the least
     # memory; on sparse data it depends on the sizes.
     least = min(("gram", "vector"), key=lambda name: by_name[name].bytes)
     always = "vector" if work.sizes.entries is None else least
-    fit = {
-        name: price.setup + rounds * price.round
-        for name, price in by_name.items()
-        if name == always or free is None or price.bytes <= 0.8 * free
-    }
-    return min(fit, key=fit.__getitem__)
+    seconds = {name: price.setup + rounds * price.round for name, price in by_name.items()}
+    for name in sorted(seconds, key=seconds.__getitem__):
+        needed = by_name[name].bytes
+        if name == always or (free is None and needed <= memory.SMALL):
+            break
+        room = memory.available_bytes() if free is None else free
+        if room is None or needed <= 0.8 * room:
+            break
+    return name
 
 
 def _reading(work: Workload, machine: Machine, count: float) -> float:
