@@ -158,13 +158,15 @@ void adapt_task(const Method& method, const double* w, Index k, const Samples<XS
   products.C_in.scale(-method.alpha * scale);
 }
 
-/// Decides whether sparse tasks adapt faster by the vector route than by X B. X B costs k
-/// operations for each entry. The vector route costs only a few for each entry and step, but each
-/// step also multiplies vectors of length d by B^T, which dominates where tasks have few entries.
-/// MAML uses the Gram route because it needs K.
+/// Decides whether tasks adapt faster by the vector route than by X B. X B costs k operations for
+/// each entry, the vector route a few for each entry and step. On dense data that pays for a single
+/// step at any size measured. On sparse data each step also multiplies vectors of length d by B^T,
+/// which dominates where tasks have few entries. Methods that adapt B use the Gram route, which has
+/// K.
 template <class XScalar>
 bool by_vectors(const Method& method, const TaskSet<XScalar>& tasks, Index k) {
-  if (!tasks.is_sparse() || method.adapt_B) return false;
+  if (method.adapt_B) return false;
+  if (!tasks.is_sparse()) return method.inner_steps == 1;
   Index entries = 0;
   for (const auto& set : tasks.inner) entries += set.entries();
   const Index J = method.inner_steps, of_B = tasks.size() * (k + kVectors) * tasks.d;
@@ -191,9 +193,12 @@ void adapt_on_arrays(const Method& method, const BScalar* B, const double* w, In
                      const TaskSet<XScalar>& tasks, double* w_J, BScalar* B_J, int threads,
                      Cancel* cancel) {
   const Index d = tasks.d;
+  // MAML's first step moves the head as ANIL's does, (2).
+  Method heads = method;
+  if (method.inner_steps == 1 && B_J == nullptr) heads.adapt_B = false;
   // ANIL leaves the representation alone: every B_J is a copy of B.
-  if (by_vectors(method, tasks, k)) {
-    adapt_by_vectors<XScalar, BScalar>(method, B, w, k, tasks, w_J, threads, cancel);
+  if (by_vectors(heads, tasks, k)) {
+    adapt_by_vectors<XScalar, BScalar>(heads, B, w, k, tasks, w_J, threads, cancel);
     for (Index i = 0; B_J != nullptr && i < tasks.size(); ++i) {
       std::copy_n(B, d * k, B_J + i * d * k);
     }

@@ -155,23 +155,31 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   }
 
   /// Runs the inner loop (2) alone, for methods that do not move B, and writes w_J of all tasks,
-  /// (n, k). No gradient term is written, so all panels are given the same rows for theirs.
+  /// (n, k), one block of a store after another. No gradient term is written, so all panels are
+  /// given the same rows for theirs.
   void adapt(const BScalar* B, const double* w, double* w_J, int threads, Cancel* cancel) {
     prepare(B, w, threads);
     const TaskSelection every{tasks_.size()};
     const Sharing sharing = shared(every.n, threads);
     const typename Design::Round round = round_of(w, sharing, cancel);
-    parallel_for(sharing.groups, ceil_div(every.n, plan_.panel), cancel, [&](Index p, int thread) {
-      Workspace& workspace = workspaces_[static_cast<std::size_t>(thread)];
-      const typename Design::Panel panel = panel_of(tasks_, every, p * plan_.panel, 0);
-      Design design(round, panel, workspace.scratch);
-      workspace.algebra.adapt(design, w);
-      for (Index t = 0; t < panel.tasks; ++t) {
-        double* head = w_J + panel.places[t] * k_;
-        for (Index j = 0; j < k_; ++j) head[j] = workspace.algebra.adapted()[j * Design::width + t];
-      }
-    });
-    throw_if_requested(cancel);
+    const auto blocks = blocks_of<BScalar>(tasks_, every, k_, every.n);
+    each_block(
+        tasks_, every, blocks, [&](const auto& held, const TaskSelection& now, const Block& block) {
+          parallel_for(sharing.groups, ceil_div(block.count, plan_.panel), cancel,
+                       [&](Index p, int thread) {
+                         Workspace& workspace = workspaces_[static_cast<std::size_t>(thread)];
+                         const Index at = p * plan_.panel;
+                         const typename Design::Panel panel = panel_of(held, now, at, 0);
+                         Design design(round, panel, workspace.scratch);
+                         workspace.algebra.adapt(design, w);
+                         const auto adapted = workspace.algebra.adapted();
+                         for (Index t = 0; t < panel.tasks; ++t) {
+                           double* head = w_J + (block.first + at + t) * k_;
+                           for (Index j = 0; j < k_; ++j) head[j] = adapted[j * Design::width + t];
+                         }
+                       });
+          throw_if_requested(cancel);
+        });
   }
 
  private:
