@@ -123,23 +123,21 @@ def meta_gradient(
     >>> meta_gradient(np.eye(30, 2), np.zeros(2), batch, "anil", alpha=0.1).B.shape
     (30, 2)
     """
-    call = _read_call(meta_gradient, method, threads, **steps)
+    options = (losses, type(losses), route, accumulate)
+    call = _read_call(meta_gradient, method, threads, options, **steps)
     if not isinstance(batch, TaskBatch):
         raise TypeError(f"batch must be a TaskBatch; got {check.show(batch)}")
     workers = call.threads or cpus.default_threads()
     B, w = _check_point(B, w, batch.d, workers)
-    with_losses = check.flag("losses", losses)
-    check.choice("route", route, ("auto", "gram", "vector"))
-    check.choice("accumulate", accumulate, ("float64", "float32"))
     if accumulate == "float32":
         check_accumulate(accumulate, route, str(batch.dtype))
         check_sparse(batch, accumulate)
         route = "vector_float32"
     elif route == "auto":
-        route = _choose_route(batch, call, B.shape[1], with_losses)
+        route = _choose_route(batch, call, B.shape[1])
     data = core_data(batch)
     return Gradient(
-        **core.gradient_arrays(call.core_method, route, B, w, data, workers, with_losses)
+        **core.gradient_arrays(call.core_method, route, B, w, data, workers, call.losses)
     )
 
 
@@ -317,29 +315,43 @@ def adapt(
 
 
 class _Call(NamedTuple):
-    """The method of a call, and its number of threads or None."""
+    """The arguments of a call that are no arrays."""
 
     method: Method
     core_method: CoreMethod
     threads: int | None
+    losses: bool
 
 
 @check.remembered
 def _read_call(
-    caller: Callable[..., Any], method: Method | str, threads: int | None, /, **steps: float
+    caller: Callable[..., Any],
+    method: Method | str,
+    threads: int | None,
+    options: tuple[bool, type, str, str] = (True, bool, "auto", "float64"),
+    /,
+    **steps: float,
 ) -> _Call:
-    """Check the method and the number of threads of a call."""
+    """Check the arguments of a call that are no arrays.
+
+    `options` are those of `meta_gradient`: losses and its type, since True equals 1, the route and
+    the accumulators.
+    """
     chosen = resolve(method, steps, caller)
     workers = None if threads is None else check.threads(threads)
-    return _Call(chosen, core_method(chosen), workers)
+    losses, _, route, accumulate = options
+    with_losses = check.flag("losses", losses)
+    check.choice("route", route, ("auto", "gram", "vector"))
+    check.choice("accumulate", accumulate, ("float64", "float32"))
+    return _Call(chosen, core_method(chosen), workers, with_losses)
 
 
-def _choose_route(batch: TaskBatch, call: _Call, width: int, losses: bool) -> str:
+def _choose_route(batch: TaskBatch, call: _Call, width: int) -> str:
     """Choose the cheapest route; a batch in memory remembers the choice."""
-    key = (call.core_method, width, losses)
+    key = (call.core_method, width, call.losses)
     route = batch._routes.get(key)
     if route is None:
-        route = cheapest_sweep(batch, call.method, width, losses)
+        route = cheapest_sweep(batch, call.method, width, call.losses)
         if not batch.on_disk:  # the time to read depends on the memory that is free
             batch._routes[key] = route
     return route

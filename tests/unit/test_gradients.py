@@ -123,3 +123,8 @@ def test_adaptation_finds_data_that_are_not_finite(method, bad, kind):
 def test_adaptation_that_overflows_is_no_error():
     X, y = arrays()[:2]
     assert not np.isfinite(ms.adapt(*point(), X * 1e200, y, "anil", alpha=1.0)).any()
+
+
+def test_sizes_beyond_the_integers_of_the_core_are_refused():
+    with pytest.raises(ValueError, match=r"heads must have shape \(n, 18446744073709551616\)"):
+        ms.theory.second_moment(np.ones((3, 2)), 2**64)

@@ -174,7 +174,7 @@ class TaskBatch:
         """Number of tasks."""
         return self._inner.X.n
 
-    @property
+    @cached_property
     def d(self) -> int:
         """Number of features."""
         return self._inner.X.d
