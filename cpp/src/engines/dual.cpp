@@ -12,6 +12,9 @@
 #include "metaspan/geometry/coordinates.hpp"
 #include "metaspan/sweeps/round_means.hpp"
 
+// After Eigen's settings in base.hpp.
+#include <Eigen/Cholesky>
+
 namespace metaspan {
 namespace {
 

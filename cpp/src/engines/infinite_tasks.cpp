@@ -15,7 +15,8 @@ namespace {
 /// from rows of heads, and these rows represent infinitely many tasks. Eigenvalues that rounding
 /// made negative count as zero.
 Mat rows_of_moment(const Mat& S) {
-  const Eigen::SelfAdjointEigenSolver<Mat> solver(S);
+  Eigen::SelfAdjointEigenSolver<Mat> solver(S.rows());
+  solve_symmetric(S, true, solver);
   const Vec roots = solver.eigenvalues().cwiseMax(0.0).cwiseSqrt();
   const double share = std::sqrt(static_cast<double>(S.rows()));
   const Mat half = share * (roots.asDiagonal() * solver.eigenvectors().transpose());

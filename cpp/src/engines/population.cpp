@@ -184,7 +184,7 @@ class Population final : public PopulationEngine {
     if (!(P.cwiseAbs().maxCoeff() < kMostGrowth)) return false;
     // The surplus rows of P span `surplus` directions; U puts a basis of them last and one of their
     // complement first, so that these rows times the first columns of U vanish.
-    const Eigen::HouseholderQR<Mat> qr(P.bottomRows(surplus).transpose());
+    const auto qr = factor_qr(P.bottomRows(surplus).transpose());
     const Mat Q = orthonormal_columns(qr, k());
     Mat U(k(), k());
     U << Q.rightCols(star), Q.leftCols(surplus);

@@ -94,7 +94,7 @@ Mat small_r_factor(const Mat& A) {
   const Vec most = A.cwiseAbs().colwise().maxCoeff();
   const bool scaled = (most.array() > 0 && (most.array() < 1e-100 || most.array() > 1e100)).any();
   const Vec length = scaled ? Vec(most.unaryExpr(&power_of_two)) : Vec::Ones(A.cols());
-  Eigen::HouseholderQR<Mat> qr(scaled ? Mat(A * length.cwiseInverse().asDiagonal()) : A);
+  const auto qr = factor_qr(scaled ? Mat(A * length.cwiseInverse().asDiagonal()) : A);
   Mat S = qr.matrixQR().topRows(r).triangularView<Eigen::Upper>();
   if (scaled) S *= length.asDiagonal();
   for (Index i = 0; i < r; ++i) {
@@ -164,13 +164,13 @@ Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
   const Vec length = column_maxima(off, threads);
   const Mat scaled = off.array().rowwise() / length.transpose().array();
   const Mat S = r_factor(ConstMat(scaled.data(), d, k), threads);
-  Eigen::JacobiSVD<Mat> svd(S, Eigen::ComputeThinV);
-  const Vec& lengths = svd.singularValues();
+  Mat V;
+  const Vec lengths = find_singular_values(S, &V);
   const double least = kNoise * static_cast<double>(k) * lengths.maxCoeff();
   const Index most = std::min({k, d - B_star.cols(), lengths.size()});
   Index e = 0;
   while (e < most && lengths[e] > least) ++e;
-  const Mat directions = svd.matrixV().leftCols(e) * lengths.head(e).cwiseInverse().asDiagonal();
+  const Mat directions = V.leftCols(e) * lengths.head(e).cwiseInverse().asDiagonal();
   result.E.resize(d, e);
   for_panels(d, threads, [&](Index first, Index rows, Index) {
     result.E.middleRows(first, rows).noalias() = scaled.middleRows(first, rows) * directions;
@@ -236,7 +236,7 @@ Mat random_start(Key key, double d, Index k_star, Index k, double scale) {
 /// which changes no Q, so that squares neither overflow nor vanish.
 Mat start_rotation(const Mat& M) {
   const double most = M.cwiseAbs().maxCoeff();
-  const Eigen::HouseholderQR<Mat> qr(most > 0 ? Mat(M.transpose() / most) : Mat(M.transpose()));
+  const auto qr = factor_qr(most > 0 ? Mat(M.transpose() / most) : Mat(M.transpose()));
   return orthonormal_columns(qr, M.cols());
 }
 

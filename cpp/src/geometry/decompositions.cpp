@@ -1,6 +1,12 @@
 #include "metaspan/geometry/decompositions.hpp"
 
+#include <Eigen/SVD>
+
 namespace metaspan {
+
+/// Reflections rather than Gram-Schmidt: Q is orthogonal to rounding however close the columns of A
+/// are, as the frames of (17) must be.
+Eigen::HouseholderQR<Mat> factor_qr(const Mat& A) { return Eigen::HouseholderQR<Mat>(A); }
 
 /// A <- Q A by the reflections themselves, without forming Q (m, m): A (m, p).
 void apply_Q(const Eigen::HouseholderQR<Mat>& qr, Mat& A) { A.applyOnTheLeft(qr.householderQ()); }
@@ -12,12 +18,25 @@ Mat orthonormal_columns(const Eigen::HouseholderQR<Mat>& qr, Index columns) {
   return qr.householderQ() * Mat::Identity(qr.rows(), columns);
 }
 
-}  // namespace metaspan
+/// Pivots on the longest column that is left, so that the diagonal of the factor shows the rank.
+Index find_rank(const Mat& A) { return Eigen::ColPivHouseholderQR<Mat>(A).rank(); }
 
-template class Eigen::HouseholderQR<metaspan::Mat>;
-template class Eigen::ColPivHouseholderQR<metaspan::Mat>;
-template class Eigen::PartialPivLU<metaspan::Mat>;
-template class Eigen::JacobiSVD<metaspan::Mat>;
-template class Eigen::SelfAdjointEigenSolver<metaspan::Mat>;
-template Eigen::SelfAdjointEigenSolver<metaspan::Mat>&
-Eigen::SelfAdjointEigenSolver<metaspan::Mat>::compute(const Eigen::EigenBase<metaspan::Mat>&, int);
+/// P A = L U with the largest entry of a column as its pivot. The caller owns lu, whose memory
+/// serves every round.
+void factor_lu(const Mat& A, Eigen::PartialPivLU<Mat>& lu) { lu.compute(A); }
+
+/// S = V diag(l) V^T from the lower triangle of S. The caller owns the solver, whose memory serves
+/// every round.
+void solve_symmetric(const Mat& S, bool eigenvectors, Eigen::SelfAdjointEigenSolver<Mat>& solver) {
+  solver.compute(S, eigenvectors ? Eigen::ComputeEigenvectors : Eigen::EigenvaluesOnly);
+}
+
+/// Jacobi's method: a bidiagonal one would compute small singular values to the rounding of the
+/// largest alone.
+Vec find_singular_values(const Mat& A, Mat* V) {
+  const Eigen::JacobiSVD<Mat> svd(A, V == nullptr ? 0 : Eigen::ComputeThinV);
+  if (V != nullptr) *V = svd.matrixV();
+  return svd.singularValues();
+}
+
+}  // namespace metaspan

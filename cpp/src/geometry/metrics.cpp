@@ -42,12 +42,14 @@ constexpr std::array<std::pair<const char*, Record>, 15> kRecords{{
 Vec singular_values(const Mat& A) {
   if (A.size() == 0) return Vec::Zero(std::min(A.rows(), A.cols()));
   if (!A.allFinite()) return Vec::Constant(std::min(A.rows(), A.cols()), kNaN);
-  return Eigen::JacobiSVD<Mat>(A).singularValues();
+  return find_singular_values(A);
 }
 
 /// Returns the eigenvalues of a symmetric matrix in rising order.
 Vec eigenvalues(const Mat& symmetric) {
-  return Eigen::SelfAdjointEigenSolver<Mat>(symmetric, Eigen::EigenvaluesOnly).eigenvalues();
+  Eigen::SelfAdjointEigenSolver<Mat> solver(symmetric.rows());
+  solve_symmetric(symmetric, false, solver);
+  return solver.eigenvalues();
 }
 
 /// Returns the root of the smallest or the largest eigenvalue of mean v v^T over the rows v of an
@@ -200,7 +202,7 @@ double SpectralNorm::operator()(Mat& A) {
     gram_.noalias() = A.transpose() * A;
   }
   if (gram_.size() == 1) return scale * std::sqrt(gram_(0, 0));
-  solver_.compute(gram_, Eigen::EigenvaluesOnly);
+  solve_symmetric(gram_, false, solver_);
   return scale * std::sqrt(std::max(0.0, solver_.eigenvalues().maxCoeff()));
 }
 
@@ -229,7 +231,7 @@ bool Meter::tangent_matrix(const Mat& Z) {
   if (k_ < k_star_) {
     // B v has the tangent |R v| / |M v|; with M = U T the tangents are the singular values of R
     // T^{-1}.
-    const Eigen::HouseholderQR<Mat> qr(M);
+    const auto qr = factor_qr(M);
     const Mat T = qr.matrixQR().topRows(k_).triangularView<Eigen::Upper>();
     if ((T.diagonal().array() == 0).any()) return false;
     tangents_ = R;
@@ -239,7 +241,7 @@ bool Meter::tangent_matrix(const Mat& Z) {
   // For k > k_star, (14): with M = [M_1 M_N] and A = R_1 M_1^{-1}, the directions that B reaches
   // off B_star alone are R_N - A M_N, and the tangents are the singular values of what A has off
   // their span.
-  if (Eigen::ColPivHouseholderQR<Mat>(scaled).rank() < k_) return false;
+  if (find_rank(scaled) < k_) return false;
   if (!from_inverse(M.leftCols(k_star_), R.leftCols(k_star_))) return false;
   // The null space of M is the graph [-M_1^{-1} M_N; I]; tangents_ holds A at this point. Columns
   // are brought to equal length, since surplus directions fade at different rates and each of them
@@ -247,7 +249,7 @@ bool Meter::tangent_matrix(const Mat& Z) {
   const Index surplus = k_ - k_star_;
   const Mat beyond = with_unit_columns(R.rightCols(surplus) - tangents_ * M.rightCols(surplus));
   if (!beyond.allFinite()) return false;
-  const Eigen::HouseholderQR<Mat> qr(beyond);
+  const auto qr = factor_qr(beyond);
   const Mat Q = orthonormal_columns(qr, std::min(e_, surplus));
   // Twice, for the reason of project_off().
   for (int pass = 0; pass < 2; ++pass) tangents_ -= Q * (Q.transpose() * tangents_);
@@ -259,7 +261,7 @@ bool Meter::tangent_matrix(const Mat& Z) {
 template <class Square, class Off>
 bool Meter::from_inverse(const Square& M_1, const Off& R_1) {
   square_ = M_1.transpose();
-  lu_.compute(square_);
+  factor_lu(square_, lu_);
   if ((lu_.matrixLU().diagonal().array() == 0).any()) return false;
   off_.noalias() = lu_.permutationP() * R_1.transpose();
   solve_factored(lu_.matrixLU(), off_);
@@ -294,7 +296,7 @@ Vec Meter::tangents(const Mat& Z) {
 /// correct digits here.
 Vec Meter::tangents_by_cosines(const Mat& Z) const {
   const Index count = std::min(k_, k_star_);
-  const Eigen::HouseholderQR<Mat> qr(with_unit_columns(Z));
+  const auto qr = factor_qr(with_unit_columns(Z));
   const Mat Q = orthonormal_columns(qr, k_);
   const Mat top = Q.topRows(k_star_);
   // If k < k_star, the sines are the singular values of the part of Q orthogonal to B_star.

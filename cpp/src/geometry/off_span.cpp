@@ -23,7 +23,7 @@ Mat add_frame(const Mat& T, const Mat& A, double rest, Sequence& draws) {
   const Mat L = bartlett(draws, r, rest - static_cast<double>(t));
   const Index rows = t + L.cols();
   F.middleRows(t, L.cols()) = L.transpose();
-  const Eigen::HouseholderQR<Mat> qr(F.topRows(rows));
+  const auto qr = factor_qr(F.topRows(rows));
   // Q is Haar-distributed only if S has a positive diagonal, which Eigen does not ensure. With D
   // the signs of the diagonal, (Q D) A = Q (D A): the signs are applied to the rows of A, so Q can
   // stay a product of reflections.

@@ -6,7 +6,7 @@
 #define EIGEN_DONT_PARALLELIZE
 // Eigen allocates the workspace of its products on the heap: threads may have small stacks.
 #define EIGEN_STACK_ALLOCATION_LIMIT 0
-#include <Eigen/Dense>
+#include <Eigen/Core>
 #include <cstddef>
 #include <cstdint>
 #include <vector>

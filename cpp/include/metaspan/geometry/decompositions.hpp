@@ -1,10 +1,19 @@
-// Explicit instantiations of Eigen's decompositions of a Mat. They are compiled in one file, since
-// each would add half a minute to the compilation of every file that uses it.
+// Eigen's decompositions of a Mat. They are compiled in one file, since each would add up to half a
+// minute to the compilation of every file that uses it: other files call these functions, and read
+// the factors from Eigen's classes.
 #pragma once
 
 #include "metaspan/base/base.hpp"
 
+// After Eigen's settings in base.hpp.
+#include <Eigen/Eigenvalues>
+#include <Eigen/LU>
+#include <Eigen/QR>
+
 namespace metaspan {
+
+/// Returns the factorisation A = Q S by Householder reflections.
+Eigen::HouseholderQR<Mat> factor_qr(const Mat& A);  // (m, n)
 
 /// Computes A <- Q A.
 void apply_Q(const Eigen::HouseholderQR<Mat>& qr,  // of an (m, n)
@@ -14,12 +23,20 @@ void apply_Q(const Eigen::HouseholderQR<Mat>& qr,  // of an (m, n)
 Mat orthonormal_columns(const Eigen::HouseholderQR<Mat>& qr,  // of an (m, n)
                         Index columns);                       // at most m
 
-}  // namespace metaspan
+/// Returns the numerical rank of A.
+Index find_rank(const Mat& A);  // (m, n)
 
-extern template class Eigen::HouseholderQR<metaspan::Mat>;
-extern template class Eigen::ColPivHouseholderQR<metaspan::Mat>;
-extern template class Eigen::PartialPivLU<metaspan::Mat>;
-extern template class Eigen::JacobiSVD<metaspan::Mat>;
-extern template class Eigen::SelfAdjointEigenSolver<metaspan::Mat>;
-extern template Eigen::SelfAdjointEigenSolver<metaspan::Mat>&
-Eigen::SelfAdjointEigenSolver<metaspan::Mat>::compute(const Eigen::EigenBase<metaspan::Mat>&, int);
+/// Factors A with row pivots. Does not allocate if lu was made for the size of A.
+void factor_lu(const Mat& A, Eigen::PartialPivLU<Mat>& lu);  // (n, n)
+
+/// Computes the eigenvalues of a symmetric S, and the eigenvectors on request. Does not allocate if
+/// the solver was made for the size of S.
+void solve_symmetric(const Mat& S,  // (n, n)
+                     bool eigenvectors, Eigen::SelfAdjointEigenSolver<Mat>& solver);
+
+/// Returns the singular values of a finite A in falling order, min(m, n) of them, and with V (n,
+/// min(m, n)) the right singular vectors as well.
+Vec find_singular_values(const Mat& A,  // (m, n)
+                         Mat* V = nullptr);
+
+}  // namespace metaspan
