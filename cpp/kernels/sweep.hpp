@@ -106,6 +106,39 @@ inline void combine_rest(std::ptrdiff_t rows, std::ptrdiff_t columns, const Scal
   }
 }
 
+/// Computes the sums X^T a and X^T b for `Rows` rows together, added to those in out or, without
+/// `Add`, in place of them: every register of X is loaded once for both.
+template <int Rows, bool Add, class Scalar>
+inline void combine_rows_two(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
+                             const double* a, const double* b, double* out_a, double* out_b) {
+  Lane factor_a[Rows], factor_b[Rows];
+  for (int r = 0; r < Rows; ++r) {
+    factor_a[r] = Lane{} + a[r];
+    factor_b[r] = Lane{} + b[r];
+  }
+  std::ptrdiff_t c = 0;
+  for (; c + kLane <= columns; c += kLane) {
+    Lane sum_a = Add ? load(out_a + c) : Lane{}, sum_b = Add ? load(out_b + c) : Lane{};
+    for (int r = 0; r < Rows; ++r) {
+      const Lane x = load_wide(X + r * stride + c);
+      sum_a += factor_a[r] * x;
+      sum_b += factor_b[r] * x;
+    }
+    store(out_a + c, sum_a);
+    store(out_b + c, sum_b);
+  }
+  for (; c < columns; ++c) {
+    double sum_a = Add ? out_a[c] : 0, sum_b = Add ? out_b[c] : 0;
+    for (int r = 0; r < Rows; ++r) {
+      const auto x = static_cast<double>(X[r * stride + c]);
+      sum_a += a[r] * x;
+      sum_b += b[r] * x;
+    }
+    out_a[c] = sum_a;
+    out_b[c] = sum_b;
+  }
+}
+
 }  // namespace detail
 
 /// Computes out = X u. X is row-major. Eight rows at a time have one register of sums each; four
@@ -153,6 +186,37 @@ inline void sweep_combine(std::ptrdiff_t rows, std::ptrdiff_t columns,
       detail::combine_rows<kRows, true>(count, part + i * stride, stride, a + i, sum);
     }
     detail::combine_rest<true>(rows - i, count, part + i * stride, stride, a + i, sum);
+  }
+}
+
+/// Computes out_a = X^T a and out_b = X^T b, and reads X once for both. Each element is a sum over
+/// the rows in their order.
+template <class Scalar>
+inline void sweep_combine_two(std::ptrdiff_t rows, std::ptrdiff_t columns,
+                              const Scalar* X,  // (rows, columns), rows `stride` apart
+                              std::ptrdiff_t stride,
+                              const double* a,  // (rows,)
+                              const double* b,  // (rows,)
+                              double* out_a,    // (columns,)
+                              double* out_b) {  // (columns,)
+  constexpr int kRows = detail::kRows;
+  std::ptrdiff_t i = 0;
+  if (rows >= kRows) {
+    detail::combine_rows_two<kRows, false>(columns, X, stride, a, b, out_a, out_b);
+    i = kRows;
+  } else {
+    detail::combine_rows_two<1, false>(columns, X, stride, a, b, out_a, out_b);
+    i = 1;
+  }
+  for (; i + kRows <= rows; i += kRows) {
+    detail::combine_rows_two<kRows, true>(columns, X + i * stride, stride, a + i, b + i, out_a,
+                                          out_b);
+  }
+  for (; i + 2 <= rows; i += 2) {
+    detail::combine_rows_two<2, true>(columns, X + i * stride, stride, a + i, b + i, out_a, out_b);
+  }
+  for (; i < rows; ++i) {
+    detail::combine_rows_two<1, true>(columns, X + i * stride, stride, a + i, b + i, out_a, out_b);
   }
 }
 

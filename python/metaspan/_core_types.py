@@ -84,6 +84,7 @@ class DataSizes(NamedTuple):
     number_bytes: int  # bytes of a number of X
     B_number_bytes: int = 8  # bytes of a number of B
     stored: bool = False  # the features are on disk
+    made: bool = False  # rows of X are generated when they are needed
     entries: float | None = None  # entries of a sparse row; None: X is dense
     meeting: float = 0.0  # probability that two entries are in the same column
     losses: float = 0.0  # share of the rounds that record losses

@@ -45,6 +45,7 @@ struct type_caster<metaspan::DataSizes> {
              source.attr("B_number_bytes").cast<Index>(),
              source.attr("stored").cast<bool>(),
              sparse,
+             source.attr("made").cast<bool>(),
              sparse ? entries.cast<double>() : 0,
              source.attr("meeting").cast<double>(),
              source.attr("losses").cast<double>(),

@@ -333,11 +333,6 @@ RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads) {
   return cost;
 }
 
-/// Counts rounds of the vector route, (11). X is passed over J times for each inner set, twice that
-/// if the gradient has an inner part, once more in rounds that record losses, and once for each
-/// outer set. Beside X, a pass reads and writes vectors of length d and multiplies by B^T once for
-/// each task. A panel shares each read of B, so the reads of B count by panels, and the arithmetic
-/// by tasks.
 namespace {
 
 /// Returns the tasks of the busiest thread of the vector route, as a multiple of an even share.
@@ -351,13 +346,36 @@ double busiest_share(const VectorPlan& plan, const DataSizes& sizes, int threads
   return number(most * sharing.groups) / number(n);
 }
 
+/// Adds Z = X B of the inner sets on the vector route, (5), which reads them once. For an exact
+/// method one more pass computes the 2 J vectors of each task, two at a time.
+void add_features(const Method& method, const DataSizes& sizes, RouteCost& cost) {
+  const double d = number(sizes.d), samples = sizes.samples_in();
+  Stage read = traffic(samples * sizes.row_bytes(), sizes.bytes() <= kKeptBytes);
+  const double vectors = method.has_inner_part() ? 2.0 * method.inner_steps : 0;
+  if (vectors > 0) {
+    Stage combined = read;
+    combined.memory += kDouble * number(sizes.n) * vectors * d * 2;
+    combined.features = 2 * vectors * samples * d / kVectorFlops;
+    cost.round.push_back(combined);
+  }
+  read.features = 2 * samples * d * number(sizes.k);
+  cost.round.push_back(read);
+  cost.flops += read.features + 2 * vectors * samples * d;
+}
+
 }  // namespace
 
+/// Counts rounds of the vector route, (11). X is passed over J times for each inner set, twice that
+/// if the gradient has an inner part, once more in rounds that record losses, and once for each
+/// outer set; where Z serves the inner sets, add_features() counts them. Beside X, a pass reads and
+/// writes vectors of length d and multiplies by B^T once for each task. A panel shares each read of
+/// B, so the reads of B count by panels, and the arithmetic by tasks.
 RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads) {
-  const VectorPlan plan(method, sizes.d, sizes.k, sizes.all_tasks);
+  const VectorPlan plan = plan_of(method, sizes);
   const double d = number(sizes.d), k = number(sizes.k), n = number(sizes.n);
   const double panel = number(plan.panel);
-  const double inner = method.inner_steps * (method.has_inner_part() ? 2 : 1) + sizes.losses;
+  const double steps = method.inner_steps * (method.has_inner_part() ? 2 : 1);
+  const double inner = plan.features ? 0 : steps + sizes.losses;
   const double samples = inner * sizes.samples_in() + sizes.samples_out();
   // A pass writes u and X^T r of length d once and reads them a few times.
   const double passes = (inner + 1) * n, B_t = kDouble * d * k;
@@ -376,6 +394,7 @@ RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads)
     cost.round.push_back(dense_passes(sizes, samples));
     cost.flops = 4 * samples * d + of_B;
     cost.round.push_back({cost.flops / kVectorFlops});
+    if (plan.features) add_features(method, sizes, cost);
   }
   cost.reads = sizes.bytes();
   cost.bytes = vector_memory(method, sizes, threads);

@@ -103,10 +103,11 @@ class GramRoute final : public Route<XScalar, BScalar> {
   std::vector<TaskProducts> products_;      // of the tasks of a block
 };
 
-/// The vector route of (11): neither Z nor K is computed. Tasks run in panels, each as a chain of
-/// sweeps X u and X^T r over its data, with the vectors v of its gradient terms v c^T, (10), kept
-/// for a block of tasks. The terms of a block are then added to grad_B in one second sweep, since
-/// adding each by itself would read and write grad_B once for a task.
+/// The vector route of (11): K is not computed, and Z only for the inner sets of ANIL where B has
+/// few columns. Tasks run in panels, each as a chain of sweeps X u and X^T r over its data, with
+/// the vectors v of its gradient terms v c^T, (10), kept for a block of tasks. The terms of a block
+/// are then added to grad_B in one second sweep, since adding each by itself would read and write
+/// grad_B once for a task.
 template <class XScalar, class BScalar>
 class VectorRoute final : public Route<XScalar, BScalar> {
  public:
@@ -115,7 +116,9 @@ class VectorRoute final : public Route<XScalar, BScalar> {
         tasks_(tasks),
         k_(k),
         in_float32_(in_float32),
-        plan_(method, tasks.d, k, tasks.size()),
+        plan_(method, tasks.d, k, tasks.size(),
+              tasks.is_sparse() || tasks.is_made() ? 0
+                                                   : static_cast<Index>(sizeof(XScalar)) * tasks.d),
         task_bytes_(
             static_cast<double>(tasks.most_bytes(tasks.inner) + tasks.most_bytes(tasks.outer))),
         B_t_(new double[static_cast<std::size_t>(k * tasks.d)]),
@@ -145,6 +148,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
                     panel_of(held, now, p * plan_.panel, p * plan_.panel);
                 Design design(round, panel, workspace.scratch);
                 workspace.algebra.gradient(design, w, losses);
+                design.finish();
                 means.take(workspace.algebra, block.first + p * plan_.panel, panel.tasks, losses);
               });
           for (double& c : coefficients_) c /= static_cast<double>(n);
@@ -196,8 +200,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
 
   /// Collects what the panels of a round have in common.
   typename Design::Round round_of(const double* w, const Sharing& sharing, Cancel* cancel) const {
-    return {B_t_.get(),          w,           B_w_.get(),   tasks_.d,       k_,
-            method_.inner_steps, in_float32_, tasks_.truth, sharing.shares, cancel};
+    return {B_t_.get(),     w,           B_w_.get(),   tasks_.d,       k_,    method_.inner_steps,
+            plan_.features, in_float32_, tasks_.truth, sharing.shares, cancel};
   }
 
   /// The memory of a group of threads: the algebra of a panel, its vectors, and room for generated
@@ -205,8 +209,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   struct Workspace {
     explicit Workspace(const VectorRoute& route)
         : algebra(route.method_, route.k_, route.tasks_.most_in(), route.tasks_.most_out()),
-          scratch(route.method_.inner_steps, route.plan_.terms > 1, route.plan_.most, route.tasks_,
-                  route.k_) {
+          scratch(route.method_.inner_steps, route.plan_.terms > 1, route.plan_.features,
+                  route.plan_.most, route.tasks_, route.k_) {
       if (!route.tasks_.is_made()) return;
       scratch.make_room(route.plan_.most, route.tasks_.d, route.tasks_.most_in(),
                         route.method_.passes_again(),

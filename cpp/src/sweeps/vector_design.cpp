@@ -2,20 +2,22 @@
 
 #include <type_traits>
 
+#include "features.hpp"
 #include "metaspan/base/error.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "sparse.hpp"
-#include "sweep.hpp"
+#include "vector.hpp"
 
 namespace metaspan {
 namespace {
 
-/// Features in a piece: their part of B^T stays in the L2 cache.
-constexpr Index kPiece = 8192;
-
 /// Tasks for each thread at which threads take whole tasks: with fewer, some would wait long for
 /// the others.
 constexpr Index kMany = 4;
+
+/// Columns of X that are multiplied by two vectors of residuals at a time: a part of all rows of a
+/// set, and of the two results, stays in the L2 cache.
+constexpr Index kCombinedColumns = 1024;
 
 /// Number of entries that are sampled to weigh the bands.
 constexpr Index kSampled = 1024;
@@ -23,9 +25,13 @@ constexpr Index kSampled = 1024;
 /// Returns how many rows of X, each of `row` bytes, a pass reads before it multiplies their
 /// residuals back. The rows are used twice, for X u and for X^T r, and the second use should hit a
 /// cache: the L2 cache where at least kRowsAtOnce rows fit in half of it, otherwise a thread's
-/// share of the L3 cache. Rows that are too long for any cache are read from memory twice.
-Index rows_at_a_time(Index row) {
+/// share of the L3 cache. Rows that are too long for any cache are read from memory twice. A thread
+/// alone takes fewer rows, of which an L1 cache holds a part; threads that share a pass take more,
+/// since they wait for each other after every block.
+Index rows_at_a_time(Index row, int threads) {
+  const Index alone = kNearestBytes / row / kRowsAtOnce * kRowsAtOnce;
   const Index near = kNearBytes / row / kRowsAtOnce * kRowsAtOnce;
+  if (threads == 1 && near > 0) return std::max(alone, kRowsAtOnce);
   if (near > 0) return near;
   for (Index rows = kRowsAtOnce; rows > 1; rows /= 2) {
     if (rows * row <= kFarBytes) return rows;
@@ -81,16 +87,22 @@ struct VectorDesign<XScalar>::Rows {
 /// slot's vector is a term of grad_B, (10), the vectors belong to the block of terms and none are
 /// allocated here. The vectors are not initialised: every one is written before it is read.
 template <class XScalar>
-VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool all_slots, Index tasks,
+VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool all_slots, bool features, Index tasks,
                                         const TaskSet<XScalar>& all, Index k)
-    : vectors_(new double[static_cast<std::size_t>(all_slots ? 0 : inner_steps * tasks * all.d)]),
+    : vectors_(new double[static_cast<std::size_t>(
+          all_slots || features ? 0 : inner_steps * tasks * all.d)]),
       U_(new double[static_cast<std::size_t>(tasks * all.d)]),
       features_(static_cast<std::size_t>(slots_of(inner_steps) * k * width)) {
   const Index most_m = std::max(all.most_in(), all.most_out());
-  const Index part = all.is_sparse() ? k : std::max(most_m, k);
-  parts_.resize(static_cast<std::size_t>(width * ceil_div(all.d, kPiece) * part));
+  const Index rows =
+      features ? std::max(most_m, k * std::min(kFeatureRows, all.most_in())) : most_m;
+  const Index part = all.is_sparse() ? k : std::max(rows, k);
+  tasks_ = tasks;
+  parts_.resize(static_cast<std::size_t>(tasks * ceil_div(all.d, kVectorPiece) * part));
   own_.resize(static_cast<std::size_t>(width * most_m));
-  scaled_.resize(static_cast<std::size_t>(width * most_m));
+  scaled_.resize(
+      static_cast<std::size_t>((features ? slots_of(inner_steps) + 1 : 1) * width * most_m));
+  Z_.resize(static_cast<std::size_t>(features ? tasks * all.most_in() * k : 0));
 }
 
 /// Allocates room for the rows of (12) that are made: whole inner sets where the algebra passes
@@ -109,7 +121,7 @@ void VectorDesign<XScalar>::Scratch::make_room(Index tasks, Index d, Index most_
 /// Finds the sizes of the panel, which are those of its largest task.
 template <class XScalar>
 VectorDesign<XScalar>::VectorDesign(const Round& round, const Panel& panel, Scratch& scratch)
-    : round_(round), panel_(panel), scratch_(scratch), pieces_(ceil_div(round.d, kPiece)) {
+    : round_(round), panel_(panel), scratch_(scratch), pieces_(ceil_div(round.d, kVectorPiece)) {
   for (Index t = 0; t < panel.tasks; ++t) {
     m_in_ = std::max(m_in_, panel.inner[t]->m);
     m_out_ = std::max(m_out_, panel.outer[t]->m);
@@ -139,14 +151,37 @@ void VectorDesign<XScalar>::add(int slot, const double* C) {
   }
 }
 
+/// Returns a task's residuals scaled for X^T r. With features those of every slot are kept until
+/// finish(); the last place is for products without a slot.
+template <class XScalar>
+double* VectorDesign<XScalar>::scaled_of(int slot, Index task) {
+  const Index last = slots_of(round_.outer_slot);
+  const Index place = !round_.features ? 0 : slot == kNoSlot ? last : slot;
+  const Index stride = static_cast<Index>(scratch_.own_.size());
+  return scratch_.scaled_.data() + place * stride + task * (stride / width);
+}
+
+/// Calls body(task, threads that share it) for the tasks of the panel. Threads take whole tasks
+/// where these can be shared evenly or are many; otherwise they share the pieces of each task in
+/// turn. Both ways give the same bits.
+template <class XScalar>
+template <class Body>
+void VectorDesign<XScalar>::each_task(Body&& body) {
+  const bool whole_tasks =
+      panel_.tasks % round_.threads == 0 || panel_.tasks >= kMany * round_.threads;
+  parallel_for(whole_tasks ? round_.threads : 1, panel_.tasks, round_.cancel,
+               [&](Index t, int) { body(t, whole_tasks ? 1 : round_.threads); });
+  throw_if_requested(round_.cancel);
+}
+
 /// Calls body(first column, columns, piece) for the pieces of d. The pieces have a fixed size:
 /// threads may take them in any order, and sums over them are added by sum_parts().
 template <class XScalar>
 template <class Body>
 void VectorDesign<XScalar>::each_piece(int threads, Body&& body) {
   parallel_for(threads, pieces_, round_.cancel, [&](Index piece, int) {
-    const Index first = piece * kPiece;
-    body(first, std::min(kPiece, round_.d - first), piece);
+    const Index first = piece * kVectorPiece;
+    body(first, std::min(kVectorPiece, round_.d - first), piece);
   });
   throw_if_requested(round_.cancel);
 }
@@ -165,7 +200,8 @@ void VectorDesign<XScalar>::sum_parts(const double* parts, Index count, double* 
 /// once.
 template <class XScalar>
 double* VectorDesign<XScalar>::parts_of(Index task) {
-  return scratch_.parts_.data() + task * static_cast<Index>(scratch_.parts_.size()) / width;
+  return scratch_.parts_.data() +
+         task * static_cast<Index>(scratch_.parts_.size()) / scratch_.tasks_;
 }
 
 /// Whether B V + terms is B w for every task, as in the first step of the inner loop, (2). B w is
@@ -329,8 +365,9 @@ template <class XScalar>
 void VectorDesign<XScalar>::pass(const Pass& task) {
   const Samples<XScalar>& set = *task.set;
   if (set.is_sparse()) return pass_entries(task);
-  const Index most = set.is_made() ? scratch_.made_out_
-                                   : rows_at_a_time(static_cast<Index>(sizeof(XScalar)) * round_.d);
+  const Index most =
+      set.is_made() ? scratch_.made_out_
+                    : rows_at_a_time(static_cast<Index>(sizeof(XScalar)) * round_.d, task.threads);
   for (Index begin = 0; begin < set.m; begin += most) {
     const Index count = std::min(most, set.m - begin);
     const Rows rows = rows_of(task, begin, count);
@@ -373,34 +410,114 @@ void VectorDesign<XScalar>::pass_entries(const Pass& task) {
   }
 }
 
-/// The three products of the Design: u for every task of the panel, then a pass over each task's
-/// set, then B^T X^T r for the slot. The residuals of the tasks are interleaved at the end into a
-/// panel, (m, width), with zeros below those of smaller tasks and in columns without a task.
+/// Z = X B of the inner sets, (5), each of which is read once. A block of rows and a piece of d
+/// yield a part of Z, and the parts are added in the order of the pieces.
 template <class XScalar>
-void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index most_m, bool with_y,
-                                  const double* V, Terms<width> terms, int slot, double* r) {
-  const bool less_truth = with_y && sets[0]->is_made();
-  const bool start = !less_truth && is_start(V, terms);
-  if (!start) directions(V, terms, less_truth);
-  // Threads take whole tasks where these can be shared evenly or are many; otherwise they share the
-  // pieces of each task in turn. Both ways give the same bits.
-  const bool whole_tasks =
-      panel_.tasks % round_.threads == 0 || panel_.tasks >= kMany * round_.threads;
-  const Index d = round_.d, stride = static_cast<Index>(scratch_.own_.size()) / width;
-  parallel_for(whole_tasks ? round_.threads : 1, panel_.tasks, round_.cancel, [&](Index t, int) {
-    pass({sets[t], t, sets == panel_.inner || *panel_.outer[t] == *panel_.inner[t], with_y,
-          start ? round_.B_w : scratch_.U_.get() + t * d,
-          slot == kNoSlot ? nullptr : vector(slot, t), parts_of(t),
-          scratch_.own_.data() + t * stride, scratch_.scaled_.data() + t * stride,
-          whole_tasks ? 1 : round_.threads});
+void VectorDesign<XScalar>::project() {
+  const Index d = round_.d, k = round_.k;
+  each_task([&](Index t, int threads) {
+    const Samples<XScalar>& set = *panel_.inner[t];
+    const auto& [X, stride] = set.dense();
+    double* Z = scratch_.Z_.data() + t * m_in_ * k;
+    for (Index begin = 0; begin < set.m; begin += kFeatureRows) {
+      const Index count = std::min(kFeatureRows, set.m - begin);
+      const XScalar* rows = X + begin * stride;
+      each_piece(threads, [&, step = stride](Index first, Index columns, Index piece) {
+        const std::unique_ptr<double[]> sums(
+            new double[static_cast<std::size_t>(count * k * kernels::kLane)]);
+        kernels::sweep_features(count, columns, k, rows + first, step, round_.B_t + first, d,
+                                sums.get(), parts_of(t) + piece * count * k);
+      });
+      sum_parts(parts_of(t), count * k, Z + begin * k);
+    }
   });
-  throw_if_requested(round_.cancel);
+  projected_ = true;
+}
+
+/// The products of the inner sets of a method that does not move B, from Z: r = Z V [- y] and
+/// Z^T r = B^T X^T r, (6), for every task of the panel. They do not depend on d.
+template <class XScalar>
+void VectorDesign<XScalar>::from_features(bool with_y, const double* V, int slot, double* r) {
+  if (!projected_) project();
+  const Index k = round_.k, stride = static_cast<Index>(scratch_.own_.size()) / width;
+  std::vector<double> column(static_cast<std::size_t>(k));
+  for (Index t = 0; t < panel_.tasks; ++t) {
+    const Index m = panel_.inner[t]->m;
+    const double* Z = scratch_.Z_.data() + t * m_in_ * k;
+    const Pass task{panel_.inner[t],
+                    t,
+                    true,
+                    with_y,
+                    nullptr,
+                    nullptr,
+                    nullptr,
+                    scratch_.own_.data() + t * stride,
+                    scaled_of(slot, t),
+                    1};
+    for (Index j = 0; j < k; ++j) column[static_cast<std::size_t>(j)] = V[j * width + t];
+    kernels::times(m, k, Z, column.data(), task.r);
+    residuals(task, 0, m, nullptr);
+    if (slot == kNoSlot) continue;
+    kernels::transposed_times(m, k, Z, task.scaled, column.data());
+    double* all = scratch_.features_.data() + slot * k * width;
+    for (Index j = 0; j < k; ++j) all[j * width + t] = column[static_cast<std::size_t>(j)];
+  }
+  interleave(panel_.inner, m_in_, r);
+}
+
+/// The vectors X^T r_j and X^T r_bar_j of (10) for all inner steps, in one pass over each inner
+/// set: a chunk of columns is read for the two vectors of a step, and stays in a cache for the next
+/// step.
+template <class XScalar>
+void VectorDesign<XScalar>::finish() {
+  if (!round_.features || !panel_.all_slots) return;
+  each_task([&](Index t, int threads) {
+    const Samples<XScalar>& set = *panel_.inner[t];
+    const auto& [X, stride] = set.dense();
+    each_piece(threads, [&, X = X, stride = stride](Index first, Index columns, Index) {
+      const Index end = first + columns;
+      for (Index c = first; c < end; c += kCombinedColumns) {
+        for (int j = 0; j < round_.outer_slot; ++j) {
+          const int back = round_.outer_slot + 1 + j;
+          kernels::sweep_combine_two(set.m, std::min(kCombinedColumns, end - c), X + c, stride,
+                                     scaled_of(j, t), scaled_of(back, t), vector(j, t) + c,
+                                     vector(back, t) + c);
+        }
+      }
+    });
+  });
+}
+
+/// Writes the residuals of the tasks into a panel, (m, width), with zeros below those of smaller
+/// tasks and in columns without a task.
+template <class XScalar>
+void VectorDesign<XScalar>::interleave(const Samples<XScalar>* const* sets, Index most_m,
+                                       double* r) const {
+  const Index stride = static_cast<Index>(scratch_.own_.size()) / width;
   for (Index i = 0; i < most_m; ++i) {
     for (Index t = 0; t < width; ++t) {
       const bool has_row = t < panel_.tasks && i < sets[t]->m;
       r[i * width + t] = has_row ? scratch_.own_[static_cast<std::size_t>(t * stride + i)] : 0;
     }
   }
+}
+
+/// The three products of the Design: u for every task of the panel, then a pass over each task's
+/// set, then B^T X^T r for the slot.
+template <class XScalar>
+void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index most_m, bool with_y,
+                                  const double* V, Terms<width> terms, int slot, double* r) {
+  const bool less_truth = with_y && sets[0]->is_made();
+  const bool start = !less_truth && is_start(V, terms);
+  if (!start) directions(V, terms, less_truth);
+  const Index d = round_.d, stride = static_cast<Index>(scratch_.own_.size()) / width;
+  each_task([&](Index t, int threads) {
+    pass({sets[t], t, sets == panel_.inner || *panel_.outer[t] == *panel_.inner[t], with_y,
+          start ? round_.B_w : scratch_.U_.get() + t * d,
+          slot == kNoSlot ? nullptr : vector(slot, t), parts_of(t),
+          scratch_.own_.data() + t * stride, scaled_of(slot, t), threads});
+  });
+  interleave(sets, most_m, r);
   if (slot != kNoSlot) pull_features(slot);
 }
 

@@ -20,6 +20,23 @@ Index tasks_together(Index d, Index k) {
   return short_vectors || numbers > kLargeB ? kPanelTasks : 1;
 }
 
+/// Returns whether Z = X B, read once for all products of the inner loop, replaces a pass with
+/// vectors for each inner step, (6). It can where the inner loop leaves B as it is, and pays where
+/// B has few columns for the passes that it saves: an exact method passes twice for each step, but
+/// needs one pass after Z. A pass over short rows takes about as long as reading them. A pass over
+/// long rows takes twice as long, since the second use of a row finds it in no L2 cache.
+bool takes_features(const Method& method, Index d, Index k, Index row_bytes) {
+  if (method.adapt_B || row_bytes == 0 || d < kLeastLong) return false;
+  const Index passes = method.inner_steps * (method.exact ? 2 : 1);
+  if (row_bytes > kLongRow) return k <= kLongColumns * passes;
+  return k <= kShortColumns * (passes - (method.exact ? 2 : 1));
+}
+
+/// Returns the bytes of a row if plans may count on dense rows in memory.
+Index rows_in_memory(const DataSizes& sizes) {
+  return sizes.sparse || sizes.made ? 0 : static_cast<Index>(sizes.row_bytes());
+}
+
 }  // namespace
 
 /// Plans the memory of the vector route for a method and the sizes of a batch. A block keeps the
@@ -27,11 +44,12 @@ Index tasks_together(Index d, Index k) {
 /// least one, so that one second sweep adds all of them to grad_B. Methods with an inner part keep
 /// the vectors of the inner loop as terms; the others need separate memory for them. The plan
 /// depends on sizes only, never on threads.
-VectorPlan::VectorPlan(const Method& method, Index d_, Index k_, Index tasks)
+VectorPlan::VectorPlan(const Method& method, Index d_, Index k_, Index tasks, Index row_bytes)
     : d(d_),
       k(k_),
       terms(method.terms()),
-      inner(method.has_inner_part() ? 0 : method.inner_steps),
+      features(takes_features(method, d, k, row_bytes)),
+      inner(method.has_inner_part() || features ? 0 : method.inner_steps),
       panel(tasks_together(d, k)),
       most(std::min(panel, tasks)) {
   const double task_bytes = 8.0 * static_cast<double>(terms) * static_cast<double>(d);
@@ -72,12 +90,23 @@ double vector_bytes(const VectorPlan& plan, int groups) {
   return 8 * vectors * static_cast<double>(plan.d);
 }
 
+VectorPlan plan_of(const Method& method, const DataSizes& sizes) {
+  return {method, sizes.d, sizes.k, sizes.all_tasks, rows_in_memory(sizes)};
+}
+
 /// Returns the bytes of the vectors for rounds on stored samples, by the plan and the sharing that
 /// the route itself uses, so that an estimate cannot drift from it.
 double vector_memory(const Method& method, const DataSizes& sizes, int threads) {
-  const VectorPlan plan(method, sizes.d, sizes.k, sizes.all_tasks);
+  const VectorPlan plan = plan_of(method, sizes);
   const Sharing sharing = sharing_of(plan, sizes.n, sizes.task_bytes(), sizes.sparse, threads);
-  return vector_bytes(plan, sharing.groups);
+  double bytes = vector_bytes(plan, sharing.groups);
+  if (plan.features) {
+    // Z, and the parts of Z of a block of rows.
+    const double parts = std::min(sizes.m_in, static_cast<double>(kFeatureRows)) *
+                         static_cast<double>(ceil_div(plan.d, kVectorPiece));
+    bytes += 8 * static_cast<double>(sharing.groups * plan.most * plan.k) * (sizes.m_in + parts);
+  }
+  return bytes;
 }
 
 /// Returns the cost of generating rows for rounds on sampled tasks, (12), with the bytes that are
@@ -86,7 +115,7 @@ double vector_memory(const Method& method, const DataSizes& sizes, int threads) 
 SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_blocks,
                          int threads) {
   constexpr double kCallsOfRow = 8;
-  const VectorPlan plan(method, sizes.d, sizes.k, sizes.all_tasks);
+  const VectorPlan plan(method, sizes.d, sizes.k, sizes.all_tasks, 0);
   const int groups = sharing_of(plan, sizes.n, sizes.task_bytes(), sizes.sparse, threads).groups;
   const HeldRows made = held_rows(plan.most, static_cast<Index>(sizes.row_bytes()),
                                   static_cast<Index>(sizes.m_in), method.passes_again(), in_blocks);

@@ -124,6 +124,7 @@ def workload_of(config: TrainConfig) -> Workload:
             number_bytes=number_bytes,
             B_number_bytes=np.dtype(config.dtype).itemsize,
             stored=isinstance(tasks, TaskBatch) and tasks.on_disk,
+            made=config.layout.engine == "sampled",
             losses=losses_share(config),
             geometry=geometry / config.record_every,
             record_calls=record_calls(config),

@@ -57,6 +57,21 @@ def test_data_that_caches_keep_come_from_a_cache():
     assert total(large, "memory") == 8 * 10**5 * N_TASKS * (2 * M_IN + 2 * M_OUT)
 
 
+def test_features_of_inner_sets_replace_passes_over_long_rows():
+    """One read for Z, one for the vectors of an exact step, and one pass over the outer sets."""
+    d, size = 10**5, {"d": 10**5, "m_in": 50, "m_out": 40}
+    inner, outer = 50 * N_TASKS * d, 40 * N_TASKS * d
+    of_B = (4 + 2) * N_TASKS * d * K
+    counts = cost(FIRST_ORDER, "vector", **size)
+    assert counts["flops"] == 2 * inner * K + 4 * outer + of_B
+    assert counts["round"][-1] == {
+        "features": 2 * inner * K, "grams": 0, "memory": 8 * inner, "cached": 0
+    }  # fmt: skip
+    exact = cost(ANIL, "vector", **size)
+    assert exact["flops"] == counts["flops"] + 4 * inner + 2 * 2 * N_TASKS * d * K
+    assert exact["round"][-2]["memory"] == 8 * inner + 8 * N_TASKS * 2 * d * 2
+
+
 def test_trials_share_the_gram_matrix_of_all_samples():
     counts = cost(ANIL, "dual", all_tasks=50)
     samples = 50 * (M_IN + M_OUT)

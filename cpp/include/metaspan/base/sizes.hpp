@@ -19,6 +19,17 @@ constexpr Index kListedRows = 256;  // rows of a sparse set that are multiplied 
 constexpr Index kShortVectors = 1 << 14;
 constexpr double kLargeB = 1 << 19;
 
+// The vector route takes the inner loop of ANIL from Z = X B where that is faster than the passes
+// that it replaces, (11): for rows of at least kLeastLong numbers, where B has at most kLongColumns
+// columns for each of these passes if rows have more than kLongRow bytes, so that no L2 cache holds
+// eight of them, and kShortColumns columns for each pass after the first otherwise.
+constexpr Index kLeastLong = 512;
+constexpr Index kLongRow = 1 << 18;
+constexpr Index kLongColumns = 15;
+constexpr Index kShortColumns = 8;
+constexpr Index kVectorPiece = 8192;  // features whose part of B^T stays in the L2 cache
+constexpr Index kFeatureRows = 64;    // rows of X whose sums for X B stay in a cache
+
 constexpr double kStoreBlockBytes = 1 << 27;   // X that a store loads at a time; more if B is large
 constexpr double kVectorBlockBytes = 1 << 26;  // gradient terms that a block of tasks keeps
 constexpr Index kMadeBytes = 1 << 26;          // generated rows that are held for a panel of tasks
@@ -29,7 +40,9 @@ constexpr double kPanelBytes = 1 << 25;
 constexpr double kUnevenBytes = 1 << 20;
 
 // Bytes of X that are read at a time, so that a second use of the rows hits a cache: half of an L2
-// cache or, if eight rows are longer than that, a thread's share of the L3 cache.
+// cache or, if eight rows are longer than that, a thread's share of the L3 cache. A thread that
+// shares its rows with no other takes kNearestBytes, or eight rows.
+constexpr Index kNearestBytes = 1 << 16;
 constexpr Index kNearBytes = 1 << 19;
 constexpr Index kFarBytes = 13 << 19;
 

@@ -17,6 +17,7 @@ struct DataSizes {
   Index B_number_bytes;     // of a number of B
   bool stored;              // X is in a store
   bool sparse;              // X is held by its entries
+  bool made;                // rows of X are generated when they are needed
   double entries, meeting;  // of a sparse row; probability that two are in the same column
   double losses, geometry;  // shares of the rounds that record losses, and that measure B
   double record_calls;      // time of the records of a round, as a number of kernel calls

@@ -1,5 +1,5 @@
-// The Design of the vector route, (11): a slot is one vector of length d, and Z and K are never
-// formed.
+// The Design of the vector route, (11): a slot is one vector of length d, and K is never formed. Z
+// is formed for the inner sets of methods that do not move B, where B has few columns.
 #pragma once
 
 #include <memory>
@@ -16,6 +16,10 @@ namespace metaspan {
 /// holds the rows: they are read from memory once. B is read piece by piece, each piece for the
 /// whole panel.
 ///
+/// With `features` in the round, an inner set is read once for its Z = X B, from which all products
+/// of the inner loop follow, (6). The vectors X^T r of its slots are then computed together, in one
+/// more pass, and only if they are terms of grad_B.
+///
 /// Every sum over d is split into pieces by shape, and the partial sums are added in their order.
 /// Threads may share the tasks and the pieces. A sparse row is one piece; threads may share the
 /// rows of X u and the columns of X^T r.
@@ -31,6 +35,7 @@ class VectorDesign {
     const double* B_w;  // (d,)    B w, the same for every task
     Index d, k;
     int outer_slot;
+    bool features;       // inner sets are served by Z = X B
     bool in_float32;     // sums over float32 data are in single precision
     const Truth* truth;  // of generated rows, otherwise null
     int threads;         // threads that share a panel
@@ -52,19 +57,25 @@ class VectorDesign {
   /// Memory for panels of one shape, one after the other.
   class Scratch {
    public:
-    /// With `all_slots` the vectors of all slots are rows of the panel, and none are kept here.
-    Scratch(int inner_steps, bool all_slots, Index tasks, const TaskSet<XScalar>& all, Index k);
+    /// With `all_slots` the vectors of all slots are rows of the panel, and none are kept here;
+    /// with `features` neither are those of the inner slots.
+    Scratch(int inner_steps, bool all_slots, bool features, Index tasks,
+            const TaskSet<XScalar>& all, Index k);
     /// Allocates memory for generated rows: a block of rows of each set or, where inner sets are
     /// passed over again and fit, whole inner sets.
     void make_room(Index tasks, Index d, Index most_in, bool again, bool in_blocks);
 
    private:
     friend class VectorDesign;
+    Index tasks_;                        // of the largest panel
     std::unique_ptr<double[]> vectors_;  // (inner slots, tasks, d)
     std::unique_ptr<double[]> U_;        // (tasks, d)  B V + terms
     std::vector<double> features_;       // (slots, k, width)
     std::vector<double> parts_;          // (tasks, pieces, max(m, k)), or k for sparse X
-    std::vector<double> own_, scaled_;   // (tasks, m)  r, and r scaled for X^T r
+    std::vector<double> own_;            // (tasks, m)  r
+    std::vector<double> scaled_;         // (slots + 1, tasks, m), or (tasks, m) without features:
+                                         // r scaled for X^T r
+    std::vector<double> Z_;              // (tasks, m_in, k)  X B of the inner sets
     std::unique_ptr<XScalar[]> made_;    // (tasks, generated rows of both sets, d)
     std::vector<double> radii_;          // (tasks, generated rows of both sets)
     Index made_in_ = 0, made_out_ = 0;   // generated rows that are held of a task's sets
@@ -78,12 +89,14 @@ class VectorDesign {
   Index tracked() const { return 0; }
 
   void residual_in(const double* V, Terms<width> terms, int slot, double* r) {
+    if (round_.features) return from_features(true, V, slot, r);
     chain(panel_.inner, m_in_, true, V, terms, slot, r);
   }
   void residual_out(const double* V, Terms<width> terms, int slot, double* r) {
     chain(panel_.outer, m_out_, true, V, terms, slot, r);
   }
   void product_in(const double* V, Terms<width> terms, int slot, double* r) {
+    if (round_.features) return from_features(false, V, slot, r);
     chain(panel_.inner, m_in_, false, V, terms, slot, r);
   }
   void features(int slot, double* out) const {
@@ -92,6 +105,9 @@ class VectorDesign {
   }
   void dot(int a, int b, double* dots);
   void add(int slot, const double* C);
+  /// Computes the vectors of the inner slots, if they are terms of grad_B and Z has served the
+  /// inner loop. To be called when the algebra has run.
+  void finish();
 
  private:
   struct Pass;  // the arguments of one task's pass over one of its sets
@@ -103,6 +119,10 @@ class VectorDesign {
   /// slot.
   void chain(const Samples<XScalar>* const* sets, Index most_m, bool with_y, const double* V,
              Terms<width> terms, int slot, double* r);
+  /// The same product of the inner sets from Z: r = Z V [- y], and Z^T r for features().
+  void from_features(bool with_y, const double* V, int slot, double* r);
+  /// Z = X B of the inner sets of the panel.
+  void project();
   /// Whether B V + terms is B w for every task, so that u = B_w.
   bool is_start(const double* V, Terms<width> terms) const;
   /// U_ <- B V + terms, less theta if `less_truth`.
@@ -120,18 +140,26 @@ class VectorDesign {
   void add_combination(const Pass& task, const Rows& rows, const double* r, bool first);
   /// Computes B^T slot for features().
   void pull_features(int slot);
+  /// Calls body(task, threads that share it) for every task of the panel.
+  template <class Body>
+  void each_task(Body&& body);
   /// Calls body(first column, columns, piece) for every piece of d.
   template <class Body>
   void each_piece(int threads, Body&& body);
   /// Adds the partial sums of the pieces in their order; parts_of() is their memory for a task.
   void sum_parts(const double* parts, Index count, double* out) const;
   double* parts_of(Index task);
+  /// Residuals of a task, scaled for X^T r: with features every slot keeps its own.
+  double* scaled_of(int slot, Index task);
+  /// Writes the residuals of all tasks into a panel, (m, width).
+  void interleave(const Samples<XScalar>* const* sets, Index most_m, double* r) const;
 
   const Round& round_;
   const Panel& panel_;
   Scratch& scratch_;
   Index m_in_ = 0, m_out_ = 0, pieces_;
-  bool stay_[width] = {};  // whether the task's inner rows have been generated
+  bool projected_ = false;  // whether Z has been computed
+  bool stay_[width] = {};   // whether the task's inner rows have been generated
 };
 
 }  // namespace metaspan

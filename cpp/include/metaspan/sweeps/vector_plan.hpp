@@ -13,17 +13,22 @@ namespace metaspan {
 /// The numbers of tasks and vectors that the route processes and keeps together.
 struct VectorPlan {
   Index d, k;
-  Index terms;  // vectors of grad_B for each task
-  Index inner;  // vectors of the inner loop for each task that are not terms
-  Index panel;  // tasks that share each read of B
-  Index most;   // tasks of the largest panel
-  Index block;  // tasks whose terms are kept at a time
+  Index terms;    // vectors of grad_B for each task
+  bool features;  // inner sets are served by Z = X B
+  Index inner;    // vectors of the inner loop for each task that are not terms
+  Index panel;    // tasks that share each read of B
+  Index most;     // tasks of the largest panel
+  Index block;    // tasks whose terms are kept at a time
 
-  VectorPlan(const Method& method, Index d, Index k, Index tasks);
+  /// `row_bytes` are the bytes of a row of X; 0: X is sparse or generated.
+  VectorPlan(const Method& method, Index d, Index k, Index tasks, Index row_bytes);
 
   /// Returns the panels of a block of a round with n tasks.
   Index panels(Index n) const { return ceil_div(std::min(block, n), panel); }
 };
+
+/// Returns the plan for rounds on samples of these sizes.
+VectorPlan plan_of(const Method& method, const DataSizes& sizes);
 
 /// The number of groups of threads, each with a panel of its own, and of threads in a group, which
 /// share a panel.
@@ -49,7 +54,7 @@ HeldRows held_rows(Index tasks, Index row_bytes, Index most_in, bool again, bool
 /// directions, and inner loops.
 double vector_bytes(const VectorPlan& plan, int groups);
 
-/// Returns the bytes of the vectors for rounds on arrays.
+/// Returns the bytes of the vectors for rounds on arrays, with those of Z where it is formed.
 double vector_memory(const Method& method, const DataSizes& sizes, int threads);
 
 /// The cost of generated rows, beside the work of the vector route.

@@ -1,0 +1,138 @@
+// The features X B of rows of X, as inner products of rows of X with rows of B^T. Serial; arguments
+// are pointers and shapes; nothing is allocated.
+#pragma once
+
+#include "sweep.hpp"
+
+namespace metaspan::kernels {
+
+namespace detail {
+
+constexpr int kMostColumns = 7;                // columns of B that are multiplied together
+constexpr std::ptrdiff_t kFeatureChunk = 256;  // columns of X whose part of B an L1 cache holds
+
+/// Returns how many rows of X are multiplied with `Columns` columns of B together: as many as leave
+/// a few registers for X and B beside the sums.
+template <int Columns>
+constexpr int rows_together() {
+  constexpr int kSums = kLaneBytes == 64 ? 28 : 12;  // of 32 or 16 registers
+  constexpr int rows = kSums / Columns;
+  return rows < 1 ? 1 : rows < kRows ? rows : kRows;
+}
+
+/// Copies a chunk of B^T so that the registers of all columns of B for the same columns of X lie
+/// side by side and aligned. Zeros fill the last register.
+template <int Columns>
+inline void pack(std::ptrdiff_t columns, const double* B_t, std::ptrdiff_t b_stride, double* tile) {
+  for (int j = 0; j < Columns; ++j) {
+    const double* row = B_t + j * b_stride;
+    std::ptrdiff_t c = 0;
+    for (; c + kLane <= columns; c += kLane) store(tile + c * Columns + j * kLane, load(row + c));
+    for (std::ptrdiff_t i = 0; c < columns && i < kLane; ++i) {
+      tile[c * Columns + j * kLane + i] = c + i < columns ? row[c + i] : 0;
+    }
+  }
+}
+
+/// sums += X B for `Rows` rows and `Columns` columns of B: an element has a register of sums, to
+/// which every kLane columns of X add one register. A register of X serves all columns of B and one
+/// of B all rows, and no lane is left without work, whatever the number of columns of B. While a
+/// chunk is multiplied, the next chunk of the same rows is requested.
+template <int Rows, int Columns, class Scalar>
+inline void add_features(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
+                         const double* tile,  // (columns / kLane, Columns, kLane)
+                         double* sums, std::ptrdiff_t sums_stride) {
+  constexpr auto kAhead = kFeatureChunk * static_cast<std::ptrdiff_t>(sizeof(Scalar));
+  Lane sum[Rows][Columns];
+  for (int r = 0; r < Rows; ++r) {
+    for (int j = 0; j < Columns; ++j) sum[r][j] = load(sums + r * sums_stride + j * kLane);
+  }
+  std::ptrdiff_t c = 0;
+  for (; c + kLane <= columns; c += kLane) {
+    Lane x[Rows];
+    for (int r = 0; r < Rows; ++r) {
+      x[r] = load_wide(X + r * stride + c);
+      __builtin_prefetch(reinterpret_cast<const char*>(X + r * stride + c) + kAhead, 0, 2);
+    }
+    for (int j = 0; j < Columns; ++j) {
+      const Lane b = load(tile + c * Columns + j * kLane);
+      for (int r = 0; r < Rows; ++r) sum[r][j] += x[r] * b;
+    }
+  }
+  if (c < columns) {
+    for (int r = 0; r < Rows; ++r) {
+      Lane x{};
+      for (std::ptrdiff_t i = c; i < columns; ++i) {
+        x[i - c] = static_cast<double>(X[r * stride + i]);
+      }
+      for (int j = 0; j < Columns; ++j) sum[r][j] += x * load(tile + c * Columns + j * kLane);
+    }
+  }
+  for (int r = 0; r < Rows; ++r) {
+    for (int j = 0; j < Columns; ++j) store(sums + r * sums_stride + j * kLane, sum[r][j]);
+  }
+}
+
+/// The same for any number of rows. Rows that are left go in groups half as large, and so on: how
+/// rows are grouped changes no sum.
+template <int Rows, int Columns, class Scalar>
+inline void add_features_of_rows(std::ptrdiff_t rows, std::ptrdiff_t columns, const Scalar* X,
+                                 std::ptrdiff_t stride, const double* tile, double* sums,
+                                 std::ptrdiff_t sums_stride) {
+  std::ptrdiff_t i = 0;
+  for (; i + Rows <= rows; i += Rows) {
+    add_features<Rows, Columns>(columns, X + i * stride, stride, tile, sums + i * sums_stride,
+                                sums_stride);
+  }
+  if constexpr (Rows > 1) {
+    add_features_of_rows<Rows / 2, Columns>(rows - i, columns, X + i * stride, stride, tile,
+                                            sums + i * sums_stride, sums_stride);
+  }
+}
+
+/// The same for a strip of `count` columns of B, from 1 to Columns, and a chunk of columns of X.
+template <int Columns, class Scalar>
+inline void add_strip(std::ptrdiff_t count, std::ptrdiff_t rows, std::ptrdiff_t columns,
+                      const Scalar* X, std::ptrdiff_t stride, const double* B_t,
+                      std::ptrdiff_t b_stride, double* sums, std::ptrdiff_t sums_stride) {
+  if (count == Columns) {
+    alignas(kLaneBytes) double tile[kFeatureChunk * Columns];
+    pack<Columns>(columns, B_t, b_stride, tile);
+    return add_features_of_rows<rows_together<Columns>(), Columns>(rows, columns, X, stride, tile,
+                                                                   sums, sums_stride);
+  }
+  if constexpr (Columns > 1) {
+    add_strip<Columns - 1>(count, rows, columns, X, stride, B_t, b_stride, sums, sums_stride);
+  }
+}
+
+}  // namespace detail
+
+/// Computes Z = X B from B^T. X is read in chunks of columns, for which the part of B stays in the
+/// L1 cache, and each chunk in strips of columns of B that are about equally wide. Every element of
+/// Z has kLane sums, each over every kLane-th column of X in order, which are added in order at the
+/// end. The bits of a row depend on `columns` alone, not on the other shapes.
+template <class Scalar>
+inline void sweep_features(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t k,
+                           const Scalar* X,  // (rows, columns), rows `stride` apart
+                           std::ptrdiff_t stride,
+                           const double* B_t,  // (k, columns), rows `b_stride` apart
+                           std::ptrdiff_t b_stride,
+                           double* sums,  // (rows, k, kLane) scratch
+                           double* Z) {   // (rows, k)
+  for (std::ptrdiff_t i = 0; i < rows * k * kLane; ++i) sums[i] = 0;
+  const std::ptrdiff_t strips = (k + detail::kMostColumns - 1) / detail::kMostColumns;
+  for (std::ptrdiff_t c = 0; c < columns; c += detail::kFeatureChunk) {
+    const std::ptrdiff_t count =
+        columns - c < detail::kFeatureChunk ? columns - c : detail::kFeatureChunk;
+    for (std::ptrdiff_t strip = 0; strip < strips; ++strip) {
+      const std::ptrdiff_t first = strip * k / strips, end = (strip + 1) * k / strips;
+      detail::add_strip<detail::kMostColumns>(end - first, rows, count, X + c, stride,
+                                              B_t + first * b_stride + c, b_stride,
+                                              sums + first * kLane, k * kLane);
+    }
+  }
+  for (std::ptrdiff_t i = 0; i < rows * k; ++i) Z[i] = detail::sum_of(load(sums + i * kLane));
+}
+
+}  // namespace metaspan::kernels
