@@ -1,18 +1,45 @@
 // The module _cpu: the instruction-set levels for which the core was built, and which of them this
-// processor supports. Compiled for the baseline, so that it loads on every processor.
-#include <pybind11/pybind11.h>
-
-#include <iterator>
-#include <string>
+// processor supports. Compiled for the baseline, so that it loads on every processor. It uses
+// Python's own interface: pybind11 would take longer to compile than all the rest of the file.
+#include <Python.h>
 
 #include "levels.hpp"
 
-PYBIND11_MODULE(_cpu, module) {
+namespace metaspan::bind {
+namespace {
+
+/// Returns the levels of the build as a tuple of names, or null with an exception set.
+PyObject* level_names() {
   const char* const levels[] = {METASPAN_LEVELS};
-  pybind11::tuple names(std::size(levels));
-  for (std::size_t i = 0; i < std::size(levels); ++i) names[i] = levels[i];
-  module.attr("LEVELS") = names;
-  module.def(
-      "supports", [](const std::string& level) { return metaspan::bind::supports(level.c_str()); },
-      pybind11::arg("level"));
+  PyObject* names = PyList_New(0);
+  for (const char* level : levels) {
+    PyObject* name = names == nullptr ? nullptr : PyUnicode_FromString(level);
+    if (name == nullptr || PyList_Append(names, name) < 0) Py_CLEAR(names);
+    Py_XDECREF(name);
+  }
+  PyObject* tuple = names == nullptr ? nullptr : PyList_AsTuple(names);
+  Py_XDECREF(names);
+  return tuple;
+}
+
+/// supports(level): whether this processor can run code of a level.
+PyObject* supports_level(PyObject* /*module*/, PyObject* level) {
+  const char* name = PyUnicode_AsUTF8(level);  // sets a TypeError for what is no string
+  return name == nullptr ? nullptr : PyBool_FromLong(supports(name));
+}
+
+}  // namespace
+}  // namespace metaspan::bind
+
+PyMODINIT_FUNC PyInit__cpu() {
+  static PyMethodDef functions[] = {
+      {"supports", &metaspan::bind::supports_level, METH_O, "supports($module, level, /)\n--\n\n"},
+      {nullptr, nullptr, 0, nullptr}};
+  static PyModuleDef definition = {
+      PyModuleDef_HEAD_INIT, "_cpu", nullptr, -1, functions, nullptr, nullptr, nullptr, nullptr};
+  PyObject* module = PyModule_Create(&definition);
+  PyObject* names = module == nullptr ? nullptr : metaspan::bind::level_names();
+  if (names == nullptr || PyModule_AddObjectRef(module, "LEVELS", names) < 0) Py_CLEAR(module);
+  Py_XDECREF(names);
+  return module;
 }

@@ -156,13 +156,14 @@ std::string sparse_fault(const py::array_t<std::int64_t>& starts,
               (starts.flags() & columns.flags() & py::array::c_style) != 0,
           "starts and columns must be contiguous");
   const std::int64_t* first = starts.data();
+  const std::int32_t* entries = columns.data();
   require(first[0] >= 0 && std::is_sorted(first, first + rows + 1) && first[rows] <= columns.size(),
           "starts must be sorted and within the entries");
   std::atomic<bool> rising{true}, inside{true};
   interruptible([&](Cancel* cancel) {
     parallel_for(threads, ceil_div(rows, kRows), cancel, [&](Index piece, int) {
       for (Index i = piece * kRows; i < std::min(rows, (piece + 1) * kRows); ++i) {
-        const std::int32_t* row = columns.data() + first[i];
+        const std::int32_t* row = entries + first[i];
         const Index count = first[i + 1] - first[i];
         if (!kernels::is_rising(count, row)) rising = false;
         if (count > 0 && (row[0] < 0 || row[count - 1] >= d)) inside = false;

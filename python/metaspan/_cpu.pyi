@@ -5,5 +5,5 @@ from typing import Final
 LEVELS: Final[tuple[str, ...]]
 """Levels that the core was built for, lowest first, such as ("x86-64-v2", "x86-64-v3")."""
 
-def supports(level: str) -> bool:
+def supports(level: str, /) -> bool:
     """Whether this CPU and operating system can run code of a level."""
