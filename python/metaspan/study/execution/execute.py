@@ -8,15 +8,19 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
 
 from ..._support import check, signals
 from .store import Row, RunId, Writer
 from .work import Job, JobResult, allow_interrupts, failure_rows, work
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 Advance = Callable[[Sequence[Row]], object]
 
@@ -61,7 +65,8 @@ def process_pool(workers: int | None = None) -> ProcessPoolExecutor:
     ...     pool.submit(max, 3, 4).result()
     4
     """
-    import multiprocessing  # noqa: PLC0415  (slow to import)
+    import multiprocessing  # noqa: PLC0415  (slow to import, as are its pools)
+    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
 
     if workers is not None:
         workers = check.integer("workers", workers, 1, 4096)
@@ -202,6 +207,8 @@ def _run_on(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, JobR
     Only a window of jobs is submitted at a time: an interrupt must not wait for a long queue, and
     a suspect must run alone.
     """
+    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
+
     if isinstance(executor, ProcessPoolExecutor):  # other executors may not use pickle
         _require_sendable(jobs)
     ready: SimpleQueue[Future[JobResult]] = SimpleQueue()
