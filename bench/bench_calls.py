@@ -161,9 +161,7 @@ def _population(sizes: tuple[int, int, int], method: str, repeats: int) -> list[
     return [*rows, *absent(missing, bench="calls", case=rows[0].case, unit="ms")]
 
 
-def _describe(method: str) -> SimpleNamespace:
+def _describe(method: str) -> tuple[float, float, int, bool, bool]:
     """Return a method of one inner step for the core."""
     rule = peers.RULES[method]
-    return SimpleNamespace(
-        alpha=ALPHA, beta=0.1, inner_steps=1, adapt_B=rule.adapt_B, exact=rule.exact
-    )
+    return ALPHA, 0.1, 1, rule.adapt_B, rule.exact

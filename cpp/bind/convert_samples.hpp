@@ -11,13 +11,15 @@
 
 namespace metaspan::bind {
 
-/// Returns the elements of B (d, k), after a check that w (k,) fits it.
+/// Returns the elements of B (d, k), after a check that w (k,) fits it. Both are used in place.
 template <class Scalar>
-const Scalar* representation(const py::array& B, const Array& w, Index d) {
+const Scalar* representation(const py::array& B, const py::array& w, Index d) {
   require(
       B.ndim() == 2 && B.shape(0) == d && holds<Scalar>(B) && (B.flags() & py::array::c_style) != 0,
       "B must be a C-contiguous matrix (d, k)");
-  require(w.ndim() == 1 && w.shape(0) == B.shape(1), "w must fit B");
+  require(w.ndim() == 1 && w.shape(0) == B.shape(1) && holds<double>(w) &&
+              (w.flags() & py::array::c_style) != 0,
+          "w must fit B");
   return static_cast<const Scalar*>(B.data());
 }
 

@@ -9,8 +9,9 @@ namespace {
 
 /// Computes the gradient (10) over all tasks of a batch, for the types of X and B.
 template <class XScalar, class BScalar>
-py::dict typed_gradient(const Method& method, RouteKind kind, const py::array& B, const Array& w,
-                        const TaskSet<XScalar>& tasks, bool losses, int threads) {
+py::dict typed_gradient(const Method& method, RouteKind kind, const py::array& B,
+                        const py::array& w, const TaskSet<XScalar>& tasks, bool losses,
+                        int threads) {
   const BScalar* b = representation<BScalar>(B, w, tasks.d);
   const Index d = B.shape(0), k = B.shape(1);
   py::array_t<BScalar> grad_B({d, k});
@@ -18,7 +19,8 @@ py::dict typed_gradient(const Method& method, RouteKind kind, const py::array& B
   RoundOutputs result;
   interruptible([&](Cancel* cancel) {
     const auto route = make_route<XScalar, BScalar>(kind, method, tasks, k);
-    route->gradient(b, w.data(), {tasks.size()}, losses, out_B, result, threads, cancel);
+    route->gradient(b, static_cast<const double*>(w.data()), {tasks.size()}, losses, out_B, result,
+                    threads, cancel);
   });
   py::dict out;
   out["B"] = grad_B;
@@ -30,7 +32,7 @@ py::dict typed_gradient(const Method& method, RouteKind kind, const py::array& B
 
 /// Selects the types of X and B.
 py::dict gradient_arrays(const Method& method, const std::string& route, const py::array& B,
-                         const Array& w, const Batch& data, int threads, bool losses) {
+                         const py::array& w, const Batch& data, int threads, bool losses) {
   const RouteKind kind = as_route(route);
   return data.visit([&](auto x, const auto& tasks) {
     return with_scalar(B, [&](auto b) {

@@ -44,6 +44,13 @@ class Gradient:
     loss_adapted: F64 | None = None
     loss_out: F64 | None = None
 
+    @classmethod
+    def _of_core(cls, parts: dict[str, Any]) -> Gradient:
+        """Return a gradient with the core's arrays; faster than to set field by field."""
+        gradient = cls.__new__(cls)
+        gradient.__dict__.update(parts)
+        return gradient
+
 
 def meta_gradient(
     B: NDArray[Any],
@@ -136,8 +143,8 @@ def meta_gradient(
     elif route == "auto":
         route = _choose_route(batch, call, B.shape[1])
     data = core_data(batch)
-    return Gradient(
-        **core.gradient_arrays(call.core_method, route, B, w, data, workers, call.losses)
+    return Gradient._of_core(
+        core.gradient_arrays(call.core_method, route, B, w, data, workers, call.losses)
     )
 
 
@@ -212,7 +219,8 @@ def population_gradient(
     check.integer("the number of heads", w_star.shape[0], 1)
     spread = check.real("noise", noise)
     parts = core.gradient_population(call.core_method, B, w, B_star, w_star, spread, workers)
-    return Gradient(B=parts.pop("B").astype(B.dtype, copy=False), **parts)
+    parts["B"] = parts["B"].astype(B.dtype, copy=False)
+    return Gradient._of_core(parts)
 
 
 @overload

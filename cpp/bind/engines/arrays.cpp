@@ -145,7 +145,7 @@ std::unique_ptr<Run> open_arrays(const Method& method, const std::string& route,
 
 /// Computes w_J and, with want_B, B_J of every task, for the types of X and B.
 template <class XScalar, class BScalar>
-py::tuple typed_adapt(const Method& method, const py::array& B, const Array& w,
+py::tuple typed_adapt(const Method& method, const py::array& B, const py::array& w,
                       const TaskSet<XScalar>& tasks, bool want_B, int threads) {
   const BScalar* b = representation<BScalar>(B, w, tasks.d);
   const Index d = B.shape(0), k = B.shape(1), n = tasks.size();
@@ -159,15 +159,15 @@ py::tuple typed_adapt(const Method& method, const py::array& B, const Array& w,
     B_J = adapted;
   }
   interruptible([&](Cancel* cancel) {
-    adapt_on_arrays<XScalar, BScalar>(method, b, w.data(), k, tasks, out_heads, out_B, threads,
-                                      cancel);
+    adapt_on_arrays<XScalar, BScalar>(method, b, static_cast<const double*>(w.data()), k, tasks,
+                                      out_heads, out_B, threads, cancel);
   });
   return py::make_tuple(heads, B_J);
 }
 
 /// Selects the types of X and B.
-py::tuple adapt_arrays(const Method& method, const py::array& B, const Array& w, const Batch& data,
-                       bool want_B, int threads) {
+py::tuple adapt_arrays(const Method& method, const py::array& B, const py::array& w,
+                       const Batch& data, bool want_B, int threads) {
   return data.visit([&](auto x, const auto& tasks) {
     return with_scalar(B, [&](auto b) {
       return typed_adapt<decltype(x), decltype(b)>(method, B, w, tasks, want_B, threads);
