@@ -91,6 +91,7 @@ def work_of_batch(batch: TaskBatch, method: Method, width: int, losses: bool) ->
             number_bytes=batch.dtype.itemsize,
             B_number_bytes=batch.dtype.itemsize,
             stored=batch.on_disk,
+            made=False,
             losses=float(losses),
             **_describe_rows(batch.sparsity),
         ),
