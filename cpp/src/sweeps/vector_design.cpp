@@ -261,44 +261,39 @@ void VectorDesign<XScalar>::pull_features(int slot) {
   }
 }
 
-/// out = X u for some rows, (m,): each piece of columns yields a part, and the parts are added in
-/// order. In single precision, sums within a chunk of columns are floats and the chunks are added
-/// in double. A radius multiplies the whole product of its row.
+/// A piece of X u for some rows, (m,). In single precision, sums within a chunk of columns are
+/// floats and the chunks are added in double.
 template <class XScalar>
-void VectorDesign<XScalar>::times(const Pass& task, const Rows& rows, double* out) {
-  each_piece(task.threads, [&](Index first, Index columns, Index piece) {
-    double* part = task.parts + piece * rows.m;
-    if constexpr (std::is_same_v<XScalar, float>) {
-      if (round_.in_float32) {
-        return kernels::sweep_times_single(rows.m, columns, rows.X + first, rows.stride,
-                                           task.u + first, part);
-      }
+void VectorDesign<XScalar>::times_piece(const Pass& task, const Rows& rows, Index first,
+                                        Index columns, Index piece) {
+  double* part = task.parts + piece * rows.m;
+  if constexpr (std::is_same_v<XScalar, float>) {
+    if (round_.in_float32) {
+      return kernels::sweep_times_single(rows.m, columns, rows.X + first, rows.stride,
+                                         task.u + first, part);
     }
-    kernels::sweep_times(rows.m, columns, rows.X + first, rows.stride, task.u + first, part);
-  });
-  sum_parts(task.parts, rows.m, out);
-  for (Index i = 0; rows.radii != nullptr && i < rows.m; ++i) out[i] *= rows.radii[i];
+  }
+  kernels::sweep_times(rows.m, columns, rows.X + first, rows.stride, task.u + first, part);
 }
 
-/// v = X^T r of the first rows of a set, v += X^T r of the later ones. Each piece of v is one
-/// thread's, and the rows are added in their order.
+/// v = X^T r of the first rows of a set, v += X^T r of the later ones, on a piece of v. A piece is
+/// one thread's, and the rows are added in their order.
 template <class XScalar>
-void VectorDesign<XScalar>::add_combination(const Pass& task, const Rows& rows, const double* r,
-                                            bool first_rows) {
-  each_piece(task.threads, [&](Index first, Index columns, Index) {
-    const XScalar* X = rows.X + first;
-    double* v = task.v + first;
-    if constexpr (std::is_same_v<XScalar, float>) {
-      if (round_.in_float32) {
-        return kernels::sweep_combine_single(rows.m, columns, X, rows.stride, r, first_rows, v);
-      }
+void VectorDesign<XScalar>::combine_piece(const Pass& task, const Rows& rows, Index begin,
+                                          Index first, Index columns) {
+  const XScalar* X = rows.X + first;
+  const double* r = task.scaled + begin;
+  double* v = task.v + first;
+  if constexpr (std::is_same_v<XScalar, float>) {
+    if (round_.in_float32) {
+      return kernels::sweep_combine_single(rows.m, columns, X, rows.stride, r, begin == 0, v);
     }
-    if (first_rows) {
-      kernels::sweep_combine<false>(rows.m, columns, X, rows.stride, r, v);
-    } else {
-      kernels::sweep_combine<true>(rows.m, columns, X, rows.stride, r, v);
-    }
-  });
+  }
+  if (begin == 0) {
+    kernels::sweep_combine<false>(rows.m, columns, X, rows.stride, r, v);
+  } else {
+    kernels::sweep_combine<true>(rows.m, columns, X, rows.stride, r, v);
+  }
 }
 
 /// Returns some rows of a set. They are in place if X is in memory, in the scratch if they were
@@ -361,21 +356,50 @@ void VectorDesign<XScalar>::residuals(const Pass& task, Index begin, Index count
 
 /// One pass over a set of a task, (11): a few rows of X u, their residuals, and at once their share
 /// of X^T r, while a cache still holds the rows. X is thus read from memory once for two products.
+/// Rows that are in memory are taken together with the next ones, piece by piece of d: X^T r of
+/// the former, which an outer cache holds if they are long, and X u of the latter, so that the two
+/// overlap.
 template <class XScalar>
 void VectorDesign<XScalar>::pass(const Pass& task) {
   const Samples<XScalar>& set = *task.set;
   if (set.is_sparse()) return pass_entries(task);
-  const Index most =
-      set.is_made() ? scratch_.made_out_
-                    : rows_at_a_time(static_cast<Index>(sizeof(XScalar)) * round_.d, task.threads);
+  const Index row = static_cast<Index>(sizeof(XScalar)) * round_.d;
+  const Index most = set.is_made() ? scratch_.made_out_ : rows_at_a_time(row, task.threads);
+  Rows rows = rows_of(task, 0, std::min(most, set.m));
+  each_piece(task.threads, [&](Index first, Index columns, Index piece) {
+    times_piece(task, rows, first, columns, piece);
+  });
+  end_times(task, rows, 0);
   for (Index begin = 0; begin < set.m; begin += most) {
-    const Index count = std::min(most, set.m - begin);
-    const Rows rows = rows_of(task, begin, count);
-    times(task, rows, task.r + begin);
-    residuals(task, begin, count, rows.radii);
-    if (task.v != nullptr) add_combination(task, rows, task.scaled + begin, begin == 0);
+    const Index after = begin + rows.m, count = std::min(most, set.m - after);
+    // Rows that are generated take the place of the ones before.
+    const bool together = count > 0 && !set.is_made();
+    Rows next = together ? rows_of(task, after, count) : Rows{};
+    each_piece(task.threads, [&](Index first, Index columns, Index piece) {
+      if (task.v != nullptr) combine_piece(task, rows, begin, first, columns);
+      if (together) times_piece(task, next, first, columns, piece);
+    });
+    if (count == 0) break;
+    if (!together) {
+      next = rows_of(task, after, count);
+      each_piece(task.threads, [&](Index first, Index columns, Index piece) {
+        times_piece(task, next, first, columns, piece);
+      });
+    }
+    end_times(task, next, after);
+    rows = next;
   }
   if (task.inner) stay_[task.place] = true;
+}
+
+/// Adds the pieces of X u for some rows, which start at row `begin` of the set, in order, and
+/// computes their residuals. A radius multiplies the whole product of its row.
+template <class XScalar>
+void VectorDesign<XScalar>::end_times(const Pass& task, const Rows& rows, Index begin) {
+  double* r = task.r + begin;
+  sum_parts(task.parts, rows.m, r);
+  for (Index i = 0; rows.radii != nullptr && i < rows.m; ++i) r[i] *= rows.radii[i];
+  residuals(task, begin, rows.m, rows.radii);
 }
 
 /// The same pass over a sparse set, in blocks of rows that a cache holds. Threads share the rows of
