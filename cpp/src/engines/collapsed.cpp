@@ -360,7 +360,7 @@ RoundCost collapsed_cost(const Method& method, const SampleLaw& law, const Round
   const double inner = numbers_of(shape.inner);
   const double outer = law.shared ? inner : numbers_of(shape.outer);
   const double drawn = inner + (law.shared ? 0 : outer);
-  const double passes = J * (method.has_inner_part() ? 2 : 1);
+  const double passes = method.inner_passes();
   const double terms = 2 * J + 1;
   // Draws, passes over rows and products with [M; R], and the terms off the span.
   double flops = kFlopsOfNumber * drawn;

@@ -314,8 +314,7 @@ Stage dense_passes(const DataSizes& sizes, double samples) {
 /// Counts X u and X^T r, 4 m d operations for a set of m samples: J times over the inner sets,
 /// twice that if the gradient has an inner part, and once over the outer ones.
 double flops_of_passes(const Method& method, double d, double n, double m_in, double m_out) {
-  const double steps = method.inner_steps * (method.has_inner_part() ? 2 : 1);
-  return 4 * n * d * (steps * m_in + m_out);
+  return 4 * n * d * (method.inner_passes() * m_in + m_out);
 }
 
 /// Counts rounds of the Gram route, (11), on dense or sparse data. The algebra runs task by task,
@@ -374,8 +373,7 @@ RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads)
   const VectorPlan plan = plan_of(method, sizes);
   const double d = number(sizes.d), k = number(sizes.k), n = number(sizes.n);
   const double panel = number(plan.panel);
-  const double steps = method.inner_steps * (method.has_inner_part() ? 2 : 1);
-  const double inner = plan.features ? 0 : steps + sizes.losses;
+  const double inner = plan.features ? 0 : method.inner_passes() + sizes.losses;
   const double samples = inner * sizes.samples_in() + sizes.samples_out();
   // A pass writes u and X^T r of length d once and reads them a few times.
   const double passes = (inner + 1) * n, B_t = kDouble * d * k;

@@ -27,7 +27,7 @@ Index tasks_together(Index d, Index k) {
 /// long rows takes twice as long, since the second use of a row finds it in no L2 cache.
 bool takes_features(const Method& method, Index d, Index k, Index row_bytes) {
   if (method.adapt_B || row_bytes == 0 || d < kLeastLong) return false;
-  const Index passes = method.inner_steps * (method.exact ? 2 : 1);
+  const Index passes = method.inner_passes();
   if (row_bytes > kLongRow) return k <= kLongColumns * passes;
   return k <= kShortColumns * (passes - (method.exact ? 2 : 1));
 }
@@ -121,8 +121,8 @@ SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_b
                                   static_cast<Index>(sizes.m_in), method.passes_again(), in_blocks);
   const double held = static_cast<double>(groups * plan.most * (made.inner + made.outer));
   // Rows are generated for every pass over a set, unless they are still held.
-  const int steps = method.inner_steps * (method.has_inner_part() ? 2 : 1);
-  const double rows = (made.stay ? std::min(steps, 1) : steps) * sizes.samples_in() +
+  const int passes = method.inner_passes();
+  const double rows = (made.stay ? std::min(passes, 1) : passes) * sizes.samples_in() +
                       (sizes.shared && made.stay ? 0 : sizes.samples_out());
   const auto row = static_cast<double>(round_up(sizes.d, 2 * kernels::kPairsAtOnce));
   return {vector_bytes(plan, groups),

@@ -27,8 +27,11 @@ struct Method {
   /// Number of terms v c^T, with v of length d, that a task adds to grad_B: one for every slot, or
   /// one for the outer slot alone.
   int terms() const { return has_inner_part() ? slots_of(inner_steps) : 1; }
+  /// Number of times that the inner loop and the way back through it pass over an inner set, with
+  /// X u and X^T r each time.
+  int inner_passes() const { return inner_steps * (has_inner_part() ? 2 : 1); }
   /// Whether a round passes over an inner set more than once.
-  bool passes_again() const { return inner_steps > 1 || has_inner_part(); }
+  bool passes_again() const { return inner_passes() > 1; }
 };
 
 }  // namespace metaspan
