@@ -94,6 +94,27 @@ def at_offset(array, offset):
     return copy
 
 
+@pytest.mark.parametrize("first_order", [True, False])
+def test_features_of_data_on_disk_have_the_bits_of_those_in_memory(tmp_path, first_order):
+    case = TASKS._replace(width=5, m_in=(6,) * 3, m_out=(4,) * 3, shared=())
+    given, method = build(case), method_of(first_order, STEPS, case.d)
+    X = np.concatenate([given.batch.X_in, given.batch.X_out], axis=1)
+    y = np.concatenate([given.batch.y_in, given.batch.y_out], axis=1)
+    np.save(tmp_path / "X.npy", X)
+    stored = ms.TaskBatch.split(np.load(tmp_path / "X.npy", mmap_mode="r"), y, 6)
+    assert stored.on_disk
+    found = gradient_of(given._replace(batch=stored), method)
+    np.testing.assert_array_equal(found.B, gradient_of(given, method).B)
+
+
+@pytest.mark.parametrize("first_order", [True, False])
+def test_sums_in_single_precision_are_as_close(first_order):
+    case = TASKS._replace(width=5)
+    given, method = build(case, dtype=np.float32), method_of(first_order, STEPS, case.d)
+    single = gradient_of(given, method, accumulate="float32")
+    assert relative_error(single.B, gradient_of(given, method).B) < 1e-5
+
+
 def test_features_are_taken_where_they_pay():
     """Not where B moves, rows are short, B is wide, or X is sparse or generated."""
     wide = TASKS._replace(width=4)
