@@ -128,4 +128,7 @@ def test_features_are_taken_where_they_pay():
     assert not takes_features(wide, anil, entries=50.0)
     assert not takes_features(wide, anil, made=True)
     assert takes_features(LONG, method_of(True, 1, LONG.d))
+    middle = LONG._replace(d=10_000)
+    assert takes_features(middle, method_of(True, 2, 10_000))
+    assert not takes_features(middle, method_of(True, 2, 10_000), number_bytes=4)
     assert not takes_features(LONG, method_of(True, 1, LONG.d), number_bytes=4)

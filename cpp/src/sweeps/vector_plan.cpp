@@ -23,13 +23,14 @@ Index tasks_together(Index d, Index k) {
 /// Returns whether Z = X B, read once for all products of the inner loop, replaces a pass with
 /// vectors for each inner step, (6). It can where the inner loop leaves B as it is, and pays where
 /// B has few columns for the passes that it saves: an exact method passes twice for each step, but
-/// needs one pass after Z. A pass over short rows takes about as long as reading them. A pass over
-/// long rows takes twice as long, since the second use of a row finds it in no L2 cache.
+/// needs one pass after Z. The first pass over short rows takes about as long as reading them. A
+/// pass over long rows takes twice as long, since the second use of a row finds it in no L2 cache.
 bool takes_features(const Method& method, Index d, Index k, Index row_bytes) {
   if (method.adapt_B || row_bytes == 0 || d < kLeastLong) return false;
   const Index passes = method.inner_passes();
   if (row_bytes > kLongRow) return k <= kLongColumns * passes;
-  return k <= kShortColumns * (passes - (method.exact ? 2 : 1));
+  const Index columns = row_bytes > kNearestBytes ? kLongColumns : kShortColumns;
+  return k <= columns * (passes - (method.exact ? 2 : 1));
 }
 
 /// Returns the bytes of a row if plans may count on dense rows in memory.

@@ -22,7 +22,8 @@ constexpr double kLargeB = 1 << 19;
 // The vector route takes the inner loop of ANIL from Z = X B where that is faster than the passes
 // that it replaces, (11): for rows of at least kLeastLong numbers, where B has at most kLongColumns
 // columns for each of these passes if rows have more than kLongRow bytes, so that no L2 cache holds
-// eight of them, and kShortColumns columns for each pass after the first otherwise.
+// eight of them. If rows are shorter, the first pass does not count, and the limit for each of the
+// others is kLongColumns above kNearestBytes and kShortColumns below.
 constexpr Index kLeastLong = 512;
 constexpr Index kLongRow = 1 << 18;
 constexpr Index kLongColumns = 15;
