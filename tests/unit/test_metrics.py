@@ -28,6 +28,20 @@ def test_small_distances_keep_their_digits():
     assert ms.subspace_distance(B, np.eye(9, 3)) == pytest.approx(3e-200, rel=1e-12)
 
 
+@pytest.mark.parametrize("k", range(1, 11))
+@pytest.mark.parametrize("gap", [0.0, 1e-15, 1e-9, 1e-4, 1.0])
+def test_distances_of_close_angles_keep_their_digits(rng, k, gap):
+    """Eigenvalues that agree in some, or in all, of their digits, at both sides of a limit of k."""
+    for scale in (1e-200, 1e-3, 1.0, 1e3):
+        tangents = np.geomspace(1.0, max(1.0 - gap, 1e-3), k)
+        U, V = (np.linalg.qr(rng.standard_normal((k, k)))[0] for _ in range(2))
+        B = np.concatenate([np.eye(k), scale * (U * tangents) @ V])
+        B = B @ np.linalg.qr(rng.standard_normal((k, k)))[0]
+        expected = scale / math.hypot(1.0, scale)
+        found = ms.subspace_distance(B, np.eye(2 * k, k))
+        assert found == pytest.approx(expected, rel=1e-13)
+
+
 def test_orthogonal_subspaces_are_at_distance_one():
     assert ms.subspace_distance(np.eye(9, 3, -3), np.eye(9, 3)) == 1.0
     angles = ms.principal_angles(np.eye(9, 3, -3), np.eye(9, 3))

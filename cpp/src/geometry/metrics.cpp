@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "distance.hpp"
 #include "metaspan/base/error.hpp"
 
 namespace metaspan {
@@ -145,7 +146,9 @@ double calls_of(Record record, Index k_star, Index k, Index n) {
   const auto K = static_cast<double>(k);
   switch (record) {
     case Record::dist:
-      return k < k_star ? 0 : k == k_star ? of_solver(K) : 25 * K + of_solver(K);
+      if (k < k_star) return 0;
+      if (k == k_star && k <= kernels::kMostAngles) return 6 + 2 * K + K * K * K / 6;
+      return k == k_star ? of_solver(K) : 25 * K + of_solver(K);
     case Record::angles:
       return 4 * of_singular_values(K);
     case Record::delta_norm:
@@ -216,7 +219,8 @@ Meter::Meter(Index k_star, Index e, Index k)
       square_(std::min(k, k_star), std::min(k, k_star)),
       off_(std::min(k, k_star), e),
       lu_(std::min(k, k_star)),
-      norm_(e, std::min(k, k_star)) {}
+      norm_(e, std::min(k, k_star)),
+      scratch_(static_cast<std::size_t>(kernels::distance_scratch(k, e))) {}
 
 /// Fills tangents_, (e, min(k, k_star)), with a matrix whose singular values are the tangents of
 /// the principal angles between span(B) and span(B_star), (20) and (14). Returns false where M is
@@ -271,9 +275,14 @@ bool Meter::from_inverse(const Square& M_1, const Off& R_1) {
 
 /// The distance of (20), the sine of the largest angle, from the tangent rather than from a cosine:
 /// 1 - cos^2 has no digits below 1e-16. For k < k_star some direction of B_star is missed and the
-/// distance is 1.
+/// distance is 1. Small states take the kernel that also serves panels of trials.
 double Meter::dist(const Mat& Z) {
   if (k_ < k_star_) return 1;
+  if (k_ == k_star_ && k_ <= kernels::kMostAngles) {
+    double dist;
+    kernels::distances<1>(k_, e_, Z.data(), scratch_.data(), &dist);
+    return dist;
+  }
   if (!tangent_matrix(Z)) return 1;
   return sine_of_tangent(norm_(tangents_));
 }

@@ -101,6 +101,7 @@ class Meter {
   Mat square_, off_;             // M^T and R^T, scratch of R M^{-1}
   Eigen::PartialPivLU<Mat> lu_;  // of M^T
   SpectralNorm norm_;
+  std::vector<double> scratch_;  // of the distance of a small state
 };
 
 }  // namespace metaspan

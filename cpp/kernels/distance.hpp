@@ -1,0 +1,34 @@
+// The distance (20) of small states, for one state or for many side by side. Serial; arguments are
+// pointers and shapes; nothing is allocated. distance.cpp is compiled without contraction to FMA
+// instructions, so that a state has the same bits in every column of a panel of any width.
+#pragma once
+
+#include <cstddef>
+
+#include "trials.hpp"
+
+namespace metaspan::kernels {
+
+/// The largest k for which the kernel takes less time than a tridiagonal eigenvalue solver.
+constexpr std::ptrdiff_t kMostAngles = 8;
+
+/// Doubles of scratch memory for each column of a panel: two matrices, the equations of R M^{-1}
+/// and powers of a Gram matrix.
+constexpr std::ptrdiff_t distance_scratch(std::ptrdiff_t k, std::ptrdiff_t e) {
+  return k * (k + e) + 3 * k * k;
+}
+
+/// Computes the sine of the largest principal angle, (20), of states Z = [M; R] with k = k_star,
+/// one a column. It is 1 if M is singular or if R M^{-1} is not finite. Compiled for the widths 1
+/// and kTrials.
+template <int Width>
+void distances(std::ptrdiff_t k, std::ptrdiff_t e,
+               const double* Z,  // (k + e, k, Width)
+               double* scratch,  // (distance_scratch(k, e), Width)
+               double* dist);    // (Width,) out
+template <>
+void distances<1>(std::ptrdiff_t, std::ptrdiff_t, const double*, double*, double*);
+template <>
+void distances<kTrials>(std::ptrdiff_t, std::ptrdiff_t, const double*, double*, double*);
+
+}  // namespace metaspan::kernels
