@@ -92,11 +92,26 @@ inline double cos_quarter(double g) {
   return 1.0 + series * z;
 }
 
+/// The key of all blocks, as words that a round adds to them.
+struct OneKey {
+  const std::uint32_t* key;  // (2,)
+  /// Word `w` in a round, for the blocks of the register at i. Sums wrap at 32 bits.
+  std::uint64_t word(int w, std::uint32_t weyl, int /*i*/) const { return key[w] + weyl; }
+};
+
+/// A key for every block. What a sum carries into the high bits is garbage like that of the blocks.
+struct ManyKeys {
+  const std::uint64_t* keys[2];  // (blocks,) each
+  LaneBits word(int w, std::uint32_t weyl, int i) const {
+    return load(keys[w] + i) + std::uint64_t{weyl};
+  }
+};
+
 /// Computes `Count` Philox blocks in place: x holds the counters on entry. The rounds leave
 /// garbage in the high 32 bits of the words. It never reaches the low 32 bits, since
 /// multiplications read these alone and only products are shifted right. The last line clears it.
-template <int Count>
-inline void philox_blocks(const std::uint32_t key[2], std::uint64_t x[4][Count]) {
+template <int Count, class Keys>
+inline void philox_blocks(const Keys& keys, std::uint64_t x[4][Count]) {
   static_assert(Count % kLane == 0, "blocks come in whole registers");
   // Registers of blocks in flight: four hide the latency of the multiplications where AVX-512 has
   // 32 registers for them, two elsewhere.
@@ -107,18 +122,18 @@ inline void philox_blocks(const std::uint32_t key[2], std::uint64_t x[4][Count])
     for (int w = 0; w < 4; ++w) {
       for (int s = 0; s < kSide; ++s) y[w][s] = load(x[w] + i + s * kLane);
     }
-    std::uint32_t k0 = key[0], k1 = key[1];
+    std::uint32_t weyl0 = 0, weyl1 = 0;
     for (int round = 0; round < kPhiloxRounds; ++round) {
       for (int s = 0; s < kSide; ++s) {
         const LaneBits p0 = multiply_low_words(y[0][s], LaneBits{} + kMul0);
         const LaneBits p1 = multiply_low_words(y[2][s], LaneBits{} + kMul1);
-        y[0][s] = (p1 >> 32) ^ y[1][s] ^ std::uint64_t{k0};
-        y[2][s] = (p0 >> 32) ^ y[3][s] ^ std::uint64_t{k1};
+        y[0][s] = (p1 >> 32) ^ y[1][s] ^ keys.word(0, weyl0, i + s * kLane);
+        y[2][s] = (p0 >> 32) ^ y[3][s] ^ keys.word(1, weyl1, i + s * kLane);
         y[1][s] = p1;
         y[3][s] = p0;
       }
-      k0 += kWeyl0;
-      k1 += kWeyl1;
+      weyl0 += kWeyl0;
+      weyl1 += kWeyl1;
     }
     for (int w = 0; w < 4; ++w) {
       for (int s = 0; s < kSide; ++s) store(x[w] + i + s * kLane, y[w][s] & 0xFFFFFFFF);
@@ -221,7 +236,7 @@ double retry(const std::uint32_t key[2], std::uint32_t task, std::uint32_t row, 
     words[1][0] = row;
     words[2][0] = set;
     words[3][0] = 2 * attempt + 1;
-    philox_blocks<kLane>(key, words);
+    philox_blocks<kLane>(OneKey{key}, words);
     uniform_blocks<kLane>(words, u, v);
     const double chi_square = candidate(a_0, c, x, u[0]);
     if (chi_square > 0) return chi_square;
@@ -251,7 +266,7 @@ inline void some_pairs(const std::uint32_t key[2], std::uint32_t first, const st
     x[0][i] = first + static_cast<std::uint32_t>(i);
     for (int w = 1; w < 4; ++w) x[w][i] = rest[w - 1];
   }
-  philox_blocks<Count>(key, x);
+  philox_blocks<Count>(OneKey{key}, x);
   if (count >= Count) return transform<Kind, Count>(x, a, b);
   double all_a[Count], all_b[Count];
   transform<Kind, Count>(x, all_a, all_b);
@@ -282,8 +297,23 @@ inline void pairs(const std::uint32_t key[2], std::uint32_t first, const std::ui
 void philox(const std::uint32_t key[2], const std::uint32_t counter[4], std::uint32_t out[4]) {
   std::uint64_t x[4][kLane] = {};
   for (int w = 0; w < 4; ++w) x[w][0] = counter[w];
-  philox_blocks<kLane>(key, x);
+  philox_blocks<kLane>(OneKey{key}, x);
   for (int w = 0; w < 4; ++w) out[w] = static_cast<std::uint32_t>(x[w][0]);
+}
+
+void philox_words(const std::uint32_t key[2], std::ptrdiff_t count, const std::uint32_t* c0,
+                  const std::uint32_t* c1, const std::uint32_t* c2, std::uint32_t c3,
+                  std::uint64_t* a, std::uint64_t* b) {
+  std::uint64_t x[4][kTrials] = {};
+  for (std::ptrdiff_t i = 0; i < count; ++i) {
+    x[0][i] = c0[i];
+    x[1][i] = c1[i];
+    x[2][i] = c2[i];
+    x[3][i] = c3;
+  }
+  philox_blocks<kTrials>(OneKey{key}, x);
+  std::memcpy(a, x[0], static_cast<std::size_t>(count) * sizeof(std::uint64_t));
+  std::memcpy(b, x[1], static_cast<std::size_t>(count) * sizeof(std::uint64_t));
 }
 
 void normal_pairs(const std::uint32_t key[2], std::uint32_t first, std::uint32_t c1,
@@ -312,7 +342,7 @@ void normal_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uin
       x[2][i] = set;
       x[3][i] = 0;
     }
-    philox_blocks<kMany>(key, x);
+    philox_blocks<kMany>(OneKey{key}, x);
     transform_blocks<kMany>(x, a, b);
     for (int p = 0; p < kPairs; ++p) {
       const std::ptrdiff_t at = row + 2 * p;
@@ -320,6 +350,40 @@ void normal_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uin
       if (at + 1 < rows) {
         std::memcpy(out + (at + 1) * kTasks, b + p * kTasks, kTasks * sizeof(double));
       }
+    }
+  }
+}
+
+// A batch has the blocks of a few counters for all trials, so that each counter's normals are
+// contiguous rows; all batches are full, and those beyond the last counter are dropped.
+void normals_of_trials(const std::uint64_t* k0, const std::uint64_t* k1, std::ptrdiff_t tasks,
+                       std::ptrdiff_t pairs, double* out) {
+  constexpr int kBlocks = kMany > kTrials ? kMany : kTrials, kCounters = kBlocks / kTrials;
+  std::uint64_t keys[2][kBlocks];
+  for (int i = 0; i < kBlocks; ++i) {
+    keys[0][i] = k0[i % kTrials];
+    keys[1][i] = k1[i % kTrials];
+  }
+  std::ptrdiff_t task = 0, pair = 0;
+  for (std::ptrdiff_t first = 0; first < tasks * pairs; first += kCounters) {
+    std::uint64_t x[4][kBlocks];
+    double a[kBlocks], b[kBlocks];
+    for (int c = 0; c < kCounters; ++c) {
+      for (int t = 0; t < kTrials; ++t) {
+        const int i = c * kTrials + t;
+        x[0][i] = static_cast<std::uint64_t>(task);
+        x[1][i] = static_cast<std::uint64_t>(pair);
+        x[2][i] = x[3][i] = 0;
+      }
+      pair = pair + 1 == pairs ? 0 : pair + 1;
+      task += pair == 0;
+    }
+    philox_blocks<kBlocks>(ManyKeys{{keys[0], keys[1]}}, x);
+    transform_blocks<kBlocks>(x, a, b);
+    for (int c = 0; c < kCounters && first + c < tasks * pairs; ++c) {
+      double* rows = out + (first + c) * 2 * kTrials;
+      std::memcpy(rows, a + c * kTrials, kTrials * sizeof(double));
+      std::memcpy(rows + kTrials, b + c * kTrials, kTrials * sizeof(double));
     }
   }
 }
@@ -338,7 +402,7 @@ void chi_square_panel(const std::uint32_t key[2], std::uint32_t first_task, std:
       words[2][i] = set;
       words[3][i] = 1;
     }
-    philox_blocks<kBlocks>(key, words);
+    philox_blocks<kBlocks>(OneKey{key}, words);
     uniform_blocks<kBlocks>(words, u[0], u[1]);
     const std::ptrdiff_t count = rows - row < 2 * kPairs ? rows - row : 2 * kPairs;
     for (std::ptrdiff_t i = 0; i < count; ++i) {

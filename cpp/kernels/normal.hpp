@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "lanes.hpp"
+#include "trials.hpp"
 
 namespace metaspan::kernels {
 
@@ -16,6 +17,16 @@ namespace metaspan::kernels {
 void philox(const std::uint32_t key[2],      // (2,)
             const std::uint32_t counter[4],  // (4,)
             std::uint32_t out[4]);           // (4,)
+
+/// Computes the blocks of `count` <= kTrials counters (c0[i], c1[i], c2[i], c3) under one key, two
+/// words of each: a[i] and b[i] are the first two.
+void philox_words(const std::uint32_t key[2],  // (2,)
+                  std::ptrdiff_t count,
+                  const std::uint32_t* c0,                    // (count,)
+                  const std::uint32_t* c1,                    // (count,)
+                  const std::uint32_t* c2, std::uint32_t c3,  // (count,)
+                  std::uint64_t* a,                           // (count,) out
+                  std::uint64_t* b);                          // (count,) out
 
 /// Counters whose blocks are computed at a time: enough to hide the latency of the multiplications.
 constexpr int kPairsAtOnce = 4 * kLane;
@@ -48,6 +59,14 @@ constexpr int kTasks = 8;
 void normal_panel(const std::uint32_t key[2],  // (2,)
                   std::uint32_t first_task, std::uint32_t set, std::ptrdiff_t rows,
                   double* out);  // (rows, kTasks) out
+
+/// Draws the normals of normal_pairs() for kTrials keys side by side, one a column: row (2 pairs i
+/// + 2p) of a column has a, and the next row b, of the counter (i, p, 0, 0) under the key of the
+/// column, i < tasks and p < pairs.
+void normals_of_trials(const std::uint64_t* k0,  // (kTrials,)  first words of the keys
+                       const std::uint64_t* k1,  // (kTrials,)  second words
+                       std::ptrdiff_t tasks, std::ptrdiff_t pairs,
+                       double* out);  // (tasks, 2 pairs, kTrials) out
 
 /// Turns normals into chi-squares with dof[i] > 2/3 degrees of freedom, exactly for every dof
 /// (Marsaglia and Tsang 2000). The uniforms of rows 2p and 2p + 1 of task i come from the counter

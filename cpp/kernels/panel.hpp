@@ -102,18 +102,17 @@ inline void transpose(std::ptrdiff_t rows,
 }
 
 /// Computes dots[t] = sum_i a[i, t] b[i, t], the inner products of two panels task by task. Rows
-/// are dealt to 4 chains of sums, or 2 for wide panels, so that additions do not wait for each
+/// are dealt to `Chains` sums, 4 or, in wide panels, 2, so that additions do not wait for each
 /// other; rows that are left go to the first chain, and the chains are added in their order.
-template <int Width>
+template <int Width, int Chains = (Width <= 8 ? 4 : 2)>
 inline void dot_columns(std::ptrdiff_t rows,
                         const double* a,  // (rows, Width)
                         const double* b,  // (rows, Width)
                         double* dots) {   // (Width,)
-  constexpr int kChains = Width <= 8 ? 4 : 2;
-  double sums[kChains][Width] = {};
+  double sums[Chains][Width] = {};
   std::ptrdiff_t i = 0;
-  for (; i + kChains <= rows; i += kChains) {
-    for (int c = 0; c < kChains; ++c) {
+  for (; i + Chains <= rows; i += Chains) {
+    for (int c = 0; c < Chains; ++c) {
       for (int t = 0; t < Width; ++t) {
         sums[c][t] += a[(i + c) * Width + t] * b[(i + c) * Width + t];
       }
@@ -122,7 +121,7 @@ inline void dot_columns(std::ptrdiff_t rows,
   for (; i < rows; ++i) {
     for (int t = 0; t < Width; ++t) sums[0][t] += a[i * Width + t] * b[i * Width + t];
   }
-  for (int c = 1; c < kChains; ++c) {
+  for (int c = 1; c < Chains; ++c) {
     for (int t = 0; t < Width; ++t) sums[0][t] += sums[c][t];
   }
   for (int t = 0; t < Width; ++t) dots[t] = sums[0][t];

@@ -68,6 +68,7 @@ class RoundSizes(NamedTuple):
     draws_heads: bool = False  # the core draws the heads; otherwise it copies them
     chooses: bool = False  # a round chooses some tasks of a pool or a table
     losses: float = 0.0  # fraction of the rounds that record losses
+    trials: int = 1  # trials of a thread, which may share panels
 
 
 class DataSizes(NamedTuple):

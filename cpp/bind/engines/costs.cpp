@@ -20,7 +20,7 @@ struct type_caster<metaspan::RoundSizes> {
     value = {source.attr("n").cast<Index>(),          source.attr("rows").cast<Index>(),
              source.attr("k").cast<Index>(),          source.attr("k_star").cast<Index>(),
              source.attr("draws_heads").cast<bool>(), source.attr("chooses").cast<bool>(),
-             source.attr("losses").cast<double>()};
+             source.attr("losses").cast<double>(),    source.attr("trials").cast<Index>()};
     return true;
   }
 };

@@ -10,7 +10,9 @@ namespace {
 /// A run of population engines.
 class PopulationRun final : public RunOf<PopulationEngine> {
  public:
-  using RunOf::RunOf;
+  PopulationRun(const std::vector<std::string>& records, const Method& method, Index n,
+                double noise)
+      : RunOf(records), method_(method), n_(n), noise_(noise) {}
 
   /// "M" = M Q, "R" = R Q, "w" = Q^T w and "frames" = Q of every trial.
   py::dict state() const override {
@@ -26,6 +28,18 @@ class PopulationRun final : public RunOf<PopulationEngine> {
     out["frames"] = frames;
     return out;
   }
+
+ protected:
+  PanelMaker panel_maker(int threads) const override {
+    const Shape shape = engine(0).shape();
+    if (!population_fills_panels(shape, n_, count() / threads)) return nullptr;
+    return [this, shape] { return make_population_panel(method_, shape, n_, noise_); };
+  }
+
+ private:
+  Method method_;
+  Index n_;
+  double noise_;
 };
 
 /// Opens a run from M, R and w of every trial, in the frame of the user or in the `frames` of a run
@@ -38,7 +52,7 @@ std::unique_ptr<Run> open_population(const Method& method, const Array& M, const
                                      const std::optional<Array>& frames) {
   require(n > 0 && rounds.size() == trials.size() && M.ndim() == 3,
           "n must be positive, and rounds must have one element per trial");
-  auto run = std::make_unique<PopulationRun>(records);
+  auto run = std::make_unique<PopulationRun>(records, method, n, noise);
   const Index k_star = M.shape(1);
   run->take_heads(n * k_star);
   for (std::size_t at = 0; at < trials.size(); ++at) {

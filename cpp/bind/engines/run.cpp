@@ -47,6 +47,13 @@ void Run::advance(Index end, Index record_every, double stop_dist, double stop_l
     if (trial->status() == TrialStatus::live) begin = std::min(begin, trial->round());
   }
   const double* all_heads = checked_heads(heads, end - begin);
+  if (const PanelMaker make_panel = panel_maker(threads)) {
+    const GivenHeads given{all_heads, begin, (end - begin) * heads_size_, heads_size_};
+    interruptible([&](Cancel* cancel) {
+      advance_in_panels(trials_, plan_, end, given, make_panel, threads, cancel);
+    });
+    return;
+  }
   each_trial(threads, [&](Index i, int inner, Cancel* cancel) {
     const double* trial_heads =
         all_heads == nullptr ? nullptr : all_heads + i * (end - begin) * heads_size_;

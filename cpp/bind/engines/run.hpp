@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "../convert_laws.hpp"
-#include "metaspan/engines/advance.hpp"
+#include "metaspan/engines/trial_panel.hpp"
 
 namespace metaspan::bind {
 
@@ -51,6 +51,8 @@ class Run {
   Index count() const { return static_cast<Index>(trials_.size()); }
   /// Whether trials must run one after the other.
   virtual bool one_at_a_time() const { return false; }
+  /// How panels of trials are made, or null if trials advance one by one.
+  virtual PanelMaker panel_maker(int /*threads*/) const { return nullptr; }
 
  private:
   template <class Body>

@@ -31,22 +31,36 @@ Trial::Trial(std::unique_ptr<Engine> engine, Index round, double alpha)
 void Trial::advance(const Plan& plan, Index end, const double* heads, Index heads_begin,
                     Index heads_stride, int threads, Cancel* cancel) {
   while (status_ == TrialStatus::live && round_ < end) {
-    const bool recorded = round_ % plan.record_every == 0;
     const double* round_heads =
         heads == nullptr ? nullptr : heads + (round_ - heads_begin) * heads_stride;
-    tasks_.want_losses = tasks_.want_adapted = tasks_.want_heads = false;
-    if (recorded) request_all(plan, tasks_);
+    const bool recorded = begin_round(plan);
     engine_->gradient(round_, round_heads, tasks_, threads, cancel);
-    if (recorded) {
-      record(plan, threads);
-      status_ = judge(plan, threads);
-      if (status_ != TrialStatus::live) return;
-    }
-    if (!engine_->step()) {
-      status_ = TrialStatus::diverged;
-      return;
-    }
+    if (recorded) end_gradient(plan, threads);
+    if (status_ == TrialStatus::live) end_round(engine_->step());
+  }
+}
+
+/// A round whose number is a multiple of record_every has a row, and its gradient computes what the
+/// records ask of the tasks; other rounds compute the gradient alone.
+bool Trial::begin_round(const Plan& plan) {
+  const bool recorded = round_ % plan.record_every == 0;
+  tasks_.want_losses = tasks_.want_adapted = tasks_.want_heads = false;
+  if (recorded) request_all(plan, tasks_);
+  return recorded;
+}
+
+/// The row of the round comes before the step, and the stop rules may end the trial with it.
+void Trial::end_gradient(const Plan& plan, int threads, const double* dist) {
+  record(plan, threads, dist);
+  status_ = judge(plan, threads, dist);
+}
+
+/// A step that was refused ends the trial in the state before it.
+void Trial::end_round(bool stepped) {
+  if (stepped) {
     ++round_;
+  } else {
+    status_ = TrialStatus::diverged;
   }
 }
 
@@ -55,8 +69,7 @@ void Trial::advance(const Plan& plan, Index end, const double* heads, Index head
 void Trial::measure(const Plan& plan, const double* heads, int threads, Cancel* cancel) {
   request_all(plan, tasks_);
   if (tasks_.wanted()) engine_->gradient(round_, heads, tasks_, threads, cancel);
-  record(plan, threads);
-  status_ = judge(plan, threads);
+  end_gradient(plan, threads);
 }
 
 /// The numbers in a row, which Meter::columns() counts for each record.
@@ -69,14 +82,18 @@ Index Trial::row_columns(const Plan& plan) const {
 /// Appends a row: the round, and the records in the order of the plan. Only records of the
 /// representation ask for coordinates, since computing them takes a pass over B on data at full
 /// size. The engine keeps the coordinates until its next step.
-void Trial::record(const Plan& plan, int threads) {
+void Trial::record(const Plan& plan, int threads, const double* dist) {
   const std::size_t begin = row_values.size();
   row_rounds.push_back(round_);
   row_values.resize(begin + static_cast<std::size_t>(row_columns(plan)));
   double* out = row_values.data() + begin;
   for (const Record record : plan.records) {
-    const Mat& Z = needs_state(record) ? engine_->coordinates(threads) : no_state_;
-    meter_.measure(record, Z, engine_->head(), alpha_, tasks_, out);
+    if (record == Record::dist && dist != nullptr) {
+      *out = *dist;
+    } else {
+      const Mat& Z = needs_state(record) ? engine_->coordinates(threads) : no_state_;
+      meter_.measure(record, Z, engine_->head(), alpha_, tasks_, out);
+    }
     out += meter_.columns(record);
   }
 }
@@ -84,7 +101,7 @@ void Trial::record(const Plan& plan, int threads) {
 /// Applies the stop rules to the row just recorded. The distance is read from the row if it is one
 /// of the records, and measured otherwise if a rule needs it. Convergence is tested first: a
 /// distance at or below stop_dist is convergence even if it is below kLeastDist too.
-TrialStatus Trial::judge(const Plan& plan, int threads) {
+TrialStatus Trial::judge(const Plan& plan, int threads, const double* known_dist) {
   const auto recorded = std::find(plan.records.begin(), plan.records.end(), Record::dist);
   double dist = 1;
   if (recorded != plan.records.end()) {
@@ -94,7 +111,7 @@ TrialStatus Trial::judge(const Plan& plan, int threads) {
     }
     dist = (row_values.end() - row_columns(plan) + column)[0];
   } else if (plan.stop_dist > 0) {
-    dist = meter_.dist(engine_->coordinates(threads));
+    dist = known_dist != nullptr ? *known_dist : meter_.dist(engine_->coordinates(threads));
   }
   if (dist <= plan.stop_dist && plan.stop_dist > 0) return TrialStatus::converged;
   // A distance of 0 after one above 0 has passed through the whole range of doubles between two

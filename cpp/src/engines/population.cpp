@@ -88,10 +88,12 @@ class Population final : public PopulationEngine {
   /// step, so that a trial that diverges keeps its last finite state.
   bool step() override {
     const double beta = method_.beta;
-    // Sums of magnitudes bound every entry of the new state.
-    const double size = Z_.cwiseAbs().sum() + w_.cwiseAbs().sum() +
-                        beta * (grad_.cwiseAbs().sum() + grad_w_.cwiseAbs().sum());
-    if (!std::isfinite(size)) return false;
+    double state = 0, gradient = 0;
+    kernels::raise_to_magnitudes<1>(Z_.size(), Z_.data(), &state);
+    kernels::raise_to_magnitudes<1>(k(), w_.data(), &state);
+    kernels::raise_to_magnitudes<1>(grad_.size(), grad_.data(), &gradient);
+    kernels::raise_to_magnitudes<1>(k(), grad_w_.data(), &gradient);
+    if (!stays_finite(state, gradient, beta, grad_.size() + k())) return false;
     if (wide_) return step_in_turning_frame();
     w_ -= beta * grad_w_;
     Z_ -= beta * grad_;
@@ -104,6 +106,11 @@ class Population final : public PopulationEngine {
   const Mat& coordinates() const override { return Z_; }
   const Vec& head() const override { return w_; }
   const Mat& frame() const override { return frame_; }
+  HeadSource& heads() override { return heads_; }
+  void replace(Column Z, Column w) override {
+    Z_.reshaped<Eigen::RowMajor>() = Z;
+    w_ = w;
+  }
   Mat grad_B() const override { return grad_.topRows(Z_.rows()); }
   const Vec& grad_w() const override { return grad_w_; }
 
@@ -217,6 +224,24 @@ class Population final : public PopulationEngine {
   std::vector<Workspace> workspaces_;
 };
 
+/// Returns the number of panels of n tasks.
+Index panels_of(Index n) { return n <= kNarrow ? 1 : ceil_div(n, kWide); }
+
+/// Counts the work of a round in panels of tasks.
+Work work_of_tasks(const Method& method, const RoundSizes& sizes) {
+  const double D = static_cast<double>(sizes.rows), K = static_cast<double>(sizes.k);
+  const double padded_k = static_cast<double>(padded(sizes.k));
+  const auto panels = static_cast<double>(panels_of(sizes.n));
+  const double padded_tasks = panels * (sizes.n <= kNarrow ? kNarrow : kWide);
+  const AlgebraCounts counts = algebra_counts(method, sizes.losses);
+  Work work = work_of_heads(sizes, padded_tasks);
+  work.operations = 2 * D * padded_tasks *
+                    (K * (counts.forward + counts.back) + padded_k * counts.added + counts.moves);
+  work.calls += panels * (counts.forward + counts.back + counts.added + counts.moves);
+  work.calls += kCallsOfRound + (sizes.k > sizes.k_star ? kTurn * K + K * K : 0);
+  return work;
+}
+
 }  // namespace
 
 /// Estimates the cost of a round. `flops` counts the arithmetic of (5)-(10); `work` also counts
@@ -229,18 +254,12 @@ RoundCost population_cost(const Method& method, const RoundSizes& sizes) {
   const double vectors = method.adapt_B ? (method.exact ? 4 : 1) * 2 * J * (J + 1) : 0;
   const double flops = static_cast<double>(sizes.n) * (2 * D * K * products + 2 * D * vectors);
   const double width = sizes.n <= kNarrow ? kNarrow : kWide;
-  const Index panels = sizes.n <= kNarrow ? 1 : ceil_div(sizes.n, kWide);
-  const Index pieces = pieces_of(panels);
+  const Index pieces = pieces_of(panels_of(sizes.n));
   const double workspace = D * padded_k + width * (padded_k + 2 * K) +
                            width * (J + 1) * (D + K) * (method.exact ? 2 : 1);
-  const AlgebraCounts counts = algebra_counts(method, sizes.losses);
-  const double padded_tasks = static_cast<double>(panels) * width;
-  Work work = work_of_heads(sizes, padded_tasks);
-  work.operations = 2 * D * padded_tasks *
-                    (K * (counts.forward + counts.back) + padded_k * counts.added + counts.moves);
-  work.calls +=
-      static_cast<double>(panels) * (counts.forward + counts.back + counts.added + counts.moves);
-  work.calls += kCallsOfRound + (sizes.k > sizes.k_star ? kTurn * K + K * K : 0);
+  const Shape shape{sizes.k_star, sizes.rows - sizes.k_star, sizes.k};
+  const bool in_panels = population_fills_panels(shape, sizes.n, sizes.trials);
+  const Work work = in_panels ? work_of_panels(method, sizes) : work_of_tasks(method, sizes);
   return {flops, 8 * workspace * static_cast<double>(pieces) + 16 * (D * K + K), 0,
           flops < kSerialFlops ? 1 : pieces, work};
 }

@@ -3,6 +3,7 @@
 // contracted, and so its last bits, which must not depend on the engine that the algebra is
 // compiled for.
 #include "metaspan/algebra/task_algebra_impl.hpp"
+#include "metaspan/algebra/trials_design.hpp"
 #include "metaspan/in_law/collapsed_design.hpp"
 #include "metaspan/in_law/spectral_design.hpp"
 #include "metaspan/sweeps/vector_design.hpp"
@@ -16,5 +17,7 @@ template class TaskAlgebra<VectorDesign<float>>;
 template class TaskAlgebra<VectorDesign<double>>;
 template class TaskAlgebra<SharedDesign<kNarrow>>;
 template class TaskAlgebra<SharedDesign<kWide>>;
+template class TaskAlgebra<TrialsDesign<kernels::kTrials, kChainsOf<SharedDesign<kNarrow>>>>;
+template class TaskAlgebra<TrialsDesign<kernels::kTrials, kChainsOf<SharedDesign<kWide>>>>;
 
 }  // namespace metaspan

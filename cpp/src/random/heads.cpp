@@ -42,7 +42,7 @@ void HeadSource::begin_round(Index round, const double* heads) {
 /// width of the panel does not change its bits.
 void HeadSource::panel(Index first, Index tasks, Index width, double* out) const {
   const Index k_star = law_.k_star;
-  if (law_.kind == HeadLaw::Kind::gaussian || law_.kind == HeadLaw::Kind::sphere) {
+  if (draws()) {
     draw(first, width, out);
     place(out, width);
   } else {
@@ -53,6 +53,37 @@ void HeadSource::panel(Index first, Index tasks, Index width, double* out) const
   }
   for (Index i = 0; tasks < width && i < k_star; ++i) {
     std::fill(out + i * width + tasks, out + (i + 1) * width, 0.0);
+  }
+}
+
+/// Writes the heads of several trials side by side: drawn from the keys of all trials at once, or
+/// copied from the table or the given heads of each. A drawn head is a function of (seed, trial,
+/// round, task), and place() computes every column by itself.
+void HeadSource::panels_of_trials(const TrialRound* rounds, Index n, double* out) {
+  constexpr Index kWidth = kernels::kTrials;
+  const HeadSource* some = nullptr;
+  std::uint64_t trials[kWidth] = {}, numbers[kWidth] = {}, keys[2][kWidth];
+  for (Index t = 0; t < kWidth; ++t) {
+    if (rounds[t].source == nullptr) continue;
+    some = rounds[t].source;
+    trials[t] = some->trial_;
+    numbers[t] = static_cast<std::uint64_t>(rounds[t].round);
+  }
+  const Index rows = rows_of_a_trial(some->k_star());
+  if (some->draws()) {
+    derive_keys(some->seed_, Stream::heads, kWidth, trials, numbers, keys[0], keys[1]);
+    kernels::normals_of_trials(keys[0], keys[1], n, rows / 2, out);
+    for (Index i = 0; i < n; ++i) some->place(out + i * rows * kWidth, kWidth);
+    return;
+  }
+  for (Index t = 0; t < kWidth; ++t) {
+    HeadSource* source = rounds[t].source;
+    if (source == nullptr) continue;
+    source->begin_round(rounds[t].round, rounds[t].heads);
+    for (Index i = 0; i < n; ++i) {
+      const double* head = source->rows_ + source->taken_[i] * source->k_star();
+      for (Index j = 0; j < source->k_star(); ++j) out[(i * rows + j) * kWidth + t] = head[j];
+    }
   }
 }
 
@@ -98,8 +129,7 @@ void HeadSource::place(double* out, Index width) const {
   if (law_.factor.size() > 0) {
     // The factor is lower triangular: row i needs the normals of the rows above it, so that the
     // product can overwrite them when it goes from the last row up.
-    for (Index i = k_star - 1; i >= 0;
-         --i) {  // from the last row up: row i needs the rows above as drawn
+    for (Index i = k_star - 1; i >= 0; --i) {
       for (Index t = 0; t < width; ++t) {
         double sum = 0;
         for (Index j = 0; j <= i; ++j) sum += law_.factor(i, j) * out[j * width + t];

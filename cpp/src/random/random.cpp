@@ -22,6 +22,22 @@ Key derive_key(std::uint64_t seed, std::uint64_t trial, std::uint64_t round, Str
   return Key{{block[0], block[1]}};
 }
 
+/// Derives many keys as derive_key() derives one, in one batch of blocks.
+void derive_keys(std::uint64_t seed, Stream stream, Index count, const std::uint64_t* trials,
+                 const std::uint64_t* rounds, std::uint64_t* first_words,
+                 std::uint64_t* second_words) {
+  const std::uint32_t key[2] = {static_cast<std::uint32_t>(seed),
+                                static_cast<std::uint32_t>(seed >> 32)};
+  std::uint32_t low[kernels::kTrials], high[kernels::kTrials], trial[kernels::kTrials];
+  for (Index i = 0; i < count; ++i) {
+    low[i] = static_cast<std::uint32_t>(rounds[i]);
+    high[i] = static_cast<std::uint32_t>(rounds[i] >> 32);
+    trial[i] = static_cast<std::uint32_t>(trials[i]);
+  }
+  kernels::philox_words(key, count, low, high, trial, static_cast<std::uint32_t>(stream),
+                        first_words, second_words);
+}
+
 namespace {
 
 /// Fills columns [first, first + count) of a row that is drawn in pairs, `first` even: draw(first

@@ -250,7 +250,16 @@ def _cost(config: TrainConfig) -> dict[str, float]:
     chooses = every is not None and config.n != every
 
     def sizes(rows: int) -> RoundSizes:
-        return RoundSizes(config.n or 1, rows, width, k_star, draws, chooses, losses_share(config))
+        return RoundSizes(
+            n=config.n or 1,
+            rows=rows,
+            k=width,
+            k_star=k_star,
+            draws_heads=draws,
+            chooses=chooses,
+            losses=losses_share(config),
+            trials=max(1, len(config.trials) // config.threads),
+        )
 
     engine, rows = config.layout.engine, config.layout.D
     if engine == "spectral":

@@ -80,7 +80,7 @@ SPECTRUM = np.linspace(0.5, 1.0, 3000)
     ("ran", "tasks", "method", "options"),
     [
         (33, {"d": 20, "k": 3, "noise": 0.1}, "fo-anil", {"n": 1000}),
-        (1.5, {"d": 100, "k": 3}, "fo-anil", {"n": 3}),
+        (1.0, {"d": 100, "k": 3}, "fo-anil", {"n": 3}),
         (20.6, {"d": 100, "k": 20}, "fo-anil", {"n": 3}),
         (593, {"d": 100, "k": 20}, "maml", {"n": 1000}),
         (6.5, {"d": 1000, "k": 10}, "fo-anil", {"n": None, "m_in": 10}),
@@ -98,6 +98,16 @@ def test_seconds_of_a_known_machine_are_those_that_runs_took(
 ):
     """Compares estimates for a recorded machine with the times of runs on it."""
     assert ran / 2 < microseconds(ms.LinearTasks(**tasks), method, **options) < 2 * ran
+
+
+@pytest.mark.parametrize(("k", "share"), [(3, 0.7), (20, 1.0)])
+def test_small_trials_share_panels(known_machine, k, share):
+    """Many of them on a thread, and states of a few numbers."""
+    tasks = ms.LinearTasks(d=100, k=k)
+    one = microseconds(tasks, "maml", n=3)
+    assert microseconds(tasks, "maml", n=3, trials=4) == pytest.approx(4 * one)
+    many = microseconds(tasks, "maml", n=3, trials=1000)
+    assert many == pytest.approx(1000 * one) if share == 1 else many < share * 1000 * one
 
 
 @pytest.mark.parametrize("samples", [{}, {"m_in": 5, "m_out": 5}], ids=["infinite", "finite"])

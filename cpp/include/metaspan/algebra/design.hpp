@@ -176,7 +176,7 @@ class SharedDesign {
   }
   void add(int slot, const double* C) const {
     kernels::transpose<width>(Z_.cols(), C, sink_.padded, sink_.scratch);
-    kernels::product<true>(m_in(), width, sink_.padded, sink_.slots[slot], width, 1, sink_.scratch,
+    kernels::product<true>(m_in(), tasks_, sink_.padded, sink_.slots[slot], width, 1, sink_.scratch,
                            sink_.G);
   }
 

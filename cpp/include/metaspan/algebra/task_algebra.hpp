@@ -20,6 +20,10 @@ struct AlgebraCounts {
 /// Counts the operations of one call. `losses` is the share of the calls that compute losses.
 AlgebraCounts algebra_counts(const Method& method, double losses);
 
+/// The chains of sums by which inner products of panels are added, see dot_columns().
+template <class Design>
+constexpr int kChainsOf = Design::width <= 8 ? 4 : 2;
+
 /// The inner loop (2), the outer loss (7) and the backward pass (9), for one panel of tasks at a
 /// time.
 ///
@@ -34,14 +38,23 @@ class TaskAlgebra {
   /// Runs the inner loop (2) from (B, w). Afterwards adapted() is w_J, residual(j) and head(j) are
   /// valid for j < J, and slot j of the design is X^T r_j.
   void adapt(Design& design,
-             const double* w);  // (k,)
+             const double* w) {  // (k,)
+    spread(w);
+    adapt(design);
+  }
 
   /// Runs adapt(), then computes the gradient of the outer loss: grad_w(), and the terms of grad_B,
   /// (10), which are passed to the design. With `losses` it computes loss() too, at the cost of one
   /// more product with X.
   void gradient(Design& design,
                 const double* w,  // (k,)
-                bool losses);
+                bool losses) {
+    spread(w);
+    gradient(design, losses);
+  }
+  /// The same from start(), (k, width), the head w of every task.
+  void gradient(Design& design, bool losses);
+  double* start() { return heads_[0].data(); }
 
   const double* adapted() const { return heads_[method_.inner_steps].data(); }  // (k, width)  w_J
   const double* grad_w() const { return omega_.data(); }                        // (k, width)
@@ -61,6 +74,8 @@ class TaskAlgebra {
     const double* c;  // (k, width)
   };
 
+  void spread(const double* w);  // (k,)
+  void adapt(Design& design);    // from start()
   bool moves_B() const { return method_.adapt_B; }
   // Numbers of the slots, named after the vectors of (9) that they hold.
   static int g(int j) { return j; }                               // X^T r_j

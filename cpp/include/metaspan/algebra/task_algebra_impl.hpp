@@ -41,12 +41,18 @@ TaskAlgebra<Design>::TaskAlgebra(const Method& method, Index k, Index max_m_in, 
   for (Panel& loss : losses_) loss.resize(kWidth);
 }
 
+/// Copies w into every column of start().
+template <class Design>
+void TaskAlgebra<Design>::spread(const double* w) {
+  for (Index i = 0; i < k_; ++i) std::fill_n(start() + i * kWidth, kWidth, w[i]);
+}
+
 /// Appends the term -alpha (a . b) slot, with a factor for every task.
 template <class Design>
 void TaskAlgebra<Design>::push_term(int slot, const double* a, const double* b) {
   Term<kWidth>& term = terms_.emplace_back();
   term.slot = slot;
-  dot_columns<kWidth>(k_, a, b, term.factor);
+  dot_columns<kWidth, kChainsOf<Design>>(k_, a, b, term.factor);
   for (double& factor : term.factor) factor *= -method_.alpha;
 }
 
@@ -78,8 +84,7 @@ void TaskAlgebra<Design>::subtract_moves(Design& design, int moves, int slot, do
 /// g_j, since it can reuse each row of X while the row is in a cache. The step then needs B_j^T g_j
 /// alone.
 template <class Design>
-void TaskAlgebra<Design>::adapt(Design& design, const double* w) {
-  for (Index i = 0; i < k_; ++i) std::fill_n(heads_[0].data() + i * kWidth, kWidth, w[i]);
+void TaskAlgebra<Design>::adapt(Design& design) {
   const double minus_alpha = -method_.alpha;
   for (int j = 0; j < method_.inner_steps; ++j) {
     double* r = residuals_[j].data();
@@ -98,8 +103,8 @@ void TaskAlgebra<Design>::adapt(Design& design, const double* w) {
 /// the gradient is linear in it. Losses need the inner residual at w_J, which no method needs
 /// otherwise: one more product, without a slot.
 template <class Design>
-void TaskAlgebra<Design>::gradient(Design& design, const double* w, bool losses) {
-  adapt(design, w);
+void TaskAlgebra<Design>::gradient(Design& design, bool losses) {
+  adapt(design);
   const int steps = method_.inner_steps;
   const Index m_out = design.m_out(), tracked = design.tracked();
   const double* w_J = adapted();
@@ -119,9 +124,11 @@ void TaskAlgebra<Design>::gradient(Design& design, const double* w, bool losses)
     design.residual_in(w_J, terms(), kNoSlot, in_scratch_.data());
     const double* last = in_scratch_.data();
     const double* first = steps > 0 ? residuals_[0].data() : last;
-    dot_columns<kWidth>(design.m_in() - tracked, first, first, losses_[before].data());
-    dot_columns<kWidth>(design.m_in() - tracked, last, last, losses_[after].data());
-    dot_columns<kWidth>(m_out - tracked, s, s, losses_[outer].data());
+    dot_columns<kWidth, kChainsOf<Design>>(design.m_in() - tracked, first, first,
+                                           losses_[before].data());
+    dot_columns<kWidth, kChainsOf<Design>>(design.m_in() - tracked, last, last,
+                                           losses_[after].data());
+    dot_columns<kWidth, kChainsOf<Design>>(m_out - tracked, s, s, losses_[outer].data());
     for (Panel& loss : losses_) {
       for (double& value : loss) value *= 0.5;
     }

@@ -36,6 +36,16 @@ class Trial {
                const double* heads,  // (end - heads_begin, n, k_star), or null
                Index heads_begin, Index heads_stride, int threads, Cancel* cancel);
 
+  // The parts of a round of advance(), for trials whose gradients are computed side by side.
+  /// Marks what the row of the next round needs of its tasks. Returns whether the round has a row.
+  bool begin_round(const Plan& plan);
+  TaskOutputs& outputs() { return tasks_; }
+  /// Records the row and applies the stop rules, once the gradient has filled outputs(). `dist` is
+  /// the distance of the state, or null where the engine's coordinates serve.
+  void end_gradient(const Plan& plan, int threads, const double* dist = nullptr);
+  /// Ends the round; the trial has diverged if no step was taken.
+  void end_round(bool stepped);
+
   /// Records a row of the current state and applies the stop rules, without a step.
   void measure(const Plan& plan, const double* heads, int threads, Cancel* cancel);
 
@@ -54,8 +64,8 @@ class Trial {
   std::vector<double> row_values;  // (rows, row_columns)
 
  private:
-  void record(const Plan& plan, int threads);        // appends a row
-  TrialStatus judge(const Plan& plan, int threads);  // applies the stop rules to it
+  void record(const Plan& plan, int threads, const double* dist);        // appends a row
+  TrialStatus judge(const Plan& plan, int threads, const double* dist);  // applies the stop rules
 
   std::unique_ptr<Engine> engine_;
   Index round_;

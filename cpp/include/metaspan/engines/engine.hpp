@@ -17,6 +17,7 @@ struct RoundSizes {
   bool draws_heads = false;  // the core draws the heads; otherwise it copies them
   bool chooses = false;      // a round chooses its tasks from a pool or a table
   double losses = 0;         // share of the rounds that record losses
+  Index trials = 1;          // trials of a thread, which may share panels
 };
 
 /// The work of a round in four units. The rates of a machine for them turn it into seconds.

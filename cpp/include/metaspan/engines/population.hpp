@@ -2,11 +2,13 @@
 // a cost that does not depend on d.
 #pragma once
 
+#include <cmath>
 #include <memory>
 
 #include "metaspan/algebra/method.hpp"
-#include "metaspan/engines/engine.hpp"
+#include "metaspan/engines/trial_panel.hpp"
 #include "metaspan/random/heads.hpp"
+#include "trials.hpp"
 
 namespace metaspan {
 
@@ -30,6 +32,11 @@ class PopulationEngine : public Engine {
   virtual const Mat& frame() const = 0;
   using Engine::coordinates;
   virtual const Mat& coordinates() const = 0;
+  // What a panel of trials takes and gives back.
+  virtual HeadSource& heads() = 0;
+  using Column = Eigen::Map<const Vec, 0, Eigen::InnerStride<kernels::kTrials>>;
+  virtual void replace(Column Z,       // (rows k,)  [M; R], row by row
+                       Column w) = 0;  // (k,)
   // The gradient of the last call of gradient(), in coordinates and in the frame Q.
   virtual Mat grad_B() const = 0;         // (k_star + e, k)
   virtual const Vec& grad_w() const = 0;  // (k,)
@@ -45,5 +52,23 @@ RoundCost population_cost(const Method& method, const RoundSizes& sizes);
 std::unique_ptr<PopulationEngine> make_population(const Method& method,
                                                   PopulationEngine::State state, HeadSource heads,
                                                   Index n, double noise);
+
+/// Whether `trials` trials of a shape, on one thread, take less time in panels than one after the
+/// other. Results are the same either way.
+bool population_fills_panels(const Shape& shape, Index n, Index trials);
+
+/// Makes an empty panel of trials whose engines have this shape, k <= k_star, and n <= 32 tasks.
+std::unique_ptr<TrialPanel> make_population_panel(const Method& method, const Shape& shape, Index n,
+                                                  double noise);
+
+/// Returns the work of a round of one trial among sizes.trials in panels.
+Work work_of_panels(const Method& method, const RoundSizes& sizes);
+
+/// Whether a step of size beta keeps `count` numbers finite, whose magnitudes are at most `state`
+/// before it and whose gradients at most `gradient`. It bounds their sum, and it does not depend on
+/// the order in which the numbers were seen.
+inline bool stays_finite(double state, double gradient, double beta, Index count) {
+  return std::isfinite(static_cast<double>(count) * (state + beta * gradient));
+}
 
 }  // namespace metaspan

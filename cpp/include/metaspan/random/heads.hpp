@@ -37,12 +37,29 @@ class HeadSource {
   void panel(Index first, Index tasks, Index width,
              double* out) const;  // (k_star + 1, width): the last row is scratch
 
+  /// The round of one trial in a panel of trials: its source of heads, null in an empty column.
+  struct TrialRound {
+    HeadSource* source = nullptr;
+    Index round = 0;
+    const double* heads = nullptr;  // as in begin_round()
+  };
+  /// Writes the heads of tasks [0, n) in kernels::kTrials trials, one a column, with the bits that
+  /// panel() gives them. All sources have one law, with tables of their own. Does not allocate.
+  static void panels_of_trials(const TrialRound* rounds,  // (kTrials,)
+                               Index n,
+                               double* out);  // (n, rows_of_a_trial(k_star), kTrials)
+  /// Rows of a task: k_star and, if that is odd, one more of scratch.
+  static Index rows_of_a_trial(Index k_star) { return round_up(k_star, 2); }
+
   /// Returns the heads of tasks [0, n), (n, k_star).
   Mat rows(Index n) const;
 
   Index k_star() const { return law_.k_star; }
 
  private:
+  bool draws() const {
+    return law_.kind == HeadLaw::Kind::gaussian || law_.kind == HeadLaw::Kind::sphere;
+  }
   void draw(Index first, Index width, double* out) const;  // standard normals
   void place(double* out, Index width) const;              // from normals to the law, in place
 

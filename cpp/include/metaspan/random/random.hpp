@@ -33,6 +33,14 @@ struct Key {
 /// counter (round, trial, stream) under the seed.
 Key derive_key(std::uint64_t seed, std::uint64_t trial, std::uint64_t round, Stream stream);
 
+/// Derives the keys of one stream for up to kernels::kTrials pairs of a trial and a round, word by
+/// word.
+void derive_keys(std::uint64_t seed, Stream stream, Index count,
+                 const std::uint64_t* trials,   // (count,)
+                 const std::uint64_t* rounds,   // (count,)
+                 std::uint64_t* first_words,    // (count,) out
+                 std::uint64_t* second_words);  // (count,) out
+
 /// Writes columns [first, first + columns) of row `row` of a task's matrix of standard normals.
 /// Columns 2p and 2p + 1 come from the counter (p, row, task, 0).
 void normal_row(Key key, Index task, Index row,

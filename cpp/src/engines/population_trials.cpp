@@ -1,0 +1,235 @@
+// Population losses of many trials side by side, (13): the rounds of Population with trials,
+// instead of tasks, in the columns of a panel.
+#include <algorithm>
+#include <cmath>
+
+#include "copy_outputs.hpp"
+#include "distance.hpp"
+#include "metaspan/algebra/trials_design.hpp"
+#include "metaspan/engines/population.hpp"
+
+namespace metaspan {
+namespace {
+
+constexpr Index kWidth = kernels::kTrials;
+
+/// Tasks, and numbers of a state, up to which a full panel of trials takes less time than its
+/// trials one after the other, and the trials that a panel must have: with more tasks or numbers,
+/// tasks fill the registers as well, and the states of all columns leave the nearest cache.
+constexpr Index kMostTasks = 32;
+constexpr Index kMostNumbers = 128;
+constexpr Index kLeastTrials = 8;
+
+/// Kernel calls of a round of a panel beside those of the algebra: heads and the step.
+constexpr double kCallsOfPanelRound = 12;
+
+/// A panel of population trials with k <= k_star. The tasks of a round follow each other, and
+/// grad_B and grad_w are sums in the order of the tasks, as in Population with a single piece.
+template <int Chains>
+class PopulationTrials final : public TrialPanel {
+ public:
+  PopulationTrials(const Method& method, const Shape& shape, Index n, double noise)
+      : method_(method),
+        shape_(shape),
+        n_(n),
+        half_variance_(noise * noise / 2),
+        algebras_(static_cast<std::size_t>(std::min(n, panel_tasks(n))),
+                  {method, shape.k, rows(), rows()}),
+        engines_(static_cast<std::size_t>(kWidth), nullptr),
+        Z_(panel(rows() * k())),
+        w_(panel(k())),
+        G_(panel(rows() * k())),
+        g_w_(panel(k())),
+        heads_(panel(n * HeadSource::rows_of_a_trial(shape.k_star))),
+        scratch_(panel(kernels::distance_scratch(k(), shape.e))),
+        slots_(static_cast<std::size_t>(slots_of(method.inner_steps))),
+        terms_(algebras_.size() * static_cast<std::size_t>(method.terms())) {}
+
+  Index width() const override { return kWidth; }
+
+  void load(Index column, Engine& engine) override {
+    auto& loaded = static_cast<PopulationEngine&>(engine);
+    engines_[static_cast<std::size_t>(column)] = &loaded;
+    put(loaded.coordinates(), column, Z_);
+    put(loaded.head(), column, w_);
+  }
+  void store(Index column) override {
+    engines_[static_cast<std::size_t>(column)]->replace(Strided(Z_.data() + column, rows() * k()),
+                                                        Strided(w_.data() + column, k()));
+  }
+  void drop(Index column) override {
+    engines_[static_cast<std::size_t>(column)] = nullptr;
+    for (Panel* panel : {&Z_, &w_}) {
+      for (std::size_t i = static_cast<std::size_t>(column); i < panel->size(); i += kWidth) {
+        (*panel)[i] = 0;
+      }
+    }
+  }
+
+  /// Computes the gradients of a round, (10), task by task. Losses are computed in all columns if
+  /// one requests them: they change no other number.
+  void gradient(const Round* rounds) override {
+    HeadSource::TrialRound sources[kWidth];
+    bool losses = false;
+    for (Index t = 0; t < kWidth; ++t) {
+      if (rounds[t].outputs == nullptr) continue;
+      PopulationEngine& engine = *engines_[static_cast<std::size_t>(t)];
+      sources[t] = {&engine.heads(), rounds[t].number, rounds[t].heads};
+      losses |= rounds[t].outputs->want_losses;
+      make_room(n_, k(), shape_.k_star, *rounds[t].outputs);
+    }
+    HeadSource::panels_of_trials(sources, n_, heads_.data());
+    std::fill(G_.begin(), G_.end(), 0.0);
+    std::fill(g_w_.begin(), g_w_.end(), 0.0);
+    for (Index first = 0; first < n_; first += panel_tasks(n_)) {
+      run_tasks(first, std::min(panel_tasks(n_), n_ - first), losses, rounds);
+    }
+    const double share = 1.0 / static_cast<double>(n_);
+    for (Panel* sum : {&G_, &g_w_}) {
+      for (double& x : *sum) x = (0.0 + x) * share;
+    }
+  }
+
+  /// The step of Population, (3), in all columns: those whose state would not be finite keep it.
+  void step(bool* taken) override {
+    double state[kWidth] = {}, gradient[kWidth] = {};
+    kernels::raise_to_magnitudes<kWidth>(rows() * k(), Z_.data(), state);
+    kernels::raise_to_magnitudes<kWidth>(k(), w_.data(), state);
+    kernels::raise_to_magnitudes<kWidth>(rows() * k(), G_.data(), gradient);
+    kernels::raise_to_magnitudes<kWidth>(k(), g_w_.data(), gradient);
+    std::int64_t finite[kWidth];
+    for (Index t = 0; t < kWidth; ++t) {
+      taken[t] = stays_finite(state[t], gradient[t], method_.beta, (rows() + 1) * k());
+      finite[t] = taken[t];
+    }
+    descend(finite, G_, Z_);
+    descend(finite, g_w_, w_);
+  }
+
+  bool measures_distance() const override {
+    return shape_.k == shape_.k_star && shape_.k <= kernels::kMostAngles;
+  }
+  void distances(double* dist) override {
+    kernels::distances<kWidth>(k(), shape_.e, Z_.data(), scratch_.data(), dist);
+  }
+
+ private:
+  using Design = TrialsDesign<kWidth, Chains>;
+  using Panel = std::vector<double>;
+  using Strided = PopulationEngine::Column;
+
+  static Panel panel(Index numbers) { return Panel(static_cast<std::size_t>(numbers * kWidth)); }
+  Index rows() const { return shape_.k_star + shape_.e; }
+  Index k() const { return shape_.k; }
+
+  /// The tasks that Population puts into a panel.
+  static Index panel_tasks(Index n) { return n <= kNarrow ? kNarrow : kWide; }
+
+  /// Runs the algebra on the tasks that Population has in one panel, and adds their terms in its
+  /// order: a term of all tasks before the next. Every task has an algebra, which holds its terms.
+  void run_tasks(Index first, Index tasks, bool losses, const Round* rounds) {
+    const Index stride = HeadSource::rows_of_a_trial(shape_.k_star) * kWidth;
+    for (Index i = 0; i < tasks; ++i) {
+      const double* heads = heads_.data() + (first + i) * stride;
+      auto& algebra = algebras_[static_cast<std::size_t>(i)];
+      Design design({rows(), k(), Z_.data(), slots_.data(), terms_.data() + i, tasks}, heads,
+                    shape_.k_star);
+      std::copy(w_.begin(), w_.end(), algebra.start());
+      algebra.gradient(design, losses);
+      const double* omega = algebra.grad_w();
+      for (std::size_t j = 0; j < g_w_.size(); ++j) g_w_[j] += omega[j];
+      copy_outputs_of(first + i, algebra, heads, rounds);
+    }
+    kernels::add_trial_terms<kWidth>(rows(), k(), terms_.data(), tasks * method_.terms(),
+                                     G_.data());
+  }
+
+  template <class Values>
+  static void put(const Values& values, Index column, Panel& panel) {
+    for (Index i = 0; i < values.size(); ++i) {
+      panel[static_cast<std::size_t>(i * kWidth + column)] = values.data()[i];
+    }
+  }
+
+  /// Computes x <- x - beta g in the columns that step.
+  void descend(const std::int64_t* steps, const Panel& g, Panel& x) const {
+    for (std::size_t i = 0; i < x.size(); i += kWidth) {
+      for (std::size_t t = 0; t < kWidth; ++t) {
+        const double next = x[i + t] - method_.beta * g[i + t];
+        x[i + t] = steps[t] != 0 ? next : x[i + t];
+      }
+    }
+  }
+
+  /// Copies what the columns request of task i: its losses, adapted heads and true heads.
+  void copy_outputs_of(Index i, const TaskAlgebra<Design>& algebra, const double* heads,
+                       const Round* rounds) const {
+    using Loss = typename TaskAlgebra<Design>::Loss;
+    for (Index t = 0; t < kWidth; ++t) {
+      if (rounds[t].outputs == nullptr || !rounds[t].outputs->wanted()) continue;
+      TaskOutputs& out = *rounds[t].outputs;
+      for (int which = 0; out.want_losses && which < 3; ++which) {
+        out.losses(which, i) = algebra.loss(static_cast<Loss>(which))[t] + half_variance_;
+      }
+      for (Index j = 0; out.want_adapted && j < k(); ++j) {
+        out.adapted(i, j) = algebra.adapted()[j * kWidth + t];
+      }
+      for (Index j = 0; out.want_heads && j < shape_.k_star; ++j) {
+        out.heads(i, j) = heads[j * kWidth + t];
+      }
+    }
+  }
+
+  Method method_;
+  Shape shape_;
+  Index n_;
+  double half_variance_;
+  std::vector<TaskAlgebra<Design>> algebras_;  // one for each task of a panel
+  std::vector<PopulationEngine*> engines_;     // (width,)  null in an empty column
+  Panel Z_;                                    // (D, k, width)  [M; R]
+  Panel w_;                                    // (k, width)
+  Panel G_, g_w_;                              // sums, then means, of the gradients
+  Panel heads_;                                // (n, rows of a trial, width)
+  Panel scratch_;                              // of the distances
+  std::vector<const double*> slots_;
+  std::vector<kernels::TrialTerm> terms_;  // (terms, tasks)
+};
+
+}  // namespace
+
+/// Panels are for states of a few numbers and few tasks, whose products are shorter than a register
+/// or two, and for trials that fill most of a panel. k > k_star is left out: the frame of (14)
+/// turns in every step, by a factorisation that takes longer than the gradient.
+bool population_fills_panels(const Shape& shape, Index n, Index trials) {
+  return trials >= kLeastTrials && shape.k <= shape.k_star && n <= kMostTasks &&
+         (shape.k_star + shape.e) * shape.k <= kMostNumbers;
+}
+
+/// Counts a panel's round as population_cost() counts a panel of tasks, and shares it among its
+/// trials. Padding is that of the last panel.
+Work work_of_panels(const Method& method, const RoundSizes& sizes) {
+  const double D = static_cast<double>(sizes.rows), K = static_cast<double>(sizes.k);
+  const double n = static_cast<double>(sizes.n), trials = static_cast<double>(sizes.trials);
+  const double panels = static_cast<double>(ceil_div(sizes.trials, kWidth));
+  const AlgebraCounts counts = algebra_counts(method, sizes.losses);
+  Work work = work_of_heads(sizes, n * panels * static_cast<double>(kWidth) / trials);
+  const double share = panels / trials;
+  work.operations = share * 2 * D * n * static_cast<double>(kWidth) *
+                    (K * (counts.forward + counts.back + counts.added) + counts.moves);
+  work.calls += share * (n * (counts.forward + counts.back + counts.added + counts.moves) +
+                         kCallsOfPanelRound);
+  return work;
+}
+
+/// Takes as many chains of sums as Population has for n tasks, so that dots have the same bits.
+std::unique_ptr<TrialPanel> make_population_panel(const Method& method, const Shape& shape, Index n,
+                                                  double noise) {
+  if (n <= kNarrow) {
+    return std::make_unique<PopulationTrials<kChainsOf<SharedDesign<kNarrow>>>>(method, shape, n,
+                                                                                noise);
+  }
+  return std::make_unique<PopulationTrials<kChainsOf<SharedDesign<kWide>>>>(method, shape, n,
+                                                                            noise);
+}
+
+}  // namespace metaspan
