@@ -19,6 +19,7 @@ PARTS = {
     "calls-two": Part("bench_calls", "run", 2),
     "population-small": Part("bench_population", "small", 1),
     "population-large": Part("bench_population", "large", 2),
+    "population-trials": Part("bench_population", "trials", 1),
     "population-memory": Part("bench_population", "memory", 2),
     "arrays-small": Part("bench_arrays", "small", 2),
     "arrays-middle": Part("bench_arrays", "middle", 2),

@@ -38,7 +38,8 @@ def train(tasks: ms.LinearTasks, method: str, rounds: int, **rest: Any) -> ms.Re
     """Train with `dist` in every row and no early stop; assert that the run finished."""
     steps = {"alpha": STEPS.alpha, "beta": STEPS.beta}
     result = ms.train(tasks, method, rounds=rounds, record=("dist",), stop=None, **steps, **rest)
-    assert result.status == ms.Status.FINISHED, str(result.status)
+    ends = {outcome.status for outcome in result.outcomes}
+    assert ends == {ms.Status.FINISHED}, str(ends)
     return result
 
 
@@ -136,6 +137,44 @@ def _assert_rate(result: ms.Result) -> None:
     rate = math.log(dist[half] / dist[-1]) / (len(dist) - 1 - half)
     expected = -math.log1p(-STEPS.alpha * STEPS.beta)
     assert abs(rate / expected - 1) < 0.05, f"rate {rate:.3e}, expected {expected:.3e}"
+
+
+# ------------------------------------------------------------------------------------ many trials
+
+
+def trials(options: Options) -> list[Figure]:
+    """Time 1,000 trials of d = 20, n = k = 3 together, and one after the other, on one core."""
+    tasks, count = ms.LinearTasks(d=20, k=3), 1000
+    together, alone = options.rounds(2000), options.rounds(20_000)
+    figures = []
+    for method in METHODS:
+        run = partial(train, tasks, method, n=3, threads=1)
+        many = run(100, trials=count)
+        for trial in (0, 7, count - 1):  # the same bits alone
+            dist = run(100, trials=range(trial, trial + 1)).trace["dist"]
+            np.testing.assert_array_equal(dist, many.trace["dist"][trial])
+        calls: dict[str, Callable[[], object]] = {
+            "metaspan, together": partial(run, together, trials=count),
+            "metaspan, one trial": partial(run, alone),
+        }
+        rounds = {"metaspan, together": together * count, "metaspan, one trial": alone}
+        timings = side_by_side(calls, options.repeats)
+        rates = {who: rounds[who] / timing.median for who, timing in timings.items()}
+        figures += [
+            figure(
+                timing,
+                rates[who],
+                bench="population",
+                case=f"{method}, {count} trials of d=20 n=k=3, cores: {len(cpus())}",
+                who=who,
+                unit="rounds/s",
+                more_is_better=True,
+                target=4 * rates["metaspan, one trial"] if "together" in who else None,
+                note="fresh heads, dist in every round, rounds of all trials",
+            )
+            for who, timing in timings.items()
+        ]
+    return figures
 
 
 # ------------------------------------------------------------------------------- large dimension

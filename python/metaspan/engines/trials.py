@@ -47,10 +47,18 @@ class Trials:
 
     def trace(self) -> dict[str, NDArray[Any]]:
         """Return the records (trials, rows) on a common axis of rounds; missing rows are NaN."""
-        all_rounds = np.unique(np.concatenate([rounds for rounds, _ in self.rows]))
+        all_rounds = max((rounds for rounds, _ in self.rows), key=len)
+        # Trials that end early have the first rows of the others, unless a resumed run took them
+        # from different rounds: then their rows are sorted into a common axis.
+        prefixes = all(np.array_equal(r, all_rounds[: r.size]) for r, _ in self.rows)
+        if not prefixes:
+            all_rounds = np.unique(np.concatenate([rounds for rounds, _ in self.rows]))
         table = np.full((len(self.rows), all_rounds.size, len(self.columns)), np.nan)
         for i, (rounds, values) in enumerate(self.rows):
-            table[i, np.searchsorted(all_rounds, rounds)] = values
+            if prefixes:
+                table[i, : rounds.size] = values
+            else:
+                table[i, np.searchsorted(all_rounds, rounds)] = values
         records: dict[str, NDArray[Any]] = {"round": all_rounds}
         for name in dict.fromkeys(self.columns):
             places = [j for j, column in enumerate(self.columns) if column == name]
