@@ -22,6 +22,20 @@ constexpr Index kVectorEntry = 8;
 constexpr Index kVectors = 2;
 constexpr Index kEntry = 4;
 
+/// Returns the numbers that a row of X has: d or, for sparse sets, the mean number of entries.
+template <class XScalar>
+double mean_length(const TaskSet<XScalar>& tasks) {
+  if (!tasks.is_sparse()) return static_cast<double>(tasks.d);
+  Index entries = 0, rows = 0;
+  for (const auto* sets : {&tasks.inner, &tasks.outer}) {
+    for (const auto& set : *sets) {
+      entries += set.entries();
+      rows += set.m;
+    }
+  }
+  return static_cast<double>(entries) / static_cast<double>(std::max<Index>(rows, 1));
+}
+
 /// Training on the user's own data, (11), or on samples that are generated during the sweeps, (12).
 /// A round computes the gradient by a Route and takes a step on B (d, k), which keeps the user's
 /// type.
@@ -36,6 +50,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
         before_(std::move(before)),
         k_(k),
         size_(data.tasks.d * k),
+        length_(mean_length(data.tasks)),
         B_(start.B, start.B + size_),
         grad_B_(static_cast<std::size_t>(size_)),
         w_(start.w),
@@ -92,9 +107,10 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   /// A lower estimate of a round's operations, on every route. It decides whether a round is worth
   /// more than one thread.
   double flops() const override {
-    return flops_of_passes(
-        method_, static_cast<double>(data_.tasks.d), static_cast<double>(choice_.n()),
-        static_cast<double>(data_.tasks.most_in()), static_cast<double>(data_.tasks.most_out()));
+    const TaskSet<XScalar>& tasks = data_.tasks;
+    return flops_of_round(
+        method_, length_, static_cast<double>(choice_.n()), static_cast<double>(tasks.most_in()),
+        static_cast<double>(tasks.most_out()), tasks.is_sparse() ? static_cast<double>(size_) : 0);
   }
   void export_B(BScalar* out, int) const override { std::copy(B_.begin(), B_.end(), out); }
 
@@ -117,6 +133,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   const ArraysData<XScalar>& data_;
   BeforeRound before_;
   Index k_, size_;
+  double length_;                    // of a row, in numbers
   std::vector<BScalar> B_, grad_B_;  // (d, k)
   Vec w_;
   RoundChoice choice_;

@@ -48,8 +48,9 @@ double algebra_calls(const Method& method, const DataSizes& sizes, double panels
 /// below kSerialFlops waking a thread costs more than it saves.
 bool is_serial(const Method& method, const DataSizes& sizes) {
   const double m_out = sizes.shared ? sizes.m_in : sizes.m_out;
-  return flops_of_passes(method, number(sizes.d), number(sizes.n), sizes.m_in, m_out) <
-         kSerialFlops;
+  const double length = sizes.sparse ? sizes.entries : number(sizes.d);
+  const double summed = sizes.sparse ? number(sizes.d) * number(sizes.k) : 0;
+  return flops_of_round(method, length, number(sizes.n), sizes.m_in, m_out, summed) < kSerialFlops;
 }
 
 /// Adds the measurements of B at full size: its coordinates (13) in a share of the rounds, and the
@@ -311,10 +312,12 @@ Stage dense_passes(const DataSizes& sizes, double samples) {
 
 }  // namespace
 
-/// Counts X u and X^T r, 4 m d operations for a set of m samples: J times over the inner sets,
-/// twice that if the gradient has an inner part, and once over the outer ones.
-double flops_of_passes(const Method& method, double d, double n, double m_in, double m_out) {
-  return 4 * n * d * (method.inner_passes() * m_in + m_out);
+/// Counts X u and X^T r, 4 m operations on rows of each length for a set of m samples: J times over
+/// the inner sets, twice that if the gradient has an inner part, and once over the outer ones. A
+/// number of the gradient is one multiplication and one addition.
+double flops_of_round(const Method& method, double length, double n, double m_in, double m_out,
+                      double numbers) {
+  return 4 * n * length * (method.inner_passes() * m_in + m_out) + 2 * numbers;
 }
 
 /// Counts rounds of the Gram route, (11), on dense or sparse data. The algebra runs task by task,

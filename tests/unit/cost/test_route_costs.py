@@ -110,6 +110,13 @@ def test_sums_of_sparse_rows_are_given_back():
     assert counts["bytes"] > counts["released_bytes"]
 
 
+def test_sparse_rounds_are_serial_by_their_entries():
+    # 4 n (2 * 4 + 6) operations an entry of the rows, and 2 d k of the gradient.
+    few = (10**6 - 2 * D * K) / (4 * N_TASKS * (2 * M_IN + M_OUT))
+    assert cost(ANIL, "gram", entries=few - 1, meeting=0.01)["serial"]
+    assert not cost(ANIL, "gram", entries=few + 1, meeting=0.01)["serial"]
+
+
 def test_rows_that_stay_are_made_once():
     pad = 8 * D  # numbers of a row are made some at a time
     many, once = (core.sampled_cost(ANIL, sizes(m_in=m), False, 1) for m in (10**6, M_IN))

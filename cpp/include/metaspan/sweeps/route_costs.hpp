@@ -25,9 +25,11 @@ struct RouteCost {
   int copies_of_B = 2;                // held by a trial, the gradient included
 };
 
-/// Returns the flops of the passes of a round with a vector at a time. Threads share a round of at
-/// least kSerialFlops of them, on the Gram route too.
-double flops_of_passes(const Method& method, double d, double n, double m_in, double m_out);
+/// Returns a lower estimate of the flops of a round on n tasks, by any route: those of the passes
+/// with a vector at a time over rows of `length` numbers and, if the rows are sparse, of the sums of
+/// a gradient of `numbers` numbers. Threads share a round of at least kSerialFlops of them.
+double flops_of_round(const Method& method, double length, double n, double m_in, double m_out,
+                      double numbers);
 
 /// Returns the cost of the Gram route, (11): a sweep for (5) and a sweep for (10).
 RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads);
