@@ -29,7 +29,7 @@ constexpr double kVectorColumns = 12;   // columns of B in X B: an entry in X u 
 constexpr double kEntryColumns = 8;     // columns of B: overhead of an entry in X B
 constexpr double kListedColumns = 60;   // columns of B: an entry in a product of sparse rows
 constexpr double kRowEntries = 4;       // entries: overhead of a row of X
-constexpr double kSortedSample = 2000;  // operations of a sample that is sorted on one thread
+constexpr double kWeighedSample = 250;  // operations of a sample that weighs bands on one thread
 constexpr double kSlowerOnB = 1.5;      // products of B with few vectors, and X^T C, by time
 
 double number(Index count) { return static_cast<double>(count); }
@@ -274,7 +274,7 @@ RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads)
     vectors = vectors || sweeps.by_terms(sizes.m_in, terms.inner);
   }
   // Bands are weighed on one thread.
-  if (threads > 1) cost.round.push_back({threads * kSortedSample * number(kBandSamples)});
+  if (threads > 1) cost.round.push_back({threads * kWeighedSample * number(kBandSamples)});
   if (grams) {
     const GramsNeeded needed = grams_of(method, sizes);
     const double pairs = sizes.samples_out() * needed.K_cross + sizes.samples_in() * needed.K / 2;

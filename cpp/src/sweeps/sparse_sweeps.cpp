@@ -142,8 +142,8 @@ void add_parts(const std::vector<Part<XScalar>>& parts, const std::vector<Mat>& 
 
 /// Returns the edges of bands of features with about the same work in each, (bands + 1,). There is
 /// a band for every thread, or more where the sums of a band would not stay in a cache and rows are
-/// long enough to be cut. The columns of sampled entries are sorted and cut at equal ranks; rows of
-/// the output are sampled too, since features without entries also cost time. The bands may depend
+/// long enough to be cut. The columns of sampled entries are cut at equal ranks; rows of the output
+/// are sampled too, since features without entries also cost time. The bands may depend
 /// on the number of threads because no sum depends on them: an element of the output is the sum of
 /// its own entries, one row after the other.
 template <class XScalar>
@@ -164,11 +164,13 @@ std::vector<Index> find_bands(const std::vector<Part<XScalar>>& parts, Index d, 
     for (Index p = X.starts[0]; p < X.starts[set->m]; p += step) sampled.push_back(X.columns[p]);
   }
   for (Index row = 0; row < d; row += 1 + step / kRowWeight) sampled.push_back(row);
-  std::sort(sampled.begin(), sampled.end());
   std::vector<Index> edges{0};
-  const auto size = static_cast<Index>(sampled.size());
+  auto cut = sampled.begin();
   for (Index b = 1; b < count; ++b) {
-    edges.push_back(sampled[static_cast<std::size_t>(b * size / count)]);
+    const auto next = sampled.begin() + b * static_cast<Index>(sampled.size()) / count;
+    std::nth_element(cut, next, sampled.end());
+    edges.push_back(*next);
+    cut = next;
   }
   edges.push_back(d);
   return edges;

@@ -40,8 +40,8 @@ Index rows_at_a_time(Index row, int threads) {
 }
 
 /// Returns the edges of bands of columns with about the same number of entries in each, one band
-/// for each thread. The columns of sampled entries are sorted and cut at equal ranks. No sum
-/// depends on the bands.
+/// for each thread. The columns of sampled entries are cut at equal ranks. No sum depends on the
+/// bands.
 template <class XScalar>
 std::vector<Index> find_bands(const Samples<XScalar>& set, Index d, int threads) {
   if (threads == 1) return {0, d};
@@ -49,9 +49,12 @@ std::vector<Index> find_bands(const Samples<XScalar>& set, Index d, int threads)
   std::vector<Index> sampled, edges{0};
   const SparseRows<XScalar>& X = set.sparse();
   for (Index p = X.starts[0]; p < X.starts[set.m]; p += step) sampled.push_back(X.columns[p]);
-  std::sort(sampled.begin(), sampled.end());
-  for (std::size_t band = 1; band < static_cast<std::size_t>(threads); ++band) {
-    edges.push_back(sampled[band * sampled.size() / static_cast<std::size_t>(threads)]);
+  auto cut = sampled.begin();
+  for (Index band = 1; band < threads; ++band) {
+    const auto next = sampled.begin() + band * static_cast<Index>(sampled.size()) / threads;
+    std::nth_element(cut, next, sampled.end());
+    edges.push_back(*next);
+    cut = next;
   }
   edges.push_back(d);
   return edges;

@@ -7,7 +7,7 @@
 
 namespace metaspan {
 
-/// Number of columns that the second sweep samples, and sorts, to weigh the bands of its threads.
+/// Number of columns that the second sweep samples to weigh the bands of its threads.
 constexpr Index kBandSamples = 4096;
 
 /// Operations that X^T C of a sparse set takes: `of_a_term` for the vector X^T s of one term of C,
