@@ -6,6 +6,7 @@
 #include "copy_outputs.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/base/error.hpp"
+#include "metaspan/base/huge_pages.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/geometry/coordinates.hpp"
 #include "metaspan/sweeps/route_costs.hpp"
@@ -51,11 +52,14 @@ class SweepEngine final : public ArraysEngine<BScalar> {
         k_(k),
         size_(data.tasks.d * k),
         length_(mean_length(data.tasks)),
-        B_(start.B, start.B + size_),
-        grad_B_(static_cast<std::size_t>(size_)),
         w_(start.w),
         choice_(data.tasks.size(), start.n, start.seed, start.trial),
-        route_(make_route<XScalar, BScalar>(route, method, data.tasks, k)) {}
+        route_(make_route<XScalar, BScalar>(route, method, data.tasks, k)) {
+    reserve_huge(B_, size_);
+    reserve_huge(grad_B_, size_);
+    B_.assign(start.B, start.B + size_);
+    grad_B_.resize(static_cast<std::size_t>(size_));
+  }
 
   /// Takes the round's tasks, calls `before`, in which sampled tasks draw their samples, and lets
   /// the route compute grad_B and grad_w, (10). The number of threads is kept for step().
