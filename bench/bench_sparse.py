@@ -1,8 +1,9 @@
 """Sweeps over sparse samples, next to SciPy's products and to one read of their entries.
 
-Gradients and heads are computed as by default, on the route that the package finds cheapest. Two
+Gradients and heads are computed as by default, on the route that the package finds cheapest. Three
 cases force products with all columns of B: X B alone, by adaptation over enough steps that
-passes with a vector at a time would be dearer; X B and X^T C, by the Gram route.
+passes with a vector at a time would be dearer; X B and X^T C, by the Gram route, in one gradient
+and in a run of a few rounds, which may copy its entries.
 
 The floor is the time in which all cores read the columns and values of the entries that a call must
 pass, 12 bytes each. The rows of B and of the gradient that the entries address come on top.
@@ -22,6 +23,8 @@ from bench.machine import limits
 
 ALPHA = 1e-3
 STEPS = 3  # inner steps on features X B that are computed once
+BETA = 1e-3
+ROUNDS = 4  # of a run
 ENTRY_BYTES = 12  # a column of four bytes, a value of eight
 SHARE = 0.5  # target: share of the rate of reading
 
@@ -43,7 +46,9 @@ SHAPES = (
     Shape(10_000, 10, 40, 500, 200),
     Shape(10_000, 32, 40, 1_000, 50),
     Shape(100_000, 10, 40, 1_000, 100),
+    Shape(100_000, 32, 40, 1_000, 100),
     Shape(1_000_000, 10, 40, 1_000, 100),
+    Shape(1_000_000, 32, 40, 1_000, 100),
 )
 QUICK = SHAPES[2:3]
 
@@ -150,10 +155,30 @@ def _calls(inputs: Problem) -> dict[str, tuple[int, Calls]]:
             "SciPy": lambda: _gradient(X_out, y_out, B, [w] * len(X_out)),
         }
 
+    def steps() -> np.ndarray:
+        moved, head = B.copy(), w
+        for _ in range(ROUNDS):
+            grad_B, grad_w = _gradients(X_out, y_out, moved, [head] * len(X_out))
+            moved -= BETA * grad_B
+            head = head - BETA * grad_w
+        return moved
+
+    trained = {
+        "init": (B, w),
+        "rounds": ROUNDS,
+        "route": "gram",
+        "record": "w_norm",
+        "stop": None,
+    }
+    rounds = {
+        "metaspan": lambda: ms.train(alone, ms.AverageRisk(beta=BETA), **trained).B,
+        "SciPy": steps,
+    }
     cases = {
         "X B": (1, adapted(STEPS)),
         "heads after a step of ANIL": (1, adapted(1)),
         "X B and X^T C": (2, risk("gram")),
+        f"{ROUNDS} rounds of X B and X^T C": (2 * ROUNDS, rounds),
         "a gradient of average risk": (2, risk("auto")),
         "a gradient of first-order ANIL": (
             3,
@@ -185,8 +210,17 @@ def _adapted(
 
 def _gradient(X: list[Any], y: list[np.ndarray], B: np.ndarray, heads: Any) -> np.ndarray:
     """Return the mean over tasks of X^T r w^T / m, with the product by w last."""
-    total = np.zeros_like(B)
+    return _gradients(X, y, B, heads)[0]
+
+
+def _gradients(
+    X: list[Any], y: list[np.ndarray], B: np.ndarray, heads: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the means over tasks of X^T r w^T / m and of B^T X^T r / m."""
+    total, pulled = np.zeros_like(B), np.zeros(B.shape[1])
     for x, v, head in zip(X, y, heads, strict=True):
-        residual = (x @ B) @ head - v
+        Z = x @ B
+        residual = Z @ head - v
         total += np.outer(x.T @ residual, head) / len(v)
-    return total / len(X)
+        pulled += Z.T @ residual / len(v)
+    return total / len(X), pulled / len(X)

@@ -38,17 +38,32 @@ inline Lane spread(Value value) {
   return static_cast<double>(value) - Lane{};
 }
 
+/// Prefetches the row of a matrix from which `Lanes` registers of doubles are filled. The last
+/// register begins at column `last`.
+template <int Lanes, class Entry>
+inline void fetch_row(const Entry* row, std::ptrdiff_t last) {
+  constexpr int kLine = 64 / static_cast<int>(sizeof(Entry));  // numbers
+  for (int c = 0; c < Lanes * kLane; c += kLine) __builtin_prefetch(row + c);
+  __builtin_prefetch(row + last + kLane - 1);  // the row may begin within a line
+}
+
 /// Computes out = x^T B for one sparse row x and a strip of `Lanes` registers of columns of B,
 /// whose rows are b_row apart. The sums stay in registers while the entries select rows of B. The
 /// last register begins at column `last`: it may overlap the one before it, so that no row of B is
-/// read beyond its end. Entries take turns at the chains of sums, which are added in order.
-template <int Lanes, class Value, class Entry>
-inline void times_entries(std::ptrdiff_t count, const std::int32_t* columns, const Value* values,
-                          const Entry* B, std::ptrdiff_t b_row, std::ptrdiff_t last, double* out) {
+/// read beyond its end. Entries take turns at the chains of sums, which are added in order. If B is
+/// `Far` from the core, in no L2 cache, its rows are prefetched kRowsAhead entries ahead, of which
+/// `after` may belong to the following rows of X.
+template <bool Far, int Lanes, class Value, class Entry>
+inline void times_entries(std::ptrdiff_t count, std::ptrdiff_t after, const std::int32_t* columns,
+                          const Value* values, const Entry* B, std::ptrdiff_t b_row,
+                          std::ptrdiff_t last, double* out) {
   constexpr int kChains = chains_of(Lanes);
+  constexpr std::ptrdiff_t kRowsAhead = 16;
+  const std::ptrdiff_t fetched = count + after - kRowsAhead;
   fetch_ahead(count, columns, values);
   Lane sums[kChains][Lanes] = {};
   const auto add = [&](std::ptrdiff_t p, int chain) {
+    if (Far && p < fetched) fetch_row<Lanes>(B + columns[p + kRowsAhead] * b_row, last);
     const Lane v = spread(values[p]);
     const Entry* row = B + columns[p] * b_row;
     for (int c = 0; c < Lanes - 1; ++c) sums[chain][c] += v * load_wide(row + c * kLane);
@@ -158,9 +173,9 @@ inline void times_narrow(std::ptrdiff_t k, std::ptrdiff_t rows, const std::int64
 }  // namespace detail
 
 /// Computes out = X B; the columns of `out` beyond k are not written. B is row-major and
-/// contiguous. A strip of columns of B is finished for all rows of X before the next, so that its
-/// sums fit into registers.
-template <class Value, class Entry>
+/// contiguous, and `Far` if no L2 cache holds it. A strip of columns of B is finished for all rows
+/// of X before the next, so that its sums fit into registers.
+template <bool Far, class Value, class Entry>
 inline void sparse_times(std::ptrdiff_t rows,
                          const std::int64_t* starts,   // (rows + 1,) of rows in the next two
                          const std::int32_t* columns,  // within the rows of B
@@ -177,9 +192,9 @@ inline void sparse_times(std::ptrdiff_t rows,
       // The last register ends with the row, where the next to last may have been already.
       const std::ptrdiff_t last = left - kLane;
       for (std::ptrdiff_t i = 0; i < rows; ++i) {
-        detail::times_entries<decltype(lanes)::value>(starts[i + 1] - starts[i],
-                                                      columns + starts[i], values + starts[i],
-                                                      B + first, k, last, out + i * width + first);
+        detail::times_entries<Far, decltype(lanes)::value>(
+            starts[i + 1] - starts[i], starts[rows] - starts[i + 1], columns + starts[i],
+            values + starts[i], B + first, k, last, out + i * width + first);
       }
     });
   }
@@ -260,6 +275,59 @@ inline void sparse_combine(std::ptrdiff_t rows,
     for (std::ptrdiff_t p = begin; p < stop; ++p) {
       sum[row_columns[p] - first] += factor * static_cast<double>(row_values[p]);
     }
+  }
+}
+
+/// Computes sum += X^T C for the entries of a band of columns, in their order: entry p is in row
+/// rows[p] of X, and in row columns[p] of `sum`. C is s c^T if `s` is not null: its elements are
+/// then computed for each entry, with the rounding of an element that is read, since a row of C
+/// would take longer to read than to compute. Rows of `sum` are prefetched from the L2 cache.
+template <class Value>
+inline void banded_combine(std::ptrdiff_t count, const std::int32_t* rows,
+                           const std::uint16_t* columns, const Value* values,
+                           const double* s,         // (rows of X,)  or null
+                           const double* C,         // (rows of X, width), or c (width,)
+                           double* sum,             // (columns of the band, width)
+                           std::ptrdiff_t width) {  // a multiple of kLane
+  constexpr std::ptrdiff_t kColumns = detail::kStrip * kLane, kRowsAhead = 8;
+  if (count == 0) return;
+  for (std::ptrdiff_t first = 0; first < width; first += kColumns) {
+    const std::ptrdiff_t left = width - first < kColumns ? width - first : kColumns;
+    detail::with_lanes(left / kLane, [&](auto lanes) {
+      constexpr int kLanes = decltype(lanes)::value;
+      Lane c[kLanes];
+      for (int lane = 0; lane < kLanes; ++lane) c[lane] = load(C + first + lane * kLane);
+      for (std::ptrdiff_t p = 0; p < count; ++p) {
+        if (p + kRowsAhead < count) {
+          detail::fetch_row<kLanes>(sum + columns[p + kRowsAhead] * width + first,
+                                    (kLanes - 1) * kLane);
+        }
+        const Lane v = detail::spread(values[p]);
+        double* out = sum + columns[p] * width + first;
+        if (s != nullptr) {
+          const Lane scale = detail::spread(s[rows[p]]);
+          for (int lane = 0; lane < kLanes; ++lane) {
+            store(out + lane * kLane, load(out + lane * kLane) + v * (scale * c[lane]));
+          }
+        } else {
+          const double* row = C + rows[p] * width + first;
+          for (int lane = 0; lane < kLanes; ++lane) {
+            store(out + lane * kLane, load(out + lane * kLane) + v * load(row + lane * kLane));
+          }
+        }
+      }
+    });
+  }
+}
+
+/// Computes sum += X^T s for the entries of a band of columns, in their order, as above.
+template <class Value>
+inline void banded_combine(std::ptrdiff_t count, const std::int32_t* rows,
+                           const std::uint16_t* columns, const Value* values,
+                           const double* s,  // (rows of X,)
+                           double* sum) {    // (columns of the band,)
+  for (std::ptrdiff_t p = 0; p < count; ++p) {
+    sum[columns[p]] += s[rows[p]] * static_cast<double>(values[p]);
   }
 }
 

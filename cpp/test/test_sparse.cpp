@@ -89,8 +89,81 @@ void test_products(const Rows<Value>& X) {
   }
 }
 
+/// The entries of a band of columns [first, end), in the order of the rows.
+template <class Value>
+struct Band {
+  std::vector<std::int32_t> rows;
+  std::vector<std::uint16_t> columns;
+  std::vector<Value> values;
+
+  Band(const Rows<Value>& X, std::ptrdiff_t first, std::ptrdiff_t end) {
+    for (std::size_t i = 0; i < static_cast<std::size_t>(X.m); ++i) {
+      for (auto p = static_cast<std::size_t>(X.starts[i]);
+           p < static_cast<std::size_t>(X.starts[i + 1]); ++p) {
+        if (X.columns[p] < first || X.columns[p] >= end) continue;
+        rows.push_back(static_cast<std::int32_t>(i));
+        columns.push_back(static_cast<std::uint16_t>(X.columns[p] - first));
+        values.push_back(X.values[p]);
+      }
+    }
+  }
+  std::ptrdiff_t count() const { return static_cast<std::ptrdiff_t>(rows.size()); }
+};
+
+/// X^T s and X^T C by two bands have the bits of the products with the rows. C = s c^T is a matrix,
+/// or its two vectors.
+template <class Value>
+void test_bands(const Rows<Value>& X, std::ptrdiff_t width) {
+  const std::vector<double> s = numbers(X.m), c = numbers(width);
+  std::vector<double> C;
+  for (const double factor : s) {
+    for (const double number : c) C.push_back(factor * number);
+  }
+  const auto d = static_cast<std::size_t>(X.d);
+  std::vector<double> v(d), by_bands(d), sum(C.size() / s.size() * d), matrix(sum), term(sum);
+  kernels::sparse_combine(X.m, X.starts.data(), X.columns.data(), X.values.data(), 0, X.d, s.data(),
+                          v.data());
+  kernels::sparse_combine(X.m, X.starts.data(), X.columns.data(), X.values.data(), 0, X.d, C.data(),
+                          sum.data(), width);
+  for (const std::ptrdiff_t first : {std::ptrdiff_t{0}, X.d / 3}) {
+    const Band<Value> band(X, first, first == 0 ? X.d / 3 : X.d);
+    const auto* rows = band.rows.data();
+    const auto* columns = band.columns.data();
+    const Value* values = band.values.data();
+    kernels::banded_combine(band.count(), rows, columns, values, s.data(), by_bands.data() + first);
+    kernels::banded_combine(band.count(), rows, columns, values, nullptr, C.data(),
+                            matrix.data() + first * width, width);
+    kernels::banded_combine(band.count(), rows, columns, values, s.data(), c.data(),
+                            term.data() + first * width, width);
+  }
+  check(by_bands == v, "X^T s by bands has the bits of the rows");
+  check(matrix == sum, "X^T C by bands has the bits of the rows");
+  check(term == sum, "X^T s c^T by bands has the bits of a matrix C");
+}
+
+/// X B has the same bits for a B that is far from the core, and wherever rows are split.
+template <class Value>
+void test_far(const Rows<Value>& X, std::ptrdiff_t k) {
+  const std::ptrdiff_t width = (k + kernels::kLane - 1) / kernels::kLane * kernels::kLane;
+  const std::vector<double> B = numbers(X.d * k);
+  std::vector<double> near(static_cast<std::size_t>(X.m * width)), far(near);
+  kernels::sparse_times<false>(X.m, X.starts.data(), X.columns.data(), X.values.data(), B.data(), k,
+                               near.data(), width);
+  const std::ptrdiff_t cut = X.m / 2;
+  kernels::sparse_times<true>(cut, X.starts.data(), X.columns.data(), X.values.data(), B.data(), k,
+                              far.data(), width);
+  kernels::sparse_times<true>(X.m - cut, X.starts.data() + cut, X.columns.data(), X.values.data(),
+                              B.data(), k, far.data() + cut * width, width);
+  check(far == near, "the bits of X B do not depend on prefetching");
+}
+
 template <class Value>
 void test_all() {
+  for (const std::ptrdiff_t width : {1, 3, 9, 11}) {
+    test_bands(Rows<Value>(37, 300, 0.1, 4), width * kernels::kLane);
+    test_bands(Rows<Value>(4, 10, 0.5, 1), width * kernels::kLane);
+  }
+  for (const std::ptrdiff_t k : {1, 9, 32, 75}) test_far(Rows<Value>(37, 300, 0.3, 4), k);
   test_products(Rows<Value>(1, 1, 1, 5));
   test_products(Rows<Value>(1, 40, 0.5, 5));
   test_products(Rows<Value>(37, 300, 0.1, 4));

@@ -51,6 +51,7 @@ STORE_BLOCK_BYTES: Final[int]
 VECTOR_BLOCK_BYTES: Final[int]
 MADE_BYTES: Final[int]
 PANEL_BYTES: Final[int]
+BAND_BYTES: Final[int]
 NEAR_BYTES: Final[int]
 FAR_BYTES: Final[int]
 KEPT_BYTES: Final[int]
@@ -411,6 +412,7 @@ class Run:
         trials: Sequence[int],
         rounds: Sequence[int],
         records: Sequence[str],
+        copies: bool,  # of sparse sets by bands, on the Gram route
         threads: int,
     ) -> Run: ...
     @staticmethod

@@ -88,6 +88,7 @@ class DataSizes(NamedTuple):
     made: bool = False  # rows of X are generated when they are needed
     entries: float | None = None  # entries of a sparse row; None: X is dense
     meeting: float = 0.0  # probability that two entries are in the same column
+    copied: bool = False  # the Gram route copies sparse sets by bands where that pays
     losses: float = 0.0  # share of the rounds that record losses
     geometry: float = 0.0  # share of the rounds that measure B
     record_calls: float = 0.0  # time of the records of a round, as a number of kernel calls
@@ -120,6 +121,7 @@ class RouteCost(TypedDict):
     shared_bytes: float  # shared by the trials of a run
     opening_bytes: float  # held while the run is opened, before its first trial
     copies_of_B: int  # held by a trial, the gradient included
+    copy_bytes: float  # copies of sparse sets by bands, which a run can do without
 
 
 class SampledCost(TypedDict):

@@ -120,6 +120,7 @@ CASES = {
             "maml": {"route": "gram", "d": 10**6, "n": 20, "m": 50, "method": "maml"},
             "float32": {"route": "gram", "d": 1_200_000, "n": 20, "m": 50, "dtype": "float32"},
             "samples": {"route": "gram", "d": 10**4, "n": 400, "m": 800},
+            "copies": {"route": "gram", "d": 3 * 10**5, "n": 20, "m": 500, "entries": 200},
             "vector": {"route": "vector", "d": 10**6, "n": 20, "m": 50},
             "vector-maml": {"route": "vector", "d": 10**6, "n": 20, "m": 50, "method": "maml"},
             "vector-many": {"route": "vector", "d": 10**5, "n": 200, "m": 50, "method": "fo-anil"},

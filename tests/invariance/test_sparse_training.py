@@ -6,6 +6,8 @@ import pytest
 import metaspan as ms
 from data_runs import error_of, method_of
 from matching import METHODS, assert_same_bits, relative_error
+from metaspan.cost.routes import takes_copies
+from metaspan.engines import arrays as arrays_engine
 from sparse_data import pair, run
 
 ROUTES = ("gram", "vector", "dual")
@@ -82,6 +84,34 @@ def test_bits_of_a_large_output_do_not_depend_on_its_bands():
     np.testing.assert_array_equal(one.B, other.B)
     dense = run(given, "gram", dense=True, rounds=2)
     assert relative_error(one.B, dense.B) < 1e-12
+
+
+COPIED = {
+    "by-rows": {"d": 300_000, "k": 8, "m_in": (2, 3), "m_out": (3, 2), "entries": 250},
+    "padded": {"d": 150_000, "k": 10, "m_in": (2, 3), "m_out": (3, 2), "entries": 250},
+    "by-terms": {"d": 140_000, "k": 9, "m_in": (45,), "m_out": (50,), "entries": 3000},
+    "shared": {"d": 150_000, "k": 9, "m_in": (3, 4), "entries": 250, "shared": True},
+}
+KINDS = {
+    "one-term": ms.ANIL(alpha=1e-4, beta=1e-4, first_order=True),
+    "two-terms": ms.ANIL(alpha=1e-4, beta=1e-4),
+    "many-terms": ms.ANIL(alpha=1e-4, beta=1e-4, inner_steps=3),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", COPIED)
+def test_copies_by_bands_change_no_bit(size, kind, dtype, monkeypatch):
+    given = pair(**COPIED[size], dtype=dtype)
+    settings = {"method": KINDS[kind], "rounds": 3, "dtype": dtype, "record": "loss_out"}
+    one, two = (run(given, "gram", threads=threads, **settings) for threads in (1, 2))
+    assert takes_copies(one.config, "gram")
+    monkeypatch.setattr(arrays_engine, "takes_copies", lambda config, route: False)
+    without = run(given, "gram", threads=2, **settings)
+    for other in (two, without):
+        assert_same_bits(other, one)
+        np.testing.assert_array_equal(other.B, one.B)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -5,6 +5,7 @@
 
 #include "../convert_samples.hpp"
 #include "full_size.hpp"
+#include "metaspan/sweeps/band_copies.hpp"
 
 namespace metaspan::bind {
 namespace {
@@ -14,7 +15,8 @@ template <class XScalar>
 struct HeldArrays {
   std::shared_ptr<Batch> batch;
   ArraysData<XScalar> data;
-  DualGram gram;  // of the dual route
+  DualGram gram;               // of the dual route
+  BandCopies<XScalar> copies;  // of sparse sets on the Gram route
 };
 
 /// A run on arrays. HeldArrays is the first base, so that it is destroyed after the engines.
@@ -91,7 +93,7 @@ std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
                                 const ArraysState& state, Index n, std::uint64_t seed,
                                 const std::vector<std::uint64_t>& trials,
                                 const std::vector<Index>& rounds,
-                                const std::vector<std::string>& records, int threads) {
+                                const std::vector<std::string>& records, bool copies, int threads) {
   const Index d = state.B.shape(1), k = state.B.shape(2);
   require(d == data.d, "B must fit the data");
   const bool dual = route == "dual";
@@ -102,10 +104,12 @@ std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
     run = std::make_unique<ArraysRun<XScalar, BScalar>>(records, d);
   }
   run->hold(batch, data);
-  const TaskSet<XScalar>& tasks = run->data.tasks;
+  TaskSet<XScalar>& tasks = run->data.tasks;
   require(n > 0 && n <= tasks.size(), "n must be at most the number of tasks");
+  require(!copies || (tasks.is_sparse() && route == "gram"), "copies are of sparse sets");
   interruptible([&](Cancel* cancel) {
     if (dual) run->gram = make_dual_gram(tasks, inner_products_of(method), threads, cancel);
+    if (copies) run->copies = copy_by_bands(method, k, tasks, threads, cancel);
     const double* A = dual && state.A ? state.A->data() : nullptr;
     const Index rows = run->gram.G.rows();
     require(A == nullptr || state.A->shape(1) == rows, "A must have a row for every sample");
@@ -132,13 +136,14 @@ std::unique_ptr<Run> open_arrays(const Method& method, const std::string& route,
                                  const std::shared_ptr<Batch>& data, const py::dict& state, Index n,
                                  std::uint64_t seed, const std::vector<std::uint64_t>& trials,
                                  const std::vector<Index>& rounds,
-                                 const std::vector<std::string>& records, int threads) {
+                                 const std::vector<std::string>& records, bool copies,
+                                 int threads) {
   require(rounds.size() == trials.size(), "rounds must have one element per trial");
   const ArraysState from = as_state(state, trials.size());
   return data->visit([&](auto x, const auto& tasks) {
     return with_scalar(from.B, [&](auto b) {
       return open_typed<decltype(x), decltype(b)>(method, route, data, tasks, from, n, seed, trials,
-                                                  rounds, records, threads);
+                                                  rounds, records, copies, threads);
     });
   });
 }
@@ -211,7 +216,8 @@ Array project_arrays(const py::array& X, const py::array& B, int threads) {
 void bind_arrays(py::module_& module, py::class_<Run>& run) {
   run.def_static("arrays", &open_arrays, py::kw_only(), py::arg("method"), py::arg("route"),
                  py::arg("data"), py::arg("state"), py::arg("n"), py::arg("seed"),
-                 py::arg("trials"), py::arg("rounds"), py::arg("records"), py::arg("threads"));
+                 py::arg("trials"), py::arg("rounds"), py::arg("records"), py::arg("copies"),
+                 py::arg("threads"));
   module.def("adapt_arrays", &adapt_arrays, py::arg("method"), py::arg("B"), py::arg("w"),
              py::arg("data"), py::arg("want_B"), py::arg("threads"));
   module.def("project", &project_arrays, py::arg("X"), py::arg("B"), py::arg("threads"));

@@ -48,6 +48,7 @@ struct type_caster<metaspan::DataSizes> {
              source.attr("made").cast<bool>(),
              sparse ? entries.cast<double>() : 0,
              source.attr("meeting").cast<double>(),
+             source.attr("copied").cast<bool>(),
              source.attr("losses").cast<double>(),
              source.attr("geometry").cast<double>(),
              source.attr("record_calls").cast<double>()};
@@ -121,6 +122,7 @@ py::dict route_costs(const Method& method, const DataSizes& sizes, const std::st
   out["shared_bytes"] = cost.shared_bytes;
   out["opening_bytes"] = cost.opening_bytes;
   out["copies_of_B"] = cost.copies_of_B;
+  out["copy_bytes"] = cost.copy_bytes;
   return out;
 }
 
@@ -146,6 +148,7 @@ void bind_sizes(py::module_& module) {
   module.attr("VECTOR_BLOCK_BYTES") = static_cast<Index>(kVectorBlockBytes);
   module.attr("MADE_BYTES") = kMadeBytes;
   module.attr("PANEL_BYTES") = static_cast<Index>(kPanelBytes);
+  module.attr("BAND_BYTES") = kBandBytes;
   module.attr("NEAR_BYTES") = kNearBytes;
   module.attr("FAR_BYTES") = kFarBytes;
   module.attr("KEPT_BYTES") = static_cast<Index>(kKeptBytes);

@@ -6,6 +6,7 @@
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/data/blocks.hpp"
 #include "metaspan/geometry/coordinates.hpp"
+#include "metaspan/sweeps/band_copies.hpp"
 #include "metaspan/sweeps/dual_gram.hpp"
 #include "metaspan/sweeps/sparse_sweeps.hpp"
 #include "metaspan/sweeps/sweeps.hpp"
@@ -30,6 +31,7 @@ constexpr double kEntryColumns = 8;     // columns of B: overhead of an entry in
 constexpr double kListedColumns = 60;   // columns of B: an entry in a product of sparse rows
 constexpr double kRowEntries = 4;       // entries: overhead of a row of X
 constexpr double kWeighedSample = 250;  // operations of a sample that weighs bands on one thread
+constexpr double kCopiedColumns = 60;   // columns of B: an entry that is copied by bands
 constexpr double kSlowerOnB = 1.5;      // products of B with few vectors, and X^T C, by time
 
 double number(Index count) { return static_cast<double>(count); }
@@ -116,15 +118,18 @@ double held_of_workspace(const Method& method, const DataSizes& sizes) {
 /// for each task.
 double held_of_means(const DataSizes& sizes) { return number(sizes.n) * number(2 * sizes.k + 3); }
 
-/// The costs of the sweeps over sparse samples. Arithmetic is counted in flops of a dense X B at
-/// half its rate, 4 for each entry and column; the units above were fitted to measurements.
+/// The costs of the sweeps over sparse samples, with copies by bands if `copied` and they pay.
+/// Arithmetic is counted in flops of a dense X B at half its rate, 4 for each entry and column; the
+/// units above were fitted to measurements.
 class SparseSweeps {
  public:
-  explicit SparseSweeps(const DataSizes& sizes)
+  explicit SparseSweeps(const DataSizes& sizes, bool copied = false)
       : sizes_(sizes), d_(number(sizes.d)), k_(number(sizes.k)), columns_(number(padded(sizes.k))) {
     const bool far = kDouble * d_ * k_ > kKeptBytes;  // a row of B waits for memory
     waits_ = (far ? kDouble * k_ + kLineBytes : 0) + kEntryBytes;
     entry_ = 4 * (k_ + kEntryColumns);
+    copied_ = copied && copies_pay(sizes.m_out * sizes.entries, sizes.d, sizes.k);
+    in_place_ = columns_ == k_ && sizes.B_number_bytes == static_cast<Index>(kDouble);
   }
 
   /// Returns the cost of X B: for each entry a row of B is read and added, at half the rate of a
@@ -142,16 +147,31 @@ class SparseSweeps {
     return {entries * 4 * kVectorColumns, 0, entries * (lines + kEntryBytes)};
   }
 
+  /// Whether sets are copied by bands.
+  bool copied() const { return copied_; }
+
+  /// Returns the bytes of the copies of sets of m samples.
+  double bytes_of_copies(double samples, double m) const {
+    if (!copied_ || samples == 0) return 0;
+    const double copy = bytes_of_copy(m * sizes_.entries, sizes_.number_bytes, sizes_.d, sizes_.k);
+    return samples / m * copy;
+  }
+
+  /// Returns the cost of making copies of `samples` samples.
+  Stage copying(double samples) const {
+    return {copied_ ? samples * sizes_.entries * 4 * kCopiedColumns : 0};
+  }
+
   /// Returns the cost of X^T C, (10), for sets of m samples and `terms` terms of C: as a vector X^T
   /// s for each term, or by adding rows of C, which read and write a row of the sums for each
-  /// entry.
+  /// entry. With copies by bands, these rows are in an L2 cache.
   Stage combined(double samples, double m, double terms) const {
     if (by_terms(m, terms)) {
       const double of_a_set = terms * work(m).of_a_term * 4;
       return {samples / m * of_a_set, 0, kEntryBytes * samples * sizes_.entries};
     }
     const double entries = entries_of(samples);
-    return {kSlowerOnB * entries * entry_, 0, 2 * entries * waits_};
+    return {kSlowerOnB * entries * entry_, 0, entries * (copied_ ? kEntryBytes : 2 * waits_)};
   }
 
   /// Returns whether X^T C is computed as a vector X^T s for each term of C, by the rule of the
@@ -161,7 +181,11 @@ class SparseSweeps {
   }
 
   /// Returns the traffic of grad_B: d rows of zeros, sums, and a step, independent of the entries.
-  Stage gradient() const { return {0, 0, kDouble * d_ * (3 * columns_ + 5 * k_)}; }
+  /// Sums that are in a cache or in grad_B itself are no traffic of their own.
+  Stage gradient() const {
+    const double sums = in_place_ || copied_ ? 2 * k_ : 3 * columns_;
+    return {0, 0, kDouble * d_ * (sums + 5 * k_)};
+  }
 
   /// Returns the cost of the first use of memory for `numbers` numbers.
   static Stage table(double numbers) { return {0, 0, kFreshMemory * kDouble * numbers}; }
@@ -185,11 +209,16 @@ class SparseSweeps {
     return threads * (kHead * d_ + sizeof(kernels::ListedEntry) * rows * sizes_.entries);
   }
 
-  /// Returns the bytes of the sums of X^T C and, with `vectors`, of the X^T s that are added
-  /// together.
-  double sum_bytes(bool vectors) const {
-    return kDouble * d_ * (columns_ + static_cast<double>(kTermsAtOnce) * vectors);
+  /// Returns the bytes of the sums of X^T C, of which grad_B itself holds those that need no
+  /// padding, and with `vectors` of the X^T s that are added together. With copies by bands, each
+  /// thread holds those of a band.
+  double sum_bytes(bool vectors, int threads) const {
+    const double rows = copied_ ? std::min(d_, threads * number(columns_of_band(sizes_.k))) : d_;
+    return kDouble * rows * (!in_place_ * columns_ + static_cast<double>(kTermsAtOnce) * vectors);
   }
+
+  /// Returns those of sum_bytes() that are freed when the gradient is complete, and are large.
+  double released_bytes() const { return in_place_ || copied_ ? 0 : kDouble * d_ * k_; }
 
   /// Counts the numbers of C as Factors holds it for a set of m samples and, if X^T C adds rows of
   /// a C that is held by its terms, those of its expansion.
@@ -205,7 +234,8 @@ class SparseSweeps {
 
   const DataSizes& sizes_;
   double d_, k_, columns_;
-  double waits_, entry_;  // bytes and flops of an entry in X B
+  double waits_, entry_;    // bytes and flops of an entry in X B
+  bool copied_, in_place_;  // sets have copies by bands; sums are in grad_B
 };
 
 /// Returns the bytes that the Gram route holds on dense data: the TaskProducts of a block, C and
@@ -259,10 +289,12 @@ RouteCost dense_gram(const Method& method, const DataSizes& sizes, int threads) 
 /// matrices are fresh memory in each round. The sums of X^T C are freed when the gradient is
 /// complete.
 RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads) {
-  const SparseSweeps sweeps(sizes);
+  const SparseSweeps sweeps(sizes, sizes.copied);
   const double n = number(sizes.n), samples = sizes.samples();
   const TermCounts terms = terms_of(method);
   const bool exact = method.has_inner_part(), grams = method.needs_cross_gram();
+  const double all_out = sizes.m_out * number(sizes.all_tasks);
+  const double all_in = exact && !sizes.shared ? sizes.all_in() : 0;
   RouteCost cost;
   cost.round = {sweeps.features(samples), sweeps.gradient(),
                 sweeps.combined(sizes.samples_out(), sizes.m_out, terms.outer)};
@@ -273,8 +305,13 @@ RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads)
     held += sweeps.held_of_factors(sizes.m_in, terms.inner);
     vectors = vectors || sweeps.by_terms(sizes.m_in, terms.inner);
   }
-  // Bands are weighed on one thread.
-  if (threads > 1) cost.round.push_back({threads * kWeighedSample * number(kBandSamples)});
+  // Bands are weighed on one thread, unless they are those of the copies.
+  if (threads > 1 && !sweeps.copied()) {
+    cost.round.push_back({threads * kWeighedSample * number(kBandSamples)});
+  }
+  cost.copy_bytes =
+      sweeps.bytes_of_copies(all_out, sizes.m_out) + sweeps.bytes_of_copies(all_in, sizes.m_in);
+  cost.setup = {sweeps.copying(all_out + all_in)};
   if (grams) {
     const GramsNeeded needed = grams_of(method, sizes);
     const double pairs = sizes.samples_out() * needed.K_cross + sizes.samples_in() * needed.K / 2;
@@ -286,8 +323,8 @@ RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads)
   const double listed = grams ? sweeps.listed_bytes(threads, sizes.m_in) : 0;
   cost.bytes = kDouble * (tasks_of_block(sizes, sizes.n) * held +
                           threads * held_of_workspace(method, sizes) + held_of_means(sizes)) +
-               std::max(listed, sweeps.sum_bytes(vectors));
-  cost.released_bytes = kDouble * number(sizes.d) * number(sizes.k);
+               std::max(listed, sweeps.sum_bytes(vectors, threads));
+  cost.released_bytes = sweeps.released_bytes();
   const double combined = sizes.samples_out() + exact * sizes.samples_in();
   cost.flops = 2 * sizes.entries * number(sizes.k) * (samples + combined);
   return cost;
@@ -494,7 +531,7 @@ RouteCost dual_cost(const Method& method, const DataSizes& sizes, int threads) {
   if (sizes.sparse) {
     const SparseSweeps sweeps(sizes);
     cost.opening_bytes += sweeps.listed_bytes(threads, N);
-    cost.shared_bytes += sweeps.sum_bytes(false);  // of B, for one trial at a time
+    cost.shared_bytes += sweeps.sum_bytes(false, threads);  // of B, for one trial at a time
   } else {
     const Index columns = std::min(tile_columns(static_cast<Index>(N)), sizes.d);
     cost.opening_bytes += kDouble * N * number(columns);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "metaspan/base/error.hpp"
+#include "metaspan/base/huge_pages.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/sweeps/sparse_gram.hpp"
 #include "metaspan/sweeps/term_tile.hpp"
@@ -19,6 +20,9 @@ constexpr Index kPieceEntries = 1 << 15;
 /// number of entries of a row in a band below which a cut does not pay.
 constexpr Index kBandBytes = 1 << 24;
 constexpr Index kCutEntries = 16;
+
+/// Bytes of B above which no L2 cache holds it.
+constexpr Index kFarTable = 1 << 20;
 
 /// The number of entries that are as much work as a row of the output.
 constexpr Index kRowWeight = 4;
@@ -43,15 +47,18 @@ void append_pieces(const Samples<XScalar>& set, Mat& Z, Index width,
   }
 }
 
-/// Z = X B of (5) for the rows of a piece: each stored entry adds a multiple of a row of B, (k,).
+/// Z = X B of (5) for the rows of a piece: each stored entry adds a multiple of a row of B, (d, k).
 /// The padding columns are cleared because the products of the algebra read them.
 template <class XScalar, class BScalar>
-void project_piece(const Piece<XScalar>& piece, const BScalar* B, Index k) {
+void project_piece(const Piece<XScalar>& piece, const BScalar* B, Index d, Index k) {
   const Index rows = piece.end - piece.begin, width = piece.Z->cols();
   auto Z = piece.Z->middleRows(piece.begin, rows);
   Z.rightCols(width - k).setZero();
   const auto& [starts, columns, values] = piece.set->sparse();
-  kernels::sparse_times(rows, starts + piece.begin, columns, values, B, k, Z.data(), width);
+  const bool far = static_cast<Index>(sizeof(BScalar)) * d * k > kFarTable;
+  const auto times = far ? &kernels::sparse_times<true, XScalar, BScalar>
+                         : &kernels::sparse_times<false, XScalar, BScalar>;
+  times(rows, starts + piece.begin, columns, values, B, k, Z.data(), width);
 }
 
 /// K = X X^T and K' = X' X^T of one task, (5), as far as `needed` says. Inner rows are listed
@@ -90,6 +97,14 @@ bool by_terms(const Part<XScalar>& part, Index d, Index k) {
   return static_cast<double>(part.C->count()) * work.of_a_term < work.of_rows;
 }
 
+/// Returns whether X^T C of a part needs the rows of a C that is held as terms. The copy of a set
+/// by bands computes them from a single term as it needs them.
+template <class XScalar>
+bool needs_rows(const Part<XScalar>& part, Index d, Index k) {
+  const Index enough = part.set->banded != nullptr ? 1 : 0;
+  return !part.C->whole() && part.C->count() > enough && !by_terms(part, d, k);
+}
+
 /// Multiplies out C = sum_t s_t c_t^T, (m, padded(k)), for the parts whose rows of C are needed but
 /// which are held as terms. lazyProduct() evaluates entry by entry, as the inner dimension is a
 /// handful of terms.
@@ -100,7 +115,7 @@ std::vector<Mat> expand_factors(const std::vector<Part<XScalar>>& parts, Index d
   parallel_for(threads, static_cast<Index>(parts.size()), cancel, [&](Index p, int) {
     const Part<XScalar>& part = parts[static_cast<std::size_t>(p)];
     const Factors& C = *part.C;
-    if (C.whole() || C.count() == 0 || by_terms(part, d, k)) return;
+    if (!needs_rows(part, d, k)) return;
     const Eigen::Map<const Eigen::MatrixXd> s(C.s(0), C.m(), C.count());
     all[static_cast<std::size_t>(p)].noalias() =
         s.lazyProduct(ConstMat(C.c(), C.count(), padded(k)));
@@ -108,33 +123,68 @@ std::vector<Mat> expand_factors(const std::vector<Part<XScalar>>& parts, Index d
   return all;
 }
 
-/// sum += X^T C over the parts, (10), for the features [first, first + rows of sum). The parts are
-/// taken in their order in every band. Terms are collected in a TermTile and added several at a
-/// time; the tile is emptied before a part that is added by rows, so that the order of the
-/// additions is the order of the parts.
+/// The features [first, end), and their number as a band of BandedRows.
+struct Band {
+  Index first, end, number;
+};
+
+/// v = X^T s for the features of a band, (end - first,).
+template <class XScalar>
+void combine_vector(const Samples<XScalar>& set, const Band& band, const double* s, double* v) {
+  std::fill_n(v, band.end - band.first, 0.0);
+  if (set.banded != nullptr) {
+    const BandedRows<XScalar>& X = *set.banded;
+    const auto at = static_cast<std::size_t>(band.number);
+    const Index p = X.starts[at];
+    return kernels::banded_combine(X.starts[at + 1] - p, X.rows.data() + p, X.columns.data() + p,
+                                   X.values.data() + p, s, v);
+  }
+  const SparseRows<XScalar>& X = set.sparse();
+  kernels::sparse_combine(set.m, X.starts, X.columns, X.values, band.first, band.end, s, v);
+}
+
+/// sum += X^T C for the features of a band, (end - first, width). C is the matrix C of `part` or
+/// `rows`, its expansion; from a copy by bands a single term needs none.
+template <class XScalar>
+void combine_rows(const Part<XScalar>& part, const Mat& rows, const Band& band, double* sum,
+                  Index width) {
+  const auto& [set, C] = part;
+  const double* matrix = C->whole() ? C->matrix() : rows.data();
+  if (set->banded != nullptr) {
+    const BandedRows<XScalar>& X = *set->banded;
+    const auto at = static_cast<std::size_t>(band.number);
+    const Index p = X.starts[at];
+    const bool one_term = matrix == nullptr;
+    return kernels::banded_combine(X.starts[at + 1] - p, X.rows.data() + p, X.columns.data() + p,
+                                   X.values.data() + p, one_term ? C->s(0) : nullptr,
+                                   one_term ? C->c() : matrix, sum, width);
+  }
+  const SparseRows<XScalar>& X = set->sparse();
+  kernels::sparse_combine(set->m, X.starts, X.columns, X.values, band.first, band.end, matrix, sum,
+                          width);
+}
+
+/// sum += X^T C over the parts, (10), for the features of a band, (end - first, padded(k)). The
+/// parts are taken in their order in every band. Terms are collected in a TermTile and added
+/// several at a time; the tile is emptied before a part that is added by rows, so that the order of
+/// the additions is the order of the parts.
 template <class XScalar>
 void add_parts(const std::vector<Part<XScalar>>& parts, const std::vector<Mat>& C, Index d, Index k,
-               Index first, Cancel* cancel, Mat& sum) {
-  const Index end = first + sum.rows();
+               const Band& band, Cancel* cancel, double* sum) {
+  const Index rows = band.end - band.first, width = padded(k);
   const bool any = std::any_of(parts.begin(), parts.end(),
                                [&](const Part<XScalar>& part) { return by_terms(part, d, k); });
-  TermTile terms(any ? sum.rows() : 0, sum.cols(), sum.rows());
+  TermTile terms(any ? rows : 0, width, rows);
   for (std::size_t p = 0; p < parts.size(); ++p) {
     if (cancel != nullptr && cancel->requested()) return;
     const auto& [set, factors] = parts[p];
-    const SparseRows<XScalar>& X = set->sparse();
     if (by_terms(parts[p], d, k)) {
       for (Index t = 0; t < factors->count(); ++t) {
-        double* v = terms.next(factors->c() + t * sum.cols(), sum);
-        std::fill_n(v, sum.rows(), 0.0);
-        kernels::sparse_combine(set->m, X.starts, X.columns, X.values, first, end, factors->s(t),
-                                v);
+        combine_vector(*set, band, factors->s(t), terms.next(factors->c() + t * width, sum));
       }
     } else if (factors->whole() || factors->count() > 0) {
       terms.add_to(sum);
-      kernels::sparse_combine(set->m, X.starts, X.columns, X.values, first, end,
-                              factors->whole() ? factors->matrix() : C[p].data(), sum.data(),
-                              sum.cols());
+      combine_rows(parts[p], C[p], band, sum, width);
     }
   }
   terms.add_to(sum);
@@ -142,13 +192,19 @@ void add_parts(const std::vector<Part<XScalar>>& parts, const std::vector<Mat>& 
 
 /// Returns the edges of bands of features with about the same work in each, (bands + 1,). There is
 /// a band for every thread, or more where the sums of a band would not stay in a cache and rows are
-/// long enough to be cut. The columns of sampled entries are cut at equal ranks; rows of the output
-/// are sampled too, since features without entries also cost time. The bands may depend
+/// long enough to be cut. The columns of sampled entries are cut at equal ranks; rows of
+/// the output are sampled too, since features without entries also cost time. The bands may depend
 /// on the number of threads because no sum depends on them: an element of the output is the sum of
-/// its own entries, one row after the other.
+/// its own entries, one row after the other. Sets that are copied by bands have the bands of their
+/// copies.
 template <class XScalar>
 std::vector<Index> find_bands(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                               int threads) {
+  std::vector<Index> edges{0};
+  if (const auto* copy = parts.front().set->banded) {
+    while (edges.back() < d) edges.push_back(std::min(d, edges.back() + copy->width));
+    return edges;
+  }
   Index entries = 0, rows = 0;
   for (const auto& part : parts) {
     entries += part.set->entries();
@@ -164,7 +220,6 @@ std::vector<Index> find_bands(const std::vector<Part<XScalar>>& parts, Index d, 
     for (Index p = X.starts[0]; p < X.starts[set->m]; p += step) sampled.push_back(X.columns[p]);
   }
   for (Index row = 0; row < d; row += 1 + step / kRowWeight) sampled.push_back(row);
-  std::vector<Index> edges{0};
   auto cut = sampled.begin();
   for (Index b = 1; b < count; ++b) {
     const auto next = sampled.begin() + b * static_cast<Index>(sampled.size()) / count;
@@ -196,8 +251,9 @@ void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks
     if (has_outer && !shared[at])
       append_pieces(tasks.out(taken[i]), products[at].Z_out, width, pieces);
   }
-  parallel_for(threads, static_cast<Index>(pieces.size()), cancel,
-               [&](Index p, int) { project_piece(pieces[static_cast<std::size_t>(p)], B, k); });
+  parallel_for(threads, static_cast<Index>(pieces.size()), cancel, [&](Index p, int) {
+    project_piece(pieces[static_cast<std::size_t>(p)], B, tasks.d, k);
+  });
   const bool grams = needed.K || needed.K_cross;
   std::vector<SparseProducts> workspaces(static_cast<std::size_t>(grams ? threads : 0));
   parallel_for(threads, taken.n, cancel, [&](Index i, int thread) {
@@ -219,26 +275,36 @@ void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks
 }
 
 /// The second sweep, (10): out = [start +] sum_i X_i^T C_i, (d, k), by bands of features. A band
-/// accumulates in double in a matrix of its own and rounds to the type of B once at the end,
-/// whatever the number of parts. Threads share nothing but what they read.
+/// accumulates in double and rounds to the type of B once at the end, whatever the number of parts.
+/// Doubles that need no padding are summed in place, others in a matrix of the band. Threads share
+/// nothing but what they read.
 template <class XScalar, class BScalar>
 void sparse_second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                          const BScalar* start, BScalar* out, int threads, Cancel* cancel) {
+  using Table = Eigen::Map<MatrixOf<BScalar>>;
   const Index width = padded(k);
   const std::vector<Mat> C = expand_factors(parts, d, k, threads, cancel);
   const std::vector<Index> edges = find_bands(parts, d, k, threads);
-  parallel_for(threads, static_cast<Index>(edges.size()) - 1, cancel, [&](Index band, int) {
-    const Index first = edges[static_cast<std::size_t>(band)];
-    const Index end = edges[static_cast<std::size_t>(band) + 1], rows = end - first;
+  parallel_for(threads, static_cast<Index>(edges.size()) - 1, cancel, [&](Index b, int) {
+    const auto at = static_cast<std::size_t>(b);
+    const Band band{edges[at], edges[at + 1], b};
+    const Index rows = band.end - band.first;
     if (rows == 0) return;
-    Mat sum = Mat::Zero(rows, width);
-    using Table = Eigen::Map<const MatrixOf<BScalar>>;
-    if (start != nullptr) {
-      sum.leftCols(k) = Table(start + first * k, rows, k).template cast<double>();
+    Table target(out + band.first * k, rows, k);
+    if (start == nullptr) {
+      target.setZero();
+    } else if (start != out) {
+      std::copy_n(start + band.first * k, rows * k, target.data());
     }
-    add_parts(parts, C, d, k, first, cancel, sum);
-    Eigen::Map<MatrixOf<BScalar>>(out + first * k, rows, k) =
-        sum.leftCols(k).template cast<BScalar>();
+    if constexpr (std::is_same_v<BScalar, double>) {
+      if (width == k) return add_parts(parts, C, d, k, band, cancel, target.data());
+    }
+    Mat sum(rows, width);
+    prefer_huge_pages(sum.data(), sum.size());
+    sum.leftCols(k) = target.template cast<double>();
+    sum.rightCols(width - k).setZero();
+    add_parts(parts, C, d, k, band, cancel, sum.data());
+    target = sum.leftCols(k).template cast<BScalar>();
   });
   throw_if_requested(cancel);
 }

@@ -148,7 +148,7 @@ void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index 
   for (const auto& [set, C] : parts) {
     if (C->whole()) {
       // Terms that wait come before this part, in the order of the parts.
-      terms.add_to(sum);
+      terms.add_to(sum.data());
       copy_tile(*set, row, rows, tile);
       kernels::product<true>(rows, set->m, width, tile.data(), 1, kStride, C->matrix(), sum.data());
       continue;
@@ -156,10 +156,10 @@ void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index 
     const auto& [X, stride] = set->dense();
     for (Index t = 0; t < C->count(); ++t) {
       kernels::sweep_combine<false>(set->m, rows, X + row, stride, C->s(t),
-                                    terms.next(C->c() + t * width, sum));
+                                    terms.next(C->c() + t * width, sum.data()));
     }
   }
-  terms.add_to(sum);
+  terms.add_to(sum.data());
   for (Index i = 0; i < rows; ++i) {
     for (Index j = 0; j < k; ++j) {
       out[(row + i) * k + j] = static_cast<BScalar>(sum(i, j));

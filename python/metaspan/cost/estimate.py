@@ -17,7 +17,7 @@ from ..tasks.batch import TaskBatch, bytes_to_read
 from ..tasks.heads import GaussianHeads, SphereHeads
 from ..tasks.linear import LinearTasks
 from .machine import WAKING, Machine
-from .routes import bytes_of_trials, chosen_route, prices
+from .routes import bytes_of_trials, chosen_route, prices, takes_copies
 from .workload import Workload, losses_share, record_calls, workload_of
 
 
@@ -122,6 +122,8 @@ def on_data(config: TrainConfig) -> Estimate:
         "route": bytes_of_trials(cost, at_once),
         "trace": _trace_bytes(config),
     }
+    if takes_copies(config, route):
+        parts["copies"] = int(cost["copy_bytes"])
     if sizes.k_star:
         parts["B_star"] = 8 * sizes.d * sizes.k_star * (2 if drawn_data else 1)
     # Memory to measure B or to hand it over, for which freed memory of the route is used first.

@@ -322,6 +322,7 @@ def _measure_grams(watch: Stopwatch) -> float:
             trials=[0],
             rounds=[0],
             records=["w_norm"],
+            copies=False,
             threads=1,
         )
     )

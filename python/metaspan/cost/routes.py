@@ -80,6 +80,21 @@ def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
     return name
 
 
+def takes_copies(config: TrainConfig, route: str | None) -> bool:
+    """Return whether a run copies its sparse sets by bands: where that pays and fits the memory.
+
+    The copies change no bit, so that the choice may depend on the memory that is available now.
+    """
+    if route != "gram":
+        return False
+    work, free = workload_of(config), memory.available_bytes()
+    cost, trials = work.cost("gram"), len(config.trials)
+    B_bytes = work.sizes.d * work.sizes.k * work.sizes.B_number_bytes
+    held = bytes_of_trials(cost, trials) + trials * cost["copies_of_B"] * B_bytes
+    fit = free is None or held + cost["copy_bytes"] <= 0.8 * free
+    return cost["copy_bytes"] > 0 and fit
+
+
 def _reading(work: Workload, machine: Machine, count: float) -> float:
     """Return the seconds in which `count` bytes of stored features are read."""
     if not work.sizes.stored:

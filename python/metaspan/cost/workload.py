@@ -92,6 +92,7 @@ def work_of_batch(batch: TaskBatch, method: Method, width: int, losses: bool) ->
             B_number_bytes=batch.dtype.itemsize,
             stored=batch.on_disk,
             made=False,
+            copied=False,  # copies pay off over several rounds
             losses=float(losses),
             **_describe_rows(batch.sparsity),
         ),
@@ -126,6 +127,7 @@ def workload_of(config: TrainConfig) -> Workload:
             B_number_bytes=np.dtype(config.dtype).itemsize,
             stored=isinstance(tasks, TaskBatch) and tasks.on_disk,
             made=config.layout.engine == "sampled",
+            copied=sparsity is not None and config.rounds > 1,
             losses=losses_share(config),
             geometry=geometry / config.record_every,
             record_calls=record_calls(config),

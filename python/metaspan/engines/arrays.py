@@ -5,6 +5,7 @@ from __future__ import annotations
 from .._load import core
 from ..config.config import TrainConfig
 from ..cost import estimate
+from ..cost.routes import takes_copies
 from ..cost.workload import workload_of
 from ..methods import core_method
 from ..tasks.batch import TaskBatch, core_data
@@ -63,6 +64,7 @@ def open_on(
         trials=trial_ids_of(config, indices),
         rounds=rounds_of(trials, indices),
         records=config.record,
+        copies=takes_copies(config, trials.route),
         threads=config.threads,
     )
 

@@ -5,8 +5,10 @@ import sys
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import metaspan as ms
+from metaspan._load import core
 from metaspan._support import memory as _memory
 from metaspan.cost import machine as cost
 from metaspan.cost import routes
@@ -168,6 +170,23 @@ def test_features_on_disk_come_from_memory_where_it_has_room(known_machine, tmp_
     data = 8 * 4 * 10 * 10_000
     assert seconds(data) == seconds(None) > data / 1e9
     assert seconds(100 * data) < seconds(data)
+
+
+def test_sparse_sets_are_copied_where_memory_has_room(known_machine, monkeypatch):
+    d, entries, rng = 300_000, 400, np.random.default_rng(0)
+    columns = np.sort(rng.choice(d, entries, replace=False)).astype(np.int32)
+    X = sparse.csr_matrix((np.ones(entries), columns, [0, entries]), shape=(1, d))
+    batch = ms.TaskBatch([X], [np.ones(1)], [X], [np.ones(1)])
+
+    def copies(free, **options):
+        monkeypatch.setattr(_memory, "available_bytes", lambda: free)
+        options = {"width": 8, "route": "gram", "threads": 1} | options
+        return ms.estimate(batch, "anil", **options).bytes.get("copies", 0)
+
+    bands, taken = -(-8 * 8 * d // core.BAND_BYTES), copies(None)
+    assert taken == 2 * ((4 + 2 + 8) * entries + 8 * (bands + 1))
+    assert copies(2**40) == taken
+    assert copies(2**20) == copies(None, route="vector") == copies(None, rounds=1) == 0
 
 
 def test_configuration_is_a_mapping_that_prints():

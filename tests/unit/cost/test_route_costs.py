@@ -105,9 +105,32 @@ def test_products_of_one_block_of_tasks_are_held_at_a_time():
 
 
 def test_sums_of_sparse_rows_are_given_back():
-    counts = cost(ANIL, "gram", entries=10.0, meeting=0.01)
-    assert counts["released_bytes"] == 8 * D * K
-    assert counts["bytes"] > counts["released_bytes"]
+    padded = cost(ANIL, "gram", entries=10.0, meeting=0.01, k=K + 1)
+    assert padded["released_bytes"] == 8 * D * (K + 1)
+    assert padded["bytes"] > padded["released_bytes"]
+    narrow = cost(ANIL, "gram", entries=10.0, meeting=0.01, B_number_bytes=4)
+    assert narrow["released_bytes"] == 8 * D * K
+    in_place = cost(ANIL, "gram", entries=10.0, meeting=0.01)
+    assert in_place["released_bytes"] == 0
+
+
+def test_sparse_sets_are_copied_where_that_pays():
+    many = {"d": 10**6, "k": 32, "meeting": 0.01, "copied": True, "m_in": 500, "m_out": 500}
+    bands = -(-8 * many["d"] * many["k"] // core.BAND_BYTES)
+    of_a_set = 500 * 100 * (8 + 4 + 2) + 8 * (bands + 1)
+    counts = cost(ANIL, "gram", entries=100.0, **many)
+    assert counts["copy_bytes"] == pytest.approx(2 * N_TASKS * of_a_set)
+    assert cost(FIRST_ORDER, "gram", entries=100.0, **many)["copy_bytes"] == pytest.approx(
+        N_TASKS * of_a_set
+    )
+    shared = cost(ANIL, "gram", entries=100.0, **{**many, "shared": True})
+    assert shared["copy_bytes"] == pytest.approx(N_TASKS * of_a_set)
+    for change in ({"copied": False}, {"d": 10**4}, {"entries": 1.0}):
+        without = cost(ANIL, "gram", **{"entries": 100.0, **many, **change})
+        assert without["copy_bytes"] == 0
+    assert cost(ANIL, "vector", entries=100.0, **many)["copy_bytes"] == 0
+    dense = {**many, "meeting": 0.0}
+    assert cost(ANIL, "gram", **dense)["copy_bytes"] == 0
 
 
 def test_sparse_rounds_are_serial_by_their_entries():

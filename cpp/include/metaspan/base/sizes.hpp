@@ -35,6 +35,10 @@ constexpr double kStoreBlockBytes = 1 << 27;   // X that a store loads at a time
 constexpr double kVectorBlockBytes = 1 << 26;  // gradient terms that a block of tasks keeps
 constexpr Index kMadeBytes = 1 << 26;          // generated rows that are held for a panel of tasks
 
+// Bytes of the sums of a band of columns, where sparse sets have copies by bands: the sums stay in
+// an L2 cache.
+constexpr Index kBandBytes = 1 << 20;
+
 // Threads share each panel whose X has more bytes than kPanelBytes; smaller panels go to one thread
 // each. The limit is kUnevenBytes where few sparse panels would leave some threads without work.
 constexpr double kPanelBytes = 1 << 25;

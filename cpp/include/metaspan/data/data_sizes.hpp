@@ -19,6 +19,7 @@ struct DataSizes {
   bool sparse;              // X is held by its entries
   bool made;                // rows of X are generated when they are needed
   double entries, meeting;  // of a sparse row; probability that two are in the same column
+  bool copied;              // the Gram route copies sparse sets by bands where that pays
   double losses, geometry;  // shares of the rounds that record losses, and that measure B
   double record_calls;      // time of the records of a round, as a number of kernel calls
 

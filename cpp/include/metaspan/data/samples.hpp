@@ -30,6 +30,17 @@ struct SparseRows {
   Index entries(Index m) const { return starts[m] - starts[0]; }
 };
 
+/// A copy of a sparse set (m, d) whose entries are grouped by bands of columns, and within a band
+/// ordered by row. The entries of a band address few rows of X^T C, which an L2 cache keeps.
+template <class Scalar>
+struct BandedRows {
+  Index width;                         // columns of a band; the last one may have fewer
+  std::vector<Index> starts;           // (bands + 1,)  first entry of each band
+  std::vector<std::int32_t> rows;      // of the entries
+  std::vector<std::uint16_t> columns;  // of the entries, counted from the first of their band
+  std::vector<Scalar> values;          // of the entries
+};
+
 /// Rows that are generated from a law when a sweep needs them, (12). y is the noise alone: the
 /// rest of a response is computed from the generated row.
 struct MadeRows {
@@ -65,6 +76,7 @@ struct Samples {
   std::variant<DenseRows<Scalar>, SparseRows<Scalar>, MadeRows, SourcedRows, StoredRows> rows;
   const Scalar* y;  // (m,)
   Index m;
+  const BandedRows<Scalar>* banded = nullptr;  // a copy of sparse rows, or null
 
   template <class Rows>
   bool has() const {

@@ -23,11 +23,12 @@ struct RouteCost {
   double shared_bytes = 0;            // shared by the trials of a run
   double opening_bytes = 0;           // held while the run is opened, before its first trial
   int copies_of_B = 2;                // held by a trial, the gradient included
+  double copy_bytes = 0;              // copies of sparse sets, which a run can do without
 };
 
 /// Returns a lower estimate of the flops of a round on n tasks, by any route: those of the passes
-/// with a vector at a time over rows of `length` numbers and, if the rows are sparse, of the sums of
-/// a gradient of `numbers` numbers. Threads share a round of at least kSerialFlops of them.
+/// with a vector at a time over rows of `length` numbers and, if the rows are sparse, of the sums
+/// of a gradient of `numbers` numbers. Threads share a round of at least kSerialFlops of them.
 double flops_of_round(const Method& method, double length, double n, double m_in, double m_out,
                       double numbers);
 

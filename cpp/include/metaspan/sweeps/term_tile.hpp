@@ -19,17 +19,16 @@ class TermTile {
   /// Returns the memory of the next v, (rows,), which the caller fills before the next call. If the
   /// buffer is full, its terms are added to `sum`, (rows, width), first.
   double* next(const double* c,  // (width,)
-               Mat& sum) {
+               double* sum) {
     if (count_ == kTermsAtOnce) add_to(sum);
     std::copy_n(c, c_.cols(), c_.data() + count_ * c_.cols());
     return v_.data() + count_++ * v_.cols();
   }
 
   /// Adds the remaining terms to `sum`.
-  void add_to(Mat& sum) {
+  void add_to(double* sum) {
     if (count_ == 0) return;
-    kernels::product<true>(rows_, count_, sum.cols(), v_.data(), 1, v_.cols(), c_.data(),
-                           sum.data());
+    kernels::product<true>(rows_, count_, c_.cols(), v_.data(), 1, v_.cols(), c_.data(), sum);
     count_ = 0;
   }
 

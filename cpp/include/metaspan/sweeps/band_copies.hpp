@@ -1,0 +1,46 @@
+// Copies of sparse sets in the order in which the second sweep sums X^T C, (10).
+#pragma once
+
+#include <algorithm>
+#include <memory>
+
+#include "metaspan/algebra/factors.hpp"
+#include "metaspan/algebra/method.hpp"
+#include "metaspan/base/cancel.hpp"
+#include "metaspan/base/sizes.hpp"
+#include "metaspan/data/samples.hpp"
+
+namespace metaspan {
+
+/// Returns the columns of a band for a gradient (d, k).
+inline Index columns_of_band(Index k) {
+  constexpr Index kMost = 1 << 16;  // columns of BandedRows have 16 bits
+  return std::min(kMost, ceil_div(kBandBytes, 8 * padded(k)));
+}
+
+/// Returns whether copies of sets of `entries` entries on average make the second sweep faster:
+/// where the gradient has many bands, and these have enough entries of a set to be worth a loop.
+inline bool copies_pay(double entries, Index d, Index k) {
+  constexpr double kFewBands = 16, kFewEntries = 8;
+  const auto bands = static_cast<double>(ceil_div(d, columns_of_band(k)));
+  return bands > kFewBands && entries > kFewEntries * bands;
+}
+
+/// Returns the bytes of a copy of a set (m, d) with `entries` entries of `number` bytes.
+inline double bytes_of_copy(double entries, Index number, Index d, Index k) {
+  const auto bands = static_cast<double>(ceil_div(d, columns_of_band(k)) + 1);
+  return entries * static_cast<double>(sizeof(std::int32_t) + sizeof(std::uint16_t) + number) +
+         bands * static_cast<double>(sizeof(Index));
+}
+
+/// Copies of the sets of a batch. They belong to the run, and the sets refer to them.
+template <class Scalar>
+using BandCopies = std::vector<std::unique_ptr<const BandedRows<Scalar>>>;
+
+/// Copies the sets of sparse tasks that a method combines in (10), and sets their `banded`. The
+/// copies change the speed of the second sweep and no bit.
+template <class Scalar>
+BandCopies<Scalar> copy_by_bands(const Method& method, Index k, TaskSet<Scalar>& tasks, int threads,
+                                 Cancel* cancel);
+
+}  // namespace metaspan
