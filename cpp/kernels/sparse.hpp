@@ -10,6 +10,10 @@
 
 namespace metaspan::kernels {
 
+/// Where B is in X B: near, in an L2 cache; beyond it; or far, so large that sets may have copies
+/// by bands of columns. Entries are then added one after the other, as banded_times() does it.
+enum class Reach { near, beyond, far };
+
 namespace detail {
 
 constexpr int kStrip = 8;  // most registers of a row of B or C that are processed together
@@ -50,28 +54,31 @@ inline void fetch_row(const Entry* row, std::ptrdiff_t last) {
 /// Computes out = x^T B for one sparse row x and a strip of `Lanes` registers of columns of B,
 /// whose rows are b_row apart. The sums stay in registers while the entries select rows of B. The
 /// last register begins at column `last`: it may overlap the one before it, so that no row of B is
-/// read beyond its end. Entries take turns at the chains of sums, which are added in order. If B is
-/// `Far` from the core, in no L2 cache, its rows are prefetched kRowsAhead entries ahead, of which
-/// `after` may belong to the following rows of X.
-template <bool Far, int Lanes, class Value, class Entry>
+/// read beyond its end. Entries take turns at the chains of sums, which are added in order. Unless
+/// B is near, its rows are prefetched kRowsAhead entries ahead, of which `after` may belong to the
+/// following rows of X. A far B has a single chain, since reading takes longer than adding.
+template <Reach kReach, int Lanes, class Value, class Entry>
 inline void times_entries(std::ptrdiff_t count, std::ptrdiff_t after, const std::int32_t* columns,
                           const Value* values, const Entry* B, std::ptrdiff_t b_row,
                           std::ptrdiff_t last, double* out) {
-  constexpr int kChains = chains_of(Lanes);
+  constexpr int kChains = kReach == Reach::far ? 1 : chains_of(Lanes);
+  constexpr int kTurn = kReach == Reach::far ? 4 : kChains;  // entries
   constexpr std::ptrdiff_t kRowsAhead = 16;
-  const std::ptrdiff_t fetched = count + after - kRowsAhead;
+  const std::ptrdiff_t fetched = kReach == Reach::near ? 0 : count + after - kRowsAhead - kTurn + 1;
   fetch_ahead(count, columns, values);
   Lane sums[kChains][Lanes] = {};
   const auto add = [&](std::ptrdiff_t p, int chain) {
-    if (Far && p < fetched) fetch_row<Lanes>(B + columns[p + kRowsAhead] * b_row, last);
     const Lane v = spread(values[p]);
     const Entry* row = B + columns[p] * b_row;
     for (int c = 0; c < Lanes - 1; ++c) sums[chain][c] += v * load_wide(row + c * kLane);
     sums[chain][Lanes - 1] += v * load_wide(row + last);
   };
   std::ptrdiff_t p = 0;
-  for (; p + kChains <= count; p += kChains) {
-    for (int chain = 0; chain < kChains; ++chain) add(p + chain, chain);
+  for (; p + kTurn <= count; p += kTurn) {
+    for (int turn = 0; p < fetched && turn < kTurn; ++turn) {
+      fetch_row<Lanes>(B + columns[p + kRowsAhead + turn] * b_row, last);
+    }
+    for (int turn = 0; turn < kTurn; ++turn) add(p + turn, turn % kChains);
   }
   for (; p < count; ++p) add(p, 0);
   for (int chain = 1; chain < kChains; ++chain) {
@@ -173,9 +180,9 @@ inline void times_narrow(std::ptrdiff_t k, std::ptrdiff_t rows, const std::int64
 }  // namespace detail
 
 /// Computes out = X B; the columns of `out` beyond k are not written. B is row-major and
-/// contiguous, and `Far` if no L2 cache holds it. A strip of columns of B is finished for all rows
+/// contiguous. A strip of columns of B is finished for all rows
 /// of X before the next, so that its sums fit into registers.
-template <bool Far, class Value, class Entry>
+template <Reach kReach, class Value, class Entry>
 inline void sparse_times(std::ptrdiff_t rows,
                          const std::int64_t* starts,   // (rows + 1,) of rows in the next two
                          const std::int32_t* columns,  // within the rows of B
@@ -192,7 +199,7 @@ inline void sparse_times(std::ptrdiff_t rows,
       // The last register ends with the row, where the next to last may have been already.
       const std::ptrdiff_t last = left - kLane;
       for (std::ptrdiff_t i = 0; i < rows; ++i) {
-        detail::times_entries<Far, decltype(lanes)::value>(
+        detail::times_entries<kReach, decltype(lanes)::value>(
             starts[i + 1] - starts[i], starts[rows] - starts[i + 1], columns + starts[i],
             values + starts[i], B + first, k, last, out + i * width + first);
       }
@@ -275,6 +282,44 @@ inline void sparse_combine(std::ptrdiff_t rows,
     for (std::ptrdiff_t p = begin; p < stop; ++p) {
       sum[row_columns[p] - first] += factor * static_cast<double>(row_values[p]);
     }
+  }
+}
+
+/// Computes out += X B for the entries of a band of columns, in their order: entry p is in row
+/// rows[p] of X, and multiplies row columns[p] of B. From zero, and with the bands in their order,
+/// the bits are those of sparse_times() for a far B. Rows of B are prefetched from the L2
+/// cache, rows of `out` from any cache.
+template <class Value, class Entry>
+inline void banded_times(std::ptrdiff_t count, const std::int32_t* rows,
+                         const std::uint16_t* columns, const Value* values,
+                         const Entry* B,  // (columns of the band, k), k >= kLane
+                         std::ptrdiff_t k,
+                         double* out,             // (rows of X, width)
+                         std::ptrdiff_t width) {  // k up to a multiple of kLane
+  constexpr std::ptrdiff_t kColumns = detail::kStrip * kLane, kRowsAhead = 12;
+  for (std::ptrdiff_t first = 0; first < k; first += kColumns) {
+    const std::ptrdiff_t left = k - first < kColumns ? k - first : kColumns;
+    detail::with_lanes((left + kLane - 1) / kLane, [&](auto lanes) {
+      constexpr int kLanes = decltype(lanes)::value;
+      // The last register ends with the row, where the next to last may have been already: all are
+      // read before any is written.
+      const std::ptrdiff_t last = left - kLane;
+      const auto column_of = [&](int lane) { return lane < kLanes - 1 ? lane * kLane : last; };
+      for (std::ptrdiff_t p = 0; p < count; ++p) {
+        if (p + kRowsAhead < count) {
+          detail::fetch_row<kLanes>(B + columns[p + kRowsAhead] * k + first, last);
+          detail::fetch_row<kLanes>(out + rows[p + kRowsAhead] * width + first, last);
+        }
+        const Lane v = detail::spread(values[p]);
+        const Entry* row = B + columns[p] * k + first;
+        double* sum = out + rows[p] * width + first;
+        Lane sums[kLanes];
+        for (int lane = 0; lane < kLanes; ++lane) {
+          sums[lane] = load(sum + column_of(lane)) + v * load_wide(row + column_of(lane));
+        }
+        for (int lane = 0; lane < kLanes; ++lane) store(sum + column_of(lane), sums[lane]);
+      }
+    });
   }
 }
 

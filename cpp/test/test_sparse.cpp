@@ -141,20 +141,39 @@ void test_bands(const Rows<Value>& X, std::ptrdiff_t width) {
   check(term == sum, "X^T s c^T by bands has the bits of a matrix C");
 }
 
-/// X B has the same bits for a B that is far from the core, and wherever rows are split.
+/// X B for a B that is far from the core agrees with the one for a near B. It has the same bits
+/// wherever rows are split and, where k fills a register, by bands.
 template <class Value>
 void test_far(const Rows<Value>& X, std::ptrdiff_t k) {
   const std::ptrdiff_t width = (k + kernels::kLane - 1) / kernels::kLane * kernels::kLane;
   const std::vector<double> B = numbers(X.d * k);
   std::vector<double> near(static_cast<std::size_t>(X.m * width)), far(near);
-  kernels::sparse_times<false>(X.m, X.starts.data(), X.columns.data(), X.values.data(), B.data(), k,
-                               near.data(), width);
+  kernels::sparse_times<kernels::Reach::near>(X.m, X.starts.data(), X.columns.data(),
+                                              X.values.data(), B.data(), k, near.data(), width);
   const std::ptrdiff_t cut = X.m / 2;
-  kernels::sparse_times<true>(cut, X.starts.data(), X.columns.data(), X.values.data(), B.data(), k,
-                              far.data(), width);
-  kernels::sparse_times<true>(X.m - cut, X.starts.data() + cut, X.columns.data(), X.values.data(),
-                              B.data(), k, far.data() + cut * width, width);
-  check(far == near, "the bits of X B do not depend on prefetching");
+  kernels::sparse_times<kernels::Reach::far>(cut, X.starts.data(), X.columns.data(),
+                                             X.values.data(), B.data(), k, far.data(), width);
+  kernels::sparse_times<kernels::Reach::far>(X.m - cut, X.starts.data() + cut, X.columns.data(),
+                                             X.values.data(), B.data(), k, far.data() + cut * width,
+                                             width);
+  bool is_near = true;
+  for (std::size_t i = 0; i < far.size(); ++i) is_near &= std::abs(far[i] - near[i]) < 1e-12;
+  check(is_near, "X B for a far B agrees with that for a near one");
+  std::vector<double> beyond(far.size());
+  kernels::sparse_times<kernels::Reach::beyond>(X.m, X.starts.data(), X.columns.data(),
+                                                X.values.data(), B.data(), k, beyond.data(), width);
+  check(beyond == near, "the bits of X B do not depend on prefetching");
+  if (k < kernels::kLane) return;
+  std::vector<double> by_bands(far.size()), whole(far.size());
+  for (const std::ptrdiff_t first : {std::ptrdiff_t{0}, X.d / 3}) {
+    const Band<Value> band(X, first, first == 0 ? X.d / 3 : X.d);
+    kernels::banded_times(band.count(), band.rows.data(), band.columns.data(), band.values.data(),
+                          B.data() + first * k, k, by_bands.data(), width);
+  }
+  kernels::sparse_times<kernels::Reach::far>(X.m, X.starts.data(), X.columns.data(),
+                                             X.values.data(), B.data(), k, whole.data(), width);
+  check(whole == far, "the bits of X B do not depend on where rows are split");
+  check(by_bands == far, "X B by bands has the bits of the rows");
 }
 
 template <class Value>

@@ -7,8 +7,8 @@ namespace metaspan {
 namespace {
 
 /// Copies a set (m, d) by bands of `width` columns: a counting sort that keeps the order of the
-/// entries of a band, so that an element of X^T C is the same sum, in the same order, as from the
-/// rows themselves.
+/// entries of a band, so that an element of X B or X^T C is the same sum, in the same order, as
+/// from the rows themselves.
 template <class Scalar>
 BandedRows<Scalar> copy_set(const Samples<Scalar>& set, Index d, Index width) {
   const SparseRows<Scalar>& X = set.sparse();
@@ -42,8 +42,8 @@ BandedRows<Scalar> copy_set(const Samples<Scalar>& set, Index d, Index width) {
 
 }  // namespace
 
-/// The outer sets are copied, and the inner ones of a method with an inner part, (9). A set that
-/// serves both loops is copied once.
+/// The outer sets are copied, and the inner ones of a method with an inner loop. A set that serves
+/// both loops is copied once.
 template <class Scalar>
 BandCopies<Scalar> copy_by_bands(const Method& method, Index k, TaskSet<Scalar>& tasks, int threads,
                                  Cancel* cancel) {
@@ -51,7 +51,7 @@ BandCopies<Scalar> copy_by_bands(const Method& method, Index k, TaskSet<Scalar>&
   for (Index i = 0; i < tasks.size(); ++i) {
     const auto at = static_cast<std::size_t>(i);
     sets.push_back(&tasks.outer[at]);
-    if (method.has_inner_part() && !tasks.shares(i)) sets.push_back(&tasks.inner[at]);
+    if (method.inner_steps > 0 && !tasks.shares(i)) sets.push_back(&tasks.inner[at]);
   }
   BandCopies<Scalar> copies(sets.size());
   parallel_for(threads, static_cast<Index>(sets.size()), cancel, [&](Index s, int) {

@@ -133,10 +133,15 @@ class SparseSweeps {
   }
 
   /// Returns the cost of X B: for each entry a row of B is read and added, at half the rate of a
-  /// dense product.
+  /// dense product. With copies by bands, B is read once, and a row of Z is read and written by
+  /// every band in which it has entries.
   Stage features(double samples) const {
     const double entries = entries_of(samples);
-    return {entries * entry_, 0, entries * waits_};
+    if (!copied_) return {entries * entry_, 0, entries * waits_};
+    const double bands = std::ceil(d_ / number(columns_of_band(sizes_.k)));
+    const double rows = std::min(samples * sizes_.entries, samples * bands);
+    const double read = entries * kEntryBytes + kDouble * d_ * k_;
+    return {kSlowerOnB * entries * entry_, 0, read, 2 * kDouble * columns_ * rows};
   }
 
   /// Returns the cost of X u and X^T r: an entry reads a number of u and updates one of the sums.
@@ -294,7 +299,7 @@ RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads)
   const TermCounts terms = terms_of(method);
   const bool exact = method.has_inner_part(), grams = method.needs_cross_gram();
   const double all_out = sizes.m_out * number(sizes.all_tasks);
-  const double all_in = exact && !sizes.shared ? sizes.all_in() : 0;
+  const double all_in = method.inner_steps > 0 && !sizes.shared ? sizes.all_in() : 0;
   RouteCost cost;
   cost.round = {sweeps.features(samples), sweeps.gradient(),
                 sweeps.combined(sizes.samples_out(), sizes.m_out, terms.outer)};

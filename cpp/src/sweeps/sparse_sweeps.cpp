@@ -6,6 +6,7 @@
 #include "metaspan/base/error.hpp"
 #include "metaspan/base/huge_pages.hpp"
 #include "metaspan/base/parallel.hpp"
+#include "metaspan/sweeps/band_copies.hpp"
 #include "metaspan/sweeps/sparse_gram.hpp"
 #include "metaspan/sweeps/term_tile.hpp"
 #include "sparse.hpp"
@@ -20,9 +21,6 @@ constexpr Index kPieceEntries = 1 << 15;
 /// number of entries of a row in a band below which a cut does not pay.
 constexpr Index kBandBytes = 1 << 24;
 constexpr Index kCutEntries = 16;
-
-/// Bytes of B above which no L2 cache holds it.
-constexpr Index kFarTable = 1 << 20;
 
 /// The number of entries that are as much work as a row of the output.
 constexpr Index kRowWeight = 4;
@@ -50,15 +48,70 @@ void append_pieces(const Samples<XScalar>& set, Mat& Z, Index width,
 /// Z = X B of (5) for the rows of a piece: each stored entry adds a multiple of a row of B, (d, k).
 /// The padding columns are cleared because the products of the algebra read them.
 template <class XScalar, class BScalar>
-void project_piece(const Piece<XScalar>& piece, const BScalar* B, Index d, Index k) {
+void project_piece(const Piece<XScalar>& piece, const BScalar* B, Index k, kernels::Reach reach) {
   const Index rows = piece.end - piece.begin, width = piece.Z->cols();
   auto Z = piece.Z->middleRows(piece.begin, rows);
   Z.rightCols(width - k).setZero();
   const auto& [starts, columns, values] = piece.set->sparse();
-  const bool far = static_cast<Index>(sizeof(BScalar)) * d * k > kFarTable;
-  const auto times = far ? &kernels::sparse_times<true, XScalar, BScalar>
-                         : &kernels::sparse_times<false, XScalar, BScalar>;
+  using kernels::Reach;
+  const auto times = reach == Reach::near ? &kernels::sparse_times<Reach::near, XScalar, BScalar>
+                     : reach == Reach::far
+                         ? &kernels::sparse_times<Reach::far, XScalar, BScalar>
+                         : &kernels::sparse_times<Reach::beyond, XScalar, BScalar>;
   times(rows, starts + piece.begin, columns, values, B, k, Z.data(), width);
+}
+
+/// Returns where B is, which decides how X B reads its rows. A far B, whose sums have the order of
+/// copies by bands, is one of a run that may make copies.
+template <class BScalar, class XScalar>
+kernels::Reach reach_of_B(const TaskSet<XScalar>& tasks, Index k) {
+  if (tasks.in_order && is_far(tasks.d, k)) return kernels::Reach::far;
+  const bool is_near = static_cast<Index>(sizeof(BScalar)) * tasks.d * k <= kBandBytes;
+  return is_near ? kernels::Reach::near : kernels::Reach::beyond;
+}
+
+/// Splits sets into at most `groups` ranges with about the same number of entries in each; returns
+/// their edges.
+template <class XScalar>
+std::vector<Index> group_sets(const std::vector<Piece<XScalar>>& sets, Index groups) {
+  Index all = 0, before = 0;
+  for (const auto& piece : sets) all += piece.set->entries();
+  std::vector<Index> edges{0};
+  for (std::size_t s = 0; s < sets.size(); ++s) {
+    const auto next = static_cast<Index>(edges.size());
+    if (before * groups >= next * all && static_cast<Index>(s) > edges.back()) {
+      edges.push_back(static_cast<Index>(s));
+    }
+    before += sets[s].set->entries();
+  }
+  edges.push_back(static_cast<Index>(sets.size()));
+  return edges;
+}
+
+/// Z = X B of (5) for whole sets with copies by bands. All sets of a group pass a band of B while
+/// an L2 cache holds it. A row is summed in the order of its columns, so the groups do not affect
+/// any sum.
+template <class XScalar, class BScalar>
+void project_bands(const std::vector<Piece<XScalar>>& sets, const BScalar* B, Index k, int threads,
+                   Cancel* cancel) {
+  if (sets.empty()) return;
+  const std::vector<Index> edges = group_sets(sets, threads);
+  const std::size_t bands = sets.front().set->banded->starts.size() - 1;
+  parallel_for(threads, static_cast<Index>(edges.size()) - 1, cancel, [&](Index group, int) {
+    const auto begin = sets.begin() + edges[static_cast<std::size_t>(group)];
+    const auto end = sets.begin() + edges[static_cast<std::size_t>(group) + 1];
+    for (auto piece = begin; piece != end; ++piece) piece->Z->setZero();
+    for (std::size_t band = 0; band < bands; ++band) {
+      if (cancel != nullptr && cancel->requested()) return;
+      for (auto piece = begin; piece != end; ++piece) {
+        const BandedRows<XScalar>& X = *piece->set->banded;
+        const Index p = X.starts[band];
+        kernels::banded_times(X.starts[band + 1] - p, X.rows.data() + p, X.columns.data() + p,
+                              X.values.data() + p, B + static_cast<Index>(band) * X.width * k, k,
+                              piece->Z->data(), piece->Z->cols());
+      }
+    }
+  });
 }
 
 /// K = X X^T and K' = X' X^T of one task, (5), as far as `needed` says. Inner rows are listed
@@ -233,9 +286,10 @@ std::vector<Index> find_bands(const std::vector<Part<XScalar>>& parts, Index d, 
 
 }  // namespace
 
-/// The first sweep, (5), over sparse tasks: Z and Z' by pieces of rows, then the Gram matrices task
-/// by task. The pieces of all tasks form one list, so that threads stay busy even where one task is
-/// much larger than the others. A data set that serves both loops is computed once and copied.
+/// The first sweep, (5), over sparse tasks: Z and Z' by bands of columns where sets have copies,
+/// else by pieces of rows, then the Gram matrices task by task. The pieces of all tasks form one
+/// list, so that threads stay busy even where one task is much larger than the others. A data set
+/// that serves both loops is computed once and copied.
 template <class XScalar, class BScalar>
 void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
                         const TaskSelection& taken, GramsNeeded needed, int threads, Cancel* cancel,
@@ -243,16 +297,22 @@ void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks
   const Index width = padded(k);
   const bool has_outer = !tasks.outer.empty();
   std::vector<char> shared(static_cast<std::size_t>(taken.n));
-  std::vector<Piece<XScalar>> pieces;
+  std::vector<Piece<XScalar>> pieces, banded;
+  const auto append = [&](const Samples<XScalar>& set, Mat& Z) {
+    if (set.banded == nullptr || k < kernels::kLane) return append_pieces(set, Z, width, pieces);
+    Z.resize(set.m, width);
+    banded.push_back({&set, &Z, 0, set.m});
+  };
   for (Index i = 0; i < taken.n; ++i) {
     const auto at = static_cast<std::size_t>(i);
     shared[at] = has_outer && tasks.shares(taken[i]);
-    append_pieces(tasks.in(taken[i]), products[at].Z_in, width, pieces);
-    if (has_outer && !shared[at])
-      append_pieces(tasks.out(taken[i]), products[at].Z_out, width, pieces);
+    append(tasks.in(taken[i]), products[at].Z_in);
+    if (has_outer && !shared[at]) append(tasks.out(taken[i]), products[at].Z_out);
   }
+  project_bands(banded, B, k, threads, cancel);
+  const kernels::Reach reach = reach_of_B<BScalar>(tasks, k);
   parallel_for(threads, static_cast<Index>(pieces.size()), cancel, [&](Index p, int) {
-    project_piece(pieces[static_cast<std::size_t>(p)], B, tasks.d, k);
+    project_piece(pieces[static_cast<std::size_t>(p)], B, k, reach);
   });
   const bool grams = needed.K || needed.K_cross;
   std::vector<SparseProducts> workspaces(static_cast<std::size_t>(grams ? threads : 0));

@@ -132,6 +132,9 @@ struct TaskSet {
   std::vector<Samples<Scalar>> inner, outer;  // (n,) each; outer may be empty to adapt alone
   const Truth* truth = nullptr;               // of generated rows
   Store<Scalar>* store = nullptr;             // of stored rows
+  // Whether X B with a far B adds the entries of a sparse row one after the other: the order of
+  // copies by bands, which is kept where memory has no room for them.
+  bool in_order = false;
 
   Index size() const { return static_cast<Index>(inner.size()); }
   const Samples<Scalar>& in(Index i) const { return inner[static_cast<std::size_t>(i)]; }

@@ -1,4 +1,5 @@
-// Copies of sparse sets in the order in which the second sweep sums X^T C, (10).
+// Copies of sparse sets in an order in which the sweeps address few rows of B and of the gradient
+// at a time.
 #pragma once
 
 #include <algorithm>
@@ -18,12 +19,19 @@ inline Index columns_of_band(Index k) {
   return std::min(kMost, ceil_div(kBandBytes, 8 * padded(k)));
 }
 
-/// Returns whether copies of sets of `entries` entries on average make the second sweep faster:
-/// where the gradient has many bands, and these have enough entries of a set to be worth a loop.
+/// Returns whether B and the gradient, (d, k), have many bands, so that an access to a row at
+/// random takes longer than to pass over an entry twice.
+inline bool is_far(Index d, Index k) {
+  constexpr Index kFewBands = 16;
+  return ceil_div(d, columns_of_band(k)) > kFewBands;
+}
+
+/// Returns whether copies of sets of `entries` entries on average make the sweeps faster: where B
+/// is far, and bands have enough entries of a set to be worth a loop.
 inline bool copies_pay(double entries, Index d, Index k) {
-  constexpr double kFewBands = 16, kFewEntries = 8;
+  constexpr double kFewEntries = 8;
   const auto bands = static_cast<double>(ceil_div(d, columns_of_band(k)));
-  return bands > kFewBands && entries > kFewEntries * bands;
+  return is_far(d, k) && entries > kFewEntries * bands;
 }
 
 /// Returns the bytes of a copy of a set (m, d) with `entries` entries of `number` bytes.
@@ -37,8 +45,8 @@ inline double bytes_of_copy(double entries, Index number, Index d, Index k) {
 template <class Scalar>
 using BandCopies = std::vector<std::unique_ptr<const BandedRows<Scalar>>>;
 
-/// Copies the sets of sparse tasks that a method combines in (10), and sets their `banded`. The
-/// copies change the speed of the second sweep and no bit.
+/// Copies the sets of sparse tasks that a method uses, and sets their `banded`. The copies change
+/// the speed of the sweeps and no bit.
 template <class Scalar>
 BandCopies<Scalar> copy_by_bands(const Method& method, Index k, TaskSet<Scalar>& tasks, int threads,
                                  Cancel* cancel);
