@@ -75,6 +75,7 @@ def seconds(call: Callable[[], object], rounds: int) -> float:
 
 
 def run(options: Options) -> list[Figure]:
+    """Time rounds on one and on two threads beside 0, 1 and 2 busy processes."""
     figures = []
     for name, train in cases():
         one, two = train(2, 1), train(2, 2)

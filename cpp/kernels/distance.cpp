@@ -1,6 +1,6 @@
-// Written once for a number and for a register of numbers, one of each state. What one state
-// decides (pivots, the end of an iteration) selects numbers and never branches, so that every state
-// has the bits that it has alone.
+// The functions are templates over a number of one state and a register with a number of each of
+// several states. Decisions of a state (pivots, the end of its iteration) are masks that select
+// numbers, not branches, so that every state has the bits that it has alone.
 #include "distance.hpp"
 
 #include <cmath>
@@ -11,12 +11,13 @@
 namespace metaspan::kernels {
 namespace {
 
-/// The squarings of a Gram matrix after which its largest eigenvalue is as exact as it gets, even
-/// where eigenvalues agree in all but their last bits; and those between two tests whether they do.
+/// The largest number of squarings of a Gram matrix: its largest eigenvalue is then as exact as
+/// rounding allows, even where eigenvalues agree in all but their last bits. And the number of
+/// squarings between two tests of whether the remaining eigenvalues agree.
 constexpr int kMostSquarings = 56, kSquaringsPerTest = 10;
 
-/// Once the trace of P^2 is as close to 1, one more squaring brings the weights of all eigenvectors
-/// but one below the rounding error.
+/// Once the trace of P^2 is this close to 1, one more squaring brings the weights of all
+/// eigenvectors but one below the rounding error.
 constexpr double kSettled = 1 - 0x1p-26;
 
 /// Largest entry of G P - lambda P at which lambda is as exact as rounding allows.
@@ -186,7 +187,8 @@ inline T largest_eigenvalue(std::ptrdiff_t p, Numbers<T> G, Numbers<T> P, Number
   return inner_product<T>(p * p, G, P, 1);
 }
 
-/// Computes the distances of one number or register of states, element i of Z at Z[i stride].
+/// Computes the distance of one state, or of a register of states; element i of Z is at
+/// Z[i stride].
 ///
 /// The tangents of the angles are the singular values of X^T = R M^{-1}, (14). X is divided by its
 /// largest number before it is squared, so that the largest tangent keeps its relative accuracy

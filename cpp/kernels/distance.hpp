@@ -12,8 +12,8 @@ namespace metaspan::kernels {
 /// The largest k for which the kernel takes less time than a tridiagonal eigenvalue solver.
 constexpr std::ptrdiff_t kMostAngles = 8;
 
-/// Doubles of scratch memory for each column of a panel: two matrices, the equations of R M^{-1}
-/// and powers of a Gram matrix.
+/// Doubles of scratch memory for each column of a panel: the equations of R M^{-1}, (k, k + e), and
+/// three matrices (k, k), a Gram matrix, its power, and the square of the power.
 constexpr std::ptrdiff_t distance_scratch(std::ptrdiff_t k, std::ptrdiff_t e) {
   return k * (k + e) + 3 * k * k;
 }

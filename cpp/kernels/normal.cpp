@@ -99,7 +99,8 @@ struct OneKey {
   std::uint64_t word(int w, std::uint32_t weyl, int /*i*/) const { return key[w] + weyl; }
 };
 
-/// A key for every block. What a sum carries into the high bits is garbage like that of the blocks.
+/// A key for every block. A sum may carry into the high 32 bits, which are ignored, as in the
+/// blocks.
 struct ManyKeys {
   const std::uint64_t* keys[2];  // (blocks,) each
   LaneBits word(int w, std::uint32_t weyl, int i) const {

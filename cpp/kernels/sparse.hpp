@@ -10,8 +10,9 @@
 
 namespace metaspan::kernels {
 
-/// Where B is in X B: near, in an L2 cache; beyond it; or far, so large that sets may have copies
-/// by bands of columns. Entries are then added one after the other, as banded_times() does it.
+/// Where B is in X B: near, in a cache; beyond the caches; or far, so large that sets may have
+/// copies by bands of columns. For a far B the entries of a row are added one after the other, as
+/// in banded_times().
 enum class Reach { near, beyond, far };
 
 namespace detail {
@@ -180,8 +181,8 @@ inline void times_narrow(std::ptrdiff_t k, std::ptrdiff_t rows, const std::int64
 }  // namespace detail
 
 /// Computes out = X B; the columns of `out` beyond k are not written. B is row-major and
-/// contiguous. A strip of columns of B is finished for all rows
-/// of X before the next, so that its sums fit into registers.
+/// contiguous. A strip of columns of B is finished for all rows of X before the next, so that its
+/// sums fit into registers.
 template <Reach kReach, class Value, class Entry>
 inline void sparse_times(std::ptrdiff_t rows,
                          const std::int64_t* starts,   // (rows + 1,) of rows in the next two

@@ -46,7 +46,7 @@ class Gradient:
 
     @classmethod
     def _of_core(cls, parts: dict[str, Any]) -> Gradient:
-        """Return a gradient with the core's arrays; faster than to set field by field."""
+        """Make a gradient of the core's arrays; faster than `__init__` of a frozen dataclass."""
         gradient = cls.__new__(cls)
         gradient.__dict__.update(parts)
         return gradient
@@ -306,24 +306,25 @@ def adapt(
     [0.5, 0.5]
     """
     call = _read_call(adapt, method, threads, **steps)
-    want_B, looks = check.flag("return_B", return_B), check.flag("check_finite", check_finite)
+    want_B = check.flag("return_B", return_B)
+    want_finite = check.flag("check_finite", check_finite)
     workers = call.threads or cpus.default_threads()
     data = check_sets(("X", X), ("y", y), None, finite=False)
-    # A step of the inner loop multiplies every number of dense data, so that a NaN or an infinity
-    # among them makes the task's head NaN or infinite: finite heads save the pass over the data.
-    later = call.core_method.inner_steps > 0 and not data.X.is_sparse
-    if looks and not later:
+    # A step of the inner loop multiplies every number of dense data, so a NaN or an infinity among
+    # them makes the task's head NaN or infinite: finite heads save the pass over the data.
+    heads_tell = call.core_method.inner_steps > 0 and not data.X.is_sparse
+    if want_finite and not heads_tell:
         require_finite(data, ("X", "y"))
     B, w = _check_point(B, w, data.X.d, workers)
     sets = core_sets(data, names=("X", "y", "", ""))
     heads, representations = core.adapt_arrays(call.core_method, B, w, sets, want_B, workers)
-    if looks and later and not core.all_finite(heads, 1):
+    if want_finite and heads_tell and not core.all_finite(heads, 1):
         require_finite(data, ("X", "y"))
     return heads if representations is None else (heads, representations)
 
 
 class _Call(NamedTuple):
-    """The arguments of a call that are no arrays."""
+    """The arguments of a call except its arrays, checked."""
 
     method: Method
     core_method: CoreMethod
@@ -331,7 +332,7 @@ class _Call(NamedTuple):
     losses: bool
 
 
-@check.remembered
+@check.cache_check
 def _read_call(
     caller: Callable[..., Any],
     method: Method | str,
@@ -340,10 +341,10 @@ def _read_call(
     /,
     **steps: float,
 ) -> _Call:
-    """Check the arguments of a call that are no arrays.
+    """Check the arguments of a call except its arrays.
 
-    `options` are those of `meta_gradient`: losses and its type, since True equals 1, the route and
-    the accumulators.
+    `options` has the options of `meta_gradient`: losses, the type of losses, route, accumulate. The
+    type tells True from 1, which are equal as keys of a cache.
     """
     chosen = resolve(method, steps, caller)
     workers = None if threads is None else check.threads(threads)

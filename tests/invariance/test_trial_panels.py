@@ -21,7 +21,7 @@ LAWS = {
 
 
 def run(method, heads="gaussian", **changes):
-    """A short run of 21 trials, which fill a panel and leave the next one incomplete."""
+    """Train 21 trials briefly: they fill one panel and a part of the next."""
     settings = {"rounds": 24, "n": 3, "seed": 5, "stop": None, "record": RECORD, "trials": 21}
     settings["threads"] = 1  # panels are for many trials on each thread
     tasks = ms.LinearTasks(d=20, k=3, noise=0.1, heads=LAWS[heads])

@@ -13,9 +13,10 @@ namespace {
 
 constexpr Index kWidth = kernels::kTrials;
 
-/// Tasks, and numbers of a state, up to which a full panel of trials takes less time than its
-/// trials one after the other, and the trials that a panel must have: with more tasks or numbers,
-/// tasks fill the registers as well, and the states of all columns leave the nearest cache.
+/// A panel of trials takes less time than its trials one after the other with at most kMostTasks
+/// tasks, at most kMostNumbers numbers in a state and at least kLeastTrials trials. With more
+/// tasks, panels of tasks fill the registers as well; with more numbers, the states of all columns
+/// exceed the nearest cache.
 constexpr Index kMostTasks = 32;
 constexpr Index kMostNumbers = 128;
 constexpr Index kLeastTrials = 8;
@@ -86,7 +87,7 @@ class PopulationTrials final : public TrialPanel {
     }
     const double share = 1.0 / static_cast<double>(n_);
     for (Panel* sum : {&G_, &g_w_}) {
-      for (double& x : *sum) x = (0.0 + x) * share;
+      for (double& x : *sum) x *= share;
     }
   }
 

@@ -35,7 +35,7 @@ class PanelRun {
   }
   PanelRun(const PanelRun&) = delete;
 
-  /// The states return to the engines however the run ends: a panel holds them between rounds only.
+  /// Returns the states to the engines, also after a cancellation, which comes between rounds.
   ~PanelRun() {
     for (std::size_t t = 0; t < columns_.size(); ++t) {
       if (columns_[t] != kEmpty) panel_->store(static_cast<Index>(t));
@@ -127,8 +127,8 @@ class PanelRun {
 
 }  // namespace
 
-/// Runs a panel in every thread until the queue of trials is empty. There are no more panels than
-/// trials to fill them. Cancellation is polled before every round.
+/// Runs a panel in every thread until the queue of trials is empty. A thread that finds the queue
+/// empty makes no panel. Cancellation is polled before every round.
 void advance_in_panels(const std::vector<std::unique_ptr<Trial>>& trials, const Plan& plan,
                        Index end, const GivenHeads& heads, const PanelMaker& make_panel,
                        int threads, Cancel* cancel) {

@@ -222,7 +222,8 @@ class SparseSweeps {
     return kDouble * rows * (!in_place_ * columns_ + static_cast<double>(kTermsAtOnce) * vectors);
   }
 
-  /// Returns those of sum_bytes() that are freed when the gradient is complete, and are large.
+  /// Returns the bytes of a padded sum of all rows, less its padding: they are freed when the
+  /// gradient is complete.
   double released_bytes() const { return in_place_ || copied_ ? 0 : kDouble * d_ * k_; }
 
   /// Counts the numbers of C as Factors holds it for a set of m samples and, if X^T C adds rows of

@@ -19,7 +19,7 @@ constexpr Index kPieceEntries = 1 << 15;
 
 /// The target size of a band's sums, if rows are long enough to be cut into bands; and the average
 /// number of entries of a row in a band below which a cut does not pay.
-constexpr Index kBandBytes = 1 << 24;
+constexpr Index kCutBytes = 1 << 24;
 constexpr Index kCutEntries = 16;
 
 /// The number of entries that are as much work as a row of the output.
@@ -66,7 +66,7 @@ void project_piece(const Piece<XScalar>& piece, const BScalar* B, Index k, kerne
 template <class BScalar, class XScalar>
 kernels::Reach reach_of_B(const TaskSet<XScalar>& tasks, Index k) {
   if (tasks.in_order && is_far(tasks.d, k)) return kernels::Reach::far;
-  const bool is_near = static_cast<Index>(sizeof(BScalar)) * tasks.d * k <= kBandBytes;
+  const bool is_near = static_cast<Index>(sizeof(BScalar)) * tasks.d * k <= kCutBytes;
   return is_near ? kernels::Reach::near : kernels::Reach::beyond;
 }
 
@@ -264,7 +264,7 @@ std::vector<Index> find_bands(const std::vector<Part<XScalar>>& parts, Index d, 
     rows += part.set->m;
   }
   const Index table = 8 * padded(k) * d, cuts = entries / (kCutEntries * rows + 1);
-  const Index count = std::max<Index>(threads, std::min(table / kBandBytes, cuts));
+  const Index count = std::max<Index>(threads, std::min(table / kCutBytes, cuts));
   if (count == 1) return {0, d};
   const Index step = 1 + (entries + kRowWeight * d) / kBandSamples;
   std::vector<Index> sampled;

@@ -102,7 +102,7 @@ VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool all_slots, bool fe
   const Index part = all.is_sparse() ? k : std::max(rows, k);
   tasks_ = tasks;
   parts_.resize(static_cast<std::size_t>(tasks * ceil_div(all.d, kVectorPiece) * part));
-  own_.resize(static_cast<std::size_t>(width * most_m));
+  residuals_.resize(static_cast<std::size_t>(width * most_m));
   scaled_.resize(
       static_cast<std::size_t>((features ? slots_of(inner_steps) + 1 : 1) * width * most_m));
   Z_.resize(static_cast<std::size_t>(features ? tasks * all.most_in() * k : 0));
@@ -160,7 +160,7 @@ template <class XScalar>
 double* VectorDesign<XScalar>::scaled_of(int slot, Index task) {
   const Index last = slots_of(round_.outer_slot);
   const Index place = !round_.features ? 0 : slot == kNoSlot ? last : slot;
-  const Index stride = static_cast<Index>(scratch_.own_.size());
+  const Index stride = static_cast<Index>(scratch_.residuals_.size());
   return scratch_.scaled_.data() + place * stride + task * (stride / width);
 }
 
@@ -466,7 +466,7 @@ void VectorDesign<XScalar>::project() {
 template <class XScalar>
 void VectorDesign<XScalar>::from_features(bool with_y, const double* V, int slot, double* r) {
   if (!projected_) project();
-  const Index k = round_.k, stride = static_cast<Index>(scratch_.own_.size()) / width;
+  const Index k = round_.k, stride = static_cast<Index>(scratch_.residuals_.size()) / width;
   std::vector<double> column(static_cast<std::size_t>(k));
   for (Index t = 0; t < panel_.tasks; ++t) {
     const Index m = panel_.inner[t]->m;
@@ -478,7 +478,7 @@ void VectorDesign<XScalar>::from_features(bool with_y, const double* V, int slot
                     nullptr,
                     nullptr,
                     nullptr,
-                    scratch_.own_.data() + t * stride,
+                    scratch_.residuals_.data() + t * stride,
                     scaled_of(slot, t),
                     1};
     for (Index j = 0; j < k; ++j) column[static_cast<std::size_t>(j)] = V[j * width + t];
@@ -520,11 +520,12 @@ void VectorDesign<XScalar>::finish() {
 template <class XScalar>
 void VectorDesign<XScalar>::interleave(const Samples<XScalar>* const* sets, Index most_m,
                                        double* r) const {
-  const Index stride = static_cast<Index>(scratch_.own_.size()) / width;
+  const Index stride = static_cast<Index>(scratch_.residuals_.size()) / width;
   for (Index i = 0; i < most_m; ++i) {
     for (Index t = 0; t < width; ++t) {
       const bool has_row = t < panel_.tasks && i < sets[t]->m;
-      r[i * width + t] = has_row ? scratch_.own_[static_cast<std::size_t>(t * stride + i)] : 0;
+      const auto at = static_cast<std::size_t>(t * stride + i);
+      r[i * width + t] = has_row ? scratch_.residuals_[at] : 0;
     }
   }
 }
@@ -537,12 +538,12 @@ void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index mos
   const bool less_truth = with_y && sets[0]->is_made();
   const bool start = !less_truth && is_start(V, terms);
   if (!start) directions(V, terms, less_truth);
-  const Index d = round_.d, stride = static_cast<Index>(scratch_.own_.size()) / width;
+  const Index d = round_.d, stride = static_cast<Index>(scratch_.residuals_.size()) / width;
   each_task([&](Index t, int threads) {
     pass({sets[t], t, sets == panel_.inner || *panel_.outer[t] == *panel_.inner[t], with_y,
           start ? round_.B_w : scratch_.U_.get() + t * d,
           slot == kNoSlot ? nullptr : vector(slot, t), parts_of(t),
-          scratch_.own_.data() + t * stride, scaled_of(slot, t), threads});
+          scratch_.residuals_.data() + t * stride, scaled_of(slot, t), threads});
   });
   interleave(sets, most_m, r);
   if (slot != kNoSlot) pull_features(slot);

@@ -20,11 +20,11 @@ Index tasks_together(Index d, Index k) {
   return short_vectors || numbers > kLargeB ? kPanelTasks : 1;
 }
 
-/// Returns whether Z = X B, read once for all products of the inner loop, replaces a pass with
-/// vectors for each inner step, (6). It can where the inner loop leaves B as it is, and pays where
-/// B has few columns for the passes that it saves: an exact method passes twice for each step, but
-/// needs one pass after Z. The first pass over short rows takes about as long as reading them. A
-/// pass over long rows takes twice as long, since the second use of a row finds it in no L2 cache.
+/// Returns whether the inner loop is computed from Z = X B, (6), with one read of X in place of a
+/// pass for each inner step. This is possible where the inner loop does not move B, and pays where
+/// B has few columns for each pass saved. An exact method saves two passes for each step, but needs
+/// one more after Z. Over short rows the first pass takes about as long as reading X; over long
+/// rows every pass takes twice as long, since no L2 cache keeps a row until its second use.
 bool takes_features(const Method& method, Index d, Index k, Index row_bytes) {
   if (method.adapt_B || row_bytes == 0 || d < kLeastLong) return false;
   const Index passes = method.inner_passes();
@@ -33,8 +33,8 @@ bool takes_features(const Method& method, Index d, Index k, Index row_bytes) {
   return k <= columns * (passes - (method.exact ? 2 : 1));
 }
 
-/// Returns the bytes of a row if plans may count on dense rows in memory.
-Index rows_in_memory(const DataSizes& sizes) {
+/// Returns the bytes of a dense row of X; 0 if X is sparse or generated.
+Index dense_row_bytes(const DataSizes& sizes) {
   return sizes.sparse || sizes.made ? 0 : static_cast<Index>(sizes.row_bytes());
 }
 
@@ -43,8 +43,8 @@ Index rows_in_memory(const DataSizes& sizes) {
 /// Plans the memory of the vector route for a method and the sizes of a batch. A block keeps the
 /// gradient terms v c^T, (10), of as many tasks as fit kVectorBlockBytes, in whole panels and at
 /// least one, so that one second sweep adds all of them to grad_B. Methods with an inner part keep
-/// the vectors of the inner loop as terms; the others need separate memory for them. The plan
-/// depends on sizes only, never on threads.
+/// the vectors of the inner loop as terms; the others need separate memory for them, unless Z
+/// serves the inner sets. The plan depends on sizes only, never on threads.
 VectorPlan::VectorPlan(const Method& method, Index d_, Index k_, Index tasks, Index row_bytes)
     : d(d_),
       k(k_),
@@ -92,7 +92,7 @@ double vector_bytes(const VectorPlan& plan, int groups) {
 }
 
 VectorPlan plan_of(const Method& method, const DataSizes& sizes) {
-  return {method, sizes.d, sizes.k, sizes.all_tasks, rows_in_memory(sizes)};
+  return {method, sizes.d, sizes.k, sizes.all_tasks, dense_row_bytes(sizes)};
 }
 
 /// Returns the bytes of the vectors for rounds on stored samples, by the plan and the sharing that

@@ -59,17 +59,17 @@ T = TypeVar("T")
 ORTHONORMAL_TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-10}
 
 
-def remembered(check: Callable[..., T]) -> Callable[..., T]:
+def cache_check(check: Callable[..., T]) -> Callable[..., T]:
     """Decorate a check, so that it runs once for arguments of equal values and types.
 
-    What the check raises is not remembered. Arguments that have no hash are checked every time.
+    Exceptions are not cached. Arguments that have no hash are checked every time.
     """
-    once = lru_cache(maxsize=128, typed=True)(check)
+    cached = lru_cache(maxsize=128, typed=True)(check)
 
     @wraps(check)
     def call(*arguments: Any, **named: Any) -> T:
         try:
-            return once(*arguments, **named)
+            return cached(*arguments, **named)
         except TypeError:  # of the check, or of an argument without a hash
             pass
         return check(*arguments, **named)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CGROUP = Path("/sys/fs/cgroup")
-SMALL = 2**20  # bytes that are always available: asking the system takes longer than using them
+ASSUMED = 2**20  # bytes that are assumed to be available, since asking takes longer than using them
 
 
 def available_bytes() -> int | None:
@@ -22,7 +22,7 @@ def available_bytes() -> int | None:
 
 def require(what: str, count: int) -> None:
     """Raise MemoryError if `count` bytes are more than available; `what` needs them."""
-    if count <= SMALL:
+    if count <= ASSUMED:
         return
     free = available_bytes()
     if free is not None and count > free:

@@ -125,6 +125,6 @@ def _handlers() -> dict[int, Handler]:
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
-    # signal.getsignal makes an enumeration of the answer, in a microsecond for each of 64 signals.
+    # signal.getsignal converts its answer to an enumeration: a microsecond for each of 64 signals.
     handlers = {number: getsignal(number) for number in NUMBERS}
     return {number: handler for number, handler in handlers.items() if callable(handler)}

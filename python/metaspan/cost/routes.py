@@ -17,6 +17,7 @@ from .workload import Workload, work_of_batch, workload_of
 
 ROUTES = ("gram", "vector", "dual")
 READS_OF_COPY = 3  # reads of memory that take as long as a copy from the system's cache
+MEMORY_SHARE = 0.8  # of the available memory that a choice may count on
 DISK_RATE = 1e9  # bytes per second that a common disk reads: assumed, not measured
 
 
@@ -72,10 +73,10 @@ def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
     seconds = {name: price.setup + rounds * price.round for name, price in by_name.items()}
     for name in sorted(seconds, key=seconds.__getitem__):
         needed = by_name[name].bytes
-        if name == always or (free is None and needed <= memory.SMALL):
+        if name == always or (free is None and needed <= memory.ASSUMED):
             break
         room = memory.available_bytes() if free is None else free
-        if room is None or needed <= 0.8 * room:
+        if room is None or needed <= MEMORY_SHARE * room:
             break
     return name
 
@@ -83,7 +84,7 @@ def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
 def takes_copies(config: TrainConfig, route: str | None) -> bool:
     """Return whether a run copies its sparse sets by bands: where that pays and fits the memory.
 
-    The copies change no bit, so that the choice may depend on the memory that is available now.
+    The copies change no bit, so the choice may depend on the memory that is available now.
     """
     if route != "gram":
         return False
@@ -91,7 +92,7 @@ def takes_copies(config: TrainConfig, route: str | None) -> bool:
     cost, trials = work.cost("gram"), len(config.trials)
     B_bytes = work.sizes.d * work.sizes.k * work.sizes.B_number_bytes
     held = bytes_of_trials(cost, trials) + trials * cost["copies_of_B"] * B_bytes
-    fit = free is None or held + cost["copy_bytes"] <= 0.8 * free
+    fit = free is None or held + cost["copy_bytes"] <= MEMORY_SHARE * free
     return cost["copy_bytes"] > 0 and fit
 
 

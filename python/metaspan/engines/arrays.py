@@ -50,8 +50,8 @@ def open_on(
 
     The dual route (24) computes B from the start and A, so it needs the B of round 0 in `start`.
     """
-    whole = len(indices) == len(trials.rounds)
-    state = {name: part if whole else part[indices] for name, part in trials.parts.items()}
+    takes_all = len(indices) == len(trials.rounds)
+    state = {name: part if takes_all else part[indices] for name, part in trials.parts.items()}
     if "A" in state:
         state["B"] = start["B"]
     return core.Run.arrays(

@@ -48,8 +48,8 @@ class Trials:
     def trace(self) -> dict[str, NDArray[Any]]:
         """Return the records (trials, rows) on a common axis of rounds; missing rows are NaN."""
         all_rounds = max((rounds for rounds, _ in self.rows), key=len)
-        # Trials that end early have the first rows of the others, unless a resumed run took them
-        # from different rounds: then their rows are sorted into a common axis.
+        # The rounds of a trial that ends early are the first of the longest trial's, unless a
+        # resumed run recorded other rounds: then rows are placed by a search.
         prefixes = all(np.array_equal(r, all_rounds[: r.size]) for r, _ in self.rows)
         if not prefixes:
             all_rounds = np.unique(np.concatenate([rounds for rounds, _ in self.rows]))
@@ -67,7 +67,7 @@ class Trials:
         return records
 
     def put(self, indices: list[int], parts: dict[str, NDArray[Any]]) -> None:
-        """Replace the states of the trials at some indices; those of all trials are not copied."""
+        """Replace the states of the trials at some indices; without a copy if these are all."""
         if len(indices) == len(self.rounds):
             self.parts |= parts
             return

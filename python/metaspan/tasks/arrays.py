@@ -87,6 +87,7 @@ def core_sets(
 
 def require_files(named: Iterable[tuple[str, TaskArrays]]) -> bool:
     """Return whether any array is on disk; raise ValueError if a mapped file was truncated."""
+    # A list: any() of a generator would not check the files after the first.
     return True in [arrays.require_files(name) for name, arrays in named]
 
 
@@ -102,11 +103,11 @@ def check_sets(
     accepts float32 and float64. `finite` says whether to look for NaN and infinity.
     """
     (X_name, X_value), (y_name, y_value) = features, responses
-    looks = check.flag("check_finite", finite)
+    want_finite = check.flag("check_finite", finite)
     if core.are_plain_sets(X_value, y_value):
         plain = sets_of(X_value, y_value)
         if dtype is None or plain.X.dtype == dtype:
-            return require_finite(plain, (X_name, y_name)) if looks else plain
+            return require_finite(plain, (X_name, y_name)) if want_finite else plain
     X = _wrap(_check_features(X_name, X_value, dtype))
     if not X.n:
         raise ValueError(f"{X_name} must hold at least one task; got none")
@@ -125,7 +126,7 @@ def check_sets(
             raise ValueError(f"{X_name} must hold samples and features; task {i} is {(m, d)}")
         check.shape(f"{y_name}[{i}]", response, (m,))
     sets = DataSets(X, y)
-    return require_finite(sets, (X_name, y_name)) if looks else sets
+    return require_finite(sets, (X_name, y_name)) if want_finite else sets
 
 
 def require_finite(sets: DataSets, names: tuple[str, str]) -> DataSets:

@@ -108,7 +108,7 @@ class TaskBatch:
             object.__setattr__(self, "heads", check.small("heads", self.heads, (self.n, rank)))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the attributes that a copy or a pickle takes: all but the core's view of them."""
+        """Return the attributes for a copy or a pickle, without the core's view of the arrays."""
         return {**self.__dict__, "_core": None}
 
     @classmethod

@@ -49,7 +49,7 @@ class Stored:
             raise ValueError(f"{name} must be a dataset that can be read; {why}") from error
         self.ndim = len(self._whole)
         self.stacked = self.ndim == 3
-        self.spare: list[Arena] = []  # of readers that have ended, for the next ones
+        self.spare: list[Arena] = []  # left by readers that have ended, for later readers
         self.first, self.end = 0, self._whole[-2] if self.ndim > 1 else 0
 
     @property
@@ -286,7 +286,7 @@ class Reader:
         # The first touch of new memory takes as long as reading a file into it, so the arenas of a
         # reader go to the next reader of the same samples.
         spare = inner.spare if isinstance(inner, Stored) else []
-        self._arenas = _take(spare), _take(spare)
+        self._arenas = _take_arena(spare), _take_arena(spare)
         weakref.finalize(self, spare.extend, self._arenas)
 
     def read(self, now: Request, after: Request | None) -> Features:
@@ -326,7 +326,7 @@ class Reader:
         return X_in, X_out
 
 
-def _take(spare: list[Arena]) -> Arena:
+def _take_arena(spare: list[Arena]) -> Arena:
     """Return an arena that is no longer in use, or a new one."""
     try:
         return spare.pop(0)

@@ -28,10 +28,10 @@ inline constexpr bool kHasThreads = false;
 #endif
 
 /// Calls body(i, thread) once for every i in [0, items), in any order, on at most `threads`
-/// threads, or on one while several lose time. `thread` numbers the calling thread from 0. The
-/// first exception that a body throws is rethrown after the loop. Once `cancel` is requested, items
-/// that have not begun are skipped, without an exception; callers follow the loop with
-/// throw_if_requested(). Items are scheduled one at a time, since their costs may differ.
+/// threads, or on one while several take longer, see ThreadGain. `thread` numbers the calling
+/// thread from 0. The first exception that a body throws is rethrown after the loop. Once `cancel`
+/// is requested, items that have not begun are skipped, without an exception; callers follow the
+/// loop with throw_if_requested(). Items are scheduled one at a time, since their costs may differ.
 template <class Body>
 void parallel_for(int threads, Index items, Cancel* cancel, Body&& body) {
   if (threads > items) threads = static_cast<int>(items);
@@ -54,7 +54,7 @@ void parallel_for(int threads, Index items, Cancel* cancel, Body&& body) {
   }
 #ifdef _OPENMP
   std::exception_ptr failure;
-  double work = 0;  // time of processors, in seconds
+  double work = 0;  // processor time of all threads, in seconds
 #pragma omp parallel num_threads(threads) reduction(+ : work)
   {
     const int thread = omp_get_thread_num();

@@ -19,11 +19,12 @@ constexpr Index kListedRows = 256;  // rows of a sparse set that are multiplied 
 constexpr Index kShortVectors = 1 << 14;
 constexpr double kLargeB = 1 << 19;
 
-// The vector route takes the inner loop of ANIL from Z = X B where that is faster than the passes
-// that it replaces, (11): for rows of at least kLeastLong numbers, where B has at most kLongColumns
-// columns for each of these passes if rows have more than kLongRow bytes, so that no L2 cache holds
-// eight of them. If rows are shorter, the first pass does not count, and the limit for each of the
-// others is kLongColumns above kNearestBytes and kShortColumns below.
+// The vector route computes the inner loop of ANIL from Z = X B where that is faster than the
+// passes over X that it replaces, see takes_features(). Rows need at least kLeastLong numbers. Rows
+// of more than kLongRow bytes, of which no L2 cache holds eight, allow B kLongColumns columns for
+// each pass. For shorter rows the first pass does not count, nor the second one of an exact method;
+// each other pass allows kLongColumns columns if a row has more than kNearestBytes, otherwise
+// kShortColumns.
 constexpr Index kLeastLong = 512;
 constexpr Index kLongRow = 1 << 18;
 constexpr Index kLongColumns = 15;

@@ -11,7 +11,7 @@
 
 namespace metaspan {
 
-/// Returns the seconds that a processor has spent on the calling thread; 0 where no clock tells.
+/// Returns the processor time of the calling thread in seconds; 0 if no clock measures it.
 inline double thread_seconds() {
 #ifdef CLOCK_THREAD_CPUTIME_ID
   timespec time{};
@@ -22,12 +22,12 @@ inline double thread_seconds() {
   return 0;
 }
 
-/// The balance of the loops that ran on several threads: seconds lost against one thread, which
-/// would have needed the processor time of all of them. Once the loops of about the last 20 ms have
-/// lost in sum, loops run on one thread for 20 ms, and then try several again. If these lose again
-/// before as much time has passed, loops run on one thread for twice as long, up to 640 ms. Threads
-/// may share an object: of two updates at the same time one may be lost, which delays a decision by
-/// a loop.
+/// The seconds that loops on several threads lost compared with one thread. One thread would have
+/// taken the sum of the processor times of all threads. Once the loops of about the last 20 ms have
+/// lost time in total, loops run on one thread for 20 ms, and then on several again. If they lose
+/// again before as much time has passed, loops run on one thread for twice as long, up to 640 ms.
+/// Threads may share an object: one of two simultaneous updates may be lost, which delays a
+/// decision by one loop.
 class ThreadGain {
  public:
   /// Returns the balance that all loops of the process share.

@@ -32,7 +32,7 @@ class PopulationEngine : public Engine {
   virtual const Mat& frame() const = 0;
   using Engine::coordinates;
   virtual const Mat& coordinates() const = 0;
-  // What a panel of trials takes and gives back.
+  // For a panel of trials: the source of heads, and the state after its rounds.
   virtual HeadSource& heads() = 0;
   using Column = Eigen::Map<const Vec, 0, Eigen::InnerStride<kernels::kTrials>>;
   virtual void replace(Column Z,       // (rows k,)  [M; R], row by row
@@ -57,16 +57,16 @@ std::unique_ptr<PopulationEngine> make_population(const Method& method,
 /// other. Results are the same either way.
 bool population_fills_panels(const Shape& shape, Index n, Index trials);
 
-/// Makes an empty panel of trials whose engines have this shape, k <= k_star, and n <= 32 tasks.
+/// Makes an empty panel of trials whose engines have this shape, with k <= k_star, and n tasks.
 std::unique_ptr<TrialPanel> make_population_panel(const Method& method, const Shape& shape, Index n,
                                                   double noise);
 
 /// Returns the work of a round of one trial among sizes.trials in panels.
 Work work_of_panels(const Method& method, const RoundSizes& sizes);
 
-/// Whether a step of size beta keeps `count` numbers finite, whose magnitudes are at most `state`
-/// before it and whose gradients at most `gradient`. It bounds their sum, and it does not depend on
-/// the order in which the numbers were seen.
+/// Whether a step of size beta keeps `count` numbers finite. Their magnitudes before the step are
+/// at most `state`, and those of their gradients at most `gradient`. The test bounds the sum of the
+/// new magnitudes, so it does not depend on the order of the numbers.
 inline bool stays_finite(double state, double gradient, double beta, Index count) {
   return std::isfinite(static_cast<double>(count) * (state + beta * gradient));
 }

@@ -19,8 +19,8 @@ inline Index columns_of_band(Index k) {
   return std::min(kMost, ceil_div(kBandBytes, 8 * padded(k)));
 }
 
-/// Returns whether B and the gradient, (d, k), have many bands, so that an access to a row at
-/// random takes longer than to pass over an entry twice.
+/// Returns whether B and the gradient, (d, k), have many bands, so that a random access to a row
+/// takes longer than a second pass over an entry.
 inline bool is_far(Index d, Index k) {
   constexpr Index kFewBands = 16;
   return ceil_div(d, columns_of_band(k)) > kFewBands;

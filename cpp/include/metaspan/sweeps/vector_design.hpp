@@ -57,8 +57,8 @@ class VectorDesign {
   /// Memory for panels of one shape, one after the other.
   class Scratch {
    public:
-    /// With `all_slots` the vectors of all slots are rows of the panel, and none are kept here;
-    /// with `features` neither are those of the inner slots.
+    /// The scratch holds vectors of the inner slots unless, with `all_slots`, they are rows of the
+    /// panel or, with `features`, Z makes them unnecessary.
     Scratch(int inner_steps, bool all_slots, bool features, Index tasks,
             const TaskSet<XScalar>& all, Index k);
     /// Allocates memory for generated rows: a block of rows of each set or, where inner sets are
@@ -71,8 +71,9 @@ class VectorDesign {
     std::unique_ptr<double[]> vectors_;  // (inner slots, tasks, d)
     std::unique_ptr<double[]> U_;        // (tasks, d)  B V + terms
     std::vector<double> features_;       // (slots, k, width)
-    std::vector<double> parts_;          // (tasks, pieces, max(m, k)), or k for sparse X
-    std::vector<double> own_;            // (tasks, m)  r
+    std::vector<double> parts_;          // (tasks, pieces, max(m, k)), k for sparse X, and with
+                                         // features at least k times the rows of a block of Z
+    std::vector<double> residuals_;      // (tasks, m)  r
     std::vector<double> scaled_;         // (slots + 1, tasks, m), or (tasks, m) without features:
                                          // r scaled for X^T r
     std::vector<double> Z_;              // (tasks, m_in, k)  X B of the inner sets
@@ -105,8 +106,8 @@ class VectorDesign {
   }
   void dot(int a, int b, double* dots);
   void add(int slot, const double* C);
-  /// Computes the vectors of the inner slots, if they are terms of grad_B and Z has served the
-  /// inner loop. To be called when the algebra has run.
+  /// Computes the vectors of the inner slots if the inner loop was computed from Z and the vectors
+  /// are terms of grad_B. Call it after the algebra.
   void finish();
 
  private:
