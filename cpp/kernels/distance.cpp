@@ -207,6 +207,8 @@ inline T distance(std::ptrdiff_t k, std::ptrdiff_t e, const double* Z, std::ptrd
   }
   solve_tangents<T>(k, e, rows);
   T scale = {}, zero = {};
+  // Without rows off the span, the pivots alone tell that M is singular.
+  for (std::ptrdiff_t c = 0; e == 0 && c < k; ++c) zero += 0.0 * (1.0 / rows[c * length + c]);
   for (std::ptrdiff_t i = 0; i < k * e; ++i) {
     const T x = rows[i / e * length + k + i % e], size = magnitude(x);
     scale = select<T>(larger(size, scale), size, scale);

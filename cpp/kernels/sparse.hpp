@@ -298,8 +298,11 @@ inline void banded_times(std::ptrdiff_t count, const std::int32_t* rows,
                          double* out,             // (rows of X, width)
                          std::ptrdiff_t width) {  // k up to a multiple of kLane
   constexpr std::ptrdiff_t kColumns = detail::kStrip * kLane, kRowsAhead = 12;
-  for (std::ptrdiff_t first = 0; first < k; first += kColumns) {
-    const std::ptrdiff_t left = k - first < kColumns ? k - first : kColumns;
+  // The strips are about equally wide: each fills a register, which must not reach into another
+  // strip, since its columns would be added twice.
+  const std::ptrdiff_t strips = (k + kColumns - 1) / kColumns;
+  for (std::ptrdiff_t strip = 0; strip < strips; ++strip) {
+    const std::ptrdiff_t first = strip * k / strips, left = (strip + 1) * k / strips - first;
     detail::with_lanes((left + kLane - 1) / kLane, [&](auto lanes) {
       constexpr int kLanes = decltype(lanes)::value;
       // The last register ends with the row, where the next to last may have been already: all are

@@ -182,7 +182,9 @@ void test_all() {
     test_bands(Rows<Value>(37, 300, 0.1, 4), width * kernels::kLane);
     test_bands(Rows<Value>(4, 10, 0.5, 1), width * kernels::kLane);
   }
-  for (const std::ptrdiff_t k : {1, 9, 32, 75}) test_far(Rows<Value>(37, 300, 0.3, 4), k);
+  // Widths of one to several strips of registers, at every remainder.
+  for (std::ptrdiff_t k = 1; k <= 20 * kernels::kLane; ++k) test_far(Rows<Value>(9, 40, 0.3, 4), k);
+  test_far(Rows<Value>(37, 300, 0.3, 4), 75);
   test_products(Rows<Value>(1, 1, 1, 5));
   test_products(Rows<Value>(1, 40, 0.5, 5));
   test_products(Rows<Value>(37, 300, 0.1, 4));
