@@ -79,7 +79,7 @@ def run(options: Options) -> list[Figure]:
     figures = []
     for name, train in cases():
         one, two = train(2, 1), train(2, 2)
-        assert np.array_equal(one.trace["dist"], two.trace["dist"])
+        assert all(np.array_equal(one.trace[name], two.trace[name]) for name in one.trace)
         guess = seconds(partial(train, 20, 1), 20)
         rounds = max(2, round(SECONDS / guess))
         for count in (0, 1, 2):
