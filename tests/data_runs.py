@@ -58,6 +58,15 @@ def rounded(samples, dtype):
     return ref.Samples(*(array.astype(dtype).astype(np.float64) for array in samples))
 
 
+def shifted(array, offset):
+    """Copy an array to memory that begins `offset` bytes after a cache line."""
+    room = np.empty(array.nbytes + 128, np.uint8)
+    begin = -room.ctypes.data % 64 + offset
+    copy = room[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
 def as_batch(tasks, B_star, heads, dtype=np.float64, known=True):
     """Build a batch that stores shared samples once, and stacks tasks of equal sizes."""
     plain = batch_of(tasks, dtype)

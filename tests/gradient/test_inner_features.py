@@ -5,7 +5,7 @@ import pytest
 
 import metaspan as ms
 import reference as ref
-from data_runs import Case, build
+from data_runs import Case, build, shifted
 from matching import gradient_error, reference_method, relative_error
 from metaspan._core_types import DataSizes
 from metaspan._load import core
@@ -79,19 +79,10 @@ def test_the_alignment_of_arrays_does_not_change_a_bit(offset):
     case = TASKS._replace(width=6, shared=())
     given, method = build(case), method_of(False, STEPS, case.d)
     batch = given.batch
-    moved = [[at_offset(X, offset) for X in sets] for sets in (batch.X_in, batch.X_out)]
+    moved = [[shifted(X, offset) for X in sets] for sets in (batch.X_in, batch.X_out)]
     other = ms.TaskBatch(moved[0], list(batch.y_in), moved[1], list(batch.y_out))
     found = gradient_of(given._replace(batch=other), method)
     np.testing.assert_array_equal(found.B, gradient_of(given, method).B)
-
-
-def at_offset(array, offset):
-    """Copy an array to memory that begins `offset` bytes after a cache line."""
-    room = np.empty(array.nbytes + 128, np.uint8)
-    begin = -room.ctypes.data % 64 + offset
-    copy = room[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
 
 
 @pytest.mark.parametrize("first_order", [True, False])

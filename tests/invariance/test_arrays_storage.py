@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
-from data_runs import RECORDS, ROUTES, Case, build, method_of, run
+from data_runs import RECORDS, ROUTES, Case, build, method_of, run, shifted
 from matching import METHODS, assert_same_bits, reference_method, relative_error
 from reference.training import train_on_data
 
@@ -73,15 +73,6 @@ def test_dtype_is_that_of_the_data_unless_given():
     given = build(RAGGED, dtype=np.float32)
     assert run(given, ms.ANIL(), "gram", rounds=0).B.dtype == np.float32
     assert run(given, ms.ANIL(), "gram", rounds=0, dtype="float64").B.dtype == np.float64
-
-
-def shifted(array, offset):
-    """A copy of the values, as many bytes after a multiple of 64."""
-    room = np.empty(array.nbytes + 128, np.uint8)
-    begin = -room.ctypes.data % 64 + offset
-    copy = room[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
 
 
 def mapped(array, path):
