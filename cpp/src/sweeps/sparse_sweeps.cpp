@@ -7,6 +7,7 @@
 #include "metaspan/base/huge_pages.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/sweeps/band_copies.hpp"
+#include "metaspan/sweeps/bands.hpp"
 #include "metaspan/sweeps/sparse_gram.hpp"
 #include "metaspan/sweeps/term_tile.hpp"
 #include "sparse.hpp"
@@ -253,8 +254,8 @@ void add_parts(const std::vector<Part<XScalar>>& parts, const std::vector<Mat>& 
 template <class XScalar>
 std::vector<Index> find_bands(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                               int threads) {
-  std::vector<Index> edges{0};
   if (const auto* copy = parts.front().set->banded) {
+    std::vector<Index> edges{0};
     while (edges.back() < d) edges.push_back(std::min(d, edges.back() + copy->width));
     return edges;
   }
@@ -273,15 +274,7 @@ std::vector<Index> find_bands(const std::vector<Part<XScalar>>& parts, Index d, 
     for (Index p = X.starts[0]; p < X.starts[set->m]; p += step) sampled.push_back(X.columns[p]);
   }
   for (Index row = 0; row < d; row += 1 + step / kRowWeight) sampled.push_back(row);
-  auto cut = sampled.begin();
-  for (Index b = 1; b < count; ++b) {
-    const auto next = sampled.begin() + b * static_cast<Index>(sampled.size()) / count;
-    std::nth_element(cut, next, sampled.end());
-    edges.push_back(*next);
-    cut = next;
-  }
-  edges.push_back(d);
-  return edges;
+  return edges_at_equal_ranks(std::move(sampled), count, d);
 }
 
 }  // namespace

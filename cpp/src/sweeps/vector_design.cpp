@@ -1,10 +1,12 @@
 #include "metaspan/sweeps/vector_design.hpp"
 
 #include <type_traits>
+#include <utility>
 
 #include "features.hpp"
 #include "metaspan/base/error.hpp"
 #include "metaspan/base/parallel.hpp"
+#include "metaspan/sweeps/bands.hpp"
 #include "sparse.hpp"
 #include "vector.hpp"
 
@@ -46,18 +48,10 @@ template <class XScalar>
 std::vector<Index> find_bands(const Samples<XScalar>& set, Index d, int threads) {
   if (threads == 1) return {0, d};
   const Index step = 1 + set.entries() / kSampled;
-  std::vector<Index> sampled, edges{0};
+  std::vector<Index> sampled;
   const SparseRows<XScalar>& X = set.sparse();
   for (Index p = X.starts[0]; p < X.starts[set.m]; p += step) sampled.push_back(X.columns[p]);
-  auto cut = sampled.begin();
-  for (Index band = 1; band < threads; ++band) {
-    const auto next = sampled.begin() + band * static_cast<Index>(sampled.size()) / threads;
-    std::nth_element(cut, next, sampled.end());
-    edges.push_back(*next);
-    cut = next;
-  }
-  edges.push_back(d);
-  return edges;
+  return edges_at_equal_ranks(std::move(sampled), threads, d);
 }
 
 }  // namespace
