@@ -13,7 +13,7 @@ from scipy import stats
 
 from metaspan._core_types import CoreMethod, FeatureLaw, HeadLaw, SampleLaw
 from metaspan._load import core
-from reference import Method, explicit
+from reference import explicit
 
 RECORDS = ("dist", "w_norm", "perp_norm", "sigma_max", "loss_in", "loss_adapted", "loss_out")
 RUNS = 3000  # on either side
@@ -44,6 +44,25 @@ class Case(NamedTuple):
     adapt_B: bool = False
     exact: bool = False
     rounds: int = 3
+    adapt_head: bool = True
+    contribution: int = 0
+    solves_head: bool = False
+    penalty: float = 0.0
+
+    def method(self):
+        """The method, as the core takes it."""
+        return CoreMethod(
+            self.alpha,
+            self.beta,
+            self.inner_steps,
+            self.adapt_B,
+            self.exact,
+            beta_head=self.beta,
+            adapt_head=self.adapt_head,
+            contribution=self.contribution,
+            solves_head=self.solves_head,
+            penalty=self.penalty,
+        )
 
     def start(self):
         """B_0 (d, k), a little off the truth, and w_0 (k,)."""
@@ -118,7 +137,6 @@ def seed_of(*key):
 def drawn(case, runs, seed):
     """Draw a sample of explicit runs."""
     B, w = case.start()
-    method = Method(case.alpha, case.beta, case.inner_steps, case.adapt_B, case.exact)
     rng = np.random.default_rng(seed)
     # As many runs at a time as have arrays that stay in a cache.
     most = TASKS_AT_A_TIME // case.n
@@ -131,7 +149,7 @@ def drawn(case, runs, seed):
             runs=min(most, runs - done),
             B=B,
             w=w,
-            method=method._asdict(),
+            method=case.method()._asdict(),
         )
         for done in range(0, runs, most)
     ]
@@ -157,7 +175,7 @@ def collapsed(case, runs, seed, *, start=None, threads=1):
     M, R, w = (np.repeat(np.ascontiguousarray(part)[None], runs, axis=0) for part in state)
     sizes = (float(case.d), case.m_in or 0, case.m_out or 0)
     run = core.Run.collapsed(
-        method=CoreMethod(case.alpha, case.beta, case.inner_steps, case.adapt_B, case.exact),
+        method=case.method(),
         samples=SampleLaw(*sizes, case.shared, case.noise, FeatureLaw(case.features, case.dof)),
         M=M,
         R=R,

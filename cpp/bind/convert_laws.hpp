@@ -74,10 +74,15 @@ struct type_caster<metaspan::Method> {
   PYBIND11_TYPE_CASTER(metaspan::Method, const_name("CoreMethod"));
   bool load(handle source, bool /*convert*/) {
     // By position, since every call on arrays has a method: names take a microsecond.
-    if (!PyTuple_Check(source.ptr()) || PyTuple_GET_SIZE(source.ptr()) != 5) return false;
+    if (!PyTuple_Check(source.ptr()) || PyTuple_GET_SIZE(source.ptr()) != 10) return false;
     const auto field = [&](int i) { return handle(PyTuple_GET_ITEM(source.ptr(), i)); };
-    value = {field(0).cast<double>(), field(1).cast<double>(), field(2).cast<int>(),
-             field(3).cast<bool>(), field(4).cast<bool>()};
+    const int contribution = field(7).cast<int>();
+    if (contribution < 0 || contribution > 2) return false;
+    value = {field(0).cast<double>(), field(1).cast<double>(),
+             field(2).cast<int>(),    field(3).cast<bool>(),
+             field(4).cast<bool>(),   field(5).cast<double>(),
+             field(6).cast<bool>(),   static_cast<metaspan::Contribution>(contribution),
+             field(8).cast<bool>(),   field(9).cast<double>()};
     return true;
   }
 };

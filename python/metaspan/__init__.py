@@ -8,7 +8,7 @@ from .config.options import Checkpoint, Init, Stop
 from .cost.estimate import Estimate
 from .evaluate import Evaluation, Risk, evaluate
 from .gradients import Gradient, adapt, meta_gradient, population_gradient
-from .methods import ANIL, MAML, AverageRisk
+from .methods import ANIL, MAML, AverageRisk, FedAvg, FedRep, Reptile, RidgeANIL
 from .metrics import Diversity, diversity, principal_angles, subspace_distance
 from .plots import plot
 from .runs.estimate import estimate
@@ -17,6 +17,7 @@ from .runs.outcome import (
     DivergenceWarning,
     FewSamplesWarning,
     Interrupted,
+    LocalStepsWarning,
     Outcome,
     Status,
 )
@@ -42,14 +43,19 @@ __all__ = [
     "Diversity",
     "Estimate",
     "Evaluation",
+    "FedAvg",
+    "FedRep",
     "FewSamplesWarning",
     "GaussianHeads",
     "Gradient",
     "Init",
     "Interrupted",
     "LinearTasks",
+    "LocalStepsWarning",
     "Outcome",
+    "Reptile",
     "Result",
+    "RidgeANIL",
     "Risk",
     "SphereHeads",
     "Status",

@@ -11,13 +11,18 @@ F64 = NDArray[np.float64]
 
 
 class CoreMethod(NamedTuple):
-    """A method, described by its step sizes and two flags."""
+    """A method, described by its step sizes and by what its two loops do."""
 
     alpha: float
-    beta: float
+    beta: float  # outer step size of B
     inner_steps: int  # 0: average risk minimisation
-    adapt_B: bool  # the inner loop moves B too: MAML
+    adapt_B: bool  # the inner loop moves B: MAML
     exact: bool  # the gradient differentiates through the inner loop
+    beta_head: float  # outer step size of w
+    adapt_head: bool = True  # the inner loop moves w
+    contribution: int = 0  # 0: gradient of the outer loss; 1: inner moves, (25); 2: (27)
+    solves_head: bool = False  # the inner loop solves for the head, (26)
+    penalty: float = 0.0  # lambda of (26)
 
 
 class MethodNeeds(TypedDict):

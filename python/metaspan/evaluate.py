@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._load import core
 from ._support import check
 from ._support.types import F64
-from .methods import Method, core_method, resolve
+from .methods import Method, check_solvable, core_method, resolve
 from .tasks.linear import MAX_COUNT, LinearTasks
 from .tasks.moments import moments
 from .theory.risk import (
@@ -134,7 +134,7 @@ def evaluate(
         Head.
     tasks : LinearTasks
         The law of the new tasks, with Gaussian features and without a spectrum.
-    method : ANIL, MAML, AverageRisk or str
+    method : ANIL, MAML, another method, or str
         The method, or its name. Without inner steps the adapted learner is `B w`.
     m : int
         Samples per task.
@@ -159,7 +159,7 @@ def evaluate(
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
     **steps : float
-        ``alpha``, ``beta`` and ``inner_steps`` of a method given by name.
+        Settings of a method given by name, such as ``alpha``, ``beta`` and ``inner_steps``.
 
     Returns
     -------
@@ -279,6 +279,7 @@ def _prepare(
     known = not callable(tasks.heads)
     mean, cov = moments(tasks.heads if known else heads, tasks.k)
     law = HeadMoments(mean, cov, tasks.noise * tasks.noise, known)
+    check_solvable(method, m, C.shape[1])
     key = core.derive_key(seed, 0, NEW_TASKS, core.STREAM_FRAME)
     new = NewTasks(heads, law, m, tasks.d, tasks.noise, key, workers)
     return InnerLoop(core_method(method), C, start, m, workers), new

@@ -12,9 +12,9 @@ from ._core_types import CoreMethod
 from ._load import core
 from ._support import check, cpus
 from ._support.types import F64
-from .config.engine_choice import check_accumulate, check_sparse
+from .config.engine_choice import check_accumulate, check_solves_sparse, check_sparse
 from .cost.routes import cheapest_sweep
-from .methods import Method, core_method, resolve
+from .methods import Method, check_solvable, core_method, resolve
 from .tasks.arrays import Data, check_sets, core_sets, require_finite
 from .tasks.batch import TaskBatch, core_data
 
@@ -80,7 +80,7 @@ def meta_gradient(
         Head.
     batch : TaskBatch
         The tasks, all of which are used.
-    method : ANIL, MAML, AverageRisk or str
+    method : ANIL, MAML, another method, or str
         The method, or its name.
     losses : bool
         Whether to compute the losses too. For MAML they may need a Gram matrix that the gradient
@@ -95,7 +95,7 @@ def meta_gradient(
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
     **steps : float
-        ``alpha``, ``beta`` and ``inner_steps`` of a method given by name.
+        Settings of a method given by name, such as ``alpha``, ``beta`` and ``inner_steps``.
 
     Returns
     -------
@@ -142,10 +142,13 @@ def meta_gradient(
         route = "vector_float32"
     elif route == "auto":
         route = _choose_route(batch, call, B.shape[1])
+    check_solvable(call.method, batch.least_m_in, B.shape[1])
+    if route == "vector":
+        check_solves_sparse(batch, call.method, route)
     data = core_data(batch)
-    return Gradient._of_core(
-        core.gradient_arrays(call.core_method, route, B, w, data, workers, call.losses)
-    )
+    parts = core.gradient_arrays(call.core_method, route, B, w, data, workers, call.losses)
+    _require_solved(call, parts["B"])
+    return Gradient._of_core(parts)
 
 
 def population_gradient(
@@ -174,7 +177,7 @@ def population_gradient(
         Ground truth with orthonormal columns, C-contiguous.
     heads : array_like of shape (n, k_star)
         True heads of the tasks, one per row.
-    method : ANIL, MAML, AverageRisk or str
+    method : ANIL, MAML, another method, or str
         The method, or its name.
     noise : float
         Standard deviation of the label noise, >= 0. It adds a constant to the losses, and does not
@@ -182,7 +185,7 @@ def population_gradient(
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
     **steps : float
-        ``alpha``, ``beta`` and ``inner_steps`` of a method given by name.
+        Settings of a method given by name, such as ``alpha``, ``beta`` and ``inner_steps``.
 
     Returns
     -------
@@ -219,6 +222,7 @@ def population_gradient(
     check.integer("the number of heads", w_star.shape[0], 1)
     spread = check.real("noise", noise)
     parts = core.gradient_population(call.core_method, B, w, B_star, w_star, spread, workers)
+    _require_solved(call, parts["B"])
     parts["B"] = parts["B"].astype(B.dtype, copy=False)
     return Gradient._of_core(parts)
 
@@ -273,7 +277,7 @@ def adapt(
         Features of the tasks' samples, of the kinds that `TaskBatch` takes.
     y : ndarray of shape (n, m), or sequence of n arrays of shape (m_i,)
         Responses, in the dtype of `X`.
-    method : ANIL, MAML, AverageRisk or str
+    method : ANIL, MAML, another method, or str
         The method, or its name.
     return_B : bool
         Whether to return the adapted representations too, which have n times the size of `B`.
@@ -282,7 +286,7 @@ def adapt(
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
     **steps : float
-        ``alpha``, ``beta`` and ``inner_steps`` of a method given by name.
+        Settings of a method given by name, such as ``alpha``, ``beta`` and ``inner_steps``.
 
     Returns
     -------
@@ -320,6 +324,7 @@ def adapt(
     heads, representations = core.adapt_arrays(call.core_method, B, w, sets, want_B, workers)
     if want_finite and heads_tell and not core.all_finite(heads, 1):
         require_finite(data, ("X", "y"))
+    _require_solved(call, heads)
     return heads if representations is None else (heads, representations)
 
 
@@ -353,6 +358,17 @@ def _read_call(
     check.choice("route", route, ("auto", "gram", "vector"))
     check.choice("accumulate", accumulate, ("float64", "float32"))
     return _Call(chosen, core_method(chosen), workers, with_losses)
+
+
+def _require_solved(call: _Call, result: NDArray[Any]) -> None:
+    """Raise ValueError if a system (26) without a penalty was singular, which leaves NaN."""
+    if not call.core_method.solves_head or call.core_method.penalty > 0:
+        return
+    if not core.all_finite(result, 1):
+        raise ValueError(
+            "the head of a task cannot be solved for in double precision, since its features X B "
+            "are linearly dependent, or nearly so: use RidgeANIL with lam > 0"
+        )
 
 
 def _choose_route(batch: TaskBatch, call: _Call, width: int) -> str:

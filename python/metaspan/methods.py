@@ -1,9 +1,10 @@
 r"""Methods of meta-learning and their step sizes.
 
-Every method takes `inner_steps` gradient steps on a task's inner (support) set, and its outer step
-descends the loss on the task's outer (query) set. In the inner loop MAML moves the representation
-`B` and the head `w`, and ANIL moves the head alone. First-order variants leave out the derivative
-of the inner loop with respect to its start.
+A method adapts a task's parameters, which start at the representation `B` and the head `w`, to the
+task's inner (support) set, and moves `B` and `w` by what all tasks of a round contribute. MAML and
+ANIL take gradient steps and contribute the gradient of the loss on the task's outer (query) set.
+FedAvg and Reptile contribute the moves of the inner loop themselves. RidgeANIL, FedRep and AltGDmin
+solve for the head of a task.
 """
 
 from __future__ import annotations
@@ -16,25 +17,56 @@ from typing import Any
 from ._core_types import CoreMethod
 from ._support import check
 
+MOVES = ("head", "body", "both")
+OUTER_GRADIENT, INNER_MOVES, INNER_GRADIENT = 0, 1, 2  # Contribution of the core
 
-@dataclass(frozen=True, kw_only=True)
-class _Adaptive:
-    """The settings of methods with an inner loop: ANIL and MAML."""
+# Settings that a method's text leaves out while they have their defaults.
+OPTIONS = ("moves", "outer", "beta_head")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class _Method:
+    """What all methods share: a text that leaves out unused options."""
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(self)
+            if field.name not in OPTIONS or getattr(self, field.name) != field.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _set_real(self, name: str, least: float = 0.0) -> None:
+        object.__setattr__(self, name, check.real(name, getattr(self, name), least))
+
+    def _set_outer(self) -> None:
+        """Check the settings of the outer step."""
+        self._set_real("beta")
+        check.choice("outer", self.outer, MOVES)  # type: ignore[attr-defined]
+        if self.beta_head is not None:  # type: ignore[attr-defined]
+            self._set_real("beta_head")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class _Adaptive(_Method):
+    """The settings of methods with an inner loop of gradient steps: ANIL and MAML."""
 
     alpha: float = 0.1
     beta: float = 0.1
     inner_steps: int = 1
     first_order: bool = False
+    outer: str = "both"
+    beta_head: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "alpha", check.real("alpha", self.alpha))
-        object.__setattr__(self, "beta", check.real("beta", self.beta))
+        self._set_real("alpha")
+        self._set_outer()
         steps = check.integer("inner_steps", self.inner_steps, 0, 10_000)
         object.__setattr__(self, "inner_steps", steps)
         object.__setattr__(self, "first_order", check.flag("first_order", self.first_order))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ANIL(_Adaptive):
     r"""ANIL, "almost no inner loop": the inner steps move the head alone.
 
@@ -53,6 +85,11 @@ class ANIL(_Adaptive):
         Number of inner steps, 0 <= J <= 10,000.
     first_order : bool
         Whether the outer step leaves out the derivative of the inner loop: FO-ANIL.
+    outer : {"both", "body", "head"}
+        What the outer step moves: `B` and `w`, `B` alone, or `w` alone. With "body" and w = 0, ANIL
+        of one inner step is a linear-attention layer with the tied weights alpha B B^T.
+    beta_head : float or None
+        Outer step size of `w`, >= 0; None: `beta`.
 
     Raises
     ------
@@ -70,7 +107,7 @@ class ANIL(_Adaptive):
     """
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class MAML(_Adaptive):
     r"""MAML, model-agnostic meta-learning: the inner steps move the representation and the head.
 
@@ -89,6 +126,13 @@ class MAML(_Adaptive):
         Number of inner steps, 0 <= J <= 10,000.
     first_order : bool
         Whether the outer step leaves out the derivative of the inner loop: FO-MAML.
+    outer : {"both", "body", "head"}
+        What the outer step moves: `B` and `w`, `B` alone, or `w` alone.
+    beta_head : float or None
+        Outer step size of `w`, >= 0; None: `beta`.
+    moves : {"both", "head", "body"}
+        What the inner loop moves. "head" is ANIL. "body" leaves the head alone, and so moves
+        nothing while w = 0: give a start with another head.
 
     Raises
     ------
@@ -106,9 +150,15 @@ class MAML(_Adaptive):
     MAML(alpha=0.1, beta=0.1, inner_steps=3, first_order=True)
     """
 
+    moves: str = "both"
 
-@dataclass(frozen=True, kw_only=True)
-class AverageRisk:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check.choice("moves", self.moves, MOVES)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class AverageRisk(_Method):
     r"""Average risk minimisation (4): the baseline without an inner loop.
 
     Its step follows the gradient of the outer loss at (B, w) itself. It has no reason to learn more
@@ -118,11 +168,15 @@ class AverageRisk:
     ----------
     beta : float
         Step size, >= 0.
+    outer : {"both", "body", "head"}
+        What the step moves: `B` and `w`, `B` alone, or `w` alone.
+    beta_head : float or None
+        Step size of `w`, >= 0; None: `beta`.
 
     Raises
     ------
     TypeError, ValueError
-        If `beta` is not a number of at least 0.
+        If an argument is of the wrong kind or out of range.
 
     Examples
     --------
@@ -131,12 +185,195 @@ class AverageRisk:
     """
 
     beta: float = 0.1
+    outer: str = "both"
+    beta_head: float | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "beta", check.real("beta", self.beta))
+        self._set_outer()
 
 
-Method = ANIL | MAML | AverageRisk
+@dataclass(frozen=True, kw_only=True, repr=False)
+class _LocalSteps(_Method):
+    """The settings of methods that average the moves of local steps: FedAvg and Reptile."""
+
+    alpha: float = 0.1
+    local_steps: int = 2
+    server_step: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._set_real("alpha")
+        self._set_real("server_step")
+        steps = check.integer("local_steps", self.local_steps, 1, 10_000)
+        object.__setattr__(self, "local_steps", steps)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FedAvg(_LocalSteps):
+    r"""Federated averaging: the mean of what tasks reach by local steps replaces B and w.
+
+    .. math:: B \leftarrow B + \epsilon \operatorname{mean}_i (B_{i,\tau} - B), \qquad
+              w \leftarrow w + \epsilon \operatorname{mean}_i (w_{i,\tau} - w)
+
+    where each task takes :math:`\tau` gradient steps on `B` and `w` over its inner set, as the
+    inner loop of MAML does; see (25). An outer set, where there is one, is only measured on. One
+    local step is `AverageRisk` on the inner set, with ``beta = alpha * server_step``.
+
+    All local steps of a round use one data set. If the dimension d is much larger than its number
+    of samples m, two or more steps are stable only for step sizes of order m / d once the head has
+    grown.
+
+    Parameters
+    ----------
+    alpha : float
+        Step size of the local steps, >= 0.
+    local_steps : int
+        Number of local steps :math:`\tau`, 1 to 10,000.
+    server_step : float
+        Step :math:`\epsilon` of the server along the mean move, >= 0; 1 is averaging.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of range.
+
+    References
+    ----------
+    McMahan, Moore, Ramage, Hampson, Aguera y Arcas, "Communication-efficient learning of deep
+    networks from decentralized data", AISTATS 2017.
+
+    Examples
+    --------
+    >>> FedAvg(local_steps=5)
+    FedAvg(alpha=0.1, local_steps=5, server_step=1.0)
+    """
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Reptile(_LocalSteps):
+    r"""Reptile: `FedAvg` with a server step below 1.
+
+    Parameters
+    ----------
+    alpha : float
+        Step size of the local steps, >= 0.
+    local_steps : int
+        Number of local steps, 1 to 10,000.
+    server_step : float
+        Step of the server along the mean move, >= 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of range.
+
+    References
+    ----------
+    Nichol, Achiam, Schulman, "On first-order meta-learning algorithms", 2018.
+
+    Examples
+    --------
+    >>> Reptile(local_steps=3)
+    Reptile(alpha=0.1, local_steps=3, server_step=0.5)
+    """
+
+    server_step: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RidgeANIL(_Method):
+    r"""ANIL with the head of a task solved for in closed form, by ridge regression on its features.
+
+    .. math:: w_i = \operatorname{argmin}_v \tfrac{1}{2 m_\text{in}} \| X B v - y \|^2
+              + \tfrac{\lambda}{2} \| v - w \|^2
+
+    See (26). The exact outer gradient differentiates through the solution; the first-order one does
+    not.
+
+    Parameters
+    ----------
+    lam : float
+        Penalty :math:`\lambda`, >= 0. With 0 the head is the least-squares solution, which needs at
+        least as many inner samples as `B` has columns.
+    beta : float
+        Outer step size, >= 0.
+    first_order : bool
+        Whether the outer step leaves out the derivative of the solution.
+    outer : {"both", "body", "head"}
+        What the outer step moves: `B` and `w`, `B` alone, or `w` alone.
+    beta_head : float or None
+        Outer step size of `w`, >= 0; None: `beta`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of range.
+
+    References
+    ----------
+    Bertinetto, Henriques, Torr, Vedaldi, "Meta-learning with differentiable closed-form solvers",
+    ICLR 2019.
+
+    Examples
+    --------
+    >>> RidgeANIL(lam=0.01)
+    RidgeANIL(lam=0.01, beta=0.1, first_order=False)
+    """
+
+    lam: float = 0.1
+    beta: float = 0.1
+    first_order: bool = False
+    outer: str = "both"
+    beta_head: float | None = None
+
+    def __post_init__(self) -> None:
+        self._set_real("lam")
+        self._set_outer()
+        object.__setattr__(self, "first_order", check.flag("first_order", self.first_order))
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FedRep(_Method):
+    r"""FedRep: heads by least squares, then a gradient step on the representation.
+
+    Every task solves for its head on its inner set, (26) with :math:`\lambda = 0`, and `B` takes a
+    step along the mean gradient of the inner losses at these heads, (27), which is the exact
+    gradient of the loss minimised over heads. The head `w` plays no part. An outer set, where there
+    is one, is only measured on.
+
+    Parameters
+    ----------
+    beta : float
+        Step size, >= 0. Where a paper sums the gradient over n tasks instead of taking the mean,
+        its step size is beta / n.
+    separate : bool
+        Whether the gradient is that of the loss on the outer set, at the heads of the inner set.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of range.
+
+    References
+    ----------
+    Collins, Hassani, Mokhtari, Shakkottai, "Exploiting shared representations for personalized
+    federated learning", ICML 2021.
+
+    Examples
+    --------
+    >>> FedRep(beta=0.5)
+    FedRep(beta=0.5, separate=False)
+    """
+
+    beta: float = 0.1
+    separate: bool = False
+
+    def __post_init__(self) -> None:
+        self._set_real("beta")
+        object.__setattr__(self, "separate", check.flag("separate", self.separate))
+
+
+Method = ANIL | MAML | AverageRisk | FedAvg | Reptile | RidgeANIL | FedRep
+KINDS: tuple[type[Method], ...] = (ANIL, MAML, AverageRisk, FedAvg, Reptile, RidgeANIL, FedRep)
 
 _NAMED: dict[str, tuple[type[Method], dict[str, Any]]] = {
     "anil": (ANIL, {}),
@@ -144,18 +381,94 @@ _NAMED: dict[str, tuple[type[Method], dict[str, Any]]] = {
     "maml": (MAML, {}),
     "fo-maml": (MAML, {"first_order": True}),
     "average-risk": (AverageRisk, {}),
+    "fedavg": (FedAvg, {}),
+    "reptile": (Reptile, {}),
+    "ridge-anil": (RidgeANIL, {}),
+    "fedrep": (FedRep, {}),
 }
 
-
-_STEPS = ("alpha", "beta", "inner_steps")
+SETTINGS = tuple(dict.fromkeys(field.name for kind in KINDS for field in fields(kind)))
 
 
 def core_method(method: Method) -> CoreMethod:
     """Convert a method for the compiled core."""
+    if isinstance(method, (FedAvg, Reptile)):
+        step = method.server_step
+        return CoreMethod(
+            method.alpha,
+            step,
+            method.local_steps,
+            adapt_B=True,
+            exact=False,
+            beta_head=step,
+            contribution=INNER_MOVES,
+        )
+    if isinstance(method, FedRep):
+        contribution = OUTER_GRADIENT if method.separate else INNER_GRADIENT
+        return CoreMethod(
+            0.0,
+            method.beta,
+            1,
+            adapt_B=False,
+            exact=False,
+            beta_head=0.0,
+            contribution=contribution,
+            solves_head=True,
+        )
+    beta = method.beta if method.outer != "head" else 0.0
+    beta_head = method.beta if method.beta_head is None else method.beta_head
+    if method.outer == "body":
+        beta_head = 0.0
     if isinstance(method, AverageRisk):
-        return CoreMethod(0.0, method.beta, 0, adapt_B=False, exact=False)
-    adapt_B, exact = isinstance(method, MAML), not method.first_order
-    return CoreMethod(method.alpha, method.beta, method.inner_steps, adapt_B, exact)
+        return CoreMethod(0.0, beta, 0, adapt_B=False, exact=False, beta_head=beta_head)
+    exact = not method.first_order
+    if isinstance(method, RidgeANIL):
+        return CoreMethod(
+            0.0,
+            beta,
+            1,
+            adapt_B=False,
+            exact=exact,
+            beta_head=beta_head,
+            solves_head=True,
+            penalty=method.lam,
+        )
+    moves = method.moves if isinstance(method, MAML) else "head"
+    return CoreMethod(
+        method.alpha,
+        beta,
+        method.inner_steps,
+        adapt_B=moves != "head",
+        exact=exact,
+        beta_head=beta_head,
+        adapt_head=moves != "body",
+    )
+
+
+def step_size(method: Method) -> float:
+    """Return the inner step size; 0 for a method without one."""
+    return getattr(method, "alpha", 0.0)
+
+
+def display_name(method: Method) -> str:
+    """Name a method as papers do."""
+    if isinstance(method, AverageRisk):
+        return "average risk"
+    kind = type(method).__name__
+    if isinstance(method, (ANIL, MAML)):
+        return f"{'FO-' if method.first_order else 'Exact '}{kind}"
+    return f"FO-{kind}" if getattr(method, "first_order", False) else kind
+
+
+def check_solvable(method: Method, m: int | None, width: int) -> None:
+    """Raise ValueError if m inner samples do not determine the head that a method solves for."""
+    numbers = core_method(method)
+    if m is None or not numbers.solves_head or numbers.penalty > 0 or m >= width:
+        return
+    raise ValueError(
+        f"m_in must be at least width = {width} where the head is solved for without a penalty "
+        f"(26); got {m}" + (": set lam" if isinstance(method, RidgeANIL) else "")
+    )
 
 
 def resolve(
@@ -165,41 +478,43 @@ def resolve(
 
     Parameters
     ----------
-    method : ANIL, MAML, AverageRisk or str
-        A method, or one of "anil", "fo-anil", "maml", "fo-maml", "average-risk".
+    method : method or str
+        A method, or its name: "anil", "fo-anil", "maml", "fo-maml", "average-risk", "fedavg",
+        "reptile", "ridge-anil" or "fedrep".
     steps : mapping
-        The keywords of the call that none of its arguments took: the step sizes of a method that
-        is given by name.
+        The keywords of the call that none of its arguments took: the settings of a method that is
+        given by name.
     call : callable or None
         The function that was called, for errors: an unknown keyword may be one of its arguments,
         misspelt.
 
     Returns
     -------
-    ANIL, MAML or AverageRisk
+    method
         The method.
 
     Raises
     ------
     TypeError
-        If `method` is of another kind, or a keyword is not a step size of the method.
+        If `method` is of another kind, or a keyword is not a setting of the method.
     ValueError
-        If the name is unknown or a step size is out of range.
+        If the name is unknown or a setting is out of range.
 
     Examples
     --------
     >>> resolve("fo-anil", {"alpha": 0.3})
     ANIL(alpha=0.3, beta=0.1, inner_steps=1, first_order=True)
     """
-    if isinstance(method, (ANIL, MAML, AverageRisk)):
+    if isinstance(method, KINDS):
         for name in steps:
             raise TypeError(_describe_unknown(name, method, (), call))
         return method
     if not isinstance(method, str):
-        kinds = "an ANIL, a MAML, an AverageRisk or a name"
-        raise TypeError(f"method must be {kinds}; got {check.show(method)}")
+        kinds = ", ".join(kind.__name__ for kind in KINDS)
+        raise TypeError(f"method must be an {kinds}, or a name; got {check.show(method)}")
     kind, preset = _NAMED[check.choice("method", method, list(_NAMED))]
-    accepted = [field.name for field in fields(kind) if field.name != "first_order"]
+    named = "first_order" if kind in (ANIL, MAML) else ""
+    accepted = [field.name for field in fields(kind) if field.name != named]
     for name in steps:
         if name not in accepted:
             raise TypeError(_describe_unknown(name, method, accepted, call))
@@ -211,12 +526,13 @@ def _describe_unknown(
 ) -> str:
     """Make the message for an unknown keyword, with the name that was probably meant."""
     message = f"unknown keyword {name!r}: "
-    if name == "first_order":
+    by_name = isinstance(method, str)
+    if name == "first_order" and by_name:
         return message + "first-order methods are 'fo-anil' and 'fo-maml', or a method with it set"
-    if name in _STEPS:
-        if isinstance(method, str):
-            return message + f"the step sizes that {method!r} takes are {', '.join(accepted)}"
-        return message + "step sizes are keywords only where the method is given by its name"
+    if name in SETTINGS:
+        if by_name:
+            return message + f"the settings that {method!r} takes are {', '.join(accepted)}"
+        return message + "settings are keywords only where the method is given by its name"
     parameters = inspect.signature(call).parameters.values() if call else ()
     arguments = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     if meant := check.meant(name, [*accepted, *arguments]):

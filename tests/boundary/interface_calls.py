@@ -93,11 +93,19 @@ SAMPLE |= {"shared_samples": False, "threads": 1}
 SIZES = ("rounds", "n", "m_in", "m_out", "pool", "trials", "width", "seeds", "inner_steps", "m")
 FITS = {"band": 0.95, "resamples": 100, "seed": 0}
 STUDY = {"seeds": 2, "measure": ("dist",), "keep": (), "keep_rows": 9, "common": ()}
+OUTER = {"outer": "body", "beta_head": 0.2}
+LOCAL = {"alpha": 0.1, "local_steps": 2, "server_step": 0.5}
 
 CALLS = {
-    "ANIL": Call(ms.ANIL, METHOD, ms.ANIL),
-    "MAML": Call(ms.MAML, METHOD, ms.MAML),
-    "AverageRisk": Call(ms.AverageRisk, {"beta": 0.1}, ms.AverageRisk),
+    "ANIL": Call(ms.ANIL, {**METHOD, **OUTER}, ms.ANIL),
+    "MAML": Call(ms.MAML, {**METHOD, **OUTER, "moves": "body"}, ms.MAML),
+    "AverageRisk": Call(ms.AverageRisk, {"beta": 0.1, **OUTER}, ms.AverageRisk),
+    "FedAvg": Call(ms.FedAvg, LOCAL, ms.FedAvg),
+    "Reptile": Call(ms.Reptile, LOCAL, ms.Reptile),
+    "RidgeANIL": Call(
+        ms.RidgeANIL, {"lam": 0.1, "beta": 0.1, "first_order": True, **OUTER}, ms.RidgeANIL
+    ),
+    "FedRep": Call(ms.FedRep, {"beta": 0.1, "separate": True}, ms.FedRep),
     "Checkpoint": Call(ms.Checkpoint, {"path": "x", "every_seconds": 1.0}, ms.Checkpoint),
     "GaussianHeads": Call(laws(ms.GaussianHeads), {"cov": [1.0, 2.0], "mean": [0.0, 1.0]}),
     "SphereHeads": Call(ms.SphereHeads, {"radius": 1.0}, ms.SphereHeads),
@@ -293,6 +301,7 @@ CALLS = {
 RECORDS = [
     *(ms.BatchSummary, ms.Diverged, ms.DivergenceWarning, ms.Diversity),
     *(ms.Estimate, ms.Evaluation, ms.FewSamplesWarning, ms.Gradient, ms.Interrupted, ms.Outcome),
+    ms.LocalStepsWarning,
     *(ms.Result, ms.Risk, ms.StudyStatus, ms.TrainConfig, study.Law, study.Laws, study.Powers),
 ]
 NO_CALLS = {"Status", "__version__", "study", "theory"}  # an enumeration, a text, and modules

@@ -181,7 +181,10 @@ VALUES = {
     "stop-negative": (lambda: ms.Stop(dist=-1), ValueError, ["stop dist", "got -1"]),
     "init-dist": (lambda: ms.Init(dist=1.5), ValueError, ["init dist", "0 and 1", "got 1.5"]),
     "init-scale": (lambda: ms.Init(scale=0), ValueError, ["init scale", "positive", "got 0"]),
-    "init-no-alpha": (lambda: train(method="anil", alpha=0), ValueError, ["init scale", "alpha"]),
+    "least-squares": (lambda: train(method="fedrep", n=3, m_in=1, m_out=5, width=2), ValueError,
+                      ["m_in", "width = 2", "got 1"]),
+    "no-penalty": (lambda: train(method="ridge-anil", lam=0, n=3, m_in=1, m_out=5, width=2),
+                   ValueError, ["m_in", "width = 2", "set lam"]),
     "init-room": (lambda: train(ms.LinearTasks(d=3, k=2), init="methodical"),
                   ValueError, ["init dist", "2", "leaves 1"]),
 }  # fmt: skip

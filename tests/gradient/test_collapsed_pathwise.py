@@ -56,7 +56,7 @@ def test_given_samples_give_the_explicit_round(name, sizes, shared, rng):
     inner, explicit_inner = draw(m_in)
     outer, explicit_outer = (inner, explicit_inner) if shared else draw(m_out)
     found = core.collapsed_round(
-        CoreMethod(*method.values()), Z, w, heads, noise, inner, outer, shared
+        CoreMethod(**method, beta_head=method["beta"]), Z, w, heads, noise, inner, outer, shared
     )
 
     by_task = [

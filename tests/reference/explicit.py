@@ -5,6 +5,8 @@ The axes of arrays are run, task, sample and feature. Coordinates of B are not u
 
 import numpy as np
 
+OUTER_GRADIENT, INNER_MOVES, INNER_GRADIENT = 0, 1, 2
+
 
 def rows(rng, features, dof, shape):
     """Samples (..., m, d) of a law with covariance I."""
@@ -50,26 +52,29 @@ def meta_gradient(B, w, inner, outer_set, method):
     X, y, variance = inner
     X_out, y_out, variance_out = outer_set
     n = X.shape[1]
+    if method.get("solves_head"):
+        return solved_gradient(B, w, inner, outer_set, method)
     alpha, steps = method["alpha"], method["inner_steps"]
     moves_B, exact = method["adapt_B"], method["exact"]
+    to_head = alpha if method.get("adapt_head", True) else 0.0
     Bs = [np.repeat(B[:, None], n, axis=1)]
     ws = [np.repeat(w[:, None], n, axis=1)]
     gs = []
     for _ in range(steps):
         g = transposed_times(X, times(X, times(Bs[-1], ws[-1])) - y) / X.shape[-2]
         gs.append(g)
-        ws.append(ws[-1] - alpha * transposed_times(Bs[-1], g))
+        ws.append(ws[-1] - to_head * transposed_times(Bs[-1], g))
         Bs.append(Bs[-1] - alpha * outer(g, ws[-2]) if moves_B else Bs[-1])
     p = transposed_times(X_out, times(X_out, times(Bs[-1], ws[-1])) - y_out) / X_out.shape[-2]
     by_w, by_B = transposed_times(Bs[-1], p), outer(p, ws[-1])
     for j in reversed(range(steps if exact else 0)):
         # w' = w - alpha B^T g, B' = B - alpha g w^T, g = X^T (X B w - y) / m, backwards
-        by_g = -alpha * times(Bs[j], by_w)
+        by_g = -to_head * times(Bs[j], by_w)
         old_w, old_B = by_w, by_B
         if moves_B:
             by_g = by_g - alpha * times(old_B, ws[j])
             by_w = by_w - alpha * transposed_times(old_B, gs[j])
-        by_B = by_B - alpha * outer(gs[j], old_w)
+        by_B = by_B - to_head * outer(gs[j], old_w)
         by_theta = transposed_times(X, times(X, by_g)) / X.shape[-2]
         by_w = by_w + transposed_times(Bs[j], by_theta)
         by_B = by_B + outer(by_theta, ws[j])
@@ -78,7 +83,37 @@ def meta_gradient(B, w, inner, outer_set, method):
         loss(X, y, variance, Bs[-1], ws[-1]),
         loss(X_out, y_out, variance_out, Bs[-1], ws[-1]),
     )
+    if method.get("contribution") == INNER_MOVES:
+        by_B, by_w = Bs[0] - Bs[-1], ws[0] - ws[-1]
     return by_B.mean(axis=1), by_w.mean(axis=1), ws[-1], losses
+
+
+def solved_gradient(B, w, inner, outer_set, method):
+    """The same where the head is solved for: gradients by the implicit function theorem."""
+    X, y, variance = inner
+    X_out, y_out, variance_out = outer_set
+    m, lam = X.shape[-2], method["penalty"]
+    Bs, w_0 = B[:, None], np.repeat(w[:, None], X.shape[1], axis=1)
+    Z, Z_out = X @ Bs, X_out @ Bs
+    system = np.swapaxes(Z, -1, -2) @ Z / m + lam * np.eye(B.shape[-1])
+    w_1 = np.linalg.solve(system, (transposed_times(Z, y) / m + lam * w_0)[..., None])[..., 0]
+    r, r_out = times(Z, w_1) - y, times(Z_out, w_1) - y_out
+    if method.get("contribution") == INNER_GRADIENT:
+        by_B, by_w = outer(transposed_times(X, r) / m, w_1), lam * (w_0 - w_1)
+    else:
+        p = transposed_times(X_out, r_out) / X_out.shape[-2]
+        by_B, by_w_1 = outer(p, w_1), transposed_times(Bs, p)
+        a = np.linalg.solve(system, by_w_1[..., None])[..., 0]
+        if method["exact"]:
+            by_B = by_B - outer(transposed_times(X, r) / m, a)
+            by_B = by_B - outer(transposed_times(X, times(Z, a)) / m, w_1)
+        by_w = lam * a
+    losses = (
+        loss(X, y, variance, Bs, w_0),
+        loss(X, y, variance, Bs, w_1),
+        loss(X_out, y_out, variance_out, Bs, w_1),
+    )
+    return by_B.mean(axis=1), by_w.mean(axis=1), w_1, losses
 
 
 def dist(B, B_star):

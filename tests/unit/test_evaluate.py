@@ -159,7 +159,7 @@ def test_blocks_hold_other_samples(m):
     assert (other_X != X)[filled].all()
     assert (z != other_z).all()
     risks = new.excess(
-        InnerLoop(CoreMethod(0.1, 0.1, 1, True, False), np.ones((3, 2)), np.ones(2), m, 1)
+        InnerLoop(CoreMethod(0.1, 0.1, 1, True, False, 0.1), np.ones((3, 2)), np.ones(2), m, 1)
     )
     assert len(set(risks)) == 8
 

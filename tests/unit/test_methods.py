@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
+from matching import assert_one_sentence
 from metaspan.methods import core_method, resolve
 
 NAMES = {
@@ -25,12 +26,41 @@ def test_name_with_steps_is_the_method(name, method):
 
 def test_average_risk_has_no_inner_loop():
     assert resolve("average-risk", {"beta": 0.4}) == ms.AverageRisk(beta=0.4)
-    assert core_method(ms.AverageRisk(beta=0.4)) == (0.0, 0.4, 0, False, False)
+    assert core_method(ms.AverageRisk(beta=0.4))[:6] == (0.0, 0.4, 0, False, False, 0.4)
 
 
-def test_core_sees_five_numbers():
-    assert core_method(ms.ANIL(alpha=1, inner_steps=3)) == (1.0, 0.1, 3, False, True)
-    assert core_method(ms.MAML(beta=2, first_order=True)) == (0.1, 2.0, 1, True, False)
+def test_core_sees_what_the_loops_move():
+    assert core_method(ms.ANIL(alpha=1, inner_steps=3))[:6] == (1.0, 0.1, 3, False, True, 0.1)
+    assert core_method(ms.MAML(beta=2, first_order=True))[:6] == (0.1, 2.0, 1, True, False, 2.0)
+    body = core_method(ms.MAML(moves="body", outer="body", beta_head=0.3))
+    assert (body.adapt_B, body.adapt_head, body.beta, body.beta_head) == (True, False, 0.1, 0.0)
+    head = core_method(ms.ANIL(outer="head", beta_head=0.3))
+    assert (head.adapt_B, head.adapt_head, head.beta, head.beta_head) == (False, True, 0.0, 0.3)
+    local = core_method(ms.FedAvg(local_steps=4, server_step=0.7))
+    assert (local.beta, local.beta_head, local.contribution) == (0.7, 0.7, 1)
+    assert core_method(ms.FedRep()).contribution == 2
+    assert core_method(ms.FedRep(separate=True)).contribution == 0
+
+
+def test_options_are_shown_only_where_they_are_used():
+    assert repr(ms.MAML()) == "MAML(alpha=0.1, beta=0.1, inner_steps=1, first_order=False)"
+    assert repr(ms.AverageRisk(outer="body")) == "AverageRisk(beta=0.1, outer='body')"
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "kind_of_error"),
+    [
+        (ms.MAML, {"moves": "all"}, ValueError),
+        (ms.ANIL, {"outer": "tail"}, ValueError),
+        (ms.ANIL, {"beta_head": -1.0}, ValueError),
+        (ms.FedAvg, {"local_steps": 0}, ValueError),
+        (ms.Reptile, {"server_step": "1"}, TypeError),
+        (ms.RidgeANIL, {"lam": -0.1}, ValueError),
+        (ms.FedRep, {"separate": 2}, TypeError),
+    ],
+)
+def test_settings_out_of_range_are_refused(kind, wrong, kind_of_error):
+    assert_one_sentence(lambda: kind(**wrong), kind_of_error, wrong)
 
 
 @pytest.mark.parametrize("method", [*NAMES.values(), ms.AverageRisk()])
@@ -53,7 +83,7 @@ WRONG_NAMES = {
     "k": "did you mean 'width'?",
     "treads": "did you mean 'threads'?",
     "noise": "it is neither an argument of this call nor one of 'fo-anil', which takes "
-    "alpha, beta, inner_steps",
+    "alpha, beta, inner_steps, outer, beta_head",
     "first_order": "first-order methods are 'fo-anil' and 'fo-maml', or a method with it set",
 }
 
@@ -69,11 +99,11 @@ def test_wrong_keywords_are_named_with_the_name_that_is_near(call, name):
 def test_wrong_keywords_beside_a_method_are_named_too():
     with pytest.raises(TypeError, match=r"'epochs': did you mean 'rounds'\?"):
         ms.train(TASKS, ms.ANIL(), epochs=100)
-    with pytest.raises(TypeError, match="'alpha': step sizes are keywords only where"):
+    with pytest.raises(TypeError, match="'alpha': settings are keywords only where"):
         ms.train(TASKS, ms.ANIL(), alpha=0.1)
     with pytest.raises(TypeError, match=r"'noise': it is no argument of this call$"):
         ms.train(TASKS, ms.ANIL(), noise=0.1)
-    with pytest.raises(TypeError, match="'alpha': the step sizes that 'average-risk' takes are be"):
+    with pytest.raises(TypeError, match="'alpha': the settings that 'average-risk' takes are be"):
         ms.train(TASKS, "average-risk", alpha=0.1)
 
 

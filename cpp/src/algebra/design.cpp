@@ -71,7 +71,7 @@ void DenseDesign::residual_out(const double* V, Terms<1> terms, int slot, double
     kernels::add_columns<1>(task_.m_out, 1.0, term.factor, outer_product(term.slot), r);
   }
   for (Index i = 0; i < task_.m_out; ++i) r[i] -= task_.y_out[i];
-  at(slot) = {r, false, false};
+  if (slot != kNoSlot) at(slot) = {r, false, false};
 }
 
 /// X B_j v by the first line of (6), (m_in,): Z v, and for each term a multiple of K r_l. One

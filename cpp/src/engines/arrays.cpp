@@ -85,7 +85,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
         for (Index i = piece * kPiece; i < std::min(size_, (piece + 1) * kPiece); ++i) body(i);
       });
     };
-    const Vec next_w = w_ - method_.beta * out_.w;
+    const Vec next_w = w_ - method_.beta_head * out_.w;
     if (!next_w.allFinite() || !next_is_finite(beta)) return false;
     each([&](Index i) {
       B_[static_cast<std::size_t>(i)] -= beta * grad_B_[static_cast<std::size_t>(i)];
@@ -183,10 +183,10 @@ void adapt_task(const Method& method, const double* w, Index k, const Samples<XS
 /// each entry, the vector route a few for each entry and step. On dense data that pays for a single
 /// step at any size measured. On sparse data each step also multiplies vectors of length d by B^T,
 /// which dominates where tasks have few entries. Methods that adapt B use the Gram route, which has
-/// K.
+/// K; a solved head needs X B.
 template <class XScalar>
 bool by_vectors(const Method& method, const TaskSet<XScalar>& tasks, Index k) {
-  if (method.adapt_B) return false;
+  if (method.adapt_B || method.solves_head) return false;
   if (!tasks.is_sparse()) return method.inner_steps == 1;
   Index entries = 0;
   for (const auto& set : tasks.inner) entries += set.entries();

@@ -98,7 +98,7 @@ class Collapsed final : public CollapsedEngine {
     const double beta = method_.beta;
     const Index kept = state_.kept, e = state_.Z.rows() - kept;
     Mat next = state_.Z - beta * grad_;
-    const Vec next_w = state_.w - beta * grad_w_;
+    const Vec next_w = state_.w - method_.beta_head * grad_w_;
     // New directions are orthogonal to the old ones, so the R-factor of both blocks, one above the
     // other, is the new R up to an orthogonal factor from the left. It has as many rows as R had.
     if (fresh_.rows() > 0) {
@@ -219,7 +219,7 @@ class Collapsed final : public CollapsedEngine {
         return;
       }
       if (!shape_.inner.infinite && method_.has_inner_part()) each(Group::inner, stack);
-      if (!shape_.outer.infinite) each(Group::outer, stack);
+      if (!shape_.outer.infinite && method_.has_outer_part()) each(Group::outer, stack);
     }
   }
 

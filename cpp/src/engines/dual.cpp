@@ -90,7 +90,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
   /// holds their coefficients. The step is refused if the bound max |B_0| + max |x_i| sum |A| on
   /// the entries of B exceeds the range of B's type, which detects divergence without forming B.
   bool step() override {
-    const Vec next_w = w_ - method_.beta * round_outputs_.w;
+    const Vec next_w = w_ - method_.beta_head * round_outputs_.w;
     // |X^T A| is at most the sum of |x_i| |A_i|.
     const double size = A_.cwiseAbs().sum() + size_of_step();
     const double most_B = most_B_0_ + longest_ * size;
@@ -207,11 +207,12 @@ class DualEngine final : public ArraysEngine<BScalar> {
     const Index m_in = tasks().in(task).m, m_out = tasks().out(task).m;
     const Index in = gram_.inner[at], out = gram_.outer[at];
     features(in, m_in, workspace.Z_in);
-    if (in != out) features(out, m_out, workspace.Z_out);
+    if (in != out && (method_.has_outer_part() || losses)) features(out, m_out, workspace.Z_out);
     Factors &C_in = C_in_[static_cast<std::size_t>(i)],
             &C_out = C_out_[static_cast<std::size_t>(i)];
-    C_in.reset(m_in, k_, method_.has_inner_part() ? k_ : 0);  // C as a whole matrix, not as terms
-    C_out.reset(m_out, k_, k_);
+    // C as a whole matrix, not as terms.
+    C_in.reset(m_in, k_, method_.has_inner_part() ? k_ : 0);
+    C_out.reset(m_out, k_, method_.has_outer_part() ? k_ : 0);
     const double* G = gram_.G.data();
     DenseDesign design(k_, method_.inner_steps,
                        {m_in, m_out, workspace.Z_in.data(), y_in_[at].data(),

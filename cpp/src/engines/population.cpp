@@ -93,9 +93,10 @@ class Population final : public PopulationEngine {
     kernels::raise_to_magnitudes<1>(k(), w_.data(), &state);
     kernels::raise_to_magnitudes<1>(grad_.size(), grad_.data(), &gradient);
     kernels::raise_to_magnitudes<1>(k(), grad_w_.data(), &gradient);
-    if (!stays_finite(state, gradient, beta, grad_.size() + k())) return false;
+    const double longest = std::max(beta, method_.beta_head);
+    if (!stays_finite(state, gradient, longest, grad_.size() + k())) return false;
     if (wide_) return step_in_turning_frame();
-    w_ -= beta * grad_w_;
+    w_ -= method_.beta_head * grad_w_;
     Z_ -= beta * grad_;
     return true;
   }
@@ -202,7 +203,7 @@ class Population final : public PopulationEngine {
     // computed.
     next.block(star, 0, e, star) = R.leftCols(star) * Mat(P.topRows(star) * U.leftCols(star));
     next.block(star, star, e, surplus) = R * Mat(P * U.rightCols(surplus));
-    const Vec next_w = U.transpose() * Vec(w_ - method_.beta * grad_w_);
+    const Vec next_w = U.transpose() * Vec(w_ - method_.beta_head * grad_w_);
     if (!next.allFinite() || !next_w.allFinite()) return false;
     Z_ = next;
     w_ = next_w;

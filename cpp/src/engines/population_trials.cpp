@@ -100,11 +100,12 @@ class PopulationTrials final : public TrialPanel {
     kernels::raise_to_magnitudes<kWidth>(k(), g_w_.data(), gradient);
     std::int64_t finite[kWidth];
     for (Index t = 0; t < kWidth; ++t) {
-      taken[t] = stays_finite(state[t], gradient[t], method_.beta, (rows() + 1) * k());
+      const double longest = std::max(method_.beta, method_.beta_head);
+      taken[t] = stays_finite(state[t], gradient[t], longest, (rows() + 1) * k());
       finite[t] = taken[t];
     }
-    descend(finite, G_, Z_);
-    descend(finite, g_w_, w_);
+    descend(method_.beta, finite, G_, Z_);
+    descend(method_.beta_head, finite, g_w_, w_);
   }
 
   bool measures_distance() const override {
@@ -153,10 +154,10 @@ class PopulationTrials final : public TrialPanel {
   }
 
   /// Computes x <- x - beta g in the columns that step.
-  void descend(const std::int64_t* steps, const Panel& g, Panel& x) const {
+  static void descend(double beta, const std::int64_t* steps, const Panel& g, Panel& x) {
     for (std::size_t i = 0; i < x.size(); i += kWidth) {
       for (std::size_t t = 0; t < kWidth; ++t) {
-        const double next = x[i + t] - method_.beta * g[i + t];
+        const double next = x[i + t] - beta * g[i + t];
         x[i + t] = steps[t] != 0 ? next : x[i + t];
       }
     }

@@ -84,7 +84,7 @@ class Spectral final : public ArraysEngine<BScalar> {
   /// stores no powers of it. The new B is checked before it replaces the old one, since a failed
   /// step must leave the state unchanged.
   bool step() override {
-    const Vec next_w = w_ - method_.beta * grad_w_;
+    const Vec next_w = w_ - method_.beta_head * grad_w_;
     if (!next_w.allFinite() || !H_.allFinite()) return false;
     const Index d = U_.rows(), blocks = Design::blocks_of(method_);
     std::vector<char> finite(static_cast<std::size_t>(ceil_div(d, kRows)));

@@ -3,6 +3,8 @@
 // contracted, and so its last bits, which must not depend on the engine that the algebra is
 // compiled for.
 #include "metaspan/algebra/task_algebra_impl.hpp"
+
+#include "metaspan/algebra/contributions_impl.hpp"
 #include "metaspan/algebra/trials_design.hpp"
 #include "metaspan/in_law/collapsed_design.hpp"
 #include "metaspan/in_law/spectral_design.hpp"

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cholesky.hpp"
 #include "metaspan/base/sizes.hpp"
 
 namespace metaspan {
@@ -99,7 +100,7 @@ CollapsedDesign::Scratch::Scratch(const Method& method, const SampleShape& shape
   const Index most = std::max({shape.columns(), rows(shape.inner), shared ? 0 : rows(shape.outer)});
   members_.reserve(static_cast<std::size_t>(terms));
   terms_.reserve(static_cast<std::size_t>(terms));
-  basis_.resize(panel_of(terms * most));
+  basis_.resize(panel_of(std::max(terms * most, k)));
   products_.resize(panel_of(terms * terms));
   factor_.resize(panel_of(terms * k));
 }
@@ -183,6 +184,43 @@ void CollapsedDesign::residual_out(const double* V, Terms<width> terms, int slot
 void CollapsedDesign::product_in(const double* V, Terms<width> terms, int slot, double* r) {
   direction(V, terms, false);
   pass(panel_.shape.inner, panel_.inner, 0.0, false, slot, r);
+}
+
+/// Z^T Z and Z^T y of (26), row by row of X: z = [M; R]^T x, and y = x . theta + noise. Rows have
+/// no entries along a frame, which only inner loops that move B have.
+void CollapsedDesign::normal_equations(double* G, double* b) {
+  const Mat& Z = panel_.Z;
+  const Index k = Z.cols(), D = Z.rows();
+  const SetShape& set = panel_.shape.inner;
+  std::fill_n(G, kernels::triangle(k) * width, 0.0);
+  if (set.infinite) {
+    kernels::spread_gram<width>(D, k, Z.data(), G);
+    kernels::product<false>(k, panel_.k_star, width, Z.data(), 1, k, panel_.heads, b);
+    return;
+  }
+  std::fill_n(b, k * width, 0.0);
+  double* z = scratch_.basis_.data();
+  for (const RowShape& row : set.rows) {
+    const double* x = panel_.inner.numbers.data() + row.at * width;
+    const Index end = std::min(row.end, D), inside = end - row.begin;
+    if (inside <= 0 && !row.noise) continue;
+    kernels::product<false>(k, inside, width, Z.data() + row.begin * k, 1, k, x, z);
+    double y[width] = {};
+    for (Index i = row.begin; i < std::min(end, panel_.k_star); ++i) {
+      for (int t = 0; t < width; ++t) {
+        y[t] += x[(i - row.begin) * width + t] * panel_.heads[i * width + t];
+      }
+    }
+    if (row.noise) {
+      const double* noise = x + (row.end - row.begin) * width;
+      for (int t = 0; t < width; ++t) y[t] += panel_.noise * noise[t];
+    }
+    kernels::add_outer<width>(k, z, G);
+    kernels::add_columns<width>(k, 1.0, y, z, b);
+  }
+  const double share = set.normalisation * set.normalisation;
+  for (Index i = 0; i < kernels::triangle(k) * width; ++i) G[i] *= share;
+  for (Index i = 0; i < k * width; ++i) b[i] *= share;
 }
 
 /// B^T slot = [M; R]^T times the first D rows of the slot, (k, width): B has nothing along the

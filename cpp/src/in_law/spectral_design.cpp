@@ -75,6 +75,19 @@ void SpectralDesign::form(const double* a, const double* b, int more, double* ou
   }
 }
 
+/// Z^T Z = B^T Sigma B and Z^T y = B^T Sigma B_star w_star, (k, width), from the first moment. All
+/// tasks share the former.
+void SpectralDesign::normal_equations(double* G, double* b) const {
+  const Index k = panel_.k, k_star = panel_.k_star;
+  const Mat& moment = panel_.moments[1];
+  for (Index i = 0; i < k; ++i) {
+    for (Index j = 0; j <= i; ++j, G += width) {
+      std::fill_n(G, width, moment(k_star + i, k_star + j));
+    }
+  }
+  kernels::product<false>(k, k_star, width, moment.data() + k_star * p(), p(), 1, panel_.heads, b);
+}
+
 /// B^T slot = sum_b (B^T Sigma^b U) a_b, (k, width): the rows of the moments that belong to B. A
 /// slot has no block b = 0, since it is a multiple of Sigma.
 void SpectralDesign::features(int slot, double* out) const {

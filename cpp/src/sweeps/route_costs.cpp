@@ -67,9 +67,15 @@ void add_geometry(const DataSizes& sizes, int threads, RouteCost& cost) {
 /// Returns which Gram matrices of (5) a round computes. Losses after adaptation need K where MAML
 /// moves B, (6). For shared sets K' equals K, which is computed once.
 GramsNeeded grams_of(const Method& method, const DataSizes& sizes) {
-  const bool cross = method.needs_cross_gram();
+  const bool outer = method.has_outer_part() || sizes.losses > 0;
+  const bool cross = method.needs_cross_gram() && outer;
   return {method.needs_gram() || (cross && (sizes.losses > 0 || sizes.shared)),
-          cross && !sizes.shared};
+          cross && !sizes.shared, outer};
+}
+
+/// Returns the share of rounds that use the outer sets: all, or those that record losses.
+double outer_rounds(const Method& method, const DataSizes& sizes) {
+  return method.has_outer_part() ? 1 : sizes.losses;
 }
 
 /// The number of terms s c^T in C and C' of a task, (10).
@@ -77,9 +83,9 @@ struct TermCounts {
   double inner, outer;
 };
 
-/// Counts two terms of C for each inner step of an exact method, (9), and one of C', (8).
+/// Counts the terms of C, two for each inner step of an exact method, (9), and of C', (8).
 TermCounts terms_of(const Method& method) {
-  return {method.has_inner_part() ? 2.0 * method.inner_steps : 0, 1};
+  return {static_cast<double>(method.inner_terms()), method.has_outer_part() ? 1.0 : 0.0};
 }
 
 /// Counts the numbers of C for a set of m samples as Factors holds it: all of C, or s and c of each
@@ -271,19 +277,21 @@ double dense_gram_bytes(const Method& method, const DataSizes& sizes, int thread
 /// sample, and min(2 J, k) columns of C if the method has an inner part. X comes from a cache if
 /// all of it is still there from the round before.
 RouteCost dense_gram(const Method& method, const DataSizes& sizes, int threads) {
-  const double d = number(sizes.d), samples = sizes.samples();
-  const bool exact = method.has_inner_part();
+  const double d = number(sizes.d), outer = outer_rounds(method, sizes) * sizes.samples_out();
+  const double samples = sizes.shared ? sizes.samples() : sizes.samples_in() + outer;
+  const bool inner_part = method.has_inner_part();
   const GramsNeeded grams = grams_of(method, sizes);
   const bool kept = sizes.bytes() <= kKeptBytes;
   RouteCost cost;
   Stage first = traffic(samples * d * kDouble, kept);
   first.features = 2 * samples * d * number(padded(sizes.k));
-  first.grams =
-      d * sizes.m_in * (2 * sizes.samples_in() * grams.K + 2 * sizes.samples_out() * grams.K_cross);
-  const double inner = exact ? sizes.samples_in() : 0;
-  const double terms = exact ? std::min(2.0 * method.inner_steps, number(sizes.k)) : 0;
-  Stage second = traffic((sizes.samples_out() + inner) * d * kDouble, kept);
-  second.features = 2 * d * (sizes.samples_out() + terms * sizes.samples_in());
+  first.grams = d * sizes.m_in * (2 * sizes.samples_in() * grams.K + 2 * outer * grams.K_cross);
+  const TermCounts terms = terms_of(method);
+  const double inner = inner_part ? sizes.samples_in() : 0;
+  const double combined = terms.outer * sizes.samples_out();
+  Stage second = traffic((combined + inner) * d * kDouble, kept);
+  second.features =
+      2 * d * (combined + std::min(terms.inner, number(sizes.k)) * sizes.samples_in());
   cost.round = {first, second};
   cost.flops = first.features + first.grams + second.features;
   cost.bytes = dense_gram_bytes(method, sizes, threads);
@@ -303,7 +311,7 @@ RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads)
   const double all_in = method.inner_steps > 0 && !sizes.shared ? sizes.all_in() : 0;
   RouteCost cost;
   cost.round = {sweeps.features(samples), sweeps.gradient(),
-                sweeps.combined(sizes.samples_out(), sizes.m_out, terms.outer)};
+                sweeps.combined(terms.outer * sizes.samples_out(), sizes.m_out, terms.outer)};
   double held = held_of_products(method, sizes) + sweeps.held_of_factors(sizes.m_out, terms.outer);
   bool vectors = sweeps.by_terms(sizes.m_out, terms.outer);
   if (exact) {
@@ -396,7 +404,7 @@ double busiest_share(const VectorPlan& plan, const DataSizes& sizes, int threads
 void add_features(const Method& method, const DataSizes& sizes, RouteCost& cost) {
   const double d = number(sizes.d), samples = sizes.samples_in();
   Stage read = traffic(samples * sizes.row_bytes(), sizes.bytes() <= kKeptBytes);
-  const double vectors = method.has_inner_part() ? 2.0 * method.inner_steps : 0;
+  const double vectors = method.inner_terms();
   if (vectors > 0) {
     Stage combined = read;
     combined.memory += kDouble * number(sizes.n) * vectors * d * 2;
@@ -420,9 +428,10 @@ RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads)
   const double d = number(sizes.d), k = number(sizes.k), n = number(sizes.n);
   const double panel = number(plan.panel);
   const double inner = plan.features ? 0 : method.inner_passes() + sizes.losses;
-  const double samples = inner * sizes.samples_in() + sizes.samples_out();
+  const double outer = outer_rounds(method, sizes);
+  const double samples = inner * sizes.samples_in() + outer * sizes.samples_out();
   // A pass writes u and X^T r of length d once and reads them a few times.
-  const double passes = (inner + 1) * n, B_t = kDouble * d * k;
+  const double passes = (inner + outer) * n, B_t = kDouble * d * k;
   const bool near = kDouble * panel * d * kVectorsTogether < kKeptBytes;
   const double of_B = (4 * passes + 2 * n * number(plan.terms)) * d * k;
   RouteCost cost;

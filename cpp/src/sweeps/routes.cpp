@@ -56,7 +56,7 @@ class GramRoute final : public Route<XScalar, BScalar> {
           for (Index i = 0; i < block.count; ++i) {
             const TaskProducts& task = products_[static_cast<std::size_t>(i)];
             if (method_.has_inner_part()) parts.push_back({&held.in(now[i]), &task.C_in});
-            parts.push_back({&held.out(now[i]), &task.C_out});
+            if (method_.has_outer_part()) parts.push_back({&held.out(now[i]), &task.C_out});
           }
           second_sweep<XScalar, BScalar>(parts, tasks_.d, k_, block.first > 0 ? grad_B : nullptr,
                                          grad_B, threads, cancel);
@@ -66,12 +66,15 @@ class GramRoute final : public Route<XScalar, BScalar> {
 
  private:
   /// The first sweep over the tasks of a block. Recording losses needs K also where the method
-  /// itself only needs K', since the inner loss after adaptation is a residual at B_J, (6).
+  /// itself only needs K', since the inner loss after adaptation is a residual at B_J, (6). Methods
+  /// whose tasks contribute the moves of the inner loop need the outer sets for the losses alone.
   void sweep(const BScalar* B, const TaskSet<XScalar>& held, const TaskSelection& now, Index n,
              bool losses, int threads, Cancel* cancel) {
+    const bool outer = method_.has_outer_part() || losses;
     const bool K = method_.needs_gram() || (losses && method_.needs_cross_gram());
-    first_sweep<XScalar, BScalar>(B, k_, held, now, {K, method_.needs_cross_gram()},
-                                  pieces_of(tasks_, n), threads, cancel, products_);
+    const GramsNeeded needed{K, outer && method_.needs_cross_gram(), outer};
+    first_sweep<XScalar, BScalar>(B, k_, held, now, needed, pieces_of(tasks_, n), threads, cancel,
+                                  products_);
   }
 
   /// Runs the algebra (5)-(10) on one task. The products of the sweep are first scaled to the
@@ -84,8 +87,8 @@ class GramRoute final : public Route<XScalar, BScalar> {
     task.Z_out *= scale_out;
     task.K *= scale_in * scale_in;
     task.K_cross *= scale_in * scale_out;
-    task.C_in.reset(in.m, k_, method_.has_inner_part() ? 2 * method_.inner_steps : 0);
-    task.C_out.reset(out.m, k_, 1);
+    task.C_in.reset(in.m, k_, method_.inner_terms());
+    task.C_out.reset(out.m, k_, method_.has_outer_part() ? 1 : 0);
     normalise_y(in, task.y_in);
     normalise_y(out, task.y_out);
     DenseDesign design(
@@ -209,7 +212,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   struct Workspace {
     explicit Workspace(const VectorRoute& route)
         : algebra(route.method_, route.k_, route.tasks_.most_in(), route.tasks_.most_out()),
-          scratch(route.method_.inner_steps, route.plan_.terms > 1, route.plan_.features,
+          scratch(route.method_.inner_steps, route.method_.has_inner_part(), route.plan_.features,
                   route.plan_.most, route.tasks_, route.k_) {
       if (!route.tasks_.is_made()) return;
       scratch.make_room(route.plan_.most, route.tasks_.d, route.tasks_.most_in(),
@@ -228,7 +231,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
                                  {},
                                  {},
                                  {},
-                                 plan_.terms > 1,
+                                 plan_.terms,
+                                 method_.has_inner_part(),
                                  vectors_.get() + row * plan_.terms * tasks_.d,
                                  coefficients_.data() + row * plan_.terms * padded(k_)};
     for (Index t = 0; t < panel.tasks; ++t) {
@@ -309,6 +313,7 @@ void adapt_by_vectors(const Method& method, const BScalar* B, const double* w, I
   require(!method.adapt_B, "an inner loop that moves B takes the Gram route");
   Method forward = method;
   forward.exact = false;
+  forward.contribution = Contribution::outer_gradient;
   VectorRoute<XScalar, BScalar> route(forward, tasks, k, false);
   route.adapt(B, w, w_J, threads, cancel);
 }

@@ -288,7 +288,7 @@ void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks
                         const TaskSelection& taken, GramsNeeded needed, int threads, Cancel* cancel,
                         std::vector<TaskProducts>& products) {
   const Index width = padded(k);
-  const bool has_outer = !tasks.outer.empty();
+  const bool has_outer = !tasks.outer.empty() && needed.outer;
   std::vector<char> shared(static_cast<std::size_t>(taken.n));
   std::vector<Piece<XScalar>> pieces, banded;
   const auto append = [&](const Samples<XScalar>& set, Mat& Z) {

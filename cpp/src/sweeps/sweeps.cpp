@@ -189,7 +189,7 @@ void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
   if (tasks.is_sparse()) {
     return sparse_first_sweep(B, k, tasks, taken, needed, threads, cancel, products);
   }
-  const bool has_outer = !tasks.outer.empty();
+  const bool has_outer = !tasks.outer.empty() && needed.outer;
   std::vector<TaskProducts> others(static_cast<std::size_t>(n * (pieces - 1)));
   std::vector<Tiles> tiles(static_cast<std::size_t>(threads));
   parallel_for(threads, n * pieces, cancel, [&](Index item, int thread) {

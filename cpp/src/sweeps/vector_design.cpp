@@ -3,6 +3,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "cholesky.hpp"
 #include "features.hpp"
 #include "metaspan/base/error.hpp"
 #include "metaspan/base/parallel.hpp"
@@ -84,10 +85,10 @@ struct VectorDesign<XScalar>::Rows {
 /// slot's vector is a term of grad_B, (10), the vectors belong to the block of terms and none are
 /// allocated here. The vectors are not initialised: every one is written before it is read.
 template <class XScalar>
-VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool all_slots, bool features, Index tasks,
-                                        const TaskSet<XScalar>& all, Index k)
+VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool inner_terms, bool features,
+                                        Index tasks, const TaskSet<XScalar>& all, Index k)
     : vectors_(new double[static_cast<std::size_t>(
-          all_slots || features ? 0 : inner_steps * tasks * all.d)]),
+          inner_terms || features ? 0 : inner_steps * tasks * all.d)]),
       U_(new double[static_cast<std::size_t>(tasks * all.d)]),
       features_(static_cast<std::size_t>(slots_of(inner_steps) * k * width)) {
   const Index most_m = std::max(all.most_in(), all.most_out());
@@ -99,7 +100,10 @@ VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool all_slots, bool fe
   residuals_.resize(static_cast<std::size_t>(width * most_m));
   scaled_.resize(
       static_cast<std::size_t>((features ? slots_of(inner_steps) + 1 : 1) * width * most_m));
-  Z_.resize(static_cast<std::size_t>(features ? tasks * all.most_in() * k : 0));
+  const Index in = features ? tasks * all.most_in() : 0, made = all.is_made() ? in : 0;
+  Z_.resize(static_cast<std::size_t>(in * k));
+  minus_truth_.resize(static_cast<std::size_t>(made));
+  inner_radii_.resize(static_cast<std::size_t>(made));
 }
 
 /// Allocates room for the rows of (12) that are made: whole inner sets where the algebra passes
@@ -130,7 +134,7 @@ VectorDesign<XScalar>::VectorDesign(const Round& round, const Panel& panel, Scra
 template <class XScalar>
 double* VectorDesign<XScalar>::vector(int slot, Index task) {
   const Index d = round_.d;
-  if (panel_.all_slots) return panel_.rows + (task * slots_of(round_.outer_slot) + slot) * d;
+  if (panel_.inner_terms) return panel_.rows + (task * panel_.terms + slot) * d;
   if (slot == round_.outer_slot) return panel_.rows + task * d;
   return scratch_.vectors_.get() + (slot * panel_.tasks + task) * d;
 }
@@ -140,10 +144,9 @@ double* VectorDesign<XScalar>::vector(int slot, Index task) {
 /// written once for a block.
 template <class XScalar>
 void VectorDesign<XScalar>::add(int slot, const double* C) {
-  const Index rows = panel_.all_slots ? slots_of(round_.outer_slot) : 1;
-  const Index row = panel_.all_slots ? slot : 0;
+  const Index row = panel_.inner_terms ? slot : 0;
   for (Index t = 0; t < panel_.tasks; ++t) {
-    double* out = panel_.coefficients + (t * rows + row) * padded(round_.k);
+    double* out = panel_.coefficients + (t * panel_.terms + row) * padded(round_.k);
     for (Index j = 0; j < round_.k; ++j) out[j] = C[j * width + t];
   }
 }
@@ -431,28 +434,77 @@ void VectorDesign<XScalar>::pass_entries(const Pass& task) {
   }
 }
 
-/// Z = X B of the inner sets, (5), each of which is read once. A block of rows and a piece of d
-/// yield a part of Z, and the parts are added in the order of the pieces.
+/// Z = X B of the inner sets, (5), each of which is read once, a block of rows at a time. Generated
+/// rows are those of the blocks in which they are held.
 template <class XScalar>
 void VectorDesign<XScalar>::project() {
-  const Index d = round_.d, k = round_.k;
+  const bool made = panel_.inner[0]->is_made();
+  if (made) {
+    const std::vector<double> zero(static_cast<std::size_t>(round_.k * width), 0.0);
+    directions(zero.data(), {nullptr, 0}, true);
+  }
+  const Index most = made ? std::min(kFeatureRows, scratch_.made_in_) : kFeatureRows;
   each_task([&](Index t, int threads) {
-    const Samples<XScalar>& set = *panel_.inner[t];
-    const auto& [X, stride] = set.dense();
-    double* Z = scratch_.Z_.data() + t * m_in_ * k;
-    for (Index begin = 0; begin < set.m; begin += kFeatureRows) {
-      const Index count = std::min(kFeatureRows, set.m - begin);
-      const XScalar* rows = X + begin * stride;
-      each_piece(threads, [&, step = stride](Index first, Index columns, Index piece) {
-        const std::unique_ptr<double[]> sums(
-            new double[static_cast<std::size_t>(count * k * kernels::kLane)]);
-        kernels::sweep_features(count, columns, k, rows + first, step, round_.B_t + first, d,
-                                sums.get(), parts_of(t) + piece * count * k);
-      });
-      sum_parts(parts_of(t), count * k, Z + begin * k);
+    Pass task = pass_of_features(t, false, kNoSlot);
+    task.threads = threads;
+    for (Index begin = 0; begin < task.set->m; begin += most) {
+      const Rows rows = rows_of(task, begin, std::min(most, task.set->m - begin));
+      project_rows(task, rows, begin);
+      if (made) keep_truth(task, rows, begin);
     }
   });
   projected_ = true;
+}
+
+/// A block of rows and a piece of d yield a part of Z, and the parts are added in the order of the
+/// pieces. Rows of elliptical features are multiplied by their radii, (12).
+template <class XScalar>
+void VectorDesign<XScalar>::project_rows(const Pass& task, const Rows& rows, Index begin) {
+  const Index d = round_.d, k = round_.k, count = rows.m;
+  each_piece(task.threads, [&](Index first, Index columns, Index piece) {
+    const std::unique_ptr<double[]> sums(
+        new double[static_cast<std::size_t>(count * k * kernels::kLane)]);
+    kernels::sweep_features(count, columns, k, rows.X + first, rows.stride, round_.B_t + first, d,
+                            sums.get(), task.parts + piece * count * k);
+  });
+  double* Z = scratch_.Z_.data() + (task.place * m_in_ + begin) * k;
+  sum_parts(task.parts, count * k, Z);
+  for (Index i = 0; rows.radii != nullptr && i < count * k; ++i) Z[i] *= rows.radii[i / k];
+}
+
+/// The responses of generated rows are X theta + z, of which only z is stored, (12): -X theta is
+/// computed once, with U = -theta, and residuals from Z add it.
+template <class XScalar>
+void VectorDesign<XScalar>::keep_truth(const Pass& task, const Rows& rows, Index begin) {
+  const double* u = scratch_.U_.get() + task.place * round_.d;
+  const Index at = task.place * m_in_ + begin;
+  each_piece(task.threads, [&](Index first, Index columns, Index piece) {
+    kernels::sweep_times(rows.m, columns, rows.X + first, rows.stride, u + first,
+                         task.parts + piece * rows.m);
+  });
+  double* out = scratch_.minus_truth_.data() + at;
+  sum_parts(task.parts, rows.m, out);
+  for (Index i = 0; i < rows.m; ++i) {
+    const double radius = rows.radii == nullptr ? 1.0 : rows.radii[i];
+    scratch_.inner_radii_[static_cast<std::size_t>(at + i)] = radius;
+    out[i] *= radius;
+  }
+}
+
+template <class XScalar>
+typename VectorDesign<XScalar>::Pass VectorDesign<XScalar>::pass_of_features(Index t, bool with_y,
+                                                                             int slot) {
+  const Index stride = static_cast<Index>(scratch_.residuals_.size()) / width;
+  return {panel_.inner[t],
+          t,
+          true,
+          with_y,
+          nullptr,
+          nullptr,
+          parts_of(t),
+          scratch_.residuals_.data() + t * stride,
+          scaled_of(slot, t),
+          1};
 }
 
 /// The products of the inner sets of a method that does not move B, from Z: r = Z V [- y] and
@@ -460,53 +512,109 @@ void VectorDesign<XScalar>::project() {
 template <class XScalar>
 void VectorDesign<XScalar>::from_features(bool with_y, const double* V, int slot, double* r) {
   if (!projected_) project();
-  const Index k = round_.k, stride = static_cast<Index>(scratch_.residuals_.size()) / width;
+  const Index k = round_.k;
   std::vector<double> column(static_cast<std::size_t>(k));
   for (Index t = 0; t < panel_.tasks; ++t) {
-    const Index m = panel_.inner[t]->m;
+    const Pass task = pass_of_features(t, with_y, slot);
+    const Index m = task.set->m;
     const double* Z = scratch_.Z_.data() + t * m_in_ * k;
-    const Pass task{panel_.inner[t],
-                    t,
-                    true,
-                    with_y,
-                    nullptr,
-                    nullptr,
-                    nullptr,
-                    scratch_.residuals_.data() + t * stride,
-                    scaled_of(slot, t),
-                    1};
+    const bool made = task.set->is_made();
     for (Index j = 0; j < k; ++j) column[static_cast<std::size_t>(j)] = V[j * width + t];
     kernels::times(m, k, Z, column.data(), task.r);
+    for (Index i = 0; made && with_y && i < m; ++i) {
+      task.r[i] += scratch_.minus_truth_[static_cast<std::size_t>(t * m_in_ + i)];
+    }
     residuals(task, 0, m, nullptr);
     if (slot == kNoSlot) continue;
     kernels::transposed_times(m, k, Z, task.scaled, column.data());
     double* all = scratch_.features_.data() + slot * k * width;
     for (Index j = 0; j < k; ++j) all[j * width + t] = column[static_cast<std::size_t>(j)];
+    // Z has the radii of its rows; X^T r in finish() takes them from the residuals.
+    for (Index i = 0; made && i < m; ++i) {
+      task.scaled[i] *= scratch_.inner_radii_[static_cast<std::size_t>(t * m_in_ + i)];
+    }
   }
   interleave(panel_.inner, m_in_, r);
 }
 
+/// Z^T Z and Z^T y of (26), in normalised units, for every task of the panel. The residual of zero
+/// features is -y.
+template <class XScalar>
+void VectorDesign<XScalar>::normal_equations(double* G, double* b) {
+  if (!projected_) project();
+  const Index k = round_.k, size = kernels::triangle(k);
+  std::fill_n(G, size * width, 0.0);
+  std::fill_n(b, k * width, 0.0);
+  std::vector<double> of_task(static_cast<std::size_t>(size));
+  std::vector<double> column(static_cast<std::size_t>(k));
+  for (Index t = 0; t < panel_.tasks; ++t) {
+    const Pass task = pass_of_features(t, true, kNoSlot);
+    const Index m = task.set->m;
+    const double* Z = scratch_.Z_.data() + t * m_in_ * k;
+    if (task.set->is_made()) {
+      std::copy_n(scratch_.minus_truth_.data() + t * m_in_, m, task.r);
+    } else {
+      std::fill_n(task.r, m, 0.0);
+    }
+    residuals(task, 0, m, nullptr);
+    std::fill(of_task.begin(), of_task.end(), 0.0);
+    for (Index i = 0; i < m; ++i) kernels::add_outer<1>(k, Z + i * k, of_task.data());
+    kernels::transposed_times(m, k, Z, task.scaled, column.data());
+    const double scale = normalisation(m);
+    for (Index i = 0; i < size; ++i) {
+      G[i * width + t] = scale * scale * of_task[static_cast<std::size_t>(i)];
+    }
+    for (Index j = 0; j < k; ++j) b[j * width + t] = -column[static_cast<std::size_t>(j)];
+  }
+}
+
 /// The vectors X^T r_j and X^T r_bar_j of (10) for all inner steps, in one pass over each inner
-/// set: a chunk of columns is read for the two vectors of a step, and stays in a cache for the next
-/// step.
+/// set, (11): rows in memory are read chunk by chunk of columns, and generated rows as they are
+/// held.
 template <class XScalar>
 void VectorDesign<XScalar>::finish() {
-  if (!round_.features || !panel_.all_slots) return;
+  if (!round_.features || !panel_.inner_terms) return;
   each_task([&](Index t, int threads) {
-    const Samples<XScalar>& set = *panel_.inner[t];
-    const auto& [X, stride] = set.dense();
-    each_piece(threads, [&, X = X, stride = stride](Index first, Index columns, Index) {
-      const Index end = first + columns;
-      for (Index c = first; c < end; c += kCombinedColumns) {
-        for (int j = 0; j < round_.outer_slot; ++j) {
-          const int back = round_.outer_slot + 1 + j;
-          kernels::sweep_combine_two(set.m, std::min(kCombinedColumns, end - c), X + c, stride,
-                                     scaled_of(j, t), scaled_of(back, t), vector(j, t) + c,
-                                     vector(back, t) + c);
+    Pass task = pass_of_features(t, false, kNoSlot);
+    task.threads = threads;
+    const Index m = task.set->m, most = task.set->is_made() ? scratch_.made_in_ : m;
+    for (Index begin = 0; begin < m; begin += most) {
+      const Rows rows = rows_of(task, begin, std::min(most, m - begin));
+      each_piece(threads, [&](Index first, Index columns, Index) {
+        for (Index c = first; c < first + columns; c += kCombinedColumns) {
+          combine_slots(task, rows, begin, c, std::min(kCombinedColumns, first + columns - c));
         }
-      }
-    });
+      });
+    }
   });
+}
+
+/// A chunk of columns is read for the two vectors of a step, and stays in a cache for the next
+/// step. The gradient of (27) has the vector X^T r_0 alone.
+template <class XScalar>
+void VectorDesign<XScalar>::combine_slots(const Pass& task, const Rows& rows, Index begin,
+                                          Index first, Index columns) {
+  const Index t = task.place;
+  const XScalar* X = rows.X + first;
+  for (int j = 0; j < round_.outer_slot; ++j) {
+    const int back = round_.outer_slot + 1 + j;
+    const double* r = scaled_of(j, t) + begin;
+    double* v = vector(j, t) + first;
+    if (panel_.terms > 1 && begin == 0) {
+      kernels::sweep_combine_two(rows.m, columns, X, rows.stride, r, scaled_of(back, t), v,
+                                 vector(back, t) + first);
+      continue;
+    }
+    if (begin == 0) {
+      kernels::sweep_combine<false>(rows.m, columns, X, rows.stride, r, v);
+    } else {
+      kernels::sweep_combine<true>(rows.m, columns, X, rows.stride, r, v);
+      if (panel_.terms > 1) {
+        kernels::sweep_combine<true>(rows.m, columns, X, rows.stride, scaled_of(back, t) + begin,
+                                     vector(back, t) + first);
+      }
+    }
+  }
 }
 
 /// Writes the residuals of the tasks into a panel, (m, width), with zeros below those of smaller

@@ -24,8 +24,10 @@ Index tasks_together(Index d, Index k) {
 /// pass for each inner step. This is possible where the inner loop does not move B, and pays where
 /// B has few columns for each pass saved. An exact method saves two passes for each step, but needs
 /// one more after Z. Over short rows the first pass takes about as long as reading X; over long
-/// rows every pass takes twice as long, since no L2 cache keeps a row until its second use.
+/// rows every pass takes twice as long, since no L2 cache keeps a row until its second use. A
+/// solved head, (26), needs Z always.
 bool takes_features(const Method& method, Index d, Index k, Index row_bytes) {
+  if (method.solves_head) return true;
   if (method.adapt_B || row_bytes == 0 || d < kLeastLong) return false;
   const Index passes = method.inner_passes();
   if (row_bytes > kLongRow) return k <= kLongColumns * passes;

@@ -55,7 +55,7 @@ class TrainConfig:
     tasks : LinearTasks, TaskBatch or BatchSummary
         The source of the tasks. A result that was loaded from a file has a `BatchSummary` in place
         of a `TaskBatch`.
-    method : ANIL, MAML or AverageRisk
+    method : ANIL, MAML or another method
         The method, also if it was passed by name.
     rounds, width, record_every, seed, threads : int
         The numbers that were used. `width` and `threads` replace None by the width and the number

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .._support import check
-from ..methods import Method, resolve
+from ..methods import Method, check_solvable, resolve
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import MAX_COUNT, LinearTasks
 from . import records
@@ -20,6 +20,7 @@ from .counts import DEFAULT_N, sample_counts, tasks_per_round
 from .engine_choice import (
     check_accumulate,
     check_infinite_tasks,
+    check_solves_sparse,
     check_sparse,
     check_track_start,
     choose_engine,
@@ -101,6 +102,9 @@ def configure(
     kind = _choose_dtype(dtype, init, tasks)
     check_accumulate(accumulate, route, _data_dtype(kind, tasks), ran)
     check_sparse(tasks, accumulate)
+    least_m = tasks.least_m_in if isinstance(tasks, TaskBatch) else counts[0]
+    check_solvable(chosen, least_m, size)
+    check_solves_sparse(tasks, chosen, route)
     names = records.resolve(record, tasks)
     tracked = check.flag("track_start", track_start)
     if tracked:

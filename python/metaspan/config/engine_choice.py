@@ -6,7 +6,7 @@ import numpy as np
 
 from .._support import check
 from .._support.types import F64
-from ..methods import ANIL, Method
+from ..methods import ANIL, Method, core_method, step_size
 from ..tasks.batch import TaskBatch
 from ..tasks.heads import GaussianHeads, SphereHeads
 from ..tasks.linear import LinearTasks
@@ -69,7 +69,10 @@ def check_infinite_tasks(
     """Raise ValueError unless (23), the recursion for infinitely many tasks a round, applies."""
     wants = "n must be an integer except where (23) applies: "
     if method != ANIL(
-        alpha=getattr(method, "alpha", 0.0), beta=method.beta, inner_steps=1, first_order=True
+        alpha=step_size(method),
+        beta=getattr(method, "beta", 0.0),
+        inner_steps=1,
+        first_order=True,
     ):
         raise ValueError(f"{wants}first-order ANIL with inner_steps=1; got {method}")
     law = tasks.heads
@@ -105,6 +108,16 @@ def check_sparse(tasks: LinearTasks | TaskBatch, accumulate: str) -> None:
     """Raise ValueError if sums over sparse data are to be accumulated in single precision."""
     if isinstance(tasks, TaskBatch) and tasks.is_sparse and accumulate == "float32":
         raise ValueError("accumulate must be 'float64' for sparse data; got 'float32'")
+
+
+def check_solves_sparse(tasks: LinearTasks | TaskBatch, method: Method, route: str) -> None:
+    """Raise ValueError if the vector route is to solve for heads on sparse data."""
+    sparse = isinstance(tasks, TaskBatch) and tasks.is_sparse
+    if sparse and route == "vector" and core_method(method).solves_head:
+        raise ValueError(
+            "route must be 'auto', 'gram' or 'dual' where heads are solved for on sparse data; "
+            "got 'vector'"
+        )
 
 
 def check_accumulate(accumulate: str, route: str, dtype: str, engine: str = "arrays") -> None:

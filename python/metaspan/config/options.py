@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 
 from .._support import check
-from ..methods import AverageRisk, Method
+from ..methods import Method, step_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +121,5 @@ def column_length(init: Init, method: Method) -> float:
     """Return the length of the columns of a start for a method."""
     if init.scale is not None:
         return init.scale
-    if isinstance(method, AverageRisk):
-        return 1.0
-    if method.alpha == 0.0:
-        raise ValueError(
-            "init scale must be given where alpha = 0; its default, 1/sqrt(alpha), is infinite"
-        )
-    return 1.0 / math.sqrt(method.alpha)
+    alpha = step_size(method)
+    return 1.0 / math.sqrt(alpha) if alpha > 0.0 else 1.0

@@ -10,7 +10,7 @@ from functools import lru_cache
 from .._core_types import RouteCost
 from .._support import cpus, memory
 from ..config.config import TrainConfig
-from ..methods import Method
+from ..methods import Method, core_method
 from ..tasks.batch import TaskBatch
 from .machine import Machine, Price
 from .workload import Workload, work_of_batch, workload_of
@@ -25,13 +25,19 @@ def cheapest_sweep(batch: TaskBatch, method: Method, width: int, losses: bool) -
     """Return the cheapest route of one gradient."""
     # The dual route is left out: its setup pays off only over many rounds.
     by_name = prices(work_of_batch(batch, method, width, losses))
-    return min(("vector", "gram"), key=lambda name: by_name[name].round)
+    return min((n for n in ("vector", "gram") if n in by_name), key=lambda n: by_name[n].round)
 
 
 @lru_cache(maxsize=64)
 def prices(work: Workload) -> dict[str, Price]:
-    """Return the price of every route, by name."""
-    return {route: _price(work, work.cost(route)) for route in ROUTES}
+    """Return the price of every route that the core has for the work, by name."""
+    # The vector route solves for a head from X B, which it does not compute for sparse rows.
+    solves = core_method(work.method).solves_head and work.sizes.entries is not None
+    return {
+        route: _price(work, work.cost(route))
+        for route in ROUTES
+        if not (solves and route == "vector")
+    }
 
 
 def _price(work: Workload, cost: RouteCost) -> Price:
@@ -68,7 +74,7 @@ def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
     by_name = prices(work.on(cpus.available()))
     # One route is allowed even if nothing fits. On dense data the vector route needs the least
     # memory; on sparse data it depends on the sizes.
-    least = min(("gram", "vector"), key=lambda name: by_name[name].bytes)
+    least = min((n for n in ("gram", "vector") if n in by_name), key=lambda n: by_name[n].bytes)
     always = "vector" if work.sizes.entries is None else least
     seconds = {name: price.setup + rounds * price.round for name, price in by_name.items()}
     for name in sorted(seconds, key=seconds.__getitem__):

@@ -25,7 +25,7 @@ class Workload:
     ----------
     sizes : DataSizes
         Sizes of tasks and data, and how often rounds are recorded.
-    method : ANIL, MAML or AverageRisk
+    method : ANIL, MAML or another method
         The method.
     threads : int
         Number of threads.

@@ -24,7 +24,7 @@ class Curve:
     ----------
     label : str
         Name in the figure.
-    method : ANIL, MAML or AverageRisk
+    method : ANIL, MAML or another method
         What is trained.
     init : Init
         Where it starts.

@@ -3,7 +3,7 @@ r"""Encodes configurations as JSON trees, with their arrays stored separately.""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from .._support import check, identity
 from ..config.config import TrainConfig
 from ..config.options import Checkpoint, Init, Stop
-from ..methods import ANIL, MAML, AverageRisk
+from ..methods import KINDS as METHODS
+from ..methods import OPTIONS
 from ..tasks.batch import BatchSummary, TaskBatch
 from ..tasks.features import StudentT
 from ..tasks.heads import GaussianHeads, NamedFunction, SphereHeads
@@ -21,9 +22,7 @@ from ..tasks.linear import LinearTasks
 KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
-        ANIL,
-        MAML,
-        AverageRisk,
+        *METHODS,
         GaussianHeads,
         SphereHeads,
         StudentT,
@@ -40,7 +39,10 @@ KINDS: dict[str, type[Any]] = {
 ADDED: dict[str, dict[str, Any]] = {"TrainConfig": {"track_start": False}}
 
 # Kinds that users may write in the TOML file of a study.
-TYPED = ("ANIL", "MAML", "AverageRisk", "GaussianHeads", "SphereHeads", "StudentT", "Init", "Stop")
+TYPED = (
+    *(kind.__name__ for kind in METHODS),
+    *("GaussianHeads", "SphereHeads", "StudentT", "Init", "Stop"),
+)
 
 
 def encode(
@@ -83,7 +85,7 @@ def encode(
     if isinstance(value, TaskBatch):
         value = value.summary()  # a file does not hold the user's data
     if type(value) in KINDS.values():
-        names = [field.name for field in fields(value)]
+        names = [field.name for field in fields(value) if not _is_unused(value, field)]
         parts = {
             n: encode(getattr(value, n), keep, strict, f"{path}.{n}".lstrip(".")) for n in names
         }
@@ -95,6 +97,18 @@ def encode(
             f"{identity.name_of(type(value))}"
         )
     return _encode_function(value, strict, path)
+
+
+def _is_unused(value: Any, field: Field[Any]) -> bool:
+    """Whether a field is an option of a method at its default, which files leave out.
+
+    So the text of a method is that of versions without the option.
+    """
+    return (
+        type(value) in METHODS
+        and field.name in OPTIONS
+        and bool(getattr(value, field.name) == field.default)
+    )
 
 
 def _encode_function(value: Any, strict: bool, path: str) -> dict[str, str]:
@@ -148,9 +162,9 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str, 
     same_kind = isinstance(old, dict) and isinstance(new, dict) and "fields" in old
     if same_kind and old.get("kind") == new.get("kind"):
         before = ADDED.get(new["kind"], {}) | old["fields"]
-        for name in new["fields"]:
+        for name in dict.fromkeys((*new["fields"], *before)):
             below = f"{path}.{name}" if path else name
-            yield from differences(before.get(name), new["fields"][name], below)
+            yield from differences(before.get(name), new["fields"].get(name), below)
         return
     yield path, text(old), text(new)
 

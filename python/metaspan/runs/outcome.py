@@ -74,6 +74,10 @@ class FewSamplesWarning(UserWarning):
     """Issued when a run trains on fewer than d k / 10 samples: see `train`."""
 
 
+class LocalStepsWarning(UserWarning):
+    """Issued when the local steps of a run are probably too long to be stable: see `train`."""
+
+
 class Diverged(RuntimeError):
     """Raised with ``on_failure="raise"`` when trials diverged; `result` is that of all trials."""
 

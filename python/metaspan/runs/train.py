@@ -20,23 +20,32 @@ from .._support.types import F64
 from ..config.config import TrainConfig
 from ..config.configure import configure
 from ..config.counts import DEFAULT_N
-from ..config.options import DEFAULT_STOP, Checkpoint, Init, Stop
+from ..config.options import DEFAULT_STOP, Checkpoint, Init, Stop, column_length
 from ..cost.routes import chosen_route
 from ..engines import engine_of
 from ..engines.trials import Trials
-from ..methods import Method
+from ..methods import FedAvg, Method, Reptile
 from ..tasks import heads
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
+from ..tasks.moments import moments
 from . import result
 from .checkpoint import Journal
-from .outcome import Diverged, DivergenceWarning, FewSamplesWarning, Interrupted, Status
+from .outcome import (
+    Diverged,
+    DivergenceWarning,
+    FewSamplesWarning,
+    Interrupted,
+    LocalStepsWarning,
+    Status,
+)
 from .result import Result
 
 CHUNK_SECONDS = 0.05  # seconds that one call of the core should take
 # Samples per unknown below which a run warns: `theory.error_floor` is then above 3, while dist is
 # at most 1.
 FEW_SAMPLES = 0.1
+LONG_LOCAL_STEP = 2.0  # the factor of (25) beyond which a residual grows
 HEADS_AT_ONCE = 2**22  # numbers (32 MiB) that a user's function draws in advance for a chunk
 
 
@@ -148,7 +157,7 @@ def train(
     ----------
     tasks : LinearTasks or TaskBatch
         The source of the tasks: a law, or a batch with the user's own data.
-    method : ANIL, MAML, AverageRisk or str
+    method : ANIL, MAML, another method, or str
         The method, or one of the names "anil", "fo-anil", "maml", "fo-maml", "average-risk".
     rounds : int
         Number of rounds, >= 0.
@@ -234,7 +243,7 @@ def train(
         What happens if trials diverge. "return": the result says so in its status, and one
         `DivergenceWarning` is issued. "raise": `Diverged` is raised at the end.
     **steps : float
-        ``alpha``, ``beta`` and ``inner_steps`` of a method that is given by its name.
+        Settings of a method given by name, such as ``alpha``, ``beta`` and ``inner_steps``.
 
     Returns
     -------
@@ -263,6 +272,9 @@ def train(
         If all samples of a batch or a pool are fewer than a tenth of the d k unknowns of the
         representation. It is not issued for sparse features, which may have few entries in most
         columns.
+    LocalStepsWarning
+        If two or more local steps of `FedAvg` or `Reptile` on one data set are probably unstable,
+        (25), because d is much larger than its number of samples.
 
     Notes
     -----
@@ -318,6 +330,7 @@ def train(
         **steps,
     )
     _warn_of_few_samples(config)
+    _warn_of_local_steps(config)
     finished = run(config)
     _report_divergence(finished)
     return finished
@@ -564,6 +577,36 @@ def _report_divergence(finished: Result) -> None:
     if config.on_failure == "raise":
         raise Diverged(message, finished)
     warnings.warn(message, DivergenceWarning, stacklevel=3)
+
+
+def _warn_of_local_steps(config: TrainConfig) -> None:
+    """Warn if the second local step on a data set would overshoot its residual, (25).
+
+    With a head that fits the tasks, of squared length E ||theta||^2 / scale^2, the step multiplies
+    the residual by about 1 - alpha d ||w||^2 / m_in.
+    """
+    method, tasks = config.method, config.tasks
+    if not isinstance(method, (FedAvg, Reptile)) or method.local_steps < 2:
+        return
+    if isinstance(tasks, TaskBatch):
+        m, signal = tasks.least_m_in, tasks.signal
+    elif config.m_in is None or callable(config.drawn_tasks.heads):
+        return
+    else:
+        mean, cov = moments(config.drawn_tasks.heads, tasks.k)
+        m, signal = config.m_in, float(np.trace(cov) + mean @ mean)
+    if isinstance(config.init, Init):
+        squared = column_length(config.init, method) ** 2
+    else:
+        squared = float(np.sum(np.square(config.init[0]))) / config.width
+    factor = method.alpha * tasks.d / m * signal / max(squared, 1e-300)
+    if factor > LONG_LOCAL_STEP:
+        message = (
+            f"local steps with alpha = {method.alpha:g} are probably unstable at d = {tasks.d} and "
+            f"m_in = {m}: once heads fit the tasks, a step moves a residual by {factor:.3g} times "
+            f"its size, and the limit is {LONG_LOCAL_STEP:g}"
+        )
+        warnings.warn(message, LocalStepsWarning, stacklevel=3)
 
 
 def _warn_of_few_samples(config: TrainConfig) -> None:

@@ -29,6 +29,7 @@ class TaskBatch:
         format, in both sets, with column indices that are sorted and unique within a row.
     y_in, y_out : ndarray of shape (n, m), or sequence of n arrays of shape (m_i,)
         Responses, in the dtype of the features. Responses in a dataset are read into memory.
+        Without `X_out` and `y_out` every task has one data set, which serves both loops.
     B_star : ndarray of shape (d, k), float32 or float64, or None
         Ground truth if it is known: C-contiguous, with orthonormal columns. None: unknown; the
         attribute `k` is then 0.
@@ -70,8 +71,8 @@ class TaskBatch:
 
     X_in: Data
     y_in: Data
-    X_out: Data
-    y_out: Data
+    X_out: Data | None = None
+    y_out: Data | None = None
     B_star: NDArray[Any] | None = None
     heads: NDArray[Any] | None = field(default=None, kw_only=True)
     check_finite: InitVar[bool] = field(default=True, kw_only=True)
@@ -82,6 +83,12 @@ class TaskBatch:
     _routes: dict[tuple[Any, ...], str] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self, check_finite: bool) -> None:
+        if (self.X_out is None) != (self.y_out is None):
+            missing = "X_out" if self.X_out is None else "y_out"
+            raise TypeError(f"{missing} must be given where the other outer array is; got None")
+        if self.X_out is None:
+            object.__setattr__(self, "X_out", self.X_in)
+            object.__setattr__(self, "y_out", self.y_in)
         shares_X = self.X_out is self.X_in
         inner = check_sets(("X_in", self.X_in), ("y_in", self.y_in), None, check_finite)
         X_out = inner.X.as_passed if shares_X else self.X_out
@@ -238,6 +245,18 @@ class TaskBatch:
     def m_in(self) -> int | tuple[int, ...]:
         """Samples per inner set: one number, or a tuple with one per task where they differ."""
         return self._inner.sizes
+
+    @property
+    def least_m_in(self) -> int:
+        """Samples of the smallest inner set."""
+        return min(self._inner.X.lengths())
+
+    @cached_property
+    def signal(self) -> float:
+        """Mean square of the inner responses, averaged over the tasks."""
+        return float(
+            np.mean([np.square(np.asarray(y.as_passed)).mean() for y in self._inner.y.apart()])
+        )
 
     @property
     def m_out(self) -> int | tuple[int, ...]:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from .._support import check
 from .._support.types import F64
-from ..methods import Method, core_method, resolve
+from ..methods import ANIL, MAML, Method, core_method, resolve
 from ..metrics import Diversity
 from ..tasks.linear import MAX_COUNT, LinearTasks
 from ..tasks.moments import diversity, second_moment
@@ -67,7 +67,7 @@ def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
     """
     resolved = resolve(method, steps)
     numbers = core_method(resolved)
-    if numbers.inner_steps != 1:
+    if not isinstance(resolved, (ANIL, MAML)) or numbers.inner_steps != 1 or not numbers.adapt_head:
         raise ValueError(
             f"method must be ANIL or MAML with inner_steps = 1 for (22); got {resolved}"
         )
@@ -294,7 +294,8 @@ def _require_fo_anil(method: Method | str, steps: dict[str, float]) -> tuple[flo
     """Return alpha and beta of first-order ANIL with one inner step; reject other methods."""
     resolved = resolve(method, steps)
     numbers = core_method(resolved)
-    if (numbers.inner_steps, numbers.adapt_B, numbers.exact) != (1, False, False):
+    fo_anil = (numbers.inner_steps, numbers.adapt_B, numbers.exact) == (1, False, False)
+    if not fo_anil or numbers.solves_head:
         raise ValueError(
             "method must be ANIL with first_order=True and inner_steps = 1 for (23); "
             f"got {resolved}"

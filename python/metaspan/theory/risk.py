@@ -67,8 +67,11 @@ class InnerLoop:
         times a gradient whose mean and covariance are known; for MAML only if w is zero, since B
         moves otherwise.
         """
-        alpha, _, steps, adapt_B, _ = self.method
-        still = alpha == 0.0 or steps == 0
+        alpha, steps, adapt_B = self.method.alpha, self.method.inner_steps, self.method.adapt_B
+        if self.method.solves_head:
+            return None
+        at_rest = not self.method.adapt_head and not self.w.any()
+        still = alpha == 0.0 or steps == 0 or at_rest
         if not law.known or not (still or (steps == 1 and not (adapt_B and self.w.any()))):
             return None
         D, k_star = self.C.shape[0], law.mean.size

@@ -5,9 +5,9 @@
 
 #include <algorithm>
 
+#include "cholesky.hpp"
 #include "metaspan/algebra/factors.hpp"
 #include "metaspan/algebra/method.hpp"
-#include "panel.hpp"
 #include "vector.hpp"
 
 namespace metaspan {
@@ -27,6 +27,7 @@ namespace metaspan {
 //                                          keep r while it uses the slot
 //   void residual_out(V, terms, slot, r);  the same on the outer set; zero where there is no task
 //   void product_in(V, terms, slot, r);    as residual_in, without y
+//   void normal_equations(G, b);           Z^T Z (triangle(k), width), Z^T y (k, width) of (26)
 //   void features(slot, out);              out = B^T slot  (k, width)
 //   void dot(a, b, dots);                  dots = slot a . slot b  (width,); terms refer to a too
 //   void add(slot, C);                     adds the term slot c^T of (10) to grad_B, for every task
@@ -99,6 +100,7 @@ class DenseDesign {
   void residual_in(const double* V, Terms<1> terms, int slot, double* r);
   void residual_out(const double* V, Terms<1> terms, int slot, double* r);
   void product_in(const double* V, Terms<1> terms, int slot, double* r);
+  void normal_equations(double* G, double* b) const;
   void features(int slot, double* out);
   void dot(int a, int b, double* dots);
   void add(int slot, const double* C);
@@ -173,6 +175,10 @@ class SharedDesign {
       kernels::add_columns<width>(m_in(), 1.0, term.factor, sink_.slots[term.slot], r);
     }
     if (slot != kNoSlot) sink_.slots[slot] = r;
+  }
+  void normal_equations(double* G, double* b) const {
+    kernels::spread_gram<width>(Z_.rows(), Z_.cols(), Z_.data(), G);
+    kernels::product<false>(Z_.cols(), k_star_, width, Z_.data(), 1, Z_.cols(), heads_, b);
   }
   void add(int slot, const double* C) const {
     kernels::transpose<width>(Z_.cols(), C, sink_.padded, sink_.scratch);

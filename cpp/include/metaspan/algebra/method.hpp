@@ -1,4 +1,5 @@
-// The methods, described by five numbers, and what each method needs of the algebra.
+// The methods: what the inner loop moves, how it finds a head, what the outer step uses, and what
+// each method needs of the algebra.
 #pragma once
 
 #include "metaspan/base/base.hpp"
@@ -9,29 +10,52 @@ namespace metaspan {
 /// and slot J + 1 + j holds X^T r_bar_j, in the notation of (2), (7) and (9).
 constexpr int slots_of(int inner_steps) { return 2 * inner_steps + 1; }
 
-/// A method of meta-learning, (2)-(4).
+/// What a task contributes to the outer step.
+enum class Contribution {
+  outer_gradient,  // the gradient of the outer loss after the inner loop, (7)-(10)
+  inner_moves,     // the change of its parameters by the inner loop, (25): FedAvg, Reptile
+  inner_gradient,  // the gradient in B of the inner loss after the inner loop, (27): FedRep
+};
+
+/// A method of the family.
 struct Method {
-  double alpha;     // inner step size
-  double beta;      // outer step size
-  int inner_steps;  // J; 0 is average risk minimisation
-  bool adapt_B;     // the inner loop moves B as well (MAML); otherwise ANIL
-  bool exact;       // the gradient is taken through the inner loop; otherwise first-order
+  double alpha;            // inner step size
+  double beta;             // outer step size of B
+  int inner_steps;         // J; 0 is average risk minimisation, and 1 with `solves_head`
+  bool adapt_B;            // the inner loop moves B
+  bool exact;              // the gradient is taken through the inner loop; otherwise first-order
+  double beta_head;        // outer step size of w
+  bool adapt_head = true;  // the inner loop moves w
+  Contribution contribution = Contribution::outer_gradient;
+  bool solves_head = false;  // the inner loop solves for the head, (26); the step size is unused
+  double penalty = 0;        // lambda of (26)
 
   /// Whether the algebra needs K = X X^T: only if an inner step uses a B that an earlier step
   /// moved.
   bool needs_gram() const { return adapt_B && inner_steps > 1; }
-  /// Whether the algebra needs K' = X' X^T.
+  /// Whether the outer residual (7) needs K' = X' X^T, since the inner loop moves B.
   bool needs_cross_gram() const { return adapt_B && inner_steps > 0; }
-  /// Whether grad_B has the part X^T C of (10) beside X'^T C'.
-  bool has_inner_part() const { return exact && inner_steps > 0; }
-  /// Number of terms v c^T, with v of length d, that a task adds to grad_B: one for every slot, or
-  /// one for the outer slot alone.
-  int terms() const { return has_inner_part() ? slots_of(inner_steps) : 1; }
+  /// Whether grad_B has the part X^T C of (10), and the part X'^T C'.
+  bool has_inner_part() const { return inner_terms() > 0; }
+  bool has_outer_part() const { return contribution == Contribution::outer_gradient; }
+  /// Number of terms s c^T in C of (10); C' has one, or none.
+  int inner_terms() const {
+    if (contribution == Contribution::inner_moves) return inner_steps;
+    if (contribution == Contribution::inner_gradient) return 1;
+    return exact ? 2 * inner_steps : 0;
+  }
+  /// Number of terms v c^T, with v of length d, that a task adds to grad_B.
+  int terms() const { return inner_terms() + (has_outer_part() ? 1 : 0); }
   /// Number of times that the inner loop and the way back through it pass over an inner set, with
   /// X u and X^T r each time.
-  int inner_passes() const { return inner_steps * (has_inner_part() ? 2 : 1); }
+  int inner_passes() const {
+    if (solves_head) return has_inner_part() ? 2 : 1;  // Z, and X^T C
+    return inner_steps * (has_way_back() ? 2 : 1);
+  }
   /// Whether a round passes over an inner set more than once.
   bool passes_again() const { return inner_passes() > 1; }
+  /// Whether the gradient is taken through at least one inner step.
+  bool has_way_back() const { return exact && inner_steps > 0; }
 };
 
 }  // namespace metaspan

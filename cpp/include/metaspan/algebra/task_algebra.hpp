@@ -1,5 +1,5 @@
-// Equations (5)-(10): the inner loop, the outer loss and its gradient, computed from the products
-// of a Design. Knows neither d nor the data, and draws no numbers.
+// Equations (5)-(10) and (25)-(27): the inner loop and what a task contributes to the outer step,
+// computed from the products of a Design. Knows neither d nor the data, and draws no numbers.
 #pragma once
 
 #include <vector>
@@ -24,8 +24,8 @@ AlgebraCounts algebra_counts(const Method& method, double losses);
 template <class Design>
 constexpr int kChainsOf = Design::width <= 8 ? 4 : 2;
 
-/// The inner loop (2), the outer loss (7) and the backward pass (9), for one panel of tasks at a
-/// time.
+/// The inner loop (2) or the solved head (26), the outer loss (7) and the backward pass (9), for
+/// one panel of tasks at a time.
 ///
 /// The constructor allocates all memory, for panels of up to max_m_in and max_m_out rows; calls do
 /// not allocate. A task costs J + 1 products with X or X' in each direction, exact methods J more,
@@ -36,16 +36,17 @@ class TaskAlgebra {
   TaskAlgebra(const Method& method, Index k, Index max_m_in, Index max_m_out);
 
   /// Runs the inner loop (2) from (B, w). Afterwards adapted() is w_J, residual(j) and head(j) are
-  /// valid for j < J, and slot j of the design is X^T r_j.
+  /// valid for j < J, and slot j of the design is X^T r_j. With a solved head, (26), w_1 is that
+  /// head, and residual() is not valid.
   void adapt(Design& design,
              const double* w) {  // (k,)
     spread(w);
     adapt(design);
   }
 
-  /// Runs adapt(), then computes the gradient of the outer loss: grad_w(), and the terms of grad_B,
-  /// (10), which are passed to the design. With `losses` it computes loss() too, at the cost of one
-  /// more product with X.
+  /// Runs adapt(), then computes what the task contributes to the outer step: grad_w(), and the
+  /// terms of grad_B, (10), which are passed to the design. With `losses` it computes loss() too,
+  /// at the cost of one more product with X, and of one with X' if the contribution needs none.
   void gradient(Design& design,
                 const double* w,  // (k,)
                 bool losses) {
@@ -76,6 +77,11 @@ class TaskAlgebra {
 
   void spread(const double* w);  // (k,)
   void adapt(Design& design);    // from start()
+  void solve_head(Design& design);
+  void measure_others(Design& design);
+  void contribute_moves(Design& design);
+  void contribute_solved(Design& design);
+  void keep_tasks(const Design& design, double factor, const double* a, double* out);
   bool moves_B() const { return method_.adapt_B; }
   // Numbers of the slots, named after the vectors of (9) that they hold.
   static int g(int j) { return j; }                               // X^T r_j
@@ -97,6 +103,7 @@ class TaskAlgebra {
   std::vector<Pair> pairs_;
   std::vector<Term<kWidth>> terms_;
   Panel outer_residual_, in_scratch_, k_scratch_, omega_;
+  Panel system_;  // (triangle(k), width)  L of (26)
   Panel losses_[3];
 };
 

@@ -1,5 +1,5 @@
-// Definitions of the members of TaskAlgebra, included where it is instantiated,
-// engines/task_algebra.cpp.
+// Definitions of the members of TaskAlgebra for inner loops of gradient steps, (5)-(10), included
+// where it is instantiated, engines/task_algebra.cpp.
 #pragma once
 
 #include <algorithm>
@@ -11,13 +11,16 @@ namespace metaspan {
 using kernels::add_columns;
 using kernels::dot_columns;
 
-// Counts follow the code below: J + 1 passes of the inner loop and the outer set, J of the backward
-// pass, and the sums of (6) and (9), which are quadratic in J.
+// Counts follow the code below: J passes of the inner loop, one over the outer set if the method or
+// the losses need it, J of the backward pass, and the sums of (6) and (9), which are quadratic in
+// J. A solved head counts as a pass in which the normal equations take the place of the products.
 AlgebraCounts algebra_counts(const Method& method, double losses) {
-  const double J = method.inner_steps, back = method.has_inner_part() ? J : 0;
+  const double J = method.inner_steps, back = method.has_way_back() ? J : 0;
+  const double outer = method.has_outer_part() ? 1 : 0, measured = losses * (2 - outer);
   double moves = 0;
   if (method.adapt_B) moves = J * (J + 1) + back * (3 * J - 1) + losses * J;
-  return {J + 1 + back + losses, J + 1 + back, 1 + 2 * back, moves};
+  return {J + outer + back + measured, J + outer + back, static_cast<double>(method.terms()),
+          moves};
 }
 
 template <class Design>
@@ -28,10 +31,10 @@ TaskAlgebra<Design>::TaskAlgebra(const Method& method, Index k, Index max_m_in, 
   for (int j = 0; j <= steps; ++j) heads_.push_back(panel(k));
   for (int j = 0; j < steps; ++j) {
     residuals_.push_back(panel(max_m_in));
-    if (!method.exact) continue;
-    r_bars_.push_back(panel(max_m_in));
-    a_bars_.push_back(panel(k));
+    if (method.exact) r_bars_.push_back(panel(max_m_in));
+    if (method.has_inner_part()) a_bars_.push_back(panel(k));
   }
+  if (method.solves_head) system_ = panel(kernels::triangle(k));
   pairs_.reserve(2 * static_cast<std::size_t>(steps));
   terms_.reserve(3 * static_cast<std::size_t>(steps) + 1);
   outer_residual_ = panel(max_m_out);
@@ -85,6 +88,7 @@ void TaskAlgebra<Design>::subtract_moves(Design& design, int moves, int slot, do
 /// alone.
 template <class Design>
 void TaskAlgebra<Design>::adapt(Design& design) {
+  if (method_.solves_head) return solve_head(design);
   const double minus_alpha = -method_.alpha;
   for (int j = 0; j < method_.inner_steps; ++j) {
     double* r = residuals_[j].data();
@@ -92,6 +96,10 @@ void TaskAlgebra<Design>::adapt(Design& design) {
     double* next = heads_[j + 1].data();
     push_moves(j, now);
     design.residual_in(now, terms(), g(j), r);
+    if (!method_.adapt_head) {
+      std::copy_n(now, k_ * kWidth, next);
+      continue;
+    }
     // w_{j+1} = w_j - alpha B_j^T g_j
     design.features(g(j), k_scratch_.data());
     subtract_moves(design, j, g(j), k_scratch_.data());
@@ -99,9 +107,10 @@ void TaskAlgebra<Design>::adapt(Design& design) {
   }
 }
 
-/// The outer loss and its gradient, (7)-(10). The outer residual comes first, since every term of
-/// the gradient is linear in it. Losses need the inner residual at w_J, which no method needs
-/// otherwise: one more product, without a slot.
+/// What a task contributes to the outer step: the gradient of the outer loss, (7)-(10), or one of
+/// the contributions of (25)-(27). The outer residual comes first, since every term of the gradient
+/// is linear in it. Losses need the inner residual at w_J, which no method needs otherwise: one
+/// more product, without a slot.
 template <class Design>
 void TaskAlgebra<Design>::gradient(Design& design, bool losses) {
   adapt(design);
@@ -110,15 +119,17 @@ void TaskAlgebra<Design>::gradient(Design& design, bool losses) {
   const double* w_J = adapted();
   double* s = outer_residual_.data();  // r', which is s' in normalised units
 
-  // (7): the outer residual and omega = B_J^T p.
-  push_moves(steps, w_J);
-  // s' is zero in columns without a task. All that follows is linear in s', hence zero there too.
-  design.residual_out(w_J, terms(), p(), s);
-  design.features(p(), omega_.data());
-  subtract_moves(design, steps, p(), omega_.data());
-  design.add(p(), w_J);  // (8)
-
+  if (method_.has_outer_part()) {
+    // (7): the outer residual and omega = B_J^T p.
+    push_moves(steps, w_J);
+    // s' is zero in columns without a task. All that follows is linear in s', hence zero there too.
+    design.residual_out(w_J, terms(), p(), s);
+    design.features(p(), omega_.data());
+    subtract_moves(design, steps, p(), omega_.data());
+    design.add(p(), w_J);  // (8)
+  }
   if (losses) {
+    measure_others(design);
     // The inner residual after the loop; r_0 is the one before it. For J = 0 they are the same.
     push_moves(steps, w_J);
     design.residual_in(w_J, terms(), kNoSlot, in_scratch_.data());
@@ -133,8 +144,9 @@ void TaskAlgebra<Design>::gradient(Design& design, bool losses) {
       for (double& value : loss) value *= 0.5;
     }
   }
-
-  if (!method_.has_inner_part()) return;
+  if (method_.contribution == Contribution::inner_moves) return contribute_moves(design);
+  if (method_.solves_head) return contribute_solved(design);
+  if (!method_.has_way_back()) return;
   pairs_.clear();
   for (int j = steps - 1; j >= 0; --j) step_back(design, j);
 }
@@ -142,13 +154,15 @@ void TaskAlgebra<Design>::gradient(Design& design, bool losses) {
 /// Step j of the backward pass (9). Omega is kept as p w_J^T plus the pairs v c^T, so that its
 /// products need dots of slots alone. The order of the blocks keeps omega and Omega of before the
 /// step on every right-hand side: a_bar first, then r_bar, omega, and Omega last. No step reads
-/// the pairs of j = 0, so that they are not kept.
+/// the pairs of j = 0, so that they are not kept. Where the inner loop leaves the head alone,
+/// a_bar is zero.
 template <class Design>
 void TaskAlgebra<Design>::step_back(Design& design, int j) {
   const double *w_j = heads_[j].data(), *w_J = adapted();
   double *r_bar = r_bars_[j].data(), *a_bar = a_bars_[j].data(), *omega = omega_.data();
 
-  for (Index i = 0; i < k_ * kWidth; ++i) a_bar[i] = -method_.alpha * omega[i];
+  const double to_head = method_.adapt_head ? -method_.alpha : 0;
+  for (Index i = 0; i < k_ * kWidth; ++i) a_bar[i] = to_head * omega[i];
   // r_bar = X (B_j a_bar [- alpha Omega w_j])
   push_moves(j, a_bar);
   if (moves_B()) {

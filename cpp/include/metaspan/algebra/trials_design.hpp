@@ -1,6 +1,7 @@
 // The Design of one task of several trials at once, for population losses in coordinates, (13).
 #pragma once
 
+#include "cholesky.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "trials.hpp"
 
@@ -54,6 +55,15 @@ class TrialsDesign {
       kernels::add_columns<width>(trials_.D, 1.0, term.factor, trials_.slots[term.slot], r);
     }
     if (slot != kNoSlot) trials_.slots[slot] = r;
+  }
+  /// Z^T Z and Z^T y of every trial, from its own Z.
+  void normal_equations(double* G, double* b) const {
+    const Index k = trials_.k;
+    std::fill_n(G, kernels::triangle(k) * width, 0.0);
+    for (Index i = 0; i < trials_.D; ++i) {
+      kernels::add_outer<width>(k, trials_.Z + i * k * width, G);
+    }
+    kernels::trial_product<width>(k, k_star_, trials_.Z, 1, k, heads_, b);
   }
   /// Notes the term, since SharedDesign adds each term of all its tasks before the next: the caller
   /// adds terms in that order, and keeps the algebra that owns them until then.

@@ -81,6 +81,7 @@ class CollapsedDesign {
   void residual_in(const double* V, Terms<width> terms, int slot, double* r);
   void residual_out(const double* V, Terms<width> terms, int slot, double* r);
   void product_in(const double* V, Terms<width> terms, int slot, double* r);
+  void normal_equations(double* G, double* b);
   void features(int slot, double* out) const;
   void dot(int a, int b, double* dots) const;
   void add(int slot, const double* C);

@@ -19,6 +19,7 @@ class SpectralDesign {
 
   /// Number of blocks a_b that a method needs.
   static int blocks_of(const Method& method) {
+    if (method.solves_head) return method.exact ? 3 : 2;
     if (!method.adapt_B || method.inner_steps == 0) return 2;
     return method.exact ? 2 * method.inner_steps + 2 : method.inner_steps + 2;
   }
@@ -66,6 +67,7 @@ class SpectralDesign {
   void product_in(const double* V, Terms<width> terms, int slot, double* r) {
     chain(V, terms, false, width, slot, r);
   }
+  void normal_equations(double* G, double* b) const;
   void features(int slot, double* out) const;
   void dot(int a, int b, double* dots) const;
   void add(int slot, const double* C);

@@ -21,9 +21,10 @@ struct TaskProducts {
   Factors C_in, C_out;
 };
 
-/// Which of K and K' the first sweep computes.
+/// Which of K, K' and the products with outer sets the first sweep computes.
 struct GramsNeeded {
   bool K, K_cross;
+  bool outer = true;
 };
 
 }  // namespace metaspan

@@ -49,17 +49,18 @@ class VectorDesign {
     const Samples<XScalar>* inner[width];
     const Samples<XScalar>* outer[width];
     Index places[width];   // indices of the tasks in `truth`
-    bool all_slots;        // every slot has a row; otherwise the outer slot alone
-    double* rows;          // (tasks, slots or 1, d)
-    double* coefficients;  // (tasks, slots or 1, padded(k))
+    Index terms;           // rows of a task
+    bool inner_terms;      // slots have rows in their order; otherwise the outer slot alone
+    double* rows;          // (tasks, terms, d)
+    double* coefficients;  // (tasks, terms, padded(k))
   };
 
   /// Memory for panels of one shape, one after the other.
   class Scratch {
    public:
-    /// The scratch holds vectors of the inner slots unless, with `all_slots`, they are rows of the
-    /// panel or, with `features`, Z makes them unnecessary.
-    Scratch(int inner_steps, bool all_slots, bool features, Index tasks,
+    /// The scratch holds vectors of the inner slots unless, with `inner_terms`, they are rows of
+    /// the panel or, with `features`, Z makes them unnecessary.
+    Scratch(int inner_steps, bool inner_terms, bool features, Index tasks,
             const TaskSet<XScalar>& all, Index k);
     /// Allocates memory for generated rows: a block of rows of each set or, where inner sets are
     /// passed over again and fit, whole inner sets.
@@ -77,6 +78,8 @@ class VectorDesign {
     std::vector<double> scaled_;         // (slots + 1, tasks, m), or (tasks, m) without features:
                                          // r scaled for X^T r
     std::vector<double> Z_;              // (tasks, m_in, k)  X B of the inner sets
+    std::vector<double> minus_truth_;    // (tasks, m_in)  -X theta of generated inner sets
+    std::vector<double> inner_radii_;    // (tasks, m_in)  of generated inner sets
     std::unique_ptr<XScalar[]> made_;    // (tasks, generated rows of both sets, d)
     std::vector<double> radii_;          // (tasks, generated rows of both sets)
     Index made_in_ = 0, made_out_ = 0;   // generated rows that are held of a task's sets
@@ -100,6 +103,8 @@ class VectorDesign {
     if (round_.features) return from_features(false, V, slot, r);
     chain(panel_.inner, m_in_, false, V, terms, slot, r);
   }
+  /// From Z, so that the round must have `features`.
+  void normal_equations(double* G, double* b);
   void features(int slot, double* out) const {
     const Index size = round_.k * width;
     std::copy_n(scratch_.features_.data() + slot * size, size, out);
@@ -122,8 +127,15 @@ class VectorDesign {
              Terms<width> terms, int slot, double* r);
   /// The same product of the inner sets from Z: r = Z V [- y], and Z^T r for features().
   void from_features(bool with_y, const double* V, int slot, double* r);
-  /// Z = X B of the inner sets of the panel.
+  /// Z = X B of the inner sets of the panel, and the same of some rows of a task's set.
   void project();
+  void project_rows(const Pass& task, const Rows& rows, Index begin);
+  /// -X theta and the radii of generated rows, whose responses are not stored.
+  void keep_truth(const Pass& task, const Rows& rows, Index begin);
+  /// The pass of a task over its inner set in which Z stands for X B.
+  Pass pass_of_features(Index t, bool with_y, int slot);
+  /// The vectors of the inner slots on a chunk of columns, for some rows of a task's set.
+  void combine_slots(const Pass& task, const Rows& rows, Index begin, Index first, Index columns);
   /// Whether B V + terms is B w for every task, so that u = B_w.
   bool is_start(const double* V, Terms<width> terms) const;
   /// U_ <- B V + terms, less theta if `less_truth`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache, partial
 from hashlib import blake2b
 from itertools import product
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..._support import check, identity
 from ...config.config import TrainConfig
 from ...config.configure import configure
-from ...methods import AverageRisk, Method, resolve
+from ...methods import Method, resolve
 from ...runs import codec
 from ...tasks.linear import LinearTasks
 from .dependents import NUMBER, Dependent
@@ -163,13 +163,12 @@ def configure_cell(arguments: Mapping[str, Any], **further: Any) -> TrainConfig:
 def method_of(arguments: Mapping[str, Any]) -> Method:
     r"""Build the method of a cell, with the step sizes of the cell in place of its own.
 
-    Average risk takes only ``beta``, so that a grid can hold it beside methods with inner steps.
+    A method takes the names that it has, so that a grid can hold different methods: average risk,
+    say, has no ``alpha``.
     """
     method = resolve(arguments["method"], {})
-    steps = {n: v for n, v in arguments.items() if n in OF_METHODS}
-    if isinstance(method, AverageRisk):
-        steps = {n: v for n, v in steps.items() if n == "beta"}
-    return replace(method, **steps)
+    names = [field.name for field in fields(method) if field.name in arguments]
+    return replace(method, **{name: arguments[name] for name in names})
 
 
 def matching(cells: Sequence[Cell], where: Mapping[str, Any] | None) -> list[Cell]:

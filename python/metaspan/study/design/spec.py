@@ -12,7 +12,7 @@ import numpy as np
 
 from ..._support import check
 from ...config.config import settings
-from ...methods import ANIL
+from ...methods import SETTINGS
 from ...runs import codec
 from ...tasks.linear import MAX_COUNT, LinearTasks
 from .dependents import (
@@ -26,12 +26,12 @@ from .measures import Measure, measure_of, records_of
 from .ranges import in_order
 
 OF_TASKS = tuple(field.name for field in fields(LinearTasks))
-OF_METHODS = tuple(field.name for field in fields(ANIL))
+OF_METHODS = SETTINGS
 OF_RUNS = settings("in_studies")
 KNOWN = (*OF_TASKS, "method", *OF_METHODS, *OF_RUNS)
 # Names whose values may be words; a string that is the value of any other name is an expression.
-WORDS = ("method", "features", *settings("is_word"))
-COUNTS = ("d", "k", "inner_steps", *settings("is_count"))
+WORDS = ("method", "features", "moves", "outer", *settings("is_word"))
+COUNTS = ("d", "k", "inner_steps", "local_steps", *settings("is_count"))
 LAWS = ("heads", "features")  # names for which a function is a law and not computed from names
 MOST_CELLS, MOST_RUNS = 10**6, 10**7  # limits of a study; a run is a cell with a seed
 MOST_ROWS = 10**5  # largest number of rows of a kept trace

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...methods import ANIL, MAML, AverageRisk, Method, resolve
+from ...methods import KINDS, Method, display_name, resolve
 from ...plots import NAMES
 
 LONGEST = 40  # most characters of a value
@@ -212,10 +212,8 @@ def _value_text(value: object, math_text: bool) -> str:
 
 def _object_text(value: object) -> str:
     """Name a method as papers do, a dataclass without its defaults, anything else by its repr."""
-    if isinstance(value, AverageRisk):
-        return "average risk"
-    if isinstance(value, (ANIL, MAML)):
-        return f"{'FO-' if value.first_order else 'Exact '}{type(value).__name__}"
+    if isinstance(value, KINDS):
+        return display_name(value)
     if is_dataclass(value) and not isinstance(value, type):
         changed = (f"{name}={_field_text(entry)}" for name, entry in _changed_fields(value))
         return f"{type(value).__name__}({', '.join(changed)})"
@@ -244,8 +242,7 @@ def _field_text(value: object) -> str:
 
 def _differences(values: Sequence[Any], math_text: bool) -> list[str]:
     """Return what to append to equal texts: fields of methods, or digits of numbers."""
-    kinds = (ANIL, MAML, AverageRisk)
-    if all(isinstance(value, kinds) for value in values):
+    if all(isinstance(value, KINDS) for value in values):
         names = [field.name for field in fields(values[0])]
         names = [n for n in names if len({getattr(value, n, None) for value in values}) > 1]
         return ["".join(_field_suffix(value, n, math_text) for n in names) for value in values]

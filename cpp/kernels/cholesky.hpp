@@ -1,0 +1,86 @@
+// Small symmetric systems of a panel: a system for every column, factored and solved side by side.
+// Serial; arguments are pointers and shapes; nothing is allocated.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <limits>
+
+#include "panel.hpp"
+
+namespace metaspan::kernels {
+
+/// Number of entries of the lower triangle of a (k, k) matrix, stored row by row.
+constexpr std::ptrdiff_t triangle(std::ptrdiff_t k) { return k * (k + 1) / 2; }
+
+/// Replaces the lower triangles G, (triangle(k), Width), of positive definite matrices by their
+/// Cholesky factors L, row by row. A pivot that rounding dominates is replaced by NaN, so that a
+/// column whose matrix is singular has no finite solution.
+template <int Width>
+void factor_cholesky(std::ptrdiff_t k, double* G) {
+  const double least = static_cast<double>(k) * std::numeric_limits<double>::epsilon();
+  for (std::ptrdiff_t i = 0; i < k; ++i) {
+    double* row = G + triangle(i) * Width;
+    for (std::ptrdiff_t j = 0; j < i; ++j) {
+      const double* other = G + triangle(j) * Width;
+      double* x = row + j * Width;
+      for (std::ptrdiff_t l = 0; l < j; ++l) {
+        for (int t = 0; t < Width; ++t) x[t] -= row[l * Width + t] * other[l * Width + t];
+      }
+      for (int t = 0; t < Width; ++t) x[t] /= other[j * Width + t];
+    }
+    double* pivot = row + i * Width;
+    double whole[Width];
+    for (int t = 0; t < Width; ++t) whole[t] = pivot[t];
+    for (std::ptrdiff_t l = 0; l < i; ++l) {
+      for (int t = 0; t < Width; ++t) pivot[t] -= row[l * Width + t] * row[l * Width + t];
+    }
+    for (int t = 0; t < Width; ++t) {
+      pivot[t] = pivot[t] > least * whole[t] ? std::sqrt(pivot[t])
+                                             : std::numeric_limits<double>::quiet_NaN();
+    }
+  }
+}
+
+/// Solves L L^T x = b for every column; b, (k, Width), becomes x.
+template <int Width>
+void solve_cholesky(std::ptrdiff_t k, const double* L, double* b) {
+  for (std::ptrdiff_t i = 0; i < k; ++i) {
+    const double* row = L + triangle(i) * Width;
+    for (std::ptrdiff_t j = 0; j < i; ++j) {
+      for (int t = 0; t < Width; ++t) b[i * Width + t] -= row[j * Width + t] * b[j * Width + t];
+    }
+    for (int t = 0; t < Width; ++t) b[i * Width + t] /= row[i * Width + t];
+  }
+  for (std::ptrdiff_t i = k - 1; i >= 0; --i) {
+    const double* row = L + triangle(i) * Width;
+    for (int t = 0; t < Width; ++t) b[i * Width + t] /= row[i * Width + t];
+    for (std::ptrdiff_t j = 0; j < i; ++j) {
+      for (int t = 0; t < Width; ++t) b[j * Width + t] -= row[j * Width + t] * b[i * Width + t];
+    }
+  }
+}
+
+/// G = Z^T Z, (triangle(k), Width), the same in every column, for Z, (rows, k).
+template <int Width>
+void spread_gram(std::ptrdiff_t rows, std::ptrdiff_t k, const double* Z, double* G) {
+  for (std::ptrdiff_t i = 0; i < k; ++i) {
+    for (std::ptrdiff_t j = 0; j <= i; ++j, G += Width) {
+      double sum = 0;
+      for (std::ptrdiff_t r = 0; r < rows; ++r) sum += Z[r * k + i] * Z[r * k + j];
+      for (int t = 0; t < Width; ++t) G[t] = sum;
+    }
+  }
+}
+
+/// Adds z z^T to the lower triangles G, (triangle(k), Width), for rows z, (k, Width).
+template <int Width>
+void add_outer(std::ptrdiff_t k, const double* z, double* G) {
+  for (std::ptrdiff_t i = 0; i < k; ++i) {
+    for (std::ptrdiff_t j = 0; j <= i; ++j, G += Width) {
+      for (int t = 0; t < Width; ++t) G[t] += z[i * Width + t] * z[j * Width + t];
+    }
+  }
+}
+
+}  // namespace metaspan::kernels

@@ -1,0 +1,19 @@
+// The normal equations of a solved head, (26), on the products of one task. They have a file of
+// their own, since what the compiler inlines into a file decides the last bits of its sums.
+#include "cholesky.hpp"
+#include "metaspan/algebra/design.hpp"
+
+namespace metaspan {
+
+/// Z^T Z and Z^T y of (26), sample by sample, so that Z is read once.
+void DenseDesign::normal_equations(double* G, double* b) const {
+  std::fill_n(G, kernels::triangle(k_), 0.0);
+  std::fill_n(b, k_, 0.0);
+  for (Index i = 0; i < task_.m_in; ++i) {
+    const double* z = task_.Z_in + i * padded(k_);
+    kernels::add_outer<1>(k_, z, G);
+    for (Index j = 0; j < k_; ++j) b[j] += task_.y_in[i] * z[j];
+  }
+}
+
+}  // namespace metaspan

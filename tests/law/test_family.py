@@ -1,0 +1,80 @@
+"""Collapsed runs of the other methods of the family have the law of explicit sampling, (25)-(27).
+
+As in `test_collapsed.py`, Holm's procedure treats all methods and shapes as one family of tests,
+which fails for two samples of one law with a probability of at most 10^-3; planted errors show
+that the tests find what they are for.
+"""
+
+import pytest
+
+from collapsed_runs import RUNS, SHAPES, Case, collapsed, compare, drawn, refused, seed_of
+
+MOVES, INNER_GRADIENT = 1, 2
+SOLVED = dict(solves_head=True, inner_steps=1, penalty=0.3)
+METHODS = {
+    "fedavg": dict(adapt_B=True, contribution=MOVES),
+    "ridge-anil": dict(exact=True, **SOLVED),
+    "fo-ridge-anil": SOLVED,
+    "fedrep": dict(contribution=INNER_GRADIENT, **{**SOLVED, "penalty": 0.0}),
+    "body": dict(adapt_B=True, adapt_head=False, exact=True),
+}
+SHAPE_NAMES = (
+    *("plain", "strong", "wide", "many tasks", "one left", "none left", "kept"),
+    *(
+        "single column, one left",
+        "inner infinite",
+        "outer infinite",
+        "shared",
+        "student-t",
+        "sphere",
+        "sphere, one left",
+    ),
+)
+
+
+def case_of(method, shape):
+    """A case of a shape; least squares has twice the columns of B in samples, and fewer tails."""
+    case = SHAPES[shape]._replace(**METHODS[method])
+    if method == "fedrep" and case.m_in is not None:
+        case = case._replace(m_in=max(case.m_in, 4 * case.k))
+        if case.shared:
+            case = case._replace(m_out=case.m_in)
+    return case
+
+
+CASES = {f"{m}, {shape}": case_of(m, shape) for m in METHODS for shape in SHAPE_NAMES}
+# Steps that are long enough for the samples off the span to matter in a second one.
+LONG = Case(4, 1, 1, n=8, m_in=2, m_out=2, alpha=0.3, beta=0.7, inner_steps=2, rounds=1)
+CASES["fedavg, long steps"] = LONG._replace(**METHODS["fedavg"])
+FAULTS = {
+    "a dimension too many, fedavg": ("fedavg, long steps", dict(d=5)),
+    "local steps 25 % too long": ("fedavg, long steps", dict(alpha=0.3 * 1.25)),
+    "a penalty 30 % too large": ("ridge-anil, plain", dict(penalty=0.39)),
+    "an inner sample too many, fedrep": ("fedrep, many tasks", dict(m_in=9)),
+    "a dimension too many, ridge": ("ridge-anil, one left", dict(d=6)),
+}
+
+
+def test_collapsed_runs_have_the_law_of_explicit_ones():
+    """Detects a difference in the law of a record; names the case, the record and the test."""
+    p = {}
+    for name, case in CASES.items():
+        found = collapsed(case, RUNS, seed_of("family, collapsed", name))
+        values = compare(found, drawn(case, RUNS, seed_of("family, explicit", name)))
+        p |= {(name, *test): value for test, value in values.items()}
+    assert len(p) > 1000
+    assert refused(p) == []
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_planted_errors_are_caught(fault):
+    """Detects tests too weak for the error, beside as many tests as the family has."""
+    name, wrong = FAULTS[fault]
+    case, caught = CASES[name], 0
+    for repetition in range(10):
+        seed = seed_of("family, power", fault, repetition)
+        found = collapsed(case._replace(**wrong), RUNS, seed, start=case)
+        p = compare(found, drawn(case, RUNS, seed_of("family, truth", name, repetition)))
+        others = dict.fromkeys(range(21 * len(CASES) - len(p)), 1.0)
+        caught += bool(refused(p | others))
+    assert caught >= 9
