@@ -166,13 +166,15 @@ class Collapsed final : public CollapsedEngine {
   Index most_out() const { return shape_.rows_of(law_.shared ? shape_.inner : shape_.outer); }
 
   /// Processes one panel: heads, samples, the algebra (5)-(10), and the sums. Inner samples are
-  /// drawn only if inner steps, losses or a shared outer set read them. grad_w is added task by
-  /// task, in order.
+  /// drawn only if inner steps, losses or a shared outer set read them, outer ones only if the
+  /// gradient or losses do. grad_w is added task by task, in order.
   void run_panel(Workspace& workspace, Piece& piece, Index first, TaskOutputs& outputs) const {
     const Index tasks = std::min<Index>(kWidth, n_ - first);
     heads_.panel(first, tasks, kWidth, workspace.heads.data());
     const bool with_inner = method_.inner_steps > 0 || law_.shared || outputs.want_losses;
-    draw_samples(samples_key_, law_, shape_, first, with_inner, workspace.inner, workspace.outer);
+    const bool with_outer = method_.has_outer_part() || outputs.want_losses;
+    draw_samples(samples_key_, law_, shape_, first, with_inner, with_outer, workspace.inner,
+                 workspace.outer);
     Design design({state_.Z, workspace.heads.data(), heads_.k_star(), tasks, law_.noise, shape_,
                    workspace.inner, workspace.outer, method_.inner_steps, law_.shared},
                   workspace.scratch);
@@ -304,9 +306,11 @@ Work work_of_panels(const Method& method, const SampleLaw& law, const SampleShap
   const double panels = static_cast<double>(ceil_div(sizes.n, kWidth)), tasks = panels * kWidth;
   Work work = work_of_heads(sizes, tasks);
   for (const SetShape* set : {&shape.inner, &shape.outer}) {
-    if (set == &shape.inner ? J == 0 && !law.shared && sizes.losses == 0 : law.shared) continue;
+    const bool inner = set == &shape.inner;
+    if (inner ? J == 0 && !law.shared && sizes.losses == 0 : law.shared) continue;
+    const double share = inner || method.has_outer_part() ? 1 : sizes.losses;
     work.numbers +=
-        tasks * (static_cast<double>(set->numbers) + kNumbersOfRoot * count(set->roots));
+        share * tasks * (static_cast<double>(set->numbers) + kNumbersOfRoot * count(set->roots));
   }
   const double rows = inner_passes * count(shape.inner.rows) + count(outer.rows);
   const double met = inner_passes * entries(shape.inner) + entries(outer);

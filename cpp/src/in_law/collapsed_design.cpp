@@ -76,12 +76,12 @@ void draw_set(Key key, const SampleLaw& law, const SetShape& shape, Index first,
 
 }  // namespace
 
-/// Draws both sets of a panel of tasks, (16). The sets are told apart by a word of the counter, so
-/// that the outer samples are the same whether or not the inner ones are needed.
+/// Draws the sets of a panel of tasks, (16). They are told apart by a word of the counter, so that
+/// the samples of one are the same whether or not the other is needed.
 void draw_samples(Key key, const SampleLaw& law, const SampleShape& shape, Index first,
-                  bool with_inner, PanelSet& inner, PanelSet& outer) {
+                  bool with_inner, bool with_outer, PanelSet& inner, PanelSet& outer) {
   if (with_inner) draw_set(key, law, shape.inner, first, kInner, inner);
-  if (!law.shared) draw_set(key, law, shape.outer, first, kOuter, outer);
+  if (with_outer && !law.shared) draw_set(key, law, shape.outer, first, kOuter, outer);
 }
 
 /// Takes a thread's memory for panels of one shape: slots as vectors of the basis, (slots, columns,

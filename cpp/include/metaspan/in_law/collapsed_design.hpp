@@ -16,10 +16,10 @@ struct PanelSet {
   std::vector<double> beyond;   // (tasks,)          see SetShape::beyond
 };
 
-/// Draws the samples of the tasks [first, first + kTasks) of a round, (16), the inner ones only if
-/// `with_inner`. O(numbers).
+/// Draws the samples of the tasks [first, first + kTasks) of a round, (16), of the sets that are
+/// wanted. O(numbers).
 void draw_samples(Key key, const SampleLaw& law, const SampleShape& shape, Index first,
-                  bool with_inner, PanelSet& inner, PanelSet& outer);
+                  bool with_inner, bool with_outer, PanelSet& inner, PanelSet& outer);
 
 /// A Design, see design.hpp. A slot is a vector X^T r in the basis. X X^T is never formed: a pass
 /// takes X row by row, computes the residual and adds its multiple of the row to the slot while a
