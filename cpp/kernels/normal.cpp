@@ -329,31 +329,40 @@ void uniform_pairs(const std::uint32_t key[2], std::uint32_t first, std::uint32_
   pairs<Pair::uniform>(key, first, rest, count, a, b);
 }
 
-// Block i of a batch belongs to task i % kTasks and to the pair i / kTasks of rows, so that the
+// Block i of a batch belongs to task i % Width and to the pair i / Width of rows, so that the
 // normals of a pair of rows are contiguous in a and b and are copied as rows of the panel.
+template <int Width>
 void normal_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uint32_t set,
                   std::ptrdiff_t rows, double* out) {
-  constexpr int kPairs = kMany / kTasks;  // pairs of rows at a time
+  constexpr int kBlocks = kMany > Width ? kMany : Width;
+  constexpr int kPairs = kBlocks / Width;  // pairs of rows at a time
   for (std::ptrdiff_t row = 0; row < rows; row += 2 * kPairs) {
-    std::uint64_t x[4][kMany];
-    double a[kMany], b[kMany];
-    for (int i = 0; i < kMany; ++i) {
-      x[0][i] = first_task + static_cast<std::uint32_t>(i % kTasks);
-      x[1][i] = static_cast<std::uint32_t>(row / 2 + i / kTasks);
+    std::uint64_t x[4][kBlocks];
+    double a[kBlocks], b[kBlocks];
+    for (int i = 0; i < kBlocks; ++i) {
+      x[0][i] = first_task + static_cast<std::uint32_t>(i % Width);
+      x[1][i] = static_cast<std::uint32_t>(row / 2 + i / Width);
       x[2][i] = set;
       x[3][i] = 0;
     }
-    philox_blocks<kMany>(OneKey{key}, x);
-    transform_blocks<kMany>(x, a, b);
+    philox_blocks<kBlocks>(OneKey{key}, x);
+    transform_blocks<kBlocks>(x, a, b);
     for (int p = 0; p < kPairs; ++p) {
       const std::ptrdiff_t at = row + 2 * p;
-      if (at < rows) std::memcpy(out + at * kTasks, a + p * kTasks, kTasks * sizeof(double));
-      if (at + 1 < rows) {
-        std::memcpy(out + (at + 1) * kTasks, b + p * kTasks, kTasks * sizeof(double));
-      }
+      if (at < rows) std::memcpy(out + at * Width, a + p * Width, Width * sizeof(double));
+      if (at + 1 < rows) std::memcpy(out + (at + 1) * Width, b + p * Width, Width * sizeof(double));
     }
   }
 }
+
+template void normal_panel<2>(const std::uint32_t*, std::uint32_t, std::uint32_t, std::ptrdiff_t,
+                              double*);
+template void normal_panel<4>(const std::uint32_t*, std::uint32_t, std::uint32_t, std::ptrdiff_t,
+                              double*);
+template void normal_panel<8>(const std::uint32_t*, std::uint32_t, std::uint32_t, std::ptrdiff_t,
+                              double*);
+template void normal_panel<16>(const std::uint32_t*, std::uint32_t, std::uint32_t, std::ptrdiff_t,
+                               double*);
 
 // A batch has the blocks of a few counters for all trials, so that each counter's normals are
 // contiguous rows; all batches are full, and those beyond the last counter are dropped.

@@ -54,11 +54,13 @@ void uniform_pairs(const std::uint32_t key[2],  // (2,)
 /// Number of tasks that are drawn together, one a column of a panel.
 constexpr int kTasks = 8;
 
-/// Draws normals for the tasks [first_task, first_task + kTasks). Rows 2p and 2p + 1 of task i come
-/// from the counter (i, p, set, 0): they do not depend on the panel that serves the task.
+/// Draws normals for the tasks [first_task, first_task + Width), for a Width of 2, 4, 8 or 16. Rows
+/// 2p and 2p + 1 of task i come from the counter (i, p, set, 0): they do not depend on the panel
+/// that serves the task.
+template <int Width>
 void normal_panel(const std::uint32_t key[2],  // (2,)
                   std::uint32_t first_task, std::uint32_t set, std::ptrdiff_t rows,
-                  double* out);  // (rows, kTasks) out
+                  double* out);  // (rows, Width) out
 
 /// Draws the normals of normal_pairs() for kTrials keys side by side, one a column: row (2 pairs i
 /// + 2p) of a column has a, and the next row b, of the counter (i, p, 0, 0) under the key of the

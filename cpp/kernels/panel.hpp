@@ -35,14 +35,15 @@ inline void product_block(std::ptrdiff_t depth, const double* A, std::ptrdiff_t 
 }
 
 /// Computes all rows of a strip of out that is `Lanes` registers wide. A tile has as many rows as
-/// fit into registers: at most 12 sums, which leaves some of 16 registers for V and A. Rows that
-/// fill no tile go in pairs, then alone. The order of summation of an element does not depend on
-/// its tile.
+/// fit into registers: at most 12 sums, which leaves some of 16 registers for V and A; AVX-512 has
+/// 32 registers, for twice as many. Rows that fill no tile go in pairs, then alone. The order of
+/// summation of an element does not depend on its tile.
 template <int Lanes, bool Add>
 inline void product_strip(std::ptrdiff_t rows, std::ptrdiff_t depth, const double* A,
                           std::ptrdiff_t a_row, std::ptrdiff_t a_step, const double* V,
                           std::ptrdiff_t v_row, double* out, std::ptrdiff_t out_row) {
-  constexpr int kMost = Lanes == 4 ? 3 : Lanes == 3 ? 4 : Lanes == 2 ? 5 : 6;
+  constexpr int kHalf = Lanes == 4 ? 3 : Lanes == 3 ? 4 : Lanes == 2 ? 5 : 6;
+  constexpr int kMost = kLaneBytes == 64 ? 2 * kHalf : kHalf;
   std::ptrdiff_t i = 0;
   for (; i + kMost <= rows; i += kMost) {
     product_block<kMost, Lanes, Add>(depth, A + i * a_row, a_row, a_step, V, v_row,

@@ -27,7 +27,7 @@ Gradient by_panels(const Method& method, const Mat& Z, const Mat& heads, const V
   Mat panel = Mat::Zero(k_star, kWidth), G = Mat::Zero(Z.rows(), padded), scratch(kWidth, padded);
   panel.leftCols(tasks) = heads;
   std::vector<const double*> slots(static_cast<std::size_t>(slots_of(method.inner_steps)));
-  SharedDesign<kWidth> design(Z, panel.data(), k_star, tasks, false,
+  SharedDesign<kWidth> design(Z, panel.data(), k_star, tasks, false, {},
                               {G.data(), padded, scratch.data(), slots.data()});
   TaskAlgebra<SharedDesign<kWidth>> algebra(method, k, Z.rows(), Z.rows());
   algebra.gradient(design, w.data(), true);

@@ -140,11 +140,11 @@ class Collapsed final : public CollapsedEngine {
     explicit Workspace(const Collapsed& run)
         : algebra(run.method_, run.k(), run.shape_.rows_of(run.shape_.inner), run.most_out()),
           scratch(run.method_, run.shape_, run.law_.shared, run.k()),
-          heads(static_cast<std::size_t>((run.heads_.k_star() + 1) * kWidth)) {}
+          heads(static_cast<std::size_t>(run.heads_.k_star() * kWidth)) {}
     TaskAlgebra<Design> algebra;
     Design::Scratch scratch;
     PanelSet inner, outer;
-    std::vector<double> heads;  // (k_star + 1, width)
+    std::vector<double> heads;  // (k_star, width)
   };
 
   /// The sums of the tasks of a piece, in the order of the tasks.

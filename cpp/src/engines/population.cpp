@@ -55,7 +55,8 @@ class Population final : public PopulationEngine {
         heads_(std::move(heads)),
         wide_(k() > heads_.k_star()),
         grad_(Mat::Zero(rows(), k())),
-        grad_w_(Vec::Zero(k())) {
+        grad_w_(Vec::Zero(k())),
+        Zw_(static_cast<std::size_t>(rows() * Width)) {
     const Index pieces = pieces_of(panels());
     for (Index l = 0; l < pieces; ++l) workspaces_.emplace_back(*this);
   }
@@ -69,9 +70,10 @@ class Population final : public PopulationEngine {
     make_room(n_, k(), heads_.k_star(), tasks);
     const auto pieces = static_cast<Index>(workspaces_.size());
     if (flops_ < kSerialFlops) threads = 1;
+    multiply_start();
     parallel_for(threads, pieces, cancel, [&](Index l, int) {
       Workspace& workspace = workspaces_[static_cast<std::size_t>(l)];
-      workspace.clear();
+      workspace.begin(w_);
       const Index last = (l + 1) * panels() / pieces;
       for (Index p = l * panels() / pieces; p < last; ++p) {
         run_panel(workspace, p * Width, tasks);
@@ -125,17 +127,18 @@ class Population final : public PopulationEngine {
   struct Workspace {
     explicit Workspace(const Population& run)
         : algebra(run.method_, run.k(), run.rows(), run.rows()),
-          heads(static_cast<std::size_t>((run.heads_.k_star() + 1) * Width)),
+          heads(static_cast<std::size_t>(run.heads_.k_star() * Width)),
           G(static_cast<std::size_t>(run.rows() * padded(run.k()))),
           scratch(static_cast<std::size_t>(Width * padded(run.k()))),
           slots(static_cast<std::size_t>(slots_of(run.method_.inner_steps))),
           g_w(static_cast<std::size_t>(run.k())) {}
-    void clear() {
+    void begin(const Vec& w) {
       std::fill(G.begin(), G.end(), 0.0);
       std::fill(g_w.begin(), g_w.end(), 0.0);
+      spread(w, algebra.start());
     }
     TaskAlgebra<Design> algebra;
-    std::vector<double> heads;    // (k_star + 1, Width)
+    std::vector<double> heads;    // (k_star, Width)
     std::vector<double> G;        // (rows, padded)
     std::vector<double> scratch;  // (Width, padded)
     std::vector<const double*> slots;
@@ -146,6 +149,20 @@ class Population final : public PopulationEngine {
   Index rows() const { return Z_.rows() + (wide_ ? k() : 0); }
   Index panels() const { return ceil_div(n_, Width); }
 
+  /// Copies w into every column of a panel (k, Width).
+  static void spread(const Vec& w, double* panel) {
+    for (Index i = 0; i < w.size(); ++i) std::fill_n(panel + i * Width, Width, w[i]);
+  }
+
+  /// Computes Z w as a panel. The first residual of every task contains it, so that a round needs
+  /// it once; the design's own product gives it the bits that each panel would compute.
+  void multiply_start() {
+    double* start = workspaces_.front().algebra.start();
+    spread(w_, start);
+    const Design design(Z_, nullptr, heads_.k_star(), Width, wide_, {}, {});
+    design.product_in(start, {nullptr, 0}, kNoSlot, Zw_.data());
+  }
+
   /// Runs the algebra on the tasks [first, first + tasks) and adds to the sums of the piece: the
   /// design adds C to G panel by panel, and grad_w is added task by task, in order. Residuals of
   /// population losses do not contain the noise, so sigma^2 / 2 is added to the losses, (1).
@@ -154,8 +171,9 @@ class Population final : public PopulationEngine {
     heads_.panel(first, tasks, Width, workspace.heads.data());
     Design design(
         Z_, workspace.heads.data(), heads_.k_star(), tasks, wide_,
+        {workspace.algebra.start(), Zw_.data()},
         {workspace.G.data(), padded(k()), workspace.scratch.data(), workspace.slots.data()});
-    workspace.algebra.gradient(design, w_.data(), outputs.want_losses);
+    workspace.algebra.gradient(design, outputs.want_losses);
     const double* omega = workspace.algebra.grad_w();
     for (Index i = 0; i < k(); ++i) {
       for (Index t = 0; t < tasks; ++t)
@@ -221,6 +239,7 @@ class Population final : public PopulationEngine {
   bool wide_;  // k > k_star: the frame turns
   Mat grad_;   // (rows, k)  grad_M, grad_R and, if wide, H
   Vec grad_w_;
+  std::vector<double> Zw_;  // (rows, Width)  Z w in every column
   double flops_ = population_cost(method_, {n_, rows(), k()}).flops;
   std::vector<Workspace> workspaces_;
 };

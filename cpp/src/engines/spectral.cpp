@@ -134,11 +134,11 @@ class Spectral final : public ArraysEngine<BScalar> {
     explicit Piece(const Spectral& run)
         : algebra(run.method_, run.k_, 1, 1),
           scratch(run.method_, run.k_star_, run.k_),
-          heads(static_cast<std::size_t>((run.k_star_ + 1) * kWidth)),
+          heads(static_cast<std::size_t>(run.k_star_ * kWidth)),
           g_w(Vec::Zero(run.k_)) {}
     TaskAlgebra<Design> algebra;
     Design::Scratch scratch;
-    std::vector<double> heads;  // (k_star + 1, width)
+    std::vector<double> heads;  // (k_star, width)
     Vec g_w;
   };
 

@@ -50,7 +50,7 @@ void draw_set(Key key, const SampleLaw& law, const SetShape& shape, Index first,
   if (shape.infinite) return;
   const auto task = static_cast<std::uint32_t>(first);
   out.numbers.resize(panel_of(shape.numbers));
-  kernels::normal_panel(key.words, task, set, shape.numbers, out.numbers.data());
+  kernels::normal_panel<kernels::kTasks>(key.words, task, set, shape.numbers, out.numbers.data());
   double dof[kSome], x[kSome * kWidth];
   const auto count = static_cast<Index>(shape.roots.size());
   // Roots lie apart among the numbers: they are gathered, transformed by a kernel that takes rows

@@ -88,27 +88,31 @@ void HeadSource::panels_of_trials(const TrialRound* rounds, Index n, double* out
 }
 
 /// Returns the heads of the tasks 0 .. n - 1 as rows, (n, k_star), by way of panels, so that the
-/// same code draws them for every engine. `some` has one row more than k_star because normals come
-/// in pairs.
+/// same code draws them for every engine.
 Mat HeadSource::rows(Index n) const {
   constexpr Index kWidth = 16;
-  Mat out(n, law_.k_star), some(law_.k_star + 1, kWidth);
+  Mat out(n, law_.k_star), some(law_.k_star, kWidth);
   for (Index first = 0; first < n; first += kWidth) {
     const Index tasks = std::min(kWidth, n - first);
     panel(first, tasks, kWidth, some.data());
-    out.middleRows(first, tasks) = some.topLeftCorner(law_.k_star, tasks).transpose();
+    out.middleRows(first, tasks) = some.leftCols(tasks).transpose();
   }
   return out;
 }
 
 /// Draws the standard normals of a panel: entries 2p and 2p + 1 of task i are the pair of the
-/// counter (i, p, 0, 0). The task is the first word of the counter, in which the kernel counts
-/// upwards, so that neighbouring tasks fill a register.
+/// counter (i, p, 0, 0). A panel has kNarrow or kWide columns.
 void HeadSource::draw(Index first, Index width, double* out) const {
-  for (Index i = 0; i < law_.k_star; i += 2) {
-    kernels::normal_pairs(key_.words, static_cast<std::uint32_t>(first),
-                          static_cast<std::uint32_t>(i / 2), 0, 0, width, out + i * width,
-                          out + (i + 1) * width);
+  const auto task = static_cast<std::uint32_t>(first);
+  switch (width) {
+    case 2:
+      return kernels::normal_panel<2>(key_.words, task, 0, law_.k_star, out);
+    case 4:
+      return kernels::normal_panel<4>(key_.words, task, 0, law_.k_star, out);
+    case 8:
+      return kernels::normal_panel<8>(key_.words, task, 0, law_.k_star, out);
+    default:
+      return kernels::normal_panel<16>(key_.words, task, 0, law_.k_star, out);
   }
 }
 

@@ -135,10 +135,17 @@ class SharedDesign {
     const double** slots;  // (slots_of(J),)
   };
 
+  /// The product with a V that all panels of a round have in common, computed once.
+  struct Known {
+    const double* V;   // (k, width)  as it is passed to the products; null where there is none
+    const double* ZV;  // (m_in(), width)
+  };
+
   SharedDesign(const Mat& Z,         // (D, k)               [M; R]
                const double* heads,  // (k_star, width)      w_star of each task
-               Index k_star, Index tasks, bool tracks, const Sink& sink)
+               Index k_star, Index tasks, bool tracks, Known known, const Sink& sink)
       : Z_(Z),
+        known_(known),
         heads_(heads),
         k_star_(k_star),
         tasks_(tasks),
@@ -168,8 +175,12 @@ class SharedDesign {
     }
   }
   void product_in(const double* V, Terms<Width> terms, int slot, double* r) const {
-    kernels::product<false>(Z_.rows(), Z_.cols(), width, Z_.data(), Z_.cols(), 1, V, r);
-    std::copy_n(V, tracked_ * width, r + Z_.rows() * width);
+    if (V == known_.V) {
+      std::copy_n(known_.ZV, m_in() * width, r);
+    } else {
+      kernels::product<false>(Z_.rows(), Z_.cols(), width, Z_.data(), Z_.cols(), 1, V, r);
+      std::copy_n(V, tracked_ * width, r + Z_.rows() * width);
+    }
     for (int t = 0; t < terms.count; ++t) {
       const Term<Width>& term = terms.begin[t];
       kernels::add_columns<width>(m_in(), 1.0, term.factor, sink_.slots[term.slot], r);
@@ -188,6 +199,7 @@ class SharedDesign {
 
  private:
   const Mat& Z_;
+  Known known_;
   const double* heads_;
   Index k_star_, tasks_, tracked_;
   Sink sink_;

@@ -35,7 +35,7 @@ class HeadSource {
   /// Writes the heads of tasks [first, first + tasks) as the columns of a panel; further columns
   /// are zero. Does not allocate, and may be called from several threads.
   void panel(Index first, Index tasks, Index width,
-             double* out) const;  // (k_star + 1, width): the last row is scratch
+             double* out) const;  // (k_star, width)
 
   /// The round of one trial in a panel of trials: its source of heads, null in an empty column.
   struct TrialRound {
