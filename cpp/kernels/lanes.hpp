@@ -34,6 +34,10 @@ inline void store(double* p, Lane v) { *reinterpret_cast<LooseLane*>(p) = v; }
 inline LaneBits load(const std::uint64_t* p) { return *reinterpret_cast<const LooseLaneBits*>(p); }
 inline void store(std::uint64_t* p, LaneBits v) { *reinterpret_cast<LooseLaneBits*>(p) = v; }
 
+/// Returns a register of copies of x. The difference is x itself, which compilers know, so that one
+/// instruction loads and copies a number from memory; 0 + x turns -0 into 0 and would be computed.
+inline Lane broadcast(double x) { return x - Lane{}; }
+
 /// Returns the 64-bit products of the low 32 bits of each element; the high bits of `a` and `b` are
 /// ignored. Written with intrinsics where the instruction set has one instruction for it.
 inline LaneBits multiply_low_words(LaneBits a, LaneBits b) {

@@ -25,7 +25,7 @@ inline void product_block(std::ptrdiff_t depth, const double* A, std::ptrdiff_t 
     Lane v[Lanes];
     for (int c = 0; c < Lanes; ++c) v[c] = load(V + p * v_row + c * kLane);
     for (int r = 0; r < Rows; ++r) {
-      const Lane a = Lane{} + A[r * a_row + p * a_step];
+      const Lane a = broadcast(A[r * a_row + p * a_step]);
       for (int c = 0; c < Lanes; ++c) sum[r][c] += a * v[c];
     }
   }

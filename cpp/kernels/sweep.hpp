@@ -76,7 +76,7 @@ template <int Rows, bool Add, class Scalar>
 inline void combine_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                          const double* a, double* out) {
   Lane factor[Rows];
-  for (int r = 0; r < Rows; ++r) factor[r] = Lane{} + a[r];
+  for (int r = 0; r < Rows; ++r) factor[r] = broadcast(a[r]);
   std::ptrdiff_t c = 0;
   for (; c + kLane <= columns; c += kLane) {
     Lane sum = Add ? load(out + c) : Lane{};
@@ -113,8 +113,8 @@ inline void combine_rows_two(std::ptrdiff_t columns, const Scalar* X, std::ptrdi
                              const double* a, const double* b, double* out_a, double* out_b) {
   Lane factor_a[Rows], factor_b[Rows];
   for (int r = 0; r < Rows; ++r) {
-    factor_a[r] = Lane{} + a[r];
-    factor_b[r] = Lane{} + b[r];
+    factor_a[r] = broadcast(a[r]);
+    factor_b[r] = broadcast(b[r]);
   }
   std::ptrdiff_t c = 0;
   for (; c + kLane <= columns; c += kLane) {
