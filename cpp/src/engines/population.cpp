@@ -32,9 +32,11 @@ constexpr double kTurn = 10;
 
 /// Returns the number of pieces of a round. A piece is a range of panels with a sum of its own, and
 /// the sums are added in the order of the pieces. The number of pieces depends on the number of
-/// panels only, so the bits do not depend on the number of threads.
+/// panels only, so the bits do not depend on the number of threads. It is even, so that two threads
+/// have equal shares.
 Index pieces_of(Index panels) {
-  return std::clamp<Index>(panels / kPanelsPerPiece, 1, kMostPieces);
+  const Index pieces = std::min(panels / kPanelsPerPiece, kMostPieces);
+  return pieces < 2 ? 1 : round_up(pieces, 2);
 }
 
 /// Population losses in coordinates, (13), with tasks in panels of `Width`: the algebra (5)-(10) on
