@@ -142,10 +142,10 @@ def meta_gradient(
         route = "vector_float32"
     elif route == "auto":
         route = _choose_route(batch, call, B.shape[1])
-    check_solvable(call.method, batch.least_m_in, B.shape[1])
-    if route == "vector":
+    if call.core_method.solves_head:
+        check_solvable(call.method, batch.least_m_in, B.shape[1])
         check_solves_sparse(batch, call.method, route)
-    data = core_data(batch)
+    data = core_data(batch, one_round=True)
     parts = core.gradient_arrays(call.core_method, route, B, w, data, workers, call.losses)
     _require_solved(call, parts["B"])
     return Gradient._of_core(parts)
@@ -320,7 +320,7 @@ def adapt(
     if want_finite and not heads_tell:
         require_finite(data, ("X", "y"))
     B, w = _check_point(B, w, data.X.d, workers)
-    sets = core_sets(data, names=("X", "y", "", ""))
+    sets = core_sets(data, names=("X", "y", "", ""), one_round=True)
     heads, representations = core.adapt_arrays(call.core_method, B, w, sets, want_B, workers)
     if want_finite and heads_tell and not core.all_finite(heads, 1):
         require_finite(data, ("X", "y"))

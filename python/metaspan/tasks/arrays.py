@@ -66,18 +66,19 @@ def core_sets(
     known: tuple[Any, Any] = (None, None),
     shared: bool = False,
     names: tuple[str, str, str, str] = ("X_in", "y_in", "X_out", "y_out"),
+    one_round: bool = False,
 ) -> core.Batch:
     """Convert the inner sets of all tasks, and the outer sets if any, for the compiled core.
 
     `known` holds the ground truth and the heads, each an array or None. `shared` says that the
     inner and the outer sets are the same samples, which are then read from disk once. `names` are
-    those of the four arguments, for errors.
+    those of the four arguments, for errors. `one_round` says that the sets serve one round alone.
     """
     X, y = inner
     X_out, y_out = outer or (None, None)
     responses_out = None if y_out is None else y_out.for_core()
     if X.on_disk or (X_out is not None and X_out.on_disk):
-        reader = Reader(X, X_out, shared, (names[0], names[2]))
+        reader = Reader(X, X_out, shared, (names[0], names[2]), one_round)
         data = CoreData(None, y.for_core(), None, responses_out, *known, reader)
     else:
         features_out = None if X_out is None else X_out.for_core()

@@ -310,16 +310,19 @@ class BatchSummary:
     fingerprint: str
 
 
-def core_data(batch: TaskBatch) -> core.Batch:
+def core_data(batch: TaskBatch, one_round: bool = False) -> core.Batch:
     """Convert a batch for the compiled core: once for data in memory, anew for data on disk.
 
-    Raises ValueError if a memory-mapped file was truncated.
+    `one_round` says that data on disk are read for one round alone. Raises ValueError if a
+    memory-mapped file was truncated.
     """
     if batch._core is not None:
         return batch._core
     on_disk = _require_files(batch)
     known, shared = (batch.B_star, batch.heads), batch.on_disk and batch.shared
-    converted = core_sets(batch._inner, batch._outer, known=known, shared=shared)
+    converted = core_sets(
+        batch._inner, batch._outer, known=known, shared=shared, one_round=one_round
+    )
     if not on_disk:
         object.__setattr__(batch, "_core", converted)
     return converted

@@ -268,6 +268,9 @@ class Reader:
         Whether both are the same samples, which are then read once.
     names : (str, str)
         Names of the two arguments, for errors.
+    one_round : bool
+        Whether tasks are read for one round alone, in rising order: nothing is read ahead after the
+        last block. Otherwise the first block of the next round is.
     """
 
     def __init__(
@@ -276,8 +279,10 @@ class Reader:
         outer: TaskArrays | None = None,
         shared: bool = False,
         names: tuple[str, str] = ("X_in", "X_out"),
+        one_round: bool = False,
     ) -> None:
         self.shared = shared
+        self._one_round = one_round
         self._names = names
         self._inner = inner
         self._outer = None if shared else outer
@@ -297,7 +302,8 @@ class Reader:
         if ahead is None or ahead[0] != now:
             ahead = now, self._thread.submit(self._load, now)
         features = ahead[1].result()
-        if after is not None:
+        ends = after is None or (self._one_round and after[0][0] <= now[0][0])
+        if after is not None and not ends:
             self._ahead = after, self._thread.submit(self._load, after)
         return features
 

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+import metaspan as ms
 from metaspan._support.memory import Arena
 from metaspan.tasks.arrays import check_sets, sets_of
 from metaspan.tasks.on_disk import Reader
@@ -23,6 +24,17 @@ class Dataset:
 
     def __getitem__(self, part):
         return self.array[part].copy()
+
+
+class Counted(Dataset):
+    """A dataset that counts the numbers read from it."""
+
+    count = 0
+
+    def __getitem__(self, part):
+        samples = super().__getitem__(part)
+        self.count += samples.size
+        return samples
 
 
 class Csr:
@@ -92,6 +104,29 @@ def test_a_reader_takes_over_the_memory_of_one_that_has_ended(tmp_path):
         block = Reader(samples).read(request, None)[0]
         assert any(np.shares_memory(block[0], before[0]) for before in blocks)
         np.testing.assert_array_equal(block, X[:2])
+
+
+@pytest.mark.parametrize("call", ["meta_gradient", "adapt"])
+def test_a_single_round_reads_every_number_once(call):
+    dataset, B, w = Counted(X), np.eye(4, 2), np.ones(2)
+    if call == "adapt":
+        ms.adapt(B, w, dataset, Y, "anil", alpha=0.1)
+    else:
+        batch = ms.TaskBatch.split(dataset, Y, 2, check_finite=False)
+        ms.meta_gradient(B, w, batch, "anil", alpha=0.1)
+    assert dataset.count == X.size
+
+
+def test_a_reader_for_one_round_stops_after_its_last_block():
+    dataset = Counted(X)
+    samples = check_sets(("X", dataset), ("y", Y), None, False).X
+    blocks = [([0, 1], 0, 4), ([2], 0, 4)]
+    reader = Reader(samples, one_round=True)
+    for now, after in zip(blocks, [blocks[1], blocks[0]], strict=True):
+        part = reader.read(now, after)[0]
+        np.testing.assert_array_equal(part, X[now[0]])
+    assert reader._ahead is None
+    assert dataset.count == X.size
 
 
 def test_memory_for_reading_is_not_copied():
