@@ -28,7 +28,8 @@ inline void copy_wide(std::ptrdiff_t count, const Scalar* from, double* to) {
 
 namespace detail {
 
-constexpr int kRows = 8;                 // rows of X at a time, with one register of sums each
+constexpr int kRows = 8;                     // rows of X at a time, with one register of sums each
+constexpr std::ptrdiff_t kAheadBytes = 512;  // of a row that is read, from where it is requested
 constexpr std::ptrdiff_t kChunk = 8192;  // columns at a time in transposed sweeps: their sums stay
                                          // in a cache
 
@@ -103,6 +104,41 @@ inline void combine_rest(std::ptrdiff_t rows, std::ptrdiff_t columns, const Scal
     combine_rows<2, Add>(columns, X, stride, a, out);
   } else if (rows == 1) {
     combine_rows<1, Add>(columns, X, stride, a, out);
+  }
+}
+
+/// Computes out_a (+)= X^T a for kRows rows and out_u = Y u for as many others, column by column of
+/// both. X comes from a cache and Y from memory, so that each hides the time of the other. While a
+/// register of Y is multiplied, a later part of the same row is requested. The order of the sums is
+/// that of combine_rows() and times_rows().
+template <bool Add, class Scalar>
+inline void combine_and_times_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
+                                   const double* a, double* out_a, const Scalar* Y, const double* u,
+                                   double* out_u) {
+  constexpr auto kInLine = static_cast<std::ptrdiff_t>(64 / sizeof(Scalar));
+  Lane factor[kRows], sums[kRows] = {};
+  for (int r = 0; r < kRows; ++r) factor[r] = Lane{} + a[r];
+  std::ptrdiff_t c = 0;
+  for (; c + kLane <= columns; c += kLane) {
+    if (c % kInLine == 0) {
+      for (int r = 0; r < kRows; ++r) {
+        __builtin_prefetch(reinterpret_cast<const char*>(Y + r * stride + c) + kAheadBytes, 0, 2);
+      }
+    }
+    Lane sum = Add ? load(out_a + c) : Lane{};
+    const Lane v = load(u + c);
+    for (int r = 0; r < kRows; ++r) sum += factor[r] * load_wide(X + r * stride + c);
+    for (int r = 0; r < kRows; ++r) sums[r] += load_wide(Y + r * stride + c) * v;
+    store(out_a + c, sum);
+  }
+  for (int r = 0; r < kRows; ++r) out_u[r] = sum_of(sums[r]);
+  for (; c < columns; ++c) {
+    double sum = Add ? out_a[c] : 0;
+    for (int r = 0; r < kRows; ++r) {
+      sum += a[r] * static_cast<double>(X[r * stride + c]);
+      out_u[r] += static_cast<double>(Y[r * stride + c]) * u[c];
+    }
+    out_a[c] = sum;
   }
 }
 
@@ -187,6 +223,34 @@ inline void sweep_combine(std::ptrdiff_t rows, std::ptrdiff_t columns,
     }
     detail::combine_rest<true>(rows - i, count, part + i * stride, stride, a + i, sum);
   }
+}
+
+/// Computes out_a = X^T a, or out_a += X^T a, and out_u = Y u, kRows rows of each together; rows
+/// without a counterpart follow. The bits are those of sweep_combine() and sweep_times().
+template <bool Add, class Scalar>
+inline void sweep_combine_and_times(std::ptrdiff_t columns,
+                                    std::ptrdiff_t stride,  // of the rows of X and of Y
+                                    std::ptrdiff_t rows,
+                                    const Scalar* X,  // (rows, columns)
+                                    const double* a,  // (rows,)
+                                    double* out_a,    // (columns,)
+                                    std::ptrdiff_t others,
+                                    const Scalar* Y,  // (others, columns)
+                                    const double* u,  // (columns,)
+                                    double* out_u) {  // (others,)
+  constexpr int kRows = detail::kRows;
+  if (rows < kRows || others < kRows) {
+    sweep_combine<Add>(rows, columns, X, stride, a, out_a);
+    return sweep_times(others, columns, Y, stride, u, out_u);
+  }
+  detail::combine_and_times_rows<Add>(columns, X, stride, a, out_a, Y, u, out_u);
+  std::ptrdiff_t i = kRows;
+  for (; i + kRows <= rows && i + kRows <= others; i += kRows) {
+    detail::combine_and_times_rows<true>(columns, X + i * stride, stride, a + i, out_a,
+                                         Y + i * stride, u, out_u + i);
+  }
+  sweep_combine<true>(rows - i, columns, X + i * stride, stride, a + i, out_a);
+  sweep_times(others - i, columns, Y + i * stride, stride, u, out_u + i);
 }
 
 /// Computes out_a = X^T a and out_b = X^T b, and reads X once for both. Each element is a sum over

@@ -178,8 +178,9 @@ void VectorDesign<XScalar>::each_task(Body&& body) {
 /// threads may take them in any order, and sums over them are added by sum_parts().
 template <class XScalar>
 template <class Body>
-void VectorDesign<XScalar>::each_piece(int threads, Body&& body) {
-  parallel_for(threads, pieces_, round_.cancel, [&](Index piece, int) {
+void VectorDesign<XScalar>::each_piece(int threads, Body&& body, bool backward) {
+  parallel_for(threads, pieces_, round_.cancel, [&](Index item, int) {
+    const Index piece = backward ? pieces_ - 1 - item : item;
     const Index first = piece * kVectorPiece;
     body(first, std::min(kVectorPiece, round_.d - first), piece);
   });
@@ -296,6 +297,22 @@ void VectorDesign<XScalar>::combine_piece(const Pass& task, const Rows& rows, In
   }
 }
 
+/// Both of a piece: v (+)= X^T r of some rows, which start at row `begin` of the set, and X u of
+/// the next rows. The bits are those of the two by themselves.
+template <class XScalar>
+void VectorDesign<XScalar>::combine_and_times_piece(const Pass& task, const Rows& rows,
+                                                    const Rows& next, Index begin, Index first,
+                                                    Index columns, Index piece) {
+  if (round_.in_float32) {
+    combine_piece(task, rows, begin, first, columns);
+    return times_piece(task, next, first, columns, piece);
+  }
+  const auto sweep = begin == 0 ? kernels::sweep_combine_and_times<false, XScalar>
+                                : kernels::sweep_combine_and_times<true, XScalar>;
+  sweep(columns, rows.stride, rows.m, rows.X + first, task.scaled + begin, task.v + first, next.m,
+        next.X + first, task.u + first, task.parts + piece * next.m);
+}
+
 /// Returns some rows of a set. They are in place if X is in memory, in the scratch if they were
 /// generated in an earlier pass and kept, and otherwise generated now. A row is a function of its
 /// counters, (12), so keeping it does not change a bit.
@@ -356,9 +373,10 @@ void VectorDesign<XScalar>::residuals(const Pass& task, Index begin, Index count
 
 /// One pass over a set of a task, (11): a few rows of X u, their residuals, and at once their share
 /// of X^T r, while a cache still holds the rows. X is thus read from memory once for two products.
-/// Rows that are in memory are taken together with the next ones, piece by piece of d: X^T r of
-/// the former, which an outer cache holds if they are long, and X u of the latter, so that the two
-/// overlap.
+/// Rows that are in memory are taken together with the next ones, column by column: X^T r of the
+/// former, which an outer cache holds if they are long, and X u of the latter, so that the two
+/// overlap. Every other time the pieces of d are taken backward: the last pieces of the former rows
+/// are still in an inner cache.
 template <class XScalar>
 void VectorDesign<XScalar>::pass(const Pass& task) {
   const Samples<XScalar>& set = *task.set;
@@ -370,15 +388,20 @@ void VectorDesign<XScalar>::pass(const Pass& task) {
     times_piece(task, rows, first, columns, piece);
   });
   end_times(task, rows, 0);
-  for (Index begin = 0; begin < set.m; begin += most) {
+  bool backward = true;
+  for (Index begin = 0; begin < set.m; begin += most, backward = !backward) {
     const Index after = begin + rows.m, count = std::min(most, set.m - after);
     // Rows that are generated take the place of the ones before.
     const bool together = count > 0 && !set.is_made();
     Rows next = together ? rows_of(task, after, count) : Rows{};
-    each_piece(task.threads, [&](Index first, Index columns, Index piece) {
+    const auto do_piece = [&](Index first, Index columns, Index piece) {
+      if (together && task.v != nullptr) {
+        return combine_and_times_piece(task, rows, next, begin, first, columns, piece);
+      }
       if (task.v != nullptr) combine_piece(task, rows, begin, first, columns);
       if (together) times_piece(task, next, first, columns, piece);
-    });
+    };
+    each_piece(task.threads, do_piece, backward);
     if (count == 0) break;
     if (!together) {
       next = rows_of(task, after, count);

@@ -151,6 +151,8 @@ class VectorDesign {
   /// Pieces of X u, and of X^T r added to v, for a few rows.
   void times_piece(const Pass& task, const Rows& rows, Index first, Index columns, Index piece);
   void combine_piece(const Pass& task, const Rows& rows, Index begin, Index first, Index columns);
+  void combine_and_times_piece(const Pass& task, const Rows& rows, const Rows& next, Index begin,
+                               Index first, Index columns, Index piece);
   /// Ends X u of a few rows: adds the pieces and computes the residuals.
   void end_times(const Pass& task, const Rows& rows, Index begin);
   /// Computes B^T slot for features().
@@ -158,9 +160,10 @@ class VectorDesign {
   /// Calls body(task, threads that share it) for every task of the panel.
   template <class Body>
   void each_task(Body&& body);
-  /// Calls body(first column, columns, piece) for every piece of d.
+  /// Calls body(first column, columns, piece) for every piece of d, the last one first if
+  /// `backward`.
   template <class Body>
-  void each_piece(int threads, Body&& body);
+  void each_piece(int threads, Body&& body, bool backward = false);
   /// Adds the partial sums of the pieces in their order; parts_of() is their memory for a task.
   void sum_parts(const double* parts, Index count, double* out) const;
   double* parts_of(Index task);
