@@ -108,3 +108,23 @@ def test_random_start_has_the_law_of_explicit_frames(d, k_star, k):
     }
     for name, statistic in statistics.items():
         assert stats.ks_2samp(statistic(starts), statistic(frames)).pvalue > ERROR_RATE, name
+
+
+@pytest.mark.parametrize("off_span", [1.0, 1e-8, 1e-13])
+@pytest.mark.parametrize("shortest", [1.0, 1e-80])
+@pytest.mark.parametrize("apart", [1.0, 1e-5])
+@pytest.mark.parametrize("shape", [(50, 3, 2), (50, 17, 33), (5003, 5, 11)])
+def test_coordinates_are_exact_however_close_columns_are(shape, apart, shortest, off_span):
+    # Bs that are regular, nearly in the span of B_star, nearly dependent, or of extreme lengths.
+    d, k_star, k = shape
+    B_star = haar(0, d, k_star)
+    F = haar(1, d, k, B_star)
+    F[:, -1] = F[:, 0] + apart * F[:, -1]
+    lengths = np.where(np.arange(k) == 0, shortest, 1.0)
+    B = (B_star @ np.ones((k_star, k)) + off_span * F) * lengths
+    M, R, E = core.coordinates(B, B_star, 1)
+    assert abs(E.T @ E - np.eye(E.shape[1])).max() < 1e-14
+    assert abs(B_star.T @ E).max() < 1e-15
+    assert (abs(B_star @ M + E @ R - B).max(axis=0) / abs(B).max(axis=0)).max() < 1e-14
+    for part, same in zip((M, R, E), core.coordinates(B, B_star, 2), strict=True):
+        np.testing.assert_array_equal(part, same)

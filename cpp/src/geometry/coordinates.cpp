@@ -3,15 +3,27 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/geometry/decompositions.hpp"
+#include "panel.hpp"
 
 namespace metaspan {
 namespace {
 
 /// Rows of d in a piece of work: a panel of 20 columns stays in the L2 cache.
 constexpr Index kPanelRows = 2048;
+
+/// Rows of a panel that are multiplied together: up to 32 columns of them stay in an L1 cache.
+constexpr Index kStripRows = 64;
+
+/// Bounds within which by_grams() computes the coordinates (13). Columns whose squared lengths are
+/// between kShortest and 1 / kShortest have a Gram matrix that neither over- nor underflows. A Gram
+/// matrix squares the condition number, and its rounding errors stay small if the inverse factor is
+/// at most kMostInverse. One removal of B_star suffices if it leaves at most kMostOverlap of a unit
+/// vector.
+constexpr double kShortest = 1e-140, kMostInverse = 1e3, kMostOverlap = 1e-6;
 
 /// Relative length below which a direction of a start counts as rounding error, for each column.
 constexpr double kNoise = 4 * std::numeric_limits<double>::epsilon();
@@ -66,6 +78,126 @@ void multiply_right(MutMat A, const Mat& S, int threads) {
     const Mat product = A.middleRows(first, rows) * S;
     A.block(first, 0, rows, S.cols()) = product;
   });
+}
+
+/// Returns a small A (rows, columns) as the right factor of a product by kernels: columns of zeros
+/// fill the last register.
+Mat widen(const Mat& A) {
+  Mat wide = Mat::Zero(A.rows(), round_up(A.cols(), kernels::kLane));
+  wide.leftCols(A.cols()) = A;
+  return wide;
+}
+
+/// Calls body(first row, rows, strip, part) for strips of kStripRows rows of d, and returns the sum
+/// of the parts, (p, width). A strip (rows, width) is scratch for rows whose columns fill whole
+/// registers; columns that `body` never writes are zero. The strips of a panel add to one part in
+/// the order of the rows, and sum_tree() adds the parts.
+template <class Body>
+Mat sum_over_strips(Index d, Index p, Index width, int threads, Body&& body) {
+  std::vector<Mat> parts(static_cast<std::size_t>(std::max<Index>(1, panels_of(d))),
+                         Mat::Zero(p, width));
+  for_panels(d, threads, [&](Index first, Index rows, Index panel) {
+    Mat strip = Mat::Zero(std::min(rows, kStripRows), width);
+    for (Index i = 0; i < rows; i += kStripRows) {
+      body(first + i, std::min(kStripRows, rows - i), strip.data(),
+           parts[static_cast<std::size_t>(panel)].data());
+    }
+  });
+  sum_tree(parts);
+  return parts[0];
+}
+
+/// Copies rows [first, first + rows) of A (d, q) into a strip, (rows, width).
+void load_strip(ConstMat A, Index first, Index rows, Index width, double* strip) {
+  const double* from = A.row(first).data();
+  for (Index i = 0; i < rows; ++i) std::copy_n(from + i * A.cols(), A.cols(), strip + i * width);
+}
+
+/// Copies a strip (rows, width) to rows [first, first + rows) of A (d, q).
+void store_strip(const double* strip, Index first, Index rows, Index width, Mat& A) {
+  double* to = A.row(first).data();
+  for (Index i = 0; i < rows; ++i) std::copy_n(strip + i * width, A.cols(), to + i * A.cols());
+}
+
+/// strip += A S, or strip = A S, for rows [first, first + rows) of A (d, q) and a small S (q,
+/// width).
+template <bool Add>
+void multiply_strip(ConstMat A, Index first, Index rows, const Mat& S, double* strip) {
+  kernels::product<Add>(rows, A.cols(), S.cols(), A.data() + first * A.cols(), A.cols(), 1,
+                        S.data(), strip);
+}
+
+/// part += A^T strip for rows [first, first + rows) of A (d, q); the part is (q, width).
+void add_inner(ConstMat A, Index first, Index rows, Index width, const double* strip,
+               double* part) {
+  kernels::product<true>(A.cols(), rows, width, A.data() + first * A.cols(), 1, A.cols(), strip,
+                         part);
+}
+
+ConstMat as_const(const Mat& A) { return {A.data(), A.rows(), A.cols()}; }
+
+/// Returns S^{-1} for the Gram matrix G = S^T S (k, k), S upper triangular, or nothing if G is too
+/// close to singular, or columns too long or short, for its rounding. Columns are scaled to unit
+/// length first, so that G counts as regular whatever their lengths.
+std::optional<Mat> inverse_of_factor(const Mat& G) {
+  const Vec squares = G.diagonal();
+  if (!(squares.minCoeff() > kShortest && squares.maxCoeff() < 1 / kShortest)) return {};
+  const Vec inverse_lengths = squares.cwiseSqrt().cwiseInverse();
+  const Mat inverse =
+      inverse_cholesky(inverse_lengths.asDiagonal() * G * inverse_lengths.asDiagonal());
+  if (!(inverse.norm() <= kMostInverse)) return {};
+  return Mat(inverse_lengths.asDiagonal() * inverse);
+}
+
+/// The coordinates (13) from Gram matrices where what B has off B_star is well-conditioned, which
+/// almost every B is; nothing otherwise. With off = B - B_star M, E_1 = off S^{-1} is orthonormal
+/// up to rounding times the squared condition number, and a second such step, with what E_1 still
+/// has along B_star, reaches rounding. Every pass over d takes all its products while rows are in a
+/// cache. R is computed from `off`, whose columns may differ by any power of ten.
+std::optional<Coordinates> by_grams(ConstMat B, ConstMat B_star, int threads) {
+  const Index d = B.rows(), k = B.cols(), k_star = B_star.cols();
+  const Index width = round_up(k, kernels::kLane);
+  if (k > d - k_star) return {};
+  const Mat M = sum_over_strips(d, k_star, width, threads,
+                                [&](Index first, Index rows, double* strip, double* part) {
+                                  load_strip(B, first, rows, width, strip);
+                                  add_inner(B_star, first, rows, width, strip, part);
+                                });
+  const Mat minus_M = -M;
+  Mat off(d, k), E(d, k);
+  const Mat G = sum_over_strips(d, k, width, threads,
+                                [&](Index first, Index rows, double* strip, double* part) {
+                                  load_strip(B, first, rows, width, strip);
+                                  multiply_strip<true>(B_star, first, rows, minus_M, strip);
+                                  store_strip(strip, first, rows, width, off);
+                                  add_inner(as_const(off), first, rows, width, strip, part);
+                                });
+  const auto first_inverse = inverse_of_factor(G.leftCols(k));
+  if (!first_inverse) return {};
+  const Mat once = widen(*first_inverse);
+  // B_star^T E_1 above E_1^T E_1.
+  const Mat products = sum_over_strips(
+      d, k_star + k, width, threads, [&](Index first, Index rows, double* strip, double* part) {
+        multiply_strip<false>(as_const(off), first, rows, once, strip);
+        store_strip(strip, first, rows, width, E);
+        add_inner(B_star, first, rows, width, strip, part);
+        add_inner(as_const(E), first, rows, width, strip, part + k_star * width);
+      });
+  const Mat along = products.topLeftCorner(k_star, k);
+  if (!(along.norm() <= kMostOverlap)) return {};
+  const auto second_inverse =
+      inverse_of_factor(products.bottomLeftCorner(k, k) - along.transpose() * along);
+  if (!second_inverse) return {};
+  const Mat twice = widen(*second_inverse), minus_along = widen(-along * *second_inverse);
+  const Mat R = sum_over_strips(d, k, width, threads,
+                                [&](Index first, Index rows, double* strip, double* part) {
+                                  multiply_strip<false>(as_const(E), first, rows, twice, strip);
+                                  multiply_strip<true>(B_star, first, rows, minus_along, strip);
+                                  store_strip(strip, first, rows, width, E);
+                                  load_strip(as_const(off), first, rows, width, strip);
+                                  add_inner(as_const(E), first, rows, width, strip, part);
+                                });
+  return Coordinates{M.leftCols(k), R.leftCols(k), std::move(E)};
 }
 
 }  // namespace
@@ -150,10 +282,12 @@ void project_off(ConstMat B, MutMat A, int threads) {
 }
 
 /// Finds the coordinates (13) of a given start: M = B_star^T B, an orthonormal basis E (d, e) of
-/// what B has off B_star, and R = E^T B. B_star is removed twice before any factorisation. The
-/// directions come from the singular vectors of the R-factor, since a rank has to be decided: those
-/// shorter than the rounding of the longest are dropped, and e <= min(k, d - k_star).
+/// what B has off B_star, and R = E^T B; from Gram matrices where these are regular. Otherwise
+/// B_star is removed twice before any factorisation, and factorisations square no condition number.
+/// The directions come from the singular vectors of the R-factor, since a rank has to be decided:
+/// those shorter than the rounding of the longest are dropped, and e <= min(k, d - k_star).
 Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
+  if (auto regular = by_grams(B, B_star, threads)) return *std::move(regular);
   const Index d = B.rows(), k = B.cols();
   Coordinates result;
   result.M = inner_product(B_star, B, threads);

@@ -1,6 +1,8 @@
 #include "metaspan/geometry/decompositions.hpp"
 
+#include <Eigen/Cholesky>
 #include <Eigen/SVD>
+#include <limits>
 
 namespace metaspan {
 
@@ -24,6 +26,14 @@ Index find_rank(const Mat& A) { return Eigen::ColPivHouseholderQR<Mat>(A).rank()
 /// P A = L U with the largest entry of a column as its pivot. The caller owns lu, whose memory
 /// serves every round.
 void factor_lu(const Mat& A, Eigen::PartialPivLU<Mat>& lu) { lu.compute(A); }
+
+/// G = S^T S by Cholesky's method, then S^{-1} by substitution into the identity.
+Mat inverse_cholesky(const Mat& G) {
+  const Eigen::LLT<Mat, Eigen::Upper> factored(G);
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  if (factored.info() != Eigen::Success) return Mat::Constant(G.rows(), G.cols(), nan);
+  return factored.matrixU().solve(Mat::Identity(G.rows(), G.cols()));
+}
 
 /// S = V diag(l) V^T from the lower triangle of S. The caller owns the solver, whose memory serves
 /// every round.

@@ -82,8 +82,8 @@ Mat measured(const Mat& B,       // (d, k)
              const Mat& B_star,  // (d, k_star), k_star may be 0
              int threads);
 
-/// Returns the work of to_coordinates() and measured() for `rows` rows of B (rows, k), where B_star
-/// and B have `columns` columns together.
+/// Returns the work of measured() for `rows` rows of B (rows, k), where B_star and B have `columns`
+/// columns together.
 Stages coordinates_cost(double rows, Index k, Index columns);
 
 /// Returns the work of haar() beside drawing its numbers, for `columns` columns of a start with k.

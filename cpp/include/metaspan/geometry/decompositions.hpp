@@ -29,6 +29,9 @@ Index find_rank(const Mat& A);  // (m, n)
 /// Factors A with row pivots. Does not allocate if lu was made for the size of A.
 void factor_lu(const Mat& A, Eigen::PartialPivLU<Mat>& lu);  // (n, n)
 
+/// Returns S^{-1}, upper triangular, for G = S^T S; NaN if G is not positive definite.
+Mat inverse_cholesky(const Mat& G);  // (n, n)
+
 /// Computes the eigenvalues of a symmetric S, and the eigenvectors on request. Does not allocate if
 /// the solver was made for the size of S.
 void solve_symmetric(const Mat& S,  // (n, n)
