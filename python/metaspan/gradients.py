@@ -320,6 +320,8 @@ def adapt(
     if want_finite and not heads_tell:
         require_finite(data, ("X", "y"))
     B, w = _check_point(B, w, data.X.d, workers)
+    if call.core_method.solves_head:
+        check_solvable(call.method, min(data.X.lengths()), B.shape[1])
     sets = core_sets(data, names=("X", "y", "", ""), one_round=True)
     heads, representations = core.adapt_arrays(call.core_method, B, w, sets, want_B, workers)
     if want_finite and heads_tell and not core.all_finite(heads, 1):

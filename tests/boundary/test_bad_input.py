@@ -183,6 +183,8 @@ VALUES = {
     "init-scale": (lambda: ms.Init(scale=0), ValueError, ["init scale", "positive", "got 0"]),
     "least-squares": (lambda: train(method="fedrep", n=3, m_in=1, m_out=5, width=2), ValueError,
                       ["m_in", "width = 2", "got 1"]),
+    "adapt-least-squares": (lambda: ms.adapt(B, W, X[:, :1], Y[:, :1], "fedrep"), ValueError,
+                            ["m_in", "width = 2", "got 1"]),
     "no-penalty": (lambda: train(method="ridge-anil", lam=0, n=3, m_in=1, m_out=5, width=2),
                    ValueError, ["m_in", "width = 2", "set lam"]),
     "init-room": (lambda: train(ms.LinearTasks(d=3, k=2), init="methodical"),

@@ -15,6 +15,7 @@ BYTES = 96 * 1024
 SCRIPT = """
 import os, sys, tempfile, threading
 import numpy as np
+import scipy.sparse  # on this thread: compiling modules takes a larger stack
 import metaspan as ms
 
 where, group = sys.argv[1:]
@@ -36,7 +37,6 @@ records = ("dist", "angles", "loss_out", "w_norm", "sigma_min", "perp_norm", "mu
 common = dict(rounds=2, n=n, stop=None, record=records, threads=2)
 
 def compressed():
-    import scipy.sparse
     shape = (2 * m, d)
     X = [scipy.sparse.random_array(shape, density=0.1, format="csr", rng=rng) for _ in range(n)]
     return ms.TaskBatch.split(X, batch_y(), m_in=m)

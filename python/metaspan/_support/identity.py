@@ -24,7 +24,12 @@ from . import check
 LONGEST_NAME = 200  # characters of the arguments in the name of a partial
 
 # Attributes of a class that do not affect what its objects compute.
-SILENT = ("__module__", "__doc__", "__dict__", "__weakref__", "__qualname__", "__annotations__")
+SILENT = (
+    *("__module__", "__doc__", "__dict__", "__weakref__", "__qualname__", "__annotations__"),
+    *("__annotate__", "__annotate_func__"),  # what makes annotations, from Python 3.14
+)
+# The flag of code that has a docstring, from Python 3.13; unused before.
+HAS_DOCSTRING = 0x4000000
 
 
 def name_of(function: object) -> str:
@@ -176,7 +181,8 @@ class _Walk:
             for step in dis.get_instructions(code)
         ]
         table = getattr(code, "co_exceptiontable", b"")
-        counts = [code.co_argcount, code.co_kwonlyargcount, code.co_posonlyargcount, code.co_flags]
+        flags = code.co_flags & ~HAS_DOCSTRING
+        counts = [code.co_argcount, code.co_kwonlyargcount, code.co_posonlyargcount, flags]
         return [steps, table.hex(), list(code.co_varnames), counts]
 
     def _constant(self, value: object) -> Any:
