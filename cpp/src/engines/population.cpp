@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "copy_outputs.hpp"
+#include "metaspan/algebra/shared_design.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/base/error.hpp"
 #include "metaspan/base/parallel.hpp"

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cholesky.hpp"
+#include "metaspan/algebra/shared_design.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "trials.hpp"
 
