@@ -17,15 +17,16 @@ void draw_panel(Key key, std::uint32_t first, std::uint32_t set, const std::vect
   constexpr std::size_t kWidth = kernels::kTasks;
   const auto rows = static_cast<std::ptrdiff_t>(dofs.size());
   panel.resize(dofs.size() * kWidth);
-  kernels::normal_panel<kernels::kTasks>(key.words, first, set, rows, panel.data());
+  kernels::normal_panel<kernels::kTasks>(key.words, first, set, kernels::kTasks, rows,
+                                         panel.data());
   std::vector<double> dof, x;
   for (std::size_t row = 0; row < dofs.size(); ++row) {
     if (dofs[row] == 0) continue;
     dof.push_back(dofs[row]);
     x.insert(x.end(), panel.data() + row * kWidth, panel.data() + (row + 1) * kWidth);
   }
-  kernels::chi_square_panel(key.words, first, set, 0, static_cast<std::ptrdiff_t>(dof.size()),
-                            dof.data(), x.data());
+  kernels::chi_square_panel(key.words, first, set, kernels::kTasks, 0,
+                            static_cast<std::ptrdiff_t>(dof.size()), dof.data(), x.data());
   const double* next = x.data();
   for (std::size_t row = 0; row < dofs.size(); ++row) {
     if (dofs[row] == 0) continue;

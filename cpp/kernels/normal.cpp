@@ -329,11 +329,60 @@ void uniform_pairs(const std::uint32_t key[2], std::uint32_t first, std::uint32_
   pairs<Pair::uniform>(key, first, rest, count, a, b);
 }
 
+namespace {
+
+/// Draws the blocks [first, first + Count) of a panel of few tasks, in the order of the pairs of
+/// rows and of the tasks of each, and drops those beyond the last row.
+template <int Width, int Count>
+void some_of_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uint32_t set,
+                   std::ptrdiff_t tasks, std::ptrdiff_t rows, std::ptrdiff_t first, double* out) {
+  std::uint64_t x[4][Count];
+  double a[Count], b[Count];
+  std::ptrdiff_t place[Count], task = first % tasks, pair = first / tasks;
+  for (int i = 0; i < Count; ++i) {
+    x[0][i] = first_task + static_cast<std::uint32_t>(task);
+    x[1][i] = static_cast<std::uint32_t>(pair);
+    x[2][i] = set;
+    x[3][i] = 0;
+    place[i] = 2 * pair * Width + task;
+    task = task + 1 == tasks ? 0 : task + 1;
+    pair += task == 0;
+  }
+  philox_blocks<Count>(OneKey{key}, x);
+  transform_blocks<Count>(x, a, b);
+  for (int i = 0; i < Count; ++i) {
+    if (place[i] < rows * Width) out[place[i]] = a[i];
+    if (place[i] + Width < rows * Width) out[place[i] + Width] = b[i];
+  }
+}
+
+/// Draws a panel with fewer tasks than columns: the blocks of its tasks alone fill the batches.
+template <int Width>
+void part_of_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uint32_t set,
+                   std::ptrdiff_t tasks, std::ptrdiff_t rows, double* out) {
+  const std::ptrdiff_t blocks = (rows + 1) / 2 * tasks;
+  for (std::ptrdiff_t done = 0; done < blocks;) {
+    if (blocks - done > kLane) {
+      some_of_panel<Width, kMany>(key, first_task, set, tasks, rows, done, out);
+      done += kMany;
+    } else {
+      some_of_panel<Width, kLane>(key, first_task, set, tasks, rows, done, out);
+      done += kLane;
+    }
+  }
+  for (std::ptrdiff_t i = 0; i < rows; ++i) {
+    for (std::ptrdiff_t t = tasks; t < Width; ++t) out[i * Width + t] = out[i * Width];
+  }
+}
+
+}  // namespace
+
 // Block i of a batch belongs to task i % Width and to the pair i / Width of rows, so that the
 // normals of a pair of rows are contiguous in a and b and are copied as rows of the panel.
 template <int Width>
 void normal_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uint32_t set,
-                  std::ptrdiff_t rows, double* out) {
+                  std::ptrdiff_t tasks, std::ptrdiff_t rows, double* out) {
+  if (tasks < Width) return part_of_panel<Width>(key, first_task, set, tasks, rows, out);
   constexpr int kBlocks = kMany > Width ? kMany : Width;
   constexpr int kPairs = kBlocks / Width;  // pairs of rows at a time
   for (std::ptrdiff_t row = 0; row < rows; row += 2 * kPairs) {
@@ -356,13 +405,13 @@ void normal_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uin
 }
 
 template void normal_panel<2>(const std::uint32_t*, std::uint32_t, std::uint32_t, std::ptrdiff_t,
-                              double*);
+                              std::ptrdiff_t, double*);
 template void normal_panel<4>(const std::uint32_t*, std::uint32_t, std::uint32_t, std::ptrdiff_t,
-                              double*);
+                              std::ptrdiff_t, double*);
 template void normal_panel<8>(const std::uint32_t*, std::uint32_t, std::uint32_t, std::ptrdiff_t,
-                              double*);
+                              std::ptrdiff_t, double*);
 template void normal_panel<16>(const std::uint32_t*, std::uint32_t, std::uint32_t, std::ptrdiff_t,
-                               double*);
+                               std::ptrdiff_t, double*);
 
 // A batch has the blocks of a few counters for all trials, so that each counter's normals are
 // contiguous rows; all batches are full, and those beyond the last counter are dropped.
@@ -401,7 +450,8 @@ void normals_of_trials(const std::uint64_t* k0, const std::uint64_t* k1, std::pt
 // Uniforms are laid out as in normal_panel(). First every element tries its candidate, in SIMD;
 // then the few that were rejected are drawn again one by one.
 void chi_square_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uint32_t set,
-                      std::ptrdiff_t first_row, std::ptrdiff_t rows, const double* dof, double* x) {
+                      std::ptrdiff_t tasks, std::ptrdiff_t first_row, std::ptrdiff_t rows,
+                      const double* dof, double* x) {
   constexpr int kBlocks = kMany > kTasks ? kMany : kTasks, kPairs = kBlocks / kTasks;
   for (std::ptrdiff_t row = 0; row < rows; row += 2 * kPairs) {
     std::uint64_t words[4][kBlocks];
@@ -422,9 +472,10 @@ void chi_square_panel(const std::uint32_t key[2], std::uint32_t first_task, std:
     for (std::ptrdiff_t i = 0; i < count * kTasks; ++i) {
       double& chi_square = x[row * kTasks + i];
       if (chi_square > 0) continue;
-      const std::ptrdiff_t at = row + i / kTasks;
-      chi_square = retry(key, first_task + static_cast<std::uint32_t>(i % kTasks),
-                         static_cast<std::uint32_t>(first_row + at), set, dof[at]);
+      const std::ptrdiff_t at = row + i / kTasks, task = i % kTasks;
+      chi_square = task >= tasks ? dof[at]
+                                 : retry(key, first_task + static_cast<std::uint32_t>(task),
+                                         static_cast<std::uint32_t>(first_row + at), set, dof[at]);
     }
   }
 }

@@ -54,12 +54,14 @@ void uniform_pairs(const std::uint32_t key[2],  // (2,)
 /// Number of tasks that are drawn together, one a column of a panel.
 constexpr int kTasks = 8;
 
-/// Draws normals for the tasks [first_task, first_task + Width), for a Width of 2, 4, 8 or 16. Rows
+/// Draws normals for the tasks [first_task, first_task + tasks), for a Width of 2, 4, 8 or 16. Rows
 /// 2p and 2p + 1 of task i come from the counter (i, p, set, 0): they do not depend on the panel
-/// that serves the task.
+/// that serves the task. Columns without a task have the numbers of the first task.
 template <int Width>
 void normal_panel(const std::uint32_t key[2],  // (2,)
-                  std::uint32_t first_task, std::uint32_t set, std::ptrdiff_t rows,
+                  std::uint32_t first_task, std::uint32_t set,
+                  std::ptrdiff_t tasks,  // 1 .. Width
+                  std::ptrdiff_t rows,
                   double* out);  // (rows, Width) out
 
 /// Draws the normals of normal_pairs() for kTrials keys side by side, one a column: row (2 pairs i
@@ -73,9 +75,11 @@ void normals_of_trials(const std::uint64_t* k0,  // (kTrials,)  first words of t
 /// Turns normals into chi-squares with dof[i] > 2/3 degrees of freedom, exactly for every dof
 /// (Marsaglia and Tsang 2000). The uniforms of rows 2p and 2p + 1 of task i come from the counter
 /// (i, p, set, 1). The few candidates that are rejected are drawn again: attempt a takes its normal
-/// from (i, row, set, 2a) and its uniform from (i, row, set, 2a + 1).
+/// from (i, row, set, 2a) and its uniform from (i, row, set, 2a + 1). Columns without a task have
+/// positive numbers.
 void chi_square_panel(const std::uint32_t key[2],  // (2,)
                       std::uint32_t first_task, std::uint32_t set,
+                      std::ptrdiff_t tasks,      // 1 .. kTasks
                       std::ptrdiff_t first_row,  // even
                       std::ptrdiff_t rows,
                       const double* dof,  // (rows,)

@@ -173,7 +173,7 @@ class Collapsed final : public CollapsedEngine {
     heads_.panel(first, tasks, kWidth, workspace.heads.data());
     const bool with_inner = method_.inner_steps > 0 || law_.shared || outputs.want_losses;
     const bool with_outer = method_.has_outer_part() || outputs.want_losses;
-    draw_samples(samples_key_, law_, shape_, first, with_inner, with_outer, workspace.inner,
+    draw_samples(samples_key_, law_, shape_, first, tasks, with_inner, with_outer, workspace.inner,
                  workspace.outer);
     Design design({state_.Z, workspace.heads.data(), heads_.k_star(), tasks, law_.noise, shape_,
                    workspace.inner, workspace.outer, method_.inner_steps, law_.shared},
@@ -288,9 +288,9 @@ constexpr double kCallsOfFrame = 25;
 constexpr double kNumbersOfRoot = .2;
 constexpr double kProduct = 1.5, kPass = 2, kDot = 5, kFactor = 1.7;
 
-/// Counts the draws of the samples and the task algebra on them; incomplete panels count as full. A
-/// product with inner rows reads each row for its residual and again for X^T r, hence 4 operations
-/// for each entry.
+/// Counts the draws of the samples and the task algebra on them; incomplete panels count as full,
+/// except for their normals. A product with inner rows reads each row for its residual and again
+/// for X^T r, hence 4 operations for each entry.
 Work work_of_panels(const Method& method, const SampleLaw& law, const SampleShape& shape,
                     const RoundSizes& sizes) {
   const auto count = [](const auto& items) { return static_cast<double>(items.size()); };
@@ -309,8 +309,8 @@ Work work_of_panels(const Method& method, const SampleLaw& law, const SampleShap
     const bool inner = set == &shape.inner;
     if (inner ? J == 0 && !law.shared && sizes.losses == 0 : law.shared) continue;
     const double share = inner || method.has_outer_part() ? 1 : sizes.losses;
-    work.numbers +=
-        share * tasks * (static_cast<double>(set->numbers) + kNumbersOfRoot * count(set->roots));
+    work.numbers += share * (static_cast<double>(sizes.n) * static_cast<double>(set->numbers) +
+                             tasks * kNumbersOfRoot * count(set->roots));
   }
   const double rows = inner_passes * count(shape.inner.rows) + count(outer.rows);
   const double met = inner_passes * entries(shape.inner) + entries(outer);

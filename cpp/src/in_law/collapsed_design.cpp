@@ -40,17 +40,18 @@ void scale_rows(const SampleLaw& law, const SetShape& shape, PanelSet& set) {
   }
 }
 
-/// Draws the numbers of a set for kWidth tasks starting at `first`, (numbers, tasks): normals
+/// Draws the numbers of a set for `tasks` tasks starting at `first`, (numbers, kWidth): normals
 /// first, then chi-square roots in the places that the shape names. Task i's numbers are functions
 /// of its own counters, so that panels, pieces and threads change none. The noise is drawn even if
 /// sigma is zero, so that a shape alone decides which number is which.
-void draw_set(Key key, const SampleLaw& law, const SetShape& shape, Index first, std::uint32_t set,
-              PanelSet& out) {
+void draw_set(Key key, const SampleLaw& law, const SetShape& shape, Index first, Index tasks,
+              std::uint32_t set, PanelSet& out) {
   constexpr std::ptrdiff_t kSome = 64;  // roots at a time
   if (shape.infinite) return;
   const auto task = static_cast<std::uint32_t>(first);
   out.numbers.resize(panel_of(shape.numbers));
-  kernels::normal_panel<kernels::kTasks>(key.words, task, set, shape.numbers, out.numbers.data());
+  kernels::normal_panel<kernels::kTasks>(key.words, task, set, tasks, shape.numbers,
+                                         out.numbers.data());
   double dof[kSome], x[kSome * kWidth];
   const auto count = static_cast<Index>(shape.roots.size());
   // Roots lie apart among the numbers: they are gathered, transformed by a kernel that takes rows
@@ -62,7 +63,7 @@ void draw_set(Key key, const SampleLaw& law, const SetShape& shape, Index first,
       dof[i] = roots[i].dof;
       std::copy_n(out.numbers.data() + roots[i].at * kWidth, kWidth, x + i * kWidth);
     }
-    kernels::chi_square_panel(key.words, task, set, begin, some, dof, x);
+    kernels::chi_square_panel(key.words, task, set, tasks, begin, some, dof, x);
     for (Index i = 0; i < some; ++i) {
       double* root = out.numbers.data() + roots[i].at * kWidth;
       for (int t = 0; t < kWidth; ++t) root[t] = std::sqrt(x[i * kWidth + t]);
@@ -78,10 +79,10 @@ void draw_set(Key key, const SampleLaw& law, const SetShape& shape, Index first,
 
 /// Draws the sets of a panel of tasks, (16). They are told apart by a word of the counter, so that
 /// the samples of one are the same whether or not the other is needed.
-void draw_samples(Key key, const SampleLaw& law, const SampleShape& shape, Index first,
+void draw_samples(Key key, const SampleLaw& law, const SampleShape& shape, Index first, Index tasks,
                   bool with_inner, bool with_outer, PanelSet& inner, PanelSet& outer) {
-  if (with_inner) draw_set(key, law, shape.inner, first, kInner, inner);
-  if (with_outer && !law.shared) draw_set(key, law, shape.outer, first, kOuter, outer);
+  if (with_inner) draw_set(key, law, shape.inner, first, tasks, kInner, inner);
+  if (with_outer && !law.shared) draw_set(key, law, shape.outer, first, tasks, kOuter, outer);
 }
 
 /// Takes a thread's memory for panels of one shape: slots as vectors of the basis, (slots, columns,

@@ -106,13 +106,13 @@ void HeadSource::draw(Index first, Index width, double* out) const {
   const auto task = static_cast<std::uint32_t>(first);
   switch (width) {
     case 2:
-      return kernels::normal_panel<2>(key_.words, task, 0, law_.k_star, out);
+      return kernels::normal_panel<2>(key_.words, task, 0, 2, law_.k_star, out);
     case 4:
-      return kernels::normal_panel<4>(key_.words, task, 0, law_.k_star, out);
+      return kernels::normal_panel<4>(key_.words, task, 0, 4, law_.k_star, out);
     case 8:
-      return kernels::normal_panel<8>(key_.words, task, 0, law_.k_star, out);
+      return kernels::normal_panel<8>(key_.words, task, 0, 8, law_.k_star, out);
     default:
-      return kernels::normal_panel<16>(key_.words, task, 0, law_.k_star, out);
+      return kernels::normal_panel<16>(key_.words, task, 0, 16, law_.k_star, out);
   }
 }
 

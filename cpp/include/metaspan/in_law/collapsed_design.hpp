@@ -16,9 +16,9 @@ struct PanelSet {
   std::vector<double> beyond;   // (tasks,)          see SetShape::beyond
 };
 
-/// Draws the samples of the tasks [first, first + kTasks) of a round, (16), of the sets that are
+/// Draws the samples of the tasks [first, first + tasks) of a round, (16), of the sets that are
 /// wanted. O(numbers).
-void draw_samples(Key key, const SampleLaw& law, const SampleShape& shape, Index first,
+void draw_samples(Key key, const SampleLaw& law, const SampleShape& shape, Index first, Index tasks,
                   bool with_inner, bool with_outer, PanelSet& inner, PanelSet& outer);
 
 /// A Design, see design.hpp. A slot is a vector X^T r in the basis. X X^T is never formed: a pass
