@@ -37,13 +37,12 @@ void HeadSource::begin_round(Index round, const double* heads) {
 }
 
 /// Writes the heads of the tasks [first, first + tasks) as a panel, (k_star, width), one task a
-/// column. All `width` columns are drawn, since the kernel fills whole registers, and the columns
-/// without a task are then set to zero. A head is a function of (seed, trial, round, task): the
-/// width of the panel does not change its bits.
+/// column; columns without a task are set to zero. A head is a function of (seed, trial, round,
+/// task): the width of the panel does not change its bits.
 void HeadSource::panel(Index first, Index tasks, Index width, double* out) const {
   const Index k_star = law_.k_star;
   if (draws()) {
-    draw(first, width, out);
+    draw(first, tasks, width, out);
     place(out, width);
   } else {
     for (Index t = 0; t < tasks; ++t) {
@@ -102,17 +101,17 @@ Mat HeadSource::rows(Index n) const {
 
 /// Draws the standard normals of a panel: entries 2p and 2p + 1 of task i are the pair of the
 /// counter (i, p, 0, 0). A panel has kNarrow or kWide columns.
-void HeadSource::draw(Index first, Index width, double* out) const {
+void HeadSource::draw(Index first, Index tasks, Index width, double* out) const {
   const auto task = static_cast<std::uint32_t>(first);
   switch (width) {
     case 2:
-      return kernels::normal_panel<2>(key_.words, task, 0, 2, law_.k_star, out);
+      return kernels::normal_panel<2>(key_.words, task, 0, tasks, law_.k_star, out);
     case 4:
-      return kernels::normal_panel<4>(key_.words, task, 0, 4, law_.k_star, out);
+      return kernels::normal_panel<4>(key_.words, task, 0, tasks, law_.k_star, out);
     case 8:
-      return kernels::normal_panel<8>(key_.words, task, 0, 8, law_.k_star, out);
+      return kernels::normal_panel<8>(key_.words, task, 0, tasks, law_.k_star, out);
     default:
-      return kernels::normal_panel<16>(key_.words, task, 0, 16, law_.k_star, out);
+      return kernels::normal_panel<16>(key_.words, task, 0, tasks, law_.k_star, out);
   }
 }
 

@@ -60,8 +60,8 @@ class HeadSource {
   bool draws() const {
     return law_.kind == HeadLaw::Kind::gaussian || law_.kind == HeadLaw::Kind::sphere;
   }
-  void draw(Index first, Index width, double* out) const;  // standard normals
-  void place(double* out, Index width) const;              // from normals to the law, in place
+  void draw(Index first, Index tasks, Index width, double* out) const;  // standard normals
+  void place(double* out, Index width) const;  // from normals to the law, in place
 
   HeadLaw law_;
   std::uint64_t seed_, trial_;
