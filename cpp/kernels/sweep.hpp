@@ -7,12 +7,19 @@
 
 namespace metaspan::kernels {
 
-/// Loads kLane contiguous numbers as doubles.
+/// Loads kLane contiguous numbers as doubles. Written with intrinsics where the instruction set has
+/// one instruction for it: GCC converts the two halves of a register apart and joins them.
 inline Lane load_wide(const double* p) { return load(p); }
 inline Lane load_wide(const float* p) {
+#if defined(__AVX512F__)
+  return (Lane)_mm512_maskz_cvtps_pd(0xFF, _mm256_loadu_ps(p));
+#elif defined(__AVX__)
+  return (Lane)_mm256_cvtps_pd(_mm_loadu_ps(p));
+#else
   using LooseFloats __attribute__((vector_size(kLaneBytes / 2), aligned(4), may_alias)) = float;
   static_assert(alignof(LooseFloats) == 4);
   return __builtin_convertvector(*reinterpret_cast<const LooseFloats*>(p), Lane);
+#endif
 }
 
 /// Converts `count` contiguous numbers to doubles. The last register may overlap the one before it,
