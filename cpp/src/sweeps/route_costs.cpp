@@ -273,9 +273,11 @@ double dense_gram_bytes(const Method& method, const DataSizes& sizes, int thread
 }
 
 /// Counts a round of the Gram route on dense data. The first sweep computes (5), in flops of X B
-/// and of X X^T, which run at different rates. The second applies (10): one column of C' per
-/// sample, and min(2 J, k) columns of C if the method has an inner part. X comes from a cache if
-/// all of it is still there from the round before.
+/// and of X X^T, which run at different rates. By measurement, its products wait for X instead of
+/// hiding the traffic, so the two are stages of their own. The second sweep applies (10): one
+/// column of C' per sample, and min(2 J, k) columns of C if the method has an inner part, for each
+/// of which X is read if C is held by its terms. X comes from a cache if all of it is still there
+/// from the round before.
 RouteCost dense_gram(const Method& method, const DataSizes& sizes, int threads) {
   const double d = number(sizes.d), outer = outer_rounds(method, sizes) * sizes.samples_out();
   const double samples = sizes.shared ? sizes.samples() : sizes.samples_in() + outer;
@@ -283,16 +285,17 @@ RouteCost dense_gram(const Method& method, const DataSizes& sizes, int threads) 
   const GramsNeeded grams = grams_of(method, sizes);
   const bool kept = sizes.bytes() <= kKeptBytes;
   RouteCost cost;
-  Stage first = traffic(samples * d * kDouble, kept);
+  Stage first;
   first.features = 2 * samples * d * number(padded(sizes.k));
   first.grams = d * sizes.m_in * (2 * sizes.samples_in() * grams.K + 2 * outer * grams.K_cross);
-  const TermCounts terms = terms_of(method);
+  const TermCounts counts = terms_of(method);
+  const double terms = std::min(counts.inner, number(sizes.k));
   const double inner = inner_part ? sizes.samples_in() : 0;
-  const double combined = terms.outer * sizes.samples_out();
+  const double combined = counts.outer * sizes.samples_out();
   Stage second = traffic((combined + inner) * d * kDouble, kept);
-  second.features =
-      2 * d * (combined + std::min(terms.inner, number(sizes.k)) * sizes.samples_in());
-  cost.round = {first, second};
+  second.features = 2 * d * (combined + terms * sizes.samples_in());
+  if (2 * terms < number(sizes.k)) second.cached += std::max(terms - 1, 0.0) * inner * d * kDouble;
+  cost.round = {traffic(samples * d * kDouble, kept), first, second};
   cost.flops = first.features + first.grams + second.features;
   cost.bytes = dense_gram_bytes(method, sizes, threads);
   return cost;

@@ -53,9 +53,19 @@ def test_tasks_are_taken_together_where_their_vectors_are_short(d, panels):
 
 
 def test_data_that_caches_keep_come_from_a_cache():
+    once = N_TASKS * (2 * M_IN + 2 * M_OUT)
+    again = N_TASKS * M_IN  # for the second of the two terms of C
     small, large = (cost(ANIL, "gram", d=d)["round"] for d in (D, 10**5))
-    assert total(small, "memory") == total(large, "cached") == 0
-    assert total(large, "memory") == 8 * 10**5 * N_TASKS * (2 * M_IN + 2 * M_OUT)
+    assert total(small, "memory") == 0
+    assert total(small, "cached") == 8 * D * (once + again)
+    assert total(large, "memory") == 8 * 10**5 * once
+    assert total(large, "cached") == 8 * 10**5 * again
+
+
+def test_products_of_the_gram_route_wait_for_the_samples():
+    first, products, _ = cost(MAML, "gram")["round"]
+    assert first["cached"] == 8 * D * N_TASKS * (M_IN + M_OUT)
+    assert first["features"] == first["grams"] == products["memory"] == products["cached"] == 0
 
 
 def test_features_of_inner_sets_replace_passes_over_long_rows():

@@ -7,6 +7,7 @@
 
 #include "metaspan/algebra/factors.hpp"
 #include "metaspan/algebra/method.hpp"
+#include "panel.hpp"
 #include "vector.hpp"
 
 namespace metaspan {
