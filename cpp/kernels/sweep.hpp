@@ -47,6 +47,16 @@ inline double sum_of(Lane v) {
   return sum;
 }
 
+/// Returns sum + x . u for the columns that fill no register, in their order. It is not inlined,
+/// so that every kernel gives the same bits: compilers fuse multiplications and additions in some
+/// surroundings and not in others.
+template <class Scalar>
+__attribute__((noinline)) double add_last(double sum, std::ptrdiff_t count, const Scalar* x,
+                                          const double* u) {
+  for (std::ptrdiff_t i = 0; i < count; ++i) sum += static_cast<double>(x[i]) * u[i];
+  return sum;
+}
+
 /// Computes out = X u for `Rows` rows together, so that each register of u is loaded once for all
 /// of them. A row has `Chains` registers of sums, taken in turns: few rows with more chains keep as
 /// many additions in flight as many rows with one. The chains are added in order, then the lanes,
@@ -70,11 +80,8 @@ inline void times_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t s
   }
   for (int r = 0; r < Rows; ++r) {
     for (int chain = 1; chain < Chains; ++chain) sums[r][0] += sums[r][chain];
-    double sum = sum_of(sums[r][0]);
-    for (std::ptrdiff_t i = c; i < columns; ++i) {
-      sum += static_cast<double>(X[r * stride + i]) * u[i];
-    }
-    out[r] = sum;
+    out[r] = sum_of(sums[r][0]);
+    if (c < columns) out[r] = add_last(out[r], columns - c, X + r * stride + c, u + c);
   }
 }
 
@@ -138,15 +145,11 @@ inline void combine_and_times_rows(std::ptrdiff_t columns, const Scalar* X, std:
     for (int r = 0; r < kRows; ++r) sums[r] += load_wide(Y + r * stride + c) * v;
     store(out_a + c, sum);
   }
-  for (int r = 0; r < kRows; ++r) out_u[r] = sum_of(sums[r]);
-  for (; c < columns; ++c) {
-    double sum = Add ? out_a[c] : 0;
-    for (int r = 0; r < kRows; ++r) {
-      sum += a[r] * static_cast<double>(X[r * stride + c]);
-      out_u[r] += static_cast<double>(Y[r * stride + c]) * u[c];
-    }
-    out_a[c] = sum;
+  for (int r = 0; r < kRows; ++r) {
+    out_u[r] = sum_of(sums[r]);
+    if (c < columns) out_u[r] = add_last(out_u[r], columns - c, Y + r * stride + c, u + c);
   }
+  if (c < columns) combine_rows<kRows, Add>(columns - c, X + c, stride, a, out_a + c);
 }
 
 /// Computes the sums X^T a and X^T b for `Rows` rows together, added to those in out or, without
