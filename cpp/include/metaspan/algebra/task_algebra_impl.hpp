@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "cholesky.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 
 namespace metaspan {
