@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 import metaspan as ms
+from metaspan._core_types import CoreMethod
+from metaspan.methods import core_method, resolve
 from bench import peers
 from bench.floors import Size
 from bench.harness import Figure, Options, Timing, absent, cpus, figure, relative, side_by_side
@@ -161,7 +163,6 @@ def _population(sizes: tuple[int, int, int], method: str, repeats: int) -> list[
     return [*rows, *absent(missing, bench="calls", case=rows[0].case, unit="ms")]
 
 
-def _describe(method: str) -> tuple[float, float, int, bool, bool]:
+def _describe(method: str) -> CoreMethod:
     """Return a method of one inner step for the core."""
-    rule = peers.RULES[method]
-    return ALPHA, 0.1, 1, rule.adapt_B, rule.exact
+    return core_method(resolve(method, {"alpha": ALPHA, "beta": 0.1}))
