@@ -31,6 +31,7 @@ PARTS = {
     "collapsed-two": Part("bench_collapsed", "rounds", 2),
     "collapsed-scaling": Part("bench_collapsed", "scaling", 2),
     "collapsed-peers": Part("bench_collapsed", "beside", 2),
+    "family-one": Part("bench_family", "run", 1),
     "sampled-one": Part("bench_sampled", "rounds", 1),
     "sampled-two": Part("bench_sampled", "rounds", 2),
     "sampled-peers": Part("bench_sampled", "beside", 2),

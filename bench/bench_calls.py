@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 import metaspan as ms
-from metaspan._core_types import CoreMethod
-from metaspan.methods import core_method, resolve
 from bench import peers
 from bench.floors import Size
 from bench.harness import Figure, Options, Timing, absent, cpus, figure, relative, side_by_side
 from bench.workloads import ALPHA, Problem, assert_call, problem, rounds_of
+from metaspan._core_types import CoreMethod
+from metaspan.methods import core_method, resolve
 
 core = ms._core
 METHODS = ("fo-anil", "maml")

@@ -36,6 +36,7 @@ TITLES = {
     "disk": "Features on disk",
     "sparse": "Sweeps over sparse samples",
     "collapsed": "Rounds on fresh samples, in law",
+    "family": "Rounds of the other methods",
     "sampled": "Rounds on fresh samples, at full dimension",
     "studies": "Studies",
     "estimate": "`estimate` beside the runs that it predicts",

@@ -76,7 +76,9 @@ def _parser() -> Parser:
         help="make the paper's figures, with their data beside them",
         description="Train the runs of the figures' panels; write each panel as PNG, PDF and CSV.",
     )
-    make.add_argument("panels", nargs="*", metavar="PANEL", help="names of panels (default: all)")
+    make.add_argument(
+        "panels", nargs="*", metavar="PANEL", help="names of panels (default: those of the paper)"
+    )
     make.add_argument("--out", metavar="DIR", help="folder for the files; created if missing")
     make.add_argument("--quick", action="store_true", help="a quarter of the trials")
     make.add_argument(
@@ -102,7 +104,7 @@ def _reproduce(chosen: argparse.Namespace) -> int:
     from .paper import limits  # noqa: PLC0415
     from .paper.claims import as_text  # noqa: PLC0415
     from .paper.figures import panels  # noqa: PLC0415
-    from .paper.reproduce import reproduce  # noqa: PLC0415
+    from .paper.reproduce import named, reproduce  # noqa: PLC0415
 
     known = panels()
     if chosen.list:
@@ -113,7 +115,7 @@ def _reproduce(chosen: argparse.Namespace) -> int:
         raise ValueError("reproduce: --out DIR is required")
     if chosen.all and chosen.panels:
         raise ValueError("reproduce: --all makes all panels; leave out the names or --all")
-    names = chosen.panels or list(known)
+    names = chosen.panels or named(chosen.all)
     total = sum(len(view.curves) for name in names if name in known for view in known[name].views)
     total += limits.RUNS if chosen.all else 0
     bar = progress.terminal_bar(total, unit="run", leave=False)

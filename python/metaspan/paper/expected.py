@@ -9,7 +9,7 @@ from itertools import combinations, pairwise
 import numpy as np
 
 from .._support.types import F64
-from ..methods import ANIL
+from ..methods import ANIL, FedAvg
 from ..runs.outcome import Status
 from ..runs.result import Result
 from ..tasks.linear import LinearTasks
@@ -53,7 +53,12 @@ def expect(name: str, panel: Panel, runs: list[list[Result]]) -> list[Claim]:
         for view, results in zip(panel.views, runs, strict=True)
         for curve, result in zip(view.curves, results, strict=True)
     }
-    by_panel = {"methods": _methods, "diversity": _diversity, "start": _start}
+    by_panel = {
+        "methods": _methods,
+        "diversity": _diversity,
+        "start": _start,
+        "fedavg": _fedavg,
+    }
     return list(by_panel[name](shown)) if name in by_panel else []
 
 
@@ -288,6 +293,25 @@ def _large_mean(results: dict[str, Result]) -> Iterator[Claim]:
         observed=sum(o.status == Status.DIVERGED for o in outcomes) / len(outcomes),
     )  # fmt: skip
     yield _stays(panel, f"{where}, ", 0.7, (0.6, 0.8), results[AVERAGE])
+
+
+def _fedavg(shown: Shown) -> Iterator[Claim]:
+    """One local step is average risk and stays; more steps fall exponentially, and faster."""
+    panel = "fedavg"
+    results = {curve.method.local_steps: result for curve, result in shown.values()
+               if isinstance(curve.method, FedAvg)}  # fmt: skip
+    yield Claim(
+        panel=panel, quantity="1 local step: dist at round 300", expected=1.0, least=0.99, most=1.0,
+        source=PAPER, observed=mean_at(results[1], 300),
+    )  # fmt: skip
+    for steps, value in ((2, 0.87), (5, 8e-4)):
+        yield _simulated(panel, f"{steps} local steps", 200, value, results[steps])
+    slopes = [slope(results[steps], first=0.5, last=1e-9) for steps in (2, 5, 10)]
+    yield Claim(
+        panel=panel, quantity="numbers of local steps that fall no faster than a smaller one",
+        expected=0, least=0, most=0, source="(25)",
+        observed=sum(not b > a > 0 for a, b in pairwise(slopes)),
+    )  # fmt: skip
 
 
 def _floor(panel: Panel, runs: list[list[Result]]) -> Iterator[Claim]:

@@ -1,4 +1,4 @@
-r"""The simulations of the paper: what every panel shows."""
+r"""The simulations of the paper and of its field: what every panel shows."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config.options import Init
-from ..methods import ANIL, MAML, AverageRisk, Method
+from ..methods import ANIL, MAML, AverageRisk, FedAvg, Method
 from ..tasks.heads import GaussianHeads
 
 D, K, N = 20, 3, 3  # the paper's sizes: features, rank and width, tasks a round
 HEADS = GaussianHeads()
+LOCAL_STEPS = (1, 2, 5, 10)  # of the panel on FedAvg
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +89,13 @@ class Panel:
         One line for ``--list``.
     views : tuple of View
         Axes from left to right.
+    by_name : bool
+        Whether it is made only by its name, or with all panels.
     """
 
     about: str
     views: tuple[View, ...]
+    by_name: bool = False
 
 
 def _five(
@@ -180,6 +184,34 @@ def _floor() -> Panel:
     )
 
 
+def _fedavg() -> Panel:
+    """Return the panel of local steps: one is average risk, two or more learn the subspace."""
+    return Panel(
+        about="FedAvg: one local step learns nothing, more learn the subspace",
+        views=(
+            View(
+                name="fedavg",
+                title="",
+                curves=tuple(
+                    Curve(
+                        label=f"$\\tau = {steps}$",
+                        method=FedAvg(alpha=0.1, local_steps=steps),
+                        init=Init(),
+                        heads=HEADS,
+                        rounds=300,
+                        d=100,
+                        k=5,
+                        n=100,
+                    )
+                    for steps in LOCAL_STEPS
+                ),
+                ordered=True,
+            ),
+        ),
+        by_name=True,
+    )
+
+
 def panels() -> dict[str, Panel]:
     r"""List the panels that can be reproduced.
 
@@ -231,4 +263,5 @@ def panels() -> dict[str, Panel]:
             ),
         ),
         "floor": _floor(),
+        "fedavg": _fedavg(),
     }

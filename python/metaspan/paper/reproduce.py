@@ -54,7 +54,8 @@ def reproduce(
     Parameters
     ----------
     names : sequence of str
-        Panels, see `panels`; empty for all.
+        Panels, see `panels`; empty for those that are not made by name alone, and for all of them
+        if `expected` is true.
     out : path
         Folder for the files; made if it is not there.
     quick : bool
@@ -95,7 +96,7 @@ def reproduce(
     folder = Path(check.path("out", out))
     folder.mkdir(parents=True, exist_ok=True)
     claims: list[Claim] = []
-    for name in dict.fromkeys(names or known):
+    for name in dict.fromkeys(names or named(expected)):
         began = time.perf_counter()
         runs = _run(known[name], quick, advanced)
         _write(folder / name, known[name], runs)
@@ -109,6 +110,11 @@ def reproduce(
             files.replace((folder / "expected").with_suffix(suffix), table.encode())
         finished(f"{folder / 'expected'}.csv (.md)  {time.perf_counter() - began:.1f} s")
     return claims
+
+
+def named(everything: bool) -> list[str]:
+    """Return the names of all panels, or of those that are made where none is named."""
+    return [name for name, panel in panels().items() if everything or not panel.by_name]
 
 
 def _run(panel: Panel, quick: bool, advanced: Callable[[], None]) -> Runs:

@@ -33,11 +33,18 @@ def claim(**changes):
     return Claim(**{**some, "source": "(22)", "observed": 1.0, **changes})
 
 
-@pytest.mark.parametrize("name", ["methods", "start"])
-def test_panel_shows_what_is_expected(name):
+@pytest.mark.parametrize(("name", "least"), [("methods", 11), ("start", 11), ("fedavg", 4)])
+def test_panel_shows_what_is_expected(name, least):
     claims = claims_of(name, trials=20)
-    assert len(claims) > 10
+    assert len(claims) >= least
     assert failed(claims) == []
+
+
+def test_local_steps_of_half_the_size_fail_their_claims():
+    def change(curve):
+        return replace(curve, method=replace(curve.method, alpha=0.05))
+
+    assert "5 local steps: dist at round 200" in failed(claims_of("fedavg", change))
 
 
 def test_a_method_that_learns_nothing_fails_its_claims():

@@ -1,0 +1,114 @@
+"""Rounds of the methods beside MAML and ANIL, next to the round whose data they share.
+
+A round with a solved head is compared with one of exact ANIL, and FedAvg with first-order MAML of
+as many inner steps. Before it is timed, every gradient on arrays is compared with NumPy, which
+solves the normal equations, or takes the local steps, task by task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+
+import metaspan as ms
+from bench.floors import Size
+from bench.harness import Figure, Options, Seconds, cpus, figure, relative, side_by_side
+from bench.workloads import Problem, problem
+
+ALPHA, LAM, STEPS = 1e-5, 0.1, 2
+SOLVED = {
+    "RidgeANIL": ms.RidgeANIL(lam=LAM, beta=1e-3),
+    "FO-RidgeANIL": ms.RidgeANIL(lam=LAM, beta=1e-3, first_order=True),
+    "FedRep": ms.FedRep(beta=1e-3),
+}
+ANIL = ms.ANIL(alpha=ALPHA, beta=1e-3)
+LOCAL = ms.FedAvg(alpha=ALPHA, local_steps=STEPS)
+FO_MAML = ms.MAML(alpha=ALPHA, beta=1e-3, inner_steps=STEPS, first_order=True)
+SIZES = (Size(1_000, 10, 100, 100, 100), Size(10_000, 10, 100, 50, 50))
+LAWS = ((1_000_000, 10, 100, 25, 25), (10_000, 5, 50, 50, 50))  # d, k, n, m_in, m_out
+TARGET_SOLVED, TARGET_LOCAL = 1.5, 1.2  # of a round over that of its counterpart
+ROUNDS = 100
+
+Call = Callable[[], object]
+
+
+def run(options: Options) -> list[Figure]:
+    """Time gradients on arrays and rounds in law."""
+    figures: list[Figure] = []
+    for size in SIZES[: 1 if options.quick else None]:
+        inputs = problem(size)
+        _check(inputs)
+        calls = {
+            name: partial(ms.meta_gradient, inputs.B, inputs.w, inputs.batch, method, losses=False)
+            for name, method in _methods().items()
+        }
+        case = f"a gradient on arrays, (d, k, n, m_in, m_out) = {tuple(size)}"
+        figures += _rows(calls, case, options.repeats)
+    for law in LAWS[: 1 if options.quick else None]:
+        calls = {name: partial(_rounds, method, law) for name, method in _methods().items()}
+        case = f"a round in law, (d, k, n, m_in, m_out) = {law}"
+        figures += _rows(calls, case, options.repeats)
+    return figures
+
+
+def _methods() -> Mapping[str, ms.ANIL | ms.MAML | ms.RidgeANIL | ms.FedRep | ms.FedAvg]:
+    return {"ANIL": ANIL, **SOLVED, "FO-MAML": FO_MAML, "FedAvg": LOCAL}
+
+
+def _rounds(method: ms.ANIL, law: tuple[int, int, int, int, int]) -> Seconds:
+    """Return the seconds of a round of a run in law that does all its rounds."""
+    d, k, n, m_in, m_out = law
+    r = ms.train(
+        ms.LinearTasks(d=d, k=k, noise=0.1),
+        method,
+        rounds=ROUNDS,
+        n=n,
+        m_in=m_in,
+        m_out=m_out,
+        init=ms.Init(scale=0.1),
+        stop=None,
+        record="w_norm",
+        record_every=ROUNDS,
+    )
+    assert r.status.round == ROUNDS, r.status
+    return Seconds(r.timings["run"] / ROUNDS)
+
+
+def _rows(calls: Mapping[str, Call], case: str, repeats: int) -> list[Figure]:
+    """Make a row for each method, and its ratio to the method that it is compared with."""
+    timings = side_by_side(calls, repeats)
+    about = {"bench": "family", "case": f"{case}, cores: {len(cpus())}"}
+    rows = [
+        figure(timing, timing.median * 1e3, who=name, unit="ms", **about)
+        for name, timing in timings.items()
+    ]
+    for name in (*SOLVED, "FedAvg"):
+        other, target = ("FO-MAML", TARGET_LOCAL) if name == "FedAvg" else ("ANIL", TARGET_SOLVED)
+        ratio = timings[name].median / timings[other].median
+        rows.append(
+            figure(timings[name], ratio, who=f"{name} / {other}", unit="x", target=target, **about)
+        )
+    return rows
+
+
+def _check(inputs: Problem) -> None:
+    """Compare the gradients with NumPy, written out task by task."""
+    X, y, B, w = inputs.arrays.X_in, inputs.arrays.y_in, inputs.B, inputs.w
+    m, k = X.shape[1], B.shape[1]
+    heads = []
+    for X_i, y_i in zip(X, y, strict=True):
+        Z = X_i @ B
+        heads.append(np.linalg.solve(Z.T @ Z / m + LAM * np.eye(k), Z.T @ y_i / m + LAM * w))
+    found = ms.adapt(B, w, X, y, SOLVED["RidgeANIL"])
+    assert relative(found, np.array(heads)) < 1e-9
+    moved = np.zeros_like(B)
+    for X_i, y_i in zip(X, y, strict=True):
+        B_i, w_i = B.copy(), w.copy()
+        for _ in range(STEPS):
+            g = X_i.T @ (X_i @ (B_i @ w_i) - y_i) / m
+            B_i, w_i = B_i - ALPHA * np.outer(g, w_i), w_i - ALPHA * (B_i.T @ g)
+        moved += (B - B_i) / len(X)
+    found = ms.meta_gradient(B, w, inputs.batch, LOCAL, losses=False).B
+    assert relative(found, moved) < 1e-6
