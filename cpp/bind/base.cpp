@@ -6,7 +6,8 @@
 namespace metaspan::bind {
 namespace {
 
-/// Describes the build of this module: versions, instruction-set level, and whether it has threads.
+/// Describes the build of this module: the versions, the instruction-set level, and whether the
+/// build has threads.
 py::dict build_info() {
   py::dict info;
   info["version"] = METASPAN_VERSION;

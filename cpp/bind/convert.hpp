@@ -1,6 +1,6 @@
-// Conversions between NumPy arrays and the types of the core, and the call that runs the core
-// without the interpreter lock. convert_laws.hpp and convert_samples.hpp convert methods, laws and
-// data.
+// Conversions between NumPy arrays and the types of the core, and a function that runs the core
+// without the interpreter lock. convert_laws.hpp converts methods and laws; convert_samples.hpp
+// converts data.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -65,7 +65,7 @@ inline Mat stacked(ConstMat M, ConstMat R) {
   return Z;
 }
 
-/// Copies [M; R] of trial i from stacks with an axis of trials.
+/// Copies [M; R] of trial i from stacks whose first axis is the trial.
 inline Mat state_block(const Array& M, const Array& R, Index i) {
   return stacked(block_of(M, i), block_of(R, i));
 }
@@ -77,7 +77,8 @@ inline void put_losses(py::dict& out, const Mat& losses) {
   for (Index i = 0; i < 3; ++i) out[names[i]] = to_array(Vec(losses.row(i)));
 }
 
-/// Returns the route "gram", "vector" or, with sums in single precision, "vector_float32".
+/// Returns the route with the name "gram", "vector" or "vector_float32"; the last name means sums
+/// in single precision.
 inline RouteKind as_route(const std::string& name) {
   if (name == "gram") return RouteKind::gram;
   require(name == "vector" || name == "vector_float32",

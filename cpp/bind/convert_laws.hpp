@@ -1,4 +1,5 @@
-// Conversions of methods and laws: the named tuples of _core_types.py to the structs of the core.
+// Conversions of methods and laws, from the named tuples of _core_types.py to the structs of the
+// core.
 #pragma once
 
 #include "convert.hpp"
@@ -49,7 +50,7 @@ inline HeadLaw as_head_law(const py::object& law, Index k_star, Index trial = 0)
   return result;
 }
 
-/// Returns the law of features with a name of Python.
+/// Returns the kind of feature law that has this name in Python.
 inline FeatureLaw::Kind feature_kind(const std::string& name) {
   using Kind = FeatureLaw::Kind;
   const std::pair<const char*, Kind> kinds[] = {{"gaussian", Kind::gaussian},
@@ -73,7 +74,8 @@ template <>
 struct type_caster<metaspan::Method> {
   PYBIND11_TYPE_CASTER(metaspan::Method, const_name("CoreMethod"));
   bool load(handle source, bool /*convert*/) {
-    // By position, since every call on arrays has a method: names take a microsecond.
+    // The fields are read by position: every call on arrays converts a method, and reading by name
+    // would take a microsecond more.
     if (!PyTuple_Check(source.ptr()) || PyTuple_GET_SIZE(source.ptr()) != 10) return false;
     const auto field = [&](int i) { return handle(PyTuple_GET_ITEM(source.ptr(), i)); };
     const int contribution = field(7).cast<int>();

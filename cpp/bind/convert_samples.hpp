@@ -1,5 +1,6 @@
-// Conversions of the user's data: stacks with a leading axis of tasks, one array per task, sparse
-// rows, or X in a store. The arrays are used in place, and the caller keeps them alive.
+// Conversions of the user's data, which are stacks with a leading axis of tasks, one array per
+// task, sparse rows, or X in a store. The arrays are used in place, and the caller keeps them
+// alive.
 #pragma once
 
 #include <algorithm>
@@ -23,8 +24,8 @@ const Scalar* representation(const py::array& B, const py::array& w, Index d) {
   return static_cast<const Scalar*>(B.data());
 }
 
-/// Converts one dense data set, X (m, d) and y (m,). Each row of X must be contiguous; the
-/// rows may be apart.
+/// Converts one dense data set, X (m, d) and y (m,). The elements of a row of X must be contiguous;
+/// rows may be any distance apart.
 template <class Scalar>
 Samples<Scalar> as_samples(const py::array& X, const py::array& y, Index d) {
   require(holds<Scalar>(X) && holds<Scalar>(y), "all data must have one dtype");
@@ -38,8 +39,8 @@ Samples<Scalar> as_samples(const py::array& X, const py::array& y, Index d) {
           static_cast<const Scalar*>(y.data()), X.shape(0)};
 }
 
-/// Converts one sparse data set: X is (starts, columns, values), whose columns sparse_fault() has
-/// checked before.
+/// Converts one sparse data set. X is (starts, columns, values); sparse_fault() must have checked
+/// the columns.
 template <class Scalar>
 Samples<Scalar> as_sparse_samples(const py::tuple& X, const py::array& y, Index d) {
   require(X.size() == 3 && py::isinstance<py::array_t<std::int64_t>>(X[0]) &&
@@ -70,7 +71,8 @@ template <class Scalar>
 std::vector<Samples<Scalar>> as_sample_sets(const py::object& X, const py::object& y, Index d) {
   std::vector<Samples<Scalar>> sets;
   if (!py::isinstance<py::array>(X) || !py::isinstance<py::array>(y)) {
-    // X or y may be a stack: its items are views of its memory, which outlives them.
+    // X or y may be a stack. The items of a stack are views of its memory, which stays allocated
+    // longer than they are used.
     const py::list all_X(X), all_y(y);
     require(all_X.size() == all_y.size(), "X and y must have the same number of sets");
     for (std::size_t i = 0; i < all_X.size(); ++i) {
@@ -103,7 +105,7 @@ std::vector<Samples<Scalar>> as_sample_sets(const py::object& X, const py::objec
   return sets;
 }
 
-/// Converts the sets of tasks whose X is in a store, from their responses: a stack or a sequence.
+/// Converts the sets of tasks whose X is in a store. Their responses y are a stack or a sequence.
 /// Set i gets the number first_number + i; sets with equal numbers and responses count as one set.
 template <class Scalar>
 std::vector<Samples<Scalar>> as_stored_sets(const py::object& y, Index first_number) {
@@ -120,7 +122,8 @@ std::vector<Samples<Scalar>> as_stored_sets(const py::object& y, Index first_num
   return sets;
 }
 
-/// Whether the data hold doubles, by the responses y, a stack or a sequence of arrays.
+/// Whether the data are doubles, decided by the dtype of the responses y, a stack or a sequence of
+/// arrays.
 inline bool holds_doubles(const py::object& y) {
   const auto is_double = [](const py::array& a) {
     return with_scalar(a, [](auto x) { return std::is_same_v<decltype(x), double>; });
@@ -138,8 +141,8 @@ struct Data {
   std::unique_ptr<Store<Scalar>> store;
 };
 
-/// Converts a CoreData. X_in and X_out are None if there is a reader, which becomes the store.
-/// Without y_out there are inner sets alone.
+/// Converts a CoreData. X_in and X_out are None if there is a reader, which becomes the store. If
+/// y_out is None, there are only inner sets.
 template <class Scalar>
 Data<Scalar> as_data(const py::object& data, Index d) {
   Data<Scalar> converted{{d, {}, {}}, nullptr};
@@ -164,8 +167,8 @@ Data<Scalar> as_data(const py::object& data, Index d) {
   return converted;
 }
 
-/// A CoreData that is converted once for any number of calls, with the Python objects that own its
-/// memory. Calls on data in memory may run side by side; a store serves one call at a time.
+/// A CoreData that is converted once and used by any number of calls, with the Python objects that
+/// own its memory. Calls on data in memory may run side by side; a store serves one call at a time.
 class Batch {
  public:
   Batch(const py::object& data, Index d) : arrays_(data), converted_(convert(data, d)) {
@@ -185,7 +188,7 @@ class Batch {
  private:
   using Converted = std::variant<Data<double>, Data<float>>;
 
-  /// Keeps the memory of arrays where it is: NumPy does not resize an array that has a weak
+  /// Prevents the memory of arrays from moving: NumPy does not resize an array that has a weak
   /// reference.
   void pin(const py::object& data) {
     if (py::isinstance<py::array>(data)) {

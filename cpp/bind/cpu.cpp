@@ -1,6 +1,7 @@
-// The module _cpu: the instruction-set levels for which the core was built, and which of them this
-// processor supports. Compiled for the baseline, so that it loads on every processor. It uses
-// Python's own interface: pybind11 would take longer to compile than all the rest of the file.
+// The module _cpu: the instruction-set levels for which the core was built, and a test of whether
+// this processor supports a level. The module is compiled for the baseline, so that it loads on
+// every processor. It uses Python's C API, since pybind11 would take longer to compile than the
+// rest of this file.
 #include <Python.h>
 
 #include "levels.hpp"
@@ -24,7 +25,7 @@ PyObject* level_names() {
 
 /// supports(level): whether this processor can run code of a level.
 PyObject* supports_level(PyObject* /*module*/, PyObject* level) {
-  const char* name = PyUnicode_AsUTF8(level);  // sets a TypeError for what is no string
+  const char* name = PyUnicode_AsUTF8(level);  // sets a TypeError unless it is a string
   return name == nullptr ? nullptr : PyBool_FromLong(supports(name));
 }
 

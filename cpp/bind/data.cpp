@@ -12,7 +12,7 @@
 namespace metaspan::bind {
 namespace {
 
-/// Returns the address of row `row`, where rows run over all axes but the last.
+/// Returns the address of row `row`. Rows are numbered over all axes except the last.
 const char* row_start(const py::array& x, Index row) {
   const char* at = static_cast<const char*>(x.data());
   for (py::ssize_t axis = x.ndim() - 2; axis >= 0; --axis) {
@@ -22,8 +22,8 @@ const char* row_start(const py::array& x, Index row) {
   return at;
 }
 
-/// Whether all elements are finite. Pieces of rows are tested in parallel. After the first element
-/// that is not finite, the pieces that are left are skipped.
+/// Whether all elements are finite. Pieces of rows are tested in parallel. Once an element that is
+/// not finite has been found, the remaining pieces are skipped.
 bool all_finite(const py::array& x, int threads) {
   if (x.size() == 0) return true;
   return with_scalar(x, [&](auto scalar) {
@@ -50,9 +50,10 @@ bool all_finite(const py::array& x, int threads) {
   });
 }
 
-/// Whether an object is a NumPy array, of no subclass, of float32 or float64 in the byte order of
-/// this machine, aligned, and with memory that NumPy allocated: an array that was mapped from a
-/// file is a subclass, or has one as the base of its memory.
+/// Whether an object is a plain array: exactly a NumPy array, not a subclass, of float32 or float64
+/// in the byte order of this machine, aligned, with memory that NumPy allocated. An array that was
+/// mapped from a file is not plain, since it is an instance of a subclass or a view of such an
+/// instance.
 bool is_plain(py::handle object, int axes) {
   const auto& numpy = py::detail::npy_api::get();
   const auto is_exact = [&](py::handle x) {
@@ -67,7 +68,7 @@ bool is_plain(py::handle object, int axes) {
   return base.ptr() == nullptr;
 }
 
-/// Whether an object is a plain C-contiguous matrix; a size of -1 admits any.
+/// Whether an object is a plain C-contiguous matrix of these sizes; -1 stands for any size.
 bool is_plain_matrix(py::handle object, Index rows, Index columns) {
   if (!is_plain(object, 2)) return false;
   const auto array = py::reinterpret_borrow<py::array>(object);
@@ -76,7 +77,7 @@ bool is_plain_matrix(py::handle object, Index rows, Index columns) {
 }
 
 /// Whether an object is a plain, C-contiguous and finite array of doubles with the sizes `shape`,
-/// in which -1 admits any.
+/// in which -1 stands for any size.
 bool is_plain_small(py::handle object, const std::vector<Index>& shape) {
   if (!is_plain(object, static_cast<int>(shape.size()))) return false;
   const auto array = py::reinterpret_borrow<py::array>(object);
@@ -88,7 +89,7 @@ bool is_plain_small(py::handle object, const std::vector<Index>& shape) {
 }
 
 /// Whether B (d, k) and w (k,) are plain, contiguous and finite, and w in double, with 1 <= k <= d:
-/// a representation and a head that need no conversion. d = -1 admits any.
+/// a representation and a head that need no conversion. d = -1 stands for any d.
 bool is_plain_point(py::handle B, py::handle w, Index d, int threads) {
   if (!is_plain_matrix(B, d, -1)) return false;
   const auto matrix = py::reinterpret_borrow<py::array>(B);

@@ -8,7 +8,7 @@
 namespace metaspan::bind {
 namespace {
 
-/// Draws a frame (d, k) off the columns of `orthogonal_to`, if there are any.
+/// Draws a frame (d, k), orthogonal to the columns of `orthogonal_to` if there are any.
 Array haar_frame(std::uint64_t seed, std::uint64_t trial, std::uint32_t stream, Index d, Index k,
                  const std::optional<Array>& orthogonal_to, int threads) {
   const ConstMat off = orthogonal_to ? as_matrix(*orthogonal_to) : ConstMat(nullptr, d, 0);
@@ -54,7 +54,7 @@ Array assemble(const Array& B_star, const Array& M, const Array& E, const Array&
   return out;
 }
 
-/// Returns the largest entry of |B^T B - I|, and NaN if there is one.
+/// Returns the largest entry of |B^T B - I|, or NaN if any entry is NaN.
 double deviation(const Array& B, int threads) {
   const ConstMat b = as_matrix(B);
   const Unlocked unlocked;
@@ -85,7 +85,7 @@ Array tangents(const Array& M, const Array& R) {
   return to_array(meter.tangents(Z));
 }
 
-/// Measures records that need the state alone, and returns their numbers one after the other.
+/// Measures records that need only the state, and returns their numbers in one list.
 std::vector<double> measure_state(const Array& M, const Array& R, const Array& w, double alpha,
                                   const std::vector<std::string>& names) {
   const Mat Z = stacked(as_matrix(M), as_matrix(R));
@@ -100,7 +100,8 @@ std::vector<double> measure_state(const Array& M, const Array& R, const Array& w
   return values;
 }
 
-/// Draws `count` matrices from one sequence and stacks them, (count, rows, columns).
+/// Draws `count` matrices from one sequence of random numbers and stacks them, (count, rows,
+/// columns).
 template <class Body>
 Array stack_of(std::uint64_t seed, std::uint64_t trial, Index count, Body&& draw) {
   require(count > 0, "count must be positive");
@@ -119,7 +120,7 @@ Array bartlett_factors(std::uint64_t seed, std::uint64_t trial, Index p, double 
   return stack_of(seed, trial, count, [&](Sequence& draws) { return bartlett(draws, p, f); });
 }
 
-/// Draws sums of T and A with a Haar frame each, (17).
+/// Draws R-factors of V T + U A, (17), each with a new Haar frame U.
 Array sums_with_frames(std::uint64_t seed, std::uint64_t trial, const Array& T, const Array& A,
                        double rest, Index count) {
   const Mat sum = as_matrix(T), term = as_matrix(A);

@@ -1,5 +1,5 @@
-// Bindings of in_law, for tests of its laws: the draws that random samples are made of, and a round
-// on samples that the caller passes.
+// Bindings of in_law, for tests of its laws: the draws from which random samples are built, and a
+// round on samples that the caller passes.
 #include "bind.hpp"
 #include "convert_laws.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
@@ -10,8 +10,8 @@
 namespace metaspan::bind {
 namespace {
 
-/// Draws the numbers of the tasks [first, first + kTasks) as draw_samples() does: normals, of which
-/// those with degrees of freedom become chi-squares, with counters of their own.
+/// Draws the numbers of the tasks [first, first + kTasks) as draw_samples() does: normals, and
+/// chi-squares in the rows whose number in `dofs` is not 0. Chi-squares use counters of their own.
 void draw_panel(Key key, std::uint32_t first, std::uint32_t set, const std::vector<double>& dofs,
                 std::vector<double>& panel) {
   constexpr std::size_t kWidth = kernels::kTasks;
@@ -74,7 +74,7 @@ SetShape full_rows(Index m, Index columns) {
 }
 
 /// Converts the samples of one task, from (tasks, m, columns + 1) with the noise last, to a panel
-/// in which the other tasks are zero.
+/// in which all other tasks are zero.
 PanelSet panel_of(const Array& samples, Index task) {
   const Index size = samples.shape(1) * samples.shape(2);
   PanelSet set;
@@ -84,8 +84,8 @@ PanelSet panel_of(const Array& samples, Index task) {
   return set;
 }
 
-/// Runs the algebra on the samples of every task, and returns the mean gradient in the span and the
-/// factor (17) of every task off it.
+/// Runs the algebra on the samples of every task, and returns the mean gradient in the span and,
+/// for every task, the factor (17) off the span.
 py::dict collapsed_round(const Method& method, const Array& Z, const Array& w, const Array& heads,
                          double noise, const Array& inner, const Array& outer, bool shared) {
   const Mat state = as_matrix(Z), w_star = as_matrix(heads);

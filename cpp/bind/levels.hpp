@@ -1,5 +1,5 @@
-// The instruction-set levels that this processor supports: one rule for the loader and for the
-// build. It uses baseline instructions alone.
+// The instruction-set levels that this processor supports: the loader and the build use the same
+// test. It uses only baseline instructions.
 #pragma once
 
 #include <cstring>

@@ -1,4 +1,4 @@
-// The interpreter lock (GIL): the only file that acquires and releases it.
+// The interpreter lock (GIL). No other file acquires or releases the lock.
 //
 // Before Python 3.14, a daemon thread that requests the lock while the interpreter shuts down is
 // terminated by pthread_exit, which unwinds its stack. Unwinding through C++ would abort the
@@ -27,7 +27,7 @@ template <class Body>
 auto or_stay(Body&& body) {
   try {
     return body();
-  } catch (...) {  // C code throws no C++ exceptions: this is pthread_exit
+  } catch (...) {  // C code throws no C++ exceptions, so this is pthread_exit
     stay();
   }
 }
@@ -42,8 +42,8 @@ py::object call(const py::handle& function, Arguments&&... arguments) {
   return py::reinterpret_steal<py::object>(result);
 }
 
-/// Holds the interpreter lock during its lifetime. Any thread may create one, also a thread that
-/// Python does not know.
+/// Holds the interpreter lock during its lifetime. Any thread may create a Locked object, even a
+/// thread that Python does not know.
 class Locked {
  public:
   Locked() : state_(or_stay(&take)) {}

@@ -8,9 +8,9 @@
 
 namespace metaspan::bind {
 
-/// A store on a Python object with a method read(now, next) -> (inner, outer): for every task of
-/// `now` an array (m, columns) with contiguous rows. `now` and `next` are (tasks, first column,
-/// columns), or None.
+/// A store on a Python object with a method read(now, next) -> (inner, outer). The method returns,
+/// for each set of every task of `now`, an array (m, columns) with contiguous rows. `now` and
+/// `next` are (tasks, first column, columns), or None.
 template <class Scalar>
 class PythonStore final : public Store<Scalar> {
  public:
@@ -19,7 +19,7 @@ class PythonStore final : public Store<Scalar> {
   TaskSet<Scalar>& read(const Request& now, const Request& next,
                         const TaskSet<Scalar>& all) override {
     const Locked lock;
-    arrays_ = py::tuple();  // frees the arrays of the last call before the next are read
+    arrays_ = py::tuple();  // frees the arrays of the previous call before reading new ones
     arrays_ = call(reader_.attr("read"), as_key(now), as_key(next)).template cast<py::tuple>();
     held_.d = now.columns;
     fill(arrays_[0], now, all.inner, held_.inner);

@@ -62,7 +62,7 @@ py::array fill_rows(Index n, Index m, Index columns, int threads, Fill&& fill) {
   return out;
 }
 
-/// The same for a dtype by name.
+/// Fills an array (n, m, columns) row by row in parallel, for a dtype that is given by its name.
 template <class Fill>
 py::array fill_rows_of(const std::string& dtype, Index n, Index m, Index columns, int threads,
                        Fill&& fill) {
@@ -81,7 +81,7 @@ py::array normals(std::uint64_t seed, std::uint64_t trial, std::uint64_t round,
   });
 }
 
-/// The stream of the radii that belongs to a stream of features.
+/// Returns the stream of the radii that belongs to a stream of features.
 Stream radii_of(Stream features) {
   return features == Stream::features_in ? Stream::radii_in : Stream::radii_out;
 }

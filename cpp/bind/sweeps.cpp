@@ -30,7 +30,8 @@ py::dict typed_gradient(const Method& method, RouteKind kind, const py::array& B
   return out;
 }
 
-/// Selects the types of X and B.
+/// Computes the gradient (10) over all tasks of a batch: selects the function for the types of X
+/// and B.
 py::dict gradient_arrays(const Method& method, const std::string& route, const py::array& B,
                          const py::array& w, const Batch& data, int threads, bool losses) {
   const RouteKind kind = as_route(route);

@@ -1,5 +1,5 @@
-// Small symmetric systems of a panel: a system for every column, factored and solved side by side.
-// Serial; arguments are pointers and shapes; nothing is allocated.
+// Small symmetric linear systems, one for each column of a panel: they are factored and solved side
+// by side. Serial; arguments are pointers and shapes; nothing is allocated.
 #pragma once
 
 #include <cmath>
@@ -14,8 +14,8 @@ namespace metaspan::kernels {
 constexpr std::ptrdiff_t triangle(std::ptrdiff_t k) { return k * (k + 1) / 2; }
 
 /// Replaces the lower triangles G, (triangle(k), Width), of positive definite matrices by their
-/// Cholesky factors L, row by row. A pivot that rounding dominates is replaced by NaN, so that a
-/// column whose matrix is singular has no finite solution.
+/// Cholesky factors L, row by row. A pivot as small as its rounding error is replaced by NaN, so
+/// that a column whose matrix is singular has no finite solution.
 template <int Width>
 void factor_cholesky(std::ptrdiff_t k, double* G) {
   const double least = static_cast<double>(k) * std::numeric_limits<double>::epsilon();
@@ -61,7 +61,7 @@ void solve_cholesky(std::ptrdiff_t k, const double* L, double* b) {
   }
 }
 
-/// G = Z^T Z, (triangle(k), Width), the same in every column, for Z, (rows, k).
+/// Computes G = Z^T Z, (triangle(k), Width), for one Z, (rows, k): every column gets the same G.
 template <int Width>
 void spread_gram(std::ptrdiff_t rows, std::ptrdiff_t k, const double* Z, double* G) {
   for (std::ptrdiff_t i = 0; i < k; ++i) {

@@ -1,6 +1,7 @@
-// The functions are templates over a number of one state and a register with a number of each of
-// several states. Decisions of a state (pivots, the end of its iteration) are masks that select
-// numbers, not branches, so that every state has the bits that it has alone.
+// The functions are templates over T, which is a double of one state or a register with one double
+// of each of several states. The decisions for a state (pivots, the end of its iteration) are masks
+// that select numbers instead of branches. A state therefore has the same bits beside other states
+// and alone.
 #include "distance.hpp"
 
 #include <cmath>
@@ -11,9 +12,9 @@
 namespace metaspan::kernels {
 namespace {
 
-/// The largest number of squarings of a Gram matrix: its largest eigenvalue is then as exact as
-/// rounding allows, even where eigenvalues agree in all but their last bits. And the number of
-/// squarings between two tests of whether the remaining eigenvalues agree.
+/// kMostSquarings limits the squarings of a Gram matrix: after them its largest eigenvalue is as
+/// exact as rounding allows, even if eigenvalues differ in their last bits only. After every
+/// kSquaringsPerTest squarings a test decides whether the remaining eigenvalues agree.
 constexpr int kMostSquarings = 56, kSquaringsPerTest = 10;
 
 /// Once the trace of P^2 is this close to 1, one more squaring brings the weights of all
@@ -23,8 +24,9 @@ constexpr double kSettled = 1 - 0x1p-26;
 /// Largest entry of G P - lambda P at which lambda is as exact as rounding allows.
 constexpr double kResidual = 0x1p-51;
 
-/// A number of one state, or a register with the number of a state in each element. The comparisons
-/// give masks: all bits of an element are set where they hold.
+/// Operations on a number of one state, or on a register with one number of a state in each
+/// element. Comparisons return masks: all bits of an element are set if the comparison holds for
+/// it.
 template <class T>
 struct Masks {
   using Mask = LaneBits;
@@ -91,7 +93,8 @@ class Numbers {
   double* memory_;
 };
 
-/// Swaps two rows of `count` numbers in the states in which b has the larger number in front.
+/// Swaps the rows a and b of `count` numbers in the states in which the first number of b is
+/// larger.
 template <class T>
 inline void swap_if_larger(std::ptrdiff_t count, Numbers<T> a, Numbers<T> b) {
   const Mask<T> swaps = larger(magnitude(b[0]), magnitude(a[0]));
@@ -103,8 +106,8 @@ inline void swap_if_larger(std::ptrdiff_t count, Numbers<T> a, Numbers<T> b) {
 }
 
 /// Solves M^T X = R^T, so that X^T = R M^{-1}, by elimination with partial pivoting on the rows
-/// [M^T, R^T] (k, k + e). X replaces the last e columns. A pivot of zero leaves numbers in X that
-/// are not finite.
+/// [M^T, R^T] (k, k + e). X replaces the last e columns. If a pivot is zero, X has numbers that are
+/// not finite.
 template <class T>
 inline void solve_tangents(std::ptrdiff_t k, std::ptrdiff_t e, Numbers<T> rows) {
   const std::ptrdiff_t length = k + e;
@@ -128,7 +131,7 @@ inline void solve_tangents(std::ptrdiff_t k, std::ptrdiff_t e, Numbers<T> rows) 
   }
 }
 
-/// Computes the sum over q < depth, in rising order, of a[q step] b[q step].
+/// Computes the sum over q < depth, in rising order, of a[q * step] * b[q * step].
 template <class T>
 inline T inner_product(std::ptrdiff_t depth, Numbers<T> a, Numbers<T> b, std::ptrdiff_t step) {
   T sum = {};
@@ -136,8 +139,8 @@ inline T inner_product(std::ptrdiff_t depth, Numbers<T> a, Numbers<T> b, std::pt
   return sum;
 }
 
-/// Computes the symmetric matrix out (p, p) of the inner products of the vectors i and j of A,
-/// which begin at i stride. Returns its trace.
+/// Computes the symmetric matrix out (p, p) whose entry (i, j) is the inner product of the vectors
+/// i and j of A. Vector i begins at i * stride. Returns the trace of out.
 template <class T>
 inline T gram(std::ptrdiff_t p, std::ptrdiff_t depth, Numbers<T> A, std::ptrdiff_t stride,
               std::ptrdiff_t step, Numbers<T> out) {
@@ -167,10 +170,12 @@ inline T residual(std::ptrdiff_t p, Numbers<T> G, Numbers<T> P, T lambda) {
   return most;
 }
 
-/// Computes the largest eigenvalue of positive semidefinite matrices G (p, p) of trace 1: P <- P^2
-/// / tr P^2, beginning with G, tends to the projector on its eigenvectors, as the weight of every
-/// eigenvector is squared, and lambda = tr(G P). It ends once one weight is left or, tested now and
-/// then, once the eigenvalues of all that are left agree. A state that has ended keeps its P.
+/// Computes the largest eigenvalue of positive semidefinite matrices G (p, p) of trace 1: the
+/// iteration P <- P^2 / tr P^2, which begins with P = G, squares the weight of every eigenvector. P
+/// thus tends to the normalised projector on the eigenvectors of the largest eigenvalue, which is
+/// lambda = tr(G P). The iteration ends once one weight is left. It also ends if a test, made every
+/// kSquaringsPerTest squarings, finds that the eigenvalues of all remaining weights agree. A state
+/// that has ended keeps its P.
 template <class T>
 inline T largest_eigenvalue(std::ptrdiff_t p, Numbers<T> G, Numbers<T> P, Numbers<T> square,
                             Mask<T> active) {
@@ -187,8 +192,8 @@ inline T largest_eigenvalue(std::ptrdiff_t p, Numbers<T> G, Numbers<T> P, Number
   return inner_product<T>(p * p, G, P, 1);
 }
 
-/// Computes the distance of one state, or of a register of states; element i of Z is at
-/// Z[i stride].
+/// Computes the distance of one state, or of a register of states; element i of Z is at Z[i *
+/// stride].
 ///
 /// The tangents of the angles are the singular values of X^T = R M^{-1}, (14). X is divided by its
 /// largest number before it is squared, so that the largest tangent keeps its relative accuracy
@@ -207,12 +212,12 @@ inline T distance(std::ptrdiff_t k, std::ptrdiff_t e, const double* Z, std::ptrd
   }
   solve_tangents<T>(k, e, rows);
   T scale = {}, zero = {};
-  // Without rows off the span, the pivots alone tell that M is singular.
+  // If there are no rows off the span, X is empty, and only the pivots show that M is singular.
   for (std::ptrdiff_t c = 0; e == 0 && c < k; ++c) zero += 0.0 * (1.0 / rows[c * length + c]);
   for (std::ptrdiff_t i = 0; i < k * e; ++i) {
     const T x = rows[i / e * length + k + i % e], size = magnitude(x);
     scale = select<T>(larger(size, scale), size, scale);
-    zero += 0.0 * x;  // NaN once a number is not finite
+    zero += 0.0 * x;  // NaN if any number is not finite
   }
   const Mask<T> finite = larger(T{} + 1.0, magnitude(zero));
   const Mask<T> usable = finite & larger(scale, T{});
@@ -225,7 +230,7 @@ inline T distance(std::ptrdiff_t k, std::ptrdiff_t e, const double* Z, std::ptrd
   for (std::ptrdiff_t i = 0; i < p * p; ++i) G.set(i, G[i] / trace);
   const T lambda = largest_eigenvalue<T>(p, G, P, P.from(k * k), usable);
   const T tangent = scale * root(lambda * trace);
-  // Beyond 1e150 the square would overflow, and the sine is 1 to rounding.
+  // For tangents above 1e150 the square could overflow, and the sine is 1 up to rounding.
   const T one = T{} + 1.0, sine = tangent / root(1.0 + tangent * tangent);
   const T capped = select<T>(larger(T{} + 1e150, tangent), sine, one);
   return select<T>(usable, capped, select<T>(finite, T{}, one));

@@ -1,6 +1,7 @@
-// The distance (20) of small states, for one state or for many side by side. Serial; arguments are
-// pointers and shapes; nothing is allocated. distance.cpp is compiled without contraction to FMA
-// instructions, so that a state has the same bits in every column of a panel of any width.
+// The distance (20) of small states, computed for one state or for many states side by side.
+// Serial; arguments are pointers and shapes; nothing is allocated. distance.cpp is compiled without
+// contraction to FMA instructions, so that a state has the same bits in every column of a panel of
+// any width.
 #pragma once
 
 #include <cstddef>
@@ -13,14 +14,14 @@ namespace metaspan::kernels {
 constexpr std::ptrdiff_t kMostAngles = 8;
 
 /// Doubles of scratch memory for each column of a panel: the equations of R M^{-1}, (k, k + e), and
-/// three matrices (k, k), a Gram matrix, its power, and the square of the power.
+/// three matrices (k, k), which hold a Gram matrix, its power, and the square of the power.
 constexpr std::ptrdiff_t distance_scratch(std::ptrdiff_t k, std::ptrdiff_t e) {
   return k * (k + e) + 3 * k * k;
 }
 
 /// Computes the sine of the largest principal angle, (20), of states Z = [M; R] with k = k_star,
-/// one a column. It is 1 if M is singular or if R M^{-1} is not finite. Compiled for the widths 1
-/// and kTrials.
+/// one state per column. The sine is 1 if M is singular or if R M^{-1} is not finite. Compiled for
+/// the widths 1 and kTrials.
 template <int Width>
 void distances(std::ptrdiff_t k, std::ptrdiff_t e,
                const double* Z,  // (k + e, k, Width)

@@ -9,13 +9,13 @@ namespace metaspan::kernels {
 namespace detail {
 
 constexpr int kMostColumns = 7;                // columns of B that are multiplied together
-constexpr std::ptrdiff_t kFeatureChunk = 256;  // columns of X whose part of B an L1 cache holds
+constexpr std::ptrdiff_t kFeatureChunk = 256;  // columns of X whose part of B fits an L1 cache
 
-/// Returns how many rows of X are multiplied with `Columns` columns of B together: as many as leave
-/// a few registers for X and B beside the sums.
+/// Returns how many rows of X are multiplied with `Columns` columns of B together. The sums leave a
+/// few registers free for X and B.
 template <int Columns>
 constexpr int rows_together() {
-  constexpr int kSums = kLaneBytes == 64 ? 28 : 12;  // of 32 or 16 registers
+  constexpr int kSums = kLaneBytes == 64 ? 28 : 12;  // of 32 registers with AVX-512, else of 16
   constexpr int rows = kSums / Columns;
   return rows < 1 ? 1 : rows < kRows ? rows : kRows;
 }
@@ -34,10 +34,11 @@ inline void pack(std::ptrdiff_t columns, const double* B_t, std::ptrdiff_t b_str
   }
 }
 
-/// sums += X B for `Rows` rows and `Columns` columns of B: an element has a register of sums, to
-/// which every kLane columns of X add one register. A register of X serves all columns of B and one
-/// of B all rows, and no lane is left without work, whatever the number of columns of B. While a
-/// chunk is multiplied, the next chunk of the same rows is requested.
+/// sums += X B for `Rows` rows and `Columns` columns of B: every element of the result has a
+/// register of sums, to which each group of kLane columns of X adds one register. A register of X
+/// is used for all columns of B, and a register of B for all rows. All lanes have work for any
+/// number of columns of B. While a chunk is multiplied, the next chunk of the same rows is
+/// requested.
 template <int Rows, int Columns, class Scalar>
 inline void add_features(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                          const double* tile,  // (columns / kLane, Columns, kLane)
@@ -73,8 +74,8 @@ inline void add_features(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t
   }
 }
 
-/// The same for any number of rows. Rows that are left go in groups half as large, and so on: how
-/// rows are grouped changes no sum.
+/// Computes sums += X B for any number of rows, `Rows` at a time. The remaining rows are processed
+/// in groups of half this size, and so on. The grouping of rows changes no sum.
 template <int Rows, int Columns, class Scalar>
 inline void add_features_of_rows(std::ptrdiff_t rows, std::ptrdiff_t columns, const Scalar* X,
                                  std::ptrdiff_t stride, const double* tile, double* sums,
@@ -90,7 +91,8 @@ inline void add_features_of_rows(std::ptrdiff_t rows, std::ptrdiff_t columns, co
   }
 }
 
-/// The same for a strip of `count` columns of B, from 1 to Columns, and a chunk of columns of X.
+/// Computes sums += X B for a chunk of columns of X and a strip of `count` columns of B, 1 <= count
+/// <= Columns.
 template <int Columns, class Scalar>
 inline void add_strip(std::ptrdiff_t count, std::ptrdiff_t rows, std::ptrdiff_t columns,
                       const Scalar* X, std::ptrdiff_t stride, const double* B_t,
@@ -108,10 +110,11 @@ inline void add_strip(std::ptrdiff_t count, std::ptrdiff_t rows, std::ptrdiff_t 
 
 }  // namespace detail
 
-/// Computes Z = X B from B^T. X is read in chunks of columns, for which the part of B stays in the
-/// L1 cache, and each chunk in strips of columns of B that are about equally wide. Every element of
-/// Z has kLane sums, each over every kLane-th column of X in order, which are added in order at the
-/// end. The bits of a row depend on `columns` alone, not on the other shapes.
+/// Computes Z = X B from B^T. X is read in chunks of columns so short that the part of B for a
+/// chunk stays in the L1 cache. Each chunk is multiplied by strips of columns of B that are about
+/// equally wide. Every element of Z has kLane sums, each over every kLane-th column of X in order;
+/// at the end the kLane sums are added in order. The bits of a row depend on `columns` but on no
+/// other shape.
 template <class Scalar>
 inline void sweep_features(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t k,
                            const Scalar* X,  // (rows, columns), rows `stride` apart

@@ -21,7 +21,7 @@ inline bool all_finite(const double* x, std::ptrdiff_t count) {
   return bad == 0;
 }
 
-/// The same for floats.
+/// Whether `count` contiguous floats are all finite, by the same test of exponent bits.
 inline bool all_finite(const float* x, std::ptrdiff_t count) {
   constexpr std::uint32_t kExponent = 0x7F800000;
   std::uint32_t bad = 0;

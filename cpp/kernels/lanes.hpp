@@ -1,5 +1,5 @@
-// SIMD registers of the widest kind that this build may use, by the compilers' vector extension:
-// their types, loads and stores.
+// SIMD registers of the widest kind that this build may use: their types, loads and stores, written
+// with the vector extension of GCC and Clang.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,7 @@ constexpr int kLane = kLaneBytes / 8;  // doubles in a register
 /// A register of doubles, and the same register as 64-bit words.
 using Lane = double __attribute__((vector_size(kLaneBytes)));
 using LaneBits = std::uint64_t __attribute__((vector_size(kLaneBytes)));
-/// The same types for memory that is aligned to a double only and that other pointers may alias.
+/// Lane and LaneBits for memory that is aligned only to a double and that other pointers may alias.
 /// The attributes follow the name: Clang ignores the alignment if they follow the type.
 using LooseLane __attribute__((vector_size(kLaneBytes), aligned(8), may_alias)) = double;
 using LooseLaneBits __attribute__((vector_size(kLaneBytes), aligned(8), may_alias)) = std::uint64_t;
@@ -34,12 +34,13 @@ inline void store(double* p, Lane v) { *reinterpret_cast<LooseLane*>(p) = v; }
 inline LaneBits load(const std::uint64_t* p) { return *reinterpret_cast<const LooseLaneBits*>(p); }
 inline void store(std::uint64_t* p, LaneBits v) { *reinterpret_cast<LooseLaneBits*>(p) = v; }
 
-/// Returns a register of copies of x. The difference is x itself, which compilers know, so that one
-/// instruction loads and copies a number from memory; 0 + x turns -0 into 0 and would be computed.
+/// Returns a register of copies of x. Compilers know that x - 0 is x, so they use one instruction
+/// that loads a number and copies it to all elements. 0 + x would be computed by an addition, since
+/// it turns -0 into 0.
 inline Lane broadcast(double x) { return x - Lane{}; }
 
 /// Returns the 64-bit products of the low 32 bits of each element; the high bits of `a` and `b` are
-/// ignored. Written with intrinsics where the instruction set has one instruction for it.
+/// ignored. Uses an intrinsic if the instruction set has one instruction for this product.
 inline LaneBits multiply_low_words(LaneBits a, LaneBits b) {
 #if defined(__AVX512F__)
   return (LaneBits)_mm512_maskz_mul_epu32(0xFF, (__m512i)a, (__m512i)b);

@@ -16,7 +16,7 @@ constexpr std::uint32_t kMul0 = 0xD2511F53, kMul1 = 0xCD9E8D57;
 constexpr std::uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
 constexpr int kPhiloxRounds = 10;
 
-/// The double with the given bits, and the bits of a double.
+/// Return the double with the given bits, and the bits of a double.
 double from_bits(std::uint64_t bits) {
   double x;
   std::memcpy(&x, &bits, sizeof x);
@@ -40,13 +40,14 @@ constexpr std::uint64_t kMantissa = 0x000FFFFFFFFFFFFF;
 inline double log_positive(double u) {
   constexpr double kLn2Hi = 0x1.62e42feep-1, kLn2Lo = 0x1.a39ef35793c76p-33;
   const std::uint64_t shifted = to_bits(u) + (kOneBits - kSqrtHalfBits);
-  // Converts an integer below 2^52: placed in the low bits of the double 2^52, it is the excess
-  // over 2^52.
+  // Converts an integer below 2^52 to a double: with the integer in its low bits, the double 2^52
+  // exceeds 2^52 by this integer.
   const double e = from_bits((shifted >> 52) | 0x4330000000000000) - (0x1p52 + 1023.0);
   const double f = from_bits((shifted & kMantissa) + kSqrtHalfBits) - 1.0;
   const double s = f / (2.0 + f);
   const double z = s * s;
-  // 2/3 + 2/5 z + 2/7 z^2 + ...: z < 0.0295, so that the terms left out are below 2^-57 of the sum.
+  // 2/3 + 2/5 z + 2/7 z^2 + ...: z < 0.0295, so the omitted terms are less than 2^-57 times the
+  // sum.
   double series = 2.0 / 23;
   series = series * z + 2.0 / 21;
   series = series * z + 2.0 / 19;
@@ -63,7 +64,7 @@ inline double log_positive(double u) {
 }
 
 /// Returns sin(pi/2 g) for |g| <= 1/2 by Taylor's series in g. Its first coefficient is split into
-/// two doubles, so that the rounding of pi/2 does not count.
+/// two doubles, so that rounding pi/2 causes no error.
 inline double sin_quarter(double g) {
   constexpr double kHalfPi = 0x1.921fb54442d18p+0, kHalfPiRest = 0x1.1a62633145c07p-54;
   const double z = g * g;
@@ -92,15 +93,16 @@ inline double cos_quarter(double g) {
   return 1.0 + series * z;
 }
 
-/// The key of all blocks, as words that a round adds to them.
+/// One key for all blocks, as the words that a round adds to each block.
 struct OneKey {
   const std::uint32_t* key;  // (2,)
-  /// Word `w` in a round, for the blocks of the register at i. Sums wrap at 32 bits.
+  /// Returns word `w` of the key in a round, for the blocks i, i + 1, ... of a register. Sums wrap
+  /// at 32 bits.
   std::uint64_t word(int w, std::uint32_t weyl, int /*i*/) const { return key[w] + weyl; }
 };
 
-/// A key for every block. A sum may carry into the high 32 bits, which are ignored, as in the
-/// blocks.
+/// A separate key for every block. A sum may carry into the high 32 bits, which are ignored, as
+/// they are in the blocks.
 struct ManyKeys {
   const std::uint64_t* keys[2];  // (blocks,) each
   LaneBits word(int w, std::uint32_t weyl, int i) const {
@@ -108,14 +110,15 @@ struct ManyKeys {
   }
 };
 
-/// Computes `Count` Philox blocks in place: x holds the counters on entry. The rounds leave
-/// garbage in the high 32 bits of the words. It never reaches the low 32 bits, since
-/// multiplications read these alone and only products are shifted right. The last line clears it.
+/// Computes `Count` Philox blocks in place: x holds the counters on entry. The rounds leave garbage
+/// in the high 32 bits of the words. The garbage never reaches the low 32 bits, since
+/// multiplications read only the low 32 bits and only products are shifted right. The last line
+/// clears the high bits.
 template <int Count, class Keys>
 inline void philox_blocks(const Keys& keys, std::uint64_t x[4][Count]) {
   static_assert(Count % kLane == 0, "blocks come in whole registers");
-  // Registers of blocks in flight: four hide the latency of the multiplications where AVX-512 has
-  // 32 registers for them, two elsewhere.
+  // Registers of blocks that are processed at a time, to hide the latency of the multiplications:
+  // four with the 32 registers of AVX-512, otherwise two.
   constexpr int kMost = kLaneBytes == 64 ? 4 : 2;
   constexpr int kSide = Count % (kMost * kLane) == 0 ? kMost : 1;
   for (int i = 0; i < Count; i += kSide * kLane) {
@@ -143,8 +146,8 @@ inline void philox_blocks(const Keys& keys, std::uint64_t x[4][Count]) {
 }
 
 /// The Box-Muller transform of `Count` blocks of random words into normals a and b. It runs stage
-/// by stage over all blocks, so that the long dependent chain of one block overlaps with that of
-/// others.
+/// by stage over all blocks, so that the long chains of dependent operations of different blocks
+/// overlap.
 template <int Count>
 inline void transform_blocks(const std::uint64_t x[4][Count], double* a, double* b) {
   double radius[Count], sine[Count], cosine[Count];
@@ -164,8 +167,9 @@ inline void transform_blocks(const std::uint64_t x[4][Count], double* a, double*
     const std::uint64_t quadrant = x[2][i] >> 30;
     const std::uint64_t sin_bits = to_bits(radius[i] * sine[i]);
     const std::uint64_t cos_bits = to_bits(radius[i] * cosine[i]);
-    // Turns by q quarters: sine and cosine swap in odd quadrants, and signs follow the quadrant.
-    // Bit operations select, since branches on random bits cannot be predicted.
+    // Rotates by q quarter turns: sine and cosine are swapped in odd quadrants, and their signs
+    // depend on the quadrant. This is done by bit operations, since branches on random bits cannot
+    // be predicted.
     const std::uint64_t swap = (sin_bits ^ cos_bits) & (0 - (quadrant & 1));
     const std::uint64_t a_sign = ((quadrant ^ (quadrant >> 1)) & 1) << 63;
     const std::uint64_t b_sign = (quadrant >> 1) << 63;
@@ -190,10 +194,10 @@ inline void uniform_blocks(const std::uint64_t x[4][Count], double* u, double* v
 ///
 /// The candidate for Gamma(a) is a_0 (1 + t)^3 with t = c x, c = 1 / sqrt(9 a_0) and a_0 = a - 1/3.
 /// It is accepted with log-probability x^2/2 + a_0 (1 - (1+t)^3 + 3 log(1+t)). Since 9 a_0 t^2 =
-/// x^2, the terms in t and t^2 cancel exactly; a_0 (3 (log(1+t) - t + t^2/2) - t^3) = -3/4 a_0 t^4
-/// + ... remains. For small t it is summed as a series: a_0 may be 10^15, where the plain form
-/// would lose every digit. Both forms are computed and one is selected, so that the loop over tasks
-/// has no branch.
+/// x^2, the terms in t and t^2 cancel exactly. The log-probability is therefore a_0 (3 (log(1+t) -
+/// t + t^2/2) - t^3), whose series begins with -3/4 a_0 t^4. For small t the series is summed: a_0
+/// may be 10^15, for which the closed form would lose every digit. Both forms are computed and one
+/// is selected, so that the loop over tasks has no branch.
 inline double candidate(double a_0, double c, double x, double u) {
   const double t = c * x;
   const bool inside = t > -1;
@@ -218,8 +222,8 @@ inline double candidate(double a_0, double c, double x, double u) {
   return taken ? 2 * a_0 * (1 + s) * (1 + s) * (1 + s) : -1.0;
 }
 
-/// Replaces the normals of a row of tasks by candidate(). A separate function, so that the compiler
-/// vectorises the loop.
+/// Replaces the normals of a row of tasks by candidate(). This is a separate function so that the
+/// compiler vectorises the loop.
 inline void candidates(double a_0, double c, const double* __restrict u, double* __restrict x) {
   for (int t = 0; t < kTasks; ++t) x[t] = candidate(a_0, c, x[t], u[t]);
 }
@@ -244,10 +248,10 @@ double retry(const std::uint32_t key[2], std::uint32_t task, std::uint32_t row, 
   }
 }
 
-/// The pair of numbers into which a block is transformed: two normals or two uniforms.
+/// The kind of the two numbers into which a block is transformed: normals or uniforms.
 enum class Pair { normal, uniform };
 
-/// Transforms `Count` blocks of random words into pairs of the kind.
+/// Transforms `Count` blocks of random words into pairs of numbers of the given kind.
 template <Pair Kind, int Count>
 inline void transform(const std::uint64_t x[4][Count], double* a, double* b) {
   if constexpr (Kind == Pair::normal) {
@@ -258,7 +262,7 @@ inline void transform(const std::uint64_t x[4][Count], double* a, double* b) {
 }
 
 /// Computes the pairs of min(count, Count) counters, starting at `first`. Always transforms `Count`
-/// blocks, since loops of fixed length fill whole registers, and drops those beyond `count`.
+/// blocks, since loops of fixed length fill whole registers, and drops the pairs beyond `count`.
 template <Pair Kind, int Count>
 inline void some_pairs(const std::uint32_t key[2], std::uint32_t first, const std::uint32_t rest[3],
                        std::ptrdiff_t count, double* a, double* b) {
@@ -275,8 +279,8 @@ inline void some_pairs(const std::uint32_t key[2], std::uint32_t first, const st
   std::memcpy(b, all_b, static_cast<std::size_t>(count) * sizeof(double));
 }
 
-/// Computes `count` pairs, kMany at a time, and the last ones kLane at a time if at most kLane are
-/// left.
+/// Computes `count` pairs, kMany at a time. If at most kLane pairs are left at the end, kLane are
+/// computed instead of kMany.
 template <Pair Kind>
 inline void pairs(const std::uint32_t key[2], std::uint32_t first, const std::uint32_t rest[3],
                   std::ptrdiff_t count, double* a, double* b) {
@@ -332,7 +336,7 @@ void uniform_pairs(const std::uint32_t key[2], std::uint32_t first, std::uint32_
 namespace {
 
 /// Draws the blocks [first, first + Count) of a panel of few tasks, in the order of the pairs of
-/// rows and of the tasks of each, and drops those beyond the last row.
+/// rows and, within a pair, of the tasks. Drops the blocks beyond the last row.
 template <int Width, int Count>
 void some_of_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uint32_t set,
                    std::ptrdiff_t tasks, std::ptrdiff_t rows, std::ptrdiff_t first, double* out) {
@@ -356,7 +360,7 @@ void some_of_panel(const std::uint32_t key[2], std::uint32_t first_task, std::ui
   }
 }
 
-/// Draws a panel with fewer tasks than columns: the blocks of its tasks alone fill the batches.
+/// Draws a panel with fewer tasks than columns. Only blocks of its tasks are put into batches.
 template <int Width>
 void part_of_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uint32_t set,
                    std::ptrdiff_t tasks, std::ptrdiff_t rows, double* out) {
@@ -414,7 +418,7 @@ template void normal_panel<16>(const std::uint32_t*, std::uint32_t, std::uint32_
                                std::ptrdiff_t, double*);
 
 // A batch has the blocks of a few counters for all trials, so that each counter's normals are
-// contiguous rows; all batches are full, and those beyond the last counter are dropped.
+// contiguous rows. All batches are full, and the blocks beyond the last counter are dropped.
 void normals_of_trials(const std::uint64_t* k0, const std::uint64_t* k1, std::ptrdiff_t tasks,
                        std::ptrdiff_t pairs, double* out) {
   constexpr int kBlocks = kMany > kTrials ? kMany : kTrials, kCounters = kBlocks / kTrials;
@@ -447,8 +451,9 @@ void normals_of_trials(const std::uint64_t* k0, const std::uint64_t* k1, std::pt
   }
 }
 
-// Uniforms are laid out as in normal_panel(). First every element tries its candidate, in SIMD;
-// then the few that were rejected are drawn again one by one.
+// Uniforms have the layout of the normals in normal_panel(). First a candidate is drawn for every
+// element, in SIMD registers. Then the few elements whose candidate was rejected are drawn again
+// one by one.
 void chi_square_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uint32_t set,
                       std::ptrdiff_t tasks, std::ptrdiff_t first_row, std::ptrdiff_t rows,
                       const double* dof, double* x) {

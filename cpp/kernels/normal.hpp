@@ -18,8 +18,8 @@ void philox(const std::uint32_t key[2],      // (2,)
             const std::uint32_t counter[4],  // (4,)
             std::uint32_t out[4]);           // (4,)
 
-/// Computes the blocks of `count` <= kTrials counters (c0[i], c1[i], c2[i], c3) under one key, two
-/// words of each: a[i] and b[i] are the first two.
+/// Computes the blocks of `count` <= kTrials counters (c0[i], c1[i], c2[i], c3) under one key. a[i]
+/// and b[i] are the first two words of block i.
 void philox_words(const std::uint32_t key[2],  // (2,)
                   std::ptrdiff_t count,
                   const std::uint32_t* c0,                    // (count,)
@@ -28,35 +28,36 @@ void philox_words(const std::uint32_t key[2],  // (2,)
                   std::uint64_t* a,                           // (count,) out
                   std::uint64_t* b);                          // (count,) out
 
-/// Counters whose blocks are computed at a time: enough to hide the latency of the multiplications.
+/// Number of counters whose blocks are computed at a time, large enough to hide the latency of the
+/// multiplications.
 constexpr int kPairsAtOnce = 4 * kLane;
 
 /// Computes two independent normals, a[i] and b[i], from each counter (first + i, c1, c2, c3), i <
-/// count. Fewer than kPairsAtOnce take as long as that many.
+/// count. Fewer than kPairsAtOnce pairs take as long as kPairsAtOnce pairs.
 ///
 /// Let x0..x3 be the words of the block. 52 bits of (x0, x1) give u in (0, 1), the top two bits of
-/// x2 give a quadrant q, and 52 bits of what is left of (x2, x3) give g in (-1/2, 1/2). Then a =
-/// sqrt(-2 log u) cos(pi/2 (q + g)), and b is the same with sin.
+/// x2 give a quadrant q, and 52 bits of the rest of (x2, x3) give g in (-1/2, 1/2). Then a =
+/// sqrt(-2 log u) cos(pi/2 (q + g)) and b = sqrt(-2 log u) sin(pi/2 (q + g)).
 void normal_pairs(const std::uint32_t key[2],  // (2,)
                   std::uint32_t first, std::uint32_t c1, std::uint32_t c2, std::uint32_t c3,
                   std::ptrdiff_t count,
                   double* a,   // (count,) out
                   double* b);  // (count,) out, must not alias a
 
-/// Computes two uniforms in (0, 1) from each of the same counters: a[i] from 52 bits of the words
-/// (x0, x1), b[i] from 52 bits of (x2, x3).
+/// Computes two uniforms in (0, 1) from each counter (first + i, c1, c2, c3), i < count: a[i] from
+/// 52 bits of the words (x0, x1) of its block, b[i] from 52 bits of (x2, x3).
 void uniform_pairs(const std::uint32_t key[2],  // (2,)
                    std::uint32_t first, std::uint32_t c1, std::uint32_t c2, std::uint32_t c3,
                    std::ptrdiff_t count,
                    double* a,   // (count,) out
                    double* b);  // (count,) out, must not alias a
 
-/// Number of tasks that are drawn together, one a column of a panel.
+/// Number of tasks whose numbers are drawn together, one task per column of a panel.
 constexpr int kTasks = 8;
 
 /// Draws normals for the tasks [first_task, first_task + tasks), for a Width of 2, 4, 8 or 16. Rows
-/// 2p and 2p + 1 of task i come from the counter (i, p, set, 0): they do not depend on the panel
-/// that serves the task. Columns without a task have the numbers of the first task.
+/// 2p and 2p + 1 of task i come from the counter (i, p, set, 0), so they do not depend on the panel
+/// in which the task is drawn. Columns without a task repeat the numbers of the first task.
 template <int Width>
 void normal_panel(const std::uint32_t key[2],  // (2,)
                   std::uint32_t first_task, std::uint32_t set,
@@ -72,11 +73,11 @@ void normals_of_trials(const std::uint64_t* k0,  // (kTrials,)  first words of t
                        std::ptrdiff_t tasks, std::ptrdiff_t pairs,
                        double* out);  // (tasks, 2 pairs, kTrials) out
 
-/// Turns normals into chi-squares with dof[i] > 2/3 degrees of freedom, exactly for every dof
-/// (Marsaglia and Tsang 2000). The uniforms of rows 2p and 2p + 1 of task i come from the counter
-/// (i, p, set, 1). The few candidates that are rejected are drawn again: attempt a takes its normal
-/// from (i, row, set, 2a) and its uniform from (i, row, set, 2a + 1). Columns without a task have
-/// positive numbers.
+/// Turns normals into chi-squares with dof[i] > 2/3 degrees of freedom, by a method that is exact
+/// for every dof (Marsaglia and Tsang 2000). The uniforms of rows 2p and 2p + 1 of task i come from
+/// the counter (i, p, set, 1). The few candidates that are rejected are drawn again: attempt a
+/// takes its normal from the counter (i, row, set, 2a) and its uniform from (i, row, set, 2a + 1).
+/// Columns without a task hold unspecified positive numbers.
 void chi_square_panel(const std::uint32_t key[2],  // (2,)
                       std::uint32_t first_task, std::uint32_t set,
                       std::ptrdiff_t tasks,      // 1 .. kTasks
@@ -85,8 +86,8 @@ void chi_square_panel(const std::uint32_t key[2],  // (2,)
                       const double* dof,  // (rows,)
                       double* x);         // (rows, kTasks) normals in, chi-squares out
 
-/// Returns the chi-square that the method of Marsaglia and Tsang makes of a normal x, or a negative
-/// number if the uniform u rejects it; a_0 = dof/2 - 1/3.
+/// Returns the chi-square that the method of Marsaglia and Tsang computes from a normal x, or a
+/// negative number if the uniform u rejects x; a_0 = dof/2 - 1/3.
 double chi_square_candidate(double a_0, double x, double u);
 
 }  // namespace metaspan::kernels

@@ -1,6 +1,6 @@
-// Products with panels. A panel is a row-major matrix whose `Width` columns are tasks: operations
-// on rows treat the tasks side by side in SIMD registers, and no sum ever mixes tasks. Serial;
-// arguments are pointers and shapes; nothing is allocated.
+// Products with panels. A panel is a row-major matrix with one task in each of its `Width` columns.
+// Operations on a row process the tasks side by side in SIMD registers, and no sum mixes tasks.
+// Serial; arguments are pointers and shapes; nothing is allocated.
 #pragma once
 
 #include <utility>
@@ -37,9 +37,10 @@ inline void product_block(std::ptrdiff_t depth, const double* A, std::ptrdiff_t 
 }
 
 /// Computes all rows of a strip of out that is `Lanes` registers wide. A tile has as many rows as
-/// fit into registers: at most 12 sums, which leaves some of 16 registers for V and A; AVX-512 has
-/// 32 registers, for twice as many. Rows that fill no tile go in pairs, then alone. The order of
-/// summation of an element does not depend on its tile.
+/// fit into registers. With 16 registers it has at most 12 registers of sums, so that at least 4
+/// are left for V and A; with the 32 registers of AVX-512 it has twice as many. The remaining rows
+/// are processed in pairs, then one by one. The order of summation of an element does not depend on
+/// its tile.
 template <int Lanes, bool Add>
 inline void product_strip(std::ptrdiff_t rows, std::ptrdiff_t depth, const double* A,
                           std::ptrdiff_t a_row, std::ptrdiff_t a_step, const double* V,
@@ -64,8 +65,9 @@ inline void product_strip(std::ptrdiff_t rows, std::ptrdiff_t depth, const doubl
 }  // namespace detail
 
 /// Computes out = A V, or out += A V. V and out are contiguous and row-major; the strides of A
-/// allow A and its transpose. Columns are split into strips of four registers and one of those that
-/// are left, so that V is read strip by strip and no element of out is read or written twice.
+/// allow both a matrix and its transpose. Columns are split into strips of four registers and one
+/// strip of the remaining registers. V is read strip by strip, and no element of out is read or
+/// written twice.
 template <bool Add>
 inline void product(std::ptrdiff_t rows, std::ptrdiff_t depth, std::ptrdiff_t columns,
                     const double* A,  // (rows, depth), element (i, p) at i a_row + p a_step
@@ -93,8 +95,8 @@ inline void product(std::ptrdiff_t rows, std::ptrdiff_t depth, std::ptrdiff_t co
 
 namespace detail {
 
-/// Exchanges blocks of `Step` elements between two registers: those of b at even places with those
-/// of a at odd places, counted in blocks.
+/// Exchanges blocks of `Step` elements between two registers: the blocks of b at even places with
+/// the blocks of a at odd places.
 template <std::size_t Step, std::size_t... I>
 inline void exchange_blocks(Lane& a, Lane& b, std::index_sequence<I...>) {
   const Lane low = __builtin_shufflevector(a, b, ((I & Step) != 0 ? I - Step + kLane : I)...);
@@ -103,8 +105,8 @@ inline void exchange_blocks(Lane& a, Lane& b, std::index_sequence<I...>) {
   b = high;
 }
 
-/// Transposes a square of registers in place: its quarters off the diagonal change places, then
-/// those of each quarter, down to single elements.
+/// Transposes a square of registers in place: its two off-diagonal quarters are swapped, then each
+/// quarter is transposed in the same way, down to single elements.
 template <std::size_t Step = kLane / 2>
 inline void transpose_square(Lane (&rows)[kLane]) {
   for (std::size_t r = 0; r < kLane; ++r) {
@@ -117,8 +119,8 @@ inline void transpose_square(Lane (&rows)[kLane]) {
 }  // namespace detail
 
 /// Computes out = A^T for a panel A: a contiguous row of `padded` elements for every task, zeros at
-/// the end. Squares of registers are transposed by shuffles, which take a quarter of the time of
-/// copies element by element.
+/// the end. Squares of registers are transposed by shuffles, which take a quarter of the time that
+/// copying single elements takes.
 template <int Width>
 inline void transpose(std::ptrdiff_t rows,
                       const double* A,        // (rows, Width)
@@ -138,8 +140,9 @@ inline void transpose(std::ptrdiff_t rows,
 }
 
 /// Computes dots[t] = sum_i a[i, t] b[i, t], the inner products of two panels task by task. Rows
-/// are dealt to `Chains` sums, 4 or, in wide panels, 2, so that additions do not wait for each
-/// other; rows that are left go to the first chain, and the chains are added in their order.
+/// are added in turns to `Chains` sums, 4 in narrow panels and 2 in wide ones, so that additions do
+/// not wait for each other. The remaining rows are added to the first sum, then the sums are added
+/// in order.
 template <int Width, int Chains = (Width <= 8 ? 4 : 2)>
 inline void dot_columns(std::ptrdiff_t rows,
                         const double* a,  // (rows, Width)

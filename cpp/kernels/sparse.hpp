@@ -1,7 +1,8 @@
 // Products with sparse rows in compressed form: entry p has the column columns[p] and the value
-// values[p], and row i owns the entries [starts[i], starts[i + 1]), in rising order of columns.
-// Values keep their type; everything else is double. The order of every sum depends on the entries
-// alone. Serial; arguments are pointers and shapes.
+// values[p], and row i has the entries [starts[i], starts[i + 1]), in rising order of columns.
+// Values keep their type; all other numbers are doubles unless a template parameter names their
+// type. The order of every sum depends on the entries alone. Serial; arguments are pointers and
+// shapes.
 #pragma once
 
 #include <type_traits>
@@ -10,22 +11,23 @@
 
 namespace metaspan::kernels {
 
-/// Where B is in X B: near, in a cache; beyond the caches; or far, so large that sets may have
-/// copies by bands of columns. For a far B the entries of a row are added one after the other, as
-/// in banded_times().
+/// How far B is from the processor in X B. `near`: B is in a cache. `beyond`: B is too large for
+/// the caches. `far`: B is so large that sets may have copies by bands of columns. For a far B the
+/// entries of a row are added one after the other, as in banded_times().
 enum class Reach { near, beyond, far };
 
 namespace detail {
 
-constexpr int kStrip = 8;  // most registers of a row of B or C that are processed together
+constexpr int kStrip = 8;  // registers of a row of B or C processed together, at most
 
-/// Returns how many chains of sums take turns, so that additions do not wait for each other: 4, or
-/// fewer, at least 1, where chains times lanes would exceed 12 registers.
+/// Returns the number of partial sums to which entries are added in turns, so that additions do not
+/// wait for each other. It is 4, or the largest number from 1 to 3 for which these sums take at
+/// most 12 registers.
 constexpr int chains_of(int lanes) { return lanes > 6 ? 1 : lanes > 3 ? 12 / lanes : 4; }
 
-/// Prefetches the entries kAhead behind those of a row, a cache line at a time. The hardware
-/// prefetcher misses that entries are read in sequence, since rows of B or elements of u are read
-/// from scattered addresses in between.
+/// Prefetches the entries that follow those of a row at a distance of kAhead, a cache line at a
+/// time. The hardware prefetcher does not detect that entries are read in sequence, since rows of B
+/// or elements of u are read from scattered addresses in between.
 template <class Value>
 inline void fetch_ahead(std::ptrdiff_t count, const std::int32_t* columns, const Value* values) {
   constexpr std::ptrdiff_t kAhead = 512;  // entries
@@ -36,15 +38,15 @@ inline void fetch_ahead(std::ptrdiff_t count, const std::int32_t* columns, const
   for (std::ptrdiff_t p = 0; p < count; p += kColumns) __builtin_prefetch(columns + p + kAhead);
 }
 
-/// Broadcasts a value to all elements of a register. Subtracting zero is exact for -0 too, unlike
-/// adding it, so that the compiler can drop it.
+/// Broadcasts a value to all elements of a register. Subtracting zero changes no number, so the
+/// compiler can omit the subtraction; adding zero would turn -0 into 0.
 template <class Value>
 inline Lane spread(Value value) {
   return static_cast<double>(value) - Lane{};
 }
 
-/// Prefetches the row of a matrix from which `Lanes` registers of doubles are filled. The last
-/// register begins at column `last`.
+/// Prefetches a row of a matrix that fills `Lanes` registers of doubles. The last register begins
+/// at column `last`.
 template <int Lanes, class Entry>
 inline void fetch_row(const Entry* row, std::ptrdiff_t last) {
   constexpr int kLine = 64 / static_cast<int>(sizeof(Entry));  // numbers
@@ -54,10 +56,11 @@ inline void fetch_row(const Entry* row, std::ptrdiff_t last) {
 
 /// Computes out = x^T B for one sparse row x and a strip of `Lanes` registers of columns of B,
 /// whose rows are b_row apart. The sums stay in registers while the entries select rows of B. The
-/// last register begins at column `last`: it may overlap the one before it, so that no row of B is
-/// read beyond its end. Entries take turns at the chains of sums, which are added in order. Unless
-/// B is near, its rows are prefetched kRowsAhead entries ahead, of which `after` may belong to the
-/// following rows of X. A far B has a single chain, since reading takes longer than adding.
+/// last register begins at column `last`: it may overlap the register before it, so that no row of
+/// B is read beyond its end. Entries are added in turns to several sums, which are added in order
+/// at the end. Unless B is near, its rows are prefetched kRowsAhead entries ahead, for which
+/// `after` entries of the following rows of X may be used. With a far B there is a single sum,
+/// since reading takes longer than adding.
 template <Reach kReach, int Lanes, class Value, class Entry>
 inline void times_entries(std::ptrdiff_t count, std::ptrdiff_t after, const std::int32_t* columns,
                           const Value* values, const Entry* B, std::ptrdiff_t b_row,
@@ -90,7 +93,7 @@ inline void times_entries(std::ptrdiff_t count, std::ptrdiff_t after, const std:
 }
 
 /// Computes out = x^T B for one sparse row x and a contiguous B with fewer columns than a register
-/// holds. Each column has two scalar sums, at which the entries take turns.
+/// holds. Each column has two scalar sums, to which the entries are added in turns.
 template <int Columns, class Value, class Entry>
 inline void times_few(std::ptrdiff_t count, const std::int32_t* columns, const Value* values,
                       const Entry* B, double* out) {
@@ -120,9 +123,9 @@ inline std::ptrdiff_t count_below(std::ptrdiff_t count, const std::int32_t* colu
   return base - columns + (*base < first);
 }
 
-/// Computes sum[column - first] += value c^T for the entries [p, count) with columns below `end`:
-/// row `first` of X^T C is the first row of `sum`, whose rows are `width` apart. c stays in `Lanes`
-/// registers; every entry reads and writes one row of `sum`.
+/// Computes sum[column - first] += value c^T for the entries [p, count) of a row of X with columns
+/// below `end`. The first row of `sum` is row `first` of X^T C, and its rows are `width` apart. c,
+/// a row of C, stays in `Lanes` registers; every entry reads and writes one row of `sum`.
 template <int Lanes, class Value>
 inline void add_entries(std::ptrdiff_t p, std::ptrdiff_t count, const std::int32_t* columns,
                         const Value* values, std::ptrdiff_t first, std::ptrdiff_t end,
@@ -162,7 +165,8 @@ inline void with_lanes(std::ptrdiff_t lanes, Body&& body) {
   }
 }
 
-/// Computes X B for a B with k < kLane columns, starting the search for k at `Columns`.
+/// Computes X B for a B with k < kLane columns: calls the function compiled for k, found by
+/// counting up from `Columns`.
 template <int Columns, class Value, class Entry>
 inline void times_narrow(std::ptrdiff_t k, std::ptrdiff_t rows, const std::int64_t* starts,
                          const std::int32_t* columns, const Value* values, const Entry* B,
@@ -181,8 +185,8 @@ inline void times_narrow(std::ptrdiff_t k, std::ptrdiff_t rows, const std::int64
 }  // namespace detail
 
 /// Computes out = X B; the columns of `out` beyond k are not written. B is row-major and
-/// contiguous. A strip of columns of B is finished for all rows of X before the next, so that its
-/// sums fit into registers.
+/// contiguous. Columns of B are processed in strips whose sums fit into registers: one strip for
+/// all rows of X, then the next strip.
 template <Reach kReach, class Value, class Entry>
 inline void sparse_times(std::ptrdiff_t rows,
                          const std::int64_t* starts,   // (rows + 1,) of rows in the next two
@@ -197,7 +201,7 @@ inline void sparse_times(std::ptrdiff_t rows,
   for (std::ptrdiff_t first = 0; first < k; first += kColumns) {
     const std::ptrdiff_t left = k - first < kColumns ? k - first : kColumns;
     detail::with_lanes((left + kLane - 1) / kLane, [&](auto lanes) {
-      // The last register ends with the row, where the next to last may have been already.
+      // The last register ends at the end of the row, so it may overlap the register before it.
       const std::ptrdiff_t last = left - kLane;
       for (std::ptrdiff_t i = 0; i < rows; ++i) {
         detail::times_entries<kReach, decltype(lanes)::value>(
@@ -208,8 +212,8 @@ inline void sparse_times(std::ptrdiff_t rows,
   }
 }
 
-/// Computes out = X u. Entries of a row take turns at four sums, which are then added in order: the
-/// bits of an element do not depend on how rows are split into calls.
+/// Computes out = X u. The entries of a row are added in turns to four sums, which are then added
+/// in order. The bits of an element do not depend on how rows are split into calls.
 template <class Value>
 inline void sparse_times(std::ptrdiff_t rows,
                          const std::int64_t* starts,   // (rows + 1,) of rows in the next two
@@ -237,8 +241,8 @@ inline void sparse_times(std::ptrdiff_t rows,
   }
 }
 
-/// Computes sum += X^T C for the columns [first, end) of X. Rows are taken in order, so that every
-/// element of `sum` is a sum over the rows in order, however rows and columns are split into calls.
+/// Computes sum += X^T C for the columns [first, end) of X. Rows are processed in order, so every
+/// element of `sum` is a sum over the rows in order for every split of rows and columns into calls.
 template <class Value>
 inline void sparse_combine(std::ptrdiff_t rows,
                            const std::int64_t* starts,   // (rows + 1,) of rows in the next two
@@ -262,7 +266,8 @@ inline void sparse_combine(std::ptrdiff_t rows,
   }
 }
 
-/// Computes sum += X^T s for the columns [first, end) of X. Rows are taken in order, as above.
+/// Computes sum += X^T s for the columns [first, end) of X. Rows are processed in order, as in the
+/// product X^T C.
 template <class Value>
 inline void sparse_combine(std::ptrdiff_t rows,
                            const std::int64_t* starts,   // (rows + 1,) of rows in the next two
@@ -287,9 +292,9 @@ inline void sparse_combine(std::ptrdiff_t rows,
 }
 
 /// Computes out += X B for the entries of a band of columns, in their order: entry p is in row
-/// rows[p] of X, and multiplies row columns[p] of B. From zero, and with the bands in their order,
-/// the bits are those of sparse_times() for a far B. Rows of B are prefetched from the L2
-/// cache, rows of `out` from any cache.
+/// rows[p] of X, and multiplies row columns[p] of B. If `out` is zero at first and the bands are
+/// processed in order, the bits equal those of sparse_times() for a far B. Rows of B are prefetched
+/// from the L2 cache, rows of `out` from any cache.
 template <class Value, class Entry>
 inline void banded_times(std::ptrdiff_t count, const std::int32_t* rows,
                          const std::uint16_t* columns, const Value* values,
@@ -298,15 +303,15 @@ inline void banded_times(std::ptrdiff_t count, const std::int32_t* rows,
                          double* out,             // (rows of X, width)
                          std::ptrdiff_t width) {  // k up to a multiple of kLane
   constexpr std::ptrdiff_t kColumns = detail::kStrip * kLane, kRowsAhead = 12;
-  // The strips are about equally wide: each fills a register, which must not reach into another
-  // strip, since its columns would be added twice.
+  // The strips are about equally wide, so that each fills at least one register. A register must
+  // not reach into another strip, since the shared columns would be added twice.
   const std::ptrdiff_t strips = (k + kColumns - 1) / kColumns;
   for (std::ptrdiff_t strip = 0; strip < strips; ++strip) {
     const std::ptrdiff_t first = strip * k / strips, left = (strip + 1) * k / strips - first;
     detail::with_lanes((left + kLane - 1) / kLane, [&](auto lanes) {
       constexpr int kLanes = decltype(lanes)::value;
-      // The last register ends with the row, where the next to last may have been already: all are
-      // read before any is written.
+      // The last register ends at the end of the row, so it may overlap the register before it. All
+      // registers are therefore read before any is written.
       const std::ptrdiff_t last = left - kLane;
       const auto column_of = [&](int lane) { return lane < kLanes - 1 ? lane * kLane : last; };
       for (std::ptrdiff_t p = 0; p < count; ++p) {
@@ -328,9 +333,9 @@ inline void banded_times(std::ptrdiff_t count, const std::int32_t* rows,
 }
 
 /// Computes sum += X^T C for the entries of a band of columns, in their order: entry p is in row
-/// rows[p] of X, and in row columns[p] of `sum`. C is s c^T if `s` is not null: its elements are
-/// then computed for each entry, with the rounding of an element that is read, since a row of C
-/// would take longer to read than to compute. Rows of `sum` are prefetched from the L2 cache.
+/// rows[p] of X, and in row columns[p] of `sum`. If `s` is not null, C is s c^T, and its elements
+/// are computed for each entry, since computing a row of C takes less time than reading it. They
+/// are rounded like elements of a C in memory. Rows of `sum` are prefetched from the L2 cache.
 template <class Value>
 inline void banded_combine(std::ptrdiff_t count, const std::int32_t* rows,
                            const std::uint16_t* columns, const Value* values,
@@ -369,7 +374,8 @@ inline void banded_combine(std::ptrdiff_t count, const std::int32_t* rows,
   }
 }
 
-/// Computes sum += X^T s for the entries of a band of columns, in their order, as above.
+/// Computes sum += X^T s for the entries of a band of columns, in their order: entry p is in row
+/// rows[p] of X, and in element columns[p] of `sum`.
 template <class Value>
 inline void banded_combine(std::ptrdiff_t count, const std::int32_t* rows,
                            const std::uint16_t* columns, const Value* values,
@@ -380,7 +386,7 @@ inline void banded_combine(std::ptrdiff_t count, const std::int32_t* rows,
   }
 }
 
-/// Whether columns are strictly increasing. Without an early exit, so that the compiler can
+/// Whether columns are strictly increasing. The loop has no early exit, so that the compiler can
 /// vectorise it.
 inline bool is_rising(std::ptrdiff_t count, const std::int32_t* columns) {
   bool falls = false;
@@ -395,8 +401,9 @@ struct ListedEntry {
 };
 
 /// Inserts the entries of a row, multiplied by `scale`, at the heads of the linked lists of their
-/// columns. They are stored in entries[at], entries[at + 1], ...; returns the index of the next
-/// free element. Products of two sparse rows then visit pairs of entries in the same column alone.
+/// columns. The entries are stored in entries[at], entries[at + 1], ...; returns the index of the
+/// next free element. With these lists, products of two sparse rows visit only pairs of entries in
+/// the same column.
 template <class Value>
 inline std::int32_t list_entries(std::ptrdiff_t count, const std::int32_t* columns,
                                  const Value* values, double scale, std::int32_t row,
@@ -409,8 +416,9 @@ inline std::int32_t list_entries(std::ptrdiff_t count, const std::int32_t* colum
   return at;
 }
 
-/// Computes out[j] += scale (row . row j) for every row j in the lists. It walks the list of each
-/// entry's column, so that the cost is one operation for each pair of entries in the same column.
+/// Computes out[j] += scale (row . row j) for every row j in the lists. For each entry of `row` it
+/// follows the list of the entry's column, so it takes one operation for each pair of entries in
+/// the same column.
 template <class Value>
 inline void listed_products(std::ptrdiff_t count, const std::int32_t* columns, const Value* values,
                             double scale, const ListedEntry* entries, const std::int32_t* heads,

@@ -1,14 +1,15 @@
 // Matrix-vector sweeps over a piece of the columns of X, a few rows at a time. X keeps its own
-// type; everything else is double, and so are the sums, except in functions named `single`. The
-// order of every sum depends on shapes alone. Serial; arguments are pointers and shapes.
+// type; all other arrays and all sums are double, except in functions named `single`. The order of
+// every sum depends on shapes alone. Serial; arguments are pointers and shapes.
 #pragma once
 
 #include "lanes.hpp"
 
 namespace metaspan::kernels {
 
-/// Loads kLane contiguous numbers as doubles. Written with intrinsics where the instruction set has
-/// one instruction for it: GCC converts the two halves of a register apart and joins them.
+/// Loads kLane contiguous numbers as doubles. Uses an intrinsic if the instruction set has one
+/// instruction for the conversion: without it, GCC converts the two halves of a register separately
+/// and joins them.
 inline Lane load_wide(const double* p) { return load(p); }
 inline Lane load_wide(const float* p) {
 #if defined(__AVX512F__)
@@ -22,8 +23,8 @@ inline Lane load_wide(const float* p) {
 #endif
 }
 
-/// Converts `count` contiguous numbers to doubles. The last register may overlap the one before it,
-/// which spares a scalar loop.
+/// Converts `count` contiguous numbers to doubles. The last register may overlap the register
+/// before it, so that no scalar loop is needed.
 template <class Scalar>
 inline void copy_wide(std::ptrdiff_t count, const Scalar* from, double* to) {
   std::ptrdiff_t i = 0;
@@ -36,7 +37,7 @@ inline void copy_wide(std::ptrdiff_t count, const Scalar* from, double* to) {
 namespace detail {
 
 constexpr int kRows = 8;                     // rows of X at a time, with one register of sums each
-constexpr std::ptrdiff_t kAheadBytes = 512;  // of a row that is read, from where it is requested
+constexpr std::ptrdiff_t kAheadBytes = 512;  // a row is requested this far ahead of its reads
 constexpr std::ptrdiff_t kChunk = 8192;  // columns at a time in transposed sweeps: their sums stay
                                          // in a cache
 
@@ -47,9 +48,9 @@ inline double sum_of(Lane v) {
   return sum;
 }
 
-/// Returns sum + x . u for the columns that fill no register, in their order. It is not inlined,
-/// so that every kernel gives the same bits: compilers fuse multiplications and additions in some
-/// surroundings and not in others.
+/// Returns sum + x . u for the columns that fill no register, in their order. It is not inlined, so
+/// that every kernel gives the same bits: whether a compiler fuses a multiplication and an addition
+/// may depend on the surrounding code.
 template <class Scalar>
 __attribute__((noinline)) double add_last(double sum, std::ptrdiff_t count, const Scalar* x,
                                           const double* u) {
@@ -58,9 +59,9 @@ __attribute__((noinline)) double add_last(double sum, std::ptrdiff_t count, cons
 }
 
 /// Computes out = X u for `Rows` rows together, so that each register of u is loaded once for all
-/// of them. A row has `Chains` registers of sums, taken in turns: few rows with more chains keep as
-/// many additions in flight as many rows with one. The chains are added in order, then the lanes,
-/// then the columns that fill no register.
+/// of them. A row has `Chains` registers of sums, to which products are added in turns. A few rows
+/// with several chains have as many independent additions as many rows with one chain. The chains
+/// are added in order, then the lanes, then the columns that fill no register.
 template <int Rows, int Chains, class Scalar>
 inline void times_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                        const double* u, double* out) {
@@ -85,8 +86,8 @@ inline void times_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t s
   }
 }
 
-/// Computes out (+)= X^T a for `Rows` rows together: an element of out is read and written once for
-/// all of them. Its sum takes the rows in their order.
+/// Computes out = X^T a or, with `Add`, out += X^T a for `Rows` rows together. An element of out is
+/// read and written once for all these rows, and the rows are added to it in order.
 template <int Rows, bool Add, class Scalar>
 inline void combine_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                          const double* a, double* out) {
@@ -105,7 +106,8 @@ inline void combine_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t
   }
 }
 
-/// The same for the remaining rows, fewer than kRows: up to four of them at a time.
+/// Computes out = X^T a or, with `Add`, out += X^T a for the remaining rows, fewer than kRows, up
+/// to four rows at a time.
 template <bool Add, class Scalar>
 inline void combine_rest(std::ptrdiff_t rows, std::ptrdiff_t columns, const Scalar* X,
                          std::ptrdiff_t stride, const double* a, double* out) {
@@ -121,10 +123,10 @@ inline void combine_rest(std::ptrdiff_t rows, std::ptrdiff_t columns, const Scal
   }
 }
 
-/// Computes out_a (+)= X^T a for kRows rows and out_u = Y u for as many others, column by column of
-/// both. X comes from a cache and Y from memory, so that each hides the time of the other. While a
-/// register of Y is multiplied, a later part of the same row is requested. The order of the sums is
-/// that of combine_rows() and times_rows().
+/// Computes out_a = X^T a or, with `Add`, out_a += X^T a for kRows rows of X, and out_u = Y u for
+/// kRows rows of Y, in one loop over the columns of both. X is in a cache and Y in memory, so that
+/// work on X overlaps with reading Y. While a register of Y is multiplied, a later part of the same
+/// row is requested. The order of the sums is that of combine_rows() and times_rows().
 template <bool Add, class Scalar>
 inline void combine_and_times_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                                    const double* a, double* out_a, const Scalar* Y, const double* u,
@@ -152,8 +154,8 @@ inline void combine_and_times_rows(std::ptrdiff_t columns, const Scalar* X, std:
   if (c < columns) combine_rows<kRows, Add>(columns - c, X + c, stride, a, out_a + c);
 }
 
-/// Computes the sums X^T a and X^T b for `Rows` rows together, added to those in out or, without
-/// `Add`, in place of them: every register of X is loaded once for both.
+/// Computes X^T a and X^T b for `Rows` rows together. With `Add` the results are added to the
+/// outputs, otherwise they replace the outputs. Every register of X is loaded once for both sums.
 template <int Rows, bool Add, class Scalar>
 inline void combine_rows_two(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                              const double* a, const double* b, double* out_a, double* out_b) {
@@ -187,9 +189,9 @@ inline void combine_rows_two(std::ptrdiff_t columns, const Scalar* X, std::ptrdi
 
 }  // namespace detail
 
-/// Computes out = X u. X is row-major. Eight rows at a time have one register of sums each; four
-/// rows have two, a single row four. How a row is summed depends on its position and on the shape
-/// alone.
+/// Computes out = X u. X is row-major. Eight rows at a time have one register of sums each. If
+/// fewer are left, four rows have two registers each, and a single row has four. The order of the
+/// sum of a row depends only on its position and on the shape.
 template <class Scalar>
 inline void sweep_times(std::ptrdiff_t rows, std::ptrdiff_t columns,
                         const Scalar* X,  // (rows, columns), rows `stride` apart
@@ -207,10 +209,10 @@ inline void sweep_times(std::ptrdiff_t rows, std::ptrdiff_t columns,
   for (; i < rows; ++i) detail::times_rows<1, 4>(columns, X + i * stride, stride, u, out + i);
 }
 
-/// Computes out = X^T a, or out += X^T a. X is row-major. Chunks of columns are finished one after
-/// the other, so that their sums stay in a cache; within a chunk, eight rows at a time are added to
-/// out. The first rows set out if `Add` is false. Each element is a sum over the rows in their
-/// order.
+/// Computes out = X^T a, or out += X^T a. X is row-major. Chunks of columns are completed one after
+/// the other, so that their sums stay in a cache. Within a chunk, eight rows at a time are added to
+/// out. If `Add` is false, the first rows overwrite out. Each element is a sum over the rows in
+/// their order.
 template <bool Add, class Scalar>
 inline void sweep_combine(std::ptrdiff_t rows, std::ptrdiff_t columns,
                           const Scalar* X,  // (rows, columns), rows `stride` apart
@@ -235,8 +237,9 @@ inline void sweep_combine(std::ptrdiff_t rows, std::ptrdiff_t columns,
   }
 }
 
-/// Computes out_a = X^T a, or out_a += X^T a, and out_u = Y u, kRows rows of each together; rows
-/// without a counterpart follow. The bits are those of sweep_combine() and sweep_times().
+/// Computes out_a = X^T a, or out_a += X^T a, and out_u = Y u, with kRows rows of X and kRows rows
+/// of Y together; the remaining rows of the longer matrix follow. The bits equal those of
+/// sweep_combine() and sweep_times().
 template <bool Add, class Scalar>
 inline void sweep_combine_and_times(std::ptrdiff_t columns,
                                     std::ptrdiff_t stride,  // of the rows of X and of Y
@@ -263,8 +266,8 @@ inline void sweep_combine_and_times(std::ptrdiff_t columns,
   sweep_times(others - i, columns, Y + i * stride, stride, u, out_u + i);
 }
 
-/// Computes out_a = X^T a and out_b = X^T b, and reads X once for both. Each element is a sum over
-/// the rows in their order.
+/// Computes out_a = X^T a and out_b = X^T b, and reads X only once. Each element is a sum over the
+/// rows in their order.
 template <class Scalar>
 inline void sweep_combine_two(std::ptrdiff_t rows, std::ptrdiff_t columns,
                               const Scalar* X,  // (rows, columns), rows `stride` apart
@@ -294,8 +297,9 @@ inline void sweep_combine_two(std::ptrdiff_t rows, std::ptrdiff_t columns,
   }
 }
 
-// The same sweeps with sums in single precision, which process twice as many numbers per register.
-// Only the sums over a chunk of columns, or over the rows, are floats; the rest is double.
+// Sweeps over X with sums in single precision, so that a register holds twice as many numbers as
+// with doubles. Only sums over a chunk of columns, or over the rows, are floats; all other
+// arithmetic is in double.
 
 namespace detail {
 
@@ -307,8 +311,8 @@ static_assert(alignof(LooseSingles) == 4);
 
 inline Singles load_singles(const float* p) { return *reinterpret_cast<const LooseSingles*>(p); }
 
-/// Computes out += X u for `Rows` rows of a chunk: each row is summed in floats and added to the
-/// double in out.
+/// Computes out += X u for `Rows` rows of a chunk: the sum of each row is computed in floats and
+/// added to a double in out.
 template <int Rows>
 inline void times_rows_single(std::ptrdiff_t columns, const float* X, std::ptrdiff_t stride,
                               const float* u, double* out) {

@@ -1,5 +1,5 @@
-// Products of panels whose columns are trials: every column has matrices of its own, stored with
-// the trials as the last axis. Serial; arguments are pointers and shapes; nothing is allocated.
+// Products of panels whose columns are trials: every column has its own matrices, and the last axis
+// of all arrays is the trial. Serial; arguments are pointers and shapes; nothing is allocated.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,8 @@
 
 namespace metaspan::kernels {
 
-/// Number of trials that are advanced together, one a column of a panel: two registers of AVX-512,
-/// which hide the latency of the short sums of a small state.
+/// Number of trials that are advanced together, one trial per column of a panel. A row of the panel
+/// fills two registers of AVX-512, which hides the latency of the short sums of a small state.
 constexpr int kTrials = 16;
 
 namespace detail {
@@ -36,8 +36,8 @@ inline void trial_rows(std::ptrdiff_t depth, const double* A, std::ptrdiff_t a_r
 
 }  // namespace detail
 
-/// Computes out[i, t] = sum_p A[i, p, t] V[p, t]. The sum of an element has the order that
-/// product() of panel.hpp gives it, so that a trial has the same bits among others and alone.
+/// Computes out[i, t] = sum_p A[i, p, t] V[p, t]. The sum of an element has the same order as in
+/// product() of panel.hpp, so that a trial has the same bits beside other trials and alone.
 template <int Width>
 inline void trial_product(std::ptrdiff_t rows, std::ptrdiff_t depth,
                           const double* A,  // (rows, depth, Width), element (i, p) at i a_row + p
@@ -65,7 +65,7 @@ struct TrialTerm {
 
 namespace detail {
 
-/// Adds the terms to `Columns` columns of a row of G, each number a sum over the terms in order.
+/// Adds the terms to `Columns` columns of a row of G. The terms are added to each number in order.
 template <int Width, int Columns>
 inline void add_to_columns(std::ptrdiff_t row, std::ptrdiff_t column, const TrialTerm* terms,
                            std::ptrdiff_t count, double* G) {
@@ -89,7 +89,7 @@ inline void add_to_columns(std::ptrdiff_t row, std::ptrdiff_t column, const Tria
 
 }  // namespace detail
 
-/// Computes G[i, j, t] += sum_p a_p[i, t] c_p[j, t] over the terms in order.
+/// Computes G[i, j, t] += sum_p a_p[i, t] c_p[j, t], where the terms p are added in order.
 template <int Width>
 inline void add_trial_terms(std::ptrdiff_t rows, std::ptrdiff_t columns,
                             const TrialTerm* terms,  // (count,)
@@ -109,8 +109,8 @@ inline void add_trial_terms(std::ptrdiff_t rows, std::ptrdiff_t columns,
 }
 
 /// Raises most[t] to the largest magnitude of x[i, t]. Magnitudes are compared as integers, which
-/// have the order of the doubles and put NaN above infinity; a maximum does not depend on the order
-/// in which it is taken.
+/// have the same order as the doubles and place NaN above infinity. A maximum does not depend on
+/// the order of the comparisons.
 template <int Width>
 inline void raise_to_magnitudes(std::ptrdiff_t rows,
                                 const double* x,  // (rows, Width)

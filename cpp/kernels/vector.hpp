@@ -1,15 +1,17 @@
 // Inner products and matrix-vector products of doubles. The order of every sum depends on shapes
-// alone. General libraries peel loops by the alignment of their arguments, so that their last bits
-// change with the address. Serial; arguments are pointers and shapes; nothing is allocated.
+// alone. General libraries split loops by the alignment of their arguments, so the last bits of
+// their results depend on addresses. Serial; arguments are pointers and shapes; nothing is
+// allocated.
 #pragma once
 
 #include "lanes.hpp"
 
 namespace metaspan::kernels {
 
-/// Returns sum_i a_i b_i. Two registers of partial sums, taken in turns, keep additions from
-/// waiting for each other. They are added to each other, a last full register follows if there
-/// is one, then the lanes are added in order, then the elements that fill no register.
+/// Returns sum_i a_i b_i. Products are added in turns to two registers of partial sums, so that
+/// additions do not wait for each other. Then the two registers are added, the products of a last
+/// full register, if there is one, are added to them, and the lanes are summed in order. The
+/// elements that fill no register are added at the end.
 inline double dot(std::ptrdiff_t count, const double* a, const double* b) {
   Lane sums{}, others{};
   std::ptrdiff_t i = 0;
@@ -33,7 +35,7 @@ inline void times(std::ptrdiff_t rows, std::ptrdiff_t columns,
                   std::ptrdiff_t stride) {
   for (std::ptrdiff_t i = 0; i < rows; ++i) out[i] = dot(columns, A + i * stride, v);
 }
-/// The same for contiguous rows.
+/// Computes out = A v, each element by dot(), for an A with contiguous rows.
 inline void times(std::ptrdiff_t rows, std::ptrdiff_t columns, const double* A, const double* v,
                   double* out) {
   times(rows, columns, A, v, out, columns);
@@ -51,7 +53,7 @@ inline void transposed_times(std::ptrdiff_t rows, std::ptrdiff_t columns,
     for (std::ptrdiff_t j = 0; j < columns; ++j) out[j] += v[i] * A[i * stride + j];
   }
 }
-/// The same for contiguous rows.
+/// Computes out = A^T v for an A with contiguous rows.
 inline void transposed_times(std::ptrdiff_t rows, std::ptrdiff_t columns, const double* A,
                              const double* v, double* out) {
   transposed_times(rows, columns, A, v, out, columns);

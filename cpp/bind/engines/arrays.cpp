@@ -10,7 +10,7 @@
 namespace metaspan::bind {
 namespace {
 
-/// Data that the engines of a run refer to, and the batch that owns its memory.
+/// Data to which the engines of a run refer, and the batch that owns the memory of the data.
 template <class XScalar>
 struct HeldArrays {
   std::shared_ptr<Batch> batch;
@@ -19,7 +19,7 @@ struct HeldArrays {
   BandCopies<XScalar> copies;  // of sparse sets on the Gram route
 };
 
-/// A run on arrays. HeldArrays is the first base, so that it is destroyed after the engines.
+/// A run on arrays. HeldArrays is the first base class, so that it is destroyed after the engines.
 template <class XScalar, class BScalar>
 class ArraysRun : public HeldArrays<XScalar>, public FullSizeRun<BScalar> {
  public:
@@ -34,7 +34,7 @@ class ArraysRun : public HeldArrays<XScalar>, public FullSizeRun<BScalar> {
   }
 
  protected:
-  /// Trials share the store, which reads for one of them at a time.
+  /// Trials share the store, which reads for one trial at a time.
   bool one_at_a_time() const override { return this->data.tasks.is_stored(); }
 
  private:
@@ -67,7 +67,7 @@ class DualRun final : public ArraysRun<XScalar, BScalar> {
 
 /// The state from which the trials start or are resumed.
 struct ArraysState {
-  py::array B;             // (trials, d, k); that of round 0 for the dual route
+  py::array B;             // (trials, d, k); for the dual route B of round 0
   Array w;                 // (trials, k)
   std::optional<Array> A;  // (trials, samples, k) if a dual run is resumed
 };
@@ -109,7 +109,7 @@ std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
   require(!copies || (tasks.is_sparse() && route == "gram"), "copies are of sparse sets");
   interruptible([&](Cancel* cancel) {
     if (dual) run->gram = make_dual_gram(tasks, inner_products_of(method), threads, cancel);
-    tasks.in_order = route == "gram";  // also without copies, which free memory decides
+    tasks.in_order = route == "gram";  // also without copies: free memory decides if they are made
     if (copies) run->copies = copy_by_bands(method, k, tasks, threads, cancel);
     const double* A = dual && state.A ? state.A->data() : nullptr;
     const Index rows = run->gram.G.rows();

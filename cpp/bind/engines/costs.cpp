@@ -11,7 +11,7 @@
 
 namespace pybind11::detail {
 
-/// Reads the fields of the NamedTuple of the same name by attribute.
+/// Reads the fields by attribute from the NamedTuple of the same name.
 template <>
 struct type_caster<metaspan::RoundSizes> {
   PYBIND11_TYPE_CASTER(metaspan::RoundSizes, const_name("RoundSizes"));
@@ -100,7 +100,7 @@ py::list as_list(const Stages& stages) {
   return out;
 }
 
-/// Returns the counts of the route of that name; callers check the name first.
+/// Returns the counts of the route with the name `route`; callers check the name first.
 py::dict route_costs(const Method& method, const DataSizes& sizes, const std::string& route,
                      int threads) {
   const RouteCost cost = route == "dual"   ? dual_cost(method, sizes, threads)

@@ -19,7 +19,8 @@ class InfiniteTasksRun final : public RunOf<InfiniteTasksEngine> {
   }
 };
 
-/// Opens a run from M and R of every trial; `covariance` (k_star, k_star) is that of the heads.
+/// Opens a run from M and R of every trial; `covariance` (k_star, k_star) is the covariance of the
+/// heads.
 std::unique_ptr<Run> open_infinite_tasks(const Method& method, Index m_in, double noise,
                                          const Array& covariance, const Array& M, const Array& R,
                                          const std::vector<Index>& rounds,

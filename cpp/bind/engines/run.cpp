@@ -14,10 +14,10 @@ Run::Run(const std::vector<std::string>& records) : names_(records) {
   for (const std::string& name : records) plan_.records.push_back(record_named(name));
 }
 
-/// Calls body(i, threads of a trial, cancel) for every trial. Trials run in parallel, with one
-/// thread each, if there are enough of them or if a round is too small to share. Otherwise, and if
-/// they share a store, they run one after the other with all threads each. Results are the same
-/// either way.
+/// Calls body(i, threads of a trial, cancel) for every trial. Trials run in parallel, each on one
+/// thread, if there are enough trials or if a round is too small for several threads. Otherwise, or
+/// if the trials share a store, they run one after the other, each on all threads. Both ways give
+/// the same results.
 template <class Body>
 void Run::each_trial(int threads, Body&& body) {
   const bool small = count() >= threads || first().flops() < kSerialFlops;

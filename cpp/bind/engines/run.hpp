@@ -1,4 +1,5 @@
-// Runs: the private classes that train() drives, and what the bindings of the engines share.
+// Runs: the private classes whose methods train() calls, and the code that the bindings of the
+// engines share.
 #pragma once
 
 #include <memory>
@@ -10,7 +11,8 @@
 
 namespace metaspan::bind {
 
-/// The trials of one training run, without clock or files. _core.pyi describes its methods.
+/// The trials of one training run. This class uses no clock and no files. _core.pyi describes its
+/// methods.
 class Run {
  public:
   explicit Run(const std::vector<std::string>& records);
@@ -18,14 +20,14 @@ class Run {
   Run(const Run&) = delete;
 
   /// Advances every live trial to round `end`, in parallel where that pays. Rows are recorded every
-  /// record_every rounds. Heads (trials, rounds, n, k_star) start at the first round of the
-  /// earliest live trial.
+  /// record_every rounds. Heads (trials, rounds, n, k_star) begin with the round of the live trial
+  /// that is furthest behind.
   void advance(Index end, Index record_every, double stop_dist, double stop_loss,
                const std::optional<Array>& heads, int threads);
   /// Records one row of every live trial, without a step. Heads are (trials, 1, n, k_star).
   void measure(const std::optional<Array>& heads, int threads);
 
-  /// Returns rounds and values of the rows of every trial; drop_rows() discards them.
+  /// Returns the rounds and values of the rows of every trial; drop_rows() discards the rows.
   py::list rows() const;
   void drop_rows() {
     for (const auto& trial : trials_) trial->drop_rows();
@@ -38,7 +40,7 @@ class Run {
 
   /// Returns copies of the state from which every trial can be resumed.
   virtual py::dict state() const = 0;
-  /// Returns B of every trial, if the engines hold it at full size, otherwise None.
+  /// Returns B of every trial if the engines hold B at full size, otherwise None.
   virtual py::object representation(int /*threads*/) const { return py::none(); }
 
   /// Sets the size of the heads of a round, n k_star, for heads that are passed to each call.
@@ -51,7 +53,7 @@ class Run {
   Index count() const { return static_cast<Index>(trials_.size()); }
   /// Whether trials must run one after the other.
   virtual bool one_at_a_time() const { return false; }
-  /// How panels of trials are made, or null if trials advance one by one.
+  /// Returns a function that makes panels of trials, or null if trials advance one by one.
   virtual PanelMaker panel_maker(int /*threads*/) const { return nullptr; }
 
  private:
@@ -68,7 +70,8 @@ class Run {
   Index heads_size_ = 0;  // n k_star
 };
 
-/// A run whose engines have one type, whose own members state() can use.
+/// A run whose engines all have the type Specific, so that state() can use the members of this
+/// type.
 template <class Specific>
 class RunOf : public Run {
  public:
@@ -86,8 +89,8 @@ class RunOf : public Run {
   std::vector<const Specific*> engines_;  // owned by the trials
 };
 
-/// Returns M, R and w of `count` trials as stacks with an axis of trials. coordinates(i) is [M; R]
-/// of trial i, head(i) its w.
+/// Returns M, R and w of `count` trials as stacks whose first axis is the trial. coordinates(i) is
+/// [M; R] of trial i, and head(i) is its w.
 template <class Coordinates, class Head>
 py::dict state_in_coordinates(Index count, const Shape& shape, Coordinates&& coordinates,
                               Head&& head) {

@@ -29,7 +29,7 @@ class FunctionRows final : public RowSource {
   Index d_, round_ = 0;
 };
 
-/// Objects that the engines of a run refer to.
+/// Objects to which the engines of a run refer.
 template <class Scalar>
 struct HeldSampled {
   std::optional<Array> roots;  // (d,)
@@ -51,8 +51,8 @@ struct HeldSampled {
   }
 };
 
-/// A run on samples that are drawn anew. HeldSampled is the first base, so that it is destroyed
-/// after the engines.
+/// A run on samples that are drawn anew. HeldSampled is the first base class, so that it is
+/// destroyed after the engines.
 template <class Scalar>
 class SampledRun final : public HeldSampled<Scalar>, public FullSizeRun<Scalar> {
  public:

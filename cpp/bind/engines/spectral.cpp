@@ -6,14 +6,14 @@
 namespace metaspan::bind {
 namespace {
 
-/// Arrays that the engines of a run refer to.
+/// Arrays to which the engines of a run refer.
 struct HeldSpectral {
   Array roots;
   std::vector<std::unique_ptr<Mat>> truths;
 };
 
-/// A run of spectral engines. HeldSpectral is the first base, so that it is destroyed after the
-/// engines.
+/// A run of spectral engines. HeldSpectral is the first base class, so that it is destroyed after
+/// the engines.
 template <class BScalar>
 class SpectralRun final : public HeldSpectral, public FullSizeRun<BScalar> {
  public:

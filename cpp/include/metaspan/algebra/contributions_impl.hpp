@@ -1,5 +1,5 @@
-// Definitions of the members of TaskAlgebra for the other contributions of a task, (25)-(27),
-// included where it is instantiated, engines/task_algebra.cpp.
+// Definitions of the members of TaskAlgebra for the contributions (25)-(27) of a task.
+// engines/task_algebra.cpp, which instantiates TaskAlgebra, includes this file.
 #pragma once
 
 #include <algorithm>
@@ -28,8 +28,8 @@ void TaskAlgebra<Design>::solve_head(Design& design) {
   kernels::solve_cholesky<kWidth>(k_, G, next);
 }
 
-/// The residuals of losses that a method does not compute for its gradient: the outer one at w_J
-/// for a contribution without an outer part, and r_0 for a solved head.
+/// Computes the residuals that only losses need: the outer residual at w_J for a contribution
+/// without an outer part, and r_0 for a solved head.
 template <class Design>
 void TaskAlgebra<Design>::measure_others(Design& design) {
   if (!method_.has_outer_part()) {
@@ -41,8 +41,8 @@ void TaskAlgebra<Design>::measure_others(Design& design) {
   design.residual_in(heads_[0].data(), terms(), kNoSlot, residuals_[0].data());
 }
 
-/// Computes out = factor * a in the columns of tasks and 0 in the others, (k, width): inner
-/// residuals need not vanish where there is no task, and their terms must.
+/// Computes out = factor * a in the columns of tasks and 0 in all other columns, (k, width). In a
+/// column without a task an inner residual may be nonzero, but its term must be zero.
 template <class Design>
 void TaskAlgebra<Design>::keep_tasks(const Design& design, double factor, const double* a,
                                      double* out) {
@@ -52,7 +52,7 @@ void TaskAlgebra<Design>::keep_tasks(const Design& design, double factor, const 
 }
 
 /// The moves of the inner loop, (25): B - B_J = alpha sum_l g_l w_l^T and w - w_J. An outer step of
-/// size 1 along them, averaged over the tasks, is federated averaging.
+/// size 1 along the average of these moves over the tasks is federated averaging.
 template <class Design>
 void TaskAlgebra<Design>::contribute_moves(Design& design) {
   for (int l = 0; l < method_.inner_steps; ++l) {
@@ -64,10 +64,11 @@ void TaskAlgebra<Design>::contribute_moves(Design& design) {
   for (Index i = 0; i < k_ * kWidth; ++i) omega_[i] = w[i] - w_J[i];
 }
 
-/// The gradient through a solved head, (26), or of the inner loss at it, (27). With G = Z^T Z +
-/// lambda I and a = G^{-1} omega, the derivative of w_1 adds X^T Z (-a) w_1^T and X^T r (-a)^T to
-/// grad_B, and grad_w is lambda a: w enters through the penalty alone. In (27) the derivative of
-/// the penalised inner loss with respect to w_1 vanishes, so that no way back is needed.
+/// The gradient through a solved head, (26), or the gradient of the inner loss at a solved head,
+/// (27). With G = Z^T Z + lambda I and a = G^{-1} omega, the derivative of w_1 adds X^T Z (-a)
+/// w_1^T and X^T r (-a)^T to grad_B, and grad_w is lambda a: w enters through the penalty alone. In
+/// (27) the derivative of the penalised inner loss with respect to w_1 vanishes, so no backward
+/// pass is needed.
 template <class Design>
 void TaskAlgebra<Design>::contribute_solved(Design& design) {
   const double *w = heads_[0].data(), *w_1 = adapted();

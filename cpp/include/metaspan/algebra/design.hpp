@@ -20,27 +20,27 @@ namespace metaspan {
 //   static constexpr int width;
 //   Index tasks();                     columns that are tasks; the other columns must stay finite
 //   Index m_in(), m_out();             rows of a panel in sample space
-//   Index tracked();                   how many of these rows, the last ones, are no samples:
-//                                      linear steps include them, inner products leave them out
+//   Index tracked();                   how many of the last of these rows are no samples:
+//                                      linear operations include these rows, inner products do not
 //   void residual_in(V, terms, slot, r);   r = X (B V + sum of factor slot) - y  (m_in, width), and
 //                                          slot <- X^T r unless slot is kNoSlot; the caller must
 //                                          keep r while it uses the slot
-//   void residual_out(V, terms, slot, r);  the same on the outer set; zero where there is no task
-//   void product_in(V, terms, slot, r);    as residual_in, without y
+//   void residual_out(V, terms, slot, r);  as residual_in, on the outer set; zero without a task
+//   void product_in(V, terms, slot, r);    r = X (B V + sum of factor slot), without y
 //   void normal_equations(G, b);           Z^T Z (triangle(k), width), Z^T y (k, width) of (26)
 //   void features(slot, out);              out = B^T slot  (k, width)
-//   void dot(a, b, dots);                  dots = slot a . slot b  (width,); terms refer to a too
+//   void dot(a, b, dots);                  dots = slot a . slot b  (width,); terms may refer to a
 //   void add(slot, C);                     adds the term slot c^T of (10) to grad_B, for every task
 // clang-format on
 
-/// A slot with a factor for every task.
+/// A slot and the factor by which it is multiplied for each task.
 template <int Width>
 struct Term {
   int slot;
   double factor[Width];
 };
 
-/// A sum of slots with factors.
+/// A sum of slots, each multiplied by its factors.
 template <int Width>
 struct Terms {
   const Term<Width>* begin;
@@ -49,13 +49,13 @@ struct Terms {
 
 constexpr int kNoSlot = -1;
 
-/// A single task from Z and, for MAML, K and K' of (5). A slot X^T a keeps a, and its products with
-/// K and K' once they have been computed, so that each is computed once.
+/// A Design of a single task, which uses Z and, for MAML, K and K' of (5). A slot X^T a stores a
+/// and, once they are computed, the products of a with K and K', so each product is computed once.
 class DenseDesign {
  public:
   static constexpr int width = 1;
 
-  /// Normalised data of one task. What the method does not need may be null.
+  /// Normalised data of one task. Pointers that the method does not need may be null.
   struct Task {
     Index m_in, m_out;
     const double* Z_in;   // (m_in, padded(k)), zeros beyond k
@@ -66,7 +66,7 @@ class DenseDesign {
     Index K_stride;
     const double* K_cross;  // (m_out, m_in)
     Index K_cross_stride;
-    Factors* C_in;  // out, += s c^T; null where no gradient is wanted
+    Factors* C_in;  // out, += s c^T; null if no gradient is wanted
     Factors* C_out;
   };
 
@@ -108,7 +108,7 @@ class DenseDesign {
  private:
   Scratch::Slot& at(int slot) { return scratch_.slots_[static_cast<std::size_t>(slot)]; }
   const double* inner_product(int slot);  // X slot   (m_in,)
-  const double* outer_product(int slot);  // X' slot  (m_out,), of an inner slot
+  const double* outer_product(int slot);  // X' slot  (m_out,), for an inner slot
 
   Index k_;
   int outer_slot_;

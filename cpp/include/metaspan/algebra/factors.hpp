@@ -9,12 +9,13 @@ namespace metaspan {
 /// k rounded up to whole registers: the columns that the kernels store for a matrix of k columns.
 inline Index padded(Index k) { return round_up(k, kernels::kLane); }
 
-/// The factor C = sum_t s_t c_t^T (m, k) of one data set. X^T C costs either a sweep X^T s for
-/// every term or a product with the whole C: few terms are kept as they are, many are summed into
-/// C.
+/// The factor C = sum_t s_t c_t^T (m, k) of one data set. X^T C is computed by one sweep X^T s for
+/// every term or by one product with the whole C: few terms are stored as a list, many terms are
+/// summed into C.
 class Factors {
  public:
-  /// Discards the contents and allocates memory for up to `most` terms. C is whole if 2 most >= k.
+  /// Discards the contents and allocates memory for up to `most` terms. C is stored as a matrix if
+  /// 2 most >= k.
   void reset(Index m, Index k, Index most) {
     m_ = m;
     k_ = k;
@@ -24,7 +25,7 @@ class Factors {
     s_.assign(static_cast<std::size_t>(whole_ ? 0 : most * m), 0.0);
   }
 
-  /// Makes this a read-only view of a whole C that is stored elsewhere.
+  /// Makes this object a read-only view of a matrix C that is stored elsewhere.
   void borrow(const double* C,  // (m, padded(k))
               Index m, Index k) {
     m_ = m;
@@ -56,9 +57,10 @@ class Factors {
   Index m() const { return m_; }
   /// Whether C is stored as a matrix, not as terms.
   bool whole() const { return whole_; }
-  /// C, (m, padded(k)), if it is whole.
+  /// Returns C, (m, padded(k)), if C is stored as a matrix.
   const double* matrix() const { return borrowed_ != nullptr ? borrowed_ : c_.data(); }
-  // Otherwise the number of terms, s_t (m,), and the rows c_t of a matrix (count, padded(k)).
+  // If C is stored as terms: their number, s_t (m,), and the rows c_t of a matrix (count,
+  // padded(k)).
   Index count() const { return count_; }
   const double* s(Index t) const { return s_.data() + t * m_; }
   const double* c() const { return c_.data(); }

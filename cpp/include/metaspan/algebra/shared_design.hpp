@@ -11,15 +11,16 @@ namespace metaspan {
 /// Panels of tasks that share all features: population losses in coordinates, (13). In normalised
 /// units X = X' = I, Z = Z' = [M; R] and y = y' = [w_star; 0]; a slot is the panel r itself.
 ///
-/// With tracked rows, Z is followed by k rows of an identity. Off the span the targets vanish, so
-/// that every vector of the algebra is R a there, (14), and the tracked rows carry a. The last k
-/// rows of the gradient are then H, with grad_R = R H.
+/// With tracked rows, Z is followed by the k rows of an identity matrix. The targets have no
+/// component off the span. The part off the span of every vector of the algebra is therefore R a
+/// for some a, (14), and the tracked rows hold this a. The last k rows of the gradient are then H,
+/// and grad_R = R H.
 template <int Width>
 class SharedDesign {
  public:
   static constexpr int width = Width;
 
-  /// Output and scratch memory of a panel.
+  /// Memory for the output of a panel and for its temporaries.
   struct Sink {
     double* G;             // (D [+ k], padded) out, += the terms, summed over the tasks in order
     Index padded;          // round_up(k, kLane)
@@ -97,7 +98,8 @@ class SharedDesign {
   Sink sink_;
 };
 
-/// Panel widths for which SharedDesign is compiled: for few tasks, and for many.
+/// Panel widths for which SharedDesign is compiled: the narrow one for few tasks, the wide one for
+/// many.
 constexpr int kNarrow = kernels::kLane;
 constexpr int kWide = 16;
 

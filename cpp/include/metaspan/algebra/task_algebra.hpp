@@ -1,5 +1,6 @@
 // Equations (5)-(10) and (25)-(27): the inner loop and what a task contributes to the outer step,
-// computed from the products of a Design. Knows neither d nor the data, and draws no numbers.
+// computed from the products of a Design. This code uses neither d nor the data directly, and it
+// draws no random numbers.
 #pragma once
 
 #include <vector>
@@ -14,13 +15,13 @@ struct AlgebraCounts {
   double forward;  // products with X, including the one with X'
   double back;     // products B^T slot
   double added;    // terms that are added to grad_B
-  double moves;    // slots that are added with a factor, and dots of two slots, in (6) and (9)
+  double moves;    // in (6) and (9): additions of a scaled slot, and dots of two slots
 };
 
 /// Counts the operations of one call. `losses` is the share of the calls that compute losses.
 AlgebraCounts algebra_counts(const Method& method, double losses);
 
-/// The chains of sums by which inner products of panels are added, see dot_columns().
+/// The number of partial sums in an inner product of two panels, see dot_columns().
 template <class Design>
 constexpr int kChainsOf = Design::width <= 8 ? 4 : 2;
 
@@ -28,16 +29,16 @@ constexpr int kChainsOf = Design::width <= 8 ? 4 : 2;
 /// one panel of tasks at a time.
 ///
 /// The constructor allocates all memory, for panels of up to max_m_in and max_m_out rows; calls do
-/// not allocate. A task costs J + 1 products with X or X' in each direction, exact methods J more,
-/// and MAML O(J^2) vector operations.
+/// not allocate. A task needs J + 1 products with X or X' and J + 1 with their transposes. An exact
+/// method needs J more of both, and MAML also needs O(J^2) vector operations.
 template <class Design>
 class TaskAlgebra {
  public:
   TaskAlgebra(const Method& method, Index k, Index max_m_in, Index max_m_out);
 
   /// Runs the inner loop (2) from (B, w). Afterwards adapted() is w_J, residual(j) and head(j) are
-  /// valid for j < J, and slot j of the design is X^T r_j. With a solved head, (26), w_1 is that
-  /// head, and residual() is not valid.
+  /// valid for j < J, and slot j of the design is X^T r_j. With a solved head, (26), w_1 is the
+  /// solved head, and residual() is not valid.
   void adapt(Design& design,
              const double* w) {  // (k,)
     spread(w);
@@ -45,15 +46,16 @@ class TaskAlgebra {
   }
 
   /// Runs adapt(), then computes what the task contributes to the outer step: grad_w(), and the
-  /// terms of grad_B, (10), which are passed to the design. With `losses` it computes loss() too,
-  /// at the cost of one more product with X, and of one with X' if the contribution needs none.
+  /// terms of grad_B, (10), which are passed to the design. With `losses` it also computes loss(),
+  /// which takes one more product with X, and one with X' if the contribution itself needs none.
   void gradient(Design& design,
                 const double* w,  // (k,)
                 bool losses) {
     spread(w);
     gradient(design, losses);
   }
-  /// The same from start(), (k, width), the head w of every task.
+  /// Computes the same contribution from the heads in start(), (k, width), which has one w for
+  /// every task.
   void gradient(Design& design, bool losses);
   double* start() { return heads_[0].data(); }
 
@@ -83,7 +85,7 @@ class TaskAlgebra {
   void contribute_solved(Design& design);
   void keep_tasks(const Design& design, double factor, const double* a, double* out);
   bool moves_B() const { return method_.adapt_B; }
-  // Numbers of the slots, named after the vectors of (9) that they hold.
+  // The index of each slot; a function is named after the vector of (9) that its slot holds.
   static int g(int j) { return j; }                               // X^T r_j
   int p() const { return method_.inner_steps; }                   // X'^T s'
   int g_bar(int j) const { return method_.inner_steps + 1 + j; }  // X^T r_bar_j
@@ -99,7 +101,7 @@ class TaskAlgebra {
   Index k_;
   std::vector<Panel> heads_;            // w_0 .. w_J        (k, width) each
   std::vector<Panel> residuals_;        // r_0 .. r_{J-1}    (m_in, width)
-  std::vector<Panel> r_bars_, a_bars_;  // one for every step back; the pairs refer to them
+  std::vector<Panel> r_bars_, a_bars_;  // one for each backward step; pairs_ refers to them
   std::vector<Pair> pairs_;
   std::vector<Term<kWidth>> terms_;
   Panel outer_residual_, in_scratch_, k_scratch_, omega_;

@@ -1,5 +1,5 @@
 // Definitions of the members of TaskAlgebra for inner loops of gradient steps, (5)-(10), included
-// where it is instantiated, engines/task_algebra.cpp.
+// by engines/task_algebra.cpp, which instantiates TaskAlgebra.
 #pragma once
 
 #include <algorithm>
@@ -12,9 +12,10 @@ namespace metaspan {
 using kernels::add_columns;
 using kernels::dot_columns;
 
-// Counts follow the code below: J passes of the inner loop, one over the outer set if the method or
-// the losses need it, J of the backward pass, and the sums of (6) and (9), which are quadratic in
-// J. A solved head counts as a pass in which the normal equations take the place of the products.
+// The counts include J passes of the inner loop, one pass over the outer set if the method or the
+// losses need it, J passes of the backward pass, and the sums of (6) and (9), which are quadratic
+// in J. A solved head counts as a pass in which the normal equations take the place of the
+// products.
 AlgebraCounts algebra_counts(const Method& method, double losses) {
   const double J = method.inner_steps, back = method.has_way_back() ? J : 0;
   const double outer = method.has_outer_part() ? 1 : 0, measured = losses * (2 - outer);
@@ -85,8 +86,8 @@ void TaskAlgebra<Design>::subtract_moves(Design& design, int moves, int slot, do
 }
 
 /// The inner loop (2) in normalised units, g_j = X^T r_j. One call of the design computes r_j and
-/// g_j, since it can reuse each row of X while the row is in a cache. The step then needs B_j^T g_j
-/// alone.
+/// g_j, since it can reuse each row of X while the row is in a cache. Apart from g_j, the step
+/// needs only B_j^T g_j.
 template <class Design>
 void TaskAlgebra<Design>::adapt(Design& design) {
   if (method_.solves_head) return solve_head(design);
@@ -110,8 +111,8 @@ void TaskAlgebra<Design>::adapt(Design& design) {
 
 /// What a task contributes to the outer step: the gradient of the outer loss, (7)-(10), or one of
 /// the contributions of (25)-(27). The outer residual comes first, since every term of the gradient
-/// is linear in it. Losses need the inner residual at w_J, which no method needs otherwise: one
-/// more product, without a slot.
+/// is linear in it. Only losses need the inner residual at w_J, which is computed by one more
+/// product, without a slot.
 template <class Design>
 void TaskAlgebra<Design>::gradient(Design& design, bool losses) {
   adapt(design);
@@ -123,7 +124,8 @@ void TaskAlgebra<Design>::gradient(Design& design, bool losses) {
   if (method_.has_outer_part()) {
     // (7): the outer residual and omega = B_J^T p.
     push_moves(steps, w_J);
-    // s' is zero in columns without a task. All that follows is linear in s', hence zero there too.
+    // s' is zero in columns without a task. All results below are linear in s', hence zero in those
+    // columns too.
     design.residual_out(w_J, terms(), p(), s);
     design.features(p(), omega_.data());
     subtract_moves(design, steps, p(), omega_.data());
@@ -131,7 +133,8 @@ void TaskAlgebra<Design>::gradient(Design& design, bool losses) {
   }
   if (losses) {
     measure_others(design);
-    // The inner residual after the loop; r_0 is the one before it. For J = 0 they are the same.
+    // The inner residual after the loop. The inner residual before the loop is r_0; for J = 0 both
+    // are equal.
     push_moves(steps, w_J);
     design.residual_in(w_J, terms(), kNoSlot, in_scratch_.data());
     const double* last = in_scratch_.data();
@@ -152,11 +155,10 @@ void TaskAlgebra<Design>::gradient(Design& design, bool losses) {
   for (int j = steps - 1; j >= 0; --j) step_back(design, j);
 }
 
-/// Step j of the backward pass (9). Omega is kept as p w_J^T plus the pairs v c^T, so that its
-/// products need dots of slots alone. The order of the blocks keeps omega and Omega of before the
-/// step on every right-hand side: a_bar first, then r_bar, omega, and Omega last. No step reads
-/// the pairs of j = 0, so that they are not kept. Where the inner loop leaves the head alone,
-/// a_bar is zero.
+/// Step j of the backward pass (9). Omega is stored as p w_J^T plus the pairs v c^T, so its
+/// products need only dots of slots. a_bar is computed first, then r_bar, omega and Omega, so that
+/// every right-hand side has the omega and Omega from before the step. No step reads the pairs of j
+/// = 0, so they are not stored. If the inner loop does not move the head, a_bar is zero.
 template <class Design>
 void TaskAlgebra<Design>::step_back(Design& design, int j) {
   const double *w_j = heads_[j].data(), *w_J = adapted();

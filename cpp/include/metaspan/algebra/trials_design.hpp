@@ -8,9 +8,10 @@
 
 namespace metaspan {
 
-/// The same task of `Width` trials, one a column, each with its own Z = [M; R] and target. X = X' =
-/// I, Z = Z' and y = y' = [w_star; 0], as in SharedDesign, whose sums have the same order: a trial
-/// has the same bits here and there. `Chains` is that of SharedDesign, see dot_columns().
+/// A Design for one task in `Width` trials, one trial per column, each with its own Z = [M; R] and
+/// target. As in SharedDesign, X = X' = I, Z = Z' and y = y' = [w_star; 0]. Sums have the same
+/// order in both classes, so a trial has the same bits with either. `Chains` must be the value that
+/// SharedDesign uses, see dot_columns().
 template <int Width, int Chains>
 class TrialsDesign {
  public:
@@ -21,7 +22,7 @@ class TrialsDesign {
     Index D, k;
     const double* Z;            // (D, k, width)  [M; R]
     const double** slots;       // (slots_of(J),)
-    kernels::TrialTerm* terms;  // out, the terms of the task, one every `step` places
+    kernels::TrialTerm* terms;  // out, terms of the task, `step` elements apart
     Index step;
   };
 
@@ -57,7 +58,7 @@ class TrialsDesign {
     }
     if (slot != kNoSlot) trials_.slots[slot] = r;
   }
-  /// Z^T Z and Z^T y of every trial, from its own Z.
+  /// Computes Z^T Z and Z^T y of every trial from the Z of the trial.
   void normal_equations(double* G, double* b) const {
     const Index k = trials_.k;
     std::fill_n(G, kernels::triangle(k) * width, 0.0);
@@ -66,8 +67,9 @@ class TrialsDesign {
     }
     kernels::trial_product<width>(k, k_star_, trials_.Z, 1, k, heads_, b);
   }
-  /// Notes the term, since SharedDesign adds each term of all its tasks before the next: the caller
-  /// adds terms in that order, and keeps the algebra that owns them until then.
+  /// Notes the term without adding it. SharedDesign adds the first term of all tasks, then the
+  /// second, and so on; the caller must add the noted terms in this order, and keep the algebra
+  /// that owns their memory until it has done so.
   void add(int slot, const double* C) {
     *trials_.terms = {trials_.slots[slot], C};
     trials_.terms += trials_.step;

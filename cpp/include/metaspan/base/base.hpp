@@ -2,7 +2,7 @@
 // includes this header before any other use of Eigen.
 #pragma once
 
-// Only parallel.hpp starts threads, so that results do not depend on their number.
+// Only parallel.hpp starts threads: results must not depend on the number of threads.
 #define EIGEN_DONT_PARALLELIZE
 // Eigen allocates the workspace of its products on the heap: threads may have small stacks.
 #define EIGEN_STACK_ALLOCATION_LIMIT 0
@@ -22,14 +22,14 @@ using MatrixOf = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::Ro
 
 using Mat = MatrixOf<double>;
 using Vec = Eigen::VectorXd;
-using ConstMat = Eigen::Map<const Mat>;  // views of memory that somebody else owns
+using ConstMat = Eigen::Map<const Mat>;  // views of memory that another object owns
 using MutMat = Eigen::Map<Mat>;
 using ConstVec = Eigen::Map<const Vec>;
 using MutVec = Eigen::Map<Vec>;
 
-/// Cache sizes (L1, L2, L3) that Eigen is told to block its products for. Eigen would detect those
-/// of the processor, and the blocking decides the last bits of a product: fixed sizes give the same
-/// bits on every processor that runs the same instruction-set level.
+/// Cache sizes (L1, L2, L3) for which Eigen blocks its products. By default Eigen detects the cache
+/// sizes of the processor, and the last bits of a product depend on the blocking. Fixed sizes give
+/// the same bits on every processor that runs the same instruction-set level.
 inline constexpr Index kCacheBytes[] = {32 * 1024, 512 * 1024, 4 * 1024 * 1024};
 
 /// a / b rounded up, for a >= 0 and b > 0.

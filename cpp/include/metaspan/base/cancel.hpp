@@ -11,7 +11,8 @@
 
 namespace metaspan {
 
-/// A cancellation token. Any thread may read it; only the thread that made it asks whether to stop.
+/// A cancellation token. Any thread may read the token; only the thread that constructed it calls
+/// `ask`.
 class Cancel {
  public:
   /// `ask` returns true to request cancellation. Only the constructing thread calls it, and at most
@@ -22,7 +23,7 @@ class Cancel {
   /// Whether cancellation has been requested. Safe to call from any thread.
   bool requested() const { return requested_.load(std::memory_order_relaxed); }
 
-  /// Calls `ask` if 20 ms have passed since the last call. A no-op on every other thread than the
+  /// Calls `ask` if 20 ms have passed since the last call. Does nothing on any thread except the
   /// constructing one.
   void poll() {
     if (std::this_thread::get_id() != owner_) return;

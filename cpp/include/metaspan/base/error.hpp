@@ -1,5 +1,5 @@
-// Exceptions of the core. It checks only what memory safety depends on; Python checks everything
-// else first, with more helpful messages.
+// Exceptions of the core. The core checks only the conditions that memory safety depends on; Python
+// checks all other conditions first, with more helpful messages.
 #pragma once
 
 #include <stdexcept>
@@ -8,7 +8,7 @@
 
 namespace metaspan {
 
-/// Thrown by a round that was cancelled. The state is the one before that round.
+/// Thrown by a round that was cancelled. The state is then the one before the cancelled round.
 struct Cancelled : std::exception {
   const char* what() const noexcept override { return "cancelled"; }
 };

@@ -13,8 +13,9 @@ namespace metaspan {
 
 /// Asks the system for huge pages in `count` numbers that have not been written yet. Sparse sweeps
 /// address rows of B and of the gradient at random: with pages of 4 KiB most rows of a large matrix
-/// miss the TLB, and fresh memory takes a page fault every 4 KiB. Small arrays contain no whole
-/// huge page and are left alone. A refusal changes the speed only, so it is ignored.
+/// miss the TLB, and fresh memory takes a page fault every 4 KiB. An array that contains no whole
+/// huge page is left unchanged. If the system refuses huge pages, only the speed changes, so the
+/// refusal is ignored.
 template <class T>
 void prefer_huge_pages(T* data, Index count) {
 #ifdef MADV_HUGEPAGE
@@ -30,7 +31,7 @@ void prefer_huge_pages(T* data, Index count) {
 #endif
 }
 
-/// Allocates memory for `count` elements of an empty vector, in huge pages if it is large.
+/// Allocates memory for `count` elements of an empty vector, in huge pages if the memory is large.
 template <class T>
 void reserve_huge(std::vector<T>& numbers, Index count) {
   numbers.reserve(static_cast<std::size_t>(count));

@@ -28,10 +28,11 @@ inline constexpr bool kHasThreads = false;
 #endif
 
 /// Calls body(i, thread) once for every i in [0, items), in any order, on at most `threads`
-/// threads, or on one while several take longer, see ThreadGain. `thread` numbers the calling
-/// thread from 0. The first exception that a body throws is rethrown after the loop. Once `cancel`
-/// is requested, items that have not begun are skipped, without an exception; callers follow the
-/// loop with throw_if_requested(). Items are scheduled one at a time, since their costs may differ.
+/// threads. While several threads take longer than one, only one runs, see ThreadGain. `thread`
+/// numbers the calling thread from 0. The first exception that a body throws is rethrown after the
+/// loop. Once `cancel` is requested, items that have not begun are skipped, without an exception;
+/// callers follow the loop with throw_if_requested(). Items are scheduled one at a time, since
+/// their costs may differ.
 template <class Body>
 void parallel_for(int threads, Index items, Cancel* cancel, Body&& body) {
   if (threads > items) threads = static_cast<int>(items);
@@ -79,7 +80,7 @@ void parallel_for(int threads, Index items, Cancel* cancel, Body&& body) {
 #endif
 }
 
-/// The same without a cancellation token.
+/// Runs the parallel loop without a cancellation token.
 template <class Body>
 void parallel_for(int threads, Index items, Body&& body) {
   parallel_for(threads, items, nullptr, body);
@@ -96,8 +97,8 @@ inline int available_cpus() {
   return count == 0 ? 1 : static_cast<int>(count);
 }
 
-/// Returns the number of threads of a call that sets none: the CPUs of this process, or fewer if
-/// OMP_NUM_THREADS or omp_set_num_threads() on the calling thread limits them.
+/// Returns the number of threads for a call that does not specify one: the CPUs of this process, or
+/// fewer if OMP_NUM_THREADS or omp_set_num_threads() on the calling thread limits them.
 inline int default_threads() {
 #ifdef _OPENMP
   const int most = omp_get_max_threads();
@@ -113,11 +114,12 @@ inline int default_threads() {
 /// other threads. Returns true.
 inline bool pause_threads() { return true; }
 #else
-// OpenMP 5.0 added this function, and the library in some wheels lacks it: a weak reference, which
-// is null there, is tested at run time.
+// OpenMP 5.0 added this function, and the OpenMP library in some wheels lacks it. A weak reference
+// is null if the library lacks the function; this is tested at run time.
 #pragma weak omp_pause_resource_all
 
-/// Ends the idle threads of the pool, so that a fork is safe. Returns false if the library cannot.
+/// Ends the idle threads of the pool, so that a fork is safe. Returns false if the OpenMP library
+/// cannot end them.
 inline bool pause_threads() {
   return omp_pause_resource_all != nullptr && omp_pause_resource_all(omp_pause_hard) == 0;
 }

@@ -5,19 +5,20 @@
 
 namespace metaspan {
 
-/// A part of a round. Its arithmetic overlaps with its data traffic, so the longer of the two is
-/// its time.
+/// A part of a round. The arithmetic of a part overlaps with its data traffic, so the time of the
+/// part is the longer of the two times.
 struct Stage {
-  double features = 0;  // flops at the rate of X B; other work as the flops that take as long
+  double features = 0;  // flops at the rate of X B, or other work as the flops of equal time
   double grams = 0;     // flops at the rate of X X^T
-  double memory = 0;    // bytes read from memory; other work as the bytes that take as long
+  double memory = 0;    // bytes read from memory, or other work as the bytes of equal time
   double cached = 0;    // bytes read from a cache
 };
 
-/// Time of the first use of memory that the system has just provided, as a number of reads of it.
+/// The first use of memory that the system has just provided takes as long as this many reads of
+/// the same memory.
 constexpr double kFreshMemory = 10;
 
-/// Parts that follow each other: their times add up.
+/// Parts of a round that run one after the other: their times are added.
 using Stages = std::vector<Stage>;
 
 }  // namespace metaspan

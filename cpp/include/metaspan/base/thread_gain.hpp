@@ -1,6 +1,6 @@
-// Whether several threads gain time at present. A loop ends with its slowest thread, so beside busy
-// processes, which take a processor for milliseconds at a time, several threads can be slower than
-// one.
+// Tests whether several threads are faster than one at present. A loop ends with its slowest
+// thread, so beside busy processes, which take a processor for milliseconds at a time, several
+// threads can be slower than one.
 #pragma once
 
 #include <algorithm>
@@ -22,12 +22,13 @@ inline double thread_seconds() {
   return 0;
 }
 
-/// The seconds that loops on several threads lost compared with one thread. One thread would have
-/// taken the sum of the processor times of all threads. Once the loops of about the last 20 ms have
-/// lost time in total, loops run on one thread for 20 ms, and then on several again. If they lose
-/// again before as much time has passed, loops run on one thread for twice as long, up to 640 ms.
-/// Threads may share an object: one of two simultaneous updates may be lost, which delays a
-/// decision by one loop.
+/// Sums the seconds that loops on several threads lost compared with one thread. One thread would
+/// have taken the sum of the processor times of all threads. If the loops of about the last 20 ms
+/// have lost time in total, loops run on one thread for 20 ms, then on several threads again. If
+/// loops on several threads lose time again before a time as long as the last period on one thread
+/// has passed, the next period on one thread is twice as long, up to 640 ms. Threads may share a
+/// ThreadGain object: one of two simultaneous updates may be lost, which delays a decision by one
+/// loop.
 class ThreadGain {
  public:
   /// Returns the balance that all loops of the process share.
@@ -36,7 +37,7 @@ class ThreadGain {
     return gain;
   }
 
-  /// Returns the seconds of a clock that runs steadily.
+  /// Returns the time of a steady clock in seconds.
   static double now() {
     const auto time = std::chrono::steady_clock::now().time_since_epoch();
     return std::chrono::duration<double>(time).count();
@@ -46,12 +47,13 @@ class ThreadGain {
   bool allows(double time) const { return time >= alone_until_.load(std::memory_order_relaxed); }
 
   /// Records a loop that ran on several threads from `begin` to `end` and took `work` seconds of
-  /// processor time: in sum over the threads, without the time that they waited for each other.
+  /// processor time: the sum over the threads, without the time that they waited for each other.
   void record(double begin, double end, double work) {
     if (!(work > 0)) return;
     const double age = begin - last_.load(std::memory_order_relaxed);
     const double kept = age < 0 ? 1 : std::exp(-age / kMemory);
-    // What was gained long ago, or in a long loop, does not excuse a loss now.
+    // Time that was gained long ago decays, and the sum of gains is limited to kMemory, so that
+    // neither can hide a present loss.
     const double lost = kept * lost_.load(std::memory_order_relaxed) + (end - begin) - work;
     last_.store(end, std::memory_order_relaxed);
     lost_.store(std::max(lost, -kMemory), std::memory_order_relaxed);
@@ -65,7 +67,7 @@ class ThreadGain {
   }
 
  private:
-  // In seconds; the last is more than starting the threads takes.
+  // In seconds. kTolerance is more than the time that starting the threads takes.
   static constexpr double kMemory = 0.02, kLongest = 0.64, kTolerance = 0.0005;
 
   std::atomic<double> lost_{0}, last_{0}, alone_{kMemory}, alone_until_{0};

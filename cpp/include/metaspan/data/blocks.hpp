@@ -15,9 +15,9 @@ struct Block {
   Index first, count;
 };
 
-/// Returns whether blocks are limited by bytes. They are if X is in a store. They also are if B has
-/// narrower numbers than double: grad_B is then rounded after each block, so data in memory need
-/// the blocks of a store to give the same bits.
+/// Returns whether blocks are limited by bytes. Blocks are limited if X is in a store. Blocks are
+/// also limited if the numbers of B are narrower than double: grad_B is then rounded after each
+/// block, so data in memory must have the same blocks as data in a store to give the same bits.
 inline bool are_limited(bool stored, Index B_number_bytes) {
   return stored || B_number_bytes < static_cast<Index>(sizeof(double));
 }
@@ -28,8 +28,8 @@ inline double block_bytes(Index d, Index k, Index B_number_bytes) {
                   4.0 * static_cast<double>(B_number_bytes) * static_cast<double>(d * k));
 }
 
-/// Splits the tasks of a round into blocks of at most `most` tasks. Shapes alone decide where, so
-/// that a store changes no bit.
+/// Splits the tasks of a round into blocks of at most `most` tasks. The split depends on shapes
+/// alone, so data in a store and data in memory give the same bits.
 template <class BScalar, class XScalar>
 std::vector<Block> blocks_of(const TaskSet<XScalar>& tasks, const TaskSelection& taken, Index k,
                              Index most) {
@@ -59,9 +59,9 @@ inline TaskSelection part_of(const TaskSelection& taken, const Block& block) {
   return {block.count, nullptr, taken.first + block.first};
 }
 
-/// Calls body(tasks, taken, block) for every block, with the selection of its tasks from `tasks`. A
-/// store meanwhile reads the next block. After the last block of a round on all tasks in order,
-/// this is the first block, for the next round.
+/// Calls body(tasks, taken, block) for every block, where `taken` selects the tasks of the block
+/// from `tasks`. While the body runs, a store reads the next block. During the last block of a
+/// round on all tasks in order, the store reads the first block for the next round.
 template <class Scalar, class Body>
 void each_block(const TaskSet<Scalar>& tasks, const TaskSelection& taken,
                 const std::vector<Block>& blocks, Body&& body) {

@@ -7,18 +7,18 @@
 
 namespace metaspan {
 
-/// Sizes on average over the tasks.
+/// Sizes of a round, averaged over the tasks where they differ.
 struct DataSizes {
   Index d, k, k_star;
-  Index n, all_tasks;       // tasks of a round, and tasks from which it chooses
+  Index n, all_tasks;       // tasks of a round, and tasks among which a round chooses
   double m_in, m_out;       // samples of a task
-  bool shared;              // inner and outer sets are one
-  Index number_bytes;       // of a number of X
-  Index B_number_bytes;     // of a number of B
+  bool shared;              // inner and outer sets are the same
+  Index number_bytes;       // bytes of one number of X
+  Index B_number_bytes;     // bytes of one number of B
   bool stored;              // X is in a store
-  bool sparse;              // X is held by its entries
+  bool sparse;              // X is sparse: only its entries are stored
   bool made;                // rows of X are generated when they are needed
-  double entries, meeting;  // of a sparse row; probability that two are in the same column
+  double entries, meeting;  // entries of a sparse row; probability that two share a column
   bool copied;              // the Gram route copies sparse sets by bands where that pays
   double losses, geometry;  // shares of the rounds that record losses, and that measure B
   double record_calls;      // time of the records of a round, as a number of kernel calls

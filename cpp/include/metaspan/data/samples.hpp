@@ -20,7 +20,7 @@ struct DenseRows {
   bool operator==(const DenseRows& other) const { return X == other.X && stride == other.stride; }
 };
 
-/// The entries of a sparse X: those of row i start at starts[i], in increasing order of columns.
+/// The entries of a sparse X. Row i starts at entry starts[i]; columns increase within a row.
 template <class Scalar>
 struct SparseRows {
   const std::int64_t* starts;   // (m + 1,)
@@ -31,7 +31,7 @@ struct SparseRows {
 };
 
 /// A copy of a sparse set (m, d) whose entries are grouped by bands of columns, and within a band
-/// ordered by row. The entries of a band address few rows of X^T C, which an L2 cache keeps.
+/// ordered by row. The entries of a band address so few rows of X^T C that an L2 cache holds them.
 template <class Scalar>
 struct BandedRows {
   Index width;                         // columns of a band; the last one may have fewer
@@ -41,8 +41,8 @@ struct BandedRows {
   std::vector<Scalar> values;          // of the entries
 };
 
-/// Rows that are generated from a law when a sweep needs them, (12). y is the noise alone: the
-/// rest of a response is computed from the generated row.
+/// Rows that are generated from a law when a sweep needs them, (12). y has only the noise; the rest
+/// of a response is computed from the generated row.
 struct MadeRows {
   const RowMaker* maker;
   Index task;  // its number for the maker
@@ -52,7 +52,7 @@ struct MadeRows {
   }
 };
 
-/// Rows that a function of the user supplies when a sweep needs them; y as for MadeRows.
+/// Rows that a function of the user supplies during a sweep; y is the noise, as in MadeRows.
 struct SourcedRows {
   const RowSource* source;
   const double* roots;  // (d,)  square roots of a diagonal covariance, or null for I
@@ -63,7 +63,7 @@ struct SourcedRows {
   }
 };
 
-/// X in a store, which reads it into memory as dense rows for a sweep.
+/// X in a store, which reads X into memory as dense rows for a sweep.
 struct StoredRows {
   Index number;  // of the set in the store
 
@@ -132,15 +132,15 @@ struct TaskSet {
   std::vector<Samples<Scalar>> inner, outer;  // (n,) each; outer may be empty to adapt alone
   const Truth* truth = nullptr;               // of generated rows
   Store<Scalar>* store = nullptr;             // of stored rows
-  // Whether X B with a far B adds the entries of a sparse row one after the other: the order of
-  // copies by bands, which is kept where memory has no room for them.
+  // Whether X B with a far B adds the entries of a sparse row one after the other. Copies by bands
+  // use this order, which must stay the same when memory has no room for copies.
   bool in_order = false;
 
   Index size() const { return static_cast<Index>(inner.size()); }
   const Samples<Scalar>& in(Index i) const { return inner[static_cast<std::size_t>(i)]; }
   const Samples<Scalar>& out(Index i) const { return outer[static_cast<std::size_t>(i)]; }
   bool shares(Index i) const { return in(i) == out(i); }
-  // All sets have rows of the same type, so the first one answers for all.
+  // All sets have rows of the same type, so the first set is tested for all.
   bool is_sparse() const { return !inner.empty() && inner.front().is_sparse(); }
   bool is_made() const { return !inner.empty() && inner.front().is_made(); }
   bool is_stored() const { return !inner.empty() && inner.front().is_stored(); }
@@ -189,7 +189,7 @@ void normalise_y(const Samples<Scalar>& set, Vec& y) {
   for (Index i = 0; i < set.m; ++i) y[i] = normalisation(set.m) * static_cast<double>(set.y[i]);
 }
 
-/// The results of a round beside grad_B: means and, for each task of the round, the requested
+/// The results of a round except grad_B: grad_w and, for each task of the round, the requested
 /// losses and heads.
 struct RoundOutputs {
   Vec w;        // (k,)    grad_w

@@ -8,7 +8,7 @@
 
 namespace metaspan {
 
-/// The status of a trial; only a live one advances.
+/// The status of a trial; only a live trial advances.
 enum class TrialStatus { live = 0, converged = 1, diverged = 2, underflow = 3 };
 
 /// What to record, how often, and when to stop.
@@ -19,8 +19,8 @@ struct Plan {
   double stop_loss = 0;  // converged once loss_out is at most this; 0: never
 };
 
-/// Distances below this depend on denormal numbers and have lost their accuracy: the trial ends
-/// with underflow.
+/// Distances below this value depend on denormal numbers and have lost their accuracy: a trial that
+/// reaches one ends with underflow.
 constexpr double kLeastDist = 1e-300;
 
 /// One trial: its engine, its round and status, and the rows recorded since the last drop_rows().
@@ -30,18 +30,20 @@ class Trial {
 
   /// Runs rounds until round `end`, or until the trial ends. Before every round whose number is a
   /// multiple of record_every, a row is recorded and the stop rules are applied to it: the trial
-  /// ends with that row if a rule is met or the distance has underflowed. It also ends, as
-  /// diverged, if a step fails. Throws Cancelled; the trial keeps the rounds that were completed.
+  /// ends with that row if a rule is met or the distance has underflowed. A trial whose step fails
+  /// ends as diverged. Throws Cancelled; the trial keeps the rounds that were completed.
   void advance(const Plan& plan, Index end,
                const double* heads,  // (end - heads_begin, n, k_star), or null
                Index heads_begin, Index heads_stride, int threads, Cancel* cancel);
 
-  // The parts of a round of advance(), for trials whose gradients are computed side by side.
-  /// Marks what the row of the next round needs of its tasks. Returns whether the round has a row.
+  // The parts into which a round of advance() is split for trials whose gradients are computed side
+  // by side.
+  /// Requests the task outputs that the row of the next round needs. Returns whether the round has
+  /// a row.
   bool begin_round(const Plan& plan);
   TaskOutputs& outputs() { return tasks_; }
   /// Records the row and applies the stop rules, once the gradient has filled outputs(). `dist` is
-  /// the distance of the state, or null where the engine's coordinates serve.
+  /// the distance of the state, or null if it must be computed from the engine's coordinates.
   void end_gradient(const Plan& plan, int threads, const double* dist = nullptr);
   /// Ends the round; the trial has diverged if no step was taken.
   void end_round(bool stepped);
@@ -71,7 +73,7 @@ class Trial {
   Index round_;
   double alpha_;
   TrialStatus status_ = TrialStatus::live;
-  bool was_apart_ = false;  // whether the last row had a distance above 0
+  bool was_apart_ = false;  // whether the distance in the previous row was above 0
   Meter meter_;
   TaskOutputs tasks_;
   const Mat no_state_;

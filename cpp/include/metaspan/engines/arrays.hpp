@@ -1,5 +1,5 @@
-// Engines on data at full size, (11), by the routes of sweeps/ and by the dual form (24);
-// adaptation and features Z on the same data.
+// Engines on data with all d features, (11), by the routes of sweeps/ or by the dual form (24).
+// Also functions that adapt heads and compute features Z on such data.
 #pragma once
 
 #include <functional>
@@ -23,7 +23,7 @@ template <class BScalar>
 struct ArraysStart {
   const BScalar* B;  // (d, k)
   Vec w;             // (k,)
-  const double* A;   // (N, k)  of a dual run that is resumed; otherwise null
+  const double* A;   // (N, k)  if a dual run is resumed; otherwise null
   Index n;           // tasks a round; see RoundChoice
   std::uint64_t seed, trial;
 };
@@ -40,8 +40,8 @@ class ArraysEngine : public Engine {
   virtual Mat export_A() const { return {}; }
 };
 
-/// A function that is called before the gradient of a round, with the round and the heads that the
-/// caller passes, or null.
+/// A function that is called before the gradient of a round. Its arguments are the round and the
+/// heads that the caller passes, or null without heads.
 using BeforeRound = std::function<void(Index, const double*)>;
 
 /// Makes an engine that sweeps over the data in every round. B is kept as BScalar. `data` must

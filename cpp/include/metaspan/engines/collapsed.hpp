@@ -10,24 +10,25 @@
 
 namespace metaspan {
 
-/// A trial in which every round draws new tasks and samples. R is known up to an orthogonal factor
-/// from the left, which may change with every step, except for the rows that are kept.
+/// A trial in which every round draws new tasks and samples. Except for the kept rows, R is known
+/// only up to an orthogonal factor from the left, which may change with every step.
 class CollapsedEngine : public Engine {
  public:
   struct State {
     Mat Z;       // (kept + min(k, d - kept), k)  [M; R]
     Vec w;       // (k,)
-    Index kept;  // rows with fixed directions: k_star, and those of a start that is followed
+    Index kept;  // rows with fixed directions: k_star, and the rows of a tracked start
   };
   /// The current state.
   virtual const State& state() const = 0;
 };
 
-/// Returns the cost of a round. `sizes.rows` are those of [M; R]; its flops include the random
-/// numbers.
+/// Returns the cost of a round. `sizes.rows` are the rows of [M; R]. The flops include drawing the
+/// random numbers.
 RoundCost collapsed_cost(const Method& method, const SampleLaw& law, const RoundSizes& sizes);
 
-/// Makes a collapsed engine. Its memory is O(threads (numbers of a task) + pieces D k).
+/// Makes a collapsed engine. Its memory is O(threads * s + pieces * D * k), where s is how many
+/// random numbers a task has and D is the number of rows of [M; R].
 std::unique_ptr<CollapsedEngine> make_collapsed(const Method& method, const SampleLaw& law,
                                                 CollapsedEngine::State state, HeadSource heads,
                                                 Index n, std::uint64_t seed, std::uint64_t trial);

@@ -14,22 +14,23 @@ struct RoundSizes {
   Index rows;  // rows of the state [M; R], or of B at full size
   Index k;
   Index k_star = 0;
-  bool draws_heads = false;  // the core draws the heads; otherwise it copies them
+  bool draws_heads = false;  // the core draws the heads; otherwise it copies given ones
   bool chooses = false;      // a round chooses its tasks from a pool or a table
   double losses = 0;         // share of the rounds that record losses
-  Index trials = 1;          // trials of a thread, which may share panels
+  Index trials = 1;          // trials per thread; they may share panels
 };
 
-/// The work of a round in four units. The rates of a machine for them turn it into seconds.
+/// The work of a round in four units. The rates of a machine for the four units turn the work into
+/// seconds.
 struct Work {
   double operations = 0;  // floating-point operations of kernels, including padding of registers
-  double calls = 0;       // calls of kernels, for their overhead, and whatever costs as much
+  double calls = 0;       // kernel calls, for their overhead, and other work of equal cost
   double numbers = 0;     // random numbers
-  double memory = 0;      // bytes of memory traffic that no operation hides
+  double memory = 0;      // bytes of memory traffic that does not overlap with operations
 };
 
-/// Returns the work of drawing or copying the heads of `tasks` tasks, which include the padding of
-/// panels.
+/// Returns the work of drawing or copying the heads of `tasks` tasks. `tasks` includes the columns
+/// that pad panels.
 inline Work work_of_heads(const RoundSizes& sizes, double tasks) {
   constexpr double kCallsOfChoice = 3, kCallsOfCopy = .1;  // per task, and per number
   const auto numbers = tasks * static_cast<double>(2 * ceil_div(sizes.k_star, 2));
@@ -41,7 +42,7 @@ inline Work work_of_heads(const RoundSizes& sizes, double tasks) {
 struct RoundCost {
   double flops;         // floating-point operations of the algorithm
   double bytes;         // memory of the trial
-  double thread_bytes;  // memory of each thread, in addition
+  double thread_bytes;  // additional memory of each thread
   Index pieces;         // pieces of work that threads can share
   Work work;
 };
@@ -51,7 +52,7 @@ struct Shape {
   Index k_star, e, k;
 };
 
-/// A trial of gradient descent. A round is a call of gradient() followed by step().
+/// A trial of gradient descent. One round calls gradient(), then step().
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -63,13 +64,13 @@ class Engine {
                         TaskOutputs& tasks, int threads, Cancel* cancel) = 0;
 
   /// Takes the step B <- B - beta grad_B, w <- w - beta grad_w, (3). Returns false, and leaves the
-  /// state unchanged, if the new state would not be finite or would grow so much that its small
-  /// components were lost in rounding.
+  /// state unchanged, if the new state would not be finite or would be so large that rounding would
+  /// remove its small components.
   virtual bool step() = 0;
 
   virtual Shape shape() const = 0;
-  /// Whether R keeps its relative accuracy, (14), so that a distance of 0 means underflow.
-  /// Otherwise a distance of 0 may be rounding.
+  /// Whether R keeps its relative accuracy, (14). If so, a distance of 0 means underflow; if not, a
+  /// distance of 0 may be a rounding error.
   virtual bool resolves_distance() const = 0;
   /// Returns [M; R] Q, (k_star + e, k), with an orthogonal Q for which the leading block of M Q is
   /// regular if k > k_star, as Meter requires. No record depends on Q.

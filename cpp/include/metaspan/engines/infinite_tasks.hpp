@@ -16,12 +16,12 @@ class InfiniteTasksEngine : public Engine {
 };
 
 /// Makes the engine. `m_in` is the number of inner samples, 0 for infinitely many. `covariance`
-/// (k_star, k_star) is that of the heads, whose mean is 0. The inner loss after adaptation is NaN
-/// for finitely many inner samples.
+/// (k_star, k_star) is the covariance of the heads, whose mean is 0. The inner loss after
+/// adaptation is NaN for finitely many inner samples.
 std::unique_ptr<InfiniteTasksEngine> make_infinite_tasks(double alpha, double beta, Index m_in,
                                                          double noise, Mat covariance, Mat Z);
 
-/// Returns the cost of a round. `sizes.rows` are those of [M; R]; `sizes.n` is not used.
+/// Returns the cost of a round. `sizes.rows` are the rows of [M; R]; `sizes.n` is not used.
 RoundCost infinite_tasks_cost(const RoundSizes& sizes);
 
 }  // namespace metaspan

@@ -1,5 +1,5 @@
-// The population engine: infinitely many samples a task, with losses in the coordinates of (13), at
-// a cost that does not depend on d.
+// The population engine: infinitely many samples for each task. Losses are computed in the
+// coordinates (13), at a cost that does not depend on d.
 #pragma once
 
 #include <cmath>
@@ -28,11 +28,13 @@ class PopulationEngine : public Engine {
   /// Returns the state in the initial frame, from [M; R] and w in the frame Q = I.
   static State start(Mat Z, const Vec& w, Index k_star);
 
-  /// The frame Q: coordinates() is the [M; R] of the user times Q, and head() is Q^T w.
+  /// Returns the frame Q: coordinates() is [M; R] Q, and head() is Q^T w, for the M, R and w of the
+  /// user.
   virtual const Mat& frame() const = 0;
   using Engine::coordinates;
   virtual const Mat& coordinates() const = 0;
-  // For a panel of trials: the source of heads, and the state after its rounds.
+  // A panel of trials uses these members: it draws heads from heads() and writes the state after
+  // its rounds by replace().
   virtual HeadSource& heads() = 0;
   using Column = Eigen::Map<const Vec, 0, Eigen::InnerStride<kernels::kTrials>>;
   virtual void replace(Column Z,       // (rows k,)  [M; R], row by row
@@ -42,31 +44,32 @@ class PopulationEngine : public Engine {
   virtual const Vec& grad_w() const = 0;  // (k,)
 };
 
-/// Returns the cost of a round. `sizes.rows` are those of [M; R], and k more if k > k_star.
+/// Returns the cost of a round. `sizes.rows` is the number of rows of [M; R], plus k if k > k_star.
 RoundCost population_cost(const Method& method, const RoundSizes& sizes);
 
 /// Makes a population engine. `noise` is the standard deviation of the noise of responses: it adds
-/// noise^2/2 to the losses and does not affect gradients. The memory is O(pieces k (k_star + e + J
-/// width)). A round takes O(n k (k_star + e) (J + 1)) operations. For MAML every task takes O(J^2)
-/// operations on vectors of length k_star + e in addition.
+/// noise^2/2 to the losses and does not affect gradients. The memory is O(pieces * k * (k_star + e
+/// + J * width)), where width is the number of tasks in a panel. A round takes O(n * k * (k_star +
+/// e) * (J + 1)) operations. For MAML every task also takes O(J^2) operations on vectors of length
+/// k_star + e.
 std::unique_ptr<PopulationEngine> make_population(const Method& method,
                                                   PopulationEngine::State state, HeadSource heads,
                                                   Index n, double noise);
 
 /// Whether `trials` trials of a shape, on one thread, take less time in panels than one after the
-/// other. Results are the same either way.
+/// other. Both ways give the same results.
 bool population_fills_panels(const Shape& shape, Index n, Index trials);
 
 /// Makes an empty panel of trials whose engines have this shape, with k <= k_star, and n tasks.
 std::unique_ptr<TrialPanel> make_population_panel(const Method& method, const Shape& shape, Index n,
                                                   double noise);
 
-/// Returns the work of a round of one trial among sizes.trials in panels.
+/// Returns the work of a round of one trial if `sizes.trials` trials run in panels.
 Work work_of_panels(const Method& method, const RoundSizes& sizes);
 
-/// Whether a step of size beta keeps `count` numbers finite. Their magnitudes before the step are
-/// at most `state`, and those of their gradients at most `gradient`. The test bounds the sum of the
-/// new magnitudes, so it does not depend on the order of the numbers.
+/// Whether a step of size beta keeps `count` numbers finite. The magnitudes of the numbers before
+/// the step are at most `state`, and the magnitudes of their gradients at most `gradient`. The test
+/// bounds the sum of the new magnitudes, so it does not depend on the order of the numbers.
 inline bool stays_finite(double state, double gradient, double beta, Index count) {
   return std::isfinite(static_cast<double>(count) * (state + beta * gradient));
 }

@@ -8,22 +8,22 @@
 namespace metaspan {
 
 /// The tasks of one round of one trial, in the form that the sweeps take: generators of rows,
-/// noise, and heads. They equal the arrays that the same seed, trial and round would give, up to
-/// rounding of the responses.
+/// noise, and heads. The generated tasks equal the arrays that would be drawn with the same seed,
+/// trial and round, up to rounding of the responses.
 template <class XScalar>
 class SampledTasks {
  public:
   /// Where the features come from.
   struct Rows {
     const double* roots;       // (d,)  of a diagonal covariance, or null
-    RowSource *inner, *outer;  // generate the rows instead of a law; or null
+    RowSource *inner, *outer;  // sources that replace the law of the rows, or null
   };
   SampledTasks(const SampleLaw& law, const Rows& rows, Mat B_star, HeadSource heads, Index n,
                std::uint64_t seed, std::uint64_t trial);
   SampledTasks(const SampledTasks&) = delete;
 
-  /// Draws the heads and the noise of a round, and keys the row generators for it. `heads` (n,
-  /// k_star) are those that the caller passes, or null.
+  /// Draws the heads and the noise of a round, and sets the keys of the row generators for the
+  /// round. `heads` (n, k_star) are the heads that the caller passes, or null.
   void begin_round(Index round, const double* heads);
 
   const ArraysData<XScalar>& data() const { return data_; }

@@ -1,5 +1,5 @@
-// Trials of small rounds side by side: a panel holds one trial in each column, so that registers
-// are filled across trials, and a column whose trial has ended takes the next one.
+// Trials of small rounds side by side: a panel holds one trial in each column, so that a SIMD
+// register holds numbers of several trials. A column whose trial has ended takes the next trial.
 #pragma once
 
 #include <functional>
@@ -10,7 +10,7 @@
 namespace metaspan {
 
 /// The rounds of a panel of trials. Every trial has its own state, round and heads, and no sum
-/// mixes columns: a trial has the bits that its engine alone would give it.
+/// mixes columns: a trial in a panel has the same bits as on its engine alone.
 class TrialPanel {
  public:
   virtual ~TrialPanel() = default;
@@ -32,11 +32,12 @@ class TrialPanel {
   /// Computes the gradients of a round, (10), and the outputs that each column requests.
   virtual void gradient(const Round* rounds) = 0;  // (width,)
 
-  /// Takes the steps of all columns. A step that its engine would refuse, see Engine::step(),
-  /// leaves the column unchanged.
+  /// Takes the steps of all columns. If the engine of a column would refuse its step, see
+  /// Engine::step(), the column stays unchanged.
   virtual void step(bool* taken) = 0;  // (width,)
 
-  /// Whether distances() computes the record dist; otherwise the engine's coordinates serve.
+  /// Whether distances() computes the record dist; otherwise dist is computed from the engine's
+  /// coordinates.
   virtual bool measures_distance() const = 0;
   virtual void distances(double* dist) = 0;  // (width,)
 };
@@ -51,8 +52,8 @@ struct GivenHeads {
 };
 
 /// Advances the live trials to round `end`, with the results of Trial::advance(). Every thread has
-/// a panel, whose columns take trials from one queue; results do not depend on the column. Throws
-/// Cancelled; the trials keep the rounds that were completed.
+/// a panel, and the columns of all panels take trials from one queue. Results do not depend on the
+/// column. Throws Cancelled; the trials keep the rounds that were completed.
 void advance_in_panels(const std::vector<std::unique_ptr<Trial>>& trials, const Plan& plan,
                        Index end, const GivenHeads& heads, const PanelMaker& make_panel,
                        int threads, Cancel* cancel);

@@ -1,5 +1,6 @@
 // The coordinates of (13), B = B_star M + E R with E orthonormal and orthogonal to B_star:
-// conversions from and to full size, random starts, and the linear algebra that they need.
+// conversions between coordinates and full size, random starts, and the linear algebra that both
+// need.
 #pragma once
 
 #include "metaspan/base/base.hpp"
@@ -8,7 +9,7 @@
 
 namespace metaspan {
 
-/// B in the coordinates of (13), and the basis of what it has off B_star.
+/// B in the coordinates of (13), and a basis E of the part of B off B_star.
 struct Coordinates {
   Mat M;  // (k_star, k)
   Mat R;  // (e, k)
@@ -21,8 +22,9 @@ Mat inner_product(ConstMat A,  // (d, p)
                   ConstMat B,  // (d, q)
                   int threads);
 
-/// Returns the R-factor of A with a nonnegative diagonal, (min(rows, q), q), serially: for small A.
-/// Columns of extreme length are scaled first, so that squares neither overflow nor underflow.
+/// Returns the R-factor of A with a nonnegative diagonal, (min(rows, q), q). Runs serially, so it
+/// is meant for small A. Columns of very large or very small norm are scaled first, so that squares
+/// neither overflow nor underflow.
 Mat small_r_factor(const Mat& A);  // (rows, q)
 
 /// Returns the R-factor of A, (min(d, q), q), in O(d q^2), by a fixed tree of QR factorisations of
@@ -30,19 +32,19 @@ Mat small_r_factor(const Mat& A);  // (rows, q)
 Mat r_factor(ConstMat A,  // (d, q)
              int threads);
 
-/// Replaces A by its factor Q of A = Q S, where S has a positive diagonal. A must have full column
-/// rank.
+/// Replaces A by the factor Q of A = Q S, where Q has orthonormal columns and S is upper triangular
+/// with a positive diagonal. A must have full column rank.
 void orthonormalise(MutMat A,  // (d, q), d >= q, in and out
                     int threads);
 
-/// Computes A <- A - B (B^T A) twice: the first pass leaves a component of the order of the
-/// rounding error of what it removed.
+/// Computes A <- A - B (B^T A) twice. The first pass leaves a component of A along B as large as
+/// the rounding error of the part that it removes; the second pass removes this component.
 void project_off(ConstMat B,  // (d, p) orthonormal columns
                  MutMat A,    // (d, q), in and out
                  int threads);
 
-/// Brings B to the coordinates of (13). E spans the numerical range of the part of B off B_star, so
-/// that e <= min(k, d - k_star).
+/// Converts B to the coordinates of (13). E spans the numerical range of the part of B off B_star,
+/// so that e <= min(k, d - k_star).
 Coordinates to_coordinates(ConstMat B,       // (d, k)
                            ConstMat B_star,  // (d, k_star) orthonormal columns
                            int threads);
@@ -64,20 +66,21 @@ void haar(Key key, ConstMat off,  // (d, p) orthonormal columns, p = 0 for none
 /// I, without any array of size d, (19).
 Mat random_start(Key key, double d, Index k_star, Index k, double scale);
 
-/// Returns an orthogonal Q (k, k) with M Q = [M_1 0] and M_1 (k_star, k_star), for k > k_star: in
-/// the frame B Q small angles keep their relative accuracy, (14).
+/// Returns an orthogonal Q (k, k) with M Q = [M_1 0] and M_1 (k_star, k_star), for k > k_star:
+/// computed from B Q, small angles keep their relative accuracy, (14).
 Mat start_rotation(const Mat& M);
 
-/// Returns the R-factor of A as a square matrix (k, k), with rows of zeros below if A has fewer
-/// rows.
+/// Returns the R-factor of A as a square matrix (k, k), filled up with rows of zeros if A has fewer
+/// than k rows.
 Mat square_r_factor(const Mat& A,  // (rows, k)
                     int threads);
 
 /// Returns [M; R] Q with Q = start_rotation(M) if k > k_star, otherwise [M; R] itself.
 Mat in_regular_frame(Mat Z, Index k_star);
 
-/// Returns the coordinates [M; R], (k_star + k, k), by which B is measured: R up to an orthogonal
-/// factor from the left, on which no measurement depends, both in the frame of in_regular_frame().
+/// Returns the coordinates [M; R], (k_star + k, k), from which the records of B are computed, in
+/// the frame of in_regular_frame(). R is known up to an orthogonal factor from the left, on which
+/// no record depends.
 Mat measured(const Mat& B,       // (d, k)
              const Mat& B_star,  // (d, k_star), k_star may be 0
              int threads);
@@ -86,7 +89,8 @@ Mat measured(const Mat& B,       // (d, k)
 /// columns together.
 Stages coordinates_cost(double rows, Index k, Index columns);
 
-/// Returns the work of haar() beside drawing its numbers, for `columns` columns of a start with k.
+/// Returns the work of haar() except drawing its numbers, for `columns` columns of a start that has
+/// k columns.
 Stages haar_cost(double d, Index columns, Index k);
 
 /// Returns the bytes that measured() needs, B in double included.

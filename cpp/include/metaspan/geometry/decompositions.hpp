@@ -1,11 +1,11 @@
 // Eigen's decompositions of a Mat. They are compiled in one file, since each would add up to half a
-// minute to the compilation of every file that uses it: other files call these functions, and read
-// the factors from Eigen's classes.
+// minute to the compilation of every file that uses it: all other files call these functions, and
+// read the factors from Eigen's classes.
 #pragma once
 
 #include "metaspan/base/base.hpp"
 
-// After Eigen's settings in base.hpp.
+// Included after base.hpp, which has Eigen's settings.
 #include <Eigen/Eigenvalues>
 #include <Eigen/LU>
 #include <Eigen/QR>
@@ -26,19 +26,19 @@ Mat orthonormal_columns(const Eigen::HouseholderQR<Mat>& qr,  // of an (m, n)
 /// Returns the numerical rank of A.
 Index find_rank(const Mat& A);  // (m, n)
 
-/// Factors A with row pivots. Does not allocate if lu was made for the size of A.
+/// Factors A with row pivots. Does not allocate if `lu` was constructed for the size of A.
 void factor_lu(const Mat& A, Eigen::PartialPivLU<Mat>& lu);  // (n, n)
 
 /// Returns S^{-1}, upper triangular, for G = S^T S; NaN if G is not positive definite.
 Mat inverse_cholesky(const Mat& G);  // (n, n)
 
-/// Computes the eigenvalues of a symmetric S, and the eigenvectors on request. Does not allocate if
-/// the solver was made for the size of S.
+/// Computes the eigenvalues of a symmetric S, and its eigenvectors if `eigenvectors` is true. Does
+/// not allocate if `solver` was constructed for the size of S.
 void solve_symmetric(const Mat& S,  // (n, n)
                      bool eigenvectors, Eigen::SelfAdjointEigenSolver<Mat>& solver);
 
-/// Returns the singular values of a finite A in falling order, min(m, n) of them, and with V (n,
-/// min(m, n)) the right singular vectors as well.
+/// Returns the min(m, n) singular values of a finite A in falling order. If V is not null, also
+/// writes the right singular vectors to it, (n, min(m, n)).
 Vec find_singular_values(const Mat& A,  // (m, n)
                          Mat* V = nullptr);
 

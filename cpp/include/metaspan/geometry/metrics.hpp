@@ -1,5 +1,5 @@
-// The records of a run, (20) and (21): what each needs of a round, and how it is computed from the
-// state [M; R], w and the outputs of the tasks.
+// The records of a run, (20) and (21): the task outputs that each record needs, and its computation
+// from the state [M; R], w and these outputs.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace metaspan {
 
-/// Outputs of every task of a round. An engine fills those that are requested.
+/// Outputs of every task of a round. An engine fills the outputs that are requested.
 struct TaskOutputs {
   bool want_losses = false, want_adapted = false, want_heads = false;
   Mat losses;   // (3, n)       inner loss before and after the inner loop, outer loss after it
@@ -41,19 +41,19 @@ enum class Record {
 /// Returns the record with a public name. Throws std::invalid_argument for an unknown one.
 Record record_named(const std::string& name);
 
-/// Whether measuring the record needs [M; R], rather than the outputs of the tasks or the head
-/// alone.
+/// Whether measuring the record needs [M; R]; if not, the outputs of the tasks or the head suffice.
 bool needs_state(Record record);
 
-/// Returns the time that measuring the record takes for n tasks, as a number of kernel calls.
-/// Bringing the state to coordinates is not included.
+/// Returns the time that measuring the record takes for n tasks, as a number of kernel calls. The
+/// time of converting the state to coordinates is not included.
 double calls_of(Record record, Index k_star, Index k, Index n);
 
 /// Sets the flags of the task outputs that the record needs.
 void request(Record record, TaskOutputs& outputs);
 
-/// Computes the spectral norms of matrices of one shape, scaled so that squares neither overflow
-/// nor underflow. Calls allocate only where Eigen's product of large matrices does.
+/// Computes the spectral norms of matrices of one shape, which it scales so that squares neither
+/// overflow nor underflow. A call allocates memory only if Eigen does so in a product of large
+/// matrices.
 class SpectralNorm {
  public:
   SpectralNorm(Index rows, Index columns);
@@ -93,7 +93,7 @@ class Meter {
   template <class Square, class Off>
   bool from_inverse(const Square& M_1, const Off& R_1);
   /// Returns the tangents as quotients of sines and cosines. tangents() uses it for angles beyond
-  /// 45 degrees, where it is the more accurate method.
+  /// 45 degrees, for which this method is more accurate than R M^{-1}.
   Vec tangents_by_cosines(const Mat& Z) const;
 
   Index k_star_, e_, k_;
@@ -101,7 +101,7 @@ class Meter {
   Mat square_, off_;             // M^T and R^T, scratch of R M^{-1}
   Eigen::PartialPivLU<Mat> lu_;  // of M^T
   SpectralNorm norm_;
-  std::vector<double> scratch_;  // of the distance of a small state
+  std::vector<double> scratch_;  // for the distance of a small state
 };
 
 }  // namespace metaspan

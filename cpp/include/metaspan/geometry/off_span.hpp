@@ -1,18 +1,18 @@
-// Sums of what the tasks of a round add to B off the span of the state, (17) and (18). They are
-// known up to an orthogonal factor from the left, so each is represented by an R-factor.
+// The tasks of a round add directions off the span of the state to B. Their sum, (17) or (18), is
+// known only up to an orthogonal factor from the left, so it is represented by its R-factor.
 #pragma once
 
 #include "metaspan/geometry/coordinates.hpp"
 
 namespace metaspan {
 
-/// Draws the R-factor of V T + U A, (17). V has t orthonormal columns in `rest` dimensions, and U
-/// is a Haar-distributed frame there, independent of V, T and A; T is (t, k) and A (r, k) with t, r
-/// <= rest.
+/// Draws the R-factor of V T + U A, (17). V has t orthonormal columns of length `rest`, and U is a
+/// Haar-distributed frame of r columns of length `rest`, independent of V, T and A; T is (t, k) and
+/// A (r, k) with t, r <= rest.
 Mat add_frame(const Mat& T, const Mat& A, double rest, Sequence& draws);
 
 /// Computes the R-factor of small matrices stacked on top of each other. When its buffer is full,
-/// the rows are replaced by their R-factor, so that memory does not grow with their number.
+/// the rows are replaced by their R-factor, so that memory does not grow with the number of rows.
 class RowStack {
  public:
   explicit RowStack(Index k) : rows_(kRows + k, k) {}
@@ -27,8 +27,8 @@ class RowStack {
   Index filled_ = 0;
 };
 
-/// Draws T of (18): L^T F with L = bartlett(rows of F, rest). T^T T has the law of G^T G for a
-/// Gaussian matrix G in `rest` dimensions with row covariance F^T F.
+/// Draws T of (18): L^T F with L = bartlett(rows of F, rest). T^T T is equal in law to G^T G, where
+/// G has `rest` independent Gaussian rows with covariance F^T F.
 Mat gaussian_matrix(const Mat& F, double rest, Sequence& draws);
 
 }  // namespace metaspan

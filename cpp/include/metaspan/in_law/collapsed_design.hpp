@@ -1,5 +1,5 @@
 // The Design of the collapsed engine, (16)-(18): random samples of a task, represented in an
-// orthonormal basis of the directions that matter to it.
+// orthonormal basis of the span of the state and of the directions off it that the task uses.
 #pragma once
 
 #include "metaspan/algebra/design.hpp"
@@ -8,22 +8,22 @@
 
 namespace metaspan {
 
-/// The random numbers of one data set for a panel of tasks. A row of kernels::kTasks holds the same
-/// number of every task.
+/// The random numbers of one data set for a panel of tasks. One row has kernels::kTasks elements,
+/// which are the same number of every task.
 struct PanelSet {
   std::vector<double> numbers;  // (numbers, tasks)  entries of X and noise, not normalised
   std::vector<double> radii;    // (rows, tasks)     s of (19); empty for Gaussian features
   std::vector<double> beyond;   // (tasks,)          see SetShape::beyond
 };
 
-/// Draws the samples of the tasks [first, first + tasks) of a round, (16), of the sets that are
-/// wanted. O(numbers).
+/// Draws the samples of the tasks [first, first + tasks) of a round, (16), for the sets that are
+/// wanted. The time is O(numbers).
 void draw_samples(Key key, const SampleLaw& law, const SampleShape& shape, Index first, Index tasks,
                   bool with_inner, bool with_outer, PanelSet& inner, PanelSet& outer);
 
 /// A Design, see design.hpp. A slot is a vector X^T r in the basis. X X^T is never formed: a pass
-/// takes X row by row, computes the residual and adds its multiple of the row to the slot while a
-/// cache holds the row.
+/// takes X row by row, computes the residual and adds the residual times the row to the slot while
+/// a cache holds the row.
 class CollapsedDesign {
  public:
   static constexpr int width = kernels::kTasks;
@@ -37,7 +37,7 @@ class CollapsedDesign {
     const SampleShape& shape;
     const PanelSet &inner, &outer;
     int outer_slot;
-    bool shared;  // the outer samples are the inner ones
+    bool shared;  // the outer samples are the inner samples
   };
 
   /// Memory for panels of one shape.
@@ -86,8 +86,9 @@ class CollapsedDesign {
   void dot(int a, int b, double* dots) const;
   void add(int slot, const double* C);
 
-  /// Groups of a task's terms that are summed off the span: all terms in the frame of (17); or, for
-  /// (18), the terms of the inner set, of the outer set, or of samples that are both.
+  /// Groups of a task's terms that are summed off the span. For (17), `frame` has all terms. For
+  /// (18), `inner` has the terms of the inner set, `outer` those of the outer set, and `both` those
+  /// of samples that are in both sets.
   enum class Group { frame, inner, outer, both };
   /// A factor A (rows, k, width) for every task of a panel. Off the span a group adds U A, where U
   /// is a Haar frame for Group::frame, (17), and standard normal for the other groups, (18).
@@ -108,7 +109,8 @@ class CollapsedDesign {
   /// r = X u - noise and slot <- X^T r, row by row.
   void pass(const SetShape& set, const PanelSet& numbers, double noise, bool outer, int slot,
             double* r);
-  /// The coefficients of the rows of X, of unit length off the basis, in X^T r.
+  /// Computes the coefficients in X^T r of the rows of X, where rows are scaled to unit length off
+  /// the basis.
   void weights(int slot, const double* r, double* out) const;
   /// Whether a term with this slot belongs to a group.
   bool is_member(int slot, Group group) const;

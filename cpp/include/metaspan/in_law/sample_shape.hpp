@@ -1,5 +1,6 @@
-// The layout of the random numbers that represent a task's samples, (16): which numbers are drawn,
-// and where they are stored. It depends on sizes alone, so it is computed once a run.
+// The layout of the random numbers that represent a task's samples, (16): the numbers that are
+// drawn, and the places where they are stored. The layout depends on sizes alone, so it is computed
+// once in a run.
 #pragma once
 
 #include "metaspan/algebra/method.hpp"
@@ -7,8 +8,8 @@
 
 namespace metaspan {
 
-/// The law of the samples of tasks in d dimensions. m_in or m_out = 0 means infinitely many
-/// samples.
+/// How the samples of a task are distributed, and their sizes. Features have length d. m_in or
+/// m_out = 0 means infinitely many samples.
 struct SampleLaw {
   double d;  // up to 2^53
   Index m_in, m_out;
@@ -17,34 +18,35 @@ struct SampleLaw {
   FeatureLaw features;
 };
 
-/// A row of X: its entries in columns [begin, end) of the basis, followed by the noise of its
-/// response if `noise`.
+/// A row of X: its entries in columns [begin, end) of the basis, followed, if `noise` is true, by
+/// the noise of its response.
 struct RowShape {
   Index begin, end;
   Index at;  // position of the first entry among a task's numbers
   bool noise;
 };
 
-/// A number that is the square root of a chi-square instead of a normal.
+/// A number that is drawn as the square root of a chi-square instead of as a normal.
 struct RootShape {
   Index at;
   double dof;
 };
 
-/// One data set of a task. Rows are replaced by an orthogonal transform of the same law where that
-/// leaves fewer numbers.
+/// One data set of a task. X is replaced by Q X, with an orthogonal Q, if Q X takes fewer random
+/// numbers to draw.
 struct SetShape {
   bool infinite = false;     // X / sqrt(m) is the identity of the basis
   double normalisation = 1;  // 1 / sqrt(m)
   std::vector<RowShape> rows;
-  std::vector<RootShape> roots;  // those in rows first, then radii, then `beyond`
+  std::vector<RootShape> roots;  // the roots in rows, then the radii, then `beyond`
   Index numbers = 0;             // numbers of a task
   Index radii = -1;  // position of the first root that divides a row of student_t, or -1
-  // Position of the length, (17), that a unit combination of the rows has off the basis, or -1.
+  // Position of the length, (17), of the part off the basis of a unit combination of the rows, or
+  // -1.
   Index beyond = -1;
 };
 
-/// How the sum of what the tasks add off the span of the state is drawn.
+/// How the sum of the tasks' contributions off the span of the state is drawn.
 enum class OffSpan {
   none,      // nothing is added
   gaussian,  // (18): given the draws inside the span, it is one Gaussian matrix
@@ -53,11 +55,11 @@ enum class OffSpan {
 
 /// The orthonormal basis in which a task's samples are represented, and their layout in it. The
 /// basis has D columns of the state, q columns of the frame off its span and, if `beyond`, one
-/// column for the part of the outer set beyond both.
+/// column for the part of the outer set outside the span of the other columns.
 struct SampleShape {
   Index D, q;
   bool beyond;
-  double rest;  // d - D, the dimensions off the span
+  double rest;  // d - D, the dimension of the space off the span
   OffSpan off_span;
   SetShape inner, outer;  // outer is unused if the samples are shared
 
@@ -68,8 +70,8 @@ struct SampleShape {
 };
 
 /// Returns the layout for a method on a state of D rows. For Gaussian features, a set of m samples
-/// is replaced by a triangular factor of the same law, which has min(m, D + q + 1) rows; with a
-/// frame the inner set keeps m rows, (17).
+/// is replaced by a triangular factor of the same law, which has min(m, D + q + 1) rows. If tasks
+/// add factors in frames, (17), the inner set keeps its m rows.
 SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D);
 
 }  // namespace metaspan

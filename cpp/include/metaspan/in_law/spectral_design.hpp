@@ -10,9 +10,9 @@ namespace metaspan {
 
 /// A Design, see design.hpp, with X = Sigma^{1/2}. With U = [B_star, B], (15), every vector of the
 /// algebra is sum_b Sigma^b U a_b with coefficients a_b of length p = k_star + k, and inner
-/// products need the moments U^T Sigma^q U alone. A slot keeps the coefficients; multiplication by
-/// X^T X moves them up by one block. A residual is represented by its norm alone: losses need no
-/// more.
+/// products need only the moments U^T Sigma^q U. A slot stores the coefficients; multiplication by
+/// X^T X moves them up by one block. A residual is represented by its norm, which is sufficient for
+/// losses.
 class SpectralDesign {
  public:
   static constexpr int width = kPanelTasks;
@@ -76,7 +76,8 @@ class SpectralDesign {
   Index p() const { return panel_.k_star + panel_.k; }
   Index size() const { return panel_.blocks * p() * width; }
   double* slot_of(int slot) const { return scratch_.slots_.data() + slot * size(); }
-  /// A product of design.hpp: u = B V + terms, slot <- X^T X u, and r = |X u| if it is needed.
+  /// Computes a product of the Design concept: u = B V + terms, slot <- X^T X u, and r = |X u| if
+  /// the norm is needed.
   void chain(const double* V, Terms<width> terms, bool less_truth, Index present, int slot,
              double* r);
   /// out = sum_ij a_i^T U^T Sigma^(i + j + more) U b_j, task by task.

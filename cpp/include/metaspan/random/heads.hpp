@@ -1,16 +1,16 @@
-// The tasks' heads w_star: their laws, and the source of the heads of each round.
+// The tasks' heads w_star: their distributions, and the source of the heads of each round.
 #pragma once
 
 #include "metaspan/random/round_choice.hpp"
 
 namespace metaspan {
 
-/// A law of the heads w_star, or a table of them.
+/// A distribution of the heads w_star, or a table of heads.
 struct HeadLaw {
   enum class Kind {
     gaussian,  // mean + factor g with g standard normal
     sphere,    // uniform on the sphere of radius `radius`
-    table,     // rows of `table`: all in order, or n a round without replacement
+    table,     // rows of `table`: all in order, or n per round without replacement
     given,     // the caller passes the heads of each round
   };
   Kind kind = Kind::gaussian;
@@ -28,8 +28,9 @@ class HeadSource {
  public:
   HeadSource(HeadLaw law, Index n, std::uint64_t seed, std::uint64_t trial);
 
-  /// Selects or keys the heads of a round; call it before panel() and rows(). `heads` (n, k_star)
-  /// are those of the round for Kind::given, and must stay valid during it; otherwise null.
+  /// Selects the heads of a round, or derives the key from which they are drawn; call it before
+  /// panel() and rows(). For Kind::given, `heads` (n, k_star) are the heads of the round and must
+  /// stay valid during the round. For the other kinds `heads` is null.
   void begin_round(Index round, const double* heads);
 
   /// Writes the heads of tasks [first, first + tasks) as the columns of a panel; further columns
@@ -37,18 +38,20 @@ class HeadSource {
   void panel(Index first, Index tasks, Index width,
              double* out) const;  // (k_star, width)
 
-  /// The round of one trial in a panel of trials: its source of heads, null in an empty column.
+  /// The round of one trial in a panel of trials: its source of heads, which is null in an empty
+  /// column.
   struct TrialRound {
     HeadSource* source = nullptr;
     Index round = 0;
     const double* heads = nullptr;  // as in begin_round()
   };
-  /// Writes the heads of tasks [0, n) in kernels::kTrials trials, one a column, with the bits that
-  /// panel() gives them. All sources have one law, with tables of their own. Does not allocate.
+  /// Writes the heads of tasks [0, n) in kernels::kTrials trials, one a column, with the same bits
+  /// as panel(). All sources must have the same law, except that each may have its own table. Does
+  /// not allocate.
   static void panels_of_trials(const TrialRound* rounds,  // (kTrials,)
                                Index n,
                                double* out);  // (n, rows_of_a_trial(k_star), kTrials)
-  /// Rows of a task: k_star and, if that is odd, one more of scratch.
+  /// Rows of a task: k_star and, if k_star is odd, one more row of scratch memory.
   static Index rows_of_a_trial(Index k_star) { return round_up(k_star, 2); }
 
   /// Returns the heads of tasks [0, n), (n, k_star).
@@ -61,14 +64,14 @@ class HeadSource {
     return law_.kind == HeadLaw::Kind::gaussian || law_.kind == HeadLaw::Kind::sphere;
   }
   void draw(Index first, Index tasks, Index width, double* out) const;  // standard normals
-  void place(double* out, Index width) const;  // from normals to the law, in place
+  void place(double* out, Index width) const;  // transforms standard normals to the law, in place
 
   HeadLaw law_;
   std::uint64_t seed_, trial_;
   RoundChoice choice_;  // of rows of the table
   Key key_{};
   const double* rows_ = nullptr;  // the caller's heads, or the table
-  TaskSelection taken_;           // rows of it that the round uses
+  TaskSelection taken_;           // rows of rows_ that the round uses
 };
 
 }  // namespace metaspan

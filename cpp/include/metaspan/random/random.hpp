@@ -29,12 +29,12 @@ struct Key {
   std::uint32_t words[2];
 };
 
-/// Returns the key of one stream in one round of one trial: two words of the Philox block with the
-/// counter (round, trial, stream) under the seed.
+/// Returns the key of one stream in one round of one trial: two words of the Philox block whose
+/// counter is (round, trial, stream) and whose key is the seed.
 Key derive_key(std::uint64_t seed, std::uint64_t trial, std::uint64_t round, Stream stream);
 
-/// Derives the keys of one stream for up to kernels::kTrials pairs of a trial and a round, word by
-/// word.
+/// Derives the keys of one stream for up to kernels::kTrials pairs of a trial and a round. The two
+/// words of a key go to separate arrays.
 void derive_keys(std::uint64_t seed, Stream stream, Index count,
                  const std::uint64_t* trials,   // (count,)
                  const std::uint64_t* rounds,   // (count,)
@@ -47,19 +47,20 @@ void normal_row(Key key, Index task, Index row,
                 Index first,    // column, even
                 Index columns,  // the last < 2^33
                 double* out);   // (columns,)
-/// Writes columns [0, d) of that row.
+/// Writes columns [0, d) of row `row` of a task's matrix of standard normals.
 inline void normal_row(Key key, Index task, Index row, Index d, double* out) {
   normal_row(key, task, row, 0, d, out);
 }
 
-/// Writes uniforms in (0, 1) from the same counters.
+/// Writes uniforms in (0, 1) from the counters that normal_row() uses.
 void uniform_row(Key key, Index task, Index row,
                  Index first,    // column, even
                  Index columns,  // the last < 2^33
                  double* out);   // (columns,)
 
-/// A sequence of draws under one key, for places that need few numbers: starts, and sums off the
-/// span. Normal i comes from the counter (i / 2, task, part, 0), uniform i from (i, task, part, 1).
+/// A sequence of draws under one key, for the two uses that need few numbers: starts, and sums off
+/// the span. Normal i comes from the counter (i / 2, task, part, 0), uniform i from (i, task, part,
+/// 1).
 class Sequence {
  public:
   explicit Sequence(Key key, Index task = 0, std::uint32_t part = 0)
@@ -67,8 +68,8 @@ class Sequence {
   double normal();
   double uniform();  // in (0, 1)
 
-  /// Draws a chi-square with dof > 0 degrees of freedom, exactly for every dof, by rejection
-  /// (Marsaglia and Tsang 2000).
+  /// Draws a chi-square with dof > 0 degrees of freedom, by rejection (Marsaglia and Tsang 2000),
+  /// which is exact for every dof.
   double chi_square(double dof);
 
  private:
@@ -80,8 +81,8 @@ class Sequence {
 };
 
 /// Draws the Bartlett factor L of (16), with L L^T a Wishart matrix W_p(f, I): L (p, min(p, f)) is
-/// lower trapezoidal, L_jj^2 ~ chi^2_{f-j}, and entries below the diagonal are N(0, 1). f is only a
-/// number of degrees of freedom and may exceed any dimension that fits into memory.
+/// lower trapezoidal, L_jj^2 ~ chi^2_{f-j}, and entries below the diagonal are N(0, 1). No array
+/// has f rows, so f may be larger than an array in memory could be.
 Mat bartlett(Sequence& draws, Index p, double f);
 
 /// Draws n_taken distinct indices below n_all uniformly, in random order, by a partial Fisher-Yates

@@ -12,7 +12,7 @@ struct TaskSelection {
   Index n = 0;
   const Index* tasks = nullptr;  // (n,), or null: first .. first + n - 1
   Index first = 0;
-  /// The number of the i-th task of the round.
+  /// Returns the index, among all tasks, of the i-th task of the round.
   Index operator[](Index i) const { return tasks == nullptr ? first + i : tasks[i]; }
 };
 

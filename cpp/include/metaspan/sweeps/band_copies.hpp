@@ -1,5 +1,5 @@
-// Copies of sparse sets in an order in which the sweeps address few rows of B and of the gradient
-// at a time.
+// Copies of sparse sets. A copy orders the entries so that the sweeps address few rows of B and of
+// the gradient at a time.
 #pragma once
 
 #include <algorithm>
@@ -19,15 +19,15 @@ inline Index columns_of_band(Index k) {
   return std::min(kMost, ceil_div(kBandBytes, 8 * padded(k)));
 }
 
-/// Returns whether B and the gradient, (d, k), have many bands, so that a random access to a row
+/// Returns whether B and the gradient, (d, k), have enough bands that a random access to a row
 /// takes longer than a second pass over an entry.
 inline bool is_far(Index d, Index k) {
   constexpr Index kFewBands = 16;
   return ceil_div(d, columns_of_band(k)) > kFewBands;
 }
 
-/// Returns whether copies of sets of `entries` entries on average make the sweeps faster: where B
-/// is far, and bands have enough entries of a set to be worth a loop.
+/// Returns whether copies of sets of `entries` entries on average make the sweeps faster: B must be
+/// far, and the bands of a set must have enough entries for a loop over them to be fast.
 inline bool copies_pay(double entries, Index d, Index k) {
   constexpr double kFewEntries = 8;
   const auto bands = static_cast<double>(ceil_div(d, columns_of_band(k)));
@@ -41,12 +41,12 @@ inline double bytes_of_copy(double entries, Index number, Index d, Index k) {
          bands * static_cast<double>(sizeof(Index));
 }
 
-/// Copies of the sets of a batch. They belong to the run, and the sets refer to them.
+/// Copies of the sets of a batch. The run owns the copies, and the sets refer to them.
 template <class Scalar>
 using BandCopies = std::vector<std::unique_ptr<const BandedRows<Scalar>>>;
 
 /// Copies the sets of sparse tasks that a method uses, and sets their `banded`. The copies change
-/// the speed of the sweeps and no bit.
+/// the speed of the sweeps, but no bit of their results.
 template <class Scalar>
 BandCopies<Scalar> copy_by_bands(const Method& method, Index k, TaskSet<Scalar>& tasks, int threads,
                                  Cancel* cancel);

@@ -8,7 +8,7 @@
 namespace metaspan {
 
 /// Returns the edges, from 0 to d, of `count` bands that hold about equally many of the sampled
-/// columns. The ranks are selected, which takes less time than sorting.
+/// columns. The edges are found by selection, which takes less time than sorting.
 inline std::vector<Index> edges_at_equal_ranks(std::vector<Index> sampled, Index count, Index d) {
   std::vector<Index> edges{0};
   auto cut = sampled.begin();

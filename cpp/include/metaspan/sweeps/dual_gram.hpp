@@ -9,26 +9,27 @@
 
 namespace metaspan {
 
-/// The Gram matrix G of (24) of all normalised samples of a batch. Its rows are the inner sets in
-/// the order of the tasks, then those outer sets that are not the inner set of the same task.
+/// The Gram matrix G of (24) of all normalised samples of a batch. The rows of G are the inner sets
+/// in the order of the tasks, then the outer sets. An outer set that is also the inner set of its
+/// task is left out.
 struct DualGram {
   Mat G;                            // (N, N)
   std::vector<Index> inner, outer;  // (tasks,)  first row of each task's sets
   Index inner_rows = 0;             // number of inner samples
 };
 
-/// Which products of inner samples with each other are computed: all of them, those within a task
-/// (its K), or none.
+/// Which products of inner samples with each other are computed: all products, only the products
+/// within a task (the K of the task), or none.
 enum class InnerProducts { all, own, none };
 
 /// Returns the products that the rounds of a method read. The gradient of a first-order method
-/// combines no inner samples, so that it needs at most K.
+/// combines outer samples only, so at most the products within a task, K, are read.
 inline InnerProducts inner_products_of(const Method& method) {
   if (method.has_inner_part()) return InnerProducts::all;
   return method.adapt_B ? InnerProducts::own : InnerProducts::none;
 }
 
-/// Returns how many columns of X, of all N samples, are in memory in double at a time.
+/// Returns how many columns of the X of all N samples are held in double at a time.
 inline Index tile_columns(Index N) {
   constexpr Index kTileBytes = 1 << 23, kLeast = 512, kMost = 1 << 15;
   return std::clamp(kTileBytes / (8 * N), kLeast, kMost);

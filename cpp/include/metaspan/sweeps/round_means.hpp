@@ -1,5 +1,5 @@
-// Parts that the routes on arrays share besides their sweeps: means over the tasks of a round, and
-// the memory of a thread.
+// Code that the routes on arrays share besides the sweeps: means over the tasks of a round, and the
+// memory of a thread.
 #pragma once
 
 #include "metaspan/algebra/task_algebra.hpp"
@@ -7,8 +7,8 @@
 
 namespace metaspan {
 
-/// Collects the outputs of the tasks of a round. Every task has its own row, and means are taken
-/// over the rows in the order of the tasks, so that the bits do not depend on which thread served a
+/// Collects the outputs of the tasks of a round. Every task has its own row, and a mean adds the
+/// rows in the order of the tasks. The bits therefore do not depend on the thread that processed a
 /// task.
 class RoundMeans {
  public:
@@ -17,7 +17,8 @@ class RoundMeans {
     out.adapted.resize(n, k);
   }
 
-  /// Copies the outputs of tasks [first, first + tasks) from the algebra that has served them.
+  /// Copies the outputs of tasks [first, first + tasks) from the algebra that has processed these
+  /// tasks.
   template <class Design>
   void take(const TaskAlgebra<Design>& algebra, Index first, Index tasks, bool losses) {
     using Loss = typename TaskAlgebra<Design>::Loss;
@@ -41,7 +42,7 @@ class RoundMeans {
   Mat omegas_;
 };
 
-/// A thread's memory for tasks that are served one at a time by DenseDesign.
+/// A thread's memory for tasks that DenseDesign processes one at a time.
 struct DenseWorkspace {
   DenseWorkspace(const Method& method, Index k, Index most_in, Index most_out)
       : algebra(method, k, most_in, most_out),

@@ -10,29 +10,30 @@ namespace metaspan {
 
 /// The cost of a run by one route.
 struct RouteCost {
-  Stages setup, round;                // the work before the first round, and of a gradient
+  Stages setup, round;                // work before the first round; work of one gradient
   Stages records;                     // the work of measuring B, on average over the rounds
-  double setup_reads = 0, reads = 0;  // bytes of X read from a store: in setup, in a round
+  double setup_reads = 0, reads = 0;  // bytes of X read from a store: in setup, per round
   double calls = 0;                   // kernel calls of a round
-  double tasks = 0;                   // overheads of a task on the vector route, in a round
+  double tasks = 0;                   // overhead per round, in tasks of the vector route
   double flops = 0;                   // flops of a round
   bool serial = false;                // a round is too small for more than one thread
   double busiest = 1;                 // work of the busiest thread, as a multiple of an even share
-  double bytes = 0;                   // held by a trial beside the data and B
-  double released_bytes = 0;          // those of `bytes` freed when the gradient is complete
-  double shared_bytes = 0;            // shared by the trials of a run
-  double opening_bytes = 0;           // held while the run is opened, before its first trial
-  int copies_of_B = 2;                // held by a trial, the gradient included
-  double copy_bytes = 0;              // copies of sparse sets, which a run can do without
+  double bytes = 0;                   // memory of a trial except the data and B
+  double released_bytes = 0;          // part of `bytes` that is freed when the gradient is complete
+  double shared_bytes = 0;            // memory that the trials of a run share
+  double opening_bytes = 0;           // memory used while the run is opened, before its first trial
+  int copies_of_B = 2;                // arrays as large as B in a trial, including the gradient
+  double copy_bytes = 0;              // copies of sparse sets; made only if there is memory
 };
 
-/// Returns a lower estimate of the flops of a round on n tasks, by any route: those of the passes
-/// with a vector at a time over rows of `length` numbers and, if the rows are sparse, of the sums
-/// of a gradient of `numbers` numbers. Threads share a round of at least kSerialFlops of them.
+/// Returns a lower estimate, valid for every route, of the flops of a round on n tasks. It counts
+/// passes of one vector at a time over rows of `length` numbers. If the rows are sparse, it also
+/// counts the sums that make up a gradient of `numbers` numbers. Threads share a round whose
+/// estimate is at least kSerialFlops.
 double flops_of_round(const Method& method, double length, double n, double m_in, double m_out,
                       double numbers);
 
-/// Returns the cost of the Gram route, (11): a sweep for (5) and a sweep for (10).
+/// Returns the cost of the Gram route, (11): one sweep for (5) and one sweep for (10).
 RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads);
 
 /// Returns the cost of the vector route, (11): passes over the data with a vector at a time.

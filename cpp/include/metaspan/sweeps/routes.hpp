@@ -1,6 +1,6 @@
 // The two routes of (11), which compute the gradient of a round from samples with all d features.
 // The Gram route forms Z and the Gram matrices of (5). The vector route sweeps over the data with
-// one vector of length d at a time, except over inner sets whose Z costs less.
+// one vector of length d at a time. It forms Z only for inner sets where this takes less time.
 #pragma once
 
 #include <memory>
@@ -29,7 +29,7 @@ class Route {
   virtual void gradient(const BScalar* B,  // (d, k)
                         const double* w,   // (k,)
                         const TaskSelection& taken,
-                        bool losses,      // for MAML they may need an extra Gram matrix
+                        bool losses,      // for MAML the losses may need an extra Gram matrix
                         BScalar* grad_B,  // (d, k) out
                         RoundOutputs& out, int threads, Cancel* cancel) = 0;
 };
@@ -37,19 +37,19 @@ class Route {
 /// Makes a route on `tasks`, which must outlive it.
 ///
 /// The Gram route takes two sweeps over X_out and one or two over X_in. Its time is O(n d k (m_in +
-/// m_out)) and, for MAML, also O(n d m_in (m_in + m_out)); its memory is O(n (m_in + m_out) k) and,
-/// for MAML, also O(n m_in (m_in + m_out)). The vector route takes 2 J + 2 sweeps, and 2 J more for
-/// exact methods, of O(n d (m_in + m_out + k)) each; where it forms Z of the inner sets, O(n d m_in
-/// k) and, for exact methods, O(n d m_in J) replace those over the inner sets. Its memory is O(d k)
-/// and, for each task of a block, up to 2 J + 1 vectors of length d. For sparse samples, d (m_in +
+/// m_out)), for MAML plus O(n d m_in (m_in + m_out)). Its memory is O(n (m_in + m_out) k), for MAML
+/// plus O(n m_in (m_in + m_out)). The vector route takes 2 J + 2 sweeps, for exact methods 4 J + 2,
+/// of O(n d (m_in + m_out + k)) each. If it forms Z of the inner sets, the sweeps over the inner
+/// sets take O(n d m_in k) in total, for exact methods plus O(n d m_in J). Its memory is O(d k)
+/// plus up to 2 J + 1 vectors of length d for each task of a block. For sparse samples, d (m_in +
 /// m_out) is replaced by the number of entries.
 template <class XScalar, class BScalar>
 std::unique_ptr<Route<XScalar, BScalar>> make_route(RouteKind kind, const Method& method,
                                                     const TaskSet<XScalar>& tasks, Index k);
 
 /// Computes the heads after the inner loop by the vector route, for a method that does not adapt B.
-/// A task takes 2 J sweeps over its inner set and J products with B^T, or forms its Z where that
-/// costs less. Outer sets are not needed.
+/// For each task this takes 2 J sweeps over the inner set and J products with B^T, unless forming Z
+/// of the inner set takes less time. Outer sets are not needed.
 template <class XScalar, class BScalar>
 void adapt_by_vectors(const Method& method,
                       const BScalar* B,  // (d, k)

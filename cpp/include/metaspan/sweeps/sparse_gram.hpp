@@ -25,11 +25,12 @@ void append_rows(const Samples<Scalar>& set, double scale, std::vector<SparseRow
   }
 }
 
-/// A thread's memory for products: the entries of a block of rows, by their columns.
+/// A thread's memory for products of sparse rows: the entries of a block of rows, listed by column.
 class SparseProducts {
  public:
-  /// out(i, j) += the product of row i of `a` with row j of `b`. The first call takes O(d) time. A
-  /// call takes an operation for each entry, and one for each pair of entries in the same column.
+  /// Adds the product of row i of `a` and row j of `b` to out(i, j). A call takes one operation for
+  /// each entry, and one for each pair of entries in the same column. The first call also takes
+  /// O(d) time.
   template <class Scalar>
   void add(const SparseRow<Scalar>* a, Index a_rows, const SparseRow<Scalar>* b, Index b_rows,
            Index d,

@@ -10,28 +10,28 @@ namespace metaspan {
 /// Number of columns that the second sweep samples to weigh the bands of its threads.
 constexpr Index kBandSamples = 4096;
 
-/// Operations that X^T C of a sparse set takes: `of_a_term` for the vector X^T s of one term of C,
-/// `of_rows` for a product with the rows of the whole C.
+/// Operations in X^T C for a sparse set: `of_a_term` for the vector X^T s of one term s c^T of C,
+/// `of_rows` for one sweep over X that adds a multiple of a row of C for each entry.
 struct TermWork {
   double of_a_term, of_rows;
 };
 
 inline TermWork term_work(double entries, Index d, Index k) {
-  constexpr double kEntry = 4;  // of an entry itself, in columns of B
+  constexpr double kEntry = 4;  // work of an entry itself, as a number of columns of B
   const auto width = static_cast<double>(padded(k));
   return {kEntry * entries + (width / 2 + 2) * static_cast<double>(d), (kEntry + width) * entries};
 }
 
-/// The first sweep, as first_sweep() does it on dense data. Gram matrices take at most an operation
-/// for each pair of entries in the same column.
+/// Computes on sparse data what first_sweep() computes on dense data. A Gram matrix takes at most
+/// one operation for each pair of entries in the same column.
 template <class XScalar, class BScalar>
 void sparse_first_sweep(const BScalar* B,  // (d, k)
                         Index k, const TaskSet<XScalar>& tasks, const TaskSelection& taken,
                         GramsNeeded needed, int threads, Cancel* cancel,
                         std::vector<TaskProducts>& products);  // out, >= taken.n
 
-/// The second sweep, as second_sweep() does it on dense data, over at least one part, all of them
-/// sparse. The memory is O(d k + m k).
+/// Computes on sparse data what second_sweep() computes on dense data. There must be at least one
+/// part, and every part must be sparse. The memory is O(d k + m k).
 template <class XScalar, class BScalar>
 void sparse_second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                          const BScalar* start,  // (d, k), or null; may be out

@@ -7,13 +7,14 @@
 
 namespace metaspan {
 
-/// Columns of X that the first sweep takes at a time, so that their rows of B stay in the cache,
-/// and rows of d that the second sweep takes at a time.
+/// The number of columns of X that the first sweep multiplies at a time, so that the rows of B for
+/// these columns stay in a cache. Also the number of rows of the gradient that the second sweep
+/// computes at a time.
 constexpr Index kProjectedColumns = 1024;
 constexpr Index kCombinedRows = 256;
 
-/// Returns the number of pieces of columns into which the first sweep splits d, for n tasks a round
-/// of at most `rows` samples each. It depends on shapes alone.
+/// Returns the number of pieces into which the first sweep splits the d columns, for rounds of n
+/// tasks with at most `rows` samples each. It depends on shapes alone.
 Index pieces_of(Index d, Index rows, Index n);
 
 template <class XScalar>
@@ -22,8 +23,8 @@ Index pieces_of(const TaskSet<XScalar>& tasks, Index n) {
 }
 
 /// The first sweep, (5), over tasks whose X is in memory: computes Z = X B and the needed Gram
-/// matrices, not normalised, into the first n elements of `products`, whose memory is reused.
-/// Pieces of columns are summed in their order.
+/// matrices, not normalised, and writes them to the first n elements of `products`, whose memory is
+/// reused. The sums over pieces of columns are added in the order of the pieces.
 template <class XScalar, class BScalar>
 void first_sweep(const BScalar* B,  // (d, k)
                  Index k, const TaskSet<XScalar>& tasks, const TaskSelection& taken,
@@ -36,8 +37,8 @@ std::vector<TaskProducts> features_of_all(const BScalar* B,  // (d, k)
                                           Index k, const TaskSet<XScalar>& tasks, int threads,
                                           Cancel* cancel);
 
-/// The second sweep, (10): computes out <- [start +] sum of X^T C over the parts, in their order, a
-/// tile of rows of d at a time.
+/// The second sweep, (10): computes out <- [start +] sum of X^T C over the parts in their order. It
+/// completes a tile of rows of the gradient at a time.
 template <class XScalar, class BScalar>
 void second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                   const BScalar* start,  // (d, k), or null; may be out

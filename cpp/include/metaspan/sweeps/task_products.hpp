@@ -21,7 +21,7 @@ struct TaskProducts {
   Factors C_in, C_out;
 };
 
-/// Which of K, K' and the products with outer sets the first sweep computes.
+/// Flags for K, K' and the products with outer sets: the first sweep computes those that are set.
 struct GramsNeeded {
   bool K, K_cross;
   bool outer = true;

@@ -8,8 +8,9 @@
 
 namespace metaspan {
 
-/// Collects kTermsAtOnce pairs of a vector v and a row c, then adds sum v c^T to the gradient.
-/// A single term would read and write the whole sum for only two operations per number.
+/// Collects kTermsAtOnce pairs of a vector v and a row c, then adds the sum of their v c^T to the
+/// gradient. If every term were added alone, each number of the gradient would be read and written
+/// for only two operations.
 class TermTile {
  public:
   /// If `rows` is 0, next() must not be called.

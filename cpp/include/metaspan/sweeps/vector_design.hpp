@@ -13,16 +13,16 @@ namespace metaspan {
 
 /// A Design, see design.hpp. The residual r_i depends on row x_i of X alone. So a pass takes a few
 /// rows of X at a time, computes their residuals and adds r_i x_i to X^T r while a cache still
-/// holds the rows: they are read from memory once. B is read piece by piece, each piece for the
-/// whole panel.
+/// holds the rows, so that each row is read from memory once in a pass. B is read piece by piece,
+/// and each piece serves the whole panel.
 ///
-/// With `features` in the round, an inner set is read once for its Z = X B, from which all products
-/// of the inner loop follow, (6). The vectors X^T r of its slots are then computed together, in one
-/// more pass, and only if they are terms of grad_B.
+/// With `features` in the round, one pass over an inner set computes Z = X B, and all products of
+/// the inner loop are computed from Z, (6). The vectors X^T r of its slots are then computed
+/// together, in one more pass, and only if they are terms of grad_B.
 ///
-/// Every sum over d is split into pieces by shape, and the partial sums are added in their order.
-/// Threads may share the tasks and the pieces. A sparse row is one piece; threads may share the
-/// rows of X u and the columns of X^T r.
+/// Every sum over d is split into pieces by shape, and the sums of the pieces are added in the
+/// order of the pieces. Threads may share the tasks and the pieces. Each sparse row is a single
+/// piece; threads may share the rows of X u and the columns of X^T r.
 template <class XScalar>
 class VectorDesign {
  public:
@@ -37,20 +37,20 @@ class VectorDesign {
     int outer_slot;
     bool features;       // inner sets are served by Z = X B
     bool in_float32;     // sums over float32 data are in single precision
-    const Truth* truth;  // of generated rows, otherwise null
+    const Truth* truth;  // for generated rows; otherwise null
     int threads;         // threads that share a panel
     Cancel* cancel;
   };
 
-  /// The tasks of a panel, and the memory of their terms v c^T of grad_B: rows v of length d, and
-  /// coefficients c.
+  /// The tasks of a panel, and the memory of the terms v c^T of grad_B: the vectors v of length d
+  /// are in `rows`, and the vectors c in `coefficients`.
   struct Panel {
     Index tasks;
     const Samples<XScalar>* inner[width];
     const Samples<XScalar>* outer[width];
     Index places[width];   // indices of the tasks in `truth`
     Index terms;           // rows of a task
-    bool inner_terms;      // slots have rows in their order; otherwise the outer slot alone
+    bool inner_terms;      // row i is slot i; otherwise the only row is the outer slot
     double* rows;          // (tasks, terms, d)
     double* coefficients;  // (tasks, terms, padded(k))
   };
@@ -58,12 +58,12 @@ class VectorDesign {
   /// Memory for panels of one shape, one after the other.
   class Scratch {
    public:
-    /// The scratch holds vectors of the inner slots unless, with `inner_terms`, they are rows of
-    /// the panel or, with `features`, Z makes them unnecessary.
+    /// The scratch holds the vectors of the inner slots, with two exceptions: with `inner_terms`
+    /// they are rows of the panel, and with `features` they are not needed.
     Scratch(int inner_steps, bool inner_terms, bool features, Index tasks,
             const TaskSet<XScalar>& all, Index k);
-    /// Allocates memory for generated rows: a block of rows of each set or, where inner sets are
-    /// passed over again and fit, whole inner sets.
+    /// Allocates memory for generated rows: a block of rows of each set. If there are several
+    /// passes over inner sets (`again`) and whole inner sets fit, it holds whole inner sets.
     void make_room(Index tasks, Index d, Index most_in, bool again, bool in_blocks);
 
    private:
@@ -82,7 +82,7 @@ class VectorDesign {
     std::vector<double> inner_radii_;    // (tasks, m_in)  of generated inner sets
     std::unique_ptr<XScalar[]> made_;    // (tasks, generated rows of both sets, d)
     std::vector<double> radii_;          // (tasks, generated rows of both sets)
-    Index made_in_ = 0, made_out_ = 0;   // generated rows that are held of a task's sets
+    Index made_in_ = 0, made_out_ = 0;   // generated rows held for a task, of each set
   };
 
   VectorDesign(const Round& round, const Panel& panel, Scratch& scratch);
@@ -103,7 +103,7 @@ class VectorDesign {
     if (round_.features) return from_features(false, V, slot, r);
     chain(panel_.inner, m_in_, false, V, terms, slot, r);
   }
-  /// From Z, so that the round must have `features`.
+  /// Computes the normal equations from Z, so the round must have `features`.
   void normal_equations(double* G, double* b);
   void features(int slot, double* out) const {
     const Index size = round_.k * width;
@@ -112,7 +112,7 @@ class VectorDesign {
   void dot(int a, int b, double* dots);
   void add(int slot, const double* C);
   /// Computes the vectors of the inner slots if the inner loop was computed from Z and the vectors
-  /// are terms of grad_B. Call it after the algebra.
+  /// are terms of grad_B. Call finish() after the algebra.
   void finish();
 
  private:
@@ -121,39 +121,39 @@ class VectorDesign {
 
   /// The vector of a slot, (d,).
   double* vector(int slot, Index task);
-  /// A product of design.hpp for all tasks: u = B V + terms, r = X u [- y], slot <- X^T r, B^T
-  /// slot.
+  /// Computes a product of the Design concept for all tasks: u = B V + terms, r = X u [- y], slot
+  /// <- X^T r, B^T slot.
   void chain(const Samples<XScalar>* const* sets, Index most_m, bool with_y, const double* V,
              Terms<width> terms, int slot, double* r);
-  /// The same product of the inner sets from Z: r = Z V [- y], and Z^T r for features().
+  /// Computes from Z, for the inner sets, the residual r = Z V [- y], and Z^T r for features().
   void from_features(bool with_y, const double* V, int slot, double* r);
-  /// Z = X B of the inner sets of the panel, and the same of some rows of a task's set.
+  /// Compute Z = X B, for all inner sets of the panel or for some rows of one set.
   void project();
   void project_rows(const Pass& task, const Rows& rows, Index begin);
-  /// -X theta and the radii of generated rows, whose responses are not stored.
+  /// Stores -X theta and the radii of generated rows, whose responses are not stored.
   void keep_truth(const Pass& task, const Rows& rows, Index begin);
-  /// The pass of a task over its inner set in which Z stands for X B.
+  /// Returns the arguments of a task's pass over its inner set that uses Z instead of X B.
   Pass pass_of_features(Index t, bool with_y, int slot);
-  /// The vectors of the inner slots on a chunk of columns, for some rows of a task's set.
+  /// Adds some rows of a task's set to the vectors of the inner slots, on a chunk of columns.
   void combine_slots(const Pass& task, const Rows& rows, Index begin, Index first, Index columns);
   /// Whether B V + terms is B w for every task, so that u = B_w.
   bool is_start(const double* V, Terms<width> terms) const;
   /// U_ <- B V + terms, less theta if `less_truth`.
   void directions(const double* V, Terms<width> terms, bool less_truth);
-  /// One pass over a dense set, or over the entries of a sparse one.
+  /// Make one pass over a dense set, or over the entries of a sparse set.
   void pass(const Pass& task);
   void pass_entries(const Pass& task);
   /// Turns X u into normalised residuals, and scales them for X^T r.
   void residuals(const Pass& task, Index begin, Index count, const double* radii);
-  /// Rows of a set: in place, held from an earlier pass, or generated by make().
+  /// Returns rows of a set. They are in place, held from an earlier pass, or generated by make().
   Rows rows_of(const Pass& task, Index begin, Index count);
   void make(const Pass& task, Index begin, Index count, XScalar* out, double* radii);
-  /// Pieces of X u, and of X^T r added to v, for a few rows.
+  /// Compute one piece of X u for a few rows, or add one piece of X^T r for a few rows to v.
   void times_piece(const Pass& task, const Rows& rows, Index first, Index columns, Index piece);
   void combine_piece(const Pass& task, const Rows& rows, Index begin, Index first, Index columns);
   void combine_and_times_piece(const Pass& task, const Rows& rows, const Rows& next, Index begin,
                                Index first, Index columns, Index piece);
-  /// Ends X u of a few rows: adds the pieces and computes the residuals.
+  /// Completes X u for a few rows: adds the pieces and computes the residuals.
   void end_times(const Pass& task, const Rows& rows, Index begin);
   /// Computes B^T slot for features().
   void pull_features(int slot);
@@ -164,10 +164,12 @@ class VectorDesign {
   /// `backward`.
   template <class Body>
   void each_piece(int threads, Body&& body, bool backward = false);
-  /// Adds the partial sums of the pieces in their order; parts_of() is their memory for a task.
+  /// Adds the sums of the pieces in the order of the pieces. parts_of() returns the memory of these
+  /// sums for a task.
   void sum_parts(const double* parts, Index count, double* out) const;
   double* parts_of(Index task);
-  /// Residuals of a task, scaled for X^T r: with features every slot keeps its own.
+  /// Returns the residuals of a task, scaled for X^T r; with `features` every slot has separate
+  /// residuals.
   double* scaled_of(int slot, Index task);
   /// Writes the residuals of all tasks into a panel, (m, width).
   void interleave(const Samples<XScalar>* const* sets, Index most_m, double* r) const;

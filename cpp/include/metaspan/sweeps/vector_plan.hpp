@@ -1,5 +1,5 @@
-// How the vector route splits its work, and the memory that it holds: for the route itself and for
-// estimates.
+// How the vector route splits its work, and the memory that it holds. The route and the estimates
+// of its cost use the same functions.
 #pragma once
 
 #include <algorithm>
@@ -20,24 +20,24 @@ struct VectorPlan {
   Index most;     // tasks of the largest panel
   Index block;    // tasks whose terms are kept at a time
 
-  /// `row_bytes` are the bytes of a row of X; 0: X is sparse or generated.
+  /// `row_bytes` are the bytes of a row of X, or 0 if X is sparse or generated.
   VectorPlan(const Method& method, Index d, Index k, Index tasks, Index row_bytes);
 
-  /// Returns the panels of a block of a round with n tasks.
+  /// Returns the number of panels in a block, for rounds of n tasks.
   Index panels(Index n) const { return ceil_div(std::min(block, n), panel); }
 };
 
 /// Returns the plan for rounds on samples of these sizes.
 VectorPlan plan_of(const Method& method, const DataSizes& sizes);
 
-/// The number of groups of threads, each with a panel of its own, and of threads in a group, which
-/// share a panel.
+/// The number of groups of threads, and the number of threads in a group. Each group processes a
+/// panel of its own, which its threads share.
 struct Sharing {
   int groups, shares;
 };
 
-/// Returns how threads share rounds of n tasks. `task_bytes` are the bytes of X of the largest
-/// inner and the largest outer set together.
+/// Returns how threads share rounds of n tasks. `task_bytes` are the bytes of X in the largest
+/// inner set plus those in the largest outer set.
 Sharing sharing_of(const VectorPlan& plan, Index n, double task_bytes, bool sparse, int threads);
 
 /// Generated rows of X that are held for a task.
@@ -46,25 +46,27 @@ struct HeldRows {
   bool stay;  // the inner set is generated once a round
 };
 
-/// Returns how many rows are held: blocks of both sets, or whole inner sets if a round passes over
-/// them `again` and they fit.
+/// Returns how many rows are held: a block of each set or, if a round makes several passes over
+/// inner sets (`again`) and they fit, whole inner sets.
 HeldRows held_rows(Index tasks, Index row_bytes, Index most_in, bool again, bool in_blocks);
 
 /// Returns the bytes of the vectors of a route with `groups` groups of threads: B^T and B w, terms,
 /// directions, and inner loops.
 double vector_bytes(const VectorPlan& plan, int groups);
 
-/// Returns the bytes of the vectors for rounds on arrays, with those of Z where it is formed.
+/// Returns the bytes of the vectors for rounds on arrays, plus the bytes of Z if the route forms
+/// it.
 double vector_memory(const Method& method, const DataSizes& sizes, int threads);
 
-/// The cost of generated rows, beside the work of the vector route.
+/// The cost of generating rows, in addition to the work of the vector route.
 struct SampledCost {
   double vectors, rows, truth;  // bytes of each
   bool stay;                    // inner sets are generated once a round
   double numbers, calls;        // numbers drawn, and kernel calls, in a round
 };
 
-/// Returns the cost of generated rows; `in_blocks` if a function of the user supplies them.
+/// Returns the cost of generating rows. `in_blocks` is true if a function of the user supplies the
+/// rows.
 SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_blocks, int threads);
 
 }  // namespace metaspan
