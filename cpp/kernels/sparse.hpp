@@ -189,13 +189,13 @@ inline void times_narrow(std::ptrdiff_t k, std::ptrdiff_t rows, const std::int64
 /// all rows of X, then the next strip.
 template <Reach kReach, class Value, class Entry>
 inline void sparse_times(std::ptrdiff_t rows,
-                         const std::int64_t* starts,   // (rows + 1,) of rows in the next two
+                         const std::int64_t* starts,   // (rows + 1,) first entry of each row
                          const std::int32_t* columns,  // within the rows of B
                          const Value* values,
                          const Entry* B,  // (columns, k)
                          std::ptrdiff_t k,
                          double* out,             // (rows, width)
-                         std::ptrdiff_t width) {  // k up to a multiple of kLane
+                         std::ptrdiff_t width) {  // k rounded up to a multiple of kLane
   if (k < kLane) return detail::times_narrow<1>(k, rows, starts, columns, values, B, out);
   constexpr std::ptrdiff_t kColumns = detail::kStrip * kLane;
   for (std::ptrdiff_t first = 0; first < k; first += kColumns) {
@@ -216,7 +216,7 @@ inline void sparse_times(std::ptrdiff_t rows,
 /// in order. The bits of an element do not depend on how rows are split into calls.
 template <class Value>
 inline void sparse_times(std::ptrdiff_t rows,
-                         const std::int64_t* starts,   // (rows + 1,) of rows in the next two
+                         const std::int64_t* starts,   // (rows + 1,) first entry of each row
                          const std::int32_t* columns,  // of entries
                          const Value* values,          // of entries
                          const double* u,              // (d,)
@@ -245,7 +245,7 @@ inline void sparse_times(std::ptrdiff_t rows,
 /// element of `sum` is a sum over the rows in order for every split of rows and columns into calls.
 template <class Value>
 inline void sparse_combine(std::ptrdiff_t rows,
-                           const std::int64_t* starts,   // (rows + 1,) of rows in the next two
+                           const std::int64_t* starts,   // (rows + 1,) first entry of each row
                            const std::int32_t* columns,  // rising within a row
                            const Value* values, std::ptrdiff_t first, std::ptrdiff_t end,
                            const double* C,         // (rows, width)
@@ -270,7 +270,7 @@ inline void sparse_combine(std::ptrdiff_t rows,
 /// product X^T C.
 template <class Value>
 inline void sparse_combine(std::ptrdiff_t rows,
-                           const std::int64_t* starts,   // (rows + 1,) of rows in the next two
+                           const std::int64_t* starts,   // (rows + 1,) first entry of each row
                            const std::int32_t* columns,  // rising within a row
                            const Value* values, std::ptrdiff_t first, std::ptrdiff_t end,
                            const double* s,  // (rows,)
@@ -301,7 +301,7 @@ inline void banded_times(std::ptrdiff_t count, const std::int32_t* rows,
                          const Entry* B,  // (columns of the band, k), k >= kLane
                          std::ptrdiff_t k,
                          double* out,             // (rows of X, width)
-                         std::ptrdiff_t width) {  // k up to a multiple of kLane
+                         std::ptrdiff_t width) {  // k rounded up to a multiple of kLane
   constexpr std::ptrdiff_t kColumns = detail::kStrip * kLane, kRowsAhead = 12;
   // The strips are about equally wide, so that each fills at least one register. A register must
   // not reach into another strip, since the shared columns would be added twice.

@@ -171,7 +171,7 @@ py::tuple typed_adapt(const Method& method, const py::array& B, const py::array&
   return py::make_tuple(heads, B_J);
 }
 
-/// Selects the types of X and B.
+/// Runs the inner loop of every task: selects the function for the types of X and B.
 py::tuple adapt_arrays(const Method& method, const py::array& B, const py::array& w,
                        const Batch& data, bool want_B, int threads) {
   return data.visit([&](auto x, const auto& tasks) {
@@ -201,7 +201,7 @@ Array typed_project(const py::array& X, const py::array& B, int threads) {
   return out;
 }
 
-/// Checks shapes, and selects the types of X and B.
+/// Computes X B of every task: checks shapes, and selects the function for the types of X and B.
 Array project_arrays(const py::array& X, const py::array& B, int threads) {
   require(X.ndim() == 3 && B.ndim() == 2 && X.shape(2) == B.shape(0) &&
               (B.flags() & py::array::c_style) != 0,

@@ -45,7 +45,7 @@ struct BandedRows {
 /// of a response is computed from the generated row.
 struct MadeRows {
   const RowMaker* maker;
-  Index task;  // its number for the maker
+  Index task;  // number of the task, passed to the maker
 
   bool operator==(const MadeRows& other) const {
     return maker == other.maker && task == other.task;
@@ -56,7 +56,7 @@ struct MadeRows {
 struct SourcedRows {
   const RowSource* source;
   const double* roots;  // (d,)  square roots of a diagonal covariance, or null for I
-  Index task;           // its number for the source
+  Index task;           // number of the task, passed to the source
 
   bool operator==(const SourcedRows& other) const {
     return source == other.source && task == other.task;
@@ -65,7 +65,7 @@ struct SourcedRows {
 
 /// X in a store, which reads X into memory as dense rows for a sweep.
 struct StoredRows {
-  Index number;  // of the set in the store
+  Index number;  // number of the set in the store
 
   bool operator==(const StoredRows& other) const { return number == other.number; }
 };

@@ -104,9 +104,9 @@ class CollapsedDesign {
     return panel_.shared ? panel_.shape.inner : panel_.shape.outer;
   }
   Index columns() const { return panel_.shape.columns(); }
-  /// u_ <- B V + terms, less theta if `less_truth`.
+  /// Computes u_ <- B V + terms, minus theta if `less_truth`.
   void direction(const double* V, Terms<width> terms, bool less_truth);
-  /// r = X u - noise and slot <- X^T r, row by row.
+  /// Computes r = X u - noise and slot <- X^T r, row by row.
   void pass(const SetShape& set, const PanelSet& numbers, double noise, bool outer, int slot,
             double* r);
   /// Computes the coefficients in X^T r of the rows of X, where rows are scaled to unit length off

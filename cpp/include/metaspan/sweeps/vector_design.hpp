@@ -136,9 +136,9 @@ class VectorDesign {
   Pass pass_of_features(Index t, bool with_y, int slot);
   /// Adds some rows of a task's set to the vectors of the inner slots, on a chunk of columns.
   void combine_slots(const Pass& task, const Rows& rows, Index begin, Index first, Index columns);
-  /// Whether B V + terms is B w for every task, so that u = B_w.
+  /// Whether B V + terms equals B w for every task, so that u is the stored B_w.
   bool is_start(const double* V, Terms<width> terms) const;
-  /// U_ <- B V + terms, less theta if `less_truth`.
+  /// Computes U_ <- B V + terms, minus theta if `less_truth`.
   void directions(const double* V, Terms<width> terms, bool less_truth);
   /// Make one pass over a dense set, or over the entries of a sparse set.
   void pass(const Pass& task);
