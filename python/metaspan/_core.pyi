@@ -70,7 +70,9 @@ def default_threads() -> int:
     """
 
 def pause_threads() -> bool:
-    """Release the thread pool, so that a fork is safe. False if the run-time library cannot."""
+    """Release the thread pool, so that a fork is safe. Return False if the run-time library cannot
+    release it.
+    """
 
 def philox(key: tuple[int, int], counter: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     """Return the Philox4x32-10 block of a counter under a key."""
@@ -112,10 +114,10 @@ def pooled_features(
     dtype: str,
     threads: int,
 ) -> NDArray[Any]:
-    """Draw (n, m, columns) samples of a pool in d dimensions, (24).
+    """Draw the samples (n, m, columns) of a pool of tasks with d features, in a basis, (24).
 
-    The orthonormal basis has D fixed directions, then those that the pool spans off them. Task i
-    takes the m samples of the pool that start at first + i * stride.
+    The basis is orthonormal. Its first D vectors are fixed, and the others span what the pool's
+    samples have outside them. Task i takes the m samples that start at first + i * stride.
     """
 
 def chi_square(dof: float, seed: int, trial: int, count: int) -> F64:
@@ -131,8 +133,8 @@ def panel_draws(
     n: int,
     threads: int,
 ) -> F64:
-    """Draw the numbers (n, len(dofs)) that make up a set of samples, (16), of the tasks [first,
-    first + n) of a round.
+    """Draw the random numbers (n, len(dofs)) from which a set of samples is computed, (16), for the
+    tasks first to first + n - 1 of a round.
     """
 
 def bartlett(seed: int, trial: int, p: int, f: float, count: int) -> F64:
@@ -141,13 +143,13 @@ def bartlett(seed: int, trial: int, p: int, f: float, count: int) -> F64:
     """
 
 def add_frame(seed: int, trial: int, T: F64, A: F64, rest: float, count: int) -> F64:
-    """Draw `count` R-factors (rows, k) of [T; 0] + U A, (17), each with a new Haar frame U in
-    `rest` dimensions; T (t, k), A (r, k).
+    """Draw `count` R-factors (rows, k) of [T; 0] + U A, (17), for T (t, k) and A (r, k). Each has a
+    new Haar-distributed U (rest, r) with orthonormal columns.
     """
 
 def heads(law: HeadLaw, seed: int, trial: int, round: int, n: int, k_star: int) -> F64:
-    """Draw the heads (n, k_star) of a round. A table gives n rows without replacement, or all rows
-    in order if it has n.
+    """Draw the heads (n, k_star) of a round. From a table, n rows are chosen without replacement;
+    if it has exactly n rows, they are returned in order.
     """
 
 def haar(
@@ -168,7 +170,7 @@ def coordinates(
     B: NDArray[Any], B_star: NDArray[Any], threads: int
 ) -> tuple[F64, F64, NDArray[Any]]:
     """Return M (k_star, k), R (e, k) and E (d, e) with B = B_star M + E R, (13). e is the numerical
-    rank of B off B_star.
+    rank of the part of B that is orthogonal to B_star.
     """
 
 def assemble(B_star: NDArray[Any], M: F64, E: NDArray[Any], R: F64, threads: int) -> NDArray[Any]:
@@ -181,21 +183,21 @@ def r_factor(B: NDArray[Any], threads: int) -> F64:
     """Return the R-factor S (min(d, k), k) of B = Q S with Q^T Q = I."""
 
 def deviation(B: NDArray[Any], threads: int) -> float:
-    """Return the largest entry of |B^T B - I|, NaN if there is one."""
+    """Return the largest entry of |B^T B - I|, or NaN if one of its entries is NaN."""
 
 def prefault(x: NDArray[Any]) -> None:
     """Load a memory-mapped array by reading every page in order; its last axis is contiguous."""
 
 def all_finite(x: NDArray[Any], threads: int) -> bool:
-    """Return whether all elements of x are finite: float32 or float64, any number of axes, the last
-    one contiguous.
+    """Return whether all elements of x are finite. x is float32 or float64 and has any number of
+    axes, the last of them contiguous.
     """
 
 def is_plain_matrix(x: object, rows: int, columns: int) -> bool:
-    """Return whether x is a plain, C-contiguous array of these sizes, -1 for any.
+    """Return whether x is a plain, C-contiguous matrix of this shape; -1 admits any size.
 
-    Plain are NumPy arrays, of no subclass, of float32 or float64 in the byte order of this machine,
-    aligned and with memory that NumPy allocated, so that no file is mapped to it.
+    A plain array is a `numpy.ndarray`, not of a subclass, of float32 or float64 in the byte order
+    of this machine. It is aligned, and NumPy allocated its memory, so no file is mapped to it.
     """
 
 def is_plain_small(x: object, shape: Sequence[int]) -> bool:
@@ -204,8 +206,8 @@ def is_plain_small(x: object, shape: Sequence[int]) -> bool:
     """
 
 def is_plain_point(B: object, w: object, d: int, threads: int) -> bool:
-    """Return whether B (d, k) and w (k,) are plain, C-contiguous and finite, w is float64, and
-    1 <= k <= d; d = -1 admits any.
+    """Return whether B (d, k) and w (k,) are plain, C-contiguous and finite, w is float64, and 1 <=
+    k <= d; d = -1 admits any number of rows.
     """
 
 def are_plain_sets(X: object, y: object) -> bool:
@@ -214,8 +216,8 @@ def are_plain_sets(X: object, y: object) -> bool:
     """
 
 class Batch:
-    """The data of a batch, converted once for any number of calls: those on data in memory may run
-    side by side. The arrays are not copied, and must not change their shapes.
+    """The data of a batch, converted once for any number of calls. Calls on data in memory may run
+    at the same time. The arrays are not copied, and must not change their shapes.
     """
 
     def __init__(self, data: CoreData, d: int) -> None: ...
@@ -231,7 +233,9 @@ def tangents(M: F64, R: F64) -> F64:
     """
 
 def measure_state(M: F64, R: F64, w: F64, alpha: float, names: Sequence[str]) -> list[float]:
-    """Return the numbers of records, (20) and (21), that need the state alone, in order."""
+    """Return the values of the records `names`, (20) and (21), in this order; each must need the
+    state alone.
+    """
 
 def gradient_population(
     method: CoreMethod,
@@ -242,8 +246,8 @@ def gradient_population(
     noise: float,
     threads: int,
 ) -> dict[str, F64]:
-    """Compute one round at B and w on the heads (n, k_star): "B" and "w", the gradient; the losses
-    "loss_in", "loss_adapted", "loss_out" (n,); and the adapted "heads" (n, k).
+    """Compute one round at B and w for tasks with the heads (n, k_star). Return the gradient "B"
+    and "w", the losses "loss_in", "loss_adapted", "loss_out" (n,), and the adapted "heads" (n, k).
     """
 
 def gradient_arrays(
@@ -255,8 +259,9 @@ def gradient_arrays(
     threads: int,
     losses: bool,
 ) -> dict[str, NDArray[Any]]:
-    """Compute the gradient of one round on all tasks of a batch: "B" (d, k), in the dtype of B, "w"
-    (k,), the adapted "heads" (n, k) and, with `losses`, "loss_in", "loss_adapted", "loss_out" (n,).
+    """Compute one round on all tasks of a batch. Return the gradient "B" (d, k), in the dtype of B,
+    and "w" (k,), the adapted "heads" (n, k) and, with `losses`, "loss_in", "loss_adapted",
+    "loss_out" (n,).
     """
 
 def adapt_arrays(
@@ -278,7 +283,7 @@ def route_costs(method: CoreMethod, sizes: DataSizes, route: str, threads: int) 
 def sampled_cost(
     method: CoreMethod, sizes: DataSizes, in_blocks: bool, threads: int
 ) -> SampledCost:
-    """Count the cost of generating rows; `in_blocks` if a function of the user supplies them."""
+    """Count the cost of generating rows; `in_blocks` says that a user's function supplies them."""
 
 def coordinates_cost(rows: float, k: int, columns: int) -> list[Stage]:
     """Count the work of measuring `rows` rows of B (rows, k), where B_star and B have `columns`
@@ -286,29 +291,29 @@ def coordinates_cost(rows: float, k: int, columns: int) -> list[Stage]:
     """
 
 def haar_cost(d: float, columns: int, k: int) -> list[Stage]:
-    """Count the work of drawing `columns` orthonormal columns, beside their random numbers, for a
-    start with k columns.
+    """Count the work of drawing `columns` orthonormal columns for a start with k columns, without
+    the work of drawing their random numbers.
     """
 
 def measured_bytes(d: int, k: int) -> float:
-    """Return the bytes that measuring B at full size needs, B in double included."""
+    """Return the bytes that measuring B at full size needs, with those of B in double."""
 
 # The cost of a round of one trial: "flops"; "bytes" that the trial and "thread_bytes" that each
-# thread holds; "pieces" of work that threads share; and the units of its time, "operations",
-# "calls" of kernels, random "numbers" and bytes of "memory" traffic.
+# thread holds; "pieces" of work that threads share; and the counts that determine its time:
+# "operations", "calls" of kernels, random "numbers" and bytes of "memory" traffic.
 RoundCost = dict[str, float]
 
 def population_cost(method: CoreMethod, sizes: RoundSizes) -> RoundCost:
-    """Return the cost of the population engine; sizes.rows are those of [M; R], and k more for k >
-    k_star.
+    """Return the cost of the population engine; sizes.rows is the number of rows of [M; R], plus k
+    if k > k_star.
     """
 
 def spectral_cost(method: CoreMethod, sizes: RoundSizes) -> RoundCost:
-    """Return the cost of the spectral engine; sizes.rows are those of B."""
+    """Return the cost of the spectral engine; sizes.rows is the number of rows of B."""
 
 def infinite_tasks_cost(sizes: RoundSizes) -> RoundCost:
-    """Return the cost of rounds with infinitely many tasks, (23); sizes.rows are those of [M; R],
-    and sizes.n is not used.
+    """Return the cost of rounds with infinitely many tasks, (23). sizes.rows is the number of rows
+    of [M; R], and sizes.n is not used.
     """
 
 def algebra_counts(method: CoreMethod, losses: float) -> tuple[float, float, float, float]:
@@ -331,12 +336,12 @@ def collapsed_round(
     shared: bool,
 ) -> dict[str, Any]:
     """Compute a round on samples that the caller passes: "grad_Z" (D, k), "grad_w" (k,) and
-    "off_span", which has a factor A (rows, k) for every task: what it adds to n grad_B in the last
-    q directions, up to an orthogonal factor from the left.
+    "off_span". "off_span" has for every task a matrix A (rows, k): up to an orthogonal matrix from
+    the left, what the task adds to n grad_B in the last q coordinates of the basis.
     """
 
 def collapsed_cost(method: CoreMethod, samples: SampleLaw, sizes: RoundSizes) -> RoundCost:
-    """Return the cost of the collapsed engine; sizes.rows are those of [M; R]."""
+    """Return the cost of the collapsed engine; sizes.rows is the number of rows of [M; R]."""
 
 class TrialStatus(IntEnum):
     """The status of a trial; only a live one advances."""
@@ -349,7 +354,7 @@ class TrialStatus(IntEnum):
 class Run:
     """The trials of one training run, each with its state, without clock or files.
 
-    The static methods open a run, each of one engine.
+    Each static method opens a run of one engine.
     """
 
     @staticmethod
@@ -404,15 +409,15 @@ class Run:
         method: CoreMethod,
         route: str | None,  # "gram", "vector", "vector_float32" or "dual"
         data: Batch,
-        # "B" (trials, d, k), for the dual route that of round 0; "w" (trials, k); and, if a dual
-        # run is resumed, "A" (trials, samples, k)
+        # "B" (trials, d, k), which on the dual route is B at round 0; "w" (trials, k); and, if a
+        # dual run is resumed, "A" (trials, samples, k)
         state: Mapping[str, NDArray[Any]],
         n: int,
         seed: int,
         trials: Sequence[int],
         rounds: Sequence[int],
         records: Sequence[str],
-        copies: bool,  # of sparse sets by bands, on the Gram route
+        copies: bool,  # whether the Gram route copies sparse sets by bands
         threads: int,
     ) -> Run: ...
     @staticmethod
@@ -421,8 +426,8 @@ class Run:
         method: CoreMethod,
         samples: SampleLaw,
         roots: F64 | None,  # (d,) square roots of a diagonal covariance of the features; None: I
-        # a function that replaces the law: (trial, stream, round, task, first, count) -> (count, d)
-        # for blocks of at most ROW_BLOCK rows
+        # a function that replaces the law of features: (trial, stream, round, task, first, count)
+        # -> (count, d) for blocks of at most ROW_BLOCK rows
         rows: Callable[[int, int, int, int, int, int], F64] | None,
         B_star: Sequence[F64],  # (d, k_star) of every trial
         B: NDArray[Any],  # (trials, d, k)
@@ -456,8 +461,8 @@ class Run:
         record_every: int,
         stop_dist: float,  # stop once dist is at most this; 0: never
         stop_loss: float,  # stop once loss_out is at most this; 0: never
-        # (trials, rounds, n, k_star) for kind "given", from the next round of the earliest live
-        # trial
+        # (trials, rounds, n, k_star) for kind "given"; the first round is the next one of the live
+        # trial that is furthest behind
         heads: F64 | None,
         threads: int,
     ) -> None:
@@ -492,9 +497,9 @@ class Run:
         """Return copies of the state of every trial.
 
         In coordinates: "M" (trials, k_star, k), "R" (trials, e, k) and "w" (trials, k). The
-        population engine returns M Q, R Q, Q^T w and the orthogonal Q, "frames" (trials, k, k),
-        which is the identity for k <= k_star. At full size: "w" and "B" (trials, d, k) or, on the
-        dual route, "A" (trials, samples, k).
+        population engine returns M Q, R Q and Q^T w under these names, and the orthogonal Q as
+        "frames" (trials, k, k); Q is the identity for k <= k_star. At full size: "w" and "B"
+        (trials, d, k) or, on the dual route, "A" (trials, samples, k).
         """
 
     def representation(self, threads: int) -> NDArray[Any]:

@@ -32,18 +32,18 @@ class MethodNeeds(TypedDict):
     cross_gram: bool  # K' = X' X^T, if the inner loop moves B
     inner_part: bool  # the term X^T C of (10)
     passes_again: bool  # a round passes over an inner set more than once
-    terms: int  # vectors of length d whose combination is the gradient of a task
+    terms: int  # number of vectors of length d from which the gradient of a task is computed
 
 
 class FeatureLaw(NamedTuple):
-    """A law of features."""
+    """How features are distributed."""
 
     name: str  # "gaussian", "student-t", "sphere", "rademacher" or "uniform"
     dof: float = 0.0  # degrees of freedom of "student-t"
 
 
 class HeadLaw(NamedTuple):
-    """A law of heads."""
+    """How heads are distributed."""
 
     kind: str  # "gaussian", "sphere", "table", or "given" for heads that are passed per round
     mean: F64 | None = None  # (k_star,)
@@ -73,7 +73,7 @@ class RoundSizes(NamedTuple):
     draws_heads: bool = False  # the core draws the heads; otherwise it copies them
     chooses: bool = False  # a round chooses some tasks of a pool or a table
     losses: float = 0.0  # fraction of the rounds that record losses
-    trials: int = 1  # trials of a thread, which may share panels
+    trials: int = 1  # trials that one thread computes, which may share panels
 
 
 class DataSizes(NamedTuple):
@@ -86,7 +86,7 @@ class DataSizes(NamedTuple):
     all_tasks: int  # tasks that rounds choose from
     m_in: float  # samples per task
     m_out: float
-    shared: bool  # inner and outer sets are one
+    shared: bool  # inner and outer sets are the same samples
     number_bytes: int  # bytes of a number of X
     B_number_bytes: int = 8  # bytes of a number of B
     stored: bool = False  # the features are on disk
@@ -102,9 +102,9 @@ class DataSizes(NamedTuple):
 class Stage(TypedDict):
     """A part of a round, whose arithmetic overlaps with its data traffic."""
 
-    features: float  # flops at the rate of X B; other work as the flops that take as long
+    features: float  # flops at the rate of X B; other work counts as the flops that take as long
     grams: float  # flops at the rate of X X^T
-    memory: float  # bytes read from memory; other work as the bytes that take as long
+    memory: float  # bytes read from memory; other work counts as the bytes that take as long
     cached: float  # bytes read from a cache
 
 
@@ -117,20 +117,20 @@ class RouteCost(TypedDict):
     setup_reads: float  # bytes of X that the setup reads from a store
     reads: float  # bytes of X that a round reads from a store
     calls: float  # kernel calls of a round
-    tasks: float  # overheads of a task on the vector route, in a round
+    tasks: float  # overhead of a round, as a number of tasks on the vector route
     flops: float  # flops of a round
     serial: bool  # a round is too small for more than one thread
     busiest: float  # work of the busiest thread, as a multiple of an even share
-    bytes: float  # held by a trial beside the data and B
-    released_bytes: float  # those of `bytes` freed when the gradient is complete
+    bytes: float  # held by a trial in addition to the data and B
+    released_bytes: float  # part of `bytes` that is freed when the gradient is complete
     shared_bytes: float  # shared by the trials of a run
     opening_bytes: float  # held while the run is opened, before its first trial
     copies_of_B: int  # held by a trial, the gradient included
-    copy_bytes: float  # copies of sparse sets by bands, which a run can do without
+    copy_bytes: float  # copies of sparse sets by bands, which a run does not need
 
 
 class SampledCost(TypedDict):
-    """The cost of generated samples, beside the work of the vector route."""
+    """The cost of generating samples, in addition to the work of the vector route."""
 
     vectors: float  # bytes of the vectors of length d
     rows: float  # bytes of generated rows
@@ -147,7 +147,7 @@ class CoreData(NamedTuple):
     a task may be (starts, columns, values) of sparse rows. Absent outer sets are None.
     """
 
-    X_in: Any  # None, as X_out, if there is a reader
+    X_in: Any  # X_in and X_out are None if there is a reader
     y_in: Any
     X_out: Any = None
     y_out: Any = None

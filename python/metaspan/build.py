@@ -43,13 +43,13 @@ class Configuration(Mapping[str, Any]):
 
 @cache
 def version_and_level() -> str:
-    """Return version and instruction-set level: with its arguments they determine a run's bits."""
+    """Return version and instruction-set level, which with the arguments determine a run's bits."""
     build = core.build_info()
     return f"{build['version']} {build['instruction_set']}"
 
 
 def show_config() -> Configuration:
-    r"""Return everything that is needed to quote a run.
+    r"""Return what a report of a run should quote about this installation and machine.
 
     Returns
     -------

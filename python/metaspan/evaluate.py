@@ -1,4 +1,4 @@
-r"""Excess risk of a representation on new tasks, after adaptation and after regression."""
+r"""Excess risk of a representation on new tasks: of adapted learners, and of regressions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .theory.risk import (
     learned_regression,
 )
 
-NEW_TASKS = 2**62  # a round that no training reaches
+NEW_TASKS = 2**62  # number of a round that no training reaches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +36,10 @@ class Risk:
     Parameters
     ----------
     mean : float
-        Mean over tasks and samples; infinite if the expectation is, or if sampled risks overflow.
+        Mean over tasks and samples; infinite if the expected risk or a sampled risk is infinite.
     standard_error : float
         Standard error of the mean; 0 if the mean is exact, and infinite if sampled risks overflow.
-        For fixed heads it is too large, since it treats them as drawn at random.
+        For fixed heads it is too large, since it treats the heads as drawn at random.
     exact : bool
         Whether the mean comes from a closed form; otherwise it is an average over sampled tasks.
     """
@@ -59,17 +59,17 @@ class Evaluation:
     Parameters
     ----------
     adapted : Risk
-        The inner loop of the method from (B, w).
+        The estimate of the method's inner loop, started from (B, w).
     least_squares, ridge : Risk
         Regression on the learned features, `X B`.
     oracle_least_squares, oracle_ridge : Risk
         Regression on the true features, `X B_star`.
     single_task_ridge : Risk
-        Ridge regression on `X` itself, in all d dimensions.
+        Ridge regression on `X` itself, with all d features.
     penalties : mapping of str to float
         The penalty :math:`\lambda` of every ridge regression, by the name of its field.
     m, n : int
-        Samples per task, and number of tasks that were drawn for learners without a closed form.
+        Number of samples per task, and number of tasks drawn for learners without a closed form.
     """
 
     adapted: Risk
@@ -119,11 +119,11 @@ def evaluate(
 
     .. math:: \tfrac12 \, E \, \| \hat\theta(X, y) - \theta \|^2, \qquad y = X \theta + z,
 
-    that is, its population loss (1) minus the smallest possible one, half the noise variance.
-    Features are Gaussian with :math:`E x x^\top = I`, in the samples and in the risk. The learners
-    are the method's inner loop (2) from (B, w), :math:`\hat\theta = B_J w_J`; least squares (of
-    minimum norm) and ridge regression on the features `X B`; both on `X B_star`; and ridge
-    regression on `X`.
+    that is, the population loss (1) of the estimate minus the smallest possible loss, which is half
+    the noise variance. Features are Gaussian with :math:`E x x^\top = I`, in the samples and in the
+    risk. The learners are the method's inner loop (2) from (B, w), :math:`\hat\theta = B_J w_J`;
+    least squares (of minimum norm) and ridge regression on the features `X B`; least squares and
+    ridge regression on `X B_star`; and ridge regression on `X`.
 
     Parameters
     ----------
@@ -133,29 +133,30 @@ def evaluate(
     w : array_like of shape (k,)
         Head.
     tasks : LinearTasks
-        The law of the new tasks, with Gaussian features and without a spectrum.
+        The distribution of the new tasks, with Gaussian features and without a spectrum.
     method : ANIL, MAML, another method, or str
         The method, or its name. Without inner steps the adapted learner is `B w`.
     m : int
         Samples per task.
     n : int
-        Number of tasks to draw for learners without a closed form, at least 2. Fixed heads are used
-        equally often, as far as n is a multiple of their number; the remaining tasks choose among
-        them at random.
+        Number of tasks to draw for learners without a closed form, at least 2. Each of N fixed
+        heads serves floor(n / N) tasks; the remaining tasks choose heads at random, without
+        replacement.
     seed : int
         Key of the random numbers of the new tasks, which differ from those of training.
     ridge : float or None
         Penalty :math:`\lambda` of all ridge regressions, which minimise
         :math:`\tfrac{1}{2m} \| X B v - y \|^2 + \tfrac{\lambda}{2} \|v\|^2`. None: for each
-        regression the penalty that is optimal if no direction of :math:`v` is preferred,
+        regression the penalty that is optimal if all directions of :math:`v` are equally likely,
 
         .. math:: \lambda = \frac{\sigma^2 + E \|\theta_\perp\|^2}{m}
                             \frac{\|B\|_F^2}{E \|\theta_\parallel\|^2},
 
-        where the moments are those of the law, and :math:`\theta_\parallel` and
-        :math:`\theta_\perp` are the parts of :math:`\theta` in the span of `B` and off it. For
-        `B_star` and heads from N(0, I) it is Bayes-optimal. Without noise and
-        :math:`\theta_\perp` it is 0, that is, least squares of minimum norm.
+        where the expectations are over the distribution of the tasks, and :math:`\theta_\parallel`
+        and :math:`\theta_\perp` are the parts of :math:`\theta` in the span of `B` and orthogonal
+        to it. For `B_star` and heads from N(0, I) this penalty is Bayes-optimal. If there is no
+        noise and :math:`\theta_\perp = 0`, the penalty is 0, that is, least squares of minimum
+        norm.
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
     **steps : float
@@ -177,8 +178,8 @@ def evaluate(
 
     Notes
     -----
-    *Closed forms* exist unless the law of heads is a function. For regression on features of rank
-    p, with :math:`\nu^2 = \sigma^2 + E \|\theta_\perp\|^2`, the mean excess risk is
+    *Closed forms* exist unless the heads are drawn by a function. For regression on features of
+    rank p, with :math:`\nu^2 = \sigma^2 + E \|\theta_\perp\|^2`, the mean excess risk is
 
     .. math:: \tfrac12 \Bigl[ E \|\theta_\perp\|^2 + \bigl(1 - \tfrac{\min(m, p)}{p}\bigr)
               E \|\theta_\parallel\|^2 + \nu^2 \tfrac{\min(m, p)}{|m - p| - 1} \Bigr]
@@ -193,12 +194,13 @@ def evaluate(
               \operatorname{tr}(H A H) + (\operatorname{tr} A + \sigma^2) \|H\|_F^2 \bigr].
 
     *Sampling.* For ridge regression on `X B_star` and on `X`, the eigenvalues of the Gram matrix
-    are drawn and the directions are averaged out, in time ``O(n min(m, d))``. All other learners
-    are sampled from their exact law (16). This takes time ``O(n (k_star + k)^3)`` for ANIL and the
-    learned features, for any d and m, and ``O(n m (k_star + k + m) (k_star + k))`` for MAML. It
-    takes tens of MiB of memory, or a few times ``m (k_star + k + m)`` numbers for MAML if that is
-    more. Sampled least squares has no finite variance if m is k - 2 or k - 3. Lengths below about
-    1e-14 of :math:`\theta` count as 0.
+    are drawn, and the risk is averaged over the eigenvectors exactly, in time ``O(n min(m, d))``.
+    All other learners are sampled from their exact law (16). This takes time
+    ``O(n (k_star + k)^3)`` for ANIL and the learned features, for any d and m, and
+    ``O(n m (k_star + k + m) (k_star + k))`` for MAML. Sampling takes tens of MiB of memory, or for
+    MAML a few times ``m (k_star + k + m)`` numbers if that is more. Sampled least squares has no
+    finite variance if m is k - 2 or k - 3. Parts of :math:`\theta` that are shorter than about
+    1e-14 times its length count as 0.
 
     References
     ----------
@@ -246,7 +248,7 @@ def evaluate(
 def adapted_risk(
     state: tuple[F64, F64, F64], tasks: LinearTasks, method: Method, *, m: int, seed: int
 ) -> Risk:
-    """Compute the `adapted` entry of `evaluate` alone, at the end of a run, on one thread."""
+    """Compute only the `adapted` entry of `evaluate`, at the end of a run, on one thread."""
     M, R, w = state
     return _compute_risk(*_prepare((M, R), w, tasks, method, m=m, n=1000, seed=seed, threads=1))
 

@@ -46,7 +46,7 @@ class Gradient:
 
     @classmethod
     def _of_core(cls, parts: dict[str, Any]) -> Gradient:
-        """Make a gradient of the core's arrays; faster than `__init__` of a frozen dataclass."""
+        """Make a gradient from the core's arrays; faster than `__init__` of a frozen dataclass."""
         gradient = cls.__new__(cls)
         gradient.__dict__.update(parts)
         return gradient
@@ -83,12 +83,12 @@ def meta_gradient(
     method : ANIL, MAML, another method, or str
         The method, or its name.
     losses : bool
-        Whether to compute the losses too. For MAML they may need a Gram matrix that the gradient
-        does not need.
+        Whether to compute the losses too. For MAML, the losses may need a Gram matrix that the
+        gradient does not need.
     route : {"auto", "gram", "vector"}
         "gram": from Z = X B and Gram matrices (5). "vector": by products of X with one vector at a
-        time (11). Results differ only by rounding. "auto": the cheaper one according to the cost
-        model.
+        time (11). The results of the two routes differ only by rounding. "auto": the cheaper route
+        according to the cost model.
     accumulate : {"float64", "float32"}
         Dtype of the accumulators of sums over float32 data. "float32" needs float32 data and the
         vector route.
@@ -113,10 +113,10 @@ def meta_gradient(
     -----
     The Gram route reads every X at most twice. For m samples per task it takes ``n m d k``
     multiplications for `X B`, and ``n m^2 d`` more if MAML needs Gram matrices. The vector route
-    makes 2 J + 2 passes of ``n m d`` multiplications each, and 2 J more for exact methods; it reads
-    X from memory once if the data of a task fit in the cache. For sparse samples, the number of
-    entries replaces ``m d``, and every pass of the vector route takes ``n d k`` more for products
-    with B.
+    makes 2 J + 2 passes of ``n m d`` multiplications each, and 2 J more passes for exact methods;
+    it reads X from memory once if the data of a task fit in the cache. For sparse samples, the
+    number of entries replaces ``m d``, and every pass of the vector route takes ``n d k`` more for
+    products with B.
 
     References
     ----------
@@ -315,7 +315,8 @@ def adapt(
     workers = call.threads or cpus.default_threads()
     data = check_sets(("X", X), ("y", y), None, finite=False)
     # A step of the inner loop multiplies every number of dense data, so a NaN or an infinity among
-    # them makes the task's head NaN or infinite: finite heads save the pass over the data.
+    # them makes the task's head NaN or infinite. If the heads are finite, no pass over the data is
+    # needed to check them.
     heads_tell = call.core_method.inner_steps > 0 and not data.X.is_sparse
     if want_finite and not heads_tell:
         require_finite(data, ("X", "y"))
@@ -350,8 +351,8 @@ def _read_call(
 ) -> _Call:
     """Check the arguments of a call except its arrays.
 
-    `options` has the options of `meta_gradient`: losses, the type of losses, route, accumulate. The
-    type tells True from 1, which are equal as keys of a cache.
+    `options` holds arguments of `meta_gradient`: losses, the type of losses, route, accumulate. The
+    type distinguishes True from 1, which are equal as keys of a cache.
     """
     chosen = resolve(method, steps, caller)
     workers = None if threads is None else check.threads(threads)

@@ -18,7 +18,7 @@ from ._core_types import CoreMethod
 from ._support import check
 
 MOVES = ("head", "body", "both")
-OUTER_GRADIENT, INNER_MOVES, INNER_GRADIENT = 0, 1, 2  # Contribution of the core
+OUTER_GRADIENT, INNER_MOVES, INNER_GRADIENT = 0, 1, 2  # values of the core's Contribution
 
 # Settings that a method's text leaves out while they have their defaults.
 OPTIONS = ("moves", "outer", "beta_head")
@@ -26,7 +26,7 @@ OPTIONS = ("moves", "outer", "beta_head")
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class _Method:
-    """What all methods share: a text that leaves out unused options."""
+    """The base of all methods: their printed form leaves out unused options."""
 
     def __repr__(self) -> str:
         shown = [
@@ -87,7 +87,7 @@ class ANIL(_Adaptive):
         Whether the outer step leaves out the derivative of the inner loop: FO-ANIL.
     outer : {"both", "body", "head"}
         What the outer step moves: `B` and `w`, `B` alone, or `w` alone. With "body" and w = 0, ANIL
-        of one inner step is a linear-attention layer with the tied weights alpha B B^T.
+        with one inner step is a linear-attention layer with the tied weights alpha B B^T.
     beta_head : float or None
         Outer step size of `w`, >= 0; None: `beta`.
 
@@ -131,8 +131,8 @@ class MAML(_Adaptive):
     beta_head : float or None
         Outer step size of `w`, >= 0; None: `beta`.
     moves : {"both", "head", "body"}
-        What the inner loop moves. "head" is ANIL. "body" leaves the head alone, and so moves
-        nothing while w = 0: give a start with another head.
+        What the inner loop moves. "head" is ANIL. "body" moves `B` alone, and while w = 0 it moves
+        nothing, so the start needs a nonzero head.
 
     Raises
     ------
@@ -161,8 +161,8 @@ class MAML(_Adaptive):
 class AverageRisk(_Method):
     r"""Average risk minimisation (4): the baseline without an inner loop.
 
-    Its step follows the gradient of the outer loss at (B, w) itself. It has no reason to learn more
-    of the subspace than the direction of the mean head.
+    Its step follows the gradient of the outer loss at (B, w) itself. Since (B, w) is not adapted to
+    a task, nothing makes it learn more of the subspace than the direction of the mean head.
 
     Parameters
     ----------
@@ -209,18 +209,19 @@ class _LocalSteps(_Method):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class FedAvg(_LocalSteps):
-    r"""Federated averaging: the mean of what tasks reach by local steps replaces B and w.
+    r"""Federated averaging: B and w step towards the mean of what the tasks reach by local steps.
 
     .. math:: B \leftarrow B + \epsilon \operatorname{mean}_i (B_{i,\tau} - B), \qquad
               w \leftarrow w + \epsilon \operatorname{mean}_i (w_{i,\tau} - w)
 
     where each task takes :math:`\tau` gradient steps on `B` and `w` over its inner set, as the
-    inner loop of MAML does; see (25). An outer set, where there is one, is only measured on. One
-    local step is `AverageRisk` on the inner set, with ``beta = alpha * server_step``.
+    inner loop of MAML does; see (25). If there is an outer set, it serves only to measure losses.
+    With one local step the method is `AverageRisk` on the inner set, with
+    ``beta = alpha * server_step``.
 
-    All local steps of a round use one data set. If the dimension d is much larger than its number
-    of samples m, two or more steps are stable only for step sizes of order m / d once the head has
-    grown.
+    All local steps of a task in a round use one data set. If the number of features d is much
+    larger than the number of samples m in this set, two or more steps are stable only for step
+    sizes of order m / d once the head has grown.
 
     Parameters
     ----------
@@ -229,7 +230,7 @@ class FedAvg(_LocalSteps):
     local_steps : int
         Number of local steps :math:`\tau`, 1 to 10,000.
     server_step : float
-        Step :math:`\epsilon` of the server along the mean move, >= 0; 1 is averaging.
+        Step :math:`\epsilon` of the server along the mean move, >= 0; 1 steps to the mean itself.
 
     Raises
     ------
@@ -281,13 +282,13 @@ class Reptile(_LocalSteps):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class RidgeANIL(_Method):
-    r"""ANIL with the head of a task solved for in closed form, by ridge regression on its features.
+    r"""ANIL that solves for the head of a task in closed form, by ridge regression on `X B`.
 
     .. math:: w_i = \operatorname{argmin}_v \tfrac{1}{2 m_\text{in}} \| X B v - y \|^2
               + \tfrac{\lambda}{2} \| v - w \|^2
 
-    See (26). The exact outer gradient differentiates through the solution; the first-order one does
-    not.
+    See (26). The exact outer gradient differentiates through the solution; the first-order gradient
+    does not.
 
     Parameters
     ----------
@@ -335,18 +336,19 @@ class RidgeANIL(_Method):
 class FedRep(_Method):
     r"""FedRep: heads by least squares, then a gradient step on the representation.
 
-    Every task solves for its head on its inner set, (26) with :math:`\lambda = 0`, and `B` takes a
-    step along the mean gradient of the inner losses at these heads, (27), which is the exact
-    gradient of the loss minimised over heads. The head `w` plays no part. An outer set, where there
-    is one, is only measured on.
+    Every task solves for its head on its inner set, (26) with :math:`\lambda = 0`. Then `B` takes a
+    step against the mean gradient of the inner losses at these heads, (27), which is the exact
+    gradient of the losses minimised over the heads. The head `w` has no effect. If there is an
+    outer set, it serves only to measure losses.
 
     Parameters
     ----------
     beta : float
-        Step size, >= 0. Where a paper sums the gradient over n tasks instead of taking the mean,
-        its step size is beta / n.
+        Step size, >= 0. If a paper sums the gradient over n tasks instead of averaging it, the step
+        size in the paper is beta / n.
     separate : bool
-        Whether the gradient is that of the loss on the outer set, at the heads of the inner set.
+        Whether the gradient is that of the loss on the outer set, at the heads solved for on the
+        inner set.
 
     Raises
     ------
@@ -482,11 +484,11 @@ def resolve(
         A method, or its name: "anil", "fo-anil", "maml", "fo-maml", "average-risk", "fedavg",
         "reptile", "ridge-anil" or "fedrep".
     steps : mapping
-        The keywords of the call that none of its arguments took: the settings of a method that is
-        given by name.
+        The keywords of the call that are not among its named arguments: the settings of a method
+        that is given by name.
     call : callable or None
-        The function that was called, for errors: an unknown keyword may be one of its arguments,
-        misspelt.
+        The function that was called, for errors: an unknown keyword may be a misspelt argument of
+        it.
 
     Returns
     -------

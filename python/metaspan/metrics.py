@@ -23,7 +23,7 @@ class Diversity:
     mu, L : float
         Square roots of the smallest and the largest eigenvalue of the heads' second moment.
     kappa : float
-        Condition number ``L / mu``; infinite if the heads do not span all directions.
+        Condition number ``L / mu``; infinite if the heads do not span the whole space.
     eta : float
         Euclidean length of the mean head.
     """
@@ -53,8 +53,8 @@ def subspace_distance(
     Returns
     -------
     float
-        Between 0 and 1, accurate to the rounding of `B` itself: small distances do not lose digits.
-        It is 1 if k < k_star.
+        The distance, between 0 and 1. It is accurate to the rounding of `B` itself: small distances
+        do not lose digits. It is 1 if k < k_star.
 
     Raises
     ------
@@ -65,8 +65,8 @@ def subspace_distance(
     Notes
     -----
     The angles are Euclidean and depend on the column spaces alone, not on the covariance of the
-    features; so do the records ``dist`` and ``angles`` of a run. Time ``O(d (k + k_star)^2)``,
-    memory about three times that of `B` in float64.
+    features. The same holds for the records ``dist`` and ``angles`` of a run. The time is
+    ``O(d (k + k_star)^2)``, and the memory is about three times that of `B` in float64.
 
     References
     ----------
@@ -151,7 +151,8 @@ def diversity(heads: ArrayLike) -> Diversity:
     n, k = table.shape
     check.integer("the number of heads", n, 1)
     check.integer("the size of the heads", k, 1)
-    # Singular values, not eigenvalues of the moment: squaring would lose half of the digits of mu.
+    # Singular values of the heads are used instead of eigenvalues of their second moment, because
+    # squaring would lose half of the digits of mu.
     scale = float(np.abs(table).max()) or 1.0  # prevents overflow of squares
     table = table / scale
     values = np.linalg.svd(table, compute_uv=False) * (scale / math.sqrt(n))

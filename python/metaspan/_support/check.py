@@ -25,11 +25,11 @@ from .types import F64
 
 # The hint for an argument B that is None because it is the `B` of a run in coordinates.
 NO_B = ": a run in coordinates has no B at full size; use full_B() of its result"
-LONGEST_RANGE = 10**6  # numbers of a range that is converted to an array
+LONGEST_RANGE = 10**6  # longest range that is converted to an array
 PLAIN = {bool, int, float, complex, str, bytes, type(None)}
 """Types of items that have neither a mask nor a unit."""
 
-# Sets of names with one meaning: arguments of this package, and names that others give them.
+# Each set holds names with one meaning: arguments of this package, and their names elsewhere.
 ALIKE = [
     frozenset(group.split())
     for group in (
@@ -70,7 +70,7 @@ def cache_check(check: Callable[..., T]) -> Callable[..., T]:
     def call(*arguments: Any, **named: Any) -> T:
         try:
             return cached(*arguments, **named)
-        except TypeError:  # of the check, or of an argument without a hash
+        except TypeError:  # raised by the check, or for an argument without a hash
             pass
         return check(*arguments, **named)
 
@@ -200,12 +200,12 @@ def shape(name: str, array: NDArray[Any], expected: Shape) -> None:
 
 def _sizes(expected: Shape) -> list[int]:
     """Return an expected shape for the core, with -1 for sizes that are free."""
-    # No array has 2^62 rows: such a size fits the core's integers and no array.
+    # The bound makes sizes fit the core's integers; no array has 2^62 rows.
     return [-1 if isinstance(size, str) else min(size, 2**62) for size in expected]
 
 
 def _unit(value: object) -> object:
-    """Return the physical unit of a quantity, None for anything else.
+    """Return the physical unit of a quantity; return None for any other value.
 
     Libraries of quantities are not imported. A quantity is a value that has, itself or on its class
     or dtype, an attribute `unit` or `units` other than None; this holds for Astropy, Pint, unyt and
@@ -388,7 +388,7 @@ def orthonormal(name: str, array: NDArray[Any], workers: int) -> None:
 
 
 def lengths(name: str, coordinates: F64) -> None:
-    """Raise ValueError if the coordinates of B are not finite, as those of entries near 1e308."""
+    """Raise ValueError if the coordinates of B overflowed, as they do for entries near 1e308."""
     if not np.isfinite(coordinates).all():
         raise ValueError(f"{name} must have columns of lengths that double precision holds")
 
@@ -433,7 +433,7 @@ def per_task(
 
 
 def task(name: str, value: object, ndim: int, dtype: np.dtype[Any] | None) -> NDArray[Any]:
-    """Check the data of one task, which have `ndim` axes together with that of tasks; no copy."""
+    """Check the data of one task, which have `ndim` - 1 axes; no copy."""
     array = floats(name, value, dtype)
     shape(name, array, ("m", "d")[: ndim - 1])
     rows(name, array)

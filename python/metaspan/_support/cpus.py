@@ -11,7 +11,8 @@ from pathlib import Path
 from .._load import core
 
 PROCESS = Path("/proc/self")
-# A mounted hierarchy of control groups: the group at its top, the folder, the version, the options.
+# Matches a mounted hierarchy of control groups in mountinfo, and captures the group at its top, its
+# folder, its version and its options.
 MOUNT = re.compile(r"\S+ \S+ \S+ (\S+) (\S+) .*- (cgroup2?) \S+ (\S+)")
 
 

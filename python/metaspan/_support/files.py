@@ -26,7 +26,7 @@ VERSION = 1
 DOCUMENT = "metaspan"
 DTYPES = (np.uint8, np.int64, np.float32, np.float64)  # dtypes that arrays in files may have
 CHUNK = 2**20  # bytes that are copied at a time
-LONGEST_NAME = 50  # letters of the target and of the machine in the name of a temporary file
+LONGEST_NAME = 50  # most letters of the target, and of the machine, in a temporary name
 
 
 def write(
@@ -51,7 +51,7 @@ def replace(path: Path, content: bytes) -> None:
 
 @contextmanager
 def _open_replacement(target: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file that replaces the target once it is complete and on the disk.
+    """Open a temporary file, which replaces the target once the file is complete and on the disk.
 
     If the target is a symbolic link, the file that it leads to is replaced. Permissions are kept. A
     target that is not a regular file, such as a pipe, is written directly. An OSError names the
@@ -61,7 +61,7 @@ def _open_replacement(target: Path) -> Iterator[IO[bytes]]:
     try:
         with _open_temporary(target) if renamed else target.open("wb") as file:
             yield file
-    except OSError as error:  # it may name the temporary file, or no file
+    except OSError as error:  # the error may name the temporary file, or no file
         number = error.errno or errno.EIO
         raise OSError(number, error.strerror or str(error), str(target)) from None
 
@@ -73,7 +73,7 @@ def _open_temporary(target: Path) -> Iterator[IO[bytes]]:
         target = Path(os.path.realpath(target))
         if target.is_symlink():
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-    # The name is that of this thread: others, also on other machines, may write the same target.
+    # The name contains this thread and machine, because others may write the same target.
     thread = f"{platform.node()[:LONGEST_NAME]}.{threading.get_native_id()}"
     beside = target.with_name(f".{target.name[:LONGEST_NAME]}.{thread}.part")
     try:
@@ -90,9 +90,9 @@ def _open_temporary(target: Path) -> Iterator[IO[bytes]]:
 
 
 def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read the document and the arrays of a file; raise ValueError for any other file.
+    """Read the document and the arrays of a file; raise ValueError unless it is of this kind.
 
-    No allocation exceeds the size of the file or the available memory, also if the file is damaged.
+    No allocation exceeds the size of the file or the available memory, even if the file is damaged.
     """
     name = os.fspath(path)
     with open(name, "rb") as file:

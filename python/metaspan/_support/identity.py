@@ -1,8 +1,8 @@
-r"""Hashes of functions, which differ for any two that compute differently.
+r"""Hashes of functions: two functions that compute different values have different hashes.
 
-The numbers that a study and a checkpoint keep may depend on a function of the user's, and must not
-be mixed with those of another function. A function cannot be written to their files, but a hash of
-its code and values can.
+A study and a checkpoint keep numbers that may depend on a user's function, and numbers that depend
+on different functions must not be mixed. The files cannot hold a function, but they can hold a hash
+of its code and values.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LONGEST_NAME = 200  # characters of the arguments in the name of a partial
 # Attributes of a class that do not affect what its objects compute.
 SILENT = (
     *("__module__", "__doc__", "__dict__", "__weakref__", "__qualname__", "__annotations__"),
-    *("__annotate__", "__annotate_func__"),  # what makes annotations, from Python 3.14
+    *("__annotate__", "__annotate_func__"),  # functions that make annotations, from Python 3.14
 )
 # The flag of code that has a docstring, from Python 3.13; unused before.
 HAS_DOCSTRING = 0x4000000
@@ -43,7 +43,7 @@ def name_of(function: object) -> str:
 
 
 def arguments_of(function: functools.partial[Any]) -> str:
-    """Format the arguments of a partial as they would be typed, objects by the names of types."""
+    """Format the arguments of a partial as Python code, with objects shown as their type names."""
     arguments = [_describe(value) for value in function.args]
     arguments += [f"{name}={_describe(value)}" for name, value in function.keywords.items()]
     return ", ".join(arguments)[:LONGEST_NAME]
@@ -60,7 +60,7 @@ def contents(function: object) -> str:
     Returns
     -------
     str
-        The hash. It is equal for callables with equal parts, in any process that runs this minor
+        The hash. Callables with equal parts have equal hashes, in any process that runs this minor
         version of Python. The parts are, recursively: the bytecode, defaults and closure of a
         function, and the global values and functions of its own module that it reads; the arguments
         of a partial; the state of an object and the methods of its class. Modules, classes, and
@@ -103,7 +103,7 @@ class _Walk:
         self._open: list[object] = []  # containers around the current part
 
     def root(self, function: object) -> Any:
-        """Return the tree of the callable itself; for an object, its class belongs to it."""
+        """Return the tree of the callable itself; the tree of an object includes its class."""
         if isinstance(function, types.MethodType):
             bound = function.__self__
             kind = bound if isinstance(bound, type) else type(bound)
@@ -213,7 +213,7 @@ class _Walk:
             reduced: Any = registered(value) if registered else value.__reduce_ex__(4)
         except Exception:
             raise _Untellable(f"an object of {name_of(type(value))}") from None
-        if isinstance(reduced, str):  # a global of its module, which may wrap a function
+        if isinstance(reduced, str):  # the name of a global, which may wrap a function
             wrapped = getattr(value, "__wrapped__", None)
             return ["global", type(value).__module__, reduced, self.part(wrapped)]
         maker, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
@@ -230,7 +230,7 @@ DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
 
 def _atom(value: Any) -> Any:
-    """Return the tree of a number, text, class or module; NumPy's doubles count as Python's."""
+    """Return the tree of a number, text, class or module; a NumPy double gives that of a float."""
     if isinstance(value, NAMED):
         return ["named", name_of(value) if isinstance(value, type) else value.__name__]
     if isinstance(value, (np.bool_, np.int64, np.float64)):
@@ -248,7 +248,7 @@ def _describe(value: object) -> str:
 
 
 def _cell_contents(cell: types.CellType) -> list[object]:
-    """Return a list with the content of a closure's cell; empty if the cell is."""
+    """Return a list with the content of a closure's cell; an empty cell gives an empty list."""
     try:
         return [cell.cell_contents]
     except ValueError:

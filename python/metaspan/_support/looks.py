@@ -28,7 +28,7 @@ def new_axes(
     columns : int
         Number of axes, side by side.
     width, height : float
-        Size of each of them, in inches.
+        Width and height of each axes, in inches.
 
     Returns
     -------

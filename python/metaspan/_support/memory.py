@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CGROUP = Path("/sys/fs/cgroup")
-ASSUMED = 2**20  # bytes that are assumed to be available, since asking takes longer than using them
+ASSUMED = 2**20  # always assumed to be available: asking takes longer than using so few bytes
 
 
 def available_bytes() -> int | None:
@@ -21,7 +21,7 @@ def available_bytes() -> int | None:
 
 
 def require(what: str, count: int) -> None:
-    """Raise MemoryError if `count` bytes are more than available; `what` needs them."""
+    """Raise MemoryError if fewer than `count` bytes are available; `what` says what needs them."""
     if count <= ASSUMED:
         return
     free = available_bytes()
@@ -33,7 +33,7 @@ def require(what: str, count: int) -> None:
 
 
 class Arena:
-    """A buffer that is reused, since touching new memory costs as much as reading into it."""
+    """A buffer that is reused, since touching new memory takes as long as reading data into it."""
 
     def __init__(self) -> None:
         self._memory = np.empty(0, np.uint8)
@@ -70,7 +70,7 @@ def _of_machine() -> int | None:
 
 
 def _of_group() -> int | None:
-    """Return the bytes that the process's control group leaves; None if it has no limit."""
+    """Return the bytes left to the process by its control group; None if the group has no limit."""
     try:
         limit = int((CGROUP / "memory.max").read_text())
         return max(0, limit - int((CGROUP / "memory.current").read_text()))

@@ -18,15 +18,16 @@ def spread(places: Sequence[float], apart: float) -> list[float]:
     Returns
     -------
     list of float
-        The least-squares nearest places that keep the distance.
+        The places nearest to the wanted ones, by least squares, among those that keep the distance.
 
     Examples
     --------
     >>> spread([0.0, 1.0, 9.0], apart=2.0)
     [-0.5, 1.5, 9.0]
     """
-    # Less i * apart, the places must not descend: isotonic regression, by the algorithm of pool
-    # adjacent violators. A pool is a mean and the number of places in it.
+    # With i * apart subtracted from place i, the places must not descend. This is isotonic
+    # regression, which is computed by pooling adjacent violators. A pool is a mean and the number
+    # of places that it averages.
     pools: list[list[float]] = []
     for i, place in enumerate(places):
         pools.append([place - i * apart, 1.0])

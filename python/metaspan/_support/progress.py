@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# What `sys.stderr` may raise: it can be None, closed, or any object.
+# Errors that `sys.stderr` may raise when it is used, since it can be None, closed, or any object.
 NO_STREAM = (AttributeError, OSError, TypeError, ValueError)
 
 
@@ -23,7 +23,7 @@ def on_terminal() -> bool:
 def reporter(
     progress: bool | Callable[[int, int], object], done: int, total: int
 ) -> Iterator[Callable[[int], object]]:
-    """Yield a function of the rounds done, which draws a bar, calls the user, or does nothing."""
+    """Yield a function of the rounds done, which draws a bar, calls `progress`, or does nothing."""
     if callable(progress):
         yield lambda finished: progress(finished, total)
         return

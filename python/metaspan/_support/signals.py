@@ -1,4 +1,4 @@
-r"""Defers signals during critical blocks, and tells their exceptions from those of a run."""
+r"""Defers signals in critical blocks, and tells exceptions of handlers from those of a run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def mark_handlers() -> Iterator[None]:
         raise
     finally:
         marking.remove()
-        if handlers:  # otherwise the list belongs to a block around this one
+        if handlers:  # otherwise an enclosing block still needs the list
             del _raised[before:]
 
 
@@ -74,7 +74,7 @@ def reraise_signal(error: BaseException) -> None:
 
 
 class _Replacement:
-    """Replaces signal handlers, and calls them: one that is never removed does no harm."""
+    """Replaces signal handlers, and calls them, so a replacement that stays does no harm."""
 
     def __init__(self, handlers: dict[int, Handler]) -> None:
         self.handlers = handlers
@@ -119,12 +119,13 @@ class _Marking(_Replacement):
 
 
 def _handlers() -> dict[int, Handler]:
-    """Return the signal handlers that are functions; none outside the main thread.
+    """Return the signal handlers that are functions; an empty dict outside the main thread.
 
     Only the main thread can set handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
-    # signal.getsignal converts its answer to an enumeration: a microsecond for each of 64 signals.
+    # signal.getsignal would convert each answer to an enumeration, which takes a microsecond for
+    # each of 64 signals.
     handlers = {number: getsignal(number) for number in NUMBERS}
     return {number: handler for number, handler in handlers.items() if callable(handler)}

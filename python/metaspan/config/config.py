@@ -38,7 +38,7 @@ def setting(
         Whether the argument accepts words. If it does not, a study evaluates strings given for it
         as expressions.
     is_count : bool
-        Whether the argument is a count. A study converts a whole float to an integer.
+        Whether the argument is a count. A study converts a float such as 3.0 to an integer for it.
     """
     properties = dict(default=default, resumable=resumable, in_studies=in_studies)
     return field(metadata=properties | dict(is_word=is_word, is_count=is_count))
@@ -58,20 +58,19 @@ class TrainConfig:
     method : ANIL, MAML or another method
         The method, also if it was passed by name.
     rounds, width, record_every, seed, threads : int
-        The numbers that were used. `width` and `threads` replace None by the width and the number
-        of threads of the run.
+        The numbers that the run uses, also where `width` or `threads` was passed as None.
     n : int or None
-        Tasks per round, for a batch by default all of them. None: infinitely many.
+        Tasks per round; for a batch the default is all its tasks. None: infinitely many.
     m_in, m_out, pool : int or None
         As passed; `m_out` equals `m_in` if only `m_in` was passed for shared samples. All three are
         None for a batch.
     init : Init or (ndarray, ndarray)
-        The law of the start, or the arrays ``(B0, w0)``.
+        The distribution of the start, or the arrays ``(B0, w0)``.
     engine, device : str
-        The engine that ran, and where.
+        The engine that computes the rounds, and the device on which it runs.
     route : str or None
-        The route that ran on stored data: "gram", "vector" or "dual" ("auto" before the run). None
-        if the engine has no routes.
+        The route by which rounds on stored data are computed: "gram", "vector" or "dual" ("auto"
+        before the run). None if the engine has no routes.
     accumulate : str
         Dtype of the accumulators of sums over float32 data: "float64" or "float32".
     shared_samples, track_start : bool
@@ -87,7 +86,7 @@ class TrainConfig:
     checkpoint : Checkpoint or None
         The file and the seconds between writes.
     progress : bool or callable
-        As passed; in a result, False replaces a function passed as `progress`.
+        As passed, except that in a result False replaces a function.
     on_failure : str
         As passed.
     """
@@ -124,7 +123,7 @@ class TrainConfig:
 
     @property
     def k_star(self) -> int:
-        """Rank of the ground truth; 0 stands for an unknown one (a batch without `B_star`)."""
+        """Rank of the ground truth; 0 if the ground truth is unknown (a batch without `B_star`)."""
         return self.tasks.k
 
     @cached_property
@@ -134,13 +133,13 @@ class TrainConfig:
 
     @property
     def n_tasks(self) -> int:
-        """Tasks per round; requires that there are finitely many."""
+        """Tasks per round; requires that this number is finite."""
         assert self.n is not None
         return self.n
 
     @property
     def drawn_tasks(self) -> LinearTasks:
-        """The law of the tasks; requires that the run is not on a batch."""
+        """The distribution of the tasks; requires that the run is not on a batch."""
         assert isinstance(self.tasks, LinearTasks)
         return self.tasks
 
@@ -152,7 +151,7 @@ class TrainConfig:
 
     @property
     def pooled(self) -> tuple[int, int, int]:
-        """Tasks, and inner and outer samples per task, of a pool; requires finite samples."""
+        """Tasks of a pool, and inner and outer samples per task; requires finite samples."""
         assert self.pool is not None
         assert self.m_in is not None
         assert self.m_out is not None

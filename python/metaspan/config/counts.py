@@ -10,7 +10,7 @@ from ..tasks.linear import MAX_COUNT, LinearTasks
 
 
 class _Default(int):
-    """The default of n; a type of its own tells it from a number that the user passed."""
+    """The default of n; its type distinguishes it from a number that the user passed."""
 
     def __repr__(self) -> str:
         return f"<{int(self)} of a law, all of a batch>"
@@ -28,7 +28,8 @@ def sample_counts(
 ) -> tuple[int | None, int | None]:
     """Check and return the samples per task in the inner and the outer set.
 
-    None means infinitely many; for a batch, both are None, since it has its own samples.
+    None means infinitely many; for a batch, both numbers are None, since a batch has its own
+    samples.
     """
     counts = {"m_in": m_in, "m_out": m_out}
     if isinstance(tasks, TaskBatch):
@@ -69,7 +70,7 @@ def tasks_per_round(
     source = "the tasks of the pool"
     if isinstance(tasks, TaskBatch):
         available, source = tasks.n, "the tasks of the batch"
-        n = None if n is DEFAULT_N else n  # the user's data are used in full unless n is passed
+        n = None if n is DEFAULT_N else n  # all tasks of the user's data unless n is passed
     elif isinstance(tasks.heads, np.ndarray):
         fixed = tasks.heads.shape[0]
         if pool is not None and not with_data:

@@ -37,10 +37,10 @@ def choose_engine(
             f"are None); got {engine!r}"
         )
     # "collapsed" comes first: it is the only engine whose cost does not grow with d. It draws the
-    # components of samples outside the span in law, which needs features whose law is invariant
-    # under rotations, and d large enough for the learner's directions outside the span of B_star;
-    # the recursion for infinitely many tasks (n is None) draws nothing. "sampled" and "arrays" draw
-    # whole samples, and so need finite numbers of them.
+    # components of samples outside the span in law. This needs features whose law is invariant
+    # under rotations, and a d that leaves room for the learner's columns outside the span of
+    # B_star. The recursion for infinitely many tasks (n is None) draws nothing, and d may be
+    # smaller. "sampled" and "arrays" draw whole samples, so the numbers of samples must be finite.
     pooled = pool is not None
     fits = tasks.is_symmetric and (n is None or tasks.d >= tasks.k + width)
     drawn = None not in counts and not pooled and n is not None
@@ -121,7 +121,7 @@ def check_solves_sparse(tasks: LinearTasks | TaskBatch, method: Method, route: s
 
 
 def check_accumulate(accumulate: str, route: str, dtype: str, engine: str = "arrays") -> None:
-    """Raise ValueError unless sums can be accumulated in a dtype."""
+    """Raise ValueError unless the engine and the route can accumulate sums in this dtype."""
     check.choice("accumulate", accumulate, ("float64", "float32"))
     if accumulate == "float64":
         return

@@ -1,8 +1,8 @@
-r"""Sizes and shapes that a configuration determines: computed once, and read everywhere.
+r"""Sizes and shapes that a configuration determines; they are computed once.
 
 A run in coordinates has the state ``[M; R]`` of (13), with M of shape (k_star, k) and R of shape
-(height, k). D is the number of rows of the state that the start determines; samples of the
-collapsed engine may add further directions.
+(height, k). D is the number of rows of the state that the start determines; in the collapsed
+engine, samples may fill further rows.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ class Layout:
     Parameters
     ----------
     engine : str
-        Key in the table of engines, which is finer than the engine that users choose.
+        Key in the table of engines, which distinguishes more engines than the argument `engine`
+        does.
     D : int
         Rows of [M; R] that the start determines.
     features : int
-        Features of the arrays that rounds work on: d, or the size of the basis of a pool in law.
+        Number of features of the arrays that rounds work on: d, or the number of basis vectors of a
+        pool that is drawn in law.
     height : int
         Rows of R; an upper bound for a start given as an array.
     columns : tuple of str
@@ -36,7 +38,7 @@ class Layout:
     full_size : bool
         Whether the state is B itself.
     follows_start : bool
-        Whether the state keeps the directions of the start apart from those of samples.
+        Whether the state keeps coordinates along the start apart from those along samples.
     calls_heads : bool
         Whether a function of the user's draws the heads of every round.
     """
@@ -92,10 +94,10 @@ def _engine_key(config: TrainConfig) -> str:
 
 
 def height_of(config: TrainConfig, rows: int) -> int:
-    """Return the rows that R must have, where it has `rows`.
+    """Return the number of rows that R must have, for an R that has `rows`.
 
-    A start given as an array may be of lower rank off the ground truth, and then needs fewer rows
-    than the layout says.
+    The part of a given start that is orthogonal to the ground truth may be of lower rank, and R
+    then has fewer rows than the layout says.
     """
     layout = config.layout
     fixed = isinstance(config.init, Init) or config.engine == "collapsed"

@@ -1,4 +1,4 @@
-r"""Settings of a training run that have several values: start, stop rule, and checkpoint."""
+r"""Settings of a training run that consist of several values: start, stop rule, and checkpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..methods import Method, step_size
 
 @dataclass(frozen=True, kw_only=True)
 class Init:
-    r"""The law of a start: :math:`B_0` with orthogonal columns of equal length, :math:`w_0 = 0`.
+    r"""The distribution of a start: `B0` has orthogonal columns of equal length, and `w0` is zero.
 
     Parameters
     ----------

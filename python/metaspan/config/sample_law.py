@@ -29,8 +29,9 @@ def sample_law(config: TrainConfig) -> SampleLaw:
     if config.engine == "sampled":
         return samples
     # The collapsed engine draws arrays of rows_in and rows_out rows for a task. For Gaussian
-    # features a triangular factor of at most D + 1 rows has the law of the samples (16). MAML, and
-    # features on the sphere, need the samples off the span too: `frame` more columns (17).
+    # features, a triangular factor of at most D + 1 rows replaces the samples (16). MAML, and
+    # features on the sphere, also need the components of the samples outside the span: `frame` more
+    # columns (17).
     method, name = core_method(config.method), samples.features.name
     D, sphere, gaussian = config.layout.D, name == "sphere", name == "gaussian"
     frame = min(m_in + m_out if sphere else m_in * core.method_needs(method)["cross_gram"], law.d)

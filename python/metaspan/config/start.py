@@ -71,7 +71,7 @@ def resolve_start(
 
 
 def _check_room(dist: float, d: int, k_star: int, width: int) -> None:
-    """Raise ValueError unless d leaves room for the columns beside the ground truth."""
+    """Raise ValueError unless d leaves room for columns orthogonal to the ground truth."""
     needed = width if dist > 0.0 else width - min(width, k_star)
     room = d - k_star
     if room < needed:

@@ -1,1 +1,1 @@
-r"""What a run takes: the machine's rates, the routes of a round, and the estimate."""
+r"""The cost of a run: the machine's rates, the cost of each route, and the estimate."""

@@ -34,7 +34,7 @@ class Estimate:
     memory_bytes : int
         Bytes that the run allocates at its peak, beyond the arrays that are passed to it.
     seconds : float
-        Time of all rounds of all trials, and of the setup before the first.
+        Time of all rounds of all trials, and of the setup before the first round.
     seconds_per_round : float
         Time of one round of all trials.
     flops_per_round : float
@@ -86,8 +86,8 @@ def in_coordinates(config: TrainConfig) -> Estimate:
 
 def _side_by_side(config: TrainConfig, cost: Mapping[str, float]) -> int:
     """Return the number of threads that have work, each on a trial or on a piece of a round."""
-    # The core runs trials side by side if each thread gets one, since they need no
-    # synchronisation; otherwise the threads share each round, if it has pieces.
+    # The core runs trials side by side if each thread gets a trial, since trials need no
+    # synchronisation. Otherwise the threads share each round, if the round has pieces.
     trials, pieces = len(config.trials), int(cost["pieces"])
     alone = trials >= config.threads or pieces == 1
     return min(config.threads, trials if alone else pieces)
@@ -113,7 +113,8 @@ def on_data(config: TrainConfig) -> Estimate:
         work = work.on(1)
     price, cost, machine = prices(work)[route], work.cost(route), Machine(work.threads)
     drawn_data = isinstance(config.tasks, LinearTasks)
-    # A pool is drawn for each trial, and the trials follow each other to hold one pool at a time.
+    # A pool is drawn for each trial, and the trials run one after the other, so that only one pool
+    # is in memory at a time.
     at_once = 1 if drawn_data else trials
     sizes, B = work.sizes, _bytes_of_B(config, work)
     parts = {
@@ -126,7 +127,8 @@ def on_data(config: TrainConfig) -> Estimate:
         parts["copies"] = int(cost["copy_bytes"])
     if sizes.k_star:
         parts["B_star"] = 8 * sizes.d * sizes.k_star * (2 if drawn_data else 1)
-    # Memory to measure B or to hand it over, for which freed memory of the route is used first.
+    # Memory to measure B or to hand it over; memory that the route has freed is used for this
+    # first.
     exchange = max(_measuring_bytes(work), at_once * B)
     parts["exchange"] = max(exchange - int(cost["released_bytes"]), 0)
     if isinstance(config.tasks, TaskBatch):
@@ -181,7 +183,7 @@ def sampled(config: TrainConfig) -> Estimate:
 
 
 def with_spectrum(config: TrainConfig) -> Estimate:
-    """Estimate a run of the spectral engine: moments of [B_star, B], the tasks, and a step of B."""
+    """Estimate a run of the spectral engine: moments of [B_star, B], tasks, and steps of B."""
     d, trials, cost, work = config.tasks.d, len(config.trials), _cost(config), workload_of(config)
     parallel = min(config.threads, int(cost["pieces"]))
     machine = Machine(parallel)
@@ -226,7 +228,8 @@ def _measuring_seconds(work: Workload, share: float, machine: Machine) -> float:
     """Return the seconds per round to measure B, in a `share` of the rounds, and to record."""
     sizes = work.sizes
     stages = core.coordinates_cost(share * sizes.d, sizes.k, sizes.k + sizes.k_star)
-    # One thread computes the records, and the rate of kernels is that of all threads.
+    # One thread computes the records; `machine.kernel` is the time of a kernel divided by the
+    # threads.
     return machine.staged(stages) + sizes.record_calls * machine.threads * machine.kernel
 
 
@@ -288,7 +291,7 @@ def _bytes(config: TrainConfig, state: int) -> dict[str, int]:
 
 
 def _trace_bytes(config: TrainConfig) -> int:
-    """Return the bytes of the rows, which are held twice: as recorded, and as the trace."""
+    """Return the bytes of the recorded rows, which are held twice: as rows and as the trace."""
     angles = min(config.width, config.k_star) if "angles" in config.record else 0
     columns = 1 + len([name for name in config.record if name != "angles"]) + angles
     rows = config.rounds // config.record_every + 2

@@ -1,10 +1,10 @@
 r"""The rates of this machine, from which costs of rounds are predicted.
 
-The rates are measured once on a machine and kept in a file of the user's cache folder, so that the
-routes chosen by them, and with these the bits of a run, stay the same on a machine. Rates measured
-on a busy machine are replaced: if repeats disagreed or other processes used the processor, the
-first process after an hour measures again; if a short measurement contradicts the kept rates, this
-process measures again at once.
+The rates are measured once on a machine and kept in a file of the user's cache folder. So the
+routes chosen by the rates, and with the routes the bits of a run, stay the same on a machine. Rates
+measured on a busy machine are replaced. If repeats disagreed or other processes used the processor,
+the first process after an hour measures again. If a short measurement contradicts the kept rates,
+the process that made it measures all rates again at once.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from .._support import cpus, files
 from ..methods import ANIL, MAML, core_method
 from ..tasks.arrays import core_sets, sets_of
 
-EDITION = 4  # of the file: to be raised when other rates are measured, or in another way
-MEMORY_BYTES = 2**27  # more than caches hold
+EDITION = 4  # of the file; raise it if other rates are measured, or the way of measuring changes
+MEMORY_BYTES = 2**27  # size of an array that no cache holds
 CACHED_BYTES = 2**22
 AGREE = 1.15  # largest ratio of the two shortest times of a call on a quiet machine
-OWN_SHARE = 0.9  # least fraction of its time in which a call must have had the processor
+OWN_SHARE = 0.9  # least processor time of an undisturbed call, as a fraction of its duration
 LOOKED_AT = ("flops_per_second", "features_1", "cached_1")  # rates of the short measurement
-SPOILT_SECONDS = 3600.0  # for which rates of a busy machine are used
-# Ratios of a new rate to the kept one beyond which the kept one is wrong: it was measured on a busy
-# machine, or on another machine.
+SPOILT_SECONDS = 3600.0  # time for which rates of a busy machine are used
+# A kept rate is wrong if a new one is at least FASTER times it, or at most 1 / SLOWER of it: the
+# kept rate was measured on a busy machine, or on another machine.
 FASTER, SLOWER = 1.5, 4.0
 
 
@@ -47,12 +47,12 @@ def cost_model() -> dict[str, float]:
     dict of str to float
         ``"seconds_per_call"``: seconds of a round with one small task. ``"flops_per_second"``:
         flops per second of one thread on small problems. ``"seconds_per_kernel"``: seconds that a
-        kernel takes beside its flops, on one thread. ``"read_1"`` and ``"read_all"``: bytes per
-        second that one thread, and all CPUs of this process, read from memory. ``"cached_1"``:
+        kernel takes in addition to its flops, on one thread. ``"read_1"`` and ``"read_all"``: bytes
+        per second that one thread, and all CPUs of this process, read from memory. ``"cached_1"``:
         bytes per second that one thread reads from its cache. ``"features_1"`` and ``"grams_1"``:
         flops per second of `X B` and of `X X^T` on one thread. ``"seconds_per_task"``: seconds that
-        a task takes on arrays beside its flops and bytes. ``"normals_1"``: normals per second of
-        one thread.
+        a task on arrays takes in addition to its flops and bytes. ``"normals_1"``: normals per
+        second of one thread.
     """
     path = _path()
     kept = _read_kept(path)
@@ -74,7 +74,7 @@ def contradicts(kept: Mapping[str, float], seen: Mapping[str, float]) -> bool:
 
 
 def look() -> dict[str, float]:
-    """Measure some rates in a few milliseconds; empty if other processes disturbed them."""
+    """Measure some rates in a few milliseconds; return {} if other processes disturbed this."""
     watch = Stopwatch(patience=0.004)
     normals = _measure_normals(watch)
     small = np.ones(CACHED_BYTES // 8)
@@ -113,8 +113,8 @@ class Stopwatch:
     Parameters
     ----------
     patience : float
-        Seconds that the repeats of a call may take if the two shortest agree; otherwise up to six
-        times as many.
+        Seconds that the repeats of a call may take if the two shortest times agree; if they
+        disagree, the repeats may take six times as long.
     """
 
     def __init__(self, patience: float = 0.05) -> None:
@@ -124,8 +124,8 @@ class Stopwatch:
     def least(self, call: Callable[[], object], threads: int = 1) -> float:
         """Return the shortest time of a call in seconds; repeats it at least twice.
 
-        `steady` becomes False if repeats disagree or other processes had the processor. A call on
-        several threads must have had more than one processor.
+        `steady` becomes False if repeats disagree, if other processes used the processor, or if a
+        call on several threads did not get more than one processor.
         """
         call()  # the first call touches memory and wakes threads
         laps: list[tuple[float, float]] = []
@@ -141,7 +141,8 @@ class Stopwatch:
             if len(laps) == 2 and spent > self._patience * (1 if agree else 6):
                 break
         seconds, cpu_seconds = laps[0]
-        # The processor's clock is too coarse for short calls, which are rarely interrupted.
+        # The clock of processor time is too coarse for short calls, but these are rarely
+        # interrupted.
         needed = OWN_SHARE * seconds * (1 if threads == 1 else 1.5)
         alone = seconds < 1e-3 or cpu_seconds >= needed
         self.steady = self.steady and agree and alone
@@ -194,7 +195,7 @@ class Machine:
         )
 
     def staged(self, stages: Iterable[Stage]) -> float:
-        """Return the seconds of stages: each takes as long as its arithmetic or its data."""
+        """Return the seconds of stages: of each, the longer of its arithmetic and data traffic."""
         return sum(
             max(
                 stage["features"] / self.features + stage["grams"] / self.grams,
@@ -251,7 +252,7 @@ WAKING = 5e-6  # seconds until other threads begin
 
 
 def _measure_kernels(watch: Stopwatch, normals: float) -> tuple[float, float]:
-    """Measure the flops per second on small problems, and the seconds of a kernel beside them.
+    """Measure the flops per second on small problems, and the overhead of a kernel in seconds.
 
     The core counts the flops and the kernels of a round. Rounds of many short kernels and rounds of
     longer ones give two linear equations for the two rates.
@@ -262,8 +263,8 @@ def _measure_kernels(watch: Stopwatch, normals: float) -> tuple[float, float]:
         counts.append([cost["operations"], cost["calls"]])
         seconds.append(watch.least(call) / ROUNDS - cost["numbers"] / normals)
     (long_ops, long_calls), rest = counts[1], seconds[1]
-    # Noise may make a solution negative or too large. The bounds are fractions of what each would
-    # be if it took the whole time.
+    # Noise may make a solution negative or too large. The bounds are fractions of the value that
+    # each rate would have if it alone took the whole time.
     inverse, kernel = np.linalg.solve(np.array(counts), np.array(seconds))
     inverse = min(max(inverse, 0.3 * rest / long_ops), rest / long_ops)
     kernel = max(kernel, 0.02 * rest / long_calls)
@@ -271,7 +272,7 @@ def _measure_kernels(watch: Stopwatch, normals: float) -> tuple[float, float]:
 
 
 def _prepare_rounds(k: int, n: int) -> tuple[Callable[[], None], dict[str, float]]:
-    """Return a call of ROUNDS rounds of MAML at the origin, and the core's counts for a round."""
+    """Return a function that does ROUNDS rounds of MAML at 0, and the core's counts for a round."""
     M, w = np.zeros((1, k, k)), np.zeros((1, k))
     method = core_method(MAML())
     run = core.Run.population(
@@ -330,7 +331,7 @@ def _measure_grams(watch: Stopwatch) -> float:
 
 
 def _measure_task(watch: Stopwatch) -> float:
-    """Measure the seconds that a task of the arrays engine takes beside its flops and bytes."""
+    """Measure the seconds that a task on arrays takes in addition to its flops and bytes."""
     n = 100
     X, y = np.zeros((n, 1, 1)), np.zeros((n, 1))
     B, w = np.zeros((1, 1)), np.zeros(1)

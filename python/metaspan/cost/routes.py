@@ -16,8 +16,8 @@ from .machine import Machine, Price
 from .workload import Workload, work_of_batch, workload_of
 
 ROUTES = ("gram", "vector", "dual")
-READS_OF_COPY = 3  # reads of memory that take as long as a copy from the system's cache
-MEMORY_SHARE = 0.8  # of the available memory that a choice may count on
+READS_OF_COPY = 3  # a copy from the system's cache takes as long as this number of reads
+MEMORY_SHARE = 0.8  # share of the available memory that the chosen route may need
 DISK_RATE = 1e9  # bytes per second that a common disk reads: assumed, not measured
 
 
@@ -42,8 +42,9 @@ def prices(work: Workload) -> dict[str, Price]:
 
 def _price(work: Workload, cost: RouteCost) -> Price:
     """Turn the core's counts into seconds."""
-    # The store reads the next block while the core works on the last, so a round takes the longer
-    # of the two. The setup of a route works on all data at once and waits for them.
+    # The store reads the next block while the core works on the current one, so a round takes the
+    # longer of the two times. The setup of a route works on all data at once, and first waits until
+    # they are read.
     machine = Machine(work.threads)
     gradient = cost["busiest"] * machine.staged(cost["round"])
     return Price(
@@ -60,7 +61,7 @@ def _price(work: Workload, cost: RouteCost) -> Price:
 
 def bytes_of_trials(cost: RouteCost, trials: int) -> int:
     """Return the bytes at the peak of a run that holds `trials` trials at a time."""
-    # Opening a run, and holding its trials, do not overlap.
+    # The memory for opening a run is free again before its trials are held.
     return int(max(cost["opening_bytes"], cost["shared_bytes"] + trials * cost["bytes"]))
 
 
@@ -69,11 +70,11 @@ def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
 
     `free` is the memory in bytes; None: the memory that is available now.
     """
-    # Routes differ in their last bits, and the bits of a run must not depend on its number of
-    # threads: the choice is made for all processors.
+    # The results of routes differ in their last bits, and the bits of a run must not depend on its
+    # number of threads, so the choice is made for all processors.
     by_name = prices(work.on(cpus.available()))
-    # One route is allowed even if nothing fits. On dense data the vector route needs the least
-    # memory; on sparse data it depends on the sizes.
+    # The route that needs the least memory is allowed even if no route fits. On dense data this is
+    # the vector route; on sparse data it depends on the sizes.
     least = min((n for n in ("gram", "vector") if n in by_name), key=lambda n: by_name[n].bytes)
     always = "vector" if work.sizes.entries is None else least
     seconds = {name: price.setup + rounds * price.round for name, price in by_name.items()}
@@ -88,9 +89,10 @@ def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
 
 
 def takes_copies(config: TrainConfig, route: str | None) -> bool:
-    """Return whether a run copies its sparse sets by bands: where that pays and fits the memory.
+    """Return whether a run copies its sparse sets by bands: if this pays off and memory allows it.
 
-    The copies change no bit, so the choice may depend on the memory that is available now.
+    The copies change no bit of the result, so the choice may depend on the memory that is available
+    now.
     """
     if route != "gram":
         return False
@@ -106,8 +108,9 @@ def _reading(work: Workload, machine: Machine, count: float) -> float:
     """Return the seconds in which `count` bytes of stored features are read."""
     if not work.sizes.stored:
         return 0.0
-    # The system keeps a file in its cache after the first read if memory has room for it. Twice the
-    # size is required, since the run and other processes need memory too.
+    # The system keeps a file in its cache after the first read if memory has room for it. Free
+    # memory of twice the file's size is required here, since the run and other processes need
+    # memory too.
     free = memory.available_bytes()
     in_cache = free is not None and 2 * work.N * work.row_bytes <= free
     return count / (machine.read / READS_OF_COPY if in_cache else DISK_RATE)

@@ -49,7 +49,7 @@ class Workload:
         return self.sizes.d * self.sizes.number_bytes
 
     def on(self, threads: int) -> Workload:
-        """Return the same work on another number of threads."""
+        """Return the same work with another number of threads."""
         return replace(self, threads=threads)
 
     def cost(self, route: str) -> RouteCost:
@@ -67,8 +67,8 @@ def losses_share(config: TrainConfig) -> float:
 def record_calls(config: TrainConfig) -> float:
     """Return the time of the records of a round, on average, as a number of kernel calls."""
     names = set(config.record) | ({"dist"} if config.measures_distance else set())
-    # The largest of the angles gives the distance, which therefore costs nothing more unless a
-    # row or a criterion needs it by itself.
+    # The largest angle gives the distance. So the distance costs nothing more if the angles are
+    # recorded, unless it is recorded too or there is a stop rule.
     if "angles" in config.record and "dist" not in config.record and config.stop is None:
         names.discard("dist")
     n = config.n or 2 * config.width

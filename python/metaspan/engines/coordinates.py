@@ -14,7 +14,7 @@ from .trials import Trials
 
 
 class InCoordinates:
-    """An engine in coordinates, at a cost that does not depend on d."""
+    """An engine in coordinates; its cost does not depend on d."""
 
     def own_data(self, config: TrainConfig) -> bool:
         """Return False: the core holds all trials at a time."""

@@ -16,7 +16,7 @@ class AtFullSize:
     """An engine on B at full size."""
 
     def own_data(self, config: TrainConfig) -> bool:
-        """Return whether tasks are drawn, since each trial then has its own ground truth."""
+        """Return whether tasks are drawn, in which case each trial has its own ground truth."""
         return isinstance(config.tasks, LinearTasks)
 
     def start(self, config: TrainConfig, trial_ids: Sequence[int]) -> Parts:

@@ -2,9 +2,9 @@ r"""Rounds on a fixed pool of tasks in law: arrays in a basis of the span of sta
 
 All samples of a pool are drawn once, so training stays in the span of B_star, of the start and of
 the samples. In an orthonormal basis of this span, the first D features are the coordinates of the
-state [M; R]. The components of the samples off them are a Bartlett factor of a Wishart matrix: row
-j has its last nonzero entry in column D + j. A run on these arrays has the same law as one on
-samples drawn at full size, for any d.
+state [M; R]. The components of the samples outside these features are a Bartlett factor of a
+Wishart matrix: row j has its last nonzero entry in column D + j. A run on these arrays has the same
+distribution as a run on samples drawn at full size, for any d.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Pooled:
         return {"B": (config.layout.features, k), "w": (k,)} | shape_of_A(config, trials)
 
     def export(self, config: TrainConfig, parts: Parts) -> Parts:
-        """Return M, w and the R-factor of the rows of B off B_star, in place of these rows.
+        """Return M, w and, in place of the rows of B outside B_star, the R-factor of these rows.
 
         An orthogonal matrix that multiplies R from the left changes neither losses nor distances,
         so a result does not need the basis of the pool.

@@ -19,8 +19,9 @@ from .trials import Trials
 class Population(InCoordinates):
     """The engine on population losses.
 
-    To keep relative accuracy, the core turns a learner that is wider than the ground truth (14).
-    Its states are M Q, R Q and Q^T w, beside the orthogonal frames Q of shape (k, k).
+    If a learner is wider than the ground truth, the core multiplies M and R from the right by an
+    orthogonal Q (k, k), which keeps relative accuracy (14). The state is then M Q, R Q, Q^T w and
+    Q; the matrices Q of all trials are called frames.
     """
 
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
@@ -41,10 +42,10 @@ class Population(InCoordinates):
         return super().shapes(config, trials) | {"frames": (config.width, config.width)}
 
     def export(self, config: TrainConfig, parts: Parts) -> Parts:
-        """Turn learners that the core has turned back to the basis of the start."""
+        """Undo the core's multiplication by Q, so that states are in the basis of the start."""
         M, R, w = (parts[name] for name in ("M", "R", "w"))
         frames = parts.get("frames")
-        if frames is not None and M.shape[2] > M.shape[1]:  # only wider learners turn
+        if frames is not None and M.shape[2] > M.shape[1]:  # otherwise Q = I
             back = frames.transpose(0, 2, 1)
             with np.errstate(over="ignore", invalid="ignore"):  # states near 1e308 may overflow
                 M, R, w = _product(M, back), _product(R, back), _product(w[:, None], back)[:, 0]

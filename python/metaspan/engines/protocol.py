@@ -19,9 +19,9 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 class Engine(Protocol):
-    """How one kind of run computes a round; `engines.engine_of` returns that of a configuration.
+    """How one kind of run computes rounds; `engines.engine_of` returns a configuration's engine.
 
-    `trial_ids` are numbers of trials, of which random numbers are a function; `indices` are
+    `trial_ids` are the numbers of trials, from which random numbers are derived; `indices` are
     positions in the list of a run's trials.
     """
 
@@ -53,7 +53,7 @@ def trial_ids_of(config: TrainConfig, indices: list[int]) -> list[int]:
 
 
 def rounds_of(trials: Trials, indices: list[int]) -> list[int]:
-    """Return the rounds that the trials at some indices have done."""
+    """Return how many rounds each of the trials at some indices has done."""
     return [trials.rounds[i] for i in indices]
 
 

@@ -43,7 +43,7 @@ class Sampled(AtFullSize):
 
 
 def _rows(config: TrainConfig) -> Rows | None:
-    """Return a function by which the core draws rows of the user's features; None without one."""
+    """Return the function by which the core draws a user's features; None for named features."""
     law, function = config.drawn_tasks, config.drawn_tasks.features
     if not callable(function):
         return None

@@ -21,7 +21,7 @@ def start_in_coordinates(config: TrainConfig, trial_ids: Sequence[int]) -> dict[
     """Return M, R and w of some trials at round 0, as arrays with a leading axis of trials."""
     if isinstance(config.init, Init) or config.drawn_tasks.B_star is None:
         states = [_in_coordinates(config, trial) for trial in trial_ids]
-    else:  # nothing is drawn: all trials have the same start
+    else:  # no start is drawn: all trials have the same start
         states = [_in_coordinates(config, trial_ids[0])] * len(trial_ids)
     height = max(R.shape[0] for _, R, _ in states)
     if config.engine == "collapsed":  # samples fill the rows of R that the start leaves zero
@@ -87,7 +87,7 @@ def _in_coordinates(config: TrainConfig, trial: int) -> tuple[F64, F64, F64]:
 
 
 def tilted(dist: float, d: int, k_star: int, width: int) -> tuple[F64, F64]:
-    """Return M and R of orthonormal columns at the principal angles asin(dist) to the truth."""
+    """Return M and R of orthonormal columns whose principal angles to the truth are asin(dist)."""
     rank = min(width, k_star)
     M, R = np.zeros((k_star, width)), np.zeros((min(width, d - k_star), width))
     M[:rank, :rank] = math.sqrt((1.0 - dist) * (1.0 + dist)) * np.eye(rank)

@@ -21,14 +21,14 @@ class Trials:
     parts : dict of str to ndarray
         The arrays of the states by name, each with a leading axis of trials. In coordinates:
         ``"M"``, ``"R"``, ``"w"`` and, once the core has returned them, ``"frames"``: orthogonal Q
-        (k, k), the others then being `M Q`, `R Q` and `Q^T w`. At full size: ``"B"``, ``"w"`` and,
-        on the dual route, ``"A"`` of (24).
+        (k, k), in which case the first three hold `M Q`, `R Q` and `Q^T w`. At full size: ``"B"``,
+        ``"w"`` and, on the dual route, ``"A"`` of (24).
     rounds, status : list of int
-        Rounds done, and the core's status, of every trial.
+        For every trial, the number of rounds done and the core's status.
     columns : tuple of str
         Names of the columns of the values in `rows`.
     rows : list of (ndarray of shape (rows,), ndarray of shape (rows, columns))
-        Rounds and values that were recorded, of every trial.
+        For every trial, the rounds and the values that were recorded.
     route : str or None
         The route on stored data; None for engines that have no routes.
     """
@@ -48,8 +48,8 @@ class Trials:
     def trace(self) -> dict[str, NDArray[Any]]:
         """Return the records (trials, rows) on a common axis of rounds; missing rows are NaN."""
         all_rounds = max((rounds for rounds, _ in self.rows), key=len)
-        # The rounds of a trial that ends early are the first of the longest trial's, unless a
-        # resumed run recorded other rounds: then rows are placed by a search.
+        # A trial that ends early has the first rounds of the longest trial. If a resumed run
+        # recorded other rounds, a search finds the place of each row.
         prefixes = all(np.array_equal(r, all_rounds[: r.size]) for r, _ in self.rows)
         if not prefixes:
             all_rounds = np.unique(np.concatenate([rounds for rounds, _ in self.rows]))
@@ -67,7 +67,7 @@ class Trials:
         return records
 
     def put(self, indices: list[int], parts: dict[str, NDArray[Any]]) -> None:
-        """Replace the states of the trials at some indices; without a copy if these are all."""
+        """Replace the states of the trials at some indices; nothing is copied if these are all."""
         if len(indices) == len(self.rounds):
             self.parts |= parts
             return

@@ -18,7 +18,7 @@ from . import codec
 
 KIND = "metaspan checkpoint"
 
-# Arguments that a resumed run may change. All others determine its bits.
+# Arguments that a resumed run may change. All other arguments determine the bits of a run.
 MAY_DIFFER = settings("resumable")
 
 
@@ -48,8 +48,8 @@ class Journal:
         """Write the states and the rows of the trials to the file.
 
         A trial that converged is written as live, since a resumed run may have another stop rule.
-        The row of a round that a live trial has not done is left out, since a resumed run records
-        it again.
+        If a live trial has recorded the row of a round but not done the round, this row is left
+        out, since a resumed run records it again.
         """
         arrays: dict[str, Any] = {f"state.{name}": part for name, part in trials.parts.items()}
         status: list[int] = []
@@ -72,7 +72,7 @@ class Journal:
     def resume(self) -> Trials | None:
         """Read the trials from the file; return None if there is no file yet.
 
-        Raises ValueError if the file is broken, or of a run that this one cannot continue.
+        Raises ValueError if the file is broken, or holds a run that this run cannot continue.
         """
         try:
             document, arrays = files.read(self._path, KIND)
@@ -166,7 +166,7 @@ def _check_rows(at: Any, values: Any, trials: Trials, i: int, every: int) -> Non
     if status not in (core.TrialStatus.LIVE, core.TrialStatus.DIVERGED, core.TrialStatus.UNDERFLOW):
         raise ValueError(f"a trial has the status {status}")
     count = -(-done // every)
-    # A trial that ended by itself may have a row for its end after those of the done rounds.
+    # A trial that ended by itself may have a row for its end, after the rows of the rounds it did.
     end = [] if status == core.TrialStatus.LIVE else [done]
     if (
         at.size < count

@@ -35,7 +35,7 @@ KINDS: dict[str, type[Any]] = {
     )
 }
 
-# Fields that files of 0.1 lack, with the value that their runs had.
+# Fields that files of version 0.1 lack, with the values that the runs in such files had.
 ADDED: dict[str, dict[str, Any]] = {"TrainConfig": {"track_start": False}}
 
 # Kinds that users may write in the TOML file of a study.
@@ -102,7 +102,7 @@ def encode(
 def _is_unused(value: Any, field: Field[Any]) -> bool:
     """Whether a field is an option of a method at its default, which files leave out.
 
-    So the text of a method is that of versions without the option.
+    So the text of a method is the same as in versions that do not have the option.
     """
     return (
         type(value) in METHODS

@@ -57,7 +57,8 @@ def estimate(
     tasks, method : object
         As in `train`, which describes all arguments.
     rounds, n, m_in, m_out, width, init, engine, route, accumulate, pool : object
-        As in `train`. As there, a `TaskBatch` uses all its tasks in spite of the default of n.
+        As in `train`. The default of n does not apply to a `TaskBatch`, of which all tasks are
+        used.
     shared_samples, track_start, seed, trials, threads, device, dtype, record, record_every : object
         As in `train`.
     stop, checkpoint, progress, on_failure, **steps : object
@@ -66,8 +67,7 @@ def estimate(
     Returns
     -------
     Estimate
-        Memory in bytes and time in seconds, for all rounds of all trials, as if no trial stopped
-        early.
+        Memory in bytes and time in seconds of all rounds of all trials, if no trial stops early.
 
     Raises
     ------
@@ -78,11 +78,11 @@ def estimate(
 
     Notes
     -----
-    The time is the number of operations that the core counts, divided by rates of this machine; see
-    `show_config`. The first call on a machine measures the rates, which takes about a second, and
-    keeps them in a file. On a quiet machine the time is right within a factor of two. It does not
-    include the time of a user's function of heads or features, nor the fraction of a millisecond
-    that any call takes.
+    The core counts operations, and the time is these counts divided by the rates of this machine;
+    see `show_config`. The first call on a machine measures the rates, which takes about a second,
+    and keeps them in a file. On a quiet machine the predicted time is right within a factor of two.
+    It includes neither the time of a user's function of heads or features, nor the fraction of a
+    millisecond that any call takes.
 
     Examples
     --------

@@ -27,7 +27,7 @@ class Status(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    r"""How a trial ended, and in which round. An outcome is also equal to its bare `Status`.
+    r"""How a trial ended, and in which round. An outcome also compares equal to its `Status`.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class LocalStepsWarning(UserWarning):
 
 
 class Diverged(RuntimeError):
-    """Raised with ``on_failure="raise"`` when trials diverged; `result` is that of all trials."""
+    """Raised with ``on_failure="raise"`` when trials diverged; `result` has all trials."""
 
     def __init__(self, message: str, result: Result) -> None:
         super().__init__(message, result)

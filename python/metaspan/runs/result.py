@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Trace(dict[str, NDArray[Any]]):
-    """A dict of records; a KeyError for a missing one lists those that it has."""
+    """A dict of records; the KeyError for a missing record lists the records in the dict."""
 
     def __missing__(self, name: object) -> NDArray[Any]:
         """Raise KeyError with the names of the records."""
@@ -46,9 +46,9 @@ class Result:
     r"""Trace, final state and status of a training run.
 
     If the run has more than one trial, its arrays have a leading axis of trials. For the
-    representation at full size see `B` and `full_B`: most engines keep its coordinates alone. In
-    the printed form, ``k`` is the rank of the ground truth, 0 for an unknown one, and ``width`` is
-    the number of columns of the learner's representation.
+    representation at full size see `B` and `full_B`: most engines keep only its coordinates. In the
+    printed form, ``k`` is the rank of the ground truth, 0 if this is unknown, and ``width`` is the
+    number of columns of the learner's representation.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ class Result:
         What was recorded. ``trace["round"]``, of shape (rows,) and dtype int64, counts the rounds
         done before a row. A record has shape (rows,), or (trials, rows), and dtype float64;
         ``"angles"`` has a last axis of min(k, k_star) angles in radians, largest first. Rows after
-        a trial's end are NaN. Losses are those of the tasks that the run trains on, not of new
-        ones.
+        a trial's end are NaN. Losses are measured on the tasks that the run trains on, not on new
+        tasks.
     parts : mapping of str to ndarray
         The state at the end, by name: the coordinates (13) ``"M"``, ``"R"`` and ``"w"``; or ``"B"``
         and ``"w"`` for the engines "arrays" and "sampled" and for features with a spectrum.
@@ -89,11 +89,11 @@ class Result:
         """Representation at the end if the run determines it at full size, otherwise None.
 
         It has shape (d, k) or (trials, d, k). An engine at full size ("arrays", "sampled", or
-        "population" with a spectrum) holds it. A run in coordinates has one if it started from a
-        pair of arrays whose directions it kept, as all do but "collapsed" without
-        ``track_start=True``: it is computed on first access, from these arrays, which must not have
-        changed. In all other cases the basis of the coordinates is not fixed and `B` is None;
-        `full_B` draws a representation.
+        "population" with a spectrum) holds it. A run in coordinates determines it if the run
+        started from a pair of arrays and kept the coordinates along them, as all engines do except
+        "collapsed" without ``track_start=True``. It is then computed on first access, from these
+        arrays, which must not have changed. In all other cases the basis of the coordinates is not
+        fixed and `B` is None; `full_B` draws a representation.
         """
         if "B" in self.parts:
             return self.parts["B"]
@@ -105,10 +105,10 @@ class Result:
     def state(self) -> tuple[F64, F64, F64]:
         """Coordinates (13) at the end: ``M`` (k_star, k), ``R`` (e, k) and ``w`` (k,), float64.
 
-        ``B = B_star M + E R``, where E has orthonormal columns off `B_star`. With several trials
-        each has a leading axis of trials. If the run holds `B` at full size, M and R are computed
-        on first access, with E some basis of the part of `B` off `B_star`; without a `B_star`, M
-        has no rows.
+        ``B = B_star M + E R``, where the columns of E are orthonormal, and orthogonal to `B_star`.
+        With several trials, M, R and w have a leading axis of trials. If the run holds `B` at full
+        size, M and R are computed on first access, for some basis E of the part of `B` orthogonal
+        to `B_star`; without a `B_star`, M has no rows.
         """
         if "M" in self.parts:
             return self.parts["M"], self.parts["R"], self.w
@@ -121,7 +121,7 @@ class Result:
         return (M[0], R[0], self.w) if single else (M, R, self.w)
 
     def _coordinates(self, B: NDArray[Any], index: int) -> tuple[F64, F64]:
-        """Compute M and R of a representation at full size, that of the trial at an index."""
+        """Compute M and R of the full-size representation B of the trial at an index."""
         config, tasks = self.config, self.config.tasks
         if isinstance(tasks, LinearTasks):
             B_star = tasks.ground_truth(config.seed, config.trials[index], config.threads)
@@ -145,25 +145,25 @@ class Result:
         Parameters
         ----------
         trial : int or None
-            Number of a trial of the run, one of ``config.trials``. None: the only trial, or all of
-            them.
+            Number of a trial of the run, one of ``config.trials``. None: the only trial, or all
+            trials.
 
         Returns
         -------
         ndarray of shape (d, k), or (trials, d, k) if `trial` is None and there are several
-            ``B_star M + E R`` (13), in the dtype ``config.dtype``. If `tasks` has no `B_star`, that
-            of the trial is drawn from seed and trial. If the run did not start from an array `B0`,
-            so is E. The collapsed engine draws new directions as it needs them, so its run does not
-            determine a single B: `full_B` samples one from its law given `B_star`, or, with
-            ``track_start=True``, from its law given `B_star` and the start. Calls with equal
-            arguments return the same bits.
+            ``B_star M + E R`` (13), in the dtype ``config.dtype``. If `tasks` has no `B_star`, the
+            ground truth of the trial is drawn from seed and trial. E is drawn from them too, unless
+            the run started from an array `B0`. A run of the collapsed engine does not determine a
+            single B, since it draws new directions as it needs them: `full_B` samples B from its
+            distribution given `B_star`, or, with ``track_start=True``, given `B_star` and the
+            start. Calls with equal arguments return the same bits.
 
         Raises
         ------
         TypeError, ValueError
             If `trial` is not an integer, or not a trial of the run.
         MemoryError
-            If the arrays do not fit into memory; nothing has been allocated then.
+            If the arrays do not fit into memory; this is checked before they are allocated.
 
         Notes
         -----
@@ -286,8 +286,8 @@ class Result:
     def save(self, path: str | os.PathLike[str]) -> None:
         r"""Write the result to a file that `metaspan.load` reads.
 
-        The file is an npz archive without pickles. It holds no data of a `TaskBatch`, but a
-        `BatchSummary`, and no code of functions, but their names.
+        The file is an npz archive without pickles. It holds a `BatchSummary` in place of the data
+        of a `TaskBatch`, and names of functions in place of their code.
 
         Parameters
         ----------
@@ -341,7 +341,7 @@ class Result:
         E = np.empty((config.tasks.d, 0))
         if not drawn and config.layout.follows_start:
             E = given_coordinates(config, trial)[2]
-        elif config.track_start:  # the start's directions, from the stream of the other engines
+        elif config.track_start:  # the start's basis, from the stream of the other engines
             E = self._frame(trial, core.STREAM_FRAME, height - config.width, B_star)
         if drawn or config.track_start or not config.layout.follows_start:
             stream = core.STREAM_OFF_SPAN if config.track_start else core.STREAM_FRAME
@@ -359,7 +359,7 @@ class Result:
     def _require(self, count: int) -> None:
         """Raise MemoryError unless `count` representations fit beside the basis of one trial."""
         config = self.config
-        # B, the ground truth, and E with two arrays of its size from which it is made.
+        # Columns of B, of the ground truth, of E, and of two more arrays that are needed to make E.
         columns = count * config.width + config.k_star + 3 * self.state[1].shape[-2]
         what = "a representation" if count == 1 else f"{count} representations"
         memory.require(
@@ -379,7 +379,8 @@ def build(config: TrainConfig, trials: Trials, timings: Mapping[str, float]) -> 
         trace = {name: v if name == "round" else v[0] for name, v in trace.items()}
         parts = {name: part[0] for name, part in parts.items()}
     return Result(
-        # A function that shows progress has no use in a result, and might prevent its pickling.
+        # A function that shows progress has no use in a result, and might prevent pickling the
+        # result.
         config=replace(config, progress=False) if callable(config.progress) else config,
         trace=trace,
         parts=parts,

@@ -73,7 +73,7 @@ def load(path: str | os.PathLike[str]) -> Result:
         If the file is not a result, is broken, or has parts that contradict each other; the message
         names the file.
     MemoryError
-        If the file is larger than the available memory; nothing has been allocated then.
+        If the file is larger than the available memory; this is checked before it is read.
     """
     name = check.path("path", path)
     document, arrays = files.read(name, KIND)
@@ -91,7 +91,7 @@ def load(path: str | os.PathLike[str]) -> Result:
 
 
 def check_config(config: object) -> None:
-    """Raise unless `configure` could have made this: it must leave all arguments unchanged."""
+    """Raise unless `configure` leaves the arguments in a configuration unchanged."""
     if not isinstance(config, TrainConfig):
         raise TypeError(f"the configuration is {check.show(config)}")
     arguments = {field.name: getattr(config, field.name) for field in fields(config)}
@@ -127,8 +127,8 @@ def _check_start(init: object) -> None:
 def _replace_batch(batch: BatchSummary, arguments: dict[str, Any]) -> LinearTasks:
     """Check a summary, and return a law whose pool `configure` can check in the batch's place.
 
-    `configure` needs tasks with data or a law, and a file does not hold the data. Replaces those of
-    the arguments that a batch determines.
+    `configure` needs tasks with data or a law, and a file does not hold the data. The function
+    replaces those entries of `arguments` that a batch determines.
     """
     for name, least in (("n", 1), ("d", 1), ("k", 0)):
         check.integer(f"the batch's {name}", getattr(batch, name), least)
@@ -156,13 +156,13 @@ def _replace_batch(batch: BatchSummary, arguments: dict[str, Any]) -> LinearTask
 
 
 def _check_outcomes(statuses: Any, config: TrainConfig) -> tuple[Outcome, ...]:
-    """Check how the trials ended, as pairs of the name of a status and a round."""
+    """Check how the trials ended, given as pairs of the name of a status and a round."""
     outcomes = tuple(Outcome(Status[name], done) for name, done in statuses)
     if len(outcomes) != len(config.trials):
         raise ValueError(f"{len(outcomes)} trials ended; the run has {len(config.trials)}")
     for outcome in outcomes:
         ended = outcome.status in (Status.DIVERGED, Status.UNDERFLOW)
-        # A checkpoint keeps a trial that ended by itself, even if it resumes with fewer rounds.
+        # A run that resumes with fewer rounds keeps a trial that ended by itself in a later round.
         check.integer("the round of an end", outcome.round, 0, 2**62 if ended else config.rounds)
         if outcome == Status.FINISHED and outcome.round != config.rounds:
             raise ValueError(f"a trial finished in round {outcome.round} of {config.rounds}")

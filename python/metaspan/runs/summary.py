@@ -25,12 +25,12 @@ class Summary:
     mean, low, high : ndarray of shape (rows,) or (rows, angles), float64
         Mean over `count` trials and the ends of its band; a geometric mean if `log` is true.
     count : ndarray of shape (rows,), int64
-        Number of trials that are averaged: all of them in the first `whole` rows, and those that
-        never diverge in the rows after.
+        Number of trials that are averaged: in the first `whole` rows all trials, and in later rows
+        the trials that never diverge.
     whole : int
         Number of leading rows in which every trial has a value.
     trials, diverged : int
-        Number of trials, and of those that diverged.
+        Number of trials, and number of trials that diverged.
     log : bool
         Whether mean and band were computed for log10 of the quantity.
     """
@@ -62,9 +62,9 @@ def summarize(
     computed for log10 of the quantity: the curve is then the geometric mean, and the band keeps its
     width while the quantity falls over many decades.
 
-    Rows are averaged over all trials, and end with the first trial that ends: an average over those
-    left would drift towards the slow trials. If trials diverged, the rows continue to the end of
-    the first other trial, averaged over the trials that never diverge.
+    Rows are averaged over all trials, and end with the first trial that ends: an average over the
+    remaining trials would drift towards the slow ones. If trials diverged, the later rows are
+    averaged over the trials that never diverge, until the first of these ends.
 
     Parameters
     ----------
@@ -75,7 +75,8 @@ def summarize(
     band : float or None
         Coverage of the band, in (0, 1). None: no band.
     log : bool or None
-        Whether to average log10 of the quantity. None: if all its values are positive.
+        Whether to average log10 of the quantity. None: log10 is averaged if all values are
+        positive.
 
     Returns
     -------

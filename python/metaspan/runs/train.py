@@ -42,11 +42,11 @@ from .outcome import (
 from .result import Result
 
 CHUNK_SECONDS = 0.05  # seconds that one call of the core should take
-# Samples per unknown below which a run warns: `theory.error_floor` is then above 3, while dist is
-# at most 1.
+# A run warns if it has fewer samples per unknown than this: `theory.error_floor` is then above 3,
+# while dist is at most 1.
 FEW_SAMPLES = 0.1
 LONG_LOCAL_STEP = 2.0  # the factor of (25) beyond which a residual grows
-HEADS_AT_ONCE = 2**22  # numbers (32 MiB) that a user's function draws in advance for a chunk
+HEADS_AT_ONCE = 2**22  # most numbers (32 MiB) that a user's function draws in advance for a chunk
 
 
 @overload
@@ -142,7 +142,7 @@ def train(
     on_failure: str = "return",
     **steps: float,
 ) -> Result:
-    r"""Train a representation and a head, on tasks from a law or on the user's own data.
+    r"""Train a representation and a head, on tasks from a distribution or on the user's own data.
 
     Each round takes n tasks, adapts to each of them by the inner steps of the method, and then
     makes one outer step :math:`B \leftarrow B - \beta\, \nabla_B`,
@@ -156,14 +156,14 @@ def train(
     Parameters
     ----------
     tasks : LinearTasks or TaskBatch
-        The source of the tasks: a law, or a batch with the user's own data.
+        The source of the tasks: a distribution, or a batch with the user's own data.
     method : ANIL, MAML, another method, or str
         The method, or one of the names "anil", "fo-anil", "maml", "fo-maml", "average-risk".
     rounds : int
         Number of rounds, >= 0.
     n : int or None
-        Tasks per round. The default of 100 in the signature is for tasks from a law: a `TaskBatch`
-        uses all its tasks unless n says otherwise. None: all tasks of the batch, the pool or the
+        Tasks per round. The default of 100 in the signature is for tasks from a distribution; a
+        `TaskBatch` by default uses all its tasks. None: all tasks of the batch, the pool or the
         fixed heads; if tasks are drawn afresh, infinitely many, which needs first-order ANIL with
         one inner step, w_0 = 0 and centred heads (23). From a batch, a pool or fixed heads, n tasks
         are chosen without replacement.
@@ -171,8 +171,9 @@ def train(
         Samples per task in the inner and the outer set. None: infinitely many, that is, the
         population loss. Must be None for a batch, whose data determine them.
     width : int or None
-        Columns k of the learner's `B`, 1 <= width <= d. None: those of `B0` if `init` has one,
-        otherwise ``tasks.k``; a batch without a `B_star` needs a number.
+        Number of columns k of the learner's `B`, 1 <= width <= d. None: the number of columns of
+        `B0` if `init` is a pair, otherwise ``tasks.k``; for a batch without a `B_star`, `width` or
+        a pair is needed.
     init : {"random", "methodical"}, Init or (B0, w0)
         The start. ``"random"`` is ``Init()``, and ``"methodical"`` is ``Init(dist=0.7)``. A pair
         holds `B0` of shape (d, k), C-contiguous, float32 or float64, and `w0` of shape (k,).
@@ -181,61 +182,61 @@ def train(
         "collapsed": finitely many samples, of which only the statistics that a round uses are
         drawn, from their exact law (16)-(19), at a cost that does not depend on d; features must be
         symmetric under rotations and d >= tasks.k + width. "sampled": draws all samples at full
-        size, anew in every round (12). "arrays": works on stored data (11), those of a batch or of
-        a pool that is drawn at full size. "auto": "arrays" for a batch; "population" if `m_in` and
+        size, anew in every round (12). "arrays": works on stored data (11), which are a batch or a
+        pool that is drawn at full size. "auto": "arrays" for a batch; "population" if `m_in` and
         `m_out` are None; otherwise "collapsed" if it applies, or else "arrays" for a pool and
-        "sampled" without one. ``result.config.engine`` says which one ran.
+        "sampled" without a pool. ``result.config.engine`` says which engine ran.
     route : {"auto", "gram", "vector", "dual"}
-        How a round is computed on data that stay the same, those of a batch or a pool. "gram":
+        How a round is computed on data that stay the same, that is, on a batch or a pool. "gram":
         from Z = X B and Gram matrices (5). "vector": by products of X with one vector at a time
         (11). "dual": from the Gram matrix of all samples (24). Results differ only by rounding.
-        "auto", the only choice without such data: the cheapest according to the cost model.
-        ``result.config.route`` says which one ran.
+        "auto": the cheapest route according to the cost model; for runs without such data it is the
+        only choice. ``result.config.route`` says which route ran.
     accumulate : {"float64", "float32"}
         Dtype of the accumulators of sums over float32 data. "float32" is faster if the data fit in
         the cache; its errors are some 1e-7 of the largest term. It needs float32 data, the engine
         "arrays" and the vector route.
     pool : int or None
-        Number of tasks that each trial draws once, and from which every round chooses n. If `m_in`
-        and `m_out` are numbers, the samples of these tasks are drawn once too: in law by
-        "collapsed", and as ``tasks.sample(pool, m_in, m_out, seed=seed, trial=trial)`` by "arrays".
-        None: every round draws new tasks.
+        Number of tasks that each trial draws once; every round chooses n of them. If `m_in` and
+        `m_out` are numbers, the samples of these tasks are drawn once too: in law by "collapsed",
+        and as ``tasks.sample(pool, m_in, m_out, seed=seed, trial=trial)`` by "arrays". None: every
+        round draws new tasks.
     shared_samples : bool
         Whether the inner and the outer set of a task are the same samples. It makes no difference
-        if there are infinitely many.
+        if the samples are infinitely many.
     track_start : bool
         Whether the engine "collapsed" keeps k more coordinates, those along the directions of the
-        start. `Result.full_B` then samples the end jointly with the start; without them it samples
-        the end given `B_star` alone. Needs d >= tasks.k + 2 width.
+        start. `Result.full_B` then samples the final B jointly with the start; without these
+        coordinates it samples the final B given `B_star` alone. Needs d >= tasks.k + 2 width.
     seed : int
         Key of all random numbers, 0 <= seed < 2**64.
     trials : int or range
         Independent repetitions of the run in one call. A range holds the numbers of the trials, and
         an integer t stands for ``range(t)``. A trial draws from (seed, its number), so that it has
-        the same bits alone as among others. What `Study` calls seeds are numbers of trials.
+        the same bits alone as among others. The seeds of a `Study` are numbers of trials.
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
     device : {"cpu"}
         The device that computes the rounds.
     dtype : {float32, float64} or None
-        Dtype of a `B` of full size and of the data of a pool. None: that of the batch, or else of
-        `B0` or `B_star` if one is an array, or else float64.
+        Dtype of a `B` of full size and of the data of a pool. None: the dtype of the batch; without
+        a batch, that of `B0` or else of `B_star` if it is an array, and otherwise float64.
     record : str, iterable of str, or None
         Quantities that the trace holds, taken before the round's outer step. "dist" and "angles":
         see (20). "loss_in", "loss_adapted", "loss_out": mean losses (1) over the round's tasks, on
-        the inner sets before and after adaptation, and on the outer sets after it; all three are
-        training losses. "w_norm", "delta_norm", "sigma_min", "sigma_max", "perp_norm",
+        the inner sets before and after adaptation, and on the outer sets after adaptation; all
+        three are training losses. "w_norm", "delta_norm", "sigma_min", "sigma_max", "perp_norm",
         "diversity_min", "diversity_max", "mu", "L", "eta": see (21). None: "dist", or "loss_out"
         for a batch without a `B_star`.
     record_every : int
         Rounds from one recorded row to the next; the start and the end are always recorded.
     stop : Stop or None
-        When a trial has converged, by default at dist <= 1e-10. None: never.
+        The rule by which a trial has converged and stops, by default dist <= 1e-10. None: no rule.
     checkpoint : str, os.PathLike, Checkpoint or None
         File that holds the state of the run. The same call continues from it, with the same bits as
         without an interruption; only `rounds`, `threads`, `progress`, `stop` and the checkpoint's
-        settings may differ. A function of heads or features must consist of the same code and
-        values. A str or a path stands for ``Checkpoint(path)``, which is written every 60 s.
+        settings may differ. A function of heads or features must have the same code and values in
+        both calls. A str or a path stands for ``Checkpoint(path)``, which is written every 60 s.
     progress : bool or callable
         True shows a bar if standard error is a terminal and tqdm is installed. A function is called
         with the number of rounds done and their total.
@@ -257,7 +258,8 @@ def train(
     FileNotFoundError
         If the folder of the checkpoint does not exist.
     MemoryError
-        If the run needs arrays that do not fit into memory; they have not been allocated then.
+        If the run needs arrays that do not fit into memory; this is checked before they are
+        allocated.
     Diverged
         If a trial diverged and `on_failure` is "raise"; its attribute `result` is the `Result`.
     Interrupted
@@ -269,22 +271,22 @@ def train(
     DivergenceWarning
         If trials diverged and `on_failure` is "return".
     FewSamplesWarning
-        If all samples of a batch or a pool are fewer than a tenth of the d k unknowns of the
-        representation. It is not issued for sparse features, which may have few entries in most
-        columns.
+        If the number of all samples of a batch or a pool is less than a tenth of the d k unknowns
+        of the representation. The warning is not issued for sparse features, which may have few
+        entries in most columns.
     LocalStepsWarning
         If two or more local steps of `FedAvg` or `Reptile` on one data set are probably unstable,
-        (25), because d is much larger than its number of samples.
+        (25), because d is much larger than the number of samples in this set.
 
     Notes
     -----
     With infinitely many samples, a round of one trial costs ``O(n (k_star + k) k (J + 1)^2)``
     operations at most. On arrays a round reads every X once or a few times; by the dual route (24)
-    it costs ``O(N^2 k)`` for N samples, whatever d is, after one pass of ``O(N^2 d)``. `estimate`
-    predicts time and memory.
+    it costs ``O(N^2 k)`` for N samples, whatever d is, after one pass over the data in
+    ``O(N^2 d)``. `estimate` predicts time and memory.
 
-    Every random number is a function of seed, trial, round, task, row and column. At one
-    instruction-set level, and by one route, the bits of a run depend neither on the number of
+    Every random number is a function of seed, trial, round, task, row and column. At a given
+    instruction-set level, and with a given route, the bits of a run depend neither on the number of
     threads nor on interruptions.
 
     References
@@ -379,7 +381,7 @@ def run(config: TrainConfig) -> Result:
 
 
 def _describe_interruption(interrupted: Result) -> str:
-    """Say in which round a run was interrupted, and where the finished rounds are."""
+    """Say in which round a run was interrupted, and where the finished rounds are kept."""
     config = interrupted.config
     standing = [end.round for end in interrupted.outcomes if end == Status.INTERRUPTED]
     first, last = min(standing, default=config.rounds), max(standing, default=config.rounds)
@@ -416,7 +418,7 @@ def drive(config: TrainConfig, trials: Trials, journal: Journal | None) -> None:
         for number, indices in enumerate(groups):
             first = number * config.rounds
             report_here = partial(_report_shifted, report, first)
-            # Nothing holds a group that is done: the next one needs its memory.
+            # No variable refers to a finished group, since the next group needs its memory.
             TrialGroup(config, trials, indices).advance(journal, report_here)
 
 
@@ -470,7 +472,8 @@ class TrialGroup:
         stop_dist, stop_loss = _stop_values(config)
         chunk = 16 if config.engine == "population" else 1
         at = self._slowest
-        # At least one call, even if no round is left: it tells the core what to record.
+        # The core is called at least once, even if no round is left: the call tells it what to
+        # record.
         while True:
             end = min(config.rounds, at + self._limit_chunk(chunk))
             started = time.perf_counter()
@@ -488,10 +491,10 @@ class TrialGroup:
                 self._keep(journal)
 
     def _measure_end(self) -> None:
-        """Record the end of every trial that did all rounds, on the tasks of the round after it.
+        """Record the end of every trial that did all rounds, on the tasks of the next round.
 
-        This row comes after the last checkpoint, because a longer run does not have it: the
-        checkpoint must not depend on where a shorter run ended.
+        This row is recorded after the last checkpoint is written. A longer run does not have the
+        row, and a checkpoint must not depend on where a shorter run ended.
         """
         config, trials = self._config, self._trials
         live = [i for i in self._indices if trials.status[i] == core.TrialStatus.LIVE]
@@ -505,8 +508,9 @@ class TrialGroup:
     def _keep(self, journal: Journal | None, stepped: bool = True) -> None:
         """Copy the core's states and rows to the trials and the checkpoint; defers Ctrl-C.
 
-        A state at full size, which may be large, is copied only if it `stepped` since the last
-        copy. Coordinates may have turned even if it has not.
+        A state at full size, which may be large, is copied only if the trials `stepped` since the
+        last copy. Coordinates are always copied, since the core may have changed their basis
+        without a step.
         """
         trials, run = self._trials, self._run
         with signals.defer_interrupts():
@@ -528,7 +532,10 @@ class TrialGroup:
                 journal.save(trials)
 
     def _limit_chunk(self, chunk: int) -> int:
-        """Shorten a chunk to HEADS_AT_ONCE numbers drawn by a user's function, or to one round."""
+        """Shorten a chunk so that a user's function draws at most HEADS_AT_ONCE numbers for it.
+
+        A chunk always has at least one round.
+        """
         if not self._user_heads:
             return chunk
         config = self._config
@@ -610,7 +617,7 @@ def _warn_of_local_steps(config: TrainConfig) -> None:
 
 
 def _warn_of_few_samples(config: TrainConfig) -> None:
-    """Warn if data that stay the same for all rounds are too few to determine a representation."""
+    """Warn if the samples of a batch or a pool are too few to determine a representation."""
     tasks = config.tasks
     if isinstance(tasks, TaskBatch):
         if tasks.is_sparse:
@@ -622,7 +629,7 @@ def _warn_of_few_samples(config: TrainConfig) -> None:
         pool, m_in, m_out = config.pooled
         samples = pool * (m_out if config.shared_samples else m_in + m_out)
     else:
-        return  # new samples every round, or infinitely many
+        return  # every round has new samples, or infinitely many
     unknowns = tasks.d * (config.k_star or config.width)
     if samples < FEW_SAMPLES * unknowns:
         message = (

@@ -1,1 +1,1 @@
-r"""Sources of tasks: laws of heads and features, and batches of the user's own data."""
+r"""Sources of tasks: distributions of heads and features, and batches of the user's own data."""

@@ -33,7 +33,7 @@ class DataSets(NamedTuple):
         return lengths[0] if len(set(lengths)) == 1 else lengths
 
     def samples(self, part: slice) -> DataSets:
-        """Select a range of samples of every task; nothing is copied or read."""
+        """Return a range of samples of every task, without copying or reading them."""
         return DataSets(self.X.samples(part), self.y.samples(part))
 
     def is_same(self, other: DataSets) -> bool:
@@ -42,7 +42,7 @@ class DataSets(NamedTuple):
 
 
 def sets_of(X: Any, y: Any) -> DataSets:
-    """Wrap data that need no check, because they passed one or the package made them."""
+    """Wrap data that need no check, because they passed a check or the package made them."""
     return DataSets(_wrap(X), _wrap(y))
 
 
@@ -72,7 +72,8 @@ def core_sets(
 
     `known` holds the ground truth and the heads, each an array or None. `shared` says that the
     inner and the outer sets are the same samples, which are then read from disk once. `names` are
-    those of the four arguments, for errors. `one_round` says that the sets serve one round alone.
+    the names of the four arguments, for errors. `one_round` says that the sets are used for one
+    round only.
     """
     X, y = inner
     X_out, y_out = outer or (None, None)
@@ -138,7 +139,7 @@ def require_finite(sets: DataSets, names: tuple[str, str]) -> DataSets:
 
 
 def _check_features(name: str, value: object, dtype: np.dtype[Any] | None) -> Data:
-    """Check features: one array or one per task, in memory, on disk or sparse, of one dtype."""
+    """Check features of one dtype: one array or one per task, in memory, on disk or sparse."""
     if sparse.holds_sparse(value):
         return sparse.per_task(name, value, dtype)
     if not isinstance(value, (list, tuple)):

@@ -31,8 +31,8 @@ class TaskBatch:
         Responses, in the dtype of the features. Responses in a dataset are read into memory.
         Without `X_out` and `y_out` every task has one data set, which serves both loops.
     B_star : ndarray of shape (d, k), float32 or float64, or None
-        Ground truth if it is known: C-contiguous, with orthonormal columns. None: unknown; the
-        attribute `k` is then 0.
+        Ground truth if it is known: C-contiguous, with orthonormal columns. None: the ground truth
+        is unknown, and the attribute `k` is 0.
     heads : array_like of shape (n, k), or None
         True heads of the tasks if they are known.
     check_finite : bool
@@ -49,18 +49,18 @@ class TaskBatch:
     -----
     The data are not copied, except the row starts of sparse matrices, and column indices that are
     not int32. Data that are not copied must not change while the batch is in use. A layout that the
-    compiled core cannot use raises an error that says how to convert it; so does a masked value, or
-    a quantity with a physical unit.
+    compiled core cannot use, a masked value, and a quantity with a physical unit raise errors that
+    say how to convert the data.
 
     Features on disk may be larger than memory. A round reads them once, in the order of the file,
     in blocks of tasks: a block has 128 MiB or four times the bytes of B, whichever is more, and is
-    read while the core works on the block before. Datasets take the memory of two blocks;
-    memory-mapped files take the system's cache alone. The dual route reads the features once for
-    its Gram matrix, in stripes of columns; a dataset whose chunks span whole rows is read again for
-    every stripe. Results have the same bits as for arrays in memory. If a dataset is closed or
-    resized while the batch is in use, or a memory-mapped file has become shorter, the next use
-    raises ValueError. If another program truncates a memory-mapped file during a read, the system
-    ends the process with a signal.
+    read while the core works on the previous block. Datasets need memory for two blocks;
+    memory-mapped files need no memory beyond the system's cache. The dual route reads the features
+    once for its Gram matrix, in stripes of columns; a dataset whose chunks span whole rows is read
+    again for every stripe. Results have the same bits as for arrays in memory. If a dataset is
+    closed or resized while the batch is in use, or a memory-mapped file has become shorter, the
+    next use raises ValueError. If another program truncates a memory-mapped file during a read, the
+    system ends the process with a signal.
 
     Examples
     --------
@@ -115,7 +115,7 @@ class TaskBatch:
             object.__setattr__(self, "heads", check.small("heads", self.heads, (self.n, rank)))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the attributes for a copy or a pickle, without the core's view of the arrays."""
+        """Return the attributes for a copy or a pickle, without the core's object of the batch."""
         return {**self.__dict__, "_core": None}
 
     @classmethod
@@ -188,7 +188,7 @@ class TaskBatch:
 
     @property
     def k(self) -> int:
-        """Rank of the ground truth; 0 stands for an unknown one (`B_star` is None)."""
+        """Rank of the ground truth; 0 if the ground truth is unknown (`B_star` is None)."""
         return 0 if self.B_star is None else int(self.B_star.shape[1])
 
     @cached_property
@@ -212,7 +212,8 @@ class TaskBatch:
         Returns
         -------
         BatchSummary
-            Sizes, dtype, and a hash for which all responses and a sample of the features are read.
+            Sizes, dtype, and a hash. For the hash, all responses and a sample of the features are
+            read.
         """
         return BatchSummary(
             n=self.n,
@@ -248,7 +249,7 @@ class TaskBatch:
 
     @property
     def least_m_in(self) -> int:
-        """Samples of the smallest inner set."""
+        """Number of samples in the smallest inner set."""
         return min(self._inner.X.lengths())
 
     @cached_property
@@ -294,7 +295,7 @@ class BatchSummary:
     m_in, m_out : int or tuple of int
         Samples per task in the inner and the outer sets; a tuple has one number per task.
     d, k : int
-        Number of features, and rank of the ground truth; k = 0 stands for an unknown one.
+        Number of features, and rank of the ground truth; k = 0 if the ground truth is unknown.
     dtype : str
         Dtype of the data: "float32" or "float64".
     fingerprint : str
@@ -343,8 +344,8 @@ def bytes_to_read(batch: TaskBatch, B_bytes: int) -> int:
 def _fingerprint(batch: TaskBatch) -> str:
     """Hash all responses, and samples of the features, the ground truth and the heads.
 
-    Features may be larger than memory, so evenly spaced rows and columns of every task stand for
-    them; an edit elsewhere in X alone would pass unnoticed.
+    Features may be larger than memory, so only evenly spaced rows and columns of every task are
+    hashed; an edit of X elsewhere does not change the hash.
     """
     from hashlib import blake2b  # noqa: PLC0415  (only files need it)
 

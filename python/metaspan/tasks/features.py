@@ -1,4 +1,4 @@
-r"""Laws of the features x of a task's samples."""
+r"""Distributions of the features x of a task's samples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .._support import check, memory
 from .._support.types import F64
 
 NAMES = ("gaussian", "student-t", "sphere", "rademacher", "uniform")
-# Laws of independent entries, which are not symmetric under rotations.
+# Features with independent entries, whose distributions are not symmetric under rotations.
 INDEPENDENT = ("rademacher", "uniform")
 
 
@@ -101,7 +101,7 @@ def roots(eigenvalues: float | F64 | None, d: int) -> F64 | None:
 def core_law(features: Features) -> FeatureLaw:
     """Convert a law of features for the compiled core.
 
-    For a user's function the law is a placeholder: the core asks the function for its rows.
+    For a user's function the law is a placeholder: the core gets the rows from the function.
     """
     if isinstance(features, StudentT):
         return FeatureLaw("student-t", features.dof)

@@ -1,4 +1,4 @@
-r"""Laws of the tasks' true heads `w_star`."""
+r"""Distributions of the tasks' true heads `w_star`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class GaussianHeads:
     ------
     ValueError
         If `cov` is neither a symmetric positive semi-definite matrix nor a vector of variances, or
-        if `mean` is not a vector. `LinearTasks` raises it if their size is not k.
+        if `mean` is not a vector. `LinearTasks` raises ValueError if the size of `cov` or `mean` is
+        not k.
 
     Examples
     --------
@@ -197,8 +198,9 @@ def _check_covariance(cov: ArrayLike) -> F64:
 def _factorize(cov: F64) -> F64:
     """Return L with L L^T = cov: a lower triangular matrix, or the diagonal where cov is diagonal.
 
-    This is a Cholesky factorisation that skips null directions. It is written out because the bits
-    of a LAPACK routine depend on the machine, and those of the heads must not.
+    This is a Cholesky factorisation that skips pivots which are zero up to rounding. It is written
+    out because the bits of a LAPACK routine depend on the machine, and the bits of the heads must
+    not.
     """
     if cov.ndim == 1 or not np.any(cov - np.diag(np.diagonal(cov))):
         return np.sqrt(np.maximum(cov if cov.ndim == 1 else np.diagonal(cov), 0.0))

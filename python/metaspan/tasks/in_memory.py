@@ -20,7 +20,7 @@ class Dense:
 
     Parameters
     ----------
-    array : ndarray of shape (n, m, d) or (n, m); of one task (m, d) or (m,)
+    array : ndarray of shape (n, m, d) or (n, m); for one task (m, d) or (m,)
         Features or responses.
     stacked : bool
         Whether the array has a leading axis of tasks.
@@ -106,7 +106,7 @@ class Dense:
         return [self.array[i][:, columns] for i in tasks]
 
     def joined(self, other: TaskArrays | None) -> None:
-        """Return None: no source is read."""
+        """Return None: arrays in memory have no dataset on disk."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +200,7 @@ class Ragged:
         return [self.arrays[i][:, columns] for i in tasks]
 
     def joined(self, other: TaskArrays | None) -> None:
-        """Return None: no source is read."""
+        """Return None: arrays in memory have no dataset on disk."""
 
 
 def is_same_view(a: NDArray[Any], b: NDArray[Any]) -> bool:

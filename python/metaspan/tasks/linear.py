@@ -1,4 +1,4 @@
-r"""The law that tasks and their samples are drawn from."""
+r"""The distribution that tasks and their samples are drawn from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_COUNT = 2**31 - 1  # indices of tasks, samples and trials are 32-bit words o
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LinearTasks:
-    r"""A law of linear regression tasks whose regression vectors share a subspace.
+    r"""A distribution of linear regression tasks whose regression vectors share a subspace.
 
     Task i has the regression vector :math:`\theta_i = B_{*} w_{*,i}` and samples (x, y) with
     :math:`y = \langle x, \theta_i \rangle + z`, where :math:`E x = 0`, :math:`E x x^\top = I` (or
@@ -30,27 +30,28 @@ class LinearTasks:
     Parameters
     ----------
     d : int
-        Number of features, 1 <= d <= 2**53. Nothing of this size is stored beside the arrays
-        passed here, so d = 10**12 is fine.
+        Number of features, 1 <= d <= 2**53. Apart from arrays passed here, nothing of this size is
+        stored, so d = 10**12 is fine.
     k : int
         Rank of the ground truth, 1 <= k <= d; called k_star where k is the learner's width.
     noise : float
         Standard deviation of the label noise, >= 0.
     heads : GaussianHeads, SphereHeads, array_like of shape (n, k), or callable
-        Law of the tasks' true heads; by default N(0, I). An array holds fixed heads, one per row. A
-        function ``(generator, n, k) -> (n, k)`` is called once per round and trial, with a
-        `numpy.random.Generator`.
+        Distribution of the tasks' true heads; by default N(0, I). An array holds fixed heads, one
+        per row. A function ``(generator, n, k) -> (n, k)`` is called once per round and trial, with
+        a `numpy.random.Generator`.
     features : {"gaussian", "student-t", "sphere", "rademacher", "uniform"}, StudentT or callable
-        Law of the features; the named ones have mean 0 and covariance I. "gaussian": N(0, I).
-        "student-t": ``StudentT(dof=5)``. "sphere": uniform on the sphere of radius sqrt(d).
-        "rademacher": independent entries -1 or 1. "uniform": independent entries, uniform on an
-        interval. A function ``(generator, m, d) -> (m, d)`` draws m <= 8 rows per call, with a new
-        `numpy.random.Generator` each time, and should keep to this mean and covariance; finite
-        samples of it need the engine "sampled" or "arrays".
+        Distribution of the features; all named distributions have mean 0 and covariance I.
+        "gaussian": N(0, I). "student-t": ``StudentT(dof=5)``. "sphere": uniform on the sphere of
+        radius sqrt(d). "rademacher": independent entries -1 or 1. "uniform": independent entries,
+        uniform on an interval. A function ``(generator, m, d) -> (m, d)`` draws m <= 8 rows per
+        call, with a new `numpy.random.Generator` each time. The rows should have this mean and
+        covariance, and a run on finitely many samples of them needs the engine "sampled" or
+        "arrays".
     spectrum : array_like of shape (d,), float or None
-        Eigenvalues of the diagonal covariance of the features; the features of the law above are
-        multiplied by their square roots. A number a stands for ``j**-a``, j = 1, 2, ..., d. None:
-        all are 1. The records "dist" and "angles" stay Euclidean.
+        Eigenvalues of the diagonal covariance of the features; features drawn as above are
+        multiplied by the square roots of the eigenvalues. A number a stands for ``j**-a``, j = 1,
+        2, ..., d. None: all are 1. The records "dist" and "angles" stay Euclidean.
     B_star : ndarray of shape (d, k), float32 or float64, or None
         Ground truth with orthonormal columns, C-contiguous; it is not copied. None: every trial has
         a Haar-distributed ground truth of its own, which is drawn only where it is needed at full
@@ -98,7 +99,7 @@ class LinearTasks:
 
     @property
     def is_symmetric(self) -> bool:
-        """Whether the law of the features is invariant under rotations."""
+        """Whether the distribution of the features is invariant under rotations."""
         law_is_symmetric = (
             not callable(self.features) and self.features not in feature_laws.INDEPENDENT
         )
@@ -132,7 +133,8 @@ class LinearTasks:
         TypeError, ValueError
             If an argument is not an integer or out of range.
         MemoryError
-            If the array, of 8 d k bytes, does not fit into memory; nothing has been allocated then.
+            If the array, of 8 d k bytes, does not fit into memory; this is checked before it is
+            allocated.
         """
         seed, trial, _ = _check_key(seed, trial, 0)
         workers = check.threads(threads)
@@ -147,7 +149,7 @@ class LinearTasks:
         Parameters
         ----------
         n : int
-            Number of tasks; at most the number of heads where those are fixed.
+            Number of tasks; if the heads are fixed, at most their number.
         seed, trial, round : int
             Keys of the random numbers: the same three give the same bits.
 
@@ -191,7 +193,7 @@ class LinearTasks:
         Parameters
         ----------
         n : int
-            Number of tasks; at most the number of heads where those are fixed.
+            Number of tasks; if the heads are fixed, at most their number.
         m_in, m_out : int
             Samples per task in the inner and the outer set. `m_out` may be left out if
             `shared_samples` is true.
@@ -215,12 +217,12 @@ class LinearTasks:
         TypeError, ValueError
             If an argument is of the wrong kind or out of range.
         MemoryError
-            If the arrays do not fit into memory; nothing has been allocated then.
+            If the arrays do not fit into memory; this is checked before they are allocated.
 
         Notes
         -----
-        The features have ``n (m_in + m_out) d`` numbers; the time is that of drawing them and of
-        one product with `B_star`.
+        The features have ``n (m_in + m_out) d`` numbers. Most of the time is spent on drawing these
+        numbers and on their product with `B_star`.
 
         Examples
         --------
@@ -268,7 +270,7 @@ class LinearTasks:
         return X if self.roots is None else X * self.roots
 
     def _dtype(self, dtype: DTypeLike | None) -> np.dtype[Any]:
-        """Return the requested dtype, by default that of B_star, by default float64."""
+        """Return the requested dtype; by default that of B_star, or float64 without a B_star."""
         if dtype is not None:
             return check.float_dtype("dtype", dtype)
         return np.dtype(np.float64) if self.B_star is None else self.B_star.dtype

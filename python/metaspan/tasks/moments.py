@@ -1,4 +1,4 @@
-r"""Moments of laws of heads, and the task diversity that they determine."""
+r"""Moments of distributions of heads, and the task diversity that the moments determine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .heads import GaussianHeads, SphereHeads
 
 
 def moments(heads: object, k: int) -> tuple[F64, F64]:
-    """Return the mean (k,) and the covariance (k, k) of a law of heads, or of fixed heads."""
+    """Return the mean (k,) and covariance (k, k) of a distribution of heads, or of fixed heads."""
     if isinstance(heads, (GaussianHeads, SphereHeads)):
         memory.require(f"moments of heads of size {k}", 8 * k * k)
         mean = getattr(heads, "mean", None)
@@ -27,7 +27,7 @@ def moments(heads: object, k: int) -> tuple[F64, F64]:
 
 
 def second_moment(heads: laws.Heads | ArrayLike, k: int) -> F64:
-    r"""Return the second moment of a law of heads.
+    r"""Return the second moment of a distribution of heads.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def second_moment(heads: laws.Heads | ArrayLike, k: int) -> F64:
 
 
 def diversity(heads: laws.Heads | ArrayLike, k: int) -> metrics.Diversity:
-    r"""Return the task diversity of a law of heads: the limit of (21) for many tasks.
+    r"""Return the task diversity of a distribution of heads: the limit of (21) for many tasks.
 
     Parameters
     ----------
@@ -75,8 +75,8 @@ def diversity(heads: laws.Heads | ArrayLike, k: int) -> metrics.Diversity:
     Returns
     -------
     Diversity
-        ``mu``, ``L``, ``kappa`` and ``eta`` of the law, not of a sample. A smallest eigenvalue of
-        the second moment that is within rounding of 0 counts as 0.
+        ``mu``, ``L``, ``kappa`` and ``eta`` of the distribution, not of a sample. If the smallest
+        eigenvalue of the second moment differs from 0 by rounding alone, it counts as 0.
 
     Raises
     ------
@@ -92,7 +92,8 @@ def diversity(heads: laws.Heads | ArrayLike, k: int) -> metrics.Diversity:
     """
     law = _check_law(heads, k)
     if isinstance(law, np.ndarray):
-        # From the heads themselves: their second moment would lose half of the digits of mu.
+        # The diversity is computed from the heads: from their second moment, mu would lose half of
+        # its digits.
         return metrics.diversity(law)
     mean = moments(law, k)[0]
     values = np.linalg.eigvalsh(second_moment(law, k))

@@ -1,4 +1,4 @@
-r"""Features on disk: a thread reads the next block of tasks while the core works on this one."""
+r"""Features on disk: a thread reads a block of tasks while the core works on the previous one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .._support.memory import Arena
 from .in_memory import is_mapped, sample_of
 from .storage import FINITE_HINT, TaskArrays
 
-BLOCK_BYTES = core.STORE_BLOCK_BYTES  # size of a block of features; a single task may exceed it
+BLOCK_BYTES = core.STORE_BLOCK_BYTES  # size of a block; a block of one task may exceed it
 
 Request = tuple[list[int], int, int]
 """Indices of tasks, first column, number of columns."""
@@ -35,7 +35,7 @@ class Stored:
         Name of the argument, for errors.
     source : object
         An ``h5py.Dataset`` or a ``zarr.Array`` of shape (n, m, d) or (m, d), which is read by
-        slices. Every read raises ValueError if its shape has changed meanwhile.
+        slices. Every read raises ValueError if the shape of the source has changed.
     """
 
     def __init__(self, name: str, source: Any) -> None:
@@ -49,7 +49,7 @@ class Stored:
             raise ValueError(f"{name} must be a dataset that can be read; {why}") from error
         self.ndim = len(self._whole)
         self.stacked = self.ndim == 3
-        self.spare: list[Arena] = []  # left by readers that have ended, for later readers
+        self.spare: list[Arena] = []  # arenas of readers that have ended, for later readers
         self.first, self.end = 0, self._whole[-2] if self.ndim > 1 else 0
 
     @property
@@ -113,7 +113,7 @@ class Stored:
         return isinstance(other, Stored) and self.source is other.source and self.rows == other.rows
 
     def sample(self) -> Iterator[NDArray[Any]]:
-        """Read at least eight tasks, or all of fewer, and yield some rows and columns of each."""
+        """Read at least eight tasks, or all if there are fewer; yield rows and columns of each."""
         for i in range(0, self.n, max(1, self.n // 8)):
             yield sample_of(self._task(i))
 
@@ -155,9 +155,9 @@ class Stored:
         ]
 
     def joined(self, other: TaskArrays | None) -> tuple[Stored, slice, slice] | None:
-        """Return the range of samples that covers both in their dataset, and each one's part of it.
+        """Return the dataset's samples that cover both sets, and the range of each set in them.
 
-        Returns None unless both are samples of one dataset on disk.
+        Returns None unless both sets are samples of one dataset on disk.
         """
         if not isinstance(other, Stored) or other.source is not self.source:
             return None
@@ -172,7 +172,7 @@ class Stored:
         return self.read(slice(i, i + 1), self.rows)[0] if self.stacked else self.read(self.rows)
 
     def read(self, *part: slice, arena: Arena | None = None) -> NDArray[Any]:
-        """Read a slice of each axis of the source, into the arena where the library can do that.
+        """Read a slice of each axis of the source, into the arena if the library allows that.
 
         Axes without a slice are read whole. Raises ValueError if the dataset was closed or resized
         or if values are masked, TypeError if they have a unit, and OSError if the library fails.
@@ -220,7 +220,7 @@ def _shape_of(source: Any) -> tuple[int, ...]:
 
 
 def _is_closed(source: Any) -> bool:
-    """Whether an HDF5 dataset is closed; h5py may still tell its shape then."""
+    """Whether an HDF5 dataset is closed; h5py may still give the shape of a closed dataset."""
     return getattr(getattr(source, "id", None), "valid", 1) in (0, False)
 
 
@@ -257,20 +257,20 @@ def is_dataset(value: object) -> bool:
 class Reader:
     r"""Reads blocks of features from disk for the compiled core, one block ahead of its use.
 
-    Datasets are read into memory of the reader's. Memory-mapped features are prefaulted instead:
-    one number of every page is read, in the order of the file.
+    Datasets are read into buffers of the reader. Memory-mapped features are prefaulted instead: one
+    number of every page is read, in the order of the file.
 
     Parameters
     ----------
     inner, outer : TaskArrays
         Features of the inner and of the outer sets.
     shared : bool
-        Whether both are the same samples, which are then read once.
+        Whether the inner and the outer sets are the same samples, which are then read once.
     names : (str, str)
         Names of the two arguments, for errors.
     one_round : bool
-        Whether tasks are read for one round alone, in rising order: nothing is read ahead after the
-        last block. Otherwise the first block of the next round is.
+        Whether tasks are read for one round alone, in rising order. If true, nothing is read ahead
+        after the last block; if false, the first block of the next round is read ahead.
     """
 
     def __init__(
@@ -310,7 +310,7 @@ class Reader:
     def _load(self, request: Request) -> Features:
         """Read a block of features; runs in the reader's thread."""
         tasks, first, count = request
-        self._arenas = self._arenas[::-1]  # the core still uses the other one
+        self._arenas = self._arenas[::-1]  # the core still uses the other arena
         arena = self._arenas[0]
         columns = slice(first, first + count)
         inner, outer = self._inner, self._outer

@@ -17,7 +17,7 @@ from .in_memory import address
 from .storage import FINITE_HINT, TaskArrays
 
 MOST_COLUMNS = 2**31 - 1
-SAMPLED = 2**16  # entries, about, from which `Sparsity.meeting` is estimated
+SAMPLED = 2**16  # approximate number of entries from which `Sparsity.meeting` is estimated
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -86,7 +86,8 @@ class SparseRows:
             and self.d == other.d
             and address(self.values) == address(other.values)
             and np.array_equal(self.starts, other.starts)
-            # One matrix passed twice has two copies of its columns if they were converted.
+            # A matrix that is passed twice has two copies of its columns if these were converted to
+            # int32.
             and (
                 address(self.columns) == address(other.columns)
                 or np.array_equal(self.columns[self.entry_range], other.columns[other.entry_range])
@@ -142,7 +143,7 @@ class SparseRows:
         raise NotImplementedError
 
     def joined(self, other: TaskArrays | None) -> None:
-        """Return None: no source is read."""
+        """Return None: sparse rows are not in a dataset on disk."""
 
 
 class Sparsity(NamedTuple):
@@ -161,7 +162,7 @@ class Sparsity(NamedTuple):
 
 
 def sparsity_of(*sides: Any) -> Sparsity:
-    """Average over the samples of all tasks of some sets, each a sequence of SparseRows."""
+    """Average statistics over all samples of some sets, each a sequence of SparseRows."""
     tasks: list[SparseRows] = [task for side in sides for task in side]
     entries, samples = sum(task.entries for task in tasks), sum(map(len, tasks))
     step = max(1, entries // SAMPLED)
@@ -169,7 +170,8 @@ def sparsity_of(*sides: Any) -> Sparsity:
     counts = np.unique(columns, return_counts=True)[1].astype(np.float64)
     size = max(len(columns), 2)
     meeting = float((counts * (counts - 1.0)).sum() / (size * (size - 1.0)))
-    # Columns that are equally likely meet with probability 1/d; no law meets less often.
+    # If all columns are equally likely, two entries are in one column with probability 1/d; for any
+    # other distribution of the columns this is more likely.
     return Sparsity(entries / samples, max(meeting, 1.0 / tasks[0].d))
 
 
@@ -189,7 +191,7 @@ def holds_sparse(value: object) -> bool:
 def per_task(name: str, value: object, dtype: np.dtype[Any] | None) -> tuple[SparseRows, ...]:
     """Check a sequence of CSR matrices, one per task, and return their rows.
 
-    Row starts are copied, and so are columns that are not int32; values are not.
+    Row starts, and columns that are not int32, are copied; values are not copied.
     """
     if not isinstance(value, (list, tuple)):
         raise TypeError(
@@ -240,7 +242,8 @@ def _check_rows(name: str, matrix: Any) -> SparseRows:
     wraps = columns is not indices and not np.array_equal(columns[entries], indices[entries])
     fault = "range" if wraps else core.sparse_fault(starts, columns, d, cpus.default_threads())
     if fault == "order":
-        # The message asks for a copy: SciPy may have cached a flag that the matrix is sorted.
+        # The message asks for a copy, since SciPy may have cached in the matrix itself that it is
+        # sorted.
         raise ValueError(
             f"{name} must have its columns sorted and unique within each row: "
             f"use {name} = {name}.copy(); {name}.sum_duplicates()"

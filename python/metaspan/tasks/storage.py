@@ -86,9 +86,9 @@ class TaskArrays(Protocol):
         """Return columns of some tasks, one array per task; only datasets on disk are copied."""
 
     def joined(self, other: TaskArrays | None) -> tuple[TaskArrays, slice, slice] | None:
-        """Return the range of samples that covers both in their dataset, and each one's part of it.
+        """Return the dataset's samples that cover both sets, and the range of each set in them.
 
-        Returns None unless both are samples of one dataset on disk.
+        Returns None unless both sets are samples of one dataset on disk.
         """
 
 
@@ -145,7 +145,7 @@ class PerTask:
         return [length for task in self.tasks for length in task.lengths()]
 
     def samples(self, part: slice) -> PerTask:
-        """Select a range of samples of every task; nothing is copied or read."""
+        """Return a range of samples of every task, without copying or reading them."""
         return PerTask(tuple(task.samples(part) for task in self.tasks))
 
     def apart(self) -> Sequence[TaskArrays]:
@@ -177,7 +177,7 @@ class PerTask:
             task.check_finite(f"{name}[{i}]")
 
     def reading_bytes(self, B_bytes: int) -> int:
-        """Return the bytes of memory that a Reader needs; blocks of tasks do not grow with B."""
+        """Return the bytes of memory that a Reader needs; they do not depend on B here."""
         return sum(task.reading_bytes(0) for task in self.tasks)
 
     def arena_bytes(self, tasks: list[int], count: int) -> int:
@@ -189,4 +189,4 @@ class PerTask:
         return [part for i in tasks for part in self.tasks[i].read_tasks([0], columns, arena)]
 
     def joined(self, other: TaskArrays | None) -> None:
-        """Return None: every task is read alone."""
+        """Return None: every task is read by itself."""

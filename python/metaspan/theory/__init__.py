@@ -1,4 +1,4 @@
-r"""Predictions of the theory for a run: rates, waits, limits and floors, for its plots."""
+r"""Predictions of the theory for a run: rates, plateaus, limits, error floors, lines for plots."""
 
 from ..tasks.moments import diversity, second_moment
 from .predictions import decay, floor_line, rate_line

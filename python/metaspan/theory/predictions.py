@@ -49,8 +49,8 @@ def decay(rate: float, through: tuple[float, float]) -> Prediction:
     """
     rate = check.real("rate", rate)
     at, value = (check.real("through", x) for x in check.small("through", through, (2,)))
-    # exp overflows beyond an exponent of about 709: far before the point, where no plot reaches,
-    # the line is constant.
+    # exp overflows beyond an exponent of about 709. So the line is constant far before the point,
+    # at rounds that no plot shows.
     return lambda t: value * np.exp(np.minimum(rate * (at - check.reals("rounds", t)), 650.0))
 
 
@@ -71,7 +71,7 @@ def rate_line(result: Result) -> Prediction:
     Raises
     ------
     TypeError, ValueError
-        As `rate`; also if the run is on samples or on a pool, or did not record dist.
+        If `rate` raises it, if the run is on samples or on a pool, or if it did not record dist.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-r"""Rates, waits, limits and floors of a run, (22) and (23)."""
+r"""Rates, plateaus, limits and error floors of a run, (22) and (23)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..metrics import Diversity
 from ..tasks.linear import MAX_COUNT, LinearTasks
 from ..tasks.moments import diversity, second_moment
 
-CENTRED = 1e-12  # length of the mean head, relative to the heads, up to which it is rounding
+CENTRED = 1e-12  # relative length of the mean head up to which it counts as 0
 
 
 def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
@@ -24,8 +24,8 @@ def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
 
     It assumes population losses, J = 1, :math:`\alpha B^\top B \approx I` and w = 0. The head stays
     at zero if it starts there, the heads of the tasks are centred (for exact MAML also without
-    third moments), and there are many tasks a round. With few fresh tasks a round, trials scatter
-    about it.
+    third moments), and there are many tasks a round. With few fresh tasks a round, the rates of
+    trials scatter about this value.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
     Returns
     -------
     float
-        Decrease of the natural logarithm per round; 0 if the heads leave out a direction.
+        Decrease of the natural logarithm per round; 0 if the heads do not span all k dimensions.
 
     Raises
     ------
@@ -86,8 +86,9 @@ def plateau(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
 
     .. math:: \frac{\log(d k)}{2 \beta \alpha \mu_{*}^2}
 
-    The assumptions are those of `rate`. Runs reach dist = 1/2 later than this by up to a few times
-    :math:`1 / (\beta \alpha \mu_{*}^2)` rounds, depending on the start but not on d.
+    The assumptions are those of `rate`. Runs reach dist = 1/2 after this number of rounds and up to
+    a few times :math:`1 / (\beta \alpha \mu_{*}^2)` more; the excess depends on the start but not
+    on d.
 
     Parameters
     ----------
@@ -131,14 +132,14 @@ def fixed_point(
               c = \frac{\operatorname{tr} \Sigma_{*} + \text{noise}^2}{m_\text{in}}
 
     Here :math:`M = B_{*}^\top B`, and :math:`\Sigma_{*}` is the covariance of the heads. The part
-    of `B` off the truth vanishes in the limit. The result assumes J = 1, Gaussian features,
-    independent inner and outer sets, a width of at least ``tasks.k`` and w = 0; it does not depend
-    on `m_out`.
+    of `B` orthogonal to the truth vanishes in the limit. The result assumes J = 1, Gaussian
+    features, independent inner and outer sets, a width of at least ``tasks.k`` and w = 0; it does
+    not depend on `m_out`.
 
     Parameters
     ----------
     tasks : LinearTasks
-        The law of the tasks, with centred heads that reach every direction.
+        The distribution of the tasks, with centred heads that span all k dimensions.
     method : ANIL or str
         First-order ANIL with one inner step, or its name.
     m_in : int or None
@@ -156,8 +157,8 @@ def fixed_point(
     TypeError
         If an argument is of the wrong kind, or the heads are a function.
     ValueError
-        If the method is another one or its alpha is 0, the heads are not centred or leave out a
-        direction, or `m_in` is finite and the features are not Gaussian.
+        If the method is another one or its alpha is 0, the heads are not centred or do not span all
+        k dimensions, or `m_in` is finite and the features are not Gaussian.
 
     References
     ----------
@@ -191,7 +192,7 @@ def fading(
     .. math:: \sigma_R \sim (2 \beta \alpha^2 c\, t)^{-1/2}, \qquad
               c = \frac{\operatorname{tr} \Sigma_{*} + \text{noise}^2}{m_\text{in}}
 
-    This is the slow part of (23) for a width above ``tasks.k``, under the assumptions of
+    This is the slow decrease in (23) for a width above ``tasks.k``, under the assumptions of
     `fixed_point`. Each surplus column gives :math:`R = E^\top B` one singular value that decreases
     this slowly, whatever the start; the other singular values decrease exponentially.
 
@@ -248,8 +249,8 @@ def error_floor(d: int, k: int, n: int, m_out: int) -> float:
     .. math:: \sqrt{\frac{d k}{n\, m_\text{out}}}
 
     This is the square root of the number of unknowns over the number of outer samples of a round.
-    It gives the scale, not the value: rounds on fresh samples average, so that runs with small step
-    sizes or little noise end several times lower.
+    It gives the scale, not the value: over rounds on fresh samples, errors average out, and runs
+    with small step sizes or little noise end at a dist that is several times smaller.
 
     Parameters
     ----------
@@ -261,7 +262,7 @@ def error_floor(d: int, k: int, n: int, m_out: int) -> float:
     Returns
     -------
     float
-        The floor. A value of 1 or more promises nothing, since dist is at most 1.
+        The floor. A value of 1 or more is no bound, since dist is at most 1 anyway.
 
     Raises
     ------
@@ -304,7 +305,7 @@ def _require_fo_anil(method: Method | str, steps: dict[str, float]) -> tuple[flo
 
 
 def _crosstalk(tasks: LinearTasks, m_in: int | None) -> float:
-    """Compute the c of (23), by which finite inner sets mix directions; 0 for infinite ones."""
+    """Compute the c of (23), by which finite inner sets mix directions; 0 for infinite sets."""
     if m_in is None:
         return 0.0
     m_in = check.integer("m_in", m_in, 1, MAX_COUNT)

@@ -1,8 +1,9 @@
 r"""Estimates of learners from m samples of a task, and their excess risks in closed form.
 
-Vectors are in the coordinates (13), `B_star` first, with as many more coordinates as the samples
-need. Data X (b, rows, columns) and y (b, rows) of b tasks give estimates (b, columns). The rows may
-be fewer than the m samples that they represent, since estimates depend on X^T X and X^T y alone.
+Vectors are given by coordinates: first those of (13), which begin with `B_star`, and then as many
+more as the samples need. Data X (b, rows, columns) and y (b, rows) of b tasks give estimates (b,
+columns). The number of rows may be less than the number m of samples that they represent, since
+estimates depend on X^T X and X^T y alone.
 """
 
 from __future__ import annotations
@@ -57,15 +58,15 @@ class InnerLoop:
 
     @property
     def reach(self) -> bool:
-        """Whether the estimate may leave the span of the coordinates of C."""
+        """Whether the estimate may have components outside the first D coordinates."""
         return self.method.adapt_B and self.method.inner_steps > 0
 
     def expected(self, law: HeadMoments) -> float | None:
         r"""Compute the mean excess risk; None if it has no short closed form.
 
-        Without a step the estimate is B w. One step on Gaussian samples moves it by alpha B B^T
-        times a gradient whose mean and covariance are known; for MAML only if w is zero, since B
-        moves otherwise.
+        Without a step the estimate is B w. One step on Gaussian samples moves the estimate by alpha
+        B B^T times a gradient whose mean and covariance are known. For MAML this holds only if w is
+        zero, since B moves otherwise.
         """
         alpha, steps, adapt_B = self.method.alpha, self.method.inner_steps, self.method.adapt_B
         if self.method.solves_head:
@@ -117,7 +118,8 @@ class Regression:
 
     def estimate(self, X: F64, y: F64) -> F64:
         """Return B v of every task, with the coefficients v of the regression, (b, columns)."""
-        # By singular values, not normal equations: columns of B may differ much in length.
+        # Singular values are used, not normal equations, since columns of B may differ much in
+        # length.
         U, s, Vt = np.linalg.svd(X @ self.C, full_matrices=False)
         kept = s > max(U.shape[1], Vt.shape[2]) * EPS * s.max(axis=1, keepdims=True)
         v: F64 = np.where(kept, s, 0.0) / np.where(kept, s * s + self.m * self.penalty, 1.0)
@@ -151,8 +153,8 @@ class IsotropicRegression:
             signal / p (p - r + sum c^2 / (t + c)^2) + variance sum t / (t + c)^2.
 
         The eigenvalues are those of a tridiagonal matrix with chi-square entries (Dumitriu and
-        Edelman 2002). The sums are derivatives by c of its log-determinant, whose pivots are s + x,
-        so that no eigenvalue is computed.
+        Edelman 2002). The sums are derivatives with respect to c of the log-determinant of this
+        matrix plus c I. Its pivots are s + x, so no eigenvalue is computed.
         """
         r, c = min(self.m, self.p), self.m * self.penalty
         s, ds, dds = np.full(signal.size, c), np.ones(signal.size), np.zeros(signal.size)
@@ -201,7 +203,7 @@ class NewTasks:
         return learner.averaged(signal, self.law.variance, draw)
 
     def _sampled(self, learner: InnerLoop | Regression) -> F64:
-        """Compute excess risks (n,) on samples drawn by (16), in the coordinates that matter."""
+        """Compute excess risks (n,) on samples drawn by (16), in coordinates that affect them."""
         D, k = learner.C.shape
         rest = self.d - D if learner.reach else 0
         # Estimates depend on X^T X and X^T y alone: if there are more rows than columns, the
@@ -249,7 +251,8 @@ class NewTasks:
 def learned_regression(C: F64, law: HeadMoments, m: int) -> Regression:
     """Make the least-squares regression on the features of [M; R]."""
     D, k_star = C.shape[0], law.mean.size
-    # The rank and the span of C do not depend on the lengths of its columns, but rounding does.
+    # Scaling the columns to a largest entry of 1 changes neither the rank nor the span of C, but
+    # reduces rounding.
     length = np.abs(C).max(axis=0)
     U, s, _ = np.linalg.svd(C / np.where(length > 0.0, length, 1.0), full_matrices=False)
     U = U[:, s > s.max() * s.size * 4 * EPS]
@@ -263,7 +266,7 @@ def learned_regression(C: F64, law: HeadMoments, m: int) -> Regression:
 
 
 def best_penalty(m: int, size: float, signal: float, noise: float) -> float:
-    r"""Return the penalty that is optimal if all directions of the coefficients are alike.
+    r"""Return the penalty that is optimal if all directions of the coefficients are equally likely.
 
     `size` is the squared Frobenius norm of B, `signal` is E ||B v||^2, and `noise` is the variance
     of the part of y that X B v does not explain.
@@ -283,7 +286,7 @@ def _pad(A: F64, columns: int) -> F64:
 
 
 def _least_squares_risk(m: int, rank: int, inside: float, outside: float, variance: float) -> float:
-    r"""Compute the mean excess risk of least squares on features of this rank.
+    r"""Compute the mean excess risk of least squares on features of rank `rank`.
 
     For m < rank the features must be orthonormal.
     """
