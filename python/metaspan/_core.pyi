@@ -296,7 +296,7 @@ def haar_cost(d: float, columns: int, k: int) -> list[Stage]:
     """
 
 def measured_bytes(d: int, k: int) -> float:
-    """Return the bytes that measuring B at full size needs, with those of B in double."""
+    """Return the bytes that measuring B at full size needs, including B in double precision."""
 
 # The cost of a round of one trial: "flops"; "bytes" that the trial and "thread_bytes" that each
 # thread holds; "pieces" of work that threads share; and the counts that determine its time:

@@ -143,7 +143,7 @@ def evaluate(
         heads serves floor(n / N) tasks; the remaining tasks choose heads at random, without
         replacement.
     seed : int
-        Key of the random numbers of the new tasks, which differ from those of training.
+        Key of the random numbers of the new tasks; training uses other random numbers.
     ridge : float or None
         Penalty :math:`\lambda` of all ridge regressions, which minimise
         :math:`\tfrac{1}{2m} \| X B v - y \|^2 + \tfrac{\lambda}{2} \|v\|^2`. None: for each

@@ -68,7 +68,7 @@ class _Adaptive(_Method):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ANIL(_Adaptive):
-    r"""ANIL, "almost no inner loop": the inner steps move the head alone.
+    r"""ANIL, "almost no inner loop": the inner steps move only the head.
 
     .. math:: w_{j+1} = w_j - \alpha B^\top g_j, \qquad B_{j+1} = B_j
 

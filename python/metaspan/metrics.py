@@ -110,7 +110,7 @@ def principal_angles(B: NDArray[Any], B_star: NDArray[Any], *, threads: int | No
 
     Notes
     -----
-    Time ``O(d (k + k_star)^2)``, memory about three times that of `B` in float64.
+    The time is ``O(d (k + k_star)^2)``, and the memory is about three times that of `B` in float64.
 
     Examples
     --------

@@ -274,7 +274,7 @@ def rectangular(name: str, value: ArrayLike, *, gaps: bool = False) -> NDArray[A
 
 
 def convert(value: Any) -> NDArray[Any]:
-    """Convert a value to an array, which keeps its mask or its unit."""
+    """Convert a value to an array that keeps the value's mask or unit."""
     if hasattr(type(value), "__dask_graph__"):  # the conversion of Dask would drop a mask
         value = value.compute()
     return np.asanyarray(value)

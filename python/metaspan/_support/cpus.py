@@ -78,7 +78,7 @@ def _group_folders() -> Iterator[Path]:
 
 
 def _upwards(top: Path, root: str, path: str) -> Iterator[Path]:
-    """Yield the folders from that of a group up to `top`, where the group `root` is mounted."""
+    """Yield the folders from a group's own up to `top`, where the group `root` is mounted."""
     inside = Path(path)
     try:
         folder = top / inside.relative_to(root)

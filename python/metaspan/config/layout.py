@@ -32,7 +32,7 @@ class Layout:
         Number of features of the arrays that rounds work on: d, or the number of basis vectors of a
         pool that is drawn in law.
     height : int
-        Rows of R; an upper bound for a start given as an array.
+        Number of rows of R, or an upper bound of this number for a start given as an array.
     columns : tuple of str
         Names of the columns of a recorded row; "angles" is repeated for every angle.
     full_size : bool

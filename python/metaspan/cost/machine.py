@@ -160,7 +160,7 @@ class Price:
     flops : float
         Floating-point operations per round.
     bytes : int
-        Bytes that the route holds beside the data and `B`.
+        Bytes that the route holds in addition to the data and `B`.
     """
 
     setup: float

@@ -1,4 +1,4 @@
-r"""Converts laws of heads, and the other arguments of drawn tasks, for the compiled core."""
+r"""Converts distributions of heads, and other arguments of drawn tasks, for the compiled core."""
 
 from __future__ import annotations
 

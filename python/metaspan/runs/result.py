@@ -139,8 +139,8 @@ class Result:
         r"""Return the representation at the end, at full size.
 
         In contrast to the attribute `B`, which is None for a run that does not determine a
-        representation, `full_B` always returns one: where the run holds coordinates alone, it draws
-        their basis.
+        representation, `full_B` always returns one: if the run holds only coordinates, `full_B`
+        draws their basis.
 
         Parameters
         ----------
@@ -167,7 +167,7 @@ class Result:
 
         Notes
         -----
-        Time ``O(d (k + k_star)^2)`` and memory ``O(d (k + k_star))`` per trial.
+        Each trial takes time ``O(d (k + k_star)^2)`` and memory ``O(d (k + k_star))``.
         """
         config = self.config
         if trial is None and len(config.trials) > 1:
@@ -357,7 +357,7 @@ class Result:
         return core.haar(config.seed, trial, stream, len(known), columns, known, config.threads)
 
     def _require(self, count: int) -> None:
-        """Raise MemoryError unless `count` representations fit beside the basis of one trial."""
+        """Raise MemoryError unless `count` representations and the basis of one trial fit."""
         config = self.config
         # Columns of B, of the ground truth, of E, and of two more arrays that are needed to make E.
         columns = count * config.width + config.k_star + 3 * self.state[1].shape[-2]

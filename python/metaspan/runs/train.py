@@ -198,9 +198,9 @@ def train(
         "arrays" and the vector route.
     pool : int or None
         Number of tasks that each trial draws once; every round chooses n of them. If `m_in` and
-        `m_out` are numbers, the samples of these tasks are drawn once too: in law by "collapsed",
-        and as ``tasks.sample(pool, m_in, m_out, seed=seed, trial=trial)`` by "arrays". None: every
-        round draws new tasks.
+        `m_out` are numbers, the samples of these tasks are drawn once too: "collapsed" draws them
+        in law, and "arrays" draws ``tasks.sample(pool, m_in, m_out, seed=seed, trial=trial)``.
+        None: every round draws new tasks.
     shared_samples : bool
         Whether the inner and the outer set of a task are the same samples. It makes no difference
         if the samples are infinitely many.
@@ -211,9 +211,10 @@ def train(
     seed : int
         Key of all random numbers, 0 <= seed < 2**64.
     trials : int or range
-        Independent repetitions of the run in one call. A range holds the numbers of the trials, and
-        an integer t stands for ``range(t)``. A trial draws from (seed, its number), so that it has
-        the same bits alone as among others. The seeds of a `Study` are numbers of trials.
+        Independent repetitions of the run that one call does. A range holds the numbers of the
+        trials, and an integer t stands for ``range(t)``. A trial draws from (seed, its number), so
+        its bits are the same whether it runs alone or among others. The seeds of a `Study` are
+        numbers of trials.
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
     device : {"cpu"}
@@ -451,7 +452,7 @@ class TrialGroup:
 
     @property
     def _slowest(self) -> int:
-        """Round of the live trial that is furthest behind; the last round if all have ended."""
+        """Round of the live trial that is furthest behind; the last round if all trials ended."""
         standing = zip(self._run.rounds, self._run.status, strict=True)
         return min(
             (done for done, status in standing if status == core.TrialStatus.LIVE),

@@ -107,7 +107,7 @@ class SparseRows:
         return self
 
     def lengths(self) -> list[int]:
-        """Return the number of samples of the one task."""
+        """Return a list with the number of samples of the only task."""
         return [len(self)]
 
     def samples(self, part: slice) -> SparseRows:
@@ -115,7 +115,7 @@ class SparseRows:
         return self[part]
 
     def apart(self) -> list[SparseRows]:
-        """Return the rows of the one task."""
+        """Return a list with the rows of the only task."""
         return [self]
 
     def for_core(self) -> tuple[NDArray[Any], ...]:

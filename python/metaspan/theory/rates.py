@@ -57,7 +57,7 @@ def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
 
     Notes
     -----
-    The cost is that of the eigenvalues of a k x k matrix, whatever d is.
+    The cost is that of computing the eigenvalues of a k x k matrix; it does not depend on d.
 
     Examples
     --------

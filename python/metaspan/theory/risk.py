@@ -243,7 +243,7 @@ class NewTasks:
         return core.normals(self.key, 0, block, stream, b, m, d, "float64", self.threads)
 
     def _chi_square(self, block: int, count: int, dof: int, place: int) -> F64:
-        """Draw chi-squares (count,) from a stream of their own for every place and block."""
+        """Draw chi-squares (count,) from a separate random stream for every place and block."""
         key = core.derive_key(self.key, place, block, core.STREAM_FRAME)
         return core.chi_square(dof, key, 0, count)
 
