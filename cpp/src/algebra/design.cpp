@@ -2,8 +2,9 @@
 
 namespace metaspan {
 
-/// Takes the memory for the 2 J + 1 slots of (9) of one task: for MAML, whose inner loop moves B,
-/// two products with the Grams a slot; for ANIL none, as its sums in (6) are empty.
+/// Takes the memory for one task's 2 J + 1 slots, (9). A slot of MAML, whose inner loop moves B,
+/// holds two products with the Gram matrices K and K'; a slot of ANIL holds none, since the sums of
+/// (6) are empty.
 DenseDesign::Scratch::Scratch(int inner_steps, bool adapts_B, Index k, Index max_m_in,
                               Index max_m_out)
     : max_m_in_(max_m_in),
@@ -12,9 +13,9 @@ DenseDesign::Scratch::Scratch(int inner_steps, bool adapts_B, Index k, Index max
       products_(slots_.size() * static_cast<std::size_t>(stride_)),
       row_(static_cast<std::size_t>(padded(k))) {}
 
-/// B^T X^T a = Z^T a of (6), (k,), for the samples a of a slot. Columns of Z are padded with zeros
-/// to whole registers and `row` takes the padding of the product, so that the kernel has no
-/// remainder.
+/// Computes B^T X^T a = Z^T a of (6), (k,), where a is the slot's vector of samples. The columns of
+/// Z are padded with zeros to whole registers, and `row` receives the padded product, so the kernel
+/// has no remainder loop.
 void DenseDesign::features(int slot, double* out) {
   const bool outer = slot == outer_slot_;
   double* row = scratch_.row_.data();
@@ -23,9 +24,9 @@ void DenseDesign::features(int slot, double* out) {
   std::copy_n(row, k_, out);
 }
 
-/// K a of a slot, (m_in,), or K'^T a of the outer one: X times the vector X^T a of the slot. It is
-/// computed on first use and kept until the slot changes, since (6) needs it in every later step
-/// and (9) once more.
+/// Returns X times the slot's vector X^T a, (m_in,): K a for an inner slot, K'^T a for the outer
+/// slot. The product is computed on first use and kept until the slot changes, since (6) needs it
+/// in every later step and (9) needs it once more.
 const double* DenseDesign::inner_product(int slot) {
   double* out = scratch_.inner_of(slot);
   if (at(slot).has_inner) return out;
@@ -39,7 +40,7 @@ const double* DenseDesign::inner_product(int slot) {
   return out;
 }
 
-/// K' a of an inner slot, (m_out,): X' X^T a, kept like K a.
+/// Returns K' a = X' X^T a of an inner slot, (m_out,), and keeps it as inner_product() keeps K a.
 const double* DenseDesign::outer_product(int slot) {
   double* out = scratch_.outer_of(slot);
   if (at(slot).has_outer) return out;
@@ -48,9 +49,9 @@ const double* DenseDesign::outer_product(int slot) {
   return out;
 }
 
-/// The inner product of two vectors X^T a and X^T b of length d, from the Grams alone: b . K a, and
-/// with K' where one of the slots is the outer one. `a` is the slot whose product the algebra has
-/// already asked for, so that this is usually one product of two vectors of samples.
+/// Computes the inner product of two vectors X^T a and X^T b of length d from the Gram matrices
+/// alone: b . K a for two inner slots, b . K' a if slot b is the outer one. The algebra has usually
+/// asked for the product of slot `a` before, so only the product of two vectors of samples remains.
 void DenseDesign::dot(int a, int b, double* dots) {
   *dots = b == outer_slot_ ? kernels::dot(task_.m_out, outer_product(a), at(b).a)
                            : kernels::dot(task_.m_in, inner_product(a), at(b).a);
@@ -62,8 +63,8 @@ void DenseDesign::residual_in(const double* V, Terms<1> terms, int slot, double*
   for (Index i = 0; i < task_.m_in; ++i) r[i] -= task_.y_in[i];
 }
 
-/// The outer residual of (7), r' = X' B_J v - y', (m_out,), by the second line of (6): the terms
-/// take K' of the inner slots. The slot forgets the products of its former residual.
+/// Computes the outer residual of (7), r' = X' B_J v - y', (m_out,), by the second line of (6), in
+/// which each term is a multiple of K' r_l. The slot drops the products of its former residual.
 void DenseDesign::residual_out(const double* V, Terms<1> terms, int slot, double* r) {
   kernels::times(task_.m_out, k_, task_.Z_out, V, r, padded(k_));
   for (int t = 0; t < terms.count; ++t) {

@@ -1,11 +1,12 @@
 // The normal equations of a solved head, (26), on the products of one task. They have a file of
-// their own, since what the compiler inlines into a file decides the last bits of its sums.
+// their own because the functions that the compiler inlines into a file decide the last bits of the
+// file's sums.
 #include "cholesky.hpp"
 #include "metaspan/algebra/design.hpp"
 
 namespace metaspan {
 
-/// Z^T Z and Z^T y of (26), sample by sample, so that Z is read once.
+/// Computes Z^T Z and Z^T y of (26) sample by sample, so that Z is read once.
 void DenseDesign::normal_equations(double* G, double* b) const {
   std::fill_n(G, kernels::triangle(k_), 0.0);
   std::fill_n(b, k_, 0.0);

@@ -3,8 +3,8 @@
 namespace metaspan {
 namespace {
 
-/// Fixes the cache sizes that Eigen plans with during static initialisation, before any product can
-/// run. Eigen cuts a product into blocks by these sizes, and the blocks decide the order of its
+/// During static initialisation, before any product can run, fixes the cache sizes that Eigen plans
+/// with. Eigen cuts a product into blocks by these sizes, and the blocks decide the order of its
 /// sums: with the sizes of the machine, the last bits would differ between processors of one
 /// instruction-set level.
 [[maybe_unused]] const bool kCachesAreSet = [] {

@@ -6,8 +6,7 @@
 namespace metaspan {
 namespace {
 
-/// Marks the outputs that the records of a plan, and its stop rule on the loss, need of the tasks
-/// of a round.
+/// Marks the outputs of a round's tasks that the plan's records and its stop rule on the loss need.
 void request_all(const Plan& plan, TaskOutputs& tasks) {
   tasks.want_losses = tasks.want_adapted = tasks.want_heads = false;
   for (const Record record : plan.records) request(record, tasks);
@@ -40,8 +39,8 @@ void Trial::advance(const Plan& plan, Index end, const double* heads, Index head
   }
 }
 
-/// A round whose number is a multiple of record_every has a row, and its gradient computes what the
-/// records ask of the tasks; other rounds compute the gradient alone.
+/// A round whose number is a multiple of record_every has a row, and its gradient also computes the
+/// outputs that the records request from the tasks. Every other round computes the gradient alone.
 bool Trial::begin_round(const Plan& plan) {
   const bool recorded = round_ % plan.record_every == 0;
   tasks_.want_losses = tasks_.want_adapted = tasks_.want_heads = false;
@@ -55,7 +54,7 @@ void Trial::end_gradient(const Plan& plan, int threads, const double* dist) {
   status_ = judge(plan, threads, dist);
 }
 
-/// A step that was refused ends the trial in the state before it.
+/// A refused step ends the trial in the state before the step.
 void Trial::end_round(bool stepped) {
   if (stepped) {
     ++round_;
@@ -64,15 +63,16 @@ void Trial::end_round(bool stepped) {
   }
 }
 
-/// Appends a row for the state as it is, without a step: the row after the last round. The tasks of
-/// the next round serve its losses; where no record asks for tasks there is no gradient to compute.
+/// Appends a row for the state as it is, without a step: the row after the last round. The losses
+/// of the row are those of the next round's tasks. Where no record asks for tasks, no gradient is
+/// computed.
 void Trial::measure(const Plan& plan, const double* heads, int threads, Cancel* cancel) {
   request_all(plan, tasks_);
   if (tasks_.wanted()) engine_->gradient(round_, heads, tasks_, threads, cancel);
   end_gradient(plan, threads);
 }
 
-/// The numbers in a row, which Meter::columns() counts for each record.
+/// Returns how many numbers a row has; Meter::columns() counts them for each record.
 Index Trial::row_columns(const Plan& plan) const {
   Index columns = 0;
   for (const Record record : plan.records) columns += meter_.columns(record);
@@ -80,8 +80,8 @@ Index Trial::row_columns(const Plan& plan) const {
 }
 
 /// Appends a row: the round, and the records in the order of the plan. Only records of the
-/// representation ask for coordinates, since computing them takes a pass over B on data at full
-/// size. The engine keeps the coordinates until its next step.
+/// representation ask for coordinates, since on data at full size computing the coordinates takes a
+/// pass over B. The engine keeps the coordinates until its next step.
 void Trial::record(const Plan& plan, int threads, const double* dist) {
   const std::size_t begin = row_values.size();
   row_rounds.push_back(round_);
@@ -98,8 +98,8 @@ void Trial::record(const Plan& plan, int threads, const double* dist) {
   }
 }
 
-/// Applies the stop rules to the row just recorded. The distance is read from the row if it is one
-/// of the records, and measured otherwise if a rule needs it. Convergence is tested first: a
+/// Applies the stop rules to the row just recorded. The distance is read from the row if `dist` is
+/// one of the records; otherwise it is measured if a rule needs it. Convergence is tested first: a
 /// distance at or below stop_dist is convergence even if it is below kLeastDist too.
 TrialStatus Trial::judge(const Plan& plan, int threads, const double* known_dist) {
   const auto recorded = std::find(plan.records.begin(), plan.records.end(), Record::dist);

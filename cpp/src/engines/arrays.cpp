@@ -16,14 +16,15 @@ namespace {
 
 /// Numbers of B that a thread steps at a time.
 constexpr Index kPiece = 1 << 14;
-// Relative costs of adaptation to sparse samples, in numbers of B^T that a product reads: an entry
-// in X u and X^T r, a feature in u or X^T r, and an entry in X B, in addition to one for each
-// column.
+// Relative costs of adaptation to sparse samples. The unit is the cost of one number of B^T in a
+// product with B^T. kVectorEntry is the cost of an entry of X in X u and X^T r, kVectors that of a
+// feature in u or X^T r, and kEntry the overhead of an entry in X B, where each of the k columns
+// costs one unit more.
 constexpr Index kVectorEntry = 8;
 constexpr Index kVectors = 2;
 constexpr Index kEntry = 4;
 
-/// Returns the numbers that a row of X has: d or, for sparse sets, the mean number of entries.
+/// Returns how many numbers a row of X has: d or, for sparse sets, the mean number of entries.
 template <class XScalar>
 double mean_length(const TaskSet<XScalar>& tasks) {
   if (!tasks.is_sparse()) return static_cast<double>(tasks.d);
@@ -61,8 +62,8 @@ class SweepEngine final : public ArraysEngine<BScalar> {
     grad_B_.resize(static_cast<std::size_t>(size_));
   }
 
-  /// Takes the round's tasks, calls `before`, in which sampled tasks draw their samples, and lets
-  /// the route compute grad_B and grad_w, (10). The number of threads is kept for step().
+  /// Takes the round's tasks, calls `before`, and lets the route compute grad_B and grad_w, (10).
+  /// Sampled tasks draw their samples in `before`. The number of threads is kept for step().
   void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
     if (before_) before_(round, heads);
@@ -119,8 +120,8 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   void export_B(BScalar* out, int) const override { std::copy(B_.begin(), B_.end(), out); }
 
  private:
-  /// Whether B - beta grad_B is finite in its own type. The test multiplies by zero, since the
-  /// result is zero for finite numbers only; the compiler vectorises it.
+  /// Returns whether B - beta grad_B is finite in the type of B. The test multiplies each number by
+  /// zero, which gives zero for finite numbers only. The compiler vectorises this test.
   bool next_is_finite(BScalar beta) const {
     std::vector<char> finite(static_cast<std::size_t>(ceil_div(size_, kPiece)));
     parallel_for(threads_, ceil_div(size_, kPiece), [&](Index piece, int) {
@@ -180,10 +181,10 @@ void adapt_task(const Method& method, const double* w, Index k, const Samples<XS
 }
 
 /// Decides whether tasks adapt faster by the vector route than by X B. X B costs k operations for
-/// each entry, the vector route a few for each entry and step. On dense data that pays for a single
-/// step at any size measured. On sparse data each step also multiplies vectors of length d by B^T,
-/// which dominates where tasks have few entries. Methods that adapt B use the Gram route, which has
-/// K; a solved head needs X B.
+/// each entry of X; the vector route costs a few operations for each entry and inner step. On dense
+/// data the vector route is faster for a single inner step, at every size measured. On sparse data
+/// each step also multiplies vectors of length d by B^T, which dominates the cost where tasks have
+/// few entries. Methods that adapt B use the Gram route, which has K; a solved head needs X B.
 template <class XScalar>
 bool by_vectors(const Method& method, const TaskSet<XScalar>& tasks, Index k) {
   if (method.adapt_B || method.solves_head) return false;
@@ -206,9 +207,9 @@ std::unique_ptr<ArraysEngine<BScalar>> make_arrays(RouteKind route, const Method
                                                          std::move(before));
 }
 
-/// Adapts all tasks, one block of a store after another: the first sweep computes X B and K, the
-/// algebra runs task by task, and if B_J is wanted the second sweep adds X^T C to B for each task,
-/// (n, d, k). Tasks are independent, so threads may take them in any order.
+/// Adapts all tasks, one block of a store after another. The first sweep computes X B and K, and
+/// the algebra runs task by task. If B_J (n, d, k) is wanted, the second sweep adds X^T C to B for
+/// each task. Tasks are independent, so threads may take them in any order.
 template <class XScalar, class BScalar>
 void adapt_on_arrays(const Method& method, const BScalar* B, const double* w, Index k,
                      const TaskSet<XScalar>& tasks, double* w_J, BScalar* B_J, int threads,

@@ -17,16 +17,17 @@ using Design = CollapsedDesign;
 using Group = Design::Group;
 constexpr int kWidth = Design::width;
 
-/// Upper limit on the pieces of a round, and the least number of panels in a piece: smaller pieces
-/// would cost more in sums than threads save.
+/// The largest number of pieces of a round, and the smallest number of panels in a piece. With
+/// smaller pieces, adding their sums would take more time than threads save.
 constexpr Index kMostPieces = 32;
 constexpr Index kPanelsPerPiece = 2;
 
 /// Cost of drawing one random number, in flops.
 constexpr double kFlopsOfNumber = 25;
 
-/// The purposes of off-span draws, as a word of their counters, so that no two share a number: a
-/// task's frame, the sum of two pieces, and the Gaussian matrix of the round.
+/// The purposes of draws off the span: a task's frame, the sum of two pieces, and the Gaussian
+/// matrix of the round. The purpose is a word of the counter of a draw, so no two purposes share a
+/// random number.
 enum Part : std::uint32_t { kOfTask = 0, kOfPieces = 1, kOfRound = 2 };
 
 /// Returns the number of pieces of a round, which depends on the number of panels only.
@@ -35,8 +36,8 @@ Index pieces_of(Index panels) {
 }
 
 /// Fresh samples in every round, (16)-(19). In the span of the state, the algebra runs on a
-/// CollapsedDesign for each panel of tasks. Off it, the contributions are summed in law, by frames
-/// (17) or as one Gaussian matrix (18). No array has size d.
+/// CollapsedDesign for each panel of tasks. Off the span, the contributions of the tasks are summed
+/// in law, by frames (17) or as one Gaussian matrix (18). No array has size d.
 class Collapsed final : public CollapsedEngine {
  public:
   /// Computes the shape of the samples once, since it depends on sizes only.
@@ -55,10 +56,11 @@ class Collapsed final : public CollapsedEngine {
     for (Index i = 0; i < pieces; ++i) pieces_.emplace_back(*this);
   }
 
-  /// Computes the round's gradient in the span, (10), and the new directions off it. Sums belong to
-  /// pieces, which are cut by the number of panels. Memory for samples is larger and belongs to
-  /// threads, since it is free again after a panel. Samples and off-span draws have separate keys,
-  /// so recording losses, which draws more samples, changes no other number.
+  /// Computes the round's gradient in the span, (10), and the new rows of R off the span. Each
+  /// piece has sums of its own, and the number of panels alone decides the pieces. Memory for
+  /// samples is larger than a sum; each thread has one and reuses it for every panel. Samples and
+  /// off-span draws have separate keys, so recording losses, which draws more samples, changes no
+  /// other number.
   void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
     const auto r = static_cast<std::uint64_t>(round);
@@ -91,16 +93,17 @@ class Collapsed final : public CollapsedEngine {
     sum_pieces();
   }
 
-  /// The next state of (19): a step on [M; R], then the R-factor of [R_in; beta T], where T holds
-  /// the new directions. The kept rows, those of M and of a tracked start, are not part of the
-  /// factorisation. A state that is not finite is not taken.
+  /// Steps to the next state of (19). A gradient step on [M; R] gives M and R_in, and the R-factor
+  /// of [R_in; beta T] becomes R, where T holds the new rows off the span. The kept rows, which are
+  /// those of M and of a tracked start, are not part of the factorisation. A state that is not
+  /// finite is refused.
   bool step() override {
     const double beta = method_.beta;
     const Index kept = state_.kept, e = state_.Z.rows() - kept;
     Mat next = state_.Z - beta * grad_;
     const Vec next_w = state_.w - method_.beta_head * grad_w_;
-    // New directions are orthogonal to the old ones, so the R-factor of both blocks, one above the
-    // other, is the new R up to an orthogonal factor from the left. It has as many rows as R had.
+    // The new directions are orthogonal to those of R_in. The R-factor of R_in above beta T is
+    // therefore the new R up to an orthogonal factor from the left. It has as many rows as R had.
     if (fresh_.rows() > 0) {
       Mat off(e + fresh_.rows(), k());
       off << next.bottomRows(e), beta * fresh_;
@@ -116,14 +119,14 @@ class Collapsed final : public CollapsedEngine {
 
   Shape shape() const override { return {heads_.k_star(), state_.Z.rows() - heads_.k_star(), k()}; }
 
-  /// Without fresh directions R is only multiplied from the right, and its columns keep their
-  /// relative accuracy, (14).
+  /// Returns whether small distances have correct digits. If a round adds no rows off the span, R
+  /// is only multiplied from the right, and its columns keep their relative accuracy, (14).
   bool resolves_distance() const override {
     return shape_.off_span == OffSpan::none && k() <= heads_.k_star();
   }
 
-  /// The state itself or, for k > k_star, the state in the regular frame that the meter needs, kept
-  /// until the next step.
+  /// Returns the state itself or, for k > k_star, the state in the regular frame that the meter
+  /// needs. The result is kept until the next step.
   const Mat& coordinates(int) override {
     if (k() <= heads_.k_star()) return state_.Z;
     if (!is_measured_) measured_ = in_regular_frame(state_.Z, heads_.k_star());
@@ -166,8 +169,8 @@ class Collapsed final : public CollapsedEngine {
   Index most_out() const { return shape_.rows_of(law_.shared ? shape_.inner : shape_.outer); }
 
   /// Processes one panel: heads, samples, the algebra (5)-(10), and the sums. Inner samples are
-  /// drawn only if inner steps, losses or a shared outer set read them, outer ones only if the
-  /// gradient or losses do. grad_w is added task by task, in order.
+  /// drawn only if inner steps, losses or a shared outer set read them. Outer samples are drawn
+  /// only if the gradient or the losses read them. grad_w is added task by task, in order.
   void run_panel(Workspace& workspace, Piece& piece, Index first, TaskOutputs& outputs) const {
     const Index tasks = std::min<Index>(kWidth, n_ - first);
     heads_.panel(first, tasks, kWidth, workspace.heads.data());
@@ -214,7 +217,8 @@ class Collapsed final : public CollapsedEngine {
             add_frame(piece.frames, A.rows() > k() ? small_r_factor(A) : A, shape_.rest, draws);
       });
     } else if (shape_.off_span == OffSpan::gaussian) {
-      // A set shared by both loops is one Gaussian term with C + C'; separate sets are two.
+      // A set shared by both loops gives one Gaussian term, with C + C'; separate sets give two
+      // terms.
       const auto stack = [&](const Mat& A, Index) { piece.rows.add(A); };
       if (law_.shared) {
         each(Group::both, stack);
@@ -225,10 +229,10 @@ class Collapsed final : public CollapsedEngine {
     }
   }
 
-  /// Computes the means over the tasks, (3). In the span, the pieces are added in order. Off it,
-  /// frames are added pairwise in a fixed tree, each addition with draws of its own, (17); in (18),
-  /// the rows of all pieces are stacked and the round's one Gaussian matrix is drawn from their
-  /// R-factor. No draw depends on the number of threads.
+  /// Computes the means over the tasks, (3). In the span, the pieces are added in order. Off the
+  /// span, (17) adds the frames of the pieces pairwise in a fixed tree, and each addition has draws
+  /// of its own. In (18), the rows of all pieces are stacked, and one Gaussian matrix for the round
+  /// is drawn from the R-factor of the stack. No draw depends on the number of threads.
   void sum_pieces() {
     const double share = 1.0 / static_cast<double>(n_);
     grad_ = Mat::Zero(shape_.D, k());
@@ -278,19 +282,20 @@ class Collapsed final : public CollapsedEngine {
   bool is_measured_ = false;
 };
 
-// Costs beyond the products of a population round, measured. In kernel calls: setting up the design
-// of a panel and adding its outputs, drawing a single number, adding a task's frame. In random
-// numbers: a root in addition to its normal. In operations for each flop: products, passes over
-// rows, inner products, factorisations.
+// Measured costs beyond the products of a population round. Three are in kernel calls: setting up
+// the design of a panel and adding its outputs, drawing a single number, and adding a task's frame.
+// kNumbersOfRoot is in random numbers: what a chi-square root costs in addition to its normal. The
+// others are in operations for each flop: of products, passes over rows, inner products and
+// factorisations.
 constexpr double kCallsOfPanel = 100;
 constexpr double kCallsOfDraw = 2;
 constexpr double kCallsOfFrame = 25;
 constexpr double kNumbersOfRoot = .2;
 constexpr double kProduct = 1.5, kPass = 2, kDot = 5, kFactor = 1.7;
 
-/// Counts the draws of the samples and the task algebra on them; incomplete panels count as full,
-/// except for their normals. A product with inner rows reads each row for its residual and again
-/// for X^T r, hence 4 operations for each entry.
+/// Counts the work of drawing the samples and of the task algebra on them. Incomplete panels count
+/// as full, except for their normals. A product with inner rows reads each row for its residual and
+/// again for X^T r, which takes 4 operations for each entry.
 Work work_of_panels(const Method& method, const SampleLaw& law, const SampleShape& shape,
                     const RoundSizes& sizes) {
   const auto count = [](const auto& items) { return static_cast<double>(items.size()); };
@@ -353,9 +358,9 @@ void add_off_span(const Method& method, const SampleLaw& law, const SampleShape&
 
 }  // namespace
 
-/// Estimates the cost of a round from the shape of the samples: the flops of the tasks, with a
-/// random number counted as kFlopsOfNumber, the bytes of the pieces and of a thread, and the work.
-/// d enters only through the law.
+/// Estimates the cost of a round from the shape of the samples: the flops of the tasks, with
+/// kFlopsOfNumber flops for each random number, the bytes of the pieces and of a thread, and the
+/// work. d enters only through `law`.
 RoundCost collapsed_cost(const Method& method, const SampleLaw& law, const RoundSizes& sizes) {
   const SampleShape shape = sample_shape(method, law, sizes.rows);
   const double J = method.inner_steps, columns = static_cast<double>(shape.columns());

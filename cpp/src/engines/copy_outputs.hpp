@@ -18,8 +18,8 @@ inline void make_room(Index n, Index k, Index k_star, TaskOutputs& tasks) {
 
 /// Copies the requested outputs of a panel's tasks into the rows of the tasks [first, first +
 /// tasks). `added` goes to the three losses: sigma^2 / 2 where a set has infinitely many samples,
-/// whose residuals do not contain the noise, (1). Panels write disjoint places, so threads need no
-/// order.
+/// whose residuals do not contain the noise, (1). Panels write disjoint places, so threads may
+/// process them in any order.
 template <class Design>
 void copy_panel_outputs(const TaskAlgebra<Design>& algebra,
                         const double* heads,       // (k_star, width)
@@ -40,8 +40,8 @@ void copy_panel_outputs(const TaskAlgebra<Design>& algebra,
   }
 }
 
-/// Copies the per-task outputs requested by the records, on arrays: losses and adapted heads from
-/// the route's outputs, and the true heads of the tasks that the round took.
+/// Copies the per-task outputs that the records request on arrays: losses and adapted heads from
+/// the route's outputs, and the true heads of the round's tasks.
 inline void copy_outputs(const Mat& heads, const TaskSelection& taken, const RoundOutputs& round,
                          TaskOutputs& tasks) {
   if (tasks.want_losses) tasks.losses = round.losses;

@@ -21,12 +21,13 @@ namespace {
 /// Rows of A that a product takes at a time, few enough to stay in the L1 cache.
 constexpr Index kChunk = 256;
 
-/// The least acceptable square of a pivot of L, relative to the largest diagonal entry of L L^T.
-/// Below it, the subtraction that yields L L^T has cancelled too many digits of G.
+/// The least acceptable square of a pivot of L, relative to the largest diagonal entry of L L^T. If
+/// the square of a pivot is smaller, the subtraction that yields L L^T has cancelled too many
+/// digits of G.
 constexpr double kLeastPivot = 1e-6;
 
-/// Training by (24). The samples form one matrix, (N, d): first the inner sets, then the outer sets
-/// that differ from their inner ones. Everything is normalised by 1 / sqrt(m).
+/// Training by (24). The samples of all tasks form one matrix, (N, d): first the inner sets, then
+/// the outer sets that differ from their inner ones. Every set is multiplied by its 1 / sqrt(m).
 template <class XScalar, class BScalar>
 class DualEngine final : public ArraysEngine<BScalar> {
  public:
@@ -86,9 +87,10 @@ class DualEngine final : public ArraysEngine<BScalar> {
     copy_outputs(data_.heads, taken_, round_outputs_, outputs);
   }
 
-  /// A <- A - beta / n C on the rows of the round's tasks: (10) adds rows of the data to B, and A
-  /// holds their coefficients. The step is refused if the bound max |B_0| + max |x_i| sum |A| on
-  /// the entries of B exceeds the range of B's type, which detects divergence without forming B.
+  /// Steps A <- A - beta / n C on the rows of the round's tasks: (10) adds multiples of samples to
+  /// B, and A holds the multiples. max |B_0| + max |x_i| sum |A| is a bound on the entries of B. If
+  /// this bound exceeds the range of B's type, the step is refused, which detects divergence
+  /// without forming B.
   bool step() override {
     const Vec next_w = w_ - method_.beta_head * round_outputs_.w;
     // |X^T A| is at most the sum of |x_i| |A_i|.
@@ -109,15 +111,17 @@ class DualEngine final : public ArraysEngine<BScalar> {
   Shape shape() const override { return {data_.B_star.cols(), k_, k_}; }
   const Vec& head() const override { return w_; }
 
-  /// The operations of Z_0 + G A for the tasks of a round, which dominate it.
+  /// Returns the operations of Z_0 + G A for the tasks of a round, which dominate the cost of the
+  /// round.
   double flops() const override {
     const double rows =
         static_cast<double>(tasks().most_in() + tasks().most_out()) * static_cast<double>(taken_.n);
     return 2 * rows * static_cast<double>((A_.rows() - active_) * k_);
   }
 
-  /// Coordinates of B_t for the meter, kept until the next step: in the basis of (24), which is
-  /// computed on first use, or from B at full size if G is too close to singular for that basis.
+  /// Returns the coordinates of B_t for the meter, kept until the next step. They refer to the
+  /// basis of (24), which is computed on first use. If G is too close to singular for that basis,
+  /// they are computed from B at full size.
   const Mat& coordinates(int threads) override {
     if (!is_measured_) {
       if (basis_ == Basis::unknown) make_basis(threads);
@@ -130,8 +134,8 @@ class DualEngine final : public ArraysEngine<BScalar> {
   Mat export_A() const override { return A_.leftCols(k_); }
 
   /// B = B_0 + X^T A at full size, (d, k), by the second sweep, one block of a store after another.
-  /// Each block adds to the result of the blocks before it. The sweep uses X unscaled, so A takes
-  /// the factor 1 / sqrt(m).
+  /// Each block adds to the result of the blocks before it. The sweep uses X unscaled, so A is
+  /// multiplied by 1 / sqrt(m).
   void export_B(BScalar* out, int threads) const override {
     const TaskSelection every{tasks().size()};
     const auto blocks = blocks_of<BScalar>(tasks(), every, k_, every.n);
@@ -187,8 +191,8 @@ class DualEngine final : public ArraysEngine<BScalar> {
     return Z;
   }
 
-  /// Z_0 + G A on the rows [first, first + rows), which is Z of (5) at B_t. The sum over the
-  /// samples proceeds in chunks, in order, starting at `active_`.
+  /// Computes Z_0 + G A on the rows [first, first + rows), which is Z of (5) at B_t. The sum over
+  /// the samples starts at sample `active_` and adds one chunk of samples after another.
   void features(Index first, Index rows, Mat& Z) const {
     const Index N = gram_.G.rows(), width = padded(k_);
     Z = Z_0_.middleRows(first, rows);
@@ -199,8 +203,8 @@ class DualEngine final : public ArraysEngine<BScalar> {
   }
 
   /// Runs the algebra (5)-(10) on one task: Z is computed from A, while K and K' are read in place
-  /// as blocks of G. C and C' are collected as matrices, (m, k), because they are subtracted from
-  /// rows of A, and multiplied by beta / n, (3).
+  /// as blocks of G. C and C' are collected as matrices, (m, k), and multiplied by beta / n, (3),
+  /// because step() subtracts them from rows of A.
   void run_task(Index i, Workspace& workspace, bool losses) {
     const Index task = taken_[i], N = gram_.G.rows();
     const auto at = static_cast<std::size_t>(task);
@@ -243,9 +247,9 @@ class DualEngine final : public ArraysEngine<BScalar> {
 
   /// Computes the basis of (24): the columns of B_star, the part of B_0 orthogonal to them, and the
   /// part of the active samples orthogonal to both. In this basis the samples are the rows [P, Q,
-  /// L], with L the Cholesky factor of G - P P^T - Q Q^T. It is computed once, since no round
-  /// leaves its span. If the pivots of L are too small relative to that matrix, cancellation has
-  /// destroyed them and the basis is not used.
+  /// L], with L the Cholesky factor of G - P P^T - Q Q^T. The basis is computed once, since B_t
+  /// stays in its span in every round. If the pivots of L are too small relative to that matrix,
+  /// cancellation has destroyed them and the basis is not used.
   void make_basis(int threads) {
     const Index d = tasks().d, N = gram_.G.rows() - active_, k_star = data_.B_star.cols();
     const Mat B = Eigen::Map<const MatrixOf<BScalar>>(B_0_.data(), d, k_).template cast<double>();
@@ -277,10 +281,10 @@ class DualEngine final : public ArraysEngine<BScalar> {
     return products(E.data(), E.cols(), threads, nullptr).block(active_, 0, N, E.cols());
   }
 
-  /// [M; R] of B_t in the basis of (24): M_0 + P^T A, and the R-factor of [R_0 + Q^T A; L^T A] with
-  /// k rows, which is R up to an orthogonal factor from the left. L^T is upper triangular, so a
-  /// chunk of its rows needs no sample before its first one. Chunks are disjoint rows of the
-  /// output, so threads may share them.
+  /// Returns [M; R] of B_t in the basis of (24). M is M_0 + P^T A. R is, up to an orthogonal factor
+  /// from the left, the R-factor of [R_0 + Q^T A; L^T A] with k rows. L^T is upper triangular, so a
+  /// chunk of rows of L^T A starting at row i needs no sample before sample i. Chunks are disjoint
+  /// rows of the output, so threads may share them.
   Mat in_basis(int threads) const {
     const Index N = gram_.G.rows() - active_, e = R_0_.rows(), width = padded(k_);
     const Index k_star = data_.B_star.cols();

@@ -10,10 +10,10 @@
 namespace metaspan {
 namespace {
 
-/// Returns 2 p rows v with mean v v^T = S (p, p) and mean v = 0, for a positive semi-definite S = V
-/// diag(l) V^T: the rows of sqrt(p) diag(l)^{1/2} V^T and their negatives. The meter computes (21)
-/// from rows of heads, and these rows represent infinitely many tasks. Eigenvalues that rounding
-/// made negative count as zero.
+/// Returns 2 p rows v for which the mean of v v^T is S (p, p) and the mean of v is 0, where S = V
+/// diag(l) V^T is positive semi-definite. They are the rows of sqrt(p) diag(l)^{1/2} V^T and their
+/// negatives. The meter computes (21) from rows of heads, and these rows represent infinitely many
+/// tasks. Eigenvalues that rounding made negative count as zero.
 Mat rows_of_moment(const Mat& S) {
   Eigen::SelfAdjointEigenSolver<Mat> solver(S.rows());
   solve_symmetric(S, true, solver);
@@ -39,8 +39,8 @@ class InfiniteTasks final : public InfiniteTasksEngine {
         w_(Vec::Zero(Z_.cols())) {}
 
   /// Computes the gradient of (23), alpha^2 [M; R] H - alpha [Sigma_star M; 0]. H (k, k) is the
-  /// second moment of B^T X^T y / m_in over tasks and samples, so alpha^2 H is that of the adapted
-  /// heads. With m_in infinite, 1 / m_in is 0 and c with it.
+  /// second moment of B^T X^T y / m_in over tasks and samples, so alpha^2 H is the second moment of
+  /// the adapted heads. If m_in is infinite, both 1 / m_in and c are 0.
   void gradient(Index, const double*, TaskOutputs& tasks, int, Cancel*) override {
     const Index k_star = covariance_.rows();
     const auto M = Z_.topRows(k_star);
@@ -70,8 +70,9 @@ class InfiniteTasks final : public InfiniteTasksEngine {
     return {covariance_.rows(), Z_.rows() - covariance_.rows(), Z_.cols()};
   }
 
-  /// R is only multiplied from the right, (14), which keeps its relative accuracy. For k > k_star
-  /// the surplus columns of R would add their rounding errors to the other columns.
+  /// Returns whether small distances have correct digits. R is only multiplied from the right,
+  /// (14), which keeps its relative accuracy for k <= k_star. For k > k_star the surplus columns of
+  /// R would add their rounding errors to the other columns.
   bool resolves_distance() const override { return Z_.cols() <= covariance_.rows(); }
   const Mat& coordinates(int) override {
     if (!is_measured_) measured_ = in_regular_frame(Z_, covariance_.rows());
@@ -112,8 +113,8 @@ class InfiniteTasks final : public InfiniteTasksEngine {
 
 }  // namespace
 
-/// Estimates the cost of a round: a few products of small matrices, for one thread. Their overhead,
-/// in kernel calls, does not depend on their size.
+/// Estimates the cost of a round on one thread: a few products of small matrices. The overhead of
+/// these products, in kernel calls, does not depend on the sizes of the matrices.
 RoundCost infinite_tasks_cost(const RoundSizes& sizes) {
   // Overhead of the products of small matrices, in kernel calls.
   constexpr double kCalls = 30;

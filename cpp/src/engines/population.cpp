@@ -15,19 +15,19 @@
 namespace metaspan {
 namespace {
 
-/// Upper limit on the pieces of a round, and the least number of panels in a piece: smaller pieces
-/// would cost more in sums than threads save.
+/// The largest number of pieces of a round, and the smallest number of panels in a piece. With
+/// smaller pieces, adding their sums would take more time than threads save.
 constexpr Index kMostPieces = 64;
 constexpr Index kPanelsPerPiece = 4;
 
-/// The largest factor by which one step may multiply what lies off the span.
+/// The largest factor by which one step may multiply the part of B off the span.
 constexpr double kMostGrowth = 1e8;
 
-/// Panels between two polls for cancellation, about a millisecond.
+/// Number of panels between two polls for cancellation; these panels take about a millisecond.
 constexpr Index kPanelsPerPoll = 256;
 
-/// Costs in kernel calls: the sums and the step of a round, and, for each column, turning the
-/// frame.
+/// Costs in kernel calls: kCallsOfRound for the sums and the step of a round, and kTurn for each
+/// column of the frame that a step turns.
 constexpr double kCallsOfRound = 7;
 constexpr double kTurn = 10;
 
@@ -40,9 +40,9 @@ Index pieces_of(Index panels) {
   return pieces < 2 ? 1 : round_up(pieces, 2);
 }
 
-/// Population losses in coordinates, (13), with tasks in panels of `Width`: the algebra (5)-(10) on
-/// a SharedDesign, whose Z = [M; R] all tasks share, so that a round consists of small matrix
-/// products.
+/// Population losses in coordinates, (13), with tasks in panels of `Width`. The algebra (5)-(10)
+/// runs on a SharedDesign, whose Z = [M; R] all tasks share. A round therefore consists of small
+/// matrix products.
 template <int Width>
 class Population final : public PopulationEngine {
  public:
@@ -157,8 +157,8 @@ class Population final : public PopulationEngine {
     for (Index i = 0; i < w.size(); ++i) std::fill_n(panel + i * Width, Width, w[i]);
   }
 
-  /// Computes Z w as a panel. The first residual of every task contains it, so that a round needs
-  /// it once; the design's own product gives it the bits that each panel would compute.
+  /// Computes Z w as a panel, once a round, because the first residual of every task contains Z w.
+  /// The product of the design computes it, so Z w has the bits that each panel would compute.
   void multiply_start() {
     double* start = workspaces_.front().algebra.start();
     spread(w_, start);
@@ -186,7 +186,8 @@ class Population final : public PopulationEngine {
     copy_panel_outputs(workspace.algebra, workspace.heads.data(), added, first, tasks, outputs);
   }
 
-  /// Turns the pieces' sums, added in their order, into means over the tasks, (3).
+  /// Adds the sums of the pieces in order and divides them by n, which gives the means over the
+  /// tasks, (3).
   void sum_workspaces() {
     const double share = 1.0 / static_cast<double>(n_);
     grad_.setZero();
@@ -199,20 +200,23 @@ class Population final : public PopulationEngine {
     grad_w_ *= share;
   }
 
-  /// A step for k > k_star, (14). Off the span B is only ever multiplied from the right, R <- R P
-  /// with P = I - beta H. As written, the k_star columns that carry the distance would take up
-  /// rounding from the surplus ones, which do not fade. Turning the learner by an orthogonal U such
-  /// that P U has no block (surplus rows, first columns) makes the first columns depend on
-  /// themselves alone, R_1 <- R_1 (P U)_11, so that they keep their relative accuracy however small
-  /// they get, as in the QR iteration for products of matrices.
+  /// Takes a step for k > k_star, (14). The part of B off the span is only ever multiplied from the
+  /// right: R <- R P with P = I - beta H. Computed in this form, the k_star columns of R that carry
+  /// the distance would take up rounding errors from the surplus columns, which do not fade. An
+  /// orthogonal U is therefore chosen for which the block (surplus rows, first columns) of P U is
+  /// zero, and the learner is turned by U. The first columns then depend on themselves alone, R_1
+  /// <- R_1 (P U)_11, and keep their relative accuracy however small they get, as in the QR
+  /// iteration for products of matrices.
   bool step_in_turning_frame() {
     const Index star = heads_.k_star(), surplus = k() - star, e = Z_.rows() - star;
     const Mat P = Mat::Identity(k(), k()) - method_.beta * grad_.bottomRows(k());
-    // A larger factor comes with divergence alone, and would drown the small columns in rounding:
-    // the run has ended, even though its numbers stay finite for a few rounds.
+    // A factor above kMostGrowth occurs only if the run diverges, and its rounding errors would
+    // exceed the small columns. The run ends here, although its numbers would stay finite for a few
+    // rounds.
     if (!(P.cwiseAbs().maxCoeff() < kMostGrowth)) return false;
-    // The surplus rows of P span `surplus` directions; U puts a basis of them last and one of their
-    // complement first, so that these rows times the first columns of U vanish.
+    // The surplus rows of P span a space of dimension `surplus`. The last columns of U are a basis
+    // of this space, and the first columns a basis of its complement, so the product of the surplus
+    // rows and the first columns of U is zero.
     const auto qr = factor_qr(P.bottomRows(surplus).transpose());
     const Mat Q = orthonormal_columns(qr, k());
     Mat U(k(), k());
@@ -220,8 +224,8 @@ class Population final : public PopulationEngine {
     const auto R = Z_.bottomRows(e);
     Mat next(Z_.rows(), k());
     next.topRows(star) = Mat((Z_.topRows(star) - method_.beta * grad_.topRows(star)) * U);
-    // Only the first columns of R enter here: the block that vanishes is left out rather than
-    // computed.
+    // The new first columns of R depend on its old first columns only: the zero block of P U is
+    // left out.
     next.block(star, 0, e, star) = R.leftCols(star) * Mat(P.topRows(star) * U.leftCols(star));
     next.block(star, star, e, surplus) = R * Mat(P * U.rightCols(surplus));
     const Vec next_w = U.transpose() * Vec(w_ - method_.beta_head * grad_w_);
@@ -287,21 +291,21 @@ RoundCost population_cost(const Method& method, const RoundSizes& sizes) {
           flops < kSerialFlops ? 1 : pieces, work};
 }
 
-/// Brings a start into the frame of (14): for k > k_star the learner is turned by Q so that M =
-/// [M_1 0], with w <- Q^T w. Q is kept to turn results back. The methods are invariant under
-/// orthogonal turns of the learner.
+/// Brings a start into the frame of (14). For k > k_star the learner is turned by an orthogonal Q
+/// for which M Q = [M_1 0], and the head becomes Q^T w. Q is kept to turn results back. The methods
+/// are invariant under orthogonal turns of the learner.
 PopulationEngine::State PopulationEngine::start(Mat Z, const Vec& w, Index k_star) {
   const Index k = Z.cols();
   if (k <= k_star) return {std::move(Z), w, Mat::Identity(k, k)};
   Mat Q = start_rotation(Z.topRows(k_star));
   Z = Mat(Z * Q);
-  // Zero but for rounding, by the choice of Q.
+  // By the choice of Q, this block is zero except for rounding.
   Z.topRightCorner(k_star, k - k_star).setZero();
   return {std::move(Z), Q.transpose() * w, std::move(Q)};
 }
 
-/// Takes panels of kNarrow tasks for up to that many, and of kWide for more: a handful of tasks
-/// would leave most of a wide panel empty.
+/// Takes panels of kNarrow columns for up to kNarrow tasks, and of kWide columns for more tasks,
+/// since a handful of tasks would leave most of a wide panel empty.
 std::unique_ptr<PopulationEngine> make_population(const Method& method,
                                                   PopulationEngine::State state, HeadSource heads,
                                                   Index n, double noise) {

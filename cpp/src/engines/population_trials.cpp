@@ -13,19 +13,21 @@ namespace {
 
 constexpr Index kWidth = kernels::kTrials;
 
-/// A panel of trials takes less time than its trials one after the other with at most kMostTasks
-/// tasks, at most kMostNumbers numbers in a state and at least kLeastTrials trials. With more
-/// tasks, panels of tasks fill the registers as well; with more numbers, the states of all columns
-/// exceed the nearest cache.
+/// A panel of trials takes less time than the same trials one after another if there are at most
+/// kMostTasks tasks, at most kMostNumbers numbers in a state and at least kLeastTrials trials. With
+/// more tasks, panels of tasks fill the registers as well. With more numbers, the states of all
+/// columns exceed the nearest cache.
 constexpr Index kMostTasks = 32;
 constexpr Index kMostNumbers = 128;
 constexpr Index kLeastTrials = 8;
 
-/// Kernel calls of a round of a panel beside those of the algebra: heads and the step.
+/// Cost of the heads and the step of a panel's round, in kernel calls, beside the calls of the
+/// algebra.
 constexpr double kCallsOfPanelRound = 12;
 
-/// A panel of population trials with k <= k_star. The tasks of a round follow each other, and
-/// grad_B and grad_w are sums in the order of the tasks, as in Population with a single piece.
+/// A panel of population trials with k <= k_star. The panel processes the tasks of a round one
+/// after another, and grad_B and grad_w are sums in the order of the tasks, as in Population with a
+/// single piece.
 template <int Chains>
 class PopulationTrials final : public TrialPanel {
  public:
@@ -68,7 +70,7 @@ class PopulationTrials final : public TrialPanel {
   }
 
   /// Computes the gradients of a round, (10), task by task. Losses are computed in all columns if
-  /// one requests them: they change no other number.
+  /// one column requests them, since they change no other number.
   void gradient(const Round* rounds) override {
     HeadSource::TrialRound sources[kWidth];
     bool losses = false;
@@ -91,7 +93,8 @@ class PopulationTrials final : public TrialPanel {
     }
   }
 
-  /// The step of Population, (3), in all columns: those whose state would not be finite keep it.
+  /// Takes the step of Population, (3), in all columns. A column whose next state would not be
+  /// finite keeps its state.
   void step(bool* taken) override {
     double state[kWidth] = {}, gradient[kWidth] = {};
     kernels::raise_to_magnitudes<kWidth>(rows() * k(), Z_.data(), state);
@@ -124,11 +127,12 @@ class PopulationTrials final : public TrialPanel {
   Index rows() const { return shape_.k_star + shape_.e; }
   Index k() const { return shape_.k; }
 
-  /// The tasks that Population puts into a panel.
+  /// Returns how many tasks Population puts into a panel.
   static Index panel_tasks(Index n) { return n <= kNarrow ? kNarrow : kWide; }
 
-  /// Runs the algebra on the tasks that Population has in one panel, and adds their terms in its
-  /// order: a term of all tasks before the next. Every task has an algebra, which holds its terms.
+  /// Runs the algebra on the tasks that Population has in one panel, and adds their terms in the
+  /// order of Population: the first term of every task, then the second term of every task, and so
+  /// on. Every task has an algebra of its own, which holds its terms.
   void run_tasks(Index first, Index tasks, bool losses, const Round* rounds) {
     const Index stride = HeadSource::rows_of_a_trial(shape_.k_star) * kWidth;
     for (Index i = 0; i < tasks; ++i) {
@@ -199,16 +203,17 @@ class PopulationTrials final : public TrialPanel {
 
 }  // namespace
 
-/// Panels are for states of a few numbers and few tasks, whose products are shorter than a register
-/// or two, and for trials that fill most of a panel. k > k_star is left out: the frame of (14)
-/// turns in every step, by a factorisation that takes longer than the gradient.
+/// Returns whether trials run in panels. Panels pay for small states and few tasks, whose products
+/// fill at most a register or two, and for trials that fill most of a panel. Trials with k > k_star
+/// do not run in panels, because the frame of (14) turns in every step, by a factorisation that
+/// takes longer than the gradient.
 bool population_fills_panels(const Shape& shape, Index n, Index trials) {
   return trials >= kLeastTrials && shape.k <= shape.k_star && n <= kMostTasks &&
          (shape.k_star + shape.e) * shape.k <= kMostNumbers;
 }
 
-/// Counts a panel's round as population_cost() counts a panel of tasks, and shares it among its
-/// trials. Padding is that of the last panel.
+/// Counts the work of a panel's round as population_cost() counts that of a panel of tasks, and
+/// divides it among the trials of the panel. Padding is that of the last panel.
 Work work_of_panels(const Method& method, const RoundSizes& sizes) {
   const double D = static_cast<double>(sizes.rows), K = static_cast<double>(sizes.k);
   const double n = static_cast<double>(sizes.n), trials = static_cast<double>(sizes.trials);
@@ -223,7 +228,8 @@ Work work_of_panels(const Method& method, const RoundSizes& sizes) {
   return work;
 }
 
-/// Takes as many chains of sums as Population has for n tasks, so that dots have the same bits.
+/// Splits inner products into the number of chains of sums that Population has for n tasks, so that
+/// they have the same bits.
 std::unique_ptr<TrialPanel> make_population_panel(const Method& method, const Shape& shape, Index n,
                                                   double noise) {
   if (n <= kNarrow) {

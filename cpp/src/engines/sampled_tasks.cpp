@@ -4,10 +4,10 @@
 
 namespace metaspan {
 
-/// Describes the tasks of (12) to the sweeps: each set has a maker of its rows instead of an X and,
-/// instead of y, its noise alone, since a residual is X (B w + ... - theta_i) - z. Heads are kept
-/// negative because sweeps add: -theta_i = B_star (-w_star) joins a sum of terms. B_star is stored
-/// transposed, as rows that a sweep over d reads one after another.
+/// Describes the tasks of (12) to the sweeps. A set has a maker of rows instead of X, and the noise
+/// z instead of y, since a residual is X (B w + ... - theta_i) - z. Heads are stored with the
+/// opposite sign because sweeps only add: -theta_i = B_star (-w_star) is one more term of their
+/// sum. B_star is stored transposed, as rows that a sweep over d reads one after another.
 template <class XScalar>
 SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const Rows& rows, Mat B_star,
                                     HeadSource heads, Index n, std::uint64_t seed,
@@ -26,7 +26,7 @@ SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const Rows& rows, Mat 
     makers_[set] = {law.features, {}, {}, d, rows.roots};
     auto& sets = set == 0 ? data_.tasks.inner : data_.tasks.outer;
     noise_[set].resize(static_cast<std::size_t>(n * m));
-    // Shared samples are one set: the outer one then has the maker and the noise of the inner one.
+    // If samples are shared, the outer set has the maker and the noise of the inner set.
     const int of = law.shared ? 0 : set;
     for (Index task = 0; task < n; ++task) {
       const XScalar* y = noise_[of].data() + task * m;
@@ -39,9 +39,10 @@ SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const Rows& rows, Mat 
   }
 }
 
-/// Prepares a round: draws heads and noise, and gives the makers of rows the keys of the round.
-/// Features, radii and noise of each set have streams of their own, so none depends on how many
-/// numbers another one took. The noise has the type of X because the sweeps read it as y.
+/// Prepares a round: draws heads and noise, and gives the makers of rows the keys of the round. The
+/// features, radii and noise of each set have separate streams, so the numbers of one stream do not
+/// depend on how many numbers another stream has drawn. The noise has the type of X because the
+/// sweeps read it as y.
 template <class XScalar>
 void SampledTasks<XScalar>::begin_round(Index round, const double* heads) {
   const auto r = static_cast<std::uint64_t>(round);

@@ -23,9 +23,9 @@ constexpr Index kMostPieces = 32;  // largest number of pieces of a round's task
 Index pieces_of(Index panels) { return std::clamp<Index>(panels / 2, 1, kMostPieces); }
 
 /// Population losses with a diagonal covariance Sigma, by moments, (15). The state is U = [B_star,
-/// B], (d, p) with p = k_star + k. A round is a sweep over d that computes the moments, the tasks,
-/// which do not know d, and a sweep over d that steps B. B is kept in double whatever the type of
-/// the user's array.
+/// B], (d, p) with p = k_star + k. A round consists of a sweep over d that computes the moments,
+/// the algebra of the tasks, whose cost does not depend on d, and a sweep over d that steps B. B is
+/// kept in double whatever the type of the user's array.
 template <class BScalar>
 class Spectral final : public ArraysEngine<BScalar> {
  public:
@@ -68,7 +68,7 @@ class Spectral final : public ArraysEngine<BScalar> {
       for (Index p = i * panels() / pieces; p < last; ++p) run_panel(piece, p * kWidth, tasks);
     });
     throw_if_requested(cancel);
-    // Means over the tasks, the pieces added in their order.
+    // The means over the tasks are the pieces added in order, times 1 / n.
     const double share = 1.0 / static_cast<double>(n_);
     const Index rows = Design::blocks_of(method_) * p();
     H_ = Mat::Zero(rows, k_);
@@ -110,7 +110,8 @@ class Spectral final : public ArraysEngine<BScalar> {
 
   Shape shape() const override { return {k_star_, k_, k_}; }
 
-  /// Coordinates of B for the meter, kept until the next step: a pass over B at full size.
+  /// Returns the coordinates of B for the meter, kept until the next step. They take a pass over B
+  /// at full size.
   const Mat& coordinates(int threads) override {
     if (!is_measured_) coordinates_ = measured(U_.rightCols(k_), B_star_, threads);
     is_measured_ = true;
@@ -118,7 +119,7 @@ class Spectral final : public ArraysEngine<BScalar> {
   }
   const Vec& head() const override { return w_; }
 
-  /// Operations of the moments and of an inner product for each task.
+  /// Returns the operations of a round: the moments, and one inner product for each task.
   double flops() const override {
     const double P = static_cast<double>(p()), moments = Design::moments_of(method_);
     return 2 * P * P * (static_cast<double>(U_.rows()) * moments + static_cast<double>(n_));
@@ -146,9 +147,9 @@ class Spectral final : public ArraysEngine<BScalar> {
   Index panels() const { return ceil_div(n_, kWidth); }
 
   /// The moments U^T Sigma^q U, (p, p) each, for q = 1 .. most, in one sweep over U. A block of
-  /// kRows rows is scaled by Sigma once for each q, while it is in the cache. Blocks are summed in
-  /// order within a group and the groups in order after them: cut by d alone, so that no thread
-  /// count changes a bit.
+  /// kRows rows is scaled by Sigma once for each q, while it is in the cache. The blocks of a group
+  /// are summed in order, and then the groups are summed in order. d alone decides the blocks and
+  /// groups, so the bits do not depend on the number of threads.
   void make_moments(int threads, Cancel* cancel) {
     const Index d = U_.rows(), pieces = ceil_div(d, kRows);
     const auto most = static_cast<Index>(moments_.size()) - 1;
@@ -176,8 +177,9 @@ class Spectral final : public ArraysEngine<BScalar> {
     }
   }
 
-  /// Runs the algebra on the tasks [first, first + tasks) and adds them to the piece: H by panels
-  /// in the design, grad_w task by task. Population losses lack sigma^2 / 2, (1).
+  /// Runs the algebra on the tasks [first, first + tasks) and adds their gradients to the piece:
+  /// the design adds H panel by panel, and grad_w is added task by task. The residuals do not
+  /// contain the noise, so sigma^2 / 2 is added to the losses, (1).
   void run_panel(Piece& piece, Index first, TaskOutputs& outputs) const {
     const Index tasks = std::min<Index>(kWidth, n_ - first);
     heads_.panel(first, tasks, kWidth, piece.heads.data());
@@ -213,12 +215,13 @@ class Spectral final : public ArraysEngine<BScalar> {
 
 }  // namespace
 
-/// Estimates the cost of a round: two sweeps over d, for the moments and for the step, and for each
-/// task the algebra on coefficients. About a quarter of the pairs of blocks in an inner product are
-/// not zero.
+/// Estimates the cost of a round: a sweep over d for the moments, a sweep over d for the step, and
+/// the algebra on coefficients for each task. About a quarter of the pairs of blocks in an inner
+/// product are not zero.
 RoundCost spectral_cost(const Method& method, const RoundSizes& sizes) {
-  // Measured: operations for each number of a vector, and the cost of searching for zero blocks, in
-  // kernel calls. The last is the number of bytes of B and B_star that a cache holds.
+  // Measured: kVector is the number of operations for each number of a vector, kCallsOfForm the
+  // cost of searching for zero blocks in kernel calls, and kCached the number of bytes of B and
+  // B_star that a cache holds.
   constexpr double kVector = 4;
   constexpr double kCallsOfForm = 2;
   constexpr double kCached = 1 << 22;
@@ -238,7 +241,7 @@ RoundCost spectral_cost(const Method& method, const RoundSizes& sizes) {
   work.calls += static_cast<double>(panels) * (counts.back * (blocks - 1) + counts.added + chains +
                                                kCallsOfForm * half * forms) +
                 d * blocks;
-  // A new B takes memory afresh in every round, where it is large.
+  // A new B that is large takes fresh memory in every round.
   if (8 * d * p > kCached) work.memory = kFreshMemory * 8 * d * K;
   return {2 * p * p * (d * moments + n), 8 * d * p, 0,
           std::max(pieces_of(panels), ceil_div(sizes.rows, kRows)), work};

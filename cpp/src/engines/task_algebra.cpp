@@ -1,7 +1,7 @@
-// Instantiates the task algebra, (5)-(10), for every design that an engine uses. One file has all
-// of them and none of the designs' own products: what the compiler inlines decides how a sum is
-// contracted, and so its last bits, which must not depend on the engine that the algebra is
-// compiled for.
+// Instantiates the task algebra, (5)-(10), for every design that an engine uses. This file has all
+// of these instantiations and none of the products of the designs. The functions that the compiler
+// inlines decide whether it contracts products and sums to fused operations, and with that the last
+// bits. These bits must not depend on the engine for which the algebra is compiled.
 #include "metaspan/algebra/task_algebra_impl.hpp"
 
 #include "metaspan/algebra/contributions_impl.hpp"

@@ -35,7 +35,8 @@ class PanelRun {
   }
   PanelRun(const PanelRun&) = delete;
 
-  /// Returns the states to the engines, also after a cancellation, which comes between rounds.
+  /// Returns the states to the engines, also after a cancellation, which takes effect between
+  /// rounds.
   ~PanelRun() {
     for (std::size_t t = 0; t < columns_.size(); ++t) {
       if (columns_[t] != kEmpty) panel_->store(static_cast<Index>(t));
@@ -90,7 +91,7 @@ class PanelRun {
   static constexpr Index kEmpty = -1;
   Trial& trial_of(std::size_t t) const { return *trials_[static_cast<std::size_t>(columns_[t])]; }
 
-  /// Records the rows of the columns whose round has one, before the step.
+  /// Records the rows of the columns that have one in this round, before the step.
   void record() {
     if (measures_) panel_->distances(dist_.data());
     for (std::size_t t = 0; t < columns_.size(); ++t) {

@@ -12,20 +12,23 @@
 namespace metaspan {
 namespace {
 
-/// Rows of d in a piece of work: a panel of 20 columns stays in the L2 cache.
+/// Number of the d rows in a panel: with 20 columns, a panel stays in the L2 cache.
 constexpr Index kPanelRows = 2048;
 
-/// Rows of a panel that are multiplied together: up to 32 columns of them stay in an L1 cache.
+/// Number of rows of a panel that are multiplied together: up to 32 columns of these rows stay in
+/// an L1 cache.
 constexpr Index kStripRows = 64;
 
-/// Bounds within which by_grams() computes the coordinates (13). Columns whose squared lengths are
-/// between kShortest and 1 / kShortest have a Gram matrix that neither over- nor underflows. A Gram
-/// matrix squares the condition number, and its rounding errors stay small if the inverse factor is
-/// at most kMostInverse. One removal of B_star suffices if it leaves at most kMostOverlap of a unit
-/// vector.
+/// Bounds within which by_grams() computes the coordinates (13). If the squared lengths of all
+/// columns are between kShortest and 1 / kShortest, their Gram matrix neither overflows nor
+/// underflows. A Gram matrix squares the condition number; its rounding errors stay small if the
+/// norm of its inverse Cholesky factor is at most kMostInverse. One removal of B_star suffices if
+/// the components along B_star that then remain in k unit vectors have a norm of at most
+/// kMostOverlap.
 constexpr double kShortest = 1e-140, kMostInverse = 1e3, kMostOverlap = 1e-6;
 
-/// Relative length below which a direction of a start counts as rounding error, for each column.
+/// A direction of a start counts as rounding error if its length is below that of the longest
+/// direction times kNoise and the number of columns.
 constexpr double kNoise = 4 * std::numeric_limits<double>::epsilon();
 
 Index panels_of(Index d) { return ceil_div(d, kPanelRows); }
@@ -40,9 +43,9 @@ void for_panels(Index d, int threads, Body&& body) {
   });
 }
 
-/// Adds all parts into parts[0], pairwise. The tree follows from the number of parts, so the sum
-/// has the same bits for any number of threads, and its rounding errors grow with the logarithm of
-/// d / kPanelRows.
+/// Adds all parts into parts[0], pairwise. The number of parts decides the tree, so the sum has the
+/// same bits for any number of threads. Its rounding errors grow with the logarithm of d /
+/// kPanelRows.
 void sum_tree(std::vector<Mat>& parts) {
   const auto count = static_cast<Index>(parts.size());
   for (Index step = 1; step < count; step *= 2) {
@@ -52,15 +55,16 @@ void sum_tree(std::vector<Mat>& parts) {
   }
 }
 
-/// Returns the power of two at or below a length: dividing by it is exact. 1 for 0 and for a length
-/// that is not finite; the exponent is kept within 1000 so that the reciprocal is finite too.
+/// Returns the largest power of two that is at most a length; dividing by this power is exact.
+/// Returns 1 for a length that is 0 or not finite. The exponent is kept within 1000 so that the
+/// reciprocal is finite too.
 double power_of_two(double length) {
   if (!(length > 0) || !std::isfinite(length)) return 1;
   return std::ldexp(1.0, std::clamp(std::ilogb(length), -1000, 1000));
 }
 
 /// Returns max_i |A_ij| of every column, (q,), and 1 for a column of zeros. A maximum has no
-/// rounding, so the order in which panels are taken does not matter.
+/// rounding error, so the panels may be taken in any order.
 Vec column_maxima(const Mat& A, int threads) {
   Mat maxima = Mat::Zero(std::max<Index>(1, panels_of(A.rows())), A.cols());
   for_panels(A.rows(), threads, [&](Index first, Index rows, Index panel) {
@@ -70,9 +74,9 @@ Vec column_maxima(const Mat& A, int threads) {
   return (most.array() > 0).select(most, 1.0);
 }
 
-/// A <- A S for A (d, q) and a small S (q, r), panel by panel; the result takes the first r columns
-/// of A. The product of a panel goes through a temporary matrix because all of the panel is read
-/// until the product is complete.
+/// Computes A <- A S for A (d, q) and a small S (q, r), panel by panel; the result is in the first
+/// r columns of A. The product of a panel goes through a temporary matrix because all of the panel
+/// is read until the product is complete.
 void multiply_right(MutMat A, const Mat& S, int threads) {
   for_panels(A.rows(), threads, [&](Index first, Index rows, Index) {
     const Mat product = A.middleRows(first, rows) * S;
@@ -88,8 +92,8 @@ Mat widen(const Mat& A) {
   return wide;
 }
 
-/// Calls body(first row, rows, strip, part) for strips of kStripRows rows of d, and returns the sum
-/// of the parts, (p, width). A strip (rows, width) is scratch for rows whose columns fill whole
+/// Calls body(first row, rows, strip, part) for strips of kStripRows of the d rows, and returns the
+/// sum of the parts, (p, width). A strip (rows, width) is scratch memory whose rows fill whole
 /// registers; columns that `body` never writes are zero. The strips of a panel add to one part in
 /// the order of the rows, and sum_tree() adds the parts.
 template <class Body>
@@ -136,9 +140,10 @@ void add_inner(ConstMat A, Index first, Index rows, Index width, const double* s
 
 ConstMat as_const(const Mat& A) { return {A.data(), A.rows(), A.cols()}; }
 
-/// Returns S^{-1} for the Gram matrix G = S^T S (k, k), S upper triangular, or nothing if G is too
-/// close to singular, or columns too long or short, for its rounding. Columns are scaled to unit
-/// length first, so that G counts as regular whatever their lengths.
+/// Returns S^{-1} for the Gram matrix G = S^T S (k, k) with S upper triangular. Returns nothing if
+/// G is too close to singular or has columns too long or too short, so that its rounding errors
+/// would be large. Columns are scaled to unit length first, so that G counts as regular whatever
+/// their lengths.
 std::optional<Mat> inverse_of_factor(const Mat& G) {
   const Vec squares = G.diagonal();
   if (!(squares.minCoeff() > kShortest && squares.maxCoeff() < 1 / kShortest)) return {};
@@ -149,11 +154,12 @@ std::optional<Mat> inverse_of_factor(const Mat& G) {
   return Mat(inverse_lengths.asDiagonal() * inverse);
 }
 
-/// The coordinates (13) from Gram matrices where what B has off B_star is well-conditioned, which
-/// almost every B is; nothing otherwise. With off = B - B_star M, E_1 = off S^{-1} is orthonormal
-/// up to rounding times the squared condition number, and a second such step, with what E_1 still
-/// has along B_star, reaches rounding. Every pass over d takes all its products while rows are in a
-/// cache. R is computed from `off`, whose columns may differ by any power of ten.
+/// Returns the coordinates (13), computed from Gram matrices, if off = B - B_star M is
+/// well-conditioned, as it is for almost every B; returns nothing otherwise. E_1 = off S^{-1}, with
+/// off^T off = S^T S, is orthonormal up to rounding errors times the squared condition number. A
+/// second such step, which also removes the rest of B_star from E_1, leaves rounding errors alone.
+/// Every pass over the d rows computes all of its products while the rows are in a cache. R is
+/// computed from `off`, whose columns may differ by any power of ten.
 std::optional<Coordinates> by_grams(ConstMat B, ConstMat B_star, int threads) {
   const Index d = B.rows(), k = B.cols(), k_star = B_star.cols();
   const Index width = round_up(k, kernels::kLane);
@@ -202,8 +208,9 @@ std::optional<Coordinates> by_grams(ConstMat B, ConstMat B_star, int threads) {
 
 }  // namespace
 
-/// A^T B, (p, q), such as M = B_star^T B and R = E^T B of (13). Each panel of rows yields a part,
-/// and sum_tree() adds the parts, so that the result has the same bits for any number of threads.
+/// Returns A^T B, (p, q), such as M = B_star^T B and R = E^T B of (13). Each panel of rows yields a
+/// part, and sum_tree() adds the parts, so that the result has the same bits for any number of
+/// threads.
 Mat inner_product(ConstMat A, ConstMat B, int threads) {
   std::vector<Mat> parts(static_cast<std::size_t>(std::max<Index>(1, panels_of(A.rows()))),
                          Mat::Zero(A.cols(), B.cols()));
@@ -215,14 +222,16 @@ Mat inner_product(ConstMat A, ConstMat B, int threads) {
   return parts[0];
 }
 
-/// The R-factor of a small A, (min(rows, q), q). The signs of its rows are chosen so that the
-/// diagonal is positive: (17) and Haar-distributed frames need this factorisation, the unique one.
+/// Returns the R-factor of a small A, (min(rows, q), q). The signs of its rows are chosen so that
+/// the diagonal is positive, which makes the factorisation unique; (17) and Haar-distributed frames
+/// need this one.
 Mat small_r_factor(const Mat& A) {
   const Index r = std::min(A.rows(), A.cols());
   if (r == 0) return Mat(0, A.cols());
   // Householder reflections square the entries of a column. Columns that are so long or short that
-  // the squares would over- or underflow are scaled by powers of two, exactly, and S is scaled
-  // back: the R-factor of A D is S D.
+  // the squares would overflow or underflow are scaled by powers of two, which is exact. The
+  // R-factor of the scaled columns is then scaled back: if S is the R-factor of A, then S D is the
+  // R-factor of A D.
   const Vec most = A.cwiseAbs().colwise().maxCoeff();
   const bool scaled = (most.array() > 0 && (most.array() < 1e-100 || most.array() > 1e100)).any();
   const Vec length = scaled ? Vec(most.unaryExpr(&power_of_two)) : Vec::Ones(A.cols());
@@ -236,8 +245,9 @@ Mat small_r_factor(const Mat& A) {
 }
 
 /// The R-factor of a tall A (d, q) by the tree of QR factorisations known as TSQR: a factor for
-/// every panel of rows, then pairs of factors, stacked and factored again. Unlike a Cholesky factor
-/// of A^T A it does not square the condition number, and the tree is fixed by d alone.
+/// every panel of rows, then pairs of factors, stacked and factored again. Unlike the Cholesky
+/// factorisation of A^T A, this tree does not square the condition number. d alone decides the
+/// shape of the tree.
 Mat r_factor(ConstMat A, int threads) {
   std::vector<Mat> factors(static_cast<std::size_t>(std::max<Index>(1, panels_of(A.rows()))));
   for_panels(A.rows(), threads, [&](Index first, Index rows, Index panel) {
@@ -256,10 +266,10 @@ Mat r_factor(ConstMat A, int threads) {
   return factors[0];
 }
 
-/// A <- A S^{-1} in place, with S the R-factor of A, twice. After one pass A is orthonormal up to
-/// rounding times the condition number of A; the second pass starts from a well-conditioned A and
-/// reaches rounding. No reflection of length d is formed or applied: every pass is a tree of small
-/// factorisations and one product by panels.
+/// Computes A <- A S^{-1} in place, with S the R-factor of A, twice. After one pass A is
+/// orthonormal up to rounding errors times the condition number of A; the second pass starts from a
+/// well-conditioned A and leaves rounding errors alone. Every pass is a tree of small
+/// factorisations and one product by panels, so no reflection of length d is formed or applied.
 void orthonormalise(MutMat A, int threads) {
   const Mat identity = Mat::Identity(A.cols(), A.cols());
   for (int pass = 0; pass < 2; ++pass) {
@@ -268,9 +278,9 @@ void orthonormalise(MutMat A, int threads) {
   }
 }
 
-/// A <- A - B (B^T A), twice, for orthonormal B (d, p). One pass leaves the rounding errors of what
-/// it removed, and these are large relative to A where little of A is off B, (13). The second pass
-/// removes them.
+/// Computes A <- A - B (B^T A), twice, for orthonormal B (d, p). The first pass leaves rounding
+/// errors relative to the part of A that it removed. These errors are large relative to the rest of
+/// A if most of A is in the span of B, (13). The second pass removes them.
 void project_off(ConstMat B, MutMat A, int threads) {
   for (int pass = 0; pass < 2; ++pass) {
     const Mat overlap = inner_product(B, ConstMat(A.data(), A.rows(), A.cols()), threads);
@@ -282,10 +292,11 @@ void project_off(ConstMat B, MutMat A, int threads) {
 }
 
 /// Finds the coordinates (13) of a given start: M = B_star^T B, an orthonormal basis E (d, e) of
-/// what B has off B_star, and R = E^T B; from Gram matrices where these are regular. Otherwise
-/// B_star is removed twice before any factorisation, and factorisations square no condition number.
-/// The directions come from the singular vectors of the R-factor, since a rank has to be decided:
-/// those shorter than the rounding of the longest are dropped, and e <= min(k, d - k_star).
+/// the part of B orthogonal to B_star, and R = E^T B. They are computed from Gram matrices if these
+/// are regular. Otherwise B_star is removed twice before any factorisation, and no factorisation
+/// squares the condition number. The directions of E then come from the singular vectors of the
+/// R-factor, since a rank has to be decided. Directions shorter than the rounding error of the
+/// longest one are dropped, and e <= min(k, d - k_star).
 Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
   if (auto regular = by_grams(B, B_star, threads)) return *std::move(regular);
   const Index d = B.rows(), k = B.cols();
@@ -293,8 +304,8 @@ Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
   result.M = inner_product(B_star, B, threads);
   Mat off = B;
   project_off(B_star, MutMat(off.data(), d, k), threads);
-  // Columns may differ by any power of ten (a distance of 1e-200 is one), so that directions are
-  // judged with all columns at equal length.
+  // The lengths of the columns may differ by any power of ten, for example for a distance of
+  // 1e-200. The rank is therefore decided after all columns have been scaled to equal length.
   const Vec length = column_maxima(off, threads);
   const Mat scaled = off.array().rowwise() / length.transpose().array();
   const Mat S = r_factor(ConstMat(scaled.data(), d, k), threads);
@@ -310,32 +321,33 @@ Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
     result.E.middleRows(first, rows).noalias() = scaled.middleRows(first, rows) * directions;
   });
   const MutMat E(result.E.data(), d, e);
-  // Directions of small singular values carry rounding along B_star, enlarged by the division:
-  // B_star is removed again before the last orthonormalisation.
+  // In directions of small singular values, the division enlarges the rounding errors along B_star.
+  // B_star is therefore removed again before the last orthonormalisation.
   project_off(B_star, E, threads);
   if (e > 0) orthonormalise(E, threads);
-  // R is computed from `off`, since `scaled` has columns of another length and rounded scaling.
+  // R is computed from `off`, since the columns of `scaled` have other lengths and scaling them has
+  // rounded their entries.
   result.R = inner_product(ConstMat(E.data(), d, e), ConstMat(off.data(), d, k), threads);
   return result;
 }
 
-/// B = B_star M + E R at full size, (d, k), panel by panel. A run in the coordinates (13) asks for
-/// it once, if at all.
+/// Computes B = B_star M + E R at full size, (d, k), panel by panel. A run in the coordinates (13)
+/// asks for B at most once.
 void from_coordinates(ConstMat B_star, ConstMat M, ConstMat E, ConstMat R, MutMat out,
                       int threads) {
   for_panels(out.rows(), threads, [&](Index first, Index rows, Index) {
-    // Each panel is computed in a matrix of Eigen's own: how Eigen cuts a product depends on where
-    // its target lies, and the cuts decide the last bits.
+    // Each panel is computed in a matrix of Eigen's own: how Eigen cuts a product into blocks
+    // depends on the address of the result, and the blocks decide the last bits.
     Mat panel = B_star.middleRows(first, rows) * M;
     panel.noalias() += E.middleRows(first, rows) * R;
     out.middleRows(first, rows) = panel;
   });
 }
 
-/// Fills `out` (d, k) with a Haar-distributed frame, orthogonal to `off` where that has columns:
-/// the orthonormal factor of a matrix of standard normals is Haar-distributed if the triangular
-/// factor has a positive diagonal. Row i is a function of the key and i; its number takes two words
-/// of the counter, since d may exceed 2^32.
+/// Fills `out` (d, k) with a Haar-distributed frame, orthogonal to the columns of `off` if it has
+/// any. The orthonormal factor of a matrix of standard normals is Haar-distributed if the
+/// triangular factor has a positive diagonal. The normals of row i are a function of the key and i;
+/// i takes two words of the counter, since d may exceed 2^32.
 void haar(Key key, ConstMat off, MutMat out, int threads) {
   parallel_for(threads, panels_of(out.rows()), [&](Index panel, int) {
     const Index end = std::min((panel + 1) * kPanelRows, out.rows());
@@ -347,10 +359,10 @@ void haar(Key key, ConstMat off, MutMat out, int threads) {
   orthonormalise(out, threads);
 }
 
-/// [M; R] of a Haar-distributed start with B^T B = scale^2 I, the variant *Random start* of (19): N
-/// = [G; bartlett(k, d - k_star)^T], (k_star + min(k, d - k_star), k), times the inverse of its
-/// R-factor. In law, the lower rows are the R-factor of d - k_star rows of normals, so that no
-/// array of size d is needed.
+/// Returns [M; R] of a Haar-distributed start with B^T B = scale^2 I, the variant *Random start* of
+/// (19). It is N = [G; bartlett(k, d - k_star)^T], (k_star + min(k, d - k_star), k), times scale
+/// and the inverse of the R-factor of N. The lower rows of N have the distribution of the R-factor
+/// of d - k_star rows of normals, so no array of size d is needed.
 Mat random_start(Key key, double d, Index k_star, Index k, double scale) {
   Sequence draws(key);
   Mat in_span(k_star, k);
@@ -365,17 +377,18 @@ Mat random_start(Key key, double d, Index k_star, Index k, double scale) {
   return scale * N;
 }
 
-/// Returns an orthogonal Q (k, k) with M Q = [M_1 0], the turn of the learner in (14) for k >
-/// k_star: with M^T = Q T, M Q = T^T is lower triangular. M is scaled by its largest entry first,
-/// which changes no Q, so that squares neither overflow nor vanish.
+/// Returns an orthogonal Q (k, k) with M Q = [M_1 0], by which (14) turns the learner for k >
+/// k_star. Q comes from the factorisation M^T = Q T, for which M Q = T^T is lower triangular. M is
+/// first divided by its largest entry, so that squares neither overflow nor underflow; this does
+/// not change Q.
 Mat start_rotation(const Mat& M) {
   const double most = M.cwiseAbs().maxCoeff();
   const auto qr = factor_qr(most > 0 ? Mat(M.transpose() / most) : Mat(M.transpose()));
   return orthonormal_columns(qr, M.cols());
 }
 
-/// The R-factor of A with k rows in any case: zeros below where A has fewer rows than columns.
-/// Engines whose R turns from round to round need a state of one shape.
+/// Returns the R-factor of A (rows, k) with k rows: if A has fewer than k rows, zeros fill the
+/// rest. Engines whose R is a new R-factor in every round need a state of one shape.
 Mat square_r_factor(const Mat& A, int threads) {
   const Index k = A.cols();
   Mat R = Mat::Zero(k, k);
@@ -385,22 +398,23 @@ Mat square_r_factor(const Mat& A, int threads) {
   return R;
 }
 
-/// [M; R] Q with Q = start_rotation(M) where k > k_star, and Z itself otherwise. Q acts from the
-/// right on both blocks, which changes the learner's basis and no measurement, and leaves a leading
-/// block of M that is regular if M has full rank, as the Meter requires.
+/// Returns [M; R] Q with Q = start_rotation(M) if k > k_star, and Z itself otherwise. Q multiplies
+/// both blocks from the right, which changes the learner's basis and no measurement. If M has full
+/// rank, the leading block of M Q is regular, as the Meter requires.
 Mat in_regular_frame(Mat Z, Index k_star) {
   const Index k = Z.cols();
   if (k_star == 0 || k <= k_star) return Z;
   Z = Mat(Z * start_rotation(Z.topRows(k_star)));
-  // Zero but for rounding, by the choice of Q.
+  // By the choice of Q, this block is zero except for rounding.
   Z.topRightCorner(k_star, k - k_star).setZero();
   return Z;
 }
 
-/// Brings a B at full size to the coordinates that measurements need, (20) and (21): M = B_star^T B
-/// and the R-factor of what B has off B_star, (k_star + k, k). The factor is R of (13) up to an
-/// orthogonal factor from the left, which no measurement sees, and takes no basis E. With k_star =
-/// 0 there is no truth and R is the R-factor of B.
+/// Brings a B at full size to the coordinates that measurements need, (20) and (21), (k_star + k,
+/// k): M = B_star^T B, and below it the R-factor of the part of B orthogonal to B_star. This
+/// R-factor is R of (13) up to an orthogonal factor from the left, which changes no measurement,
+/// and computing it needs no basis E. With k_star = 0 there is no truth, and the result is the
+/// R-factor of B.
 Mat measured(const Mat& B, const Mat& B_star, int threads) {
   const Index d = B.rows(), k = B.cols(), k_star = B_star.cols();
   const ConstMat star(B_star.data(), d, k_star);

@@ -37,9 +37,9 @@ constexpr std::array<std::pair<const char*, Record>, 15> kRecords{{
     {"eta", Record::eta},
 }};
 
-/// Returns the singular values of A in falling order, min(rows, columns) of them; NaN for a matrix
-/// that is not finite, zeros for an empty one. Jacobi's method, since the small ones are wanted as
-/// well.
+/// Returns the min(rows, columns) singular values of A in falling order: NaNs for a matrix that is
+/// not finite, zeros for an empty one. Jacobi's method is used because the small singular values
+/// are wanted accurately as well.
 Vec singular_values(const Mat& A) {
   if (A.size() == 0) return Vec::Zero(std::min(A.rows(), A.cols()));
   if (!A.allFinite()) return Vec::Constant(std::min(A.rows(), A.cols()), kNaN);
@@ -53,9 +53,10 @@ Vec eigenvalues(const Mat& symmetric) {
   return solver.eigenvalues();
 }
 
-/// Returns the root of the smallest or the largest eigenvalue of mean v v^T over the rows v of an
-/// (n, p) matrix, (21), as a singular value of the rows: forming the moment would square them and
-/// cost half of the digits of the smallest. With fewer rows than columns the moment is singular.
+/// Returns the root of the smallest or the largest eigenvalue of the mean of v v^T over the rows v
+/// of an (n, p) matrix, (21). It is computed as a singular value of the matrix of rows: forming the
+/// mean would square the singular values and lose half of the digits of the smallest one. With
+/// fewer rows than columns the mean is singular.
 double moment_root(const Mat& rows, bool smallest) {
   if (smallest && rows.rows() < rows.cols()) return 0;
   const Vec values = singular_values(rows) / std::sqrt(static_cast<double>(rows.rows()));
@@ -77,9 +78,9 @@ void solve_factored(const Mat& LU, Mat& X) {
   }
 }
 
-/// Divides each column of A by the power of two of its largest entry: the same span, without
-/// overflow or underflow of squares, and without a rounding. Columns of zeros, and those that are
-/// not finite, stay.
+/// Divides each column of A by the power of two of its largest entry. The result has the same span,
+/// its squares neither overflow nor underflow, and the division is exact. Columns of zeros and
+/// columns that are not finite stay unchanged.
 Mat with_unit_columns(Mat A) {
   for (Index j = 0; j < A.cols(); ++j) {
     const double most = A.rows() > 0 ? A.col(j).cwiseAbs().maxCoeff() : 0;
@@ -91,8 +92,8 @@ Mat with_unit_columns(Mat A) {
 }
 
 /// Returns t / sqrt(1 + t^2), which has the relative accuracy of t however small t is, (14); 1 -
-/// cos^2 would end near 1e-16. Beyond 1e150 the square would overflow and the sine is 1 to
-/// rounding.
+/// cos^2 has no correct digits below about 1e-16. For t beyond 1e150 the square would overflow, and
+/// the sine is 1 up to rounding.
 double sine_of_tangent(double t) { return t < 1e150 ? t / std::sqrt(1 + t * t) : 1; }
 
 }  // namespace
@@ -105,7 +106,7 @@ Record record_named(const std::string& name) {
   throw std::invalid_argument("no record is named " + name);
 }
 
-/// Marks the outputs of the round's tasks that a record is computed from. A round computes losses,
+/// Marks the outputs of the round's tasks from which a record is computed. A round computes losses,
 /// adapted heads and true heads only where they are requested.
 void request(Record record, TaskOutputs& outputs) {
   switch (record) {
@@ -170,8 +171,9 @@ double calls_of(Record record, Index k_star, Index k, Index n) {
   }
 }
 
-/// Distinguishes the records of the representation, which need [M; R], from those of the head and
-/// of the tasks. An engine on data at full size brings B to coordinates for the former alone.
+/// Returns true for records of the representation, which need [M; R], and false for records of the
+/// head and of the tasks. An engine on data at full size brings B to coordinates only for records
+/// of the representation.
 bool needs_state(Record record) {
   switch (record) {
     case Record::dist:
@@ -191,14 +193,14 @@ SpectralNorm::SpectralNorm(Index rows, Index columns)
     : gram_(std::min(rows, columns), std::min(rows, columns)), solver_(std::min(rows, columns)) {}
 
 /// Returns the largest singular value of A, as the root of the largest eigenvalue of the smaller
-/// Gram matrix. A is divided by its largest entry first, so that squares neither overflow nor
-/// underflow: a distance of 1e-290 has a square that is no double.
+/// Gram matrix. A is first divided by its largest entry, so that squares neither overflow nor
+/// underflow: the square of a distance of 1e-290 would be below the smallest double.
 double SpectralNorm::operator()(Mat& A) {
   if (A.size() == 0) return 0;
   const double scale = A.cwiseAbs().maxCoeff();
   if (scale == 0 || !std::isfinite(scale)) return scale;
   A /= scale;
-  // The largest eigenvalue loses nothing by the squaring; the small ones would.
+  // Squaring loses no digits of the largest eigenvalue; it would lose digits of the small ones.
   if (A.rows() < A.cols()) {
     gram_.noalias() = A * A.transpose();
   } else {
@@ -223,8 +225,8 @@ Meter::Meter(Index k_star, Index e, Index k)
       scratch_(static_cast<std::size_t>(kernels::distance_scratch(k, e))) {}
 
 /// Fills tangents_, (e, min(k, k_star)), with a matrix whose singular values are the tangents of
-/// the principal angles between span(B) and span(B_star), (20) and (14). Returns false where M is
-/// singular, so that an angle is a right one, or where B has numerically lost a column.
+/// the principal angles between span(B) and span(B_star), (20) and (14). Returns false if M is
+/// singular, so that an angle is 90 degrees, or if the columns of B are numerically dependent.
 bool Meter::tangent_matrix(const Mat& Z) {
   // The tangents are the singular values of R M^{-1}: the error of B is in R alone, and its
   // relative accuracy is kept down to the smallest doubles.
@@ -242,26 +244,26 @@ bool Meter::tangent_matrix(const Mat& Z) {
     T.triangularView<Eigen::Upper>().solveInPlace<Eigen::OnTheRight>(tangents_);
     return tangents_.allFinite();
   }
-  // For k > k_star, (14): with M = [M_1 M_N] and A = R_1 M_1^{-1}, the directions that B reaches
-  // off B_star alone are R_N - A M_N, and the tangents are the singular values of what A has off
-  // their span.
+  // For k > k_star, (14): with M = [M_1 M_N] and A = R_1 M_1^{-1}, the columns of R_N - A M_N span
+  // the part of span(B) that is orthogonal to B_star. The tangents are the singular values of the
+  // part of A orthogonal to these columns.
   if (find_rank(scaled) < k_) return false;
   if (!from_inverse(M.leftCols(k_star_), R.leftCols(k_star_))) return false;
-  // The null space of M is the graph [-M_1^{-1} M_N; I]; tangents_ holds A at this point. Columns
-  // are brought to equal length, since surplus directions fade at different rates and each of them
-  // counts.
+  // The null space of M is the graph [-M_1^{-1} M_N; I]; tangents_ holds A at this point. The
+  // columns are scaled to equal length, since surplus directions fade at different rates and each
+  // of them counts.
   const Index surplus = k_ - k_star_;
   const Mat beyond = with_unit_columns(R.rightCols(surplus) - tangents_ * M.rightCols(surplus));
   if (!beyond.allFinite()) return false;
   const auto qr = factor_qr(beyond);
   const Mat Q = orthonormal_columns(qr, std::min(e_, surplus));
-  // Twice, for the reason of project_off().
+  // Projects twice, for the reason given at project_off().
   for (int pass = 0; pass < 2; ++pass) tangents_ -= Q * (Q.transpose() * tangents_);
   return tangents_.allFinite();
 }
 
-/// tangents_ <- R_1 M_1^{-1}, (e, k_star), as the solution x^T of M_1^T x = R_1^T by an LU
-/// factorisation with pivots; no inverse is formed. Returns false where a pivot is zero.
+/// Computes tangents_ <- R_1 M_1^{-1}, (e, k_star), as x^T, where an LU factorisation with pivots
+/// solves M_1^T x = R_1^T; no inverse is formed. Returns false if a pivot is zero.
 template <class Square, class Off>
 bool Meter::from_inverse(const Square& M_1, const Off& R_1) {
   square_ = M_1.transpose();
@@ -273,9 +275,10 @@ bool Meter::from_inverse(const Square& M_1, const Off& R_1) {
   return true;
 }
 
-/// The distance of (20), the sine of the largest angle, from the tangent rather than from a cosine:
-/// 1 - cos^2 has no digits below 1e-16. For k < k_star some direction of B_star is missed and the
-/// distance is 1. Small states take the kernel that also serves panels of trials.
+/// Returns the distance of (20), which is the sine of the largest angle. It is computed from the
+/// tangent rather than from the cosine, because 1 - cos^2 has no correct digits below 1e-16. For k
+/// < k_star some direction of B_star is orthogonal to span(B), and the distance is 1. Small states
+/// use the kernel that also serves panels of trials.
 double Meter::dist(const Mat& Z) {
   if (k_ < k_star_) return 1;
   if (k_ == k_star_ && k_ <= kernels::kMostAngles) {
@@ -288,21 +291,21 @@ double Meter::dist(const Mat& Z) {
 }
 
 /// Returns the tangents of all min(k, k_star) angles, the largest first. The state has e rows off
-/// the span, so that at most e of them are not zero.
+/// the span, so at most e tangents are not zero.
 Vec Meter::tangents(const Mat& Z) {
   if (!tangent_matrix(Z)) return tangents_by_cosines(Z);
   Vec all = Vec::Zero(std::min(k_, k_star_));
   const Vec values = singular_values(tangents_);
   all.head(values.size()) = values;
   // The rounding error of every singular value is relative to the largest one. If the largest angle
-  // exceeds 45 degrees, quotients of sines and cosines lose less.
+  // exceeds 45 degrees, quotients of sines and cosines have smaller errors.
   return all.size() > 0 && all[0] > 1 ? tangents_by_cosines(Z) : all;
 }
 
-/// Returns the tangents as quotients of sines and cosines, which are singular values of blocks of
-/// Q, B = Q S. The absolute errors of both are of the order of rounding. This method is for angles
-/// near 90 degrees and for singular M, where a tangent is infinite. Tangents below 1e-16 have no
-/// correct digits here.
+/// Returns the tangents as quotients of sines and cosines, which are singular values of blocks of Q
+/// in the factorisation B = Q S. The absolute errors of the sines and cosines are of the order of
+/// rounding errors. This method is for angles near 90 degrees and for singular M, where a tangent
+/// is infinite. Tangents below 1e-16 that it returns have no correct digits.
 Vec Meter::tangents_by_cosines(const Mat& Z) const {
   const Index count = std::min(k_, k_star_);
   const auto qr = factor_qr(with_unit_columns(Z));
@@ -317,7 +320,7 @@ Vec Meter::tangents_by_cosines(const Mat& Z) const {
   const Vec all_sines = singular_values(off).cwiseMin(1.0);
   const Index known = std::min(count, all_sines.size());
   sines.head(known) = all_sines.head(known);
-  // Sines come in falling order and belong to cosines in rising order.
+  // The sines are in falling order, and the cosines of the same angles in rising order.
   const Vec cosines = singular_values(top).head(count).reverse();
   Vec all(count);
   for (Index i = 0; i < count; ++i) {
@@ -326,7 +329,8 @@ Vec Meter::tangents_by_cosines(const Mat& Z) const {
   return all;
 }
 
-/// A record takes one column of a row of results, the angles one for each angle.
+/// Returns how many columns of a row of results a record takes: one for each angle for `angles`,
+/// and one for every other record.
 Index Meter::columns(Record record) const {
   return record == Record::angles ? std::min(k_, k_star_) : 1;
 }

@@ -6,16 +6,18 @@
 
 namespace metaspan {
 
-/// One addition of (17): T (t, k) is the sum so far, known through its R-factor, and U A the term
-/// of a task, U a Haar-distributed frame in `rest` dimensions independent of T. In a basis that
-/// begins with T's directions, U is the orthonormal factor of [G; L_r^T] with G (t, r) normal and
-/// L_r = bartlett(r, rest - t), so that t + r rows replace `rest` of them. Draws come from the
-/// caller, one sequence for each addition: the tree of additions is fixed and so are its numbers.
+/// Makes one addition of (17). T (t, k) is the R-factor of the sum so far. The term U A is added,
+/// where U is a Haar-distributed frame of the space of dimension `rest`, independent of T. In a
+/// basis whose first t vectors span T, U is the orthonormal factor of [G; L_r^T] with normals G (t,
+/// r) and L_r = bartlett(r, rest - t); t + r rows thus replace `rest` rows. The caller provides a
+/// sequence of random numbers for each addition: the tree of additions is fixed, and so are their
+/// numbers.
 Mat add_frame(const Mat& T, const Mat& A, double rest, Sequence& draws) {
   const Index t = T.rows(), r = A.rows(), k = A.cols();
   if (r == 0) return T;
   if (t == 0) return small_r_factor(A);
-  // The frame along T's directions, and the R-factor, transposed, of what it has off them.
+  // The top rows are the frame in the space of T; the rows below are the transposed Bartlett
+  // factor, for the part of the frame orthogonal to T.
   Mat F(t + r, r);
   for (Index i = 0; i < t; ++i) {
     for (Index j = 0; j < r; ++j) F(i, j) = draws.normal();
@@ -25,8 +27,8 @@ Mat add_frame(const Mat& T, const Mat& A, double rest, Sequence& draws) {
   F.middleRows(t, L.cols()) = L.transpose();
   const auto qr = factor_qr(F.topRows(rows));
   // Q is Haar-distributed only if S has a positive diagonal, which Eigen does not ensure. With D
-  // the signs of the diagonal, (Q D) A = Q (D A): the signs are applied to the rows of A, so Q can
-  // stay a product of reflections.
+  // the diagonal matrix of the signs, (Q D) A = Q (D A). The signs are therefore applied to the
+  // rows of A, and Q can stay a product of reflections.
   Mat signed_A = A;
   for (Index i = 0; i < r; ++i) {
     if (qr.matrixQR()(i, i) < 0) signed_A.row(i) *= -1;
@@ -38,9 +40,9 @@ Mat add_frame(const Mat& T, const Mat& A, double rest, Sequence& draws) {
   return small_r_factor(sum);
 }
 
-/// Puts rows (rows, k) below those that came before, (18). A full stack is replaced by its
-/// R-factor, so that the memory is kRows + k rows for any number of tasks; the factor of the whole
-/// is the same, and unlike a sum of A^T A it does not square the condition number.
+/// Appends rows (rows, k) to the stack, (18). A full stack is replaced by its R-factor, so the
+/// memory is kRows + k rows for any number of tasks. The R-factor of all rows stays the same, and
+/// unlike a sum of A^T A it does not square the condition number.
 void RowStack::add(const Mat& A) {
   for (Index i = 0; i < A.rows(); ++i) {
     if (filled_ == rows_.rows()) fold();
@@ -61,9 +63,9 @@ Mat RowStack::factor() {
   return small_r_factor(rows_.topRows(filled_));
 }
 
-/// Draws T = L^T F of (18), L = bartlett(rows of F, rest): the R-factor, in law, of a Gaussian
-/// matrix with `rest` rows and row covariance F^T F. One draw serves all tasks of a round, since
-/// given the draws in the span their sum is Gaussian.
+/// Draws T = L^T F of (18), with L = bartlett(rows of F, rest). In law, T is the R-factor of a
+/// Gaussian matrix that has `rest` rows with covariance F^T F. One draw gives the sum of all tasks
+/// of a round, since this sum is Gaussian given the draws in the span.
 Mat gaussian_matrix(const Mat& F, double rest, Sequence& draws) {
   const Mat L = bartlett(draws, F.rows(), rest);
   return L.transpose() * F;

@@ -17,9 +17,9 @@ constexpr std::uint32_t kInner = 0, kOuter = 1;  // sets, as words of the counte
 std::size_t panel_of(Index rows) { return static_cast<std::size_t>(rows * kWidth); }
 
 /// Multiplies the rows of elliptical features by their radii, (19), and keeps the radii, (rows,
-/// tasks), for the terms off the span. On the sphere the radius is sqrt(d) / |row|. The entries of
-/// a row include the length of what it has off the rows before it, so the sum of their squares is
-/// the squared length in all d dimensions.
+/// tasks), for the terms off the span. On the sphere the radius is sqrt(d) / |row|. One entry of a
+/// row is the length of the part of the row that is orthogonal to the rows before it. The sum of
+/// the squared entries is therefore the squared length of the row in R^d.
 void scale_rows(const SampleLaw& law, const SetShape& shape, PanelSet& set) {
   set.radii.resize(panel_of(static_cast<Index>(shape.rows.size())));
   for (std::size_t i = 0; i < shape.rows.size(); ++i) {
@@ -40,10 +40,11 @@ void scale_rows(const SampleLaw& law, const SetShape& shape, PanelSet& set) {
   }
 }
 
-/// Draws the numbers of a set for `tasks` tasks starting at `first`, (numbers, kWidth): normals
-/// first, then chi-square roots in the places that the shape names. Task i's numbers are functions
-/// of its own counters, so that panels, pieces and threads change none. The noise is drawn even if
-/// sigma is zero, so that a shape alone decides which number is which.
+/// Draws the numbers of a set for `tasks` tasks starting at `first`, (numbers, kWidth): first
+/// normals in all places, then chi-square roots in the places that the shape names. The numbers of
+/// task i are functions of the counters of task i, so they do not depend on panels, pieces or
+/// threads. The noise is drawn even if sigma is zero, so that the shape alone decides the place of
+/// every number.
 void draw_set(Key key, const SampleLaw& law, const SetShape& shape, Index first, Index tasks,
               std::uint32_t set, PanelSet& out) {
   constexpr std::ptrdiff_t kSome = 64;  // roots at a time
@@ -54,8 +55,8 @@ void draw_set(Key key, const SampleLaw& law, const SetShape& shape, Index first,
                                          out.numbers.data());
   double dof[kSome], x[kSome * kWidth];
   const auto count = static_cast<Index>(shape.roots.size());
-  // Roots lie apart among the numbers: they are gathered, transformed by a kernel that takes rows
-  // of tasks, and put back, kSome at a time.
+  // The roots are scattered among the numbers. They are gathered, transformed by a kernel that
+  // takes rows of tasks, and put back, kSome at a time.
   for (Index begin = 0; begin < count; begin += kSome) {
     const Index some = std::min(kSome, count - begin);
     const RootShape* roots = shape.roots.data() + begin;
@@ -77,17 +78,17 @@ void draw_set(Key key, const SampleLaw& law, const SetShape& shape, Index first,
 
 }  // namespace
 
-/// Draws the sets of a panel of tasks, (16). They are told apart by a word of the counter, so that
-/// the samples of one are the same whether or not the other is needed.
+/// Draws the sets of a panel of tasks, (16). A word of the counter distinguishes the inner from the
+/// outer set, so the samples of one set are the same whether or not the other set is drawn.
 void draw_samples(Key key, const SampleLaw& law, const SampleShape& shape, Index first, Index tasks,
                   bool with_inner, bool with_outer, PanelSet& inner, PanelSet& outer) {
   if (with_inner) draw_set(key, law, shape.inner, first, tasks, kInner, inner);
   if (with_outer && !law.shared) draw_set(key, law, shape.outer, first, tasks, kOuter, outer);
 }
 
-/// Takes a thread's memory for panels of one shape: slots as vectors of the basis, (slots, columns,
-/// width), and what the terms off the span need at their largest, a vector each of the frame's
-/// columns or of a set's rows.
+/// Takes a thread's memory for panels of one shape: the slots as vectors in the basis, (slots,
+/// columns, width), and the largest memory that the terms off the span need. Each of these terms is
+/// a vector with an entry for each column of the basis or for each row of a set.
 CollapsedDesign::Scratch::Scratch(const Method& method, const SampleShape& shape, bool shared,
                                   Index k)
     : G(static_cast<std::size_t>(shape.D * padded(k))),
@@ -106,9 +107,9 @@ CollapsedDesign::Scratch::Scratch(const Method& method, const SampleShape& shape
   factor_.resize(panel_of(terms * k));
 }
 
-/// u = B V + terms [- theta] in the basis, (columns, width): the first D rows are [M; R] V, the
-/// rows of the frame are zero, and the terms of (6) are added to both. theta is subtracted here, so
-/// that X u is the residual except for the noise and no responses are formed.
+/// Computes u = B V + terms [- theta] in the basis, (columns, width). The first D rows are [M; R]
+/// V, the rows of the frame are zero, and the terms of (6) are added to all rows. Because theta is
+/// subtracted here, X u is the residual except for the noise, and no responses are formed.
 void CollapsedDesign::direction(const double* V, Terms<width> terms, bool less_truth) {
   const Mat& Z = panel_.Z;
   double* u = scratch_.u_.data();
@@ -121,11 +122,11 @@ void CollapsedDesign::direction(const double* V, Terms<width> terms, bool less_t
   for (Index i = 0; less_truth && i < panel_.k_star * width; ++i) u[i] -= panel_.heads[i];
 }
 
-/// r = X u - noise, (rows, width), and slot <- X^T r, (columns, width), (16), row by row. The
-/// residual of a row is multiplied back into the slot while the row is in the cache, so that X is
-/// read once and X X^T is never formed. Triangular rows have entries in [begin, end) only. The
-/// columns from `absent` on have no task: their residual is zero, so they contribute nothing to any
-/// sum.
+/// Computes r = X u - noise, (rows, width), and slot <- X^T r, (columns, width), (16), row by row.
+/// Each row, times its residual, is added to the slot while the row is in the cache, so X is read
+/// once and X X^T is never formed. Rows of triangular sets have entries in [begin, end) only. The
+/// columns from `absent` on have no task: their residuals are set to zero, so they add nothing to
+/// any sum.
 void CollapsedDesign::pass(const SetShape& set, const PanelSet& numbers, double noise, bool outer,
                            int slot, double* r) {
   const double* u = scratch_.u_.data();
@@ -135,7 +136,7 @@ void CollapsedDesign::pass(const SetShape& set, const PanelSet& numbers, double 
     back = set.infinite ? r : scratch_.vectors_.data() + slot * columns() * width;
     scratch_.slots_[static_cast<std::size_t>(slot)] = {back, r};
   }
-  // X / sqrt(m) is the identity: the residual is u, and so is X^T r.
+  // X / sqrt(m) is the identity, so both the residual and X^T r are u.
   if (set.infinite) {
     std::copy_n(u, panel_.shape.rows_of(set) * width, r);
     for (Index i = 0; absent < width && i < panel_.shape.rows_of(set); ++i) {
@@ -166,9 +167,10 @@ void CollapsedDesign::residual_in(const double* V, Terms<width> terms, int slot,
   pass(panel_.shape.inner, panel_.inner, panel_.noise, false, slot, r);
 }
 
-/// The outer residual of (7). What the outer rows have beyond the frame adds to X'^T s' a vector of
-/// length |s'| chi_{rest - q} in a direction of its own, (17): the last entry of the slot. No other
-/// vector has such an entry, so the algebra runs on it as on any other.
+/// The outer residual of (7). The part of the outer rows orthogonal to the span and the frame adds
+/// a vector of length |s'| chi_{rest - q} to X'^T s', (17). This vector is orthogonal to all
+/// others, and its length is the last entry of the slot. Every other slot has zero there, so the
+/// algebra needs no special case.
 void CollapsedDesign::residual_out(const double* V, Terms<width> terms, int slot, double* r) {
   direction(V, terms, true);
   const PanelSet& numbers = panel_.shared ? panel_.inner : panel_.outer;
@@ -187,8 +189,9 @@ void CollapsedDesign::product_in(const double* V, Terms<width> terms, int slot, 
   pass(panel_.shape.inner, panel_.inner, 0.0, false, slot, r);
 }
 
-/// Z^T Z and Z^T y of (26), row by row of X: z = [M; R]^T x, and y = x . theta + noise. Rows have
-/// no entries along a frame, which only inner loops that move B have.
+/// Computes Z^T Z and Z^T y of (26), one row x of X after another: the row of Z is z = [M; R]^T x,
+/// and y = x . theta + noise. Here rows have no entries along a frame, since only methods whose
+/// inner loop moves B have a frame.
 void CollapsedDesign::normal_equations(double* G, double* b) {
   const Mat& Z = panel_.Z;
   const Index k = Z.cols(), D = Z.rows();
@@ -224,16 +227,16 @@ void CollapsedDesign::normal_equations(double* G, double* b) {
   for (Index i = 0; i < k * width; ++i) b[i] *= share;
 }
 
-/// B^T slot = [M; R]^T times the first D rows of the slot, (k, width): B has nothing along the
-/// frame.
+/// Computes B^T slot, (k, width), as [M; R]^T times the first D rows of the slot, since B is
+/// orthogonal to the frame.
 void CollapsedDesign::features(int slot, double* out) const {
   const Mat& Z = panel_.Z;
   kernels::product<false>(Z.cols(), Z.rows(), width, Z.data(), 1, Z.cols(),
                           scratch_.slots_[static_cast<std::size_t>(slot)].vector, out);
 }
 
-/// Inner products of two slots as vectors of the basis, (width,): what (6) and (9) write with K and
-/// K'.
+/// Computes the inner products of two slots as vectors in the basis, (width,), which (6) and (9)
+/// write with K and K'.
 void CollapsedDesign::dot(int a, int b, double* dots) const {
   const auto vector = [&](int slot) {
     return scratch_.slots_[static_cast<std::size_t>(slot)].vector;
@@ -241,9 +244,9 @@ void CollapsedDesign::dot(int a, int b, double* dots) const {
   kernels::dot_columns<width>(columns(), vector(a), vector(b), dots);
 }
 
-/// Adds the term slot c^T of (10) in the span to G, (D, padded), summed over the panel's tasks in
-/// their order by a product with the transposed C; the part off the span is kept as the pair (slot,
-/// c) until off_span() asks for it.
+/// Adds the part of the term slot c^T of (10) in the span to G, (D, padded). A product with the
+/// transposed C sums the tasks of the panel in order. For the part off the span, the pair (slot, c)
+/// is kept until off_span() is called.
 void CollapsedDesign::add(int slot, const double* C) {
   const Mat& Z = panel_.Z;
   kernels::transpose<width>(Z.cols(), C, scratch_.padded_, scratch_.transposed_.data());
@@ -266,19 +269,20 @@ void CollapsedDesign::weights(int slot, const double* r, double* out) const {
   }
 }
 
-/// Whether a slot's term belongs to a group. With a frame all terms of a task lie in one space;
-/// without, inner and outer samples are independent and add two Gaussian terms, (18), unless they
-/// are the same samples.
+/// Returns whether the term of a slot belongs to a group. With a frame, all terms of a task lie in
+/// one space. Without a frame, inner and outer samples are independent and add two Gaussian terms,
+/// (18), unless both loops share their samples.
 bool CollapsedDesign::is_member(int slot, Group group) const {
   if (group == Group::frame || group == Group::both) return true;
   return (slot == panel_.outer_slot) == (group == Group::outer);
 }
 
-/// Returns the factor A of a group's contribution off the span, (rows, k, width). With the terms'
-/// vectors as the columns of S and their c_t as the rows of C, the contribution is S C = Q (R C)
-/// with S = Q R. Only R C counts: Q is absorbed by a Haar-distributed frame in (17) and by rotation
-/// invariance in (18). All tasks of a panel are factored side by side. With at least as many terms
-/// as dimensions, S C has no more rows than R C and is used directly.
+/// Returns the factor A of a group's contribution off the span, (rows, k, width). With the vectors
+/// of the terms as the columns of S and their c_t as the rows of C, the contribution is S C = Q (R
+/// C), where S = Q R. R C alone is needed, since the distributions of (17), with a Haar-distributed
+/// frame, and of (18) do not depend on Q. All tasks of a panel are factored side by side. If there
+/// are at least as many terms as rows of S, then S C has no more rows than R C and is used
+/// directly.
 CollapsedDesign::Factor CollapsedDesign::off_span(Group group) {
   const Index k = panel_.Z.cols(), D = panel_.shape.D;
   const bool frame = group == Group::frame;
@@ -301,7 +305,7 @@ CollapsedDesign::Factor CollapsedDesign::off_span(Group group) {
   const Index rows = std::min(count, length);
   if (count < length) orthogonalise(count, length);
   std::fill_n(scratch_.factor_.data(), rows * k * width, 0.0);
-  // R is upper triangular, so its row `row` starts at term `row`.
+  // R is upper triangular, so row number `row` starts at term number `row`.
   for (Index row = 0; row < rows; ++row) {
     for (Index t = count < length ? row : 0; t < count; ++t) {
       const double* weight = count < length ? scratch_.products_.data() + (row * count + t) * width
@@ -314,9 +318,9 @@ CollapsedDesign::Factor CollapsedDesign::off_span(Group group) {
 }
 
 /// Computes R of the first `count` vectors of the basis, (count, count, width), by the modified
-/// Gram-Schmidt process, which overwrites the vectors. Only R is needed, and it is backward stable
-/// even where the vectors are nearly dependent and Q would not be orthogonal. A zero vector, as in
-/// a column without a task, gets a zero row.
+/// Gram-Schmidt process, which overwrites the vectors. Only R is needed, and its computation is
+/// backward stable even where the vectors are nearly dependent, so that Q would not be orthogonal.
+/// A zero vector, as in a column without a task, gives a zero row of R.
 void CollapsedDesign::orthogonalise(Index count, Index length) {
   for (Index a = 0; a < count; ++a) {
     double* v = scratch_.basis_.data() + a * length * width;

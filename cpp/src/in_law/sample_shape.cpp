@@ -6,15 +6,15 @@
 namespace metaspan {
 namespace {
 
-/// Appends a row with entries in the columns [begin, end) of the basis and, where wanted, its
-/// noise, and reserves their places among a task's numbers.
+/// Appends a row with entries in the columns [begin, end) of the basis and, if `noise`, its noise.
+/// Reserves places for these entries and the noise among a task's numbers.
 void add_row(SetShape& set, Index begin, Index end, bool noise) {
   set.rows.push_back({begin, end, set.numbers, noise});
   set.numbers += end - begin + (noise ? 1 : 0);
 }
 
-/// Marks the last row's entry in a column, or its noise as the column `end`, as the root of a
-/// chi-square.
+/// Marks the entry of the last row in a column as the root of a chi-square; the column `end` means
+/// the noise of the row.
 void add_root(SetShape& set, Index column, double dof) {
   const RowShape& row = set.rows.back();
   set.roots.push_back({row.at + column - row.begin, dof});
@@ -27,7 +27,8 @@ SetShape infinite_set() {
   return set;
 }
 
-/// A set of m samples. Its factor 1 / sqrt(m) keeps the true m however few rows replace them, (19).
+/// A set of m samples. Its factor 1 / sqrt(m) has the true m, even where fewer rows replace the m
+/// samples, (19).
 SetShape finite_set(Index m) {
   SetShape set;
   set.normalisation = 1 / std::sqrt(static_cast<double>(m));
@@ -35,9 +36,10 @@ SetShape finite_set(Index m) {
 }
 
 /// Gaussian rows of `columns` entries and noise, by *ANIL without m* of (19): L^T with L =
-/// bartlett(columns + 1, m), whose last column is the noise. In law, it has the same X^T X, X^T y
-/// and y^T y as m samples. The algebra reads nothing else of a set unless it needs inner products
-/// of its rows off the span. The set has min(m, columns + 1) rows and is upper trapezoidal.
+/// bartlett(columns + 1, m), whose last column is the noise. In law, these rows have the same X^T
+/// X, X^T y and y^T y as m samples. The algebra reads no other properties of a set unless it needs
+/// inner products of its rows off the span. The set has min(m, columns + 1) rows and is upper
+/// trapezoidal.
 SetShape triangular(Index m, Index columns) {
   SetShape set = finite_set(m);
   for (Index i = 0; i < std::min(m, columns + 1); ++i) {
@@ -49,8 +51,8 @@ SetShape triangular(Index m, Index columns) {
 
 /// Gaussian inner rows [P, L] of MAML, (17). In the span, [P, z / sigma] is replaced by bartlett(D
 /// + 1, m)^T as above. Off the span, L = bartlett(m, rest) stays, since inner steps need X X^T. The
-/// two parts are independent and an orthogonal matrix from the left changes the law of neither.
-/// Rows beyond row D have entries off the span only.
+/// two parts are independent, and multiplying a part by an orthogonal matrix from the left does not
+/// change its distribution. Rows beyond row D have entries off the span only.
 SetShape triangular_with_frame(Index m, const SampleShape& shape) {
   SetShape set = finite_set(m);
   for (Index i = 0; i < m; ++i) {
@@ -63,10 +65,11 @@ SetShape triangular_with_frame(Index m, const SampleShape& shape) {
   return set;
 }
 
-/// Unreduced rows, for elliptical features. Each row has a radius of its own, so no orthogonal
-/// matrix from the left keeps the law, and there is no variant without m, (19). If the set spans
-/// the frame itself, row i sees the first off + i + 1 columns of the frame, and the last of them is
-/// a root. Otherwise it sees all q columns as normals.
+/// Unreduced rows, for elliptical features. Each row has a radius of its own, so multiplying the
+/// rows by an orthogonal matrix from the left changes their distribution, and no variant without m
+/// exists, (19). If the rows of the set span the frame, row i has entries in the first off + i + 1
+/// columns of the frame, and the last of these entries is a root. Otherwise row i has normals in
+/// all q columns of the frame.
 SetShape explicit_rows(Index m, const SampleShape& shape, bool own_frame, Index off) {
   SetShape set = finite_set(m);
   for (Index i = 0; i < m; ++i) {
@@ -79,7 +82,8 @@ SetShape explicit_rows(Index m, const SampleShape& shape, bool own_frame, Index 
   return set;
 }
 
-/// Reserves a chi-square for each row of student_t, behind the numbers of the rows.
+/// Reserves a place for the chi-square of each row of student_t features, after the numbers of all
+/// rows.
 void add_radii(SetShape& set, double dof) {
   if (set.infinite) return;
   set.radii = set.numbers;
@@ -89,29 +93,31 @@ void add_radii(SetShape& set, double dof) {
 }  // namespace
 
 /// Lists, once a run, the numbers that a task draws for a method on a state of D rows, and decides
-/// how the tasks' contributions off the span are summed. In MAML, inner products of samples off the
-/// span matter, which takes a frame of q columns, (17). In ANIL they do not, and the sum is one
-/// Gaussian matrix, (18). Where no finite set contributes to grad_B, nothing is added.
+/// how the tasks' contributions off the span are summed. MAML depends on inner products of samples
+/// off the span, which takes a frame of q columns, (17). ANIL does not depend on these inner
+/// products, and the sum is one Gaussian matrix, (18). If no finite set contributes to grad_B,
+/// nothing is added off the span.
 SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D) {
   const bool has_inner = law.m_in > 0, has_outer = law.m_out > 0 && !law.shared;
   const bool sphere = law.features == FeatureLaw::Kind::sphere;
   const bool meets = method.needs_cross_gram() && has_inner;
   SampleShape shape{D, 0, false, law.d - static_cast<double>(D), OffSpan::none, {}, {}};
   if (shape.rest > 0 && (meets || (sphere && (has_inner || has_outer)))) {
-    // The radius of a row on the sphere depends on its length off the span, so that its entries in
-    // the frame are needed whatever the method, those of outer rows too.
+    // The radius of a row on the sphere depends on the length of the row off the span. The entries
+    // of inner and outer rows in the frame are therefore needed for every method.
     const Index rows = sphere ? (has_inner ? law.m_in : 0) + (has_outer ? law.m_out : 0) : law.m_in;
     shape.off_span = OffSpan::frames;
     shape.q = static_cast<Index>(std::min(static_cast<double>(rows), shape.rest));
-    // Whatever the outer rows have off the frame is independent of everything else: (17) adds it as
-    // one number.
+    // The part of the outer rows off the frame is independent of all other numbers, and (17) adds
+    // it as one number.
     shape.beyond = !sphere && has_outer && shape.rest > static_cast<double>(shape.q);
   } else if (shape.rest > 0 &&
              (has_outer || (has_inner && (law.shared || method.has_inner_part())))) {
     shape.off_span = OffSpan::gaussian;
   }
   // Gaussian inner rows keep entries off the span only if MAML needs a frame. Gaussian outer rows
-  // never need a frame of their own: the columns of the inner frame are ordinary columns to them.
+  // never need a frame of their own: their entries in the columns of the inner frame are normals,
+  // as in all other columns.
   const bool gaussian = law.features == FeatureLaw::Kind::gaussian;
   shape.inner = !has_inner    ? infinite_set()
                 : !gaussian   ? explicit_rows(law.m_in, shape, true, 0)
@@ -124,8 +130,8 @@ SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D) {
     add_radii(shape.inner, law.features.dof);
     add_radii(shape.outer, law.features.dof);
   }
-  // The length, off the frame, of a unit combination of the outer rows: chi with rest - q degrees
-  // of freedom.
+  // One number for the part off the frame of a combination of outer rows with coefficients of unit
+  // length: its length is chi with rest - q degrees of freedom.
   if (shape.beyond) {
     shape.outer.beyond = shape.outer.numbers++;
     shape.outer.roots.push_back({shape.outer.beyond, shape.rest - static_cast<double>(shape.q)});

@@ -4,9 +4,9 @@
 
 namespace metaspan {
 
-/// Takes a thread's memory: vectors of (15)'s covariance variant as blocks of coefficients a_b,
-/// (blocks, p, width) each with p = k_star + k, and H, (blocks, p, padded), the sum of the panel's
-/// terms.
+/// Takes a thread's memory. A vector of the covariance variant of (15) is held as blocks of
+/// coefficients a_b, (blocks, p, width), with p = k_star + k. H, (blocks, p, padded), is the sum of
+/// the panel's terms.
 SpectralDesign::Scratch::Scratch(const Method& method, Index k_star, Index k) : padded_(padded(k)) {
   const auto size = static_cast<std::size_t>((k_star + k) * width);
   const auto blocks = static_cast<std::size_t>(blocks_of(method));
@@ -19,9 +19,9 @@ SpectralDesign::Scratch::Scratch(const Method& method, Index k_star, Index k) : 
 
 /// u = B V + terms [- theta], slot <- Sigma u, r = |Sigma^{1/2} u|, all in coefficients on Sigma^b
 /// [B_star, B], (15): -w_star and V fill the block of b = 0, and a product with X^T X = Sigma moves
-/// every block up by one. A residual has no coordinates here; the algebra takes nothing but its
-/// length, for the losses, and so it is a panel of one row. Columns from `present` on have no task
-/// and are cleared.
+/// every block up by one. A residual has no coordinates here. The algebra reads only its length,
+/// for the losses, so r is a panel of one row. The columns from `present` on have no task and are
+/// cleared.
 void SpectralDesign::chain(const double* V, Terms<width> terms, bool less_truth, Index present,
                            int slot, double* r) {
   double* u = scratch_.u_.data();
@@ -52,9 +52,9 @@ void SpectralDesign::chain(const double* V, Terms<width> terms, bool less_truth,
 }
 
 /// sum_ij a_i^T (U^T Sigma^(i + j + more) U) b_j for every task, (width,): the inner product of two
-/// vectors, with `more` factors of Sigma between them. The moments are common to all tasks, so that
-/// each is one product (p, p) (p, width). Early vectors have few blocks that are not zero: the
-/// others are skipped, which changes no sum.
+/// vectors, with `more` factors of Sigma between them. All tasks share the moments, so each moment
+/// takes one product (p, p) (p, width). Vectors of early inner steps have few blocks that are not
+/// zero; blocks of zeros are skipped, which changes no sum.
 void SpectralDesign::form(const double* a, const double* b, int more, double* out) const {
   const Index block = p() * width;
   const auto is_zero = [&](const double* x) {
@@ -75,8 +75,8 @@ void SpectralDesign::form(const double* a, const double* b, int more, double* ou
   }
 }
 
-/// Z^T Z = B^T Sigma B and Z^T y = B^T Sigma B_star w_star, (k, width), from the first moment. All
-/// tasks share the former.
+/// Computes Z^T Z = B^T Sigma B and Z^T y = B^T Sigma B_star w_star, (k, width), from the first
+/// moment. All tasks share Z^T Z.
 void SpectralDesign::normal_equations(double* G, double* b) const {
   const Index k = panel_.k, k_star = panel_.k_star;
   const Mat& moment = panel_.moments[1];

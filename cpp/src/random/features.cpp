@@ -13,16 +13,16 @@ constexpr Index kSome = 2048;  // numbers of a row at a time
 
 /// Returns the radius s of an elliptical row x = s g, (19), scaled so that the covariance of x is
 /// I: sqrt(d) / |g| puts the row on the sphere of radius sqrt(d), and sqrt((dof - 2) / chi^2_dof)
-/// gives it Student's law, whose covariance is finite for dof > 2 alone. `squares` is |g|^2 over
-/// all d dimensions, which only the sphere reads.
+/// gives it Student's t distribution, whose covariance is finite only for dof > 2. `squares` is
+/// |g|^2 over all d entries, which only the sphere needs.
 double radius_of(const FeatureLaw& law, double d, double squares, Sequence& draws) {
   if (law == Kind::sphere) return std::sqrt(d / squares);
   if (law == Kind::student_t) return std::sqrt((law.dof - 2) / draws.chi_square(law.dof));
   return 1;
 }
 
-/// Draws the radius of one row from the counters of that row alone, so that it is the same
-/// whichever thread makes the row and however many pieces the row was made in.
+/// Draws the radius of one row from the counters of that row alone, so the radius depends neither
+/// on the thread that makes the row nor on the pieces in which the row is made.
 double RowMaker::radius(Index task, Index row, double squares) const {
   Sequence draws(radii, task, static_cast<std::uint32_t>(row));
   return radius_of(law, static_cast<double>(d), squares, draws);
@@ -31,8 +31,8 @@ double RowMaker::radius(Index task, Index row, double squares) const {
 /// Makes columns [first, first + columns) of one row of X, (12), times the roots of a diagonal
 /// covariance where there is one. Entries are functions of (task, row, column): threads may make
 /// the pieces of a row in any order, and a second pass over a set makes the same bits again. A
-/// buffer of kSome doubles keeps the stages (draw, shape, scale, convert) in the L1 cache, and
-/// all arithmetic is in double before an entry is rounded to Scalar.
+/// buffer of kSome doubles keeps the numbers in the L1 cache through all stages (draw, shape,
+/// scale, convert), and all arithmetic is in double before an entry is rounded to Scalar.
 template <class Scalar>
 double RowMaker::piece(Index task, Index row, Index first, Index columns, Scalar* out) const {
   double squares = 0, some[kSome];
@@ -42,15 +42,16 @@ double RowMaker::piece(Index task, Index row, Index first, Index columns, Scalar
       uniform_row(features, task, row, first + begin, count, some);
       const double width = 2 * std::sqrt(3.0);
       for (Index i = 0; i < count; ++i) {
-        // Never 0, as the uniforms are midpoints of intervals: the sign is a fair coin.
+        // The uniforms are midpoints of intervals, so `centred` is never 0, and both signs have
+        // probability 1/2.
         const double centred = some[i] - 0.5;
         some[i] = law == Kind::uniform ? width * centred : std::copysign(1.0, centred);
       }
     } else {
       normal_row(features, task, row, first + begin, count, some);
     }
-    // The sum is over the Gaussian entries before the covariance acts on them: Sigma^{1/2} is
-    // applied to a row that lies on the sphere.
+    // The sum of squares is over the Gaussian entries before they are scaled by the covariance:
+    // Sigma^{1/2} is applied to a row that lies on the sphere.
     if (law == Kind::sphere) squares += kernels::dot(count, some, some);
     for (Index i = 0; roots != nullptr && i < count; ++i) some[i] *= roots[first + begin + i];
     std::copy_n(some, count, out + begin);
@@ -87,11 +88,12 @@ void feature_row(const RowMaker& maker, Index task, Index row, double* out) {
   for (Index i = 0; i < maker.d; ++i) out[i] *= radius;
 }
 
-/// Makes row `row` of the rows [P, L] of (24), times its radius: a pool of samples that is drawn
-/// once, in an orthonormal basis whose first D columns are given and whose further columns are what
-/// the rows span off them. Row i has D + i normals, the root of a chi-square with d - D - i degrees
-/// of freedom, and zeros: L is bartlett(N, d - D) row by row, so that a row can be made without
-/// those above it. A row number may exceed 32 bits and takes two words of the counter.
+/// Makes row `row` of [P, L] of (24), times its radius. The rows of [P, L] are a pool of samples
+/// that is drawn once. They are in an orthonormal basis whose first D vectors are given; the other
+/// basis vectors span the part of the rows orthogonal to these D vectors. Row i has D + i normals,
+/// the root of a chi-square with d - D - i degrees of freedom, and zeros: L is bartlett(N, d - D)
+/// row by row, so a row can be made without the rows above it. A row number may exceed 32 bits and
+/// takes two words of the counter.
 void pooled_row(const FeatureLaw& law, Key features, Key radii, Index row, double d, Index D,
                 Index columns, double* out) {
   const Index end = std::min(D + row + 1, columns);
@@ -101,7 +103,7 @@ void pooled_row(const FeatureLaw& law, Key features, Key radii, Index row, doubl
   if (D + row < columns) {
     out[D + row] = std::sqrt(draws.chi_square(d - static_cast<double>(D + row)));
   }
-  // The length of the row in the basis is its length in all d dimensions, as the sphere needs it.
+  // The sphere needs the length of the row in R^d, which is its length in the basis.
   const double radius = radius_of(law, d, kernels::dot(end, out, out), draws);
   for (Index i = 0; i < end; ++i) out[i] *= radius;
 }

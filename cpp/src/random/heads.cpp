@@ -8,8 +8,8 @@
 
 namespace metaspan {
 
-/// Prepares the heads w_star of one trial. Only a table, among the four laws, chooses rows: n of
-/// them in each round without replacement, or all of them in order.
+/// Prepares the heads w_star of one trial. Of the four laws, only the table chooses rows: n rows in
+/// each round without replacement, or all rows in order.
 HeadSource::HeadSource(HeadLaw law, Index n, std::uint64_t seed, std::uint64_t trial)
     : law_(std::move(law)), seed_(seed), trial_(trial) {
   if (law_.kind != HeadLaw::Kind::table) return;
@@ -19,8 +19,8 @@ HeadSource::HeadSource(HeadLaw law, Index n, std::uint64_t seed, std::uint64_t t
 }
 
 /// Prepares a round: selects its rows of a table or of the heads that the caller passes, or derives
-/// the key of its draws. Everything that the tasks of a round share is settled here, so that
-/// panel() is const and several threads may call it.
+/// the key of its draws. Everything that the tasks of a round share is prepared here, so panel() is
+/// const and several threads may call it at the same time.
 void HeadSource::begin_round(Index round, const double* heads) {
   switch (law_.kind) {
     case HeadLaw::Kind::given:
@@ -38,7 +38,7 @@ void HeadSource::begin_round(Index round, const double* heads) {
 
 /// Writes the heads of the tasks [first, first + tasks) as a panel, (k_star, width), one task a
 /// column; columns without a task are set to zero. A head is a function of (seed, trial, round,
-/// task): the width of the panel does not change its bits.
+/// task), so the width of the panel does not change its bits.
 void HeadSource::panel(Index first, Index tasks, Index width, double* out) const {
   const Index k_star = law_.k_star;
   if (draws()) {
@@ -86,7 +86,7 @@ void HeadSource::panels_of_trials(const TrialRound* rounds, Index n, double* out
   }
 }
 
-/// Returns the heads of the tasks 0 .. n - 1 as rows, (n, k_star), by way of panels, so that the
+/// Returns the heads of the tasks 0 .. n - 1 as rows, (n, k_star), by calling panel(), so that the
 /// same code draws them for every engine.
 Mat HeadSource::rows(Index n) const {
   constexpr Index kWidth = 16;
@@ -115,7 +115,7 @@ void HeadSource::draw(Index first, Index tasks, Index width, double* out) const 
   }
 }
 
-/// Turns the standard normals of a panel into heads of the law, in place. A direction that is
+/// Turns the standard normals of a panel into heads, in place, as the law says. A direction that is
 /// uniform on the sphere is a normal vector divided by its length; a Gaussian head is mean + scale
 /// * (factor g).
 void HeadSource::place(double* out, Index width) const {
@@ -130,8 +130,8 @@ void HeadSource::place(double* out, Index width) const {
     return;
   }
   if (law_.factor.size() > 0) {
-    // The factor is lower triangular: row i needs the normals of the rows above it, so that the
-    // product can overwrite them when it goes from the last row up.
+    // The factor is lower triangular, so row i of the product needs the normals of rows 0 to i
+    // only. The product can therefore overwrite the normals if it goes from the last row up.
     for (Index i = k_star - 1; i >= 0; --i) {
       for (Index t = 0; t < width; ++t) {
         double sum = 0;

@@ -73,8 +73,9 @@ void normal_row(Key key, Index task, Index row, Index first, Index columns, doub
   });
 }
 
-/// Draws the uniforms in (0, 1) of the same counters as normal_row(). A law of features takes
-/// either normals or uniforms from its key, so that sharing the counters makes nothing dependent.
+/// Draws the uniforms in (0, 1) of the same counters as normal_row(). A distribution of features
+/// takes either normals or uniforms from its key, never both, so sharing the counters makes no two
+/// numbers dependent.
 void uniform_row(Key key, Index task, Index row, Index first, Index columns, double* out) {
   const auto r = static_cast<std::uint32_t>(row), t = static_cast<std::uint32_t>(task);
   fill_row(first, columns, out, [&](std::uint32_t pair, Index pairs, double* even, double* odd) {
@@ -82,9 +83,9 @@ void uniform_row(Key key, Index task, Index row, Index first, Index columns, dou
   });
 }
 
-/// Returns the next standard normal. The kernel draws kPairs pairs ahead, enough for whole
-/// registers. Normal i is one of the two of the counter (i / 2, task, part, 0), however the draws
-/// are batched.
+/// Returns the next standard normal. The kernel draws kPairs pairs ahead, which fill whole
+/// registers. Normal i is one of the two normals of the counter (i / 2, task, part, 0), however the
+/// draws are batched.
 double Sequence::normal() {
   if (taken_ == 2 * kPairs) {
     double even[kPairs], odd[kPairs];
@@ -100,8 +101,8 @@ double Sequence::normal() {
 }
 
 /// Returns the next uniform as the midpoint of one of 2^52 equal intervals of (0, 1), so that it is
-/// never 0 or 1 and its logarithms and powers are finite. The last word of its counters is 1 where
-/// that of the normals is 0, so the two sequences never share a block.
+/// never 0 or 1 and its logarithms and powers are finite. The last word of the counter is 1 for
+/// uniforms and 0 for normals, so uniforms and normals never share a block.
 double Sequence::uniform() {
   const std::uint32_t counter[4] = {next_uniform_++, task_, part_, 1};
   std::uint32_t block[4];
@@ -114,8 +115,8 @@ double Sequence::uniform() {
 /// variate of shape dof / 2. The method is exact for any number of degrees of freedom and takes the
 /// same time for 10^12 of them as for ten, so the cost of (16) and (17) does not depend on d.
 double Sequence::chi_square(double dof) {
-  // The method needs a shape above 1/3; a variate of a shape below 1/2 is one of the shape plus
-  // one, times a power of a uniform. The normal and the uniform of the former are drawn first.
+  // The method needs a shape above 1/3. A variate of a shape below 1/2 is a variate of that shape
+  // plus one, times a power of a uniform. The draws of the variate come before that uniform.
   const double shape = dof / 2, least = 0.5;
   const double a_0 = (shape < least ? shape + 1 : shape) - 1.0 / 3;
   for (;;) {
@@ -127,8 +128,8 @@ double Sequence::chi_square(double dof) {
 }
 
 /// Draws the Bartlett factor L of (16), shape (p, min(p, f)), row by row: the normals left of the
-/// diagonal, then the root of a chi-square with f - i degrees of freedom on it. Where f < p the
-/// rows from f on consist of normals alone. The order of the draws is fixed, since another order
+/// diagonal, then the root of a chi-square with f - i degrees of freedom on it. If f < p, the rows
+/// from row f on consist of normals alone. The order of the draws is fixed, since another order
 /// would give another matrix for the same seed.
 Mat bartlett(Sequence& draws, Index p, double f) {
   const Index columns = f < static_cast<double>(p) ? static_cast<Index>(f) : p;
@@ -142,8 +143,8 @@ Mat bartlett(Sequence& draws, Index p, double f) {
 
 /// Draws n_taken of n_all indices without replacement by the first n_taken swaps of a Fisher-Yates
 /// shuffle, each from a Philox block of its own, in O(n_taken). The swaps are undone in reverse
-/// order at the end: `order` is 0, 1, ... again without touching the rest of it, and the choice of
-/// a round does not depend on earlier rounds.
+/// order at the end, which restores `order` to 0, 1, 2 and so on without touching its other
+/// entries. The choice of a round therefore does not depend on earlier rounds.
 void choose(Key key, Index n_all, Index n_taken, Index* order, Index* swaps, Index* taken) {
   for (Index i = 0; i < n_taken; ++i) {
     const std::uint32_t counter[4] = {static_cast<std::uint32_t>(i), 0, 0, 0};

@@ -6,9 +6,9 @@
 namespace metaspan {
 namespace {
 
-/// Copies a set (m, d) by bands of `width` columns: a counting sort that keeps the order of the
-/// entries of a band, so that an element of X B or X^T C is the same sum, in the same order, as
-/// from the rows themselves.
+/// Copies a set (m, d) by bands of `width` columns. The copy is a counting sort that keeps the
+/// order of the entries of a band. An element of X B or X^T C is therefore the same sum, in the
+/// same order, whether it is computed from the copy or from the rows.
 template <class Scalar>
 BandedRows<Scalar> copy_set(const Samples<Scalar>& set, Index d, Index width) {
   const SparseRows<Scalar>& X = set.sparse();
@@ -42,7 +42,7 @@ BandedRows<Scalar> copy_set(const Samples<Scalar>& set, Index d, Index width) {
 
 }  // namespace
 
-/// The outer sets are copied, and the inner ones of a method with an inner loop. A set that serves
+/// Copies the outer sets and, for a method with an inner loop, the inner sets. A set that serves
 /// both loops is copied once.
 template <class Scalar>
 BandCopies<Scalar> copy_by_bands(const Method& method, Index k, TaskSet<Scalar>& tasks, int threads,

@@ -11,8 +11,8 @@
 namespace metaspan {
 namespace {
 
-/// The rows of all samples of a batch, (N, d), where they are in memory, in the order of the rows
-/// of G: the inner sets, then the outer sets that differ from their inner ones.
+/// All samples of a batch, (N, d), in the order of the rows of G: the inner sets, then the outer
+/// sets that differ from their inner ones. Samples in memory are held by their addresses.
 template <class XScalar>
 struct Rows {
   explicit Rows(const TaskSet<XScalar>& tasks) {
@@ -45,7 +45,7 @@ struct Range {
 };
 
 /// Cuts the rows of G into blocks of nearly equal size. No block has both inner and outer samples,
-/// so that products that a method does not need are left out block by block. The cut depends on the
+/// so products that a method does not need can be left out by whole blocks. The cut depends on the
 /// numbers of samples only.
 std::vector<Range> blocks_of(Index inner_rows, Index N) {
   std::vector<Range> blocks;
@@ -59,8 +59,8 @@ std::vector<Range> blocks_of(Index inner_rows, Index N) {
   return blocks;
 }
 
-/// Whether two blocks contain rows of one task's inner set, so that K of that task has entries in
-/// their product.
+/// Returns whether two blocks contain rows of the same task's inner set, so that their product has
+/// entries of K of this task.
 template <class XScalar>
 bool share_a_task(const TaskSet<XScalar>& tasks, const Rows<XScalar>& rows, const Range& a,
                   const Range& b) {
@@ -79,9 +79,9 @@ struct Stripe {
   std::vector<const XScalar*> row;  // (N,)  from column `begin` on
 };
 
-/// Reads the next columns of all samples from a store, as many whole tiles of `most` columns as fit
-/// kStoreBlockBytes. A store is read in long pieces of every row, each element once, and the
-/// request for the stripe after it lets the store read ahead.
+/// Reads the next columns of all samples from a store: whole tiles of `most` columns, up to
+/// kStoreBlockBytes in all. A store is read in long pieces of every row, and each element is read
+/// once. The following stripe is requested as well, so that the store reads ahead.
 template <class XScalar>
 Stripe<XScalar> next_stripe(const TaskSet<XScalar>& tasks, Index N, Index most, Index begin) {
   const Index tile_bytes = static_cast<Index>(sizeof(XScalar)) * N * most;
@@ -97,15 +97,15 @@ Stripe<XScalar> next_stripe(const TaskSet<XScalar>& tasks, Index N, Index most, 
 
 /// Adds the product of two ranges of rows of a tile (N, depth) to their block of G.
 void add_product(const Mat& tile, Index depth, const Range& a, const Range& b, Mat& G) {
-  // The product is computed in a matrix of Eigen's own: how Eigen cuts a product depends on the
-  // address of its target, and the cuts decide the last bits.
+  // The product is computed in a matrix of Eigen's own: how Eigen cuts a product into blocks
+  // depends on the address of the result, and the blocks decide the last bits.
   const Mat product =
       tile.block(a.begin, 0, a.size(), depth) * tile.block(b.begin, 0, b.size(), depth).transpose();
   G.block(a.begin, b.begin, a.size(), b.size()) += product;
 }
 
 /// Computes the blocks of G for sparse rows, one pair of blocks at a time on each thread. Pairs
-/// write disjoint blocks, so threads need no order.
+/// write disjoint blocks of G, so threads may process them in any order.
 template <class XScalar>
 void add_sparse_products(const Rows<XScalar>& rows, Index d,
                          const std::vector<std::pair<Range, Range>>& pairs, int threads,
@@ -123,10 +123,10 @@ void add_sparse_products(const Rows<XScalar>& rows, Index d,
 }  // namespace
 
 /// Computes G = X_all X_all^T, (N, N), normalised, the only sweep over the data that (24) needs. G
-/// is symmetric: pairs of blocks on and below the diagonal are computed and mirrored. Products of
-/// inner samples are computed as far as the method reads them. Tiles of columns are converted to
-/// double and scaled by all threads, then the pairs are shared; each block sums its tiles in order,
-/// so the bits do not depend on the number of threads.
+/// is symmetric, so blocks on and below the diagonal are computed, and their transposes give the
+/// blocks above it. Products of inner samples are computed only if the method reads them. All
+/// threads convert a tile of columns to double and scale it, and then they share the pairs of
+/// blocks. Each block sums its tiles in order, so the bits do not depend on the number of threads.
 template <class XScalar>
 DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int threads,
                         Cancel* cancel) {

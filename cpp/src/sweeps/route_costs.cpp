@@ -23,7 +23,8 @@ constexpr double kVectorsTogether = 3;  // vectors of a task that a cache must h
 constexpr double kReadingsOfB = 3;      // reads of B in a round, beside those of the panels
 constexpr double kGramTask = .5;        // overhead of a task, relative to the vector route
 
-// Times of sparse samples, as numbers of units that take as long.
+// Times of sparse samples. Each comment names the unit first: the constant is how many such units
+// take as long.
 constexpr double kLineBytes = 64;       // read in addition to a table's row that is in no cache
 constexpr double kEntryBytes = 12;      // bytes of an entry: a double and its column
 constexpr double kVectorColumns = 12;   // columns of B in X B: an entry in X u and X^T r
@@ -39,15 +40,15 @@ double number(Index count) { return static_cast<double>(count); }
 /// Returns traffic from a cache if the data fit into it, and from memory otherwise.
 Stage traffic(double bytes, bool fits) { return fits ? Stage{0, 0, 0, bytes} : Stage{0, 0, bytes}; }
 
-/// Counts the kernel calls of the task algebra, (5)-(10), for `panels` panels. A kernel serves all
-/// tasks of a panel, which is a single task on the Gram and the dual route.
+/// Counts the kernel calls of the task algebra, (5)-(10), for `panels` panels. One call serves all
+/// tasks of a panel. On the Gram and the dual route a panel is a single task.
 double algebra_calls(const Method& method, const DataSizes& sizes, double panels) {
   const AlgebraCounts counts = algebra_counts(method, sizes.losses);
   return panels * (counts.forward + counts.back + counts.added + counts.moves);
 }
 
-/// Returns whether the engine computes a round on one thread, by the rule that it applies itself:
-/// below kSerialFlops waking a thread costs more than it saves.
+/// Returns whether the engine computes a round on one thread, by the engine's own rule: in a round
+/// of fewer than kSerialFlops, waking a thread costs more time than the thread saves.
 bool is_serial(const Method& method, const DataSizes& sizes) {
   const double m_out = sizes.shared ? sizes.m_in : sizes.m_out;
   const double length = sizes.sparse ? sizes.entries : number(sizes.d);
@@ -55,17 +56,17 @@ bool is_serial(const Method& method, const DataSizes& sizes) {
   return flops_of_round(method, length, number(sizes.n), sizes.m_in, m_out, summed) < kSerialFlops;
 }
 
-/// Adds the measurements of B at full size: its coordinates (13) in a share of the rounds, and the
-/// records. One thread computes the records, and the rate of calls is that of all threads, so their
-/// calls are multiplied by the number of threads.
+/// Adds the cost of measuring B at full size: of its coordinates (13), in a share of the rounds,
+/// and of the records. One thread computes the records, whereas the rate of kernel calls is that of
+/// all threads, so the calls of the records are multiplied by the number of threads.
 void add_geometry(const DataSizes& sizes, int threads, RouteCost& cost) {
   cost.records =
       coordinates_cost(sizes.geometry * number(sizes.d), sizes.k, sizes.k + sizes.k_star);
   cost.calls += sizes.record_calls * threads;
 }
 
-/// Returns which Gram matrices of (5) a round computes. Losses after adaptation need K where MAML
-/// moves B, (6). For shared sets K' equals K, which is computed once.
+/// Returns which Gram matrices of (5) a round computes. Losses after adaptation need K if the inner
+/// loop moves B, (6). For shared sets K' equals K, and K is computed once.
 GramsNeeded grams_of(const Method& method, const DataSizes& sizes) {
   const bool outer = method.has_outer_part() || sizes.losses > 0;
   const bool cross = method.needs_cross_gram() && outer;
@@ -73,7 +74,8 @@ GramsNeeded grams_of(const Method& method, const DataSizes& sizes) {
           cross && !sizes.shared, outer};
 }
 
-/// Returns the share of rounds that use the outer sets: all, or those that record losses.
+/// Returns the share of rounds that use the outer sets: 1 if the method has an outer part, and
+/// otherwise the share of rounds that record losses.
 double outer_rounds(const Method& method, const DataSizes& sizes) {
   return method.has_outer_part() ? 1 : sizes.losses;
 }
@@ -88,8 +90,8 @@ TermCounts terms_of(const Method& method) {
   return {static_cast<double>(method.inner_terms()), method.has_outer_part() ? 1.0 : 0.0};
 }
 
-/// Counts the numbers of C for a set of m samples as Factors holds it: all of C, or s and c of each
-/// term where these are fewer.
+/// Counts the numbers that Factors holds for the C of a set of m samples: all of C, or s and c of
+/// each term if these are fewer numbers.
 double held_of_factors(double m, Index k, double terms) {
   const double width = number(padded(k));
   return 2 * terms >= number(k) ? m * width : terms * (m + width);
@@ -104,7 +106,7 @@ double held_of_products(const Method& method, const DataSizes& sizes) {
 }
 
 /// Returns how many of `tasks` tasks the largest block has, by the rule of blocks_of() for tasks of
-/// average size. A task that is larger than the limit of a block has a block of its own.
+/// average size. A task that exceeds the limit of a block has a block of its own.
 double tasks_of_block(const DataSizes& sizes, Index tasks) {
   if (!are_limited(sizes.stored, sizes.B_number_bytes)) return number(tasks);
   const double task = sizes.row_bytes() * (sizes.m_in + (sizes.shared ? 0 : sizes.m_out));
@@ -113,7 +115,8 @@ double tasks_of_block(const DataSizes& sizes, Index tasks) {
 }
 
 /// Counts the numbers of the DenseWorkspace of a thread: residuals of both sets and of the inner
-/// steps, for exact methods their adjoints, and for MAML the products of every slot with K and K'.
+/// steps, for exact methods the adjoints of these residuals, and for MAML the products of every
+/// slot with K and K'.
 double held_of_workspace(const Method& method, const DataSizes& sizes) {
   const double rows = sizes.m_in + sizes.m_out;
   return rows + method.inner_steps * sizes.m_in * (method.exact ? 2 : 1) +
@@ -124,9 +127,10 @@ double held_of_workspace(const Method& method, const DataSizes& sizes) {
 /// for each task.
 double held_of_means(const DataSizes& sizes) { return number(sizes.n) * number(2 * sizes.k + 3); }
 
-/// The costs of the sweeps over sparse samples, with copies by bands if `copied` and they pay.
-/// Arithmetic is counted in flops of a dense X B at half its rate, 4 for each entry and column; the
-/// units above were fitted to measurements.
+/// The costs of the sweeps over sparse samples, with copies by bands if `copied` is set and the
+/// copies pay. Arithmetic is counted in flops of a dense X B. Sparse products run at half the rate
+/// of a dense one, so each entry counts 4 flops for each column. The units above were fitted to
+/// measurements.
 class SparseSweeps {
  public:
   explicit SparseSweeps(const DataSizes& sizes, bool copied = false)
@@ -138,9 +142,9 @@ class SparseSweeps {
     in_place_ = columns_ == k_ && sizes.B_number_bytes == static_cast<Index>(kDouble);
   }
 
-  /// Returns the cost of X B: for each entry a row of B is read and added, at half the rate of a
-  /// dense product. With copies by bands, B is read once, and a row of Z is read and written by
-  /// every band in which it has entries.
+  /// Returns the cost of X B: each entry reads a row of B and adds a multiple of it, at half the
+  /// rate of a dense product. With copies by bands, B is read once, and a row of Z is read and
+  /// written by every band in which it has entries.
   Stage features(double samples) const {
     const double entries = entries_of(samples);
     if (!copied_) return {entries * entry_, 0, entries * waits_};
@@ -158,7 +162,7 @@ class SparseSweeps {
     return {entries * 4 * kVectorColumns, 0, entries * (lines + kEntryBytes)};
   }
 
-  /// Whether sets are copied by bands.
+  /// Returns whether sets are copied by bands.
   bool copied() const { return copied_; }
 
   /// Returns the bytes of the copies of sets of m samples.
@@ -173,9 +177,10 @@ class SparseSweeps {
     return {copied_ ? samples * sizes_.entries * 4 * kCopiedColumns : 0};
   }
 
-  /// Returns the cost of X^T C, (10), for sets of m samples and `terms` terms of C: as a vector X^T
-  /// s for each term, or by adding rows of C, which read and write a row of the sums for each
-  /// entry. With copies by bands, these rows are in an L2 cache.
+  /// Returns the cost of X^T C, (10), for sets of m samples and `terms` terms of C. Either a vector
+  /// X^T s is computed for each term, or each entry adds a multiple of a row of C to a row of the
+  /// sums, which is read and written. With copies by bands, these rows of the sums are in an L2
+  /// cache.
   Stage combined(double samples, double m, double terms) const {
     if (by_terms(m, terms)) {
       const double of_a_set = terms * work(m).of_a_term * 4;
@@ -185,14 +190,15 @@ class SparseSweeps {
     return {kSlowerOnB * entries * entry_, 0, entries * (copied_ ? kEntryBytes : 2 * waits_)};
   }
 
-  /// Returns whether X^T C is computed as a vector X^T s for each term of C, by the rule of the
-  /// sweep itself.
+  /// Returns whether X^T C is computed as a vector X^T s for each term of C, by the rule that the
+  /// sweep applies.
   bool by_terms(double m, double terms) const {
     return 2 * terms < k_ && terms * work(m).of_a_term < work(m).of_rows;
   }
 
-  /// Returns the traffic of grad_B: d rows of zeros, sums, and a step, independent of the entries.
-  /// Sums that are in a cache or in grad_B itself are no traffic of their own.
+  /// Returns the traffic of grad_B, which does not depend on the entries: its d rows are set to
+  /// zero, summed, and read by the step. Sums that are in a cache or in grad_B itself add no
+  /// further traffic.
   Stage gradient() const {
     const double sums = in_place_ || copied_ ? 2 * k_ : 3 * columns_;
     return {0, 0, kDouble * d_ * (sums + 5 * k_)};
@@ -220,20 +226,20 @@ class SparseSweeps {
     return threads * (kHead * d_ + sizeof(kernels::ListedEntry) * rows * sizes_.entries);
   }
 
-  /// Returns the bytes of the sums of X^T C, of which grad_B itself holds those that need no
-  /// padding, and with `vectors` of the X^T s that are added together. With copies by bands, each
-  /// thread holds those of a band.
+  /// Returns the bytes of the sums of X^T C and, if `vectors`, of the vectors X^T s that are added
+  /// together. Sums that need no padding are in grad_B itself and take no bytes here. With copies
+  /// by bands, each thread holds the sums of one band.
   double sum_bytes(bool vectors, int threads) const {
     const double rows = copied_ ? std::min(d_, threads * number(columns_of_band(sizes_.k))) : d_;
     return kDouble * rows * (!in_place_ * columns_ + static_cast<double>(kTermsAtOnce) * vectors);
   }
 
-  /// Returns the bytes of a padded sum of all rows, less its padding: they are freed when the
+  /// Returns the bytes, without padding, of a padded sum of all rows. They are freed when the
   /// gradient is complete.
   double released_bytes() const { return in_place_ || copied_ ? 0 : kDouble * d_ * k_; }
 
-  /// Counts the numbers of C as Factors holds it for a set of m samples and, if X^T C adds rows of
-  /// a C that is held by its terms, those of its expansion.
+  /// Counts the numbers that Factors holds for the C of a set of m samples. If C is held as terms
+  /// but X^T C adds rows of C, the numbers of the expanded C are counted too.
   double held_of_factors(double m, double terms) const {
     const bool expands = terms > 0 && 2 * terms < k_ && !by_terms(m, terms);
     return metaspan::held_of_factors(m, sizes_.k, terms) + expands * m * columns_;
@@ -251,9 +257,9 @@ class SparseSweeps {
 };
 
 /// Returns the bytes that the Gram route holds on dense data: the TaskProducts of a block, C and
-/// C', the workspaces, and the outputs. To these is added the larger of what the two sweeps need,
-/// since they do not overlap: partial products of the pieces of d and tiles for the first, tiles
-/// for the second.
+/// C', the workspaces, the outputs, and the memory of the sweeps. The first sweep needs partial
+/// products of the pieces of d and tiles; the second sweep needs tiles. The two sweeps do not
+/// overlap, so the larger of their needs is counted.
 double dense_gram_bytes(const Method& method, const DataSizes& sizes, int threads) {
   const double n = tasks_of_block(sizes, sizes.n), width = number(padded(sizes.k));
   const auto rows = static_cast<Index>(sizes.m_in + sizes.m_out);
@@ -273,11 +279,11 @@ double dense_gram_bytes(const Method& method, const DataSizes& sizes, int thread
 }
 
 /// Counts a round of the Gram route on dense data. The first sweep computes (5), in flops of X B
-/// and of X X^T, which run at different rates. By measurement, its products wait for X instead of
-/// hiding the traffic, so the two are stages of their own. The second sweep applies (10): one
-/// column of C' per sample, and min(2 J, k) columns of C if the method has an inner part, for each
-/// of which X is read if C is held by its terms. X comes from a cache if all of it is still there
-/// from the round before.
+/// and of X X^T, which run at different rates. By measurement, these products wait for X instead of
+/// hiding its traffic, so arithmetic and traffic are separate stages. The second sweep applies
+/// (10): it multiplies each sample by one column of C' and, if the method has an inner part, by
+/// min(2 J, k) columns of C. If C is held as terms, X is read for each of these columns. X comes
+/// from a cache if all of it is still there from the round before.
 RouteCost dense_gram(const Method& method, const DataSizes& sizes, int threads) {
   const double d = number(sizes.d), outer = outer_rounds(method, sizes) * sizes.samples_out();
   const double samples = sizes.shared ? sizes.samples() : sizes.samples_in() + outer;
@@ -301,8 +307,8 @@ RouteCost dense_gram(const Method& method, const DataSizes& sizes, int threads) 
   return cost;
 }
 
-/// Counts a round of the Gram route on sparse data: X B, X^T C by SparseSweeps, and for MAML
-/// products of sparse rows. Half the products of K suffice, since it is symmetric. The Gram
+/// Counts a round of the Gram route on sparse data: X B and X^T C, as SparseSweeps counts them, and
+/// for MAML products of sparse rows. K is symmetric, so half of its products suffice. The Gram
 /// matrices are fresh memory in each round. The sums of X^T C are freed when the gradient is
 /// complete.
 RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads) {
@@ -322,7 +328,7 @@ RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads)
     held += sweeps.held_of_factors(sizes.m_in, terms.inner);
     vectors = vectors || sweeps.by_terms(sizes.m_in, terms.inner);
   }
-  // Bands are weighed on one thread, unless they are those of the copies.
+  // One thread weighs the bands, unless the bands of the copies are used.
   if (threads > 1 && !sweeps.copied()) {
     cost.round.push_back({threads * kWeighedSample * number(kBandSamples)});
   }
@@ -348,8 +354,8 @@ RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads)
 }
 
 /// Returns the cost of X u and X^T r for `samples` dense samples, counting repeated passes. Each
-/// row is used twice. It comes from memory the first time and from a cache the second time, unless
-/// it is too long for a cache.
+/// row is used twice. A row is read from memory for the first use and from a cache for the second
+/// use, unless the row is too long for a cache.
 Stage dense_passes(const DataSizes& sizes, double samples) {
   const double d = number(sizes.d), data = sizes.bytes();
   // Rows longer than kFarBytes leave every cache before their second use.
@@ -366,23 +372,25 @@ Stage dense_passes(const DataSizes& sizes, double samples) {
 
 }  // namespace
 
-/// Counts X u and X^T r, 4 m operations on rows of each length for a set of m samples: J times over
-/// the inner sets, twice that if the gradient has an inner part, and once over the outer ones. A
-/// number of the gradient is one multiplication and one addition.
+/// Counts the operations of X u and X^T r, 4 m times the length of a row for a set of m samples.
+/// They are computed J times for each inner set, or 2 J times if the gradient has an inner part,
+/// and once for each outer set. Each number of the gradient takes one multiplication and one
+/// addition.
 double flops_of_round(const Method& method, double length, double n, double m_in, double m_out,
                       double numbers) {
   return 4 * n * length * (method.inner_passes() * m_in + m_out) + 2 * numbers;
 }
 
 /// Counts rounds of the Gram route, (11), on dense or sparse data. The algebra runs task by task,
-/// so its kernels are called once a task.
+/// so its kernels are called once for each task.
 RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads) {
   RouteCost cost =
       sizes.sparse ? sparse_gram(method, sizes, threads) : dense_gram(method, sizes, threads);
   cost.reads = sizes.bytes();
   cost.calls = algebra_calls(method, sizes, number(sizes.n));
-  // Measured: threads do not share this overhead, which is memory traffic of small arrays, whereas
-  // the rate of tasks is that of all threads.
+  // By measurement, threads do not share this overhead, which is memory traffic of small arrays.
+  // The rate of tasks is that of all threads, so the overhead is multiplied by the number of
+  // threads.
   cost.tasks = kGramTask * number(sizes.n) * threads;
   cost.serial = is_serial(method, sizes);
   add_geometry(sizes, threads, cost);
@@ -392,7 +400,8 @@ RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads) {
 namespace {
 
 /// Returns the tasks of the busiest thread of the vector route, as a multiple of an even share.
-/// Threads take panels as they become free: those of full size first, then a smaller last one.
+/// Threads take panels as they become free: panels of full size first, and then the last panel,
+/// which may be smaller.
 double busiest_share(const VectorPlan& plan, const DataSizes& sizes, int threads) {
   const Sharing sharing = sharing_of(plan, sizes.n, sizes.task_bytes(), sizes.sparse, threads);
   const Index n = std::min(plan.block, sizes.n), full = n / plan.panel;
@@ -402,8 +411,8 @@ double busiest_share(const VectorPlan& plan, const DataSizes& sizes, int threads
   return number(most * sharing.groups) / number(n);
 }
 
-/// Adds Z = X B of the inner sets on the vector route, (5), which reads them once. For an exact
-/// method one more pass computes the 2 J vectors of each task, two at a time.
+/// Adds the cost of Z = X B of the inner sets, (5), on the vector route, which reads each set once.
+/// For an exact method one more pass computes the 2 J vectors of each task, two at a time.
 void add_features(const Method& method, const DataSizes& sizes, RouteCost& cost) {
   const double d = number(sizes.d), samples = sizes.samples_in();
   Stage read = traffic(samples * sizes.row_bytes(), sizes.bytes() <= kKeptBytes);
@@ -421,11 +430,12 @@ void add_features(const Method& method, const DataSizes& sizes, RouteCost& cost)
 
 }  // namespace
 
-/// Counts rounds of the vector route, (11). X is passed over J times for each inner set, twice that
-/// if the gradient has an inner part, once more in rounds that record losses, and once for each
-/// outer set; where Z serves the inner sets, add_features() counts them. Beside X, a pass reads and
-/// writes vectors of length d and multiplies by B^T once for each task. A panel shares each read of
-/// B, so the reads of B count by panels, and the arithmetic by tasks.
+/// Counts rounds of the vector route, (11). X of an inner set is passed over J times, or 2 J times
+/// if the gradient has an inner part, and once more in rounds that record losses. X of an outer set
+/// is passed over once. If the inner sets are processed by Z, add_features() counts their cost.
+/// Beside X, a pass reads and writes vectors of length d and multiplies by B^T once for each task.
+/// All tasks of a panel share each read of B, so reads of B are counted for each panel and
+/// arithmetic for each task.
 RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads) {
   const VectorPlan plan = plan_of(method, sizes);
   const double d = number(sizes.d), k = number(sizes.k), n = number(sizes.n);
@@ -438,7 +448,7 @@ RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads)
   const bool near = kDouble * panel * d * kVectorsTogether < kKeptBytes;
   const double of_B = (4 * passes + 2 * n * number(plan.terms)) * d * k;
   RouteCost cost;
-  // A panel reads B once. Panels have one task only where a cache keeps B.
+  // A panel reads B once for each product. Panels have a single task only if a cache keeps B.
   cost.round = {traffic(kDouble * passes * d * kVectorPasses, near),
                 traffic((2 * passes / panel + kReadingsOfB) * B_t, plan.panel == 1)};
   if (sizes.sparse) {
@@ -465,8 +475,8 @@ RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads)
 namespace {
 
 /// Adds the work before the first round of the dual route, (24): the Gram matrix with `pairs` pairs
-/// of samples, and passes over X for Z_0 = X B_0, for B at the end and, if B is measured, for the
-/// products of X with B_star and E.
+/// of samples, and passes over X for Z_0 = X B_0, for B at the end of the run and, if B is
+/// measured, for the products of X with B_star and E.
 void add_dual_setup(const DataSizes& sizes, double pairs, RouteCost& cost) {
   const double d = number(sizes.d), N = sizes.all_samples();
   if (sizes.sparse) {
@@ -492,7 +502,8 @@ double dual_bytes(const Method& method, const DataSizes& sizes, double active, i
   const double rows = sizes.samples_out() + method.has_inner_part() * sizes.samples_in();
   const Index most = static_cast<Index>(sizes.m_in + sizes.m_out);
   const Index pieces = sizes.sparse ? 1 : pieces_of(sizes.d, most, sizes.all_tasks);
-  // Blocks follow each other, and each is split into pieces of d with partial products.
+  // Blocks are processed one after another, and each is split into pieces of d with partial
+  // products.
   const double cut = tasks_of_block(sizes, sizes.all_tasks) / number(sizes.all_tasks);
   const double parts = 1 + cut * number(pieces - 1);
   const double start = std::max(parts, 2.0) * N * width;  // Z_0 and its partial products
@@ -502,8 +513,8 @@ double dual_bytes(const Method& method, const DataSizes& sizes, double active, i
   const double products = sizes.geometry > 0 ? parts * N * width : 0;
   double held = N * width + N + std::max(start, N * width + std::max(products, round));
   if (sizes.geometry > 0) {
-    // The factor and the matrix that is factored, which more samples than dimensions would make
-    // singular; then only one of the two is held.
+    // The Cholesky factor and the matrix that is factored. With more samples than dimensions, this
+    // matrix is singular, and only one of the two is held.
     const bool regular = active + number(sizes.k + sizes.k_star) <= number(sizes.d);
     held += (regular ? 2 : 1) * active * active + active * number(sizes.k + sizes.k_star);
   }
@@ -513,9 +524,9 @@ double dual_bytes(const Method& method, const DataSizes& sizes, double active, i
 }  // namespace
 
 /// Counts rounds of the dual route, (24): Z_t = Z_0 + G A_t on the rows of the round, and the
-/// algebra with blocks of G as K and K'. `active` are the samples with rows in A: all, or the outer
-/// ones alone if the method has no X^T C. G is shared by the trials of a run; A replaces B, so that
-/// a trial holds one copy of B instead of two. The time does not depend on d after the setup.
+/// algebra with blocks of G as K and K'. `active` counts the samples with rows in A: all samples,
+/// or the outer samples alone if the method has no X^T C. The trials of a run share G. A replaces
+/// B, so a trial holds one copy of B instead of two. The time does not depend on d after the setup.
 RouteCost dual_cost(const Method& method, const DataSizes& sizes, int threads) {
   const double N = sizes.all_samples(), rows = sizes.samples(), n = number(sizes.n);
   const double k = number(sizes.k), width = number(padded(sizes.k));
@@ -523,11 +534,12 @@ RouteCost dual_cost(const Method& method, const DataSizes& sizes, int threads) {
   const double inner = whole ? 0 : sizes.all_in();
   const double active = N - inner;  // samples that gradients combine
   RouteCost cost;
-  // Pairs of both triangles of G. Those of two inner samples are left out unless they are used.
+  // Pairs of both triangles of G. Pairs of two inner samples are left out unless the method uses
+  // them.
   add_dual_setup(sizes, N * N - inner * inner, cost);
   const double table = kDouble * rows * active;
   // By measurement, products with the few columns of A wait for G instead of hiding its traffic, so
-  // traffic and arithmetic are stages of their own.
+  // traffic and arithmetic are separate stages.
   cost.round = {
       traffic(table, table <= 2 * kKeptBytes), {2 * rows * active * width}, {2 * rows * k}};
   if (method.needs_cross_gram()) {

@@ -17,8 +17,8 @@ namespace {
 constexpr Index kColumns = 256;
 
 /// The Gram route of (11): a first sweep computes Z, Z' and, for MAML, K and K', (5); the algebra
-/// runs on these, task by task; a second sweep applies (10). Tasks come in blocks where X is in a
-/// store.
+/// runs on these, task by task; a second sweep applies (10). If X is in a store, tasks are
+/// processed in blocks.
 template <class XScalar, class BScalar>
 class GramRoute final : public Route<XScalar, BScalar> {
  public:
@@ -45,8 +45,8 @@ class GramRoute final : public Route<XScalar, BScalar> {
             TaskProducts& task = products_[static_cast<std::size_t>(i)];
             run_task(held.in(now[i]), held.out(now[i]), task, workspace, w, losses);
             means.take(workspace.algebra, block.first + i, 1, losses);
-            // The factors take 1 / n of the mean, (3), and 1 / sqrt(m), since the second sweep uses
-            // X unscaled.
+            // The factors are multiplied by 1 / n for the mean, (3), and by 1 / sqrt(m), since the
+            // second sweep uses X unscaled.
             const double share = 1.0 / static_cast<double>(n);
             task.C_in.scale(share * normalisation(task.C_in.m()));
             task.C_out.scale(share * normalisation(task.C_out.m()));
@@ -65,9 +65,10 @@ class GramRoute final : public Route<XScalar, BScalar> {
   }
 
  private:
-  /// The first sweep over the tasks of a block. Recording losses needs K also where the method
-  /// itself only needs K', since the inner loss after adaptation is a residual at B_J, (6). Methods
-  /// whose tasks contribute the moves of the inner loop need the outer sets for the losses alone.
+  /// The first sweep over the tasks of a block. Recording losses needs K even if the gradient needs
+  /// only K', since the inner loss after adaptation is computed from a residual at B_J, (6).
+  /// Methods whose gradient consists of the moves of the inner loop need the outer sets for the
+  /// losses alone.
   void sweep(const BScalar* B, const TaskSet<XScalar>& held, const TaskSelection& now, Index n,
              bool losses, int threads, Cancel* cancel) {
     const bool outer = method_.has_outer_part() || losses;
@@ -106,11 +107,11 @@ class GramRoute final : public Route<XScalar, BScalar> {
   std::vector<TaskProducts> products_;      // of the tasks of a block
 };
 
-/// The vector route of (11): K is not computed, and Z only for the inner sets of ANIL where B has
-/// few columns. Tasks run in panels, each as a chain of sweeps X u and X^T r over its data, with
-/// the vectors v of its gradient terms v c^T, (10), kept for a block of tasks. The terms of a block
-/// are then added to grad_B in one second sweep, since adding each by itself would read and write
-/// grad_B once for a task.
+/// The vector route of (11). K is not computed, and Z is computed only for the inner sets of ANIL
+/// if B has few columns. Tasks run in panels, and each task is a chain of sweeps X u and X^T r over
+/// its data. The vectors v of the gradient terms v c^T, (10), are kept for a block of tasks. One
+/// second sweep then adds all terms of a block to grad_B, since adding the terms of each task
+/// separately would read and write grad_B once for each task.
 template <class XScalar, class BScalar>
 class VectorRoute final : public Route<XScalar, BScalar> {
  public:
@@ -163,7 +164,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
 
   /// Runs the inner loop (2) alone, for methods that do not move B, and writes w_J of all tasks,
   /// (n, k), one block of a store after another. No gradient term is written, so all panels are
-  /// given the same rows for theirs.
+  /// given the same memory for terms.
   void adapt(const BScalar* B, const double* w, double* w_J, int threads, Cancel* cancel) {
     prepare(B, w, threads);
     const TaskSelection every{tasks_.size()};
@@ -244,8 +245,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   }
 
   /// Computes B^T (k, d) in double and B w (d,), once a round. Sweeps over d read rows of B^T
-  /// contiguously. The transpose goes tile by tile, so that a tile of B stays in the cache while
-  /// its columns are read. B w is the direction of every task in its first inner step, (2).
+  /// contiguously. B is transposed tile by tile, so that a tile of B stays in the cache while its
+  /// columns are read. B w is the vector u of X u in the first inner step of every task, (2).
   void prepare(const BScalar* B, const double* w, int threads) {
     const Index d = tasks_.d;
     parallel_for(threads, ceil_div(d, kColumns), [&](Index tile, int) {
@@ -259,8 +260,9 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     });
   }
 
-  /// grad_B = [grad_B +] sum v c^T over the terms of a block, (10), as a second sweep over the
-  /// matrix of the vectors: kTermRows vectors are a part, and their c are its factor.
+  /// Computes grad_B = [grad_B +] sum v c^T over the terms of a block, (10), as a second sweep over
+  /// the matrix of the vectors v. A part of this sweep has kTermRows vectors as its rows and their
+  /// c as its factor C.
   void add_block(Index rows, bool add, BScalar* grad_B, int threads, Cancel* cancel) {
     const Index d = tasks_.d;
     std::vector<Samples<double>> sets;

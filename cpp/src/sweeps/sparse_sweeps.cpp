@@ -15,15 +15,15 @@
 namespace metaspan {
 namespace {
 
-/// Entries in the rows that a thread projects at a time.
+/// Number of entries in the rows that a thread multiplies by B at a time.
 constexpr Index kPieceEntries = 1 << 15;
 
-/// The target size of a band's sums, if rows are long enough to be cut into bands; and the average
-/// number of entries of a row in a band below which a cut does not pay.
+/// kCutBytes is the target size of a band's sums if rows are long enough to be cut into bands. A
+/// cut does not pay if a row has on average fewer than kCutEntries entries in a band.
 constexpr Index kCutBytes = 1 << 24;
 constexpr Index kCutEntries = 16;
 
-/// The number of entries that are as much work as a row of the output.
+/// The number of entries that take as much work as one row of the output.
 constexpr Index kRowWeight = 4;
 
 /// Rows [begin, end) of a set, and the matrix that receives their products with B.
@@ -62,8 +62,8 @@ void project_piece(const Piece<XScalar>& piece, const BScalar* B, Index k, kerne
   times(rows, starts + piece.begin, columns, values, B, k, Z.data(), width);
 }
 
-/// Returns where B is, which decides how X B reads its rows. A far B, whose sums have the order of
-/// copies by bands, is one of a run that may make copies.
+/// Returns the reach of B, which decides how X B reads the rows of B. The reach is `far` only in a
+/// run that may make copies by bands; X B then adds in the order of such copies.
 template <class BScalar, class XScalar>
 kernels::Reach reach_of_B(const TaskSet<XScalar>& tasks, Index k) {
   if (tasks.in_order && is_far(tasks.d, k)) return kernels::Reach::far;
@@ -89,9 +89,9 @@ std::vector<Index> group_sets(const std::vector<Piece<XScalar>>& sets, Index gro
   return edges;
 }
 
-/// Z = X B of (5) for whole sets with copies by bands. All sets of a group pass a band of B while
-/// an L2 cache holds it. A row is summed in the order of its columns, so the groups do not affect
-/// any sum.
+/// Z = X B of (5) for whole sets with copies by bands. All sets of a group are multiplied by a band
+/// of B while an L2 cache holds the band. A row is summed in the order of its columns, so the
+/// groups do not affect any sum.
 template <class XScalar, class BScalar>
 void project_bands(const std::vector<Piece<XScalar>>& sets, const BScalar* B, Index k, int threads,
                    Cancel* cancel) {
@@ -116,8 +116,8 @@ void project_bands(const std::vector<Piece<XScalar>>& sets, const BScalar* B, In
 }
 
 /// K = X X^T and K' = X' X^T of one task, (5), as far as `needed` says. Inner rows are listed
-/// kListedRows at a time, so that the lists stay small; K is computed on and below the diagonal of
-/// these blocks and mirrored at the end, which halves the work.
+/// kListedRows at a time, so that the lists stay small; K is computed for blocks on and below the
+/// diagonal and mirrored at the end, which halves the work.
 template <class XScalar>
 void add_grams(const Samples<XScalar>& in, const Samples<XScalar>* out, GramsNeeded needed, Index d,
                SparseProducts& products, TaskProducts& blocks) {
@@ -140,10 +140,10 @@ void add_grams(const Samples<XScalar>& in, const Samples<XScalar>* out, GramsNee
   blocks.K.template triangularView<Eigen::StrictlyUpper>() = blocks.K.transpose();
 }
 
-/// Decides how X^T C of one part is computed, (10): as a vector X^T s for each term s c^T of C, or
-/// by a row of C (padded(k),) for each entry of X. Terms are cheaper where they are few and k is
-/// large, but each of them passes over vectors of length d. The decision depends on the sizes
-/// alone, so that the order of the sums does too.
+/// Decides how X^T C of one part is computed, (10). Either a vector X^T s is computed for each term
+/// s c^T of C, or each entry of X adds a multiple of a row of C, (padded(k),), to the output.
+/// Vectors are cheaper if there are few terms and k is large, but each term passes over vectors of
+/// length d. The decision depends on the sizes alone, and therefore the order of the sums does too.
 template <class XScalar>
 bool by_terms(const Part<XScalar>& part, Index d, Index k) {
   if (part.C->whole()) return false;
@@ -151,8 +151,8 @@ bool by_terms(const Part<XScalar>& part, Index d, Index k) {
   return static_cast<double>(part.C->count()) * work.of_a_term < work.of_rows;
 }
 
-/// Returns whether X^T C of a part needs the rows of a C that is held as terms. The copy of a set
-/// by bands computes them from a single term as it needs them.
+/// Returns whether C is held as terms, but X^T C of the part needs the rows of C. With a copy by
+/// bands, the rows of a C with a single term are computed during the sweep.
 template <class XScalar>
 bool needs_rows(const Part<XScalar>& part, Index d, Index k) {
   const Index enough = part.set->banded != nullptr ? 1 : 0;
@@ -160,8 +160,8 @@ bool needs_rows(const Part<XScalar>& part, Index d, Index k) {
 }
 
 /// Multiplies out C = sum_t s_t c_t^T, (m, padded(k)), for the parts whose rows of C are needed but
-/// which are held as terms. lazyProduct() evaluates entry by entry, as the inner dimension is a
-/// handful of terms.
+/// which are held as terms. lazyProduct() evaluates entry by entry, which is faster because the
+/// inner dimension is a handful of terms.
 template <class XScalar>
 std::vector<Mat> expand_factors(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                                 int threads, Cancel* cancel) {
@@ -197,8 +197,9 @@ void combine_vector(const Samples<XScalar>& set, const Band& band, const double*
   kernels::sparse_combine(set.m, X.starts, X.columns, X.values, band.first, band.end, s, v);
 }
 
-/// sum += X^T C for the features of a band, (end - first, width). C is the matrix C of `part` or
-/// `rows`, its expansion; from a copy by bands a single term needs none.
+/// sum += X^T C for the features of a band, (end - first, width). C is the matrix of `part` or, if
+/// `part` holds terms, its expansion `rows`. With a copy by bands, a single term needs no
+/// expansion.
 template <class XScalar>
 void combine_rows(const Part<XScalar>& part, const Mat& rows, const Band& band, double* sum,
                   Index width) {
@@ -245,12 +246,12 @@ void add_parts(const std::vector<Part<XScalar>>& parts, const std::vector<Mat>& 
 }
 
 /// Returns the edges of bands of features with about the same work in each, (bands + 1,). There is
-/// a band for every thread, or more where the sums of a band would not stay in a cache and rows are
-/// long enough to be cut. The columns of sampled entries are cut at equal ranks; rows of
-/// the output are sampled too, since features without entries also cost time. The bands may depend
-/// on the number of threads because no sum depends on them: an element of the output is the sum of
-/// its own entries, one row after the other. Sets that are copied by bands have the bands of their
-/// copies.
+/// a band for every thread. There are more bands if the sums of a band would not stay in a cache
+/// and rows are long enough to be cut. The columns of sampled entries are cut at equal ranks; rows
+/// of the output are sampled too, since features without entries also cost time. The bands may
+/// depend on the number of threads because no sum depends on them: an element of the output is the
+/// sum of its own entries, one row after the other. For sets that are copied by bands, the bands of
+/// the copies are used.
 template <class XScalar>
 std::vector<Index> find_bands(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                               int threads) {
@@ -279,10 +280,10 @@ std::vector<Index> find_bands(const std::vector<Part<XScalar>>& parts, Index d, 
 
 }  // namespace
 
-/// The first sweep, (5), over sparse tasks: Z and Z' by bands of columns where sets have copies,
-/// else by pieces of rows, then the Gram matrices task by task. The pieces of all tasks form one
-/// list, so that threads stay busy even where one task is much larger than the others. A data set
-/// that serves both loops is computed once and copied.
+/// Makes the first sweep, (5), over sparse tasks. It computes Z and Z' by bands of columns if sets
+/// have copies, and by pieces of rows otherwise. Then it computes the Gram matrices task by task.
+/// The pieces of all tasks form one list, so that threads stay busy even if one task is much larger
+/// than the others. The products of a data set that serves both loops are computed once and copied.
 template <class XScalar, class BScalar>
 void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
                         const TaskSelection& taken, GramsNeeded needed, int threads, Cancel* cancel,
@@ -329,8 +330,8 @@ void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks
 
 /// The second sweep, (10): out = [start +] sum_i X_i^T C_i, (d, k), by bands of features. A band
 /// accumulates in double and rounds to the type of B once at the end, whatever the number of parts.
-/// Doubles that need no padding are summed in place, others in a matrix of the band. Threads share
-/// nothing but what they read.
+/// If `out` is in double and needs no padding, the sums are made in place; otherwise they are made
+/// in a matrix of the band. Threads write disjoint memory.
 template <class XScalar, class BScalar>
 void sparse_second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                          const BScalar* start, BScalar* out, int threads, Cancel* cancel) {

@@ -13,8 +13,8 @@
 namespace metaspan {
 namespace {
 
-/// The first sweep is cut into at least kPieces pieces where d allows pieces of kLeastPiece
-/// columns, and into more where a piece would exceed kPieceNumbers numbers of X, so that threads
+/// The first sweep is cut into at least kPieces pieces if d allows pieces of kLeastPiece columns.
+/// It is cut into more pieces if a piece would exceed kPieceNumbers numbers of X, so that threads
 /// can share large tasks.
 constexpr Index kPieces = 64;
 constexpr Index kLeastPiece = 8192;
@@ -54,8 +54,8 @@ Tile tile_of(const Samples<Scalar>& set, Index column, Index columns, Mat& scrat
   }
 }
 
-/// Copies rows of B as doubles into a tile, (rows, padded(k)). The columns beyond k are left alone:
-/// the caller has set them to zero.
+/// Copies rows of B as doubles into a tile, (rows, padded(k)). The columns beyond k are not
+/// written, since the caller has set them to zero.
 template <class Scalar>
 void load_rows(const Scalar* B, Index k, Index row, Index rows, double* tile) {
   const Index width = padded(k);
@@ -65,8 +65,8 @@ void load_rows(const Scalar* B, Index k, Index row, Index rows, double* tile) {
 }
 
 /// A thread's memory for the first sweep: columns of X and X' as doubles, and the rows of B that
-/// belong to them. The rows of B are kept while the next item of work needs the same ones, as where
-/// d is a single tile.
+/// belong to them. The rows of B are kept while the next item of work needs the same rows, for
+/// example if d is a single tile.
 struct Tiles {
   Mat in, out;
   Mat B;  // (columns, padded(k)), zeros beyond k
@@ -81,18 +81,18 @@ struct Tiles {
   }
 };
 
-/// One task's columns [begin, end) of the first sweep, (5): Z += X B, Z' += X' B and, where needed,
-/// K += X X^T and K' += X' X^T, tile by tile. All products of a tile are taken while its columns
-/// are in the cache, so that X is read once. The order of the sums is that of the columns and does
-/// not depend on threads.
+/// Makes the first sweep, (5), over the columns [begin, end) of one task: Z += X B, Z' += X' B and,
+/// if needed, K += X X^T and K' += X' X^T, tile by tile. All products of a tile are computed while
+/// its columns are in the cache, so X is read once. The order of the sums is that of the columns
+/// and does not depend on threads.
 template <class XScalar, class BScalar>
 void sweep_piece(const BScalar* B, Index k, const Samples<XScalar>& in, const Samples<XScalar>& out,
                  GramsNeeded needed, Index begin, Index end, Tiles& tiles, TaskProducts& blocks) {
   const Index width = padded(k);
   blocks.Z_in.setZero(in.m, width);
   blocks.Z_out.setZero(out.m, width);
-  // K and K' are Eigen's own memory: the address of a product's target decides how Eigen cuts the
-  // product, and with it the last bits.
+  // K and K' are in memory that Eigen allocates: the address of a result decides how Eigen cuts the
+  // product into blocks, and the blocks decide the last bits.
   blocks.K.setZero(needed.K ? in.m : 0, needed.K ? in.m : 0);
   blocks.K_cross.setZero(needed.K_cross ? out.m : 0, needed.K_cross ? in.m : 0);
   const Index most = std::min(kProjectedColumns, end - begin);
@@ -124,15 +124,15 @@ void add(TaskProducts& sum, const TaskProducts& part) {
 }
 
 /// The second sweep, (10), for the features [row, row + rows): out = [start +] sum_i X_i^T C_i, the
-/// parts in their order. A part whose C is a matrix is one product with a tile of X^T; a part that
-/// is held as terms takes a vector X^T s for each of them, and the TermTile adds several vectors at
-/// once. The sum (rows, width) stays in the cache for all parts, is kept in double and is rounded
-/// to the type of B once.
+/// parts in their order. If C of a part is a matrix, it is multiplied by a tile of X^T. If C is
+/// held as terms, a vector X^T s is computed for each term, and the TermTile adds several vectors
+/// at once. The sum (rows, width) is in double, stays in the cache for all parts, and is rounded to
+/// the type of B once.
 template <class XScalar, class BScalar>
 void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index rows,
              const BScalar* start, BScalar* out) {
-  // Rows of the tile are an odd number of cache lines apart: with a power of two, reading down a
-  // column would hit the same few sets of the cache.
+  // The rows of the tile are an odd number of cache lines apart. If this number were a power of
+  // two, reading down a column would use the same few sets of the cache.
   constexpr Index kPadding = 8;
   constexpr Index kStride = kCombinedRows + kPadding;
   const Index width = padded(k);
@@ -147,7 +147,7 @@ void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index 
   if (start != nullptr) load_rows(start, k, row, rows, sum.data());
   for (const auto& [set, C] : parts) {
     if (C->whole()) {
-      // Terms that wait come before this part, in the order of the parts.
+      // The terms in the tile belong to earlier parts, so they are added first.
       terms.add_to(sum.data());
       copy_tile(*set, row, rows, tile);
       kernels::product<true>(rows, set->m, width, tile.data(), 1, kStride, C->matrix(), sum.data());
@@ -169,8 +169,9 @@ void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index 
 
 }  // namespace
 
-/// Returns into how many pieces of columns the first sweep cuts each of n tasks. It depends on
-/// shapes alone: the products of the pieces are added in order, so the cut decides the last bits.
+/// Returns the number of pieces of columns into which the first sweep cuts each of n tasks. The
+/// number depends on shapes alone, because it decides the order of the sums and with it the last
+/// bits.
 Index pieces_of(Index d, Index rows, Index n) {
   const Index by_size = rows * d / kPieceNumbers, least = ceil_div(kPieces, n);
   return std::clamp<Index>(std::max(by_size, least), 1, std::max<Index>(1, d / kLeastPiece));
@@ -195,7 +196,7 @@ void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
   parallel_for(threads, n * pieces, cancel, [&](Index item, int thread) {
     const Index i = item / pieces, piece = item % pieces, task = taken[i];
     const auto edge = [&](Index p) { return p == pieces ? d : p * (d / pieces); };
-    // One data set for both loops is swept over once.
+    // A data set that serves both loops is swept over once.
     const bool shared = has_outer && tasks.shares(task);
     const Samples<XScalar> out =
         has_outer && !shared ? tasks.out(task) : Samples<XScalar>{{}, nullptr, 0};

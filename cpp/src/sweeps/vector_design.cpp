@@ -14,12 +14,12 @@
 namespace metaspan {
 namespace {
 
-/// Tasks for each thread at which threads take whole tasks: with fewer, some would wait long for
-/// the others.
+/// The number of tasks for each thread from which on threads take whole tasks; with fewer tasks,
+/// some threads would wait long for the others.
 constexpr Index kMany = 4;
 
-/// Columns of X that are multiplied by two vectors of residuals at a time: a part of all rows of a
-/// set, and of the two results, stays in the L2 cache.
+/// Number of columns of X that are multiplied by two vectors of residuals at a time. These columns
+/// of all rows of a set, and of the two results, stay in the L2 cache.
 constexpr Index kCombinedColumns = 1024;
 
 /// Number of entries that are sampled to weigh the bands.
@@ -28,9 +28,9 @@ constexpr Index kSampled = 1024;
 /// Returns how many rows of X, each of `row` bytes, a pass reads before it multiplies their
 /// residuals back. The rows are used twice, for X u and for X^T r, and the second use should hit a
 /// cache: the L2 cache where at least kRowsAtOnce rows fit in half of it, otherwise a thread's
-/// share of the L3 cache. Rows that are too long for any cache are read from memory twice. A thread
-/// alone takes fewer rows, of which an L1 cache holds a part; threads that share a pass take more,
-/// since they wait for each other after every block.
+/// share of the L3 cache. Rows that are too long for any cache are read from memory twice. A single
+/// thread takes fewer rows, of which an L1 cache holds a part. Threads that share a pass take more
+/// rows, since they wait for each other after every block.
 Index rows_at_a_time(Index row, int threads) {
   const Index alone = kNearestBytes / row / kRowsAtOnce * kRowsAtOnce;
   const Index near = kNearBytes / row / kRowsAtOnce * kRowsAtOnce;
@@ -72,8 +72,7 @@ struct VectorDesign<XScalar>::Pass {
   int threads;      // number of threads that share the pieces
 };
 
-/// Some rows of a set: where they are in memory, and their radii where these have not been
-/// multiplied in.
+/// Some rows of a set: their address, and their radii if the rows have not been multiplied by them.
 template <class XScalar>
 struct VectorDesign<XScalar>::Rows {
   const XScalar* X;  // (m, d)
@@ -81,8 +80,8 @@ struct VectorDesign<XScalar>::Rows {
   const double* radii;  // (m,)  what they are yet to be multiplied with, or null
 };
 
-/// Allocates what the panels of one thread, or of the threads that share a panel, need. Where every
-/// slot's vector is a term of grad_B, (10), the vectors belong to the block of terms and none are
+/// Allocates what the panels of one thread, or of the threads that share a panel, need. If every
+/// slot's vector is a term of grad_B, (10), the vectors are in the block of terms, and none are
 /// allocated here. The vectors are not initialised: every one is written before it is read.
 template <class XScalar>
 VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool inner_terms, bool features,
@@ -139,8 +138,8 @@ double* VectorDesign<XScalar>::vector(int slot, Index task) {
   return scratch_.vectors_.get() + (slot * panel_.tasks + task) * d;
 }
 
-/// Stores c of the term slot c^T of (10) beside the slot's vector. The product with the vector
-/// waits until the whole block of tasks is done and is then one second sweep, so that B is read and
+/// Stores c of the term slot c^T of (10) beside the slot's vector. When the whole block of tasks is
+/// done, one second sweep multiplies all vectors of the block by their c, so grad_B is read and
 /// written once for a block.
 template <class XScalar>
 void VectorDesign<XScalar>::add(int slot, const double* C) {
@@ -151,8 +150,8 @@ void VectorDesign<XScalar>::add(int slot, const double* C) {
   }
 }
 
-/// Returns a task's residuals scaled for X^T r. With features those of every slot are kept until
-/// finish(); the last place is for products without a slot.
+/// Returns the memory of a task's residuals scaled for X^T r. If Z is computed, the residuals of
+/// every slot are kept until finish(); the last place is for products without a slot.
 template <class XScalar>
 double* VectorDesign<XScalar>::scaled_of(int slot, Index task) {
   const Index last = slots_of(round_.outer_slot);
@@ -161,9 +160,9 @@ double* VectorDesign<XScalar>::scaled_of(int slot, Index task) {
   return scratch_.scaled_.data() + place * stride + task * (stride / width);
 }
 
-/// Calls body(task, threads that share it) for the tasks of the panel. Threads take whole tasks
-/// where these can be shared evenly or are many; otherwise they share the pieces of each task in
-/// turn. Both ways give the same bits.
+/// Calls body(task, threads that share it) for the tasks of the panel. Threads take whole tasks if
+/// these can be shared evenly or are many; otherwise the threads share the pieces of one task after
+/// another. Both ways give the same bits.
 template <class XScalar>
 template <class Body>
 void VectorDesign<XScalar>::each_task(Body&& body) {
@@ -205,8 +204,8 @@ double* VectorDesign<XScalar>::parts_of(Index task) {
          task * static_cast<Index>(scratch_.parts_.size()) / scratch_.tasks_;
 }
 
-/// Whether B V + terms is B w for every task, as in the first step of the inner loop, (2). B w is
-/// computed once a round and saves a product with B for each task.
+/// Returns whether B V + terms is B w for every task, as in the first step of the inner loop, (2).
+/// B w is computed once a round, which saves a product with B for each task.
 template <class XScalar>
 bool VectorDesign<XScalar>::is_start(const double* V, Terms<width> terms) const {
   for (Index j = 0; terms.count == 0 && j < round_.k; ++j) {
@@ -218,9 +217,9 @@ bool VectorDesign<XScalar>::is_start(const double* V, Terms<width> terms) const 
 }
 
 /// U = B V + terms [- theta], (tasks, d), one vector of length d for each task, (11): the terms of
-/// (6) are multiples of slots' vectors. With theta_i = B_star w_star subtracted here, X u is the
-/// residual but for the noise, (12). Work goes by pieces of d: a piece of B^T is read into the
-/// cache once and serves all tasks of the panel.
+/// (6) are multiples of slots' vectors. Because theta_i = B_star w_star is subtracted here, X u is
+/// the residual except for the noise, (12). The work is cut into pieces of d: a piece of B^T is
+/// read into the cache once and serves all tasks of the panel.
 template <class XScalar>
 void VectorDesign<XScalar>::directions(const double* V, Terms<width> terms, bool less_truth) {
   const Index d = round_.d, k = round_.k;
@@ -244,7 +243,8 @@ void VectorDesign<XScalar>::directions(const double* V, Terms<width> terms, bool
 }
 
 /// B^T slot, (k, width), for every task of the panel, (11). Each piece of B^T serves all tasks
-/// while it is in the cache; its part of the result is kept apart and the parts are added in order.
+/// while it is in the cache; its part of the result is stored separately, and the parts are added
+/// in order.
 template <class XScalar>
 void VectorDesign<XScalar>::pull_features(int slot) {
   const Index d = round_.d, k = round_.k;
@@ -277,8 +277,8 @@ void VectorDesign<XScalar>::times_piece(const Pass& task, const Rows& rows, Inde
   kernels::sweep_times(rows.m, columns, rows.X + first, rows.stride, task.u + first, part);
 }
 
-/// v = X^T r of the first rows of a set, v += X^T r of the later ones, on a piece of v. A piece is
-/// one thread's, and the rows are added in their order.
+/// v = X^T r of the first rows of a set, v += X^T r of the later ones, on a piece of v. One thread
+/// computes a piece and adds the rows in their order.
 template <class XScalar>
 void VectorDesign<XScalar>::combine_piece(const Pass& task, const Rows& rows, Index begin,
                                           Index first, Index columns) {
@@ -297,8 +297,8 @@ void VectorDesign<XScalar>::combine_piece(const Pass& task, const Rows& rows, In
   }
 }
 
-/// Both of a piece: v (+)= X^T r of some rows, which start at row `begin` of the set, and X u of
-/// the next rows. The bits are those of the two by themselves.
+/// Computes both products of a piece: v (+)= X^T r of some rows, which start at row `begin` of the
+/// set, and X u of the next rows. The bits are those of combine_piece() and times_piece().
 template <class XScalar>
 void VectorDesign<XScalar>::combine_and_times_piece(const Pass& task, const Rows& rows,
                                                     const Rows& next, Index begin, Index first,
@@ -313,9 +313,9 @@ void VectorDesign<XScalar>::combine_and_times_piece(const Pass& task, const Rows
         next.X + first, task.u + first, task.parts + piece * next.m);
 }
 
-/// Returns some rows of a set. They are in place if X is in memory, in the scratch if they were
-/// generated in an earlier pass and kept, and otherwise generated now. A row is a function of its
-/// counters, (12), so keeping it does not change a bit.
+/// Returns some rows of a set. The rows are in place if X is in memory, in the scratch if an
+/// earlier pass generated and kept them, and are otherwise generated now. A row is a function of
+/// its counters, (12), so keeping it does not change a bit.
 template <class XScalar>
 typename VectorDesign<XScalar>::Rows VectorDesign<XScalar>::rows_of(const Pass& task, Index begin,
                                                                     Index count) {
@@ -334,8 +334,8 @@ typename VectorDesign<XScalar>::Rows VectorDesign<XScalar>::rows_of(const Pass& 
 }
 
 /// Makes rows [begin, begin + count) of a set, (count, d), and their radii, (12). Threads make
-/// pieces of all the rows side by side. On the sphere a radius depends on the whole row: the
-/// squares of the pieces are added in order before it is drawn.
+/// pieces of all the rows side by side. On the sphere a radius depends on the whole row: the sums
+/// of squares of the pieces are added in order before the radius is computed.
 template <class XScalar>
 void VectorDesign<XScalar>::make(const Pass& task, Index begin, Index count, XScalar* out,
                                  double* radii) {
@@ -357,8 +357,8 @@ void VectorDesign<XScalar>::make(const Pass& task, Index begin, Index count, XSc
   for (Index i = 0; i < count; ++i) radii[i] = rows.maker->radius(rows.task, begin + i, radii[i]);
 }
 
-/// r = (X u - y) / sqrt(m), in the algebra's units, and the factor of each row in X^T r, which has
-/// 1 / sqrt(m) and the radius once more. X itself is never scaled.
+/// Computes r = (X u - y) / sqrt(m), in the algebra's units, and the factor of each row in X^T r,
+/// which is r times 1 / sqrt(m) and the radius. X itself is never scaled.
 template <class XScalar>
 void VectorDesign<XScalar>::residuals(const Pass& task, Index begin, Index count,
                                       const double* radii) {
@@ -371,12 +371,12 @@ void VectorDesign<XScalar>::residuals(const Pass& task, Index begin, Index count
   }
 }
 
-/// One pass over a set of a task, (11): a few rows of X u, their residuals, and at once their share
-/// of X^T r, while a cache still holds the rows. X is thus read from memory once for two products.
-/// Rows that are in memory are taken together with the next ones, column by column: X^T r of the
-/// former, which an outer cache holds if they are long, and X u of the latter, so that the two
-/// overlap. Every other time the pieces of d are taken backward: the last pieces of the former rows
-/// are still in an inner cache.
+/// Makes one pass over a set of a task, (11): X u of a block of rows, the residuals, and then X^T r
+/// of the block while a cache still holds its rows. X is thus read from memory once for two
+/// products. If X is in memory, X^T r of a block and X u of the next block are computed in one loop
+/// over the columns, so that reading the next block overlaps with arithmetic on rows in a cache.
+/// Every second loop takes the pieces of d backward, because the last pieces of a block are still
+/// in an inner cache.
 template <class XScalar>
 void VectorDesign<XScalar>::pass(const Pass& task) {
   const Samples<XScalar>& set = *task.set;
@@ -391,7 +391,7 @@ void VectorDesign<XScalar>::pass(const Pass& task) {
   bool backward = true;
   for (Index begin = 0; begin < set.m; begin += most, backward = !backward) {
     const Index after = begin + rows.m, count = std::min(most, set.m - after);
-    // Rows that are generated take the place of the ones before.
+    // Generated rows overwrite the rows before them.
     const bool together = count > 0 && !set.is_made();
     Rows next = together ? rows_of(task, after, count) : Rows{};
     const auto do_piece = [&](Index first, Index columns, Index piece) {
@@ -457,8 +457,8 @@ void VectorDesign<XScalar>::pass_entries(const Pass& task) {
   }
 }
 
-/// Z = X B of the inner sets, (5), each of which is read once, a block of rows at a time. Generated
-/// rows are those of the blocks in which they are held.
+/// Computes Z = X B of the inner sets, (5). Each set is read once, a block of rows at a time. If
+/// rows are generated, a block has at most as many rows as the scratch holds.
 template <class XScalar>
 void VectorDesign<XScalar>::project() {
   const bool made = panel_.inner[0]->is_made();
@@ -479,8 +479,8 @@ void VectorDesign<XScalar>::project() {
   projected_ = true;
 }
 
-/// A block of rows and a piece of d yield a part of Z, and the parts are added in the order of the
-/// pieces. Rows of elliptical features are multiplied by their radii, (12).
+/// Each pair of a block of rows and a piece of d gives a part of Z, and the parts are added in the
+/// order of the pieces. Rows of elliptical features are multiplied by their radii, (12).
 template <class XScalar>
 void VectorDesign<XScalar>::project_rows(const Pass& task, const Rows& rows, Index begin) {
   const Index d = round_.d, k = round_.k, count = rows.m;
@@ -496,7 +496,7 @@ void VectorDesign<XScalar>::project_rows(const Pass& task, const Rows& rows, Ind
 }
 
 /// The responses of generated rows are X theta + z, of which only z is stored, (12): -X theta is
-/// computed once, with U = -theta, and residuals from Z add it.
+/// computed once, with U = -theta, and is added to residuals that are computed from Z.
 template <class XScalar>
 void VectorDesign<XScalar>::keep_truth(const Pass& task, const Rows& rows, Index begin) {
   const double* u = scratch_.U_.get() + task.place * round_.d;
@@ -552,7 +552,8 @@ void VectorDesign<XScalar>::from_features(bool with_y, const double* V, int slot
     kernels::transposed_times(m, k, Z, task.scaled, column.data());
     double* all = scratch_.features_.data() + slot * k * width;
     for (Index j = 0; j < k; ++j) all[j * width + t] = column[static_cast<std::size_t>(j)];
-    // Z has the radii of its rows; X^T r in finish() takes them from the residuals.
+    // The rows of Z have been multiplied by the radii; for X^T r in finish(), the residuals are
+    // multiplied by them.
     for (Index i = 0; made && i < m; ++i) {
       task.scaled[i] *= scratch_.inner_radii_[static_cast<std::size_t>(t * m_in_ + i)];
     }
@@ -560,8 +561,8 @@ void VectorDesign<XScalar>::from_features(bool with_y, const double* V, int slot
   interleave(panel_.inner, m_in_, r);
 }
 
-/// Z^T Z and Z^T y of (26), in normalised units, for every task of the panel. The residual of zero
-/// features is -y.
+/// Z^T Z and Z^T y of (26), in normalised units, for every task of the panel. With Z V = 0, the
+/// residual is -y.
 template <class XScalar>
 void VectorDesign<XScalar>::normal_equations(double* G, double* b) {
   if (!projected_) project();
@@ -591,9 +592,9 @@ void VectorDesign<XScalar>::normal_equations(double* G, double* b) {
   }
 }
 
-/// The vectors X^T r_j and X^T r_bar_j of (10) for all inner steps, in one pass over each inner
-/// set, (11): rows in memory are read chunk by chunk of columns, and generated rows as they are
-/// held.
+/// Computes the vectors X^T r_j and X^T r_bar_j of (10) for all inner steps, in one pass over each
+/// inner set, (11). Rows are read in chunks of columns; generated rows are read in the blocks in
+/// which they are held.
 template <class XScalar>
 void VectorDesign<XScalar>::finish() {
   if (!round_.features || !panel_.inner_terms) return;
@@ -612,8 +613,8 @@ void VectorDesign<XScalar>::finish() {
   });
 }
 
-/// A chunk of columns is read for the two vectors of a step, and stays in a cache for the next
-/// step. The gradient of (27) has the vector X^T r_0 alone.
+/// A chunk of columns is read for the two vectors of a step and stays in a cache for the next step.
+/// The gradient of (27) has a single vector, X^T r_0.
 template <class XScalar>
 void VectorDesign<XScalar>::combine_slots(const Pass& task, const Rows& rows, Index begin,
                                           Index first, Index columns) {
@@ -640,8 +641,8 @@ void VectorDesign<XScalar>::combine_slots(const Pass& task, const Rows& rows, In
   }
 }
 
-/// Writes the residuals of the tasks into a panel, (m, width), with zeros below those of smaller
-/// tasks and in columns without a task.
+/// Writes the residuals of the tasks into a panel, (m, width), with zeros below the residuals of
+/// smaller tasks and in columns without a task.
 template <class XScalar>
 void VectorDesign<XScalar>::interleave(const Samples<XScalar>* const* sets, Index most_m,
                                        double* r) const {
@@ -655,8 +656,8 @@ void VectorDesign<XScalar>::interleave(const Samples<XScalar>* const* sets, Inde
   }
 }
 
-/// The three products of the Design: u for every task of the panel, then a pass over each task's
-/// set, then B^T X^T r for the slot.
+/// Computes the three products of the Design: u for every task of the panel, then the pass over
+/// each task's set, then B^T X^T r for the slot.
 template <class XScalar>
 void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index most_m, bool with_y,
                                   const double* V, Terms<width> terms, int slot, double* r) {
@@ -674,8 +675,8 @@ void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index mos
   if (slot != kNoSlot) pull_features(slot);
 }
 
-/// Inner products of two slots' vectors, (width,), which replace a . K b of (6) and (9). They are
-/// sums over the pieces of d in their order.
+/// Computes the inner products of two slots' vectors, (width,), which replace a . K b of (6) and
+/// (9), as sums over the pieces of d in order.
 template <class XScalar>
 void VectorDesign<XScalar>::dot(int a, int b, double* dots) {
   std::fill_n(dots, width, 0.0);

@@ -7,13 +7,13 @@
 namespace metaspan {
 namespace {
 
-/// Panels for each thread below which uneven shares leave a thread idle for long.
+/// With fewer panels than this for each thread, uneven shares leave a thread idle for long.
 constexpr Index kFewPanels = 8;
 
 /// Returns how many tasks share one read of each piece of B^T, (11): a panel of kPanelTasks, or one
-/// task at a time. A panel saves reads of B where B is too large for a cache, and costs nothing
-/// where its vectors of length d are short. In between, the vectors of several tasks would displace
-/// each other from the cache.
+/// task at a time. A panel of several tasks saves reads of B if B is too large for a cache, and
+/// costs nothing if its vectors of length d are short. In all other cases, the vectors of several
+/// tasks would displace each other from the cache.
 Index tasks_together(Index d, Index k) {
   const double numbers = static_cast<double>(k) * static_cast<double>(d);
   const bool short_vectors = kPanelTasks * d <= kShortVectors;
@@ -21,11 +21,11 @@ Index tasks_together(Index d, Index k) {
 }
 
 /// Returns whether the inner loop is computed from Z = X B, (6), with one read of X in place of a
-/// pass for each inner step. This is possible where the inner loop does not move B, and pays where
-/// B has few columns for each pass saved. An exact method saves two passes for each step, but needs
-/// one more after Z. Over short rows the first pass takes about as long as reading X; over long
-/// rows every pass takes twice as long, since no L2 cache keeps a row until its second use. A
-/// solved head, (26), needs Z always.
+/// pass for each inner step. This is possible if the inner loop does not move B, and pays if B has
+/// few columns for each pass saved. An exact method saves two passes for each step, but needs one
+/// pass more after Z. If rows are short, the first pass takes about as long as one read of X. If
+/// rows are long, every pass takes as long as two reads of X, since no L2 cache keeps a row until
+/// its second use. A solved head, (26), always needs Z.
 bool takes_features(const Method& method, Index d, Index k, Index row_bytes) {
   if (method.solves_head) return true;
   if (method.adapt_B || row_bytes == 0 || d < kLeastLong) return false;
@@ -43,10 +43,10 @@ Index dense_row_bytes(const DataSizes& sizes) {
 }  // namespace
 
 /// Plans the memory of the vector route for a method and the sizes of a batch. A block keeps the
-/// gradient terms v c^T, (10), of as many tasks as fit kVectorBlockBytes, in whole panels and at
-/// least one, so that one second sweep adds all of them to grad_B. Methods with an inner part keep
-/// the vectors of the inner loop as terms; the others need separate memory for them, unless Z
-/// serves the inner sets. The plan depends on sizes only, never on threads.
+/// gradient terms v c^T, (10), of the tasks of one or more whole panels, up to kVectorBlockBytes,
+/// so that one second sweep adds all of these terms to grad_B. Methods with an inner part keep the
+/// vectors of the inner loop as terms. Other methods need separate memory for these vectors, unless
+/// the inner sets are processed by Z. The plan depends on sizes only, never on threads.
 VectorPlan::VectorPlan(const Method& method, Index d_, Index k_, Index tasks, Index row_bytes)
     : d(d_),
       k(k_),
@@ -62,8 +62,9 @@ VectorPlan::VectorPlan(const Method& method, Index d_, Index k_, Index tasks, In
 
 /// Decides whether threads take panels of their own or share each panel. Panels side by side need
 /// no synchronisation, but each thread then needs a share of the caches, so large panels are
-/// shared. So are few panels of sparse tasks whose number is not a multiple of the threads, since
-/// the entries of a panel can be shared evenly. Both ways give the same bits.
+/// shared. If there are few panels of sparse tasks, and their number is not a multiple of the
+/// number of threads, panels are shared as well, since the entries of a panel can be divided
+/// evenly. Both ways give the same bits.
 Sharing sharing_of(const VectorPlan& plan, Index n, double task_bytes, bool sparse, int threads) {
   const Index panels = plan.panels(n);
   // A few panels with many entries each would leave some threads idle, so they share each panel.
@@ -76,8 +77,8 @@ Sharing sharing_of(const VectorPlan& plan, Index n, double task_bytes, bool spar
 
 /// Returns how many rows of X a task holds when rows are generated, (12). If the algebra passes
 /// over an inner set more than once, and the whole set fits kMadeBytes for all tasks of a panel, it
-/// is generated once and kept. Otherwise rows are generated in blocks, for each pass again. A
-/// source that supplies rows in blocks is always asked for kRowsAtOnce of them.
+/// is generated once and kept. Otherwise each pass generates the rows again, in blocks. A source
+/// that supplies rows in blocks is always asked for kRowsAtOnce of them.
 HeldRows held_rows(Index tasks, Index row_bytes, Index most_in, bool again, bool in_blocks) {
   const Index room = std::max<Index>(1, kMadeBytes / (row_bytes * tasks));
   const Index outer = in_blocks ? kRowsAtOnce : std::min(kRowsAtOnce, room);
@@ -98,7 +99,7 @@ VectorPlan plan_of(const Method& method, const DataSizes& sizes) {
 }
 
 /// Returns the bytes of the vectors for rounds on stored samples, by the plan and the sharing that
-/// the route itself uses, so that an estimate cannot drift from it.
+/// the route itself uses, so that the estimate cannot differ from the memory of the route.
 double vector_memory(const Method& method, const DataSizes& sizes, int threads) {
   const VectorPlan plan = plan_of(method, sizes);
   const Sharing sharing = sharing_of(plan, sizes.n, sizes.task_bytes(), sizes.sparse, threads);
@@ -113,8 +114,8 @@ double vector_memory(const Method& method, const DataSizes& sizes, int threads) 
 }
 
 /// Returns the cost of generating rows for rounds on sampled tasks, (12), with the bytes that are
-/// held. A row costs its random numbers, rounded up to what a kernel draws at a time, and the time
-/// of kCallsOfRow kernel calls, by measurement.
+/// held. By measurement, a row costs kCallsOfRow kernel calls and its random numbers, whose count
+/// is rounded up to what a kernel draws at a time.
 SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_blocks,
                          int threads) {
   constexpr double kCallsOfRow = 8;
