@@ -20,7 +20,7 @@ class Parser(argparse.ArgumentParser):
     r"""An argument parser that reports bad usage in one line."""
 
     def error(self, message: str) -> NoReturn:
-        r"""Exit with status 2 and one line on standard error.
+        r"""Exit with status 2 after writing one line to standard error.
 
         Parameters
         ----------
@@ -36,15 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str or None
-        The arguments after the name of the command. None: those of the process.
+        The arguments after the name of the command. None: the arguments of this process.
 
     Returns
     -------
     int
-        Exit status: 0 on success, 1 if a claim of ``reproduce --all`` fails, 2 on bad usage, 130
-        after Ctrl-C.
+        Exit status: 0 on success, 1 if a claim of ``reproduce --all`` fails, 2 on bad usage, and
+        130 after Ctrl-C.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # it may be unable to encode names of files
+    if isinstance(sys.stdout, io.TextIOWrapper):  # its encoding may lack characters of file names
         sys.stdout.reconfigure(errors="backslashreplace")
     chosen = _parser().parse_args(arguments)
     try:
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("metaspan: interrupted; finished work is kept", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of the pipe is gone. Later writes, such as the flush at exit, must not fail.
+        # The reader of the pipe has ended. Later writes, such as the flush at exit, must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, ImportError, OSError, BrokenExecutor) as error:
@@ -137,7 +137,7 @@ def _reproduce(chosen: argparse.Namespace) -> int:
 
 
 class _Lines:
-    """Replaces the progress bar if there is no terminal: prints a line per finished panel."""
+    """Stands in for the progress bar without a terminal: prints a line for each finished panel."""
 
     def update(self) -> None: ...
 

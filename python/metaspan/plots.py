@@ -60,32 +60,35 @@ def plot(
 ) -> Axes:
     r"""Plot a recorded quantity against rounds, with its spread over trials.
 
-    Each run is drawn as its mean over trials with a Student-t band of that mean; on a log axis mean
-    and band are those of the logarithm. If trials of a run diverge, a cross marks the end of the
-    first of them, and a note says how many diverge; after the cross, a thin line shows the trials
-    that never diverge.
+    Each run is drawn as its mean over trials, with a band that is the Student-t interval of this
+    mean. On a log axis, the mean and the interval are those of the logarithm. If some trials of a
+    run diverge, a cross marks the round in which the first of them ends, and a note gives the
+    number of diverged trials. After the cross, a thin line shows the mean of those trials that
+    never diverge.
 
     Parameters
     ----------
     results : Result or mapping of str to Result
-        One run, or several by the names that label them.
+        One run, or several runs by the names that label them.
     y : str
-        Name of a record. ``"angles"`` gives one line per angle.
+        Name of a record. ``"angles"`` gives one line for each angle.
     band : float or None
         Coverage of the band, in (0, 1). None: no band.
     ax : matplotlib.axes.Axes or None
-        Axes to draw into. None: axes in a new figure, made without pyplot, so that no display is
-        needed.
+        Axes to draw into. None: axes in a new figure, which is made without pyplot, so that no
+        display is needed.
     labels : {"legend", "direct"} or None
-        "legend": a legend. "direct": names beside the ends of the curves. None: no names.
+        "legend": draw a legend. "direct": write names beside the ends of the curves. None: show no
+        names.
     colors : sequence of str or None
-        A colour per run. None: a palette that colour-blind readers can tell apart.
+        A colour for each run. None: a palette that colour-blind readers can tell apart.
     log : bool or None
-        Whether the y axis is logarithmic. None: if all values are positive.
+        Whether the y axis is logarithmic. None: it is logarithmic if all values are positive.
     predictions : mapping of str to callable, or None
-        Functions that map rounds of shape (rows,) to values of shape (rows,), by the names that
-        label them, such as those of `metaspan.theory`. Each is drawn as a thin grey line within the
-        limits of the axes; the limits change only if the line would be entirely outside.
+        Functions that map rounds of shape (rows,) to values of shape (rows,), such as those of
+        `metaspan.theory`, by the names that label them. Each function is drawn as a thin grey line
+        within the limits of the axes. These limits change only if the line would otherwise be
+        entirely outside.
 
     Returns
     -------
@@ -127,7 +130,7 @@ def plot(
     for i, (name, row) in enumerate(rows.items()):
         color = colors[i] if colors is not None else PALETTE[i % len(PALETTE)]
         _draw_run(ax, name, row, color, (i, len(rows)))
-    ax.autoscale_view()  # fixes the limits, on which the positions below depend
+    ax.autoscale_view()  # fixes the limits; positions below depend on them
     lines = [
         _draw_prediction(ax, name, function, rows, PREDICTED_DASHES[i % len(PREDICTED_DASHES)])
         for i, (name, function) in enumerate((predictions or {}).items())
@@ -189,7 +192,8 @@ def _draw_run(ax: Axes, name: str, row: Summary, color: str, place: tuple[int, i
         return
     columns = row.mean.reshape(row.rounds.size, -1).T
     low, high = (end.reshape(row.rounds.size, -1).T for end in (row.low, row.high))
-    # Markers of different runs are at different rounds, which tells apart curves that coincide.
+    # Different runs have markers at different rounds, so that curves that coincide can be told
+    # apart.
     every = max(1, whole // 8)
     start = round((i + 0.5) * every / count)
     marks = [mark for mark in range(start, whole, every) if mark < 0.98 * whole]
@@ -226,7 +230,7 @@ def _draw_prediction(
     rows: Mapping[str, Summary],
     dash: Any,
 ) -> Line2D:
-    """Draw one prediction over the rounds that are shown."""
+    """Draw one prediction over the range of rounds that the axes show."""
     from matplotlib.lines import Line2D  # noqa: PLC0415
 
     if not callable(function):
@@ -250,7 +254,7 @@ def _draw_prediction(
 
 
 def _annotate_divergence(ax: Axes, row: Summary, color: str) -> None:
-    """Write beside the cross how many trials diverged."""
+    """Write the number of diverged trials beside the cross."""
     value = float(row.mean.reshape(row.rounds.size, -1)[row.whole - 1, 0])
     note = "diverges" if row.trials == 1 else f"{row.diverged} of {row.trials} trials diverge"
     at = float(row.rounds[row.whole - 1])
@@ -269,7 +273,7 @@ def _annotate_divergence(ax: Axes, row: Summary, color: str) -> None:
 
 
 def _set_ticks(ax: Axes) -> None:
-    """Set plain 1-2-5 ticks on a log axis of less than two decades, for lack of powers of ten."""
+    """Set plain 1-2-5 ticks on a log axis that spans less than two decades."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # noqa: PLC0415
 
     low, high = ax.get_ylim()
@@ -280,7 +284,7 @@ def _set_ticks(ax: Axes) -> None:
 
 
 def _name_axes(ax: Axes, y: str) -> None:
-    """Label the axes unless they have labels."""
+    """Label those axes that have no labels yet."""
     if not ax.get_xlabel():
         ax.set_xlabel("round", family=FONT, color=INK)
     if not ax.get_ylabel():
@@ -299,10 +303,10 @@ def _add_legend(ax: Axes) -> None:
 def _label_ends(
     ax: Axes, rows: Mapping[str, Summary], colors: Sequence[str] | None, lines: Sequence[Line2D]
 ) -> None:
-    """Write names at the right-hand ends of the curves, pushed apart where they would overlap."""
+    """Write names at the right-hand ends of the curves, moved apart where they would overlap."""
     figure = ax.figure
-    pixel = 72 / figure.dpi  # in points, the unit of offsets
-    labelled = []  # name, end of the curve, colour
+    pixel = 72 / figure.dpi  # a pixel in points, the unit of offsets
+    labelled = []  # (name, end of the curve, colour)
     for i, (name, row) in enumerate(rows.items()):
         if row.whole:
             value = float(row.mean.reshape(row.rounds.size, -1)[-1, 0])

@@ -1,4 +1,4 @@
-r"""What the paper and theory expect of a quantity, beside what came out."""
+r"""What the paper and the theory expect of a quantity, beside the observed value."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 HEADER = ("holds", "panel", "quantity", "expected", "least", "most", "observed", "source")
-# The source of numbers that no formula gives: a simulation of the same runs that shares no code
-# with this package. It took few seeds (one for heads with a large mean), so that its exponents are
-# good to 20 %.
+# Source of numbers that no formula gives: an independent simulation of the same runs, which shares
+# no code with this package. It had few seeds, and only one for heads with a large mean. Its
+# exponents are therefore accurate only to 20 %.
 SIMULATION = "independent simulation, few seeds"
 EXPONENT = 0.2
 
@@ -23,17 +23,17 @@ class Claim:
     Parameters
     ----------
     panel : str
-        The panel that shows the quantity, or ``"theory"`` if there is none.
+        The panel that shows the quantity, or ``"theory"`` if no panel shows it.
     quantity : str
         Name of the quantity.
     expected : float
-        Its value in the paper, in a theorem or in an independent simulation.
+        Value of the quantity in the paper, in a theorem or in an independent simulation.
     least, most : float
-        The values between which the observed one must lie.
+        The bounds between which the observed value must lie.
     source : str
-        Where `expected` comes from.
+        Where the value of `expected` comes from.
     observed : float
-        What came out.
+        Value that the runs gave.
     """
 
     panel: str
@@ -46,17 +46,17 @@ class Claim:
 
     @property
     def holds(self) -> bool:
-        """Whether the observed value lies where it must; false for NaN."""
+        """Whether the observed value lies between its bounds; false for NaN."""
         return self.least <= self.observed <= self.most
 
 
 def near(expected: float, relative: float) -> tuple[float, float]:
-    r"""Return the interval of a relative error about a positive value.
+    r"""Return the interval around a positive value that a relative error allows.
 
     Parameters
     ----------
     expected, relative : float
-        The value, and the error.
+        The value, and its relative error.
 
     Returns
     -------
@@ -67,16 +67,17 @@ def near(expected: float, relative: float) -> tuple[float, float]:
 
 
 def near_on_logarithms(expected: float, error: float = 0.0) -> tuple[float, float]:
-    r"""Return the interval of a distance that is known up to 20 % of its exponent.
+    r"""Return the interval for a distance whose exponent is known to 20 %.
 
     Parameters
     ----------
     expected : float
-        The value, in (0, 1]. Its logarithm has an error of 20 %, and of a tenth at least: before
-        dist falls, its exponent is near zero and depends on the start.
+        The value, in (0, 1]. The error of its logarithm is 20 % of the logarithm, and at least 0.1:
+        before dist falls, its exponent is near zero and depends on the start.
     error : float
-        Standard error of the observed logarithm. Three of them and the error of `expected` are
-        independent, so that their squares add.
+        Standard error of the observed logarithm. The half width of the interval is the root of a
+        sum of two squares, as for independent errors: the error of the logarithm of `expected` and
+        three standard errors.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-r"""What the panels must show: claims about the runs that they draw."""
+r"""What the panels must show: claims about the runs that the panels draw."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ RATE = "(22)"
 MANY_TASKS = "(23), many tasks a round"
 FOUR = ("Exact ANIL", "FO-ANIL", "Exact MAML", "FO-MAML")
 AVERAGE = "average risk"
-LATE = 1e-2  # dist from which its logarithm falls on a line
+LATE = 1e-2  # log dist falls along a straight line where dist is below this
 
-Shown = dict[tuple[str, str], tuple[Curve, Result]]  # by view and label
+Shown = dict[tuple[str, str], tuple[Curve, Result]]  # keys: name of the view, label of the curve
 
 
 def expect(name: str, panel: Panel, runs: list[list[Result]]) -> list[Claim]:
-    r"""List what the paper and theory expect of a panel, beside what its runs show.
+    r"""List what the paper and the theory expect of a panel, beside what its runs show.
 
     Parameters
     ----------
     name : str
         Name of the panel.
     panel : Panel
-        What it shows.
+        What the panel shows.
     runs : list of list of Result
         The results of each view, in the order of its curves.
 
     Returns
     -------
     list of Claim
-        The claims; none for a panel of which nothing is claimed.
+        The claims; an empty list for a panel without claims.
     """
     if name == "floor":
         return list(_floor(panel, runs))
@@ -63,58 +63,58 @@ def expect(name: str, panel: Panel, runs: list[list[Result]]) -> list[Claim]:
 
 
 def dist_at(result: Result, at: int) -> F64:
-    r"""Return dist of the trials that did not diverge, in the recorded round nearest to one.
+    r"""Return dist of the trials that did not diverge, in the recorded round nearest to `at`.
 
     Parameters
     ----------
     result : Result
         A run with ``"dist"``.
     at : int
-        The round.
+        The given round.
 
     Returns
     -------
     ndarray of shape (trials,)
-        The values.
+        Values of dist in that recorded round.
     """
     return _kept(result)[:, int(np.abs(result.trace["round"] - at).argmin())]
 
 
 def mean_at(result: Result, at: int) -> float:
-    r"""Return the geometric mean of `dist_at`; NaN if there are no values.
+    r"""Return the geometric mean of the values of `dist_at`; NaN if there are none.
 
     Parameters
     ----------
     result : Result
         A run with ``"dist"``.
     at : int
-        The round.
+        The given round.
 
     Returns
     -------
     float
-        The mean over trials.
+        The geometric mean over trials.
     """
     values = dist_at(result, at)
     return math.exp(float(np.log(values).mean())) if values.size else math.nan
 
 
 def _kept(result: Result) -> F64:
-    """Values of dist (trials, rows) of the trials that did not diverge."""
+    """Return dist (trials, rows) of the trials that did not diverge."""
     alive = np.array([outcome.status != Status.DIVERGED for outcome in result.outcomes])
     values: F64 = np.atleast_2d(result.trace["dist"])[alive]
     return values
 
 
 def _log_means(result: Result) -> F64:
-    """Means (rows,) of log dist over the trials that did not diverge."""
+    """Return the mean (rows,) of log dist over the trials that did not diverge."""
     values = _kept(result)
     means: F64 = np.log(values).mean(axis=0) if len(values) else np.full(values.shape[1], np.nan)
     return means
 
 
 def _error_at(result: Result, at: int) -> float:
-    """Standard error of the mean of log dist over trials."""
+    """Return the standard error of the mean of log dist over trials."""
     values = dist_at(result, at)
     return float(np.log(values).std(ddof=1) / math.sqrt(values.size)) if values.size > 1 else 0.0
 
@@ -127,13 +127,13 @@ def slope(result: Result, first: float = LATE, last: float = 0.0) -> float:
     result : Result
         A run with ``"dist"``.
     first, last : float
-        It is measured from the first row with a (geometric) mean below `first` to the last row with
-        a mean above `last`.
+        The decrease is measured from the first row whose geometric mean is below `first` to the
+        last row whose geometric mean is above `last`.
 
     Returns
     -------
     float
-        The slope; NaN if there are fewer than two such rows.
+        The decrease per round; NaN if there are fewer than two such rows.
     """
     logs = _log_means(result)
     with np.errstate(divide="ignore"):
@@ -150,7 +150,7 @@ def _rate_of(curve: Curve) -> float:
 
 
 def _falls(panel: str, where: str, curve: Curve, result: Result) -> Claim:
-    """The rate (22); with three fresh tasks a round, trials scatter about it by some percent."""
+    """Claim the rate (22) to 5 %, since trials with three fresh tasks a round scatter about it."""
     least, most = near(value := _rate_of(curve), 0.05)
     quantity = f"{where}: fall of log dist per round"
     observed = slope(result)
@@ -161,7 +161,7 @@ def _falls(panel: str, where: str, curve: Curve, result: Result) -> Claim:
 
 
 def _simulated(panel: str, where: str, at: int, value: float, result: Result) -> Claim:
-    """A number of the independent simulation, good to 20 % of its exponent."""
+    """Claim a number of the independent simulation, whose exponent is accurate to 20 %."""
     least, most = near_on_logarithms(value, _error_at(result, at))
     return Claim(
         panel=panel, quantity=f"{where}: dist at round {at}", expected=value, least=least,
@@ -170,7 +170,7 @@ def _simulated(panel: str, where: str, at: int, value: float, result: Result) ->
 
 
 def _predicted(panel: str, where: str, at: int, curve: Curve, result: Result) -> Claim:
-    """A point of the recursion for many tasks a round; three make the exponent smaller."""
+    """Claim a dist of the recursion for many tasks a round; three tasks lower its exponent."""
     cov = np.eye(curve.k) if curve.heads.cov is None else np.asarray(curve.heads.cov)
     assert isinstance(curve.method, ANIL)
     value = population_dist(curve.d, cov, curve.method, at, curve.init.dist)
@@ -184,7 +184,7 @@ def _predicted(panel: str, where: str, at: int, curve: Curve, result: Result) ->
 def _stays(
     panel: str, where: str, value: float, ends: tuple[float, float], result: Result
 ) -> Claim:
-    """Average risk does not recover the subspace."""
+    """Claim that average risk does not recover the subspace."""
     last = int(result.trace["round"][-1])
     return Claim(
         panel=panel, quantity=f"{where}{AVERAGE}: dist at round {last}", expected=value,
@@ -193,7 +193,7 @@ def _stays(
 
 
 def _coincide(panel: str, results: list[Result]) -> Claim:
-    """By (22) all four methods have one factor: largest difference of exponents, relative."""
+    """Claim that log dist is nearly equal for the four methods: (22) gives them one factor."""
     logs = [_log_means(r) for r in results]
     apart = max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in combinations(logs, 2))
     return Claim(
@@ -238,7 +238,7 @@ def _diversity(shown: Shown) -> Iterator[Claim]:
 
 
 def _few_seeds(panel: str, where: str, at: int, value: float, result: Result) -> Claim:
-    """A simulated number while dist depends on the start: it may be that of a single start."""
+    """Claim a simulated dist that depends on the start; it may be from a single start."""
     error = _error_at(result, at) * math.sqrt(1 + dist_at(result, at).size)
     least, most = near_on_logarithms(value, error)
     return Claim(
@@ -274,7 +274,7 @@ def _start(shown: Shown) -> Iterator[Claim]:
 
 
 def _large_mean(results: dict[str, Result]) -> Iterator[Claim]:
-    """Heads N(10 * 1, I): ANIL keeps converging and MAML suffers."""
+    """Claim that with heads N(10 * 1, I) ANIL keeps converging and MAML does worse."""
     panel, where = "start", "mean 10"
     anil, maml = (0.6, 0.2, 0.05), (0.6, 0.3, 0.1)
     for label, values in (("Exact ANIL", anil), ("FO-ANIL", anil), ("Exact MAML", maml)):
@@ -296,7 +296,7 @@ def _large_mean(results: dict[str, Result]) -> Iterator[Claim]:
 
 
 def _fedavg(shown: Shown) -> Iterator[Claim]:
-    """One local step is average risk and stays; more steps fall exponentially, and faster."""
+    """Claim that one local step, average risk, does not converge, and that more converge faster."""
     panel = "fedavg"
     results = {curve.method.local_steps: result for curve, result in shown.values()
                if isinstance(curve.method, FedAvg)}  # fmt: skip
@@ -315,7 +315,7 @@ def _fedavg(shown: Shown) -> Iterator[Claim]:
 
 
 def _floor(panel: Panel, runs: list[list[Result]]) -> Iterator[Claim]:
-    """The scale of theory, and the floor of first-order ANIL itself where steps are small."""
+    """Claim the scale of the floor, and its value for first-order ANIL with small steps."""
     ends = next(i for i, view in enumerate(panel.views) if view.floors)
     by_label: dict[str, list[tuple[Curve, Result]]] = {}
     for curve, result in zip(panel.views[ends].curves, runs[ends], strict=True):

@@ -1,4 +1,4 @@
-r"""The simulations of the paper and of its field: what every panel shows."""
+r"""The simulations of the paper and of related work: what every panel shows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..config.options import Init
 from ..methods import ANIL, MAML, AverageRisk, FedAvg, Method
 from ..tasks.heads import GaussianHeads
 
-D, K, N = 20, 3, 3  # the paper's sizes: features, rank and width, tasks a round
+D, K, N = 20, 3, 3  # sizes in the paper: features, rank (also width), tasks in a round
 HEADS = GaussianHeads()
-LOCAL_STEPS = (1, 2, 5, 10)  # of the panel on FedAvg
+LOCAL_STEPS = (1, 2, 5, 10)  # numbers of local steps in the panel on FedAvg
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,21 +24,21 @@ class Curve:
     Parameters
     ----------
     label : str
-        Name in the figure.
+        Name of the run in the figure.
     method : ANIL, MAML or another method
-        What is trained.
+        Method that is trained.
     init : Init
-        Where it starts.
+        Start of the training.
     heads : GaussianHeads
-        Law of the tasks' heads.
+        Distribution of the tasks' heads.
     rounds : int
         Number of rounds.
     d, k, n : int
-        Features, rank and width, and tasks a round.
+        Number of features, rank (which is also the width), and number of tasks in a round.
     m : (int, int) or None
-        Samples of a task, inner and outer; None: infinitely many.
+        Numbers of inner and outer samples of a task. None: infinitely many samples.
     trials : int
-        Independent trials.
+        Number of independent trials.
     """
 
     label: str
@@ -60,16 +60,17 @@ class View:
     Parameters
     ----------
     name : str
-        Name in the data file.
+        Name of the axes in the data file.
     title : str
-        Text above the axes; none where it is empty.
+        Text above the axes; no text is drawn if it is empty.
     curves : tuple of Curve
-        What it shows.
+        Curves in these axes.
     ordered : bool
-        The curves are values of one parameter: shades of one palette, names beside their ends.
+        Whether the curves belong to values of one parameter. They are then drawn in shades of one
+        palette, with names beside their ends.
     floors : bool
-        Only the ends of the curves are shown, over the scale of theory; curves of one label are a
-        series.
+        Whether only the ends of the curves are shown, over the scale that theory gives. Curves with
+        the same label form one series.
     """
 
     name: str
@@ -81,16 +82,16 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    r"""One figure.
+    r"""One figure of the paper or of related work.
 
     Parameters
     ----------
     about : str
-        One line for ``--list``.
+        Description in one line, for ``--list``.
     views : tuple of View
         Axes from left to right.
     by_name : bool
-        Whether it is made only by its name, or with all panels.
+        Whether the figure is made only on request, by its name or with all panels.
     """
 
     about: str
@@ -101,7 +102,7 @@ class Panel:
 def _five(
     alpha: float, beta: float, dist: float | None, heads: GaussianHeads, rounds: int
 ) -> tuple[Curve, ...]:
-    """Return the four methods and average risk, all from alpha B^T B = I and w = 0."""
+    """Return runs of the four methods and average risk from alpha B^T B = I and w = 0."""
     methods: dict[str, Method] = {
         "Exact ANIL": ANIL(alpha=alpha, beta=beta),
         "FO-ANIL": ANIL(alpha=alpha, beta=beta, first_order=True),
@@ -117,7 +118,7 @@ def _five(
 
 
 def _diversities(method: Method, values: Sequence[float], rounds: int) -> tuple[Curve, ...]:
-    """Return one method under heads of covariance diag(1, ..., 1, mu^2) for each mu^2."""
+    """Return a run of a method for each mu^2, with heads of covariance diag(1, ..., 1, mu^2)."""
     return tuple(
         Curve(
             label=f"$\\mu^2 = {value:g}$",
@@ -131,12 +132,13 @@ def _diversities(method: Method, values: Sequence[float], rounds: int) -> tuple[
 
 
 def _on_samples(label: str, method: Method, d: int) -> Curve:
-    """Return a run on fresh finite samples, long enough for dist to level off.
+    """Return a run on fresh finite samples that is long enough for dist to level off.
 
-    A run needs a multiple of 1 / (alpha beta) rounds, and a large `beta` makes it diverge at the
-    largest d unless n m_out is large too. In law, the cost of a round of ANIL is linear in the
-    tasks but does not depend on their samples, so that tasks of many samples are the cheapest way
-    to a large `beta`.
+    The number of rounds that a run needs is proportional to 1 / (alpha beta), so a large `beta`
+    shortens the run. At the largest d a run with a large `beta` diverges unless n m_out is large
+    too. In law, the cost of a round of ANIL grows linearly with the number of tasks and does not
+    depend on the number of samples, so tasks with many samples allow a large `beta` at the least
+    cost.
     """
     return Curve(
         label=label,
@@ -152,7 +154,7 @@ def _on_samples(label: str, method: Method, d: int) -> Curve:
 
 
 def _floor() -> Panel:
-    """Return the panel of error floors: on finite samples curves level off, as theory predicts."""
+    """Return the panel of error floors: on finite samples, dist levels off as theory predicts."""
     dimensions = [10**power for power in range(2, 7)]
     on_samples = {
         "FO-ANIL": ANIL(alpha=0.1, beta=0.1, first_order=True),
@@ -185,7 +187,7 @@ def _floor() -> Panel:
 
 
 def _fedavg() -> Panel:
-    """Return the panel of local steps: one is average risk, two or more learn the subspace."""
+    """Return the panel of local steps: one step is average risk, more steps learn the subspace."""
     return Panel(
         about="FedAvg: one local step learns nothing, more learn the subspace",
         views=(

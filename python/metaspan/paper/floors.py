@@ -1,4 +1,4 @@
-r"""Where runs on finite samples stop falling, over the scale that theory names."""
+r"""Where dist of runs on finite samples stops falling, over the scale that theory gives."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Floors:
-    r"""Ends of runs, and the power law through them.
+    r"""Distances at the ends of runs, and the power law that is fitted to them.
 
     Parameters
     ----------
     d : ndarray of shape (runs,), int64
-        Dimensions.
+        Dimension of every run.
     scale : ndarray of shape (runs,)
         ``sqrt(d k / (n m_out))`` of every run.
     dist : ndarray of shape (runs,)
-        Geometric mean of ``dist`` over the last quarter of the rows, and over the trials.
+        Geometric mean of ``dist`` over the last quarter of the rows and over the trials.
     error : ndarray of shape (runs,)
         Standard error of log ``dist`` over the trials.
     factor, exponent : float
@@ -46,17 +46,18 @@ class Floors:
 
 
 def floors(runs: Sequence[Result]) -> Floors:
-    r"""Measure where runs of several trials end.
+    r"""Measure at which distance runs with several trials end, and fit a power law.
 
     Parameters
     ----------
     runs : sequence of Result
-        At least two, of different dimensions, each on finite outer samples and with ``dist``.
+        At least two runs of different dimensions; each run has finite outer samples and the record
+        ``dist``.
 
     Returns
     -------
     Floors
-        A point for every run of which no trial diverged, and the fit.
+        A point for every run without diverged trials, and the fit.
     """
     d, scale, dist, error = [], [], [], []
     for run in runs:
@@ -83,14 +84,14 @@ def floors(runs: Sequence[Result]) -> Floors:
 
 
 def draw_floors(ax: Axes, found: Mapping[str, Floors]) -> None:
-    r"""Draw the ends of runs over the scale of theory, with the fitted exponents.
+    r"""Draw the ends of runs over the scale that theory gives, with the fitted exponents.
 
     Parameters
     ----------
     ax : matplotlib.axes.Axes
-        Where to draw.
+        Axes to draw into.
     found : mapping of str to Floors
-        Series by name.
+        Series of runs by their names.
     """
     ax.set_xscale("log")
     ax.set_yscale("log")

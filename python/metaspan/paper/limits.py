@@ -1,4 +1,4 @@
-r"""Claims of theory that no panel shows, each tested by runs of its own."""
+r"""Claims of theory that no panel shows; each claim has its own runs as a test."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ RUNS = 21  # number of runs, for the progress bar
 
 
 def limits(advanced: Callable[[], None] = lambda: None) -> list[Claim]:
-    r"""Run what tests the claims of theory that no panel shows.
+    r"""Run the tests of those claims of theory that no panel shows.
 
     Parameters
     ----------
     advanced : callable
-        Called after each of the `RUNS` training runs.
+        Function that is called after each of the `RUNS` training runs.
 
     Returns
     -------
     list of Claim
-        The claims, beside what came out.
+        The claims, each with the observed value.
     """
 
     def run(tasks: LinearTasks, method: Method, **arguments: Any) -> Result:
@@ -50,7 +50,7 @@ def limits(advanced: Callable[[], None] = lambda: None) -> list[Claim]:
 
 
 def _any_dimension(run: Run) -> Iterator[Claim]:
-    """From a random start only the wait depends on d, and only through log d, (22)."""
+    """Claim that from a random start d changes only the wait, and this only through log d, (22)."""
     method = ANIL(alpha=0.1, beta=0.2, first_order=True)
     dimensions = (10**2, 10**7, 10**12)
     reached = []
@@ -78,7 +78,7 @@ def _any_dimension(run: Run) -> Iterator[Claim]:
 
 
 def _all_tasks(run: Run) -> Iterator[Claim]:
-    """Where every round takes all tasks, the rate is (22) down to distances of 1e-280, (14)."""
+    """Claim the rate (22) at distances down to 1e-280, (14), if every round takes all tasks."""
     tasks = _paired_tasks()
     methods: dict[str, Method] = {
         "Exact ANIL": ANIL(alpha=0.5, beta=0.5),
@@ -97,13 +97,13 @@ def _all_tasks(run: Run) -> Iterator[Claim]:
 
 
 def _paired_tasks() -> LinearTasks:
-    """Six tasks with mean zero and covariance I, all of which fit into one round."""
+    """Return six tasks with mean zero and covariance I, all of which fit into one round."""
     signs = np.concatenate([np.eye(3), -np.eye(3)])
     return LinearTasks(d=20, k=3, heads=math.sqrt(3) * signs)
 
 
 def _infinite_tasks(run: Run) -> Iterator[Claim]:
-    """The limit of (23), and the surplus directions that fade on the way to it."""
+    """Claim the limit of (23), and how the surplus directions fade on the way to this limit."""
     method = ANIL(alpha=0.5, beta=0.2, first_order=True)
     tasks = LinearTasks(d=50, k=2, noise=0.5, heads=GaussianHeads(cov=np.diag([1.0, 0.5])))
     limit = fixed_point(tasks, method, m_in=10)
@@ -127,16 +127,16 @@ def _infinite_tasks(run: Run) -> Iterator[Claim]:
 
 
 def _gram(result: Result) -> F64:
-    """M M^T, its mean over trials."""
+    """Return the mean of M M^T over trials."""
     M = np.asarray(result.state[0])
     mean: F64 = (M @ M.swapaxes(-1, -2)).reshape(-1, *M.shape[-2:-1] * 2).mean(axis=0)
     return mean
 
 
 def _two_steps(run: Run) -> Iterator[Claim]:
-    """For J = 2 first-order ANIL has an attractor at alpha B^T B = 2 I, exact ANIL has none."""
+    """Claim that for J = 2, alpha B^T B = 2 I attracts first-order ANIL but not exact ANIL."""
     tasks = _paired_tasks()
-    # Exact ANIL reaches its limit only algebraically: its loss there is of fourth order.
+    # Exact ANIL approaches its limit only algebraically, since its loss is of fourth order there.
     for first_order, value, tolerance in ((True, 2.0, 1e-3), (False, 1.0, 0.1)):
         method = ANIL(alpha=0.1, beta=0.1, inner_steps=2, first_order=first_order)
         init = Init(dist=0.1, scale=math.sqrt(1.9 / method.alpha))
@@ -152,7 +152,7 @@ def _two_steps(run: Run) -> Iterator[Claim]:
 
 
 def _average_risk(run: Run) -> Iterator[Claim]:
-    """Average risk finds the direction of the mean head and no other, (4)."""
+    """Claim that average risk finds the direction of the mean head and no other direction, (4)."""
     tasks = LinearTasks(d=20, k=3, heads=GaussianHeads(mean=np.full(3, 2.0)))
     options: dict[str, Any] = {"rounds": 5000, "n": 20, "record": ("angles",)}
     result = run(tasks, AverageRisk(beta=0.02), trials=20, **options)
@@ -164,7 +164,7 @@ def _average_risk(run: Run) -> Iterator[Claim]:
 
 
 def _samples(run: Run) -> Iterator[Claim]:
-    """The floor falls with the root of the outer samples, of a task and of all tasks."""
+    """Claim that the floor falls with the square root of m_out and with that of n."""
     method = ANIL(alpha=0.1, beta=0.1, first_order=True)
     for what, larger in (("m_out", {"m_out": 8000}), ("n", {"n": 400})):
         ends = []

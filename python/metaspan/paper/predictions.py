@@ -1,4 +1,4 @@
-r"""What theory predicts for the curves of the panels, by formulas that share no code with runs."""
+r"""Predictions of theory for the curves of the panels; these formulas share no code with runs."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ import numpy as np
 from .._support.types import F64
 from ..methods import ANIL
 
-STARTS = 200  # random starts over which a predicted curve is averaged
+STARTS = 200  # number of random starts over which a predicted curve is averaged
 
 
 def population_dist(
     d: int, cov: F64, method: ANIL, rounds: int, dist: float | None = None
 ) -> float:
-    r"""Iterate (23) with infinitely many samples, the limit of many tasks a round.
+    r"""Iterate (23) with infinitely many samples, which is the limit of many tasks in a round.
 
-    At w = 0 the recursion is that of first-order ANIL; by (22) the other three methods multiply the
-    part of B off the truth by the same factor.
+    At w = 0 the recursion is that of first-order ANIL. By (22), the other three methods multiply
+    the part of B outside the true subspace by the same factor.
 
     Parameters
     ----------
     d : int
         Number of features.
     cov : ndarray of shape (k, k)
-        Covariance of centred heads.
+        Covariance of the heads, which have mean zero.
     method : ANIL
-        The step sizes.
+        Method whose step sizes are used.
     rounds : int
         Number of rounds.
     dist : float or None
-        Sine of all angles at the start; None: random starts.
+        Sine of every principal angle at the start. None: random starts.
 
     Returns
     -------
     float
-        dist after the last round, its geometric mean over 200 random starts.
+        Geometric mean over 200 random starts of dist after the last round.
     """
     k, alpha, beta = len(cov), method.alpha, method.beta
     if dist is None:
@@ -55,31 +55,33 @@ def population_dist(
 
 
 def floor_of_fo_anil(d: int, k: int, n: int, m: tuple[int, int], method: ANIL) -> float:
-    r"""Predict where first-order ANIL on fresh samples without noise stops falling.
+    r"""Predict the dist at which first-order ANIL on fresh samples without noise stops falling.
 
-    Near the truth :math:`\alpha B^\top B \approx I`, and the part R of B off the truth is
-    multiplied by :math:`1 - \alpha \beta` a round and receives the gradient noise of its tasks,
-    :math:`d - k` rows of variance :math:`\beta^2 \alpha v / (n\, m_\text{out})`. Here v is the mean
-    square error of a task after adaptation, weighted by its head. It comes from the inner samples,
-    :math:`(k + 1)(k + 2) / m_\text{in}`, and from R itself, :math:`(k + 2)\,\text{dist}^2`. With
-    :math:`A = \alpha \beta d / (2 n\, m_\text{out})` the squares balance at
-    :math:`A (k + 1)(k + 2) / m_\text{in} / (1 - (k + 2) A)`. The largest of k directions exceeds
-    their mean by the factor :math:`1 + \sqrt{k / d}`.
+    Near the truth :math:`\alpha B^\top B \approx I`. In each round, the part R of B outside the
+    true subspace is multiplied by :math:`1 - \alpha \beta` and receives the gradient noise of the
+    round's tasks, which is :math:`d - k` rows of variance
+    :math:`\beta^2 \alpha v / (n\, m_\text{out})`. Here v is the mean square error of a task after
+    adaptation, weighted by the head of the task. One part of v comes from the inner samples,
+    :math:`(k + 1)(k + 2) / m_\text{in}`, and another from R itself, :math:`(k + 2)\,\text{dist}^2`.
+    With :math:`A = \alpha \beta d / (2 n\, m_\text{out})`, decay and noise balance if the mean
+    square of the sines is :math:`A (k + 1)(k + 2) / m_\text{in} / (1 - (k + 2) A)`. The largest of
+    the k sines exceeds their root mean square by the factor :math:`1 + \sqrt{k / d}`.
 
     Parameters
     ----------
     d, k, n : int
-        Features, rank and width, and tasks a round; heads are N(0, I).
+        Number of features, rank (which is also the width), and number of tasks in a round; heads
+        are N(0, I).
     m : (int, int)
-        Samples of a task, inner and outer.
+        Numbers of inner and outer samples of a task.
     method : ANIL
-        The step sizes.
+        Method whose step sizes are used.
 
     Returns
     -------
     float
-        dist, to leading order in :math:`1 / m_\text{in}` and the step sizes; NaN where the noise
-        grows faster than it decays.
+        The predicted dist, to leading order in :math:`1 / m_\text{in}` and the step sizes; NaN
+        where the noise grows faster than it decays.
     """
     A = method.alpha * method.beta * d / (2 * n * m[1])
     if (k + 2) * A >= 1:

@@ -1,4 +1,4 @@
-r"""The simulations of the paper: trained, drawn and stored."""
+r"""The simulations of the paper: train them, draw them and store them."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 SEED = 0
 ROWS = 300  # recorded rounds per curve
-# From dark to light: the order of the values survives a grey print.
+# The colours go from dark to light, so that a print in grey keeps the order of the values.
 SHADES = ("#0D0887", "#6A00A8", "#B12A90", "#E16462", "#F2942E")
 
-Runs = list[list[Result]]  # by view and curve
+Runs = list[list[Result]]  # outer list: views; inner lists: curves
 
 
 def reproduce(
@@ -46,27 +46,27 @@ def reproduce(
     finished: Callable[[str], None] = lambda line: None,
     expected: bool = False,
 ) -> list[Claim]:
-    r"""Train what the named panels show, and write each as PNG, PDF and CSV.
+    r"""Train the curves of the named panels, and write each panel as PNG, PDF and CSV.
 
-    Curves are geometric means over trials, bands the 95 % Student-t interval of that mean; the CSV
-    beside a figure holds exactly what is drawn.
+    Curves are geometric means over trials, and bands are the 95 % Student-t intervals of these
+    means. The CSV file beside a figure holds exactly the numbers that are drawn.
 
     Parameters
     ----------
     names : sequence of str
-        Panels, see `panels`; empty for those that are not made by name alone, and for all of them
-        if `expected` is true.
+        Names of panels, see `panels`. If `names` is empty, all panels are made except those that
+        are made by name alone; if `expected` is also true, all panels are made.
     out : path
-        Folder for the files; made if it is not there.
+        Folder for the files; it is created if it does not exist.
     quick : bool
-        A quarter of the trials.
+        Whether to run a quarter of the trials.
     advanced : callable
-        Called after each training run.
+        Function that is called after each training run.
     finished : callable
-        Called with one line of text after each panel.
+        Function that is called with one line of text after each panel.
     expected : bool
-        Compare the panels with what the paper and theory expect of them, and test the claims of
-        theory that no panel shows, by `limits`.
+        Whether to compare the panels with what the paper and the theory expect of them, and to
+        test, by `limits`, the claims of theory that no panel shows.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def reproduce(
     Raises
     ------
     ValueError
-        If a panel is unknown.
+        If there is no panel of a given name.
     OSError
         If `out` cannot be written.
     ImportError
@@ -85,14 +85,14 @@ def reproduce(
 
     Notes
     -----
-    Files appear when a panel is complete: an interruption leaves finished panels and no partial
-    file. The data are the same on every run; threads do not change them.
+    Files appear when a panel is complete: an interruption leaves the finished panels and no partial
+    file. Every call computes the same data, with any number of threads.
     """
     known = panels()
     for name in names:
         if name not in known:
             raise ValueError(f"PANEL must be one of {', '.join(known)}; got {name!r}")
-    new_axes()  # a missing matplotlib is found before the work, not after it
+    new_axes()  # raises ImportError before the work if matplotlib is missing
     folder = Path(check.path("out", out))
     folder.mkdir(parents=True, exist_ok=True)
     claims: list[Claim] = []
@@ -113,12 +113,12 @@ def reproduce(
 
 
 def named(everything: bool) -> list[str]:
-    """Return the names of all panels, or of those that are made where none is named."""
+    """Return the names of all panels, or of the panels that are made by default."""
     return [name for name, panel in panels().items() if everything or not panel.by_name]
 
 
 def _run(panel: Panel, quick: bool, advanced: Callable[[], None]) -> Runs:
-    """Train the curves of a panel. A curve that several views share is trained once."""
+    """Train the curves of a panel; a curve that several views share is trained once."""
     done: dict[Curve, Result] = {}
     for view in panel.views:
         for curve in view.curves:
@@ -136,17 +136,17 @@ def run_curve(curve: Curve, trials: int) -> Result:
     Parameters
     ----------
     curve : Curve
-        What to train.
+        Curve to train.
     trials : int
-        Independent trials.
+        Number of independent trials.
 
     Returns
     -------
     Result
-        ``dist`` at about 300 rounds.
+        Result with ``dist`` at about 300 rounds.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DivergenceWarning)  # the figure reports divergence itself
+        warnings.simplefilter("ignore", DivergenceWarning)  # the figure shows which trials diverge
         return train(
             LinearTasks(d=curve.d, k=curve.k, heads=curve.heads),
             curve.method,
@@ -169,14 +169,14 @@ def draw(panel: Panel, runs: Runs) -> Figure:
     Parameters
     ----------
     panel : Panel
-        What is shown.
+        Panel to draw.
     runs : list of list of Result
         The results of each view, in the order of its curves.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The figure, without a canvas of any window system.
+        The figure, which has no canvas of a window system.
     """
     count = len(panel.views)
     figure, axes = new_axes(
@@ -209,7 +209,7 @@ def draw(panel: Panel, runs: Runs) -> Figure:
 
 
 def _series(view: View, results: Sequence[Result]) -> dict[str, Floors]:
-    """Compute the floors of the runs of every label."""
+    """Compute the floors for each label from the runs with this label."""
     by_label: dict[str, list[Result]] = {}
     for curve, result in zip(view.curves, results, strict=True):
         by_label.setdefault(curve.label, []).append(result)
@@ -246,13 +246,13 @@ def _floor_table(panel: Panel, runs: Runs) -> str:
 
 
 def _write(stem: Path, panel: Panel, runs: Runs) -> None:
-    """Write the files of a panel. Each is written under another name and then renamed."""
+    """Write the files of a panel; each is written under another name and then renamed."""
     figure = draw(panel, runs)
     contents = {".csv": _table(panel, runs).encode()}
     ends = _floor_table(panel, runs)
     if ends:
         contents[".ends.csv"] = ends.encode()
-    # Files hold no dates or versions, so that equal data give equal bytes.
+    # The files contain no dates or versions, so equal data give equal bytes.
     unstamped = {".pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
     for suffix in (".pdf", ".png"):
         buffer = io.BytesIO()

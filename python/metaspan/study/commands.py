@@ -58,12 +58,12 @@ def study_command(chosen: argparse.Namespace) -> int:
     """Run the subcommand that the parsed arguments name."""
     try:
         return _dispatch(chosen)
-    except TypeError as error:  # the file has a value of the wrong kind
+    except TypeError as error:  # a value in the file is of the wrong kind
         raise ValueError(f"{chosen.study}: {error}") from error
 
 
 def _dispatch(chosen: argparse.Namespace) -> int:
-    """Run, report or print the status of a study."""
+    """Run a study, write its report or print its status."""
     if chosen.study_command == "run":
         return _run(chosen)
     study = _open(chosen.study)
@@ -71,7 +71,7 @@ def _dispatch(chosen: argparse.Namespace) -> int:
         print(study.status())
         return 0
     target = Path(chosen.out) if chosen.out else study.folder / "report.html"
-    if chosen.table:  # first, since its name may be wrong: the report takes longer
+    if chosen.table:  # before the report, which takes longer: its name may be wrong
         study.export(chosen.table)
         print(chosen.table)
     study.report(target)
@@ -100,7 +100,7 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 def _open(path: str, out: str | None = None) -> Study:
-    """Open the study of a file or of a folder."""
+    """Open the study that a file describes or a folder holds."""
     path, arguments = check.path("STUDY", path), dict[str, Any]()
     if Path(path).is_dir():
         if out is not None:

@@ -1,4 +1,4 @@
-r"""Studies: a grid of runs in a folder, each of which is done once."""
+r"""Studies: a grid of runs in a folder; each run is done once."""
 
 from __future__ import annotations
 
@@ -39,32 +39,33 @@ class Study:
     Parameters
     ----------
     folder : str or os.PathLike
-        Folder of the study's files; the first run makes it. If `base` and `grid` are left out, the
-        study in this folder is opened.
+        Folder of the study's files; the first run creates it. If both `base` and `grid` are left
+        out, the study in this folder is opened.
     base : mapping of str to object, or None
         Values that all cells share, by the names of arguments of `LinearTasks`, of the method and
         of `train`. ``method`` is an object or a name; ``alpha``, ``beta``, ``inner_steps`` and
-        ``first_order`` replace its own. A string is an expression over the other names, such as
-        ``"4*d*k"``, unless the values of a name are words (method, features, init, engine, ...).
+        ``first_order`` replace the values of that method. A string is an expression over the other
+        names, such as ``"4*d*k"``, except for names whose values are words (method, features, init,
+        engine, ...).
     grid : mapping of str to object, or None
         Values that vary. A list, a range, an array or a column of a table is an axis; the cells are
         all combinations of the values of all axes. An expression, or a function whose parameters
-        are names of the study, is computed for each cell and is no axis. Names that neither
-        `LinearTasks`, the method nor `train` has are allowed if an expression or a function uses
-        them. Functions are called when the grid is expanded; only their values are stored.
+        are names of the study, is computed for each cell and is no axis. A name that is no argument
+        of `LinearTasks`, the method or `train` is allowed if an expression or a function uses it.
+        Functions are called when the grid is expanded; only their values are stored.
     seeds : int or iterable of int
-        Numbers of the repetitions of every cell; an integer S means 0, ..., S - 1. A study has
-        seeds where `train` has `trials`: seed s is trial s of the cell, but kept as a row of its
-        own, so that seeds can be added later. A ``seed`` in `base` is a key that changes the random
-        numbers of all cells.
+        Numbers of the repetitions of every cell; an integer S means 0, ..., S - 1. The seeds of a
+        study take the place of the `trials` of `train`: seed s is trial s of the cell, but has a
+        row of its own, so that seeds can be added later. A ``seed`` in `base` is a different thing:
+        a key that changes the random numbers of all cells.
     measure : str, callable, or sequence of them
-        Numbers to take from each run at its end. A record of `train`, for its last value;
-        ``"rounds_to:TOL"``, the first recorded round with dist at most TOL; ``"rate"``, the
-        decrease of log dist per round late in the run, see (22); ``"floor"``, the geometric mean of
-        dist over the last quarter of the recorded rows; ``"risk:M"``, the excess risk on new tasks
-        after adaptation to M samples; ``"seconds"``, the wall-clock time; or a function of the
-        `Result` of one trial that returns a number. A run that diverged has no measure but its
-        time.
+        Numbers to compute from the result of each run. A record of `train`, for its last value;
+        ``"rounds_to:TOL"``, for the first recorded round with dist at most TOL; ``"rate"``, for the
+        decrease of log dist per round late in the run, see (22); ``"floor"``, for the geometric
+        mean of dist over the last quarter of the recorded rows; ``"risk:M"``, for the excess risk
+        on new tasks after adaptation to M samples; ``"seconds"``, for the wall-clock time; or a
+        function of the `Result` of one trial that returns a number. A run that diverged has a value
+        only of ``"seconds"``.
     keep : str or sequence of str
         Records whose traces are kept.
     keep_rows : int
@@ -76,23 +77,23 @@ class Study:
     Raises
     ------
     TypeError, ValueError
-        If a name or a value is not one of those above, or if the folder holds a study that differs
-        in more than added values of axes and added seeds.
+        If a name or a value is not allowed, or if the folder holds a study that differs by more
+        than added values of axes and added seeds.
     FileNotFoundError
         If `base` and `grid` are left out and the folder holds no study.
 
     Notes
     -----
-    ``study.json`` in the folder describes the study; ``rows/*.jsonl`` hold one line of JSON for
-    every finished run. A row is written as soon as its run ends. After a kill, the same call does
-    the remaining runs and ends with the same table: at one instruction-set level, the numbers
-    depend on the study alone. A study has at most 10^6 cells and 10^7 runs.
+    The file ``study.json`` in the folder describes the study; the files ``rows/*.jsonl`` hold one
+    line of JSON for every finished run. A row is written as soon as its run ends. After a kill, the
+    same call does the remaining runs and ends with the same table: at one instruction-set level,
+    the numbers depend on the study alone. A study has at most 10^6 cells and 10^7 runs.
 
-    Functions (laws of heads and features, measures) are compared by a hash of everything that they
-    are made of: code, defaults, closure, arguments of a partial, state of an object, and the
-    globals of their own module that they read. A changed function makes a different study, and so
-    does a different minor version of Python. A function that cannot be hashed, because it holds a
-    lock for example, is an error.
+    Functions (distributions of heads and features, measures) are compared by a hash of all their
+    parts: code, defaults, closure, arguments of a partial, state of an object, and the globals of
+    their own module that they read. A changed function makes a different study, and so does another
+    minor version of Python. A function that cannot be hashed, for example because it holds a lock,
+    is refused with an error.
 
     Examples
     --------
@@ -130,7 +131,7 @@ class Study:
             self._tree = stored
             return
         spec = specify(base, grid, seeds, measure, keep=keep, keep_rows=keep_rows, common=common)
-        self._spec, self._files, self._prefix = spec, files, ""  # the prefix of errors of cells
+        self._spec, self._files, self._prefix = spec, files, ""  # errors of cells begin with it
         # The study is described before any run, because a user's function may change its own state
         # while it runs, and the description contains a hash of that state.
         self._tree = describe(spec, self.cells)
@@ -149,7 +150,7 @@ class Study:
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """Combinations of values of the grid; the last axis varies fastest."""
+        """Combinations of the values of the grid; the last axis varies fastest."""
         try:
             cells = tuple(cells_of(self._spec))
             if len({cell.name for cell in cells}) < len(cells):
@@ -171,31 +172,33 @@ class Study:
         retry_failed: bool = False,
         mixed: bool = False,
     ) -> StudyStatus:
-        r"""Do the runs that are not done, the longest first.
+        r"""Do the runs that are not done yet, the longest runs first.
 
         Parameters
         ----------
         executor : concurrent.futures.Executor or None
             Executor that does the runs: `metaspan.process_pool`, mpi4py's ``MPIPoolExecutor``, the
-            result of a Dask client's ``get_executor()``, or any other. None: this process.
+            result of a Dask client's ``get_executor()``, or any other executor. None: the runs are
+            done in this process.
         shard : str or None
-            ``"3/64"``: the third of 64 equal parts of the runs; ``"slurm"``: the part of this task
-            of a job array. Parts may run on any machine that has the folder; each writes a file of
-            its own.
+            ``"3/64"``: the third of 64 equal parts of the runs; ``"slurm"``: the part that belongs
+            to this task of a job array. The parts may run on different machines that share the
+            folder; each part writes its own file.
         progress : bool or callable
-            True: a bar on a terminal; lines in the log of a batch job, at most one a minute, when a
-            run ends; nothing in a pipe. A function is called with the number of runs that are done
-            and their total.
+            True: a bar on a terminal; in the log of a batch job a line when a run ends, at most one
+            a minute; nothing in a pipe. A function is called with the number of runs that are done
+            and the number of all runs.
         threads : int or None
-            Threads of a run. None: one on an executor, otherwise the CPUs that this process may
-            use.
+            Threads of a run. None: one thread on an executor; without an executor, as many as this
+            process may use CPUs.
         sync : bool
-            Whether every row is on the disk before the next one is started, so that it survives a
-            power loss. A killed process loses no row in either case.
+            Whether every row is forced to the disk before the next row, so that it survives a power
+            loss. If a process is merely killed, no row is lost in either case.
         retry_failed : bool
-            Whether runs that failed are done again.
+            Whether to do again the runs that failed.
         mixed : bool
-            Whether to continue a study that has rows of another version or instruction-set level.
+            Whether to continue a study that contains rows of another version or instruction-set
+            level.
 
         Returns
         -------
@@ -210,15 +213,15 @@ class Study:
             its files do not hold.
         KeyboardInterrupt
             On Ctrl-C; finished runs are kept. Runs that an executor has begun are finished first,
-            unless the signal reaches their processes too, as it does from a terminal.
+            unless the signal also reaches the executor's processes, as it does from a terminal.
         concurrent.futures.BrokenExecutor
             If a worker died; finished runs are kept. The next call does the runs that were under
-            way then one by one. A run on which workers die three times while it is alone has
+            way one by one. A run during which workers die three times while nothing else runs has
             failed.
         Exception
-            Any exception raised by a signal handler, even during a measure or a user's function.
-            The interrupted run is not recorded as failed; finished runs are kept, and the same call
-            does the rest.
+            Any exception from a signal handler, even during a measure or a user's function. The
+            interrupted run is not recorded as failed; finished runs are kept, and the same call
+            does the remaining runs.
         """
         if executor is not None and not isinstance(executor, Executor):
             raise TypeError(
@@ -273,12 +276,12 @@ class Study:
         return status
 
     def status(self) -> StudyStatus:
-        r"""Count the runs of the study in its files.
+        r"""Count the runs of the study by the rows in its files.
 
         Returns
         -------
         StudyStatus
-            Counts of runs by how they ended, versions, and time; ``print`` shows it as lines.
+            Counts of runs by how they ended, versions, and time; ``print`` shows them as lines.
         """
         return self._status(*self._rows())
 
@@ -293,11 +296,11 @@ class Study:
         Returns
         -------
         pandas.DataFrame
-            One row per run that has ended, that is per cell and seed, in the order of the grid. The
+            One row for each cell and seed whose run has ended, in the order of the grid. The
             columns are the varied names, ``seed``, ``status`` and the measures; a measure without a
-            value is NaN. ``attrs["errors"]`` maps the index of a failed run's row to its error, and
-            ``attrs["set_by_stop"]`` lists the measures whose values the stop rule determines in
-            runs that converged.
+            value is NaN. ``attrs["errors"]`` maps the index of a failed run's row to the error
+            message. ``attrs["set_by_stop"]`` lists the measures for which, in runs that converged,
+            the stop rule determines the value.
 
         Raises
         ------
@@ -338,16 +341,16 @@ class Study:
         Parameters
         ----------
         path : str or os.PathLike
-            The file, ending in ``.parquet`` or ``.csv``. It is never incomplete.
+            The file, ending in ``.parquet`` or ``.csv``; it is written as a whole or not at all.
         where : mapping of str to object, or None
             Values of varied names, as in `table`.
 
         Raises
         ------
         ImportError
-            If pandas is not installed, or pyarrow for Parquet.
+            If pandas is not installed, or if pyarrow is not installed and the file is Parquet.
         ValueError
-            If the name has another ending.
+            If the name of the file has another ending.
         """
         name = check.path("path", path)
         write_table(self.table(where), Path(name))
@@ -371,13 +374,13 @@ class Study:
         where : mapping of str to object, or None
             Values of varied names, as in `table`.
         **options : object
-            Further arguments of these functions: `laws`, `band`, `resamples`, `seed`.
+            Further arguments of `fit_laws` or `fit_powers`: `laws`, `band`, `resamples`, `seed`.
 
         Returns
         -------
         Laws or Powers
             Parameters with bootstrap intervals; ``print`` shows them as lines. Values that the stop
-            rule determined are left out and counted, like rows without a value.
+            rule determined are left out and counted, as are rows without a value.
 
         Raises
         ------
@@ -395,8 +398,8 @@ class Study:
                 raise ValueError(
                     f"x and y must be columns of the table ({known}); got {check.show(name)}"
                 )
-        # Such a value says where the rule ended the run; a fit would find the rule, not the
-        # measure.
+        # A value that the stop rule determined tells where the rule ended the run; a fit to such
+        # values would describe the rule instead of the measure.
         stopped = set_by_stop(table, y)
         values = table[y].mask(stopped) if stopped.any() else table[y]
         try:
@@ -427,12 +430,12 @@ class Study:
         x, y : str
             A varied name and a measure.
         hue, col : str or None
-            Varied names; each value of `hue` has a line, and each value of `col` has axes of its
-            own. If `col` is None, the columns show the first axis of the grid that is not shown and
+            Varied names; each value of `hue` has a line, and each value of `col` has its own axes.
+            If `col` is None, the columns show the first axis of the grid that is not shown yet and
             has at most four values. All further axes are held at their first values, which the
             title gives.
         fit : bool
-            Whether to draw the law with the least held-out error through each line.
+            Whether to draw, through each line, the law with the least held-out error.
         where : mapping of str to object, or None
             Values of varied names, as in `table`.
         **options : object
@@ -448,7 +451,8 @@ class Study:
         ImportError
             If matplotlib, scipy or pandas is not installed.
         TypeError, ValueError
-            If a name is not a column or has too many values to be shown, or if no run has ended.
+            If a name is not a column, if it has too many values to be shown, or if no run has
+            ended.
         """
         from .figures.choose import place_hidden  # noqa: PLC0415
         from .figures.frames import write_heading  # noqa: PLC0415
@@ -481,7 +485,7 @@ class Study:
         value : str
             A measure.
         col : str or None
-            Varied name; each of its values has axes of its own.
+            Varied name; each of its values has its own axes.
         where : mapping of str to object, or None
             Values of varied names, as in `table`.
 
@@ -493,8 +497,8 @@ class Study:
         Raises
         ------
         ImportError, TypeError, ValueError
-            As `plot`; also if another axis of the grid varies, since a map does not average over
-            it.
+            As for `plot`. ValueError is also raised if the grid has a further axis with several
+            values, since a map does not average over axes.
         """
         from .figures.lines import heat  # noqa: PLC0415
 
@@ -502,14 +506,14 @@ class Study:
         return heat(table, x, y, value, col=col, names=tuple(self._spec.axes))
 
     def report(self, path: str | os.PathLike[str]) -> None:
-        r"""Write a report on the runs that have ended as one HTML file.
+        r"""Write a report on the runs that have ended, as one HTML file.
 
         The report has figures, fitted laws, means by cell, the configuration and versions.
 
         Parameters
         ----------
         path : str or os.PathLike
-            The file. It is never incomplete.
+            The file; it is written as a whole or not at all.
 
         Raises
         ------
@@ -544,12 +548,12 @@ class Study:
         return table
 
     def _status(self, rows: Mapping[RunId, Row], stored: StoredRows) -> StudyStatus:
-        """Count the rows of the study."""
+        """Count the rows of the study by how the runs ended."""
         runs = len(self.cells) * len(self._spec.seeds)
         return status_of(self.folder.name, len(self.cells), runs, rows, stored)
 
     def _rows(self) -> tuple[dict[RunId, Row], StoredRows]:
-        """Read the rows that belong to the study, and everything that its files hold."""
+        """Read the rows that belong to the study, together with all other contents of its files."""
         measures = [measure.name for measure in self._spec.measures]
         stored = self._files.read(measures, self._spec.keep)
         names, seeds = {cell.name for cell in self.cells}, set(self._spec.seeds)
@@ -561,14 +565,14 @@ class Study:
         return rows, stored
 
     def _check_extends(self, stored: Tree | None) -> None:
-        """Raise ValueError unless the study extends the one in its folder, if that has rows."""
+        """Raise ValueError if the folder has rows of a study that this one does not extend."""
         tree = self._tree
         differs = stored is not None and any(tree[name] != stored.get(name) for name in tree)
         if stored is not None and differs and self._files.row_files():
             check_extends(stored, tree, self.cells, self._files)
 
     def _check_version(self, rows: Mapping[RunId, Row], mixed: bool) -> None:
-        """Raise ValueError if rows were made by another version or level, unless `mixed`."""
+        """Raise ValueError if rows are of another version or level, unless `mixed`."""
         current = version_and_level()
         others = {row["by"] for row in rows.values()} - {current}
         if others and not mixed:
@@ -578,7 +582,7 @@ class Study:
             )
 
     def _check_complete(self) -> None:
-        """Raise ValueError if the study needs something that its file only names."""
+        """Raise ValueError if the study needs a function or array that its file only names."""
         missing = list_missing(self._spec)
         if missing:
             raise ValueError(

@@ -41,14 +41,14 @@ def charge(room: list[int], entries: int) -> None:
 
 
 def entries(value: Any) -> int:
-    """Count the numbers and lists in a value, itself included."""
+    """Count the numbers and lists in a value, including the value itself."""
     return 1 + sum(map(entries, value)) if type(value) is list else 1
 
 
 def plain(value: Any, room: list[int]) -> Value:
     r"""Convert the value of a name to Python numbers or lists of them.
 
-    Lists are copied, and their entries charged to the budget of the evaluation.
+    Lists are copied, and their entries are charged to the budget of the evaluation.
     """
     if type(value) in SCALARS:
         return value if type(value) is not int else cast("int", finite(value))
@@ -69,8 +69,8 @@ def plain(value: Any, room: list[int]) -> Value:
 
 
 # The functions below check the size of a result before Python computes it: a short expression such
-# as 9**9**9 must fail at once and not take the memory of the machine. `room` is the budget of list
-# entries that is left to the evaluation.
+# as 9**9**9 must fail at once, before it fills the memory of the machine. `room` holds the number
+# of list entries that the evaluation may still make.
 def add(room: list[int], a: Any, b: Any) -> Any:
     """Add two numbers or concatenate two lists."""
     if type(a) is list and type(b) is list:
@@ -96,7 +96,7 @@ def power(room: list[int], a: Any, b: Any) -> Any:
 
 
 def check_result(function: Callable[[Any, Any], Any]) -> Callable[[list[int], Any, Any], Any]:
-    """Wrap an operator that needs no check beforehand; only its result is checked."""
+    """Wrap an operator so that only its result is checked, since no check beforehand is needed."""
     return lambda room, a, b: finite(function(a, b))
 
 

@@ -29,12 +29,12 @@ LONGEST = 2**28  # characters of all computed values, over all cells
 
 @dataclass(frozen=True)
 class Absent:
-    r"""Placeholder for an array of which a file stores only a hash.
+    r"""Placeholder for an array whose file stores only a hash of it.
 
     Parameters
     ----------
     digest : str
-        Dtype, shape and hash.
+        Hash of the array, with its dtype and shape.
     """
 
     digest: str
@@ -47,8 +47,8 @@ class Cell:
     Parameters
     ----------
     name : str
-        Twelve hexadecimal digits: a hash of all values that determine the cell's numbers, and of
-        nothing else. A cell keeps its name when the grid grows.
+        Twelve hexadecimal digits: a hash of exactly those values that determine the cell's numbers.
+        A cell keeps its name when the grid grows.
     values : mapping of str to object
         Values of the names in the grid.
     arguments : mapping of str to object
@@ -63,9 +63,9 @@ class Cell:
 def cells_of(spec: Spec) -> Iterator[Cell]:
     r"""Yield the cells of a study; the last axis varies fastest.
 
-    A cell's name hashes the text of all its values, constants included. Its random key hashes its
-    argument ``seed`` and its values of the axes that are not in `common`: cells that differ in
-    common axes alone use the same random numbers.
+    A cell's name hashes the text of all its values, constants included. The key of its random
+    numbers hashes its argument ``seed`` and its values of the axes outside `common`: cells that
+    differ only in axes of `common` use the same random numbers.
     """
     constants = {n: v for n, v in spec.base.items() if not isinstance(v, Dependent)}
     dependent = {**spec.base, **spec.derived}
@@ -106,7 +106,7 @@ def cells_of(spec: Spec) -> Iterator[Cell]:
 
 
 def _encode_text(path: str, value: Any) -> str:
-    """Encode a value as text; raise for a number that no file can hold."""
+    """Encode a value as text; raise ValueError for a number that no file can hold."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{path} must be finite; got {value}")
     return to_text(encode_value(value, path=path))
@@ -115,7 +115,7 @@ def _encode_text(path: str, value: Any) -> str:
 def _run_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
     r"""Select the arguments of a run; turn whole floats into integers where they count.
 
-    An expression such as ``d / 2`` returns a float; `train` accepts integers alone for sizes.
+    An expression such as ``d / 2`` returns a float, but `train` accepts only integers as sizes.
     """
     return {
         name: int(value) if name in COUNTS and _is_whole(value) else value
@@ -130,7 +130,7 @@ def _is_whole(value: object) -> bool:
 
 
 def _seed(seed: Any, key: str) -> int:
-    """Hash a seed and the distinct values of a cell to the key of its random numbers."""
+    """Hash a cell's ``seed`` and its distinguishing values to the key of its random numbers."""
     content = f"{seed!r}|{key}".encode()
     return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
 
@@ -161,10 +161,10 @@ def configure_cell(arguments: Mapping[str, Any], **further: Any) -> TrainConfig:
 
 
 def method_of(arguments: Mapping[str, Any]) -> Method:
-    r"""Build the method of a cell, with the step sizes of the cell in place of its own.
+    r"""Build the method of a cell; step sizes of the cell replace those of the method.
 
-    A method takes the names that it has, so that a grid can hold different methods: average risk,
-    say, has no ``alpha``.
+    Names of the cell that the method does not have are ignored, so a grid can hold different
+    methods: average risk, for example, has no ``alpha``.
     """
     method = resolve(arguments["method"], {})
     names = [field.name for field in fields(method) if field.name in arguments]
@@ -191,7 +191,7 @@ def matching(cells: Sequence[Cell], where: Mapping[str, Any] | None) -> list[Cel
 
 
 def encode_value(value: Any, inline: int = INLINE, path: str = "value") -> Any:
-    """Encode a value as a JSON tree; store only a hash of an array above `inline` entries."""
+    """Encode a value as a JSON tree; an array of more than `inline` entries becomes its hash."""
     if isinstance(value, Mapping):
         return {name: encode_value(item, inline, path) for name, item in value.items()}
     if isinstance(value, list):
@@ -213,7 +213,7 @@ def _encode_array(inline: int, path: str, array: NDArray[Any]) -> Any:
 
 
 def decode_array(tree: Any) -> Any:
-    """Decode an array that `_encode_array` encoded; `Absent` if the file has only its hash."""
+    """Decode an array that `_encode_array` encoded; `Absent` if the file has only a hash."""
     if isinstance(tree, str):
         return Absent(tree)
     dtype = np.dtype(str(tree["dtype"]))
@@ -226,7 +226,7 @@ def decode_array(tree: Any) -> Any:
 
 
 def to_text(tree: Any) -> str:
-    """Encode a tree as JSON that is the same for equal content: 1 and 1.0 are one number."""
+    """Encode a tree as JSON that is the same for equal content; 1 and 1.0 have the same text."""
     if isinstance(tree, (int, float, str)) and not isinstance(tree, bool):
         return _scalar_text(tree)
     return json.dumps(tree, sort_keys=True)
@@ -234,5 +234,5 @@ def to_text(tree: Any) -> str:
 
 @lru_cache(maxsize=2**16)
 def _scalar_text(value: int | float | str) -> str:
-    """Encode a number or a string, most often one of few: hence the cache."""
+    """Encode a number or a string; results are cached, since few distinct values occur."""
     return json.dumps(int(value) if _is_whole(value) else value)

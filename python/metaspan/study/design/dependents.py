@@ -14,14 +14,14 @@ from .expressions import Expression
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    r"""An object, such as a law of heads, whose fields may be expressions.
+    r"""An object whose fields may be expressions, such as a distribution of heads.
 
     Parameters
     ----------
     kind : str
         Name of a class of the package.
     fields : mapping of str to object
-        Its arguments; strings are parsed as expressions.
+        Arguments of the class; an argument that depends on other names is an `Expression`.
     """
 
     kind: str
@@ -29,7 +29,7 @@ class Template:
 
     @property
     def names(self) -> frozenset[str]:
-        """Names that its expressions use."""
+        """Names that the expressions of the object use."""
         parts = (value.names for value in self.fields.values() if isinstance(value, Expression))
         return frozenset().union(*parts)
 
@@ -49,9 +49,9 @@ class Computed:
     Parameters
     ----------
     function : callable
-        Its parameters are names of the study.
+        The user's function; its parameters are names of the study.
     names : frozenset of str
-        The names of its parameters.
+        The names of the function's parameters.
     """
 
     function: Callable[..., Any]
@@ -81,11 +81,11 @@ class Listed:
 
 
 Dependent = Expression | Template | Computed | Listed
-NUMBER = "number of the cell"  # not an identifier, so never a name of a study
+NUMBER = "number of the cell"  # a study's names are identifiers, so this is none of them
 
 
 def parse_expression(path: str, text: str) -> Expression:
-    """Parse an expression. The word "none" alone means None, which TOML cannot write."""
+    """Parse an expression; the text "none" means None, which TOML cannot write."""
     try:
         return Expression("None" if text.strip() == "none" else text)
     except ValueError as error:

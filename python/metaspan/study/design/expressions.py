@@ -1,8 +1,8 @@
 r"""Parse and evaluate expressions over the names of a study without running any code.
 
-The grammar is a small part of Python's. `ast` reads the text, and `Compiler` turns the tree into
-closures once per expression. The length and nesting of an expression are bounded, and so is the
-size of its numbers and lists: a study file may come from anybody.
+The grammar is a small part of Python's grammar. `ast` parses the text, and `Compiler` turns the
+tree into closures once per expression. The length and nesting of an expression and the size of its
+numbers and lists are bounded, because a study file may come from anybody.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Compiler:
         self.depth = 0
 
     def build(self, node: ast.AST) -> Run:
-        """Compile a node; raise ValueError if the grammar does not have it."""
+        """Compile a node; raise ValueError if the grammar does not contain it."""
         make = getattr(self, f"build_{type(node).__name__}", None)
         if make is None:
             default = f"{type(node).__name__} is not allowed"
@@ -182,13 +182,13 @@ class Compiler:
 
 
 def parse(text: str) -> tuple[Run, tuple[str, ...]]:
-    """Compile a text; return the closure, and its names in the order of their places."""
+    """Compile a text; return the closure and the names in it, in the order of their places."""
     for character in text:
         if character not in CHARACTERS:
             raise ValueError(f"{character!r} is not allowed{HINTS.get(character, '')}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # 1if draws a warning of Python's
+            warnings.simplefilter("ignore")  # Python warns about a text such as 1if
             tree = ast.parse(" ".join(text.split()), mode="eval")
     except SyntaxError as error:
         raise ValueError(f"this is not an expression: {error.msg}") from None
@@ -198,7 +198,7 @@ def parse(text: str) -> tuple[Run, tuple[str, ...]]:
 
 
 def show(value: object) -> str:
-    """Show the value of a name in a short text, however deep or large it is."""
+    """Show the value of a name in a short text, for any depth or size of the value."""
     if isinstance(value, list | tuple):
         return reprlib.repr(value)
     large = isinstance(value, int) and not -LARGEST <= value <= LARGEST
@@ -220,7 +220,7 @@ class Expression:
     text : str
         The expression, of at most 1000 characters. White space is reduced to single spaces.
     names : frozenset of str
-        The names that need a value, without those of functions.
+        The names that need a value; names of functions are not among them.
 
     Raises
     ------
@@ -231,7 +231,7 @@ class Expression:
 
     Notes
     -----
-    Integers are exact up to :math:`2^{1024}`; lists of one evaluation hold at most
+    Integers are exact up to :math:`2^{1024}`. All lists of one evaluation together hold at most
     :math:`10^6` entries. An evaluation takes a few microseconds.
 
     Examples
@@ -283,12 +283,12 @@ class Expression:
         ----------
         values : mapping of str to object
             The value of every name in `names`: a number, ``None``, or a list or array of numbers.
-            Further names are ignored.
+            Other names in `values` are ignored.
 
         Returns
         -------
         int, float, bool, list or None
-            The value, in Python's own types.
+            The value, as objects of Python's built-in types.
 
         Raises
         ------
@@ -328,7 +328,7 @@ class Expression:
 
 
 def order(dependencies: Mapping[str, frozenset[str]]) -> list[str]:
-    r"""Sort names so that each comes after those that it depends on.
+    r"""Sort names so that each name comes after the names that it depends on.
 
     Parameters
     ----------
@@ -338,12 +338,12 @@ def order(dependencies: Mapping[str, frozenset[str]]) -> list[str]:
     Returns
     -------
     list of str
-        The keys; the order depends on the mapping alone.
+        The keys; their order depends on the mapping alone.
 
     Raises
     ------
     ValueError
-        If names depend on each other in a cycle; the message spells it out.
+        If names depend on each other in a cycle; the message lists the names of the cycle.
 
     Examples
     --------
@@ -356,7 +356,7 @@ def order(dependencies: Mapping[str, frozenset[str]]) -> list[str]:
     try:
         return list(sorter.static_order())
     except graphlib.CycleError as error:
-        circle = error.args[1][:0:-1]  # graphlib lists what is needed before what needs it
+        circle = error.args[1][:0:-1]  # graphlib lists a name before the names that need it
         names = list(dependencies)
         first = min(range(len(circle)), key=lambda i: names.index(circle[i]))
         spelled = " -> ".join([*circle[first:], *circle[:first], circle[first]])

@@ -1,4 +1,4 @@
-r"""Measures: the numbers that a study takes from each run at its end."""
+r"""Measures: numbers that a study computes from the result of each run."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ...evaluate import adapted_risk
 from ...runs.outcome import Status
 from ...runs.result import Result
 
-RATE_FROM = 0.1  # the late part of a run begins where dist is below this: (22) holds there
-RATE_TO = 1e-9  # and ends here, above the dist at which rounding or a stop rule ends a run
+RATE_FROM = 0.1  # the late part of a run begins where dist is below this; (22) holds from there
+RATE_TO = 1e-9  # the late part ends at this dist, before rounding or a stop rule ends the run
 FINALS = tuple(name for name in RECORDS if name != "angles")
 
 
@@ -28,13 +28,13 @@ class Measure:
     Parameters
     ----------
     name : str
-        Its column in the table.
+        Column of the measure in the table.
     records : tuple of str
-        Records of `train` that it needs.
+        Records of `train` that the measure needs.
     of : callable
         Function from the `Result` of one trial to the number.
     is_users : bool
-        Whether `of` is a function of the user's.
+        Whether a user wrote the function `of`.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Measure:
     is_users: bool = False
 
     def __call__(self, result: Result) -> float:
-        """Measure a result; NaN where the trial diverged, as its last state is meaningless."""
+        """Measure a result; NaN where the trial diverged, because its last state is meaningless."""
         if result.status == Status.DIVERGED and self.name != "seconds":
             return math.nan
         return self.of(result)
@@ -55,11 +55,11 @@ def measure_of(measure: object) -> Measure:
     Parameters
     ----------
     measure : str or callable
-        A record, for its last value; ``"rounds_to:TOL"``, the first recorded round with dist at
-        most TOL; ``"rate"``, the decrease of log dist per round in the late part of the run;
-        ``"floor"``, the geometric mean of dist over the last quarter of the recorded rows;
-        ``"risk:M"``, the excess risk on new tasks after adaptation to M samples; ``"seconds"``, the
-        wall-clock time; or a function of the `Result` of one trial that returns a number.
+        A record, for its last value; ``"rounds_to:TOL"``, for the first recorded round with dist at
+        most TOL; ``"rate"``, for the decrease of log dist per round in the late part of the run;
+        ``"floor"``, for the geometric mean of dist over the last quarter of the recorded rows;
+        ``"risk:M"``, for the excess risk on new tasks after adaptation to M samples; ``"seconds"``,
+        for the wall-clock time; or a function of the `Result` of one trial that returns a number.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def measure_of(measure: object) -> Measure:
     TypeError
         If the argument is neither text nor callable.
     ValueError
-        If no measure has the name, or the function is a lambda.
+        If no measure has this name, or if the function is a lambda.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def measure_of(measure: object) -> Measure:
 
 
 def _column_name(function: Callable[..., Any]) -> str:
-    """Return the column's name of a user's function."""
+    """Return the name of the column of a user's function."""
     if isinstance(function, functools.partial):
         return f"{_column_name(function.func)}({identity.arguments_of(function)})"
     name: str = getattr(function, "__name__", type(function).__name__)
@@ -109,7 +109,7 @@ def _column_name(function: Callable[..., Any]) -> str:
 
 
 def records_of(measures: Sequence[Measure], keep: Sequence[str]) -> tuple[str, ...]:
-    """List the records that measures and kept traces need; the cheapest one if none is needed."""
+    """List the records that measures and kept traces need; if they need none, the cheapest one."""
     for name in keep:
         check.choice("keep", name, FINALS)
     names = [name for measure in measures for name in measure.records]
@@ -150,7 +150,7 @@ class _RoundsTo:
 
 @dataclass(frozen=True)
 class _Risk:
-    """Measures the mean excess risk on new tasks, after adaptation to m samples of each."""
+    """Measures the mean excess risk on new tasks after adaptation to m samples of each task."""
 
     m: int
 
@@ -166,9 +166,9 @@ def _fit_rate(result: Result) -> float:
     r"""Fit the decrease of log dist per round over the late part of a run, by least squares.
 
     The late part begins at the first row with dist below 0.1: the plateau of a random start and the
-    approach to the linear regime are not part of the rate of (22). It ends where dist first is
-    within a factor of ten of its minimum, or at 1e-9: beyond, a floor, rounding or the stop rule
-    bends the curve. NaN if fewer than three rows are left.
+    approach to the linear regime do not follow the rate of (22). The late part ends where dist is
+    first within a factor of ten of its minimum, or at 1e-9: below this dist, a floor, rounding or
+    the stop rule bends the curve. The result is NaN if the late part has fewer than three rows.
     """
     rounds, dist = result.trace["round"], result.trace["dist"]
     positive = np.isfinite(dist) & (dist > 0.0)
@@ -193,7 +193,7 @@ def _average_floor(result: Result) -> float:
 
 
 def _total_seconds(result: Result) -> float:
-    """Return the wall-clock time, shared evenly among the trials of one call."""
+    """Return the wall-clock time of a call of `train`, divided evenly among its trials."""
     return result.timings["total"]
 
 

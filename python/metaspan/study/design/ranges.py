@@ -1,4 +1,4 @@
-r"""Make the values of an axis: logarithmic ranges, and lists of whatever holds values in order."""
+r"""Make the values of an axis: logarithmic ranges, and lists of ordered collections."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ def log_range(first: float, last: float, num: int) -> list[int] | list[float]:
     Parameters
     ----------
     first, last : int or float
-        The ends, > 0 and different; the result contains them exactly. If both are integers, all
-        values are rounded to integers.
+        The ends, > 0 and different; the result contains both exactly. If both ends are integers,
+        all values are rounded to integers.
     num : int
         Number of values, from 2 to 100,000.
 
     Returns
     -------
     list of int or list of float
-        Distinct values, ascending or descending; fewer than `num` if rounding made some equal.
+        Distinct values, ascending or descending; fewer than `num` if rounding made some values
+        equal.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def log_range(first: float, last: float, num: int) -> list[int] | list[float]:
 
 
 def _check_end(name: str, value: float) -> int | float:
-    """Check that an end is positive; return a Python integer if it is one, else a float."""
+    """Check that an end is positive; convert it to a Python integer or float."""
     value = check.bare(name, value)
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         value = value.item()
@@ -75,8 +76,8 @@ def _check_end(name: str, value: float) -> int | float:
 def in_order(path: str, value: Any) -> Any:
     r"""List the values of a one-dimensional array, a column or another ordered collection.
 
-    Returns anything else unchanged. Text, mappings and sets are not axes: a grid reads the first
-    two as expressions and objects, and a set has no order.
+    Anything else is returned unchanged. Text, mappings and sets are not axes: a grid reads text as
+    an expression and a mapping as an object, and a set has no order.
     """
     if hasattr(value, "__array__") and not isinstance(value, np.generic):
         array = check.rectangular(path, value)

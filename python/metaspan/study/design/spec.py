@@ -32,11 +32,11 @@ KNOWN = (*OF_TASKS, "method", *OF_METHODS, *OF_RUNS)
 # Names whose values may be words; a string that is the value of any other name is an expression.
 WORDS = ("method", "features", "moves", "outer", *settings("is_word"))
 COUNTS = ("d", "k", "inner_steps", "local_steps", *settings("is_count"))
-LAWS = ("heads", "features")  # names for which a function is a law and not computed from names
-MOST_CELLS, MOST_RUNS = 10**6, 10**7  # limits of a study; a run is a cell with a seed
+LAWS = ("heads", "features")  # a function here is a distribution, not computed from other names
+MOST_CELLS, MOST_RUNS = 10**6, 10**7  # limits of a study; a run is one cell at one seed
 MOST_ROWS = 10**5  # largest number of rows of a kept trace
-COLUMNS = ("seed", "status", "round")  # columns of the study's tables besides the varied names
-# Arguments of train that a study sets itself, with what its user writes instead.
+COLUMNS = ("seed", "status", "round")  # columns of a study's tables that are no varied names
+# Arguments of `train` that a study sets itself, each with what takes its place in a study.
 ELSEWHERE = {
     "trials": "seeds of the study",
     "record": "what `measure` and `keep` ask for",
@@ -61,9 +61,9 @@ class Spec:
     derived : mapping of str to Expression, Template, Computed or Listed
         Names of the grid whose values depend on other names.
     varied : tuple of str
-        All names of the grid, in its order.
+        All names of the grid, in the order of the grid.
     sequence : tuple of str
-        Names with values that depend on others, each after those that it needs.
+        Names whose values depend on other names, each name after those that it needs.
     seeds : tuple of int
         Trial numbers: each cell is trained once for each of them.
     measures : tuple of Measure
@@ -73,7 +73,7 @@ class Spec:
     keep_rows : int
         Largest number of rows of a kept trace.
     common : tuple of str
-        Axes across whose values random numbers are the same.
+        Axes across which cells use the same random numbers.
     """
 
     base: Mapping[str, Any]
@@ -103,7 +103,7 @@ def specify(
     keep_rows: int,
     common: Any,
 ) -> Spec:
-    """Check the arguments of a study as far as possible without computing values of cells."""
+    """Check the arguments of a study as far as this is possible without computing the cells."""
     shared = {name: _parse("base", name, value) for name, value in _check_names("base", base)}
     axes: dict[str, tuple[Any, ...]] = {}
     derived: dict[str, Dependent] = {}
@@ -169,12 +169,12 @@ def _parse(where: str, name: str, value: Any) -> Any:
     path = f"{where}.{name}"
     value = _to_plain(name, path, value)
     if name == "stop" and value is False:
-        return None  # older files wrote false; now they write "none"
+        return None  # older files have false here, newer ones "none"
     if isinstance(value, str) and name not in WORDS:
         return parse_expression(path, value)
     if isinstance(value, dict):
         return parse_template(path, value)
-    if isinstance(value, list):  # a list of heads stays one: train turns it into an array
+    if isinstance(value, list):  # a list of heads stays a list: train makes it an array
         return tuple(value) if name not in LAWS else value
     if callable(value) and not isinstance(value, type) and name not in LAWS:
         raise TypeError(f"{path} must be a constant; functions of other values stand in grid")
@@ -182,7 +182,7 @@ def _parse(where: str, name: str, value: Any) -> Any:
 
 
 def _to_plain(name: str, path: str, value: Any) -> Any:
-    """Replace NumPy scalars, foreign arrays and dtypes by values that a file can hold."""
+    """Replace NumPy scalars, dtypes and foreign arrays by values that a file can hold."""
     value = check.bare(path, value)
     if name == "dtype" and value is not None:
         return check.float_dtype(path, value).name
@@ -220,7 +220,7 @@ def _parse_axis(name: str, value: Any) -> tuple[Any, ...] | Dependent:
 def _order_dependents(
     base: Mapping[str, Any], axes: Mapping[str, tuple[Any, ...]], derived: Mapping[str, Dependent]
 ) -> tuple[str, ...]:
-    """Check that all names are known or used; order the dependent ones for computation."""
+    """Check that all names are known or used; sort the dependent names for computation."""
     needs: dict[str, frozenset[str]] = {}
     for name, value in {**base, **derived}.items():
         if isinstance(value, Dependent):
@@ -234,8 +234,9 @@ def _order_dependents(
     unused = [name for name in defined if name not in KNOWN and name not in used]
     for name, others in needs.items():
         for other in sorted(others - defined):
-            # A missing name that is known, beside an unused one that is spelled almost like it: the
-            # unused one is a typo, so report that rather than a missing value.
+            # A known name may lack a value while an unused name is spelled almost like it. The
+            # unused name is then a typo, and the error reports the typo instead of the missing
+            # value.
             if other in KNOWN and (mistyped := check.near(other, unused)):
                 raise _unused_error(mistyped[0])
             raise ValueError(f"{name} needs {other!r}, which has no value{_hint(other, defined)}")
@@ -248,7 +249,7 @@ def _order_dependents(
 
 
 def _unused_error(name: str) -> ValueError:
-    """Describe a name that nothing in the package or the study uses."""
+    """Make the error for a name that neither the package nor the study uses."""
     return ValueError(
         f"{name!r} is no name of LinearTasks, the method or train, and nothing uses it"
         f"{_hint(name, KNOWN)}"
@@ -271,7 +272,7 @@ def _count_cells(axes: Mapping[str, Sequence[Any]]) -> int:
 
 
 def _parse_seeds(seeds: Any, cells: int) -> tuple[int, ...]:
-    """Turn a number of seeds into 0, 1, ...; check numbers that are listed."""
+    """Turn a number of seeds into the tuple 0, 1, ..., or check a collection of seeds."""
     most = MOST_RUNS // cells
     if isinstance(seeds, Iterable) and not isinstance(seeds, str):
         several = seeds if isinstance(seeds, Sequence) else tuple(islice(seeds, most + 1))

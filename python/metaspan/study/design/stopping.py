@@ -1,4 +1,4 @@
-r"""Values that the stop rule determines: they say where it ends a run, not how the run went."""
+r"""Values that the stop rule determines: they tell where it ends a run, not how the run went."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 SET_BY_STOP = "set_by_stop"  # key of a table's attrs; the value lists names of measures
 INSTEAD = "measure rounds_to:TOL or rate, or set stop=None"
-# Measures that a rule determines when it ends a run: the record that it bounds, and those that
-# vanish with that record.
+# For each record that a stop rule bounds: measures that the rule determines when it ends a run,
+# namely the record itself and measures that vanish with that record.
 OF_RULES = {"dist": ("dist", "floor", "perp_norm"), "loss_out": ("loss_out",)}
-WITHOUT_NOISE = ("loss_adapted", "loss_out")  # vanish too, on infinite m_in without noise
+WITHOUT_NOISE = ("loss_adapted", "loss_out")  # vanish too if m_in is infinite and noise 0
 
 
 def measures_set(names: Sequence[str], cells: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -39,7 +39,7 @@ def measures_set(names: Sequence[str], cells: Iterable[Mapping[str, Any]]) -> tu
     rules = {
         (rule, cell.get("m_in") is None and _is_zero(cell.get("noise", 0.0)))
         for cell in cells
-        if isinstance(rule := cell.get("stop", DEFAULT_STOP), Stop)  # None never ends a run
+        if isinstance(rule := cell.get("stop", DEFAULT_STOP), Stop)  # the rule None ends no run
     }
     known = set[str]()
     for rule, exact in rules:
@@ -55,22 +55,21 @@ def _is_zero(noise: object) -> bool:
 
 
 def set_by_stop(table: pandas.DataFrame, measure: str) -> NDArray[np.bool_]:
-    r"""Tell which values of a measure the stop rule determined: those of runs that converged.
+    r"""Tell in which rows the stop rule determined the value of a measure: those of converged runs.
 
-    Such a value says where the rule ends a run, and nothing else about the run. Fits therefore
-    leave it out.
+    Such a value tells only where the rule ended the run, so fits leave it out.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Table of a study; its `attrs` name the measures that stop rules determine.
+        Table of a study; its `attrs` list the measures that stop rules determine.
     measure : str
         The measure.
 
     Returns
     -------
     ndarray of shape (rows,), bool
-        Whether the rule determined the value; False in all rows if the table does not say.
+        Whether the rule determined the value; False in all rows if the attrs have no such list.
     """
     if measure not in table.attrs.get(SET_BY_STOP, ()) or "status" not in table.columns:
         return np.zeros(len(table), dtype=bool)

@@ -32,8 +32,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        Arguments by name; only those that the file holds. Ranges are expanded to lists,
-        ``folder`` is joined to the folder of the file, and tables with a ``kind`` are dictionaries.
+        Arguments by name; only those that the file holds. Ranges are expanded to lists, ``folder``
+        is joined to the folder of the file, and a table with a ``kind`` becomes a dictionary.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _check_keys(where: str, keys: Iterable[str], accepted: Iterable[str]) -> None:
-    """Raise ValueError for a key that is not accepted; name the closest one that is."""
+    """Raise ValueError for a key that is not accepted; suggest the closest accepted key."""
     accepted = list(accepted)
     for key in keys:
         if key not in accepted:
@@ -89,12 +89,12 @@ def _check_keys(where: str, keys: Iterable[str], accepted: Iterable[str]) -> Non
 
 
 def _join_key(path: str, name: str) -> str:
-    """Join the path of a table and a key for a message."""
+    """Join the path of a table and a key to a path for messages."""
     return f"{path}.{name if name.isidentifier() else check.show(name)}"
 
 
 def _wrong_value(path: str, expected: str, value: object) -> ValueError:
-    """Describe a value of the wrong kind."""
+    """Make the error for a value of the wrong kind."""
     return ValueError(f"{path} must be {expected}; got {check.show(value)}")
 
 

@@ -1,4 +1,4 @@
-r"""Describe a study as JSON beside its rows, read the description back, and compare two."""
+r"""Describe a study as JSON beside its rows, read the description back, and compare two studies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ Tree = dict[str, Any]
 def describe(spec: Spec, cells: Sequence[Cell]) -> Tree:
     r"""Describe a study as a JSON tree; a function in the grid is stored as its values.
 
-    The values tell two functions apart and can be read back, which code could not.
+    These values show whether two functions differ and can be read back; the code of a function
+    could do neither.
     """
     grid: Tree = {}
     for name in spec.varied:
@@ -54,7 +55,7 @@ def _encode(value: Any) -> Any:
 
 
 def _encode_measure(measure: Measure) -> Any:
-    """Encode a measure: its name and, for a user's function, its hash."""
+    """Encode a measure as its name and, for a user's function, a hash of the function."""
     if not measure.is_users:
         return measure.name
     known = isinstance(measure.of, _MissingFunction)
@@ -63,7 +64,7 @@ def _encode_measure(measure: Measure) -> Any:
 
 
 def restore(tree: Mapping[str, Any], file: str) -> Spec:
-    """Check the study that a JSON tree describes; errors name the file."""
+    """Check the study that a JSON tree describes; error messages name the file."""
     with files.name_file_in_errors(f"{file!r} is a broken {KIND}"):
         parts = [tree[name] for name in ("seeds", "measure", "keep", "common")]
         if not all(isinstance(part, list) for part in parts):
@@ -112,7 +113,7 @@ def _decode_measure(tree: Any) -> Measure:
 
 
 class _MissingFunction:
-    """Stands in for a user's function of which the file holds only the name and a hash."""
+    """Stands in for a user's function; the file holds only its name and a hash."""
 
     def __init__(self, name: str, function: NamedFunction) -> None:
         self._name = name
@@ -131,7 +132,7 @@ def list_missing(spec: Spec) -> list[str]:
 
 
 def _is_missing(value: object) -> bool:
-    """Tell whether a value, or an item of it, is only named in the file."""
+    """Tell whether the file holds only a name or hash of a value or of one of its items."""
     if isinstance(value, Listed):
         value = value.items
     if isinstance(value, tuple):
@@ -140,7 +141,7 @@ def _is_missing(value: object) -> bool:
 
 
 def decode_value(tree: Any) -> Any:
-    """Decode a value; an array or a function of which the file holds a hash stays that hash."""
+    """Decode a value; an array or function whose file has only a hash becomes a placeholder."""
     if isinstance(tree, list):
         return [decode_value(item) for item in tree]
     if isinstance(tree, dict) and "expression" in tree:
@@ -155,10 +156,10 @@ def decode_value(tree: Any) -> Any:
 
 
 def check_extends(old: Tree, new: Tree, cells: Sequence[Cell], study_folder: StudyFolder) -> None:
-    r"""Raise ValueError unless a study extends an older one by values of axes or seeds alone.
+    r"""Raise ValueError unless a study only adds values of axes or seeds to an older one.
 
-    Rows of the old study stay valid only then. Cells are compared too: an axis may have lost
-    values, and values of functions are compared in no other way.
+    Only then do the rows of the old study stay valid. The cells are compared too, since this shows
+    whether an axis has lost values and whether the values of functions have changed.
     """
     folder, file = str(study_folder.folder), str(study_folder.file)
     with files.name_file_in_errors(f"{file!r} is a broken {KIND}"):
@@ -183,13 +184,13 @@ def check_extends(old: Tree, new: Tree, cells: Sequence[Cell], study_folder: Stu
 
 
 def _find_changes(old: Tree, new: Tree) -> Iterator[tuple[str, str, str]]:
-    r"""Yield (path, old text, new text) of all differences but added values and seeds.
+    r"""Yield (path, old text, new text) of all differences except added values and seeds.
 
     A text is empty where one of the studies lacks the name.
     """
     for part in ("base", "grid"):
         for name in {**old[part], **new[part]}:
-            if not (name in old[part] and name in new[part]):  # not get(): None is a value
+            if not (name in old[part] and name in new[part]):  # None is a value, so get() fails
                 trees = (old[part], new[part])
                 before, now = (codec.text(t[name]) if name in t else "" for t in trees)
                 yield f"{part}.{name}", before, now

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 Advance = Callable[[Sequence[Row]], object]
 
 IN_FLIGHT = 64  # jobs submitted at a time to an executor of unknown size
-DEATHS = 3  # deaths of workers that ran this run alone, after which the run has failed
-SHORT_SECONDS = 0.2  # a job is short below this
-SOCKET_PATH = 104  # bytes of a socket's path with its final zero: the smallest limit of any system
+DEATHS = 3  # a run has failed after this number of deaths of workers that ran it alone
+SHORT_SECONDS = 0.2  # a job of less expected time is short
+SOCKET_PATH = 104  # smallest limit of any system on a socket's path, in bytes with the final zero
 SOCKET_NAME = 34  # most bytes of /pymp-12345678/listener-12345678 in the temporary folder
 # Seconds between two checks for Ctrl-C, since not every system interrupts a wait on a queue.
 POLL_SECONDS = 0.2
@@ -36,8 +36,8 @@ POLL_SECONDS = 0.2
 def process_pool(workers: int | None = None) -> ProcessPoolExecutor:
     r"""Make a pool of worker processes for `Study.run`.
 
-    The processes start from a clean interpreter instead of forking this one. They ignore Ctrl-C
-    while they wait for work, and exit when this process is killed.
+    The processes start from a clean interpreter and are not forks of the calling process. They
+    ignore Ctrl-C while they wait for work, and exit when the calling process is killed.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def process_pool(workers: int | None = None) -> ProcessPoolExecutor:
 
 
 def _has_room_for_a_socket() -> bool:
-    """Tell whether a fork server's socket fits below the temporary folder; else use spawn."""
+    """Tell whether a fork server's socket path is short enough; if not, processes are spawned."""
     import tempfile  # noqa: PLC0415
 
     return len(os.fsencode(tempfile.gettempdir())) + SOCKET_NAME < SOCKET_PATH
@@ -95,7 +95,7 @@ def _start_worker() -> None:
 
 
 def _exit_with_parent(wait_for_parent: Callable[[], object]) -> None:
-    """Exit when the parent process ends: a killed parent cannot shut its pool down."""
+    """Exit when the parent process ends, since a killed parent cannot shut its pool down."""
     wait_for_parent()
     os._exit(1)
 
@@ -107,20 +107,20 @@ def execute(
     advance: Advance,
     suspects: Mapping[RunId, int],
 ) -> None:
-    r"""Run all jobs and write their rows; a row is in its file before `advance` is called.
+    r"""Run all jobs and write their rows; each row is in its file before `advance` is called.
 
     Parameters
     ----------
     jobs : sequence of Job
         Jobs, in the order in which they start.
     executor : concurrent.futures.Executor or None
-        Executor that runs them; None: this process, one after the other.
+        Executor that runs the jobs. None: the jobs run in this process, one after the other.
     writer : Writer
         Appends the rows to a file.
     advance : callable
-        Called with rows that have been written.
+        Function that is called with rows after they have been written.
     suspects : mapping of (str, int) to int
-        For runs on which a worker may have died, the number of deaths while the run was alone.
+        For each run on which a worker may have died, the number of deaths while the run was alone.
 
     Raises
     ------
@@ -145,9 +145,9 @@ def execute(
                 raise
             interrupted |= result.interrupted
     except WorkerDied as error:
-        # Which run killed the worker is unknown unless it was alone. The file lists all that were
-        # in flight, and the next call runs them one by one. A run has failed after DEATHS deaths
-        # while it was alone.
+        # It is unknown which run killed the worker, unless the run was alone. The file lists all
+        # runs that were in flight, and the next call runs them one by one. A run has failed after
+        # DEATHS deaths while it was alone.
         runs = [run for job in error.jobs for run in job.runs]
         if len(runs) == 1 and suspects.get(runs[0], 0) + 1 >= DEATHS:
             writer.put(failure_rows(error.jobs[0].items[0], error))
@@ -164,7 +164,7 @@ class WorkerDied(BrokenExecutor):
     Parameters
     ----------
     jobs : list of Job
-        Jobs that were with the executor.
+        Jobs that the executor had when the process died.
     """
 
     def __init__(self, jobs: list[Job]) -> None:
@@ -181,7 +181,7 @@ class WorkerDied(BrokenExecutor):
 def _collect_late(
     done: Iterator[tuple[Job, JobResult]], error: BaseException
 ) -> Iterator[tuple[Job, JobResult]]:
-    """Throw an exception into the iterator of results; yield the results that still arrive."""
+    """Throw an exception into the iterator of results; yield the results that it still returns."""
     try:
         yield done.throw(error)  # type: ignore[attr-defined]
         yield from done
@@ -191,7 +191,7 @@ def _collect_late(
 
 
 def _run_here(jobs: Iterable[Job]) -> Iterator[tuple[Job, JobResult]]:
-    """Run jobs in this process, item by item: rows are written as soon as each call ends."""
+    """Run jobs in this process, one item at a time, so that rows are written after each call."""
     for job in jobs:
         for item in job.items:
             single = replace(job, items=(item,))
@@ -204,8 +204,8 @@ def _run_here(jobs: Iterable[Job]) -> Iterator[tuple[Job, JobResult]]:
 def _run_on(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, JobResult]]:
     r"""Run jobs on an executor and yield results as they arrive.
 
-    Only a window of jobs is submitted at a time: an interrupt must not wait for a long queue, and
-    a suspect must run alone.
+    Only a limited number of jobs is submitted at a time, because an interrupt must not wait for a
+    long queue and a suspect must run alone.
     """
     from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
 
@@ -218,15 +218,15 @@ def _run_on(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, JobR
 
     def send() -> None:
         while left and not (flying and left[0].alone):
-            # If Ctrl-C came while a pool starts a process, the pool would not know of that process
-            # and would wait for another without end.
+            # If Ctrl-C interrupted the pool while it starts a process, the pool would not know of
+            # that process and would later wait for another process without end.
             with signals.defer_interrupts():
                 job = left.popleft()
                 future = executor.submit(work, job)
                 flying[future] = job
                 future.add_done_callback(ready.put)
-            # A job that waits inside a pool can no longer be cancelled. Short jobs may wait there,
-            # so that workers stay busy; a long one is submitted only when a worker is free.
+            # A job that waits inside a pool can no longer be cancelled. Short jobs may wait there
+            # to keep workers busy, whereas a long job is submitted only when a worker is free.
             spare = 2 if sum(item.seconds for item in job.items) < SHORT_SECONDS else 1
             if job.alone or len(flying) >= (spare * workers if workers else IN_FLIGHT):
                 return
@@ -273,7 +273,7 @@ def _require_sendable(jobs: Sequence[Job]) -> None:
 def _collect_begun(
     flying: dict[Future[JobResult], Job], *, wait: bool
 ) -> Iterator[tuple[Job, JobResult]]:
-    """Yield the results of jobs that have ended; if `wait`, also of those that have begun."""
+    """Yield the results of ended jobs; if `wait`, then those of jobs that have begun as well."""
     for future, job in flying.items():
         begun = not future.cancel() and (wait or future.done())
         if begun and future.exception() is None:

@@ -1,4 +1,4 @@
-r"""Plan the runs of a study that are not done: their order, and how they share calls and jobs."""
+r"""Plan the runs of a study that are not done: their order, calls and jobs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from ..design.spec import Spec
 from .store import Row, RunId
 from .work import Item, Job, failure_rows, to_ranges
 
-JOB_SECONDS = 0.05  # most seconds of the short items that are sent to a worker together
+JOB_SECONDS = 0.05  # largest expected time of short items that form one job
 JOB_ITEMS = 32  # most items in a job
-# Most seconds of the seeds of a cell that one call in this process runs together, on all threads.
+# Largest expected time in seconds of one call in this process that runs several seeds of a cell on
+# all threads.
 CALL_SECONDS = 1.0
 LONG_SECONDS = 5.0  # a call that is expected to take longer keeps a checkpoint
-START_SECONDS = 1e-3  # seconds of a call of train besides its rounds
+START_SECONDS = 1e-3  # seconds that a call of `train` takes in addition to its rounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +32,11 @@ class Plan:
     Parameters
     ----------
     jobs : list of Job
-        Jobs, the longest first and suspects last.
+        Jobs, the longest first and those of suspects last.
     impossible : list of dict
-        Rows with the status "failed", of runs whose arguments `train` refuses.
+        Rows with the status "failed" for the runs whose arguments `train` refuses.
     runs : int
-        Number of runs in both.
+        Number of runs in `jobs` and `impossible` together.
     """
 
     jobs: list[Job]
@@ -49,19 +50,20 @@ def shard_of(shard: str, environment: Mapping[str, str] = os.environ) -> tuple[i
     Parameters
     ----------
     shard : str
-        ``"3/64"``, or ``"slurm"`` for the task of the job array that this process is.
+        ``"3/64"``, the third of 64 shards; or ``"slurm"``, the shard that belongs to this task of a
+        job array.
     environment : mapping of str to str
-        Environment variables, in which the scheduler describes the array.
+        Environment variables, by which the scheduler describes the job array.
 
     Returns
     -------
     (int, int)
-        Number of the shard, starting at 1, and number of shards.
+        Number of the shard, starting at 1, and number of all shards.
 
     Raises
     ------
     TypeError, ValueError
-        If the text is neither, or if the process is not a task of an array without gaps.
+        If the text has neither form, or if the process is not a task of a job array without gaps.
 
     Examples
     --------
@@ -84,7 +86,7 @@ def shard_of(shard: str, environment: Mapping[str, str] = os.environ) -> tuple[i
 
 
 def _read_slurm(environment: Mapping[str, str]) -> tuple[int, int]:
-    """Read the number of this task and of all tasks of the job array."""
+    """Read the number of this task in the job array, and the number of all its tasks."""
     names = [f"SLURM_ARRAY_TASK_{word}" for word in ("ID", "MIN", "MAX", "COUNT")]
     try:
         number, least, most, count = (int(environment[name]) for name in names)
@@ -93,7 +95,7 @@ def _read_slurm(environment: Mapping[str, str]) -> tuple[int, int]:
             f'shard "slurm" needs a task of a job array; {error.args[0]} is not set'
         ) from None
     step = int(environment.get("SLURM_ARRAY_TASK_STEP", "1"))
-    # An array such as 1,4-7 leaves no rule by which its tasks share the runs evenly.
+    # The tasks of an array with gaps, such as 1,4-7, cannot tell how to share the runs evenly.
     if (most - least) // step + 1 != count:
         raise ValueError(
             f'shard "slurm" needs an array without gaps; this one has {count} of the tasks '
@@ -115,22 +117,23 @@ def make_plan(
 ) -> Plan:
     r"""Plan jobs for the runs that are not done.
 
-    Long jobs come first, so that no worker ends with one alone. Suspects of a worker's death come
-    last, one by one. A cell that `train` refuses makes failed rows; raises its error only if no
-    cell makes a run.
+    Long jobs come first, so that no worker is still busy with a long job at the end while the
+    others idle. Runs on which a worker may have died come last, one by one. Every run of a cell
+    that `train` refuses becomes a failed row. The first error of `train` is raised only if `shard`
+    is None and no run is done or planned.
 
     Parameters
     ----------
     spec : Spec
         The study.
     cells : sequence of Cell
-        Its cells.
+        Cells of the study.
     done : collection of (str, int)
         Runs that have a row.
     suspects : mapping of (str, int) to int
-        Runs on which a worker may have died, with the number of deaths while the run was alone.
+        Runs on which a worker may have died, with the number of deaths while each run was alone.
     shard : (int, int) or None
-        Number of this shard, starting at 1, and number of shards; None: all runs.
+        Number of this shard, starting at 1, and number of all shards. None: all runs.
     threads : int or None
         Threads of a run; None: all CPUs that the process may use.
     in_process : bool
@@ -141,7 +144,7 @@ def make_plan(
     Returns
     -------
     Plan
-        The jobs, and rows of runs that cannot be done.
+        The jobs, and the rows of runs that cannot be done.
     """
     mine = _select_shard(spec, cells, shard) if shard else None
     items: list[Item] = []
@@ -189,8 +192,9 @@ def make_plan(
 
     jobs = [make_job(packed, False) for packed in _pack(others)]
     singles = [_take_seed(item, seed) for item in suspected for seed in item.seeds]
-    # The fewest deaths first: if something else kills workers, such as a memory limit, it does not
-    # always hit the same run, which would then count as failed.
+    # Runs with the fewest deaths come first. If something other than a run kills workers, such as a
+    # memory limit, then it does not hit the same run on every call, and that run does not count as
+    # failed.
     singles.sort(key=lambda item: suspects.get((item.cell, item.seeds.start), 0))
     jobs += [make_job((item,), True) for item in singles]
     runs = len(impossible) + sum(len(item.seeds) for item in items)
@@ -198,7 +202,7 @@ def make_plan(
 
 
 def _make_item(cell: Cell, seeds: range, seconds: float, checkpoint: str | None = None) -> Item:
-    """Make an item of seeds of a cell."""
+    """Make an item of some seeds of a cell."""
     return Item(
         cell=cell.name,
         values=cell.values,
@@ -210,12 +214,12 @@ def _make_item(cell: Cell, seeds: range, seconds: float, checkpoint: str | None 
 
 
 def _take_seed(item: Item, seed: int) -> Item:
-    """Take one seed of an item; a long run is alone in its item, so its checkpoint fits."""
+    """Make an item of one seed; a checkpoint stays valid, since a long run is alone in its item."""
     return replace(item, seeds=range(seed, seed + 1), seconds=item.seconds / len(item.seeds))
 
 
 def _select_shard(spec: Spec, cells: Iterable[Cell], shard: tuple[int, int]) -> set[RunId]:
-    """Select the runs of a shard by a hash, so that no value of an axis falls to one shard."""
+    """Select the runs of a shard by a hash, which spreads each axis value over the shards."""
     keys = [(cell.name, seed) for cell in cells for seed in spec.seeds]
     keys.sort(key=lambda key: blake2b(f"{key}".encode(), digest_size=8).digest())
     number, count = shard
@@ -233,9 +237,10 @@ def _split_seeds(
 ) -> list[Item]:
     r"""Split the seeds of a cell into calls of `train`.
 
-    Trials of one call share its threads and its fixed cost, so that short ones run together; a long
-    one has a call of its own, whose end is a row. The name of a checkpoint has the version and the
-    instruction-set level: a run goes on only where its bits would be the same.
+    Trials of one call share its threads and its fixed cost, so short runs share a call. A long run
+    has its own call, so that its row is written when it ends. The name of a checkpoint contains the
+    version and the instruction-set level: a run continues only from a checkpoint that gives the
+    same bits.
     """
     config = configure_cell(cell.arguments, trials=1, record=spec.records, threads=threads)
     seconds = needs(config).seconds + START_SECONDS

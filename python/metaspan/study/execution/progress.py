@@ -1,4 +1,4 @@
-r"""Show progress: a bar on a terminal, a line a minute in the log of a batch job."""
+r"""Show progress: a bar on a terminal, or at most one line a minute in the log of a batch job."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..._support import progress as _progress
 
 BATCH = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # variables that schedulers set
 FIRST_SECONDS = 1.0  # seconds until the first line
-LINE_SECONDS = 60.0  # seconds between two further lines
+LINE_SECONDS = 60.0  # seconds between two lines after the first
 
 Progress = bool | Callable[[int, int], object]
 
 
 class Meter(Protocol):
-    """Shows progress; `Study.run` tells it of every run that ends."""
+    """Shows progress; `Study.run` calls it for every run that ends."""
 
     def advance(self, runs: int, failures: int) -> None:
-        """Count runs that have ended, and how many of them failed or diverged."""
+        """Count the runs that have ended, and those of them that failed or diverged."""
 
     def close(self) -> None:
         """Show the final state; no call follows."""
@@ -35,18 +35,18 @@ def meter(progress: Progress, name: str, done: int, total: int) -> Meter:
     Parameters
     ----------
     progress : bool or callable
-        True: a bar on a terminal if tqdm is installed; lines in the log of a batch job, at most one
-        a minute, when a run ends; nothing in a pipe. A function is called with the number of runs
-        that are done and their total.
+        True: a bar on a terminal if tqdm is installed; in the log of a batch job a line when a run
+        ends, at most one a minute; nothing in a pipe. A function is called with the number of runs
+        that are done and the number of all runs.
     name : str
-        Name of the study, which the bar or the lines show.
+        Name of the study, which is part of the bar and of the lines.
     done, total : int
-        Number of runs that are done already, and of all runs.
+        Number of runs that were done before, and number of all runs.
 
     Returns
     -------
     Meter
-        The meter.
+        The object that shows progress.
     """
     if callable(progress):
         return _Called(progress, done, total)
@@ -102,7 +102,7 @@ class _Bar:
 
 
 class _Lines:
-    """Writes a line as soon as the rate is known, then one a minute, and one at the end."""
+    """Writes a line as soon as the rate is known, then at most one a minute, and one at the end."""
 
     def __init__(self, name: str, done: int, total: int) -> None:
         self._name, self._done, self._total = name, done, total
@@ -141,12 +141,12 @@ class _Lines:
 
 
 def duration(seconds: float) -> str:
-    r"""Format a time in at most two units.
+    r"""Format a time in one or two units.
 
     Parameters
     ----------
     seconds : float
-        The time.
+        The time in seconds.
 
     Returns
     -------

@@ -25,13 +25,14 @@ class StudyStatus:
     errors : mapping of str to int
         Number of failed runs by error message, the most frequent first.
     versions : mapping of str to int
-        Number of rows by the version and instruction-set level that made them.
+        Number of rows by the version and instruction-set level with which they were computed.
     seconds : float
         Sum of the wall-clock times of the finished runs.
     last : str or None
         Time (UTC) at which the last row was written.
     damaged : int
-        Number of lines in the files that are not valid rows; their runs are done again.
+        Number of lines in the files that are not valid rows; the runs of these lines are done
+        again.
     """
 
     name: str

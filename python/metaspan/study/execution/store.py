@@ -1,9 +1,9 @@
 r"""Read and write the folder of a study: its description, and files of rows.
 
-``study.json`` describes the study. ``rows/*.jsonl`` hold one line of JSON for every finished run,
-and one for every death of a worker, which lists the runs that were under way. Every writer has a
-file of its own and appends whole lines. A line that a kill cut short is not a row; its run is done
-again.
+``study.json`` describes the study. Each line of JSON in ``rows/*.jsonl`` is the row of a finished
+run or the record of a worker's death, which lists the runs that were under way. Every process that
+writes has its own file and appends whole lines. A line that was cut short by a kill is not a row,
+and its run is done again.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ VERSION = 1
 FAILED = "failed"  # status of a run that raised an error
 ENDED = frozenset(status.name.lower() for status in Status) - {"interrupted"}
 LONGEST = 2**26  # most bytes of a line
-LARGEST = 2**1023  # bound of the integers in a row, which a float can hold
-BYTES_READ = 32  # most bytes of memory for each byte of JSON
+LARGEST = 2**1023  # bound of the integers in a row; a float can hold them
+BYTES_READ = 32  # most bytes of memory that a byte of JSON takes after parsing
 # Entries of every row, with their types.
 KINDS = (("cell", str), ("seed", int), ("status", str), ("values", dict), ("by", str), ("at", str))
 Row = dict[str, Any]
@@ -43,11 +43,12 @@ class StoredRows:
     Parameters
     ----------
     rows : dict of (str, int) to dict
-        One row per cell and seed; that of a finished run takes precedence over a failed one.
+        One row per cell and seed; the row of a finished run takes precedence over that of a failed
+        run.
     damaged : int
         Number of lines that are not valid rows.
     suspects : dict of (str, int) to int
-        Runs that were with an executor when a worker died, with the number of deaths while the run
+        Runs that an executor had when a worker died, each with the number of deaths while the run
         was alone.
     """
 
@@ -62,7 +63,7 @@ class StudyFolder:
     Parameters
     ----------
     folder : str or os.PathLike
-        The folder; the first write makes it.
+        The folder; the first write creates it.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -101,7 +102,7 @@ class StudyFolder:
         return description
 
     def write_description(self, tree: Mapping[str, Any]) -> None:
-        """Write the description, unless the file has it already."""
+        """Write the description, unless the file already contains it."""
         path = self.file
         content = _format_tree({"format": KIND, "version": VERSION, **tree}).encode()
         if not (path.exists() and path.read_bytes() == content):
@@ -117,9 +118,9 @@ class StudyFolder:
         return sorted((self.folder / "rows").glob("*.jsonl"))
 
     def read(self, measures: Collection[str], keep: Collection[str]) -> StoredRows:
-        r"""Read all rows that have these measures and records; keep one per run.
+        r"""Read all rows that have the given measures and records; keep one row per run.
 
-        A row that lacks one of them is damaged, so that its run is done again.
+        A row that lacks one of them counts as damaged, and its run is done again.
         """
         kept = {"round", *keep} if keep else set[str]()
         rows: dict[RunId, Row] = {}
@@ -145,17 +146,18 @@ class StudyFolder:
 
     @contextmanager
     def writer(self, name: str, sync: bool) -> Iterator[Writer]:
-        """Open a file of rows; `sync` makes every row survive a power loss."""
+        """Open a file of rows; if `sync`, every row is written so that it survives a power loss."""
         path = self.folder / "rows" / f"{name}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             size = os.fstat(handle).st_size
-            # A kill may have cut the last line short: end it, so that the next row has its own.
+            # A kill may have cut the last line short. End this line, so that the next row starts a
+            # new one.
             if size and os.pread(handle, 1, size - 1) != b"\n":
                 os.write(handle, b"\n")
             if sync:
-                files.sync_folder(path.parent)  # the file's name then survives a power loss as well
+                files.sync_folder(path.parent)  # the file's name then also survives a power loss
             yield Writer(handle, sync)
         finally:
             os.close(handle)
@@ -169,7 +171,7 @@ class Writer:
     handle : int
         Descriptor of the open file.
     sync : bool
-        Whether every call waits until the disk has the rows.
+        Whether every call waits until the rows are on the disk.
     """
 
     def __init__(self, handle: int, sync: bool) -> None:
@@ -186,7 +188,7 @@ class Writer:
 
 
 def _format_tree(tree: Mapping[str, Any], depth: int = 1) -> str:
-    """Format JSON with one line for every entry of the first two levels."""
+    """Format JSON with a separate line for every entry of the first two levels."""
     parts = []
     for name, value in tree.items():
         nested = depth < 2 and isinstance(value, Mapping) and value
@@ -197,7 +199,7 @@ def _format_tree(tree: Mapping[str, Any], depth: int = 1) -> str:
 
 
 def _read_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file; a line that is too long for a row is truncated."""
+    """Yield the lines of a file; a line that is longer than a row may be is truncated."""
     with open(path, "rb") as file:
         while line := file.readline(LONGEST):
             yield line
@@ -215,7 +217,7 @@ def _parse_line(line: bytes) -> dict[str, Any] | None:
 
 
 def _parse_death(entry: dict[str, Any] | None) -> list[RunId]:
-    """Parse a line that lists the runs under way when a worker died; empty if it is not one."""
+    """Parse a line that lists the runs under way when a worker died; empty for any other line."""
     died = (entry or {}).get("died")
     if not isinstance(died, list):
         return []
@@ -226,7 +228,7 @@ def _parse_death(entry: dict[str, Any] | None) -> list[RunId]:
 
 
 def _supersedes(row: Row, known: Row) -> bool:
-    """Tell whether a row replaces an earlier one of the same run: a finished or later one."""
+    """Tell whether a row replaces a failed row of its run, since it is a finished or later one."""
     if known["status"] != FAILED:
         return False
     return bool(row["status"] != FAILED or row["at"] >= known["at"])
@@ -236,7 +238,7 @@ def _parse_row(entry: dict[str, Any] | None) -> Row | None:
     """Parse a row; None if it is not valid."""
     if entry is None or not all(type(entry.get(name)) is kind for name, kind in KINDS):
         return None
-    # A study may have 10^7 rows: leave out the values, which its cells have, and share equal texts.
+    # A study may have 10^7 rows. Drop the values, which the cells hold, and store equal texts once.
     row = {name: entry[name] for name in ("cell", "seed", "at")}
     row["by"], row["status"] = intern(entry["by"]), intern(entry["status"])
     if row["status"] == FAILED:

@@ -23,7 +23,7 @@ from ..design.cells import configure_cell, encode_value
 from ..design.measures import Measure
 from .store import FAILED, Row, RunId
 
-INLINE = 64  # entries of the largest array that a row holds; study.json has larger ones
+INLINE = 64  # entries of the largest array that a row holds; larger arrays are in study.json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +35,13 @@ class Item:
     cell : str
         Name of the cell.
     values, arguments : mapping of str to object
-        Those of the cell.
+        Values and arguments of the cell.
     seeds : range
         Seeds, which are the trial numbers of the call.
     seconds : float
         Expected time of the call.
     checkpoint : str or None
-        Checkpoint file of a long call.
+        Checkpoint file if the call is long.
     """
 
     cell: str
@@ -54,22 +54,23 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    r"""Items that go to a process together, and what their rows hold.
+    r"""Items that a process receives together, and the description of their rows.
 
     Parameters
     ----------
     items : tuple of Item
         The items.
     measures : tuple of Measure
-        Numbers to take from each run.
+        Numbers to compute from the result of each run.
     records, keep : tuple of str
-        Records of `train`, and those of them whose trace is kept.
+        Records of `train`, and the records among them whose traces are kept.
     keep_rows : int
         Largest number of rows of a kept trace.
     threads : int or None
         Threads of a run; None: all CPUs that the process may use.
     alone : bool
-        Whether nothing may run beside the job, because a worker died while it was under way.
+        Whether nothing else may run at the same time, because a worker died while the job was under
+        way.
     """
 
     items: tuple[Item, ...]
@@ -82,7 +83,7 @@ class Job:
 
     @property
     def runs(self) -> list[RunId]:
-        """Cell and seed of every run."""
+        """Cell and seed of every run in the job."""
         return [(item.cell, seed) for item in self.items for seed in item.seeds]
 
 
@@ -105,7 +106,7 @@ class JobResult:
 def work(job: Job) -> JobResult:
     r"""Run a job; a run that raises an error becomes a row with the status "failed".
 
-    An exception that a signal handler raises is not a failure of the run and is raised again.
+    An exception from a signal handler is no failure of the run and is raised again.
 
     Parameters
     ----------
@@ -115,7 +116,7 @@ def work(job: Job) -> JobResult:
     Returns
     -------
     JobResult
-        Its rows, in the order of the items.
+        Rows of the job, in the order of its items.
     """
     rows: list[Row] = []
     try:
@@ -129,7 +130,7 @@ def work(job: Job) -> JobResult:
 
 
 def failure_rows(item: Item, error: BaseException) -> list[Row]:
-    """Make rows of runs that raised an error."""
+    """Make rows for runs that raised an error."""
     message = " ".join(str(error).split())
     return [
         {
@@ -144,8 +145,9 @@ def failure_rows(item: Item, error: BaseException) -> list[Row]:
 def _run_item(job: Job, item: Item) -> list[Row]:
     r"""Run an item and make its rows.
 
-    If a call of several seeds fails, each runs again by itself: the failure may be of one alone. If
-    the checkpoint is at fault, it is removed and the run begins again.
+    If a call with several seeds fails, each seed runs again by itself, because the failure may
+    concern one seed only. If the checkpoint is the cause of the failure, it is removed and the run
+    starts again.
     """
     try:
         config = configure_cell(
@@ -156,7 +158,7 @@ def _run_item(job: Job, item: Item) -> list[Row]:
             checkpoint=item.checkpoint and Checkpoint(item.checkpoint),
         )
         result = run(config)
-    except Exception as error:  # such as a bad value or a lack of memory: these make failed rows
+    except Exception as error:  # for example a bad value or a lack of memory
         signals.reraise_signal(error)
         if item.checkpoint and Path(item.checkpoint).name in str(error):
             Path(item.checkpoint).unlink(missing_ok=True)  # the checkpoint is damaged
@@ -188,7 +190,7 @@ def _make_row(job: Job, item: Item, seed: int, result: Result) -> Row:
     }
     if job.keep:
         rounds = result.trace["round"]
-        # Evenly spaced rows, the first and the last among them.
+        # Rows are evenly spaced and include the first and the last row.
         last, count = rounds.size - 1, min(rounds.size, job.keep_rows)
         chosen = np.unique(np.linspace(0, last, count).round().astype(int))
         row["trace"] = {"round": rounds[chosen].tolist()} | {
@@ -199,7 +201,7 @@ def _make_row(job: Job, item: Item, seed: int, result: Result) -> Row:
 
 
 def _make_header(item: Item, seed: int) -> Row:
-    """Make the entries of a row that say which run it is, and when and by what it was made."""
+    """Make the entries of a row that identify the run, the time and the software."""
     return {
         "cell": item.cell,
         "seed": seed,
@@ -221,14 +223,14 @@ _waits_quietly = False  # whether this process is a worker that ignores Ctrl-C b
 
 
 def allow_interrupts() -> None:
-    """Let Ctrl-C end the jobs of this worker, which ignores it between jobs."""
+    """Let Ctrl-C end the jobs of this worker, although it ignores Ctrl-C between jobs."""
     global _waits_quietly  # noqa: PLW0603
     _waits_quietly = True
 
 
 @contextmanager
 def _interrupts_allowed() -> Iterator[None]:
-    """Let Ctrl-C end the block in a worker that ignores it between jobs."""
+    """Let Ctrl-C end the block, also in a worker that ignores it between jobs."""
     if not _waits_quietly or threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-r"""Choose the figures that suit a study by what it varies."""
+r"""Choose figures for a study by the names that it varies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
-COST = ("seconds",)  # measures that a report does not draw: time is not a finding
+COST = ("seconds",)  # measures that a report does not draw, since time is no result of the method
 MOST_HUES = 8
 MOST_COLUMNS = 4
 
@@ -24,11 +24,12 @@ MOST_COLUMNS = 4
 def auto_figures(
     table: pandas.DataFrame, names: Sequence[str], measures: Sequence[str]
 ) -> list[tuple[str, Figure]]:
-    r"""Draw every measure of a study against what it varies.
+    r"""Draw every measure of a study against the names that the study varies.
 
-    The x axis shows the name with the most numbers, or, if no name holds numbers, the name with the
-    most values. Colour shows the next one if it has at most 8 values, and columns of axes the next
-    if it has at most 4. All other names are held at their first values, which the captions give.
+    The x axis shows the name with the largest number of numeric values, or, if no name has numeric
+    values, the name with the most values. Colour shows the next name that has at most 8 values.
+    Columns of axes show the next name that has at most 4 values. All other names are held at their
+    first values, which the captions give.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ def auto_figures(
     names : sequence of str
         Names that the study varies.
     measures : sequence of str
-        Columns to draw; ``"seconds"`` is left out, and so is a measure that has no value but those
+        Columns to draw; ``"seconds"`` is left out, and so is a measure whose only values are those
         that the stop rule determined.
 
     Returns
@@ -69,7 +70,7 @@ def auto_figures(
 def place_hidden(
     table: pandas.DataFrame, names: Sequence[str], shown: tuple[str, str | None, str | None]
 ) -> tuple[str | None, pandas.DataFrame, str]:
-    r"""Decide how a figure treats the varied names that it was not told to show.
+    r"""Choose the name of the columns if none is given, and hold all names that are not shown.
 
     Parameters
     ----------
@@ -83,12 +84,12 @@ def place_hidden(
     Returns
     -------
     str or None
-        Name that the columns show: the given one, or the first that is not shown and has few
-        values.
+        Name that the columns show: the given name, or else the first name that is not shown and has
+        few values.
     pandas.DataFrame
         The rows in which all other names have their first values.
     str
-        Those names and values in words; empty if there are none.
+        The other names and their values, in words; empty if there are no such names.
     """
     x, hue, col = shown
     known = [name for name in shown if name is not None]
@@ -103,9 +104,10 @@ def place_hidden(
 def _hold(
     table: pandas.DataFrame, names: Sequence[str], shown: Sequence[str | None]
 ) -> tuple[pandas.DataFrame, list[str]]:
-    r"""Select the rows in which names that are not shown have their first values.
+    r"""Select the rows in which all names that are not shown have their first values.
 
-    A figure averages over seeds alone: means over different cells would hide what a name does.
+    A figure averages only over seeds, since averages over different cells would hide the effect of
+    a name.
     """
     known = [name for name in shown if name is not None and name in table.columns]
     held = []
@@ -124,7 +126,7 @@ def _choose_roles(
 ) -> tuple[str | None, str | None, str | None]:
     r"""Choose the names for the axis, the colour and the columns.
 
-    Names that follow from those already chosen are skipped: they would repeat them.
+    A name that is a function of names already chosen is skipped, because it would show nothing new.
     """
     factors = {name: factor(table, name) for name in names}
     size = {name: len(by.values) for name, by in factors.items() if len(by.values) > 1}
@@ -150,7 +152,7 @@ def _write_caption(
     figure: Figure,
     several: bool,
 ) -> str:
-    """Describe a figure in words."""
+    """Describe in words what a figure shows."""
     x, hue, col = roles
     text = f"{measure} against {x}"
     by = [f"{name} by {how}" for name, how in ((hue, "colour"), (col, "columns")) if name]

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DOUBLES = (-307.0, 307.0)  # exponents of ten that doubles can hold
+DOUBLES = (-307.0, 307.0)  # range of log10 of a double
 Side = Literal["x", "y"]
-LONG = 9  # characters of a tick label beyond which neighbours would touch
+LONG = 9  # tick labels of more characters would touch their neighbours
 
 
 def make_axes(count: int) -> tuple[Figure, list[Axes]]:
@@ -34,7 +34,7 @@ def make_axes(count: int) -> tuple[Figure, list[Axes]]:
     matplotlib.figure.Figure
         The figure.
     list of matplotlib.axes.Axes
-        Its axes; only the first has tick labels on y.
+        Axes of the figure; only the first of them has tick labels on y.
     """
     if count == 1:
         return new_axes()
@@ -65,7 +65,7 @@ def write_heading(figure: Figure, text: str) -> None:
 
 
 def set_ticks(ax: Axes, side: Side, at: ArrayLike, texts: Sequence[str]) -> None:
-    """Set the ticks of an axis; long labels on x are rotated."""
+    """Set the ticks of an axis; long labels of the x axis are rotated."""
     axis = ax.xaxis if side == "x" else ax.yaxis
     axis.set_ticks(np.asarray(at), texts)
     many = len(texts) > 3 and max(len(text.strip("$")) for text in texts) > LONG
@@ -76,7 +76,7 @@ def set_ticks(ax: Axes, side: Side, at: ArrayLike, texts: Sequence[str]) -> None
 
 
 def set_plain_ticks(ax: Axes, side: Side) -> None:
-    """Put ticks at 1, 2 and 5 on a log axis of less than two decades."""
+    """Put ticks at 1, 2 and 5 times powers of ten on a log axis of less than two decades."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # noqa: PLC0415
 
     axis = ax.xaxis if side == "x" else ax.yaxis
@@ -90,17 +90,18 @@ def set_plain_ticks(ax: Axes, side: Side) -> None:
 
 
 def limit_y(axes: Sequence[Axes], points: Points) -> None:
-    r"""Set the limits of y to all means and, in part, to their intervals.
+    r"""Set the limits of y so that they contain all means and, in part, the intervals.
 
-    Intervals may reach beyond the means by half of the means' range, so that one wide interval does
-    not squeeze the curves.
+    To show intervals, the limits extend beyond the means by at most half the range of the means. If
+    this is less than half a decade on a log axis, or half the largest mean on a linear axis, they
+    may extend by that much. One wide interval then does not squeeze the curves.
 
     Parameters
     ----------
     axes : sequence of matplotlib.axes.Axes
         Axes of one figure, with the scale of y set.
     points : Points
-        Points that they show.
+        Points that the axes show.
     """
     ends = [np.log10(part) if points.log else part for part in _clipped(points)]
     mean, low, high = (end[np.isfinite(end)] for end in ends)
@@ -120,7 +121,7 @@ def limit_y(axes: Sequence[Axes], points: Points) -> None:
 
 
 def _clipped(points: Points) -> tuple[Any, Any, Any]:
-    """Return means and ends of intervals; NaN for ends without a finite logarithm."""
+    """Return the means and the ends of the intervals; an end without a finite logarithm is NaN."""
     low, high = points.low.copy(), points.high.copy()
     if points.log:
         low[~(low > 0)] = np.nan
@@ -144,9 +145,10 @@ def draw_legend(
     figure : matplotlib.figure.Figure
         The figure, which grows if the legend is outside.
     ax : matplotlib.axes.Axes
-        Axes that hold the legend if it is not outside.
+        Axes that contain the legend if it is not outside.
     texts : sequence of str
-        A text for each line; empty ones are left out. Nothing is drawn if all are empty.
+        A text for each line; lines with empty texts are left out. If all texts are empty, no legend
+        is drawn.
     styles : sequence of mapping
         Properties of each line.
     outside : bool
@@ -178,7 +180,7 @@ def draw_legend(
 
 
 def write_caption(figure: Figure, text: str) -> None:
-    """Write small text below the axes, unless it is empty."""
+    """Write small text below the axes, unless the text is empty."""
     if text:
         text = textwrap.fill(text, width=int(19 * figure.get_figwidth()))
         figure.supxlabel(text, x=0.01, ha="left", family=FONT, fontsize=8.5, color=INK)

@@ -1,4 +1,4 @@
-r"""Draw heat maps of a study: means over seeds as colours, over two varied names."""
+r"""Draw heat maps of a study: colours show means over seeds at the values of two varied names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COLORS = "viridis"
 MOST_COLUMNS = 8
 MOST_VALUES = 60  # most values along an axis
-MOST_TEXTS = 10  # values along an axis for which cells hold their numbers
+MOST_TEXTS = 10  # most values along an axis if cells contain numbers
 MOST_TICKS = 12
 EDGE = "#B0B0B0"
 
@@ -35,24 +35,24 @@ def heat(
     col: str | None = None,
     names: Sequence[str] = (),
 ) -> Figure:
-    r"""Draw a measure over two varied names, with its mean over seeds as colour.
+    r"""Draw the mean of a measure over seeds as colour over two varied names.
 
-    Means are geometric, on a logarithmic scale of colours, if the measure is positive and spans
-    more than a decade. A cell in which only some runs have a value is hatched. A cell in which no
-    run has one is grey and cross-hatched. A cell without runs is white.
+    If the measure is positive and spans more than a decade, means are geometric and the scale of
+    colours is logarithmic. A cell is hatched if only some of its runs have a value. It is grey and
+    cross-hatched if none of its runs has a value. It is white if it has no runs.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Table of a study, a row per cell and seed.
     x, y : str
-        Names of the columns of two varied names; every value is a category of its own.
+        Columns of two varied names; every value is its own category.
     value : str
-        Name of the column of the measure.
+        Column of the measure.
     col : str or None
-        Column whose values have axes of their own, on the same scale of colours.
+        Column each of whose values has its own axes, all on the same scale of colours.
     names : sequence of str
-        Names that the study varies independently. The map refuses to average over one of them.
+        Names that the study varies independently. The map refuses to average over any of them.
 
     Returns
     -------
@@ -168,7 +168,7 @@ def _name_values(ax: Axes, side: Side, by: Factor) -> None:
 
 
 def _cell_text(points: Points, cell: tuple[int, ...]) -> str:
-    """Format the mean of a cell, with the number of runs behind it if not all count."""
+    """Format the mean of a cell; add the number of runs with a value if some have none."""
     mean = points.mean[cell]
     plain = mean != 0 and 1e-3 <= abs(mean) < 1e3
     text = f"{mean:#.3g}".rstrip(".") if plain else number_label(float(f"{mean:.3g}"))
@@ -178,7 +178,7 @@ def _cell_text(points: Points, cell: tuple[int, ...]) -> str:
 
 
 def _explain(points: Points, value: str) -> str:
-    """Explain the hatching, the counts and the values that the stop rule determined."""
+    """Explain the hatching, the numbers of runs and the values that the stop rule determined."""
     parts = []
     if points.partial.any():
         counts = points.counted[points.partial][0], points.runs[points.partial][0]

@@ -36,7 +36,7 @@ def name_label(name: str) -> str:
     Returns
     -------
     str
-        Text for matplotlib; an unknown name stays as it is.
+        Text for matplotlib; an unknown name is returned unchanged.
 
     Examples
     --------
@@ -63,19 +63,19 @@ def name_label(name: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Escape a text so that matplotlib shows it literally, dollar signs included."""
+    """Escape a text so that matplotlib shows it literally, with its dollar signs."""
     return text.replace("$", r"\$")
 
 
 def number_label(value: float, math_text: bool = True) -> str:
-    r"""Return a number in its most readable form: as a power of ten, without trailing zeros.
+    r"""Return a number in a readable form: without trailing zeros, with a power of ten if needed.
 
     Parameters
     ----------
     value : float
         The number.
     math_text : bool
-        Whether powers of ten are set as mathematics.
+        Whether powers of ten are written as mathematics for matplotlib.
 
     Returns
     -------
@@ -106,17 +106,17 @@ def value_labels(values: Sequence[object], name: str = "", math_text: bool = Tru
     Parameters
     ----------
     values : sequence of object
-        Different values: numbers, strings, methods, laws of heads, functions.
+        Different values: numbers, strings, methods, distributions of heads, functions.
     name : str
-        Name that has the values; strings are read as methods only for ``"method"``.
+        Name that has these values; strings are read as methods only if the name is ``"method"``.
     math_text : bool
-        Whether the texts are for matplotlib; False: for tables and captions.
+        True: the texts are for matplotlib. False: they are for tables and captions.
 
     Returns
     -------
     list of str
-        The texts. Values with equal texts are told apart by the fields in which they differ, or by
-        a number.
+        The texts. Values whose texts would be equal are distinguished by the fields in which they
+        differ, or by a number.
 
     Examples
     --------
@@ -157,7 +157,8 @@ def equations(name: str, values: Sequence[object], math_text: bool = True) -> li
     Returns
     -------
     list of str
-        ``"m_in = 10"`` for numbers, truth values and None; the text of the value for all others.
+        ``"m_in = 10"`` for numbers, truth values and None; only the text of the value for all other
+        values.
 
     Examples
     --------
@@ -176,7 +177,7 @@ def equations(name: str, values: Sequence[object], math_text: bool = True) -> li
 
 
 def _are_decades(values: Sequence[Any]) -> bool:
-    """Tell whether all values are powers of ten, some too large or small to write out."""
+    """Tell whether all values are powers of ten and some are too large or small to write out."""
     kinds = (int, float, np.integer, np.floating)
     if not all(isinstance(value, kinds) and 0 < value < math.inf for value in values):
         return False
@@ -186,12 +187,12 @@ def _are_decades(values: Sequence[Any]) -> bool:
 
 
 def _strip_dollars(text: str) -> str:
-    """Remove the dollar signs of mathematics."""
+    """Remove the dollar signs that mark mathematics."""
     return text.strip("$")
 
 
 def _to_method(value: object) -> object:
-    """Return the method that a name means; any other value unchanged."""
+    """Return the method that a text names; any other value unchanged."""
     try:
         return resolve(value, {}) if isinstance(value, str) else value
     except ValueError:
@@ -211,7 +212,7 @@ def _value_text(value: object, math_text: bool) -> str:
 
 
 def _object_text(value: object) -> str:
-    """Name a method as papers do, a dataclass without its defaults, anything else by its repr."""
+    """Name a method as papers do, a dataclass without its defaults, another value by its repr."""
     if isinstance(value, KINDS):
         return display_name(value)
     if is_dataclass(value) and not isinstance(value, type):
@@ -233,7 +234,7 @@ def _changed_fields(value: Any) -> list[tuple[str, object]]:
 
 
 def _field_text(value: object) -> str:
-    """Return the text of a field; arrays are nested lists."""
+    """Return the text of a field; an array is written as nested lists."""
     if isinstance(value, np.ndarray):
         numbers = {"float_kind": lambda number: f"{number:.4g}"}
         return np.array2string(value, separator=", ", threshold=8, formatter=numbers)  # type: ignore[arg-type]
@@ -241,7 +242,7 @@ def _field_text(value: object) -> str:
 
 
 def _differences(values: Sequence[Any], math_text: bool) -> list[str]:
-    """Return what to append to equal texts: fields of methods, or digits of numbers."""
+    """Return what to append to texts that are equal: fields of methods, or digits of numbers."""
     if all(isinstance(value, KINDS) for value in values):
         names = [field.name for field in fields(values[0])]
         names = [n for n in names if len({getattr(value, n, None) for value in values}) > 1]
@@ -252,6 +253,6 @@ def _differences(values: Sequence[Any], math_text: bool) -> list[str]:
 
 
 def _field_suffix(method: Method, name: str, math_text: bool) -> str:
-    """Return one field of a method, to append to its name."""
+    """Return one field of a method as a text to append to its name."""
     left = name_label(name) if math_text else name
     return f", {left} = {number_label(getattr(method, name), math_text)}"

@@ -1,4 +1,4 @@
-r"""Draw the figures of a study: means over seeds as points and lines, or as colours."""
+r"""Draw the figures of a study, which show means over seeds as points and lines or as colours."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 __all__ = ["heat", "law_label", "lines"]
 
 
-# From dark to light, so that a print in grey keeps the order of numbers.
+# The colours go from dark to light, so that a print in grey keeps the order of numbers.
 SHADES = ("#0D0887", "#6A00A8", "#B12A90", "#E16462", "#F2942E")
-WIDE = 20.0  # positive numbers that span a larger ratio are on a log axis
+WIDE = 20.0  # a log axis is used for positive numbers whose ratio is larger
 DENSE = 30  # points of a line beyond which intervals are bands and only some points have markers
 MOST_HUES = 24
 MOST_COLUMNS = 8
-MOST_NOTES = 24  # most counts beside crosses: more would overlap, so none is written
+MOST_NOTES = 24  # most counts beside crosses; more would overlap, so then none is written
 FIT_DASHES = (0, (5, 1.5))
 
 
@@ -57,11 +57,12 @@ def lines(
 ) -> Figure:
     r"""Draw a measure against a varied name: means over seeds, with their intervals.
 
-    Means are geometric, on a log axis, if the measure is positive and spans more than a decade. If
-    only some runs of a point have a value, their mean is a cross, with the number of runs beside
-    it, and dotted lines lead to it. If none has a value, a cross is on the x axis. Intervals are
-    bars, or bands if there are many points. Values that the stop rule determined are drawn, and
-    text below the axes counts them.
+    If the measure is positive and spans more than a decade, means are geometric and the y axis is
+    logarithmic. If only some runs of a point have a value, the mean of these runs is drawn as a
+    cross, the number of these runs is written beside the cross, and the lines to the cross are
+    dotted. If no run of a point has a value, a cross is drawn on the x axis. Intervals are drawn as
+    bars, or as bands if there are many points. Values that the stop rule determined are drawn too,
+    and a text below the axes gives their number.
 
     Parameters
     ----------
@@ -71,16 +72,17 @@ def lines(
         Names of two columns of the table: a varied name and a measure. Values of `x` that are not
         numbers are categories.
     hue : str or None
-        Column with a line for each value; numbers are shaded from dark to light.
+        Column each of whose values has its own line; numbers are shaded from dark to light.
     col : str or None
-        Column whose values have axes of their own, on the same scales.
+        Column each of whose values has its own axes, all on the same scales.
     fit : bool
-        Whether to draw, for each line, the law that `fit_laws` ranks first. It is fitted to the
-        rows of the points at which every run has a value and the stop rule determined none.
+        Whether to draw, for each line, the law that `fit_laws` ranks first. The law is fitted to
+        the rows of those points at which every run has a value and no value was determined by the
+        stop rule.
     band : float or None
         Coverage of the Student-t intervals of the means, in (0, 1); None: no intervals.
     names : sequence of str
-        Names that the study varies independently. The figure refuses to average over one of them.
+        Names that the study varies independently. The figure refuses to average over any of them.
 
     Returns
     -------
@@ -131,7 +133,7 @@ def lines(
 
 
 def _choose_colors(hue: Factor) -> list[Any]:
-    """Choose a colour for each line: shades for numbers, otherwise the palette."""
+    """Choose a colour for each line: shades if the values are numbers, otherwise the palette."""
     count = len(hue.values)
     if hue.numbers is None or count == 1:
         return [PALETTE[i % len(PALETTE)] for i in range(count)]
@@ -146,7 +148,7 @@ def _choose_colors(hue: Factor) -> list[Any]:
 
 
 def _place_points(points: Points) -> F64:
-    """Return the x of all points, (values of hue, values of x); categories are shifted by line."""
+    """Return x of all points, (values of hue, values of x); each line shifts its categories."""
     lines_ = len(points.hue.values)
     if points.x.numbers is not None:
         return np.tile(points.x.numbers, (lines_, 1))
@@ -156,7 +158,7 @@ def _place_points(points: Points) -> F64:
 
 
 def _set_scales(axes: Sequence[Axes], points: Points) -> None:
-    """Set scales and ticks of the x axes, and the scale of y."""
+    """Set the scales and ticks of the x axes, and the scale of the y axes."""
     numbers = points.x.numbers
     for ax in axes:
         if points.log:
@@ -175,7 +177,7 @@ def _set_scales(axes: Sequence[Axes], points: Points) -> None:
 def _draw_line(
     ax: Axes, points: Points, place: tuple[int, int], color: Any, laws: Laws | None
 ) -> None:
-    """Draw one line: its points, intervals and crosses, and the law through it."""
+    """Draw one line with its points, intervals and crosses, and the law that is fitted to it."""
     h, at = place[1], _place_points(points)[place[1]]
     mean, whole, partial = points.mean[place], points.whole[place], points.partial[place]
     seen, planned = whole | partial, points.runs[place] > 0
@@ -228,11 +230,11 @@ def _draw_line(
 
 
 def _fit_lines(points: Points, y: str) -> dict[tuple[int, int], Laws]:
-    r"""Fit laws to the settled points of each line that has two of them.
+    r"""Fit laws to the settled points of each line that has at least two such points.
 
-    Points without a value for some runs are left out: those runs diverged or never reached a
-    tolerance, so that the mean of the runs with a value is biased. Values that the stop rule
-    determined say nothing about the run.
+    Points at which some runs have no value are left out: those runs diverged or never reached a
+    tolerance, so the mean of the remaining runs is biased. Points with values that the stop rule
+    determined are left out as well, because such a value tells nothing about the run.
     """
     from ..laws.fits import LAWS, fit_laws  # noqa: PLC0415
 
@@ -250,7 +252,7 @@ def _fit_lines(points: Points, y: str) -> dict[tuple[int, int], Laws]:
             if points.settled[c, h].sum() >= 2:
                 of_line = rows & (line == c * len(points.hue.values) + h)
                 at = numbers[points.x.codes[of_line]]
-                kinds = LAWS if at.min() > 0 else ("exponential",)  # the others need log x
+                kinds = LAWS if at.min() > 0 else ("exponential",)  # the other laws need log x
                 fits[c, h] = fit_laws(at, points.y[of_line], laws=kinds)
     return fits
 
@@ -263,7 +265,7 @@ def law_label(law: Law, x: str) -> str:
     law : Law
         A fitted law.
     x : str
-        Name of its variable.
+        Name of the variable of the law.
 
     Returns
     -------
@@ -291,7 +293,7 @@ def law_label(law: Law, x: str) -> str:
 
 
 def _law_text(laws: Laws, x: str) -> str:
-    """Return the text of the best law, and of the one that it is not told apart from."""
+    """Return the text of the best law, with the name of the second if they are not told apart."""
     text = law_label(laws.best, x)
     if laws.told_apart or len(laws.laws) == 1:
         return text
@@ -305,7 +307,7 @@ def _draw_legend(
     colors: Sequence[Any],
     laws: Mapping[tuple[int, int], Laws],
 ) -> None:
-    """Draw the legend of lines and laws."""
+    """Draw the legend of the lines and of the laws."""
     hues = equations(points.hue.name, points.hue.values) if points.hue.name else [""]
     styles: list[dict[str, Any]] = []
     for h, color in enumerate(colors):
@@ -346,7 +348,7 @@ def _write_counts(axes: Sequence[Axes], points: Points, colors: Sequence[Any]) -
 
 
 def _explain(points: Points, y: str, fit: bool) -> str:
-    """Explain the crosses, and count the values that the stop rule determined."""
+    """Explain the crosses, and give the number of values that the stop rule determined."""
     parts = []
     if points.partial.any():
         shown = points.counted[points.partial][0], points.runs[points.partial][0]

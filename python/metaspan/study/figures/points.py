@@ -18,23 +18,23 @@ from .labels import value_labels
 if TYPE_CHECKING:
     import pandas
 
-DECADE = 10.0  # positive quantities that span more are averaged and shown on a log scale
+DECADE = 10.0  # positive values that span a larger ratio are averaged and shown on a log scale
 
 
 @dataclass(frozen=True, kw_only=True)
 class Factor:
-    r"""A column as its distinct values, and the index of every row's value.
+    r"""Distinct values of a column, and for each row the index of its value.
 
     Parameters
     ----------
     name : str
-        Name of the column; empty for a factor of one value that means no column.
+        Name of the column; empty if there is no column and all rows have one value.
     values : tuple of object
-        Distinct values; ascending if all are numbers, otherwise in order of appearance.
+        Distinct values, ascending if all of them are numbers, otherwise in the order of appearance.
     codes : ndarray of shape (rows,), int64
-        Index of each row's value.
+        For each row, the index of its value.
     numbers : ndarray of shape (values,) or None
-        The values, if all of them are finite numbers.
+        The distinct values as numbers; None if some value is not a finite number.
     """
 
     name: str
@@ -45,26 +45,27 @@ class Factor:
 
 @dataclass(frozen=True, kw_only=True)
 class Points:
-    r"""Means of one measure over the rows with equal values of `col`, `hue` and `x`.
+    r"""Means of one measure over the rows that have equal values of `col`, `hue` and `x`.
 
-    Every mean is a point of a figure. Arrays of points have the shape (values of col, values of
-    hue, values of x), called `shape` below.
+    Each mean is a point of a figure. Arrays of points have the shape (values of col, values of hue,
+    values of x), which is called `shape` below.
 
     Parameters
     ----------
     x, hue, col : Factor
-        Columns by which the rows are averaged.
+        Columns by whose values the rows are averaged.
     y : ndarray of shape (rows,)
-        The measure of each row; rows that are not finite do not count.
+        The measure of each row. Rows whose measure is not finite do not count.
     point : ndarray of shape (rows,), int64
-        Index of each row's point in the flattened arrays.
+        For each row, the index of its point in the flattened arrays.
     mean, low, high : ndarray of shape `shape`
-        Means and the ends of their Student-t intervals, geometric if `log` is true. NaN where no
-        row counts; the ends are also NaN where only one does.
+        Means, and the ends of their Student-t intervals; geometric if `log` is true. A mean is NaN
+        where no row counts, and the ends are NaN where fewer than two rows count.
     runs, counted, stopped : ndarray of shape `shape`, int64
-        Number of rows, of rows that count, and of rows whose value the stop rule determined.
+        For each point, the numbers of all rows, of rows that count, and of rows whose value the
+        stop rule determined.
     log : bool
-        Whether means are of logarithms: all values are positive and span more than a decade.
+        Whether means are geometric, because all values are positive and span more than a decade.
     """
 
     x: Factor
@@ -82,62 +83,63 @@ class Points:
 
     @property
     def whole(self) -> NDArray[np.bool_]:
-        """Where every row counts."""
+        """Whether every row of a point counts."""
         return np.asarray((self.runs > 0) & (self.counted == self.runs))
 
     @property
     def settled(self) -> NDArray[np.bool_]:
-        """Where every row counts and the stop rule determined none: points that fits use."""
+        """Whether fits use a point: every row counts, and the stop rule determined no value."""
         return np.asarray(self.whole & (self.stopped == 0))
 
     @property
     def partial(self) -> NDArray[np.bool_]:
-        """Where some rows count and others do not."""
+        """Whether some rows of a point count and others do not."""
         return np.asarray((self.counted > 0) & (self.counted < self.runs))
 
     @property
     def nothing(self) -> NDArray[np.bool_]:
-        """Where there are rows and none counts."""
+        """Whether a point has rows but none of them counts."""
         return np.asarray((self.runs > 0) & (self.counted == 0))
 
 
 def stop_note(points: Points, y: str) -> str:
-    """Return a note with the number of runs whose `y` the stop rule determined; empty if 0."""
+    """Return a note on the number of runs whose `y` the stop rule determined; empty if it is 0."""
     count = int(points.stopped.sum())
     return f"the stop rule set {y} in {count} of {points.runs.sum()} runs" if count else ""
 
 
 def factor(table: pandas.DataFrame, name: str | None) -> Factor:
-    r"""Split a column into distinct values and indices.
+    r"""Split a column into its distinct values and the index of each row's value.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Table of a study.
     name : str or None
-        A column; None: a factor of one value.
+        A column. None: all rows have the same value.
 
     Returns
     -------
     Factor
-        The values, and the index of each row's value.
+        The distinct values, and for each row the index of its value.
     """
     if name is None:
         codes = np.zeros(len(table), dtype=np.int64)
         return Factor(name="", values=(None,), codes=codes, numbers=None)
     column = np.asarray(table[name])
     if column.dtype.kind in "iuf":
-        distinct, codes = np.unique(column, return_inverse=True)  # NaN comes last, once
+        distinct, codes = np.unique(column, return_inverse=True)  # NaN comes last, as one value
         values = tuple(distinct.tolist())
         numbers = distinct.astype(np.float64) if np.isfinite(distinct).all() else None
         return Factor(name=name, values=values, codes=codes.astype(np.int64), numbers=numbers)
-    # Values may be objects: equal ones count as one, whether or not they can be hashed. Most rows
-    # share an object with earlier rows, so that looking up its identity first saves the comparison.
+    # Values may be objects. Equal objects count as one value, whether or not they can be hashed.
+    # Most rows share an object with earlier rows, so a look-up of its identity saves most
+    # comparisons.
     seen: dict[Any, int] = {}
     by_identity: dict[int, int] = {}
     first: list[Any] = []
     codes = np.empty(column.size, dtype=np.int64)
-    entries = column.tolist()  # stays alive: an identity may be reused after an object is deleted
+    entries = column.tolist()  # keeps objects alive: a deleted one frees its identity
     for row, value in enumerate(entries):
         place = by_identity.get(id(value))
         if place is None:
@@ -163,7 +165,7 @@ def _is_number(value: object) -> bool:
 
 
 def _hashable(value: Any) -> Any:
-    """Return a hashable that is equal for equal values alone."""
+    """Return a hashable object for a value; objects are equal for equal values only."""
     if isinstance(value, np.ndarray):
         return (value.shape, value.dtype.str, value.tobytes())
     if isinstance(value, (list, tuple)):
@@ -189,7 +191,7 @@ def make_points(
     band: float | None = 0.95,
     roles: tuple[str, str, str, str] = ("x", "y", "hue", "col"),
 ) -> Points:
-    r"""Average a measure over seeds.
+    r"""Average a measure over seeds, for each combination of values of the other columns.
 
     Parameters
     ----------
@@ -202,7 +204,7 @@ def make_points(
     band : float or None
         Coverage of the intervals, in (0, 1); None: no intervals.
     roles : tuple of str
-        Names of the four columns in error messages.
+        Names that error messages give to the four columns.
 
     Returns
     -------
@@ -260,16 +262,16 @@ def make_points(
 def average(
     values: F64, index: I64, count: int, band: float | None, log: bool
 ) -> tuple[F64, F64, F64, I64]:
-    r"""Average values by their indices.
+    r"""Average values in groups that are given by indices.
 
     Parameters
     ----------
     values : ndarray of shape (rows,)
-        Values; those that are not finite are left out.
+        Values to average; those that are not finite are left out.
     index : ndarray of shape (rows,), int64
-        Index of the mean to which each value belongs, in 0 .. count - 1.
+        For each value, the index of its group, in 0 .. count - 1.
     count : int
-        Number of means.
+        Number of groups.
     band : float or None
         Coverage of the Student-t intervals; None: no intervals.
     log : bool
@@ -278,9 +280,9 @@ def average(
     Returns
     -------
     mean, low, high : ndarray of shape (count,)
-        Means and ends of their intervals; NaN where they are undefined.
+        Mean of each group and the ends of its interval; NaN where they are undefined.
     counted : ndarray of shape (count,), int64
-        Number of values behind each mean.
+        Number of values that each mean is taken over.
     """
     finite = np.isfinite(values)
     index, values = index[finite], values[finite]
@@ -299,7 +301,7 @@ def average(
 
 
 def is_function_of(table: pandas.DataFrame, name: str, on: Sequence[str]) -> bool:
-    r"""Tell whether a column is a function of others within a table.
+    r"""Tell whether a column is a function of other columns of a table.
 
     Parameters
     ----------
@@ -308,13 +310,13 @@ def is_function_of(table: pandas.DataFrame, name: str, on: Sequence[str]) -> boo
     name : str
         The column.
     on : sequence of str
-        The others.
+        The other columns.
 
     Returns
     -------
     bool
-        Whether rows that agree in `on` agree in `name`. For an empty `on`, whether `name` is
-        constant.
+        Whether rows with equal values in all columns of `on` have equal values in `name`. For an
+        empty `on`, whether `name` is constant.
     """
     shown = np.zeros(len(table), dtype=np.int64)
     for other in on:
@@ -328,7 +330,7 @@ def is_function_of(table: pandas.DataFrame, name: str, on: Sequence[str]) -> boo
 def refuse_hidden(
     table: pandas.DataFrame, shown: Sequence[str | None], names: Sequence[str]
 ) -> None:
-    r"""Refuse to average over a name that varies without being shown.
+    r"""Raise an error if a figure would average over a name that varies but is not shown.
 
     Parameters
     ----------
@@ -344,7 +346,8 @@ def refuse_hidden(
     TypeError
         If `names` is not a list.
     ValueError
-        If one of `names` is no column, or has several values in rows that agree in all of `shown`.
+        If one of `names` is no column, or has several values among rows that agree in all of
+        `shown`.
     """
     if isinstance(names, str) or not isinstance(names, Sequence):
         raise TypeError(f"names must be a list of columns; got {check.show(names)}")
@@ -365,21 +368,21 @@ def refuse_hidden(
 
 
 def refuse_many(role: str, by: Factor, most: int) -> None:
-    r"""Refuse more values than a figure can show legibly.
+    r"""Raise ValueError if a column has more values than a figure can show legibly.
 
     Parameters
     ----------
     role : str
-        Argument that names the column.
+        Argument that gives the column.
     by : Factor
-        The column.
+        Distinct values of the column.
     most : int
         Largest number of values.
 
     Raises
     ------
     ValueError
-        If the column has more.
+        If the column has more values.
     """
     if len(by.values) > most:
         raise ValueError(

@@ -10,11 +10,12 @@ import numpy as np
 from ..._support.types import F64
 from .resampling import Replicates
 
-FOLDS = 20  # most folds; each is a range of neighbouring x that is held out in turn
-BLOCK = 1 << 16  # numbers that one pass of the iteration holds
+FOLDS = 20  # largest number of folds; each fold is a range of neighbouring x
+BLOCK = 1 << 16  # largest number of entries in an array of the iteration
 ROUNDS = 100  # most steps of the iteration
-# The iteration stops at this step relative to the distance to the bound. Newton's method converges
-# quadratically, so the error that remains is about the square of it.
+# The iteration stops when a step is below this fraction of the distance to the bound. Newton's
+# method converges quadratically, so the relative error that remains is about the square of this
+# fraction.
 CLOSE = 1e-8
 
 
@@ -22,8 +23,8 @@ CLOSE = 1e-8
 class Fit:
     r"""Fits of one law to several sets of means: log y = level + bend(slope (v - middle)).
 
-    For a power v is log x and for an exponential x, and bend is the identity. For a logarithm v is
-    log x and bend(t) is log(1 + t).
+    For a power, v is log x and bend is the identity. For an exponential, v is x and bend is the
+    identity. For a logarithm, v is log x and bend(t) is log(1 + t).
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ class Fit:
     level, slope : ndarray of shape (fits,)
         Parameters of each fit.
     held_out : float
-        Root mean square error of log y at held-out x, of the first fit.
+        Root mean square error of the first fit in log y at held-out x.
     """
 
     name: str
@@ -44,13 +45,13 @@ class Fit:
     held_out: float = math.nan
 
     def refit(self, means: F64, data: Replicates) -> Fit:
-        """Fit the same law to other means, (fits, settings)."""
+        """Fit the same law to other means of shape (fits, settings)."""
         v = abscissa(self.name, data)
         level, slope, _ = least_squares(self.name, v, data.count[None].astype(float), means)
         return Fit(name=self.name, middle=self.middle, level=level[:, 0], slope=slope[:, 0])
 
     def parameters(self) -> tuple[F64, F64]:
-        """Return a and b of every fit; log a instead of a where a is a factor."""
+        """Return a and b of every fit; for a power or an exponential, return log a instead of a."""
         if self.name != "logarithm":
             return self.level - self.slope * self.middle, self.slope
         b = np.exp(self.level) * self.slope
@@ -62,7 +63,7 @@ class Fit:
         return np.asarray(self.level[0] + bend(self.name, line))
 
     def residuals(self, data: Replicates) -> F64:
-        """Subtract the first fit from log y of every row, (rows,)."""
+        """Subtract the prediction of the first fit from log y of every row, (rows,)."""
         return data.logs - np.repeat(self.predict(data), data.count)
 
     @property
@@ -88,7 +89,7 @@ def abscissa(name: str, data: Replicates) -> F64:
 
 
 def bend(name: str, line: F64) -> F64:
-    """Map the straight line to log y less its level; minus infinity where y is not positive."""
+    """Compute log y - level from the straight line; minus infinity where y is not positive."""
     if name != "logarithm":
         return line
     with np.errstate(divide="ignore"):
@@ -98,9 +99,9 @@ def bend(name: str, line: F64) -> F64:
 def held_out_error(name: str, data: Replicates, means: F64) -> F64:
     r"""Compute the root mean square error of log y at held-out x, for every row of means.
 
-    Neighbouring x are held out together: up to FOLDS of them one at a time, more in FOLDS parts, so
-    that the cost stays linear in their number. A law that is fitted without an end of the range
-    must extrapolate to it, which is where laws differ.
+    Neighbouring x are held out together. Up to FOLDS distinct x are held out one at a time, and
+    more in FOLDS groups, so the cost stays linear in their number. When an end of the range is held
+    out, a law must extrapolate to it; laws differ most there.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ def least_squares(name: str, v: F64, weights: F64, means: F64) -> tuple[F64, F64
     name : str
         Name of the law.
     v : ndarray of shape (settings,)
-        Its `abscissa`.
+        Values from `abscissa` for this law.
     weights : ndarray of shape (folds, settings)
         Weights of the settings; zero where a fold leaves a setting out.
     means : ndarray of shape (fits, settings)
@@ -150,11 +151,12 @@ def least_squares(name: str, v: F64, weights: F64, means: F64) -> tuple[F64, F64
     offset = v - middle[:, None]
     weighted = weights * offset
     spread = (weighted * offset).sum(axis=1, keepdims=True)
-    # With v centred the normal equations are diagonal: two products give all linear fits.
+    # With v centred, the normal equations are diagonal, and two products give all linear fits.
     level, slope = means @ (weights / total).T, means @ (weighted / spread).T
     if name != "logarithm":
         return level, slope, middle
-    # A logarithm bends, so its fits need an iteration; the slope of the straight line starts it.
+    # A logarithm is not linear in v, so its fits need an iteration, which starts from the slope of
+    # the straight line.
     size = max(1, BLOCK // weights.size)
     for i in range(0, means.shape[0], size):
         some = slice(i, i + size)
@@ -163,12 +165,11 @@ def least_squares(name: str, v: F64, weights: F64, means: F64) -> tuple[F64, F64
 
 
 def _fit_logarithm(offset: F64, weights: F64, means: F64, slope: F64) -> tuple[F64, F64]:
-    r"""Fit log y = level + log(1 + slope offset), positive at all its points.
+    r"""Fit log y = level + log(1 + slope offset); 1 + slope offset stays positive at all points.
 
-    The level that fits best is known for each slope, so that one parameter is left. Gauss-Newton
-    steps change it. A step never covers more than nine tenths of the distance to the slopes at
-    which the law is not positive somewhere; it is cut to a quarter where it does not lower the
-    loss.
+    For each slope the best level has a closed form, so only the slope is left to fit, by
+    Gauss-Newton steps. A step covers at most nine tenths of the distance to the slopes at which the
+    law is zero at some point. A step that does not lower the loss is cut to a quarter.
 
     Parameters
     ----------
@@ -201,7 +202,7 @@ def _fit_logarithm(offset: F64, weights: F64, means: F64, slope: F64) -> tuple[F
         level = np.einsum("ij,ij->i", w, off)
         off -= level[:, None]  # residuals
         pull = u / bulk
-        pull -= np.einsum("ij,ij->i", w, pull)[:, None]  # minus their derivative by the slope
+        pull -= np.einsum("ij,ij->i", w, pull)[:, None]  # -d residuals / d slope
         trial_loss = np.einsum("ij,ij,ij->i", w, off, off)
         better = trial_loss <= loss[left]
         newton = np.einsum("ij,ij,ij->i", w, off, pull) / np.einsum("ij,ij,ij->i", w, pull, pull)

@@ -54,7 +54,8 @@ def fit_laws(
     laws : sequence of str
         Laws to fit: ``"power"``, ``"exponential"``, ``"logarithm"``.
     band : float
-        Coverage of the intervals, and the share of resamples that tells laws apart; in (0, 1).
+        Coverage of the intervals, and the share of the resamples that the best law must win to be
+        told apart from the others; in (0, 1).
     resamples : int
         Number of resamples for the intervals, from 100 to 10^6.
     seed : int
@@ -70,30 +71,34 @@ def fit_laws(
     TypeError
         If an argument is of the wrong kind.
     ValueError
-        If there are fewer than two distinct x, or a law cannot take the values of x or y.
+        If x has fewer than two distinct values, or a law cannot take the values of x or y.
 
     Notes
     -----
-    The scatter of y is assumed to be relative: log y scatters about the law. Rows without a value
-    are ignored, although a run that never reached a tolerance carries information: if runs are
-    missing where y is large, the law is biased.
+    The scatter of y is assumed to be relative: log y scatters about the logarithm of the law. Rows
+    without a value of y are left out, although a run that never reached a tolerance carries
+    information: if runs are missing where y is large, the law is biased.
 
-    Up to twenty distinct x are held out one at a time, more in twenty parts of neighbours.
+    Up to twenty distinct x are held out one at a time. More than twenty are held out in twenty
+    groups of neighbouring x.
 
-    If every x has at least three rows, a resample draws the rows of each x from its own, so that
-    the scatter may depend on x. Otherwise it draws from the residuals of the fit at all x. Draws
-    are widened by sqrt(r / (r - 1)) for the r rows of an x, or by sqrt(N / (N - 2)) for N
-    residuals, and by the ratio of the quantiles of Student's t and the normal law, with the degrees
-    of freedom of Welch and Satterthwaite, or N - 2. Intervals are percentiles of the resamples. For
-    three rows at each of four x with very different scatter, intervals of 95 % cover about 90 %.
+    If every x has at least three rows, a resample draws the rows of an x from the rows measured at
+    that x, so the scatter may depend on x. Otherwise a resample draws from the residuals of the fit
+    at all x. The draws are widened by two factors. The first factor is sqrt(r / (r - 1)) for an x
+    with r rows, or sqrt(N / (N - 2)) for N residuals. The second factor is the ratio of the
+    quantiles of Student's t and the normal distribution; the degrees of freedom are those of Welch
+    and Satterthwaite, or N - 2. The ends of the intervals are percentiles of the resamples. With
+    three rows at each of four x whose scatters differ strongly, intervals of 95 % cover the true
+    value in about 90 % of all cases.
 
-    Laws are told apart if the best one has the least held-out error in a share `band` of the
-    resamples. Resamples are centred at the measurements: if two laws hardly differ, the wrong one
-    is told apart with a probability of at most about 1 - band.
+    The laws are told apart if the best law has the least held-out error in at least a share `band`
+    of the resamples. Resamples are centred at the measurements. If two laws hardly differ, the
+    probability that the wrong law is reported as told apart is therefore at most about 1 - band.
 
     For the same seed, the result does not depend on the order of the rows.
 
-    Time is proportional to resamples times min(distinct, 20) times distinct x: 0.1 s for twenty x.
+    For R resamples and D distinct x, the time is proportional to R min(D, 20) D; it is 0.1 s for
+    twenty x.
 
     Examples
     --------
@@ -119,10 +124,11 @@ def fit_laws(
         require_positive("x", at, "for laws other than the exponential")
     fits = {name: fit_curve(name, data) for name in names}
     # All laws have two parameters, so the error at held-out x compares them fairly. Errors below
-    # EXACT are rounding and count as equal: sorting is stable, so the order of `laws` decides.
+    # EXACT are rounding errors and count as equal. Sorting is stable, so the order of `laws`
+    # decides between equal errors.
     order = sorted(names, key=lambda name: max(fits[name].held_out, EXACT))
     # A law's intervals come from its own residuals, but all laws compete on the same resamples,
-    # those of the best one: chance then favours none of them.
+    # which are those of the best law. Chance then favours no law.
     moved: dict[str, F64] = {}
     for name, fit in fits.items():
         chance = draw_deviations(
@@ -176,12 +182,14 @@ def fit_powers(
     TypeError
         If an argument is of the wrong kind.
     ValueError
-        If a value is not positive, or the variables do not vary independently of each other.
+        If a value is not positive, or the logarithms of the variables are constant or linearly
+        dependent.
 
     Notes
     -----
-    Rows are resampled as in `fit_laws`: within each distinct combination of the variables if every
-    combination has at least three rows, otherwise from the residuals of the fit.
+    If every distinct combination of the variables has at least three rows, a resample draws the
+    rows of each combination from its own rows. Otherwise a resample draws from the residuals of the
+    fit. `fit_laws` gives the details.
 
     Examples
     --------
@@ -209,9 +217,9 @@ def fit_powers(
     offsets = logs - center
     _require_independent(names, offsets)
 
-    # Least squares of the rows is least squares of the means with weights `count`. One
-    # pseudo-inverse then serves the measurements and all resamples. Since offsets are centred, the
-    # level is the mean.
+    # The least-squares fit to the rows is the fit to the means with weights `count`, so one
+    # pseudo-inverse serves the measurements and all resamples. Since the offsets are centred, the
+    # level is the mean of log y over the rows.
     weight = np.sqrt(data.count)[:, None]
     solve = np.linalg.pinv(offsets * weight) * weight.T
     level = data.count / data.logs.size
@@ -238,7 +246,7 @@ def fit_powers(
 
 
 def _check_laws(laws: Sequence[str]) -> tuple[str, ...]:
-    """Check the names of laws; each may occur once."""
+    """Check that the names are known laws and that no law occurs twice."""
     if not isinstance(laws, (str, Iterable)):
         raise TypeError(f"laws must hold names of laws; got {check.show(laws)}")
     names = (laws,) if isinstance(laws, str) else tuple(laws)
@@ -255,8 +263,9 @@ def _make_law(fit: Fit, data: Replicates, moved: F64, band: float) -> Law:
     ends, b_ends = (percentile_interval(v, band) for v in fit.refit(moved, data).parameters())
     with np.errstate(over="ignore", under="ignore"):
         a, *a_ends = (a[0], *ends) if fit.name == "logarithm" else np.exp([a[0], *ends])
-    # The classical test of a lack of fit: the scatter of the means about the law over that of the
-    # rows about their means, each per degree of freedom. It needs repeated rows at more than two x.
+    # The classical test of a lack of fit compares two variances, each per degree of freedom: that
+    # of the means about the law and that of the rows about their means. It needs repeated rows at
+    # more than two x.
     freedom = data.logs.size - data.count.size
     error = float((data.scatter**2).sum()) / freedom if freedom else 0.0
     misfit = math.nan

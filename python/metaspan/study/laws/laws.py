@@ -27,15 +27,16 @@ class Law:
     a, b : float
         Fitted parameters.
     a_interval, b_interval : tuple of float
-        Ends of their intervals; NaN if there are no more rows than parameters.
+        Ends of the intervals of a and b; NaN if there are no more rows than parameters.
     held_out : float
         Root mean square error of log y at held-out x. Infinite if the law predicted a value that is
         not positive; NaN for fewer than three distinct x.
     misfit : float
-        Root mean square distance of the law from the means of log y, per degree of freedom and in
-        standard errors of these means: about 1 if the law holds; NaN without repeated rows.
+        Root mean square distance between the law and the means of log y, per degree of freedom and
+        in standard errors of these means. It is about 1 if the law holds, and NaN without repeated
+        rows.
     center : tuple of float
-        The point (x, y) about which the law is evaluated, since a alone may overflow.
+        The point (x, y) of the law from which predictions are computed, since a alone may overflow.
     """
 
     name: str
@@ -133,11 +134,12 @@ class Laws:
     def rivals(self) -> tuple[Law, ...]:
         r"""The best law and those that the measurements do not exclude.
 
-        One of them had the least held-out error in at least a share `band` of the resamples.
+        In at least a share `band` of the resamples, one of these laws had the least held-out error.
         """
         if self.distinct < LEAST_TO_COMPARE or math.isnan(self.support[self.best.name]):
             return self.laws
-        # The best law, then others by descending support until their shares add up to the band.
+        # The best law, then the other laws by descending support until the shares add up to the
+        # band.
         taken, share = {self.best.name}, self.support[self.best.name]
         for name in sorted(self.support, key=lambda name: -self.support[name]):
             if share < self.band and name not in taken:
@@ -146,7 +148,7 @@ class Laws:
         return tuple(law for law in self.laws if law.name in taken)
 
     def __str__(self) -> str:
-        """Report each law on a line, then the data, and what the data cannot tell."""
+        """Report each law on a line, then the data, then what the data leave undecided."""
         width = max(len(law.formula) for law in self.laws)
         lines = []
         for law in self.laws:
@@ -160,7 +162,8 @@ class Laws:
             f"{100 * self.band:g} % intervals of b; {self.rows} rows at {self.distinct} values of x"
             + (f", {self.left_out} rows left out" if self.left_out else "")
         )
-        # Seeds agree so well that even the best law is not exact, as its intervals assume.
+        # The scatter over seeds is so small that even the best law visibly misses the means,
+        # whereas its intervals assume that it is exact.
         if self.best.misfit > 2:
             lines.append(
                 f"{self.best.name} misses the means of log y by {self.best.misfit:.2g} standard "
@@ -192,15 +195,16 @@ class Powers:
     exponents, intervals : mapping of str to float and to tuple of float
         Exponent of every variable, and the ends of its interval.
     factor : float
-        The factor a: y if all variables are one.
+        The factor a, which is the value of y where all variables are 1.
     factor_interval : tuple of float
-        Ends of its interval. All intervals are NaN if there are no more rows than parameters.
+        Ends of the interval of the factor. All intervals are NaN if there are no more rows than
+        parameters.
     r_squared : float
         Share of the variance of log y that the product explains; NaN if y does not vary.
     band : float
         Coverage of the intervals.
     rows, left_out : int
-        Number of rows that were used, and of rows without a value of y.
+        Number of rows that were used, and number of rows without a value of y.
     """
 
     exponents: Mapping[str, float]

@@ -29,13 +29,13 @@ class Replicates:
     settings : ndarray of shape (settings, variables), float64
         Distinct settings, in ascending order.
     count : ndarray of shape (settings,), int64
-        Number of rows at each.
+        Number of rows at each setting.
     mean : ndarray of shape (settings,), float64
-        Mean of log y at each.
+        Mean of log y at each setting.
     logs : ndarray of shape (rows,), float64
-        Log y, setting after setting, ascending within each.
+        Log y of all rows, setting after setting and ascending within each setting.
     left_out : int
-        Number of rows without a value, which none of these contains.
+        Number of rows without a value; the arrays above do not contain these rows.
     """
 
     settings: F64
@@ -46,7 +46,7 @@ class Replicates:
 
     @property
     def scatter(self) -> F64:
-        r"""Log y less the mean at its setting, (rows,)."""
+        r"""Log y of every row less the mean at its setting, (rows,)."""
         return self.logs - np.repeat(self.mean, self.count)
 
     @property
@@ -56,7 +56,7 @@ class Replicates:
 
 
 def check_numbers(name: str, value: ArrayLike, *, gaps: bool = False) -> F64:
-    """Convert an argument to a vector of real numbers; NaN or masked entries only if `gaps`."""
+    """Convert an argument to a vector of real numbers; allow NaN and masked entries if `gaps`."""
     array = check.rectangular(name, value, gaps=gaps)
     if array.dtype == object:
         array = check.rectangular(name, array.tolist(), gaps=gaps)
@@ -88,8 +88,8 @@ def check_probability(name: str, value: object) -> float:
 def group_rows(columns: Mapping[str, ArrayLike], y: ArrayLike) -> Replicates:
     r"""Group rows of log y by distinct setting, in a canonical order.
 
-    Rows are sorted by value within a setting as well, so that the order of the arguments changes
-    neither sums nor resamples.
+    Rows are also sorted by value within each setting. Neither sums nor resamples then depend on the
+    order of the rows in the arguments.
     """
     values = check_numbers("y", y, gaps=True)
     arrays = []
@@ -137,12 +137,13 @@ def student(band: float, freedom: float) -> float:
 def draw_deviations(
     data: Replicates, residuals: F64, parameters: int, *, band: float, resamples: int, seed: int
 ) -> F64:
-    r"""Draw the deviations that chance gives the means at all settings.
+    r"""Draw random deviations of the means at all settings from their true values.
 
-    If every setting is repeated, a setting's rows are drawn from its own scatter, which may differ
-    from setting to setting. Otherwise they are drawn from the residuals of a fit. Drawing from r
-    rows underestimates their variance by (r - 1) / r, and small samples need Student's t instead of
-    the normal law; the draws are widened for both.
+    If every setting has at least `LEAST_ROWS` rows, deviations at a setting are drawn from the
+    scatter of its own rows, which may differ from that at other settings. Otherwise they are drawn
+    from the residuals of a fit. The draws are widened for two reasons: drawing from r rows
+    underestimates the variance by a factor of (r - 1) / r, and small samples need the quantiles of
+    Student's t instead of those of the normal distribution.
 
     Parameters
     ----------
@@ -160,7 +161,8 @@ def draw_deviations(
     Returns
     -------
     ndarray of shape (resamples, settings)
-        Deviations to add to the means; NaN if there are no more rows than parameters.
+        Deviations to add to the means; NaN if some setting has too few rows and there are no more
+        rows than parameters.
     """
     rows, count = data.logs.size, data.count
     if data.repeated:

@@ -23,7 +23,7 @@ from .page import write
 if TYPE_CHECKING:
     import pandas
 
-LEAST = 3  # least number of distinct values of an axis: two parameters fit any two
+LEAST = 3  # least distinct values of a fitted axis: a law with two parameters fits any two
 MOST_SHOWN = 12  # most values of an axis that the report lists
 DRAWS = 2 * 10**7  # most rows times resamples of a fit
 
@@ -35,7 +35,7 @@ def report_on(
     table: pandas.DataFrame,
     path: Path,
 ) -> None:
-    """Write the report on a study of which at least one run has ended."""
+    """Write the report on a study in which at least one run has ended."""
     measures = [measure.name for measure in spec.measures]
     ends = ", ".join(f"{count} {name}" for name, count in status.statuses.items())
     write(
@@ -82,7 +82,7 @@ def _describe_arguments(spec: Spec) -> Iterator[tuple[str, str]]:
 
 
 def _show(value: Any) -> str:
-    """Write a value as the user wrote it."""
+    """Write a value as the user wrote it in the arguments of the study."""
     if hasattr(value, "text"):
         return str(value.text)
     if hasattr(value, "kind"):
@@ -93,17 +93,19 @@ def _show(value: Any) -> str:
 
 
 def _fit_measures(table: pandas.DataFrame, spec: Spec, measures: Sequence[str]) -> Iterator[str]:
-    r"""Fit every measure: a law of its one numeric axis, or a product of powers of several.
+    r"""Fit every measure: a law of the only numeric axis, or a product of powers of several axes.
 
-    Time is not fitted: it depends on the machine. Rows without a value are left out, and so are
-    rows whose value the stop rule determined. An axis that does not hold numbers splits the table
-    into parts; with two such axes nothing is fitted.
+    Wall-clock time is not fitted, because it depends on the machine. Rows without a value are left
+    out, and so are rows whose value the stop rule determined. An axis that does not hold numbers
+    splits the table into parts that are fitted separately; if there are two such axes, nothing is
+    fitted.
     """
     words = [name for name in spec.axes if table[name].dtype.kind not in "if"]
     for measure in measures:
         for title, part in _split_table(table, words) if measure != "seconds" else ():
             rows = part[np.isfinite(part[measure]) & ~set_by_stop(part, measure)]
-            # Powers need positive numbers; an axis may not vary among the rows that are left.
+            # Powers need positive numbers, and the remaining rows may all have the same value of an
+            # axis.
             axes = [
                 name
                 for name in spec.axes
@@ -119,7 +121,7 @@ def _fit_measures(table: pandas.DataFrame, spec: Spec, measures: Sequence[str]) 
                     fitted = str(fit_laws(rows[axes[0]], y, resamples=draws))
                 else:
                     continue
-            except ValueError:  # values that are not positive, or axes that move together
+            except ValueError:  # values are not positive, or axes do not vary independently
                 continue
             yield f"{measure} over {', '.join(axes)}{title}:\n{fitted}"
 
@@ -127,7 +129,7 @@ def _fit_measures(table: pandas.DataFrame, spec: Spec, measures: Sequence[str]) 
 def _split_table(
     table: pandas.DataFrame, others: Sequence[str]
 ) -> Iterator[tuple[str, pandas.DataFrame]]:
-    """Yield the table, or its parts by the values of the one name that is not a number."""
+    """Yield the table, or its parts by the values of the only axis that does not hold numbers."""
     if not others:
         yield "", table
     elif len(others) == 1:
@@ -137,7 +139,7 @@ def _split_table(
 
 
 def _note_stopped(table: pandas.DataFrame, measures: Sequence[str]) -> Iterator[str]:
-    """Count the values that the stop rule determined."""
+    """Count the values of a measure that the stop rule determined."""
     for measure in measures:
         if count := int(set_by_stop(table, measure).sum()):
             yield (
@@ -147,6 +149,6 @@ def _note_stopped(table: pandas.DataFrame, measures: Sequence[str]) -> Iterator[
 
 
 def _note_failures(status: StudyStatus) -> Iterator[str]:
-    """Count the failed runs by their messages."""
+    """Count the failed runs by error message."""
     for message, count in [*status.errors.items()][:5]:
         yield f"{count} runs failed: {message}"

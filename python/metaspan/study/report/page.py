@@ -1,4 +1,4 @@
-r"""Write a report as one HTML page that needs no other file."""
+r"""Write a report as one HTML page that needs no other files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["auto_figures", "cells", "write"]
 
 
-MOST_CELLS = 300  # rows of the table
+MOST_CELLS = 300  # most rows of the table of means by cell
 LARGE = 200_000  # bytes of a drawing beyond which pixels are stored instead
 ROUNDING = 1e-14  # relative standard errors below this are rounding
 ENDED_WELL = ("finished", "converged", "underflow")
@@ -81,7 +81,8 @@ def write(
     Parameters
     ----------
     path : path
-        The file. It is written under another name and then renamed, so that it is never incomplete.
+        The file. It is first written under another name and then renamed, so that it is never
+        incomplete.
     title : str
         Heading of the page.
     overview : mapping of str to str
@@ -93,10 +94,10 @@ def write(
     notes : sequence of str
         Findings in words, such as fitted laws; line breaks are kept.
     table : pandas.DataFrame
-        Table of the study: varied names, ``seed``, ``status``, measures. The page shows means of at
-        most 300 cells.
+        Table of the study: varied names, ``seed``, ``status``, measures. The page shows means for
+        at most 300 cells.
     versions : mapping of str to str
-        Software that made the rows and the report.
+        Versions of the software that computed the rows and of the software that wrote the report.
 
     Raises
     ------
@@ -109,7 +110,7 @@ def write(
 
     Notes
     -----
-    The same arguments give the same bytes.
+    Equal arguments give equal bytes.
     """
     drawn = [_embed_figure(i, text, figure) for i, (text, figure) in enumerate(figures, start=1)]
     remarks = "".join(f"<li>{escape(note)}</li>\n" for note in notes)
@@ -133,7 +134,7 @@ def write(
 
 
 def cells(table: pandas.DataFrame) -> pandas.DataFrame:
-    r"""Average the table of a study by cell, as texts for readers.
+    r"""Average the table of a study over the runs of each cell, as texts for readers.
 
     Parameters
     ----------
@@ -143,10 +144,10 @@ def cells(table: pandas.DataFrame) -> pandas.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row per cell, in the order of the table. Its columns are the values of the cell, the
-        number of runs, the number of those that failed or diverged, and for each measure the
-        arithmetic mean and its standard error, with the number of runs that have a value if not all
-        have.
+        One row per cell, in the order of the table. The columns are the values of the cell, the
+        number of runs, the number of runs that failed or diverged, and for each measure the
+        arithmetic mean with its standard error. If some runs of the cell have no value, the number
+        of those that have one is added.
 
     Raises
     ------
@@ -168,11 +169,12 @@ def cells(table: pandas.DataFrame) -> pandas.DataFrame:
     factors = [factor(table, name) for name in names]
     index = np.zeros(len(table), dtype=np.int64)
     for by in factors:
-        # Renumbered after every factor: the product of all sizes may exceed 64 bits.
+        # Cells are renumbered after every factor, because the product of all sizes may exceed 64
+        # bits.
         joint = index * len(by.values) + by.codes
         index = np.unique(joint, return_inverse=True)[1].astype(np.int64)
     distinct, first = np.unique(index, return_index=True)
-    place = np.argsort(np.argsort(first))  # cells in the order of the table
+    place = np.argsort(np.argsort(first))  # order in which the cells first appear in the table
     index, first = place[index], np.sort(first)
     runs = np.bincount(index, minlength=distinct.size)
     bad = ~np.isin(np.asarray(table["status"], dtype=str), ENDED_WELL)
@@ -204,7 +206,7 @@ def _format_means(values: F64, index: I64, runs: I64) -> list[str]:
 
 
 def _format_section(heading: str, content: str) -> str:
-    """Format a section of the page; empty if its content is."""
+    """Format a section of the page; return an empty text if the content is empty."""
     return f"<section>\n<h2>{heading}</h2>\n{content}</section>\n" if content else ""
 
 
@@ -219,7 +221,7 @@ def _format_pairs(pairs: Any, look: str = "") -> str:
 
 
 def _embed_figure(number: int, text: str, figure: Figure) -> str:
-    """Embed a figure: as curves, or as pixels if the curves are too large."""
+    """Embed a figure as vector graphics, or as pixels if the vector graphics are too large."""
     from matplotlib import rc_context  # noqa: PLC0415
 
     buffer = io.BytesIO()
@@ -239,7 +241,7 @@ def _embed_figure(number: int, text: str, figure: Figure) -> str:
 
 
 def _format_table(table: pandas.DataFrame) -> str:
-    """Format the means by cell, at most MOST_CELLS of them."""
+    """Format the means by cell as a table of at most MOST_CELLS cells."""
     if not len(table):
         return "<p>No run has ended yet.</p>\n"
     summary = cells(table)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def make_table(spec: Spec, cells: Sequence[Cell], rows: Mapping[RunId, Row]) -> pandas.DataFrame:
-    """Make a table with a row per finished run: varied names, seed, status, measures."""
+    """Make a table with one row per ended run: varied names, seed, status, measures."""
     pd = _import_pandas()
     pairs = [
         (cell, row)
@@ -51,7 +51,7 @@ def make_table(spec: Spec, cells: Sequence[Cell], rows: Mapping[RunId, Row]) -> 
 def make_trace_table(
     spec: Spec, cells: Sequence[Cell], rows: Mapping[RunId, Row]
 ) -> pandas.DataFrame:
-    """Make a table with a row per kept round of every run: varied names, seed, round, records."""
+    """Make a table with one row per kept round of every run: varied names, seed, round, records."""
     pd = _import_pandas()
     if not spec.keep:
         raise ValueError("the study keeps no trace: give keep=('dist',) or other records")
@@ -94,7 +94,7 @@ def write_table(table: pandas.DataFrame, path: Path) -> None:
 
 
 def _import_pandas() -> Any:
-    """Import pandas, which is optional and slow to import."""
+    """Import pandas on demand, because it is optional and slow to import."""
     try:
         import pandas as pd  # noqa: PLC0415
     except ImportError as error:
