@@ -57,7 +57,7 @@ void DenseDesign::dot(int a, int b, double* dots) {
                            : kernels::dot(task_.m_in, inner_product(a), at(b).a);
 }
 
-/// The inner residual of (2), r = X B_j v - y, (m_in,).
+/// Computes the inner residual of (2), r = X B_j v - y, (m_in,).
 void DenseDesign::residual_in(const double* V, Terms<1> terms, int slot, double* r) {
   product_in(V, terms, slot, r);
   for (Index i = 0; i < task_.m_in; ++i) r[i] -= task_.y_in[i];
@@ -75,8 +75,8 @@ void DenseDesign::residual_out(const double* V, Terms<1> terms, int slot, double
   if (slot != kNoSlot) at(slot) = {r, false, false};
 }
 
-/// X B_j v by the first line of (6), (m_in,): Z v, and for each term a multiple of K r_l. One
-/// vector of samples is added after another, in the order of the terms.
+/// Computes X B_j v, (m_in,), by the first line of (6): Z v plus a multiple of K r_l for each term.
+/// These multiples are added in the order of the terms.
 void DenseDesign::product_in(const double* V, Terms<1> terms, int slot, double* r) {
   kernels::times(task_.m_in, k_, task_.Z_in, V, r, padded(k_));
   for (int t = 0; t < terms.count; ++t) {
@@ -86,7 +86,7 @@ void DenseDesign::product_in(const double* V, Terms<1> terms, int slot, double* 
   if (slot != kNoSlot) at(slot) = {r, false, false};
 }
 
-/// Adds the pair (s, c) of (9) to the factor C or C' of (10). The residual of a slot is its s.
+/// Adds the pair (s, c) of (9) to the factor C or C' of (10), where s is the residual of the slot.
 void DenseDesign::add(int slot, const double* C) {
   (slot == outer_slot_ ? task_.C_out : task_.C_in)->add(at(slot).a, C);
 }

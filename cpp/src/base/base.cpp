@@ -5,8 +5,8 @@ namespace {
 
 /// During static initialisation, before any product can run, fixes the cache sizes that Eigen plans
 /// with. Eigen cuts a product into blocks by these sizes, and the blocks decide the order of its
-/// sums: with the sizes of the machine, the last bits would differ between processors of one
-/// instruction-set level.
+/// sums: if Eigen used the cache sizes of the machine, the last bits would differ between
+/// processors of the same instruction-set level.
 [[maybe_unused]] const bool kCachesAreSet = [] {
   Eigen::setCpuCacheSizes(kCacheBytes[0], kCacheBytes[1], kCacheBytes[2]);
   return true;

@@ -63,9 +63,9 @@ void Trial::end_round(bool stepped) {
   }
 }
 
-/// Appends a row for the state as it is, without a step: the row after the last round. The losses
-/// of the row are those of the next round's tasks. Where no record asks for tasks, no gradient is
-/// computed.
+/// Appends a row for the current state, without a step; this is the row after the last round. The
+/// losses of the row are those of the next round's tasks. Where no record asks for tasks, no
+/// gradient is computed.
 void Trial::measure(const Plan& plan, const double* heads, int threads, Cancel* cancel) {
   request_all(plan, tasks_);
   if (tasks_.wanted()) engine_->gradient(round_, heads, tasks_, threads, cancel);

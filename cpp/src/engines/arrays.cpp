@@ -75,12 +75,12 @@ class SweepEngine final : public ArraysEngine<BScalar> {
     threads_ = threads;
   }
 
-  /// B <- B - beta grad_B and w <- w - beta grad_w, (3). B is cut into pieces by its size alone.
-  /// All of B is checked before any of it changes, so a failed step leaves the state as it was
-  /// without a second copy of B.
+  /// Steps B <- B - beta grad_B and w <- w - beta grad_w, (3). The pieces into which B is cut
+  /// depend on its size only. All of B is checked before any piece changes, so a failed step leaves
+  /// the state unchanged without a second copy of B.
   bool step() override {
     const auto beta = static_cast<BScalar>(method_.beta);
-    // The pieces are disjoint and entries are independent of each other.
+    // The pieces are disjoint, and the step of an entry does not depend on other entries.
     const auto each = [&](auto&& body) {
       parallel_for(threads_, ceil_div(size_, kPiece), [&](Index piece, int) {
         for (Index i = piece * kPiece; i < std::min(size_, (piece + 1) * kPiece); ++i) body(i);
@@ -98,7 +98,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
 
   Shape shape() const override { return {data_.B_star.cols(), k_, k_}; }
 
-  /// Coordinates of B for the meter, computed in double and kept until the next step.
+  /// Returns the coordinates of B for the meter, computed in double and kept until the next step.
   const Mat& coordinates(int threads) override {
     if (!is_measured_) {
       const MatrixOf<BScalar> B = Eigen::Map<const MatrixOf<BScalar>>(B_.data(), data_.tasks.d, k_);
@@ -109,8 +109,8 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   }
   const Vec& head() const override { return w_; }
 
-  /// A lower estimate of a round's operations, on every route. It decides whether a round is worth
-  /// more than one thread.
+  /// Returns a lower estimate of a round's operations, which holds for every route. It decides
+  /// whether a round is worth more than one thread.
   double flops() const override {
     const TaskSet<XScalar>& tasks = data_.tasks;
     return flops_of_round(
@@ -151,8 +151,8 @@ class SweepEngine final : public ArraysEngine<BScalar> {
 
 /// Runs the inner loop (2) of one task on the products of the first sweep. Writes w_J (k,), and
 /// writes to C_in the factor C of the step B_J - B = X^T C = -alpha sum_l X^T r_l w_l^T. The
-/// products are first scaled to the algebra's units, (5) and *Scaling*. C_in is multiplied by 1 /
-/// sqrt(m_in) because the second sweep uses X unscaled.
+/// products are first scaled to the units of the algebra, as (5) and *Scaling* describe. C_in is
+/// multiplied by 1 / sqrt(m_in) because the second sweep uses X unscaled.
 template <class XScalar>
 void adapt_task(const Method& method, const double* w, Index k, const Samples<XScalar>& in,
                 TaskProducts& products, double* w_J) {
@@ -218,7 +218,7 @@ void adapt_on_arrays(const Method& method, const BScalar* B, const double* w, In
   // MAML's first step moves the head as ANIL's does, (2).
   Method heads = method;
   if (method.inner_steps == 1 && B_J == nullptr) heads.adapt_B = false;
-  // ANIL leaves the representation alone: every B_J is a copy of B.
+  // The inner loop of ANIL does not change B, so every B_J is a copy of B.
   if (by_vectors(heads, tasks, k)) {
     adapt_by_vectors<XScalar, BScalar>(heads, B, w, k, tasks, w_J, threads, cancel);
     for (Index i = 0; B_J != nullptr && i < tasks.size(); ++i) {
@@ -249,8 +249,8 @@ void adapt_on_arrays(const Method& method, const BScalar* B, const double* w, In
              });
 }
 
-/// Z = X B of every inner set, in double and not normalised, one set below another, (rows, k). The
-/// padding columns of the products are dropped.
+/// Computes Z = X B of every inner set, in double and not normalised, one set below another, (rows,
+/// k). The padding columns of the products are dropped.
 template <class XScalar, class BScalar>
 Mat project(const BScalar* B, Index k, const TaskSet<XScalar>& tasks, int threads, Cancel* cancel) {
   const auto blocks = features_of_all<XScalar, BScalar>(B, k, tasks, threads, cancel);

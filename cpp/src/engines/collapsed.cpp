@@ -95,7 +95,7 @@ class Collapsed final : public CollapsedEngine {
 
   /// Steps to the next state of (19). A gradient step on [M; R] gives M and R_in, and the R-factor
   /// of [R_in; beta T] becomes R, where T holds the new rows off the span. The kept rows, which are
-  /// those of M and of a tracked start, are not part of the factorisation. A state that is not
+  /// the rows of M and of a tracked start, are not part of the factorisation. A state that is not
   /// finite is refused.
   bool step() override {
     const double beta = method_.beta;
@@ -285,8 +285,8 @@ class Collapsed final : public CollapsedEngine {
 // Measured costs beyond the products of a population round. Three are in kernel calls: setting up
 // the design of a panel and adding its outputs, drawing a single number, and adding a task's frame.
 // kNumbersOfRoot is in random numbers: what a chi-square root costs in addition to its normal. The
-// others are in operations for each flop: of products, passes over rows, inner products and
-// factorisations.
+// other four are in operations for each flop: of products, of passes over rows, of inner products
+// and of factorisations.
 constexpr double kCallsOfPanel = 100;
 constexpr double kCallsOfDraw = 2;
 constexpr double kCallsOfFrame = 25;

@@ -48,12 +48,12 @@ class DualEngine final : public ArraysEngine<BScalar> {
         taken_(choice_.take(0)),
         C_in_(static_cast<std::size_t>(start.n)),
         C_out_(static_cast<std::size_t>(start.n)) {
-    // Columns of A are padded to whole registers, with zeros that stay zeros.
+    // The columns of A are padded to whole registers with zeros, which no step changes.
     if (start.A != nullptr) A_.leftCols(k) = ConstMat(start.A, A_.rows(), k);
     const auto sets = tasks().size();
     bool shared = false;
     for (Index i = 0; i < sets; ++i) shared = shared || tasks().shares(i);
-    // First-order methods combine outer samples alone.
+    // The gradients of first-order methods are combinations of outer samples only.
     active_ = method.has_inner_part() || shared ? 0 : gram.inner_rows;
     Z_0_ = products(B_0_.data(), k, threads, cancel);
     longest_ = std::sqrt(gram.G.diagonal().tail(gram.G.rows() - active_).maxCoeff());
@@ -133,9 +133,9 @@ class DualEngine final : public ArraysEngine<BScalar> {
 
   Mat export_A() const override { return A_.leftCols(k_); }
 
-  /// B = B_0 + X^T A at full size, (d, k), by the second sweep, one block of a store after another.
-  /// Each block adds to the result of the blocks before it. The sweep uses X unscaled, so A is
-  /// multiplied by 1 / sqrt(m).
+  /// Computes B = B_0 + X^T A at full size, (d, k), by the second sweep, one block of a store after
+  /// another. Each block adds to the result of the blocks before it. The sweep uses X unscaled, so
+  /// A is multiplied by 1 / sqrt(m).
   void export_B(BScalar* out, int threads) const override {
     const TaskSelection every{tasks().size()};
     const auto blocks = blocks_of<BScalar>(tasks(), every, k_, every.n);
@@ -240,7 +240,8 @@ class DualEngine final : public ArraysEngine<BScalar> {
     return size;
   }
 
-  /// A <- A - C on the rows of a task. A factor without terms has no matrix and changes nothing.
+  /// Computes A <- A - C on the rows of a task. A factor without terms has no matrix and changes
+  /// nothing.
   void subtract(const Factors& C, Index first) {
     if (C.whole()) A_.middleRows(first, C.m()) -= ConstMat(C.matrix(), C.m(), padded(k_));
   }

@@ -57,7 +57,7 @@ class InfiniteTasks final : public InfiniteTasksEngine {
     if (tasks.want_heads) tasks.heads = rows_of_moment(covariance_);
   }
 
-  /// [M; R] <- [M; R] - beta times the gradient, unless the result would not be finite.
+  /// Subtracts beta times the gradient from [M; R], unless the result would not be finite.
   bool step() override {
     const Mat next = Z_ - beta_ * grad_;
     if (!next.allFinite()) return false;

@@ -204,9 +204,9 @@ class Population final : public PopulationEngine {
   /// right: R <- R P with P = I - beta H. Computed in this form, the k_star columns of R that carry
   /// the distance would take up rounding errors from the surplus columns, which do not fade. An
   /// orthogonal U is therefore chosen for which the block (surplus rows, first columns) of P U is
-  /// zero, and the learner is turned by U. The first columns then depend on themselves alone, R_1
-  /// <- R_1 (P U)_11, and keep their relative accuracy however small they get, as in the QR
-  /// iteration for products of matrices.
+  /// zero, and the learner is turned by U. The new first columns of R then depend on the old first
+  /// columns only, R_1 <- R_1 (P U)_11, and keep their relative accuracy however small they get, as
+  /// in the QR iteration for products of matrices.
   bool step_in_turning_frame() {
     const Index star = heads_.k_star(), surplus = k() - star, e = Z_.rows() - star;
     const Mat P = Mat::Identity(k(), k()) - method_.beta * grad_.bottomRows(k());

@@ -167,7 +167,7 @@ class PopulationTrials final : public TrialPanel {
     }
   }
 
-  /// Copies what the columns request of task i: its losses, adapted heads and true heads.
+  /// Copies the outputs of task i that the columns request: losses, adapted heads and true heads.
   void copy_outputs_of(Index i, const TaskAlgebra<Design>& algebra, const double* heads,
                        const Round* rounds) const {
     using Loss = typename TaskAlgebra<Design>::Loss;
@@ -213,7 +213,8 @@ bool population_fills_panels(const Shape& shape, Index n, Index trials) {
 }
 
 /// Counts the work of a panel's round as population_cost() counts that of a panel of tasks, and
-/// divides it among the trials of the panel. Padding is that of the last panel.
+/// divides it among the trials of the panel. The last panel decides how many columns of padding are
+/// counted.
 Work work_of_panels(const Method& method, const RoundSizes& sizes) {
   const double D = static_cast<double>(sizes.rows), K = static_cast<double>(sizes.k);
   const double n = static_cast<double>(sizes.n), trials = static_cast<double>(sizes.trials);

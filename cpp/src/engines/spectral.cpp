@@ -79,8 +79,8 @@ class Spectral final : public ArraysEngine<BScalar> {
     }
   }
 
-  /// B <- B - beta sum_b Sigma^b U H_b, (15), by blocks of rows. Sigma is diagonal, so a row of B
-  /// depends on the same row of U only. Horner's rule multiplies by Sigma once for each b and
+  /// Steps B <- B - beta sum_b Sigma^b U H_b, (15), by blocks of rows. Sigma is diagonal, so a row
+  /// of B depends on the same row of U only. Horner's rule multiplies by Sigma once for each b and
   /// stores no powers of it. The new B is checked before it replaces the old one, since a failed
   /// step must leave the state unchanged.
   bool step() override {
@@ -146,10 +146,10 @@ class Spectral final : public ArraysEngine<BScalar> {
   Index p() const { return k_star_ + k_; }
   Index panels() const { return ceil_div(n_, kWidth); }
 
-  /// The moments U^T Sigma^q U, (p, p) each, for q = 1 .. most, in one sweep over U. A block of
-  /// kRows rows is scaled by Sigma once for each q, while it is in the cache. The blocks of a group
-  /// are summed in order, and then the groups are summed in order. d alone decides the blocks and
-  /// groups, so the bits do not depend on the number of threads.
+  /// Computes the moments U^T Sigma^q U, (p, p) each, for q = 1 .. most, in one sweep over U. A
+  /// block of kRows rows is scaled by Sigma once for each q, while it is in the cache. The blocks
+  /// of a group are summed in order, and then the groups are summed in order. The blocks and groups
+  /// depend on d only, so the bits do not depend on the number of threads.
   void make_moments(int threads, Cancel* cancel) {
     const Index d = U_.rows(), pieces = ceil_div(d, kRows);
     const auto most = static_cast<Index>(moments_.size()) - 1;

@@ -84,8 +84,8 @@ void multiply_right(MutMat A, const Mat& S, int threads) {
   });
 }
 
-/// Returns a small A (rows, columns) as the right factor of a product by kernels: columns of zeros
-/// fill the last register.
+/// Returns a small A (rows, columns) as the right factor of a product by kernels, with columns of
+/// zeros that fill the last register of each row.
 Mat widen(const Mat& A) {
   Mat wide = Mat::Zero(A.rows(), round_up(A.cols(), kernels::kLane));
   wide.leftCols(A.cols()) = A;
@@ -123,15 +123,15 @@ void store_strip(const double* strip, Index first, Index rows, Index width, Mat&
   for (Index i = 0; i < rows; ++i) std::copy_n(strip + i * width, A.cols(), to + i * A.cols());
 }
 
-/// strip += A S, or strip = A S, for rows [first, first + rows) of A (d, q) and a small S (q,
-/// width).
+/// Computes strip += A S or, without `Add`, strip = A S, for rows [first, first + rows) of A (d, q)
+/// and a small S (q, width).
 template <bool Add>
 void multiply_strip(ConstMat A, Index first, Index rows, const Mat& S, double* strip) {
   kernels::product<Add>(rows, A.cols(), S.cols(), A.data() + first * A.cols(), A.cols(), 1,
                         S.data(), strip);
 }
 
-/// part += A^T strip for rows [first, first + rows) of A (d, q); the part is (q, width).
+/// Computes part += A^T strip for rows [first, first + rows) of A (d, q); the part is (q, width).
 void add_inner(ConstMat A, Index first, Index rows, Index width, const double* strip,
                double* part) {
   kernels::product<true>(A.cols(), rows, width, A.data() + first * A.cols(), 1, A.cols(), strip,
@@ -157,7 +157,7 @@ std::optional<Mat> inverse_of_factor(const Mat& G) {
 /// Returns the coordinates (13), computed from Gram matrices, if off = B - B_star M is
 /// well-conditioned, as it is for almost every B; returns nothing otherwise. E_1 = off S^{-1}, with
 /// off^T off = S^T S, is orthonormal up to rounding errors times the squared condition number. A
-/// second such step, which also removes the rest of B_star from E_1, leaves rounding errors alone.
+/// second such step, which also removes the rest of B_star from E_1, leaves only rounding errors.
 /// Every pass over the d rows computes all of its products while the rows are in a cache. R is
 /// computed from `off`, whose columns may differ by any power of ten.
 std::optional<Coordinates> by_grams(ConstMat B, ConstMat B_star, int threads) {
@@ -268,8 +268,8 @@ Mat r_factor(ConstMat A, int threads) {
 
 /// Computes A <- A S^{-1} in place, with S the R-factor of A, twice. After one pass A is
 /// orthonormal up to rounding errors times the condition number of A; the second pass starts from a
-/// well-conditioned A and leaves rounding errors alone. Every pass is a tree of small
-/// factorisations and one product by panels, so no reflection of length d is formed or applied.
+/// well-conditioned A and leaves only rounding errors. Every pass is a tree of small factorisations
+/// and one product by panels, so no reflection of length d is formed or applied.
 void orthonormalise(MutMat A, int threads) {
   const Mat identity = Mat::Identity(A.cols(), A.cols());
   for (int pass = 0; pass < 2; ++pass) {
@@ -428,8 +428,8 @@ Mat measured(const Mat& B, const Mat& B_star, int threads) {
 }
 
 Stages coordinates_cost(double rows, Index k, Index columns) {
-  // The number of times that each number is read, and the operations for each number and column of
-  // B.
+  // kReadings is how often each number is read, and kFlops the operations for each number and each
+  // column of B.
   constexpr double kReadings = 12, kFlops = 10;
   const double numbers = rows * static_cast<double>(columns);
   return {{0, 0, kReadings * 8 * numbers}, {kFlops * static_cast<double>(k) * numbers}};

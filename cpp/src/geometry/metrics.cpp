@@ -14,8 +14,8 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-// Cosines up to this bound are treated as 0, since rounding alone can make the cosine of a right
-// angle as large.
+// Cosines up to this bound are treated as 0, since rounding errors can make the computed cosine of
+// a right angle as large as that.
 constexpr double kZeroCosine = 8 * std::numeric_limits<double>::epsilon();
 
 /// The public names of the records, (20) and (21).
@@ -65,9 +65,10 @@ double moment_root(const Mat& rows, bool smallest) {
 
 double square(double x) { return x * x; }
 
-/// X <- U^{-1} L^{-1} X in place, for the unit lower triangular L and the upper triangular U that
-/// lie side by side in LU (n, n); X is (n, p). Rows are eliminated by products of a row of LU with
-/// the rows of X above or below it, which is as fast as Eigen's solver and allocates nothing.
+/// Computes X <- U^{-1} L^{-1} X in place, for the unit lower triangular L and the upper triangular
+/// U that lie side by side in LU (n, n); X is (n, p). Rows are eliminated by products of a row of
+/// LU with the rows of X above or below it, which is as fast as Eigen's solver and allocates
+/// nothing.
 void solve_factored(const Mat& LU, Mat& X) {
   const Index n = LU.rows();
   for (Index i = 1; i < n; ++i) X.row(i).noalias() -= LU.row(i).head(i) * X.topRows(i);
@@ -336,7 +337,7 @@ Index Meter::columns(Record record) const {
 }
 
 /// Computes one record, (20) or (21), from the state Z = [M; R] (k_star + e, k), the head w, and
-/// what the round's tasks reported. Records that need no state accept an empty Z.
+/// the outputs of the round's tasks. Records that need no state accept an empty Z.
 void Meter::measure(Record record, const Mat& Z, const Vec& w, double alpha,
                     const TaskOutputs& tasks, double* out) {
   // B^T B = Z^T Z, as the basis [B_star, E] is orthonormal; so |I - alpha B^T B| is the largest |1

@@ -161,16 +161,16 @@ void CollapsedDesign::pass(const SetShape& set, const PanelSet& numbers, double 
   }
 }
 
-/// The inner residual of (2), (m_in, width).
+/// Computes the inner residual of (2), (m_in, width).
 void CollapsedDesign::residual_in(const double* V, Terms<width> terms, int slot, double* r) {
   direction(V, terms, true);
   pass(panel_.shape.inner, panel_.inner, panel_.noise, false, slot, r);
 }
 
-/// The outer residual of (7). The part of the outer rows orthogonal to the span and the frame adds
-/// a vector of length |s'| chi_{rest - q} to X'^T s', (17). This vector is orthogonal to all
-/// others, and its length is the last entry of the slot. Every other slot has zero there, so the
-/// algebra needs no special case.
+/// Computes the outer residual of (7). The part of the outer rows orthogonal to the span and the
+/// frame adds a vector of length |s'| chi_{rest - q} to X'^T s', (17). This vector is orthogonal to
+/// all others, and its length is the last entry of the slot. Every other slot has zero there, so
+/// the algebra needs no special case.
 void CollapsedDesign::residual_out(const double* V, Terms<width> terms, int slot, double* r) {
   direction(V, terms, true);
   const PanelSet& numbers = panel_.shared ? panel_.inner : panel_.outer;
@@ -183,7 +183,7 @@ void CollapsedDesign::residual_out(const double* V, Terms<width> terms, int slot
   for (int t = 0; t < width; ++t) last[t] = numbers.beyond[t] * std::sqrt(last[t]);
 }
 
-/// X (B V + terms) of (9), without targets or noise, (m_in, width).
+/// Computes X (B V + terms) of (9), without targets or noise, (m_in, width).
 void CollapsedDesign::product_in(const double* V, Terms<width> terms, int slot, double* r) {
   direction(V, terms, false);
   pass(panel_.shape.inner, panel_.inner, 0.0, false, slot, r);
@@ -256,8 +256,8 @@ void CollapsedDesign::add(int slot, const double* C) {
   scratch_.terms_.push_back({slot, C});
 }
 
-/// Computes the coefficients of the Gaussian rows off the basis in X^T r, (rows, width): the
-/// residuals times 1 / sqrt(m) and the radii of the rows.
+/// Computes the coefficients in X^T r, (rows, width), of the parts of the Gaussian rows off the
+/// basis: the residuals times 1 / sqrt(m) and the radii of the rows.
 void CollapsedDesign::weights(int slot, const double* r, double* out) const {
   const bool outer = slot == panel_.outer_slot && !panel_.shared;
   const SetShape& set = outer ? panel_.shape.outer : panel_.shape.inner;
@@ -279,7 +279,7 @@ bool CollapsedDesign::is_member(int slot, Group group) const {
 
 /// Returns the factor A of a group's contribution off the span, (rows, k, width). With the vectors
 /// of the terms as the columns of S and their c_t as the rows of C, the contribution is S C = Q (R
-/// C), where S = Q R. R C alone is needed, since the distributions of (17), with a Haar-distributed
+/// C), where S = Q R. Only R C is needed, since the distributions of (17), with a Haar-distributed
 /// frame, and of (18) do not depend on Q. All tasks of a panel are factored side by side. If there
 /// are at least as many terms as rows of S, then S C has no more rows than R C and is used
 /// directly.

@@ -20,15 +20,16 @@ void add_root(SetShape& set, Index column, double dof) {
   set.roots.push_back({row.at + column - row.begin, dof});
 }
 
-/// A set of infinitely many samples has no rows: its design is the identity of the basis, (13).
+/// Returns a set of infinitely many samples. It has no rows: its design is the identity in the
+/// basis, (13).
 SetShape infinite_set() {
   SetShape set;
   set.infinite = true;
   return set;
 }
 
-/// A set of m samples. Its factor 1 / sqrt(m) has the true m, even where fewer rows replace the m
-/// samples, (19).
+/// Returns a set of m samples. Its factor 1 / sqrt(m) has the true m, even where fewer rows replace
+/// the m samples, (19).
 SetShape finite_set(Index m) {
   SetShape set;
   set.normalisation = 1 / std::sqrt(static_cast<double>(m));
@@ -92,11 +93,11 @@ void add_radii(SetShape& set, double dof) {
 
 }  // namespace
 
-/// Lists, once a run, the numbers that a task draws for a method on a state of D rows, and decides
-/// how the tasks' contributions off the span are summed. MAML depends on inner products of samples
-/// off the span, which takes a frame of q columns, (17). ANIL does not depend on these inner
-/// products, and the sum is one Gaussian matrix, (18). If no finite set contributes to grad_B,
-/// nothing is added off the span.
+/// Lists the numbers that a task draws for a method on a state of D rows, and decides how the
+/// tasks' contributions off the span are summed. It is called once a run. MAML depends on inner
+/// products of samples off the span, which takes a frame of q columns, (17). ANIL does not depend
+/// on these inner products, and the sum is one Gaussian matrix, (18). If no finite set contributes
+/// to grad_B, nothing is added off the span.
 SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D) {
   const bool has_inner = law.m_in > 0, has_outer = law.m_out > 0 && !law.shared;
   const bool sphere = law.features == FeatureLaw::Kind::sphere;

@@ -17,11 +17,11 @@ SpectralDesign::Scratch::Scratch(const Method& method, Index k_star, Index k) : 
   transposed_.resize(static_cast<std::size_t>(width * padded_));
 }
 
-/// u = B V + terms [- theta], slot <- Sigma u, r = |Sigma^{1/2} u|, all in coefficients on Sigma^b
-/// [B_star, B], (15): -w_star and V fill the block of b = 0, and a product with X^T X = Sigma moves
-/// every block up by one. A residual has no coordinates here. The algebra reads only its length,
-/// for the losses, so r is a panel of one row. The columns from `present` on have no task and are
-/// cleared.
+/// Computes u = B V + terms [- theta], slot <- Sigma u and r = |Sigma^{1/2} u|. Vectors are held as
+/// their coefficients on Sigma^b [B_star, B], (15): -w_star and V fill the block b = 0 of u, and a
+/// product with X^T X = Sigma moves every block up by one. A residual has no coordinates here. The
+/// algebra reads only its length, for the losses, so r is a panel of one row. The columns from
+/// `present` on have no task and are cleared.
 void SpectralDesign::chain(const double* V, Terms<width> terms, bool less_truth, Index present,
                            int slot, double* r) {
   double* u = scratch_.u_.data();
@@ -45,16 +45,17 @@ void SpectralDesign::chain(const double* V, Terms<width> terms, bool less_truth,
     std::fill_n(r, width, 0.0);
   }
   if (slot == kNoSlot) return;
-  // The copy leaves out the last block of u, that of the highest power of Sigma. It is zero, since
-  // blocks_of() counts the blocks of Sigma u, which reach one power higher than those of any u.
+  // The copy leaves out the last block of u, which belongs to the highest power of Sigma. This
+  // block is zero, since blocks_of() counts the blocks of Sigma u, whose highest power is one above
+  // that of any u.
   std::fill_n(slot_of(slot), block, 0.0);
   std::copy_n(u, size() - block, slot_of(slot) + block);
 }
 
-/// sum_ij a_i^T (U^T Sigma^(i + j + more) U) b_j for every task, (width,): the inner product of two
-/// vectors, with `more` factors of Sigma between them. All tasks share the moments, so each moment
-/// takes one product (p, p) (p, width). Vectors of early inner steps have few blocks that are not
-/// zero; blocks of zeros are skipped, which changes no sum.
+/// Computes sum_ij a_i^T (U^T Sigma^(i + j + more) U) b_j for every task, (width,): the inner
+/// product of two vectors, with `more` factors of Sigma between them. All tasks share the moments,
+/// so each moment takes one product (p, p) (p, width). Vectors of early inner steps have few blocks
+/// that are not zero; blocks of zeros are skipped, which changes no sum.
 void SpectralDesign::form(const double* a, const double* b, int more, double* out) const {
   const Index block = p() * width;
   const auto is_zero = [&](const double* x) {
@@ -88,8 +89,8 @@ void SpectralDesign::normal_equations(double* G, double* b) const {
   kernels::product<false>(k, k_star, width, moment.data() + k_star * p(), p(), 1, panel_.heads, b);
 }
 
-/// B^T slot = sum_b (B^T Sigma^b U) a_b, (k, width): the rows of the moments that belong to B. A
-/// slot has no block b = 0, since it is a multiple of Sigma.
+/// Computes B^T slot = sum_b (B^T Sigma^b U) a_b, (k, width), from the rows of the moments that
+/// belong to B. The block b = 0 of a slot is zero, since a slot is a multiple of Sigma.
 void SpectralDesign::features(int slot, double* out) const {
   const Index block = p() * width;
   std::fill_n(out, panel_.k * width, 0.0);
@@ -100,13 +101,13 @@ void SpectralDesign::features(int slot, double* out) const {
   }
 }
 
-/// Inner products of two slots, (width,).
+/// Computes the inner products of two slots, (width,).
 void SpectralDesign::dot(int a, int b, double* dots) const {
   form(slot_of(a), slot_of(b), 0, dots);
 }
 
-/// H_b += a_b c^T summed over the panel's tasks in their order, (blocks, p, padded): the step B <-
-/// B - beta sum_b Sigma^b U H_b then needs no slot.
+/// Adds a_b c^T, summed over the panel's tasks in their order, to H_b for every b; H is (blocks, p,
+/// padded). The step B <- B - beta sum_b Sigma^b U H_b then needs no slot.
 void SpectralDesign::add(int slot, const double* C) {
   kernels::transpose<width>(panel_.k, C, scratch_.padded_, scratch_.transposed_.data());
   kernels::product<true>(panel_.blocks * p(), width, scratch_.padded_, slot_of(slot), width, 1,

@@ -92,8 +92,8 @@ void feature_row(const RowMaker& maker, Index task, Index row, double* out) {
 /// that is drawn once. They are in an orthonormal basis whose first D vectors are given; the other
 /// basis vectors span the part of the rows orthogonal to these D vectors. Row i has D + i normals,
 /// the root of a chi-square with d - D - i degrees of freedom, and zeros: L is bartlett(N, d - D)
-/// row by row, so a row can be made without the rows above it. A row number may exceed 32 bits and
-/// takes two words of the counter.
+/// row by row, so a row can be made without the rows above it. A row number may exceed 32 bits, so
+/// it takes two words of the counter.
 void pooled_row(const FeatureLaw& law, Key features, Key radii, Index row, double d, Index D,
                 Index columns, double* out) {
   const Index end = std::min(D + row + 1, columns);

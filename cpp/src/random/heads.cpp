@@ -115,9 +115,9 @@ void HeadSource::draw(Index first, Index tasks, Index width, double* out) const 
   }
 }
 
-/// Turns the standard normals of a panel into heads, in place, as the law says. A direction that is
-/// uniform on the sphere is a normal vector divided by its length; a Gaussian head is mean + scale
-/// * (factor g).
+/// Turns the standard normals of a panel into heads, in place, according to the law of the heads. A
+/// direction that is uniform on the sphere is a normal vector divided by its length; a Gaussian
+/// head is mean + scale * (factor g).
 void HeadSource::place(double* out, Index width) const {
   const Index k_star = law_.k_star;
   if (law_.kind == HeadLaw::Kind::sphere) {

@@ -22,7 +22,7 @@ Key derive_key(std::uint64_t seed, std::uint64_t trial, std::uint64_t round, Str
   return Key{{block[0], block[1]}};
 }
 
-/// Derives many keys as derive_key() derives one, in one batch of blocks.
+/// Derives many keys, each as derive_key() does, in one batch of Philox blocks.
 void derive_keys(std::uint64_t seed, Stream stream, Index count, const std::uint64_t* trials,
                  const std::uint64_t* rounds, std::uint64_t* first_words,
                  std::uint64_t* second_words) {
@@ -142,8 +142,8 @@ Mat bartlett(Sequence& draws, Index p, double f) {
 }
 
 /// Draws n_taken of n_all indices without replacement by the first n_taken swaps of a Fisher-Yates
-/// shuffle, each from a Philox block of its own, in O(n_taken). The swaps are undone in reverse
-/// order at the end, which restores `order` to 0, 1, 2 and so on without touching its other
+/// shuffle, each with a separate Philox block, in O(n_taken) operations. The swaps are undone in
+/// reverse order at the end, which restores `order` to 0, 1, 2 and so on without touching its other
 /// entries. The choice of a round therefore does not depend on earlier rounds.
 void choose(Key key, Index n_all, Index n_taken, Index* order, Index* swaps, Index* taken) {
   for (Index i = 0; i < n_taken; ++i) {

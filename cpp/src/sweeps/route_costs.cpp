@@ -80,7 +80,7 @@ double outer_rounds(const Method& method, const DataSizes& sizes) {
   return method.has_outer_part() ? 1 : sizes.losses;
 }
 
-/// The number of terms s c^T in C and C' of a task, (10).
+/// The numbers of terms s c^T in the factors C and C' of a task, (10).
 struct TermCounts {
   double inner, outer;
 };
@@ -513,7 +513,7 @@ double dual_bytes(const Method& method, const DataSizes& sizes, double active, i
   const double products = sizes.geometry > 0 ? parts * N * width : 0;
   double held = N * width + N + std::max(start, N * width + std::max(products, round));
   if (sizes.geometry > 0) {
-    // The Cholesky factor and the matrix that is factored. With more samples than dimensions, this
+    // The Cholesky factor and the matrix that is factored. If there are more samples than d, this
     // matrix is singular, and only one of the two is held.
     const bool regular = active + number(sizes.k + sizes.k_star) <= number(sizes.d);
     held += (regular ? 2 : 1) * active * active + active * number(sizes.k + sizes.k_star);

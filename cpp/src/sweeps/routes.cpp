@@ -16,9 +16,9 @@ namespace {
 /// Columns of B^T that are filled at a time.
 constexpr Index kColumns = 256;
 
-/// The Gram route of (11): a first sweep computes Z, Z' and, for MAML, K and K', (5); the algebra
-/// runs on these, task by task; a second sweep applies (10). If X is in a store, tasks are
-/// processed in blocks.
+/// The Gram route of (11). A first sweep computes Z, Z' and, for MAML, K and K', (5). The algebra
+/// runs on these matrices, task by task, and a second sweep applies (10). If X is in a store, tasks
+/// are processed in blocks.
 template <class XScalar, class BScalar>
 class GramRoute final : public Route<XScalar, BScalar> {
  public:
@@ -67,8 +67,8 @@ class GramRoute final : public Route<XScalar, BScalar> {
  private:
   /// The first sweep over the tasks of a block. Recording losses needs K even if the gradient needs
   /// only K', since the inner loss after adaptation is computed from a residual at B_J, (6).
-  /// Methods whose gradient consists of the moves of the inner loop need the outer sets for the
-  /// losses alone.
+  /// Methods whose gradient consists of the moves of the inner loop need the outer sets only for
+  /// the losses.
   void sweep(const BScalar* B, const TaskSet<XScalar>& held, const TaskSelection& now, Index n,
              bool losses, int threads, Cancel* cancel) {
     const bool outer = method_.has_outer_part() || losses;
@@ -202,7 +202,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     return sharing;
   }
 
-  /// Collects what the panels of a round have in common.
+  /// Collects the arguments that the panels of a round share.
   typename Design::Round round_of(const double* w, const Sharing& sharing, Cancel* cancel) const {
     return {B_t_.get(),     w,           B_w_.get(),   tasks_.d,       k_,    method_.inner_steps,
             plan_.features, in_float32_, tasks_.truth, sharing.shares, cancel};
@@ -244,9 +244,10 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     return panel;
   }
 
-  /// Computes B^T (k, d) in double and B w (d,), once a round. Sweeps over d read rows of B^T
-  /// contiguously. B is transposed tile by tile, so that a tile of B stays in the cache while its
-  /// columns are read. B w is the vector u of X u in the first inner step of every task, (2).
+  /// Computes B^T (k, d) in double and B w (d,), once a round. B^T is stored because sweeps over d
+  /// read its rows contiguously. B is transposed tile by tile, so that a tile of B stays in the
+  /// cache while its columns are read. B w is the vector u of X u in the first inner step of every
+  /// task, (2).
   void prepare(const BScalar* B, const double* w, int threads) {
     const Index d = tasks_.d;
     parallel_for(threads, ceil_div(d, kColumns), [&](Index tile, int) {

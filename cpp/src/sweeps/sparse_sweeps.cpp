@@ -46,8 +46,9 @@ void append_pieces(const Samples<XScalar>& set, Mat& Z, Index width,
   }
 }
 
-/// Z = X B of (5) for the rows of a piece: each stored entry adds a multiple of a row of B, (d, k).
-/// The padding columns are cleared because the products of the algebra read them.
+/// Computes Z = X B of (5) for the rows of a piece: each stored entry adds a multiple of a row of
+/// B, (d, k), to a row of Z. The padding columns of Z are cleared because the products of the
+/// algebra read them.
 template <class XScalar, class BScalar>
 void project_piece(const Piece<XScalar>& piece, const BScalar* B, Index k, kernels::Reach reach) {
   const Index rows = piece.end - piece.begin, width = piece.Z->cols();
@@ -89,9 +90,9 @@ std::vector<Index> group_sets(const std::vector<Piece<XScalar>>& sets, Index gro
   return edges;
 }
 
-/// Z = X B of (5) for whole sets with copies by bands. All sets of a group are multiplied by a band
-/// of B while an L2 cache holds the band. A row is summed in the order of its columns, so the
-/// groups do not affect any sum.
+/// Computes Z = X B of (5) for whole sets with copies by bands. All sets of a group are multiplied
+/// by a band of B while an L2 cache holds the band. A row is summed in the order of its columns, so
+/// the groups do not affect any sum.
 template <class XScalar, class BScalar>
 void project_bands(const std::vector<Piece<XScalar>>& sets, const BScalar* B, Index k, int threads,
                    Cancel* cancel) {
@@ -115,9 +116,9 @@ void project_bands(const std::vector<Piece<XScalar>>& sets, const BScalar* B, In
   });
 }
 
-/// K = X X^T and K' = X' X^T of one task, (5), as far as `needed` says. Inner rows are listed
-/// kListedRows at a time, so that the lists stay small; K is computed for blocks on and below the
-/// diagonal and mirrored at the end, which halves the work.
+/// Computes those of K = X X^T and K' = X' X^T of one task, (5), that `needed` names. Inner rows
+/// are listed kListedRows at a time, so that the lists stay small; K is computed for blocks on and
+/// below the diagonal and mirrored at the end, which halves the work.
 template <class XScalar>
 void add_grams(const Samples<XScalar>& in, const Samples<XScalar>* out, GramsNeeded needed, Index d,
                SparseProducts& products, TaskProducts& blocks) {
@@ -159,9 +160,9 @@ bool needs_rows(const Part<XScalar>& part, Index d, Index k) {
   return !part.C->whole() && part.C->count() > enough && !by_terms(part, d, k);
 }
 
-/// Multiplies out C = sum_t s_t c_t^T, (m, padded(k)), for the parts whose rows of C are needed but
-/// which are held as terms. lazyProduct() evaluates entry by entry, which is faster because the
-/// inner dimension is a handful of terms.
+/// Computes C = sum_t s_t c_t^T, (m, padded(k)), for the parts whose C is held as terms although
+/// its rows are needed. lazyProduct() evaluates entry by entry, which is faster because the inner
+/// dimension is a handful of terms.
 template <class XScalar>
 std::vector<Mat> expand_factors(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                                 int threads, Cancel* cancel) {
@@ -177,12 +178,12 @@ std::vector<Mat> expand_factors(const std::vector<Part<XScalar>>& parts, Index d
   return all;
 }
 
-/// The features [first, end), and their number as a band of BandedRows.
+/// The features [first, end), and the number of this band in BandedRows.
 struct Band {
   Index first, end, number;
 };
 
-/// v = X^T s for the features of a band, (end - first,).
+/// Computes v = X^T s for the features of a band, (end - first,).
 template <class XScalar>
 void combine_vector(const Samples<XScalar>& set, const Band& band, const double* s, double* v) {
   std::fill_n(v, band.end - band.first, 0.0);
@@ -197,9 +198,9 @@ void combine_vector(const Samples<XScalar>& set, const Band& band, const double*
   kernels::sparse_combine(set.m, X.starts, X.columns, X.values, band.first, band.end, s, v);
 }
 
-/// sum += X^T C for the features of a band, (end - first, width). C is the matrix of `part` or, if
-/// `part` holds terms, its expansion `rows`. With a copy by bands, a single term needs no
-/// expansion.
+/// Computes sum += X^T C for the features of a band, (end - first, width). C is the matrix of
+/// `part` or, if `part` holds terms, its expansion `rows`. With a copy by bands, a single term
+/// needs no expansion.
 template <class XScalar>
 void combine_rows(const Part<XScalar>& part, const Mat& rows, const Band& band, double* sum,
                   Index width) {
@@ -219,10 +220,10 @@ void combine_rows(const Part<XScalar>& part, const Mat& rows, const Band& band, 
                           width);
 }
 
-/// sum += X^T C over the parts, (10), for the features of a band, (end - first, padded(k)). The
-/// parts are taken in their order in every band. Terms are collected in a TermTile and added
-/// several at a time; the tile is emptied before a part that is added by rows, so that the order of
-/// the additions is the order of the parts.
+/// Computes sum += X^T C over the parts, (10), for the features of a band, (end - first,
+/// padded(k)). The parts are taken in their order in every band. Terms are collected in a TermTile
+/// and added several at a time; the tile is emptied before a part that is added by rows, so that
+/// the order of the additions is the order of the parts.
 template <class XScalar>
 void add_parts(const std::vector<Part<XScalar>>& parts, const std::vector<Mat>& C, Index d, Index k,
                const Band& band, Cancel* cancel, double* sum) {
@@ -247,11 +248,11 @@ void add_parts(const std::vector<Part<XScalar>>& parts, const std::vector<Mat>& 
 
 /// Returns the edges of bands of features with about the same work in each, (bands + 1,). There is
 /// a band for every thread. There are more bands if the sums of a band would not stay in a cache
-/// and rows are long enough to be cut. The columns of sampled entries are cut at equal ranks; rows
-/// of the output are sampled too, since features without entries also cost time. The bands may
-/// depend on the number of threads because no sum depends on them: an element of the output is the
-/// sum of its own entries, one row after the other. For sets that are copied by bands, the bands of
-/// the copies are used.
+/// and rows are long enough to be cut. The edges are quantiles of the columns of sampled entries;
+/// rows of the output are sampled too, since features without entries also cost time. The bands may
+/// depend on the number of threads because no sum depends on the bands: an element of the output is
+/// always the sum over its entries in the order of the rows. For sets that are copied by bands, the
+/// bands of the copies are used.
 template <class XScalar>
 std::vector<Index> find_bands(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                               int threads) {
@@ -328,10 +329,10 @@ void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks
   throw_if_requested(cancel);
 }
 
-/// The second sweep, (10): out = [start +] sum_i X_i^T C_i, (d, k), by bands of features. A band
-/// accumulates in double and rounds to the type of B once at the end, whatever the number of parts.
-/// If `out` is in double and needs no padding, the sums are made in place; otherwise they are made
-/// in a matrix of the band. Threads write disjoint memory.
+/// Makes the second sweep, (10), by bands of features: out = [start +] sum_i X_i^T C_i, (d, k). A
+/// band accumulates in double and rounds to the type of B once at the end, whatever the number of
+/// parts. If `out` is in double and needs no padding, the sums are made in place; otherwise they
+/// are made in a matrix of the band. Threads write disjoint memory.
 template <class XScalar, class BScalar>
 void sparse_second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                          const BScalar* start, BScalar* out, int threads, Cancel* cancel) {

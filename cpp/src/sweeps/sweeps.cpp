@@ -123,11 +123,11 @@ void add(TaskProducts& sum, const TaskProducts& part) {
   sum.K_cross += part.K_cross;
 }
 
-/// The second sweep, (10), for the features [row, row + rows): out = [start +] sum_i X_i^T C_i, the
-/// parts in their order. If C of a part is a matrix, it is multiplied by a tile of X^T. If C is
-/// held as terms, a vector X^T s is computed for each term, and the TermTile adds several vectors
-/// at once. The sum (rows, width) is in double, stays in the cache for all parts, and is rounded to
-/// the type of B once.
+/// Makes the second sweep, (10), for the features [row, row + rows): out = [start +] sum_i X_i^T
+/// C_i, with the parts in their order. If C of a part is a matrix, it is multiplied by a tile of
+/// X^T. If C is held as terms, a vector X^T s is computed for each term, and the TermTile adds
+/// several vectors at once. The sum (rows, width) is in double, stays in the cache for all parts,
+/// and is rounded to the type of B once.
 template <class XScalar, class BScalar>
 void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index rows,
              const BScalar* start, BScalar* out) {
@@ -177,10 +177,10 @@ Index pieces_of(Index d, Index rows, Index n) {
   return std::clamp<Index>(std::max(by_size, least), 1, std::max<Index>(1, d / kLeastPiece));
 }
 
-/// The first sweep, (5): every piece of every task is an item of work of its own, so that threads
-/// share both many small tasks and a few large ones. The first piece of a task writes into
-/// `products`, the others into matrices of their own, and these are added in the order of the
-/// pieces after all threads are done.
+/// Makes the first sweep, (5). Every piece of every task is a separate item of work, so that
+/// threads can share many small tasks as well as a few large ones. The first piece of a task writes
+/// into `products`, and every other piece into separate matrices. After all threads are done, these
+/// matrices are added in the order of the pieces.
 template <class XScalar, class BScalar>
 void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
                  const TaskSelection& taken, GramsNeeded needed, Index pieces, int threads,
@@ -218,8 +218,8 @@ void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
   }
 }
 
-/// Z = X B of all tasks, (5) without Gram matrices, one block of a store after another. Every block
-/// is swept into products of its own, which are then moved to the end of the list.
+/// Computes Z = X B of all tasks, (5), without Gram matrices, one block of a store after another.
+/// The products of each block are appended to the list of all products.
 template <class XScalar, class BScalar>
 std::vector<TaskProducts> features_of_all(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
                                           int threads, Cancel* cancel) {
@@ -237,9 +237,9 @@ std::vector<TaskProducts> features_of_all(const BScalar* B, Index k, const TaskS
   return all;
 }
 
-/// The second sweep, (10), by tiles of kCombinedRows features. Tiles write disjoint rows of `out`,
-/// so threads may take them in any order. `start` may be `out`: a tile reads its rows before it
-/// writes them.
+/// Makes the second sweep, (10), by tiles of kCombinedRows features. Tiles write disjoint rows of
+/// `out`, so threads may take them in any order. `start` may be `out`: a tile reads its rows before
+/// it writes them.
 template <class XScalar, class BScalar>
 void second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k, const BScalar* start,
                   BScalar* out, int threads, Cancel* cancel) {

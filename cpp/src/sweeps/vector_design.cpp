@@ -43,8 +43,8 @@ Index rows_at_a_time(Index row, int threads) {
 }
 
 /// Returns the edges of bands of columns with about the same number of entries in each, one band
-/// for each thread. The columns of sampled entries are cut at equal ranks. No sum depends on the
-/// bands.
+/// for each thread. The edges are quantiles of the columns of sampled entries. No sum depends on
+/// the bands.
 template <class XScalar>
 std::vector<Index> find_bands(const Samples<XScalar>& set, Index d, int threads) {
   if (threads == 1) return {0, d};
@@ -80,9 +80,10 @@ struct VectorDesign<XScalar>::Rows {
   const double* radii;  // (m,)  what they are yet to be multiplied with, or null
 };
 
-/// Allocates what the panels of one thread, or of the threads that share a panel, need. If every
-/// slot's vector is a term of grad_B, (10), the vectors are in the block of terms, and none are
-/// allocated here. The vectors are not initialised: every one is written before it is read.
+/// Allocates the memory that a panel needs, for one thread or for the threads that share the panel.
+/// If every slot's vector is a term of grad_B, (10), the vectors are in the block of terms, and
+/// none are allocated here. The vectors are not initialised: every one is written before it is
+/// read.
 template <class XScalar>
 VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool inner_terms, bool features,
                                         Index tasks, const TaskSet<XScalar>& all, Index k)
@@ -118,7 +119,7 @@ void VectorDesign<XScalar>::Scratch::make_room(Index tasks, Index d, Index most_
   radii_.resize(static_cast<std::size_t>(tasks * (made_in_ + made_out_)));
 }
 
-/// Finds the sizes of the panel, which are those of its largest task.
+/// Finds the sizes of the panel, which are the largest sizes among its tasks.
 template <class XScalar>
 VectorDesign<XScalar>::VectorDesign(const Round& round, const Panel& panel, Scratch& scratch)
     : round_(round), panel_(panel), scratch_(scratch), pieces_(ceil_div(round.d, kVectorPiece)) {
@@ -186,7 +187,7 @@ void VectorDesign<XScalar>::each_piece(int threads, Body&& body, bool backward) 
   throw_if_requested(round_.cancel);
 }
 
-/// out = the sum of the parts (pieces, count), in the order of the pieces, so that the bits do not
+/// Sums the parts (pieces, count) into `out` in the order of the pieces, so that the bits do not
 /// depend on the number of threads.
 template <class XScalar>
 void VectorDesign<XScalar>::sum_parts(const double* parts, Index count, double* out) const {
@@ -216,10 +217,10 @@ bool VectorDesign<XScalar>::is_start(const double* V, Terms<width> terms) const 
   return terms.count == 0;
 }
 
-/// U = B V + terms [- theta], (tasks, d), one vector of length d for each task, (11): the terms of
-/// (6) are multiples of slots' vectors. Because theta_i = B_star w_star is subtracted here, X u is
-/// the residual except for the noise, (12). The work is cut into pieces of d: a piece of B^T is
-/// read into the cache once and serves all tasks of the panel.
+/// Computes U = B V + terms [- theta], (tasks, d), a vector of length d for each task, (11). The
+/// terms of (6) are multiples of slots' vectors. Because theta_i = B_star w_star is subtracted
+/// here, X u is the residual except for the noise, (12). The work is cut into pieces of d: a piece
+/// of B^T is read into the cache once and serves all tasks of the panel.
 template <class XScalar>
 void VectorDesign<XScalar>::directions(const double* V, Terms<width> terms, bool less_truth) {
   const Index d = round_.d, k = round_.k;
@@ -242,9 +243,9 @@ void VectorDesign<XScalar>::directions(const double* V, Terms<width> terms, bool
   });
 }
 
-/// B^T slot, (k, width), for every task of the panel, (11). Each piece of B^T serves all tasks
-/// while it is in the cache; its part of the result is stored separately, and the parts are added
-/// in order.
+/// Computes B^T slot, (k, width), for every task of the panel, (11). Each piece of B^T serves all
+/// tasks while it is in the cache; its part of the result is stored separately, and the parts are
+/// added in order.
 template <class XScalar>
 void VectorDesign<XScalar>::pull_features(int slot) {
   const Index d = round_.d, k = round_.k;
@@ -262,8 +263,8 @@ void VectorDesign<XScalar>::pull_features(int slot) {
   }
 }
 
-/// A piece of X u for some rows, (m,). In single precision, sums within a chunk of columns are
-/// floats and the chunks are added in double.
+/// Computes a piece's part of X u for some rows, (m,). In single precision, sums within a chunk of
+/// columns are floats and the chunks are added in double.
 template <class XScalar>
 void VectorDesign<XScalar>::times_piece(const Pass& task, const Rows& rows, Index first,
                                         Index columns, Index piece) {
@@ -277,8 +278,8 @@ void VectorDesign<XScalar>::times_piece(const Pass& task, const Rows& rows, Inde
   kernels::sweep_times(rows.m, columns, rows.X + first, rows.stride, task.u + first, part);
 }
 
-/// v = X^T r of the first rows of a set, v += X^T r of the later ones, on a piece of v. One thread
-/// computes a piece and adds the rows in their order.
+/// Computes v = X^T r of the first rows of a set, or v += X^T r of later rows, on a piece of v. One
+/// thread computes a piece and adds the rows in their order.
 template <class XScalar>
 void VectorDesign<XScalar>::combine_piece(const Pass& task, const Rows& rows, Index begin,
                                           Index first, Index columns) {
@@ -425,10 +426,11 @@ void VectorDesign<XScalar>::end_times(const Pass& task, const Rows& rows, Index 
   residuals(task, begin, rows.m, rows.radii);
 }
 
-/// The same pass over a sparse set, in blocks of rows that a cache holds. Threads share the rows of
-/// a block for X u and bands of columns for X^T r. A row is summed as a whole and an element of v
-/// in the order of the rows, so that the sharing changes no bit. Small sets are not shared, since
-/// the threads would wait for each other more than they save.
+/// Makes the pass of pass() over a sparse set, in blocks of rows that a cache holds. Threads share
+/// the rows of a block for X u and bands of columns for X^T r. A row is summed as a whole and an
+/// element of v in the order of the rows, so that the sharing changes no bit. A small set is
+/// processed by one thread, since several threads would wait for each other longer than the time
+/// they save.
 template <class XScalar>
 void VectorDesign<XScalar>::pass_entries(const Pass& task) {
   const Samples<XScalar>& set = *task.set;
@@ -561,8 +563,8 @@ void VectorDesign<XScalar>::from_features(bool with_y, const double* V, int slot
   interleave(panel_.inner, m_in_, r);
 }
 
-/// Z^T Z and Z^T y of (26), in normalised units, for every task of the panel. With Z V = 0, the
-/// residual is -y.
+/// Computes Z^T Z and Z^T y of (26), in normalised units, for every task of the panel. With Z V =
+/// 0, the residual is -y.
 template <class XScalar>
 void VectorDesign<XScalar>::normal_equations(double* G, double* b) {
   if (!projected_) project();

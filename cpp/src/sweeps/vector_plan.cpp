@@ -60,11 +60,11 @@ VectorPlan::VectorPlan(const Method& method, Index d_, Index k_, Index tasks, In
       tasks, std::max(panel, static_cast<Index>(kVectorBlockBytes / task_bytes) / panel * panel));
 }
 
-/// Decides whether threads take panels of their own or share each panel. Panels side by side need
-/// no synchronisation, but each thread then needs a share of the caches, so large panels are
-/// shared. If there are few panels of sparse tasks, and their number is not a multiple of the
-/// number of threads, panels are shared as well, since the entries of a panel can be divided
-/// evenly. Both ways give the same bits.
+/// Decides whether each thread takes separate panels or all threads share each panel. Separate
+/// panels need no synchronisation, but then the tasks of several panels compete for the caches, so
+/// panels of large tasks are shared. If there are few panels of sparse tasks, and their number is
+/// not a multiple of the number of threads, panels are shared as well, since the entries of a panel
+/// can be divided evenly. Both ways give the same bits.
 Sharing sharing_of(const VectorPlan& plan, Index n, double task_bytes, bool sparse, int threads) {
   const Index panels = plan.panels(n);
   // A few panels with many entries each would leave some threads idle, so they share each panel.
