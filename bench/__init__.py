@@ -9,8 +9,8 @@ r"""Benchmarks: the speed of the package, next to its peers and to the limits of
     python -m bench.render figures.jsonl docs  # docs/bench.md and its drawings
 
 Run it from the root of the repository, with the package installed. Each bench asserts its answer at
-the size that it times. It runs in a process of its own, on as many cores as its figures are for.
-Nothing here runs in the test suite.
+the size that it times. It runs in a separate process, on the number of cores that its figures
+state. The test suite runs none of the benches.
 
 The peers are optional; if one is missing, its rows say so::
 
@@ -18,10 +18,11 @@ The peers are optional; if one is missing, its rows say so::
     pip install jax
 
 A figure is the median of at least seven samples (five if a call reads gigabytes, one or two if a
-run takes seconds). Samples alternate with those of the peers. The spread is the distance between
-the quartiles over the median. `load` is the load average when the figure was taken, and `others` is
-the number of cores that other processes used meanwhile. Samples that were disturbed are taken
-again; if the disturbance lasts, the figure is marked with an exclamation mark. A value marked with
-`~` is extrapolated from a part of a round, as its note says. `x floor` and `x ours` are multiples
-of the least time that the machine allows and of the time that the package took in the same run.
+run takes seconds). Samples of the package and of the peers alternate. The spread is the distance
+between the quartiles divided by the median. `load` is the load average when the figure was taken,
+and `others` is the number of cores that other processes used during the samples. Samples that were
+disturbed are taken again; if the disturbance lasts, the figure is marked with an exclamation mark.
+A value marked with `~` is extrapolated from a part of a round, as its note says. `x floor` gives
+the figure as a multiple of the least time that the machine allows, and `x ours` as a multiple of
+the time that the package took in the same run.
 """

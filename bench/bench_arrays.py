@@ -1,9 +1,9 @@
-"""Rounds on the user's own arrays: every route, next to the peers and to the route's floor.
+"""Rounds on the user's own arrays: every route, compared with the peers and with its floor.
 
-A round takes data that the caches do not hold yet: the gradient of all tasks and the outer step. It
-is timed within a run of many rounds, from the end of the first to the end of the last.
-`meta_gradient` and the peers are single calls that return the gradient. "NumPy" is the fastest of
-the three ways in `numpy_ways`.
+A round computes the gradient of all tasks and takes the outer step, on data that the caches do not
+hold yet. It is timed within a run of many rounds, from the end of the first round to the end of the
+last round. `meta_gradient` and the peers are single calls that return the gradient. "NumPy" is the
+fastest of the three ways in `numpy_ways`.
 """
 
 from __future__ import annotations
@@ -67,12 +67,12 @@ def small(options: Options) -> list[Figure]:
 
 
 def middle(options: Options) -> list[Figure]:
-    """Time rounds on few features, and one core against all."""
+    """Time rounds on few features, and compare one core with all cores."""
     return ([] if options.quick else _rounds(MIDDLE, options)) + _two_cores(options)
 
 
 def wide(options: Options) -> list[Figure]:
-    """Time rounds on tasks that fit the cache, and data that do not."""
+    """Time rounds where each task fits the cache and the data of all tasks do not."""
     return [] if options.quick else _rounds(WIDE, options)
 
 
@@ -136,7 +136,7 @@ def _sweeps_and_peers(
 
 
 def _fastest_way(inputs: Problem, rule: peers.Rule) -> tuple[str, str]:
-    """Return NumPy's fastest way by the best of three calls, and a note on all ways."""
+    """Return NumPy's fastest way, judged by the best of three calls, and a note on all ways."""
     seconds: dict[str, float] = {}
     for name, way in WAYS.items():
         times = []
@@ -157,7 +157,7 @@ def _one_round(
     runs: Runs | None,
     options: Options,
 ) -> list[Figure]:
-    """Make the rows of a size and method: the routes, the choice among them, and the peers."""
+    """Make the rows of a size and method: all routes, the route that is chosen, and the peers."""
     case, rule = about(method, inputs.size, "ms"), peers.RULES[method]
     timings, way = measured
     took = {route: timings[route].median for route in SWEEPS}
@@ -195,7 +195,7 @@ def _one_round(
 def _ratios(
     choice: str, took: dict[str, float], theirs: dict[str, Timing], case: dict[str, Any]
 ) -> list[Figure]:
-    """Compare the route chosen for one round with the fastest, and the fastest peer with it."""
+    """Compare the chosen route with the fastest route, and the fastest peer with the chosen one."""
     if choice not in took:
         note = f"the {choice} route is chosen, which was not measured here"
         return [Figure(who="chosen route / fastest route", value=None, note=note, **case)]
@@ -223,7 +223,7 @@ def _ratios(
 
 
 def _dual_runs(inputs: Problem, method: str, options: Options) -> Runs | None:
-    """Run the dual route; if the Gram matrix is large, only the run that is checked."""
+    """Run the dual route; if the Gram matrix is large, do only the run whose answer is checked."""
     wanted = {
         SMALL: METHODS,
         MIDDLE: LEAST_AND_MOST[:1],
@@ -245,7 +245,7 @@ def _dual_runs(inputs: Problem, method: str, options: Options) -> Runs | None:
 def _dual_rows(
     inputs: Problem, method: str, runs: Runs, case: dict[str, Any], options: Options
 ) -> list[Figure]:
-    """Make the rows of setup and round of the dual route."""
+    """Make the rows of the setup and of a round of the dual route."""
     timed, timing = runs
     rule, rows = peers.RULES[method], []
     for part, work in (
@@ -261,7 +261,7 @@ def _dual_rows(
 
 
 def _fixed(inputs: Problem, method: str, sweeps: dict[str, Timing], runs: Runs) -> Figure:
-    """Compare many rounds on the same data by the dual route with as many sweeps."""
+    """Compare many dual rounds on the same data with the same number of sweeping rounds."""
     timed, timing = runs
     whole = replace(timing, seconds=tuple(run.whole for run in timed))
     best = min(SWEEPS, key=lambda route: sweeps[route].median)
@@ -309,7 +309,7 @@ def _float32(inputs: Problem, options: Options) -> list[Figure]:
 
 
 def _two_cores(options: Options) -> list[Figure]:
-    """Compare one thread with all threads where arithmetic is the floor."""
+    """Compare one thread with all threads in rounds whose floor is arithmetic."""
     if len(cpus()) == 1:
         return []
     sweep, setup = problem(MIDDLE), problem(SETUP)

@@ -1,8 +1,9 @@
-"""Single calls from Python, next to the core's work within them and to peers.
+"""Single calls from Python, compared with the core's work within each call and with peers.
 
-A call checks its arguments, allocates its results and converts both, which a round of a run does
-not. The work of `meta_gradient` is a round of a run by the same route. The work of the other calls
-is the core's own function on checked arguments. "NumPy" is written with vectors, all tasks at once.
+A call checks its arguments, allocates its results and converts both; a round of a run does none of
+this. The work of `meta_gradient` is a round of a run by the same route. The work of the other calls
+is the core's own function on checked arguments. "NumPy" computes with one vector for each task, and
+with all tasks at once.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ TARGET = 1.2  # of a whole call over the work within it
 
 
 def run(options: Options) -> list[Figure]:
-    """Time calls on data in the cache, and gradients of population losses."""
+    """Time calls on data that are in the cache, and gradients of population losses."""
     figures: list[Figure] = []
     for size in SIZES[: 1 if options.quick else None]:
         inputs = problem(size)
@@ -47,7 +48,7 @@ def run(options: Options) -> list[Figure]:
 def _rows(
     timings: Mapping[str, Timing], call: str, work: str, case: str, *, target: float | None = TARGET
 ) -> list[Figure]:
-    """Make a row for everything that was timed, and the ratio of the call to the work in it."""
+    """Make a row for every timing, and one for the call's time divided by that of its work."""
     about: dict[str, Any] = {"bench": "calls", "case": f"{case}, cores: {len(cpus())}"}
     took = {who: timing.median * 1e3 for who, timing in timings.items()}
     rows = [
@@ -116,7 +117,7 @@ def _adaptation(inputs: Problem, method: str, repeats: int) -> list[Figure]:
 
 
 def _one_round(inputs: Problem, method: str, repeats: int) -> list[Figure]:
-    """Compare `train` of one round with two gradients: its last row has the losses at its end."""
+    """Compare `train` of one round with two gradients, since its last row needs final losses."""
     whole, work = "metaspan, train of one round", "metaspan, two calls of meta_gradient"
     start, steps = (inputs.B, inputs.w), {"alpha": ALPHA, "route": "vector"}
     gradient = partial(ms.meta_gradient, *start, inputs.batch, method, **steps)

@@ -1,6 +1,6 @@
 """Rounds on fresh finite samples drawn in law, as a user runs them through `ms.train`.
 
-`dist` is recorded in every round. The floor of a round is the time to draw its normals and
+These runs record `dist` in every round. The floor of a round is the time to draw its normals and
 chi-squares. Every method is first compared with NumPy: with explicit samples in a small dimension,
 and, at the size that is timed, with direct draws of (16) and (17).
 """
@@ -41,8 +41,8 @@ TARGETS = {(MANY, "fo-anil"), (FEW, "maml")}
 
 STILL = peers.Steps(alpha=0.1, beta=1e-12)  # no run diverges at any size
 SMALL_STEPS = peers.Steps(alpha=0.1, beta=0.1)
-# Outer steps of the two rounds that are compared, for n m_out = 5,000: noise off the span then
-# moves B by about its own size.
+# Outer steps of the two rounds that are compared, for n m_out = 5,000: the noise off the span then
+# moves B by about the size of B.
 LARGE_STEPS = {"fo-anil": 1e-3, "anil": 1e-3, "fo-maml": 3e-4, "maml": 2e-5}
 ROUNDS_SECONDS = 0.06  # of a timed run: short, so that some runs are not disturbed
 
@@ -59,7 +59,7 @@ def about(what: str, size: Size, unit: str, **rest: Any) -> dict[str, Any]:
 
 
 def timed(size: Size, method: str) -> tuple[Callable[[], object], int]:
-    """Return a run to time, and its number of rounds."""
+    """Return a run that is to be timed, and its number of rounds."""
     law = ms.LinearTasks(d=size.d, k=size.k, noise=NOISE)
     sizes = {"n": size.n, "m_in": size.m_in, "m_out": size.m_out}
     guess = ms.estimate(law, method, **sizes, rounds=1).seconds_per_round
@@ -74,7 +74,7 @@ def floor_of(size: Size, method: str, options: Options) -> float:
 
 @functools.cache
 def assert_agrees(size: Size, method: str) -> None:
-    """Assert that runs agree in law with explicit samples and, at this size, with (16) and (17)."""
+    """Assert that runs agree in law with explicit samples, and at this size with (16), (17)."""
     _assert_agrees_explicitly(method)
     beta = LARGE_STEPS[method] * size.n * size.m_out / 5_000
     steps = peers.Steps(alpha=0.1, beta=beta)
@@ -104,7 +104,7 @@ def rounds(options: Options) -> list[Figure]:
 
 
 def _round(size: Size, method: str, took: float, timing: Timing, options: Options) -> list[Figure]:
-    """Make the row of a round, and of its ratio to the floor if that has a target."""
+    """Make the row of a round and, if it has a target, of the ratio of the round to its floor."""
     drawn = numbers(size, peers.RULES[method])
     floor = floor_of(size, method, options)
     wanted = (size, method) in TARGETS and len(cpus()) > 1
@@ -132,7 +132,7 @@ def _round(size: Size, method: str, took: float, timing: Timing, options: Option
 
 
 def scaling(options: Options) -> list[Figure]:
-    """Time a round against n, and against d."""
+    """Time a round as a function of n, and as a function of d."""
     return _against_n(options) + _against_d(options)
 
 

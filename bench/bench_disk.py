@@ -1,9 +1,9 @@
-"""Gradients on features on disk, next to a plain read of the same file.
+"""Gradients on features on disk, compared with a plain read of the same file.
 
-Before every call the file is dropped from the system's page cache, so that all of it comes from the
-disk. A gradient that computes while it reads takes as long as reading. Every gradient is first
-compared with the one on the same features in memory. The file is made in the folder of temporary
-files (TMPDIR).
+Before every call the file is dropped from the system's page cache, so that all of the file is read
+from the disk. A gradient that computes while it reads takes as long as a plain read. Every gradient
+is first compared with the one on the same features in memory. The file is made in the folder of
+temporary files (TMPDIR).
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def open_features(kind: str, path: Path) -> Any:
 def opener(kind: str, path: Path, y: np.ndarray, m_in: int) -> Callable[[], ms.TaskBatch]:
     """Return a function that gives the batch of a call.
 
-    A dataset stays open between calls. A mapped file is opened for each, since the system keeps the
-    pages of a mapping in its cache.
+    A dataset stays open between calls. A memory-mapped file is opened anew for each call, since the
+    system keeps the pages of an open mapping in its cache.
     """
 
     def opened() -> ms.TaskBatch:
@@ -101,7 +101,7 @@ def gradient(batch_of: Callable[[], ms.TaskBatch], *point: Any) -> ms.Gradient:
 
 
 def run(options: Options) -> list[Figure]:
-    """Time cold gradients of both methods on both files, alternating with a cold read."""
+    """Time gradients of both methods on both uncached files, alternating with plain reads."""
     size = QUICK if options.quick else SIZE
     B = np.random.default_rng(1).standard_normal((size.d, size.k)) / np.sqrt(size.d)
     w, rows = np.ones(size.k), []
@@ -124,7 +124,7 @@ def run(options: Options) -> list[Figure]:
 
 
 def compare(kind: str, size: Size, count: int, timings: dict[str, Any]) -> list[Figure]:
-    """Make the rows of rates, and of their shares of the plain read's rate."""
+    """Make the rows of rates, and of each rate as a share of the rate of the plain read."""
     shown = ", ".join(map(power_of_ten, size))
     case = f"cold {kind}, (d, k, n, m_in, m_out) = ({shown}), cores: {len(cpus())}"
     about = {"bench": "disk", "case": case, "more_is_better": True}

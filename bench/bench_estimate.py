@@ -1,10 +1,10 @@
 """Estimates of time: within a factor of two of the time of a run, for every engine.
 
-The rounds of a case are chosen so that the estimate expects a quarter of a second, and at least
-three: if the estimate is wrong, the run is far too short or too long. The figure is the larger of
-estimate over run and run over estimate. The time of the run is the least of the samples, since
-other processes only add to it. Constants of the cost model that were measured on a busy machine
-falsify the figures too; `metaspan info` shows them.
+A case has at least three rounds, and enough rounds for an estimated quarter of a second: if the
+estimate is wrong, the run is far too short or too long. The figure is the larger of estimated over
+measured time and measured over estimated time. The time of the run is the least of the samples,
+since other processes only add to it. Figures are also wrong if the constants of the cost model were
+measured on a busy machine; `metaspan info` shows them.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def cases(folder: Path) -> Iterator[Case]:
 
 
 def call(of: Case, rounds: int) -> ms.Result:
-    """Do the run, and assert that it did all its rounds."""
+    """Run a case, and assert that it did all its rounds."""
     result = ms.train(of.tasks, of.method, **_options(of, rounds))
     ended = {outcome.status for outcome in result.outcomes}
     assert ended == {ms.Status.FINISHED}, f"{of.name}: {result.status}"

@@ -1,8 +1,9 @@
-"""Rounds of the methods beside MAML and ANIL, next to the round whose data they share.
+"""Rounds of the methods beside MAML and ANIL, compared with rounds of these on the same data.
 
-A round with a solved head is compared with one of exact ANIL, and FedAvg with first-order MAML of
-as many inner steps. Before it is timed, every gradient on arrays is compared with NumPy, which
-solves the normal equations, or takes the local steps, task by task.
+A round with a solved head is compared with a round of exact ANIL, and a round of FedAvg with a
+round of first-order MAML that has the same number of inner steps. Before it is timed, every
+gradient on arrays is compared with NumPy, which solves the normal equations, or takes the local
+steps, task by task.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def _rows(calls: Mapping[str, Call], case: str, repeats: int) -> list[Figure]:
 
 
 def _check(inputs: Problem) -> None:
-    """Compare the gradients with NumPy, written out task by task."""
+    """Compare the gradients with gradients that NumPy computes task by task."""
     X, y, B, w = inputs.arrays.X_in, inputs.arrays.y_in, inputs.B, inputs.w
     m, k = X.shape[1], B.shape[1]
     heads = []

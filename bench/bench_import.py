@@ -1,4 +1,4 @@
-"""The time of `import metaspan` in a fresh interpreter, next to NumPy, which it includes."""
+"""The time of `import metaspan` in a fresh interpreter, and that of NumPy, which it imports."""
 
 from __future__ import annotations
 

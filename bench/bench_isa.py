@@ -1,12 +1,12 @@
-"""Every instruction-set level next to the level below, on work that fits the caches of one core.
+"""Every instruction-set level compared with the next lower one, on work that fits the caches.
 
-Sweeps whose limit is arithmetic have a target: the Gram route's and those of population losses. The
-vector route reads a number for every two operations. A collapsed round spends its time on draws,
-which no level may contract into fused operations, and on small decompositions. Both are shown
-without a target.
+Sweeps whose limit is arithmetic have a target: those of the Gram route and those of population
+losses. The vector route is limited by reading: it reads a number for every two operations. A
+collapsed round spends its time on draws, which no level may contract into fused operations, and on
+small decompositions. The vector route and the collapsed round are shown without a target.
 
 The bench needs an installation with several levels, such as a wheel. A process loads one level, so
-each sample is a process of its own; levels alternate.
+each sample is taken in a new process, and the levels alternate.
 """
 
 from __future__ import annotations

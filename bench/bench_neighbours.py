@@ -1,8 +1,8 @@
-"""Rounds beside busy processes: two threads, against one thread beside the same processes.
+"""Rounds beside busy processes: two threads compared with one beside the same processes.
 
 A loop ends with its slowest thread, and a busy process takes a processor for milliseconds at a
-time, so short rounds on two threads can take longer than on one. Every other process here computes
-without a pause. Runs on one and on two threads alternate.
+time, so short rounds on two threads can take longer than on one. Each busy process computes without
+a pause. Runs on one and on two threads alternate.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def neighbours(count: int) -> Iterator[None]:
 
 
 def cases() -> Iterator[Case]:
-    """Yield the name of a kind of run, and the run of some rounds on some threads."""
+    """Yield the name of each kind of run, and a function of rounds and threads that runs it."""
     for n in (100, 1_000):
         law = ms.LinearTasks(d=10**9, k=10, noise=0.1)
         sizes = {"n": n, "m_in": 50, "m_out": 50}

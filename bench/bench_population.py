@@ -1,9 +1,9 @@
 """Training on population losses, as a user runs it through `ms.train`.
 
-Heads are drawn afresh and `dist` is recorded in every round. Each size first checks its answer:
-with the heads that the package drew, NumPy (and in small dimension PyTorch and JAX, on B itself)
-must reach the same state. The timed runs must finish, and a long one must converge at the rate of
-(22), which shows that the heads have the right law.
+Heads are drawn afresh and `dist` is recorded in every round. For each size the answer is checked
+first: with the heads that the package drew, NumPy must reach the same state, and so must PyTorch
+and JAX, on B itself, if the dimension is small. The timed runs must finish, and a long run must
+converge at the rate of (22), which shows that the heads have the right law.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def train(tasks: ms.LinearTasks, method: str, rounds: int, **rest: Any) -> ms.Re
 
 
 def what(who: str) -> str:
-    """Describe what a row's loop does in a round."""
+    """Describe the work that the loop timed in a row does in a round."""
     dist = "no dist" if who.endswith("no dist") else "dist in every round"
     if who.startswith("metaspan"):
         return f"fresh heads, {dist}"
@@ -56,7 +56,7 @@ def what(who: str) -> str:
 
 
 def small(options: Options) -> list[Figure]:
-    """Time d = 20, n = k = 3 on one core, next to every peer."""
+    """Time d = 20, n = k = 3 on one core, for the package and for every peer."""
     d, k, n = 20, 3, 3
     targets = {"fo-anil": 500_000.0, "maml": 250_000.0}
     lengths = {"NumPy": 2_000, "JAX": 10_000, "PyTorch": 100}
@@ -109,7 +109,7 @@ def small(options: Options) -> list[Figure]:
 def _assert_same_descent(
     problem: peers.Population, method: str, installed: list[peers.Peer]
 ) -> None:
-    """Assert that all find the same B, w and distances from one start and the same heads."""
+    """Assert that the package and its peers agree, given the same start and the same heads."""
     rounds = 300
     d, k = problem.B_star.shape
     tasks = ms.LinearTasks(d=d, k=k, B_star=problem.B_star)
@@ -128,7 +128,7 @@ def _assert_same_descent(
 def _assert_rate(result: ms.Result) -> None:
     r"""Assert that log dist falls by -log(1 - alpha beta) a round at the end, for heads N(0, I).
 
-    The mean over T rounds of n heads scatters by sqrt(2 / (n T)), which is below 1 % here.
+    The mean over T rounds of n heads has a standard deviation of sqrt(2 / (n T)), below 1 % here.
     """
     dist = result.trace["dist"]
     half = len(dist) // 2
@@ -232,7 +232,8 @@ def _assert_same_coordinates(d: int, k: int, n: int, method: str) -> None:
     """Assert that NumPy finds the same M, R, w and distances from the same start and heads."""
     rounds = 20
     tasks = ms.LinearTasks(d=d, k=k)
-    # Not at alpha B^T B = I, where the first gradient by the head is all cancellation.
+    # The start is not at alpha B^T B = I, where all digits of the first gradient with respect to
+    # the head cancel.
     init = ms.Init(dist=0.7, scale=2.5)
     ours = train(tasks, method, rounds, n=n, init=init)
     state, dist = peers.descend(
@@ -288,8 +289,9 @@ def _parts_of_a_round(
 
 # ----------------------------------------------------------------------------------------- memory
 
-# The high-water mark of the address space: that of getrusage survives fork and exec, so that the
-# child of a large process would start with its parent's. macOS has no /proc, and counts bytes.
+# The high-water mark of the address space is used, since that of getrusage survives fork and exec:
+# the child of a large process would start with the mark of its parent. macOS has no /proc, and
+# counts bytes.
 MEMORY = """
 import json, pathlib, resource, sys
 
@@ -311,7 +313,7 @@ print(json.dumps([before, peak()]))
 
 
 def memory(options: Options) -> list[Figure]:
-    """Measure the peak memory of a run at d = 10^12, above that of the import."""
+    """Measure by how much a run at d = 10^12 raises the peak memory after the import."""
     figures = []
     for method in METHODS:
         rounds = options.rounds(1000)

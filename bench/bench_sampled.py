@@ -1,9 +1,9 @@
 """Rounds on finite samples at full dimension that are drawn row by row and never stored.
 
-A round draws its data, computes the gradient of all tasks and takes the outer step. It is timed
-within a run, from the end of the first round to the end of the last. Its floor is the time to make
-the normals of its rows at the rate of the generator's loop. Every run is first compared, at the
-size that is timed, with the gradient on the arrays that `sample` draws.
+A round draws its data, computes the gradient of all tasks and takes the outer step. The round is
+timed within a run, from the end of the first round to the end of the last round. Its floor is the
+time to make the normals of its rows at the rate of the generator's loop. Every run is first
+compared, at the size that is timed, with the gradient on the arrays that `sample` draws.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def start(size: Size) -> Start:
 
 
 def train(size: Size, method: str, init: Start, **rest: Any) -> ms.Result:
-    """Train with hardly any records; assert that the run finished."""
+    """Train with almost no records; assert that the run finished."""
     result = ms.train(
         ms.LinearTasks(d=size.d, k=size.k, noise=NOISE),
         method,
@@ -116,7 +116,7 @@ def assert_agrees(size: Size) -> None:
 
 
 def rounds(options: Options) -> list[Figure]:
-    """Time all methods where B fits the cache and where not; on one core, the generator too."""
+    """Time all methods with B in and out of the cache, and on one core the generator too."""
     figures = _generator(options) if len(cpus()) == 1 else []
     for size in (QUICK,) if options.quick else (WIDE, LONG):
         assert_agrees(size)
@@ -178,7 +178,7 @@ def _generator(options: Options) -> list[Figure]:
 
 
 def _assert_normals() -> None:
-    """Assert that float32 is float64 rounded, and that both have the moments of a normal."""
+    """Assert that float32 normals are rounded float64 ones, and that both have normal moments."""
     double, single = (ms._core.normals(0, 0, 0, 0, 1, 100, MANY, d, 1) for d in NORMALS)
     assert (double.astype(np.float32) == single).all()
     for power, (mean, variance) in {1: (0, 1), 2: (1, 2), 4: (3, 96)}.items():
@@ -189,7 +189,7 @@ def _assert_normals() -> None:
 
 
 def beside(options: Options) -> list[Figure]:
-    """Time a round with the drawing of its data, next to peers that store the data."""
+    """Time a round that draws its data, and peers that store their data."""
     size = QUICK if options.quick else WIDE
     assert_agrees(size)
     figures = []

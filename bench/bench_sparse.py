@@ -1,12 +1,13 @@
-"""Sweeps over sparse samples, next to SciPy's products and to one read of their entries.
+"""Sweeps over sparse samples, compared with SciPy's products and with one read of the entries.
 
 Gradients and heads are computed as by default, on the route that the package finds cheapest. Three
-cases force products with all columns of B: X B alone, by adaptation over enough steps that
-passes with a vector at a time would be dearer; X B and X^T C, by the Gram route, in one gradient
-and in a run of a few rounds, which may copy its entries.
+cases force products with all columns of B: X B alone, by adaptation with enough steps that passes
+with one vector at a time would cost more; X B and X^T C, by the Gram route, in one gradient and in
+a run of a few rounds, which may copy its entries.
 
 The floor is the time in which all cores read the columns and values of the entries that a call must
-pass, 12 bytes each. The rows of B and of the gradient that the entries address come on top.
+pass, 12 bytes each. The floor leaves out the time to read the rows of B and of the gradient that
+the entries address.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def run(options: Options) -> list[Figure]:
 
 
 def _share(what: str, shape: Shape, took: float, floor: float, entries: int) -> Figure:
-    """Make the row of the share of the rate at which all cores read."""
+    """Make the row of a call's rate as a share of the rate at which all cores read."""
     return Figure(
         bench="sparse",
         case=f"{what}, (d, k, n, m, entries) = {tuple(shape)}, cores: {len(cpus())}",
@@ -209,7 +210,7 @@ def _adapted(
 
 
 def _gradient(X: list[Any], y: list[np.ndarray], B: np.ndarray, heads: Any) -> np.ndarray:
-    """Return the mean over tasks of X^T r w^T / m, with the product by w last."""
+    """Return the mean over tasks of X^T r w^T / m; X^T r is multiplied by w^T last."""
     return _gradients(X, y, B, heads)[0]
 
 

@@ -1,6 +1,6 @@
-"""Studies: their cost beyond the runs, the gain of a second process, the time to open large ones.
+"""Studies: their overhead, the gain by a second process, and the time to open large studies.
 
-The peer is what a user would write instead: a loop over `train` that stores nothing.
+The peer is the loop over `train` that a user would write instead, which stores nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Rounds on fresh finite samples in plain NumPy, and a test that two sets of runs have one law.
+"""Rounds on fresh finite samples in NumPy, and a test that two sets of runs have the same law.
 
 `explicit` draws every sample at full dimension. `in_coordinates` draws (16) and (17) directly, with
-the gradient of each task in coordinates of its own. It needs a dimension so large that the parts
-off the span of different tasks are orthogonal, up to a relative 1 / sqrt(d).
+the gradient of each task in coordinates of its own. `in_coordinates` needs a large dimension: it
+treats the parts of different tasks off the span as orthogonal, which holds up to a relative 1 /
+sqrt(d).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ RESOLUTION = 0.15  # largest standard error of a mean: a test with a larger one 
 
 
 class Case(NamedTuple):
-    """The arguments of a round beside its state."""
+    """The arguments of a round apart from its state."""
 
     size: Size
     rule: peers.Rule
@@ -57,7 +58,7 @@ def train(size: Size, method: str, steps: peers.Steps, **rest: Any) -> ms.Result
 def assert_law(
     rounds_of: Round, size: Size, method: str, steps: peers.Steps, *, rounds: int, trials: int
 ) -> None:
-    """Assert that runs of the package and of NumPy from one start end with one law."""
+    """Assert that runs of the package and of NumPy from the same start end with the same law."""
     M, R, _ = train(size, method, steps, rounds=0).state
     case, rng = Case(size, peers.RULES[method], steps.alpha), np.random.default_rng(11)
     theirs = []
@@ -75,9 +76,9 @@ def assert_law(
 
 
 def assert_agree(measured: Mapping[str, Array], expected: Mapping[str, Array], what: str) -> None:
-    r"""Assert that records (trials,) of independent runs have logarithms of one mean and spread.
+    r"""Assert that logarithms of records (trials,) of two sets of runs agree in mean and spread.
 
-    The spread is the mean distance from the median, which heavy tails do not dominate.
+    The spread is the mean distance from the median, since heavy tails do not dominate it.
     """
     for name, theirs in expected.items():
         a, b = np.log(measured[name]), np.log(theirs)
@@ -89,7 +90,7 @@ def assert_agree(measured: Mapping[str, Array], expected: Mapping[str, Array], w
 
 
 def _apart(a: Array, b: Array) -> tuple[float, float]:
-    """Return the difference of means in standard errors, and the standard error."""
+    """Return the difference of the means in standard errors, and this standard error."""
     error = math.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
     return float(a.mean() - b.mean()) / error, error
 
@@ -106,7 +107,7 @@ def explicit(rng: np.random.Generator, case: Case, Z: Array, w: Array) -> tuple[
 
 
 def in_coordinates(rng: np.random.Generator, case: Case, Z: Array, w: Array) -> tuple[Array, ...]:
-    """Do the same for large d: a task's samples are [P, L], L = bartlett(m, d - D)."""
+    """Do a round for large d: a task's samples are [P, L], L = bartlett(m, d - D)."""
     size, D = case.size, len(Z)
     m = size.m_in + size.m_out
     B = np.vstack([Z, np.zeros((m, size.k))])
@@ -137,7 +138,7 @@ def _label(rng: np.random.Generator, X_in: Array, X_out: Array, k: int) -> peers
 
 
 def _step(Z: Array, move: Array, gram: Array) -> Array:
-    """Take the step (19): new directions add in quadrature."""
+    """Take the step (19): new directions are orthogonal to the old ones."""
     k = Z.shape[1]
     moved = Z - move
     moved[k:] = np.linalg.cholesky(moved[k:].T @ moved[k:] + gram).T

@@ -20,7 +20,7 @@ MANY = 2**13  # normals in a row: 64 KiB
 # Tasks of a panel; they share it if their vectors have at most SHORT numbers in all, or B has more
 # than LARGE_B.
 PANEL, SHORT, LARGE_B = 8, 2**14, 2**19
-HELD_BYTES = 2**26  # of inner sets, at most, that are kept until they are used again
+HELD_BYTES = 2**26  # largest size of inner sets that are kept until they are used again
 DOF = 40.0  # degrees of freedom of the chi-squares; they do not affect the time
 
 
@@ -32,7 +32,7 @@ class Numbers:
     roots: int  # of chi-squares
 
     def seconds(self, repeats: int) -> float:
-        """Return the least time to draw them on all CPUs that this process may use."""
+        """Return the least time to draw the numbers on all CPUs that this process may use."""
         normal, root = rates(repeats)
         return (self.normals / normal + self.roots / root) / len(cpus())
 
@@ -40,9 +40,9 @@ class Numbers:
 def numbers(size: Size, rule: Rule) -> Numbers:
     r"""Count the numbers of a round with one inner step, k_star = k, and d far above its samples.
 
-    A set of m samples is a triangular factor with min(m, columns) rows and as many roots, (19). For
-    MAML the columns outside the span are those of a frame of the inner samples, whose rows are
-    kept apart, and of the part of the outer samples beyond the frame, (16).
+    A set of m samples is a triangular factor with min(m, columns) rows and the same number of roots
+    of chi-squares, (19). For MAML the columns outside the span are those of a frame of the inner
+    samples, whose rows are kept apart, and of the part of the outer samples beyond the frame, (16).
     """
     D = 2 * size.k  # rows of [M; R]; a row of samples has a column of noise as well
     if rule.adapt_B:
@@ -82,8 +82,8 @@ def normals(dtype: str, repeats: int = 7) -> float:
 def rows_made(size: Size, rule: Rule) -> int:
     r"""Count the rows of samples that a sampled round makes.
 
-    All are made once. An exact method makes the inner ones again, unless the inner sets of the
-    tasks that share a product with B are held.
+    All rows are made once. An exact method makes the rows of inner sets again, unless the inner
+    sets of the tasks that share a product with B are held.
     """
     short, long = PANEL * size.d <= SHORT, size.k * size.d > LARGE_B
     tasks = min(PANEL, size.n) if short or long else 1

@@ -1,6 +1,6 @@
-"""The floor of a route of the arrays engine: what a round must at least read and compute.
+"""The floor of a route of the arrays engine: the least that a round must read and compute.
 
-It counts products with the data for one inner step, by equations (5) to (10) and (24).
+Counts are of products with the data for one inner step, by equations (5) to (10) and (24).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """The least bytes to read and flops to compute, and where the bytes come from."""
+    """The least bytes to read and flops to compute, and whether the bytes come from a cache."""
 
     bytes: float
     flops: float
@@ -61,7 +61,8 @@ def round_work(route: str, size: Size, rule: Rule, itemsize: int = 8) -> Work:
     """Count a round of the Gram or the vector route on data that are not in the cache yet."""
     sweep_in, sweep_out = size.samples_in * size.d, size.samples_out * size.d
     if route == "vector":
-        # A residual and its product with X^T are one pass: a row is used twice while in the cache.
+        # A residual and its product with X^T take one pass over X: a row is used twice while it is
+        # in the cache.
         passes = (2 if rule.exact else 1) * sweep_in + sweep_out
         flops = 4 * passes
     else:
@@ -82,7 +83,7 @@ def round_work(route: str, size: Size, rule: Rule, itemsize: int = 8) -> Work:
 
 
 def setup_work(size: Size, rule: Rule) -> Work:
-    """Count the Gram matrix of the dual route and X B_0; inner products only if they are needed."""
+    """Count X B_0 and, if inner products are needed, the Gram matrix of the dual route."""
     pairs = size.samples**2 - (0 if rule.exact else size.samples_in**2)
     data = 8 * size.samples * size.d
     return Work(

@@ -1,7 +1,8 @@
 """Cases that are timed at every instruction-set level: `python -m bench.isa_cases NAME`.
 
-It prints seconds. METASPAN_ISA in the environment names the level. Each case fits the caches of one
-core, so that arithmetic is the limit, and runs once before it is timed.
+The command prints the seconds of a case. METASPAN_ISA in the environment names the level. The data
+of a case fit the caches of one core, so that arithmetic is the limit. A case runs once before it is
+timed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ STILL = 1e-12  # an outer step after which all rounds see nearly the same number
 
 
 def median(call: Callable[[], float]) -> float:
-    """Return the median of a few samples, after one that warms up."""
+    """Return the median of a few samples, after one untimed sample that warms up."""
     call()
     return statistics.median(float(call()) for _ in range(REPEATS))
 

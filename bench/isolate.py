@@ -1,4 +1,4 @@
-"""Run a bench in a process of its own, confined to as many cores as its figures are for."""
+"""Run a bench in a separate process, confined to the number of cores that its figures state."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class Part:
 def confined(cores: int) -> Iterator[None]:
     r"""Confine processes that start within the block to the last `cores` CPUs of this process.
 
-    Libraries size their thread pools when they load, so this must precede the child's first import.
+    Libraries choose the size of their thread pools when they are loaded, so the processes must be
+    confined before the child's first import.
     """
     if not hasattr(os, "sched_setaffinity"):
         yield
@@ -69,7 +70,7 @@ def measure(part: Part, options: Options) -> tuple[list[Figure], dict[str, Any]]
     except EOFError:
         process.join()
         answer = f"the process died with exit code {process.exitcode}"
-    except BaseException:  # it is no daemon, since those cannot have children: end it here
+    except BaseException:  # no daemon, as daemons have no children: end it here
         process.terminate()
         raise
     process.join()

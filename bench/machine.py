@@ -1,4 +1,4 @@
-"""The limits of this machine, measured: memory bandwidth and matrix products."""
+"""Measure the limits of this machine: memory bandwidth and the speed of matrix products."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ORDER = 2048  # of the square matrices that are multiplied
 
 
 def best(call: Callable[[], object], repeats: int) -> float:
-    r"""Return the least seconds of a few calls, since a limit is reached only without disturbance.
+    r"""Return the least time of a few calls: a limit is reached only without disturbance.
 
     Calls during which other processes were busy do not count towards `repeats`, up to 4 repeats.
     """
@@ -33,7 +33,7 @@ def best(call: Callable[[], object], repeats: int) -> float:
 
 @functools.cache
 def limits(repeats: int = 7) -> dict[str, float]:
-    r"""Measure read and copy in GB/s (a copy counts its reads and writes) and gemm in GFLOP/s.
+    r"""Measure reads and copies in GB/s (a copy counts reads and writes) and gemm in GFLOP/s.
 
     Each limit uses all CPUs that this process may use and is measured once. Reading is the best of
     three loops. The cached rate is that of one core on an array in its own cache, times the number

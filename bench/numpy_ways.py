@@ -1,7 +1,7 @@
-"""One round on arrays in efficient NumPy, in three ways: the shape decides which is the fastest.
+"""One round on arrays in efficient NumPy, in three ways; the fastest way depends on the shape.
 
-Each computes the two-level gradient of `peers` for one inner step, with derivatives written out.
-None forms the `B_i` of a task, and every product is a call of BLAS.
+Each way computes the two-level gradient of `peers` for one inner step, with derivatives written
+out. No way forms the `B_i` of a task, and every product is a call of BLAS.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def all_at_once(data: Arrays, B: Array, w: Array, rule: Rule, alpha: float) -> G
 
 
 def task_by_task(data: Arrays, B: Array, w: Array, rule: Rule, alpha: float) -> Gradient:
-    """Use one vector a task; do all products of a task first: its data may stay in the cache."""
+    """Use one vector a task; do all products of one task first, while it is in the cache."""
     n, d = len(data.X_in), len(B)
     Bw = B @ w
     g, p, h = np.empty((n, d)), np.empty((n, d)), np.zeros(d)

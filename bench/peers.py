@@ -1,4 +1,4 @@
-r"""The peers: what a user would write in NumPy, PyTorch with torch.func, or JAX with jit and scan.
+r"""The peers: a user's own code in NumPy, in PyTorch with torch.func, or in JAX with jit and scan.
 
 All compute the same two-level loss with one inner step: each task moves the head `w` (MAML: also
 the representation `B`) by one gradient step on its inner loss, and the outer losses after this step
@@ -79,12 +79,12 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    r"""One library. The returned callables do not include preparation, compilation and conversion.
+    r"""Functions of one library; what they return omits preparation, compilation and conversion.
 
     train(problem, rule, steps, *, rounds, heads=None, dist=True) -> () -> Trained
         Heads (rounds, n, k_star) as passed, otherwise standard normal, drawn in the loop.
     task_gradients(problem, heads, rule, alpha) -> () -> Gradient
-        The mean over tasks with heads (n, k_star): one round's gradient, or a part of it.
+        The mean gradient over the tasks with heads (n, k_star): all tasks of a round, or some.
     gradient(data, B, w, rule, alpha) -> () -> Gradient
         The same for tasks as arrays.
     """
@@ -169,7 +169,7 @@ def numpy_gradient(
 def coordinates(problem: Population) -> tuple[Array, Array]:
     """Return M (k_star, k) and an orthonormal basis E (d, e) of the part of B off B_star."""
     off = problem.B
-    for _ in range(2):  # one projection leaves too much of B_star if that part is small
+    for _ in range(2):  # project twice: once leaves too much of B_star if the part off it is small
         off = off - problem.B_star @ (problem.B_star.T @ off)
     return problem.B_star.T @ problem.B, np.linalg.qr(off)[0]
 
@@ -361,7 +361,7 @@ def _jax_peer() -> Peer:
 
 
 def load() -> tuple[list[Peer], dict[str, str]]:
-    """Return the peers that are installed, and for each other one the reason, by name."""
+    """Return the installed peers by name, and the reason for each peer that is missing."""
     installed, missing = [], {}
     for name, make in (("NumPy", _numpy_peer), ("JAX", _jax_peer), ("PyTorch", _torch_peer)):
         try:

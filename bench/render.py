@@ -1,7 +1,7 @@
 """Render the figures of a run: `python -m bench.render FIGURES.jsonl FOLDER`.
 
 Writes `bench.md`, `figures/roofline.png` and `figures/collapsed.png` into the folder. If a figure
-was taken more than once, the last one counts.
+was taken more than once, the last value counts.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ COLLAPSED = """\
 
 
 def read(path: Path) -> list[Record]:
-    """Read the figures of a file, the last one of each name."""
+    """Read the figures of a file; of figures with the same name keep the last."""
     last: dict[tuple[str, str, str], Record] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)

@@ -1,4 +1,4 @@
-"""Draw a roofline: speed against arithmetic per byte, below the limits of the machine."""
+"""Draw a roofline: speed over flops per byte, with the limits of the machine as lines."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def draw(records: list[dict[str, Any]], limits: dict[str, float], path: Path) ->
         for record in records:
             _point(ax, record, sizes)
         _legend(ax, sizes)
-        figure.draw_without_rendering()  # settles the layout, and with it the slope of the lines
+        figure.draw_without_rendering()  # fixes the layout, which determines the slope of the lines
         for name in names:
             name.set_rotation(_angle(ax))
         figure.savefig(path, dpi=200)

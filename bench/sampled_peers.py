@@ -1,8 +1,9 @@
-"""A round on fresh samples as a user would write it, with the drawing of its data.
+"""A round on fresh samples as a user would write it, including the drawing of its data.
 
 Every call draws heads, features and noise of all tasks, labels them, and takes the gradient of
-`peers`. NumPy's loop for normals runs on one CPU, so it draws on all of them, with a generator for
-each, into arrays that are reused. PyTorch and JAX draw by themselves.
+`peers`. NumPy's loop for normals runs on one CPU, so `sampled_peers` runs it on all CPUs, with a
+generator for each, and fills arrays that are reused. PyTorch and JAX draw with their own
+generators.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def assert_same_law(
     method: str,
     installed: dict[str, Callable[[], Any]],
 ) -> None:
-    """Assert that distance and head after an outer step have one law for everybody."""
+    """Assert that distance and head after an outer step have the same law for all peers."""
     beta, size = 0.02, origin.size
     ours = ms.train(
         law,
@@ -168,7 +169,7 @@ def assert_same_law(
     measured = {name: ours.trace[name][:, -1] for name in ("dist", "w_norm")}
     for who, call in installed.items():
         ends = []
-        for _ in range(6 if size.n >= 100 else 24):  # fewer tasks vary more
+        for _ in range(6 if size.n >= 100 else 24):  # means over fewer tasks vary more
             step = call()
             B, w = (step.B, step.w) if isinstance(step, ms.Gradient) else map(np.asarray, step)
             moved = origin.B - beta * B

@@ -1,4 +1,4 @@
-"""The time of a collapsed round against n and d: a drawing, and a caption in words."""
+"""The time of a collapsed round as a function of n and of d: a drawing and its caption."""
 
 from __future__ import annotations
 

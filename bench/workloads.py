@@ -34,7 +34,7 @@ class Problem:
     known: dict[str, Gradient] = field(default_factory=dict)
 
     def reference(self, method: str) -> Gradient:
-        """Return NumPy's gradient at the start, computed once."""
+        """Return NumPy's gradient at the start; it is computed once."""
         if method not in self.known:
             self.known[method] = self.descent(method, self.B, self.w)
         return self.known[method]
@@ -44,7 +44,7 @@ class Problem:
         return numpy_gradient(B, w, ArrayTasks(self.arrays), RULES[method], ALPHA)
 
     def beta(self, method: str, move: float) -> float:
-        """Return the outer step that moves the entries of B by a share of their size."""
+        """Return the outer step size that moves the entries of B by a given share of their size."""
         return move * float(np.abs(self.B).max() / np.abs(self.reference(method)[0]).max())
 
     def float32(self) -> Problem:
@@ -78,7 +78,7 @@ def problem(size: Size) -> Problem:
 
 
 def train(inputs: Problem, method: str, **rest: Any) -> ms.Result:
-    """Train with hardly any records; assert that the run finished."""
+    """Train with almost no records; assert that the run finished."""
     result = ms.train(
         inputs.batch,
         method,
@@ -104,12 +104,12 @@ class Laps:
 
 
 def laps(inputs: Problem, method: str, *, rounds: int, **rest: Any) -> Laps:
-    """Time a run of at least two rounds; a round is the mean of those after the first."""
+    """Time a run of two rounds or more; the time of a round is a mean that omits the first."""
     return laps_of(partial(train, inputs, method), rounds=rounds, **rest)
 
 
 def laps_of(run: Callable[..., ms.Result], *, rounds: int, **rest: Any) -> Laps:
-    """Time any run that takes these arguments, in the same way."""
+    """Time any run that takes these arguments, as `laps` does."""
     seen: list[tuple[int, float]] = []
     began = time.perf_counter()
     rest["progress"] = lambda done, _: seen.append((done, time.perf_counter()))
@@ -121,7 +121,7 @@ def laps_of(run: Callable[..., ms.Result], *, rounds: int, **rest: Any) -> Laps:
 
 
 def rounds_of(inputs: Problem, method: str, **rest: Any) -> Callable[[], Seconds]:
-    """Return a run of many rounds that reports the seconds of one; each reads the data anew."""
+    """Return a run of many rounds, which read the data anew, that reports a round's seconds."""
     rest["beta"] = inputs.beta(method, STILL)
     guess = estimate(inputs, method, **rest).seconds_per_round
     rounds = 1 + min(max(round(ROUNDS_SECONDS / guess), 1), 3000)

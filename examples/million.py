@@ -1,9 +1,9 @@
 """Train for a thousand rounds in a million dimensions, with new samples every round.
 
 Each round has 2,000 tasks with 5,025 samples of a million features, which would be 80 terabytes of
-numbers. They are never drawn: the package draws what a round needs of them from its exact law, in
-which d is only a parameter. For comparison, the script times the same round on samples that are
-drawn, at a size at which that is possible.
+numbers. The samples are never drawn: the package draws what a round needs of them from its exact
+law, in which d is only a parameter. For comparison, the script times the same round with drawn
+samples, at a size at which they fit in memory.
 """
 
 import time
@@ -21,8 +21,8 @@ dist = r.trace["dist"]
 print(f"metaspan: {rounds:,} rounds at d = {d:,} in {seconds:.1f} s ({r.config.engine} engine)")
 print(f"dist {dist[0]:.4f} at the start, {dist[-1]:.4f} at the end")
 
-# The same first-order ANIL on samples drawn at full size, by PyTorch or, if it is not installed, by
-# NumPy.
+# The same first-order ANIL on samples drawn at full size, in PyTorch or, if PyTorch is not
+# installed, in NumPy.
 try:
     import torch
 
@@ -65,7 +65,8 @@ days = measured * (n / few) * (d / len(eye)) * rounds / 86_400
 print(f"{name}, EXTRAPOLATED to d = {d:,}, n = {n:,} and {rounds:,} rounds: {days:,.0f} days")
 print("(not measured: taken as linear in the tasks, in d and in the rounds)")
 
-# One round alone could not determine the subspace better than the floor; many small steps average.
+# One round alone could not determine the subspace better than the floor; many small steps average
+# the noise.
 floor = {"error floor of one round": ms.theory.floor_line(r)}
 try:
     ms.plot({f"FO-ANIL, {seconds:.1f} s": r}, predictions=floor).figure.savefig(

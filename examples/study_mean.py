@@ -1,8 +1,8 @@
 """Study the effect of a nonzero mean of the heads on ANIL, MAML and average risk.
 
 Heads are N(mean * 1, I). Step sizes shrink as the mean grows, and rounds grow so that all runs have
-the same alpha * beta * rounds: by (22) their final dist would be equal. All methods see the same
-tasks.
+the same alpha * beta * rounds: by (22) all runs would then end at the same dist. All methods see
+the same tasks.
 """
 
 import argparse

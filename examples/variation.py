@@ -1,6 +1,6 @@
 """Vary the first example: what do more dimensions cost, up to 10^12 features?
 
-From a random start dist begins to decrease later, by a number of rounds that grows like log(d), and
+From a random start dist begins to decrease after a number of rounds that grows like log(d), and
 then decreases at the same rate for every d. The time of a round does not depend on d at all.
 """
 

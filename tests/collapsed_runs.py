@@ -1,8 +1,8 @@
 """Explicit runs in d dimensions, collapsed runs, and tests that compare their laws.
 
 A case holds the sizes of a run. A sample holds the final records of many independent runs of a
-case, by the name of the record. Two samples count as samples of one law unless a test of their
-distributions, means or variances rejects that.
+case, by the name of the record. Two samples are accepted as samples of the same law unless a test
+rejects that their distributions, means or variances agree.
 """
 
 import zlib
@@ -18,7 +18,7 @@ from reference import explicit
 RECORDS = ("dist", "w_norm", "perp_norm", "sigma_max", "loss_in", "loss_adapted", "loss_out")
 RUNS = 3000  # on either side
 TASKS_AT_A_TIME = 12_000  # of explicit runs
-FAMILY_ERROR = 1e-3  # the chance that any of a family's tests fails on two samples of one law
+FAMILY_ERROR = 1e-3  # chance that any test of a family fails on two samples of the same law
 
 
 class Case(NamedTuple):
@@ -50,7 +50,7 @@ class Case(NamedTuple):
     penalty: float = 0.0
 
     def method(self):
-        """The method, as the core takes it."""
+        """The method, in the form that the core takes."""
         return CoreMethod(
             self.alpha,
             self.beta,
@@ -83,7 +83,7 @@ SHAPES = {
     "plain": Case(),
     "one step": Case(m_in=2, alpha=0.1, inner_steps=1, rounds=1),
     "three steps": Case(inner_steps=3),
-    # Where little is left to chance, so that small errors show.
+    # Cases with little randomness, in which small errors become visible.
     "strong": Case(d=5, n=12, m_in=24, m_out=6, noise=0.2, alpha=0.6, inner_steps=1, rounds=0),
     "noisy": Case(3, 1, 1, n=24, m_in=32, m_out=2, noise=2.0, inner_steps=1, rounds=0),
     "wide": Case(d=11, k=3, n=3, m_in=2, m_out=1, alpha=0.03, beta=0.05),
@@ -92,12 +92,12 @@ SHAPES = {
     "single column, one left": Case(3, 1, 1, beta=0.2),
     "many tasks": Case(d=16, n=41, m_in=2, m_out=2, beta=0.5, inner_steps=1, rounds=1),
     "tall": Case(d=7, m_in=11, m_out=13),
-    # Little or nothing left over off the span: factors are trapezoidal.
+    # Cases with few or no dimensions off the span, in which factors are trapezoidal.
     "three left": Case(d=7, m_in=5, m_out=4),
     "one left": Case(d=5, m_in=4, m_out=5),
     "none left": Case(d=4),
     "less than the span": Case(d=3),
-    # Rows of R that stay, as those of a start that is tracked.
+    # Cases in which some rows of R keep their directions, as with a tracked start.
     "kept": Case(kept=2),
     "kept, one left": Case(d=7, kept=2),
     "inner infinite": Case(m_in=None),
@@ -120,7 +120,7 @@ SHAPES = {
     "sphere, inner infinite": Case(m_in=None, **SPHERE),
     "sphere, outer infinite": Case(m_out=None, **SPHERE),
 }
-# Average risk minimisation: no inner step, so that there is one method.
+# Average risk minimisation has no inner step, so there is only one method.
 BASELINES = ("plain", "one left", "none left", "student-t", "sphere", "outer infinite", "shared")
 CASES = {
     f"{method}, {shape}": case._replace(**parts)
@@ -130,7 +130,7 @@ CASES = {
 
 
 def seed_of(*key):
-    """A seed that depends on nothing but the words of the key."""
+    """A seed that depends only on the words of the key."""
     return zlib.crc32(" ".join(map(str, key)).encode())
 
 
@@ -138,7 +138,7 @@ def drawn(case, runs, seed):
     """Draw a sample of explicit runs."""
     B, w = case.start()
     rng = np.random.default_rng(seed)
-    # As many runs at a time as have arrays that stay in a cache.
+    # The number of runs at a time is limited so that their arrays stay in a cache.
     most = TASKS_AT_A_TIME // case.n
     samples = [
         explicit.train(
@@ -157,9 +157,9 @@ def drawn(case, runs, seed):
 
 
 def start_of(case, d):
-    """Return M, R, w of the case's start in d dimensions, and how many rows keep directions.
+    """Return M, R, w of the case's start at full size, and the number of rows with kept directions.
 
-    R is determined up to an orthogonal factor from the left.
+    R is determined only up to multiplication by an orthogonal matrix from the left.
     """
     B, w = case.start()
     kept = case.k_star + case.kept
@@ -220,8 +220,9 @@ def compare(found, expected):
 def refused(p_values, error=FAMILY_ERROR):
     """Return the names of the hypotheses that Holm's procedure rejects.
 
-    `error` is the chance of rejecting any true one. The smallest of N p-values is compared with
-    error / N, the next one with error / (N - 1), and so on up to the first that is larger.
+    `error` bounds the chance that any true hypothesis is rejected. The smallest of N p-values is
+    compared with error / N, the next p-value with error / (N - 1), and so on, until a p-value is
+    larger than its bound.
     """
     names = sorted(p_values, key=p_values.get)
     for i, name in enumerate(names):

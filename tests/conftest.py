@@ -11,18 +11,19 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-WORKER = "PYTEST_XDIST_WORKER" in os.environ  # one of the processes of pytest-xdist
+WORKER = "PYTEST_XDIST_WORKER" in os.environ  # true in a worker process of pytest-xdist
 if WORKER:
-    # Read when OpenMP is loaded, with the package: beside another process, threads that wait for
-    # each other by spinning take its processors, and most of the time.
+    # OpenMP reads this variable when it is loaded with the package: beside another process, threads
+    # that wait by spinning would take the processors of that process, and the waits most of the
+    # time.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# A shell starts background jobs with Ctrl-C ignored, and what is ignored is inherited: processes
-# that tests interrupt would not notice.
+# A shell starts background jobs with Ctrl-C ignored, and child processes inherit ignored signals:
+# processes that tests interrupt would not notice the signal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The asserts of helpers explain themselves as those of tests do.
+# Failed asserts in helper modules show their values, as failed asserts in tests do.
 pytest.register_assert_rewrite("matching", "data_runs", "boundary.scripts")
 settings.register_profile("metaspan", deadline=None, derandomize=True)
 settings.load_profile("metaspan")
@@ -30,14 +31,14 @@ settings.load_profile("metaspan")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
-    """Run the whole suite in two processes, if pytest-xdist is there and no option says otherwise.
+    """Run the whole suite in two processes, if pytest-xdist is installed and no option forbids it.
 
-    A file runs in one process, which keeps what its tests share. Runs of the package use all
-    processors themselves, so more processes would not be faster. Tests that are chosen on the
-    command line, by name or mark, run in one process, as does everything with `-n 0` or
-    `-p no:xdist`.
+    All tests of a file run in the same process, which keeps the objects that they share. Runs of
+    the package use all processors themselves, so more processes would not be faster. Tests that are
+    chosen on the command line, by name or mark, run in one process, as does everything with `-n 0`
+    or `-p no:xdist`.
     """
-    if WORKER:  # which runs what it is given, and starts no others
+    if WORKER:  # a worker runs the tests it is given, and starts no others
         return
     option = config.option
     chosen = config.args_source == pytest.Config.ArgsSource.ARGS or option.keyword
@@ -45,7 +46,7 @@ def pytest_cmdline_main(config):
     undecided = getattr(option, "numprocesses", 0) is None and option.dist == "no"
     if whole and undecided and not (option.usepdb or option.collectonly or option.tx):
         option.numprocesses, option.dist = 2, "loadfile"
-        # In the order of the folders: the files that take long come before those of tests/unit.
+        # Keep the order of the folders: the files that take long come before those of tests/unit.
         option.loadscopereorder = False
 
 

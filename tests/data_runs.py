@@ -17,7 +17,7 @@ RECORDS = (*OF_STATE, *OF_TASKS, *OF_HEADS)
 
 
 class Case(NamedTuple):
-    """Sizes of a problem. Tasks with indices in `shared` have one set for both loops."""
+    """Sizes of a problem. Tasks whose indices are in `shared` use one data set for both loops."""
 
     d: int
     width: int
@@ -37,12 +37,12 @@ class Problem(NamedTuple):
 
     @property
     def everything(self):
-        """The choice of a round that takes all tasks."""
+        """The indices of all tasks, as the choice of a round."""
         return range(len(self.tasks))
 
 
 def build(case, *, dtype=np.float64, known=True):
-    """Build the problem of a case, the same in every test; `known` gives the batch its truth."""
+    """Build a case's problem, the same in every test; `known` gives the batch B_star and heads."""
     rng = np.random.default_rng(zlib.crc32(repr(case).encode()))
     B_star, heads = ref.frame(rng, case.d, case.k_star), rng.standard_normal((99, case.k_star))
     tasks = ref.sample_tasks(rng, B_star, case.m_in, case.m_out)
@@ -104,7 +104,7 @@ def error_of(name, found, expected):
 
 
 def assert_row_of_many(alone, many, place):
-    """Check that a trial run alone has the bits of its row in a run of many trials."""
+    """Check that a trial has the same bits when it runs alone and when it runs among others."""
     for name, values in many.trace.items():
         row = values if name == "round" else values[place]
         np.testing.assert_array_equal(alone.trace[name], row, err_msg=name)

@@ -1,4 +1,4 @@
-"""One short run of every kind that draws sums over samples from their law, not the samples."""
+"""One short run of every kind that draws sums over samples, instead of samples, from their law."""
 
 import numpy as np
 
@@ -22,7 +22,8 @@ B_STAR, START = truth()
 METHOD = ms.MAML(alpha=0.02, beta=0.05, inner_steps=2)
 FIRST_ORDER = ms.ANIL(alpha=0.05, beta=0.05, first_order=True)
 POOL = {"pool": 7, "route": "gram"}
-# What makes a kind, beside the sizes of `run`: arguments of LinearTasks, the method, and train.
+# The arguments of LinearTasks, of the method and of train that define each kind, beside the sizes
+# of `run`.
 KINDS = {
     "gaussian": {},
     "anil": {"method": ms.ANIL(alpha=0.05, beta=0.05, inner_steps=2)},
@@ -57,7 +58,7 @@ OF_TASKS = ("d", "k", "noise", "heads", "features", "spectrum", "B_star")
 
 
 def arguments(kind, **changes):
-    """The arguments of train for a run of a kind; `changes` are of any of those above."""
+    """The arguments of train for a run of a kind; `changes` may replace any of them."""
     chosen = {"d": 30, "k": 3, "noise": 0.2, "method": METHOD, "rounds": 40, "n": 5}
     chosen |= {"m_in": 4, "m_out": 6, "init": ms.Init(scale=1.0), "seed": 9, "stop": None}
     chosen |= {"record": RECORD, "threads": 1, **KINDS[kind], **changes}

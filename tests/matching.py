@@ -37,7 +37,7 @@ def relative_error(found, expected):
 
 
 def gradient_error(found, expected):
-    """The larger of the relative errors of a gradient's two arrays, B and w; NaN if one has any."""
+    """The larger of the relative errors of a gradient's B and w; NaN if either is NaN."""
     expected_B, expected_w = expected
     errors = relative_error(found.B, expected_B), relative_error(found.w, expected_w)
     return float(np.max(errors))
@@ -55,7 +55,7 @@ def assert_same_bits(found, expected, note=""):
 
 
 def assert_one_sentence(call, kind, fragments):
-    """Check that a call raises exactly this type, with one sentence that has all the fragments."""
+    """Check that a call raises exactly this type, with one sentence that contains all fragments."""
     with pytest.raises(kind) as caught:
         call()
     assert type(caught.value) is kind
@@ -79,7 +79,7 @@ def batch_of(tasks, dtype=np.float64):
 
 
 def problem(rng, *, d, width, k_star, m_in, m_out, scale=0.7):
-    """Draw a point (B, w), and tasks for which it is far from any minimum."""
+    """Draw a point (B, w), and tasks for which this point is far from any minimum."""
     B_star = np.linalg.qr(rng.standard_normal((d, k_star)))[0]
     B = scale * rng.standard_normal((d, width)) / np.sqrt(d / 9)
     w = scale * rng.standard_normal(width)

@@ -1,4 +1,4 @@
-"""Where each method runs: the table of docs/choose.md, from runs of two rounds.
+"""The table of docs/choose.md that shows where each method runs, from runs of two rounds.
 
 `python tests/method_table.py` prints it.
 """
@@ -49,7 +49,7 @@ def batch_of(is_sparse):
 
 
 def outcome(tasks, method, run):
-    """Return "yes", or the sentence in which the run is refused."""
+    """Return "yes", or the error message if the run is refused."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -60,7 +60,7 @@ def outcome(tasks, method, run):
 
 
 def cells(methods):
-    """The outcomes of methods, by column."""
+    """The outcomes of all methods, by column of the table."""
     row = {}
     for column, (law, run) in LAWS.items():
         tasks = ms.LinearTasks(**TASKS, **law)
@@ -74,7 +74,7 @@ def cells(methods):
 
 
 def table():
-    """The Markdown of the table, and the sentences that its cells refer to, numbered."""
+    """The Markdown of the table, and the numbered sentences to which its cells refer."""
     sentences: list[str] = []
     columns = [*LAWS, *(f"{kind}, {route}" for kind in ("arrays", "sparse") for route in ROUTES)]
     lines = [f"| | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]

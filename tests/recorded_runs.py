@@ -1,9 +1,10 @@
 """Seeded runs of every engine, method, route and law, which together take a second or two.
 
-`recorded_bits.json` holds the hashes of their results for each build, that is for each
-instruction-set level, compiler and C library; `invariance/test_recorded_bits.py` compares them.
-`python tests/recorded_runs.py` records the hashes of the present build again. A change that is
-meant to change bits must do so, and say so in the changelog.
+`recorded_bits.json` holds the hashes of the results of these runs for each build, that is, for each
+combination of instruction-set level, compiler and C library; `invariance/test_recorded_bits.py`
+compares them. `python tests/recorded_runs.py` records the hashes of the present build again. After
+a change that is meant to change bits, record the hashes again, and list the change in the
+changelog.
 """
 
 import hashlib
@@ -198,7 +199,7 @@ def recorded():
 
 
 def build():
-    """Describe the present build by the properties on which bits depend."""
+    """Describe the present build by the properties on which the bits of results depend."""
     config = ms.show_config()
     library = " ".join(platform.libc_ver())
     return f"{config['instruction_set']}, compiler {config['compiler']}, {library}"

@@ -18,9 +18,9 @@ class Pair(NamedTuple):
 
 
 def matrix(rng, m, d, entries, dtype=np.float64):
-    """Draw a CSR matrix (m, d) with about `entries` a row; the second row, if any, is empty.
+    """Draw a CSR matrix (m, d) with about `entries` entries a row; a second row is empty.
 
-    Entries are more likely in columns of low index, and the last column has at least one.
+    Entries are more likely in columns of low index, and the last column has at least one entry.
     """
     lengths = rng.integers(1, 2 * entries, m)
     rows = [np.unique((d * rng.random(length) ** 2).astype(int)) for length in lengths]
@@ -44,7 +44,7 @@ def arrays(matrices):
 
 
 def pair(d=60, k=4, m_in=(3, 7, 1, 4), m_out=(5, 2, 6, 1), *, shared=False, **data):
-    """Build a pair, the same for equal arguments; `shared` gives both loops the inner sets."""
+    """Build a pair, the same for equal arguments; with `shared` both loops use the inner sets."""
     rng = np.random.default_rng(d * 1000 + k)
     X_in, y_in = sparse_sets(rng, m_in, d, **data)
     X_out, y_out = (X_in, y_in) if shared else sparse_sets(rng, m_out, d, **data)
@@ -61,7 +61,7 @@ def pair(d=60, k=4, m_in=(3, 7, 1, 4), m_out=(5, 2, 6, 1), *, shared=False, **da
 
 
 def run(given, route, *, dense=False, method=None, **changes):
-    """Train on the sparse data of a pair, or with `dense` on its arrays, from the pair's start."""
+    """Train from the start of a pair on its sparse data, or with `dense` on its arrays."""
     method = ms.MAML(alpha=0.01, beta=0.02, inner_steps=2) if method is None else method
     settings = {"rounds": 30, "init": (given.B, given.w), "stop": None, "threads": 1}
     batch = given.dense if dense else given.sparse

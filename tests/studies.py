@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import metaspan as ms
 
-# A study of some tens of milliseconds: 24 runs in 8 cells.
+# A study that takes some tens of milliseconds: 24 runs in 8 cells.
 SMALL = {
     "base": dict(k=2, noise=0.1, rounds=40, n=4, stop=None),
     "grid": dict(d=[10, 20], method=["anil", ms.MAML(alpha=0.05)], m_in=[5, 10], m_out="m_in"),
@@ -27,7 +27,7 @@ def lines(study):
         for line in path.read_text().splitlines():
             with suppress(ValueError):
                 found.append(json.loads(line))
-                if "died" in found[-1]:  # not a row: what was under way when a worker died
+                if "died" in found[-1]:  # not a row: runs under way when a worker died
                     found.pop()
     return found
 
@@ -43,7 +43,7 @@ def runs(study):
 
 
 def deadly(result):
-    """Measure a result, but end the process at one dimension."""
+    """Measure a result, but end the process if the dimension has one particular value."""
     if result.config.tasks.d == 60:
         os._exit(1)
     return 1.0

@@ -1,8 +1,9 @@
-"""A slow, literal NumPy implementation of the equations, with which tests compare results.
+"""A slow, literal implementation of the equations in NumPy, with which tests compare results.
 
-Each function implements one equation, cited by its number, on arrays of full size d. No code is
-shared with the package: a mistake would have to be made twice to pass. Functions of (B, w) also
-take complex arrays, without conjugation, for complex-step differentiation, and extended precision.
+Each function implements one equation, cited by its number, on arrays of full size d. The reference
+shares no code with the package, so a mistake would have to be made in both to pass the tests.
+Functions of (B, w) also take complex arrays, without conjugation, for complex-step differentiation,
+and extended precision.
 """
 
 from .closed_forms import exact_anil, fo_anil, fo_maml

@@ -1,4 +1,4 @@
-"""(15): population gradients for one inner step, one task theta (d,) at a time."""
+"""(15): population gradients for one inner step, computed task by task from theta (d,)."""
 
 import numpy as np
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-# Weights of f(x + h j) - f(x - h j), j = 1, 2, 3: the sixth-order central difference.
+# Weights of f(x + h j) - f(x - h j), j = 1, 2, 3, in the sixth-order central difference.
 _WEIGHTS = (3 / 4, -3 / 20, 1 / 60)
 
 
 def complex_step(function, B, w, step=1e-100):
-    """Im f(x + i h) / h for every entry of B and w: no subtraction, so no loss of digits."""
+    """Im f(x + i h) / h for every entry of B and w; without subtraction no digits are lost."""
 
     def derivative(B_i, w_i):
         return function(B + 1j * step * B_i, w + 1j * step * w_i).imag / step
@@ -16,7 +16,7 @@ def complex_step(function, B, w, step=1e-100):
 
 
 def central_differences(function, B, w, step=3e-3):
-    """Sixth-order differences for every entry of B and w: truncation h^6, rounding eps / h."""
+    """Sixth-order differences for every entry of B and w; errors: h^6 and, by rounding, eps / h."""
 
     def derivative(B_i, w_i):
         slope = 0.0

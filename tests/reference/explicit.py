@@ -1,4 +1,4 @@
-"""Many runs side by side on explicitly drawn samples at full dimension, to test laws against.
+"""Many runs side by side on samples drawn at full dimension; tests compare laws with them.
 
 The axes of arrays are run, task, sample and feature. Coordinates of B are not used.
 """
@@ -21,7 +21,7 @@ def rows(rng, features, dof, shape):
 
 def data(rng, theta, m, noise, *, features="gaussian", dof=0.0):
     """X (..., m, d), y (..., m) and the noise variance that y leaves out; m = None is infinite."""
-    if m is None:  # E x x^T = I as the design sqrt(d) I
+    if m is None:  # the design sqrt(d) I has E x x^T = I
         d = theta.shape[-1]
         X = np.broadcast_to(np.sqrt(d) * np.eye(d), (*theta.shape[:-1], d, d))
         return X, np.sqrt(d) * theta, noise**2
@@ -89,7 +89,7 @@ def meta_gradient(B, w, inner, outer_set, method):
 
 
 def solved_gradient(B, w, inner, outer_set, method):
-    """The same where the head is solved for: gradients by the implicit function theorem."""
+    """Such gradients for solved heads, by the implicit function theorem."""
     X, y, variance = inner
     X_out, y_out, variance_out = outer_set
     m, lam = X.shape[-2], method["penalty"]
@@ -126,7 +126,7 @@ def dist(B, B_star):
 
 
 def train(rng, *, runs, rounds, n, d, k_star, B, w, method, m_in, m_out, noise, **law):
-    """Final dist, w_norm, perp_norm and sigma_max, and the mean losses of the round after, by run.
+    """Each run's final dist, w_norm, perp_norm, sigma_max, and mean losses of one more round.
 
     B (d, k) and w (k,) are the start of every run; heads are standard normal.
     """

@@ -14,14 +14,15 @@ def local_steps(B, w, inner, alpha, steps, *, adapt_head=True):
 
 
 def mean_move(B, w, tasks, alpha, steps):
-    """Minus the mean over tasks of what the local steps change in B and in w."""
+    """Minus the mean over tasks of the changes of B and of w by the local steps."""
     ends = [local_steps(B, w, inner, alpha, steps) for inner, _ in tasks]
     return B - np.mean([end[0] for end in ends], axis=0), w - np.mean([e[1] for e in ends], axis=0)
 
 
 def ridge_head(B, w, inner, lam):
     """The minimiser of the inner loss plus lam/2 ||v - w||^2, from its normal equations."""
-    # The gradient of the loss is affine in the head: its columns and its constant, one by one.
+    # The gradient of the loss is affine in the head, so its matrix is found column by column, after
+    # its constant.
     k = len(w)
     zero = B.T @ inner.feature_gradient(B, np.zeros(k))
     columns = [B.T @ inner.feature_gradient(B, np.eye(k)[i]) - zero for i in range(k)]
@@ -39,7 +40,7 @@ def ridge_gradient(B, w, tasks, lam):
 
 
 def first_order_ridge_gradient(B, w, tasks, lam):
-    """The gradient in B with the heads held, and in w through the penalty."""
+    """The gradient in B at fixed solved heads, and the gradient in w through the penalty."""
     heads = [ridge_head(B, w, inner, lam) for inner, _ in tasks]
     by_B = sum(
         complex_step(outer.loss, B, head)[0] for (_, outer), head in zip(tasks, heads, strict=True)

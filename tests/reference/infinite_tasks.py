@@ -9,7 +9,7 @@ def crosstalk(Sigma_star, noise, m_in):
 
 
 def gradient(M, R, Sigma_star, *, alpha, noise, m_in):
-    """(23): what M (k_star, k) and R (e, k) descend along, w = 0."""
+    """(23), w = 0: the mean gradient with respect to M (k_star, k) and R (e, k)."""
     growth = 1.0 if m_in is None else (m_in + 1) / m_in
     c = crosstalk(Sigma_star, noise, m_in)
     H = M.T @ (growth * Sigma_star + c * np.eye(len(M))) @ M + c * R.T @ R

@@ -26,7 +26,7 @@ class Samples(NamedTuple):
 
 
 class Population(NamedTuple):
-    """Infinitely many samples of a task: theta (d,), noise the standard deviation sigma."""
+    """Infinitely many samples of a task: parameter theta (d,), standard deviation noise."""
 
     theta: np.ndarray
     noise: float = 0.0

@@ -8,8 +8,9 @@ from .losses import adapt
 def principal_sines(B, B_star):
     """Sines of the principal angles of span(B) and span(B_star), largest first, to absolute eps.
 
-    The part of the orthonormal B_star off span(B), projected twice: what one pass leaves inside is
-    as large as the rounding of the pass itself.
+    They are computed from the part of the orthonormal B_star off span(B). B_star is projected
+    twice, since one projection leaves a part inside span(B) that is as large as its rounding
+    errors.
     """
     Q = np.linalg.qr(B)[0]
     off = B_star - Q @ (Q.T @ B_star)
@@ -25,15 +26,15 @@ def distance(B, B_star):
 def distance_in_coordinates(M, R):
     """(20) from B = [B_star, E] [M; R] for k >= k_star, at full relative accuracy for any R.
 
-    The first k_star columns of M must be well conditioned. The span is that of the columns
-    [I; R_1 M_1^{-1}] and [0; N], N = R_2 - R_1 M_1^{-1} M_2, so the tangent of the largest angle is
-    the norm of what R_1 M_1^{-1} has off N. Scaling by powers of two keeps the linear algebra
-    within the range of a double.
+    The first k_star columns of M must be well conditioned. The span is that of the columns [I; R_1
+    M_1^{-1}] and [0; N], N = R_2 - R_1 M_1^{-1} M_2, so the tangent of the largest angle is the
+    norm of the part of R_1 M_1^{-1} off the span of N. Scaling by powers of two keeps the linear
+    algebra within the range of a double.
     """
     k_star = len(M)
     M_1, M_2, R_1, R_2 = M[:, :k_star], M[:, k_star:], R[:, :k_star], R[:, k_star:]
     inverse = np.linalg.inv(M_1.astype(np.float64)).astype(M.dtype)
-    # One Newton step: the inverse to the precision of M.
+    # One Newton step gives the inverse to the precision of M.
     inverse = inverse @ (2 * np.eye(k_star, dtype=M.dtype) - M_1 @ inverse)
     off = R_1 @ inverse
     if R_2.size:

@@ -42,7 +42,7 @@ def uniforms(words):
 def box_muller(words):
     """Two normals of each block (N, 4): sqrt(-2 log u) times cosine and sine of the turn."""
     u, quarters = uniforms(words)
-    # Whole quarters are turned exactly, so that small values stay accurate.
+    # Turns by whole quarters are exact, so that small values stay accurate.
     nearest = np.round(quarters)
     angle = 2 * np.arctan(np.longdouble(1)) * (quarters - nearest)
     cosine, sine = np.cos(angle), np.sin(angle)

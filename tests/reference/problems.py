@@ -8,7 +8,7 @@ from .losses import Population, Samples
 
 
 class Method(NamedTuple):
-    """What the equations need to know of a method."""
+    """The properties of a method on which the equations depend."""
 
     alpha: float
     beta: float

@@ -9,5 +9,5 @@ def contraction_factor(B, Psi, method):
 
 
 def log_rate(method, mu_star):
-    """(22): the fall of log dist per round near the solution."""
+    """(22): the decrease of log dist per round near the solution."""
     return -np.log1p(-method.beta * method.alpha * mu_star**2)

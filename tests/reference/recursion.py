@@ -6,7 +6,7 @@ from .losses import adapt, inner_loop
 
 
 def first_order_gradient(B, w, tasks, method):
-    """(3), first-order: the outer loss's gradient in (B_J, w_J), mean over tasks; (d, k), (k,)."""
+    """(3), first-order: the mean gradient of the outer loss in (B_J, w_J); (d, k), (k,)."""
     grad_B, grad_w = np.zeros_like(B), np.zeros_like(w)
     for inner, outer in tasks:
         B_J, w_J = adapt(B, w, inner, method)
@@ -27,13 +27,13 @@ def exact_gradient(B, w, tasks, method):
 
 
 def meta_gradient(B, w, tasks, method):
-    """The direction that a method follows: exact or first-order."""
+    """The gradient that a method uses: the exact or the first-order one."""
     gradient = exact_gradient if method.exact else first_order_gradient
     return gradient(B, w, tasks, method)
 
 
 def _through_inner_loop(B, w, inner, outer, method):
-    """Cotangents through w' = w - alpha B^T g, B' = B - alpha g w^T, g = g(B w), last to first."""
+    """Propagate cotangents back through w' = w - alpha B^T g, B' = B - alpha g w^T, g = g(B w)."""
     path = inner_loop(B, w, inner, method)
     B_J, w_J = path[-1]
     p = outer.feature_gradient(B_J, w_J)

@@ -29,7 +29,7 @@ def train_on_data(B, w, tasks, method, choices):
 
 
 def train_dual(B, w, tasks, method, choices):
-    """(24): the states (A_t, w_t), B_t = B + X_all^T A_t, by products of samples alone.
+    """(24): the states (A_t, w_t) of B_t = B + X_all^T A_t, by inner products of samples alone.
 
     X_all holds every task's inner and then its outer samples, task after task.
     """
@@ -56,7 +56,7 @@ def train_dual(B, w, tasks, method, choices):
 
 
 def stacked(tasks):
-    """All samples one below the other, and the rows (inner, outer) of every task."""
+    """All samples stacked as rows, and the row numbers (inner, outer) of every task."""
     places, end = [], 0
     for inner, outer in tasks:
         middle, begin = end + len(inner.y), end
@@ -66,7 +66,7 @@ def stacked(tasks):
 
 
 def coefficients(inner, outer, w, method):
-    """(10) of one task: C (m_in, k), C' (m_out, k) and omega, with B_j = B + X^T A_j throughout."""
+    """(10) of one task: C (m_in, k), C' (m_out, k) and omega, from B_j = B + X^T A_j."""
     (Z, y, K), (Z_out, y_out, K_out) = inner, outer
     m, alpha, moves = len(y), method.alpha, float(method.adapt_B)
     A, path = np.zeros_like(Z), []
