@@ -20,8 +20,6 @@ from bench import peers
 from bench.floors import Size
 from bench.harness import Figure, Options, Timing, absent, cpus, figure, relative, side_by_side
 from bench.workloads import ALPHA, Problem, assert_call, problem, rounds_of
-from metaspan._core_types import CoreMethod
-from metaspan.methods import core_method, resolve
 
 core = ms._core
 METHODS = ("fo-anil", "maml")
@@ -164,6 +162,7 @@ def _population(sizes: tuple[int, int, int], method: str, repeats: int) -> list[
     return [*rows, *absent(missing, bench="calls", case=rows[0].case, unit="ms")]
 
 
-def _describe(method: str) -> CoreMethod:
+def _describe(method: str) -> tuple[float | int | bool, ...]:
     """Return a method of one inner step for the core."""
-    return core_method(resolve(method, {"alpha": ALPHA, "beta": 0.1}))
+    rule = peers.RULES[method]
+    return ALPHA, 0.1, 1, rule.adapt_B, rule.exact, 0.1, True, 0, False, 0.0

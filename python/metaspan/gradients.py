@@ -317,7 +317,8 @@ def adapt(
     # A step of the inner loop multiplies every number of dense data, so a NaN or an infinity among
     # them makes the task's head NaN or infinite. If the heads are finite, no pass over the data is
     # needed to check them.
-    heads_tell = call.core_method.inner_steps > 0 and not data.X.is_sparse
+    moves_head = call.core_method.inner_steps > 0 and call.core_method.adapt_head
+    heads_tell = moves_head and not data.X.is_sparse
     if want_finite and not heads_tell:
         require_finite(data, ("X", "y"))
     B, w = _check_point(B, w, data.X.d, workers)
@@ -364,13 +365,11 @@ def _read_call(
 
 
 def _require_solved(call: _Call, result: NDArray[Any]) -> None:
-    """Raise ValueError if a system (26) without a penalty was singular, which leaves NaN."""
-    if not call.core_method.solves_head or call.core_method.penalty > 0:
-        return
-    if not core.all_finite(result, 1):
+    """Raise ValueError if a system (26) was singular in double precision, which leaves NaN."""
+    if call.core_method.solves_head and not core.all_finite(result, 1):
         raise ValueError(
             "the head of a task cannot be solved for in double precision, since its features X B "
-            "are linearly dependent, or nearly so: use RidgeANIL with lam > 0"
+            "are linearly dependent, or nearly so: use RidgeANIL with a larger lam"
         )
 
 

@@ -191,7 +191,15 @@ def stepped(B, w, g, method):
     return B - step_B * g.B, w - step_w * g.w
 
 
-@pytest.mark.parametrize("features", ["gaussian", "sphere", ms.StudentT(dof=9)], ids=str)
+def mixture(generator, m, d):
+    """Rows around one of two centres."""
+    return generator.choice([-0.5, 0.5], (m, 1)) + generator.standard_normal((m, d))
+
+
+LAWS = {"gaussian": "gaussian", "sphere": "sphere", "t": ms.StudentT(dof=9), "function": mixture}
+
+
+@pytest.mark.parametrize("features", LAWS.values(), ids=LAWS)
 @pytest.mark.parametrize("shared", [False, True], ids=["apart", "shared"])
 @pytest.mark.parametrize("name", FAMILY)
 def test_sampled_rounds_are_those_on_the_arrays_that_sample_draws(rng, name, shared, features):
@@ -312,3 +320,57 @@ def test_evaluate_adapts_by_the_method(rng, name):
     explicit = 0.5 * (errors**2).sum(axis=1)
     spread = np.hypot(explicit.std() / np.sqrt(4000), risk.standard_error)
     assert abs(explicit.mean() - risk.mean) < 4.5 * spread
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_a_spectrum_needs_no_more_memory_than_it_takes(name):
+    """Many sizes of panels and pieces: a moment too far would be read beyond its end."""
+    for n in (1, 4, 5, 9, 30):
+        tasks = ms.LinearTasks(d=12, k=2, spectrum=0.7)
+        r = ms.train(tasks, FAMILY[name], rounds=3, n=n, width=3, seed=n)
+        assert np.isfinite(r.trace["dist"]).all()
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        ms.MAML(alpha=50, inner_steps=8),
+        ms.MAML(alpha=2, inner_steps=12, first_order=True),
+        ms.FedAvg(alpha=2, local_steps=10),
+    ],
+    ids=str,
+)
+def test_inner_loops_that_overflow_on_a_spectrum_end_the_trial(method):
+    B = 2 * np.eye(50, 2) + 0.1
+    tasks = ms.LinearTasks(d=50, k=2, spectrum=0.5)
+    with pytest.warns(ms.DivergenceWarning):
+        r = ms.train(tasks, method, rounds=3, n=8, init=(B, np.full(2, 0.5)))
+    assert r.status.status == ms.Status.DIVERGED
+
+
+@pytest.mark.parametrize(
+    "method",
+    [ms.FedAvg(alpha=0.5, local_steps=20), ms.MAML(alpha=0.5, inner_steps=20, first_order=True)],
+    ids=str,
+)
+def test_columns_without_a_task_do_not_end_a_trial(method):
+    """Only tasks whose heads are those of the start stay finite: with no head, steps overflow."""
+    tasks = ms.LinearTasks(d=50, k=2, heads=np.ones((9, 2)), B_star=np.eye(50, 2))
+    start = (2 * np.eye(50, 2), np.full(2, 0.5))
+    for n in (8, 9):
+        r = ms.train(tasks, method, rounds=2, n=n, m_in=10, m_out=10, init=start, stop=None)
+        assert r.status.round == 2
+
+
+def test_body_moves_do_not_hide_missing_values(rng):
+    X, y = rng.standard_normal((3, 5, 9)), rng.standard_normal((3, 5))
+    X[1, 2, 3] = np.nan
+    with pytest.raises(ValueError, match="X"):
+        ms.adapt(np.eye(9, 2), np.ones(2), X, y, ms.MAML(moves="body"))
+
+
+def test_a_checkpoint_of_another_option_names_its_default(tmp_path):
+    tasks, path = ms.LinearTasks(d=9, k=2), tmp_path / "run.npz"
+    ms.train(tasks, ms.MAML(), rounds=2, n=3, checkpoint=path)
+    with pytest.raises(ValueError, match=r"moves.*'both'"):
+        ms.train(tasks, ms.MAML(moves="body"), rounds=2, n=3, checkpoint=path)

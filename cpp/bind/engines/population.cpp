@@ -90,7 +90,7 @@ py::dict gradient_population(const Method& method, const Array& B, const Array& 
   MutMat out_B(grad_B.mutable_data(), d, k);
   Vec grad_w;
   interruptible([&](Cancel* cancel) {
-    const Coordinates at = to_coordinates(b, b_star, threads);
+    const Coordinates at = to_quick_coordinates(b, b_star, threads);
     throw_if_requested(cancel);
     const auto engine =
         make_population(method, {stacked(view_of(at.M), view_of(at.R)), head, Mat::Identity(k, k)},

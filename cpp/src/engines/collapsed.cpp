@@ -306,7 +306,10 @@ Work work_of_panels(const Method& method, const SampleLaw& law, const SampleShap
   };
   const SetShape& outer = law.shared ? shape.inner : shape.outer;
   const AlgebraCounts counts = algebra_counts(method, sizes.losses);
-  const double J = method.inner_steps, inner_passes = counts.forward - 1;
+  const double J = method.inner_steps, outer_passes = method.has_outer_part() ? 1 : sizes.losses;
+  // A solved head with an inner part passes over Z once more, for X^T C.
+  const double again = method.solves_head && method.has_inner_part() ? 1 : 0;
+  const double inner_passes = counts.forward - outer_passes + again;
   const double D = static_cast<double>(sizes.rows), K = static_cast<double>(sizes.k);
   const double panels = static_cast<double>(ceil_div(sizes.n, kWidth)), tasks = panels * kWidth;
   Work work = work_of_heads(sizes, tasks);
@@ -317,8 +320,8 @@ Work work_of_panels(const Method& method, const SampleLaw& law, const SampleShap
     work.numbers += share * (static_cast<double>(sizes.n) * static_cast<double>(set->numbers) +
                              tasks * kNumbersOfRoot * count(set->roots));
   }
-  const double rows = inner_passes * count(shape.inner.rows) + count(outer.rows);
-  const double met = inner_passes * entries(shape.inner) + entries(outer);
+  const double rows = inner_passes * count(shape.inner.rows) + outer_passes * count(outer.rows);
+  const double met = inner_passes * entries(shape.inner) + outer_passes * entries(outer);
   const double products =
       K * (counts.forward + counts.back) + static_cast<double>(padded(sizes.k)) * counts.added;
   work.operations = tasks * (kProduct * 2 * D * products + kPass * 4 * met +

@@ -291,14 +291,19 @@ void project_off(ConstMat B, MutMat A, int threads) {
   }
 }
 
-/// Finds the coordinates (13) of a given start: M = B_star^T B, an orthonormal basis E (d, e) of
-/// the part of B orthogonal to B_star, and R = E^T B. They are computed from Gram matrices if these
-/// are regular. Otherwise B_star is removed twice before any factorisation, and no factorisation
-/// squares the condition number. The directions of E then come from the singular vectors of the
-/// R-factor, since a rank has to be decided. Directions shorter than the rounding error of the
-/// longest one are dropped, and e <= min(k, d - k_star).
-Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
+/// Finds coordinates (13) for a single use. They are computed from Gram matrices if these are
+/// regular, and by to_coordinates() otherwise.
+Coordinates to_quick_coordinates(ConstMat B, ConstMat B_star, int threads) {
   if (auto regular = by_grams(B, B_star, threads)) return *std::move(regular);
+  return to_coordinates(B, B_star, threads);
+}
+
+/// Finds the coordinates (13) of a given start: M = B_star^T B, an orthonormal basis E (d, e) of
+/// the part of B orthogonal to B_star, and R = E^T B. B_star is removed twice before any
+/// factorisation, and no factorisation squares the condition number. The directions of E then come
+/// from the singular vectors of the R-factor, since a rank has to be decided. Directions shorter
+/// than the rounding error of the longest one are dropped, and e <= min(k, d - k_star).
+Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
   const Index d = B.rows(), k = B.cols();
   Coordinates result;
   result.M = inner_product(B_star, B, threads);

@@ -127,10 +127,10 @@ void CollapsedDesign::direction(const double* V, Terms<width> terms, bool less_t
 /// once and X X^T is never formed. Rows of triangular sets have entries in [begin, end) only. The
 /// columns from `absent` on have no task: their residuals are set to zero, so they add nothing to
 /// any sum.
-void CollapsedDesign::pass(const SetShape& set, const PanelSet& numbers, double noise, bool outer,
-                           int slot, double* r) {
+void CollapsedDesign::pass(const SetShape& set, const PanelSet& numbers, double noise, int slot,
+                           double* r) {
   const double* u = scratch_.u_.data();
-  const Index absent = outer ? tasks() : width;  // columns from here on have no task
+  const Index absent = tasks();  // columns from here on have no task
   double* back = nullptr;
   if (slot != kNoSlot) {
     back = set.infinite ? r : scratch_.vectors_.data() + slot * columns() * width;
@@ -164,7 +164,7 @@ void CollapsedDesign::pass(const SetShape& set, const PanelSet& numbers, double 
 /// Computes the inner residual of (2), (m_in, width).
 void CollapsedDesign::residual_in(const double* V, Terms<width> terms, int slot, double* r) {
   direction(V, terms, true);
-  pass(panel_.shape.inner, panel_.inner, panel_.noise, false, slot, r);
+  pass(panel_.shape.inner, panel_.inner, panel_.noise, slot, r);
 }
 
 /// Computes the outer residual of (7). The part of the outer rows orthogonal to the span and the
@@ -174,7 +174,7 @@ void CollapsedDesign::residual_in(const double* V, Terms<width> terms, int slot,
 void CollapsedDesign::residual_out(const double* V, Terms<width> terms, int slot, double* r) {
   direction(V, terms, true);
   const PanelSet& numbers = panel_.shared ? panel_.inner : panel_.outer;
-  pass(outer_shape(), numbers, panel_.noise, true, slot, r);
+  pass(outer_shape(), numbers, panel_.noise, slot, r);
   if (!panel_.shape.beyond || slot == kNoSlot) return;
   double* last = scratch_.vectors_.data() + ((slot + 1) * columns() - 1) * width;
   double* weight = scratch_.basis_.data();
@@ -186,7 +186,7 @@ void CollapsedDesign::residual_out(const double* V, Terms<width> terms, int slot
 /// Computes X (B V + terms) of (9), without targets or noise, (m_in, width).
 void CollapsedDesign::product_in(const double* V, Terms<width> terms, int slot, double* r) {
   direction(V, terms, false);
-  pass(panel_.shape.inner, panel_.inner, 0.0, false, slot, r);
+  pass(panel_.shape.inner, panel_.inner, 0.0, slot, r);
 }
 
 /// Computes Z^T Z and Z^T y of (26), one row x of X after another: the row of Z is z = [M; R]^T x,

@@ -1,6 +1,7 @@
 #include "metaspan/in_law/spectral_design.hpp"
 
 #include <cmath>
+#include <limits>
 
 namespace metaspan {
 
@@ -20,10 +21,10 @@ SpectralDesign::Scratch::Scratch(const Method& method, Index k_star, Index k) : 
 /// Computes u = B V + terms [- theta], slot <- Sigma u and r = |Sigma^{1/2} u|. Vectors are held as
 /// their coefficients on Sigma^b [B_star, B], (15): -w_star and V fill the block b = 0 of u, and a
 /// product with X^T X = Sigma moves every block up by one. A residual has no coordinates here. The
-/// algebra reads only its length, for the losses, so r is a panel of one row. The columns from
-/// `present` on have no task and are cleared.
-void SpectralDesign::chain(const double* V, Terms<width> terms, bool less_truth, Index present,
-                           int slot, double* r) {
+/// algebra reads only its length, for the losses, so r is a panel of one row. Columns
+/// without a task are cleared.
+void SpectralDesign::chain(const double* V, Terms<width> terms, bool less_truth, int slot,
+                           double* r) {
   double* u = scratch_.u_.data();
   const Index block = p() * width, star = panel_.k_star * width;
   std::fill_n(u, size(), 0.0);
@@ -33,8 +34,8 @@ void SpectralDesign::chain(const double* V, Terms<width> terms, bool less_truth,
     const Term<width>& term = terms.begin[t];
     kernels::add_columns<width>(panel_.blocks * p(), 1.0, term.factor, slot_of(term.slot), u);
   }
-  for (Index i = 0; present < width && i < panel_.blocks * p(); ++i) {
-    std::fill(u + i * width + present, u + (i + 1) * width, 0.0);
+  for (Index i = 0; tasks() < width && i < panel_.blocks * p(); ++i) {
+    std::fill(u + i * width + tasks(), u + (i + 1) * width, 0.0);
   }
   // |Sigma^{1/2} u|^2 = u^T Sigma u is a quadratic form in rounded moments: near zero it may come
   // out negative.
@@ -66,7 +67,12 @@ void SpectralDesign::form(const double* a, const double* b, int more, double* ou
     if (is_zero(b + j * block)) continue;
     for (int i = 0; i < panel_.blocks; ++i) {
       if (is_zero(a + i * block)) continue;
-      const Mat& G = panel_.moments[static_cast<std::size_t>(i + j + more)];
+      const auto power = static_cast<std::size_t>(i + j + more);
+      if (power >= panel_.moments.size()) {  // only blocks that are not finite reach so far
+        std::fill_n(out, width, std::numeric_limits<double>::quiet_NaN());
+        return;
+      }
+      const Mat& G = panel_.moments[power];
       kernels::product<false>(p(), p(), width, G.data(), p(), 1, b + j * block,
                               scratch_.product_.data());
       double dots[width];

@@ -8,7 +8,7 @@
 
 namespace metaspan {
 
-/// Prepares the heads w_star of one trial. Of the four laws, only the table chooses rows: n rows in
+/// Prepares the heads w_star of one trial. Only the law of a table chooses rows: n rows in
 /// each round without replacement, or all rows in order.
 HeadSource::HeadSource(HeadLaw law, Index n, std::uint64_t seed, std::uint64_t trial)
     : law_(std::move(law)), seed_(seed), trial_(trial) {

@@ -343,7 +343,11 @@ void VectorDesign<XScalar>::make(const Pass& task, Index begin, Index count, XSc
   const Samples<XScalar>& set = *task.set;
   const Index d = round_.d;
   if (const auto* sourced = std::get_if<SourcedRows>(&set.rows)) {
-    take_block(*sourced->source, sourced->roots, d, sourced->task, begin, count, out);
+    // A block of the source is a function of its first row.
+    for (Index i = 0; i < count; i += RowSource::kBlock) {
+      const Index rows = std::min<Index>(RowSource::kBlock, count - i);
+      take_block(*sourced->source, sourced->roots, d, sourced->task, begin + i, rows, out + i * d);
+    }
     std::fill_n(radii, count, 1.0);
     return;
   }
@@ -477,6 +481,7 @@ void VectorDesign<XScalar>::project() {
       project_rows(task, rows, begin);
       if (made) keep_truth(task, rows, begin);
     }
+    if (made && scratch_.made_in_ >= task.set->m) stay_[t] = true;
   });
   projected_ = true;
 }
@@ -519,17 +524,10 @@ void VectorDesign<XScalar>::keep_truth(const Pass& task, const Rows& rows, Index
 template <class XScalar>
 typename VectorDesign<XScalar>::Pass VectorDesign<XScalar>::pass_of_features(Index t, bool with_y,
                                                                              int slot) {
-  const Index stride = static_cast<Index>(scratch_.residuals_.size()) / width;
-  return {panel_.inner[t],
-          t,
-          true,
-          with_y,
-          nullptr,
-          nullptr,
-          parts_of(t),
-          scratch_.residuals_.data() + t * stride,
-          scaled_of(slot, t),
-          1};
+  double* r =
+      scratch_.residuals_.data() + t * static_cast<Index>(scratch_.residuals_.size()) / width;
+  double *parts = parts_of(t), *scaled = scaled_of(slot, t);
+  return {panel_.inner[t], t, true, with_y, nullptr, nullptr, parts, r, scaled, 1};
 }
 
 /// The products of the inner sets of a method that does not move B, from Z: r = Z V [- y] and

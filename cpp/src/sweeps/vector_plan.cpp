@@ -43,7 +43,7 @@ Index dense_row_bytes(const DataSizes& sizes) {
 }  // namespace
 
 /// Plans the memory of the vector route for a method and the sizes of a batch. A block keeps the
-/// gradient terms v c^T, (10), of the tasks of one or more whole panels, up to kVectorBlockBytes,
+/// gradient terms v c^T, (10), of the tasks of one panel or more, up to kVectorBlockBytes,
 /// so that one second sweep adds all of these terms to grad_B. Methods with an inner part keep the
 /// vectors of the inner loop as terms. Other methods need separate memory for these vectors, unless
 /// the inner sets are processed by Z. The plan depends on sizes only, never on threads.
@@ -129,7 +129,12 @@ SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_b
   const double rows = (made.stay ? std::min(passes, 1) : passes) * sizes.samples_in() +
                       (sizes.shared && made.stay ? 0 : sizes.samples_out());
   const auto row = static_cast<double>(round_up(sizes.d, 2 * kernels::kPairsAtOnce));
-  return {vector_bytes(plan, groups),
+  double vectors = vector_bytes(plan, groups);
+  // Z, with -X theta and the radii of its rows.
+  if (plan.features) {
+    vectors += 8 * static_cast<double>(groups * plan.most * (plan.k + 2)) * sizes.m_in;
+  }
+  return {vectors,
           held * sizes.row_bytes(),
           2 * 8.0 * static_cast<double>(sizes.d * sizes.k_star),
           made.stay,

@@ -161,12 +161,23 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str, 
         return
     same_kind = isinstance(old, dict) and isinstance(new, dict) and "fields" in old
     if same_kind and old.get("kind") == new.get("kind"):
-        before = ADDED.get(new["kind"], {}) | old["fields"]
-        for name in dict.fromkeys((*new["fields"], *before)):
+        defaults = _defaults(new["kind"])
+        before = defaults | ADDED.get(new["kind"], {}) | old["fields"]
+        after = defaults | new["fields"]
+        for name in dict.fromkeys((*after, *before)):
             below = f"{path}.{name}" if path else name
-            yield from differences(before.get(name), new["fields"].get(name), below)
+            yield from differences(before.get(name), after.get(name), below)
         return
     yield path, text(old), text(new)
+
+
+def _defaults(kind: str) -> dict[str, Any]:
+    """Return the defaults of the options that files leave out, see `_is_unused`."""
+    return {
+        field.name: field.default
+        for field in fields(KINDS[kind])
+        if KINDS[kind] in METHODS and field.name in OPTIONS
+    }
 
 
 def text(tree: Any) -> str:

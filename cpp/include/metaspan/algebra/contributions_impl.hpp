@@ -41,23 +41,15 @@ void TaskAlgebra<Design>::measure_others(Design& design) {
   design.residual_in(heads_[0].data(), terms(), kNoSlot, residuals_[0].data());
 }
 
-/// Computes out = factor * a in the columns of tasks and 0 in all other columns, (k, width). In a
-/// column without a task an inner residual may be nonzero, but its term must be zero.
-template <class Design>
-void TaskAlgebra<Design>::keep_tasks(const Design& design, double factor, const double* a,
-                                     double* out) {
-  for (Index i = 0; i < k_ * kWidth; ++i) {
-    out[i] = i % kWidth < design.tasks() ? factor * a[i] : 0;
-  }
-}
-
 /// The moves of the inner loop, (25): B - B_J = alpha sum_l g_l w_l^T and w - w_J. An outer step of
 /// size 1 along the average of these moves over the tasks is federated averaging.
 template <class Design>
 void TaskAlgebra<Design>::contribute_moves(Design& design) {
   for (int l = 0; l < method_.inner_steps; ++l) {
     double* c = a_bars_[l].data();
-    keep_tasks(design, method_.alpha, heads_[l].data(), c);
+    for (Index i = 0; i < k_ * kWidth; ++i) {
+      c[i] = method_.alpha * heads_[l][static_cast<std::size_t>(i)];
+    }
     design.add(g(l), c);
   }
   const double *w = heads_[0].data(), *w_J = adapted();
@@ -75,8 +67,7 @@ void TaskAlgebra<Design>::contribute_solved(Design& design) {
   terms_.clear();
   if (method_.contribution == Contribution::inner_gradient) {
     design.residual_in(w_1, terms(), g(0), residuals_[0].data());
-    keep_tasks(design, 1, w_1, a_bars_[0].data());
-    design.add(g(0), a_bars_[0].data());
+    design.add(g(0), w_1);
     for (Index i = 0; i < k_ * kWidth; ++i) omega_[i] = method_.penalty * (w[i] - w_1[i]);
     return;
   }

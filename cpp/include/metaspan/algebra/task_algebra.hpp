@@ -83,7 +83,6 @@ class TaskAlgebra {
   void measure_others(Design& design);
   void contribute_moves(Design& design);
   void contribute_solved(Design& design);
-  void keep_tasks(const Design& design, double factor, const double* a, double* out);
   bool moves_B() const { return method_.adapt_B; }
   // The index of each slot; a function is named after the vector of (9) that its slot holds.
   static int g(int j) { return j; }                               // X^T r_j

@@ -49,6 +49,10 @@ Coordinates to_coordinates(ConstMat B,       // (d, k)
                            ConstMat B_star,  // (d, k_star) orthonormal columns
                            int threads);
 
+/// The same for a single use: E may be another basis of the same span, and takes less time to find.
+/// Files and runs depend on the basis of to_coordinates().
+Coordinates to_quick_coordinates(ConstMat B, ConstMat B_star, int threads);
+
 /// Computes out = B_star M + E R, (13), in O(d k (k_star + e)).
 void from_coordinates(ConstMat B_star,  // (d, k_star)
                       ConstMat M,       // (k_star, k)

@@ -107,8 +107,7 @@ class CollapsedDesign {
   /// Computes u_ <- B V + terms, minus theta if `less_truth`.
   void direction(const double* V, Terms<width> terms, bool less_truth);
   /// Computes r = X u - noise and slot <- X^T r, row by row.
-  void pass(const SetShape& set, const PanelSet& numbers, double noise, bool outer, int slot,
-            double* r);
+  void pass(const SetShape& set, const PanelSet& numbers, double noise, int slot, double* r);
   /// Computes the coefficients in X^T r of the rows of X, where rows are scaled to unit length off
   /// the basis.
   void weights(int slot, const double* r, double* out) const;

@@ -19,7 +19,6 @@ class SpectralDesign {
 
   /// Number of blocks a_b that a method needs.
   static int blocks_of(const Method& method) {
-    if (method.solves_head) return method.exact ? 3 : 2;
     if (!method.adapt_B || method.inner_steps == 0) return 2;
     return method.exact ? 2 * method.inner_steps + 2 : method.inner_steps + 2;
   }
@@ -59,13 +58,13 @@ class SpectralDesign {
   Index tracked() const { return 0; }
 
   void residual_in(const double* V, Terms<width> terms, int slot, double* r) {
-    chain(V, terms, true, width, slot, r);
+    chain(V, terms, true, slot, r);
   }
   void residual_out(const double* V, Terms<width> terms, int slot, double* r) {
-    chain(V, terms, true, tasks(), slot, r);
+    chain(V, terms, true, slot, r);
   }
   void product_in(const double* V, Terms<width> terms, int slot, double* r) {
-    chain(V, terms, false, width, slot, r);
+    chain(V, terms, false, slot, r);
   }
   void normal_equations(double* G, double* b) const;
   void features(int slot, double* out) const;
@@ -78,8 +77,7 @@ class SpectralDesign {
   double* slot_of(int slot) const { return scratch_.slots_.data() + slot * size(); }
   /// Computes a product of the Design concept: u = B V + terms, slot <- X^T X u, and r = |X u| if
   /// the norm is needed.
-  void chain(const double* V, Terms<width> terms, bool less_truth, Index present, int slot,
-             double* r);
+  void chain(const double* V, Terms<width> terms, bool less_truth, int slot, double* r);
   /// out = sum_ij a_i^T U^T Sigma^(i + j + more) U b_j, task by task.
   void form(const double* a, const double* b, int more, double* out) const;
 
