@@ -293,7 +293,7 @@ RoundCost population_cost(const Method& method, const RoundSizes& sizes) {
 
 /// Brings a start into the frame of (14). For k > k_star the learner is turned by an orthogonal Q
 /// for which M Q = [M_1 0], and the head becomes Q^T w. Q is kept to turn results back. The methods
-/// are invariant under orthogonal turns of the learner.
+/// are equivariant under rotations of the learner, B <- B Q and w <- Q^T w.
 PopulationEngine::State PopulationEngine::start(Mat Z, const Vec& w, Index k_star) {
   const Index k = Z.cols();
   if (k <= k_star) return {std::move(Z), w, Mat::Identity(k, k)};

@@ -26,7 +26,7 @@ SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const Rows& rows, Mat 
     makers_[set] = {law.features, {}, {}, d, rows.roots};
     auto& sets = set == 0 ? data_.tasks.inner : data_.tasks.outer;
     noise_[set].resize(static_cast<std::size_t>(n * m));
-    // If samples are shared, the outer set has the maker and the noise of the inner set.
+    // If samples are shared, the outer set is the inner set: the same rows and the same noise.
     const int of = law.shared ? 0 : set;
     for (Index task = 0; task < n; ++task) {
       const XScalar* y = noise_[of].data() + task * m;

@@ -248,11 +248,11 @@ void add_parts(const std::vector<Part<XScalar>>& parts, const std::vector<Mat>& 
 
 /// Returns the edges of bands of features with about the same work in each, (bands + 1,). There is
 /// a band for every thread. There are more bands if the sums of a band would not stay in a cache
-/// and rows are long enough to be cut. The edges are quantiles of the columns of sampled entries;
-/// rows of the output are sampled too, since features without entries also cost time. The bands may
-/// depend on the number of threads because no sum depends on the bands: an element of the output is
-/// always the sum over its entries in the order of the rows. For sets that are copied by bands, the
-/// bands of the copies are used.
+/// and rows are long enough to be cut. The edges are quantiles of the column indices of sampled
+/// entries; rows of the output are sampled too, since features without entries also cost time. The
+/// bands may depend on the number of threads because no sum depends on the bands: an element of the
+/// output is always the sum over its entries in the order of the rows. For sets that are copied by
+/// bands, the bands of the copies are used.
 template <class XScalar>
 std::vector<Index> find_bands(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                               int threads) {

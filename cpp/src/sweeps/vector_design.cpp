@@ -43,8 +43,8 @@ Index rows_at_a_time(Index row, int threads) {
 }
 
 /// Returns the edges of bands of columns with about the same number of entries in each, one band
-/// for each thread. The edges are quantiles of the columns of sampled entries. No sum depends on
-/// the bands.
+/// for each thread. The edges are quantiles of the column indices of sampled entries. No sum
+/// depends on the bands.
 template <class XScalar>
 std::vector<Index> find_bands(const Samples<XScalar>& set, Index d, int threads) {
   if (threads == 1) return {0, d};

@@ -40,7 +40,7 @@ class Pooled:
         return {"B": B, "w": parts["w"]}
 
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
-        """Open a run on the pool of the only trial among `indices`."""
+        """Open a run on the pool of one trial; `indices` holds this trial alone."""
         (trial,) = trial_ids_of(config, indices)
         start = self.start(config, [trial]) if "A" in trials.parts else {}
         return open_on(pool_in_law(config, trial), config, trials, indices, start)

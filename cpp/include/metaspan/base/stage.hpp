@@ -1,4 +1,4 @@
-// Work, counted by the rates at which a machine performs it.
+// Amounts of work, one for each kind of operation that a machine performs at a rate of its own.
 #pragma once
 
 #include <vector>

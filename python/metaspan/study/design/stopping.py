@@ -22,7 +22,7 @@ WITHOUT_NOISE = ("loss_adapted", "loss_out")  # vanish too if m_in is infinite a
 
 
 def measures_set(names: Sequence[str], cells: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    r"""Name the measures that a stop rule determines in at least one of the cells.
+    r"""Name the measures whose values a stop rule fixes in at least one of the cells.
 
     Parameters
     ----------

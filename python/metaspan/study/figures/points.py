@@ -1,4 +1,4 @@
-r"""Average a study's measures over seeds, by the values of up to three names."""
+r"""Average a study's measures over seeds, for each combination of values of up to three columns."""
 
 from __future__ import annotations
 
