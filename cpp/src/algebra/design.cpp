@@ -2,9 +2,9 @@
 
 namespace metaspan {
 
-/// Takes the memory for one task's 2 J + 1 slots, (9). A slot of MAML, whose inner loop moves B,
-/// holds two products with the Gram matrices K and K'; a slot of ANIL holds none, since the sums of
-/// (6) are empty.
+/// Takes the memory for one task's 2 J + 1 slots, (9). In MAML, whose inner loop moves B, a slot
+/// holds K a and K' a, the products of its vector a of samples with the Gram matrices. In ANIL a
+/// slot holds neither product, since the sums of (6) are empty.
 DenseDesign::Scratch::Scratch(int inner_steps, bool adapts_B, Index k, Index max_m_in,
                               Index max_m_out)
     : max_m_in_(max_m_in),
@@ -40,7 +40,8 @@ const double* DenseDesign::inner_product(int slot) {
   return out;
 }
 
-/// Returns K' a = X' X^T a of an inner slot, (m_out,), and keeps it as inner_product() keeps K a.
+/// Returns K' a = X' X^T a of an inner slot, (m_out,). The slot keeps this product until the slot
+/// changes, as it keeps K a.
 const double* DenseDesign::outer_product(int slot) {
   double* out = scratch_.outer_of(slot);
   if (at(slot).has_outer) return out;
@@ -50,8 +51,8 @@ const double* DenseDesign::outer_product(int slot) {
 }
 
 /// Computes the inner product of two vectors X^T a and X^T b of length d from the Gram matrices
-/// alone: b . K a for two inner slots, b . K' a if slot b is the outer one. The algebra has usually
-/// asked for the product of slot `a` before, so only the product of two vectors of samples remains.
+/// alone: b . K a for two inner slots, b . K' a if slot b is the outer one. Slot `a` usually holds
+/// K a or K' a already, so only the inner product of that vector with b is computed here.
 void DenseDesign::dot(int a, int b, double* dots) {
   *dots = b == outer_slot_ ? kernels::dot(task_.m_out, outer_product(a), at(b).a)
                            : kernels::dot(task_.m_in, inner_product(a), at(b).a);
@@ -64,7 +65,8 @@ void DenseDesign::residual_in(const double* V, Terms<1> terms, int slot, double*
 }
 
 /// Computes the outer residual of (7), r' = X' B_J v - y', (m_out,), by the second line of (6), in
-/// which each term is a multiple of K' r_l. The slot drops the products of its former residual.
+/// which each term is a multiple of K' r_l. The slot discards K a and K' a, which belong to its
+/// previous residual.
 void DenseDesign::residual_out(const double* V, Terms<1> terms, int slot, double* r) {
   kernels::times(task_.m_out, k_, task_.Z_out, V, r, padded(k_));
   for (int t = 0; t < terms.count; ++t) {

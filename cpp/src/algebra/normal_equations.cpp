@@ -1,6 +1,6 @@
-// The normal equations of a solved head, (26), on the products of one task. They have a file of
-// their own because the functions that the compiler inlines into a file decide the last bits of the
-// file's sums.
+// The normal equations of a solved head, (26), from Z = X B and y of one task. They are in a
+// separate file because the functions that the compiler inlines into a file decide the last bits of
+// the sums in that file.
 #include "cholesky.hpp"
 #include "metaspan/algebra/design.hpp"
 

@@ -25,8 +25,8 @@ Trial::Trial(std::unique_ptr<Engine> engine, Index round, double alpha)
 /// Runs rounds until `end` or until the trial ends. A row describes the state before its round, so
 /// the first row is the start. The gradient of the round is computed before the row is recorded,
 /// because it supplies the losses and the adapted heads of the row. If a step would produce numbers
-/// that are not finite, it is not taken and the trial has diverged. A cancelled gradient throws;
-/// the next round of the trial is then the interrupted one.
+/// that are not finite, it is not taken and the trial has diverged. A cancelled computation of the
+/// gradient throws an exception, and the trial later continues with the interrupted round.
 void Trial::advance(const Plan& plan, Index end, const double* heads, Index heads_begin,
                     Index heads_stride, int threads, Cancel* cancel) {
   while (status_ == TrialStatus::live && round_ < end) {
@@ -48,7 +48,8 @@ bool Trial::begin_round(const Plan& plan) {
   return recorded;
 }
 
-/// The row of the round comes before the step, and the stop rules may end the trial with it.
+/// The row of the round is recorded before the step, and the stop rules may end the trial after
+/// this row.
 void Trial::end_gradient(const Plan& plan, int threads, const double* dist) {
   record(plan, threads, dist);
   status_ = judge(plan, threads, dist);
@@ -64,7 +65,7 @@ void Trial::end_round(bool stepped) {
 }
 
 /// Appends a row for the current state, without a step; this is the row after the last round. The
-/// losses of the row are those of the next round's tasks. Where no record asks for tasks, no
+/// losses of the row are those of the next round's tasks. If no record needs outputs of tasks, no
 /// gradient is computed.
 void Trial::measure(const Plan& plan, const double* heads, int threads, Cancel* cancel) {
   request_all(plan, tasks_);
@@ -114,9 +115,9 @@ TrialStatus Trial::judge(const Plan& plan, int threads, const double* known_dist
     dist = known_dist != nullptr ? *known_dist : meter_.dist(engine_->coordinates(threads));
   }
   if (dist <= plan.stop_dist && plan.stop_dist > 0) return TrialStatus::converged;
-  // A distance of 0 after one above 0 has passed through the whole range of doubles between two
-  // rows, (14). A distance that has always been 0, as for a start on the truth, is not an
-  // underflow.
+  // If the distance is 0 in this row and was above 0 in an earlier row, it has fallen below the
+  // smallest double between two rows, (14). A distance that has always been 0, as for a start on
+  // the truth, is not an underflow.
   if (engine_->resolves_distance() && dist < kLeastDist && (dist > 0 || was_apart_)) {
     return TrialStatus::underflow;
   }

@@ -18,7 +18,7 @@ namespace {
 constexpr Index kPiece = 1 << 14;
 // Relative costs of adaptation to sparse samples. The unit is the cost of one number of B^T in a
 // product with B^T. kVectorEntry is the cost of an entry of X in X u and X^T r, kVectors that of a
-// feature in u or X^T r, and kEntry the overhead of an entry in X B, where each of the k columns
+// number of u or of X^T r, and kEntry the overhead of an entry in X B, where each of the k columns
 // costs one unit more.
 constexpr Index kVectorEntry = 8;
 constexpr Index kVectors = 2;
@@ -184,7 +184,8 @@ void adapt_task(const Method& method, const double* w, Index k, const Samples<XS
 /// each entry of X; the vector route costs a few operations for each entry and inner step. On dense
 /// data the vector route is faster for a single inner step, at every size measured. On sparse data
 /// each step also multiplies vectors of length d by B^T, which dominates the cost where tasks have
-/// few entries. Methods that adapt B use the Gram route, which has K; a solved head needs X B.
+/// few entries. Methods that adapt B need K, and methods with a solved head need X B, so neither
+/// adapts by the vector route.
 template <class XScalar>
 bool by_vectors(const Method& method, const TaskSet<XScalar>& tasks, Index k) {
   if (method.adapt_B || method.solves_head) return false;
@@ -192,7 +193,7 @@ bool by_vectors(const Method& method, const TaskSet<XScalar>& tasks, Index k) {
   Index entries = 0;
   for (const auto& set : tasks.inner) entries += set.entries();
   const Index J = method.inner_steps, of_B = tasks.size() * (k + kVectors) * tasks.d;
-  // The first step knows B w, which all tasks share.
+  // The first step takes one product with B fewer, since B w is computed once for all tasks.
   return J * kVectorEntry * entries + (2 * J - 1) * of_B < (kEntry + k) * entries;
 }
 
@@ -215,7 +216,7 @@ void adapt_on_arrays(const Method& method, const BScalar* B, const double* w, In
                      const TaskSet<XScalar>& tasks, double* w_J, BScalar* B_J, int threads,
                      Cancel* cancel) {
   const Index d = tasks.d;
-  // MAML's first step moves the head as ANIL's does, (2).
+  // The first inner step moves the head in the same way in MAML and in ANIL, (2).
   Method heads = method;
   if (method.inner_steps == 1 && B_J == nullptr) heads.adapt_B = false;
   // The inner loop of ANIL does not change B, so every B_J is a copy of B.

@@ -57,10 +57,10 @@ class Collapsed final : public CollapsedEngine {
   }
 
   /// Computes the round's gradient in the span, (10), and the new rows of R off the span. Each
-  /// piece has sums of its own, and the number of panels alone decides the pieces. Memory for
-  /// samples is larger than a sum; each thread has one and reuses it for every panel. Samples and
-  /// off-span draws have separate keys, so recording losses, which draws more samples, changes no
-  /// other number.
+  /// piece has sums of its own, and the number of panels alone decides the pieces. The memory for a
+  /// panel's samples is larger than the sums of a piece, so each thread has one such memory and
+  /// reuses it for every panel. Samples and off-span draws have separate keys, so recording losses,
+  /// which draws more samples, changes no other number.
   void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
     const auto r = static_cast<std::uint64_t>(round);
@@ -102,8 +102,9 @@ class Collapsed final : public CollapsedEngine {
     const Index kept = state_.kept, e = state_.Z.rows() - kept;
     Mat next = state_.Z - beta * grad_;
     const Vec next_w = state_.w - method_.beta_head * grad_w_;
-    // The new directions are orthogonal to those of R_in. The R-factor of R_in above beta T is
-    // therefore the new R up to an orthogonal factor from the left. It has as many rows as R had.
+    // The rows of beta T refer to basis vectors orthogonal to those of R_in. The R-factor of [R_in;
+    // beta T] is therefore the new R up to an orthogonal factor from the left. The new R has as
+    // many rows as R had.
     if (fresh_.rows() > 0) {
       Mat off(e + fresh_.rows(), k());
       off << next.bottomRows(e), beta * fresh_;
@@ -282,11 +283,11 @@ class Collapsed final : public CollapsedEngine {
   bool is_measured_ = false;
 };
 
-// Measured costs beyond the products of a population round. Three are in kernel calls: setting up
-// the design of a panel and adding its outputs, drawing a single number, and adding a task's frame.
-// kNumbersOfRoot is in random numbers: what a chi-square root costs in addition to its normal. The
-// other four are in operations for each flop: of products, of passes over rows, of inner products
-// and of factorisations.
+// Measured costs that a round has in addition to the products of a population round. Three are in
+// kernel calls: setting up the design of a panel and adding its outputs, drawing a single number,
+// and adding a task's frame. kNumbersOfRoot is in random numbers: the cost of a chi-square root
+// beyond that of the normal it replaces. The other four are in operations for each flop: of
+// products, of passes over rows, of inner products and of factorisations.
 constexpr double kCallsOfPanel = 100;
 constexpr double kCallsOfDraw = 2;
 constexpr double kCallsOfFrame = 25;

@@ -17,9 +17,9 @@ inline void make_room(Index n, Index k, Index k_star, TaskOutputs& tasks) {
 }
 
 /// Copies the requested outputs of a panel's tasks into the rows of the tasks [first, first +
-/// tasks). `added` goes to the three losses: sigma^2 / 2 where a set has infinitely many samples,
-/// whose residuals do not contain the noise, (1). Panels write disjoint places, so threads may
-/// process them in any order.
+/// tasks). `added` is added to the three losses: sigma^2 / 2 where a set has infinitely many
+/// samples, whose residuals do not contain the noise, (1). Panels write disjoint entries, so
+/// threads may process them in any order.
 template <class Design>
 void copy_panel_outputs(const TaskAlgebra<Design>& algebra,
                         const double* heads,       // (k_star, width)

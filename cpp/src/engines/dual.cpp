@@ -32,9 +32,9 @@ template <class XScalar, class BScalar>
 class DualEngine final : public ArraysEngine<BScalar> {
  public:
   /// Computes Z_0 = X B_0, (N, k), in one sweep, and starts at A = 0 or at the A of a checkpoint.
-  /// First-order methods combine no inner samples, (8), unless a task shares its samples between
-  /// both loops. Their inner rows of A stay zero, and `active_`, the first row that may be nonzero,
-  /// lets products skip them.
+  /// Unless a task shares its samples between both loops, the gradients of first-order methods
+  /// combine no inner samples, (8), and the rows of A that belong to inner samples stay zero.
+  /// `active_` is the first row that may be nonzero, and products skip the rows before it.
   DualEngine(const Method& method, const ArraysData<XScalar>& data, const DualGram& gram, Index k,
              const ArraysStart<BScalar>& start, int threads, Cancel* cancel)
       : method_(method),
@@ -146,8 +146,8 @@ class DualEngine final : public ArraysEngine<BScalar> {
                  std::vector<Part<XScalar>> parts;
                  factors.reserve(2 * static_cast<std::size_t>(block.count));
                  scaled.reserve(2 * static_cast<std::size_t>(block.count));
-                 // The rows of A that belong to a set are its factor C, which the sweep reads
-                 // without a copy into terms.
+                 // The rows of A that belong to a set serve as its factor C, which the sweep reads
+                 // in place.
                  const auto append = [&](const Samples<XScalar>& set, Index first) {
                    scaled.push_back(normalisation(set.m) * A_.middleRows(first, set.m));
                    factors.emplace_back().borrow(scaled.back().data(), set.m, k_);

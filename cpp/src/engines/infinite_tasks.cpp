@@ -46,7 +46,7 @@ class InfiniteTasks final : public InfiniteTasksEngine {
     const auto M = Z_.topRows(k_star);
     const double inverse_m = m_in_ == 0 ? 0 : 1 / static_cast<double>(m_in_);
     const double c = (covariance_.trace() + variance_) * inverse_m;
-    // Sigma_star M, (k_star, k), serves H, the gradient and the losses.
+    // Sigma_star M, (k_star, k), is used in H, in the gradient and in the losses.
     const Mat sigma_M = covariance_ * M;
     // c M^T M and c R^T R of (23) are c Z^T Z.
     const Mat H = (1 + inverse_m) * M.transpose() * sigma_M + c * Z_.transpose() * Z_;
@@ -88,9 +88,10 @@ class InfiniteTasks final : public InfiniteTasksEngine {
 
  private:
   /// Computes the three losses (1) in closed form. With w = 0 the loss before adaptation is (tr
-  /// Sigma_star + sigma^2) / 2. The outer loss adds the second moment of B w_i and subtracts its
-  /// product with theta_i. The loss on the inner set after adaptation would need fourth moments of
-  /// a finite set and is NaN there; for infinitely many inner samples it equals the outer loss.
+  /// Sigma_star + sigma^2) / 2. The outer loss is the loss before adaptation plus half the mean of
+  /// |B w_i|^2 minus the mean of B w_i . theta_i. For finite inner sets, the loss on the inner set
+  /// after adaptation would need fourth moments and is NaN. For infinitely many inner samples, it
+  /// equals the outer loss.
   void set_losses(const Mat& H, const Mat& sigma_M, TaskOutputs& tasks) const {
     const auto M = Z_.topRows(covariance_.rows());
     const double before = (covariance_.trace() + variance_) / 2;

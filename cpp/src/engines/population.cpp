@@ -46,8 +46,8 @@ Index pieces_of(Index panels) {
 template <int Width>
 class Population final : public PopulationEngine {
  public:
-  /// For k > k_star the gradient has k rows more than the state: H, with grad_R = R H, from the
-  /// identity rows that the design then tracks.
+  /// For k > k_star the gradient has k rows more than the state. They are the rows of H, with
+  /// grad_R = R H, and come from identity rows that the design then tracks.
   Population(const Method& method, State state, HeadSource heads, Index n, double noise)
       : method_(method),
         n_(n),
@@ -65,8 +65,8 @@ class Population final : public PopulationEngine {
   }
 
   /// Computes the gradient of a round, (10), by pieces of whole panels. A thread is not worth
-  /// waking for a round of less than kSerialFlops. Cancellation is polled by panels too, since one
-  /// piece of a large round may take long.
+  /// waking for a round of less than kSerialFlops. Cancellation is also polled between the panels
+  /// of a piece, since one piece of a large round may take long.
   void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
     heads_.begin_round(round, heads);
@@ -201,12 +201,12 @@ class Population final : public PopulationEngine {
   }
 
   /// Takes a step for k > k_star, (14). The part of B off the span is only ever multiplied from the
-  /// right: R <- R P with P = I - beta H. Computed in this form, the k_star columns of R that carry
-  /// the distance would take up rounding errors from the surplus columns, which do not fade. An
-  /// orthogonal U is therefore chosen for which the block (surplus rows, first columns) of P U is
-  /// zero, and the learner is turned by U. The new first columns of R then depend on the old first
-  /// columns only, R_1 <- R_1 (P U)_11, and keep their relative accuracy however small they get, as
-  /// in the QR iteration for products of matrices.
+  /// right: R <- R P with P = I - beta H. If R P were computed directly, the k_star columns of R
+  /// that carry the distance would take up rounding errors of the surplus columns, and these errors
+  /// do not fade. An orthogonal U is therefore chosen for which the block (surplus rows, first
+  /// columns) of P U is zero, and the learner is turned by U. The new first columns of R then
+  /// depend on the old first columns only, R_1 <- R_1 (P U)_11, and keep their relative accuracy
+  /// however small they get, as in the QR iteration for products of matrices.
   bool step_in_turning_frame() {
     const Index star = heads_.k_star(), surplus = k() - star, e = Z_.rows() - star;
     const Mat P = Mat::Identity(k(), k()) - method_.beta * grad_.bottomRows(k());

@@ -21,8 +21,8 @@ constexpr Index kMostTasks = 32;
 constexpr Index kMostNumbers = 128;
 constexpr Index kLeastTrials = 8;
 
-/// Cost of the heads and the step of a panel's round, in kernel calls, beside the calls of the
-/// algebra.
+/// Cost of the heads and the step of a panel's round, in kernel calls, in addition to the calls of
+/// the algebra.
 constexpr double kCallsOfPanelRound = 12;
 
 /// A panel of population trials with k <= k_star. The panel processes the tasks of a round one
@@ -203,18 +203,18 @@ class PopulationTrials final : public TrialPanel {
 
 }  // namespace
 
-/// Returns whether trials run in panels. Panels pay for small states and few tasks, whose products
-/// fill at most a register or two, and for trials that fill most of a panel. Trials with k > k_star
-/// do not run in panels, because the frame of (14) turns in every step, by a factorisation that
-/// takes longer than the gradient.
+/// Returns whether trials run in panels. Panels pay if states are small and tasks are few, so that
+/// the products of one trial fill at most a register or two, and if the trials fill most of a
+/// panel. Trials with k > k_star do not run in panels, because the frame of (14) turns in every
+/// step, by a factorisation that takes longer than the gradient.
 bool population_fills_panels(const Shape& shape, Index n, Index trials) {
   return trials >= kLeastTrials && shape.k <= shape.k_star && n <= kMostTasks &&
          (shape.k_star + shape.e) * shape.k <= kMostNumbers;
 }
 
-/// Counts the work of a panel's round as population_cost() counts that of a panel of tasks, and
-/// divides it among the trials of the panel. The last panel decides how many columns of padding are
-/// counted.
+/// Counts the work of one trial's round: the work of a round of all panels, by the rules of
+/// population_cost(), divided by the number of trials. Empty columns of the last panel count like
+/// columns with a trial.
 Work work_of_panels(const Method& method, const RoundSizes& sizes) {
   const double D = static_cast<double>(sizes.rows), K = static_cast<double>(sizes.k);
   const double n = static_cast<double>(sizes.n), trials = static_cast<double>(sizes.trials);

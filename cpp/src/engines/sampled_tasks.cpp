@@ -4,10 +4,11 @@
 
 namespace metaspan {
 
-/// Describes the tasks of (12) to the sweeps. A set has a maker of rows instead of X, and the noise
-/// z instead of y, since a residual is X (B w + ... - theta_i) - z. Heads are stored with the
-/// opposite sign because sweeps only add: -theta_i = B_star (-w_star) is one more term of their
-/// sum. B_star is stored transposed, as rows that a sweep over d reads one after another.
+/// Describes the tasks of (12) to the sweeps. In place of X, a set refers to an object that
+/// generates its rows, and in place of y it has the noise z, since a residual is X (B w + ... -
+/// theta_i) - z. Heads are stored with the opposite sign because sweeps only add: -theta_i = B_star
+/// (-w_star) is one more term of their sum. B_star is stored transposed, as rows that a sweep over
+/// d reads one after another.
 template <class XScalar>
 SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const Rows& rows, Mat B_star,
                                     HeadSource heads, Index n, std::uint64_t seed,
@@ -39,10 +40,10 @@ SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const Rows& rows, Mat 
   }
 }
 
-/// Prepares a round: draws heads and noise, and gives the makers of rows the keys of the round. The
-/// features, radii and noise of each set have separate streams, so the numbers of one stream do not
-/// depend on how many numbers another stream has drawn. The noise has the type of X because the
-/// sweeps read it as y.
+/// Prepares a round: draws heads and noise, and gives the keys of the round to the objects that
+/// generate rows. The features, radii and noise of each set have separate streams, so the numbers
+/// of one stream do not depend on how many numbers another stream has drawn. The noise has the type
+/// of X because the sweeps read it as y.
 template <class XScalar>
 void SampledTasks<XScalar>::begin_round(Index round, const double* heads) {
   const auto r = static_cast<std::uint64_t>(round);

@@ -110,8 +110,8 @@ class Spectral final : public ArraysEngine<BScalar> {
 
   Shape shape() const override { return {k_star_, k_, k_}; }
 
-  /// Returns the coordinates of B for the meter, kept until the next step. They take a pass over B
-  /// at full size.
+  /// Returns the coordinates of B for the meter, kept until the next step. Computing the
+  /// coordinates takes a pass over B at full size.
   const Mat& coordinates(int threads) override {
     if (!is_measured_) coordinates_ = measured(U_.rightCols(k_), B_star_, threads);
     is_measured_ = true;

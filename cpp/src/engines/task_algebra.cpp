@@ -1,7 +1,7 @@
 // Instantiates the task algebra, (5)-(10), for every design that an engine uses. This file has all
-// of these instantiations and none of the products of the designs. Which functions the compiler
-// inlines decides where it fuses products and sums, and thus the last bits. These bits must not
-// depend on the engine for which the algebra is compiled.
+// of these instantiations and no definition of a design's products. Which functions the compiler
+// inlines decides where it fuses multiplications and additions, and thus the last bits. These bits
+// must not depend on the engine for which the algebra is compiled.
 #include "metaspan/algebra/task_algebra_impl.hpp"
 
 #include "metaspan/algebra/contributions_impl.hpp"

@@ -91,7 +91,7 @@ class PanelRun {
   static constexpr Index kEmpty = -1;
   Trial& trial_of(std::size_t t) const { return *trials_[static_cast<std::size_t>(columns_[t])]; }
 
-  /// Records the rows of the columns that have one in this round, before the step.
+  /// Records a row for every trial that has one in this round, before the step.
   void record() {
     if (measures_) panel_->distances(dist_.data());
     for (std::size_t t = 0; t < columns_.size(); ++t) {
@@ -129,7 +129,7 @@ class PanelRun {
 }  // namespace
 
 /// Runs a panel in every thread until the queue of trials is empty. A thread that finds the queue
-/// empty makes no panel. Cancellation is polled before every round.
+/// empty creates no panel. Cancellation is polled before every round.
 void advance_in_panels(const std::vector<std::unique_ptr<Trial>>& trials, const Plan& plan,
                        Index end, const GivenHeads& heads, const PanelMaker& make_panel,
                        int threads, Cancel* cancel) {

@@ -27,14 +27,14 @@ constexpr Index kStripRows = 64;
 /// kMostOverlap.
 constexpr double kShortest = 1e-140, kMostInverse = 1e3, kMostOverlap = 1e-6;
 
-/// A direction of a start counts as rounding error if its length is below that of the longest
-/// direction times kNoise and the number of columns.
+/// A direction of a start counts as rounding error if its length is below kNoise times the number
+/// of columns times the length of the longest direction.
 constexpr double kNoise = 4 * std::numeric_limits<double>::epsilon();
 
 Index panels_of(Index d) { return ceil_div(d, kPanelRows); }
 
-/// Calls body(first row, rows, panel) for the panels of d rows. The panels have a fixed size: the
-/// number of threads decides which thread computes a panel, but not where the panel ends.
+/// Calls body(first row, rows, panel) for each panel of the d rows. The panels have a fixed size:
+/// the number of threads decides which thread computes a panel, but not where the panel ends.
 template <class Body>
 void for_panels(Index d, int threads, Body&& body) {
   parallel_for(threads, panels_of(d), [&](Index panel, int) {
@@ -223,8 +223,8 @@ Mat inner_product(ConstMat A, ConstMat B, int threads) {
 }
 
 /// Returns the R-factor of a small A, (min(rows, q), q). The signs of its rows are chosen so that
-/// the diagonal is positive, which makes the factorisation unique; (17) and Haar-distributed frames
-/// need this one.
+/// the diagonal is positive, which makes the factorisation unique. (17) and Haar-distributed frames
+/// need this unique factor.
 Mat small_r_factor(const Mat& A) {
   const Index r = std::min(A.rows(), A.cols());
   if (r == 0) return Mat(0, A.cols());
@@ -337,7 +337,7 @@ Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
 }
 
 /// Computes B = B_star M + E R at full size, (d, k), panel by panel. A run in the coordinates (13)
-/// asks for B at most once.
+/// computes B at most once.
 void from_coordinates(ConstMat B_star, ConstMat M, ConstMat E, ConstMat R, MutMat out,
                       int threads) {
   for_panels(out.rows(), threads, [&](Index first, Index rows, Index) {
@@ -403,9 +403,9 @@ Mat square_r_factor(const Mat& A, int threads) {
   return R;
 }
 
-/// Returns [M; R] Q with Q = start_rotation(M) if k > k_star, and Z itself otherwise. Q multiplies
-/// both blocks from the right, which changes the learner's basis and no measurement. If M has full
-/// rank, the leading block of M Q is regular, as the Meter requires.
+/// Returns Z Q for Z = [M; R] with Q = start_rotation(M) if k > k_star, and Z itself otherwise. Q
+/// multiplies both blocks from the right, which changes the learner's basis and no measurement. If
+/// M has full rank, the leading block of M Q is regular, as the Meter requires.
 Mat in_regular_frame(Mat Z, Index k_star) {
   const Index k = Z.cols();
   if (k_star == 0 || k <= k_star) return Z;

@@ -99,7 +99,8 @@ double sine_of_tangent(double t) { return t < 1e150 ? t / std::sqrt(1 + t * t) :
 
 }  // namespace
 
-/// Looks up a record by its public name; Python checks names first, with a better message.
+/// Looks up a record by its public name; Python has checked the name before and raises an error
+/// with a clearer message.
 Record record_named(const std::string& name) {
   for (const auto& [known, record] : kRecords) {
     if (name == known) return record;

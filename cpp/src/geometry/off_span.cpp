@@ -10,8 +10,8 @@ namespace metaspan {
 /// where U is a Haar-distributed frame of the space of dimension `rest`, independent of T. In a
 /// basis whose first t vectors span T, U is the orthonormal factor of [G; L_r^T] with normals G (t,
 /// r) and L_r = bartlett(r, rest - t); t + r rows thus replace `rest` rows. The caller provides a
-/// sequence of random numbers for each addition: the tree of additions is fixed, and so are their
-/// numbers.
+/// separate sequence of random numbers for each addition. Since the tree of additions is fixed,
+/// each addition always uses the same numbers.
 Mat add_frame(const Mat& T, const Mat& A, double rest, Sequence& draws) {
   const Index t = T.rows(), r = A.rows(), k = A.cols();
   if (r == 0) return T;
@@ -57,7 +57,7 @@ void RowStack::fold() {
   rows_.topRows(filled_) = folded;
 }
 
-/// Returns the R-factor F of all rows, (min(rows in all, k), k).
+/// Returns the R-factor F of all rows, (min(number of rows, k), k).
 Mat RowStack::factor() {
   if (filled_ == 0) return Mat(0, rows_.cols());
   return small_r_factor(rows_.topRows(filled_));

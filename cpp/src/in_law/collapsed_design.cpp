@@ -269,9 +269,9 @@ void CollapsedDesign::weights(int slot, const double* r, double* out) const {
   }
 }
 
-/// Returns whether the term of a slot belongs to a group. With a frame, all terms of a task lie in
-/// one space. Without a frame, inner and outer samples are independent and add two Gaussian terms,
-/// (18), unless both loops share their samples.
+/// Returns whether the term of a slot is in `group`: terms whose parts off the span are added
+/// together. With a frame, all terms of a task lie in one space. Without a frame, inner and outer
+/// samples are independent and add two Gaussian terms, (18), unless both loops share their samples.
 bool CollapsedDesign::is_member(int slot, Group group) const {
   if (group == Group::frame || group == Group::both) return true;
   return (slot == panel_.outer_slot) == (group == Group::outer);

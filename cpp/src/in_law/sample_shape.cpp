@@ -51,9 +51,9 @@ SetShape triangular(Index m, Index columns) {
 }
 
 /// Gaussian inner rows [P, L] of MAML, (17). In the span, [P, z / sigma] is replaced by bartlett(D
-/// + 1, m)^T as above. Off the span, L = bartlett(m, rest) stays, since inner steps need X X^T. The
-/// two parts are independent, and multiplying a part by an orthogonal matrix from the left does not
-/// change its distribution. Rows beyond row D have entries off the span only.
+/// + 1, m)^T, as for ANIL. Off the span, the full L = bartlett(m, rest) is kept, since inner steps
+/// need X X^T. The two parts are independent, and multiplying a part by an orthogonal matrix from
+/// the left does not change its distribution. Rows beyond row D have entries off the span only.
 SetShape triangular_with_frame(Index m, const SampleShape& shape) {
   SetShape set = finite_set(m);
   for (Index i = 0; i < m; ++i) {

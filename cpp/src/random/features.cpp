@@ -80,8 +80,8 @@ template void take_block(const RowSource&, const double*, Index, Index, Index, I
 template double RowMaker::piece(Index, Index, Index, Index, double*) const;
 template double RowMaker::piece(Index, Index, Index, Index, float*) const;
 
-/// Makes one row of X at full dimension, (d,), as the bindings hand it out. Sweeps keep a row's
-/// radius apart and apply it to the product X u instead; here the entries themselves are scaled.
+/// Makes one row of X at full dimension, (d,), for the bindings to return. Sweeps keep a row's
+/// radius separate and apply it to the product X u instead; here the entries themselves are scaled.
 void feature_row(const RowMaker& maker, Index task, Index row, double* out) {
   const double squares = maker.piece(task, row, 0, maker.d, out);
   const double radius = maker.radius(task, row, squares);

@@ -8,8 +8,8 @@
 
 namespace metaspan {
 
-/// Prepares the heads w_star of one trial. Only the law of a table chooses rows: n rows in
-/// each round without replacement, or all rows in order.
+/// Prepares the heads w_star of one trial. Rows are chosen only if the heads come from a table: n
+/// rows in each round without replacement, or all rows in order.
 HeadSource::HeadSource(HeadLaw law, Index n, std::uint64_t seed, std::uint64_t trial)
     : law_(std::move(law)), seed_(seed), trial_(trial) {
   if (law_.kind != HeadLaw::Kind::table) return;
@@ -56,8 +56,8 @@ void HeadSource::panel(Index first, Index tasks, Index width, double* out) const
 }
 
 /// Writes the heads of several trials side by side: drawn from the keys of all trials at once, or
-/// copied from the table or the given heads of each. A drawn head is a function of (seed, trial,
-/// round, task), and place() computes every column by itself.
+/// copied from the table or the given heads of each trial. A drawn head is a function of (seed,
+/// trial, round, task), and place() computes every column by itself.
 void HeadSource::panels_of_trials(const TrialRound* rounds, Index n, double* out) {
   constexpr Index kWidth = kernels::kTrials;
   const HeadSource* some = nullptr;

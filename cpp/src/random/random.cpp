@@ -22,7 +22,7 @@ Key derive_key(std::uint64_t seed, std::uint64_t trial, std::uint64_t round, Str
   return Key{{block[0], block[1]}};
 }
 
-/// Derives many keys, each as derive_key() does, in one batch of Philox blocks.
+/// Derives many keys in one batch of Philox blocks; each key equals the result of derive_key().
 void derive_keys(std::uint64_t seed, Stream stream, Index count, const std::uint64_t* trials,
                  const std::uint64_t* rounds, std::uint64_t* first_words,
                  std::uint64_t* second_words) {

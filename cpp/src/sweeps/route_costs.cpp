@@ -23,8 +23,8 @@ constexpr double kVectorsTogether = 3;  // vectors of a task that a cache must h
 constexpr double kReadingsOfB = 3;      // reads of B in a round, beside those of the panels
 constexpr double kGramTask = .5;        // overhead of a task, relative to the vector route
 
-// Times of sparse samples. Each comment names the unit first: the constant is how many such units
-// take as long.
+// Times of sparse samples. Each comment names a unit and then a part of the work. The constant is
+// the time of that part in that unit.
 constexpr double kLineBytes = 64;       // read in addition to a table's row that is in no cache
 constexpr double kEntryBytes = 12;      // bytes of an entry: a double and its column
 constexpr double kVectorColumns = 12;   // columns of B in X B: an entry in X u and X^T r
@@ -37,7 +37,8 @@ constexpr double kSlowerOnB = 1.5;      // products of B with few vectors, and X
 
 double number(Index count) { return static_cast<double>(count); }
 
-/// Returns traffic from a cache if the data fit into it, and from memory otherwise.
+/// Returns `bytes` as traffic from a cache if the data fit into the cache, and from memory
+/// otherwise.
 Stage traffic(double bytes, bool fits) { return fits ? Stage{0, 0, 0, bytes} : Stage{0, 0, bytes}; }
 
 /// Counts the kernel calls of the task algebra, (5)-(10), for `panels` panels. One call serves all
@@ -328,7 +329,8 @@ RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads)
     held += sweeps.held_of_factors(sizes.m_in, terms.inner);
     vectors = vectors || sweeps.by_terms(sizes.m_in, terms.inner);
   }
-  // One thread weighs the bands, unless the bands of the copies are used.
+  // One thread finds the edges of the bands from sampled entries, unless the bands of the copies
+  // are used.
   if (threads > 1 && !sweeps.copied()) {
     cost.round.push_back({threads * kWeighedSample * number(kBandSamples)});
   }

@@ -7,10 +7,11 @@
 namespace metaspan {
 
 /// Adds the inner products of the sparse rows `a` with the sparse rows `b` to `out`, (a_rows,
-/// b_rows): blocks of K and K' of (5). The entries of `b` are listed by column first. For each
-/// entry of a row of `a`, the list of its column is then followed, so the cost is proportional to
-/// the number of pairs of entries in a common column. A row of the output is accumulated in the
-/// order of the entries of its row of `a`, so its bits do not depend on the number of threads.
+/// b_rows): blocks of K and K' of (5). First, the entries of `b` are put into one list for each
+/// column. For each entry of a row of `a`, the list of the entry's column is then followed, so the
+/// cost is proportional to the number of pairs of entries in a common column. A row of the output
+/// is accumulated in the order of the entries of its row of `a`, so its bits do not depend on the
+/// number of threads.
 template <class Scalar>
 void SparseProducts::add(const SparseRow<Scalar>* a, Index a_rows, const SparseRow<Scalar>* b,
                          Index b_rows, Index d, double* out, Index stride) {

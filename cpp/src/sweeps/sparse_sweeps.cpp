@@ -63,8 +63,9 @@ void project_piece(const Piece<XScalar>& piece, const BScalar* B, Index k, kerne
   times(rows, starts + piece.begin, columns, values, B, k, Z.data(), width);
 }
 
-/// Returns the reach of B, which decides how X B reads the rows of B. The reach is `far` only in a
-/// run that may make copies by bands; X B then adds in the order of such copies.
+/// Returns the kernels::Reach of B, which decides how X B reads the rows of B. The result is `far`
+/// only in a run that may make copies by bands, and X B then adds entries in the order of such
+/// copies.
 template <class BScalar, class XScalar>
 kernels::Reach reach_of_B(const TaskSet<XScalar>& tasks, Index k) {
   if (tasks.in_order && is_far(tasks.d, k)) return kernels::Reach::far;
@@ -72,8 +73,8 @@ kernels::Reach reach_of_B(const TaskSet<XScalar>& tasks, Index k) {
   return is_near ? kernels::Reach::near : kernels::Reach::beyond;
 }
 
-/// Splits sets into at most `groups` ranges with about the same number of entries in each; returns
-/// their edges.
+/// Splits sets into at most `groups` ranges with about the same number of entries in each, and
+/// returns the edges of the ranges.
 template <class XScalar>
 std::vector<Index> group_sets(const std::vector<Piece<XScalar>>& sets, Index groups) {
   Index all = 0, before = 0;

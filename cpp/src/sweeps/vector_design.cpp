@@ -14,7 +14,7 @@
 namespace metaspan {
 namespace {
 
-/// The number of tasks for each thread from which on threads take whole tasks; with fewer tasks,
+/// The least number of tasks for each thread with which threads take whole tasks. With fewer tasks,
 /// some threads would wait long for the others.
 constexpr Index kMany = 4;
 
@@ -22,15 +22,15 @@ constexpr Index kMany = 4;
 /// of all rows of a set, and of the two results, stay in the L2 cache.
 constexpr Index kCombinedColumns = 1024;
 
-/// Number of entries that are sampled to weigh the bands.
+/// Number of entries that are sampled to find the edges of the bands.
 constexpr Index kSampled = 1024;
 
-/// Returns how many rows of X, each of `row` bytes, a pass reads before it multiplies their
-/// residuals back. The rows are used twice, for X u and for X^T r, and the second use should hit a
-/// cache: the L2 cache where at least kRowsAtOnce rows fit in half of it, otherwise a thread's
-/// share of the L3 cache. Rows that are too long for any cache are read from memory twice. A single
-/// thread takes fewer rows, of which an L1 cache holds a part. Threads that share a pass take more
-/// rows, since they wait for each other after every block.
+/// Returns how many rows of X, each of `row` bytes, a pass multiplies by u before it multiplies the
+/// same rows by their residuals. The rows are used twice, for X u and for X^T r, and the second use
+/// should hit a cache: the L2 cache where at least kRowsAtOnce rows fit in half of it, otherwise a
+/// thread's share of the L3 cache. Rows that are too long for any cache are read from memory twice.
+/// A single thread takes fewer rows, of which an L1 cache holds a part. Threads that share a pass
+/// take more rows, since they wait for each other after every block.
 Index rows_at_a_time(Index row, int threads) {
   const Index alone = kNearestBytes / row / kRowsAtOnce * kRowsAtOnce;
   const Index near = kNearBytes / row / kRowsAtOnce * kRowsAtOnce;
@@ -106,8 +106,8 @@ VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool inner_terms, bool 
   inner_radii_.resize(static_cast<std::size_t>(made));
 }
 
-/// Allocates room for the rows of (12) that are made: whole inner sets where the algebra passes
-/// over them again and they fit, otherwise a block of rows of each set.
+/// Allocates memory for generated rows, (12): for whole inner sets if the algebra passes over them
+/// again and they fit, and otherwise for a block of rows of each set.
 template <class XScalar>
 void VectorDesign<XScalar>::Scratch::make_room(Index tasks, Index d, Index most_in, bool again,
                                                bool in_blocks) {
@@ -151,8 +151,9 @@ void VectorDesign<XScalar>::add(int slot, const double* C) {
   }
 }
 
-/// Returns the memory of a task's residuals scaled for X^T r. If Z is computed, the residuals of
-/// every slot are kept until finish(); the last place is for products without a slot.
+/// Returns the memory for a task's residuals, multiplied by the factors that X^T r needs. If Z is
+/// computed, the residuals of every slot are kept until finish(); the last place is for products
+/// without a slot.
 template <class XScalar>
 double* VectorDesign<XScalar>::scaled_of(int slot, Index task) {
   const Index last = slots_of(round_.outer_slot);
@@ -343,7 +344,7 @@ void VectorDesign<XScalar>::make(const Pass& task, Index begin, Index count, XSc
   const Samples<XScalar>& set = *task.set;
   const Index d = round_.d;
   if (const auto* sourced = std::get_if<SourcedRows>(&set.rows)) {
-    // A block of the source is a function of its first row.
+    // The source computes a block from the number of its first row.
     for (Index i = 0; i < count; i += RowSource::kBlock) {
       const Index rows = std::min<Index>(RowSource::kBlock, count - i);
       take_block(*sourced->source, sourced->roots, d, sourced->task, begin + i, rows, out + i * d);
@@ -396,7 +397,7 @@ void VectorDesign<XScalar>::pass(const Pass& task) {
   bool backward = true;
   for (Index begin = 0; begin < set.m; begin += most, backward = !backward) {
     const Index after = begin + rows.m, count = std::min(most, set.m - after);
-    // Generated rows overwrite the rows before them.
+    // The next generated rows overwrite these rows, so the two blocks cannot share a loop.
     const bool together = count > 0 && !set.is_made();
     Rows next = together ? rows_of(task, after, count) : Rows{};
     const auto do_piece = [&](Index first, Index columns, Index piece) {
@@ -431,10 +432,10 @@ void VectorDesign<XScalar>::end_times(const Pass& task, const Rows& rows, Index 
 }
 
 /// Makes the pass of pass() over a sparse set, in blocks of rows that a cache holds. Threads share
-/// the rows of a block for X u and bands of columns for X^T r. A row is summed as a whole and an
-/// element of v in the order of the rows, so that the sharing changes no bit. A small set is
-/// processed by one thread, since several threads would wait for each other longer than the time
-/// they save.
+/// the rows of a block for X u and bands of columns for X^T r. One thread sums a whole row of X u,
+/// and an element of v is summed in the order of the rows, so the number of threads changes no bit.
+/// A small set is processed by one thread, since several threads would wait for each other longer
+/// than the time they save.
 template <class XScalar>
 void VectorDesign<XScalar>::pass_entries(const Pass& task) {
   const Samples<XScalar>& set = *task.set;
@@ -530,8 +531,9 @@ typename VectorDesign<XScalar>::Pass VectorDesign<XScalar>::pass_of_features(Ind
   return {panel_.inner[t], t, true, with_y, nullptr, nullptr, parts, r, scaled, 1};
 }
 
-/// The products of the inner sets of a method that does not move B, from Z: r = Z V [- y] and
-/// Z^T r = B^T X^T r, (6), for every task of the panel. They do not depend on d.
+/// Computes the products with the inner sets from Z, for a method whose inner loop does not move B:
+/// r = Z V [- y] and Z^T r = B^T X^T r, (6), for every task of the panel. The cost does not depend
+/// on d.
 template <class XScalar>
 void VectorDesign<XScalar>::from_features(bool with_y, const double* V, int slot, double* r) {
   if (!projected_) project();
@@ -552,8 +554,8 @@ void VectorDesign<XScalar>::from_features(bool with_y, const double* V, int slot
     kernels::transposed_times(m, k, Z, task.scaled, column.data());
     double* all = scratch_.features_.data() + slot * k * width;
     for (Index j = 0; j < k; ++j) all[j * width + t] = column[static_cast<std::size_t>(j)];
-    // The rows of Z have been multiplied by the radii; for X^T r in finish(), the residuals are
-    // multiplied by them.
+    // The rows of Z have been multiplied by the radii. For X^T r in finish(), the residuals are
+    // multiplied by the radii.
     for (Index i = 0; made && i < m; ++i) {
       task.scaled[i] *= scratch_.inner_radii_[static_cast<std::size_t>(t * m_in_ + i)];
     }

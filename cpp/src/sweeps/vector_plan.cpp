@@ -77,8 +77,8 @@ Sharing sharing_of(const VectorPlan& plan, Index n, double task_bytes, bool spar
 
 /// Returns how many rows of X a task holds when rows are generated, (12). If the algebra passes
 /// over an inner set more than once, and the whole set fits kMadeBytes for all tasks of a panel, it
-/// is generated once and kept. Otherwise each pass generates the rows again, in blocks. A source
-/// that supplies rows in blocks is always asked for kRowsAtOnce of them.
+/// is generated once and kept. Otherwise each pass generates the rows again, in blocks. If a source
+/// supplies the rows in blocks, a block has kRowsAtOnce rows even if they exceed kMadeBytes.
 HeldRows held_rows(Index tasks, Index row_bytes, Index most_in, bool again, bool in_blocks) {
   const Index room = std::max<Index>(1, kMadeBytes / (row_bytes * tasks));
   const Index outer = in_blocks ? kRowsAtOnce : std::min(kRowsAtOnce, room);
@@ -87,7 +87,7 @@ HeldRows held_rows(Index tasks, Index row_bytes, Index most_in, bool again, bool
 }
 
 /// Returns the bytes of the vectors of length d that a route holds: B^T and B w, the terms of a
-/// block, and for each group of threads the directions and the inner vectors of its largest panel.
+/// block, and for each group of threads the vectors u and the inner vectors of its largest panel.
 double vector_bytes(const VectorPlan& plan, int groups) {
   const Index kept = plan.most * (1 + plan.inner);
   const double vectors = static_cast<double>(plan.k + 1 + plan.block * plan.terms + groups * kept);
@@ -105,7 +105,7 @@ double vector_memory(const Method& method, const DataSizes& sizes, int threads) 
   const Sharing sharing = sharing_of(plan, sizes.n, sizes.task_bytes(), sizes.sparse, threads);
   double bytes = vector_bytes(plan, sharing.groups);
   if (plan.features) {
-    // Z, and the parts of Z of a block of rows.
+    // Memory for Z, and for the parts of Z that a block of rows takes.
     const double parts = std::min(sizes.m_in, static_cast<double>(kFeatureRows)) *
                          static_cast<double>(ceil_div(plan.d, kVectorPiece));
     bytes += 8 * static_cast<double>(sharing.groups * plan.most * plan.k) * (sizes.m_in + parts);
@@ -130,7 +130,7 @@ SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_b
                       (sizes.shared && made.stay ? 0 : sizes.samples_out());
   const auto row = static_cast<double>(round_up(sizes.d, 2 * kernels::kPairsAtOnce));
   double vectors = vector_bytes(plan, groups);
-  // Z, with -X theta and the radii of its rows.
+  // Memory for Z, and for -X theta and the radius of each row.
   if (plan.features) {
     vectors += 8 * static_cast<double>(groups * plan.most * (plan.k + 2)) * sizes.m_in;
   }
