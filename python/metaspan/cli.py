@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0 on success, 1 if a claim of ``reproduce --all`` fails, 2 on bad usage, and
         130 after Ctrl-C.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # its encoding may lack characters of file names
+    if isinstance(sys.stdout, io.TextIOWrapper):  # the encoding may lack characters of file names
         sys.stdout.reconfigure(errors="backslashreplace")
     chosen = _parser().parse_args(arguments)
     try:

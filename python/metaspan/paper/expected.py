@@ -170,7 +170,7 @@ def _simulated(panel: str, where: str, at: int, value: float, result: Result) ->
 
 
 def _predicted(panel: str, where: str, at: int, curve: Curve, result: Result) -> Claim:
-    """Claim a dist of the recursion for many tasks a round; three tasks lower its exponent."""
+    """Claim the dist that `population_dist` predicts; three tasks a round lower its exponent."""
     cov = np.eye(curve.k) if curve.heads.cov is None else np.asarray(curve.heads.cov)
     assert isinstance(curve.method, ANIL)
     value = population_dist(curve.d, cov, curve.method, at, curve.init.dist)
@@ -238,7 +238,7 @@ def _diversity(shown: Shown) -> Iterator[Claim]:
 
 
 def _few_seeds(panel: str, where: str, at: int, value: float, result: Result) -> Claim:
-    """Claim a simulated dist that depends on the start; it may be from a single start."""
+    """Claim a simulated dist that depends on the start and may come from a single start."""
     error = _error_at(result, at) * math.sqrt(1 + dist_at(result, at).size)
     least, most = near_on_logarithms(value, error)
     return Claim(
@@ -296,7 +296,7 @@ def _large_mean(results: dict[str, Result]) -> Iterator[Claim]:
 
 
 def _fedavg(shown: Shown) -> Iterator[Claim]:
-    """Claim that one local step, average risk, does not converge, and that more converge faster."""
+    """Claim that one local step (average risk) does not converge and that more steps are faster."""
     panel = "fedavg"
     results = {curve.method.local_steps: result for curve, result in shown.values()
                if isinstance(curve.method, FedAvg)}  # fmt: skip

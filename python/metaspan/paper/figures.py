@@ -69,8 +69,8 @@ class View:
         Whether the curves belong to values of one parameter. They are then drawn in shades of one
         palette, with names beside their ends.
     floors : bool
-        Whether only the ends of the curves are shown, over the scale that theory gives. Curves with
-        the same label form one series.
+        Whether only the ends of the curves are shown, against the scale that theory gives. Curves
+        with the same label form one series.
     """
 
     name: str
@@ -136,9 +136,9 @@ def _on_samples(label: str, method: Method, d: int) -> Curve:
 
     The number of rounds that a run needs is proportional to 1 / (alpha beta), so a large `beta`
     shortens the run. At the largest d a run with a large `beta` diverges unless n m_out is large
-    too. In law, the cost of a round of ANIL grows linearly with the number of tasks and does not
-    depend on the number of samples, so tasks with many samples allow a large `beta` at the least
-    cost.
+    too. Where rounds of ANIL are sampled in law, their cost grows linearly with the number of tasks
+    and does not depend on the number of samples. Tasks with many samples are therefore the cheapest
+    way to a large `beta`.
     """
     return Curve(
         label=label,

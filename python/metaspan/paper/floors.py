@@ -1,4 +1,4 @@
-r"""Where dist of runs on finite samples stops falling, over the scale that theory gives."""
+r"""The dist at which runs on finite samples stop falling, against the scale that theory gives."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def floors(runs: Sequence[Result]) -> Floors:
 
 
 def draw_floors(ax: Axes, found: Mapping[str, Floors]) -> None:
-    r"""Draw the ends of runs over the scale that theory gives, with the fitted exponents.
+    r"""Draw the dist at the ends of runs against the scale from theory, with the fitted exponents.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-r"""Claims of theory that no panel shows; each claim has its own runs as a test."""
+r"""Claims of theory that no panel shows; each claim is tested by its own runs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def limits(advanced: Callable[[], None] = lambda: None) -> list[Claim]:
 
 
 def _any_dimension(run: Run) -> Iterator[Claim]:
-    """Claim that from a random start d changes only the wait, and this only through log d, (22)."""
+    """Claim (22) from random starts: d only delays the fall of dist, linearly in log d."""
     method = ANIL(alpha=0.1, beta=0.2, first_order=True)
     dimensions = (10**2, 10**7, 10**12)
     reached = []
@@ -134,7 +134,7 @@ def _gram(result: Result) -> F64:
 
 
 def _two_steps(run: Run) -> Iterator[Claim]:
-    """Claim that for J = 2, alpha B^T B = 2 I attracts first-order ANIL but not exact ANIL."""
+    """Claim that, for J = 2, first-order ANIL goes to alpha B^T B = 2 I but exact ANIL does not."""
     tasks = _paired_tasks()
     # Exact ANIL approaches its limit only algebraically, since its loss is of fourth order there.
     for first_order, value, tolerance in ((True, 2.0, 1e-3), (False, 1.0, 0.1)):

@@ -15,7 +15,7 @@ STARTS = 200  # number of random starts over which a predicted curve is averaged
 def population_dist(
     d: int, cov: F64, method: ANIL, rounds: int, dist: float | None = None
 ) -> float:
-    r"""Iterate (23) with infinitely many samples, which is the limit of many tasks in a round.
+    r"""Iterate (23), the limit of many tasks in a round, with infinitely many samples.
 
     At w = 0 the recursion is that of first-order ANIL. By (22), the other three methods multiply
     the part of B outside the true subspace by the same factor.
@@ -59,7 +59,7 @@ def floor_of_fo_anil(d: int, k: int, n: int, m: tuple[int, int], method: ANIL) -
 
     Near the truth :math:`\alpha B^\top B \approx I`. In each round, the part R of B outside the
     true subspace is multiplied by :math:`1 - \alpha \beta` and receives the gradient noise of the
-    round's tasks, which is :math:`d - k` rows of variance
+    round's tasks, which has :math:`d - k` rows with variance
     :math:`\beta^2 \alpha v / (n\, m_\text{out})`. Here v is the mean square error of a task after
     adaptation, weighted by the head of the task. One part of v comes from the inner samples,
     :math:`(k + 1)(k + 2) / m_\text{in}`, and another from R itself, :math:`(k + 2)\,\text{dist}^2`.

@@ -59,7 +59,7 @@ def reproduce(
     out : path
         Folder for the files; it is created if it does not exist.
     quick : bool
-        Whether to run a quarter of the trials.
+        Whether to run only a quarter of the trials.
     advanced : callable
         Function that is called after each training run.
     finished : callable

@@ -71,7 +71,7 @@ def _dispatch(chosen: argparse.Namespace) -> int:
         print(study.status())
         return 0
     target = Path(chosen.out) if chosen.out else study.folder / "report.html"
-    if chosen.table:  # before the report, which takes longer: its name may be wrong
+    if chosen.table:  # first, since the report takes long and this name may be wrong
         study.export(chosen.table)
         print(chosen.table)
     study.report(target)

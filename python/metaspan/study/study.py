@@ -54,18 +54,18 @@ class Study:
         of `LinearTasks`, the method or `train` is allowed if an expression or a function uses it.
         Functions are called when the grid is expanded; only their values are stored.
     seeds : int or iterable of int
-        Numbers of the repetitions of every cell; an integer S means 0, ..., S - 1. The seeds of a
-        study take the place of the `trials` of `train`: seed s is trial s of the cell, but has a
-        row of its own, so that seeds can be added later. A ``seed`` in `base` is a different thing:
-        a key that changes the random numbers of all cells.
+        Seeds; every cell is trained once for each of them. An integer S means 0, ..., S - 1. The
+        seeds of a study take the place of the `trials` of `train`: seed s is trial s of the cell,
+        but has a row of its own, so that seeds can be added later. A ``seed`` in `base` is a
+        different thing: a key that changes the random numbers of all cells.
     measure : str, callable, or sequence of them
-        Numbers to compute from the result of each run. A record of `train`, for its last value;
-        ``"rounds_to:TOL"``, for the first recorded round with dist at most TOL; ``"rate"``, for the
-        decrease of log dist per round late in the run, see (22); ``"floor"``, for the geometric
-        mean of dist over the last quarter of the recorded rows; ``"risk:M"``, for the excess risk
-        on new tasks after adaptation to M samples; ``"seconds"``, for the wall-clock time; or a
-        function of the `Result` of one trial that returns a number. A run that diverged has a value
-        only of ``"seconds"``.
+        Numbers to compute from the result of each run. The name of a record of `train` gives its
+        last value. ``"rounds_to:TOL"`` gives the first recorded round with dist at most TOL.
+        ``"rate"`` gives the decrease of log dist per round late in the run, see (22). ``"floor"``
+        gives the geometric mean of dist over the last quarter of the recorded rows. ``"risk:M"``
+        gives the excess risk on new tasks after adaptation to M samples. ``"seconds"`` gives the
+        wall-clock time. A function is called with the `Result` of one trial and returns a number.
+        If a run diverged, only ``"seconds"`` has a value for it.
     keep : str or sequence of str
         Records whose traces are kept.
     keep_rows : int
@@ -77,8 +77,8 @@ class Study:
     Raises
     ------
     TypeError, ValueError
-        If a name or a value is not allowed, or if the folder holds a study that differs by more
-        than added values of axes and added seeds.
+        If a name or a value is not allowed, or if the folder holds a study that this one
+        changes other than by adding values of axes or seeds.
     FileNotFoundError
         If `base` and `grid` are left out and the folder holds no study.
 
@@ -90,10 +90,10 @@ class Study:
     the numbers depend on the study alone. A study has at most 10^6 cells and 10^7 runs.
 
     Functions (distributions of heads and features, measures) are compared by a hash of all their
-    parts: code, defaults, closure, arguments of a partial, state of an object, and the globals of
-    their own module that they read. A changed function makes a different study, and so does another
-    minor version of Python. A function that cannot be hashed, for example because it holds a lock,
-    is refused with an error.
+    parts: code, defaults, closure, arguments of ``functools.partial``, state of an object, and the
+    globals of their own module that they read. A changed function makes a different study, and so
+    does another minor version of Python. A function that cannot be hashed, for example because it
+    holds a lock, is refused with an error.
 
     Examples
     --------
@@ -131,7 +131,7 @@ class Study:
             self._tree = stored
             return
         spec = specify(base, grid, seeds, measure, keep=keep, keep_rows=keep_rows, common=common)
-        self._spec, self._files, self._prefix = spec, files, ""  # errors of cells begin with it
+        self._spec, self._files, self._prefix = spec, files, ""  # prefix of error messages
         # The study is described before any run, because a user's function may change its own state
         # while it runs, and the description contains a hash of that state.
         self._tree = describe(spec, self.cells)
@@ -189,11 +189,11 @@ class Study:
             a minute; nothing in a pipe. A function is called with the number of runs that are done
             and the number of all runs.
         threads : int or None
-            Threads of a run. None: one thread on an executor; without an executor, as many as this
-            process may use CPUs.
+            Threads of a run. None: one thread on an executor; without an executor, one thread for
+            each CPU that this process may use.
         sync : bool
-            Whether every row is forced to the disk before the next row, so that it survives a power
-            loss. If a process is merely killed, no row is lost in either case.
+            Whether every row is forced to the disk before the next row is written, so that rows
+            survive a power loss. If a process is merely killed, no row is lost in either case.
         retry_failed : bool
             Whether to do again the runs that failed.
         mixed : bool
@@ -216,8 +216,8 @@ class Study:
             unless the signal also reaches the executor's processes, as it does from a terminal.
         concurrent.futures.BrokenExecutor
             If a worker died; finished runs are kept. The next call does the runs that were under
-            way one by one. A run during which workers die three times while nothing else runs has
-            failed.
+            way one by one. A run has failed if three workers died while that run was the only one
+            under way.
         Exception
             Any exception from a signal handler, even during a measure or a user's function. The
             interrupted run is not recorded as failed; finished runs are kept, and the same call
@@ -286,7 +286,7 @@ class Study:
         return self._status(*self._rows())
 
     def table(self, where: Mapping[str, Any] | None = None) -> pandas.DataFrame:
-        r"""Return the runs that have ended as a tidy table.
+        r"""Return a tidy table of the runs that have ended.
 
         Parameters
         ----------
@@ -299,8 +299,8 @@ class Study:
             One row for each cell and seed whose run has ended, in the order of the grid. The
             columns are the varied names, ``seed``, ``status`` and the measures; a measure without a
             value is NaN. ``attrs["errors"]`` maps the index of a failed run's row to the error
-            message. ``attrs["set_by_stop"]`` lists the measures for which, in runs that converged,
-            the stop rule determines the value.
+            message. ``attrs["set_by_stop"]`` lists the measures whose values the stop rule
+            determines in runs that converged.
 
         Raises
         ------
@@ -435,7 +435,7 @@ class Study:
             has at most four values. All further axes are held at their first values, which the
             title gives.
         fit : bool
-            Whether to draw, through each line, the law with the least held-out error.
+            Whether to draw, for each line, the law with the least held-out error.
         where : mapping of str to object, or None
             Values of varied names, as in `table`.
         **options : object

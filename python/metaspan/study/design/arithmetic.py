@@ -13,14 +13,14 @@ from ..._support import check
 Value = int | float | bool | list[Any] | None
 
 LARGEST = 2**1024  # largest absolute value of an integer; no float exceeds it
-ENTRIES = 10**6  # most entries of all lists that one evaluation makes
-DIGITS = 400  # largest number of digits, of either sign, that round() accepts
+ENTRIES = 10**6  # most entries of all lists together that one evaluation makes
+DIGITS = 400  # round() accepts from -DIGITS to DIGITS digits
 NUMERIC = frozenset((int, float, bool))
 SCALARS = NUMERIC | {type(None)}
 
 
 def finite(value: Any) -> Any:
-    """Return a result unchanged; raise if a number is complex, not finite or too large."""
+    """Return a result unchanged; raise an error if a number is complex, not finite or too large."""
     kind = type(value)
     if kind is float:
         if value - value != 0.0:
@@ -96,7 +96,7 @@ def power(room: list[int], a: Any, b: Any) -> Any:
 
 
 def check_result(function: Callable[[Any, Any], Any]) -> Callable[[list[int], Any, Any], Any]:
-    """Wrap an operator so that only its result is checked, since no check beforehand is needed."""
+    """Wrap an operator whose arguments need no check, so that only its result is checked."""
     return lambda room, a, b: finite(function(a, b))
 
 

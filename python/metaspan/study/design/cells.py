@@ -24,12 +24,12 @@ from .dependents import NUMBER, Dependent
 from .spec import COUNTS, OF_METHODS, OF_RUNS, OF_TASKS, Spec
 
 INLINE = 2**16  # entries of the largest array that study.json stores in full
-LONGEST = 2**28  # characters of all computed values, over all cells
+LONGEST = 2**28  # most characters of the computed values of all cells together
 
 
 @dataclass(frozen=True)
 class Absent:
-    r"""Placeholder for an array whose file stores only a hash of it.
+    r"""Placeholder for an array of which the study's file stores only a hash.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Cell:
     values : mapping of str to object
         Values of the names in the grid.
     arguments : mapping of str to object
-        Arguments of the tasks, the method and `train`, the key ``seed`` of the cell included.
+        Arguments of the tasks, the method and `train`, including the key ``seed`` of the cell.
     """
 
     name: str
@@ -63,9 +63,9 @@ class Cell:
 def cells_of(spec: Spec) -> Iterator[Cell]:
     r"""Yield the cells of a study; the last axis varies fastest.
 
-    A cell's name hashes the text of all its values, constants included. The key of its random
-    numbers hashes its argument ``seed`` and its values of the axes outside `common`: cells that
-    differ only in axes of `common` use the same random numbers.
+    A cell's name hashes the text of all its values, constants included. The key of the
+    cell's random numbers hashes the argument ``seed`` and the cell's values on the axes outside
+    `common`. Cells that differ only in axes of `common` therefore use the same random numbers.
     """
     constants = {n: v for n, v in spec.base.items() if not isinstance(v, Dependent)}
     dependent = {**spec.base, **spec.derived}
@@ -113,7 +113,7 @@ def _encode_text(path: str, value: Any) -> str:
 
 
 def _run_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
-    r"""Select the arguments of a run; turn whole floats into integers where they count.
+    r"""Select the arguments of a run; turn whole floats into integers where they are counts.
 
     An expression such as ``d / 2`` returns a float, but `train` accepts only integers as sizes.
     """
@@ -163,8 +163,8 @@ def configure_cell(arguments: Mapping[str, Any], **further: Any) -> TrainConfig:
 def method_of(arguments: Mapping[str, Any]) -> Method:
     r"""Build the method of a cell; step sizes of the cell replace those of the method.
 
-    Names of the cell that the method does not have are ignored, so a grid can hold different
-    methods: average risk, for example, has no ``alpha``.
+    Names of the cell that are not parameters of the method are ignored, so a grid can hold
+    different methods: average risk, for example, has no ``alpha``.
     """
     method = resolve(arguments["method"], {})
     names = [field.name for field in fields(method) if field.name in arguments]

@@ -81,7 +81,7 @@ class Listed:
 
 
 Dependent = Expression | Template | Computed | Listed
-NUMBER = "number of the cell"  # a study's names are identifiers, so this is none of them
+NUMBER = "number of the cell"  # not an identifier, so no name of a study can equal it
 
 
 def parse_expression(path: str, text: str) -> Expression:

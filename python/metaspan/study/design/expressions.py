@@ -38,7 +38,7 @@ from .arithmetic import (
 Run = Callable[[list[Any]], Any]
 
 LONGEST = 1000  # most characters of an expression
-DEEPEST = 200  # levels of nesting, well below what Python's own recursion allows
+DEEPEST = 200  # levels of nesting, well below Python's recursion limit
 CHARACTERS = frozenset(string.ascii_letters + string.digits + "_.,()[]+-*/%<>=! \t\r\n")
 FAILURES = (ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 HINTS = {"^": "; ** is the power", "'": "; it holds no strings", '"': "; it holds no strings"}
@@ -182,7 +182,7 @@ class Compiler:
 
 
 def parse(text: str) -> tuple[Run, tuple[str, ...]]:
-    """Compile a text; return the closure and the names in it, in the order of their places."""
+    """Compile a text; return the closure and its names, in the order of its argument."""
     for character in text:
         if character not in CHARACTERS:
             raise ValueError(f"{character!r} is not allowed{HINTS.get(character, '')}")

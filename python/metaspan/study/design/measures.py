@@ -55,16 +55,18 @@ def measure_of(measure: object) -> Measure:
     Parameters
     ----------
     measure : str or callable
-        A record, for its last value; ``"rounds_to:TOL"``, for the first recorded round with dist at
-        most TOL; ``"rate"``, for the decrease of log dist per round in the late part of the run;
-        ``"floor"``, for the geometric mean of dist over the last quarter of the recorded rows;
-        ``"risk:M"``, for the excess risk on new tasks after adaptation to M samples; ``"seconds"``,
-        for the wall-clock time; or a function of the `Result` of one trial that returns a number.
+        The name of a record gives its last value. ``"rounds_to:TOL"`` gives the first recorded
+        round with dist at most TOL. ``"rate"`` gives the decrease of log dist per round in the late
+        part of the run. ``"floor"`` gives the geometric mean of dist over the last quarter of the
+        recorded rows. ``"risk:M"`` gives the excess risk on new tasks after adaptation to M
+        samples. ``"seconds"`` gives the wall-clock time. A function is called with the `Result` of
+        one trial and returns a number.
 
     Returns
     -------
     Measure
-        The measure; it gives NaN where a run does not determine the number.
+        The measure; its value is NaN for a run in which the number is undefined, for example if
+        dist never falls to TOL.
 
     Raises
     ------
@@ -109,7 +111,7 @@ def _column_name(function: Callable[..., Any]) -> str:
 
 
 def records_of(measures: Sequence[Measure], keep: Sequence[str]) -> tuple[str, ...]:
-    """List the records that measures and kept traces need; if they need none, the cheapest one."""
+    """List the records that measures and kept traces need; if there are none, list the cheapest."""
     for name in keep:
         check.choice("keep", name, FINALS)
     names = [name for measure in measures for name in measure.records]
@@ -156,7 +158,7 @@ class _Risk:
 
     def __call__(self, result: Result) -> float:
         config = result.config
-        seed = (config.seed + config.trials[0]) % 2**64  # every trial has new tasks of its own
+        seed = (config.seed + config.trials[0]) % 2**64  # each trial draws its own new tasks
         return adapted_risk(
             result.state, config.drawn_tasks, config.method, m=self.m, seed=seed
         ).mean

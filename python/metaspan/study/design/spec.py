@@ -32,11 +32,11 @@ KNOWN = (*OF_TASKS, "method", *OF_METHODS, *OF_RUNS)
 # Names whose values may be words; a string that is the value of any other name is an expression.
 WORDS = ("method", "features", "moves", "outer", *settings("is_word"))
 COUNTS = ("d", "k", "inner_steps", "local_steps", *settings("is_count"))
-LAWS = ("heads", "features")  # a function here is a distribution, not computed from other names
+LAWS = ("heads", "features")  # a function given for these names is a distribution
 MOST_CELLS, MOST_RUNS = 10**6, 10**7  # limits of a study; a run is one cell at one seed
 MOST_ROWS = 10**5  # largest number of rows of a kept trace
 COLUMNS = ("seed", "status", "round")  # columns of a study's tables that are no varied names
-# Arguments of `train` that a study sets itself, each with what takes its place in a study.
+# Keys: arguments of `train` that a study sets itself. Values: what sets them in a study.
 ELSEWHERE = {
     "trials": "seeds of the study",
     "record": "what `measure` and `keep` ask for",
@@ -169,7 +169,7 @@ def _parse(where: str, name: str, value: Any) -> Any:
     path = f"{where}.{name}"
     value = _to_plain(name, path, value)
     if name == "stop" and value is False:
-        return None  # older files have false here, newer ones "none"
+        return None  # older files store false for None, newer files "none"
     if isinstance(value, str) and name not in WORDS:
         return parse_expression(path, value)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-r"""Values that the stop rule determines: they tell where it ends a run, not how the run went."""
+r"""Find values that the stop rule determines: they show where the rule ended a run, and no more."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 SET_BY_STOP = "set_by_stop"  # key of a table's attrs; the value lists names of measures
 INSTEAD = "measure rounds_to:TOL or rate, or set stop=None"
-# For each record that a stop rule bounds: measures that the rule determines when it ends a run,
-# namely the record itself and measures that vanish with that record.
+# Keys: records that a stop rule may bound. Values: the measures whose last value is fixed when the
+# rule ends a run, namely the record itself and measures that vanish with that record.
 OF_RULES = {"dist": ("dist", "floor", "perp_norm"), "loss_out": ("loss_out",)}
-WITHOUT_NOISE = ("loss_adapted", "loss_out")  # vanish too if m_in is infinite and noise 0
+WITHOUT_NOISE = ("loss_adapted", "loss_out")  # also vanish if m_in is infinite and noise is 0
 
 
 def measures_set(names: Sequence[str], cells: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    r"""Name the measures whose values a stop rule fixes in at least one of the cells.
+    r"""List the measures whose values a stop rule determines in at least one of the cells.
 
     Parameters
     ----------
@@ -55,21 +55,22 @@ def _is_zero(noise: object) -> bool:
 
 
 def set_by_stop(table: pandas.DataFrame, measure: str) -> NDArray[np.bool_]:
-    r"""Tell in which rows the stop rule determined the value of a measure: those of converged runs.
+    r"""Mark the rows of converged runs, in which the stop rule determined the value of a measure.
 
     Such a value tells only where the rule ended the run, so fits leave it out.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Table of a study; its `attrs` list the measures that stop rules determine.
+        Table of a study; its `attrs` list the measures whose values a stop rule determines.
     measure : str
         The measure.
 
     Returns
     -------
     ndarray of shape (rows,), bool
-        Whether the rule determined the value; False in all rows if the attrs have no such list.
+        Whether the stop rule determined the value; False in all rows if the attrs have no such
+        list.
     """
     if measure not in table.attrs.get(SET_BY_STOP, ()) or "status" not in table.columns:
         return np.zeros(len(table), dtype=bool)

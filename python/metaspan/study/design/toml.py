@@ -25,9 +25,9 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         The file, in UTF-8, with or without a byte-order mark, of at most 10^6 bytes. Its keys, all
         optional, are ``folder`` (text), ``seeds`` (a number of seeds or a list of them),
         ``measure``, ``keep`` and ``common`` (lists of names), ``keep_rows`` (a number), and the
-        tables ``base`` (constants) and ``grid``. The file must hold one of the tables. A name in
-        ``grid`` has a list of values, an expression, a table with a ``kind``, or a range such as
-        ``{ log = [1, 100], num = 5 }``.
+        tables ``base`` (constants) and ``grid``. The file must hold at least one of these two
+        tables. A name in ``grid`` has a list of values, an expression, a table with a ``kind``, or
+        a range such as ``{ log = [1, 100], num = 5 }``.
 
     Returns
     -------

@@ -22,8 +22,8 @@ Tree = dict[str, Any]
 def describe(spec: Spec, cells: Sequence[Cell]) -> Tree:
     r"""Describe a study as a JSON tree; a function in the grid is stored as its values.
 
-    These values show whether two functions differ and can be read back; the code of a function
-    could do neither.
+    The stored values can be read back, and they show whether two functions differ. The code of a
+    function could serve neither purpose.
     """
     grid: Tree = {}
     for name in spec.varied:
@@ -113,7 +113,7 @@ def _decode_measure(tree: Any) -> Measure:
 
 
 class _MissingFunction:
-    """Stands in for a user's function; the file holds only its name and a hash."""
+    """Stands in for a user's function of which the file holds only the name and a hash."""
 
     def __init__(self, name: str, function: NamedFunction) -> None:
         self._name = name
@@ -190,7 +190,7 @@ def _find_changes(old: Tree, new: Tree) -> Iterator[tuple[str, str, str]]:
     """
     for part in ("base", "grid"):
         for name in {**old[part], **new[part]}:
-            if not (name in old[part] and name in new[part]):  # None is a value, so get() fails
+            if not (name in old[part] and name in new[part]):  # None may be a value, so avoid get()
                 trees = (old[part], new[part])
                 before, now = (codec.text(t[name]) if name in t else "" for t in trees)
                 yield f"{part}.{name}", before, now

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Advance = Callable[[Sequence[Row]], object]
 
 IN_FLIGHT = 64  # jobs submitted at a time to an executor of unknown size
-DEATHS = 3  # a run has failed after this number of deaths of workers that ran it alone
+DEATHS = 3  # a run has failed if this number of workers died while it ran alone
 SHORT_SECONDS = 0.2  # a job of less expected time is short
 SOCKET_PATH = 104  # smallest limit of any system on a socket's path, in bytes with the final zero
 SOCKET_NAME = 34  # most bytes of /pymp-12345678/listener-12345678 in the temporary folder
@@ -120,7 +120,8 @@ def execute(
     advance : callable
         Function that is called with rows after they have been written.
     suspects : mapping of (str, int) to int
-        For each run on which a worker may have died, the number of deaths while the run was alone.
+        For each run on which a worker may have died, the number of workers that died while the run
+        was alone.
 
     Raises
     ------
@@ -146,8 +147,8 @@ def execute(
             interrupted |= result.interrupted
     except WorkerDied as error:
         # It is unknown which run killed the worker, unless the run was alone. The file lists all
-        # runs that were in flight, and the next call runs them one by one. A run has failed after
-        # DEATHS deaths while it was alone.
+        # runs that were in flight, and the next call runs them one by one. A run has failed if
+        # DEATHS workers died while the run was alone.
         runs = [run for job in error.jobs for run in job.runs]
         if len(runs) == 1 and suspects.get(runs[0], 0) + 1 >= DEATHS:
             writer.put(failure_rows(error.jobs[0].items[0], error))
@@ -181,7 +182,7 @@ class WorkerDied(BrokenExecutor):
 def _collect_late(
     done: Iterator[tuple[Job, JobResult]], error: BaseException
 ) -> Iterator[tuple[Job, JobResult]]:
-    """Throw an exception into the iterator of results; yield the results that it still returns."""
+    """Throw an exception into the iterator of results; yield the results that remain in it."""
     try:
         yield done.throw(error)  # type: ignore[attr-defined]
         yield from done
@@ -273,7 +274,7 @@ def _require_sendable(jobs: Sequence[Job]) -> None:
 def _collect_begun(
     flying: dict[Future[JobResult], Job], *, wait: bool
 ) -> Iterator[tuple[Job, JobResult]]:
-    """Yield the results of ended jobs; if `wait`, then those of jobs that have begun as well."""
+    """Yield results of ended jobs; if `wait`, also wait for jobs that have begun."""
     for future, job in flying.items():
         begun = not future.cancel() and (wait or future.done())
         if begun and future.exception() is None:

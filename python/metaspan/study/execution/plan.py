@@ -131,7 +131,8 @@ def make_plan(
     done : collection of (str, int)
         Runs that have a row.
     suspects : mapping of (str, int) to int
-        Runs on which a worker may have died, with the number of deaths while each run was alone.
+        Runs on which a worker may have died, each with the number of workers that died while the
+        run was alone.
     shard : (int, int) or None
         Number of this shard, starting at 1, and number of all shards. None: all runs.
     threads : int or None
@@ -193,8 +194,8 @@ def make_plan(
     jobs = [make_job(packed, False) for packed in _pack(others)]
     singles = [_take_seed(item, seed) for item in suspected for seed in item.seeds]
     # Runs with the fewest deaths come first. If something other than a run kills workers, such as a
-    # memory limit, then it does not hit the same run on every call, and that run does not count as
-    # failed.
+    # memory limit, different runs are then interrupted on different calls, and none of these runs
+    # counts as failed.
     singles.sort(key=lambda item: suspects.get((item.cell, item.seeds.start), 0))
     jobs += [make_job((item,), True) for item in singles]
     runs = len(impossible) + sum(len(item.seeds) for item in items)

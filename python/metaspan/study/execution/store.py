@@ -48,8 +48,8 @@ class StoredRows:
     damaged : int
         Number of lines that are not valid rows.
     suspects : dict of (str, int) to int
-        Runs that an executor had when a worker died, each with the number of deaths while the run
-        was alone.
+        Runs that an executor had when a worker died, each with the number of workers that died
+        while the run was alone.
     """
 
     rows: dict[RunId, Row]
@@ -120,7 +120,7 @@ class StudyFolder:
     def read(self, measures: Collection[str], keep: Collection[str]) -> StoredRows:
         r"""Read all rows that have the given measures and records; keep one row per run.
 
-        A row that lacks one of them counts as damaged, and its run is done again.
+        A row that lacks a measure or record counts as damaged, and its run is done again.
         """
         kept = {"round", *keep} if keep else set[str]()
         rows: dict[RunId, Row] = {}
@@ -228,7 +228,7 @@ def _parse_death(entry: dict[str, Any] | None) -> list[RunId]:
 
 
 def _supersedes(row: Row, known: Row) -> bool:
-    """Tell whether a row replaces a failed row of its run, since it is a finished or later one."""
+    """Tell whether `row` replaces `known`: `known` has failed, and `row` has not or is later."""
     if known["status"] != FAILED:
         return False
     return bool(row["status"] != FAILED or row["at"] >= known["at"])
@@ -238,7 +238,7 @@ def _parse_row(entry: dict[str, Any] | None) -> Row | None:
     """Parse a row; None if it is not valid."""
     if entry is None or not all(type(entry.get(name)) is kind for name, kind in KINDS):
         return None
-    # A study may have 10^7 rows. Drop the values, which the cells hold, and store equal texts once.
+    # A study may have 10^7 rows. Drop the values, which cells also hold; store equal texts once.
     row = {name: entry[name] for name in ("cell", "seed", "at")}
     row["by"], row["status"] = intern(entry["by"]), intern(entry["status"])
     if row["status"] == FAILED:

@@ -54,7 +54,7 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    r"""Items that a process receives together, and the description of their rows.
+    r"""Items that a process receives together, with settings for the rows of the items.
 
     Parameters
     ----------

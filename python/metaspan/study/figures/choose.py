@@ -38,8 +38,8 @@ def auto_figures(
     names : sequence of str
         Names that the study varies.
     measures : sequence of str
-        Columns to draw; ``"seconds"`` is left out, and so is a measure whose only values are those
-        that the stop rule determined.
+        Columns to draw; ``"seconds"`` is left out, and so is a measure all of whose values were
+        determined by the stop rule.
 
     Returns
     -------

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DOUBLES = (-307.0, 307.0)  # range of log10 of a double
+DOUBLES = (-307.0, 307.0)  # range of log10 of positive doubles
 Side = Literal["x", "y"]
 LONG = 9  # tick labels of more characters would touch their neighbours
 

@@ -13,7 +13,7 @@ import numpy as np
 from ...methods import KINDS, Method, display_name, resolve
 from ...plots import NAMES
 
-LONGEST = 40  # most characters of a value
+LONGEST = 40  # most characters in the text of a value
 GREEK = ("alpha", "beta", "gamma", "delta", "eta", "kappa", "lambda", "mu", "nu", "rho", "sigma")
 WORDS = {
     "dist": r"$\mathrm{dist}(B_T,\, B_{\mathrm{*}})$",
@@ -242,7 +242,7 @@ def _field_text(value: object) -> str:
 
 
 def _differences(values: Sequence[Any], math_text: bool) -> list[str]:
-    """Return what to append to texts that are equal: fields of methods, or digits of numbers."""
+    """Return suffixes that distinguish equal texts: fields of methods, or digits of numbers."""
     if all(isinstance(value, KINDS) for value in values):
         names = [field.name for field in fields(values[0])]
         names = [n for n in names if len({getattr(value, n, None) for value in values}) > 1]

@@ -148,7 +148,7 @@ def _choose_colors(hue: Factor) -> list[Any]:
 
 
 def _place_points(points: Points) -> F64:
-    """Return x of all points, (values of hue, values of x); each line shifts its categories."""
+    """Return x of all points, (values of hue, values of x); lines are shifted for categories."""
     lines_ = len(points.hue.values)
     if points.x.numbers is not None:
         return np.tile(points.x.numbers, (lines_, 1))

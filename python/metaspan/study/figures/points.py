@@ -53,7 +53,7 @@ class Points:
     Parameters
     ----------
     x, hue, col : Factor
-        Columns by whose values the rows are averaged.
+        Columns whose values group the rows.
     y : ndarray of shape (rows,)
         The measure of each row. Rows whose measure is not finite do not count.
     point : ndarray of shape (rows,), int64
@@ -133,13 +133,13 @@ def factor(table: pandas.DataFrame, name: str | None) -> Factor:
         numbers = distinct.astype(np.float64) if np.isfinite(distinct).all() else None
         return Factor(name=name, values=values, codes=codes.astype(np.int64), numbers=numbers)
     # Values may be objects. Equal objects count as one value, whether or not they can be hashed.
-    # Most rows share an object with earlier rows, so a look-up of its identity saves most
+    # Most rows share an object with earlier rows, so a look-up by identity saves most
     # comparisons.
     seen: dict[Any, int] = {}
     by_identity: dict[int, int] = {}
     first: list[Any] = []
     codes = np.empty(column.size, dtype=np.int64)
-    entries = column.tolist()  # keeps objects alive: a deleted one frees its identity
+    entries = column.tolist()  # keeps objects alive, so that no id is used twice
     for row, value in enumerate(entries):
         place = by_identity.get(id(value))
         if place is None:
@@ -165,7 +165,7 @@ def _is_number(value: object) -> bool:
 
 
 def _hashable(value: Any) -> Any:
-    """Return a hashable object for a value; objects are equal for equal values only."""
+    """Return a hashable object for a value; two such objects are equal only if the values are."""
     if isinstance(value, np.ndarray):
         return (value.shape, value.dtype.str, value.tobytes())
     if isinstance(value, (list, tuple)):
@@ -198,9 +198,9 @@ def make_points(
     table : pandas.DataFrame
         Table of a study, a row per cell and seed.
     x, y : str
-        Column by which to average, and column of the measure.
+        Column whose values group the rows, and column of the measure.
     hue, col : str or None
-        Further columns by which to average.
+        Further columns whose values group the rows.
     band : float or None
         Coverage of the intervals, in (0, 1); None: no intervals.
     roles : tuple of str

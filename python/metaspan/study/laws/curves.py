@@ -13,9 +13,9 @@ from .resampling import Replicates
 FOLDS = 20  # largest number of folds; each fold is a range of neighbouring x
 BLOCK = 1 << 16  # largest number of entries in an array of the iteration
 ROUNDS = 100  # most steps of the iteration
-# The iteration stops when a step is below this fraction of the distance to the bound. Newton's
-# method converges quadratically, so the relative error that remains is about the square of this
-# fraction.
+# The iteration stops when a step of the slope is below this fraction of the slope's distance to its
+# bound. Newton's method converges quadratically, so the relative error that remains is about the
+# square of this fraction.
 CLOSE = 1e-8
 
 
@@ -68,7 +68,7 @@ class Fit:
 
     @property
     def center(self) -> tuple[float, float]:
-        """Point (x, y) of the first fit at the middle of the data, where it cannot overflow."""
+        """Point (x, y) of the first fit at the middle of the data, where y cannot overflow."""
         x = self.middle if self.name == "exponential" else math.exp(self.middle)
         return x, math.exp(self.level[0])
 
@@ -99,9 +99,9 @@ def bend(name: str, line: F64) -> F64:
 def held_out_error(name: str, data: Replicates, means: F64) -> F64:
     r"""Compute the root mean square error of log y at held-out x, for every row of means.
 
-    Neighbouring x are held out together. Up to FOLDS distinct x are held out one at a time, and
-    more in FOLDS groups, so the cost stays linear in their number. When an end of the range is held
-    out, a law must extrapolate to it; laws differ most there.
+    Up to FOLDS distinct x are held out one at a time. More distinct x are held out in FOLDS groups
+    of neighbouring x, so the cost stays linear in the number of x. When an end of the range is held
+    out, a law must extrapolate to that end, where laws differ most.
 
     Parameters
     ----------
@@ -151,7 +151,8 @@ def least_squares(name: str, v: F64, weights: F64, means: F64) -> tuple[F64, F64
     offset = v - middle[:, None]
     weighted = weights * offset
     spread = (weighted * offset).sum(axis=1, keepdims=True)
-    # With v centred, the normal equations are diagonal, and two products give all linear fits.
+    # With v centred, the normal equations are diagonal, and two matrix products give all
+    # linear fits.
     level, slope = means @ (weights / total).T, means @ (weighted / spread).T
     if name != "logarithm":
         return level, slope, middle

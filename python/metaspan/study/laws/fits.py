@@ -42,8 +42,8 @@ def fit_laws(
 ) -> Laws:
     r"""Fit laws of one variable, and decide whether the measurements can tell them apart.
 
-    Every law is fitted by least squares of log y: y = a x^b, y = a exp(b x), y = a + b log x. They
-    are compared by their errors of log y at held-out values of x.
+    Every law is fitted by least squares of log y: y = a x^b, y = a exp(b x), y = a + b log x. The
+    laws are compared by their errors of log y at held-out values of x.
 
     Parameters
     ----------
@@ -97,8 +97,8 @@ def fit_laws(
 
     For the same seed, the result does not depend on the order of the rows.
 
-    For R resamples and D distinct x, the time is proportional to R min(D, 20) D; it is 0.1 s for
-    twenty x.
+    For R resamples and D distinct x, the time is proportional to R * min(D, 20) * D; for D = 20, it
+    is 0.1 s.
 
     Examples
     --------
@@ -188,8 +188,8 @@ def fit_powers(
     Notes
     -----
     If every distinct combination of the variables has at least three rows, a resample draws the
-    rows of each combination from its own rows. Otherwise a resample draws from the residuals of the
-    fit. `fit_laws` gives the details.
+    rows of each combination from the rows measured at that combination. Otherwise a resample draws
+    from the residuals of the fit. `fit_laws` gives the details.
 
     Examples
     --------
@@ -264,8 +264,8 @@ def _make_law(fit: Fit, data: Replicates, moved: F64, band: float) -> Law:
     with np.errstate(over="ignore", under="ignore"):
         a, *a_ends = (a[0], *ends) if fit.name == "logarithm" else np.exp([a[0], *ends])
     # The classical test of a lack of fit compares two variances, each per degree of freedom: that
-    # of the means about the law and that of the rows about their means. It needs repeated rows at
-    # more than two x.
+    # of the means about the law and that of the rows about their means. The test needs repeated
+    # rows at more than two x.
     freedom = data.logs.size - data.count.size
     error = float((data.scatter**2).sum()) / freedom if freedom else 0.0
     misfit = math.nan
@@ -285,7 +285,7 @@ def _make_law(fit: Fit, data: Replicates, moved: F64, band: float) -> Law:
 
 
 def _count_support(names: Sequence[str], data: Replicates, moved: F64) -> dict[str, float]:
-    """Compute the share of resamples in which each law has the least held-out error."""
+    """Compute the fraction of resamples in which each law has the least held-out error."""
     if data.count.size < 3 or not np.isfinite(moved).all():
         return dict.fromkeys(names, math.nan)
     errors = np.stack([held_out_error(name, data, moved) for name in names])
@@ -296,7 +296,7 @@ def _count_support(names: Sequence[str], data: Replicates, moved: F64) -> dict[s
 
 
 def _require_independent(names: Sequence[str], offsets: F64) -> None:
-    """Raise ValueError if columns are constant or linearly dependent, and name them."""
+    """Raise a ValueError that names the columns that are constant or linearly dependent, if any."""
     length = np.abs(offsets).max(axis=0, initial=0.0)
     still = [name for name, size in zip(names, length, strict=True) if size <= EXACT]
     if still:

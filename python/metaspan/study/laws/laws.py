@@ -36,7 +36,8 @@ class Law:
         in standard errors of these means. It is about 1 if the law holds, and NaN without repeated
         rows.
     center : tuple of float
-        The point (x, y) of the law from which predictions are computed, since a alone may overflow.
+        A point (x, y) on the curve of the law. Predictions are computed from this point, since the
+        parameter a may overflow.
     """
 
     name: str
@@ -95,15 +96,17 @@ class Laws:
     laws : tuple of Law
         The laws, least held-out error first.
     told_apart : bool
-        Whether the first law had the least held-out error in a share `band` of the resamples. False
-        if laws cannot be compared: a single law, or fewer than four distinct x.
+        Whether the first law had the least held-out error in at least a fraction `band` of the
+        resamples. False if there is only one law, or if there are fewer than four distinct x.
     support : mapping of str to float
-        For each law, the share of the resamples in which it had the least held-out error; NaN for
-        fewer than three distinct x, or no more rows than parameters.
+        For each law, the fraction of the resamples in which it had the least held-out error; NaN
+        for fewer than three distinct x, or if there are no more rows than parameters.
     band : float
-        Coverage of the intervals, and the share of resamples that tells laws apart.
+        Coverage of the intervals, and the fraction of the resamples that the first law must win for
+        `told_apart`.
     rows, distinct, left_out : int
-        Number of rows that were used, of distinct x among them, and of rows without a value of y.
+        Number of rows that were used, number of distinct x in these rows, and number of rows
+        without a value of y.
     x_range : tuple of float
         Least and largest x.
     """
@@ -134,12 +137,13 @@ class Laws:
     def rivals(self) -> tuple[Law, ...]:
         r"""The best law and those that the measurements do not exclude.
 
-        In at least a share `band` of the resamples, one of these laws had the least held-out error.
+        In at least a fraction `band` of the resamples, one of these laws had the least held-out
+        error.
         """
         if self.distinct < LEAST_TO_COMPARE or math.isnan(self.support[self.best.name]):
             return self.laws
-        # The best law, then the other laws by descending support until the shares add up to the
-        # band.
+        # The best law, then the other laws by descending support until the sum of the supports
+        # reaches the band.
         taken, share = {self.best.name}, self.support[self.best.name]
         for name in sorted(self.support, key=lambda name: -self.support[name]):
             if share < self.band and name not in taken:
@@ -162,8 +166,8 @@ class Laws:
             f"{100 * self.band:g} % intervals of b; {self.rows} rows at {self.distinct} values of x"
             + (f", {self.left_out} rows left out" if self.left_out else "")
         )
-        # The scatter over seeds is so small that even the best law visibly misses the means,
-        # whereas its intervals assume that it is exact.
+        # The scatter over seeds is so small that even the best law visibly misses the means.
+        # The intervals of the law assume that it is exact.
         if self.best.misfit > 2:
             lines.append(
                 f"{self.best.name} misses the means of log y by {self.best.misfit:.2g} standard "

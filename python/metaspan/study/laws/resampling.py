@@ -17,7 +17,7 @@ Interval = tuple[float, float]
 
 LEAST_ROWS = 3  # rows that a setting needs to estimate the scatter from its own rows
 LEAST_RESAMPLES, MOST_RESAMPLES = 100, 10**6
-EXACT = 1e-9  # errors of log y below this are rounding
+EXACT = 1e-9  # errors of log y below this value are rounding errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ def group_rows(columns: Mapping[str, ArrayLike], y: ArrayLike) -> Replicates:
 
 
 def student(band: float, freedom: float) -> float:
-    r"""Return the ratio of the two-sided quantiles of Student's t and the normal distribution.
+    r"""Divide the two-sided quantile of Student's t by that of the normal distribution.
 
     Expands the quantile in 1 / freedom; accurate to 1 % at a band of 0.95 for 3 or more degrees of
     freedom.
@@ -140,10 +140,10 @@ def draw_deviations(
     r"""Draw random deviations of the means at all settings from their true values.
 
     If every setting has at least `LEAST_ROWS` rows, deviations at a setting are drawn from the
-    scatter of its own rows, which may differ from that at other settings. Otherwise they are drawn
-    from the residuals of a fit. The draws are widened for two reasons: drawing from r rows
-    underestimates the variance by a factor of (r - 1) / r, and small samples need the quantiles of
-    Student's t instead of those of the normal distribution.
+    scatter of the rows at that setting, so settings may differ in their scatter. Otherwise all
+    deviations are drawn from the residuals of a fit. The draws are widened for two reasons: drawing
+    from r rows underestimates the variance by a factor of (r - 1) / r, and small samples need the
+    quantiles of Student's t instead of those of the normal distribution.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def draw_deviations(
     parameters : int
         Number of parameters of that fit.
     band : float
-        Coverage of the intervals that the draws are for.
+        Coverage of the intervals that are computed from the draws.
     resamples, seed : int
         Number of resamples, and seed of the draws.
 
@@ -192,6 +192,6 @@ def _freedom(variance: F64, count: I64) -> float:
 
 
 def percentile_interval(values: F64, band: float) -> Interval:
-    """Return the ends of the interval that holds the middle `band` of the resamples."""
+    """Return the ends of the interval that contains the middle fraction `band` of the resamples."""
     low, high = np.quantile(values, [0.5 - 0.5 * band, 0.5 + 0.5 * band], method="weibull")
     return float(low), float(high)

@@ -23,9 +23,9 @@ from .page import write
 if TYPE_CHECKING:
     import pandas
 
-LEAST = 3  # least distinct values of a fitted axis: a law with two parameters fits any two
+LEAST = 3  # least number of distinct values of an axis; any law with two parameters fits two
 MOST_SHOWN = 12  # most values of an axis that the report lists
-DRAWS = 2 * 10**7  # most rows times resamples of a fit
+DRAWS = 2 * 10**7  # largest number of rows times number of resamples in a fit
 
 
 def report_on(
@@ -93,7 +93,7 @@ def _show(value: Any) -> str:
 
 
 def _fit_measures(table: pandas.DataFrame, spec: Spec, measures: Sequence[str]) -> Iterator[str]:
-    r"""Fit every measure: a law of the only numeric axis, or a product of powers of several axes.
+    r"""Fit a law to every measure if one axis is numeric, or a product of powers for several axes.
 
     Wall-clock time is not fitted, because it depends on the machine. Rows without a value are left
     out, and so are rows whose value the stop rule determined. An axis that does not hold numbers
@@ -129,7 +129,7 @@ def _fit_measures(table: pandas.DataFrame, spec: Spec, measures: Sequence[str]) 
 def _split_table(
     table: pandas.DataFrame, others: Sequence[str]
 ) -> Iterator[tuple[str, pandas.DataFrame]]:
-    """Yield the table, or its parts by the values of the only axis that does not hold numbers."""
+    """Yield the table, or one part for each value of the axis in `others`; nothing for two axes."""
     if not others:
         yield "", table
     elif len(others) == 1:
@@ -139,7 +139,7 @@ def _split_table(
 
 
 def _note_stopped(table: pandas.DataFrame, measures: Sequence[str]) -> Iterator[str]:
-    """Count the values of a measure that the stop rule determined."""
+    """Count, for each measure, the values that the stop rule determined."""
     for measure in measures:
         if count := int(set_by_stop(table, measure).sum()):
             yield (

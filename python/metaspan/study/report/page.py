@@ -26,8 +26,8 @@ __all__ = ["auto_figures", "cells", "write"]
 
 
 MOST_CELLS = 300  # most rows of the table of means by cell
-LARGE = 200_000  # bytes of a drawing beyond which pixels are stored instead
-ROUNDING = 1e-14  # relative standard errors below this are rounding
+LARGE = 200_000  # a drawing of more bytes is stored as pixels
+ROUNDING = 1e-14  # relative standard errors below this value are rounding errors
 ENDED_WELL = ("finished", "converged", "underflow")
 STYLE = """
 :root { color-scheme: light dark; --ink: #222; --dim: #5f5f5f; --line: #ddd; --paper: #fff;
@@ -110,7 +110,7 @@ def write(
 
     Notes
     -----
-    Equal arguments give equal bytes.
+    Equal arguments give files that are equal byte for byte.
     """
     drawn = [_embed_figure(i, text, figure) for i, (text, figure) in enumerate(figures, start=1)]
     remarks = "".join(f"<li>{escape(note)}</li>\n" for note in notes)
@@ -147,7 +147,7 @@ def cells(table: pandas.DataFrame) -> pandas.DataFrame:
         One row per cell, in the order of the table. The columns are the values of the cell, the
         number of runs, the number of runs that failed or diverged, and for each measure the
         arithmetic mean with its standard error. If some runs of the cell have no value, the number
-        of those that have one is added.
+        of runs with a value is added.
 
     Raises
     ------
@@ -169,8 +169,8 @@ def cells(table: pandas.DataFrame) -> pandas.DataFrame:
     factors = [factor(table, name) for name in names]
     index = np.zeros(len(table), dtype=np.int64)
     for by in factors:
-        # Cells are renumbered after every factor, because the product of all sizes may exceed 64
-        # bits.
+        # Cells are renumbered after every factor, because the product of the numbers of values of
+        # all factors may exceed 64 bits.
         joint = index * len(by.values) + by.codes
         index = np.unique(joint, return_inverse=True)[1].astype(np.int64)
     distinct, first = np.unique(index, return_index=True)
