@@ -41,7 +41,7 @@ STREAM_FRAME: Final[int]
 STREAM_POOL: Final[int]
 STREAM_OFF_SPAN: Final[int]
 STREAM_USER: Final[int]
-ROW_BLOCK: Final[int]  # most rows that a user's function of features is asked for at a time
+ROW_BLOCK: Final[int]  # largest number of rows in one call of a user's function of features
 
 # Sizes by which the core splits its work, described in cpp/include/metaspan/base/sizes.hpp.
 PANEL_TASKS: Final[int]
@@ -116,8 +116,9 @@ def pooled_features(
 ) -> NDArray[Any]:
     """Draw the samples (n, m, columns) of a pool of tasks with d features, in a basis, (24).
 
-    The basis is orthonormal. Its first D vectors are fixed, and the others span what the pool's
-    samples have outside them. Task i takes the m samples that start at first + i * stride.
+    The basis is orthonormal. Its first D vectors are fixed, and the others span the components of
+    the pool's samples that are orthogonal to the fixed vectors. Task i takes the m samples that
+    start at first + i * stride.
     """
 
 def chi_square(dof: float, seed: int, trial: int, count: int) -> F64:
@@ -143,8 +144,8 @@ def bartlett(seed: int, trial: int, p: int, f: float, count: int) -> F64:
     """
 
 def add_frame(seed: int, trial: int, T: F64, A: F64, rest: float, count: int) -> F64:
-    """Draw `count` R-factors (rows, k) of [T; 0] + U A, (17), for T (t, k) and A (r, k). Each has a
-    new Haar-distributed U (rest, r) with orthonormal columns.
+    """Draw `count` R-factors (rows, k) of [T; 0] + U A, (17), for T (t, k) and A (r, k). Each
+    R-factor has a new Haar-distributed U (rest, r) with orthonormal columns.
     """
 
 def heads(law: HeadLaw, seed: int, trial: int, round: int, n: int, k_star: int) -> F64:
@@ -174,7 +175,7 @@ def coordinates(
     """
 
 def assemble(B_star: NDArray[Any], M: F64, E: NDArray[Any], R: F64, threads: int) -> NDArray[Any]:
-    """Return B_star M + E R, (13), (d, k), in double precision."""
+    """Return B_star M + E R (d, k), (13), in double precision."""
 
 def project(X: NDArray[Any], B: NDArray[Any], threads: int) -> NDArray[Any]:
     """Return X B, (n, m, d) by (d, k) -> (n, m, k). The bits do not depend on `threads`."""
@@ -233,8 +234,8 @@ def tangents(M: F64, R: F64) -> F64:
     """
 
 def measure_state(M: F64, R: F64, w: F64, alpha: float, names: Sequence[str]) -> list[float]:
-    """Return the values of the records `names`, (20) and (21), in this order; each must need the
-    state alone.
+    """Return the values of the records `names`, (20) and (21), in this order. The records must be
+    functions of the state alone.
     """
 
 def gradient_population(
@@ -275,7 +276,7 @@ def adapt_arrays(
     """Run the inner loop (2) alone and return w_J (n, k), and B_J (n, d, k) or None."""
 
 def method_needs(method: CoreMethod) -> MethodNeeds:
-    """Return the products that the gradient of a method needs."""
+    """Return what must be computed for the gradient of a method."""
 
 def route_costs(method: CoreMethod, sizes: DataSizes, route: str, threads: int) -> RouteCost:
     """Count the work and the memory of rounds by a route: "gram", "vector" or "dual"."""
@@ -317,9 +318,9 @@ def infinite_tasks_cost(sizes: RoundSizes) -> RoundCost:
     """
 
 def algebra_counts(method: CoreMethod, losses: float) -> tuple[float, float, float, float]:
-    """Count the operations of the task algebra for a panel of tasks: products with X, products with
-    B^T, terms of the gradient, and sums and inner products of two vectors. `losses` is the share of
-    the rounds that record losses.
+    """Count the operations of the task algebra for a panel of tasks: products X v, products B^T v,
+    terms of the gradient, and sums and inner products of two vectors. `losses` is the share of the
+    rounds that record losses.
     """
 
 def calls_of_record(record: str, k_star: int, k: int, n: int) -> float:
@@ -336,8 +337,9 @@ def collapsed_round(
     shared: bool,
 ) -> dict[str, Any]:
     """Compute a round on samples that the caller passes: "grad_Z" (D, k), "grad_w" (k,) and
-    "off_span". "off_span" has for every task a matrix A (rows, k): up to an orthogonal matrix from
-    the left, what the task adds to n grad_B in the last q coordinates of the basis.
+    "off_span". "off_span" has for every task a matrix A (rows, k): what the task adds to n grad_B
+    in the last q coordinates of the basis, up to an orthogonal matrix that multiplies A from the
+    left.
     """
 
 def collapsed_cost(method: CoreMethod, samples: SampleLaw, sizes: RoundSizes) -> RoundCost:
@@ -352,7 +354,7 @@ class TrialStatus(IntEnum):
     UNDERFLOW = 3
 
 class Run:
-    """The trials of one training run, each with its state, without clock or files.
+    """The trials of one training run, each with its state. A run uses neither a clock nor files.
 
     Each static method opens a run of one engine.
     """

@@ -20,13 +20,13 @@ class CoreMethod(NamedTuple):
     exact: bool  # the gradient differentiates through the inner loop
     beta_head: float  # outer step size of w
     adapt_head: bool = True  # the inner loop moves w
-    contribution: int = 0  # 0: gradient of the outer loss; 1: inner moves, (25); 2: (27)
+    contribution: int = 0  # 0: outer gradient; 1: inner moves, (25); 2: inner gradient, (27)
     solves_head: bool = False  # the inner loop solves for the head, (26)
     penalty: float = 0.0  # lambda of (26)
 
 
 class MethodNeeds(TypedDict):
-    """The products that the gradient of a method needs, (5)-(10)."""
+    """What must be computed for the gradient of a method, (5)-(10)."""
 
     gram: bool  # K = X X^T, for inner steps after the first
     cross_gram: bool  # K' = X' X^T, if the inner loop moves B
@@ -67,11 +67,11 @@ class RoundSizes(NamedTuple):
     """Sizes of a round, which determine its cost."""
 
     n: int
-    rows: int  # of [M; R], or of B
+    rows: int  # number of rows of [M; R], or of B
     k: int
     k_star: int
     draws_heads: bool = False  # the core draws the heads; otherwise it copies them
-    chooses: bool = False  # a round chooses some tasks of a pool or a table
+    chooses: bool = False  # a round uses some of the tasks of a pool, or of the heads of a table
     losses: float = 0.0  # fraction of the rounds that record losses
     trials: int = 1  # trials that one thread computes, which may share panels
 
@@ -87,13 +87,13 @@ class DataSizes(NamedTuple):
     m_in: float  # samples per task
     m_out: float
     shared: bool  # inner and outer sets are the same samples
-    number_bytes: int  # bytes of a number of X
-    B_number_bytes: int = 8  # bytes of a number of B
+    number_bytes: int  # bytes of one entry of X
+    B_number_bytes: int = 8  # bytes of one entry of B
     stored: bool = False  # the features are on disk
     made: bool = False  # rows of X are generated when they are needed
     entries: float | None = None  # entries of a sparse row; None: X is dense
     meeting: float = 0.0  # probability that two entries are in the same column
-    copied: bool = False  # the Gram route copies sparse sets by bands where that pays
+    copied: bool = False  # the Gram route copies sparse sets by bands if this saves time
     losses: float = 0.0  # share of the rounds that record losses
     geometry: float = 0.0  # share of the rounds that measure B
     record_calls: float = 0.0  # time of the records of a round, as a number of kernel calls
@@ -102,14 +102,14 @@ class DataSizes(NamedTuple):
 class Stage(TypedDict):
     """A part of a round, whose arithmetic overlaps with its data traffic."""
 
-    features: float  # flops at the rate of X B; other work counts as the flops that take as long
+    features: float  # flops at the rate of X B; other work is converted to flops of equal time
     grams: float  # flops at the rate of X X^T
-    memory: float  # bytes read from memory; other work counts as the bytes that take as long
+    memory: float  # bytes read from memory; other work is converted to bytes of equal time
     cached: float  # bytes read from a cache
 
 
 class RouteCost(TypedDict):
-    """The cost of rounds on arrays by a route."""
+    """The cost of the rounds that the arrays engine computes by one route."""
 
     setup: list[Stage]  # work before the first round
     round: list[Stage]  # work of a gradient
@@ -117,16 +117,16 @@ class RouteCost(TypedDict):
     setup_reads: float  # bytes of X that the setup reads from a store
     reads: float  # bytes of X that a round reads from a store
     calls: float  # kernel calls of a round
-    tasks: float  # overhead of a round, as a number of tasks on the vector route
+    tasks: float  # overhead of a round, in units of one task's overhead on the vector route
     flops: float  # flops of a round
     serial: bool  # a round is too small for more than one thread
     busiest: float  # work of the busiest thread, as a multiple of an even share
-    bytes: float  # held by a trial in addition to the data and B
+    bytes: float  # bytes held by a trial in addition to the data and B
     released_bytes: float  # part of `bytes` that is freed when the gradient is complete
-    shared_bytes: float  # shared by the trials of a run
-    opening_bytes: float  # held while the run is opened, before its first trial
-    copies_of_B: int  # held by a trial, the gradient included
-    copy_bytes: float  # copies of sparse sets by bands, which a run does not need
+    shared_bytes: float  # bytes shared by the trials of a run
+    opening_bytes: float  # bytes held while the run is opened, before its first trial
+    copies_of_B: int  # arrays of the size of B that a trial holds, its gradient included
+    copy_bytes: float  # bytes of copies of sparse sets by bands, which are optional
 
 
 class SampledCost(TypedDict):

@@ -1,4 +1,4 @@
-r"""Excess risk of a representation on new tasks: of adapted learners, and of regressions."""
+r"""Excess risks on new tasks, of adapted learners and of regressions on features."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Risk:
         Mean over tasks and samples; infinite if the expected risk or a sampled risk is infinite.
     standard_error : float
         Standard error of the mean; 0 if the mean is exact, and infinite if sampled risks overflow.
-        For fixed heads it is too large, since it treats the heads as drawn at random.
+        For fixed heads this error is too large, since it treats the heads as drawn at random.
     exact : bool
         Whether the mean comes from a closed form; otherwise it is an average over sampled tasks.
     """
@@ -54,7 +54,7 @@ class Risk:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    r"""Excess risks on new tasks, of one learner per field. It prints as a table.
+    r"""Excess risks of several learners on new tasks; an `Evaluation` prints as a table.
 
     Parameters
     ----------
@@ -128,8 +128,9 @@ def evaluate(
     Parameters
     ----------
     B : ndarray of shape (d, k), float32 or float64, or pair of array_like (M, R)
-        Representation, C-contiguous, for which `tasks.B_star` must be an array too; or its
-        coordinates (13), of shapes (k_star, k) and (e, k), such as ``state[:2]`` of a `Result`.
+        Representation, C-contiguous, which requires that `tasks.B_star` is an array; or the
+        coordinates (13) of a representation, of shapes (k_star, k) and (e, k), such as
+        ``state[:2]`` of a `Result`.
     w : array_like of shape (k,)
         Head.
     tasks : LinearTasks

@@ -365,7 +365,7 @@ def _read_call(
 
 
 def _require_solved(call: _Call, result: NDArray[Any]) -> None:
-    """Raise ValueError if a system (26) was singular in double precision, which leaves NaN."""
+    """Raise ValueError if a system (26) was singular in double precision, so its result is NaN."""
     if call.core_method.solves_head and not core.all_finite(result, 1):
         raise ValueError(
             "the head of a task cannot be solved for in double precision, since its features X B "

@@ -209,7 +209,7 @@ class _LocalSteps(_Method):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class FedAvg(_LocalSteps):
-    r"""Federated averaging: B and w step towards the mean of what the tasks reach by local steps.
+    r"""Federated averaging: B and w step towards their mean over tasks after local steps.
 
     .. math:: B \leftarrow B + \epsilon \operatorname{mean}_i (B_{i,\tau} - B), \qquad
               w \leftarrow w + \epsilon \operatorname{mean}_i (w_{i,\tau} - w)
@@ -230,7 +230,8 @@ class FedAvg(_LocalSteps):
     local_steps : int
         Number of local steps :math:`\tau`, 1 to 10,000.
     server_step : float
-        Step :math:`\epsilon` of the server along the mean move, >= 0; 1 steps to the mean itself.
+        Step :math:`\epsilon` of the server along the mean move, >= 0; 1 moves B and w to the mean
+        itself.
 
     Raises
     ------

@@ -59,7 +59,7 @@ def subspace_distance(
     Raises
     ------
     TypeError, ValueError
-        If an array is of the wrong kind or shape, if `B` has not full column rank, or if the
+        If an array is of the wrong kind or shape, if `B` does not have full column rank, or if the
         columns of `B_star` are not orthonormal.
 
     Notes
@@ -105,7 +105,7 @@ def principal_angles(B: NDArray[Any], B_star: NDArray[Any], *, threads: int | No
     Raises
     ------
     TypeError, ValueError
-        If an array is of the wrong kind or shape, if `B` has not full column rank, or if the
+        If an array is of the wrong kind or shape, if `B` does not have full column rank, or if the
         columns of `B_star` are not orthonormal.
 
     Notes

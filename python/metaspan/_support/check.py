@@ -1,8 +1,8 @@
 r"""Checks of arguments before they reach compiled code.
 
-Every function returns the checked value, converted where its docstring says so. A message is one
-sentence: the argument, what was expected, and what came. A wrong kind or dtype raises TypeError; a
-wrong shape, value or memory layout raises ValueError.
+Every function returns the checked value, converted where its docstring says so. An error message is
+one sentence that names the argument, what was expected and what was given. A wrong kind or dtype
+raises TypeError; a wrong shape, value or memory layout raises ValueError.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from .._load import core
 from . import cpus
 from .types import F64
 
-# The hint for an argument B that is None because it is the `B` of a run in coordinates.
+# Hint for a caller who passed the attribute `B` of a run in coordinates, which is None.
 NO_B = ": a run in coordinates has no B at full size; use full_B() of its result"
 LONGEST_RANGE = 10**6  # longest range that is converted to an array
 PLAIN = {bool, int, float, complex, str, bytes, type(None)}
 """Types of items that have neither a mask nor a unit."""
 
-# Each set holds names with one meaning: arguments of this package, and their names elsewhere.
+# Each set holds synonyms: names of arguments of this package, and their names in other packages.
 ALIKE = [
     frozenset(group.split())
     for group in (
@@ -188,7 +188,7 @@ def float_dtype(name: str, value: object) -> np.dtype[Any]:
 
 
 def shape(name: str, array: NDArray[Any], expected: Shape) -> None:
-    """Check a shape; letters in the expected one stand for sizes that are free."""
+    """Check a shape; letters in the expected shape stand for sizes that are free."""
     fits = array.ndim == len(expected) and all(
         isinstance(want, str) or got == want
         for got, want in zip(array.shape, expected, strict=False)
@@ -214,7 +214,7 @@ def _unit(value: object) -> object:
     """
     try:
         dtype = getattr(value, "dtype", None)
-    except Exception:  # a closed dataset
+    except Exception:  # such as the error of a closed dataset
         dtype = None
     for owner in (value, dtype):
         for name in ("unit", "units"):
@@ -388,7 +388,7 @@ def orthonormal(name: str, array: NDArray[Any], workers: int) -> None:
 
 
 def lengths(name: str, coordinates: F64) -> None:
-    """Raise ValueError if the coordinates of B overflowed, as they do for entries near 1e308."""
+    """Raise ValueError if the coordinates of B overflowed, which entries near 1e308 cause."""
     if not np.isfinite(coordinates).all():
         raise ValueError(f"{name} must have columns of lengths that double precision holds")
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from .._load import core
 
 PROCESS = Path("/proc/self")
-# Matches a mounted hierarchy of control groups in mountinfo, and captures the group at its top, its
-# folder, its version and its options.
+# Matches a mounted hierarchy of control groups in mountinfo, and captures the group at its top, the
+# folder where it is mounted, the version and the options.
 MOUNT = re.compile(r"\S+ \S+ \S+ (\S+) (\S+) .*- (cgroup2?) \S+ (\S+)")
 
 
 def available() -> int:
-    """Return the CPUs of this process: those of its affinity mask, or fewer if a quota says so."""
+    """Return the number of CPUs in the affinity mask, or a smaller number that a quota allows."""
     return min(core.available_cpus(), _whole_quota())
 
 
@@ -82,7 +82,7 @@ def _upwards(top: Path, root: str, path: str) -> Iterator[Path]:
     inside = Path(path)
     try:
         folder = top / inside.relative_to(root)
-    except ValueError:  # a container does not see groups above its own, which is its top
+    except ValueError:  # a container sees no groups above its own, which is mounted at `top`
         folder = top
     yield folder
     while folder != top:

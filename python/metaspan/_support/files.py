@@ -73,7 +73,7 @@ def _open_temporary(target: Path) -> Iterator[IO[bytes]]:
         target = Path(os.path.realpath(target))
         if target.is_symlink():
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-    # The name contains this thread and machine, because others may write the same target.
+    # The name contains thread and machine, because several may write the same target.
     thread = f"{platform.node()[:LONGEST_NAME]}.{threading.get_native_id()}"
     beside = target.with_name(f".{target.name[:LONGEST_NAME]}.{thread}.part")
     try:

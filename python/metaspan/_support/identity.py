@@ -207,7 +207,7 @@ class _Walk:
         return ["class", name_of(kind), members, bases]
 
     def _object(self, value: object) -> Any:
-        """Return the tree of an object, from the parts of which pickle would rebuild it."""
+        """Return the tree of an object, made of the parts from which pickle would rebuild it."""
         registered = copyreg.dispatch_table.get(type(value))
         try:
             reduced: Any = registered(value) if registered else value.__reduce_ex__(4)
@@ -230,7 +230,7 @@ DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
 
 def _atom(value: Any) -> Any:
-    """Return the tree of a number, text, class or module; a NumPy double has that of its float."""
+    """Return the tree of a number, text, class or module; a NumPy double counts as a float."""
     if isinstance(value, NAMED):
         return ["named", name_of(value) if isinstance(value, type) else value.__name__]
     if isinstance(value, (np.bool_, np.int64, np.float64)):

@@ -21,7 +21,7 @@ FONT = "STIXGeneral"  # comes with matplotlib, so figures look the same everywhe
 def new_axes(
     columns: int = 1, width: float = 4.8, height: float = 3.3
 ) -> tuple[Figure, list[Axes]]:
-    r"""Make axes in the style of the package, in a figure without pyplot or a display.
+    r"""Make axes in the style of the package, in a figure that needs no pyplot and no display.
 
     Parameters
     ----------

@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 CGROUP = Path("/sys/fs/cgroup")
-ASSUMED = 2**20  # always assumed to be available: asking takes longer than using so few bytes
+ASSUMED = 2**20  # bytes assumed to be available: to use them is faster than to ask
 
 
 def available_bytes() -> int | None:
-    """Return the bytes that can be allocated without swapping; None if the system does not say."""
+    """Return the bytes that can be allocated without swapping; None if this is unknown."""
     limits = [limit for limit in (_of_machine(), _of_group()) if limit is not None]
     return min(limits, default=None)
 
 
 def require(what: str, count: int) -> None:
-    """Raise MemoryError if fewer than `count` bytes are available; `what` says what needs them."""
+    """Raise MemoryError if fewer than `count` bytes are available; `what` names what needs them."""
     if count <= ASSUMED:
         return
     free = available_bytes()
@@ -40,7 +40,7 @@ class Arena:
         self._used = 0
 
     def __reduce__(self) -> tuple[type[Arena], tuple[()]]:
-        """Copy and pickle as an arena without memory."""
+        """Copy or pickle the arena without its memory."""
         return Arena, ()
 
     def begin(self, size: int) -> None:

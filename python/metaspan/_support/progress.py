@@ -23,7 +23,7 @@ def on_terminal() -> bool:
 def reporter(
     progress: bool | Callable[[int, int], object], done: int, total: int
 ) -> Iterator[Callable[[int], object]]:
-    """Yield a function of the rounds done, which draws a bar, calls `progress`, or does nothing."""
+    """Yield a function that passes the number of rounds done to a bar, `progress` or nothing."""
     if callable(progress):
         yield lambda finished: progress(finished, total)
         return
@@ -36,7 +36,7 @@ def reporter(
 
 
 def terminal_bar(total: int, done: int = 0, **looks: Any) -> Any:
-    """Open a bar of tqdm; return None unless standard error is a terminal and tqdm installed."""
+    """Open a bar of tqdm; return None unless standard error is a terminal and tqdm is installed."""
     if not on_terminal():
         return None
     try:

@@ -1,4 +1,4 @@
-r"""Defers signals in critical blocks, and tells exceptions of handlers from those of a run."""
+r"""Defers signals in critical blocks, and separates errors of handlers from those of a run."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def reraise_signal(error: BaseException) -> None:
 
 
 class _Replacement:
-    """Replaces signal handlers, and calls them, so a replacement that stays does no harm."""
+    """Replaces signal handlers and calls them: one that is never removed does no harm."""
 
     def __init__(self, handlers: dict[int, Handler]) -> None:
         self.handlers = handlers
@@ -88,7 +88,7 @@ class _Replacement:
 
     def remove(self) -> None:
         for number, handler in self.handlers.items():
-            if getsignal(number) is self:  # code in the block may have set another one
+            if getsignal(number) is self:  # code in the block may have set another handler
                 signal.signal(number, handler)
 
 

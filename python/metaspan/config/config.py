@@ -31,7 +31,7 @@ def setting(
     default : object
         Default of the argument. The field has no default, since it holds the resolved value.
     resumable : bool
-        Whether a run that continues from a checkpoint may have another value.
+        Whether a run that continues from a checkpoint may change the value.
     in_studies : bool
         Whether a study accepts the argument in `base` and `grid`.
     is_word : bool
@@ -56,9 +56,9 @@ class TrainConfig:
         The source of the tasks. A result that was loaded from a file has a `BatchSummary` in place
         of a `TaskBatch`.
     method : ANIL, MAML or another method
-        The method, also if it was passed by name.
+        The method as an object, even if it was passed by name.
     rounds, width, record_every, seed, threads : int
-        The numbers that the run uses, also where `width` or `threads` was passed as None.
+        The numbers that the run uses, even where `width` or `threads` was passed as None.
     n : int or None
         Tasks per round; for a batch the default is all its tasks. None: infinitely many.
     m_in, m_out, pool : int or None

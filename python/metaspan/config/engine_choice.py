@@ -36,11 +36,12 @@ def choose_engine(
             "engine must be 'auto' or 'population' for infinitely many samples (m_in and m_out "
             f"are None); got {engine!r}"
         )
-    # "collapsed" comes first: it is the only engine whose cost does not grow with d. It draws the
-    # components of samples outside the span in law. This needs features whose law is invariant
-    # under rotations, and a d that leaves room for the learner's columns outside the span of
-    # B_star. The recursion for infinitely many tasks (n is None) draws nothing, and d may be
-    # smaller. "sampled" and "arrays" draw whole samples, so the numbers of samples must be finite.
+    # "collapsed" comes first: it is the only engine whose cost does not grow with d. It draws in
+    # law the components of samples outside the span of B_star and B. This needs features whose law
+    # is invariant under rotations, and a d that leaves room for the learner's columns outside the
+    # span of B_star. The recursion for infinitely many tasks (n is None) draws nothing, and d may
+    # be smaller. "sampled" and "arrays" draw whole samples, so the numbers of samples must be
+    # finite.
     pooled = pool is not None
     fits = tasks.is_symmetric and (n is None or tasks.d >= tasks.k + width)
     drawn = None not in counts and not pooled and n is not None

@@ -24,8 +24,7 @@ class Layout:
     Parameters
     ----------
     engine : str
-        Key in the table of engines, which distinguishes more engines than the argument `engine`
-        does.
+        Key in the table of engines. One value of the argument `engine` may stand for several keys.
     D : int
         Rows of [M; R] that the start determines.
     features : int
@@ -40,7 +39,7 @@ class Layout:
     follows_start : bool
         Whether the state keeps coordinates along the start apart from those along samples.
     calls_heads : bool
-        Whether a function of the user's draws the heads of every round.
+        Whether a user's function draws the heads of every round.
     """
 
     engine: str
@@ -94,7 +93,7 @@ def _engine_key(config: TrainConfig) -> str:
 
 
 def height_of(config: TrainConfig, rows: int) -> int:
-    """Return the number of rows that R must have, for an R that has `rows`.
+    """Return the number of rows that R must have if the array given as R has `rows`.
 
     The part of a given start that is orthogonal to the ground truth may be of lower rank, and R
     then has fewer rows than the layout says.

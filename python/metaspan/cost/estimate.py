@@ -99,7 +99,7 @@ def _round_seconds(config: TrainConfig, cost: Mapping[str, float], parallel: int
     work, records = thread.seconds(cost), thread.kernel * record_calls(config)
     if alone:
         return (work + records) / parallel
-    # Records are computed by one thread. Threads that share a round are woken once for it.
+    # Records are computed by one thread. Threads that share a round are woken once per round.
     return work / parallel + records + WAKING * (parallel > 1)
 
 
@@ -127,7 +127,7 @@ def on_data(config: TrainConfig) -> Estimate:
         parts["copies"] = int(cost["copy_bytes"])
     if sizes.k_star:
         parts["B_star"] = 8 * sizes.d * sizes.k_star * (2 if drawn_data else 1)
-    # Memory to measure B or to hand it over; memory that the route has freed is used for this
+    # Memory to measure B or to copy it from the core; memory that the route has freed is used
     # first.
     exchange = max(_measuring_bytes(work), at_once * B)
     parts["exchange"] = max(exchange - int(cost["released_bytes"]), 0)
@@ -245,7 +245,7 @@ def _bytes_of_B(config: TrainConfig, work: Workload) -> int:
 
 
 def _cost(config: TrainConfig) -> dict[str, float]:
-    """Return the core's counts of one round of one trial, by engine."""
+    """Return the core's counts for one round of one trial, for the engine of the run."""
     method, width, k_star = core_method(config.method), config.width, config.k_star
     # Tasks that rounds choose from: the pool, or a table of heads; None: fresh tasks every round.
     heads, every = config.drawn_tasks.heads, config.pool

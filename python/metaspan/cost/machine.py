@@ -1,10 +1,11 @@
 r"""The rates of this machine, from which costs of rounds are predicted.
 
-The rates are measured once on a machine and kept in a file of the user's cache folder. So the
-routes chosen by the rates, and with the routes the bits of a run, stay the same on a machine. Rates
-measured on a busy machine are replaced. If repeats disagreed or other processes used the processor,
-the first process after an hour measures again. If a short measurement contradicts the kept rates,
-the process that made it measures all rates again at once.
+The rates are measured once on a machine and kept in a file of the user's cache folder. Rates
+determine routes, and routes affect the bits of a run, so rates are kept to make the runs on a
+machine repeatable. Rates measured on a busy machine are replaced. If repeats disagreed or other
+processes used the processor, the rates are used for an hour, and the first process after that
+measures again. If a short measurement contradicts the kept rates, the process that made it measures
+all rates again at once.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from .._support import cpus, files
 from ..methods import ANIL, MAML, core_method
 from ..tasks.arrays import core_sets, sets_of
 
-EDITION = 4  # of the file; raise it if other rates are measured, or the way of measuring changes
+EDITION = 4  # edition of the file; raise it if the rates, or how they are measured, change
 MEMORY_BYTES = 2**27  # size of an array that no cache holds
 CACHED_BYTES = 2**22
 AGREE = 1.15  # largest ratio of the two shortest times of a call on a quiet machine
@@ -67,8 +68,8 @@ def cost_model() -> dict[str, float]:
 def contradicts(kept: Mapping[str, float], seen: Mapping[str, float]) -> bool:
     """Whether rates just measured show that the kept ones are wrong.
 
-    Other processes make a machine slower, never faster: rates well above the kept ones show that
-    those were measured on a busy machine.
+    Other processes make a machine slower, never faster: rates well above the kept rates show that
+    the kept ones were measured on a busy machine.
     """
     return any(not 1 / SLOWER < rate / kept[name] < FASTER for name, rate in seen.items())
 
@@ -195,7 +196,7 @@ class Machine:
         )
 
     def staged(self, stages: Iterable[Stage]) -> float:
-        """Return the seconds of stages: of each, the longer of its arithmetic and data traffic."""
+        """Return the seconds of stages, each the longer of its arithmetic and its data traffic."""
         return sum(
             max(
                 stage["features"] / self.features + stage["grams"] / self.grams,
@@ -272,7 +273,7 @@ def _measure_kernels(watch: Stopwatch, normals: float) -> tuple[float, float]:
 
 
 def _prepare_rounds(k: int, n: int) -> tuple[Callable[[], None], dict[str, float]]:
-    """Return a function that does ROUNDS rounds of MAML at 0, and the core's counts for a round."""
+    """Return a function that does ROUNDS rounds of MAML from B = 0, and a round's counts."""
     M, w = np.zeros((1, k, k)), np.zeros((1, k))
     method = core_method(MAML())
     run = core.Run.population(

@@ -16,7 +16,7 @@ from .machine import Machine, Price
 from .workload import Workload, work_of_batch, workload_of
 
 ROUTES = ("gram", "vector", "dual")
-READS_OF_COPY = 3  # a copy from the system's cache takes as long as this number of reads
+READS_OF_COPY = 3  # a copy from the system's cache takes as long as this number of reads of memory
 MEMORY_SHARE = 0.8  # share of the available memory that the chosen route may need
 DISK_RATE = 1e9  # bytes per second that a common disk reads: assumed, not measured
 

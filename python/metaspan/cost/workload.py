@@ -67,8 +67,8 @@ def losses_share(config: TrainConfig) -> float:
 def record_calls(config: TrainConfig) -> float:
     """Return the time of the records of a round, on average, as a number of kernel calls."""
     names = set(config.record) | ({"dist"} if config.measures_distance else set())
-    # The largest angle gives the distance. So the distance costs nothing more if the angles are
-    # recorded, unless it is recorded too or there is a stop rule.
+    # A run that records the angles, without "dist" and without a stop rule, takes the distance from
+    # the largest angle at no cost.
     if "angles" in config.record and "dist" not in config.record and config.stop is None:
         names.discard("dist")
     n = config.n or 2 * config.width

@@ -19,7 +19,7 @@ class Arrays(AtFullSize):
     """The engine on arrays, by one of three routes."""
 
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
-        """Open a run on the batch, or on the pool of one trial: `indices` then holds it alone."""
+        """Open a run on the batch, or on the pool of the one trial in `indices`."""
         batch = config.tasks
         if isinstance(batch, LinearTasks):
             batch = batch.sample(

@@ -1,9 +1,9 @@
 r"""Rounds on a fixed pool of tasks in law: arrays in a basis of the span of start and samples (24).
 
-All samples of a pool are drawn once, so training stays in the span of B_star, of the start and of
-the samples. In an orthonormal basis of this span, the first D features are the coordinates of the
-state [M; R]. The components of the samples outside these features are a Bartlett factor of a
-Wishart matrix: row j has its last nonzero entry in column D + j. A run on these arrays has the same
+All samples of a pool are drawn once, so training stays in the span of B_star, the start and the
+samples. In an orthonormal basis of this span, the first D features are the coordinates of the state
+[M; R]. The components of the samples outside these features are a Bartlett factor of a Wishart
+matrix: row j has its last nonzero entry in column D + j. A run on these arrays has the same
 distribution as a run on samples drawn at full size, for any d.
 """
 
@@ -40,7 +40,7 @@ class Pooled:
         return {"B": B, "w": parts["w"]}
 
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
-        """Open a run on the pool of one trial; `indices` holds this trial alone."""
+        """Open a run on the pool of the one trial in `indices`."""
         (trial,) = trial_ids_of(config, indices)
         start = self.start(config, [trial]) if "A" in trials.parts else {}
         return open_on(pool_in_law(config, trial), config, trials, indices, start)

@@ -53,6 +53,6 @@ class Population(InCoordinates):
 
 
 def _product(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """Multiply stacked matrices in an order that is the same on every machine, unlike BLAS's."""
+    """Multiply stacked matrices in an order that, unlike that of BLAS, never varies."""
     product: NDArray[Any] = (a[..., None] * b[:, None]).sum(axis=-2)
     return product

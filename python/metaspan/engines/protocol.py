@@ -53,7 +53,7 @@ def trial_ids_of(config: TrainConfig, indices: list[int]) -> list[int]:
 
 
 def rounds_of(trials: Trials, indices: list[int]) -> list[int]:
-    """Return how many rounds each of the trials at some indices has done."""
+    """Return the number of rounds done by each of the trials at some indices."""
     return [trials.rounds[i] for i in indices]
 
 

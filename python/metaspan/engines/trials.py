@@ -48,8 +48,8 @@ class Trials:
     def trace(self) -> dict[str, NDArray[Any]]:
         """Return the records (trials, rows) on a common axis of rounds; missing rows are NaN."""
         all_rounds = max((rounds for rounds, _ in self.rows), key=len)
-        # A trial that ends early has the first rounds of the longest trial. If a resumed run
-        # recorded other rounds, a search finds the place of each row.
+        # A trial that ends early has recorded the first of the rounds that the longest trial
+        # recorded. If a resumed run recorded other rounds, a search finds the place of each row.
         prefixes = all(np.array_equal(r, all_rounds[: r.size]) for r, _ in self.rows)
         if not prefixes:
             all_rounds = np.unique(np.concatenate([rounds for rounds, _ in self.rows]))

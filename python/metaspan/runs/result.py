@@ -55,11 +55,11 @@ class Result:
     config : TrainConfig
         The arguments of the run, checked and resolved.
     trace : mapping of str to ndarray
-        What was recorded. ``trace["round"]``, of shape (rows,) and dtype int64, counts the rounds
-        done before a row. A record has shape (rows,), or (trials, rows), and dtype float64;
-        ``"angles"`` has a last axis of min(k, k_star) angles in radians, largest first. Rows after
-        a trial's end are NaN. Losses are measured on the tasks that the run trains on, not on new
-        tasks.
+        What was recorded. ``trace["round"]``, of shape (rows,) and dtype int64, is the number of
+        rounds done before each row. A record has shape (rows,), or (trials, rows), and dtype
+        float64; ``"angles"`` has a last axis of min(k, k_star) angles in radians, largest first.
+        Rows after a trial's end are NaN. Losses are measured on the tasks that the run trains on,
+        not on new tasks.
     parts : mapping of str to ndarray
         The state at the end, by name: the coordinates (13) ``"M"``, ``"R"`` and ``"w"``; or ``"B"``
         and ``"w"`` for the engines "arrays" and "sampled" and for features with a spectrum.
@@ -145,18 +145,17 @@ class Result:
         Parameters
         ----------
         trial : int or None
-            Number of a trial of the run, one of ``config.trials``. None: the only trial, or all
-            trials.
+            Number of a trial of the run, one of ``config.trials``. None: all trials.
 
         Returns
         -------
         ndarray of shape (d, k), or (trials, d, k) if `trial` is None and there are several
             ``B_star M + E R`` (13), in the dtype ``config.dtype``. If `tasks` has no `B_star`, the
-            ground truth of the trial is drawn from seed and trial. E is drawn from them too, unless
-            the run started from an array `B0`. A run of the collapsed engine does not determine a
-            single B, since it draws new directions as it needs them: `full_B` samples B from its
-            distribution given `B_star`, or, with ``track_start=True``, given `B_star` and the
-            start. Calls with equal arguments return the same bits.
+            ground truth of the trial is drawn from seed and trial. E is drawn from seed and trial
+            too, unless the run started from an array `B0`. A run of the collapsed engine does not
+            determine a single B, since it draws new random vectors as it needs them: `full_B`
+            samples B from its distribution given `B_star`, or, with ``track_start=True``, given
+            `B_star` and the start. Calls with equal arguments return the same bits.
 
         Raises
         ------
@@ -272,7 +271,7 @@ class Result:
         y : str
             Name of a record.
         **options : object
-            Further arguments of `metaspan.plot`, which says what they raise.
+            Further arguments of `metaspan.plot`, whose documentation lists their errors.
 
         Returns
         -------
@@ -359,7 +358,7 @@ class Result:
     def _require(self, count: int) -> None:
         """Raise MemoryError unless `count` representations and the basis of one trial fit."""
         config = self.config
-        # Columns of B, of the ground truth, of E, and of two more arrays that are needed to make E.
+        # Columns of B, the ground truth and E, and of two more arrays that are needed to compute E.
         columns = count * config.width + config.k_star + 3 * self.state[1].shape[-2]
         what = "a representation" if count == 1 else f"{count} representations"
         memory.require(

@@ -125,7 +125,7 @@ def _check_start(init: object) -> None:
 
 
 def _replace_batch(batch: BatchSummary, arguments: dict[str, Any]) -> LinearTasks:
-    """Check a summary, and return a law whose pool `configure` can check in the batch's place.
+    """Check a summary; return tasks that `configure` can check in place of the batch.
 
     `configure` needs tasks with data or a law, and a file does not hold the data. The function
     replaces those entries of `arguments` that a batch determines.
@@ -156,7 +156,7 @@ def _replace_batch(batch: BatchSummary, arguments: dict[str, Any]) -> LinearTask
 
 
 def _check_outcomes(statuses: Any, config: TrainConfig) -> tuple[Outcome, ...]:
-    """Check how the trials ended, given as pairs of the name of a status and a round."""
+    """Check how the trials ended, given as pairs (name of a status, round)."""
     outcomes = tuple(Outcome(Status[name], done) for name, done in statuses)
     if len(outcomes) != len(config.trials):
         raise ValueError(f"{len(outcomes)} trials ended; the run has {len(config.trials)}")

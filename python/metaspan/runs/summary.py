@@ -157,7 +157,7 @@ def _interval(values: F64, band: float | None) -> tuple[F64, F64, F64]:
 
 
 def student_quantile(count: I64, band: float) -> F64:
-    """Return two-sided Student-t quantiles for means of `count` values, at least 2 each."""
+    """Return two-sided Student-t quantiles for means of `count` values; each count is 2 or more."""
     from scipy.special import stdtrit  # noqa: PLC0415
 
     return np.asarray(stdtrit(np.maximum(count - 1, 1), 0.5 + 0.5 * band), dtype=np.float64)

@@ -190,8 +190,8 @@ def train(
         How a round is computed on data that stay the same, that is, on a batch or a pool. "gram":
         from Z = X B and Gram matrices (5). "vector": by products of X with one vector at a time
         (11). "dual": from the Gram matrix of all samples (24). Results differ only by rounding.
-        "auto": the cheapest route according to the cost model; for runs without such data it is the
-        only choice. ``result.config.route`` says which route ran.
+        "auto": the cheapest route according to the cost model; for runs without such data "auto" is
+        the only accepted value. ``result.config.route`` says which route ran.
     accumulate : {"float64", "float32"}
         Dtype of the accumulators of sums over float32 data. "float32" is faster if the data fit in
         the cache; its errors are some 1e-7 of the largest term. It needs float32 data, the engine
@@ -211,7 +211,7 @@ def train(
     seed : int
         Key of all random numbers, 0 <= seed < 2**64.
     trials : int or range
-        Independent repetitions of the run that one call does. A range holds the numbers of the
+        Independent repetitions of the run, all done by one call. A range holds the numbers of the
         trials, and an integer t stands for ``range(t)``. A trial draws from (seed, its number), so
         its bits are the same whether it runs alone or among others. The seeds of a `Study` are
         numbers of trials.
@@ -223,21 +223,22 @@ def train(
         Dtype of a `B` of full size and of the data of a pool. None: the dtype of the batch; without
         a batch, that of `B0` or else of `B_star` if it is an array, and otherwise float64.
     record : str, iterable of str, or None
-        Quantities that the trace holds, taken before the round's outer step. "dist" and "angles":
-        see (20). "loss_in", "loss_adapted", "loss_out": mean losses (1) over the round's tasks, on
-        the inner sets before and after adaptation, and on the outer sets after adaptation; all
-        three are training losses. "w_norm", "delta_norm", "sigma_min", "sigma_max", "perp_norm",
-        "diversity_min", "diversity_max", "mu", "L", "eta": see (21). None: "dist", or "loss_out"
-        for a batch without a `B_star`.
+        Quantities that the trace holds, measured before the outer step of a round. "dist" and
+        "angles": see (20). "loss_in", "loss_adapted", "loss_out": mean losses (1) over the round's
+        tasks, on the inner sets before and after adaptation, and on the outer sets after
+        adaptation; all three are training losses. "w_norm", "delta_norm", "sigma_min", "sigma_max",
+        "perp_norm", "diversity_min", "diversity_max", "mu", "L", "eta": see (21). None: "dist", or
+        "loss_out" for a batch without a `B_star`.
     record_every : int
         Rounds from one recorded row to the next; the start and the end are always recorded.
     stop : Stop or None
         The rule by which a trial has converged and stops, by default dist <= 1e-10. None: no rule.
     checkpoint : str, os.PathLike, Checkpoint or None
-        File that holds the state of the run. The same call continues from it, with the same bits as
-        without an interruption; only `rounds`, `threads`, `progress`, `stop` and the checkpoint's
-        settings may differ. A function of heads or features must have the same code and values in
-        both calls. A str or a path stands for ``Checkpoint(path)``, which is written every 60 s.
+        File that holds the state of the run. If the call is repeated, the run continues from this
+        file, with the same bits as without an interruption; only `rounds`, `threads`, `progress`,
+        `stop` and the checkpoint's settings may differ. A function of heads or features must have
+        the same code and values in both calls. A str or a path stands for ``Checkpoint(path)``,
+        which is written every 60 s.
     progress : bool or callable
         True shows a bar if standard error is a terminal and tqdm is installed. A function is called
         with the number of rounds done and their total.
@@ -473,8 +474,8 @@ class TrialGroup:
         stop_dist, stop_loss = _stop_values(config)
         chunk = 16 if config.engine == "population" else 1
         at = self._slowest
-        # The core is called at least once, even if no round is left: the call tells it what to
-        # record.
+        # The core is called at least once, even if no round is left, since the call also sets what
+        # the core records.
         while True:
             end = min(config.rounds, at + self._limit_chunk(chunk))
             started = time.perf_counter()
@@ -588,10 +589,10 @@ def _report_divergence(finished: Result) -> None:
 
 
 def _warn_of_local_steps(config: TrainConfig) -> None:
-    """Warn if the second local step on a data set would overshoot its residual, (25).
+    """Warn if the second local step on a data set would make its residual grow, (25).
 
-    With a head that fits the tasks, of squared length E ||theta||^2 / scale^2, the step multiplies
-    the residual by about 1 - alpha d ||w||^2 / m_in.
+    The step multiplies the residual by about 1 - alpha d ||w||^2 / m_in, for a head w that fits the
+    tasks and has the squared length E ||theta||^2 / scale^2.
     """
     method, tasks = config.method, config.tasks
     if not isinstance(method, (FedAvg, Reptile)) or method.local_steps < 2:

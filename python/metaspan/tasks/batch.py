@@ -115,7 +115,7 @@ class TaskBatch:
             object.__setattr__(self, "heads", check.small("heads", self.heads, (self.n, rank)))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the attributes for a copy or a pickle, without the core's object of the batch."""
+        """Return the attributes for a copy or a pickle, without the object made by the core."""
         return {**self.__dict__, "_core": None}
 
     @classmethod
@@ -137,7 +137,7 @@ class TaskBatch:
         y : ndarray of shape (n, m), or sequence of n arrays of shape (m_i,)
             Responses, in the dtype of `X`.
         m_in : int
-            Samples per task in the inner set: at least 1, and less than any task has.
+            Samples per task in the inner set: at least 1, and fewer than the samples of any task.
         B_star : ndarray of shape (d, k), float32 or float64, or None
             Ground truth if it is known: C-contiguous, with orthonormal columns.
         check_finite : bool
@@ -312,7 +312,7 @@ class BatchSummary:
 
 
 def core_data(batch: TaskBatch, one_round: bool = False) -> core.Batch:
-    """Convert a batch for the compiled core: once for data in memory, anew for data on disk.
+    """Convert a batch for the compiled core: once for data in memory, every time for data on disk.
 
     `one_round` says that data on disk are read for one round alone. Raises ValueError if a
     memory-mapped file was truncated.

@@ -232,8 +232,8 @@ def _one_line(error: Exception) -> str:
 def as_stored(name: str, value: object, ndim: int, dtype: np.dtype[Any] | None) -> Stored | None:
     """Wrap a dataset on disk after a check of dtype and shape; return None for other values.
 
-    None as `dtype` accepts float32 and float64. Raises TypeError if the dtype is another, and
-    ValueError if the shape does not fit.
+    None as `dtype` accepts float32 and float64. Raises TypeError if the dtype is a different one,
+    and ValueError if the shape does not fit.
     """
     if not (isinstance(value, Stored) or is_dataset(value)):
         return None
@@ -250,7 +250,8 @@ def is_dataset(value: object) -> bool:
     """Whether a value is a chunked array, such as an ``h5py.Dataset`` or a ``zarr.Array``."""
     if isinstance(value, np.ndarray):
         return False
-    # A closed dataset of h5py raises when it is asked for its chunks, but its class has them.
+    # The attribute `chunks` of a closed h5py dataset raises an error, so the class is examined
+    # first.
     return hasattr(type(value), "chunks") or hasattr(value, "chunks")
 
 
@@ -323,7 +324,7 @@ class Reader:
         arena.begin(sum(side.arena_bytes(tasks, count) for side in sides))
         X_in = inner.read_tasks(tasks, columns, arena)
         X_out = X_in if outer is None else outer.read_tasks(tasks, columns, arena)
-        # Task by task, since a file that holds both sets has them in this order.
+        # Both sets of one task, then of the next: a file that holds both sets has this order.
         for pair in zip(X_in, X_out, strict=True):
             for name, part in zip(self._names[: len(sides)], pair, strict=False):
                 if is_mapped(part):

@@ -107,7 +107,7 @@ class SparseRows:
         return self
 
     def lengths(self) -> list[int]:
-        """Return a list with the number of samples of the only task."""
+        """Return a list with one entry: the number of samples of the task."""
         return [len(self)]
 
     def samples(self, part: slice) -> SparseRows:
@@ -115,7 +115,7 @@ class SparseRows:
         return self[part]
 
     def apart(self) -> list[SparseRows]:
-        """Return a list with the rows of the only task."""
+        """Return a list with one entry: the rows of the task."""
         return [self]
 
     def for_core(self) -> tuple[NDArray[Any], ...]:
@@ -242,8 +242,8 @@ def _check_rows(name: str, matrix: Any) -> SparseRows:
     wraps = columns is not indices and not np.array_equal(columns[entries], indices[entries])
     fault = "range" if wraps else core.sparse_fault(starts, columns, d, cpus.default_threads())
     if fault == "order":
-        # The message asks for a copy, since SciPy may have cached in the matrix itself that it is
-        # sorted.
+        # The message asks for a copy, since SciPy may have set a flag in the matrix itself that
+        # says it is sorted.
         raise ValueError(
             f"{name} must have its columns sorted and unique within each row: "
             f"use {name} = {name}.copy(); {name}.sum_duplicates()"

@@ -65,8 +65,8 @@ def rate_line(result: Result) -> Prediction:
     Returns
     -------
     callable
-        `decay` with the slope of `rate`. It passes through the mean of dist over trials (geometric,
-        as in plots) in the last recorded round in which this mean is above 1e-8.
+        `decay` with the slope of `rate`. The line passes through the geometric mean of dist over
+        trials in the last recorded round in which this mean is above 1e-8.
 
     Raises
     ------

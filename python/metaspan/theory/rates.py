@@ -22,10 +22,10 @@ def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
 
     .. math:: -\log(1 - \beta \alpha \mu_{*}^2)
 
-    It assumes population losses, J = 1, :math:`\alpha B^\top B \approx I` and w = 0. The head stays
-    at zero if it starts there, the heads of the tasks are centred (for exact MAML also without
-    third moments), and there are many tasks a round. With few fresh tasks a round, the rates of
-    trials scatter about this value.
+    The rate assumes population losses, J = 1, :math:`\alpha B^\top B \approx I` and w = 0. The head
+    stays at zero if it starts there, the heads of the tasks are centred (for exact MAML also
+    without third moments), and there are many tasks a round. With few fresh tasks a round, the
+    rates of trials scatter about this value.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
         If an argument is of the wrong kind, or the heads are a function.
     ValueError
         If the method does not have exactly one inner step, if the heads are not centred, or if the
-        step sizes are so large that :math:`\alpha B^\top B = I` does not attract:
+        step sizes are so large that training does not converge to :math:`\alpha B^\top B = I`:
         :math:`\beta \alpha L_{*}^2` must be below 1, and below 1/2 for exact methods.
 
     See Also
@@ -107,7 +107,7 @@ def plateau(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
     Raises
     ------
     TypeError, ValueError
-        As `rate`.
+        If `rate` raises it for these arguments.
 
     Examples
     --------
@@ -248,9 +248,10 @@ def error_floor(d: int, k: int, n: int, m_out: int) -> float:
 
     .. math:: \sqrt{\frac{d k}{n\, m_\text{out}}}
 
-    This is the square root of the number of unknowns over the number of outer samples of a round.
-    It gives the scale, not the value: over rounds on fresh samples, errors average out, and runs
-    with small step sizes or little noise end at a dist that is several times smaller.
+    The ratio under the root is the number of unknowns divided by the number of outer samples of a
+    round. The floor is an order of magnitude, not a prediction: errors average out over rounds on
+    fresh samples, and runs with small step sizes or little noise end at a dist that is several
+    times smaller.
 
     Parameters
     ----------
@@ -305,7 +306,7 @@ def _require_fo_anil(method: Method | str, steps: dict[str, float]) -> tuple[flo
 
 
 def _crosstalk(tasks: LinearTasks, m_in: int | None) -> float:
-    """Compute the c of (23), by which finite inner sets mix directions; 0 for infinite sets."""
+    """Compute c of (23), the effect of finite inner sets; 0 for infinite sets."""
     if m_in is None:
         return 0.0
     m_in = check.integer("m_in", m_in, 1, MAX_COUNT)

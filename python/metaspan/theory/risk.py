@@ -1,7 +1,7 @@
 r"""Estimates of learners from m samples of a task, and their excess risks in closed form.
 
-Vectors are given by coordinates: first those of (13), which begin with `B_star`, and then as many
-more as the samples need. Data X (b, rows, columns) and y (b, rows) of b tasks give estimates (b,
+Vectors are given by coordinates: first those of (13), along `B_star` and E, and then as many more
+as the samples need. Data X (b, rows, columns) and y (b, rows) of b tasks give estimates (b,
 columns). The number of rows may be less than the number m of samples that they represent, since
 estimates depend on X^T X and X^T y alone.
 """
@@ -154,7 +154,8 @@ class IsotropicRegression:
 
         The eigenvalues are those of a tridiagonal matrix with chi-square entries (Dumitriu and
         Edelman 2002). The sums are derivatives with respect to c of the log-determinant of this
-        matrix plus c I. Its pivots are s + x, so no eigenvalue is computed.
+        matrix plus c I. The sums follow from the pivots of this matrix, s + x in the code, so no
+        eigenvalue is computed.
         """
         r, c = min(self.m, self.p), self.m * self.penalty
         s, ds, dds = np.full(signal.size, c), np.ones(signal.size), np.zeros(signal.size)
@@ -203,11 +204,11 @@ class NewTasks:
         return learner.averaged(signal, self.law.variance, draw)
 
     def _sampled(self, learner: InnerLoop | Regression) -> F64:
-        """Compute excess risks (n,) on samples drawn by (16), in coordinates that affect them."""
+        """Compute excess risks (n,) on samples drawn by (16), in coordinates that affect risks."""
         D, k = learner.C.shape
         rest = self.d - D if learner.reach else 0
-        # Estimates depend on X^T X and X^T y alone: if there are more rows than columns, the
-        # R-factor of [X, z] replaces them.
+        # Estimates depend on X^T X and X^T y alone: if X has more rows than columns, the R-factor
+        # of [X, z] replaces [X, z].
         rows, columns = min(self.m, D + rest + 1), D + min(self.m, rest)
         numbers = columns * (rows + k)
         memory.require("the samples of one task", 4 * 8 * numbers)
@@ -252,7 +253,7 @@ def learned_regression(C: F64, law: HeadMoments, m: int) -> Regression:
     """Make the least-squares regression on the features of [M; R]."""
     D, k_star = C.shape[0], law.mean.size
     # Scaling the columns to a largest entry of 1 changes neither the rank nor the span of C, but
-    # reduces rounding.
+    # reduces rounding errors.
     length = np.abs(C).max(axis=0)
     U, s, _ = np.linalg.svd(C / np.where(length > 0.0, length, 1.0), full_matrices=False)
     U = U[:, s > s.max() * s.size * 4 * EPS]
@@ -275,7 +276,7 @@ def best_penalty(m: int, size: float, signal: float, noise: float) -> float:
 
 
 def _multiply(A: F64, x: F64) -> F64:
-    """Multiply A x for every task: (b, p, q), (b, q) -> (b, p)."""
+    """Compute A x for every task: (b, p, q), (b, q) -> (b, p)."""
     product: F64 = (A @ x[:, :, None])[:, :, 0]
     return product
 
