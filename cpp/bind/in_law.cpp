@@ -1,5 +1,5 @@
-// Bindings of in_law, for tests of its laws: the draws from which random samples are built, and a
-// round on samples that the caller passes.
+// Bindings of in_law, for tests: the random numbers from which samples are built, and a round on
+// samples that the caller passes.
 #include "bind.hpp"
 #include "convert_laws.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
@@ -10,8 +10,9 @@
 namespace metaspan::bind {
 namespace {
 
-/// Draws the numbers of the tasks [first, first + kTasks) as draw_samples() does: normals, and
-/// chi-squares in the rows whose number in `dofs` is not 0. Chi-squares use counters of their own.
+/// Draws the numbers of the tasks [first, first + kTasks) as draw_samples() does. A row of the
+/// panel has chi-squares if its element of `dofs` is not 0, otherwise normals. Chi-squares come
+/// from separate counters.
 void draw_panel(Key key, std::uint32_t first, std::uint32_t set, const std::vector<double>& dofs,
                 std::vector<double>& panel) {
   constexpr std::size_t kWidth = kernels::kTasks;

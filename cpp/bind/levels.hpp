@@ -1,5 +1,5 @@
-// The instruction-set levels that this processor supports: the loader and the build use the same
-// test. It uses only baseline instructions.
+// Tests whether this processor supports an instruction-set level. The loader and the build share
+// this code, which uses only baseline instructions.
 #pragma once
 
 #include <cstring>

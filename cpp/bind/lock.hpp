@@ -3,7 +3,8 @@
 // Before Python 3.14, a daemon thread that requests the lock while the interpreter shuts down is
 // terminated by pthread_exit, which unwinds its stack. Unwinding through C++ would abort the
 // process, and would run destructors of Python objects without the lock. Every call that may take
-// the lock is therefore made through or_stay(), with no C++ object between it and Python's C code.
+// the lock is therefore made through or_stay(), with no C++ object on the stack between or_stay()
+// and Python's C code.
 #pragma once
 
 #include <pybind11/pybind11.h>

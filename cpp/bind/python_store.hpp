@@ -1,4 +1,4 @@
-// A store whose X a Python object reads.
+// A store that reads X through a Python object.
 #pragma once
 
 #include <utility>

@@ -81,7 +81,7 @@ py::array normals(std::uint64_t seed, std::uint64_t trial, std::uint64_t round,
   });
 }
 
-/// Returns the stream of the radii that belongs to a stream of features.
+/// Returns the stream of the radii that multiply the rows of a stream of features.
 Stream radii_of(Stream features) {
   return features == Stream::features_in ? Stream::radii_in : Stream::radii_out;
 }
@@ -100,7 +100,7 @@ py::array features(const FeatureLaw& law, const std::optional<Array>& roots, std
   });
 }
 
-/// Draws rows of a pool of samples in an orthonormal basis, (24), (n, m, columns).
+/// Draws rows (n, m, columns) of a pool of samples: coordinates in an orthonormal basis, (24).
 py::array pooled_features(const FeatureLaw& law, std::uint64_t seed, std::uint64_t trial, double d,
                           Index D, Index columns, Index first, Index stride, Index n, Index m,
                           const std::string& dtype, int threads) {

@@ -197,7 +197,7 @@ inline T largest_eigenvalue(std::ptrdiff_t p, Numbers<T> G, Numbers<T> P, Number
 ///
 /// The tangents of the angles are the singular values of X^T = R M^{-1}, (14). X is divided by its
 /// largest number before it is squared, so that the largest tangent keeps its relative accuracy
-/// from 1e-300 to 1e300, and the smaller Gram matrix of X is divided by its trace.
+/// from 1e-300 to 1e300, and the smaller of X X^T and X^T X is divided by its trace.
 template <class T>
 inline T distance(std::ptrdiff_t k, std::ptrdiff_t e, const double* Z, std::ptrdiff_t stride,
                   double* scratch) {

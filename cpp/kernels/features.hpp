@@ -38,7 +38,7 @@ inline void pack(std::ptrdiff_t columns, const double* B_t, std::ptrdiff_t b_str
 /// register of sums, to which each group of kLane columns of X adds one register. A register of X
 /// is used for all columns of B, and a register of B for all rows. All lanes have work for any
 /// number of columns of B. While a chunk is multiplied, the next chunk of the same rows is
-/// requested.
+/// prefetched.
 template <int Rows, int Columns, class Scalar>
 inline void add_features(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                          const double* tile,  // (columns / kLane, Columns, kLane)

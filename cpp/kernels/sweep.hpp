@@ -37,7 +37,7 @@ inline void copy_wide(std::ptrdiff_t count, const Scalar* from, double* to) {
 namespace detail {
 
 constexpr int kRows = 8;                     // rows of X at a time, with one register of sums each
-constexpr std::ptrdiff_t kAheadBytes = 512;  // a row is requested this far ahead of its reads
+constexpr std::ptrdiff_t kAheadBytes = 512;  // a row is prefetched this far ahead of its reads
 constexpr std::ptrdiff_t kChunk = 8192;  // columns at a time in transposed sweeps: their sums stay
                                          // in a cache
 
@@ -126,7 +126,7 @@ inline void combine_rest(std::ptrdiff_t rows, std::ptrdiff_t columns, const Scal
 /// Computes out_a = X^T a or, with `Add`, out_a += X^T a for kRows rows of X, and out_u = Y u for
 /// kRows rows of Y, in one loop over the columns of both. X is in a cache and Y in memory, so that
 /// work on X overlaps with reading Y. While a register of Y is multiplied, a later part of the same
-/// row is requested. The order of the sums is that of combine_rows() and times_rows().
+/// row is prefetched. The order of the sums is that of combine_rows() and times_rows().
 template <bool Add, class Scalar>
 inline void combine_and_times_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                                    const double* a, double* out_a, const Scalar* Y, const double* u,

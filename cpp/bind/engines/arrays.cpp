@@ -109,7 +109,7 @@ std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
   require(!copies || (tasks.is_sparse() && route == "gram"), "copies are of sparse sets");
   interruptible([&](Cancel* cancel) {
     if (dual) run->gram = make_dual_gram(tasks, inner_products_of(method), threads, cancel);
-    tasks.in_order = route == "gram";  // also without copies: free memory decides if they are made
+    tasks.in_order = route == "gram";  // also without copies, which depend on free memory
     if (copies) run->copies = copy_by_bands(method, k, tasks, threads, cancel);
     const double* A = dual && state.A ? state.A->data() : nullptr;
     const Index rows = run->gram.G.rows();

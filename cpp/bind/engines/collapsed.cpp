@@ -19,8 +19,8 @@ class CollapsedRun final : public RunOf<CollapsedEngine> {
   }
 };
 
-/// Opens a run from M, R and w of every trial; the first `kept` rows of [M; R] keep their
-/// directions.
+/// Opens a run from M, R and w of every trial. The first `kept` rows of [M; R] are the coefficients
+/// of basis vectors that stay fixed.
 std::unique_ptr<Run> open_collapsed(const Method& method, const SampleLaw& samples, const Array& M,
                                     const Array& R, const Array& w, Index kept,
                                     const py::object& law, Index n, std::uint64_t seed,

@@ -25,7 +25,7 @@ struct type_caster<metaspan::RoundSizes> {
   }
 };
 
-/// Reads the fields by attribute; entries of None means a dense X.
+/// Reads the fields by attribute. If `entries` is None, X is dense.
 template <>
 struct type_caster<metaspan::DataSizes> {
   PYBIND11_TYPE_CASTER(metaspan::DataSizes, const_name("DataSizes"));
@@ -61,7 +61,7 @@ struct type_caster<metaspan::DataSizes> {
 namespace metaspan::bind {
 namespace {
 
-/// Returns the counts of a round as a dict, RoundCost in _core.pyi.
+/// Returns the cost of a round as a dict, whose type in _core.pyi is RoundCost.
 py::dict as_dict(const RoundCost& cost) {
   py::dict out;
   out["flops"] = cost.flops;
@@ -75,7 +75,7 @@ py::dict as_dict(const RoundCost& cost) {
   return out;
 }
 
-/// Returns the products that the gradient of a method needs, (5)-(10).
+/// Returns which Gram matrices and passes a gradient needs, (5)-(10), and how many terms it has.
 py::dict needs_of(const Method& method) {
   py::dict out;
   out["gram"] = method.needs_gram();
@@ -100,7 +100,7 @@ py::list as_list(const Stages& stages) {
   return out;
 }
 
-/// Returns the counts of the route with the name `route`; callers check the name first.
+/// Returns the cost of the route with the name `route`. Callers check the name first.
 py::dict route_costs(const Method& method, const DataSizes& sizes, const std::string& route,
                      int threads) {
   const RouteCost cost = route == "dual"   ? dual_cost(method, sizes, threads)
@@ -126,7 +126,7 @@ py::dict route_costs(const Method& method, const DataSizes& sizes, const std::st
   return out;
 }
 
-/// Returns the counts of generating rows, (12).
+/// Returns the cost of generating rows, (12).
 py::dict sampled_costs(const Method& method, const DataSizes& sizes, bool in_blocks, int threads) {
   const SampledCost cost = sampled_cost(method, sizes, in_blocks, threads);
   py::dict out;

@@ -19,20 +19,20 @@ class Run {
   virtual ~Run() = default;
   Run(const Run&) = delete;
 
-  /// Advances every live trial to round `end`, in parallel where that pays. Rows are recorded every
-  /// record_every rounds. Heads (trials, rounds, n, k_star) begin with the round of the live trial
-  /// that is furthest behind.
+  /// Advances every live trial to round `end`, in parallel if that is faster. Rows are recorded
+  /// every record_every rounds. The first round of `heads` (trials, rounds, n, k_star) is the round
+  /// of the live trial that is furthest behind.
   void advance(Index end, Index record_every, double stop_dist, double stop_loss,
                const std::optional<Array>& heads, int threads);
   /// Records one row of every live trial, without a step. Heads are (trials, 1, n, k_star).
   void measure(const std::optional<Array>& heads, int threads);
 
-  /// Returns the rounds and values of the rows of every trial; drop_rows() discards the rows.
+  /// Returns every trial's recorded rows, as rounds and values; drop_rows() discards the rows.
   py::list rows() const;
   void drop_rows() {
     for (const auto& trial : trials_) trial->drop_rows();
   }
-  /// Returns the record that each column of a row belongs to.
+  /// Returns, for every column of a recorded row, the name of its record.
   std::vector<std::string> columns() const;
   // The round and the status of every trial.
   std::vector<Index> rounds() const;
@@ -109,8 +109,8 @@ py::dict state_in_coordinates(Index count, const Shape& shape, Coordinates&& coo
   return out;
 }
 
-// Each function defines the factory of one engine's runs, a static method of Run, and the other
-// functions of that engine.
+// Except for bind_costs(), each function binds one engine: the static method of Run that opens its
+// runs, and its other functions.
 void bind_costs(py::module_& module);
 void bind_population(py::module_& module, py::class_<Run>& run);
 void bind_spectral(py::class_<Run>& run);

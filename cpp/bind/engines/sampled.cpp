@@ -36,7 +36,8 @@ struct HeldSampled {
   std::vector<std::unique_ptr<FunctionRows>> functions;
   std::vector<std::unique_ptr<SampledTasks<Scalar>>> tasks;
 
-  /// Returns the sources of the rows of a trial: `function` if there is one, otherwise the law.
+  /// Returns how rows of a trial are generated: by `function` if there is one, otherwise from the
+  /// law.
   typename SampledTasks<Scalar>::Rows rows_of(const std::optional<py::function>& function,
                                               std::uint64_t trial, Index d) {
     typename SampledTasks<Scalar>::Rows sources{roots ? roots->data() : nullptr, nullptr, nullptr};

@@ -9,9 +9,9 @@
 
 namespace metaspan {
 
-/// The head of (26) in normalised units: w_1 solves (Z^T Z + lambda I) w_1 = Z^T y + lambda w, by a
-/// Cholesky factorisation that contribute_solved() uses again. In columns without a task the system
-/// is the identity.
+/// Computes the head of (26) in normalised units: w_1 solves (Z^T Z + lambda I) w_1 = Z^T y +
+/// lambda w. contribute_solved() uses the Cholesky factorisation again. In columns without a task
+/// the factored matrix is the identity.
 template <class Design>
 void TaskAlgebra<Design>::solve_head(Design& design) {
   double* G = system_.data();
@@ -58,8 +58,8 @@ void TaskAlgebra<Design>::contribute_moves(Design& design) {
 
 /// The gradient through a solved head, (26), or the gradient of the inner loss at a solved head,
 /// (27). With G = Z^T Z + lambda I and a = G^{-1} omega, the derivative of w_1 adds X^T Z (-a)
-/// w_1^T and X^T r (-a)^T to grad_B, and grad_w is lambda a: w enters through the penalty alone. In
-/// (27) the derivative of the penalised inner loss with respect to w_1 vanishes, so no backward
+/// w_1^T and X^T r (-a)^T to grad_B, and grad_w is lambda a, since only the penalty depends on w.
+/// In (27) the derivative of the penalised inner loss with respect to w_1 vanishes, so no backward
 /// pass is needed.
 template <class Design>
 void TaskAlgebra<Design>::contribute_solved(Design& design) {

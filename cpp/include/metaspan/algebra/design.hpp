@@ -1,6 +1,7 @@
-// The Design concept: the products with the data that the task algebra requests, resolved at
-// compile time; and DenseDesign, a model of it. All data are normalised, X / sqrt(m_in) and y /
-// sqrt(m_in), with m_out for the outer set, so that the algebra needs no sample counts.
+// The Design concept: a compile-time interface for the products with X, X' and their transposes
+// that the task algebra requests. Also DenseDesign, which implements this interface. All data are
+// normalised: X and y are divided by sqrt(m_in), or by sqrt(m_out) in the outer set, so the algebra
+// needs no sample counts.
 #pragma once
 
 #include <algorithm>
@@ -15,17 +16,17 @@ namespace metaspan {
 // clang-format off
 // A Design serves a panel of `width` tasks. A panel of vectors of length p is a row-major block
 // (p, width), a column per task. The algebra never handles a vector of length d: it refers to X^T a
-// and X'^T a by the number of a slot, in which the design keeps what its products need. It has
+// and X'^T a by the number of a slot, in which the design represents this vector. A Design has
 //
 //   static constexpr int width;
 //   Index tasks();                     columns that are tasks; the other columns must stay finite
-//   Index m_in(), m_out();             rows of a panel in sample space
-//   Index tracked();                   how many of the last of these rows are no samples:
+//   Index m_in(), m_out();             rows of a panel of residuals
+//   Index tracked();                   how many of these rows, the last ones, are no samples:
 //                                      linear operations include these rows, inner products do not
 //   void residual_in(V, terms, slot, r);   r = X (B V + sum of factor slot) - y  (m_in, width), and
 //                                          slot <- X^T r unless slot is kNoSlot; the caller must
 //                                          keep r while it uses the slot
-//   void residual_out(V, terms, slot, r);  as residual_in, on the outer set; zero without a task
+//   void residual_out(V, terms, slot, r);  residual_in on the outer set; 0 where there is no task
 //   void product_in(V, terms, slot, r);    r = X (B V + sum of factor slot), without y
 //   void normal_equations(G, b);           Z^T Z (triangle(k), width), Z^T y (k, width) of (26)
 //   void features(slot, out);              out = B^T slot  (k, width)
@@ -50,7 +51,7 @@ struct Terms {
 constexpr int kNoSlot = -1;
 
 /// A Design of a single task, which uses Z and, for MAML, K and K' of (5). A slot X^T a stores a
-/// and, once they are computed, the products of a with K and K', so each product is computed once.
+/// and, once they are computed, K a and K' a, so that both are computed only once.
 class DenseDesign {
  public:
   static constexpr int width = 1;

@@ -9,9 +9,9 @@ namespace metaspan {
 /// k rounded up to whole registers: the columns that the kernels store for a matrix of k columns.
 inline Index padded(Index k) { return round_up(k, kernels::kLane); }
 
-/// The factor C = sum_t s_t c_t^T (m, k) of one data set. X^T C is computed by one sweep X^T s for
-/// every term or by one product with the whole C: few terms are stored as a list, many terms are
-/// summed into C.
+/// The factor C = sum_t s_t c_t^T (m, k) of one data set. Few terms are stored as a list, and X^T C
+/// takes one sweep X^T s for each term. Many terms are summed into a matrix C, and X^T C is one
+/// matrix product.
 class Factors {
  public:
   /// Discards the contents and allocates memory for up to `most` terms. C is stored as a matrix if
@@ -59,8 +59,8 @@ class Factors {
   bool whole() const { return whole_; }
   /// Returns C, (m, padded(k)), if C is stored as a matrix.
   const double* matrix() const { return borrowed_ != nullptr ? borrowed_ : c_.data(); }
-  // If C is stored as terms: their number, s_t (m,), and the rows c_t of a matrix (count,
-  // padded(k)).
+  // For a C that is stored as terms: the number of terms, the vectors s_t (m,), and the rows c_t of
+  // a matrix (count, padded(k)).
   Index count() const { return count_; }
   const double* s(Index t) const { return s_.data() + t * m_; }
   const double* c() const { return c_.data(); }

@@ -1,5 +1,5 @@
-// The methods: the parameters that the inner loop moves, how it finds a head, the quantity that the
-// outer step uses, and the products that each method needs from the algebra.
+// The description of a method: which parameters the inner loop moves, how it finds a head, which
+// quantity the outer step uses, and which matrices and passes these computations need.
 #pragma once
 
 #include "metaspan/base/base.hpp"
@@ -21,7 +21,7 @@ enum class Contribution {
 struct Method {
   double alpha;            // inner step size
   double beta;             // outer step size of B
-  int inner_steps;         // J; 0 is average risk minimisation, and 1 with `solves_head`
+  int inner_steps;         // J: 0 for average risk minimisation, 1 if `solves_head`
   bool adapt_B;            // the inner loop moves B
   bool exact;              // the gradient is taken through the inner loop; otherwise first-order
   double beta_head;        // outer step size of w
@@ -35,7 +35,7 @@ struct Method {
   bool needs_gram() const { return adapt_B && inner_steps > 1; }
   /// Whether the outer residual (7) needs K' = X' X^T, since the inner loop moves B.
   bool needs_cross_gram() const { return adapt_B && inner_steps > 0; }
-  /// Whether grad_B has the part X^T C of (10), and the part X'^T C'.
+  /// Whether grad_B has the part X^T C of (10), and whether it has the part X'^T C'.
   bool has_inner_part() const { return inner_terms() > 0; }
   bool has_outer_part() const { return contribution == Contribution::outer_gradient; }
   /// Number of terms s c^T in C of (10). C' has one term or none.

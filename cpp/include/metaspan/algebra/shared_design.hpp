@@ -9,7 +9,8 @@
 namespace metaspan {
 
 /// Panels of tasks that share all features: population losses in coordinates, (13). In normalised
-/// units X = X' = I, Z = Z' = [M; R] and y = y' = [w_star; 0]; a slot is the panel r itself.
+/// units X = X' = I, Z = Z' = [M; R] and y = y' = [w_star; 0]. A slot X^T r is therefore the panel
+/// r itself.
 ///
 /// With tracked rows, Z is followed by the k rows of an identity matrix. The targets have no
 /// component off the span. The part off the span of every vector of the algebra is therefore R a
@@ -28,9 +29,9 @@ class SharedDesign {
     const double** slots;  // (slots_of(J),)
   };
 
-  /// The product with a V that all panels of a round have in common, computed once.
+  /// The product Z V for a V that all panels of a round share. It is computed once.
   struct Known {
-    const double* V;   // (k, width)  as it is passed to the products; null where there is none
+    const double* V;   // (k, width)  compared by address; null if no V is shared
     const double* ZV;  // (m_in(), width)
   };
 

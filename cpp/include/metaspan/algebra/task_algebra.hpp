@@ -15,10 +15,10 @@ struct AlgebraCounts {
   double forward;  // products with X, including the one with X'
   double back;     // products B^T slot
   double added;    // terms that are added to grad_B
-  double moves;    // in (6) and (9): additions of a scaled slot, and dots of two slots
+  double moves;    // additions of a scaled slot and inner products of two slots, (6), (9)
 };
 
-/// Counts the operations of one call. `losses` is the share of the calls that compute losses.
+/// Counts the operations of one call. `losses` is the fraction of calls that compute losses.
 AlgebraCounts algebra_counts(const Method& method, double losses);
 
 /// The number of partial sums in an inner product of two panels, see dot_columns().
@@ -46,16 +46,17 @@ class TaskAlgebra {
   }
 
   /// Runs adapt(), then computes what the task contributes to the outer step: grad_w(), and the
-  /// terms of grad_B, (10), which are passed to the design. With `losses` it also computes loss(),
-  /// which takes one more product with X, and one with X' if the contribution itself needs none.
+  /// terms of grad_B, (10), which are passed to the design. With `losses` it also computes loss().
+  /// This takes one more product with X, and one with X' if the contribution needs no product with
+  /// X'.
   void gradient(Design& design,
                 const double* w,  // (k,)
                 bool losses) {
     spread(w);
     gradient(design, losses);
   }
-  /// Computes the same contribution from the heads in start(), (k, width), which has one w for
-  /// every task.
+  /// Computes the same contribution for tasks with different initial heads: start(), (k, width),
+  /// has one w for every task.
   void gradient(Design& design, bool losses);
   double* start() { return heads_[0].data(); }
 
@@ -88,7 +89,7 @@ class TaskAlgebra {
   static int g(int j) { return j; }                               // X^T r_j
   int p() const { return method_.inner_steps; }                   // X'^T s'
   int g_bar(int j) const { return method_.inner_steps + 1 + j; }  // X^T r_bar_j
-  // The sums of (6) and a step of (9); described in task_algebra_impl.hpp.
+  // The sums of (6) and a step of (9); task_algebra_impl.hpp describes them.
   void push_term(int slot, const double* a, const double* b);
   void push_moves(int moves, const double* V);
   Terms<kWidth> terms() const { return {terms_.data(), static_cast<int>(terms_.size())}; }

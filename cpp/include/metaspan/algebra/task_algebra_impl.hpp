@@ -111,8 +111,8 @@ void TaskAlgebra<Design>::adapt(Design& design) {
 
 /// What a task contributes to the outer step: the gradient of the outer loss, (7)-(10), or one of
 /// the contributions of (25)-(27). The outer residual comes first, since every term of the gradient
-/// is linear in it. Only losses need the inner residual at w_J, which is computed by one more
-/// product, without a slot.
+/// is linear in this residual. Only losses need the inner residual at w_J, which takes one more
+/// product with X.
 template <class Design>
 void TaskAlgebra<Design>::gradient(Design& design, bool losses) {
   adapt(design);
@@ -155,10 +155,10 @@ void TaskAlgebra<Design>::gradient(Design& design, bool losses) {
   for (int j = steps - 1; j >= 0; --j) step_back(design, j);
 }
 
-/// Step j of the backward pass (9). Omega is stored as p w_J^T plus the pairs v c^T, so its
-/// products need only dots of slots. a_bar is computed first, then r_bar, omega and Omega, so that
-/// every right-hand side has the omega and Omega from before the step. No step reads the pairs of j
-/// = 0, so they are not stored. If the inner loop does not move the head, a_bar is zero.
+/// Step j of the backward pass (9). Omega is stored as p w_J^T plus the pairs v c^T, so products
+/// with Omega need only inner products of slots. a_bar comes first, then r_bar, omega and Omega, so
+/// every right-hand side has the omega and Omega from before the step. No step reads the pairs of
+/// step 0, so these are not stored. If the inner loop does not move the head, a_bar is zero.
 template <class Design>
 void TaskAlgebra<Design>::step_back(Design& design, int j) {
   const double *w_j = heads_[j].data(), *w_J = adapted();

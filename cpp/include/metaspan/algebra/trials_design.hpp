@@ -10,8 +10,8 @@ namespace metaspan {
 
 /// A Design for one task in `Width` trials, one trial per column, each with its own Z = [M; R] and
 /// target. As in SharedDesign, X = X' = I, Z = Z' and y = y' = [w_star; 0]. Sums have the same
-/// order in both classes, so a trial has the same bits with either. `Chains` must be the value that
-/// SharedDesign uses, see dot_columns().
+/// order in both classes, so a trial has the same bits with either class. `Chains` must be the
+/// value that SharedDesign uses, see dot_columns().
 template <int Width, int Chains>
 class TrialsDesign {
  public:
@@ -67,9 +67,9 @@ class TrialsDesign {
     }
     kernels::trial_product<width>(k, k_star_, trials_.Z, 1, k, heads_, b);
   }
-  /// Notes the term without adding it. SharedDesign adds the first term of all tasks, then the
-  /// second, and so on; the caller must add the noted terms in this order, and keep the algebra
-  /// that owns their memory until it has done so.
+  /// Notes the term without adding it to grad_B. The caller must add the noted terms in the order
+  /// of SharedDesign: the first term of all tasks, then the second term of all tasks, and so on.
+  /// Until they are added, the algebra that owns their memory must stay alive.
   void add(int slot, const double* C) {
     *trials_.terms = {trials_.slots[slot], C};
     trials_.terms += trials_.step;

@@ -2,7 +2,7 @@
 // includes this header before any other use of Eigen.
 #pragma once
 
-// Only parallel.hpp starts threads: results must not depend on the number of threads.
+// Eigen starts no threads: only parallel.hpp does, so results do not depend on their number.
 #define EIGEN_DONT_PARALLELIZE
 // Eigen allocates the workspace of its products on the heap: threads may have small stacks.
 #define EIGEN_STACK_ALLOCATION_LIMIT 0

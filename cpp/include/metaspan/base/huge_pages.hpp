@@ -11,11 +11,11 @@
 
 namespace metaspan {
 
-/// Asks the system for huge pages in `count` numbers that have not been written yet. Sparse sweeps
-/// address rows of B and of the gradient at random: with pages of 4 KiB most rows of a large matrix
-/// miss the TLB, and fresh memory takes a page fault every 4 KiB. An array that contains no whole
-/// huge page is left unchanged. If the system refuses huge pages, only the speed changes, so the
-/// refusal is ignored.
+/// Asks the system to back an array of `count` numbers, not yet written, by huge pages. Sparse
+/// sweeps address rows of B and of the gradient at random: with pages of 4 KiB most rows of a large
+/// matrix miss the TLB, and fresh memory takes a page fault every 4 KiB. An array that contains no
+/// whole huge page is left unchanged. If the system refuses huge pages, only the speed changes, so
+/// the refusal is ignored.
 template <class T>
 void prefer_huge_pages(T* data, Index count) {
 #ifdef MADV_HUGEPAGE

@@ -1,6 +1,6 @@
-// Parallel loops and the thread pool: the only file that names OpenMP. Callers split their work
-// into items by shape, never by the number of threads, and add partial sums in the order of the
-// items. Results therefore do not depend on the number of threads.
+// Parallel loops and the thread pool. No other file uses OpenMP. Callers split their work into
+// items by shape, never by the number of threads, and add partial sums in the order of the items.
+// Results therefore do not depend on the number of threads.
 #pragma once
 
 #ifdef _OPENMP
@@ -28,11 +28,11 @@ inline constexpr bool kHasThreads = false;
 #endif
 
 /// Calls body(i, thread) once for every i in [0, items), in any order, on at most `threads`
-/// threads. While several threads take longer than one, only one runs, see ThreadGain. `thread`
-/// numbers the calling thread from 0. The first exception that a body throws is rethrown after the
-/// loop. Once `cancel` is requested, items that have not begun are skipped, without an exception;
-/// callers follow the loop with throw_if_requested(). Items are scheduled one at a time, since
-/// their costs may differ.
+/// threads. While ThreadGain finds that several threads are slower than one, only one runs.
+/// `thread` is the number, from 0, of the thread that runs the body. The first exception that a
+/// body throws is rethrown after the loop. Once `cancel` is requested, items that have not begun
+/// are skipped, without an exception; callers call throw_if_requested() after the loop. Items are
+/// scheduled one at a time, since their costs may differ.
 template <class Body>
 void parallel_for(int threads, Index items, Cancel* cancel, Body&& body) {
   if (threads > items) threads = static_cast<int>(items);

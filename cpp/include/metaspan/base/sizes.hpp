@@ -1,5 +1,5 @@
 // Sizes by which the core splits its work. Python's estimates read them from the bindings, so that
-// each number is written down once.
+// each number is defined in one place.
 #pragma once
 
 #include "metaspan/base/base.hpp"
@@ -7,10 +7,10 @@
 namespace metaspan {
 
 constexpr int kPanelTasks = 8;        // tasks that the algebra serves together in a panel
-constexpr Index kRowsAtOnce = 8;      // rows of X that a kernel reads, or a maker fills, at a time
+constexpr Index kRowsAtOnce = 8;      // rows of X that are read, or generated, at a time
 constexpr double kSerialFlops = 1e6;  // smaller rounds run serially: waking threads takes longer
 
-constexpr Index kTermsAtOnce = 8;   // vectors v of terms v c^T that are added together
+constexpr Index kTermsAtOnce = 8;   // terms v c^T that are added to grad_B together
 constexpr Index kListedRows = 256;  // rows of a sparse set whose products are computed at a time
 
 // The vector route lets the tasks of a panel share each read of B in two cases: if the panel's
@@ -19,13 +19,13 @@ constexpr Index kListedRows = 256;  // rows of a sparse set whose products are c
 constexpr Index kShortVectors = 1 << 14;
 constexpr double kLargeB = 1 << 19;
 
-// The vector route computes the inner loop of ANIL from Z = X B where that is faster than the
-// passes over X that it replaces, see takes_features(). Rows need at least kLeastLong numbers. B
-// may have at most a fixed number of columns for each pass that is replaced. For rows of more than
-// kLongRow bytes, eight of which fit no L2 cache, this number is kLongColumns and all passes count.
-// For shorter rows the number is kLongColumns if a row has more than kNearestBytes, otherwise
-// kShortColumns; the first pass does not count, and for an exact method the second pass does not
-// either.
+// For ANIL the vector route computes the inner loop from Z = X B if forming Z is faster than the
+// passes over X that Z replaces, see takes_features(). A row must have at least kLeastLong numbers,
+// and B must have at most kLongColumns or kShortColumns columns per counted pass. For rows of more
+// than kLongRow bytes, eight of which do not fit in an L2 cache, the limit is kLongColumns and all
+// passes count. For shorter rows the limit is kLongColumns if a row has more than kNearestBytes,
+// otherwise kShortColumns. For these rows the first pass does not count, and for an exact method
+// the second pass does not count either.
 constexpr Index kLeastLong = 512;
 constexpr Index kLongRow = 1 << 18;
 constexpr Index kLongColumns = 15;

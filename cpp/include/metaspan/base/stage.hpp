@@ -1,4 +1,5 @@
-// Amounts of work, one for each kind of operation that a machine performs at a rate of its own.
+// The work of a part of a round: one amount for each kind of operation, since a machine has a
+// separate rate for each kind.
 #pragma once
 
 #include <vector>
@@ -8,9 +9,9 @@ namespace metaspan {
 /// A part of a round. The arithmetic of a part overlaps with its data traffic, so the time of the
 /// part is the longer of the two times.
 struct Stage {
-  double features = 0;  // flops at the rate of X B, or other work as the flops of equal time
+  double features = 0;  // flops at the rate of X B; other work as flops that take as long
   double grams = 0;     // flops at the rate of X X^T
-  double memory = 0;    // bytes read from memory, or other work as the bytes of equal time
+  double memory = 0;    // bytes read from memory; other work as bytes that take as long
   double cached = 0;    // bytes read from a cache
 };
 

@@ -25,10 +25,9 @@ inline double thread_seconds() {
 /// Sums the seconds that loops on several threads lost compared with one thread. One thread would
 /// have taken the sum of the processor times of all threads. If the loops of about the last 20 ms
 /// have lost time in total, loops run on one thread for 20 ms, then on several threads again. If
-/// loops on several threads lose time again before a time as long as the last period on one thread
-/// has passed, the next period on one thread is twice as long, up to 640 ms. Threads may share a
-/// ThreadGain object: one of two simultaneous updates may be lost, which delays a decision by one
-/// loop.
+/// loops on several threads lose time again soon, within the length of the last period on one
+/// thread, the next such period is twice as long, up to 640 ms. Threads may share a ThreadGain
+/// object: one of two simultaneous updates may be lost, which delays a decision by one loop.
 class ThreadGain {
  public:
   /// Returns the balance that all loops of the process share.

@@ -22,7 +22,8 @@ inline bool are_limited(bool stored, Index B_number_bytes) {
   return stored || B_number_bytes < static_cast<Index>(sizeof(double));
 }
 
-/// Returns the bytes of X that fill a block: kStoreBlockBytes, or four times the bytes of B.
+/// Returns the bytes of X that fill a block: kStoreBlockBytes or four times the bytes of B,
+/// whichever is more.
 inline double block_bytes(Index d, Index k, Index B_number_bytes) {
   return std::max(kStoreBlockBytes,
                   4.0 * static_cast<double>(B_number_bytes) * static_cast<double>(d * k));

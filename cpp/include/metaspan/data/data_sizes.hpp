@@ -20,7 +20,7 @@ struct DataSizes {
   bool made;                // rows of X are generated when they are needed
   double entries, meeting;  // entries of a sparse row; probability that two share a column
   bool copied;              // the Gram route copies sparse sets by bands where that pays
-  double losses, geometry;  // shares of the rounds that record losses, and that measure B
+  double losses, geometry;  // fractions of the rounds that record losses, and that measure B
   double record_calls;      // time of the records of a round, as a number of kernel calls
 
   double samples_in() const { return std::nearbyint(m_in * static_cast<double>(n)); }

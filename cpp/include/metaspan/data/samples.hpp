@@ -45,7 +45,7 @@ struct BandedRows {
 /// of a response is computed from the generated row.
 struct MadeRows {
   const RowMaker* maker;
-  Index task;  // number of the task, passed to the maker
+  Index task;  // number of the task, passed to the RowMaker
 
   bool operator==(const MadeRows& other) const {
     return maker == other.maker && task == other.task;
@@ -132,8 +132,8 @@ struct TaskSet {
   std::vector<Samples<Scalar>> inner, outer;  // (n,) each; outer may be empty to adapt alone
   const Truth* truth = nullptr;               // of generated rows
   Store<Scalar>* store = nullptr;             // of stored rows
-  // Whether X B with a far B adds the entries of a sparse row one after the other. Copies by bands
-  // use this order, which must stay the same when memory has no room for copies.
+  // Whether X B, for a far B (see Reach), adds the entries of a sparse row one after the other, as
+  // copies by bands do. The order must be the same when memory has no room for copies.
   bool in_order = false;
 
   Index size() const { return static_cast<Index>(inner.size()); }
@@ -174,7 +174,7 @@ class Store {
  public:
   virtual ~Store() = default;
   /// Returns the tasks of `now`, in order, valid until the next call. The store meanwhile starts to
-  /// read `next`. Throws any exception of a read.
+  /// read `next`. Throws the exception of a failed read.
   virtual TaskSet<Scalar>& read(const Request& now, const Request& next,
                                 const TaskSet<Scalar>& all) = 0;
 };

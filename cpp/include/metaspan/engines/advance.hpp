@@ -1,5 +1,5 @@
-// A trial: advances an engine round by round, records rows, and applies the stop rules. Uses no
-// files and no clock.
+// A trial: advances an engine round by round, records rows, and applies the stop rules. A trial
+// uses no files and no clock.
 #pragma once
 
 #include <memory>
@@ -19,8 +19,8 @@ struct Plan {
   double stop_loss = 0;  // converged once loss_out is at most this; 0: never
 };
 
-/// Distances below this value depend on denormal numbers and have lost their accuracy: a trial that
-/// reaches one ends with underflow.
+/// Distances below this value depend on denormal numbers and have lost their accuracy: a trial
+/// whose distance falls below it ends with the status underflow.
 constexpr double kLeastDist = 1e-300;
 
 /// One trial: its engine, its round and status, and the rows recorded since the last drop_rows().

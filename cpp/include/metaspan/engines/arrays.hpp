@@ -52,8 +52,8 @@ std::unique_ptr<ArraysEngine<BScalar>> make_arrays(RouteKind route, const Method
                                                    const ArraysStart<BScalar>& start,
                                                    BeforeRound before = {});
 
-/// Makes an engine of the dual form (24), B_t = B_0 + X_all^T A_t: O(N^2 k) a round for any d.
-/// `data` and `gram` must outlive the engine.
+/// Makes an engine of the dual form (24), B_t = B_0 + X_all^T A_t. A round takes O(N^2 k) for any
+/// d. `data` and `gram` must outlive the engine.
 template <class XScalar, class BScalar>
 std::unique_ptr<ArraysEngine<BScalar>> make_dual(const Method& method,
                                                  const ArraysData<XScalar>& data,

@@ -17,7 +17,7 @@ class CollapsedEngine : public Engine {
   struct State {
     Mat Z;       // (kept + min(k, d - kept), k)  [M; R]
     Vec w;       // (k,)
-    Index kept;  // rows with fixed directions: k_star, and the rows of a tracked start
+    Index kept;  // rows whose basis vectors are fixed: k_star, and those of a tracked start
   };
   /// The current state.
   virtual const State& state() const = 0;

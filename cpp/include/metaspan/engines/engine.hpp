@@ -14,9 +14,9 @@ struct RoundSizes {
   Index rows;  // rows of the state [M; R], or of B at full size
   Index k;
   Index k_star = 0;
-  bool draws_heads = false;  // the core draws the heads; otherwise it copies given ones
+  bool draws_heads = false;  // the core draws the heads; otherwise it copies given heads
   bool chooses = false;      // a round chooses its tasks from a pool or a table
-  double losses = 0;         // share of the rounds that record losses
+  double losses = 0;         // fraction of the rounds that record losses
   Index trials = 1;          // trials per thread; they may share panels
 };
 
@@ -32,7 +32,7 @@ struct Work {
 /// Returns the work of drawing or copying the heads of `tasks` tasks. `tasks` includes the columns
 /// that pad panels.
 inline Work work_of_heads(const RoundSizes& sizes, double tasks) {
-  constexpr double kCallsOfChoice = 3, kCallsOfCopy = .1;  // per task, and per number
+  constexpr double kCallsOfChoice = 3, kCallsOfCopy = .1;  // per chosen task, per copied number
   const auto numbers = tasks * static_cast<double>(2 * ceil_div(sizes.k_star, 2));
   if (sizes.draws_heads) return {0, 0, numbers};
   return {0, (sizes.chooses ? kCallsOfChoice * tasks : 0) + kCallsOfCopy * numbers, 0};

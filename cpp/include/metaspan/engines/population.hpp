@@ -14,9 +14,9 @@ namespace metaspan {
 
 /// A trial on population losses.
 ///
-/// The state is kept in a frame Q of the learner, as B Q and Q^T w with an orthogonal Q. For k <=
-/// k_star, Q is the identity. For k > k_star the engine turns Q in every step, which preserves the
-/// relative accuracy of (14) during a run.
+/// The state is kept as B Q and Q^T w, where the orthogonal matrix Q is called the frame. For k <=
+/// k_star, Q is the identity. For k > k_star the engine changes Q in every step, which preserves
+/// the relative accuracy of (14) during a run.
 class PopulationEngine : public Engine {
  public:
   struct State {
@@ -60,7 +60,8 @@ std::unique_ptr<PopulationEngine> make_population(const Method& method,
 /// other. Both ways give the same results.
 bool population_fills_panels(const Shape& shape, Index n, Index trials);
 
-/// Makes an empty panel of trials whose engines have this shape, with k <= k_star, and n tasks.
+/// Makes an empty panel of trials whose engines have this shape, with k <= k_star, and n tasks a
+/// round.
 std::unique_ptr<TrialPanel> make_population_panel(const Method& method, const Shape& shape, Index n,
                                                   double noise);
 

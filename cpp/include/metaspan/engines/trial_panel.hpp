@@ -36,8 +36,8 @@ class TrialPanel {
   /// Engine::step(), the column stays unchanged.
   virtual void step(bool* taken) = 0;  // (width,)
 
-  /// Whether distances() computes the record dist; otherwise dist is computed from the engine's
-  /// coordinates.
+  /// Whether distances() can compute the record dist. If not, dist is computed from the coordinates
+  /// of each trial's engine.
   virtual bool measures_distance() const = 0;
   virtual void distances(double* dist) = 0;  // (width,)
 };
@@ -51,9 +51,9 @@ struct GivenHeads {
   Index trial_stride = 0, round_stride = 0;
 };
 
-/// Advances the live trials to round `end`, with the results of Trial::advance(). Every thread has
-/// a panel, and the columns of all panels take trials from one queue. Results do not depend on the
-/// column. Throws Cancelled; the trials keep the rounds that were completed.
+/// Advances the live trials to round `end`, with the same results as Trial::advance(). Every thread
+/// has a panel, and the columns of all panels take trials from one queue. The results of a trial do
+/// not depend on its column. Throws Cancelled; the trials keep the rounds that were completed.
 void advance_in_panels(const std::vector<std::unique_ptr<Trial>>& trials, const Plan& plan,
                        Index end, const GivenHeads& heads, const PanelMaker& make_panel,
                        int threads, Cancel* cancel);

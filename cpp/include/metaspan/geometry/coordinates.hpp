@@ -49,8 +49,8 @@ Coordinates to_coordinates(ConstMat B,       // (d, k)
                            ConstMat B_star,  // (d, k_star) orthonormal columns
                            int threads);
 
-/// The same for a single use: E may be another basis of the same span, and takes less time to find.
-/// Files and runs depend on the basis of to_coordinates().
+/// A faster to_coordinates(), whose E may be another basis of the same span. Only for coordinates
+/// that are used once: files and runs depend on the basis that to_coordinates() finds.
 Coordinates to_quick_coordinates(ConstMat B, ConstMat B_star, int threads);
 
 /// Computes out = B_star M + E R, (13), in O(d k (k_star + e)).
@@ -70,8 +70,8 @@ void haar(Key key, ConstMat off,  // (d, p) orthonormal columns, p = 0 for none
 /// I, without any array of size d, (19).
 Mat random_start(Key key, double d, Index k_star, Index k, double scale);
 
-/// Returns an orthogonal Q (k, k) with M Q = [M_1 0] and M_1 (k_star, k_star), for k > k_star:
-/// computed from B Q, small angles keep their relative accuracy, (14).
+/// Returns, for k > k_star, an orthogonal Q (k, k) with M Q = [M_1 0] and M_1 (k_star, k_star).
+/// Small angles that are computed from B Q keep their relative accuracy, (14).
 Mat start_rotation(const Mat& M);
 
 /// Returns the R-factor of A as a square matrix (k, k), filled up with rows of zeros if A has fewer
@@ -89,12 +89,12 @@ Mat measured(const Mat& B,       // (d, k)
              const Mat& B_star,  // (d, k_star), k_star may be 0
              int threads);
 
-/// Returns the work of measured() for `rows` rows of B (rows, k), where B_star and B have `columns`
-/// columns together.
+/// Returns the work of measured() for B (rows, k), where B_star and B have `columns` columns
+/// together.
 Stages coordinates_cost(double rows, Index k, Index columns);
 
-/// Returns the work of haar() except drawing its numbers, for `columns` columns of a start that has
-/// k columns.
+/// Returns the work of haar(), without that of drawing random numbers, for `columns` columns of a
+/// start that has k columns.
 Stages haar_cost(double d, Index columns, Index k);
 
 /// Returns the bytes that measured() needs, B in double included.

@@ -72,8 +72,8 @@ class Meter {
   Meter(Index k_star, Index e, Index k);
 
   /// Returns the sine of the largest principal angle between span(B) and span(B_star), (20), with
-  /// the relative accuracy of (14). It is 1 if k < k_star or M is singular. For k > k_star the
-  /// leading (k_star, k_star) block of M must be regular, as after start_rotation().
+  /// the relative accuracy of (14). The sine is 1 if k < k_star or M is singular. For k > k_star
+  /// the leading (k_star, k_star) block of M must be regular, as after start_rotation().
   double dist(const Mat& Z);
 
   /// Returns the tangents of the min(k, k_star) principal angles, largest first.
@@ -92,8 +92,8 @@ class Meter {
   /// tangents_ <- R_1 M_1^{-1}. Returns false if M_1 is singular.
   template <class Square, class Off>
   bool from_inverse(const Square& M_1, const Off& R_1);
-  /// Returns the tangents as quotients of sines and cosines. tangents() uses it for angles beyond
-  /// 45 degrees, for which this method is more accurate than R M^{-1}.
+  /// Returns the tangents as quotients of sines and cosines. tangents() uses this function for
+  /// angles beyond 45 degrees, for which this method is more accurate than R M^{-1}.
   Vec tangents_by_cosines(const Mat& Z) const;
 
   Index k_star_, e_, k_;

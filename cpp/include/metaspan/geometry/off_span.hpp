@@ -1,5 +1,6 @@
-// The tasks of a round add directions off the span of the state to B. Their sum, (17) or (18), is
-// known only up to an orthogonal factor from the left, so it is represented by its R-factor.
+// Each task of a round adds to B a part off the span of the state. The sum of these parts, (17) or
+// (18), is known only up to an orthogonal factor from the left, so it is represented by its
+// R-factor.
 #pragma once
 
 #include "metaspan/geometry/coordinates.hpp"

@@ -1,5 +1,5 @@
 // The Design of the collapsed engine, (16)-(18): random samples of a task, represented in an
-// orthonormal basis of the span of the state and of the directions off it that the task uses.
+// orthonormal basis. The basis spans the state and the vectors off its span that the task uses.
 #pragma once
 
 #include "metaspan/algebra/design.hpp"
@@ -8,16 +8,16 @@
 
 namespace metaspan {
 
-/// The random numbers of one data set for a panel of tasks. One row has kernels::kTasks elements,
-/// which are the same number of every task.
+/// The random numbers of one data set for a panel of tasks. A row has kernels::kTasks elements: one
+/// number for each task, all at the same position of the layout.
 struct PanelSet {
   std::vector<double> numbers;  // (numbers, tasks)  entries of X and noise, not normalised
   std::vector<double> radii;    // (rows, tasks)     s of (19); empty for Gaussian features
   std::vector<double> beyond;   // (tasks,)          see SetShape::beyond
 };
 
-/// Draws the samples of the tasks [first, first + tasks) of a round, (16), for the sets that are
-/// wanted. The time is O(numbers).
+/// Draws the samples of the tasks [first, first + tasks) of a round, (16), for the inner set, the
+/// outer set or both. The time is proportional to how many numbers are drawn.
 void draw_samples(Key key, const SampleLaw& law, const SampleShape& shape, Index first, Index tasks,
                   bool with_inner, bool with_outer, PanelSet& inner, PanelSet& outer);
 
@@ -86,9 +86,9 @@ class CollapsedDesign {
   void dot(int a, int b, double* dots) const;
   void add(int slot, const double* C);
 
-  /// Groups of a task's terms that are summed off the span. For (17), `frame` has all terms. For
-  /// (18), `inner` has the terms of the inner set, `outer` those of the outer set, and `both` those
-  /// of samples that are in both sets.
+  /// Groups of a task's terms, whose parts off the span are summed by group. For (17), `frame` has
+  /// all terms. For (18), `inner` has the terms of the inner set, `outer` those of the outer set,
+  /// and `both` those of samples that are in both sets.
   enum class Group { frame, inner, outer, both };
   /// A factor A (rows, k, width) for every task of a panel. Off the span a group adds U A, where U
   /// is a Haar frame for Group::frame, (17), and standard normal for the other groups, (18).
@@ -96,7 +96,7 @@ class CollapsedDesign {
     const double* values;
     Index rows;
   };
-  /// Returns the factor of a group. It is valid until the next call.
+  /// Returns the factor of a group, valid until the next call.
   Factor off_span(Group group);
 
  private:

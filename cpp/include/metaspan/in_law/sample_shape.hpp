@@ -41,15 +41,14 @@ struct SetShape {
   std::vector<RootShape> roots;  // the roots in rows, then the radii, then `beyond`
   Index numbers = 0;             // numbers of a task
   Index radii = -1;  // position of the first root that divides a row of student_t, or -1
-  // Position of the length, (17), of the part off the basis of a unit combination of the rows, or
-  // -1.
+  // Position of the length that X^T a, for a unit vector a, has off the basis, (17); or -1.
   Index beyond = -1;
 };
 
 /// How the sum of the tasks' contributions off the span of the state is drawn.
 enum class OffSpan {
   none,      // nothing is added
-  gaussian,  // (18): given the draws inside the span, it is one Gaussian matrix
+  gaussian,  // (18): given the draws inside the span, the sum is one Gaussian matrix
   frames,    // (17): every task adds a factor in an independent Haar frame
 };
 

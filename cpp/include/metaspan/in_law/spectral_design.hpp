@@ -11,8 +11,8 @@ namespace metaspan {
 /// A Design, see design.hpp, with X = Sigma^{1/2}. With U = [B_star, B], (15), every vector of the
 /// algebra is sum_b Sigma^b U a_b with coefficients a_b of length p = k_star + k, and inner
 /// products need only the moments U^T Sigma^q U. A slot stores the coefficients; multiplication by
-/// X^T X moves them up by one block. A residual is represented by its norm, which is sufficient for
-/// losses.
+/// X^T X moves the coefficients up by one block. A residual is represented by its norm, which is
+/// sufficient for losses.
 class SpectralDesign {
  public:
   static constexpr int width = kPanelTasks;

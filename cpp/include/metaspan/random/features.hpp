@@ -45,8 +45,8 @@ class RowSource {
 };
 
 /// A generator of the rows of X in one round, for the inner or for the outer sets. A row depends
-/// only on its task and its number. It can be computed in pieces of columns, which several threads
-/// may share.
+/// only on its task and its number. A row can be computed in pieces of columns, which several
+/// threads may share.
 struct RowMaker {
   FeatureLaw law;
   Key features, radii;  // streams of the entries and of the radii
@@ -70,7 +70,7 @@ void take_block(const RowSource& source,
                 Index d, Index task, Index first, Index count,
                 Scalar* out);  // (count, d)
 
-/// Writes row `row` of a task's X in all d columns, including its radius.
+/// Writes row `row` of a task's X in all d columns, multiplied by its radius.
 void feature_row(const RowMaker& maker, Index task, Index row,
                  double* out);  // (d,)
 

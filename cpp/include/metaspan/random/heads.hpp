@@ -28,9 +28,9 @@ class HeadSource {
  public:
   HeadSource(HeadLaw law, Index n, std::uint64_t seed, std::uint64_t trial);
 
-  /// Selects the heads of a round, or derives the key from which they are drawn; call it before
-  /// panel() and rows(). For Kind::given, `heads` (n, k_star) are the heads of the round and must
-  /// stay valid during the round. For the other kinds `heads` is null.
+  /// Selects the heads of a round, or derives the key from which they are drawn. Call begin_round()
+  /// before panel() and rows(). For Kind::given, `heads` (n, k_star) are the heads of the round and
+  /// must stay valid during the round. For the other kinds `heads` is null.
   void begin_round(Index round, const double* heads);
 
   /// Writes the heads of tasks [first, first + tasks) as the columns of a panel; further columns
@@ -45,9 +45,9 @@ class HeadSource {
     Index round = 0;
     const double* heads = nullptr;  // as in begin_round()
   };
-  /// Writes the heads of tasks [0, n) in kernels::kTrials trials, one a column, with the same bits
-  /// as panel(). All sources must have the same law, except that each may have its own table. Does
-  /// not allocate.
+  /// Writes the heads of tasks [0, n) in kernels::kTrials trials, one trial per column, with the
+  /// same bits as panel(). All sources must have the same law, except that each may have its own
+  /// table. Does not allocate.
   static void panels_of_trials(const TrialRound* rounds,  // (kTrials,)
                                Index n,
                                double* out);  // (n, rows_of_a_trial(k_star), kTrials)

@@ -6,7 +6,7 @@
 
 namespace metaspan {
 
-/// Independent families of random numbers under one seed.
+/// The streams: families of random numbers that are independent although they share one seed.
 enum class Stream : std::uint32_t {
   heads = 1,
   noise_in,
@@ -45,7 +45,7 @@ void derive_keys(std::uint64_t seed, Stream stream, Index count,
 /// Columns 2p and 2p + 1 come from the counter (p, row, task, 0).
 void normal_row(Key key, Index task, Index row,
                 Index first,    // column, even
-                Index columns,  // the last < 2^33
+                Index columns,  // the last column < 2^33
                 double* out);   // (columns,)
 /// Writes columns [0, d) of row `row` of a task's matrix of standard normals.
 inline void normal_row(Key key, Index task, Index row, Index d, double* out) {
@@ -55,7 +55,7 @@ inline void normal_row(Key key, Index task, Index row, Index d, double* out) {
 /// Writes uniforms in (0, 1) from the counters that normal_row() uses.
 void uniform_row(Key key, Index task, Index row,
                  Index first,    // column, even
-                 Index columns,  // the last < 2^33
+                 Index columns,  // the last column < 2^33
                  double* out);   // (columns,)
 
 /// A sequence of draws under one key, for the two uses that need few numbers: starts, and sums off

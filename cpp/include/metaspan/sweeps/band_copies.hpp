@@ -19,15 +19,15 @@ inline Index columns_of_band(Index k) {
   return std::min(kMost, ceil_div(kBandBytes, 8 * padded(k)));
 }
 
-/// Returns whether B and the gradient, (d, k), have enough bands that a random access to a row
-/// takes longer than a second pass over an entry.
+/// Returns whether B and the gradient, (d, k), have so many bands that a random access to one of
+/// their rows takes longer than a second pass over an entry of X.
 inline bool is_far(Index d, Index k) {
   constexpr Index kFewBands = 16;
   return ceil_div(d, columns_of_band(k)) > kFewBands;
 }
 
-/// Returns whether copies of sets of `entries` entries on average make the sweeps faster: B must be
-/// far, and the bands of a set must have enough entries for a loop over them to be fast.
+/// Returns whether copies of sets of `entries` entries on average make the sweeps faster: is_far()
+/// must hold, and the bands of a set must have enough entries for a loop over them to be fast.
 inline bool copies_pay(double entries, Index d, Index k) {
   constexpr double kFewEntries = 8;
   const auto bands = static_cast<double>(ceil_div(d, columns_of_band(k)));
@@ -45,8 +45,8 @@ inline double bytes_of_copy(double entries, Index number, Index d, Index k) {
 template <class Scalar>
 using BandCopies = std::vector<std::unique_ptr<const BandedRows<Scalar>>>;
 
-/// Copies the sets of sparse tasks that a method uses, and sets their `banded`. The copies change
-/// the speed of the sweeps, but no bit of their results.
+/// Copies the sparse sets that a method uses, and points their `banded` to the copies. The copies
+/// change the speed of the sweeps, but no bit of their results.
 template <class Scalar>
 BandCopies<Scalar> copy_by_bands(const Method& method, Index k, TaskSet<Scalar>& tasks, int threads,
                                  Cancel* cancel);

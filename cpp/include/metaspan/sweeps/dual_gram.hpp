@@ -18,12 +18,12 @@ struct DualGram {
   Index inner_rows = 0;             // number of inner samples
 };
 
-/// Which products of inner samples with each other are computed: all products, only the products
-/// within a task (the K of the task), or none.
+/// Which inner products of two inner samples are computed: all, only those of two samples of one
+/// task (the K of the task), or none.
 enum class InnerProducts { all, own, none };
 
-/// Returns the products that the rounds of a method read. The gradient of a first-order method
-/// combines outer samples only, so at most the products within a task, K, are read.
+/// Returns which inner products the rounds of a method read. The gradient of a first-order method
+/// combines outer samples only, so its rounds read at most the K of each task.
 inline InnerProducts inner_products_of(const Method& method) {
   if (method.has_inner_part()) return InnerProducts::all;
   return method.adapt_B ? InnerProducts::own : InnerProducts::none;

@@ -1,5 +1,5 @@
-// The cost of rounds on arrays by each route, in counts that the rates of a machine turn into
-// seconds.
+// The cost of rounds on arrays by each route: counts of work, from which estimates compute seconds
+// by the rates of a machine.
 #pragma once
 
 #include "metaspan/algebra/method.hpp"
@@ -14,10 +14,10 @@ struct RouteCost {
   Stages records;                     // the work of measuring B, on average over the rounds
   double setup_reads = 0, reads = 0;  // bytes of X read from a store: in setup, per round
   double calls = 0;                   // kernel calls of a round
-  double tasks = 0;                   // overhead per round, in tasks of the vector route
+  double tasks = 0;                   // overhead per round, as a number of vector-route tasks
   double flops = 0;                   // flops of a round
   bool serial = false;                // a round is too small for more than one thread
-  double busiest = 1;                 // work of the busiest thread, as a multiple of an even share
+  double busiest = 1;                 // work of the busiest thread, divided by the mean of all
   double bytes = 0;                   // memory of a trial except the data and B
   double released_bytes = 0;          // part of `bytes` that is freed when the gradient is complete
   double shared_bytes = 0;            // memory that the trials of a run share
@@ -27,9 +27,9 @@ struct RouteCost {
 };
 
 /// Returns a lower estimate, valid for every route, of the flops of a round on n tasks. It counts
-/// passes of one vector at a time over rows of `length` numbers. If the rows are sparse, it also
-/// counts the sums that make up a gradient of `numbers` numbers. Threads share a round whose
-/// estimate is at least kSerialFlops.
+/// passes of one vector at a time over rows of `length` numbers. If the rows are sparse, the
+/// estimate also counts the additions that form a gradient of `numbers` numbers. Threads share a
+/// round whose estimate is at least kSerialFlops.
 double flops_of_round(const Method& method, double length, double n, double m_in, double m_out,
                       double numbers);
 
@@ -39,7 +39,8 @@ RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads);
 /// Returns the cost of the vector route, (11): passes over the data with a vector at a time.
 RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads);
 
-/// Returns the cost of the dual route, (24): the Gram matrix of all samples once, and rounds on it.
+/// Returns the cost of the dual route, (24): the Gram matrix of all samples, computed once, and the
+/// rounds that read it.
 RouteCost dual_cost(const Method& method, const DataSizes& sizes, int threads);
 
 }  // namespace metaspan

@@ -1,6 +1,7 @@
 // The two routes of (11), which compute the gradient of a round from samples with all d features.
 // The Gram route forms Z and the Gram matrices of (5). The vector route sweeps over the data with
-// one vector of length d at a time. It forms Z only for inner sets where this takes less time.
+// one vector of length d at a time. It forms Z for inner sets alone, and only if this takes less
+// time.
 #pragma once
 
 #include <memory>
@@ -17,7 +18,7 @@ enum class RouteKind {
   vector_float32,  // the vector route, with sums over float32 data in single precision
 };
 
-/// A route on the data of one batch. It keeps its memory from round to round.
+/// A route on the data of one batch. The route reuses its memory in every round.
 template <class XScalar, class BScalar>
 class Route {
  public:

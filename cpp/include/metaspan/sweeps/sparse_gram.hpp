@@ -1,4 +1,4 @@
-// Products of sparse rows with each other.
+// Inner products of sparse rows.
 #pragma once
 
 #include "metaspan/data/samples.hpp"
@@ -25,12 +25,13 @@ void append_rows(const Samples<Scalar>& set, double scale, std::vector<SparseRow
   }
 }
 
-/// A thread's memory for products of sparse rows: the entries of a block of rows, listed by column.
+/// A thread's memory for inner products of sparse rows: the entries of a block of rows, listed by
+/// column.
 class SparseProducts {
  public:
-  /// Adds the product of row i of `a` and row j of `b` to out(i, j). A call takes one operation for
-  /// each entry, and one for each pair of entries in the same column. The first call also takes
-  /// O(d) time.
+  /// Adds the inner product of row i of `a` and row j of `b` to out(i, j). A call takes one
+  /// operation for each entry, and one for each pair of an entry of `a` and an entry of `b` in the
+  /// same column. The first call also takes O(d) time.
   template <class Scalar>
   void add(const SparseRow<Scalar>* a, Index a_rows, const SparseRow<Scalar>* b, Index b_rows,
            Index d,

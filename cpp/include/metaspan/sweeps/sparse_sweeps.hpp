@@ -7,7 +7,8 @@
 
 namespace metaspan {
 
-/// Number of columns that the second sweep samples to weigh the bands of its threads.
+/// Number of columns that the second sweep samples to give its threads bands with about equally
+/// many entries.
 constexpr Index kBandSamples = 4096;
 
 /// Operations in X^T C for a sparse set: `of_a_term` for the vector X^T s of one term s c^T of C,
@@ -17,7 +18,7 @@ struct TermWork {
 };
 
 inline TermWork term_work(double entries, Index d, Index k) {
-  constexpr double kEntry = 4;  // work of an entry itself, as a number of columns of B
+  constexpr double kEntry = 4;  // work of an entry itself: as much as this many columns of B
   const auto width = static_cast<double>(padded(k));
   return {kEntry * entries + (width / 2 + 2) * static_cast<double>(d), (kEntry + width) * entries};
 }

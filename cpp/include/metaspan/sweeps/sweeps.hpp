@@ -1,4 +1,5 @@
-// The two sweeps over the data of a round: products with B, (5), and the gradient, (10).
+// The two sweeps over the data of a round: one for X B and Gram matrices, (5), one for the
+// gradient, (10).
 #pragma once
 
 #include "metaspan/base/cancel.hpp"
@@ -23,8 +24,8 @@ Index pieces_of(const TaskSet<XScalar>& tasks, Index n) {
 }
 
 /// The first sweep, (5), over tasks whose X is in memory: computes Z = X B and the needed Gram
-/// matrices, not normalised, and writes them to the first n elements of `products`, whose memory is
-/// reused. The sums over pieces of columns are added in the order of the pieces.
+/// matrices, without normalisation, and writes them to the first n elements of `products`, whose
+/// memory is reused. The sums over pieces of columns are added in the order of the pieces.
 template <class XScalar, class BScalar>
 void first_sweep(const BScalar* B,  // (d, k)
                  Index k, const TaskSet<XScalar>& tasks, const TaskSelection& taken,
@@ -37,8 +38,8 @@ std::vector<TaskProducts> features_of_all(const BScalar* B,  // (d, k)
                                           Index k, const TaskSet<XScalar>& tasks, int threads,
                                           Cancel* cancel);
 
-/// The second sweep, (10): computes out <- [start +] sum of X^T C over the parts in their order. It
-/// completes a tile of rows of the gradient at a time.
+/// The second sweep, (10): computes out <- [start +] sum of X^T C over the parts in their order.
+/// The sweep completes one tile of rows of the gradient at a time.
 template <class XScalar, class BScalar>
 void second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                   const BScalar* start,  // (d, k), or null; may be out

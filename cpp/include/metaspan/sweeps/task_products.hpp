@@ -21,7 +21,7 @@ struct TaskProducts {
   Factors C_in, C_out;
 };
 
-/// Flags for K, K' and the products with outer sets: the first sweep computes those that are set.
+/// Flags that select what the first sweep computes: K, K', and X B of the outer sets.
 struct GramsNeeded {
   bool K, K_cross;
   bool outer = true;

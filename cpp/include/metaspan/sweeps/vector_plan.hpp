@@ -13,8 +13,8 @@ namespace metaspan {
 /// The numbers of tasks and vectors that the route processes and keeps together.
 struct VectorPlan {
   Index d, k;
-  Index terms;    // vectors of grad_B for each task
-  bool features;  // inner sets are served by Z = X B
+  Index terms;    // terms of grad_B for each task
+  bool features;  // inner loops use Z = X B instead of X
   Index inner;    // vectors of the inner loop for each task that are not terms
   Index panel;    // tasks that share each read of B
   Index most;     // tasks of the largest panel
@@ -30,8 +30,8 @@ struct VectorPlan {
 /// Returns the plan for rounds on samples of these sizes.
 VectorPlan plan_of(const Method& method, const DataSizes& sizes);
 
-/// The number of groups of threads, and the number of threads in a group. Each group processes a
-/// panel of its own, which its threads share.
+/// The number of groups of threads, and the number of threads in a group. Each group processes one
+/// panel at a time, which its threads share.
 struct Sharing {
   int groups, shares;
 };
@@ -47,11 +47,11 @@ struct HeldRows {
 };
 
 /// Returns how many rows are held: a block of each set or, if a round makes several passes over
-/// inner sets (`again`) and they fit, whole inner sets.
+/// inner sets (`again`) and whole inner sets fit, whole inner sets.
 HeldRows held_rows(Index tasks, Index row_bytes, Index most_in, bool again, bool in_blocks);
 
-/// Returns the bytes of the vectors of a route with `groups` groups of threads: B^T and B w, terms,
-/// directions, and inner loops.
+/// Returns the bytes of the vectors of a route with `groups` groups of threads: B^T, B w, the
+/// terms, the vectors B V + terms, and the vectors of the inner loops.
 double vector_bytes(const VectorPlan& plan, int groups);
 
 /// Returns the bytes of the vectors for rounds on arrays, plus the bytes of Z if the route forms
