@@ -12,7 +12,8 @@ namespace metaspan {
 namespace {
 
 /// All samples of a batch, (N, d), in the order of the rows of G: the inner sets, then the outer
-/// sets that differ from their inner ones. Of samples in memory, only the addresses are stored.
+/// sets that differ from their inner ones. Samples in memory are not copied; their addresses are
+/// stored.
 template <class XScalar>
 struct Rows {
   explicit Rows(const TaskSet<XScalar>& tasks) {

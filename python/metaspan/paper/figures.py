@@ -198,7 +198,7 @@ def _fedavg() -> Panel:
                     Curve(
                         label=f"$\\tau = {steps}$",
                         method=FedAvg(alpha=0.1, local_steps=steps),
-                        init=Init(),
+                        init=Init(dist=0.7),
                         heads=HEADS,
                         rounds=300,
                         d=100,

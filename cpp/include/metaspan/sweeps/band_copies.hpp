@@ -19,8 +19,8 @@ inline Index columns_of_band(Index k) {
   return std::min(kMost, ceil_div(kBandBytes, 8 * padded(k)));
 }
 
-/// Returns whether B and the gradient, (d, k), have so many bands that a random access to one of
-/// their rows takes longer than a second pass over an entry of X.
+/// Returns whether B and the gradient, (d, k), are so large that a random access to one of their
+/// rows takes longer than a second pass over an entry of X.
 inline bool is_far(Index d, Index k) {
   constexpr Index kFewBands = 16;
   return ceil_div(d, columns_of_band(k)) > kFewBands;
