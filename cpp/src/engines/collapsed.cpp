@@ -308,7 +308,7 @@ Work work_of_panels(const Method& method, const SampleLaw& law, const SampleShap
   const SetShape& outer = law.shared ? shape.inner : shape.outer;
   const AlgebraCounts counts = algebra_counts(method, sizes.losses);
   const double J = method.inner_steps, outer_passes = method.has_outer_part() ? 1 : sizes.losses;
-  // A solved head with an inner part passes over Z once more, for X^T C.
+  // A method that solves for heads and has a gradient on the inner set reads Z again for X^T C.
   const double again = method.solves_head && method.has_inner_part() ? 1 : 0;
   const double inner_passes = counts.forward - outer_passes + again;
   const double D = static_cast<double>(sizes.rows), K = static_cast<double>(sizes.k);

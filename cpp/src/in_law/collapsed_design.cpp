@@ -235,8 +235,8 @@ void CollapsedDesign::features(int slot, double* out) const {
                           scratch_.slots_[static_cast<std::size_t>(slot)].vector, out);
 }
 
-/// Computes the inner products of two slots as vectors in the basis, (width,), which (6) and (9)
-/// write with K and K'.
+/// Computes, for every task, the inner product of the vectors of two slots in the basis, (width,).
+/// Equations (6) and (9) write these inner products with K and K'.
 void CollapsedDesign::dot(int a, int b, double* dots) const {
   const auto vector = [&](int slot) {
     return scratch_.slots_[static_cast<std::size_t>(slot)].vector;

@@ -42,8 +42,9 @@ def fit_laws(
 ) -> Laws:
     r"""Fit laws of one variable, and decide whether the measurements can tell them apart.
 
-    Every law is fitted by least squares of log y: y = a x^b, y = a exp(b x), y = a + b log x. The
-    laws are compared by their errors of log y at held-out values of x.
+    The laws are y = a x^b, y = a exp(b x) and y = a + b log x. Each is fitted by minimising the sum
+    of squares of log y minus the logarithm of the law's value. The laws are compared by their
+    errors of log y at held-out values of x.
 
     Parameters
     ----------
