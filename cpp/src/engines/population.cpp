@@ -254,7 +254,7 @@ class Population final : public PopulationEngine {
 /// Returns the number of panels of n tasks.
 Index panels_of(Index n) { return n <= kNarrow ? 1 : ceil_div(n, kWide); }
 
-/// Counts the work of a round in panels of tasks.
+/// Counts the work of a round whose tasks are processed in panels.
 Work work_of_tasks(const Method& method, const RoundSizes& sizes) {
   const double D = static_cast<double>(sizes.rows), K = static_cast<double>(sizes.k);
   const double padded_k = static_cast<double>(padded(sizes.k));

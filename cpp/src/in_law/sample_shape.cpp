@@ -7,7 +7,7 @@ namespace metaspan {
 namespace {
 
 /// Appends a row with entries in the columns [begin, end) of the basis and, if `noise`, its noise.
-/// Reserves places for these entries and the noise among a task's numbers.
+/// Reserves places among a task's random numbers for these entries and for the noise.
 void add_row(SetShape& set, Index begin, Index end, bool noise) {
   set.rows.push_back({begin, end, set.numbers, noise});
   set.numbers += end - begin + (noise ? 1 : 0);

@@ -504,8 +504,8 @@ double dual_bytes(const Method& method, const DataSizes& sizes, double active, i
   const double rows = sizes.samples_out() + method.has_inner_part() * sizes.samples_in();
   const Index most = static_cast<Index>(sizes.m_in + sizes.m_out);
   const Index pieces = sizes.sparse ? 1 : pieces_of(sizes.d, most, sizes.all_tasks);
-  // Blocks are processed one after another, and each is split into pieces of d with partial
-  // products.
+  // Blocks are processed one after another. Each is split along d into pieces, whose partial
+  // products are then summed.
   const double cut = tasks_of_block(sizes, sizes.all_tasks) / number(sizes.all_tasks);
   const double parts = 1 + cut * number(pieces - 1);
   const double start = std::max(parts, 2.0) * N * width;  // Z_0 and its partial products

@@ -67,7 +67,7 @@ class Trials:
         return records
 
     def put(self, indices: list[int], parts: dict[str, NDArray[Any]]) -> None:
-        """Replace the states of the trials at some indices; nothing is copied if these are all."""
+        """Replace the states of some trials; if these are all trials, no state is copied."""
         if len(indices) == len(self.rounds):
             self.parts |= parts
             return

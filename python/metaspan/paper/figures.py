@@ -91,7 +91,7 @@ class Panel:
     views : tuple of View
         Axes from left to right.
     by_name : bool
-        Whether the figure is made only on request, by its name or with all panels.
+        Whether the figure is made only if it is requested by its name or by ``--all``.
     """
 
     about: str

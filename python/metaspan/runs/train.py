@@ -198,8 +198,9 @@ def train(
         "arrays" and the vector route.
     pool : int or None
         Number of tasks that each trial draws once; every round chooses n of them. If `m_in` and
-        `m_out` are numbers, the samples of these tasks are drawn once too: "collapsed" draws them
-        in law, and "arrays" draws ``tasks.sample(pool, m_in, m_out, seed=seed, trial=trial)``.
+        `m_out` are numbers, the samples of these tasks are drawn once too: "collapsed" draws only
+        what it needs of them, from its exact distribution, and "arrays" draws all of
+        ``tasks.sample(pool, m_in, m_out, seed=seed, trial=trial)``.
         None: every round draws new tasks.
     shared_samples : bool
         Whether the inner and the outer set of a task are the same samples. It makes no difference

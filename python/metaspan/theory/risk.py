@@ -148,9 +148,9 @@ class IsotropicRegression:
     def averaged(self, signal: F64, variance: float, chi_square: ChiSquare) -> F64:
         r"""Return excess risks (n,) averaged over directions of theta, for ||theta||^2 = `signal`.
 
-        Only the r nonzero eigenvalues t of X^T X are random. With c = m lambda the risk is half of
+        Only the r nonzero eigenvalues t of X^T X are random. With c = m lambda the risk is
 
-            signal / p (p - r + sum c^2 / (t + c)^2) + variance sum t / (t + c)^2.
+            1/2 [(signal / p) (p - r + sum c^2 / (t + c)^2) + variance sum t / (t + c)^2].
 
         The eigenvalues are those of a tridiagonal matrix with chi-square entries (Dumitriu and
         Edelman 2002). The sums are derivatives with respect to c of the log-determinant of this

@@ -1,5 +1,6 @@
 // The Design of the collapsed engine, (16)-(18): random samples of a task, represented in an
-// orthonormal basis. The basis spans the state and the vectors off its span that the task uses.
+// orthonormal basis. The basis spans the columns of the state and the task's vectors outside their
+// span.
 #pragma once
 
 #include "metaspan/algebra/design.hpp"
