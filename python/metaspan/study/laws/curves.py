@@ -99,9 +99,9 @@ def bend(name: str, line: F64) -> F64:
 def held_out_error(name: str, data: Replicates, means: F64) -> F64:
     r"""Compute the root mean square error of log y at held-out x, for every row of means.
 
-    Up to FOLDS distinct x are held out one at a time. If there are more, they are held out
-    in FOLDS groups of neighbouring x, so the cost stays linear in the number of x. When an end of the range is held
-    out, a law must extrapolate to that end, where laws differ most.
+    Up to FOLDS distinct x are held out one at a time. If there are more, they are held out in FOLDS
+    groups of neighbouring x, so the cost stays linear in the number of x. When an end of the range
+    is held out, a law must extrapolate to that end, where laws differ most.
 
     Parameters
     ----------
