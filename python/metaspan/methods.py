@@ -3,8 +3,8 @@ r"""Methods of meta-learning and their step sizes.
 A method adapts a task's parameters, which start at the representation `B` and the head `w`, to the
 task's inner (support) set, and moves `B` and `w` by what all tasks of a round contribute. MAML and
 ANIL take gradient steps and contribute the gradient of the loss on the task's outer (query) set.
-FedAvg and Reptile contribute the moves of the inner loop themselves. RidgeANIL, FedRep and AltGDmin
-solve for the head of a task.
+FedAvg and Reptile contribute the moves of the inner loop themselves. RidgeANIL and FedRep solve for
+the head of a task.
 """
 
 from __future__ import annotations

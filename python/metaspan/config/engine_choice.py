@@ -111,10 +111,17 @@ def check_sparse(tasks: LinearTasks | TaskBatch, accumulate: str) -> None:
         raise ValueError("accumulate must be 'float64' for sparse data; got 'float32'")
 
 
+def has_route(route: str, method: Method, is_sparse: bool) -> bool:
+    """Return whether a route serves a method on dense or sparse data.
+
+    The vector route solves for heads from X B, which it does not compute for sparse rows.
+    """
+    return not (route == "vector" and is_sparse and core_method(method).solves_head)
+
+
 def check_solves_sparse(tasks: LinearTasks | TaskBatch, method: Method, route: str) -> None:
     """Raise ValueError if the vector route is to solve for heads on sparse data."""
-    sparse = isinstance(tasks, TaskBatch) and tasks.is_sparse
-    if sparse and route == "vector" and core_method(method).solves_head:
+    if not has_route(route, method, isinstance(tasks, TaskBatch) and tasks.is_sparse):
         raise ValueError(
             "route must be 'auto', 'gram' or 'dual' where heads are solved for on sparse data; "
             "got 'vector'"

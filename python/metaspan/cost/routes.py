@@ -10,7 +10,8 @@ from functools import lru_cache
 from .._core_types import RouteCost
 from .._support import cpus, memory
 from ..config.config import TrainConfig
-from ..methods import Method, core_method
+from ..config.engine_choice import has_route
+from ..methods import Method
 from ..tasks.batch import TaskBatch
 from .machine import Machine, Price
 from .workload import Workload, work_of_batch, workload_of
@@ -31,12 +32,11 @@ def cheapest_sweep(batch: TaskBatch, method: Method, width: int, losses: bool) -
 @lru_cache(maxsize=64)
 def prices(work: Workload) -> dict[str, Price]:
     """Return the price of every route that the core has for the work, by name."""
-    # The vector route solves for a head from X B, which it does not compute for sparse rows.
-    solves = core_method(work.method).solves_head and work.sizes.entries is not None
+    is_sparse = work.sizes.entries is not None
     return {
         route: _price(work, work.cost(route))
         for route in ROUTES
-        if not (solves and route == "vector")
+        if has_route(route, work.method, is_sparse)
     }
 
 
