@@ -32,6 +32,33 @@ def test_threads_do_not_change_a_bit(name, features):
             assert_same_bits(other, one, f"{threads} threads, {trials} trials")
 
 
+@pytest.mark.parametrize("width", [2, 3, 5])
+@pytest.mark.parametrize("pool", [None, 7])
+def test_infinitely_many_samples_on_both_sides_are_population_losses(pool, width):
+    """The collapsed engine draws no samples then, and has the numbers of the population engine."""
+    tasks = ms.LinearTasks(d=9, k=3, noise=0.2, features="uniform")
+    for method in (ms.ANIL(inner_steps=2), ms.MAML(), ms.FedAvg(), ms.RidgeANIL(), ms.FedRep()):
+        collapsed, population = (
+            ms.train(
+                tasks,
+                method,
+                engine=engine,
+                pool=pool,
+                n=5,
+                width=width,
+                rounds=20,
+                init=ms.Init(scale=1.0),
+                stop=None,
+                record=("loss_in", "loss_out", "perp_norm"),
+            )
+            for engine in ("collapsed", "population")
+        )
+        assert collapsed.config.engine == "collapsed"
+        assert collapsed.config.route is None
+        for name, values in population.trace.items():
+            np.testing.assert_allclose(collapsed.trace[name], values, rtol=1e-12)
+
+
 @pytest.mark.parametrize("changes", [{"n": 41}, {"n": 129}, {"n": 100, "shared_samples": True}])
 def test_threads_do_not_change_a_bit_of_odd_numbers_of_tasks(changes):
     options = {"m_in": 30, "m_out": 30, "d": 200, "rounds": 4, "method": ms.MAML(alpha=1e-3)}

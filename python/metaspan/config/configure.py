@@ -95,7 +95,9 @@ def configure(
     start, size = resolve_start(init, width, tasks.d, tasks.k, chosen)
     number = tasks_per_round(n, pool, tasks, counts[0] is not None)
     ran = choose_engine(engine, tasks, counts=counts, pool=pool, n=number, width=size)
-    on_data = ran == "arrays" or (ran == "collapsed" and pool is not None)
+    # A pool without samples is a pool of heads, from which any engine takes the tasks of a round.
+    drawn_pool = None if counts[0] is None else pool
+    on_data = ran == "arrays" or (ran == "collapsed" and drawn_pool is not None)
     check.choice("route", route, ROUTES)
     if not on_data and route != "auto":
         raise ValueError(f"route must be 'auto' unless rounds reuse data; got {route!r}")
@@ -108,7 +110,7 @@ def configure(
     names = records.resolve(record, tasks)
     tracked = check.flag("track_start", track_start)
     if tracked:
-        check_track_start(ran, pool, number, tasks.d, tasks.k + 2 * size)
+        check_track_start(ran, drawn_pool, number, tasks.d, tasks.k + 2 * size)
     if number is None:
         assert isinstance(tasks, LinearTasks)
         check_infinite_tasks(tasks, chosen, shared, start[1] if isinstance(start, tuple) else None)

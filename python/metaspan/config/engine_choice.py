@@ -30,11 +30,14 @@ def choose_engine(
             return "arrays"
         raise ValueError(f"engine must be 'auto' or 'arrays' for a batch; got {engine!r}")
     if counts == (None, None):
-        if engine in ("auto", "population"):
-            return "population"
+        # Population losses depend on features through their covariance alone, and the coordinates
+        # of the collapsed engine are those of covariance I.
+        able = ["population"] + ["collapsed"] * (tasks.spectrum is None)
+        if engine in ("auto", *able):
+            return able[0] if engine == "auto" else engine
         raise ValueError(
-            "engine must be 'auto' or 'population' for infinitely many samples (m_in and m_out "
-            f"are None); got {engine!r}"
+            f"engine must be {check.words(['auto', *able])} for infinitely many samples (m_in and "
+            f"m_out are None); got {engine!r}"
         )
     # "collapsed" comes first: it is the only engine whose cost does not grow with d. It draws in
     # law the components of samples outside the span of B_star and B. This needs features whose law

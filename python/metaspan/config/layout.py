@@ -82,7 +82,7 @@ def layout_of(config: TrainConfig) -> Layout:
 
 def _engine_key(config: TrainConfig) -> str:
     """Return the key of the engine in the table of engines."""
-    if config.engine == "collapsed" and config.pool is not None:
+    if config.engine == "collapsed" and config.pool is not None and config.m_in is not None:
         return "pooled"
     if config.n is None:
         return "infinite_tasks"

@@ -181,11 +181,13 @@ def train(
         How rounds are computed. "population": infinitely many samples, in coordinates (13).
         "collapsed": finitely many samples, of which only the statistics that a round uses are
         drawn, from their exact law (16)-(19), at a cost that does not depend on d; features must be
-        symmetric under rotations and d >= tasks.k + width. "sampled": draws all samples at full
-        size, anew in every round (12). "arrays": works on stored data (11), which are a batch or a
-        pool that is drawn at full size. "auto": "arrays" for a batch; "population" if `m_in` and
-        `m_out` are None; otherwise "collapsed" if it applies, or else "arrays" for a pool and
-        "sampled" without a pool. ``result.config.engine`` says which engine ran.
+        symmetric under rotations and d >= tasks.k + width. With infinitely many samples on both
+        sides, "collapsed" computes what "population" does, for features of covariance I.
+        "sampled": draws all samples at full size, anew in every round (12). "arrays": works on
+        stored data (11), which are a batch or a pool that is drawn at full size. "auto": "arrays"
+        for a batch; "population" if `m_in` and `m_out` are None; otherwise "collapsed" if it
+        applies, or else "arrays" for a pool and "sampled" without a pool.
+        ``result.config.engine`` says which engine ran.
     route : {"auto", "gram", "vector", "dual"}
         How a round is computed on data that stay the same, that is, on a batch or a pool. "gram":
         from Z = X B and Gram matrices (5). "vector": by products of X with one vector at a time
