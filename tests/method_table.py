@@ -19,6 +19,7 @@ METHODS = {
     "FedAvg, Reptile": [ms.FedAvg(alpha=0.01), ms.Reptile(alpha=0.01)],
     "RidgeANIL": [ms.RidgeANIL(), ms.RidgeANIL(first_order=True)],
     "FedRep": [ms.FedRep(), ms.FedRep(separate=True)],
+    "linear MAML": [ms.LinearMAML(alpha=-0.1), ms.LinearMAML(first_order=True)],
 }
 TASKS = {"d": 9, "k": 2, "noise": 0.1}
 FINITE = {"n": 3, "m_in": 4, "m_out": 4}
@@ -59,6 +60,11 @@ def outcome(tasks, method, run):
     return "yes"
 
 
+def width_of(methods):
+    """The width of a learner: 1 for linear MAML, whose representation is one vector."""
+    return 1 if isinstance(methods[0], ms.LinearMAML) else 2
+
+
 def cells(methods):
     """The outcomes of all methods, by column of the table."""
     row = {}
@@ -68,7 +74,7 @@ def cells(methods):
     for kind in ("arrays", "sparse"):
         batch = batch_of(kind == "sparse")
         for route in ROUTES:
-            run = {"width": 2, "route": route}
+            run = {"width": width_of(methods), "route": route}
             row[f"{kind}, {route}"] = [outcome(batch, method, run) for method in methods]
     return row
 

@@ -8,7 +8,7 @@ from .config.options import Checkpoint, Init, Stop
 from .cost.estimate import Estimate
 from .evaluate import Evaluation, Risk, evaluate
 from .gradients import Gradient, adapt, meta_gradient, population_gradient
-from .methods import ANIL, MAML, AverageRisk, FedAvg, FedRep, Reptile, RidgeANIL
+from .methods import ANIL, MAML, AverageRisk, FedAvg, FedRep, LinearMAML, Reptile, RidgeANIL
 from .metrics import Diversity, diversity, principal_angles, subspace_distance
 from .plots import plot
 from .runs.estimate import estimate
@@ -50,6 +50,7 @@ __all__ = [
     "Gradient",
     "Init",
     "Interrupted",
+    "LinearMAML",
     "LinearTasks",
     "LocalStepsWarning",
     "Outcome",

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ._load import core
 from ._support import check
 from ._support.types import F64
-from .methods import Method, check_solvable, core_method, resolve
+from .methods import Method, check_point, check_solvable, core_method, resolve
 from .tasks.linear import MAX_COUNT, LinearTasks
 from .tasks.moments import moments
 from .theory.risk import (
@@ -23,6 +23,7 @@ from .theory.risk import (
     Learner,
     NewTasks,
     best_penalty,
+    check_coordinates,
     learned_regression,
 )
 
@@ -276,8 +277,9 @@ def _prepare(
     n = check.integer("n", n, 2, MAX_COUNT)
     seed = check.integer("seed", seed, 0, 2**64 - 1)
     workers = check.threads(threads)
-    C = _check_coordinates(B, tasks, workers)
+    C = check_coordinates(B, tasks, workers)
     start = check.small("w", w, (C.shape[1],))
+    check_point(method, C.shape[1], start)
     heads = _draw_heads(tasks, n, seed)
     known = not callable(tasks.heads)
     mean, cov = moments(tasks.heads if known else heads, tasks.k)
@@ -299,42 +301,6 @@ def _compute_risk(learner: Learner, new: NewTasks) -> Risk:
     if not math.isfinite(mean):
         mean = error = math.inf
     return Risk(mean=mean, standard_error=error, exact=False)
-
-
-def _check_coordinates(B: object, tasks: LinearTasks, workers: int) -> F64:
-    """Check B and return its coordinates [M; R] of (13)."""
-    if isinstance(B, (tuple, list)) and len(B) == 2:
-        M = check.small("M", B[0], (tasks.k, "k"))
-        R = check.small("R", B[1], ("e", M.shape[1]))
-        if R.shape[0] > tasks.d - tasks.k:
-            raise ValueError(
-                f"R must have at most d - k_star = {tasks.d - tasks.k} rows; got {R.shape[0]}"
-            )
-    else:
-        if not isinstance(B, np.ndarray):
-            raise TypeError(
-                f"B must be an array (d, k) or a pair (M, R) of coordinates; got {check.show(B)}"
-                + (": use state[:2] of a result whose B is None" if B is None else "")
-            )
-        B = check.matrix("B", B, (tasks.d, "k"))
-        _check_width(B.shape[1], tasks.d)
-        check.finite("B", B, workers)
-        if tasks.B_star is None:
-            raise ValueError(
-                "tasks.B_star must be an array where B is one; got None: use "
-                "dataclasses.replace(tasks, B_star=tasks.ground_truth(seed)), or B = (M, R)"
-            )
-        M, R, _ = core.coordinates(B, tasks.B_star, workers)
-        check.lengths("B", np.concatenate([M, R]))
-    _check_width(M.shape[1], tasks.d)
-    return np.concatenate([M, R])
-
-
-def _check_width(width: int, d: int) -> None:
-    """Raise ValueError unless B has at least one column and at most d."""
-    check.integer("the width of B", width, 1)
-    if width > d:
-        raise ValueError(f"B must have at most d = {d} columns; got {width}")
 
 
 def _draw_heads(tasks: LinearTasks, n: int, seed: int) -> F64:

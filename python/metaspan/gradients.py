@@ -14,7 +14,7 @@ from ._support import check, cpus
 from ._support.types import F64
 from .config.engine_choice import check_accumulate, check_solves_sparse, check_sparse
 from .cost.routes import cheapest_sweep
-from .methods import Method, check_solvable, core_method, resolve
+from .methods import Method, check_point, check_solvable, core_method, resolve
 from .tasks.arrays import Data, check_sets, core_sets, require_finite
 from .tasks.batch import TaskBatch, core_data
 
@@ -135,7 +135,8 @@ def meta_gradient(
     if not isinstance(batch, TaskBatch):
         raise TypeError(f"batch must be a TaskBatch; got {check.show(batch)}")
     workers = call.threads or cpus.default_threads()
-    B, w = _check_point(B, w, batch.d, workers)
+    B, w = _check_arrays(B, w, batch.d, workers)
+    check_point(call.method, B.shape[1], w)
     if accumulate == "float32":
         check_accumulate(accumulate, route, str(batch.dtype))
         check_sparse(batch, accumulate)
@@ -215,7 +216,8 @@ def population_gradient(
     """
     call = _read_call(population_gradient, method, threads, **steps)
     workers = call.threads or cpus.default_threads()
-    B, w = _check_point(B, w, None, workers)
+    B, w = _check_arrays(B, w, None, workers)
+    check_point(call.method, B.shape[1], w)
     B_star = check.matrix("B_star", B_star, (B.shape[0], "k_star"))
     check.orthonormal("B_star", B_star, workers)
     w_star = check.small("heads", heads, ("n", B_star.shape[1]))
@@ -321,7 +323,8 @@ def adapt(
     heads_tell = moves_head and not data.X.is_sparse
     if want_finite and not heads_tell:
         require_finite(data, ("X", "y"))
-    B, w = _check_point(B, w, data.X.d, workers)
+    B, w = _check_arrays(B, w, data.X.d, workers)
+    check_point(call.method, B.shape[1], w)
     if call.core_method.solves_head:
         check_solvable(call.method, min(data.X.lengths()), B.shape[1])
     sets = core_sets(data, names=("X", "y", "", ""), one_round=True)
@@ -384,7 +387,7 @@ def _choose_route(batch: TaskBatch, call: _Call, width: int) -> str:
     return route
 
 
-def _check_point(
+def _check_arrays(
     B: NDArray[Any], w: ArrayLike, d: int | None, workers: int
 ) -> tuple[NDArray[Any], F64]:
     """Check and return a representation and a head; `d` None leaves the number of features free."""

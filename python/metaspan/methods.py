@@ -4,15 +4,18 @@ A method adapts a task's parameters, which start at the representation `B` and t
 task's inner (support) set, and moves `B` and `w` by what all tasks of a round contribute. MAML and
 ANIL take gradient steps and contribute the gradient of the loss on the task's outer (query) set.
 FedAvg and Reptile contribute the moves of the inner loop themselves. RidgeANIL and FedRep solve for
-the head of a task.
+the head of a task. LinearMAML learns an initial regression vector in place of a representation.
 """
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
+
+from numpy.typing import NDArray
 
 from ._core_types import CoreMethod
 from ._support import check
@@ -375,8 +378,66 @@ class FedRep(_Method):
         object.__setattr__(self, "separate", check.flag("separate", self.separate))
 
 
-Method = ANIL | MAML | AverageRisk | FedAvg | Reptile | RidgeANIL | FedRep
-KINDS: tuple[type[Method], ...] = (ANIL, MAML, AverageRisk, FedAvg, Reptile, RidgeANIL, FedRep)
+@dataclass(frozen=True, kw_only=True, repr=False)
+class LinearMAML(_Method):
+    r"""MAML on a linear model: it learns the initial regression vector of every task.
+
+    .. math:: \theta_{j+1} = \theta_j - \alpha X^\top (X \theta_j - y) / m_\text{in}
+
+    The initial vector :math:`\theta` is the representation `B` with one column; the head is frozen
+    at 1 in both loops. See (31). A run starts at B = 0 unless `init` says otherwise, and
+    `theory.linear_maml_risk` gives the risk of the adapted vector in closed form.
+
+    Parameters
+    ----------
+    alpha : float
+        Inner step size, of either sign.
+    beta : float
+        Outer step size, >= 0.
+    inner_steps : int
+        Number of inner steps, 0 <= J <= 10,000.
+    first_order : bool
+        Whether the outer step leaves out the derivative of the inner loop.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of range.
+
+    References
+    ----------
+    Bernacchia, "Meta-learning with negative learning rates", ICLR 2021.
+
+    Examples
+    --------
+    >>> LinearMAML(alpha=-0.2)
+    LinearMAML(alpha=-0.2, beta=0.1, inner_steps=1, first_order=False)
+    """
+
+    alpha: float = 0.1
+    beta: float = 0.1
+    inner_steps: int = 1
+    first_order: bool = False
+
+    def __post_init__(self) -> None:
+        self._set_real("alpha", -math.inf)
+        self._set_real("beta")
+        steps = check.integer("inner_steps", self.inner_steps, 0, 10_000)
+        object.__setattr__(self, "inner_steps", steps)
+        object.__setattr__(self, "first_order", check.flag("first_order", self.first_order))
+
+
+Method = ANIL | MAML | AverageRisk | FedAvg | Reptile | RidgeANIL | FedRep | LinearMAML
+KINDS: tuple[type[Method], ...] = (
+    ANIL,
+    MAML,
+    AverageRisk,
+    FedAvg,
+    Reptile,
+    RidgeANIL,
+    FedRep,
+    LinearMAML,
+)
 
 _NAMED: dict[str, tuple[type[Method], dict[str, Any]]] = {
     "anil": (ANIL, {}),
@@ -388,6 +449,7 @@ _NAMED: dict[str, tuple[type[Method], dict[str, Any]]] = {
     "reptile": (Reptile, {}),
     "ridge-anil": (RidgeANIL, {}),
     "fedrep": (FedRep, {}),
+    "linear-maml": (LinearMAML, {}),
 }
 
 SETTINGS = tuple(dict.fromkeys(field.name for kind in KINDS for field in fields(kind)))
@@ -418,6 +480,8 @@ def core_method(method: Method) -> CoreMethod:
             contribution=contribution,
             solves_head=True,
         )
+    if isinstance(method, LinearMAML):
+        return _core_linear_maml(method)
     beta = method.beta if method.outer != "head" else 0.0
     beta_head = method.beta if method.beta_head is None else method.beta_head
     if method.outer == "body":
@@ -448,6 +512,19 @@ def core_method(method: Method) -> CoreMethod:
     )
 
 
+def _core_linear_maml(method: LinearMAML) -> CoreMethod:
+    """Convert a LinearMAML: the inner loop and the outer step move B alone."""
+    return CoreMethod(
+        method.alpha,
+        method.beta,
+        method.inner_steps,
+        adapt_B=True,
+        exact=not method.first_order,
+        beta_head=0.0,
+        adapt_head=False,
+    )
+
+
 def step_size(method: Method) -> float:
     """Return the inner step size; 0 for a method without one."""
     return getattr(method, "alpha", 0.0)
@@ -457,6 +534,8 @@ def display_name(method: Method) -> str:
     """Name a method as papers do."""
     if isinstance(method, AverageRisk):
         return "average risk"
+    if isinstance(method, LinearMAML):
+        return f"{'FO ' if method.first_order else ''}linear MAML"
     kind = type(method).__name__
     if isinstance(method, (ANIL, MAML)):
         return f"{'FO-' if method.first_order else 'Exact '}{kind}"
@@ -474,6 +553,21 @@ def check_solvable(method: Method, m: int | None, width: int) -> None:
     )
 
 
+def check_point(method: Method, width: int, w: NDArray[Any] | None = None) -> None:
+    """Raise ValueError if a learner of this width, or its head, does not fit the method."""
+    if not isinstance(method, LinearMAML):
+        return
+    if width != 1:
+        raise ValueError(
+            f"B must have one column (width = 1) for LinearMAML, whose initial vector it is; got "
+            f"width = {width}"
+        )
+    if w is not None and w[0] != 1.0:
+        raise ValueError(
+            f"w must be 1 for LinearMAML, which freezes the head at 1; got {float(w[0]):g}"
+        )
+
+
 def resolve(
     method: object, steps: Mapping[str, Any], call: Callable[..., Any] | None = None
 ) -> Method:
@@ -483,7 +577,7 @@ def resolve(
     ----------
     method : method or str
         A method, or its name: "anil", "fo-anil", "maml", "fo-maml", "average-risk", "fedavg",
-        "reptile", "ridge-anil" or "fedrep".
+        "reptile", "ridge-anil", "fedrep" or "linear-maml".
     steps : mapping
         The keywords of the call that are not among its named arguments: the settings of a method
         that is given by name.

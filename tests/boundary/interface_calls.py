@@ -106,6 +106,7 @@ CALLS = {
         ms.RidgeANIL, {"lam": 0.1, "beta": 0.1, "first_order": True, **OUTER}, ms.RidgeANIL
     ),
     "FedRep": Call(ms.FedRep, {"beta": 0.1, "separate": True}, ms.FedRep),
+    "LinearMAML": Call(ms.LinearMAML, METHOD, ms.LinearMAML),
     "Checkpoint": Call(ms.Checkpoint, {"path": "x", "every_seconds": 1.0}, ms.Checkpoint),
     "GaussianHeads": Call(laws(ms.GaussianHeads), {"cov": [1.0, 2.0], "mean": [0.0, 1.0]}),
     "SphereHeads": Call(ms.SphereHeads, {"radius": 1.0}, ms.SphereHeads),
@@ -260,6 +261,27 @@ CALLS = {
     "Result.to_frame": Call(RESULT.to_frame, {}, pd.DataFrame),
     "TaskBatch.summary": Call(BATCH.summary, {}, ms.BatchSummary),
     "theory.rate": Call(theory.rate, {"tasks": TASKS, "method": "anil", "alpha": 0.1, "beta": 0.1}),
+    "theory.meta_weights": Call(
+        theory.meta_weights, {"tasks": TASKS, "method": "linear-maml", "m": 5, "alpha": 0.1}
+    ),
+    "theory.linear_maml_risk": Call(
+        theory.linear_maml_risk,
+        {
+            **{"tasks": TASKS, "method": "linear-maml", "m": 5, "alpha": 0.1},
+            "B": (np.ones((K, 1)), np.ones((1, 1))),
+        },
+    ),
+    "theory.linear_maml_step": Call(
+        theory.linear_maml_step,
+        {"tasks": TASKS, "m": 5, "B": (np.ones((K, 1)), np.ones((1, 1)))},
+    ),
+    "theory.linear_maml_error": Call(
+        theory.linear_maml_error,
+        {
+            **{"tasks": TASKS, "method": "linear-maml", "n": 9, "m_in": 5, "m_out": 5},
+            "alpha": 0.1,
+        },
+    ),
     "theory.plateau": Call(
         theory.plateau, {"tasks": TASKS, "method": "fo-anil", "alpha": 0.1, "beta": 0.1}
     ),

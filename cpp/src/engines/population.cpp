@@ -107,7 +107,9 @@ class Population final : public PopulationEngine {
   }
 
   Shape shape() const override { return {heads_.k_star(), Z_.rows() - heads_.k_star(), Z_.cols()}; }
-  bool resolves_distance() const override { return true; }
+  /// Linear MAML, (31), may start at B = 0 and then stays in the span of B_star exactly: a distance
+  /// of 0 is then no underflow.
+  bool resolves_distance() const override { return k() > 1 || !method_.freezes_head(); }
   const Mat& coordinates(int) override { return Z_; }
   const Mat& coordinates() const override { return Z_; }
   const Vec& head() const override { return w_; }

@@ -293,8 +293,12 @@ double Meter::dist(const Mat& Z) {
 }
 
 /// Returns the tangents of all min(k, k_star) angles, the largest first. The state has e rows off
-/// the span, so at most e tangents are not zero.
+/// the span, so at most e tangents are not zero. B = 0 spans no direction of B_star, and all its
+/// angles count as right angles, in accordance with dist().
 Vec Meter::tangents(const Mat& Z) {
+  if (Z.size() > 0 && (Z.array() == 0).all()) {
+    return Vec::Constant(std::min(k_, k_star_), kInfinity);
+  }
   if (!tangent_matrix(Z)) return tangents_by_cosines(Z);
   Vec all = Vec::Zero(std::min(k_, k_star_));
   const Vec values = singular_values(tangents_);

@@ -136,7 +136,7 @@ def real(name: str, value: object, least: float = 0.0, most: float = math.inf) -
     except OverflowError:
         number = math.inf
     if not (math.isfinite(number) and least <= number <= most):
-        open_ended = f"finite and at least {least:g}"
+        open_ended = "finite" if least == -math.inf else f"finite and at least {least:g}"
         bounds = open_ended if most == math.inf else f"between {least:g} and {most:g}"
         raise ValueError(f"{name} must be {bounds}; got {number:g}")
     return number

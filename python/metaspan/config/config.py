@@ -98,7 +98,7 @@ class TrainConfig:
     m_in: int | None = setting(None, is_count=True)
     m_out: int | None = setting(None, is_count=True)
     width: int = setting(None, is_count=True)
-    init: Init | GivenStart = setting("random", is_word=True)
+    init: Init | GivenStart = setting(None, is_word=True)
     engine: str = setting("auto", is_word=True)
     route: str | None = setting("auto", resumable=True, is_word=True)
     accumulate: str = setting("float64", is_word=True)

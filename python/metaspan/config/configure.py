@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .._support import check
-from ..methods import Method, check_solvable, resolve
+from ..methods import LinearMAML, Method, check_solvable, resolve
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import MAX_COUNT, LinearTasks
 from . import records
@@ -41,7 +41,7 @@ def configure(
     m_in: int | None = None,
     m_out: int | None = None,
     width: int | None = None,
-    init: str | Init | tuple[NDArray[Any], ArrayLike] = "random",
+    init: str | Init | tuple[NDArray[Any], ArrayLike] | None = None,
     engine: str = "auto",
     route: str = "auto",
     accumulate: str = "float64",
@@ -107,7 +107,7 @@ def configure(
     least_m = tasks.least_m_in if isinstance(tasks, TaskBatch) else counts[0]
     check_solvable(chosen, least_m, size)
     check_solves_sparse(tasks, chosen, route)
-    names = records.resolve(record, tasks)
+    names = records.resolve(record, tasks, chosen)
     tracked = check.flag("track_start", track_start)
     if tracked:
         check_track_start(ran, drawn_pool, number, tasks.d, tasks.k + 2 * size)
@@ -140,7 +140,7 @@ def configure(
         dtype=kind,
         record=names,
         record_every=check.integer("record_every", record_every, 1, 2**62),
-        stop=_check_stop(stop, tasks.k),
+        stop=_check_stop(stop, tasks.k, chosen),
         checkpoint=_check_checkpoint(checkpoint),
         progress=progress if callable(progress) else check.flag("progress", progress),
         on_failure=check.choice("on_failure", on_failure, ("return", "raise")),
@@ -171,12 +171,14 @@ def _data_dtype(dtype: str, tasks: LinearTasks | TaskBatch) -> str:
     return str(tasks.dtype) if isinstance(tasks, TaskBatch) else dtype
 
 
-def _check_stop(stop: object, k_star: int) -> Stop | None:
+def _check_stop(stop: object, k_star: int, method: Method) -> Stop | None:
     if stop is not None and not isinstance(stop, Stop):
         raise TypeError(f"stop must be a Stop or None; got {check.show(stop)}")
     if stop is not None and stop.dist not in (None, 0.0, DEFAULT_STOP.dist) and not k_star:
         raise ValueError(f"stop dist must be None for a batch without a B_star; got {stop.dist:g}")
-    return stop
+    # At the start B = 0, the first step of LinearMAML may reach the span of B_star, where the
+    # distance is 0 long before B has the right length.
+    return None if isinstance(method, LinearMAML) and stop == DEFAULT_STOP else stop
 
 
 def _check_checkpoint(checkpoint: object) -> Checkpoint | None:

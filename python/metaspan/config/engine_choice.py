@@ -6,7 +6,7 @@ import numpy as np
 
 from .._support import check
 from .._support.types import F64
-from ..methods import ANIL, Method, core_method, step_size
+from ..methods import ANIL, Method, core_method
 from ..tasks.batch import TaskBatch
 from ..tasks.heads import GaussianHeads, SphereHeads
 from ..tasks.linear import LinearTasks
@@ -72,11 +72,8 @@ def check_infinite_tasks(
 ) -> None:
     """Raise ValueError unless (23), the recursion for infinitely many tasks a round, applies."""
     wants = "n must be an integer except where (23) applies: "
-    if method != ANIL(
-        alpha=step_size(method),
-        beta=getattr(method, "beta", 0.0),
-        inner_steps=1,
-        first_order=True,
+    if not isinstance(method, ANIL) or method != ANIL(
+        alpha=method.alpha, beta=method.beta, inner_steps=1, first_order=True
     ):
         raise ValueError(f"{wants}first-order ANIL with inner_steps=1; got {method}")
     law = tasks.heads

@@ -14,6 +14,8 @@ from ..methods import Method, step_size
 class Init:
     r"""The distribution of a start: `B0` has orthogonal columns of equal length, and `w0` is zero.
 
+    LinearMAML has the frozen head `w0` = 1 instead.
+
     Parameters
     ----------
     dist : float or None
@@ -21,7 +23,8 @@ class Init:
         None: the columns span a Haar-random subspace.
     scale : float or None
         Length of the columns, > 0. None: :math:`1/\sqrt{\alpha}`, so that
-        :math:`\alpha B_0^\top B_0 = I`; 1 for average risk, which has no :math:`\alpha`.
+        :math:`\alpha B_0^\top B_0 = I`; 1 for a method without :math:`\alpha` or with
+        :math:`\alpha \le 0`.
 
     Raises
     ------
@@ -85,6 +88,11 @@ class Stop:
 DEFAULT_STOP = Stop()
 
 
+@dataclass(frozen=True, kw_only=True)
+class ZeroStart(Init):
+    """The start B = 0, at which LinearMAML begins unless `init` is given."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     r"""The file from which an interrupted run continues, and how often it is written.
@@ -119,6 +127,8 @@ class Checkpoint:
 
 def column_length(init: Init, method: Method) -> float:
     """Return the length of the columns of a start for a method."""
+    if isinstance(init, ZeroStart):
+        return 0.0
     if init.scale is not None:
         return init.scale
     alpha = step_size(method)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 
 from .._support import check
+from ..methods import LinearMAML, Method
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
 
@@ -31,10 +32,12 @@ OF_LOSSES = ("loss_in", "loss_adapted", "loss_out")
 OF_HEADS = ("mu", "L", "eta")
 
 
-def resolve(record: object, tasks: LinearTasks | TaskBatch) -> tuple[str, ...]:
+def resolve(record: object, tasks: LinearTasks | TaskBatch, method: Method) -> tuple[str, ...]:
     """Check and return the names of the records, each once; None means the default."""
     if record is None:
-        return ("dist",) if tasks.k else ("loss_out",)
+        if not tasks.k:
+            return ("loss_out",)
+        return ("dist", "loss_out") if isinstance(method, LinearMAML) else ("dist",)
     names = (record,) if isinstance(record, str) else record
     if not isinstance(names, Iterable):
         raise TypeError(f"record must hold names of records; got {check.show(record)}")

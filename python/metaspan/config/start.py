@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._support import check
 from .._support.types import F64
-from ..methods import Method
-from .options import Init, column_length
+from ..methods import LinearMAML, Method, check_point
+from .options import Init, ZeroStart, column_length
 
 STARTS = ("random", "methodical")
 
@@ -34,7 +34,7 @@ class GivenStart(NamedTuple):
 
 
 def resolve_start(
-    init: str | Init | tuple[NDArray[Any], ArrayLike],
+    init: str | Init | tuple[NDArray[Any], ArrayLike] | None,
     width: int | None,
     d: int,
     k_star: int,
@@ -48,7 +48,12 @@ def resolve_start(
     if isinstance(init, tuple):
         if len(init) != 2:
             raise ValueError(f"init must be a pair (B0, w0); got {len(init)} values")
-        return _check_arrays(init, width, d)
+        given, size = _check_arrays(init, width, d)
+        check_point(method, size, given.w0)
+        return given, size
+    is_linear = isinstance(method, LinearMAML)
+    if init is None:
+        init = ZeroStart() if is_linear else Init()
     if isinstance(init, str):
         check.choice("init", init, STARTS)
         init = Init() if init == "random" else Init(dist=0.7)
@@ -57,9 +62,11 @@ def resolve_start(
             f"init must be {check.words(STARTS, 'or')}, an Init or a pair (B0, w0); "
             f"got {check.show(init)}"
         )
-    if width is None and k_star == 0:
+    if width is None and k_star == 0 and not is_linear:
         raise ValueError("width must be given for a batch without a B_star; got None")
-    size = k_star if width is None else width
+    default = 1 if is_linear else k_star
+    size = default if width is None else width
+    check_point(method, size)
     column_length(init, method)
     if init.dist is not None:
         if k_star == 0:

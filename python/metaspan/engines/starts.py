@@ -14,6 +14,7 @@ from .._support import check, memory
 from .._support.types import F64
 from ..config.config import TrainConfig
 from ..config.options import Init, column_length
+from ..methods import LinearMAML
 from ..tasks.batch import TaskBatch
 
 
@@ -40,13 +41,13 @@ def start_at_full_size(config: TrainConfig, trial_ids: Sequence[int]) -> dict[st
     what = f"{count} x B of shape ({d}, {width})"
     memory.require(what, count * d * width * dtype.itemsize)
     B = np.empty((count, d, width), dtype)
-    w = np.zeros((count, width))
+    w = np.stack([_start_head(config)] * count)
     for i, trial in enumerate(trial_ids):
         if isinstance(config.init, Init):
             B[i] = _draw_B(config, config.init, trial)
         else:
             B[i], w[i] = config.init
-    if not isinstance(config.init, Init) and config.measures_distance:
+    if not isinstance(config.init, Init) and config.measures_distance and not _may_be_zero(config):
         check.full_rank("B0", core.r_factor(B[0], config.threads))
     return {"B": B, "w": w}
 
@@ -74,7 +75,8 @@ def _in_coordinates(config: TrainConfig, trial: int) -> tuple[F64, F64, F64]:
     """Return M, R and w of one trial's start, drawn or given."""
     if not isinstance(config.init, Init):
         M, R, _ = given_coordinates(config, trial)
-        check.full_rank("B0", np.concatenate([M, R]))
+        check_rank = check.lengths if _may_be_zero(config) else check.full_rank
+        check_rank("B0", np.concatenate([M, R]))
         return M, R, config.init[1]
     tasks, width = config.tasks, config.width
     scale = column_length(config.init, config.method)
@@ -83,7 +85,18 @@ def _in_coordinates(config: TrainConfig, trial: int) -> tuple[F64, F64, F64]:
     else:
         M, R = tilted(config.init.dist, tasks.d, tasks.k, width)
         M, R = scale * M, scale * R
-    return M, R, np.zeros(width)
+    return M, R, _start_head(config)
+
+
+def _start_head(config: TrainConfig) -> F64:
+    """Return the head of a drawn start: 0, or 1 where the method freezes it there."""
+    head: F64 = np.full(config.width, float(isinstance(config.method, LinearMAML)))
+    return head
+
+
+def _may_be_zero(config: TrainConfig) -> bool:
+    """Whether B = 0 is a valid start; its distance to the ground truth counts as 1."""
+    return isinstance(config.method, LinearMAML)
 
 
 def tilted(dist: float, d: int, k_star: int, width: int) -> tuple[F64, F64]:

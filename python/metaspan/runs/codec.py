@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .._support import check, identity
 from ..config.config import TrainConfig
-from ..config.options import Checkpoint, Init, Stop
+from ..config.options import Checkpoint, Init, Stop, ZeroStart
 from ..methods import KINDS as METHODS
 from ..methods import OPTIONS
 from ..tasks.batch import BatchSummary, TaskBatch
@@ -29,6 +29,7 @@ KINDS: dict[str, type[Any]] = {
         LinearTasks,
         BatchSummary,
         Init,
+        ZeroStart,
         Stop,
         Checkpoint,
         TrainConfig,

@@ -29,7 +29,7 @@ def estimate(
     m_in: int | None = None,
     m_out: int | None = None,
     width: int | None = None,
-    init: str | Init | tuple[NDArray[Any], ArrayLike] = "random",
+    init: str | Init | tuple[NDArray[Any], ArrayLike] | None = None,
     engine: str = "auto",
     route: str = "auto",
     accumulate: str = "float64",

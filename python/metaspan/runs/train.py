@@ -24,7 +24,7 @@ from ..config.options import DEFAULT_STOP, Checkpoint, Init, Stop, column_length
 from ..cost.routes import chosen_route
 from ..engines import engine_of
 from ..engines.trials import Trials
-from ..methods import FedAvg, Method, Reptile
+from ..methods import FedAvg, LinearMAML, Method, Reptile
 from ..tasks import heads
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
@@ -59,7 +59,7 @@ def train(
     m_in: int | None = ...,
     m_out: int | None = ...,
     width: int | None = ...,
-    init: str | Init | tuple[NDArray[Any], ArrayLike] = ...,
+    init: str | Init | tuple[NDArray[Any], ArrayLike] | None = ...,
     engine: str = ...,
     route: str = ...,
     accumulate: str = ...,
@@ -91,7 +91,7 @@ def train(
     m_in: None = ...,
     m_out: None = ...,
     width: int | None = ...,
-    init: str | Init | tuple[NDArray[Any], ArrayLike] = ...,
+    init: str | Init | tuple[NDArray[Any], ArrayLike] | None = ...,
     engine: str = ...,
     route: str = ...,
     accumulate: str = ...,
@@ -122,7 +122,7 @@ def train(
     m_in: int | None = None,
     m_out: int | None = None,
     width: int | None = None,
-    init: str | Init | tuple[NDArray[Any], ArrayLike] = "random",
+    init: str | Init | tuple[NDArray[Any], ArrayLike] | None = None,
     engine: str = "auto",
     route: str = "auto",
     accumulate: str = "float64",
@@ -172,11 +172,12 @@ def train(
         population loss. Must be None for a batch, whose data determine them.
     width : int or None
         Number of columns k of the learner's `B`, 1 <= width <= d. None: the number of columns of
-        `B0` if `init` is a pair, otherwise ``tasks.k``; for a batch without a `B_star`, `width` or
-        a pair is needed.
-    init : {"random", "methodical"}, Init or (B0, w0)
+        `B0` if `init` is a pair, 1 for LinearMAML, and otherwise ``tasks.k``; for a batch without a
+        `B_star`, `width` or a pair is needed.
+    init : {"random", "methodical"}, Init, (B0, w0) or None
         The start. ``"random"`` is ``Init()``, and ``"methodical"`` is ``Init(dist=0.7)``. A pair
-        holds `B0` of shape (d, k), C-contiguous, float32 or float64, and `w0` of shape (k,).
+        holds `B0` of shape (d, k), C-contiguous, float32 or float64, and `w0` of shape (k,). None:
+        "random", or B = 0 for LinearMAML, whose `w0` is 1 at every start.
     engine : {"auto", "population", "collapsed", "sampled", "arrays"}
         How rounds are computed. "population": infinitely many samples, in coordinates (13).
         "collapsed": finitely many samples, of which only the statistics that a round uses are
@@ -231,11 +232,13 @@ def train(
         tasks, on the inner sets before and after adaptation, and on the outer sets after
         adaptation; all three are training losses. "w_norm", "delta_norm", "sigma_min", "sigma_max",
         "perp_norm", "diversity_min", "diversity_max", "mu", "L", "eta": see (21). None: "dist", or
-        "loss_out" for a batch without a `B_star`.
+        "loss_out" for a batch without a `B_star`, or both for LinearMAML, whose B = 0 has the
+        distance 1.
     record_every : int
         Rounds from one recorded row to the next; the start and the end are always recorded.
     stop : Stop or None
-        The rule by which a trial has converged and stops, by default dist <= 1e-10. None: no rule.
+        The rule by which a trial has converged and stops, by default dist <= 1e-10, or none
+        for LinearMAML. None: no rule.
     checkpoint : str, os.PathLike, Checkpoint or None
         File that holds the state of the run. If the call is repeated, the run continues from this
         file, with the same bits as without an interruption; only `rounds`, `threads`, `progress`,
@@ -635,7 +638,8 @@ def _warn_of_few_samples(config: TrainConfig) -> None:
         samples = pool * (m_out if config.shared_samples else m_in + m_out)
     else:
         return  # every round has new samples, or infinitely many
-    unknowns = tasks.d * (config.k_star or config.width)
+    is_vector = isinstance(config.method, LinearMAML)
+    unknowns = tasks.d * (1 if is_vector else config.k_star or config.width)
     if samples < FEW_SAMPLES * unknowns:
         message = (
             f"the run trains on {samples} samples in all, far fewer than the d k = {unknowns} "

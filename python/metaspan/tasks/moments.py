@@ -26,6 +26,11 @@ def moments(heads: object, k: int) -> tuple[F64, F64]:
         return table.mean(axis=0), centred.T @ centred / table.shape[0]
 
 
+def centred_moments(heads: laws.Heads | ArrayLike, k: int) -> tuple[F64, F64]:
+    """Check a law of heads of size k, and return its mean (k,) and covariance (k, k)."""
+    return moments(_check_law(heads, k), k)
+
+
 def second_moment(heads: laws.Heads | ArrayLike, k: int) -> F64:
     r"""Return the second moment of a distribution of heads.
 

@@ -17,9 +17,10 @@ import numpy as np
 
 from .._core_types import CoreMethod
 from .._load import core
-from .._support import memory
+from .._support import check, memory
 from .._support.types import F64
 from ..tasks.arrays import core_sets, sets_of
+from ..tasks.linear import LinearTasks
 
 ChiSquare = Callable[[int, int], F64]  # maps degrees of freedom and a place to (n,) draws
 BLOCK = 2**20  # random numbers of samples that are drawn at once
@@ -273,6 +274,42 @@ def best_penalty(m: int, size: float, signal: float, noise: float) -> float:
     of the part of y that X B v does not explain.
     """
     return noise and noise * size / (m * max(signal, 1e-30 * noise))
+
+
+def check_coordinates(B: object, tasks: LinearTasks, workers: int) -> F64:
+    """Check B and return its coordinates [M; R] of (13)."""
+    if isinstance(B, (tuple, list)) and len(B) == 2:
+        M = check.small("M", B[0], (tasks.k, "k"))
+        R = check.small("R", B[1], ("e", M.shape[1]))
+        if R.shape[0] > tasks.d - tasks.k:
+            raise ValueError(
+                f"R must have at most d - k_star = {tasks.d - tasks.k} rows; got {R.shape[0]}"
+            )
+    else:
+        if not isinstance(B, np.ndarray):
+            raise TypeError(
+                f"B must be an array (d, k) or a pair (M, R) of coordinates; got {check.show(B)}"
+                + (": use state[:2] of a result whose B is None" if B is None else "")
+            )
+        B = check.matrix("B", B, (tasks.d, "k"))
+        _check_width(B.shape[1], tasks.d)
+        check.finite("B", B, workers)
+        if tasks.B_star is None:
+            raise ValueError(
+                "tasks.B_star must be an array where B is one; got None: use "
+                "dataclasses.replace(tasks, B_star=tasks.ground_truth(seed)), or B = (M, R)"
+            )
+        M, R, _ = core.coordinates(B, tasks.B_star, workers)
+        check.lengths("B", np.concatenate([M, R]))
+    _check_width(M.shape[1], tasks.d)
+    return np.concatenate([M, R])
+
+
+def _check_width(width: int, d: int) -> None:
+    """Raise ValueError unless B has at least one column and at most d."""
+    check.integer("the width of B", width, 1)
+    if width > d:
+        raise ValueError(f"B must have at most d = {d} columns; got {width}")
 
 
 def _multiply(A: F64, x: F64) -> F64:

@@ -30,6 +30,8 @@ struct Method {
   bool solves_head = false;  // the inner loop solves for the head, (26); the step size is unused
   double penalty = 0;        // lambda of (26)
 
+  /// Whether neither loop moves the head.
+  bool freezes_head() const { return adapt_B && !adapt_head && beta_head == 0; }
   /// Whether the algebra needs K = X X^T, which is so if an inner step uses a B that an earlier
   /// inner step moved.
   bool needs_gram() const { return adapt_B && inner_steps > 1; }

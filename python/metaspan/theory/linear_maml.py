@@ -1,0 +1,327 @@
+r"""Linear MAML in closed form, (31): risks, the best test step, and where training ends."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._support import check
+from .._support.types import F64
+from ..methods import LinearMAML, Method, resolve
+from ..tasks.linear import MAX_COUNT, LinearTasks
+from ..tasks.moments import centred_moments
+from .risk import check_coordinates
+
+Vector = NDArray[Any] | tuple[ArrayLike, ArrayLike]
+
+
+def meta_weights(
+    tasks: LinearTasks, method: Method | str, *, m: int | None, **steps: float
+) -> float | F64:
+    r"""Return the eigenvalues of the matrix H that weighs errors of linear MAML, (31).
+
+    .. math:: H(\alpha, m) = E (I - \alpha S) \Sigma (I - \alpha S)
+              = (I - \alpha \Sigma)^2 \Sigma
+              + \tfrac{\alpha^2}{m} (\Sigma \operatorname{tr} \Sigma^2 + \Sigma^3)
+
+    where S is the sample covariance of m Gaussian features of covariance :math:`\Sigma`. An error e
+    of the initial vector adds :math:`\tfrac12 e^\top H e` to the mean loss after adaptation.
+
+    Parameters
+    ----------
+    tasks : LinearTasks
+        The distribution of the tasks, with Gaussian features.
+    method : LinearMAML or str
+        The method, with at most one inner step, or its name.
+    m : int or None
+        Inner samples per task; None: infinitely many.
+    **steps : float
+        Settings of a method given by name.
+
+    Returns
+    -------
+    float or ndarray of shape (d,)
+        The eigenvalue :math:`1 - 2 \alpha + \alpha^2 (1 + (d + 1) / m)` of features with
+        covariance I, or the eigenvalues in the order of ``tasks.spectrum``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or value.
+
+    Examples
+    --------
+    >>> import metaspan as ms
+    >>> meta_weights(ms.LinearTasks(d=9, k=2), "linear-maml", alpha=0.5, m=10)
+    0.5
+    """
+    alpha = _step_of(method, steps)
+    spectrum, inverse_m = _spectrum(tasks), _inverse("m", m)
+    if spectrum is None:
+        return _isotropic_weight(alpha, tasks.d, inverse_m)
+    squares = float(spectrum @ spectrum)
+    weights: F64 = (1.0 - alpha * spectrum) ** 2 * spectrum
+    return weights + alpha**2 * inverse_m * (spectrum * squares + spectrum**3)
+
+
+def linear_maml_risk(
+    tasks: LinearTasks, method: Method | str, *, m: int, B: Vector | None = None, **steps: float
+) -> float:
+    r"""Compute the mean excess risk of an initial vector after one step on a new task, (31).
+
+    .. math:: \tfrac12 \bigl[ (\theta - \bar\theta)^\top H (\theta - \bar\theta)
+              + \operatorname{tr}(H \Sigma_\theta) \bigr]
+              + \tfrac{\sigma^2 \alpha^2}{2 m} \operatorname{tr} \Sigma^2
+
+    with H of `meta_weights`, and with the mean :math:`\bar\theta` and the covariance
+    :math:`\Sigma_\theta` of the tasks' vectors. It is the `adapted` entry of `evaluate` without
+    sampling. The step size and m are those of the test, and may differ from those of training.
+
+    Parameters
+    ----------
+    tasks : LinearTasks
+        The distribution of the new tasks, with Gaussian features.
+    method : LinearMAML or str
+        The method whose inner loop adapts the vector, with at most one inner step, or its name.
+    m : int
+        Samples per task.
+    B : ndarray of shape (d, 1), pair of array_like (M, R), or None
+        The initial vector, or its coordinates (13), as `evaluate` takes them. An array needs
+        ``tasks.B_star``, and so do features with a spectrum, for which `B` must be an array. None:
+        :math:`\bar\theta`, to which training converges on infinitely many tasks.
+    **steps : float
+        Settings of a method given by name.
+
+    Returns
+    -------
+    float
+        The mean excess risk: the population loss after the step minus half the noise variance.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind, or the heads are a function.
+    ValueError
+        If a shape or a value does not fit.
+
+    Examples
+    --------
+    >>> import metaspan as ms
+    >>> tasks = ms.LinearTasks(d=10**12, k=3, noise=0.1)
+    >>> linear_maml_risk(tasks, "linear-maml", alpha=0.0, m=10)
+    1.5
+    """
+    alpha = _step_of(method, steps)
+    error = _errors(tasks, B)
+    weights = meta_weights(tasks, LinearMAML(alpha=alpha), m=check.integer("m", m, 1, MAX_COUNT))
+    noise = tasks.noise**2 * alpha**2 / m * error.squares
+    return 0.5 * (float(np.sum(weights * error.second)) + noise)
+
+
+def linear_maml_step(tasks: LinearTasks, *, m: int, B: Vector | None = None) -> float:
+    r"""Return the inner step size at which the risk of an initial vector is least, (31).
+
+    For features of covariance I, with
+    :math:`R = \|\theta - \bar\theta\|^2 + \operatorname{tr} \Sigma_\theta`, it is
+
+    .. math:: \alpha = 1 \big/ \bigl( 1 + \tfrac{d + 1}{m} + \tfrac{\sigma^2 d}{m R} \bigr) .
+
+    Parameters
+    ----------
+    tasks : LinearTasks
+        The distribution of the new tasks, with Gaussian features.
+    m : int
+        Samples per task.
+    B : ndarray of shape (d, 1), pair of array_like (M, R), or None
+        The initial vector, as in `linear_maml_risk`.
+
+    Returns
+    -------
+    float
+        The best step size; 0 if the initial vector has no error and all tasks are equal.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `linear_maml_risk`.
+
+    Examples
+    --------
+    >>> import metaspan as ms
+    >>> linear_maml_step(ms.LinearTasks(d=9, k=2), m=10)
+    0.5
+    """
+    inverse_m = _inverse("m", check.integer("m", m, 1, MAX_COUNT))
+    error = _errors(tasks, B)
+    spectrum = _spectrum(tasks)
+    at = np.ones(1) if spectrum is None else spectrum
+    slope = float((at**2 * error.second).sum())
+    curvature = at**3 * (1.0 + inverse_m) + at * inverse_m * error.squares
+    curved = float((curvature * error.second).sum())
+    curved += tasks.noise**2 * inverse_m * error.squares
+    return slope / curved if slope > 0.0 else 0.0
+
+
+def linear_maml_error(
+    tasks: LinearTasks,
+    method: Method | str,
+    *,
+    n: int,
+    m_in: int | None,
+    m_out: int | None,
+    **steps: float,
+) -> float:
+    r"""Compute how far training on n fixed tasks ends from the mean of the tasks, (31).
+
+    .. math:: E \| \hat\theta - \bar\theta \|^2 = \frac{V}{n h^2} + O(n^{-2})
+
+    Training on a pool or a batch converges to the minimiser :math:`\hat\theta` of the mean outer
+    loss, whose covariance is that of an estimating equation: V is the mean squared length of a
+    task's gradient at :math:`\bar\theta`, and h its mean slope, which for the exact method is
+    `meta_weights`. Both depend on the step size of training, and the best step size is often
+    negative.
+
+    Parameters
+    ----------
+    tasks : LinearTasks
+        The distribution of the tasks, with Gaussian features of covariance I.
+    method : LinearMAML or str
+        The method of training, with at most one inner step, or its name.
+    n : int
+        Number of tasks; the formula is accurate where ``n * m_out`` and n are large against d and
+        1.
+    m_in, m_out : int or None
+        Inner and outer samples per task; None: infinitely many.
+    **steps : float
+        Settings of a method given by name.
+
+    Returns
+    -------
+    float
+        The leading term of the mean squared distance; infinite where h is 0.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind, or the heads are a function.
+    ValueError
+        If a value does not fit, or the features have a spectrum.
+
+    References
+    ----------
+    Bernacchia, "Meta-learning with negative learning rates", ICLR 2021.
+
+    Examples
+    --------
+    >>> import metaspan as ms
+    >>> tasks = ms.LinearTasks(d=10, k=2, noise=1.0)
+    >>> [round(linear_maml_error(tasks, "linear-maml", alpha=a, n=100, m_in=20, m_out=20), 3)
+    ...  for a in (-0.2, 0.0, 0.2)]
+    [0.036, 0.036, 0.041]
+    """
+    chosen = _resolve(method, steps)
+    alpha = 0.0 if chosen.inner_steps == 0 else chosen.alpha
+    if _spectrum(tasks) is not None:
+        raise ValueError("tasks.spectrum must be None for the error of training; got one")
+    n = check.integer("n", n, 1, MAX_COUNT)
+    i, j = _inverse("m_in", m_in), _inverse("m_out", m_out)
+    d, variance = tasks.d, tasks.noise**2
+    signal = float(np.trace(centred_moments(tasks.heads, tasks.k)[1]))
+    # Moments of S = X^T X / m and A = I - alpha S, each divided by d. Those of one trace are the
+    # moments of a real Wishart matrix; tr S times a function of degree q has the mean of this
+    # function times (d m + 2 q) / m.
+    S2 = 1 + (d + 1) * i
+    S3 = 1 + 3 * (d + 1) * i + (d * d + 3 * d + 4) * i**2
+    S4 = 1 + 6 * (d + 1) * i + (6 * d * d + 17 * d + 21) * i**2
+    S4 += (d**3 + 6 * d * d + 21 * d + 20) * i**3
+    S_S, S_S2 = d + 2 * i, (d + 4 * i) * S2  # E (tr S)^2 and E (tr S tr S^2)
+    S2_S2 = d + (2 * d * d + 2 * d + 8) * i + (d**3 + 2 * d * d + 21 * d + 20) * i**2
+    S2_S2 += (8 * d * d + 20 * d + 20) * i**3  # E (tr S^2)^2
+    A2 = 1 - 2 * alpha + alpha**2 * S2
+    # r is the variance that the inner noise adds to each direction of the adapted vector.
+    r = variance * alpha**2 * i
+    if chosen.first_order:
+        squared = signal * A2 + r * d
+        V, h = (1 + j) * squared + j * d * squared + j * d * variance, 1 - alpha
+    else:
+        A4 = 1 - 4 * alpha + 6 * alpha**2 * S2 - 4 * alpha**3 * S3 + alpha**4 * S4
+        ASA = 1 - 2 * alpha * S2 + alpha**2 * S3
+        A2_A2 = d - 4 * alpha * d + alpha**2 * (4 * S_S + 2 * d * S2) - 4 * alpha**3 * S_S2
+        A2_A2 += alpha**4 * S2_S2
+        S_A2 = d - 2 * alpha * S_S + alpha**2 * S_S2
+        V = (1 + j) * (signal * A4 + r * d * ASA) + j * (signal * A2_A2 + r * d * S_A2)
+        V, h = V + j * d * variance * A2, A2
+    return V / (n * h * h) if h != 0.0 else np.inf
+
+
+class _Errors(NamedTuple):
+    """What the risk takes from the errors of an initial vector and from the features."""
+
+    second: F64  # E (theta - theta_i)_j^2 summed over equal eigenvalues: (1,), or (d,)
+    squares: float  # tr Sigma^2
+
+
+def _errors(tasks: LinearTasks, B: Vector | None) -> _Errors:
+    """Return second moments of the errors of an initial vector; B None is the mean of the tasks."""
+    spectrum = _spectrum(tasks)
+    mean, cov = centred_moments(tasks.heads, tasks.k)
+    if spectrum is None:
+        distance = 0.0
+        if B is not None:
+            theta = check_coordinates(B, tasks, check.threads(None))
+            _require_column(theta.shape[1])
+            distance = float(((theta[:, 0] - np.pad(mean, (0, len(theta) - tasks.k))) ** 2).sum())
+        return _Errors(np.array([distance + float(np.trace(cov))]), float(tasks.d))
+    if tasks.B_star is None:
+        raise ValueError("tasks.B_star must be an array where features have a spectrum; got None")
+    B_star = tasks.B_star.astype(np.float64, copy=False)
+    second = ((B_star @ cov) * B_star).sum(axis=1)
+    if B is not None:
+        if isinstance(B, tuple):
+            raise TypeError("B must be an array (d, 1) where features have a spectrum; got a pair")
+        array = check.matrix("B", B, (tasks.d, "k"))
+        _require_column(array.shape[1])
+        second = second + (array[:, 0] - B_star @ mean) ** 2
+    return _Errors(second, float(spectrum @ spectrum))
+
+
+def _require_column(width: int) -> None:
+    """Raise ValueError unless the initial vector is one column."""
+    if width != 1:
+        raise ValueError(f"B must have one column; got {width}")
+
+
+def _spectrum(tasks: LinearTasks) -> F64 | None:
+    """Return the eigenvalues of the features' covariance, None if all are 1; check the features."""
+    if not isinstance(tasks, LinearTasks):
+        raise TypeError(f"tasks must be a LinearTasks; got {check.show(tasks)}")
+    if tasks.features != "gaussian":
+        raise ValueError(f"features must be 'gaussian' for (31); got {tasks.features!r}")
+    roots = tasks.roots
+    return None if roots is None else np.square(roots)
+
+
+def _isotropic_weight(alpha: float, d: int, inverse_m: float) -> float:
+    """Return the eigenvalue of H for features of covariance I."""
+    return 1.0 - 2.0 * alpha + alpha**2 * (1.0 + (d + 1) * inverse_m)
+
+
+def _inverse(name: str, m: int | None) -> float:
+    """Return 1 / m, which is 0 for infinitely many samples."""
+    return 0.0 if m is None else 1.0 / check.integer(name, m, 1, MAX_COUNT)
+
+
+def _resolve(method: Method | str, steps: dict[str, float]) -> LinearMAML:
+    """Return a LinearMAML with at most one inner step; reject other methods."""
+    chosen = resolve(method, steps)
+    if not isinstance(chosen, LinearMAML) or chosen.inner_steps > 1:
+        raise ValueError(f"method must be LinearMAML with inner_steps <= 1 for (31); got {chosen}")
+    return chosen
+
+
+def _step_of(method: Method | str, steps: dict[str, float]) -> float:
+    """Return the inner step size, which is 0 without an inner step."""
+    chosen = _resolve(method, steps)
+    return chosen.alpha if chosen.inner_steps else 0.0
