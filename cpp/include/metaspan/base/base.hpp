@@ -2,9 +2,11 @@
 // includes this header before any other use of Eigen.
 #pragma once
 
-// Eigen starts no threads: only parallel.hpp does, so results do not depend on their number.
+// Eigen must start no threads of its own: only parallel.hpp starts threads, in a way that makes
+// results independent of the number of threads.
 #define EIGEN_DONT_PARALLELIZE
-// Eigen allocates the workspace of its products on the heap: threads may have small stacks.
+// Eigen must allocate the workspace of matrix products on the heap, since the stack of a thread may
+// be small.
 #define EIGEN_STACK_ALLOCATION_LIMIT 0
 #include <Eigen/Core>
 #include <cstddef>
@@ -27,9 +29,10 @@ using MutMat = Eigen::Map<Mat>;
 using ConstVec = Eigen::Map<const Vec>;
 using MutVec = Eigen::Map<Vec>;
 
-/// Cache sizes (L1, L2, L3) for which Eigen blocks its products. By default Eigen detects the cache
-/// sizes of the processor, and the last bits of a product depend on the blocking. Fixed sizes give
-/// the same bits on every processor that runs the same instruction-set level.
+/// The sizes of the caches L1, L2 and L3 by which Eigen cuts matrix products into blocks. By
+/// default Eigen uses the cache sizes of the processor, so the blocks, and with them the last bits
+/// of a matrix product, depend on the processor. With these fixed sizes, a matrix product has the
+/// same bits on every processor that runs the same instruction-set level.
 inline constexpr Index kCacheBytes[] = {32 * 1024, 512 * 1024, 4 * 1024 * 1024};
 
 /// a / b rounded up, for a >= 0 and b > 0.

@@ -11,20 +11,20 @@
 
 namespace metaspan {
 
-/// A cancellation token. Any thread may read the token; only the thread that constructed it calls
-/// `ask`.
+/// A cancellation token. Any thread may read the token, but only the thread that constructed the
+/// token calls `ask`.
 class Cancel {
  public:
-  /// `ask` returns true to request cancellation. Only the constructing thread calls it, and at most
-  /// every 20 ms.
+  /// `ask` returns true to request cancellation. Only the thread that constructs the token calls
+  /// `ask`, at most once every 20 ms.
   explicit Cancel(std::function<bool()> ask)
       : ask_(std::move(ask)), owner_(std::this_thread::get_id()), last_(Clock::now()) {}
 
   /// Whether cancellation has been requested. Safe to call from any thread.
   bool requested() const { return requested_.load(std::memory_order_relaxed); }
 
-  /// Calls `ask` if 20 ms have passed since the last call. Does nothing on any thread except the
-  /// constructing one.
+  /// Calls `ask` if at least 20 ms have passed since the last call of `ask`. Does nothing on a
+  /// thread that did not construct the token.
   void poll() {
     if (std::this_thread::get_id() != owner_) return;
     if (requested() || Clock::now() - last_ < std::chrono::milliseconds(20)) return;
@@ -40,7 +40,7 @@ class Cancel {
   std::atomic<bool> requested_{false};
 };
 
-/// Throws `Cancelled` if cancellation was requested. A null token never cancels.
+/// Throws `Cancelled` if `cancel` is not null and cancellation has been requested.
 inline void throw_if_requested(const Cancel* cancel) {
   if (cancel != nullptr && cancel->requested()) throw Cancelled();
 }

@@ -1,5 +1,6 @@
-// Exceptions of the core. The core checks only the conditions that memory safety depends on; Python
-// checks all other conditions first, with more helpful messages.
+// Exceptions of the core. The core checks only the conditions that memory safety depends on; before
+// it calls the core, the Python package checks all other conditions and gives more helpful
+// messages.
 #pragma once
 
 #include <stdexcept>
@@ -8,7 +9,8 @@
 
 namespace metaspan {
 
-/// Thrown by a round that was cancelled. The state is then the one before the cancelled round.
+/// Thrown by a round that was cancelled. The engine then still has the state from before the
+/// cancelled round.
 struct Cancelled : std::exception {
   const char* what() const noexcept override { return "cancelled"; }
 };

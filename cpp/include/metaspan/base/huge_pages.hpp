@@ -11,10 +11,11 @@
 
 namespace metaspan {
 
-/// Asks the system to back an array of `count` numbers, not yet written, by huge pages. Sparse
-/// sweeps address rows of B and of the gradient at random: with pages of 4 KiB most rows of a large
-/// matrix miss the TLB, and fresh memory takes a page fault every 4 KiB. An array that contains no
-/// whole huge page is left unchanged. If the system refuses huge pages, only the speed changes, so
+/// Asks the operating system to use huge pages for an array of `count` numbers that has not been
+/// written yet. Sparse sweeps access the rows of B and of the gradient in random order. With pages
+/// of 4 KiB, most of these accesses miss the TLB if the matrix is large, and the first write to
+/// each page of new memory causes a page fault. For an array that contains no whole huge page, the
+/// function does nothing. If the operating system refuses huge pages, only the speed changes, so
 /// the refusal is ignored.
 template <class T>
 void prefer_huge_pages(T* data, Index count) {
@@ -31,7 +32,8 @@ void prefer_huge_pages(T* data, Index count) {
 #endif
 }
 
-/// Allocates memory for `count` elements of an empty vector, in huge pages if the memory is large.
+/// Reserves memory for `count` elements in an empty vector, and asks for huge pages as
+/// prefer_huge_pages() does.
 template <class T>
 void reserve_huge(std::vector<T>& numbers, Index count) {
   numbers.reserve(static_cast<std::size_t>(count));

@@ -1,6 +1,6 @@
 // Parallel loops and the thread pool. No other file uses OpenMP. Callers split their work into
-// items by shape, never by the number of threads, and add partial sums in the order of the items.
-// Results therefore do not depend on the number of threads.
+// items by the shapes of arrays, never by the number of threads, and add the partial sums of the
+// items in the order of the items. Results therefore do not depend on the number of threads.
 #pragma once
 
 #ifdef _OPENMP
@@ -28,11 +28,11 @@ inline constexpr bool kHasThreads = false;
 #endif
 
 /// Calls body(i, thread) once for every i in [0, items), in any order, on at most `threads`
-/// threads. While ThreadGain finds that several threads are slower than one, only one runs.
-/// `thread` is the number, from 0, of the thread that runs the body. The first exception that a
-/// body throws is rethrown after the loop. Once `cancel` is requested, items that have not begun
-/// are skipped, without an exception; callers call throw_if_requested() after the loop. Items are
-/// scheduled one at a time, since their costs may differ.
+/// threads. While ThreadGain finds that several threads are slower than one, only one thread runs
+/// the loop. `thread` is the number, counted from 0, of the thread that makes the call. The first
+/// exception that a body throws is rethrown after the loop. Once `cancel` has been requested, items
+/// that have not begun are skipped without an exception, so callers call throw_if_requested() after
+/// the loop. Threads take items one at a time, since the costs of items may differ.
 template <class Body>
 void parallel_for(int threads, Index items, Cancel* cancel, Body&& body) {
   if (threads > items) threads = static_cast<int>(items);
@@ -97,8 +97,9 @@ inline int available_cpus() {
   return count == 0 ? 1 : static_cast<int>(count);
 }
 
-/// Returns the number of threads for a call that does not specify one: the CPUs of this process, or
-/// fewer if OMP_NUM_THREADS or omp_set_num_threads() on the calling thread limits them.
+/// Returns the number of threads for a call that does not specify it. This is the number of CPUs
+/// that this process may use, or the limit set by OMP_NUM_THREADS or by omp_set_num_threads() on
+/// the calling thread if this limit is smaller.
 inline int default_threads() {
 #ifdef _OPENMP
   const int most = omp_get_max_threads();
@@ -110,22 +111,23 @@ inline int default_threads() {
 
 #ifdef _OPENMP
 #ifdef __clang__
-/// Does nothing: LLVM's library handles forks by itself, and pausing it would also stop the work of
-/// other threads. Returns true.
+/// Does nothing and returns true. LLVM's OpenMP library handles forks by itself, and pausing this
+/// library would also stop the work of other threads.
 inline bool pause_threads() { return true; }
 #else
-// OpenMP 5.0 added this function, and the OpenMP library in some wheels lacks it. A weak reference
-// is null if the library lacks the function; this is tested at run time.
+// OpenMP 5.0 added omp_pause_resource_all(), which the OpenMP library in some wheels lacks. The
+// weak reference is null if the library lacks the function, and the code below tests for null at
+// run time.
 #pragma weak omp_pause_resource_all
 
 /// Ends the idle threads of the pool, so that a fork is safe. Returns false if the OpenMP library
-/// cannot end them.
+/// cannot end these threads.
 inline bool pause_threads() {
   return omp_pause_resource_all != nullptr && omp_pause_resource_all(omp_pause_hard) == 0;
 }
 #endif
 #else
-/// Does nothing, since there is no pool. Returns true.
+/// Does nothing and returns true, since a build without OpenMP has no thread pool.
 inline bool pause_threads() { return true; }
 #endif
 

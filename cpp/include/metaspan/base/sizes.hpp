@@ -1,5 +1,5 @@
-// Sizes by which the core splits its work. Python's estimates read them from the bindings, so that
-// each number is defined in one place.
+// Sizes by which the core splits its work. The estimates in Python read these sizes through the
+// bindings, so that each size is defined in one place.
 #pragma once
 
 #include "metaspan/base/base.hpp"
@@ -13,19 +13,20 @@ constexpr double kSerialFlops = 1e6;  // smaller rounds run serially: waking thr
 constexpr Index kTermsAtOnce = 8;   // terms v c^T that are added to grad_B together
 constexpr Index kListedRows = 256;  // rows of a sparse set whose products are computed at a time
 
-// The vector route lets the tasks of a panel share each read of B in two cases: if the panel's
-// vectors of length d have at most kShortVectors numbers and stay in a cache, or if B has more than
-// kLargeB numbers and no cache holds it.
+// The vector route lets the tasks of a panel share each read of B in two cases: if the vectors of
+// length d of kPanelTasks tasks have at most kShortVectors numbers together, so that these vectors
+// stay in a cache, or if B has more than kLargeB numbers, so that B fits in no cache.
 constexpr Index kShortVectors = 1 << 14;
 constexpr double kLargeB = 1 << 19;
 
-// For ANIL the vector route computes the inner loop from Z = X B if forming Z is faster than the
-// passes over X that Z replaces, see takes_features(). A row must have at least kLeastLong numbers,
-// and B must have at most kLongColumns or kShortColumns columns per counted pass. For rows of more
-// than kLongRow bytes, eight of which do not fit in an L2 cache, the limit is kLongColumns and all
-// passes count. For shorter rows the limit is kLongColumns if a row has more than kNearestBytes,
-// otherwise kShortColumns. For these rows the first pass does not count, and for an exact method
-// the second pass does not count either.
+// For ANIL the vector route computes the inner loop from Z = X B if forming Z takes less time than
+// the passes over X that Z replaces; see takes_features(). A row of X must have at least kLeastLong
+// numbers, and B must have at most kLongColumns or kShortColumns columns for each replaced pass
+// that counts. If a row has more than kLongRow bytes, so that eight rows do not fit in an L2 cache,
+// the limit is kLongColumns and every pass counts. If a row is shorter, the limit is kLongColumns
+// for rows of more than kNearestBytes bytes and kShortColumns for all shorter rows. For rows of at
+// most kLongRow bytes the first pass does not count, and for an exact method the second pass does
+// not count either.
 constexpr Index kLeastLong = 512;
 constexpr Index kLongRow = 1 << 18;
 constexpr Index kLongColumns = 15;
@@ -37,25 +38,27 @@ constexpr double kStoreBlockBytes = 1 << 27;   // bytes of X that a store loads;
 constexpr double kVectorBlockBytes = 1 << 26;  // bytes of gradient terms of a block of tasks
 constexpr Index kMadeBytes = 1 << 26;          // bytes of generated rows of a panel of tasks
 
-// If sparse sets have copies by bands of columns, the sums of one band take this many bytes, so
-// that they stay in an L2 cache.
+// If sparse sets have copies by bands of columns, the sums of one band take kBandBytes bytes, so
+// that these sums stay in an L2 cache.
 constexpr Index kBandBytes = 1 << 20;
 
-// All threads share each panel whose X has more bytes than kPanelBytes; a smaller panel is
-// processed by one thread. The limit is kUnevenBytes instead if there are so few sparse panels that
-// some threads would have no work.
+// If X of a panel has more than kPanelBytes bytes, all threads share the panel; otherwise one
+// thread processes the panel. If X is sparse and there are so few panels that some threads would
+// have no work, the limit is kUnevenBytes instead of kPanelBytes.
 constexpr double kPanelBytes = 1 << 25;
 constexpr double kUnevenBytes = 1 << 20;
 
-// Bytes of X that are read at a time, so that a second use of the rows hits a cache: kNearBytes,
-// half of an L2 cache, or kFarBytes, a thread's share of the L3 cache, if eight rows are longer
-// than kNearBytes. A thread that does not share its rows with other threads reads kNearestBytes, or
-// eight rows, at a time.
+// A pass reads this many bytes of X at a time, so that these rows are still in a cache when the
+// pass uses them a second time. The number is kNearBytes, half of an L2 cache, unless eight rows
+// are longer than kNearBytes; then it is kFarBytes, a thread's share of the L3 cache. A thread that
+// does not share its rows with other threads reads kNearestBytes, or eight rows if these are
+// longer, at a time.
 constexpr Index kNearestBytes = 1 << 16;
 constexpr Index kNearBytes = 1 << 19;
 constexpr Index kFarBytes = 13 << 19;
 
-// Sizes up to which estimates assume that data are still in a cache when a sweep reads them again.
+// The estimates assume that data of at most these sizes are still in a cache when a sweep reads the
+// data again.
 constexpr double kKeptBytes = 1 << 24;        // data of all tasks, until the next round
 constexpr double kTaskBytes = 12 << 20;       // data of one task: a thread's share of the L3 cache
 constexpr double kTwoVectorsBytes = 1 << 23;  // u and X^T r, which sparse entries read at random

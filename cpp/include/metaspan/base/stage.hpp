@@ -7,7 +7,7 @@
 namespace metaspan {
 
 /// A part of a round. The arithmetic of a part overlaps with its data traffic, so the time of the
-/// part is the longer of the two times.
+/// part is the time of its arithmetic or the time of its data traffic, whichever is longer.
 struct Stage {
   double features = 0;  // flops at the rate of X B; other work as flops that take as long
   double grams = 0;     // flops at the rate of X X^T
@@ -15,11 +15,11 @@ struct Stage {
   double cached = 0;    // bytes read from a cache
 };
 
-/// The first use of memory that the system has just provided takes as long as this many reads of
-/// the same memory.
+/// The first use of memory that the operating system has just provided takes kFreshMemory times as
+/// long as a later read of that memory.
 constexpr double kFreshMemory = 10;
 
-/// Parts of a round that run one after the other: their times are added.
+/// Parts of a round that run one after the other, so that the times of the parts are added.
 using Stages = std::vector<Stage>;
 
 }  // namespace metaspan

@@ -1,6 +1,6 @@
-// Tests whether several threads are faster than one at present. A loop ends with its slowest
-// thread, so beside busy processes, which take a processor for milliseconds at a time, several
-// threads can be slower than one.
+// Tests whether loops currently run faster on several threads than on one. A loop ends when its
+// slowest thread ends. Other busy processes take a processor for milliseconds at a time, and
+// several threads can then be slower than one.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,8 @@
 
 namespace metaspan {
 
-/// Returns the processor time of the calling thread in seconds; 0 if no clock measures it.
+/// Returns the processor time of the calling thread in seconds, or 0 if the system cannot measure
+/// this time.
 inline double thread_seconds() {
 #ifdef CLOCK_THREAD_CPUTIME_ID
   timespec time{};
@@ -22,15 +23,16 @@ inline double thread_seconds() {
   return 0;
 }
 
-/// Sums the seconds that loops on several threads lost compared with one thread. One thread would
-/// have taken the sum of the processor times of all threads. If the loops of about the last 20 ms
-/// have lost time in total, loops run on one thread for 20 ms, then on several threads again. If
-/// loops on several threads lose time again soon, within the length of the last period on one
-/// thread, the next such period is twice as long, up to 640 ms. Threads may share a ThreadGain
-/// object: one of two simultaneous updates may be lost, which delays a decision by one loop.
+/// Sums the seconds that loops lost by running on several threads instead of one. A loop on one
+/// thread is assumed to take as long as the sum of the processor times of all threads. If the loops
+/// of about the last 20 ms have lost time in total, loops run on one thread for 20 ms, then on
+/// several threads again. If loops on several threads lose time again soon, no later after the last
+/// period on one thread than that period was long, the next period on one thread is twice as long,
+/// up to 640 ms. Threads may share a ThreadGain object: one of two simultaneous updates may be
+/// lost, which delays a decision by one loop.
 class ThreadGain {
  public:
-  /// Returns the balance that all loops of the process share.
+  /// Returns the ThreadGain object that all loops of the process share.
   static ThreadGain& of_process() {
     static ThreadGain gain;
     return gain;
@@ -51,8 +53,8 @@ class ThreadGain {
     if (!(work > 0)) return;
     const double age = begin - last_.load(std::memory_order_relaxed);
     const double kept = age < 0 ? 1 : std::exp(-age / kMemory);
-    // Time that was gained long ago decays, and the sum of gains is limited to kMemory, so that
-    // neither can hide a present loss.
+    // The sum decays with time, and a sum of gains is limited to kMemory, so that past gains cannot
+    // hide a present loss.
     const double lost = kept * lost_.load(std::memory_order_relaxed) + (end - begin) - work;
     last_.store(end, std::memory_order_relaxed);
     lost_.store(std::max(lost, -kMemory), std::memory_order_relaxed);
