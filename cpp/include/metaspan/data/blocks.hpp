@@ -15,14 +15,15 @@ struct Block {
   Index first, count;
 };
 
-/// Returns whether blocks are limited by bytes. Blocks are limited if X is in a store. Blocks are
-/// also limited if the numbers of B are narrower than double: grad_B is then rounded after each
-/// block, so data in memory must have the same blocks as data in a store to give the same bits.
+/// Returns whether the number of bytes in a block is limited. It is limited if X is in a store. It
+/// is also limited if the numbers of B are narrower than double. In this case grad_B is rounded
+/// after each block, so data in memory give the same bits as data in a store only if both are cut
+/// into the same blocks.
 inline bool are_limited(bool stored, Index B_number_bytes) {
   return stored || B_number_bytes < static_cast<Index>(sizeof(double));
 }
 
-/// Returns the bytes of X that fill a block: kStoreBlockBytes or four times the bytes of B,
+/// Returns the limit on the bytes of X in a block: kStoreBlockBytes or four times the bytes of B,
 /// whichever is more.
 inline double block_bytes(Index d, Index k, Index B_number_bytes) {
   return std::max(kStoreBlockBytes,
@@ -54,15 +55,15 @@ std::vector<Block> blocks_of(const TaskSet<XScalar>& tasks, const TaskSelection&
   return blocks;
 }
 
-/// Returns the selection of the tasks of a block.
+/// Returns the part of the selection `taken` that has the tasks of `block`.
 inline TaskSelection part_of(const TaskSelection& taken, const Block& block) {
   if (taken.tasks != nullptr) return {block.count, taken.tasks + block.first, 0};
   return {block.count, nullptr, taken.first + block.first};
 }
 
 /// Calls body(tasks, taken, block) for every block, where `taken` selects the tasks of the block
-/// from `tasks`. While the body runs, a store reads the next block. During the last block of a
-/// round on all tasks in order, the store reads the first block for the next round.
+/// from `tasks`. While the body runs, a store reads the next block. If the round uses all tasks in
+/// order, the store reads the first block of the next round while the body runs on the last block.
 template <class Scalar, class Body>
 void each_block(const TaskSet<Scalar>& tasks, const TaskSelection& taken,
                 const std::vector<Block>& blocks, Body&& body) {

@@ -1,4 +1,4 @@
-// The sizes of rounds on samples, from which costs are counted.
+// The sizes of rounds on samples, from which the costs of the rounds are computed.
 #pragma once
 
 #include <cmath>
@@ -7,7 +7,7 @@
 
 namespace metaspan {
 
-/// Sizes of a round, averaged over the tasks where they differ.
+/// Sizes of a round. A size that differs between tasks is given as its mean over the tasks.
 struct DataSizes {
   Index d, k, k_star;
   Index n, all_tasks;       // tasks of a round, and tasks among which a round chooses
@@ -25,10 +25,10 @@ struct DataSizes {
 
   double samples_in() const { return std::nearbyint(m_in * static_cast<double>(n)); }
   double samples_out() const { return std::nearbyint(m_out * static_cast<double>(n)); }
-  /// Returns the samples of a round, each counted once.
+  /// Returns the number of samples in a round; samples that serve both loops are counted once.
   double samples() const { return samples_in() + (shared ? 0 : samples_out()); }
   double all_in() const { return std::nearbyint(m_in * static_cast<double>(all_tasks)); }
-  /// Returns the samples of all tasks, each counted once.
+  /// Returns the number of samples of all tasks; samples that serve both loops are counted once.
   double all_samples() const {
     return all_in() + (shared ? 0 : std::nearbyint(m_out * static_cast<double>(all_tasks)));
   }

@@ -11,7 +11,7 @@
 
 namespace metaspan {
 
-/// X (m, d) in memory: contiguous rows, `stride` elements apart.
+/// A dense X (m, d) in memory. Each row is contiguous, and rows begin `stride` elements apart.
 template <class Scalar>
 struct DenseRows {
   const Scalar* X;
@@ -20,7 +20,7 @@ struct DenseRows {
   bool operator==(const DenseRows& other) const { return X == other.X && stride == other.stride; }
 };
 
-/// The entries of a sparse X. Row i starts at entry starts[i]; columns increase within a row.
+/// The entries of a sparse X. Row i has the entries [starts[i], starts[i + 1]), sorted by column.
 template <class Scalar>
 struct SparseRows {
   const std::int64_t* starts;   // (m + 1,)
@@ -31,7 +31,7 @@ struct SparseRows {
 };
 
 /// A copy of a sparse set (m, d) whose entries are grouped by bands of columns, and within a band
-/// ordered by row. The entries of a band address so few rows of X^T C that an L2 cache holds them.
+/// ordered by row. An L2 cache holds the rows of X^T C for one band.
 template <class Scalar>
 struct BandedRows {
   Index width;                         // columns of a band; the last one may have fewer
@@ -41,8 +41,8 @@ struct BandedRows {
   std::vector<Scalar> values;          // of the entries
 };
 
-/// Rows that are generated from a law when a sweep needs them, (12). y has only the noise; the rest
-/// of a response is computed from the generated row.
+/// Rows of X that are generated from a FeatureLaw when a sweep needs them, (12). In y such a set
+/// stores only the noise; the rest of a response is computed from the generated row.
 struct MadeRows {
   const RowMaker* maker;
   Index task;  // number of the task, passed to the RowMaker
@@ -52,7 +52,7 @@ struct MadeRows {
   }
 };
 
-/// Rows that a function of the user supplies during a sweep; y is the noise, as in MadeRows.
+/// Rows of X that a function of the user supplies during a sweep. Here y holds the noise only.
 struct SourcedRows {
   const RowSource* source;
   const double* roots;  // (d,)  square roots of a diagonal covariance, or null for I
@@ -63,7 +63,7 @@ struct SourcedRows {
   }
 };
 
-/// X in a store, which reads X into memory as dense rows for a sweep.
+/// An X in a store. For a sweep, the store reads this X into memory as dense rows.
 struct StoredRows {
   Index number;  // number of the set in the store
 
@@ -92,7 +92,7 @@ struct Samples {
   /// Returns the number of entries of a sparse set.
   Index entries() const { return sparse().entries(m); }
 
-  /// Returns the bytes of X with d columns.
+  /// Returns the bytes of X if X has d columns.
   Index bytes(Index d) const {
     const auto number = static_cast<Index>(sizeof(Scalar));
     if (!is_sparse()) return number * m * d;
@@ -132,22 +132,22 @@ struct TaskSet {
   std::vector<Samples<Scalar>> inner, outer;  // (n,) each; outer may be empty to adapt alone
   const Truth* truth = nullptr;               // of generated rows
   Store<Scalar>* store = nullptr;             // of stored rows
-  // Whether X B, for a far B (see Reach), adds the entries of a sparse row one after the other, as
-  // copies by bands do. The order must be the same when memory has no room for copies.
+  // Whether X B, for a far B (see Reach), adds the entries of a sparse row in the order of copies
+  // by bands. Sets without copies need this order too if copies depend on free memory.
   bool in_order = false;
 
   Index size() const { return static_cast<Index>(inner.size()); }
   const Samples<Scalar>& in(Index i) const { return inner[static_cast<std::size_t>(i)]; }
   const Samples<Scalar>& out(Index i) const { return outer[static_cast<std::size_t>(i)]; }
   bool shares(Index i) const { return in(i) == out(i); }
-  // All sets have rows of the same type, so the first set is tested for all.
+  // All sets have rows of the same type, so testing the first set is enough.
   bool is_sparse() const { return !inner.empty() && inner.front().is_sparse(); }
   bool is_made() const { return !inner.empty() && inner.front().is_made(); }
   bool is_stored() const { return !inner.empty() && inner.front().is_stored(); }
 
   Index most_in() const { return most(inner); }
   Index most_out() const { return most(outer); }
-  /// Returns the bytes of X of the largest set.
+  /// Returns the bytes of the X of the largest set.
   Index most_bytes(const std::vector<Samples<Scalar>>& sets) const {
     Index largest = 0;
     for (const auto& set : sets) largest = std::max(largest, set.bytes(d));
@@ -162,24 +162,24 @@ struct TaskSet {
   }
 };
 
-/// Columns [first, first + columns) of X of some tasks.
+/// A request for columns [first, first + columns) of the X of some tasks.
 struct Request {
   TaskSelection tasks;
   Index first, columns;
 };
 
-/// X of a batch that is larger than memory.
+/// A store of the X of a batch that is larger than memory.
 template <class Scalar>
 class Store {
  public:
   virtual ~Store() = default;
-  /// Returns the tasks of `now`, in order, valid until the next call. The store meanwhile starts to
-  /// read `next`. Throws the exception of a failed read.
+  /// Returns the tasks that `now` requests, which stay valid until the next call. Also starts to
+  /// read what `next` requests. If a read failed, throws its exception.
   virtual TaskSet<Scalar>& read(const Request& now, const Request& next,
                                 const TaskSet<Scalar>& all) = 0;
 };
 
-/// Returns 1 / sqrt(m), which scales a data set to the units of the algebra, (5)-(10).
+/// Returns 1 / sqrt(m), which scales m samples to the units of the algebra, (5)-(10); 0 if m = 0.
 inline double normalisation(Index m) { return m > 0 ? 1 / std::sqrt(static_cast<double>(m)) : 0; }
 
 /// Computes y / sqrt(m) in double.
@@ -190,7 +190,7 @@ void normalise_y(const Samples<Scalar>& set, Vec& y) {
 }
 
 /// The results of a round except grad_B: grad_w and, for each task of the round, the requested
-/// losses and heads.
+/// losses and adapted heads.
 struct RoundOutputs {
   Vec w;        // (k,)    grad_w
   Mat losses;   // (3, n)  inner before, inner after, outer
