@@ -12,7 +12,7 @@
 namespace metaspan {
 namespace {
 
-/// Number of the d rows in a panel: with 20 columns, a panel stays in the L2 cache.
+/// Number of rows in a panel of the d rows. A panel of 20 columns stays in the L2 cache.
 constexpr Index kPanelRows = 2048;
 
 /// Number of rows of a panel that are multiplied together: up to 32 columns of these rows stay in
@@ -20,21 +20,22 @@ constexpr Index kPanelRows = 2048;
 constexpr Index kStripRows = 64;
 
 /// Bounds within which by_grams() computes the coordinates (13). If the squared lengths of all
-/// columns are between kShortest and 1 / kShortest, their Gram matrix neither overflows nor
-/// underflows. A Gram matrix squares the condition number; its rounding errors stay small if the
-/// norm of its inverse Cholesky factor is at most kMostInverse. One removal of B_star suffices if
-/// the components along B_star that then remain in k unit vectors have a norm of at most
-/// kMostOverlap.
+/// columns are between kShortest and 1 / kShortest, the Gram matrix of the columns neither
+/// overflows nor underflows. The condition number of a Gram matrix is the square of that of the
+/// columns; rounding errors stay small if the norm of the inverse Cholesky factor of the Gram
+/// matrix is at most kMostInverse. After B_star has been removed once, the remaining components
+/// along B_star of k unit vectors must have a norm of at most kMostOverlap, so that one more
+/// removal is enough.
 constexpr double kShortest = 1e-140, kMostInverse = 1e3, kMostOverlap = 1e-6;
 
-/// A direction of a start counts as rounding error if its length is below kNoise times the number
-/// of columns times the length of the longest direction.
+/// A singular vector of a start counts as rounding error if its singular value is below kNoise
+/// times the number of columns times the largest singular value.
 constexpr double kNoise = 4 * std::numeric_limits<double>::epsilon();
 
 Index panels_of(Index d) { return ceil_div(d, kPanelRows); }
 
-/// Calls body(first row, rows, panel) for each panel of the d rows. The panels have a fixed size:
-/// the number of threads decides which thread computes a panel, but not where the panel ends.
+/// Calls body(first row, rows, panel) for each panel of the d rows. The panels have a fixed size.
+/// The number of threads affects which thread computes a panel, but not which rows a panel has.
 template <class Body>
 void for_panels(Index d, int threads, Body&& body) {
   parallel_for(threads, panels_of(d), [&](Index panel, int) {
@@ -43,9 +44,9 @@ void for_panels(Index d, int threads, Body&& body) {
   });
 }
 
-/// Adds all parts into parts[0], pairwise. The number of parts decides the tree, so the sum has the
-/// same bits for any number of threads. Its rounding errors grow with the logarithm of d /
-/// kPanelRows.
+/// Adds all parts into parts[0], pairwise. The number of parts alone determines the order of the
+/// additions, so the sum has the same bits for any number of threads. The rounding errors of the
+/// sum grow with the logarithm of d / kPanelRows.
 void sum_tree(std::vector<Mat>& parts) {
   const auto count = static_cast<Index>(parts.size());
   for (Index step = 1; step < count; step *= 2) {
@@ -55,16 +56,16 @@ void sum_tree(std::vector<Mat>& parts) {
   }
 }
 
-/// Returns the largest power of two that is at most a length; dividing by this power is exact.
-/// Returns 1 for a length that is 0 or not finite. The exponent is kept within 1000 so that the
-/// reciprocal is finite too.
+/// Returns the largest power of two that does not exceed `length`; division by this power is exact.
+/// Returns 1 if `length` is 0 or not finite. The magnitude of the exponent is limited to 1000, so
+/// that the reciprocal of the power is finite too.
 double power_of_two(double length) {
   if (!(length > 0) || !std::isfinite(length)) return 1;
   return std::ldexp(1.0, std::clamp(std::ilogb(length), -1000, 1000));
 }
 
-/// Returns max_i |A_ij| of every column, (q,), and 1 for a column of zeros. A maximum has no
-/// rounding error, so the panels may be taken in any order.
+/// Returns max_i |A_ij| for every column j, (q,), or 1 for a column of zeros. A maximum has no
+/// rounding error, so the order in which panels are processed does not matter.
 Vec column_maxima(const Mat& A, int threads) {
   Mat maxima = Mat::Zero(std::max<Index>(1, panels_of(A.rows())), A.cols());
   for_panels(A.rows(), threads, [&](Index first, Index rows, Index panel) {
@@ -74,9 +75,9 @@ Vec column_maxima(const Mat& A, int threads) {
   return (most.array() > 0).select(most, 1.0);
 }
 
-/// Computes A <- A S for A (d, q) and a small S (q, r), panel by panel; the result is in the first
-/// r columns of A. The product of a panel goes through a temporary matrix because all of the panel
-/// is read until the product is complete.
+/// Computes A <- A S for A (d, q) and a small S (q, r), panel by panel. The result is in the first
+/// r columns of A. The product of each panel with S is first computed in a temporary matrix,
+/// because the panel must not be overwritten before the product is complete.
 void multiply_right(MutMat A, const Mat& S, int threads) {
   for_panels(A.rows(), threads, [&](Index first, Index rows, Index) {
     const Mat product = A.middleRows(first, rows) * S;
@@ -84,18 +85,18 @@ void multiply_right(MutMat A, const Mat& S, int threads) {
   });
 }
 
-/// Returns a small A (rows, columns) as the right factor of a product by kernels, with columns of
-/// zeros that fill the last register of each row.
+/// Returns a copy of a small A (rows, columns) that the kernels can multiply from the right:
+/// columns of zeros are appended, so that every row fills whole registers.
 Mat widen(const Mat& A) {
   Mat wide = Mat::Zero(A.rows(), round_up(A.cols(), kernels::kLane));
   wide.leftCols(A.cols()) = A;
   return wide;
 }
 
-/// Calls body(first row, rows, strip, part) for strips of kStripRows of the d rows, and returns the
-/// sum of the parts, (p, width). A strip (rows, width) is scratch memory whose rows fill whole
-/// registers; columns that `body` never writes are zero. The strips of a panel add to one part in
-/// the order of the rows, and sum_tree() adds the parts.
+/// Calls body(first row, rows, strip, part) for every strip of kStripRows of the d rows, and
+/// returns the sum of the parts, (p, width). A strip (rows, width) is scratch memory whose rows
+/// fill whole registers; columns of it that `body` never writes are zero. All strips of a panel are
+/// added to the same part, in the order of the rows, and sum_tree() adds the parts of the panels.
 template <class Body>
 Mat sum_over_strips(Index d, Index p, Index width, int threads, Body&& body) {
   std::vector<Mat> parts(static_cast<std::size_t>(std::max<Index>(1, panels_of(d))),
@@ -140,10 +141,10 @@ void add_inner(ConstMat A, Index first, Index rows, Index width, const double* s
 
 ConstMat as_const(const Mat& A) { return {A.data(), A.rows(), A.cols()}; }
 
-/// Returns S^{-1} for the Gram matrix G = S^T S (k, k) with S upper triangular. Returns nothing if
-/// G is too close to singular or has columns too long or too short, so that its rounding errors
-/// would be large. Columns are scaled to unit length first, so that G counts as regular whatever
-/// their lengths.
+/// Returns S^{-1} for the Gram matrix G = S^T S (k, k), where S is upper triangular. Returns
+/// nothing if rounding errors would be large: if G is too close to singular, or if the columns of S
+/// are too long or too short. The columns of S are scaled to unit length first, so that different
+/// lengths of the columns do not make G count as singular.
 std::optional<Mat> inverse_of_factor(const Mat& G) {
   const Vec squares = G.diagonal();
   if (!(squares.minCoeff() > kShortest && squares.maxCoeff() < 1 / kShortest)) return {};
@@ -154,12 +155,13 @@ std::optional<Mat> inverse_of_factor(const Mat& G) {
   return Mat(inverse_lengths.asDiagonal() * inverse);
 }
 
-/// Returns the coordinates (13), computed from Gram matrices, if off = B - B_star M is
-/// well-conditioned, as it is for almost every B; returns nothing otherwise. E_1 = off S^{-1}, with
-/// off^T off = S^T S, is orthonormal up to rounding errors times the squared condition number. A
-/// second such step, which also removes the rest of B_star from E_1, leaves only rounding errors.
-/// Every pass over the d rows computes all of its products while the rows are in a cache. R is
-/// computed from `off`, whose columns may differ by any power of ten.
+/// Computes the coordinates (13) from Gram matrices. Returns nothing if off = B - B_star M is
+/// ill-conditioned, which is rare. In a first step, E_1 = off S^{-1}, where off^T off = S^T S, is
+/// orthonormal up to rounding errors times the squared condition number of `off`. A second step of
+/// this kind, which also removes from E_1 the remaining component along B_star, leaves only
+/// rounding errors. Every pass over the d rows computes all of its products while the rows are in a
+/// cache. R is computed from `off`, since the lengths of the columns of `off` may differ by any
+/// power of ten.
 std::optional<Coordinates> by_grams(ConstMat B, ConstMat B_star, int threads) {
   const Index d = B.rows(), k = B.cols(), k_star = B_star.cols();
   const Index width = round_up(k, kernels::kLane);
@@ -208,9 +210,9 @@ std::optional<Coordinates> by_grams(ConstMat B, ConstMat B_star, int threads) {
 
 }  // namespace
 
-/// Returns A^T B, (p, q), such as M = B_star^T B and R = E^T B of (13). Each panel of rows yields a
-/// part, and sum_tree() adds the parts, so that the result has the same bits for any number of
-/// threads.
+/// Returns A^T B, (p, q), such as M = B_star^T B and R = E^T B of (13). Each panel of rows gives
+/// one matrix (p, q), and sum_tree() adds these matrices in a fixed order, so the result has the
+/// same bits for any number of threads.
 Mat inner_product(ConstMat A, ConstMat B, int threads) {
   std::vector<Mat> parts(static_cast<std::size_t>(std::max<Index>(1, panels_of(A.rows()))),
                          Mat::Zero(A.cols(), B.cols()));
@@ -222,16 +224,16 @@ Mat inner_product(ConstMat A, ConstMat B, int threads) {
   return parts[0];
 }
 
-/// Returns the R-factor of a small A, (min(rows, q), q). The signs of its rows are chosen so that
-/// the diagonal is positive, which makes the factorisation unique. (17) and Haar-distributed frames
-/// need this unique factor.
+/// Returns the R-factor of a small A, (min(rows, q), q). The signs of the rows of the R-factor are
+/// chosen so that its diagonal is positive, which makes the factorisation unique. Equation (17) and
+/// Haar-distributed frames need this unique R-factor.
 Mat small_r_factor(const Mat& A) {
   const Index r = std::min(A.rows(), A.cols());
   if (r == 0) return Mat(0, A.cols());
-  // Householder reflections square the entries of a column. Columns that are so long or short that
-  // the squares would overflow or underflow are scaled by powers of two, which is exact. The
-  // R-factor of the scaled columns is then scaled back: if S is the R-factor of A, then S D is the
-  // R-factor of A D.
+  // Householder reflections square the entries of a column. Columns so long or so short that these
+  // squares would overflow or underflow are multiplied by powers of two, which is exact. Afterwards
+  // the columns of the R-factor are divided by the same powers: if S is the R-factor of A, then S D
+  // is the R-factor of A D for a diagonal D.
   const Vec most = A.cwiseAbs().colwise().maxCoeff();
   const bool scaled = (most.array() > 0 && (most.array() < 1e-100 || most.array() > 1e100)).any();
   const Vec length = scaled ? Vec(most.unaryExpr(&power_of_two)) : Vec::Ones(A.cols());
@@ -244,10 +246,10 @@ Mat small_r_factor(const Mat& A) {
   return S;
 }
 
-/// The R-factor of a tall A (d, q) by the tree of QR factorisations known as TSQR: a factor for
-/// every panel of rows, then pairs of factors, stacked and factored again. Unlike the Cholesky
-/// factorisation of A^T A, this tree does not square the condition number. d alone decides the
-/// shape of the tree.
+/// Returns the R-factor of a tall A (d, q), computed by the tree of QR factorisations known as
+/// TSQR. First every panel of rows is factored; then pairs of R-factors are stacked on top of each
+/// other and factored again, until one R-factor is left. Unlike the Cholesky factorisation of A^T
+/// A, this tree does not square the condition number. The shape of the tree depends on d alone.
 Mat r_factor(ConstMat A, int threads) {
   std::vector<Mat> factors(static_cast<std::size_t>(std::max<Index>(1, panels_of(A.rows()))));
   for_panels(A.rows(), threads, [&](Index first, Index rows, Index panel) {
@@ -266,10 +268,11 @@ Mat r_factor(ConstMat A, int threads) {
   return factors[0];
 }
 
-/// Computes A <- A S^{-1} in place, with S the R-factor of A, twice. After one pass A is
-/// orthonormal up to rounding errors times the condition number of A; the second pass starts from a
-/// well-conditioned A and leaves only rounding errors. Every pass is a tree of small factorisations
-/// and one product by panels, so no reflection of length d is formed or applied.
+/// Makes the columns of A orthonormal in place, in two passes. Each pass computes the R-factor S of
+/// the current A and then A <- A S^{-1}. After the first pass A is orthonormal up to rounding
+/// errors times the condition number of the original A. The second pass starts from a
+/// well-conditioned A and leaves only rounding errors. Every pass consists of a tree of small
+/// factorisations and one product by panels, so no reflection of length d is formed or applied.
 void orthonormalise(MutMat A, int threads) {
   const Mat identity = Mat::Identity(A.cols(), A.cols());
   for (int pass = 0; pass < 2; ++pass) {
@@ -278,9 +281,10 @@ void orthonormalise(MutMat A, int threads) {
   }
 }
 
-/// Computes A <- A - B (B^T A), twice, for orthonormal B (d, p). The first pass leaves rounding
-/// errors relative to the part of A that it removed. These errors are large relative to the rest of
-/// A if most of A is in the span of B, (13). The second pass removes them.
+/// Removes from A its component along an orthonormal B (d, p), in two passes that each compute A <-
+/// A - B (B^T A). The rounding errors of the first pass are relative to the removed part of A. If
+/// most of A is in the span of B, (13), these errors are large relative to the part of A that
+/// remains, and the second pass removes them.
 void project_off(ConstMat B, MutMat A, int threads) {
   for (int pass = 0; pass < 2; ++pass) {
     const Mat overlap = inner_product(B, ConstMat(A.data(), A.rows(), A.cols()), threads);
@@ -291,26 +295,27 @@ void project_off(ConstMat B, MutMat A, int threads) {
   }
 }
 
-/// Finds coordinates (13) for a single use. They are computed from Gram matrices if these are
-/// regular, and by to_coordinates() otherwise.
+/// Finds coordinates (13) for a single use. The coordinates are computed from Gram matrices if
+/// these matrices are regular, and by to_coordinates() otherwise.
 Coordinates to_quick_coordinates(ConstMat B, ConstMat B_star, int threads) {
   if (auto regular = by_grams(B, B_star, threads)) return *std::move(regular);
   return to_coordinates(B, B_star, threads);
 }
 
 /// Finds the coordinates (13) of a given start: M = B_star^T B, an orthonormal basis E (d, e) of
-/// the part of B orthogonal to B_star, and R = E^T B. B_star is removed twice before any
-/// factorisation, and no factorisation squares the condition number. The directions of E then come
-/// from the singular vectors of the R-factor, since a rank has to be decided. Directions shorter
-/// than the rounding error of the longest one are dropped, and e <= min(k, d - k_star).
+/// the part of B orthogonal to B_star, and R = E^T B. B_star is projected off B twice before any
+/// factorisation, and no factorisation squares the condition number. The columns of E are computed
+/// from the singular vectors of the R-factor, because the rank e has to be determined. Singular
+/// vectors whose singular values are below the rounding error of the largest singular value are
+/// dropped, and e <= min(k, d - k_star).
 Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
   const Index d = B.rows(), k = B.cols();
   Coordinates result;
   result.M = inner_product(B_star, B, threads);
   Mat off = B;
   project_off(B_star, MutMat(off.data(), d, k), threads);
-  // The lengths of the columns may differ by any power of ten, for example for a distance of
-  // 1e-200. The rank is therefore decided after all columns have been scaled to equal length.
+  // The lengths of the columns may differ by any power of ten, for example if the distance is
+  // 1e-200. All columns are therefore scaled to equal length before the rank is determined.
   const Vec length = column_maxima(off, threads);
   const Mat scaled = off.array().rowwise() / length.transpose().array();
   const Mat S = r_factor(ConstMat(scaled.data(), d, k), threads);
@@ -326,33 +331,33 @@ Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
     result.E.middleRows(first, rows).noalias() = scaled.middleRows(first, rows) * directions;
   });
   const MutMat E(result.E.data(), d, e);
-  // In directions of small singular values, the division enlarges the rounding errors along B_star.
-  // B_star is therefore removed again before the last orthonormalisation.
+  // Division by a small singular value enlarges the rounding errors along B_star. The component of
+  // E along B_star is therefore removed once more before the last orthonormalisation.
   project_off(B_star, E, threads);
   if (e > 0) orthonormalise(E, threads);
-  // R is computed from `off`, since the columns of `scaled` have other lengths and scaling them has
-  // rounded their entries.
+  // R is computed from `off` instead of `scaled`, since the scaling has changed the lengths of the
+  // columns and rounded their entries.
   result.R = inner_product(ConstMat(E.data(), d, e), ConstMat(off.data(), d, k), threads);
   return result;
 }
 
-/// Computes B = B_star M + E R at full size, (d, k), panel by panel. A run in the coordinates (13)
-/// computes B at most once.
+/// Computes B = B_star M + E R at full size, (d, k), panel by panel. A run that works in the
+/// coordinates (13) computes B at full size at most once.
 void from_coordinates(ConstMat B_star, ConstMat M, ConstMat E, ConstMat R, MutMat out,
                       int threads) {
   for_panels(out.rows(), threads, [&](Index first, Index rows, Index) {
-    // Each panel is computed in a matrix of Eigen's own: how Eigen cuts a product into blocks
-    // depends on the address of the result, and the blocks decide the last bits.
+    // Each panel is computed in a matrix that Eigen allocates. How Eigen cuts a product into blocks
+    // depends on the address of the result, and the blocks determine the last bits of the product.
     Mat panel = B_star.middleRows(first, rows) * M;
     panel.noalias() += E.middleRows(first, rows) * R;
     out.middleRows(first, rows) = panel;
   });
 }
 
-/// Fills `out` (d, k) with a Haar-distributed frame, orthogonal to the columns of `off` if it has
-/// any. The orthonormal factor of a matrix of standard normals is Haar-distributed if the
-/// triangular factor has a positive diagonal. The normals of row i are a function of the key and i;
-/// i takes two words of the counter, since d may exceed 2^32.
+/// Fills `out` (d, k) with a Haar-distributed frame. If `off` has columns, the frame is orthogonal
+/// to these columns. The orthonormal factor Q of a matrix of standard normals is Haar-distributed
+/// if the diagonal of the triangular factor is positive. The normals of row i are a function of the
+/// key and i. The index i takes two words of the counter, since d may exceed 2^32.
 void haar(Key key, ConstMat off, MutMat out, int threads) {
   parallel_for(threads, panels_of(out.rows()), [&](Index panel, int) {
     const Index end = std::min((panel + 1) * kPanelRows, out.rows());
@@ -364,10 +369,10 @@ void haar(Key key, ConstMat off, MutMat out, int threads) {
   orthonormalise(out, threads);
 }
 
-/// Returns [M; R] of a Haar-distributed start with B^T B = scale^2 I, the variant *Random start* of
-/// (19). It is N = [G; bartlett(k, d - k_star)^T], (k_star + min(k, d - k_star), k), times scale
-/// and the inverse of the R-factor of N. The lower rows of N have the distribution of the R-factor
-/// of d - k_star rows of normals, so no array of size d is needed.
+/// Returns [M; R] of a Haar-distributed start with B^T B = scale^2 I, by the variant *Random start*
+/// of (19). With N = [G; bartlett(k, d - k_star)^T], (k_star + min(k, d - k_star), k), and its
+/// R-factor S, the result is scale N S^{-1}. The lower rows of N have the same distribution as the
+/// R-factor of d - k_star rows of standard normals, so no array of size d is needed.
 Mat random_start(Key key, double d, Index k_star, Index k, double scale) {
   Sequence draws(key);
   Mat in_span(k_star, k);
@@ -382,18 +387,19 @@ Mat random_start(Key key, double d, Index k_star, Index k, double scale) {
   return scale * N;
 }
 
-/// Returns an orthogonal Q (k, k) with M Q = [M_1 0], by which (14) turns the learner for k >
-/// k_star. Q comes from the factorisation M^T = Q T, for which M Q = T^T is lower triangular. M is
-/// first divided by its largest entry, so that squares neither overflow nor underflow; this does
-/// not change Q.
+/// Returns an orthogonal Q (k, k) with M Q = [M_1 0], by which (14) multiplies the learner from the
+/// right if k > k_star. Q is the orthogonal factor of M^T = Q T, so M Q = T^T is lower triangular.
+/// M is first divided by its largest entry, so that the squares of its entries neither overflow nor
+/// underflow; this division does not change Q.
 Mat start_rotation(const Mat& M) {
   const double most = M.cwiseAbs().maxCoeff();
   const auto qr = factor_qr(most > 0 ? Mat(M.transpose() / most) : Mat(M.transpose()));
   return orthonormal_columns(qr, M.cols());
 }
 
-/// Returns the R-factor of A (rows, k) with k rows: if A has fewer than k rows, zeros fill the
-/// rest. Engines whose R is a new R-factor in every round need a state of one shape.
+/// Returns the R-factor of A (rows, k) as a matrix of k rows. If A has fewer than k rows, the
+/// remaining rows of the result are zero. Engines that replace R by a new R-factor in every round
+/// need this, since the shape of their state must not change.
 Mat square_r_factor(const Mat& A, int threads) {
   const Index k = A.cols();
   Mat R = Mat::Zero(k, k);
@@ -403,23 +409,23 @@ Mat square_r_factor(const Mat& A, int threads) {
   return R;
 }
 
-/// Returns Z Q for Z = [M; R] with Q = start_rotation(M) if k > k_star, and Z itself otherwise. Q
-/// multiplies both blocks from the right, which changes the learner's basis and no measurement. If
-/// M has full rank, the leading block of M Q is regular, as the Meter requires.
+/// Returns Z Q with Q = start_rotation(M) for Z = [M; R] if k > k_star, and Z itself if k <=
+/// k_star. Q multiplies both M and R from the right. This changes the basis of the learner, but no
+/// measurement. If M has full rank, the leading block of M Q is regular, as the Meter requires.
 Mat in_regular_frame(Mat Z, Index k_star) {
   const Index k = Z.cols();
   if (k_star == 0 || k <= k_star) return Z;
   Z = Mat(Z * start_rotation(Z.topRows(k_star)));
-  // By the choice of Q, this block is zero except for rounding.
+  // Q was chosen so that this block of M Q is zero except for rounding errors.
   Z.topRightCorner(k_star, k - k_star).setZero();
   return Z;
 }
 
-/// Brings a B at full size to the coordinates that measurements need, (20) and (21), (k_star + k,
-/// k): M = B_star^T B, and below it the R-factor of the part of B orthogonal to B_star. This
-/// R-factor is R of (13) up to an orthogonal factor from the left, which changes no measurement,
-/// and computing it needs no basis E. With k_star = 0 there is no truth, and the result is the
-/// R-factor of B.
+/// Converts a B at full size to the coordinates (k_star + k, k) from which (20) and (21) are
+/// measured: M = B_star^T B and, below M, the R-factor of the part of B orthogonal to B_star. This
+/// R-factor equals R of (13) up to multiplication by an orthogonal matrix from the left, which
+/// changes no measurement. Computing the R-factor needs no basis E. If k_star = 0, there is no
+/// B_star, and the result is the R-factor of B.
 Mat measured(const Mat& B, const Mat& B_star, int threads) {
   const Index d = B.rows(), k = B.cols(), k_star = B_star.cols();
   const ConstMat star(B_star.data(), d, k_star);
@@ -433,8 +439,7 @@ Mat measured(const Mat& B, const Mat& B_star, int threads) {
 }
 
 Stages coordinates_cost(double rows, Index k, Index columns) {
-  // kReadings is how often each number is read, and kFlops the operations for each number and each
-  // column of B.
+  // Each number is read kReadings times, and takes kFlops operations for each column of B.
   constexpr double kReadings = 12, kFlops = 10;
   const double numbers = rows * static_cast<double>(columns);
   return {{0, 0, kReadings * 8 * numbers}, {kFlops * static_cast<double>(k) * numbers}};

@@ -37,9 +37,9 @@ constexpr std::array<std::pair<const char*, Record>, 15> kRecords{{
     {"eta", Record::eta},
 }};
 
-/// Returns the min(rows, columns) singular values of A in falling order: NaNs for a matrix that is
-/// not finite, zeros for an empty one. Jacobi's method is used because the small singular values
-/// are wanted accurately as well.
+/// Returns the min(rows, columns) singular values of A in falling order. Returns NaNs if A is not
+/// finite, and zeros if A is empty. Uses Jacobi's method because small singular values must be
+/// accurate too.
 Vec singular_values(const Mat& A) {
   if (A.size() == 0) return Vec::Zero(std::min(A.rows(), A.cols()));
   if (!A.allFinite()) return Vec::Constant(std::min(A.rows(), A.cols()), kNaN);
@@ -53,10 +53,10 @@ Vec eigenvalues(const Mat& symmetric) {
   return solver.eigenvalues();
 }
 
-/// Returns the root of the smallest or the largest eigenvalue of the mean of v v^T over the rows v
-/// of an (n, p) matrix, (21). It is computed as a singular value of the matrix of rows: forming the
-/// mean would square the singular values and lose half of the digits of the smallest one. With
-/// fewer rows than columns the mean is singular.
+/// Returns the square root of the smallest or the largest eigenvalue of the mean of v v^T over the
+/// rows v of an (n, p) matrix, (21). The square root is computed as a singular value of the matrix
+/// itself: forming the mean would square the singular values and lose half of the digits of the
+/// smallest singular value. If n < p, the mean is singular, and its smallest eigenvalue is 0.
 double moment_root(const Mat& rows, bool smallest) {
   if (smallest && rows.rows() < rows.cols()) return 0;
   const Vec values = singular_values(rows) / std::sqrt(static_cast<double>(rows.rows()));
@@ -66,9 +66,9 @@ double moment_root(const Mat& rows, bool smallest) {
 double square(double x) { return x * x; }
 
 /// Computes X <- U^{-1} L^{-1} X in place, for the unit lower triangular L and the upper triangular
-/// U that lie side by side in LU (n, n); X is (n, p). Rows are eliminated by products of a row of
-/// LU with the rows of X above or below it, which is as fast as Eigen's solver and allocates
-/// nothing.
+/// U that lie side by side in LU (n, n); X is (n, p). Each row of X is updated by a product of a
+/// row of LU with the rows of X above or below. This is as fast as Eigen's solver and allocates no
+/// memory.
 void solve_factored(const Mat& LU, Mat& X) {
   const Index n = LU.rows();
   for (Index i = 1; i < n; ++i) X.row(i).noalias() -= LU.row(i).head(i) * X.topRows(i);
@@ -79,9 +79,10 @@ void solve_factored(const Mat& LU, Mat& X) {
   }
 }
 
-/// Divides each column of A by the power of two of its largest entry. The result has the same span,
-/// its squares neither overflow nor underflow, and the division is exact. Columns of zeros and
-/// columns that are not finite stay unchanged.
+/// Divides each column of A by the power of two of the largest entry of the column. The columns of
+/// the result have the same span as those of A, the squares of their entries neither overflow nor
+/// underflow, and the division is exact. Columns of zeros and columns that are not finite stay
+/// unchanged.
 Mat with_unit_columns(Mat A) {
   for (Index j = 0; j < A.cols(); ++j) {
     const double most = A.rows() > 0 ? A.col(j).cwiseAbs().maxCoeff() : 0;
@@ -92,15 +93,16 @@ Mat with_unit_columns(Mat A) {
   return A;
 }
 
-/// Returns t / sqrt(1 + t^2), which has the relative accuracy of t however small t is, (14); 1 -
-/// cos^2 has no correct digits below about 1e-16. For t beyond 1e150 the square would overflow, and
-/// the sine is 1 up to rounding.
+/// Returns the sine t / sqrt(1 + t^2) of the angle with the tangent t. The sine has the relative
+/// accuracy of t even for very small t, (14), whereas the difference 1 - cos^2 has no correct
+/// digits if it is below about 1e-16. For t >= 1e150 the square of t could overflow, and the sine
+/// is 1 up to rounding.
 double sine_of_tangent(double t) { return t < 1e150 ? t / std::sqrt(1 + t * t) : 1; }
 
 }  // namespace
 
-/// Looks up a record by its public name; Python has checked the name before and raises an error
-/// with a clearer message.
+/// Looks up a record by its public name. Before a call, the Python package checks the name and
+/// raises an error with a clearer message if the name is unknown.
 Record record_named(const std::string& name) {
   for (const auto& [known, record] : kRecords) {
     if (name == known) return record;
@@ -108,8 +110,8 @@ Record record_named(const std::string& name) {
   throw std::invalid_argument("no record is named " + name);
 }
 
-/// Marks the outputs of the round's tasks from which a record is computed. A round computes losses,
-/// adapted heads and true heads only where they are requested.
+/// Marks the outputs of the round's tasks from which a record is computed. A round computes the
+/// losses, the adapted heads or the true heads of its tasks only if they are requested.
 void request(Record record, TaskOutputs& outputs) {
   switch (record) {
     case Record::loss_in:
@@ -131,16 +133,16 @@ void request(Record record, TaskOutputs& outputs) {
   }
 }
 
-/// Returns the time of one measurement of a record in calls of kernels, the unit of Work::calls.
-/// The matrices are at most k by k, so the time is spent on the loops of a factorisation rather
-/// than on arithmetic. The coefficients are empirical.
+/// Returns the time of one measurement of a record, in units of the time of a kernel call, as in
+/// Work::calls. The matrices are at most k by k, so a factorisation spends its time on loop
+/// overhead rather than on arithmetic. The coefficients were fitted to measurements.
 double calls_of(Record record, Index k_star, Index k, Index n) {
   const auto of_singular_values = [](double size) {
     return 6 * size * size + size * size * size / 4;
   };
   const auto of_solver = [](double size) { return 7 * size + 2 * size * size; };
-  // Eigen reduces n rows to a square of the smaller side by a QR factorisation before the
-  // rotations.
+  // Before its rotations, Eigen reduces the (n, width) matrix by a QR factorisation to a square
+  // matrix with min(n, width) rows.
   const auto of_moments = [&](Index width) {
     const auto least = static_cast<double>(std::min(n, width));
     const auto most = static_cast<double>(std::max(n, width));
@@ -174,8 +176,8 @@ double calls_of(Record record, Index k_star, Index k, Index n) {
 }
 
 /// Returns true for records of the representation, which need [M; R], and false for records of the
-/// head and of the tasks. An engine on data at full size brings B to coordinates only for records
-/// of the representation.
+/// head or of the tasks. An engine on data at full size converts B to coordinates only if a record
+/// of the representation is requested.
 bool needs_state(Record record) {
   switch (record) {
     case Record::dist:
@@ -190,19 +192,22 @@ bool needs_state(Record record) {
   }
 }
 
-/// Takes the memory for the smaller of the two Gram matrices and its solver, once.
+/// Allocates the memory for the smaller of the two Gram matrices of A and for its eigenvalue
+/// solver.
 SpectralNorm::SpectralNorm(Index rows, Index columns)
     : gram_(std::min(rows, columns), std::min(rows, columns)), solver_(std::min(rows, columns)) {}
 
-/// Returns the largest singular value of A, as the root of the largest eigenvalue of the smaller
-/// Gram matrix. A is first divided by its largest entry, so that squares neither overflow nor
-/// underflow: the square of a distance of 1e-290 would be below the smallest double.
+/// Returns the largest singular value of A, computed as the square root of the largest eigenvalue
+/// of the smaller of A A^T and A^T A. A is first divided by its largest entry, so that the squares
+/// of its entries neither overflow nor underflow. For example, the square of a distance of 1e-290
+/// would be below the smallest double.
 double SpectralNorm::operator()(Mat& A) {
   if (A.size() == 0) return 0;
   const double scale = A.cwiseAbs().maxCoeff();
   if (scale == 0 || !std::isfinite(scale)) return scale;
   A /= scale;
-  // Squaring loses no digits of the largest eigenvalue; it would lose digits of the small ones.
+  // Forming the Gram matrix loses no digits of its largest eigenvalue, but it would lose digits of
+  // its small eigenvalues.
   if (A.rows() < A.cols()) {
     gram_.noalias() = A * A.transpose();
   } else {
@@ -213,8 +218,8 @@ double SpectralNorm::operator()(Mat& A) {
   return scale * std::sqrt(std::max(0.0, solver_.eigenvalues().maxCoeff()));
 }
 
-/// Takes the memory of every matrix that dist() works on for k = k_star, so that a run that records
-/// the distance in each round does not allocate.
+/// Allocates the memory of all matrices that dist() uses for k = k_star, so that a run that records
+/// the distance in every round allocates no memory during the rounds.
 Meter::Meter(Index k_star, Index e, Index k)
     : k_star_(k_star),
       e_(e),
@@ -226,12 +231,12 @@ Meter::Meter(Index k_star, Index e, Index k)
       norm_(e, std::min(k, k_star)),
       scratch_(static_cast<std::size_t>(kernels::distance_scratch(k, e))) {}
 
-/// Fills tangents_, (e, min(k, k_star)), with a matrix whose singular values are the tangents of
-/// the principal angles between span(B) and span(B_star), (20) and (14). Returns false if M is
+/// Writes to tangents_, (e, min(k, k_star)), a matrix whose singular values are the tangents of the
+/// principal angles between span(B) and span(B_star), (20) and (14). Returns false if M is
 /// singular, so that an angle is 90 degrees, or if the columns of B are numerically dependent.
 bool Meter::tangent_matrix(const Mat& Z) {
-  // The tangents are the singular values of R M^{-1}: the error of B is in R alone, and its
-  // relative accuracy is kept down to the smallest doubles.
+  // The tangents are the singular values of R M^{-1}. B deviates from span(B_star) by E R alone, so
+  // the tangents are as accurate relative to their size as R is, down to the smallest doubles.
   if (k_ == k_star_) return from_inverse(Z.topRows(k_), Z.bottomRows(e_)) && tangents_.allFinite();
   const Mat scaled = with_unit_columns(Z);
   const auto M = scaled.topRows(k_star_);
@@ -251,21 +256,22 @@ bool Meter::tangent_matrix(const Mat& Z) {
   // part of A orthogonal to these columns.
   if (find_rank(scaled) < k_) return false;
   if (!from_inverse(M.leftCols(k_star_), R.leftCols(k_star_))) return false;
-  // The null space of M is the graph [-M_1^{-1} M_N; I]; tangents_ holds A at this point. The
-  // columns are scaled to equal length, since surplus directions fade at different rates and each
-  // of them counts.
+  // The columns of [-M_1^{-1} M_N; I] span the null space of M. At this point tangents_ holds A.
+  // The columns of R_N - A M_N are scaled to equal length: during a run they shrink at different
+  // rates, and each of them affects the span.
   const Index surplus = k_ - k_star_;
   const Mat beyond = with_unit_columns(R.rightCols(surplus) - tangents_ * M.rightCols(surplus));
   if (!beyond.allFinite()) return false;
   const auto qr = factor_qr(beyond);
   const Mat Q = orthonormal_columns(qr, std::min(e_, surplus));
-  // Projects twice, for the reason given at project_off().
+  // The projection is made twice, for the reason given at project_off().
   for (int pass = 0; pass < 2; ++pass) tangents_ -= Q * (Q.transpose() * tangents_);
   return tangents_.allFinite();
 }
 
-/// Computes tangents_ <- R_1 M_1^{-1}, (e, k_star), as x^T, where an LU factorisation with pivots
-/// solves M_1^T x = R_1^T; no inverse is formed. Returns false if a pivot is zero.
+/// Computes tangents_ <- R_1 M_1^{-1}, (e, k_star), without forming the inverse: an LU
+/// factorisation with pivots solves M_1^T x = R_1^T, and the result is x^T. Returns false if a
+/// pivot is zero.
 template <class Square, class Off>
 bool Meter::from_inverse(const Square& M_1, const Off& R_1) {
   square_ = M_1.transpose();
@@ -277,10 +283,11 @@ bool Meter::from_inverse(const Square& M_1, const Off& R_1) {
   return true;
 }
 
-/// Returns the distance of (20), which is the sine of the largest angle. It is computed from the
-/// tangent rather than from the cosine, because 1 - cos^2 has no correct digits below 1e-16. For k
-/// < k_star some direction of B_star is orthogonal to span(B), and the distance is 1. Small states
-/// use the kernel that also serves panels of trials.
+/// Returns the distance of (20), which is the sine of the largest principal angle. The sine is
+/// computed from the tangent of the angle instead of the cosine, because the difference 1 - cos^2
+/// has no correct digits if it is below 1e-16. For k < k_star some vector in span(B_star) is
+/// orthogonal to span(B), so the distance is 1. For small states the distance is computed by the
+/// kernel that also serves panels of trials.
 double Meter::dist(const Mat& Z) {
   if (k_ < k_star_) return 1;
   if (k_ == k_star_ && k_ <= kernels::kMostAngles) {
@@ -292,9 +299,9 @@ double Meter::dist(const Mat& Z) {
   return sine_of_tangent(norm_(tangents_));
 }
 
-/// Returns the tangents of all min(k, k_star) angles, the largest first. The state has e rows off
-/// the span, so at most e tangents are not zero. B = 0 spans no direction of B_star, and all its
-/// angles count as right angles, in accordance with dist().
+/// Returns the tangents of all min(k, k_star) principal angles, the largest first. R has e rows, so
+/// at most e of the tangents are not zero. If B = 0, all angles count as right angles, as in dist(),
+/// since the span of B has no vector other than 0.
 Vec Meter::tangents(const Mat& Z) {
   if (Z.size() > 0 && (Z.array() == 0).all()) {
     return Vec::Constant(std::min(k_, k_star_), kInfinity);
@@ -303,30 +310,31 @@ Vec Meter::tangents(const Mat& Z) {
   Vec all = Vec::Zero(std::min(k_, k_star_));
   const Vec values = singular_values(tangents_);
   all.head(values.size()) = values;
-  // The rounding error of every singular value is relative to the largest one. If the largest angle
-  // exceeds 45 degrees, quotients of sines and cosines have smaller errors.
+  // The rounding error of every singular value is relative to the largest singular value. If the
+  // largest angle exceeds 45 degrees, quotients of sines and cosines have smaller errors.
   return all.size() > 0 && all[0] > 1 ? tangents_by_cosines(Z) : all;
 }
 
 /// Returns the tangents as quotients of sines and cosines, which are singular values of blocks of Q
 /// in the factorisation B = Q S. The absolute errors of the sines and cosines are of the order of
-/// rounding errors. This method is for angles near 90 degrees and for singular M, where a tangent
-/// is infinite. Tangents below 1e-16 that it returns have no correct digits.
+/// rounding errors. This method serves angles near 90 degrees, and a singular M, for which a
+/// tangent is infinite. If a returned tangent is below 1e-16, it has no correct digits.
 Vec Meter::tangents_by_cosines(const Mat& Z) const {
   const Index count = std::min(k_, k_star_);
   const auto qr = factor_qr(with_unit_columns(Z));
   const Mat Q = orthonormal_columns(qr, k_);
   const Mat top = Q.topRows(k_star_);
-  // If k < k_star, the sines are the singular values of the part of Q orthogonal to B_star.
-  // Otherwise Q may have more columns than there are angles, and the sines are the singular values
-  // of the part of B_star orthogonal to B.
+  // If k < k_star, the sines are the singular values of the part of Q orthogonal to B_star. If k >=
+  // k_star, Q may have more columns than there are angles, and the sines are the singular values of
+  // the part of B_star orthogonal to B.
   Mat off = Q.bottomRows(e_);
   if (k_ >= k_star_) off = Mat::Identity(Z.rows(), k_star_) - Q * top.transpose();
   Vec sines = Vec::Zero(count);
   const Vec all_sines = singular_values(off).cwiseMin(1.0);
   const Index known = std::min(count, all_sines.size());
   sines.head(known) = all_sines.head(known);
-  // The sines are in falling order, and the cosines of the same angles in rising order.
+  // The sines are in falling order, so the cosines are reversed into rising order, which is the
+  // order of the same angles.
   const Vec cosines = singular_values(top).head(count).reverse();
   Vec all(count);
   for (Index i = 0; i < count; ++i) {
@@ -335,18 +343,18 @@ Vec Meter::tangents_by_cosines(const Mat& Z) const {
   return all;
 }
 
-/// Returns how many columns of a row of results a record takes: one for each angle for `angles`,
-/// and one for every other record.
+/// Returns how many columns a record takes in a row of results: the record `angles` takes one
+/// column for each angle, and every other record takes one column.
 Index Meter::columns(Record record) const {
   return record == Record::angles ? std::min(k_, k_star_) : 1;
 }
 
 /// Computes one record, (20) or (21), from the state Z = [M; R] (k_star + e, k), the head w, and
-/// the outputs of the round's tasks. Records that need no state accept an empty Z.
+/// the outputs of the round's tasks. If a record does not need the state, Z may be empty.
 void Meter::measure(Record record, const Mat& Z, const Vec& w, double alpha,
                     const TaskOutputs& tasks, double* out) {
-  // B^T B = Z^T Z, as the basis [B_star, E] is orthonormal; so |I - alpha B^T B| is the largest |1
-  // - alpha lambda|.
+  // The basis [B_star, E] is orthonormal, so B^T B = Z^T Z, and |I - alpha B^T B| is the largest |1
+  // - alpha lambda| over the eigenvalues lambda of Z^T Z.
   const auto gram_eigenvalues = [&] { return eigenvalues(Z.transpose() * Z); };
   switch (record) {
     case Record::dist:
@@ -355,7 +363,7 @@ void Meter::measure(Record record, const Mat& Z, const Vec& w, double alpha,
     case Record::angles:
       MutVec(out, columns(record)) = tangents(Z).array().atan();
       return;
-    // The losses are the rows of tasks.losses in the order of their records.
+    // The rows of tasks.losses are the losses in the order of the loss records below.
     case Record::loss_in:
     case Record::loss_adapted:
     case Record::loss_out:

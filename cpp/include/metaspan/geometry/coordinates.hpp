@@ -1,6 +1,6 @@
-// The coordinates of (13), B = B_star M + E R with E orthonormal and orthogonal to B_star:
-// conversions between coordinates and full size, random starts, and the linear algebra that both
-// need.
+// The coordinates M and R of (13), B = B_star M + E R, where E has orthonormal columns that are
+// orthogonal to B_star. The functions convert between these coordinates and B at full size, draw
+// random starts, and provide the linear algebra for both.
 #pragma once
 
 #include "metaspan/base/base.hpp"
@@ -9,26 +9,28 @@
 
 namespace metaspan {
 
-/// B in the coordinates of (13), and a basis E of the part of B off B_star.
+/// The coordinates M and R of B in (13), and the orthonormal basis E of the part of B orthogonal to
+/// B_star.
 struct Coordinates {
   Mat M;  // (k_star, k)
   Mat R;  // (e, k)
   Mat E;  // (d, e)
 };
 
-/// Returns A^T B, (p, q), in O(d p q). Products of row panels of fixed size are added in a fixed
-/// tree, so that the bits do not depend on the number of threads.
+/// Returns A^T B, (p, q), in O(d p q). A and B are cut into panels of a fixed number of rows, and
+/// the products of the panels are added in a fixed tree, so that the bits do not depend on the
+/// number of threads.
 Mat inner_product(ConstMat A,  // (d, p)
                   ConstMat B,  // (d, q)
                   int threads);
 
-/// Returns the R-factor of A with a nonnegative diagonal, (min(rows, q), q). Runs serially, so it
-/// is meant for small A. Columns of very large or very small norm are scaled first, so that squares
-/// neither overflow nor underflow.
+/// Returns the R-factor of A with a nonnegative diagonal, (min(rows, q), q). The function runs on
+/// one thread and is meant for small A. Columns of very large or very small norm are scaled first,
+/// so that the squares of their entries neither overflow nor underflow.
 Mat small_r_factor(const Mat& A);  // (rows, q)
 
 /// Returns the R-factor of A, (min(d, q), q), in O(d q^2), by a fixed tree of QR factorisations of
-/// row panels.
+/// panels of rows.
 Mat r_factor(ConstMat A,  // (d, q)
              int threads);
 
@@ -37,20 +39,22 @@ Mat r_factor(ConstMat A,  // (d, q)
 void orthonormalise(MutMat A,  // (d, q), d >= q, in and out
                     int threads);
 
-/// Computes A <- A - B (B^T A) twice. The first pass leaves a component of A along B as large as
-/// the rounding error of the part that it removes; the second pass removes this component.
+/// Removes from A its component along B in two passes, each of which computes A <- A - B (B^T A).
+/// After the first pass, a component along B remains that is as large as the rounding error of the
+/// removed part; the second pass removes this remainder.
 void project_off(ConstMat B,  // (d, p) orthonormal columns
                  MutMat A,    // (d, q), in and out
                  int threads);
 
-/// Converts B to the coordinates of (13). E spans the numerical range of the part of B off B_star,
-/// so that e <= min(k, d - k_star).
+/// Converts B to the coordinates of (13). E spans the numerical range of the part of B orthogonal
+/// to B_star, so the number e of its columns is at most min(k, d - k_star).
 Coordinates to_coordinates(ConstMat B,       // (d, k)
                            ConstMat B_star,  // (d, k_star) orthonormal columns
                            int threads);
 
-/// A faster to_coordinates(), whose E may be another basis of the same span. Only for coordinates
-/// that are used once: files and runs depend on the basis that to_coordinates() finds.
+/// A faster version of to_coordinates(), which may return a different basis E of the space that
+/// to_coordinates() finds. Call it only for coordinates that are used once, because runs and their
+/// files depend on the basis that to_coordinates() returns.
 Coordinates to_quick_coordinates(ConstMat B, ConstMat B_star, int threads);
 
 /// Computes out = B_star M + E R, (13), in O(d k (k_star + e)).
@@ -61,7 +65,7 @@ void from_coordinates(ConstMat B_star,  // (d, k_star)
                       MutMat out,       // (d, k)
                       int threads);
 
-/// Draws Haar-distributed orthonormal columns in the orthogonal complement of the columns of `off`.
+/// Draws Haar-distributed orthonormal columns that are orthogonal to all columns of `off`.
 void haar(Key key, ConstMat off,  // (d, p) orthonormal columns, p = 0 for none
           MutMat out,             // (d, k), k <= d - p
           int threads);
@@ -70,8 +74,9 @@ void haar(Key key, ConstMat off,  // (d, p) orthonormal columns, p = 0 for none
 /// I, without any array of size d, (19).
 Mat random_start(Key key, double d, Index k_star, Index k, double scale);
 
-/// Returns, for k > k_star, an orthogonal Q (k, k) with M Q = [M_1 0] and M_1 (k_star, k_star).
-/// Small angles that are computed from B Q keep their relative accuracy, (14).
+/// Returns, for k > k_star, an orthogonal Q (k, k) such that M Q = [M_1 0] with a square block M_1
+/// (k_star, k_star). Principal angles computed from B Q keep their relative accuracy even if the
+/// angles are small, (14).
 Mat start_rotation(const Mat& M);
 
 /// Returns the R-factor of A as a square matrix (k, k), filled up with rows of zeros if A has fewer
@@ -83,8 +88,8 @@ Mat square_r_factor(const Mat& A,  // (rows, k)
 Mat in_regular_frame(Mat Z, Index k_star);
 
 /// Returns the coordinates [M; R], (k_star + k, k), from which the records of B are computed, in
-/// the frame of in_regular_frame(). R is known up to an orthogonal factor from the left, on which
-/// no record depends.
+/// the frame of in_regular_frame(). R is determined only up to multiplication by an orthogonal
+/// matrix from the left, and no record depends on this matrix.
 Mat measured(const Mat& B,       // (d, k)
              const Mat& B_star,  // (d, k_star), k_star may be 0
              int threads);
@@ -93,11 +98,11 @@ Mat measured(const Mat& B,       // (d, k)
 /// together.
 Stages coordinates_cost(double rows, Index k, Index columns);
 
-/// Returns the work of haar(), without that of drawing random numbers, for `columns` columns of a
-/// start that has k columns.
+/// Returns the work of haar() for `columns` columns of a start that has k columns. The work of
+/// drawing the random numbers is not included.
 Stages haar_cost(double d, Index columns, Index k);
 
-/// Returns the bytes that measured() needs, B in double included.
+/// Returns the bytes of memory that measured() needs, including B in double precision.
 double measured_bytes(Index d, Index k);
 
 }  // namespace metaspan

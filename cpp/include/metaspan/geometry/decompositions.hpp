@@ -1,11 +1,11 @@
-// Eigen's decompositions of a Mat. They are compiled in one file, since each would add up to half a
-// minute to the compilation of every file that uses it: all other files call these functions, and
-// read the factors from Eigen's classes.
+// Eigen's decompositions of a Mat. These decompositions are compiled in one file only, since each
+// of them would add up to half a minute to the compilation of every file that uses it. All other
+// files call the functions below, and read the factors from Eigen's classes.
 #pragma once
 
 #include "metaspan/base/base.hpp"
 
-// Included after base.hpp, which has Eigen's settings.
+// Eigen must be included after base.hpp, which has Eigen's settings.
 #include <Eigen/Eigenvalues>
 #include <Eigen/LU>
 #include <Eigen/QR>
@@ -26,14 +26,16 @@ Mat orthonormal_columns(const Eigen::HouseholderQR<Mat>& qr,  // of an (m, n)
 /// Returns the numerical rank of A.
 Index find_rank(const Mat& A);  // (m, n)
 
-/// Factors A with row pivots. Does not allocate if `lu` was constructed for the size of A.
+/// Computes the LU factorisation of A with row pivots. Allocates no memory if `lu` was constructed
+/// for the size of A.
 void factor_lu(const Mat& A, Eigen::PartialPivLU<Mat>& lu);  // (n, n)
 
-/// Returns S^{-1}, upper triangular, for G = S^T S; NaN if G is not positive definite.
+/// Returns S^{-1} for the upper triangular S with G = S^T S, or a matrix of NaNs if G is not
+/// positive definite.
 Mat inverse_cholesky(const Mat& G);  // (n, n)
 
-/// Computes the eigenvalues of a symmetric S, and its eigenvectors if `eigenvectors` is true. Does
-/// not allocate if `solver` was constructed for the size of S.
+/// Computes the eigenvalues of a symmetric S, and its eigenvectors if `eigenvectors` is true.
+/// Allocates no memory if `solver` was constructed for the size of S.
 void solve_symmetric(const Mat& S,  // (n, n)
                      bool eigenvectors, Eigen::SelfAdjointEigenSolver<Mat>& solver);
 

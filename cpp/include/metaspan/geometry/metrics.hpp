@@ -1,5 +1,5 @@
-// The records of a run, (20) and (21): the task outputs that each record needs, and its computation
-// from the state [M; R], w and these outputs.
+// The records of a run, (20) and (21): which task outputs each record needs, and how the record is
+// computed from the state [M; R], w and these outputs.
 #pragma once
 
 #include <string>
@@ -38,27 +38,29 @@ enum class Record {
   eta,
 };
 
-/// Returns the record with a public name. Throws std::invalid_argument for an unknown one.
+/// Returns the record that has the public name `name`. Throws std::invalid_argument if there is
+/// none.
 Record record_named(const std::string& name);
 
-/// Whether measuring the record needs [M; R]; if not, the outputs of the tasks or the head suffice.
+/// Whether the record is measured from [M; R]. A record for which this is false is measured from
+/// the outputs of the tasks or from the head w.
 bool needs_state(Record record);
 
-/// Returns the time that measuring the record takes for n tasks, as a number of kernel calls. The
-/// time of converting the state to coordinates is not included.
+/// Returns the time of one measurement of the record for n tasks, in units of the time of a kernel
+/// call. The time for converting the state to coordinates is not included.
 double calls_of(Record record, Index k_star, Index k, Index n);
 
 /// Sets the flags of the task outputs that the record needs.
 void request(Record record, TaskOutputs& outputs);
 
-/// Computes the spectral norms of matrices of one shape, which it scales so that squares neither
-/// overflow nor underflow. A call allocates memory only if Eigen does so in a product of large
-/// matrices.
+/// Computes spectral norms of matrices of one shape. Each matrix is scaled first, so that the
+/// squares of its entries neither overflow nor underflow. A call allocates no memory, except that
+/// Eigen may allocate memory for a product of large matrices.
 class SpectralNorm {
  public:
   SpectralNorm(Index rows, Index columns);
 
-  /// Returns the largest singular value of A, which is overwritten.
+  /// Returns the largest singular value of A, and overwrites A.
   double operator()(Mat& A);
 
  private:
@@ -66,14 +68,15 @@ class SpectralNorm {
   Eigen::SelfAdjointEigenSolver<Mat> solver_;
 };
 
-/// Measures states of one shape. For k = k_star, dist() does not allocate.
+/// Measures states of one shape. For k = k_star, dist() allocates no memory.
 class Meter {
  public:
   Meter(Index k_star, Index e, Index k);
 
   /// Returns the sine of the largest principal angle between span(B) and span(B_star), (20), with
   /// the relative accuracy of (14). The sine is 1 if k < k_star or M is singular. For k > k_star
-  /// the leading (k_star, k_star) block of M must be regular, as after start_rotation().
+  /// the leading (k_star, k_star) block of M must be regular; multiplying Z by start_rotation(M)
+  /// makes this block regular if M has full rank.
   double dist(const Mat& Z);
 
   /// Returns the tangents of the min(k, k_star) principal angles, largest first.
@@ -87,13 +90,14 @@ class Meter {
                double* out);
 
  private:
-  /// Computes tangents_. Returns false if M is singular or B has numerically lost a column.
+  /// Computes tangents_. Returns false if M is singular or the columns of B are numerically
+  /// dependent.
   bool tangent_matrix(const Mat& Z);
-  /// tangents_ <- R_1 M_1^{-1}. Returns false if M_1 is singular.
+  /// Computes tangents_ <- R_1 M_1^{-1}. Returns false if M_1 is singular.
   template <class Square, class Off>
   bool from_inverse(const Square& M_1, const Off& R_1);
   /// Returns the tangents as quotients of sines and cosines. tangents() uses this function for
-  /// angles beyond 45 degrees, for which this method is more accurate than R M^{-1}.
+  /// angles beyond 45 degrees, for which these quotients are more accurate than R M^{-1}.
   Vec tangents_by_cosines(const Mat& Z) const;
 
   Index k_star_, e_, k_;
