@@ -13,13 +13,13 @@ constexpr int kWidth = CollapsedDesign::width;
 static_assert(kWidth == kPanelTasks);
 constexpr std::uint32_t kInner = 0, kOuter = 1;  // sets, as words of the counter
 
-/// Returns how many numbers a panel of `rows` rows has; its kWidth columns are the tasks.
+/// Returns how many numbers a panel of `rows` rows has; each of its kWidth columns is a task.
 std::size_t panel_of(Index rows) { return static_cast<std::size_t>(rows * kWidth); }
 
 /// Multiplies the rows of elliptical features by their radii, (19), and keeps the radii, (rows,
-/// tasks), for the terms off the span. On the sphere the radius is sqrt(d) / |row|. One entry of a
-/// row is the length of the part of the row that is orthogonal to the rows before it. The sum of
-/// the squared entries is therefore the squared length of the row in R^d.
+/// tasks), for the terms off the span. On the sphere the radius of a row is sqrt(d) / |row|. The
+/// magnitude of the last entry of a row is the length of the part of the row that the other entries
+/// do not represent, so the sum of the squared entries is the squared length of the row in R^d.
 void scale_rows(const SampleLaw& law, const SetShape& shape, PanelSet& set) {
   set.radii.resize(panel_of(static_cast<Index>(shape.rows.size())));
   for (std::size_t i = 0; i < shape.rows.size(); ++i) {
@@ -41,10 +41,10 @@ void scale_rows(const SampleLaw& law, const SetShape& shape, PanelSet& set) {
 }
 
 /// Draws the numbers of a set for `tasks` tasks starting at `first`, (numbers, kWidth): first
-/// normals in all places, then chi-square roots in the places that the shape names. The numbers of
-/// task i are functions of the counters of task i, so they do not depend on panels, pieces or
-/// threads. The noise is drawn even if sigma is zero, so that the shape alone decides the place of
-/// every number.
+/// normals in all places, then square roots of chi-squares in the places that the shape lists. The
+/// numbers of task i are functions of the counters of task i, so these numbers do not depend on
+/// panels, pieces or threads. The noise is drawn even if sigma is zero, so that the place of every
+/// number depends on the shape alone.
 void draw_set(Key key, const SampleLaw& law, const SetShape& shape, Index first, Index tasks,
               std::uint32_t set, PanelSet& out) {
   constexpr std::ptrdiff_t kSome = 64;  // roots at a time
@@ -55,8 +55,8 @@ void draw_set(Key key, const SampleLaw& law, const SetShape& shape, Index first,
                                          out.numbers.data());
   double dof[kSome], x[kSome * kWidth];
   const auto count = static_cast<Index>(shape.roots.size());
-  // The roots are scattered among the numbers. They are gathered, transformed by a kernel that
-  // takes rows of tasks, and put back, kSome at a time.
+  // The places of the roots are scattered among the numbers. Up to kSome rows of the panel at a
+  // time are gathered from these places, transformed by a kernel, and put back.
   for (Index begin = 0; begin < count; begin += kSome) {
     const Index some = std::min(kSome, count - begin);
     const RootShape* roots = shape.roots.data() + begin;
@@ -78,17 +78,17 @@ void draw_set(Key key, const SampleLaw& law, const SetShape& shape, Index first,
 
 }  // namespace
 
-/// Draws the sets of a panel of tasks, (16). A word of the counter distinguishes the inner from the
-/// outer set, so the samples of one set are the same whether or not the other set is drawn.
+/// Draws the sets of a panel of tasks, (16). A word of the counter distinguishes the inner set from
+/// the outer set, so the samples of each set do not depend on whether the other set is drawn.
 void draw_samples(Key key, const SampleLaw& law, const SampleShape& shape, Index first, Index tasks,
                   bool with_inner, bool with_outer, PanelSet& inner, PanelSet& outer) {
   if (with_inner) draw_set(key, law, shape.inner, first, tasks, kInner, inner);
   if (with_outer && !law.shared) draw_set(key, law, shape.outer, first, tasks, kOuter, outer);
 }
 
-/// Takes a thread's memory for panels of one shape: the slots as vectors in the basis, (slots,
-/// columns, width), and the largest memory that the terms off the span need. Each of these terms is
-/// a vector with an entry for each column of the basis or for each row of a set.
+/// Allocates a thread's memory for panels of one shape: the slots, as vectors in the basis, (slots,
+/// columns, width), and the most memory that the terms off the span can need. Each term off the
+/// span is a vector with one entry for each column of the basis or for each row of a set.
 CollapsedDesign::Scratch::Scratch(const Method& method, const SampleShape& shape, bool shared,
                                   Index k)
     : G(static_cast<std::size_t>(shape.D * padded(k))),
@@ -107,9 +107,10 @@ CollapsedDesign::Scratch::Scratch(const Method& method, const SampleShape& shape
   factor_.resize(panel_of(terms * k));
 }
 
-/// Computes u = B V + terms [- theta] in the basis, (columns, width). The first D rows are [M; R]
-/// V, the rows of the frame are zero, and the terms of (6) are added to all rows. Because theta is
-/// subtracted here, X u is the residual except for the noise, and no responses are formed.
+/// Computes u = B V + terms [- theta] in the basis, (columns, width). In B V, the first D rows are
+/// [M; R] V and the rows of the frame are zero; the terms of (6) are added to all rows. Because
+/// theta is subtracted here, X u is the residual except for the noise, and responses need not be
+/// computed.
 void CollapsedDesign::direction(const double* V, Terms<width> terms, bool less_truth) {
   const Mat& Z = panel_.Z;
   double* u = scratch_.u_.data();
@@ -123,10 +124,10 @@ void CollapsedDesign::direction(const double* V, Terms<width> terms, bool less_t
 }
 
 /// Computes r = X u - noise, (rows, width), and slot <- X^T r, (columns, width), (16), row by row.
-/// Each row, times its residual, is added to the slot while the row is in the cache, so X is read
-/// once and X X^T is never formed. Rows of triangular sets have entries in [begin, end) only. The
-/// columns from `absent` on have no task: their residuals are set to zero, so they add nothing to
-/// any sum.
+/// Each row of X, multiplied by its residual, is added to the slot while the row is in the cache,
+/// so X is read once and X X^T is never formed. Rows of triangular sets have entries in the columns
+/// [begin, end) only. The columns of the panel from `absent` on have no task. The residuals in
+/// these columns are set to zero, so that the columns add nothing to any sum.
 void CollapsedDesign::pass(const SetShape& set, const PanelSet& numbers, double noise, int slot,
                            double* r) {
   const double* u = scratch_.u_.data();
@@ -167,10 +168,10 @@ void CollapsedDesign::residual_in(const double* V, Terms<width> terms, int slot,
   pass(panel_.shape.inner, panel_.inner, panel_.noise, slot, r);
 }
 
-/// Computes the outer residual of (7). The part of the outer rows orthogonal to the span and the
-/// frame adds a vector of length |s'| chi_{rest - q} to X'^T s', (17). This vector is orthogonal to
-/// all others, and its length is the last entry of the slot. Every other slot has zero there, so
-/// the algebra needs no special case.
+/// Computes the outer residual of (7). The part of the outer rows that is orthogonal to the span
+/// and to the frame adds a vector of length |s'| chi_{rest - q} to X'^T s', (17). The added vector
+/// is orthogonal to all other vectors of the task, and its length is the last entry of the outer
+/// slot. In every other slot the last entry is zero, so the algebra needs no special case.
 void CollapsedDesign::residual_out(const double* V, Terms<width> terms, int slot, double* r) {
   direction(V, terms, true);
   const PanelSet& numbers = panel_.shared ? panel_.inner : panel_.outer;
@@ -189,9 +190,9 @@ void CollapsedDesign::product_in(const double* V, Terms<width> terms, int slot, 
   pass(panel_.shape.inner, panel_.inner, 0.0, slot, r);
 }
 
-/// Computes Z^T Z and Z^T y of (26), one row x of X after another: the row of Z is z = [M; R]^T x,
-/// and y = x . theta + noise. Here rows have no entries along a frame, since only methods whose
-/// inner loop moves B have a frame.
+/// Computes Z^T Z and Z^T y of (26) by taking the rows x of X one after another. For each x, the
+/// row of Z is z = [M; R]^T x, and the response is y = x . theta + noise. Entries of x along a
+/// frame do not matter here, since B and theta are orthogonal to the frame.
 void CollapsedDesign::normal_equations(double* G, double* b) {
   const Mat& Z = panel_.Z;
   const Index k = Z.cols(), D = Z.rows();
@@ -235,8 +236,9 @@ void CollapsedDesign::features(int slot, double* out) const {
                           scratch_.slots_[static_cast<std::size_t>(slot)].vector, out);
 }
 
-/// Computes, for every task, the inner product of the vectors of two slots in the basis, (width,).
-/// Equations (6) and (9) write these inner products with K and K'.
+/// Computes the inner product of the vectors of two slots for every task, (width,), from their
+/// coordinates in the basis. In equations (6) and (9) these inner products are written with K and
+/// K'.
 void CollapsedDesign::dot(int a, int b, double* dots) const {
   const auto vector = [&](int slot) {
     return scratch_.slots_[static_cast<std::size_t>(slot)].vector;
@@ -244,9 +246,9 @@ void CollapsedDesign::dot(int a, int b, double* dots) const {
   kernels::dot_columns<width>(columns(), vector(a), vector(b), dots);
 }
 
-/// Adds the part of the term slot c^T of (10) in the span to G, (D, padded). A product with the
-/// transposed C sums the tasks of the panel in order. For the part off the span, the pair (slot, c)
-/// is kept until off_span() is called.
+/// Adds to G, (D, padded), the part in the span of the term slot c^T of (10). A product with the
+/// transposed C sums over the tasks of the panel in their order. For the part off the span, the
+/// pair (slot, c) is kept until off_span() is called.
 void CollapsedDesign::add(int slot, const double* C) {
   const Mat& Z = panel_.Z;
   kernels::transpose<width>(Z.cols(), C, scratch_.padded_, scratch_.transposed_.data());
@@ -256,8 +258,9 @@ void CollapsedDesign::add(int slot, const double* C) {
   scratch_.terms_.push_back({slot, C});
 }
 
-/// Computes the coefficients in X^T r, (rows, width), of the parts of the Gaussian rows off the
-/// basis: the residuals times 1 / sqrt(m) and the radii of the rows.
+/// Off the basis, X^T r is a sum over the rows of X of a coefficient times a vector of standard
+/// normals. Computes these coefficients, (rows, width): the residual of a row times 1 / sqrt(m) and
+/// the radius of the row.
 void CollapsedDesign::weights(int slot, const double* r, double* out) const {
   const bool outer = slot == panel_.outer_slot && !panel_.shared;
   const SetShape& set = outer ? panel_.shape.outer : panel_.shape.inner;
@@ -269,20 +272,21 @@ void CollapsedDesign::weights(int slot, const double* r, double* out) const {
   }
 }
 
-/// Returns whether the term of a slot is in `group`: terms whose parts off the span are added
-/// together. With a frame, all terms of a task lie in one space. Without a frame, inner and outer
-/// samples are independent and add two Gaussian terms, (18), unless both loops share their samples.
+/// Returns whether the term of `slot` is in `group`. The parts off the span are summed within each
+/// group of terms. If there is a frame, all terms of a task lie in the span of the frame and form
+/// one group. Without a frame, the inner and the outer terms form two groups with independent
+/// Gaussian sums, (18), unless both loops use the same samples.
 bool CollapsedDesign::is_member(int slot, Group group) const {
   if (group == Group::frame || group == Group::both) return true;
   return (slot == panel_.outer_slot) == (group == Group::outer);
 }
 
-/// Returns the factor A of a group's contribution off the span, (rows, k, width). With the vectors
-/// of the terms as the columns of S and their c_t as the rows of C, the contribution is S C = Q (R
-/// C), where S = Q R. Only R C is needed, since the distributions of (17), with a Haar-distributed
-/// frame, and of (18) do not depend on Q. All tasks of a panel are factored side by side. If there
-/// are at least as many terms as rows of S, then S C has no more rows than R C and is used
-/// directly.
+/// Returns the factor A of a group's contribution off the span, (rows, k, width). Let the columns
+/// of S be the vectors of the group's terms, and the rows of C their c_t. With the factorisation S
+/// = Q R, the contribution is S C = Q (R C). Only R C is needed, since Q does not affect the
+/// distribution of (17), which has a Haar-distributed frame, or of (18). The S of all tasks of a
+/// panel are factored side by side. If the group has at least as many terms as S has rows, then S C
+/// has no more rows than R C and is returned instead.
 CollapsedDesign::Factor CollapsedDesign::off_span(Group group) {
   const Index k = panel_.Z.cols(), D = panel_.shape.D;
   const bool frame = group == Group::frame;
@@ -317,10 +321,10 @@ CollapsedDesign::Factor CollapsedDesign::off_span(Group group) {
   return {scratch_.factor_.data(), rows};
 }
 
-/// Computes R of the first `count` vectors of the basis, (count, count, width), by the modified
-/// Gram-Schmidt process, which overwrites the vectors. Only R is needed, and its computation is
-/// backward stable even where the vectors are nearly dependent, so that Q would not be orthogonal.
-/// A zero vector, as in a column without a task, gives a zero row of R.
+/// Computes the factor R of the first `count` vectors in basis_, (count, count, width), by the
+/// modified Gram-Schmidt process, which overwrites the vectors. Only R is needed. If the vectors
+/// are nearly dependent, this process does not give an orthogonal Q, but its R is still backward
+/// stable. A zero vector, for example in a column without a task, gives a zero row of R.
 void CollapsedDesign::orthogonalise(Index count, Index length) {
   for (Index a = 0; a < count; ++a) {
     double* v = scratch_.basis_.data() + a * length * width;

@@ -6,41 +6,42 @@
 namespace metaspan {
 namespace {
 
-/// Appends a row with entries in the columns [begin, end) of the basis and, if `noise`, its noise.
-/// Reserves places among a task's random numbers for these entries and for the noise.
+/// Appends to a set a row with entries in the columns [begin, end) of the basis and, if `noise` is
+/// true, with noise. Reserves places for the entries and for the noise among a task's random
+/// numbers.
 void add_row(SetShape& set, Index begin, Index end, bool noise) {
   set.rows.push_back({begin, end, set.numbers, noise});
   set.numbers += end - begin + (noise ? 1 : 0);
 }
 
-/// Marks the entry of the last row in a column as the root of a chi-square; the column `end` means
-/// the noise of the row.
+/// Marks the entry that the last row of the set has in `column` as the root of a chi-square. If
+/// `column` is the `end` of this row, marks the noise of the row instead.
 void add_root(SetShape& set, Index column, double dof) {
   const RowShape& row = set.rows.back();
   set.roots.push_back({row.at + column - row.begin, dof});
 }
 
-/// Returns a set of infinitely many samples. It has no rows: its design is the identity in the
-/// basis, (13).
+/// Returns a set of infinitely many samples. The set has no rows: in the basis, X / sqrt(m) is the
+/// identity, (13).
 SetShape infinite_set() {
   SetShape set;
   set.infinite = true;
   return set;
 }
 
-/// Returns a set of m samples. Its factor 1 / sqrt(m) has the true m, even where fewer rows replace
-/// the m samples, (19).
+/// Returns a set of m samples. The factor 1 / sqrt(m) of the set uses this m, even if fewer rows
+/// replace the m samples, (19).
 SetShape finite_set(Index m) {
   SetShape set;
   set.normalisation = 1 / std::sqrt(static_cast<double>(m));
   return set;
 }
 
-/// Gaussian rows of `columns` entries and noise, by *ANIL without m* of (19): L^T with L =
-/// bartlett(columns + 1, m), whose last column is the noise. In law, these rows have the same X^T
-/// X, X^T y and y^T y as m samples. The algebra reads no other properties of a set unless it needs
-/// inner products of its rows off the span. The set has min(m, columns + 1) rows and is upper
-/// trapezoidal.
+/// Returns Gaussian rows with `columns` entries and noise, by the variant *ANIL without m* of (19).
+/// The rows are L^T with L = bartlett(columns + 1, m), and the last column of L^T is the noise. For
+/// these rows, X^T X, X^T y and y^T y have the same joint distribution as for m samples, and the
+/// algebra needs nothing else of a set, unless it needs inner products of rows off the span. The
+/// set has min(m, columns + 1) rows and is upper trapezoidal.
 SetShape triangular(Index m, Index columns) {
   SetShape set = finite_set(m);
   for (Index i = 0; i < std::min(m, columns + 1); ++i) {
@@ -50,10 +51,11 @@ SetShape triangular(Index m, Index columns) {
   return set;
 }
 
-/// Gaussian inner rows [P, L] of MAML, (17). In the span, [P, z / sigma] is replaced by bartlett(D
-/// + 1, m)^T, as for ANIL. Off the span, the full L = bartlett(m, rest) is kept, since inner steps
-/// need X X^T. The two parts are independent, and multiplying a part by an orthogonal matrix from
-/// the left does not change its distribution. Rows beyond row D have entries off the span only.
+/// Returns the Gaussian inner rows [P, L] of MAML, (17). The part in the span and the noise, [P, z
+/// / sigma], are replaced by bartlett(D + 1, m)^T, as for ANIL. Of the part off the span, the full
+/// L = bartlett(m, rest) is kept, since inner steps need X X^T. The two parts are independent, and
+/// multiplication of either part by an orthogonal matrix from the left does not change the
+/// distribution of this part. Rows after row D have entries off the span only.
 SetShape triangular_with_frame(Index m, const SampleShape& shape) {
   SetShape set = finite_set(m);
   for (Index i = 0; i < m; ++i) {
@@ -66,11 +68,11 @@ SetShape triangular_with_frame(Index m, const SampleShape& shape) {
   return set;
 }
 
-/// Unreduced rows, for elliptical features. Each row has a radius of its own, so multiplying the
-/// rows by an orthogonal matrix from the left changes their distribution, and no variant without m
-/// exists, (19). If the rows of the set span the frame, row i has entries in the first off + i + 1
-/// columns of the frame, and the last of these entries is a root. Otherwise row i has normals in
-/// all q columns of the frame.
+/// Returns all m rows, for elliptical features. Every row has a separate radius, so multiplying X
+/// by an orthogonal matrix from the left changes its distribution, and there is no variant without
+/// m, (19). If `own_frame` is true, the rows of the set span the frame: row i has entries in the
+/// first off + i + 1 columns of the frame, and the last of these entries is the root of a
+/// chi-square. If `own_frame` is false, row i has normals in all q columns of the frame.
 SetShape explicit_rows(Index m, const SampleShape& shape, bool own_frame, Index off) {
   SetShape set = finite_set(m);
   for (Index i = 0; i < m; ++i) {
@@ -83,8 +85,8 @@ SetShape explicit_rows(Index m, const SampleShape& shape, bool own_frame, Index 
   return set;
 }
 
-/// Reserves a place for the chi-square of each row of student_t features, after the numbers of all
-/// rows.
+/// Reserves a place for the root of the chi-square of each row of student_t features. These places
+/// follow the numbers of all rows.
 void add_radii(SetShape& set, double dof) {
   if (set.infinite) return;
   set.radii = set.numbers;
@@ -94,31 +96,31 @@ void add_radii(SetShape& set, double dof) {
 }  // namespace
 
 /// Lists the numbers that a task draws for a method on a state of D rows, and decides how the
-/// tasks' contributions off the span are summed. It is called once a run. MAML depends on inner
-/// products of samples off the span, which takes a frame of q columns, (17). ANIL does not depend
-/// on these inner products, and the sum is one Gaussian matrix, (18). If no finite set contributes
-/// to grad_B, nothing is added off the span.
+/// tasks' contributions off the span are summed. A run calls this function once. MAML needs inner
+/// products of the parts of samples off the span, and for these a frame of q columns, (17). ANIL
+/// does not need these inner products, so the sum of the contributions is one Gaussian matrix,
+/// (18). If no finite set contributes to grad_B, nothing is added off the span.
 SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D) {
   const bool has_inner = law.m_in > 0, has_outer = law.m_out > 0 && !law.shared;
   const bool sphere = law.features == FeatureLaw::Kind::sphere;
   const bool meets = method.needs_cross_gram() && has_inner;
   SampleShape shape{D, 0, false, law.d - static_cast<double>(D), OffSpan::none, {}, {}};
   if (shape.rest > 0 && (meets || (sphere && (has_inner || has_outer)))) {
-    // The radius of a row on the sphere depends on the length of the row off the span. The entries
-    // of inner and outer rows in the frame are therefore needed for every method.
+    // The radius of a row on the sphere depends on the length of the row off the span. For every
+    // method, inner and outer rows therefore need their entries in the frame.
     const Index rows = sphere ? (has_inner ? law.m_in : 0) + (has_outer ? law.m_out : 0) : law.m_in;
     shape.off_span = OffSpan::frames;
     shape.q = static_cast<Index>(std::min(static_cast<double>(rows), shape.rest));
-    // The part of the outer rows off the frame is independent of all other numbers, and (17) adds
-    // it as one number.
+    // The part of the outer rows orthogonal to the frame is independent of all other numbers, and
+    // only its length is drawn, (17).
     shape.beyond = !sphere && has_outer && shape.rest > static_cast<double>(shape.q);
   } else if (shape.rest > 0 &&
              (has_outer || (has_inner && (law.shared || method.has_inner_part())))) {
     shape.off_span = OffSpan::gaussian;
   }
   // Gaussian inner rows keep entries off the span only if MAML needs a frame. Gaussian outer rows
-  // never need a frame of their own: their entries in the columns of the inner frame are normals,
-  // as in all other columns.
+  // use the frame of the inner rows: their entries in the columns of this frame are normals, as in
+  // all other columns.
   const bool gaussian = law.features == FeatureLaw::Kind::gaussian;
   shape.inner = !has_inner    ? infinite_set()
                 : !gaussian   ? explicit_rows(law.m_in, shape, true, 0)
@@ -131,8 +133,9 @@ SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D) {
     add_radii(shape.inner, law.features.dof);
     add_radii(shape.outer, law.features.dof);
   }
-  // One number for the part off the frame of a combination of outer rows with coefficients of unit
-  // length: its length is chi with rest - q degrees of freedom.
+  // Reserves one number for a combination of outer rows whose coefficients form a unit vector. The
+  // number is the length of the part of this combination off the frame, whose distribution is chi
+  // with rest - q degrees of freedom.
   if (shape.beyond) {
     shape.outer.beyond = shape.outer.numbers++;
     shape.outer.roots.push_back({shape.outer.beyond, shape.rest - static_cast<double>(shape.q)});

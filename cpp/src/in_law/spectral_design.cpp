@@ -5,9 +5,9 @@
 
 namespace metaspan {
 
-/// Takes a thread's memory. A vector of the covariance variant of (15) is held as blocks of
-/// coefficients a_b, (blocks, p, width), with p = k_star + k. H, (blocks, p, padded), is the sum of
-/// the panel's terms.
+/// Allocates a thread's memory. In the variant of (15) with a covariance, a vector is stored as
+/// blocks of coefficients a_b, (blocks, p, width), with p = k_star + k. H, (blocks, p, padded), is
+/// the sum of the panel's terms of grad_B.
 SpectralDesign::Scratch::Scratch(const Method& method, Index k_star, Index k) : padded_(padded(k)) {
   const auto size = static_cast<std::size_t>((k_star + k) * width);
   const auto blocks = static_cast<std::size_t>(blocks_of(method));
@@ -18,11 +18,11 @@ SpectralDesign::Scratch::Scratch(const Method& method, Index k_star, Index k) : 
   transposed_.resize(static_cast<std::size_t>(width * padded_));
 }
 
-/// Computes u = B V + terms [- theta], slot <- Sigma u and r = |Sigma^{1/2} u|. Vectors are held as
-/// their coefficients on Sigma^b [B_star, B], (15): -w_star and V fill the block b = 0 of u, and a
-/// product with X^T X = Sigma moves every block up by one. A residual has no coordinates here. The
-/// algebra reads only its length, for the losses, so r is a panel of one row. Columns
-/// without a task are cleared.
+/// Computes u = B V + terms [- theta], slot <- Sigma u and r = |Sigma^{1/2} u|. A vector is stored
+/// as its coefficients with respect to Sigma^b [B_star, B], (15). -w_star and V are the block b = 0
+/// of u, and multiplication by X^T X = Sigma moves every block b to b + 1. A residual is not stored
+/// as a vector: the algebra reads only the length of the residual, to compute losses, so r is a
+/// panel of one row. Columns of u without a task are set to zero.
 void SpectralDesign::chain(const double* V, Terms<width> terms, bool less_truth, int slot,
                            double* r) {
   double* u = scratch_.u_.data();
@@ -37,8 +37,8 @@ void SpectralDesign::chain(const double* V, Terms<width> terms, bool less_truth,
   for (Index i = 0; tasks() < width && i < panel_.blocks * p(); ++i) {
     std::fill(u + i * width + tasks(), u + (i + 1) * width, 0.0);
   }
-  // |Sigma^{1/2} u|^2 = u^T Sigma u is a quadratic form in rounded moments: near zero it may come
-  // out negative.
+  // |Sigma^{1/2} u|^2 = u^T Sigma u is computed from rounded moments, so the computed value may be
+  // negative if the true value is near zero.
   if (panel_.losses && less_truth) {
     form(u, u, 1, r);
     for (int t = 0; t < width; ++t) r[t] = std::sqrt(std::max(0.0, r[t]));
@@ -46,17 +46,18 @@ void SpectralDesign::chain(const double* V, Terms<width> terms, bool less_truth,
     std::fill_n(r, width, 0.0);
   }
   if (slot == kNoSlot) return;
-  // The copy leaves out the last block of u, which belongs to the highest power of Sigma. This
-  // block is zero, since blocks_of() counts the blocks of Sigma u, whose highest power is one above
-  // that of any u.
+  // The copy leaves out the last block of u, which belongs to the highest power of Sigma. The last
+  // block of u is zero, since there are as many blocks as Sigma u needs, one more than u itself
+  // needs.
   std::fill_n(slot_of(slot), block, 0.0);
   std::copy_n(u, size() - block, slot_of(slot) + block);
 }
 
 /// Computes sum_ij a_i^T (U^T Sigma^(i + j + more) U) b_j for every task, (width,): the inner
-/// product of two vectors, with `more` factors of Sigma between them. All tasks share the moments,
-/// so each moment takes one product (p, p) (p, width). Vectors of early inner steps have few blocks
-/// that are not zero; blocks of zeros are skipped, which changes no sum.
+/// product of two vectors, with `more` factors of Sigma between them. All tasks have the same
+/// moments, so each moment is multiplied by the blocks of all tasks in one product (p, p) (p,
+/// width). Vectors of early inner steps have few nonzero blocks. Zero blocks are skipped, which
+/// changes no sum.
 void SpectralDesign::form(const double* a, const double* b, int more, double* out) const {
   const Index block = p() * width;
   const auto is_zero = [&](const double* x) {
@@ -82,8 +83,8 @@ void SpectralDesign::form(const double* a, const double* b, int more, double* ou
   }
 }
 
-/// Computes Z^T Z = B^T Sigma B and Z^T y = B^T Sigma B_star w_star, (k, width), from the first
-/// moment. All tasks share Z^T Z.
+/// Computes Z^T Z = B^T Sigma B and Z^T y = B^T Sigma B_star w_star, (k, width), from the moment
+/// with q = 1. All tasks have the same Z^T Z.
 void SpectralDesign::normal_equations(double* G, double* b) const {
   const Index k = panel_.k, k_star = panel_.k_star;
   const Mat& moment = panel_.moments[1];
@@ -107,13 +108,14 @@ void SpectralDesign::features(int slot, double* out) const {
   }
 }
 
-/// Computes the inner products of two slots, (width,).
+/// Computes the inner product of the vectors of two slots for every task, (width,).
 void SpectralDesign::dot(int a, int b, double* dots) const {
   form(slot_of(a), slot_of(b), 0, dots);
 }
 
-/// Adds a_b c^T, summed over the panel's tasks in their order, to H_b for every b; H is (blocks, p,
-/// padded). The step B <- B - beta sum_b Sigma^b U H_b then needs no slot.
+/// For every b, adds to H_b the sum of a_b c^T over the panel's tasks, in their order; H is
+/// (blocks, p, padded). The step B <- B - beta sum_b Sigma^b U H_b can then be computed without the
+/// slots.
 void SpectralDesign::add(int slot, const double* C) {
   kernels::transpose<width>(panel_.k, C, scratch_.padded_, scratch_.transposed_.data());
   kernels::product<true>(panel_.blocks * p(), width, scratch_.padded_, slot_of(slot), width, 1,

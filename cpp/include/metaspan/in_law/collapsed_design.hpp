@@ -1,6 +1,6 @@
 // The Design of the collapsed engine, (16)-(18): random samples of a task, represented in an
-// orthonormal basis. The basis spans the columns of the state and the task's vectors outside their
-// span.
+// orthonormal basis. The basis consists of the D basis vectors of the state, (13), and of vectors
+// orthogonal to these, along which the samples also have components.
 #pragma once
 
 #include "metaspan/algebra/design.hpp"
@@ -9,8 +9,9 @@
 
 namespace metaspan {
 
-/// The random numbers of one data set for a panel of tasks. A row has kernels::kTasks elements: one
-/// number for each task, all at the same position of the layout.
+/// The random numbers of one data set for a panel of tasks. Each row of an array has
+/// kernels::kTasks elements, which are the numbers of the kernels::kTasks tasks at one position of
+/// the layout.
 struct PanelSet {
   std::vector<double> numbers;  // (numbers, tasks)  entries of X and noise, not normalised
   std::vector<double> radii;    // (rows, tasks)     s of (19); empty for Gaussian features
@@ -18,13 +19,13 @@ struct PanelSet {
 };
 
 /// Draws the samples of the tasks [first, first + tasks) of a round, (16), for the inner set, the
-/// outer set or both. The time is proportional to how many numbers are drawn.
+/// outer set or both. The time is proportional to the number of random numbers that are drawn.
 void draw_samples(Key key, const SampleLaw& law, const SampleShape& shape, Index first, Index tasks,
                   bool with_inner, bool with_outer, PanelSet& inner, PanelSet& outer);
 
-/// A Design, see design.hpp. A slot is a vector X^T r in the basis. X X^T is never formed: a pass
-/// takes X row by row, computes the residual and adds the residual times the row to the slot while
-/// a cache holds the row.
+/// A Design, see design.hpp. A slot stores the coordinates of a vector X^T r in the basis. X X^T is
+/// never formed. A pass takes the rows of X one by one: it computes the residual of a row, and adds
+/// the residual times the row to the slot while a cache still holds the row.
 class CollapsedDesign {
  public:
   static constexpr int width = kernels::kTasks;
@@ -87,17 +88,19 @@ class CollapsedDesign {
   void dot(int a, int b, double* dots) const;
   void add(int slot, const double* C);
 
-  /// Groups of a task's terms, whose parts off the span are summed by group. For (17), `frame` has
-  /// all terms. For (18), `inner` has the terms of the inner set, `outer` those of the outer set,
-  /// and `both` those of samples that are in both sets.
+  /// Groups of a task's terms of grad_B. The parts of the terms off the span are summed within each
+  /// group. For (17), the group `frame` has all terms. For (18), `inner` has the terms of the inner
+  /// set and `outer` has the terms of the outer set; if the two sets are the same samples, `both`
+  /// has all terms.
   enum class Group { frame, inner, outer, both };
-  /// A factor A (rows, k, width) for every task of a panel. Off the span a group adds U A, where U
-  /// is a Haar frame for Group::frame, (17), and standard normal for the other groups, (18).
+  /// A factor A (rows, k, width) for every task of a panel. The part of a group off the span is U
+  /// A, where U is a Haar-distributed frame for Group::frame, (17), and a matrix of standard
+  /// normals for all other groups, (18).
   struct Factor {
     const double* values;
     Index rows;
   };
-  /// Returns the factor of a group, valid until the next call.
+  /// Returns the factor A of a group. The factor is valid until the next call of off_span().
   Factor off_span(Group group);
 
  private:
@@ -105,16 +108,17 @@ class CollapsedDesign {
     return panel_.shared ? panel_.shape.inner : panel_.shape.outer;
   }
   Index columns() const { return panel_.shape.columns(); }
-  /// Computes u_ <- B V + terms, minus theta if `less_truth`.
+  /// Computes u_ <- B V + terms or, if `less_truth` is true, u_ <- B V + terms - theta.
   void direction(const double* V, Terms<width> terms, bool less_truth);
   /// Computes r = X u - noise and slot <- X^T r, row by row.
   void pass(const SetShape& set, const PanelSet& numbers, double noise, int slot, double* r);
-  /// Computes the coefficients in X^T r of the rows of X, where rows are scaled to unit length off
-  /// the basis.
+  /// Off the basis, X^T r is a sum over the rows of X of a coefficient times a vector of standard
+  /// normals. Computes these coefficients.
   void weights(int slot, const double* r, double* out) const;
-  /// Whether a term with this slot belongs to a group.
+  /// Whether the term of `slot` belongs to `group`.
   bool is_member(int slot, Group group) const;
-  /// Replaces the vectors of basis_ by the factor R of their QR decomposition, in products_.
+  /// Computes the factor R of the QR decomposition of the vectors in basis_, stores R in products_,
+  /// and overwrites the vectors.
   void orthogonalise(Index count, Index length);
 
   Panel panel_;

@@ -1,6 +1,6 @@
-// The layout of the random numbers that represent a task's samples, (16): the numbers that are
-// drawn, and the places where they are stored. The layout depends on sizes alone, so it is computed
-// once in a run.
+// The layout of the random numbers that represent a task's samples, (16): which numbers are drawn,
+// and where they are stored. The layout depends on sizes alone, so the layout is computed once in a
+// run.
 #pragma once
 
 #include "metaspan/algebra/method.hpp"
@@ -8,8 +8,8 @@
 
 namespace metaspan {
 
-/// How the samples of a task are distributed, and their sizes. Features have length d. m_in or
-/// m_out = 0 means infinitely many samples.
+/// The distribution of the samples of a task, and the sizes of its sets. Features have length d. A
+/// set with m_in = 0 or m_out = 0 has infinitely many samples.
 struct SampleLaw {
   double d;  // up to 2^53
   Index m_in, m_out;
@@ -26,7 +26,7 @@ struct RowShape {
   bool noise;
 };
 
-/// A number that is drawn as the square root of a chi-square instead of as a normal.
+/// A random number that is the square root of a chi-square instead of a normal.
 struct RootShape {
   Index at;
   double dof;
@@ -41,7 +41,8 @@ struct SetShape {
   std::vector<RootShape> roots;  // the roots in rows, then the radii, then `beyond`
   Index numbers = 0;             // numbers of a task
   Index radii = -1;  // position of the first root that divides a row of student_t, or -1
-  // Position of the length that X^T a, for a unit vector a, has off the basis, (17); or -1.
+  // For a unit vector a, the part of X^T a off the basis has a random length, (17). This is the
+  // position of that length among the numbers, or -1 if the length is not drawn.
   Index beyond = -1;
 };
 
@@ -52,9 +53,10 @@ enum class OffSpan {
   frames,    // (17): every task adds a factor in an independent Haar frame
 };
 
-/// The orthonormal basis in which a task's samples are represented, and their layout in it. The
-/// basis has D columns of the state, q columns of the frame off its span and, if `beyond`, one
-/// column for the part of the outer set outside the span of the other columns.
+/// The orthonormal basis in which a task's samples are represented, and the layout of the samples
+/// in this basis. The basis has D vectors of the state, q vectors of the frame off the span of the
+/// state and, if `beyond` is true, one vector for the part of the outer set outside the span of all
+/// other vectors of the basis.
 struct SampleShape {
   Index D, q;
   bool beyond;
@@ -69,8 +71,9 @@ struct SampleShape {
 };
 
 /// Returns the layout for a method on a state of D rows. For Gaussian features, a set of m samples
-/// is replaced by a triangular factor of the same law, which has min(m, D + q + 1) rows. If tasks
-/// add factors in frames, (17), the inner set keeps its m rows.
+/// is replaced by a triangular matrix of min(m, D + q + 1) rows, such that X^T X, X^T y and y^T y
+/// keep their joint distribution. If every task adds a factor in a frame, (17), the inner set keeps
+/// all m rows.
 SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D);
 
 }  // namespace metaspan

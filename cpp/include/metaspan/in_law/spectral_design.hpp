@@ -10,9 +10,9 @@ namespace metaspan {
 
 /// A Design, see design.hpp, with X = Sigma^{1/2}. With U = [B_star, B], (15), every vector of the
 /// algebra is sum_b Sigma^b U a_b with coefficients a_b of length p = k_star + k, and inner
-/// products need only the moments U^T Sigma^q U. A slot stores the coefficients; multiplication by
-/// X^T X moves the coefficients up by one block. A residual is represented by its norm, which is
-/// sufficient for losses.
+/// products of such vectors need only the moments U^T Sigma^q U. A slot stores the coefficients of
+/// its vector. Multiplying the vector by X^T X = Sigma moves every block of coefficients from b to
+/// b + 1. A residual is represented by its norm, which is enough to compute losses.
 class SpectralDesign {
  public:
   static constexpr int width = kPanelTasks;
@@ -22,7 +22,7 @@ class SpectralDesign {
     if (!method.adapt_B || method.inner_steps == 0) return 2;
     return method.exact ? 2 * method.inner_steps + 2 : method.inner_steps + 2;
   }
-  /// The highest power q of Sigma in a moment that a method needs.
+  /// The highest power q of Sigma in the moments that a method needs.
   static int moments_of(const Method& method) {
     return method.adapt_B ? slots_of(method.inner_steps) : 1;
   }
@@ -78,7 +78,7 @@ class SpectralDesign {
   /// Computes a product of the Design concept: u = B V + terms, slot <- X^T X u, and r = |X u| if
   /// the norm is needed.
   void chain(const double* V, Terms<width> terms, bool less_truth, int slot, double* r);
-  /// out = sum_ij a_i^T U^T Sigma^(i + j + more) U b_j, task by task.
+  /// Computes out = sum_ij a_i^T U^T Sigma^(i + j + more) U b_j for every task.
   void form(const double* a, const double* b, int more, double* out) const;
 
   Panel panel_;
