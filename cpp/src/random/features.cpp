@@ -12,27 +12,28 @@ using Kind = FeatureLaw::Kind;
 constexpr Index kSome = 2048;  // numbers of a row at a time
 
 /// Returns the radius s of an elliptical row x = s g, (19), scaled so that the covariance of x is
-/// I: sqrt(d) / |g| puts the row on the sphere of radius sqrt(d), and sqrt((dof - 2) / chi^2_dof)
-/// gives it Student's t distribution, whose covariance is finite only for dof > 2. `squares` is
-/// |g|^2 over all d entries, which only the sphere needs.
+/// I. The radius sqrt(d) / |g| puts x on the sphere of radius sqrt(d). The radius sqrt((dof - 2) /
+/// chi^2_dof) gives x Student's t distribution, whose covariance is finite only for dof > 2.
+/// `squares` is |g|^2 over all d entries of g, and is needed for the sphere only.
 double radius_of(const FeatureLaw& law, double d, double squares, Sequence& draws) {
   if (law == Kind::sphere) return std::sqrt(d / squares);
   if (law == Kind::student_t) return std::sqrt((law.dof - 2) / draws.chi_square(law.dof));
   return 1;
 }
 
-/// Draws the radius of one row from the counters of that row alone, so the radius depends neither
-/// on the thread that makes the row nor on the pieces in which the row is made.
+/// Draws the radius of one row from the counters of that row alone, so the radius does not depend
+/// on the thread that makes the row, or on the pieces in which the row is made.
 double RowMaker::radius(Index task, Index row, double squares) const {
   Sequence draws(radii, task, static_cast<std::uint32_t>(row));
   return radius_of(law, static_cast<double>(d), squares, draws);
 }
 
-/// Makes columns [first, first + columns) of one row of X, (12), times the roots of a diagonal
-/// covariance where there is one. Entries are functions of (task, row, column): threads may make
-/// the pieces of a row in any order, and a second pass over a set makes the same bits again. A
-/// buffer of kSome doubles keeps the numbers in the L1 cache through all stages (draw, shape,
-/// scale, convert), and all arithmetic is in double before an entry is rounded to Scalar.
+/// Makes columns [first, first + columns) of one row of X, (12). If there is a diagonal covariance,
+/// each entry is multiplied by the root for its column. Every entry is a function of (task, row,
+/// column): threads may make the pieces of a row in any order, and making a row again gives the
+/// same bits. A buffer of kSome doubles keeps the numbers in the L1 cache through all stages (draw,
+/// shape, scale, convert). All arithmetic is in double, and at the end each entry is rounded to
+/// Scalar.
 template <class Scalar>
 double RowMaker::piece(Index task, Index row, Index first, Index columns, Scalar* out) const {
   double squares = 0, some[kSome];
@@ -42,7 +43,7 @@ double RowMaker::piece(Index task, Index row, Index first, Index columns, Scalar
       uniform_row(features, task, row, first + begin, count, some);
       const double width = 2 * std::sqrt(3.0);
       for (Index i = 0; i < count; ++i) {
-        // The uniforms are midpoints of intervals, so `centred` is never 0, and both signs have
+        // The uniforms are midpoints of intervals, so `centred` is never 0 and each sign has
         // probability 1/2.
         const double centred = some[i] - 0.5;
         some[i] = law == Kind::uniform ? width * centred : std::copysign(1.0, centred);
@@ -50,8 +51,8 @@ double RowMaker::piece(Index task, Index row, Index first, Index columns, Scalar
     } else {
       normal_row(features, task, row, first + begin, count, some);
     }
-    // The sum of squares is over the Gaussian entries before they are scaled by the covariance:
-    // Sigma^{1/2} is applied to a row that lies on the sphere.
+    // The squares are summed over the Gaussian entries before these are multiplied by `roots`,
+    // because Sigma^{1/2} is applied to a row that is already on the sphere.
     if (law == Kind::sphere) squares += kernels::dot(count, some, some);
     for (Index i = 0; roots != nullptr && i < count; ++i) some[i] *= roots[first + begin + i];
     std::copy_n(some, count, out + begin);
@@ -59,9 +60,9 @@ double RowMaker::piece(Index task, Index row, Index first, Index columns, Scalar
   return squares;
 }
 
-/// Copies rows [first, first + count) of a task from the source that the user supplied, (count, d),
-/// times the roots of a diagonal covariance where there is one. The rows arrive in double and are
-/// rounded to Scalar once.
+/// Copies rows [first, first + count) of a task, (count, d), from the source that the user
+/// supplied. If there is a diagonal covariance, each column is multiplied by its root. The source
+/// gives the rows in double, and each entry is rounded to Scalar once.
 template <class Scalar>
 void take_block(const RowSource& source, const double* roots, Index d, Index task, Index first,
                 Index count, Scalar* out) {
@@ -80,20 +81,22 @@ template void take_block(const RowSource&, const double*, Index, Index, Index, I
 template double RowMaker::piece(Index, Index, Index, Index, double*) const;
 template double RowMaker::piece(Index, Index, Index, Index, float*) const;
 
-/// Makes one row of X at full dimension, (d,), for the bindings to return. Sweeps keep a row's
-/// radius separate and apply it to the product X u instead; here the entries themselves are scaled.
+/// Makes one row of X at full dimension, (d,), for the bindings to return. This function multiplies
+/// the entries of the row by its radius, whereas sweeps multiply the row's element of X u by the
+/// radius.
 void feature_row(const RowMaker& maker, Index task, Index row, double* out) {
   const double squares = maker.piece(task, row, 0, maker.d, out);
   const double radius = maker.radius(task, row, squares);
   for (Index i = 0; i < maker.d; ++i) out[i] *= radius;
 }
 
-/// Makes row `row` of [P, L] of (24), times its radius. The rows of [P, L] are a pool of samples
-/// that is drawn once. They are in an orthonormal basis whose first D vectors are given; the other
-/// basis vectors span the part of the rows orthogonal to these D vectors. Row i has D + i normals,
-/// the root of a chi-square with d - D - i degrees of freedom, and zeros: L is bartlett(N, d - D)
-/// row by row, so a row can be made without the rows above it. A row number may exceed 32 bits, so
-/// it takes two words of the counter.
+/// Makes row `row` of [P, L] of (24), multiplied by the radius of the row. The rows of [P, L] are a
+/// pool of samples that is drawn once. Each row has the coordinates of a sample in an orthonormal
+/// basis whose first D vectors are given; the other basis vectors span the parts of the samples
+/// orthogonal to these D vectors. Row i consists of D + i normals, the root of a chi-square with d
+/// - D - i degrees of freedom, and zeros. These are the rows of L = bartlett(N, d - D), and each
+/// row can be made without the rows above it. The row number may need more than 32 bits, so it
+/// takes two words of the counter.
 void pooled_row(const FeatureLaw& law, Key features, Key radii, Index row, double d, Index D,
                 Index columns, double* out) {
   const Index end = std::min(D + row + 1, columns);
@@ -103,7 +106,8 @@ void pooled_row(const FeatureLaw& law, Key features, Key radii, Index row, doubl
   if (D + row < columns) {
     out[D + row] = std::sqrt(draws.chi_square(d - static_cast<double>(D + row)));
   }
-  // The sphere needs the length of the row in R^d, which is its length in the basis.
+  // For the sphere, the radius depends on the length of the sample in R^d, which is the length of
+  // its coordinates in the basis.
   const double radius = radius_of(law, d, kernels::dot(end, out, out), draws);
   for (Index i = 0; i < end; ++i) out[i] *= radius;
 }

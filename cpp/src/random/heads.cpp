@@ -8,8 +8,8 @@
 
 namespace metaspan {
 
-/// Prepares the heads w_star of one trial. Rows are chosen only if the heads come from a table: n
-/// rows in each round without replacement, or all rows in order.
+/// Prepares the heads w_star of one trial. If the heads come from a table, each round takes n rows
+/// of the table, chosen without replacement, or all rows in order.
 HeadSource::HeadSource(HeadLaw law, Index n, std::uint64_t seed, std::uint64_t trial)
     : law_(std::move(law)), seed_(seed), trial_(trial) {
   if (law_.kind != HeadLaw::Kind::table) return;
@@ -18,9 +18,9 @@ HeadSource::HeadSource(HeadLaw law, Index n, std::uint64_t seed, std::uint64_t t
   choice_ = RoundChoice(law_.table.rows(), n, seed, trial);
 }
 
-/// Prepares a round: selects its rows of a table or of the heads that the caller passes, or derives
-/// the key of its draws. Everything that the tasks of a round share is prepared here, so panel() is
-/// const and several threads may call it at the same time.
+/// Prepares a round: selects the rows of a table or of the heads that the caller passes, or derives
+/// the key from which the heads are drawn. Everything that the tasks of a round share is prepared
+/// here. Therefore panel() is const, and several threads may call panel() at the same time.
 void HeadSource::begin_round(Index round, const double* heads) {
   switch (law_.kind) {
     case HeadLaw::Kind::given:
@@ -36,9 +36,9 @@ void HeadSource::begin_round(Index round, const double* heads) {
   }
 }
 
-/// Writes the heads of the tasks [first, first + tasks) as a panel, (k_star, width), one task a
-/// column; columns without a task are set to zero. A head is a function of (seed, trial, round,
-/// task), so the width of the panel does not change its bits.
+/// Writes the heads of the tasks [first, first + tasks) as a panel, (k_star, width), with one task
+/// in each column; columns without a task are set to zero. A head is a function of (seed, trial,
+/// round, task), so the bits of a head do not depend on the width of the panel.
 void HeadSource::panel(Index first, Index tasks, Index width, double* out) const {
   const Index k_star = law_.k_star;
   if (draws()) {
@@ -55,9 +55,10 @@ void HeadSource::panel(Index first, Index tasks, Index width, double* out) const
   }
 }
 
-/// Writes the heads of several trials side by side: drawn from the keys of all trials at once, or
-/// copied from the table or the given heads of each trial. A drawn head is a function of (seed,
-/// trial, round, task), and place() computes every column by itself.
+/// Writes the heads of several trials side by side. The heads are drawn from the keys of all trials
+/// in one call of a kernel, or copied from the table or the given heads of each trial. A drawn head
+/// is a function of (seed, trial, round, task), and place() computes each column independently of
+/// all other columns, so the bits equal those of panel().
 void HeadSource::panels_of_trials(const TrialRound* rounds, Index n, double* out) {
   constexpr Index kWidth = kernels::kTrials;
   const HeadSource* some = nullptr;
@@ -87,7 +88,7 @@ void HeadSource::panels_of_trials(const TrialRound* rounds, Index n, double* out
 }
 
 /// Returns the heads of the tasks 0 .. n - 1 as rows, (n, k_star), by calling panel(), so that the
-/// same code draws them for every engine.
+/// same code draws the heads of every engine.
 Mat HeadSource::rows(Index n) const {
   constexpr Index kWidth = 16;
   Mat out(n, law_.k_star), some(law_.k_star, kWidth);
@@ -99,8 +100,8 @@ Mat HeadSource::rows(Index n) const {
   return out;
 }
 
-/// Draws the standard normals of a panel: entries 2p and 2p + 1 of task i are the pair of the
-/// counter (i, p, 0, 0). A panel has kNarrow or kWide columns.
+/// Draws the standard normals of a panel. Entries 2p and 2p + 1 of task i are the pair of normals
+/// of the counter (i, p, 0, 0). A panel has kNarrow or kWide columns.
 void HeadSource::draw(Index first, Index tasks, Index width, double* out) const {
   const auto task = static_cast<std::uint32_t>(first);
   switch (width) {
@@ -115,9 +116,9 @@ void HeadSource::draw(Index first, Index tasks, Index width, double* out) const 
   }
 }
 
-/// Turns the standard normals of a panel into heads, in place, according to the law of the heads. A
-/// direction that is uniform on the sphere is a normal vector divided by its length; a Gaussian
-/// head is mean + scale * (factor g).
+/// Transforms the standard normals of a panel in place into heads of the required distribution.
+/// From standard normals g, a Gaussian head is mean + scale * (factor g), and a head uniform on the
+/// sphere is radius * g / |g|.
 void HeadSource::place(double* out, Index width) const {
   const Index k_star = law_.k_star;
   if (law_.kind == HeadLaw::Kind::sphere) {
@@ -131,7 +132,8 @@ void HeadSource::place(double* out, Index width) const {
   }
   if (law_.factor.size() > 0) {
     // The factor is lower triangular, so row i of the product needs the normals of rows 0 to i
-    // only. The product can therefore overwrite the normals if it goes from the last row up.
+    // only. The product can therefore overwrite the normals if the rows are computed from the last
+    // row to the first.
     for (Index i = k_star - 1; i >= 0; --i) {
       for (Index t = 0; t < width; ++t) {
         double sum = 0;

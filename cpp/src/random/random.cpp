@@ -8,9 +8,9 @@
 namespace metaspan {
 
 /// Derives the key of one stream in one round: two words of the Philox block of the counter (round,
-/// trial, stream) under the seed. The key is a function of these four numbers alone. No generator
-/// has a state, so a round draws the same numbers whether a run reaches it from the start or
-/// resumes just before it.
+/// trial, stream) under the seed. The key is a function of seed, trial, round and stream alone. No
+/// generator has a state, so the random numbers of a round are the same whether the run began at
+/// round 0 or was resumed just before this round.
 Key derive_key(std::uint64_t seed, std::uint64_t trial, std::uint64_t round, Stream stream) {
   const std::uint32_t key[2] = {static_cast<std::uint32_t>(seed),
                                 static_cast<std::uint32_t>(seed >> 32)};
@@ -40,11 +40,11 @@ void derive_keys(std::uint64_t seed, Stream stream, Index count, const std::uint
 
 namespace {
 
-/// Fills columns [first, first + count) of a row that is drawn in pairs, `first` even: draw(first
-/// pair, pairs, even, odd) yields columns 2p in `even` and 2p + 1 in `odd`. The kernels write the
-/// two halves apart because they work in whole registers; the loop interleaves them from a buffer
-/// on the stack, 128 pairs at a time. Column j depends on its pair j / 2 alone, so a row may be
-/// drawn in pieces that begin at any even column.
+/// Fills columns [first, first + count), `first` even, of a row whose numbers are drawn in pairs.
+/// draw(first pair, pairs, even, odd) writes columns 2p to `even` and columns 2p + 1 to `odd`. The
+/// kernels write even and odd columns to separate arrays because they work in whole registers. The
+/// loop interleaves the two arrays, which are buffers on the stack for 128 pairs. Column j depends
+/// on pair j / 2 alone, so a row may be drawn in pieces that begin at any even column.
 template <class Draw>
 void fill_row(Index first, Index count, double* out, Draw&& draw) {
   constexpr Index kPairs = 128;
@@ -64,8 +64,8 @@ void fill_row(Index first, Index count, double* out, Draw&& draw) {
 }  // namespace
 
 /// Draws columns [first, first + columns) of one row of standard normals. The counter of a pair is
-/// (pair, row, task, 0), so that the features of (12) can be made entry by entry: any thread may
-/// make any piece of a row, and a later sweep may make it again.
+/// (pair, row, task, 0), so that every pair of entries of the features (12) can be made separately.
+/// Any thread may make any piece of a row, and a later sweep may make the same piece again.
 void normal_row(Key key, Index task, Index row, Index first, Index columns, double* out) {
   const auto r = static_cast<std::uint32_t>(row), t = static_cast<std::uint32_t>(task);
   fill_row(first, columns, out, [&](std::uint32_t pair, Index pairs, double* even, double* odd) {
@@ -73,9 +73,9 @@ void normal_row(Key key, Index task, Index row, Index first, Index columns, doub
   });
 }
 
-/// Draws the uniforms in (0, 1) of the same counters as normal_row(). A distribution of features
-/// takes either normals or uniforms from its key, never both, so sharing the counters makes no two
-/// numbers dependent.
+/// Draws uniforms in (0, 1) from the counters that normal_row() uses for normals. A distribution of
+/// features takes either normals or uniforms from its key, never both, so the use of the same
+/// counters makes no two numbers dependent.
 void uniform_row(Key key, Index task, Index row, Index first, Index columns, double* out) {
   const auto r = static_cast<std::uint32_t>(row), t = static_cast<std::uint32_t>(task);
   fill_row(first, columns, out, [&](std::uint32_t pair, Index pairs, double* even, double* odd) {
@@ -83,9 +83,9 @@ void uniform_row(Key key, Index task, Index row, Index first, Index columns, dou
   });
 }
 
-/// Returns the next standard normal. The kernel draws kPairs pairs ahead, which fill whole
-/// registers. Normal i is one of the two normals of the counter (i / 2, task, part, 0), however the
-/// draws are batched.
+/// Returns the next standard normal. The kernel draws kPairs pairs of normals at a time, which fill
+/// whole registers. Normal i is one of the two normals of the counter (i / 2, task, part, 0),
+/// whatever the value of kPairs.
 double Sequence::normal() {
   if (taken_ == 2 * kPairs) {
     double even[kPairs], odd[kPairs];
@@ -100,9 +100,9 @@ double Sequence::normal() {
   return normals_[taken_++];
 }
 
-/// Returns the next uniform as the midpoint of one of 2^52 equal intervals of (0, 1), so that it is
-/// never 0 or 1 and its logarithms and powers are finite. The last word of the counter is 1 for
-/// uniforms and 0 for normals, so uniforms and normals never share a block.
+/// Returns the next uniform as the midpoint of one of 2^52 equal intervals of (0, 1), so that the
+/// uniform is never 0 or 1, and its logarithms and powers are finite. The last word of the counter
+/// is 1 for uniforms and 0 for normals, so uniforms and normals never share a block.
 double Sequence::uniform() {
   const std::uint32_t counter[4] = {next_uniform_++, task_, part_, 1};
   std::uint32_t block[4];
@@ -112,11 +112,13 @@ double Sequence::uniform() {
 }
 
 /// Draws a chi-square by the rejection method of Marsaglia and Tsang (2000), as twice a gamma
-/// variate of shape dof / 2. The method is exact for any number of degrees of freedom and takes the
-/// same time for 10^12 of them as for ten, so the cost of (16) and (17) does not depend on d.
+/// variate of shape dof / 2. The method is exact for any number of degrees of freedom, and takes
+/// the same time for 10^12 degrees of freedom as for ten, so the cost of (16) and (17) does not
+/// depend on d.
 double Sequence::chi_square(double dof) {
-  // The method needs a shape above 1/3. A variate of a shape below 1/2 is a variate of that shape
-  // plus one, times a power of a uniform. The draws of the variate come before that uniform.
+  // The method needs a shape above 1/3. A gamma variate of a shape below 1/2 is computed as a gamma
+  // variate of this shape plus one, times a power of a uniform. This uniform is drawn after the
+  // gamma variate.
   const double shape = dof / 2, least = 0.5;
   const double a_0 = (shape < least ? shape + 1 : shape) - 1.0 / 3;
   for (;;) {
@@ -127,10 +129,11 @@ double Sequence::chi_square(double dof) {
   }
 }
 
-/// Draws the Bartlett factor L of (16), shape (p, min(p, f)), row by row: the normals left of the
-/// diagonal, then the root of a chi-square with f - i degrees of freedom on it. If f < p, the rows
-/// from row f on consist of normals alone. The order of the draws is fixed, since another order
-/// would give another matrix for the same seed.
+/// Draws the Bartlett factor L of (16), shape (p, min(p, f)), row by row. Row i has normals left of
+/// the diagonal, and on the diagonal the root of a chi-square with f - i degrees of freedom, which
+/// is drawn after the normals. If f < p, the rows from row f on consist of normals alone. The order
+/// of the draws must not change, since a different order would give a different matrix for the same
+/// seed.
 Mat bartlett(Sequence& draws, Index p, double f) {
   const Index columns = f < static_cast<double>(p) ? static_cast<Index>(f) : p;
   Mat L = Mat::Zero(p, columns);
@@ -142,15 +145,15 @@ Mat bartlett(Sequence& draws, Index p, double f) {
 }
 
 /// Draws n_taken of n_all indices without replacement by the first n_taken swaps of a Fisher-Yates
-/// shuffle, each with a separate Philox block, in O(n_taken) operations. The swaps are undone in
-/// reverse order at the end, which restores `order` to 0, 1, 2 and so on without touching its other
-/// entries. The choice of a round therefore does not depend on earlier rounds.
+/// shuffle, in O(n_taken) operations, with a separate Philox block for each swap. At the end the
+/// swaps are undone in reverse order, which restores `order` to 0, 1, 2 and so on. The choice of a
+/// round therefore does not depend on earlier rounds.
 void choose(Key key, Index n_all, Index n_taken, Index* order, Index* swaps, Index* taken) {
   for (Index i = 0; i < n_taken; ++i) {
     const std::uint32_t counter[4] = {static_cast<std::uint32_t>(i), 0, 0, 0};
     std::uint32_t block[4];
     kernels::philox(key.words, counter, block);
-    // 64 random bits are scaled to the n_all - i indices that are left: the bias is below n_all /
+    // 64 random bits select one of the n_all - i indices that are left, with a bias below n_all /
     // 2^64.
     const std::uint64_t bits = (std::uint64_t{block[0]} << 32) | block[1];
     const auto left = static_cast<std::uint64_t>(n_all - i);

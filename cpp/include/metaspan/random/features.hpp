@@ -7,9 +7,9 @@
 
 namespace metaspan {
 
-/// A distribution of the rows of X, with mean 0 and covariance I. A row of the first three kinds is
-/// a Gaussian row times a random radius, so its distribution is invariant under rotations. A row of
-/// the last two kinds has independent entries.
+/// A distribution of the rows of X, with mean 0 and covariance I. A row of kind gaussian, student_t
+/// or sphere is a Gaussian row times a radius, so its distribution is invariant under rotations. A
+/// row of kind rademacher or uniform has independent entries.
 struct FeatureLaw {
   enum class Kind {
     gaussian,    // radius 1
@@ -25,14 +25,14 @@ struct FeatureLaw {
   bool operator!=(Kind other) const { return kind != other; }
 };
 
-/// Returns the radius by which a Gaussian row is multiplied to be distributed as `law`. Only for
-/// student_t does this draw random numbers.
+/// Returns the radius for which the radius times a Gaussian row is a row distributed by `law`.
+/// Random numbers are drawn for student_t only.
 double radius_of(const FeatureLaw& law, double d,
                  double squares,  // |row|^2 over all d columns
                  Sequence& draws);
 
-/// A generator of rows outside the core, such as a Python function of the user. Blocks of rows are
-/// requested from it; each block starts at a multiple of kBlock.
+/// A generator of rows outside the core, such as a Python function of the user. The core requests
+/// rows in blocks, each of which starts at a row number that is a multiple of kBlock.
 class RowSource {
  public:
   static constexpr Index kBlock = kRowsAtOnce;
@@ -44,9 +44,9 @@ class RowSource {
                     double* out) const = 0;  // (count, d)
 };
 
-/// A generator of the rows of X in one round, for the inner or for the outer sets. A row depends
-/// only on its task and its number. A row can be computed in pieces of columns, which several
-/// threads may share.
+/// A generator of the rows of X in one round, either for all inner sets or for all outer sets.
+/// Within the round, a row depends only on its task and its row number. The columns of a row can be
+/// computed in pieces, and different threads may compute different pieces.
 struct RowMaker {
   FeatureLaw law;
   Key features, radii;  // streams of the entries and of the radii
@@ -54,16 +54,18 @@ struct RowMaker {
   const double* roots = nullptr;  // (d,)  square roots of a diagonal covariance; null: I
 
   /// Writes columns [first, first + columns) of a row, with `first` even, before multiplication by
-  /// the radius. Returns the sum of the squares of their Gaussian entries if the law is `sphere`,
-  /// otherwise 0.
+  /// the radius. Returns the sum of the squares of the Gaussian entries in these columns if the law
+  /// is `sphere`, otherwise 0.
   template <class Scalar>
   double piece(Index task, Index row, Index first, Index columns, Scalar* out) const;
 
-  /// Returns the radius of a row. `squares` is the sum of the results of piece() over all columns.
+  /// Returns the radius of a row. `squares` is the sum of the values that piece() returned for all
+  /// columns of the row.
   double radius(Index task, Index row, double squares) const;
 };
 
-/// Writes rows [first, first + count) of a task from a source, scaled by `roots`.
+/// Writes rows [first, first + count) of a task. The rows come from a source, and each column is
+/// multiplied by its element of `roots`.
 template <class Scalar>
 void take_block(const RowSource& source,
                 const double* roots,  // (d,)  square roots of a diagonal covariance; null: I
@@ -75,9 +77,10 @@ void feature_row(const RowMaker& maker, Index task, Index row,
                  double* out);  // (d,)
 
 /// Writes row `row` of a pool of samples in an orthonormal basis, (24). The first D columns are the
-/// coordinates in the span of the state. They are followed by row `row` of the Bartlett factor L of
-/// the parts of all samples off the span, which have d - D coordinates. L is lower trapezoidal, so
-/// the row is 0 after column D + row; only the first `columns` columns are written.
+/// coordinates in the span of the state. The next columns are row `row` of the Bartlett factor L,
+/// which represents the parts of all samples off this span; these parts have d - D coordinates. L
+/// is lower trapezoidal, so every column after column D + row is 0. Only the first `columns`
+/// columns are written.
 void pooled_row(const FeatureLaw& law, Key features, Key radii, Index row, double d, Index D,
                 Index columns,
                 double* out);  // (columns,)

@@ -28,30 +28,31 @@ class HeadSource {
  public:
   HeadSource(HeadLaw law, Index n, std::uint64_t seed, std::uint64_t trial);
 
-  /// Selects the heads of a round, or derives the key from which they are drawn. Call begin_round()
-  /// before panel() and rows(). For Kind::given, `heads` (n, k_star) are the heads of the round and
-  /// must stay valid during the round. For the other kinds `heads` is null.
+  /// Selects the heads of a round, or derives the key from which the heads are drawn. Call
+  /// begin_round() before panel() and rows(). For Kind::given, `heads` (n, k_star) are the heads of
+  /// the round and must stay valid during the round. For all other kinds, `heads` is null.
   void begin_round(Index round, const double* heads);
 
-  /// Writes the heads of tasks [first, first + tasks) as the columns of a panel; further columns
-  /// are zero. Does not allocate, and may be called from several threads.
+  /// Writes the heads of tasks [first, first + tasks) as the columns of a panel, and zeros in the
+  /// remaining columns. Allocates no memory, and may be called from several threads.
   void panel(Index first, Index tasks, Index width,
              double* out) const;  // (k_star, width)
 
-  /// The round of one trial in a panel of trials: its source of heads, which is null in an empty
-  /// column.
+  /// One column of a panel of trials: the source of the trial's heads, or null if the column is
+  /// empty, and the round of the trial.
   struct TrialRound {
     HeadSource* source = nullptr;
     Index round = 0;
     const double* heads = nullptr;  // as in begin_round()
   };
   /// Writes the heads of tasks [0, n) in kernels::kTrials trials, one trial per column, with the
-  /// same bits as panel(). All sources must have the same law, except that each may have its own
-  /// table. Does not allocate.
+  /// same bits as panel(). All sources must have the same law, except that each source may have its
+  /// own table. Allocates no memory.
   static void panels_of_trials(const TrialRound* rounds,  // (kTrials,)
                                Index n,
                                double* out);  // (n, rows_of_a_trial(k_star), kTrials)
-  /// Rows of a task: k_star and, if k_star is odd, one more row of scratch memory.
+  /// The number of rows that a task takes in the output of panels_of_trials(): k_star and, if
+  /// k_star is odd, one more row of scratch memory.
   static Index rows_of_a_trial(Index k_star) { return round_up(k_star, 2); }
 
   /// Returns the heads of tasks [0, n), (n, k_star).

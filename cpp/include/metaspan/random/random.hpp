@@ -34,7 +34,7 @@ struct Key {
 Key derive_key(std::uint64_t seed, std::uint64_t trial, std::uint64_t round, Stream stream);
 
 /// Derives the keys of one stream for up to kernels::kTrials pairs of a trial and a round. The two
-/// words of a key go to separate arrays.
+/// words of a key are written to two separate arrays.
 void derive_keys(std::uint64_t seed, Stream stream, Index count,
                  const std::uint64_t* trials,   // (count,)
                  const std::uint64_t* rounds,   // (count,)
@@ -58,9 +58,9 @@ void uniform_row(Key key, Index task, Index row,
                  Index columns,  // the last column < 2^33
                  double* out);   // (columns,)
 
-/// A sequence of draws under one key, for the two uses that need few numbers: starts, and sums off
-/// the span. Normal i comes from the counter (i / 2, task, part, 0), uniform i from (i, task, part,
-/// 1).
+/// A sequence of random numbers under one key, for the two uses that need few random numbers:
+/// random starts, and sums of the tasks' parts off the span. Normal i comes from the counter (i /
+/// 2, task, part, 0), and uniform i comes from the counter (i, task, part, 1).
 class Sequence {
  public:
   explicit Sequence(Key key, Index task = 0, std::uint32_t part = 0)
@@ -68,8 +68,8 @@ class Sequence {
   double normal();
   double uniform();  // in (0, 1)
 
-  /// Draws a chi-square with dof > 0 degrees of freedom, by rejection (Marsaglia and Tsang 2000),
-  /// which is exact for every dof.
+  /// Draws a chi-square with dof > 0 degrees of freedom, by the rejection method of Marsaglia and
+  /// Tsang (2000), which is exact for every dof.
   double chi_square(double dof);
 
  private:
@@ -80,14 +80,15 @@ class Sequence {
   double normals_[2 * kPairs];
 };
 
-/// Draws the Bartlett factor L of (16), with L L^T a Wishart matrix W_p(f, I): L (p, min(p, f)) is
-/// lower trapezoidal, L_jj^2 ~ chi^2_{f-j}, and entries below the diagonal are N(0, 1). No array
-/// has f rows, so f may be larger than an array in memory could be.
+/// Draws the Bartlett factor L of (16), for which L L^T is a Wishart matrix W_p(f, I). L (p, min(p,
+/// f)) is lower trapezoidal. Its diagonal entries satisfy L_jj^2 ~ chi^2_{f-j}, and its entries
+/// below the diagonal are standard normals. No array has f rows, so f may exceed the number of rows
+/// that fit in memory.
 Mat bartlett(Sequence& draws, Index p, double f);
 
 /// Draws n_taken distinct indices below n_all uniformly, in random order, by a partial Fisher-Yates
-/// shuffle. `order` must hold 0, ..., n_all - 1; the swaps are undone afterwards, so that a call
-/// costs O(n_taken).
+/// shuffle. `order` must hold 0, ..., n_all - 1. At the end of a call the swaps of the shuffle are
+/// undone, so that the next call takes only O(n_taken) time again.
 void choose(Key key, Index n_all, Index n_taken,
             Index* order,   // (n_all,) identity, in and out
             Index* swaps,   // (n_taken,) scratch

@@ -7,7 +7,7 @@
 
 namespace metaspan {
 
-/// The tasks of a round: consecutive ones, or a list.
+/// The tasks of a round: consecutive tasks, or a list of tasks.
 struct TaskSelection {
   Index n = 0;
   const Index* tasks = nullptr;  // (n,), or null: first .. first + n - 1
@@ -16,8 +16,8 @@ struct TaskSelection {
   Index operator[](Index i) const { return tasks == nullptr ? first + i : tasks[i]; }
 };
 
-/// Chooses n of `all` tasks in every round, without replacement and in the order drawn. If n equals
-/// `all`, every round takes all tasks in their order.
+/// Chooses n of `all` tasks in every round, without replacement, and keeps the order in which the
+/// tasks were drawn. If n equals `all`, every round takes all tasks in order of their index.
 class RoundChoice {
  public:
   RoundChoice() = default;
