@@ -6,9 +6,9 @@
 namespace metaspan {
 namespace {
 
-/// Copies a set (m, d) by bands of `width` columns. The copy is a counting sort that keeps the
-/// order of the entries of a band. An element of X B or X^T C is therefore the same sum, in the
-/// same order, whether it is computed from the copy or from the rows.
+/// Copies a set (m, d) by bands of `width` columns. A counting sort groups the entries by band and
+/// keeps their order within a band. An element of X B or X^T C is therefore summed in the same
+/// order from the copy as from the rows of the set.
 template <class Scalar>
 BandedRows<Scalar> copy_set(const Samples<Scalar>& set, Index d, Index width) {
   const SparseRows<Scalar>& X = set.sparse();

@@ -11,9 +11,9 @@
 namespace metaspan {
 namespace {
 
-/// All samples of a batch, (N, d), in the order of the rows of G: the inner sets, then the outer
-/// sets that differ from their inner ones. Samples in memory are not copied; their addresses are
-/// stored.
+/// All samples of a batch, (N, d), in the order of the rows of G: the inner sets, then those outer
+/// sets that are not also the inner set of their task. Samples in memory are not copied; only their
+/// addresses are stored.
 template <class XScalar>
 struct Rows {
   explicit Rows(const TaskSet<XScalar>& tasks) {
@@ -46,8 +46,8 @@ struct Range {
 };
 
 /// Cuts the rows of G into blocks of nearly equal size. No block has both inner and outer samples,
-/// so products that a method does not need can be left out by whole blocks. The cut depends on the
-/// numbers of samples only.
+/// so inner products that a method does not need can be left out in whole blocks. The blocks depend
+/// on the numbers of samples only.
 std::vector<Range> blocks_of(Index inner_rows, Index N) {
   std::vector<Range> blocks;
   for (const auto& [begin, end] : {Range{0, inner_rows}, Range{inner_rows, N}}) {
@@ -60,8 +60,8 @@ std::vector<Range> blocks_of(Index inner_rows, Index N) {
   return blocks;
 }
 
-/// Returns whether two blocks contain rows of the same task's inner set, so that their product has
-/// entries of K of this task.
+/// Returns whether two blocks contain rows of the same task's inner set, so that the product of the
+/// two blocks has entries of K of this task.
 template <class XScalar>
 bool share_a_task(const TaskSet<XScalar>& tasks, const Rows<XScalar>& rows, const Range& a,
                   const Range& b) {
@@ -80,9 +80,10 @@ struct Stripe {
   std::vector<const XScalar*> row;  // (N,)  from column `begin` on
 };
 
-/// Reads the next columns of all samples from a store: whole tiles of `most` columns, up to
-/// kStoreBlockBytes in all. A store is read in long pieces of every row, and each element is read
-/// once. The following stripe is requested as well, so that the store reads ahead.
+/// Reads the next columns of all samples from a store: as many tiles of `most` columns as fit in
+/// kStoreBlockBytes, and at least one tile. In this way a store reads long pieces of every row, and
+/// reads each element once. The next stripe is requested in the same call, so that the store reads
+/// ahead.
 template <class XScalar>
 Stripe<XScalar> next_stripe(const TaskSet<XScalar>& tasks, Index N, Index most, Index begin) {
   const Index tile_bytes = static_cast<Index>(sizeof(XScalar)) * N * most;
@@ -96,17 +97,18 @@ Stripe<XScalar> next_stripe(const TaskSet<XScalar>& tasks, Index N, Index most, 
   return {begin, end, Rows<XScalar>(tasks.store->read(now, next, tasks)).row};
 }
 
-/// Adds the product of two ranges of rows of a tile (N, depth) to their block of G.
+/// Multiplies two ranges of rows of a tile (N, depth), and adds the product to the block of G for
+/// these ranges.
 void add_product(const Mat& tile, Index depth, const Range& a, const Range& b, Mat& G) {
-  // The product is computed in a matrix of Eigen's own: how Eigen cuts a product into blocks
-  // depends on the address of the result, and the blocks decide the last bits.
+  // The product is computed in a matrix that Eigen allocates. How Eigen cuts a product into blocks
+  // depends on the address of the result, and the blocks determine the last bits of the product.
   const Mat product =
       tile.block(a.begin, 0, a.size(), depth) * tile.block(b.begin, 0, b.size(), depth).transpose();
   G.block(a.begin, b.begin, a.size(), b.size()) += product;
 }
 
-/// Computes the blocks of G for sparse rows, one pair of blocks at a time on each thread. Pairs
-/// write disjoint blocks of G, so threads may process them in any order.
+/// Computes G for sparse rows. Each thread takes one pair of blocks of rows at a time. Different
+/// pairs write to disjoint blocks of G, so threads may process the pairs in any order.
 template <class XScalar>
 void add_sparse_products(const Rows<XScalar>& rows, Index d,
                          const std::vector<std::pair<Range, Range>>& pairs, int threads,
@@ -123,11 +125,12 @@ void add_sparse_products(const Rows<XScalar>& rows, Index d,
 
 }  // namespace
 
-/// Computes G = X_all X_all^T, (N, N), normalised, the only sweep over the data that (24) needs. G
-/// is symmetric, so blocks on and below the diagonal are computed, and their transposes give the
-/// blocks above it. Products of inner samples are computed only if the method reads them. All
-/// threads convert a tile of columns to double and scale it, and then they share the pairs of
-/// blocks. Each block sums its tiles in order, so the bits do not depend on the number of threads.
+/// Computes the normalised G = X_all X_all^T, (N, N), in the only sweep over the data that (24)
+/// needs. G is symmetric, so only blocks on and below the diagonal are computed; their transposes
+/// are the blocks above the diagonal. Inner products of two inner samples are computed only if the
+/// method reads them. The threads first convert a tile of columns to double and scale it together,
+/// and then divide the pairs of blocks among them. Each block of G is summed over the tiles in
+/// order, so the bits do not depend on the number of threads.
 template <class XScalar>
 DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int threads,
                         Cancel* cancel) {
@@ -149,7 +152,8 @@ DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int
         pairs.emplace_back(a, b);
         continue;
       }
-      // A block on the diagonal is cut in two, which leaves out a quarter of its products.
+      // A block on the diagonal is cut in two, so that a quarter of its products need not be
+      // computed.
       const Index middle = a.begin + a.size() / 2;
       const Range low{a.begin, middle}, high{middle, a.end};
       for (const auto& part : {std::pair{low, low}, std::pair{high, low}, std::pair{high, high}}) {
@@ -182,7 +186,7 @@ DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int
     });
     throw_if_requested(cancel);
   }
-  // The upper half of G is the transpose of the lower one.
+  // The upper triangle of G is the transpose of the lower triangle.
   parallel_for(threads, static_cast<Index>(pairs.size()), [&](Index p, int) {
     const auto& [a, b] = pairs[static_cast<std::size_t>(p)];
     if (a.begin == b.begin) return;

@@ -23,8 +23,8 @@ constexpr double kVectorsTogether = 3;  // vectors of a task that a cache must h
 constexpr double kReadingsOfB = 3;      // reads of B in a round, beside those of the panels
 constexpr double kGramTask = .5;        // overhead of a task, relative to the vector route
 
-// Times of sparse samples. Each comment names a unit and then a part of the work. The constant is
-// the time of that part in that unit.
+// Times of work on sparse samples. Each comment names a unit and then a part of the work; the
+// constant is the time of this part in this unit.
 constexpr double kLineBytes = 64;       // read in addition to a table's row that is in no cache
 constexpr double kEntryBytes = 12;      // bytes of an entry: a double and its column
 constexpr double kVectorColumns = 12;   // columns of B in X B: an entry in X u and X^T r
@@ -37,19 +37,20 @@ constexpr double kSlowerOnB = 1.5;      // products of B with few vectors, and X
 
 double number(Index count) { return static_cast<double>(count); }
 
-/// Returns `bytes` as traffic from a cache if the data fit into the cache, and from memory
-/// otherwise.
+/// Returns `bytes` as traffic from a cache if `fits` is true, and as traffic from memory if it is
+/// false.
 Stage traffic(double bytes, bool fits) { return fits ? Stage{0, 0, 0, bytes} : Stage{0, 0, bytes}; }
 
-/// Counts the kernel calls of the task algebra, (5)-(10), for `panels` panels. One call serves all
-/// tasks of a panel. On the Gram and the dual route a panel is a single task.
+/// Counts the kernel calls of the task algebra, (5)-(10), for `panels` panels. One kernel call
+/// serves all tasks of a panel. On the Gram route and the dual route a panel is a single task.
 double algebra_calls(const Method& method, const DataSizes& sizes, double panels) {
   const AlgebraCounts counts = algebra_counts(method, sizes.losses);
   return panels * (counts.forward + counts.back + counts.added + counts.moves);
 }
 
-/// Returns whether the engine computes a round on one thread, by the engine's own rule: in a round
-/// of fewer than kSerialFlops, waking a thread costs more time than the thread saves.
+/// Returns whether the engine computes a round on one thread, by the rule that the engine itself
+/// applies. In a round of fewer than kSerialFlops flops, waking a thread takes more time than the
+/// thread saves.
 bool is_serial(const Method& method, const DataSizes& sizes) {
   const double m_out = sizes.shared ? sizes.m_in : sizes.m_out;
   const double length = sizes.sparse ? sizes.entries : number(sizes.d);
@@ -57,17 +58,18 @@ bool is_serial(const Method& method, const DataSizes& sizes) {
   return flops_of_round(method, length, number(sizes.n), sizes.m_in, m_out, summed) < kSerialFlops;
 }
 
-/// Adds the cost of measuring B at full size: of its coordinates (13), in a share of the rounds,
-/// and of the records. One thread computes the records, whereas the rate of kernel calls is that of
-/// all threads, so the calls of the records are multiplied by the number of threads.
+/// Adds the cost of measuring B at full size: the cost of computing the coordinates (13) in the
+/// rounds that measure B, and the cost of the records. One thread computes the records, but the
+/// rate of kernel calls is the rate of all threads together. The calls for the records are
+/// therefore multiplied by the number of threads.
 void add_geometry(const DataSizes& sizes, int threads, RouteCost& cost) {
   cost.records =
       coordinates_cost(sizes.geometry * number(sizes.d), sizes.k, sizes.k + sizes.k_star);
   cost.calls += sizes.record_calls * threads;
 }
 
-/// Returns which Gram matrices of (5) a round computes. Losses after adaptation need K if the inner
-/// loop moves B, (6). For shared sets K' equals K, and K is computed once.
+/// Returns which Gram matrices of (5) a round computes. If the inner loop moves B, the losses after
+/// adaptation need K, (6). If both loops use the same sets, K' equals K, and only K is computed.
 GramsNeeded grams_of(const Method& method, const DataSizes& sizes) {
   const bool outer = method.has_outer_part() || sizes.losses > 0;
   const bool cross = method.needs_cross_gram() && outer;
@@ -75,8 +77,8 @@ GramsNeeded grams_of(const Method& method, const DataSizes& sizes) {
           cross && !sizes.shared, outer};
 }
 
-/// Returns the share of rounds that use the outer sets: 1 if the method has an outer part, and
-/// otherwise the share of rounds that record losses.
+/// Returns the fraction of the rounds that use the outer sets. The fraction is 1 if the method has
+/// an outer part; otherwise it is the fraction of the rounds that record losses.
 double outer_rounds(const Method& method, const DataSizes& sizes) {
   return method.has_outer_part() ? 1 : sizes.losses;
 }
@@ -86,19 +88,21 @@ struct TermCounts {
   double inner, outer;
 };
 
-/// Counts the terms of C, two for each inner step of an exact method, (9), and of C', (8).
+/// Counts the terms of C, (9), which are two for each inner step of an exact method, and the terms
+/// of C', (8).
 TermCounts terms_of(const Method& method) {
   return {static_cast<double>(method.inner_terms()), method.has_outer_part() ? 1.0 : 0.0};
 }
 
-/// Counts the numbers that Factors holds for the C of a set of m samples: all of C, or s and c of
-/// each term if these are fewer numbers.
+/// Counts the numbers that Factors stores for the C of a set of m samples. Factors stores C as a
+/// matrix, or s and c of every term of C if there are few terms.
 double held_of_factors(double m, Index k, double terms) {
   const double width = number(padded(k));
   return 2 * terms >= number(k) ? m * width : terms * (m + width);
 }
 
-/// Counts the numbers of the TaskProducts of a task, without C: Z, y, and the Gram matrices of (5).
+/// Counts the numbers that the TaskProducts of a task store, except C: Z, y, and the Gram matrices
+/// of (5).
 double held_of_products(const Method& method, const DataSizes& sizes) {
   const GramsNeeded grams = grams_of(method, sizes);
   const double width = number(padded(sizes.k));
@@ -106,8 +110,9 @@ double held_of_products(const Method& method, const DataSizes& sizes) {
          method.needs_cross_gram() * sizes.m_out * sizes.m_in;
 }
 
-/// Returns how many of `tasks` tasks the largest block has, by the rule of blocks_of() for tasks of
-/// average size. A task that exceeds the limit of a block has a block of its own.
+/// Returns the number of tasks in the largest block of `tasks` tasks, by the rule of blocks_of()
+/// for tasks of average size. A task larger than the limit of a block is the only task of its
+/// block.
 double tasks_of_block(const DataSizes& sizes, Index tasks) {
   if (!are_limited(sizes.stored, sizes.B_number_bytes)) return number(tasks);
   const double task = sizes.row_bytes() * (sizes.m_in + (sizes.shared ? 0 : sizes.m_out));
@@ -115,23 +120,23 @@ double tasks_of_block(const DataSizes& sizes, Index tasks) {
   return std::clamp(std::floor(room / task), 1.0, number(tasks));
 }
 
-/// Counts the numbers of the DenseWorkspace of a thread: residuals of both sets and of the inner
-/// steps, for exact methods the adjoints of these residuals, and for MAML the products of every
-/// slot with K and K'.
+/// Counts the numbers that the DenseWorkspace of a thread stores: the residuals of both sets and of
+/// the inner steps, for exact methods the adjoints of the residuals of the inner steps, and for
+/// MAML the products of K and K' with the residual of every slot.
 double held_of_workspace(const Method& method, const DataSizes& sizes) {
   const double rows = sizes.m_in + sizes.m_out;
   return rows + method.inner_steps * sizes.m_in * (method.exact ? 2 : 1) +
          method.adapt_B * slots_of(method.inner_steps) * rows;
 }
 
-/// Counts the numbers of RoundMeans and of its outputs: heads, their gradients, and three losses
+/// Counts the numbers that RoundMeans and its outputs store: a head, its gradient, and three losses
 /// for each task.
 double held_of_means(const DataSizes& sizes) { return number(sizes.n) * number(2 * sizes.k + 3); }
 
-/// The costs of the sweeps over sparse samples, with copies by bands if `copied` is set and the
-/// copies pay. Arithmetic is counted in flops of a dense X B. Sparse products run at half the rate
-/// of a dense one, so each entry counts 4 flops for each column. The units above were fitted to
-/// measurements.
+/// The costs of the sweeps over sparse samples, with copies by bands if `copied` is true and the
+/// copies make the sweeps faster. Arithmetic is counted in flops of a dense product X B. A sparse
+/// product runs at half the rate of a dense product, so each entry counts as 4 flops for each
+/// column of B. The constants above were fitted to measurements.
 class SparseSweeps {
  public:
   explicit SparseSweeps(const DataSizes& sizes, bool copied = false)
@@ -143,9 +148,9 @@ class SparseSweeps {
     in_place_ = columns_ == k_ && sizes.B_number_bytes == static_cast<Index>(kDouble);
   }
 
-  /// Returns the cost of X B: each entry reads a row of B and adds a multiple of it, at half the
-  /// rate of a dense product. With copies by bands, B is read once, and a row of Z is read and
-  /// written by every band in which it has entries.
+  /// Returns the cost of X B. For each entry of X, a row of B is read and a multiple of it is added
+  /// to a row of Z, at half the rate of a dense product. With copies by bands, B is read once, and
+  /// a row of Z is read and written once for every band in which its row of X has entries.
   Stage features(double samples) const {
     const double entries = entries_of(samples);
     if (!copied_) return {entries * entry_, 0, entries * waits_};
@@ -155,8 +160,9 @@ class SparseSweeps {
     return {kSlowerOnB * entries * entry_, 0, read, 2 * kDouble * columns_ * rows};
   }
 
-  /// Returns the cost of X u and X^T r: an entry reads a number of u and updates one of the sums.
-  /// Both are random accesses, which cost whole cache lines if no cache holds the two vectors.
+  /// Returns the cost of X u and X^T r. For each entry of X, an element of u is read and an element
+  /// of X^T r is updated. Both are random accesses, each of which transfers a whole cache line if
+  /// no cache holds u and X^T r.
   Stage passes(double samples) const {
     const double lines = 2 * kDouble * d_ > kTwoVectorsBytes ? 3 * kLineBytes : 0;
     const double entries = entries_of(samples);
@@ -178,10 +184,10 @@ class SparseSweeps {
     return {copied_ ? samples * sizes_.entries * 4 * kCopiedColumns : 0};
   }
 
-  /// Returns the cost of X^T C, (10), for sets of m samples and `terms` terms of C. Either a vector
-  /// X^T s is computed for each term, or each entry adds a multiple of a row of C to a row of the
-  /// sums, which is read and written. With copies by bands, these rows of the sums are in an L2
-  /// cache.
+  /// Returns the cost of X^T C, (10), for sets of m samples and `terms` terms of C. There are two
+  /// ways to compute X^T C: a vector X^T s for each term of C, or one sweep over X that adds, for
+  /// each entry of X, a multiple of a row of C to a row of X^T C. In this sweep, each addition
+  /// reads and writes the row of X^T C. With copies by bands, the rows of X^T C are in an L2 cache.
   Stage combined(double samples, double m, double terms) const {
     if (by_terms(m, terms)) {
       const double of_a_set = terms * work(m).of_a_term * 4;
@@ -191,15 +197,15 @@ class SparseSweeps {
     return {kSlowerOnB * entries * entry_, 0, entries * (copied_ ? kEntryBytes : 2 * waits_)};
   }
 
-  /// Returns whether X^T C is computed as a vector X^T s for each term of C, by the rule that the
-  /// sweep applies.
+  /// Returns whether X^T C is computed by a vector X^T s for each term of C. The sweep itself
+  /// applies the same rule.
   bool by_terms(double m, double terms) const {
     return 2 * terms < k_ && terms * work(m).of_a_term < work(m).of_rows;
   }
 
-  /// Returns the traffic of grad_B, which does not depend on the entries: its d rows are set to
-  /// zero, summed, and read by the step. Sums that are in a cache or in grad_B itself add no
-  /// further traffic.
+  /// Returns the memory traffic of grad_B, which does not depend on the entries of X: the d rows of
+  /// grad_B are set to zero, written with the sums of X^T C, and read by the step. If the sums are
+  /// accumulated in a cache or in grad_B itself, they cause no further traffic.
   Stage gradient() const {
     const double sums = in_place_ || copied_ ? 2 * k_ : 3 * columns_;
     return {0, 0, kDouble * d_ * (sums + 5 * k_)};
@@ -208,9 +214,9 @@ class SparseSweeps {
   /// Returns the cost of the first use of memory for `numbers` numbers.
   static Stage table(double numbers) { return {0, 0, kFreshMemory * kDouble * numbers}; }
 
-  /// Returns the cost of the inner products of `rows` rows with `others` rows: the entries are
-  /// looked up in lists of kListedRows rows, and pairs of entries in the same column are multiplied
-  /// and added.
+  /// Returns the cost of the inner products of `rows` sparse rows with `others` sparse rows.
+  /// Entries are looked up in lists of the entries of kListedRows rows, and entries in the same
+  /// column are multiplied and summed.
   Stage products(double rows, double others) const {
     const auto block = static_cast<double>(kListedRows);
     const double looked_up =
@@ -219,35 +225,35 @@ class SparseSweeps {
     return {(looked_up + met) * 4 * kListedColumns};
   }
 
-  /// Returns the bytes of the lists for products(), one list of at most m rows for each thread: a
-  /// head for each column, and the entries.
+  /// Returns the bytes of the lists that products() counts. Each thread has the lists of up to
+  /// kListedRows of a set's m rows: a head for each column, and the entries of these rows.
   double listed_bytes(int threads, double m) const {
     const double rows = std::min(m, static_cast<double>(kListedRows));
     constexpr auto kHead = static_cast<double>(sizeof(std::int32_t));
     return threads * (kHead * d_ + sizeof(kernels::ListedEntry) * rows * sizes_.entries);
   }
 
-  /// Returns the bytes of the sums of X^T C and, if `vectors`, of the vectors X^T s that are added
-  /// together. Sums that need no padding are in grad_B itself and take no bytes here. With copies
-  /// by bands, each thread holds the sums of one band.
+  /// Returns the bytes of the sums of X^T C and, if `vectors` is true, of the vectors X^T s that
+  /// are added to the sums together. If the sums need no padding, they are in grad_B itself and
+  /// take no further bytes. With copies by bands, each thread stores the sums of one band.
   double sum_bytes(bool vectors, int threads) const {
     const double rows = copied_ ? std::min(d_, threads * number(columns_of_band(sizes_.k))) : d_;
     return kDouble * rows * (!in_place_ * columns_ + static_cast<double>(kTermsAtOnce) * vectors);
   }
 
-  /// Returns the bytes, without padding, of a padded sum of all rows. They are freed when the
-  /// gradient is complete.
+  /// Returns the bytes of the sums of X^T C for all rows, without padding, or 0 if the sums are in
+  /// grad_B or are made by bands. These bytes are freed when the gradient is complete.
   double released_bytes() const { return in_place_ || copied_ ? 0 : kDouble * d_ * k_; }
 
-  /// Counts the numbers that Factors holds for the C of a set of m samples. If C is held as terms
-  /// but X^T C adds rows of C, the numbers of the expanded C are counted too.
+  /// Counts the numbers that are stored for the C of a set of m samples. If Factors stores C as
+  /// terms, but X^T C needs the rows of C, the numbers of the expanded C are counted too.
   double held_of_factors(double m, double terms) const {
     const bool expands = terms > 0 && 2 * terms < k_ && !by_terms(m, terms);
     return metaspan::held_of_factors(m, sizes_.k, terms) + expands * m * columns_;
   }
 
  private:
-  /// Counts the entries of samples, with the overhead of their rows.
+  /// Counts the entries of samples, plus kRowEntries for each row.
   double entries_of(double samples) const { return samples * (sizes_.entries + kRowEntries); }
   TermWork work(double m) const { return term_work(m * sizes_.entries, sizes_.d, sizes_.k); }
 
@@ -258,9 +264,9 @@ class SparseSweeps {
 };
 
 /// Returns the bytes that the Gram route holds on dense data: the TaskProducts of a block, C and
-/// C', the workspaces, the outputs, and the memory of the sweeps. The first sweep needs partial
-/// products of the pieces of d and tiles; the second sweep needs tiles. The two sweeps do not
-/// overlap, so the larger of their needs is counted.
+/// C', the workspaces, the outputs, and the memory of the sweeps. The first sweep needs memory for
+/// tiles and for the partial products of the pieces of d, and the second sweep needs memory for
+/// tiles. The two sweeps do not overlap, so only the sweep that needs more memory is counted.
 double dense_gram_bytes(const Method& method, const DataSizes& sizes, int threads) {
   const double n = tasks_of_block(sizes, sizes.n), width = number(padded(sizes.k));
   const auto rows = static_cast<Index>(sizes.m_in + sizes.m_out);
@@ -269,7 +275,8 @@ double dense_gram_bytes(const Method& method, const DataSizes& sizes, int thread
   const double C = held_of_factors(sizes.m_in, sizes.k, terms.inner) * method.has_inner_part() +
                    held_of_factors(sizes.m_out, sizes.k, terms.outer);
   const double parts = n * number(pieces - 1) * held_of_products(method, sizes);
-  // Tiles of both sweeps; the first one converts X to double.
+  // `first` and `second` count the tiles of the two sweeps. The first sweep also has tiles of X
+  // converted to double.
   const auto columns = number(std::min(kProjectedColumns, sizes.d / pieces));
   const bool converts = sizes.number_bytes < static_cast<Index>(kDouble);
   const double first = threads * columns * (width + converts * (sizes.m_in + sizes.m_out));
@@ -279,12 +286,13 @@ double dense_gram_bytes(const Method& method, const DataSizes& sizes, int thread
                     threads * held_of_workspace(method, sizes) + held_of_means(sizes));
 }
 
-/// Counts a round of the Gram route on dense data. The first sweep computes (5), in flops of X B
-/// and of X X^T, which run at different rates. By measurement, these products wait for X instead of
-/// hiding its traffic, so arithmetic and traffic are separate stages. The second sweep applies
-/// (10): it multiplies each sample by one column of C' and, if the method has an inner part, by
-/// min(2 J, k) columns of C. If C is held as terms, X is read for each of these columns. X comes
-/// from a cache if all of it is still there from the round before.
+/// Returns the cost of a round of the Gram route on dense data. The first sweep computes (5); its
+/// flops are counted separately for X B and for X X^T, which run at different rates. Measurements
+/// show that the traffic of X does not overlap with this arithmetic, so traffic and arithmetic are
+/// separate stages. The second sweep applies (10): it multiplies each outer sample by one column of
+/// C' and, if the method has an inner part, each inner sample by min(2 J, k) columns of C. If C is
+/// stored as terms, X is read once for each of these columns. X is read from a cache if all of X is
+/// still in the cache from the previous round.
 RouteCost dense_gram(const Method& method, const DataSizes& sizes, int threads) {
   const double d = number(sizes.d), outer = outer_rounds(method, sizes) * sizes.samples_out();
   const double samples = sizes.shared ? sizes.samples() : sizes.samples_in() + outer;
@@ -308,10 +316,10 @@ RouteCost dense_gram(const Method& method, const DataSizes& sizes, int threads) 
   return cost;
 }
 
-/// Counts a round of the Gram route on sparse data: X B and X^T C, as SparseSweeps counts them, and
-/// for MAML products of sparse rows. K is symmetric, so half of its products suffice. The Gram
-/// matrices are fresh memory in each round. The sums of X^T C are freed when the gradient is
-/// complete.
+/// Returns the cost of a round of the Gram route on sparse data: the cost of X B and X^T C from
+/// SparseSweeps, and for MAML the cost of inner products of sparse rows. K is symmetric, so only
+/// half of its inner products are computed. The Gram matrices are written to new memory in each
+/// round. The memory of the sums of X^T C is freed when the gradient is complete.
 RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads) {
   const SparseSweeps sweeps(sizes, sizes.copied);
   const double n = number(sizes.n), samples = sizes.samples();
@@ -329,8 +337,7 @@ RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads)
     held += sweeps.held_of_factors(sizes.m_in, terms.inner);
     vectors = vectors || sweeps.by_terms(sizes.m_in, terms.inner);
   }
-  // One thread finds the edges of the bands from sampled entries, unless the bands of the copies
-  // are used.
+  // If there are no copies by bands, one thread finds the edges of the bands from sampled entries.
   if (threads > 1 && !sweeps.copied()) {
     cost.round.push_back({threads * kWeighedSample * number(kBandSamples)});
   }
@@ -355,12 +362,13 @@ RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads)
   return cost;
 }
 
-/// Returns the cost of X u and X^T r for `samples` dense samples, counting repeated passes. Each
-/// row is used twice. A row is read from memory for the first use and from a cache for the second
-/// use, unless the row is too long for a cache.
+/// Returns the cost of X u and X^T r for `samples` dense samples, where a sample counts once for
+/// each pass over it. A pass uses each row twice. The row is read from memory for the first use and
+/// from a cache for the second use; if the row is too long for a cache, it is read from memory
+/// twice.
 Stage dense_passes(const DataSizes& sizes, double samples) {
   const double d = number(sizes.d), data = sizes.bytes();
-  // Rows longer than kFarBytes leave every cache before their second use.
+  // Rows that are too long for kFarBytes are no longer in a cache at their second use.
   const double times = 2 * sizes.row_bytes() > static_cast<double>(kFarBytes) ? 2 : 1;
   const double passed = times * samples * sizes.row_bytes(), again = times * samples * d * kDouble;
   double memory = passed;
@@ -374,25 +382,25 @@ Stage dense_passes(const DataSizes& sizes, double samples) {
 
 }  // namespace
 
-/// Counts the operations of X u and X^T r, 4 m times the length of a row for a set of m samples.
-/// They are computed J times for each inner set, or 2 J times if the gradient has an inner part,
-/// and once for each outer set. Each number of the gradient takes one multiplication and one
+/// Counts the operations of X u and X^T r: for a set of m samples, 4 m times the length of a row. X
+/// u and X^T r are computed J times for each inner set, or 2 J times if the gradient has an inner
+/// part, and once for each outer set. Each number of the gradient takes one multiplication and one
 /// addition.
 double flops_of_round(const Method& method, double length, double n, double m_in, double m_out,
                       double numbers) {
   return 4 * n * length * (method.inner_passes() * m_in + m_out) + 2 * numbers;
 }
 
-/// Counts rounds of the Gram route, (11), on dense or sparse data. The algebra runs task by task,
-/// so its kernels are called once for each task.
+/// Returns the cost of the Gram route, (11), on dense or sparse data. The algebra processes one
+/// task at a time, so each of its kernels is called once for each task.
 RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads) {
   RouteCost cost =
       sizes.sparse ? sparse_gram(method, sizes, threads) : dense_gram(method, sizes, threads);
   cost.reads = sizes.bytes();
   cost.calls = algebra_calls(method, sizes, number(sizes.n));
-  // By measurement, threads do not share this overhead, which is memory traffic of small arrays.
-  // The rate of tasks is that of all threads, so the overhead is multiplied by the number of
-  // threads.
+  // This overhead is memory traffic of small arrays, and measurements show that several threads do
+  // not make it faster. The rate of tasks is the rate of all threads together, so the overhead is
+  // multiplied by the number of threads.
   cost.tasks = kGramTask * number(sizes.n) * threads;
   cost.serial = is_serial(method, sizes);
   add_geometry(sizes, threads, cost);
@@ -401,9 +409,9 @@ RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads) {
 
 namespace {
 
-/// Returns the tasks of the busiest thread of the vector route, as a multiple of an even share.
-/// Threads take panels as they become free: panels of full size first, and then the last panel,
-/// which may be smaller.
+/// Returns the number of tasks that the busiest thread of the vector route processes, divided by
+/// the mean number of tasks of a thread. A thread takes the next panel when it has finished a
+/// panel. Panels of full size come first, and then the last panel, which may be smaller.
 double busiest_share(const VectorPlan& plan, const DataSizes& sizes, int threads) {
   const Sharing sharing = sharing_of(plan, sizes.n, sizes.task_bytes(), sizes.sparse, threads);
   const Index n = std::min(plan.block, sizes.n), full = n / plan.panel;
@@ -413,8 +421,9 @@ double busiest_share(const VectorPlan& plan, const DataSizes& sizes, int threads
   return number(most * sharing.groups) / number(n);
 }
 
-/// Adds the cost of Z = X B of the inner sets, (5), on the vector route, which reads each set once.
-/// For an exact method one more pass computes the 2 J vectors of each task, two at a time.
+/// Adds the cost of computing Z = X B of the inner sets, (5), on the vector route, which takes one
+/// pass over each inner set. For an exact method, one more pass over each inner set computes the 2
+/// J vectors of the task, two vectors at a time.
 void add_features(const Method& method, const DataSizes& sizes, RouteCost& cost) {
   const double d = number(sizes.d), samples = sizes.samples_in();
   Stage read = traffic(samples * sizes.row_bytes(), sizes.bytes() <= kKeptBytes);
@@ -432,12 +441,12 @@ void add_features(const Method& method, const DataSizes& sizes, RouteCost& cost)
 
 }  // namespace
 
-/// Counts rounds of the vector route, (11). X of an inner set is passed over J times, or 2 J times
-/// if the gradient has an inner part, and once more in rounds that record losses. X of an outer set
-/// is passed over once. If the inner sets are processed by Z, add_features() counts their cost.
-/// Beside X, a pass reads and writes vectors of length d and multiplies by B^T once for each task.
-/// All tasks of a panel share each read of B, so reads of B are counted for each panel and
-/// arithmetic for each task.
+/// Returns the cost of the vector route, (11). The route makes J passes over X of an inner set, or
+/// 2 J passes if the gradient has an inner part, and one more pass in rounds that record losses. It
+/// makes one pass over X of an outer set. If the inner loops use Z, add_features() counts the cost
+/// of the inner sets instead. In addition to reading X, a pass reads and writes vectors of length
+/// d, and multiplies by B^T once for each task. Each read of B serves all tasks of a panel, so
+/// reads of B are counted once for each panel, and arithmetic once for each task.
 RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads) {
   const VectorPlan plan = plan_of(method, sizes);
   const double d = number(sizes.d), k = number(sizes.k), n = number(sizes.n);
@@ -445,12 +454,13 @@ RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads)
   const double inner = plan.features ? 0 : method.inner_passes() + sizes.losses;
   const double outer = outer_rounds(method, sizes);
   const double samples = inner * sizes.samples_in() + outer * sizes.samples_out();
-  // A pass writes u and X^T r of length d once and reads them a few times.
+  // A pass writes the vectors u and X^T r, of length d, once and reads them a few times.
   const double passes = (inner + outer) * n, B_t = kDouble * d * k;
   const bool near = kDouble * panel * d * kVectorsTogether < kKeptBytes;
   const double of_B = (4 * passes + 2 * n * number(plan.terms)) * d * k;
   RouteCost cost;
-  // A panel reads B once for each product. Panels have a single task only if a cache keeps B.
+  // A panel reads B once for each product with B or B^T. If a panel has a single task, B is in a
+  // cache.
   cost.round = {traffic(kDouble * passes * d * kVectorPasses, near),
                 traffic((2 * passes / panel + kReadingsOfB) * B_t, plan.panel == 1)};
   if (sizes.sparse) {
@@ -476,9 +486,9 @@ RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads)
 
 namespace {
 
-/// Adds the work before the first round of the dual route, (24): the Gram matrix with `pairs` pairs
-/// of samples, and passes over X for Z_0 = X B_0, for B at the end of the run and, if B is
-/// measured, for the products of X with B_star and E.
+/// Adds the work before the first round of the dual route, (24): computing the Gram matrix for
+/// `pairs` pairs of samples, and passes over X. These passes compute Z_0 = X B_0, B at the end of
+/// the run and, if B is measured, the products of X with B_star and E.
 void add_dual_setup(const DataSizes& sizes, double pairs, RouteCost& cost) {
   const double d = number(sizes.d), N = sizes.all_samples();
   if (sizes.sparse) {
@@ -496,16 +506,17 @@ void add_dual_setup(const DataSizes& sizes, double pairs, RouteCost& cost) {
   cost.setup_reads = (1 + passes) * data;
 }
 
-/// Returns the bytes of a trial on the dual route, without G. The peak is the largest of three
-/// phases that do not overlap: computing Z_0, computing the products for the coordinates, and a
-/// round. The factor L^T of (24) remains if B is measured.
+/// Returns the bytes of memory of a trial on the dual route, without G. Three phases that do not
+/// overlap need memory: the computation of Z_0, the computation of the products for the
+/// coordinates, and a round. The phase that needs the most memory is counted. If B is measured, the
+/// factor L^T of (24) is in memory during all phases.
 double dual_bytes(const Method& method, const DataSizes& sizes, double active, int threads) {
   const double N = sizes.all_samples(), width = number(padded(sizes.k));
   const double rows = sizes.samples_out() + method.has_inner_part() * sizes.samples_in();
   const Index most = static_cast<Index>(sizes.m_in + sizes.m_out);
   const Index pieces = sizes.sparse ? 1 : pieces_of(sizes.d, most, sizes.all_tasks);
-  // Blocks are processed one after another. Each is split along d into pieces, whose partial
-  // products are then summed.
+  // Blocks of tasks are processed one after another. Each block is split along d into pieces, and
+  // the partial products of the pieces are then summed.
   const double cut = tasks_of_block(sizes, sizes.all_tasks) / number(sizes.all_tasks);
   const double parts = 1 + cut * number(pieces - 1);
   const double start = std::max(parts, 2.0) * N * width;  // Z_0 and its partial products
@@ -515,8 +526,8 @@ double dual_bytes(const Method& method, const DataSizes& sizes, double active, i
   const double products = sizes.geometry > 0 ? parts * N * width : 0;
   double held = N * width + N + std::max(start, N * width + std::max(products, round));
   if (sizes.geometry > 0) {
-    // The Cholesky factor and the matrix that is factored. If there are more samples than d, this
-    // matrix is singular, and only one of the two is held.
+    // Counts the Cholesky factor and the matrix that is factored. If the matrix has too many rows
+    // for d features, it is singular, and only one of the two is in memory.
     const bool regular = active + number(sizes.k + sizes.k_star) <= number(sizes.d);
     held += (regular ? 2 : 1) * active * active + active * number(sizes.k + sizes.k_star);
   }
@@ -525,10 +536,11 @@ double dual_bytes(const Method& method, const DataSizes& sizes, double active, i
 
 }  // namespace
 
-/// Counts rounds of the dual route, (24): Z_t = Z_0 + G A_t on the rows of the round, and the
-/// algebra with blocks of G as K and K'. `active` counts the samples with rows in A: all samples,
-/// or the outer samples alone if the method has no X^T C. The trials of a run share G. A replaces
-/// B, so a trial holds one copy of B instead of two. The time does not depend on d after the setup.
+/// Returns the cost of the dual route, (24). A round computes Z_t = Z_0 + G A_t for the samples of
+/// the round, and the algebra uses blocks of G as K and K'. `active` is the number of samples that
+/// have rows in A: all samples, or only the outer samples if the method has no X^T C of inner sets.
+/// All trials of a run use the same G. A replaces B, so a trial stores one copy of B instead of
+/// two. After the setup, the time does not depend on d.
 RouteCost dual_cost(const Method& method, const DataSizes& sizes, int threads) {
   const double N = sizes.all_samples(), rows = sizes.samples(), n = number(sizes.n);
   const double k = number(sizes.k), width = number(padded(sizes.k));
@@ -536,12 +548,12 @@ RouteCost dual_cost(const Method& method, const DataSizes& sizes, int threads) {
   const double inner = whole ? 0 : sizes.all_in();
   const double active = N - inner;  // samples that gradients combine
   RouteCost cost;
-  // Pairs of both triangles of G. Pairs of two inner samples are left out unless the method uses
-  // them.
+  // Pairs in both triangles of G are counted. Pairs of two inner samples are counted only if the
+  // method uses their inner products.
   add_dual_setup(sizes, N * N - inner * inner, cost);
   const double table = kDouble * rows * active;
-  // By measurement, products with the few columns of A wait for G instead of hiding its traffic, so
-  // traffic and arithmetic are separate stages.
+  // Measurements show that the traffic of G does not overlap with the arithmetic of its products
+  // with the few columns of A, so traffic and arithmetic are separate stages.
   cost.round = {
       traffic(table, table <= 2 * kKeptBytes), {2 * rows * active * width}, {2 * rows * k}};
   if (method.needs_cross_gram()) {

@@ -13,22 +13,22 @@
 namespace metaspan {
 namespace {
 
-/// Columns of B^T that are filled at a time.
+/// Number of columns of B^T that are filled at a time.
 constexpr Index kColumns = 256;
 
 /// The Gram route of (11). A first sweep computes Z, Z' and, for MAML, K and K', (5). The algebra
-/// runs on these matrices, task by task, and a second sweep applies (10). If X is in a store, tasks
-/// are processed in blocks.
+/// then processes these matrices one task at a time, and a second sweep applies (10). If X is in a
+/// store, tasks are processed in blocks.
 template <class XScalar, class BScalar>
 class GramRoute final : public Route<XScalar, BScalar> {
  public:
   GramRoute(const Method& method, const TaskSet<XScalar>& tasks, Index k)
       : method_(method), tasks_(tasks), k_(k) {}
 
-  /// Computes grad_B (d, k) and grad_w of (10), block by block. Threads share pieces of X in both
-  /// sweeps and tasks in between. Each block adds to the grad_B of the blocks before it, and the
-  /// means over tasks are taken in the order of the tasks, so the bits do not depend on the number
-  /// of threads.
+  /// Computes grad_B (d, k) and grad_w of (10), block by block. In both sweeps, threads divide the
+  /// pieces of X among them; between the sweeps, they divide the tasks. The terms of each block are
+  /// added to the grad_B of the blocks before it, and means over tasks add the tasks in order, so
+  /// the bits do not depend on the number of threads.
   void gradient(const BScalar* B, const double* w, const TaskSelection& taken, bool losses,
                 BScalar* grad_B, RoundOutputs& out, int threads, Cancel* cancel) override {
     const Index n = taken.n;
@@ -45,8 +45,8 @@ class GramRoute final : public Route<XScalar, BScalar> {
             TaskProducts& task = products_[static_cast<std::size_t>(i)];
             run_task(held.in(now[i]), held.out(now[i]), task, workspace, w, losses);
             means.take(workspace.algebra, block.first + i, 1, losses);
-            // The factors are multiplied by 1 / n for the mean, (3), and by 1 / sqrt(m), since the
-            // second sweep uses X unscaled.
+            // The factors C are multiplied by 1 / n for the mean, (3), and by 1 / sqrt(m), since
+            // the second sweep does not scale X.
             const double share = 1.0 / static_cast<double>(n);
             task.C_in.scale(share * normalisation(task.C_in.m()));
             task.C_out.scale(share * normalisation(task.C_out.m()));
@@ -65,10 +65,10 @@ class GramRoute final : public Route<XScalar, BScalar> {
   }
 
  private:
-  /// The first sweep over the tasks of a block. Recording losses needs K even if the gradient needs
-  /// only K', since the inner loss after adaptation is computed from a residual at B_J, (6).
-  /// Methods whose gradient consists of the moves of the inner loop need the outer sets only for
-  /// the losses.
+  /// Makes the first sweep over the tasks of a block. If losses are recorded, K is needed even if
+  /// the gradient needs only K', since the inner loss after adaptation is computed from a residual
+  /// at B_J, (6). If the gradient of a method consists of the moves of the inner loop, the outer
+  /// sets are needed for the losses only.
   void sweep(const BScalar* B, const TaskSet<XScalar>& held, const TaskSelection& now, Index n,
              bool losses, int threads, Cancel* cancel) {
     const bool outer = method_.has_outer_part() || losses;
@@ -78,9 +78,9 @@ class GramRoute final : public Route<XScalar, BScalar> {
                                   products_);
   }
 
-  /// Runs the algebra (5)-(10) on one task. The products of the sweep are first scaled to the
-  /// algebra's units, in which no sample count appears (*Scaling*); C and C' are collected for the
-  /// second sweep.
+  /// Runs the algebra (5)-(10) on one task. The matrices from the first sweep are first scaled to
+  /// the units of the algebra, in which no number of samples appears (*Scaling*). C and C' are
+  /// stored for the second sweep.
   void run_task(const Samples<XScalar>& in, const Samples<XScalar>& out, TaskProducts& task,
                 DenseWorkspace& workspace, const double* w, bool losses) {
     const double scale_in = normalisation(in.m), scale_out = normalisation(out.m);
@@ -108,10 +108,11 @@ class GramRoute final : public Route<XScalar, BScalar> {
 };
 
 /// The vector route of (11). K is not computed, and Z is computed only for the inner sets of ANIL
-/// if B has few columns. Tasks run in panels, and each task is a chain of sweeps X u and X^T r over
-/// its data. The vectors v of the gradient terms v c^T, (10), are kept for a block of tasks. One
-/// second sweep then adds all terms of a block to grad_B, since adding the terms of each task
-/// separately would read and write grad_B once for each task.
+/// if B has few columns. Tasks are processed in panels, and each task takes a chain of sweeps X u
+/// and X^T r over its data. The vectors v of the gradient terms v c^T, (10), are stored for all
+/// tasks of a block. At the end of a block, one second sweep adds all terms of the block to grad_B.
+/// If the terms of each task were added separately, grad_B would be read and written once for each
+/// task.
 template <class XScalar, class BScalar>
 class VectorRoute final : public Route<XScalar, BScalar> {
  public:
@@ -131,8 +132,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   }
 
   /// Computes grad_B (d, k) and grad_w of (10), block by block. Groups of threads take panels in
-  /// any order; the vectors of a panel have fixed places in the block, so the second sweep adds
-  /// them in the order of the tasks.
+  /// any order. The vectors of a panel have fixed places in the memory of the block, so the second
+  /// sweep adds these vectors in the order of the tasks.
   void gradient(const BScalar* B, const double* w, const TaskSelection& taken, bool losses,
                 BScalar* grad_B, RoundOutputs& out, int threads, Cancel* cancel) override {
     prepare(B, w, threads);
@@ -162,9 +163,9 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     means.finish();
   }
 
-  /// Runs the inner loop (2) alone, for methods that do not move B, and writes w_J of all tasks,
-  /// (n, k), one block of a store after another. No gradient term is written, so all panels are
-  /// given the same memory for terms.
+  /// Runs only the inner loop (2), for methods whose inner loop does not move B, and writes w_J of
+  /// all tasks, (n, k). If X is in a store, one block is processed after another. No gradient term
+  /// is written, so all panels may be given the same memory for terms.
   void adapt(const BScalar* B, const double* w, double* w_J, int threads, Cancel* cancel) {
     prepare(B, w, threads);
     const TaskSelection every{tasks_.size()};
@@ -193,7 +194,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
  private:
   using Design = VectorDesign<XScalar>;
 
-  /// Chooses how threads share the work of a round and provides a workspace for each group.
+  /// Chooses how threads share the work of a round, and allocates a workspace for each group of
+  /// threads.
   Sharing shared(Index n, int threads) {
     const Sharing sharing = sharing_of(plan_, n, task_bytes_, tasks_.is_sparse(), threads);
     while (static_cast<int>(workspaces_.size()) < sharing.groups) {
@@ -208,8 +210,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
             plan_.features, in_float32_, tasks_.truth, sharing.shares, cancel};
   }
 
-  /// The memory of a group of threads: the algebra of a panel, its vectors, and room for generated
-  /// rows where X is not stored.
+  /// The memory of a group of threads: the algebra of a panel, the vectors of the panel and, if
+  /// rows are generated, memory for generated rows.
   struct Workspace {
     explicit Workspace(const VectorRoute& route)
         : algebra(route.method_, route.k_, route.tasks_.most_in(), route.tasks_.most_out()),
@@ -245,9 +247,9 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   }
 
   /// Computes B^T (k, d) in double and B w (d,), once a round. B^T is stored because sweeps over d
-  /// read its rows contiguously. B is transposed tile by tile, so that a tile of B stays in the
-  /// cache while its columns are read. B w is the vector u of X u in the first inner step of every
-  /// task, (2).
+  /// read the rows of B^T contiguously. B is transposed tile by tile, so that a tile of B stays in
+  /// the cache while its columns are read. In the first inner step of every task, the vector u of X
+  /// u is B w, (2).
   void prepare(const BScalar* B, const double* w, int threads) {
     const Index d = tasks_.d;
     parallel_for(threads, ceil_div(d, kColumns), [&](Index tile, int) {
@@ -262,8 +264,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   }
 
   /// Computes grad_B = [grad_B +] sum v c^T over the terms of a block, (10), as a second sweep over
-  /// the matrix of the vectors v. A part of this sweep has kTermRows vectors as its rows and their
-  /// c as its factor C.
+  /// a matrix whose rows are the vectors v. Each part of this sweep has kTermRows vectors v as its
+  /// rows, and the vectors c of these terms as its factor C.
   void add_block(Index rows, bool add, BScalar* grad_B, int threads, Cancel* cancel) {
     const Index d = tasks_.d;
     std::vector<Samples<double>> sets;
@@ -295,7 +297,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
 
 }  // namespace
 
-/// Sparse rows have no kernel with sums in single precision, so that combination is refused.
+/// Throws an exception for sparse rows with sums in single precision, since there is no kernel for
+/// this combination.
 template <class XScalar, class BScalar>
 std::unique_ptr<Route<XScalar, BScalar>> make_route(RouteKind kind, const Method& method,
                                                     const TaskSet<XScalar>& tasks, Index k) {
@@ -308,8 +311,8 @@ std::unique_ptr<Route<XScalar, BScalar>> make_route(RouteKind kind, const Method
                                                          kind == RouteKind::vector_float32);
 }
 
-/// Adapts all tasks by the vector route. An exact method adapts like its first-order version, which
-/// keeps fewer vectors.
+/// Adapts all tasks by the vector route. Exact methods are replaced by their first-order versions,
+/// which give the same adapted heads and keep fewer vectors.
 template <class XScalar, class BScalar>
 void adapt_by_vectors(const Method& method, const BScalar* B, const double* w, Index k,
                       const TaskSet<XScalar>& tasks, double* w_J, int threads, Cancel* cancel) {

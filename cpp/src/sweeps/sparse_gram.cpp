@@ -7,17 +7,17 @@
 namespace metaspan {
 
 /// Adds the inner products of the sparse rows `a` with the sparse rows `b` to `out`, (a_rows,
-/// b_rows): blocks of K and K' of (5). First, the entries of `b` are put into one list for each
-/// column. For each entry of a row of `a`, the list of the entry's column is then followed, so the
-/// cost is proportional to the number of pairs of entries in a common column. A row of the output
-/// is accumulated in the order of the entries of its row of `a`, so its bits do not depend on the
-/// number of threads.
+/// b_rows): blocks of K and K' of (5). First, the entries of `b` are put into lists, one list for
+/// each column. Then, for each entry of a row of `a`, the list of the entry's column is followed,
+/// so the cost is proportional to the number of pairs of an entry of `a` and an entry of `b` in the
+/// same column. Row i of `out` is summed in the order of the entries of row i of `a`, so the bits
+/// of `out` do not depend on the number of threads.
 template <class Scalar>
 void SparseProducts::add(const SparseRow<Scalar>* a, Index a_rows, const SparseRow<Scalar>* b,
                          Index b_rows, Index d, double* out, Index stride) {
   Index listed = 0;
   for (Index j = 0; j < b_rows; ++j) listed += b[j].count;
-  // Entries are linked by 32-bit indices, which keeps an entry at 16 bytes.
+  // Entries are linked by 32-bit indices, so that an entry takes only 16 bytes.
   require(listed < std::numeric_limits<std::int32_t>::max(), "too many entries in a block of rows");
   heads_.resize(static_cast<std::size_t>(d), -1);
   entries_.resize(static_cast<std::size_t>(listed));
@@ -30,8 +30,8 @@ void SparseProducts::add(const SparseRow<Scalar>* a, Index a_rows, const SparseR
     kernels::listed_products(a[i].count, a[i].columns, a[i].values, a[i].scale, entries_.data(),
                              heads_.data(), out + i * stride);
   }
-  // The heads of the lists are reset entry by entry: clearing all d of them would cost more than
-  // the products of a small block.
+  // Only the heads of the lists that were used are reset, entry by entry. Resetting all d heads
+  // would take more time than the inner products of a small block of rows.
   for (Index j = 0; j < b_rows; ++j) {
     for (Index p = 0; p < b[j].count; ++p) heads_[static_cast<std::size_t>(b[j].columns[p])] = -1;
   }

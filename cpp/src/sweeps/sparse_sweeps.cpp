@@ -15,15 +15,16 @@
 namespace metaspan {
 namespace {
 
-/// Number of entries in the rows that a thread multiplies by B at a time.
+/// Approximate number of entries in the rows that a thread multiplies by B at a time.
 constexpr Index kPieceEntries = 1 << 15;
 
-/// kCutBytes is the target size of a band's sums if rows are long enough to be cut into bands. A
-/// cut does not pay if a row has on average fewer than kCutEntries entries in a band.
+/// If rows are long enough to be cut into bands, the sums of a band take about kCutBytes bytes.
+/// Bands do not make a sweep faster if a row has on average fewer than kCutEntries entries in a
+/// band.
 constexpr Index kCutBytes = 1 << 24;
 constexpr Index kCutEntries = 16;
 
-/// The number of entries that take as much work as one row of the output.
+/// The number of entries of X that take as much work as one row of the output.
 constexpr Index kRowWeight = 4;
 
 /// Rows [begin, end) of a set, and the matrix that receives their products with B.
@@ -34,8 +35,8 @@ struct Piece {
   Index begin, end;
 };
 
-/// Sizes Z (m, width) for a set and cuts its rows into pieces of about kPieceEntries entries. A row
-/// is summed as a whole by one thread, so the cuts do not affect any sum.
+/// Resizes Z to (m, width) for a set and cuts the rows of the set into pieces of about
+/// kPieceEntries entries. Each row of Z is summed by one thread, so the cuts do not affect any sum.
 template <class XScalar>
 void append_pieces(const Samples<XScalar>& set, Mat& Z, Index width,
                    std::vector<Piece<XScalar>>& pieces) {
@@ -46,9 +47,9 @@ void append_pieces(const Samples<XScalar>& set, Mat& Z, Index width,
   }
 }
 
-/// Computes Z = X B of (5) for the rows of a piece: each stored entry adds a multiple of a row of
-/// B, (d, k), to a row of Z. The padding columns of Z are cleared because the products of the
-/// algebra read them.
+/// Computes Z = X B of (5) for the rows of a piece: for each entry of X, a multiple of a row of B,
+/// (d, k), is added to a row of Z. The padding columns of Z are set to zero because the algebra
+/// reads these columns.
 template <class XScalar, class BScalar>
 void project_piece(const Piece<XScalar>& piece, const BScalar* B, Index k, kernels::Reach reach) {
   const Index rows = piece.end - piece.begin, width = piece.Z->cols();
@@ -63,9 +64,9 @@ void project_piece(const Piece<XScalar>& piece, const BScalar* B, Index k, kerne
   times(rows, starts + piece.begin, columns, values, B, k, Z.data(), width);
 }
 
-/// Returns the kernels::Reach of B, which decides how X B reads the rows of B. The result is `far`
-/// only in a run that may make copies by bands, and X B then adds entries in the order of such
-/// copies.
+/// Returns the kernels::Reach of B, which determines how the product X B reads the rows of B. The
+/// result is `far` only in a run that may make copies by bands. In this case X B adds the entries
+/// in the order in which such copies would add them.
 template <class BScalar, class XScalar>
 kernels::Reach reach_of_B(const TaskSet<XScalar>& tasks, Index k) {
   if (tasks.in_order && is_far(tasks.d, k)) return kernels::Reach::far;
@@ -73,8 +74,8 @@ kernels::Reach reach_of_B(const TaskSet<XScalar>& tasks, Index k) {
   return is_near ? kernels::Reach::near : kernels::Reach::beyond;
 }
 
-/// Splits sets into at most `groups` ranges with about the same number of entries in each, and
-/// returns the edges of the ranges.
+/// Splits the sets into at most `groups` ranges of consecutive sets with about the same number of
+/// entries in each range, and returns the edges of the ranges.
 template <class XScalar>
 std::vector<Index> group_sets(const std::vector<Piece<XScalar>>& sets, Index groups) {
   Index all = 0, before = 0;
@@ -92,8 +93,8 @@ std::vector<Index> group_sets(const std::vector<Piece<XScalar>>& sets, Index gro
 }
 
 /// Computes Z = X B of (5) for whole sets with copies by bands. All sets of a group are multiplied
-/// by a band of B while an L2 cache holds the band. A row is summed in the order of its columns, so
-/// the groups do not affect any sum.
+/// by a band of rows of B while an L2 cache holds this band. Each row of Z is summed in the order
+/// of the columns of X, so the groups do not affect any sum.
 template <class XScalar, class BScalar>
 void project_bands(const std::vector<Piece<XScalar>>& sets, const BScalar* B, Index k, int threads,
                    Cancel* cancel) {
@@ -117,9 +118,10 @@ void project_bands(const std::vector<Piece<XScalar>>& sets, const BScalar* B, In
   });
 }
 
-/// Computes those of K = X X^T and K' = X' X^T of one task, (5), that `needed` names. Inner rows
-/// are listed kListedRows at a time, so that the lists stay small; K is computed for blocks on and
-/// below the diagonal and mirrored at the end, which halves the work.
+/// Computes K = X X^T and K' = X' X^T of one task, (5), or the one of them that `needed` selects.
+/// The entries of inner rows are put into lists kListedRows rows at a time, so that the lists stay
+/// small. Of K, only the blocks on and below the diagonal are computed; at the end they are copied
+/// to the blocks above the diagonal, which halves the work.
 template <class XScalar>
 void add_grams(const Samples<XScalar>& in, const Samples<XScalar>* out, GramsNeeded needed, Index d,
                SparseProducts& products, TaskProducts& blocks) {
@@ -142,10 +144,11 @@ void add_grams(const Samples<XScalar>& in, const Samples<XScalar>* out, GramsNee
   blocks.K.template triangularView<Eigen::StrictlyUpper>() = blocks.K.transpose();
 }
 
-/// Decides how X^T C of one part is computed, (10). Either a vector X^T s is computed for each term
-/// s c^T of C, or each entry of X adds a multiple of a row of C, (padded(k),), to the output.
-/// Vectors are cheaper if there are few terms and k is large, but each term passes over vectors of
-/// length d. The decision depends on the sizes alone, and therefore the order of the sums does too.
+/// Returns whether X^T C of one part, (10), is computed by terms: by a vector X^T s for each term s
+/// c^T of C. If this function returns false, X^T C is computed in one sweep over X that adds, for
+/// each entry of X, a multiple of a row of C, (padded(k),), to a row of the output. Terms take less
+/// time if C has few terms and k is large, although each term takes a pass over vectors of length
+/// d. The choice depends on sizes alone, so the order of the sums also depends on sizes alone.
 template <class XScalar>
 bool by_terms(const Part<XScalar>& part, Index d, Index k) {
   if (part.C->whole()) return false;
@@ -153,17 +156,18 @@ bool by_terms(const Part<XScalar>& part, Index d, Index k) {
   return static_cast<double>(part.C->count()) * work.of_a_term < work.of_rows;
 }
 
-/// Returns whether C is held as terms, but X^T C of the part needs the rows of C. With a copy by
-/// bands, the rows of a C with a single term are computed during the sweep.
+/// Returns whether X^T C of the part needs the rows of C although C is stored as terms. If the set
+/// has a copy by bands and C has a single term, the rows of C are computed during the sweep and
+/// need not be stored.
 template <class XScalar>
 bool needs_rows(const Part<XScalar>& part, Index d, Index k) {
   const Index enough = part.set->banded != nullptr ? 1 : 0;
   return !part.C->whole() && part.C->count() > enough && !by_terms(part, d, k);
 }
 
-/// Computes C = sum_t s_t c_t^T, (m, padded(k)), for the parts whose C is held as terms although
-/// its rows are needed. lazyProduct() evaluates entry by entry, which is faster because the inner
-/// dimension is a handful of terms.
+/// Computes C = sum_t s_t c_t^T, (m, padded(k)), for the parts whose C is stored as terms although
+/// the rows of C are needed. lazyProduct() evaluates a product entry by entry. This is faster here
+/// because the inner dimension of the product, the number of terms, is small.
 template <class XScalar>
 std::vector<Mat> expand_factors(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                                 int threads, Cancel* cancel) {
@@ -200,8 +204,8 @@ void combine_vector(const Samples<XScalar>& set, const Band& band, const double*
 }
 
 /// Computes sum += X^T C for the features of a band, (end - first, width). C is the matrix of
-/// `part` or, if `part` holds terms, its expansion `rows`. With a copy by bands, a single term
-/// needs no expansion.
+/// `part` or, if `part` stores C as terms, the expanded matrix `rows`. If the set has a copy by
+/// bands and C has a single term, `rows` is empty.
 template <class XScalar>
 void combine_rows(const Part<XScalar>& part, const Mat& rows, const Band& band, double* sum,
                   Index width) {
@@ -222,9 +226,9 @@ void combine_rows(const Part<XScalar>& part, const Mat& rows, const Band& band, 
 }
 
 /// Computes sum += X^T C over the parts, (10), for the features of a band, (end - first,
-/// padded(k)). The parts are taken in their order in every band. Terms are collected in a TermTile
-/// and added several at a time; the tile is emptied before a part that is added by rows, so that
-/// the order of the additions is the order of the parts.
+/// padded(k)). Every band takes the parts in their order. Terms v c^T are collected in a TermTile,
+/// which adds several terms at a time. Before a part that is not computed by terms, the terms in
+/// the tile are added, so that the order of the additions is the order of the parts.
 template <class XScalar>
 void add_parts(const std::vector<Part<XScalar>>& parts, const std::vector<Mat>& C, Index d, Index k,
                const Band& band, Cancel* cancel, double* sum) {
@@ -247,13 +251,13 @@ void add_parts(const std::vector<Part<XScalar>>& parts, const std::vector<Mat>& 
   terms.add_to(sum);
 }
 
-/// Returns the edges of bands of features with about the same work in each, (bands + 1,). There is
-/// a band for every thread. There are more bands if the sums of a band would not stay in a cache
-/// and rows are long enough to be cut. The edges are quantiles of the column indices of sampled
-/// entries; rows of the output are sampled too, since features without entries also cost time. The
-/// bands may depend on the number of threads because no sum depends on the bands: an element of the
-/// output is always the sum over its entries in the order of the rows. For sets that are copied by
-/// bands, the bands of the copies are used.
+/// Returns the edges of bands of features with about the same work in each band, (bands + 1,).
+/// There is one band for every thread, or more bands if the sums of a band would not stay in a
+/// cache and rows are long enough to be cut. The edges are quantiles of the columns of sampled
+/// entries of X. Rows of the output are sampled too, since features without entries also take time.
+/// The bands may depend on the number of threads because no sum depends on the bands: an element of
+/// the output is always summed over the entries in its column of X, in the order of the rows of X.
+/// If the sets have copies by bands, the bands of the copies are used.
 template <class XScalar>
 std::vector<Index> find_bands(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                               int threads) {
@@ -282,10 +286,11 @@ std::vector<Index> find_bands(const std::vector<Part<XScalar>>& parts, Index d, 
 
 }  // namespace
 
-/// Makes the first sweep, (5), over sparse tasks. It computes Z and Z' by bands of columns if sets
-/// have copies, and by pieces of rows otherwise. Then it computes the Gram matrices task by task.
-/// The pieces of all tasks form one list, so that threads stay busy even if one task is much larger
-/// than the others. The products of a data set that serves both loops are computed once and copied.
+/// Makes the first sweep, (5), over sparse tasks. The sweep computes Z and Z' by bands of columns
+/// if the sets have copies by bands, and by pieces of rows if they do not, and then the Gram
+/// matrices task by task. The pieces of all tasks form one list, so that all threads have work even
+/// if one task is much larger than the other tasks. If a data set serves both loops, Z and K are
+/// computed once and copied to Z' and K'.
 template <class XScalar, class BScalar>
 void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
                         const TaskSelection& taken, GramsNeeded needed, int threads, Cancel* cancel,
@@ -330,10 +335,10 @@ void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks
   throw_if_requested(cancel);
 }
 
-/// Makes the second sweep, (10), by bands of features: out = [start +] sum_i X_i^T C_i, (d, k). A
-/// band accumulates in double and rounds to the type of B once at the end, whatever the number of
-/// parts. If `out` is in double and needs no padding, the sums are made in place; otherwise they
-/// are made in a matrix of the band. Threads write disjoint memory.
+/// Makes the second sweep, (10), by bands of features: out = [start +] sum_i X_i^T C_i, (d, k). The
+/// sums of a band are accumulated in double over all parts, and rounded to the type of B once at
+/// the end. If `out` is in double and needs no padding, the sums are accumulated in `out`,
+/// otherwise in a separate matrix for the band. Threads write to disjoint memory.
 template <class XScalar, class BScalar>
 void sparse_second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                          const BScalar* start, BScalar* out, int threads, Cancel* cancel) {

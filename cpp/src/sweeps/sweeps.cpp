@@ -13,9 +13,9 @@
 namespace metaspan {
 namespace {
 
-/// The first sweep is cut into at least kPieces pieces if d allows pieces of kLeastPiece columns.
-/// It is cut into more pieces if a piece would exceed kPieceNumbers numbers of X, so that threads
-/// can share large tasks.
+/// A first sweep over n tasks has at least kPieces pieces of work if d is large enough for pieces
+/// of kLeastPiece columns. It has more pieces if a piece would have more than kPieceNumbers numbers
+/// of X, so that several threads can share a large task.
 constexpr Index kPieces = 64;
 constexpr Index kLeastPiece = 8192;
 constexpr Index kPieceNumbers = 1 << 21;
@@ -30,7 +30,7 @@ void copy_tile(const Samples<Scalar>& set, Index column, Index columns, Mat& til
   }
 }
 
-/// Some columns of X as doubles, row by row.
+/// Some columns of X as doubles, stored row by row.
 struct Tile {
   const double* data;  // (m, columns)
   Index stride;
@@ -41,8 +41,8 @@ struct Tile {
   }
 };
 
-/// Returns columns of X as doubles. Doubles are read in place; other types are converted through
-/// `scratch`, once for all the products of a tile.
+/// Returns columns of X as doubles. If X is in double, the columns are not copied; otherwise they
+/// are converted to doubles in `scratch` once for all products of a tile.
 template <class Scalar>
 Tile tile_of(const Samples<Scalar>& set, Index column, Index columns, Mat& scratch) {
   if constexpr (std::is_same_v<Scalar, double>) {
@@ -65,8 +65,8 @@ void load_rows(const Scalar* B, Index k, Index row, Index rows, double* tile) {
 }
 
 /// A thread's memory for the first sweep: columns of X and X' as doubles, and the rows of B that
-/// belong to them. The rows of B are kept while the next item of work needs the same rows, for
-/// example if d is a single tile.
+/// belong to them. The rows of B are not loaded again if the next item of work needs the same rows,
+/// for example if all d columns form a single tile.
 struct Tiles {
   Mat in, out;
   Mat B;  // (columns, padded(k)), zeros beyond k
@@ -83,16 +83,16 @@ struct Tiles {
 
 /// Makes the first sweep, (5), over the columns [begin, end) of one task: Z += X B, Z' += X' B and,
 /// if needed, K += X X^T and K' += X' X^T, tile by tile. All products of a tile are computed while
-/// its columns are in the cache, so X is read once. The order of the sums is that of the columns
-/// and does not depend on threads.
+/// its columns are in the cache, so X is read once. Sums are taken in the order of the columns, so
+/// the bits do not depend on threads.
 template <class XScalar, class BScalar>
 void sweep_piece(const BScalar* B, Index k, const Samples<XScalar>& in, const Samples<XScalar>& out,
                  GramsNeeded needed, Index begin, Index end, Tiles& tiles, TaskProducts& blocks) {
   const Index width = padded(k);
   blocks.Z_in.setZero(in.m, width);
   blocks.Z_out.setZero(out.m, width);
-  // K and K' are in memory that Eigen allocates: the address of a result decides how Eigen cuts the
-  // product into blocks, and the blocks decide the last bits.
+  // K and K' are in memory that Eigen allocates. How Eigen cuts a product into blocks depends on
+  // the address of the result, and the blocks determine the last bits of the product.
   blocks.K.setZero(needed.K ? in.m : 0, needed.K ? in.m : 0);
   blocks.K_cross.setZero(needed.K_cross ? out.m : 0, needed.K_cross ? in.m : 0);
   const Index most = std::min(kProjectedColumns, end - begin);
@@ -115,7 +115,8 @@ void sweep_piece(const BScalar* B, Index k, const Samples<XScalar>& in, const Sa
   }
 }
 
-/// Adds the products of one piece of columns to those of the pieces before it.
+/// Adds the products `part` of one piece of columns to the sum of the products of the pieces before
+/// it.
 void add(TaskProducts& sum, const TaskProducts& part) {
   sum.Z_in += part.Z_in;
   sum.Z_out += part.Z_out;
@@ -124,15 +125,15 @@ void add(TaskProducts& sum, const TaskProducts& part) {
 }
 
 /// Makes the second sweep, (10), for the features [row, row + rows): out = [start +] sum_i X_i^T
-/// C_i, with the parts in their order. If C of a part is a matrix, it is multiplied by a tile of
-/// X^T. If C is held as terms, a vector X^T s is computed for each term, and the TermTile adds
-/// several vectors at once. The sum (rows, width) is in double, stays in the cache for all parts,
-/// and is rounded to the type of B once.
+/// C_i, with the parts i in their order. If C of a part is a matrix, a tile of X^T is multiplied by
+/// this matrix. If C is stored as terms, a vector X^T s is computed for each term, and the TermTile
+/// adds several terms at a time. The sum over the parts, (rows, width), is in double, stays in the
+/// cache until all parts are added, and is then rounded to the type of B.
 template <class XScalar, class BScalar>
 void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index rows,
              const BScalar* start, BScalar* out) {
-  // The rows of the tile are an odd number of cache lines apart. If this number were a power of
-  // two, reading down a column would use the same few sets of the cache.
+  // The rows of the tile are an odd number of cache lines apart. If the distance were a power of
+  // two, all elements of a column would be in the same few sets of the cache.
   constexpr Index kPadding = 8;
   constexpr Index kStride = kCombinedRows + kPadding;
   const Index width = padded(k);
@@ -147,7 +148,8 @@ void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index 
   if (start != nullptr) load_rows(start, k, row, rows, sum.data());
   for (const auto& [set, C] : parts) {
     if (C->whole()) {
-      // The terms in the tile belong to earlier parts, so they are added first.
+      // The terms in the TermTile belong to earlier parts, so these terms are added before this
+      // part.
       terms.add_to(sum.data());
       copy_tile(*set, row, rows, tile);
       kernels::product<true>(rows, set->m, width, tile.data(), 1, kStride, C->matrix(), sum.data());
@@ -170,17 +172,18 @@ void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index 
 }  // namespace
 
 /// Returns the number of pieces of columns into which the first sweep cuts each of n tasks. The
-/// number depends on shapes alone, because it decides the order of the sums and with it the last
-/// bits.
+/// number depends on shapes alone, because the pieces determine the order of the sums and therefore
+/// the last bits.
 Index pieces_of(Index d, Index rows, Index n) {
   const Index by_size = rows * d / kPieceNumbers, least = ceil_div(kPieces, n);
   return std::clamp<Index>(std::max(by_size, least), 1, std::max<Index>(1, d / kLeastPiece));
 }
 
-/// Makes the first sweep, (5). Every piece of every task is a separate item of work, so that
-/// threads can share many small tasks as well as a few large ones. The first piece of a task writes
-/// into `products`, and every other piece into separate matrices. After all threads are done, these
-/// matrices are added in the order of the pieces.
+/// Makes the first sweep, (5). Every piece of every task is a separate item of work, so that all
+/// threads have work both if there are many small tasks and if there are a few large tasks. The
+/// first piece of a task writes its products to `products`, and every other piece writes its
+/// products to separate matrices. When all threads are done, these matrices are added to `products`
+/// in the order of the pieces.
 template <class XScalar, class BScalar>
 void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
                  const TaskSelection& taken, GramsNeeded needed, Index pieces, int threads,
@@ -196,7 +199,7 @@ void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
   parallel_for(threads, n * pieces, cancel, [&](Index item, int thread) {
     const Index i = item / pieces, piece = item % pieces, task = taken[i];
     const auto edge = [&](Index p) { return p == pieces ? d : p * (d / pieces); };
-    // A data set that serves both loops is swept over once.
+    // If a data set serves both loops, the sweep passes over it once.
     const bool shared = has_outer && tasks.shares(task);
     const Samples<XScalar> out =
         has_outer && !shared ? tasks.out(task) : Samples<XScalar>{{}, nullptr, 0};
@@ -218,8 +221,8 @@ void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
   }
 }
 
-/// Computes Z = X B of all tasks, (5), without Gram matrices, one block of a store after another.
-/// The products of each block are appended to the list of all products.
+/// Computes Z = X B of all tasks, (5), without Gram matrices. If X is in a store, one block is
+/// processed after another, and the TaskProducts of each block are appended to the result.
 template <class XScalar, class BScalar>
 std::vector<TaskProducts> features_of_all(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
                                           int threads, Cancel* cancel) {
@@ -237,9 +240,9 @@ std::vector<TaskProducts> features_of_all(const BScalar* B, Index k, const TaskS
   return all;
 }
 
-/// Makes the second sweep, (10), by tiles of kCombinedRows features. Tiles write disjoint rows of
-/// `out`, so threads may take them in any order. `start` may be `out`: a tile reads its rows before
-/// it writes them.
+/// Makes the second sweep, (10), by tiles of kCombinedRows features. Tiles write to disjoint rows
+/// of `out`, so threads may take the tiles in any order. `start` may be `out`, since a tile reads
+/// its rows of `start` before it writes its rows of `out`.
 template <class XScalar, class BScalar>
 void second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k, const BScalar* start,
                   BScalar* out, int threads, Cancel* cancel) {

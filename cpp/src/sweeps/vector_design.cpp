@@ -14,23 +14,24 @@
 namespace metaspan {
 namespace {
 
-/// The least number of tasks for each thread with which threads take whole tasks. With fewer tasks,
-/// some threads would wait long for the others.
+/// If there are at least kMany tasks for each thread, each thread takes whole tasks. With fewer
+/// tasks, some threads would wait long for other threads.
 constexpr Index kMany = 4;
 
-/// Number of columns of X that are multiplied by two vectors of residuals at a time. These columns
-/// of all rows of a set, and of the two results, stay in the L2 cache.
+/// Number of columns of X that are multiplied by two vectors of residuals at a time. This part of
+/// all rows of a set, and of the two results, stays in the L2 cache.
 constexpr Index kCombinedColumns = 1024;
 
 /// Number of entries that are sampled to find the edges of the bands.
 constexpr Index kSampled = 1024;
 
 /// Returns how many rows of X, each of `row` bytes, a pass multiplies by u before it multiplies the
-/// same rows by their residuals. The rows are used twice, for X u and for X^T r, and the second use
-/// should hit a cache: the L2 cache where at least kRowsAtOnce rows fit in half of it, otherwise a
-/// thread's share of the L3 cache. Rows that are too long for any cache are read from memory twice.
-/// A single thread takes fewer rows, of which an L1 cache holds a part. Threads that share a pass
-/// take more rows, since they wait for each other after every block.
+/// same rows by their residuals. The rows are used twice, for X u and for X^T r, and should still
+/// be in a cache at the second use. This is the L2 cache if at least kRowsAtOnce rows fit in half
+/// of it, otherwise a thread's share of the L3 cache. Rows too long for any cache are read from
+/// memory twice. A thread that works alone takes fewer rows, of which the L1 cache holds a part.
+/// Threads that share a pass take more rows, since they wait for each other after every block of
+/// rows.
 Index rows_at_a_time(Index row, int threads) {
   const Index alone = kNearestBytes / row / kRowsAtOnce * kRowsAtOnce;
   const Index near = kNearBytes / row / kRowsAtOnce * kRowsAtOnce;
@@ -43,8 +44,8 @@ Index rows_at_a_time(Index row, int threads) {
 }
 
 /// Returns the edges of bands of columns with about the same number of entries in each, one band
-/// for each thread. The edges are quantiles of the column indices of sampled entries. No sum
-/// depends on the bands.
+/// for each thread. The edges are quantiles of the columns of sampled entries. No sum depends on
+/// where the edges are.
 template <class XScalar>
 std::vector<Index> find_bands(const Samples<XScalar>& set, Index d, int threads) {
   if (threads == 1) return {0, d};
@@ -72,7 +73,8 @@ struct VectorDesign<XScalar>::Pass {
   int threads;      // number of threads that share the pieces
 };
 
-/// Some rows of a set: their address, and their radii if the rows have not been multiplied by them.
+/// Some rows of a set: their address, and their radii if the rows are still to be multiplied by
+/// radii.
 template <class XScalar>
 struct VectorDesign<XScalar>::Rows {
   const XScalar* X;  // (m, d)
@@ -81,8 +83,8 @@ struct VectorDesign<XScalar>::Rows {
 };
 
 /// Allocates the memory that a panel needs, for one thread or for the threads that share the panel.
-/// If every slot's vector is a term of grad_B, (10), the vectors are in the block of terms, and
-/// none are allocated here. The vectors are not initialised: every one is written before it is
+/// If the vectors of all slots are terms of grad_B, (10), they are in the block of terms and are
+/// not allocated here. The vectors are not initialised, since each vector is written before it is
 /// read.
 template <class XScalar>
 VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool inner_terms, bool features,
@@ -106,8 +108,8 @@ VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool inner_terms, bool 
   inner_radii_.resize(static_cast<std::size_t>(made));
 }
 
-/// Allocates memory for generated rows, (12): for whole inner sets if the algebra passes over them
-/// again and they fit, and otherwise for a block of rows of each set.
+/// Allocates memory for generated rows, (12): for whole inner sets if the algebra passes over inner
+/// sets again and whole sets fit, and otherwise for a block of rows of each set.
 template <class XScalar>
 void VectorDesign<XScalar>::Scratch::make_room(Index tasks, Index d, Index most_in, bool again,
                                                bool in_blocks) {
@@ -119,7 +121,7 @@ void VectorDesign<XScalar>::Scratch::make_room(Index tasks, Index d, Index most_
   radii_.resize(static_cast<std::size_t>(tasks * (made_in_ + made_out_)));
 }
 
-/// Finds the sizes of the panel, which are the largest sizes among its tasks.
+/// Finds the sizes of the panel, which are the largest sizes of sets among its tasks.
 template <class XScalar>
 VectorDesign<XScalar>::VectorDesign(const Round& round, const Panel& panel, Scratch& scratch)
     : round_(round), panel_(panel), scratch_(scratch), pieces_(ceil_div(round.d, kVectorPiece)) {
@@ -129,8 +131,8 @@ VectorDesign<XScalar>::VectorDesign(const Round& round, const Panel& panel, Scra
   }
 }
 
-/// Returns the vector X^T r of a slot, (d,), (11): a row of the block of terms, or memory of the
-/// scratch for the slots of the inner loop that add no term.
+/// Returns the vector X^T r of a slot, (d,), (11): a row of the block of terms or, for a slot of
+/// the inner loop that adds no term, memory in the scratch.
 template <class XScalar>
 double* VectorDesign<XScalar>::vector(int slot, Index task) {
   const Index d = round_.d;
@@ -139,9 +141,9 @@ double* VectorDesign<XScalar>::vector(int slot, Index task) {
   return scratch_.vectors_.get() + (slot * panel_.tasks + task) * d;
 }
 
-/// Stores c of the term slot c^T of (10) beside the slot's vector. When the whole block of tasks is
-/// done, one second sweep multiplies all vectors of the block by their c, so grad_B is read and
-/// written once for a block.
+/// Stores c of the term slot c^T of (10) beside the slot's vector. When all tasks of a block are
+/// done, one second sweep adds all terms of the block to grad_B, so grad_B is read and written once
+/// for each block.
 template <class XScalar>
 void VectorDesign<XScalar>::add(int slot, const double* C) {
   const Index row = panel_.inner_terms ? slot : 0;
@@ -151,9 +153,9 @@ void VectorDesign<XScalar>::add(int slot, const double* C) {
   }
 }
 
-/// Returns the memory for a task's residuals, multiplied by the factors that X^T r needs. If Z is
-/// computed, the residuals of every slot are kept until finish(); the last place is for products
-/// without a slot.
+/// Returns the memory for a task's residuals after multiplication by the factors that X^T r needs.
+/// If `features` is true, the residuals of all slots are kept until finish(), and residuals without
+/// a slot have the last place.
 template <class XScalar>
 double* VectorDesign<XScalar>::scaled_of(int slot, Index task) {
   const Index last = slots_of(round_.outer_slot);
@@ -162,9 +164,9 @@ double* VectorDesign<XScalar>::scaled_of(int slot, Index task) {
   return scratch_.scaled_.data() + place * stride + task * (stride / width);
 }
 
-/// Calls body(task, threads that share it) for the tasks of the panel. Threads take whole tasks if
-/// these can be shared evenly or are many; otherwise the threads share the pieces of one task after
-/// another. Both ways give the same bits.
+/// Calls body(task, threads that share it) for the tasks of the panel. Each thread takes whole
+/// tasks if the tasks can be divided evenly or if there are many tasks; otherwise all threads share
+/// one task after another. Both ways give the same bits.
 template <class XScalar>
 template <class Body>
 void VectorDesign<XScalar>::each_task(Body&& body) {
@@ -175,8 +177,8 @@ void VectorDesign<XScalar>::each_task(Body&& body) {
   throw_if_requested(round_.cancel);
 }
 
-/// Calls body(first column, columns, piece) for the pieces of d. The pieces have a fixed size:
-/// threads may take them in any order, and sums over them are added by sum_parts().
+/// Calls body(first column, columns, piece) for the pieces of d. The pieces have a fixed size.
+/// Threads may take the pieces in any order, and sum_parts() adds the sums of the pieces.
 template <class XScalar>
 template <class Body>
 void VectorDesign<XScalar>::each_piece(int threads, Body&& body, bool backward) {
@@ -188,8 +190,8 @@ void VectorDesign<XScalar>::each_piece(int threads, Body&& body, bool backward) 
   throw_if_requested(round_.cancel);
 }
 
-/// Sums the parts (pieces, count) into `out` in the order of the pieces, so that the bits do not
-/// depend on the number of threads.
+/// Writes to `out` the sum of the parts (pieces, count), added in the order of the pieces, so that
+/// the bits do not depend on the number of threads.
 template <class XScalar>
 void VectorDesign<XScalar>::sum_parts(const double* parts, Index count, double* out) const {
   std::copy_n(parts, count, out);
@@ -198,16 +200,16 @@ void VectorDesign<XScalar>::sum_parts(const double* parts, Index count, double* 
   }
 }
 
-/// Returns a task's share of the memory for parts, so that threads can work on several tasks at
-/// once.
+/// Returns the memory for parts that belongs to a task, so that threads can work on several tasks
+/// at once.
 template <class XScalar>
 double* VectorDesign<XScalar>::parts_of(Index task) {
   return scratch_.parts_.data() +
          task * static_cast<Index>(scratch_.parts_.size()) / scratch_.tasks_;
 }
 
-/// Returns whether B V + terms is B w for every task, as in the first step of the inner loop, (2).
-/// B w is computed once a round, which saves a product with B for each task.
+/// Returns whether B V + terms equals B w for every task, which holds in the first inner step, (2).
+/// B w is computed only once a round, so these tasks need no product with B.
 template <class XScalar>
 bool VectorDesign<XScalar>::is_start(const double* V, Terms<width> terms) const {
   for (Index j = 0; terms.count == 0 && j < round_.k; ++j) {
@@ -219,9 +221,9 @@ bool VectorDesign<XScalar>::is_start(const double* V, Terms<width> terms) const 
 }
 
 /// Computes U = B V + terms [- theta], (tasks, d), a vector of length d for each task, (11). The
-/// terms of (6) are multiples of slots' vectors. Because theta_i = B_star w_star is subtracted
-/// here, X u is the residual except for the noise, (12). The work is cut into pieces of d: a piece
-/// of B^T is read into the cache once and serves all tasks of the panel.
+/// terms of (6) are multiples of slots' vectors. Because theta = B_star w_star is subtracted here,
+/// X u is the residual except for the noise, (12). The work is cut into pieces of d, so that each
+/// piece of B^T is read into the cache once and serves all tasks of the panel.
 template <class XScalar>
 void VectorDesign<XScalar>::directions(const double* V, Terms<width> terms, bool less_truth) {
   const Index d = round_.d, k = round_.k;
@@ -245,8 +247,8 @@ void VectorDesign<XScalar>::directions(const double* V, Terms<width> terms, bool
 }
 
 /// Computes B^T slot, (k, width), for every task of the panel, (11). Each piece of B^T serves all
-/// tasks while it is in the cache; its part of the result is stored separately, and the parts are
-/// added in order.
+/// tasks while the piece is in the cache. The part of the result from each piece is stored
+/// separately, and the parts are added in order.
 template <class XScalar>
 void VectorDesign<XScalar>::pull_features(int slot) {
   const Index d = round_.d, k = round_.k;
@@ -264,8 +266,8 @@ void VectorDesign<XScalar>::pull_features(int slot) {
   }
 }
 
-/// Computes a piece's part of X u for some rows, (m,). In single precision, sums within a chunk of
-/// columns are floats and the chunks are added in double.
+/// Computes the part of X u from one piece of columns for some rows, (m,). In single precision, the
+/// sum over a chunk of columns is a float, and the sums of the chunks are added in double.
 template <class XScalar>
 void VectorDesign<XScalar>::times_piece(const Pass& task, const Rows& rows, Index first,
                                         Index columns, Index piece) {
@@ -279,8 +281,8 @@ void VectorDesign<XScalar>::times_piece(const Pass& task, const Rows& rows, Inde
   kernels::sweep_times(rows.m, columns, rows.X + first, rows.stride, task.u + first, part);
 }
 
-/// Computes v = X^T r of the first rows of a set, or v += X^T r of later rows, on a piece of v. One
-/// thread computes a piece and adds the rows in their order.
+/// Computes v = X^T r of the first rows of a set, or v += X^T r of later rows, for one piece of v.
+/// One thread computes a piece, and adds the rows in order.
 template <class XScalar>
 void VectorDesign<XScalar>::combine_piece(const Pass& task, const Rows& rows, Index begin,
                                           Index first, Index columns) {
@@ -299,8 +301,8 @@ void VectorDesign<XScalar>::combine_piece(const Pass& task, const Rows& rows, In
   }
 }
 
-/// Computes both products of a piece: v (+)= X^T r of some rows, which start at row `begin` of the
-/// set, and X u of the next rows. The bits are those of combine_piece() and times_piece().
+/// Computes two products for a piece of columns: v (+)= X^T r of `rows`, which start at row
+/// `begin`, and X u of the rows `next`. The bits equal those of combine_piece() and times_piece().
 template <class XScalar>
 void VectorDesign<XScalar>::combine_and_times_piece(const Pass& task, const Rows& rows,
                                                     const Rows& next, Index begin, Index first,
@@ -315,9 +317,9 @@ void VectorDesign<XScalar>::combine_and_times_piece(const Pass& task, const Rows
         next.X + first, task.u + first, task.parts + piece * next.m);
 }
 
-/// Returns some rows of a set. The rows are in place if X is in memory, in the scratch if an
+/// Returns some rows of a set. The rows are not copied if X is in memory, are in the scratch if an
 /// earlier pass generated and kept them, and are otherwise generated now. A row is a function of
-/// its counters, (12), so keeping it does not change a bit.
+/// its counters, (12), so its bits are the same in every pass.
 template <class XScalar>
 typename VectorDesign<XScalar>::Rows VectorDesign<XScalar>::rows_of(const Pass& task, Index begin,
                                                                     Index count) {
@@ -335,16 +337,16 @@ typename VectorDesign<XScalar>::Rows VectorDesign<XScalar>::rows_of(const Pass& 
   return {X, d, count, radii};
 }
 
-/// Makes rows [begin, begin + count) of a set, (count, d), and their radii, (12). Threads make
-/// pieces of all the rows side by side. On the sphere a radius depends on the whole row: the sums
-/// of squares of the pieces are added in order before the radius is computed.
+/// Makes rows [begin, begin + count) of a set, (count, d), and their radii, (12). Each thread makes
+/// one piece of columns of all these rows at a time. On the sphere a radius depends on the whole
+/// row, so the sums of squares of the pieces are first added in order.
 template <class XScalar>
 void VectorDesign<XScalar>::make(const Pass& task, Index begin, Index count, XScalar* out,
                                  double* radii) {
   const Samples<XScalar>& set = *task.set;
   const Index d = round_.d;
   if (const auto* sourced = std::get_if<SourcedRows>(&set.rows)) {
-    // The source computes a block from the number of its first row.
+    // The source is asked for one block at a time, by the number of the first row of the block.
     for (Index i = 0; i < count; i += RowSource::kBlock) {
       const Index rows = std::min<Index>(RowSource::kBlock, count - i);
       take_block(*sourced->source, sourced->roots, d, sourced->task, begin + i, rows, out + i * d);
@@ -363,8 +365,9 @@ void VectorDesign<XScalar>::make(const Pass& task, Index begin, Index count, XSc
   for (Index i = 0; i < count; ++i) radii[i] = rows.maker->radius(rows.task, begin + i, radii[i]);
 }
 
-/// Computes r = (X u - y) / sqrt(m), in the algebra's units, and the factor of each row in X^T r,
-/// which is r times 1 / sqrt(m) and the radius. X itself is never scaled.
+/// Computes r = (X u - y) / sqrt(m), in the units of the algebra, and the factor of each row of X
+/// in X^T r: its element of r times 1 / sqrt(m) and the radius of the row. X itself is never
+/// scaled.
 template <class XScalar>
 void VectorDesign<XScalar>::residuals(const Pass& task, Index begin, Index count,
                                       const double* radii) {
@@ -378,11 +381,11 @@ void VectorDesign<XScalar>::residuals(const Pass& task, Index begin, Index count
 }
 
 /// Makes one pass over a set of a task, (11): X u of a block of rows, the residuals, and then X^T r
-/// of the block while a cache still holds its rows. X is thus read from memory once for two
+/// of the block while a cache still holds its rows. In this way X is read from memory once for both
 /// products. If X is in memory, X^T r of a block and X u of the next block are computed in one loop
 /// over the columns, so that reading the next block overlaps with arithmetic on rows in a cache.
-/// Every second loop takes the pieces of d backward, because the last pieces of a block are still
-/// in an inner cache.
+/// Every second loop takes the pieces of d in reverse order, because the last pieces of a block are
+/// still in an inner cache.
 template <class XScalar>
 void VectorDesign<XScalar>::pass(const Pass& task) {
   const Samples<XScalar>& set = *task.set;
@@ -397,7 +400,7 @@ void VectorDesign<XScalar>::pass(const Pass& task) {
   bool backward = true;
   for (Index begin = 0; begin < set.m; begin += most, backward = !backward) {
     const Index after = begin + rows.m, count = std::min(most, set.m - after);
-    // The next generated rows overwrite these rows, so the two blocks cannot share a loop.
+    // The next generated rows overwrite these rows, so one loop cannot use both blocks.
     const bool together = count > 0 && !set.is_made();
     Rows next = together ? rows_of(task, after, count) : Rows{};
     const auto do_piece = [&](Index first, Index columns, Index piece) {
@@ -421,8 +424,8 @@ void VectorDesign<XScalar>::pass(const Pass& task) {
   if (task.inner) stay_[task.place] = true;
 }
 
-/// Adds the pieces of X u for some rows, which start at row `begin` of the set, in order, and
-/// computes their residuals. A radius multiplies the whole product of its row.
+/// For some rows, which start at row `begin` of the set, adds the parts of X u in the order of the
+/// pieces, and computes the residuals. The sum for each row is multiplied by the radius of the row.
 template <class XScalar>
 void VectorDesign<XScalar>::end_times(const Pass& task, const Rows& rows, Index begin) {
   double* r = task.r + begin;
@@ -431,11 +434,11 @@ void VectorDesign<XScalar>::end_times(const Pass& task, const Rows& rows, Index 
   residuals(task, begin, rows.m, rows.radii);
 }
 
-/// Makes the pass of pass() over a sparse set, in blocks of rows that a cache holds. Threads share
-/// the rows of a block for X u and bands of columns for X^T r. One thread sums a whole row of X u,
-/// and an element of v is summed in the order of the rows, so the number of threads changes no bit.
-/// A small set is processed by one thread, since several threads would wait for each other longer
-/// than the time they save.
+/// Makes a pass over a sparse set, in blocks of rows that a cache holds. Threads divide the rows of
+/// a block for X u, and bands of columns for X^T r. One thread computes a whole element of X u, and
+/// an element of v is summed in the order of the rows, so the bits do not depend on the number of
+/// threads. A small set is processed by one thread, since several threads would wait for each other
+/// longer than the time that they save.
 template <class XScalar>
 void VectorDesign<XScalar>::pass_entries(const Pass& task) {
   const Samples<XScalar>& set = *task.set;
@@ -464,8 +467,8 @@ void VectorDesign<XScalar>::pass_entries(const Pass& task) {
   }
 }
 
-/// Computes Z = X B of the inner sets, (5). Each set is read once, a block of rows at a time. If
-/// rows are generated, a block has at most as many rows as the scratch holds.
+/// Computes Z = X B of the inner sets, (5). Each set is read once, one block of rows at a time. If
+/// rows are generated, a block has no more rows than the scratch can hold.
 template <class XScalar>
 void VectorDesign<XScalar>::project() {
   const bool made = panel_.inner[0]->is_made();
@@ -487,8 +490,8 @@ void VectorDesign<XScalar>::project() {
   projected_ = true;
 }
 
-/// Each pair of a block of rows and a piece of d gives a part of Z, and the parts are added in the
-/// order of the pieces. Rows of elliptical features are multiplied by their radii, (12).
+/// Computes rows of Z. Each piece of d gives a partial sum of these rows, and the partial sums are
+/// added in order. If features are elliptical, each row of Z is multiplied by its radius, (12).
 template <class XScalar>
 void VectorDesign<XScalar>::project_rows(const Pass& task, const Rows& rows, Index begin) {
   const Index d = round_.d, k = round_.k, count = rows.m;
@@ -503,8 +506,8 @@ void VectorDesign<XScalar>::project_rows(const Pass& task, const Rows& rows, Ind
   for (Index i = 0; rows.radii != nullptr && i < count * k; ++i) Z[i] *= rows.radii[i / k];
 }
 
-/// The responses of generated rows are X theta + z, of which only z is stored, (12): -X theta is
-/// computed once, with U = -theta, and is added to residuals that are computed from Z.
+/// Of the responses X theta + z of generated rows only z is stored, (12). Therefore -X theta is
+/// computed once, from U = -theta, and stored; from_features() adds it to the residuals.
 template <class XScalar>
 void VectorDesign<XScalar>::keep_truth(const Pass& task, const Rows& rows, Index begin) {
   const double* u = scratch_.U_.get() + task.place * round_.d;
@@ -531,9 +534,8 @@ typename VectorDesign<XScalar>::Pass VectorDesign<XScalar>::pass_of_features(Ind
   return {panel_.inner[t], t, true, with_y, nullptr, nullptr, parts, r, scaled, 1};
 }
 
-/// Computes the products with the inner sets from Z, for a method whose inner loop does not move B:
-/// r = Z V [- y] and Z^T r = B^T X^T r, (6), for every task of the panel. The cost does not depend
-/// on d.
+/// For a method whose inner loop does not move B, computes r = Z V [- y] and Z^T r = B^T X^T r,
+/// (6), from Z of the inner set of every task of the panel. The cost does not depend on d.
 template <class XScalar>
 void VectorDesign<XScalar>::from_features(bool with_y, const double* V, int slot, double* r) {
   if (!projected_) project();
@@ -554,8 +556,8 @@ void VectorDesign<XScalar>::from_features(bool with_y, const double* V, int slot
     kernels::transposed_times(m, k, Z, task.scaled, column.data());
     double* all = scratch_.features_.data() + slot * k * width;
     for (Index j = 0; j < k; ++j) all[j * width + t] = column[static_cast<std::size_t>(j)];
-    // The rows of Z have been multiplied by the radii. For X^T r in finish(), the residuals are
-    // multiplied by the radii.
+    // The rows of Z already include the radii. The rows of X in finish() do not, so the residuals
+    // that finish() uses are multiplied by the radii.
     for (Index i = 0; made && i < m; ++i) {
       task.scaled[i] *= scratch_.inner_radii_[static_cast<std::size_t>(t * m_in_ + i)];
     }
@@ -563,8 +565,8 @@ void VectorDesign<XScalar>::from_features(bool with_y, const double* V, int slot
   interleave(panel_.inner, m_in_, r);
 }
 
-/// Computes Z^T Z and Z^T y of (26), in normalised units, for every task of the panel. With Z V =
-/// 0, the residual is -y.
+/// Computes Z^T Z and Z^T y of (26), in normalised units, for every task of the panel. For V = 0,
+/// the residual is -y.
 template <class XScalar>
 void VectorDesign<XScalar>::normal_equations(double* G, double* b) {
   if (!projected_) project();
@@ -595,8 +597,8 @@ void VectorDesign<XScalar>::normal_equations(double* G, double* b) {
 }
 
 /// Computes the vectors X^T r_j and X^T r_bar_j of (10) for all inner steps, in one pass over each
-/// inner set, (11). Rows are read in chunks of columns; generated rows are read in the blocks in
-/// which they are held.
+/// inner set, (11). Rows are read in chunks of columns. Generated rows are processed in the blocks
+/// that the scratch holds.
 template <class XScalar>
 void VectorDesign<XScalar>::finish() {
   if (!round_.features || !panel_.inner_terms) return;
@@ -615,8 +617,8 @@ void VectorDesign<XScalar>::finish() {
   });
 }
 
-/// A chunk of columns is read for the two vectors of a step and stays in a cache for the next step.
-/// The gradient of (27) has a single vector, X^T r_0.
+/// Each chunk of columns of X is read for both vectors of a step, and stays in a cache for the next
+/// step. For the gradient of (27) there is only one vector, X^T r_0.
 template <class XScalar>
 void VectorDesign<XScalar>::combine_slots(const Pass& task, const Rows& rows, Index begin,
                                           Index first, Index columns) {
@@ -643,8 +645,8 @@ void VectorDesign<XScalar>::combine_slots(const Pass& task, const Rows& rows, In
   }
 }
 
-/// Writes the residuals of the tasks into a panel, (m, width), with zeros below the residuals of
-/// smaller tasks and in columns without a task.
+/// Writes the residuals of the tasks into a panel, (m, width), with zeros after the residuals of a
+/// smaller task and in columns without a task.
 template <class XScalar>
 void VectorDesign<XScalar>::interleave(const Samples<XScalar>* const* sets, Index most_m,
                                        double* r) const {
@@ -658,8 +660,8 @@ void VectorDesign<XScalar>::interleave(const Samples<XScalar>* const* sets, Inde
   }
 }
 
-/// Computes the three products of the Design: u for every task of the panel, then the pass over
-/// each task's set, then B^T X^T r for the slot.
+/// Computes a product of the Design in three steps: u for every task of the panel, a pass over one
+/// set of each task, and B^T X^T r of the slot.
 template <class XScalar>
 void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index most_m, bool with_y,
                                   const double* V, Terms<width> terms, int slot, double* r) {
@@ -677,8 +679,8 @@ void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index mos
   if (slot != kNoSlot) pull_features(slot);
 }
 
-/// Computes the inner products of two slots' vectors, (width,), which replace a . K b of (6) and
-/// (9), as sums over the pieces of d in order.
+/// Computes the inner products of the vectors of two slots, (width,), which replace a . K b of (6)
+/// and (9). Each is a sum over the pieces of d in order.
 template <class XScalar>
 void VectorDesign<XScalar>::dot(int a, int b, double* dots) {
   std::fill_n(dots, width, 0.0);

@@ -7,12 +7,13 @@
 namespace metaspan {
 namespace {
 
-/// With fewer panels than this for each thread, uneven shares leave a thread idle for long.
+/// With fewer panels for each thread than this, unequal numbers of panels leave some threads idle
+/// for long.
 constexpr Index kFewPanels = 8;
 
-/// Returns how many tasks share one read of each piece of B^T, (11): a panel of kPanelTasks, or one
-/// task at a time. A panel of several tasks saves reads of B if B is too large for a cache, and
-/// costs nothing if its vectors of length d are short. In all other cases, the vectors of several
+/// Returns how many tasks share one read of each piece of B^T, (11): kPanelTasks tasks, or one
+/// task. A panel of several tasks saves reads of B if B is too large for a cache, and has no
+/// disadvantage if its vectors of length d are short. In all other cases, the vectors of several
 /// tasks would displace each other from the cache.
 Index tasks_together(Index d, Index k) {
   const double numbers = static_cast<double>(k) * static_cast<double>(d);
@@ -20,12 +21,13 @@ Index tasks_together(Index d, Index k) {
   return short_vectors || numbers > kLargeB ? kPanelTasks : 1;
 }
 
-/// Returns whether the inner loop is computed from Z = X B, (6), with one read of X in place of a
-/// pass for each inner step. This is possible if the inner loop does not move B, and pays if B has
-/// few columns for each pass saved. An exact method saves two passes for each step, but needs one
-/// pass more after Z. If rows are short, the first pass takes about as long as one read of X. If
-/// rows are long, every pass takes as long as two reads of X, since no L2 cache keeps a row until
-/// its second use. A solved head, (26), always needs Z.
+/// Returns whether the inner loop is computed from Z = X B, (6), which takes one read of X instead
+/// of one pass for each inner step. Z can be used if the inner loop does not move B, and saves time
+/// if B has few columns for each pass that Z replaces. For an exact method, Z replaces two passes
+/// for each inner step, but one further pass follows. If rows are short, the first pass takes about
+/// as long as one read of X. If rows are long, every pass takes as long as two reads of X, since no
+/// L2 cache keeps a row until its second use. A method that solves for the head, (26), always needs
+/// Z.
 bool takes_features(const Method& method, Index d, Index k, Index row_bytes) {
   if (method.solves_head) return true;
   if (method.adapt_B || row_bytes == 0 || d < kLeastLong) return false;
@@ -35,18 +37,19 @@ bool takes_features(const Method& method, Index d, Index k, Index row_bytes) {
   return k <= columns * (passes - (method.exact ? 2 : 1));
 }
 
-/// Returns the bytes of a dense row of X; 0 if X is sparse or generated.
+/// Returns the bytes of a dense row of X, or 0 if X is sparse or generated.
 Index dense_row_bytes(const DataSizes& sizes) {
   return sizes.sparse || sizes.made ? 0 : static_cast<Index>(sizes.row_bytes());
 }
 
 }  // namespace
 
-/// Plans the memory of the vector route for a method and the sizes of a batch. A block keeps the
-/// gradient terms v c^T, (10), of the tasks of one panel or more, up to kVectorBlockBytes,
-/// so that one second sweep adds all of these terms to grad_B. Methods with an inner part keep the
-/// vectors of the inner loop as terms. Other methods need separate memory for these vectors, unless
-/// the inner sets are processed by Z. The plan depends on sizes only, never on threads.
+/// Plans the memory of the vector route for a method and the sizes of a batch. A block stores the
+/// gradient terms v c^T, (10), of the tasks of one or more panels, up to kVectorBlockBytes, so that
+/// one second sweep adds all of these terms to grad_B. If the gradient has an inner part, the
+/// vectors of the inner loop are stored as terms. If it has none, these vectors need separate
+/// memory, unless the inner loop is computed from Z. The plan depends on sizes only, never on
+/// threads.
 VectorPlan::VectorPlan(const Method& method, Index d_, Index k_, Index tasks, Index row_bytes)
     : d(d_),
       k(k_),
@@ -61,13 +64,14 @@ VectorPlan::VectorPlan(const Method& method, Index d_, Index k_, Index tasks, In
 }
 
 /// Decides whether each thread takes separate panels or all threads share each panel. Separate
-/// panels need no synchronisation, but then the tasks of several panels compete for the caches, so
-/// panels of large tasks are shared. If there are few panels of sparse tasks, and their number is
-/// not a multiple of the number of threads, panels are shared as well, since the entries of a panel
-/// can be divided evenly. Both ways give the same bits.
+/// panels need no synchronisation, but the tasks of several panels then compete for the caches, so
+/// panels of large tasks are shared. Panels of sparse tasks are also shared if there are few panels
+/// and their number is not a multiple of the number of threads, since the entries of each panel can
+/// be divided evenly among threads. Both ways give the same bits.
 Sharing sharing_of(const VectorPlan& plan, Index n, double task_bytes, bool sparse, int threads) {
   const Index panels = plan.panels(n);
-  // A few panels with many entries each would leave some threads idle, so they share each panel.
+  // If there are few panels and each has many entries, some threads would be idle, so all threads
+  // share each panel.
   const bool uneven = sparse && panels % threads != 0 && panels < kFewPanels * threads &&
                       plan.panel > 1 && plan.panel % threads == 0;
   const double bytes = static_cast<double>(plan.panel) * task_bytes;
@@ -76,9 +80,10 @@ Sharing sharing_of(const VectorPlan& plan, Index n, double task_bytes, bool spar
 }
 
 /// Returns how many rows of X a task holds when rows are generated, (12). If the algebra passes
-/// over an inner set more than once, and the whole set fits kMadeBytes for all tasks of a panel, it
-/// is generated once and kept. Otherwise each pass generates the rows again, in blocks. If a source
-/// supplies the rows in blocks, a block has kRowsAtOnce rows even if they exceed kMadeBytes.
+/// over an inner set more than once, and the whole inner sets of a panel fit in kMadeBytes, every
+/// inner set is generated once and kept. In all other cases each pass generates the rows again, in
+/// blocks. If a source supplies rows in blocks, a block has kRowsAtOnce rows even if these rows
+/// take more than kMadeBytes.
 HeldRows held_rows(Index tasks, Index row_bytes, Index most_in, bool again, bool in_blocks) {
   const Index room = std::max<Index>(1, kMadeBytes / (row_bytes * tasks));
   const Index outer = in_blocks ? kRowsAtOnce : std::min(kRowsAtOnce, room);
@@ -98,14 +103,15 @@ VectorPlan plan_of(const Method& method, const DataSizes& sizes) {
   return {method, sizes.d, sizes.k, sizes.all_tasks, dense_row_bytes(sizes)};
 }
 
-/// Returns the bytes of the vectors for rounds on stored samples, by the plan and the sharing that
-/// the route itself uses, so that the estimate cannot differ from the memory of the route.
+/// Returns the bytes of the vectors for rounds on stored samples, computed from the same plan and
+/// the same sharing that the route itself uses, so that the estimate equals the memory of the
+/// route.
 double vector_memory(const Method& method, const DataSizes& sizes, int threads) {
   const VectorPlan plan = plan_of(method, sizes);
   const Sharing sharing = sharing_of(plan, sizes.n, sizes.task_bytes(), sizes.sparse, threads);
   double bytes = vector_bytes(plan, sharing.groups);
   if (plan.features) {
-    // Memory for Z, and for the parts of Z that a block of rows takes.
+    // Adds the memory for Z, and for the partial sums of Z for a block of rows.
     const double parts = std::min(sizes.m_in, static_cast<double>(kFeatureRows)) *
                          static_cast<double>(ceil_div(plan.d, kVectorPiece));
     bytes += 8 * static_cast<double>(sharing.groups * plan.most * plan.k) * (sizes.m_in + parts);
@@ -113,9 +119,10 @@ double vector_memory(const Method& method, const DataSizes& sizes, int threads) 
   return bytes;
 }
 
-/// Returns the cost of generating rows for rounds on sampled tasks, (12), with the bytes that are
-/// held. By measurement, a row costs kCallsOfRow kernel calls and its random numbers, whose count
-/// is rounded up to what a kernel draws at a time.
+/// Returns the cost of generating rows for rounds on sampled tasks, (12), and the bytes that are
+/// held. Measurements show that generating a row takes the time of kCallsOfRow kernel calls in
+/// addition to drawing its random numbers. The number of random numbers is rounded up to a multiple
+/// of how many a kernel draws at a time.
 SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_blocks,
                          int threads) {
   constexpr double kCallsOfRow = 8;
@@ -124,13 +131,14 @@ SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_b
   const HeldRows made = held_rows(plan.most, static_cast<Index>(sizes.row_bytes()),
                                   static_cast<Index>(sizes.m_in), method.passes_again(), in_blocks);
   const double held = static_cast<double>(groups * plan.most * (made.inner + made.outer));
-  // Rows are generated for every pass over a set, unless they are still held.
+  // Rows are generated in every pass over a set, except rows that are still held from an earlier
+  // pass.
   const int passes = method.inner_passes();
   const double rows = (made.stay ? std::min(passes, 1) : passes) * sizes.samples_in() +
                       (sizes.shared && made.stay ? 0 : sizes.samples_out());
   const auto row = static_cast<double>(round_up(sizes.d, 2 * kernels::kPairsAtOnce));
   double vectors = vector_bytes(plan, groups);
-  // Memory for Z, and for -X theta and the radius of each row.
+  // Adds the memory for Z and, for each row, its element of -X theta and its radius.
   if (plan.features) {
     vectors += 8 * static_cast<double>(groups * plan.most * (plan.k + 2)) * sizes.m_in;
   }

@@ -1,4 +1,4 @@
-// Bands of columns that threads share in sweeps over sparse data.
+// Bands of columns, into which sweeps over sparse data are divided among threads.
 #pragma once
 
 #include <algorithm>
@@ -7,8 +7,9 @@
 
 namespace metaspan {
 
-/// Returns the edges, from 0 to d, of `count` bands that hold about equally many of the sampled
-/// columns. The edges are found by selection, which takes less time than sorting.
+/// Cuts the columns 0 to d into `count` bands, each of which has about the same number of the
+/// sampled columns, and returns the edges of the bands. The edges are found by selection, which
+/// takes less time than sorting the sampled columns.
 inline std::vector<Index> edges_at_equal_ranks(std::vector<Index> sampled, Index count, Index d) {
   std::vector<Index> edges{0};
   auto cut = sampled.begin();

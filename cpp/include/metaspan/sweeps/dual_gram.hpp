@@ -9,27 +9,29 @@
 
 namespace metaspan {
 
-/// The Gram matrix G of (24) of all normalised samples of a batch. The rows of G are the inner sets
-/// in the order of the tasks, then the outer sets. An outer set that is also the inner set of its
-/// task is left out.
+/// The Gram matrix G of (24) of all normalised samples of a batch. The first rows of G belong to
+/// the samples of the inner sets, in the order of the tasks, and the later rows to the samples of
+/// the outer sets. An outer set that is also the inner set of its task has no further rows.
 struct DualGram {
   Mat G;                            // (N, N)
   std::vector<Index> inner, outer;  // (tasks,)  first row of each task's sets
   Index inner_rows = 0;             // number of inner samples
 };
 
-/// Which inner products of two inner samples are computed: all, only those of two samples of one
-/// task (the K of the task), or none.
+/// Which inner products of pairs of inner samples are computed: those of all pairs, only those of
+/// two samples of the same task (the K of this task), or none.
 enum class InnerProducts { all, own, none };
 
-/// Returns which inner products the rounds of a method read. The gradient of a first-order method
-/// combines outer samples only, so its rounds read at most the K of each task.
+/// Returns which inner products of pairs of inner samples the rounds of a method read. The gradient
+/// of a first-order method combines outer samples only, so its rounds read at most the K of each
+/// task.
 inline InnerProducts inner_products_of(const Method& method) {
   if (method.has_inner_part()) return InnerProducts::all;
   return method.adapt_B ? InnerProducts::own : InnerProducts::none;
 }
 
-/// Returns how many columns of the X of all N samples are held in double at a time.
+/// Returns how many columns of the samples, for all N samples together, are held in double at a
+/// time.
 inline Index tile_columns(Index N) {
   constexpr Index kTileBytes = 1 << 23, kLeast = 512, kMost = 1 << 15;
   return std::clamp(kTileBytes / (8 * N), kLeast, kMost);

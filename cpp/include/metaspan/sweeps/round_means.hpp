@@ -7,9 +7,9 @@
 
 namespace metaspan {
 
-/// Collects the outputs of the tasks of a round. Every task has its own row, and a mean adds the
-/// rows in the order of the tasks. The bits therefore do not depend on the thread that processed a
-/// task.
+/// Collects the outputs of the tasks of a round. The outputs of every task have their own row, and
+/// a mean adds these rows in the order of the tasks. The bits of a mean therefore do not depend on
+/// which thread processed which task.
 class RoundMeans {
  public:
   RoundMeans(RoundOutputs& out, Index n, Index k, bool losses) : out_(out), omegas_(n, k) {

@@ -1,5 +1,5 @@
-// The cost of rounds on arrays by each route: counts of work, from which estimates compute seconds
-// by the rates of a machine.
+// The cost of rounds on arrays by each route, as amounts of work. The estimates compute seconds
+// from these amounts and from the rates of a machine.
 #pragma once
 
 #include "metaspan/algebra/method.hpp"
@@ -26,21 +26,21 @@ struct RouteCost {
   double copy_bytes = 0;              // copies of sparse sets; made only if there is memory
 };
 
-/// Returns a lower estimate, valid for every route, of the flops of a round on n tasks. It counts
-/// passes of one vector at a time over rows of `length` numbers. If the rows are sparse, the
-/// estimate also counts the additions that form a gradient of `numbers` numbers. Threads share a
-/// round whose estimate is at least kSerialFlops.
+/// Returns a lower estimate, valid for every route, of the flops of a round on n tasks. The
+/// estimate counts passes over rows of `length` numbers, each with one vector at a time. If the
+/// rows are sparse, the estimate also counts the additions that form a gradient of `numbers`
+/// numbers. Threads share a round whose estimate is at least kSerialFlops.
 double flops_of_round(const Method& method, double length, double n, double m_in, double m_out,
                       double numbers);
 
 /// Returns the cost of the Gram route, (11): one sweep for (5) and one sweep for (10).
 RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads);
 
-/// Returns the cost of the vector route, (11): passes over the data with a vector at a time.
+/// Returns the cost of the vector route, (11): passes over the data with one vector at a time.
 RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads);
 
-/// Returns the cost of the dual route, (24): the Gram matrix of all samples, computed once, and the
-/// rounds that read it.
+/// Returns the cost of the dual route, (24): the Gram matrix of all samples, which is computed
+/// once, and the rounds, which read this matrix.
 RouteCost dual_cost(const Method& method, const DataSizes& sizes, int threads);
 
 }  // namespace metaspan

@@ -1,7 +1,7 @@
 // The two routes of (11), which compute the gradient of a round from samples with all d features.
 // The Gram route forms Z and the Gram matrices of (5). The vector route sweeps over the data with
-// one vector of length d at a time. It forms Z for inner sets alone, and only if this takes less
-// time.
+// one vector of length d at a time. The vector route forms Z for inner sets only, and only if
+// forming Z takes less time than the sweeps that Z replaces.
 #pragma once
 
 #include <memory>
@@ -24,9 +24,9 @@ class Route {
  public:
   virtual ~Route() = default;
 
-  /// Computes grad_B and grad_w of (10) as means over the tasks of the round, their adapted heads
-  /// and, with `losses`, their losses. The bits do not depend on the number of threads. Throws
-  /// Cancelled.
+  /// Computes grad_B and grad_w of (10) as means over the tasks of the round. Also computes the
+  /// adapted head of each task and, if `losses` is true, its losses. The bits do not depend on the
+  /// number of threads. Throws Cancelled.
   virtual void gradient(const BScalar* B,  // (d, k)
                         const double* w,   // (k,)
                         const TaskSelection& taken,
@@ -35,22 +35,24 @@ class Route {
                         RoundOutputs& out, int threads, Cancel* cancel) = 0;
 };
 
-/// Makes a route on `tasks`, which must outlive it.
+/// Makes a route on `tasks`. The tasks must outlive the route.
 ///
-/// The Gram route takes two sweeps over X_out and one or two over X_in. Its time is O(n d k (m_in +
-/// m_out)), for MAML plus O(n d m_in (m_in + m_out)). Its memory is O(n (m_in + m_out) k), for MAML
-/// plus O(n m_in (m_in + m_out)). The vector route takes 2 J + 2 sweeps, for exact methods 4 J + 2,
-/// of O(n d (m_in + m_out + k)) each. If it forms Z of the inner sets, the sweeps over the inner
-/// sets take O(n d m_in k) in total, for exact methods plus O(n d m_in J). Its memory is O(d k)
-/// plus up to 2 J + 1 vectors of length d for each task of a block. For sparse samples, d (m_in +
-/// m_out) is replaced by the number of entries.
+/// The Gram route makes two sweeps over X_out and one or two sweeps over X_in. Its time is O(n d k
+/// (m_in + m_out)); MAML adds O(n d m_in (m_in + m_out)). Its memory is O(n (m_in + m_out) k); MAML
+/// adds O(n m_in (m_in + m_out)). The vector route makes 2 J + 2 sweeps, or 4 J + 2 for exact
+/// methods, each of which takes O(n d (m_in + m_out + k)). If the vector route forms Z of the inner
+/// sets, all sweeps over the inner sets together take O(n d m_in k); exact methods add O(n d m_in
+/// J). The memory of the vector route is O(d k) plus up to 2 J + 1 vectors of length d for each
+/// task of a block. For sparse samples, the number of entries replaces d (m_in + m_out) in these
+/// costs.
 template <class XScalar, class BScalar>
 std::unique_ptr<Route<XScalar, BScalar>> make_route(RouteKind kind, const Method& method,
                                                     const TaskSet<XScalar>& tasks, Index k);
 
 /// Computes the heads after the inner loop by the vector route, for a method that does not adapt B.
-/// For each task this takes 2 J sweeps over the inner set and J products with B^T, unless forming Z
-/// of the inner set takes less time. Outer sets are not needed.
+/// For each task this takes 2 J sweeps over the inner set and J products with B^T. If it takes less
+/// time, the route forms Z of the inner set instead of making these sweeps. Outer sets are not
+/// needed.
 template <class XScalar, class BScalar>
 void adapt_by_vectors(const Method& method,
                       const BScalar* B,  // (d, k)

@@ -6,7 +6,7 @@
 
 namespace metaspan {
 
-/// One sparse row and the scalar that multiplies it.
+/// One sparse row and the scalar that multiplies this row.
 template <class Scalar>
 struct SparseRow {
   const std::int32_t* columns;
@@ -29,9 +29,9 @@ void append_rows(const Samples<Scalar>& set, double scale, std::vector<SparseRow
 /// column.
 class SparseProducts {
  public:
-  /// Adds the inner product of row i of `a` and row j of `b` to out(i, j). A call takes one
-  /// operation for each entry, and one for each pair of an entry of `a` and an entry of `b` in the
-  /// same column. The first call also takes O(d) time.
+  /// Adds the inner product of row i of `a` and row j of `b` to out(i, j), for all i and j. A call
+  /// takes one operation for each entry of `a` and of `b`, and one operation for each pair of an
+  /// entry of `a` and an entry of `b` in the same column. The first call also takes O(d) time.
   template <class Scalar>
   void add(const SparseRow<Scalar>* a, Index a_rows, const SparseRow<Scalar>* b, Index b_rows,
            Index d,

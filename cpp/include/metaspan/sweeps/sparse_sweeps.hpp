@@ -7,12 +7,12 @@
 
 namespace metaspan {
 
-/// Number of columns that the second sweep samples to give its threads bands with about equally
-/// many entries.
+/// Approximate number of columns that the second sweep samples in order to cut the columns into
+/// bands of about equal work.
 constexpr Index kBandSamples = 4096;
 
 /// Operations in X^T C for a sparse set: `of_a_term` for the vector X^T s of one term s c^T of C,
-/// `of_rows` for one sweep over X that adds a multiple of a row of C for each entry.
+/// `of_rows` for one sweep over X that adds a multiple of a row of C for each entry of X.
 struct TermWork {
   double of_a_term, of_rows;
 };
@@ -23,16 +23,16 @@ inline TermWork term_work(double entries, Index d, Index k) {
   return {kEntry * entries + (width / 2 + 2) * static_cast<double>(d), (kEntry + width) * entries};
 }
 
-/// Computes on sparse data what first_sweep() computes on dense data. A Gram matrix takes at most
-/// one operation for each pair of entries in the same column.
+/// Computes on sparse data what first_sweep() computes on dense data. Computing a Gram matrix takes
+/// at most one operation for each pair of entries in the same column.
 template <class XScalar, class BScalar>
 void sparse_first_sweep(const BScalar* B,  // (d, k)
                         Index k, const TaskSet<XScalar>& tasks, const TaskSelection& taken,
                         GramsNeeded needed, int threads, Cancel* cancel,
                         std::vector<TaskProducts>& products);  // out, >= taken.n
 
-/// Computes on sparse data what second_sweep() computes on dense data. There must be at least one
-/// part, and every part must be sparse. The memory is O(d k + m k).
+/// Computes on sparse data what second_sweep() computes on dense data. `parts` must not be empty,
+/// and the X of every part must be sparse. The memory is O(d k + m k).
 template <class XScalar, class BScalar>
 void sparse_second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                          const BScalar* start,  // (d, k), or null; may be out

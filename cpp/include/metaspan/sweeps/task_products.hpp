@@ -6,14 +6,14 @@
 
 namespace metaspan {
 
-/// A term X^T C of the gradient, (10): a data set and its factor.
+/// A term X^T C of the gradient, (10): a data set, which has X, and its factor C.
 template <class XScalar>
 struct Part {
   const Samples<XScalar>* set;
   const Factors* C;
 };
 
-/// The inputs of DenseDesign for one task, (5), and the factors of its gradient, (10).
+/// The inputs of DenseDesign for one task, (5), and the factors C of the task's gradient, (10).
 struct TaskProducts {
   Mat Z_in, Z_out;  // (m, padded)
   Vec y_in, y_out;  // normalised

@@ -8,17 +8,18 @@
 
 namespace metaspan {
 
-/// Collects kTermsAtOnce pairs of a vector v and a row c, then adds the sum of their v c^T to the
-/// gradient. If every term were added alone, each number of the gradient would be read and written
-/// for only two operations.
+/// Collects kTermsAtOnce pairs of a vector v and a row c, then adds the sum of the products v c^T
+/// of these pairs to the gradient. If every product were added separately, each number of the
+/// gradient would be read and written for only two operations.
 class TermTile {
  public:
   /// If `rows` is 0, next() must not be called.
   TermTile(Index rows, Index width, Index stride)
       : rows_(rows), v_(rows > 0 ? kTermsAtOnce : 0, stride), c_(kTermsAtOnce, width) {}
 
-  /// Returns the memory of the next v, (rows,), which the caller fills before the next call. If the
-  /// buffer is full, its terms are added to `sum`, (rows, width), first.
+  /// Returns memory for the next vector v, (rows,). The caller must fill this memory before the
+  /// next call. If the buffer is full, the call first adds the terms in the buffer to `sum`, (rows,
+  /// width).
   double* next(const double* c,  // (width,)
                double* sum) {
     if (count_ == kTermsAtOnce) add_to(sum);

@@ -1,5 +1,6 @@
-// The Design of the vector route, (11): a slot is one vector of length d, and K is never formed. Z
-// is formed for the inner sets of methods that do not move B, if B has few columns.
+// The Design of the vector route, (11): a slot holds one vector of length d, and K is never formed.
+// Z is formed only for the inner sets of methods whose inner loop does not move B, and only if B
+// has few columns.
 #pragma once
 
 #include <memory>
@@ -11,18 +12,18 @@
 
 namespace metaspan {
 
-/// A Design, see design.hpp. The residual r_i depends on row x_i of X alone. So a pass takes a few
-/// rows of X at a time, computes their residuals and adds r_i x_i to X^T r while a cache still
-/// holds the rows, so that each row is read from memory once in a pass. B is read piece by piece,
-/// and each piece serves the whole panel.
+/// A Design, see design.hpp. Of the rows of X, only row x_i determines the residual r_i. A pass
+/// therefore takes a few rows of X at a time, computes their residuals, and adds the products r_i
+/// x_i to X^T r while a cache still holds these rows. In this way a pass reads each row from memory
+/// only once. B is read piece by piece, and each piece serves all tasks of the panel.
 ///
-/// With `features` in the round, one pass over an inner set computes Z = X B, and all products of
-/// the inner loop are computed from Z, (6). The vectors X^T r of the inner slots are then computed
-/// together, in one more pass, and only if they are terms of grad_B.
+/// If `features` of the round is true, one pass over an inner set computes Z = X B, and all
+/// products of the inner loop are computed from Z, (6). If the vectors X^T r of the inner slots are
+/// terms of grad_B, one more pass then computes all of these vectors together.
 ///
-/// Every sum over d is split into pieces by shape, and the sums of the pieces are added in the
-/// order of the pieces. Threads may share the tasks and the pieces. Each sparse row is a single
-/// piece; threads may share the rows of X u and the columns of X^T r.
+/// Every sum over d is split into pieces by shapes alone, and the sums of the pieces are added in
+/// the order of the pieces. Threads may divide the tasks, or the pieces, among them. A sum over a
+/// sparse row is not split; threads may divide the rows of X u and the columns of X^T r among them.
 template <class XScalar>
 class VectorDesign {
  public:
@@ -55,16 +56,17 @@ class VectorDesign {
     double* coefficients;  // (tasks, terms, padded(k))
   };
 
-  /// Memory for panels of one shape, one after the other.
+  /// Memory that panels of one shape use one after the other.
   class Scratch {
    public:
-    /// The scratch holds the vectors of the inner slots, with two exceptions: with `inner_terms`
-    /// they are rows of the panel, and with `features` they are not needed.
+    /// The scratch holds the vectors of the inner slots, with two exceptions: if `inner_terms` is
+    /// true, these vectors are rows of the panel, and if `features` is true, the vectors are not
+    /// needed.
     Scratch(int inner_steps, bool inner_terms, bool features, Index tasks,
             const TaskSet<XScalar>& all, Index k);
-    /// Allocates memory for generated rows: a block of rows of each set. If there are several
-    /// passes over inner sets (`again`) and whole inner sets fit, the memory holds whole inner
-    /// sets.
+    /// Allocates memory for generated rows: for whole inner sets if a round makes several passes
+    /// over inner sets (`again`) and whole inner sets fit, otherwise for a block of rows of each
+    /// set.
     void make_room(Index tasks, Index d, Index most_in, bool again, bool in_blocks);
 
    private:
@@ -113,7 +115,7 @@ class VectorDesign {
   void dot(int a, int b, double* dots);
   void add(int slot, const double* C);
   /// Computes the vectors of the inner slots if the inner loop was computed from Z and the vectors
-  /// are terms of grad_B. Call finish() after the algebra.
+  /// are terms of grad_B. Call finish() when the algebra is done.
   void finish();
 
  private:
@@ -133,13 +135,15 @@ class VectorDesign {
   void project_rows(const Pass& task, const Rows& rows, Index begin);
   /// Stores -X theta and the radii of generated rows, whose responses are not stored.
   void keep_truth(const Pass& task, const Rows& rows, Index begin);
-  /// Returns the arguments of a task's pass over its inner set that uses Z instead of X B.
+  /// Returns the arguments of a pass over a task's inner set, for a computation that uses Z instead
+  /// of X.
   Pass pass_of_features(Index t, bool with_y, int slot);
-  /// Adds some rows of a task's set to the vectors of the inner slots, on a chunk of columns.
+  /// Adds multiples of some rows of a task's inner set to the vectors of the inner slots, for a
+  /// chunk of columns.
   void combine_slots(const Pass& task, const Rows& rows, Index begin, Index first, Index columns);
   /// Whether B V + terms equals B w for every task, so that u is the stored B_w.
   bool is_start(const double* V, Terms<width> terms) const;
-  /// Computes U_ <- B V + terms, minus theta if `less_truth`.
+  /// Computes U_ <- B V + terms or, if `less_truth` is true, U_ <- B V + terms - theta.
   void directions(const double* V, Terms<width> terms, bool less_truth);
   /// Make one pass over a dense set, or over the entries of a sparse set.
   void pass(const Pass& task);
@@ -149,28 +153,30 @@ class VectorDesign {
   /// Returns rows of a set: rows of an array, rows held from an earlier pass, or rows from make().
   Rows rows_of(const Pass& task, Index begin, Index count);
   void make(const Pass& task, Index begin, Index count, XScalar* out, double* radii);
-  /// Compute one piece of X u for a few rows, or add one piece of X^T r for a few rows to v.
+  /// Compute the contribution of one piece of columns to X u for a few rows, or add X^T r of a few
+  /// rows to v in one piece of columns.
   void times_piece(const Pass& task, const Rows& rows, Index first, Index columns, Index piece);
   void combine_piece(const Pass& task, const Rows& rows, Index begin, Index first, Index columns);
   void combine_and_times_piece(const Pass& task, const Rows& rows, const Rows& next, Index begin,
                                Index first, Index columns, Index piece);
-  /// Completes X u for a few rows: adds the pieces and computes the residuals.
+  /// Completes X u for a few rows: adds the sums of the pieces and computes the residuals of the
+  /// rows.
   void end_times(const Pass& task, const Rows& rows, Index begin);
   /// Computes B^T slot for features().
   void pull_features(int slot);
-  /// Calls body(task, threads that share it) for every task of the panel.
+  /// Calls body(task, number of threads that share the task) for every task of the panel.
   template <class Body>
   void each_task(Body&& body);
   /// Calls body(first column, columns, piece) for every piece of the d columns, in reverse order if
-  /// `backward`.
+  /// `backward` is true.
   template <class Body>
   void each_piece(int threads, Body&& body, bool backward = false);
   /// Adds the sums of the pieces in the order of the pieces. parts_of() returns the memory of these
   /// sums for a task.
   void sum_parts(const double* parts, Index count, double* out) const;
   double* parts_of(Index task);
-  /// Returns the residuals of a task, scaled for X^T r; with `features` every slot has separate
-  /// residuals.
+  /// Returns the residuals of a task, scaled for X^T r; if `features` is true, every slot has
+  /// separate residuals.
   double* scaled_of(int slot, Index task);
   /// Writes the residuals of all tasks into a panel, (m, width).
   void interleave(const Samples<XScalar>* const* sets, Index most_m, double* r) const;
