@@ -1,5 +1,5 @@
-// Small symmetric linear systems, one for each column of a panel: they are factored and solved side
-// by side. Serial; arguments are pointers and shapes; nothing is allocated.
+// Factors and solves small symmetric linear systems, one for each column of a panel, side by side.
+// Serial; arguments are pointers and shapes; nothing is allocated.
 #pragma once
 
 #include <cmath>
@@ -14,8 +14,8 @@ namespace metaspan::kernels {
 constexpr std::ptrdiff_t triangle(std::ptrdiff_t k) { return k * (k + 1) / 2; }
 
 /// Replaces the lower triangles G, (triangle(k), Width), of positive definite matrices by their
-/// Cholesky factors L, row by row. A pivot as small as its rounding error is replaced by NaN, so
-/// that a column whose matrix is singular has no finite solution.
+/// Cholesky factors L, row by row. If a pivot is not larger than its rounding error, it is replaced
+/// by NaN, so that a column with a singular matrix has no finite solution.
 template <int Width>
 void factor_cholesky(std::ptrdiff_t k, double* G) {
   const double least = static_cast<double>(k) * std::numeric_limits<double>::epsilon();
@@ -42,7 +42,7 @@ void factor_cholesky(std::ptrdiff_t k, double* G) {
   }
 }
 
-/// Solves L L^T x = b for every column; b, (k, Width), becomes x.
+/// Solves L L^T x = b for every column, and overwrites b, (k, Width), with x.
 template <int Width>
 void solve_cholesky(std::ptrdiff_t k, const double* L, double* b) {
   for (std::ptrdiff_t i = 0; i < k; ++i) {
@@ -61,7 +61,8 @@ void solve_cholesky(std::ptrdiff_t k, const double* L, double* b) {
   }
 }
 
-/// Computes G = Z^T Z, (triangle(k), Width), for one Z, (rows, k): every column gets the same G.
+/// Computes G = Z^T Z, (triangle(k), Width), for a single Z, (rows, k), and writes this G to every
+/// column.
 template <int Width>
 void spread_gram(std::ptrdiff_t rows, std::ptrdiff_t k, const double* Z, double* G) {
   for (std::ptrdiff_t i = 0; i < k; ++i) {
@@ -73,7 +74,8 @@ void spread_gram(std::ptrdiff_t rows, std::ptrdiff_t k, const double* Z, double*
   }
 }
 
-/// Adds z z^T to the lower triangles G, (triangle(k), Width), for rows z, (k, Width).
+/// Adds z z^T to the lower triangles G, (triangle(k), Width), where each column has one z, (k,
+/// Width).
 template <int Width>
 void add_outer(std::ptrdiff_t k, const double* z, double* G) {
   for (std::ptrdiff_t i = 0; i < k; ++i) {

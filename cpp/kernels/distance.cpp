@@ -1,7 +1,7 @@
-// The functions are templates over T, which is a double of one state or a register with one double
-// of each of several states. The decisions for a state (pivots, the end of its iteration) are masks
-// that select numbers instead of branches. A state therefore has the same bits beside other states
-// and alone.
+// The functions are templates over T. A T is either a double that belongs to one state, or a
+// register of doubles that each belong to a different state. Decisions for a state (pivots, the end
+// of its iteration) are made by masks that select numbers instead of by branches. A state therefore
+// has the same bits whether it is computed alone or beside other states.
 #include "distance.hpp"
 
 #include <cmath>
@@ -12,21 +12,22 @@
 namespace metaspan::kernels {
 namespace {
 
-/// kMostSquarings limits the squarings of a Gram matrix: after them its largest eigenvalue is as
-/// exact as rounding allows, even if eigenvalues differ in their last bits only. After every
-/// kSquaringsPerTest squarings a test decides whether the remaining eigenvalues agree.
+/// A Gram matrix is squared at most kMostSquarings times. After kMostSquarings squarings, the
+/// largest eigenvalue of the matrix is as exact as rounding allows, even if eigenvalues differ in
+/// their last bits only. After every kSquaringsPerTest squarings, a test checks whether the
+/// eigenvalues that still have weights agree.
 constexpr int kMostSquarings = 56, kSquaringsPerTest = 10;
 
-/// Once the trace of P^2 is this close to 1, one more squaring brings the weights of all
-/// eigenvectors but one below the rounding error.
+/// If the trace of P^2 is larger than kSettled, one more squaring makes the weights of all
+/// eigenvectors except one smaller than the rounding error.
 constexpr double kSettled = 1 - 0x1p-26;
 
-/// Largest entry of G P - lambda P at which lambda is as exact as rounding allows.
+/// If no entry of G P - lambda P is larger than kResidual, lambda is as exact as rounding allows.
 constexpr double kResidual = 0x1p-51;
 
 /// Operations on a number of one state, or on a register with one number of a state in each
-/// element. Comparisons return masks: all bits of an element are set if the comparison holds for
-/// it.
+/// element. Comparisons return masks, in which all bits of an element are set if the comparison
+/// holds for this element.
 template <class T>
 struct Masks {
   using Mask = LaneBits;
@@ -75,7 +76,7 @@ inline bool any(LaneBits mask) {
   return all != 0;
 }
 
-/// Scratch memory of numbers T, element by element.
+/// Scratch memory for numbers of type T, which are read and written one at a time.
 template <class T>
 class Numbers {
  public:
@@ -93,8 +94,8 @@ class Numbers {
   double* memory_;
 };
 
-/// Swaps the rows a and b of `count` numbers in the states in which the first number of b is
-/// larger.
+/// Swaps the rows a and b, of `count` numbers each, in those states in which the first number of b
+/// has a larger magnitude than the first number of a.
 template <class T>
 inline void swap_if_larger(std::ptrdiff_t count, Numbers<T> a, Numbers<T> b) {
   const Mask<T> swaps = larger(magnitude(b[0]), magnitude(a[0]));
@@ -106,8 +107,8 @@ inline void swap_if_larger(std::ptrdiff_t count, Numbers<T> a, Numbers<T> b) {
 }
 
 /// Solves M^T X = R^T, so that X^T = R M^{-1}, by elimination with partial pivoting on the rows
-/// [M^T, R^T] (k, k + e). X replaces the last e columns. If a pivot is zero, X has numbers that are
-/// not finite.
+/// [M^T, R^T] (k, k + e). X overwrites the last e columns of these rows. If a pivot is zero, some
+/// numbers of X are not finite.
 template <class T>
 inline void solve_tangents(std::ptrdiff_t k, std::ptrdiff_t e, Numbers<T> rows) {
   const std::ptrdiff_t length = k + e;
@@ -156,7 +157,8 @@ inline T gram(std::ptrdiff_t p, std::ptrdiff_t depth, Numbers<T> A, std::ptrdiff
   return trace;
 }
 
-/// Computes the largest entry of G P - lambda P for symmetric (p, p) matrices.
+/// Computes the largest magnitude of an entry of G P - lambda P for symmetric (p, p) matrices G and
+/// P.
 template <class T>
 inline T residual(std::ptrdiff_t p, Numbers<T> G, Numbers<T> P, T lambda) {
   T most = {};
@@ -170,12 +172,13 @@ inline T residual(std::ptrdiff_t p, Numbers<T> G, Numbers<T> P, T lambda) {
   return most;
 }
 
-/// Computes the largest eigenvalue of positive semidefinite matrices G (p, p) of trace 1: the
-/// iteration P <- P^2 / tr P^2, which begins with P = G, squares the weight of every eigenvector. P
-/// thus tends to the normalised projector on the eigenvectors of the largest eigenvalue, which is
-/// lambda = tr(G P). The iteration ends once one weight is left. It also ends if a test, made every
-/// kSquaringsPerTest squarings, finds that the eigenvalues of all remaining weights agree. A state
-/// that has ended keeps its P.
+/// Computes the largest eigenvalue of positive semidefinite matrices G (p, p) of trace 1: each step
+/// P <- P^2 / tr P^2 of the iteration, which starts from P = G, squares the weights of all
+/// eigenvectors and normalises them. P therefore tends to the normalised projector on the
+/// eigenvectors of the largest eigenvalue, and this eigenvalue is lambda = tr(G P). The iteration
+/// of a state ends when one eigenvector has all the weight. It also ends if the test after every
+/// kSquaringsPerTest squarings finds that the eigenvalues of all remaining eigenvectors agree.
+/// After the end of its iteration, the P of a state does not change.
 template <class T>
 inline T largest_eigenvalue(std::ptrdiff_t p, Numbers<T> G, Numbers<T> P, Numbers<T> square,
                             Mask<T> active) {
@@ -195,9 +198,9 @@ inline T largest_eigenvalue(std::ptrdiff_t p, Numbers<T> G, Numbers<T> P, Number
 /// Computes the distance of one state, or of a register of states; element i of Z is at Z[i *
 /// stride].
 ///
-/// The tangents of the angles are the singular values of X^T = R M^{-1}, (14). X is divided by its
-/// largest number before it is squared, so that the largest tangent keeps its relative accuracy
-/// from 1e-300 to 1e300, and the smaller of X X^T and X^T X is divided by its trace.
+/// The tangents of the angles are the singular values of X^T = R M^{-1}, (14). X is first divided
+/// by its largest number, so that tangents from 1e-300 to 1e300 keep their relative accuracy when X
+/// is multiplied by X^T. The smaller of X X^T and X^T X is then divided by its trace.
 template <class T>
 inline T distance(std::ptrdiff_t k, std::ptrdiff_t e, const double* Z, std::ptrdiff_t stride,
                   double* scratch) {
@@ -212,7 +215,7 @@ inline T distance(std::ptrdiff_t k, std::ptrdiff_t e, const double* Z, std::ptrd
   }
   solve_tangents<T>(k, e, rows);
   T scale = {}, zero = {};
-  // If there are no rows off the span, X is empty, and only the pivots show that M is singular.
+  // If R has no rows, X is empty, and only the pivots show whether M is singular.
   for (std::ptrdiff_t c = 0; e == 0 && c < k; ++c) zero += 0.0 * (1.0 / rows[c * length + c]);
   for (std::ptrdiff_t i = 0; i < k * e; ++i) {
     const T x = rows[i / e * length + k + i % e], size = magnitude(x);
@@ -230,7 +233,7 @@ inline T distance(std::ptrdiff_t k, std::ptrdiff_t e, const double* Z, std::ptrd
   for (std::ptrdiff_t i = 0; i < p * p; ++i) G.set(i, G[i] / trace);
   const T lambda = largest_eigenvalue<T>(p, G, P, P.from(k * k), usable);
   const T tangent = scale * root(lambda * trace);
-  // For tangents above 1e150 the square could overflow, and the sine is 1 up to rounding.
+  // If the tangent is above 1e150, its square could overflow, and the sine is 1 up to rounding.
   const T one = T{} + 1.0, sine = tangent / root(1.0 + tangent * tangent);
   const T capped = select<T>(larger(T{} + 1e150, tangent), sine, one);
   return select<T>(usable, capped, select<T>(finite, T{}, one));

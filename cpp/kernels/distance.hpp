@@ -1,7 +1,7 @@
 // The distance (20) of small states, computed for one state or for many states side by side.
 // Serial; arguments are pointers and shapes; nothing is allocated. distance.cpp is compiled without
-// contraction to FMA instructions, so that a state has the same bits in every column of a panel of
-// any width.
+// contraction to FMA instructions, so that the distance of a state has the same bits in every
+// column of a panel and for every width of the panel.
 #pragma once
 
 #include <cstddef>

@@ -11,8 +11,8 @@ namespace detail {
 constexpr int kMostColumns = 7;                // columns of B that are multiplied together
 constexpr std::ptrdiff_t kFeatureChunk = 256;  // columns of X whose part of B fits an L1 cache
 
-/// Returns how many rows of X are multiplied with `Columns` columns of B together. The sums leave a
-/// few registers free for X and B.
+/// Returns how many rows of X are multiplied together with `Columns` columns of B. The number is
+/// chosen so that the sums leave a few registers free for X and B.
 template <int Columns>
 constexpr int rows_together() {
   constexpr int kSums = kLaneBytes == 64 ? 28 : 12;  // of 32 registers with AVX-512, else of 16
@@ -20,8 +20,8 @@ constexpr int rows_together() {
   return rows < 1 ? 1 : rows < kRows ? rows : kRows;
 }
 
-/// Copies a chunk of B^T so that the registers of all columns of B for the same columns of X lie
-/// side by side and aligned. Zeros fill the last register.
+/// Copies a chunk of B^T to `tile`. For each group of kLane columns of X, the tile has the
+/// registers of all columns of B side by side and aligned. Zeros fill the last register.
 template <int Columns>
 inline void pack(std::ptrdiff_t columns, const double* B_t, std::ptrdiff_t b_stride, double* tile) {
   for (int j = 0; j < Columns; ++j) {
@@ -34,11 +34,11 @@ inline void pack(std::ptrdiff_t columns, const double* B_t, std::ptrdiff_t b_str
   }
 }
 
-/// sums += X B for `Rows` rows and `Columns` columns of B: every element of the result has a
-/// register of sums, to which each group of kLane columns of X adds one register. A register of X
-/// is used for all columns of B, and a register of B for all rows. All lanes have work for any
-/// number of columns of B. While a chunk is multiplied, the next chunk of the same rows is
-/// prefetched.
+/// Computes sums += X B for `Rows` rows of X and `Columns` columns of B. Every element of the
+/// result has a register of sums, to which the products of kLane columns of X are added at a time.
+/// A register of X is used for all columns of B, and a register of B for all rows of X. Every
+/// element of a register has work, whatever the number of columns of B. While a chunk of X is
+/// multiplied, the next chunk of the same rows is prefetched.
 template <int Rows, int Columns, class Scalar>
 inline void add_features(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                          const double* tile,  // (columns / kLane, Columns, kLane)
@@ -75,7 +75,7 @@ inline void add_features(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t
 }
 
 /// Computes sums += X B for any number of rows, `Rows` at a time. The remaining rows are processed
-/// in groups of half this size, and so on. The grouping of rows changes no sum.
+/// `Rows` / 2 at a time, and so on down to single rows. No sum depends on how rows are grouped.
 template <int Rows, int Columns, class Scalar>
 inline void add_features_of_rows(std::ptrdiff_t rows, std::ptrdiff_t columns, const Scalar* X,
                                  std::ptrdiff_t stride, const double* tile, double* sums,
@@ -110,11 +110,11 @@ inline void add_strip(std::ptrdiff_t count, std::ptrdiff_t rows, std::ptrdiff_t 
 
 }  // namespace detail
 
-/// Computes Z = X B from B^T. X is read in chunks of columns so short that the part of B for a
-/// chunk stays in the L1 cache. Each chunk is multiplied by strips of columns of B that are about
-/// equally wide. Every element of Z has kLane sums, each over every kLane-th column of X in order;
-/// at the end the kLane sums are added in order. The bits of a row depend on `columns` but on no
-/// other shape.
+/// Computes Z = X B from B^T. X is read in chunks of so few columns that the part of B for a chunk
+/// stays in the L1 cache. Each chunk is multiplied by strips of columns of B of about equal width.
+/// Every element of Z has kLane sums. Sum l is over the columns l, l + kLane, l + 2 kLane and so on
+/// of X, in order, and at the end the kLane sums are added in order. The bits of a row of Z depend
+/// on `columns`, but not on `rows` or k.
 template <class Scalar>
 inline void sweep_features(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t k,
                            const Scalar* X,  // (rows, columns), rows `stride` apart

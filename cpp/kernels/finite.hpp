@@ -9,7 +9,7 @@ namespace metaspan::kernels {
 
 /// Whether `count` contiguous numbers are all finite. A number is NaN or infinite if all its
 /// exponent bits are set. The test works on integers and has no early exit, so that the compiler
-/// can vectorise it.
+/// can vectorise the loop.
 inline bool all_finite(const double* x, std::ptrdiff_t count) {
   constexpr std::uint64_t kExponent = 0x7FF0000000000000;
   std::uint64_t bad = 0;

@@ -23,7 +23,8 @@ constexpr int kLane = kLaneBytes / 8;  // doubles in a register
 using Lane = double __attribute__((vector_size(kLaneBytes)));
 using LaneBits = std::uint64_t __attribute__((vector_size(kLaneBytes)));
 /// Lane and LaneBits for memory that is aligned only to a double and that other pointers may alias.
-/// The attributes follow the name: Clang ignores the alignment if they follow the type.
+/// The attributes must follow the name, since Clang ignores the alignment if the attributes follow
+/// the type.
 using LooseLane __attribute__((vector_size(kLaneBytes), aligned(8), may_alias)) = double;
 using LooseLaneBits __attribute__((vector_size(kLaneBytes), aligned(8), may_alias)) = std::uint64_t;
 static_assert(alignof(LooseLane) == 8 && alignof(LooseLaneBits) == 8);
@@ -34,13 +35,13 @@ inline void store(double* p, Lane v) { *reinterpret_cast<LooseLane*>(p) = v; }
 inline LaneBits load(const std::uint64_t* p) { return *reinterpret_cast<const LooseLaneBits*>(p); }
 inline void store(std::uint64_t* p, LaneBits v) { *reinterpret_cast<LooseLaneBits*>(p) = v; }
 
-/// Returns a register of copies of x. Compilers know that x - 0 is x, so they use one instruction
-/// that loads a number and copies it to all elements. 0 + x would be computed by an addition, since
-/// it turns -0 into 0.
+/// Returns a register in which every element is x. Compilers know that x - 0 equals x, so they omit
+/// the subtraction and use a single instruction that loads x into all elements. For 0 + x they
+/// would make an addition, since 0 + x turns -0 into 0.
 inline Lane broadcast(double x) { return x - Lane{}; }
 
 /// Returns the 64-bit products of the low 32 bits of each element; the high bits of `a` and `b` are
-/// ignored. Uses an intrinsic if the instruction set has one instruction for this product.
+/// ignored. Uses an intrinsic if the instruction set has a single instruction for these products.
 inline LaneBits multiply_low_words(LaneBits a, LaneBits b) {
 #if defined(__AVX512F__)
   return (LaneBits)_mm512_maskz_mul_epu32(0xFF, (__m512i)a, (__m512i)b);

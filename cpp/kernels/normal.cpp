@@ -1,6 +1,6 @@
-// Compiled with -ffp-contract=off, so that every instruction set gives the same bits. Blocks of
-// counters are processed in stages over arrays of 64-bit words x[w][i], word w of block i in the
-// low 32 bits, so that every stage is a loop over SIMD registers.
+// This file is compiled with -ffp-contract=off, so that every instruction set gives the same bits.
+// Philox blocks are processed in stages over arrays of 64-bit words x[w][i], whose low 32 bits are
+// word w of block i. Every stage is thus a loop over SIMD registers.
 #include "normal.hpp"
 
 #include <cmath>
@@ -33,15 +33,15 @@ constexpr std::uint64_t kOneBits = 0x3FF0000000000000;       // of 1.0
 constexpr std::uint64_t kSqrtHalfBits = 0x3FE6A09E667F3BCD;  // of sqrt(1/2)
 constexpr std::uint64_t kMantissa = 0x000FFFFFFFFFFFFF;
 
-/// Returns log(u) for a normal (not denormal) u > 0. With u = 2^e m, m in [sqrt(1/2), sqrt(2)), f =
-/// m - 1 and s = f/(2 + f), log m = log((1+s)/(1-s)) = f - f^2/2 + s (f^2/2 + R), where R is the
-/// odd series in s after its first term. The largest term f is added last, and log 2 in two parts,
-/// to keep rounding errors small.
+/// Returns log(u) for u > 0 that is not denormal. Let u = 2^e m with m in [sqrt(1/2), sqrt(2)), f =
+/// m - 1 and s = f/(2 + f). Then log m = log((1+s)/(1-s)) = f - f^2/2 + s (f^2/2 + R), where s R is
+/// the odd series of log((1+s)/(1-s)) without its first term. To keep rounding errors small, the
+/// largest term f is added last, and log 2 is added in two parts.
 inline double log_positive(double u) {
   constexpr double kLn2Hi = 0x1.62e42feep-1, kLn2Lo = 0x1.a39ef35793c76p-33;
   const std::uint64_t shifted = to_bits(u) + (kOneBits - kSqrtHalfBits);
-  // Converts an integer below 2^52 to a double: with the integer in its low bits, the double 2^52
-  // exceeds 2^52 by this integer.
+  // Converts an integer below 2^52 to a double: if the low bits of the double 2^52 are replaced by
+  // the integer, the value of the double is 2^52 plus the integer.
   const double e = from_bits((shifted >> 52) | 0x4330000000000000) - (0x1p52 + 1023.0);
   const double f = from_bits((shifted & kMantissa) + kSqrtHalfBits) - 1.0;
   const double s = f / (2.0 + f);
@@ -63,8 +63,8 @@ inline double log_positive(double u) {
   return e * kLn2Hi - ((half_square - (s * (half_square + series * z) + e * kLn2Lo)) - f);
 }
 
-/// Returns sin(pi/2 g) for |g| <= 1/2 by Taylor's series in g. Its first coefficient is split into
-/// two doubles, so that rounding pi/2 causes no error.
+/// Returns sin(pi/2 g) for |g| <= 1/2 by Taylor's series in g. The first coefficient of the series,
+/// pi/2, is split into two doubles, so that rounding pi/2 causes no error.
 inline double sin_quarter(double g) {
   constexpr double kHalfPi = 0x1.921fb54442d18p+0, kHalfPiRest = 0x1.1a62633145c07p-54;
   const double z = g * g;
@@ -101,8 +101,8 @@ struct OneKey {
   std::uint64_t word(int w, std::uint32_t weyl, int /*i*/) const { return key[w] + weyl; }
 };
 
-/// A separate key for every block. A sum may carry into the high 32 bits, which are ignored, as
-/// they are in the blocks.
+/// A separate key for every block. A sum may carry into the high 32 bits, which philox_blocks()
+/// ignores.
 struct ManyKeys {
   const std::uint64_t* keys[2];  // (blocks,) each
   LaneBits word(int w, std::uint32_t weyl, int i) const {
@@ -110,10 +110,10 @@ struct ManyKeys {
   }
 };
 
-/// Computes `Count` Philox blocks in place: x holds the counters on entry. The rounds leave garbage
+/// Computes `Count` Philox blocks in place. On entry, x has the counters. The rounds leave garbage
 /// in the high 32 bits of the words. The garbage never reaches the low 32 bits, since
-/// multiplications read only the low 32 bits and only products are shifted right. The last line
-/// clears the high bits.
+/// multiplications read only the low 32 bits and only products are shifted right. The last
+/// statement clears the high bits.
 template <int Count, class Keys>
 inline void philox_blocks(const Keys& keys, std::uint64_t x[4][Count]) {
   static_assert(Count % kLane == 0, "blocks come in whole registers");
@@ -145,9 +145,9 @@ inline void philox_blocks(const Keys& keys, std::uint64_t x[4][Count]) {
   }
 }
 
-/// The Box-Muller transform of `Count` blocks of random words into normals a and b. It runs stage
-/// by stage over all blocks, so that the long chains of dependent operations of different blocks
-/// overlap.
+/// Transforms `Count` blocks of random words into normals a and b, by the Box-Muller transform.
+/// Each stage of the transform runs over all blocks before the next stage, so that the processor
+/// overlaps the long chains of dependent operations of different blocks.
 template <int Count>
 inline void transform_blocks(const std::uint64_t x[4][Count], double* a, double* b) {
   double radius[Count], sine[Count], cosine[Count];
@@ -168,8 +168,8 @@ inline void transform_blocks(const std::uint64_t x[4][Count], double* a, double*
     const std::uint64_t sin_bits = to_bits(radius[i] * sine[i]);
     const std::uint64_t cos_bits = to_bits(radius[i] * cosine[i]);
     // Rotates by q quarter turns: sine and cosine are swapped in odd quadrants, and their signs
-    // depend on the quadrant. This is done by bit operations, since branches on random bits cannot
-    // be predicted.
+    // depend on the quadrant. The swap and the signs are made by bit operations, since the
+    // processor cannot predict branches on random bits.
     const std::uint64_t swap = (sin_bits ^ cos_bits) & (0 - (quadrant & 1));
     const std::uint64_t a_sign = ((quadrant ^ (quadrant >> 1)) & 1) << 63;
     const std::uint64_t b_sign = (quadrant >> 1) << 63;
@@ -178,8 +178,9 @@ inline void transform_blocks(const std::uint64_t x[4][Count], double* a, double*
   }
 }
 
-/// Computes two uniforms in (0, 1) from each of `Count` blocks of random words. The 52 bits fill
-/// the mantissa of a double in [1, 2); half a unit is added so that 0 cannot occur.
+/// Computes two uniforms in (0, 1) from each of `Count` blocks of random words. For each uniform,
+/// 52 random bits fill the mantissa of a double in [1, 2). Then 1 is subtracted and half a unit of
+/// the last bit is added, so that 0 cannot occur.
 template <int Count>
 inline void uniform_blocks(const std::uint64_t x[4][Count], double* u, double* v) {
   for (int i = 0; i < Count; ++i) {
@@ -190,14 +191,16 @@ inline void uniform_blocks(const std::uint64_t x[4][Count], double* u, double* v
   }
 }
 
-/// Returns the chi-square that the normal x proposes, or -1 if the uniform u rejects it.
+/// Returns the candidate for a chi-square that is computed from the normal x, or -1 if the uniform
+/// u rejects this candidate.
 ///
 /// The candidate for Gamma(a) is a_0 (1 + t)^3 with t = c x, c = 1 / sqrt(9 a_0) and a_0 = a - 1/3.
-/// It is accepted with log-probability x^2/2 + a_0 (1 - (1+t)^3 + 3 log(1+t)). Since 9 a_0 t^2 =
-/// x^2, the terms in t and t^2 cancel exactly. The log-probability is therefore a_0 (3 (log(1+t) -
-/// t + t^2/2) - t^3), whose series begins with -3/4 a_0 t^4. For small t the series is summed: a_0
-/// may be 10^15, for which the closed form would lose every digit. Both forms are computed and one
-/// is selected, so that the loop over tasks has no branch.
+/// The logarithm of the probability of accepting this candidate is x^2/2 + a_0 (1 - (1+t)^3 + 3
+/// log(1+t)). Since 9 a_0 t^2 = x^2, the terms in t and t^2 cancel exactly. The logarithm is
+/// therefore a_0 (3 (log(1+t) - t + t^2/2) - t^3), and its power series in t begins with -3/4 a_0
+/// t^4. For small t the power series is summed, because the closed form would lose all digits for
+/// a_0 as large as 10^15. Both the power series and the closed form are computed, and one of the
+/// two is selected, so that the loop over tasks has no branch.
 inline double candidate(double a_0, double c, double x, double u) {
   const double t = c * x;
   const bool inside = t > -1;
@@ -222,14 +225,14 @@ inline double candidate(double a_0, double c, double x, double u) {
   return taken ? 2 * a_0 * (1 + s) * (1 + s) * (1 + s) : -1.0;
 }
 
-/// Replaces the normals of a row of tasks by candidate(). This is a separate function so that the
-/// compiler vectorises the loop.
+/// Replaces each normal in a row of tasks by the result of candidate(). The loop is in a separate
+/// function so that the compiler vectorises it.
 inline void candidates(double a_0, double c, const double* __restrict u, double* __restrict x) {
   for (int t = 0; t < kTasks; ++t) x[t] = candidate(a_0, c, x[t], u[t]);
 }
 
-/// Repeats the attempts for one chi-square whose first candidate was rejected, until one is
-/// accepted.
+/// Draws further candidates for one chi-square, whose first candidate was rejected, until a
+/// candidate is accepted.
 double retry(const std::uint32_t key[2], std::uint32_t task, std::uint32_t row, std::uint32_t set,
              double dof) {
   const double a_0 = dof / 2 - 1.0 / 3, c = 1 / std::sqrt(9 * a_0);
@@ -261,8 +264,9 @@ inline void transform(const std::uint64_t x[4][Count], double* a, double* b) {
   }
 }
 
-/// Computes the pairs of min(count, Count) counters, starting at `first`. Always transforms `Count`
-/// blocks, since loops of fixed length fill whole registers, and drops the pairs beyond `count`.
+/// Computes the pairs of min(count, Count) counters, starting at `first`. The function always
+/// transforms `Count` blocks, so that its loops have a fixed length and fill whole registers, and
+/// drops the pairs beyond `count`.
 template <Pair Kind, int Count>
 inline void some_pairs(const std::uint32_t key[2], std::uint32_t first, const std::uint32_t rest[3],
                        std::ptrdiff_t count, double* a, double* b) {
@@ -279,8 +283,8 @@ inline void some_pairs(const std::uint32_t key[2], std::uint32_t first, const st
   std::memcpy(b, all_b, static_cast<std::size_t>(count) * sizeof(double));
 }
 
-/// Computes `count` pairs, kMany at a time. If at most kLane pairs are left at the end, kLane are
-/// computed instead of kMany.
+/// Computes `count` pairs, kMany at a time. If at most kLane pairs are left at the end, kLane pairs
+/// are computed instead of kMany.
 template <Pair Kind>
 inline void pairs(const std::uint32_t key[2], std::uint32_t first, const std::uint32_t rest[3],
                   std::ptrdiff_t count, double* a, double* b) {
@@ -335,8 +339,9 @@ void uniform_pairs(const std::uint32_t key[2], std::uint32_t first, std::uint32_
 
 namespace {
 
-/// Draws the blocks [first, first + Count) of a panel of few tasks, in the order of the pairs of
-/// rows and, within a pair, of the tasks. Drops the blocks beyond the last row.
+/// Draws the blocks [first, first + Count) of a panel of few tasks. Blocks are numbered in the
+/// order of the pairs of rows and, within a pair of rows, in the order of the tasks. Blocks beyond
+/// the last row are dropped.
 template <int Width, int Count>
 void some_of_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uint32_t set,
                    std::ptrdiff_t tasks, std::ptrdiff_t rows, std::ptrdiff_t first, double* out) {
@@ -360,7 +365,7 @@ void some_of_panel(const std::uint32_t key[2], std::uint32_t first_task, std::ui
   }
 }
 
-/// Draws a panel with fewer tasks than columns. Only blocks of its tasks are put into batches.
+/// Draws a panel with fewer tasks than columns. Batches contain only blocks that belong to a task.
 template <int Width>
 void part_of_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uint32_t set,
                    std::ptrdiff_t tasks, std::ptrdiff_t rows, double* out) {
@@ -382,7 +387,7 @@ void part_of_panel(const std::uint32_t key[2], std::uint32_t first_task, std::ui
 }  // namespace
 
 // Block i of a batch belongs to task i % Width and to the pair i / Width of rows, so that the
-// normals of a pair of rows are contiguous in a and b and are copied as rows of the panel.
+// normals of each row are contiguous in a or in b, and are copied to the panel as whole rows.
 template <int Width>
 void normal_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uint32_t set,
                   std::ptrdiff_t tasks, std::ptrdiff_t rows, double* out) {
@@ -417,8 +422,9 @@ template void normal_panel<8>(const std::uint32_t*, std::uint32_t, std::uint32_t
 template void normal_panel<16>(const std::uint32_t*, std::uint32_t, std::uint32_t, std::ptrdiff_t,
                                std::ptrdiff_t, double*);
 
-// A batch has the blocks of a few counters for all trials, so that each counter's normals are
-// contiguous rows. All batches are full, and the blocks beyond the last counter are dropped.
+// A batch consists of the blocks of a few counters, each under the keys of all trials, so that the
+// normals of each counter are whole rows of the output. All batches have the same size, and blocks
+// beyond the last counter are dropped.
 void normals_of_trials(const std::uint64_t* k0, const std::uint64_t* k1, std::ptrdiff_t tasks,
                        std::ptrdiff_t pairs, double* out) {
   constexpr int kBlocks = kMany > kTrials ? kMany : kTrials, kCounters = kBlocks / kTrials;
@@ -451,9 +457,9 @@ void normals_of_trials(const std::uint64_t* k0, const std::uint64_t* k1, std::pt
   }
 }
 
-// Uniforms have the layout of the normals in normal_panel(). First a candidate is drawn for every
-// element, in SIMD registers. Then the few elements whose candidate was rejected are drawn again
-// one by one.
+// The uniforms have the same layout as the normals of normal_panel(). First a candidate is computed
+// for every element in SIMD registers. Then further candidates are drawn, one element at a time,
+// for the few elements whose candidate was rejected.
 void chi_square_panel(const std::uint32_t key[2], std::uint32_t first_task, std::uint32_t set,
                       std::ptrdiff_t tasks, std::ptrdiff_t first_row, std::ptrdiff_t rows,
                       const double* dof, double* x) {

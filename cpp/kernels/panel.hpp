@@ -1,6 +1,6 @@
 // Products with panels. A panel is a row-major matrix with one task in each of its `Width` columns.
-// Operations on a row process the tasks side by side in SIMD registers, and no sum mixes tasks.
-// Serial; arguments are pointers and shapes; nothing is allocated.
+// Operations on a row process the tasks side by side in SIMD registers, and no sum combines
+// different tasks. Serial; arguments are pointers and shapes; nothing is allocated.
 #pragma once
 
 #include <utility>
@@ -11,10 +11,10 @@ namespace metaspan::kernels {
 
 namespace detail {
 
-/// Computes a tile of out (+)= A V, `Rows` rows by `Lanes` registers. The tile stays in registers
-/// over the whole depth: each step p loads `Lanes` registers of V, used for all rows, and
-/// broadcasts one element of A for each row. Every element of out is one sum over p in rising
-/// order.
+/// Computes a tile of out (+)= A V of `Rows` rows and `Lanes` registers in each row. The tile stays
+/// in registers during the whole sum over p. Each step p loads `Lanes` registers of V, which are
+/// used for all rows, and broadcasts one element of A for each row. Every element of out is a
+/// single sum over p in rising order.
 template <int Rows, int Lanes, bool Add>
 inline void product_block(std::ptrdiff_t depth, const double* A, std::ptrdiff_t a_row,
                           std::ptrdiff_t a_step, const double* V, std::ptrdiff_t v_row, double* out,
@@ -37,10 +37,10 @@ inline void product_block(std::ptrdiff_t depth, const double* A, std::ptrdiff_t 
 }
 
 /// Computes all rows of a strip of out that is `Lanes` registers wide. A tile has as many rows as
-/// fit into registers. With 16 registers it has at most 12 registers of sums, so that at least 4
-/// are left for V and A; with the 32 registers of AVX-512 it has twice as many. The remaining rows
-/// are processed in pairs, then one by one. The order of summation of an element does not depend on
-/// its tile.
+/// fit into registers. If there are 16 registers, a tile has at most 12 registers of sums, so that
+/// at least 4 registers are left for V and A. With the 32 registers of AVX-512, a tile has twice as
+/// many rows. The remaining rows are processed in pairs, and a last row alone. The order of the sum
+/// of an element does not depend on the size of the tile.
 template <int Lanes, bool Add>
 inline void product_strip(std::ptrdiff_t rows, std::ptrdiff_t depth, const double* A,
                           std::ptrdiff_t a_row, std::ptrdiff_t a_step, const double* V,
@@ -64,10 +64,10 @@ inline void product_strip(std::ptrdiff_t rows, std::ptrdiff_t depth, const doubl
 
 }  // namespace detail
 
-/// Computes out = A V, or out += A V. V and out are contiguous and row-major; the strides of A
-/// allow both a matrix and its transpose. Columns are split into strips of four registers and one
-/// strip of the remaining registers. V is read strip by strip, and no element of out is read or
-/// written twice.
+/// Computes out = A V, or out += A V. V and out are contiguous and row-major. A may be a row-major
+/// matrix or the transpose of one, depending on the strides of A. The columns of out are split into
+/// strips of four registers and one strip of the remaining registers. V is read strip by strip, and
+/// every element of out is read and written at most once.
 template <bool Add>
 inline void product(std::ptrdiff_t rows, std::ptrdiff_t depth, std::ptrdiff_t columns,
                     const double* A,  // (rows, depth), element (i, p) at i a_row + p a_step
@@ -105,8 +105,8 @@ inline void exchange_blocks(Lane& a, Lane& b, std::index_sequence<I...>) {
   b = high;
 }
 
-/// Transposes a square of registers in place: its two off-diagonal quarters are swapped, then each
-/// quarter is transposed in the same way, down to single elements.
+/// Transposes a square of registers in place: the two off-diagonal quarters of the square are
+/// swapped, and then each quarter is transposed in the same way, down to single elements.
 template <std::size_t Step = kLane / 2>
 inline void transpose_square(Lane (&rows)[kLane]) {
   for (std::size_t r = 0; r < kLane; ++r) {
@@ -118,9 +118,9 @@ inline void transpose_square(Lane (&rows)[kLane]) {
 
 }  // namespace detail
 
-/// Computes out = A^T for a panel A: a contiguous row of `padded` elements for every task, zeros at
-/// the end. Squares of registers are transposed by shuffles, which take a quarter of the time that
-/// copying single elements takes.
+/// Computes out = A^T for a panel A. In out, every task has a contiguous row of `padded` elements,
+/// with zeros at the end. Squares of registers are transposed by shuffles, which takes a quarter of
+/// the time of copying single elements.
 template <int Width>
 inline void transpose(std::ptrdiff_t rows,
                       const double* A,        // (rows, Width)
@@ -139,10 +139,10 @@ inline void transpose(std::ptrdiff_t rows,
   }
 }
 
-/// Computes dots[t] = sum_i a[i, t] b[i, t], the inner products of two panels task by task. Rows
-/// are added in turns to `Chains` sums, 4 in narrow panels and 2 in wide ones, so that additions do
-/// not wait for each other. The remaining rows are added to the first sum, then the sums are added
-/// in order.
+/// Computes dots[t] = sum_i a[i, t] b[i, t], the inner product of the columns of a and b for every
+/// task t. The rows are added in turns to `Chains` partial sums, 4 in narrow panels and 2 in wide
+/// panels, so that additions do not wait for each other. The remaining rows are added to the first
+/// partial sum, and then the partial sums are added in order.
 template <int Width, int Chains = (Width <= 8 ? 4 : 2)>
 inline void dot_columns(std::ptrdiff_t rows,
                         const double* a,  // (rows, Width)
@@ -166,9 +166,9 @@ inline void dot_columns(std::ptrdiff_t rows,
   for (int t = 0; t < Width; ++t) dots[t] = sums[0][t];
 }
 
-/// Computes out[i, t] += scale factor[t] a[i, t]: adds a multiple of a panel, with a factor for
-/// every task. The products of the factors are formed once, so that a row costs one multiplication
-/// and one addition per task.
+/// Computes out[i, t] += scale factor[t] a[i, t]: adds a multiple of a panel, with a separate
+/// factor for every task. The products scale factor[t] are formed once, so that a row takes one
+/// multiplication and one addition for each task.
 template <int Width>
 inline void add_columns(std::ptrdiff_t rows, double scale,
                         const double* factor,  // (Width,)

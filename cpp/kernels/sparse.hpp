@@ -13,7 +13,7 @@ namespace metaspan::kernels {
 
 /// How far B is from the processor in X B. `near`: B is in a cache. `beyond`: B is too large for
 /// the caches. `far`: B is so large that sets may have copies by bands of columns. For a far B the
-/// entries of a row are added one after the other, as in banded_times().
+/// entries of a row are added one after the other into a single sum, as banded_times() adds them.
 enum class Reach { near, beyond, far };
 
 namespace detail {
@@ -21,13 +21,13 @@ namespace detail {
 constexpr int kStrip = 8;  // registers of a row of B or C processed together, at most
 
 /// Returns the number of partial sums to which entries are added in turns, so that additions do not
-/// wait for each other. It is 4, or the largest number from 1 to 3 for which these sums take at
-/// most 12 registers.
+/// wait for each other. The number is 4 if four partial sums take at most 12 registers; otherwise
+/// it is the largest number for which they do, or 1.
 constexpr int chains_of(int lanes) { return lanes > 6 ? 1 : lanes > 3 ? 12 / lanes : 4; }
 
-/// Prefetches the entries that follow those of a row at a distance of kAhead, a cache line at a
-/// time. The hardware prefetcher does not detect that entries are read in sequence, since rows of B
-/// or elements of u are read from scattered addresses in between.
+/// For each of `count` entries of a row, prefetches the entry kAhead places later, one cache line
+/// at a time. The hardware prefetcher does not detect that entries are read in sequence, since rows
+/// of B or elements of u are read from scattered addresses between two entries.
 template <class Value>
 inline void fetch_ahead(std::ptrdiff_t count, const std::int32_t* columns, const Value* values) {
   constexpr std::ptrdiff_t kAhead = 512;  // entries
@@ -38,8 +38,8 @@ inline void fetch_ahead(std::ptrdiff_t count, const std::int32_t* columns, const
   for (std::ptrdiff_t p = 0; p < count; p += kColumns) __builtin_prefetch(columns + p + kAhead);
 }
 
-/// Broadcasts a value to all elements of a register. Subtracting zero changes no number, so the
-/// compiler can omit the subtraction; adding zero would turn -0 into 0.
+/// Broadcasts a value to all elements of a register. Subtraction of zero changes no number, so the
+/// compiler can omit it. Addition of zero could not be omitted, since it turns -0 into 0.
 template <class Value>
 inline Lane spread(Value value) {
   return static_cast<double>(value) - Lane{};
@@ -55,12 +55,12 @@ inline void fetch_row(const Entry* row, std::ptrdiff_t last) {
 }
 
 /// Computes out = x^T B for one sparse row x and a strip of `Lanes` registers of columns of B,
-/// whose rows are b_row apart. The sums stay in registers while the entries select rows of B. The
-/// last register begins at column `last`: it may overlap the register before it, so that no row of
-/// B is read beyond its end. Entries are added in turns to several sums, which are added in order
-/// at the end. Unless B is near, its rows are prefetched kRowsAhead entries ahead, for which
-/// `after` entries of the following rows of X may be used. With a far B there is a single sum,
-/// since reading takes longer than adding.
+/// whose rows are b_row apart. The sums stay in registers while the entries of x select rows of B.
+/// The last register begins at column `last` and may overlap the register before it, so that no row
+/// of B is read beyond its end. Entries are added in turns to several partial sums, which are added
+/// in order at the end. If B is not near, the row of B for an entry is prefetched kRowsAhead
+/// entries earlier; the prefetches may also use the `after` entries that follow those of x. If B is
+/// far, there is a single sum, since reading a row of B takes longer than adding it.
 template <Reach kReach, int Lanes, class Value, class Entry>
 inline void times_entries(std::ptrdiff_t count, std::ptrdiff_t after, const std::int32_t* columns,
                           const Value* values, const Entry* B, std::ptrdiff_t b_row,
@@ -93,7 +93,7 @@ inline void times_entries(std::ptrdiff_t count, std::ptrdiff_t after, const std:
 }
 
 /// Computes out = x^T B for one sparse row x and a contiguous B with fewer columns than a register
-/// holds. Each column has two scalar sums, to which the entries are added in turns.
+/// holds. Each column of B has two scalar sums, to which the entries of x are added in turns.
 template <int Columns, class Value, class Entry>
 inline void times_few(std::ptrdiff_t count, const std::int32_t* columns, const Value* values,
                       const Entry* B, double* out) {
@@ -113,8 +113,8 @@ inline void times_few(std::ptrdiff_t count, const std::int32_t* columns, const V
   for (int c = 0; c < Columns; ++c) out[c] = sums[0][c] + sums[1][c];
 }
 
-/// Returns how many of `count` rising columns are below `first`, by a binary search without
-/// unpredictable branches.
+/// Returns how many of `count` column indices in rising order are below `first`, by a binary search
+/// without branches that the processor cannot predict.
 inline std::ptrdiff_t count_below(std::ptrdiff_t count, const std::int32_t* columns,
                                   std::ptrdiff_t first) {
   if (count == 0) return 0;
@@ -124,8 +124,9 @@ inline std::ptrdiff_t count_below(std::ptrdiff_t count, const std::int32_t* colu
 }
 
 /// Computes sum[column - first] += value c^T for the entries [p, count) of a row of X with columns
-/// below `end`. The first row of `sum` is row `first` of X^T C, and its rows are `width` apart. c,
-/// a row of C, stays in `Lanes` registers; every entry reads and writes one row of `sum`.
+/// below `end`. The first row of `sum` is row `first` of X^T C, and the rows of `sum` are `width`
+/// apart. The vector c, a part of a row of C, stays in `Lanes` registers, and one row of `sum` is
+/// read and written for every entry.
 template <int Lanes, class Value>
 inline void add_entries(std::ptrdiff_t p, std::ptrdiff_t count, const std::int32_t* columns,
                         const Value* values, std::ptrdiff_t first, std::ptrdiff_t end,
@@ -142,7 +143,7 @@ inline void add_entries(std::ptrdiff_t p, std::ptrdiff_t count, const std::int32
   }
 }
 
-/// Calls body with the number of registers, from 1 to kStrip, as a std::integral_constant.
+/// Calls body with the number `lanes` of registers, from 1 to kStrip, as a std::integral_constant.
 template <class Body>
 inline void with_lanes(std::ptrdiff_t lanes, Body&& body) {
   switch (lanes) {
@@ -165,8 +166,8 @@ inline void with_lanes(std::ptrdiff_t lanes, Body&& body) {
   }
 }
 
-/// Computes X B for a B with k < kLane columns: calls the function compiled for k, found by
-/// counting up from `Columns`.
+/// Computes X B for a B with k < kLane columns by calling the function compiled for k columns.
+/// Recursion from `Columns` upwards finds this function.
 template <int Columns, class Value, class Entry>
 inline void times_narrow(std::ptrdiff_t k, std::ptrdiff_t rows, const std::int64_t* starts,
                          const std::int32_t* columns, const Value* values, const Entry* B,
@@ -185,8 +186,8 @@ inline void times_narrow(std::ptrdiff_t k, std::ptrdiff_t rows, const std::int64
 }  // namespace detail
 
 /// Computes out = X B; the columns of `out` beyond k are not written. B is row-major and
-/// contiguous. Columns of B are processed in strips whose sums fit into registers: one strip for
-/// all rows of X, then the next strip.
+/// contiguous. Columns of B are processed in strips whose sums fit into registers. Each strip is
+/// completed for all rows of X before the next strip.
 template <Reach kReach, class Value, class Entry>
 inline void sparse_times(std::ptrdiff_t rows,
                          const std::int64_t* starts,   // (rows + 1,) first entry of each row
@@ -201,7 +202,8 @@ inline void sparse_times(std::ptrdiff_t rows,
   for (std::ptrdiff_t first = 0; first < k; first += kColumns) {
     const std::ptrdiff_t left = k - first < kColumns ? k - first : kColumns;
     detail::with_lanes((left + kLane - 1) / kLane, [&](auto lanes) {
-      // The last register ends at the end of the row, so it may overlap the register before it.
+      // The last register ends where the row of B ends, so this register may overlap the register
+      // before it.
       const std::ptrdiff_t last = left - kLane;
       for (std::ptrdiff_t i = 0; i < rows; ++i) {
         detail::times_entries<kReach, decltype(lanes)::value>(
@@ -212,8 +214,9 @@ inline void sparse_times(std::ptrdiff_t rows,
   }
 }
 
-/// Computes out = X u. The entries of a row are added in turns to four sums, which are then added
-/// in order. The bits of an element do not depend on how rows are split into calls.
+/// Computes out = X u. The entries of a row are added in turns to four partial sums, which are then
+/// added in order. The bits of an element of out do not depend on how the rows are split into
+/// calls.
 template <class Value>
 inline void sparse_times(std::ptrdiff_t rows,
                          const std::int64_t* starts,   // (rows + 1,) first entry of each row
@@ -241,8 +244,9 @@ inline void sparse_times(std::ptrdiff_t rows,
   }
 }
 
-/// Computes sum += X^T C for the columns [first, end) of X. Rows are processed in order, so every
-/// element of `sum` is a sum over the rows in order for every split of rows and columns into calls.
+/// Computes sum += X^T C for the columns [first, end) of X. Rows of X are processed in order, so
+/// every element of `sum` is summed in the order of the rows, however rows and columns are split
+/// into calls.
 template <class Value>
 inline void sparse_combine(std::ptrdiff_t rows,
                            const std::int64_t* starts,   // (rows + 1,) first entry of each row
@@ -266,8 +270,9 @@ inline void sparse_combine(std::ptrdiff_t rows,
   }
 }
 
-/// Computes sum += X^T s for the columns [first, end) of X. Rows are processed in order, as in the
-/// product X^T C.
+/// Computes sum += X^T s for the columns [first, end) of X. Rows of X are processed in order, so
+/// every element of `sum` is summed in the order of the rows, however rows and columns are split
+/// into calls.
 template <class Value>
 inline void sparse_combine(std::ptrdiff_t rows,
                            const std::int64_t* starts,   // (rows + 1,) first entry of each row
@@ -291,10 +296,11 @@ inline void sparse_combine(std::ptrdiff_t rows,
   }
 }
 
-/// Computes out += X B for the entries of a band of columns, in their order: entry p is in row
-/// rows[p] of X, and multiplies row columns[p] of B. If `out` is zero at first and the bands are
-/// processed in order, the bits equal those of sparse_times() for a far B. Rows of B are prefetched
-/// from the L2 cache, rows of `out` from any cache.
+/// Computes out += X B for the entries of X in a band of columns, in the order of the entries.
+/// Entry p is in row rows[p] of X and multiplies row columns[p] of B. If `out` is zero before the
+/// first band, and the bands are processed in order, the bits equal those of sparse_times() for a
+/// far B. Rows of B, which are in the L2 cache, and rows of `out`, which may be in any cache, are
+/// prefetched.
 template <class Value, class Entry>
 inline void banded_times(std::ptrdiff_t count, const std::int32_t* rows,
                          const std::uint16_t* columns, const Value* values,
@@ -303,15 +309,15 @@ inline void banded_times(std::ptrdiff_t count, const std::int32_t* rows,
                          double* out,             // (rows of X, width)
                          std::ptrdiff_t width) {  // k rounded up to a multiple of kLane
   constexpr std::ptrdiff_t kColumns = detail::kStrip * kLane, kRowsAhead = 12;
-  // The strips are about equally wide, so that each fills at least one register. A register must
-  // not reach into another strip, since the shared columns would be added twice.
+  // The strips are about equally wide, so that each strip fills at least one register. No register
+  // may extend into another strip, since the columns in both strips would be added twice.
   const std::ptrdiff_t strips = (k + kColumns - 1) / kColumns;
   for (std::ptrdiff_t strip = 0; strip < strips; ++strip) {
     const std::ptrdiff_t first = strip * k / strips, left = (strip + 1) * k / strips - first;
     detail::with_lanes((left + kLane - 1) / kLane, [&](auto lanes) {
       constexpr int kLanes = decltype(lanes)::value;
-      // The last register ends at the end of the row, so it may overlap the register before it. All
-      // registers are therefore read before any is written.
+      // The last register ends where the strip ends, so this register may overlap the register
+      // before it. All registers are therefore read before any register is written.
       const std::ptrdiff_t last = left - kLane;
       const auto column_of = [&](int lane) { return lane < kLanes - 1 ? lane * kLane : last; };
       for (std::ptrdiff_t p = 0; p < count; ++p) {
@@ -332,10 +338,11 @@ inline void banded_times(std::ptrdiff_t count, const std::int32_t* rows,
   }
 }
 
-/// Computes sum += X^T C for the entries of a band of columns, in their order: entry p is in row
-/// rows[p] of X, and in row columns[p] of `sum`. If `s` is not null, C is s c^T, and its elements
-/// are computed for each entry, since computing a row of C takes less time than reading it. They
-/// are rounded like elements of a C in memory. Rows of `sum` are prefetched from the L2 cache.
+/// Computes sum += X^T C for the entries of X in a band of columns, in the order of the entries.
+/// Entry p is in row rows[p] of X and is added to row columns[p] of `sum`. If `s` is not null, C is
+/// s c^T, and a row of C is computed for each entry, since this takes less time than reading the
+/// row. The computed elements of C are rounded in the same way as elements of a C in memory. Rows
+/// of `sum`, which are in the L2 cache, are prefetched.
 template <class Value>
 inline void banded_combine(std::ptrdiff_t count, const std::int32_t* rows,
                            const std::uint16_t* columns, const Value* values,
@@ -374,8 +381,8 @@ inline void banded_combine(std::ptrdiff_t count, const std::int32_t* rows,
   }
 }
 
-/// Computes sum += X^T s for the entries of a band of columns, in their order: entry p is in row
-/// rows[p] of X, and in element columns[p] of `sum`.
+/// Computes sum += X^T s for the entries of X in a band of columns, in the order of the entries.
+/// Entry p is in row rows[p] of X and is added to element columns[p] of `sum`.
 template <class Value>
 inline void banded_combine(std::ptrdiff_t count, const std::int32_t* rows,
                            const std::uint16_t* columns, const Value* values,
@@ -401,9 +408,9 @@ struct ListedEntry {
 };
 
 /// Inserts the entries of a row, multiplied by `scale`, at the heads of the linked lists of their
-/// columns. The entries are stored in entries[at], entries[at + 1], ...; returns the index of the
-/// next free element. With these lists, products of two sparse rows visit only pairs of entries in
-/// the same column.
+/// columns. The entries are stored in entries[at], entries[at + 1] and so on. Returns the index of
+/// the next free element of `entries`. With these lists, inner products of sparse rows visit only
+/// pairs of entries in the same column.
 template <class Value>
 inline std::int32_t list_entries(std::ptrdiff_t count, const std::int32_t* columns,
                                  const Value* values, double scale, std::int32_t row,
@@ -416,9 +423,9 @@ inline std::int32_t list_entries(std::ptrdiff_t count, const std::int32_t* colum
   return at;
 }
 
-/// Computes out[j] += scale (row . row j) for every row j in the lists. For each entry of `row` it
-/// follows the list of the entry's column, so it takes one operation for each pair of entries in
-/// the same column.
+/// Computes out[j] += scale times the inner product of the given row and row j, for every row j in
+/// the lists. For each entry of the given row, the function follows the list of the entry's column,
+/// so it takes one operation for each pair of entries in the same column.
 template <class Value>
 inline void listed_products(std::ptrdiff_t count, const std::int32_t* columns, const Value* values,
                             double scale, const ListedEntry* entries, const std::int32_t* heads,

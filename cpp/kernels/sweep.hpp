@@ -1,15 +1,16 @@
-// Matrix-vector sweeps over a piece of the columns of X, a few rows at a time. X keeps its own
-// type; all other arrays and all sums are double, except in functions named `single`. The order of
-// every sum depends on shapes alone. Serial; arguments are pointers and shapes.
+// Matrix-vector sweeps over a piece of the columns of X, a few rows at a time. X may be float or
+// double; all other arrays and all sums are double, except in functions whose names contain
+// `single`. The order of every sum depends on shapes alone. Serial; arguments are pointers and
+// shapes.
 #pragma once
 
 #include "lanes.hpp"
 
 namespace metaspan::kernels {
 
-/// Loads kLane contiguous numbers as doubles. Uses an intrinsic if the instruction set has one
-/// instruction for the conversion: without it, GCC converts the two halves of a register separately
-/// and joins them.
+/// Loads kLane contiguous numbers as doubles. Uses an intrinsic if the instruction set has a single
+/// instruction for the conversion. Without the intrinsic, GCC converts the two halves of a register
+/// separately and joins the results.
 inline Lane load_wide(const double* p) { return load(p); }
 inline Lane load_wide(const float* p) {
 #if defined(__AVX512F__)
@@ -48,9 +49,9 @@ inline double sum_of(Lane v) {
   return sum;
 }
 
-/// Returns sum + x . u for the columns that fill no register, in their order. It is not inlined, so
-/// that every kernel gives the same bits: whether a compiler fuses a multiplication and an addition
-/// may depend on the surrounding code.
+/// Returns sum + x . u for the columns that are left after all full registers, in their order. This
+/// function is not inlined, so that every kernel gets the same bits: whether a compiler fuses a
+/// multiplication and an addition may depend on the code around them.
 template <class Scalar>
 __attribute__((noinline)) double add_last(double sum, std::ptrdiff_t count, const Scalar* x,
                                           const double* u) {
@@ -59,9 +60,10 @@ __attribute__((noinline)) double add_last(double sum, std::ptrdiff_t count, cons
 }
 
 /// Computes out = X u for `Rows` rows together, so that each register of u is loaded once for all
-/// of them. A row has `Chains` registers of sums, to which products are added in turns. A few rows
-/// with several chains have as many independent additions as many rows with one chain. The chains
-/// are added in order, then the lanes, then the columns that fill no register.
+/// rows. Each row has `Chains` registers of partial sums, to which products are added in turns. A
+/// few rows with several registers each have as many independent additions as many rows with one
+/// register each. For each row, the registers are added in order, then the elements of the
+/// resulting register, and then the columns that are left after all full registers.
 template <int Rows, int Chains, class Scalar>
 inline void times_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                        const double* u, double* out) {
@@ -86,8 +88,8 @@ inline void times_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t s
   }
 }
 
-/// Computes out = X^T a or, with `Add`, out += X^T a for `Rows` rows together. An element of out is
-/// read and written once for all these rows, and the rows are added to it in order.
+/// Computes out = X^T a or, with `Add`, out += X^T a for `Rows` rows together. Each element of out
+/// is read and written once for all these rows, and the rows are added to the element in order.
 template <int Rows, bool Add, class Scalar>
 inline void combine_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                          const double* a, double* out) {
@@ -106,8 +108,8 @@ inline void combine_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t
   }
 }
 
-/// Computes out = X^T a or, with `Add`, out += X^T a for the remaining rows, fewer than kRows, up
-/// to four rows at a time.
+/// Computes out = X^T a or, with `Add`, out += X^T a for the remaining rows, which are fewer than
+/// kRows. Up to four rows are processed at a time.
 template <bool Add, class Scalar>
 inline void combine_rest(std::ptrdiff_t rows, std::ptrdiff_t columns, const Scalar* X,
                          std::ptrdiff_t stride, const double* a, double* out) {
@@ -124,9 +126,10 @@ inline void combine_rest(std::ptrdiff_t rows, std::ptrdiff_t columns, const Scal
 }
 
 /// Computes out_a = X^T a or, with `Add`, out_a += X^T a for kRows rows of X, and out_u = Y u for
-/// kRows rows of Y, in one loop over the columns of both. X is in a cache and Y in memory, so that
-/// work on X overlaps with reading Y. While a register of Y is multiplied, a later part of the same
-/// row is prefetched. The order of the sums is that of combine_rows() and times_rows().
+/// kRows rows of Y, in one loop over the columns of both. X is in a cache and Y is in memory, so
+/// that the arithmetic on X overlaps with reading Y. While a register of Y is multiplied, a later
+/// part of the same row is prefetched. The sums have the same order as in combine_rows() and
+/// times_rows().
 template <bool Add, class Scalar>
 inline void combine_and_times_rows(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                                    const double* a, double* out_a, const Scalar* Y, const double* u,
@@ -154,8 +157,9 @@ inline void combine_and_times_rows(std::ptrdiff_t columns, const Scalar* X, std:
   if (c < columns) combine_rows<kRows, Add>(columns - c, X + c, stride, a, out_a + c);
 }
 
-/// Computes X^T a and X^T b for `Rows` rows together. With `Add` the results are added to the
-/// outputs, otherwise they replace the outputs. Every register of X is loaded once for both sums.
+/// Computes X^T a and X^T b for `Rows` rows together. If `Add` is true, the results are added to
+/// the outputs; otherwise they replace the outputs. Every register of X is loaded once for both
+/// products.
 template <int Rows, bool Add, class Scalar>
 inline void combine_rows_two(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                              const double* a, const double* b, double* out_a, double* out_b) {
@@ -189,9 +193,10 @@ inline void combine_rows_two(std::ptrdiff_t columns, const Scalar* X, std::ptrdi
 
 }  // namespace detail
 
-/// Computes out = X u. X is row-major. Eight rows at a time have one register of sums each. If
-/// fewer are left, four rows have two registers each, and a single row has four. The order of the
-/// sum of a row depends only on its position and on the shape.
+/// Computes out = X u. X is row-major. Eight rows are processed at a time, with one register of
+/// sums for each row. If fewer than eight rows are left, four rows have two registers each, and
+/// every further row has four registers. The order of the sum of a row depends only on the position
+/// of the row and on the shape of X.
 template <class Scalar>
 inline void sweep_times(std::ptrdiff_t rows, std::ptrdiff_t columns,
                         const Scalar* X,  // (rows, columns), rows `stride` apart
@@ -210,9 +215,9 @@ inline void sweep_times(std::ptrdiff_t rows, std::ptrdiff_t columns,
 }
 
 /// Computes out = X^T a, or out += X^T a. X is row-major. Chunks of columns are completed one after
-/// the other, so that their sums stay in a cache. Within a chunk, eight rows at a time are added to
-/// out. If `Add` is false, the first rows overwrite out. Each element is a sum over the rows in
-/// their order.
+/// the other, so that the sums of a chunk stay in a cache. Within a chunk, eight rows of X at a
+/// time are added to out. If `Add` is false, the first rows overwrite out. Each element of out is
+/// summed in the order of the rows.
 template <bool Add, class Scalar>
 inline void sweep_combine(std::ptrdiff_t rows, std::ptrdiff_t columns,
                           const Scalar* X,  // (rows, columns), rows `stride` apart
@@ -237,8 +242,8 @@ inline void sweep_combine(std::ptrdiff_t rows, std::ptrdiff_t columns,
   }
 }
 
-/// Computes out_a = X^T a, or out_a += X^T a, and out_u = Y u, with kRows rows of X and kRows rows
-/// of Y together; the remaining rows of the longer matrix follow. The bits equal those of
+/// Computes out_a = X^T a, or out_a += X^T a, and out_u = Y u, processing kRows rows of X and kRows
+/// rows of Y together. The remaining rows of X and of Y follow. The bits equal those of
 /// sweep_combine() and sweep_times().
 template <bool Add, class Scalar>
 inline void sweep_combine_and_times(std::ptrdiff_t columns,
@@ -266,8 +271,8 @@ inline void sweep_combine_and_times(std::ptrdiff_t columns,
   sweep_times(others - i, columns, Y + i * stride, stride, u, out_u + i);
 }
 
-/// Computes out_a = X^T a and out_b = X^T b, and reads X only once. Each element is a sum over the
-/// rows in their order.
+/// Computes out_a = X^T a and out_b = X^T b, and reads X only once. Each element of out_a and out_b
+/// is summed in the order of the rows.
 template <class Scalar>
 inline void sweep_combine_two(std::ptrdiff_t rows, std::ptrdiff_t columns,
                               const Scalar* X,  // (rows, columns), rows `stride` apart
@@ -297,9 +302,9 @@ inline void sweep_combine_two(std::ptrdiff_t rows, std::ptrdiff_t columns,
   }
 }
 
-// Sweeps over X with sums in single precision, so that a register holds twice as many numbers as
-// with doubles. Only sums over a chunk of columns, or over the rows, are floats; all other
-// arithmetic is in double.
+// Sweeps over X with sums in single precision, for which a register holds twice as many numbers as
+// in double precision. Only sums over a chunk of columns, or over the rows of a call, are floats;
+// all other arithmetic is in double.
 
 namespace detail {
 
@@ -311,8 +316,8 @@ static_assert(alignof(LooseSingles) == 4);
 
 inline Singles load_singles(const float* p) { return *reinterpret_cast<const LooseSingles*>(p); }
 
-/// Computes out += X u for `Rows` rows of a chunk: the sum of each row is computed in floats and
-/// added to a double in out.
+/// Computes out += X u for `Rows` rows of a chunk of columns. The sum for each row is computed in
+/// floats and then added to a double in out.
 template <int Rows>
 inline void times_rows_single(std::ptrdiff_t columns, const float* X, std::ptrdiff_t stride,
                               const float* u, double* out) {
@@ -330,7 +335,7 @@ inline void times_rows_single(std::ptrdiff_t columns, const float* X, std::ptrdi
   }
 }
 
-/// Computes out += X^T a in floats, for `Rows` rows together.
+/// Computes out += X^T a in single precision, for `Rows` rows together.
 template <int Rows>
 inline void combine_rows_single(std::ptrdiff_t columns, const float* X, std::ptrdiff_t stride,
                                 const double* a, float* out) {
@@ -349,9 +354,9 @@ inline void combine_rows_single(std::ptrdiff_t columns, const float* X, std::ptr
 
 }  // namespace detail
 
-/// Computes out = X u. A chunk of u is converted to floats once for all rows; sums over a chunk are
-/// floats and are added to each other in double, so that rounding in single precision accumulates
-/// over one chunk only.
+/// Computes out = X u. Each chunk of u is converted to floats once for all rows. A sum over a chunk
+/// is a float, and the sums of the chunks are added in double, so that rounding errors of single
+/// precision accumulate over one chunk only.
 inline void sweep_times_single(std::ptrdiff_t rows, std::ptrdiff_t columns, const float* X,
                                std::ptrdiff_t stride, const double* u, double* out) {
   constexpr int kRows = detail::kRows;
@@ -371,8 +376,8 @@ inline void sweep_times_single(std::ptrdiff_t rows, std::ptrdiff_t columns, cons
   }
 }
 
-/// Computes out = X^T a if `set`, otherwise out += X^T a. Within a chunk of columns, sums over all
-/// rows of the call are floats; they are added to out in double.
+/// Computes out = X^T a if `set`, otherwise out += X^T a. For each chunk of columns, the sums over
+/// all rows of the call are floats, which are then added to out in double.
 inline void sweep_combine_single(std::ptrdiff_t rows, std::ptrdiff_t columns, const float* X,
                                  std::ptrdiff_t stride, const double* a, bool set, double* out) {
   constexpr int kRows = detail::kRows;

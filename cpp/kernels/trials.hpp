@@ -1,4 +1,4 @@
-// Products of panels whose columns are trials: every column has its own matrices, and the last axis
+// Products of panels whose columns are trials. Every trial has separate matrices, and the last axis
 // of all arrays is the trial. Serial; arguments are pointers and shapes; nothing is allocated.
 #pragma once
 
@@ -9,13 +9,14 @@
 
 namespace metaspan::kernels {
 
-/// Number of trials that are advanced together, one trial per column of a panel. A row of the panel
-/// fills two registers of AVX-512, which hides the latency of the short sums of a small state.
+/// Number of trials that are advanced together, one trial in each column of a panel. A row of the
+/// panel fills two registers of AVX-512, which hides the latency of the short sums of a small
+/// state.
 constexpr int kTrials = 16;
 
 namespace detail {
 
-/// Computes `Rows` rows of out = A V, each a sum over p in rising order.
+/// Computes `Rows` rows of out = A V. Each element of out is a sum over p in rising order.
 template <int Width, int Rows>
 inline void trial_rows(std::ptrdiff_t depth, const double* A, std::ptrdiff_t a_row,
                        std::ptrdiff_t a_step, const double* V, double* out) {
@@ -37,7 +38,8 @@ inline void trial_rows(std::ptrdiff_t depth, const double* A, std::ptrdiff_t a_r
 }  // namespace detail
 
 /// Computes out[i, t] = sum_p A[i, p, t] V[p, t]. The sum of an element has the same order as in
-/// product() of panel.hpp, so that a trial has the same bits beside other trials and alone.
+/// product() of panel.hpp, so that a trial has the same bits whether it is computed alone or beside
+/// other trials.
 template <int Width>
 inline void trial_product(std::ptrdiff_t rows, std::ptrdiff_t depth,
                           const double* A,  // (rows, depth, Width), element (i, p) at i a_row + p
@@ -65,7 +67,8 @@ struct TrialTerm {
 
 namespace detail {
 
-/// Adds the terms to `Columns` columns of a row of G. The terms are added to each number in order.
+/// Adds all terms to `Columns` columns of a row of G. The terms are added to each number of G in
+/// order.
 template <int Width, int Columns>
 inline void add_to_columns(std::ptrdiff_t row, std::ptrdiff_t column, const TrialTerm* terms,
                            std::ptrdiff_t count, double* G) {
@@ -108,9 +111,9 @@ inline void add_trial_terms(std::ptrdiff_t rows, std::ptrdiff_t columns,
   }
 }
 
-/// Raises most[t] to the largest magnitude of x[i, t]. Magnitudes are compared as integers, which
-/// have the same order as the doubles and place NaN above infinity. A maximum does not depend on
-/// the order of the comparisons.
+/// Replaces most[t] by the maximum of most[t] and all magnitudes of x[i, t]. The bits of the
+/// magnitudes are compared as integers, which gives the order of the doubles and places NaN above
+/// infinity. The maximum does not depend on the order of the comparisons.
 template <int Width>
 inline void raise_to_magnitudes(std::ptrdiff_t rows,
                                 const double* x,  // (rows, Width)

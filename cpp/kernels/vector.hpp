@@ -1,17 +1,17 @@
 // Inner products and matrix-vector products of doubles. The order of every sum depends on shapes
-// alone. General libraries split loops by the alignment of their arguments, so the last bits of
-// their results depend on addresses. Serial; arguments are pointers and shapes; nothing is
-// allocated.
+// alone. General libraries are not used, since they split loops by the alignment of their
+// arguments, so that the last bits of the results depend on addresses. Serial; arguments are
+// pointers and shapes; nothing is allocated.
 #pragma once
 
 #include "lanes.hpp"
 
 namespace metaspan::kernels {
 
-/// Returns sum_i a_i b_i. Products are added in turns to two registers of partial sums, so that
-/// additions do not wait for each other. Then the two registers are added, the products of a last
-/// full register, if there is one, are added to them, and the lanes are summed in order. The
-/// elements that fill no register are added at the end.
+/// Returns sum_i a_i b_i. The products a_i b_i are added in turns to two registers of partial sums,
+/// so that additions do not wait for each other. Then the two registers are added; if one more full
+/// register of products is left, it is added to the result. The elements of this register are
+/// summed in order, and the products that are left after all full registers are added at the end.
 inline double dot(std::ptrdiff_t count, const double* a, const double* b) {
   Lane sums{}, others{};
   std::ptrdiff_t i = 0;
@@ -27,7 +27,8 @@ inline double dot(std::ptrdiff_t count, const double* a, const double* b) {
   return sum;
 }
 
-/// Computes out = A v, each element by dot(). A is row-major with rows `stride` apart.
+/// Computes out = A v, where each element of out is computed by dot(). A is row-major with rows
+/// `stride` apart.
 inline void times(std::ptrdiff_t rows, std::ptrdiff_t columns,
                   const double* A,  // (rows, columns)
                   const double* v,  // (columns,)
@@ -41,8 +42,8 @@ inline void times(std::ptrdiff_t rows, std::ptrdiff_t columns, const double* A, 
   times(rows, columns, A, v, out, columns);
 }
 
-/// Computes out = A^T v. A is row-major with rows `stride` apart and is read row by row, so that
-/// reads are contiguous; each element of out is a sum over the rows in their order.
+/// Computes out = A^T v. A is row-major with rows `stride` apart. A is read row by row, so that
+/// reads are contiguous, and each element of out is summed in the order of the rows.
 inline void transposed_times(std::ptrdiff_t rows, std::ptrdiff_t columns,
                              const double* A,  // (rows, columns)
                              const double* v,  // (rows,)
