@@ -7,7 +7,7 @@ namespace metaspan::bind {
 namespace {
 
 /// Describes the build of this module: the versions, the instruction-set level, and whether the
-/// build has threads.
+/// build can use threads.
 py::dict build_info() {
   py::dict info;
   info["version"] = METASPAN_VERSION;

@@ -1,5 +1,5 @@
-// The functions that define the extension module, one for each folder of the core; engines/ has a
-// file for each engine.
+// The functions that define the extension module, one function for each folder of the core. The
+// folder engines/ has one file for each engine.
 #pragma once
 
 #include <pybind11/pybind11.h>

@@ -1,6 +1,6 @@
 // Conversions between NumPy arrays and the types of the core, and a function that runs the core
-// without the interpreter lock. convert_laws.hpp converts methods and laws; convert_samples.hpp
-// converts data.
+// without the interpreter lock. The conversions of methods and laws are in convert_laws.hpp, and
+// the conversions of data are in convert_samples.hpp.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -16,16 +16,17 @@
 
 namespace metaspan::bind {
 
-/// A C-contiguous array of doubles. pybind11 copies any other array of numbers into one.
+/// A C-contiguous array of doubles. If an argument of this type is another array of numbers,
+/// pybind11 copies it into such an array.
 using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
-/// A view of an array with two axes. The array must outlive it.
+/// Returns a view of an array with two axes. The array must outlive the view.
 inline ConstMat as_matrix(const Array& a) {
   require(a.ndim() == 2, "a matrix must have two axes");
   return ConstMat(a.data(), a.shape(0), a.shape(1));
 }
 
-/// A copy of an array with one axis.
+/// Returns a copy of an array with one axis.
 inline Vec as_vector(const Array& a) {
   require(a.ndim() == 1, "a vector must have one axis");
   return ConstVec(a.data(), a.shape(0));
@@ -44,20 +45,20 @@ inline Array to_array(const Vec& v) {
   return out;
 }
 
-/// A view of block i of a stack (trials, rows, columns).
+/// Returns a view of block i of a stack (trials, rows, columns).
 inline ConstMat block_of(const Array& stack, Index i) {
   require(stack.ndim() == 3 && i < stack.shape(0),
           "a stack of matrices must have a block for every trial");
   return ConstMat(stack.data(i), stack.shape(1), stack.shape(2));
 }
 
-/// A copy of row i of an array (trials, k).
+/// Returns a copy of row i of an array (trials, k).
 inline Vec row_block(const Array& rows, Index i, Index k) {
   require(rows.ndim() == 2 && i < rows.shape(0) && rows.shape(1) == k, "rows must be (trials, k)");
   return ConstVec(rows.data(i, 0), k);
 }
 
-/// Stacks M and R to [M; R].
+/// Returns [M; R], which has the rows of M followed by the rows of R.
 inline Mat stacked(ConstMat M, ConstMat R) {
   require(M.cols() == R.cols(), "M and R must have the same columns");
   Mat Z(M.rows() + R.rows(), M.cols());
@@ -65,20 +66,20 @@ inline Mat stacked(ConstMat M, ConstMat R) {
   return Z;
 }
 
-/// Copies [M; R] of trial i from stacks whose first axis is the trial.
+/// Returns a copy of [M; R] of trial i. The first axis of M and of R is the trial.
 inline Mat state_block(const Array& M, const Array& R, Index i) {
   return stacked(block_of(M, i), block_of(R, i));
 }
 
-/// Adds the rows of `losses` (3, n) to a dictionary: the inner loss of every task before and after
-/// the inner loop, and its outer loss.
+/// Adds the three rows of `losses` (3, n) to a dictionary: for every task, the inner loss before
+/// the inner loop, the inner loss after the inner loop, and the outer loss.
 inline void put_losses(py::dict& out, const Mat& losses) {
   const char* names[] = {"loss_in", "loss_adapted", "loss_out"};
   for (Index i = 0; i < 3; ++i) out[names[i]] = to_array(Vec(losses.row(i)));
 }
 
-/// Returns the route with the name "gram", "vector" or "vector_float32"; the last name means sums
-/// in single precision.
+/// Returns the route with the name "gram", "vector" or "vector_float32". The route "vector_float32"
+/// is the vector route with sums in single precision.
 inline RouteKind as_route(const std::string& name) {
   if (name == "gram") return RouteKind::gram;
   require(name == "vector" || name == "vector_float32",
@@ -100,8 +101,8 @@ auto with_scalar(const py::array& a, Body&& body) {
 }
 
 /// Runs body(cancel) without the interpreter lock, so that other Python threads can run. If a
-/// signal handler raises an exception, the body is cancelled and the exception is passed on. `body`
-/// must not touch Python objects.
+/// signal handler raises an exception, the body is cancelled and this function throws the
+/// exception. `body` must not use Python objects.
 template <class Body>
 void interruptible(Body&& body) {
   bool cancelled = false;

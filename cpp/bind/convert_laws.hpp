@@ -10,7 +10,7 @@
 namespace metaspan::bind {
 
 /// Converts a HeadLaw, whose kind is "gaussian", "sphere", "table" or "given". A table with three
-/// axes holds one table per trial, of which `trial` selects one.
+/// axes contains one table for each trial, and `trial` selects one of them.
 inline HeadLaw as_head_law(const py::object& law, Index k_star, Index trial = 0) {
   HeadLaw result;
   result.k_star = k_star;
@@ -50,7 +50,7 @@ inline HeadLaw as_head_law(const py::object& law, Index k_star, Index trial = 0)
   return result;
 }
 
-/// Returns the kind of feature law that has this name in Python.
+/// Returns the kind of FeatureLaw that has the given name in Python.
 inline FeatureLaw::Kind feature_kind(const std::string& name) {
   using Kind = FeatureLaw::Kind;
   const std::pair<const char*, Kind> kinds[] = {{"gaussian", Kind::gaussian},
@@ -66,16 +66,16 @@ inline FeatureLaw::Kind feature_kind(const std::string& name) {
 
 }  // namespace metaspan::bind
 
-// pybind11 calls these casters on the arguments of a function: they copy named tuples field by
-// field.
+// pybind11 calls these casters to convert the arguments of a function. They copy named tuples field
+// by field.
 namespace pybind11::detail {
 
 template <>
 struct type_caster<metaspan::Method> {
   PYBIND11_TYPE_CASTER(metaspan::Method, const_name("CoreMethod"));
   bool load(handle source, bool /*convert*/) {
-    // The fields are read by position: every call on arrays converts a method, and reading by name
-    // would take a microsecond more.
+    // The fields are read by position. Every call on arrays converts a method, and reading the
+    // fields by name would take a microsecond longer.
     if (!PyTuple_Check(source.ptr()) || PyTuple_GET_SIZE(source.ptr()) != 10) return false;
     const auto field = [&](int i) { return handle(PyTuple_GET_ITEM(source.ptr(), i)); };
     const int contribution = field(7).cast<int>();
@@ -99,7 +99,7 @@ struct type_caster<metaspan::FeatureLaw> {
   }
 };
 
-/// m_in or m_out = 0 means infinitely many samples, as in the core.
+/// A value 0 of m_in or m_out means infinitely many samples, also in the core.
 template <>
 struct type_caster<metaspan::SampleLaw> {
   PYBIND11_TYPE_CASTER(metaspan::SampleLaw, const_name("SampleLaw"));

@@ -1,5 +1,5 @@
-// Conversions of the user's data, which are stacks with a leading axis of tasks, one array per
-// task, sparse rows, or X in a store. The arrays are used in place, and the caller keeps them
+// Conversions of the user's data. The data are stacks whose first axis is the task, one array for
+// each task, sparse rows, or X in a store. The arrays are not copied, and the caller must keep them
 // alive.
 #pragma once
 
@@ -12,7 +12,8 @@
 
 namespace metaspan::bind {
 
-/// Returns the elements of B (d, k), after a check that w (k,) fits it. Both are used in place.
+/// Returns the elements of B (d, k), after a check that the shape of w (k,) fits B. Neither array
+/// is copied.
 template <class Scalar>
 const Scalar* representation(const py::array& B, const py::array& w, Index d) {
   require(
@@ -24,8 +25,8 @@ const Scalar* representation(const py::array& B, const py::array& w, Index d) {
   return static_cast<const Scalar*>(B.data());
 }
 
-/// Converts one dense data set, X (m, d) and y (m,). The elements of a row of X must be contiguous;
-/// rows may be any distance apart.
+/// Converts one dense data set, X (m, d) and y (m,). The elements of each row of X must be
+/// contiguous, but rows may be any distance apart.
 template <class Scalar>
 Samples<Scalar> as_samples(const py::array& X, const py::array& y, Index d) {
   require(holds<Scalar>(X) && holds<Scalar>(y), "all data must have one dtype");
@@ -39,8 +40,8 @@ Samples<Scalar> as_samples(const py::array& X, const py::array& y, Index d) {
           static_cast<const Scalar*>(y.data()), X.shape(0)};
 }
 
-/// Converts one sparse data set. X is (starts, columns, values); sparse_fault() must have checked
-/// the columns.
+/// Converts one sparse data set. X is the tuple (starts, columns, values). The caller must have
+/// checked the columns with sparse_fault().
 template <class Scalar>
 Samples<Scalar> as_sparse_samples(const py::tuple& X, const py::array& y, Index d) {
   require(X.size() == 3 && py::isinstance<py::array_t<std::int64_t>>(X[0]) &&
@@ -65,14 +66,14 @@ Samples<Scalar> as_sparse_samples(const py::tuple& X, const py::array& y, Index 
           static_cast<const Scalar*>(y.data()), m};
 }
 
-/// Converts the sets of n tasks: a stack X (n, m, d) with y (n, m), or sequences of n arrays X
-/// (m_i, d), or sparse rows, and y (m_i,).
+/// Converts the sets of n tasks: either a stack X (n, m, d) with y (n, m), or a sequence of n
+/// matrices X (m_i, d) or n sets of sparse rows, with a sequence of n arrays y (m_i,).
 template <class Scalar>
 std::vector<Samples<Scalar>> as_sample_sets(const py::object& X, const py::object& y, Index d) {
   std::vector<Samples<Scalar>> sets;
   if (!py::isinstance<py::array>(X) || !py::isinstance<py::array>(y)) {
-    // X or y may be a stack. The items of a stack are views of its memory, which stays allocated
-    // longer than they are used.
+    // One of X and y may still be a stack. The items of a stack are views of the memory of the
+    // stack, and this memory stays allocated longer than the views are used.
     const py::list all_X(X), all_y(y);
     require(all_X.size() == all_y.size(), "X and y must have the same number of sets");
     for (std::size_t i = 0; i < all_X.size(); ++i) {
@@ -105,8 +106,9 @@ std::vector<Samples<Scalar>> as_sample_sets(const py::object& X, const py::objec
   return sets;
 }
 
-/// Converts the sets of tasks whose X is in a store. Their responses y are a stack or a sequence.
-/// Set i gets the number first_number + i; sets with equal numbers and responses count as one set.
+/// Converts the sets of tasks whose X is in a store. The responses y of these sets are a stack or a
+/// sequence. Set i gets the number first_number + i. Two sets that have the same number and the
+/// same responses count as one set.
 template <class Scalar>
 std::vector<Samples<Scalar>> as_stored_sets(const py::object& y, Index first_number) {
   std::vector<Samples<Scalar>> sets;
@@ -122,8 +124,8 @@ std::vector<Samples<Scalar>> as_stored_sets(const py::object& y, Index first_num
   return sets;
 }
 
-/// Whether the data are doubles, decided by the dtype of the responses y, a stack or a sequence of
-/// arrays.
+/// Whether the data are doubles. The dtype of the responses y, which are a stack or a sequence of
+/// arrays, decides this.
 inline bool holds_doubles(const py::object& y) {
   const auto is_double = [](const py::array& a) {
     return with_scalar(a, [](auto x) { return std::is_same_v<decltype(x), double>; });
@@ -134,15 +136,15 @@ inline bool holds_doubles(const py::object& y) {
   return is_double(sets.front());
 }
 
-/// Converted data, and the store of X if it is not in memory.
+/// Converted data, and the store of X if X is not in memory.
 template <class Scalar>
 struct Data {
   TaskSet<Scalar> tasks;
   std::unique_ptr<Store<Scalar>> store;
 };
 
-/// Converts a CoreData. X_in and X_out are None if there is a reader, which becomes the store. If
-/// y_out is None, there are only inner sets.
+/// Converts a CoreData. If the CoreData has a reader, X_in and X_out are None, and the reader
+/// becomes the store. If y_out is None, there are only inner sets.
 template <class Scalar>
 Data<Scalar> as_data(const py::object& data, Index d) {
   Data<Scalar> converted{{d, {}, {}}, nullptr};
@@ -167,8 +169,9 @@ Data<Scalar> as_data(const py::object& data, Index d) {
   return converted;
 }
 
-/// A CoreData that is converted once and used by any number of calls, with the Python objects that
-/// own its memory. Calls on data in memory may run side by side; a store serves one call at a time.
+/// A CoreData that is converted once and used by any number of calls, together with the Python
+/// objects that own the memory of the data. Several calls may use data in memory at the same time,
+/// but a store serves only one call at a time.
 class Batch {
  public:
   Batch(const py::object& data, Index d) : arrays_(data), converted_(convert(data, d)) {
@@ -177,7 +180,8 @@ class Batch {
 
   const py::object& arrays() const { return arrays_; }
 
-  /// Returns body(x, tasks) for an x of the scalar type of the data, and their TaskSet.
+  /// Returns body(x, tasks), where x has the scalar type of the data, and `tasks` is the TaskSet of
+  /// the data.
   template <class Body>
   auto visit(Body&& body) const {
     if (const auto* data = std::get_if<Data<double>>(&converted_))

@@ -1,7 +1,7 @@
 // The module _cpu: the instruction-set levels for which the core was built, and a test of whether
-// this processor supports a level. The module is compiled for the baseline, so that it loads on
-// every processor. It uses Python's C API, since pybind11 would take longer to compile than the
-// rest of this file.
+// this processor supports a level. The module is compiled for the baseline instruction set, so that
+// it loads on every processor. The module uses Python's C API instead of pybind11, which would take
+// longer to compile than the rest of this file.
 #include <Python.h>
 
 #include "levels.hpp"
@@ -9,7 +9,8 @@
 namespace metaspan::bind {
 namespace {
 
-/// Returns the levels of the build as a tuple of names, or null with an exception set.
+/// Returns the levels of the build as a tuple of names. On failure sets a Python exception and
+/// returns null.
 PyObject* level_names() {
   const char* const levels[] = {METASPAN_LEVELS};
   PyObject* names = PyList_New(0);
@@ -23,7 +24,7 @@ PyObject* level_names() {
   return tuple;
 }
 
-/// supports(level): whether this processor can run code of a level.
+/// The Python function supports(level): whether this processor can run code of a level.
 PyObject* supports_level(PyObject* /*module*/, PyObject* level) {
   const char* name = PyUnicode_AsUTF8(level);  // sets a TypeError unless it is a string
   return name == nullptr ? nullptr : PyBool_FromLong(supports(name));

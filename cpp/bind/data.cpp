@@ -12,7 +12,8 @@
 namespace metaspan::bind {
 namespace {
 
-/// Returns the address of row `row`. Rows are numbered over all axes except the last.
+/// Returns the address of row `row`. A row is an array along the last axis, and rows are numbered
+/// over all other axes in C order.
 const char* row_start(const py::array& x, Index row) {
   const char* at = static_cast<const char*>(x.data());
   for (py::ssize_t axis = x.ndim() - 2; axis >= 0; --axis) {
@@ -22,8 +23,8 @@ const char* row_start(const py::array& x, Index row) {
   return at;
 }
 
-/// Whether all elements are finite. Pieces of rows are tested in parallel. Once an element that is
-/// not finite has been found, the remaining pieces are skipped.
+/// Whether all elements are finite. Pieces of rows are tested in parallel. If an element that is
+/// not finite is found, the remaining pieces are skipped.
 bool all_finite(const py::array& x, int threads) {
   if (x.size() == 0) return true;
   return with_scalar(x, [&](auto scalar) {
@@ -51,9 +52,9 @@ bool all_finite(const py::array& x, int threads) {
 }
 
 /// Whether an object is a plain array: exactly a NumPy array, not a subclass, of float32 or float64
-/// in the byte order of this machine, aligned, with memory that NumPy allocated. An array that was
-/// mapped from a file is not plain, since it is an instance of a subclass or a view of such an
-/// instance.
+/// in the byte order of this machine, aligned, with memory that NumPy allocated. An array whose
+/// memory is mapped from a file is not plain, since such an array is an instance of a subclass, or
+/// a view of such an instance.
 bool is_plain(py::handle object, int axes) {
   const auto& numpy = py::detail::npy_api::get();
   const auto is_exact = [&](py::handle x) {
@@ -68,7 +69,8 @@ bool is_plain(py::handle object, int axes) {
   return base.ptr() == nullptr;
 }
 
-/// Whether an object is a plain C-contiguous matrix of these sizes; -1 stands for any size.
+/// Whether an object is a plain C-contiguous matrix with the given numbers of rows and columns,
+/// where -1 stands for any number.
 bool is_plain_matrix(py::handle object, Index rows, Index columns) {
   if (!is_plain(object, 2)) return false;
   const auto array = py::reinterpret_borrow<py::array>(object);
@@ -76,8 +78,8 @@ bool is_plain_matrix(py::handle object, Index rows, Index columns) {
          (columns < 0 || array.shape(1) == columns);
 }
 
-/// Whether an object is a plain, C-contiguous and finite array of doubles with the sizes `shape`,
-/// in which -1 stands for any size.
+/// Whether an object is a plain, C-contiguous and finite array of doubles with the shape `shape`,
+/// in which -1 stands for any size of an axis.
 bool is_plain_small(py::handle object, const std::vector<Index>& shape) {
   if (!is_plain(object, static_cast<int>(shape.size()))) return false;
   const auto array = py::reinterpret_borrow<py::array>(object);
@@ -88,8 +90,8 @@ bool is_plain_small(py::handle object, const std::vector<Index>& shape) {
   return holds<double>(array) && (array.flags() & py::array::c_style) != 0 && all_finite(array, 1);
 }
 
-/// Whether B (d, k) and w (k,) are plain, contiguous and finite, and w in double, with 1 <= k <= d:
-/// a representation and a head that need no conversion. d = -1 stands for any d.
+/// Whether B (d, k) and w (k,) need no conversion: both are plain, contiguous and finite, w is in
+/// double, and 1 <= k <= d. d = -1 stands for any d.
 bool is_plain_point(py::handle B, py::handle w, Index d, int threads) {
   if (!is_plain_matrix(B, d, -1)) return false;
   const auto matrix = py::reinterpret_borrow<py::array>(B);
@@ -97,8 +99,8 @@ bool is_plain_point(py::handle B, py::handle w, Index d, int threads) {
   return 1 <= k && k <= matrix.shape(0) && is_plain_small(w, {k}) && all_finite(matrix, threads);
 }
 
-/// Whether X (m, d) and y (m,), or stacks of them (n, m, d) and (n, m), are plain, of one dtype,
-/// not empty, and with contiguous rows.
+/// Whether X (m, d) and y (m,), or stacks of them (n, m, d) and (n, m), are plain, have the same
+/// dtype, are not empty, and have contiguous rows.
 bool is_plain_set(py::handle X, py::handle y, int axes) {
   if (!is_plain(X, axes) || !is_plain(y, axes - 1)) return false;
   const auto features = py::reinterpret_borrow<py::array>(X);
@@ -111,8 +113,8 @@ bool is_plain_set(py::handle X, py::handle y, int axes) {
          (m == 1 || responses.strides(axes - 2) == size);
 }
 
-/// Whether features and responses are two plain stacks, or two lists or tuples of plain arrays
-/// whose dtypes and numbers of columns agree: data that need no conversion.
+/// Whether features and responses need no conversion: they are two plain stacks, or two lists or
+/// tuples of plain arrays that all have the same dtype and whose X have the same number of columns.
 bool are_plain_sets(const py::object& X, const py::object& y) {
   const auto is_sequence = [](const py::object& x) {
     return py::isinstance<py::list>(x) || py::isinstance<py::tuple>(x);
@@ -147,8 +149,8 @@ void prefault(const py::array& x) {
   }
 }
 
-/// Returns what is wrong with the columns of sparse rows: "order" if they are not strictly
-/// increasing within a row, "range" if one is outside [0, d), otherwise "".
+/// Returns what is wrong with the columns of sparse rows: "order" if the columns of a row are not
+/// strictly increasing, "range" if a column is outside [0, d), and "" if nothing is wrong.
 std::string sparse_fault(const py::array_t<std::int64_t>& starts,
                          const py::array_t<std::int32_t>& columns, Index d, int threads) {
   constexpr Index kRows = 1024;

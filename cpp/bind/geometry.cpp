@@ -8,7 +8,8 @@
 namespace metaspan::bind {
 namespace {
 
-/// Draws a frame (d, k), orthogonal to the columns of `orthogonal_to` if there are any.
+/// Draws a Haar-distributed frame (d, k). If `orthogonal_to` has columns, the frame is orthogonal
+/// to them.
 Array haar_frame(std::uint64_t seed, std::uint64_t trial, std::uint32_t stream, Index d, Index k,
                  const std::optional<Array>& orthogonal_to, int threads) {
   const ConstMat off = orthogonal_to ? as_matrix(*orthogonal_to) : ConstMat(nullptr, d, 0);
@@ -73,7 +74,8 @@ Array r_factor_of(const Array& B, int threads) {
   return to_array(result);
 }
 
-/// Returns the tangents of the principal angles of a state, in the frame of (14) for k > k_star.
+/// Returns the tangents of the principal angles of a state. If k > k_star, the state is first
+/// converted to the frame of (14).
 Array tangents(const Array& M, const Array& R) {
   Mat Z = stacked(as_matrix(M), as_matrix(R));
   const Index k_star = M.shape(0);
@@ -85,7 +87,8 @@ Array tangents(const Array& M, const Array& R) {
   return to_array(meter.tangents(Z));
 }
 
-/// Measures records that need only the state, and returns their numbers in one list.
+/// Measures records that need no outputs of tasks, and returns the numbers of all these records in
+/// one list.
 std::vector<double> measure_state(const Array& M, const Array& R, const Array& w, double alpha,
                                   const std::vector<std::string>& names) {
   const Mat Z = stacked(as_matrix(M), as_matrix(R));
@@ -100,8 +103,8 @@ std::vector<double> measure_state(const Array& M, const Array& R, const Array& w
   return values;
 }
 
-/// Draws `count` matrices from one sequence of random numbers and stacks them, (count, rows,
-/// columns).
+/// Draws `count` matrices from one sequence of random numbers, and returns them as an array (count,
+/// rows, columns).
 template <class Body>
 Array stack_of(std::uint64_t seed, std::uint64_t trial, Index count, Body&& draw) {
   require(count > 0, "count must be positive");
@@ -120,7 +123,7 @@ Array bartlett_factors(std::uint64_t seed, std::uint64_t trial, Index p, double 
   return stack_of(seed, trial, count, [&](Sequence& draws) { return bartlett(draws, p, f); });
 }
 
-/// Draws R-factors of V T + U A, (17), each with a new Haar frame U.
+/// Draws R-factors of V T + U A, (17), each with a new Haar-distributed frame U.
 Array sums_with_frames(std::uint64_t seed, std::uint64_t trial, const Array& T, const Array& A,
                        double rest, Index count) {
   const Mat sum = as_matrix(T), term = as_matrix(A);

@@ -1,5 +1,5 @@
-// Prints the highest instruction-set level that the processor supports, or native if the processor
-// supports no level. Isa.cmake runs this program.
+// Prints the name of the highest instruction-set level that the processor supports, or `native` if
+// the processor supports no level. Isa.cmake runs this program.
 #include <cstdio>
 
 #include "levels.hpp"

@@ -1,5 +1,5 @@
-// Bindings of in_law, for tests: the random numbers from which samples are built, and a round on
-// samples that the caller passes.
+// Bindings of in_law, for tests only: they draw the random numbers from which samples are built,
+// and compute a round on samples that the caller passes.
 #include "bind.hpp"
 #include "convert_laws.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
@@ -10,9 +10,9 @@
 namespace metaspan::bind {
 namespace {
 
-/// Draws the numbers of the tasks [first, first + kTasks) as draw_samples() does. A row of the
-/// panel has chi-squares if its element of `dofs` is not 0, otherwise normals. Chi-squares come
-/// from separate counters.
+/// Draws the random numbers of the tasks [first, first + kTasks), in the same way as
+/// draw_samples(). A row of the panel has chi-squares if the element of `dofs` for this row is not
+/// 0, otherwise normals. Chi-squares and normals come from different counters.
 void draw_panel(Key key, std::uint32_t first, std::uint32_t set, const std::vector<double>& dofs,
                 std::vector<double>& panel) {
   constexpr std::size_t kWidth = kernels::kTasks;
@@ -36,7 +36,7 @@ void draw_panel(Key key, std::uint32_t first, std::uint32_t set, const std::vect
   }
 }
 
-/// Draws the numbers of n tasks, (n, numbers), panel by panel.
+/// Draws the random numbers of n tasks, (n, numbers), panel by panel.
 Array panel_draws(std::uint64_t seed, std::uint64_t trial, std::uint64_t round, std::uint32_t set,
                   const std::vector<double>& dofs, Index first, Index n, int threads) {
   const Key key = derive_key(seed, trial, round, Stream::samples);
@@ -63,7 +63,7 @@ Array panel_draws(std::uint64_t seed, std::uint64_t trial, std::uint64_t round, 
 using Design = CollapsedDesign;
 constexpr int kWidth = Design::width;
 
-/// The layout of m rows with all columns and noise, without orthogonal transforms.
+/// Returns the layout of m rows that all have entries in all columns, and noise.
 SetShape full_rows(Index m, Index columns) {
   SetShape set;
   set.normalisation = 1 / std::sqrt(static_cast<double>(m));
@@ -74,8 +74,8 @@ SetShape full_rows(Index m, Index columns) {
   return set;
 }
 
-/// Converts the samples of one task, from (tasks, m, columns + 1) with the noise last, to a panel
-/// in which all other tasks are zero.
+/// Converts the samples of one task to a panel in which the numbers of all other tasks are zero.
+/// `samples` is (tasks, m, columns + 1), and the last column is the noise.
 PanelSet panel_of(const Array& samples, Index task) {
   const Index size = samples.shape(1) * samples.shape(2);
   PanelSet set;
@@ -85,8 +85,8 @@ PanelSet panel_of(const Array& samples, Index task) {
   return set;
 }
 
-/// Runs the algebra on the samples of every task, and returns the mean gradient in the span and,
-/// for every task, the factor (17) off the span.
+/// Runs the algebra on the samples of every task. Returns the mean gradient in the span and, for
+/// every task, the factor A of (17) for its contribution off the span.
 py::dict collapsed_round(const Method& method, const Array& Z, const Array& w, const Array& heads,
                          double noise, const Array& inner, const Array& outer, bool shared) {
   const Mat state = as_matrix(Z), w_star = as_matrix(heads);

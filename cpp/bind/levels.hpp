@@ -9,7 +9,7 @@ namespace metaspan::bind {
 /// Levels of x86-64, highest first.
 inline constexpr const char* kLevels[] = {"x86-64-v4", "x86-64-v3", "x86-64-v2"};
 
-/// Whether this processor can run code that was compiled for a level.
+/// Whether this processor can run code that was compiled for `level`.
 inline bool supports(const char* level) {
   const auto is = [level](const char* name) { return std::strcmp(level, name) == 0; };
 #if defined(__x86_64__) && defined(__GNUC__)

@@ -3,8 +3,8 @@
 // Before Python 3.14, a daemon thread that requests the lock while the interpreter shuts down is
 // terminated by pthread_exit, which unwinds its stack. Unwinding through C++ would abort the
 // process, and would run destructors of Python objects without the lock. Every call that may take
-// the lock is therefore made through or_stay(), with no C++ object on the stack between or_stay()
-// and Python's C code.
+// the lock is therefore made through or_stay(), and the stack must have no C++ object between
+// or_stay() and Python's C code.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -17,13 +17,14 @@ namespace metaspan::bind {
 
 namespace py = pybind11;
 
-/// Blocks this thread until the process exits, as Python 3.14 does.
+/// Blocks this thread until the process exits. Python 3.14 itself blocks such a thread in the same
+/// way.
 [[noreturn]] inline void stay() {
   for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
 }
 
-/// Returns body(), which must call Python's C API and nothing else. A thread that Python terminates
-/// within the body blocks here instead.
+/// Returns body(), which must call Python's C API and nothing else. If Python terminates the thread
+/// within the body, this function blocks the thread instead.
 template <class Body>
 auto or_stay(Body&& body) {
   try {
@@ -33,8 +34,8 @@ auto or_stay(Body&& body) {
   }
 }
 
-/// Calls a Python object with arguments and returns its result. The caller must hold the
-/// interpreter lock.
+/// Calls a Python object with arguments and returns the result of the call. The caller must hold
+/// the interpreter lock.
 template <class... Arguments>
 py::object call(const py::handle& function, Arguments&&... arguments) {
   const py::tuple all = py::make_tuple(std::forward<Arguments>(arguments)...);
@@ -70,8 +71,8 @@ class Unlocked {
   Unlocked(const Unlocked&) = delete;
   Unlocked& operator=(const Unlocked&) = delete;
 
-  /// Runs the handlers of pending signals. Returns true if one of them raised an exception. Must be
-  /// called by the thread that released the lock.
+  /// Runs the handlers of pending signals, and returns true if a handler raised an exception. Only
+  /// the thread that released the lock may call this function.
   bool check_signals() {
     take();
     const bool raised = or_stay(&PyErr_CheckSignals) != 0;

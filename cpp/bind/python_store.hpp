@@ -8,9 +8,9 @@
 
 namespace metaspan::bind {
 
-/// A store on a Python object with a method read(now, next) -> (inner, outer). The method returns,
-/// for each set of every task of `now`, an array (m, columns) with contiguous rows. `now` and
-/// `next` are (tasks, first column, columns), or None.
+/// A store on a Python object with a method read(now, next) -> (inner, outer). The arguments `now`
+/// and `next` are (tasks, first column, number of columns), or None. For the inner and the outer
+/// set of every task of `now`, the method returns an array (m, columns) with contiguous rows.
 template <class Scalar>
 class PythonStore final : public Store<Scalar> {
  public:
@@ -36,7 +36,7 @@ class PythonStore final : public Store<Scalar> {
     return py::make_tuple(tasks, request.first, request.columns);
   }
 
-  /// Checks the arrays that were read, and points the sets of `held` to them.
+  /// Checks the arrays that were read, and makes the sets of `held` refer to these arrays.
   static void fill(const py::object& arrays, const Request& now,
                    const std::vector<Samples<Scalar>>& all, std::vector<Samples<Scalar>>& held) {
     const py::list sets(arrays);

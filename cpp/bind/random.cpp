@@ -44,8 +44,8 @@ Array heads(const py::object& law, std::uint64_t seed, std::uint64_t trial, Inde
   return to_array(source.rows(n));
 }
 
-/// Fills an array (n, m, columns) row by row in parallel: fill(task, row, out) writes doubles,
-/// which are converted to Scalar.
+/// Fills an array (n, m, columns) row by row in parallel. fill(task, row, out) must write the
+/// doubles of one row, which are then converted to Scalar.
 template <class Scalar, class Fill>
 py::array fill_rows(Index n, Index m, Index columns, int threads, Fill&& fill) {
   py::array_t<Scalar> out({n, m, columns});
@@ -62,7 +62,8 @@ py::array fill_rows(Index n, Index m, Index columns, int threads, Fill&& fill) {
   return out;
 }
 
-/// Fills an array (n, m, columns) row by row in parallel, for a dtype that is given by its name.
+/// Fills an array (n, m, columns) row by row in parallel. The name of the dtype of the array is
+/// given.
 template <class Fill>
 py::array fill_rows_of(const std::string& dtype, Index n, Index m, Index columns, int threads,
                        Fill&& fill) {
@@ -81,7 +82,7 @@ py::array normals(std::uint64_t seed, std::uint64_t trial, std::uint64_t round,
   });
 }
 
-/// Returns the stream of the radii that multiply the rows of a stream of features.
+/// Returns the stream of the radii by which the rows from a stream of features are multiplied.
 Stream radii_of(Stream features) {
   return features == Stream::features_in ? Stream::radii_in : Stream::radii_out;
 }
@@ -100,7 +101,8 @@ py::array features(const FeatureLaw& law, const std::optional<Array>& roots, std
   });
 }
 
-/// Draws rows (n, m, columns) of a pool of samples: coordinates in an orthonormal basis, (24).
+/// Draws the rows (n, m, columns) of a pool of samples, (24), as coordinates in an orthonormal
+/// basis.
 py::array pooled_features(const FeatureLaw& law, std::uint64_t seed, std::uint64_t trial, double d,
                           Index D, Index columns, Index first, Index stride, Index n, Index m,
                           const std::string& dtype, int threads) {

@@ -1,4 +1,5 @@
-// Bindings of sweeps: the gradient of one round on the data of a batch, by either route.
+// Bindings of sweeps: the gradient of one round on the data of a batch, by the Gram route or the
+// vector route.
 #include "bind.hpp"
 #include "convert_laws.hpp"
 #include "convert_samples.hpp"
@@ -7,7 +8,7 @@
 namespace metaspan::bind {
 namespace {
 
-/// Computes the gradient (10) over all tasks of a batch, for the types of X and B.
+/// Computes the gradient (10) over all tasks of a batch, for the given types of X and B.
 template <class XScalar, class BScalar>
 py::dict typed_gradient(const Method& method, RouteKind kind, const py::array& B,
                         const py::array& w, const TaskSet<XScalar>& tasks, bool losses,
@@ -30,7 +31,7 @@ py::dict typed_gradient(const Method& method, RouteKind kind, const py::array& B
   return out;
 }
 
-/// Computes the gradient (10) over all tasks of a batch: selects the function for the types of X
+/// Computes the gradient (10) over all tasks of a batch, by calling the function for the types of X
 /// and B.
 py::dict gradient_arrays(const Method& method, const std::string& route, const py::array& B,
                          const py::array& w, const Batch& data, int threads, bool losses) {

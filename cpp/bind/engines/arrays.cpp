@@ -1,4 +1,4 @@
-// Bindings of the engines on the user's arrays: runs, adaptation and features.
+// Bindings of the engines that work on the user's arrays: runs, adaptation and features.
 #include "metaspan/engines/arrays.hpp"
 
 #include <algorithm>
@@ -19,13 +19,14 @@ struct HeldArrays {
   BandCopies<XScalar> copies;  // of sparse sets on the Gram route
 };
 
-/// A run on arrays. HeldArrays is the first base class, so that it is destroyed after the engines.
+/// A run on arrays. HeldArrays is the first base class, so that its members are destroyed after the
+/// engines.
 template <class XScalar, class BScalar>
 class ArraysRun : public HeldArrays<XScalar>, public FullSizeRun<BScalar> {
  public:
   using FullSizeRun<BScalar>::FullSizeRun;
 
-  /// Keeps a batch, with its tasks.
+  /// Keeps a batch alive, and stores the tasks of the batch.
   void hold(std::shared_ptr<Batch> batch, const TaskSet<XScalar>& tasks) {
     this->data = {tasks, matrix_or_empty(batch->arrays().attr("B_star"), tasks.d),
                   matrix_or_empty(batch->arrays().attr("heads"), 0)};
@@ -34,7 +35,7 @@ class ArraysRun : public HeldArrays<XScalar>, public FullSizeRun<BScalar> {
   }
 
  protected:
-  /// Trials share the store, which reads for one trial at a time.
+  /// If X is in a store, trials must run one at a time, since they share the store.
   bool one_at_a_time() const override { return this->data.tasks.is_stored(); }
 
  private:
@@ -50,7 +51,7 @@ class DualRun final : public ArraysRun<XScalar, BScalar> {
  public:
   using ArraysRun<XScalar, BScalar>::ArraysRun;
 
-  /// "A" (trials, N, k) and "w" (trials, k).
+  /// Returns "A" (trials, N, k) and "w" (trials, k).
   py::dict state() const override {
     const Index count = this->count(), k = this->engine(0).shape().k;
     Array all({count, this->gram.G.rows(), k});
@@ -72,7 +73,7 @@ struct ArraysState {
   std::optional<Array> A;  // (trials, samples, k) if a dual run is resumed
 };
 
-/// Converts and checks a dictionary "B", "w" and perhaps "A".
+/// Converts a dictionary with "B", "w" and perhaps "A", and checks the shapes.
 ArraysState as_state(const py::dict& state, std::size_t trials) {
   ArraysState from{state["B"].cast<py::array>(), state["w"].cast<Array>(), std::nullopt};
   if (state.contains("A")) from.A = state["A"].cast<Array>();
@@ -86,7 +87,8 @@ ArraysState as_state(const py::dict& state, std::size_t trials) {
   return from;
 }
 
-/// Opens a run for the types of X and B. The dual route computes its Gram matrix here.
+/// Opens a run for the given types of X and B. For the dual route, this function computes the Gram
+/// matrix.
 template <class XScalar, class BScalar>
 std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
                                 const std::shared_ptr<Batch>& batch, const TaskSet<XScalar>& data,
@@ -149,7 +151,8 @@ std::unique_ptr<Run> open_arrays(const Method& method, const std::string& route,
   });
 }
 
-/// Computes w_J and, with want_B, B_J of every task, for the types of X and B.
+/// Computes w_J of every task and, if want_B is true, B_J of every task, for the given types of X
+/// and B.
 template <class XScalar, class BScalar>
 py::tuple typed_adapt(const Method& method, const py::array& B, const py::array& w,
                       const TaskSet<XScalar>& tasks, bool want_B, int threads) {
@@ -171,7 +174,7 @@ py::tuple typed_adapt(const Method& method, const py::array& B, const py::array&
   return py::make_tuple(heads, B_J);
 }
 
-/// Runs the inner loop of every task: selects the function for the types of X and B.
+/// Runs the inner loop of every task, by calling the function for the types of X and B.
 py::tuple adapt_arrays(const Method& method, const py::array& B, const py::array& w,
                        const Batch& data, bool want_B, int threads) {
   return data.visit([&](auto x, const auto& tasks) {
@@ -181,7 +184,7 @@ py::tuple adapt_arrays(const Method& method, const py::array& B, const py::array
   });
 }
 
-/// Computes X B of every task, for the types of X and B.
+/// Computes X B of every task, for the given types of X and B.
 template <class XScalar, class BScalar>
 Array typed_project(const py::array& X, const py::array& B, int threads) {
   const py::ssize_t n = X.shape(0), m = X.shape(1), d = X.shape(2), k = B.shape(1);
@@ -201,7 +204,7 @@ Array typed_project(const py::array& X, const py::array& B, int threads) {
   return out;
 }
 
-/// Computes X B of every task: checks shapes, and selects the function for the types of X and B.
+/// Checks shapes and computes X B of every task, by calling the function for the types of X and B.
 Array project_arrays(const py::array& X, const py::array& B, int threads) {
   require(X.ndim() == 3 && B.ndim() == 2 && X.shape(2) == B.shape(0) &&
               (B.flags() & py::array::c_style) != 0,

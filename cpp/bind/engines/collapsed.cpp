@@ -11,7 +11,7 @@ class CollapsedRun final : public RunOf<CollapsedEngine> {
  public:
   using RunOf::RunOf;
 
-  /// "M", "R" and "w" of every trial.
+  /// Returns "M", "R" and "w" of every trial.
   py::dict state() const override {
     return state_in_coordinates(
         count(), engine(0).shape(), [&](Index i) -> const Mat& { return engine(i).state().Z; },
@@ -19,8 +19,8 @@ class CollapsedRun final : public RunOf<CollapsedEngine> {
   }
 };
 
-/// Opens a run from M, R and w of every trial. The first `kept` rows of [M; R] are the coefficients
-/// of basis vectors that stay fixed.
+/// Opens a run from M, R and w of every trial. The first `kept` rows of [M; R] are coefficients of
+/// basis vectors that do not change during the run.
 std::unique_ptr<Run> open_collapsed(const Method& method, const SampleLaw& samples, const Array& M,
                                     const Array& R, const Array& w, Index kept,
                                     const py::object& law, Index n, std::uint64_t seed,

@@ -1,4 +1,4 @@
-// The costs of rounds, as the core counts them.
+// Bindings of the functions that compute the costs of rounds.
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/engines/collapsed.hpp"
 #include "metaspan/engines/infinite_tasks.hpp"
@@ -11,7 +11,7 @@
 
 namespace pybind11::detail {
 
-/// Reads the fields by attribute from the NamedTuple of the same name.
+/// Reads the fields by attribute from the NamedTuple that has the same name as the struct.
 template <>
 struct type_caster<metaspan::RoundSizes> {
   PYBIND11_TYPE_CASTER(metaspan::RoundSizes, const_name("RoundSizes"));
@@ -75,7 +75,8 @@ py::dict as_dict(const RoundCost& cost) {
   return out;
 }
 
-/// Returns which Gram matrices and passes a gradient needs, (5)-(10), and how many terms it has.
+/// Returns which Gram matrices and passes the gradient of a method needs, (5)-(10), and the number
+/// of its terms.
 py::dict needs_of(const Method& method) {
   py::dict out;
   out["gram"] = method.needs_gram();
@@ -86,7 +87,7 @@ py::dict needs_of(const Method& method) {
   return out;
 }
 
-/// Returns stages as dicts, in order.
+/// Returns a list with one dict for each stage, in the order of the stages.
 py::list as_list(const Stages& stages) {
   py::list out;
   for (const Stage& stage : stages) {
@@ -100,7 +101,7 @@ py::list as_list(const Stages& stages) {
   return out;
 }
 
-/// Returns the cost of the route with the name `route`. Callers check the name first.
+/// Returns the cost of the route with the name `route`. Callers must have checked the name.
 py::dict route_costs(const Method& method, const DataSizes& sizes, const std::string& route,
                      int threads) {
   const RouteCost cost = route == "dual"   ? dual_cost(method, sizes, threads)
@@ -139,7 +140,7 @@ py::dict sampled_costs(const Method& method, const DataSizes& sizes, bool in_blo
   return out;
 }
 
-/// Exports the sizes on which estimates of time and memory, and their tests, depend.
+/// Exports the sizes that the estimates of time and memory, and the tests of these estimates, use.
 void bind_sizes(py::module_& module) {
   module.attr("PANEL_TASKS") = kPanelTasks;
   module.attr("SHORT_VECTORS") = kShortVectors;

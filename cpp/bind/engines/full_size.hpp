@@ -30,7 +30,7 @@ class FullSizeRun : public RunOf<ArraysEngine<BScalar>> {
   FullSizeRun(const std::vector<std::string>& records, Index d)
       : RunOf<ArraysEngine<BScalar>>(records), d_(d) {}
 
-  /// "B" (trials, d, k) and "w" (trials, k).
+  /// Returns "B" (trials, d, k) and "w" (trials, k).
   py::dict state() const override {
     py::dict out;
     out["B"] = representation(1);

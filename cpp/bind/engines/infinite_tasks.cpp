@@ -1,4 +1,4 @@
-// Bindings of the engine of infinitely many tasks a round.
+// Bindings of the engine for infinitely many tasks in each round.
 #include "metaspan/engines/infinite_tasks.hpp"
 
 #include "run.hpp"
@@ -6,12 +6,12 @@
 namespace metaspan::bind {
 namespace {
 
-/// A run of engines of infinitely many tasks.
+/// A run of engines for infinitely many tasks.
 class InfiniteTasksRun final : public RunOf<InfiniteTasksEngine> {
  public:
   using RunOf::RunOf;
 
-  /// "M", "R" and "w" of every trial.
+  /// Returns "M", "R" and "w" of every trial.
   py::dict state() const override {
     return state_in_coordinates(
         count(), engine(0).shape(), [&](Index i) -> const Mat& { return engine(i).state(); },

@@ -14,7 +14,7 @@ class PopulationRun final : public RunOf<PopulationEngine> {
                 double noise)
       : RunOf(records), method_(method), n_(n), noise_(noise) {}
 
-  /// "M" = M Q, "R" = R Q, "w" = Q^T w and "frames" = Q of every trial.
+  /// Returns "M" = M Q, "R" = R Q, "w" = Q^T w and "frames" = Q of every trial.
   py::dict state() const override {
     const Shape shape = engine(0).shape();
     py::dict out = state_in_coordinates(
@@ -42,8 +42,8 @@ class PopulationRun final : public RunOf<PopulationEngine> {
   double noise_;
 };
 
-/// Opens a run from M, R and w of every trial. They are in the frame Q = I or, if a run is resumed,
-/// in the `frames` of its trials.
+/// Opens a run from M, R and w of every trial. M, R and w are in the frame Q = I or, if a run is
+/// resumed, in the `frames` of the trials.
 std::unique_ptr<Run> open_population(const Method& method, const Array& M, const Array& R,
                                      const Array& w, const py::object& law, Index n, double noise,
                                      std::uint64_t seed, const std::vector<std::uint64_t>& trials,
@@ -69,11 +69,12 @@ std::unique_ptr<Run> open_population(const Method& method, const Array& M, const
   return run;
 }
 
-/// A view of a matrix of the core.
+/// Returns a view of a matrix of the core.
 ConstMat view_of(const Mat& m) { return ConstMat(m.data(), m.rows(), m.cols()); }
 
-/// Computes the gradient, losses and adapted heads of one round at B (d, k) and w for the given
-/// w_star, `heads`, in the coordinates (13) and the frame Q = I.
+/// Computes the gradient, the losses and the adapted heads of one round at B (d, k) and w. The true
+/// heads w_star are the rows of `heads`. The computation uses the coordinates (13) and the frame Q
+/// = I.
 py::dict gradient_population(const Method& method, const Array& B, const Array& w,
                              const Array& B_star, const Array& heads, double noise, int threads) {
   const ConstMat b = as_matrix(B), b_star = as_matrix(B_star), rows = as_matrix(heads);

@@ -1,4 +1,4 @@
-// The methods of Run, and its binding.
+// The methods of Run, and the binding of this class.
 #include "run.hpp"
 
 #include <pybind11/native_enum.h>
@@ -15,9 +15,9 @@ Run::Run(const std::vector<std::string>& records) : names_(records) {
 }
 
 /// Calls body(i, threads of a trial, cancel) for every trial. Trials run in parallel, each on one
-/// thread, if there are enough trials or if a round is too small for several threads. Otherwise, or
-/// if the trials share a store, they run one after the other, each on all threads. Both ways give
-/// the same results.
+/// thread, if there are enough trials or if a round is too small for several threads. In all other
+/// cases, and always if the trials share a store, the trials run one after the other, each on all
+/// threads. Both ways give the same results.
 template <class Body>
 void Run::each_trial(int threads, Body&& body) {
   const bool small = count() >= threads || first().flops() < kSerialFlops;

@@ -19,15 +19,16 @@ class Run {
   virtual ~Run() = default;
   Run(const Run&) = delete;
 
-  /// Advances every live trial to round `end`, in parallel if that is faster. Rows are recorded
-  /// every record_every rounds. The first round of `heads` (trials, rounds, n, k_star) is the round
-  /// of the live trial that is furthest behind.
+  /// Advances every live trial to round `end`. Trials advance in parallel if this is faster. A row
+  /// is recorded every record_every rounds. `heads` is (trials, rounds, n, k_star), and its first
+  /// round is the round of the live trial that is furthest behind.
   void advance(Index end, Index record_every, double stop_dist, double stop_loss,
                const std::optional<Array>& heads, int threads);
-  /// Records one row of every live trial, without a step. Heads are (trials, 1, n, k_star).
+  /// Records one row of every live trial, without a step. `heads` is (trials, 1, n, k_star).
   void measure(const std::optional<Array>& heads, int threads);
 
-  /// Returns every trial's recorded rows, as rounds and values; drop_rows() discards the rows.
+  /// Returns the recorded rows of every trial, as a pair of rounds and values. The rows stay
+  /// recorded until drop_rows() discards them.
   py::list rows() const;
   void drop_rows() {
     for (const auto& trial : trials_) trial->drop_rows();
@@ -38,12 +39,13 @@ class Run {
   std::vector<Index> rounds() const;
   std::vector<TrialStatus> status() const;
 
-  /// Returns copies of the state from which every trial can be resumed.
+  /// Returns a copy of the state, from which every trial can be resumed.
   virtual py::dict state() const = 0;
   /// Returns B of every trial if the engines hold B at full size, otherwise None.
   virtual py::object representation(int /*threads*/) const { return py::none(); }
 
-  /// Sets the size of the heads of a round, n k_star, for heads that are passed to each call.
+  /// Sets the number of numbers in the heads of a round, n k_star, for runs whose heads are passed
+  /// to each call.
   void take_heads(Index numbers) { heads_size_ = numbers; }
 
  protected:
@@ -53,14 +55,15 @@ class Run {
   Index count() const { return static_cast<Index>(trials_.size()); }
   /// Whether trials must run one after the other.
   virtual bool one_at_a_time() const { return false; }
-  /// Returns a function that makes panels of trials, or null if trials advance one by one.
+  /// Returns a function that makes panels of trials, or null if the trials do not advance in
+  /// panels.
   virtual PanelMaker panel_maker(int /*threads*/) const { return nullptr; }
 
  private:
   template <class Body>
   void each_trial(int threads, Body&& body);
-  /// Returns the elements of the heads that are passed to a call, after a check of their size, or
-  /// null.
+  /// Checks the size of the heads that are passed to a call and returns their elements, or returns
+  /// null if no heads are passed.
   const double* checked_heads(const std::optional<Array>& heads, Index rounds) const;
   const Engine& first() const { return trials_.front()->engine(); }
 
@@ -70,8 +73,7 @@ class Run {
   Index heads_size_ = 0;  // n k_star
 };
 
-/// A run whose engines all have the type Specific, so that state() can use the members of this
-/// type.
+/// A run whose engines all have the type Specific, so that state() can use members of Specific.
 template <class Specific>
 class RunOf : public Run {
  public:
@@ -89,8 +91,8 @@ class RunOf : public Run {
   std::vector<const Specific*> engines_;  // owned by the trials
 };
 
-/// Returns M, R and w of `count` trials as stacks whose first axis is the trial. coordinates(i) is
-/// [M; R] of trial i, and head(i) is its w.
+/// Returns M, R and w of `count` trials as stacks whose first axis is the trial. coordinates(i)
+/// must return [M; R] of trial i, and head(i) must return w of trial i.
 template <class Coordinates, class Head>
 py::dict state_in_coordinates(Index count, const Shape& shape, Coordinates&& coordinates,
                               Head&& head) {
@@ -109,8 +111,8 @@ py::dict state_in_coordinates(Index count, const Shape& shape, Coordinates&& coo
   return out;
 }
 
-// Except for bind_costs(), each function binds one engine: the static method of Run that opens its
-// runs, and its other functions.
+// Except for bind_costs(), each function binds one engine: the static method of Run that opens runs
+// of the engine, and further functions of the engine.
 void bind_costs(py::module_& module);
 void bind_population(py::module_& module, py::class_<Run>& run);
 void bind_spectral(py::class_<Run>& run);

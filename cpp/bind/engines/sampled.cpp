@@ -5,7 +5,8 @@
 namespace metaspan::bind {
 namespace {
 
-/// Rows from a Python function (trial, stream, round, task, first, count) -> (count, d).
+/// A source of rows that calls a Python function (trial, stream, round, task, first, count) ->
+/// (count, d).
 class FunctionRows final : public RowSource {
  public:
   FunctionRows(py::function rows, std::uint64_t trial, Stream stream, Index d)
@@ -36,8 +37,8 @@ struct HeldSampled {
   std::vector<std::unique_ptr<FunctionRows>> functions;
   std::vector<std::unique_ptr<SampledTasks<Scalar>>> tasks;
 
-  /// Returns how rows of a trial are generated: by `function` if there is one, otherwise from the
-  /// law.
+  /// Returns how the rows of a trial are generated: by `function` if it is given, otherwise from
+  /// the FeatureLaw.
   typename SampledTasks<Scalar>::Rows rows_of(const std::optional<py::function>& function,
                                               std::uint64_t trial, Index d) {
     typename SampledTasks<Scalar>::Rows sources{roots ? roots->data() : nullptr, nullptr, nullptr};
@@ -52,8 +53,8 @@ struct HeldSampled {
   }
 };
 
-/// A run on samples that are drawn anew. HeldSampled is the first base class, so that it is
-/// destroyed after the engines.
+/// A run on samples that are drawn anew. HeldSampled is the first base class, so that its members
+/// are destroyed after the engines.
 template <class Scalar>
 class SampledRun final : public HeldSampled<Scalar>, public FullSizeRun<Scalar> {
  public:

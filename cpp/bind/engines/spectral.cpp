@@ -12,8 +12,8 @@ struct HeldSpectral {
   std::vector<std::unique_ptr<Mat>> truths;
 };
 
-/// A run of spectral engines. HeldSpectral is the first base class, so that it is destroyed after
-/// the engines.
+/// A run of spectral engines. HeldSpectral is the first base class, so that its members are
+/// destroyed after the engines.
 template <class BScalar>
 class SpectralRun final : public HeldSpectral, public FullSizeRun<BScalar> {
  public:
