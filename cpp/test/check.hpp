@@ -1,4 +1,5 @@
-// A minimal test library: check() prints and counts failures, and main() returns their number.
+// A minimal test library: check() prints and counts failures, and the main() of a test returns the
+// number of failures.
 #pragma once
 
 #include <cstdio>

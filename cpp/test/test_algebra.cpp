@@ -1,6 +1,6 @@
-// The algebra gives the same results on panels as on single tasks: SharedDesign, at both widths,
-// against DenseDesign on the equivalent data sets of (13). Also tests the choice of
-// the tasks of a round.
+// Tests that the algebra gives the same results on panels as on single tasks: SharedDesign, with
+// panels of both widths, is compared with DenseDesign on the equivalent data sets of (13). Also
+// tests the choice of the tasks of a round.
 #include <cmath>
 
 #include "check.hpp"
@@ -13,14 +13,14 @@ namespace {
 
 using test::check;
 
-/// What the algebra computes for a few tasks.
+/// The results of the algebra for a few tasks.
 struct Gradient {
   Mat G;       // (D, k), summed over the tasks
   Mat grad_w;  // (k, tasks)
   Vec losses;  // (tasks,) outer
 };
 
-/// All tasks in one panel, by SharedDesign.
+/// Computes all tasks in one panel, by SharedDesign.
 template <int kWidth>
 Gradient by_panels(const Method& method, const Mat& Z, const Mat& heads, const Vec& w) {
   const Index k = Z.cols(), k_star = heads.rows(), tasks = heads.cols();
@@ -36,8 +36,8 @@ Gradient by_panels(const Method& method, const Mat& Z, const Mat& heads, const V
           ConstVec(algebra.loss(algebra.outer), tasks)};
 }
 
-/// Each task alone, by DenseDesign with X = X' = sqrt(D) I: Z = Z' = [M; R] and K = K' = I in
-/// normalised units.
+/// Computes each task alone, by DenseDesign with X = X' = sqrt(D) I. In normalised units Z = Z' =
+/// [M; R] and K = K' = I.
 Gradient one_by_one(const Method& method, const Mat& Z, const Mat& heads, const Vec& w) {
   const Index D = Z.rows(), k = Z.cols(), tasks = heads.cols();
   const Mat identity = Mat::Identity(D, D);
@@ -101,8 +101,9 @@ void test_choice_is_without_replacement_and_leaves_no_trace() {
   for (Index i = 0; i < 10; ++i) {
     const auto at = static_cast<std::size_t>(i);
     check(order[at] == i, "the order is restored");
-    // 400 are expected with a standard deviation of 15.5. Five deviations give a false alarm with
-    // a probability of about 1e-5 over all indices.
+    // The expected count of each index is 400, with a standard deviation of 15.5. With a tolerance
+    // of five standard deviations, the check fails by chance with a probability of about 1e-5 over
+    // all indices.
     check(std::abs(static_cast<double>(seen[at]) - 400) < 78, "every index is equally likely");
   }
 }

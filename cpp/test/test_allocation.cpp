@@ -1,4 +1,4 @@
-// Rounds do not allocate: every malloc of the process is counted while they run.
+// Tests that rounds allocate no memory: while rounds run, every malloc of the process is counted.
 #include <cstdlib>
 
 #include "check.hpp"
@@ -11,7 +11,7 @@ namespace {
 volatile long allocations = 0;  // volatile: compilers assume that malloc does not change it
 }
 #ifdef METASPAN_SANITIZER_MALLOC
-// A sanitizer replaces malloc; its hook is called on every allocation.
+// A sanitizer replaces malloc, and calls this hook on every allocation.
 extern "C" int __sanitizer_install_malloc_and_free_hooks(void (*)(const volatile void*,
                                                                   std::size_t),
                                                          void (*)(const volatile void*));
@@ -34,7 +34,7 @@ namespace {
 
 using test::check;
 
-/// Returns how often body() allocates.
+/// Returns how often body() allocates memory.
 template <class Body>
 long allocations_of(Body&& body) {
   const long before = allocations;

@@ -1,4 +1,5 @@
-// The distance of states whose M is singular, which no start has: a run can only arrive there.
+// Tests the distance of states whose M is singular. No start has such a state, but a run can reach
+// one.
 #include <vector>
 
 #include "check.hpp"
@@ -9,8 +10,9 @@ namespace {
 
 using test::check;
 
-/// Returns the distance of Z = [M; R] with k = 2, from the kernel for one state and from that for a
-/// panel with the state in every column; checks that they agree.
+/// Returns the distance of Z = [M; R] with k = 2. Computes the distance by the kernel for one state
+/// and by the kernel for a panel that has the state in every column, and checks that both results
+/// are equal.
 double distance(const std::vector<double>& Z) {
   const std::ptrdiff_t k = 2, e = static_cast<std::ptrdiff_t>(Z.size()) / k - k;
   constexpr int width = kernels::kTrials;

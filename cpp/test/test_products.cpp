@@ -1,5 +1,6 @@
-// Eigen blocks its products by cache sizes, which decide the last bits. The core sets fixed sizes,
-// so that those of the running processor have no effect.
+// Eigen cuts matrix products into blocks by cache sizes, and the blocks determine the last bits of
+// the products. This tests that the core sets fixed cache sizes, so that the cache sizes of the
+// processor have no effect.
 #include <cstring>
 
 #include "check.hpp"
@@ -10,7 +11,7 @@ namespace {
 
 using test::check;
 
-/// A product that is large enough for Eigen to block it.
+/// Returns a matrix product that is large enough for Eigen to cut it into blocks.
 Mat product() {
   const Index n = 700;
   Mat A(n, n);

@@ -1,5 +1,5 @@
-// Products of sparse rows with vectors, against loops over the same rows in dense form. Their bits
-// must not depend on how rows and columns are split into calls.
+// Compares products of sparse rows with loops over the same rows in dense form. Also tests that the
+// bits of these products do not depend on how rows and columns are split into calls.
 #include <cmath>
 #include <random>
 #include <utility>
@@ -22,7 +22,7 @@ struct Rows {
   std::vector<Value> values{9, 9, 9};
   std::vector<double> dense;
 
-  /// Every `empty`-th row and every third column have no entries.
+  /// Makes rows in which every `empty`-th row and every third column have no entries.
   Rows(std::ptrdiff_t rows, std::ptrdiff_t features, double density, std::ptrdiff_t empty)
       : m(rows), d(features), dense(static_cast<std::size_t>(rows * features)) {
     std::mt19937 random(7);
@@ -40,7 +40,7 @@ struct Rows {
   }
 };
 
-/// A vector of irregular numbers.
+/// Returns a vector of irregular numbers.
 std::vector<double> numbers(std::ptrdiff_t count) {
   std::vector<double> sines;
   for (std::ptrdiff_t i = 0; i < count; ++i) {
@@ -110,8 +110,8 @@ struct Band {
   std::ptrdiff_t count() const { return static_cast<std::ptrdiff_t>(rows.size()); }
 };
 
-/// X^T s and X^T C by two bands have the bits of the products with the rows. C = s c^T is a matrix,
-/// or its two vectors.
+/// Tests that X^T s and X^T C, computed from two bands of columns, have the same bits as when
+/// computed from the rows. C = s c^T is given as a matrix, and as the vectors s and c.
 template <class Value>
 void test_bands(const Rows<Value>& X, std::ptrdiff_t width) {
   const std::vector<double> s = numbers(X.m), c = numbers(width);
@@ -141,8 +141,9 @@ void test_bands(const Rows<Value>& X, std::ptrdiff_t width) {
   check(term == sum, "X^T s c^T by bands has the bits of a matrix C");
 }
 
-/// X B for a B that is far from the core agrees with the one for a near B. It has the same bits
-/// wherever rows are split and, where k fills a register, by bands.
+/// Tests that X B for a far B agrees with X B for a near B up to rounding. Also tests that X B for
+/// a far B has the same bits wherever the rows are split and, if k is at least the width of a
+/// register, by bands.
 template <class Value>
 void test_far(const Rows<Value>& X, std::ptrdiff_t k) {
   const std::ptrdiff_t width = (k + kernels::kLane - 1) / kernels::kLane * kernels::kLane;
@@ -182,7 +183,7 @@ void test_all() {
     test_bands(Rows<Value>(37, 300, 0.1, 4), width * kernels::kLane);
     test_bands(Rows<Value>(4, 10, 0.5, 1), width * kernels::kLane);
   }
-  // Widths of one to several strips of registers, at every remainder.
+  // Tests all widths from one strip of registers to several strips, with every remainder.
   for (std::ptrdiff_t k = 1; k <= 20 * kernels::kLane; ++k) test_far(Rows<Value>(9, 40, 0.3, 4), k);
   test_far(Rows<Value>(37, 300, 0.3, 4), 75);
   test_products(Rows<Value>(1, 1, 1, 5));

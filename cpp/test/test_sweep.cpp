@@ -1,5 +1,6 @@
-// Rows are multiplied by themselves or while others are multiplied back, as the number of threads
-// and the sizes decide. Both ways give the same bits.
+// The product X u for some rows may be computed in a loop of its own, or in one loop with X^T a for
+// other rows. The number of threads and the sizes decide between the two. This tests that both ways
+// give the same bits.
 #include "sweep.hpp"
 
 #include <cstring>
@@ -12,7 +13,7 @@ namespace {
 
 using test::check;
 
-/// Returns `count` numbers that are no short fractions.
+/// Returns `count` numbers most of which have many nonzero bits in the mantissa.
 template <class Scalar>
 std::vector<Scalar> numbers(std::ptrdiff_t count) {
   std::vector<Scalar> out(static_cast<std::size_t>(count));
@@ -28,7 +29,8 @@ bool same_bits(const std::vector<double>& a, const std::vector<double>& b) {
   return std::memcmp(a.data(), b.data(), sizeof(double) * a.size()) == 0;
 }
 
-/// Compares X^T a and X u of `rows` and of `others` rows, taken together, with those taken apart.
+/// Compares X^T a of `rows` rows and X u of `others` rows, computed in one loop, with the same
+/// products computed in two loops.
 template <bool Add, class Scalar>
 void compare(std::ptrdiff_t rows, std::ptrdiff_t others, std::ptrdiff_t columns) {
   const std::vector<Scalar> X = numbers<Scalar>((rows + others) * columns);

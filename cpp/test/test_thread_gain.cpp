@@ -1,4 +1,5 @@
-// Loops run on one thread while several lose time, and on several again afterwards.
+// Tests that loops run on one thread while loops on several threads lose time, and on several
+// threads again afterwards.
 #include "check.hpp"
 #include "metaspan/base/thread_gain.hpp"
 
@@ -7,8 +8,8 @@ namespace {
 
 using test::check;
 
-/// Records a loop of `seconds` by the clock that used `work` seconds of processors; returns its
-/// end.
+/// Records a loop that began at `begin`, took `seconds` by the clock and used `work` seconds of
+/// processor time. Returns the time at which the loop ended.
 double loop(ThreadGain& gain, double begin, double seconds, double work) {
   gain.record(begin, begin + seconds, work);
   return begin + seconds;
