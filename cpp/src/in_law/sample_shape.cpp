@@ -52,8 +52,8 @@ SetShape triangular(Index m, Index columns) {
 }
 
 /// Returns the Gaussian inner rows [P, L] of MAML, (17). The part in the span and the noise, [P, z
-/// / sigma], are replaced by bartlett(D + 1, m)^T, as for ANIL. Of the part off the span, the full
-/// L = bartlett(m, rest) is kept, since inner steps need X X^T. The two parts are independent, and
+/// / sigma], are replaced by bartlett(D + 1, m)^T, as for ANIL. The part off the span keeps the
+/// full L = bartlett(m, rest), since inner steps need X X^T. The two parts are independent, and
 /// multiplication of either part by an orthogonal matrix from the left does not change the
 /// distribution of this part. Rows after row D have entries off the span only.
 SetShape triangular_with_frame(Index m, const SampleShape& shape) {

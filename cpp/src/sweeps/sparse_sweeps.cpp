@@ -120,8 +120,8 @@ void project_bands(const std::vector<Piece<XScalar>>& sets, const BScalar* B, In
 
 /// Computes K = X X^T and K' = X' X^T of one task, (5), or the one of them that `needed` selects.
 /// The entries of inner rows are put into lists kListedRows rows at a time, so that the lists stay
-/// small. Of K, only the blocks on and below the diagonal are computed; at the end they are copied
-/// to the blocks above the diagonal, which halves the work.
+/// small. Only the blocks of K on and below the diagonal are computed; at the end these blocks are
+/// copied to the blocks above the diagonal, which halves the work.
 template <class XScalar>
 void add_grams(const Samples<XScalar>& in, const Samples<XScalar>* out, GramsNeeded needed, Index d,
                SparseProducts& products, TaskProducts& blocks) {

@@ -506,7 +506,7 @@ void VectorDesign<XScalar>::project_rows(const Pass& task, const Rows& rows, Ind
   for (Index i = 0; rows.radii != nullptr && i < count * k; ++i) Z[i] *= rows.radii[i / k];
 }
 
-/// Of the responses X theta + z of generated rows only z is stored, (12). Therefore -X theta is
+/// Generated rows have the responses X theta + z, but only z is stored, (12). Therefore -X theta is
 /// computed once, from U = -theta, and stored; from_features() adds it to the residuals.
 template <class XScalar>
 void VectorDesign<XScalar>::keep_truth(const Pass& task, const Rows& rows, Index begin) {

@@ -12,7 +12,7 @@
 
 namespace metaspan {
 
-/// A Design, see design.hpp. Of the rows of X, only row x_i determines the residual r_i. A pass
+/// A Design, see design.hpp. The residual r_i depends on row x_i of X and on no other row. A pass
 /// therefore takes a few rows of X at a time, computes their residuals, and adds the products r_i
 /// x_i to X^T r while a cache still holds these rows. In this way a pass reads each row from memory
 /// only once. B is read piece by piece, and each piece serves all tasks of the panel.
