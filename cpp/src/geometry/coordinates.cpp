@@ -95,8 +95,9 @@ Mat widen(const Mat& A) {
 
 /// Calls body(first row, rows, strip, part) for every strip of kStripRows of the d rows, and
 /// returns the sum of the parts, (p, width). A strip (rows, width) is scratch memory whose rows
-/// fill whole registers; columns of it that `body` never writes are zero. All strips of a panel are
-/// added to the same part, in the order of the rows, and sum_tree() adds the parts of the panels.
+/// fill whole registers. Columns of a strip that `body` never writes are zero. All strips of a
+/// panel are added to the same part, in the order of the rows, and sum_tree() adds the parts of the
+/// panels.
 template <class Body>
 Mat sum_over_strips(Index d, Index p, Index width, int threads, Body&& body) {
   std::vector<Mat> parts(static_cast<std::size_t>(std::max<Index>(1, panels_of(d))),
@@ -156,9 +157,9 @@ std::optional<Mat> inverse_of_factor(const Mat& G) {
 }
 
 /// Computes the coordinates (13) from Gram matrices. Returns nothing if off = B - B_star M is
-/// ill-conditioned, which is rare. In a first step, E_1 = off S^{-1}, where off^T off = S^T S, is
-/// orthonormal up to rounding errors times the squared condition number of `off`. A second step of
-/// this kind, which also removes from E_1 the remaining component along B_star, leaves only
+/// ill-conditioned, which is rare. The first step computes E_1 = off S^{-1} with off^T off = S^T S,
+/// which is orthonormal up to rounding errors times the squared condition number of `off`. A second
+/// step of this kind, which also removes from E_1 the remaining component along B_star, leaves only
 /// rounding errors. Every pass over the d rows computes all of its products while the rows are in a
 /// cache. R is computed from `off`, since the lengths of the columns of `off` may differ by any
 /// power of ten.
@@ -399,7 +400,7 @@ Mat start_rotation(const Mat& M) {
 
 /// Returns the R-factor of A (rows, k) as a matrix of k rows. If A has fewer than k rows, the
 /// remaining rows of the result are zero. Engines that replace R by a new R-factor in every round
-/// need this, since the shape of their state must not change.
+/// need k rows, since the shape of their state must not change.
 Mat square_r_factor(const Mat& A, int threads) {
   const Index k = A.cols();
   Mat R = Mat::Zero(k, k);
@@ -410,8 +411,9 @@ Mat square_r_factor(const Mat& A, int threads) {
 }
 
 /// Returns Z Q with Q = start_rotation(M) for Z = [M; R] if k > k_star, and Z itself if k <=
-/// k_star. Q multiplies both M and R from the right. This changes the basis of the learner, but no
-/// measurement. If M has full rank, the leading block of M Q is regular, as the Meter requires.
+/// k_star. Q multiplies both M and R from the right. Multiplication by Q changes the basis of the
+/// learner, but no measurement. If M has full rank, the leading block of M Q is regular, as the
+/// Meter requires.
 Mat in_regular_frame(Mat Z, Index k_star) {
   const Index k = Z.cols();
   if (k_star == 0 || k <= k_star) return Z;

@@ -14,8 +14,8 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-// Cosines up to this bound are treated as 0, since rounding errors can make the computed cosine of
-// a right angle as large as that.
+// Cosines of at most kZeroCosine are treated as 0, since rounding errors can make the computed
+// cosine of a right angle as large as kZeroCosine.
 constexpr double kZeroCosine = 8 * std::numeric_limits<double>::epsilon();
 
 /// The public names of the records, (20) and (21).
@@ -67,8 +67,8 @@ double square(double x) { return x * x; }
 
 /// Computes X <- U^{-1} L^{-1} X in place, for the unit lower triangular L and the upper triangular
 /// U that lie side by side in LU (n, n); X is (n, p). Each row of X is updated by a product of a
-/// row of LU with the rows of X above or below. This is as fast as Eigen's solver and allocates no
-/// memory.
+/// row of LU with the rows of X above or below. The function is as fast as Eigen's solver and
+/// allocates no memory.
 void solve_factored(const Mat& LU, Mat& X) {
   const Index n = LU.rows();
   for (Index i = 1; i < n; ++i) X.row(i).noalias() -= LU.row(i).head(i) * X.topRows(i);
@@ -111,7 +111,7 @@ Record record_named(const std::string& name) {
 }
 
 /// Marks the outputs of the round's tasks from which a record is computed. A round computes the
-/// losses, the adapted heads or the true heads of its tasks only if they are requested.
+/// losses, the adapted heads or the true heads of its tasks only if a record needs these outputs.
 void request(Record record, TaskOutputs& outputs) {
   switch (record) {
     case Record::loss_in:
@@ -242,8 +242,9 @@ bool Meter::tangent_matrix(const Mat& Z) {
   const auto M = scaled.topRows(k_star_);
   const auto R = scaled.bottomRows(e_);
   if (k_ < k_star_) {
-    // B v has the tangent |R v| / |M v|; with M = U T the tangents are the singular values of R
-    // T^{-1}.
+    // For a vector v, the tangent of the angle between B v and span(B_star) is |R v| / |M v|. With
+    // the QR factorisation M = U T, the tangents of the principal angles are the singular values of
+    // R T^{-1}.
     const auto qr = factor_qr(M);
     const Mat T = qr.matrixQR().topRows(k_).triangularView<Eigen::Upper>();
     if ((T.diagonal().array() == 0).any()) return false;
@@ -251,9 +252,9 @@ bool Meter::tangent_matrix(const Mat& Z) {
     T.triangularView<Eigen::Upper>().solveInPlace<Eigen::OnTheRight>(tangents_);
     return tangents_.allFinite();
   }
-  // For k > k_star, (14): with M = [M_1 M_N] and A = R_1 M_1^{-1}, the columns of R_N - A M_N span
-  // the part of span(B) that is orthogonal to B_star. The tangents are the singular values of the
-  // part of A orthogonal to these columns.
+  // For k > k_star, (14), let M = [M_1 M_N], R = [R_1 R_N] and A = R_1 M_1^{-1}. The columns of R_N
+  // - A M_N span the part of span(B) that is orthogonal to B_star. The tangents are the singular
+  // values of the part of A orthogonal to these columns.
   if (find_rank(scaled) < k_) return false;
   if (!from_inverse(M.leftCols(k_star_), R.leftCols(k_star_))) return false;
   // The columns of [-M_1^{-1} M_N; I] span the null space of M. At this point tangents_ holds A.
@@ -317,8 +318,8 @@ Vec Meter::tangents(const Mat& Z) {
 
 /// Returns the tangents as quotients of sines and cosines, which are singular values of blocks of Q
 /// in the factorisation B = Q S. The absolute errors of the sines and cosines are of the order of
-/// rounding errors. This method serves angles near 90 degrees, and a singular M, for which a
-/// tangent is infinite. If a returned tangent is below 1e-16, it has no correct digits.
+/// rounding errors. This method is used for angles near 90 degrees, and for a singular M, for which
+/// a tangent is infinite. If a returned tangent is below 1e-16, it has no correct digits.
 Vec Meter::tangents_by_cosines(const Mat& Z) const {
   const Index count = std::min(k_, k_star_);
   const auto qr = factor_qr(with_unit_columns(Z));

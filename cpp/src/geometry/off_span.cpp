@@ -27,9 +27,9 @@ Mat add_frame(const Mat& T, const Mat& A, double rest, Sequence& draws) {
   const Index rows = t + L.cols();
   F.middleRows(t, L.cols()) = L.transpose();
   const auto qr = factor_qr(F.topRows(rows));
-  // Q is Haar-distributed only if S has a positive diagonal, which Eigen does not ensure. Let D be
-  // the diagonal matrix of the signs of the diagonal of S. Since (Q D) A = Q (D A), the signs are
-  // applied to the rows of A, and Q remains a product of reflections.
+  // The factor Q of F = Q S is Haar-distributed only if the diagonal of S is positive, which Eigen
+  // does not ensure. Let D be the diagonal matrix of the signs of the diagonal of S. Since (Q D) A
+  // = Q (D A), the signs are applied to the rows of A, and Q remains a product of reflections.
   Mat signed_A = A;
   for (Index i = 0; i < r; ++i) {
     if (qr.matrixQR()(i, i) < 0) signed_A.row(i) *= -1;

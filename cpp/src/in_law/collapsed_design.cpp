@@ -309,7 +309,7 @@ CollapsedDesign::Factor CollapsedDesign::off_span(Group group) {
   const Index rows = std::min(count, length);
   if (count < length) orthogonalise(count, length);
   std::fill_n(scratch_.factor_.data(), rows * k * width, 0.0);
-  // R is upper triangular, so row number `row` starts at term number `row`.
+  // R is upper triangular, so the nonzero entries of its row `row` start at term `row`.
   for (Index row = 0; row < rows; ++row) {
     for (Index t = count < length ? row : 0; t < count; ++t) {
       const double* weight = count < length ? scratch_.products_.data() + (row * count + t) * width

@@ -97,7 +97,7 @@ void add_radii(SetShape& set, double dof) {
 
 /// Lists the numbers that a task draws for a method on a state of D rows, and decides how the
 /// tasks' contributions off the span are summed. A run calls this function once. MAML needs inner
-/// products of the parts of samples off the span, and for these a frame of q columns, (17). ANIL
+/// products of the parts of samples off the span, and therefore a frame of q columns, (17). ANIL
 /// does not need these inner products, so the sum of the contributions is one Gaussian matrix,
 /// (18). If no finite set contributes to grad_B, nothing is added off the span.
 SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D) {

@@ -19,10 +19,10 @@ SpectralDesign::Scratch::Scratch(const Method& method, Index k_star, Index k) : 
 }
 
 /// Computes u = B V + terms [- theta], slot <- Sigma u and r = |Sigma^{1/2} u|. A vector is stored
-/// as its coefficients with respect to Sigma^b [B_star, B], (15). -w_star and V are the block b = 0
-/// of u, and multiplication by X^T X = Sigma moves every block b to b + 1. A residual is not stored
-/// as a vector: the algebra reads only the length of the residual, to compute losses, so r is a
-/// panel of one row. Columns of u without a task are set to zero.
+/// as its coefficients with respect to Sigma^b [B_star, B], (15). The block b = 0 of u consists of
+/// -w_star and V, and multiplication by X^T X = Sigma moves every block b to b + 1. A residual is
+/// not stored as a vector: the algebra reads only the length of the residual, to compute losses, so
+/// r is a panel of one row. Columns of u without a task are set to zero.
 void SpectralDesign::chain(const double* V, Terms<width> terms, bool less_truth, int slot,
                            double* r) {
   double* u = scratch_.u_.data();

@@ -128,9 +128,10 @@ void add_sparse_products(const Rows<XScalar>& rows, Index d,
 /// Computes the normalised G = X_all X_all^T, (N, N), in the only sweep over the data that (24)
 /// needs. G is symmetric, so only blocks on and below the diagonal are computed; their transposes
 /// are the blocks above the diagonal. Inner products of two inner samples are computed only if the
-/// method reads them. The threads first convert a tile of columns to double and scale it together,
-/// and then divide the pairs of blocks among them. Each block of G is summed over the tiles in
-/// order, so the bits do not depend on the number of threads.
+/// method reads them. For each tile of columns, the threads first convert the columns to double and
+/// scale them, and then compute the pairs of blocks. Both steps are divided among all threads. Each
+/// block of G is summed over the tiles in order, so the bits do not depend on the number of
+/// threads.
 template <class XScalar>
 DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int threads,
                         Cancel* cancel) {

@@ -161,8 +161,8 @@ class SparseSweeps {
   }
 
   /// Returns the cost of X u and X^T r. For each entry of X, an element of u is read and an element
-  /// of X^T r is updated. Both are random accesses, each of which transfers a whole cache line if
-  /// no cache holds u and X^T r.
+  /// of X^T r is updated. The read and the update are random accesses, each of which transfers a
+  /// whole cache line if no cache holds u and X^T r.
   Stage passes(double samples) const {
     const double lines = 2 * kDouble * d_ > kTwoVectorsBytes ? 3 * kLineBytes : 0;
     const double entries = entries_of(samples);
@@ -186,8 +186,8 @@ class SparseSweeps {
 
   /// Returns the cost of X^T C, (10), for sets of m samples and `terms` terms of C. There are two
   /// ways to compute X^T C: a vector X^T s for each term of C, or one sweep over X that adds, for
-  /// each entry of X, a multiple of a row of C to a row of X^T C. In this sweep, each addition
-  /// reads and writes the row of X^T C. With copies by bands, the rows of X^T C are in an L2 cache.
+  /// each entry of X, a multiple of a row of C to a row of X^T C. Each addition in such a sweep
+  /// reads and writes a row of X^T C. With copies by bands, the rows of X^T C are in an L2 cache.
   Stage combined(double samples, double m, double terms) const {
     if (by_terms(m, terms)) {
       const double of_a_set = terms * work(m).of_a_term * 4;
@@ -197,8 +197,8 @@ class SparseSweeps {
     return {kSlowerOnB * entries * entry_, 0, entries * (copied_ ? kEntryBytes : 2 * waits_)};
   }
 
-  /// Returns whether X^T C is computed by a vector X^T s for each term of C. The sweep itself
-  /// applies the same rule.
+  /// Returns whether X^T C is computed by a vector X^T s for each term of C. The second sweep
+  /// itself applies the same rule.
   bool by_terms(double m, double terms) const {
     return 2 * terms < k_ && terms * work(m).of_a_term < work(m).of_rows;
   }
@@ -398,9 +398,9 @@ RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads) {
       sizes.sparse ? sparse_gram(method, sizes, threads) : dense_gram(method, sizes, threads);
   cost.reads = sizes.bytes();
   cost.calls = algebra_calls(method, sizes, number(sizes.n));
-  // This overhead is memory traffic of small arrays, and measurements show that several threads do
-  // not make it faster. The rate of tasks is the rate of all threads together, so the overhead is
-  // multiplied by the number of threads.
+  // The overhead of a task is memory traffic of small arrays, and measurements show that several
+  // threads do not make this traffic faster. The rate of tasks is the rate of all threads together,
+  // so the overhead is multiplied by the number of threads.
   cost.tasks = kGramTask * number(sizes.n) * threads;
   cost.serial = is_serial(method, sizes);
   add_geometry(sizes, threads, cost);
@@ -442,11 +442,11 @@ void add_features(const Method& method, const DataSizes& sizes, RouteCost& cost)
 }  // namespace
 
 /// Returns the cost of the vector route, (11). The route makes J passes over X of an inner set, or
-/// 2 J passes if the gradient has an inner part, and one more pass in rounds that record losses. It
-/// makes one pass over X of an outer set. If the inner loops use Z, add_features() counts the cost
-/// of the inner sets instead. In addition to reading X, a pass reads and writes vectors of length
-/// d, and multiplies by B^T once for each task. Each read of B serves all tasks of a panel, so
-/// reads of B are counted once for each panel, and arithmetic once for each task.
+/// 2 J passes if the gradient has an inner part, and one more pass in rounds that record losses.
+/// The vector route makes one pass over X of an outer set. If the inner loops use Z, add_features()
+/// counts the cost of the inner sets instead. In addition to reading X, a pass reads and writes
+/// vectors of length d, and multiplies by B^T once for each task. Each read of B serves all tasks
+/// of a panel, so reads of B are counted once for each panel, and arithmetic once for each task.
 RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads) {
   const VectorPlan plan = plan_of(method, sizes);
   const double d = number(sizes.d), k = number(sizes.k), n = number(sizes.n);
@@ -487,8 +487,8 @@ RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads)
 namespace {
 
 /// Adds the work before the first round of the dual route, (24): computing the Gram matrix for
-/// `pairs` pairs of samples, and passes over X. These passes compute Z_0 = X B_0, B at the end of
-/// the run and, if B is measured, the products of X with B_star and E.
+/// `pairs` pairs of samples, and passes over X. The passes over X compute Z_0 = X B_0, B at the end
+/// of the run and, if B is measured, the products of X with B_star and E.
 void add_dual_setup(const DataSizes& sizes, double pairs, RouteCost& cost) {
   const double d = number(sizes.d), N = sizes.all_samples();
   if (sizes.sparse) {

@@ -26,9 +26,9 @@ class GramRoute final : public Route<XScalar, BScalar> {
       : method_(method), tasks_(tasks), k_(k) {}
 
   /// Computes grad_B (d, k) and grad_w of (10), block by block. In both sweeps, threads divide the
-  /// pieces of X among them; between the sweeps, they divide the tasks. The terms of each block are
-  /// added to the grad_B of the blocks before it, and means over tasks add the tasks in order, so
-  /// the bits do not depend on the number of threads.
+  /// pieces of X among them; between the sweeps, threads divide the tasks among them. The terms of
+  /// each block are added to the grad_B of the blocks before it, and means over tasks add the tasks
+  /// in order, so the bits do not depend on the number of threads.
   void gradient(const BScalar* B, const double* w, const TaskSelection& taken, bool losses,
                 BScalar* grad_B, RoundOutputs& out, int threads, Cancel* cancel) override {
     const Index n = taken.n;
@@ -78,9 +78,9 @@ class GramRoute final : public Route<XScalar, BScalar> {
                                   products_);
   }
 
-  /// Runs the algebra (5)-(10) on one task. The matrices from the first sweep are first scaled to
-  /// the units of the algebra, in which no number of samples appears (*Scaling*). C and C' are
-  /// stored for the second sweep.
+  /// Runs the algebra (5)-(10) on one task. The matrices from the first sweep are scaled to the
+  /// units of the algebra before the algebra runs, in which no number of samples appears
+  /// (*Scaling*). C and C' are stored for the second sweep.
   void run_task(const Samples<XScalar>& in, const Samples<XScalar>& out, TaskProducts& task,
                 DenseWorkspace& workspace, const double* w, bool losses) {
     const double scale_in = normalisation(in.m), scale_out = normalisation(out.m);
@@ -226,8 +226,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     typename Design::Scratch scratch;
   };
 
-  /// Describes the panel of tasks that starts at `at`. The memory for its terms starts at the rows
-  /// of task `row` of the block.
+  /// Describes the panel of tasks that starts at `at`. The memory for the terms of the panel starts
+  /// at the rows of task `row` of the block.
   typename Design::Panel panel_of(const TaskSet<XScalar>& tasks, const TaskSelection& taken,
                                   Index at, Index row) {
     typename Design::Panel panel{std::min(plan_.panel, taken.n - at),

@@ -27,7 +27,8 @@ constexpr Index kCutEntries = 16;
 /// The number of entries of X that take as much work as one row of the output.
 constexpr Index kRowWeight = 4;
 
-/// Rows [begin, end) of a set, and the matrix that receives their products with B.
+/// Rows [begin, end) of a set, and the matrix Z to which the products of these rows with B are
+/// written.
 template <class XScalar>
 struct Piece {
   const Samples<XScalar>* set;
@@ -65,8 +66,8 @@ void project_piece(const Piece<XScalar>& piece, const BScalar* B, Index k, kerne
 }
 
 /// Returns the kernels::Reach of B, which determines how the product X B reads the rows of B. The
-/// result is `far` only in a run that may make copies by bands. In this case X B adds the entries
-/// in the order in which such copies would add them.
+/// result is `far` only in a run that may make copies by bands. If the result is `far`, X B adds
+/// the entries in the order in which copies by bands would add them.
 template <class BScalar, class XScalar>
 kernels::Reach reach_of_B(const TaskSet<XScalar>& tasks, Index k) {
   if (tasks.in_order && is_far(tasks.d, k)) return kernels::Reach::far;
@@ -166,8 +167,8 @@ bool needs_rows(const Part<XScalar>& part, Index d, Index k) {
 }
 
 /// Computes C = sum_t s_t c_t^T, (m, padded(k)), for the parts whose C is stored as terms although
-/// the rows of C are needed. lazyProduct() evaluates a product entry by entry. This is faster here
-/// because the inner dimension of the product, the number of terms, is small.
+/// the rows of C are needed. lazyProduct() evaluates a product entry by entry. The function is
+/// faster here because the inner dimension of the product, the number of terms, is small.
 template <class XScalar>
 std::vector<Mat> expand_factors(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                                 int threads, Cancel* cancel) {
@@ -338,7 +339,7 @@ void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks
 /// Makes the second sweep, (10), by bands of features: out = [start +] sum_i X_i^T C_i, (d, k). The
 /// sums of a band are accumulated in double over all parts, and rounded to the type of B once at
 /// the end. If `out` is in double and needs no padding, the sums are accumulated in `out`,
-/// otherwise in a separate matrix for the band. Threads write to disjoint memory.
+/// otherwise in a separate matrix for the band. Different threads write to disjoint memory.
 template <class XScalar, class BScalar>
 void sparse_second_sweep(const std::vector<Part<XScalar>>& parts, Index d, Index k,
                          const BScalar* start, BScalar* out, int threads, Cancel* cancel) {

@@ -14,8 +14,8 @@ namespace metaspan {
 namespace {
 
 /// A first sweep over n tasks has at least kPieces pieces of work if d is large enough for pieces
-/// of kLeastPiece columns. It has more pieces if a piece would have more than kPieceNumbers numbers
-/// of X, so that several threads can share a large task.
+/// of kLeastPiece columns. A first sweep has more pieces if a piece would have more than
+/// kPieceNumbers numbers of X, so that several threads can share a large task.
 constexpr Index kPieces = 64;
 constexpr Index kLeastPiece = 8192;
 constexpr Index kPieceNumbers = 1 << 21;

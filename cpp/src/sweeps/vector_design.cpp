@@ -15,11 +15,11 @@ namespace metaspan {
 namespace {
 
 /// If there are at least kMany tasks for each thread, each thread takes whole tasks. With fewer
-/// tasks, some threads would wait long for other threads.
+/// tasks, some threads would wait long for others.
 constexpr Index kMany = 4;
 
-/// Number of columns of X that are multiplied by two vectors of residuals at a time. This part of
-/// all rows of a set, and of the two results, stays in the L2 cache.
+/// Number of columns of X that are multiplied by two vectors of residuals at a time. These columns
+/// of all rows of a set and of the two results stay in the L2 cache.
 constexpr Index kCombinedColumns = 1024;
 
 /// Number of entries that are sampled to find the edges of the bands.
@@ -27,11 +27,10 @@ constexpr Index kSampled = 1024;
 
 /// Returns how many rows of X, each of `row` bytes, a pass multiplies by u before it multiplies the
 /// same rows by their residuals. The rows are used twice, for X u and for X^T r, and should still
-/// be in a cache at the second use. This is the L2 cache if at least kRowsAtOnce rows fit in half
-/// of it, otherwise a thread's share of the L3 cache. Rows too long for any cache are read from
-/// memory twice. A thread that works alone takes fewer rows, of which the L1 cache holds a part.
-/// Threads that share a pass take more rows, since they wait for each other after every block of
-/// rows.
+/// be in a cache at the second use. The cache is the L2 cache if kRowsAtOnce rows fit in half of
+/// it, otherwise a thread's share of the L3 cache. Rows too long for any cache are read from memory
+/// twice. A thread that works alone takes fewer rows, of which the L1 cache holds a part. Threads
+/// that share a pass take more rows, since they wait for each other after every block of rows.
 Index rows_at_a_time(Index row, int threads) {
   const Index alone = kNearestBytes / row / kRowsAtOnce * kRowsAtOnce;
   const Index near = kNearBytes / row / kRowsAtOnce * kRowsAtOnce;
@@ -164,9 +163,9 @@ double* VectorDesign<XScalar>::scaled_of(int slot, Index task) {
   return scratch_.scaled_.data() + place * stride + task * (stride / width);
 }
 
-/// Calls body(task, threads that share it) for the tasks of the panel. Each thread takes whole
-/// tasks if the tasks can be divided evenly or if there are many tasks; otherwise all threads share
-/// one task after another. Both ways give the same bits.
+/// Calls body(task, number of threads that share the task) for the tasks of the panel. Each thread
+/// takes whole tasks if the tasks can be divided evenly or if there are many tasks; otherwise all
+/// threads share one task after another. Both ways give the same bits.
 template <class XScalar>
 template <class Body>
 void VectorDesign<XScalar>::each_task(Body&& body) {
@@ -209,7 +208,7 @@ double* VectorDesign<XScalar>::parts_of(Index task) {
 }
 
 /// Returns whether B V + terms equals B w for every task, which holds in the first inner step, (2).
-/// B w is computed only once a round, so these tasks need no product with B.
+/// B w is computed only once a round, so the first inner step needs no product with B.
 template <class XScalar>
 bool VectorDesign<XScalar>::is_start(const double* V, Terms<width> terms) const {
   for (Index j = 0; terms.count == 0 && j < round_.k; ++j) {
@@ -319,7 +318,7 @@ void VectorDesign<XScalar>::combine_and_times_piece(const Pass& task, const Rows
 
 /// Returns some rows of a set. The rows are not copied if X is in memory, are in the scratch if an
 /// earlier pass generated and kept them, and are otherwise generated now. A row is a function of
-/// its counters, (12), so its bits are the same in every pass.
+/// its counters, (12), so a row has the same bits in every pass.
 template <class XScalar>
 typename VectorDesign<XScalar>::Rows VectorDesign<XScalar>::rows_of(const Pass& task, Index begin,
                                                                     Index count) {
@@ -346,7 +345,7 @@ void VectorDesign<XScalar>::make(const Pass& task, Index begin, Index count, XSc
   const Samples<XScalar>& set = *task.set;
   const Index d = round_.d;
   if (const auto* sourced = std::get_if<SourcedRows>(&set.rows)) {
-    // The source is asked for one block at a time, by the number of the first row of the block.
+    // The source supplies one block in each call, given the number of the block's first row.
     for (Index i = 0; i < count; i += RowSource::kBlock) {
       const Index rows = std::min<Index>(RowSource::kBlock, count - i);
       take_block(*sourced->source, sourced->roots, d, sourced->task, begin + i, rows, out + i * d);
@@ -680,7 +679,7 @@ void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index mos
 }
 
 /// Computes the inner products of the vectors of two slots, (width,), which replace a . K b of (6)
-/// and (9). Each is a sum over the pieces of d in order.
+/// and (9). Each inner product is a sum over the pieces of d in order.
 template <class XScalar>
 void VectorDesign<XScalar>::dot(int a, int b, double* dots) {
   std::fill_n(dots, width, 0.0);

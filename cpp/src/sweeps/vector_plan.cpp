@@ -47,9 +47,9 @@ Index dense_row_bytes(const DataSizes& sizes) {
 /// Plans the memory of the vector route for a method and the sizes of a batch. A block stores the
 /// gradient terms v c^T, (10), of the tasks of one or more panels, up to kVectorBlockBytes, so that
 /// one second sweep adds all of these terms to grad_B. If the gradient has an inner part, the
-/// vectors of the inner loop are stored as terms. If it has none, these vectors need separate
-/// memory, unless the inner loop is computed from Z. The plan depends on sizes only, never on
-/// threads.
+/// vectors of the inner loop are stored as terms. If the gradient has no inner part, these vectors
+/// need separate memory, unless the inner loop is computed from Z. The plan depends on sizes only,
+/// never on threads.
 VectorPlan::VectorPlan(const Method& method, Index d_, Index k_, Index tasks, Index row_bytes)
     : d(d_),
       k(k_),
@@ -67,7 +67,7 @@ VectorPlan::VectorPlan(const Method& method, Index d_, Index k_, Index tasks, In
 /// panels need no synchronisation, but the tasks of several panels then compete for the caches, so
 /// panels of large tasks are shared. Panels of sparse tasks are also shared if there are few panels
 /// and their number is not a multiple of the number of threads, since the entries of each panel can
-/// be divided evenly among threads. Both ways give the same bits.
+/// be divided evenly among threads. Both choices give the same bits.
 Sharing sharing_of(const VectorPlan& plan, Index n, double task_bytes, bool sparse, int threads) {
   const Index panels = plan.panels(n);
   // If there are few panels and each has many entries, some threads would be idle, so all threads

@@ -9,8 +9,8 @@
 
 namespace metaspan {
 
-/// Thrown by a round that was cancelled. The engine then still has the state from before the
-/// cancelled round.
+/// Thrown by a round that was cancelled. After this exception the engine has the same state as
+/// before the cancelled round.
 struct Cancelled : std::exception {
   const char* what() const noexcept override { return "cancelled"; }
 };

@@ -29,10 +29,11 @@ inline constexpr bool kHasThreads = false;
 
 /// Calls body(i, thread) once for every i in [0, items), in any order, on at most `threads`
 /// threads. While ThreadGain finds that several threads are slower than one, only one thread runs
-/// the loop. `thread` is the number, counted from 0, of the thread that makes the call. The first
-/// exception that a body throws is rethrown after the loop. Once `cancel` has been requested, items
-/// that have not begun are skipped without an exception, so callers call throw_if_requested() after
-/// the loop. Threads take items one at a time, since the costs of items may differ.
+/// the loop. `thread` is the number, counted from 0, of the thread that calls body. If calls of
+/// body throw exceptions, the first exception is rethrown after the loop. Once `cancel` has been
+/// requested, items that have not begun are skipped without an exception, so callers call
+/// throw_if_requested() after the loop. Threads take items one at a time, since the costs of items
+/// may differ.
 template <class Body>
 void parallel_for(int threads, Index items, Cancel* cancel, Body&& body) {
   if (threads > items) threads = static_cast<int>(items);
@@ -97,9 +98,9 @@ inline int available_cpus() {
   return count == 0 ? 1 : static_cast<int>(count);
 }
 
-/// Returns the number of threads for a call that does not specify it. This is the number of CPUs
-/// that this process may use, or the limit set by OMP_NUM_THREADS or by omp_set_num_threads() on
-/// the calling thread if this limit is smaller.
+/// Returns the number of threads for a call that does not specify one: the number of CPUs that this
+/// process may use, or the limit from OMP_NUM_THREADS or from omp_set_num_threads() on the calling
+/// thread, whichever is smaller.
 inline int default_threads() {
 #ifdef _OPENMP
   const int most = omp_get_max_threads();

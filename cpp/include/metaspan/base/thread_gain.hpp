@@ -26,10 +26,10 @@ inline double thread_seconds() {
 /// Sums the seconds that loops lost by running on several threads instead of one. A loop on one
 /// thread is assumed to take as long as the sum of the processor times of all threads. If the loops
 /// of about the last 20 ms have lost time in total, loops run on one thread for 20 ms, then on
-/// several threads again. If loops on several threads lose time again soon, no later after the last
-/// period on one thread than that period was long, the next period on one thread is twice as long,
-/// up to 640 ms. Threads may share a ThreadGain object: one of two simultaneous updates may be
-/// lost, which delays a decision by one loop.
+/// several threads again. If loops on several threads lose time again before as much time has
+/// passed as the last period on one thread took, the next period on one thread lasts twice as long,
+/// up to 640 ms. Several threads may use the same ThreadGain object. If two threads update the
+/// object at the same time, one update may be lost, which delays a decision by one loop.
 class ThreadGain {
  public:
   /// Returns the ThreadGain object that all loops of the process share.
@@ -68,7 +68,7 @@ class ThreadGain {
   }
 
  private:
-  // In seconds. kTolerance is more than the time that starting the threads takes.
+  // These times are in seconds. kTolerance is longer than the time that starting the threads takes.
   static constexpr double kMemory = 0.02, kLongest = 0.64, kTolerance = 0.0005;
 
   std::atomic<double> lost_{0}, last_{0}, alone_{kMemory}, alone_until_{0};

@@ -15,10 +15,10 @@ struct Block {
   Index first, count;
 };
 
-/// Returns whether the number of bytes in a block is limited. It is limited if X is in a store. It
-/// is also limited if the numbers of B are narrower than double. In this case grad_B is rounded
-/// after each block, so data in memory give the same bits as data in a store only if both are cut
-/// into the same blocks.
+/// Returns whether the number of bytes in a block is limited. Blocks are limited if X is in a
+/// store, or if the numbers of B are narrower than double. If the numbers of B are narrower, grad_B
+/// is rounded after each block, so data in memory give the same bits as data in a store only if
+/// both are cut into the same blocks.
 inline bool are_limited(bool stored, Index B_number_bytes) {
   return stored || B_number_bytes < static_cast<Index>(sizeof(double));
 }
@@ -62,8 +62,9 @@ inline TaskSelection part_of(const TaskSelection& taken, const Block& block) {
 }
 
 /// Calls body(tasks, taken, block) for every block, where `taken` selects the tasks of the block
-/// from `tasks`. While the body runs, a store reads the next block. If the round uses all tasks in
-/// order, the store reads the first block of the next round while the body runs on the last block.
+/// from `tasks`. If X is in a store, the store reads the next block while the body runs. If the
+/// round uses all tasks in order, the store reads the first block of the next round while the body
+/// runs on the last block.
 template <class Scalar, class Body>
 void each_block(const TaskSet<Scalar>& tasks, const TaskSelection& taken,
                 const std::vector<Block>& blocks, Body&& body) {

@@ -174,7 +174,7 @@ class Store {
  public:
   virtual ~Store() = default;
   /// Returns the tasks that `now` requests, which stay valid until the next call. Also starts to
-  /// read what `next` requests. If a read failed, throws its exception.
+  /// read what `next` requests. Throws the exception of a read that failed.
   virtual TaskSet<Scalar>& read(const Request& now, const Request& next,
                                 const TaskSet<Scalar>& all) = 0;
 };

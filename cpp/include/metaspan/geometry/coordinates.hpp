@@ -1,6 +1,6 @@
 // The coordinates M and R of (13), B = B_star M + E R, where E has orthonormal columns that are
-// orthogonal to B_star. The functions convert between these coordinates and B at full size, draw
-// random starts, and provide the linear algebra for both.
+// orthogonal to B_star. The functions of this file convert between these coordinates and B at full
+// size, draw random starts, and provide the linear algebra for both.
 #pragma once
 
 #include "metaspan/base/base.hpp"
@@ -53,8 +53,8 @@ Coordinates to_coordinates(ConstMat B,       // (d, k)
                            int threads);
 
 /// A faster version of to_coordinates(), which may return a different basis E of the space that
-/// to_coordinates() finds. Call it only for coordinates that are used once, because runs and their
-/// files depend on the basis that to_coordinates() returns.
+/// to_coordinates() finds. Call to_quick_coordinates() only for coordinates that are used once,
+/// because runs and their files depend on the basis that to_coordinates() returns.
 Coordinates to_quick_coordinates(ConstMat B, ConstMat B_star, int threads);
 
 /// Computes out = B_star M + E R, (13), in O(d k (k_star + e)).

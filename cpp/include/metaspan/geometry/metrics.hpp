@@ -38,12 +38,12 @@ enum class Record {
   eta,
 };
 
-/// Returns the record that has the public name `name`. Throws std::invalid_argument if there is
-/// none.
+/// Returns the record that has the public name `name`. Throws std::invalid_argument if no record
+/// has this name.
 Record record_named(const std::string& name);
 
-/// Whether the record is measured from [M; R]. A record for which this is false is measured from
-/// the outputs of the tasks or from the head w.
+/// Whether the record is measured from [M; R]. All other records are measured from the outputs of
+/// the tasks or from the head w.
 bool needs_state(Record record);
 
 /// Returns the time of one measurement of the record for n tasks, in units of the time of a kernel

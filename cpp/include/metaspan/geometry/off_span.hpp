@@ -12,9 +12,9 @@ namespace metaspan {
 /// k) and A has size (r, k), with t <= rest and r <= rest.
 Mat add_frame(const Mat& T, const Mat& A, double rest, Sequence& draws);
 
-/// Computes the R-factor of small matrices stacked on top of each other. When the buffer is full,
-/// the rows in the buffer are replaced by their R-factor, so that the memory does not grow with the
-/// number of rows.
+/// Computes the R-factor of small matrices stacked on top of each other. When the buffer of a
+/// RowStack is full, the rows in the buffer are replaced by their R-factor, so that the memory does
+/// not grow with the number of rows.
 class RowStack {
  public:
   explicit RowStack(Index k) : rows_(kRows + k, k) {}

@@ -41,8 +41,8 @@ struct SetShape {
   std::vector<RootShape> roots;  // the roots in rows, then the radii, then `beyond`
   Index numbers = 0;             // numbers of a task
   Index radii = -1;  // position of the first root that divides a row of student_t, or -1
-  // For a unit vector a, the part of X^T a off the basis has a random length, (17). This is the
-  // position of that length among the numbers, or -1 if the length is not drawn.
+  // Position of the number that is the length of the part of X^T a off the basis, for a unit vector
+  // a, (17), or -1 if this length is not drawn.
   Index beyond = -1;
 };
 

@@ -11,8 +11,8 @@ namespace metaspan {
 /// A Design, see design.hpp, with X = Sigma^{1/2}. With U = [B_star, B], (15), every vector of the
 /// algebra is sum_b Sigma^b U a_b with coefficients a_b of length p = k_star + k, and inner
 /// products of such vectors need only the moments U^T Sigma^q U. A slot stores the coefficients of
-/// its vector. Multiplying the vector by X^T X = Sigma moves every block of coefficients from b to
-/// b + 1. A residual is represented by its norm, which is enough to compute losses.
+/// its vector. Multiplying a vector by X^T X = Sigma moves the coefficients of every block b to
+/// block b + 1. A residual is represented by its norm, which is enough to compute losses.
 class SpectralDesign {
  public:
   static constexpr int width = kPanelTasks;

@@ -25,8 +25,8 @@ struct FeatureLaw {
   bool operator!=(Kind other) const { return kind != other; }
 };
 
-/// Returns the radius for which the radius times a Gaussian row is a row distributed by `law`.
-/// Random numbers are drawn for student_t only.
+/// Returns the radius by which a Gaussian row must be multiplied to become a row of the
+/// distribution `law`. Random numbers are drawn for student_t only.
 double radius_of(const FeatureLaw& law, double d,
                  double squares,  // |row|^2 over all d columns
                  Sequence& draws);
@@ -79,8 +79,8 @@ void feature_row(const RowMaker& maker, Index task, Index row,
 /// Writes row `row` of a pool of samples in an orthonormal basis, (24). The first D columns are the
 /// coordinates in the span of the state. The next columns are row `row` of the Bartlett factor L,
 /// which represents the parts of all samples off this span; these parts have d - D coordinates. L
-/// is lower trapezoidal, so every column after column D + row is 0. Only the first `columns`
-/// columns are written.
+/// is lower trapezoidal, so the row is 0 in every column after column D + row. Only the first
+/// `columns` columns are written.
 void pooled_row(const FeatureLaw& law, Key features, Key radii, Index row, double d, Index D,
                 Index columns,
                 double* out);  // (columns,)

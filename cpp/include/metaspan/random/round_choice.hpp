@@ -17,7 +17,7 @@ struct TaskSelection {
 };
 
 /// Chooses n of `all` tasks in every round, without replacement, and keeps the order in which the
-/// tasks were drawn. If n equals `all`, every round takes all tasks in order of their index.
+/// tasks were drawn. If n equals `all`, every round takes all tasks, in the order of their indices.
 class RoundChoice {
  public:
   RoundChoice() = default;

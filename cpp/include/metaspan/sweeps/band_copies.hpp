@@ -27,8 +27,8 @@ inline bool is_far(Index d, Index k) {
 }
 
 /// Returns whether copies make the sweeps faster, for sets that have `entries` entries on average.
-/// This requires that is_far() holds and that each band of a set has enough entries for the loop
-/// over the band to be fast.
+/// Copies make the sweeps faster if is_far() holds and if each band of a set has enough entries for
+/// the loop over the band to be fast.
 inline bool copies_pay(double entries, Index d, Index k) {
   constexpr double kFewEntries = 8;
   const auto bands = static_cast<double>(ceil_div(d, columns_of_band(k)));

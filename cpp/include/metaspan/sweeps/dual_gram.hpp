@@ -30,8 +30,7 @@ inline InnerProducts inner_products_of(const Method& method) {
   return method.adapt_B ? InnerProducts::own : InnerProducts::none;
 }
 
-/// Returns how many columns of the samples, for all N samples together, are held in double at a
-/// time.
+/// Returns how many of the d columns of X are held in double at a time, each for all N samples.
 inline Index tile_columns(Index N) {
   constexpr Index kTileBytes = 1 << 23, kLeast = 512, kMost = 1 << 15;
   return std::clamp(kTileBytes / (8 * N), kLeast, kMost);

@@ -25,8 +25,8 @@ class Route {
   virtual ~Route() = default;
 
   /// Computes grad_B and grad_w of (10) as means over the tasks of the round. Also computes the
-  /// adapted head of each task and, if `losses` is true, its losses. The bits do not depend on the
-  /// number of threads. Throws Cancelled.
+  /// adapted head of each task and, if `losses` is true, the losses of each task. The bits do not
+  /// depend on the number of threads. Throws Cancelled.
   virtual void gradient(const BScalar* B,  // (d, k)
                         const double* w,   // (k,)
                         const TaskSelection& taken,
@@ -37,22 +37,22 @@ class Route {
 
 /// Makes a route on `tasks`. The tasks must outlive the route.
 ///
-/// The Gram route makes two sweeps over X_out and one or two sweeps over X_in. Its time is O(n d k
-/// (m_in + m_out)); MAML adds O(n d m_in (m_in + m_out)). Its memory is O(n (m_in + m_out) k); MAML
-/// adds O(n m_in (m_in + m_out)). The vector route makes 2 J + 2 sweeps, or 4 J + 2 for exact
-/// methods, each of which takes O(n d (m_in + m_out + k)). If the vector route forms Z of the inner
-/// sets, all sweeps over the inner sets together take O(n d m_in k); exact methods add O(n d m_in
-/// J). The memory of the vector route is O(d k) plus up to 2 J + 1 vectors of length d for each
-/// task of a block. For sparse samples, the number of entries replaces d (m_in + m_out) in these
-/// costs.
+/// The Gram route makes two sweeps over X_out and one or two sweeps over X_in. The time of the Gram
+/// route is O(n d k (m_in + m_out)); MAML adds O(n d m_in (m_in + m_out)). The memory of the Gram
+/// route is O(n (m_in + m_out) k); MAML adds O(n m_in (m_in + m_out)). The vector route makes 2 J +
+/// 2 sweeps, or 4 J + 2 for exact methods, each of which takes O(n d (m_in + m_out + k)). If the
+/// vector route forms Z of the inner sets, all sweeps over the inner sets together take O(n d m_in
+/// k); exact methods add O(n d m_in J). The memory of the vector route is O(d k) plus up to 2 J + 1
+/// vectors of length d for each task of a block. For sparse samples, the number of entries replaces
+/// d (m_in + m_out) in these costs.
 template <class XScalar, class BScalar>
 std::unique_ptr<Route<XScalar, BScalar>> make_route(RouteKind kind, const Method& method,
                                                     const TaskSet<XScalar>& tasks, Index k);
 
 /// Computes the heads after the inner loop by the vector route, for a method that does not adapt B.
-/// For each task this takes 2 J sweeps over the inner set and J products with B^T. If it takes less
-/// time, the route forms Z of the inner set instead of making these sweeps. Outer sets are not
-/// needed.
+/// For each task, the route makes 2 J sweeps over the inner set and J products with B^T. If forming
+/// Z of the inner set takes less time than these sweeps, the route forms Z instead. Outer sets are
+/// not needed.
 template <class XScalar, class BScalar>
 void adapt_by_vectors(const Method& method,
                       const BScalar* B,  // (d, k)

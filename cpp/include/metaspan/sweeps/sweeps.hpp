@@ -8,9 +8,9 @@
 
 namespace metaspan {
 
-/// The number of columns of X that the first sweep multiplies at a time, so that the rows of B for
-/// these columns stay in a cache. This is also the number of rows of the gradient that the second
-/// sweep computes at a time.
+/// The first sweep multiplies kProjectedColumns columns of X at a time, so that the rows of B for
+/// these columns stay in a cache. The second sweep computes kCombinedRows rows of the gradient at a
+/// time.
 constexpr Index kProjectedColumns = 1024;
 constexpr Index kCombinedRows = 256;
 
@@ -33,7 +33,7 @@ void first_sweep(const BScalar* B,  // (d, k)
                  GramsNeeded needed, Index pieces, int threads, Cancel* cancel,
                  std::vector<TaskProducts>& products);  // out, >= taken.n
 
-/// Computes Z = X B of all tasks. Their X may be in memory or in a store.
+/// Computes Z = X B of all tasks. The X of the tasks may be in memory or in a store.
 template <class XScalar, class BScalar>
 std::vector<TaskProducts> features_of_all(const BScalar* B,  // (d, k)
                                           Index k, const TaskSet<XScalar>& tasks, int threads,

@@ -6,7 +6,7 @@
 
 namespace metaspan {
 
-/// A term X^T C of the gradient, (10): a data set, which has X, and its factor C.
+/// A term X^T C of the gradient, (10): the data set that has X, and the factor C.
 template <class XScalar>
 struct Part {
   const Samples<XScalar>* set;

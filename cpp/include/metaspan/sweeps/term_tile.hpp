@@ -17,9 +17,9 @@ class TermTile {
   TermTile(Index rows, Index width, Index stride)
       : rows_(rows), v_(rows > 0 ? kTermsAtOnce : 0, stride), c_(kTermsAtOnce, width) {}
 
-  /// Returns memory for the next vector v, (rows,). The caller must fill this memory before the
-  /// next call. If the buffer is full, the call first adds the terms in the buffer to `sum`, (rows,
-  /// width).
+  /// Returns memory for the next vector v, (rows,). The caller must fill this memory before it
+  /// calls next() or add_to(). If the buffer is full, next() first adds the terms in the buffer to
+  /// `sum`, (rows, width).
   double* next(const double* c,  // (width,)
                double* sum) {
     if (count_ == kTermsAtOnce) add_to(sum);

@@ -106,7 +106,7 @@ class VectorDesign {
     if (round_.features) return from_features(false, V, slot, r);
     chain(panel_.inner, m_in_, false, V, terms, slot, r);
   }
-  /// Computes the normal equations from Z, so the round must have `features`.
+  /// Computes the normal equations from Z, so `features` of the round must be true.
   void normal_equations(double* G, double* b);
   void features(int slot, double* out) const {
     const Index size = round_.k * width;
