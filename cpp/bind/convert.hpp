@@ -16,8 +16,8 @@
 
 namespace metaspan::bind {
 
-/// A C-contiguous array of doubles. If an argument of this type is another array of numbers,
-/// pybind11 copies it into such an array.
+/// A C-contiguous array of doubles. If a caller passes an array of numbers with a different layout
+/// or dtype, pybind11 copies it into a C-contiguous array of doubles.
 using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
 /// Returns a view of an array with two axes. The array must outlive the view.

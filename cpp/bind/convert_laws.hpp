@@ -66,8 +66,8 @@ inline FeatureLaw::Kind feature_kind(const std::string& name) {
 
 }  // namespace metaspan::bind
 
-// pybind11 calls these casters to convert the arguments of a function. They copy named tuples field
-// by field.
+// pybind11 calls these casters to convert the arguments of a function. These casters copy named
+// tuples field by field.
 namespace pybind11::detail {
 
 template <>

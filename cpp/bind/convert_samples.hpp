@@ -12,7 +12,7 @@
 
 namespace metaspan::bind {
 
-/// Returns the elements of B (d, k), after a check that the shape of w (k,) fits B. Neither array
+/// Returns the elements of B (d, k), after a check that the shape of w (k,) fits B. Neither B nor w
 /// is copied.
 template <class Scalar>
 const Scalar* representation(const py::array& B, const py::array& w, Index d) {
@@ -72,7 +72,7 @@ template <class Scalar>
 std::vector<Samples<Scalar>> as_sample_sets(const py::object& X, const py::object& y, Index d) {
   std::vector<Samples<Scalar>> sets;
   if (!py::isinstance<py::array>(X) || !py::isinstance<py::array>(y)) {
-    // One of X and y may still be a stack. The items of a stack are views of the memory of the
+    // Here one of X and y may be a stack. The items of a stack are views of the memory of the
     // stack, and this memory stays allocated longer than the views are used.
     const py::list all_X(X), all_y(y);
     require(all_X.size() == all_y.size(), "X and y must have the same number of sets");
@@ -124,8 +124,8 @@ std::vector<Samples<Scalar>> as_stored_sets(const py::object& y, Index first_num
   return sets;
 }
 
-/// Whether the data are doubles. The dtype of the responses y, which are a stack or a sequence of
-/// arrays, decides this.
+/// Whether the data are doubles, according to the dtype of the responses y. The responses are a
+/// stack or a sequence of arrays.
 inline bool holds_doubles(const py::object& y) {
   const auto is_double = [](const py::array& a) {
     return with_scalar(a, [](auto x) { return std::is_same_v<decltype(x), double>; });

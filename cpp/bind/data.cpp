@@ -51,10 +51,10 @@ bool all_finite(const py::array& x, int threads) {
   });
 }
 
-/// Whether an object is a plain array: exactly a NumPy array, not a subclass, of float32 or float64
-/// in the byte order of this machine, aligned, with memory that NumPy allocated. An array whose
-/// memory is mapped from a file is not plain, since such an array is an instance of a subclass, or
-/// a view of such an instance.
+/// Whether an object is a plain array. The type of a plain array is numpy.ndarray itself, not a
+/// subclass, and its elements are float32 or float64 in the byte order of this machine. A plain
+/// array is aligned, and NumPy allocated its memory. An array whose memory is mapped from a file is
+/// not plain, since such an array is an instance of a subclass, or a view of such an instance.
 bool is_plain(py::handle object, int axes) {
   const auto& numpy = py::detail::npy_api::get();
   const auto is_exact = [&](py::handle x) {
@@ -91,7 +91,7 @@ bool is_plain_small(py::handle object, const std::vector<Index>& shape) {
 }
 
 /// Whether B (d, k) and w (k,) need no conversion: both are plain, contiguous and finite, w is in
-/// double, and 1 <= k <= d. d = -1 stands for any d.
+/// double, and 1 <= k <= d. If the argument d is -1, any d is accepted.
 bool is_plain_point(py::handle B, py::handle w, Index d, int threads) {
   if (!is_plain_matrix(B, d, -1)) return false;
   const auto matrix = py::reinterpret_borrow<py::array>(B);

@@ -62,8 +62,8 @@ py::array fill_rows(Index n, Index m, Index columns, int threads, Fill&& fill) {
   return out;
 }
 
-/// Fills an array (n, m, columns) row by row in parallel. The name of the dtype of the array is
-/// given.
+/// Fills an array (n, m, columns) row by row in parallel. `dtype` is the name of the dtype of the
+/// array.
 template <class Fill>
 py::array fill_rows_of(const std::string& dtype, Index n, Index m, Index columns, int threads,
                        Fill&& fill) {

@@ -1,5 +1,5 @@
 // Factors and solves small symmetric linear systems, one for each column of a panel, side by side.
-// Serial; arguments are pointers and shapes; nothing is allocated.
+// The functions are serial, take pointers and shapes, and allocate no memory.
 #pragma once
 
 #include <cmath>

@@ -1,7 +1,7 @@
 // The functions are templates over T. A T is either a double that belongs to one state, or a
 // register of doubles that each belong to a different state. Decisions for a state (pivots, the end
-// of its iteration) are made by masks that select numbers instead of by branches. A state therefore
-// has the same bits whether it is computed alone or beside other states.
+// of its iteration) are made by masks that select numbers, not by branches. A state therefore has
+// the same bits whether it is computed alone or beside other states.
 #include "distance.hpp"
 
 #include <cmath>
@@ -25,9 +25,9 @@ constexpr double kSettled = 1 - 0x1p-26;
 /// If no entry of G P - lambda P is larger than kResidual, lambda is as exact as rounding allows.
 constexpr double kResidual = 0x1p-51;
 
-/// Operations on a number of one state, or on a register with one number of a state in each
-/// element. Comparisons return masks, in which all bits of an element are set if the comparison
-/// holds for this element.
+/// Operations on a T, which is a number of one state, or a register whose elements are numbers of
+/// different states. Comparisons return masks, in which all bits of an element are set if the
+/// comparison holds for this element.
 template <class T>
 struct Masks {
   using Mask = LaneBits;
@@ -176,9 +176,9 @@ inline T residual(std::ptrdiff_t p, Numbers<T> G, Numbers<T> P, T lambda) {
 /// P <- P^2 / tr P^2 of the iteration, which starts from P = G, squares the weights of all
 /// eigenvectors and normalises them. P therefore tends to the normalised projector on the
 /// eigenvectors of the largest eigenvalue, and this eigenvalue is lambda = tr(G P). The iteration
-/// of a state ends when one eigenvector has all the weight. It also ends if the test after every
-/// kSquaringsPerTest squarings finds that the eigenvalues of all remaining eigenvectors agree.
-/// After the end of its iteration, the P of a state does not change.
+/// of a state ends when one eigenvector has all the weight. The iteration of a state also ends if
+/// the test after every kSquaringsPerTest squarings finds that the eigenvalues of all remaining
+/// eigenvectors agree. After the end of its iteration, the P of a state does not change.
 template <class T>
 inline T largest_eigenvalue(std::ptrdiff_t p, Numbers<T> G, Numbers<T> P, Numbers<T> square,
                             Mask<T> active) {

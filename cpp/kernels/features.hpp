@@ -1,5 +1,5 @@
-// The features X B of rows of X, as inner products of rows of X with rows of B^T. Serial; arguments
-// are pointers and shapes; nothing is allocated.
+// The features X B of rows of X, as inner products of rows of X with rows of B^T. The functions are
+// serial, take pointers and shapes, and allocate no memory.
 #pragma once
 
 #include "sweep.hpp"

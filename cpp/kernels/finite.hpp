@@ -1,4 +1,4 @@
-// Tests whether arrays are finite. Serial; arguments are pointers and shapes.
+// Tests whether arrays are finite. The functions are serial and take pointers and shapes.
 #pragma once
 
 #include <cstddef>

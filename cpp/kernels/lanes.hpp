@@ -19,7 +19,7 @@ constexpr int kLaneBytes = 16;
 #endif
 constexpr int kLane = kLaneBytes / 8;  // doubles in a register
 
-/// A register of doubles, and the same register as 64-bit words.
+/// Lane is a register of doubles, and LaneBits is the same register as 64-bit words.
 using Lane = double __attribute__((vector_size(kLaneBytes)));
 using LaneBits = std::uint64_t __attribute__((vector_size(kLaneBytes)));
 /// Lane and LaneBits for memory that is aligned only to a double and that other pointers may alias.
@@ -36,8 +36,8 @@ inline LaneBits load(const std::uint64_t* p) { return *reinterpret_cast<const Lo
 inline void store(std::uint64_t* p, LaneBits v) { *reinterpret_cast<LooseLaneBits*>(p) = v; }
 
 /// Returns a register in which every element is x. Compilers know that x - 0 equals x, so they omit
-/// the subtraction and use a single instruction that loads x into all elements. For 0 + x they
-/// would make an addition, since 0 + x turns -0 into 0.
+/// the subtraction and use a single instruction that loads x into all elements. For 0 + x,
+/// compilers would keep the addition, since 0 + x turns -0 into 0.
 inline Lane broadcast(double x) { return x - Lane{}; }
 
 /// Returns the 64-bit products of the low 32 bits of each element; the high bits of `a` and `b` are

@@ -93,7 +93,7 @@ inline double cos_quarter(double g) {
   return 1.0 + series * z;
 }
 
-/// One key for all blocks, as the words that a round adds to each block.
+/// One key for all blocks; word() returns the words of the key for each round of Philox.
 struct OneKey {
   const std::uint32_t* key;  // (2,)
   /// Returns word `w` of the key in a round, for the blocks i, i + 1, ... of a register. Sums wrap
@@ -101,8 +101,8 @@ struct OneKey {
   std::uint64_t word(int w, std::uint32_t weyl, int /*i*/) const { return key[w] + weyl; }
 };
 
-/// A separate key for every block. A sum may carry into the high 32 bits, which philox_blocks()
-/// ignores.
+/// A separate key for every block. The sum in word() may carry into the high 32 bits, which
+/// philox_blocks() ignores.
 struct ManyKeys {
   const std::uint64_t* keys[2];  // (blocks,) each
   LaneBits word(int w, std::uint32_t weyl, int i) const {

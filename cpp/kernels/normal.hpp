@@ -1,7 +1,8 @@
 // Random numbers from Philox4x32-10 counters: uniforms, standard normals by the Box-Muller
-// transform, and chi-squares by the method of Marsaglia and Tsang. Serial; arguments are pointers
-// and shapes. All results have the same bits on every instruction set, since normal.cpp uses only
-// operations that are correctly rounded, and is compiled without contraction to FMA instructions.
+// transform, and chi-squares by the method of Marsaglia and Tsang. The functions are serial and
+// take pointers and shapes. All results have the same bits on every instruction set, since
+// normal.cpp uses only operations that are correctly rounded, and is compiled without contraction
+// to FMA instructions.
 #pragma once
 
 #include <cstddef>

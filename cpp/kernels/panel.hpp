@@ -1,6 +1,6 @@
 // Products with panels. A panel is a row-major matrix with one task in each of its `Width` columns.
 // Operations on a row process the tasks side by side in SIMD registers, and no sum combines
-// different tasks. Serial; arguments are pointers and shapes; nothing is allocated.
+// different tasks. The functions are serial, take pointers and shapes, and allocate no memory.
 #pragma once
 
 #include <utility>
@@ -39,8 +39,8 @@ inline void product_block(std::ptrdiff_t depth, const double* A, std::ptrdiff_t 
 /// Computes all rows of a strip of out that is `Lanes` registers wide. A tile has as many rows as
 /// fit into registers. If there are 16 registers, a tile has at most 12 registers of sums, so that
 /// at least 4 registers are left for V and A. With the 32 registers of AVX-512, a tile has twice as
-/// many rows. The remaining rows are processed in pairs, and a last row alone. The order of the sum
-/// of an element does not depend on the size of the tile.
+/// many rows. The remaining rows are processed in pairs. If one row is left, it is processed alone.
+/// The order of the sum of an element does not depend on the size of the tile.
 template <int Lanes, bool Add>
 inline void product_strip(std::ptrdiff_t rows, std::ptrdiff_t depth, const double* A,
                           std::ptrdiff_t a_row, std::ptrdiff_t a_step, const double* V,

@@ -1,8 +1,8 @@
 // Products with sparse rows in compressed form: entry p has the column columns[p] and the value
-// values[p], and row i has the entries [starts[i], starts[i + 1]), in rising order of columns.
-// Values keep their type; all other numbers are doubles unless a template parameter names their
-// type. The order of every sum depends on the entries alone. Serial; arguments are pointers and
-// shapes.
+// values[p], and row i has the entries [starts[i], starts[i + 1]), in rising order of columns. The
+// type of the values is a template parameter. All other numbers are doubles, unless a template
+// parameter names their type. The order of every sum depends on the entries alone. The functions
+// are serial and take pointers and shapes.
 #pragma once
 
 #include <type_traits>
@@ -22,7 +22,7 @@ constexpr int kStrip = 8;  // registers of a row of B or C processed together, a
 
 /// Returns the number of partial sums to which entries are added in turns, so that additions do not
 /// wait for each other. The number is 4 if four partial sums take at most 12 registers; otherwise
-/// it is the largest number for which they do, or 1.
+/// it is the largest number of partial sums that take at most 12 registers, or 1.
 constexpr int chains_of(int lanes) { return lanes > 6 ? 1 : lanes > 3 ? 12 / lanes : 4; }
 
 /// For each of `count` entries of a row, prefetches the entry kAhead places later, one cache line

@@ -1,7 +1,7 @@
 // Matrix-vector sweeps over a piece of the columns of X, a few rows at a time. X may be float or
 // double; all other arrays and all sums are double, except in functions whose names contain
-// `single`. The order of every sum depends on shapes alone. Serial; arguments are pointers and
-// shapes.
+// `single`. The order of every sum depends on shapes alone. The functions are serial and take
+// pointers and shapes.
 #pragma once
 
 #include "lanes.hpp"
@@ -42,7 +42,7 @@ constexpr std::ptrdiff_t kAheadBytes = 512;  // a row is prefetched this far ahe
 constexpr std::ptrdiff_t kChunk = 8192;  // columns at a time in transposed sweeps: their sums stay
                                          // in a cache
 
-/// Adds the elements of a register in their order.
+/// Returns the sum of the elements of a register, added in order.
 inline double sum_of(Lane v) {
   double sum = 0;
   for (int lane = 0; lane < kLane; ++lane) sum += v[lane];
@@ -243,8 +243,8 @@ inline void sweep_combine(std::ptrdiff_t rows, std::ptrdiff_t columns,
 }
 
 /// Computes out_a = X^T a, or out_a += X^T a, and out_u = Y u, processing kRows rows of X and kRows
-/// rows of Y together. The remaining rows of X and of Y follow. The bits equal those of
-/// sweep_combine() and sweep_times().
+/// rows of Y together. The remaining rows of X and of Y are processed afterwards. The bits equal
+/// those of sweep_combine() and sweep_times().
 template <bool Add, class Scalar>
 inline void sweep_combine_and_times(std::ptrdiff_t columns,
                                     std::ptrdiff_t stride,  // of the rows of X and of Y
@@ -376,8 +376,8 @@ inline void sweep_times_single(std::ptrdiff_t rows, std::ptrdiff_t columns, cons
   }
 }
 
-/// Computes out = X^T a if `set`, otherwise out += X^T a. For each chunk of columns, the sums over
-/// all rows of the call are floats, which are then added to out in double.
+/// Computes out = X^T a if `set` is true, otherwise out += X^T a. For each chunk of columns, the
+/// sums over all rows of the call are floats, which are then added to out in double.
 inline void sweep_combine_single(std::ptrdiff_t rows, std::ptrdiff_t columns, const float* X,
                                  std::ptrdiff_t stride, const double* a, bool set, double* out) {
   constexpr int kRows = detail::kRows;

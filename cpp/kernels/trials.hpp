@@ -1,5 +1,6 @@
 // Products of panels whose columns are trials. Every trial has separate matrices, and the last axis
-// of all arrays is the trial. Serial; arguments are pointers and shapes; nothing is allocated.
+// of all arrays is the trial. The functions are serial, take pointers and shapes, and allocate no
+// memory.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // Inner products and matrix-vector products of doubles. The order of every sum depends on shapes
 // alone. General libraries are not used, since they split loops by the alignment of their
-// arguments, so that the last bits of the results depend on addresses. Serial; arguments are
-// pointers and shapes; nothing is allocated.
+// arguments, so that the last bits of the results depend on addresses. The functions are serial,
+// take pointers and shapes, and allocate no memory.
 #pragma once
 
 #include "lanes.hpp"
@@ -10,8 +10,9 @@ namespace metaspan::kernels {
 
 /// Returns sum_i a_i b_i. The products a_i b_i are added in turns to two registers of partial sums,
 /// so that additions do not wait for each other. Then the two registers are added; if one more full
-/// register of products is left, it is added to the result. The elements of this register are
-/// summed in order, and the products that are left after all full registers are added at the end.
+/// register of products is left, it is added to the result. The elements of the resulting register
+/// are summed in order, and the products that are left after all full registers are added at the
+/// end.
 inline double dot(std::ptrdiff_t count, const double* a, const double* b) {
   Lane sums{}, others{};
   std::ptrdiff_t i = 0;
@@ -36,7 +37,8 @@ inline void times(std::ptrdiff_t rows, std::ptrdiff_t columns,
                   std::ptrdiff_t stride) {
   for (std::ptrdiff_t i = 0; i < rows; ++i) out[i] = dot(columns, A + i * stride, v);
 }
-/// Computes out = A v, each element by dot(), for an A with contiguous rows.
+/// Computes out = A v for an A with contiguous rows, where each element of out is computed by
+/// dot().
 inline void times(std::ptrdiff_t rows, std::ptrdiff_t columns, const double* A, const double* v,
                   double* out) {
   times(rows, columns, A, v, out, columns);

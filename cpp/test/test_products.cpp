@@ -1,6 +1,6 @@
 // Eigen cuts matrix products into blocks by cache sizes, and the blocks determine the last bits of
-// the products. This tests that the core sets fixed cache sizes, so that the cache sizes of the
-// processor have no effect.
+// the products. The test checks that the core sets fixed cache sizes, so that the cache sizes of
+// the processor have no effect.
 #include <cstring>
 
 #include "check.hpp"

@@ -87,8 +87,8 @@ ArraysState as_state(const py::dict& state, std::size_t trials) {
   return from;
 }
 
-/// Opens a run for the given types of X and B. For the dual route, this function computes the Gram
-/// matrix.
+/// Opens a run for the given types of X and B. If the route is the dual route, this function also
+/// computes the Gram matrix.
 template <class XScalar, class BScalar>
 std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
                                 const std::shared_ptr<Batch>& batch, const TaskSet<XScalar>& data,

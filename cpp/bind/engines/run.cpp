@@ -14,10 +14,10 @@ Run::Run(const std::vector<std::string>& records) : names_(records) {
   for (const std::string& name : records) plan_.records.push_back(record_named(name));
 }
 
-/// Calls body(i, threads of a trial, cancel) for every trial. Trials run in parallel, each on one
-/// thread, if there are enough trials or if a round is too small for several threads. In all other
-/// cases, and always if the trials share a store, the trials run one after the other, each on all
-/// threads. Both ways give the same results.
+/// Calls body(i, number of threads for the trial, cancel) for every trial. Trials run in parallel,
+/// each on one thread, if there are enough trials or if a round is too small for several threads.
+/// Trials run one after the other, each on all threads, if there are few trials with large rounds,
+/// or if the trials share a store. The results do not depend on whether trials run in parallel.
 template <class Body>
 void Run::each_trial(int threads, Body&& body) {
   const bool small = count() >= threads || first().flops() < kSerialFlops;

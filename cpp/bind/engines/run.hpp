@@ -1,5 +1,5 @@
-// Runs: the private classes whose methods train() calls, and the code that the bindings of the
-// engines share.
+// The private class Run and its subclasses, whose methods train() calls, and the code that the
+// bindings of the engines share.
 #pragma once
 
 #include <memory>

@@ -53,8 +53,8 @@ struct HeldSampled {
   }
 };
 
-/// A run on samples that are drawn anew. HeldSampled is the first base class, so that its members
-/// are destroyed after the engines.
+/// A run on samples that are drawn anew in every round. HeldSampled is the first base class, so
+/// that its members are destroyed after the engines.
 template <class Scalar>
 class SampledRun final : public HeldSampled<Scalar>, public FullSizeRun<Scalar> {
  public:
