@@ -72,8 +72,8 @@ template <class Scalar>
 std::vector<Samples<Scalar>> as_sample_sets(const py::object& X, const py::object& y, Index d) {
   std::vector<Samples<Scalar>> sets;
   if (!py::isinstance<py::array>(X) || !py::isinstance<py::array>(y)) {
-    // Here one of X and y may be a stack. The items of a stack are views of the memory of the
-    // stack, and this memory stays allocated longer than the views are used.
+    // If X or y is a stack, its items are views of the memory of the stack, and this memory stays
+    // allocated longer than the views are used.
     const py::list all_X(X), all_y(y);
     require(all_X.size() == all_y.size(), "X and y must have the same number of sets");
     for (std::size_t i = 0; i < all_X.size(); ++i) {

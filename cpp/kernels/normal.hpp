@@ -29,7 +29,7 @@ void philox_words(const std::uint32_t key[2],  // (2,)
                   std::uint64_t* a,                           // (count,) out
                   std::uint64_t* b);                          // (count,) out
 
-/// Number of counters whose blocks are computed at a time. This number is large enough to hide the
+/// Number of counters whose blocks are computed at a time. kPairsAtOnce is large enough to hide the
 /// latency of the multiplications.
 constexpr int kPairsAtOnce = 4 * kLane;
 

@@ -1,6 +1,6 @@
 // Tests that the algebra gives the same results on panels as on single tasks: SharedDesign, with
-// panels of both widths, is compared with DenseDesign on the equivalent data sets of (13). Also
-// tests the choice of the tasks of a round.
+// panels of both widths, is compared with DenseDesign on the equivalent data sets of (13). The file
+// also tests the choice of the tasks of a round.
 #include <cmath>
 
 #include "check.hpp"

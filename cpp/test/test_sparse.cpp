@@ -1,5 +1,5 @@
-// Compares products of sparse rows with loops over the same rows in dense form. Also tests that the
-// bits of these products do not depend on how rows and columns are split into calls.
+// Compares products of sparse rows with loops over the same rows in dense form. The file also tests
+// that the bits of these products do not depend on how rows and columns are split into calls.
 #include <cmath>
 #include <random>
 #include <utility>

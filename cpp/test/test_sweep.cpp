@@ -1,6 +1,6 @@
 // The product X u for some rows may be computed in a loop of its own, or in one loop with X^T a for
 // other rows. The number of threads and the sizes decide between these two ways. The test checks
-// that both ways give the same bits.
+// that one loop and two loops give the same bits.
 #include "sweep.hpp"
 
 #include <cstring>

@@ -11,8 +11,8 @@
 
 namespace metaspan::bind {
 
-/// The trials of one training run. This class uses no clock and no files. _core.pyi describes its
-/// methods.
+/// The trials of one training run. The class Run uses no clock and no files. _core.pyi describes
+/// its methods.
 class Run {
  public:
   explicit Run(const std::vector<std::string>& records);

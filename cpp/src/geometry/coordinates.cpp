@@ -85,8 +85,8 @@ void multiply_right(MutMat A, const Mat& S, int threads) {
   });
 }
 
-/// Returns a copy of a small A (rows, columns) that the kernels can multiply from the right:
-/// columns of zeros are appended, so that every row fills whole registers.
+/// Returns a copy of a small A (rows, columns) that kernels can take as the right factor of a
+/// product: columns of zeros are appended, so that every row fills whole registers.
 Mat widen(const Mat& A) {
   Mat wide = Mat::Zero(A.rows(), round_up(A.cols(), kernels::kLane));
   wide.leftCols(A.cols()) = A;
@@ -232,9 +232,9 @@ Mat small_r_factor(const Mat& A) {
   const Index r = std::min(A.rows(), A.cols());
   if (r == 0) return Mat(0, A.cols());
   // Householder reflections square the entries of a column. Columns so long or so short that these
-  // squares would overflow or underflow are multiplied by powers of two, which is exact. Afterwards
-  // the columns of the R-factor are divided by the same powers: if S is the R-factor of A, then S D
-  // is the R-factor of A D for a diagonal D.
+  // squares would overflow or underflow are multiplied by powers of two, which is exact. The
+  // columns of the resulting R-factor are then divided by these powers of two: if S is the R-factor
+  // of A, then S D is the R-factor of A D for a diagonal D.
   const Vec most = A.cwiseAbs().colwise().maxCoeff();
   const bool scaled = (most.array() > 0 && (most.array() < 1e-100 || most.array() > 1e100)).any();
   const Vec length = scaled ? Vec(most.unaryExpr(&power_of_two)) : Vec::Ones(A.cols());
@@ -304,11 +304,11 @@ Coordinates to_quick_coordinates(ConstMat B, ConstMat B_star, int threads) {
 }
 
 /// Finds the coordinates (13) of a given start: M = B_star^T B, an orthonormal basis E (d, e) of
-/// the part of B orthogonal to B_star, and R = E^T B. B_star is projected off B twice before any
-/// factorisation, and no factorisation squares the condition number. The columns of E are computed
-/// from the singular vectors of the R-factor, because the rank e has to be determined. Singular
-/// vectors whose singular values are below the rounding error of the largest singular value are
-/// dropped, and e <= min(k, d - k_star).
+/// the part of B orthogonal to B_star, and R = E^T B. The component of B along B_star is removed
+/// twice before any factorisation, and no factorisation squares the condition number. The columns
+/// of E are computed from the singular vectors of the R-factor, because the rank e has to be
+/// determined. Singular vectors whose singular values are below the rounding error of the largest
+/// singular value are dropped, and e <= min(k, d - k_star).
 Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
   const Index d = B.rows(), k = B.cols();
   Coordinates result;
@@ -424,10 +424,10 @@ Mat in_regular_frame(Mat Z, Index k_star) {
 }
 
 /// Converts a B at full size to the coordinates (k_star + k, k) from which (20) and (21) are
-/// measured: M = B_star^T B and, below M, the R-factor of the part of B orthogonal to B_star. This
-/// R-factor equals R of (13) up to multiplication by an orthogonal matrix from the left, which
-/// changes no measurement. Computing the R-factor needs no basis E. If k_star = 0, there is no
-/// B_star, and the result is the R-factor of B.
+/// measured: M = B_star^T B and, below M, the R-factor of the part of B orthogonal to B_star. The
+/// R-factor of this part equals R of (13) up to multiplication by an orthogonal matrix from the
+/// left, which changes no measurement. Computing the R-factor needs no basis E. If k_star = 0,
+/// there is no B_star, and the result is the R-factor of B.
 Mat measured(const Mat& B, const Mat& B_star, int threads) {
   const Index d = B.rows(), k = B.cols(), k_star = B_star.cols();
   const ConstMat star(B_star.data(), d, k_star);

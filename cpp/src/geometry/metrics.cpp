@@ -334,8 +334,8 @@ Vec Meter::tangents_by_cosines(const Mat& Z) const {
   const Vec all_sines = singular_values(off).cwiseMin(1.0);
   const Index known = std::min(count, all_sines.size());
   sines.head(known) = all_sines.head(known);
-  // The sines are in falling order, so the cosines are reversed into rising order, which is the
-  // order of the same angles.
+  // The sines are in falling order. The cosines are reversed into rising order, so that element i
+  // of the sines and element i of the cosines belong to the same angle.
   const Vec cosines = singular_values(top).head(count).reverse();
   Vec all(count);
   for (Index i = 0; i < count; ++i) {

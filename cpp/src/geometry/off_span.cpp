@@ -42,9 +42,9 @@ Mat add_frame(const Mat& T, const Mat& A, double rest, Sequence& draws) {
 }
 
 /// Appends rows (rows, k) to the stack, (18). When the stack is full, its rows are replaced by
-/// their R-factor, so the stack needs memory for kRows + k rows only, for any number of tasks. This
-/// replacement does not change the R-factor of all rows. Unlike a sum of A^T A, the R-factor does
-/// not square the condition number.
+/// their R-factor, so the stack needs memory for kRows + k rows only, for any number of tasks.
+/// Replacing rows by their R-factor does not change the R-factor of the whole stack. Unlike a sum
+/// of A^T A, the R-factor does not square the condition number.
 void RowStack::add(const Mat& A) {
   for (Index i = 0; i < A.rows(); ++i) {
     if (filled_ == rows_.rows()) fold();

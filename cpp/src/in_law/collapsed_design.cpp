@@ -286,7 +286,7 @@ bool CollapsedDesign::is_member(int slot, Group group) const {
 /// = Q R, the contribution is S C = Q (R C). Only R C is needed, since Q does not affect the
 /// distribution of (17), which has a Haar-distributed frame, or of (18). The S of all tasks of a
 /// panel are factored side by side. If the group has at least as many terms as S has rows, then S C
-/// has no more rows than R C and is returned instead.
+/// has no more rows than R C, and S C is returned instead of R C.
 CollapsedDesign::Factor CollapsedDesign::off_span(Group group) {
   const Index k = panel_.Z.cols(), D = panel_.shape.D;
   const bool frame = group == Group::frame;

@@ -85,8 +85,8 @@ SetShape explicit_rows(Index m, const SampleShape& shape, bool own_frame, Index 
   return set;
 }
 
-/// Reserves a place for the root of the chi-square of each row of student_t features. These places
-/// follow the numbers of all rows.
+/// Reserves a place for the root of the chi-square of each row of student_t features. The places of
+/// these roots follow the numbers of all rows.
 void add_radii(SetShape& set, double dof) {
   if (set.infinite) return;
   set.radii = set.numbers;
@@ -134,8 +134,8 @@ SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D) {
     add_radii(shape.outer, law.features.dof);
   }
   // Reserves one number for a combination of outer rows whose coefficients form a unit vector. The
-  // number is the length of the part of this combination off the frame, whose distribution is chi
-  // with rest - q degrees of freedom.
+  // number, a chi with rest - q degrees of freedom, is the length of the part of this combination
+  // off the frame.
   if (shape.beyond) {
     shape.outer.beyond = shape.outer.numbers++;
     shape.outer.roots.push_back({shape.outer.beyond, shape.rest - static_cast<double>(shape.q)});

@@ -81,9 +81,9 @@ template void take_block(const RowSource&, const double*, Index, Index, Index, I
 template double RowMaker::piece(Index, Index, Index, Index, double*) const;
 template double RowMaker::piece(Index, Index, Index, Index, float*) const;
 
-/// Makes one row of X at full dimension, (d,), for the bindings to return. This function multiplies
-/// the entries of the row by its radius, whereas sweeps multiply the row's element of X u by the
-/// radius.
+/// Makes one row of X at full dimension, (d,), for the bindings to return. feature_row() multiplies
+/// the entries of the row by its radius, whereas sweeps multiply the element of X u for the row by
+/// the radius.
 void feature_row(const RowMaker& maker, Index task, Index row, double* out) {
   const double squares = maker.piece(task, row, 0, maker.d, out);
   const double radius = maker.radius(task, row, squares);
@@ -94,9 +94,9 @@ void feature_row(const RowMaker& maker, Index task, Index row, double* out) {
 /// pool of samples that is drawn once. Each row has the coordinates of a sample in an orthonormal
 /// basis whose first D vectors are given; the other basis vectors span the parts of the samples
 /// orthogonal to these D vectors. Row i consists of D + i normals, the root of a chi-square with d
-/// - D - i degrees of freedom, and zeros. These are the rows of L = bartlett(N, d - D), and each
-/// row can be made without the rows above it. The row number may need more than 32 bits, so it
-/// takes two words of the counter.
+/// - D - i degrees of freedom, and zeros. Without its first D entries, row i is row i of L =
+/// bartlett(N, d - D), and it can be made without the rows above it. The row number may need more
+/// than 32 bits, so it takes two words of the counter.
 void pooled_row(const FeatureLaw& law, Key features, Key radii, Index row, double d, Index D,
                 Index columns, double* out) {
   const Index end = std::min(D + row + 1, columns);

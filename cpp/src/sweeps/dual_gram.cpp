@@ -81,9 +81,9 @@ struct Stripe {
 };
 
 /// Reads the next columns of all samples from a store: as many tiles of `most` columns as fit in
-/// kStoreBlockBytes, and at least one tile. In this way a store reads long pieces of every row, and
-/// reads each element once. The next stripe is requested in the same call, so that the store reads
-/// ahead.
+/// kStoreBlockBytes, and at least one tile. Reading several tiles at once lets the store read long
+/// pieces of every row, and read each element once. The next stripe is requested in the same call,
+/// so that the store reads ahead.
 template <class XScalar>
 Stripe<XScalar> next_stripe(const TaskSet<XScalar>& tasks, Index N, Index most, Index begin) {
   const Index tile_bytes = static_cast<Index>(sizeof(XScalar)) * N * most;
@@ -129,9 +129,9 @@ void add_sparse_products(const Rows<XScalar>& rows, Index d,
 /// needs. G is symmetric, so only blocks on and below the diagonal are computed; their transposes
 /// are the blocks above the diagonal. Inner products of two inner samples are computed only if the
 /// method reads them. For each tile of columns, the threads first convert the columns to double and
-/// scale them, and then compute the pairs of blocks. Both steps are divided among all threads. Each
-/// block of G is summed over the tiles in order, so the bits do not depend on the number of
-/// threads.
+/// scale them, and then compute the pairs of blocks. The conversion and the pairs of blocks are
+/// both divided among all threads. Each block of G is summed over the tiles in order, so the bits
+/// do not depend on the number of threads.
 template <class XScalar>
 DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int threads,
                         Cancel* cancel) {
@@ -153,8 +153,7 @@ DualGram make_dual_gram(const TaskSet<XScalar>& tasks, InnerProducts wanted, int
         pairs.emplace_back(a, b);
         continue;
       }
-      // A block on the diagonal is cut in two, so that a quarter of its products need not be
-      // computed.
+      // A block on the diagonal is cut in two, which saves a quarter of its inner products.
       const Index middle = a.begin + a.size() / 2;
       const Range low{a.begin, middle}, high{middle, a.end};
       for (const auto& part : {std::pair{low, low}, std::pair{high, low}, std::pair{high, high}}) {

@@ -197,8 +197,8 @@ class SparseSweeps {
     return {kSlowerOnB * entries * entry_, 0, entries * (copied_ ? kEntryBytes : 2 * waits_)};
   }
 
-  /// Returns whether X^T C is computed by a vector X^T s for each term of C. The second sweep
-  /// itself applies the same rule.
+  /// Returns whether X^T C is computed by a vector X^T s for each term of C. The rule is the one
+  /// that the second sweep itself applies.
   bool by_terms(double m, double terms) const {
     return 2 * terms < k_ && terms * work(m).of_a_term < work(m).of_rows;
   }
@@ -242,7 +242,7 @@ class SparseSweeps {
   }
 
   /// Returns the bytes of the sums of X^T C for all rows, without padding, or 0 if the sums are in
-  /// grad_B or are made by bands. These bytes are freed when the gradient is complete.
+  /// grad_B or are made by bands. The memory of these sums is freed when the gradient is complete.
   double released_bytes() const { return in_place_ || copied_ ? 0 : kDouble * d_ * k_; }
 
   /// Counts the numbers that are stored for the C of a set of m samples. If Factors stores C as

@@ -172,8 +172,8 @@ void combine(const std::vector<Part<XScalar>>& parts, Index k, Index row, Index 
 }  // namespace
 
 /// Returns the number of pieces of columns into which the first sweep cuts each of n tasks. The
-/// number depends on shapes alone, because the pieces determine the order of the sums and therefore
-/// the last bits.
+/// number of pieces depends on shapes alone, because the pieces determine the order of the sums and
+/// therefore the last bits.
 Index pieces_of(Index d, Index rows, Index n) {
   const Index by_size = rows * d / kPieceNumbers, least = ceil_div(kPieces, n);
   return std::clamp<Index>(std::max(by_size, least), 1, std::max<Index>(1, d / kLeastPiece));

@@ -18,8 +18,8 @@ namespace {
 /// tasks, some threads would wait long for others.
 constexpr Index kMany = 4;
 
-/// Number of columns of X that are multiplied by two vectors of residuals at a time. These columns
-/// of all rows of a set and of the two results stay in the L2 cache.
+/// Number of columns of X that are multiplied by two vectors of residuals at a time.
+/// kCombinedColumns elements of each row of a set, and of the two results, stay in the L2 cache.
 constexpr Index kCombinedColumns = 1024;
 
 /// Number of entries that are sampled to find the edges of the bands.
@@ -165,7 +165,7 @@ double* VectorDesign<XScalar>::scaled_of(int slot, Index task) {
 
 /// Calls body(task, number of threads that share the task) for the tasks of the panel. Each thread
 /// takes whole tasks if the tasks can be divided evenly or if there are many tasks; otherwise all
-/// threads share one task after another. Both ways give the same bits.
+/// threads share each task, one task after another. Both ways give the same bits.
 template <class XScalar>
 template <class Body>
 void VectorDesign<XScalar>::each_task(Body&& body) {
@@ -380,11 +380,11 @@ void VectorDesign<XScalar>::residuals(const Pass& task, Index begin, Index count
 }
 
 /// Makes one pass over a set of a task, (11): X u of a block of rows, the residuals, and then X^T r
-/// of the block while a cache still holds its rows. In this way X is read from memory once for both
-/// products. If X is in memory, X^T r of a block and X u of the next block are computed in one loop
-/// over the columns, so that reading the next block overlaps with arithmetic on rows in a cache.
-/// Every second loop takes the pieces of d in reverse order, because the last pieces of a block are
-/// still in an inner cache.
+/// of the block while a cache still holds its rows. X is thus read from memory once for both
+/// products, X u and X^T r. If X is in memory, X^T r of a block and X u of the next block are
+/// computed in one loop over the columns, so that reading the next block overlaps with arithmetic
+/// on rows in a cache. Every second loop takes the pieces of d in reverse order, because the last
+/// pieces of a block are still in an inner cache.
 template <class XScalar>
 void VectorDesign<XScalar>::pass(const Pass& task) {
   const Samples<XScalar>& set = *task.set;
@@ -505,8 +505,8 @@ void VectorDesign<XScalar>::project_rows(const Pass& task, const Rows& rows, Ind
   for (Index i = 0; rows.radii != nullptr && i < count * k; ++i) Z[i] *= rows.radii[i / k];
 }
 
-/// Generated rows have the responses X theta + z, but only z is stored, (12). Therefore -X theta is
-/// computed once, from U = -theta, and stored; from_features() adds it to the residuals.
+/// Generated rows have the responses X theta + z, but only z is stored, (12). -X theta is computed
+/// once, from U = -theta, and stored, and from_features() adds it to the residuals.
 template <class XScalar>
 void VectorDesign<XScalar>::keep_truth(const Pass& task, const Rows& rows, Index begin) {
   const double* u = scratch_.U_.get() + task.place * round_.d;
@@ -678,7 +678,7 @@ void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index mos
   if (slot != kNoSlot) pull_features(slot);
 }
 
-/// Computes the inner products of the vectors of two slots, (width,), which replace a . K b of (6)
+/// Computes the inner products of the vectors of two slots, (width,), which replace a^T K b of (6)
 /// and (9). Each inner product is a sum over the pieces of d in order.
 template <class XScalar>
 void VectorDesign<XScalar>::dot(int a, int b, double* dots) {

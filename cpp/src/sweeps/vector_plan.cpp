@@ -67,7 +67,7 @@ VectorPlan::VectorPlan(const Method& method, Index d_, Index k_, Index tasks, In
 /// panels need no synchronisation, but the tasks of several panels then compete for the caches, so
 /// panels of large tasks are shared. Panels of sparse tasks are also shared if there are few panels
 /// and their number is not a multiple of the number of threads, since the entries of each panel can
-/// be divided evenly among threads. Both choices give the same bits.
+/// be divided evenly among threads. The bits do not depend on this choice.
 Sharing sharing_of(const VectorPlan& plan, Index n, double task_bytes, bool sparse, int threads) {
   const Index panels = plan.panels(n);
   // If there are few panels and each has many entries, some threads would be idle, so all threads

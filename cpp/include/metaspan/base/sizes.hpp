@@ -49,16 +49,16 @@ constexpr double kPanelBytes = 1 << 25;
 constexpr double kUnevenBytes = 1 << 20;
 
 // A pass over X reads a few rows at a time, so that these rows are still in a cache when the pass
-// uses them a second time. It reads up to kNearBytes bytes at a time, which is half of an L2 cache.
-// If eight rows are longer than kNearBytes, a pass reads up to kFarBytes bytes, which is a thread's
-// share of the L3 cache. A thread that does not share its rows with other threads reads
-// kNearestBytes, or eight rows if these are longer, at a time.
+// uses them a second time. If eight rows fit in kNearBytes, a pass reads up to kNearBytes bytes at
+// a time, which is half of an L2 cache. If eight rows are longer than kNearBytes, a pass reads up
+// to kFarBytes bytes, which is a thread's share of the L3 cache. A thread that does not share its
+// rows with other threads reads kNearestBytes, or eight rows if these are longer, at a time.
 constexpr Index kNearestBytes = 1 << 16;
 constexpr Index kNearBytes = 1 << 19;
 constexpr Index kFarBytes = 13 << 19;
 
-// If data have at most the bytes below, the estimates assume that the data are still in a cache
-// when a sweep reads them again.
+// Limits in bytes. The estimates assume that data up to these limits are still in a cache when a
+// sweep reads the data again.
 constexpr double kKeptBytes = 1 << 24;        // data of all tasks, until the next round
 constexpr double kTaskBytes = 12 << 20;       // data of one task: a thread's share of the L3 cache
 constexpr double kTwoVectorsBytes = 1 << 23;  // u and X^T r, which sparse entries read at random

@@ -173,8 +173,8 @@ template <class Scalar>
 class Store {
  public:
   virtual ~Store() = default;
-  /// Returns the tasks that `now` requests, which stay valid until the next call. Also starts to
-  /// read what `next` requests. Throws the exception of a read that failed.
+  /// Returns the tasks that `now` requests, which stay valid until the next call. The call also
+  /// starts to read what `next` requests. Throws the exception of a read that failed.
   virtual TaskSet<Scalar>& read(const Request& now, const Request& next,
                                 const TaskSet<Scalar>& all) = 0;
 };

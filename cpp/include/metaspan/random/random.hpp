@@ -81,9 +81,9 @@ class Sequence {
 };
 
 /// Draws the Bartlett factor L of (16), for which L L^T is a Wishart matrix W_p(f, I). L (p, min(p,
-/// f)) is lower trapezoidal. Its diagonal entries satisfy L_jj^2 ~ chi^2_{f-j}, and its entries
-/// below the diagonal are standard normals. No array has f rows, so f may exceed the number of rows
-/// that fit in memory.
+/// f)) is lower trapezoidal. The diagonal entries of L satisfy L_jj^2 ~ chi^2_{f-j}, and the
+/// entries below the diagonal are standard normals. No array has f rows, so f may exceed the number
+/// of rows that fit in memory.
 Mat bartlett(Sequence& draws, Index p, double f);
 
 /// Draws n_taken distinct indices below n_all uniformly, in random order, by a partial Fisher-Yates

@@ -14,8 +14,8 @@ namespace metaspan {
 
 /// A Design, see design.hpp. The residual r_i depends on row x_i of X and on no other row. A pass
 /// therefore takes a few rows of X at a time, computes their residuals, and adds the products r_i
-/// x_i to X^T r while a cache still holds these rows. In this way a pass reads each row from memory
-/// only once. B is read piece by piece, and each piece serves all tasks of the panel.
+/// x_i to X^T r while a cache still holds these rows. Each row is read from memory only once in a
+/// pass. B is read piece by piece, and each piece serves all tasks of the panel.
 ///
 /// If `features` of the round is true, one pass over an inner set computes Z = X B, and all
 /// products of the inner loop are computed from Z, (6). If the vectors X^T r of the inner slots are
@@ -75,17 +75,18 @@ class VectorDesign {
     std::unique_ptr<double[]> vectors_;  // (inner slots, tasks, d)
     std::unique_ptr<double[]> U_;        // (tasks, d)  B V + terms
     std::vector<double> features_;       // (slots, k, width)
-    std::vector<double> parts_;          // (tasks, pieces, max(m, k)), k for sparse X, and with
-                                         // features at least k times the rows of a block of Z
-    std::vector<double> residuals_;      // (tasks, m)  r
-    std::vector<double> scaled_;         // (slots + 1, tasks, m), or (tasks, m) without features:
-                                         // r scaled for X^T r
-    std::vector<double> Z_;              // (tasks, m_in, k)  X B of the inner sets
-    std::vector<double> minus_truth_;    // (tasks, m_in)  -X theta of generated inner sets
-    std::vector<double> inner_radii_;    // (tasks, m_in)  of generated inner sets
-    std::unique_ptr<XScalar[]> made_;    // (tasks, generated rows of both sets, d)
-    std::vector<double> radii_;          // (tasks, generated rows of both sets)
-    Index made_in_ = 0, made_out_ = 0;   // generated rows held for a task, of each set
+    // The last axis of parts_ has k elements if X is sparse, and otherwise max(m, k). If `features`
+    // is true, the last axis has at least k times as many elements as a block of Z has rows.
+    std::vector<double> parts_;         // (tasks, pieces, elements)  sums of the pieces
+    std::vector<double> residuals_;     // (tasks, m)  r
+    std::vector<double> scaled_;        // (slots + 1, tasks, m), or (tasks, m) without features:
+                                        // r scaled for X^T r
+    std::vector<double> Z_;             // (tasks, m_in, k)  X B of the inner sets
+    std::vector<double> minus_truth_;   // (tasks, m_in)  -X theta of generated inner sets
+    std::vector<double> inner_radii_;   // (tasks, m_in)  of generated inner sets
+    std::unique_ptr<XScalar[]> made_;   // (tasks, generated rows of both sets, d)
+    std::vector<double> radii_;         // (tasks, generated rows of both sets)
+    Index made_in_ = 0, made_out_ = 0;  // generated rows held for a task, of each set
   };
 
   VectorDesign(const Round& round, const Panel& panel, Scratch& scratch);
