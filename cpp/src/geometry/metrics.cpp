@@ -301,8 +301,8 @@ double Meter::dist(const Mat& Z) {
 }
 
 /// Returns the tangents of all min(k, k_star) principal angles, the largest first. R has e rows, so
-/// at most e of the tangents are not zero. If B = 0, all angles count as right angles, as in dist(),
-/// since the span of B has no vector other than 0.
+/// at most e of the tangents are not zero. If B = 0, all angles count as right angles, as in
+/// dist(), since the span of B has no vector other than 0.
 Vec Meter::tangents(const Mat& Z) {
   if (Z.size() > 0 && (Z.array() == 0).all()) {
     return Vec::Constant(std::min(k_, k_star_), kInfinity);
