@@ -1,4 +1,4 @@
-r"""Types of the arguments and the results of the compiled core."""
+r"""Types of the values that the compiled core takes and returns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ F64 = NDArray[np.float64]
 
 
 class CoreMethod(NamedTuple):
-    """A method, described by its step sizes and by what its two loops do."""
+    """A method as the core sees it: its step sizes, and what its inner and outer loops do."""
 
     alpha: float
     beta: float  # outer step size of B
@@ -20,13 +20,13 @@ class CoreMethod(NamedTuple):
     exact: bool  # the gradient differentiates through the inner loop
     beta_head: float  # outer step size of w
     adapt_head: bool = True  # the inner loop moves w
-    contribution: int = 0  # 0: outer gradient; 1: inner moves, (25); 2: inner gradient, (27)
+    contribution: int = 0  # a task adds 0: outer gradient; 1: moves, (25); 2: inner gradient, (27)
     solves_head: bool = False  # the inner loop solves for the head, (26)
     penalty: float = 0.0  # lambda of (26)
 
 
 class MethodNeeds(TypedDict):
-    """What must be computed for the gradient of a method, (5)-(10)."""
+    """The quantities that a method needs for its gradient, (5)-(10)."""
 
     gram: bool  # K = X X^T, for inner steps after the first
     cross_gram: bool  # K' = X' X^T, if the inner loop moves B
@@ -53,7 +53,7 @@ class HeadLaw(NamedTuple):
 
 
 class SampleLaw(NamedTuple):
-    """Tasks with random samples."""
+    """How the samples of tasks are distributed."""
 
     d: float
     m_in: int  # 0: infinitely many
@@ -64,7 +64,7 @@ class SampleLaw(NamedTuple):
 
 
 class RoundSizes(NamedTuple):
-    """Sizes of a round, which determine its cost."""
+    """The sizes that determine the cost of a round."""
 
     n: int
     rows: int  # number of rows of [M; R], or of B
@@ -77,14 +77,14 @@ class RoundSizes(NamedTuple):
 
 
 class DataSizes(NamedTuple):
-    """Sizes of rounds on samples, on average over the tasks."""
+    """The sizes that determine the cost of a round on samples, as means over the tasks."""
 
     d: int
     k: int
     k_star: int
     n: int  # tasks of a round
     all_tasks: int  # tasks that rounds choose from
-    m_in: float  # samples per task
+    m_in: float  # inner samples per task
     m_out: float
     shared: bool  # inner and outer sets are the same samples
     number_bytes: int  # bytes of one entry of X
@@ -100,7 +100,7 @@ class DataSizes(NamedTuple):
 
 
 class Stage(TypedDict):
-    """A part of a round, whose arithmetic overlaps with its data traffic."""
+    """The work of one part of a round: the arithmetic, and the bytes that are read meanwhile."""
 
     features: float  # flops at the rate of X B; other work is converted to flops of equal time
     grams: float  # flops at the rate of X X^T
@@ -109,7 +109,7 @@ class Stage(TypedDict):
 
 
 class RouteCost(TypedDict):
-    """The cost of the rounds that the arrays engine computes by one route."""
+    """The cost of rounds of the arrays engine on one route."""
 
     setup: list[Stage]  # work before the first round
     round: list[Stage]  # work of a gradient
@@ -130,7 +130,7 @@ class RouteCost(TypedDict):
 
 
 class SampledCost(TypedDict):
-    """The cost of generating samples, in addition to the work of the vector route."""
+    """The cost of generating samples, which is added to the cost of the vector route."""
 
     vectors: float  # bytes of the vectors of length d
     rows: float  # bytes of generated rows
@@ -141,10 +141,11 @@ class SampledCost(TypedDict):
 
 
 class CoreData(NamedTuple):
-    """Arrays of a batch.
+    """The arrays of a batch of tasks.
 
-    A set is one array with a leading axis of tasks, or a sequence with one array per task; the X of
-    a task may be (starts, columns, values) of sparse rows. Absent outer sets are None.
+    The samples of all tasks are one array with a leading axis of tasks, or a sequence with one
+    array per task. If the rows of a task's X are sparse, X is a tuple (starts, columns, values). If
+    there are no outer samples, X_out and y_out are None.
     """
 
     X_in: Any  # X_in and X_out are None if there is a reader

@@ -1,4 +1,4 @@
-"""Loads the compiled core of the highest instruction-set level that was built and runs here."""
+"""Loads the compiled core at the highest built instruction-set level that this CPU supports."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -21,17 +21,17 @@ VARIABLE = "METASPAN_ISA"
 
 
 def choose_level(wanted: str | None, built: Sequence[str], supports: Callable[[str], bool]) -> str:
-    """Choose the level to load: `wanted`, or the highest level that was built and runs here.
+    """Choose the level to load: `wanted`, or else the highest built level that this CPU supports.
 
     Parameters
     ----------
     wanted : str or None
-        One of `LEVELS`, from the environment. None, empty or "auto": the highest that this CPU
-        supports.
+        One of `LEVELS`, from the environment. None, empty or "auto": the highest built level that
+        this CPU supports.
     built : sequence of str
         Levels that this installation was built for, lowest first.
     supports : callable
-        Says whether this CPU supports a level.
+        Function that takes the name of a level and says whether this CPU supports the level.
 
     Returns
     -------
@@ -41,8 +41,8 @@ def choose_level(wanted: str | None, built: Sequence[str], supports: Callable[[s
     Raises
     ------
     ImportError
-        If `wanted` is not a level, was not built or is not supported by this CPU; or, with no level
-        wanted, if this CPU supports none of `built`.
+        If `wanted` is not a level, was not built or is not supported by this CPU. Also if `wanted`
+        is None, empty or "auto", and this CPU supports none of the levels in `built`.
     """
     runs = [level for level in built if supports(level)]
     if wanted in (None, "", "auto"):
@@ -76,7 +76,8 @@ def _listed(names: Sequence[str]) -> str:
 if TYPE_CHECKING:
     from . import _core as core
 else:
-    # The probe comes before the core: an instruction that the CPU lacks would end the process.
+    # The CPU is tested before the core is loaded: an instruction that the CPU lacks would end the
+    # process.
     _level = choose_level(os.environ.get(VARIABLE), BUILT, _cpu.supports)
     try:
         core = import_module(f"._core_{_level.removeprefix('x86-64-')}", __package__)

@@ -1,1 +1,1 @@
-r"""Domain-independent helpers: checks of arguments, files, memory, signals, progress."""
+r"""General helpers for checks of arguments, files, memory, signals and the display of progress."""

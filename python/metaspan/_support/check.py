@@ -1,8 +1,8 @@
 r"""Checks of arguments before they reach compiled code.
 
-Every function returns the checked value, converted where its docstring says so. An error message is
-one sentence that names the argument, what was expected and what was given. A wrong kind or dtype
-raises TypeError; a wrong shape, value or memory layout raises ValueError.
+A check returns the checked value, converted to another type if the docstring of the check says so.
+An error message is one sentence that names the argument, what was expected and what was given. A
+wrong kind or dtype raises TypeError; a wrong shape, value or memory layout raises ValueError.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from .._load import core
 from . import cpus
 from .types import F64
 
-# Hint for a caller who passed the attribute `B` of a run in coordinates, which is None.
+# Hint for a caller who passed the attribute `B` of a result, which is None after a run in
+# coordinates.
 NO_B = ": a run in coordinates has no B at full size; use full_B() of its result"
 LONGEST_RANGE = 10**6  # longest range that is converted to an array
 PLAIN = {bool, int, float, complex, str, bytes, type(None)}
-"""Types of items that have neither a mask nor a unit."""
+"""Types whose values have neither a mask nor a unit."""
 
-# Each set holds synonyms: names of arguments of this package, and their names in other packages.
+# Each set holds synonyms: an argument's name in this package, and its names in other packages.
 ALIKE = [
     frozenset(group.split())
     for group in (
@@ -55,14 +56,15 @@ ALIKE = [
 Shape = tuple[int | str, ...]
 T = TypeVar("T")
 
-# Largest entry of |B^T B - I| that counts as rounding, for columns made orthonormal in a dtype.
+# Largest entry of |B^T B - I| that counts as rounding, by the dtype in which the columns of B were
+# made orthonormal.
 ORTHONORMAL_TOLERANCE = {np.dtype(np.float32): 1e-5, np.dtype(np.float64): 1e-10}
 
 
 def cache_check(check: Callable[..., T]) -> Callable[..., T]:
-    """Decorate a check, so that it runs once for arguments of equal values and types.
+    """Decorate a check so that it runs only once for arguments that have equal values and types.
 
-    Exceptions are not cached. Arguments that have no hash are checked every time.
+    Exceptions are not cached. If an argument has no hash, the check runs at every call.
     """
     cached = lru_cache(maxsize=128, typed=True)(check)
 
@@ -78,7 +80,7 @@ def cache_check(check: Callable[..., T]) -> Callable[..., T]:
 
 
 def show(value: object) -> str:
-    """Describe a rejected value in a short text."""
+    """Describe the value of a refused argument in a short text."""
     if isinstance(value, np.ndarray):
         if value.ndim == 0 and _hidden(value):
             return "a masked value"
@@ -93,13 +95,13 @@ def show(value: object) -> str:
 
 
 def words(names: Iterable[str], conjunction: str = "or") -> str:
-    """Join quoted names to a list in a sentence, such as "'a', 'b' or 'c'"."""
+    """Join quoted names as in a sentence, for example to "'a', 'b' or 'c'"."""
     quoted = [f"{name!r}" for name in names]
     return f" {conjunction} ".join([", ".join(quoted[:-1]), quoted[-1]] if quoted[1:] else quoted)
 
 
 def near(name: str, accepted: Iterable[str]) -> list[str]:
-    """Return the accepted names that a wrong one may mean: synonyms, or similar spellings."""
+    """Return the accepted names that a wrong name may mean: its synonyms, or a similar spelling."""
     names = [known for known in accepted if known != name]
     for group in ALIKE:
         if name in group and not group.isdisjoint(names):
@@ -108,13 +110,13 @@ def near(name: str, accepted: Iterable[str]) -> list[str]:
 
 
 def meant(name: str, accepted: Iterable[str]) -> str:
-    """Return a question that suggests accepted names close to `name`; empty if there is none."""
+    """Return a question that suggests the accepted names near `name`; "" if no name is near."""
     close = near(name, accepted)
     return f"did you mean {words(close)}?" if close else ""
 
 
 def integer(name: str, value: object, least: int = 0, most: int | None = None) -> int:
-    """Check an int or NumPy integer within bounds, and return an int; bool is refused."""
+    """Check that a value is an integer, not a bool, within bounds; return it as an int."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer; got {show(value)}")
     number = operator.index(value)
@@ -126,7 +128,7 @@ def integer(name: str, value: object, least: int = 0, most: int | None = None) -
 
 
 def real(name: str, value: object, least: float = 0.0, most: float = math.inf) -> float:
-    """Check a finite number within bounds, and return a float; bool is refused."""
+    """Check that a value is a finite number, not a bool, within bounds; return it as a float."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(
         value, (int, float, np.integer, np.floating)
     ):
@@ -143,14 +145,14 @@ def real(name: str, value: object, least: float = 0.0, most: float = math.inf) -
 
 
 def flag(name: str, value: object) -> bool:
-    """Check a value that must be True or False."""
+    """Check that a value is True or False."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False; got {show(value)}")
     return bool(value)
 
 
 def choice(name: str, value: object, accepted: Sequence[str]) -> str:
-    """Check a word that must be one of the accepted ones."""
+    """Check that a value is one of the accepted words."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be {words(accepted)}; got {show(value)}")
     if value not in accepted:
@@ -159,7 +161,7 @@ def choice(name: str, value: object, accepted: Sequence[str]) -> str:
 
 
 def path(name: str, value: object) -> str:
-    """Check a path, and return it as text with a leading ``~`` expanded to the user's home."""
+    """Check a path; return the path as text, with a leading ``~`` replaced by the home folder."""
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"{name} must be a path; got {show(value)}")
     text = os.fspath(value)
@@ -171,12 +173,12 @@ def path(name: str, value: object) -> str:
 
 
 def threads(value: object) -> int:
-    """Check a number of threads; None: the CPUs of this process, at most OpenMP's limit."""
+    """Check a number of threads; None means the CPUs of this process, at most OpenMP's limit."""
     return cpus.default_threads() if value is None else integer("threads", value, 1, 4096)
 
 
 def float_dtype(name: str, value: object) -> np.dtype[Any]:
-    """Check a dtype, type or name that must mean float32 or float64, and return the dtype."""
+    """Check that a dtype, a type or a name means float32 or float64; return the dtype."""
     try:
         dtype = np.dtype(value)  # type: ignore[call-overload]
     except (TypeError, ValueError):
@@ -188,7 +190,7 @@ def float_dtype(name: str, value: object) -> np.dtype[Any]:
 
 
 def shape(name: str, array: NDArray[Any], expected: Shape) -> None:
-    """Check a shape; letters in the expected shape stand for sizes that are free."""
+    """Check the shape of an array; a letter in the expected shape stands for any size."""
     fits = array.ndim == len(expected) and all(
         isinstance(want, str) or got == want
         for got, want in zip(array.shape, expected, strict=False)
@@ -199,22 +201,22 @@ def shape(name: str, array: NDArray[Any], expected: Shape) -> None:
 
 
 def _sizes(expected: Shape) -> list[int]:
-    """Return an expected shape for the core, with -1 for sizes that are free."""
-    # The bound makes sizes fit the core's integers; no array has 2^62 rows.
+    """Convert an expected shape for the core: a letter, which stands for any size, becomes -1."""
+    # Sizes are bounded so that they fit the core's integers; no array has 2^62 rows.
     return [-1 if isinstance(size, str) else min(size, 2**62) for size in expected]
 
 
 def _unit(value: object) -> object:
-    """Return the physical unit of a quantity; return None for any other value.
+    """Return the physical unit of a quantity; None if the value is not a quantity.
 
-    Libraries of quantities are not imported. A quantity is a value that has, itself or on its class
-    or dtype, an attribute `unit` or `units` other than None; this holds for Astropy, Pint, unyt and
-    quantities. Only the class and the dictionary of the object are searched, since pandas offers
-    the labels of a table as attributes too.
+    Libraries of quantities are not imported. A value is a quantity if the value, its class or its
+    dtype has an attribute `unit` or `units` that is not None; this is so in the libraries Astropy,
+    Pint, unyt and quantities. Attributes are looked up only in the class and in the dictionary of
+    the value, because the column labels of a table of pandas are attributes of the table too.
     """
     try:
         dtype = getattr(value, "dtype", None)
-    except Exception:  # such as the error of a closed dataset
+    except Exception:  # for example, a closed dataset raises an error
         dtype = None
     for owner in (value, dtype):
         for name in ("unit", "units"):
@@ -224,13 +226,13 @@ def _unit(value: object) -> object:
 
 
 def _hidden(array: NDArray[Any]) -> int:
-    """Count the values that are hidden by the mask of an array, if it has one."""
+    """Count the values that the mask of an array hides; 0 if the array has no mask."""
     mask = getattr(array, "mask", None)
     return int(np.count_nonzero(mask)) if isinstance(mask, (np.ndarray, np.bool_)) else 0
 
 
 def bare(name: str, value: Any, *, gaps: bool = False) -> Any:
-    """Remove a mask that hides nothing, without a copy; return other values unchanged.
+    """Remove a mask that hides no value, without a copy; return a value without a mask unchanged.
 
     A hidden value is a missing value: it raises ValueError, or becomes NaN if `gaps` is true. A
     quantity with a physical unit raises TypeError.
@@ -260,7 +262,7 @@ def bare(name: str, value: Any, *, gaps: bool = False) -> Any:
 
 
 def rectangular(name: str, value: ArrayLike, *, gaps: bool = False) -> NDArray[Any]:
-    """Convert an array_like to an array of any dtype; masked values become NaN with `gaps`."""
+    """Convert an array_like to an array of any dtype; if `gaps`, masked values become NaN."""
     if isinstance(value, range) and value[LONGEST_RANGE:]:  # ranges in files may be of any length
         raise ValueError(f"{name} must be an array; got {show(value)}")
     bare_value = bare(name, value, gaps=gaps)
@@ -274,14 +276,14 @@ def rectangular(name: str, value: ArrayLike, *, gaps: bool = False) -> NDArray[A
 
 
 def convert(value: Any) -> NDArray[Any]:
-    """Convert a value to an array that keeps the value's mask or unit."""
-    if hasattr(type(value), "__dask_graph__"):  # the conversion of Dask would drop a mask
+    """Convert a value to an array; the array keeps the mask or the unit of the value."""
+    if hasattr(type(value), "__dask_graph__"):  # Dask's own conversion would drop a mask
         value = value.compute()
     return np.asanyarray(value)
 
 
 def _items(name: str, value: Sequence[Any], gaps: bool) -> Sequence[Any]:
-    """Convert the items of a list if they may have masks or units, which NumPy would drop."""
+    """Convert the items of a list one by one if NumPy would drop their masks or units."""
     kinds = set(map(type, value))
     if kinds <= PLAIN or all(kind in PLAIN or issubclass(kind, np.generic) for kind in kinds):
         return value
@@ -311,7 +313,7 @@ def small(name: str, value: ArrayLike, expected: Shape) -> F64:
 
 
 def floats(name: str, value: object, dtype: np.dtype[Any] | None = None) -> NDArray[Any]:
-    """Check an aligned NumPy array of float32 or float64, or of one given dtype; no copy."""
+    """Check, without a copy, an aligned array of `dtype`; None stands for float32 or float64."""
     value = bare(name, value)
     if not isinstance(value, np.ndarray):
         hint = NO_B if value is None and name in ("B", "B0") else ""
@@ -337,7 +339,7 @@ def floats(name: str, value: object, dtype: np.dtype[Any] | None = None) -> NDAr
 def in_file(name: str, array: NDArray[Any]) -> bool:
     """Return whether an array is memory-mapped; raise ValueError if its file was truncated.
 
-    A read beyond the end of the file would end the process with a signal.
+    To read beyond the end of a truncated file would end the process with a signal.
     """
     owner: Any = array
     while owner is not None and getattr(owner, "_mmap", None) is None:
@@ -358,7 +360,7 @@ def in_file(name: str, array: NDArray[Any]) -> bool:
 def matrix(
     name: str, value: object, expected: Shape, dtype: np.dtype[Any] | None = None
 ) -> NDArray[Any]:
-    """Check a large C-contiguous matrix with one row per feature; no copy."""
+    """Check, without a copy, a large C-contiguous matrix that has one row per feature."""
     if dtype is None and core.is_plain_matrix(value, *_sizes(expected)):
         return value  # type: ignore[return-value]
     array = floats(name, value, dtype)
@@ -372,13 +374,13 @@ def matrix(
 
 
 def finite(name: str, array: NDArray[Any], workers: int, hint: str = "") -> None:
-    """Raise ValueError if there is a NaN or an infinity; reads the array once."""
+    """Raise ValueError if an array contains NaN or infinity; the array is read once."""
     if not core.all_finite(array, workers):
         raise ValueError(f"{name} must be finite; it holds a NaN or an infinity{hint}")
 
 
 def orthonormal(name: str, array: NDArray[Any], workers: int) -> None:
-    """Raise ValueError unless the columns are orthonormal, up to the rounding of the dtype."""
+    """Raise ValueError unless the columns of an array are orthonormal up to rounding."""
     deviation = core.deviation(array, workers)
     if not deviation <= ORTHONORMAL_TOLERANCE[array.dtype]:
         raise ValueError(
@@ -388,15 +390,16 @@ def orthonormal(name: str, array: NDArray[Any], workers: int) -> None:
 
 
 def lengths(name: str, coordinates: F64) -> None:
-    """Raise ValueError if the coordinates of B overflowed, which entries near 1e308 cause."""
+    """Raise ValueError if the coordinates of B overflowed, which entries of B near 1e308 cause."""
     if not np.isfinite(coordinates).all():
         raise ValueError(f"{name} must have columns of lengths that double precision holds")
 
 
 def full_rank(name: str, coordinates: F64) -> None:
-    """Raise ValueError unless B has full column rank, given its coordinates in a basis.
+    """Raise ValueError unless B has full column rank; `coordinates` are those of B in a basis.
 
-    Columns are scaled to equal length first, so that a short column counts as much as a long one.
+    First the columns are scaled to equal length, so that a short column counts as much as a long
+    column.
     """
     lengths(name, coordinates)
     length = np.abs(coordinates).max(axis=0, initial=0.0)
@@ -420,7 +423,7 @@ def rows(name: str, array: NDArray[Any]) -> None:
 def per_task(
     name: str, value: object, ndim: int, dtype: np.dtype[Any] | None
 ) -> NDArray[Any] | tuple[NDArray[Any], ...]:
-    """Check data of tasks: one array with a leading axis, or a list of one per task; no copy."""
+    """Check an array with an axis of tasks, or a list of arrays of tasks; arrays are not copied."""
     if not isinstance(value, (list, tuple)):
         array = floats(name, value, dtype)
         shape(name, array, ("n", "m", "d")[:ndim])
@@ -433,7 +436,7 @@ def per_task(
 
 
 def task(name: str, value: object, ndim: int, dtype: np.dtype[Any] | None) -> NDArray[Any]:
-    """Check the data of one task, which have `ndim` - 1 axes; no copy."""
+    """Check, without a copy, the array of one task, which has `ndim` - 1 axes."""
     array = floats(name, value, dtype)
     shape(name, array, ("m", "d")[: ndim - 1])
     rows(name, array)

@@ -1,4 +1,4 @@
-r"""The number of CPUs of this process, from its affinity mask and the quota of its container."""
+r"""Counts the CPUs that this process may use, by its affinity mask and its container's quota."""
 
 from __future__ import annotations
 
@@ -17,31 +17,32 @@ MOUNT = re.compile(r"\S+ \S+ \S+ (\S+) (\S+) .*- (cgroup2?) \S+ (\S+)")
 
 
 def available() -> int:
-    """Return the number of CPUs in the affinity mask, or a smaller number that a quota allows."""
+    """Return the number of CPUs in the affinity mask, or the quota in CPUs if that is smaller."""
     return min(core.available_cpus(), _whole_quota())
 
 
 def default_threads() -> int:
-    """Return the default number of threads: at most the limit of OpenMP or threadpoolctl."""
+    """Return the number of CPUs, or the limit of OpenMP or threadpoolctl if it is smaller."""
     return min(core.default_threads(), _whole_quota())
 
 
 @cache
 def _whole_quota() -> int:
-    """Return the quota in whole CPUs, rounded up; it is read once per process."""
+    """Return the quota rounded up to whole CPUs; the quota is read once per process."""
     return max(1, math.ceil(min(quota(), 2**20)))
 
 
 def quota() -> float:
-    """Return the CPUs that the control groups of this process allow; infinity without a limit.
+    """Return the number of CPUs that the control groups allow; infinity if there is no limit.
 
-    The limit of a group holds for all groups within it, so the smallest limit counts.
+    The limit of a control group also holds for all groups within that group, so the smallest of all
+    limits is returned.
     """
     return min((_quota_of(folder) for folder in _group_folders()), default=math.inf)
 
 
 def _quota_of(folder: Path) -> float:
-    """Return the quota of one control group, of version 2 or 1, in CPUs."""
+    """Return, in CPUs, the quota of one control group; the group may be of version 1 or 2."""
     try:
         if (limit := folder / "cpu.max").exists():
             time, period = limit.read_text().split()
@@ -78,7 +79,7 @@ def _group_folders() -> Iterator[Path]:
 
 
 def _upwards(top: Path, root: str, path: str) -> Iterator[Path]:
-    """Yield the folders from a group's own up to `top`, where the group `root` is mounted."""
+    """Yield the folder of a group and all folders above it up to `top`, the folder of `root`."""
     inside = Path(path)
     try:
         folder = top / inside.relative_to(root)
@@ -91,5 +92,5 @@ def _upwards(top: Path, root: str, path: str) -> Iterator[Path]:
 
 
 def _unescape(field: str) -> str:
-    """Decode a field of mountinfo, which writes spaces and other characters as octal escapes."""
+    """Replace the octal escapes in a field of mountinfo, such as that of a space, by characters."""
     return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), field)

@@ -1,4 +1,4 @@
-r"""Reads and writes the package's files: npz archives without pickles, with a JSON document."""
+r"""Reads and writes the package's files: npz archives, free of pickles, of JSON and arrays."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from . import memory
 
 VERSION = 1
 DOCUMENT = "metaspan"
-DTYPES = (np.uint8, np.int64, np.float32, np.float64)  # dtypes that arrays in files may have
+DTYPES = (np.uint8, np.int64, np.float32, np.float64)  # the dtypes of arrays in files
 CHUNK = 2**20  # bytes that are copied at a time
 LONGEST_NAME = 50  # most letters of the target, and of the machine, in a temporary name
 
@@ -35,7 +35,7 @@ def write(
     document: Mapping[str, Any],
     arrays: Mapping[str, NDArray[Any]],
 ) -> None:
-    """Write a document and arrays to a file, which is replaced atomically."""
+    """Write a document and arrays to a file; an existing file is replaced atomically."""
     head = {"format": kind, "version": VERSION, "written_by": core.build_info()["version"]}
     text = json.dumps({**head, **document}).encode()
     members: dict[str, Any] = {DOCUMENT: np.frombuffer(text, np.uint8), **arrays}
@@ -44,7 +44,7 @@ def write(
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write bytes to a file, which is replaced atomically."""
+    """Write bytes to a file; an existing file is replaced atomically."""
     with _open_replacement(path) as file:
         file.write(content)
 
@@ -53,9 +53,9 @@ def replace(path: Path, content: bytes) -> None:
 def _open_replacement(target: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file, which replaces the target once the file is complete and on the disk.
 
-    If the target is a symbolic link, the file that it leads to is replaced. Permissions are kept. A
-    target that is not a regular file, such as a pipe, is written directly. An OSError names the
-    target.
+    If the target is a symbolic link, the file that it leads to is replaced. The new file has the
+    permissions of the file that it replaces. If the target exists but is not a regular file (a
+    pipe, for example), the target itself is opened. If writing fails, an OSError names the target.
     """
     renamed = target.is_file() or not target.exists()
     try:
@@ -68,12 +68,13 @@ def _open_replacement(target: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _open_temporary(target: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file in the folder of the target, and rename it at the end."""
+    """Open a temporary file in the folder of the target; at the end, rename it to the target."""
     if target.is_symlink():
         target = Path(os.path.realpath(target))
         if target.is_symlink():
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-    # The name contains thread and machine, because several may write the same target.
+    # The name of the temporary file contains the machine and the thread, because several machines
+    # or threads may write to the same target.
     thread = f"{platform.node()[:LONGEST_NAME]}.{threading.get_native_id()}"
     beside = target.with_name(f".{target.name[:LONGEST_NAME]}.{thread}.part")
     try:
@@ -90,7 +91,7 @@ def _open_temporary(target: Path) -> Iterator[IO[bytes]]:
 
 
 def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read the document and the arrays of a file; raise ValueError unless it is of this kind.
+    """Read the document and the arrays of a file; raise ValueError unless the file is a `kind`.
 
     No allocation exceeds the size of the file or the available memory, even if the file is damaged.
     """
@@ -125,14 +126,14 @@ def name_file_in_errors(what: str) -> Iterator[None]:
 
 
 def shorten(value: object) -> str:
-    """Describe a value from a file, or an error, in a short text on one line."""
+    """Describe an error, or a value that was read from a file, in a short text on one line."""
     plain = isinstance(value, (ValueError, OSError, zipfile.BadZipFile))
     text = " ".join((str(value) if plain or isinstance(value, str) else repr(value)).split())
     return text if len(text) <= 150 else f"{text[:147]}..."
 
 
 def parse(content: str | bytes) -> Any:
-    """Parse JSON; raise ValueError for repeated names, and for NaN and infinity."""
+    """Parse JSON; raise ValueError if a name is repeated or a number is NaN or infinite."""
     return DECODER.decode(content if isinstance(content, str) else content.decode())
 
 
@@ -194,7 +195,7 @@ def _read_array(member: IO[bytes], size: int) -> NDArray[Any]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a renaming in a folder survive a crash, on systems that can synchronise folders."""
+    """Write a folder's entries to the disk if possible, so that a renaming survives a crash."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:

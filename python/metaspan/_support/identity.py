@@ -26,14 +26,15 @@ LONGEST_NAME = 200  # characters of the arguments in the name of a partial
 # Attributes of a class that do not affect what its objects compute.
 SILENT = (
     *("__module__", "__doc__", "__dict__", "__weakref__", "__qualname__", "__annotations__"),
-    *("__annotate__", "__annotate_func__"),  # functions that make annotations, from Python 3.14
+    *("__annotate__", "__annotate_func__"),  # since Python 3.14: functions that compute annotations
 )
-# The flag of code that has a docstring, from Python 3.13; unused before.
+# Python 3.13 and later set this flag in the code of a function that has a docstring. Earlier
+# versions do not use this bit.
 HAS_DOCSTRING = 0x4000000
 
 
 def name_of(function: object) -> str:
-    """Return the module and qualified name of a callable, with the arguments of a partial."""
+    """Return the module and qualified name of a callable; for a partial, add its arguments."""
     if isinstance(function, functools.partial):
         return f"functools.partial({name_of(function.func)}, {arguments_of(function)})"
     named = function if hasattr(function, "__qualname__") else type(function)
@@ -61,10 +62,11 @@ def contents(function: object) -> str:
     -------
     str
         The hash. Callables with equal parts have equal hashes, in any process that runs this minor
-        version of Python. The parts are, recursively: the bytecode, defaults and closure of a
-        function, and the global values and functions of its own module that it reads; the arguments
-        of a partial; the state of an object and the methods of its class. Modules, classes, and
-        functions of other modules that the code refers to are hashed by their names.
+        version of Python. The parts of a function are its bytecode, its defaults, its closure, and
+        the globals of its own module that it reads. The parts of a partial are its function and its
+        arguments. The parts of an object are its state and the methods of its class. The parts of a
+        part are hashed too. If a function refers to a module, or to a class or a function of
+        another module, only the name of the module, class or function is hashed.
 
     Raises
     ------
@@ -92,18 +94,18 @@ def digest(array: NDArray[Any]) -> str:
 
 
 class _Untellable(TypeError):
-    """Raised for a part that has no content to hash; the message describes the part."""
+    """Raised for a part of a callable that cannot be hashed; the message describes the part."""
 
 
 class _Walk:
-    """One traversal of a callable's parts, which visits every function and object once."""
+    """Visits every function and object among the parts of a callable once."""
 
     def __init__(self) -> None:
         self._seen: dict[int, tuple[int, object]] = {}  # keeps objects alive: no id is reused
         self._open: list[object] = []  # containers around the current part
 
     def root(self, function: object) -> Any:
-        """Return the tree of the callable itself; the tree of an object includes its class."""
+        """Return the tree of the whole callable; the tree of an object includes its class."""
         if isinstance(function, types.MethodType):
             bound = function.__self__
             kind = bound if isinstance(bound, type) else type(bound)
@@ -116,7 +118,7 @@ class _Walk:
         return [self.part(function), self._class(type(function))]
 
     def part(self, value: object) -> Any:
-        """Return the JSON tree of a value; trees are equal only for equal contents."""
+        """Return a JSON tree of a value; two trees are equal only if the contents are equal."""
         if isinstance(value, (*NUMBERS, *NAMED)):
             return _atom(value)
         if type(value) is np.ndarray and not value.dtype.hasobject:
@@ -163,7 +165,7 @@ class _Walk:
         ]
 
     def _global(self, value: object, module: str | None) -> Any:
-        """Return the tree of a global value that a function of a module reads."""
+        """Return the tree of the value of a global that a function in `module` reads."""
         inside = getattr(value, "__module__", None) == module
         if isinstance(value, types.FunctionType) and not inside:
             return ["function", name_of(value)]
@@ -173,7 +175,7 @@ class _Walk:
         return self.part(value)
 
     def _code(self, code: types.CodeType) -> list[Any]:
-        """Return the tree of bytecode, without its docstring and its position in a file."""
+        """Return the tree of a code object, which leaves out the docstring and the line numbers."""
         steps = [
             [step.opname, self._constant(step.argval)]
             if step.opcode in dis.hasconst
@@ -186,11 +188,11 @@ class _Walk:
         return [steps, table.hex(), list(code.co_varnames), counts]
 
     def _constant(self, value: object) -> Any:
-        """Return the tree of a constant of bytecode, which may be the code of an inner function."""
+        """Return the tree of a constant in bytecode; a constant may be an inner function's code."""
         return self._code(value) if isinstance(value, types.CodeType) else self.part(value)
 
     def _class(self, kind: type) -> Any:
-        """Return the tree of a class: its functions and data, and its bases in the same module."""
+        """Return the tree of a class: its functions, its data, and its bases in the same module."""
         if not kind.__flags__ & HEAP_TYPE:
             return ["class", name_of(kind)]
         members: list[Any] = []
@@ -207,13 +209,13 @@ class _Walk:
         return ["class", name_of(kind), members, bases]
 
     def _object(self, value: object) -> Any:
-        """Return the tree of an object, made of the parts from which pickle would rebuild it."""
+        """Return the tree of an object: the parts from which pickle would rebuild the object."""
         registered = copyreg.dispatch_table.get(type(value))
         try:
             reduced: Any = registered(value) if registered else value.__reduce_ex__(4)
         except Exception:
             raise _Untellable(f"an object of {name_of(type(value))}") from None
-        if isinstance(reduced, str):  # the name of a global, which may wrap a function
+        if isinstance(reduced, str):  # the name of a global object, which may wrap a function
             wrapped = getattr(value, "__wrapped__", None)
             return ["global", type(value).__module__, reduced, self.part(wrapped)]
         maker, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
@@ -230,7 +232,7 @@ DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
 
 def _atom(value: Any) -> Any:
-    """Return the tree of a number, text, class or module; a NumPy double counts as a float."""
+    """Return the tree of a number, text, class or module; np.float64 counts as float."""
     if isinstance(value, NAMED):
         return ["named", name_of(value) if isinstance(value, type) else value.__name__]
     if isinstance(value, (np.bool_, np.int64, np.float64)):
@@ -248,7 +250,7 @@ def _describe(value: object) -> str:
 
 
 def _cell_contents(cell: types.CellType) -> list[object]:
-    """Return a list with the content of a closure's cell; an empty cell gives an empty list."""
+    """Return a list with the one object in a closure's cell; an empty list if the cell is empty."""
     try:
         return [cell.cell_contents]
     except ValueError:
@@ -256,7 +258,7 @@ def _cell_contents(cell: types.CellType) -> list[object]:
 
 
 def _globals_read(code: types.CodeType) -> set[str]:
-    """Return the names of globals that bytecode reads, inner functions included."""
+    """Return the names of the globals that a code object and its inner functions read."""
     names = {
         step.argval
         for step in dis.get_instructions(code)
@@ -267,7 +269,7 @@ def _globals_read(code: types.CodeType) -> set[str]:
 
 
 def _unwrap(member: object) -> object:
-    """Return the functions of a property, a static method or a class method."""
+    """Return the functions of a property, static or class method, or any other member itself."""
     if isinstance(member, property):
         return [member.fget, member.fset, member.fdel]
     if isinstance(member, functools.cached_property):

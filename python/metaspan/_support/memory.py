@@ -1,4 +1,4 @@
-r"""Available memory, which is checked before arrays of size d are allocated."""
+r"""Checks how much memory is available, before arrays with d rows are allocated."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 CGROUP = Path("/sys/fs/cgroup")
-ASSUMED = 2**20  # bytes assumed to be available: to use them is faster than to ask
+ASSUMED = 2**20  # requests up to this number of bytes are not checked: a check takes longer
 
 
 def available_bytes() -> int | None:
-    """Return the bytes that can be allocated without swapping; None if this is unknown."""
+    """Return the number of bytes that can be allocated without swapping; None if unknown."""
     limits = [limit for limit in (_of_machine(), _of_group()) if limit is not None]
     return min(limits, default=None)
 
 
 def require(what: str, count: int) -> None:
-    """Raise MemoryError if fewer than `count` bytes are available; `what` names what needs them."""
+    """Raise MemoryError unless `count` bytes are available; the message begins with `what`."""
     if count <= ASSUMED:
         return
     free = available_bytes()
@@ -33,18 +33,18 @@ def require(what: str, count: int) -> None:
 
 
 class Arena:
-    """A buffer that is reused, since touching new memory takes as long as reading data into it."""
+    """A buffer that is reused, because the first use of new memory is as slow as a read of data."""
 
     def __init__(self) -> None:
         self._memory = np.empty(0, np.uint8)
         self._used = 0
 
     def __reduce__(self) -> tuple[type[Arena], tuple[()]]:
-        """Copy or pickle the arena without its memory."""
+        """Make copies and pickles of an arena that have an empty buffer."""
         return Arena, ()
 
     def begin(self, size: int) -> None:
-        """Make room for `size` bytes; arrays that were taken before become invalid."""
+        """Make room for `size` bytes; the arrays that `take` returned before become invalid."""
         if size > self._memory.size:
             self._memory = np.empty(size, np.uint8)
         self._used = 0
@@ -70,7 +70,7 @@ def _of_machine() -> int | None:
 
 
 def _of_group() -> int | None:
-    """Return the bytes left to the process by its control group; None if the group has no limit."""
+    """Return how many bytes the control group still allows; None if the group has no limit."""
     try:
         limit = int((CGROUP / "memory.max").read_text())
         return max(0, limit - int((CGROUP / "memory.current").read_text()))

@@ -1,4 +1,4 @@
-r"""Places labels that would overlap."""
+r"""Moves apart labels that would overlap."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ def spread(places: Sequence[float], apart: float) -> list[float]:
     Returns
     -------
     list of float
-        The places nearest to the wanted ones, by least squares, among those that keep the distance.
+        The places that keep the distance `apart` and minimise the sum of squared moves.
 
     Examples
     --------
     >>> spread([0.0, 1.0, 9.0], apart=2.0)
     [-0.5, 1.5, 9.0]
     """
-    # With i * apart subtracted from place i, the places must not descend. This is isotonic
-    # regression, which is computed by pooling adjacent violators. A pool is a mean and the number
-    # of places that it averages.
+    # After i * apart is subtracted from place i, the places must not descend. The nearest ascending
+    # places by least squares are an isotonic regression, and pooling adjacent violators computes
+    # them. A pool is a list of two numbers: the mean of some places, and the number of these
+    # places.
     pools: list[list[float]] = []
     for i, place in enumerate(places):
         pools.append([place - i * apart, 1.0])

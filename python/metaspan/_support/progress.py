@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Errors that `sys.stderr` may raise when it is used, since it can be None, closed, or any object.
+# Errors that a use of `sys.stderr` may raise: `sys.stderr` can be None, closed, or any object.
 NO_STREAM = (AttributeError, OSError, TypeError, ValueError)
 
 
@@ -23,7 +23,7 @@ def on_terminal() -> bool:
 def reporter(
     progress: bool | Callable[[int, int], object], done: int, total: int
 ) -> Iterator[Callable[[int], object]]:
-    """Yield a function that passes the number of rounds done to a bar, `progress` or nothing."""
+    """Yield a function that takes the number of rounds done, for a bar or for `progress`."""
     if callable(progress):
         yield lambda finished: progress(finished, total)
         return
@@ -36,7 +36,7 @@ def reporter(
 
 
 def terminal_bar(total: int, done: int = 0, **looks: Any) -> Any:
-    """Open a bar of tqdm; return None unless standard error is a terminal and tqdm is installed."""
+    """Open tqdm's bar; return None if standard error is no terminal or tqdm is not installed."""
     if not on_terminal():
         return None
     try:

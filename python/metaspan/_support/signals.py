@@ -1,4 +1,4 @@
-r"""Defers signals in critical blocks, and separates errors of handlers from those of a run."""
+r"""Defers signals in critical blocks; distinguishes exceptions of signal handlers from errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _raised: list[BaseException] = []  # exceptions of signal handlers in blocks of 
 
 @contextmanager
 def defer_interrupts() -> Iterator[None]:
-    """Defer the handlers of all signals until the block ends; a no-op outside the main thread."""
+    """Defer all signal handlers until the block ends; outside the main thread, do nothing."""
     deferred = _Deferred(_handlers())
     try:
         deferred.install()
@@ -34,11 +34,11 @@ def defer_interrupts() -> Iterator[None]:
 
 @contextmanager
 def mark_handlers() -> Iterator[None]:
-    """Remember exceptions of signal handlers in the block, for `reraise_signal`.
+    """Record the exceptions that signal handlers raise in the block, for `reraise_signal`.
 
-    If such an exception causes the block to fail, it is raised in place of the block's own error.
-    Python's handler of Ctrl-C is left alone, since no code mistakes a KeyboardInterrupt for a
-    failure.
+    If an exception of a signal handler makes the block fail, that exception is raised in place of
+    the block's own error. Exceptions of Python's own handler of Ctrl-C are not recorded: this
+    handler raises KeyboardInterrupt, which no code mistakes for the failure of a run.
     """
     handlers = {
         number: handler
@@ -59,10 +59,10 @@ def mark_handlers() -> Iterator[None]:
 
 
 def reraise_signal(error: BaseException) -> None:
-    """Raise the signal handler's exception that caused `error`, if one did.
+    """Raise the exception of a signal handler that caused `error`; return if there is none.
 
-    Code that handles any exception as the failure of a run must call this first: a run does not
-    fail because a signal arrives while it is running.
+    Code that treats every exception as the failure of a run must call `reraise_signal` first,
+    because a run does not fail when a signal arrives.
     """
     seen = set[int]()
     cause: BaseException | None = error
@@ -74,7 +74,7 @@ def reraise_signal(error: BaseException) -> None:
 
 
 class _Replacement:
-    """Replaces signal handlers and calls them: one that is never removed does no harm."""
+    """Replaces signal handlers and calls the replaced handlers, so it may stay installed."""
 
     def __init__(self, handlers: dict[int, Handler]) -> None:
         self.handlers = handlers
@@ -93,7 +93,7 @@ class _Replacement:
 
 
 class _Deferred(_Replacement):
-    """Remembers signals instead of handling them while `waiting` is true."""
+    """Records signals while `waiting` is true, and otherwise calls the replaced handlers."""
 
     def __init__(self, handlers: dict[int, Handler]) -> None:
         super().__init__(handlers)
@@ -108,7 +108,7 @@ class _Deferred(_Replacement):
 
 
 class _Marking(_Replacement):
-    """Remembers the exceptions of the handlers that it calls."""
+    """Calls the replaced handlers and records the exceptions that they raise."""
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         try:
@@ -119,13 +119,13 @@ class _Marking(_Replacement):
 
 
 def _handlers() -> dict[int, Handler]:
-    """Return the signal handlers that are functions; an empty dict outside the main thread.
+    """Return the signal handlers that can be called; an empty dict outside the main thread.
 
     Only the main thread can set handlers.
     """
     if threading.current_thread() is not threading.main_thread():
         return {}
-    # signal.getsignal would convert each answer to an enumeration, which takes a microsecond for
-    # each of 64 signals.
+    # `_signal.getsignal` is used, because `signal.getsignal` also converts its result to an
+    # enumeration, which takes a microsecond for each of 64 signals.
     handlers = {number: getsignal(number) for number in NUMBERS}
     return {number: handler for number, handler in handlers.items() if callable(handler)}
