@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("metaspan: interrupted; finished work is kept", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of the pipe has ended. Later writes, such as the flush at exit, must not fail.
+        # The program that reads the pipe has ended. Later writes, such as the flush at exit, must
+        # not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, ImportError, OSError, BrokenExecutor) as error:
@@ -137,7 +138,7 @@ def _reproduce(chosen: argparse.Namespace) -> int:
 
 
 class _Lines:
-    """Stands in for the progress bar without a terminal: prints a line for each finished panel."""
+    """Replaces the progress bar where there is no terminal: prints a line per finished panel."""
 
     def update(self) -> None: ...
 

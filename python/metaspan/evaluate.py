@@ -1,4 +1,4 @@
-r"""Excess risks on new tasks, of adapted learners and of regressions on features."""
+r"""Computes excess risks on new tasks for the adapted learner and for regressions on features."""
 
 from __future__ import annotations
 
@@ -37,12 +37,14 @@ class Risk:
     Parameters
     ----------
     mean : float
-        Mean over tasks and samples; infinite if the expected risk or a sampled risk is infinite.
+        Mean of the excess risk over tasks and samples; infinite if the expected risk or a sampled
+        risk is infinite.
     standard_error : float
         Standard error of the mean; 0 if the mean is exact, and infinite if sampled risks overflow.
-        For fixed heads this error is too large, since it treats the heads as drawn at random.
+        If the heads are fixed, the standard error is too large, because its formula treats the
+        heads as drawn at random.
     exact : bool
-        Whether the mean comes from a closed form; otherwise it is an average over sampled tasks.
+        True if `mean` comes from a closed form, false if `mean` is an average over sampled tasks.
     """
 
     mean: float
@@ -60,17 +62,19 @@ class Evaluation:
     Parameters
     ----------
     adapted : Risk
-        The estimate of the method's inner loop, started from (B, w).
+        Excess risk of the estimate that the method's inner loop computes from (B, w).
     least_squares, ridge : Risk
-        Regression on the learned features, `X B`.
+        Excess risks of least squares and of ridge regression on the learned features `X B`.
     oracle_least_squares, oracle_ridge : Risk
-        Regression on the true features, `X B_star`.
+        Excess risks of least squares and of ridge regression on the true features `X B_star`.
     single_task_ridge : Risk
-        Ridge regression on `X` itself, with all d features.
+        Excess risk of ridge regression on all d features, `X`.
     penalties : mapping of str to float
-        The penalty :math:`\lambda` of every ridge regression, by the name of its field.
+        The penalty :math:`\lambda` of each ridge regression; the keys are the names of the fields
+        above.
     m, n : int
-        Number of samples per task, and number of tasks drawn for learners without a closed form.
+        Number of samples per task, and number of tasks over which the risks without a closed form
+        are averaged.
     """
 
     adapted: Risk
@@ -90,7 +94,7 @@ class Evaluation:
 
     @property
     def standard_error(self) -> float:
-        """Standard error of the adapted learner's mean; 0 if it is exact."""
+        """Standard error of the adapted learner's mean excess risk; 0 if this mean is exact."""
         return self.adapted.standard_error
 
     def __str__(self) -> str:
@@ -114,36 +118,38 @@ def evaluate(
     threads: int | None = None,
     **steps: float,
 ) -> Evaluation:
-    r"""Compute the excess risk of a representation on new tasks of m samples, and of baselines.
+    r"""Compute the excess risks of a representation and of baselines on new tasks of m samples.
 
     The excess risk of an estimate :math:`\hat\theta` from m samples of a task is
 
     .. math:: \tfrac12 \, E \, \| \hat\theta(X, y) - \theta \|^2, \qquad y = X \theta + z,
 
     that is, the population loss (1) of the estimate minus the smallest possible loss, which is half
-    the noise variance. Features are Gaussian with :math:`E x x^\top = I`, in the samples and in the
-    risk. The learners are the method's inner loop (2) from (B, w), :math:`\hat\theta = B_J w_J`;
-    least squares (of minimum norm) and ridge regression on the features `X B`; least squares and
-    ridge regression on `X B_star`; and ridge regression on `X`.
+    the noise variance. Features are Gaussian with :math:`E x x^\top = I`, both in the m samples and
+    in the population loss. There are six learners. The adapted learner is the method's inner loop
+    (2) from (B, w), with the estimate :math:`\hat\theta = B_J w_J`. Least squares (of minimum norm)
+    and ridge regression are applied to the features `X B` and to `X B_star`. The sixth learner is
+    ridge regression on `X`.
 
     Parameters
     ----------
     B : ndarray of shape (d, k), float32 or float64, or pair of array_like (M, R)
-        Representation, C-contiguous, which requires that `tasks.B_star` is an array; or the
-        coordinates (13) of a representation, of shapes (k_star, k) and (e, k), such as
-        ``state[:2]`` of a `Result`.
+        Representation. A C-contiguous array (d, k) requires that `tasks.B_star` is an array too. A
+        pair (M, R) holds the coordinates (13) of the representation, of shapes (k_star, k) and (e,
+        k), such as ``state[:2]`` of a `Result`.
     w : array_like of shape (k,)
         Head.
     tasks : LinearTasks
         The distribution of the new tasks, with Gaussian features and without a spectrum.
     method : ANIL, MAML, another method, or str
-        The method, or its name. Without inner steps the adapted learner is `B w`.
+        The method, or its name. If the method has no inner steps, the adapted learner estimates `B
+        w`.
     m : int
         Samples per task.
     n : int
-        Number of tasks to draw for learners without a closed form, at least 2. Each of N fixed
-        heads serves floor(n / N) tasks; the remaining tasks choose heads at random, without
-        replacement.
+        Number of tasks to draw for learners without a closed form, at least 2. If `tasks` has N
+        fixed heads, each of them is the head of floor(n / N) tasks. The remaining tasks have
+        distinct heads, chosen at random from the N heads.
     seed : int
         Key of the random numbers of the new tasks; training uses other random numbers.
     ridge : float or None
@@ -156,18 +162,20 @@ def evaluate(
 
         where the expectations are over the distribution of the tasks, and :math:`\theta_\parallel`
         and :math:`\theta_\perp` are the parts of :math:`\theta` in the span of `B` and orthogonal
-        to it. For `B_star` and heads from N(0, I) this penalty is Bayes-optimal. If there is no
-        noise and :math:`\theta_\perp = 0`, the penalty is 0, that is, least squares of minimum
-        norm.
+        to it. For regression on `X B_star` with heads from N(0, I), the default penalty is
+        Bayes-optimal. If there is no noise and :math:`\theta_\perp = 0`, the default penalty is 0,
+        and ridge regression is then least squares of minimum norm.
     threads : int or None
-        Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
+        Number of threads; None: the CPUs that this process may use. The results have the same bits
+        for any number of threads.
     **steps : float
-        Settings of a method given by name, such as ``alpha``, ``beta`` and ``inner_steps``.
+        Settings such as ``alpha``, ``beta`` and ``inner_steps``, if `method` is the name of a
+        method.
 
     Returns
     -------
     Evaluation
-        The mean excess risk of each learner and its standard error; prints as a table.
+        The mean excess risk of each learner, with its standard error; ``print`` shows a table.
 
     Raises
     ------
@@ -176,7 +184,8 @@ def evaluate(
     ValueError
         If a shape or a value does not fit, or if `B` is an array and `tasks.B_star` is None.
     MemoryError
-        If the samples of a single task do not fit into memory (MAML with a very large m).
+        If the samples of a single task do not fit into memory, which can happen for MAML with a
+        very large m.
 
     Notes
     -----
@@ -186,23 +195,23 @@ def evaluate(
     .. math:: \tfrac12 \Bigl[ E \|\theta_\perp\|^2 + \bigl(1 - \tfrac{\min(m, p)}{p}\bigr)
               E \|\theta_\parallel\|^2 + \nu^2 \tfrac{\min(m, p)}{|m - p| - 1} \Bigr]
 
-    if :math:`\lambda = 0` (and, for the learned features, m >= p); it is infinite for
-    :math:`|m - p| \le 1` unless :math:`\nu = 0`. The adapted learner has a closed form for J = 0
-    and, for ANIL or at w = 0, for J = 1. With :math:`H = B B^\top`, :math:`T = I - \alpha H` and
-    :math:`A = E (B w - \theta)(B w - \theta)^\top`, the Wishart moment
-    :math:`E[S A S] = (1 + \tfrac1m) A + \tfrac1m \operatorname{tr}(A) I` gives
+    if :math:`\lambda = 0`; for the learned features, m >= p is also required. The mean excess risk
+    is infinite for :math:`|m - p| \le 1` unless :math:`\nu = 0`. The risk of the adapted learner
+    has a closed form for J = 0, and for J = 1 if the method is ANIL or w = 0. With :math:`H = B
+    B^\top`, :math:`T = I - \alpha H` and :math:`A = E (B w - \theta)(B w - \theta)^\top`, the
+    Wishart moment :math:`E[S A S] = (1 + \tfrac1m) A + \tfrac1m \operatorname{tr}(A) I` gives
 
     .. math:: \tfrac12 \operatorname{tr}(T A T) + \tfrac{\alpha^2}{2 m} \bigl[
               \operatorname{tr}(H A H) + (\operatorname{tr} A + \sigma^2) \|H\|_F^2 \bigr].
 
     *Sampling.* For ridge regression on `X B_star` and on `X`, the eigenvalues of the Gram matrix
     are drawn, and the risk is averaged over the eigenvectors exactly, in time ``O(n min(m, d))``.
-    All other learners are sampled from their exact law (16). This takes time
-    ``O(n (k_star + k)^3)`` for ANIL and the learned features, for any d and m, and
-    ``O(n m (k_star + k + m) (k_star + k))`` for MAML. Sampling takes tens of MiB of memory, or for
-    MAML a few times ``m (k_star + k + m)`` numbers if that is more. Sampled least squares has no
-    finite variance if m is k - 2 or k - 3. Parts of :math:`\theta` that are shorter than about
-    1e-14 times its length count as 0.
+    The estimates of all other learners are drawn from their exact law (16). Drawing these estimates
+    takes time ``O(n (k_star + k)^3)`` for ANIL and the learned features, for any d and m, and ``O(n
+    m (k_star + k + m) (k_star + k))`` for MAML. The memory is tens of MiB. For MAML it is a few
+    times ``m (k_star + k + m)`` numbers if these need more than tens of MiB. If m is k - 2 or k -
+    3, the sampled risk of least squares has no finite variance. Parts of :math:`\theta` that are
+    shorter than about 1e-14 times the length of :math:`\theta` count as 0.
 
     References
     ----------
@@ -250,7 +259,7 @@ def evaluate(
 def adapted_risk(
     state: tuple[F64, F64, F64], tasks: LinearTasks, method: Method, *, m: int, seed: int
 ) -> Risk:
-    """Compute only the `adapted` entry of `evaluate`, at the end of a run, on one thread."""
+    """Compute the field `adapted` of an `Evaluation` of a run's last state, on one thread."""
     M, R, w = state
     return _compute_risk(*_prepare((M, R), w, tasks, method, m=m, n=1000, seed=seed, threads=1))
 
@@ -291,11 +300,11 @@ def _prepare(
 
 
 def _compute_risk(learner: Learner, new: NewTasks) -> Risk:
-    """Compute a risk by its closed form if there is one, and otherwise from samples."""
+    """Compute the risk of a learner by its closed form if it has one, and otherwise by sampling."""
     mean = learner.expected(new.law)
     if mean is not None:
         return Risk(mean=mean, standard_error=0.0, exact=True)
-    with np.errstate(over="ignore", invalid="ignore"):  # too large a step size makes risks overflow
+    with np.errstate(over="ignore", invalid="ignore"):  # risks overflow if a step size is too large
         excess = new.excess(learner)
         mean, error = float(excess.mean()), float(excess.std(ddof=1)) / math.sqrt(excess.size)
     if not math.isfinite(mean):

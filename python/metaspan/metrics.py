@@ -16,7 +16,7 @@ from ._support.types import F64
 
 @dataclass(frozen=True, kw_only=True)
 class Diversity:
-    r"""Task diversity: the extent of a set of heads in its weakest and strongest direction, (21).
+    r"""Task diversity (21): the extents of a set of heads in its weakest and strongest directions.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ def subspace_distance(
     Returns
     -------
     float
-        The distance, between 0 and 1. It is accurate to the rounding of `B` itself: small distances
-        do not lose digits. It is 1 if k < k_star.
+        The distance, between 0 and 1; it is 1 if k < k_star. The distance is as accurate as the
+        rounded entries of `B` allow, so small distances lose no digits.
 
     Raises
     ------
@@ -62,11 +62,10 @@ def subspace_distance(
         If an array is of the wrong kind or shape, if `B` does not have full column rank, or if the
         columns of `B_star` are not orthonormal.
 
-    Notes
-    -----
-    The angles are Euclidean and depend on the column spaces alone, not on the covariance of the
-    features. The same holds for the records ``dist`` and ``angles`` of a run. The time is
-    ``O(d (k + k_star)^2)``, and the memory is about three times that of `B` in float64.
+    Notes ----- The principal angles are Euclidean: they depend only on the column spaces of `B` and
+    `B_star`, and not on the covariance of the features. The records ``dist`` and ``angles`` of a
+    run are Euclidean too. The time is ``O(d (k + k_star)^2)``, and the memory is about three times
+    that of `B` in float64.
 
     References
     ----------
@@ -135,7 +134,7 @@ def diversity(heads: ArrayLike) -> Diversity:
     Returns
     -------
     Diversity
-        The four numbers.
+        The numbers mu, L, kappa and eta.
 
     Raises
     ------
@@ -151,8 +150,8 @@ def diversity(heads: ArrayLike) -> Diversity:
     n, k = table.shape
     check.integer("the number of heads", n, 1)
     check.integer("the size of the heads", k, 1)
-    # Singular values of the heads are used instead of eigenvalues of their second moment, because
-    # squaring would lose half of the digits of mu.
+    # mu and L are computed from singular values of the matrix of heads. The eigenvalues of the
+    # second moment would lose half of the digits of mu, because the second moment contains squares.
     scale = float(np.abs(table).max()) or 1.0  # prevents overflow of squares
     table = table / scale
     values = np.linalg.svd(table, compute_uv=False) * (scale / math.sqrt(n))
@@ -166,7 +165,7 @@ def diversity(heads: ArrayLike) -> Diversity:
 
 
 def _tangents(B: NDArray[Any], B_star: NDArray[Any], threads: int | None) -> F64:
-    """Return the tangents of the principal angles, largest first."""
+    """Return the tangents of the principal angles between B and B_star, largest first."""
     workers = check.threads(threads)
     B = check.matrix("B", B, ("d", "k"))
     B_star = check.matrix("B_star", B_star, (B.shape[0], "k_star"))

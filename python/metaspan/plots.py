@@ -1,4 +1,4 @@
-r"""Plots of training runs, with their spread over trials."""
+r"""Plots the records of training runs, with their spread over trials."""
 
 from __future__ import annotations
 
@@ -60,40 +60,40 @@ def plot(
 ) -> Axes:
     r"""Plot a recorded quantity against rounds, with its spread over trials.
 
-    Each run is drawn as its mean over trials, with a band that is the Student-t interval of this
-    mean. On a log axis, the mean and the interval are those of the logarithm. If some trials of a
-    run diverge, a cross marks the round in which the first of them ends, and a note gives the
-    number of diverged trials. After the cross, a thin line shows the mean of those trials that
-    never diverge.
+    A run is drawn as the mean over its trials, with a band that shows the Student-t interval of the
+    mean. On a log axis, the mean and the interval are computed from the logarithms of the values.
+    If some trials of a run diverge, a cross marks the round in which the first of them ends, and a
+    note gives the number of diverged trials. After the cross, a thin line shows the mean over the
+    trials that do not diverge.
 
     Parameters
     ----------
     results : Result or mapping of str to Result
-        One run, or several runs by the names that label them.
+        One run, or several runs; the keys of the mapping label the runs.
     y : str
-        Name of a record. ``"angles"`` gives one line for each angle.
+        Name of the record to plot. ``"angles"`` gives one line for each angle.
     band : float or None
         Coverage of the band, in (0, 1). None: no band.
     ax : matplotlib.axes.Axes or None
-        Axes to draw into. None: axes in a new figure, which is made without pyplot, so that no
-        display is needed.
+        Axes to draw into. None: axes in a new figure, which is made without pyplot and needs no
+        display.
     labels : {"legend", "direct"} or None
         "legend": draw a legend. "direct": write names beside the ends of the curves. None: show no
         names.
     colors : sequence of str or None
-        A colour for each run. None: a palette that colour-blind readers can tell apart.
+        A colour for each run. None: colours that colour-blind readers can tell apart.
     log : bool or None
         Whether the y axis is logarithmic. None: it is logarithmic if all values are positive.
     predictions : mapping of str to callable, or None
-        Functions that map rounds of shape (rows,) to values of shape (rows,), such as those of
-        `metaspan.theory`, by the names that label them. Each function is drawn as a thin grey line
-        within the limits of the axes. These limits change only if the line would otherwise be
-        entirely outside.
+        Functions that take rounds of shape (rows,) and return values of shape (rows,), such as the
+        functions of `metaspan.theory`; the keys of the mapping label the lines. Each function is
+        drawn as a thin grey line. The limits of the axes are changed only if otherwise no part of
+        the line would be visible.
 
     Returns
     -------
     matplotlib.axes.Axes
-        The axes; save with ``ax.figure.savefig("dist.pdf")``.
+        The axes; save the figure with ``ax.figure.savefig("dist.pdf")``.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def plot(
     for i, (name, row) in enumerate(rows.items()):
         color = colors[i] if colors is not None else PALETTE[i % len(PALETTE)]
         _draw_run(ax, name, row, color, (i, len(rows)))
-    ax.autoscale_view()  # fixes the limits; positions below depend on them
+    ax.autoscale_view()  # fixes the limits, on which the positions below depend
     lines = [
         _draw_prediction(ax, name, function, rows, PREDICTED_DASHES[i % len(PREDICTED_DASHES)])
         for i, (name, function) in enumerate((predictions or {}).items())
@@ -153,7 +153,7 @@ def plot(
 def _check_looks(
     runs: Mapping[str, Result], labels: object, colors: Any, predictions: object, ax: object
 ) -> None:
-    """Raise ValueError or TypeError for arguments that `plot` cannot draw."""
+    """Raise ValueError or TypeError if an argument of `plot` is wrong."""
     for name, run in runs.items():
         if not (isinstance(name, str) and hasattr(run, "outcomes")):
             raise TypeError(
@@ -172,7 +172,7 @@ def _check_looks(
 
 
 def _check_colors(colors: Any, runs: Mapping[str, Result]) -> None:
-    """Raise TypeError or ValueError unless there is a colour for every run."""
+    """Raise TypeError or ValueError unless `colors` holds a colour for every run."""
     from matplotlib.colors import is_color_like  # noqa: PLC0415
 
     if not isinstance(colors, Sequence) or isinstance(colors, str):
@@ -192,8 +192,8 @@ def _draw_run(ax: Axes, name: str, row: Summary, color: str, place: tuple[int, i
         return
     columns = row.mean.reshape(row.rounds.size, -1).T
     low, high = (end.reshape(row.rounds.size, -1).T for end in (row.low, row.high))
-    # Different runs have markers at different rounds, so that curves that coincide can be told
-    # apart.
+    # Different runs have markers at different rounds, so that coinciding curves can be
+    # distinguished.
     every = max(1, whole // 8)
     start = round((i + 0.5) * every / count)
     marks = [mark for mark in range(start, whole, every) if mark < 0.98 * whole]
@@ -254,7 +254,7 @@ def _draw_prediction(
 
 
 def _annotate_divergence(ax: Axes, row: Summary, color: str) -> None:
-    """Write the number of diverged trials beside the cross."""
+    """Write the number of diverged trials of a run beside the cross of the run."""
     value = float(row.mean.reshape(row.rounds.size, -1)[row.whole - 1, 0])
     note = "diverges" if row.trials == 1 else f"{row.diverged} of {row.trials} trials diverge"
     at = float(row.rounds[row.whole - 1])
@@ -273,7 +273,7 @@ def _annotate_divergence(ax: Axes, row: Summary, color: str) -> None:
 
 
 def _set_ticks(ax: Axes) -> None:
-    """Set plain 1-2-5 ticks on a log axis that spans less than two decades."""
+    """Put ticks at 1, 2 and 5 times powers of ten if the log y axis spans less than two decades."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # noqa: PLC0415
 
     low, high = ax.get_ylim()
@@ -284,7 +284,7 @@ def _set_ticks(ax: Axes) -> None:
 
 
 def _name_axes(ax: Axes, y: str) -> None:
-    """Label those axes that have no labels yet."""
+    """Label the x axis and the y axis unless they already have labels."""
     if not ax.get_xlabel():
         ax.set_xlabel("round", family=FONT, color=INK)
     if not ax.get_ylabel():
@@ -303,9 +303,9 @@ def _add_legend(ax: Axes) -> None:
 def _label_ends(
     ax: Axes, rows: Mapping[str, Summary], colors: Sequence[str] | None, lines: Sequence[Line2D]
 ) -> None:
-    """Write names at the right-hand ends of the curves, moved apart where they would overlap."""
+    """Write names at the right-hand ends of the curves; move overlapping names apart."""
     figure = ax.figure
-    pixel = 72 / figure.dpi  # a pixel in points, the unit of offsets
+    pixel = 72 / figure.dpi  # size of a pixel in points, the unit of offsets
     labelled = []  # (name, end of the curve, colour)
     for i, (name, row) in enumerate(rows.items()):
         if row.whole:
