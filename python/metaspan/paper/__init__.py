@@ -1,1 +1,1 @@
-r"""The figures of the paper, and the error floor of finite samples."""
+r"""Reproduces the figures of the paper, and measures the error floor of runs on finite samples."""

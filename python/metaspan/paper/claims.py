@@ -1,4 +1,4 @@
-r"""What the paper and the theory expect of a quantity, beside the observed value."""
+r"""Claims of the paper and of the theory: the expected and the observed value of a quantity."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from dataclasses import dataclass
 
 HEADER = ("holds", "panel", "quantity", "expected", "least", "most", "observed", "source")
 # Source of numbers that no formula gives: an independent simulation of the same runs, which shares
-# no code with this package. It had few seeds, and only one for heads with a large mean. Its
-# exponents are therefore accurate only to 20 %.
+# no code with this package. The simulation had few seeds, and only one seed for heads with a large
+# mean. The exponents of its numbers are therefore accurate only to 20 %.
 SIMULATION = "independent simulation, few seeds"
 EXPONENT = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    r"""A quantity with its expected value.
+    r"""A quantity with its expected value, bounds, and the observed value.
 
     Parameters
     ----------
     panel : str
-        The panel that shows the quantity, or ``"theory"`` if no panel shows it.
+        Name of the panel that shows the quantity, or ``"theory"`` if no panel shows the quantity.
     quantity : str
         Name of the quantity.
     expected : float
@@ -31,7 +31,7 @@ class Claim:
     least, most : float
         The bounds between which the observed value must lie.
     source : str
-        Where the value of `expected` comes from.
+        Origin of the value of `expected`.
     observed : float
         Value that the runs gave.
     """
@@ -46,12 +46,12 @@ class Claim:
 
     @property
     def holds(self) -> bool:
-        """Whether the observed value lies between its bounds; false for NaN."""
+        """Whether the observed value lies between `least` and `most`; false if it is NaN."""
         return self.least <= self.observed <= self.most
 
 
 def near(expected: float, relative: float) -> tuple[float, float]:
-    r"""Return the interval around a positive value that a relative error allows.
+    r"""Return the interval that a relative error allows for a positive value.
 
     Parameters
     ----------
@@ -67,17 +67,17 @@ def near(expected: float, relative: float) -> tuple[float, float]:
 
 
 def near_on_logarithms(expected: float, error: float = 0.0) -> tuple[float, float]:
-    r"""Return the interval for a distance whose exponent is known to 20 %.
+    r"""Return the interval for a value of dist whose logarithm is known to 20 %.
 
     Parameters
     ----------
     expected : float
-        The value, in (0, 1]. The error of its logarithm is 20 % of the logarithm, and at least 0.1:
-        before dist falls, its exponent is near zero and depends on the start.
+        The value, in (0, 1]. The error of its logarithm is 20 % of the logarithm, but at least 0.1:
+        before dist falls, its logarithm is near zero and depends on the start.
     error : float
-        Standard error of the observed logarithm. The half width of the interval is the root of a
-        sum of two squares, as for independent errors: the error of the logarithm of `expected` and
-        three standard errors.
+        Standard error of the observed logarithm. The half width of the interval, on the logarithmic
+        scale, is the root of the sum of two squares: the square of the error of the logarithm of
+        `expected`, and the square of three standard errors.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def as_markdown(claims: Sequence[Claim]) -> str:
 
 
 def as_text(claims: Sequence[Claim]) -> str:
-    r"""Write claims as columns for a terminal, without their sources.
+    r"""Write claims as aligned columns for a terminal; the sources are left out.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def as_text(claims: Sequence[Claim]) -> str:
 
 
 def _cells(claim: Claim, number: str) -> tuple[str, ...]:
-    """Format a claim in the order of the header."""
+    """Format the fields of a claim as texts, in the order of the columns of the header."""
     least, most = (
         "" if math.isinf(end) else number.format(end) for end in (claim.least, claim.most)
     )

@@ -1,4 +1,4 @@
-r"""What the panels must show: claims about the runs that the panels draw."""
+r"""Claims about the runs that each panel draws."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ RATE = "(22)"
 MANY_TASKS = "(23), many tasks a round"
 FOUR = ("Exact ANIL", "FO-ANIL", "Exact MAML", "FO-MAML")
 AVERAGE = "average risk"
-LATE = 1e-2  # log dist falls along a straight line where dist is below this
+LATE = 1e-2  # where dist is below this, log dist falls along a straight line
 
 Shown = dict[tuple[str, str], tuple[Curve, Result]]  # keys: name of the view, label of the curve
 
 
 def expect(name: str, panel: Panel, runs: list[list[Result]]) -> list[Claim]:
-    r"""List what the paper and the theory expect of a panel, beside what its runs show.
+    r"""List the claims of the paper and the theory about a panel, each with the observed value.
 
     Parameters
     ----------
     name : str
         Name of the panel.
     panel : Panel
-        What the panel shows.
+        The panel.
     runs : list of list of Result
         The results of each view, in the order of its curves.
 
@@ -63,77 +63,77 @@ def expect(name: str, panel: Panel, runs: list[list[Result]]) -> list[Claim]:
 
 
 def dist_at(result: Result, at: int) -> F64:
-    r"""Return dist of the trials that did not diverge, in the recorded round nearest to `at`.
+    r"""Return dist in the recorded round nearest to `at`, for the trials that did not diverge.
 
     Parameters
     ----------
     result : Result
         A run with ``"dist"``.
     at : int
-        The given round.
+        The round to look up.
 
     Returns
     -------
     ndarray of shape (trials,)
-        Values of dist in that recorded round.
+        Values of dist in that recorded round, for the trials that did not diverge.
     """
     return _kept(result)[:, int(np.abs(result.trace["round"] - at).argmin())]
 
 
 def mean_at(result: Result, at: int) -> float:
-    r"""Return the geometric mean of the values of `dist_at`; NaN if there are none.
+    r"""Return the geometric mean of the values of `dist_at`; NaN if every trial diverged.
 
     Parameters
     ----------
     result : Result
         A run with ``"dist"``.
     at : int
-        The given round.
+        The round to look up.
 
     Returns
     -------
     float
-        The geometric mean over trials.
+        The geometric mean over the trials that did not diverge.
     """
     values = dist_at(result, at)
     return math.exp(float(np.log(values).mean())) if values.size else math.nan
 
 
 def _kept(result: Result) -> F64:
-    """Return dist (trials, rows) of the trials that did not diverge."""
+    """Return the array (trials, rows) of dist for the trials that did not diverge."""
     alive = np.array([outcome.status != Status.DIVERGED for outcome in result.outcomes])
     values: F64 = np.atleast_2d(result.trace["dist"])[alive]
     return values
 
 
 def _log_means(result: Result) -> F64:
-    """Return the mean (rows,) of log dist over the trials that did not diverge."""
+    """Return the array (rows,) of means of log dist over the trials that did not diverge."""
     values = _kept(result)
     means: F64 = np.log(values).mean(axis=0) if len(values) else np.full(values.shape[1], np.nan)
     return means
 
 
 def _error_at(result: Result, at: int) -> float:
-    """Return the standard error of the mean of log dist over trials."""
+    """Return the standard error of the mean over trials, for log dist in the row nearest `at`."""
     values = dist_at(result, at)
     return float(np.log(values).std(ddof=1) / math.sqrt(values.size)) if values.size > 1 else 0.0
 
 
 def slope(result: Result, first: float = LATE, last: float = 0.0) -> float:
-    r"""Return the decrease of log dist per round between two values of dist.
+    r"""Return by how much log dist decreases per round while dist is between two values.
 
     Parameters
     ----------
     result : Result
         A run with ``"dist"``.
     first, last : float
-        The decrease is measured from the first row whose geometric mean is below `first` to the
-        last row whose geometric mean is above `last`.
+        The decrease is measured over the rows whose geometric mean of dist is below `first` and
+        above `last`, from the first to the last of these rows.
 
     Returns
     -------
     float
-        The decrease per round; NaN if there are fewer than two such rows.
+        The decrease of log dist per round; NaN if there are fewer than two such rows.
     """
     logs = _log_means(result)
     with np.errstate(divide="ignore"):
@@ -150,7 +150,7 @@ def _rate_of(curve: Curve) -> float:
 
 
 def _falls(panel: str, where: str, curve: Curve, result: Result) -> Claim:
-    """Claim the rate (22) to 5 %, since trials with three fresh tasks a round scatter about it."""
+    """Claim the rate (22) within 5 %: with three tasks a round, rates of trials scatter."""
     least, most = near(value := _rate_of(curve), 0.05)
     quantity = f"{where}: fall of log dist per round"
     observed = slope(result)
@@ -161,7 +161,7 @@ def _falls(panel: str, where: str, curve: Curve, result: Result) -> Claim:
 
 
 def _simulated(panel: str, where: str, at: int, value: float, result: Result) -> Claim:
-    """Claim a number of the independent simulation, whose exponent is accurate to 20 %."""
+    """Claim a dist from the independent simulation; its logarithm is accurate to 20 %."""
     least, most = near_on_logarithms(value, _error_at(result, at))
     return Claim(
         panel=panel, quantity=f"{where}: dist at round {at}", expected=value, least=least,
@@ -170,7 +170,7 @@ def _simulated(panel: str, where: str, at: int, value: float, result: Result) ->
 
 
 def _predicted(panel: str, where: str, at: int, curve: Curve, result: Result) -> Claim:
-    """Claim the dist that `population_dist` predicts; three tasks a round lower its exponent."""
+    """Claim the dist that `population_dist` predicts, although a round has only three tasks."""
     cov = np.eye(curve.k) if curve.heads.cov is None else np.asarray(curve.heads.cov)
     assert isinstance(curve.method, ANIL)
     value = population_dist(curve.d, cov, curve.method, at, curve.init.dist)
@@ -184,7 +184,7 @@ def _predicted(panel: str, where: str, at: int, curve: Curve, result: Result) ->
 def _stays(
     panel: str, where: str, value: float, ends: tuple[float, float], result: Result
 ) -> Claim:
-    """Claim that average risk does not recover the subspace."""
+    """Claim that average risk minimisation does not find the true subspace."""
     last = int(result.trace["round"][-1])
     return Claim(
         panel=panel, quantity=f"{where}{AVERAGE}: dist at round {last}", expected=value,
@@ -193,7 +193,7 @@ def _stays(
 
 
 def _coincide(panel: str, results: list[Result]) -> Claim:
-    """Claim that log dist is nearly equal for the four methods: (22) gives them one factor."""
+    """Claim that log dist is nearly equal for the four methods, as (22) predicts."""
     logs = [_log_means(r) for r in results]
     apart = max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in combinations(logs, 2))
     return Claim(
@@ -238,7 +238,7 @@ def _diversity(shown: Shown) -> Iterator[Claim]:
 
 
 def _few_seeds(panel: str, where: str, at: int, value: float, result: Result) -> Claim:
-    """Claim a simulated dist that depends on the start and may come from a single start."""
+    """Claim a dist from the independent simulation, which may have used a single random start."""
     error = _error_at(result, at) * math.sqrt(1 + dist_at(result, at).size)
     least, most = near_on_logarithms(value, error)
     return Claim(
@@ -274,7 +274,7 @@ def _start(shown: Shown) -> Iterator[Claim]:
 
 
 def _large_mean(results: dict[str, Result]) -> Iterator[Claim]:
-    """Claim that with heads N(10 * 1, I) ANIL keeps converging and MAML does worse."""
+    """Claim that, for heads N(10 * 1, I), ANIL converges and MAML is slower or diverges."""
     panel, where = "start", "mean 10"
     anil, maml = (0.6, 0.2, 0.05), (0.6, 0.3, 0.1)
     for label, values in (("Exact ANIL", anil), ("FO-ANIL", anil), ("Exact MAML", maml)):
@@ -296,7 +296,7 @@ def _large_mean(results: dict[str, Result]) -> Iterator[Claim]:
 
 
 def _fedavg(shown: Shown) -> Iterator[Claim]:
-    """Claim that one local step (average risk) does not converge and that more steps are faster."""
+    """Claim that FedAvg fails with one local step, and that dist falls faster with more steps."""
     panel = "fedavg"
     results = {curve.method.local_steps: result for curve, result in shown.values()
                if isinstance(curve.method, FedAvg)}  # fmt: skip
@@ -315,7 +315,7 @@ def _fedavg(shown: Shown) -> Iterator[Claim]:
 
 
 def _floor(panel: Panel, runs: list[list[Result]]) -> Iterator[Claim]:
-    """Claim the scale of the floor, and its value for first-order ANIL with small steps."""
+    """Claim that floors are proportional to sqrt(d k / (n m_out)), and claim those of FO-ANIL."""
     ends = next(i for i, view in enumerate(panel.views) if view.floors)
     by_label: dict[str, list[tuple[Curve, Result]]] = {}
     for curve, result in zip(panel.views[ends].curves, runs[ends], strict=True):

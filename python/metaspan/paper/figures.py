@@ -1,4 +1,4 @@
-r"""The simulations of the paper and of related work: what every panel shows."""
+r"""Defines the panels: simulations of the paper and of related work."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..config.options import Init
 from ..methods import ANIL, MAML, AverageRisk, FedAvg, Method
 from ..tasks.heads import GaussianHeads
 
-D, K, N = 20, 3, 3  # sizes in the paper: features, rank (also width), tasks in a round
+D, K, N = 20, 3, 3  # sizes in the paper: number of features, rank and width, tasks in a round
 HEADS = GaussianHeads()
 LOCAL_STEPS = (1, 2, 5, 10)  # numbers of local steps in the panel on FedAvg
 
@@ -26,11 +26,11 @@ class Curve:
     label : str
         Name of the run in the figure.
     method : ANIL, MAML or another method
-        Method that is trained.
+        Method of the run.
     init : Init
-        Start of the training.
+        Start of the run.
     heads : GaussianHeads
-        Distribution of the tasks' heads.
+        Distribution of the heads of the tasks.
     rounds : int
         Number of rounds.
     d, k, n : int
@@ -62,15 +62,15 @@ class View:
     name : str
         Name of the axes in the data file.
     title : str
-        Text above the axes; no text is drawn if it is empty.
+        Text above the axes; an empty text is not drawn.
     curves : tuple of Curve
         Curves in these axes.
     ordered : bool
-        Whether the curves belong to values of one parameter. They are then drawn in shades of one
-        palette, with names beside their ends.
+        Whether the curves differ in the value of one parameter. If so, the curves are drawn in
+        shades from dark to light, and their names are written beside their ends.
     floors : bool
-        Whether only the ends of the curves are shown, against the scale that theory gives. Curves
-        with the same label form one series.
+        Whether the axes show only the dist at the end of each curve, against the scale that theory
+        gives. Curves with equal labels form one series.
     """
 
     name: str
@@ -87,11 +87,11 @@ class Panel:
     Parameters
     ----------
     about : str
-        Description in one line, for ``--list``.
+        Description in one line, which ``--list`` prints.
     views : tuple of View
         Axes from left to right.
     by_name : bool
-        Whether the figure is made only if it is requested by its name or by ``--all``.
+        Whether the figure is made only if its name or ``--all`` is given.
     """
 
     about: str
@@ -102,7 +102,7 @@ class Panel:
 def _five(
     alpha: float, beta: float, dist: float | None, heads: GaussianHeads, rounds: int
 ) -> tuple[Curve, ...]:
-    """Return runs of the four methods and average risk from alpha B^T B = I and w = 0."""
+    """Return runs of the four methods and of average risk; all start at alpha B^T B = I, w = 0."""
     methods: dict[str, Method] = {
         "Exact ANIL": ANIL(alpha=alpha, beta=beta),
         "FO-ANIL": ANIL(alpha=alpha, beta=beta, first_order=True),
@@ -118,7 +118,7 @@ def _five(
 
 
 def _diversities(method: Method, values: Sequence[float], rounds: int) -> tuple[Curve, ...]:
-    """Return a run of a method for each mu^2, with heads of covariance diag(1, ..., 1, mu^2)."""
+    """Return a run of a method for each mu^2; heads have the covariance diag(1, ..., 1, mu^2)."""
     return tuple(
         Curve(
             label=f"$\\mu^2 = {value:g}$",
@@ -135,10 +135,10 @@ def _on_samples(label: str, method: Method, d: int) -> Curve:
     """Return a run on fresh finite samples that is long enough for dist to level off.
 
     The number of rounds that a run needs is proportional to 1 / (alpha beta), so a large `beta`
-    shortens the run. At the largest d a run with a large `beta` diverges unless n m_out is large
-    too. Where rounds of ANIL are sampled in law, their cost grows linearly with the number of tasks
-    and does not depend on the number of samples. Tasks with many samples are therefore the cheapest
-    way to a large `beta`.
+    makes the run short. At the largest d, however, a run with a large `beta` diverges unless n
+    m_out is large. If ANIL is sampled in law, the cost of a round grows linearly with the number n
+    of tasks and does not depend on the numbers of samples. The cheapest way to make n m_out large
+    is therefore a large m_out.
     """
     return Curve(
         label=label,
@@ -154,7 +154,7 @@ def _on_samples(label: str, method: Method, d: int) -> Curve:
 
 
 def _floor() -> Panel:
-    """Return the panel of error floors: on finite samples, dist levels off as theory predicts."""
+    """Return the panel of error floors: the values at which dist levels off on finite samples."""
     dimensions = [10**power for power in range(2, 7)]
     on_samples = {
         "FO-ANIL": ANIL(alpha=0.1, beta=0.1, first_order=True),
@@ -187,7 +187,7 @@ def _floor() -> Panel:
 
 
 def _fedavg() -> Panel:
-    """Return the panel of local steps: one step is average risk, more steps learn the subspace."""
+    """Return the panel on FedAvg, which learns the subspace only with several local steps."""
     return Panel(
         about="FedAvg: one local step learns nothing, more learn the subspace",
         views=(
@@ -220,7 +220,7 @@ def panels() -> dict[str, Panel]:
     Returns
     -------
     dict of str to Panel
-        The panels by name, in the order in which they are made.
+        The panels by name, in the order in which `reproduce` makes them.
     """
     centred = HEADS
     values = (1.0, 0.5, 0.25, 0.1, 0.01)

@@ -1,4 +1,4 @@
-r"""The dist at which runs on finite samples stop falling, against the scale that theory gives."""
+r"""Measures error floors: the values at which dist stops falling in runs on finite samples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Floors:
-    r"""Distances at the ends of runs, and the power law that is fitted to them.
+    r"""The dist at the end of each run, and the power law that is fitted to these values.
 
     Parameters
     ----------
@@ -34,7 +34,8 @@ class Floors:
     error : ndarray of shape (runs,)
         Standard error of log ``dist`` over the trials.
     factor, exponent : float
-        Coefficients of the least-squares fit ``dist = factor * scale**exponent`` on logarithms.
+        Coefficients of the power law ``dist = factor * scale**exponent``, which is fitted by least
+        squares on logarithms.
     """
 
     d: I64
@@ -46,18 +47,18 @@ class Floors:
 
 
 def floors(runs: Sequence[Result]) -> Floors:
-    r"""Measure at which distance runs with several trials end, and fit a power law.
+    r"""Measure the dist at the end of each run, and fit a power law to these values.
 
     Parameters
     ----------
     runs : sequence of Result
-        At least two runs of different dimensions; each run has finite outer samples and the record
-        ``dist``.
+        At least two runs with different scales ``sqrt(d k / (n m_out))``. Each run has several
+        trials, finite outer samples and the record ``dist``.
 
     Returns
     -------
     Floors
-        A point for every run without diverged trials, and the fit.
+        The measured floors; the arrays have one entry for each run without diverged trials.
     """
     d, scale, dist, error = [], [], [], []
     for run in runs:
@@ -84,14 +85,14 @@ def floors(runs: Sequence[Result]) -> Floors:
 
 
 def draw_floors(ax: Axes, found: Mapping[str, Floors]) -> None:
-    r"""Draw the dist at the ends of runs against the scale from theory, with the fitted exponents.
+    r"""Draw the dist at the end of each run against the scale from theory, with the fitted laws.
 
     Parameters
     ----------
     ax : matplotlib.axes.Axes
         Axes to draw into.
     found : mapping of str to Floors
-        Series of runs by their names.
+        The floors of each series of runs, by the name of the series.
     """
     ax.set_xscale("log")
     ax.set_yscale("log")

@@ -1,4 +1,4 @@
-r"""Claims of theory that no panel shows; each claim is tested by its own runs."""
+r"""Tests those claims of theory that no panel shows, each by separate runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RUNS = 21  # number of runs, for the progress bar
 
 
 def limits(advanced: Callable[[], None] = lambda: None) -> list[Claim]:
-    r"""Run the tests of those claims of theory that no panel shows.
+    r"""Train the runs that test those claims of theory that no panel shows.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def limits(advanced: Callable[[], None] = lambda: None) -> list[Claim]:
 
 
 def _any_dimension(run: Run) -> Iterator[Claim]:
-    """Claim (22) from random starts: d only delays the fall of dist, linearly in log d."""
+    """Claim that, for any d, dist falls at the rate (22) after a delay that is linear in log d."""
     method = ANIL(alpha=0.1, beta=0.2, first_order=True)
     dimensions = (10**2, 10**7, 10**12)
     reached = []
@@ -78,7 +78,7 @@ def _any_dimension(run: Run) -> Iterator[Claim]:
 
 
 def _all_tasks(run: Run) -> Iterator[Claim]:
-    """Claim the rate (22) at distances down to 1e-280, (14), if every round takes all tasks."""
+    """Claim that dist, by (14), falls at the rate (22) down to 1e-280 if rounds use all tasks."""
     tasks = _paired_tasks()
     methods: dict[str, Method] = {
         "Exact ANIL": ANIL(alpha=0.5, beta=0.5),
@@ -97,13 +97,13 @@ def _all_tasks(run: Run) -> Iterator[Claim]:
 
 
 def _paired_tasks() -> LinearTasks:
-    """Return six tasks with mean zero and covariance I, all of which fit into one round."""
+    """Return a pool of six tasks; their heads, three pairs h and -h, have the covariance I."""
     signs = np.concatenate([np.eye(3), -np.eye(3)])
     return LinearTasks(d=20, k=3, heads=math.sqrt(3) * signs)
 
 
 def _infinite_tasks(run: Run) -> Iterator[Claim]:
-    """Claim the limit of (23), and how the surplus directions fade on the way to this limit."""
+    """Claim that M M^T has the limit of (23), and that R fades as predicted for a width above k."""
     method = ANIL(alpha=0.5, beta=0.2, first_order=True)
     tasks = LinearTasks(d=50, k=2, noise=0.5, heads=GaussianHeads(cov=np.diag([1.0, 0.5])))
     limit = fixed_point(tasks, method, m_in=10)
@@ -134,9 +134,10 @@ def _gram(result: Result) -> F64:
 
 
 def _two_steps(run: Run) -> Iterator[Claim]:
-    """Claim that, for J = 2, first-order ANIL goes to alpha B^T B = 2 I but exact ANIL does not."""
+    """Claim that alpha B^T B goes to 2 I for first-order ANIL at J = 2, and to I for exact ANIL."""
     tasks = _paired_tasks()
-    # Exact ANIL approaches its limit only algebraically, since its loss is of fourth order there.
+    # Exact ANIL approaches its limit only like a power of the number of rounds, since its loss is
+    # of fourth order near the limit.
     for first_order, value, tolerance in ((True, 2.0, 1e-3), (False, 1.0, 0.1)):
         method = ANIL(alpha=0.1, beta=0.1, inner_steps=2, first_order=first_order)
         init = Init(dist=0.1, scale=math.sqrt(1.9 / method.alpha))
@@ -152,7 +153,7 @@ def _two_steps(run: Run) -> Iterator[Claim]:
 
 
 def _average_risk(run: Run) -> Iterator[Claim]:
-    """Claim that average risk finds the direction of the mean head and no other direction, (4)."""
+    """Claim that average risk, (4), finds the direction of the mean head and no other direction."""
     tasks = LinearTasks(d=20, k=3, heads=GaussianHeads(mean=np.full(3, 2.0)))
     options: dict[str, Any] = {"rounds": 5000, "n": 20, "record": ("angles",)}
     result = run(tasks, AverageRisk(beta=0.02), trials=20, **options)
@@ -164,7 +165,7 @@ def _average_risk(run: Run) -> Iterator[Claim]:
 
 
 def _samples(run: Run) -> Iterator[Claim]:
-    """Claim that the floor falls with the square root of m_out and with that of n."""
+    """Claim that the floor of dist is inversely proportional to sqrt(m_out) and to sqrt(n)."""
     method = ANIL(alpha=0.1, beta=0.1, first_order=True)
     for what, larger in (("m_out", {"m_out": 8000}), ("n", {"n": 400})):
         ends = []

@@ -1,4 +1,4 @@
-r"""Predictions of theory for the curves of the panels; these formulas share no code with runs."""
+r"""Predicts dist in the runs of the panels by formulas that share no code with the runs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ STARTS = 200  # number of random starts over which a predicted curve is averaged
 def population_dist(
     d: int, cov: F64, method: ANIL, rounds: int, dist: float | None = None
 ) -> float:
-    r"""Iterate (23), the limit of many tasks in a round, with infinitely many samples.
+    r"""Iterate (23), which is the limit of many tasks in a round, for infinitely many samples.
 
-    At w = 0 the recursion is that of first-order ANIL. By (22), the other three methods multiply
-    the part of B outside the true subspace by the same factor.
+    The recursion is that of first-order ANIL at w = 0. By (22), the other three methods multiply
+    the part of B outside the true subspace by the same factor as first-order ANIL.
 
     Parameters
     ----------
@@ -27,16 +27,17 @@ def population_dist(
     cov : ndarray of shape (k, k)
         Covariance of the heads, which have mean zero.
     method : ANIL
-        Method whose step sizes are used.
+        Method that gives the step sizes.
     rounds : int
         Number of rounds.
     dist : float or None
-        Sine of every principal angle at the start. None: random starts.
+        Sine of every principal angle at the start. None: the starts are random.
 
     Returns
     -------
     float
-        Geometric mean over 200 random starts of dist after the last round.
+        The value of dist after the last round; the geometric mean over 200 starts if the starts are
+        random.
     """
     k, alpha, beta = len(cov), method.alpha, method.beta
     if dist is None:
@@ -59,13 +60,13 @@ def floor_of_fo_anil(d: int, k: int, n: int, m: tuple[int, int], method: ANIL) -
 
     Near the truth :math:`\alpha B^\top B \approx I`. In each round, the part R of B outside the
     true subspace is multiplied by :math:`1 - \alpha \beta` and receives the gradient noise of the
-    round's tasks, which has :math:`d - k` rows with variance
-    :math:`\beta^2 \alpha v / (n\, m_\text{out})`. Here v is the mean square error of a task after
-    adaptation, weighted by the head of the task. One part of v comes from the inner samples,
-    :math:`(k + 1)(k + 2) / m_\text{in}`, and another from R itself, :math:`(k + 2)\,\text{dist}^2`.
-    With :math:`A = \alpha \beta d / (2 n\, m_\text{out})`, decay and noise balance if the mean
-    square of the sines is :math:`A (k + 1)(k + 2) / m_\text{in} / (1 - (k + 2) A)`. The largest of
-    the k sines exceeds their root mean square by the factor :math:`1 + \sqrt{k / d}`.
+    round's tasks. This noise has :math:`d - k` rows with variance :math:`\beta^2 \alpha v / (n\,
+    m_\text{out})`. Here v is the mean square error of a task after adaptation, weighted by the head
+    of the task. The error v is the sum of :math:`(k + 1)(k + 2) / m_\text{in}`, which comes from
+    the inner samples, and :math:`(k + 2)\,\text{dist}^2`, which comes from R itself. With :math:`A
+    = \alpha \beta d / (2 n\, m_\text{out})`, decay and noise balance if the mean square of the
+    sines is :math:`A (k + 1)(k + 2) / m_\text{in} / (1 - (k + 2) A)`. The largest of the k sines
+    exceeds their root mean square by the factor :math:`1 + \sqrt{k / d}`.
 
     Parameters
     ----------
@@ -75,7 +76,7 @@ def floor_of_fo_anil(d: int, k: int, n: int, m: tuple[int, int], method: ANIL) -
     m : (int, int)
         Numbers of inner and outer samples of a task.
     method : ANIL
-        Method whose step sizes are used.
+        Method that gives the step sizes.
 
     Returns
     -------

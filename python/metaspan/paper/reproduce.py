@@ -1,4 +1,4 @@
-r"""The simulations of the paper: train them, draw them and store them."""
+r"""Trains the simulations of the paper, draws their figures and writes the files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 SEED = 0
 ROWS = 300  # recorded rounds per curve
-# The colours go from dark to light, so that a print in grey keeps the order of the values.
+# The colours go from dark to light, so that the order of the values is also visible in a grey
+# print.
 SHADES = ("#0D0887", "#6A00A8", "#B12A90", "#E16462", "#F2942E")
 
 Runs = list[list[Result]]  # outer list: views; inner lists: curves
@@ -48,18 +49,19 @@ def reproduce(
 ) -> list[Claim]:
     r"""Train the curves of the named panels, and write each panel as PNG, PDF and CSV.
 
-    Curves are geometric means over trials, and bands are the 95 % Student-t intervals of these
-    means. The CSV file beside a figure holds exactly the numbers that are drawn.
+    A curve shows geometric means over trials, and its band shows the 95 % Student-t intervals of
+    these means. The CSV file beside a figure holds exactly the numbers that are drawn.
 
     Parameters
     ----------
     names : sequence of str
-        Names of panels, see `panels`. If `names` is empty, all panels are made except those that
-        are made by name alone; if `expected` is also true, all panels are made.
+        Names of the panels to make; `panels` lists all panels. If `names` is empty and `expected`
+        is true, all panels are made. If `names` is empty and `expected` is false, the panels that
+        have `by_name` set are left out.
     out : path
         Folder for the files; it is created if it does not exist.
     quick : bool
-        Whether to run only a quarter of the trials.
+        Whether to run only a quarter of the trials of each curve.
     advanced : callable
         Function that is called after each training run.
     finished : callable
@@ -71,7 +73,7 @@ def reproduce(
     Returns
     -------
     list of Claim
-        The claims, if `expected` is true. They are also written to ``expected.csv`` and
+        The claims, if `expected` is true. The claims are also written to ``expected.csv`` and
         ``expected.md``.
 
     Raises
@@ -83,16 +85,15 @@ def reproduce(
     ImportError
         If matplotlib is not installed.
 
-    Notes
-    -----
-    Files appear when a panel is complete: an interruption leaves the finished panels and no partial
-    file. Every call computes the same data, with any number of threads.
+    Notes ----- The files of a panel are written when the panel is complete, so an interruption
+    leaves only files of finished panels. Every call computes the same data, for any number of
+    threads.
     """
     known = panels()
     for name in names:
         if name not in known:
             raise ValueError(f"PANEL must be one of {', '.join(known)}; got {name!r}")
-    new_axes()  # raises ImportError before the work if matplotlib is missing
+    new_axes()  # if matplotlib is missing, raises ImportError before the work begins
     folder = Path(check.path("out", out))
     folder.mkdir(parents=True, exist_ok=True)
     claims: list[Claim] = []
@@ -113,7 +114,7 @@ def reproduce(
 
 
 def named(everything: bool) -> list[str]:
-    """Return the names of all panels, or of the panels that are made by default."""
+    """Return the names of all panels, or only of the panels that are made by default."""
     return [name for name, panel in panels().items() if everything or not panel.by_name]
 
 
@@ -176,7 +177,7 @@ def draw(panel: Panel, runs: Runs) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        The figure, which has no canvas of a window system.
+        The figure, which needs no display.
     """
     count = len(panel.views)
     figure, axes = new_axes(
@@ -209,7 +210,7 @@ def draw(panel: Panel, runs: Runs) -> Figure:
 
 
 def _series(view: View, results: Sequence[Result]) -> dict[str, Floors]:
-    """Compute the floors for each label from the runs with this label."""
+    """Compute, for each label, the floors of the runs with this label."""
     by_label: dict[str, list[Result]] = {}
     for curve, result in zip(view.curves, results, strict=True):
         by_label.setdefault(curve.label, []).append(result)
@@ -217,7 +218,7 @@ def _series(view: View, results: Sequence[Result]) -> dict[str, Floors]:
 
 
 def _table(panel: Panel, runs: Runs) -> str:
-    """Format the drawn curves as CSV."""
+    """Format the means and intervals of the drawn curves as CSV."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["view", "curve", "round", "trials", "diverged", "mean", "low", "high"])
@@ -232,7 +233,7 @@ def _table(panel: Panel, runs: Runs) -> str:
 
 
 def _floor_table(panel: Panel, runs: Runs) -> str:
-    """Format the drawn ends of curves as CSV; empty if the panel has no such view."""
+    """Format the drawn floors as CSV; the text is empty if no view of the panel shows floors."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     for view, results in zip(panel.views, runs, strict=True):
@@ -246,7 +247,7 @@ def _floor_table(panel: Panel, runs: Runs) -> str:
 
 
 def _write(stem: Path, panel: Panel, runs: Runs) -> None:
-    """Write the files of a panel; each is written under another name and then renamed."""
+    """Write the files of a panel; each file is written under a temporary name and then renamed."""
     figure = draw(panel, runs)
     contents = {".csv": _table(panel, runs).encode()}
     ends = _floor_table(panel, runs)
