@@ -1,1 +1,1 @@
-r"""Specify a study: constants, grid, expressions, cells, measures and TOML files."""
+r"""Specifies studies: constants, grids, expressions, cells, measures and TOML files."""

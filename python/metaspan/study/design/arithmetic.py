@@ -1,4 +1,4 @@
-r"""Operators and functions that expressions may call; each bounds the size of its result."""
+r"""Operators and functions of expressions; each of them bounds the size of its result."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..._support import check
 Value = int | float | bool | list[Any] | None
 
 LARGEST = 2**1024  # largest absolute value of an integer; no float exceeds it
-ENTRIES = 10**6  # most entries of all lists together that one evaluation makes
+ENTRIES = 10**6  # most entries, in total, of the lists that one evaluation makes
 DIGITS = 400  # round() accepts from -DIGITS to DIGITS digits
 NUMERIC = frozenset((int, float, bool))
 SCALARS = NUMERIC | {type(None)}
 
 
 def finite(value: Any) -> Any:
-    """Return a result unchanged; raise an error if a number is complex, not finite or too large."""
+    """Return a value unchanged; raise an error if it is a complex, infinite, NaN or huge number."""
     kind = type(value)
     if kind is float:
         if value - value != 0.0:
@@ -34,21 +34,21 @@ def finite(value: Any) -> Any:
 
 
 def charge(room: list[int], entries: int) -> None:
-    """Subtract the entries of a new list from the budget of one evaluation."""
+    """Subtract the number of entries of a new list from `room`, the budget of the evaluation."""
     room[0] -= entries
     if room[0] < 0:
         raise OverflowError(f"lists take more than {ENTRIES} entries")
 
 
 def entries(value: Any) -> int:
-    """Count the numbers and lists in a value, including the value itself."""
+    """Count the value itself and all numbers and lists inside it."""
     return 1 + sum(map(entries, value)) if type(value) is list else 1
 
 
 def plain(value: Any, room: list[int]) -> Value:
-    r"""Convert the value of a name to Python numbers or lists of them.
+    r"""Convert the value of a name to a Python number or to lists of Python numbers.
 
-    Lists are copied, and their entries are charged to the budget of the evaluation.
+    Lists are copied, and their entries are subtracted from `room`.
     """
     if type(value) in SCALARS:
         return value if type(value) is not int else cast("int", finite(value))
@@ -68,9 +68,9 @@ def plain(value: Any, room: list[int]) -> Value:
     raise TypeError(f"a name must have a number or a list of numbers; got {check.show(value)}")
 
 
-# The functions below check the size of a result before Python computes it: a short expression such
-# as 9**9**9 must fail at once, before it fills the memory of the machine. `room` holds the number
-# of list entries that the evaluation may still make.
+# The functions below check the size of a result before Python computes the result: a short
+# expression such as 9**9**9 must fail at once, before the result fills the memory of the machine.
+# `room` is a list of one number: how many list entries the evaluation may still make.
 def add(room: list[int], a: Any, b: Any) -> Any:
     """Add two numbers or concatenate two lists."""
     if type(a) is list and type(b) is list:
@@ -96,12 +96,12 @@ def power(room: list[int], a: Any, b: Any) -> Any:
 
 
 def check_result(function: Callable[[Any, Any], Any]) -> Callable[[list[int], Any, Any], Any]:
-    """Wrap an operator whose arguments need no check, so that only its result is checked."""
+    """Wrap an operator so that its result is checked; its arguments are not checked."""
     return lambda room, a, b: finite(function(a, b))
 
 
 def round_number(value: Any, digits: int | None = None) -> Any:
-    """Round a number; the digits are bounded, since round(1, -n) computes 10**n."""
+    """Round a number; the number of digits is bounded, since round(1, -n) computes 10**n."""
     if digits is None:
         return round(value)
     if not -DIGITS <= digits <= DIGITS:
@@ -119,7 +119,7 @@ def full(room: list[int], n: Any, value: Any) -> list[Any]:
 
 
 def diag(room: list[int], values: Any) -> list[list[Any]]:
-    """Make a diagonal matrix, a list of rows, from its diagonal."""
+    """Make a diagonal matrix, as a list of rows, from the values on its diagonal."""
     if type(values) is not list or not NUMERIC.issuperset(map(type, values)):
         raise TypeError(f"the argument of diag must be a list of numbers; got {check.show(values)}")
     n = len(values)
@@ -138,11 +138,11 @@ def zeros(room: list[int], n: Any) -> list[Any]:
 
 
 def eye(room: list[int], n: Any) -> list[list[Any]]:
-    """Make an identity matrix, a list of `n` rows."""
+    """Make an identity matrix, as a list of `n` rows."""
     return diag(room, full(room, n, 1.0))
 
 
-# Function, least and largest number of arguments (None: any number).
+# Values: the function, and the least and the largest number of its arguments (None: no limit).
 NUMBERS: dict[str, tuple[Callable[..., Any], int, int | None]] = {
     "abs": (abs, 1, 1),
     "ceil": (math.ceil, 1, 1),

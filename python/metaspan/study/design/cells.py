@@ -1,4 +1,4 @@
-r"""Expand a study into its cells, each a combination of values of the grid."""
+r"""Expands a study into its cells; a cell is one combination of values of the grid."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from .dependents import NUMBER, Dependent
 from .spec import COUNTS, OF_METHODS, OF_RUNS, OF_TASKS, Spec
 
 INLINE = 2**16  # entries of the largest array that study.json stores in full
-LONGEST = 2**28  # most characters of the computed values of all cells together
+LONGEST = 2**28  # most characters, over all cells, of the values that are computed
 
 
 @dataclass(frozen=True)
 class Absent:
-    r"""Placeholder for an array of which the study's file stores only a hash.
+    r"""Takes the place of a large array, of which the study's file stores only a hash.
 
     Parameters
     ----------
     digest : str
-        Hash of the array, with its dtype and shape.
+        Dtype, shape and hash of the array.
     """
 
     digest: str
@@ -47,12 +47,13 @@ class Cell:
     Parameters
     ----------
     name : str
-        Twelve hexadecimal digits: a hash of exactly those values that determine the cell's numbers.
-        A cell keeps its name when the grid grows.
+        A hash of twelve hexadecimal digits, computed from exactly the values that determine the
+        results of the cell. A cell therefore keeps its name when values are added to the grid.
     values : mapping of str to object
-        Values of the names in the grid.
+        The value of each name in the grid.
     arguments : mapping of str to object
-        Arguments of the tasks, the method and `train`, including the key ``seed`` of the cell.
+        Arguments of `LinearTasks`, of the method and of `train`. The argument ``seed`` is the key
+        of the cell's random numbers.
     """
 
     name: str
@@ -63,9 +64,10 @@ class Cell:
 def cells_of(spec: Spec) -> Iterator[Cell]:
     r"""Yield the cells of a study; the last axis varies fastest.
 
-    A cell's name hashes the text of all its values, constants included. The key of the
-    cell's random numbers hashes the argument ``seed`` and the cell's values on the axes outside
-    `common`. Cells that differ only in axes of `common` therefore use the same random numbers.
+    The name of a cell is a hash of the text of all values of the cell, constants included. The key
+    of the cell's random numbers is a hash of the argument ``seed`` and of the cell's values on
+    those axes that are not in `common`. Two cells whose values differ only on axes in `common`
+    therefore use the same random numbers.
     """
     constants = {n: v for n, v in spec.base.items() if not isinstance(v, Dependent)}
     dependent = {**spec.base, **spec.derived}
@@ -75,7 +77,7 @@ def cells_of(spec: Spec) -> Iterator[Cell]:
         for name, values in spec.axes.items()
     }
     distinct = sorted(name for name in axes if name not in spec.common)
-    room = LONGEST  # a function or expression may return values of any size for every cell
+    room = LONGEST  # values that functions and expressions return for a cell may have any size
     for number, chosen in enumerate(product(*axes.values())):
         values = {**constants, **{n: v for n, (v, _) in zip(axes, chosen, strict=True)}}
         values[NUMBER] = number
@@ -113,9 +115,9 @@ def _encode_text(path: str, value: Any) -> str:
 
 
 def _run_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
-    r"""Select the arguments of a run; turn whole floats into integers where they are counts.
+    r"""Select the arguments of a run; convert whole floats to integers if the argument is a count.
 
-    An expression such as ``d / 2`` returns a float, but `train` accepts only integers as sizes.
+    An expression such as ``d / 2`` returns a float, but `train` accepts only an integer as a size.
     """
     return {
         name: int(value) if name in COUNTS and _is_whole(value) else value
@@ -125,25 +127,25 @@ def _run_arguments(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_whole(value: object) -> bool:
-    """Tell whether a value is a float without a fractional part."""
+    """Tell whether a value is a float that equals an integer."""
     return isinstance(value, float) and value.is_integer()
 
 
 def _seed(seed: Any, key: str) -> int:
-    """Hash a cell's ``seed`` and its distinguishing values to the key of its random numbers."""
+    """Compute the key of a cell's random numbers: a hash of ``seed`` and of the text `key`."""
     content = f"{seed!r}|{key}".encode()
     return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
 
 
 def configure_cell(arguments: Mapping[str, Any], **further: Any) -> TrainConfig:
-    r"""Check the arguments of a cell's runs and resolve them to a configuration.
+    r"""Check the arguments of the runs of a cell, and return their configuration.
 
     Parameters
     ----------
     arguments : mapping of str to object
         The `arguments` of a `Cell`.
     **further : object
-        More arguments of `train`, such as `trials` and `threads`.
+        Further arguments of `train`, such as `trials` and `threads`.
 
     Returns
     -------
@@ -161,10 +163,10 @@ def configure_cell(arguments: Mapping[str, Any], **further: Any) -> TrainConfig:
 
 
 def method_of(arguments: Mapping[str, Any]) -> Method:
-    r"""Build the method of a cell; step sizes of the cell replace those of the method.
+    r"""Build the method of a cell; arguments such as ``alpha`` replace parameters of the method.
 
-    Names of the cell that are not parameters of the method are ignored, so a grid can hold
-    different methods: average risk, for example, has no ``alpha``.
+    Arguments that are no parameters of the method are ignored. A grid can therefore hold methods
+    with different parameters: average risk, for example, has no ``alpha``.
     """
     method = resolve(arguments["method"], {})
     names = [field.name for field in fields(method) if field.name in arguments]
@@ -172,7 +174,7 @@ def method_of(arguments: Mapping[str, Any]) -> Method:
 
 
 def matching(cells: Sequence[Cell], where: Mapping[str, Any] | None) -> list[Cell]:
-    """Select the cells whose varied names have the values in `where`; raise if there are none."""
+    """Select the cells whose varied names have the values in `where`; raise if no cell has them."""
     if not (where is None or isinstance(where, Mapping)):
         raise TypeError(f"where must map names to values; got {check.show(where)}")
     wanted = {n: to_text(encode_value(v, path=f"where {n}")) for n, v in (where or {}).items()}
@@ -191,7 +193,7 @@ def matching(cells: Sequence[Cell], where: Mapping[str, Any] | None) -> list[Cel
 
 
 def encode_value(value: Any, inline: int = INLINE, path: str = "value") -> Any:
-    """Encode a value as a JSON tree; an array of more than `inline` entries becomes its hash."""
+    """Encode a value as a JSON tree; an array of more than `inline` entries is stored as a hash."""
     if isinstance(value, Mapping):
         return {name: encode_value(item, inline, path) for name, item in value.items()}
     if isinstance(value, list):
@@ -213,7 +215,7 @@ def _encode_array(inline: int, path: str, array: NDArray[Any]) -> Any:
 
 
 def decode_array(tree: Any) -> Any:
-    """Decode an array that `_encode_array` encoded; `Absent` if the file has only a hash."""
+    """Decode an array that `_encode_array` encoded; return `Absent` if the tree is only a hash."""
     if isinstance(tree, str):
         return Absent(tree)
     dtype = np.dtype(str(tree["dtype"]))
@@ -226,7 +228,7 @@ def decode_array(tree: Any) -> Any:
 
 
 def to_text(tree: Any) -> str:
-    """Encode a tree as JSON that is the same for equal content; 1 and 1.0 have the same text."""
+    """Encode a tree as JSON; equal trees have equal texts, also if one has 1 and the other 1.0."""
     if isinstance(tree, (int, float, str)) and not isinstance(tree, bool):
         return _scalar_text(tree)
     return json.dumps(tree, sort_keys=True)
@@ -234,5 +236,5 @@ def to_text(tree: Any) -> str:
 
 @lru_cache(maxsize=2**16)
 def _scalar_text(value: int | float | str) -> str:
-    """Encode a number or a string; results are cached, since few distinct values occur."""
+    """Encode a number or a string; texts are cached, since most values occur many times."""
     return json.dumps(int(value) if _is_whole(value) else value)

@@ -1,4 +1,4 @@
-r"""Values of a study that depend on other values: expressions, functions and objects."""
+r"""Values of a study that are computed from other values: by expressions, functions and objects."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from .expressions import Expression
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    r"""An object whose fields may be expressions, such as a distribution of heads.
+    r"""An object of the package, such as a distribution of heads, whose fields may be expressions.
 
     Parameters
     ----------
     kind : str
         Name of a class of the package.
     fields : mapping of str to object
-        Arguments of the class; an argument that depends on other names is an `Expression`.
+        Arguments of the class. An argument that depends on other names of the study is an
+        `Expression`.
     """
 
     kind: str
@@ -29,12 +30,12 @@ class Template:
 
     @property
     def names(self) -> frozenset[str]:
-        """Names that the expressions of the object use."""
+        """The names that the expressions in the fields use."""
         parts = (value.names for value in self.fields.values() if isinstance(value, Expression))
         return frozenset().union(*parts)
 
     def value(self, values: Mapping[str, Any]) -> Any:
-        """Construct the object from the values of the names."""
+        """Construct the object; `values` holds the value of each name."""
         arguments = {
             name: value.value(values) if isinstance(value, Expression) else value
             for name, value in self.fields.items()
@@ -44,27 +45,27 @@ class Template:
 
 @dataclass(frozen=True, kw_only=True)
 class Computed:
-    r"""A value that a user's function computes from other values.
+    r"""A value that a user's function computes from the values of other names.
 
     Parameters
     ----------
     function : callable
         The user's function; its parameters are names of the study.
     names : frozenset of str
-        The names of the function's parameters.
+        Names of the function's parameters.
     """
 
     function: Callable[..., Any]
     names: frozenset[str]
 
     def value(self, values: Mapping[str, Any]) -> Any:
-        """Call the function with the values of its parameters."""
+        """Call the function; `values` holds the value of each of its parameters."""
         return self.function(**{name: values[name] for name in self.names})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    r"""Values that a function returned for every cell, read from a study's file.
+    r"""The values that a function returned, one for each cell; they are read from a study's file.
 
     Parameters
     ----------
@@ -76,16 +77,16 @@ class Listed:
     names: frozenset[str] = frozenset()
 
     def value(self, values: Mapping[str, Any]) -> Any:
-        """Return the value of the cell whose number is among `values`."""
+        """Return the value for the cell whose number is ``values[NUMBER]``."""
         return self.items[values[NUMBER]]
 
 
 Dependent = Expression | Template | Computed | Listed
-NUMBER = "number of the cell"  # not an identifier, so no name of a study can equal it
+NUMBER = "number of the cell"  # a name of a study cannot equal this text, which is no identifier
 
 
 def parse_expression(path: str, text: str) -> Expression:
-    """Parse an expression; the text "none" means None, which TOML cannot write."""
+    """Parse an expression; the text "none" stands for None, since TOML has no such value."""
     try:
         return Expression("None" if text.strip() == "none" else text)
     except ValueError as error:
@@ -93,7 +94,7 @@ def parse_expression(path: str, text: str) -> Expression:
 
 
 def parse_template(path: str, table: Mapping[str, Any]) -> Template:
-    """Check a mapping that describes an object of the package by its ``kind`` and fields."""
+    """Check a mapping that describes an object of the package: its ``kind`` and its fields."""
     kind = table.get("kind")
     if kind not in codec.TYPED:
         known = ", ".join(codec.TYPED)
@@ -108,7 +109,7 @@ def parse_template(path: str, table: Mapping[str, Any]) -> Template:
 
 
 def check_fields(kind: str, names: Iterable[str], path: str = "fields") -> None:
-    """Raise ValueError unless all names are fields of the class `kind`."""
+    """Raise ValueError unless every name in `names` is a field of the class `kind`."""
     accepted = [field.name for field in fields(codec.KINDS[kind])]
     for name in names:
         if name not in accepted:

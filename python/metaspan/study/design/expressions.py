@@ -1,8 +1,9 @@
-r"""Parse and evaluate expressions over the names of a study without running any code.
+r"""Parses and evaluates expressions in the names of a study, without running code from the file.
 
-The grammar is a small part of Python's grammar. `ast` parses the text, and `Compiler` turns the
-tree into closures once per expression. The length and nesting of an expression and the size of its
-numbers and lists are bounded, because a study file may come from anybody.
+The grammar is a small part of Python's grammar. The module `ast` parses the text of an expression,
+and `Compiler` compiles the resulting tree to closures once. The length and the nesting of an
+expression are bounded, and so are the sizes of its numbers and lists, because a study file may come
+from anybody.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from .arithmetic import (
     plain,
 )
 
-# A compiled expression. Its argument is [budget of list entries, value of the first name, ...].
+# A compiled expression: a function of one list. The list holds the budget of list entries, followed
+# by the values of the names.
 Run = Callable[[list[Any]], Any]
 
 LONGEST = 1000  # most characters of an expression
@@ -53,9 +55,10 @@ REFUSED = {
 
 
 class Compiler:
-    r"""Compiles a checked syntax tree to closures.
+    r"""Compiles a syntax tree to closures, and refuses what the grammar does not contain.
 
-    `places` maps every name of the expression to the index of its value in the closures' argument.
+    `places` maps each name of the expression to the index of the name's value in the list that the
+    closures take.
     """
 
     def __init__(self) -> None:
@@ -63,7 +66,7 @@ class Compiler:
         self.depth = 0
 
     def build(self, node: ast.AST) -> Run:
-        """Compile a node; raise ValueError if the grammar does not contain it."""
+        """Compile a node; raise ValueError if the grammar does not contain this kind of node."""
         make = getattr(self, f"build_{type(node).__name__}", None)
         if make is None:
             default = f"{type(node).__name__} is not allowed"
@@ -182,13 +185,13 @@ class Compiler:
 
 
 def parse(text: str) -> tuple[Run, tuple[str, ...]]:
-    """Compile a text; return the closure and its names, in the order of its argument."""
+    """Compile a text; return the closure, and the names in the order in which it takes values."""
     for character in text:
         if character not in CHARACTERS:
             raise ValueError(f"{character!r} is not allowed{HINTS.get(character, '')}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python warns about a text such as 1if
+            warnings.simplefilter("ignore")  # Python's parser warns about a text such as 1if
             tree = ast.parse(" ".join(text.split()), mode="eval")
     except SyntaxError as error:
         raise ValueError(f"this is not an expression: {error.msg}") from None
@@ -198,7 +201,7 @@ def parse(text: str) -> tuple[Run, tuple[str, ...]]:
 
 
 def show(value: object) -> str:
-    """Show the value of a name in a short text, for any depth or size of the value."""
+    """Return a short text for the value of a name, however large or deeply nested the value is."""
     if isinstance(value, list | tuple):
         return reprlib.repr(value)
     large = isinstance(value, int) and not -LARGEST <= value <= LARGEST
@@ -220,19 +223,17 @@ class Expression:
     text : str
         The expression, of at most 1000 characters. White space is reduced to single spaces.
     names : frozenset of str
-        The names that need a value; names of functions are not among them.
+        The names that need a value; the names of functions need none.
 
     Raises
     ------
     TypeError
         If `text` is not a string.
     ValueError
-        If `text` is not an expression, or contains something that is not allowed.
+        If `text` is not an expression, or contains an element that is not listed above.
 
-    Notes
-    -----
-    Integers are exact up to :math:`2^{1024}`. All lists of one evaluation together hold at most
-    :math:`10^6` entries. An evaluation takes a few microseconds.
+    Notes ----- Integers are exact up to :math:`2^{1024}`. The lists that one evaluation makes hold
+    at most :math:`10^6` entries in total. An evaluation takes a few microseconds.
 
     Examples
     --------
@@ -277,7 +278,7 @@ class Expression:
         return Expression, (self.text,)
 
     def value(self, values: Mapping[str, object]) -> Value:
-        r"""Compute the value.
+        r"""Compute the value of the expression.
 
         Parameters
         ----------
@@ -288,13 +289,13 @@ class Expression:
         Returns
         -------
         int, float, bool, list or None
-            The value, as objects of Python's built-in types.
+            The value, made of objects of Python's built-in types.
 
         Raises
         ------
         ValueError
-            If a name has no value or a value of another kind, or if the computation fails or its
-            result is not finite.
+            If a name has no value, if the value of a name is of another kind, or if the computation
+            fails or gives a number that is not finite.
 
         Examples
         --------
@@ -321,29 +322,30 @@ class Expression:
             raise ValueError(self._failure(error, values)) from error
 
     def _failure(self, error: Exception, values: Mapping[str, object]) -> str:
-        """Describe a failed evaluation: the expression, its values, and the reason."""
+        """Describe a failed evaluation: the expression, the values of its names, and the error."""
         known = ", ".join(f"{name}={show(values.get(name))}" for name in self._order)
         reason = error.args[-1] if error.args else type(error).__name__
         return f"{check.show(self.text)}{f' with {known}' if known else ''}: {reason}"
 
 
 def order(dependencies: Mapping[str, frozenset[str]]) -> list[str]:
-    r"""Sort names so that each name comes after the names that it depends on.
+    r"""Sort names so that each name comes after all names on which it depends.
 
     Parameters
     ----------
     dependencies : mapping of str to frozenset of str
-        For every name, the names in its expression; names that are not keys are ignored.
+        For each name, the names in its expression. Names in expressions that are not keys of the
+        mapping are ignored.
 
     Returns
     -------
     list of str
-        The keys; their order depends on the mapping alone.
+        The keys in sorted order. Equal mappings give the same order.
 
     Raises
     ------
     ValueError
-        If names depend on each other in a cycle; the message lists the names of the cycle.
+        If some names depend on each other in a cycle; the message lists these names.
 
     Examples
     --------

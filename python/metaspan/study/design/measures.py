@@ -16,8 +16,8 @@ from ...evaluate import adapted_risk
 from ...runs.outcome import Status
 from ...runs.result import Result
 
-RATE_FROM = 0.1  # the late part of a run begins where dist is below this; (22) holds from there
-RATE_TO = 1e-9  # the late part ends at this dist, before rounding or a stop rule ends the run
+RATE_FROM = 0.1  # the late part of a run, in which (22) holds, begins where dist is below this
+RATE_TO = 1e-9  # the late part ends at this dist, before rounding or a stop rule affects dist
 FINALS = tuple(name for name in RECORDS if name != "angles")
 
 
@@ -28,11 +28,11 @@ class Measure:
     Parameters
     ----------
     name : str
-        Column of the measure in the table.
+        Name of the measure's column in the table of a study.
     records : tuple of str
         Records of `train` that the measure needs.
     of : callable
-        Function from the `Result` of one trial to the number.
+        Function that takes the `Result` of one trial and returns the number.
     is_users : bool
         Whether a user wrote the function `of`.
     """
@@ -43,7 +43,7 @@ class Measure:
     is_users: bool = False
 
     def __call__(self, result: Result) -> float:
-        """Measure a result; NaN where the trial diverged, because its last state is meaningless."""
+        """Measure a result; NaN if the trial diverged, because its last state is meaningless."""
         if result.status == Status.DIVERGED and self.name != "seconds":
             return math.nan
         return self.of(result)
@@ -65,15 +65,15 @@ def measure_of(measure: object) -> Measure:
     Returns
     -------
     Measure
-        The measure; its value is NaN for a run in which the number is undefined, for example if
-        dist never falls to TOL.
+        The measure. The measured value is NaN where it is undefined, for example if dist never
+        falls to TOL.
 
     Raises
     ------
     TypeError
-        If the argument is neither text nor callable.
+        If `measure` is neither a string nor callable.
     ValueError
-        If no measure has this name, or if the function is a lambda.
+        If `measure` is not the name of a measure, or is a lambda function.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def measure_of(measure: object) -> Measure:
 
 
 def _column_name(function: Callable[..., Any]) -> str:
-    """Return the name of the column of a user's function."""
+    """Return the name of the table's column for a user's function."""
     if isinstance(function, functools.partial):
         return f"{_column_name(function.func)}({identity.arguments_of(function)})"
     name: str = getattr(function, "__name__", type(function).__name__)
@@ -111,7 +111,7 @@ def _column_name(function: Callable[..., Any]) -> str:
 
 
 def records_of(measures: Sequence[Measure], keep: Sequence[str]) -> tuple[str, ...]:
-    """List the records that measures and kept traces need; if there are none, list the cheapest."""
+    """List the records that measures and kept traces need; if they need none, list the cheapest."""
     for name in keep:
         check.choice("keep", name, FINALS)
     names = [name for measure in measures for name in measure.records]
@@ -141,7 +141,7 @@ class _Last:
 
 @dataclass(frozen=True)
 class _RoundsTo:
-    """Measures the first recorded round with dist at most a tolerance; NaN if there is none."""
+    """Measures the first recorded round in which dist is at most a tolerance, or else NaN."""
 
     tolerance: float
 
@@ -165,12 +165,13 @@ class _Risk:
 
 
 def _fit_rate(result: Result) -> float:
-    r"""Fit the decrease of log dist per round over the late part of a run, by least squares.
+    r"""Fit a line to log dist over the late part of a run; return the decrease per round.
 
-    The late part begins at the first row with dist below 0.1: the plateau of a random start and the
-    approach to the linear regime do not follow the rate of (22). The late part ends where dist is
-    first within a factor of ten of its minimum, or at 1e-9: below this dist, a floor, rounding or
-    the stop rule bends the curve. The result is NaN if the late part has fewer than three rows.
+    The late part begins at the first row with dist below 0.1, because neither the plateau after a
+    random start nor the first decrease of dist follows the rate of (22). The late part ends at the
+    first row in which dist is at most ten times its minimum or at most 1e-9, because lower values
+    may be affected by a floor, by rounding or by the stop rule. The result is NaN if the late part
+    has fewer than three rows.
     """
     rounds, dist = result.trace["round"], result.trace["dist"]
     positive = np.isfinite(dist) & (dist > 0.0)
@@ -187,7 +188,7 @@ def _fit_rate(result: Result) -> float:
 
 
 def _average_floor(result: Result) -> float:
-    """Take the geometric mean of dist over the last quarter of the recorded rows."""
+    """Return the geometric mean of dist over the last quarter of the recorded rows."""
     dist = result.trace["dist"]
     tail = dist[-max(1, dist.size // 4) :]
     with np.errstate(divide="ignore"):
@@ -195,7 +196,7 @@ def _average_floor(result: Result) -> float:
 
 
 def _total_seconds(result: Result) -> float:
-    """Return the wall-clock time of a call of `train`, divided evenly among its trials."""
+    """Return the wall-clock time of a call of `train`, divided by its number of trials."""
     return result.timings["total"]
 
 

@@ -1,4 +1,4 @@
-r"""Make the values of an axis: logarithmic ranges, and lists of ordered collections."""
+r"""Makes the values of an axis from a logarithmic range or an ordered collection."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ def log_range(first: float, last: float, num: int) -> list[int] | list[float]:
     Parameters
     ----------
     first, last : int or float
-        The ends, > 0 and different; the result contains both exactly. If both ends are integers,
-        all values are rounded to integers.
+        The ends of the range: positive, different, and exactly contained in the result. If both
+        ends are integers, all values are rounded to integers.
     num : int
         Number of values, from 2 to 100,000.
 
     Returns
     -------
     list of int or list of float
-        Distinct values, ascending or descending; fewer than `num` if rounding made some values
-        equal.
+        Distinct values, from `first` to `last`. There are fewer than `num` values if rounding makes
+        some of them equal.
 
     Raises
     ------
     TypeError
         If `num` is not an integer or an end is not a number.
     ValueError
-        If `num` is out of range, or the ends are equal, not positive or not finite.
+        If `num` is out of range, the ends are equal, or an end is not positive or not finite.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def log_range(first: float, last: float, num: int) -> list[int] | list[float]:
 
 
 def _check_end(name: str, value: float) -> int | float:
-    """Check that an end is positive; convert it to a Python integer or float."""
+    """Check that an end of a range is positive, and convert it to a Python integer or float."""
     value = check.bare(name, value)
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         value = value.item()
@@ -76,8 +76,9 @@ def _check_end(name: str, value: float) -> int | float:
 def in_order(path: str, value: Any) -> Any:
     r"""List the values of a one-dimensional array, a column or another ordered collection.
 
-    Anything else is returned unchanged. Text, mappings and sets are not axes: a grid reads text as
-    an expression and a mapping as an object, and a set has no order.
+    Any other value is returned unchanged. In particular, text, mappings and sets are returned
+    unchanged: in a grid, text is an expression and a mapping describes an object, and a set has no
+    order.
     """
     if hasattr(value, "__array__") and not isinstance(value, np.generic):
         array = check.rectangular(path, value)

@@ -1,4 +1,4 @@
-r"""Check the arguments of a study: constants, grid, seeds and measures."""
+r"""Checks the arguments of a study: constants, grid, seeds and measures."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ OF_TASKS = tuple(field.name for field in fields(LinearTasks))
 OF_METHODS = SETTINGS
 OF_RUNS = settings("in_studies")
 KNOWN = (*OF_TASKS, "method", *OF_METHODS, *OF_RUNS)
-# Names whose values may be words; a string that is the value of any other name is an expression.
+# Names whose values may be words. If any other name has a string as its value, the string is an
+# expression.
 WORDS = ("method", "features", "moves", "outer", *settings("is_word"))
 COUNTS = ("d", "k", "inner_steps", "local_steps", *settings("is_count"))
-LAWS = ("heads", "features")  # a function given for these names is a distribution
-MOST_CELLS, MOST_RUNS = 10**6, 10**7  # limits of a study; a run is one cell at one seed
+LAWS = ("heads", "features")  # a function that is the value of one of these names is a distribution
+MOST_CELLS, MOST_RUNS = 10**6, 10**7  # limits of a study; a run is one cell with one seed
 MOST_ROWS = 10**5  # largest number of rows of a kept trace
-COLUMNS = ("seed", "status", "round")  # columns of a study's tables that are no varied names
-# Keys: arguments of `train` that a study sets itself. Values: what sets them in a study.
+COLUMNS = ("seed", "status", "round")  # columns of a study's tables, which no varied name may have
+# Keys: arguments of `train` that `base` and `grid` must not hold. Values: what determines these
+# arguments in a study.
 ELSEWHERE = {
     "trials": "seeds of the study",
     "record": "what `measure` and `keep` ask for",
@@ -50,30 +52,31 @@ ELSEWHERE = {
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    r"""The checked arguments of a study.
+    r"""The arguments of a study after all checks.
 
     Parameters
     ----------
     base : mapping of str to object
-        Constants, and values that depend on other names, shared by all cells.
+        The entries of `base`: constants, and values that depend on other names.
     axes : mapping of str to tuple
-        Values of the names that vary independently.
+        For each name that varies independently, its values.
     derived : mapping of str to Expression, Template, Computed or Listed
-        Names of the grid whose values depend on other names.
+        For each other name of the grid, how its value is computed from the values of other names.
     varied : tuple of str
-        All names of the grid, in the order of the grid.
+        All names of the grid, in their order in the grid.
     sequence : tuple of str
-        Names whose values depend on other names, each name after those that it needs.
+        Names whose values depend on other names, in an order in which the values can be computed.
     seeds : tuple of int
-        Trial numbers: each cell is trained once for each of them.
+        Trial numbers: each cell is trained once with each of these numbers.
     measures : tuple of Measure
-        The numbers that are taken from each run.
+        The numbers that are computed from the result of each run.
     keep : tuple of str
         Records whose traces are kept.
     keep_rows : int
         Largest number of rows of a kept trace.
     common : tuple of str
-        Axes across which cells use the same random numbers.
+        Axes that do not affect the random numbers: cells that differ only on these axes use equal
+        random numbers.
     """
 
     base: Mapping[str, Any]
@@ -89,7 +92,7 @@ class Spec:
 
     @property
     def records(self) -> tuple[str, ...]:
-        """Records that the measures and the kept traces need."""
+        """The records that the measures and the kept traces need."""
         return records_of(self.measures, self.keep)
 
 
@@ -103,7 +106,7 @@ def specify(
     keep_rows: int,
     common: Any,
 ) -> Spec:
-    """Check the arguments of a study as far as this is possible without computing the cells."""
+    """Check those properties of a study's arguments that do not depend on the cells."""
     shared = {name: _parse("base", name, value) for name, value in _check_names("base", base)}
     axes: dict[str, tuple[Any, ...]] = {}
     derived: dict[str, Dependent] = {}
@@ -149,7 +152,7 @@ def specify(
 
 
 def _check_names(where: str, mapping: object) -> list[tuple[str, Any]]:
-    """Check the names of `base` or `grid`; return names and values."""
+    """Check the names in `base` or `grid`; return pairs of names and values."""
     if mapping is None:
         return []
     if not isinstance(mapping, Mapping):
@@ -165,16 +168,16 @@ def _check_names(where: str, mapping: object) -> list[tuple[str, Any]]:
 
 
 def _parse(where: str, name: str, value: Any) -> Any:
-    """Parse a value: a constant, an expression, or an object whose fields may be expressions."""
+    """Parse a constant, an expression, or an object in whose fields expressions may stand."""
     path = f"{where}.{name}"
     value = _to_plain(name, path, value)
     if name == "stop" and value is False:
-        return None  # older files store false for None, newer files "none"
+        return None  # files of older releases store None as false; newer files store it as "none"
     if isinstance(value, str) and name not in WORDS:
         return parse_expression(path, value)
     if isinstance(value, dict):
         return parse_template(path, value)
-    if isinstance(value, list):  # a list of heads stays a list: train makes it an array
+    if isinstance(value, list):  # a list of heads is kept: `train` converts it to an array
         return tuple(value) if name not in LAWS else value
     if callable(value) and not isinstance(value, type) and name not in LAWS:
         raise TypeError(f"{path} must be a constant; functions of other values stand in grid")
@@ -182,7 +185,7 @@ def _parse(where: str, name: str, value: Any) -> Any:
 
 
 def _to_plain(name: str, path: str, value: Any) -> Any:
-    """Replace NumPy scalars, dtypes and foreign arrays by values that a file can hold."""
+    """Replace NumPy scalars, dtypes and other libraries' arrays by values that a file can hold."""
     value = check.bare(path, value)
     if name == "dtype" and value is not None:
         return check.float_dtype(path, value).name
@@ -199,7 +202,7 @@ def _to_plain(name: str, path: str, value: Any) -> Any:
 
 
 def _parse_axis(name: str, value: Any) -> tuple[Any, ...] | Dependent:
-    """Parse an entry of the grid: the values of an axis, or a value that depends on other names."""
+    """Parse an entry of the grid: a list of values, or one value that depends on other names."""
     value = in_order(f"grid.{name}", value)
     if isinstance(value, (list, tuple, range)):
         if not value:
@@ -220,7 +223,7 @@ def _parse_axis(name: str, value: Any) -> tuple[Any, ...] | Dependent:
 def _order_dependents(
     base: Mapping[str, Any], axes: Mapping[str, tuple[Any, ...]], derived: Mapping[str, Dependent]
 ) -> tuple[str, ...]:
-    """Check that all names are known or used; sort the dependent names for computation."""
+    """Check that every name is known or used; sort dependent names in an order of computation."""
     needs: dict[str, frozenset[str]] = {}
     for name, value in {**base, **derived}.items():
         if isinstance(value, Dependent):
@@ -234,9 +237,9 @@ def _order_dependents(
     unused = [name for name in defined if name not in KNOWN and name not in used]
     for name, others in needs.items():
         for other in sorted(others - defined):
-            # A known name may lack a value while an unused name is spelled almost like it. The
-            # unused name is then a typo, and the error reports the typo instead of the missing
-            # value.
+            # An expression may need a known name that has no value, while an unused name is spelled
+            # almost like the known name. The unused name is then a typo, and the error reports the
+            # typo instead of the missing value.
             if other in KNOWN and (mistyped := check.near(other, unused)):
                 raise _unused_error(mistyped[0])
             raise ValueError(f"{name} needs {other!r}, which has no value{_hint(other, defined)}")
@@ -257,13 +260,13 @@ def _unused_error(name: str) -> ValueError:
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
-    """Return a suggestion of the nearest known name; empty if no name is near."""
+    """Return a text that suggests the nearest known name; empty if no known name is near."""
     meant = check.meant(name, known)
     return f": {meant}" if meant else ""
 
 
 def _count_cells(axes: Mapping[str, Sequence[Any]]) -> int:
-    """Count the combinations of the axes' values; raise ValueError if there are too many."""
+    """Count the combinations of values of the axes; raise ValueError if they are too many."""
     cells = math.prod(map(len, axes.values()))
     if cells > MOST_CELLS:
         sizes = " x ".join(f"{len(values)} {name}" for name, values in axes.items())
@@ -272,7 +275,7 @@ def _count_cells(axes: Mapping[str, Sequence[Any]]) -> int:
 
 
 def _parse_seeds(seeds: Any, cells: int) -> tuple[int, ...]:
-    """Turn a number of seeds into the tuple 0, 1, ..., or check a collection of seeds."""
+    """Convert a number of seeds to the tuple (0, 1, ...), or check a collection of seeds."""
     most = MOST_RUNS // cells
     if isinstance(seeds, Iterable) and not isinstance(seeds, str):
         several = seeds if isinstance(seeds, Sequence) else tuple(islice(seeds, most + 1))
@@ -291,7 +294,7 @@ def _parse_seeds(seeds: Any, cells: int) -> tuple[int, ...]:
 
 
 def _parse_names(name: str, names: object) -> tuple[str, ...]:
-    """Turn one name or several into a tuple without repetitions."""
+    """Convert one name, or a collection of names, to a tuple without repetitions."""
     items = (names,) if isinstance(names, str) else names
     if not isinstance(items, Sequence) or not all(isinstance(item, str) for item in items):
         raise TypeError(f"{name} must hold names; got {check.show(names)}")

@@ -1,4 +1,4 @@
-r"""Find values that the stop rule determines: they show where the rule ended a run, and no more."""
+r"""Finds measures whose values only show where the stop rule ended a run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ...config.options import DEFAULT_STOP, Stop
 if TYPE_CHECKING:
     import pandas
 
-SET_BY_STOP = "set_by_stop"  # key of a table's attrs; the value lists names of measures
+SET_BY_STOP = "set_by_stop"  # key in the attrs of a table, for the list of these measures
 INSTEAD = "measure rounds_to:TOL or rate, or set stop=None"
-# Keys: records that a stop rule may bound. Values: the measures whose last value is fixed when the
-# rule ends a run, namely the record itself and measures that vanish with that record.
+# Keys: records for which a stop rule may set a bound. Values: measures whose last value the rule
+# determines when it ends a run, namely the record itself and measures that vanish with the record.
 OF_RULES = {"dist": ("dist", "floor", "perp_norm"), "loss_out": ("loss_out",)}
-WITHOUT_NOISE = ("loss_adapted", "loss_out")  # also vanish if m_in is infinite and noise is 0
+WITHOUT_NOISE = ("loss_adapted", "loss_out")  # vanish with dist if m_in is infinite and noise is 0
 
 
 def measures_set(names: Sequence[str], cells: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -27,19 +27,19 @@ def measures_set(names: Sequence[str], cells: Iterable[Mapping[str, Any]]) -> tu
     Parameters
     ----------
     names : sequence of str
-        Measures to look at.
+        Names of the measures to examine.
     cells : iterable of mapping
         Arguments of the cells.
 
     Returns
     -------
     tuple of str
-        Those measures, in the order of `names`.
+        Those of the `names` whose values a stop rule determines.
     """
     rules = {
         (rule, cell.get("m_in") is None and _is_zero(cell.get("noise", 0.0)))
         for cell in cells
-        if isinstance(rule := cell.get("stop", DEFAULT_STOP), Stop)  # the rule None ends no run
+        if isinstance(rule := cell.get("stop", DEFAULT_STOP), Stop)  # None ends no run
     }
     known = set[str]()
     for rule, exact in rules:
@@ -55,22 +55,23 @@ def _is_zero(noise: object) -> bool:
 
 
 def set_by_stop(table: pandas.DataFrame, measure: str) -> NDArray[np.bool_]:
-    r"""Mark the rows of converged runs, in which the stop rule determined the value of a measure.
+    r"""Mark the rows in which the stop rule determined the value of a measure.
 
-    Such a value tells only where the rule ended the run, so fits leave it out.
+    The marked rows are those of runs that converged. A value that the stop rule determined shows
+    only where the rule ended the run, so fits leave out this value.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        Table of a study; its `attrs` list the measures whose values a stop rule determines.
+        Table of a study. Its `attrs` hold the list of measures whose values a stop rule determines.
     measure : str
-        The measure.
+        Name of the measure.
 
     Returns
     -------
     ndarray of shape (rows,), bool
-        Whether the stop rule determined the value; False in all rows if the attrs have no such
-        list.
+        For each row, whether the stop rule determined the value. All entries are False if the attrs
+        of the table lack the list.
     """
     if measure not in table.attrs.get(SET_BY_STOP, ()) or "status" not in table.columns:
         return np.zeros(len(table), dtype=bool)

@@ -1,4 +1,4 @@
-r"""Read studies from TOML files and check their structure; `spec` checks names and values."""
+r"""Reads studies from TOML files and checks their structure; `spec` checks names and values."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         The file, in UTF-8, with or without a byte-order mark, of at most 10^6 bytes. Its keys, all
         optional, are ``folder`` (text), ``seeds`` (a number of seeds or a list of them),
         ``measure``, ``keep`` and ``common`` (lists of names), ``keep_rows`` (a number), and the
-        tables ``base`` (constants) and ``grid``. The file must hold at least one of these two
-        tables. A name in ``grid`` has a list of values, an expression, a table with a ``kind``, or
-        a range such as ``{ log = [1, 100], num = 5 }``.
+        tables ``base`` (constants) and ``grid``. The file must hold at least one of the tables
+        ``base`` and ``grid``. The value of a name in ``grid`` is a list, an expression, a table
+        with a ``kind``, or a range such as ``{ log = [1, 100], num = 5 }``.
 
     Returns
     -------
     dict
-        Arguments by name; only those that the file holds. Ranges are expanded to lists, ``folder``
-        is joined to the folder of the file, and a table with a ``kind`` becomes a dictionary.
+        The arguments that the file holds, by name. Each range is expanded to a list, a relative
+        ``folder`` is taken as relative to the file's own folder, and each table with a ``kind``
+        becomes a dictionary.
 
     Raises
     ------
     TypeError
         If `path` is not a path.
     ValueError
-        If the file is not UTF-8 or not TOML (with line and column), or if a key is not known or has
-        a value of another kind; the message names the file and the key.
+        If the file is not UTF-8, if it is not TOML, or if a key is unknown or has a value of the
+        wrong kind. The message names the file, and the key or the line and column.
     OSError
         If the file cannot be read.
 
@@ -79,7 +80,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _check_keys(where: str, keys: Iterable[str], accepted: Iterable[str]) -> None:
-    """Raise ValueError for a key that is not accepted; suggest the closest accepted key."""
+    """Raise ValueError if a key is not accepted; the message suggests the closest accepted key."""
     accepted = list(accepted)
     for key in keys:
         if key not in accepted:
@@ -89,7 +90,7 @@ def _check_keys(where: str, keys: Iterable[str], accepted: Iterable[str]) -> Non
 
 
 def _join_key(path: str, name: str) -> str:
-    """Join the path of a table and a key to a path for messages."""
+    """Join the path of a table and the name of a key to a path for error messages."""
     return f"{path}.{name if name.isidentifier() else check.show(name)}"
 
 
@@ -99,7 +100,7 @@ def _wrong_value(path: str, expected: str, value: object) -> ValueError:
 
 
 def _check_folder(path: str, value: Any) -> str:
-    """Check the name of a folder."""
+    """Check that a value is the name of a folder."""
     if not isinstance(value, str) or not value or "\0" in value:
         raise _wrong_value(path, "the name of a folder", value)
     return value
@@ -111,7 +112,7 @@ def _is_integer(value: object, least: int) -> bool:
 
 
 def _check_seeds(path: str, value: Any) -> int | list[int]:
-    """Check a number of seeds or a list of them."""
+    """Check that a value is a number of seeds or a list of seeds."""
     if isinstance(value, list):
         if not value:
             raise _wrong_value(path, "a list of one seed at least", value)
@@ -125,7 +126,7 @@ def _check_seeds(path: str, value: Any) -> int | list[int]:
 
 
 def _check_names(path: str, value: Any) -> list[str]:
-    """Check a list of names."""
+    """Check that a value is a list of names."""
     if not isinstance(value, list):
         raise _wrong_value(path, "a list of names", value)
     for i, item in enumerate(value):
@@ -135,7 +136,7 @@ def _check_names(path: str, value: Any) -> list[str]:
 
 
 def _check_base(path: str, value: Any) -> dict[str, Any]:
-    """Check the table of constants."""
+    """Check the table ``base`` of constants."""
     return {
         name: _check_constant(_join_key(path, name), item)
         for name, item in _check_table(path, value).items()
@@ -143,7 +144,7 @@ def _check_base(path: str, value: Any) -> dict[str, Any]:
 
 
 def _check_grid(path: str, value: Any) -> dict[str, Any]:
-    """Check the table of varied names."""
+    """Check the table ``grid`` of varied names."""
     return {
         name: _check_varied(_join_key(path, name), item)
         for name, item in _check_table(path, value).items()
@@ -179,7 +180,7 @@ def _check_varied(path: str, value: Any) -> Any:
 
 
 def _expand_range(path: str, value: dict[str, Any]) -> list[int] | list[float]:
-    """Expand a logarithmic range to its values."""
+    """Expand a logarithmic range to a list of values."""
     _check_keys(path, value, RANGE)
     for key in RANGE:
         if key not in value:
@@ -213,7 +214,7 @@ def _check_constant(path: str, value: Any) -> Any:
 
 
 def _check_rows(path: str, value: Any) -> int:
-    """Check a number of rows."""
+    """Check that a value is a number of rows."""
     if not _is_integer(value, 2):
         raise _wrong_value(path, "an integer of at least 2", value)
     return int(value)
