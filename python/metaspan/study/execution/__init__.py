@@ -1,1 +1,1 @@
-r"""Run a study: plan, jobs, rows in files, progress and status."""
+r"""Runs studies: plans and does jobs, stores rows in files, and shows progress and status."""

@@ -1,4 +1,4 @@
-r"""Describe a study as JSON beside its rows, read the description back, and compare two studies."""
+r"""Describes a study as JSON, reads such a description, and compares two descriptions."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Tree = dict[str, Any]
 
 
 def describe(spec: Spec, cells: Sequence[Cell]) -> Tree:
-    r"""Describe a study as a JSON tree; a function in the grid is stored as its values.
+    r"""Describe a study as a JSON tree, which holds the values of the functions in the grid.
 
-    The stored values can be read back, and they show whether two functions differ. The code of a
-    function could serve neither purpose.
+    The values of a function, unlike its code, can be read back from a file, and show whether two
+    functions differ.
     """
     grid: Tree = {}
     for name in spec.varied:
@@ -45,7 +45,7 @@ def describe(spec: Spec, cells: Sequence[Cell]) -> Tree:
 
 
 def _encode(value: Any) -> Any:
-    """Encode a constant or a value that depends on other names."""
+    """Encode a constant, or a value that depends on other names, as a JSON tree."""
     if isinstance(value, Expression):
         return {"expression": value.text}
     if isinstance(value, Template):
@@ -55,7 +55,7 @@ def _encode(value: Any) -> Any:
 
 
 def _encode_measure(measure: Measure) -> Any:
-    """Encode a measure as its name and, for a user's function, a hash of the function."""
+    """Encode a measure as its name; if a user wrote the measure, add a hash of the function."""
     if not measure.is_users:
         return measure.name
     known = isinstance(measure.of, _MissingFunction)
@@ -64,7 +64,7 @@ def _encode_measure(measure: Measure) -> Any:
 
 
 def restore(tree: Mapping[str, Any], file: str) -> Spec:
-    """Check the study that a JSON tree describes; error messages name the file."""
+    """Check the description of a study and return the study; error messages name the file."""
     with files.name_file_in_errors(f"{file!r} is a broken {KIND}"):
         parts = [tree[name] for name in ("seeds", "measure", "keep", "common")]
         if not all(isinstance(part, list) for part in parts):
@@ -87,7 +87,7 @@ def restore(tree: Mapping[str, Any], file: str) -> Spec:
 
 
 def _decode_axis(tree: Any) -> Any:
-    """Decode an entry of the grid."""
+    """Decode an entry of the grid from its JSON tree."""
     if not isinstance(tree, dict):
         raise TypeError(f"an axis must be a table; got {check.show(tree)}")
     if "values" in tree:
@@ -100,11 +100,11 @@ def _decode_axis(tree: Any) -> Any:
 
 
 def _decode_measure(tree: Any) -> Measure:
-    """Decode a measure; a user's function cannot be called until it is passed again."""
+    """Decode a measure; a user's function is replaced by a placeholder that cannot be called."""
     if not isinstance(tree, dict):
         try:
             return measure_of(tree)
-        except ValueError:  # older files hold only the name of a user's function
+        except ValueError:  # files of older releases hold only the name of a user's function
             tree = {"name": tree, "function": tree}
     name, function = tree["name"], decode_value(tree)
     if not (isinstance(name, str) and isinstance(function, NamedFunction)):
@@ -113,7 +113,7 @@ def _decode_measure(tree: Any) -> Measure:
 
 
 class _MissingFunction:
-    """Stands in for a user's function of which the file holds only the name and a hash."""
+    """Takes the place of a user's function, of which the file holds only the name and a hash."""
 
     def __init__(self, name: str, function: NamedFunction) -> None:
         self._name = name
@@ -124,7 +124,7 @@ class _MissingFunction:
 
 
 def list_missing(spec: Spec) -> list[str]:
-    """List what the file does not hold: functions and large arrays."""
+    """List the functions and the large arrays of a study, which its file does not hold."""
     values = {f"base.{name}": value for name, value in spec.base.items()}
     values |= {f"grid.{name}": value for name, value in [*spec.axes.items(), *spec.derived.items()]}
     paths = [path for path, value in values.items() if _is_missing(value)]
@@ -132,7 +132,7 @@ def list_missing(spec: Spec) -> list[str]:
 
 
 def _is_missing(value: object) -> bool:
-    """Tell whether the file holds only a name or hash of a value or of one of its items."""
+    """Tell whether the file lacks a value, or one of its items, and holds only a name or hash."""
     if isinstance(value, Listed):
         value = value.items
     if isinstance(value, tuple):
@@ -141,7 +141,7 @@ def _is_missing(value: object) -> bool:
 
 
 def decode_value(tree: Any) -> Any:
-    """Decode a value; an array or function whose file has only a hash becomes a placeholder."""
+    """Decode a value; an array or function becomes a placeholder if the tree has only its hash."""
     if isinstance(tree, list):
         return [decode_value(item) for item in tree]
     if isinstance(tree, dict) and "expression" in tree:
@@ -156,10 +156,11 @@ def decode_value(tree: Any) -> Any:
 
 
 def check_extends(old: Tree, new: Tree, cells: Sequence[Cell], study_folder: StudyFolder) -> None:
-    r"""Raise ValueError unless a study only adds values of axes or seeds to an older one.
+    r"""Raise ValueError unless a study equals an older study plus added axis values and seeds.
 
-    Only then do the rows of the old study stay valid. The cells are compared too, since this shows
-    whether an axis has lost values and whether the values of functions have changed.
+    If the two studies differ in anything else, the rows of the older study are not valid for the
+    new study. The cells are compared too: if an axis has lost a value or a function has changed,
+    the new study lacks a cell of the older study.
     """
     folder, file = str(study_folder.folder), str(study_folder.file)
     with files.name_file_in_errors(f"{file!r} is a broken {KIND}"):
@@ -184,19 +185,21 @@ def check_extends(old: Tree, new: Tree, cells: Sequence[Cell], study_folder: Stu
 
 
 def _find_changes(old: Tree, new: Tree) -> Iterator[tuple[str, str, str]]:
-    r"""Yield (path, old text, new text) of all differences except added values and seeds.
+    r"""Yield (path, old text, new text) of each difference, except changes of values and seeds.
 
-    A text is empty where one of the studies lacks the name.
+    Values of axes, values of functions and seeds are not compared. A text is empty if one of the
+    two studies lacks the name.
     """
     for part in ("base", "grid"):
         for name in {**old[part], **new[part]}:
-            if not (name in old[part] and name in new[part]):  # None may be a value, so avoid get()
+            if not (name in old[part] and name in new[part]):  # no get(), since None may be a value
                 trees = (old[part], new[part])
                 before, now = (codec.text(t[name]) if name in t else "" for t in trees)
                 yield f"{part}.{name}", before, now
                 continue
             before, now = old[part][name], new[part][name]
-            # Values of axes and functions may grow; check_extends compares them as cells.
+            # Axes and functions may have more values than before; `check_extends` compares these
+            # values as parts of cells.
             growing = part == "grid" and {*before} == {*now}
             if not (growing and ("values" in now or "computed" in now)):
                 yield from codec.differences(before, now, f"{part}.{name}")
@@ -206,7 +209,7 @@ def _find_changes(old: Tree, new: Tree) -> Iterator[tuple[str, str, str]]:
 
 
 def _find_changed_measures(old: list[Any], new: list[Any]) -> Iterator[tuple[str, str, str]]:
-    """Yield differences of the measures: their names, or the functions behind them."""
+    """Yield the differences between two lists of encoded measures: in names, or in functions."""
     names = [[codec.text(item) for item in measures] for measures in (old, new)]
     if _measure_names(old) != _measure_names(new):
         yield "measure", str(_measure_names(old)), str(_measure_names(new))

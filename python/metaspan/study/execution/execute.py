@@ -1,4 +1,4 @@
-r"""Run the jobs of a study in this process or on an executor."""
+r"""Runs the jobs of a study, in this process or on an executor."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ if TYPE_CHECKING:
 Advance = Callable[[Sequence[Row]], object]
 
 IN_FLIGHT = 64  # jobs submitted at a time to an executor of unknown size
-DEATHS = 3  # a run has failed if this number of workers died while it ran alone
-SHORT_SECONDS = 0.2  # a job of less expected time is short
-SOCKET_PATH = 104  # smallest limit of any system on a socket's path, in bytes with the final zero
+DEATHS = 3  # a run has failed if this number of workers died while the run was alone
+SHORT_SECONDS = 0.2  # a job is short if its expected time is less
+SOCKET_PATH = 104  # longest path of a socket on every system, in bytes, with the final zero
 SOCKET_NAME = 34  # most bytes of /pymp-12345678/listener-12345678 in the temporary folder
-# Seconds between two checks for Ctrl-C, since not every system interrupts a wait on a queue.
+# Seconds between two checks for Ctrl-C. Not every system interrupts a wait on a queue.
 POLL_SECONDS = 0.2
 
 
 def process_pool(workers: int | None = None) -> ProcessPoolExecutor:
     r"""Make a pool of worker processes for `Study.run`.
 
-    The processes start from a clean interpreter and are not forks of the calling process. They
-    ignore Ctrl-C while they wait for work, and exit when the calling process is killed.
+    Each worker process starts from a clean interpreter and is no fork of the calling process. A
+    worker process ignores Ctrl-C while it waits for work, and exits when the calling process is
+    killed.
 
     Parameters
     ----------
@@ -77,14 +78,14 @@ def process_pool(workers: int | None = None) -> ProcessPoolExecutor:
 
 
 def _has_room_for_a_socket() -> bool:
-    """Tell whether a fork server's socket path is short enough; if not, processes are spawned."""
+    """Tell whether the path of a fork server's socket would be short enough for every system."""
     import tempfile  # noqa: PLC0415
 
     return len(os.fsencode(tempfile.gettempdir())) + SOCKET_NAME < SOCKET_PATH
 
 
 def _start_worker() -> None:
-    """Make a new process a worker: ignore Ctrl-C between jobs, and exit with the parent."""
+    """Prepare a worker process, which ignores Ctrl-C between jobs and exits with its parent."""
     import multiprocessing  # noqa: PLC0415
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -95,7 +96,7 @@ def _start_worker() -> None:
 
 
 def _exit_with_parent(wait_for_parent: Callable[[], object]) -> None:
-    """Exit when the parent process ends, since a killed parent cannot shut its pool down."""
+    """Exit when the parent process ends: a parent that is killed cannot shut down its pool."""
     wait_for_parent()
     os._exit(1)
 
@@ -107,7 +108,7 @@ def execute(
     advance: Advance,
     suspects: Mapping[RunId, int],
 ) -> None:
-    r"""Run all jobs and write their rows; each row is in its file before `advance` is called.
+    r"""Run all jobs; write the rows of each job, and then call `advance` with these rows.
 
     Parameters
     ----------
@@ -120,15 +121,15 @@ def execute(
     advance : callable
         Function that is called with rows after they have been written.
     suspects : mapping of (str, int) to int
-        For each run on which a worker may have died, the number of workers that died while the run
+        For each run that may have killed a worker, the number of workers that died while this run
         was alone.
 
     Raises
     ------
     KeyboardInterrupt
-        On Ctrl-C, after finished rows have been written.
+        On Ctrl-C, after the rows of finished runs have been written.
     BrokenExecutor
-        If a worker died, after finished rows have been written.
+        If a worker died, after the rows of finished runs have been written.
     """
     done = _run_here(jobs) if executor is None else _run_on(jobs, executor)
     interrupted = False
@@ -146,9 +147,9 @@ def execute(
                 raise
             interrupted |= result.interrupted
     except WorkerDied as error:
-        # It is unknown which run killed the worker, unless the run was alone. The file lists all
-        # runs that were in flight, and the next call runs them one by one. A run has failed if
-        # DEATHS workers died while the run was alone.
+        # If several runs were in flight, it is unknown which of them killed the worker. A line in
+        # the file of rows lists all runs that were in flight, and the next call does these runs one
+        # by one. A run has failed if DEATHS workers died while the run was alone.
         runs = [run for job in error.jobs for run in job.runs]
         if len(runs) == 1 and suspects.get(runs[0], 0) + 1 >= DEATHS:
             writer.put(failure_rows(error.jobs[0].items[0], error))
@@ -160,12 +161,12 @@ def execute(
 
 
 class WorkerDied(BrokenExecutor):
-    r"""Raised when a process of an executor died while it was running jobs.
+    r"""Raised when a process of an executor died while the executor was running jobs.
 
     Parameters
     ----------
     jobs : list of Job
-        Jobs that the executor had when the process died.
+        The jobs that were submitted but not finished when the process died.
     """
 
     def __init__(self, jobs: list[Job]) -> None:
@@ -182,7 +183,7 @@ class WorkerDied(BrokenExecutor):
 def _collect_late(
     done: Iterator[tuple[Job, JobResult]], error: BaseException
 ) -> Iterator[tuple[Job, JobResult]]:
-    """Throw an exception into the iterator of results; yield the results that remain in it."""
+    """Throw an exception into the iterator of results; yield the remaining results."""
     try:
         yield done.throw(error)  # type: ignore[attr-defined]
         yield from done
@@ -192,7 +193,7 @@ def _collect_late(
 
 
 def _run_here(jobs: Iterable[Job]) -> Iterator[tuple[Job, JobResult]]:
-    """Run jobs in this process, one item at a time, so that rows are written after each call."""
+    """Run jobs in this process; yield after each item, so that its rows are written at once."""
     for job in jobs:
         for item in job.items:
             single = replace(job, items=(item,))
@@ -203,14 +204,14 @@ def _run_here(jobs: Iterable[Job]) -> Iterator[tuple[Job, JobResult]]:
 
 
 def _run_on(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, JobResult]]:
-    r"""Run jobs on an executor and yield results as they arrive.
+    r"""Run jobs on an executor; yield each result as soon as it arrives.
 
-    Only a limited number of jobs is submitted at a time, because an interrupt must not wait for a
-    long queue and a suspect must run alone.
+    Few jobs are in flight at a time: Ctrl-C must not have to wait for many queued jobs, and a job
+    that may have killed a worker must run alone.
     """
     from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415
 
-    if isinstance(executor, ProcessPoolExecutor):  # other executors may not use pickle
+    if isinstance(executor, ProcessPoolExecutor):  # other executors need not pickle jobs
         _require_sendable(jobs)
     ready: SimpleQueue[Future[JobResult]] = SimpleQueue()
     flying: dict[Future[JobResult], Job] = {}
@@ -219,15 +220,16 @@ def _run_on(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, JobR
 
     def send() -> None:
         while left and not (flying and left[0].alone):
-            # If Ctrl-C interrupted the pool while it starts a process, the pool would not know of
-            # that process and would later wait for another process without end.
+            # If Ctrl-C interrupted the pool while the pool starts a process, the pool would not
+            # know of this process, and would later wait without end for a process that does not
+            # exist.
             with signals.defer_interrupts():
                 job = left.popleft()
                 future = executor.submit(work, job)
                 flying[future] = job
                 future.add_done_callback(ready.put)
-            # A job that waits inside a pool can no longer be cancelled. Short jobs may wait there
-            # to keep workers busy, whereas a long job is submitted only when a worker is free.
+            # A job that waits inside a pool can no longer be cancelled. A short job may wait there,
+            # which keeps the workers busy. A long job is submitted only when a worker is free.
             spare = 2 if sum(item.seconds for item in job.items) < SHORT_SECONDS else 1
             if job.alone or len(flying) >= (spare * workers if workers else IN_FLIGHT):
                 return
@@ -250,7 +252,8 @@ def _run_on(jobs: Sequence[Job], executor: Executor) -> Iterator[tuple[Job, JobR
     except GeneratorExit:
         raise
     except BaseException as error:
-        # Ctrl-C reaches the workers as well, so their jobs end soon; wait for their rows.
+        # Ctrl-C also reaches the workers, so the jobs that have begun end soon; wait for their
+        # rows.
         yield from _collect_begun(flying, wait=isinstance(error, KeyboardInterrupt))
         raise
     finally:
@@ -274,7 +277,7 @@ def _require_sendable(jobs: Sequence[Job]) -> None:
 def _collect_begun(
     flying: dict[Future[JobResult], Job], *, wait: bool
 ) -> Iterator[tuple[Job, JobResult]]:
-    """Yield results of ended jobs; if `wait`, also wait for jobs that have begun."""
+    """Yield the results of jobs that have ended; if `wait`, first wait for jobs that have begun."""
     for future, job in flying.items():
         begun = not future.cancel() and (wait or future.done())
         if begun and future.exception() is None:

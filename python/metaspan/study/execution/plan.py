@@ -1,4 +1,4 @@
-r"""Plan the runs of a study that are not done: their order, calls and jobs."""
+r"""Plans the runs of a study that are not done: groups them into calls and jobs, in order."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..design.spec import Spec
 from .store import Row, RunId
 from .work import Item, Job, failure_rows, to_ranges
 
-JOB_SECONDS = 0.05  # largest expected time of short items that form one job
+JOB_SECONDS = 0.05  # largest expected time of a job that is made of several short items
 JOB_ITEMS = 32  # most items in a job
-# Largest expected time in seconds of one call in this process that runs several seeds of a cell on
-# all threads.
+# Largest expected time in seconds of a call of `train` with several seeds of a cell, if the call
+# runs in this process.
 CALL_SECONDS = 1.0
-LONG_SECONDS = 5.0  # a call that is expected to take longer keeps a checkpoint
-START_SECONDS = 1e-3  # seconds that a call of `train` takes in addition to its rounds
+LONG_SECONDS = 5.0  # if a call is expected to take longer, it writes checkpoints
+START_SECONDS = 1e-3  # seconds that a call of `train` takes besides its rounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +32,9 @@ class Plan:
     Parameters
     ----------
     jobs : list of Job
-        Jobs, the longest first and those of suspects last.
+        Jobs, the longest first. Jobs of runs that may have killed a worker come last.
     impossible : list of dict
-        Rows with the status "failed" for the runs whose arguments `train` refuses.
+        Rows with the status "failed", one for each run whose arguments `train` refuses.
     runs : int
         Number of runs in `jobs` and `impossible` together.
     """
@@ -50,10 +50,10 @@ def shard_of(shard: str, environment: Mapping[str, str] = os.environ) -> tuple[i
     Parameters
     ----------
     shard : str
-        ``"3/64"``, the third of 64 shards; or ``"slurm"``, the shard that belongs to this task of a
-        job array.
+        ``"3/64"`` is the third of 64 shards. ``"slurm"`` is the shard with the number of this
+        process's task in its job array.
     environment : mapping of str to str
-        Environment variables, by which the scheduler describes the job array.
+        Environment variables; some of them describe the job array.
 
     Returns
     -------
@@ -63,7 +63,8 @@ def shard_of(shard: str, environment: Mapping[str, str] = os.environ) -> tuple[i
     Raises
     ------
     TypeError, ValueError
-        If the text has neither form, or if the process is not a task of a job array without gaps.
+        If `shard` has neither form, or if it is ``"slurm"`` and this process is not a task of a job
+        array, or the job array has gaps.
 
     Examples
     --------
@@ -86,7 +87,7 @@ def shard_of(shard: str, environment: Mapping[str, str] = os.environ) -> tuple[i
 
 
 def _read_slurm(environment: Mapping[str, str]) -> tuple[int, int]:
-    """Read the number of this task in the job array, and the number of all its tasks."""
+    """Read the number of this process's task in the job array, and the number of tasks in it."""
     names = [f"SLURM_ARRAY_TASK_{word}" for word in ("ID", "MIN", "MAX", "COUNT")]
     try:
         number, least, most, count = (int(environment[name]) for name in names)
@@ -95,7 +96,7 @@ def _read_slurm(environment: Mapping[str, str]) -> tuple[int, int]:
             f'shard "slurm" needs a task of a job array; {error.args[0]} is not set'
         ) from None
     step = int(environment.get("SLURM_ARRAY_TASK_STEP", "1"))
-    # The tasks of an array with gaps, such as 1,4-7, cannot tell how to share the runs evenly.
+    # If a job array has gaps, such as 1,4-7, a task cannot compute its position in the array.
     if (most - least) // step + 1 != count:
         raise ValueError(
             f'shard "slurm" needs an array without gaps; this one has {count} of the tasks '
@@ -115,12 +116,12 @@ def make_plan(
     in_process: bool,
     checkpoints: Path,
 ) -> Plan:
-    r"""Plan jobs for the runs that are not done.
+    r"""Plan the jobs that do the remaining runs of a study.
 
-    Long jobs come first, so that no worker is still busy with a long job at the end while the
-    others idle. Runs on which a worker may have died come last, one by one. Every run of a cell
-    that `train` refuses becomes a failed row. The first error of `train` is raised only if `shard`
-    is None and no run is done or planned.
+    Long jobs come first, so that at the end no worker is busy with a long job while the other
+    workers idle. Runs that may have killed a worker come last, one by one. If `train` refuses the
+    arguments of a cell, each run of the cell becomes a row with the status "failed". If `shard` is
+    None and no run is done or can be planned, the first error of `train` is raised instead.
 
     Parameters
     ----------
@@ -129,10 +130,10 @@ def make_plan(
     cells : sequence of Cell
         Cells of the study.
     done : collection of (str, int)
-        Runs that have a row.
+        Runs that already have a row.
     suspects : mapping of (str, int) to int
-        Runs on which a worker may have died, each with the number of workers that died while the
-        run was alone.
+        For each run that may have killed a worker, the number of workers that died while this run
+        was alone.
     shard : (int, int) or None
         Number of this shard, starting at 1, and number of all shards. None: all runs.
     threads : int or None
@@ -145,7 +146,7 @@ def make_plan(
     Returns
     -------
     Plan
-        The jobs, and the rows of runs that cannot be done.
+        The jobs, and the rows of the runs whose arguments `train` refuses.
     """
     mine = _select_shard(spec, cells, shard) if shard else None
     items: list[Item] = []
@@ -193,9 +194,9 @@ def make_plan(
 
     jobs = [make_job(packed, False) for packed in _pack(others)]
     singles = [_take_seed(item, seed) for item in suspected for seed in item.seeds]
-    # Runs with the fewest deaths come first. If something other than a run kills workers, such as a
-    # memory limit, different runs are then interrupted on different calls, and none of these runs
-    # counts as failed.
+    # The runs during which the fewest workers died come first. Workers may die for a reason other
+    # than their run, such as a memory limit. With this order, each call then loses a different run,
+    # so that no run counts as failed.
     singles.sort(key=lambda item: suspects.get((item.cell, item.seeds.start), 0))
     jobs += [make_job((item,), True) for item in singles]
     runs = len(impossible) + sum(len(item.seeds) for item in items)
@@ -203,7 +204,7 @@ def make_plan(
 
 
 def _make_item(cell: Cell, seeds: range, seconds: float, checkpoint: str | None = None) -> Item:
-    """Make an item of some seeds of a cell."""
+    """Make an item from some of the seeds of a cell."""
     return Item(
         cell=cell.name,
         values=cell.values,
@@ -215,12 +216,12 @@ def _make_item(cell: Cell, seeds: range, seconds: float, checkpoint: str | None 
 
 
 def _take_seed(item: Item, seed: int) -> Item:
-    """Make an item of one seed; a checkpoint stays valid, since a long run is alone in its item."""
+    """Make an item of one seed of an item, with the checkpoint of the item if it has one."""
     return replace(item, seeds=range(seed, seed + 1), seconds=item.seconds / len(item.seeds))
 
 
 def _select_shard(spec: Spec, cells: Iterable[Cell], shard: tuple[int, int]) -> set[RunId]:
-    """Select the runs of a shard by a hash, which spreads each axis value over the shards."""
+    """Select the runs of a shard by a hash, so that each shard has runs from the whole grid."""
     keys = [(cell.name, seed) for cell in cells for seed in spec.seeds]
     keys.sort(key=lambda key: blake2b(f"{key}".encode(), digest_size=8).digest())
     number, count = shard
@@ -238,10 +239,10 @@ def _split_seeds(
 ) -> list[Item]:
     r"""Split the seeds of a cell into calls of `train`.
 
-    Trials of one call share its threads and its fixed cost, so short runs share a call. A long run
-    has its own call, so that its row is written when it ends. The name of a checkpoint contains the
-    version and the instruction-set level: a run continues only from a checkpoint that gives the
-    same bits.
+    Short runs are trials of one call, because the trials of a call share its threads and its fixed
+    cost. A long run has its own call, so that its row is written as soon as the run ends. The name
+    of a checkpoint contains the version of the package and the instruction-set level, so that a run
+    continues only from a checkpoint with which its results keep the same bits.
     """
     config = configure_cell(cell.arguments, trials=1, record=spec.records, threads=threads)
     seconds = needs(config).seconds + START_SECONDS
@@ -258,7 +259,7 @@ def _split_seeds(
 
 
 def _pack(items: Sequence[Item]) -> Iterator[tuple[Item, ...]]:
-    """Pack short items into jobs of at most JOB_SECONDS and JOB_ITEMS."""
+    """Pack short items into jobs of at most JOB_ITEMS items and JOB_SECONDS expected seconds."""
     packed: list[Item] = []
     for item in items:
         if packed and (

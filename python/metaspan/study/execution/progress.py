@@ -1,4 +1,4 @@
-r"""Show progress: a bar on a terminal, or at most one line a minute in the log of a batch job."""
+r"""Shows the progress of a study as a bar on a terminal, or as lines in the log of a batch job."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from ..._support import check, signals
 from ..._support import progress as _progress
 
-BATCH = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # variables that schedulers set
+BATCH = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # set by schedulers in batch jobs
 FIRST_SECONDS = 1.0  # seconds until the first line
 LINE_SECONDS = 60.0  # seconds between two lines after the first
 
@@ -20,13 +20,13 @@ Progress = bool | Callable[[int, int], object]
 
 
 class Meter(Protocol):
-    """Shows progress; `Study.run` calls it for every run that ends."""
+    """Shows the progress of a study; `Study.run` calls `advance` whenever runs end."""
 
     def advance(self, runs: int, failures: int) -> None:
-        """Count the runs that have ended, and those of them that failed or diverged."""
+        """Add the number of runs that have just ended, and how many of them failed or diverged."""
 
     def close(self) -> None:
-        """Show the final state; no call follows."""
+        """Show the final state; no further calls are allowed."""
 
 
 def meter(progress: Progress, name: str, done: int, total: int) -> Meter:
@@ -35,13 +35,14 @@ def meter(progress: Progress, name: str, done: int, total: int) -> Meter:
     Parameters
     ----------
     progress : bool or callable
-        True: a bar on a terminal if tqdm is installed; in the log of a batch job a line when a run
-        ends, at most one a minute; nothing in a pipe. A function is called with the number of runs
-        that are done and the number of all runs.
+        True: on a terminal, show a bar if tqdm is installed; in the log of a batch job, write a
+        line when a run ends, but at most one line a minute; into a pipe, write nothing. If
+        `progress` is a function, it is called with the number of runs that are done and the number
+        of all runs.
     name : str
-        Name of the study, which is part of the bar and of the lines.
+        Name of the study, which the bar and the lines show.
     done, total : int
-        Number of runs that were done before, and number of all runs.
+        Number of runs that are already done, and number of all runs.
 
     Returns
     -------
@@ -59,7 +60,7 @@ def meter(progress: Progress, name: str, done: int, total: int) -> Meter:
 
 
 def _is_log() -> bool:
-    """Tell whether standard error is a log file, rather than a pipe to another program."""
+    """Tell whether standard error is a log: the log of a batch job, or a regular file."""
     if sys.stderr is None:
         return False
     if any(name in os.environ for name in BATCH):
@@ -102,7 +103,7 @@ class _Bar:
 
 
 class _Lines:
-    """Writes a line as soon as the rate is known, then at most one a minute, and one at the end."""
+    """Writes a line after the first second, then at most one line a minute, and one at the end."""
 
     def __init__(self, name: str, done: int, total: int) -> None:
         self._name, self._done, self._total = name, done, total
@@ -123,7 +124,7 @@ class _Lines:
             self._say(time.monotonic() - self._began)
 
     def _say(self, seconds: float) -> None:
-        if sys.stderr is None:  # print would write to standard output instead
+        if sys.stderr is None:  # print would then write to standard output
             return
         rate = (self._done - self._first) / max(seconds, 1e-9)
         parts = [
@@ -136,17 +137,17 @@ class _Lines:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         try:
             print(f"{stamp} {self._name}: {', '.join(parts)}", file=sys.stderr, flush=True)
-        except _progress.NO_STREAM as error:  # a log that cannot be written must not stop runs
+        except _progress.NO_STREAM as error:  # runs must go on if the log cannot be written
             signals.reraise_signal(error)
 
 
 def duration(seconds: float) -> str:
-    r"""Format a time in one or two units.
+    r"""Format a duration in one or two units.
 
     Parameters
     ----------
     seconds : float
-        The time in seconds.
+        The duration in seconds.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-r"""Count the runs of a study by how they ended."""
+r"""Counts the runs of a study by how they ended."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ class StudyStatus:
     errors : mapping of str to int
         Number of failed runs by error message, the most frequent first.
     versions : mapping of str to int
-        Number of rows by the version and instruction-set level with which they were computed.
+        Number of rows by the version of the package and the instruction-set level that computed
+        them.
     seconds : float
-        Sum of the wall-clock times of the finished runs.
+        Sum of the wall-clock times of all runs that ended without an error.
     last : str or None
         Time (UTC) at which the last row was written.
     damaged : int
-        Number of lines in the files that are not valid rows; the runs of these lines are done
-        again.
+        Number of lines, in the files of rows, that are not valid rows. The runs of these lines are
+        done again.
     """
 
     name: str
@@ -75,7 +76,7 @@ class StudyStatus:
 def status_of(
     name: str, cells: int, runs: int, rows: Mapping[Any, Mapping[str, Any]], stored: StoredRows
 ) -> StudyStatus:
-    """Count the rows of a study."""
+    """Count the rows of a study by status, error and version."""
     ends = Counter(row["status"] for row in rows.values())
     errors = Counter(row.get("error", "") for row in rows.values() if row["status"] == FAILED)
     return StudyStatus(

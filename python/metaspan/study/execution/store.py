@@ -1,9 +1,9 @@
-r"""Read and write the folder of a study: its description, and files of rows.
+r"""Reads and writes the folder of a study: the description of the study, and its files of rows.
 
-``study.json`` describes the study. Each line of JSON in ``rows/*.jsonl`` is the row of a finished
-run or the record of a worker's death, which lists the runs that were under way. Every process that
-writes has its own file and appends whole lines. A line that was cut short by a kill is not a row,
-and its run is done again.
+``study.json`` describes the study. Each line of the files ``rows/*.jsonl`` is JSON: either the row
+of a run that has ended, or a list of the runs that were under way when a worker died. Each process
+that writes rows has a file of its own, to which it appends whole lines. If a kill cuts a line
+short, the line is not a valid row, and its run is done again.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ VERSION = 1
 FAILED = "failed"  # status of a run that raised an error
 ENDED = frozenset(status.name.lower() for status in Status) - {"interrupted"}
 LONGEST = 2**26  # most bytes of a line
-LARGEST = 2**1023  # bound of the integers in a row; a float can hold them
-BYTES_READ = 32  # most bytes of memory that a byte of JSON takes after parsing
-# Entries of every row, with their types.
+LARGEST = 2**1023  # bound of the integers in a row, below which every integer converts to a float
+BYTES_READ = 32  # bytes of memory that parsing takes, at most, per byte of JSON
+# Names and types of the entries that every row has.
 KINDS = (("cell", str), ("seed", int), ("status", str), ("values", dict), ("by", str), ("at", str))
 Row = dict[str, Any]
-RunId = tuple[str, int]  # the cell's name and the seed
+RunId = tuple[str, int]  # name of the cell, and seed
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredRows:
-    r"""What the files of a study hold.
+    r"""The contents of the files of rows of a study.
 
     Parameters
     ----------
     rows : dict of (str, int) to dict
-        One row per cell and seed; the row of a finished run takes precedence over that of a failed
-        run.
+        One row for each cell and seed. If the files hold several rows of a run, a row without an
+        error is preferred to a row with the status "failed".
     damaged : int
-        Number of lines that are not valid rows.
+        Number of lines that are neither a valid row nor the record of a worker's death.
     suspects : dict of (str, int) to int
-        Runs that an executor had when a worker died, each with the number of workers that died
-        while the run was alone.
+        For each run that may have killed a worker, the number of workers that died while this run
+        was alone.
     """
 
     rows: dict[RunId, Row]
@@ -63,7 +63,7 @@ class StudyFolder:
     Parameters
     ----------
     folder : str or os.PathLike
-        The folder; the first write creates it.
+        Path of the folder; the first write creates the folder.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -71,7 +71,7 @@ class StudyFolder:
 
     @property
     def file(self) -> Path:
-        """Path of the description."""
+        """Path of the file that describes the study."""
         return self.folder / "study.json"
 
     @property
@@ -80,7 +80,7 @@ class StudyFolder:
         return self.folder / "checkpoints"
 
     def read_description(self) -> dict[str, Any] | None:
-        """Read the description; None if the folder has none."""
+        """Read the description of the study; None if the folder holds no description."""
         path = self.file
         try:
             size = path.stat().st_size
@@ -102,7 +102,7 @@ class StudyFolder:
         return description
 
     def write_description(self, tree: Mapping[str, Any]) -> None:
-        """Write the description, unless the file already contains it."""
+        """Write the description of the study, unless the file holds the same description."""
         path = self.file
         content = _format_tree({"format": KIND, "version": VERSION, **tree}).encode()
         if not (path.exists() and path.read_bytes() == content):
@@ -110,7 +110,7 @@ class StudyFolder:
             files.replace(path, content)
 
     def clear(self) -> None:
-        """Remove the checkpoints, which a complete study does not need."""
+        """Remove all checkpoints; this is done when the study is complete."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def row_files(self) -> list[Path]:
@@ -118,9 +118,10 @@ class StudyFolder:
         return sorted((self.folder / "rows").glob("*.jsonl"))
 
     def read(self, measures: Collection[str], keep: Collection[str]) -> StoredRows:
-        r"""Read all rows that have the given measures and records; keep one row per run.
+        r"""Read the rows that have all given measures and records; keep one row for each run.
 
-        A row that lacks a measure or record counts as damaged, and its run is done again.
+        A row that lacks one of the measures or records counts as damaged, and its run is done
+        again.
         """
         kept = {"round", *keep} if keep else set[str]()
         rows: dict[RunId, Row] = {}
@@ -146,14 +147,14 @@ class StudyFolder:
 
     @contextmanager
     def writer(self, name: str, sync: bool) -> Iterator[Writer]:
-        """Open a file of rows; if `sync`, every row is written so that it survives a power loss."""
+        """Open a file of rows; if `sync` is true, a written row survives a power loss."""
         path = self.folder / "rows" / f"{name}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             size = os.fstat(handle).st_size
-            # A kill may have cut the last line short. End this line, so that the next row starts a
-            # new one.
+            # A kill may have cut the last line short. End that line, so that the next row starts on
+            # a new line.
             if size and os.pread(handle, 1, size - 1) != b"\n":
                 os.write(handle, b"\n")
             if sync:
@@ -164,7 +165,7 @@ class StudyFolder:
 
 
 class Writer:
-    r"""Appends rows to a file that no other process writes.
+    r"""Appends rows to a file; no other process may write to the file.
 
     Parameters
     ----------
@@ -179,7 +180,7 @@ class Writer:
         self._sync = sync
 
     def put(self, rows: Iterable[Row]) -> None:
-        """Append rows as whole lines, with as few writes as the system allows."""
+        """Append rows as whole lines, in as few system calls as possible."""
         content = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
         while content:
             content = content[os.write(self._handle, content) :]
@@ -188,7 +189,7 @@ class Writer:
 
 
 def _format_tree(tree: Mapping[str, Any], depth: int = 1) -> str:
-    """Format JSON with a separate line for every entry of the first two levels."""
+    """Format a tree as JSON; each entry of the first two levels has its own line."""
     parts = []
     for name, value in tree.items():
         nested = depth < 2 and isinstance(value, Mapping) and value
@@ -199,7 +200,7 @@ def _format_tree(tree: Mapping[str, Any], depth: int = 1) -> str:
 
 
 def _read_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file; a line that is longer than a row may be is truncated."""
+    """Yield the lines of a file; a line of more than LONGEST bytes is truncated."""
     with open(path, "rb") as file:
         while line := file.readline(LONGEST):
             yield line
@@ -208,7 +209,7 @@ def _read_lines(path: Path) -> Iterator[bytes]:
 
 
 def _parse_line(line: bytes) -> dict[str, Any] | None:
-    """Parse a line; None if it is not a JSON table."""
+    """Parse a line; None if the line is not a JSON object."""
     try:
         entry = files.parse(line)
     except (ValueError, RecursionError):
@@ -217,7 +218,7 @@ def _parse_line(line: bytes) -> dict[str, Any] | None:
 
 
 def _parse_death(entry: dict[str, Any] | None) -> list[RunId]:
-    """Parse a line that lists the runs under way when a worker died; empty for any other line."""
+    """Return the runs that a line lists as under way when a worker died; else an empty list."""
     died = (entry or {}).get("died")
     if not isinstance(died, list):
         return []
@@ -228,17 +229,18 @@ def _parse_death(entry: dict[str, Any] | None) -> list[RunId]:
 
 
 def _supersedes(row: Row, known: Row) -> bool:
-    """Tell whether `row` replaces `known`: `known` has failed, and `row` has not or is later."""
+    """Tell whether `row` replaces `known`: `known` failed, and `row` did not fail or is later."""
     if known["status"] != FAILED:
         return False
     return bool(row["status"] != FAILED or row["at"] >= known["at"])
 
 
 def _parse_row(entry: dict[str, Any] | None) -> Row | None:
-    """Parse a row; None if it is not valid."""
+    """Return the row of a parsed line; None if the line is not a valid row."""
     if entry is None or not all(type(entry.get(name)) is kind for name, kind in KINDS):
         return None
-    # A study may have 10^7 rows. Drop the values, which cells also hold; store equal texts once.
+    # A study may have 10^7 rows. To save memory, the values are dropped, because the cells hold
+    # them too, and equal texts are stored once.
     row = {name: entry[name] for name in ("cell", "seed", "at")}
     row["by"], row["status"] = intern(entry["by"]), intern(entry["status"])
     if row["status"] == FAILED:
@@ -259,7 +261,7 @@ def _parse_row(entry: dict[str, Any] | None) -> Row | None:
 
 
 def _is_trace(trace: Any) -> bool:
-    """Tell whether a value is a table of numbers with ascending rounds."""
+    """Tell whether a value is a valid trace: number lists of equal length, rounds ascending."""
     if not (isinstance(trace, dict) and all(isinstance(part, list) for part in trace.values())):
         return False
     rounds = trace.get("round")
@@ -273,7 +275,7 @@ def _is_trace(trace: Any) -> bool:
 
 
 def is_number(value: object) -> bool:
-    """Tell whether a value is a number as `encode_number` writes it."""
+    """Tell whether a value is in the form in which `encode_number` stores numbers."""
     if type(value) is int:
         return -LARGEST < value < LARGEST
     return (type(value) is float and math.isfinite(value)) or value in (None, "inf", "-inf")

@@ -1,4 +1,4 @@
-r"""Run the jobs of a study in a process: cells in, rows out."""
+r"""Does the runs of a job in the current process, and makes a row for each run."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from ..design.cells import configure_cell, encode_value
 from ..design.measures import Measure
 from .store import FAILED, Row, RunId
 
-INLINE = 64  # entries of the largest array that a row holds; larger arrays are in study.json
+INLINE = 64  # entries of the largest array in a row; `study.json` holds larger arrays
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    r"""Seeds of one cell that run in one call of `train`.
+    r"""Several seeds of one cell, which run in one call of `train`.
 
     Parameters
     ----------
     cell : str
         Name of the cell.
     values, arguments : mapping of str to object
-        Values and arguments of the cell.
+        The fields `values` and `arguments` of the cell.
     seeds : range
-        Seeds, which are the trial numbers of the call.
+        The seeds, which `train` receives as trial numbers.
     seconds : float
         Expected time of the call.
     checkpoint : str or None
-        Checkpoint file if the call is long.
+        Path of the checkpoint if the call is long; otherwise None.
     """
 
     cell: str
@@ -54,7 +54,7 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    r"""Items that a process receives together, with settings for the rows of the items.
+    r"""Items that one process receives together, and settings for making their rows.
 
     Parameters
     ----------
@@ -63,14 +63,14 @@ class Job:
     measures : tuple of Measure
         Numbers to compute from the result of each run.
     records, keep : tuple of str
-        Records of `train`, and the records among them whose traces are kept.
+        Records that `train` records, and those of them whose traces are kept.
     keep_rows : int
         Largest number of rows of a kept trace.
     threads : int or None
         Threads of a run; None: all CPUs that the process may use.
     alone : bool
-        Whether nothing else may run at the same time, because a worker died while the job was under
-        way.
+        Whether no other job may run at the same time, because this job's run may have killed a
+        worker.
     """
 
     items: tuple[Item, ...]
@@ -83,7 +83,7 @@ class Job:
 
     @property
     def runs(self) -> list[RunId]:
-        """Cell and seed of every run in the job."""
+        """The cell and the seed of every run in the job."""
         return [(item.cell, seed) for item in self.items for seed in item.seeds]
 
 
@@ -94,7 +94,7 @@ class JobResult:
     Parameters
     ----------
     rows : list of dict
-        One row for each cell and seed that ended.
+        One row for each run that ended.
     interrupted : bool
         Whether Ctrl-C ended the job early.
     """
@@ -106,7 +106,8 @@ class JobResult:
 def work(job: Job) -> JobResult:
     r"""Run a job; a run that raises an error becomes a row with the status "failed".
 
-    An exception from a signal handler is no failure of the run and is raised again.
+    If a signal handler raises an exception, the run has not failed, and the exception is raised
+    again.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def work(job: Job) -> JobResult:
     Returns
     -------
     JobResult
-        Rows of the job, in the order of its items.
+        The rows of the runs, in the order of the items of the job.
     """
     rows: list[Row] = []
     try:
@@ -130,7 +131,7 @@ def work(job: Job) -> JobResult:
 
 
 def failure_rows(item: Item, error: BaseException) -> list[Row]:
-    """Make rows for runs that raised an error."""
+    """Make a row with the status "failed" for each seed of an item that raised an error."""
     message = " ".join(str(error).split())
     return [
         {
@@ -143,11 +144,11 @@ def failure_rows(item: Item, error: BaseException) -> list[Row]:
 
 
 def _run_item(job: Job, item: Item) -> list[Row]:
-    r"""Run an item and make its rows.
+    r"""Run an item and make the rows of its runs.
 
-    If a call with several seeds fails, each seed runs again by itself, because the failure may
-    concern one seed only. If the checkpoint is the cause of the failure, it is removed and the run
-    starts again.
+    If a call with several seeds fails, each seed runs again in a call of its own, because perhaps
+    only one of the seeds fails. If a damaged checkpoint causes the failure, the checkpoint is
+    removed and the run starts anew.
     """
     try:
         config = configure_cell(
@@ -172,14 +173,14 @@ def _run_item(job: Job, item: Item) -> list[Row]:
     for seed in item.seeds:
         try:
             rows.append(_make_row(job, item, seed, replace(result.trial(seed), timings=share)))
-        except Exception as error:  # a measure raised it
+        except Exception as error:  # raised by a measure
             signals.reraise_signal(error)
             rows += failure_rows(replace(item, seeds=range(seed, seed + 1)), error)
     return rows
 
 
 def _make_row(job: Job, item: Item, seed: int, result: Result) -> Row:
-    """Make the row of one trial."""
+    """Make the row of one run."""
     outcome = result.outcomes[0]
     row = {
         **_make_header(item, seed),
@@ -190,7 +191,7 @@ def _make_row(job: Job, item: Item, seed: int, result: Result) -> Row:
     }
     if job.keep:
         rounds = result.trace["round"]
-        # Rows are evenly spaced and include the first and the last row.
+        # The kept rows of the trace are evenly spaced, and include the first and the last row.
         last, count = rounds.size - 1, min(rounds.size, job.keep_rows)
         chosen = np.unique(np.linspace(0, last, count).round().astype(int))
         row["trace"] = {"round": rounds[chosen].tolist()} | {
@@ -201,7 +202,7 @@ def _make_row(job: Job, item: Item, seed: int, result: Result) -> Row:
 
 
 def _make_header(item: Item, seed: int) -> Row:
-    """Make the entries of a row that identify the run, the time and the software."""
+    """Make those entries of a row that identify the run, the time and the software."""
     return {
         "cell": item.cell,
         "seed": seed,
@@ -212,7 +213,7 @@ def _make_header(item: Item, seed: int) -> Row:
 
 
 def encode_number(value: Any) -> float | str | None:
-    """Encode a number in standard JSON: null for NaN, "inf" and "-inf" for infinities."""
+    """Encode a number for standard JSON: NaN as null, infinities as "inf" and "-inf"."""
     plain = float(value)
     if math.isnan(plain):
         return None
@@ -223,14 +224,14 @@ _waits_quietly = False  # whether this process is a worker that ignores Ctrl-C b
 
 
 def allow_interrupts() -> None:
-    """Let Ctrl-C end the jobs of this worker, although it ignores Ctrl-C between jobs."""
+    """Mark this process as a worker, in which Ctrl-C ends jobs but is ignored between jobs."""
     global _waits_quietly  # noqa: PLW0603
     _waits_quietly = True
 
 
 @contextmanager
 def _interrupts_allowed() -> Iterator[None]:
-    """Let Ctrl-C end the block, also in a worker that ignores it between jobs."""
+    """Let Ctrl-C end the block, even in a worker that ignores Ctrl-C between jobs."""
     if not _waits_quietly or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -242,7 +243,7 @@ def _interrupts_allowed() -> Iterator[None]:
 
 
 def to_ranges(seeds: Sequence[int]) -> list[range]:
-    """Split ascending integers into ranges without gaps."""
+    """Split ascending integers into ranges of consecutive integers."""
     ranges: list[range] = []
     for seed in seeds:
         if ranges and seed == ranges[-1].stop:
