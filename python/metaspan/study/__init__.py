@@ -1,4 +1,4 @@
-r"""Studies: grids of training runs, their tables, fitted laws and figures."""
+r"""Studies: grids of training runs, with tables, fitted laws and figures of their results."""
 
 from .design.ranges import log_range
 from .execution.execute import process_pool

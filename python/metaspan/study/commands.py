@@ -58,12 +58,12 @@ def study_command(chosen: argparse.Namespace) -> int:
     """Run the subcommand that the parsed arguments name."""
     try:
         return _dispatch(chosen)
-    except TypeError as error:  # a value in the file is of the wrong kind
+    except TypeError as error:  # a value in the study's file is of the wrong kind
         raise ValueError(f"{chosen.study}: {error}") from error
 
 
 def _dispatch(chosen: argparse.Namespace) -> int:
-    """Run a study, write its report or print its status."""
+    """Run a study, print its status, or write its report."""
     if chosen.study_command == "run":
         return _run(chosen)
     study = _open(chosen.study)
@@ -100,7 +100,7 @@ def _run(chosen: argparse.Namespace) -> int:
 
 
 def _open(path: str, out: str | None = None) -> Study:
-    """Open the study that a file describes or a folder holds."""
+    """Open the study that `path` names: a TOML file, or the folder of a study."""
     path, arguments = check.path("STUDY", path), dict[str, Any]()
     if Path(path).is_dir():
         if out is not None:

@@ -1,4 +1,4 @@
-r"""Studies: a grid of runs in a folder; each run is done once."""
+r"""Studies: grids of training runs whose results are kept in a folder."""
 
 from __future__ import annotations
 
@@ -33,31 +33,32 @@ if TYPE_CHECKING:
 class Study:
     r"""A grid of training runs whose results are kept in a folder.
 
-    A *cell* is one combination of values of the grid. Each cell is trained once for each seed; such
-    a *run* is one row of the table.
+    A *cell* is one combination of values of the grid. Each cell is trained once for each seed. The
+    training of one cell with one seed is a *run*, and has one row in the table.
 
     Parameters
     ----------
     folder : str or os.PathLike
-        Folder of the study's files; the first run creates it. If both `base` and `grid` are left
-        out, the study in this folder is opened.
+        Folder of the study's files; the first run creates the folder. If both `base` and `grid` are
+        left out, the study that is stored in the folder is opened.
     base : mapping of str to object, or None
         Values that all cells share, by the names of arguments of `LinearTasks`, of the method and
         of `train`. ``method`` is an object or a name; ``alpha``, ``beta``, ``inner_steps`` and
-        ``first_order`` replace the values of that method. A string is an expression over the other
-        names, such as ``"4*d*k"``, except for names whose values are words (method, features, init,
-        engine, ...).
+        ``first_order`` replace the parameters of this method. A string is an expression in the
+        other names, such as ``"4*d*k"``, unless it is the value of a name whose values are words
+        (method, features, init, engine, ...).
     grid : mapping of str to object, or None
         Values that vary. A list, a range, an array or a column of a table is an axis; the cells are
         all combinations of the values of all axes. An expression, or a function whose parameters
-        are names of the study, is computed for each cell and is no axis. A name that is no argument
-        of `LinearTasks`, the method or `train` is allowed if an expression or a function uses it.
-        Functions are called when the grid is expanded; only their values are stored.
+        are names of the study, is not an axis: its value is computed for each cell. A name that is
+        not an argument of `LinearTasks`, of the method or of `train` is allowed if an expression or
+        a function uses this name. Functions are called when the cells are computed, and only their
+        values are stored.
     seeds : int or iterable of int
-        Seeds; every cell is trained once for each of them. An integer S means 0, ..., S - 1. The
-        seeds of a study take the place of the `trials` of `train`: seed s is trial s of the cell,
-        but has a row of its own, so that seeds can be added later. A ``seed`` in `base` is a
-        different thing: a key that changes the random numbers of all cells.
+        Seeds; every cell is trained once for each seed. An integer S means the seeds 0, ..., S - 1.
+        Seeds replace the argument `trials` of `train`: the run with seed s is trial s of the cell.
+        Since each seed has a row of its own, seeds can be added later. The name ``seed`` in `base`
+        is not a seed in this sense, but a key that changes the random numbers of all cells.
     measure : str, callable, or sequence of them
         Numbers to compute from the result of each run. The name of a record of `train` gives its
         last value. ``"rounds_to:TOL"`` gives the first recorded round with dist at most TOL.
@@ -65,35 +66,36 @@ class Study:
         gives the geometric mean of dist over the last quarter of the recorded rows. ``"risk:M"``
         gives the excess risk on new tasks after adaptation to M samples. ``"seconds"`` gives the
         wall-clock time. A function is called with the `Result` of one trial and returns a number.
-        If a run diverged, only ``"seconds"`` has a value for it.
+        If a run diverged, ``"seconds"`` is the only measure that has a value.
     keep : str or sequence of str
-        Records whose traces are kept.
+        Names of the records whose traces are kept.
     keep_rows : int
-        Largest number of rows of a kept trace, evenly spaced; 2 to 100,000.
+        Largest number of rows of a kept trace, from 2 to 100,000. The kept rows are evenly spaced.
     common : str or sequence of str
-        Axes across which runs of the same seed use the same random numbers, such as ``"method"``.
-        Cells that differ in any other axis use independent random numbers.
+        Axes that do not affect the random numbers, such as ``"method"``: runs with the same seed
+        that differ only on these axes use the same random numbers. Cells that differ on any other
+        axis use independent random numbers.
 
     Raises
     ------
     TypeError, ValueError
-        If a name or a value is not allowed, or if the folder holds a study that this one
-        changes other than by adding values of axes or seeds.
+        If a name or a value is not allowed, or if the folder holds a study from which this study
+        differs in more than added values of axes and added seeds.
     FileNotFoundError
         If `base` and `grid` are left out and the folder holds no study.
 
-    Notes
-    -----
-    The file ``study.json`` in the folder describes the study; the files ``rows/*.jsonl`` hold one
-    line of JSON for every finished run. A row is written as soon as its run ends. After a kill, the
-    same call does the remaining runs and ends with the same table: at one instruction-set level,
-    the numbers depend on the study alone. A study has at most 10^6 cells and 10^7 runs.
+    Notes ----- The file ``study.json`` in the folder describes the study; the files
+    ``rows/*.jsonl`` hold one line of JSON for every finished run. A row is written as soon as its
+    run ends. If the process is killed, the same call later does the remaining runs. The final table
+    is the same as without the kill, because at one instruction-set level the numbers depend on the
+    study alone. A study has at most 10^6 cells and 10^7 runs.
 
-    Functions (distributions of heads and features, measures) are compared by a hash of all their
-    parts: code, defaults, closure, arguments of ``functools.partial``, state of an object, and the
-    globals of their own module that they read. A changed function makes a different study, and so
-    does another minor version of Python. A function that cannot be hashed, for example because it
-    holds a lock, is refused with an error.
+    Users' functions (distributions of heads, distributions of features, measures) are compared by a
+    hash of all their parts: code, defaults, closure, arguments of ``functools.partial``, state of
+    an object, and the globals of the function's own module that the function reads. If such a
+    function changes, or if the minor version of Python changes, the study counts as a different
+    study. A function that cannot be hashed, for example because it holds a lock, is refused with an
+    error.
 
     Examples
     --------
@@ -132,8 +134,8 @@ class Study:
             return
         spec = specify(base, grid, seeds, measure, keep=keep, keep_rows=keep_rows, common=common)
         self._spec, self._files, self._prefix = spec, files, ""  # prefix of error messages
-        # The study is described before any run, because a user's function may change its own state
-        # while it runs, and the description contains a hash of that state.
+        # The description of the study is made before any run, because it contains hashes of the
+        # states of users' functions, and a function may change its state when it is called.
         self._tree = describe(spec, self.cells)
         if stored is not None:
             self._check_extends(stored)
@@ -145,12 +147,12 @@ class Study:
 
     @property
     def spec(self) -> Spec:
-        """Checked arguments of the study."""
+        """Arguments of the study after all checks."""
         return self._spec
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """Combinations of the values of the grid; the last axis varies fastest."""
+        """All combinations of the values of the axes; the last axis varies fastest."""
         try:
             cells = tuple(cells_of(self._spec))
             if len({cell.name for cell in cells}) < len(cells):
@@ -181,21 +183,22 @@ class Study:
             result of a Dask client's ``get_executor()``, or any other executor. None: the runs are
             done in this process.
         shard : str or None
-            ``"3/64"``: the third of 64 equal parts of the runs; ``"slurm"``: the part that belongs
-            to this task of a job array. The parts may run on different machines that share the
-            folder; each part writes its own file.
+            ``"3/64"`` does the third of 64 equal parts of the runs. ``"slurm"`` does the part with
+            the number of this process's task in its Slurm job array. The parts may run on different
+            machines that share the folder, since each part writes a file of its own.
         progress : bool or callable
-            True: a bar on a terminal; in the log of a batch job a line when a run ends, at most one
-            a minute; nothing in a pipe. A function is called with the number of runs that are done
-            and the number of all runs.
+            True: on a terminal, show a bar; in the log of a batch job, write a line when a run
+            ends, but at most one line a minute; into a pipe, write nothing. If `progress` is a
+            function, it is called with the number of runs that are done and the number of all runs.
         threads : int or None
-            Threads of a run. None: one thread on an executor; without an executor, one thread for
-            each CPU that this process may use.
+            Number of threads of a run. None: one thread if there is an executor, and otherwise one
+            thread for each CPU that this process may use.
         sync : bool
             Whether every row is forced to the disk before the next row is written, so that rows
-            survive a power loss. If a process is merely killed, no row is lost in either case.
+            survive a power loss. If a process is killed but the power stays on, no row is lost even
+            if `sync` is false.
         retry_failed : bool
-            Whether to do again the runs that failed.
+            Whether to repeat the runs that failed.
         mixed : bool
             Whether to continue a study that contains rows of another version or instruction-set
             level.
@@ -208,20 +211,22 @@ class Study:
         Raises
         ------
         TypeError, ValueError
-            If an argument is of the wrong kind, no cell makes a run, rows are of another version,
-            or the study was opened by its folder alone and needs functions or large arrays, which
-            its files do not hold.
+            If an argument is of the wrong kind, if `train` refuses the arguments of all cells, or
+            if `mixed` is false and there are rows of another version. Also raised if the study was
+            opened by its folder alone and needs functions or large arrays, which its files do not
+            hold.
         KeyboardInterrupt
-            On Ctrl-C; finished runs are kept. Runs that an executor has begun are finished first,
-            unless the signal also reaches the executor's processes, as it does from a terminal.
+            On Ctrl-C; finished runs are kept. Runs that an executor has begun are finished first.
+            If Ctrl-C is typed at a terminal, however, the signal also reaches the executor's
+            processes and ends these runs.
         concurrent.futures.BrokenExecutor
-            If a worker died; finished runs are kept. The next call does the runs that were under
-            way one by one. A run has failed if three workers died while that run was the only one
-            under way.
+            If a worker died; finished runs are kept. The next call repeats, one by one, the runs
+            that were under way. A run counts as failed if three workers died while that run was the
+            only one under way.
         Exception
-            Any exception from a signal handler, even during a measure or a user's function. The
-            interrupted run is not recorded as failed; finished runs are kept, and the same call
-            does the remaining runs.
+            Any exception that a signal handler raises, even while a measure or another user's
+            function runs. The interrupted run does not count as failed. Finished runs are kept, and
+            the same call later does the remaining runs.
         """
         if executor is not None and not isinstance(executor, Executor):
             raise TypeError(
@@ -276,17 +281,18 @@ class Study:
         return status
 
     def status(self) -> StudyStatus:
-        r"""Count the runs of the study by the rows in its files.
+        r"""Count the runs of the study by how they ended, from the rows in the study's files.
 
         Returns
         -------
         StudyStatus
-            Counts of runs by how they ended, versions, and time; ``print`` shows them as lines.
+            Counts of the runs by how they ended, versions of the package, and total run time;
+            ``print`` shows a line for each.
         """
         return self._status(*self._rows())
 
     def table(self, where: Mapping[str, Any] | None = None) -> pandas.DataFrame:
-        r"""Return a tidy table of the runs that have ended.
+        r"""Return a table with one row for each run that has ended.
 
         Parameters
         ----------
@@ -297,23 +303,23 @@ class Study:
         -------
         pandas.DataFrame
             One row for each cell and seed whose run has ended, in the order of the grid. The
-            columns are the varied names, ``seed``, ``status`` and the measures; a measure without a
-            value is NaN. ``attrs["errors"]`` maps the index of a failed run's row to the error
-            message. ``attrs["set_by_stop"]`` lists the measures whose values the stop rule
-            determines in runs that converged.
+            columns are the varied names, ``seed``, ``status`` and the measures; if a measure has no
+            value, the entry is NaN. ``attrs["errors"]`` maps the index of the row of each failed
+            run to the error message. ``attrs["set_by_stop"]`` lists the measures whose values the
+            stop rule determines in runs that converged.
 
         Raises
         ------
         ImportError
             If pandas is not installed.
         TypeError, ValueError
-            If `where` is not a mapping, names something that does not vary, or has a value that no
-            cell has.
+            If `where` is not a mapping, contains a name that does not vary, or contains values that
+            no cell has.
         """
         return make_table(self._spec, matching(self.cells, where), self._rows()[0])
 
     def traces(self, where: Mapping[str, Any] | None = None) -> pandas.DataFrame:
-        r"""Return the kept traces as a tidy table.
+        r"""Return the kept traces as a table with one row for each run and kept round.
 
         Parameters
         ----------
@@ -331,26 +337,27 @@ class Study:
         ImportError
             If pandas is not installed.
         TypeError, ValueError
-            If the study keeps no traces, or `where` is wrong as in `table`.
+            If the study keeps no traces, or if `table` would refuse `where`.
         """
         return make_trace_table(self._spec, matching(self.cells, where), self._rows()[0])
 
     def export(self, path: str | os.PathLike[str], where: Mapping[str, Any] | None = None) -> None:
-        r"""Write the table as Parquet or CSV; values that are objects are written as text.
+        r"""Write the table of runs as Parquet or CSV; values that are objects are written as text.
 
         Parameters
         ----------
         path : str or os.PathLike
-            The file, ending in ``.parquet`` or ``.csv``; it is written as a whole or not at all.
+            The file, whose name ends in ``.parquet`` or ``.csv``. The file is written completely or
+            not at all.
         where : mapping of str to object, or None
             Values of varied names, as in `table`.
 
         Raises
         ------
         ImportError
-            If pandas is not installed, or if pyarrow is not installed and the file is Parquet.
+            If pandas is not installed, or if the file is Parquet and pyarrow is not installed.
         ValueError
-            If the name of the file has another ending.
+            If the name of the file does not end in ``.parquet`` or ``.csv``.
         """
         name = check.path("path", path)
         write_table(self.table(where), Path(name))
@@ -362,15 +369,15 @@ class Study:
         where: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Laws | Powers:
-        r"""Fit laws of one varied name to a measure, or a product of powers of several names.
+        r"""Fit a measure by laws of one varied name, or by a product of powers of several names.
 
         Parameters
         ----------
         y : str
             A measure.
         x : str or sequence of str
-            One varied name, for `metaspan.study.fit_laws`; or a sequence of them, for
-            `metaspan.study.fit_powers`.
+            For one varied name, `metaspan.study.fit_laws` is called; for a sequence of varied
+            names, `metaspan.study.fit_powers`.
         where : mapping of str to object, or None
             Values of varied names, as in `table`.
         **options : object
@@ -379,14 +386,14 @@ class Study:
         Returns
         -------
         Laws or Powers
-            Parameters with bootstrap intervals; ``print`` shows them as lines. Values that the stop
-            rule determined are left out and counted, as are rows without a value.
+            The parameters with bootstrap intervals; ``print`` shows them as lines. Values that the
+            stop rule determined are left out and counted, and so are rows without a value.
 
         Raises
         ------
         TypeError, ValueError
-            If a name is not a column of the table, no run has ended, the stop rule determined all
-            values, or values are not positive numbers.
+            If a name is not a column of the table, if no run has ended, if the stop rule determined
+            all values, or if a value is not a positive number.
         """
         table = self._ended_table(where)
         if not isinstance(x, Sequence) or not x:
@@ -398,8 +405,8 @@ class Study:
                 raise ValueError(
                     f"x and y must be columns of the table ({known}); got {check.show(name)}"
                 )
-        # A value that the stop rule determined tells where the rule ended the run; a fit to such
-        # values would describe the rule instead of the measure.
+        # A value that the stop rule determined only shows where the rule ended the run. A fit to
+        # such values would describe the rule and not the measure.
         stopped = set_by_stop(table, y)
         values = table[y].mask(stopped) if stopped.any() else table[y]
         try:
@@ -430,12 +437,12 @@ class Study:
         x, y : str
             A varied name and a measure.
         hue, col : str or None
-            Varied names; each value of `hue` has a line, and each value of `col` has its own axes.
-            If `col` is None, the columns show the first axis of the grid that is not shown yet and
-            has at most four values. All further axes are held at their first values, which the
-            title gives.
+            Varied names. Each value of `hue` has its own line, and each value of `col` has its own
+            axes. If `col` is None, axes are drawn for the values of the first axis of the grid that
+            is not `x` or `hue` and has at most four values. Every further axis of the grid is held
+            at its first value, which the title gives.
         fit : bool
-            Whether to draw, for each line, the law with the least held-out error.
+            Whether to fit laws to each line and to draw the law with the least held-out error.
         where : mapping of str to object, or None
             Values of varied names, as in `table`.
         **options : object
@@ -451,8 +458,8 @@ class Study:
         ImportError
             If matplotlib, scipy or pandas is not installed.
         TypeError, ValueError
-            If a name is not a column, if it has too many values to be shown, or if no run has
-            ended.
+            If a name is not a column of the table, if a name has too many values to be shown, or if
+            no run has ended.
         """
         from .figures.choose import place_hidden  # noqa: PLC0415
         from .figures.frames import write_heading  # noqa: PLC0415
@@ -476,7 +483,7 @@ class Study:
         col: str | None = None,
         where: Mapping[str, Any] | None = None,
     ) -> Figure:
-        r"""Draw a measure as colour over two varied names.
+        r"""Draw a map of two varied names whose colours show a measure.
 
         Parameters
         ----------
@@ -485,7 +492,7 @@ class Study:
         value : str
             A measure.
         col : str or None
-            Varied name; each of its values has its own axes.
+            Varied name; each value of this name has its own map.
         where : mapping of str to object, or None
             Values of varied names, as in `table`.
 
@@ -497,8 +504,8 @@ class Study:
         Raises
         ------
         ImportError, TypeError, ValueError
-            As for `plot`. ValueError is also raised if the grid has a further axis with several
-            values, since a map does not average over axes.
+            In the same cases as for `plot`. ValueError is also raised if a further axis of the grid
+            has several values, since a map does not average over axes.
         """
         from .figures.lines import heat  # noqa: PLC0415
 
@@ -506,14 +513,15 @@ class Study:
         return heat(table, x, y, value, col=col, names=tuple(self._spec.axes))
 
     def report(self, path: str | os.PathLike[str]) -> None:
-        r"""Write a report on the runs that have ended, as one HTML file.
+        r"""Write a report on the ended runs as one HTML file.
 
-        The report has figures, fitted laws, means by cell, the configuration and versions.
+        The report contains figures, fitted laws, means by cell, the arguments of the study, and
+        versions of the software.
 
         Parameters
         ----------
         path : str or os.PathLike
-            The file; it is written as a whole or not at all.
+            The HTML file, which is written completely or not at all.
 
         Raises
         ------
@@ -537,7 +545,7 @@ class Study:
     def _ended_table(
         self, where: Mapping[str, Any] | None, rows: Mapping[RunId, Row] | None = None
     ) -> pandas.DataFrame:
-        """Return the table of runs that have ended; raise ValueError if it is empty."""
+        """Return the table of the runs that have ended; raise ValueError if no run has ended."""
         table = make_table(self._spec, matching(self.cells, where), rows or self._rows()[0])
         if not len(table):
             which = f" with {check.show(where)}" if where else ""
@@ -548,12 +556,12 @@ class Study:
         return table
 
     def _status(self, rows: Mapping[RunId, Row], stored: StoredRows) -> StudyStatus:
-        """Count the rows of the study by how the runs ended."""
+        """Count the runs of the study by how they ended, from their rows."""
         runs = len(self.cells) * len(self._spec.seeds)
         return status_of(self.folder.name, len(self.cells), runs, rows, stored)
 
     def _rows(self) -> tuple[dict[RunId, Row], StoredRows]:
-        """Read the rows that belong to the study, together with all other contents of its files."""
+        """Read the files of rows; return the rows of this study, and the contents of the files."""
         measures = [measure.name for measure in self._spec.measures]
         stored = self._files.read(measures, self._spec.keep)
         names, seeds = {cell.name for cell in self.cells}, set(self._spec.seeds)
@@ -565,14 +573,14 @@ class Study:
         return rows, stored
 
     def _check_extends(self, stored: Tree | None) -> None:
-        """Raise ValueError if the folder has rows of a study that this one does not extend."""
+        """Raise ValueError if the folder has rows of a study that this study does not extend."""
         tree = self._tree
         differs = stored is not None and any(tree[name] != stored.get(name) for name in tree)
         if stored is not None and differs and self._files.row_files():
             check_extends(stored, tree, self.cells, self._files)
 
     def _check_version(self, rows: Mapping[RunId, Row], mixed: bool) -> None:
-        """Raise ValueError if rows are of another version or level, unless `mixed`."""
+        """Raise ValueError if rows are of another version or level and `mixed` is false."""
         current = version_and_level()
         others = {row["by"] for row in rows.values()} - {current}
         if others and not mixed:
@@ -582,7 +590,7 @@ class Study:
             )
 
     def _check_complete(self) -> None:
-        """Raise ValueError if the study needs a function or array that its file only names."""
+        """Raise ValueError if the study needs functions or arrays that its file does not hold."""
         missing = list_missing(self._spec)
         if missing:
             raise ValueError(

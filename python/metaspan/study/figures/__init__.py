@@ -1,1 +1,1 @@
-r"""Draw the figures of a study."""
+r"""Draws the figures of a study."""

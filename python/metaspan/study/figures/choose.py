@@ -1,4 +1,4 @@
-r"""Choose figures for a study by the names that it varies."""
+r"""Chooses and draws figures of a study, depending on the names that the study varies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
-COST = ("seconds",)  # measures that a report does not draw, since time is no result of the method
+COST = ("seconds",)  # not drawn in a report, since time is not a result of the method
 MOST_HUES = 8
 MOST_COLUMNS = 4
 
@@ -26,10 +26,11 @@ def auto_figures(
 ) -> list[tuple[str, Figure]]:
     r"""Draw every measure of a study against the names that the study varies.
 
-    The x axis shows the name with the largest number of numeric values, or, if no name has numeric
-    values, the name with the most values. Colour shows the next name that has at most 8 values.
-    Columns of axes show the next name that has at most 4 values. All other names are held at their
-    first values, which the captions give.
+    The x axis shows the numeric name with the most values. If no name has numeric values, the x
+    axis shows the name with the most values. Among the remaining names with at most 8 values,
+    colour shows the one with the most values. Among the names that are still left and have at most
+    4 values, columns of axes show the one with the most values. Every other name is held at its
+    first value, which the caption gives.
 
     Parameters
     ----------
@@ -38,13 +39,13 @@ def auto_figures(
     names : sequence of str
         Names that the study varies.
     measures : sequence of str
-        Columns to draw; ``"seconds"`` is left out, and so is a measure all of whose values were
-        determined by the stop rule.
+        Columns to draw. ``"seconds"`` is left out. A measure is also left out if the stop rule
+        determined all its values.
 
     Returns
     -------
     list of (str, matplotlib.figure.Figure)
-        Captions in plain text and figures; empty if nothing varies.
+        Pairs of a caption, in plain text, and a figure; the list is empty if no name varies.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def auto_figures(
 def place_hidden(
     table: pandas.DataFrame, names: Sequence[str], shown: tuple[str, str | None, str | None]
 ) -> tuple[str | None, pandas.DataFrame, str]:
-    r"""Choose the name of the columns if none is given, and hold all names that are not shown.
+    r"""Choose the name that the columns show if none is given; hold the names that are not shown.
 
     Parameters
     ----------
@@ -79,17 +80,17 @@ def place_hidden(
     names : sequence of str
         Names that the study varies.
     shown : (str, str or None, str or None)
-        Names that the axis, the colour and the columns show.
+        Names that the x axis, the colour and the columns show.
 
     Returns
     -------
     str or None
-        Name that the columns show: the given name, or else the first name that is not shown and has
-        few values.
+        Name that the columns show: the given name, or else the first name that is not shown
+        otherwise and has few values.
     pandas.DataFrame
         The rows in which all other names have their first values.
     str
-        The other names and their values, in words; empty if there are no such names.
+        The other names and their first values, in words; empty if there are no other names.
     """
     x, hue, col = shown
     known = [name for name in shown if name is not None]
@@ -106,8 +107,8 @@ def _hold(
 ) -> tuple[pandas.DataFrame, list[str]]:
     r"""Select the rows in which all names that are not shown have their first values.
 
-    A figure averages only over seeds, since averages over different cells would hide the effect of
-    a name.
+    A figure averages over seeds alone: averages over different cells would hide how a measure
+    depends on a name.
     """
     known = [name for name in shown if name is not None and name in table.columns]
     held = []
@@ -124,9 +125,10 @@ def _hold(
 def _choose_roles(
     table: pandas.DataFrame, names: Sequence[str]
 ) -> tuple[str | None, str | None, str | None]:
-    r"""Choose the names for the axis, the colour and the columns.
+    r"""Choose the names that the x axis, the colour and the columns show.
 
-    A name that is a function of names already chosen is skipped, because it would show nothing new.
+    A name that is a function of names already chosen is not chosen, because it would show nothing
+    new.
     """
     factors = {name: factor(table, name) for name in names}
     size = {name: len(by.values) for name, by in factors.items() if len(by.values) > 1}

@@ -1,4 +1,4 @@
-r"""Axes, legends and captions that all figures of a study share."""
+r"""Makes axes, legends and captions for all kinds of figures of a study."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 DOUBLES = (-307.0, 307.0)  # range of log10 of positive doubles
 Side = Literal["x", "y"]
-LONG = 9  # tick labels of more characters would touch their neighbours
+LONG = 9  # a tick label of more characters would touch its neighbours
 
 
 def make_axes(count: int) -> tuple[Figure, list[Axes]]:
-    r"""Make a row of axes that share their scales.
+    r"""Make a figure with a row of axes that have common scales.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def make_axes(count: int) -> tuple[Figure, list[Axes]]:
     matplotlib.figure.Figure
         The figure.
     list of matplotlib.axes.Axes
-        Axes of the figure; only the first of them has tick labels on y.
+        Axes of the figure, from left to right; only the first axes have tick labels on the y axis.
     """
     if count == 1:
         return new_axes()
@@ -65,7 +65,7 @@ def write_heading(figure: Figure, text: str) -> None:
 
 
 def set_ticks(ax: Axes, side: Side, at: ArrayLike, texts: Sequence[str]) -> None:
-    """Set the ticks of an axis; long labels of the x axis are rotated."""
+    """Set the ticks of an axis and their labels; long labels of the x axis are rotated."""
     axis = ax.xaxis if side == "x" else ax.yaxis
     axis.set_ticks(np.asarray(at), texts)
     many = len(texts) > 3 and max(len(text.strip("$")) for text in texts) > LONG
@@ -76,7 +76,7 @@ def set_ticks(ax: Axes, side: Side, at: ArrayLike, texts: Sequence[str]) -> None
 
 
 def set_plain_ticks(ax: Axes, side: Side) -> None:
-    """Put ticks at 1, 2 and 5 times powers of ten on a log axis of less than two decades."""
+    """Put ticks at 1, 2 and 5 times powers of ten if a log axis spans less than two decades."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # noqa: PLC0415
 
     axis = ax.xaxis if side == "x" else ax.yaxis
@@ -90,18 +90,19 @@ def set_plain_ticks(ax: Axes, side: Side) -> None:
 
 
 def limit_y(axes: Sequence[Axes], points: Points) -> None:
-    r"""Set the limits of y so that they contain all means and, in part, the intervals.
+    r"""Set the limits of the y axes so that they contain all means, and the intervals in part.
 
-    To show intervals, the limits extend beyond the means by at most half the range of the means. If
-    this is less than half a decade on a log axis, or half the largest mean on a linear axis, they
-    may extend by that much. One wide interval then does not squeeze the curves.
+    To show intervals, the limits may extend beyond the means by half the range of the means. On a
+    log axis, the limits may always extend by half a decade, and on a linear axis by half the
+    largest absolute mean. Since the limits extend no further, one wide interval does not squeeze
+    the curves.
 
     Parameters
     ----------
     axes : sequence of matplotlib.axes.Axes
-        Axes of one figure, with the scale of y set.
+        Axes of one figure, whose y scales are set.
     points : Points
-        Points that the axes show.
+        The points that the axes show.
     """
     ends = [np.log10(part) if points.log else part for part in _clipped(points)]
     mean, low, high = (end[np.isfinite(end)] for end in ends)
@@ -121,7 +122,7 @@ def limit_y(axes: Sequence[Axes], points: Points) -> None:
 
 
 def _clipped(points: Points) -> tuple[Any, Any, Any]:
-    """Return the means and the ends of the intervals; an end without a finite logarithm is NaN."""
+    """Return the means and interval ends; on a log axis, ends without finite logarithm are NaN."""
     low, high = points.low.copy(), points.high.copy()
     if points.log:
         low[~(low > 0)] = np.nan
@@ -143,14 +144,14 @@ def draw_legend(
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-        The figure, which grows if the legend is outside.
+        The figure, which becomes wider if the legend is outside.
     ax : matplotlib.axes.Axes
-        Axes that contain the legend if it is not outside.
+        Axes that contain the legend if `outside` is false.
     texts : sequence of str
-        A text for each line; lines with empty texts are left out. If all texts are empty, no legend
-        is drawn.
+        A text for each entry of the legend; entries with empty texts are left out. If all texts are
+        empty, no legend is drawn.
     styles : sequence of mapping
-        Properties of each line.
+        Properties of the line in each entry.
     outside : bool
         Whether to draw the legend to the right of all axes.
     size : float

@@ -1,4 +1,4 @@
-r"""Draw heat maps of a study: colours show means over seeds at the values of two varied names."""
+r"""Draws heat maps: colours show means over seeds, for all pairs of values of two varied names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 COLORS = "viridis"
 MOST_COLUMNS = 8
 MOST_VALUES = 60  # most values along an axis
-MOST_TEXTS = 10  # most values along an axis if cells contain numbers
+MOST_TEXTS = 10  # most values along an axis of a map whose cells contain numbers
 MOST_TICKS = 12
 EDGE = "#B0B0B0"
 
@@ -35,24 +35,28 @@ def heat(
     col: str | None = None,
     names: Sequence[str] = (),
 ) -> Figure:
-    r"""Draw the mean of a measure over seeds as colour over two varied names.
+    r"""Draw a map of two varied names whose colours show the mean of a measure over seeds.
 
-    If the measure is positive and spans more than a decade, means are geometric and the scale of
-    colours is logarithmic. A cell is hatched if only some of its runs have a value. It is grey and
-    cross-hatched if none of its runs has a value. It is white if it has no runs.
+    If all values of the measure are positive and span more than a decade, means are geometric and
+    the scale of colours is logarithmic. If only some runs of a cell of the map have a value, the
+    cell is hatched; in a map whose cells contain numbers, the cell shows how many runs have a value
+    instead. A cell is grey and cross-hatched if none of its runs has a value. A cell is white if it
+    has no runs.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Table of a study, a row per cell and seed.
     x, y : str
-        Columns of two varied names; every value is its own category.
+        Columns of two varied names; each value has its own column or row of the map.
     value : str
         Column of the measure.
     col : str or None
-        Column each of whose values has its own axes, all on the same scale of colours.
+        Column of the table; each of its values has its own map, and all maps share one scale of
+        colours.
     names : sequence of str
-        Names that the study varies independently. The map refuses to average over any of them.
+        Names that the study varies independently. An error is raised if the map would average over
+        one of them.
 
     Returns
     -------
@@ -64,7 +68,7 @@ def heat(
     ImportError
         If matplotlib is not installed.
     TypeError
-        If `value` does not hold numbers.
+        If the column `value` does not hold numbers.
     ValueError
         If a column is missing, one of `names` varies without being shown, or a name has too many
         values: more than 60 for `x` or `y`, or 8 for `col`.
@@ -106,7 +110,7 @@ def heat(
 
 
 def _make_scale(points: Points) -> Any:
-    """Make the scale of colours; None if there are no means."""
+    """Make the scale of colours; None if no cell has a mean."""
     from matplotlib.cm import ScalarMappable  # noqa: PLC0415
     from matplotlib.colors import LogNorm, Normalize  # noqa: PLC0415
 
@@ -120,7 +124,7 @@ def _make_scale(points: Points) -> Any:
 
 
 def _draw_cells(ax: Axes, points: Points, c: int, colors: Any) -> None:
-    """Draw one map, with numbers in its cells if they are few."""
+    """Draw one map, with numbers in its cells if the map has few rows and columns."""
     from matplotlib.patches import Rectangle  # noqa: PLC0415
 
     rows, columns = points.mean.shape[1:]
@@ -161,14 +165,14 @@ def _draw_cells(ax: Axes, points: Points, c: int, colors: Any) -> None:
 
 
 def _name_values(ax: Axes, side: Side, by: Factor) -> None:
-    """Label the values of an axis, at most MOST_TICKS of them."""
+    """Label at most MOST_TICKS values of an axis, evenly spaced."""
     every = -(-len(by.values) // MOST_TICKS)
     at = np.arange(0, len(by.values), every)
     set_ticks(ax, side, at, value_labels(by.values, by.name)[::every])
 
 
 def _cell_text(points: Points, cell: tuple[int, ...]) -> str:
-    """Format the mean of a cell; add the number of runs with a value if some have none."""
+    """Format the mean of a cell; if some runs have no value, add how many runs have a value."""
     mean = points.mean[cell]
     plain = mean != 0 and 1e-3 <= abs(mean) < 1e3
     text = f"{mean:#.3g}".rstrip(".") if plain else number_label(float(f"{mean:.3g}"))
@@ -178,7 +182,7 @@ def _cell_text(points: Points, cell: tuple[int, ...]) -> str:
 
 
 def _explain(points: Points, value: str) -> str:
-    """Explain the hatching, the numbers of runs and the values that the stop rule determined."""
+    """Explain hatching and numbers of runs, and count values that the stop rule determined."""
     parts = []
     if points.partial.any():
         counts = points.counted[points.partial][0], points.runs[points.partial][0]

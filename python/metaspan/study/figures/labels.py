@@ -1,4 +1,4 @@
-r"""Texts for the names and values of a study, in figures and tables."""
+r"""Makes the texts that stand for names and values of a study in figures and tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WORDS = {
 
 
 def name_label(name: str) -> str:
-    r"""Return the text of a name in figures, with symbols set as mathematics.
+    r"""Return the text that stands for a name in figures, with symbols set as mathematics.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def name_label(name: str) -> str:
     Returns
     -------
     str
-        Text for matplotlib; an unknown name is returned unchanged.
+        Text for matplotlib. An unknown name is returned as it is.
 
     Examples
     --------
@@ -63,19 +63,19 @@ def name_label(name: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Escape a text so that matplotlib shows it literally, with its dollar signs."""
+    """Escape a text so that matplotlib shows the text literally, dollar signs included."""
     return text.replace("$", r"\$")
 
 
 def number_label(value: float, math_text: bool = True) -> str:
-    r"""Return a number in a readable form: without trailing zeros, with a power of ten if needed.
+    r"""Format a number readably: without trailing zeros, and with a power of ten if needed.
 
     Parameters
     ----------
     value : float
         The number.
     math_text : bool
-        Whether powers of ten are written as mathematics for matplotlib.
+        Whether a power of ten is written as mathematics for matplotlib.
 
     Returns
     -------
@@ -101,22 +101,22 @@ def number_label(value: float, math_text: bool = True) -> str:
 
 
 def value_labels(values: Sequence[object], name: str = "", math_text: bool = True) -> list[str]:
-    r"""Return short and distinct texts for the values of a name.
+    r"""Return a short text for each value of a name; different values have different texts.
 
     Parameters
     ----------
     values : sequence of object
-        Different values: numbers, strings, methods, distributions of heads, functions.
+        The values, all different: numbers, strings, methods, distributions of heads, or functions.
     name : str
-        Name that has these values; strings are read as methods only if the name is ``"method"``.
+        Name that has these values. If the name is ``"method"``, strings are names of methods.
     math_text : bool
-        True: the texts are for matplotlib. False: they are for tables and captions.
+        True: the texts are for matplotlib. False: the texts are for tables and captions.
 
     Returns
     -------
     list of str
-        The texts. Values whose texts would be equal are distinguished by the fields in which they
-        differ, or by a number.
+        The texts. If the texts of some values would be equal, each of these texts names the fields
+        in which the values differ, or has a number added.
 
     Examples
     --------
@@ -143,7 +143,7 @@ def value_labels(values: Sequence[object], name: str = "", math_text: bool = Tru
 
 
 def equations(name: str, values: Sequence[object], math_text: bool = True) -> list[str]:
-    r"""Return the texts of the values of a name in legends and titles.
+    r"""Return the texts that stand for the values of a name in legends and titles.
 
     Parameters
     ----------
@@ -157,8 +157,8 @@ def equations(name: str, values: Sequence[object], math_text: bool = True) -> li
     Returns
     -------
     list of str
-        ``"m_in = 10"`` for numbers, truth values and None; only the text of the value for all other
-        values.
+        For a number, a truth value or None, a text such as ``"m_in = 10"``. For any other value,
+        the text of the value alone.
 
     Examples
     --------
@@ -177,7 +177,7 @@ def equations(name: str, values: Sequence[object], math_text: bool = True) -> li
 
 
 def _are_decades(values: Sequence[Any]) -> bool:
-    """Tell whether all values are powers of ten and some are too large or small to write out."""
+    """Tell whether all values are powers of ten and one is above 10^3 or below 10^-2."""
     kinds = (int, float, np.integer, np.floating)
     if not all(isinstance(value, kinds) and 0 < value < math.inf for value in values):
         return False
@@ -187,12 +187,12 @@ def _are_decades(values: Sequence[Any]) -> bool:
 
 
 def _strip_dollars(text: str) -> str:
-    """Remove the dollar signs that mark mathematics."""
+    """Remove the dollar signs that enclose mathematics."""
     return text.strip("$")
 
 
 def _to_method(value: object) -> object:
-    """Return the method that a text names; any other value unchanged."""
+    """Return the method that a text names; return any other value unchanged."""
     try:
         return resolve(value, {}) if isinstance(value, str) else value
     except ValueError:
@@ -212,7 +212,7 @@ def _value_text(value: object, math_text: bool) -> str:
 
 
 def _object_text(value: object) -> str:
-    """Name a method as papers do, a dataclass without its defaults, another value by its repr."""
+    """Return the text of an object; fields of a dataclass at their defaults are left out."""
     if isinstance(value, KINDS):
         return display_name(value)
     if is_dataclass(value) and not isinstance(value, type):
@@ -234,7 +234,7 @@ def _changed_fields(value: Any) -> list[tuple[str, object]]:
 
 
 def _field_text(value: object) -> str:
-    """Return the text of a field; an array is written as nested lists."""
+    """Return the text of the value of a field; an array is written as nested lists."""
     if isinstance(value, np.ndarray):
         numbers = {"float_kind": lambda number: f"{number:.4g}"}
         return np.array2string(value, separator=", ", threshold=8, formatter=numbers)  # type: ignore[arg-type]
@@ -242,7 +242,7 @@ def _field_text(value: object) -> str:
 
 
 def _differences(values: Sequence[Any], math_text: bool) -> list[str]:
-    """Return suffixes that distinguish equal texts: fields of methods, or digits of numbers."""
+    """Return suffixes that make equal texts different: fields of methods, or digits of numbers."""
     if all(isinstance(value, KINDS) for value in values):
         names = [field.name for field in fields(values[0])]
         names = [n for n in names if len({getattr(value, n, None) for value in values}) > 1]
@@ -253,6 +253,6 @@ def _differences(values: Sequence[Any], math_text: bool) -> list[str]:
 
 
 def _field_suffix(method: Method, name: str, math_text: bool) -> str:
-    """Return one field of a method as a text to append to its name."""
+    """Return a text with one field of a method, to append to the name of the method."""
     left = name_label(name) if math_text else name
     return f", {left} = {number_label(getattr(method, name), math_text)}"

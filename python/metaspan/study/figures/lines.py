@@ -1,4 +1,4 @@
-r"""Draw the figures of a study, which show means over seeds as points and lines or as colours."""
+r"""Draws lines: means of a measure over seeds against a varied name, with fitted laws."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ if TYPE_CHECKING:
 __all__ = ["heat", "law_label", "lines"]
 
 
-# The colours go from dark to light, so that a print in grey keeps the order of numbers.
+# The colours go from dark to light, so that the order of the numbers is also visible in a grey
+# print.
 SHADES = ("#0D0887", "#6A00A8", "#B12A90", "#E16462", "#F2942E")
-WIDE = 20.0  # a log axis is used for positive numbers whose ratio is larger
-DENSE = 30  # points of a line beyond which intervals are bands and only some points have markers
+WIDE = 20.0  # a log axis is used if the largest over the least value, both positive, is larger
+DENSE = 30  # with more points on a line, intervals are bands and only some points have markers
 MOST_HUES = 24
 MOST_COLUMNS = 8
-MOST_NOTES = 24  # most counts beside crosses; more would overlap, so then none is written
+MOST_NOTES = 24  # most counts beside crosses: if there would be more, none is written
 FIT_DASHES = (0, (5, 1.5))
 
 
@@ -55,14 +56,14 @@ def lines(
     band: float | None = 0.95,
     names: Sequence[str] = (),
 ) -> Figure:
-    r"""Draw a measure against a varied name: means over seeds, with their intervals.
+    r"""Draw the means of a measure over seeds, with their intervals, against a varied name.
 
-    If the measure is positive and spans more than a decade, means are geometric and the y axis is
-    logarithmic. If only some runs of a point have a value, the mean of these runs is drawn as a
-    cross, the number of these runs is written beside the cross, and the lines to the cross are
-    dotted. If no run of a point has a value, a cross is drawn on the x axis. Intervals are drawn as
-    bars, or as bands if there are many points. Values that the stop rule determined are drawn too,
-    and a text below the axes gives their number.
+    If all values of the measure are positive and span more than a decade, means are geometric and
+    the y axis is logarithmic. If only some runs of a point have a value, a cross marks the mean
+    over these runs, the number of these runs is written beside the cross, and the lines to the
+    cross are dotted. If no run of a point has a value, a cross is drawn on the x axis. An interval
+    is drawn as a bar; on a line with many points, a band shows the intervals. Values that the stop
+    rule determined are drawn too, and a text below the axes gives the number of these values.
 
     Parameters
     ----------
@@ -72,17 +73,19 @@ def lines(
         Names of two columns of the table: a varied name and a measure. Values of `x` that are not
         numbers are categories.
     hue : str or None
-        Column each of whose values has its own line; numbers are shaded from dark to light.
+        Column of the table; each of its values has its own line. If the values are numbers, the
+        colours of the lines go from dark to light.
     col : str or None
-        Column each of whose values has its own axes, all on the same scales.
+        Column of the table; each of its values has its own axes, and all axes have the same scales.
     fit : bool
         Whether to draw, for each line, the law that `fit_laws` ranks first. The law is fitted to
-        the rows of those points at which every run has a value and no value was determined by the
-        stop rule.
+        the rows of those points at which every run has a value and the stop rule determined no
+        value.
     band : float or None
         Coverage of the Student-t intervals of the means, in (0, 1); None: no intervals.
     names : sequence of str
-        Names that the study varies independently. The figure refuses to average over any of them.
+        Names that the study varies independently. An error is raised if the figure would average
+        over one of them.
 
     Returns
     -------
@@ -94,7 +97,7 @@ def lines(
     ImportError
         If matplotlib is not installed.
     TypeError
-        If `y` does not hold numbers.
+        If the column `y` does not hold numbers.
     ValueError
         If a column is missing, one of `names` varies without being shown, `fit` is true for
         categories or for values that are not positive, or a column has too many values: more than
@@ -133,7 +136,7 @@ def lines(
 
 
 def _choose_colors(hue: Factor) -> list[Any]:
-    """Choose a colour for each line: shades if the values are numbers, otherwise the palette."""
+    """Choose a colour for each line: from the shades if the values of `hue` are numbers."""
     count = len(hue.values)
     if hue.numbers is None or count == 1:
         return [PALETTE[i % len(PALETTE)] for i in range(count)]
@@ -148,7 +151,7 @@ def _choose_colors(hue: Factor) -> list[Any]:
 
 
 def _place_points(points: Points) -> F64:
-    """Return x of all points, (values of hue, values of x); lines are shifted for categories."""
+    """Return x of all points, (values of hue, values of x); over categories, lines are shifted."""
     lines_ = len(points.hue.values)
     if points.x.numbers is not None:
         return np.tile(points.x.numbers, (lines_, 1))
@@ -177,7 +180,7 @@ def _set_scales(axes: Sequence[Axes], points: Points) -> None:
 def _draw_line(
     ax: Axes, points: Points, place: tuple[int, int], color: Any, laws: Laws | None
 ) -> None:
-    """Draw one line with its points, intervals and crosses, and the law that is fitted to it."""
+    """Draw one line with its points, intervals and crosses, and the law fitted to its points."""
     h, at = place[1], _place_points(points)[place[1]]
     mean, whole, partial = points.mean[place], points.whole[place], points.partial[place]
     seen, planned = whole | partial, points.runs[place] > 0
@@ -232,9 +235,10 @@ def _draw_line(
 def _fit_lines(points: Points, y: str) -> dict[tuple[int, int], Laws]:
     r"""Fit laws to the settled points of each line that has at least two such points.
 
-    Points at which some runs have no value are left out: those runs diverged or never reached a
-    tolerance, so the mean of the remaining runs is biased. Points with values that the stop rule
-    determined are left out as well, because such a value tells nothing about the run.
+    A point is settled if every run of the point has a value and the stop rule determined none of
+    these values. A run without a value diverged or never reached a tolerance, so the mean over the
+    other runs of its point is biased. A value that the stop rule determined says nothing about the
+    run.
     """
     from ..laws.fits import LAWS, fit_laws  # noqa: PLC0415
 
@@ -252,13 +256,13 @@ def _fit_lines(points: Points, y: str) -> dict[tuple[int, int], Laws]:
             if points.settled[c, h].sum() >= 2:
                 of_line = rows & (line == c * len(points.hue.values) + h)
                 at = numbers[points.x.codes[of_line]]
-                kinds = LAWS if at.min() > 0 else ("exponential",)  # the other laws need log x
+                kinds = LAWS if at.min() > 0 else ("exponential",)  # other laws need log x
                 fits[c, h] = fit_laws(at, points.y[of_line], laws=kinds)
     return fits
 
 
 def law_label(law: Law, x: str) -> str:
-    r"""Return the text of a law in a legend: how it depends on x, and the interval of b.
+    r"""Return the text of a law in a legend: the dependence on x, and the interval of b.
 
     Parameters
     ----------
@@ -293,7 +297,7 @@ def law_label(law: Law, x: str) -> str:
 
 
 def _law_text(laws: Laws, x: str) -> str:
-    """Return the text of the best law, with the name of the second if they are not told apart."""
+    """Return the text of the best law; add the second law's name if they are not told apart."""
     text = law_label(laws.best, x)
     if laws.told_apart or len(laws.laws) == 1:
         return text
@@ -307,7 +311,7 @@ def _draw_legend(
     colors: Sequence[Any],
     laws: Mapping[tuple[int, int], Laws],
 ) -> None:
-    """Draw the legend of the lines and of the laws."""
+    """Draw a legend that names the lines and the laws that are fitted to them."""
     hues = equations(points.hue.name, points.hue.values) if points.hue.name else [""]
     styles: list[dict[str, Any]] = []
     for h, color in enumerate(colors):
@@ -332,7 +336,7 @@ def _draw_legend(
 
 
 def _write_counts(axes: Sequence[Axes], points: Points, colors: Sequence[Any]) -> None:
-    """Write the number of runs beside each cross."""
+    """Write beside each cross how many runs of its point have a value."""
     places = _place_points(points)
     partial = np.argwhere(points.partial)
     for c, h, i in partial if len(partial) <= MOST_NOTES else ():
@@ -348,7 +352,7 @@ def _write_counts(axes: Sequence[Axes], points: Points, colors: Sequence[Any]) -
 
 
 def _explain(points: Points, y: str, fit: bool) -> str:
-    """Explain the crosses, and give the number of values that the stop rule determined."""
+    """Explain the crosses; give the number of values that the stop rule determined."""
     parts = []
     if points.partial.any():
         shown = points.counted[points.partial][0], points.runs[points.partial][0]

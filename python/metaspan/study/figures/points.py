@@ -1,4 +1,4 @@
-r"""Average a study's measures over seeds, for each combination of values of up to three columns."""
+r"""Averages a measure over seeds, for each combination of values of up to three columns."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from .labels import value_labels
 if TYPE_CHECKING:
     import pandas
 
-DECADE = 10.0  # positive values that span a larger ratio are averaged and shown on a log scale
+DECADE = 10.0  # if positive values span a larger ratio, means are geometric and scales logarithmic
 
 
 @dataclass(frozen=True, kw_only=True)
 class Factor:
-    r"""Distinct values of a column, and for each row the index of its value.
+    r"""The distinct values of a column, and for each row of the table the index of its value.
 
     Parameters
     ----------
     name : str
         Name of the column; empty if there is no column and all rows have one value.
     values : tuple of object
-        Distinct values, ascending if all of them are numbers, otherwise in the order of appearance.
+        The distinct values, in ascending order if all of them are numbers, otherwise in the order
+        in which they appear.
     codes : ndarray of shape (rows,), int64
         For each row, the index of its value.
     numbers : ndarray of shape (values,) or None
@@ -53,19 +54,21 @@ class Points:
     Parameters
     ----------
     x, hue, col : Factor
-        Columns whose values group the rows.
+        The three columns whose values group the rows.
     y : ndarray of shape (rows,)
-        The measure of each row. Rows whose measure is not finite do not count.
+        The value of the measure in each row. A row whose value is not finite does not count.
     point : ndarray of shape (rows,), int64
-        For each row, the index of its point in the flattened arrays.
+        For each row, the index of its point in an array of points that is flattened.
     mean, low, high : ndarray of shape `shape`
-        Means, and the ends of their Student-t intervals; geometric if `log` is true. A mean is NaN
-        where no row counts, and the ends are NaN where fewer than two rows count.
+        For each point, the mean and the ends of its Student-t interval; the mean is geometric if
+        `log` is true. The mean is NaN if no row of the point counts, and the ends are NaN if fewer
+        than two rows count.
     runs, counted, stopped : ndarray of shape `shape`, int64
-        For each point, the numbers of all rows, of rows that count, and of rows whose value the
-        stop rule determined.
+        For each point, the number of its rows, the number of rows that count, and the number of
+        rows whose value the stop rule determined.
     log : bool
-        Whether means are geometric, because all values are positive and span more than a decade.
+        Whether means are geometric, which is so if all values are positive and span more than a
+        decade.
     """
 
     x: Factor
@@ -83,40 +86,40 @@ class Points:
 
     @property
     def whole(self) -> NDArray[np.bool_]:
-        """Whether every row of a point counts."""
+        """For each point, whether all its rows count."""
         return np.asarray((self.runs > 0) & (self.counted == self.runs))
 
     @property
     def settled(self) -> NDArray[np.bool_]:
-        """Whether fits use a point: every row counts, and the stop rule determined no value."""
+        """For each point, whether fits use it: all rows count, and the stop rule set no value."""
         return np.asarray(self.whole & (self.stopped == 0))
 
     @property
     def partial(self) -> NDArray[np.bool_]:
-        """Whether some rows of a point count and others do not."""
+        """For each point, whether some of its rows count and others do not."""
         return np.asarray((self.counted > 0) & (self.counted < self.runs))
 
     @property
     def nothing(self) -> NDArray[np.bool_]:
-        """Whether a point has rows but none of them counts."""
+        """For each point, whether it has rows of which none counts."""
         return np.asarray((self.runs > 0) & (self.counted == 0))
 
 
 def stop_note(points: Points, y: str) -> str:
-    """Return a note on the number of runs whose `y` the stop rule determined; empty if it is 0."""
+    """Return a note on how many values of `y` the stop rule determined; empty if none."""
     count = int(points.stopped.sum())
     return f"the stop rule set {y} in {count} of {points.runs.sum()} runs" if count else ""
 
 
 def factor(table: pandas.DataFrame, name: str | None) -> Factor:
-    r"""Split a column into its distinct values and the index of each row's value.
+    r"""Find the distinct values of a column, and for each row the index of its value.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Table of a study.
     name : str or None
-        A column. None: all rows have the same value.
+        Name of the column. None: all rows have the same value.
 
     Returns
     -------
@@ -132,9 +135,9 @@ def factor(table: pandas.DataFrame, name: str | None) -> Factor:
         values = tuple(distinct.tolist())
         numbers = distinct.astype(np.float64) if np.isfinite(distinct).all() else None
         return Factor(name=name, values=values, codes=codes.astype(np.int64), numbers=numbers)
-    # Values may be objects. Equal objects count as one value, whether or not they can be hashed.
-    # Most rows share an object with earlier rows, so a look-up by identity saves most
-    # comparisons.
+    # Values may be objects. Equal objects count as one value, even if they cannot be hashed. The
+    # object in most rows is also in an earlier row, so a look-up by identity makes most comparisons
+    # unnecessary.
     seen: dict[Any, int] = {}
     by_identity: dict[int, int] = {}
     first: list[Any] = []
@@ -165,7 +168,7 @@ def _is_number(value: object) -> bool:
 
 
 def _hashable(value: Any) -> Any:
-    """Return a hashable object for a value; two such objects are equal only if the values are."""
+    """Return a hashable object for a value; unequal values have unequal hashable objects."""
     if isinstance(value, np.ndarray):
         return (value.shape, value.dtype.str, value.tobytes())
     if isinstance(value, (list, tuple)):
@@ -191,30 +194,30 @@ def make_points(
     band: float | None = 0.95,
     roles: tuple[str, str, str, str] = ("x", "y", "hue", "col"),
 ) -> Points:
-    r"""Average a measure over seeds, for each combination of values of the other columns.
+    r"""Average a measure over seeds, for each combination of values of `x`, `hue` and `col`.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Table of a study, a row per cell and seed.
     x, y : str
-        Column whose values group the rows, and column of the measure.
+        Names of two columns: the values of `x` group the rows, and `y` is the measure.
     hue, col : str or None
-        Further columns whose values group the rows.
+        Names of further columns whose values group the rows.
     band : float or None
         Coverage of the intervals, in (0, 1); None: no intervals.
     roles : tuple of str
-        Names that error messages give to the four columns.
+        Names by which error messages refer to the four arguments.
 
     Returns
     -------
     Points
-        A mean for every combination of values of `x`, `hue` and `col`.
+        The means, with one point for each combination of values of `x`, `hue` and `col`.
 
     Raises
     ------
     TypeError
-        If `table` is not a DataFrame or `y` does not hold numbers.
+        If `table` is not a DataFrame, or if the column `y` does not hold numbers.
     ValueError
         If a column is missing, the table is empty, or `band` is not a probability.
     """
@@ -262,12 +265,12 @@ def make_points(
 def average(
     values: F64, index: I64, count: int, band: float | None, log: bool
 ) -> tuple[F64, F64, F64, I64]:
-    r"""Average values in groups that are given by indices.
+    r"""Average values in groups; an index for each value gives its group.
 
     Parameters
     ----------
     values : ndarray of shape (rows,)
-        Values to average; those that are not finite are left out.
+        Values to average; values that are not finite are left out.
     index : ndarray of shape (rows,), int64
         For each value, the index of its group, in 0 .. count - 1.
     count : int
@@ -280,9 +283,9 @@ def average(
     Returns
     -------
     mean, low, high : ndarray of shape (count,)
-        Mean of each group and the ends of its interval; NaN where they are undefined.
+        Mean of each group, and the ends of the interval of this mean; NaN where undefined.
     counted : ndarray of shape (count,), int64
-        Number of values that each mean is taken over.
+        Number of values over which the mean of each group is taken.
     """
     finite = np.isfinite(values)
     index, values = index[finite], values[finite]
@@ -301,22 +304,22 @@ def average(
 
 
 def is_function_of(table: pandas.DataFrame, name: str, on: Sequence[str]) -> bool:
-    r"""Tell whether a column is a function of other columns of a table.
+    r"""Tell whether the values of other columns determine the value of a column.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Table of a study.
     name : str
-        The column.
+        Name of the column.
     on : sequence of str
-        The other columns.
+        Names of the other columns.
 
     Returns
     -------
     bool
-        Whether rows with equal values in all columns of `on` have equal values in `name`. For an
-        empty `on`, whether `name` is constant.
+        True if any two rows with equal values in all columns `on` have equal values in the column
+        `name`. If `on` is empty, true if the column `name` is constant.
     """
     shown = np.zeros(len(table), dtype=np.int64)
     for other in on:
@@ -346,8 +349,8 @@ def refuse_hidden(
     TypeError
         If `names` is not a list.
     ValueError
-        If one of `names` is no column, or has several values among rows that agree in all of
-        `shown`.
+        If one of `names` is not a column, or if rows with equal values of all `shown` names have
+        different values of one of `names`.
     """
     if isinstance(names, str) or not isinstance(names, Sequence):
         raise TypeError(f"names must be a list of columns; got {check.show(names)}")
@@ -373,16 +376,16 @@ def refuse_many(role: str, by: Factor, most: int) -> None:
     Parameters
     ----------
     role : str
-        Argument that gives the column.
+        Name of the argument that gives the column; the error message uses this name.
     by : Factor
         Distinct values of the column.
     most : int
-        Largest number of values.
+        Largest number of values that can be shown.
 
     Raises
     ------
     ValueError
-        If the column has more values.
+        If the column has more than `most` values.
     """
     if len(by.values) > most:
         raise ValueError(

@@ -1,1 +1,1 @@
-r"""Fit laws to the measures of a study."""
+r"""Fits laws to the measures of a study."""

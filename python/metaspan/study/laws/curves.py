@@ -1,4 +1,4 @@
-r"""Fit laws of one variable by least squares of log y, to many resamples at once."""
+r"""Fits laws of one variable by least squares of log y, to many resamples at once."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from ..._support.types import F64
 from .resampling import Replicates
 
-FOLDS = 20  # largest number of folds; each fold is a range of neighbouring x
+FOLDS = 20  # largest number of folds; a fold holds out some neighbouring x
 BLOCK = 1 << 16  # largest number of entries in an array of the iteration
-ROUNDS = 100  # most steps of the iteration
-# The iteration stops when a step of the slope is below this fraction of the slope's distance to its
-# bound. Newton's method converges quadratically, so the relative error that remains is about the
-# square of this fraction.
+ROUNDS = 100  # largest number of steps of the iteration
+# The iteration stops when the step of a slope is below this fraction of the distance from the slope
+# to its nearest bound. Since Newton's method converges quadratically, the remaining relative error
+# is about the square of this fraction.
 CLOSE = 1e-8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    r"""Fits of one law to several sets of means: log y = level + bend(slope (v - middle)).
+    r"""Fits of one law to several sets of means, log y = level + bend(slope (v - middle)).
 
-    For a power, v is log x and bend is the identity. For an exponential, v is x and bend is the
-    identity. For a logarithm, v is log x and bend(t) is log(1 + t).
+    For a power, v is log x and bend(t) is t. For an exponential, v is x and bend(t) is t. For a
+    logarithm, v is log x and bend(t) is log(1 + t).
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Fit:
     level, slope : ndarray of shape (fits,)
         Parameters of each fit.
     held_out : float
-        Root mean square error of the first fit in log y at held-out x.
+        Root mean square error of log y at held-out x, for the first fit.
     """
 
     name: str
@@ -45,36 +45,36 @@ class Fit:
     held_out: float = math.nan
 
     def refit(self, means: F64, data: Replicates) -> Fit:
-        """Fit the same law to other means of shape (fits, settings)."""
+        """Fit the law to other means, an array (fits, settings)."""
         v = abscissa(self.name, data)
         level, slope, _ = least_squares(self.name, v, data.count[None].astype(float), means)
         return Fit(name=self.name, middle=self.middle, level=level[:, 0], slope=slope[:, 0])
 
     def parameters(self) -> tuple[F64, F64]:
-        """Return a and b of every fit; for a power or an exponential, return log a instead of a."""
+        """Return a and b of each fit; for a power or an exponential, log a is returned for a."""
         if self.name != "logarithm":
             return self.level - self.slope * self.middle, self.slope
         b = np.exp(self.level) * self.slope
         return np.exp(self.level) - b * self.middle, b
 
     def predict(self, data: Replicates) -> F64:
-        """Predict log y at every setting by the first fit."""
+        """Predict log y at each setting by the first fit."""
         line = self.slope[0] * (abscissa(self.name, data) - self.middle)
         return np.asarray(self.level[0] + bend(self.name, line))
 
     def residuals(self, data: Replicates) -> F64:
-        """Subtract the prediction of the first fit from log y of every row, (rows,)."""
+        """Return, for each row, log y minus the prediction of the first fit, (rows,)."""
         return data.logs - np.repeat(self.predict(data), data.count)
 
     @property
     def center(self) -> tuple[float, float]:
-        """Point (x, y) of the first fit at the middle of the data, where y cannot overflow."""
+        """A point (x, y) on the curve of the first fit, amid the data, where y cannot overflow."""
         x = self.middle if self.name == "exponential" else math.exp(self.middle)
         return x, math.exp(self.level[0])
 
 
 def fit_curve(name: str, data: Replicates) -> Fit:
-    """Fit a law to the means at all settings, and compute its error at held-out x."""
+    """Fit a law to the means at all settings; compute its error of log y at held-out x."""
     weights = data.count[None].astype(float)
     v, means = abscissa(name, data), data.mean[None]
     level, slope, middle = least_squares(name, v, weights, means)
@@ -83,13 +83,13 @@ def fit_curve(name: str, data: Replicates) -> Fit:
 
 
 def abscissa(name: str, data: Replicates) -> F64:
-    """Return v of `Fit` at every setting: the variable in which the law is nearly straight."""
+    """Return v of `Fit` at each setting: x for an exponential, log x for any other law."""
     x = data.settings[:, 0]
     return x if name == "exponential" else np.log(x)
 
 
 def bend(name: str, line: F64) -> F64:
-    """Compute log y - level from the straight line; minus infinity where y is not positive."""
+    """Compute bend(line), which is log y - level; minus infinity where y is not positive."""
     if name != "logarithm":
         return line
     with np.errstate(divide="ignore"):
@@ -97,25 +97,26 @@ def bend(name: str, line: F64) -> F64:
 
 
 def held_out_error(name: str, data: Replicates, means: F64) -> F64:
-    r"""Compute the root mean square error of log y at held-out x, for every row of means.
+    r"""Compute, for each row of `means`, the root mean square error of log y at held-out x.
 
-    Up to FOLDS distinct x are held out one at a time. If there are more, they are held out in FOLDS
-    groups of neighbouring x, so the cost stays linear in the number of x. When an end of the range
-    is held out, a law must extrapolate to that end, where laws differ most.
+    If there are at most FOLDS distinct x, each x is held out once. If there are more than FOLDS
+    distinct x, FOLDS groups of neighbouring x are held out one after the other, so the cost is
+    linear in the number of x. When an end of the range of x is held out, a law must extrapolate to
+    that end, where laws differ most.
 
     Parameters
     ----------
     name : str
         Name of the law.
     data : Replicates
-        The settings.
+        The settings, and the number of rows at each setting.
     means : ndarray of shape (fits, settings)
         Means of log y.
 
     Returns
     -------
     ndarray of shape (fits,)
-        The errors.
+        The error of each row of `means`.
     """
     v, size = abscissa(name, data), data.count.size
     part = np.arange(size) * min(size, FOLDS) // size
@@ -126,7 +127,7 @@ def held_out_error(name: str, data: Replicates, means: F64) -> F64:
 
 
 def least_squares(name: str, v: F64, weights: F64, means: F64) -> tuple[F64, F64, F64]:
-    r"""Fit a law to every row of means, once for each row of weights.
+    r"""Fit a law to each row of `means` with each row of `weights`.
 
     Parameters
     ----------
@@ -135,7 +136,7 @@ def least_squares(name: str, v: F64, weights: F64, means: F64) -> tuple[F64, F64
     v : ndarray of shape (settings,)
         Values from `abscissa` for this law.
     weights : ndarray of shape (folds, settings)
-        Weights of the settings; zero where a fold leaves a setting out.
+        For each fold, the weights of the settings; zero at the settings that the fold holds out.
     means : ndarray of shape (fits, settings)
         Means of log y.
 
@@ -144,20 +145,20 @@ def least_squares(name: str, v: F64, weights: F64, means: F64) -> tuple[F64, F64
     level, slope : ndarray of shape (fits, folds)
         Parameters.
     middle : ndarray of shape (folds,)
-        Weighted mean of v.
+        Weighted mean of v, for each fold.
     """
     total = weights.sum(axis=1, keepdims=True)
     middle = weights @ v / total[:, 0]
     offset = v - middle[:, None]
     weighted = weights * offset
     spread = (weighted * offset).sum(axis=1, keepdims=True)
-    # With v centred, the normal equations are diagonal, and two matrix products give all
-    # linear fits.
+    # Since v is centred, the matrix of the normal equations is diagonal, and two matrix products
+    # give the fits of all linear laws.
     level, slope = means @ (weights / total).T, means @ (weighted / spread).T
     if name != "logarithm":
         return level, slope, middle
-    # A logarithm is not linear in v, so its fits need an iteration, which starts from the slope of
-    # the straight line.
+    # For a logarithm, log y is not linear in v. Its fits need an iteration, which starts from the
+    # slope of the straight line.
     size = max(1, BLOCK // weights.size)
     for i in range(0, means.shape[0], size):
         some = slice(i, i + size)
@@ -168,18 +169,19 @@ def least_squares(name: str, v: F64, weights: F64, means: F64) -> tuple[F64, F64
 def _fit_logarithm(offset: F64, weights: F64, means: F64, slope: F64) -> tuple[F64, F64]:
     r"""Fit log y = level + log(1 + slope offset); 1 + slope offset stays positive at all points.
 
-    For each slope the best level has a closed form, so only the slope is left to fit, by
-    Gauss-Newton steps. A step covers at most nine tenths of the distance to the slopes at which the
-    law is zero at some point. A step that does not lower the loss is cut to a quarter.
+    For a given slope, the best level has a closed form. The slope is found by Gauss-Newton steps.
+    The law is zero at some point if the slope reaches one of two bounds; a step covers at most nine
+    tenths of the distance to a bound. If a step does not lower the loss, a quarter of the step is
+    tried.
 
     Parameters
     ----------
     offset, weights : ndarray of shape (folds, settings)
-        v less its mean, and weights that add up to 1.
+        For each fold, v minus its mean, and weights whose sum is 1.
     means : ndarray of shape (fits, settings)
         Means of log y.
     slope : ndarray of shape (fits, folds)
-        Slopes to start from.
+        Slopes at which the iteration starts.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-r"""Fit laws to measurements, and decide whether the measurements can tell them apart."""
+r"""Fits laws to measurements, and decides whether the measurements can tell the laws apart."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["LAWS", "Law", "Laws", "Powers", "fit_laws", "fit_powers"]
 LAWS = ("power", "exponential", "logarithm")
 
 
-@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # measurements may be anything
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # measurements may have any values
 def fit_laws(
     x: ArrayLike,
     y: ArrayLike,
@@ -40,23 +40,23 @@ def fit_laws(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Laws:
-    r"""Fit laws of one variable, and decide whether the measurements can tell them apart.
+    r"""Fit laws of one variable, and decide whether the measurements can tell the laws apart.
 
-    The laws are y = a x^b, y = a exp(b x) and y = a + b log x. Each is fitted by minimising the sum
-    of squares of log y minus the logarithm of the law's value. The laws are compared by their
-    errors of log y at held-out values of x.
+    The laws are y = a x^b, y = a exp(b x) and y = a + b log x. A law is fitted by least squares of
+    log y: the sum of squared differences between log y and the logarithm of the law is minimised.
+    The laws are compared by their errors of log y at held-out values of x.
 
     Parameters
     ----------
     x : array_like of shape (rows,)
         The variable; positive for ``"power"`` and ``"logarithm"``.
     y : array_like of shape (rows,)
-        Measurements, positive; rows with NaN or a masked value are left out and counted.
+        Measurements, positive. A row whose y is NaN or masked is left out and counted.
     laws : sequence of str
         Laws to fit: ``"power"``, ``"exponential"``, ``"logarithm"``.
     band : float
-        Coverage of the intervals, and the share of the resamples that the best law must win to be
-        told apart from the others; in (0, 1).
+        Coverage of the intervals, in (0, 1). The laws are told apart if the best law wins at least
+        this share of the resamples.
     resamples : int
         Number of resamples for the intervals, from 100 to 10^6.
     seed : int
@@ -65,41 +65,42 @@ def fit_laws(
     Returns
     -------
     Laws
-        The laws, least held-out error first.
+        The fitted laws, in ascending order of their held-out errors.
 
     Raises
     ------
     TypeError
         If an argument is of the wrong kind.
     ValueError
-        If x has fewer than two distinct values, or a law cannot take the values of x or y.
+        If x has fewer than two distinct values, or if x or y has values for which a law is
+        undefined.
 
-    Notes
-    -----
-    The scatter of y is assumed to be relative: log y scatters about the logarithm of the law. Rows
-    without a value of y are left out, although a run that never reached a tolerance carries
-    information: if runs are missing where y is large, the law is biased.
+    Notes ----- The scatter of y is assumed to be relative: log y scatters about the logarithm of
+    the law. Rows without a value of y are left out, although such a row carries information: if y
+    is missing because a run never reached a tolerance, y would have been large, and the law is
+    biased.
 
-    Up to twenty distinct x are held out one at a time. More than twenty are held out in twenty
-    groups of neighbouring x.
+    If there are at most twenty distinct x, each x is held out once. If there are more than twenty,
+    twenty groups of neighbouring x are held out one after the other.
 
-    If every x has at least three rows, a resample draws the rows of an x from the rows measured at
-    that x, so the scatter may depend on x. Otherwise a resample draws from the residuals of the fit
-    at all x. The draws are widened by two factors. The first factor is sqrt(r / (r - 1)) for an x
-    with r rows, or sqrt(N / (N - 2)) for N residuals. The second factor is the ratio of the
-    quantiles of Student's t and the normal distribution; the degrees of freedom are those of Welch
-    and Satterthwaite, or N - 2. The ends of the intervals are percentiles of the resamples. With
-    three rows at each of four x whose scatters differ strongly, intervals of 95 % cover the true
-    value in about 90 % of all cases.
+    If every x has at least three rows, a resample replaces the rows at each x by rows that are
+    drawn from those measured at the same x, so the scatter may depend on x. If some x has fewer
+    than three rows, deviations are drawn from the residuals of the fit at all x. All deviations are
+    multiplied by two factors. The first factor is sqrt(r / (r - 1)) for an x with r rows, or sqrt(N
+    / (N - 2)) for N residuals. The second factor is the quantile of Student's t divided by that of
+    the normal distribution; the degrees of freedom are those of Welch and Satterthwaite, or N - 2.
+    The ends of an interval are percentiles over the resamples. With three rows at each of four x
+    whose scatters differ strongly, intervals of 95 % cover the true value in about 90 % of all
+    cases.
 
     The laws are told apart if the best law has the least held-out error in at least a share `band`
     of the resamples. Resamples are centred at the measurements. If two laws hardly differ, the
-    probability that the wrong law is reported as told apart is therefore at most about 1 - band.
+    wrong law is therefore reported as told apart with a probability of at most about 1 - band.
 
     For the same seed, the result does not depend on the order of the rows.
 
-    For R resamples and D distinct x, the time is proportional to R * min(D, 20) * D; for D = 20, it
-    is 0.1 s.
+    For R resamples and D distinct x, the time is proportional to R * min(D, 20) * D. With the
+    default R and D = 20, the time is 0.1 s.
 
     Examples
     --------
@@ -124,12 +125,12 @@ def fit_laws(
     if set(names) != {"exponential"}:
         require_positive("x", at, "for laws other than the exponential")
     fits = {name: fit_curve(name, data) for name in names}
-    # All laws have two parameters, so the error at held-out x compares them fairly. Errors below
-    # EXACT are rounding errors and count as equal. Sorting is stable, so the order of `laws`
-    # decides between equal errors.
+    # All laws have two parameters, so the errors at held-out x compare the laws fairly. Errors
+    # below EXACT are rounding errors and count as equal. Sorting is stable, so laws with equal
+    # errors keep their order in `laws`.
     order = sorted(names, key=lambda name: max(fits[name].held_out, EXACT))
-    # A law's intervals come from its own residuals, but all laws compete on the same resamples,
-    # which are those of the best law. Chance then favours no law.
+    # The intervals of a law come from resamples made with its own residuals. The laws are compared
+    # on common resamples, which are those of the best law, so that chance favours no law.
     moved: dict[str, F64] = {}
     for name, fit in fits.items():
         chance = draw_deviations(
@@ -163,9 +164,9 @@ def fit_powers(
     Parameters
     ----------
     columns : mapping of str to array_like of shape (rows,)
-        Positive values of every variable, by its name.
+        The values of each variable, positive, by the name of the variable.
     y : array_like of shape (rows,)
-        Measurements, positive; rows with NaN or a masked value are left out and counted.
+        Measurements, positive. A row whose y is NaN or masked is left out and counted.
     band : float
         Coverage of the intervals, in (0, 1).
     resamples : int
@@ -176,21 +177,20 @@ def fit_powers(
     Returns
     -------
     Powers
-        The exponents, the factor and their intervals.
+        The exponents and the factor, with their intervals.
 
     Raises
     ------
     TypeError
         If an argument is of the wrong kind.
     ValueError
-        If a value is not positive, or the logarithms of the variables are constant or linearly
-        dependent.
+        If a value is not positive, a variable is constant, or the logarithms of the variables are
+        linearly dependent.
 
-    Notes
-    -----
-    If every distinct combination of the variables has at least three rows, a resample draws the
-    rows of each combination from the rows measured at that combination. Otherwise a resample draws
-    from the residuals of the fit. `fit_laws` gives the details.
+    Notes ----- If every distinct combination of values of the variables has at least three rows, a
+    resample draws the rows of each combination from the rows measured at the same combination. If
+    some combination has fewer rows, deviations are drawn from the residuals of the fit. The
+    documentation of `fit_laws` gives details.
 
     Examples
     --------
@@ -218,9 +218,9 @@ def fit_powers(
     offsets = logs - center
     _require_independent(names, offsets)
 
-    # The least-squares fit to the rows is the fit to the means with weights `count`, so one
-    # pseudo-inverse serves the measurements and all resamples. Since the offsets are centred, the
-    # level is the mean of log y over the rows.
+    # The least-squares fit to the rows equals the fit to the means with the weights `count`, so one
+    # pseudo-inverse gives the fits to the measurements and to all resamples. Since the offsets are
+    # centred, the level is the mean of log y over the rows.
     weight = np.sqrt(data.count)[:, None]
     solve = np.linalg.pinv(offsets * weight) * weight.T
     level = data.count / data.logs.size
@@ -259,14 +259,14 @@ def _check_laws(laws: Sequence[str]) -> tuple[str, ...]:
 
 
 def _make_law(fit: Fit, data: Replicates, moved: F64, band: float) -> Law:
-    """Make a law with its intervals, and with its misfit to the means."""
+    """Make a `Law` from a fit: compute the intervals of a and b, and the misfit to the means."""
     a, b = fit.parameters()
     ends, b_ends = (percentile_interval(v, band) for v in fit.refit(moved, data).parameters())
     with np.errstate(over="ignore", under="ignore"):
         a, *a_ends = (a[0], *ends) if fit.name == "logarithm" else np.exp([a[0], *ends])
-    # The classical test of a lack of fit compares two variances, each per degree of freedom: that
-    # of the means about the law and that of the rows about their means. The test needs repeated
-    # rows at more than two x.
+    # The misfit is that of the classical test of a lack of fit, which compares two variances per
+    # degree of freedom: the variance of the means about the law, and the variance of the rows about
+    # their means. The test needs more than two x, with repeated rows.
     freedom = data.logs.size - data.count.size
     error = float((data.scatter**2).sum()) / freedom if freedom else 0.0
     misfit = math.nan
@@ -291,13 +291,13 @@ def _count_support(names: Sequence[str], data: Replicates, moved: F64) -> dict[s
         return dict.fromkeys(names, math.nan)
     errors = np.stack([held_out_error(name, data, moved) for name in names])
     errors = np.maximum(errors, EXACT)
-    least = errors == errors.min(axis=0)  # laws that tie share the resample
+    least = errors == errors.min(axis=0)  # laws with equal errors share the resample
     shares = (least / least.sum(axis=0)).mean(axis=1)
     return dict(zip(names, shares.tolist(), strict=True))
 
 
 def _require_independent(names: Sequence[str], offsets: F64) -> None:
-    """Raise a ValueError that names the columns that are constant or linearly dependent, if any."""
+    """Raise ValueError if a column is constant or depends linearly on other columns."""
     length = np.abs(offsets).max(axis=0, initial=0.0)
     still = [name for name, size in zip(names, length, strict=True) if size <= EXACT]
     if still:

@@ -1,4 +1,4 @@
-r"""Fitted laws: their predictions, and the texts that report them."""
+r"""Defines fitted laws, which make predictions and can be printed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..._support import check
 from ..._support.types import F64
 from .resampling import EXACT, Interval, require_positive
 
-LEAST_TO_COMPARE = 4  # distinct x: two for the parameters, one held out, and one more
+LEAST_TO_COMPARE = 4  # number of distinct x: two for the parameters, one to hold out, and one more
 
 
 @dataclass(frozen=True, kw_only=True)
 class Law:
-    r"""One fitted law of one variable; calling it predicts y.
+    r"""A fitted law of one variable; a call of the law predicts y.
 
     Parameters
     ----------
@@ -27,14 +27,14 @@ class Law:
     a, b : float
         Fitted parameters.
     a_interval, b_interval : tuple of float
-        Ends of the intervals of a and b; NaN if there are no more rows than parameters.
+        Ends of the intervals of a and of b; NaN if there are at most two rows.
     held_out : float
-        Root mean square error of log y at held-out x. Infinite if the law predicted a value that is
-        not positive; NaN for fewer than three distinct x.
+        Root mean square error of log y at held-out x. The error is infinite if the law predicted a
+        value that is not positive, and NaN if there are fewer than three distinct x.
     misfit : float
-        Root mean square distance between the law and the means of log y, per degree of freedom and
-        in standard errors of these means. It is about 1 if the law holds, and NaN without repeated
-        rows.
+        Root mean square distance between the logarithm of the law and the means of log y, per
+        degree of freedom and in standard errors of these means. The misfit is about 1 if the law
+        holds, and NaN if no x has repeated rows.
     center : tuple of float
         A point (x, y) on the curve of the law. Predictions are computed from this point, since the
         parameter a may overflow.
@@ -55,17 +55,17 @@ class Law:
         Parameters
         ----------
         x : array_like, any shape
-            Values of the variable; positive unless the law is the exponential.
+            Values of the variable; positive unless the law is an exponential.
 
         Returns
         -------
         ndarray, shape of `x`
-            Predictions; those of a logarithm may be negative.
+            Predictions of y; the predictions of a logarithm may be negative.
 
         Raises
         ------
         ValueError
-            If an `x` is not positive and the law is a power or a logarithm.
+            If the law is a power or a logarithm and a value in `x` is not positive.
         """
         at, (x0, y0) = np.asarray(x, dtype=np.float64), self.center
         if self.name == "exponential":
@@ -77,7 +77,7 @@ class Law:
 
     @property
     def formula(self) -> str:
-        r"""The law with its numbers, and the interval of b in brackets."""
+        r"""The fitted law as a formula, with the interval of b in brackets."""
         b, ends = _format_with_interval(self.b, self.b_interval)
         if self.name == "power":
             return f"y = {self.a:.3g} x^{b} {ends}"
@@ -89,7 +89,7 @@ class Law:
 
 @dataclass(frozen=True, kw_only=True)
 class Laws:
-    r"""Laws fitted to the same measurements, ordered by their errors; ``print`` reports them.
+    r"""Laws that are fitted to the same measurements; ``print`` reports them.
 
     Parameters
     ----------
@@ -97,10 +97,11 @@ class Laws:
         The laws, least held-out error first.
     told_apart : bool
         Whether the first law had the least held-out error in at least a fraction `band` of the
-        resamples. False if there is only one law, or if there are fewer than four distinct x.
+        resamples. `told_apart` is false if there is only one law, or if there are fewer than four
+        distinct x.
     support : mapping of str to float
-        For each law, the fraction of the resamples in which it had the least held-out error; NaN
-        for fewer than three distinct x, or if there are no more rows than parameters.
+        For each law, the fraction of the resamples in which the law had the least held-out error;
+        NaN if there are fewer than three distinct x, or at most two rows.
     band : float
         Coverage of the intervals, and the fraction of the resamples that the first law must win for
         `told_apart`.
@@ -122,11 +123,11 @@ class Laws:
 
     @property
     def best(self) -> Law:
-        r"""The law with the least held-out error."""
+        r"""The first law, which has the least held-out error."""
         return self.laws[0]
 
     def __getitem__(self, name: str) -> Law:
-        r"""Return a law by its name; raise KeyError if it was not fitted."""
+        r"""Return the law of a given name; raise KeyError if no such law was fitted."""
         for law in self.laws:
             if law.name == name:
                 return law
@@ -135,15 +136,15 @@ class Laws:
 
     @property
     def rivals(self) -> tuple[Law, ...]:
-        r"""The best law and those that the measurements do not exclude.
+        r"""The best law, and the other laws that the measurements do not exclude.
 
-        In at least a fraction `band` of the resamples, one of these laws had the least held-out
+        In at least a fraction `band` of the resamples, one of the rivals had the least held-out
         error.
         """
         if self.distinct < LEAST_TO_COMPARE or math.isnan(self.support[self.best.name]):
             return self.laws
-        # The best law, then the other laws by descending support until the sum of the supports
-        # reaches the band.
+        # The best law is taken first. Then the law with the largest support among the others is
+        # taken, and so on, until the sum of the supports reaches `band`.
         taken, share = {self.best.name}, self.support[self.best.name]
         for name in sorted(self.support, key=lambda name: -self.support[name]):
             if share < self.band and name not in taken:
@@ -152,7 +153,7 @@ class Laws:
         return tuple(law for law in self.laws if law.name in taken)
 
     def __str__(self) -> str:
-        """Report each law on a line, then the data, then what the data leave undecided."""
+        """Report each law on a line, then the data, then which laws the data cannot tell apart."""
         width = max(len(law.formula) for law in self.laws)
         lines = []
         for law in self.laws:
@@ -166,8 +167,8 @@ class Laws:
             f"{100 * self.band:g} % intervals of b; {self.rows} rows at {self.distinct} values of x"
             + (f", {self.left_out} rows left out" if self.left_out else "")
         )
-        # The scatter over seeds is so small that even the best law visibly misses the means.
-        # The intervals of the law assume that it is exact.
+        # If the misfit is above 2, the scatter over seeds is so small that even the best law
+        # clearly misses the means. The intervals of the law, however, assume that the law is exact.
         if self.best.misfit > 2:
             lines.append(
                 f"{self.best.name} misses the means of log y by {self.best.misfit:.2g} standard "
@@ -178,7 +179,7 @@ class Laws:
         return "\n".join(lines)
 
     def _explain_rivals(self) -> str:
-        """Say why the laws are not told apart."""
+        """Return a sentence that says why the laws are not told apart."""
         low, high = self.x_range
         if self.distinct < LEAST_TO_COMPARE:
             return f"{self.distinct} values of x tell no laws apart: {LEAST_TO_COMPARE} are needed"
@@ -197,14 +198,14 @@ class Powers:
     Parameters
     ----------
     exponents, intervals : mapping of str to float and to tuple of float
-        Exponent of every variable, and the ends of its interval.
+        For each variable, its exponent, and the ends of the interval of the exponent.
     factor : float
         The factor a, which is the value of y where all variables are 1.
     factor_interval : tuple of float
         Ends of the interval of the factor. All intervals are NaN if there are no more rows than
-        parameters.
+        parameters (the factor and the exponents).
     r_squared : float
-        Share of the variance of log y that the product explains; NaN if y does not vary.
+        Share of the variance of log y that the fitted product explains; NaN if y does not vary.
     band : float
         Coverage of the intervals.
     rows, left_out : int
@@ -221,7 +222,7 @@ class Powers:
     left_out: int
 
     def __str__(self) -> str:
-        """Report the product, each exponent on a line, and the data."""
+        """Report the product, then each exponent on a line, then the data."""
         shown = {
             name: _format_with_interval(self.exponents[name], self.intervals[name])
             for name in self.exponents
@@ -238,7 +239,7 @@ class Powers:
 
 
 def _format_with_interval(value: float, ends: Interval) -> tuple[str, str]:
-    """Format a number and its interval to two digits of the interval's width."""
+    """Format a number and its interval, rounded to two digits of the width of the interval."""
     low, high = ends
     scale, width = max(abs(value), abs(low), abs(high)), high - low
     if not math.isfinite(width) or scale == 0.0:
@@ -259,6 +260,6 @@ def _format_error(error: float) -> str:
 
 
 def _join(items: Sequence[str], conjunction: str = "and") -> str:
-    """Join items as in a sentence."""
+    """Join items with commas, and the last two with a conjunction."""
     *others, last = items
     return f"{', '.join(others)} {conjunction} {last}" if others else last

@@ -1,4 +1,4 @@
-r"""Group measurements by setting, and draw resamples of the means at each setting."""
+r"""Groups measurements by setting, and draws resamples of the mean at each setting."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..._support.types import F64, I64
 
 Interval = tuple[float, float]
 
-LEAST_ROWS = 3  # rows that a setting needs to estimate the scatter from its own rows
+LEAST_ROWS = 3  # rows that are needed at a setting to estimate the scatter at this setting
 LEAST_RESAMPLES, MOST_RESAMPLES = 100, 10**6
 EXACT = 1e-9  # errors of log y below this value are rounding errors
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replicates:
-    r"""Rows of log y, grouped by the setting at which they were measured.
+    r"""Rows of log y, grouped by setting; a setting is a combination of values of the variables.
 
     Parameters
     ----------
@@ -33,9 +33,9 @@ class Replicates:
     mean : ndarray of shape (settings,), float64
         Mean of log y at each setting.
     logs : ndarray of shape (rows,), float64
-        Log y of all rows, setting after setting and ascending within each setting.
+        Log y of all rows, sorted by setting, and by value within each setting.
     left_out : int
-        Number of rows without a value; the arrays above do not contain these rows.
+        Number of rows without a value of y, which the arrays above do not contain.
     """
 
     settings: F64
@@ -46,17 +46,17 @@ class Replicates:
 
     @property
     def scatter(self) -> F64:
-        r"""Log y of every row less the mean at its setting, (rows,)."""
+        r"""For each row, log y minus the mean of log y at its setting, (rows,)."""
         return self.logs - np.repeat(self.mean, self.count)
 
     @property
     def repeated(self) -> bool:
-        r"""Whether every setting has enough rows to estimate its scatter."""
+        r"""Whether there are enough rows at every setting to estimate the scatter there."""
         return bool((self.count >= LEAST_ROWS).all())
 
 
 def check_numbers(name: str, value: ArrayLike, *, gaps: bool = False) -> F64:
-    """Convert an argument to a vector of real numbers; allow NaN and masked entries if `gaps`."""
+    """Convert an argument to a vector of real numbers; if `gaps`, allow NaN and masked entries."""
     array = check.rectangular(name, value, gaps=gaps)
     if array.dtype == object:
         array = check.rectangular(name, array.tolist(), gaps=gaps)
@@ -72,7 +72,7 @@ def check_numbers(name: str, value: ArrayLike, *, gaps: bool = False) -> F64:
 
 
 def require_positive(name: str, array: F64, why: str) -> None:
-    """Raise ValueError unless all entries are positive."""
+    """Raise ValueError unless all entries of an array are positive."""
     if not (array > 0).all():
         raise ValueError(f"{name} must be positive, {why}; got {array.min():g}")
 
@@ -86,10 +86,10 @@ def check_probability(name: str, value: object) -> float:
 
 
 def group_rows(columns: Mapping[str, ArrayLike], y: ArrayLike) -> Replicates:
-    r"""Group rows of log y by distinct setting, in a canonical order.
+    r"""Group rows of log y by setting; the order of the rows in the arguments does not matter.
 
-    Rows are also sorted by value within each setting. Neither sums nor resamples then depend on the
-    order of the rows in the arguments.
+    Settings are sorted, and the rows at each setting are sorted by value, so that sums and
+    resamples have the same bits for any order of the rows in the arguments.
     """
     values = check_numbers("y", y, gaps=True)
     arrays = []
@@ -120,8 +120,8 @@ def group_rows(columns: Mapping[str, ArrayLike], y: ArrayLike) -> Replicates:
 def student(band: float, freedom: float) -> float:
     r"""Divide the two-sided quantile of Student's t by that of the normal distribution.
 
-    Expands the quantile in 1 / freedom; accurate to 1 % at a band of 0.95 for 3 or more degrees of
-    freedom.
+    The quantile is computed by a series in 1 / freedom. For a band of 0.95 and at least 3 degrees
+    of freedom, the ratio is accurate to 1 %.
     """
     z = NormalDist().inv_cdf(0.5 + 0.5 * band)
     q = z * z
@@ -139,20 +139,20 @@ def draw_deviations(
 ) -> F64:
     r"""Draw random deviations of the means at all settings from their true values.
 
-    If every setting has at least `LEAST_ROWS` rows, deviations at a setting are drawn from the
-    scatter of the rows at that setting, so settings may differ in their scatter. Otherwise all
-    deviations are drawn from the residuals of a fit. The draws are widened for two reasons: drawing
-    from r rows underestimates the variance by a factor of (r - 1) / r, and small samples need the
-    quantiles of Student's t instead of those of the normal distribution.
+    If there are at least `LEAST_ROWS` rows at every setting, the deviation at a setting is drawn
+    from the scatter of the rows at that setting, so the scatter may differ between settings. If a
+    setting has fewer rows, all deviations are drawn from the residuals of a fit. The deviations are
+    increased for two reasons: draws from r rows have a variance that is too small by a factor of (r
+    - 1) / r, and small samples need quantiles of Student's t instead of the normal distribution.
 
     Parameters
     ----------
     data : Replicates
-        Rows by setting.
+        The rows, grouped by setting.
     residuals : ndarray of shape (rows,)
         Residuals of a fit to log y.
     parameters : int
-        Number of parameters of that fit.
+        Number of parameters of the fit.
     band : float
         Coverage of the intervals that are computed from the draws.
     resamples, seed : int
@@ -161,8 +161,8 @@ def draw_deviations(
     Returns
     -------
     ndarray of shape (resamples, settings)
-        Deviations to add to the means; NaN if some setting has too few rows and there are no more
-        rows than parameters.
+        Deviations to add to the means. All are NaN if some setting has fewer than `LEAST_ROWS` rows
+        and there are no more rows than parameters.
     """
     rows, count = data.logs.size, data.count
     if data.repeated:
@@ -183,7 +183,7 @@ def draw_deviations(
 
 
 def _freedom(variance: F64, count: I64) -> float:
-    """Return the degrees of freedom of a sum of variances of means (Welch, Satterthwaite)."""
+    """Return Welch and Satterthwaite's degrees of freedom for a sum of variances of means."""
     total = float(variance.sum())
     if total == 0.0:
         return float((count - 1).sum())
@@ -192,6 +192,6 @@ def _freedom(variance: F64, count: I64) -> float:
 
 
 def percentile_interval(values: F64, band: float) -> Interval:
-    """Return the ends of the interval that contains the middle fraction `band` of the resamples."""
+    """Return the ends of the interval that holds the middle fraction `band` of the values."""
     low, high = np.quantile(values, [0.5 - 0.5 * band, 0.5 + 0.5 * band], method="weibull")
     return float(low), float(high)

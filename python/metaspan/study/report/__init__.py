@@ -1,1 +1,1 @@
-r"""Make the tables and the report of a study."""
+r"""Makes the tables and the report of a study."""

@@ -1,4 +1,4 @@
-r"""Collect the contents of a report: figures, fitted laws, configuration and versions."""
+r"""Collects the contents of a report on a study: figures, fitted laws, arguments and versions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .page import write
 if TYPE_CHECKING:
     import pandas
 
-LEAST = 3  # least number of distinct values of an axis; any law with two parameters fits two
+LEAST = 3  # least number of distinct values of an axis: two values fit every law exactly
 MOST_SHOWN = 12  # most values of an axis that the report lists
 DRAWS = 2 * 10**7  # largest number of rows times number of resamples in a fit
 
@@ -35,7 +35,7 @@ def report_on(
     table: pandas.DataFrame,
     path: Path,
 ) -> None:
-    """Write the report on a study in which at least one run has ended."""
+    """Write the report on a study; at least one run of the study must have ended."""
     measures = [measure.name for measure in spec.measures]
     ends = ", ".join(f"{count} {name}" for name, count in status.statuses.items())
     write(
@@ -64,7 +64,7 @@ def report_on(
 
 
 def _describe_arguments(spec: Spec) -> Iterator[tuple[str, str]]:
-    """Yield the arguments of a study, as texts."""
+    """Yield the name and a text of the value of each argument of a study."""
     for name, value in spec.base.items():
         yield name, _show(value)
     for name in spec.varied:
@@ -82,7 +82,7 @@ def _describe_arguments(spec: Spec) -> Iterator[tuple[str, str]]:
 
 
 def _show(value: Any) -> str:
-    """Write a value as the user wrote it in the arguments of the study."""
+    """Return the text of a value of the study's arguments, close to what the user wrote."""
     if hasattr(value, "text"):
         return str(value.text)
     if hasattr(value, "kind"):
@@ -93,19 +93,19 @@ def _show(value: Any) -> str:
 
 
 def _fit_measures(table: pandas.DataFrame, spec: Spec, measures: Sequence[str]) -> Iterator[str]:
-    r"""Fit a law to every measure if one axis is numeric, or a product of powers for several axes.
+    r"""Fit laws to each measure if one axis varies, or a product of powers if several axes vary.
 
     Wall-clock time is not fitted, because it depends on the machine. Rows without a value are left
-    out, and so are rows whose value the stop rule determined. An axis that does not hold numbers
-    splits the table into parts that are fitted separately; if there are two such axes, nothing is
-    fitted.
+    out, and so are rows whose value the stop rule determined. If one axis has values that are not
+    numbers, the rows for each of its values are fitted separately. If two or more axes have values
+    that are not numbers, nothing is fitted.
     """
     words = [name for name in spec.axes if table[name].dtype.kind not in "if"]
     for measure in measures:
         for title, part in _split_table(table, words) if measure != "seconds" else ():
             rows = part[np.isfinite(part[measure]) & ~set_by_stop(part, measure)]
-            # Powers need positive numbers, and the remaining rows may all have the same value of an
-            # axis.
+            # An axis is used only if its values differ in the remaining rows and are positive,
+            # since powers need positive numbers.
             axes = [
                 name
                 for name in spec.axes
@@ -121,7 +121,7 @@ def _fit_measures(table: pandas.DataFrame, spec: Spec, measures: Sequence[str]) 
                     fitted = str(fit_laws(rows[axes[0]], y, resamples=draws))
                 else:
                     continue
-            except ValueError:  # values are not positive, or axes do not vary independently
+            except ValueError:  # the values are not positive, or the axes do not vary independently
                 continue
             yield f"{measure} over {', '.join(axes)}{title}:\n{fitted}"
 
@@ -129,7 +129,7 @@ def _fit_measures(table: pandas.DataFrame, spec: Spec, measures: Sequence[str]) 
 def _split_table(
     table: pandas.DataFrame, others: Sequence[str]
 ) -> Iterator[tuple[str, pandas.DataFrame]]:
-    """Yield the table, or one part for each value of the axis in `others`; nothing for two axes."""
+    """Yield the table, or its part for each value of the axis in `others`; nothing for two axes."""
     if not others:
         yield "", table
     elif len(others) == 1:
@@ -139,7 +139,7 @@ def _split_table(
 
 
 def _note_stopped(table: pandas.DataFrame, measures: Sequence[str]) -> Iterator[str]:
-    """Count, for each measure, the values that the stop rule determined."""
+    """Yield, for each measure, a sentence that counts the values that the stop rule determined."""
     for measure in measures:
         if count := int(set_by_stop(table, measure).sum()):
             yield (
@@ -149,6 +149,6 @@ def _note_stopped(table: pandas.DataFrame, measures: Sequence[str]) -> Iterator[
 
 
 def _note_failures(status: StudyStatus) -> Iterator[str]:
-    """Count the failed runs by error message."""
+    """Yield, for each frequent error message, a text that counts the runs that failed with it."""
     for message, count in [*status.errors.items()][:5]:
         yield f"{count} runs failed: {message}"

@@ -1,4 +1,4 @@
-r"""Write a report as one HTML page that needs no other files."""
+r"""Writes a report as one HTML page that needs no other files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["auto_figures", "cells", "write"]
 
 
 MOST_CELLS = 300  # most rows of the table of means by cell
-LARGE = 200_000  # a drawing of more bytes is stored as pixels
+LARGE = 200_000  # if vector graphics have more bytes, a figure is stored as pixels
 ROUNDING = 1e-14  # relative standard errors below this value are rounding errors
 ENDED_WELL = ("finished", "converged", "underflow")
 STYLE = """
@@ -76,28 +76,28 @@ def write(
     table: pandas.DataFrame,
     versions: Mapping[str, str],
 ) -> None:
-    r"""Write a report as one HTML file, without scripts and without external resources.
+    r"""Write a report as one HTML file, which has no scripts and loads no other files.
 
     Parameters
     ----------
     path : path
-        The file. It is first written under another name and then renamed, so that it is never
-        incomplete.
+        The HTML file. The report is first written under a temporary name, and the complete file is
+        then renamed.
     title : str
         Heading of the page.
     overview : mapping of str to str
-        Summary of the study, by keyword.
+        Summary of the study, as texts by keyword.
     configuration : sequence of (str, str)
         Names and values of the study's arguments.
     figures : sequence of (str, matplotlib.figure.Figure)
-        Captions and figures, in order.
+        Captions and figures, in the order of the page.
     notes : sequence of str
-        Findings in words, such as fitted laws; line breaks are kept.
+        Findings in words, such as fitted laws. Line breaks are kept.
     table : pandas.DataFrame
         Table of the study: varied names, ``seed``, ``status``, measures. The page shows means for
         at most 300 cells.
     versions : mapping of str to str
-        Versions of the software that computed the rows and of the software that wrote the report.
+        Versions of the software that computed the rows, and of the software that writes the report.
 
     Raises
     ------
@@ -108,9 +108,7 @@ def write(
     OSError
         If the file cannot be written.
 
-    Notes
-    -----
-    Equal arguments give files that are equal byte for byte.
+    Notes ----- Calls with equal arguments write files with equal bytes.
     """
     drawn = [_embed_figure(i, text, figure) for i, (text, figure) in enumerate(figures, start=1)]
     remarks = "".join(f"<li>{escape(note)}</li>\n" for note in notes)
@@ -134,7 +132,7 @@ def write(
 
 
 def cells(table: pandas.DataFrame) -> pandas.DataFrame:
-    r"""Average the table of a study over the runs of each cell, as texts for readers.
+    r"""Make a table of texts with one row per cell: means over the runs of the cell.
 
     Parameters
     ----------
@@ -144,10 +142,10 @@ def cells(table: pandas.DataFrame) -> pandas.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row per cell, in the order of the table. The columns are the values of the cell, the
-        number of runs, the number of runs that failed or diverged, and for each measure the
-        arithmetic mean with its standard error. If some runs of the cell have no value, the number
-        of runs with a value is added.
+        One row per cell, in the order in which the cells appear in `table`. The columns are the
+        values of the cell, the number of runs, the number of runs that failed or diverged, and, for
+        each measure, the arithmetic mean with its standard error. If some runs of a cell have no
+        value of a measure, the text also gives the number of runs with a value.
 
     Raises
     ------
@@ -169,8 +167,8 @@ def cells(table: pandas.DataFrame) -> pandas.DataFrame:
     factors = [factor(table, name) for name in names]
     index = np.zeros(len(table), dtype=np.int64)
     for by in factors:
-        # Cells are renumbered after every factor, because the product of the numbers of values of
-        # all factors may exceed 64 bits.
+        # The cells are renumbered after each factor, because otherwise their numbers could exceed
+        # 64 bits.
         joint = index * len(by.values) + by.codes
         index = np.unique(joint, return_inverse=True)[1].astype(np.int64)
     distinct, first = np.unique(index, return_index=True)
@@ -190,7 +188,7 @@ def cells(table: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def _format_means(values: F64, index: I64, runs: I64) -> list[str]:
-    """Format means and standard errors, with the number of values if some are missing."""
+    """Format the mean of each cell with its standard error; if values are missing, add a count."""
     mean, _, _, counted = average(values, index, runs.size, None, log=False)
     finite = np.isfinite(values)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -206,12 +204,12 @@ def _format_means(values: F64, index: I64, runs: I64) -> list[str]:
 
 
 def _format_section(heading: str, content: str) -> str:
-    """Format a section of the page; return an empty text if the content is empty."""
+    """Format a section of the page; the text is empty if the content is empty."""
     return f"<section>\n<h2>{heading}</h2>\n{content}</section>\n" if content else ""
 
 
 def _format_pairs(pairs: Any, look: str = "") -> str:
-    """Format keywords and their values."""
+    """Format pairs of a keyword and a value as HTML."""
     rows = "".join(
         f"<div><dt>{escape(str(name))}</dt><dd>{escape(str(value))}</dd></div>\n"
         for name, value in pairs
@@ -241,7 +239,7 @@ def _embed_figure(number: int, text: str, figure: Figure) -> str:
 
 
 def _format_table(table: pandas.DataFrame) -> str:
-    """Format the means by cell as a table of at most MOST_CELLS cells."""
+    """Format the means by cell as an HTML table with at most MOST_CELLS rows."""
     if not len(table):
         return "<p>No run has ended yet.</p>\n"
     summary = cells(table)

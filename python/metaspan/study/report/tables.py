@@ -1,4 +1,4 @@
-r"""Make tables of a study's rows, and write tables to files."""
+r"""Makes tables from the rows of a study, and writes tables to files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def make_table(spec: Spec, cells: Sequence[Cell], rows: Mapping[RunId, Row]) -> pandas.DataFrame:
-    """Make a table with one row per ended run: varied names, seed, status, measures."""
+    """Make a table with one row per ended run; columns: varied names, seed, status, measures."""
     pd = _import_pandas()
     pairs = [
         (cell, row)
@@ -51,7 +51,7 @@ def make_table(spec: Spec, cells: Sequence[Cell], rows: Mapping[RunId, Row]) -> 
 def make_trace_table(
     spec: Spec, cells: Sequence[Cell], rows: Mapping[RunId, Row]
 ) -> pandas.DataFrame:
-    """Make a table with one row per kept round of every run: varied names, seed, round, records."""
+    """Make a table of traces with a row per run and kept round: names, seed, round, records."""
     pd = _import_pandas()
     if not spec.keep:
         raise ValueError("the study keeps no trace: give keep=('dist',) or other records")
@@ -103,7 +103,7 @@ def _import_pandas() -> Any:
 
 
 def _to_array(values: Sequence[Any]) -> NDArray[Any]:
-    """Make an array of numbers, or of objects if some values are not numbers."""
+    """Make an array of numbers; if some values are not numbers, make an array of objects."""
     kinds = {type(value) for value in values}
     if kinds == {bool}:
         return np.array(values, dtype=bool)
@@ -119,5 +119,5 @@ def _to_array(values: Sequence[Any]) -> NDArray[Any]:
 
 
 def _decode_number(value: Any) -> float:
-    """Decode a number as `encode_number` writes it."""
+    """Decode a number that `encode_number` encoded."""
     return math.nan if value is None else float(value)
