@@ -46,7 +46,7 @@ PARTS = {
 
 
 def select(names: list[str]) -> list[str]:
-    """Select the parts whose names are given, or begin with a given name and a hyphen."""
+    """Select the parts whose names are given, or begin with one of the given names and a hyphen."""
     picked = [
         part
         for part in PARTS

@@ -1,8 +1,8 @@
-"""Rounds on the user's own arrays: every route, compared with the peers and with its floor.
+"""Times rounds on the user's own arrays: each route, compared with the peers and a floor.
 
-A round computes the gradient of all tasks and takes the outer step, on data that the caches do not
-hold yet. It is timed within a run of many rounds, from the end of the first round to the end of the
-last round. `meta_gradient` and the peers are single calls that return the gradient. "NumPy" is the
+A round computes the gradient of all tasks and takes the outer step. Its data are not in the caches
+yet. The time of a round is a mean over the rounds of a run, without the first round.
+`meta_gradient` and the peers are timed as single calls that return the gradient. "NumPy" is the
 fastest of the three ways in `numpy_ways`.
 """
 
@@ -51,38 +51,38 @@ SMALL = Size(100, 5, 50, 25, 25)
 MIDDLE = Size(1_000, 10, 100, 100, 100)
 WIDE = Size(10_000, 10, 100, 50, 50)
 LARGE = Size(100_000, 10, 20, 50, 50)
-FEW = Size(10_000, 10, 20, 50, 50)  # replaces the large sizes in a quick run
-SETUP = Size(5_000, 10, 40, 25, 25)  # of the Gram matrix on one core and on two
-FIXED = 1_000  # rounds on data that stay the same
-FEWER = 5  # samples of a round that reads gigabytes
-CHECKED = 4  # rounds of the dual route that are compared with NumPy
-LEAST_AND_MOST = ("fo-anil", "maml")  # of work
+FEW = Size(10_000, 10, 20, 50, 50)  # used in a quick run instead of the large sizes
+SETUP = Size(5_000, 10, 40, 25, 25)  # size at which the Gram matrix is timed on one core and on two
+FIXED = 1_000  # number of rounds on data that do not change
+FEWER = 5  # number of samples of a round that reads gigabytes
+CHECKED = 4  # number of rounds of the dual route that are compared with NumPy
+LEAST_AND_MOST = ("fo-anil", "maml")  # methods with the least and the most work
 
 Runs = tuple[list[Laps], Timing]
 
 
 def small(options: Options) -> list[Figure]:
-    """Time rounds on data that stay in the cache."""
+    """Time rounds on data that stay in the cache from round to round."""
     return _rounds(SMALL, options)
 
 
 def middle(options: Options) -> list[Figure]:
-    """Time rounds on few features, and compare one core with all cores."""
+    """Time rounds on few features, and compare rounds on one core with rounds on all cores."""
     return ([] if options.quick else _rounds(MIDDLE, options)) + _two_cores(options)
 
 
 def wide(options: Options) -> list[Figure]:
-    """Time rounds where each task fits the cache and the data of all tasks do not."""
+    """Time rounds in which the data of each task fit the cache but the data of all tasks do not."""
     return [] if options.quick else _rounds(WIDE, options)
 
 
 def large(options: Options) -> list[Figure]:
-    """Time rounds on tasks that do not fit the cache, and many rounds on fixed data."""
+    """Time rounds on tasks whose data do not fit the cache, and many rounds on fixed data."""
     return _rounds(FEW if options.quick else LARGE, options)
 
 
 def _rounds(size: Size, options: Options) -> list[Figure]:
-    """Make all rows of a size."""
+    """Make all rows of the table for one size."""
     installed, missing = peers.load()
     inputs = problem(size)
     repeats = min(options.repeats, FEWER) if size in (WIDE, LARGE) else options.repeats
@@ -98,13 +98,13 @@ def _rounds(size: Size, options: Options) -> list[Figure]:
 
 
 def about(what: str, size: Size, unit: str, **rest: Any) -> dict[str, Any]:
-    """Return the fields that all figures of a case share."""
+    """Return those fields that are the same in all figures of a case."""
     case = f"{what}, (d, k, n, m_in, m_out) = {tuple(size)}, cores: {len(cpus())}"
     return {"bench": "arrays", "case": case, "unit": unit, **rest}
 
 
 def limited(work: Work, options: Options, gemm: str = "gemm_f64") -> dict[str, Any]:
-    """Return the floor in ms, the limit that determines it, and its bytes and flops."""
+    """Return the floor in ms, the limit that determines the floor, and the bytes and flops."""
     seconds, note = work.floor(limits(options.repeats), gemm)
     return {"floor": seconds * 1e3, "note": note, "flops": work.flops, "bytes": work.bytes}
 
@@ -115,7 +115,7 @@ def limited(work: Work, options: Options, gemm: str = "gemm_f64") -> dict[str, A
 def _sweeps_and_peers(
     inputs: Problem, method: str, installed: list[peers.Peer], repeats: int
 ) -> tuple[dict[str, Timing], str]:
-    """Time the sweeping routes, `meta_gradient` and the peers; also name NumPy's way."""
+    """Time the routes that sweep over the data, `meta_gradient` and the peers; name NumPy's way."""
     rule, expected = peers.RULES[method], inputs.reference(method)
     way, note = _fastest_way(inputs, rule)
     calls: dict[str, Callable[[], object]] = {
@@ -136,7 +136,7 @@ def _sweeps_and_peers(
 
 
 def _fastest_way(inputs: Problem, rule: peers.Rule) -> tuple[str, str]:
-    """Return NumPy's fastest way, judged by the best of three calls, and a note on all ways."""
+    """Return the fastest of NumPy's ways, by the best of three calls, and a note on all ways."""
     seconds: dict[str, float] = {}
     for name, way in WAYS.items():
         times = []
@@ -157,7 +157,7 @@ def _one_round(
     runs: Runs | None,
     options: Options,
 ) -> list[Figure]:
-    """Make the rows of a size and method: all routes, the route that is chosen, and the peers."""
+    """Make the rows of a size and method: each route, the package's chosen route, and the peers."""
     case, rule = about(method, inputs.size, "ms"), peers.RULES[method]
     timings, way = measured
     took = {route: timings[route].median for route in SWEEPS}
@@ -195,7 +195,7 @@ def _one_round(
 def _ratios(
     choice: str, took: dict[str, float], theirs: dict[str, Timing], case: dict[str, Any]
 ) -> list[Figure]:
-    """Compare the chosen route with the fastest route, and the fastest peer with the chosen one."""
+    """Compare the chosen route with the fastest route and with the fastest peer."""
     if choice not in took:
         note = f"the {choice} route is chosen, which was not measured here"
         return [Figure(who="chosen route / fastest route", value=None, note=note, **case)]
@@ -223,7 +223,7 @@ def _ratios(
 
 
 def _dual_runs(inputs: Problem, method: str, options: Options) -> Runs | None:
-    """Run the dual route; if the Gram matrix is large, do only the run whose answer is checked."""
+    """Run the dual route; if its Gram matrix is large, make only the run whose end is checked."""
     wanted = {
         SMALL: METHODS,
         MIDDLE: LEAST_AND_MOST[:1],
@@ -245,7 +245,7 @@ def _dual_runs(inputs: Problem, method: str, options: Options) -> Runs | None:
 def _dual_rows(
     inputs: Problem, method: str, runs: Runs, case: dict[str, Any], options: Options
 ) -> list[Figure]:
-    """Make the rows of the setup and of a round of the dual route."""
+    """Make the rows of the dual route: one for its setup and one for a round."""
     timed, timing = runs
     rule, rows = peers.RULES[method], []
     for part, work in (
@@ -261,7 +261,7 @@ def _dual_rows(
 
 
 def _fixed(inputs: Problem, method: str, sweeps: dict[str, Timing], runs: Runs) -> Figure:
-    """Compare many dual rounds on the same data with the same number of sweeping rounds."""
+    """Compare many rounds of the dual route with as many rounds of the fastest sweeping route."""
     timed, timing = runs
     whole = replace(timing, seconds=tuple(run.whole for run in timed))
     best = min(SWEEPS, key=lambda route: sweeps[route].median)
@@ -280,7 +280,7 @@ def _fixed(inputs: Problem, method: str, sweeps: dict[str, Timing], runs: Runs) 
 
 
 def _float32(inputs: Problem, options: Options) -> list[Figure]:
-    """Compare the vector route on float32 with float64."""
+    """Compare the vector route on float32 data with the vector route on float64 data."""
     method, single = "fo-anil", inputs.float32()
     assert_route(single, method, "vector", inputs.reference(method))
     calls = {
@@ -309,7 +309,7 @@ def _float32(inputs: Problem, options: Options) -> list[Figure]:
 
 
 def _two_cores(options: Options) -> list[Figure]:
-    """Compare one thread with all threads in rounds whose floor is arithmetic."""
+    """Compare rounds on one thread and on all threads, where arithmetic is the limit."""
     if len(cpus()) == 1:
         return []
     sweep, setup = problem(MIDDLE), problem(SETUP)

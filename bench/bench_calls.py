@@ -1,9 +1,9 @@
-"""Single calls from Python, compared with the core's work within each call and with peers.
+"""Times single calls from Python, compared with the core's work within each call and with peers.
 
-A call checks its arguments, allocates its results and converts both; a round of a run does none of
-this. The work of `meta_gradient` is a round of a run by the same route. The work of the other calls
-is the core's own function on checked arguments. "NumPy" computes with one vector for each task, and
-with all tasks at once.
+A call checks and converts its arguments, and allocates and converts its results; a round of a run
+does none of this. The work within `meta_gradient` is timed as a round of a run on the same route.
+The work within the other calls is timed as a call of the core's own function on checked arguments.
+"NumPy" uses one vector for each task, and computes each product for all tasks at once.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ core = ms._core
 METHODS = ("fo-anil", "maml")
 SIZES = (Size(100, 5, 50, 25, 25), Size(300, 5, 50, 50, 50), Size(1_000, 10, 100, 100, 100))
 POPULATION = ((1_000, 10, 100), (10_000, 10, 100))  # d, k, n
-TARGET = 1.2  # of a whole call over the work within it
+TARGET = 1.2  # time of a whole call, divided by that of the work within it
 
 
 def run(options: Options) -> list[Figure]:
-    """Time calls on data that are in the cache, and gradients of population losses."""
+    """Time calls on data that are in the cache, and calls for gradients of population losses."""
     figures: list[Figure] = []
     for size in SIZES[: 1 if options.quick else None]:
         inputs = problem(size)
@@ -46,7 +46,7 @@ def run(options: Options) -> list[Figure]:
 def _rows(
     timings: Mapping[str, Timing], call: str, work: str, case: str, *, target: float | None = TARGET
 ) -> list[Figure]:
-    """Make a row for every timing, and one for the call's time divided by that of its work."""
+    """Make a row for each timing, and a row for the call's time divided by that of its work."""
     about: dict[str, Any] = {"bench": "calls", "case": f"{case}, cores: {len(cpus())}"}
     took = {who: timing.median * 1e3 for who, timing in timings.items()}
     rows = [
@@ -66,7 +66,7 @@ def _rows(
 
 
 def _gradient(inputs: Problem, method: str, repeats: int) -> list[Figure]:
-    """Compare `meta_gradient` with a round of a run by the same route, and with the peers."""
+    """Compare `meta_gradient` with a round of a run on the same route, and with the peers."""
     installed, missing = peers.load()
     rule, expected = peers.RULES[method], inputs.reference(method)
     whole, work = "metaspan, meta_gradient", "metaspan, round"
@@ -115,7 +115,7 @@ def _adaptation(inputs: Problem, method: str, repeats: int) -> list[Figure]:
 
 
 def _one_round(inputs: Problem, method: str, repeats: int) -> list[Figure]:
-    """Compare `train` of one round with two gradients, since its last row needs final losses."""
+    """Compare a one-round `train` with two gradients: its last row needs the final losses."""
     whole, work = "metaspan, train of one round", "metaspan, two calls of meta_gradient"
     start, steps = (inputs.B, inputs.w), {"alpha": ALPHA, "route": "vector"}
     gradient = partial(ms.meta_gradient, *start, inputs.batch, method, **steps)
@@ -163,6 +163,6 @@ def _population(sizes: tuple[int, int, int], method: str, repeats: int) -> list[
 
 
 def _describe(method: str) -> tuple[float | int | bool, ...]:
-    """Return a method of one inner step for the core."""
+    """Describe to the core a method with one inner step."""
     rule = peers.RULES[method]
     return ALPHA, 0.1, 1, rule.adapt_B, rule.exact, 0.1, True, 0, False, 0.0

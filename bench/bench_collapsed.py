@@ -1,8 +1,9 @@
-"""Rounds on fresh finite samples drawn in law, as a user runs them through `ms.train`.
+"""Times rounds on fresh finite samples that are drawn in law, as `ms.train` runs them.
 
-These runs record `dist` in every round. The floor of a round is the time to draw its normals and
-chi-squares. Every method is first compared with NumPy: with explicit samples in a small dimension,
-and, at the size that is timed, with direct draws of (16) and (17).
+The runs record `dist` in every round. The floor of a round is the time to draw its normals and
+chi-squares. Before a method is timed, its runs are compared with runs in NumPy: in a small
+dimension with runs on explicit samples, and at the size that is timed with direct draws of (16) and
+(17).
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ from bench.harness import (
 )
 
 METHODS = ("fo-anil", "anil", "fo-maml", "maml")
-LEAST_AND_MOST = ("fo-anil", "maml")  # of work
+LEAST_AND_MOST = ("fo-anil", "maml")  # methods with the least and the most work
 BILLION = 10**9
 MANY = Size(BILLION, 10, 1000, 50, 50)
 FEW = Size(BILLION, 10, 100, 25, 50)
-SMALL = Size(60, 3, 20, 12, 12)  # where samples are drawn explicitly
+SMALL = Size(60, 3, 20, 12, 12)  # size at which samples are drawn explicitly
 TARGET = 5.0  # ms
 OF_FLOOR = 3.0
 TARGETS = {(MANY, "fo-anil"), (FEW, "maml")}
 
-STILL = peers.Steps(alpha=0.1, beta=1e-12)  # no run diverges at any size
+STILL = peers.Steps(alpha=0.1, beta=1e-12)  # so small that no run diverges at any size
 SMALL_STEPS = peers.Steps(alpha=0.1, beta=0.1)
-# Outer steps of the two rounds that are compared, for n m_out = 5,000: the noise off the span then
-# moves B by about the size of B.
+# Outer step sizes of the two rounds that are compared with NumPy, for n m_out = 5,000. With these
+# step sizes, the noise outside the span moves B by about the size of B.
 LARGE_STEPS = {"fo-anil": 1e-3, "anil": 1e-3, "fo-maml": 3e-4, "maml": 2e-5}
-ROUNDS_SECONDS = 0.06  # of a timed run: short, so that some runs are not disturbed
+ROUNDS_SECONDS = 0.06  # seconds of a timed run, so short that some runs are not disturbed
 
 TASKS = (100, 300, 1_000, 3_000, 10_000)
 DIMENSIONS = tuple(10**power for power in range(2, 13, 2))
@@ -52,14 +53,14 @@ PEER_SIZES = (Size(1_000, 10, 100, 25, 50), Size(10_000, 10, 100, 25, 50))
 
 
 def about(what: str, size: Size, unit: str, **rest: Any) -> dict[str, Any]:
-    """Return the fields that all figures of a case share."""
+    """Return those fields that are the same in all figures of a case."""
     shown = ", ".join(map(power_of_ten, size))
     case = f"{what}, (d, k, n, m_in, m_out) = ({shown}), cores: {len(cpus())}"
     return {"bench": "collapsed", "case": case, "unit": unit, **rest}
 
 
 def timed(size: Size, method: str) -> tuple[Callable[[], object], int]:
-    """Return a run that is to be timed, and its number of rounds."""
+    """Return a function that makes the run to be timed, and the number of rounds of the run."""
     law = ms.LinearTasks(d=size.d, k=size.k, noise=NOISE)
     sizes = {"n": size.n, "m_in": size.m_in, "m_out": size.m_out}
     guess = ms.estimate(law, method, **sizes, rounds=1).seconds_per_round
@@ -68,13 +69,13 @@ def timed(size: Size, method: str) -> tuple[Callable[[], object], int]:
 
 
 def floor_of(size: Size, method: str, options: Options) -> float:
-    """Return the time in ms to draw the random numbers of a round."""
+    """Return the time in ms in which the random numbers of a round can be drawn."""
     return numbers(size, peers.RULES[method]).seconds(options.repeats) * 1e3
 
 
 @functools.cache
 def assert_agrees(size: Size, method: str) -> None:
-    """Assert that runs agree in law with explicit samples, and at this size with (16), (17)."""
+    """Assert that runs agree in law with runs on explicit samples, and with draws of (16), (17)."""
     _assert_agrees_explicitly(method)
     beta = LARGE_STEPS[method] * size.n * size.m_out / 5_000
     steps = peers.Steps(alpha=0.1, beta=beta)
@@ -90,7 +91,7 @@ def _assert_agrees_explicitly(method: str) -> None:
 
 
 def rounds(options: Options) -> list[Figure]:
-    """Time rounds of all methods in 10^9 dimensions, on all cores of this process."""
+    """Time rounds of all methods for d = 10^9, on all cores that this process may use."""
     figures = []
     for size in (FEW,) if options.quick else (MANY, FEW):
         calls, lengths = {}, {}
@@ -104,7 +105,7 @@ def rounds(options: Options) -> list[Figure]:
 
 
 def _round(size: Size, method: str, took: float, timing: Timing, options: Options) -> list[Figure]:
-    """Make the row of a round and, if it has a target, of the ratio of the round to its floor."""
+    """Make the row of a round; if there is a target, add a row for the round over its floor."""
     drawn = numbers(size, peers.RULES[method])
     floor = floor_of(size, method, options)
     wanted = (size, method) in TARGETS and len(cpus()) > 1
@@ -132,7 +133,7 @@ def _round(size: Size, method: str, took: float, timing: Timing, options: Option
 
 
 def scaling(options: Options) -> list[Figure]:
-    """Time a round as a function of n, and as a function of d."""
+    """Time rounds for several n, and for several d."""
     return _against_n(options) + _against_d(options)
 
 
@@ -176,7 +177,7 @@ def _against(what: str, name: str, sizes: dict[str, Size], options: Options) -> 
 
 
 def beside(options: Options) -> list[Figure]:
-    """Time a round with the drawing of its data, and peers at sizes that fit their memory."""
+    """Time rounds that draw their data, and peers that do the same at sizes that fit memory."""
     figures = []
     for size in PEER_SIZES[: 1 if options.quick else None]:
         for method in LEAST_AND_MOST:

@@ -1,9 +1,9 @@
-"""Gradients on features on disk, compared with a plain read of the same file.
+"""Times gradients on features in a file on disk, compared with a plain read of the file.
 
-Before every call the file is dropped from the system's page cache, so that all of the file is read
-from the disk. A gradient that computes while it reads takes as long as a plain read. Every gradient
-is first compared with the one on the same features in memory. The file is made in the folder of
-temporary files (TMPDIR).
+Before every call, the file is dropped from the system's page cache, so that the call reads the
+whole file from the disk. A gradient that is computed while the file is read takes as long as a
+plain read. Before the timing, every gradient is compared with the gradient on the same features in
+memory. The file is made in the folder of temporary files (TMPDIR).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from bench.harness import (
 SIZE = Size(10**5, 10, 48, 25, 25)  # 1.92 GB
 QUICK = Size(10**5, 10, 8, 25, 25)
 METHODS = {"fo-anil": ms.ANIL(alpha=0.1, first_order=True), "maml": ms.MAML(alpha=0.01)}
-SHARE = 0.9  # target: share of the rate of a plain read
-AT_ONCE = 2**23  # bytes that a plain read fetches at a time
+SHARE = 0.9  # target for the rate, as a share of the rate of a plain read
+AT_ONCE = 2**23  # number of bytes that a plain read fetches at a time
 TOLERANCE = 1e-12
 
 
@@ -51,7 +51,7 @@ def forget(path: Path) -> None:
 
 
 def cold(path: Path, call: Callable[[], object]) -> Seconds:
-    """Time a call after the file has been dropped from the page cache."""
+    """Drop a file from the page cache, and then time a call."""
     forget(path)
     start = time.perf_counter()
     call()
@@ -59,7 +59,7 @@ def cold(path: Path, call: Callable[[], object]) -> Seconds:
 
 
 def read(path: Path) -> None:
-    """Read all bytes of a file in order into one small buffer."""
+    """Read all bytes of a file, in order, through one small buffer."""
     room = bytearray(AT_ONCE)
     with open(path, "rb", buffering=0) as file:
         while file.readinto(room):
@@ -67,7 +67,7 @@ def read(path: Path) -> None:
 
 
 def write_features(folder: Path, size: Size) -> tuple[dict[str, Path], np.ndarray, np.ndarray]:
-    """Write features as .npy and as HDF5; return the paths, X (n, m, d) and y (n, m)."""
+    """Write features to .npy and HDF5 files; return the paths, X (n, m, d) and y (n, m)."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((size.n, size.m_in + size.m_out, size.d))
     paths = {"npy": folder / "X.npy", "HDF5": folder / "X.h5"}
@@ -78,15 +78,15 @@ def write_features(folder: Path, size: Size) -> tuple[dict[str, Path], np.ndarra
 
 
 def open_features(kind: str, path: Path) -> Any:
-    """Open the features without reading them."""
+    """Open the features in a file without reading them."""
     return np.load(path, mmap_mode="r") if kind == "npy" else h5py.File(path)["X"]
 
 
 def opener(kind: str, path: Path, y: np.ndarray, m_in: int) -> Callable[[], ms.TaskBatch]:
-    """Return a function that gives the batch of a call.
+    """Return a function that makes the batch of tasks for one call.
 
-    A dataset stays open between calls. A memory-mapped file is opened anew for each call, since the
-    system keeps the pages of an open mapping in its cache.
+    An HDF5 dataset stays open between calls. A memory-mapped file is opened anew for each call,
+    since the system keeps the pages of an open mapping in its cache.
     """
 
     def opened() -> ms.TaskBatch:
@@ -96,12 +96,12 @@ def opener(kind: str, path: Path, y: np.ndarray, m_in: int) -> Callable[[], ms.T
 
 
 def gradient(batch_of: Callable[[], ms.TaskBatch], *point: Any) -> ms.Gradient:
-    """Compute a gradient of the samples in the file."""
+    """Compute the gradient for the tasks whose features are in a file."""
     return ms.meta_gradient(*point[:2], batch_of(), point[2])
 
 
 def run(options: Options) -> list[Figure]:
-    """Time gradients of both methods on both uncached files, alternating with plain reads."""
+    """Time gradients of two methods on both files, uncached; plain reads alternate with them."""
     size = QUICK if options.quick else SIZE
     B = np.random.default_rng(1).standard_normal((size.d, size.k)) / np.sqrt(size.d)
     w, rows = np.ones(size.k), []
@@ -124,7 +124,7 @@ def run(options: Options) -> list[Figure]:
 
 
 def compare(kind: str, size: Size, count: int, timings: dict[str, Any]) -> list[Figure]:
-    """Make the rows of rates, and of each rate as a share of the rate of the plain read."""
+    """Make rows of the rates, and of each rate as a share of the rate of a plain read."""
     shown = ", ".join(map(power_of_ten, size))
     case = f"cold {kind}, (d, k, n, m_in, m_out) = ({shown}), cores: {len(cpus())}"
     about = {"bench": "disk", "case": case, "more_is_better": True}

@@ -1,10 +1,10 @@
-"""Estimates of time: within a factor of two of the time of a run, for every engine.
+"""Compares estimates of time with runs of every engine; the target is a factor of two.
 
-A case has at least three rounds, and enough rounds for an estimated quarter of a second: if the
-estimate is wrong, the run is far too short or too long. The figure is the larger of estimated over
-measured time and measured over estimated time. The time of the run is the least of the samples,
-since other processes only add to it. Figures are also wrong if the constants of the cost model were
-measured on a busy machine; `metaspan info` shows them.
+A run has at least three rounds, and so many that by the estimate it takes a quarter of a second. If
+the estimate is wrong, the run is much shorter or longer. The figure is the ratio of the estimated
+and the measured time, or its inverse if that is larger. The measured time is the least of the
+samples, since other processes can only lengthen a run. Estimates are also wrong if the constants of
+the cost model were measured on a busy machine; `metaspan info` shows these constants.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import metaspan as ms
 from bench.harness import Figure, Options, cpus, figure, side_by_side
 
 TARGET = 2.0  # largest factor between estimate and run
-SECONDS = 0.25  # expected, of a run
-LEAST, MOST = 3, 200_000  # rounds
+SECONDS = 0.25  # expected time of a run
+LEAST, MOST = 3, 200_000  # least and largest number of rounds
 SMALL_STEPS = {"alpha": 1e-3, "beta": 1e-10}  # small enough that no run diverges
 FOUR = ("fo-anil", "anil", "fo-maml", "maml")
 
@@ -40,7 +40,7 @@ class Case:
 
 
 def case(name: str, tasks: ms.LinearTasks | ms.TaskBatch, method: str, **options: Any) -> Case:
-    """Make a case; its name begins with the method."""
+    """Make a case whose name begins with the method."""
     steps = options.pop("steps", 1)
     kind = ms.MAML if "maml" in method else ms.ANIL
     rule = kind(inner_steps=steps, first_order=method.startswith("fo-"), **SMALL_STEPS)
@@ -49,12 +49,12 @@ def case(name: str, tasks: ms.LinearTasks | ms.TaskBatch, method: str, **options
 
 
 def law(d: int, k: int, **rest: Any) -> ms.LinearTasks:
-    """Make a law of tasks with noise."""
+    """Make a distribution of tasks with noise."""
     return ms.LinearTasks(d=d, k=k, noise=0.1, **rest)
 
 
 def in_coordinates() -> Iterator[Case]:
-    """Yield runs on population losses, on infinitely many tasks, and on samples in law."""
+    """Yield cases of runs on population losses, on infinitely many tasks, and on samples in law."""
     for k, n in ((3, 1000), (3, 3), (10, 100), (20, 8), (20, 1000)):
         for method in FOUR:
             yield case(f"population, k={k} n={n}", law(10**6, k), method, n=n)
@@ -81,7 +81,7 @@ def in_coordinates() -> Iterator[Case]:
 
 
 def at_full_size() -> Iterator[Case]:
-    """Yield runs with spectra, on samples at full size, and on pools."""
+    """Yield cases of runs with spectra, on samples at full dimension, and on pools of tasks."""
     for d, k, n in ((100, 3, 10), (100, 20, 500), (10_000, 5, 100), (100_000, 20, 10)):
         for method in ("fo-anil", "maml"):
             tasks = law(d, k, spectrum=np.linspace(0.5, 1.0, d))
@@ -99,7 +99,7 @@ def at_full_size() -> Iterator[Case]:
 
 
 def batch(size: tuple[int, ...], dtype: str, density: float = 1.0) -> ms.TaskBatch:
-    """Make a batch from (n, m, d, k), dense or sparse."""
+    """Make a batch of size (n, m, d, k), dense or sparse."""
     n, m, d, k = size
     rng = np.random.default_rng(3)
     B_star = np.linalg.qr(rng.standard_normal((d, k)))[0]
@@ -119,7 +119,7 @@ SIZES = ((3, 5, 20, 3), (20, 10, 100, 5), (1000, 5, 20, 5), (20, 20, 3000, 10), 
 
 
 def on_arrays() -> Iterator[Case]:
-    """Yield runs on the user's own data, on every route."""
+    """Yield cases of runs on the user's own data, for every route."""
     for dtype in ("float64", "float32"):
         for n, m, d, k in SIZES:
             data = batch((n, m, d, k), dtype)
@@ -142,7 +142,7 @@ def on_arrays() -> Iterator[Case]:
 
 
 def on_disk(folder: Path) -> Iterator[Case]:
-    """Yield runs on features on disk, which the page cache holds from the second round."""
+    """Yield cases on features on disk, which are in the page cache from the second round on."""
     rng = np.random.default_rng(4)
     n, m, d, k = 20, 20, 20_000, 5
     paths = [folder / f"X_{name}.npy" for name in ("in", "out")]
@@ -163,7 +163,7 @@ def cases(folder: Path) -> Iterator[Case]:
 
 
 def call(of: Case, rounds: int) -> ms.Result:
-    """Run a case, and assert that it did all its rounds."""
+    """Run a case, and assert that the run did all its rounds."""
     result = ms.train(of.tasks, of.method, **_options(of, rounds))
     ended = {outcome.status for outcome in result.outcomes}
     assert ended == {ms.Status.FINISHED}, f"{of.name}: {result.status}"
@@ -175,7 +175,7 @@ def _options(of: Case, rounds: int) -> dict[str, Any]:
 
 
 def measure(of: Case, options: Options) -> Figure:
-    """Compare the estimate of a case with its run."""
+    """Compare the estimated time of a case with the time of its run."""
     round_estimate = ms.estimate(of.tasks, of.method, **_options(of, 1))
     expected = SECONDS / 3 if options.quick else SECONDS
     rounds = min(max(round(expected / round_estimate.seconds_per_round), LEAST), MOST)

@@ -1,9 +1,8 @@
-"""Rounds of the methods beside MAML and ANIL, compared with rounds of these on the same data.
+"""Times rounds of other methods, compared with rounds of ANIL or MAML on the same data.
 
 A round with a solved head is compared with a round of exact ANIL, and a round of FedAvg with a
-round of first-order MAML that has the same number of inner steps. Before it is timed, every
-gradient on arrays is compared with NumPy, which solves the normal equations, or takes the local
-steps, task by task.
+round of first-order MAML that has as many inner steps. Before the timing, every gradient on arrays
+is compared with NumPy. For each task, NumPy solves the normal equations or takes the local steps.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ LOCAL = ms.FedAvg(alpha=ALPHA, local_steps=STEPS)
 FO_MAML = ms.MAML(alpha=ALPHA, beta=1e-3, inner_steps=STEPS, first_order=True)
 SIZES = (Size(1_000, 10, 100, 100, 100), Size(10_000, 10, 100, 50, 50))
 LAWS = ((1_000_000, 10, 100, 25, 25), (10_000, 5, 50, 50, 50))  # d, k, n, m_in, m_out
-TARGET_SOLVED, TARGET_LOCAL = 1.5, 1.2  # of a round over that of its counterpart
+TARGET_SOLVED, TARGET_LOCAL = 1.5, 1.2  # times a round of the method compared with it
 ROUNDS = 100
 
 Call = Callable[[], object]
 
 
 def run(options: Options) -> list[Figure]:
-    """Time gradients on arrays and rounds in law."""
+    """Time gradients on arrays, and rounds on samples in law."""
     figures: list[Figure] = []
     for size in SIZES[: 1 if options.quick else None]:
         inputs = problem(size)
@@ -59,7 +58,7 @@ def _methods() -> Mapping[str, ms.ANIL | ms.MAML | ms.RidgeANIL | ms.FedRep | ms
 
 
 def _rounds(method: ms.ANIL, law: tuple[int, int, int, int, int]) -> Seconds:
-    """Return the seconds of a round of a run in law that does all its rounds."""
+    """Return the seconds of a round on samples in law; assert that the run did all rounds."""
     d, k, n, m_in, m_out = law
     r = ms.train(
         ms.LinearTasks(d=d, k=k, noise=0.1),
@@ -78,7 +77,7 @@ def _rounds(method: ms.ANIL, law: tuple[int, int, int, int, int]) -> Seconds:
 
 
 def _rows(calls: Mapping[str, Call], case: str, repeats: int) -> list[Figure]:
-    """Make a row for each method, and its ratio to the method that it is compared with."""
+    """Make two rows for each method: its time, and the ratio to the method compared with it."""
     timings = side_by_side(calls, repeats)
     about = {"bench": "family", "case": f"{case}, cores: {len(cpus())}"}
     rows = [
@@ -95,7 +94,7 @@ def _rows(calls: Mapping[str, Call], case: str, repeats: int) -> list[Figure]:
 
 
 def _check(inputs: Problem) -> None:
-    """Compare the gradients with gradients that NumPy computes task by task."""
+    """Assert that the gradients equal those that NumPy computes task by task."""
     X, y, B, w = inputs.arrays.X_in, inputs.arrays.y_in, inputs.B, inputs.w
     m, k = X.shape[1], B.shape[1]
     heads = []

@@ -1,4 +1,4 @@
-"""The time of `import metaspan` in a fresh interpreter, and that of NumPy, which it imports."""
+"""Times `import metaspan` in a fresh interpreter, and `import numpy`, which is part of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CODE = "import time; t = time.perf_counter(); import {0}; print(time.perf_counte
 
 
 def fresh(code: str) -> str:
-    """Return what a new interpreter prints when it runs the code."""
+    """Run code in a new interpreter; return what it prints."""
     return subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     ).stdout
@@ -35,7 +35,8 @@ def run(options: Options) -> list[Figure]:
     )
     figures = []
     for module in modules:
-        # The interpreter times the import; the time outside would include its start.
+        # The new interpreter itself times the import: a time that is measured outside would include
+        # the start of the interpreter.
         whole = outside[module]
         timing = Timing(
             seconds=tuple(inside[module]), load=whole.load, others=whole.others, quiet=whole.quiet

@@ -1,12 +1,12 @@
-"""Every instruction-set level compared with the next lower one, on work that fits the caches.
+"""Compares each instruction-set level with the next lower level, on data that fit the caches.
 
-Sweeps whose limit is arithmetic have a target: those of the Gram route and those of population
-losses. The vector route is limited by reading: it reads a number for every two operations. A
-collapsed round spends its time on draws, which no level may contract into fused operations, and on
-small decompositions. The vector route and the collapsed round are shown without a target.
+Work whose limit is arithmetic has a target: sweeps of the Gram route, and rounds on population
+losses. The vector route and collapsed rounds have no target. The vector route is limited by
+reading, since it reads a number for every two operations. A collapsed round spends its time on
+random draws, for which no level may use fused multiply-adds, and on small decompositions.
 
-The bench needs an installation with several levels, such as a wheel. A process loads one level, so
-each sample is taken in a new process, and the levels alternate.
+The bench needs an installation with several levels, such as a wheel. Since a process loads only one
+level, each sample is taken in a new process; samples of the levels alternate.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from bench.harness import Figure, Options, Seconds, cpus, figure, side_by_side
 from bench.isa_cases import CASES, SWEEPS
 
 LEVELS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
-TARGETS = {"x86-64-v3": 2.0, "x86-64-v4": 1.2}  # times the level below
+TARGETS = {"x86-64-v3": 2.0, "x86-64-v4": 1.2}  # speed as a multiple of the next lower level's
 
 
 def take(case: str, level: str) -> Seconds:
-    """Return the time of a case at a level."""
+    """Return the time of a case at an instruction-set level."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.isa_cases", case],
         env={**os.environ, "METASPAN_ISA": level},
@@ -38,7 +38,7 @@ def take(case: str, level: str) -> Seconds:
 
 
 def runs(level: str) -> bool:
-    """Tell whether a level was built and runs on this machine."""
+    """Tell whether an instruction-set level was built and runs on this machine."""
     code = "import metaspan"
     environment = {**os.environ, "METASPAN_ISA": level}
     asked = [sys.executable, "-c", code]

@@ -1,8 +1,8 @@
-"""Rounds beside busy processes: two threads compared with one beside the same processes.
+"""Compares rounds on two threads with rounds on one thread, while other processes are busy.
 
-A loop ends with its slowest thread, and a busy process takes a processor for milliseconds at a
-time, so short rounds on two threads can take longer than on one. Each busy process computes without
-a pause. Runs on one and on two threads alternate.
+A parallel loop ends when its slowest thread ends. Since a busy process takes a processor for
+milliseconds at a time, a short round can take longer on two threads than on one thread. Each busy
+process computes without a pause. Runs on one thread and on two threads alternate.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import numpy as np
 import metaspan as ms
 from bench.harness import Figure, Options, Timing, figure, power_of_ten
 
-MOST = 1.2  # times one thread
+MOST = 1.2  # largest time on two threads, as a multiple of that on one thread
 METHOD = "fo-anil"
-STEPS = {"alpha": 0.1, "beta": 1e-12}  # no run diverges
-SECONDS = 0.15  # of a sample: many times the slice that a process gets
+STEPS = {"alpha": 0.1, "beta": 1e-12}  # so small that no run diverges
+SECONDS = 0.15  # seconds of a sample: many times the time slice of a process
 Case = tuple[str, Callable[[int, int], ms.Result]]
 
 
 @contextlib.contextmanager
 def neighbours(count: int) -> Iterator[None]:
-    """Run busy processes."""
+    """Keep `count` processes busy during the block."""
     loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
-    time.sleep(0.2)  # until all have started
+    time.sleep(0.2)  # until all processes have started
     try:
         yield
     finally:
@@ -41,7 +41,7 @@ def neighbours(count: int) -> Iterator[None]:
 
 
 def cases() -> Iterator[Case]:
-    """Yield the name of each kind of run, and a function of rounds and threads that runs it."""
+    """Yield a name for each kind of run, and a function (rounds, threads) that makes the run."""
     for n in (100, 1_000):
         law = ms.LinearTasks(d=10**9, k=10, noise=0.1)
         sizes = {"n": n, "m_in": 50, "m_out": 50}
@@ -68,14 +68,14 @@ def cases() -> Iterator[Case]:
 
 
 def seconds(call: Callable[[], object], rounds: int) -> float:
-    """Return the time of a round."""
+    """Time a call that does several rounds; return the time of a round."""
     began = time.perf_counter()
     call()
     return (time.perf_counter() - began) / rounds
 
 
 def run(options: Options) -> list[Figure]:
-    """Time rounds on one and on two threads beside 0, 1 and 2 busy processes."""
+    """Time rounds on one thread and on two threads, beside 0, 1 and 2 busy processes."""
     figures = []
     for name, train in cases():
         one, two = train(2, 1), train(2, 2)
@@ -93,7 +93,7 @@ def run(options: Options) -> list[Figure]:
 
 
 def compare(name: str, count: int, samples: dict[int, list[float]]) -> list[Figure]:
-    """Make a row for each number of threads, and one for their ratio."""
+    """Make a row for each number of threads, and a row for the ratio of the two times."""
     about = {"bench": "neighbours", "case": f"{name}; other processes: {count}"}
     timings = {
         threads: Timing(seconds=tuple(times), load=os.getloadavg()[0], others=count, quiet=True)

@@ -1,9 +1,10 @@
-"""Training on population losses, as a user runs it through `ms.train`.
+"""Times training on population losses, as `ms.train` does it.
 
-Heads are drawn afresh and `dist` is recorded in every round. For each size the answer is checked
-first: with the heads that the package drew, NumPy must reach the same state, and so must PyTorch
-and JAX, on B itself, if the dimension is small. The timed runs must finish, and a long run must
-converge at the rate of (22), which shows that the heads have the right law.
+In every round, new heads are drawn and `dist` is recorded. Before a size is timed, its result is
+checked: with the heads that the package drew, NumPy must reach the same state as the package. If
+the dimension is small, PyTorch and JAX, which compute with B itself, must reach it too. The timed
+runs must finish. A long run must converge at the rate of (22), which shows that the heads have the
+right distribution.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from bench.bench_import import fresh
 from bench.harness import Figure, Options, absent, cpus, figure, relative, side_by_side
 
 METHODS = ("fo-anil", "maml")
-# A small outer step keeps every number of the longest run far from the underflow of float64.
+# With a small outer step size, no number in the longest run comes near the underflow of float64.
 STEPS = peers.Steps(alpha=0.1, beta=0.01)
 HUGE = 10**12
 
@@ -30,12 +31,12 @@ State = tuple[np.ndarray, np.ndarray, np.ndarray]  # M, R, w
 
 
 def heads(tasks: ms.LinearTasks, n: int, rounds: int) -> np.ndarray:
-    """Return the heads of the first rounds of a run, (rounds, n, k)."""
+    """Return the heads of the first `rounds` rounds of a run, (rounds, n, k)."""
     return np.stack([tasks.draw_heads(n, round=t) for t in range(rounds)])
 
 
 def train(tasks: ms.LinearTasks, method: str, rounds: int, **rest: Any) -> ms.Result:
-    """Train with `dist` in every row and no early stop; assert that the run finished."""
+    """Train with a `dist` in every round and no stop rule; assert that the run finished."""
     steps = {"alpha": STEPS.alpha, "beta": STEPS.beta}
     result = ms.train(tasks, method, rounds=rounds, record=("dist",), stop=None, **steps, **rest)
     ends = {outcome.status for outcome in result.outcomes}
@@ -44,7 +45,7 @@ def train(tasks: ms.LinearTasks, method: str, rounds: int, **rest: Any) -> ms.Re
 
 
 def what(who: str) -> str:
-    """Describe the work that the loop timed in a row does in a round."""
+    """Describe what a round of the timed loop computes."""
     dist = "no dist" if who.endswith("no dist") else "dist in every round"
     if who.startswith("metaspan"):
         return f"fresh heads, {dist}"
@@ -56,7 +57,7 @@ def what(who: str) -> str:
 
 
 def small(options: Options) -> list[Figure]:
-    """Time d = 20, n = k = 3 on one core, for the package and for every peer."""
+    """Time rounds of d = 20, n = k = 3 on one core, for the package and for every peer."""
     d, k, n = 20, 3, 3
     targets = {"fo-anil": 500_000.0, "maml": 250_000.0}
     lengths = {"NumPy": 2_000, "JAX": 10_000, "PyTorch": 100}
@@ -109,7 +110,7 @@ def small(options: Options) -> list[Figure]:
 def _assert_same_descent(
     problem: peers.Population, method: str, installed: list[peers.Peer]
 ) -> None:
-    """Assert that the package and its peers agree, given the same start and the same heads."""
+    """Assert that, from one start and with one set of heads, the package and its peers agree."""
     rounds = 300
     d, k = problem.B_star.shape
     tasks = ms.LinearTasks(d=d, k=k, B_star=problem.B_star)
@@ -126,13 +127,14 @@ def _assert_same_descent(
 
 
 def _assert_rate(result: ms.Result) -> None:
-    r"""Assert that log dist falls by -log(1 - alpha beta) a round at the end, for heads N(0, I).
+    r"""Assert that, for heads N(0, I), log dist at the end falls by -log(1 - alpha beta) a round.
 
-    The mean over T rounds of n heads has a standard deviation of sqrt(2 / (n T)), below 1 % here.
+    The mean decrease over T rounds of n heads has a relative standard deviation of sqrt(2 / (n T)),
+    which is below 1 % here.
     """
     dist = result.trace["dist"]
     half = len(dist) // 2
-    if dist[half] > 1e-2:  # a short run ends on the plateau
+    if dist[half] > 1e-2:  # a short run ends before dist decreases
         return
     rate = math.log(dist[half] / dist[-1]) / (len(dist) - 1 - half)
     expected = -math.log1p(-STEPS.alpha * STEPS.beta)
@@ -143,14 +145,14 @@ def _assert_rate(result: ms.Result) -> None:
 
 
 def trials(options: Options) -> list[Figure]:
-    """Time 1,000 trials of d = 20, n = k = 3 together, and one after the other, on one core."""
+    """Time 1,000 trials of d = 20, n = k = 3 on one core: in one call, and one after the other."""
     tasks, count = ms.LinearTasks(d=20, k=3), 1000
     together, alone = options.rounds(2000), options.rounds(20_000)
     figures = []
     for method in METHODS:
         run = partial(train, tasks, method, n=3, threads=1)
         many = run(100, trials=count)
-        for trial in (0, 7, count - 1):  # the same bits alone
+        for trial in (0, 7, count - 1):  # a trial has the same bits in a call of its own
             dist = run(100, trials=range(trial, trial + 1)).trace["dist"]
             np.testing.assert_array_equal(dist, many.trace["dist"][trial])
         calls: dict[str, Callable[[], object]] = {
@@ -181,7 +183,7 @@ def trials(options: Options) -> list[Figure]:
 
 
 def large(options: Options) -> list[Figure]:
-    """Time (d, k, n) = (10^6, 20, 1000), and d = 10^12, on two cores."""
+    """Time rounds of (d, k, n) = (10^6, 20, 1000) and of d = 10^12 on two cores."""
     d, k, n = 10**6, 20, 1000
     targets = {"fo-anil": 0.35, "maml": 1.0}  # ms
     dimensions = {"metaspan": d, "metaspan, d=10^12": HUGE}
@@ -224,16 +226,16 @@ def large(options: Options) -> list[Figure]:
 
 
 def _start(tasks: ms.LinearTasks, n: int, **rest: Any) -> State:
-    """Return the package's start, in coordinates."""
+    """Return the start of a run of the package, in coordinates."""
     return train(tasks, "fo-anil", 0, n=n, **rest).state
 
 
 def _assert_same_coordinates(d: int, k: int, n: int, method: str) -> None:
-    """Assert that NumPy finds the same M, R, w and distances from the same start and heads."""
+    """Assert that NumPy, from the package's start and heads, finds the same M, R, w and dist."""
     rounds = 20
     tasks = ms.LinearTasks(d=d, k=k)
-    # The start is not at alpha B^T B = I, where all digits of the first gradient with respect to
-    # the head cancel.
+    # The start is not at alpha B^T B = I, because there all digits of the first gradient with
+    # respect to w cancel.
     init = ms.Init(dist=0.7, scale=2.5)
     ours = train(tasks, method, rounds, n=n, init=init)
     state, dist = peers.descend(
@@ -252,7 +254,7 @@ def _assert_same_coordinates(d: int, k: int, n: int, method: str) -> None:
 def _parts_of_a_round(
     size: tuple[int, int, int], method: str, options: Options, about: dict[str, Any]
 ) -> list[Figure]:
-    """Time PyTorch and JAX on B itself: gradients of a few of the n tasks, scaled to n."""
+    """Time PyTorch and JAX on B itself: time the gradients of a few tasks, and extrapolate to n."""
     d, k, n = size
     few = {"fo-anil": 40, "maml": 4}[method]
     rng = np.random.default_rng(5)
@@ -289,9 +291,9 @@ def _parts_of_a_round(
 
 # ----------------------------------------------------------------------------------------- memory
 
-# The high-water mark of the address space is used, since that of getrusage survives fork and exec:
-# the child of a large process would start with the mark of its parent. macOS has no /proc, and
-# counts bytes.
+# The high-water mark of the process is read from /proc, because the mark of getrusage survives fork
+# and exec: the child of a large process would start with the mark of its parent. On macOS, which
+# has no /proc, the mark of getrusage is used, which counts bytes there.
 MEMORY = """
 import json, pathlib, resource, sys
 
@@ -313,7 +315,7 @@ print(json.dumps([before, peak()]))
 
 
 def memory(options: Options) -> list[Figure]:
-    """Measure by how much a run at d = 10^12 raises the peak memory after the import."""
+    """Measure by how much a run at d = 10^12 raises the peak memory above that after the import."""
     figures = []
     for method in METHODS:
         rounds = options.rounds(1000)

@@ -1,9 +1,9 @@
-"""Rounds on finite samples at full dimension that are drawn row by row and never stored.
+"""Times rounds on finite samples at full dimension, whose rows are generated and never stored.
 
-A round draws its data, computes the gradient of all tasks and takes the outer step. The round is
-timed within a run, from the end of the first round to the end of the last round. Its floor is the
-time to make the normals of its rows at the rate of the generator's loop. Every run is first
-compared, at the size that is timed, with the gradient on the arrays that `sample` draws.
+A round draws its data, computes the gradient of all tasks and takes the outer step. The time of a
+round is a mean over the rounds of a run, without the first round. The floor of a round is the time
+in which the generator's loop makes the normals of its rows. Before the timing, a round at the same
+size is compared with the gradient on the arrays that `sample` draws.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from bench.harness import (
 from bench.workloads import laps_of
 
 METHODS = ("fo-anil", "anil", "fo-maml", "maml")
-LEAST_AND_MOST = ("fo-anil", "maml")  # of work
+LEAST_AND_MOST = ("fo-anil", "maml")  # methods with the least and the most work
 WIDE = Size(10**4, 10, 100, 50, 50)
 LONG = Size(10**6, 10, 4, 25, 25)
-QUICK = Size(10**4, 10, 20, 50, 50)  # replaces both in a quick run
-FEWER = 5  # samples of a round that takes a second
+QUICK = Size(10**4, 10, 20, 50, 50)  # used in a quick run instead of `WIDE` and `LONG`
+FEWER = 5  # number of samples of a round that takes a second
 ALPHA, NOISE = 0.1, 0.1
-STILL = 1e-12  # an outer step after which all rounds see nearly the same numbers
-TOLERANCE = 1e-11  # of the gradient, relative
-FLOORS = 2.0  # half of the generator's rate
-NORMALS = {"float64": 250.0, "float32": 500.0}  # million a second
+STILL = 1e-12  # outer step size so small that B and w are nearly the same in all rounds
+TOLERANCE = 1e-11  # relative error of the gradient
+FLOORS = 2.0  # largest time of a round, as a multiple of its floor
+NORMALS = {"float64": 250.0, "float32": 500.0}  # millions of normals a second
 PEERS = 4.0
 
 Start = tuple[np.ndarray, np.ndarray]
 
 
 def about(what: str, size: Size, unit: str) -> dict[str, Any]:
-    """Return the fields that all figures of a case share."""
+    """Return those fields that are the same in all figures of a case."""
     shown = ", ".join(map(power_of_ten, size))
     case = f"{what}, (d, k, n, m_in, m_out) = ({shown}), cores: {len(cpus())}"
     return {"bench": "sampled", "case": case, "unit": unit}
@@ -59,7 +59,7 @@ def about(what: str, size: Size, unit: str) -> dict[str, Any]:
 
 @functools.cache
 def start(size: Size) -> Start:
-    """Return B with alpha B^T B nearly I, and a small head: steps of all methods are moderate."""
+    """Return B with alpha B^T B nearly I, and a small head, so that no method takes large steps."""
     rng = np.random.default_rng(7)
     B = rng.standard_normal((size.d, size.k)) / np.sqrt(ALPHA * size.d)
     return B, 0.01 * rng.standard_normal(size.k)
@@ -87,20 +87,20 @@ def train(size: Size, method: str, init: Start, **rest: Any) -> ms.Result:
 
 
 def timed(size: Size, method: str, init: Start) -> Callable[[], Seconds]:
-    """Return a run that reports the seconds of a round."""
+    """Return a function that makes a run and returns the seconds of a round."""
     run = partial(train, size, method, init, beta=STILL)
     return lambda: Seconds(laps_of(run, rounds=2 if size == LONG else 3).round)
 
 
 def floor_of(size: Size, method: str, options: Options) -> float:
-    """Return the time in ms to make the normals of a round's rows on all cores."""
+    """Return the time in ms in which all cores can make the normals of the rows of a round."""
     made = rows_made(size, peers.RULES[method]) * size.d
     return made / (normals("float64", options.repeats) * len(cpus())) * 1e3
 
 
 @functools.cache
 def assert_agrees(size: Size) -> None:
-    """Assert that a round of every method steps along the gradient on the sampled arrays."""
+    """Assert that the step of every method equals the step on the arrays that `sample` draws."""
     data = ms.LinearTasks(d=size.d, k=size.k, noise=NOISE).sample(*size[2:], seed=0)
     B, w = start(size)
     for method in METHODS:
@@ -116,7 +116,7 @@ def assert_agrees(size: Size) -> None:
 
 
 def rounds(options: Options) -> list[Figure]:
-    """Time all methods with B in and out of the cache, and on one core the generator too."""
+    """Time all methods with B in the cache and with a larger B; on one core, also the generator."""
     figures = _generator(options) if len(cpus()) == 1 else []
     for size in (QUICK,) if options.quick else (WIDE, LONG):
         assert_agrees(size)
@@ -128,7 +128,7 @@ def rounds(options: Options) -> list[Figure]:
 
 
 def _round(size: Size, method: str, timing: Timing, options: Options) -> list[Figure]:
-    """Make the rows of a round and of its ratio to the floor."""
+    """Make two rows: the time of a round, and the ratio of this time to the floor."""
     took, floor = timing.median * 1e3, floor_of(size, method, options)
     rows = rows_made(size, peers.RULES[method])
     twice = " (inner ones twice)" if rows > size.samples else ""
@@ -153,7 +153,7 @@ def _round(size: Size, method: str, timing: Timing, options: Options) -> list[Fi
 
 
 def _generator(options: Options) -> list[Figure]:
-    """Time the loop that makes normals in the cache of one core."""
+    """Time the loop that makes normals, on one core and into its cache."""
     level = ms.show_config()["instruction_set"]
     notes = {
         "float64": f"built for {level}",
@@ -168,7 +168,7 @@ def _generator(options: Options) -> list[Figure]:
             value=normals(dtype, options.repeats) / 1e6,
             unit="M/s",
             more_is_better=True,
-            # Only the widest vectors have a target in single precision.
+            # In single precision, there is a target only for the widest vectors.
             target=NORMALS[dtype] if dtype == "float64" or level == "x86-64-v4" else None,
             samples=20 * options.repeats,
             note=note,
@@ -178,7 +178,7 @@ def _generator(options: Options) -> list[Figure]:
 
 
 def _assert_normals() -> None:
-    """Assert that float32 normals are rounded float64 ones, and that both have normal moments."""
+    """Assert that float32 normals are rounded float64 normals, and that moments are right."""
     double, single = (ms._core.normals(0, 0, 0, 0, 1, 100, MANY, d, 1) for d in NORMALS)
     assert (double.astype(np.float32) == single).all()
     for power, (mean, variance) in {1: (0, 1), 2: (1, 2), 4: (3, 96)}.items():
@@ -189,7 +189,7 @@ def _assert_normals() -> None:
 
 
 def beside(options: Options) -> list[Figure]:
-    """Time a round that draws its data, and peers that store their data."""
+    """Time a round that draws its data without storing them, and peers that draw and store data."""
     size = QUICK if options.quick else WIDE
     assert_agrees(size)
     figures = []

@@ -1,13 +1,14 @@
-"""Sweeps over sparse samples, compared with SciPy's products and with one read of the entries.
+"""Times sweeps over sparse samples, compared with SciPy and with the time to read the entries.
 
-Gradients and heads are computed as by default, on the route that the package finds cheapest. Three
-cases force products with all columns of B: X B alone, by adaptation with enough steps that passes
-with one vector at a time would cost more; X B and X^T C, by the Gram route, in one gradient and in
-a run of a few rounds, which may copy its entries.
+By default, gradients and heads are computed on the route that the package estimates to be the
+cheapest. Three further cases force products with all columns of B. In one case, adaptation computes
+X B: it has so many steps that passes with one vector at a time would cost more. In the other two
+cases, the Gram route computes X B and X^T C, in one gradient and in a run of a few rounds. A run
+may copy the entries.
 
-The floor is the time in which all cores read the columns and values of the entries that a call must
-pass, 12 bytes each. The floor leaves out the time to read the rows of B and of the gradient that
-the entries address.
+The floor of a call is the time in which all cores read the entries over which the call must pass: a
+column and a value, 12 bytes for each entry. The time to read the rows of B and of the gradient at
+these columns is not part of the floor.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from bench.harness import Figure, Options, beside_peers, cpus, relative, show, s
 from bench.machine import limits
 
 ALPHA = 1e-3
-STEPS = 3  # inner steps on features X B that are computed once
+STEPS = 3  # number of inner steps; the features X B are computed once for all steps
 BETA = 1e-3
-ROUNDS = 4  # of a run
+ROUNDS = 4  # number of rounds of a run
 ENTRY_BYTES = 12  # a column of four bytes, a value of eight
-SHARE = 0.5  # target: share of the rate of reading
+SHARE = 0.5  # target for the rate of a call, as a share of the rate of reading
 
 
 class Shape(NamedTuple):
-    """Features, width, tasks, samples of a task in either set, nonzero entries of a sample."""
+    """Numbers of features, columns of B, tasks, samples in each set of a task, entries per row."""
 
     d: int
     k: int
@@ -56,7 +57,7 @@ QUICK = SHAPES[2:3]
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Matrices and responses of the inner and outer sets, and a start."""
+    """Matrices and responses of the inner and outer sets of all tasks, and a start."""
 
     inner: tuple[list[Any], list[np.ndarray]]
     outer: tuple[list[Any], list[np.ndarray]]
@@ -65,7 +66,7 @@ class Problem:
 
 
 def problem(shape: Shape, matrix: Callable[..., Any]) -> Problem:
-    """Make a problem with random entries, the same number in every row."""
+    """Make a problem with random sparse matrices whose rows all have the same number of entries."""
     d, k, n, m, entries = shape
     rng = np.random.default_rng(3)
     part = d // entries
@@ -83,7 +84,7 @@ def problem(shape: Shape, matrix: Callable[..., Any]) -> Problem:
 
 
 def run(options: Options) -> list[Figure]:
-    """Time every shape on the cores of this process."""
+    """Time every shape on all cores that this process may use."""
     missing: dict[str, str] = {}
     try:
         from scipy import sparse  # noqa: PLC0415  (a peer may be absent)
@@ -116,7 +117,7 @@ def run(options: Options) -> list[Figure]:
 
 
 def _share(what: str, shape: Shape, took: float, floor: float, entries: int) -> Figure:
-    """Make the row of a call's rate as a share of the rate at which all cores read."""
+    """Make a row: the rate of a call, as a share of the rate at which all cores read."""
     return Figure(
         bench="sparse",
         case=f"{what}, (d, k, n, m, entries) = {tuple(shape)}, cores: {len(cpus())}",
@@ -133,10 +134,10 @@ Calls = dict[str, Callable[[], object]]
 
 
 def _calls(inputs: Problem) -> dict[str, tuple[int, Calls]]:
-    """Return cases by name: passes over one set, and calls whose answers are asserted to agree."""
+    """Return, for each case, its number of passes over one set, and calls with equal results."""
     (X_in, y_in), (X_out, y_out) = inputs.inner, inputs.outer
     B, w = inputs.B, inputs.w
-    # Without losses, average risk reads the outer sets alone.
+    # If no losses are recorded, average risk reads only the outer sets.
     few = ([x[:1] for x in X_in], [y[:1] for y in y_in])
     alone = ms.TaskBatch(*few, X_out, y_out)
     both = ms.TaskBatch(X_in, y_in, X_out, y_out)
@@ -199,7 +200,7 @@ def _calls(inputs: Problem) -> dict[str, tuple[int, Calls]]:
 def _adapted(
     X: list[Any], y: list[np.ndarray], B: np.ndarray, w: np.ndarray, steps: int = 1
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return the heads after some inner steps, and the features."""
+    """Return the heads of all tasks after some inner steps, and the features X B."""
     Z, heads = [x @ B for x in X], []
     for z, v in zip(Z, y, strict=True):
         head = w
@@ -210,7 +211,7 @@ def _adapted(
 
 
 def _gradient(X: list[Any], y: list[np.ndarray], B: np.ndarray, heads: Any) -> np.ndarray:
-    """Return the mean over tasks of X^T r w^T / m; X^T r is multiplied by w^T last."""
+    """Return the mean over tasks of (X^T r) w^T / m, where X^T r is computed first."""
     return _gradients(X, y, B, heads)[0]
 
 

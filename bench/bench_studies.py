@@ -1,6 +1,7 @@
-"""Studies: their overhead, the gain by a second process, and the time to open large studies.
+"""Times studies: the overhead of a cell, the gain by a second process, the time to open a study.
 
-The peer is the loop over `train` that a user would write instead, which stores nothing.
+The peer is a loop over `train`, which a user would write instead of a study; the loop stores
+nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ TRIVIAL = {"method": "anil", "k": 1, "rounds": 2, "stop": None}
 
 
 def trivial(folder: Path, cells: int) -> ms.Study:
-    """Make a study of runs that take hardly any time."""
+    """Make a study whose runs take hardly any time."""
     grid = {
         "d": range(10, 10 + cells // 100),
         "n": range(2, 12),
@@ -29,7 +30,7 @@ def trivial(folder: Path, cells: int) -> ms.Study:
 
 
 def bare(study: ms.Study) -> float:
-    """Do the same runs in a loop; return the sum of their final dist."""
+    """Do the runs of a study in a loop over `train`; return the sum of their final dist."""
     total = 0.0
     for cell in study.cells:
         d, n, beta, seed = (cell.arguments[name] for name in ("d", "n", "beta", "seed"))
@@ -42,7 +43,7 @@ def bare(study: ms.Study) -> float:
 
 
 def overhead(options: Options) -> list[Figure]:
-    """Time a trivial cell in a study and in a loop."""
+    """Time a cell whose runs are trivial, in a study and in a loop."""
     cells = options.rounds(10_000)
     sums: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +75,7 @@ def overhead(options: Options) -> list[Figure]:
 
 
 def processes(options: Options) -> list[Figure]:
-    """Compare one worker process with two, without the time to start them."""
+    """Compare one worker process with two; the time to start processes is not included."""
     base = {"method": "maml", "k": 5, "n": 20, "rounds": options.rounds(10_000), "stop": None}
     tables = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -108,7 +109,7 @@ def processes(options: Options) -> list[Figure]:
 
 
 def opening(options: Options) -> list[Figure]:
-    """Time a large study from its folder to its report."""
+    """Time the way from the folder of a large study to its report."""
     cells = options.rounds(100_000)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "large"

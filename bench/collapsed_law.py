@@ -1,9 +1,9 @@
-"""Rounds on fresh finite samples in NumPy, and a test that two sets of runs have the same law.
+"""Does rounds on fresh finite samples in NumPy, and tests that two sets of runs agree in law.
 
-`explicit` draws every sample at full dimension. `in_coordinates` draws (16) and (17) directly, with
-the gradient of each task in coordinates of its own. `in_coordinates` needs a large dimension: it
-treats the parts of different tasks off the span as orthogonal, which holds up to a relative 1 /
-sqrt(d).
+`explicit` draws every sample at full dimension. `in_coordinates` draws the quantities of (16) and
+(17) directly, and uses separate coordinates for each task. It needs a large dimension d: it treats
+the parts of different tasks outside the span as orthogonal, which is true up to a relative error of
+1 / sqrt(d).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from bench.floors import Size
 
 Array = np.ndarray
 
-NOISE = 0.1  # of the labels
+NOISE = 0.1  # standard deviation of the noise of the labels
 RECORDS = ("dist", "w_norm", "perp_norm", "sigma_max")
-DEVIATIONS = 5.0  # standard errors by which means or spreads may differ
-RESOLUTION = 0.15  # largest standard error of a mean: a test with a larger one would tell nothing
+DEVIATIONS = 5.0  # number of standard errors by which means or spreads may differ
+RESOLUTION = 0.15  # largest standard error of a mean with which a test is useful
 
 
 class Case(NamedTuple):
-    """The arguments of a round apart from its state."""
+    """The arguments of a round, without the state from which it starts."""
 
     size: Size
     rule: peers.Rule
@@ -58,7 +58,7 @@ def train(size: Size, method: str, steps: peers.Steps, **rest: Any) -> ms.Result
 def assert_law(
     rounds_of: Round, size: Size, method: str, steps: peers.Steps, *, rounds: int, trials: int
 ) -> None:
-    """Assert that runs of the package and of NumPy from the same start end with the same law."""
+    """Assert that runs of the package and of NumPy from one start have ends that agree in law."""
     M, R, _ = train(size, method, steps, rounds=0).state
     case, rng = Case(size, peers.RULES[method], steps.alpha), np.random.default_rng(11)
     theirs = []
@@ -76,9 +76,10 @@ def assert_law(
 
 
 def assert_agree(measured: Mapping[str, Array], expected: Mapping[str, Array], what: str) -> None:
-    r"""Assert that logarithms of records (trials,) of two sets of runs agree in mean and spread.
+    r"""Assert that two sets of runs agree in mean and spread of the logarithm of each record.
 
-    The spread is the mean distance from the median, since heavy tails do not dominate it.
+    A record has shape (trials,). The spread is the mean distance from the median, because heavy
+    tails do not dominate this distance.
     """
     for name, theirs in expected.items():
         a, b = np.log(measured[name]), np.log(theirs)
@@ -90,13 +91,13 @@ def assert_agree(measured: Mapping[str, Array], expected: Mapping[str, Array], w
 
 
 def _apart(a: Array, b: Array) -> tuple[float, float]:
-    """Return the difference of the means in standard errors, and this standard error."""
+    """Return the difference of the means in standard errors, and the standard error."""
     error = math.sqrt(a.var(ddof=1) / len(a) + b.var(ddof=1) / len(b))
     return float(a.mean() - b.mean()) / error, error
 
 
 def explicit(rng: np.random.Generator, case: Case, Z: Array, w: Array) -> tuple[Array, ...]:
-    """Do a round in d dimensions: return grad_B^T grad_B off the span, grad_B in it, grad_w."""
+    """Do a round at full dimension; return grad_B^T grad_B off the span, grad_B in it, grad_w."""
     size, D = case.size, len(Z)
     B = np.vstack([Z, np.zeros((size.d - D, size.k))])
     X_in, X_out = (rng.standard_normal((size.n, m, size.d)) for m in size[3:])
@@ -107,7 +108,7 @@ def explicit(rng: np.random.Generator, case: Case, Z: Array, w: Array) -> tuple[
 
 
 def in_coordinates(rng: np.random.Generator, case: Case, Z: Array, w: Array) -> tuple[Array, ...]:
-    """Do a round for large d: a task's samples are [P, L], L = bartlett(m, d - D)."""
+    """Do a round for large d, in which the samples of a task are [P, L], L = bartlett(m, d - D)."""
     size, D = case.size, len(Z)
     m = size.m_in + size.m_out
     B = np.vstack([Z, np.zeros((m, size.k))])
@@ -128,7 +129,7 @@ def in_coordinates(rng: np.random.Generator, case: Case, Z: Array, w: Array) -> 
 
 
 def _label(rng: np.random.Generator, X_in: Array, X_out: Array, k: int) -> peers.Arrays:
-    """Label samples whose first k columns are those of B_star, with new heads and noise."""
+    """Label samples, whose first k columns are coordinates along B_star; draw heads and noise."""
     heads = rng.standard_normal((len(X_in), k, 1))
 
     def labels(X: Array) -> Array:
@@ -138,7 +139,7 @@ def _label(rng: np.random.Generator, X_in: Array, X_out: Array, k: int) -> peers
 
 
 def _step(Z: Array, move: Array, gram: Array) -> Array:
-    """Take the step (19): new directions are orthogonal to the old ones."""
+    """Take the step (19), in which the new directions are orthogonal to the old directions."""
     k = Z.shape[1]
     moved = Z - move
     moved[k:] = np.linalg.cholesky(moved[k:].T @ moved[k:] + gram).T
@@ -146,7 +147,7 @@ def _step(Z: Array, move: Array, gram: Array) -> Array:
 
 
 def _measure(Z: Array, w: Array) -> tuple[float, ...]:
-    """Return the records of a state whose first k rows are B_star^T B."""
+    """Return the records of a state Z, w; the first k rows of Z are B_star^T B."""
     k = len(w)
     tangent = float(np.linalg.norm(np.linalg.solve(Z[:k].T, Z[k:].T), 2))
     off, whole = (float(np.linalg.norm(part, 2)) for part in (Z[k:], Z))

@@ -1,7 +1,7 @@
-"""Random numbers of a round on fresh samples: their number, and the least time to draw them.
+"""Counts the random numbers of a round on fresh samples, and the least time to draw them.
 
-The rates are those of the core's loops alone, on one core and in its cache. This module and
-`bench_calls` are the only ones of the benches that use more than the public package.
+Rates are measured for the core's loops alone, on one core and in its cache. Only this module and
+`bench_calls` use more than the public package; all other benches use the public package alone.
 """
 
 from __future__ import annotations
@@ -15,36 +15,38 @@ from bench.harness import cpus
 from bench.machine import best
 from bench.peers import Rule
 
-ROWS, TASKS = 512, 512  # of chi-squares, drawn for eight tasks at a time, 32 KiB
-MANY = 2**13  # normals in a row: 64 KiB
-# Tasks of a panel; they share it if their vectors have at most SHORT numbers in all, or B has more
-# than LARGE_B.
+ROWS, TASKS = 512, 512  # numbers of chi-squares; those of eight tasks are drawn at a time, 32 KiB
+MANY = 2**13  # number of normals in a row: 64 KiB
+# PANEL tasks share a panel if their vectors have at most SHORT numbers in total, or if B has more
+# than LARGE_B numbers.
 PANEL, SHORT, LARGE_B = 8, 2**14, 2**19
-HELD_BYTES = 2**26  # largest size of inner sets that are kept until they are used again
-DOF = 40.0  # degrees of freedom of the chi-squares; they do not affect the time
+HELD_BYTES = 2**26  # bytes of the inner sets that are kept, at most, until they are used again
+DOF = 40.0  # degrees of freedom of the chi-squares, which do not affect the time
 
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """Random numbers that a round draws for its samples and heads."""
+    """The numbers of random numbers that a round draws for its samples and heads."""
 
     normals: int
-    roots: int  # of chi-squares
+    roots: int  # number of roots of chi-squares
 
     def seconds(self, repeats: int) -> float:
-        """Return the least time to draw the numbers on all CPUs that this process may use."""
+        """Return the least time in which all CPUs of this process can draw the numbers."""
         normal, root = rates(repeats)
         return (self.normals / normal + self.roots / root) / len(cpus())
 
 
 def numbers(size: Size, rule: Rule) -> Numbers:
-    r"""Count the numbers of a round with one inner step, k_star = k, and d far above its samples.
+    r"""Count the random numbers of a round with one inner step, k_star = k and very large d.
 
-    A set of m samples is a triangular factor with min(m, columns) rows and the same number of roots
-    of chi-squares, (19). For MAML the columns outside the span are those of a frame of the inner
-    samples, whose rows are kept apart, and of the part of the outer samples beyond the frame, (16).
+    The dimension d must be far above the number of samples of a task. A set of m samples is drawn
+    as a triangular factor with min(m, columns) rows and as many roots of chi-squares, (19). For
+    MAML there are further numbers outside the span, (16): those of a frame of the inner samples,
+    which is drawn separately, the coordinates of the outer samples in this frame, and one root for
+    the part of the outer samples outside the frame.
     """
-    D = 2 * size.k  # rows of [M; R]; a row of samples has a column of noise as well
+    D = 2 * size.k  # rows of [M; R]; a triangular factor also has a column for the noise
     if rule.adapt_B:
         q = size.m_in
         frame, roots = q * (q - 1) // 2, q
@@ -59,14 +61,14 @@ def numbers(size: Size, rule: Rule) -> Numbers:
 
 
 def _triangle(m: int, columns: int) -> tuple[int, int]:
-    """Return the numbers of entries and of diagonal entries of an upper trapezoidal matrix."""
+    """Return the number of entries, and of diagonal entries, of an upper trapezoidal matrix."""
     rows = min(m, columns)
     return rows * columns - rows * (rows - 1) // 2, rows
 
 
 @functools.cache
 def rates(repeats: int = 7) -> tuple[float, float]:
-    """Return the normals and the chi-squares a second that one core draws."""
+    """Return how many normals a second one core draws, and how many chi-squares."""
     dofs = ROWS * [DOF]
     roots = best(lambda: ms._core.panel_draws(0, 0, 0, 0, dofs, 0, TASKS, 1), 20 * repeats)
     return normals("float64", repeats), ROWS * TASKS / roots
@@ -74,16 +76,16 @@ def rates(repeats: int = 7) -> tuple[float, float]:
 
 @functools.cache
 def normals(dtype: str, repeats: int = 7) -> float:
-    """Return the normals a second that one core draws into an array in its cache."""
+    """Return how many normals a second one core draws into an array in its cache."""
     draw = functools.partial(ms._core.normals, 0, 0, 0, 0, 1, 1, MANY, dtype, 1)
     return MANY / best(draw, 20 * repeats)
 
 
 def rows_made(size: Size, rule: Rule) -> int:
-    r"""Count the rows of samples that a sampled round makes.
+    r"""Count the rows of samples that a round of the sampled engine generates.
 
-    All rows are made once. An exact method makes the rows of inner sets again, unless the inner
-    sets of the tasks that share a product with B are held.
+    Every row is generated once. For an exact method, the rows of inner sets are generated a second
+    time, unless the inner sets of the tasks that share a product with B fit into HELD_BYTES.
     """
     short, long = PANEL * size.d <= SHORT, size.k * size.d > LARGE_B
     tasks = min(PANEL, size.n) if short or long else 1

@@ -1,6 +1,6 @@
-"""The floor of a route of the arrays engine: the least that a round must read and compute.
+"""Floors of the routes of the arrays engine: the least that a round must read and compute.
 
-Counts are of products with the data for one inner step, by equations (5) to (10) and (24).
+Only products with the data are counted, for one inner step, by equations (5) to (10) and (24).
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from bench.peers import Rule
 
-TASK_BYTES = 12 * 2**20  # of data of a task, up to which later sweeps find it in the cache
-CACHE_BYTES = 2**24  # of all data, up to which they stay in the cache from round to round
+TASK_BYTES = 12 * 2**20  # up to this size, the data of a task stay in the cache between sweeps
+CACHE_BYTES = 2**24  # up to this size, all data stay in the cache from round to round
 
 
 class Size(NamedTuple):
-    """Features, width, tasks, and samples of a task in the inner and the outer set."""
+    """Numbers of features, columns of B, tasks, and inner and outer samples of a task."""
 
     d: int
     k: int
@@ -39,15 +39,15 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """The least bytes to read and flops to compute, and whether the bytes come from a cache."""
+    """The least number of bytes and flops, and whether the bytes are read from a cache."""
 
     bytes: float
     flops: float
     cached: bool  # whether the data stay in the cache
-    passes: str = "one read of the data"  # describes the bytes
+    passes: str = "one read of the data"  # description of the bytes
 
     def floor(self, machine: Mapping[str, float], gemm: str = "gemm_f64") -> tuple[float, str]:
-        """Return the seconds at the measured limits of the machine, and which limit it is."""
+        """Return the least seconds by the measured limits, and a text on the limit that decides."""
         rate = "cached" if self.cached else "read"
         reading = self.bytes / machine[rate] / 1e9
         computing = self.flops / machine[gemm] / 1e9
@@ -58,15 +58,15 @@ class Work:
 
 
 def round_work(route: str, size: Size, rule: Rule, itemsize: int = 8) -> Work:
-    """Count a round of the Gram or the vector route on data that are not in the cache yet."""
+    """Count the work of a round of the Gram or vector route on data that were not read before."""
     sweep_in, sweep_out = size.samples_in * size.d, size.samples_out * size.d
     if route == "vector":
-        # A residual and its product with X^T take one pass over X: a row is used twice while it is
-        # in the cache.
+        # A residual and the product of X^T with it take one pass over X, because each row of X is
+        # used twice while the row is in the cache.
         passes = (2 if rule.exact else 1) * sweep_in + sweep_out
         flops = 4 * passes
     else:
-        inner = 1 if rule.exact else 0  # of the second sweep
+        inner = 1 if rule.exact else 0  # 1 if the second sweep passes over inner sets
         terms = 2 if rule.exact else 0
         flops = 2 * (sweep_in + sweep_out) * size.k + 2 * (terms * sweep_in + sweep_out)
         if rule.adapt_B:
@@ -83,7 +83,7 @@ def round_work(route: str, size: Size, rule: Rule, itemsize: int = 8) -> Work:
 
 
 def setup_work(size: Size, rule: Rule) -> Work:
-    """Count X B_0 and, if inner products are needed, the Gram matrix of the dual route."""
+    """Count the dual route's setup: X B_0, and the entries of the Gram matrix that are needed."""
     pairs = size.samples**2 - (0 if rule.exact else size.samples_in**2)
     data = 8 * size.samples * size.d
     return Work(
@@ -94,7 +94,7 @@ def setup_work(size: Size, rule: Rule) -> Work:
 
 
 def dual_work(size: Size, rule: Rule) -> Work:
-    """Count a round of the dual route: G A, with G read once."""
+    """Count the work of a round of the dual route: the product G A, for which G is read once."""
     active = size.samples if rule.exact else size.samples_out
     table = 8 * size.samples * active
     return Work(

@@ -1,4 +1,4 @@
-"""Timing that is reliable on a shared machine, and figures as JSON lines and as a table."""
+"""Times calls reliably on a shared machine, and writes figures as JSON lines and as a table."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ import numpy as np
 T = TypeVar("T")
 
 REPEATS = 7
-RETRIES = 3  # times REPEATS: largest number of samples if some are disturbed
-PATIENCE = 10.0  # seconds of a comparison, after which no sample is taken again
-LONGEST = 1.0  # seconds of a sample, after which it makes no more calls
-PAUSE = 0.05  # seconds before a sample: idle threads of BLAS or OpenMP spin about as long
-SAMPLE = 0.1  # seconds; a shorter call is repeated within a sample
-WARM_BELOW = 0.1  # seconds; a shorter call runs once untimed before every sample
+RETRIES = 3  # at most RETRIES times the wanted number of samples is taken
+PATIENCE = 10.0  # seconds of a comparison, after which disturbed samples are not repeated
+LONGEST = 1.0  # seconds of a sample, after which the sample makes no more calls
+PAUSE = 0.05  # seconds of pause before a sample: idle threads of BLAS or OpenMP spin about as long
+SAMPLE = 0.1  # seconds of a sample; a shorter call is repeated within the sample
+WARM_BELOW = 0.1  # seconds; a shorter call is also made once, untimed, before every sample
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options of the command line, for every bench."""
+    """Options of the command line that every bench receives."""
 
     quick: bool = False  # fewer repeats and shorter runs
-    full: bool = False  # also the peers that take minutes
+    full: bool = False  # also run the peers that take minutes
 
     @property
     def repeats(self) -> int:
         return 3 if self.quick else REPEATS
 
     def rounds(self, rounds: int) -> int:
-        """Return the length of a timed run: a tenth if quick."""
+        """Return the number of rounds of a timed run: a tenth of `rounds` if `quick` is true."""
         return max(rounds // 10, 1) if self.quick else rounds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Samples of one callable, in seconds a call."""
+    """The samples of one callable, in seconds per call."""
 
     seconds: tuple[float, ...]
     load: float  # load average over a minute, at the end
-    others: float  # cores used by other processes, mean over these samples
-    quiet: bool  # False: other processes were busy during samples that count
+    others: float  # mean number of cores that other processes used during the samples
+    quiet: bool  # False: other processes were busy during some of the samples
 
     @property
     def median(self) -> float:
@@ -56,7 +56,7 @@ class Timing:
 
     @property
     def spread(self) -> float:
-        """Distance between the quartiles, over the median."""
+        """Distance between the quartiles, divided by the median."""
         if len(self.seconds) < 2:
             return 0.0
         low, _, high = statistics.quantiles(self.seconds, n=4, method="inclusive")
@@ -65,19 +65,19 @@ class Timing:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One number of one bench, with the context needed to judge it."""
+    """A number that a bench measured, with the context that is needed to judge the number."""
 
     bench: str
     case: str
     who: str
-    value: float | None  # None: not measured, and the note says why
+    value: float | None  # None: the value was not measured, and the note says why
     unit: str
     more_is_better: bool = False
     target: float | None = None  # in the same unit
     floor: float | None = None  # the best that the machine allows, in the same unit
     ours: float | None = None  # the package's value in the same run, in the same unit
     flops: float | None = None  # arithmetic of one call
-    bytes: float | None = None  # of data that one call moves
+    bytes: float | None = None  # bytes of data that one call moves
     spread: float | None = None
     samples: int = 0
     load: float | None = None
@@ -88,7 +88,7 @@ class Figure:
 
     @property
     def margin(self) -> float | None:
-        """How many times better than the target the value is; below 1 it misses the target."""
+        """Factor by which the value is better than the target; below 1, the target is missed."""
         if self.value is None or self.target is None:
             return None
         return self.value / self.target if self.more_is_better else self.target / self.value
@@ -98,7 +98,7 @@ class Figure:
 
 
 class Seconds(float):
-    """A time that a call reports itself, because the clock would include more."""
+    """A time that a call measures and returns, because a clock outside would include more."""
 
 
 def cpus() -> list[int]:
@@ -109,9 +109,10 @@ def cpus() -> list[int]:
 
 
 def busy_elsewhere() -> float:
-    r"""Return the CPU seconds that others, including other guests of the host, have used so far.
+    r"""Return the CPU seconds that other processes have used, and other guests of the host.
 
-    They are counted on the CPUs of this process; NaN on a system without /proc/stat.
+    Only CPUs that this process may use are counted. The result is NaN if the system has no
+    /proc/stat.
     """
     stat = Path("/proc/stat")
     if not stat.exists():
@@ -131,11 +132,12 @@ def busy_elsewhere() -> float:
 def side_by_side(
     cases: Mapping[str, Callable[[], object]], repeats: int = REPEATS
 ) -> dict[str, Timing]:
-    r"""Time all cases alternately, `repeats` times each: a drift of the machine affects all.
+    r"""Time all cases alternately, so that a drift of the machine affects all of them.
 
-    Every case is called once before its first sample. Samples during which other processes were
-    busy are set aside and taken again, up to limits of number and time. If the disturbance lasts,
-    all samples count, and the timing is marked as not quiet.
+    Each case is sampled `repeats` times, and called once before its first sample. A sample during
+    which other processes were busy is replaced by a new sample, until a limit of number or time is
+    reached. If too few samples were undisturbed by then, all samples count, and the timing is
+    marked as not quiet.
     """
     first, calls = {}, {}
     for name, case in cases.items():
@@ -144,7 +146,7 @@ def side_by_side(
         least = first[name].elapsed
         if first[
             name
-        ].is_short:  # the least of a few: a disturbed call would make samples too short
+        ].is_short:  # the least of a few times: a disturbed call makes samples too short
             least = min(least, *(_sample(case, 1).elapsed for _ in range(3)))
         calls[name] = math.ceil(SAMPLE / least)
     quiet: dict[str, list[_Sample]] = {name: [] for name in cases}
@@ -170,7 +172,7 @@ def side_by_side(
 
 
 def long_calls(call: Callable[[], T], repeats: int) -> tuple[list[T], Timing]:
-    """Return the answers and the timing of a call that takes seconds, without a warm-up."""
+    """Make a call that takes seconds, without warm-up; return its results and their timing."""
     answers: list[T] = []
     samples = [_sample(lambda: answers.append(call()), 1) for _ in range(repeats)]
     return answers, _timing(samples)
@@ -178,21 +180,21 @@ def long_calls(call: Callable[[], T], repeats: int) -> tuple[list[T], Timing]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Sample:
-    """Some calls of a case, one after the other."""
+    """Several calls of a case, one after the other."""
 
-    seconds: float  # of a call
-    elapsed: float  # of all calls, by the clock
-    others: float  # CPU seconds of other processes meanwhile
+    seconds: float  # seconds of a call
+    elapsed: float  # seconds of all calls together, by the clock
+    others: float  # CPU seconds of other processes during the calls
     tells: bool  # whether the calls reported their own time
 
     @property
     def is_short(self) -> bool:
-        """Whether to warm up before a sample; a call that reports its time excludes its start."""
+        """Whether a sample needs a warm-up, which a call that reports its own time does not."""
         return self.elapsed < WARM_BELOW and not self.tells
 
     @property
     def is_quiet(self) -> bool:
-        # The constant allows for the kernel's ticks of 10 ms on each CPU.
+        # The constant 0.03 allows for the kernel's ticks of 10 ms on each CPU.
         return not self.others > 0.03 + 0.1 * self.elapsed
 
 
@@ -224,7 +226,7 @@ def _timing(samples: list[_Sample]) -> Timing:
 
 
 def figure(timing: Timing, value: float, **rest: Any) -> Figure:
-    """Make a figure whose value was derived from the median of a timing."""
+    """Make a figure whose value was computed from the median of a timing."""
     return Figure(
         value=value,
         spread=timing.spread,
@@ -237,7 +239,7 @@ def figure(timing: Timing, value: float, **rest: Any) -> Figure:
 
 
 def absent(missing: Mapping[str, str], **rest: Any) -> list[Figure]:
-    """Make a row for every peer that is not installed, with the reason."""
+    """Make a row for each peer that is not installed; the row says why."""
     return [Figure(who=who, value=None, note=why, **rest) for who, why in missing.items()]
 
 
@@ -251,7 +253,7 @@ def beside_peers(
     target: float | None = None,
     **case: Any,
 ) -> list[Figure]:
-    """Make a row for everything that was timed, and the ratio of the fastest peer to ours."""
+    """Make a row for each timing, and a row for the time of the fastest peer over the package's."""
     rows = [
         figure(
             timing,
@@ -277,12 +279,12 @@ def beside_peers(
 
 
 def relative(a: Any, b: Any) -> float:
-    """Return the largest difference over the largest entry."""
+    """Return the largest difference between a and b, divided by the largest entry of b."""
     return float(np.max(np.abs(np.asarray(a) - np.asarray(b))) / np.max(np.abs(np.asarray(b))))
 
 
 def show(value: float) -> str:
-    """Format a number with three significant digits and separated thousands."""
+    """Format a number with three significant digits and with separators of thousands."""
     if abs(value) >= 1000:
         digits = len(str(int(abs(value)))) - 3
         return f"{round(value, -digits):,.0f}"
@@ -290,13 +292,13 @@ def show(value: float) -> str:
 
 
 def power_of_ten(number: int) -> str:
-    """Format a large power of ten as such, any other number in full."""
+    """Format a number in full, or as 10^p if it is a large power of ten."""
     zeros = len(str(number)) - 1
     return f"10^{zeros}" if zeros > 5 and number == 10**zeros else str(number)
 
 
 def table(figures: Iterable[Figure]) -> str:
-    """Format figures as aligned text, with a heading for each case and numbered notes below."""
+    """Format figures as a table of text, with a heading for each case and numbered notes below."""
     rows: list[tuple[str, ...]] = [
         ("", "value", "spread", "target", "", "x floor", "x ours", "load", "others", "note")
     ]
@@ -319,7 +321,7 @@ def table(figures: Iterable[Figure]) -> str:
 
 
 def _cells(item: Figure) -> tuple[str, ...]:
-    """Format value, spread, target, verdict, multiples of floor and of ours, load, others."""
+    """Format value, spread, target, verdict, value over floor and over ours, load, others."""
     if item.value is None:
         return ("-", *[""] * 7)
     verdict = ""

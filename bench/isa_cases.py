@@ -1,8 +1,8 @@
 """Cases that are timed at every instruction-set level: `python -m bench.isa_cases NAME`.
 
-The command prints the seconds of a case. METASPAN_ISA in the environment names the level. The data
-of a case fit the caches of one core, so that arithmetic is the limit. A case runs once before it is
-timed.
+The command prints the seconds that a case takes. The environment variable METASPAN_ISA names the
+level. The data of a case fit the caches of one core, so that arithmetic is the limit. Each case
+runs once, untimed, before it is timed.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from bench.workloads import ALPHA, laps_of, problem, rounds_of
 
 CACHED = Size(100, 10, 20, 25, 25)  # arrays of 800 kB
 DRAWN = Size(10**9, 10, 100, 25, 50)
-TASKS, WIDTH = 1_000, 20  # of population losses
-REPEATS = 5  # samples in a process
-STILL = 1e-12  # an outer step after which all rounds see nearly the same numbers
+TASKS, WIDTH = 1_000, 20  # sizes of the case of population losses
+REPEATS = 5  # number of samples in a process
+STILL = 1e-12  # outer step size so small that B and w are nearly the same in all rounds
 
 
 def median(call: Callable[[], float]) -> float:
-    """Return the median of a few samples, after one untimed sample that warms up."""
+    """Take an untimed sample to warm up and then a few samples; return the median of these."""
     call()
     return statistics.median(float(call()) for _ in range(REPEATS))
 
 
 def draw(dtype: str) -> float:
-    """Time a million normals, drawn row by row into one row in the cache."""
+    """Time the drawing of a million normals, row by row, into the same row in the cache."""
     return 1e6 / normals(dtype, REPEATS)
 
 
 def arrays(route: str, method: str) -> float:
-    """Time a round on arrays, by one of the routes."""
+    """Time a round on arrays, on the given route."""
     return median(rounds_of(problem(CACHED), method, route=route, threads=1))
 
 
 def fresh(law: ms.LinearTasks, method: str, rounds: int, **rest: object) -> float:
-    """Time a round on samples or tasks that are drawn anew."""
+    """Time a round on samples, or on tasks, that are drawn anew."""
     run = partial(
         ms.train, law, method, alpha=ALPHA, beta=STILL, record="w_norm", record_every=2**40,
         stop=None, threads=1, **rest,
@@ -50,7 +50,7 @@ def fresh(law: ms.LinearTasks, method: str, rounds: int, **rest: object) -> floa
 
 
 def collapsed(method: str) -> float:
-    """Time a round on samples in law."""
+    """Time a round on samples that are drawn in law."""
     d, k, n, m_in, m_out = DRAWN
     law = ms.LinearTasks(d=d, k=k, noise=0.1)
     return fresh(law, method, 60, n=n, m_in=m_in, m_out=m_out)
@@ -62,7 +62,7 @@ def population(method: str) -> float:
     return fresh(law, method, 300, n=TASKS)
 
 
-# Cases whose limit is the arithmetic of sweeps over the data.
+# Cases in which the arithmetic of sweeps over the data is the limit.
 SWEEPS: dict[str, Callable[[], float]] = {
     "arrays in cache, gram route, maml": partial(arrays, "gram", "maml"),
     "arrays in cache, gram route, fo-anil": partial(arrays, "gram", "fo-anil"),

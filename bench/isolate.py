@@ -1,4 +1,4 @@
-"""Run a bench in a separate process, confined to the number of cores that its figures state."""
+"""Runs a bench in a separate process, on the number of cores that its figures state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.machine import limits
 
 @dataclass(frozen=True)
 class Part:
-    """A function of a bench module, and the number of cores for its figures."""
+    """A function of a bench module, and the number of cores on which it runs."""
 
     module: str
     function: str
@@ -27,10 +27,10 @@ class Part:
 
 @contextmanager
 def confined(cores: int) -> Iterator[None]:
-    r"""Confine processes that start within the block to the last `cores` CPUs of this process.
+    r"""Confine the processes that start in the block to the last `cores` CPUs of this process.
 
-    Libraries choose the size of their thread pools when they are loaded, so the processes must be
-    confined before the child's first import.
+    A library chooses the size of its thread pool when it is loaded, so a process must be confined
+    before its first import.
     """
     if not hasattr(os, "sched_setaffinity"):
         yield
@@ -44,7 +44,7 @@ def confined(cores: int) -> Iterator[None]:
 
 
 def _child(part: Part, options: Options, pipe: Connection) -> None:
-    """Send the figures of a part and their context, or a traceback."""
+    """Run a part; send its figures and their context, or a traceback, through the pipe."""
     try:
         figures = getattr(importlib.import_module(f"bench.{part.module}"), part.function)(options)
         about = {
@@ -58,7 +58,7 @@ def _child(part: Part, options: Options, pipe: Connection) -> None:
 
 
 def measure(part: Part, options: Options) -> tuple[list[Figure], dict[str, Any]]:
-    """Run a part in a process of its own; raise RuntimeError with its traceback if it fails."""
+    """Run a part in a separate process; if it fails, raise RuntimeError with the traceback."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(part, options, theirs))
@@ -70,7 +70,7 @@ def measure(part: Part, options: Options) -> tuple[list[Figure], dict[str, Any]]
     except EOFError:
         process.join()
         answer = f"the process died with exit code {process.exitcode}"
-    except BaseException:  # no daemon, as daemons have no children: end it here
+    except BaseException:  # the child is no daemon, since it has children, so it must be ended here
         process.terminate()
         raise
     process.join()

@@ -1,4 +1,4 @@
-"""Measure the limits of this machine: memory bandwidth and the speed of matrix products."""
+"""Measures the limits of this machine: memory bandwidth and the speed of matrix products."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import numpy as np
 
 from bench.harness import Figure, Options, busy_elsewhere, cpus
 
-MEGABYTES = 512  # of the array that is read, far more than any last-level cache
-CACHED = 2**19  # bytes for each core, within its own cache
-ORDER = 2048  # of the square matrices that are multiplied
+MEGABYTES = 512  # size of the array that is read, far larger than any last-level cache
+CACHED = 2**19  # bytes for each core, which fit the core's own cache
+ORDER = 2048  # number of rows of the square matrices that are multiplied
 
 
 def best(call: Callable[[], object], repeats: int) -> float:
-    r"""Return the least time of a few calls: a limit is reached only without disturbance.
+    r"""Return the least time of a few calls, since a limit is reached only without disturbance.
 
-    Calls during which other processes were busy do not count towards `repeats`, up to 4 repeats.
+    A call during which other processes were busy does not count as one of the `repeats`. At most 4
+    * `repeats` calls are made.
     """
     call()
     seconds, quiet = [], 0
@@ -33,11 +34,11 @@ def best(call: Callable[[], object], repeats: int) -> float:
 
 @functools.cache
 def limits(repeats: int = 7) -> dict[str, float]:
-    r"""Measure reads and copies in GB/s (a copy counts reads and writes) and gemm in GFLOP/s.
+    r"""Measure the rates of reads and copies, in GB/s, and of matrix products, in GFLOP/s.
 
-    Each limit uses all CPUs that this process may use and is measured once. Reading is the best of
-    three loops. The cached rate is that of one core on an array in its own cache, times the number
-    of cores.
+    Each limit is measured once, on all CPUs that this process may use. The bytes of a copy are
+    those read and those written. The rate of reading is the best of three loops. The cached rate is
+    measured on one core, for an array in its own cache, and multiplied by the number of cores.
     """
     threads = len(cpus())
     rng = np.random.default_rng(0)
@@ -62,7 +63,7 @@ def limits(repeats: int = 7) -> dict[str, float]:
 
 
 def _cached(a: np.ndarray, repeats: int) -> float:
-    """Return the GB/s at which one core reads an array in its cache."""
+    """Return the rate, in GB/s, at which one core reads an array in its cache."""
     loops = (np.add.reduce, np.maximum.reduce, lambda a: np.einsum("i,i->", a, a))
     return max(
         100 * a.nbytes / best(lambda loop=loop: [loop(a) for _ in range(100)], repeats) / 1e9

@@ -1,7 +1,7 @@
-"""One round on arrays in efficient NumPy, in three ways; the fastest way depends on the shape.
+"""Computes a round on arrays with NumPy in three efficient ways; the shape decides the fastest.
 
-Each way computes the two-level gradient of `peers` for one inner step, with derivatives written
-out. No way forms the `B_i` of a task, and every product is a call of BLAS.
+Each way computes the same two-level gradient as `peers`, for one inner step, by explicit formulas
+for the derivatives. No way forms the adapted `B_i` of a task, and every product is a call of BLAS.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ Array = np.ndarray
 
 
 def all_at_once(data: Arrays, B: Array, w: Array, rule: Rule, alpha: float) -> Gradient:
-    """Use one vector a task; do each product for all tasks before the next product."""
+    """Use one vector for each task; compute each product for all tasks before the next product."""
     return numpy_gradient(B, w, ArrayTasks(data), rule, alpha)
 
 
 def task_by_task(data: Arrays, B: Array, w: Array, rule: Rule, alpha: float) -> Gradient:
-    """Use one vector a task; do all products of one task first, while it is in the cache."""
+    """Use one vector for each task; do all products of a task while its data are in the cache."""
     n, d = len(data.X_in), len(B)
     Bw = B @ w
     g, p, h = np.empty((n, d)), np.empty((n, d)), np.zeros(d)
@@ -50,7 +50,7 @@ def task_by_task(data: Arrays, B: Array, w: Array, rule: Rule, alpha: float) -> 
 
 
 def by_grams(data: Arrays, B: Array, w: Array, rule: Rule, alpha: float) -> Gradient:
-    """Use Z = X B and, for MAML, K' = X' X^T; everything between them is independent of d."""
+    """Use Z = X B and, for MAML, K' = X' X^T; the work in between is independent of d."""
     X_in, X_out = data.X_in, data.X_out
     n, m_in = X_in.shape[:2]
     Z_in, Z_out = X_in @ B, X_out @ B
@@ -82,12 +82,12 @@ def by_grams(data: Arrays, B: Array, w: Array, rule: Rule, alpha: float) -> Grad
 
 
 def _push(X: Array, v: Array) -> Array:
-    """Multiply X_i v_i for every task."""
+    """Compute X_i v_i for every task i."""
     return (X @ v[:, :, None])[:, :, 0]
 
 
 def _pull(X: Array, r: Array) -> Array:
-    """Multiply X_i^T r_i for every task."""
+    """Compute X_i^T r_i for every task i."""
     return (r[:, None, :] @ X)[:, 0]
 
 

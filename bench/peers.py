@@ -1,14 +1,14 @@
-r"""The peers: a user's own code in NumPy, in PyTorch with torch.func, or in JAX with jit and scan.
+r"""The peers: code that a user would write in NumPy, PyTorch (torch.func) or JAX (jit and scan).
 
-All compute the same two-level loss with one inner step: each task moves the head `w` (MAML: also
-the representation `B`) by one gradient step on its inner loss, and the outer losses after this step
-are averaged over the tasks. PyTorch and JAX differentiate the two losses; a first-order method
-stops the gradient at the inner step. NumPy has the derivatives written out, with vectors for each
-task, and uses the coordinates of `span(B_star, B)` for population losses, so that its cost is
-independent of d.
+All peers compute the gradient of the same two-level loss with one inner step: for each task, the
+head `w` (for MAML also the representation `B`) moves by one gradient step on the task's inner loss,
+and the outer losses after this step are averaged over the tasks. PyTorch and JAX differentiate the
+two losses automatically; for a first-order method, the gradient is stopped at the inner step. NumPy
+uses explicit formulas for the derivatives, with vectors for each task. For population losses, NumPy
+uses coordinates of `span(B_star, B)`, so that its cost is independent of d.
 
 Population losses are :math:`\frac12 \|B w - B_\star h\|^2`, with a new head `h` for each task in
-every round; losses of arrays are :math:`\frac1{2m} \|X B w - y\|^2`. Everything is float64.
+every round; losses of arrays are :math:`\frac1{2m} \|X B w - y\|^2`. All numbers are float64.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray
-Gradient = tuple[Any, Any]  # of B (d, k) and of w (k,)
+Gradient = tuple[Any, Any]  # gradients with respect to B (d, k) and w (k,)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One of the four methods."""
+    """One of the four methods: ANIL or MAML, exact or first-order."""
 
     adapt_B: bool
     exact: bool
@@ -42,7 +42,7 @@ RULES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
-    """Inner and outer step size."""
+    """Inner step size and outer step size."""
 
     alpha: float
     beta: float
@@ -50,7 +50,7 @@ class Steps:
 
 @dataclass(frozen=True, kw_only=True)
 class Population:
-    """A start and a ground truth: B (d, k), w (k,), B_star (d, k_star); n tasks a round."""
+    """A start B (d, k), w (k,), a ground truth B_star (d, k_star), and the tasks a round, n."""
 
     B: Array
     w: Array
@@ -60,7 +60,7 @@ class Population:
 
 @dataclass(frozen=True, kw_only=True)
 class Arrays:
-    """Data of n tasks: X (n, m, d) and y (n, m), inner and outer."""
+    """Inner and outer data of n tasks: X (n, m, d) and y (n, m)."""
 
     X_in: Array
     y_in: Array
@@ -70,7 +70,7 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Trained:
-    """The end of a run; dist (rounds,) is the distance at the start of each round."""
+    """The end of a run; dist (rounds,) holds the value of dist at the start of each round."""
 
     B: Array
     w: Array
@@ -79,14 +79,16 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    r"""Functions of one library; what they return omits preparation, compilation and conversion.
+    r"""Functions of one library; each prepares and returns another function, which is timed.
 
     train(problem, rule, steps, *, rounds, heads=None, dist=True) -> () -> Trained
-        Heads (rounds, n, k_star) as passed, otherwise standard normal, drawn in the loop.
+        The heads (rounds, n, k_star) are used if they are passed. Otherwise, standard normal heads
+        are drawn in the loop.
     task_gradients(problem, heads, rule, alpha) -> () -> Gradient
-        The mean gradient over the tasks with heads (n, k_star): all tasks of a round, or some.
+        The mean gradient over the tasks with the given heads (n, k_star), which are all tasks of a
+        round or some of them.
     gradient(data, B, w, rule, alpha) -> () -> Gradient
-        The same for tasks as arrays.
+        The mean gradient over the tasks whose arrays are given.
     """
 
     name: str
@@ -99,10 +101,10 @@ class Peer:
 
 
 class PopulationTasks:
-    """Gradients of population losses with respect to theta = B w, for all tasks at once."""
+    """Gradients of the population losses of all tasks at once, with respect to theta = B w."""
 
     def __init__(self, heads: Array, D: int) -> None:
-        self.theta = np.zeros((len(heads), D))  # B_star h in coordinates
+        self.theta = np.zeros((len(heads), D))  # the vectors B_star h in coordinates
         self.theta[:, : heads.shape[1]] = heads
 
     def inner(self, v: Array) -> Array:
@@ -115,7 +117,7 @@ class PopulationTasks:
 
 
 class ArrayTasks:
-    """The same for losses of arrays; v is (d,), or (n, d) with one vector for each task."""
+    """Gradients of the losses of arrays, for all tasks; v is (d,), or (n, d): a row per task."""
 
     def __init__(self, data: Arrays) -> None:
         self.data = data
@@ -141,7 +143,7 @@ class ArrayTasks:
 def numpy_gradient(
     B: Array, w: Array, tasks: PopulationTasks | ArrayTasks, rule: Rule, alpha: float
 ) -> tuple[Array, Array]:
-    """Return the mean over tasks of the gradient, without forming B_i = B - alpha g_i w^T."""
+    """Return the mean gradient over the tasks, without forming any B_i = B - alpha g_i w^T."""
     g = tasks.inner(B @ w)  # (n, d)
     adapted = w - alpha * (g @ B)  # (n, k)
     v = adapted @ B.T
@@ -167,9 +169,9 @@ def numpy_gradient(
 
 
 def coordinates(problem: Population) -> tuple[Array, Array]:
-    """Return M (k_star, k) and an orthonormal basis E (d, e) of the part of B off B_star."""
+    """Return M (k_star, k) and an orthonormal basis E (d, e) of the part of B outside B_star."""
     off = problem.B
-    for _ in range(2):  # project twice: once leaves too much of B_star if the part off it is small
+    for _ in range(2):  # twice, since once leaves too much of B_star if the rest is small
         off = off - problem.B_star @ (problem.B_star.T @ off)
     return problem.B_star.T @ problem.B, np.linalg.qr(off)[0]
 
@@ -184,7 +186,7 @@ def descend(
     heads: Array | None = None,
     dist: bool = True,
 ) -> tuple[tuple[Array, Array, Array], Array | None]:
-    """Do rounds in coordinates; return the final (M, R, w), and the distances of all rounds."""
+    """Do rounds in coordinates; return the final (M, R, w), and dist at the start of each round."""
     M, R, w = (part.copy() for part in state)
     k_star = len(M)
     S = np.vstack([M, R])
@@ -226,10 +228,10 @@ def _numpy_peer() -> Peer:
 def two_level(
     loss: Callable[..., Any], rule: Rule, alpha: float, *, grad: Any, vmap: Any, stop: Any
 ) -> Callable[..., Gradient]:
-    r"""Return the function (B, w, inner, outer) -> gradient, with tasks along axis 0.
+    r"""Return a function (B, w, inner, outer) -> gradient; axis 0 of inner and outer is the tasks'.
 
-    `grad` and `vmap` are the library's. `stop` excludes a tensor from differentiation, which makes
-    a method first-order.
+    `grad` and `vmap` are functions of the library. `stop` excludes a tensor from differentiation;
+    it is used for first-order methods.
     """
     kept = (lambda part: part) if rule.exact else stop
 
@@ -345,7 +347,8 @@ def _jax_peer() -> Peer:
         return call
 
     def task_gradients(problem, heads, rule, alpha):
-        # B_star is an argument, since a constant would be copied into the compiled program.
+        # B_star is an argument of the compiled function, since a constant would be copied into the
+        # compiled program.
         grad = jax.jit(lambda B_star, *rest: population(B_star, rule, alpha)(*rest))
         args = [jnp.asarray(part) for part in (problem.B_star, problem.B, problem.w, heads)]
         return lambda: jax.block_until_ready(grad(*args))
@@ -361,7 +364,7 @@ def _jax_peer() -> Peer:
 
 
 def load() -> tuple[list[Peer], dict[str, str]]:
-    """Return the installed peers by name, and the reason for each peer that is missing."""
+    """Return the list of installed peers, and for each missing peer the reason, by its name."""
     installed, missing = [], {}
     for name, make in (("NumPy", _numpy_peer), ("JAX", _jax_peer), ("PyTorch", _torch_peer)):
         try:

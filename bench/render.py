@@ -1,7 +1,7 @@
-"""Render the figures of a run: `python -m bench.render FIGURES.jsonl FOLDER`.
+"""Renders the figures of a run as a page: `python -m bench.render FIGURES.jsonl FOLDER`.
 
-Writes `bench.md`, `figures/roofline.png` and `figures/collapsed.png` into the folder. If a figure
-was taken more than once, the last value counts.
+The command writes `bench.md`, `figures/roofline.png` and `figures/collapsed.png` into the folder.
+If a figure was measured more than once, the last value counts.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ COLLAPSED = """\
 
 
 def read(path: Path) -> list[Record]:
-    """Read the figures of a file; of figures with the same name keep the last."""
+    """Read the figures in a file; if several figures have the same name, keep the last."""
     last: dict[tuple[str, str, str], Record] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
@@ -75,7 +75,7 @@ def read(path: Path) -> list[Record]:
 
 
 def limits(records: list[Record]) -> dict[int, dict[str, float]]:
-    """Return the best measurement of each limit, by the number of cores."""
+    """For each number of cores, return the best measurement of each limit of the machine."""
     by_cores: dict[int, dict[str, float]] = defaultdict(dict)
     for record in records:
         best = by_cores[record["cores"]]
@@ -94,7 +94,7 @@ def page(records: list[Record]) -> str:
 
 
 def _drawing(bench: str, records: list[Record]) -> list[str]:
-    """Return a section's drawing and its caption."""
+    """Return the lines of a section that show its drawing and the caption."""
     if bench == "arrays":
         return [ROOFLINE]
     caption = scaling.words(records) if bench == "collapsed" else ""
@@ -112,7 +112,7 @@ def _machine(records: list[Record]) -> str:
 
 
 def _tables(records: list[Record]) -> list[str]:
-    """Make a table for every case, with a column for each method."""
+    """Make a table for each case, with a column for each method."""
     cases: dict[str, dict[tuple[str, str], Record]] = defaultdict(dict)
     for record in records:
         method, _, rest = record["case"].partition(", ")

@@ -1,4 +1,4 @@
-"""Draw a roofline: speed over flops per byte, with the limits of the machine as lines."""
+"""Draws a roofline: speed against flops per byte, with the limits of the machine as lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 INK, GREY = "#333333", "#7F7F7F"
-COLORS = {  # Okabe and Ito's
+COLORS = {  # colours of Okabe and Ito
     "vector route": "#0072B2",
     "gram route": "#D55E00",
     "dual route, setup": "#009E73",
@@ -21,7 +21,7 @@ POINT = re.compile(r"(?P<method>[a-z-]+), \(d, k, n, m_in, m_out\) = \((?P<size>
 
 
 def draw(records: list[dict[str, Any]], limits: dict[str, float], path: Path) -> None:
-    """Draw the routes in rounds on data seen once, with lines for memory, cache and gemm."""
+    """Draw a point for each route on data that are new, and lines for memory, cache and gemm."""
     import matplotlib as mpl  # noqa: PLC0415  (the benches run without it)
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -38,14 +38,14 @@ def draw(records: list[dict[str, Any]], limits: dict[str, float], path: Path) ->
         for record in records:
             _point(ax, record, sizes)
         _legend(ax, sizes)
-        figure.draw_without_rendering()  # fixes the layout, which determines the slope of the lines
+        figure.draw_without_rendering()  # fixes the layout, on which the slope of the lines depends
         for name in names:
             name.set_rotation(_angle(ax))
         figure.savefig(path, dpi=200)
 
 
 def _roofs(ax: Any, limits: dict[str, float]) -> list[Any]:
-    """Draw the limits as lines; return the names of those that rise."""
+    """Draw the limits as lines; return the texts at the lines that rise."""
     peak, names = limits["gemm_f64"], []
     for name, rate, dash in (
         ("memory", limits["read"], "-"),
@@ -63,7 +63,7 @@ def _roofs(ax: Any, limits: dict[str, float]) -> list[Any]:
 
 
 def _angle(ax: Any) -> float:
-    """Return the angle in degrees of a line of slope one on the page."""
+    """Return the angle, in degrees, at which a line of slope one rises on the page."""
     (x, y), (there_x, there_y) = ax.transData.transform([(1, 1), (10, 10)])
     return math.degrees(math.atan2(there_y - y, there_x - x))
 

@@ -1,9 +1,9 @@
-"""A round on fresh samples as a user would write it, including the drawing of its data.
+"""Rounds on fresh samples as a user would write them, including the drawing of the data.
 
-Every call draws heads, features and noise of all tasks, labels them, and takes the gradient of
-`peers`. NumPy's loop for normals runs on one CPU, so `sampled_peers` runs it on all CPUs, with a
-generator for each, and fills arrays that are reused. PyTorch and JAX draw with their own
-generators.
+Every call draws the heads, features and noise of all tasks, computes the labels, and computes the
+gradient by the code in `peers`. NumPy draws normals on one CPU only, so this module runs a
+generator of NumPy on each CPU, and the generators fill arrays that are reused. PyTorch and JAX draw
+with their own generators.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Call = Callable[[], peers.Gradient]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Round:
-    """The start of a round, and the law of its samples."""
+    """The start of a round, and the distribution of its samples."""
 
     size: Size
     B: Array
@@ -117,7 +117,7 @@ def with_jax(origin: Round) -> Call:
 
 
 def load(origin: Round) -> tuple[dict[str, Call], dict[str, str]]:
-    """Return a round of every peer that is installed, and the reason for each that is not."""
+    """Return a round of each installed peer, and the reason for each peer that is missing."""
     installed, missing = {}, {}
     for name, make in (("NumPy", with_numpy), ("JAX", with_jax), ("PyTorch", with_torch)):
         try:
@@ -128,7 +128,7 @@ def load(origin: Round) -> tuple[dict[str, Call], dict[str, str]]:
 
 
 def start(size: Size, method: str, alpha: float, noise: float) -> Round:
-    """Make a ground truth, and a representation at a distance from it with alpha B^T B = I."""
+    """Make a ground truth, and a B at some distance from the ground truth with alpha B^T B = I."""
     rng = np.random.default_rng(9)
     B_star, off = (np.linalg.qr(rng.standard_normal((size.d, size.k)))[0] for _ in range(2))
     B = np.linalg.qr(B_star + 0.5 * off)[0] / np.sqrt(alpha)
@@ -149,7 +149,7 @@ def assert_same_law(
     method: str,
     installed: dict[str, Callable[[], Any]],
 ) -> None:
-    """Assert that distance and head after an outer step have the same law for all peers."""
+    """Assert that dist and w after an outer step have the same distribution for all peers."""
     beta, size = 0.02, origin.size
     ours = ms.train(
         law,
@@ -169,7 +169,7 @@ def assert_same_law(
     measured = {name: ours.trace[name][:, -1] for name in ("dist", "w_norm")}
     for who, call in installed.items():
         ends = []
-        for _ in range(6 if size.n >= 100 else 24):  # means over fewer tasks vary more
+        for _ in range(6 if size.n >= 100 else 24):  # with fewer tasks, more steps are needed
             step = call()
             B, w = (step.B, step.w) if isinstance(step, ms.Gradient) else map(np.asarray, step)
             moved = origin.B - beta * B

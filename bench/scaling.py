@@ -1,4 +1,4 @@
-"""The time of a collapsed round as a function of n and of d: a drawing and its caption."""
+"""Draws the time of a collapsed round as a function of n and of d, and writes the caption."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = {"fo-anil": "FO-ANIL", "maml": "exact MAML"}
 
 
 def points(records: list[Record], name: str) -> tuple[Points, str]:
-    """Return the figures against n or d, and the sizes that they share."""
+    """Return the figures as a function of `name`, which is n or d, and the sizes that are fixed."""
     by_method: Points = {}
     fixed = ""
     for record in records:
@@ -32,7 +32,7 @@ def points(records: list[Record], name: str) -> tuple[Points, str]:
 
 
 def words(records: list[Record]) -> str:
-    """Return the caption of the drawing, a sentence a line; "" where there are no figures."""
+    """Return the caption of the drawing, one sentence on a line; "" if there are no figures."""
     against_n, _ = points(records, "n")
     against_d, _ = points(records, "d")
     if not against_n or not against_d:
@@ -58,7 +58,7 @@ def words(records: list[Record]) -> str:
 
 
 def draw(records: list[Record], path: Path) -> bool:
-    """Draw a round against n and against d, on log axes; return whether there were figures."""
+    """Draw the time of a round against n and d on log axes; return whether there were figures."""
     if not words(records):
         return False
     figure, axes = ms.plots.new_axes(2, width=4.0, height=3.2)
@@ -89,7 +89,7 @@ def draw(records: list[Record], path: Path) -> bool:
 
 
 def _symbol(part: str) -> str:
-    """Format m_in=25 as mathematics."""
+    """Format a text such as m_in=25 as mathematics."""
     name, _, value = part.partition("=")
     letter, _, index = name.partition("_")
     base, _, power = value.partition("^")

@@ -1,4 +1,4 @@
-"""Data for the benches of the arrays engine, and runs of the package on them."""
+"""Makes data for the benches of the arrays engine, and runs the package on these data."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from bench.harness import Seconds, relative
 from bench.peers import RULES, Arrays, ArrayTasks, Gradient, numpy_gradient
 
 ALPHA = 0.1
-STILL = 1e-9  # relative move of B in a timed round: all rounds see nearly the same numbers
-MOVING = 1e-3  # the same in a run whose end is checked
-ROUNDS_SECONDS = 0.06  # of the rounds of a timed run
+STILL = 1e-9  # relative move of B in a timed round: B is nearly the same in all rounds
+MOVING = 1e-3  # relative move of B in a round of a run whose end is checked
+ROUNDS_SECONDS = 0.06  # seconds that the rounds of a timed run take
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Problem:
-    """A batch in the dtype of X, and a start."""
+    """A batch of tasks, and a start B, w; B has the dtype of X."""
 
     size: Size
     arrays: Arrays
@@ -34,17 +34,17 @@ class Problem:
     known: dict[str, Gradient] = field(default_factory=dict)
 
     def reference(self, method: str) -> Gradient:
-        """Return NumPy's gradient at the start; it is computed once."""
+        """Return NumPy's gradient at the start; the gradient is computed once for each method."""
         if method not in self.known:
             self.known[method] = self.descent(method, self.B, self.w)
         return self.known[method]
 
     def descent(self, method: str, B: np.ndarray, w: np.ndarray) -> Gradient:
-        """Return NumPy's gradient at any point."""
+        """Return NumPy's gradient at the point (B, w)."""
         return numpy_gradient(B, w, ArrayTasks(self.arrays), RULES[method], ALPHA)
 
     def beta(self, method: str, move: float) -> float:
-        """Return the outer step size that moves the entries of B by a given share of their size."""
+        """Return the outer step size with which a step moves B by a fraction `move` of its size."""
         return move * float(np.abs(self.B).max() / np.abs(self.reference(method)[0]).max())
 
     def float32(self) -> Problem:
@@ -65,7 +65,7 @@ def _problem(size: Size, parts: list[np.ndarray], B: np.ndarray, w: np.ndarray) 
 
 
 def problem(size: Size) -> Problem:
-    """Make linear tasks with a little noise, and B with alpha B^T B = I."""
+    """Make linear tasks with little noise, and a start with alpha B^T B = I."""
     d, k, n = size[:3]
     rng = np.random.default_rng(7)
     theta = rng.standard_normal((n, d, 1)) / math.sqrt(d)
@@ -95,7 +95,7 @@ def train(inputs: Problem, method: str, **rest: Any) -> ms.Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Laps:
-    """Times of a run from its progress: seconds before the first round, of a round, and in all."""
+    """Times of a run: seconds before the first round, seconds of a round, and seconds in total."""
 
     setup: float
     round: float
@@ -104,12 +104,12 @@ class Laps:
 
 
 def laps(inputs: Problem, method: str, *, rounds: int, **rest: Any) -> Laps:
-    """Time a run of two rounds or more; the time of a round is a mean that omits the first."""
+    """Time a run of two or more rounds; the time of a round is a mean without the first round."""
     return laps_of(partial(train, inputs, method), rounds=rounds, **rest)
 
 
 def laps_of(run: Callable[..., ms.Result], *, rounds: int, **rest: Any) -> Laps:
-    """Time any run that takes these arguments, as `laps` does."""
+    """Time a run as `laps` does; `run` may be any function with the arguments of `train`."""
     seen: list[tuple[int, float]] = []
     began = time.perf_counter()
     rest["progress"] = lambda done, _: seen.append((done, time.perf_counter()))
@@ -121,7 +121,7 @@ def laps_of(run: Callable[..., ms.Result], *, rounds: int, **rest: Any) -> Laps:
 
 
 def rounds_of(inputs: Problem, method: str, **rest: Any) -> Callable[[], Seconds]:
-    """Return a run of many rounds, which read the data anew, that reports a round's seconds."""
+    """Return a function that makes a run of many rounds and returns the seconds of a round."""
     rest["beta"] = inputs.beta(method, STILL)
     guess = estimate(inputs, method, **rest).seconds_per_round
     rounds = 1 + min(max(round(ROUNDS_SECONDS / guess), 1), 3000)
@@ -144,14 +144,14 @@ def estimate(inputs: Problem, method: str, **rest: Any) -> ms.Estimate:
 
 
 def assert_route(inputs: Problem, method: str, route: str, expected: Gradient) -> None:
-    """Assert that a round with outer step 1 subtracts NumPy's gradient."""
+    """Assert that a round with outer step size 1 subtracts NumPy's gradient."""
     after = train(inputs, method, rounds=1, route=route, beta=1.0)
     gradient = (inputs.B - after.full_B(), inputs.w - after.w)
     _close(gradient, expected, f"{method}, {route} route")
 
 
 def assert_dual(inputs: Problem, method: str, rounds: int) -> Laps:
-    """Assert that rounds of the dual route end where NumPy's rounds end."""
+    """Assert that several rounds of the dual route end where as many rounds in NumPy end."""
     beta = inputs.beta(method, MOVING)
     dual = laps(inputs, method, rounds=rounds, route="dual", beta=beta)
     B, w = inputs.B, inputs.w
