@@ -1,4 +1,4 @@
-"""The four methods of the paper and average risk: distance to the true subspace over rounds."""
+"""Plots the distance to the true subspace over rounds, for the paper's methods and average risk."""
 
 import metaspan as ms
 

@@ -1,9 +1,9 @@
 """Train for a thousand rounds in a million dimensions, with new samples every round.
 
 Each round has 2,000 tasks with 5,025 samples of a million features, which would be 80 terabytes of
-numbers. The samples are never drawn: the package draws what a round needs of them from its exact
-law, in which d is only a parameter. For comparison, the script times the same round with drawn
-samples, at a size at which they fit in memory.
+numbers. The samples are never drawn: the package draws only those sums over the samples that a
+round needs, from their exact distribution, in which d is only a parameter. For comparison, the
+script times such a round on drawn samples, at a size at which the samples fit in memory.
 """
 
 import time
@@ -21,8 +21,8 @@ dist = r.trace["dist"]
 print(f"metaspan: {rounds:,} rounds at d = {d:,} in {seconds:.1f} s ({r.config.engine} engine)")
 print(f"dist {dist[0]:.4f} at the start, {dist[-1]:.4f} at the end")
 
-# The same first-order ANIL on samples drawn at full size, in PyTorch or, if PyTorch is not
-# installed, in NumPy.
+# For comparison: first-order ANIL on samples that are drawn at full dimension, in PyTorch or, if
+# PyTorch is not installed, in NumPy.
 try:
     import torch
 
@@ -40,7 +40,7 @@ except ImportError:
 
 
 def explicit_gradient(B, w, B_star, n):
-    """Return the means over n tasks of the gradients with respect to B and w."""
+    """Return the gradients with respect to B and to w, each averaged over n tasks."""
     grad_B, grad_w = 0 * B, 0 * w
     for _ in range(n):
         theta = B_star @ draw(k)
@@ -65,8 +65,8 @@ days = measured * (n / few) * (d / len(eye)) * rounds / 86_400
 print(f"{name}, EXTRAPOLATED to d = {d:,}, n = {n:,} and {rounds:,} rounds: {days:,.0f} days")
 print("(not measured: taken as linear in the tasks, in d and in the rounds)")
 
-# One round alone could not determine the subspace better than the floor; many small steps average
-# the noise.
+# The floor is the accuracy with which the samples of a single round can determine the subspace. The
+# steps are small, so that many rounds average the noise, and dist falls below the floor.
 floor = {"error floor of one round": ms.theory.floor_line(r)}
 try:
     ms.plot({f"FO-ANIL, {seconds:.1f} s": r}, predictions=floor).figure.savefig(

@@ -1,8 +1,9 @@
 """Train on your own fixed samples, and evaluate the representation on held-out tasks.
 
-Replace the arrays X (n, m, d) and y (n, m), or pass lists with an array for each task. The 12,000
-samples here are forty times the d k = 300 unknowns of the representation. With fewer samples than
-unknowns the training loss would still fall, but the error on new tasks would not.
+Replace the arrays X (n, m, d) and y (n, m) by your own, or pass lists with one array for each task.
+The example has 12,000 samples, forty times as many as the d k = 300 unknowns of the representation.
+If there were fewer samples than unknowns, the training loss would still fall, but the error on new
+tasks would not.
 """
 
 import numpy as np
@@ -27,7 +28,7 @@ print(f"{r.config.route} route: {r.timings['run']:.2f} s for {r.status.round} ro
 
 
 def loss_on_new_tasks(heads):
-    """Return the loss (1) on the outer samples of the held-out tasks, each with its own head."""
+    """Return the mean loss (1) on outer samples of the held-out tasks; each task has a head."""
     predicted = (new.X_out @ r.B @ heads[:, :, None])[:, :, 0]
     return 0.5 * np.mean((predicted - new.y_out) ** 2)
 

@@ -1,8 +1,8 @@
 """Study the effect of a nonzero mean of the heads on ANIL, MAML and average risk.
 
-Heads are N(mean * 1, I). Step sizes shrink as the mean grows, and rounds grow so that all runs have
-the same alpha * beta * rounds: by (22) all runs would then end at the same dist. All methods see
-the same tasks.
+Heads are distributed as N(mean * 1, I). The step sizes are smaller for a larger mean, and the
+number of rounds is larger, so that all runs have the same alpha * beta * rounds. By (22), all runs
+would then end at the same dist. All methods train on the same tasks.
 """
 
 import argparse

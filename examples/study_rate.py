@@ -1,8 +1,7 @@
-"""Study the rate of convergence: it depends on the diversity mu^2 of the heads, not on d.
+"""Study the rate of convergence, which depends on the diversity mu^2 of the heads and not on d.
 
-On population losses each round multiplies dist by 1 - alpha beta mu^2, (22), for any d.
-From a random start the decrease begins only after a number of rounds that grows like
-log(d k) / mu^2.
+On population losses, each round multiplies dist by 1 - alpha beta mu^2, (22), for any d. From a
+random start, dist decreases only after a number of rounds that grows like log(d k) / mu^2.
 """
 
 import argparse
@@ -16,12 +15,12 @@ ALPHA, BETA, K = 0.1, 0.2, 3
 
 
 def heads(mu2):
-    """Return heads whose variance is mu2 in one of the K directions and 1 in the others."""
+    """Return a distribution of heads: the variance is mu2 in one direction, and 1 in all others."""
     return ms.GaussianHeads(cov=[1.0] * (K - 1) + [mu2])
 
 
 def rate(mu2):
-    """Return the predicted rate, (22)."""
+    """Return the rate that (22) predicts for a diversity mu2."""
     tasks = ms.LinearTasks(d=100, k=K, heads=heads(mu2))
     return ms.theory.rate(tasks, "fo-anil", alpha=ALPHA, beta=BETA)
 

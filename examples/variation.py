@@ -1,7 +1,7 @@
-"""Vary the first example: what do more dimensions cost, up to 10^12 features?
+"""Vary the example `first.py`: what does a larger dimension cost, up to 10^12 features?
 
-From a random start dist begins to decrease after a number of rounds that grows like log(d), and
-then decreases at the same rate for every d. The time of a round does not depend on d at all.
+From a random start, dist begins to decrease after a number of rounds that grows like log(d). After
+this delay, dist decreases at the same rate for every d. The time of a round does not depend on d.
 """
 
 import metaspan as ms
