@@ -142,7 +142,7 @@ def on_arrays() -> Iterator[Case]:
 
 
 def on_disk(folder: Path) -> Iterator[Case]:
-    """Yield cases on features on disk, which are in the page cache from the second round on."""
+    """Yield cases on features on disk, which the page cache holds after the first round."""
     rng = np.random.default_rng(4)
     n, m, d, k = 20, 20, 20_000, 5
     paths = [folder / f"X_{name}.npy" for name in ("in", "out")]

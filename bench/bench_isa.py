@@ -3,7 +3,8 @@
 Work whose limit is arithmetic has a target: sweeps of the Gram route, and rounds on population
 losses. The vector route and collapsed rounds have no target. The vector route is limited by
 reading, since it reads a number for every two operations. A collapsed round spends its time on
-random draws, for which no level may use fused multiply-adds, and on small decompositions.
+random draws, in which no level may fuse a multiplication with an addition, and on small
+decompositions.
 
 The bench needs an installation with several levels, such as a wheel. Since a process loads only one
 level, each sample is taken in a new process; samples of the levels alternate.

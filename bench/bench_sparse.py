@@ -2,9 +2,9 @@
 
 By default, gradients and heads are computed on the route that the package estimates to be the
 cheapest. Three further cases force products with all columns of B. In one case, adaptation computes
-X B: it has so many steps that passes with one vector at a time would cost more. In the other two
-cases, the Gram route computes X B and X^T C, in one gradient and in a run of a few rounds. A run
-may copy the entries.
+X B, because with the given number of steps, passes with one vector at a time would cost more. In
+the other two cases, the Gram route computes X B and X^T C, in one gradient and in a run of a few
+rounds. A run may copy the entries.
 
 The floor of a call is the time in which all cores read the entries over which the call must pass: a
 column and a value, 12 bytes for each entry. The time to read the rows of B and of the gradient at

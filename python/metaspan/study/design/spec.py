@@ -168,7 +168,7 @@ def _check_names(where: str, mapping: object) -> list[tuple[str, Any]]:
 
 
 def _parse(where: str, name: str, value: Any) -> Any:
-    """Parse a constant, an expression, or an object in whose fields expressions may stand."""
+    """Parse a constant, an expression, or an object whose fields may contain expressions."""
     path = f"{where}.{name}"
     value = _to_plain(name, path, value)
     if name == "stop" and value is False:
