@@ -1,7 +1,7 @@
 """Times gradients on features in a file on disk, compared with a plain read of the file.
 
 Before every call, the file is dropped from the system's page cache, so that the call reads the
-whole file from the disk. A gradient that is computed while the file is read takes as long as a
+whole file from the disk. If a gradient is computed while the file is read, it takes as long as a
 plain read. Before the timing, every gradient is compared with the gradient on the same features in
 memory. The file is made in the folder of temporary files (TMPDIR).
 """

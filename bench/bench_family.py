@@ -77,7 +77,7 @@ def _rounds(method: ms.ANIL, law: tuple[int, int, int, int, int]) -> Seconds:
 
 
 def _rows(calls: Mapping[str, Call], case: str, repeats: int) -> list[Figure]:
-    """Make two rows for each method: its time, and the ratio to the method compared with it."""
+    """Make two rows for each method: the time, and the time over that of its counterpart."""
     timings = side_by_side(calls, repeats)
     about = {"bench": "family", "case": f"{case}, cores: {len(cpus())}"}
     rows = [

@@ -2,9 +2,9 @@
 
 In every round, new heads are drawn and `dist` is recorded. Before a size is timed, its result is
 checked: with the heads that the package drew, NumPy must reach the same state as the package. If
-the dimension is small, PyTorch and JAX, which compute with B itself, must reach it too. The timed
-runs must finish. A long run must converge at the rate of (22), which shows that the heads have the
-right distribution.
+the dimension is small, PyTorch and JAX, which compute with B itself, must reach this state too. The
+timed runs must finish. A long run must converge at the rate of (22), which shows that the heads
+have the right distribution.
 """
 
 from __future__ import annotations

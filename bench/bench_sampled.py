@@ -178,7 +178,7 @@ def _generator(options: Options) -> list[Figure]:
 
 
 def _assert_normals() -> None:
-    """Assert that float32 normals are rounded float64 normals, and that moments are right."""
+    """Assert that float32 normals are rounded float64 normals, and check the moments of both."""
     double, single = (ms._core.normals(0, 0, 0, 0, 1, 100, MANY, d, 1) for d in NORMALS)
     assert (double.astype(np.float32) == single).all()
     for power, (mean, variance) in {1: (0, 1), 2: (1, 2), 4: (3, 96)}.items():

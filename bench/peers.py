@@ -228,7 +228,7 @@ def _numpy_peer() -> Peer:
 def two_level(
     loss: Callable[..., Any], rule: Rule, alpha: float, *, grad: Any, vmap: Any, stop: Any
 ) -> Callable[..., Gradient]:
-    r"""Return a function (B, w, inner, outer) -> gradient; axis 0 of inner and outer is the tasks'.
+    r"""Return a function (B, w, inner, outer) -> gradient; the data have tasks along axis 0.
 
     `grad` and `vmap` are functions of the library. `stop` excludes a tensor from differentiation;
     it is used for first-order methods.

@@ -208,10 +208,10 @@ def evaluate(
     are drawn, and the risk is averaged over the eigenvectors exactly, in time ``O(n min(m, d))``.
     The estimates of all other learners are drawn from their exact law (16). Drawing these estimates
     takes time ``O(n (k_star + k)^3)`` for ANIL and the learned features, for any d and m, and ``O(n
-    m (k_star + k + m) (k_star + k))`` for MAML. The memory is tens of MiB. For MAML it is a few
-    times ``m (k_star + k + m)`` numbers if these need more than tens of MiB. If m is k - 2 or k -
-    3, the sampled risk of least squares has no finite variance. Parts of :math:`\theta` that are
-    shorter than about 1e-14 times the length of :math:`\theta` count as 0.
+    m (k_star + k + m) (k_star + k))`` for MAML. The memory is tens of MiB. For MAML, the memory is
+    a few times ``m (k_star + k + m)`` numbers if these numbers need more than tens of MiB. If m is
+    k - 2 or k - 3, the sampled risk of least squares has no finite variance. Parts of
+    :math:`\theta` that are shorter than about 1e-14 times the length of :math:`\theta` count as 0.
 
     References
     ----------

@@ -58,7 +58,7 @@ def plot(
     log: bool | None = None,
     predictions: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] | None = None,
 ) -> Axes:
-    r"""Plot a recorded quantity against rounds, with its spread over trials.
+    r"""Plot a recorded quantity against rounds, with the spread of the quantity over trials.
 
     A run is drawn as the mean over its trials, with a band that shows the Student-t interval of the
     mean. On a log axis, the mean and the interval are computed from the logarithms of the values.
@@ -83,7 +83,7 @@ def plot(
     colors : sequence of str or None
         A colour for each run. None: colours that colour-blind readers can tell apart.
     log : bool or None
-        Whether the y axis is logarithmic. None: it is logarithmic if all values are positive.
+        Whether the y axis is logarithmic. None: the axis is logarithmic if all values are positive.
     predictions : mapping of str to callable, or None
         Functions that take rounds of shape (rows,) and return values of shape (rows,), such as the
         functions of `metaspan.theory`; the keys of the mapping label the lines. Each function is

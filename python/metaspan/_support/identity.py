@@ -105,7 +105,7 @@ class _Walk:
         self._open: list[object] = []  # containers around the current part
 
     def root(self, function: object) -> Any:
-        """Return the tree of the whole callable; the tree of an object includes its class."""
+        """Return the JSON tree for the whole callable; that of an object includes its class."""
         if isinstance(function, types.MethodType):
             bound = function.__self__
             kind = bound if isinstance(bound, type) else type(bound)
@@ -118,7 +118,7 @@ class _Walk:
         return [self.part(function), self._class(type(function))]
 
     def part(self, value: object) -> Any:
-        """Return a JSON tree of a value; two trees are equal only if the contents are equal."""
+        """Return the JSON tree for a value; two trees are equal only if the contents are equal."""
         if isinstance(value, (*NUMBERS, *NAMED)):
             return _atom(value)
         if type(value) is np.ndarray and not value.dtype.hasobject:
@@ -146,7 +146,7 @@ class _Walk:
         return [type(value).__name__, items]
 
     def _function(self, function: types.FunctionType) -> list[Any]:
-        """Return the tree of a function written in Python."""
+        """Return the JSON tree for a function that is written in Python."""
         cells = [_cell_contents(cell) for cell in function.__closure__ or ()]
         read = {
             name: function.__globals__[name]
@@ -165,7 +165,7 @@ class _Walk:
         ]
 
     def _global(self, value: object, module: str | None) -> Any:
-        """Return the tree of the value of a global that a function in `module` reads."""
+        """Return the JSON tree for the value of a global that a function in `module` reads."""
         inside = getattr(value, "__module__", None) == module
         if isinstance(value, types.FunctionType) and not inside:
             return ["function", name_of(value)]
@@ -175,7 +175,7 @@ class _Walk:
         return self.part(value)
 
     def _code(self, code: types.CodeType) -> list[Any]:
-        """Return the tree of a code object, which leaves out the docstring and the line numbers."""
+        """Return the JSON tree for a code object, without the docstring and the line numbers."""
         steps = [
             [step.opname, self._constant(step.argval)]
             if step.opcode in dis.hasconst
@@ -192,7 +192,7 @@ class _Walk:
         return self._code(value) if isinstance(value, types.CodeType) else self.part(value)
 
     def _class(self, kind: type) -> Any:
-        """Return the tree of a class: its functions, its data, and its bases in the same module."""
+        """Return the JSON tree for a class: its functions, data, and bases in the same module."""
         if not kind.__flags__ & HEAP_TYPE:
             return ["class", name_of(kind)]
         members: list[Any] = []
@@ -209,7 +209,7 @@ class _Walk:
         return ["class", name_of(kind), members, bases]
 
     def _object(self, value: object) -> Any:
-        """Return the tree of an object: the parts from which pickle would rebuild the object."""
+        """Return the JSON tree for an object: the parts from which pickle would rebuild it."""
         registered = copyreg.dispatch_table.get(type(value))
         try:
             reduced: Any = registered(value) if registered else value.__reduce_ex__(4)
@@ -232,7 +232,7 @@ DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
 
 def _atom(value: Any) -> Any:
-    """Return the tree of a number, text, class or module; np.float64 counts as float."""
+    """Return the JSON tree for a number, text, class or module; np.float64 counts as float."""
     if isinstance(value, NAMED):
         return ["named", name_of(value) if isinstance(value, type) else value.__name__]
     if isinstance(value, (np.bool_, np.int64, np.float64)):

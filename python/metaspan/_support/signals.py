@@ -1,4 +1,4 @@
-r"""Defers signals in critical blocks; distinguishes exceptions of signal handlers from errors."""
+r"""Defers signals in critical blocks; tells exceptions of handlers from other errors."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def _falls(panel: str, where: str, curve: Curve, result: Result) -> Claim:
 
 
 def _simulated(panel: str, where: str, at: int, value: float, result: Result) -> Claim:
-    """Claim a dist from the independent simulation; its logarithm is accurate to 20 %."""
+    """Claim a value of dist from the independent simulation; log dist is accurate to 20 %."""
     least, most = near_on_logarithms(value, _error_at(result, at))
     return Claim(
         panel=panel, quantity=f"{where}: dist at round {at}", expected=value, least=least,
@@ -170,7 +170,7 @@ def _simulated(panel: str, where: str, at: int, value: float, result: Result) ->
 
 
 def _predicted(panel: str, where: str, at: int, curve: Curve, result: Result) -> Claim:
-    """Claim the dist that `population_dist` predicts, although a round has only three tasks."""
+    """Claim the value of `population_dist`, although a round has only three tasks."""
     cov = np.eye(curve.k) if curve.heads.cov is None else np.asarray(curve.heads.cov)
     assert isinstance(curve.method, ANIL)
     value = population_dist(curve.d, cov, curve.method, at, curve.init.dist)
@@ -238,7 +238,7 @@ def _diversity(shown: Shown) -> Iterator[Claim]:
 
 
 def _few_seeds(panel: str, where: str, at: int, value: float, result: Result) -> Claim:
-    """Claim a dist from the independent simulation, which may have used a single random start."""
+    """Claim a value of dist from the independent simulation, which may have used only one start."""
     error = _error_at(result, at) * math.sqrt(1 + dist_at(result, at).size)
     least, most = near_on_logarithms(value, error)
     return Claim(

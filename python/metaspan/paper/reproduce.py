@@ -59,7 +59,7 @@ def reproduce(
         is true, all panels are made. If `names` is empty and `expected` is false, the panels that
         have `by_name` set are left out.
     out : path
-        Folder for the files; it is created if it does not exist.
+        Folder for the files; the folder is created if it does not exist.
     quick : bool
         Whether to run only a quarter of the trials of each curve.
     advanced : callable

@@ -350,7 +350,7 @@ class Study:
             The file, whose name ends in ``.parquet`` or ``.csv``. The file is written completely or
             not at all.
         where : mapping of str to object, or None
-            Values of varied names, as in `table`.
+            Values of varied names, which select cells as in `table`.
 
         Raises
         ------
@@ -379,7 +379,7 @@ class Study:
             For one varied name, `metaspan.study.fit_laws` is called; for a sequence of varied
             names, `metaspan.study.fit_powers`.
         where : mapping of str to object, or None
-            Values of varied names, as in `table`.
+            Values of varied names, which select cells as in `table`.
         **options : object
             Further arguments of `fit_laws` or `fit_powers`: `laws`, `band`, `resamples`, `seed`.
 
@@ -430,7 +430,7 @@ class Study:
         where: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Figure:
-        r"""Draw a measure against a varied name, with its spread over seeds.
+        r"""Draw a measure against a varied name, with the spread of the measure over seeds.
 
         Parameters
         ----------
@@ -444,7 +444,7 @@ class Study:
         fit : bool
             Whether to fit laws to each line and to draw the law with the least held-out error.
         where : mapping of str to object, or None
-            Values of varied names, as in `table`.
+            Values of varied names, which select cells as in `table`.
         **options : object
             Further arguments of `metaspan.study.lines`.
 
@@ -494,7 +494,7 @@ class Study:
         col : str or None
             Varied name; each value of this name has its own map.
         where : mapping of str to object, or None
-            Values of varied names, as in `table`.
+            Values of varied names, which select cells as in `table`.
 
         Returns
         -------

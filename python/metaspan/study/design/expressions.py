@@ -213,9 +213,9 @@ class Expression:
     r"""A number, truth value or list that is computed from the values of names.
 
     An expression may contain numbers, ``True``, ``False``, ``None``, names, ``+ - * / // % **``,
-    comparisons, ``and``, ``or``, ``not``, ``a if test else b``, lists in brackets and indices. It
-    may call abs, ceil, exp, float, floor, int, len, log, log10, log2, max, min, round, sqrt and
-    sum, and the functions that make lists: ``diag(list)``, ``eye(n)``, ``full(n, value)``,
+    comparisons, ``and``, ``or``, ``not``, ``a if test else b``, lists in brackets and indices. An
+    expression may call abs, ceil, exp, float, floor, int, len, log, log10, log2, max, min, round,
+    sqrt and sum, and the functions that make lists: ``diag(list)``, ``eye(n)``, ``full(n, value)``,
     ``ones(n)`` and ``zeros(n)``.
 
     Parameters

@@ -63,7 +63,8 @@ def set_by_stop(table: pandas.DataFrame, measure: str) -> NDArray[np.bool_]:
     Parameters
     ----------
     table : pandas.DataFrame
-        Table of a study. Its `attrs` hold the list of measures whose values a stop rule determines.
+        Table of a study. The `attrs` of the table hold the list of measures whose values a stop
+        rule determines.
     measure : str
         Name of the measure.
 

@@ -22,10 +22,10 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     Parameters
     ----------
     path : str or os.PathLike
-        The file, in UTF-8, with or without a byte-order mark, of at most 10^6 bytes. Its keys, all
-        optional, are ``folder`` (text), ``seeds`` (a number of seeds or a list of them),
-        ``measure``, ``keep`` and ``common`` (lists of names), ``keep_rows`` (a number), and the
-        tables ``base`` (constants) and ``grid``. The file must hold at least one of the tables
+        The file, in UTF-8, with or without a byte-order mark, of at most 10^6 bytes. The keys of
+        the file, all optional, are ``folder`` (text), ``seeds`` (a number of seeds or a list of
+        them), ``measure``, ``keep`` and ``common`` (lists of names), ``keep_rows`` (a number), and
+        the tables ``base`` (constants) and ``grid``. The file must hold at least one of the tables
         ``base`` and ``grid``. The value of a name in ``grid`` is a list, an expression, a table
         with a ``kind``, or a range such as ``{ log = [1, 100], num = 5 }``.
 

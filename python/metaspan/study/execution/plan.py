@@ -237,12 +237,13 @@ def _split_seeds(
     in_process: bool,
     checkpoints: Path,
 ) -> list[Item]:
-    r"""Split the seeds of a cell into calls of `train`.
+    r"""Distribute the seeds of a cell over calls of `train`.
 
-    Short runs are trials of one call, because the trials of a call share its threads and its fixed
-    cost. A long run has its own call, so that its row is written as soon as the run ends. The name
-    of a checkpoint contains the version of the package and the instruction-set level, so that a run
-    continues only from a checkpoint with which its results keep the same bits.
+    Several short runs are done as trials of one call, because the trials of a call share the
+    threads and the fixed cost of the call. A long run has its own call, so that its row is written
+    as soon as the run ends. The name of a checkpoint contains the version of the package and the
+    instruction-set level, so that a run continues only from a checkpoint with which its results
+    keep the same bits.
     """
     config = configure_cell(cell.arguments, trials=1, record=spec.records, threads=threads)
     seconds = needs(config).seconds + START_SECONDS

@@ -56,7 +56,7 @@ def heat(
         colours.
     names : sequence of str
         Names that the study varies independently. An error is raised if the map would average over
-        one of them.
+        one of these names.
 
     Returns
     -------

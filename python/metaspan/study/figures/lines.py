@@ -85,7 +85,7 @@ def lines(
         Coverage of the Student-t intervals of the means, in (0, 1); None: no intervals.
     names : sequence of str
         Names that the study varies independently. An error is raised if the figure would average
-        over one of them.
+        over one of these names.
 
     Returns
     -------

@@ -286,7 +286,7 @@ def _make_law(fit: Fit, data: Replicates, moved: F64, band: float) -> Law:
 
 
 def _count_support(names: Sequence[str], data: Replicates, moved: F64) -> dict[str, float]:
-    """Compute the fraction of resamples in which each law has the least held-out error."""
+    """Compute, for each law, the fraction of resamples in which its held-out error is least."""
     if data.count.size < 3 or not np.isfinite(moved).all():
         return dict.fromkeys(names, math.nan)
     errors = np.stack([held_out_error(name, data, moved) for name in names])
