@@ -28,26 +28,26 @@ class DataSets(NamedTuple):
 
     @property
     def sizes(self) -> int | tuple[int, ...]:
-        """Samples per task: one number, or a tuple with one per task where they differ."""
+        """Samples per task: one number, or a tuple with one number per task if tasks differ."""
         lengths = tuple(self.X.lengths())
         return lengths[0] if len(set(lengths)) == 1 else lengths
 
     def samples(self, part: slice) -> DataSets:
-        """Return a range of samples of every task, without copying or reading them."""
+        """Return the given range of samples of every task, without copying or reading them."""
         return DataSets(self.X.samples(part), self.y.samples(part))
 
     def is_same(self, other: DataSets) -> bool:
-        """Whether both hold the same samples of the same storage."""
+        """Whether `other` has the same samples in the same storage."""
         return self.X.is_same(other.X) and self.y.is_same(other.y)
 
 
 def sets_of(X: Any, y: Any) -> DataSets:
-    """Wrap data that need no check, because they passed a check or the package made them."""
+    """Wrap features and responses that were checked before, or that the package made."""
     return DataSets(_wrap(X), _wrap(y))
 
 
 def _wrap(data: Any) -> TaskArrays:
-    """Wrap data in the class of its storage."""
+    """Wrap data in the class for their kind of storage."""
     if isinstance(data, np.ndarray):
         return Dense(data, stacked=True)
     if isinstance(data, Stored):
@@ -71,9 +71,9 @@ def core_sets(
     """Convert the inner sets of all tasks, and the outer sets if any, for the compiled core.
 
     `known` holds the ground truth and the heads, each an array or None. `shared` says that the
-    inner and the outer sets are the same samples, which are then read from disk once. `names` are
-    the names of the four arguments, for errors. `one_round` says that the sets are used for one
-    round only.
+    inner and the outer sets are the same samples; such samples are read from disk only once.
+    `names` are the names of the four arguments, for error messages. `one_round` says that the sets
+    are used for one round only.
     """
     X, y = inner
     X_out, y_out = outer or (None, None)
@@ -88,8 +88,8 @@ def core_sets(
 
 
 def require_files(named: Iterable[tuple[str, TaskArrays]]) -> bool:
-    """Return whether any array is on disk; raise ValueError if a mapped file was truncated."""
-    # A list: any() of a generator would not check the files after the first.
+    """Return whether any array is on disk; raise ValueError if its file was truncated."""
+    # The list checks all files; any() of a generator would stop at the first array on disk.
     return True in [arrays.require_files(name) for name, arrays in named]
 
 
@@ -101,8 +101,8 @@ def check_sets(
 ) -> DataSets:
     """Check the features and responses of one set of every task, and wrap them without a copy.
 
-    `features` and `responses` are pairs of an argument's name and its value. None as `dtype`
-    accepts float32 and float64. `finite` says whether to look for NaN and infinity.
+    `features` and `responses` are pairs of an argument's name and its value. If `dtype` is None,
+    float32 and float64 are accepted. `finite` says whether to look for NaN and infinity.
     """
     (X_name, X_value), (y_name, y_value) = features, responses
     want_finite = check.flag("check_finite", finite)
@@ -132,14 +132,14 @@ def check_sets(
 
 
 def require_finite(sets: DataSets, names: tuple[str, str]) -> DataSets:
-    """Return the sets; raise ValueError if there is a NaN or an infinity in one of them."""
+    """Return the sets; raise ValueError if the data contain a NaN or an infinity."""
     for name, arrays in zip(names, sets, strict=True):
         arrays.check_finite(name)
     return sets
 
 
 def _check_features(name: str, value: object, dtype: np.dtype[Any] | None) -> Data:
-    """Check features of one dtype: one array or one per task, in memory, on disk or sparse."""
+    """Check features of one dtype: an array or one array per task, in memory, on disk or sparse."""
     if sparse.holds_sparse(value):
         return sparse.per_task(name, value, dtype)
     if not isinstance(value, (list, tuple)):
@@ -153,7 +153,7 @@ def _check_features(name: str, value: object, dtype: np.dtype[Any] | None) -> Da
 
 
 def _read_responses(name: str, responses: object) -> object:
-    """Read responses that are datasets on disk into memory; return others as they are."""
+    """Read responses that are datasets on disk into memory; return other responses unchanged."""
     if isinstance(responses, (list, tuple)):
         return [_read_responses(f"{name}[{i}]", item) for i, item in enumerate(responses)]
     if not is_dataset(responses):

@@ -17,26 +17,28 @@ from .sparse import Sparsity, sparsity_of
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TaskBatch:
-    r"""A batch of n tasks with the user's own data, which stays where it is.
+    r"""A batch of n tasks with the user's own data, which are not copied.
 
     Parameters
     ----------
     X_in, X_out : ndarray of shape (n, m, d), or sequence of n arrays of shape (m_i, d)
-        Features of the inner (support) and the outer (query) sets, float32 or float64. Rows must be
-        contiguous; the strides of the other axes are free. Arrays may be read-only or memory-mapped
-        (`numpy.load` with ``mmap_mode="r"``). An ``h5py.Dataset`` or a ``zarr.Array`` stays on
-        disk; see Notes. Sparse features are sequences of SciPy matrices of shape (m_i, d) in CSR
-        format, in both sets, with column indices that are sorted and unique within a row.
+        Features of the inner (support) and the outer (query) sets, float32 or float64. Each row of
+        features must be contiguous in memory; the other axes may have any strides. Arrays may be
+        read-only or memory-mapped (`numpy.load` with ``mmap_mode="r"``). An ``h5py.Dataset`` or a
+        ``zarr.Array`` stays on disk; see Notes. Sparse features are given, for both sets, as
+        sequences of SciPy matrices of shape (m_i, d) in CSR format, with column indices that are
+        sorted and unique within each row.
     y_in, y_out : ndarray of shape (n, m), or sequence of n arrays of shape (m_i,)
-        Responses, in the dtype of the features. Responses in a dataset are read into memory.
-        Without `X_out` and `y_out` every task has one data set, which serves both loops.
+        Responses, in the dtype of the features. Responses in a dataset on disk are read into
+        memory. Without `X_out` and `y_out`, every task has one data set, which the inner and the
+        outer loop share.
     B_star : ndarray of shape (d, k), float32 or float64, or None
         Ground truth if it is known: C-contiguous, with orthonormal columns. None: the ground truth
         is unknown, and the attribute `k` is 0.
     heads : array_like of shape (n, k), or None
         True heads of the tasks if they are known.
     check_finite : bool
-        Whether to check the data for NaN and infinity, which reads all of it once.
+        Whether to check the data for NaN and infinity; the check reads all data once.
 
     Raises
     ------
@@ -47,20 +49,21 @@ class TaskBatch:
 
     Notes
     -----
-    The data are not copied, except the row starts of sparse matrices, and column indices that are
+    The batch copies only the row starts of sparse matrices, and column indices that are
     not int32. Data that are not copied must not change while the batch is in use. A layout that the
     compiled core cannot use, a masked value, and a quantity with a physical unit raise errors that
     say how to convert the data.
 
-    Features on disk may be larger than memory. A round reads them once, in the order of the file,
-    in blocks of tasks: a block has 128 MiB or four times the bytes of B, whichever is more, and is
-    read while the core works on the previous block. Datasets need memory for two blocks;
-    memory-mapped files need no memory beyond the system's cache. The dual route reads the features
-    once for its Gram matrix, in stripes of columns; a dataset whose chunks span whole rows is read
-    again for every stripe. Results have the same bits as for arrays in memory. If a dataset is
-    closed or resized while the batch is in use, or a memory-mapped file has become shorter, the
-    next use raises ValueError. If another program truncates a memory-mapped file during a read, the
-    system ends the process with a signal.
+    Features on disk may be larger than memory. A round reads features on disk once, in the order of
+    the file, in blocks of tasks. A block has 128 MiB or four times the bytes of B, whichever is
+    larger, and is read while the core works on the previous block. Datasets need memory for two
+    blocks; memory-mapped files need no memory beyond the system's cache. To compute the Gram matrix
+    of the dual route, the features are read once, in stripes of columns; if the chunks of a dataset
+    span whole rows, the whole dataset is read for every stripe. Results for features on disk have
+    the same bits as results for arrays in memory. If a dataset is closed or resized while the batch
+    is in use, or a memory-mapped file has become shorter, the next use of the batch raises
+    ValueError. If another program truncates a memory-mapped file during a read, the system ends the
+    process with a signal.
 
     Examples
     --------
@@ -79,7 +82,7 @@ class TaskBatch:
     _inner: DataSets = field(init=False, repr=False)  # the same data, wrapped by kind of storage
     _outer: DataSets = field(init=False, repr=False)
     _core: core.Batch | None = field(init=False, repr=False, default=None)  # see core_data
-    # Routes of gradients that were chosen before, by method, width and whether losses are wanted.
+    # Routes chosen for gradients before, by method, width and whether losses are computed.
     _routes: dict[tuple[Any, ...], str] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self, check_finite: bool) -> None:
@@ -128,7 +131,9 @@ class TaskBatch:
         *,
         check_finite: bool = True,
     ) -> TaskBatch:
-        r"""Make a batch of the first `m_in` samples of every task (inner) and the rest (outer).
+        r"""Make a batch by splitting the samples of every task into an inner and an outer set.
+
+        The inner set has the first `m_in` samples, and the outer set has the other samples.
 
         Parameters
         ----------
@@ -141,17 +146,18 @@ class TaskBatch:
         B_star : ndarray of shape (d, k), float32 or float64, or None
             Ground truth if it is known: C-contiguous, with orthonormal columns.
         check_finite : bool
-            Whether to check the data for NaN and infinity, which reads all of it once.
+            Whether to check the data for NaN and infinity; the check reads all data once.
 
         Returns
         -------
         TaskBatch
-            The batch, on views of `X` and `y`; data on disk stay on disk.
+            The batch, whose arrays are views of `X` and `y`; data on disk stay on disk.
 
         Raises
         ------
         TypeError, ValueError
-            If `TaskBatch` would raise it, or if `m_in` is not an integer or out of range.
+            If `TaskBatch` would raise the error for these data, or if `m_in` is not an integer or
+            out of range.
 
         Examples
         --------
@@ -198,7 +204,7 @@ class TaskBatch:
 
     @property
     def on_disk(self) -> bool:
-        """Whether some features are on disk, memory-mapped or in a dataset."""
+        """Whether some features are on disk, in a memory-mapped file or in a dataset."""
         return self._inner.X.on_disk or self._outer.X.on_disk
 
     @cached_property
@@ -207,13 +213,13 @@ class TaskBatch:
         return float(np.mean(self.m_in)), float(np.mean(self.m_out))
 
     def summary(self) -> BatchSummary:
-        r"""Return the sizes and a fingerprint of the batch, which files hold in place of its data.
+        r"""Return the sizes and a fingerprint of the batch; files hold these in place of the data.
 
         Returns
         -------
         BatchSummary
-            Sizes, dtype, and a hash. For the hash, all responses and a sample of the features are
-            read.
+            Sizes, dtype, and a hash. Computing the hash reads all responses and a sample of the
+            features.
         """
         return BatchSummary(
             n=self.n,
@@ -232,7 +238,7 @@ class TaskBatch:
 
     @cached_property
     def sparsity(self) -> Sparsity | None:
-        """Mean entries of a sample, and how often columns coincide; None for dense features."""
+        """Statistics of sparse samples, which determine costs; None for dense features."""
         if not self.is_sparse:
             return None
         return sparsity_of(self.X_in, self.X_out)
@@ -244,7 +250,7 @@ class TaskBatch:
 
     @property
     def m_in(self) -> int | tuple[int, ...]:
-        """Samples per inner set: one number, or a tuple with one per task where they differ."""
+        """Inner samples per task: one number, or a tuple with a number per task if tasks differ."""
         return self._inner.sizes
 
     @property
@@ -261,7 +267,7 @@ class TaskBatch:
 
     @property
     def m_out(self) -> int | tuple[int, ...]:
-        """Samples per outer set: one number, or a tuple with one per task where they differ."""
+        """Outer samples per task: one number, or a tuple with a number per task if tasks differ."""
         return self._outer.sizes
 
     def __repr__(self) -> str:
@@ -286,7 +292,7 @@ def counts_text(
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSummary:
-    r"""The sizes and the fingerprint of a batch: what a file holds in place of its data.
+    r"""The sizes and the fingerprint of a batch; a file holds these in place of the batch's data.
 
     Parameters
     ----------
@@ -312,9 +318,9 @@ class BatchSummary:
 
 
 def core_data(batch: TaskBatch, one_round: bool = False) -> core.Batch:
-    """Convert a batch for the compiled core: once for data in memory, every time for data on disk.
+    """Convert a batch for the core: data in memory only once, data on disk in every call.
 
-    `one_round` says that data on disk are read for one round alone. Raises ValueError if a
+    `one_round` says that data on disk are read for only one round. Raises ValueError if a
     memory-mapped file was truncated.
     """
     if batch._core is not None:
@@ -330,13 +336,13 @@ def core_data(batch: TaskBatch, one_round: bool = False) -> core.Batch:
 
 
 def _require_files(batch: TaskBatch) -> bool:
-    """Return whether any array is on disk; raise ValueError if a mapped file was truncated."""
+    """Return whether any array is on disk; raise ValueError if its file was truncated."""
     names = ("X_in", "y_in", "X_out", "y_out")
     return require_files(zip(names, (*batch._inner, *batch._outer), strict=True))
 
 
 def bytes_to_read(batch: TaskBatch, B_bytes: int) -> int:
-    """Return the bytes of memory needed to read features from disk, where B has `B_bytes`."""
+    """Return the bytes of memory needed to read features from disk, given the bytes of B."""
     sides = [batch._inner] if batch.shared else [batch._inner, batch._outer]
     return sum(side.X.reading_bytes(B_bytes) for side in sides)
 
@@ -345,7 +351,7 @@ def _fingerprint(batch: TaskBatch) -> str:
     """Hash all responses, and samples of the features, the ground truth and the heads.
 
     Features may be larger than memory, so only evenly spaced rows and columns of every task are
-    hashed; an edit of X elsewhere does not change the hash.
+    hashed; an edit of X in any other row or column does not change the hash.
     """
     from hashlib import blake2b  # noqa: PLC0415  (only files need it)
 

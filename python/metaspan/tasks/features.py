@@ -88,7 +88,7 @@ def spectrum(value: ArrayLike | None, d: int) -> float | F64 | None:
 def roots(eigenvalues: float | F64 | None, d: int) -> F64 | None:
     """Return the standard deviations (d,) of the features; None if all are 1.
 
-    A number a stands for the eigenvalues ``j**-a``, j = 1, ..., d.
+    A number `a` stands for the eigenvalues ``j**-a``, j = 1, ..., d.
     """
     if eigenvalues is None:
         return None
@@ -101,7 +101,8 @@ def roots(eigenvalues: float | F64 | None, d: int) -> F64 | None:
 def core_law(features: Features) -> FeatureLaw:
     """Convert a law of features for the compiled core.
 
-    For a user's function the law is a placeholder: the core gets the rows from the function.
+    If the law is a user's function, the converted law is a placeholder, and the core obtains rows
+    of features by calling the function.
     """
     if isinstance(features, StudentT):
         return FeatureLaw("student-t", features.dof)

@@ -87,7 +87,7 @@ class NamedFunction:
     name : str
         Module and qualified name of the function.
     contents : str
-        Hash of the function's code and values; empty if the file has none.
+        Hash of the function's code and values; empty if the file contains no hash.
     """
 
     name: str
@@ -127,7 +127,7 @@ def check_heads(heads: object, k: int) -> Heads:
 
 
 def core_law(heads: Heads) -> HeadLaw:
-    """Convert a law of heads for the compiled core; a function's heads are passed per round."""
+    """Convert a law of heads for the core; heads drawn by a function are passed to every round."""
     if isinstance(heads, GaussianHeads):
         factor = None if heads.cov is None else _factorize(np.asarray(heads.cov))
         mean = None if heads.mean is None else np.asarray(heads.mean)
@@ -166,13 +166,13 @@ def draw_pool(heads: Heads, size: int, k: int, seed: int, trial: int) -> F64:
 
 
 def call(heads: HeadFunction, n: int, k: int, key: int) -> F64:
-    """Draw (n, k) heads by one call of the user's function, whose generator `key` seeds."""
+    """Draw (n, k) heads by one call of the user's function; `key` seeds its generator."""
     generator = np.random.Generator(np.random.Philox(key=key))
     return check.small("what heads() returns", heads(generator, n, k), (n, k))
 
 
 def _check_covariance(cov: ArrayLike) -> F64:
-    """Check a covariance; return it as an exactly symmetric matrix, or its diagonal."""
+    """Check a covariance; return an exactly symmetric matrix, or a vector of variances."""
     ndim = np.ndim(check.rectangular("cov", cov))
     array = check.small("cov", cov, ("k",) if ndim == 1 else ("k", "k"))
     if ndim == 1:
@@ -196,11 +196,11 @@ def _check_covariance(cov: ArrayLike) -> F64:
 
 
 def _factorize(cov: F64) -> F64:
-    """Return L with L L^T = cov: a lower triangular matrix, or the diagonal where cov is diagonal.
+    """Return L with L L^T = cov: a lower triangular matrix, or its diagonal if cov is diagonal.
 
-    This is a Cholesky factorisation that skips pivots which are zero up to rounding. It is written
-    out because the bits of a LAPACK routine depend on the machine, and the bits of the heads must
-    not.
+    The nested loops compute a Cholesky factorisation that skips pivots which are zero up to
+    rounding. LAPACK is not called, since its results have different bits on different machines, and
+    heads must have the same bits on all machines.
     """
     if cov.ndim == 1 or not np.any(cov - np.diag(np.diagonal(cov))):
         return np.sqrt(np.maximum(cov if cov.ndim == 1 else np.diagonal(cov), 0.0))

@@ -48,7 +48,7 @@ class Dense:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the numbers."""
+        """Dtype of the numbers."""
         return self.array.dtype
 
     @property
@@ -61,7 +61,7 @@ class Dense:
         return [self.array.shape[int(self.stacked)]] * self.n
 
     def samples(self, part: slice) -> Dense:
-        """Return a range of samples of every task, as a view."""
+        """Return the given range of samples of every task, as a view."""
         return Dense(self.array[:, part] if self.stacked else self.array[part], self.stacked)
 
     def apart(self) -> list[Dense]:
@@ -69,7 +69,7 @@ class Dense:
         return [Dense(task, False) for task in self.array] if self.stacked else [self]
 
     def is_same(self, other: TaskArrays) -> bool:
-        """Whether both are views of the same memory, with equal shapes and strides."""
+        """Whether `other` has views of the same memory, with equal shapes and strides."""
         if isinstance(other, (PerTask, Ragged)):
             return other.is_same(self)
         return isinstance(other, Dense) and is_same_view(self.array, other.array)
@@ -88,25 +88,25 @@ class Dense:
         return check.in_file(name, self.array)
 
     def check_finite(self, name: str) -> None:
-        """Raise ValueError if there is a NaN or an infinity."""
+        """Raise ValueError if the data contain a NaN or an infinity."""
         check.finite(name, self.array, cpus.default_threads(), FINITE_HINT)
 
     def reading_bytes(self, B_bytes: int) -> int:
-        """Return 0: the array is not copied."""
+        """Return 0, since the array is not copied."""
         return 0
 
     def arena_bytes(self, tasks: list[int], count: int) -> int:
-        """Return 0: the array is not copied."""
+        """Return 0, since the array is not copied."""
         return 0
 
     def read_tasks(self, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
-        """Return views of some columns of some tasks."""
+        """Return views of the given columns of the given tasks."""
         if not self.stacked:
             return [self.array[:, columns]]
         return [self.array[i][:, columns] for i in tasks]
 
     def joined(self, other: TaskArrays | None) -> None:
-        """Return None: arrays in memory have no dataset on disk."""
+        """Return None, since arrays in memory belong to no dataset on disk."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +141,7 @@ class Ragged:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the numbers."""
+        """Dtype of the numbers."""
         return self.arrays[0].dtype
 
     @property
@@ -154,7 +154,7 @@ class Ragged:
         return [len(array) for array in self.arrays]
 
     def samples(self, part: slice) -> Ragged:
-        """Return a range of samples of every task, as views."""
+        """Return the given range of samples of every task, as views."""
         return Ragged(tuple(array[part] for array in self.arrays))
 
     def apart(self) -> list[Dense]:
@@ -162,7 +162,7 @@ class Ragged:
         return [Dense(array, False) for array in self.arrays]
 
     def is_same(self, other: TaskArrays) -> bool:
-        """Whether both are views of the same memory, with equal shapes and strides."""
+        """Whether `other` has views of the same memory, with equal shapes and strides."""
         if isinstance(other, PerTask):
             return other.is_same(self)
         if not isinstance(other, (Dense, Ragged)) or other.n != self.n:
@@ -182,25 +182,25 @@ class Ragged:
         return True in [check.in_file(name, array) for array in self.arrays]
 
     def check_finite(self, name: str) -> None:
-        """Raise ValueError if there is a NaN or an infinity."""
+        """Raise ValueError if the data contain a NaN or an infinity."""
         threads = cpus.default_threads()
         for i, array in enumerate(self.arrays):
             check.finite(f"{name}[{i}]", array, threads, FINITE_HINT)
 
     def reading_bytes(self, B_bytes: int) -> int:
-        """Return 0: the arrays are not copied."""
+        """Return 0, since the arrays are not copied."""
         return 0
 
     def arena_bytes(self, tasks: list[int], count: int) -> int:
-        """Return 0: the arrays are not copied."""
+        """Return 0, since the arrays are not copied."""
         return 0
 
     def read_tasks(self, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
-        """Return views of some columns of some tasks."""
+        """Return views of the given columns of the given tasks."""
         return [self.arrays[i][:, columns] for i in tasks]
 
     def joined(self, other: TaskArrays | None) -> None:
-        """Return None: arrays in memory have no dataset on disk."""
+        """Return None, since arrays in memory belong to no dataset on disk."""
 
 
 def is_same_view(a: NDArray[Any], b: NDArray[Any]) -> bool:
@@ -209,7 +209,7 @@ def is_same_view(a: NDArray[Any], b: NDArray[Any]) -> bool:
 
 
 def sample_of(X: NDArray[Any]) -> NDArray[Any]:
-    """Return evenly spaced rows and columns of the features of one task: 4 rows or more."""
+    """Return evenly spaced rows and columns of one task's features, at least 4 rows."""
     return X[:: max(1, len(X) // 4), :: max(1, X.shape[1] // 64)]
 
 

@@ -33,7 +33,8 @@ class LinearTasks:
         Number of features, 1 <= d <= 2**53. Apart from arrays passed here, nothing of this size is
         stored, so d = 10**12 is fine.
     k : int
-        Rank of the ground truth, 1 <= k <= d; called k_star where k is the learner's width.
+        Rank of the ground truth, 1 <= k <= d; where k means the learner's width, this rank is
+        called k_star.
     noise : float
         Standard deviation of the label noise, >= 0.
     heads : GaussianHeads, SphereHeads, array_like of shape (n, k), or callable
@@ -45,13 +46,14 @@ class LinearTasks:
         "gaussian": N(0, I). "student-t": ``StudentT(dof=5)``. "sphere": uniform on the sphere of
         radius sqrt(d). "rademacher": independent entries -1 or 1. "uniform": independent entries,
         uniform on an interval. A function ``(generator, m, d) -> (m, d)`` draws m <= 8 rows per
-        call, with a new `numpy.random.Generator` each time. The rows should have this mean and
-        covariance, and a run on finitely many samples of them needs the engine "sampled" or
+        call, with a new `numpy.random.Generator` each time. These rows should have mean 0 and
+        covariance I, and training on finitely many such samples needs the engine "sampled" or
         "arrays".
     spectrum : array_like of shape (d,), float or None
         Eigenvalues of the diagonal covariance of the features; features drawn as above are
-        multiplied by the square roots of the eigenvalues. A number a stands for ``j**-a``, j = 1,
-        2, ..., d. None: all are 1. The records "dist" and "angles" stay Euclidean.
+        multiplied by the square roots of the eigenvalues. A number `a` stands for the eigenvalues
+        ``j**-a``, j = 1, 2, ..., d. None: all eigenvalues are 1. The records "dist" and "angles"
+        stay Euclidean.
     B_star : ndarray of shape (d, k), float32 or float64, or None
         Ground truth with orthonormal columns, C-contiguous; it is not copied. None: every trial has
         a Haar-distributed ground truth of its own, which is drawn only where it is needed at full
@@ -113,7 +115,7 @@ class LinearTasks:
     def ground_truth(
         self, seed: int = 0, trial: int = 0, threads: int | None = None
     ) -> NDArray[Any]:
-        r"""Return the `B_star` of a trial, drawing it if none was passed.
+        r"""Return the `B_star` of a trial: the array that was passed, or one that is drawn.
 
         Parameters
         ----------
@@ -121,12 +123,12 @@ class LinearTasks:
             Keys of the random numbers for a `B_star` that is drawn, as `train` uses them.
         threads : int or None
             Number of threads; None: the CPUs that this process may use. The bits do not depend on
-            it.
+            the number of threads.
 
         Returns
         -------
         ndarray of shape (d, k)
-            Orthonormal columns: the array passed as `B_star`, or a new one in float64.
+            Orthonormal columns: the array passed as `B_star`, or a new array in float64.
 
         Raises
         ------
@@ -149,9 +151,9 @@ class LinearTasks:
         Parameters
         ----------
         n : int
-            Number of tasks; if the heads are fixed, at most their number.
+            Number of tasks; if the heads are fixed, at most the number of heads.
         seed, trial, round : int
-            Keys of the random numbers: the same three give the same bits.
+            Keys of the random numbers: equal keys give equal bits.
 
         Returns
         -------
@@ -193,19 +195,20 @@ class LinearTasks:
         Parameters
         ----------
         n : int
-            Number of tasks; if the heads are fixed, at most their number.
+            Number of tasks; if the heads are fixed, at most the number of heads.
         m_in, m_out : int
             Samples per task in the inner and the outer set. `m_out` may be left out if
             `shared_samples` is true.
         seed, trial, round : int
-            Keys of the random numbers: the same three give the same bits.
+            Keys of the random numbers: equal keys give equal bits.
         shared_samples : bool
             Whether the inner and the outer set of a task are the same samples.
         dtype : {float32, float64} or None
-            Dtype of features and responses. None: that of `B_star`, or float64 if none was passed.
+            Dtype of features and responses. None: the dtype of `B_star`, or float64 without a
+            `B_star`.
         threads : int or None
-            Number of threads; None: the CPUs that this process may use. The bits do not depend
-            on it.
+            Number of threads; None: the CPUs that this process may use. The bits do not depend on
+            the number of threads.
 
         Returns
         -------
@@ -222,7 +225,7 @@ class LinearTasks:
         Notes
         -----
         The features have ``n (m_in + m_out) d`` numbers. Most of the time is spent on drawing these
-        numbers and on their product with `B_star`.
+        numbers and on multiplying them by `B_star`.
 
         Examples
         --------
@@ -253,7 +256,8 @@ class LinearTasks:
             else:
                 X = core.features(law, roots, *key, features, n, m, self.d, kind.name, workers)
             z = core.normals(*key, noise, n, m, 1, "float64", workers)[:, :, 0]
-            # A sum in place of a matrix product, whose bits in NumPy depend on the machine.
+            # Responses are computed by a sum, since the bits of NumPy's matrix product depend on
+            # the machine.
             y = (core.project(X, B_star, workers) * w_star[:, None, :]).sum(axis=2)
             return X, (y + self.noise * z).astype(kind)
 

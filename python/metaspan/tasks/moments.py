@@ -37,7 +37,7 @@ def second_moment(heads: laws.Heads | ArrayLike, k: int) -> F64:
     Parameters
     ----------
     heads : GaussianHeads, SphereHeads or array_like of shape (n, k)
-        The law. An array holds fixed heads, which are equally likely.
+        Distribution of the heads. An array holds fixed heads, which are equally likely.
     k : int
         Size of a head.
 
@@ -73,7 +73,7 @@ def diversity(heads: laws.Heads | ArrayLike, k: int) -> metrics.Diversity:
     Parameters
     ----------
     heads : GaussianHeads, SphereHeads or array_like of shape (n, k)
-        The law. An array holds fixed heads, which are equally likely.
+        Distribution of the heads. An array holds fixed heads, which are equally likely.
     k : int
         Size of a head.
 
@@ -97,8 +97,8 @@ def diversity(heads: laws.Heads | ArrayLike, k: int) -> metrics.Diversity:
     """
     law = _check_law(heads, k)
     if isinstance(law, np.ndarray):
-        # The diversity is computed from the heads: from their second moment, mu would lose half of
-        # its digits.
+        # The diversity is computed from the heads themselves, since mu would lose half of its
+        # digits if it were computed from the second moment.
         return metrics.diversity(law)
     mean = moments(law, k)[0]
     values = np.linalg.eigvalsh(second_moment(law, k))

@@ -1,4 +1,4 @@
-r"""Features on disk: a thread reads a block of tasks while the core works on the previous one."""
+r"""Features on disk: a thread reads a block of tasks while the core works on the previous block."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Stored:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(n, m, d) or (m, d)."""
+        """Shape of the samples: (n, m, d), or (m, d) for one task."""
         *tasks, _, d = self._whole
         return (*tasks, self.end - self.first, d)
 
@@ -66,7 +66,7 @@ class Stored:
 
     @property
     def as_passed(self) -> Stored:
-        """Return this object, which stands for the dataset."""
+        """Return this object, which represents the dataset."""
         return self
 
     @property
@@ -85,47 +85,47 @@ class Stored:
 
     @property
     def reads_into(self) -> bool:
-        """Whether the library can read into an array of the caller's."""
+        """Whether the dataset's library can read into an existing array."""
         return hasattr(self.source, "read_direct")
 
     def between(self, first: int, end: int) -> Stored:
-        """Return the samples from `first` to `end` of the source, without reading them."""
+        """Return the samples of the source from `first` to `end`, without reading them."""
         samples = copy(self)
         samples.first, samples.end = first, end
         return samples
 
     def samples(self, part: slice) -> Stored:
-        """Return a range of samples of every task, without reading them."""
+        """Return the given range of samples of every task, without reading them."""
         begin, end, _ = part.indices(self.end - self.first)
         return self.between(self.first + begin, self.first + end)
 
     @property
     def rows(self) -> slice:
-        """Range of the samples in the source."""
+        """Range of these samples in the source."""
         return slice(self.first, self.end)
 
     def apart(self) -> list[Stored]:
-        """Return the dataset as a whole: splitting it into tasks would read it."""
+        """Return the dataset as a whole, since splitting the dataset into tasks would read it."""
         return [self]
 
     def is_same(self, other: TaskArrays) -> bool:
-        """Whether both are the same samples of one dataset."""
+        """Whether `other` has the same samples of the same dataset."""
         return isinstance(other, Stored) and self.source is other.source and self.rows == other.rows
 
     def sample(self) -> Iterator[NDArray[Any]]:
-        """Read at least eight tasks, or all if there are fewer; yield rows and columns of each."""
+        """Yield rows and columns of at least eight tasks, or of all tasks if there are fewer."""
         for i in range(0, self.n, max(1, self.n // 8)):
             yield sample_of(self._task(i))
 
     def for_core(self) -> None:
-        """Return None: a Reader reads the samples."""
+        """Return None, since a Reader reads the samples for the core."""
 
     def require_files(self, name: str) -> bool:
         """Return True; every read checks that the dataset is open and has kept its shape."""
         return True
 
     def check_finite(self, name: str) -> None:
-        """Raise ValueError if there is a NaN or an infinity; reads all data once."""
+        """Raise ValueError if the data contain a NaN or an infinity; reads all data once."""
         reader, n, d = Reader(self), self.n, self.d
         task_bytes = self.shape[-2] * d * self.dtype.itemsize
         count = max(1, BLOCK_BYTES // task_bytes)
@@ -135,17 +135,17 @@ class Stored:
                 check.finite(name, part, cpus.default_threads(), FINITE_HINT)
 
     def reading_bytes(self, B_bytes: int) -> int:
-        """Return the bytes of two blocks: the one in use, and the next one."""
+        """Return the bytes of two blocks: the block in use, and the next block."""
         whole = math.prod(self.shape) * self.dtype.itemsize
         return 2 * min(whole, max(BLOCK_BYTES, 4 * B_bytes, whole // len(self)))
 
     def arena_bytes(self, tasks: list[int], count: int) -> int:
-        """Return the bytes that `read_tasks` takes from its arena for `count` columns of tasks."""
+        """Return the bytes of the arena that `read_tasks` uses for `count` columns of `tasks`."""
         samples = len(tasks) * self.shape[-2] if self.reads_into else 0
         return samples * count * self.dtype.itemsize
 
     def read_tasks(self, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
-        """Read some columns of some tasks, one array per task."""
+        """Read the given columns of the given tasks, one array per task."""
         if not self.stacked:
             return [self.read(self.rows, columns, arena=arena)]
         return [
@@ -155,7 +155,7 @@ class Stored:
         ]
 
     def joined(self, other: TaskArrays | None) -> tuple[Stored, slice, slice] | None:
-        """Return the dataset's samples that cover both sets, and the range of each set in them.
+        """Return the samples that cover both sets, and the range of each set in these samples.
 
         Returns None unless both sets are samples of one dataset on disk.
         """
@@ -175,7 +175,8 @@ class Stored:
         """Read a slice of each axis of the source, into the arena if the library allows that.
 
         Axes without a slice are read whole. Raises ValueError if the dataset was closed or resized
-        or if values are masked, TypeError if they have a unit, and OSError if the library fails.
+        or if values are masked, TypeError if values have a physical unit, and OSError if the
+        library fails.
         """
         part = part + (slice(None),) * (self.ndim - len(part))
         ranges = [axis.indices(size) for axis, size in zip(part, self._whole, strict=True)]
@@ -232,8 +233,8 @@ def _one_line(error: Exception) -> str:
 def as_stored(name: str, value: object, ndim: int, dtype: np.dtype[Any] | None) -> Stored | None:
     """Wrap a dataset on disk after a check of dtype and shape; return None for other values.
 
-    None as `dtype` accepts float32 and float64. Raises TypeError if the dtype is a different one,
-    and ValueError if the shape does not fit.
+    If `dtype` is None, float32 and float64 are accepted. Raises TypeError if the dataset has a
+    different dtype, and ValueError if its shape does not fit.
     """
     if not (isinstance(value, Stored) or is_dataset(value)):
         return None
@@ -250,8 +251,8 @@ def is_dataset(value: object) -> bool:
     """Whether a value is a chunked array, such as an ``h5py.Dataset`` or a ``zarr.Array``."""
     if isinstance(value, np.ndarray):
         return False
-    # The attribute `chunks` of a closed h5py dataset raises an error, so the class is examined
-    # first.
+    # Reading the attribute `chunks` of a closed h5py dataset raises an error, so the class of the
+    # value is examined first.
     return hasattr(type(value), "chunks") or hasattr(value, "chunks")
 
 
@@ -266,7 +267,7 @@ class Reader:
     inner, outer : TaskArrays
         Features of the inner and of the outer sets.
     shared : bool
-        Whether the inner and the outer sets are the same samples, which are then read once.
+        Whether the inner and the outer sets are the same samples; such samples are read only once.
     names : (str, str)
         Names of the two arguments, for errors.
     one_round : bool
@@ -289,14 +290,17 @@ class Reader:
         self._outer = None if shared else outer
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="metaspan-reader")
         self._ahead: tuple[Request, Future[Features]] | None = None
-        # The first touch of new memory takes as long as reading a file into it, so the arenas of a
-        # reader go to the next reader of the same samples.
+        # Touching new memory for the first time takes as long as reading a file into this memory,
+        # so the next reader of the same samples reuses the arenas of this reader.
         spare = inner.spare if isinstance(inner, Stored) else []
         self._arenas = _take_arena(spare), _take_arena(spare)
         weakref.finalize(self, spare.extend, self._arenas)
 
     def read(self, now: Request, after: Request | None) -> Features:
-        """Return the features of `now`, valid until the next call, and begin to read `after`."""
+        """Return the features of `now`, and begin to read the features of `after`.
+
+        The returned features are valid until the next call.
+        """
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead[0] != now:
             ahead[1].cancel()
@@ -324,7 +328,8 @@ class Reader:
         arena.begin(sum(side.arena_bytes(tasks, count) for side in sides))
         X_in = inner.read_tasks(tasks, columns, arena)
         X_out = X_in if outer is None else outer.read_tasks(tasks, columns, arena)
-        # Both sets of one task, then of the next: a file that holds both sets has this order.
+        # Both sets of a task are read before the sets of the next task, in the order of a file that
+        # contains both sets.
         for pair in zip(X_in, X_out, strict=True):
             for name, part in zip(self._names[: len(sides)], pair, strict=False):
                 if is_mapped(part):
@@ -342,7 +347,7 @@ def _take_arena(spare: list[Arena]) -> Arena:
 
 
 def _split_runs(tasks: list[int]) -> Iterator[slice]:
-    """Split indices of tasks into runs of consecutive ones."""
+    """Split the indices of tasks into ranges of consecutive indices."""
     begin = 0
     for i in range(1, len(tasks) + 1):
         if i == len(tasks) or tasks[i] != tasks[i - 1] + 1:

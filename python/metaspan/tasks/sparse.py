@@ -61,7 +61,7 @@ class SparseRows:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(m, d)."""
+        """Shape of the samples: (m, d)."""
         return len(self), self.d
 
     @property
@@ -80,14 +80,14 @@ class SparseRows:
         return slice(int(self.starts[0]), int(self.starts[-1]))
 
     def is_same(self, other: TaskArrays) -> bool:
-        """Whether both are the same rows of the same memory."""
+        """Whether `other` has the same rows in the same memory."""
         return (
             isinstance(other, SparseRows)
             and self.d == other.d
             and address(self.values) == address(other.values)
             and np.array_equal(self.starts, other.starts)
-            # A matrix that is passed twice has two copies of its columns if these were converted to
-            # int32.
+            # If a matrix is passed twice, and its column indices were converted to int32, there are
+            # two converted copies of the indices.
             and (
                 address(self.columns) == address(other.columns)
                 or np.array_equal(self.columns[self.entry_range], other.columns[other.entry_range])
@@ -103,7 +103,7 @@ class SparseRows:
 
     @property
     def as_passed(self) -> SparseRows:
-        """Return this object, which stands for the matrix."""
+        """Return this object, which represents the matrix."""
         return self
 
     def lengths(self) -> list[int]:
@@ -111,7 +111,7 @@ class SparseRows:
         return [len(self)]
 
     def samples(self, part: slice) -> SparseRows:
-        """Return a range of rows, without a copy of entries."""
+        """Return a range of rows, without copying entries."""
         return self[part]
 
     def apart(self) -> list[SparseRows]:
@@ -131,11 +131,11 @@ class SparseRows:
         check.finite(name, self.values[self.entry_range], cpus.default_threads(), FINITE_HINT)
 
     def reading_bytes(self, B_bytes: int) -> int:
-        """Return 0: the entries are not copied."""
+        """Return 0, since the entries are not copied."""
         return 0
 
     def arena_bytes(self, tasks: list[int], count: int) -> int:
-        """Return 0: the entries are not copied."""
+        """Return 0, since the entries are not copied."""
         return 0
 
     def read_tasks(self, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
@@ -143,7 +143,7 @@ class SparseRows:
         raise NotImplementedError
 
     def joined(self, other: TaskArrays | None) -> None:
-        """Return None: sparse rows are not in a dataset on disk."""
+        """Return None, since sparse rows belong to no dataset on disk."""
 
 
 class Sparsity(NamedTuple):
@@ -154,7 +154,7 @@ class Sparsity(NamedTuple):
     entries : float
         Mean number of entries of a sample.
     meeting : float
-        Probability that two entries of the data are in the same column.
+        Probability that two random entries of the data are in the same column.
     """
 
     entries: float
@@ -162,7 +162,7 @@ class Sparsity(NamedTuple):
 
 
 def sparsity_of(*sides: Any) -> Sparsity:
-    """Average statistics over all samples of some sets, each a sequence of SparseRows."""
+    """Compute the statistics of all samples of several sets, each a sequence of SparseRows."""
     tasks: list[SparseRows] = [task for side in sides for task in side]
     entries, samples = sum(task.entries for task in tasks), sum(map(len, tasks))
     step = max(1, entries // SAMPLED)
@@ -170,8 +170,8 @@ def sparsity_of(*sides: Any) -> Sparsity:
     counts = np.unique(columns, return_counts=True)[1].astype(np.float64)
     size = max(len(columns), 2)
     meeting = float((counts * (counts - 1.0)).sum() / (size * (size - 1.0)))
-    # If all columns are equally likely, two entries are in one column with probability 1/d; for any
-    # other distribution of the columns this is more likely.
+    # If all columns are equally likely, two entries are in the same column with probability 1/d;
+    # for any other distribution of the columns, this probability is larger.
     return Sparsity(entries / samples, max(meeting, 1.0 / tasks[0].d))
 
 
@@ -191,7 +191,7 @@ def holds_sparse(value: object) -> bool:
 def per_task(name: str, value: object, dtype: np.dtype[Any] | None) -> tuple[SparseRows, ...]:
     """Check a sequence of CSR matrices, one per task, and return their rows.
 
-    Row starts, and columns that are not int32, are copied; values are not copied.
+    Row starts, and column indices that are not int32, are copied; values are not copied.
     """
     if not isinstance(value, (list, tuple)):
         raise TypeError(
@@ -242,8 +242,8 @@ def _check_rows(name: str, matrix: Any) -> SparseRows:
     wraps = columns is not indices and not np.array_equal(columns[entries], indices[entries])
     fault = "range" if wraps else core.sparse_fault(starts, columns, d, cpus.default_threads())
     if fault == "order":
-        # The message asks for a copy, since SciPy may have set a flag in the matrix itself that
-        # says it is sorted.
+        # The message recommends a copy of the matrix, since SciPy may have set a flag in the matrix
+        # itself that says that its indices are sorted.
         raise ValueError(
             f"{name} must have its columns sorted and unique within each row: "
             f"use {name} = {name}.copy(); {name}.sum_duplicates()"

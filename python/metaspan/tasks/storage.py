@@ -26,7 +26,7 @@ class TaskArrays(Protocol):
 
     @property
     def as_passed(self) -> Any:
-        """Return the data in the form that users pass: an array, or a tuple with one per task."""
+        """Return the data as users pass them: one array, or a tuple with one array per task."""
 
     @property
     def n(self) -> int:
@@ -38,15 +38,15 @@ class TaskArrays(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the numbers, which all tasks share."""
+        """Dtype of the numbers, which all tasks share."""
 
     @property
     def stacked(self) -> bool:
-        """Whether this is one array with a leading axis of tasks."""
+        """Whether the data are one array with a leading axis of tasks."""
 
     @property
     def on_disk(self) -> bool:
-        """Whether some array is on disk, memory-mapped or in a dataset."""
+        """Whether some array is on disk, in a memory-mapped file or in a dataset."""
 
     @property
     def is_sparse(self) -> bool:
@@ -56,37 +56,37 @@ class TaskArrays(Protocol):
         """Return the number of samples of every task."""
 
     def samples(self, part: slice) -> TaskArrays:
-        """Return a range of samples of every task, as views; data on disk stay on disk."""
+        """Return the given range of samples of every task, as views; data on disk stay on disk."""
 
     def apart(self) -> Sequence[TaskArrays]:
-        """Split into one object per task; a dataset on disk stays whole."""
+        """Split the data into one object per task; a dataset on disk is not split."""
 
     def is_same(self, other: TaskArrays) -> bool:
-        """Whether both are views of the same memory, or the same samples of one dataset."""
+        """Whether `other` has views of the same memory, or the same samples of the same dataset."""
 
     def sample(self) -> Iterator[NDArray[Any]]:
-        """Yield evenly spaced numbers, for a fingerprint."""
+        """Yield evenly spaced numbers of the data, for a fingerprint."""
 
     def for_core(self) -> Any:
-        """Convert for the compiled core; None for data that a Reader reads."""
+        """Convert the data for the compiled core; return None if a Reader reads the data."""
 
     def require_files(self, name: str) -> bool:
-        """Return whether some array is on disk; raise ValueError if a mapped file was truncated."""
+        """Return whether some array is on disk; raise ValueError if a file was truncated."""
 
     def check_finite(self, name: str) -> None:
-        """Raise ValueError if there is a NaN or an infinity; reads all data once."""
+        """Raise ValueError if the data contain a NaN or an infinity; reads all data once."""
 
     def reading_bytes(self, B_bytes: int) -> int:
-        """Return the bytes of memory that a Reader needs, where B has `B_bytes`."""
+        """Return the bytes of memory that a Reader needs, given the bytes of B."""
 
     def arena_bytes(self, tasks: list[int], count: int) -> int:
-        """Return the bytes that `read_tasks` takes from its arena for `count` columns of tasks."""
+        """Return the bytes of the arena that `read_tasks` uses for `count` columns of `tasks`."""
 
     def read_tasks(self, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
-        """Return columns of some tasks, one array per task; only datasets on disk are copied."""
+        """Return columns of the given tasks, one array per task; only datasets are copied."""
 
     def joined(self, other: TaskArrays | None) -> tuple[TaskArrays, slice, slice] | None:
-        """Return the dataset's samples that cover both sets, and the range of each set in them.
+        """Return the samples that cover both sets, and the range of each set in these samples.
 
         Returns None unless both sets are samples of one dataset on disk.
         """
@@ -123,7 +123,7 @@ class PerTask:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the numbers."""
+        """Dtype of the numbers."""
         return self.tasks[0].dtype
 
     @property
@@ -145,7 +145,7 @@ class PerTask:
         return [length for task in self.tasks for length in task.lengths()]
 
     def samples(self, part: slice) -> PerTask:
-        """Return a range of samples of every task, without copying or reading them."""
+        """Return the given range of samples of every task, without copying or reading them."""
         return PerTask(tuple(task.samples(part) for task in self.tasks))
 
     def apart(self) -> Sequence[TaskArrays]:
@@ -153,7 +153,7 @@ class PerTask:
         return self.tasks
 
     def is_same(self, other: TaskArrays) -> bool:
-        """Whether the arrays of every task are the same."""
+        """Whether `other` has the same arrays for every task."""
         others = other.apart()
         return len(others) == len(self.tasks) and all(
             mine.is_same(theirs) for mine, theirs in zip(self.tasks, others, strict=True)
@@ -164,29 +164,29 @@ class PerTask:
         return chain.from_iterable(task.sample() for task in self.tasks)
 
     def for_core(self) -> list[Any]:
-        """Return a list with an item per task."""
+        """Return a list with the converted data of each task."""
         return [task.for_core() for task in self.tasks]
 
     def require_files(self, name: str) -> bool:
-        """Return whether some array is on disk; raise ValueError if a mapped file was truncated."""
+        """Return whether some array is on disk; raise ValueError if a file was truncated."""
         return True in [task.require_files(name) for task in self.tasks]
 
     def check_finite(self, name: str) -> None:
-        """Raise ValueError if there is a NaN or an infinity."""
+        """Raise ValueError if the data contain a NaN or an infinity."""
         for i, task in enumerate(self.tasks):
             task.check_finite(f"{name}[{i}]")
 
     def reading_bytes(self, B_bytes: int) -> int:
-        """Return the bytes of memory that a Reader needs; they do not depend on B here."""
+        """Return the bytes of memory that a Reader needs; here they do not depend on B."""
         return sum(task.reading_bytes(0) for task in self.tasks)
 
     def arena_bytes(self, tasks: list[int], count: int) -> int:
-        """Return the bytes that `read_tasks` takes from its arena for `count` columns of tasks."""
+        """Return the bytes of the arena that `read_tasks` uses for `count` columns of `tasks`."""
         return sum(self.tasks[i].arena_bytes([0], count) for i in tasks)
 
     def read_tasks(self, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
-        """Return columns of some tasks, one array per task."""
+        """Return columns of the given tasks, one array per task."""
         return [part for i in tasks for part in self.tasks[i].read_tasks([0], columns, arena)]
 
     def joined(self, other: TaskArrays | None) -> None:
-        """Return None: every task is read by itself."""
+        """Return None, since every task is read separately."""
