@@ -49,8 +49,8 @@ def decay(rate: float, through: tuple[float, float]) -> Prediction:
     """
     rate = check.real("rate", rate)
     at, value = (check.real("through", x) for x in check.small("through", through, (2,)))
-    # exp overflows beyond an exponent of about 709. So the line is constant far before the point,
-    # at rounds that no plot shows.
+    # exp overflows for exponents above about 709, so the exponent is limited: the line is constant
+    # far before the point, at rounds that no plot shows.
     return lambda t: value * np.exp(np.minimum(rate * (at - check.reals("rounds", t)), 650.0))
 
 
@@ -71,7 +71,8 @@ def rate_line(result: Result) -> Prediction:
     Raises
     ------
     TypeError, ValueError
-        If `rate` raises it, if the run is on samples or on a pool, or if it did not record dist.
+        If `rate` raises the error, if the run is on samples or on a pool, or if the run did not
+        record dist.
 
     Examples
     --------
@@ -101,14 +102,14 @@ def floor_line(result: Result) -> Prediction:
     Parameters
     ----------
     result : Result
-        A run on a law of tasks with finite `n` and `m_out`. If it has a pool, the number of tasks
-        in the pool replaces `n`.
+        A run on a law of tasks with finite `n` and `m_out`. If the run has a pool, the number of
+        tasks in the pool replaces `n`.
 
     Returns
     -------
     callable
-        Function from rounds (rows,) to `error_floor`, at most 1, for the `predictions` of
-        `metaspan.plot`.
+        Function from rounds (rows,) to the constant `error_floor`, or to 1 if the floor exceeds 1,
+        for the `predictions` of `metaspan.plot`.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from ..metrics import Diversity
 from ..tasks.linear import MAX_COUNT, LinearTasks
 from ..tasks.moments import diversity, second_moment
 
-CENTRED = 1e-12  # relative length of the mean head up to which it counts as 0
+CENTRED = 1e-12  # relative length up to which the mean head counts as 0
 
 
 def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
@@ -22,10 +22,10 @@ def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
 
     .. math:: -\log(1 - \beta \alpha \mu_{*}^2)
 
-    The rate assumes population losses, J = 1, :math:`\alpha B^\top B \approx I` and w = 0. The head
-    stays at zero if it starts there, the heads of the tasks are centred (for exact MAML also
-    without third moments), and there are many tasks a round. With few fresh tasks a round, the
-    rates of trials scatter about this value.
+    The rate assumes population losses, J = 1, :math:`\alpha B^\top B \approx I` and w = 0. The
+    learner's head w stays at zero if it starts at zero, if the heads of the tasks are centred (for
+    exact MAML, if their third moments are zero too), and if each round has many tasks. With few
+    fresh tasks in each round, the rates of trials scatter about this value.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
 
     Notes
     -----
-    The cost is that of computing the eigenvalues of a k x k matrix; it does not depend on d.
+    The function computes the eigenvalues of a k x k matrix; its cost does not depend on d.
 
     Examples
     --------
@@ -86,9 +86,9 @@ def plateau(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
 
     .. math:: \frac{\log(d k)}{2 \beta \alpha \mu_{*}^2}
 
-    The assumptions are those of `rate`. Runs reach dist = 1/2 after this number of rounds and up to
-    a few times :math:`1 / (\beta \alpha \mu_{*}^2)` more; the excess depends on the start but not
-    on d.
+    The assumptions are those of `rate`. Runs reach dist = 1/2 later than this number of rounds, by
+    up to a few times :math:`1 / (\beta \alpha \mu_{*}^2)` rounds; this delay depends on the start
+    but not on d.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def plateau(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
     Raises
     ------
     TypeError, ValueError
-        If `rate` raises it for these arguments.
+        If `rate` raises the error for these arguments.
 
     Examples
     --------
@@ -133,8 +133,8 @@ def fixed_point(
 
     Here :math:`M = B_{*}^\top B`, and :math:`\Sigma_{*}` is the covariance of the heads. The part
     of `B` orthogonal to the truth vanishes in the limit. The result assumes J = 1, Gaussian
-    features, independent inner and outer sets, a width of at least ``tasks.k`` and w = 0; it does
-    not depend on `m_out`.
+    features, independent inner and outer sets, a width of at least ``tasks.k`` and w = 0. The limit
+    does not depend on `m_out`.
 
     Parameters
     ----------
@@ -157,8 +157,9 @@ def fixed_point(
     TypeError
         If an argument is of the wrong kind, or the heads are a function.
     ValueError
-        If the method is another one or its alpha is 0, the heads are not centred or do not span all
-        k dimensions, or `m_in` is finite and the features are not Gaussian.
+        If the method is not first-order ANIL with one inner step, if its alpha is 0, if the heads
+        are not centred or do not span all k dimensions, or if `m_in` is finite and the features are
+        not Gaussian.
 
     References
     ----------
@@ -192,9 +193,9 @@ def fading(
     .. math:: \sigma_R \sim (2 \beta \alpha^2 c\, t)^{-1/2}, \qquad
               c = \frac{\operatorname{tr} \Sigma_{*} + \text{noise}^2}{m_\text{in}}
 
-    This is the slow decrease in (23) for a width above ``tasks.k``, under the assumptions of
-    `fixed_point`. Each surplus column gives :math:`R = E^\top B` one singular value that decreases
-    this slowly, whatever the start; the other singular values decrease exponentially.
+    The formula is the slow decrease in (23) for a width above ``tasks.k``, under the assumptions of
+    `fixed_point`. For each surplus column of `B`, one singular value of :math:`R = E^\top B`
+    decreases this slowly, for any start; the other singular values decrease exponentially.
 
     Parameters
     ----------
@@ -212,14 +213,15 @@ def fading(
     Returns
     -------
     ndarray of the shape of `rounds`, float64
-        The asymptotic value, which the singular values approach from below. It is infinite in round
-        0, and in every round if c or a step size is 0.
+        The asymptotic value, which the singular values approach from below. The asymptotic value is
+        infinite in round 0, and in every round if c or a step size is 0.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind, the method is another one, the heads are not centred, a
-        round is negative, or `m_in` is finite and the features are not Gaussian.
+        If an argument is of the wrong kind, if the method is not first-order ANIL with one inner
+        step, if the heads are not centred, if a round is negative, or if `m_in` is finite and the
+        features are not Gaussian.
 
     References
     ----------
@@ -250,15 +252,15 @@ def error_floor(d: int, k: int, n: int, m_out: int) -> float:
 
     The ratio under the root is the number of unknowns divided by the number of outer samples of a
     round. The floor is an order of magnitude, not a prediction: errors average out over rounds on
-    fresh samples, and runs with small step sizes or little noise end at a dist that is several
-    times smaller.
+    fresh samples, and runs with small step sizes or little noise end at a dist several times
+    smaller than the floor.
 
     Parameters
     ----------
     d, k : int
         Number of features, and rank of the ground truth.
     n, m_out : int
-        Tasks of a round, and samples of an outer set.
+        Number of tasks in a round, and number of samples in an outer set.
 
     Returns
     -------
@@ -281,7 +283,7 @@ def error_floor(d: int, k: int, n: int, m_out: int) -> float:
 
 
 def _require_centred(tasks: LinearTasks, equation: str) -> Diversity:
-    """Return the diversity of the tasks' heads; raise ValueError unless they are centred."""
+    """Return the diversity of the tasks' heads; raise ValueError unless the heads are centred."""
     if not isinstance(tasks, LinearTasks):
         raise TypeError(f"tasks must be a LinearTasks; got {check.show(tasks)}")
     spread = diversity(tasks.heads, tasks.k)
@@ -306,7 +308,7 @@ def _require_fo_anil(method: Method | str, steps: dict[str, float]) -> tuple[flo
 
 
 def _crosstalk(tasks: LinearTasks, m_in: int | None) -> float:
-    """Compute c of (23), the effect of finite inner sets; 0 for infinite sets."""
+    """Compute c of (23), the effect of finite inner sets; c is 0 for infinite inner sets."""
     if m_in is None:
         return 0.0
     m_in = check.integer("m_in", m_in, 1, MAX_COUNT)

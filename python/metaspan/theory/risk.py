@@ -1,8 +1,8 @@
-r"""Estimates of learners from m samples of a task, and their excess risks in closed form.
+r"""Estimates that learners make from m samples of a task, and closed forms of excess risks.
 
-Vectors are given by coordinates: first those of (13), along `B_star` and E, and then as many more
-as the samples need. Data X (b, rows, columns) and y (b, rows) of b tasks give estimates (b,
-columns). The number of rows may be less than the number m of samples that they represent, since
+Vectors are given by coordinates: first the coordinates of (13), along `B_star` and E, and then
+further coordinates that the samples need. Data X (b, rows, columns) and y (b, rows) of b tasks give
+estimates (b, columns). The rows represent m samples, but there may be fewer than m rows, since
 estimates depend on X^T X and X^T y alone.
 """
 
@@ -38,12 +38,12 @@ class HeadMoments:
 
     @property
     def second(self) -> F64:
-        """E w_star w_star^T, (k_star, k_star)."""
+        """Second moment of the heads, E w_star w_star^T: (k_star, k_star)."""
         return self.cov + np.outer(self.mean, self.mean)
 
     @property
     def signal(self) -> float:
-        """E ||w_star||^2."""
+        """Mean squared length of the heads, E ||w_star||^2."""
         return float(np.trace(self.second))
 
 
@@ -65,9 +65,9 @@ class InnerLoop:
     def expected(self, law: HeadMoments) -> float | None:
         r"""Compute the mean excess risk; None if it has no short closed form.
 
-        Without a step the estimate is B w. One step on Gaussian samples moves the estimate by alpha
-        B B^T times a gradient whose mean and covariance are known. For MAML this holds only if w is
-        zero, since B moves otherwise.
+        Without an inner step, the estimate is B w. One step of ANIL on Gaussian samples moves the
+        estimate by alpha B B^T times a gradient whose mean and covariance are known. One step of
+        MAML moves the estimate in the same way only if w is zero; otherwise the step also moves B.
         """
         alpha, steps, adapt_B = self.method.alpha, self.method.inner_steps, self.method.adapt_B
         if self.method.solves_head:
@@ -118,9 +118,9 @@ class Regression:
         return mean if certain and not self.penalty else None
 
     def estimate(self, X: F64, y: F64) -> F64:
-        """Return B v of every task, with the coefficients v of the regression, (b, columns)."""
-        # Singular values are used, not normal equations, since columns of B may differ much in
-        # length.
+        """Return B v of every task, (b, columns), with the regression's coefficients v."""
+        # Singular values are used instead of normal equations, since columns of B may differ much
+        # in length.
         U, s, Vt = np.linalg.svd(X @ self.C, full_matrices=False)
         kept = s > max(U.shape[1], Vt.shape[2]) * EPS * s.max(axis=1, keepdims=True)
         v: F64 = np.where(kept, s, 0.0) / np.where(kept, s * s + self.m * self.penalty, 1.0)
@@ -149,14 +149,15 @@ class IsotropicRegression:
     def averaged(self, signal: F64, variance: float, chi_square: ChiSquare) -> F64:
         r"""Return excess risks (n,) averaged over directions of theta, for ||theta||^2 = `signal`.
 
-        Only the r nonzero eigenvalues t of X^T X are random. With c = m lambda the risk is
+        The averaged risk depends on X only through the r nonzero eigenvalues t of X^T X. With c = m
+        lambda the risk is
 
             1/2 [(signal / p) (p - r + sum c^2 / (t + c)^2) + variance sum t / (t + c)^2].
 
-        The eigenvalues are those of a tridiagonal matrix with chi-square entries (Dumitriu and
-        Edelman 2002). The sums are derivatives with respect to c of the log-determinant of this
-        matrix plus c I. The sums follow from the pivots of this matrix, s + x in the code, so no
-        eigenvalue is computed.
+        The eigenvalues are drawn as those of a tridiagonal matrix T with chi-square entries
+        (Dumitriu and Edelman 2002). Both sums over t follow from derivatives of the
+        log-determinant of T + c I with respect to c. The pivots of T + c I, s + x in the code, give
+        these derivatives, so no eigenvalue is computed.
         """
         r, c = min(self.m, self.p), self.m * self.penalty
         s, ds, dds = np.full(signal.size, c), np.ones(signal.size), np.zeros(signal.size)
@@ -180,7 +181,7 @@ Learner = InnerLoop | Regression | IsotropicRegression
 
 @dataclass(frozen=True)
 class NewTasks:
-    """New tasks of m samples each, whose random numbers are independent of training."""
+    """New tasks of m samples each, drawn independently of the random numbers of training."""
 
     heads: F64  # (n, k_star)
     law: HeadMoments
@@ -197,7 +198,7 @@ class NewTasks:
         return self._sampled(learner)
 
     def _averaged(self, learner: IsotropicRegression) -> F64:
-        """Compute excess risks (n,) of isotropic regression, averaged over directions."""
+        """Compute excess risks (n,) of isotropic regression, averaged over directions of theta."""
         signal = (self.heads * self.heads).sum(axis=1)
         if self.law.known:
             signal[:] = self.law.signal
@@ -205,11 +206,11 @@ class NewTasks:
         return learner.averaged(signal, self.law.variance, draw)
 
     def _sampled(self, learner: InnerLoop | Regression) -> F64:
-        """Compute excess risks (n,) on samples drawn by (16), in coordinates that affect risks."""
+        """Compute excess risks (n,) on samples (16), in the coordinates that affect risks."""
         D, k = learner.C.shape
         rest = self.d - D if learner.reach else 0
-        # Estimates depend on X^T X and X^T y alone: if X has more rows than columns, the R-factor
-        # of [X, z] replaces [X, z].
+        # Estimates depend on X^T X and X^T y alone, so if X has more rows than columns, the
+        # R-factor of [X, z] is used in place of [X, z].
         rows, columns = min(self.m, D + rest + 1), D + min(self.m, rest)
         numbers = columns * (rows + k)
         memory.require("the samples of one task", 4 * 8 * numbers)
@@ -245,7 +246,7 @@ class NewTasks:
         return core.normals(self.key, 0, block, stream, b, m, d, "float64", self.threads)
 
     def _chi_square(self, block: int, count: int, dof: int, place: int) -> F64:
-        """Draw chi-squares (count,) from a separate random stream for every place and block."""
+        """Draw chi-squares (count,); every place and block has a separate random stream."""
         key = core.derive_key(self.key, place, block, core.STREAM_FRAME)
         return core.chi_square(dof, key, 0, count)
 
