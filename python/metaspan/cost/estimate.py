@@ -32,7 +32,8 @@ class Estimate:
     route : str or None
         The route by which the arrays engine would compute a round.
     memory_bytes : int
-        Bytes that the run allocates at its peak, beyond the arrays that are passed to it.
+        Bytes that the run allocates at its peak, in addition to the arrays that are passed to the
+        run.
     seconds : float
         Time of all rounds of all trials, and of the setup before the first round.
     seconds_per_round : float
@@ -40,9 +41,9 @@ class Estimate:
     flops_per_round : float
         Floating-point operations of one round of all trials.
     bytes : mapping of str to int
-        The parts of the memory, by name.
+        The parts of the memory in bytes, by name.
     round : str
-        Tasks of a round and samples of each, such as ``"n=10, m_in=5, m_out=infinite"``.
+        Tasks of a round and samples of each task, such as ``"n=10, m_in=5, m_out=infinite"``.
     """
 
     engine: str
@@ -87,7 +88,8 @@ def in_coordinates(config: TrainConfig) -> Estimate:
 def _side_by_side(config: TrainConfig, cost: Mapping[str, float]) -> int:
     """Return the number of threads that have work, each on a trial or on a piece of a round."""
     # The core runs trials side by side if each thread gets a trial, since trials need no
-    # synchronisation. Otherwise the threads share each round, if the round has pieces.
+    # synchronisation. If there are fewer trials than threads, the threads share each round,
+    # provided that the round has several pieces.
     trials, pieces = len(config.trials), int(cost["pieces"])
     alone = trials >= config.threads or pieces == 1
     return min(config.threads, trials if alone else pieces)
@@ -99,12 +101,13 @@ def _round_seconds(config: TrainConfig, cost: Mapping[str, float], parallel: int
     work, records = thread.seconds(cost), thread.kernel * record_calls(config)
     if alone:
         return (work + records) / parallel
-    # Records are computed by one thread. Threads that share a round are woken once per round.
+    # Records are computed by one thread. If threads share the rounds, the threads are woken once
+    # per round.
     return work / parallel + records + WAKING * (parallel > 1)
 
 
 def on_data(config: TrainConfig) -> Estimate:
-    """Estimate a run on arrays: the user's, or a pool that is drawn before the first round."""
+    """Estimate a run on the user's arrays, or on a pool that is drawn before the first round."""
     work, trials = workload_of(config), len(config.trials)
     route = chosen_route(config)
     assert route is not None
@@ -118,7 +121,7 @@ def on_data(config: TrainConfig) -> Estimate:
     at_once = 1 if drawn_data else trials
     sizes, B = work.sizes, _bytes_of_B(config, work)
     parts = {
-        # B of every trial in Python, and the copies in the core.
+        # B of every trial in Python, and the copies of B in the core.
         "B": (trials + at_once * cost["copies_of_B"]) * B,
         "route": bytes_of_trials(cost, at_once),
         "trace": _trace_bytes(config),
@@ -127,7 +130,7 @@ def on_data(config: TrainConfig) -> Estimate:
         parts["copies"] = int(cost["copy_bytes"])
     if sizes.k_star:
         parts["B_star"] = 8 * sizes.d * sizes.k_star * (2 if drawn_data else 1)
-    # Memory to measure B or to copy it from the core; memory that the route has freed is used
+    # Memory to measure B, or to copy B from the core; memory that the route has freed is used
     # first.
     exchange = max(_measuring_bytes(work), at_once * B)
     parts["exchange"] = max(exchange - int(cost["released_bytes"]), 0)
@@ -183,7 +186,7 @@ def sampled(config: TrainConfig) -> Estimate:
 
 
 def with_spectrum(config: TrainConfig) -> Estimate:
-    """Estimate a run of the spectral engine: moments of [B_star, B], tasks, and steps of B."""
+    """Estimate a run of the spectral engine: moments of [B_star, B], the tasks, and steps of B."""
     d, trials, cost, work = config.tasks.d, len(config.trials), _cost(config), workload_of(config)
     parallel = min(config.threads, int(cost["pieces"]))
     machine = Machine(parallel)
@@ -225,11 +228,11 @@ def _start_seconds(config: TrainConfig, machine: Machine) -> float:
 
 
 def _measuring_seconds(work: Workload, share: float, machine: Machine) -> float:
-    """Return the seconds per round to measure B, in a `share` of the rounds, and to record."""
+    """Return the mean seconds per round for records and for measuring B in a `share` of rounds."""
     sizes = work.sizes
     stages = core.coordinates_cost(share * sizes.d, sizes.k, sizes.k + sizes.k_star)
     # One thread computes the records; `machine.kernel` is the time of a kernel divided by the
-    # threads.
+    # number of threads.
     return machine.staged(stages) + sizes.record_calls * machine.threads * machine.kernel
 
 
@@ -247,7 +250,8 @@ def _bytes_of_B(config: TrainConfig, work: Workload) -> int:
 def _cost(config: TrainConfig) -> dict[str, float]:
     """Return the core's counts for one round of one trial, for the engine of the run."""
     method, width, k_star = core_method(config.method), config.width, config.k_star
-    # Tasks that rounds choose from: the pool, or a table of heads; None: fresh tasks every round.
+    # The number of tasks from which rounds choose, in a pool or in a table of heads; None if tasks
+    # are fresh in every round.
     heads, every = config.drawn_tasks.heads, config.pool
     draws = every is None and isinstance(heads, (GaussianHeads, SphereHeads))
     if every is None and isinstance(heads, np.ndarray):
@@ -278,7 +282,7 @@ def _cost(config: TrainConfig) -> dict[str, float]:
 
 
 def _bytes(config: TrainConfig, state: int) -> dict[str, int]:
-    """Return the bytes that a run in coordinates allocates, by name."""
+    """Return the bytes that a run in coordinates allocates, by the name of each part."""
     tasks, trials = config.drawn_tasks, len(config.trials)
     parts = {"state": state * trials, "trace": _trace_bytes(config)}
     if config.pool is not None:
@@ -291,7 +295,7 @@ def _bytes(config: TrainConfig, state: int) -> dict[str, int]:
 
 
 def _trace_bytes(config: TrainConfig) -> int:
-    """Return the bytes of the recorded rows, which are held twice: as rows and as the trace."""
+    """Return the bytes of the recorded rows, which are stored twice: as rows and in the trace."""
     angles = min(config.width, config.k_star) if "angles" in config.record else 0
     columns = 1 + len([name for name in config.record if name != "angles"]) + angles
     rows = config.rounds // config.record_every + 2

@@ -1,11 +1,12 @@
-r"""The rates of this machine, from which costs of rounds are predicted.
+r"""The rates of this machine, from which the costs of rounds are predicted.
 
-The rates are measured once on a machine and kept in a file of the user's cache folder. Rates
-determine routes, and routes affect the bits of a run, so rates are kept to make the runs on a
-machine repeatable. Rates measured on a busy machine are replaced. If repeats disagreed or other
-processes used the processor, the rates are used for an hour, and the first process after that
-measures again. If a short measurement contradicts the kept rates, the process that made it measures
-all rates again at once.
+The rates are measured once on a machine, and stored in a file of the user's cache folder. The rates
+determine the choice of routes, and the route affects the bits of a run, so the rates are stored to
+make runs on a machine repeatable. Rates that were measured on a busy machine are replaced. If the
+repeats of a measurement disagreed, or other processes used the processor, the rates are used for an
+hour, and the first process after this hour measures all rates again. If a short measurement
+contradicts the stored rates, the process that made the short measurement measures all rates again
+at once.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ AGREE = 1.15  # largest ratio of the two shortest times of a call on a quiet mac
 OWN_SHARE = 0.9  # least processor time of an undisturbed call, as a fraction of its duration
 LOOKED_AT = ("flops_per_second", "features_1", "cached_1")  # rates of the short measurement
 SPOILT_SECONDS = 3600.0  # time for which rates of a busy machine are used
-# A kept rate is wrong if a new one is at least FASTER times it, or at most 1 / SLOWER of it: the
-# kept rate was measured on a busy machine, or on another machine.
+# If a new rate is at least FASTER times the stored rate, or at most 1 / SLOWER of it, the stored
+# rate is wrong: it was measured on a busy machine, or on a different machine.
 FASTER, SLOWER = 1.5, 4.0
 
 
 @cache
 def cost_model() -> dict[str, float]:
-    r"""Return the rates of this machine, from the file or measured in about a second.
+    r"""Return the rates of this machine: read from the file, or measured in about a second.
 
     Returns
     -------
@@ -49,11 +50,11 @@ def cost_model() -> dict[str, float]:
         ``"seconds_per_call"``: seconds of a round with one small task. ``"flops_per_second"``:
         flops per second of one thread on small problems. ``"seconds_per_kernel"``: seconds that a
         kernel takes in addition to its flops, on one thread. ``"read_1"`` and ``"read_all"``: bytes
-        per second that one thread, and all CPUs of this process, read from memory. ``"cached_1"``:
-        bytes per second that one thread reads from its cache. ``"features_1"`` and ``"grams_1"``:
-        flops per second of `X B` and of `X X^T` on one thread. ``"seconds_per_task"``: seconds that
-        a task on arrays takes in addition to its flops and bytes. ``"normals_1"``: normals per
-        second of one thread.
+        per second that one thread reads from memory, and that all CPUs of this process read
+        together. ``"cached_1"``: bytes per second that one thread reads from its cache.
+        ``"features_1"`` and ``"grams_1"``: flops per second of `X B` and of `X X^T` on one thread.
+        ``"seconds_per_task"``: seconds that a task on arrays takes in addition to its flops and
+        bytes. ``"normals_1"``: normally distributed numbers that one thread draws per second.
     """
     path = _path()
     kept = _read_kept(path)
@@ -66,16 +67,16 @@ def cost_model() -> dict[str, float]:
 
 
 def contradicts(kept: Mapping[str, float], seen: Mapping[str, float]) -> bool:
-    """Whether rates just measured show that the kept ones are wrong.
+    """Whether new rates show that the stored rates are wrong.
 
-    Other processes make a machine slower, never faster: rates well above the kept rates show that
-    the kept ones were measured on a busy machine.
+    Other processes make a machine slower, never faster: new rates well above the stored rates show
+    that the stored rates were measured on a busy machine.
     """
     return any(not 1 / SLOWER < rate / kept[name] < FASTER for name, rate in seen.items())
 
 
 def look() -> dict[str, float]:
-    """Measure some rates in a few milliseconds; return {} if other processes disturbed this."""
+    """Measure some rates in a few milliseconds; return {} if other processes interfered."""
     watch = Stopwatch(patience=0.004)
     normals = _measure_normals(watch)
     small = np.ones(CACHED_BYTES // 8)
@@ -88,7 +89,7 @@ def look() -> dict[str, float]:
 
 
 def _read_kept(path: Path) -> dict[str, float] | None:
-    """Read the rates of the file, if they are of a quiet machine or less than an hour old."""
+    """Read the stored rates, if they are of a quiet machine or less than an hour old."""
     try:
         kept = json.loads(path.read_text())
         rates = {name: float(kept[name]) for name in ORDER}
@@ -100,7 +101,7 @@ def _read_kept(path: Path) -> dict[str, float] | None:
 
 
 def _keep(path: Path, content: Mapping[str, float | bool]) -> None:
-    """Write the file; if that fails, the next process measures again."""
+    """Write the rates to the file; if this fails, the next process measures the rates again."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.replace(path, json.dumps(content).encode())
@@ -109,13 +110,13 @@ def _keep(path: Path, content: Mapping[str, float | bool]) -> None:
 
 
 class Stopwatch:
-    r"""Times calls, and notices when other processes disturb them.
+    r"""Times calls, and notices when other processes disturb the measurement.
 
     Parameters
     ----------
     patience : float
-        Seconds that the repeats of a call may take if the two shortest times agree; if they
-        disagree, the repeats may take six times as long.
+        Seconds that the repeats of a call may take if the two shortest times agree; if these two
+        times disagree, the repeats may take six times as long.
     """
 
     def __init__(self, patience: float = 0.05) -> None:
@@ -123,7 +124,7 @@ class Stopwatch:
         self._patience = patience
 
     def least(self, call: Callable[[], object], threads: int = 1) -> float:
-        """Return the shortest time of a call in seconds; repeats it at least twice.
+        """Return the shortest time of a call in seconds; makes the call at least twice.
 
         `steady` becomes False if repeats disagree, if other processes used the processor, or if a
         call on several threads did not get more than one processor.
@@ -142,7 +143,7 @@ class Stopwatch:
             if len(laps) == 2 and spent > self._patience * (1 if agree else 6):
                 break
         seconds, cpu_seconds = laps[0]
-        # The clock of processor time is too coarse for short calls, but these are rarely
+        # The clock of processor time is too coarse for short calls, but short calls are rarely
         # interrupted.
         needed = OWN_SHARE * seconds * (1 if threads == 1 else 1.5)
         alone = seconds < 1e-3 or cpu_seconds >= needed
@@ -171,7 +172,7 @@ class Price:
 
 
 class Machine:
-    """The rates of this machine with a number of threads."""
+    """The rates of this machine for a given number of threads."""
 
     def __init__(self, threads: int) -> None:
         rates = cost_model()
@@ -196,7 +197,7 @@ class Machine:
         )
 
     def staged(self, stages: Iterable[Stage]) -> float:
-        """Return the seconds of stages, each the longer of its arithmetic and its data traffic."""
+        """Add the seconds of stages; a stage takes the longer of arithmetic and data traffic."""
         return sum(
             max(
                 stage["features"] / self.features + stage["grams"] / self.grams,
@@ -256,7 +257,7 @@ def _measure_kernels(watch: Stopwatch, normals: float) -> tuple[float, float]:
     """Measure the flops per second on small problems, and the overhead of a kernel in seconds.
 
     The core counts the flops and the kernels of a round. Rounds of many short kernels and rounds of
-    longer ones give two linear equations for the two rates.
+    longer kernels give two linear equations for the two rates.
     """
     counts, seconds = [], []
     for k, n in ((2, 256), (20, 64)):
@@ -264,8 +265,8 @@ def _measure_kernels(watch: Stopwatch, normals: float) -> tuple[float, float]:
         counts.append([cost["operations"], cost["calls"]])
         seconds.append(watch.least(call) / ROUNDS - cost["numbers"] / normals)
     (long_ops, long_calls), rest = counts[1], seconds[1]
-    # Noise may make a solution negative or too large. The bounds are fractions of the value that
-    # each rate would have if it alone took the whole time.
+    # Noise in the times may make a solution negative or too large. Each solution is therefore
+    # bounded by fractions of the value that it would have if it alone explained the whole time.
     inverse, kernel = np.linalg.solve(np.array(counts), np.array(seconds))
     inverse = min(max(inverse, 0.3 * rest / long_ops), rest / long_ops)
     kernel = max(kernel, 0.02 * rest / long_calls)
@@ -273,7 +274,7 @@ def _measure_kernels(watch: Stopwatch, normals: float) -> tuple[float, float]:
 
 
 def _prepare_rounds(k: int, n: int) -> tuple[Callable[[], None], dict[str, float]]:
-    """Return a function that does ROUNDS rounds of MAML from B = 0, and a round's counts."""
+    """Return a function that does ROUNDS rounds of MAML from B = 0, and the counts of a round."""
     M, w = np.zeros((1, k, k)), np.zeros((1, k))
     method = core_method(MAML())
     run = core.Run.population(
@@ -343,6 +344,6 @@ def _measure_task(watch: Stopwatch) -> float:
 
 
 def _measure_normals(watch: Stopwatch) -> float:
-    """Measure the normals per second on one thread."""
+    """Measure how many normally distributed numbers one thread draws per second."""
     rows, d = 8, 8192
     return rows * d / watch.least(lambda: core.normals(0, 0, 0, 1, 1, rows, d, "float64", 1))

@@ -1,6 +1,6 @@
-r"""The routes of the arrays engine: the cost of each, and the choice of the cheapest.
+r"""The routes of the arrays engine: the cost of each route, and the choice of the cheapest.
 
-The core counts what a route does; the rates of this machine turn the counts into seconds.
+The core counts the work of a route; the rates of this machine turn these counts into seconds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def cheapest_sweep(batch: TaskBatch, method: Method, width: int, losses: bool) -
 
 @lru_cache(maxsize=64)
 def prices(work: Workload) -> dict[str, Price]:
-    """Return the price of every route that the core has for the work, by name."""
+    """Return the price of each route by which the core can do the work, by the route's name."""
     is_sparse = work.sizes.entries is not None
     return {
         route: _price(work, work.cost(route))
@@ -42,9 +42,9 @@ def prices(work: Workload) -> dict[str, Price]:
 
 def _price(work: Workload, cost: RouteCost) -> Price:
     """Turn the core's counts into seconds."""
-    # The store reads the next block while the core works on the current one, so a round takes the
-    # longer of the two times. The setup of a route works on all data at once, and first waits until
-    # they are read.
+    # The store reads the next block while the core works on the current block, so a round takes the
+    # longer of the times for reading and for computing. The setup of a route works on all data at
+    # once, and first waits until all data are read.
     machine = Machine(work.threads)
     gradient = cost["busiest"] * machine.staged(cost["round"])
     return Price(
@@ -60,21 +60,21 @@ def _price(work: Workload, cost: RouteCost) -> Price:
 
 
 def bytes_of_trials(cost: RouteCost, trials: int) -> int:
-    """Return the bytes at the peak of a run that holds `trials` trials at a time."""
-    # The memory for opening a run is free again before its trials are held.
+    """Return the bytes at the peak of a run that holds `trials` trials in memory at a time."""
+    # The memory for opening a run is freed before memory for its trials is allocated.
     return int(max(cost["opening_bytes"], cost["shared_bytes"] + trials * cost["bytes"]))
 
 
 def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
     """Return the route that takes the least time for `rounds` rounds and fits the memory.
 
-    `free` is the memory in bytes; None: the memory that is available now.
+    `free` is the available memory in bytes; None means the memory that is available now.
     """
     # The results of routes differ in their last bits, and the bits of a run must not depend on its
-    # number of threads, so the choice is made for all processors.
+    # number of threads, so the route is chosen for a run on all processors.
     by_name = prices(work.on(cpus.available()))
-    # The route that needs the least memory is allowed even if no route fits. On dense data this is
-    # the vector route; on sparse data it depends on the sizes.
+    # The route that needs the least memory is allowed even if no route fits. On dense data, the
+    # vector route needs the least memory; on sparse data, the sizes determine which route does.
     least = min((n for n in ("gram", "vector") if n in by_name), key=lambda n: by_name[n].bytes)
     always = "vector" if work.sizes.entries is None else least
     seconds = {name: price.setup + rounds * price.round for name, price in by_name.items()}
@@ -89,7 +89,7 @@ def cheapest(work: Workload, rounds: int, free: int | None = None) -> str:
 
 
 def takes_copies(config: TrainConfig, route: str | None) -> bool:
-    """Return whether a run copies its sparse sets by bands: if this pays off and memory allows it.
+    """Return whether a run copies its sparse sets by bands: if copies pay off and fit in memory.
 
     The copies change no bit of the result, so the choice may depend on the memory that is available
     now.
@@ -108,16 +108,16 @@ def _reading(work: Workload, machine: Machine, count: float) -> float:
     """Return the seconds in which `count` bytes of stored features are read."""
     if not work.sizes.stored:
         return 0.0
-    # The system keeps a file in its cache after the first read if memory has room for it. Free
-    # memory of twice the file's size is required here, since the run and other processes need
-    # memory too.
+    # The system keeps a file in its cache after the first read if memory has room for the file.
+    # This function requires free memory of twice the file's size, since the run and other processes
+    # need memory too.
     free = memory.available_bytes()
     in_cache = free is not None and 2 * work.N * work.row_bytes <= free
     return count / (machine.read / READS_OF_COPY if in_cache else DISK_RATE)
 
 
 def chosen_route(config: TrainConfig) -> str | None:
-    """Return the route that a run of the arrays engine takes: as requested, or the cheapest."""
+    """Return the route of a run of the arrays engine: the requested route, or the cheapest."""
     if config.route != "auto":
         return config.route
     if config.accumulate == "float32":  # only the vector route has sums in single precision

@@ -37,7 +37,7 @@ class Workload:
 
     @property
     def N(self) -> int:
-        """Samples of all tasks, each counted once."""
+        """Number of samples of all tasks; a sample that both sets of a task share counts once."""
         sizes = self.sizes
         inner = sizes.m_in * sizes.all_tasks
         outer = sizes.m_out * sizes.all_tasks * (not sizes.shared)
@@ -49,16 +49,16 @@ class Workload:
         return self.sizes.d * self.sizes.number_bytes
 
     def on(self, threads: int) -> Workload:
-        """Return the same work with another number of threads."""
+        """Return the same work with a different number of threads."""
         return replace(self, threads=threads)
 
     def cost(self, route: str) -> RouteCost:
-        """Return the core's counts of rounds by a route."""
+        """Return the core's counts for the rounds of a run by the given route."""
         return core.route_costs(core_method(self.method), self.sizes, route, self.threads)
 
 
 def losses_share(config: TrainConfig) -> float:
-    """Return the share of the rounds that compute losses, to record them or to stop by them."""
+    """Return the share of the rounds that compute losses, for records or for the stop rule."""
     stops = config.stop is not None and bool(config.stop.loss_out)
     losses = stops or any(name in OF_LOSSES for name in config.record)
     return losses / config.record_every
@@ -67,7 +67,7 @@ def losses_share(config: TrainConfig) -> float:
 def record_calls(config: TrainConfig) -> float:
     """Return the time of the records of a round, on average, as a number of kernel calls."""
     names = set(config.record) | ({"dist"} if config.measures_distance else set())
-    # A run that records the angles, without "dist" and without a stop rule, takes the distance from
+    # If a run records the angles but not "dist", and has no stop rule, the distance follows from
     # the largest angle at no cost.
     if "angles" in config.record and "dist" not in config.record and config.stop is None:
         names.discard("dist")
@@ -139,5 +139,5 @@ def workload_of(config: TrainConfig) -> Workload:
 
 
 def _describe_rows(sparsity: Sparsity | None) -> dict[str, float]:
-    """Return the fields of DataSizes that describe sparse rows, none for dense data."""
+    """Return the fields of DataSizes that describe sparse rows; no fields for dense data."""
     return {} if sparsity is None else sparsity._asdict()
