@@ -41,15 +41,15 @@ class Journal:
 
     @property
     def due(self) -> bool:
-        """Whether the interval since the last write has passed."""
+        """Whether the interval between two writes has passed since the last write."""
         return time.monotonic() - self._saved >= self._every
 
     def save(self, trials: Trials) -> None:
         """Write the states and the rows of the trials to the file.
 
-        A trial that converged is written as live, since a resumed run may have another stop rule.
-        If a live trial has recorded the row of a round but not done the round, this row is left
-        out, since a resumed run records it again.
+        A trial that converged is written as a live trial (one that continues), since a resumed run
+        may have a different stop rule. If a live trial has recorded the row of a round but has not
+        done this round, the row is left out, since a resumed run records this row again.
         """
         arrays: dict[str, Any] = {f"state.{name}": part for name, part in trials.parts.items()}
         status: list[int] = []
@@ -105,7 +105,7 @@ class Journal:
 def _rebuild_trials(
     document: dict[str, Any], arrays: dict[str, Any], config: TrainConfig
 ) -> Trials:
-    """Rebuild the trials from a file; raise unless `save` could have written it for this run."""
+    """Rebuild the trials; raise an error unless `save` could have written the file for this run."""
     count = len(config.trials)
     lists = [document[name] for name in ("rounds", "status", "columns", "parts")]
     if not all(isinstance(part, list) for part in lists):
@@ -166,7 +166,8 @@ def _check_rows(at: Any, values: Any, trials: Trials, i: int, every: int) -> Non
     if status not in (core.TrialStatus.LIVE, core.TrialStatus.DIVERGED, core.TrialStatus.UNDERFLOW):
         raise ValueError(f"a trial has the status {status}")
     count = -(-done // every)
-    # A trial that ended by itself may have a row for its end, after the rows of the rounds it did.
+    # A trial that ended by itself may have a row for its end, after the rows of the rounds that it
+    # did.
     end = [] if status == core.TrialStatus.LIVE else [done]
     if (
         at.size < count

@@ -36,7 +36,8 @@ KINDS: dict[str, type[Any]] = {
     )
 }
 
-# Fields that files of version 0.1 lack, with the values that the runs in such files had.
+# Fields that files of version 0.1 lack, with the values that these fields have for the runs in such
+# files.
 ADDED: dict[str, dict[str, Any]] = {"TrainConfig": {"track_start": False}}
 
 # Kinds that users may write in the TOML file of a study.
@@ -58,8 +59,8 @@ def encode(
     keep : callable
         Stores an array and returns the JSON value that refers to it.
     strict : bool
-        Whether to refuse a function whose parts cannot be hashed. Trees that will be compared need
-        True. If False, a function that cannot be hashed is encoded by its name alone.
+        Whether to refuse a function whose parts cannot be hashed. Must be True for trees that will
+        be compared. If False, a function that cannot be hashed is encoded by its name alone.
     path : str
         Name of the value, for errors.
 
@@ -71,7 +72,7 @@ def encode(
     Raises
     ------
     TypeError
-        If a value is of another kind, or a function is refused.
+        If a value is of a kind that is not listed under `value`, or a function is refused.
     """
     if isinstance(value, np.generic):
         value = plain(value, path)
@@ -101,9 +102,10 @@ def encode(
 
 
 def _is_unused(value: Any, field: Field[Any]) -> bool:
-    """Whether a field is an option of a method at its default, which files leave out.
+    """Whether a field is an option of a method and has its default value.
 
-    So the text of a method is the same as in versions that do not have the option.
+    Files leave out options that have their default values, so that the text of a method is the same
+    as in versions of the package without this option.
     """
     return (
         type(value) in METHODS
@@ -173,7 +175,7 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str, 
 
 
 def _defaults(kind: str) -> dict[str, Any]:
-    """Return the defaults of the options that files leave out, see `_is_unused`."""
+    """Return the default values of the options that files leave out: see `_is_unused`."""
     return {
         field.name: field.default
         for field in fields(KINDS[kind])

@@ -57,8 +57,8 @@ def estimate(
     tasks, method : object
         As in `train`, which describes all arguments.
     rounds, n, m_in, m_out, width, init, engine, route, accumulate, pool : object
-        As in `train`. The default of n does not apply to a `TaskBatch`, of which all tasks are
-        used.
+        As in `train`. The default of n does not apply to a `TaskBatch`: by default, a round uses
+        all tasks of the batch.
     shared_samples, track_start, seed, trials, threads, device, dtype, record, record_every : object
         As in `train`.
     stop, checkpoint, progress, on_failure, **steps : object
@@ -72,17 +72,17 @@ def estimate(
     Raises
     ------
     TypeError, ValueError
-        If `train` would raise it for these arguments.
+        If `train` would raise the error for these arguments.
     MemoryError
         If the samples of one thread's tasks do not fit into memory.
 
     Notes
     -----
-    The core counts operations, and the time is these counts divided by the rates of this machine;
-    see `show_config`. The first call on a machine measures the rates, which takes about a second,
-    and keeps them in a file. On a quiet machine the predicted time is right within a factor of two.
-    It includes neither the time of a user's function of heads or features, nor the fraction of a
-    millisecond that any call takes.
+    The core counts operations, and the predicted time is these counts divided by the rates of this
+    machine; see `show_config`. The first call on a machine measures the rates, which takes about a
+    second, and keeps them in a file. On a quiet machine the predicted time is right within a factor
+    of two. The predicted time includes neither the time of a user's function of heads or features,
+    nor the fraction of a millisecond that every call takes.
 
     Examples
     --------

@@ -27,7 +27,7 @@ class Status(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    r"""How a trial ended, and in which round. An outcome also compares equal to its `Status`.
+    r"""How a trial ended, and in which round; an outcome also compares equal to its `Status`.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Outcome:
 
 
 class DivergenceWarning(RuntimeWarning):
-    """Issued when trials of a run diverged, that is, their gradient or state grew out of range."""
+    """Issued when trials diverged: the gradient or the state of a trial grew out of range."""
 
 
 class FewSamplesWarning(UserWarning):

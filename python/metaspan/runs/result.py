@@ -45,18 +45,18 @@ class Trace(dict[str, NDArray[Any]]):
 class Result:
     r"""Trace, final state and status of a training run.
 
-    If the run has more than one trial, its arrays have a leading axis of trials. For the
-    representation at full size see `B` and `full_B`: most engines keep only its coordinates. In the
-    printed form, ``k`` is the rank of the ground truth, 0 if this is unknown, and ``width`` is the
-    number of columns of the learner's representation.
+    If the run has more than one trial, the arrays of the result have a leading axis of trials. For
+    the representation at full size see `B` and `full_B`: most engines keep only the coordinates of
+    the representation. In the printed form, ``k`` is the rank of the ground truth, or 0 if the
+    ground truth is unknown, and ``width`` is the number of columns of the learner's representation.
 
     Parameters
     ----------
     config : TrainConfig
         The arguments of the run, checked and resolved.
     trace : mapping of str to ndarray
-        What was recorded. ``trace["round"]``, of shape (rows,) and dtype int64, is the number of
-        rounds done before each row. A record has shape (rows,), or (trials, rows), and dtype
+        The records of the run. ``trace["round"]``, of shape (rows,) and dtype int64, is the number
+        of rounds done before each row. A record has shape (rows,), or (trials, rows), and dtype
         float64; ``"angles"`` has a last axis of min(k, k_star) angles in radians, largest first.
         Rows after a trial's end are NaN. Losses are measured on the tasks that the run trains on,
         not on new tasks.
@@ -86,14 +86,15 @@ class Result:
 
     @cached_property
     def B(self) -> NDArray[Any] | None:
-        """Representation at the end if the run determines it at full size, otherwise None.
+        """Representation at the end, if the run determines it at full size; None if it does not.
 
-        It has shape (d, k) or (trials, d, k). An engine at full size ("arrays", "sampled", or
-        "population" with a spectrum) holds it. A run in coordinates determines it if the run
-        started from a pair of arrays and kept the coordinates along them, as all engines do except
-        "collapsed" without ``track_start=True``. It is then computed on first access, from these
-        arrays, which must not have changed. In all other cases the basis of the coordinates is not
-        fixed and `B` is None; `full_B` draws a representation.
+        `B` has shape (d, k) or (trials, d, k). A run of an engine at full size ("arrays",
+        "sampled", or "population" with a spectrum) holds `B`. A run in coordinates determines `B`
+        if the run started from a pair of arrays and kept the coordinates along these arrays; all
+        engines keep these coordinates, except "collapsed" without ``track_start=True``. For such a
+        run in coordinates, `B` is computed on first access, from the arrays of the start, which
+        must not have changed. For all other runs the basis of the coordinates is not fixed and `B`
+        is None; `full_B` draws a representation.
         """
         if "B" in self.parts:
             return self.parts["B"]
@@ -153,9 +154,9 @@ class Result:
             ``B_star M + E R`` (13), in the dtype ``config.dtype``. If `tasks` has no `B_star`, the
             ground truth of the trial is drawn from seed and trial. E is drawn from seed and trial
             too, unless the run started from an array `B0`. A run of the collapsed engine does not
-            determine a single B, since it draws new random vectors as it needs them: `full_B`
-            samples B from its distribution given `B_star`, or, with ``track_start=True``, given
-            `B_star` and the start. Calls with equal arguments return the same bits.
+            determine a single B, since this engine draws new random vectors during the run:
+            `full_B` samples B from its distribution given `B_star`, or, with ``track_start=True``,
+            given `B_star` and the start. Calls with equal arguments return the same bits.
 
         Raises
         ------
@@ -202,7 +203,7 @@ class Result:
         -------
         Result
             Trace up to the trial's end, state and status, without the axis of trials. The timings
-            are those of all trials together.
+            are the times of all trials together.
 
         Raises
         ------
@@ -291,7 +292,8 @@ class Result:
         Parameters
         ----------
         path : str or os.PathLike
-            The file. It is replaced at the end of the write, so it is never left half written.
+            The file. An existing file is replaced at the end of the write, so no incomplete file is
+            left.
 
         Raises
         ------
@@ -333,7 +335,7 @@ class Result:
         return M[index], R[index], w[index]
 
     def _basis(self, trial: int, height: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return B_star (d, k_star) and the basis E of (13), at most `height` columns."""
+        """Return B_star (d, k_star) and the basis E of (13), with at most `height` columns."""
         config = self.config
         B_star = config.drawn_tasks.ground_truth(config.seed, trial, config.threads)
         drawn = isinstance(config.init, Init)
@@ -349,14 +351,14 @@ class Result:
         return B_star, E
 
     def _frame(self, trial: int, stream: int, columns: int, known: NDArray[Any]) -> NDArray[Any]:
-        """Draw orthonormal columns of a trial in the orthogonal complement of `known`."""
+        """Draw, for one trial, orthonormal columns in the orthogonal complement of `known`."""
         if columns == 0:
             return np.empty((len(known), 0))
         config = self.config
         return core.haar(config.seed, trial, stream, len(known), columns, known, config.threads)
 
     def _require(self, count: int) -> None:
-        """Raise MemoryError unless `count` representations and the basis of one trial fit."""
+        """Raise MemoryError unless `count` representations and one trial's basis fit in memory."""
         config = self.config
         # Columns of B, the ground truth and E, and of two more arrays that are needed to compute E.
         columns = count * config.width + config.k_star + 3 * self.state[1].shape[-2]
@@ -389,7 +391,7 @@ def build(config: TrainConfig, trials: Trials, timings: Mapping[str, float]) -> 
 
 
 def _convert_status(config: TrainConfig, status: int, done: int) -> Status:
-    """Convert a status of the core, of a trial that did `done` rounds."""
+    """Convert the core's status of a trial that did `done` rounds."""
     if status == core.TrialStatus.LIVE:
         return Status.FINISHED if done >= config.rounds else Status.INTERRUPTED
     ends = {

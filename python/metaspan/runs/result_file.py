@@ -1,4 +1,4 @@
-r"""Reads and writes files of results; reading checks every part."""
+r"""Reads and writes files of results; reading a file checks every part of it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def load(path: str | os.PathLike[str]) -> Result:
 
 
 def check_config(config: object) -> None:
-    """Raise unless `configure` leaves the arguments in a configuration unchanged."""
+    """Raise an error unless `configure` leaves the arguments in a configuration unchanged."""
     if not isinstance(config, TrainConfig):
         raise TypeError(f"the configuration is {check.show(config)}")
     arguments = {field.name: getattr(config, field.name) for field in fields(config)}
@@ -117,7 +117,7 @@ def check_config(config: object) -> None:
 
 
 def _check_start(init: object) -> None:
-    """Raise unless a start is an Init or a pair of arrays."""
+    """Raise an error unless a start is an Init or a pair of arrays."""
     pair = isinstance(init, tuple) and len(init) == 2
     arrays = pair and all(isinstance(part, np.ndarray) for part in init)  # type: ignore[attr-defined]
     if not (isinstance(init, Init) or arrays):
@@ -125,10 +125,11 @@ def _check_start(init: object) -> None:
 
 
 def _replace_batch(batch: BatchSummary, arguments: dict[str, Any]) -> LinearTasks:
-    """Check a summary; return tasks that `configure` can check in place of the batch.
+    """Check the summary of a batch; return a law of tasks with the sizes of the batch.
 
-    `configure` needs tasks with data or a law, and a file does not hold the data. The function
-    replaces those entries of `arguments` that a batch determines.
+    `configure` can check arguments only for tasks with data or a law, and a file does not hold the
+    data of a batch, so the returned law replaces the batch. The function also replaces those
+    entries of `arguments` that a batch determines.
     """
     for name, least in (("n", 1), ("d", 1), ("k", 0)):
         check.integer(f"the batch's {name}", getattr(batch, name), least)
@@ -162,7 +163,8 @@ def _check_outcomes(statuses: Any, config: TrainConfig) -> tuple[Outcome, ...]:
         raise ValueError(f"{len(outcomes)} trials ended; the run has {len(config.trials)}")
     for outcome in outcomes:
         ended = outcome.status in (Status.DIVERGED, Status.UNDERFLOW)
-        # A run that resumes with fewer rounds keeps a trial that ended by itself in a later round.
+        # If a run is resumed with fewer rounds, a trial that ended by itself in a later round is
+        # kept.
         check.integer("the round of an end", outcome.round, 0, 2**62 if ended else config.rounds)
         if outcome == Status.FINISHED and outcome.round != config.rounds:
             raise ValueError(f"a trial finished in round {outcome.round} of {config.rounds}")

@@ -23,10 +23,11 @@ class Summary:
     rounds : ndarray of shape (rows,), int64
         Rounds of the rows.
     mean, low, high : ndarray of shape (rows,) or (rows, angles), float64
-        Mean over `count` trials and the ends of its band; a geometric mean if `log` is true.
+        Mean over `count` trials, and lower and upper end of the band; the mean is geometric if
+        `log` is true.
     count : ndarray of shape (rows,), int64
-        Number of trials that are averaged: in the first `whole` rows all trials, and in later rows
-        the trials that never diverge.
+        Number of trials that are averaged: all trials in the first `whole` rows, and only the
+        trials that never diverge in later rows.
     whole : int
         Number of leading rows in which every trial has a value.
     trials, diverged : int
@@ -47,7 +48,7 @@ class Summary:
 
 
 def config_of(result: object) -> TrainConfig:
-    """Return the configuration of a result; raise TypeError for anything else."""
+    """Return the configuration of a result; raise TypeError if the argument is not a `Result`."""
     if not isinstance(result, Result):
         raise TypeError(f"result must be a Result; got {check.show(result)}")
     return result.config
@@ -62,9 +63,10 @@ def summarize(
     computed for log10 of the quantity: the curve is then the geometric mean, and the band keeps its
     width while the quantity falls over many decades.
 
-    Rows are averaged over all trials, and end with the first trial that ends: an average over the
-    remaining trials would drift towards the slow ones. If trials diverged, the later rows are
-    averaged over the trials that never diverge, until the first of these ends.
+    Rows are averaged over all trials, and the last row is that in which the first trial ends: an
+    average over the remaining trials would drift towards the slow trials. If trials diverged, the
+    later rows are averaged over the trials that never diverge, until the first of these trials
+    ends.
 
     Parameters
     ----------
