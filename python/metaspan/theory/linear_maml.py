@@ -1,4 +1,4 @@
-r"""Linear MAML in closed form, (31): risks, the best test step, and where training ends."""
+r"""Closed forms for linear MAML, (31): risks, the best test step, and the error of training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Vector = NDArray[Any] | tuple[ArrayLike, ArrayLike]
 def meta_weights(
     tasks: LinearTasks, method: Method | str, *, m: int | None, **steps: float
 ) -> float | F64:
-    r"""Return the eigenvalues of the matrix H that weighs errors of linear MAML, (31).
+    r"""Return the eigenvalues of the matrix H by which linear MAML weighs errors, (31).
 
     .. math:: H(\alpha, m) = E (I - \alpha S) \Sigma (I - \alpha S)
               = (I - \alpha \Sigma)^2 \Sigma
@@ -76,8 +76,9 @@ def linear_maml_risk(
               + \tfrac{\sigma^2 \alpha^2}{2 m} \operatorname{tr} \Sigma^2
 
     with H of `meta_weights`, and with the mean :math:`\bar\theta` and the covariance
-    :math:`\Sigma_\theta` of the tasks' vectors. It is the `adapted` entry of `evaluate` without
-    sampling. The step size and m are those of the test, and may differ from those of training.
+    :math:`\Sigma_\theta` of the tasks' vectors. This risk is the exact value of the `adapted` entry
+    of `evaluate`, without sampling. The step size and m are those of the test, and may differ from
+    those of training.
 
     Parameters
     ----------
@@ -88,9 +89,10 @@ def linear_maml_risk(
     m : int
         Samples per task.
     B : ndarray of shape (d, 1), pair of array_like (M, R), or None
-        The initial vector, or its coordinates (13), as `evaluate` takes them. An array needs
-        ``tasks.B_star``, and so do features with a spectrum, for which `B` must be an array. None:
-        :math:`\bar\theta`, to which training converges on infinitely many tasks.
+        The initial vector, or its coordinates (13), in the forms that `evaluate` takes. If `B` is
+        an array or the features have a spectrum, ``tasks.B_star`` must be an array; for
+        features with a spectrum, `B` must be an array or None. None: :math:`\bar\theta`, to which
+        training converges on infinitely many tasks.
     **steps : float
         Settings of a method given by name.
 
@@ -104,7 +106,7 @@ def linear_maml_risk(
     TypeError
         If an argument is of the wrong kind, or the heads are a function.
     ValueError
-        If a shape or a value does not fit.
+        If an argument has a wrong shape or value.
 
     Examples
     --------
@@ -124,7 +126,7 @@ def linear_maml_step(tasks: LinearTasks, *, m: int, B: Vector | None = None) -> 
     r"""Return the inner step size at which the risk of an initial vector is least, (31).
 
     For features of covariance I, with
-    :math:`R = \|\theta - \bar\theta\|^2 + \operatorname{tr} \Sigma_\theta`, it is
+    :math:`R = \|\theta - \bar\theta\|^2 + \operatorname{tr} \Sigma_\theta`, the step size is
 
     .. math:: \alpha = 1 \big/ \bigl( 1 + \tfrac{d + 1}{m} + \tfrac{\sigma^2 d}{m R} \bigr) .
 
@@ -145,7 +147,7 @@ def linear_maml_step(tasks: LinearTasks, *, m: int, B: Vector | None = None) -> 
     Raises
     ------
     TypeError, ValueError
-        As in `linear_maml_risk`.
+        If `linear_maml_risk` would raise the error for these arguments.
 
     Examples
     --------
@@ -178,10 +180,10 @@ def linear_maml_error(
     .. math:: E \| \hat\theta - \bar\theta \|^2 = \frac{V}{n h^2} + O(n^{-2})
 
     Training on a pool or a batch converges to the minimiser :math:`\hat\theta` of the mean outer
-    loss, whose covariance is that of an estimating equation: V is the mean squared length of a
-    task's gradient at :math:`\bar\theta`, and h its mean slope, which for the exact method is
-    `meta_weights`. Both depend on the step size of training, and the best step size is often
-    negative.
+    loss. The covariance of this minimiser follows from an estimating equation: V is the mean
+    squared length of a task's gradient at :math:`\bar\theta`, and h is the mean slope of this
+    gradient; for the exact method, h is `meta_weights`. V and h depend on the step size of
+    training, and the best step size is often negative.
 
     Parameters
     ----------
@@ -190,8 +192,8 @@ def linear_maml_error(
     method : LinearMAML or str
         The method of training, with at most one inner step, or its name.
     n : int
-        Number of tasks; the formula is accurate where ``n * m_out`` and n are large against d and
-        1.
+        Number of tasks. The formula is accurate if n is large and ``n * m_out`` is large compared
+        with d.
     m_in, m_out : int or None
         Inner and outer samples per task; None: infinitely many.
     **steps : float
@@ -200,14 +202,14 @@ def linear_maml_error(
     Returns
     -------
     float
-        The leading term of the mean squared distance; infinite where h is 0.
+        The leading term of the mean squared distance; infinite if h is 0.
 
     Raises
     ------
     TypeError
         If an argument is of the wrong kind, or the heads are a function.
     ValueError
-        If a value does not fit, or the features have a spectrum.
+        If an argument has a wrong value, or the features have a spectrum.
 
     References
     ----------
@@ -229,8 +231,8 @@ def linear_maml_error(
     i, j = _inverse("m_in", m_in), _inverse("m_out", m_out)
     d, variance = tasks.d, tasks.noise**2
     signal = float(np.trace(centred_moments(tasks.heads, tasks.k)[1]))
-    # Moments of S = X^T X / m and A = I - alpha S, each divided by d. Those of one trace are the
-    # moments of a real Wishart matrix; tr S times a function of degree q has the mean of this
+    # Moments of S = X^T X / m and A = I - alpha S, each divided by d. The moments of one trace are
+    # those of a real Wishart matrix; tr S times a function of degree q has the mean of this
     # function times (d m + 2 q) / m.
     S2 = 1 + (d + 1) * i
     S3 = 1 + 3 * (d + 1) * i + (d * d + 3 * d + 4) * i**2
@@ -257,14 +259,14 @@ def linear_maml_error(
 
 
 class _Errors(NamedTuple):
-    """What the risk takes from the errors of an initial vector and from the features."""
+    """Moments of the errors of an initial vector, and of the features, that the risk needs."""
 
     second: F64  # E (theta - theta_i)_j^2 summed over equal eigenvalues: (1,), or (d,)
     squares: float  # tr Sigma^2
 
 
 def _errors(tasks: LinearTasks, B: Vector | None) -> _Errors:
-    """Return second moments of the errors of an initial vector; B None is the mean of the tasks."""
+    """Return second moments of an initial vector's errors; `B` None: the tasks' mean."""
     spectrum = _spectrum(tasks)
     mean, cov = centred_moments(tasks.heads, tasks.k)
     if spectrum is None:
@@ -294,7 +296,7 @@ def _require_column(width: int) -> None:
 
 
 def _spectrum(tasks: LinearTasks) -> F64 | None:
-    """Return the eigenvalues of the features' covariance, None if all are 1; check the features."""
+    """Check the features; return the eigenvalues of their covariance, or None if all are 1."""
     if not isinstance(tasks, LinearTasks):
         raise TypeError(f"tasks must be a LinearTasks; got {check.show(tasks)}")
     if tasks.features != "gaussian":
