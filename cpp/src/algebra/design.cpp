@@ -40,8 +40,8 @@ const double* DenseDesign::inner_product(int slot) {
   return out;
 }
 
-/// Returns K' a = X' X^T a of an inner slot, (m_out,). The slot keeps this product until the slot
-/// changes, as it keeps K a.
+/// Returns K' a = X' X^T a of an inner slot, (m_out,). Like the product K a, this product stays
+/// stored with the slot until the vector a of the slot changes.
 const double* DenseDesign::outer_product(int slot) {
   double* out = scratch_.outer_of(slot);
   if (at(slot).has_outer) return out;

@@ -14,8 +14,8 @@ void add_row(SetShape& set, Index begin, Index end, bool noise) {
   set.numbers += end - begin + (noise ? 1 : 0);
 }
 
-/// Marks the entry that the last row of the set has in `column` as the root of a chi-square. If
-/// `column` is the `end` of this row, marks the noise of the row instead.
+/// Marks one number of the last row of the set as the root of a chi-square variable: the entry in
+/// `column` or, if `column` is the row's `end`, the noise, which is stored after the entries.
 void add_root(SetShape& set, Index column, double dof) {
   const RowShape& row = set.rows.back();
   set.roots.push_back({row.at + column - row.begin, dof});

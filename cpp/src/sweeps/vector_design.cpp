@@ -364,9 +364,9 @@ void VectorDesign<XScalar>::make(const Pass& task, Index begin, Index count, XSc
   for (Index i = 0; i < count; ++i) radii[i] = rows.maker->radius(rows.task, begin + i, radii[i]);
 }
 
-/// Computes r = (X u - y) / sqrt(m), in the units of the algebra, and the factor of each row of X
-/// in X^T r: its element of r times 1 / sqrt(m) and the radius of the row. X itself is never
-/// scaled.
+/// Computes r = (X u - y) / sqrt(m), in the units of the algebra. Also computes the factor of each
+/// row of X in X^T r, which is the product of three numbers: the row's element of r, 1 / sqrt(m)
+/// and the row's radius. X itself is never scaled.
 template <class XScalar>
 void VectorDesign<XScalar>::residuals(const Pass& task, Index begin, Index count,
                                       const double* radii) {

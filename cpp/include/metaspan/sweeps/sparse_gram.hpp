@@ -15,7 +15,7 @@ struct SparseRow {
   double scale;
 };
 
-/// Appends the rows of a set to `rows` in their order, each with the scalar `scale`.
+/// Appends the rows of a set to `rows`, in order, and stores `scale` with each row as its factor.
 template <class Scalar>
 void append_rows(const Samples<Scalar>& set, double scale, std::vector<SparseRow<Scalar>>& rows) {
   const auto& [starts, columns, values] = set.sparse();

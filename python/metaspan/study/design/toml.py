@@ -90,7 +90,7 @@ def _check_keys(where: str, keys: Iterable[str], accepted: Iterable[str]) -> Non
 
 
 def _join_key(path: str, name: str) -> str:
-    """Join the path of a table and the name of a key to a path for error messages."""
+    """Return the full path of a key in a table, for error messages."""
     return f"{path}.{name if name.isidentifier() else check.show(name)}"
 
 
