@@ -115,8 +115,8 @@ def meta_gradient(
     multiplications for `X B`, and ``n m^2 d`` more if MAML needs Gram matrices. The vector route
     makes 2 J + 2 passes of ``n m d`` multiplications each, and 2 J more passes for exact methods;
     it reads X from memory once if the data of a task fit in the cache. For sparse samples, the
-    number of entries replaces ``m d``, and every pass of the vector route takes ``n d k`` more for
-    products with B.
+    number of entries replaces ``m d``. Every pass of the vector route also takes ``n d k``
+    multiplications for products with B.
 
     References
     ----------

@@ -64,9 +64,9 @@ void DenseDesign::residual_in(const double* V, Terms<1> terms, int slot, double*
   for (Index i = 0; i < task_.m_in; ++i) r[i] -= task_.y_in[i];
 }
 
-/// Computes the outer residual of (7), r' = X' B_J v - y', (m_out,), by the second line of (6), in
-/// which each term is a multiple of K' r_l. The slot discards K a and K' a, which belong to its
-/// previous residual.
+/// Computes the outer residual of (7), r' = X' B_J v - y', (m_out,), by the second line of (6): Z' v
+/// plus a multiple of K' r_l for each term, minus y'. The slot discards K a and K' a, which belong
+/// to its previous residual.
 void DenseDesign::residual_out(const double* V, Terms<1> terms, int slot, double* r) {
   kernels::times(task_.m_out, k_, task_.Z_out, V, r, padded(k_));
   for (int t = 0; t < terms.count; ++t) {

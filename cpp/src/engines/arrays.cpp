@@ -109,8 +109,8 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   }
   const Vec& head() const override { return w_; }
 
-  /// Returns a lower estimate of a round's operations, which holds for every route. It decides
-  /// whether a round is worth more than one thread.
+  /// Returns an estimate of a round's operations, the same for the Gram and the vector route. The
+  /// estimate decides whether a round is worth more than one thread.
   double flops() const override {
     const TaskSet<XScalar>& tasks = data_.tasks;
     return flops_of_round(

@@ -231,10 +231,10 @@ Mat inner_product(ConstMat A, ConstMat B, int threads) {
 Mat small_r_factor(const Mat& A) {
   const Index r = std::min(A.rows(), A.cols());
   if (r == 0) return Mat(0, A.cols());
-  // Householder reflections square the entries of a column. Columns so long or so short that these
-  // squares would overflow or underflow are multiplied by powers of two, which is exact. The
-  // columns of the resulting R-factor are then divided by these powers of two: if S is the R-factor
-  // of A, then S D is the R-factor of A D for a diagonal D.
+  // Householder reflections square the entries of a column. If the squares of any column could
+  // overflow or underflow, all columns are multiplied by powers of two, which is exact. The columns
+  // of the resulting R-factor are then divided by these powers of two: if S is the R-factor of A,
+  // then S D is the R-factor of A D for a diagonal D.
   const Vec most = A.cwiseAbs().colwise().maxCoeff();
   const bool scaled = (most.array() > 0 && (most.array() < 1e-100 || most.array() > 1e100)).any();
   const Vec length = scaled ? Vec(most.unaryExpr(&power_of_two)) : Vec::Ones(A.cols());
@@ -316,7 +316,8 @@ Coordinates to_coordinates(ConstMat B, ConstMat B_star, int threads) {
   Mat off = B;
   project_off(B_star, MutMat(off.data(), d, k), threads);
   // The lengths of the columns may differ by any power of ten, for example if the distance is
-  // 1e-200. All columns are therefore scaled to equal length before the rank is determined.
+  // 1e-200. Each column is therefore divided by its largest entry in absolute value before the rank
+  // is determined.
   const Vec length = column_maxima(off, threads);
   const Mat scaled = off.array().rowwise() / length.transpose().array();
   const Mat S = r_factor(ConstMat(scaled.data(), d, k), threads);

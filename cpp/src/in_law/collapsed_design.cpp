@@ -284,9 +284,10 @@ bool CollapsedDesign::is_member(int slot, Group group) const {
 /// Returns the factor A of a group's contribution off the span, (rows, k, width). Let the columns
 /// of S be the vectors of the group's terms, and the rows of C their c_t. With the factorisation S
 /// = Q R, the contribution is S C = Q (R C). Only R C is needed, since Q does not affect the
-/// distribution of (17), which has a Haar-distributed frame, or of (18). The S of all tasks of a
-/// panel are factored side by side. If the group has at least as many terms as S has rows, then S C
-/// has no more rows than R C, and S C is returned instead of R C.
+/// distribution of (17), which has a Haar-distributed frame, or of (18). Every task of a panel has
+/// its own S, and one loop factors all of them, each in its task's column. If the group has at least
+/// as many terms as S has rows, then S C has no more rows than R C, and S C is returned instead of
+/// R C.
 CollapsedDesign::Factor CollapsedDesign::off_span(Group group) {
   const Index k = panel_.Z.cols(), D = panel_.shape.D;
   const bool frame = group == Group::frame;

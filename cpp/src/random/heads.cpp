@@ -18,7 +18,7 @@ HeadSource::HeadSource(HeadLaw law, Index n, std::uint64_t seed, std::uint64_t t
   choice_ = RoundChoice(law_.table.rows(), n, seed, trial);
 }
 
-/// Prepares a round: selects the rows of a table or of the heads that the caller passes, or derives
+/// Prepares a round: selects rows of a table, takes the heads that the caller passes, or derives
 /// the key from which the heads are drawn. Everything that the tasks of a round share is prepared
 /// here. Therefore panel() is const, and several threads may call panel() at the same time.
 void HeadSource::begin_round(Index round, const double* heads) {

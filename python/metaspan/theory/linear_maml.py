@@ -316,7 +316,7 @@ def _inverse(name: str, m: int | None) -> float:
 
 
 def _resolve(method: Method | str, steps: dict[str, float]) -> LinearMAML:
-    """Return `method` if it is a LinearMAML with at most one inner step; otherwise raise."""
+    """Resolve a method, which must be a LinearMAML with at most one inner step."""
     chosen = resolve(method, steps)
     if not isinstance(chosen, LinearMAML) or chosen.inner_steps > 1:
         raise ValueError(f"method must be LinearMAML with inner_steps <= 1 for (31); got {chosen}")

@@ -26,10 +26,11 @@ struct RouteCost {
   double copy_bytes = 0;              // copies of sparse sets; made only if there is memory
 };
 
-/// Returns a lower estimate, valid for every route, of the flops of a round on n tasks. The
+/// Returns an estimate of the flops of a round on n tasks, by which the Gram and the vector route
+/// decide whether threads share a round: they do if the estimate is at least kSerialFlops. The
 /// estimate counts passes over rows of `length` numbers, each with one vector at a time. If the
 /// rows are sparse, the estimate also counts the additions that form a gradient of `numbers`
-/// numbers. Threads share a round whose estimate is at least kSerialFlops.
+/// numbers.
 double flops_of_round(const Method& method, double length, double n, double m_in, double m_out,
                       double numbers);
 
