@@ -48,6 +48,8 @@ class Case(NamedTuple):
     contribution: int = 0
     solves_head: bool = False
     penalty: float = 0.0
+    clip: float = 0.0
+    multiplier: float = 0.0
 
     def method(self):
         """The method, in the form that the core takes."""
@@ -62,6 +64,8 @@ class Case(NamedTuple):
             contribution=self.contribution,
             solves_head=self.solves_head,
             penalty=self.penalty,
+            clip=self.clip,
+            multiplier=self.multiplier,
         )
 
     def start(self):

@@ -21,6 +21,8 @@ METHODS = {
     "FedRep": [ms.FedRep(), ms.FedRep(separate=True)],
     "linear MAML": [ms.LinearMAML(alpha=-0.1), ms.LinearMAML(first_order=True)],
 }
+METHODS["`privacy=` without noise"] = [ms.ANIL(alpha=0.01, privacy=ms.UserDP(clip=1, multiplier=0))]
+METHODS["`privacy=` with noise"] = [ms.ANIL(alpha=0.01, privacy=ms.UserDP(clip=1, multiplier=1))]
 TASKS = {"d": 9, "k": 2, "noise": 0.1}
 FINITE = {"n": 3, "m_in": 4, "m_out": 4}
 # The arguments of LinearTasks and train that make an engine run.

@@ -11,6 +11,7 @@ from .gradients import Gradient, adapt, meta_gradient, population_gradient
 from .methods import ANIL, MAML, AverageRisk, FedAvg, FedRep, LinearMAML, Reptile, RidgeANIL
 from .metrics import Diversity, diversity, principal_angles, subspace_distance
 from .plots import plot
+from .privacy import UserDP
 from .runs.estimate import estimate
 from .runs.outcome import (
     Diverged,
@@ -66,6 +67,7 @@ __all__ = [
     "StudyStatus",
     "TaskBatch",
     "TrainConfig",
+    "UserDP",
     "__version__",
     "adapt",
     "diversity",

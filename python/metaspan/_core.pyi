@@ -41,6 +41,7 @@ STREAM_FRAME: Final[int]
 STREAM_POOL: Final[int]
 STREAM_OFF_SPAN: Final[int]
 STREAM_USER: Final[int]
+STREAM_PRIVACY: Final[int]
 ROW_BLOCK: Final[int]  # largest number of rows in one call of a user's function of features
 
 # Sizes by which the core splits its work, described in cpp/include/metaspan/base/sizes.hpp.

@@ -23,6 +23,8 @@ class CoreMethod(NamedTuple):
     contribution: int = 0  # a task adds 0: outer gradient; 1: moves, (25); 2: inner gradient, (27)
     solves_head: bool = False  # the inner loop solves for the head, (26)
     penalty: float = 0.0  # lambda of (26)
+    clip: float = 0.0  # c of (29), the largest norm of a task's contribution; 0: no limit
+    multiplier: float = 0.0  # z of (30): noise of standard deviation z c / n is added; 0: none
 
 
 class MethodNeeds(TypedDict):
@@ -119,6 +121,7 @@ class RouteCost(TypedDict):
     calls: float  # kernel calls of a round
     tasks: float  # overhead of a round, in units of one task's overhead on the vector route
     flops: float  # flops of a round
+    numbers: float  # random numbers of a round: noise that is added to the gradient
     serial: bool  # a round is too small for more than one thread
     busiest: float  # work of the busiest thread, as a multiple of an even share
     bytes: float  # bytes held by a trial in addition to the data and B

@@ -12,7 +12,7 @@ from ._core_types import CoreMethod
 from ._load import core
 from ._support import check, cpus
 from ._support.types import F64
-from .config.engine_choice import check_accumulate, check_solves_sparse, check_sparse
+from .config.engine_choice import check_accumulate, check_route, check_sparse
 from .cost.routes import cheapest_sweep
 from .methods import Method, check_point, check_solvable, core_method, resolve
 from .tasks.arrays import Data, check_sets, core_sets, require_finite
@@ -145,7 +145,7 @@ def meta_gradient(
         route = _choose_route(batch, call, B.shape[1])
     if call.core_method.solves_head:
         check_solvable(call.method, batch.least_m_in, B.shape[1])
-        check_solves_sparse(batch, call.method, route)
+        check_route(batch, call.method, route)
     data = core_data(batch, one_round=True)
     parts = core.gradient_arrays(call.core_method, route, B, w, data, workers, call.losses)
     _require_solved(call, parts["B"])

@@ -12,29 +12,41 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from typing import Any
 
 from numpy.typing import NDArray
 
 from ._core_types import CoreMethod
 from ._support import check
+from .privacy import UserDP
 
 MOVES = ("head", "body", "both")
 OUTER_GRADIENT, INNER_MOVES, INNER_GRADIENT = 0, 1, 2  # values of the core's Contribution
 
 # Settings that a method's text leaves out while they have their defaults.
-OPTIONS = ("moves", "outer", "beta_head")
+OPTIONS = ("moves", "outer", "beta_head", "privacy")
+
+
+def _fields_in_order(kind: type[Any]) -> list[Field[Any]]:
+    """Return the fields of a method's class, with those that all methods share at the end."""
+    return sorted(fields(kind), key=lambda field: field in fields(_Method))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class _Method:
     """The base of all methods: their printed form leaves out unused options."""
 
+    privacy: UserDP | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.privacy is None or isinstance(self.privacy, UserDP)):
+            raise TypeError(f"privacy must be a UserDP or None; got {check.show(self.privacy)}")
+
     def __repr__(self) -> str:
         shown = [
             f"{field.name}={getattr(self, field.name)!r}"
-            for field in fields(self)
+            for field in _fields_in_order(type(self))
             if field.name not in OPTIONS or getattr(self, field.name) != field.default
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
@@ -62,6 +74,7 @@ class _Adaptive(_Method):
     beta_head: float | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._set_real("alpha")
         self._set_outer()
         steps = check.integer("inner_steps", self.inner_steps, 0, 10_000)
@@ -93,6 +106,8 @@ class ANIL(_Adaptive):
         with one inner step is a linear-attention layer with the tied weights alpha B B^T.
     beta_head : float or None
         Outer step size of `w`, >= 0; None: `beta`.
+    privacy : UserDP or None
+        Clipping of the tasks' contributions, and noise; None: neither.
 
     Raises
     ------
@@ -136,6 +151,8 @@ class MAML(_Adaptive):
     moves : {"both", "head", "body"}
         What the inner loop moves. "head" is ANIL. "body" moves `B` alone, and while w = 0 it moves
         nothing, so the start needs a nonzero head.
+    privacy : UserDP or None
+        Clipping of the tasks' contributions, and noise; None: neither.
 
     Raises
     ------
@@ -175,6 +192,8 @@ class AverageRisk(_Method):
         What the step moves: `B` and `w`, `B` alone, or `w` alone.
     beta_head : float or None
         Step size of `w`, >= 0; None: `beta`.
+    privacy : UserDP or None
+        Clipping of the tasks' contributions, and noise; None: neither.
 
     Raises
     ------
@@ -192,6 +211,7 @@ class AverageRisk(_Method):
     beta_head: float | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._set_outer()
 
 
@@ -204,6 +224,7 @@ class _LocalSteps(_Method):
     server_step: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._set_real("alpha")
         self._set_real("server_step")
         steps = check.integer("local_steps", self.local_steps, 1, 10_000)
@@ -235,6 +256,8 @@ class FedAvg(_LocalSteps):
     server_step : float
         Step :math:`\epsilon` of the server along the mean move, >= 0; 1 moves B and w to the mean
         itself.
+    privacy : UserDP or None
+        Clipping of the tasks' contributions, and noise; None: neither.
 
     Raises
     ------
@@ -265,6 +288,8 @@ class Reptile(_LocalSteps):
         Number of local steps, 1 to 10,000.
     server_step : float
         Step of the server along the mean move, >= 0.
+    privacy : UserDP or None
+        Clipping of the tasks' contributions, and noise; None: neither.
 
     Raises
     ------
@@ -307,6 +332,8 @@ class RidgeANIL(_Method):
         What the outer step moves: `B` and `w`, `B` alone, or `w` alone.
     beta_head : float or None
         Outer step size of `w`, >= 0; None: `beta`.
+    privacy : UserDP or None
+        Clipping of the tasks' contributions, and noise; None: neither.
 
     Raises
     ------
@@ -331,6 +358,7 @@ class RidgeANIL(_Method):
     beta_head: float | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._set_real("lam")
         self._set_outer()
         object.__setattr__(self, "first_order", check.flag("first_order", self.first_order))
@@ -353,6 +381,8 @@ class FedRep(_Method):
     separate : bool
         Whether the gradient is that of the loss on the outer set, at the heads solved for on the
         inner set.
+    privacy : UserDP or None
+        Clipping of the tasks' contributions, and noise; None: neither.
 
     Raises
     ------
@@ -374,6 +404,7 @@ class FedRep(_Method):
     separate: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._set_real("beta")
         object.__setattr__(self, "separate", check.flag("separate", self.separate))
 
@@ -398,6 +429,8 @@ class LinearMAML(_Method):
         Number of inner steps, 0 <= J <= 10,000.
     first_order : bool
         Whether the outer step leaves out the derivative of the inner loop.
+    privacy : UserDP or None
+        Clipping of the tasks' contributions, and noise; None: neither.
 
     Raises
     ------
@@ -420,6 +453,7 @@ class LinearMAML(_Method):
     first_order: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._set_real("alpha", -math.inf)
         self._set_real("beta")
         steps = check.integer("inner_steps", self.inner_steps, 0, 10_000)
@@ -457,6 +491,19 @@ SETTINGS = tuple(dict.fromkeys(field.name for kind in KINDS for field in fields(
 
 def core_method(method: Method) -> CoreMethod:
     """Convert a method for the compiled core."""
+    numbers, privacy = _core_method(method), method.privacy
+    if privacy is None:
+        return numbers
+    return numbers._replace(clip=privacy.clip, multiplier=privacy.multiplier)
+
+
+def adds_noise(method: Method) -> bool:
+    """Return whether a round adds noise to the mean gradient, (30)."""
+    return core_method(method).multiplier > 0.0
+
+
+def _core_method(method: Method) -> CoreMethod:
+    """Convert a method for the compiled core, except for clipping and noise."""
     if isinstance(method, (FedAvg, Reptile)):
         step = method.server_step
         return CoreMethod(
@@ -611,7 +658,7 @@ def resolve(
         raise TypeError(f"method must be an {kinds}, or a name; got {check.show(method)}")
     kind, preset = _NAMED[check.choice("method", method, list(_NAMED))]
     named = "first_order" if kind in (ANIL, MAML) else ""
-    accepted = [field.name for field in fields(kind) if field.name != named]
+    accepted = [field.name for field in _fields_in_order(kind) if field.name != named]
     for name in steps:
         if name not in accepted:
             raise TypeError(_describe_unknown(name, method, accepted, call))

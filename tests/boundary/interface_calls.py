@@ -93,8 +93,9 @@ SAMPLE |= {"shared_samples": False, "threads": 1}
 SIZES = ("rounds", "n", "m_in", "m_out", "pool", "trials", "width", "seeds", "inner_steps", "m")
 FITS = {"band": 0.95, "resamples": 100, "seed": 0}
 STUDY = {"seeds": 2, "measure": ("dist",), "keep": (), "keep_rows": 9, "common": ()}
-OUTER = {"outer": "body", "beta_head": 0.2}
-LOCAL = {"alpha": 0.1, "local_steps": 2, "server_step": 0.5}
+COMMON = {"privacy": ms.UserDP(clip=1.0, multiplier=0.5)}
+OUTER = {"outer": "body", "beta_head": 0.2, **COMMON}
+LOCAL = {"alpha": 0.1, "local_steps": 2, "server_step": 0.5, **COMMON}
 
 CALLS = {
     "ANIL": Call(ms.ANIL, {**METHOD, **OUTER}, ms.ANIL),
@@ -105,8 +106,9 @@ CALLS = {
     "RidgeANIL": Call(
         ms.RidgeANIL, {"lam": 0.1, "beta": 0.1, "first_order": True, **OUTER}, ms.RidgeANIL
     ),
-    "FedRep": Call(ms.FedRep, {"beta": 0.1, "separate": True}, ms.FedRep),
-    "LinearMAML": Call(ms.LinearMAML, METHOD, ms.LinearMAML),
+    "FedRep": Call(ms.FedRep, {"beta": 0.1, "separate": True, **COMMON}, ms.FedRep),
+    "LinearMAML": Call(ms.LinearMAML, {**METHOD, **COMMON}, ms.LinearMAML),
+    "UserDP": Call(ms.UserDP, {"clip": 1.0, "multiplier": 0.5}, ms.UserDP),
     "Checkpoint": Call(ms.Checkpoint, {"path": "x", "every_seconds": 1.0}, ms.Checkpoint),
     "GaussianHeads": Call(laws(ms.GaussianHeads), {"cov": [1.0, 2.0], "mean": [0.0, 1.0]}),
     "SphereHeads": Call(ms.SphereHeads, {"radius": 1.0}, ms.SphereHeads),

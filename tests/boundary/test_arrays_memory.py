@@ -35,7 +35,8 @@ SCRIPT = textwrap.dedent("""\
         dtype, k_star = np.dtype(case.get("dtype", "float64")), case.get("k_star", 0)
         first_order = partial(ms.ANIL, first_order=True)
         kinds = {"maml": ms.MAML, "anil": ms.ANIL, "fo-anil": first_order}
-        method = kinds[case.get("method", "anil")](alpha=1e-7, beta=1e-9)
+        privacy = ms.UserDP(clip=1.0, multiplier=1.0) if case.get("private") else None
+        method = kinds[case.get("method", "anil")](alpha=1e-7, beta=1e-9, privacy=privacy)
         options = {
             "rounds": 2, "route": case["route"], "threads": 1, "stop": None, "width": k,
             "record": case.get("record", "loss_out"), "trials": case.get("trials", 1),
@@ -99,6 +100,11 @@ CASES = {
     "gram-records": {"route": "gram", **LONG, "k_star": 4, "record": ["dist"]},
     "gram-trials": {"route": "gram", **LONG, "k": 4, "trials": 3},
     "gram-float32": {"route": "gram", **LONG, "k": 16, "dtype": "float32"},
+    # Norms of contributions take the Gram matrices of all sets.
+    "gram-private": {"route": "gram", "d": 300, "n": 200, "m": 100, "k": 4, "private": True},
+    "sparse-private": {
+        "route": "gram", "d": 10**4, "n": 200, "m": 100, "k": 4, "entries": 20, "private": True,
+    },
     "vector": {"route": "vector", **LONG, "method": "maml"},
     # Vectors so long, beside a B so small, that tasks are taken one by one.
     "vector-alone": {

@@ -27,6 +27,7 @@ ROOMS = (
     {"_core", "_cpu"},
     {"_load"},
     {"_support"},
+    {"privacy"},
     {"methods", "metrics"},
     {"tasks"},
     {"config"},

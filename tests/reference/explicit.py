@@ -47,6 +47,15 @@ def loss(X, y, variance, B, w):
     return 0.5 * (r**2).mean(axis=-1) + 0.5 * variance
 
 
+def mean(by_B, by_w, method):
+    """The means over tasks of contributions, each scaled to a norm of at most the method's clip."""
+    if method.get("clip"):
+        norm = np.sqrt((by_B**2).sum(axis=(-2, -1)) + (by_w**2).sum(axis=-1))
+        factor = np.minimum(1.0, method["clip"] / norm)
+        by_B, by_w = factor[..., None, None] * by_B, factor[..., None] * by_w
+    return by_B.mean(axis=1), by_w.mean(axis=1)
+
+
 def meta_gradient(B, w, inner, outer_set, method):
     """Gradients by B (run, d, k) and w (run, k), adapted heads, and the three losses of tasks."""
     X, y, variance = inner
@@ -85,7 +94,7 @@ def meta_gradient(B, w, inner, outer_set, method):
     )
     if method.get("contribution") == INNER_MOVES:
         by_B, by_w = Bs[0] - Bs[-1], ws[0] - ws[-1]
-    return by_B.mean(axis=1), by_w.mean(axis=1), ws[-1], losses
+    return *mean(by_B, by_w, method), ws[-1], losses
 
 
 def solved_gradient(B, w, inner, outer_set, method):
@@ -113,7 +122,7 @@ def solved_gradient(B, w, inner, outer_set, method):
         loss(X, y, variance, Bs, w_1),
         loss(X_out, y_out, variance_out, Bs, w_1),
     )
-    return by_B.mean(axis=1), by_w.mean(axis=1), w_1, losses
+    return *mean(by_B, by_w, method), w_1, losses
 
 
 def dist(B, B_star):
@@ -139,6 +148,10 @@ def train(rng, *, runs, rounds, n, d, k_star, B, w, method, m_in, m_out, noise, 
         inner = data(rng, theta, m_in, noise, **law)
         outer_set = inner if shared else data(rng, theta, m_out, noise, **law)
         by_B, by_w, _, losses = meta_gradient(B, w, inner, outer_set, method)
+        if method.get("multiplier"):
+            s = method["multiplier"] * method["clip"] / n
+            by_B = by_B + s * rng.standard_normal(by_B.shape)
+            by_w = by_w + s * rng.standard_normal(by_w.shape)
         if round < rounds:
             B, w = B - method["beta"] * by_B, w - method["beta"] * by_w
     return {

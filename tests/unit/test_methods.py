@@ -8,7 +8,7 @@ import pytest
 
 import metaspan as ms
 from matching import assert_one_sentence
-from metaspan.methods import core_method, resolve
+from metaspan.methods import KINDS, core_method, resolve
 
 NAMES = {
     "anil": ms.ANIL(alpha=0.2, beta=0.3),
@@ -42,6 +42,25 @@ def test_core_sees_what_the_loops_move():
     assert core_method(ms.FedRep(separate=True)).contribution == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "kind_of_error"),
+    [("clip", 0.0, ValueError), ("clip", "1", TypeError), ("multiplier", -1.0, ValueError)],
+)
+def test_privacy_out_of_range_is_refused(name, value, kind_of_error):
+    settings = {"clip": 1.0, "multiplier": 1.0, name: value}
+    assert_one_sentence(lambda: ms.UserDP(**settings), kind_of_error, [name, str(value)[:1]])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_method_takes_privacy(kind):
+    method = kind(privacy=ms.UserDP(clip=2, multiplier=0.5))
+    assert repr(method).endswith("privacy=UserDP(clip=2.0, multiplier=0.5))")
+    assert core_method(method)[-2:] == (2.0, 0.5)
+    assert core_method(method)._replace(clip=0.0, multiplier=0.0) == core_method(kind())
+    assert pickle.loads(pickle.dumps(method)) == method
+    assert method != kind()
+
+
 def test_options_are_shown_only_where_they_are_used():
     assert repr(ms.MAML()) == "MAML(alpha=0.1, beta=0.1, inner_steps=1, first_order=False)"
     assert repr(ms.AverageRisk(outer="body")) == "AverageRisk(beta=0.1, outer='body')"
@@ -57,6 +76,7 @@ def test_options_are_shown_only_where_they_are_used():
         (ms.Reptile, {"server_step": "1"}, TypeError),
         (ms.RidgeANIL, {"lam": -0.1}, ValueError),
         (ms.FedRep, {"separate": 2}, TypeError),
+        (ms.Reptile, {"privacy": 1.0}, TypeError),
     ],
 )
 def test_settings_out_of_range_are_refused(kind, wrong, kind_of_error):
@@ -83,7 +103,7 @@ WRONG_NAMES = {
     "k": "did you mean 'width'?",
     "treads": "did you mean 'threads'?",
     "noise": "it is neither an argument of this call nor one of 'fo-anil', which takes "
-    "alpha, beta, inner_steps, outer, beta_head",
+    "alpha, beta, inner_steps, outer, beta_head, privacy",
     "first_order": "first-order methods are 'fo-anil' and 'fo-maml', or a method with it set",
 }
 

@@ -116,6 +116,7 @@ py::dict route_costs(const Method& method, const DataSizes& sizes, const std::st
   out["calls"] = cost.calls;
   out["tasks"] = cost.tasks;
   out["flops"] = cost.flops;
+  out["numbers"] = cost.numbers;
   out["serial"] = cost.serial;
   out["busiest"] = cost.busiest;
   out["bytes"] = cost.bytes;

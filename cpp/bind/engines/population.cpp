@@ -32,7 +32,7 @@ class PopulationRun final : public RunOf<PopulationEngine> {
  protected:
   PanelMaker panel_maker(int threads) const override {
     const Shape shape = engine(0).shape();
-    if (!population_fills_panels(shape, n_, count() / threads)) return nullptr;
+    if (method_.clips() || !population_fills_panels(shape, n_, count() / threads)) return nullptr;
     return [this, shape] { return make_population_panel(method_, shape, n_, noise_); };
   }
 

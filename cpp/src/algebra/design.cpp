@@ -4,11 +4,12 @@ namespace metaspan {
 
 /// Takes the memory for one task's 2 J + 1 slots, (9). In MAML, whose inner loop moves B, a slot
 /// holds K a and K' a, the products of its vector a of samples with the Gram matrices. In ANIL a
-/// slot holds neither product, since the sums of (6) are empty.
-DenseDesign::Scratch::Scratch(int inner_steps, bool adapts_B, Index k, Index max_m_in,
+/// slot holds neither product, since the sums of (6) are empty, unless contributions are clipped,
+/// (29).
+DenseDesign::Scratch::Scratch(int inner_steps, bool with_grams, Index k, Index max_m_in,
                               Index max_m_out)
     : max_m_in_(max_m_in),
-      stride_(adapts_B ? max_m_in + max_m_out : 0),
+      stride_(with_grams ? max_m_in + max_m_out : 0),
       slots_(static_cast<std::size_t>(slots_of(inner_steps))),
       products_(slots_.size() * static_cast<std::size_t>(stride_)),
       row_(static_cast<std::size_t>(padded(k))) {}
@@ -40,13 +41,18 @@ const double* DenseDesign::inner_product(int slot) {
   return out;
 }
 
-/// Returns K' a = X' X^T a of an inner slot, (m_out,). Like the product K a, this product stays
-/// stored with the slot until the vector a of the slot changes.
+/// Returns X' times the vector of a slot, (m_out,): K' a = X' X^T a of an inner slot, and X' X'^T a
+/// of the outer slot. Like the product K a, this product stays stored with the slot until the
+/// vector a of the slot changes.
 const double* DenseDesign::outer_product(int slot) {
   double* out = scratch_.outer_of(slot);
   if (at(slot).has_outer) return out;
   at(slot).has_outer = true;
-  kernels::times(task_.m_out, task_.m_in, task_.K_cross, at(slot).a, out, task_.K_cross_stride);
+  if (slot == outer_slot_) {
+    kernels::times(task_.m_out, task_.m_out, task_.K_outer, at(slot).a, out, task_.K_outer_stride);
+  } else {
+    kernels::times(task_.m_out, task_.m_in, task_.K_cross, at(slot).a, out, task_.K_cross_stride);
+  }
   return out;
 }
 

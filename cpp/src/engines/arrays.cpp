@@ -54,6 +54,9 @@ class SweepEngine final : public ArraysEngine<BScalar> {
         size_(data.tasks.d * k),
         length_(mean_length(data.tasks)),
         w_(start.w),
+        spread_(method.noise_of_mean(start.n)),
+        seed_(start.seed),
+        trial_(start.trial),
         choice_(data.tasks.size(), start.n, start.seed, start.trial),
         route_(make_route<XScalar, BScalar>(route, method, data.tasks, k)) {
     reserve_huge(B_, size_);
@@ -63,7 +66,8 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   }
 
   /// Takes the round's tasks, calls `before`, and lets the route compute grad_B and grad_w, (10).
-  /// Sampled tasks draw their samples in `before`. The number of threads is kept for step().
+  /// Sampled tasks draw their samples in `before`. The noise of (30) is added to the mean over the
+  /// tasks. The number of threads is kept for step().
   void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
     if (before_) before_(round, heads);
@@ -73,6 +77,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
                      cancel);
     copy_outputs(data_.heads, taken, out_, tasks);
     threads_ = threads;
+    if (spread_ > 0) add_noise(round);
   }
 
   /// Steps B <- B - beta grad_B and w <- w - beta grad_w, (3). The pieces into which B is cut
@@ -120,6 +125,17 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   void export_B(BScalar* out, int) const override { std::copy(B_.begin(), B_.end(), out); }
 
  private:
+  /// Adds N(0, spread^2) to every entry of grad_B and of grad_w, (30). Every normal is a function
+  /// of seed, trial, round and the place of its entry.
+  void add_noise(Index round) {
+    const Key key = derive_key(seed_, trial_, static_cast<std::uint64_t>(round), Stream::privacy);
+    parallel_for(threads_, ceil_div(size_, kPiece), [&](Index piece, int) {
+      const Index begin = piece * kPiece;
+      add_normals(key, spread_, begin, std::min(kPiece, size_ - begin), grad_B_.data() + begin);
+    });
+    add_head_noise(key, spread_, out_.w);
+  }
+
   /// Returns whether B - beta grad_B is finite in the type of B. The test multiplies each number by
   /// zero, which gives zero for finite numbers only. The compiler vectorises this test.
   bool next_is_finite(BScalar beta) const {
@@ -141,6 +157,8 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   double length_;                    // of a row, in numbers
   std::vector<BScalar> B_, grad_B_;  // (d, k)
   Vec w_;
+  double spread_;  // of the noise of (30)
+  std::uint64_t seed_, trial_;
   RoundChoice choice_;
   std::unique_ptr<Route<XScalar, BScalar>> route_;
   RoundOutputs out_;

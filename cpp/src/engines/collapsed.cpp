@@ -25,10 +25,14 @@ constexpr Index kPanelsPerPiece = 2;
 /// Cost of drawing one random number, in flops.
 constexpr double kFlopsOfNumber = 25;
 
-/// The purposes of draws off the span: a task's frame, the sum of two pieces, and the Gaussian
-/// matrix of the round. The purpose is a word of the counter of a draw, so no two purposes share a
-/// random number.
-enum Part : std::uint32_t { kOfTask = 0, kOfPieces = 1, kOfRound = 2 };
+/// The purposes of draws off the span: a task's frame, the sum of two pieces, the Gaussian matrix
+/// of the round, and the Gaussian matrix of a task that is clipped, (29). The purpose is a word of
+/// the counter of a draw, so no two purposes share a random number.
+enum Part : std::uint32_t { kOfTask = 0, kOfPieces = 1, kOfRound = 2, kOfClipped = 3 };
+
+/// The purpose of the draws off the span among those of the noise of (30). The entries of grad_M,
+/// grad_R and grad_w take the counters that have 0 and 1 in place of the purpose.
+constexpr std::uint32_t kOfNoise = 2;
 
 /// Returns the number of pieces of a round, which depends on the number of panels only.
 Index pieces_of(Index panels) {
@@ -66,6 +70,7 @@ class Collapsed final : public CollapsedEngine {
     const auto r = static_cast<std::uint64_t>(round);
     samples_key_ = derive_key(seed_, trial_, r, Stream::samples);
     off_span_key_ = derive_key(seed_, trial_, r, Stream::off_span);
+    privacy_key_ = derive_key(seed_, trial_, r, Stream::privacy);
     heads_.begin_round(round, heads);
     make_room(n_, k(), heads_.k_star(), tasks);
     const auto pieces = static_cast<Index>(pieces_.size());
@@ -91,6 +96,7 @@ class Collapsed final : public CollapsedEngine {
     });
     throw_if_requested(cancel);
     sum_pieces();
+    if (method_.multiplier > 0) add_noise();
   }
 
   /// Steps to the next state of (19). A gradient step on [M; R] gives M and R_in, and the R-factor
@@ -123,7 +129,7 @@ class Collapsed final : public CollapsedEngine {
   /// Returns whether small distances have correct digits. If a round adds no rows off the span, R
   /// is only multiplied from the right, and its columns keep their relative accuracy, (14).
   bool resolves_distance() const override {
-    return shape_.off_span == OffSpan::none && k() <= heads_.k_star();
+    return shape_.off_span == OffSpan::none && k() <= heads_.k_star() && method_.multiplier == 0;
   }
 
   /// Returns the state itself or, for k > k_star, the state in the regular frame that the meter
@@ -142,13 +148,16 @@ class Collapsed final : public CollapsedEngine {
   /// A thread's memory: the samples of a panel, and the algebra on them.
   struct Workspace {
     explicit Workspace(const Collapsed& run)
-        : algebra(run.method_, run.k(), run.shape_.rows_of(run.shape_.inner), run.most_out()),
+        : algebra(run.method_.without_privacy(), run.k(), run.shape_.rows_of(run.shape_.inner),
+                  run.most_out()),
           scratch(run.method_, run.shape_, run.law_.shared, run.k()),
           heads(static_cast<std::size_t>(run.heads_.k_star() * kWidth)) {}
     TaskAlgebra<Design> algebra;
     Design::Scratch scratch;
     PanelSet inner, outer;
     std::vector<double> heads;  // (k_star, width)
+    double factors[kWidth];     // of (29), for the tasks of a panel
+    Mat drawn[kWidth];          // parts of clipped tasks off the span, see clip()
   };
 
   /// The sums of the tasks of a piece, in the order of the tasks.
@@ -167,6 +176,12 @@ class Collapsed final : public CollapsedEngine {
 
   Index k() const { return state_.Z.cols(); }
   Index panels() const { return ceil_div(n_, kWidth); }
+  /// Whether every task adds a factor off the span in a frame of its own, (17). Clipped tasks of
+  /// (18) do, since their norms depend on the drawn parts.
+  bool adds_frames() const {
+    return shape_.off_span == OffSpan::frames || (shape_.off_span != OffSpan::none && clips());
+  }
+  bool clips() const { return method_.clips(); }
   Index most_out() const { return shape_.rows_of(law_.shared ? shape_.inner : shape_.outer); }
 
   /// Processes one panel: heads, samples, the algebra (5)-(10), and the sums. Inner samples are
@@ -180,14 +195,18 @@ class Collapsed final : public CollapsedEngine {
     draw_samples(samples_key_, law_, shape_, first, tasks, with_inner, with_outer, workspace.inner,
                  workspace.outer);
     Design design({state_.Z, workspace.heads.data(), heads_.k_star(), tasks, law_.noise, shape_,
-                   workspace.inner, workspace.outer, method_.inner_steps, law_.shared},
+                   workspace.inner, workspace.outer, method_.inner_steps, law_.shared, clips()},
                   workspace.scratch);
     workspace.algebra.gradient(design, state_.w.data(), outputs.want_losses);
+    std::fill_n(workspace.factors, kWidth, 1.0);
+    if (clips()) clip(design, workspace, first, tasks);
     const double* omega = workspace.algebra.grad_w();
     for (Index i = 0; i < k(); ++i) {
-      for (Index t = 0; t < tasks; ++t) piece.g_w[i] += omega[i * kWidth + t];
+      for (Index t = 0; t < tasks; ++t) {
+        piece.g_w[i] += workspace.factors[t] * omega[i * kWidth + t];
+      }
     }
-    add_off_span(design, piece, first, tasks);
+    add_off_span(design, workspace, piece, first, tasks);
     // The residuals of infinitely many samples do not contain the noise, so sigma^2 / 2 is added to
     // their losses, (1).
     const double half_variance = law_.noise * law_.noise / 2;
@@ -197,37 +216,78 @@ class Collapsed final : public CollapsedEngine {
     copy_panel_outputs(workspace.algebra, workspace.heads.data(), added, first, tasks, outputs);
   }
 
+  /// Clips the contributions of a panel's tasks, (29). In the case (18) the part off the span must
+  /// be drawn for the norm: given the draws in the span it is Gaussian with row covariance F^T F,
+  /// where F is the R-factor of the stacked [C; C'], and A = bartlett(rows of F, rest)^T F is its
+  /// R-factor up to a Haar frame. The scaled A is then added by (17). With a frame, the basis holds
+  /// the whole contribution, and nothing more is drawn.
+  void clip(Design& design, Workspace& workspace, Index first, Index tasks) const {
+    double squares[kWidth];
+    design.squares(squares);
+    const double* omega = workspace.algebra.grad_w();
+    for (Index i = 0; i < k() * kWidth; ++i) squares[i % kWidth] += omega[i] * omega[i];
+    if (shape_.off_span == OffSpan::gaussian) {
+      std::vector<RowStack> stacks(static_cast<std::size_t>(tasks), RowStack(k()));
+      each_gaussian_factor(design, tasks, [&](const Mat& A, Index t) {
+        stacks[static_cast<std::size_t>(t)].add(A);
+      });
+      for (Index t = 0; t < tasks; ++t) {
+        Sequence draws(off_span_key_, first + t, kOfClipped);
+        const Mat F = stacks[static_cast<std::size_t>(t)].factor();
+        workspace.drawn[t] = gaussian_matrix(F, shape_.rest, draws);
+        squares[t] += workspace.drawn[t].squaredNorm();
+      }
+    }
+    for (Index t = 0; t < kWidth; ++t) {
+      workspace.factors[t] = t < tasks ? clipping_factor(squares[t], method_.clip) : 0;
+    }
+    design.add_scaled(workspace.factors);
+  }
+
+  /// Calls take(A, t) with the factor A of a group off the span, for every task of a panel. The
+  /// design factors all tasks side by side; this function separates them.
+  template <class Take>
+  void each_factor(Design& design, Group group, Index tasks, Take&& take) const {
+    const Design::Factor factor = design.off_span(group);
+    Mat A(factor.rows, k());
+    for (Index t = 0; t < tasks; ++t) {
+      for (Index i = 0; i < A.size(); ++i) A.data()[i] = factor.values[i * kWidth + t];
+      take(A, t);
+    }
+  }
+
+  /// Calls take(A, t) with the factors of the Gaussian terms of (18). A set shared by both loops
+  /// gives one Gaussian term, with C + C'; separate sets give two terms, which are independent.
+  template <class Take>
+  void each_gaussian_factor(Design& design, Index tasks, Take&& take) const {
+    if (law_.shared) return each_factor(design, Group::both, tasks, take);
+    if (!shape_.inner.infinite && method_.has_inner_part()) {
+      each_factor(design, Group::inner, tasks, take);
+    }
+    if (!shape_.outer.infinite && method_.has_outer_part()) {
+      each_factor(design, Group::outer, tasks, take);
+    }
+  }
+
   /// Adds the contributions of a panel's tasks off the span, task by task in order. In (17), the
   /// factor A of each task is reduced to at most k rows and added to the R-factor of the piece,
   /// with draws that belong to the task. In (18), A is appended to the rows of the piece and
-  /// nothing is drawn yet; inner and outer terms are separate because they are independent.
-  void add_off_span(Design& design, Piece& piece, Index first, Index tasks) const {
-    // The design factors all tasks of the panel side by side; this loop separates them.
-    const auto each = [&](Group group, auto&& take) {
-      const Design::Factor factor = design.off_span(group);
-      Mat A(factor.rows, k());
-      for (Index t = 0; t < tasks; ++t) {
-        for (Index i = 0; i < A.size(); ++i) A.data()[i] = factor.values[i * kWidth + t];
-        take(A, first + t);
-      }
-    };
-    if (shape_.off_span == OffSpan::frames) {
-      each(Group::frame, [&](const Mat& A, Index task) {
-        Sequence draws(off_span_key_, task, kOfTask);
-        piece.frames =
-            add_frame(piece.frames, A.rows() > k() ? small_r_factor(A) : A, shape_.rest, draws);
-      });
-    } else if (shape_.off_span == OffSpan::gaussian) {
-      // A set shared by both loops gives one Gaussian term, with C + C'; separate sets give two
-      // terms.
-      const auto stack = [&](const Mat& A, Index) { piece.rows.add(A); };
-      if (law_.shared) {
-        each(Group::both, stack);
-        return;
-      }
-      if (!shape_.inner.infinite && method_.has_inner_part()) each(Group::inner, stack);
-      if (!shape_.outer.infinite && method_.has_outer_part()) each(Group::outer, stack);
+  /// nothing is drawn yet, unless the task was clipped: then clip() has drawn A.
+  void add_off_span(Design& design, const Workspace& workspace, Piece& piece, Index first,
+                    Index tasks) const {
+    if (shape_.off_span == OffSpan::none) return;
+    if (!adds_frames()) {
+      each_gaussian_factor(design, tasks, [&](const Mat& A, Index) { piece.rows.add(A); });
+      return;
     }
+    const auto add = [&](const Mat& A, Index t) {
+      Sequence draws(off_span_key_, first + t, kOfTask);
+      const double factor = workspace.factors[t];
+      piece.frames = add_frame(piece.frames, factor * (A.rows() > k() ? small_r_factor(A) : A),
+                               shape_.rest, draws);
+    };
+    if (shape_.off_span == OffSpan::frames) return each_factor(design, Group::frame, tasks, add);
+    for (Index t = 0; t < tasks; ++t) add(workspace.drawn[t], t);
   }
 
   /// Computes the means over the tasks, (3). In the span, the pieces are added in order. Off the
@@ -245,7 +305,7 @@ class Collapsed final : public CollapsedEngine {
     grad_ *= share;
     grad_w_ *= share;
     fresh_.resize(0, k());
-    if (shape_.off_span == OffSpan::frames) {
+    if (adds_frames()) {
       const auto count = static_cast<Index>(pieces_.size());
       Index pair = 0;
       for (Index step = 1; step < count; step *= 2) {
@@ -265,6 +325,22 @@ class Collapsed final : public CollapsedEngine {
     }
   }
 
+  /// Adds the noise of (30). In the span it is added entry by entry. Off the span, the gradient is
+  /// T in a Haar frame; in a basis that begins with this frame, the noise is s G in the rows of T
+  /// and an independent Gaussian matrix in the other directions, of which its R-factor is drawn. T
+  /// + s G keeps the cross terms of T and the noise, which a sum of squares would lose.
+  void add_noise() {
+    const double s = method_.noise_of_mean(n_);
+    add_normals(privacy_key_, s, 0, grad_.size(), grad_.data());
+    add_head_noise(privacy_key_, s, grad_w_);
+    Sequence draws(privacy_key_, 0, kOfNoise);
+    const Index t = fresh_.rows();
+    for (Index i = 0; i < fresh_.size(); ++i) fresh_.data()[i] += s * draws.normal();
+    const Mat L = bartlett(draws, k(), shape_.rest - static_cast<double>(t));
+    fresh_.conservativeResize(t + L.cols(), Eigen::NoChange);
+    fresh_.bottomRows(L.cols()) = s * L.transpose();
+  }
+
   Method method_;
   SampleLaw law_;
   Index n_;
@@ -273,7 +349,7 @@ class Collapsed final : public CollapsedEngine {
   HeadSource heads_;
   SampleShape shape_;
   double flops_;
-  Key samples_key_{}, off_span_key_{};
+  Key samples_key_{}, off_span_key_{}, privacy_key_{};
   std::vector<Piece> pieces_;
   std::vector<std::unique_ptr<Workspace>> workspaces_;  // one a thread
   Mat grad_;                                            // (D, k)
@@ -334,7 +410,7 @@ Work work_of_panels(const Method& method, const SampleLaw& law, const SampleShap
 
 /// Adds the cost of the sums off the span: small QR factorisations, counted in flops, and numbers
 /// drawn one by one, counted in kernel calls. There is a factorisation for each task in (17), and
-/// one for each full RowStack in (18).
+/// one for each full RowStack in (18). A clipped task of (18) is drawn and added as in (17).
 void add_off_span(const Method& method, const SampleLaw& law, const SampleShape& shape,
                   const RoundSizes& sizes, Work& work) {
   if (shape.off_span == OffSpan::none) return;
@@ -342,9 +418,12 @@ void add_off_span(const Method& method, const SampleLaw& law, const SampleShape&
   const double terms = method.terms();
   const double pieces = static_cast<double>(pieces_of(ceil_div(sizes.n, kWidth)));
   const auto in = static_cast<double>(law.m_in), out = static_cast<double>(law.m_out);
-  const bool frames = shape.off_span == OffSpan::frames;
-  const double length =
-      frames ? static_cast<double>(shape.columns() - shape.D) : std::max(std::min(in, out), 1.0);
+  const bool drawn = shape.off_span == OffSpan::gaussian && method.clips();
+  const bool frames = shape.off_span == OffSpan::frames || drawn;
+  const double length = drawn ? in + out :
+
+                        frames ? static_cast<double>(shape.columns() - shape.D)
+                               : std::max(std::min(in, out), 1.0);
   work.operations += kDot * n * 2 * terms * terms * length;
   double flops = 4 * K * K * K * (1 + pieces), draws = K * K / 2, columns = K * (1 + pieces);
   if (frames) {
@@ -353,6 +432,10 @@ void add_off_span(const Method& method, const SampleLaw& law, const SampleShape&
     flops += (n + pieces) * (K + r) * (2 * r * r + 4 * r * K + 2 * K * K);
     draws += n * (K * r + r * r / 2 + r) + pieces * 2 * K * K;
     work.calls += n * kCallsOfFrame;
+    if (drawn) {
+      draws += n * (r * r / 2 + r);
+      flops += n * 2 * r * K * (terms + r);
+    }
   } else {
     flops += n * terms / 64 * 2 * K * K * (64 + K);
   }
@@ -388,6 +471,10 @@ RoundCost collapsed_cost(const Method& method, const SampleLaw& law, const Round
   const double bytes = 8 * (static_cast<double>(pieces) * (D + 70 + K) * K + 6 * D * K);
   Work work = work_of_panels(method, law, shape, sizes);
   add_off_span(method, law, shape, sizes, work);
+  if (method.multiplier > 0) {  // (30): entries in the span, and one R-factor off the span
+    work.numbers += D * K + K;
+    work.calls += kCallsOfDraw * 1.5 * K * K;
+  }
   return {flops, bytes, 8 * kWidth * panel, flops < kSerialFlops ? 1 : pieces, work};
 }
 

@@ -218,11 +218,12 @@ class DualEngine final : public ArraysEngine<BScalar> {
     C_in.reset(m_in, k_, method_.has_inner_part() ? k_ : 0);
     C_out.reset(m_out, k_, method_.has_outer_part() ? k_ : 0);
     const double* G = gram_.G.data();
-    DenseDesign design(k_, method_.inner_steps,
-                       {m_in, m_out, workspace.Z_in.data(), y_in_[at].data(),
-                        in == out ? workspace.Z_in.data() : workspace.Z_out.data(),
-                        y_out_[at].data(), G + in * N + in, N, G + out * N + in, N, &C_in, &C_out},
-                       workspace.scratch);
+    DenseDesign design(
+        k_, method_.inner_steps,
+        {m_in, m_out, workspace.Z_in.data(), y_in_[at].data(),
+         in == out ? workspace.Z_in.data() : workspace.Z_out.data(), y_out_[at].data(),
+         G + in * N + in, N, G + out * N + in, N, &C_in, &C_out, G + out * N + out, N},
+        workspace.scratch);
     workspace.algebra.gradient(design, w_.data(), losses);
     const double share = method_.beta / static_cast<double>(taken_.n);
     C_in.scale(share);

@@ -287,7 +287,7 @@ RoundCost population_cost(const Method& method, const RoundSizes& sizes) {
   const double workspace = D * padded_k + width * (padded_k + 2 * K) +
                            width * (J + 1) * (D + K) * (method.exact ? 2 : 1);
   const Shape shape{sizes.k_star, sizes.rows - sizes.k_star, sizes.k};
-  const bool in_panels = population_fills_panels(shape, sizes.n, sizes.trials);
+  const bool in_panels = !method.clips() && population_fills_panels(shape, sizes.n, sizes.trials);
   const Work work = in_panels ? work_of_panels(method, sizes) : work_of_tasks(method, sizes);
   return {flops, 8 * workspace * static_cast<double>(pieces) + 16 * (D * K + K), 0,
           flops < kSerialFlops ? 1 : pieces, work};

@@ -38,6 +38,8 @@ class Spectral final : public ArraysEngine<BScalar> {
         k_(k),
         n_(start.n),
         half_variance_(noise * noise / 2),
+        seed_(start.seed),
+        trial_(start.trial),
         U_(B_star.rows(), B_star.cols() + k),
         B_star_(B_star),
         w_(start.w),
@@ -55,6 +57,7 @@ class Spectral final : public ArraysEngine<BScalar> {
   void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
     threads_ = threads;
+    privacy_key_ = derive_key(seed_, trial_, static_cast<std::uint64_t>(round), Stream::privacy);
     if (!has_moments_) make_moments(threads, cancel);
     has_moments_ = true;
     heads_.begin_round(round, heads);
@@ -77,11 +80,13 @@ class Spectral final : public ArraysEngine<BScalar> {
       H_ += share * ConstMat(piece.scratch.H.data(), rows, padded(k_)).leftCols(k_);
       grad_w_ += share * piece.g_w;
     }
+    if (spread() > 0) add_head_noise(privacy_key_, spread(), grad_w_);
   }
 
   /// Steps B <- B - beta sum_b Sigma^b U H_b, (15), by blocks of rows. Sigma is diagonal, so a row
   /// of B depends on the same row of U only. Horner's rule multiplies by Sigma once for each b and
-  /// stores no powers of it. The new B is checked before it replaces the old one, since a failed
+  /// stores no powers of it. The noise of (30) is added to the rows of the gradient that are formed
+  /// here. The new B is checked before it replaces the old one, since a failed
   /// step must leave the state unchanged.
   bool step() override {
     const Vec next_w = w_ - method_.beta_head * grad_w_;
@@ -98,6 +103,7 @@ class Spectral final : public ArraysEngine<BScalar> {
         for (Index i = 0; i < rows; ++i) moved.row(i) *= roots_[first + i] * roots_[first + i];
         if (b > 0) moved.noalias() += U * H_.middleRows(b * p(), p());
       }
+      if (spread() > 0) add_normals(privacy_key_, spread(), first * k_, rows * k_, moved.data());
       next.middleRows(first, rows) = U.rightCols(k_) - method_.beta * moved;
       finite[static_cast<std::size_t>(piece)] = next.middleRows(first, rows).allFinite();
     });
@@ -144,6 +150,7 @@ class Spectral final : public ArraysEngine<BScalar> {
   };
 
   Index p() const { return k_star_ + k_; }
+  double spread() const { return method_.noise_of_mean(n_); }
   Index panels() const { return ceil_div(n_, kWidth); }
 
   /// Computes the moments U^T Sigma^q U, (p, p) each, for q = 1 .. most, in one sweep over U. A
@@ -199,6 +206,8 @@ class Spectral final : public ArraysEngine<BScalar> {
   const double* roots_;  // (d,)
   Index k_star_, k_, n_;
   double half_variance_;
+  std::uint64_t seed_, trial_;
+  Key privacy_key_{};
   Mat U_;  // (d, p)  [B_star, B]
   const Mat& B_star_;
   Vec w_;
@@ -241,6 +250,7 @@ RoundCost spectral_cost(const Method& method, const RoundSizes& sizes) {
   work.calls += static_cast<double>(panels) * (counts.back * (blocks - 1) + counts.added + chains +
                                                kCallsOfForm * half * forms) +
                 d * blocks;
+  if (method.multiplier > 0) work.numbers += d * K;
   // A new B that is large takes fresh memory in every round.
   if (8 * d * p > kCached) work.memory = kFreshMemory * 8 * d * K;
   return {2 * p * p * (d * moments + n), 8 * d * p, 0,

@@ -105,6 +105,7 @@ CollapsedDesign::Scratch::Scratch(const Method& method, const SampleShape& shape
   basis_.resize(panel_of(std::max(terms * most, k)));
   products_.resize(panel_of(terms * terms));
   factor_.resize(panel_of(terms * k));
+  scaled_.resize(panel_of(k));
 }
 
 /// Computes u = B V + terms [- theta] in the basis, (columns, width). In B V, the first D rows are
@@ -246,16 +247,47 @@ void CollapsedDesign::dot(int a, int b, double* dots) const {
   kernels::dot_columns<width>(columns(), vector(a), vector(b), dots);
 }
 
-/// Adds to G, (D, padded), the part in the span of the term slot c^T of (10). A product with the
-/// transposed C sums over the tasks of the panel in their order. For the part off the span, the
+/// Adds the term slot c^T of (10) to G, unless terms are deferred. For the part off the span, the
 /// pair (slot, c) is kept until off_span() is called.
 void CollapsedDesign::add(int slot, const double* C) {
+  if (!panel_.defers) add_in_span(slot, C);
+  scratch_.terms_.push_back({slot, C});
+}
+
+/// Computes |sum_t v_t c_t^T|^2 = sum_st (v_s . v_t) (c_s . c_t), in which v is the part of a
+/// slot's vector in the basis.
+void CollapsedDesign::squares(double* out) {
+  const Index k = panel_.Z.cols();
+  const std::vector<Scratch::OffTerm>& terms = scratch_.terms_;
+  double dots[width], products[width];
+  std::fill_n(out, width, 0.0);
+  for (std::size_t a = 0; a < terms.size(); ++a) {
+    for (std::size_t b = 0; b <= a; ++b) {
+      dot(terms[a].slot, terms[b].slot, dots);
+      kernels::dot_columns<width>(k, terms[a].c, terms[b].c, products);
+      const double count = a == b ? 1 : 2;
+      for (int t = 0; t < width; ++t) out[t] += count * dots[t] * products[t];
+    }
+  }
+}
+
+/// Adds the deferred terms to G with their clipping factors, (29), in the order of add().
+void CollapsedDesign::add_scaled(const double* factors) {
+  double* scaled = scratch_.scaled_.data();
+  for (const Scratch::OffTerm& term : scratch_.terms_) {
+    for (Index i = 0; i < panel_.Z.cols() * width; ++i) scaled[i] = factors[i % width] * term.c[i];
+    add_in_span(term.slot, scaled);
+  }
+}
+
+/// Adds to G, (D, padded), the part in the span of the term slot c^T of (10). A product with the
+/// transposed C sums over the tasks of the panel in their order.
+void CollapsedDesign::add_in_span(int slot, const double* C) {
   const Mat& Z = panel_.Z;
   kernels::transpose<width>(Z.cols(), C, scratch_.padded_, scratch_.transposed_.data());
   kernels::product<true>(Z.rows(), width, scratch_.padded_,
                          scratch_.slots_[static_cast<std::size_t>(slot)].vector, width, 1,
                          scratch_.transposed_.data(), scratch_.G.data());
-  scratch_.terms_.push_back({slot, C});
 }
 
 /// Off the basis, X^T r is a sum over the rows of X of a coefficient times a vector of standard

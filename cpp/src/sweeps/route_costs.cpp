@@ -69,12 +69,16 @@ void add_geometry(const DataSizes& sizes, int threads, RouteCost& cost) {
 }
 
 /// Returns which Gram matrices of (5) a round computes. If the inner loop moves B, the losses after
-/// adaptation need K, (6). If both loops use the same sets, K' equals K, and only K is computed.
+/// adaptation need K, (6). The norms of contributions need the inner products of all samples, (29).
+/// If both loops use the same sets, K' equals K, and only K is computed.
 GramsNeeded grams_of(const Method& method, const DataSizes& sizes) {
   const bool outer = method.has_outer_part() || sizes.losses > 0;
   const bool cross = method.needs_cross_gram() && outer;
-  return {method.needs_gram() || (cross && (sizes.losses > 0 || sizes.shared)),
-          cross && !sizes.shared, outer};
+  const bool K = method.needs_gram() || method.clips_by_gram();
+  const bool of_outer = method.clips_by_outer_gram();
+  return {K || ((cross || of_outer) && sizes.shared) || (cross && sizes.losses > 0),
+          (cross || method.clips_by_cross_gram()) && !sizes.shared, outer,
+          of_outer && !sizes.shared};
 }
 
 /// Returns the fraction of the rounds that use the outer sets. The fraction is 1 if the method has
@@ -107,7 +111,8 @@ double held_of_products(const Method& method, const DataSizes& sizes) {
   const GramsNeeded grams = grams_of(method, sizes);
   const double width = number(padded(sizes.k));
   return (sizes.m_in + sizes.m_out) * (width + 1) + grams.K * sizes.m_in * sizes.m_in +
-         method.needs_cross_gram() * sizes.m_out * sizes.m_in;
+         (method.needs_cross_gram() || method.clips_by_cross_gram()) * sizes.m_out * sizes.m_in +
+         method.clips_by_outer_gram() * sizes.m_out * sizes.m_out;
 }
 
 /// Returns the number of tasks in the largest block of `tasks` tasks, by the rule of blocks_of()
@@ -122,11 +127,16 @@ double tasks_of_block(const DataSizes& sizes, Index tasks) {
 
 /// Counts the numbers that the DenseWorkspace of a thread stores: the residuals of both sets and of
 /// the inner steps, for exact methods the adjoints of the residuals of the inner steps, and for
-/// MAML the products of K and K' with the residual of every slot.
+/// MAML and clipped contributions the products of K and K' with the residual of every slot.
 double held_of_workspace(const Method& method, const DataSizes& sizes) {
   const double rows = sizes.m_in + sizes.m_out;
   return rows + method.inner_steps * sizes.m_in * (method.exact ? 2 : 1) +
-         method.adapt_B * slots_of(method.inner_steps) * rows;
+         (method.adapt_B || method.clips()) * slots_of(method.inner_steps) * rows;
+}
+
+/// Counts the normals of the noise of a round, (30): one for each entry of B and of w.
+double noise_numbers(const Method& method, const DataSizes& sizes) {
+  return method.multiplier > 0 ? number(sizes.d + 1) * number(sizes.k) : 0;
 }
 
 /// Counts the numbers that RoundMeans and its outputs store: a head, its gradient, and three losses
@@ -303,6 +313,7 @@ RouteCost dense_gram(const Method& method, const DataSizes& sizes, int threads) 
   Stage first;
   first.features = 2 * samples * d * number(padded(sizes.k));
   first.grams = d * sizes.m_in * (2 * sizes.samples_in() * grams.K + 2 * outer * grams.K_cross);
+  first.grams += d * sizes.m_out * 2 * outer * grams.K_outer;
   const TermCounts counts = terms_of(method);
   const double terms = std::min(counts.inner, number(sizes.k));
   const double inner = inner_part ? sizes.samples_in() : 0;
@@ -324,7 +335,7 @@ RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads)
   const SparseSweeps sweeps(sizes, sizes.copied);
   const double n = number(sizes.n), samples = sizes.samples();
   const TermCounts terms = terms_of(method);
-  const bool exact = method.has_inner_part(), grams = method.needs_cross_gram();
+  const bool exact = method.has_inner_part(), grams = method.needs_cross_gram() || method.clips();
   const double all_out = sizes.m_out * number(sizes.all_tasks);
   const double all_in = method.inner_steps > 0 && !sizes.shared ? sizes.all_in() : 0;
   RouteCost cost;
@@ -347,12 +358,17 @@ RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads)
   if (grams) {
     const GramsNeeded needed = grams_of(method, sizes);
     const double pairs = sizes.samples_out() * needed.K_cross + sizes.samples_in() * needed.K / 2;
+    const double of_outer = sizes.samples_out() * needed.K_outer / 2;
     Stage products = sweeps.products(sizes.m_in, pairs / n);
+    products.features += sweeps.products(sizes.m_out, of_outer / n).features;
     products.features *= n;
     cost.round.push_back(products);
-    cost.round.push_back(SparseSweeps::table(pairs * sizes.m_in));
+    cost.round.push_back(SparseSweeps::table(pairs * sizes.m_in + of_outer * sizes.m_out));
   }
-  const double listed = grams ? sweeps.listed_bytes(threads, sizes.m_in) : 0;
+  const double listed = grams ? sweeps.listed_bytes(threads, method.clips_by_outer_gram()
+                                                                 ? std::max(sizes.m_in, sizes.m_out)
+                                                                 : sizes.m_in)
+                              : 0;
   cost.bytes = kDouble * (tasks_of_block(sizes, sizes.n) * held +
                           threads * held_of_workspace(method, sizes) + held_of_means(sizes)) +
                std::max(listed, sweeps.sum_bytes(vectors, threads));
@@ -404,6 +420,7 @@ RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads) {
   cost.tasks = kGramTask * number(sizes.n) * threads;
   cost.serial = is_serial(method, sizes);
   add_geometry(sizes, threads, cost);
+  cost.numbers = noise_numbers(method, sizes);
   return cost;
 }
 
@@ -474,6 +491,9 @@ RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads)
     cost.round.push_back({cost.flops / kVectorFlops});
     if (plan.features) add_features(method, sizes, cost);
   }
+  // The norm (29) reads two vectors of length d for each pair of terms.
+  const double dots = n * method.pairs_of_terms();
+  if (dots > 0) cost.round.push_back(traffic(kDouble * dots * 2 * d, near));
   cost.reads = sizes.bytes();
   cost.bytes = vector_memory(method, sizes, threads);
   cost.calls = algebra_calls(method, sizes, number(ceil_div(sizes.n, plan.panel)));
@@ -481,6 +501,7 @@ RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads)
   cost.serial = is_serial(method, sizes);
   cost.busiest = busiest_share(plan, sizes, threads);
   add_geometry(sizes, threads, cost);
+  cost.numbers = noise_numbers(method, sizes);
   return cost;
 }
 
@@ -556,7 +577,7 @@ RouteCost dual_cost(const Method& method, const DataSizes& sizes, int threads) {
   // with the few columns of A, so traffic and arithmetic are separate stages.
   cost.round = {
       traffic(table, table <= 2 * kKeptBytes), {2 * rows * active * width}, {2 * rows * k}};
-  if (method.needs_cross_gram()) {
+  if (method.needs_cross_gram() || method.clips()) {
     cost.round.push_back({6.0 * (method.inner_steps + 1) * rows * (rows / n)});
   }
   if (sizes.geometry > 0) {

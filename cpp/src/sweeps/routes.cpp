@@ -68,12 +68,15 @@ class GramRoute final : public Route<XScalar, BScalar> {
   /// Makes the first sweep over the tasks of a block. If losses are recorded, K is needed even if
   /// the gradient needs only K', since the inner loss after adaptation is computed from a residual
   /// at B_J, (6). If the gradient of a method consists of the moves of the inner loop, the outer
-  /// sets are needed for the losses only.
+  /// sets are needed for the losses only. The norms of contributions, (29), need the inner products
+  /// of all their terms.
   void sweep(const BScalar* B, const TaskSet<XScalar>& held, const TaskSelection& now, Index n,
              bool losses, int threads, Cancel* cancel) {
     const bool outer = method_.has_outer_part() || losses;
     const bool K = method_.needs_gram() || (losses && method_.needs_cross_gram());
-    const GramsNeeded needed{K, outer && method_.needs_cross_gram(), outer};
+    const GramsNeeded needed{K || method_.clips_by_gram(),
+                             (outer && method_.needs_cross_gram()) || method_.clips_by_cross_gram(),
+                             outer, method_.clips_by_outer_gram()};
     first_sweep<XScalar, BScalar>(B, k_, held, now, needed, pieces_of(tasks_, n), threads, cancel,
                                   products_);
   }
@@ -88,15 +91,16 @@ class GramRoute final : public Route<XScalar, BScalar> {
     task.Z_out *= scale_out;
     task.K *= scale_in * scale_in;
     task.K_cross *= scale_in * scale_out;
+    task.K_outer *= scale_out * scale_out;
     task.C_in.reset(in.m, k_, method_.inner_terms());
     task.C_out.reset(out.m, k_, method_.has_outer_part() ? 1 : 0);
     normalise_y(in, task.y_in);
     normalise_y(out, task.y_out);
-    DenseDesign design(
-        k_, method_.inner_steps,
-        {in.m, out.m, task.Z_in.data(), task.y_in.data(), task.Z_out.data(), task.y_out.data(),
-         task.K.data(), in.m, task.K_cross.data(), in.m, &task.C_in, &task.C_out},
-        workspace.scratch);
+    DenseDesign design(k_, method_.inner_steps,
+                       {in.m, out.m, task.Z_in.data(), task.y_in.data(), task.Z_out.data(),
+                        task.y_out.data(), task.K.data(), in.m, task.K_cross.data(), in.m,
+                        &task.C_in, &task.C_out, task.K_outer.data(), out.m},
+                       workspace.scratch);
     workspace.algebra.gradient(design, w, losses);
   }
 

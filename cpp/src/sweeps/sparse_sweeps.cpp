@@ -119,30 +119,39 @@ void project_bands(const std::vector<Piece<XScalar>>& sets, const BScalar* B, In
   });
 }
 
-/// Computes K = X X^T and K' = X' X^T of one task, (5), or the one of them that `needed` selects.
-/// The entries of inner rows are put into lists kListedRows rows at a time, so that the lists stay
-/// small. Only the blocks of K on and below the diagonal are computed; at the end these blocks are
-/// copied to the blocks above the diagonal, which halves the work.
+/// Computes the Gram matrix K of the rows of one set, (5). The entries of the rows are put into
+/// lists kListedRows rows at a time, so that the lists stay small. Only the blocks of K on and
+/// below the diagonal are computed; at the end these blocks are copied to the blocks above the
+/// diagonal, which halves the work.
+template <class XScalar>
+void make_gram(const std::vector<SparseRow<XScalar>>& rows, Index d, SparseProducts& products,
+               Mat& K) {
+  const auto m = static_cast<Index>(rows.size());
+  K.setZero(m, m);
+  for (Index j = 0; j < m; j += kListedRows) {
+    products.add(rows.data() + j, m - j, rows.data() + j, std::min(kListedRows, m - j), d,
+                 K.data() + j * m + j, m);
+  }
+  K.template triangularView<Eigen::StrictlyUpper>() = K.transpose();
+}
+
+/// Computes the matrices among K = X X^T, K' = X' X^T and X' X'^T of one task, (5) and (29), that
+/// `needed` selects.
 template <class XScalar>
 void add_grams(const Samples<XScalar>& in, const Samples<XScalar>* out, GramsNeeded needed, Index d,
                SparseProducts& products, TaskProducts& blocks) {
   std::vector<SparseRow<XScalar>> inner, outer;
   append_rows(in, 1.0, inner);
-  blocks.K.setZero(needed.K ? in.m : 0, needed.K ? in.m : 0);
+  if (needed.K_cross || needed.K_outer) append_rows(*out, 1.0, outer);
+  blocks.K.resize(0, 0);
+  blocks.K_outer.resize(0, 0);
+  if (needed.K) make_gram(inner, d, products, blocks.K);
+  if (needed.K_outer) make_gram(outer, d, products, blocks.K_outer);
   blocks.K_cross.setZero(needed.K_cross ? out->m : 0, needed.K_cross ? in.m : 0);
-  if (needed.K_cross) append_rows(*out, 1.0, outer);
-  for (Index j = 0; j < in.m; j += kListedRows) {
-    const Index rows = std::min(kListedRows, in.m - j);
-    if (needed.K) {
-      products.add(inner.data() + j, in.m - j, inner.data() + j, rows, d,
-                   blocks.K.data() + j * in.m + j, in.m);
-    }
-    if (needed.K_cross) {
-      products.add(outer.data(), out->m, inner.data() + j, rows, d, blocks.K_cross.data() + j,
-                   in.m);
-    }
+  for (Index j = 0; needed.K_cross && j < in.m; j += kListedRows) {
+    products.add(outer.data(), out->m, inner.data() + j, std::min(kListedRows, in.m - j), d,
+                 blocks.K_cross.data() + j, in.m);
   }
-  blocks.K.template triangularView<Eigen::StrictlyUpper>() = blocks.K.transpose();
 }
 
 /// Returns whether X^T C of one part, (10), is computed by terms: by a vector X^T s for each term s
@@ -316,7 +325,7 @@ void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks
   parallel_for(threads, static_cast<Index>(pieces.size()), cancel, [&](Index p, int) {
     project_piece(pieces[static_cast<std::size_t>(p)], B, k, reach);
   });
-  const bool grams = needed.K || needed.K_cross;
+  const bool grams = needed.K || needed.K_cross || needed.K_outer;
   std::vector<SparseProducts> workspaces(static_cast<std::size_t>(grams ? threads : 0));
   parallel_for(threads, taken.n, cancel, [&](Index i, int thread) {
     const auto at = static_cast<std::size_t>(i);
@@ -324,14 +333,17 @@ void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks
     TaskProducts& blocks = products[at];
     if (grams) {
       add_grams(tasks.in(taken[i]), same || !has_outer ? nullptr : &tasks.out(taken[i]),
-                {needed.K || (same && needed.K_cross), needed.K_cross && !same}, tasks.d,
-                workspaces[static_cast<std::size_t>(thread)], blocks);
+                {needed.K || (same && (needed.K_cross || needed.K_outer)), needed.K_cross && !same,
+                 true, needed.K_outer && !same},
+                tasks.d, workspaces[static_cast<std::size_t>(thread)], blocks);
     } else {
       blocks.K.resize(0, 0);
       blocks.K_cross.resize(0, 0);
+      blocks.K_outer.resize(0, 0);
     }
     if (same) blocks.Z_out = blocks.Z_in;
     if (same && needed.K_cross) blocks.K_cross = blocks.K;
+    if (same && needed.K_outer) blocks.K_outer = blocks.K;
   });
   throw_if_requested(cancel);
 }

@@ -82,9 +82,9 @@ struct Tiles {
 };
 
 /// Makes the first sweep, (5), over the columns [begin, end) of one task: Z += X B, Z' += X' B and,
-/// if needed, K += X X^T and K' += X' X^T, tile by tile. All products of a tile are computed while
-/// its columns are in the cache, so X is read once. Sums are taken in the order of the columns, so
-/// the bits do not depend on threads.
+/// if needed, K += X X^T, K' += X' X^T and X' X'^T, tile by tile. All products of a tile are
+/// computed while its columns are in the cache, so X is read once. Sums are taken in the order of
+/// the columns, so the bits do not depend on threads.
 template <class XScalar, class BScalar>
 void sweep_piece(const BScalar* B, Index k, const Samples<XScalar>& in, const Samples<XScalar>& out,
                  GramsNeeded needed, Index begin, Index end, Tiles& tiles, TaskProducts& blocks) {
@@ -95,6 +95,7 @@ void sweep_piece(const BScalar* B, Index k, const Samples<XScalar>& in, const Sa
   // the address of the result, and the blocks determine the last bits of the product.
   blocks.K.setZero(needed.K ? in.m : 0, needed.K ? in.m : 0);
   blocks.K_cross.setZero(needed.K_cross ? out.m : 0, needed.K_cross ? in.m : 0);
+  blocks.K_outer.setZero(needed.K_outer ? out.m : 0, needed.K_outer ? out.m : 0);
   const Index most = std::min(kProjectedColumns, end - begin);
   const Index converted = std::is_same_v<XScalar, double> ? 0 : most;
   tiles.in.resize(in.m, converted);
@@ -112,6 +113,7 @@ void sweep_piece(const BScalar* B, Index k, const Samples<XScalar>& in, const Sa
     const auto inner = P.matrix(in.m, columns), outer = Q.matrix(out.m, columns);
     if (needed.K) blocks.K.noalias() += inner * inner.transpose();
     if (needed.K_cross) blocks.K_cross.noalias() += outer * inner.transpose();
+    if (needed.K_outer) blocks.K_outer.noalias() += outer * outer.transpose();
   }
 }
 
@@ -122,6 +124,7 @@ void add(TaskProducts& sum, const TaskProducts& part) {
   sum.Z_out += part.Z_out;
   sum.K += part.K;
   sum.K_cross += part.K_cross;
+  sum.K_outer += part.K_outer;
 }
 
 /// Makes the second sweep, (10), for the features [row, row + rows): out = [start +] sum_i X_i^T
@@ -203,7 +206,8 @@ void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
     const bool shared = has_outer && tasks.shares(task);
     const Samples<XScalar> out =
         has_outer && !shared ? tasks.out(task) : Samples<XScalar>{{}, nullptr, 0};
-    const GramsNeeded grams{needed.K || (shared && needed.K_cross), needed.K_cross && !shared};
+    const GramsNeeded grams{needed.K || (shared && (needed.K_cross || needed.K_outer)),
+                            needed.K_cross && !shared, true, needed.K_outer && !shared};
     sweep_piece(B, k, tasks.in(task), out, grams, edge(piece), edge(piece + 1),
                 tiles[static_cast<std::size_t>(thread)],
                 piece == 0 ? products[static_cast<std::size_t>(i)]
@@ -218,6 +222,7 @@ void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
     if (!has_outer || !tasks.shares(taken[i])) continue;
     sum.Z_out = sum.Z_in;
     if (needed.K_cross) sum.K_cross = sum.K;
+    if (needed.K_outer) sum.K_outer = sum.K;
   }
 }
 

@@ -597,10 +597,12 @@ void VectorDesign<XScalar>::normal_equations(double* G, double* b) {
 
 /// Computes the vectors X^T r_j and X^T r_bar_j of (10) for all inner steps, in one pass over each
 /// inner set, (11). Rows are read in chunks of columns. Generated rows are processed in the blocks
-/// that the scratch holds.
+/// that the scratch holds. If contributions are clipped, the algebra has read these vectors before
+/// this call, and the vectors are not computed again.
 template <class XScalar>
 void VectorDesign<XScalar>::finish() {
-  if (!round_.features || !panel_.inner_terms) return;
+  if (!round_.features || !panel_.inner_terms || finished_) return;
+  finished_ = true;
   each_task([&](Index t, int threads) {
     Pass task = pass_of_features(t, false, kNoSlot);
     task.threads = threads;
@@ -679,9 +681,11 @@ void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index mos
 }
 
 /// Computes the inner products of the vectors of two slots, (width,), which replace a^T K b of (6)
-/// and (9). Each inner product is a sum over the pieces of d in order.
+/// and (9). Each inner product is a sum over the pieces of d in order. If the inner loop
+/// was computed from Z, only the norm (29) of the complete contribution reads the vectors.
 template <class XScalar>
 void VectorDesign<XScalar>::dot(int a, int b, double* dots) {
+  finish();
   std::fill_n(dots, width, 0.0);
   each_piece(round_.threads, [&](Index first, Index columns, Index piece) {
     for (Index t = 0; t < panel_.tasks; ++t) {

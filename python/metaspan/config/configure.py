@@ -20,7 +20,7 @@ from .counts import DEFAULT_N, sample_counts, tasks_per_round
 from .engine_choice import (
     check_accumulate,
     check_infinite_tasks,
-    check_solves_sparse,
+    check_route,
     check_sparse,
     check_track_start,
     choose_engine,
@@ -94,9 +94,10 @@ def configure(
     counts = sample_counts(tasks, m_in, m_out, pool, shared)
     start, size = resolve_start(init, width, tasks.d, tasks.k, chosen)
     number = tasks_per_round(n, pool, tasks, counts[0] is not None)
-    ran = choose_engine(engine, tasks, counts=counts, pool=pool, n=number, width=size)
-    # A pool without samples is a pool of heads, from which any engine takes the tasks of a round.
-    drawn_pool = None if counts[0] is None else pool
+    ran = choose_engine(
+        engine, tasks, counts=counts, pool=pool, n=number, width=size, method=chosen
+    )
+    drawn_pool = None if counts[0] is None else pool  # a pool without samples is one of heads
     on_data = ran == "arrays" or (ran == "collapsed" and drawn_pool is not None)
     check.choice("route", route, ROUTES)
     if not on_data and route != "auto":
@@ -106,7 +107,7 @@ def configure(
     check_sparse(tasks, accumulate)
     least_m = tasks.least_m_in if isinstance(tasks, TaskBatch) else counts[0]
     check_solvable(chosen, least_m, size)
-    check_solves_sparse(tasks, chosen, route)
+    check_route(tasks, chosen, route)
     names = records.resolve(record, tasks, chosen)
     tracked = check.flag("track_start", track_start)
     if tracked:

@@ -6,7 +6,7 @@ import numpy as np
 
 from .._support import check
 from .._support.types import F64
-from ..methods import ANIL, Method, core_method
+from ..methods import ANIL, Method, adds_noise, core_method
 from ..tasks.batch import TaskBatch
 from ..tasks.heads import GaussianHeads, SphereHeads
 from ..tasks.linear import LinearTasks
@@ -22,6 +22,7 @@ def choose_engine(
     pool: int | None,
     n: int | None,
     width: int,
+    method: Method,
 ) -> str:
     """Choose the engine from the arguments; raise ValueError if the requested one cannot run."""
     check.choice("engine", engine, CHOICES)
@@ -29,15 +30,18 @@ def choose_engine(
         if engine in ("auto", "arrays"):
             return "arrays"
         raise ValueError(f"engine must be 'auto' or 'arrays' for a batch; got {engine!r}")
+    noisy = adds_noise(method)
     if counts == (None, None):
         # Population losses depend on features through their covariance alone, and the coordinates
-        # of the collapsed engine are those of covariance I.
-        able = ["population"] + ["collapsed"] * (tasks.spectrum is None)
+        # of the collapsed engine are those of covariance I. Noise has a part off the span of B_star
+        # and B, for which the coordinates of the population engine have no rows.
+        in_coordinates = tasks.spectrum is None
+        able = ["population"] * (not (noisy and in_coordinates)) + ["collapsed"] * in_coordinates
         if engine in ("auto", *able):
             return able[0] if engine == "auto" else engine
         raise ValueError(
             f"engine must be {check.words(['auto', *able])} for infinitely many samples (m_in and "
-            f"m_out are None); got {engine!r}"
+            f"m_out are None){' and noise (30)' if noisy else ''}; got {engine!r}"
         )
     # "collapsed" comes first: it is the only engine whose cost does not grow with d. It draws in
     # law the components of samples outside the span of B_star and B. This needs features whose law
@@ -45,10 +49,20 @@ def choose_engine(
     # span of B_star. The recursion for infinitely many tasks (n is None) draws nothing, and d may
     # be smaller. "sampled" and "arrays" draw whole samples, so the numbers of samples must be
     # finite.
+    # The noise of (30) leaves the space in which a pool is drawn in law.
     pooled = pool is not None
+    if pooled and noisy and engine == "collapsed":
+        raise ValueError(
+            "engine must be 'arrays' for a pool and noise (30), which leaves the span of the pool; "
+            "got 'collapsed'"
+        )
     fits = tasks.is_symmetric and (n is None or tasks.d >= tasks.k + width)
     drawn = None not in counts and not pooled and n is not None
-    able = ["collapsed"] * fits + ["sampled"] * drawn + ["arrays"] * pooled
+    able = (
+        ["collapsed"] * (fits and not (pooled and noisy))
+        + ["sampled"] * drawn
+        + ["arrays"] * pooled
+    )
     if not able:
         missing, passed = ("m_in", "m_out") if counts[0] is None else ("m_out", "m_in")
         needs = f"d >= k + width = {tasks.k + width} and features symmetric under rotations"
@@ -71,6 +85,11 @@ def check_infinite_tasks(
     tasks: LinearTasks, method: Method, shared: bool, head: F64 | None
 ) -> None:
     """Raise ValueError unless (23), the recursion for infinitely many tasks a round, applies."""
+    if core_method(method).clip:
+        raise ValueError(
+            "n must be an integer where contributions are clipped (29), since clip / n bounds the "
+            "influence of a task; got None"
+        )
     wants = "n must be an integer except where (23) applies: "
     if not isinstance(method, ANIL) or method != ANIL(
         alpha=method.alpha, beta=method.beta, inner_steps=1, first_order=True
@@ -114,13 +133,21 @@ def check_sparse(tasks: LinearTasks | TaskBatch, accumulate: str) -> None:
 def has_route(route: str, method: Method, is_sparse: bool) -> bool:
     """Return whether a route serves a method on dense or sparse data.
 
-    The vector route solves for heads from X B, which it does not compute for sparse rows.
+    The vector route solves for heads from X B, which it does not compute for sparse rows. The dual
+    route keeps B in the span of the data, which the noise of (30) leaves.
     """
+    if route == "dual" and adds_noise(method):
+        return False
     return not (route == "vector" and is_sparse and core_method(method).solves_head)
 
 
-def check_solves_sparse(tasks: LinearTasks | TaskBatch, method: Method, route: str) -> None:
-    """Raise ValueError if the vector route is to solve for heads on sparse data."""
+def check_route(tasks: LinearTasks | TaskBatch, method: Method, route: str) -> None:
+    """Raise ValueError if the route does not serve the method on dense or sparse data."""
+    if route == "dual" and adds_noise(method):
+        raise ValueError(
+            "route must be 'auto', 'gram' or 'vector' where noise is added (30), which leaves the "
+            "span of the data; got 'dual'"
+        )
     if not has_route(route, method, isinstance(tasks, TaskBatch) and tasks.is_sparse):
         raise ValueError(
             "route must be 'auto', 'gram' or 'dual' where heads are solved for on sparse data; "

@@ -53,7 +53,8 @@ def _price(work: Workload, cost: RouteCost) -> Price:
         + machine.staged(cost["records"])
         + machine.call
         + machine.kernel * cost["calls"]
-        + machine.task * cost["tasks"],
+        + machine.task * cost["tasks"]
+        + cost["numbers"] / machine.normals,
         flops=cost["flops"],
         bytes=bytes_of_trials(cost, 1),
     )

@@ -14,6 +14,7 @@ from ..config.config import TrainConfig
 from ..config.options import Checkpoint, Init, Stop, ZeroStart
 from ..methods import KINDS as METHODS
 from ..methods import OPTIONS
+from ..privacy import UserDP
 from ..tasks.batch import BatchSummary, TaskBatch
 from ..tasks.features import StudentT
 from ..tasks.heads import GaussianHeads, NamedFunction, SphereHeads
@@ -23,6 +24,7 @@ KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
         *METHODS,
+        UserDP,
         GaussianHeads,
         SphereHeads,
         StudentT,
@@ -43,7 +45,7 @@ ADDED: dict[str, dict[str, Any]] = {"TrainConfig": {"track_start": False}}
 # Kinds that users may write in the TOML file of a study.
 TYPED = (
     *(kind.__name__ for kind in METHODS),
-    *("GaussianHeads", "SphereHeads", "StudentT", "Init", "Stop"),
+    *("UserDP", "GaussianHeads", "SphereHeads", "StudentT", "Init", "Stop"),
 )
 
 

@@ -67,7 +67,8 @@ def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
     """
     resolved = resolve(method, steps)
     numbers = core_method(resolved)
-    if not isinstance(resolved, (ANIL, MAML)) or numbers.inner_steps != 1 or not numbers.adapt_head:
+    one_step = numbers.inner_steps == 1 and numbers.adapt_head and not numbers.clip
+    if not isinstance(resolved, (ANIL, MAML)) or not one_step:
         raise ValueError(
             f"method must be ANIL or MAML with inner_steps = 1 for (22); got {resolved}"
         )
@@ -299,7 +300,7 @@ def _require_fo_anil(method: Method | str, steps: dict[str, float]) -> tuple[flo
     resolved = resolve(method, steps)
     numbers = core_method(resolved)
     fo_anil = (numbers.inner_steps, numbers.adapt_B, numbers.exact) == (1, False, False)
-    if not fo_anil or numbers.solves_head:
+    if not fo_anil or numbers.solves_head or numbers.clip:
         raise ValueError(
             "method must be ANIL with first_order=True and inner_steps = 1 for (23); "
             f"got {resolved}"

@@ -46,6 +46,24 @@ def test_grams_are_counted_where_the_method_asks_for_them():
     assert total(shared["round"], "grams") == 2 * D * N_TASKS * M_IN**2
 
 
+def test_clipping_reads_the_inner_products_of_all_terms():
+    clipped, first_order = (method._replace(clip=1.0) for method in (ANIL, FIRST_ORDER))
+    outer = 2 * D * N_TASKS * M_OUT**2
+    assert total(cost(first_order, "gram")["round"], "grams") == outer
+    every = outer + 2 * D * N_TASKS * (M_IN**2 + M_IN * M_OUT)
+    assert total(cost(clipped, "gram")["round"], "grams") == every
+    shared = cost(clipped, "gram", shared=True, m_out=M_IN)
+    assert total(shared["round"], "grams") == 2 * D * N_TASKS * M_IN**2
+    for route in ("gram", "vector", "dual"):
+        calls = cost(clipped, route)["calls"] - cost(ANIL, route)["calls"]
+        panels = 3 if route == "vector" else N_TASKS
+        assert calls == panels * 6  # pairs of three terms
+    for route in ("gram", "vector"):
+        assert cost(clipped, route)["numbers"] == 0
+        noisy = cost(clipped._replace(multiplier=1.0), route)
+        assert noisy["numbers"] == (D + 1) * K
+
+
 @pytest.mark.parametrize(("d", "panels"), [(D, 3), (3000, N_TASKS)])
 def test_tasks_are_taken_together_where_their_vectors_are_short(d, panels):
     calls = sum(core.algebra_counts(ANIL, 0.0))

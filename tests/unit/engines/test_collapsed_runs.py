@@ -14,6 +14,8 @@ TASKS = ms.LinearTasks(d=8, k=2)
 SMALL = ms.LinearTasks(d=3, k=2)
 FIXED = ms.LinearTasks(d=8, k=2, heads=np.ones((4, 2)))
 BATCH = TASKS.sample(4, 3, 3)
+NOISY = ms.ANIL(privacy=ms.UserDP(clip=1.0, multiplier=1.0))
+CLIPPED = ms.ANIL(first_order=True, privacy=ms.UserDP(clip=1.0, multiplier=0.0))
 FINITE = {"m_in": 3, "m_out": 4}
 POOL = {**FINITE, "pool": 5, "n": 3}
 AT_ONCE = {"m_in": 3, "shared_samples": True}
@@ -27,6 +29,14 @@ def train(tasks=TASKS, method="anil", **changes):
 # What is asked, and what runs.
 ENGINES = [
     (TASKS, {}, "population"),
+    (TASKS, {"method": CLIPPED}, "population"),
+    (TASKS, {"method": NOISY}, "collapsed"),
+    (SMALL, {"method": NOISY}, "collapsed"),
+    (ms.LinearTasks(d=8, k=2, spectrum=1.0), {"method": NOISY}, "population"),
+    (TASKS, {"method": NOISY, **FINITE}, "collapsed"),
+    (TASKS, {"method": CLIPPED, **POOL}, "collapsed"),
+    (TASKS, {"method": NOISY, **POOL}, "arrays"),
+    (BATCH, {"method": NOISY}, "arrays"),
     (SMALL, {}, "population"),
     (TASKS, {"pool": 5, "n": 3}, "population"),
     (TASKS, {"shared_samples": True}, "population"),
@@ -115,6 +125,14 @@ CASES = {
     "collapsed-spectrum": (lambda: train(dataclasses.replace(TASKS, spectrum=0.5),
                                          engine="collapsed"), ValueError,
                            ["engine must be 'auto' or 'population'", "got 'collapsed'"]),
+    "noise-population": (lambda: train(method=NOISY, engine="population"), ValueError,
+                         ["engine must be 'auto' or 'collapsed'", "noise", "got 'population'"]),
+    "noise-pool": (lambda: train(method=NOISY, engine="collapsed", **POOL), ValueError,
+                   ["engine must be 'arrays' for a pool and noise", "got 'collapsed'"]),
+    "noise-dual": (lambda: train(BATCH, NOISY, route="dual", width=2), ValueError,
+                   ["route must be 'auto', 'gram' or 'vector' where noise is added", "got 'dual'"]),
+    "clip-n-none": (lambda: infinite(method=CLIPPED), ValueError,
+                    ["n must be an integer where contributions are clipped", "got None"]),
     "sampled-infinite": (lambda: train(engine="sampled"), ValueError,
                          ["engine must be 'auto', 'population' or 'collapsed'", "got 'sampled'"]),
     "collapsed-batch": (lambda: train(BATCH, engine="collapsed"), ValueError,

@@ -1,4 +1,5 @@
-// Definitions of the members of TaskAlgebra for the contributions (25)-(27) of a task.
+// Definitions of the members of TaskAlgebra for the contributions (25)-(27) of a task and
+// their clipping (29).
 // engines/task_algebra.cpp, which instantiates TaskAlgebra, includes this file.
 #pragma once
 
@@ -50,7 +51,7 @@ void TaskAlgebra<Design>::contribute_moves(Design& design) {
     for (Index i = 0; i < k_ * kWidth; ++i) {
       c[i] = method_.alpha * heads_[l][static_cast<std::size_t>(i)];
     }
-    design.add(g(l), c);
+    contribute(design, g(l), c);
   }
   const double *w = heads_[0].data(), *w_J = adapted();
   for (Index i = 0; i < k_ * kWidth; ++i) omega_[i] = w[i] - w_J[i];
@@ -67,7 +68,7 @@ void TaskAlgebra<Design>::contribute_solved(Design& design) {
   terms_.clear();
   if (method_.contribution == Contribution::inner_gradient) {
     design.residual_in(w_1, terms(), g(0), residuals_[0].data());
-    design.add(g(0), w_1);
+    contribute(design, g(0), w_1);
     for (Index i = 0; i < k_ * kWidth; ++i) omega_[i] = method_.penalty * (w[i] - w_1[i]);
     return;
   }
@@ -76,11 +77,58 @@ void TaskAlgebra<Design>::contribute_solved(Design& design) {
     double* minus_a = a_bars_[0].data();
     for (Index i = 0; i < k_ * kWidth; ++i) minus_a[i] = -omega_[i];
     design.product_in(minus_a, terms(), g_bar(0), r_bars_[0].data());
-    design.add(g_bar(0), w_1);
+    contribute(design, g_bar(0), w_1);
     design.residual_in(w_1, terms(), g(0), residuals_[0].data());
-    design.add(g(0), minus_a);
+    contribute(design, g(0), minus_a);
   }
   for (double& value : omega_) value *= method_.penalty;
+}
+
+/// Adds the other terms of a contribution: those of the backward pass (9), or those of (25)-(27);
+/// then clips the contribution, (29).
+template <class Design>
+void TaskAlgebra<Design>::complete(Design& design) {
+  if (method_.contribution == Contribution::inner_moves) {
+    contribute_moves(design);
+  } else if (method_.solves_head) {
+    contribute_solved(design);
+  } else if (method_.has_way_back()) {
+    pairs_.clear();
+    for (int j = method_.inner_steps - 1; j >= 0; --j) step_back(design, j);
+  }
+  if (method_.clips()) clip(design);
+}
+
+/// Adds the term slot c^T to grad_B or, if contributions are clipped, keeps the term until all
+/// terms of the task are known.
+template <class Design>
+void TaskAlgebra<Design>::contribute(Design& design, int slot, const double* c) {
+  if (!method_.clips()) return design.add(slot, c);
+  terms_of_B_.push_back({slot, c});
+}
+
+/// Scales the contribution of every task to a norm of at most c, (29), and adds its terms to
+/// grad_B. The squared norm of sum_t v_t c_t^T is sum_st (v_s . v_t) (c_s . c_t), so no vector is
+/// formed for it. A norm that overflows makes the contribution NaN, and the step is then refused.
+template <class Design>
+void TaskAlgebra<Design>::clip(Design& design) {
+  double squares[kWidth], dots[kWidth], products[kWidth], factors[kWidth];
+  dot_columns<kWidth, kChainsOf<Design>>(k_, omega_.data(), omega_.data(), squares);
+  for (std::size_t a = 0; a < terms_of_B_.size(); ++a) {
+    for (std::size_t b = 0; b <= a; ++b) {
+      design.dot(terms_of_B_[a].slot, terms_of_B_[b].slot, dots);
+      dot_columns<kWidth, kChainsOf<Design>>(k_, terms_of_B_[a].c, terms_of_B_[b].c, products);
+      const double count = a == b ? 1 : 2;
+      for (Index t = 0; t < kWidth; ++t) squares[t] += count * dots[t] * products[t];
+    }
+  }
+  for (Index t = 0; t < kWidth; ++t) factors[t] = clipping_factor(squares[t], method_.clip);
+  for (std::size_t a = 0; a < terms_of_B_.size(); ++a) {
+    double* c = clipped_[a].data();
+    for (Index i = 0; i < k_ * kWidth; ++i) c[i] = factors[i % kWidth] * terms_of_B_[a].c[i];
+    design.add(terms_of_B_[a].slot, c);
+  }
+  for (Index i = 0; i < k_ * kWidth; ++i) omega_[i] *= factors[i % kWidth];
 }
 
 }  // namespace metaspan

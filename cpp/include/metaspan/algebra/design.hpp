@@ -50,8 +50,9 @@ struct Terms {
 
 constexpr int kNoSlot = -1;
 
-/// A Design of a single task, which uses Z and, for MAML, K and K' of (5). A slot X^T a stores a
-/// and, once they are computed, K a and K' a, so that both are computed only once.
+/// A Design of a single task, which uses Z and, for MAML and the norms (29), K and K' of (5). A
+/// slot X^T a stores a and, once they are computed, K a and K' a, so that both are computed only
+/// once.
 class DenseDesign {
  public:
   static constexpr int width = 1;
@@ -69,12 +70,14 @@ class DenseDesign {
     Index K_cross_stride;
     Factors* C_in;  // out, += s c^T; null if no gradient is wanted
     Factors* C_out;
+    const double* K_outer = nullptr;  // (m_out, m_out)  X' X'^T, for the norm (29)
+    Index K_outer_stride = 0;
   };
 
   /// Memory for the slots of one task, reused for the next.
   class Scratch {
    public:
-    Scratch(int inner_steps, bool adapts_B, Index k, Index max_m_in, Index max_m_out);
+    Scratch(int inner_steps, bool with_grams, Index k, Index max_m_in, Index max_m_out);
 
    private:
     friend class DenseDesign;
@@ -109,7 +112,7 @@ class DenseDesign {
  private:
   Scratch::Slot& at(int slot) { return scratch_.slots_[static_cast<std::size_t>(slot)]; }
   const double* inner_product(int slot);  // X slot   (m_in,)
-  const double* outer_product(int slot);  // X' slot  (m_out,), for an inner slot
+  const double* outer_product(int slot);  // X' slot  (m_out,)
 
   Index k_;
   int outer_slot_;

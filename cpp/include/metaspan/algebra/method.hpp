@@ -2,6 +2,9 @@
 // quantity the outer step uses, and which matrices and passes these computations need.
 #pragma once
 
+#include <cmath>
+#include <limits>
+
 #include "metaspan/base/base.hpp"
 
 namespace metaspan {
@@ -17,6 +20,12 @@ enum class Contribution {
   inner_gradient,  // the gradient in B of the inner loss after the inner loop, (27): FedRep
 };
 
+/// Returns the factor min(1, c / norm) of (29), and NaN if the square of the norm is not finite.
+inline double clipping_factor(double square, double clip) {
+  if (!std::isfinite(square)) return std::numeric_limits<double>::quiet_NaN();
+  return square > clip * clip ? clip / std::sqrt(square) : 1;
+}
+
 /// A method of the family.
 struct Method {
   double alpha;            // inner step size
@@ -29,6 +38,8 @@ struct Method {
   Contribution contribution = Contribution::outer_gradient;
   bool solves_head = false;  // the inner loop solves for the head, (26); the step size is unused
   double penalty = 0;        // lambda of (26)
+  double clip = 0;           // c of (29), the largest norm of a contribution; 0: no limit
+  double multiplier = 0;     // z of (30): noise of standard deviation z c / n is added; 0: none
 
   /// Whether neither loop moves the head.
   bool freezes_head() const { return adapt_B && !adapt_head && beta_head == 0; }
@@ -56,6 +67,23 @@ struct Method {
   }
   /// Whether a round makes more than one pass over an inner set.
   bool passes_again() const { return inner_passes() > 1; }
+  /// Whether the contributions of tasks are clipped, (29).
+  bool clips() const { return clip > 0; }
+  /// Which inner products of samples the norm (29) is computed from: those of two inner samples, of
+  /// an outer and an inner sample, and of two outer samples.
+  bool clips_by_gram() const { return clips() && has_inner_part(); }
+  bool clips_by_cross_gram() const { return clips_by_gram() && has_outer_part(); }
+  bool clips_by_outer_gram() const { return clips() && has_outer_part(); }
+  /// Number of inner products of two terms in the norm (29) of a contribution.
+  int pairs_of_terms() const { return clips() ? terms() * (terms() + 1) / 2 : 0; }
+  /// Returns the standard deviation of the noise in the mean over n tasks, (30).
+  double noise_of_mean(Index n) const { return multiplier * clip / static_cast<double>(n); }
+  /// Returns the method without clipping and without noise.
+  Method without_privacy() const {
+    Method method = *this;
+    method.clip = method.multiplier = 0;
+    return method;
+  }
   /// Whether the gradient is taken through at least one inner step.
   bool has_way_back() const { return exact && inner_steps > 0; }
 };

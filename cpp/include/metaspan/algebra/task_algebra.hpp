@@ -82,6 +82,9 @@ class TaskAlgebra {
   void adapt(Design& design);    // from start()
   void solve_head(Design& design);
   void measure_others(Design& design);
+  void complete(Design& design);
+  void contribute(Design& design, int slot, const double* c);
+  void clip(Design& design);
   void contribute_moves(Design& design);
   void contribute_solved(Design& design);
   bool moves_B() const { return method_.adapt_B; }
@@ -103,6 +106,8 @@ class TaskAlgebra {
   std::vector<Panel> residuals_;        // r_0 .. r_{J-1}    (m_in, width)
   std::vector<Panel> r_bars_, a_bars_;  // one for each backward step; pairs_ refers to them
   std::vector<Pair> pairs_;
+  std::vector<Pair> terms_of_B_;  // of grad_B, where these are clipped
+  std::vector<Panel> clipped_;    // c of each of these terms, scaled
   std::vector<Term<kWidth>> terms_;
   Panel outer_residual_, in_scratch_, k_scratch_, omega_;
   Panel system_;  // (triangle(k), width)  L of (26)

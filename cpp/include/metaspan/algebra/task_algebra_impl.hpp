@@ -21,6 +21,7 @@ AlgebraCounts algebra_counts(const Method& method, double losses) {
   const double outer = method.has_outer_part() ? 1 : 0, measured = losses * (2 - outer);
   double moves = 0;
   if (method.adapt_B) moves = J * (J + 1) + back * (3 * J - 1) + losses * J;
+  moves += method.pairs_of_terms();
   return {J + outer + back + measured, J + outer + back, static_cast<double>(method.terms()),
           moves};
 }
@@ -38,6 +39,8 @@ TaskAlgebra<Design>::TaskAlgebra(const Method& method, Index k, Index max_m_in, 
   }
   if (method.solves_head) system_ = panel(kernels::triangle(k));
   pairs_.reserve(2 * static_cast<std::size_t>(steps));
+  for (int t = 0; method.clips() && t < method.terms(); ++t) clipped_.push_back(panel(k));
+  terms_of_B_.reserve(clipped_.size());
   terms_.reserve(3 * static_cast<std::size_t>(steps) + 1);
   outer_residual_ = panel(max_m_out);
   in_scratch_ = panel(max_m_in);
@@ -120,6 +123,7 @@ void TaskAlgebra<Design>::gradient(Design& design, bool losses) {
   const Index m_out = design.m_out(), tracked = design.tracked();
   const double* w_J = adapted();
   double* s = outer_residual_.data();  // r', which is s' in normalised units
+  terms_of_B_.clear();
 
   if (method_.has_outer_part()) {
     // (7): the outer residual and omega = B_J^T p.
@@ -129,7 +133,7 @@ void TaskAlgebra<Design>::gradient(Design& design, bool losses) {
     design.residual_out(w_J, terms(), p(), s);
     design.features(p(), omega_.data());
     subtract_moves(design, steps, p(), omega_.data());
-    design.add(p(), w_J);  // (8)
+    contribute(design, p(), w_J);  // (8)
   }
   if (losses) {
     measure_others(design);
@@ -148,11 +152,7 @@ void TaskAlgebra<Design>::gradient(Design& design, bool losses) {
       for (double& value : loss) value *= 0.5;
     }
   }
-  if (method_.contribution == Contribution::inner_moves) return contribute_moves(design);
-  if (method_.solves_head) return contribute_solved(design);
-  if (!method_.has_way_back()) return;
-  pairs_.clear();
-  for (int j = steps - 1; j >= 0; --j) step_back(design, j);
+  complete(design);
 }
 
 /// Step j of the backward pass (9). Omega is stored as p w_J^T plus the pairs v c^T, so products
@@ -184,8 +184,8 @@ void TaskAlgebra<Design>::step_back(Design& design, int j) {
   }
 
   // Omega += X^T r_bar w_j^T + g_j a_bar^T
-  design.add(g_bar(j), w_j);
-  design.add(g(j), a_bar);
+  contribute(design, g_bar(j), w_j);
+  contribute(design, g(j), a_bar);
   if (moves_B() && j > 0) {
     pairs_.push_back({g_bar(j), w_j});
     pairs_.push_back({g(j), a_bar});

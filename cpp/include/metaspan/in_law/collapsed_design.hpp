@@ -40,6 +40,7 @@ class CollapsedDesign {
     const PanelSet &inner, &outer;
     int outer_slot;
     bool shared;  // the outer samples are the inner samples
+    bool defers;  // add() only keeps the terms: add_scaled() adds them once they are clipped, (29)
   };
 
   /// Memory for panels of one shape.
@@ -69,6 +70,7 @@ class CollapsedDesign {
     std::vector<double> basis_;           // (terms, longest vector off the span, width)
     std::vector<double> products_;        // (terms, terms, width)
     std::vector<double> factor_;          // (terms, k, width)
+    std::vector<double> scaled_;          // (k, width)
   };
 
   CollapsedDesign(const Panel& panel, Scratch& scratch) : panel_(panel), scratch_(scratch) {
@@ -87,6 +89,12 @@ class CollapsedDesign {
   void features(int slot, double* out) const;
   void dot(int a, int b, double* dots) const;
   void add(int slot, const double* C);
+
+  /// Computes, for every task, the squared norm of its part of grad_B in the basis, (width,). With
+  /// a frame, the basis contains the whole part.
+  void squares(double* out);
+  /// Adds the terms that add() kept to grad_B, each task's multiplied by its factor.
+  void add_scaled(const double* factors);  // (width,)
 
   /// Groups of a task's terms of grad_B. The parts of the terms off the span are summed within each
   /// group. For (17), the group `frame` has all terms. For (18), `inner` has the terms of the inner
@@ -115,6 +123,8 @@ class CollapsedDesign {
   /// Off the basis, X^T r is a sum over the rows of X of a coefficient times a vector of standard
   /// normals. Computes these coefficients.
   void weights(int slot, const double* r, double* out) const;
+  /// Adds the part of a term in the span to G.
+  void add_in_span(int slot, const double* C);
   /// Whether the term of `slot` belongs to `group`.
   bool is_member(int slot, Group group) const;
   /// Computes the factor R of the QR decomposition of the vectors in basis_, stores R in products_,

@@ -22,8 +22,10 @@ class SpectralDesign {
     if (!method.adapt_B || method.inner_steps == 0) return 2;
     return method.exact ? 2 * method.inner_steps + 2 : method.inner_steps + 2;
   }
-  /// The highest power q of Sigma in the moments that a method needs.
+  /// The highest power q of Sigma in the moments that a method needs. The norm (29) takes inner
+  /// products of any two slots.
   static int moments_of(const Method& method) {
+    if (method.clips()) return 2 * (blocks_of(method) - 1);
     return method.adapt_B ? slots_of(method.inner_steps) : 1;
   }
 

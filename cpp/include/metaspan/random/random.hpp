@@ -22,6 +22,7 @@ enum class Stream : std::uint32_t {
   off_span,
   radii_in,
   radii_out,
+  privacy = 16,
 };
 
 /// A Philox key.
@@ -50,6 +51,22 @@ void normal_row(Key key, Index task, Index row,
 /// Writes columns [0, d) of row `row` of a task's matrix of standard normals.
 inline void normal_row(Key key, Index task, Index row, Index d, double* out) {
   normal_row(key, task, row, 0, d, out);
+}
+
+/// Adds `scale` times standard normals to the entries [first, first + count) of a matrix that is
+/// stored row by row; out[0] is entry `first`. Entry e takes column e mod 2^32 of row e / 2^32 in
+/// normal_row() of task 0.
+template <class Scalar>
+void add_normals(Key key, double scale,
+                 Index first,  // even
+                 Index count,
+                 Scalar* out);  // (count,)
+
+/// Adds the noise of (30) to grad_w: `scale` times row 0 of task 1 in normal_row().
+inline void add_head_noise(Key key, double scale, Vec& grad_w) {
+  Vec normals(grad_w.size());
+  normal_row(key, 1, 0, normals.size(), normals.data());
+  grad_w += scale * normals;
 }
 
 /// Writes uniforms in (0, 1) from the counters that normal_row() uses.

@@ -46,7 +46,7 @@ class RoundMeans {
 struct DenseWorkspace {
   DenseWorkspace(const Method& method, Index k, Index most_in, Index most_out)
       : algebra(method, k, most_in, most_out),
-        scratch(method.inner_steps, method.adapt_B, k, most_in, most_out) {}
+        scratch(method.inner_steps, method.adapt_B || method.clips(), k, most_in, most_out) {}
   TaskAlgebra<DenseDesign> algebra;
   DenseDesign::Scratch scratch;
 };

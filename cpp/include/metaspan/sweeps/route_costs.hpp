@@ -16,6 +16,7 @@ struct RouteCost {
   double calls = 0;                   // kernel calls of a round
   double tasks = 0;                   // overhead per round, as a number of vector-route tasks
   double flops = 0;                   // flops of a round
+  double numbers = 0;                 // random numbers of a round
   bool serial = false;                // a round is too small for more than one thread
   double busiest = 1;                 // work of the busiest thread, divided by the mean of all
   double bytes = 0;                   // memory of a trial except the data and B

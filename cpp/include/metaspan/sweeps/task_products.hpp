@@ -18,13 +18,16 @@ struct TaskProducts {
   Mat Z_in, Z_out;  // (m, padded)
   Vec y_in, y_out;  // normalised
   Mat K, K_cross;   // (m_in, m_in), (m_out, m_in); empty unless needed
+  Mat K_outer;      // (m_out, m_out)  X' X'^T of (29); empty unless needed
   Factors C_in, C_out;
 };
 
-/// Flags that select what the first sweep computes: K, K', and X B of the outer sets.
+/// Flags that select what the first sweep computes: K, K', X B of the outer sets, and the Gram
+/// matrices of the outer sets.
 struct GramsNeeded {
   bool K, K_cross;
   bool outer = true;
+  bool K_outer = false;
 };
 
 }  // namespace metaspan

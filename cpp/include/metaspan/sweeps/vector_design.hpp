@@ -187,6 +187,7 @@ class VectorDesign {
   Scratch& scratch_;
   Index m_in_ = 0, m_out_ = 0, pieces_;
   bool projected_ = false;  // whether Z has been computed
+  bool finished_ = false;   // whether the vectors of the inner slots have been computed from Z
   bool stay_[width] = {};   // whether the task's inner rows have been generated
 };
 
