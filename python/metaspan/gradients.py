@@ -70,7 +70,8 @@ def meta_gradient(
               \nabla_w = \operatorname{mean}_i \omega_i
 
     as in (10). For a first-order method the result is the direction that its outer step uses in
-    place of the gradient; see (8).
+    place of the gradient; see (8). Contributions are clipped (29) where the method has
+    `privacy`; the noise of (30) belongs to `train`.
 
     Parameters
     ----------
@@ -166,7 +167,8 @@ def population_gradient(
     r"""Compute the gradient of a method's meta-loss for infinitely many samples per task.
 
     The losses are :math:`\tfrac12 \|B w - B_{*} w_{*,i}\|^2 + \tfrac12 \text{noise}^2`. The
-    gradient is computed in the coordinates (13) of `B` and `B_star`.
+    gradient is computed in the coordinates (13) of `B` and `B_star`. As in `meta_gradient`,
+    contributions are clipped, and no noise is added.
 
     Parameters
     ----------

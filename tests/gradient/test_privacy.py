@@ -201,6 +201,20 @@ def test_features_with_a_spectrum(rng, name, multiplier):
     assert relative_error(r.w, expected[1]) < 1e-9
 
 
+@pytest.mark.parametrize("engine", ["population", "collapsed", "sampled"])
+def test_linear_maml_with_a_negative_step(rng, engine):
+    """Its head is frozen, so the noise in grad_w has no effect."""
+    tasks = ms.LinearTasks(d=12, k=2, noise=0.3, heads=rng.standard_normal((6, 2)))
+    counts = {} if engine == "population" else {"m_in": 4, "m_out": 5}
+    options = {"n": 6, "rounds": 4, "stop": None, "record": ("w_norm", "sigma_max"), **counts}
+    plain = ms.LinearMAML(alpha=-0.1)
+    clipped = ms.train(tasks, private(plain, 1e-3), engine=engine, **options)
+    assert 0 < clipped.trace["sigma_max"][-1] < 4 * 0.1 * 1e-3  # four steps of at most beta clip
+    noisy = ms.train(tasks, private(plain, 1e-3, 1e4), **options)
+    assert noisy.trace["sigma_max"][-1] > 0.1
+    assert set(noisy.trace["w_norm"]) == {1.0}
+
+
 def test_features_on_disk_have_the_bits_of_features_in_memory(rng, tmp_path):
     X, y = rng.standard_normal((5, 9, 40)), rng.standard_normal((5, 9))
     method, options = private(ms.ANIL(alpha=0.02), 1.0, 0.5), dict(width=3, rounds=4, stop=None)

@@ -227,14 +227,17 @@ class Collapsed final : public CollapsedEngine {
     const double* omega = workspace.algebra.grad_w();
     for (Index i = 0; i < k() * kWidth; ++i) squares[i % kWidth] += omega[i] * omega[i];
     if (shape_.off_span == OffSpan::gaussian) {
-      std::vector<RowStack> stacks(static_cast<std::size_t>(tasks), RowStack(k()));
+      std::vector<Mat> stacks(static_cast<std::size_t>(tasks), Mat(0, k()));
       each_gaussian_factor(design, tasks, [&](const Mat& A, Index t) {
-        stacks[static_cast<std::size_t>(t)].add(A);
+        Mat& F = stacks[static_cast<std::size_t>(t)];
+        F.conservativeResize(F.rows() + A.rows(), Eigen::NoChange);
+        F.bottomRows(A.rows()) = A;
       });
       for (Index t = 0; t < tasks; ++t) {
         Sequence draws(off_span_key_, first + t, kOfClipped);
-        const Mat F = stacks[static_cast<std::size_t>(t)].factor();
-        workspace.drawn[t] = gaussian_matrix(F, shape_.rest, draws);
+        const Mat& F = stacks[static_cast<std::size_t>(t)];
+        workspace.drawn[t] =
+            gaussian_matrix(F.rows() > k() ? small_r_factor(F) : F, shape_.rest, draws);
         squares[t] += workspace.drawn[t].squaredNorm();
       }
     }
@@ -365,6 +368,7 @@ class Collapsed final : public CollapsedEngine {
 // beyond that of the normal it replaces. The other four are in operations for each flop: of
 // products, of passes over rows, of inner products and of factorisations.
 constexpr double kCallsOfPanel = 100;
+constexpr double kCallsOfBarePanel = 10;  // if no samples are drawn
 constexpr double kCallsOfDraw = 2;
 constexpr double kCallsOfFrame = 25;
 constexpr double kNumbersOfRoot = .2;
@@ -403,8 +407,9 @@ Work work_of_panels(const Method& method, const SampleLaw& law, const SampleShap
       K * (counts.forward + counts.back) + static_cast<double>(padded(sizes.k)) * counts.added;
   work.operations = tasks * (kProduct * 2 * D * products + kPass * 4 * met +
                              kPass * 2 * static_cast<double>(shape.columns()) * counts.moves);
-  work.calls += panels * (kCallsOfPanel + counts.forward + counts.back + counts.added +
-                          counts.moves + 2 * rows);
+  const bool bare = shape.inner.infinite && shape.outer.infinite;
+  work.calls += panels * ((bare ? kCallsOfBarePanel : kCallsOfPanel) + counts.forward +
+                          counts.back + counts.added + counts.moves + 2 * rows);
   return work;
 }
 
@@ -431,7 +436,7 @@ void add_off_span(const Method& method, const SampleLaw& law, const SampleShape&
     if (std::min(terms, length) > K) columns += n * K;
     flops += (n + pieces) * (K + r) * (2 * r * r + 4 * r * K + 2 * K * K);
     draws += n * (K * r + r * r / 2 + r) + pieces * 2 * K * K;
-    work.calls += n * kCallsOfFrame;
+    work.calls += n * kCallsOfFrame * (drawn ? 2 : 1);
     if (drawn) {
       draws += n * (r * r / 2 + r);
       flops += n * 2 * r * K * (terms + r);

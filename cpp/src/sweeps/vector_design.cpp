@@ -597,8 +597,7 @@ void VectorDesign<XScalar>::normal_equations(double* G, double* b) {
 
 /// Computes the vectors X^T r_j and X^T r_bar_j of (10) for all inner steps, in one pass over each
 /// inner set, (11). Rows are read in chunks of columns. Generated rows are processed in the blocks
-/// that the scratch holds. If contributions are clipped, the algebra has read these vectors before
-/// this call, and the vectors are not computed again.
+/// that the scratch holds. A second call, after the norm (29) has read the vectors, does nothing.
 template <class XScalar>
 void VectorDesign<XScalar>::finish() {
   if (!round_.features || !panel_.inner_terms || finished_) return;

@@ -408,6 +408,11 @@ def test_lists_of_equal_entries_are_one_value():
 
 def test_labels_of_what_has_no_notation_stay_as_they_are():
     assert name_label("price:25") == "price:25"
+    private = [ms.ANIL(), ms.ANIL(privacy=ms.UserDP(clip=1, multiplier=0.5))]
+    assert value_labels(private, math_text=False) == [
+        "Exact ANIL, privacy = none",
+        "Exact ANIL, privacy = UserDP(clip=1.0, multiplier=0.5)",
+    ]
     assert value_labels([math.inf, -math.inf], math_text=False) == ["inf", "-inf"]
     assert value_labels([math.sqrt, floor]) == ["sqrt", "floor"]
     assert value_labels(["anil", "another"], "method") == ["Exact ANIL", "another"]

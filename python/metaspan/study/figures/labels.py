@@ -255,4 +255,4 @@ def _differences(values: Sequence[Any], math_text: bool) -> list[str]:
 def _field_suffix(method: Method, name: str, math_text: bool) -> str:
     """Return a text with one field of a method, to append to the name of the method."""
     left = name_label(name) if math_text else name
-    return f", {left} = {number_label(getattr(method, name), math_text)}"
+    return f", {left} = {_value_text(getattr(method, name, None), math_text)}"
