@@ -22,6 +22,8 @@ B_STAR, START = truth()
 METHOD = ms.MAML(alpha=0.02, beta=0.05, inner_steps=2)
 FIRST_ORDER = ms.ANIL(alpha=0.05, beta=0.05, first_order=True)
 POOL = {"pool": 7, "route": "gram"}
+CLIPPED = ms.UserDP(clip=0.5, multiplier=0.0)
+PRIVATE = ms.UserDP(clip=0.5, multiplier=0.5)
 # The arguments of LinearTasks, of the method and of train that define each kind, beside the sizes
 # of `run`.
 KINDS = {
@@ -33,6 +35,21 @@ KINDS = {
     "fedrep": {"method": ms.FedRep(beta=0.05), "m_in": 9},
     "body": {"method": ms.MAML(alpha=0.02, beta=0.05, moves="body", outer="body")},
     "pool-ridge": {"method": ms.RidgeANIL(lam=0.2, beta=0.05, first_order=True), **POOL},
+    "clipped": {"method": ms.ANIL(alpha=0.05, beta=0.05, privacy=CLIPPED)},
+    "private": {"method": ms.MAML(alpha=0.02, beta=0.05, privacy=PRIVATE)},
+    "private-population": {
+        "method": ms.ANIL(alpha=0.05, beta=0.05, privacy=PRIVATE),
+        "m_in": None,
+        "m_out": None,
+        "width": 4,
+    },
+    "private-tracked": {
+        "method": ms.ANIL(alpha=0.05, beta=0.05, privacy=PRIVATE),
+        "track_start": True,
+        "B_star": B_STAR,
+        "init": START,
+    },
+    "pool-clipped": {"method": ms.ANIL(alpha=0.05, beta=0.05, privacy=CLIPPED), **POOL},
     "inner-infinite": {"m_in": None},
     "outer-infinite": {"m_out": None},
     "shared": {"m_out": None, "shared_samples": True},

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import event, given, settings
@@ -12,6 +13,7 @@ from matching import METHODS, assert_same_bits
 from metaspan.config.records import RECORDS
 
 LARGE = [10**6, 10**12, 2**53]
+PRIVACY = [ms.UserDP(clip=c, multiplier=z) for c in (0.1, 1e9) for z in (0.0, 0.5)]
 COUNTS = st.none() | st.integers(1, 9)
 
 
@@ -41,6 +43,7 @@ def laws(draw):
 @st.composite
 def methods(draw):
     steps = {"beta": draw(st.sampled_from([0.0, 1e-13, 0.01, 0.1, 5.0]))}
+    steps["privacy"] = draw(st.sampled_from([None, None, *PRIVACY]))
     name = draw(st.sampled_from([*METHODS, "average-risk"]))
     if name == "average-risk":
         return ms.AverageRisk(**steps)
@@ -61,6 +64,8 @@ def runs(draw):
     elif sizes == "pool":
         options |= {"pool": draw(st.integers(1, 6)), "m_in": 2, "m_out": draw(st.integers(1, 9))}
         options["n"] = draw(st.none() | st.integers(1, options["pool"]))
+        if tasks.d in LARGE:  # a pool with noise is drawn at full size
+            method = replace(method, privacy=None)
     elif sizes == "infinite":
         method = ms.ANIL(beta=method.beta, first_order=True)
     options |= {"n": None} if sizes in ("all", "infinite") else {}
