@@ -35,7 +35,7 @@ def short(monkeypatch):
 def test_list_names_the_panels(capsys):
     assert cli.main(["reproduce", "--list"]) == 0
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert names == [*PANELS, "fedavg"]
+    assert names == [*PANELS, "fedavg", "linear-maml"]
 
 
 @pytest.mark.usefixtures("short")
@@ -79,7 +79,7 @@ def test_reproduce_all_prints_and_writes_what_was_expected(tmp_path, monkeypatch
     with open(tmp_path / "expected.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows[-1]["quantity"] == "it"
-    panels = [] if holds else [*PANELS, "fedavg"]
+    panels = [] if holds else [*PANELS, "fedavg", "linear-maml"]
     assert list(dict.fromkeys(row["panel"] for row in rows)) == [*panels, "theory"]
     assert len((tmp_path / "expected.md").read_text().splitlines()) == len(rows) + 2
 

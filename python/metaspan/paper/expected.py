@@ -18,6 +18,7 @@ from .claims import SIMULATION, Claim, near, near_on_logarithms
 from .figures import Curve, Panel
 from .floors import floors
 from .predictions import floor_of_fo_anil, population_dist
+from .risks import risks
 
 PAPER = "paper"
 RATE = "(22)"
@@ -48,6 +49,8 @@ def expect(name: str, panel: Panel, runs: list[list[Result]]) -> list[Claim]:
     """
     if name == "floor":
         return list(_floor(panel, runs))
+    if name == "linear-maml":
+        return list(_linear_maml(runs[0]))
     shown = {
         (view.name, curve.label): (curve, result)
         for view, results in zip(panel.views, runs, strict=True)
@@ -173,6 +176,7 @@ def _predicted(panel: str, where: str, at: int, curve: Curve, result: Result) ->
     """Claim the value of `population_dist`, although a round has only three tasks."""
     cov = np.eye(curve.k) if curve.heads.cov is None else np.asarray(curve.heads.cov)
     assert isinstance(curve.method, ANIL)
+    assert curve.init is not None
     value = population_dist(curve.d, cov, curve.method, at, curve.init.dist)
     least, most = near_on_logarithms(value, _error_at(result, at))
     return Claim(
@@ -311,6 +315,29 @@ def _fedavg(shown: Shown) -> Iterator[Claim]:
         panel=panel, quantity="numbers of local steps that fall no faster than a smaller one",
         expected=0, least=0, most=0, source="(25)",
         observed=sum(not b > a > 0 for a, b in pairwise(slopes)),
+    )  # fmt: skip
+
+
+def _linear_maml(results: list[Result]) -> Iterator[Claim]:
+    """Claim that the risks are those of (31), and that the best inner step is negative."""
+    panel, measured = "linear-maml", risks(results)
+    apart = np.abs(measured.mean - measured.predicted) / measured.error
+    yield Claim(
+        panel=panel, quantity="largest difference from the closed form, in standard errors",
+        expected=0.0, least=0.0, most=4.0, source="(31)", observed=float(apart.max()),
+    )  # fmt: skip
+    steps = measured.alpha
+    yield Claim(
+        panel=panel, quantity="inner step of training with the least risk",
+        expected=float(steps[measured.predicted.argmin()]), least=-0.6, most=-0.1, source="(31)",
+        observed=float(steps[measured.mean.argmin()]),
+    )  # fmt: skip
+    excess = [values - measured.least for values in (measured.mean, measured.predicted)]
+    ratio, predicted = (float(x[steps == 0.4][0] / x[steps == -0.4][0]) for x in excess)
+    least, most = near(predicted, 0.25)
+    yield Claim(
+        panel=panel, quantity="risk above that of the mean vector: alpha = 0.4 over alpha = -0.4",
+        expected=predicted, least=least, most=most, source="(31)", observed=ratio,
     )  # fmt: skip
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config.options import Init
-from ..methods import ANIL, MAML, AverageRisk, FedAvg, Method
+from ..methods import ANIL, MAML, AverageRisk, FedAvg, LinearMAML, Method
 from ..tasks.heads import GaussianHeads
 
 D, K, N = 20, 3, 3  # sizes in the paper: number of features, rank and width, tasks in a round
 HEADS = GaussianHeads()
+FEW_DIFFERENCES = GaussianHeads(mean=[1.0, 1.0], cov=[0.05, 0.05])  # tasks near their mean
 LOCAL_STEPS = (1, 2, 5, 10)  # numbers of local steps in the panel on FedAvg
 
 
@@ -27,8 +28,8 @@ class Curve:
         Name of the run in the figure.
     method : ANIL, MAML or another method
         Method of the run.
-    init : Init
-        Start of the run.
+    init : Init or None
+        Start of the run; None: the start of the method.
     heads : GaussianHeads
         Distribution of the heads of the tasks.
     rounds : int
@@ -39,11 +40,15 @@ class Curve:
         Numbers of inner and outer samples of a task. None: infinitely many samples.
     trials : int
         Number of independent trials.
+    noise : float
+        Standard deviation of the label noise.
+    pool : int or None
+        Number of tasks that a trial draws once. None: every round draws new tasks.
     """
 
     label: str
     method: Method
-    init: Init
+    init: Init | None
     heads: GaussianHeads
     rounds: int
     d: int = D
@@ -51,6 +56,8 @@ class Curve:
     n: int = N
     m: tuple[int, int] | None = None
     trials: int = 20
+    noise: float = 0.0
+    pool: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +78,9 @@ class View:
     floors : bool
         Whether the axes show only the dist at the end of each curve, against the scale that theory
         gives. Curves with equal labels form one series.
+    risks : bool
+        Whether the axes show only the excess risk at the end of each curve, against its inner step
+        size, with the closed form (31).
     """
 
     name: str
@@ -78,6 +88,7 @@ class View:
     curves: tuple[Curve, ...]
     ordered: bool = False
     floors: bool = False
+    risks: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +225,43 @@ def _fedavg() -> Panel:
     )
 
 
+def _linear_maml() -> Panel:
+    """Return the panel of linear MAML: its best inner step of training is negative."""
+    steps = (-0.8, -0.6, -0.5, -0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+    d, m = 10, 10
+    return Panel(
+        about="linear MAML: risk against the inner step of training, negative values included",
+        views=(
+            View(
+                name="linear-maml",
+                title="",
+                curves=tuple(
+                    Curve(
+                        label=f"$\\alpha = {alpha:g}$",
+                        # The mean slope of the gradient is h of (31), so these steps converge fast.
+                        method=LinearMAML(
+                            alpha=alpha, beta=0.9 / (1 - 2 * alpha + alpha**2 * (1 + (d + 1) / m))
+                        ),
+                        init=None,
+                        heads=FEW_DIFFERENCES,
+                        rounds=60,
+                        d=d,
+                        k=2,
+                        n=200,
+                        m=(m, m),
+                        trials=40,
+                        noise=1.0,
+                        pool=200,
+                    )
+                    for alpha in steps
+                ),
+                risks=True,
+            ),
+        ),
+        by_name=True,
+    )
+
+
 def panels() -> dict[str, Panel]:
     r"""List the panels that can be reproduced.
 
@@ -266,4 +314,5 @@ def panels() -> dict[str, Panel]:
         ),
         "floor": _floor(),
         "fedavg": _fedavg(),
+        "linear-maml": _linear_maml(),
     }

@@ -25,6 +25,7 @@ from .expected import expect
 from .figures import Curve, Panel, View, panels
 from .floors import Floors, draw_floors, floors
 from .limits import limits
+from .risks import draw_risks, risks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -149,10 +150,11 @@ def run_curve(curve: Curve, trials: int) -> Result:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DivergenceWarning)  # the figure shows which trials diverge
         return train(
-            LinearTasks(d=curve.d, k=curve.k, heads=curve.heads),
+            LinearTasks(d=curve.d, k=curve.k, heads=curve.heads, noise=curve.noise),
             curve.method,
             rounds=curve.rounds,
             n=curve.n,
+            pool=curve.pool,
             m_in=curve.m[0] if curve.m else None,
             m_out=curve.m[1] if curve.m else None,
             init=curve.init,
@@ -183,7 +185,7 @@ def draw(panel: Panel, runs: Runs) -> Figure:
     figure, axes = new_axes(
         count, width=4.8 if count == 1 else 3.6, height=3.3 if count == 1 else 3.0
     )
-    labelled = max(i for i, view in enumerate(panel.views) if not view.floors)
+    labelled = max((i for i, view in enumerate(panel.views) if not view.floors), default=0)
     for i, (ax, view, results) in enumerate(zip(axes, panel.views, runs, strict=True)):
         labels: Literal["legend", "direct"] | None = None
         if view.ordered and i == labelled:
@@ -192,6 +194,8 @@ def draw(panel: Panel, runs: Runs) -> Figure:
             labels = "legend"
         if view.floors:
             draw_floors(ax, _series(view, results))
+        elif view.risks:
+            draw_risks(ax, results)
         else:
             plot(
                 {curve.label: run for curve, run in zip(view.curves, results, strict=True)},
@@ -223,7 +227,9 @@ def _table(panel: Panel, runs: Runs) -> str:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["view", "curve", "round", "trials", "diverged", "mean", "low", "high"])
     for view, results in zip(panel.views, runs, strict=True):
-        for curve, result in zip(() if view.floors else view.curves, results, strict=False):
+        for curve, result in zip(
+            () if view.floors or view.risks else view.curves, results, strict=False
+        ):
             row = summarize(result, "dist", log=True)
             for i, at in enumerate(row.rounds):
                 numbers = (f"{x[i]:.9g}" for x in (row.mean, row.low, row.high))
@@ -246,10 +252,25 @@ def _floor_table(panel: Panel, runs: Runs) -> str:
     return text.getvalue()
 
 
+def _risk_table(panel: Panel, runs: Runs) -> str:
+    """Format the drawn excess risks as CSV; empty if the panel has no such view."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    for view, results in zip(panel.views, runs, strict=True):
+        if not view.risks:
+            continue
+        measured = risks(results)
+        table.writerow(["alpha", "risk", "standard_error", "closed_form", "mean_vector"])
+        columns = (measured.alpha, measured.mean, measured.error, measured.predicted)
+        for numbers in zip(*columns, strict=True):
+            table.writerow([f"{x:.9g}" for x in (*numbers, measured.least)])
+    return text.getvalue()
+
+
 def _write(stem: Path, panel: Panel, runs: Runs) -> None:
     """Write the files of a panel; each file is written under a temporary name and then renamed."""
     figure = draw(panel, runs)
-    contents = {".csv": _table(panel, runs).encode()}
+    contents = {".csv": (_risk_table(panel, runs) or _table(panel, runs)).encode()}
     ends = _floor_table(panel, runs)
     if ends:
         contents[".ends.csv"] = ends.encode()

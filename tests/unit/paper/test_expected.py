@@ -33,7 +33,9 @@ def claim(**changes):
     return Claim(**{**some, "source": "(22)", "observed": 1.0, **changes})
 
 
-@pytest.mark.parametrize(("name", "least"), [("methods", 11), ("start", 11), ("fedavg", 4)])
+@pytest.mark.parametrize(
+    ("name", "least"), [("methods", 11), ("start", 11), ("fedavg", 4), ("linear-maml", 3)]
+)
 def test_panel_shows_what_is_expected(name, least):
     claims = claims_of(name, trials=20)
     assert len(claims) >= least
@@ -45,6 +47,16 @@ def test_local_steps_of_half_the_size_fail_their_claims():
         return replace(curve, method=replace(curve.method, alpha=0.05))
 
     assert "5 local steps: dist at round 200" in failed(claims_of("fedavg", change))
+
+
+def test_runs_on_fewer_tasks_fail_the_closed_form():
+    panel = panels()["linear-maml"]
+    curves = panel.views[0].curves
+    runs = [run_curve(replace(curve, n=100, pool=100), 20) for curve in curves]
+    wrong = [replace(r, config=replace(r.config, pool=200)) for r in runs]
+    quantity = "largest difference from the closed form, in standard errors"
+    assert failed(expect("linear-maml", panel, [runs])) == []
+    assert quantity in failed(expect("linear-maml", panel, [wrong]))
 
 
 def test_a_method_that_learns_nothing_fails_its_claims():

@@ -1,0 +1,159 @@
+r"""Excess risks of trained initial vectors against the inner step of training, beside (31)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._support.looks import FONT, INK, PALETTE, PREDICTED
+from .._support.types import F64
+from ..evaluate import adapted_risk
+from ..methods import LinearMAML
+from ..theory.linear_maml import (
+    linear_maml_error,
+    linear_maml_risk,
+    linear_maml_step,
+    meta_weights,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ..runs.result import Result
+
+GRID = 200  # points of the closed form that are drawn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Risks:
+    r"""Excess risks on new tasks after a step of one size, for several inner steps of training.
+
+    Parameters
+    ----------
+    alpha : ndarray of shape (runs,)
+        Inner step size of training.
+    mean, error : ndarray of shape (runs,)
+        Mean excess risk over trials, and the standard error of this mean.
+    predicted : ndarray of shape (runs,)
+        Closed form of the mean.
+    least : float
+        Excess risk of the mean vector of the tasks, which no initial vector falls below.
+    test_step : float
+        Step size of the adaptation to new tasks.
+    """
+
+    alpha: F64
+    mean: F64
+    error: F64
+    predicted: F64
+    least: float
+    test_step: float
+
+
+def risks(runs: Sequence[Result]) -> Risks:
+    r"""Measure the excess risks of the initial vectors that runs with several trials have learned.
+
+    Parameters
+    ----------
+    runs : sequence of Result
+        Runs of `LinearMAML` on pools, which differ in the inner step alone. New tasks have as many
+        samples as the inner sets of training, and the step that is best for the mean vector.
+
+    Returns
+    -------
+    Risks
+        A point for every run.
+    """
+    tasks, m = runs[0].config.drawn_tasks, runs[0].config.pooled[1]
+    test_step = linear_maml_step(tasks, m=m)
+    test = LinearMAML(alpha=test_step)
+    alpha, mean, error = [], [], []
+    for run in runs:
+        M, R, w = run.state
+        excess = [
+            adapted_risk((M[i], R[i], w[i]), tasks, test, m=m, seed=i).mean for i in range(len(M))
+        ]
+        alpha.append(getattr(run.config.method, "alpha", 0.0))
+        mean.append(np.mean(excess))
+        error.append(np.std(excess, ddof=1) / math.sqrt(len(excess)))
+    return Risks(
+        alpha=np.array(alpha),
+        mean=np.array(mean),
+        error=np.array(error),
+        predicted=predict(runs[0], np.array(alpha)),
+        least=linear_maml_risk(tasks, test, m=m),
+        test_step=test_step,
+    )
+
+
+def predict(run: Result, alpha: F64) -> F64:
+    r"""Compute the closed form of the excess risk after training with given inner steps.
+
+    Parameters
+    ----------
+    run : Result
+        A run on a pool, whose sizes are used.
+    alpha : ndarray of shape (points,)
+        Inner step sizes of training.
+
+    Returns
+    -------
+    ndarray of shape (points,)
+        The risk of the mean vector, plus half of `meta_weights` at the test step times
+        `linear_maml_error` at each inner step.
+    """
+    tasks = run.config.drawn_tasks
+    pool, m_in, m_out = run.config.pooled
+    test = LinearMAML(alpha=linear_maml_step(tasks, m=m_in))
+    distances = [
+        linear_maml_error(tasks, LinearMAML(alpha=value), n=pool, m_in=m_in, m_out=m_out)
+        for value in alpha.tolist()
+    ]
+    weight = meta_weights(tasks, test, m=m_in)
+    result: F64 = linear_maml_risk(tasks, test, m=m_in) + 0.5 * weight * np.array(distances)
+    return result
+
+
+def draw_risks(ax: Axes, runs: Sequence[Result]) -> None:
+    r"""Draw the excess risks against the inner step of training, with the closed form.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Axes to draw into.
+    runs : sequence of Result
+        Runs as `risks` takes them.
+    """
+    measured = risks(runs)
+    grid = np.linspace(measured.alpha[0], measured.alpha[-1], GRID)
+    ax.plot(grid, predict(runs[0], grid), color=PALETTE[0], lw=1.2, label="closed form (31)")
+    ax.errorbar(
+        measured.alpha,
+        measured.mean,
+        yerr=2 * measured.error,
+        fmt="o",
+        color=PALETTE[0],
+        ms=5,
+        mfc="white",
+        mew=1.2,
+        capsize=2,
+        label="trained on a pool, $\\pm 2$ standard errors",
+    )
+    ax.axhline(
+        measured.least, color=PREDICTED, lw=1.0, ls=(0, (5, 1.5)), label="mean vector of the tasks"
+    )
+    ax.axvline(0.0, color="#CCCCCC", lw=0.8, zorder=0)
+    ax.margins(x=0.04)
+    for text in (
+        ax.set_xlabel("inner step $\\alpha$ of training", family=FONT, color=INK),
+        ax.set_ylabel("excess risk on new tasks", family=FONT, color=INK),
+    ):
+        text.set_math_fontfamily("stix")
+    legend = ax.legend(frameon=False, prop={"family": FONT, "size": 10})
+    for text in legend.get_texts():
+        text.set_color(INK)
+        text.set_math_fontfamily("stix")
