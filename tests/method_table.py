@@ -20,6 +20,13 @@ METHODS = {
     "RidgeANIL": [ms.RidgeANIL(), ms.RidgeANIL(first_order=True)],
     "FedRep": [ms.FedRep(), ms.FedRep(separate=True)],
     "linear MAML": [ms.LinearMAML(alpha=-0.1), ms.LinearMAML(first_order=True)],
+    "FedAvg with fresh steps": [ms.FedAvg(alpha=0.01, fresh_steps=True)],
+    "Meta-SGD": [
+        ms.MetaSGD(alpha=0.01, beta_alpha=1e-4),
+        ms.MetaSGD(alpha=0.01, beta_alpha=1e-4, per="head", first_order=True),
+        ms.MetaSGD(alpha=0.01, beta_alpha=1e-4, moves="both"),
+    ],
+    "co-learner": [ms.CoLearner(alpha=0.01), ms.CoLearner(alpha=0.01, moves="both")],
 }
 METHODS["`privacy=` without noise"] = [ms.ANIL(alpha=0.01, privacy=ms.UserDP(clip=1, multiplier=0))]
 METHODS["`privacy=` with noise"] = [ms.ANIL(alpha=0.01, privacy=ms.UserDP(clip=1, multiplier=1))]

@@ -76,16 +76,21 @@ struct type_caster<metaspan::Method> {
   bool load(handle source, bool /*convert*/) {
     // The fields are read by position. Every call on arrays converts a method, and reading the
     // fields by name would take a microsecond longer.
-    if (!PyTuple_Check(source.ptr()) || PyTuple_GET_SIZE(source.ptr()) != 12) return false;
+    if (!PyTuple_Check(source.ptr()) || PyTuple_GET_SIZE(source.ptr()) != 17) return false;
     const auto field = [&](int i) { return handle(PyTuple_GET_ITEM(source.ptr(), i)); };
-    const int contribution = field(7).cast<int>();
-    if (contribution < 0 || contribution > 2) return false;
+    const int contribution = field(7).cast<int>(), step_sizes = field(12).cast<int>();
+    if (contribution < 0 || contribution > 2 || step_sizes < 0 || step_sizes > 2) return false;
     value = {field(0).cast<double>(),  field(1).cast<double>(),
              field(2).cast<int>(),     field(3).cast<bool>(),
              field(4).cast<bool>(),    field(5).cast<double>(),
              field(6).cast<bool>(),    static_cast<metaspan::Contribution>(contribution),
              field(8).cast<bool>(),    field(9).cast<double>(),
              field(10).cast<double>(), field(11).cast<double>()};
+    value.step_sizes = static_cast<metaspan::StepSizes>(step_sizes);
+    value.beta_alpha = field(13).cast<double>();
+    value.private_head = field(14).cast<bool>();
+    value.private_weight = field(15).cast<double>();
+    value.fresh_steps = field(16).cast<bool>();
     return true;
   }
 };

@@ -8,18 +8,20 @@
 #include <limits>
 
 #include "convert.hpp"
+#include "metaspan/algebra/method.hpp"
 #include "python_store.hpp"
 
 namespace metaspan::bind {
 
-/// Returns the elements of B (d, k), after a check that the shape of w (k,) fits B. Neither B nor w
-/// is copied.
+/// Returns the elements of B (d, k), after a check that the shape of w (parameters,) fits B and the
+/// method. Neither B nor w is copied.
 template <class Scalar>
-const Scalar* representation(const py::array& B, const py::array& w, Index d) {
+const Scalar* representation(const Method& method, const py::array& B, const py::array& w,
+                             Index d) {
   require(
       B.ndim() == 2 && B.shape(0) == d && holds<Scalar>(B) && (B.flags() & py::array::c_style) != 0,
       "B must be a C-contiguous matrix (d, k)");
-  require(w.ndim() == 1 && w.shape(0) == B.shape(1) && holds<double>(w) &&
+  require(w.ndim() == 1 && w.shape(0) == method.parameters(B.shape(1)) && holds<double>(w) &&
               (w.flags() & py::array::c_style) != 0,
           "w must fit B");
   return static_cast<const Scalar*>(B.data());

@@ -93,7 +93,8 @@ py::dict collapsed_round(const Method& method, const Array& Z, const Array& w, c
   const Vec start = as_vector(w);
   const Index n = w_star.rows(), D = state.rows(), k = state.cols();
   require(inner.ndim() == 3 && outer.ndim() == 3 && inner.shape(0) == n && outer.shape(0) == n &&
-              inner.shape(2) == outer.shape(2) && inner.shape(2) > D && start.size() == k,
+              inner.shape(2) == outer.shape(2) && inner.shape(2) > D &&
+              start.size() == method.parameters(k),
           "samples must be (n, m, D + q + 1)");
   const Index columns = inner.shape(2) - 1;
   const SampleShape shape{D,
@@ -105,18 +106,18 @@ py::dict collapsed_round(const Method& method, const Array& Z, const Array& w, c
                           full_rows(outer.shape(1), columns)};
   TaskAlgebra<Design> algebra(method, k, inner.shape(1), outer.shape(1));
   Design::Scratch scratch(method, shape, shared, k);
-  Mat omegas(n, k);
+  Mat omegas(n, start.size());
   py::list off_span;
   for (Index task = 0; task < n; ++task) {
     std::vector<double> head(static_cast<std::size_t>((w_star.cols() + 1) * kWidth), 0.0);
     for (Index i = 0; i < w_star.cols(); ++i)
       head[static_cast<std::size_t>(i * kWidth)] = w_star(task, i);
     const PanelSet in = panel_of(inner, task), out = panel_of(outer, task);
-    Design design(
-        {state, head.data(), w_star.cols(), 1, noise, shape, in, out, method.inner_steps, shared},
-        scratch);
+    Design design({state, head.data(), w_star.cols(), 1, noise, shape, in, out, method.inner_steps,
+                   shared, method.blocks()},
+                  scratch);
     algebra.gradient(design, start.data(), false);
-    omegas.row(task) = ConstMat(algebra.grad_w(), k, kWidth).col(0).transpose();
+    omegas.row(task) = ConstMat(algebra.grad_w(), start.size(), kWidth).col(0).transpose();
     const Design::Factor factor = design.off_span(Design::Group::frame);
     Mat A(factor.rows, k);
     for (Index i = 0; i < A.size(); ++i) A.data()[i] = factor.values[i * kWidth];

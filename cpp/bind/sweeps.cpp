@@ -13,7 +13,7 @@ template <class XScalar, class BScalar>
 py::dict typed_gradient(const Method& method, RouteKind kind, const py::array& B,
                         const py::array& w, const TaskSet<XScalar>& tasks, bool losses,
                         int threads) {
-  const BScalar* b = representation<BScalar>(B, w, tasks.d);
+  const BScalar* b = representation<BScalar>(method, B, w, tasks.d);
   const Index d = B.shape(0), k = B.shape(1);
   py::array_t<BScalar> grad_B({d, k});
   BScalar* out_B = grad_B.mutable_data();

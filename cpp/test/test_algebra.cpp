@@ -27,7 +27,7 @@ Gradient by_panels(const Method& method, const Mat& Z, const Mat& heads, const V
   const Index padded = round_up(k, kernels::kLane);
   Mat panel = Mat::Zero(k_star, kWidth), G = Mat::Zero(Z.rows(), padded), scratch(kWidth, padded);
   panel.leftCols(tasks) = heads;
-  std::vector<const double*> slots(static_cast<std::size_t>(slots_of(method.inner_steps)));
+  std::vector<const double*> slots(static_cast<std::size_t>(method.slots()));
   SharedDesign<kWidth> design(Z, panel.data(), k_star, tasks, false, {},
                               {G.data(), padded, scratch.data(), slots.data()});
   TaskAlgebra<SharedDesign<kWidth>> algebra(method, k, Z.rows(), Z.rows());
@@ -50,7 +50,7 @@ Gradient one_by_one(const Method& method, const Mat& Z, const Mat& heads, const 
     Factors C_in, C_out;
     C_in.reset(D, k, k);  // whole
     C_out.reset(D, k, k);
-    DenseDesign::Scratch scratch(method.inner_steps, method.adapt_B, k, D, D);
+    DenseDesign::Scratch scratch(method, k, D, D);
     DenseDesign design(k, method.inner_steps,
                        {D, D, Z_padded.data(), y.data(), Z_padded.data(), y.data(), identity.data(),
                         D, identity.data(), D, &C_in, &C_out},

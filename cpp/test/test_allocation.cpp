@@ -47,7 +47,7 @@ std::unique_ptr<PopulationEngine> make_engine(const Method& method, Index k, Ind
   HeadLaw law;
   law.k_star = k;
   Mat Z = random_start(derive_key(1, 0, 0, Stream::start), 1e6, k, k, 3.0);
-  return make_population(method, PopulationEngine::start(std::move(Z), Vec::Zero(k), k),
+  return make_population(method, PopulationEngine::start(method, std::move(Z), Vec::Zero(k), k),
                          HeadSource(law, n, 1, 0), n, 0.1);
 }
 
@@ -100,12 +100,13 @@ void test_algebra_on_arrays_allocates_nothing() {
   Factors C_in, C_out;
   C_in.reset(m, k, 2 * steps);
   C_out.reset(m, k, 1);
-  DenseDesign::Scratch scratch(steps, true, k, m, m);
+  const Method method{0.01, 0.1, steps, true, true};
+  DenseDesign::Scratch scratch(method, k, m, m);
   DenseDesign design(k, steps,
                      {m, m, Z_in.data(), y.data(), Z_out.data(), y.data(), K.data(), m,
                       K_cross.data(), m, &C_in, &C_out},
                      scratch);
-  TaskAlgebra<DenseDesign> algebra({0.01, 0.1, steps, true, true}, k, m, m);
+  TaskAlgebra<DenseDesign> algebra(method, k, m, m);
   const long count = allocations_of([&] { algebra.gradient(design, w.data(), true); });
   check(count == 0, "the algebra of a task does not allocate");
 }

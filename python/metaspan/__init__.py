@@ -8,6 +8,7 @@ from .config.options import Checkpoint, Init, Stop
 from .cost.estimate import Estimate
 from .evaluate import Evaluation, Risk, evaluate
 from .gradients import Gradient, adapt, meta_gradient, population_gradient
+from .learned_methods import CoLearner, MetaSGD
 from .methods import ANIL, MAML, AverageRisk, FedAvg, FedRep, LinearMAML, Reptile, RidgeANIL
 from .metrics import Diversity, diversity, principal_angles, subspace_distance
 from .plots import plot
@@ -39,6 +40,7 @@ __all__ = [
     "AverageRisk",
     "BatchSummary",
     "Checkpoint",
+    "CoLearner",
     "Diverged",
     "DivergenceWarning",
     "Diversity",
@@ -54,6 +56,7 @@ __all__ = [
     "LinearMAML",
     "LinearTasks",
     "LocalStepsWarning",
+    "MetaSGD",
     "Outcome",
     "Reptile",
     "Result",

@@ -25,6 +25,11 @@ class CoreMethod(NamedTuple):
     penalty: float = 0.0  # lambda of (26)
     clip: float = 0.0  # c of (29), the largest norm of a task's contribution; 0: no limit
     multiplier: float = 0.0  # z of (30): noise of standard deviation z c / n is added; 0: none
+    step_sizes: int = 0  # 0: fixed; learned, (34): 1: one; 2: one for each entry of the head
+    beta_alpha: float = 0.0  # outer step size of learned step sizes
+    private_head: bool = False  # a second head v that no inner step moves, (35)
+    private_weight: float = 0.0  # gamma of (35)
+    fresh_steps: bool = False  # inner step j uses block j of the inner set, (25)
 
 
 class MethodNeeds(TypedDict):

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from ._load import core
 from ._support import check
 from ._support.types import F64
-from .methods import Method, check_point, check_solvable, core_method, resolve
+from .methods import Method, resolve
+from .parameters import check_blocks, check_point, check_solvable, inner_loop
 from .tasks.linear import MAX_COUNT, LinearTasks
 from .tasks.moments import moments
 from .theory.risk import (
@@ -296,7 +297,9 @@ def _prepare(
     check_solvable(method, m, C.shape[1])
     key = core.derive_key(seed, 0, NEW_TASKS, core.STREAM_FRAME)
     new = NewTasks(heads, law, m, tasks.d, tasks.noise, key, workers)
-    return InnerLoop(core_method(method), C, start, m, workers), new
+    numbers, more = inner_loop(method, C.shape[1])
+    check_blocks(method, m)
+    return InnerLoop(numbers, C, start, m, workers, more), new
 
 
 def _compute_risk(learner: Learner, new: NewTasks) -> Risk:

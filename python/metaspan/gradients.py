@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, overload
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._core_types import CoreMethod
@@ -14,7 +15,16 @@ from ._support import check, cpus
 from ._support.types import F64
 from .config.engine_choice import check_accumulate, check_route, check_sparse
 from .cost.routes import cheapest_sweep
-from .methods import Method, check_point, check_solvable, core_method, resolve
+from .learned_methods import CoLearner, MetaSGD
+from .methods import Method, core_method, resolve
+from .parameters import (
+    check_blocks,
+    check_point,
+    check_solvable,
+    inner_loop,
+    split_more,
+    start_more,
+)
 from .tasks.arrays import Data, check_sets, core_sets, require_finite
 from .tasks.batch import TaskBatch, core_data
 
@@ -35,6 +45,10 @@ class Gradient:
     loss_in, loss_adapted, loss_out : ndarray of shape (n,), float64, or None
         Losses (1) of every task: on the inner set before and after adaptation, and on the outer set
         after adaptation. None if ``losses=False``.
+    alpha : ndarray of shape (1,) or (k,), float64, or None
+        Gradient with respect to the step sizes of `MetaSGD`, (34); None for other methods.
+    v : ndarray of shape (k,), float64, or None
+        Gradient with respect to the head of `CoLearner`, (35); None for other methods.
     """
 
     B: NDArray[Any]
@@ -43,6 +57,8 @@ class Gradient:
     loss_in: F64 | None = None
     loss_adapted: F64 | None = None
     loss_out: F64 | None = None
+    alpha: F64 | None = None
+    v: F64 | None = None
 
     @classmethod
     def _of_core(cls, parts: dict[str, Any]) -> Gradient:
@@ -61,6 +77,7 @@ def meta_gradient(
     losses: bool = True,
     route: str = "auto",
     accumulate: str = "float64",
+    v: ArrayLike | None = None,
     threads: int | None = None,
     **steps: float,
 ) -> Gradient:
@@ -93,6 +110,8 @@ def meta_gradient(
     accumulate : {"float64", "float32"}
         Dtype of the accumulators of sums over float32 data. "float32" needs float32 data and the
         vector route.
+    v : array_like of shape (k,), or None
+        Head of a `CoLearner`; None: zeros. Must be None for other methods.
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
     **steps : float
@@ -147,9 +166,16 @@ def meta_gradient(
     if call.core_method.solves_head:
         check_solvable(call.method, batch.least_m_in, B.shape[1])
         check_route(batch, call.method, route)
+    learns_more = call.learns_more or v is not None
+    if learns_more:
+        w = np.concatenate([w, start_more(call.method, B.shape[1], v)])
+    if call.core_method.fresh_steps:
+        check_blocks(call.method, batch.m_in)
     data = core_data(batch, one_round=True)
     parts = core.gradient_arrays(call.core_method, route, B, w, data, workers, call.losses)
     _require_solved(call, parts["B"])
+    if learns_more:
+        parts |= split_more(call.method, B.shape[1], parts["w"])
     return Gradient._of_core(parts)
 
 
@@ -161,6 +187,7 @@ def population_gradient(
     method: Method | str,
     *,
     noise: float = 0.0,
+    v: ArrayLike | None = None,
     threads: int | None = None,
     **steps: float,
 ) -> Gradient:
@@ -185,6 +212,8 @@ def population_gradient(
     noise : float
         Standard deviation of the label noise, >= 0. It adds a constant to the losses, and does not
         change the gradient.
+    v : array_like of shape (k,), or None
+        Head of a `CoLearner`; None: zeros. Must be None for other methods.
     threads : int or None
         Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
     **steps : float
@@ -225,8 +254,13 @@ def population_gradient(
     w_star = check.small("heads", heads, ("n", B_star.shape[1]))
     check.integer("the number of heads", w_star.shape[0], 1)
     spread = check.real("noise", noise)
+    learns_more = call.learns_more or v is not None
+    if learns_more:
+        w = np.concatenate([w, start_more(call.method, B.shape[1], v)])
     parts = core.gradient_population(call.core_method, B, w, B_star, w_star, spread, workers)
     _require_solved(call, parts["B"])
+    if learns_more:
+        parts |= split_more(call.method, B.shape[1], parts["w"])
     parts["B"] = parts["B"].astype(B.dtype, copy=False)
     return Gradient._of_core(parts)
 
@@ -329,8 +363,15 @@ def adapt(
     check_point(call.method, B.shape[1], w)
     if call.core_method.solves_head:
         check_solvable(call.method, min(data.X.lengths()), B.shape[1])
+    numbers = call.core_method
+    if call.learns_more:
+        numbers, more = inner_loop(call.method, B.shape[1])
+        w = np.concatenate([w, more])
+    if numbers.fresh_steps:
+        for m in data.X.lengths():
+            check_blocks(call.method, m)
     sets = core_sets(data, names=("X", "y", "", ""), one_round=True)
-    heads, representations = core.adapt_arrays(call.core_method, B, w, sets, want_B, workers)
+    heads, representations = core.adapt_arrays(numbers, B, w, sets, want_B, workers)
     if want_finite and heads_tell and not core.all_finite(heads, 1):
         require_finite(data, ("X", "y"))
     _require_solved(call, heads)
@@ -344,6 +385,7 @@ class _Call(NamedTuple):
     core_method: CoreMethod
     threads: int | None
     losses: bool
+    learns_more: bool  # the outer loop learns parameters beside B and w
 
 
 @check.cache_check
@@ -366,7 +408,8 @@ def _read_call(
     with_losses = check.flag("losses", losses)
     check.choice("route", route, ("auto", "gram", "vector"))
     check.choice("accumulate", accumulate, ("float64", "float32"))
-    return _Call(chosen, core_method(chosen), workers, with_losses)
+    learns_more = isinstance(chosen, (MetaSGD, CoLearner))
+    return _Call(chosen, core_method(chosen), workers, with_losses, learns_more)
 
 
 def _require_solved(call: _Call, result: NDArray[Any]) -> None:

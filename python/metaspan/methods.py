@@ -4,7 +4,9 @@ A method adapts a task's parameters, which start at the representation `B` and t
 task's inner (support) set, and moves `B` and `w` by what all tasks of a round contribute. MAML and
 ANIL take gradient steps and contribute the gradient of the loss on the task's outer (query) set.
 FedAvg and Reptile contribute the moves of the inner loop themselves. RidgeANIL and FedRep solve for
-the head of a task. LinearMAML learns an initial regression vector in place of a representation.
+the head of a task. LinearMAML learns an initial regression vector in place of a representation. The
+outer loops of MetaSGD and CoLearner, of `learned_methods`, learn more than a representation and a
+head.
 """
 
 from __future__ import annotations
@@ -12,78 +14,22 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, get_args
 
-from numpy.typing import NDArray
+import numpy as np
 
 from ._core_types import CoreMethod
 from ._support import check
-from .privacy import UserDP
+from .learned_methods import CoLearner, MetaSGD
+from .method_bases import MOVES, Adaptive, BaseMethod, fields_in_order
 
-MOVES = ("head", "body", "both")
 OUTER_GRADIENT, INNER_MOVES, INNER_GRADIENT = 0, 1, 2  # values of the core's Contribution
-
-# Settings that a method's text leaves out while they have their defaults.
-OPTIONS = ("moves", "outer", "beta_head", "privacy")
-
-
-def _fields_in_order(kind: type[Any]) -> list[Field[Any]]:
-    """Return the fields of a method's class, with those that all methods share at the end."""
-    return sorted(fields(kind), key=lambda field: field in fields(_Method))
+FIXED, ONE, PER_ENTRY = 0, 1, 2  # values of the core's StepSizes
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class _Method:
-    """The base of all methods: their printed form leaves out unused options."""
-
-    privacy: UserDP | None = None
-
-    def __post_init__(self) -> None:
-        if not (self.privacy is None or isinstance(self.privacy, UserDP)):
-            raise TypeError(f"privacy must be a UserDP or None; got {check.show(self.privacy)}")
-
-    def __repr__(self) -> str:
-        shown = [
-            f"{field.name}={getattr(self, field.name)!r}"
-            for field in _fields_in_order(type(self))
-            if field.name not in OPTIONS or getattr(self, field.name) != field.default
-        ]
-        return f"{type(self).__name__}({', '.join(shown)})"
-
-    def _set_real(self, name: str, least: float = 0.0) -> None:
-        object.__setattr__(self, name, check.real(name, getattr(self, name), least))
-
-    def _set_outer(self) -> None:
-        """Check the settings of the outer step."""
-        self._set_real("beta")
-        check.choice("outer", self.outer, MOVES)  # type: ignore[attr-defined]
-        if self.beta_head is not None:  # type: ignore[attr-defined]
-            self._set_real("beta_head")
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class _Adaptive(_Method):
-    """The settings of methods with an inner loop of gradient steps: ANIL and MAML."""
-
-    alpha: float = 0.1
-    beta: float = 0.1
-    inner_steps: int = 1
-    first_order: bool = False
-    outer: str = "both"
-    beta_head: float | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._set_real("alpha")
-        self._set_outer()
-        steps = check.integer("inner_steps", self.inner_steps, 0, 10_000)
-        object.__setattr__(self, "inner_steps", steps)
-        object.__setattr__(self, "first_order", check.flag("first_order", self.first_order))
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class ANIL(_Adaptive):
+class ANIL(Adaptive):
     r"""ANIL, "almost no inner loop": the inner steps move only the head.
 
     .. math:: w_{j+1} = w_j - \alpha B^\top g_j, \qquad B_{j+1} = B_j
@@ -126,7 +72,7 @@ class ANIL(_Adaptive):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class MAML(_Adaptive):
+class MAML(Adaptive):
     r"""MAML, model-agnostic meta-learning: the inner steps move the representation and the head.
 
     .. math:: w_{j+1} = w_j - \alpha B_j^\top g_j, \qquad B_{j+1} = B_j - \alpha g_j w_j^\top
@@ -178,7 +124,7 @@ class MAML(_Adaptive):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class AverageRisk(_Method):
+class AverageRisk(BaseMethod):
     r"""Average risk minimisation (4): the baseline without an inner loop.
 
     Its step follows the gradient of the outer loss at (B, w) itself. Since (B, w) is not adapted to
@@ -216,12 +162,13 @@ class AverageRisk(_Method):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class _LocalSteps(_Method):
+class _LocalSteps(BaseMethod):
     """The settings of methods that average the moves of local steps: FedAvg and Reptile."""
 
     alpha: float = 0.1
     local_steps: int = 2
     server_step: float = 1.0
+    fresh_steps: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -229,6 +176,7 @@ class _LocalSteps(_Method):
         self._set_real("server_step")
         steps = check.integer("local_steps", self.local_steps, 1, 10_000)
         object.__setattr__(self, "local_steps", steps)
+        object.__setattr__(self, "fresh_steps", check.flag("fresh_steps", self.fresh_steps))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -243,9 +191,10 @@ class FedAvg(_LocalSteps):
     With one local step the method is `AverageRisk` on the inner set, with
     ``beta = alpha * server_step``.
 
-    All local steps of a task in a round use one data set. If the number of features d is much
-    larger than the number of samples m in this set, two or more steps are stable only for step
-    sizes of order m / d once the head has grown.
+    By default all local steps of a task in a round use one data set. If the number of features d is
+    much larger than the number of samples m in this set, two or more steps are stable only for step
+    sizes of order m / d once the head has grown. With `fresh_steps` every local step has samples of
+    its own, so no step sees a residual that an earlier step has fitted.
 
     Parameters
     ----------
@@ -258,6 +207,9 @@ class FedAvg(_LocalSteps):
         itself.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
+    fresh_steps : bool
+        Whether every local step uses other samples. Where samples are drawn, each local step has
+        `m_in` of them. The inner set of a batch is cut into `local_steps` blocks of equal size.
 
     Raises
     ------
@@ -290,6 +242,8 @@ class Reptile(_LocalSteps):
         Step of the server along the mean move, >= 0.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
+    fresh_steps : bool
+        Whether every local step uses other samples, see `FedAvg`.
 
     Raises
     ------
@@ -310,7 +264,7 @@ class Reptile(_LocalSteps):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class RidgeANIL(_Method):
+class RidgeANIL(BaseMethod):
     r"""ANIL that solves for the head of a task in closed form, by ridge regression on `X B`.
 
     .. math:: w_i = \operatorname{argmin}_v \tfrac{1}{2 m_\text{in}} \| X B v - y \|^2
@@ -365,7 +319,7 @@ class RidgeANIL(_Method):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class FedRep(_Method):
+class FedRep(BaseMethod):
     r"""FedRep: heads by least squares, then a gradient step on the representation.
 
     Every task solves for its head on its inner set, (26) with :math:`\lambda = 0`. Then `B` takes a
@@ -410,7 +364,7 @@ class FedRep(_Method):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class LinearMAML(_Method):
+class LinearMAML(BaseMethod):
     r"""MAML on a linear model: it learns the initial regression vector of every task.
 
     .. math:: \theta_{j+1} = \theta_j - \alpha X^\top (X \theta_j - y) / m_\text{in}
@@ -461,17 +415,19 @@ class LinearMAML(_Method):
         object.__setattr__(self, "first_order", check.flag("first_order", self.first_order))
 
 
-Method = ANIL | MAML | AverageRisk | FedAvg | Reptile | RidgeANIL | FedRep | LinearMAML
-KINDS: tuple[type[Method], ...] = (
-    ANIL,
-    MAML,
-    AverageRisk,
-    FedAvg,
-    Reptile,
-    RidgeANIL,
-    FedRep,
-    LinearMAML,
+Method = (
+    ANIL
+    | MAML
+    | AverageRisk
+    | FedAvg
+    | Reptile
+    | RidgeANIL
+    | FedRep
+    | LinearMAML
+    | MetaSGD
+    | CoLearner
 )
+KINDS: tuple[type[Method], ...] = get_args(Method)
 
 _NAMED: dict[str, tuple[type[Method], dict[str, Any]]] = {
     "anil": (ANIL, {}),
@@ -484,6 +440,8 @@ _NAMED: dict[str, tuple[type[Method], dict[str, Any]]] = {
     "ridge-anil": (RidgeANIL, {}),
     "fedrep": (FedRep, {}),
     "linear-maml": (LinearMAML, {}),
+    "meta-sgd": (MetaSGD, {}),
+    "co-learner": (CoLearner, {}),
 }
 
 SETTINGS = tuple(dict.fromkeys(field.name for kind in KINDS for field in fields(kind)))
@@ -514,6 +472,7 @@ def _core_method(method: Method) -> CoreMethod:
             exact=False,
             beta_head=step,
             contribution=INNER_MOVES,
+            fresh_steps=method.fresh_steps and method.local_steps > 1,
         )
     if isinstance(method, FedRep):
         contribution = OUTER_GRADIENT if method.separate else INNER_GRADIENT
@@ -535,28 +494,42 @@ def _core_method(method: Method) -> CoreMethod:
         beta_head = 0.0
     if isinstance(method, AverageRisk):
         return CoreMethod(0.0, beta, 0, adapt_B=False, exact=False, beta_head=beta_head)
-    exact = not method.first_order
     if isinstance(method, RidgeANIL):
         return CoreMethod(
             0.0,
             beta,
             1,
             adapt_B=False,
-            exact=exact,
+            exact=not method.first_order,
             beta_head=beta_head,
             solves_head=True,
             penalty=method.lam,
         )
-    moves = method.moves if isinstance(method, MAML) else "head"
-    return CoreMethod(
-        method.alpha,
+    return _with_more(method, beta, beta_head)
+
+
+def _with_more(
+    method: ANIL | MAML | MetaSGD | CoLearner, beta: float, beta_head: float
+) -> CoreMethod:
+    """Convert a method with an inner loop of gradient steps, and what its outer loop learns."""
+    moves = "head" if isinstance(method, ANIL) else method.moves
+    numbers = CoreMethod(
+        float(np.mean(method.alpha)) if isinstance(method.alpha, tuple) else method.alpha,
         beta,
         method.inner_steps,
         adapt_B=moves != "head",
-        exact=exact,
+        exact=not method.first_order,
         beta_head=beta_head,
         adapt_head=moves != "body",
     )
+    if isinstance(method, MetaSGD):
+        return numbers._replace(
+            step_sizes=PER_ENTRY if method.per == "head" else ONE,
+            beta_alpha=method.beta if method.beta_alpha is None else method.beta_alpha,
+        )
+    if isinstance(method, CoLearner):
+        return numbers._replace(private_head=True, private_weight=method.gamma)
+    return numbers
 
 
 def _core_linear_maml(method: LinearMAML) -> CoreMethod:
@@ -573,8 +546,9 @@ def _core_linear_maml(method: LinearMAML) -> CoreMethod:
 
 
 def step_size(method: Method) -> float:
-    """Return the inner step size; 0 for a method without one."""
-    return getattr(method, "alpha", 0.0)
+    """Return the inner step size, the largest of several; 0 for a method without one."""
+    alpha = getattr(method, "alpha", 0.0)
+    return max(alpha) if isinstance(alpha, tuple) else alpha
 
 
 def display_name(method: Method) -> str:
@@ -584,35 +558,12 @@ def display_name(method: Method) -> str:
     if isinstance(method, LinearMAML):
         return f"{'FO ' if method.first_order else ''}linear MAML"
     kind = type(method).__name__
+    if isinstance(method, (MetaSGD, CoLearner)):
+        name = "Meta-SGD" if isinstance(method, MetaSGD) else "Co-learner"
+        return f"FO-{name}" if method.first_order else name
     if isinstance(method, (ANIL, MAML)):
         return f"{'FO-' if method.first_order else 'Exact '}{kind}"
     return f"FO-{kind}" if getattr(method, "first_order", False) else kind
-
-
-def check_solvable(method: Method, m: int | None, width: int) -> None:
-    """Raise ValueError if m inner samples do not determine the head that a method solves for."""
-    numbers = core_method(method)
-    if m is None or not numbers.solves_head or numbers.penalty > 0 or m >= width:
-        return
-    raise ValueError(
-        f"m_in must be at least width = {width} where the head is solved for without a penalty "
-        f"(26); got {m}" + (": set lam" if isinstance(method, RidgeANIL) else "")
-    )
-
-
-def check_point(method: Method, width: int, w: NDArray[Any] | None = None) -> None:
-    """Raise ValueError if a learner of this width, or its head, does not fit the method."""
-    if not isinstance(method, LinearMAML):
-        return
-    if width != 1:
-        raise ValueError(
-            f"B must have one column (width = 1) for LinearMAML, whose initial vector it is; got "
-            f"width = {width}"
-        )
-    if w is not None and w[0] != 1.0:
-        raise ValueError(
-            f"w must be 1 for LinearMAML, which freezes the head at 1; got {float(w[0]):g}"
-        )
 
 
 def resolve(
@@ -624,7 +575,7 @@ def resolve(
     ----------
     method : method or str
         A method, or its name: "anil", "fo-anil", "maml", "fo-maml", "average-risk", "fedavg",
-        "reptile", "ridge-anil", "fedrep" or "linear-maml".
+        "reptile", "ridge-anil", "fedrep", "linear-maml", "meta-sgd" or "co-learner".
     steps : mapping
         The keywords of the call that are not among its named arguments: the settings of a method
         that is given by name.
@@ -658,7 +609,7 @@ def resolve(
         raise TypeError(f"method must be an {kinds}, or a name; got {check.show(method)}")
     kind, preset = _NAMED[check.choice("method", method, list(_NAMED))]
     named = "first_order" if kind in (ANIL, MAML) else ""
-    accepted = [field.name for field in _fields_in_order(kind) if field.name != named]
+    accepted = [field.name for field in fields_in_order(kind) if field.name != named]
     for name in steps:
         if name not in accepted:
             raise TypeError(_describe_unknown(name, method, accepted, call))

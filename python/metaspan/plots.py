@@ -44,6 +44,7 @@ NAMES = {
     "mu": r"$\mu_{\mathrm{*}}$",
     "L": r"$L_{\mathrm{*}}$",
     "eta": r"$\eta_{\mathrm{*}}$",
+    "alpha": r"$\alpha$",
 }
 
 

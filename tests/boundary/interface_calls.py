@@ -95,7 +95,7 @@ FITS = {"band": 0.95, "resamples": 100, "seed": 0}
 STUDY = {"seeds": 2, "measure": ("dist",), "keep": (), "keep_rows": 9, "common": ()}
 COMMON = {"privacy": ms.UserDP(clip=1.0, multiplier=0.5)}
 OUTER = {"outer": "body", "beta_head": 0.2, **COMMON}
-LOCAL = {"alpha": 0.1, "local_steps": 2, "server_step": 0.5, **COMMON}
+LOCAL = {"alpha": 0.1, "local_steps": 2, "server_step": 0.5, "fresh_steps": True, **COMMON}
 
 CALLS = {
     "ANIL": Call(ms.ANIL, {**METHOD, **OUTER}, ms.ANIL),
@@ -109,6 +109,14 @@ CALLS = {
     "FedRep": Call(ms.FedRep, {"beta": 0.1, "separate": True, **COMMON}, ms.FedRep),
     "LinearMAML": Call(ms.LinearMAML, {**METHOD, **COMMON}, ms.LinearMAML),
     "UserDP": Call(ms.UserDP, {"clip": 1.0, "multiplier": 0.5}, ms.UserDP),
+    "MetaSGD": Call(
+        ms.MetaSGD,
+        {**METHOD, **OUTER, "beta_alpha": 0.1, "per": "head", "moves": "head"},
+        ms.MetaSGD,
+    ),
+    "CoLearner": Call(
+        ms.CoLearner, {**METHOD, **OUTER, "gamma": 0.5, "moves": "both"}, ms.CoLearner
+    ),
     "Checkpoint": Call(ms.Checkpoint, {"path": "x", "every_seconds": 1.0}, ms.Checkpoint),
     "GaussianHeads": Call(laws(ms.GaussianHeads), {"cov": [1.0, 2.0], "mean": [0.0, 1.0]}),
     "SphereHeads": Call(ms.SphereHeads, {"radius": 1.0}, ms.SphereHeads),
@@ -146,13 +154,16 @@ CALLS = {
     ),
     "meta_gradient": Call(
         ms.meta_gradient,
-        {**GRADIENT, "batch": BATCH, "losses": True, "route": "auto", "accumulate": "float64"},
+        {
+            **{**GRADIENT, "batch": BATCH, "losses": True, "route": "auto"},
+            **{"accumulate": "float64", "v": None},
+        },
         ms.Gradient,
         costly=SIZES,
     ),
     "population_gradient": Call(
         ms.population_gradient,
-        {**GRADIENT, "B_star": B_STAR, "heads": HEADS, "noise": 0.1},
+        {**GRADIENT, "B_star": B_STAR, "heads": HEADS, "noise": 0.1, "v": None},
         ms.Gradient,
         costly=SIZES,
     ),

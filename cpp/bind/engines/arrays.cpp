@@ -51,7 +51,7 @@ class DualRun final : public ArraysRun<XScalar, BScalar> {
  public:
   using ArraysRun<XScalar, BScalar>::ArraysRun;
 
-  /// Returns "A" (trials, N, k) and "w" (trials, k).
+  /// Returns "A" (trials, N, k) and "w" (trials, parameters).
   py::dict state() const override {
     const Index count = this->count(), k = this->engine(0).shape().k;
     Array all({count, this->gram.G.rows(), k});
@@ -69,18 +69,19 @@ class DualRun final : public ArraysRun<XScalar, BScalar> {
 /// The state from which the trials start or are resumed.
 struct ArraysState {
   py::array B;             // (trials, d, k); for the dual route B of round 0
-  Array w;                 // (trials, k)
+  Array w;                 // (trials, parameters)
   std::optional<Array> A;  // (trials, samples, k) if a dual run is resumed
 };
 
 /// Converts a dictionary with "B", "w" and perhaps "A", and checks the shapes.
-ArraysState as_state(const py::dict& state, std::size_t trials) {
+ArraysState as_state(const Method& method, const py::dict& state, std::size_t trials) {
   ArraysState from{state["B"].cast<py::array>(), state["w"].cast<Array>(), std::nullopt};
   if (state.contains("A")) from.A = state["A"].cast<Array>();
   require_representations(from.B, trials);
   const auto count = static_cast<Index>(trials);
-  require(from.w.ndim() == 2 && from.w.shape(0) == count && from.w.shape(1) == from.B.shape(2),
-          "w must be (trials, k)");
+  require(from.w.ndim() == 2 && from.w.shape(0) == count &&
+              from.w.shape(1) == method.parameters(from.B.shape(2)),
+          "w must be (trials, parameters)");
   require(!from.A || (from.A->ndim() == 3 && from.A->shape(0) == count &&
                       from.A->shape(2) == from.B.shape(2)),
           "A must be (trials, samples, k)");
@@ -96,7 +97,7 @@ std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
                                 const std::vector<std::uint64_t>& trials,
                                 const std::vector<Index>& rounds,
                                 const std::vector<std::string>& records, bool copies, int threads) {
-  const Index d = state.B.shape(1), k = state.B.shape(2);
+  const Index d = state.B.shape(1), k = state.B.shape(2), parameters = method.parameters(k);
   require(d == data.d, "B must fit the data");
   const bool dual = route == "dual";
   std::unique_ptr<ArraysRun<XScalar, BScalar>> run;
@@ -119,7 +120,7 @@ std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
     for (std::size_t at = 0; at < trials.size(); ++at) {
       const auto i = static_cast<Index>(at);
       const ArraysStart<BScalar> start{static_cast<const BScalar*>(state.B.data()) + i * d * k,
-                                       ConstVec(state.w.data() + i * k, k),
+                                       ConstVec(state.w.data() + i * parameters, parameters),
                                        A == nullptr ? nullptr : A + i * rows * k,
                                        n,
                                        seed,
@@ -128,7 +129,7 @@ std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
           dual
               ? make_dual<XScalar, BScalar>(method, run->data, run->gram, k, start, threads, cancel)
               : make_arrays<XScalar, BScalar>(as_route(route), method, run->data, k, start);
-      run->add(std::move(engine), rounds[at], method.alpha);
+      run->add(std::move(engine), rounds[at], method);
     }
   });
   return run;
@@ -142,7 +143,7 @@ std::unique_ptr<Run> open_arrays(const Method& method, const std::string& route,
                                  const std::vector<std::string>& records, bool copies,
                                  int threads) {
   require(rounds.size() == trials.size(), "rounds must have one element per trial");
-  const ArraysState from = as_state(state, trials.size());
+  const ArraysState from = as_state(method, state, trials.size());
   return data->visit([&](auto x, const auto& tasks) {
     return with_scalar(from.B, [&](auto b) {
       return open_typed<decltype(x), decltype(b)>(method, route, data, tasks, from, n, seed, trials,
@@ -156,7 +157,7 @@ std::unique_ptr<Run> open_arrays(const Method& method, const std::string& route,
 template <class XScalar, class BScalar>
 py::tuple typed_adapt(const Method& method, const py::array& B, const py::array& w,
                       const TaskSet<XScalar>& tasks, bool want_B, int threads) {
-  const BScalar* b = representation<BScalar>(B, w, tasks.d);
+  const BScalar* b = representation<BScalar>(method, B, w, tasks.d);
   const Index d = B.shape(0), k = B.shape(1), n = tasks.size();
   Array heads({n, k});
   double* out_heads = heads.mutable_data();

@@ -36,7 +36,7 @@ std::unique_ptr<Run> open_collapsed(const Method& method, const SampleLaw& sampl
     const auto i = static_cast<Index>(at);
     CollapsedEngine::State state{state_block(M, R, i), {}, kept};
     const Index k = state.Z.cols();
-    state.w = row_block(w, i, k);
+    state.w = row_block(w, i, method.parameters(k));
     require(kept >= k_star && kept <= state.Z.rows() &&
                 static_cast<double>(state.Z.rows()) <= samples.d &&
                 (state.Z.rows() == kept + k || static_cast<double>(state.Z.rows()) == samples.d),
@@ -44,7 +44,7 @@ std::unique_ptr<Run> open_collapsed(const Method& method, const SampleLaw& sampl
     HeadSource heads(as_head_law(law, k_star, i), n, seed, trials[at]);
     run->add(
         make_collapsed(method, samples, std::move(state), std::move(heads), n, seed, trials[at]),
-        rounds[at], method.alpha);
+        rounds[at], method);
   }
   return run;
 }

@@ -9,11 +9,11 @@ namespace metaspan::bind {
 /// Returns the start of trial i: a view of its block of B (trials, d, k), and a copy of its row of
 /// w.
 template <class BScalar>
-ArraysStart<BScalar> start_of(const py::array& B, const Array& w, Index i, Index n,
-                              std::uint64_t seed, std::uint64_t trial) {
+ArraysStart<BScalar> start_of(const Method& method, const py::array& B, const Array& w, Index i,
+                              Index n, std::uint64_t seed, std::uint64_t trial) {
   const Index d = B.shape(1), k = B.shape(2);
   const auto* block = static_cast<const BScalar*>(B.data()) + i * d * k;
-  return {block, row_block(w, i, k), nullptr, n, seed, trial};
+  return {block, row_block(w, i, method.parameters(k)), nullptr, n, seed, trial};
 }
 
 /// Checks that B is C-contiguous and has a block for every trial.
@@ -30,7 +30,7 @@ class FullSizeRun : public RunOf<ArraysEngine<BScalar>> {
   FullSizeRun(const std::vector<std::string>& records, Index d)
       : RunOf<ArraysEngine<BScalar>>(records), d_(d) {}
 
-  /// Returns "B" (trials, d, k) and "w" (trials, k).
+  /// Returns "B" (trials, d, k) and "w" (trials, parameters).
   py::dict state() const override {
     py::dict out;
     out["B"] = representation(1);
@@ -50,12 +50,12 @@ class FullSizeRun : public RunOf<ArraysEngine<BScalar>> {
   }
 
  protected:
-  /// Returns w of every trial, (trials, k).
+  /// Returns w of every trial, and the parameters that follow it, (trials, parameters).
   Array heads() const {
-    const Index count = this->count(), k = this->engine(0).shape().k;
-    Array all({count, k});
+    const Index count = this->count(), size = this->engine(0).head().size();
+    Array all({count, size});
     for (Index i = 0; i < count; ++i)
-      MutVec(all.mutable_data() + i * k, k) = this->engine(i).head();
+      MutVec(all.mutable_data() + i * size, size) = this->engine(i).head();
     return all;
   }
 

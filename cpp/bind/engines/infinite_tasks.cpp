@@ -32,7 +32,7 @@ std::unique_ptr<Run> open_infinite_tasks(const Method& method, Index m_in, doubl
   for (std::size_t at = 0; at < rounds.size(); ++at) {
     Mat Z = state_block(M, R, static_cast<Index>(at));
     run->add(make_infinite_tasks(method.alpha, method.beta, m_in, noise, cov, std::move(Z)),
-             rounds[at], method.alpha);
+             rounds[at], method);
   }
   return run;
 }

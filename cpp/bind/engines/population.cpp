@@ -32,7 +32,7 @@ class PopulationRun final : public RunOf<PopulationEngine> {
  protected:
   PanelMaker panel_maker(int threads) const override {
     const Shape shape = engine(0).shape();
-    if (method_.clips() || !population_fills_panels(shape, n_, count() / threads)) return nullptr;
+    if (!population_fills_panels(method_, shape, n_, count() / threads)) return nullptr;
     return [this, shape] { return make_population_panel(method_, shape, n_, noise_); };
   }
 
@@ -58,13 +58,13 @@ std::unique_ptr<Run> open_population(const Method& method, const Array& M, const
   for (std::size_t at = 0; at < trials.size(); ++at) {
     const auto i = static_cast<Index>(at);
     Mat Z = state_block(M, R, i);
-    const Vec head = row_block(w, i, Z.cols());
+    const Vec head = row_block(w, i, method.parameters(Z.cols()));
     HeadSource heads(as_head_law(law, k_star, i), n, seed, trials[at]);
     PopulationEngine::State state =
         frames ? PopulationEngine::State{std::move(Z), head, block_of(*frames, i)}
-               : PopulationEngine::start(std::move(Z), head, k_star);
+               : PopulationEngine::start(method, std::move(Z), head, k_star);
     run->add(make_population(method, std::move(state), std::move(heads), n, noise), rounds[at],
-             method.alpha);
+             method);
   }
   return run;
 }
@@ -79,7 +79,7 @@ py::dict gradient_population(const Method& method, const Array& B, const Array& 
                              const Array& B_star, const Array& heads, double noise, int threads) {
   const ConstMat b = as_matrix(B), b_star = as_matrix(B_star), rows = as_matrix(heads);
   const Index d = b.rows(), k = b.cols(), k_star = b_star.cols();
-  require(k > 0 && b_star.rows() == d && w.size() == k && rows.cols() == k_star,
+  require(k > 0 && b_star.rows() == d && w.size() == method.parameters(k) && rows.cols() == k_star,
           "B, w, B_star and heads must fit");
   HeadLaw law;
   law.kind = HeadLaw::Kind::given;

@@ -49,8 +49,8 @@ class Run {
   void take_heads(Index numbers) { heads_size_ = numbers; }
 
  protected:
-  void add_trial(std::unique_ptr<Engine> engine, Index round, double alpha) {
-    trials_.push_back(std::make_unique<Trial>(std::move(engine), round, alpha));
+  void add_trial(std::unique_ptr<Engine> engine, Index round, const Method& method) {
+    trials_.push_back(std::make_unique<Trial>(std::move(engine), round, method));
   }
   Index count() const { return static_cast<Index>(trials_.size()); }
   /// Whether trials must run one after the other.
@@ -79,9 +79,9 @@ class RunOf : public Run {
  public:
   using Run::Run;
 
-  void add(std::unique_ptr<Specific> engine, Index round, double alpha) {
+  void add(std::unique_ptr<Specific> engine, Index round, const Method& method) {
     engines_.push_back(engine.get());
-    add_trial(std::move(engine), round, alpha);
+    add_trial(std::move(engine), round, method);
   }
 
  protected:
@@ -92,17 +92,19 @@ class RunOf : public Run {
 };
 
 /// Returns M, R and w of `count` trials as stacks whose first axis is the trial. coordinates(i)
-/// must return [M; R] of trial i, and head(i) must return w of trial i.
+/// must return [M; R] of trial i, and head(i) must return w of trial i and the parameters that
+/// follow w.
 template <class Coordinates, class Head>
 py::dict state_in_coordinates(Index count, const Shape& shape, Coordinates&& coordinates,
                               Head&& head) {
   const auto [k_star, e, k] = shape;
-  Array M({count, k_star, k}), R({count, e, k}), w({count, k});
+  const Index parameters = head(0).size();
+  Array M({count, k_star, k}), R({count, e, k}), w({count, parameters});
   for (Index i = 0; i < count; ++i) {
     const Mat& Z = coordinates(i);
     MutMat(M.mutable_data() + i * k_star * k, k_star, k) = Z.topRows(k_star);
     MutMat(R.mutable_data() + i * e * k, e, k) = Z.bottomRows(e);
-    MutVec(w.mutable_data() + i * k, k) = head(i);
+    MutVec(w.mutable_data() + i * parameters, parameters) = head(i);
   }
   py::dict out;
   out["M"] = M;

@@ -91,11 +91,11 @@ std::unique_ptr<Run> open_sampled(const Method& method, const SampleLaw& samples
           trials[at]));
       run->take_heads(n * k_star);
       run->add(make_arrays<Scalar, Scalar>(RouteKind::vector, method, tasks.data(), k,
-                                           start_of<Scalar>(B, w, i, n, seed, trials[at]),
+                                           start_of<Scalar>(method, B, w, i, n, seed, trials[at]),
                                            [&tasks](Index round, const double* round_heads) {
                                              tasks.begin_round(round, round_heads);
                                            }),
-               rounds[at], method.alpha);
+               rounds[at], method);
     }
     return run;
   });

@@ -45,9 +45,9 @@ std::unique_ptr<Run> open_spectral(const Method& method, const Array& roots, dou
       HeadSource heads(as_head_law(law, truth.cols(), i), n, seed, trials[at]);
       run->take_heads(n * truth.cols());
       run->add(make_spectral<Scalar>(method, run->roots.data(), truth, k,
-                                     start_of<Scalar>(B, w, i, n, seed, trials[at]),
+                                     start_of<Scalar>(method, B, w, i, n, seed, trials[at]),
                                      std::move(heads), noise),
-               rounds[at], method.alpha);
+               rounds[at], method);
     }
     return run;
   });

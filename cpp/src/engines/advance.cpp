@@ -16,10 +16,10 @@ void request_all(const Plan& plan, TaskOutputs& tasks) {
 }  // namespace
 
 /// Takes the meter's memory once, for the shape of the engine's state, which no round changes.
-Trial::Trial(std::unique_ptr<Engine> engine, Index round, double alpha)
+Trial::Trial(std::unique_ptr<Engine> engine, Index round, const Method& method)
     : engine_(std::move(engine)),
       round_(round),
-      alpha_(alpha),
+      method_(method),
       meter_(engine_->shape().k_star, engine_->shape().e, engine_->shape().k) {}
 
 /// Runs rounds until `end` or until the trial ends. A row describes the state before its round, so
@@ -93,10 +93,19 @@ void Trial::record(const Plan& plan, int threads, const double* dist) {
       *out = *dist;
     } else {
       const Mat& Z = needs_state(record) ? engine_->coordinates(threads) : no_state_;
-      meter_.measure(record, Z, engine_->head(), alpha_, tasks_, out);
+      const Index k = engine_->shape().k;
+      const Vec& head = engine_->head();
+      if (head.size() > k) w_ = head.head(k);
+      meter_.measure(record, Z, head.size() > k ? w_ : head, step_size(), tasks_, out);
     }
     out += meter_.columns(record);
   }
+}
+
+/// Step sizes that the outer loop learns follow w among the parameters of the engine, (34).
+double Trial::step_size() const {
+  const Index k = engine_->shape().k, count = method_.learned_steps(k);
+  return count == 0 ? method_.alpha : engine_->head().segment(k, count).mean();
 }
 
 /// Applies the stop rules to the row just recorded. The distance is read from the row if `dist` is

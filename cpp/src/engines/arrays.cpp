@@ -54,6 +54,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
         size_(data.tasks.d * k),
         length_(mean_length(data.tasks)),
         w_(start.w),
+        steps_(outer_steps(method, k)),
         spread_(method.noise_of_mean(start.n)),
         seed_(start.seed),
         trial_(start.trial),
@@ -91,7 +92,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
         for (Index i = piece * kPiece; i < std::min(size_, (piece + 1) * kPiece); ++i) body(i);
       });
     };
-    const Vec next_w = w_ - method_.beta_head * out_.w;
+    const Vec next_w = w_ - steps_.cwiseProduct(out_.w);
     if (!next_w.allFinite() || !next_is_finite(beta)) return false;
     each([&](Index i) {
       B_[static_cast<std::size_t>(i)] -= beta * grad_B_[static_cast<std::size_t>(i)];
@@ -157,6 +158,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   double length_;                    // of a row, in numbers
   std::vector<BScalar> B_, grad_B_;  // (d, k)
   Vec w_;
+  Vec steps_;      // outer step sizes of w_
   double spread_;  // of the noise of (30)
   std::uint64_t seed_, trial_;
   RoundChoice choice_;
@@ -182,10 +184,10 @@ void adapt_task(const Method& method, const double* w, Index k, const Samples<XS
   normalise_y(in, y);
   // Adaptation has no outer set: the design gets null pointers for it, which the inner loop never
   // reads.
-  DenseDesign::Scratch scratch(method.inner_steps, method.adapt_B, k, m, 0);
+  DenseDesign::Scratch scratch(method, k, m, 0);
   DenseDesign design(k, method.inner_steps,
                      {m, 0, products.Z_in.data(), y.data(), nullptr, nullptr, products.K.data(), m,
-                      nullptr, 0, nullptr, nullptr},
+                      nullptr, 0, nullptr, nullptr, method.blocks()},
                      scratch);
   TaskAlgebra<DenseDesign> algebra(method, k, m, 0);
   algebra.adapt(design, w);
@@ -195,7 +197,7 @@ void adapt_task(const Method& method, const double* w, Index k, const Samples<XS
   for (int l = 0; method.adapt_B && l < method.inner_steps; ++l) {
     products.C_in.add(algebra.residual(l), algebra.head(l));
   }
-  products.C_in.scale(-method.alpha * scale);
+  products.C_in.scale(-algebra.step_size() * scale);
 }
 
 /// Decides whether tasks adapt faster by the vector route than by X B. X B costs k operations for

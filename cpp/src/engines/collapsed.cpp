@@ -54,6 +54,7 @@ class Collapsed final : public CollapsedEngine {
         trial_(trial),
         state_(std::move(state)),
         heads_(std::move(heads)),
+        steps_(outer_steps(method, k())),
         shape_(sample_shape(method, law, state_.Z.rows())),
         flops_(collapsed_cost(method, law, {n, state_.Z.rows(), k()}).flops) {
     const Index pieces = pieces_of(panels());
@@ -107,7 +108,7 @@ class Collapsed final : public CollapsedEngine {
     const double beta = method_.beta;
     const Index kept = state_.kept, e = state_.Z.rows() - kept;
     Mat next = state_.Z - beta * grad_;
-    const Vec next_w = state_.w - method_.beta_head * grad_w_;
+    const Vec next_w = state_.w - steps_.cwiseProduct(grad_w_);
     // The rows of beta T refer to basis vectors orthogonal to those of R_in. The R-factor of [R_in;
     // beta T] is therefore the new R up to an orthogonal factor from the left. The new R has as
     // many rows as R had.
@@ -162,14 +163,14 @@ class Collapsed final : public CollapsedEngine {
 
   /// The sums of the tasks of a piece, in the order of the tasks.
   struct Piece {
-    explicit Piece(const Collapsed& run) : g_w(Vec::Zero(run.k())), rows(run.k()) {}
+    explicit Piece(const Collapsed& run) : g_w(Vec::Zero(run.state_.w.size())), rows(run.k()) {}
     void clear(Index k) {
       g_w.setZero();
       frames.resize(0, k);
       rows.clear();
     }
     Mat G;          // (D, k)
-    Vec g_w;        // (k,)
+    Vec g_w;        // (parameters,)
     Mat frames;     // (t, k)  the R-factor of (17)
     RowStack rows;  // the stacked [C_i; C'_i] of (18)
   };
@@ -195,13 +196,14 @@ class Collapsed final : public CollapsedEngine {
     draw_samples(samples_key_, law_, shape_, first, tasks, with_inner, with_outer, workspace.inner,
                  workspace.outer);
     Design design({state_.Z, workspace.heads.data(), heads_.k_star(), tasks, law_.noise, shape_,
-                   workspace.inner, workspace.outer, method_.inner_steps, law_.shared, clips()},
+                   workspace.inner, workspace.outer, method_.inner_steps, law_.shared, clips(),
+                   method_.blocks()},
                   workspace.scratch);
     workspace.algebra.gradient(design, state_.w.data(), outputs.want_losses);
     std::fill_n(workspace.factors, kWidth, 1.0);
     if (clips()) clip(design, workspace, first, tasks);
     const double* omega = workspace.algebra.grad_w();
-    for (Index i = 0; i < k(); ++i) {
+    for (Index i = 0; i < piece.g_w.size(); ++i) {
       for (Index t = 0; t < tasks; ++t) {
         piece.g_w[i] += workspace.factors[t] * omega[i * kWidth + t];
       }
@@ -225,7 +227,9 @@ class Collapsed final : public CollapsedEngine {
     double squares[kWidth];
     design.squares(squares);
     const double* omega = workspace.algebra.grad_w();
-    for (Index i = 0; i < k() * kWidth; ++i) squares[i % kWidth] += omega[i] * omega[i];
+    for (Index i = 0; i < state_.w.size() * kWidth; ++i) {
+      squares[i % kWidth] += omega[i] * omega[i];
+    }
     if (shape_.off_span == OffSpan::gaussian) {
       std::vector<Mat> stacks(static_cast<std::size_t>(tasks), Mat(0, k()));
       each_gaussian_factor(design, tasks, [&](const Mat& A, Index t) {
@@ -300,7 +304,7 @@ class Collapsed final : public CollapsedEngine {
   void sum_pieces() {
     const double share = 1.0 / static_cast<double>(n_);
     grad_ = Mat::Zero(shape_.D, k());
-    grad_w_ = Vec::Zero(k());
+    grad_w_ = Vec::Zero(state_.w.size());
     for (const Piece& piece : pieces_) {
       grad_ += piece.G;
       grad_w_ += piece.g_w;
@@ -350,6 +354,7 @@ class Collapsed final : public CollapsedEngine {
   std::uint64_t seed_, trial_;
   State state_;
   HeadSource heads_;
+  Vec steps_;  // outer step sizes of w
   SampleShape shape_;
   double flops_;
   Key samples_key_{}, off_span_key_{}, privacy_key_{};
@@ -374,6 +379,11 @@ constexpr double kCallsOfFrame = 25;
 constexpr double kNumbersOfRoot = .2;
 constexpr double kProduct = 1.5, kPass = 2, kDot = 5, kFactor = 1.7;
 
+/// Returns how many passes over an outer set a round makes.
+double outer_passes_of(const Method& method, const RoundSizes& sizes) {
+  return method.has_outer_part() ? method.outer_terms() : sizes.losses;
+}
+
 /// Counts the work of drawing the samples and of the task algebra on them. Incomplete panels count
 /// as full, except for their normals. A product with inner rows reads each row for its residual and
 /// again for X^T r, which takes 4 operations for each entry.
@@ -387,7 +397,7 @@ Work work_of_panels(const Method& method, const SampleLaw& law, const SampleShap
   };
   const SetShape& outer = law.shared ? shape.inner : shape.outer;
   const AlgebraCounts counts = algebra_counts(method, sizes.losses);
-  const double J = method.inner_steps, outer_passes = method.has_outer_part() ? 1 : sizes.losses;
+  const double J = method.inner_steps, outer_passes = outer_passes_of(method, sizes);
   // A method that solves for heads and has a gradient on the inner set reads Z again for X^T C.
   const double again = method.solves_head && method.has_inner_part() ? 1 : 0;
   const double inner_passes = counts.forward - outer_passes + again;
@@ -455,17 +465,18 @@ void add_off_span(const Method& method, const SampleLaw& law, const SampleShape&
 /// work. d enters only through `law`.
 RoundCost collapsed_cost(const Method& method, const SampleLaw& law, const RoundSizes& sizes) {
   const SampleShape shape = sample_shape(method, law, sizes.rows);
-  const double J = method.inner_steps, columns = static_cast<double>(shape.columns());
+  const double columns = static_cast<double>(shape.columns());
   const double D = static_cast<double>(sizes.rows), K = static_cast<double>(sizes.k);
   const auto numbers_of = [](const SetShape& set) { return static_cast<double>(set.numbers); };
   const double inner = numbers_of(shape.inner);
   const double outer = law.shared ? inner : numbers_of(shape.outer);
   const double drawn = inner + (law.shared ? 0 : outer);
   const double passes = method.inner_passes();
-  const double terms = 2 * J + 1;
+  const double terms = method.slots(), passes_out = method.outer_terms();
   // Draws, passes over rows and products with [M; R], and the terms off the span.
   double flops = kFlopsOfNumber * drawn;
-  flops += 4 * (passes * inner + outer) + (passes + terms + 2) * 2 * D * K;
+  flops += 4 * (passes * inner + std::max(passes_out, 1.0) * outer);
+  flops += (passes + terms + 2) * 2 * D * K;
   flops += 2 * terms * terms * columns;
   if (shape.off_span == OffSpan::frames) flops += 8 * (K + terms) * K * (K + terms);
   flops *= static_cast<double>(sizes.n);
@@ -477,7 +488,7 @@ RoundCost collapsed_cost(const Method& method, const SampleLaw& law, const Round
   Work work = work_of_panels(method, law, shape, sizes);
   add_off_span(method, law, shape, sizes, work);
   if (method.multiplier > 0) {  // (30): entries in the span, and one R-factor off the span
-    work.numbers += D * K + K;
+    work.numbers += D * K + static_cast<double>(method.parameters(sizes.k));
     work.calls += kCallsOfDraw * 1.5 * K * K;
   }
   return {flops, bytes, 8 * kWidth * panel, flops < kSerialFlops ? 1 : pieces, work};

@@ -43,6 +43,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
         k_(k),
         B_0_(start.B, start.B + data.tasks.d * k),
         w_(start.w),
+        steps_(outer_steps(method, k)),
         A_(Mat::Zero(gram.G.rows(), padded(k))),
         choice_(data.tasks.size(), start.n, start.seed, start.trial),
         taken_(choice_.take(0)),
@@ -76,7 +77,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
       workspaces_.emplace_back(method_, k_, tasks().most_in(), tasks().most_out());
     }
     const bool losses = outputs.want_losses;
-    RoundMeans means(round_outputs_, n, k_, losses);
+    RoundMeans means(round_outputs_, n, k_, w_.size(), losses);
     parallel_for(threads, n, cancel, [&](Index i, int thread) {
       Workspace& workspace = workspaces_[static_cast<std::size_t>(thread)];
       run_task(i, workspace, losses);
@@ -92,7 +93,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
   /// this bound exceeds the range of B's type, the step is refused, which detects divergence
   /// without forming B.
   bool step() override {
-    const Vec next_w = w_ - method_.beta_head * round_outputs_.w;
+    const Vec next_w = w_ - steps_.cwiseProduct(round_outputs_.w);
     // |X^T A| is at most the sum of |x_i| |A_i|.
     const double size = A_.cwiseAbs().sum() + size_of_step();
     const double most_B = most_B_0_ + longest_ * size;
@@ -218,12 +219,12 @@ class DualEngine final : public ArraysEngine<BScalar> {
     C_in.reset(m_in, k_, method_.has_inner_part() ? k_ : 0);
     C_out.reset(m_out, k_, method_.has_outer_part() ? k_ : 0);
     const double* G = gram_.G.data();
-    DenseDesign design(
-        k_, method_.inner_steps,
-        {m_in, m_out, workspace.Z_in.data(), y_in_[at].data(),
-         in == out ? workspace.Z_in.data() : workspace.Z_out.data(), y_out_[at].data(),
-         G + in * N + in, N, G + out * N + in, N, &C_in, &C_out, G + out * N + out, N},
-        workspace.scratch);
+    DenseDesign design(k_, method_.inner_steps,
+                       {m_in, m_out, workspace.Z_in.data(), y_in_[at].data(),
+                        in == out ? workspace.Z_in.data() : workspace.Z_out.data(),
+                        y_out_[at].data(), G + in * N + in, N, G + out * N + in, N, &C_in, &C_out,
+                        G + out * N + out, N, method_.blocks()},
+                       workspace.scratch);
     workspace.algebra.gradient(design, w_.data(), losses);
     const double share = method_.beta / static_cast<double>(taken_.n);
     C_in.scale(share);
@@ -321,6 +322,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
   std::vector<BScalar> B_0_;
   double longest_ = 0, most_B_0_ = 0;  // largest norm of an active sample, largest |entry| of B_0
   Vec w_;
+  Vec steps_;    // outer step sizes of w_
   Mat A_, Z_0_;  // (N, padded(k))
   std::vector<Vec> y_in_, y_out_;
   RoundChoice choice_;

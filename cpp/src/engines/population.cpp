@@ -40,6 +40,14 @@ Index pieces_of(Index panels) {
   return pieces < 2 ? 1 : round_up(pieces, 2);
 }
 
+/// Turns the heads among the parameters of a method with the learner: w <- U^T w, and the same for
+/// a private head. One learned step size does not change.
+void turn_heads(const Method& method, const Mat& U, Vec& w) {
+  const Index k = U.rows();
+  w.head(k) = U.transpose() * Vec(w.head(k));
+  if (method.private_head) w.tail(k) = U.transpose() * Vec(w.tail(k));
+}
+
 /// Population losses in coordinates, (13), with tasks in panels of `Width`. The algebra (5)-(10)
 /// runs on a SharedDesign, whose Z = [M; R] all tasks share. A round therefore consists of small
 /// matrix products.
@@ -56,9 +64,10 @@ class Population final : public PopulationEngine {
         w_(std::move(state.w)),
         frame_(std::move(state.frame)),
         heads_(std::move(heads)),
-        wide_(k() > heads_.k_star()),
+        steps_(outer_steps(method, k())),
+        wide_(k() > heads_.k_star() && method.turns_frame()),
         grad_(Mat::Zero(rows(), k())),
-        grad_w_(Vec::Zero(k())),
+        grad_w_(Vec::Zero(w_.size())),
         Zw_(static_cast<std::size_t>(rows() * Width)) {
     const Index pieces = pieces_of(panels());
     for (Index l = 0; l < pieces; ++l) workspaces_.emplace_back(*this);
@@ -95,22 +104,35 @@ class Population final : public PopulationEngine {
     const double beta = method_.beta;
     double state = 0, gradient = 0;
     kernels::raise_to_magnitudes<1>(Z_.size(), Z_.data(), &state);
-    kernels::raise_to_magnitudes<1>(k(), w_.data(), &state);
+    kernels::raise_to_magnitudes<1>(w_.size(), w_.data(), &state);
     kernels::raise_to_magnitudes<1>(grad_.size(), grad_.data(), &gradient);
-    kernels::raise_to_magnitudes<1>(k(), grad_w_.data(), &gradient);
-    const double longest = std::max(beta, method_.beta_head);
-    if (!stays_finite(state, gradient, longest, grad_.size() + k())) return false;
+    kernels::raise_to_magnitudes<1>(w_.size(), grad_w_.data(), &gradient);
+    const Index numbers = grad_.size() + w_.size();
+    if (!stays_finite(state, gradient, longest_step(method_), numbers)) return false;
     if (wide_) return step_in_turning_frame();
-    w_ -= method_.beta_head * grad_w_;
+    w_ -= steps_.cwiseProduct(grad_w_);
     Z_ -= beta * grad_;
+    is_measured_ = false;
     return true;
   }
 
   Shape shape() const override { return {heads_.k_star(), Z_.rows() - heads_.k_star(), Z_.cols()}; }
+
+  /// Returns whether small distances have correct digits: if k > k_star, the frame has to turn.
   /// Linear MAML, (31), may start at B = 0 and then stays in the span of B_star exactly: a distance
   /// of 0 is then no underflow.
-  bool resolves_distance() const override { return k() > 1 || !method_.freezes_head(); }
-  const Mat& coordinates(int) override { return Z_; }
+  bool resolves_distance() const override {
+    return keeps_regular() && (k() > 1 || !method_.freezes_head());
+  }
+
+  /// Returns the state itself if its frame is regular, as the meter needs it, and otherwise the
+  /// state in the regular frame.
+  const Mat& coordinates(int) override {
+    if (keeps_regular()) return Z_;
+    if (!is_measured_) measured_ = in_regular_frame(Z_, heads_.k_star());
+    is_measured_ = true;
+    return measured_;
+  }
   const Mat& coordinates() const override { return Z_; }
   const Vec& head() const override { return w_; }
   const Mat& frame() const override { return frame_; }
@@ -135,8 +157,8 @@ class Population final : public PopulationEngine {
           heads(static_cast<std::size_t>(run.heads_.k_star() * Width)),
           G(static_cast<std::size_t>(run.rows() * padded(run.k()))),
           scratch(static_cast<std::size_t>(Width * padded(run.k()))),
-          slots(static_cast<std::size_t>(slots_of(run.method_.inner_steps))),
-          g_w(static_cast<std::size_t>(run.k())) {}
+          slots(static_cast<std::size_t>(run.method_.slots())),
+          g_w(static_cast<std::size_t>(run.w_.size())) {}
     void begin(const Vec& w) {
       std::fill(G.begin(), G.end(), 0.0);
       std::fill(g_w.begin(), g_w.end(), 0.0);
@@ -147,11 +169,13 @@ class Population final : public PopulationEngine {
     std::vector<double> G;        // (rows, padded)
     std::vector<double> scratch;  // (Width, padded)
     std::vector<const double*> slots;
-    std::vector<double> g_w;  // (k,)
+    std::vector<double> g_w;  // (parameters,)
   };
 
   Index k() const { return Z_.cols(); }
   Index rows() const { return Z_.rows() + (wide_ ? k() : 0); }
+  /// Whether M has a regular leading block, since k <= k_star or the frame turns.
+  bool keeps_regular() const { return wide_ || k() <= heads_.k_star(); }
   Index panels() const { return ceil_div(n_, Width); }
 
   /// Copies w into every column of a panel (k, Width).
@@ -180,7 +204,7 @@ class Population final : public PopulationEngine {
         {workspace.G.data(), padded(k()), workspace.scratch.data(), workspace.slots.data()});
     workspace.algebra.gradient(design, outputs.want_losses);
     const double* omega = workspace.algebra.grad_w();
-    for (Index i = 0; i < k(); ++i) {
+    for (Index i = 0; i < w_.size(); ++i) {
       for (Index t = 0; t < tasks; ++t)
         workspace.g_w[static_cast<std::size_t>(i)] += omega[i * Width + t];
     }
@@ -196,7 +220,7 @@ class Population final : public PopulationEngine {
     grad_w_.setZero();
     for (const Workspace& workspace : workspaces_) {
       grad_ += ConstMat(workspace.G.data(), rows(), padded(k())).leftCols(k());
-      grad_w_ += ConstVec(workspace.g_w.data(), k());
+      grad_w_ += ConstVec(workspace.g_w.data(), w_.size());
     }
     grad_ *= share;
     grad_w_ *= share;
@@ -230,7 +254,8 @@ class Population final : public PopulationEngine {
     // left out.
     next.block(star, 0, e, star) = R.leftCols(star) * Mat(P.topRows(star) * U.leftCols(star));
     next.block(star, star, e, surplus) = R * Mat(P * U.rightCols(surplus));
-    const Vec next_w = U.transpose() * Vec(w_ - method_.beta_head * grad_w_);
+    Vec next_w = w_ - steps_.cwiseProduct(grad_w_);
+    turn_heads(method_, U, next_w);
     if (!next.allFinite() || !next_w.allFinite()) return false;
     Z_ = next;
     w_ = next_w;
@@ -245,12 +270,15 @@ class Population final : public PopulationEngine {
   Vec w_;
   Mat frame_;  // (k, k)
   HeadSource heads_;
-  bool wide_;  // k > k_star: the frame turns
+  Vec steps_;  // outer step sizes of w_
+  bool wide_;  // k > k_star, and the frame turns
   Mat grad_;   // (rows, k)  grad_M, grad_R and, if wide, H
   Vec grad_w_;
   std::vector<double> Zw_;  // (rows, Width)  Z w in every column
   double flops_ = population_cost(method_, {n_, rows(), k()}).flops;
   std::vector<Workspace> workspaces_;
+  Mat measured_;
+  bool is_measured_ = false;
 };
 
 /// Returns the number of panels of n tasks.
@@ -267,7 +295,8 @@ Work work_of_tasks(const Method& method, const RoundSizes& sizes) {
   work.operations = 2 * D * padded_tasks *
                     (K * (counts.forward + counts.back) + padded_k * counts.added + counts.moves);
   work.calls += panels * (counts.forward + counts.back + counts.added + counts.moves);
-  work.calls += kCallsOfRound + (sizes.k > sizes.k_star ? kTurn * K + K * K : 0);
+  const bool turns = sizes.k > sizes.k_star && method.turns_frame();
+  work.calls += kCallsOfRound + (turns ? kTurn * K + K * K : 0);
   return work;
 }
 
@@ -287,7 +316,7 @@ RoundCost population_cost(const Method& method, const RoundSizes& sizes) {
   const double workspace = D * padded_k + width * (padded_k + 2 * K) +
                            width * (J + 1) * (D + K) * (method.exact ? 2 : 1);
   const Shape shape{sizes.k_star, sizes.rows - sizes.k_star, sizes.k};
-  const bool in_panels = !method.clips() && population_fills_panels(shape, sizes.n, sizes.trials);
+  const bool in_panels = population_fills_panels(method, shape, sizes.n, sizes.trials);
   const Work work = in_panels ? work_of_panels(method, sizes) : work_of_tasks(method, sizes);
   return {flops, 8 * workspace * static_cast<double>(pieces) + 16 * (D * K + K), 0,
           flops < kSerialFlops ? 1 : pieces, work};
@@ -295,15 +324,18 @@ RoundCost population_cost(const Method& method, const RoundSizes& sizes) {
 
 /// Brings a start into the frame of (14). For k > k_star the learner is turned by an orthogonal Q
 /// for which M Q = [M_1 0], and the head becomes Q^T w. Q is kept to turn results back. The methods
-/// are equivariant under rotations of the learner, B <- B Q and w <- Q^T w.
-PopulationEngine::State PopulationEngine::start(Mat Z, const Vec& w, Index k_star) {
+/// are equivariant under rotations of the learner, B <- B Q and w <- Q^T w. A method that is not
+/// keeps the frame Q = I.
+PopulationEngine::State PopulationEngine::start(const Method& method, Mat Z, Vec w, Index k_star) {
   const Index k = Z.cols();
-  if (k <= k_star) return {std::move(Z), w, Mat::Identity(k, k)};
+  if (k <= k_star || !method.turns_frame())
+    return {std::move(Z), std::move(w), Mat::Identity(k, k)};
   Mat Q = start_rotation(Z.topRows(k_star));
   Z = Mat(Z * Q);
   // By the choice of Q, this block is zero except for rounding.
   Z.topRightCorner(k_star, k - k_star).setZero();
-  return {std::move(Z), Q.transpose() * w, std::move(Q)};
+  turn_heads(method, Q, w);
+  return {std::move(Z), std::move(w), std::move(Q)};
 }
 
 /// Takes panels of kNarrow columns for up to kNarrow tasks, and of kWide columns for more tasks,

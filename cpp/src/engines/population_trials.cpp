@@ -45,7 +45,7 @@ class PopulationTrials final : public TrialPanel {
         g_w_(panel(k())),
         heads_(panel(n * HeadSource::rows_of_a_trial(shape.k_star))),
         scratch_(panel(kernels::distance_scratch(k(), shape.e))),
-        slots_(static_cast<std::size_t>(slots_of(method.inner_steps))),
+        slots_(static_cast<std::size_t>(method.slots())),
         terms_(algebras_.size() * static_cast<std::size_t>(method.terms())) {}
 
   Index width() const override { return kWidth; }
@@ -206,9 +206,11 @@ class PopulationTrials final : public TrialPanel {
 /// Returns whether trials run in panels. Panels pay if states are small and tasks are few, so that
 /// the products of one trial fill at most a register or two, and if the trials fill most of a
 /// panel. Trials with k > k_star do not run in panels, because the frame of (14) turns in every
-/// step, by a factorisation that takes longer than the gradient.
-bool population_fills_panels(const Shape& shape, Index n, Index trials) {
-  return trials >= kLeastTrials && shape.k <= shape.k_star && n <= kMostTasks &&
+/// step, by a factorisation that takes longer than the gradient. Panels hold w alone, without the
+/// parameters that may follow it.
+bool population_fills_panels(const Method& method, const Shape& shape, Index n, Index trials) {
+  return trials >= kLeastTrials && !method.learns_more() && !method.clips() &&
+         shape.k <= shape.k_star && n <= kMostTasks &&
          (shape.k_star + shape.e) * shape.k <= kMostNumbers;
 }
 

@@ -43,6 +43,7 @@ class Spectral final : public ArraysEngine<BScalar> {
         U_(B_star.rows(), B_star.cols() + k),
         B_star_(B_star),
         w_(start.w),
+        steps_(outer_steps(method, k)),
         heads_(std::move(heads)),
         moments_(static_cast<std::size_t>(Design::moments_of(method) + 1)) {
     const Eigen::Map<const MatrixOf<BScalar>> B(start.B, B_star.rows(), k);
@@ -75,7 +76,7 @@ class Spectral final : public ArraysEngine<BScalar> {
     const double share = 1.0 / static_cast<double>(n_);
     const Index rows = Design::blocks_of(method_) * p();
     H_ = Mat::Zero(rows, k_);
-    grad_w_ = Vec::Zero(k_);
+    grad_w_ = Vec::Zero(w_.size());
     for (const Piece& piece : pieces_) {
       H_ += share * ConstMat(piece.scratch.H.data(), rows, padded(k_)).leftCols(k_);
       grad_w_ += share * piece.g_w;
@@ -89,7 +90,7 @@ class Spectral final : public ArraysEngine<BScalar> {
   /// here. The new B is checked before it replaces the old one, since a failed
   /// step must leave the state unchanged.
   bool step() override {
-    const Vec next_w = w_ - method_.beta_head * grad_w_;
+    const Vec next_w = w_ - steps_.cwiseProduct(grad_w_);
     if (!next_w.allFinite() || !H_.allFinite()) return false;
     const Index d = U_.rows(), blocks = Design::blocks_of(method_);
     std::vector<char> finite(static_cast<std::size_t>(ceil_div(d, kRows)));
@@ -142,7 +143,7 @@ class Spectral final : public ArraysEngine<BScalar> {
         : algebra(run.method_, run.k_, 1, 1),
           scratch(run.method_, run.k_star_, run.k_),
           heads(static_cast<std::size_t>(run.k_star_ * kWidth)),
-          g_w(Vec::Zero(run.k_)) {}
+          g_w(Vec::Zero(run.w_.size())) {}
     TaskAlgebra<Design> algebra;
     Design::Scratch scratch;
     std::vector<double> heads;  // (k_star, width)
@@ -195,7 +196,7 @@ class Spectral final : public ArraysEngine<BScalar> {
                   piece.scratch);
     piece.algebra.gradient(design, w_.data(), outputs.want_losses);
     const double* omega = piece.algebra.grad_w();
-    for (Index i = 0; i < k_; ++i) {
+    for (Index i = 0; i < piece.g_w.size(); ++i) {
       for (Index t = 0; t < tasks; ++t) piece.g_w[i] += omega[i * kWidth + t];
     }
     const double added[3] = {half_variance_, half_variance_, half_variance_};
@@ -211,6 +212,7 @@ class Spectral final : public ArraysEngine<BScalar> {
   Mat U_;  // (d, p)  [B_star, B]
   const Mat& B_star_;
   Vec w_;
+  Vec steps_;  // outer step sizes of w_
   HeadSource heads_;
   std::vector<Mat> moments_;  // (p, p) each, from the first on
   bool has_moments_ = false;

@@ -19,7 +19,7 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kZeroCosine = 8 * std::numeric_limits<double>::epsilon();
 
 /// The public names of the records, (20) and (21).
-constexpr std::array<std::pair<const char*, Record>, 15> kRecords{{
+constexpr std::array<std::pair<const char*, Record>, 16> kRecords{{
     {"dist", Record::dist},
     {"angles", Record::angles},
     {"loss_in", Record::loss_in},
@@ -35,6 +35,7 @@ constexpr std::array<std::pair<const char*, Record>, 15> kRecords{{
     {"mu", Record::mu},
     {"L", Record::L},
     {"eta", Record::eta},
+    {"alpha", Record::alpha},
 }};
 
 /// Returns the min(rows, columns) singular values of A in falling order. Returns NaNs if A is not
@@ -402,6 +403,9 @@ void Meter::measure(Record record, const Mat& Z, const Vec& w, double alpha,
       return;
     case Record::eta:
       *out = tasks.heads.colwise().mean().norm();
+      return;
+    case Record::alpha:
+      *out = alpha;
       return;
   }
 }

@@ -94,10 +94,10 @@ CollapsedDesign::Scratch::Scratch(const Method& method, const SampleShape& shape
     : G(static_cast<std::size_t>(shape.D * padded(k))),
       padded_(padded(k)),
       u_(panel_of(shape.columns())),
-      vectors_(panel_of(slots_of(method.inner_steps) * shape.columns())),
+      vectors_(panel_of(method.slots() * shape.columns())),
       transposed_(panel_of(padded(k))),
-      slots_(static_cast<std::size_t>(slots_of(method.inner_steps))) {
-  const Index terms = slots_of(method.inner_steps);
+      slots_(static_cast<std::size_t>(method.slots())) {
+  const Index terms = method.slots();
   const auto rows = [](const SetShape& set) { return static_cast<Index>(set.rows.size()); };
   const Index most = std::max({shape.columns(), rows(shape.inner), shared ? 0 : rows(shape.outer)});
   members_.reserve(static_cast<std::size_t>(terms));
@@ -147,14 +147,21 @@ void CollapsedDesign::pass(const SetShape& set, const PanelSet& numbers, double 
     return;
   }
   if (back != nullptr) std::fill_n(back, columns() * width, 0.0);
-  for (const RowShape& row : set.rows) {
+  // With fresh steps, slot j keeps the rows of block j alone, see keep_block().
+  const auto m = static_cast<Index>(set.rows.size());
+  const bool cut = slot != kNoSlot && slot < panel_.outer_slot && panel_.blocks > 1;
+  const Index first = cut ? slot * m / panel_.blocks : 0;
+  const Index end = cut ? (slot + 1) * m / panel_.blocks : m;
+  for (Index i = 0; i < m; ++i) {
+    const RowShape& row = set.rows[static_cast<std::size_t>(i)];
     const Index entries = row.end - row.begin;
     const double* x = numbers.numbers.data() + row.at * width;
     kernels::dot_columns<width>(entries, x, u + row.begin * width, r);
     if (row.noise && noise != 0) {
       for (int t = 0; t < width; ++t) r[t] -= noise * x[entries * width + t];
     }
-    for (int t = 0; t < width; ++t) r[t] *= set.normalisation;
+    const double kept = i < first || i >= end ? 0 : cut ? panel_.blocks : 1;
+    for (int t = 0; t < width; ++t) r[t] *= kept * set.normalisation;
     std::fill(r + absent, r + width, 0.0);
     if (back != nullptr) {
       kernels::add_columns<width>(entries, set.normalisation, r, x, back + row.begin * width);
@@ -294,7 +301,7 @@ void CollapsedDesign::add_in_span(int slot, const double* C) {
 /// normals. Computes these coefficients, (rows, width): the residual of a row times 1 / sqrt(m) and
 /// the radius of the row.
 void CollapsedDesign::weights(int slot, const double* r, double* out) const {
-  const bool outer = slot == panel_.outer_slot && !panel_.shared;
+  const bool outer = is_outer_slot(slot, panel_.outer_slot) && !panel_.shared;
   const SetShape& set = outer ? panel_.shape.outer : panel_.shape.inner;
   const std::vector<double>& radii = outer ? panel_.outer.radii : panel_.inner.radii;
   const auto count = static_cast<Index>(panel_of(static_cast<Index>(set.rows.size())));
@@ -310,16 +317,16 @@ void CollapsedDesign::weights(int slot, const double* r, double* out) const {
 /// Gaussian sums, (18), unless both loops use the same samples.
 bool CollapsedDesign::is_member(int slot, Group group) const {
   if (group == Group::frame || group == Group::both) return true;
-  return (slot == panel_.outer_slot) == (group == Group::outer);
+  return is_outer_slot(slot, panel_.outer_slot) == (group == Group::outer);
 }
 
 /// Returns the factor A of a group's contribution off the span, (rows, k, width). Let the columns
 /// of S be the vectors of the group's terms, and the rows of C their c_t. With the factorisation S
 /// = Q R, the contribution is S C = Q (R C). Only R C is needed, since Q does not affect the
 /// distribution of (17), which has a Haar-distributed frame, or of (18). Every task of a panel has
-/// its own S, and one loop factors all of them, each in its task's column. If the group has at least
-/// as many terms as S has rows, then S C has no more rows than R C, and S C is returned instead of
-/// R C.
+/// its own S, and one loop factors all of them, each in its task's column. If the group has at
+/// least as many terms as S has rows, then S C has no more rows than R C, and S C is returned
+/// instead of R C.
 CollapsedDesign::Factor CollapsedDesign::off_span(Group group) {
   const Index k = panel_.Z.cols(), D = panel_.shape.D;
   const bool frame = group == Group::frame;

@@ -68,11 +68,12 @@ SetShape triangular_with_frame(Index m, const SampleShape& shape) {
   return set;
 }
 
-/// Returns all m rows, for elliptical features. Every row has a separate radius, so multiplying X
-/// by an orthogonal matrix from the left changes its distribution, and there is no variant without
-/// m, (19). If `own_frame` is true, the rows of the set span the frame: row i has entries in the
-/// first off + i + 1 columns of the frame, and the last of these entries is the root of a
-/// chi-square. If `own_frame` is false, row i has normals in all q columns of the frame.
+/// Returns all m rows: for elliptical features, for fresh steps, and for a frame that also spans
+/// the outer rows. Every elliptical row has a separate radius, so multiplying X by an orthogonal
+/// matrix from the left changes its distribution, and there is no variant without m, (19). If
+/// `own_frame` is true, the rows of the set span the frame: row i has entries in the first off + i
+/// + 1 columns of the frame, and the last of these entries is the root of a chi-square. If
+/// `own_frame` is false, row i has normals in all q columns of the frame.
 SetShape explicit_rows(Index m, const SampleShape& shape, bool own_frame, Index off) {
   SetShape set = finite_set(m);
   for (Index i = 0; i < m; ++i) {
@@ -104,16 +105,19 @@ SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D) {
   const bool has_inner = law.m_in > 0, has_outer = law.m_out > 0 && !law.shared;
   const bool sphere = law.features == FeatureLaw::Kind::sphere;
   const bool meets = method.needs_cross_gram() && has_inner;
+  // A private head needs inner products of a second residual of the outer rows, so the frame of
+  // MAML then spans the outer rows too.
+  const bool spans_outer = sphere || (meets && has_outer && method.private_head);
   SampleShape shape{D, 0, false, law.d - static_cast<double>(D), OffSpan::none, {}, {}};
   if (shape.rest > 0 && (meets || (sphere && (has_inner || has_outer)))) {
     // The radius of a row on the sphere depends on the length of the row off the span. For every
     // method, inner and outer rows therefore need their entries in the frame.
-    const Index rows = sphere ? (has_inner ? law.m_in : 0) + (has_outer ? law.m_out : 0) : law.m_in;
+    const Index rows = (has_inner ? law.m_in : 0) + (spans_outer && has_outer ? law.m_out : 0);
     shape.off_span = OffSpan::frames;
     shape.q = static_cast<Index>(std::min(static_cast<double>(rows), shape.rest));
     // The part of the outer rows orthogonal to the frame is independent of all other numbers, and
     // only its length is drawn, (17).
-    shape.beyond = !sphere && has_outer && shape.rest > static_cast<double>(shape.q);
+    shape.beyond = !spans_outer && has_outer && shape.rest > static_cast<double>(shape.q);
   } else if (shape.rest > 0 &&
              (has_outer || (has_inner && (law.shared || method.has_inner_part())))) {
     shape.off_span = OffSpan::gaussian;
@@ -121,13 +125,16 @@ SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D) {
   // Gaussian inner rows keep entries off the span only if MAML needs a frame. Gaussian outer rows
   // use the frame of the inner rows: their entries in the columns of this frame are normals, as in
   // all other columns.
+  // An orthogonal matrix from the left would mix the blocks of rows of fresh steps.
   const bool gaussian = law.features == FeatureLaw::Kind::gaussian;
+  const bool whole_in = !gaussian || method.fresh_steps || spans_outer;
+  const bool whole_out = !gaussian || spans_outer;
   shape.inner = !has_inner    ? infinite_set()
-                : !gaussian   ? explicit_rows(law.m_in, shape, true, 0)
+                : whole_in    ? explicit_rows(law.m_in, shape, true, 0)
                 : shape.q > 0 ? triangular_with_frame(law.m_in, shape)
                               : triangular(law.m_in, D);
   shape.outer = !has_outer  ? infinite_set()
-                : !gaussian ? explicit_rows(law.m_out, shape, sphere, has_inner ? law.m_in : 0)
+                : whole_out ? explicit_rows(law.m_out, shape, spans_outer, has_inner ? law.m_in : 0)
                             : triangular(law.m_out, D + shape.q);
   if (law.features == FeatureLaw::Kind::student_t) {
     add_radii(shape.inner, law.features.dof);

@@ -14,7 +14,7 @@ SpectralDesign::Scratch::Scratch(const Method& method, Index k_star, Index k) : 
   H.resize(blocks * static_cast<std::size_t>((k_star + k) * padded_));
   u_.resize(blocks * size);
   product_.resize(size);
-  slots_.resize(blocks * size * static_cast<std::size_t>(slots_of(method.inner_steps)));
+  slots_.resize(blocks * size * static_cast<std::size_t>(method.slots()));
   transposed_.resize(static_cast<std::size_t>(width * padded_));
 }
 

@@ -93,9 +93,9 @@ struct TermCounts {
 };
 
 /// Counts the terms of C, (9), which are two for each inner step of an exact method, and the terms
-/// of C', (8).
+/// of C', (8) and (35).
 TermCounts terms_of(const Method& method) {
-  return {static_cast<double>(method.inner_terms()), method.has_outer_part() ? 1.0 : 0.0};
+  return {static_cast<double>(method.inner_terms()), static_cast<double>(method.outer_terms())};
 }
 
 /// Counts the numbers that Factors stores for the C of a set of m samples. Factors stores C as a
@@ -131,17 +131,22 @@ double tasks_of_block(const DataSizes& sizes, Index tasks) {
 double held_of_workspace(const Method& method, const DataSizes& sizes) {
   const double rows = sizes.m_in + sizes.m_out;
   return rows + method.inner_steps * sizes.m_in * (method.exact ? 2 : 1) +
-         (method.adapt_B || method.clips()) * slots_of(method.inner_steps) * rows;
+         (method.adapt_B || method.clips()) * method.slots() * rows +
+         method.private_head * sizes.m_out + method.fresh_steps * sizes.m_in;
 }
 
-/// Counts the normals of the noise of a round, (30): one for each entry of B and of w.
+/// Counts the normals of the noise of a round, (30): one for each entry of B and for each number of
+/// w and of the parameters that follow it.
 double noise_numbers(const Method& method, const DataSizes& sizes) {
-  return method.multiplier > 0 ? number(sizes.d + 1) * number(sizes.k) : 0;
+  const double numbers = number(sizes.d) * number(sizes.k) + number(method.parameters(sizes.k));
+  return method.multiplier > 0 ? numbers : 0;
 }
 
 /// Counts the numbers that RoundMeans and its outputs store: a head, its gradient, and three losses
 /// for each task.
-double held_of_means(const DataSizes& sizes) { return number(sizes.n) * number(2 * sizes.k + 3); }
+double held_of_means(const Method& method, const DataSizes& sizes) {
+  return number(sizes.n) * number(sizes.k + method.parameters(sizes.k) + 3);
+}
 
 /// The costs of the sweeps over sparse samples, with copies by bands if `copied` is true and the
 /// copies make the sweeps faster. Arithmetic is counted in flops of a dense product X B. A sparse
@@ -293,16 +298,16 @@ double dense_gram_bytes(const Method& method, const DataSizes& sizes, int thread
   const double second =
       threads * number(kCombinedRows) * (width + std::max(sizes.m_in, sizes.m_out));
   return kDouble * (n * (held_of_products(method, sizes) + C) + std::max(parts + first, second) +
-                    threads * held_of_workspace(method, sizes) + held_of_means(sizes));
+                    threads * held_of_workspace(method, sizes) + held_of_means(method, sizes));
 }
 
 /// Returns the cost of a round of the Gram route on dense data. The first sweep computes (5); its
 /// flops are counted separately for X B and for X X^T, which run at different rates. Measurements
 /// show that the traffic of X does not overlap with this arithmetic, so traffic and arithmetic are
-/// separate stages. The second sweep applies (10): it multiplies each outer sample by one column of
-/// C' and, if the method has an inner part, each inner sample by min(2 J, k) columns of C. If C is
-/// stored as terms, X is read once for each of these columns. X is read from a cache if all of X is
-/// still in the cache from the previous round.
+/// separate stages. The second sweep applies (10): it multiplies each outer sample by a column for
+/// each term of C' and, if the method has an inner part, each inner sample by min(2 J, k) columns
+/// of C. If C is stored as terms, X is read once for each of these columns. X is read from a cache
+/// if all of X is still in the cache from the previous round.
 RouteCost dense_gram(const Method& method, const DataSizes& sizes, int threads) {
   const double d = number(sizes.d), outer = outer_rounds(method, sizes) * sizes.samples_out();
   const double samples = sizes.shared ? sizes.samples() : sizes.samples_in() + outer;
@@ -317,9 +322,9 @@ RouteCost dense_gram(const Method& method, const DataSizes& sizes, int threads) 
   const TermCounts counts = terms_of(method);
   const double terms = std::min(counts.inner, number(sizes.k));
   const double inner = inner_part ? sizes.samples_in() : 0;
-  const double combined = counts.outer * sizes.samples_out();
+  const double combined = method.has_outer_part() * sizes.samples_out();
   Stage second = traffic((combined + inner) * d * kDouble, kept);
-  second.features = 2 * d * (combined + terms * sizes.samples_in());
+  second.features = 2 * d * (counts.outer * sizes.samples_out() + terms * sizes.samples_in());
   if (2 * terms < number(sizes.k)) second.cached += std::max(terms - 1, 0.0) * inner * d * kDouble;
   cost.round = {traffic(samples * d * kDouble, kept), first, second};
   cost.flops = first.features + first.grams + second.features;
@@ -339,8 +344,9 @@ RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads)
   const double all_out = sizes.m_out * number(sizes.all_tasks);
   const double all_in = method.inner_steps > 0 && !sizes.shared ? sizes.all_in() : 0;
   RouteCost cost;
-  cost.round = {sweeps.features(samples), sweeps.gradient(),
-                sweeps.combined(terms.outer * sizes.samples_out(), sizes.m_out, terms.outer)};
+  cost.round = {
+      sweeps.features(samples), sweeps.gradient(),
+      sweeps.combined(method.has_outer_part() * sizes.samples_out(), sizes.m_out, terms.outer)};
   double held = held_of_products(method, sizes) + sweeps.held_of_factors(sizes.m_out, terms.outer);
   bool vectors = sweeps.by_terms(sizes.m_out, terms.outer);
   if (exact) {
@@ -369,9 +375,10 @@ RouteCost sparse_gram(const Method& method, const DataSizes& sizes, int threads)
                                                                  ? std::max(sizes.m_in, sizes.m_out)
                                                                  : sizes.m_in)
                               : 0;
-  cost.bytes = kDouble * (tasks_of_block(sizes, sizes.n) * held +
-                          threads * held_of_workspace(method, sizes) + held_of_means(sizes)) +
-               std::max(listed, sweeps.sum_bytes(vectors, threads));
+  cost.bytes =
+      kDouble * (tasks_of_block(sizes, sizes.n) * held +
+                 threads * held_of_workspace(method, sizes) + held_of_means(method, sizes)) +
+      std::max(listed, sweeps.sum_bytes(vectors, threads));
   cost.released_bytes = sweeps.released_bytes();
   const double combined = sizes.samples_out() + exact * sizes.samples_in();
   cost.flops = 2 * sizes.entries * number(sizes.k) * (samples + combined);
@@ -469,7 +476,8 @@ RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads)
   const double d = number(sizes.d), k = number(sizes.k), n = number(sizes.n);
   const double panel = number(plan.panel);
   const double inner = plan.features ? 0 : method.inner_passes() + sizes.losses;
-  const double outer = outer_rounds(method, sizes);
+  // A private head takes a pass of its own over the outer sets.
+  const double outer = outer_rounds(method, sizes) + method.private_head;
   const double samples = inner * sizes.samples_in() + outer * sizes.samples_out();
   // A pass writes the vectors u and X^T r, of length d, once and reads them a few times.
   const double passes = (inner + outer) * n, B_t = kDouble * d * k;
@@ -542,7 +550,7 @@ double dual_bytes(const Method& method, const DataSizes& sizes, double active, i
   const double parts = 1 + cut * number(pieces - 1);
   const double start = std::max(parts, 2.0) * N * width;  // Z_0 and its partial products
   // C and C' of all tasks of a round, and the features of a task for each thread.
-  const double round = rows * width + held_of_means(sizes) +
+  const double round = rows * width + held_of_means(method, sizes) +
                        threads * (held_of_workspace(method, sizes) + number(most) * width);
   const double products = sizes.geometry > 0 ? parts * N * width : 0;
   double held = N * width + N + std::max(start, N * width + std::max(products, round));

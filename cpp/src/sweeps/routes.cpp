@@ -35,7 +35,7 @@ class GramRoute final : public Route<XScalar, BScalar> {
     while (static_cast<int>(workspaces_.size()) < threads) {
       workspaces_.emplace_back(method_, k_, tasks_.most_in(), tasks_.most_out());
     }
-    RoundMeans means(out, n, k_, losses);
+    RoundMeans means(out, n, k_, method_.parameters(k_), losses);
     const auto blocks = blocks_of<BScalar>(tasks_, taken, k_, n);
     each_block(
         tasks_, taken, blocks, [&](const auto& held, const TaskSelection& now, const Block& block) {
@@ -93,13 +93,13 @@ class GramRoute final : public Route<XScalar, BScalar> {
     task.K_cross *= scale_in * scale_out;
     task.K_outer *= scale_out * scale_out;
     task.C_in.reset(in.m, k_, method_.inner_terms());
-    task.C_out.reset(out.m, k_, method_.has_outer_part() ? 1 : 0);
+    task.C_out.reset(out.m, k_, method_.outer_terms());
     normalise_y(in, task.y_in);
     normalise_y(out, task.y_out);
     DenseDesign design(k_, method_.inner_steps,
                        {in.m, out.m, task.Z_in.data(), task.y_in.data(), task.Z_out.data(),
                         task.y_out.data(), task.K.data(), in.m, task.K_cross.data(), in.m,
-                        &task.C_in, &task.C_out, task.K_outer.data(), out.m},
+                        &task.C_in, &task.C_out, task.K_outer.data(), out.m, method_.blocks()},
                        workspace.scratch);
     workspace.algebra.gradient(design, w, losses);
   }
@@ -144,7 +144,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     const Index n = taken.n;
     const Sharing sharing = shared(n, threads);
     const typename Design::Round round = round_of(w, sharing, cancel);
-    RoundMeans means(out, n, k_, losses);
+    RoundMeans means(out, n, k_, method_.parameters(k_), losses);
     const auto blocks = blocks_of<BScalar>(tasks_, taken, k_, plan_.block);
     each_block(
         tasks_, taken, blocks, [&](const auto& held, const TaskSelection& now, const Block& block) {
@@ -210,8 +210,8 @@ class VectorRoute final : public Route<XScalar, BScalar> {
 
   /// Collects the arguments that the panels of a round share.
   typename Design::Round round_of(const double* w, const Sharing& sharing, Cancel* cancel) const {
-    return {B_t_.get(),     w,           B_w_.get(),   tasks_.d,       k_,    method_.inner_steps,
-            plan_.features, in_float32_, tasks_.truth, sharing.shares, cancel};
+    return {B_t_.get(),     w,           B_w_.get(),   tasks_.d,       k_,     method_.inner_steps,
+            plan_.features, in_float32_, tasks_.truth, sharing.shares, cancel, method_.blocks()};
   }
 
   /// The memory of a group of threads: the algebra of a panel, the vectors of the panel and, if
@@ -219,8 +219,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
   struct Workspace {
     explicit Workspace(const VectorRoute& route)
         : algebra(route.method_, route.k_, route.tasks_.most_in(), route.tasks_.most_out()),
-          scratch(route.method_.inner_steps, route.method_.has_inner_part(), route.plan_.features,
-                  route.plan_.most, route.tasks_, route.k_) {
+          scratch(route.method_, route.plan_.features, route.plan_.most, route.tasks_, route.k_) {
       if (!route.tasks_.is_made()) return;
       scratch.make_room(route.plan_.most, route.tasks_.d, route.tasks_.most_in(),
                         route.method_.passes_again(),

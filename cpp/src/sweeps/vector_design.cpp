@@ -64,12 +64,12 @@ struct VectorDesign<XScalar>::Pass {
   const Samples<XScalar>* set;
   Index place;  // position of the task in the panel
   bool inner, with_y;
-  const double* u;  // (d,)
-  double* v;        // (d,)
-  double* parts;    // (pieces, rows)
-  double* r;        // (m,) out
-  double* scaled;   // (m,) scratch
-  int threads;      // number of threads that share the pieces
+  const double* u;          // (d,)
+  double* v;                // (d,)
+  double* parts;            // (pieces, rows)
+  double* r;                // (m,) out
+  double* scaled;           // (m,) scratch
+  int threads, block = -1;  // threads that share the pieces; block of rows in X^T r, -1 for all
 };
 
 /// Some rows of a set: their address, and their radii if the rows are still to be multiplied by
@@ -86,12 +86,13 @@ struct VectorDesign<XScalar>::Rows {
 /// not allocated here. The vectors are not initialised, since each vector is written before it is
 /// read.
 template <class XScalar>
-VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool inner_terms, bool features,
-                                        Index tasks, const TaskSet<XScalar>& all, Index k)
-    : vectors_(new double[static_cast<std::size_t>(
-          inner_terms || features ? 0 : inner_steps * tasks * all.d)]),
+VectorDesign<XScalar>::Scratch::Scratch(const Method& method, bool features, Index tasks,
+                                        const TaskSet<XScalar>& all, Index k)
+    : slots_(method.slots()),
+      vectors_(new double[static_cast<std::size_t>(
+          method.has_inner_part() || features ? 0 : method.inner_steps * tasks * all.d)]),
       U_(new double[static_cast<std::size_t>(tasks * all.d)]),
-      features_(static_cast<std::size_t>(slots_of(inner_steps) * k * width)) {
+      features_(static_cast<std::size_t>(slots_ * k * width)) {
   const Index most_m = std::max(all.most_in(), all.most_out());
   const Index rows =
       features ? std::max(most_m, k * std::min(kFeatureRows, all.most_in())) : most_m;
@@ -99,8 +100,7 @@ VectorDesign<XScalar>::Scratch::Scratch(int inner_steps, bool inner_terms, bool 
   tasks_ = tasks;
   parts_.resize(static_cast<std::size_t>(tasks * ceil_div(all.d, kVectorPiece) * part));
   residuals_.resize(static_cast<std::size_t>(width * most_m));
-  scaled_.resize(
-      static_cast<std::size_t>((features ? slots_of(inner_steps) + 1 : 1) * width * most_m));
+  scaled_.resize(static_cast<std::size_t>((features ? slots_ + 1 : 1) * width * most_m));
   const Index in = features ? tasks * all.most_in() : 0, made = all.is_made() ? in : 0;
   Z_.resize(static_cast<std::size_t>(in * k));
   minus_truth_.resize(static_cast<std::size_t>(made));
@@ -135,8 +135,8 @@ VectorDesign<XScalar>::VectorDesign(const Round& round, const Panel& panel, Scra
 template <class XScalar>
 double* VectorDesign<XScalar>::vector(int slot, Index task) {
   const Index d = round_.d;
-  if (panel_.inner_terms) return panel_.rows + (task * panel_.terms + slot) * d;
-  if (slot == round_.outer_slot) return panel_.rows + task * d;
+  const bool is_term = panel_.inner_terms || is_outer_slot(slot, round_.outer_slot);
+  if (is_term) return panel_.rows + (task * panel_.terms + row_of(slot)) * d;
   return scratch_.vectors_.get() + (slot * panel_.tasks + task) * d;
 }
 
@@ -145,9 +145,8 @@ double* VectorDesign<XScalar>::vector(int slot, Index task) {
 /// for each block.
 template <class XScalar>
 void VectorDesign<XScalar>::add(int slot, const double* C) {
-  const Index row = panel_.inner_terms ? slot : 0;
   for (Index t = 0; t < panel_.tasks; ++t) {
-    double* out = panel_.coefficients + (t * panel_.terms + row) * padded(round_.k);
+    double* out = panel_.coefficients + (t * panel_.terms + row_of(slot)) * padded(round_.k);
     for (Index j = 0; j < round_.k; ++j) out[j] = C[j * width + t];
   }
 }
@@ -157,8 +156,7 @@ void VectorDesign<XScalar>::add(int slot, const double* C) {
 /// a slot have the last place.
 template <class XScalar>
 double* VectorDesign<XScalar>::scaled_of(int slot, Index task) {
-  const Index last = slots_of(round_.outer_slot);
-  const Index place = !round_.features ? 0 : slot == kNoSlot ? last : slot;
+  const Index place = !round_.features ? 0 : slot == kNoSlot ? scratch_.slots_ : slot;
   const Index stride = static_cast<Index>(scratch_.residuals_.size());
   return scratch_.scaled_.data() + place * stride + task * (stride / width);
 }
@@ -377,6 +375,8 @@ void VectorDesign<XScalar>::residuals(const Pass& task, Index begin, Index count
     r[i] = scale * (task.with_y ? r[i] - static_cast<double>(set.y[begin + i]) : r[i]);
     scaled[i] = scale * (radii == nullptr ? r[i] : radii[i] * r[i]);
   }
+  for (Index i = 0; task.block >= 0 && i < count; ++i)  // see keep_block()
+    scaled[i] *= (begin + i) * round_.blocks / set.m == task.block ? round_.blocks : 0;
 }
 
 /// Makes one pass over a set of a task, (11): X u of a block of rows, the residuals, and then X^T r
@@ -673,7 +673,7 @@ void VectorDesign<XScalar>::chain(const Samples<XScalar>* const* sets, Index mos
     pass({sets[t], t, sets == panel_.inner || *panel_.outer[t] == *panel_.inner[t], with_y,
           start ? round_.B_w : scratch_.U_.get() + t * d,
           slot == kNoSlot ? nullptr : vector(slot, t), parts_of(t),
-          scratch_.residuals_.data() + t * stride, scaled_of(slot, t), threads});
+          scratch_.residuals_.data() + t * stride, scaled_of(slot, t), threads, block_of(slot)});
   });
   interleave(sets, most_m, r);
   if (slot != kNoSlot) pull_features(slot);

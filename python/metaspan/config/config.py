@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ..methods import Method
+from ..parameters import count_inner
 from ..tasks.batch import BatchSummary, TaskBatch
 from ..tasks.linear import LinearTasks
 from .counts import DEFAULT_N
@@ -150,12 +151,23 @@ class TrainConfig:
         return stops or "dist" in self.record or "angles" in self.record
 
     @property
+    def inner_samples(self) -> int | None:
+        """Samples of all local steps of a task together; None: infinitely many, or a batch."""
+        return None if self.m_in is None else count_inner(self.method, self.m_in)
+
+    @property
+    def outer_samples(self) -> int | None:
+        """Samples in the outer set of a task, which may be those of the inner set."""
+        return self.inner_samples if self.shared_samples else self.m_out
+
+    @property
     def pooled(self) -> tuple[int, int, int]:
         """Tasks of a pool, and inner and outer samples per task; requires finite samples."""
         assert self.pool is not None
-        assert self.m_in is not None
-        assert self.m_out is not None
-        return self.pool, self.m_in, self.m_out
+        m_in, m_out = self.inner_samples, self.outer_samples
+        assert m_in is not None
+        assert m_out is not None
+        return self.pool, m_in, m_out
 
 
 def settings(name: str) -> tuple[str, ...]:

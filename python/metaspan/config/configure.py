@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .._support import check
-from ..methods import LinearMAML, Method, check_solvable, resolve
+from ..methods import LinearMAML, Method, resolve
+from ..parameters import check_blocks, check_solvable, start_more
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import MAX_COUNT, LinearTasks
 from . import records
@@ -105,8 +106,7 @@ def configure(
     kind = _choose_dtype(dtype, init, tasks)
     check_accumulate(accumulate, route, _data_dtype(kind, tasks), ran)
     check_sparse(tasks, accumulate)
-    least_m = tasks.least_m_in if isinstance(tasks, TaskBatch) else counts[0]
-    check_solvable(chosen, least_m, size)
+    _check_method(chosen, tasks, counts[0], size)
     check_route(tasks, chosen, route)
     names = records.resolve(record, tasks, chosen)
     tracked = check.flag("track_start", track_start)
@@ -146,6 +146,17 @@ def configure(
         progress=progress if callable(progress) else check.flag("progress", progress),
         on_failure=check.choice("on_failure", on_failure, ("return", "raise")),
     )
+
+
+def _check_method(
+    method: Method, tasks: LinearTasks | TaskBatch, m_in: int | None, width: int
+) -> None:
+    """Raise ValueError unless a method can use the inner sets, and learn at this width."""
+    start_more(method, width)
+    if not isinstance(tasks, TaskBatch):
+        return check_solvable(method, m_in, width)
+    check_solvable(method, tasks.least_m_in, width)
+    check_blocks(method, tasks.m_in)
 
 
 def _check_trials(trials: object) -> range:

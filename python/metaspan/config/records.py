@@ -25,6 +25,7 @@ RECORDS = (
     "mu",
     "L",
     "eta",
+    "alpha",
 )
 OF_GROUND_TRUTH = ("dist", "angles", "perp_norm")
 OF_REPRESENTATION = (*OF_GROUND_TRUTH, "delta_norm", "sigma_min", "sigma_max")

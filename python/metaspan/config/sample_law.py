@@ -17,7 +17,7 @@ def sample_law(config: TrainConfig) -> SampleLaw:
     MAML they take about m_in^2 / 2 numbers per task.
     """
     law = config.drawn_tasks
-    m_in, m_out = config.m_in or 0, config.m_out or 0
+    m_in, m_out = config.inner_samples or 0, config.outer_samples or 0
     samples = SampleLaw(
         float(law.d),
         m_in,
@@ -31,10 +31,12 @@ def sample_law(config: TrainConfig) -> SampleLaw:
     # The collapsed engine draws arrays of rows_in and rows_out rows for a task. For Gaussian
     # features, a triangular factor of at most D + 1 rows replaces the samples (16). MAML, and
     # features on the sphere, also need the components of the samples outside the span: `frame` more
-    # columns (17).
+    # columns (17); for a co-learner with MAML, those of the outer samples too.
     method, name = core_method(config.method), samples.features.name
     D, sphere, gaussian = config.layout.D, name == "sphere", name == "gaussian"
-    frame = min(m_in + m_out if sphere else m_in * core.method_needs(method)["cross_gram"], law.d)
+    moves = core.method_needs(method)["cross_gram"]
+    both = sphere or (moves and method.private_head)
+    frame = min(m_in + m_out if both else m_in * moves, law.d)
     rows_in = m_in if frame or not gaussian else min(m_in, D + 1)
     rows_out = min(m_out, D + frame + 1) if gaussian else m_out
     numbers = (rows_in + rows_out) * (D + 1 + frame) // (2 if frame or gaussian else 1)

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._support import check
 from .._support.types import F64
-from ..methods import LinearMAML, Method, check_point
+from ..methods import LinearMAML, Method
+from ..parameters import check_point
 from .options import Init, ZeroStart, column_length
 
 STARTS = ("random", "methodical")

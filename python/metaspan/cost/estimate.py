@@ -12,7 +12,7 @@ from .._load import core
 from ..config.config import TrainConfig
 from ..config.options import Init
 from ..config.sample_law import sample_law
-from ..methods import core_method
+from ..methods import PER_ENTRY, core_method
 from ..tasks.batch import TaskBatch, bytes_to_read
 from ..tasks.heads import GaussianHeads, SphereHeads
 from ..tasks.linear import LinearTasks
@@ -276,7 +276,8 @@ def _cost(config: TrainConfig) -> dict[str, float]:
     if engine == "infinite_tasks":
         return core.infinite_tasks_cost(sizes(rows))
     if engine == "population":
-        return core.population_cost(method, sizes(rows + (width if width > k_star else 0)))
+        turns = width > k_star and method.step_sizes != PER_ENTRY
+        return core.population_cost(method, sizes(rows + (width if turns else 0)))
     rows += width if config.track_start else 0
     return core.collapsed_cost(method, sample_law(config), sizes(rows))
 

@@ -106,7 +106,7 @@ def workload_of(config: TrainConfig) -> Workload:
     tasks, sparsity = config.tasks, None
     if isinstance(tasks, LinearTasks):
         every = config.n_tasks if config.pool is None else config.pool
-        m_in, m_out = float(config.m_in or 0), float(config.m_out or 0)
+        m_in, m_out = float(config.inner_samples or 0), float(config.outer_samples or 0)
         number_bytes, shared = np.dtype(config.dtype).itemsize, config.shared_samples
     else:
         assert isinstance(tasks, TaskBatch)

@@ -8,7 +8,7 @@ from typing import Any
 from ..config.config import TrainConfig
 from ..config.layout import height_of
 from ..cost import estimate
-from .protocol import Parts, Shapes
+from .protocol import Parts, Shapes, core_shape_of_w, shapes_of_w, split_w
 from .starts import start_in_coordinates
 from .trials import Trials
 
@@ -26,16 +26,17 @@ class InCoordinates:
 
     def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
         """Return the shapes of M, R and w."""
-        return self.exported_shapes(config, trials.parts)
+        shapes = self.exported_shapes(config, trials.parts)
+        return {name: shapes[name] for name in ("M", "R")} | core_shape_of_w(config)
 
     def export(self, config: TrainConfig, parts: Parts) -> Parts:
         """Return M, R and w unchanged."""
-        return {name: parts[name] for name in ("M", "R", "w")}
+        return {name: parts[name] for name in ("M", "R")} | split_w(config, parts)
 
     def exported_shapes(self, config: TrainConfig, parts: Mapping[str, Any]) -> Shapes:
         """Return the shapes of M, R and w."""
         k, height = config.width, height_of(config, parts["R"].shape[-2])
-        return {"M": (config.k_star, k), "R": (height, k), "w": (k,)}
+        return {"M": (config.k_star, k), "R": (height, k)} | shapes_of_w(config)
 
     def cost(self, config: TrainConfig) -> estimate.Estimate:
         """Estimate the memory and the time of rounds in coordinates."""

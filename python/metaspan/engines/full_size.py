@@ -7,7 +7,7 @@ from typing import Any
 
 from ..config.config import TrainConfig
 from ..tasks.linear import LinearTasks
-from .protocol import Parts, Shapes
+from .protocol import Parts, Shapes, core_shape_of_w, shapes_of_w, split_w
 from .starts import start_at_full_size
 from .trials import Trials
 
@@ -25,12 +25,12 @@ class AtFullSize:
 
     def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
         """Return the shapes of B and w."""
-        return self.exported_shapes(config, trials.parts)
+        return {"B": (config.layout.features, config.width)} | core_shape_of_w(config)
 
     def export(self, config: TrainConfig, parts: Parts) -> Parts:
         """Return B and w."""
-        return {name: parts[name] for name in ("B", "w")}
+        return {"B": parts["B"]} | split_w(config, parts)
 
     def exported_shapes(self, config: TrainConfig, parts: Mapping[str, Any]) -> Shapes:
         """Return the shapes of B and w."""
-        return {"B": (config.layout.features, config.width), "w": (config.width,)}
+        return {"B": (config.layout.features, config.width)} | shapes_of_w(config)

@@ -21,7 +21,7 @@ from ..cost import estimate
 from ..tasks import features, heads
 from ..tasks.batch import TaskBatch
 from .arrays import open_on, shape_of_A
-from .protocol import Parts, Shapes, trial_ids_of
+from .protocol import Parts, Shapes, core_shape_of_w, shapes_of_w, split_w, trial_ids_of
 from .starts import start_in_coordinates
 from .trials import Trials
 
@@ -47,8 +47,8 @@ class Pooled:
 
     def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
         """Return the shapes of B, w and, on the dual route, A of (24)."""
-        k = config.width
-        return {"B": (config.layout.features, k), "w": (k,)} | shape_of_A(config, trials)
+        B = (config.layout.features, config.width)
+        return {"B": B} | core_shape_of_w(config) | shape_of_A(config, trials)
 
     def export(self, config: TrainConfig, parts: Parts) -> Parts:
         """Return M, w and, in place of the rows of B outside B_star, the R-factor of these rows.
@@ -58,12 +58,13 @@ class Pooled:
         """
         k_star, all_B = config.k_star, parts["B"].astype(np.float64)
         factors = [core.r_factor(np.ascontiguousarray(B[k_star:]), 1) for B in all_B]
-        return {"M": all_B[:, :k_star].copy(), "R": np.stack(factors), "w": parts["w"]}
+        return {"M": all_B[:, :k_star].copy(), "R": np.stack(factors)} | split_w(config, parts)
 
     def exported_shapes(self, config: TrainConfig, parts: Mapping[str, Any]) -> Shapes:
         """Return the shapes of M, R and w."""
         k = config.width
-        return {"M": (config.k_star, k), "R": (min(config.layout.height, k), k), "w": (k,)}
+        height = min(config.layout.height, k)
+        return {"M": (config.k_star, k), "R": (height, k)} | shapes_of_w(config)
 
     def cost(self, config: TrainConfig) -> estimate.Estimate:
         """Estimate the memory and the time of the chosen route."""

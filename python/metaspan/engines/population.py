@@ -12,7 +12,7 @@ from ..config.config import TrainConfig
 from ..methods import core_method
 from .coordinates import InCoordinates
 from .heads import drawn_tasks
-from .protocol import Parts, Shapes
+from .protocol import Parts, Shapes, split_w
 from .trials import Trials
 
 
@@ -43,13 +43,15 @@ class Population(InCoordinates):
 
     def export(self, config: TrainConfig, parts: Parts) -> Parts:
         """Undo the core's multiplication by Q, so that states are in the basis of the start."""
-        M, R, w = (parts[name] for name in ("M", "R", "w"))
+        M, R, heads = parts["M"], parts["R"], split_w(config, parts)
         frames = parts.get("frames")
         if frames is not None and M.shape[2] > M.shape[1]:  # otherwise Q = I
             back = frames.transpose(0, 2, 1)
             with np.errstate(over="ignore", invalid="ignore"):  # states near 1e308 may overflow
-                M, R, w = _product(M, back), _product(R, back), _product(w[:, None], back)[:, 0]
-        return {"M": M, "R": R, "w": w}
+                M, R = _product(M, back), _product(R, back)
+                for name in heads.keys() & {"w", "v"}:
+                    heads[name] = _product(heads[name][:, None], back)[:, 0]
+        return {"M": M, "R": R} | heads
 
 
 def _product(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from .._load import core
 from .._support.types import F64
 from ..config.config import TrainConfig
 from ..cost.estimate import Estimate
+from ..parameters import count_more, split_more
 from .trials import Trials
 
 Parts = dict[str, NDArray[Any]]
@@ -38,13 +39,32 @@ class Engine(Protocol):
         """Return the shapes of one trial's state during a run, as checkpoints hold it."""
 
     def export(self, config: TrainConfig, parts: Parts) -> Parts:
-        """Convert states for a result: M, R and w in the basis of the start, or B and w."""
+        """Convert states for a result: M, R and w in the basis of the start, or B and w.
+
+        What the outer loop learns beside B and w follows.
+        """
 
     def exported_shapes(self, config: TrainConfig, parts: Mapping[str, Any]) -> Shapes:
         """Return the shapes of one trial's state in a result."""
 
     def cost(self, config: TrainConfig) -> Estimate:
         """Estimate the memory and the time of a run."""
+
+
+def shapes_of_w(config: TrainConfig) -> Shapes:
+    """Return the shapes of w, and of what the outer loop learns beside B and w, in a result."""
+    counts = {"w": config.width} | count_more(config.method, config.width)
+    return {name: (count,) for name, count in counts.items()}
+
+
+def core_shape_of_w(config: TrainConfig) -> Shapes:
+    """Return the shape of w in the core, which holds all numbers that are learned beside B."""
+    return {"w": (sum(shape[0] for shape in shapes_of_w(config).values()),)}
+
+
+def split_w(config: TrainConfig, parts: Parts) -> Parts:
+    """Split the w of the core."""
+    return split_more(config.method, config.width, parts["w"])
 
 
 def trial_ids_of(config: TrainConfig, indices: list[int]) -> list[int]:

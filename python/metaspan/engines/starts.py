@@ -15,6 +15,7 @@ from .._support.types import F64
 from ..config.config import TrainConfig
 from ..config.options import Init, column_length
 from ..methods import LinearMAML
+from ..parameters import start_more
 from ..tasks.batch import TaskBatch
 
 
@@ -30,7 +31,7 @@ def start_in_coordinates(config: TrainConfig, trial_ids: Sequence[int]) -> dict[
     return {
         "M": np.stack([M for M, _, _ in states]),
         "R": np.stack([np.pad(R, ((0, height - R.shape[0]), (0, 0))) for _, R, _ in states]),
-        "w": np.stack([w for _, _, w in states]),
+        "w": _with_more(config, np.stack([w for _, _, w in states])),
     }
 
 
@@ -49,7 +50,13 @@ def start_at_full_size(config: TrainConfig, trial_ids: Sequence[int]) -> dict[st
             B[i], w[i] = config.init
     if not isinstance(config.init, Init) and config.measures_distance and not _may_be_zero(config):
         check.full_rank("B0", core.r_factor(B[0], config.threads))
-    return {"B": B, "w": w}
+    return {"B": B, "w": _with_more(config, w)}
+
+
+def _with_more(config: TrainConfig, w: F64) -> F64:
+    """Append to w (trials, k) what the outer loop of the method learns beside B and w."""
+    more = start_more(config.method, config.width)
+    return np.concatenate([w, np.tile(more, (len(w), 1))], axis=1) if more.size else w
 
 
 def _draw_B(config: TrainConfig, init: Init, trial: int) -> F64:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from .._support import check, identity
 from ..config.config import TrainConfig
 from ..config.options import Checkpoint, Init, Stop, ZeroStart
+from ..method_bases import OPTIONS
 from ..methods import KINDS as METHODS
-from ..methods import OPTIONS
 from ..privacy import UserDP
 from ..tasks.batch import BatchSummary, TaskBatch
 from ..tasks.features import StudentT

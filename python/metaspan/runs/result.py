@@ -20,6 +20,8 @@ from ..config.options import Init
 from ..engines import engine_of
 from ..engines.starts import given_coordinates
 from ..engines.trials import Trials
+from ..learned_methods import MetaSGD
+from ..methods import Method
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
 from .outcome import Outcome, Status
@@ -62,7 +64,8 @@ class Result:
         not on new tasks.
     parts : mapping of str to ndarray
         The state at the end, by name: the coordinates (13) ``"M"``, ``"R"`` and ``"w"``; or ``"B"``
-        and ``"w"`` for the engines "arrays" and "sampled" and for features with a spectrum.
+        and ``"w"`` for the engines "arrays" and "sampled" and for features with a spectrum. For
+        `MetaSGD` also ``"alpha"``, of shape (1,) or (k,); for `CoLearner` also ``"v"``.
     status : Outcome or tuple of Outcome
         How the trial ended; a tuple has one outcome per trial.
     timings : mapping of str to float
@@ -83,6 +86,48 @@ class Result:
     def w(self) -> F64:
         """Learned head at the end, of shape (k,) or (trials, k), float64."""
         return self.parts["w"]
+
+    @property
+    def alpha(self) -> float | F64 | None:
+        """Inner step size at the end; None if the method has none.
+
+        For `MetaSGD` it is the learned one: with ``per="scalar"`` a float, or an array (trials,);
+        with ``per="head"`` an array (k,) or (trials, k).
+        """
+        method = self.config.method
+        if not isinstance(method, MetaSGD):
+            return getattr(method, "alpha", None)
+        alpha = self.parts["alpha"]
+        if method.per == "head":
+            return alpha
+        return alpha[:, 0] if alpha.ndim == 2 else float(alpha[0])
+
+    @property
+    def v(self) -> F64 | None:
+        """Head (k,) or (trials, k) of the `CoLearner` at the end; None for other methods."""
+        return self.parts.get("v")
+
+    @property
+    def method(self) -> Method:
+        """Method of the run; a `MetaSGD` has its learned step sizes in place of those at the start.
+
+        With these, `adapt` and `evaluate` adapt as the run does at its end. Several trials have
+        learned several step sizes, and `trial` selects one of them.
+        """
+        method = self.config.method
+        if not isinstance(method, MetaSGD):
+            return method
+        if len(self.config.trials) > 1:
+            raise ValueError(
+                f"{len(self.config.trials)} trials have learned step sizes of their own: use "
+                "trial(number).method"
+            )
+        return replace(
+            method,
+            alpha=tuple(self.parts["alpha"].tolist())
+            if method.per == "head"
+            else float(self.parts["alpha"][0]),
+        )
 
     @cached_property
     def B(self) -> NDArray[Any] | None:

@@ -16,6 +16,7 @@ from ..config.config import TrainConfig
 from ..config.configure import configure
 from ..config.options import Checkpoint, Init
 from ..engines import engine_of
+from ..parameters import count_more
 from ..tasks.batch import BatchSummary
 from ..tasks.linear import LinearTasks
 from . import codec
@@ -202,7 +203,8 @@ def _check_parts(
     names: Any, arrays: Arrays, config: TrainConfig, outcomes: Sequence[Outcome]
 ) -> dict[str, NDArray[Any]]:
     """Check the state at the end: shapes, dtypes, and finite numbers unless a trial diverged."""
-    expected = ["B", "w"] if config.layout.full_size else ["M", "R", "w"]
+    more = list(count_more(config.method, config.width))
+    expected = (["B", "w"] if config.layout.full_size else ["M", "R", "w"]) + more
     if names != expected:
         raise ValueError(f"the state holds {check.show(names)}")
     parts = {name: arrays[f"state.{name}"] for name in names}

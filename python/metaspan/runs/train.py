@@ -158,7 +158,8 @@ def train(
     tasks : LinearTasks or TaskBatch
         The source of the tasks: a distribution, or a batch with the user's own data.
     method : ANIL, MAML, another method, or str
-        The method, or one of the names "anil", "fo-anil", "maml", "fo-maml", "average-risk".
+        The method, or one of the names "anil", "fo-anil", "maml", "fo-maml", "average-risk",
+        "fedavg", "reptile", "ridge-anil", "fedrep", "meta-sgd", "co-learner".
     rounds : int
         Number of rounds, >= 0.
     n : int or None
@@ -231,9 +232,9 @@ def train(
         "angles": see (20). "loss_in", "loss_adapted", "loss_out": mean losses (1) over the round's
         tasks, on the inner sets before and after adaptation, and on the outer sets after
         adaptation; all three are training losses. "w_norm", "delta_norm", "sigma_min", "sigma_max",
-        "perp_norm", "diversity_min", "diversity_max", "mu", "L", "eta": see (21). None: "dist", or
-        "loss_out" for a batch without a `B_star`, or both for LinearMAML, whose B = 0 has the
-        distance 1.
+        "perp_norm", "diversity_min", "diversity_max", "mu", "L", "eta": see (21). "alpha": the
+        inner step size, or the mean of several. None: "dist", or "loss_out" for a batch without a
+        `B_star`, or both for LinearMAML, whose B = 0 has the distance 1.
     record_every : int
         Rounds from one recorded row to the next; the start and the end are always recorded.
     stop : Stop or None
@@ -601,7 +602,7 @@ def _warn_of_local_steps(config: TrainConfig) -> None:
     tasks and has the squared length E ||theta||^2 / scale^2.
     """
     method, tasks = config.method, config.tasks
-    if not isinstance(method, (FedAvg, Reptile)) or method.local_steps < 2:
+    if not isinstance(method, (FedAvg, Reptile)) or method.local_steps < 2 or method.fresh_steps:
         return
     if isinstance(tasks, TaskBatch):
         m, signal = tasks.least_m_in, tasks.signal

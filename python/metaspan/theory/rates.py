@@ -300,7 +300,8 @@ def _require_fo_anil(method: Method | str, steps: dict[str, float]) -> tuple[flo
     resolved = resolve(method, steps)
     numbers = core_method(resolved)
     fo_anil = (numbers.inner_steps, numbers.adapt_B, numbers.exact) == (1, False, False)
-    if not fo_anil or numbers.solves_head or numbers.clip:
+    more = numbers.clip or numbers.step_sizes or numbers.private_head
+    if not fo_anil or numbers.solves_head or more:
         raise ValueError(
             "method must be ANIL with first_order=True and inner_steps = 1 for (23); "
             f"got {resolved}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -56,6 +56,7 @@ class InnerLoop:
     w: F64  # (k,)
     m: int
     threads: int
+    more: F64 = field(default_factory=partial(np.empty, 0))  # step sizes that follow w in the core
 
     @property
     def reach(self) -> bool:
@@ -70,7 +71,7 @@ class InnerLoop:
         MAML moves the estimate in the same way only if w is zero; otherwise the step also moves B.
         """
         alpha, steps, adapt_B = self.method.alpha, self.method.inner_steps, self.method.adapt_B
-        if self.method.solves_head:
+        if self.method.solves_head or self.more.size:
             return None
         at_rest = not self.method.adapt_head and not self.w.any()
         still = alpha == 0.0 or steps == 0 or at_rest
@@ -91,7 +92,8 @@ class InnerLoop:
         scale = math.sqrt(y.shape[1] / self.m)  # the core divides by the number of rows
         B = _pad(self.C.T, X.shape[2]).T.copy()
         sets = core_sets(sets_of(X * scale, y * scale))
-        heads, moved = core.adapt_arrays(self.method, B, self.w, sets, self.reach, self.threads)
+        w = np.concatenate([self.w, self.more])
+        heads, moved = core.adapt_arrays(self.method, B, w, sets, self.reach, self.threads)
         return heads @ B.T if moved is None else _multiply(moved, heads)
 
 

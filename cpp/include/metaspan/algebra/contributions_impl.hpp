@@ -1,5 +1,5 @@
-// Definitions of the members of TaskAlgebra for the contributions (25)-(27) of a task and
-// their clipping (29).
+// Definitions of the members of TaskAlgebra for the contributions (25)-(27) of a task and their
+// clipping, (29), and for the gradients of learned step sizes, (34), and of a private head, (35).
 // engines/task_algebra.cpp, which instantiates TaskAlgebra, includes this file.
 #pragma once
 
@@ -30,16 +30,57 @@ void TaskAlgebra<Design>::solve_head(Design& design) {
 }
 
 /// Computes the residuals that only losses need: the outer residual at w_J for a contribution
-/// without an outer part, and r_0 for a solved head.
+/// without an outer part, r_0 for a solved head, and r_0 on all blocks for fresh steps.
 template <class Design>
 void TaskAlgebra<Design>::measure_others(Design& design) {
   if (!method_.has_outer_part()) {
     push_moves(method_.inner_steps, adapted());
     design.residual_out(adapted(), terms(), kNoSlot, outer_residual_.data());
   }
-  if (!method_.solves_head) return;
+  if (!method_.solves_head && !method_.fresh_steps) return;
   terms_.clear();
-  design.residual_in(heads_[0].data(), terms(), kNoSlot, residuals_[0].data());
+  Panel& first = method_.fresh_steps ? first_residual_ : residuals_[0];
+  design.residual_in(heads_[0].data(), terms(), kNoSlot, first.data());
+}
+
+/// Adds gamma times the outer loss at (B, v) to the contribution of a task, (35): the term X'^T
+/// s'_v (gamma v)^T of grad_B, and grad_v = gamma B^T X'^T s'_v. No inner step uses v, so there is
+/// no backward pass.
+template <class Design>
+void TaskAlgebra<Design>::contribute_private_head(Design& design) {
+  const double* v = heads_[0].data() + private_row() * kWidth;
+  double *grad_v = omega_.data() + private_row() * kWidth, *c = private_c_.data();
+  const double gamma = method_.private_weight;
+  terms_.clear();
+  design.residual_out(v, terms(), p_v(), private_residual_.data());
+  design.features(p_v(), grad_v);
+  for (Index i = 0; i < k_ * kWidth; ++i) grad_v[i] *= gamma;
+  for (Index i = 0; i < k_ * kWidth; ++i) c[i] = gamma * v[i];
+  contribute(design, p_v(), c);
+}
+
+/// Adds the part of inner step j to the gradient of the learned step sizes, (34): -omega * (B_j^T
+/// g_j) and, if the step moves B, -w_j . (Omega^T g_j), with the omega and Omega from before the
+/// backward step j. Omega is p w_J^T plus the pairs v c^T, so the second part is a sum of products
+/// of two inner products.
+template <class Design>
+void TaskAlgebra<Design>::differentiate_step(Design& design, int j) {
+  const double *omega = omega_.data(), *b = pulls_[j].data(), *w_j = heads_[j].data();
+  double *grad = grad_steps(), dots[kWidth], weights[kWidth];
+  if (method_.step_sizes == StepSizes::per_entry) {
+    for (Index i = 0; i < k_ * kWidth; ++i) grad[i] -= omega[i] * b[i];
+    return;
+  }
+  dot_columns<kWidth, kChainsOf<Design>>(k_, omega, b, dots);
+  for (int t = 0; t < kWidth; ++t) grad[t] -= dots[t];
+  const auto add_pair = [&](int slot, const double* c) {
+    design.dot(slot, g(j), dots);
+    dot_columns<kWidth, kChainsOf<Design>>(k_, c, w_j, weights);
+    for (int t = 0; t < kWidth; ++t) grad[t] -= dots[t] * weights[t];
+  };
+  if (!moves_B()) return;
+  add_pair(p(), adapted());
+  for (const Pair& pair : pairs_) add_pair(pair.slot, pair.c);
 }
 
 /// The moves of the inner loop, (25): B - B_J = alpha sum_l g_l w_l^T and w - w_J. An outer step of
@@ -92,9 +133,13 @@ void TaskAlgebra<Design>::complete(Design& design) {
     contribute_moves(design);
   } else if (method_.solves_head) {
     contribute_solved(design);
-  } else if (method_.has_way_back()) {
+  } else {
     pairs_.clear();
-    for (int j = method_.inner_steps - 1; j >= 0; --j) step_back(design, j);
+    const int steps = method_.inner_steps;
+    for (int j = steps - 1; method_.has_way_back() && j >= 0; --j) step_back(design, j);
+    // Without a way back, omega and Omega are those of w_J and B_J for every step.
+    const bool stays = !method_.has_way_back() && !pulls_.empty();
+    for (int j = 0; stays && j < steps; ++j) differentiate_step(design, j);
   }
   if (method_.clips()) clip(design);
 }
@@ -113,7 +158,8 @@ void TaskAlgebra<Design>::contribute(Design& design, int slot, const double* c) 
 template <class Design>
 void TaskAlgebra<Design>::clip(Design& design) {
   double squares[kWidth], dots[kWidth], products[kWidth], factors[kWidth];
-  dot_columns<kWidth, kChainsOf<Design>>(k_, omega_.data(), omega_.data(), squares);
+  const Index parameters = method_.parameters(k_);
+  dot_columns<kWidth, kChainsOf<Design>>(parameters, omega_.data(), omega_.data(), squares);
   for (std::size_t a = 0; a < terms_of_B_.size(); ++a) {
     for (std::size_t b = 0; b <= a; ++b) {
       design.dot(terms_of_B_[a].slot, terms_of_B_[b].slot, dots);
@@ -128,7 +174,7 @@ void TaskAlgebra<Design>::clip(Design& design) {
     for (Index i = 0; i < k_ * kWidth; ++i) c[i] = factors[i % kWidth] * terms_of_B_[a].c[i];
     design.add(terms_of_B_[a].slot, c);
   }
-  for (Index i = 0; i < k_ * kWidth; ++i) omega_[i] *= factors[i % kWidth];
+  for (Index i = 0; i < parameters * kWidth; ++i) omega_[i] *= factors[i % kWidth];
 }
 
 }  // namespace metaspan

@@ -25,7 +25,9 @@ namespace metaspan {
 //                                      linear operations include these rows, inner products do not
 //   void residual_in(V, terms, slot, r);   r = X (B V + sum of factor slot) - y  (m_in, width), and
 //                                          slot <- X^T r unless slot is kNoSlot; the caller must
-//                                          keep r while it uses the slot
+//                                          keep r while it uses the slot. With fresh steps, the
+//                                          slot is of block number `slot` of finite inner sets, see
+//                                          keep_block(), and r may be too
 //   void residual_out(V, terms, slot, r);  residual_in on the outer set; 0 where there is no task
 //   void product_in(V, terms, slot, r);    r = X (B V + sum of factor slot), without y
 //   void normal_equations(G, b);           Z^T Z (triangle(k), width), Z^T y (k, width) of (26)
@@ -50,6 +52,16 @@ struct Terms {
 
 constexpr int kNoSlot = -1;
 
+/// Keeps one of `blocks` equal blocks of the rows of an inner residual, (m, Width), and multiplies
+/// it by `blocks`. The residual is that of m samples; X^T r becomes that of the block's samples.
+template <int Width>
+void keep_block(Index m, int block, int blocks, double* r) {
+  const Index first = block * m / blocks * Width, last = (block + 1) * m / blocks * Width;
+  std::fill(r, r + first, 0.0);
+  for (Index i = first; i < last; ++i) r[i] *= blocks;
+  std::fill(r + last, r + m * Width, 0.0);
+}
+
 /// A Design of a single task, which uses Z and, for MAML and the norms (29), K and K' of (5). A
 /// slot X^T a stores a and, once they are computed, K a and K' a, so that both are computed only
 /// once.
@@ -72,12 +84,13 @@ class DenseDesign {
     Factors* C_out;
     const double* K_outer = nullptr;  // (m_out, m_out)  X' X'^T, for the norm (29)
     Index K_outer_stride = 0;
+    int blocks = 1;  // Method::blocks()
   };
 
   /// Memory for the slots of one task, reused for the next.
   class Scratch {
    public:
-    Scratch(int inner_steps, bool with_grams, Index k, Index max_m_in, Index max_m_out);
+    Scratch(const Method& method, Index k, Index max_m_in, Index max_m_out);
 
    private:
     friend class DenseDesign;

@@ -9,9 +9,13 @@
 
 namespace metaspan {
 
-/// Number of slots of a task with J inner steps. Slot j < J holds X^T r_j, slot J holds X'^T s',
-/// and slot J + 1 + j holds X^T r_bar_j, in the notation of (2), (7) and (9).
-constexpr int slots_of(int inner_steps) { return 2 * inner_steps + 1; }
+// Slot j < J of a task holds X^T r_j, slot J holds X'^T s', slot J + 1 + j holds X^T r_bar_j, in
+// the notation of (2), (7) and (9), and slot 2 J + 1 holds X'^T s'_v of the private head, (35).
+
+/// Returns whether a slot belongs to the outer set, where `outer_slot` is J.
+constexpr bool is_outer_slot(int slot, int outer_slot) {
+  return slot == outer_slot || slot == 2 * outer_slot + 1;
+}
 
 /// What a task contributes to the outer step.
 enum class Contribution {
@@ -26,7 +30,13 @@ inline double clipping_factor(double square, double clip) {
   return square > clip * clip ? clip / std::sqrt(square) : 1;
 }
 
+/// Whether the inner step size is learned, (34): one number, or one for each entry of the head.
+enum class StepSizes { fixed, one, per_entry };
+
 /// A method of the family.
+///
+/// The outer loop also learns parameters beside B and w: step sizes, (34), and a private head v,
+/// (35). They follow w in one vector of parameters(k) numbers: w, the step sizes, v.
 struct Method {
   double alpha;            // inner step size
   double beta;             // outer step size of B
@@ -40,6 +50,11 @@ struct Method {
   double penalty = 0;        // lambda of (26)
   double clip = 0;           // c of (29), the largest norm of a contribution; 0: no limit
   double multiplier = 0;     // z of (30): noise of standard deviation z c / n is added; 0: none
+  StepSizes step_sizes = StepSizes::fixed;  // a learned step size takes the place of alpha
+  double beta_alpha = 0;                    // outer step size of learned step sizes
+  bool private_head = false;                // a second head v that no inner step moves, (35)
+  double private_weight = 0;                // gamma of (35)
+  bool fresh_steps = false;                 // inner step j uses block j of the inner set, (25)
 
   /// Whether neither loop moves the head.
   bool freezes_head() const { return adapt_B && !adapt_head && beta_head == 0; }
@@ -51,14 +66,31 @@ struct Method {
   /// Whether grad_B has the part X^T C of (10), and whether it has the part X'^T C'.
   bool has_inner_part() const { return inner_terms() > 0; }
   bool has_outer_part() const { return contribution == Contribution::outer_gradient; }
-  /// Number of terms s c^T in C of (10). C' has one term or none.
+  /// Numbers of learned step sizes, and of all parameters but B.
+  Index learned_steps(Index k) const {
+    if (step_sizes == StepSizes::fixed) return 0;
+    return step_sizes == StepSizes::one ? 1 : k;
+  }
+  Index parameters(Index k) const { return k + learned_steps(k) + (private_head ? k : 0); }
+  /// Whether the outer loop learns parameters beside B and w.
+  bool learns_more() const { return step_sizes != StepSizes::fixed || private_head; }
+  /// Whether the method is equivariant under rotations of the learner, so that the frame of (14)
+  /// may turn. A step size for each entry of the head is not.
+  bool turns_frame() const { return step_sizes != StepSizes::per_entry; }
+  /// Number of blocks into which inner sets are cut; inner step j uses block j.
+  int blocks() const { return fresh_steps ? inner_steps : 1; }
+  /// Number of slots.
+  int slots() const { return 2 * inner_steps + 1 + (private_head ? 1 : 0); }
+  /// Number of terms s c^T in C of (10).
   int inner_terms() const {
     if (contribution == Contribution::inner_moves) return inner_steps;
     if (contribution == Contribution::inner_gradient) return 1;
     return exact ? 2 * inner_steps : 0;
   }
+  /// Number of terms s c^T in C' of (10).
+  int outer_terms() const { return has_outer_part() ? 1 + (private_head ? 1 : 0) : 0; }
   /// Number of terms v c^T, with v of length d, that a task adds to grad_B.
-  int terms() const { return inner_terms() + (has_outer_part() ? 1 : 0); }
+  int terms() const { return inner_terms() + outer_terms(); }
   /// Number of passes over an inner set that the inner loop and the backward pass make together.
   /// Each pass computes X u and X^T r.
   int inner_passes() const {

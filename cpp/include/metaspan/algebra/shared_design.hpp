@@ -26,7 +26,7 @@ class SharedDesign {
     double* G;             // (D [+ k], padded) out, += the terms, summed over the tasks in order
     Index padded;          // round_up(k, kLane)
     double* scratch;       // (width, padded)
-    const double** slots;  // (slots_of(J),)
+    const double** slots;  // (slots,)
   };
 
   /// The product Z V for a V that all panels of a round share. It is computed once.

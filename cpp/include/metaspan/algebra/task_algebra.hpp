@@ -1,6 +1,6 @@
-// Equations (5)-(10) and (25)-(27): the inner loop and what a task contributes to the outer step,
-// computed from the products of a Design. This code uses neither d nor the data directly, and it
-// draws no random numbers.
+// Equations (5)-(10), (25)-(27), (34) and (35): the inner loop and what a task contributes to the
+// outer step, computed from the products of a Design. This code uses neither d nor the data
+// directly, and it draws no random numbers.
 #pragma once
 
 #include <vector>
@@ -40,7 +40,7 @@ class TaskAlgebra {
   /// valid for j < J, and slot j of the design is X^T r_j. With a solved head, (26), w_1 is the
   /// solved head, and residual() is not valid.
   void adapt(Design& design,
-             const double* w) {  // (k,)
+             const double* w) {  // (parameters,)
     spread(w);
     adapt(design);
   }
@@ -50,20 +50,23 @@ class TaskAlgebra {
   /// This takes one more product with X, and one with X' if the contribution needs no product with
   /// X'.
   void gradient(Design& design,
-                const double* w,  // (k,)
+                const double* w,  // (parameters,)
                 bool losses) {
     spread(w);
     gradient(design, losses);
   }
-  /// Computes the same contribution for tasks with different initial heads: start(), (k, width),
-  /// has one w for every task.
+  /// Computes the same contribution for tasks with different initial heads: start(), (parameters,
+  /// width), has one w for every task. It also has the parameters that follow w, see Method.
   void gradient(Design& design, bool losses);
   double* start() { return heads_[0].data(); }
 
   const double* adapted() const { return heads_[method_.inner_steps].data(); }  // (k, width)  w_J
-  const double* grad_w() const { return omega_.data(); }                        // (k, width)
+  const double* grad_w() const { return omega_.data(); }                // (parameters, width)
   const double* residual(int j) const { return residuals_[j].data(); }  // (m_in, width)  r_j
   const double* head(int j) const { return heads_[j].data(); }          // (k, width)     w_j
+
+  /// The size of the last inner loop's steps, if one step size holds for all entries of the head.
+  double step_size() const { return method_.alpha; }
 
   /// The inner loss before and after the inner loop, and the outer loss after it.
   enum Loss { before, after, outer };
@@ -78,8 +81,12 @@ class TaskAlgebra {
     const double* c;  // (k, width)
   };
 
-  void spread(const double* w);  // (k,)
-  void adapt(Design& design);    // from start()
+  /// Copies w, and the parameters that follow it, into every column of start().
+  void spread(const double* w) {  // (parameters,)
+    const Index parameters = method_.parameters(k_);
+    for (Index i = 0; i < parameters; ++i) std::fill_n(start() + i * kWidth, kWidth, w[i]);
+  }
+  void adapt(Design& design);  // from start()
   void solve_head(Design& design);
   void measure_others(Design& design);
   void complete(Design& design);
@@ -87,11 +94,21 @@ class TaskAlgebra {
   void clip(Design& design);
   void contribute_moves(Design& design);
   void contribute_solved(Design& design);
+  void contribute_private_head(Design& design);
+  void differentiate_step(Design& design, int j);
   bool moves_B() const { return method_.adapt_B; }
+  /// The first row of the private head among the parameters.
+  Index private_row() const { return k_ + method_.learned_steps(k_); }
+  /// The memory of B_j^T g_j; learned step sizes need it of every step.
+  double* pull(int j) { return pulls_.empty() ? k_scratch_.data() : pulls_[j].data(); }
+  /// The learned step sizes, (k or 1, width), and their gradient.
+  const double* step_sizes() const { return heads_[0].data() + k_ * kWidth; }
+  double* grad_steps() { return omega_.data() + k_ * kWidth; }
   // The index of each slot; a function is named after the vector of (9) that its slot holds.
   static int g(int j) { return j; }                               // X^T r_j
   int p() const { return method_.inner_steps; }                   // X'^T s'
   int g_bar(int j) const { return method_.inner_steps + 1 + j; }  // X^T r_bar_j
+  int p_v() const { return 2 * method_.inner_steps + 1; }         // X'^T s'_v
   // The sums of (6) and a step of (9); task_algebra_impl.hpp describes them.
   void push_term(int slot, const double* a, const double* b);
   void push_moves(int moves, const double* V);
@@ -102,15 +119,19 @@ class TaskAlgebra {
 
   Method method_;
   Index k_;
-  std::vector<Panel> heads_;            // w_0 .. w_J        (k, width) each
-  std::vector<Panel> residuals_;        // r_0 .. r_{J-1}    (m_in, width)
+  std::vector<Panel> heads_;      // w_0 .. w_J        (k, width) each; w_0: (parameters, width)
+  std::vector<Panel> residuals_;  // r_0 .. r_{J-1}    (m_in, width)
   std::vector<Panel> r_bars_, a_bars_;  // one for each backward step; pairs_ refers to them
   std::vector<Pair> pairs_;
   std::vector<Pair> terms_of_B_;  // of grad_B, where these are clipped
   std::vector<Panel> clipped_;    // c of each of these terms, scaled
   std::vector<Term<kWidth>> terms_;
-  Panel outer_residual_, in_scratch_, k_scratch_, omega_;
-  Panel system_;  // (triangle(k), width)  L of (26)
+  std::vector<Panel> pulls_;  // B_j^T g_j, (k, width) each, for learned step sizes
+  Panel outer_residual_, in_scratch_, k_scratch_;
+  Panel omega_;                         // (parameters, width)
+  Panel first_residual_;                // (m_in, width)  r_0 of all blocks, for fresh steps
+  Panel private_residual_, private_c_;  // (m_out, width)  s'_v and (k, width)  gamma v
+  Panel system_;                        // (triangle(k), width)  L of (26)
   Panel losses_[3];
 };
 

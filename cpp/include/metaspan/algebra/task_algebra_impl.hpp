@@ -12,30 +12,17 @@ namespace metaspan {
 using kernels::add_columns;
 using kernels::dot_columns;
 
-// The counts include J passes of the inner loop, one pass over the outer set if the method or the
-// losses need it, J passes of the backward pass, and the sums of (6) and (9), which are quadratic
-// in J. A solved head counts as a pass in which the normal equations take the place of the
-// products.
-AlgebraCounts algebra_counts(const Method& method, double losses) {
-  const double J = method.inner_steps, back = method.has_way_back() ? J : 0;
-  const double outer = method.has_outer_part() ? 1 : 0, measured = losses * (2 - outer);
-  double moves = 0;
-  if (method.adapt_B) moves = J * (J + 1) + back * (3 * J - 1) + losses * J;
-  moves += method.pairs_of_terms();
-  return {J + outer + back + measured, J + outer + back, static_cast<double>(method.terms()),
-          moves};
-}
-
 template <class Design>
 TaskAlgebra<Design>::TaskAlgebra(const Method& method, Index k, Index max_m_in, Index max_m_out)
     : method_(method), k_(k) {
   const auto panel = [](Index rows) { return Panel(static_cast<std::size_t>(rows * kWidth)); };
   const int steps = method.inner_steps;
-  for (int j = 0; j <= steps; ++j) heads_.push_back(panel(k));
+  for (int j = 0; j <= steps; ++j) heads_.push_back(panel(j == 0 ? method.parameters(k) : k));
   for (int j = 0; j < steps; ++j) {
     residuals_.push_back(panel(max_m_in));
     if (method.exact) r_bars_.push_back(panel(max_m_in));
     if (method.has_inner_part()) a_bars_.push_back(panel(k));
+    if (method.step_sizes != StepSizes::fixed) pulls_.push_back(panel(k));
   }
   if (method.solves_head) system_ = panel(kernels::triangle(k));
   pairs_.reserve(2 * static_cast<std::size_t>(steps));
@@ -45,14 +32,13 @@ TaskAlgebra<Design>::TaskAlgebra(const Method& method, Index k, Index max_m_in, 
   outer_residual_ = panel(max_m_out);
   in_scratch_ = panel(max_m_in);
   k_scratch_ = panel(k);
-  omega_ = panel(k);
+  omega_ = panel(method.parameters(k));
+  if (method.fresh_steps) first_residual_ = panel(max_m_in);
+  if (method.private_head) {
+    private_residual_ = panel(max_m_out);
+    private_c_ = panel(k);
+  }
   for (Panel& loss : losses_) loss.resize(kWidth);
-}
-
-/// Copies w into every column of start().
-template <class Design>
-void TaskAlgebra<Design>::spread(const double* w) {
-  for (Index i = 0; i < k_; ++i) std::fill_n(start() + i * kWidth, kWidth, w[i]);
 }
 
 /// Appends the term -alpha (a . b) slot, with a factor for every task.
@@ -90,10 +76,11 @@ void TaskAlgebra<Design>::subtract_moves(Design& design, int moves, int slot, do
 
 /// The inner loop (2) in normalised units, g_j = X^T r_j. One call of the design computes r_j and
 /// g_j, since it can reuse each row of X while the row is in a cache. Apart from g_j, the step
-/// needs only B_j^T g_j.
+/// needs only B_j^T g_j. A single learned step size is the same for all tasks and replaces alpha.
 template <class Design>
 void TaskAlgebra<Design>::adapt(Design& design) {
   if (method_.solves_head) return solve_head(design);
+  if (method_.step_sizes == StepSizes::one) method_.alpha = *step_sizes();
   const double minus_alpha = -method_.alpha;
   for (int j = 0; j < method_.inner_steps; ++j) {
     double* r = residuals_[j].data();
@@ -106,9 +93,15 @@ void TaskAlgebra<Design>::adapt(Design& design) {
       continue;
     }
     // w_{j+1} = w_j - alpha B_j^T g_j
-    design.features(g(j), k_scratch_.data());
-    subtract_moves(design, j, g(j), k_scratch_.data());
-    for (Index i = 0; i < k_ * kWidth; ++i) next[i] = now[i] + minus_alpha * k_scratch_[i];
+    double* b = pull(j);
+    design.features(g(j), b);
+    subtract_moves(design, j, g(j), b);
+    if (method_.step_sizes == StepSizes::per_entry) {
+      const double* alpha = step_sizes();
+      for (Index i = 0; i < k_ * kWidth; ++i) next[i] = now[i] - alpha[i] * b[i];
+      continue;
+    }
+    for (Index i = 0; i < k_ * kWidth; ++i) next[i] = now[i] + minus_alpha * b[i];
   }
 }
 
@@ -125,6 +118,8 @@ void TaskAlgebra<Design>::gradient(Design& design, bool losses) {
   double* s = outer_residual_.data();  // r', which is s' in normalised units
   terms_of_B_.clear();
 
+  std::fill(omega_.begin() + k_ * kWidth, omega_.end(), 0.0);
+  if (method_.private_head) contribute_private_head(design);
   if (method_.has_outer_part()) {
     // (7): the outer residual and omega = B_J^T p.
     push_moves(steps, w_J);
@@ -143,6 +138,7 @@ void TaskAlgebra<Design>::gradient(Design& design, bool losses) {
     design.residual_in(w_J, terms(), kNoSlot, in_scratch_.data());
     const double* last = in_scratch_.data();
     const double* first = steps > 0 ? residuals_[0].data() : last;
+    if (method_.fresh_steps) first = first_residual_.data();
     dot_columns<kWidth, kChainsOf<Design>>(design.m_in() - tracked, first, first,
                                            losses_[before].data());
     dot_columns<kWidth, kChainsOf<Design>>(design.m_in() - tracked, last, last,
@@ -164,8 +160,13 @@ void TaskAlgebra<Design>::step_back(Design& design, int j) {
   const double *w_j = heads_[j].data(), *w_J = adapted();
   double *r_bar = r_bars_[j].data(), *a_bar = a_bars_[j].data(), *omega = omega_.data();
 
+  if (!pulls_.empty()) differentiate_step(design, j);
   const double to_head = method_.adapt_head ? -method_.alpha : 0;
   for (Index i = 0; i < k_ * kWidth; ++i) a_bar[i] = to_head * omega[i];
+  if (method_.step_sizes == StepSizes::per_entry) {
+    const double* alpha = step_sizes();
+    for (Index i = 0; i < k_ * kWidth; ++i) a_bar[i] = -alpha[i] * omega[i];
+  }
   // r_bar = X (B_j a_bar [- alpha Omega w_j])
   push_moves(j, a_bar);
   if (moves_B()) {

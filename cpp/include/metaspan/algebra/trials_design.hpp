@@ -21,7 +21,7 @@ class TrialsDesign {
   struct Trials {
     Index D, k;
     const double* Z;            // (D, k, width)  [M; R]
-    const double** slots;       // (slots_of(J),)
+    const double** slots;       // (slots,)
     kernels::TrialTerm* terms;  // out, terms of the task, `step` elements apart
     Index step;
   };

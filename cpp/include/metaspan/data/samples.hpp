@@ -192,7 +192,7 @@ void normalise_y(const Samples<Scalar>& set, Vec& y) {
 /// The results of a round except grad_B: grad_w and, for each task of the round, the requested
 /// losses and adapted heads.
 struct RoundOutputs {
-  Vec w;        // (k,)    grad_w
+  Vec w;        // (parameters,)  grad_w, and the gradients of the parameters that follow w
   Mat losses;   // (3, n)  inner before, inner after, outer
   Mat adapted;  // (n, k)  w_J
 };

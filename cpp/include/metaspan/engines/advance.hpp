@@ -26,7 +26,7 @@ constexpr double kLeastDist = 1e-300;
 /// One trial: its engine, its round and status, and the rows recorded since the last drop_rows().
 class Trial {
  public:
-  Trial(std::unique_ptr<Engine> engine, Index round, double alpha);
+  Trial(std::unique_ptr<Engine> engine, Index round, const Method& method);
 
   /// Runs rounds until round `end`, or until the trial ends. Before every round whose number is a
   /// multiple of record_every, a row is recorded and the stop rules are applied to it: the trial
@@ -66,17 +66,20 @@ class Trial {
   std::vector<double> row_values;  // (rows, row_columns)
 
  private:
-  void record(const Plan& plan, int threads, const double* dist);        // appends a row
+  void record(const Plan& plan, int threads, const double* dist);  // appends a row
+  /// The mean of the current inner step sizes.
+  double step_size() const;
   TrialStatus judge(const Plan& plan, int threads, const double* dist);  // applies the stop rules
 
   std::unique_ptr<Engine> engine_;
   Index round_;
-  double alpha_;
+  Method method_;
   TrialStatus status_ = TrialStatus::live;
   bool was_apart_ = false;  // whether the distance in the previous row was above 0
   Meter meter_;
   TaskOutputs tasks_;
   const Mat no_state_;
+  Vec w_;  // (k,)  without the parameters that follow it in the engine
 };
 
 }  // namespace metaspan

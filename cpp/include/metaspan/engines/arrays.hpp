@@ -22,7 +22,7 @@ struct ArraysData {
 template <class BScalar>
 struct ArraysStart {
   const BScalar* B;  // (d, k)
-  Vec w;             // (k,)
+  Vec w;             // (parameters,)
   const double* A;   // (N, k)  if a dual run is resumed; otherwise null
   Index n;           // tasks a round; see RoundChoice
   std::uint64_t seed, trial;
@@ -65,7 +65,7 @@ std::unique_ptr<ArraysEngine<BScalar>> make_dual(const Method& method,
 template <class XScalar, class BScalar>
 void adapt_on_arrays(const Method& method,
                      const BScalar* B,  // (d, k)
-                     const double* w,   // (k,)
+                     const double* w,   // (parameters,)
                      Index k, const TaskSet<XScalar>& tasks,
                      double* w_J,   // (n, k) out
                      BScalar* B_J,  // (n, d, k) out, or null

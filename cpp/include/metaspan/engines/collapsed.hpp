@@ -16,7 +16,7 @@ class CollapsedEngine : public Engine {
  public:
   struct State {
     Mat Z;       // (kept + min(k, d - kept), k)  [M; R]
-    Vec w;       // (k,)
+    Vec w;       // (parameters,)
     Index kept;  // rows whose basis vectors are fixed: k_star, and those of a tracked start
   };
   /// The current state.

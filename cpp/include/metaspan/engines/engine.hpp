@@ -2,6 +2,9 @@
 // of a round.
 #pragma once
 
+#include <algorithm>
+
+#include "metaspan/algebra/method.hpp"
 #include "metaspan/base/cancel.hpp"
 #include "metaspan/base/sizes.hpp"
 #include "metaspan/geometry/metrics.hpp"
@@ -52,6 +55,19 @@ struct Shape {
   Index k_star, e, k;
 };
 
+/// Returns the outer step size of each parameter but B, (parameters,): beta_head for w and the
+/// private head, and beta_alpha for learned step sizes.
+inline Vec outer_steps(const Method& method, Index k) {
+  Vec steps = Vec::Constant(method.parameters(k), method.beta_head);
+  steps.segment(k, method.learned_steps(k)).setConstant(method.beta_alpha);
+  return steps;
+}
+
+/// Returns the largest outer step size of a method.
+inline double longest_step(const Method& method) {
+  return std::max({method.beta, method.beta_head, method.beta_alpha});
+}
+
 /// A trial of gradient descent. One round calls gradient(), then step().
 class Engine {
  public:
@@ -63,7 +79,8 @@ class Engine {
                         const double* heads,  // (n, k_star), or null where the engine draws them
                         TaskOutputs& tasks, int threads, Cancel* cancel) = 0;
 
-  /// Takes the step B <- B - beta grad_B, w <- w - beta grad_w, (3). Returns false, and leaves the
+  /// Takes the step B <- B - beta grad_B, w <- w - beta grad_w, (3), and steps the parameters that
+  /// follow w. Returns false, and leaves the
   /// state unchanged, if the new state would not be finite or would be so large that rounding would
   /// remove its small components.
   virtual bool step() = 0;
@@ -75,7 +92,8 @@ class Engine {
   /// Returns [M; R] Q, (k_star + e, k), with an orthogonal Q for which the leading block of M Q is
   /// regular if k > k_star, as Meter requires. No record depends on Q.
   virtual const Mat& coordinates(int threads) = 0;
-  virtual const Vec& head() const = 0;  // (k,)  w, up to an orthogonal factor
+  /// Returns w, up to an orthogonal factor, and the parameters that follow it, see Method.
+  virtual const Vec& head() const = 0;  // (parameters,)
   virtual double flops() const = 0;     // floating-point operations of a round
 };
 

@@ -21,12 +21,12 @@ class PopulationEngine : public Engine {
  public:
   struct State {
     Mat Z;      // (k_star + e, k)  [M; R] Q
-    Vec w;      // (k,)             Q^T w
+    Vec w;      // (parameters,)    Q^T w, the step sizes, Q^T v
     Mat frame;  // (k, k)           Q
   };
 
   /// Returns the state in the initial frame, from [M; R] and w in the frame Q = I.
-  static State start(Mat Z, const Vec& w, Index k_star);
+  static State start(const Method& method, Mat Z, Vec w, Index k_star);
 
   /// Returns the frame Q: coordinates() is [M; R] Q, and head() is Q^T w, for the M, R and w of the
   /// user.
@@ -41,7 +41,7 @@ class PopulationEngine : public Engine {
                        Column w) = 0;  // (k,)
   // The gradient of the last call of gradient(), in coordinates and in the frame Q.
   virtual Mat grad_B() const = 0;         // (k_star + e, k)
-  virtual const Vec& grad_w() const = 0;  // (k,)
+  virtual const Vec& grad_w() const = 0;  // (parameters,)
 };
 
 /// Returns the cost of a round. `sizes.rows` is the number of rows of [M; R], plus k if k > k_star.
@@ -58,7 +58,7 @@ std::unique_ptr<PopulationEngine> make_population(const Method& method,
 
 /// Whether `trials` trials of a shape, on one thread, take less time in panels than one after the
 /// other. Both ways give the same results.
-bool population_fills_panels(const Shape& shape, Index n, Index trials);
+bool population_fills_panels(const Method& method, const Shape& shape, Index n, Index trials);
 
 /// Makes an empty panel of trials whose engines have this shape, with k <= k_star, and n tasks a
 /// round.

@@ -36,6 +36,7 @@ enum class Record {
   mu,
   L,
   eta,
+  alpha,
 };
 
 /// Returns the record that has the public name `name`. Throws std::invalid_argument if no record

@@ -41,6 +41,7 @@ class CollapsedDesign {
     int outer_slot;
     bool shared;  // the outer samples are the inner samples
     bool defers;  // add() only keeps the terms: add_scaled() adds them once they are clipped, (29)
+    int blocks = 1;  // Method::blocks()
   };
 
   /// Memory for panels of one shape.

@@ -26,7 +26,7 @@ class SpectralDesign {
   /// products of any two slots.
   static int moments_of(const Method& method) {
     if (method.clips()) return 2 * (blocks_of(method) - 1);
-    return method.adapt_B ? slots_of(method.inner_steps) : 1;
+    return method.adapt_B ? 2 * method.inner_steps + 1 : 1;
   }
 
   /// The tasks of a panel and the moments of the state.

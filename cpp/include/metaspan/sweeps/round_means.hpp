@@ -12,7 +12,8 @@ namespace metaspan {
 /// which thread processed which task.
 class RoundMeans {
  public:
-  RoundMeans(RoundOutputs& out, Index n, Index k, bool losses) : out_(out), omegas_(n, k) {
+  RoundMeans(RoundOutputs& out, Index n, Index k, Index parameters, bool losses)
+      : out_(out), omegas_(n, parameters) {
     if (losses) out.losses.resize(3, n);
     out.adapted.resize(n, k);
   }
@@ -22,9 +23,9 @@ class RoundMeans {
   template <class Design>
   void take(const TaskAlgebra<Design>& algebra, Index first, Index tasks, bool losses) {
     using Loss = typename TaskAlgebra<Design>::Loss;
-    const Index k = omegas_.cols();
+    const Index k = out_.adapted.cols(), parameters = omegas_.cols();
     omegas_.middleRows(first, tasks) =
-        ConstMat(algebra.grad_w(), k, Design::width).leftCols(tasks).transpose();
+        ConstMat(algebra.grad_w(), parameters, Design::width).leftCols(tasks).transpose();
     out_.adapted.middleRows(first, tasks) =
         ConstMat(algebra.adapted(), k, Design::width).leftCols(tasks).transpose();
     for (int which = 0; losses && which < 3; ++which) {
@@ -45,8 +46,7 @@ class RoundMeans {
 /// A thread's memory for tasks that DenseDesign processes one at a time.
 struct DenseWorkspace {
   DenseWorkspace(const Method& method, Index k, Index most_in, Index most_out)
-      : algebra(method, k, most_in, most_out),
-        scratch(method.inner_steps, method.adapt_B || method.clips(), k, most_in, most_out) {}
+      : algebra(method, k, most_in, most_out), scratch(method, k, most_in, most_out) {}
   TaskAlgebra<DenseDesign> algebra;
   DenseDesign::Scratch scratch;
 };

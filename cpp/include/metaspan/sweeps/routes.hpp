@@ -28,7 +28,7 @@ class Route {
   /// adapted head of each task and, if `losses` is true, the losses of each task. The bits do not
   /// depend on the number of threads. Throws Cancelled.
   virtual void gradient(const BScalar* B,  // (d, k)
-                        const double* w,   // (k,)
+                        const double* w,   // (parameters,)
                         const TaskSelection& taken,
                         bool losses,      // for MAML the losses may need an extra Gram matrix
                         BScalar* grad_B,  // (d, k) out
@@ -56,7 +56,7 @@ std::unique_ptr<Route<XScalar, BScalar>> make_route(RouteKind kind, const Method
 template <class XScalar, class BScalar>
 void adapt_by_vectors(const Method& method,
                       const BScalar* B,  // (d, k)
-                      const double* w,   // (k,)
+                      const double* w,   // (parameters,)
                       Index k, const TaskSet<XScalar>& tasks,
                       double* w_J,  // (n, k) out
                       int threads, Cancel* cancel);

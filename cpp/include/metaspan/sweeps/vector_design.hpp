@@ -41,6 +41,7 @@ class VectorDesign {
     const Truth* truth;  // for generated rows; otherwise null
     int threads;         // threads that share a panel
     Cancel* cancel;
+    int blocks;  // Method::blocks()
   };
 
   /// The tasks of a panel, and the memory of the terms v c^T of grad_B: the vectors v of length d
@@ -51,7 +52,7 @@ class VectorDesign {
     const Samples<XScalar>* outer[width];
     Index places[width];   // indices of the tasks in `truth`
     Index terms;           // rows of a task
-    bool inner_terms;      // row i is slot i; otherwise the only row is the outer slot
+    bool inner_terms;      // row i is slot i; otherwise the rows are the outer slots
     double* rows;          // (tasks, terms, d)
     double* coefficients;  // (tasks, terms, padded(k))
   };
@@ -59,11 +60,10 @@ class VectorDesign {
   /// Memory that panels of one shape use one after the other.
   class Scratch {
    public:
-    /// The scratch holds the vectors of the inner slots, with two exceptions: if `inner_terms` is
-    /// true, these vectors are rows of the panel, and if `features` is true, the vectors are not
+    /// The scratch holds the vectors of the inner slots, with two exceptions: if the vectors are
+    /// terms of grad_B, they are rows of the panel, and if `features` is true, the vectors are not
     /// needed.
-    Scratch(int inner_steps, bool inner_terms, bool features, Index tasks,
-            const TaskSet<XScalar>& all, Index k);
+    Scratch(const Method& method, bool features, Index tasks, const TaskSet<XScalar>& all, Index k);
     /// Allocates memory for generated rows: for whole inner sets if a round makes several passes
     /// over inner sets (`again`) and whole inner sets fit, otherwise for a block of rows of each
     /// set.
@@ -71,7 +71,7 @@ class VectorDesign {
 
    private:
     friend class VectorDesign;
-    Index tasks_;                        // of the largest panel
+    Index tasks_, slots_;                // tasks of the largest panel; slots of a task
     std::unique_ptr<double[]> vectors_;  // (inner slots, tasks, d)
     std::unique_ptr<double[]> U_;        // (tasks, d)  B V + terms
     std::vector<double> features_;       // (slots, k, width)
@@ -125,6 +125,13 @@ class VectorDesign {
 
   /// The vector of a slot, (d,).
   double* vector(int slot, Index task);
+  /// The row of a term slot c^T among the terms of a task: the slot or, if inner slots have no
+  /// rows, 0 for X'^T s' and 1 for the private head.
+  Index row_of(int slot) const {
+    return panel_.inner_terms ? slot : slot == round_.outer_slot ? 0 : 1;
+  }
+  /// The block of rows to which a slot is restricted, see keep_block(), or -1.
+  int block_of(int slot) const { return round_.blocks > 1 && slot < round_.outer_slot ? slot : -1; }
   /// Computes a product of the Design concept for all tasks: u = B V + terms, r = X u [- y], slot
   /// <- X^T r, B^T slot.
   void chain(const Samples<XScalar>* const* sets, Index most_m, bool with_y, const double* V,

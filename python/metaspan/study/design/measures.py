@@ -160,7 +160,7 @@ class _Risk:
         config = result.config
         seed = (config.seed + config.trials[0]) % 2**64  # each trial draws its own new tasks
         return adapted_risk(
-            result.state, config.drawn_tasks, config.method, m=self.m, seed=seed
+            result.state, config.drawn_tasks, result.method, m=self.m, seed=seed
         ).mean
 
 
