@@ -13,7 +13,7 @@ from scipy import stats
 
 from metaspan._core_types import CoreMethod, FeatureLaw, HeadLaw, SampleLaw
 from metaspan._load import core
-from reference import explicit
+from reference import explicit, learned
 
 RECORDS = ("dist", "w_norm", "perp_norm", "sigma_max", "loss_in", "loss_adapted", "loss_out")
 RUNS = 3000  # on either side
@@ -50,6 +50,11 @@ class Case(NamedTuple):
     penalty: float = 0.0
     clip: float = 0.0
     multiplier: float = 0.0
+    step_sizes: int = 0
+    beta_alpha: float = 0.0
+    private_head: bool = False
+    private_weight: float = 0.0
+    fresh_steps: bool = False
 
     def method(self):
         """The method, in the form that the core takes."""
@@ -66,7 +71,28 @@ class Case(NamedTuple):
             penalty=self.penalty,
             clip=self.clip,
             multiplier=self.multiplier,
+            step_sizes=self.step_sizes,
+            beta_alpha=self.beta_alpha,
+            private_head=self.private_head,
+            private_weight=self.private_weight,
+            fresh_steps=self.fresh_steps,
         )
+
+    @property
+    def learns_more(self):
+        """Whether the reference is `learned.train`."""
+        return bool(self.step_sizes or self.private_head or self.fresh_steps)
+
+    def more(self):
+        """The step sizes, and the start of the co-learner, that the reference takes."""
+        count = self.k if self.step_sizes == 2 else 1
+        return self.alpha * np.linspace(1.0, 1.2, count), 0.2 * np.linspace(-1.0, 1.5, self.k)
+
+    def parameters(self):
+        """What follows w in the core."""
+        alpha, v = self.more()
+        parts = [alpha] * (self.step_sizes > 0) + [v] * self.private_head
+        return np.concatenate(parts) if parts else np.empty(0)
 
     def start(self):
         """B_0 (d, k), a little off the truth, and w_0 (k,)."""
@@ -144,9 +170,11 @@ def drawn(case, runs, seed):
     rng = np.random.default_rng(seed)
     # The number of runs at a time is limited so that their arrays stay in a cache.
     most = TASKS_AT_A_TIME // case.n
+    more = dict(zip(("alpha", "v"), case.more(), strict=True)) if case.learns_more else {}
     samples = [
-        explicit.train(
+        (learned if case.learns_more else explicit).train(
             rng,
+            **more,
             **{name: getattr(case, name) for name in ("rounds", "n", "d", "k_star")},
             **{name: getattr(case, name) for name in ("m_in", "m_out")},
             **{name: getattr(case, name) for name in ("noise", "features", "dof", "shared")},
@@ -176,6 +204,7 @@ def start_of(case, d):
 def collapsed(case, runs, seed, *, start=None, threads=1):
     """Draw a sample of collapsed runs, which start at the case `start` if one is named."""
     *state, kept = start_of(start or case, case.d)
+    state[2] = np.concatenate([state[2], (start or case).parameters()])
     M, R, w = (np.repeat(np.ascontiguousarray(part)[None], runs, axis=0) for part in state)
     sizes = (float(case.d), case.m_in or 0, case.m_out or 0)
     run = core.Run.collapsed(
