@@ -1,8 +1,9 @@
 """Times rounds of other methods, compared with rounds of ANIL or MAML on the same data.
 
-A round with a solved head is compared with a round of exact ANIL, and a round of FedAvg with a
-round of first-order MAML that has as many inner steps. Before the timing, every gradient on arrays
-is compared with NumPy. For each task, NumPy solves the normal equations or takes the local steps.
+A round with a solved head, a learned step size or a co-learner is compared with a round of exact
+ANIL, and a round of FedAvg with a round of first-order MAML that has as many inner steps. Before
+the timing, every gradient on arrays is compared with NumPy, which solves the normal equations,
+takes the local steps or computes the gradient of what is learned, task by task.
 """
 
 from __future__ import annotations
@@ -24,14 +25,24 @@ SOLVED = {
     "FedRep": ms.FedRep(beta=1e-3),
 }
 ANIL = ms.ANIL(alpha=ALPHA, beta=1e-3)
+LEARNED = {
+    "Meta-SGD": ms.MetaSGD(alpha=ALPHA, beta=1e-3, beta_alpha=1e-12),
+    "co-learner": ms.CoLearner(alpha=ALPHA, beta=1e-3, gamma=0.5),
+}
 LOCAL = ms.FedAvg(alpha=ALPHA, local_steps=STEPS)
 FO_MAML = ms.MAML(alpha=ALPHA, beta=1e-3, inner_steps=STEPS, first_order=True)
 SIZES = (Size(1_000, 10, 100, 100, 100), Size(10_000, 10, 100, 50, 50))
 LAWS = ((1_000_000, 10, 100, 25, 25), (10_000, 5, 50, 50, 50))  # d, k, n, m_in, m_out
-TARGET_SOLVED, TARGET_LOCAL = 1.5, 1.2  # times a round of the method compared with it
+TARGET_SOLVED, TARGET_LOCAL, TARGET_LEARNED = (
+    1.5,
+    1.2,
+    1.5,
+)  # times a round of the method compared with it
 ROUNDS = 100
 
 Call = Callable[[], object]
+Learned = ms.MetaSGD | ms.CoLearner
+Method = ms.ANIL | ms.MAML | ms.RidgeANIL | ms.FedRep | ms.FedAvg | Learned
 
 
 def run(options: Options) -> list[Figure]:
@@ -53,11 +64,11 @@ def run(options: Options) -> list[Figure]:
     return figures
 
 
-def _methods() -> Mapping[str, ms.ANIL | ms.MAML | ms.RidgeANIL | ms.FedRep | ms.FedAvg]:
-    return {"ANIL": ANIL, **SOLVED, "FO-MAML": FO_MAML, "FedAvg": LOCAL}
+def _methods() -> Mapping[str, Method]:
+    return {"ANIL": ANIL, **SOLVED, **LEARNED, "FO-MAML": FO_MAML, "FedAvg": LOCAL}
 
 
-def _rounds(method: ms.ANIL, law: tuple[int, int, int, int, int]) -> Seconds:
+def _rounds(method: Method, law: tuple[int, int, int, int, int]) -> Seconds:
     """Return the seconds of a round on samples in law; assert that the run did all rounds."""
     d, k, n, m_in, m_out = law
     r = ms.train(
@@ -84,8 +95,9 @@ def _rows(calls: Mapping[str, Call], case: str, repeats: int) -> list[Figure]:
         figure(timing, timing.median * 1e3, who=name, unit="ms", **about)
         for name, timing in timings.items()
     ]
-    for name in (*SOLVED, "FedAvg"):
+    for name in (*SOLVED, *LEARNED, "FedAvg"):
         other, target = ("FO-MAML", TARGET_LOCAL) if name == "FedAvg" else ("ANIL", TARGET_SOLVED)
+        target = TARGET_LEARNED if name in LEARNED else target
         ratio = timings[name].median / timings[other].median
         rows.append(
             figure(timings[name], ratio, who=f"{name} / {other}", unit="x", target=target, **about)
@@ -112,3 +124,24 @@ def _check(inputs: Problem) -> None:
         moved += (B - B_i) / len(X)
     found = ms.meta_gradient(B, w, inputs.batch, LOCAL, losses=False).B
     assert relative(found, moved) < 1e-6
+    _check_learned(inputs)
+
+
+def _check_learned(inputs: Problem) -> None:
+    """Compare the gradient of the step size, and that of a co-learner, with those of NumPy."""
+    arrays, B, w = inputs.arrays, inputs.B, inputs.w
+    m, v = arrays.X_out.shape[1], np.ones(B.shape[1])
+    by_alpha, by_v = 0.0, np.zeros(B.shape[1])
+    for X, y, X_out, y_out in zip(
+        arrays.X_in, arrays.y_in, arrays.X_out, arrays.y_out, strict=True
+    ):
+        Z, Z_out = X @ B, X_out @ B
+        b = Z.T @ (Z @ w - y) / len(y)
+        by_alpha -= Z_out.T @ (Z_out @ (w - ALPHA * b) - y_out) @ b / (m * len(arrays.X_in))
+        by_v += 0.5 * Z_out.T @ (Z_out @ v - y_out) / (m * len(arrays.X_in))
+    g = ms.meta_gradient(B, w, inputs.batch, LEARNED["Meta-SGD"], losses=False)
+    assert g.alpha is not None
+    assert relative(g.alpha, np.array([by_alpha])) < 1e-9
+    g = ms.meta_gradient(B, w, inputs.batch, LEARNED["co-learner"], losses=False, v=v)
+    assert g.v is not None
+    assert relative(g.v, by_v) < 1e-9
