@@ -187,7 +187,7 @@ void adapt_task(const Method& method, const double* w, Index k, const Samples<XS
   DenseDesign::Scratch scratch(method, k, m, 0);
   DenseDesign design(k, method.inner_steps,
                      {m, 0, products.Z_in.data(), y.data(), nullptr, nullptr, products.K.data(), m,
-                      nullptr, 0, nullptr, nullptr, method.blocks()},
+                      nullptr, 0, nullptr, nullptr, nullptr, 0, method.blocks()},
                      scratch);
   TaskAlgebra<DenseDesign> algebra(method, k, m, 0);
   algebra.adapt(design, w);
