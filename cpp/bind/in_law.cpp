@@ -114,7 +114,7 @@ py::dict collapsed_round(const Method& method, const Array& Z, const Array& w, c
       head[static_cast<std::size_t>(i * kWidth)] = w_star(task, i);
     const PanelSet in = panel_of(inner, task), out = panel_of(outer, task);
     Design design({state, head.data(), w_star.cols(), 1, noise, shape, in, out, method.inner_steps,
-                   shared, method.blocks()},
+                   shared, false, method.blocks()},
                   scratch);
     algebra.gradient(design, start.data(), false);
     omegas.row(task) = ConstMat(algebra.grad_w(), start.size(), kWidth).col(0).transpose();
