@@ -235,6 +235,56 @@ def test_sparse_gradients_are_those_of_the_same_dense_data(rng, method, route):
             assert relative_error(getattr(g, name), getattr(expected, name)) < 1e-12
 
 
+CLIPPED = {
+    "meta-sgd": ms.MetaSGD(alpha=0.01, inner_steps=2),
+    "meta-sgd, both": ms.MetaSGD(alpha=0.01, inner_steps=2, moves="both"),
+    "per entry": ms.MetaSGD(alpha=0.01, inner_steps=2, per="head", first_order=True),
+    "co-learner": ms.CoLearner(alpha=0.01, first_order=True),
+    "co-learner, both": ms.CoLearner(alpha=0.01, inner_steps=2, moves="both"),
+    "fresh": ms.FedAvg(alpha=0.01, local_steps=3, fresh_steps=True),
+}
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("name", CLIPPED)
+def test_the_clipped_norm_includes_what_is_learned(rng, name, route):
+    B, w, tasks = problem(rng, d=31, width=3, k_star=2, m_in=(6, 9, 3), m_out=(3, 2, 7))
+    more = {"v": rng.standard_normal(3)} if "co-learner" in name else {}
+    options = {"route": route, **more}
+    gradients = [ms.meta_gradient(B, w, batch_of([t]), CLIPPED[name], **options) for t in tasks]
+    parts = [[part for part in (g.B, g.w, g.alpha, g.v) if part is not None] for g in gradients]
+    norms = [np.sqrt(sum((part**2).sum() for part in each)) for each in parts]
+    clip = float(np.median(norms))
+    privacy = ms.UserDP(clip=clip, multiplier=0.0)
+    method = type(CLIPPED[name])(**{**vars(CLIPPED[name]), "privacy": privacy})
+    g = ms.meta_gradient(B, w, batch_of(tasks), method, **options)
+    names = [n for n in ("B", "w", "alpha", "v") if getattr(g, n) is not None]
+    for place, part in enumerate(names):
+        scaled = [
+            min(1.0, clip / norm) * each[place] for norm, each in zip(norms, parts, strict=True)
+        ]
+        assert relative_error(getattr(g, part), np.mean(scaled, axis=0)) < 1e-11
+
+
+def test_noise_reaches_what_is_learned():
+    """Every learned number gets noise of the standard deviation of (30)."""
+    tasks = ms.LinearTasks(d=9, k=2)
+    privacy = ms.UserDP(clip=0.5, multiplier=2.0)
+    sizes = {"n": 4, "m_in": 3, "m_out": 3, "rounds": 1, "trials": 4000, "stop": None}
+    for method in (
+        ms.MetaSGD(beta_alpha=1.0, privacy=privacy),
+        ms.CoLearner(beta=1.0, privacy=privacy),
+    ):
+        calm = type(method)(**{**vars(method), "privacy": ms.UserDP(clip=0.5, multiplier=0.0)})
+        noisy, still = (ms.train(tasks, each, **sizes) for each in (method, calm))
+        values = [
+            np.atleast_2d(getattr(r, "alpha" if r.v is None else "v")) for r in (noisy, still)
+        ]
+        noise = (values[0] - values[1]).ravel()
+        assert abs(noise.std() / 0.25 - 1.0) < 5 / np.sqrt(2 * noise.size)
+        assert abs(noise.mean()) < 5 * 0.25 / np.sqrt(noise.size)
+
+
 RUNS = {
     "meta-sgd": ms.MetaSGD(alpha=0.02, beta=0.02, beta_alpha=1e-4, inner_steps=2),
     "meta-sgd, both": ms.MetaSGD(

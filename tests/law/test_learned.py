@@ -36,6 +36,12 @@ def case_of(method, shape):
 
 
 CASES = {f"{m}, {shape}": case_of(m, shape) for m in METHODS for shape in SHAPE_NAMES}
+# The norm (29) includes what is learned.
+CASES |= {
+    f"{name}, clipped": CASES[name]._replace(clip=0.8)
+    for name in ("meta-sgd, plain", "meta-sgd, both, plain", "co-learner, plain",
+                 "co-learner, both, plain", "co-learner, both, shared")
+}  # fmt: skip
 # One round, in which the term of the co-learner, or the second step on other samples, is large.
 ONE = Case(4, 1, 1, n=8, m_in=2, m_out=2, alpha=0.3, beta=0.7, inner_steps=2, rounds=1)
 CASES["co-learner, both, one round"] = ONE._replace(

@@ -99,7 +99,13 @@ def explicit_gradient(state, inner, outer_set, method):
     gamma = method["private_weight"]
     by_B = by_B + gamma * outer(q, np.broadcast_to(v[:, None], q.shape[:-1] + v.shape[-1:]))
     by_v = gamma * transposed_times(Bs[0], q)
-    return *(part.mean(axis=1) for part in (by_B, by_w, by_alpha, by_v)), losses
+    parts = [by_B, by_w, by_alpha, by_v]
+    if method.get("clip"):  # (29)
+        learned = [by_B, by_w, by_alpha * (method["step_sizes"] > 0), by_v]
+        square = sum((part**2).sum(axis=tuple(range(2, part.ndim))) for part in learned)
+        factor = np.minimum(1.0, method["clip"] / np.sqrt(square))
+        parts = [factor.reshape(factor.shape + (1,) * (p.ndim - 2)) * p for p in parts]
+    return *(part.mean(axis=1) for part in parts), losses
 
 
 def train(rng, *, runs, rounds, n, d, k_star, B, w, alpha, v, method, m_in, m_out, noise, **law):
