@@ -1,6 +1,5 @@
 // The Design of the vector route, (11): a slot holds one vector of length d, and K is never formed.
-// Z is formed only for the inner sets of methods whose inner loop does not move B: always if the
-// method solves for the head, (26), and otherwise only if this saves time, see takes_features().
+// Z is formed only if the head is solved for, (26), or if that saves time; see takes_features().
 #pragma once
 
 #include <memory>
