@@ -61,6 +61,18 @@ CASES["cross terms"] = Case(
     4, 1, 1, n=1, m_in=2, m_out=1, beta=1.0, inner_steps=1, rounds=1, clip=2.0, multiplier=0.5
 )
 CASES["many tasks"] = case_of("anil", "many tasks", 0.5, 1.0)
+# Learned step sizes and co-learners: the norm and the noise take all that is learned.
+for shape in ("plain", "one left", "both infinite"):
+    for name, learned in {
+        "meta-sgd": dict(step_sizes=2, beta_alpha=0.001, exact=True),
+        "meta-sgd, maml": dict(step_sizes=1, beta_alpha=2e-4, exact=True, adapt_B=True),
+        "co-learner": dict(private_head=True, private_weight=0.5, exact=True),
+        "fresh steps": dict(fresh_steps=True, adapt_B=True, contribution=1),
+    }.items():
+        case = SHAPES[shape]._replace(inner_steps=2, m_in=SHAPES[shape].m_in and 4)
+        clip = clip_of(case._replace(exact=True), 0.5)
+        case = case._replace(clip=clip, multiplier=0.5, **learned)
+        CASES[f"{name}, {shape}"] = case
 FAULTS = {
     "a limit 20 % too small": ("anil, plain, clipped", dict(clip=0.8)),
     "a limit 20 % too small, MAML": ("maml, plain, clipped", dict(clip=0.8)),

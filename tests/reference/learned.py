@@ -54,6 +54,20 @@ def fresh_steps(B, w, inner, alpha, steps):
     return B, w
 
 
+def means(parts, method):
+    """The means over tasks of gradients, clipped by the norm of what the method learns, (29)."""
+    if method.get("clip"):
+        is_learned = (True, True, method["step_sizes"] > 0, method["private_head"])
+        square = sum(
+            (part**2).sum(axis=tuple(range(2, part.ndim)))
+            for part, counts in zip(parts, is_learned, strict=False)
+            if counts
+        )
+        factor = np.minimum(1.0, method["clip"] / np.sqrt(square))
+        parts = [factor.reshape(*factor.shape, *(1,) * (part.ndim - 2)) * part for part in parts]
+    return tuple(part.mean(axis=1) for part in parts)
+
+
 def explicit_gradient(state, inner, outer_set, method):
     """Gradients by B, w, alpha (run, 1 or k) and v of many runs, as in `explicit.meta_gradient`."""
     B, w, alpha, v = state
@@ -75,8 +89,7 @@ def explicit_gradient(state, inner, outer_set, method):
         loss(X_out, y_out, variance_out, Bs[-1], ws[-1]),
     )
     if method["contribution"] == 1:
-        moves = (Bs[0] - Bs[-1]).mean(axis=1), (ws[0] - ws[-1]).mean(axis=1)
-        return *moves, 0 * alpha, 0 * v, losses
+        return *means((Bs[0] - Bs[-1], ws[0] - ws[-1]), method), 0 * alpha, 0 * v, losses
     p = transposed_times(X_out, times(X_out, times(Bs[-1], ws[-1])) - y_out) / X_out.shape[-2]
     by_w, by_B, by_alpha = transposed_times(Bs[-1], p), outer(p, ws[-1]), 0.0
     for j in reversed(range(steps)):
@@ -99,13 +112,7 @@ def explicit_gradient(state, inner, outer_set, method):
     gamma = method["private_weight"]
     by_B = by_B + gamma * outer(q, np.broadcast_to(v[:, None], q.shape[:-1] + v.shape[-1:]))
     by_v = gamma * transposed_times(Bs[0], q)
-    parts = [by_B, by_w, by_alpha, by_v]
-    if method.get("clip"):  # (29)
-        learned = [by_B, by_w, by_alpha * (method["step_sizes"] > 0), by_v]
-        square = sum((part**2).sum(axis=tuple(range(2, part.ndim))) for part in learned)
-        factor = np.minimum(1.0, method["clip"] / np.sqrt(square))
-        parts = [factor.reshape(factor.shape + (1,) * (p.ndim - 2)) * p for p in parts]
-    return *(part.mean(axis=1) for part in parts), losses
+    return *means((by_B, by_w, by_alpha, by_v), method), losses
 
 
 def train(rng, *, runs, rounds, n, d, k_star, B, w, alpha, v, method, m_in, m_out, noise, **law):
@@ -123,6 +130,9 @@ def train(rng, *, runs, rounds, n, d, k_star, B, w, alpha, v, method, m_in, m_ou
         *by, losses = explicit_gradient((B, w, alpha, v), inner, outer_set, method)
         if round == rounds:
             break
+        if method.get("multiplier"):
+            s = method["multiplier"] * method["clip"] / n
+            by = [part + s * rng.standard_normal(part.shape) for part in by]
         B, w = B - method["beta"] * by[0], w - method["beta_head"] * by[1]
         alpha, v = alpha - method["beta_alpha"] * by[2], v - method["beta_head"] * by[3]
     return {
