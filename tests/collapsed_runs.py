@@ -55,6 +55,7 @@ class Case(NamedTuple):
     private_head: bool = False
     private_weight: float = 0.0
     fresh_steps: bool = False
+    spread: float = 0.0
 
     def method(self):
         """The method, in the form that the core takes."""
@@ -178,6 +179,7 @@ def drawn(case, runs, seed):
             **{name: getattr(case, name) for name in ("rounds", "n", "d", "k_star")},
             **{name: getattr(case, name) for name in ("m_in", "m_out")},
             **{name: getattr(case, name) for name in ("noise", "features", "dof", "shared")},
+            spread=case.spread,
             runs=min(most, runs - done),
             B=B,
             w=w,
@@ -209,7 +211,9 @@ def collapsed(case, runs, seed, *, start=None, threads=1):
     sizes = (float(case.d), case.m_in or 0, case.m_out or 0)
     run = core.Run.collapsed(
         method=case.method(),
-        samples=SampleLaw(*sizes, case.shared, case.noise, FeatureLaw(case.features, case.dof)),
+        samples=SampleLaw(
+            *sizes, case.shared, case.noise, FeatureLaw(case.features, case.dof), case.spread
+        ),
         M=M,
         R=R,
         w=w,

@@ -68,10 +68,15 @@ KINDS = {
     "pool-dual": {**POOL, "route": "dual", "features": "sphere", "heads": uniform},
     "pool-vector": {**POOL, "route": "vector", "features": ms.StudentT(dof=6), "width": 5},
     "pool-shared": {**POOL, "m_out": None, "shared_samples": True, "dtype": "float32"},
+    "spread": {"spread": 1.0},
+    "spread-anil": {"spread": 1.0, "method": ms.ANIL(alpha=0.05, beta=0.05, inner_steps=2)},
+    "spread-population": {"spread": 1.0, "m_in": None, "m_out": None},
+    "pool-spread": {"spread": 1.0, **POOL},
+    "infinite-tasks-spread": {"spread": 1.0, "method": FIRST_ORDER, "n": None},
     "infinite-tasks": {"method": FIRST_ORDER, "n": None},
     "infinite-tasks-wide": {"method": FIRST_ORDER, "n": None, "width": 5, "m_in": None},
 }
-OF_TASKS = ("d", "k", "noise", "heads", "features", "spectrum", "B_star")
+OF_TASKS = ("d", "k", "noise", "heads", "features", "spectrum", "B_star", "spread")
 
 
 def arguments(kind, **changes):

@@ -114,7 +114,8 @@ struct type_caster<metaspan::SampleLaw> {
     value = {
         source.attr("d").cast<double>(),     source.attr("m_in").cast<Index>(),
         source.attr("m_out").cast<Index>(),  source.attr("shared").cast<bool>(),
-        source.attr("noise").cast<double>(), source.attr("features").cast<metaspan::FeatureLaw>()};
+        source.attr("noise").cast<double>(), source.attr("features").cast<metaspan::FeatureLaw>(),
+        source.attr("spread").cast<double>()};
     return true;
   }
 };

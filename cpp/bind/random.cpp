@@ -129,6 +129,7 @@ void bind_random(py::module_& module) {
       {"STREAM_OFF_SPAN", Stream::off_span},
       {"STREAM_USER", Stream::user},
       {"STREAM_PRIVACY", Stream::privacy},
+      {"STREAM_SPREAD", Stream::spread},
   };
   for (const auto& [name, stream] : streams) {
     module.attr(name) = static_cast<std::uint32_t>(stream);

@@ -42,6 +42,7 @@ STREAM_POOL: Final[int]
 STREAM_OFF_SPAN: Final[int]
 STREAM_USER: Final[int]
 STREAM_PRIVACY: Final[int]
+STREAM_SPREAD: Final[int]
 ROW_BLOCK: Final[int]  # largest number of rows in one call of a user's function of features
 
 # Sizes by which the core splits its work, described in cpp/include/metaspan/base/sizes.hpp.
@@ -283,9 +284,11 @@ def route_costs(method: CoreMethod, sizes: DataSizes, route: str, threads: int) 
     """Count the work and the memory of rounds by a route: "gram", "vector" or "dual"."""
 
 def sampled_cost(
-    method: CoreMethod, sizes: DataSizes, in_blocks: bool, threads: int
+    method: CoreMethod, sizes: DataSizes, in_blocks: bool, threads: int, with_xi: bool = False
 ) -> SampledCost:
-    """Count the cost of generating rows; `in_blocks` says that a user's function supplies them."""
+    """Count the cost of generating rows; `in_blocks` says that a user's function supplies them, and
+    `with_xi` that tasks have parts of their own, (33).
+    """
 
 def coordinates_cost(rows: float, k: int, columns: int) -> list[Stage]:
     """Count the work of measuring `rows` rows of B (rows, k), where B_star and B have `columns`
@@ -400,6 +403,8 @@ class Run:
         method: CoreMethod,  # first-order ANIL with one inner step
         m_in: int,  # inner samples; 0: infinitely many
         noise: float,
+        spread: float,  # tau of (33)
+        d: float,
         covariance: F64,  # (k_star, k_star) of the heads, whose mean is 0
         M: F64,  # (trials, k_star, k)
         R: F64,  # (trials, e, k)

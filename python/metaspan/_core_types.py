@@ -68,6 +68,7 @@ class SampleLaw(NamedTuple):
     shared: bool
     noise: float
     features: FeatureLaw
+    spread: float = 0.0  # tau of (33)
 
 
 class RoundSizes(NamedTuple):

@@ -127,7 +127,7 @@ CALLS = {
         laws(ms.LinearTasks),
         {
             **{"d": D, "k": K, "noise": 0.1, "heads": ms.SphereHeads(), "features": "gaussian"},
-            **{"spectrum": None, "B_star": None},
+            **{"spectrum": None, "B_star": None, "spread": 0.5},
         },
         ms.LinearTasks,
         words=("mean", "cov"),

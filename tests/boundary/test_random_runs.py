@@ -37,7 +37,8 @@ def laws(draw):
     tails = ms.StudentT(dof=draw(st.floats(2.01, 50)))
     features = draw(st.sampled_from(["gaussian", "gaussian", "sphere", tails]))
     noise = draw(st.sampled_from([0.0, 0.3, 10.0]))
-    return ms.LinearTasks(d=d, k=k, noise=noise, heads=made, features=features)
+    spread = draw(st.sampled_from([0.0, 0.0, 1.0]))
+    return ms.LinearTasks(d=d, k=k, noise=noise, heads=made, features=features, spread=spread)
 
 
 @st.composite

@@ -5,6 +5,7 @@ import pytest
 
 import metaspan as ms
 from matching import METHODS
+from metaspan.methods import core_method
 
 LAWS = ["gaussian", ms.StudentT(dof=9), "sphere", "rademacher", "uniform"]
 
@@ -20,7 +21,8 @@ def by_hand(tasks, method, start, *, rounds, sizes, seed=3, trial=0):
         batch = tasks.sample(**sizes, seed=seed, trial=trial, round=t)
         g = ms.meta_gradient(B, w, batch, method)
         losses.append([g.loss_in.mean(), g.loss_adapted.mean(), g.loss_out.mean()])
-        B, w = B - method.beta * g.B, w - method.beta * g.w
+        beta = core_method(method).beta
+        B, w = B - beta * g.B, w - beta * g.w
     return B, w, np.array(losses)
 
 
@@ -85,6 +87,24 @@ def test_a_spectrum_scales_the_features(spectrum):
 def test_heads_of_a_function_and_fixed_ones(law):
     tasks = ms.LinearTasks(d=30, k=2, noise=0.2, heads=law, B_star=np.eye(30, 2))
     compare(tasks, ms.ANIL(alpha=0.05, beta=0.05), 2, sizes={"n": 6, "m_in": 5, "m_out": 6})
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["apart", "shared"])
+def test_parts_that_tasks_do_not_share(shared):
+    """xi on both sides, by every kind of pass: with and without Z, steps, and solved heads."""
+    sizes = {"n": 11, "m_in": 6, "m_out": 6 if shared else 9, "shared_samples": shared}
+    methods = [
+        ms.ANIL(alpha=0.01, beta=0.05, inner_steps=2),
+        ms.MAML(alpha=0.01, beta=0.05, inner_steps=2),
+        ms.FedAvg(alpha=0.01, local_steps=2),
+        ms.RidgeANIL(lam=0.3, beta=0.05),
+        ms.AverageRisk(beta=0.05),
+    ]
+    tasks = ms.LinearTasks(d=41, k=2, noise=0.3, features="uniform", spread=2.0)
+    for method in methods:
+        compare(tasks, method, 3, sizes=sizes, tolerance=1e-11)
+    tasks = ms.LinearTasks(d=8193, k=2, spread=2.0)  # more than a piece of a row
+    compare(tasks, ms.ANIL(alpha=1e-4, beta=1e-3), 3, sizes=sizes, tolerance=1e-11)
 
 
 def test_float32_rows_of_the_same_numbers():

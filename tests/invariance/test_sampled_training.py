@@ -9,6 +9,7 @@ from matching import METHODS, assert_same_bits
 
 SAMPLED = {"engine": "sampled", "d": 300}
 KINDS = ["gaussian", "student-t", "sphere", "shared", "callable", "fixed", "wide", "narrow"]
+KINDS += ["spread", "spread-anil"]
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -20,6 +21,10 @@ def test_threads_do_not_change_a_bit(name, changes):
     one = run("gaussian", **options)
     for threads in (2, 4):
         assert_same_bits(run("gaussian", threads=threads, **options), one, f"{threads} threads")
+    options["spread"] = 0.5
+    spread = run("gaussian", **options)
+    assert (spread.B != one.B).any()
+    assert_same_bits(run("gaussian", threads=2, **options), spread, "2 threads, a spread")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -43,6 +43,8 @@ CASES = {
     "narrow": dict(d=30, k=3, width=1, init=ms.Init(dist=0.6, scale=1.0),
                    method=METHODS["anil"], **APART),
     "gaussian heads": dict(d=25, heads=ms.GaussianHeads(), method=METHODS["maml"], **SHARED),
+    "spread": dict(d=25, spread=1.2, method=METHODS["anil"], **APART),
+    "spread, filled": dict(d=5, spread=1.2, method=METHODS["maml"], **SHARED),
 }  # fmt: skip
 
 
@@ -63,7 +65,7 @@ def arguments(case, **changes):
         "record_every": 100,
     }
     options |= {**case, **changes}
-    of_tasks = ("d", "k", "noise", "heads", "features")
+    of_tasks = ("d", "k", "noise", "heads", "features", "spread")
     tasks = ms.LinearTasks(**{name: options.pop(name) for name in of_tasks if name in options})
     return {"tasks": tasks, **options}
 
@@ -119,6 +121,7 @@ def test_the_comparison_is_sharp():
         ("maml, gaussian, apart", {"d": 30}),
         ("maml, gaussian, apart", {"noise": 0.75}),
         ("maml, gaussian, apart", {"m_in": 3}),
+        ("spread, filled", {"spread": 0.0, "noise": 1.3}),
         ("maml, gaussian, shared, filled", {"features": "sphere"}),
     ):
         other = ends(CASES[name], seed=102, **changes)

@@ -137,14 +137,17 @@ def dist(B, B_star):
 def train(rng, *, runs, rounds, n, d, k_star, B, w, method, m_in, m_out, noise, **law):
     """Each run's final dist, w_norm, perp_norm, sigma_max, and mean losses of one more round.
 
-    B (d, k) and w (k,) are the start of every run; heads are standard normal.
+    B (d, k) and w (k,) are the start of every run; heads are standard normal. With a `spread`,
+    (33), the entries of theta have further normals of variance spread^2 / d.
     """
-    shared = law.pop("shared", False)
+    shared, spread = law.pop("shared", False), law.pop("spread", 0.0)
     B_star = np.eye(d, k_star)
     B = np.repeat(B[None], runs, axis=0)
     w = np.repeat(w[None], runs, axis=0)
     for round in range(rounds + 1):
         theta = rng.standard_normal((runs, n, k_star)) @ B_star.T
+        if spread:
+            theta += spread / np.sqrt(d) * rng.standard_normal((runs, n, d))
         inner = data(rng, theta, m_in, noise, **law)
         outer_set = inner if shared else data(rng, theta, m_out, noise, **law)
         by_B, by_w, _, losses = meta_gradient(B, w, inner, outer_set, method)

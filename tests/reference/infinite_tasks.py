@@ -1,6 +1,17 @@
-"""(23): first-order ANIL on infinitely many tasks, with finite inner sets, in coordinates."""
+"""(23) and (33): first-order ANIL on infinitely many tasks, with finite inner sets."""
 
 import numpy as np
+
+
+def spread_gradient(B, Sigma_theta, *, alpha, noise, m_in):
+    """(33): the mean gradient by B (d, k) for any covariance (d, d) of theta, in d dimensions.
+
+    E B^T S theta theta^T S B, with S the sample covariance of m_in rows, and E theta theta^T S B.
+    """
+    d = len(B)
+    share = 0.0 if m_in is None else 1.0 / m_in
+    moment = (1 + share) * Sigma_theta + share * (np.trace(Sigma_theta) + noise**2) * np.eye(d)
+    return alpha**2 * B @ (B.T @ moment @ B) - alpha * Sigma_theta @ B
 
 
 def crosstalk(Sigma_star, noise, m_in):

@@ -129,8 +129,9 @@ py::dict route_costs(const Method& method, const DataSizes& sizes, const std::st
 }
 
 /// Returns the cost of generating rows, (12).
-py::dict sampled_costs(const Method& method, const DataSizes& sizes, bool in_blocks, int threads) {
-  const SampledCost cost = sampled_cost(method, sizes, in_blocks, threads);
+py::dict sampled_costs(const Method& method, const DataSizes& sizes, bool in_blocks, int threads,
+                       bool with_xi) {
+  const SampledCost cost = sampled_cost(method, sizes, in_blocks, threads, with_xi);
   py::dict out;
   out["vectors"] = cost.vectors;
   out["rows"] = cost.rows;
@@ -166,7 +167,7 @@ void bind_costs(py::module_& module) {
   module.def("route_costs", &route_costs, py::arg("method"), py::arg("sizes"), py::arg("route"),
              py::arg("threads"));
   module.def("sampled_cost", &sampled_costs, py::arg("method"), py::arg("sizes"),
-             py::arg("in_blocks"), py::arg("threads"));
+             py::arg("in_blocks"), py::arg("threads"), py::arg("with_xi") = false);
   module.def(
       "coordinates_cost",
       [](double rows, Index k, Index columns) {

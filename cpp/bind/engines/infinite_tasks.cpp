@@ -20,9 +20,10 @@ class InfiniteTasksRun final : public RunOf<InfiniteTasksEngine> {
 };
 
 /// Opens a run from M and R of every trial; `covariance` (k_star, k_star) is the covariance of the
-/// heads.
+/// heads, and `spread` is tau of (33) in d dimensions.
 std::unique_ptr<Run> open_infinite_tasks(const Method& method, Index m_in, double noise,
-                                         const Array& covariance, const Array& M, const Array& R,
+                                         double spread, double d, const Array& covariance,
+                                         const Array& M, const Array& R,
                                          const std::vector<Index>& rounds,
                                          const std::vector<std::string>& records) {
   const ConstMat cov = as_matrix(covariance);
@@ -31,8 +32,9 @@ std::unique_ptr<Run> open_infinite_tasks(const Method& method, Index m_in, doubl
   auto run = std::make_unique<InfiniteTasksRun>(records);
   for (std::size_t at = 0; at < rounds.size(); ++at) {
     Mat Z = state_block(M, R, static_cast<Index>(at));
-    run->add(make_infinite_tasks(method.alpha, method.beta, m_in, noise, cov, std::move(Z)),
-             rounds[at], method);
+    run->add(
+        make_infinite_tasks(method.alpha, method.beta, m_in, noise, spread, d, cov, std::move(Z)),
+        rounds[at], method);
   }
   return run;
 }
@@ -41,8 +43,9 @@ std::unique_ptr<Run> open_infinite_tasks(const Method& method, Index m_in, doubl
 
 void bind_infinite_tasks(py::class_<Run>& run) {
   run.def_static("infinite_tasks", &open_infinite_tasks, py::kw_only(), py::arg("method"),
-                 py::arg("m_in"), py::arg("noise"), py::arg("covariance"), py::arg("M"),
-                 py::arg("R"), py::arg("rounds"), py::arg("records"));
+                 py::arg("m_in"), py::arg("noise"), py::arg("spread"), py::arg("d"),
+                 py::arg("covariance"), py::arg("M"), py::arg("R"), py::arg("rounds"),
+                 py::arg("records"));
 }
 
 }  // namespace metaspan::bind

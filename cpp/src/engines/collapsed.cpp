@@ -26,9 +26,9 @@ constexpr Index kPanelsPerPiece = 2;
 constexpr double kFlopsOfNumber = 25;
 
 /// The purposes of draws off the span: a task's frame, the sum of two pieces, the Gaussian matrix
-/// of the round, and the Gaussian matrix of a task that is clipped, (29). The purpose is a word of
-/// the counter of a draw, so no two purposes share a random number.
-enum Part : std::uint32_t { kOfTask = 0, kOfPieces = 1, kOfRound = 2, kOfClipped = 3 };
+/// of the round, and the Gaussian matrix of a task whose part is drawn, (29) and (33). The purpose
+/// is a word of the counter of a draw, so no two purposes share a random number.
+enum Part : std::uint32_t { kOfTask = 0, kOfPieces = 1, kOfRound = 2, kOfPart = 3 };
 
 /// The purpose of the draws off the span among those of the noise of (30). The entries of grad_M,
 /// grad_R and grad_w take the counters that have 0 and 1 in place of the purpose.
@@ -130,7 +130,8 @@ class Collapsed final : public CollapsedEngine {
   /// Returns whether small distances have correct digits. If a round adds no rows off the span, R
   /// is only multiplied from the right, and its columns keep their relative accuracy, (14).
   bool resolves_distance() const override {
-    return shape_.off_span == OffSpan::none && k() <= heads_.k_star() && method_.multiplier == 0;
+    return shape_.off_span == OffSpan::none && k() <= heads_.k_star() && method_.multiplier == 0 &&
+           law_.spread == 0;
   }
 
   /// Returns the state itself or, for k > k_star, the state in the regular frame that the meter
@@ -155,10 +156,11 @@ class Collapsed final : public CollapsedEngine {
           heads(static_cast<std::size_t>(run.heads_.k_star() * kWidth)) {}
     TaskAlgebra<Design> algebra;
     Design::Scratch scratch;
-    PanelSet inner, outer;
+    PanelSet inner, outer, xi;
     std::vector<double> heads;  // (k_star, width)
+    std::vector<double> theta;  // (inside(), width)  with xi, (33)
     double factors[kWidth];     // of (29), for the tasks of a panel
-    Mat drawn[kWidth];          // parts of clipped tasks off the span, see clip()
+    Mat drawn[kWidth];          // parts of the tasks off the span, see draw_parts()
   };
 
   /// The sums of the tasks of a piece, in the order of the tasks.
@@ -177,10 +179,13 @@ class Collapsed final : public CollapsedEngine {
 
   Index k() const { return state_.Z.cols(); }
   Index panels() const { return ceil_div(n_, kWidth); }
-  /// Whether every task adds a factor off the span in a frame of its own, (17). Clipped tasks of
-  /// (18) do, since their norms depend on the drawn parts.
-  bool adds_frames() const {
-    return shape_.off_span == OffSpan::frames || (shape_.off_span != OffSpan::none && clips());
+  /// Whether every task adds a factor off the span in a frame of its own, (17).
+  bool adds_frames() const { return shape_.off_span == OffSpan::frames || draws_parts(); }
+  /// Whether the parts of the tasks off the span are drawn task by task: with xi, (33), and for
+  /// clipped tasks of (18), whose norms depend on the drawn parts.
+  bool draws_parts() const {
+    return shape_.off_span == OffSpan::along_xi ||
+           (shape_.off_span == OffSpan::gaussian && clips());
   }
   bool clips() const { return method_.clips(); }
   Index most_out() const { return shape_.rows_of(law_.shared ? shape_.inner : shape_.outer); }
@@ -195,13 +200,21 @@ class Collapsed final : public CollapsedEngine {
     const bool with_outer = method_.has_outer_part() || outputs.want_losses;
     draw_samples(samples_key_, law_, shape_, first, tasks, with_inner, with_outer, workspace.inner,
                  workspace.outer);
-    Design design({state_.Z, workspace.heads.data(), heads_.k_star(), tasks, law_.noise, shape_,
-                   workspace.inner, workspace.outer, method_.inner_steps, law_.shared, clips(),
-                   method_.blocks()},
+    const double* theta = workspace.heads.data();
+    Index known = heads_.k_star();
+    if (law_.spread > 0) {
+      draw_theta(samples_key_, law_, shape_, first, tasks, theta, known, workspace.xi,
+                 workspace.theta);
+      theta = workspace.theta.data();
+      known = shape_.inside();
+    }
+    Design design({state_.Z, theta, known, tasks, law_.noise, shape_, workspace.inner,
+                   workspace.outer, method_.inner_steps, law_.shared, clips(), method_.blocks()},
                   workspace.scratch);
     workspace.algebra.gradient(design, state_.w.data(), outputs.want_losses);
+    if (draws_parts()) draw_parts(design, first, tasks, workspace.drawn);
     std::fill_n(workspace.factors, kWidth, 1.0);
-    if (clips()) clip(design, workspace, first, tasks);
+    if (clips()) clip(design, workspace, tasks);
     const double* omega = workspace.algebra.grad_w();
     for (Index i = 0; i < piece.g_w.size(); ++i) {
       for (Index t = 0; t < tasks; ++t) {
@@ -218,32 +231,43 @@ class Collapsed final : public CollapsedEngine {
     copy_panel_outputs(workspace.algebra, workspace.heads.data(), added, first, tasks, outputs);
   }
 
-  /// Clips the contributions of a panel's tasks, (29). In the case (18) the part off the span must
-  /// be drawn for the norm: given the draws in the span it is Gaussian with row covariance F^T F,
-  /// where F is the R-factor of the stacked [C; C'], and A = bartlett(rows of F, rest)^T F is its
-  /// R-factor up to a Haar frame. The scaled A is then added by (17). With a frame, the basis holds
-  /// the whole contribution, and nothing more is drawn.
-  void clip(Design& design, Workspace& workspace, Index first, Index tasks) const {
+  /// Draws the parts of a panel's tasks off the span one by one. Given the draws in the span the
+  /// part of a task of (18) is Gaussian with row covariance F^T F, where F is the R-factor of the
+  /// stacked [C; C'], and A = bartlett(rows of F, rest)^T F is its R-factor up to a Haar frame.
+  /// With xi, (33), this holds in the space orthogonal to xi, and A has the row along xi above it.
+  /// Every task has draws of its own, so the parts do not depend on panels or threads.
+  void draw_parts(Design& design, Index first, Index tasks, Mat* drawn) const {
+    for (Index t = 0; t < tasks; ++t) drawn[t].resize(0, k());
+    each_gaussian_factor(design, tasks, [&](const Mat& A, Index t) {
+      drawn[t].conservativeResize(drawn[t].rows() + A.rows(), Eigen::NoChange);
+      drawn[t].bottomRows(A.rows()) = A;
+    });
+    for (Index t = 0; t < tasks; ++t) {
+      Sequence draws(off_span_key_, first + t, kOfPart);
+      const Mat& F = drawn[t];
+      drawn[t] = gaussian_matrix(F.rows() > k() ? small_r_factor(F) : F, shape_.outside(), draws);
+    }
+    if (shape_.off_span != OffSpan::along_xi) return;
+    each_factor(design.along_xi(), tasks, [&](const Mat& row, Index t) {
+      Mat A(1 + drawn[t].rows(), k());
+      A << row, drawn[t];
+      drawn[t] = A;
+    });
+  }
+
+  /// Clips the contributions of a panel's tasks, (29). The basis holds the whole contribution in
+  /// the span, along xi and in a frame; the parts that were drawn off the basis are added to the
+  /// norm. The scaled parts are then added by (17).
+  void clip(Design& design, Workspace& workspace, Index tasks) const {
     double squares[kWidth];
     design.squares(squares);
     const double* omega = workspace.algebra.grad_w();
     for (Index i = 0; i < state_.w.size() * kWidth; ++i) {
       squares[i % kWidth] += omega[i] * omega[i];
     }
-    if (shape_.off_span == OffSpan::gaussian) {
-      std::vector<Mat> stacks(static_cast<std::size_t>(tasks), Mat(0, k()));
-      each_gaussian_factor(design, tasks, [&](const Mat& A, Index t) {
-        Mat& F = stacks[static_cast<std::size_t>(t)];
-        F.conservativeResize(F.rows() + A.rows(), Eigen::NoChange);
-        F.bottomRows(A.rows()) = A;
-      });
-      for (Index t = 0; t < tasks; ++t) {
-        Sequence draws(off_span_key_, first + t, kOfClipped);
-        const Mat& F = stacks[static_cast<std::size_t>(t)];
-        workspace.drawn[t] =
-            gaussian_matrix(F.rows() > k() ? small_r_factor(F) : F, shape_.rest, draws);
-        squares[t] += workspace.drawn[t].squaredNorm();
-      }
+    const Index held = shape_.off_span == OffSpan::along_xi ? 1 : 0;  // rows that the basis holds
+    for (Index t = 0; draws_parts() && t < tasks; ++t) {
+      squares[t] += workspace.drawn[t].bottomRows(workspace.drawn[t].rows() - held).squaredNorm();
     }
     for (Index t = 0; t < kWidth; ++t) {
       workspace.factors[t] = t < tasks ? clipping_factor(squares[t], method_.clip) : 0;
@@ -251,11 +275,10 @@ class Collapsed final : public CollapsedEngine {
     design.add_scaled(workspace.factors);
   }
 
-  /// Calls take(A, t) with the factor A of a group off the span, for every task of a panel. The
-  /// design factors all tasks side by side; this function separates them.
+  /// Calls take(A, t) with the factor A of every task of a panel. The design factors all tasks side
+  /// by side; this function separates them.
   template <class Take>
-  void each_factor(Design& design, Group group, Index tasks, Take&& take) const {
-    const Design::Factor factor = design.off_span(group);
+  void each_factor(const Design::Factor& factor, Index tasks, Take&& take) const {
     Mat A(factor.rows, k());
     for (Index t = 0; t < tasks; ++t) {
       for (Index i = 0; i < A.size(); ++i) A.data()[i] = factor.values[i * kWidth + t];
@@ -265,21 +288,26 @@ class Collapsed final : public CollapsedEngine {
 
   /// Calls take(A, t) with the factors of the Gaussian terms of (18). A set shared by both loops
   /// gives one Gaussian term, with C + C'; separate sets give two terms, which are independent.
+  /// Infinite sets give none.
   template <class Take>
   void each_gaussian_factor(Design& design, Index tasks, Take&& take) const {
-    if (law_.shared) return each_factor(design, Group::both, tasks, take);
-    if (!shape_.inner.infinite && method_.has_inner_part()) {
-      each_factor(design, Group::inner, tasks, take);
+    const bool inner = !shape_.inner.infinite, outer = !shape_.outer.infinite;
+    if (law_.shared) {
+      if (inner) each_factor(design.off_span(Group::both), tasks, take);
+      return;
     }
-    if (!shape_.outer.infinite && method_.has_outer_part()) {
-      each_factor(design, Group::outer, tasks, take);
+    if (inner && method_.has_inner_part()) {
+      each_factor(design.off_span(Group::inner), tasks, take);
+    }
+    if (outer && method_.has_outer_part()) {
+      each_factor(design.off_span(Group::outer), tasks, take);
     }
   }
 
   /// Adds the contributions of a panel's tasks off the span, task by task in order. In (17), the
   /// factor A of each task is reduced to at most k rows and added to the R-factor of the piece,
   /// with draws that belong to the task. In (18), A is appended to the rows of the piece and
-  /// nothing is drawn yet, unless the task was clipped: then clip() has drawn A.
+  /// nothing is drawn yet, unless draw_parts() has drawn A.
   void add_off_span(Design& design, const Workspace& workspace, Piece& piece, Index first,
                     Index tasks) const {
     if (shape_.off_span == OffSpan::none) return;
@@ -293,7 +321,9 @@ class Collapsed final : public CollapsedEngine {
       piece.frames = add_frame(piece.frames, factor * (A.rows() > k() ? small_r_factor(A) : A),
                                shape_.rest, draws);
     };
-    if (shape_.off_span == OffSpan::frames) return each_factor(design, Group::frame, tasks, add);
+    if (shape_.off_span == OffSpan::frames) {
+      return each_factor(design.off_span(Group::frame), tasks, add);
+    }
     for (Index t = 0; t < tasks; ++t) add(workspace.drawn[t], t);
   }
 
@@ -411,6 +441,8 @@ Work work_of_panels(const Method& method, const SampleLaw& law, const SampleShap
     work.numbers += share * (static_cast<double>(sizes.n) * static_cast<double>(set->numbers) +
                              tasks * kNumbersOfRoot * count(set->roots));
   }
+  work.numbers += static_cast<double>(sizes.n) * static_cast<double>(shape.spread.numbers) +
+                  tasks * kNumbersOfRoot * count(shape.spread.roots);
   const double rows = inner_passes * count(shape.inner.rows) + outer_passes * count(outer.rows);
   const double met = inner_passes * entries(shape.inner) + outer_passes * entries(outer);
   const double products =
@@ -425,7 +457,8 @@ Work work_of_panels(const Method& method, const SampleLaw& law, const SampleShap
 
 /// Adds the cost of the sums off the span: small QR factorisations, counted in flops, and numbers
 /// drawn one by one, counted in kernel calls. There is a factorisation for each task in (17), and
-/// one for each full RowStack in (18). A clipped task of (18) is drawn and added as in (17).
+/// one for each full RowStack in (18). A clipped task of (18), and a task with xi, (33), is drawn
+/// and added as in (17).
 void add_off_span(const Method& method, const SampleLaw& law, const SampleShape& shape,
                   const RoundSizes& sizes, Work& work) {
   if (shape.off_span == OffSpan::none) return;
@@ -434,15 +467,15 @@ void add_off_span(const Method& method, const SampleLaw& law, const SampleShape&
   const double pieces = static_cast<double>(pieces_of(ceil_div(sizes.n, kWidth)));
   const auto in = static_cast<double>(law.m_in), out = static_cast<double>(law.m_out);
   const bool drawn = shape.off_span == OffSpan::gaussian && method.clips();
-  const bool frames = shape.off_span == OffSpan::frames || drawn;
-  const double length = drawn ? in + out :
-
-                        frames ? static_cast<double>(shape.columns() - shape.D)
-                               : std::max(std::min(in, out), 1.0);
+  const bool along_xi = shape.off_span == OffSpan::along_xi;
+  const bool frames = shape.off_span == OffSpan::frames || drawn || along_xi;
+  double length = std::max(std::min(in, out), 1.0);
+  if (drawn) length = in + out;
+  if (shape.off_span == OffSpan::frames) length = static_cast<double>(shape.columns() - shape.D);
   work.operations += kDot * n * 2 * terms * terms * length;
   double flops = 4 * K * K * K * (1 + pieces), draws = K * K / 2, columns = K * (1 + pieces);
   if (frames) {
-    const double r = std::min({terms, length, K});
+    const double r = along_xi ? std::min(terms + 1, K) : std::min({terms, length, K});
     if (std::min(terms, length) > K) columns += n * K;
     flops += (n + pieces) * (K + r) * (2 * r * r + 4 * r * K + 2 * K * K);
     draws += n * (K * r + r * r / 2 + r) + pieces * 2 * K * K;
@@ -450,6 +483,10 @@ void add_off_span(const Method& method, const SampleLaw& law, const SampleShape&
     if (drawn) {
       draws += n * (r * r / 2 + r);
       flops += n * 2 * r * K * (terms + r);
+    }
+    if (along_xi) {
+      flops += n * 2 * K * K * terms;
+      draws += n * terms * terms / 2;
     }
   } else {
     flops += n * terms / 64 * 2 * K * K * (64 + K);
@@ -470,7 +507,7 @@ RoundCost collapsed_cost(const Method& method, const SampleLaw& law, const Round
   const auto numbers_of = [](const SetShape& set) { return static_cast<double>(set.numbers); };
   const double inner = numbers_of(shape.inner);
   const double outer = law.shared ? inner : numbers_of(shape.outer);
-  const double drawn = inner + (law.shared ? 0 : outer);
+  const double drawn = inner + (law.shared ? 0 : outer) + numbers_of(shape.spread);
   const double passes = method.inner_passes();
   const double terms = method.slots(), passes_out = method.outer_terms();
   // Draws, passes over rows and products with [M; R], and the terms off the span.
@@ -478,7 +515,9 @@ RoundCost collapsed_cost(const Method& method, const SampleLaw& law, const Round
   flops += 4 * (passes * inner + std::max(passes_out, 1.0) * outer);
   flops += (passes + terms + 2) * 2 * D * K;
   flops += 2 * terms * terms * columns;
-  if (shape.off_span == OffSpan::frames) flops += 8 * (K + terms) * K * (K + terms);
+  if (shape.off_span == OffSpan::frames || shape.off_span == OffSpan::along_xi) {
+    flops += 8 * (K + terms) * K * (K + terms);
+  }
   flops *= static_cast<double>(sizes.n);
   const auto rows = [](const SetShape& set) { return static_cast<double>(set.rows.size()); };
   const double most = std::max({columns, rows(shape.inner), rows(shape.outer)});

@@ -25,22 +25,25 @@ Mat rows_of_moment(const Mat& S) {
   return rows;
 }
 
-/// The recursion (23) on the state [M; R] (k_star + e, k). The head stays at zero, as the heads of
-/// the tasks are centred.
+/// The recursion (23) on the state [M; R] (k_star + e, k), with the terms of (33). The head stays
+/// at zero, as the heads of the tasks are centred.
 class InfiniteTasks final : public InfiniteTasksEngine {
  public:
-  InfiniteTasks(double alpha, double beta, Index m_in, double noise, Mat covariance, Mat Z)
+  InfiniteTasks(double alpha, double beta, Index m_in, double noise, double spread, double d,
+                Mat covariance, Mat Z)
       : alpha_(alpha),
         beta_(beta),
         m_in_(m_in),
-        variance_(noise * noise),
+        variance_(noise * noise + spread * spread),
+        xi_variance_(spread * spread / d),
         covariance_(std::move(covariance)),
         Z_(std::move(Z)),
         w_(Vec::Zero(Z_.cols())) {}
 
   /// Computes the gradient of (23), alpha^2 [M; R] H - alpha [Sigma_star M; 0]. H (k, k) is the
   /// second moment of B^T X^T y / m_in over tasks and samples, so alpha^2 H is the second moment of
-  /// the adapted heads. If m_in is infinite, both 1 / m_in and c are 0.
+  /// the adapted heads. If m_in is infinite, both 1 / m_in and c are 0. With xi, (33), theta has
+  /// the covariance Sigma_star in the span of B_star plus tau^2 / d in all directions.
   void gradient(Index, const double*, TaskOutputs& tasks, int, Cancel*) override {
     const Index k_star = covariance_.rows();
     const auto M = Z_.topRows(k_star);
@@ -48,10 +51,12 @@ class InfiniteTasks final : public InfiniteTasksEngine {
     const double c = (covariance_.trace() + variance_) * inverse_m;
     // Sigma_star M, (k_star, k), is used in H, in the gradient and in the losses.
     const Mat sigma_M = covariance_ * M;
-    // c M^T M and c R^T R of (23) are c Z^T Z.
-    const Mat H = (1 + inverse_m) * M.transpose() * sigma_M + c * Z_.transpose() * Z_;
+    // c M^T M and c R^T R of (23) are c Z^T Z, and so are the terms of xi.
+    const double isotropic = c + (1 + inverse_m) * xi_variance_;
+    const Mat H = (1 + inverse_m) * M.transpose() * sigma_M + isotropic * Z_.transpose() * Z_;
     grad_ = alpha_ * alpha_ * Z_ * H;
     grad_.topRows(k_star) -= alpha_ * sigma_M;
+    if (xi_variance_ != 0) grad_ -= alpha_ * xi_variance_ * Z_;
     if (tasks.want_losses) set_losses(H, sigma_M, tasks);
     if (tasks.want_adapted) tasks.adapted = rows_of_moment(alpha_ * alpha_ * H);
     if (tasks.want_heads) tasks.heads = rows_of_moment(covariance_);
@@ -88,15 +93,16 @@ class InfiniteTasks final : public InfiniteTasksEngine {
 
  private:
   /// Computes the three losses (1) in closed form. With w = 0 the loss before adaptation is (tr
-  /// Sigma_star + sigma^2) / 2. The outer loss is the loss before adaptation plus half the mean of
-  /// |B w_i|^2 minus the mean of B w_i . theta_i. For finite inner sets, the loss on the inner set
-  /// after adaptation would need fourth moments and is NaN. For infinitely many inner samples, it
-  /// equals the outer loss.
+  /// Sigma_star + sigma^2 + tau^2) / 2. The outer loss is the loss before adaptation plus half the
+  /// mean of |B w_i|^2 minus the mean of B w_i . theta_i. For finite inner sets, the loss on the
+  /// inner set after adaptation would need fourth moments and is NaN. For infinitely many inner
+  /// samples, it equals the outer loss.
   void set_losses(const Mat& H, const Mat& sigma_M, TaskOutputs& tasks) const {
     const auto M = Z_.topRows(covariance_.rows());
     const double before = (covariance_.trace() + variance_) / 2;
-    const double adapted = alpha_ * alpha_ * (Z_.transpose() * Z_).cwiseProduct(H).sum() / 2 -
-                           alpha_ * M.cwiseProduct(sigma_M).sum() + before;
+    double adapted = alpha_ * alpha_ * (Z_.transpose() * Z_).cwiseProduct(H).sum() / 2 -
+                     alpha_ * M.cwiseProduct(sigma_M).sum() + before;
+    if (xi_variance_ != 0) adapted -= alpha_ * xi_variance_ * Z_.squaredNorm();
     tasks.losses.resize(3, 1);
     tasks.losses << before, m_in_ == 0 ? adapted : std::numeric_limits<double>::quiet_NaN(),
         adapted;
@@ -104,9 +110,10 @@ class InfiniteTasks final : public InfiniteTasksEngine {
 
   double alpha_, beta_;
   Index m_in_;
-  double variance_;
-  Mat covariance_;  // (k_star, k_star)
-  Mat Z_;           // (k_star + e, k)  [M; R]
+  double variance_;     // sigma^2 + tau^2, the part of E y^2 that B_star does not explain
+  double xi_variance_;  // tau^2 / d
+  Mat covariance_;      // (k_star, k_star)
+  Mat Z_;               // (k_star + e, k)  [M; R]
   Vec w_;
   Mat grad_, measured_;
   bool is_measured_ = false;
@@ -125,8 +132,9 @@ RoundCost infinite_tasks_cost(const RoundSizes& sizes) {
 }
 
 std::unique_ptr<InfiniteTasksEngine> make_infinite_tasks(double alpha, double beta, Index m_in,
-                                                         double noise, Mat covariance, Mat Z) {
-  return std::make_unique<InfiniteTasks>(alpha, beta, m_in, noise, std::move(covariance),
+                                                         double noise, double spread, double d,
+                                                         Mat covariance, Mat Z) {
+  return std::make_unique<InfiniteTasks>(alpha, beta, m_in, noise, spread, d, std::move(covariance),
                                          std::move(Z));
 }
 

@@ -1,5 +1,6 @@
 #include "metaspan/engines/sampled_tasks.hpp"
 
+#include <cmath>
 #include <utility>
 
 namespace metaspan {
@@ -17,6 +18,7 @@ SampledTasks<XScalar>::SampledTasks(const SampleLaw& law, const Rows& rows, Mat 
   const auto d = static_cast<Index>(law.d);
   truth_.B_star_t = B_star.transpose();
   truth_.minus_heads.resize(n, B_star.cols());
+  truth_.xi_std = law.spread / std::sqrt(law.d);
   data_.B_star = std::move(B_star);
   data_.heads.resize(n, data_.B_star.cols());
   data_.tasks.d = d;
@@ -51,6 +53,7 @@ void SampledTasks<XScalar>::begin_round(Index round, const double* heads) {
   heads_.begin_round(round, heads);
   data_.heads = heads_.rows(n_);
   truth_.minus_heads = -data_.heads;
+  truth_.xi = key(Stream::spread);
   if (rows_.inner != nullptr) rows_.inner->begin_round(round);
   if (rows_.outer != nullptr) rows_.outer->begin_round(round);
   const Stream features[] = {Stream::features_in, Stream::features_out};

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kWidth = CollapsedDesign::width;
 static_assert(kWidth == kPanelTasks);
-constexpr std::uint32_t kInner = 0, kOuter = 1;  // sets, as words of the counter
+constexpr std::uint32_t kInner = 0, kOuter = 1, kXi = 2;  // sets, as words of the counter
 
 /// Returns how many numbers a panel of `rows` rows has; each of its kWidth columns is a task.
 std::size_t panel_of(Index rows) { return static_cast<std::size_t>(rows * kWidth); }
@@ -86,6 +86,18 @@ void draw_samples(Key key, const SampleLaw& law, const SampleShape& shape, Index
   if (with_outer && !law.shared) draw_set(key, law, shape.outer, first, tasks, kOuter, outer);
 }
 
+/// Draws theta of (33). xi has a set of counters of its own, so samples are those of a run without
+/// xi wherever both have the same layout. The entry aside is the length of xi off the span, since
+/// the basis has a vector along that part.
+void draw_theta(Key key, const SampleLaw& law, const SampleShape& shape, Index first, Index tasks,
+                const double* heads, Index k_star, PanelSet& xi, std::vector<double>& theta) {
+  draw_set(key, law, shape.spread, first, tasks, kXi, xi);
+  const double scale = law.spread / std::sqrt(law.d);
+  theta.resize(xi.numbers.size());
+  for (std::size_t i = 0; i < theta.size(); ++i) theta[i] = scale * xi.numbers[i];
+  for (std::size_t i = 0; i < panel_of(k_star); ++i) theta[i] += heads[i];
+}
+
 /// Allocates a thread's memory for panels of one shape: the slots, as vectors in the basis, (slots,
 /// columns, width), and the most memory that the terms off the span can need. Each term off the
 /// span is a vector with one entry for each column of the basis or for each row of a set.
@@ -121,7 +133,7 @@ void CollapsedDesign::direction(const double* V, Terms<width> terms, bool less_t
     const Term<width>& term = terms.begin[t];
     kernels::add_columns<width>(columns(), 1.0, term.factor, scratch_.slots_[term.slot].vector, u);
   }
-  for (Index i = 0; less_truth && i < panel_.k_star * width; ++i) u[i] -= panel_.heads[i];
+  for (Index i = 0; less_truth && i < panel_.known * width; ++i) u[i] -= panel_.theta[i];
 }
 
 /// Computes r = X u - noise, (rows, width), and slot <- X^T r, (columns, width), (16), row by row.
@@ -208,7 +220,7 @@ void CollapsedDesign::normal_equations(double* G, double* b) {
   std::fill_n(G, kernels::triangle(k) * width, 0.0);
   if (set.infinite) {
     kernels::spread_gram<width>(D, k, Z.data(), G);
-    kernels::product<false>(k, panel_.k_star, width, Z.data(), 1, k, panel_.heads, b);
+    kernels::product<false>(k, std::min(panel_.known, D), width, Z.data(), 1, k, panel_.theta, b);
     return;
   }
   std::fill_n(b, k * width, 0.0);
@@ -216,12 +228,12 @@ void CollapsedDesign::normal_equations(double* G, double* b) {
   for (const RowShape& row : set.rows) {
     const double* x = panel_.inner.numbers.data() + row.at * width;
     const Index end = std::min(row.end, D), inside = end - row.begin;
-    if (inside <= 0 && !row.noise) continue;
+    if (inside <= 0) continue;  // the row of Z is zero
     kernels::product<false>(k, inside, width, Z.data() + row.begin * k, 1, k, x, z);
     double y[width] = {};
-    for (Index i = row.begin; i < std::min(end, panel_.k_star); ++i) {
+    for (Index i = row.begin; i < std::min(row.end, panel_.known); ++i) {
       for (int t = 0; t < width; ++t) {
-        y[t] += x[(i - row.begin) * width + t] * panel_.heads[i * width + t];
+        y[t] += x[(i - row.begin) * width + t] * panel_.theta[i * width + t];
       }
     }
     if (row.noise) {
@@ -359,6 +371,18 @@ CollapsedDesign::Factor CollapsedDesign::off_span(Group group) {
     }
   }
   return {scratch_.factor_.data(), rows};
+}
+
+/// Computes the row of X^T C + X'^T C' of (10) along the direction of xi, (33): every slot holds
+/// its component along that direction after the D columns of the state.
+CollapsedDesign::Factor CollapsedDesign::along_xi() {
+  const Index k = panel_.Z.cols(), D = panel_.shape.D;
+  std::fill_n(scratch_.factor_.data(), k * width, 0.0);
+  for (const Scratch::OffTerm& term : scratch_.terms_) {
+    const double* vector = scratch_.slots_[static_cast<std::size_t>(term.slot)].vector;
+    kernels::add_columns<width>(k, 1.0, vector + D * width, term.c, scratch_.factor_.data());
+  }
+  return {scratch_.factor_.data(), 1};
 }
 
 /// Computes the factor R of the first `count` vectors in basis_, (count, count, width), by the

@@ -51,19 +51,21 @@ SetShape triangular(Index m, Index columns) {
   return set;
 }
 
-/// Returns the Gaussian inner rows [P, L] of MAML, (17). The part in the span and the noise, [P, z
-/// / sigma], are replaced by bartlett(D + 1, m)^T, as for ANIL. The part off the span keeps the
-/// full L = bartlett(m, rest), since inner steps need X X^T. The two parts are independent, and
-/// multiplication of either part by an orthogonal matrix from the left does not change the
-/// distribution of this part. Rows after row D have entries off the span only.
+/// Returns the Gaussian inner rows [P, L] of MAML, (17). P is the part inside the first inside()
+/// columns. P and the noise, [P, z / sigma], are replaced by bartlett(inside() + 1, m)^T, as for
+/// ANIL. The part off these columns keeps the full L = bartlett(m, outside()), since inner steps
+/// need X X^T. The two parts are independent, and multiplication of either part by an orthogonal
+/// matrix from the left does not change the distribution of this part. Rows after row inside() have
+/// entries in the frame only.
 SetShape triangular_with_frame(Index m, const SampleShape& shape) {
   SetShape set = finite_set(m);
+  const Index inside = shape.inside();
   for (Index i = 0; i < m; ++i) {
-    const bool noise = i <= shape.D;
-    add_row(set, std::min(i, shape.D), shape.D + std::min(i + 1, shape.q), noise);
-    if (i < shape.D) add_root(set, i, static_cast<double>(m - i));
-    if (i < shape.q) add_root(set, shape.D + i, shape.rest - static_cast<double>(i));
-    if (i == shape.D) add_root(set, set.rows.back().end, static_cast<double>(m - i));
+    const bool noise = i <= inside;
+    add_row(set, std::min(i, inside), inside + std::min(i + 1, shape.q), noise);
+    if (i < inside) add_root(set, i, static_cast<double>(m - i));
+    if (i < shape.q) add_root(set, inside + i, shape.outside() - static_cast<double>(i));
+    if (i == inside) add_root(set, set.rows.back().end, static_cast<double>(m - i));
   }
   return set;
 }
@@ -78,9 +80,9 @@ SetShape explicit_rows(Index m, const SampleShape& shape, bool own_frame, Index 
   SetShape set = finite_set(m);
   for (Index i = 0; i < m; ++i) {
     const Index seen = own_frame ? std::min(off + i + 1, shape.q) : shape.q;
-    add_row(set, 0, shape.D + seen, true);
+    add_row(set, 0, shape.inside() + seen, true);
     if (own_frame && off + i < shape.q) {
-      add_root(set, shape.D + off + i, shape.rest - static_cast<double>(off + i));
+      add_root(set, shape.inside() + off + i, shape.outside() - static_cast<double>(off + i));
     }
   }
   return set;
@@ -94,13 +96,25 @@ void add_radii(SetShape& set, double dof) {
   for (std::size_t i = 0; i < set.rows.size(); ++i) set.roots.push_back({set.numbers++, dof});
 }
 
+/// The numbers of xi of (33), in units of tau / sqrt(d): normals in the D columns of the state and,
+/// with a column aside, the length of the part off their span, chi with `rest` degrees of freedom.
+SetShape xi_numbers(const SampleShape& shape) {
+  SetShape set;
+  set.numbers = shape.inside();
+  if (shape.aside) set.roots.push_back({shape.D, shape.rest});
+  return set;
+}
+
 }  // namespace
 
 /// Lists the numbers that a task draws for a method on a state of D rows, and decides how the
 /// tasks' contributions off the span are summed. A run calls this function once. MAML needs inner
 /// products of the parts of samples off the span, and therefore a frame of q columns, (17). ANIL
 /// does not need these inner products, so the sum of the contributions is one Gaussian matrix,
-/// (18). If no finite set contributes to grad_B, nothing is added off the span.
+/// (18). If no finite set contributes to grad_B, nothing is added off the span. With xi, (33),
+/// responses depend on the samples along xi. The direction of xi off the span therefore becomes one
+/// more vector of the basis, and every task adds a part along this direction, whether or not its
+/// samples are finite.
 SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D) {
   const bool has_inner = law.m_in > 0, has_outer = law.m_out > 0 && !law.shared;
   const bool sphere = law.features == FeatureLaw::Kind::sphere;
@@ -109,15 +123,21 @@ SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D) {
   // MAML then spans the outer rows too.
   const bool spans_outer = sphere || (meets && has_outer && method.private_head);
   SampleShape shape{D, 0, false, law.d - static_cast<double>(D), OffSpan::none, {}, {}};
+  if (law.spread > 0) {
+    shape.aside = shape.rest > 0;
+    shape.spread = xi_numbers(shape);
+  }
   if (shape.rest > 0 && (meets || (sphere && (has_inner || has_outer)))) {
     // The radius of a row on the sphere depends on the length of the row off the span. For every
     // method, inner and outer rows therefore need their entries in the frame.
     const Index rows = (has_inner ? law.m_in : 0) + (spans_outer && has_outer ? law.m_out : 0);
     shape.off_span = OffSpan::frames;
-    shape.q = static_cast<Index>(std::min(static_cast<double>(rows), shape.rest));
+    shape.q = static_cast<Index>(std::min(static_cast<double>(rows), shape.outside()));
     // The part of the outer rows orthogonal to the frame is independent of all other numbers, and
     // only its length is drawn, (17).
-    shape.beyond = !spans_outer && has_outer && shape.rest > static_cast<double>(shape.q);
+    shape.beyond = !spans_outer && has_outer && shape.outside() > static_cast<double>(shape.q);
+  } else if (shape.aside) {
+    shape.off_span = OffSpan::along_xi;
   } else if (shape.rest > 0 &&
              (has_outer || (has_inner && (law.shared || method.has_inner_part())))) {
     shape.off_span = OffSpan::gaussian;
@@ -132,10 +152,10 @@ SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D) {
   shape.inner = !has_inner    ? infinite_set()
                 : whole_in    ? explicit_rows(law.m_in, shape, true, 0)
                 : shape.q > 0 ? triangular_with_frame(law.m_in, shape)
-                              : triangular(law.m_in, D);
+                              : triangular(law.m_in, shape.inside());
   shape.outer = !has_outer  ? infinite_set()
                 : whole_out ? explicit_rows(law.m_out, shape, spans_outer, has_inner ? law.m_in : 0)
-                            : triangular(law.m_out, D + shape.q);
+                            : triangular(law.m_out, shape.inside() + shape.q);
   if (law.features == FeatureLaw::Kind::student_t) {
     add_radii(shape.inner, law.features.dof);
     add_radii(shape.outer, law.features.dof);
@@ -145,7 +165,8 @@ SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D) {
   // off the frame.
   if (shape.beyond) {
     shape.outer.beyond = shape.outer.numbers++;
-    shape.outer.roots.push_back({shape.outer.beyond, shape.rest - static_cast<double>(shape.q)});
+    shape.outer.roots.push_back(
+        {shape.outer.beyond, shape.outside() - static_cast<double>(shape.q)});
   }
   return shape;
 }

@@ -218,7 +218,7 @@ bool VectorDesign<XScalar>::is_start(const double* V, Terms<width> terms) const 
 }
 
 /// Computes U = B V + terms [- theta], (tasks, d), a vector of length d for each task, (11). The
-/// terms of (6) are multiples of slots' vectors. Because theta = B_star w_star is subtracted here,
+/// terms of (6) are multiples of slots' vectors. Because theta_i is subtracted here,
 /// X u is the residual except for the noise, (12). The work is cut into pieces of d, so that each
 /// piece of B^T is read into the cache once and serves all tasks of the panel.
 template <class XScalar>
@@ -235,10 +235,7 @@ void VectorDesign<XScalar>::directions(const double* V, Terms<width> terms, bool
         kernels::sweep_combine<true>(1, columns, vector(term.slot, t) + first, d, term.factor + t,
                                      u);
       }
-      if (!less_truth) continue;
-      const Truth& truth = *round_.truth;
-      kernels::sweep_combine<true>(truth.B_star_t.rows(), columns, truth.B_star_t.data() + first, d,
-                                   truth.minus_heads.row(panel_.places[t]).data(), u);
+      if (less_truth) round_.truth->subtract(panel_.places[t], first, columns, u);
     }
   });
 }

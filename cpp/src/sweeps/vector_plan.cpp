@@ -123,8 +123,8 @@ double vector_memory(const Method& method, const DataSizes& sizes, int threads) 
 /// held. Measurements show that generating a row takes the time of kCallsOfRow kernel calls in
 /// addition to drawing its random numbers. The number of random numbers is rounded up to a multiple
 /// of how many a kernel draws at a time.
-SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_blocks,
-                         int threads) {
+SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_blocks, int threads,
+                         bool with_xi) {
   constexpr double kCallsOfRow = 8;
   const VectorPlan plan(method, sizes.d, sizes.k, sizes.all_tasks, 0);
   const int groups = sharing_of(plan, sizes.n, sizes.task_bytes(), sizes.sparse, threads).groups;
@@ -134,8 +134,11 @@ SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_b
   // Rows are generated in every pass over a set, except rows that are still held from an earlier
   // pass.
   const int passes = method.inner_passes();
-  const double rows = (made.stay ? std::min(passes, 1) : passes) * sizes.samples_in() +
-                      (sizes.shared && made.stay ? 0 : sizes.samples_out());
+  double rows = (made.stay ? std::min(passes, 1) : passes) * sizes.samples_in() +
+                (sizes.shared && made.stay ? 0 : sizes.samples_out());
+  // xi is generated for every residual: once for all inner residuals if they are computed from Z.
+  const int residuals = 1 + (plan.features ? 1 : method.inner_steps);
+  if (with_xi) rows += residuals * static_cast<double>(sizes.n);
   const auto row = static_cast<double>(round_up(sizes.d, 2 * kernels::kPairsAtOnce));
   double vectors = vector_bytes(plan, groups);
   // Adds the memory for Z and, for each row, its element of -X theta and its radius.

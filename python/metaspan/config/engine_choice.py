@@ -37,11 +37,17 @@ def choose_engine(
         # and B, for which the coordinates of the population engine have no rows.
         in_coordinates = tasks.spectrum is None
         able = ["population"] * (not (noisy and in_coordinates)) + ["collapsed"] * in_coordinates
+        if tasks.spread > 0.0:
+            # Every task has a direction of its own, so B does not stay in the span of B_star and
+            # B_0, and the collapsed engine draws the new directions.
+            check_population_spread(tasks, pool)
+            able = ["collapsed"]
         if engine in ("auto", *able):
             return able[0] if engine == "auto" else engine
         raise ValueError(
             f"engine must be {check.words(['auto', *able])} for infinitely many samples (m_in and "
-            f"m_out are None){' and noise (30)' if noisy else ''}; got {engine!r}"
+            f"m_out are None){' and noise (30)' if noisy else ''}"
+            f"{' and tasks with a spread (33)' if tasks.spread else ''}; got {engine!r}"
         )
     # "collapsed" comes first: it is the only engine whose cost does not grow with d. It draws in
     # law the components of samples outside the span of B_star and B. This needs features whose law
@@ -79,6 +85,20 @@ def choose_engine(
             f"got {engine!r}"
         )
     return engine
+
+
+def check_population_spread(tasks: LinearTasks, pool: int | None) -> None:
+    """Raise ValueError unless population losses of tasks with a spread can be run."""
+    if tasks.spectrum is not None:
+        raise ValueError(
+            "spread must be 0 for population losses of features with a spectrum, where no finite "
+            f"set of moments describes the tasks; got {tasks.spread:g}"
+        )
+    if pool is not None:
+        raise ValueError(
+            "spread must be 0 for population losses of a pool, whose tasks would span more "
+            f"dimensions than the state has; got {tasks.spread:g}"
+        )
 
 
 def check_infinite_tasks(

@@ -24,16 +24,19 @@ def sample_law(config: TrainConfig) -> SampleLaw:
         m_out,
         config.shared_samples,
         law.noise,
-        features.core_law(law.features),
+        features.core_law(law.features if m_in or m_out else "gaussian"),
+        law.spread,
     )
     if config.engine == "sampled":
         return samples
     # The collapsed engine draws arrays of rows_in and rows_out rows for a task. For Gaussian
     # features, a triangular factor of at most D + 1 rows replaces the samples (16). MAML, and
     # features on the sphere, also need the components of the samples outside the span: `frame` more
-    # columns (17); for a co-learner with MAML, those of the outer samples too.
+    # columns (17); for a co-learner with MAML, those of the outer samples too. The parts that tasks
+    # do not share need one column more (33).
     method, name = core_method(config.method), samples.features.name
-    D, sphere, gaussian = config.layout.D, name == "sphere", name == "gaussian"
+    D = config.layout.D + (law.spread > 0.0)
+    sphere, gaussian = name == "sphere", name == "gaussian"
     moves = core.method_needs(method)["cross_gram"]
     both = sphere or (moves and method.private_head)
     frame = min(m_in + m_out if both else m_in * moves, law.d)

@@ -138,6 +138,8 @@ def on_data(config: TrainConfig) -> Estimate:
         parts["reading"] = bytes_to_read(config.tasks, B)
     if drawn_data:
         parts["pool"] = work.N * (sizes.d + 1) * sizes.number_bytes
+        if config.drawn_tasks.spread:  # xi is copied once and freed before the first round
+            parts["pool"] += 2 * 8 * sizes.all_tasks * sizes.d
     per_round = trials * price.round
     setup = (trials if drawn_data else 1) * price.setup
     if drawn_data:  # drawing the samples, one trial after the other
@@ -162,7 +164,13 @@ def sampled(config: TrainConfig) -> Estimate:
         work = work.on(1)
     price = prices(work)["vector"]
     in_blocks = callable(config.drawn_tasks.features)
-    made = core.sampled_cost(core_method(work.method), work.sizes, in_blocks, work.threads)
+    made = core.sampled_cost(
+        core_method(work.method),
+        work.sizes,
+        in_blocks,
+        work.threads,
+        config.drawn_tasks.spread > 0.0,
+    )
     machine = Machine(work.threads)
     seconds = price.round + made["numbers"] / machine.normals + made["calls"] * machine.kernel
     size = _bytes_of_B(config, work)

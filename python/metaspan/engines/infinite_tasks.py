@@ -20,6 +20,8 @@ class InfiniteTasks(InCoordinates):
             method=core_method(config.method),
             m_in=config.m_in or 0,
             noise=config.drawn_tasks.noise,
+            spread=config.drawn_tasks.spread,
+            d=float(config.tasks.d),
             covariance=heads.covariance(config.drawn_tasks.heads, config.k_star),
             M=trials.parts["M"][indices],
             R=trials.parts["R"][indices],

@@ -20,6 +20,7 @@ from ..config.config import TrainConfig
 from ..cost import estimate
 from ..tasks import features, heads
 from ..tasks.batch import TaskBatch
+from ..tasks.linear import draw_xi, responses_of
 from .arrays import open_on, shape_of_A
 from .protocol import Parts, Shapes, core_shape_of_w, shapes_of_w, split_w, trial_ids_of
 from .starts import start_in_coordinates
@@ -79,6 +80,7 @@ def pool_in_law(config: TrainConfig, trial: int) -> TaskBatch:
     stride = m_in if shared else m_in + m_out
     columns, dtype = layout.features, np.dtype(config.dtype)
     w_star = heads.draw(law.heads, size, law.k, (seed, trial, 0))
+    xi = draw_xi(law, (seed, trial, 0), size, columns, config.threads)
 
     def draw_set(first: int, noise: int, m: int) -> tuple[NDArray[Any], NDArray[Any]]:
         X = core.pooled_features(
@@ -97,6 +99,8 @@ def pool_in_law(config: TrainConfig, trial: int) -> TaskBatch:
         )
         z = core.normals(seed, trial, 0, noise, size, m, 1, "float64", config.threads)[:, :, 0]
         y = (X[:, :, : law.k] * w_star[:, None, :]).sum(axis=2)
+        if xi is not None:  # its coordinates off the basis meet no sample
+            y += responses_of(X, xi, config.threads)
         return X, (y + law.noise * z).astype(dtype)
 
     X_in, y_in = draw_set(0, core.STREAM_NOISE_IN, m_in)

@@ -15,6 +15,7 @@ from ..config.options import Checkpoint, Init, Stop, ZeroStart
 from ..method_bases import OPTIONS
 from ..methods import KINDS as METHODS
 from ..privacy import UserDP
+from ..tasks import linear
 from ..tasks.batch import BatchSummary, TaskBatch
 from ..tasks.features import StudentT
 from ..tasks.heads import GaussianHeads, NamedFunction, SphereHeads
@@ -104,16 +105,19 @@ def encode(
 
 
 def _is_unused(value: Any, field: Field[Any]) -> bool:
-    """Whether a field is an option of a method and has its default value.
+    """Whether a field is an option of a method, or of tasks, and has its default value.
 
-    Files leave out options that have their default values, so that the text of a method is the same
-    as in versions of the package without this option.
+    Files leave out options that have their default values, so that the text of the object is the
+    same as in versions of the package without this option.
     """
-    return (
-        type(value) in METHODS
-        and field.name in OPTIONS
-        and bool(getattr(value, field.name) == field.default)
-    )
+    return _is_option(type(value), field) and bool(getattr(value, field.name) == field.default)
+
+
+def _is_option(kind: type[Any], field: Field[Any]) -> bool:
+    """Whether files leave out a field of a kind while it has its default."""
+    if kind is LinearTasks:
+        return field.name in linear.OPTIONS
+    return kind in METHODS and field.name in OPTIONS
 
 
 def _encode_function(value: Any, strict: bool, path: str) -> dict[str, str]:
@@ -179,9 +183,7 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str, 
 def _defaults(kind: str) -> dict[str, Any]:
     """Return the default values of the options that files leave out: see `_is_unused`."""
     return {
-        field.name: field.default
-        for field in fields(KINDS[kind])
-        if KINDS[kind] in METHODS and field.name in OPTIONS
+        field.name: field.default for field in fields(KINDS[kind]) if _is_option(KINDS[kind], field)
     }
 
 

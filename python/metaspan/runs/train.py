@@ -187,9 +187,9 @@ def train(
         sides, "collapsed" computes what "population" does, for features of covariance I.
         "sampled": draws all samples at full size, anew in every round (12). "arrays": works on
         stored data (11), which are a batch or a pool that is drawn at full size. "auto": "arrays"
-        for a batch; "population" if `m_in` and `m_out` are None; otherwise "collapsed" if it
-        applies, or else "arrays" for a pool and "sampled" without a pool.
-        ``result.config.engine`` says which engine ran.
+        for a batch; "population" if `m_in` and `m_out` are None, unless the tasks have a `spread`;
+        otherwise "collapsed" if it applies, or else "arrays" for a pool and "sampled" without a
+        pool. ``result.config.engine`` says which engine ran.
     route : {"auto", "gram", "vector", "dual"}
         How a round is computed on data that stay the same, that is, on a batch or a pool. "gram":
         from Z = X B and Gram matrices (5). "vector": by products of X with one vector at a time

@@ -2,7 +2,8 @@ r"""The distribution that tasks and their samples are drawn from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,19 @@ from . import heads as laws
 from .batch import TaskBatch
 
 MAX_D = 2**53  # d is also a number of degrees of freedom, in double precision
+# Parameters of LinearTasks that its text and files leave out while they have their defaults.
+OPTIONS = ("spread",)
 MAX_COUNT = 2**31 - 1  # indices of tasks, samples and trials are 32-bit words of the random key
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LinearTasks:
     r"""A distribution of linear regression tasks whose regression vectors share a subspace.
 
     Task i has the regression vector :math:`\theta_i = B_{*} w_{*,i}` and samples (x, y) with
     :math:`y = \langle x, \theta_i \rangle + z`, where :math:`E x = 0`, :math:`E x x^\top = I` (or
-    diagonal, with a `spectrum`) and :math:`z \sim N(0, \text{noise}^2)`.
+    diagonal, with a `spectrum`) and :math:`z \sim N(0, \text{noise}^2)`. With a `spread`, tasks
+    share the subspace only approximately: :math:`\theta_i = B_{*} w_{*,i} + \xi_i`, (33).
 
     Parameters
     ----------
@@ -58,6 +62,12 @@ class LinearTasks:
         Ground truth with orthonormal columns, C-contiguous; it is not copied. None: every trial has
         a Haar-distributed ground truth of its own, which is drawn only where it is needed at full
         size.
+    spread : float
+        Root mean square length of the part :math:`\xi_i \sim N(0, \text{spread}^2 / d \; I_d)` that
+        a task does not share, >= 0. The parts of different tasks are independent; they are drawn
+        anew in every round, except for a pool, whose tasks keep them. A run on population losses of
+        features with a `spectrum`, or of a pool, needs ``spread=0``. For large d the spread acts as
+        more label noise, of variance ``noise**2 + spread**2``.
 
     Raises
     ------
@@ -82,6 +92,15 @@ class LinearTasks:
     features: feature_laws.Features = "gaussian"
     spectrum: float | ArrayLike | None = None
     B_star: NDArray[Any] | None = None
+    spread: float = 0.0
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{item.name}={getattr(self, item.name)!r}"
+            for item in fields(self)
+            if item.name not in OPTIONS or getattr(self, item.name) != item.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def __post_init__(self) -> None:
         d = check.integer("d", self.d, 1, MAX_D)
@@ -91,6 +110,7 @@ class LinearTasks:
         object.__setattr__(self, "d", d)
         object.__setattr__(self, "k", k)
         object.__setattr__(self, "noise", check.real("noise", self.noise))
+        object.__setattr__(self, "spread", check.real("spread", self.spread))
         object.__setattr__(self, "heads", laws.check_heads(self.heads, k))
         object.__setattr__(self, "features", feature_laws.check_features(self.features))
         object.__setattr__(self, "spectrum", feature_laws.spectrum(self.spectrum, d))
@@ -98,6 +118,11 @@ class LinearTasks:
             B_star = check.matrix("B_star", self.B_star, (d, k))
             check.orthonormal("B_star", B_star, cpus.default_threads())
             object.__setattr__(self, "B_star", B_star)
+
+    @property
+    def xi_variance(self) -> float:
+        """Variance of an entry of the part of a task that it does not share, (33)."""
+        return self.spread * self.spread / self.d
 
     @property
     def is_symmetric(self) -> bool:
@@ -213,7 +238,9 @@ class LinearTasks:
         Returns
         -------
         TaskBatch
-            The data, with the ground truth as `B_star` and the true heads as `heads`.
+            The data, with the ground truth as `B_star` and the true heads as `heads`. With a
+            `spread`, the responses are those of :math:`\theta_i = B_{*} w_{*,i} + \xi_i`, and
+            `heads` still holds :math:`w_{*,i}`.
 
         Raises
         ------
@@ -225,7 +252,8 @@ class LinearTasks:
         Notes
         -----
         The features have ``n (m_in + m_out) d`` numbers. Most of the time is spent on drawing these
-        numbers and on multiplying them by `B_star`.
+        numbers and on multiplying them by `B_star`. With a `spread`, the n d numbers of the
+        :math:`\xi_i` are drawn too; the batch does not hold them.
 
         Examples
         --------
@@ -244,9 +272,11 @@ class LinearTasks:
         key = _check_key(seed, trial, round)
         kind = self._dtype(dtype)
         samples = m_in if shared else m_in + m_out
-        memory.require("the batch", n * samples * self.d * kind.itemsize)
+        of_xi = 8 * n * self.d if self.spread else 0
+        memory.require("the batch", n * samples * self.d * kind.itemsize + of_xi)
         B_star = self.ground_truth(seed, trial, workers)
         w_star = self.draw_heads(n, *key)
+        xi = draw_xi(self, key, n, self.d, workers)
 
         law, roots = feature_laws.core_law(self.features), self.roots
 
@@ -259,6 +289,8 @@ class LinearTasks:
             # Responses are computed by a sum, since the bits of NumPy's matrix product depend on
             # the machine.
             y = (core.project(X, B_star, workers) * w_star[:, None, :]).sum(axis=2)
+            if xi is not None:
+                y += responses_of(X, xi, workers)
             return X, (y + self.noise * z).astype(kind)
 
         X_in, y_in = draw_set(core.STREAM_FEATURES_IN, core.STREAM_NOISE_IN, m_in)
@@ -278,6 +310,28 @@ class LinearTasks:
         if dtype is not None:
             return check.float_dtype("dtype", dtype)
         return np.dtype(np.float64) if self.B_star is None else self.B_star.dtype
+
+
+def draw_xi(
+    tasks: LinearTasks, key: tuple[int, int, int], n: int, columns: int, workers: int
+) -> F64 | None:
+    """Draw (n, columns) coordinates of the parts that tasks do not share, (33); None if zero.
+
+    The law of the coordinates is the same in every orthonormal basis.
+    """
+    if tasks.spread == 0.0:
+        return None
+    normals = core.normals(*key, core.STREAM_SPREAD, n, 1, columns, "float64", workers)
+    xi: F64 = math.sqrt(tasks.xi_variance) * normals[:, 0]
+    return xi
+
+
+def responses_of(X: NDArray[Any], xi: F64, workers: int) -> F64:
+    """Compute X xi of every task, (n, m), where X is (n, m, d) and xi is (n, d)."""
+    columns = np.ascontiguousarray(xi[:, :, None])
+    products = [core.project(X[i : i + 1], columns[i], workers) for i in range(len(X))]
+    responses: F64 = np.concatenate(products)[:, :, 0]
+    return responses
 
 
 def _check_key(seed: int, trial: int, round: int) -> tuple[int, int, int]:

@@ -25,7 +25,9 @@ def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
     The rate assumes population losses, J = 1, :math:`\alpha B^\top B \approx I` and w = 0. The
     learner's head w stays at zero if it starts at zero, if the heads of the tasks are centred (for
     exact MAML, if their third moments are zero too), and if each round has many tasks. With few
-    fresh tasks in each round, the rates of trials scatter about this value.
+    fresh tasks in each round, the rates of trials scatter about this value. A `spread` of the
+    tasks does not change the rate, but dist decreases only to a floor, which the parts that tasks
+    do not share cause.
 
     Parameters
     ----------
@@ -133,9 +135,11 @@ def fixed_point(
               c = \frac{\operatorname{tr} \Sigma_{*} + \text{noise}^2}{m_\text{in}}
 
     Here :math:`M = B_{*}^\top B`, and :math:`\Sigma_{*}` is the covariance of the heads. The part
-    of `B` orthogonal to the truth vanishes in the limit. The result assumes J = 1, Gaussian
-    features, independent inner and outer sets, a width of at least ``tasks.k`` and w = 0. The limit
-    does not depend on `m_out`.
+    of `B` orthogonal to the truth vanishes in the limit. If the tasks have a `spread`, (33) adds
+    ``spread**2`` to the numerator of c and ``spread**2 / d`` to the eigenvalues of
+    :math:`\Sigma_{*}` in the first formula; the part orthogonal to the truth then vanishes only
+    for a width of ``tasks.k``. The result assumes J = 1, Gaussian features, independent inner and
+    outer sets, a width of at least ``tasks.k`` and w = 0. The limit does not depend on `m_out`.
 
     Parameters
     ----------
@@ -182,6 +186,7 @@ def fixed_point(
     c = _crosstalk(tasks, m_in)
     growth = 1.0 if m_in is None else (m_in + 1) / m_in
     values, vectors = np.linalg.eigh(second_moment(tasks.heads, tasks.k))
+    values = values + tasks.xi_variance
     limit: F64 = vectors / (alpha * (growth + c / values)) @ vectors.T
     return limit
 
@@ -192,11 +197,14 @@ def fading(
     r"""Return the surplus singular values of R under first-order ANIL with infinitely many tasks.
 
     .. math:: \sigma_R \sim (2 \beta \alpha^2 c\, t)^{-1/2}, \qquad
-              c = \frac{\operatorname{tr} \Sigma_{*} + \text{noise}^2}{m_\text{in}}
+              c = \frac{\operatorname{tr} \Sigma_{*} + \text{noise}^2 + \text{spread}^2}
+              {m_\text{in}}
 
     The formula is the slow decrease in (23) for a width above ``tasks.k``, under the assumptions of
     `fixed_point`. For each surplus column of `B`, one singular value of :math:`R = E^\top B`
-    decreases this slowly, for any start; the other singular values decrease exponentially.
+    decreases this slowly, for any start; the other singular values decrease exponentially. A
+    `spread` counts as noise, which is exact in the limit of large d. For finite d, the surplus
+    singular values end near :math:`\text{spread} / \sqrt{d \alpha c}`, (33).
 
     Parameters
     ----------
@@ -317,4 +325,4 @@ def _crosstalk(tasks: LinearTasks, m_in: int | None) -> float:
     if tasks.features != "gaussian":
         raise ValueError(f"features must be 'gaussian' for (23); got {tasks.features!r}")
     trace = float(np.trace(second_moment(tasks.heads, tasks.k)))
-    return (trace + tasks.noise**2) / m_in
+    return (trace + tasks.noise**2 + tasks.spread**2) / m_in

@@ -3,7 +3,7 @@
 import pytest
 
 import metaspan as ms
-from metaspan._core_types import DataSizes
+from metaspan._core_types import DataSizes, FeatureLaw, RoundSizes, SampleLaw
 from metaspan._load import core
 from metaspan.methods import core_method
 
@@ -216,3 +216,38 @@ def test_work_that_threads_do_not_share_is_multiplied_by_their_number():
         for threads in (1, 2, 4)
     )
     assert four - one == 2 * (two - one) > 0  # samples of columns, sorted on one thread
+
+
+@pytest.mark.parametrize("method", [ANIL, ANIL._replace(adapt_B=True)], ids=["anil", "maml"])
+def test_parts_that_tasks_do_not_share_are_made_for_every_residual(method):
+    """(33) on generated rows: one row of d numbers a task for every set of residuals."""
+    for d in (D, 10**4):  # rows from which Z is not formed, and rows from which it may be
+        plain, spread = (
+            core.sampled_cost(method, sizes(d=d), False, 1, with_xi) for with_xi in (False, True)
+        )
+        made = (spread["calls"] - plain["calls"]) / 8 / N_TASKS
+        assert made == 2  # the inner residual of J = 1, and the outer one
+        more = spread["numbers"] - plain["numbers"]
+        assert made * N_TASKS * d <= more <= made * N_TASKS * 8 * d
+        assert spread["vectors"] == plain["vectors"]
+
+
+@pytest.mark.parametrize("adapt_B", [False, True], ids=["anil", "maml"])
+def test_collapsed_rounds_count_the_parts_that_tasks_do_not_share(adapt_B):
+    """(33): D + 1 numbers of xi, and those of one column more in every row of Gaussian sets."""
+    method, D_rows, n, m = ANIL._replace(adapt_B=adapt_B), 5, 8, 40
+    counts = [
+        core.collapsed_cost(
+            method,
+            SampleLaw(1e6, m, m, False, 0.1, FeatureLaw("gaussian"), spread),
+            RoundSizes(n=n, rows=D_rows, k=3, k_star=2),
+        )
+        for spread in (0.0, 0.5)
+    ]
+    more = counts[1]["numbers"] - counts[0]["numbers"]
+    triangle = (D_rows + 2) * (D_rows + 3) / 2 - (D_rows + 1) * (D_rows + 2) / 2
+    # The outer set of MAML meets a frame of m columns, so that it keeps its m rows. Roots count a
+    # fifth more.
+    expected = n * (D_rows + 1 + triangle + (m if adapt_B else triangle))
+    assert expected <= more <= expected + 0.2 * n * 5
+    assert counts[1]["flops"] > counts[0]["flops"]

@@ -52,3 +52,45 @@ def test_checkpoints_of_0_1_are_refused_where_a_later_field_differs(tmp_path):
     make_older(path)
     with pytest.raises(ValueError, match=r"track_start must be as in the checkpoint .* False; got"):
         run(checkpoint=path, track_start=True, **settings)
+
+
+def fields_of_tasks(path):
+    """The names of the fields of the tasks in a file of a result or of a checkpoint."""
+    with np.load(path) as archive:
+        document = json.loads(archive["metaspan"].tobytes())
+    return set(document["config"]["fields"]["tasks"]["fields"])
+
+
+def test_files_and_text_name_a_spread_only_where_it_is_not_zero(tmp_path):
+    """Files of runs without one are those of releases without the parameter."""
+    plain, spread = ms.LinearTasks(d=20, k=3), ms.LinearTasks(d=20, k=3, spread=0.5)
+    assert "spread" not in repr(plain)
+    assert repr(spread).endswith("spread=0.5)")
+    for tasks in (plain, spread):
+        path = tmp_path / "run.npz"
+        r = ms.train(tasks, "anil", rounds=5, n=4, m_in=3, m_out=3)
+        r.save(path)
+        assert ("spread" in fields_of_tasks(path)) == (tasks is spread)
+        again = ms.load(path)
+        assert again.config.tasks.spread == tasks.spread
+        assert_same_bits(again, r)
+
+
+def test_a_checkpoint_of_another_spread_is_refused(tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    settings = {"method": "anil", "n": 4, "m_in": 3, "m_out": 3, "checkpoint": path}
+    ms.train(TASKS, rounds=2, **settings)
+    with pytest.raises(ValueError, match=r"tasks.spread must be as in the checkpoint .*0.0; got"):
+        ms.train(ms.LinearTasks(d=20, k=3, spread=0.5), rounds=4, **settings)
+
+
+def test_a_study_varies_the_spread(tmp_path):
+    study = ms.Study(
+        tmp_path / "study",
+        base=dict(method="anil", rounds=3, n=4, m_in=3, m_out=3, d=20, k=2),
+        grid=dict(spread=[0.0, 1.0]), seeds=1, measure="loss_out",
+    )  # fmt: skip
+    study.run(progress=False)
+    table = study.table()
+    assert list(table["spread"]) == [0.0, 1.0]
+    assert table["loss_out"].nunique() == 2

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import metaspan as ms
+from metaspan._load import core
 
 
 def test_arrays_are_kept_as_they_are(rng):
@@ -64,6 +65,21 @@ def test_sample_follows_the_model(dtype):
         assert X.dtype == y.dtype == dtype
         expected = np.einsum("nmd,nd->nm", X.astype(np.float64), theta)
         np.testing.assert_allclose(y, expected, rtol=10 * np.finfo(dtype).eps, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sample_adds_the_parts_that_tasks_do_not_share(dtype):
+    """theta from stream SPREAD, row 0 of each task, against y of both sets."""
+    tasks = ms.LinearTasks(d=20, k=3, spread=1.5)
+    batch = tasks.sample(4, 5, 6, seed=7, trial=2, round=9, dtype=dtype)
+    normals = core.normals(7, 2, 9, core.STREAM_SPREAD, 4, 1, 20, "float64", 1)[:, 0]
+    theta = batch.heads @ batch.B_star.T + 1.5 / np.sqrt(20) * normals
+    for X, y in ((batch.X_in, batch.y_in), (batch.X_out, batch.y_out)):
+        expected = np.einsum("nmd,nd->nm", X.astype(np.float64), theta)
+        np.testing.assert_allclose(y, expected, rtol=10 * np.finfo(dtype).eps, atol=1e-6)
+    plain = ms.LinearTasks(d=20, k=3).sample(4, 5, 6, seed=7, trial=2, round=9, dtype=dtype)
+    np.testing.assert_array_equal(batch.X_in, plain.X_in)
+    np.testing.assert_array_equal(batch.heads, plain.heads)
 
 
 def test_shared_samples_are_one_array():

@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <variant>
 
+#include "metaspan/data/truth.hpp"
 #include "metaspan/random/features.hpp"
 #include "metaspan/random/round_choice.hpp"
 
@@ -114,12 +115,6 @@ struct Samples {
         },
         rows);
   }
-};
-
-/// The true parameters, from which the responses of generated rows are computed, (12).
-struct Truth {
-  Mat B_star_t;     // (k_star, d)
-  Mat minus_heads;  // (n, k_star)  -w_star of the tasks
 };
 
 template <class Scalar>

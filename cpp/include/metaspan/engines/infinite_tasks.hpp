@@ -16,10 +16,11 @@ class InfiniteTasksEngine : public Engine {
 };
 
 /// Makes the engine. `m_in` is the number of inner samples, 0 for infinitely many. `covariance`
-/// (k_star, k_star) is the covariance of the heads, whose mean is 0. The inner loss after
-/// adaptation is NaN for finitely many inner samples.
+/// (k_star, k_star) is the covariance of the heads, whose mean is 0. `spread` is tau of (33), in d
+/// dimensions. The inner loss after adaptation is NaN for finitely many inner samples.
 std::unique_ptr<InfiniteTasksEngine> make_infinite_tasks(double alpha, double beta, Index m_in,
-                                                         double noise, Mat covariance, Mat Z);
+                                                         double noise, double spread, double d,
+                                                         Mat covariance, Mat Z);
 
 /// Returns the cost of a round. `sizes.rows` are the rows of [M; R]; `sizes.n` is not used.
 RoundCost infinite_tasks_cost(const RoundSizes& sizes);

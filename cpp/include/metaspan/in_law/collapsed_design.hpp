@@ -23,6 +23,14 @@ struct PanelSet {
 void draw_samples(Key key, const SampleLaw& law, const SampleShape& shape, Index first, Index tasks,
                   bool with_inner, bool with_outer, PanelSet& inner, PanelSet& outer);
 
+/// Draws theta of the tasks [first, first + tasks) in the basis, (33): [w_star; 0] plus xi in the
+/// columns of the state and, if the shape has one, in the column of the direction of xi.
+void draw_theta(Key key, const SampleLaw& law, const SampleShape& shape, Index first, Index tasks,
+                const double* heads,  // (k_star, kTasks)
+                Index k_star,
+                PanelSet& xi,                 // scratch
+                std::vector<double>& theta);  // (inside(), kTasks) out
+
 /// A Design, see design.hpp. A slot stores the coordinates of a vector X^T r in the basis. X X^T is
 /// never formed. A pass takes the rows of X one by one: it computes the residual of a row, and adds
 /// the residual times the row to the slot while a cache still holds the row.
@@ -33,8 +41,8 @@ class CollapsedDesign {
   /// The tasks of a panel, their samples and the state.
   struct Panel {
     const Mat& Z;         // (D, k)           [M; R]
-    const double* heads;  // (k_star, width)  w_star of each task
-    Index k_star, tasks;
+    const double* theta;  // (known, width)   theta of each task in the first columns of the basis
+    Index known, tasks;   // k_star, or D columns and the one aside with xi
     double noise;
     const SampleShape& shape;
     const PanelSet &inner, &outer;
@@ -111,6 +119,9 @@ class CollapsedDesign {
   };
   /// Returns the factor A of a group. The factor is valid until the next call of off_span().
   Factor off_span(Group group);
+  /// Returns the row (1, k, width) of the gradient along the direction of xi, (33), valid until the
+  /// next call of this function or of off_span().
+  Factor along_xi();
 
  private:
   const SetShape& outer_shape() const {

@@ -16,6 +16,7 @@ struct SampleLaw {
   bool shared;  // the inner samples are the outer samples too
   double noise;
   FeatureLaw features;
+  double spread = 0;  // tau of (33): theta = B_star w_star + xi, xi ~ N(0, tau^2 / d I)
 };
 
 /// A row of X: its entries in columns [begin, end) of the basis, followed, if `noise` is true, by
@@ -51,29 +52,37 @@ enum class OffSpan {
   none,      // nothing is added
   gaussian,  // (18): given the draws inside the span, the sum is one Gaussian matrix
   frames,    // (17): every task adds a factor in an independent Haar frame
+  along_xi,  // (33): every task adds a row along xi and a Gaussian matrix orthogonal to xi
 };
 
 /// The orthonormal basis in which a task's samples are represented, and the layout of the samples
-/// in this basis. The basis has D vectors of the state, q vectors of the frame off the span of the
-/// state and, if `beyond` is true, one vector for the part of the outer set outside the span of all
-/// other vectors of the basis.
+/// in this basis. The basis has D vectors of the state; if `aside` is true, one vector for the
+/// direction of xi off their span, (33); q vectors of the frame off the span of these vectors; and,
+/// if `beyond` is true, one vector for the part of the outer set outside the span of all other
+/// vectors of the basis.
 struct SampleShape {
   Index D, q;
   bool beyond;
   double rest;  // d - D, the dimension of the space off the span
   OffSpan off_span;
   SetShape inner, outer;  // outer is unused if the samples are shared
+  bool aside = false;
+  // xi in units of tau / sqrt(d): D coordinates in the span and, if `aside`, the length off it.
+  SetShape spread = {};
 
-  Index columns() const { return D + q + (beyond ? 1 : 0); }
+  /// Number of columns before the frame, and the dimension of the space off these columns.
+  Index inside() const { return D + (aside ? 1 : 0); }
+  double outside() const { return rest - (aside ? 1 : 0); }
+  Index columns() const { return inside() + q + (beyond ? 1 : 0); }
   Index rows_of(const SetShape& set) const {
-    return set.infinite ? D + q : static_cast<Index>(set.rows.size());
+    return set.infinite ? inside() + q : static_cast<Index>(set.rows.size());
   }
 };
 
 /// Returns the layout for a method on a state of D rows. For Gaussian features, a set of m samples
-/// is replaced by a triangular matrix of min(m, D + q + 1) rows, such that X^T X, X^T y and y^T y
-/// keep their joint distribution. If every task adds a factor in a frame, (17), the inner set keeps
-/// all m rows.
+/// is replaced by a triangular matrix of min(m, inside() + q + 1) rows, such that X^T X, X^T y and
+/// y^T y keep their joint distribution. If every task adds a factor in a frame, (17), the inner set
+/// keeps all m rows.
 SampleShape sample_shape(const Method& method, const SampleLaw& law, Index D);
 
 }  // namespace metaspan

@@ -22,7 +22,8 @@ enum class Stream : std::uint32_t {
   off_span,
   radii_in,
   radii_out,
-  privacy = 16,
+  spread,
+  privacy,
 };
 
 /// A Philox key.

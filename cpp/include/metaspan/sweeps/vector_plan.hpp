@@ -66,7 +66,8 @@ struct SampledCost {
 };
 
 /// Returns the cost of generating rows. `in_blocks` is true if a function of the user supplies the
-/// rows.
-SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_blocks, int threads);
+/// rows, and `with_xi` if tasks have parts xi of their own, (33).
+SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_blocks, int threads,
+                         bool with_xi);
 
 }  // namespace metaspan

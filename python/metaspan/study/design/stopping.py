@@ -18,7 +18,8 @@ INSTEAD = "measure rounds_to:TOL or rate, or set stop=None"
 # Keys: records for which a stop rule may set a bound. Values: measures whose last value the rule
 # determines when it ends a run, namely the record itself and measures that vanish with the record.
 OF_RULES = {"dist": ("dist", "floor", "perp_norm"), "loss_out": ("loss_out",)}
-WITHOUT_NOISE = ("loss_adapted", "loss_out")  # vanish with dist if m_in is infinite and noise is 0
+# These vanish with dist if m_in is infinite and the noise and the spread are 0.
+WITHOUT_NOISE = ("loss_adapted", "loss_out")
 
 
 def measures_set(names: Sequence[str], cells: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -37,7 +38,11 @@ def measures_set(names: Sequence[str], cells: Iterable[Mapping[str, Any]]) -> tu
         Those of the `names` whose values a stop rule determines.
     """
     rules = {
-        (rule, cell.get("m_in") is None and _is_zero(cell.get("noise", 0.0)))
+        (
+            rule,
+            cell.get("m_in") is None
+            and all(_is_zero(cell.get(name, 0.0)) for name in ("noise", "spread")),
+        )
         for cell in cells
         if isinstance(rule := cell.get("stop", DEFAULT_STOP), Stop)  # None ends no run
     }
@@ -49,9 +54,9 @@ def measures_set(names: Sequence[str], cells: Iterable[Mapping[str, Any]]) -> tu
     return tuple(name for name in names if name in known)
 
 
-def _is_zero(noise: object) -> bool:
-    """Tell whether a noise level is the number zero."""
-    return isinstance(noise, (int, float)) and noise == 0
+def _is_zero(level: object) -> bool:
+    """Tell whether a level of the noise or the spread is the number zero."""
+    return isinstance(level, (int, float)) and level == 0
 
 
 def set_by_stop(table: pandas.DataFrame, measure: str) -> NDArray[np.bool_]:
