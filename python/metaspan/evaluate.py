@@ -141,7 +141,8 @@ def evaluate(
     w : array_like of shape (k,)
         Head.
     tasks : LinearTasks
-        The distribution of the new tasks, with Gaussian features and without a spectrum.
+        The distribution of the new tasks, with Gaussian features and without a spectrum. Their
+        `spread` counts: :math:`\theta` includes the part that a task does not share, (33).
     method : ANIL, MAML, another method, or str
         The method, or its name. If the method has no inner steps, the adapted learner estimates `B
         w`.
@@ -241,7 +242,7 @@ def evaluate(
     size, noise = float((adapted.C * adapted.C).sum()), law.variance + on_learned.outside
     penalties = {"ridge": penalty(size, on_learned.inside, noise)}
     for name, p in (("oracle_ridge", tasks.k), ("single_task_ridge", tasks.d)):
-        penalties[name] = penalty(p, law.signal, law.variance)
+        penalties[name] = penalty(p, law.inside(p), law.variance + law.xi_outside(p))
     return Evaluation(
         adapted=_compute_risk(adapted, new),
         least_squares=_compute_risk(on_learned, new),
@@ -293,7 +294,7 @@ def _prepare(
     heads = _draw_heads(tasks, n, seed)
     known = not callable(tasks.heads)
     mean, cov = moments(tasks.heads if known else heads, tasks.k)
-    law = HeadMoments(mean, cov, tasks.noise * tasks.noise, known)
+    law = HeadMoments(mean, cov, tasks.noise * tasks.noise, known, tasks.xi_variance, tasks.d)
     check_solvable(method, m, C.shape[1])
     key = core.derive_key(seed, 0, NEW_TASKS, core.STREAM_FRAME)
     new = NewTasks(heads, law, m, tasks.d, tasks.noise, key, workers)

@@ -226,3 +226,41 @@ def test_eigenvalue_sums_are_those_of_a_wishart_matrix(m, d):
     assert abs(found.single_task_ridge.mean - expected.mean()) < SIGMAS * error
     ratio = found.single_task_ridge.standard_error * np.sqrt(4000) / expected.std()
     assert 0.8 < ratio < 1.25
+
+
+@pytest.mark.parametrize("shape", ["square", "narrow", "no-rest", "few-samples", "tall"])
+def test_risks_include_the_parts_that_tasks_do_not_share(shape):
+    """(33): closed forms and samples against explicit tasks in d dimensions."""
+    B, w, B_star, noise = problem(shape)
+    (d, _, m, _), spread = SHAPES[shape], 1.3
+    rng = np.random.default_rng([sorted(SHAPES).index(shape), 33])
+    theta = draw_heads(rng, N) @ B_star.T + spread / np.sqrt(d) * rng.standard_normal((N, d))
+    X = rng.standard_normal((N, m, d))
+    y = np.einsum("nmd,nd->nm", X, theta) + noise * rng.standard_normal((N, m))
+    known, unknown = (
+        ms.LinearTasks(d=d, k=3, noise=noise, heads=heads, B_star=B_star, spread=spread)
+        for heads in (ms.GaussianHeads(cov=COV, mean=MEAN), draw_heads)
+    )
+    for name, method in METHODS.items():
+        short = name in ("average-risk", "anil-1")
+        draws = 0.5 * ((inner_loop(B, w, X, y, method) - theta) ** 2).sum(axis=1)
+        for tasks in (known, unknown):
+            risk = ms.evaluate(B, w, tasks, method, m=m, n=N, ridge=RIDGE, seed=4)
+            assert risk.adapted.exact == (short and tasks is known)
+            error = np.hypot(risk.adapted.standard_error, draws.std() / np.sqrt(N))
+            assert abs(risk.adapted.mean - draws.mean()) < SIGMAS * error, name
+    for name, F, penalty in (
+        ("least_squares", B, 0.0),
+        ("ridge", B, RIDGE),
+        ("oracle_least_squares", B_star, 0.0),
+        ("oracle_ridge", B_star, RIDGE),
+        ("single_task_ridge", np.eye(d), RIDGE),
+    ):
+        if penalty == 0.0 and abs(m - F.shape[1]) < 5:
+            continue  # too few moments
+        draws = 0.5 * ((regression(F, X, y, penalty) - theta) ** 2).sum(axis=1)
+        for tasks in (known, unknown):
+            fitted = ms.evaluate(B, w, tasks, "anil", m=m, n=N, seed=5, ridge=penalty)
+            risk = getattr(fitted, name)
+            error = np.hypot(risk.standard_error, draws.std() / np.sqrt(N))
+            assert abs(risk.mean - draws.mean()) < SIGMAS * error, name

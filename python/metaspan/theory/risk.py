@@ -35,6 +35,16 @@ class HeadMoments:
     cov: F64  # (k_star, k_star), covariance of the heads
     variance: float  # variance of the noise
     known: bool  # whether mean and cov are exact; otherwise they come from a sample of heads
+    xi_variance: float = 0.0  # variance of an entry of xi, (33)
+    d: int = 0  # number of features, which is used with xi only
+
+    def inside(self, p: int) -> float:
+        """E ||theta||^2 in the span of p orthonormal vectors that contains B_star."""
+        return self.signal + p * self.xi_variance
+
+    def xi_outside(self, p: int) -> float:
+        """E ||xi||^2 orthogonal to p orthonormal vectors."""
+        return (self.d - p) * self.xi_variance
 
     @property
     def second(self) -> F64:
@@ -81,11 +91,15 @@ class InnerLoop:
         error = self.C @ self.w - _pad(law.mean, D)
         A = np.outer(error, error)
         A[:k_star, :k_star] += law.cov
+        A += law.xi_variance * np.eye(D)
+        outside = law.xi_outside(D)  # off the D coordinates the estimate is zero
         if still:
-            return 0.5 * float(np.trace(A))
+            return 0.5 * (float(np.trace(A)) + outside)
         H = self.C @ self.C.T
-        scatter = _trace_product(H, A) + (float(np.trace(A)) + law.variance) * float((H * H).sum())
-        return 0.5 * (_trace_product(np.eye(D) - alpha * H, A) + alpha**2 / self.m * scatter)
+        variance = law.variance + outside
+        scatter = _trace_product(H, A) + (float(np.trace(A)) + variance) * float((H * H).sum())
+        shrunk = _trace_product(np.eye(D) - alpha * H, A) + outside
+        return 0.5 * (shrunk + alpha**2 / self.m * scatter)
 
     def estimate(self, X: F64, y: F64) -> F64:
         """Return B_J w_J of every task, (b, columns)."""
@@ -123,19 +137,21 @@ class Regression:
         """Return B v of every task, (b, columns), with the regression's coefficients v."""
         # Singular values are used instead of normal equations, since columns of B may differ much
         # in length.
-        U, s, Vt = np.linalg.svd(X @ self.C, full_matrices=False)
+        D = self.C.shape[0]
+        U, s, Vt = np.linalg.svd(X[:, :, :D] @ self.C, full_matrices=False)
         kept = s > max(U.shape[1], Vt.shape[2]) * EPS * s.max(axis=1, keepdims=True)
         v: F64 = np.where(kept, s, 0.0) / np.where(kept, s * s + self.m * self.penalty, 1.0)
         v *= _multiply(U.transpose(0, 2, 1), y)
-        return _multiply(Vt.transpose(0, 2, 1), v) @ self.C.T
+        return _pad(_multiply(Vt.transpose(0, 2, 1), v) @ self.C.T, X.shape[2])
 
 
 @dataclass(frozen=True)
 class IsotropicRegression:
-    r"""Ridge regression on p orthonormal features whose span contains theta.
+    r"""Ridge regression on p orthonormal features whose span contains B_star w_star.
 
-    The features are X B_star or X itself. A penalty of 0 means the least-squares solution of
-    minimum norm.
+    The features are X B_star or X itself. The part of theta orthogonal to their span, which only
+    xi of (33) has, acts as further label noise and adds its own square to the risk. A penalty of 0
+    means the least-squares solution of minimum norm.
     """
 
     p: int
@@ -144,7 +160,8 @@ class IsotropicRegression:
 
     def expected(self, law: HeadMoments) -> float | None:
         """Compute the mean excess risk; None if it has no closed form."""
-        mean = _least_squares_risk(self.m, self.p, law.signal, 0.0, law.variance)
+        outside = law.xi_outside(self.p)
+        mean = _least_squares_risk(self.m, self.p, law.inside(self.p), outside, law.variance)
         certain = law.known or self.m >= self.p or mean == math.inf
         return mean if certain and not self.penalty else None
 
@@ -201,16 +218,21 @@ class NewTasks:
 
     def _averaged(self, learner: IsotropicRegression) -> F64:
         """Compute excess risks (n,) of isotropic regression, averaged over directions of theta."""
-        signal = (self.heads * self.heads).sum(axis=1)
+        signal = (self.heads * self.heads).sum(axis=1) + learner.p * self.law.xi_variance
         if self.law.known:
-            signal[:] = self.law.signal
+            signal[:] = self.law.inside(learner.p)
         draw = partial(self._chi_square, 0, signal.size)
-        return learner.averaged(signal, self.law.variance, draw)
+        outside = self.law.xi_outside(learner.p)
+        return learner.averaged(signal, self.law.variance + outside, draw) + 0.5 * outside
 
     def _sampled(self, learner: InnerLoop | Regression) -> F64:
         """Compute excess risks (n,) on samples (16), in the coordinates that affect risks."""
         D, k = learner.C.shape
         rest = self.d - D if learner.reach else 0
+        # Estimates without reach depend on samples off the D coordinates only along xi, (33), whose
+        # direction becomes one more coordinate.
+        aside = int(self.law.xi_variance > 0.0 and not learner.reach and self.d > D)
+        D += aside
         # Estimates depend on X^T X and X^T y alone, so if X has more rows than columns, the
         # R-factor of [X, z] is used in place of [X, z].
         rows, columns = min(self.m, D + rest + 1), D + min(self.m, rest)
@@ -221,10 +243,21 @@ class NewTasks:
         for block, first in enumerate(range(0, len(excess), size)):
             part = slice(first, first + size)
             theta = _pad(self.heads[part], columns)
+            if self.law.xi_variance > 0.0:
+                theta += self._xi(block, len(theta), columns, aside)
             X, z = self._design(block, len(theta), D, rest)
             error = learner.estimate(X, _multiply(X, theta) + self.noise * z) - theta
             excess[part] = 0.5 * (error * error).sum(axis=1)
-        return excess
+        # For learners with reach, the part of xi off the span of the samples remains as an error.
+        return excess if aside else excess + 0.5 * self.law.xi_outside(columns)
+
+    def _xi(self, block: int, b: int, columns: int, aside: int) -> F64:
+        """Draw xi of (33) in coordinates, (b, columns); with `aside`, the last is a length."""
+        xi = self._normals(core.STREAM_SPREAD, block, b, 1, columns)[:, 0]
+        if aside:
+            key = core.derive_key(self.key, 1, block, core.STREAM_SPREAD)
+            xi[:, -1] = np.sqrt(core.chi_square(self.d - columns + 1, key, 0, b))
+        return math.sqrt(self.law.xi_variance) * xi
 
     def _design(self, block: int, b: int, D: int, rest: int) -> tuple[F64, F64]:
         """Draw features (b, rows, columns) and standard noise (b, rows) of b tasks."""
@@ -267,7 +300,9 @@ def learned_regression(C: F64, law: HeadMoments, m: int) -> Regression:
     )
     if outside <= (8 * D * EPS) ** 2 * inside:
         outside = 0.0
-    return Regression(C, U.shape[1], inside, outside, m)
+    rank = U.shape[1]
+    inside, outside = inside + rank * law.xi_variance, outside + law.xi_outside(rank)
+    return Regression(C, rank, inside, outside, m)
 
 
 def best_penalty(m: int, size: float, signal: float, noise: float) -> float:
