@@ -165,6 +165,21 @@ def seed_of(*key):
     return zlib.crc32(" ".join(map(str, key)).encode())
 
 
+def clip_of(case, quantile):
+    """A quantile of the norms of contributions at the start of a case."""
+    rng = np.random.default_rng(3)
+    B, w = (np.repeat(part[None], 400, axis=0) for part in case.start())
+    theta = rng.standard_normal((400, 1, case.k_star)) @ np.eye(case.d, case.k_star).T
+    if case.spread:
+        theta = theta + case.spread / np.sqrt(case.d) * rng.standard_normal(theta.shape)
+    law = dict(features=case.features, dof=case.dof)
+    inner = explicit.data(rng, theta, case.m_in, case.noise, **law)
+    outer = inner if case.shared else explicit.data(rng, theta, case.m_out, case.noise, **law)
+    by_B, by_w, *_ = explicit.meta_gradient(B, w, inner, outer, case.method()._asdict())
+    norms = np.sqrt((by_B**2).sum(axis=(1, 2)) + (by_w**2).sum(axis=1))
+    return float(np.quantile(norms, quantile))
+
+
 def drawn(case, runs, seed):
     """Draw a sample of explicit runs."""
     B, w = case.start()

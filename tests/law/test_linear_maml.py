@@ -3,6 +3,8 @@
 Every test rejects a correct formula with a probability of about 1e-3.
 """
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -26,6 +28,7 @@ def sampled_risks(rng, tasks, spectrum, *, alpha, m, n=100_000):
     """Excess risks of THETA after a step on new tasks, from samples of full size."""
     law = tasks.heads
     theta = (law.mean + rng.standard_normal((n, 2)) * np.sqrt(law.cov)) @ tasks.B_star.T
+    theta += tasks.spread / np.sqrt(6) * rng.standard_normal((n, 6))
     X = rng.standard_normal((n, m, 6)) * np.sqrt(spectrum)
     y = np.einsum("nij,nj->ni", X, theta) + tasks.noise * rng.standard_normal((n, m))
     gradient = np.einsum("nij,ni->nj", X, X @ THETA[:, 0] - y) / m
@@ -33,12 +36,27 @@ def sampled_risks(rng, tasks, spectrum, *, alpha, m, n=100_000):
     return 0.5 * (error**2 * spectrum).sum(axis=1)
 
 
-def test_the_risk_is_that_of_evaluate():
+@pytest.mark.parametrize("spread", [0.0, 1.5])
+def test_the_risk_is_that_of_evaluate(spread):
+    tasks = dataclasses.replace(TASKS, spread=spread)
     for alpha, m in GRID:
         method = ms.LinearMAML(alpha=alpha)
-        e = ms.evaluate(THETA, [1.0], TASKS, method, m=m, n=40_000)
-        risk = ms.theory.linear_maml_risk(TASKS, method, m=m, B=THETA)
+        e = ms.evaluate(THETA, [1.0], tasks, method, m=m, n=40_000)
+        risk = ms.theory.linear_maml_risk(tasks, method, m=m, B=THETA)
         assert abs(e.mean - risk) < bound(len(GRID)) * e.standard_error, (alpha, m)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.8])
+def test_the_risk_with_a_spread_is_that_of_explicit_samples(decay):
+    """(33), which Sigma_theta contains."""
+    rng = np.random.default_rng(33)
+    tasks = dataclasses.replace(TASKS, spread=1.5, spectrum=decay or None)
+    spectrum = np.arange(1.0, 7.0) ** -decay
+    for alpha, m in GRID:
+        risks = sampled_risks(rng, tasks, spectrum, alpha=alpha, m=m)
+        risk = ms.theory.linear_maml_risk(tasks, "linear-maml", alpha=alpha, m=m, B=THETA)
+        error = risks.std() / np.sqrt(risks.size)
+        assert abs(risks.mean() - risk) < bound(len(GRID)) * error, (alpha, m)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.8])
@@ -79,10 +97,10 @@ SIZES = {"n": 600, "m_in": 4, "m_out": 3}
 TRIALS = 120
 
 
-def trained_errors(method, **sizes):
+def trained_errors(method, spread=0.0, **sizes):
     """Squared distances (TRIALS,) from the mean of the tasks after training on a pool."""
     law = ms.GaussianHeads(mean=[2.0], cov=[0.5])
-    tasks = ms.LinearTasks(d=3, k=1, noise=0.7, heads=law)
+    tasks = ms.LinearTasks(d=3, k=1, noise=0.7, heads=law, spread=spread)
     r = ms.train(tasks, method, rounds=25, pool=sizes["n"], trials=TRIALS, record="w_norm",
                  record_every=100, **sizes)  # fmt: skip
     M, R, _ = r.state
@@ -104,6 +122,17 @@ def test_training_on_a_pool_ends_where_the_formula_says(alpha, first_order):
         other = ms.LinearMAML(alpha=-alpha)
         wrong = ms.theory.linear_maml_error(tasks, other, **SIZES)
         assert abs(squares.mean() - wrong) > bound(6) * error
+
+
+def test_training_on_a_pool_with_a_spread_ends_where_the_formula_says():
+    slope = ms.theory.meta_weights(ms.LinearTasks(d=3, k=1), "linear-maml", alpha=0.3, m=4)
+    method = ms.LinearMAML(alpha=0.3, beta=0.8 / slope)
+    tasks, squares = trained_errors(method, spread=1.5, **SIZES)
+    expected = ms.theory.linear_maml_error(tasks, method, **SIZES)
+    error = squares.std() / np.sqrt(TRIALS)
+    assert abs(squares.mean() - expected) < bound(1) * error
+    wrong = ms.theory.linear_maml_error(dataclasses.replace(tasks, spread=0.0), method, **SIZES)
+    assert abs(squares.mean() - wrong) > bound(1) * error
 
 
 def test_training_on_infinitely_many_samples_ends_at_the_mean_of_the_tasks():

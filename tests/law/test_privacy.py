@@ -10,8 +10,17 @@ import pytest
 from scipy import stats
 
 from collapsed_runs import METHODS as GRADIENTS
-from collapsed_runs import RUNS, SHAPES, Case, collapsed, compare, drawn, refused, seed_of
-from reference import explicit
+from collapsed_runs import (
+    RUNS,
+    SHAPES,
+    Case,
+    clip_of,
+    collapsed,
+    compare,
+    drawn,
+    refused,
+    seed_of,
+)
 from reference.privacy import noisy_factor, r_factor, stacked_in_quadrature
 
 METHODS = {
@@ -29,19 +38,6 @@ KINDS = {
     "clipped, noisy": dict(quantile=0.5, multiplier=1.0),
     "noisy": dict(quantile=1.0, multiplier=0.3),
 }
-
-
-def clip_of(case, quantile):
-    """A quantile of the norms of contributions at the start of a case."""
-    rng = np.random.default_rng(3)
-    B, w = (np.repeat(part[None], 400, axis=0) for part in case.start())
-    theta = rng.standard_normal((400, 1, case.k_star)) @ np.eye(case.d, case.k_star).T
-    law = dict(features=case.features, dof=case.dof)
-    inner = explicit.data(rng, theta, case.m_in, case.noise, **law)
-    outer = inner if case.shared else explicit.data(rng, theta, case.m_out, case.noise, **law)
-    by_B, by_w, *_ = explicit.meta_gradient(B, w, inner, outer, case.method()._asdict())
-    norms = np.sqrt((by_B**2).sum(axis=(1, 2)) + (by_w**2).sum(axis=1))
-    return float(np.quantile(norms, quantile))
 
 
 def case_of(method, shape, quantile, multiplier):

@@ -10,7 +10,18 @@ import pytest
 from scipy import stats
 
 import metaspan as ms
-from collapsed_runs import METHODS, RUNS, SHAPES, Case, collapsed, compare, drawn, refused, seed_of
+from collapsed_runs import (
+    METHODS,
+    RUNS,
+    SHAPES,
+    Case,
+    clip_of,
+    collapsed,
+    compare,
+    drawn,
+    refused,
+    seed_of,
+)
 from reference import explicit, infinite_tasks
 
 MOVES, INNER_GRADIENT = 1, 2
@@ -44,6 +55,12 @@ CASES = {
     for method, parts in (METHODS | OTHERS).items()
     for shape in (*OF_ALL, *(OF_SOME if method in ("anil", "maml") else ()))
 }
+# Half of the tasks are clipped, (29), and noise is added to their mean, (30).
+CLIPPED = ("plain", "one left", "none left", "inner infinite", "outer infinite", "both infinite")
+CLIPPED += ("shared", "student-t", "sphere")
+for name in [f"{m}, {s}" for m in ("fo-anil", "anil", "maml", "ridge-anil") for s in CLIPPED]:
+    clip = clip_of(CASES[name], 0.5)
+    CASES[f"{name}, clipped"] = CASES[name]._replace(clip=clip, multiplier=0.5)
 # Many tasks of few samples in few dimensions, where what tasks do not share matters most.
 SHARP = Case(5, 1, 1, n=16, m_in=2, m_out=2, noise=0.3, alpha=0.3, beta=0.7, inner_steps=1,
              rounds=1, spread=1.5)  # fmt: skip
@@ -54,6 +71,7 @@ FAULTS = {
     "spread as noise, anil": ("anil, sharp", AS_NOISE),
     "spread as noise, maml": ("maml, sharp", AS_NOISE),
     "a spread 15 % too large": ("anil, sharp", dict(spread=1.5 * 1.15)),
+    "a limit 20 % too small": ("anil, one left, clipped", dict(clip=0.8)),
     "no spread, both infinite": ("anil, both infinite", dict(spread=0.0)),
 }
 
@@ -74,6 +92,8 @@ def test_planted_errors_are_caught(fault):
     """Detects tests too weak for the error, beside as many tests as the family has."""
     name, wrong = FAULTS[fault]
     case, caught = CASES[name], 0
+    if "clip" in wrong:
+        wrong = {"clip": wrong["clip"] * case.clip}
     for repetition in range(10):
         seed = seed_of("spread, power", fault, repetition)
         sample = collapsed(case._replace(**wrong), RUNS, seed, start=case)

@@ -76,8 +76,9 @@ def linear_maml_risk(
               + \tfrac{\sigma^2 \alpha^2}{2 m} \operatorname{tr} \Sigma^2
 
     with H of `meta_weights`, and with the mean :math:`\bar\theta` and the covariance
-    :math:`\Sigma_\theta` of the tasks' vectors. This risk is the exact value of the `adapted` entry
-    of `evaluate`, without sampling. The step size and m are those of the test, and may differ from
+    :math:`\Sigma_\theta` of the tasks' vectors, to which a `spread` adds
+    :math:`\text{spread}^2 / d \; I`, (33). This risk is the exact value of the `adapted` entry of
+    `evaluate`, without sampling. The step size and m are those of the test, and may differ from
     those of training.
 
     Parameters
@@ -230,7 +231,7 @@ def linear_maml_error(
     n = check.integer("n", n, 1, MAX_COUNT)
     i, j = _inverse("m_in", m_in), _inverse("m_out", m_out)
     d, variance = tasks.d, tasks.noise**2
-    signal = float(np.trace(centred_moments(tasks.heads, tasks.k)[1]))
+    signal = float(np.trace(centred_moments(tasks.heads, tasks.k)[1])) + tasks.spread**2
     # Moments of S = X^T X / m and A = I - alpha S, each divided by d. The moments of one trace are
     # those of a real Wishart matrix; tr S times a function of degree q has the mean of this
     # function times (d m + 2 q) / m.
@@ -275,11 +276,12 @@ def _errors(tasks: LinearTasks, B: Vector | None) -> _Errors:
             theta = check_coordinates(B, tasks, check.threads(None))
             _require_column(theta.shape[1])
             distance = float(((theta[:, 0] - np.pad(mean, (0, len(theta) - tasks.k))) ** 2).sum())
-        return _Errors(np.array([distance + float(np.trace(cov))]), float(tasks.d))
+        second = distance + float(np.trace(cov)) + tasks.spread**2
+        return _Errors(np.array([second]), float(tasks.d))
     if tasks.B_star is None:
         raise ValueError("tasks.B_star must be an array where features have a spectrum; got None")
     B_star = tasks.B_star.astype(np.float64, copy=False)
-    second = ((B_star @ cov) * B_star).sum(axis=1)
+    second = ((B_star @ cov) * B_star).sum(axis=1) + tasks.xi_variance
     if B is not None:
         if isinstance(B, tuple):
             raise TypeError("B must be an array (d, 1) where features have a spectrum; got a pair")
