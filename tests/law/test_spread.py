@@ -55,6 +55,20 @@ CASES = {
     for method, parts in (METHODS | OTHERS).items()
     for shape in (*OF_ALL, *(OF_SOME if method in ("anil", "maml") else ()))
 }
+# Learned step sizes (34), a co-learner (35), and local steps on samples of their own.
+LEARNED = {
+    "meta-sgd": dict(exact=True, step_sizes=1, beta_alpha=0.001),
+    "co-learner": dict(exact=True, private_head=True, private_weight=0.6),
+    "co-learner, both": dict(adapt_B=True, exact=True, private_head=True, private_weight=0.6),
+    "fresh": dict(adapt_B=True, contribution=MOVES, fresh_steps=True),
+}
+for method, parts in LEARNED.items():
+    for shape in ("plain", "one left", "none left", "shared", "student-t", "sphere"):
+        case = case_of(shape, **parts)
+        if case.fresh_steps:
+            case = case._replace(m_in=case.m_in * case.inner_steps)
+            case = case._replace(m_out=case.m_in) if case.shared else case
+        CASES[f"{method}, {shape}"] = case
 # Half of the tasks are clipped, (29), and noise is added to their mean, (30).
 CLIPPED = ("plain", "one left", "none left", "inner infinite", "outer infinite", "both infinite")
 CLIPPED += ("shared", "student-t", "sphere")

@@ -137,7 +137,8 @@ SampledCost sampled_cost(const Method& method, const DataSizes& sizes, bool in_b
   double rows = (made.stay ? std::min(passes, 1) : passes) * sizes.samples_in() +
                 (sizes.shared && made.stay ? 0 : sizes.samples_out());
   // xi is generated for every residual: once for all inner residuals if they are computed from Z.
-  const int residuals = 1 + (plan.features ? 1 : method.inner_steps);
+  const int residuals =
+      std::max(method.outer_terms(), 1) + (plan.features ? 1 : method.inner_steps);
   if (with_xi) rows += residuals * static_cast<double>(sizes.n);
   const auto row = static_cast<double>(round_up(sizes.d, 2 * kernels::kPairsAtOnce));
   double vectors = vector_bytes(plan, groups);

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "metaspan/random/random.hpp"
-#include "vector.hpp"
+#include "sweep.hpp"
 
 namespace metaspan {
 
