@@ -118,13 +118,17 @@ def explicit_gradient(state, inner, outer_set, method):
 def train(rng, *, runs, rounds, n, d, k_star, B, w, alpha, v, method, m_in, m_out, noise, **law):
     """Records of runs at their end, as `explicit.train` returns them.
 
-    The starts B, w, alpha and v are those of every run.
+    The starts B, w, alpha and v are those of every run. With a `spread`, (33), the entries of theta
+    have further normals of variance spread^2 / d.
     """
     shared, B_star = law.pop("shared", False), np.eye(d, k_star)
+    spread = law.pop("spread", 0.0)
     method = {**method, "fresh_steps": method["fresh_steps"] and m_in is not None}
     B, w, alpha, v = (np.repeat(part[None], runs, axis=0) for part in (B, w, alpha, v))
     for round in range(rounds + 1):
         theta = rng.standard_normal((runs, n, k_star)) @ B_star.T
+        if spread:
+            theta += spread / np.sqrt(d) * rng.standard_normal((runs, n, d))
         inner = data(rng, theta, m_in, noise, **law)
         outer_set = inner if shared else data(rng, theta, m_out, noise, **law)
         *by, losses = explicit_gradient((B, w, alpha, v), inner, outer_set, method)
