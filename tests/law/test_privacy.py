@@ -57,6 +57,11 @@ CASES["cross terms"] = Case(
     4, 1, 1, n=1, m_in=2, m_out=1, beta=1.0, inner_steps=1, rounds=1, clip=2.0, multiplier=0.5
 )
 CASES["many tasks"] = case_of("anil", "many tasks", 0.5, 1.0)
+# Tasks with parts of their own, (33): the norm has a row along the part, too.
+for shape in ("plain", "one left", "shared", "both infinite"):
+    for method in ("anil", "maml", "fedavg"):
+        case = case_of(method, shape, 0.5, 0.5)
+        CASES[f"{method}, {shape}, spread"] = case._replace(spread=0.8)
 # Learned step sizes and co-learners: the norm and the noise take all that is learned.
 for shape in ("plain", "one left", "both infinite"):
     for name, learned in {
