@@ -99,6 +99,9 @@ class Case(NamedTuple):
         """B_0 (d, k), a little off the truth, and w_0 (k,)."""
         rng = np.random.default_rng([self.d, self.k, self.k_star])
         off = np.linalg.qr(rng.standard_normal((self.d, self.k)))[0]
+        if self.contribution == explicit.ATTENTION:  # [A, B], both near the truth, and no head
+            near = np.tile(np.eye(self.d, self.k // 2), (1, 2))
+            return 0.8 * near + 0.1 * off, np.zeros(self.k)
         return 0.8 * np.eye(self.d, self.k) + 0.1 * off, 0.3 * rng.standard_normal(self.k)
 
 

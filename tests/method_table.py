@@ -20,6 +20,7 @@ METHODS = {
     "RidgeANIL": [ms.RidgeANIL(), ms.RidgeANIL(first_order=True)],
     "FedRep": [ms.FedRep(), ms.FedRep(separate=True)],
     "linear MAML": [ms.LinearMAML(alpha=-0.1), ms.LinearMAML(first_order=True)],
+    "linear attention": [ms.LinearAttention(alpha=0.1)],
     "FedAvg with fresh steps": [ms.FedAvg(alpha=0.01, fresh_steps=True)],
     "Meta-SGD": [
         ms.MetaSGD(alpha=0.01, beta_alpha=1e-4),

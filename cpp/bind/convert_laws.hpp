@@ -79,7 +79,7 @@ struct type_caster<metaspan::Method> {
     if (!PyTuple_Check(source.ptr()) || PyTuple_GET_SIZE(source.ptr()) != 17) return false;
     const auto field = [&](int i) { return handle(PyTuple_GET_ITEM(source.ptr(), i)); };
     const int contribution = field(7).cast<int>(), step_sizes = field(12).cast<int>();
-    if (contribution < 0 || contribution > 2 || step_sizes < 0 || step_sizes > 2) return false;
+    if (contribution < 0 || contribution > 3 || step_sizes < 0 || step_sizes > 2) return false;
     value = {field(0).cast<double>(),  field(1).cast<double>(),
              field(2).cast<int>(),     field(3).cast<bool>(),
              field(4).cast<bool>(),    field(5).cast<double>(),

@@ -9,7 +9,8 @@ from .cost.estimate import Estimate
 from .evaluate import Evaluation, Risk, evaluate
 from .gradients import Gradient, adapt, meta_gradient, population_gradient
 from .learned_methods import CoLearner, MetaSGD
-from .methods import ANIL, MAML, AverageRisk, FedAvg, FedRep, LinearMAML, Reptile, RidgeANIL
+from .linear_methods import LinearAttention, LinearMAML
+from .methods import ANIL, MAML, AverageRisk, FedAvg, FedRep, Reptile, RidgeANIL
 from .metrics import Diversity, diversity, principal_angles, subspace_distance
 from .plots import plot
 from .privacy import UserDP
@@ -53,6 +54,7 @@ __all__ = [
     "Gradient",
     "Init",
     "Interrupted",
+    "LinearAttention",
     "LinearMAML",
     "LinearTasks",
     "LocalStepsWarning",

@@ -20,7 +20,7 @@ class CoreMethod(NamedTuple):
     exact: bool  # the gradient differentiates through the inner loop
     beta_head: float  # outer step size of w
     adapt_head: bool = True  # the inner loop moves w
-    contribution: int = 0  # a task adds 0: outer gradient; 1: moves, (25); 2: inner gradient, (27)
+    contribution: int = 0  # a task adds 0: outer gradient; 1: (25); 2: (27); 3: (32)
     solves_head: bool = False  # the inner loop solves for the head, (26)
     penalty: float = 0.0  # lambda of (26)
     clip: float = 0.0  # c of (29), the largest norm of a task's contribution; 0: no limit

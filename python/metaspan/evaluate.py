@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,11 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from ._load import core
 from ._support import check
 from ._support.types import F64
+from .gradients import stacked_factors
+from .linear_methods import LinearAttention
 from .methods import Method, resolve
 from .parameters import check_blocks, check_point, check_solvable, inner_loop
 from .tasks.linear import MAX_COUNT, LinearTasks
 from .tasks.moments import moments
 from .theory.risk import (
+    ContextLayer,
     HeadMoments,
     InnerLoop,
     IsotropicRegression,
@@ -27,6 +30,9 @@ from .theory.risk import (
     check_coordinates,
     learned_regression,
 )
+
+if TYPE_CHECKING:
+    from .runs.result import Result
 
 NEW_TASKS = 2**62  # number of a round that no training reaches
 
@@ -139,7 +145,8 @@ def evaluate(
         pair (M, R) holds the coordinates (13) of the representation, of shapes (k_star, k) and (e,
         k), such as ``state[:2]`` of a `Result`.
     w : array_like of shape (k,)
-        Head.
+        Head. `LinearAttention` takes its factors A and B in place of `B` and `w`, both as arrays or
+        both as pairs of coordinates, such as ``r.state_A`` and ``r.state[:2]`` of a `Result`.
     tasks : LinearTasks
         The distribution of the new tasks, with Gaussian features and without a spectrum. Their
         `spread` counts: :math:`\theta` includes the part that a task does not share, (33).
@@ -258,12 +265,19 @@ def evaluate(
     )
 
 
+def learned_point(result: Result) -> tuple[tuple[F64, F64], Any]:
+    """Return the arguments `B` and `w` of `evaluate` for the end of a run with one trial."""
+    M, R, w = result.state
+    if isinstance(result.config.method, LinearAttention):
+        return result.state_A, (M, R)
+    return (M, R), w
+
+
 def adapted_risk(
-    state: tuple[F64, F64, F64], tasks: LinearTasks, method: Method, *, m: int, seed: int
+    point: tuple[tuple[F64, F64], Any], tasks: LinearTasks, method: Method, *, m: int, seed: int
 ) -> Risk:
-    """Compute the field `adapted` of an `Evaluation` of a run's last state, on one thread."""
-    M, R, w = state
-    return _compute_risk(*_prepare((M, R), w, tasks, method, m=m, n=1000, seed=seed, threads=1))
+    """Compute the field `adapted` of an `Evaluation` of a learned point, on one thread."""
+    return _compute_risk(*_prepare(*point, tasks, method, m=m, n=1000, seed=seed, threads=1))
 
 
 def _prepare(
@@ -276,7 +290,7 @@ def _prepare(
     n: int,
     seed: int,
     threads: int | None,
-) -> tuple[InnerLoop, NewTasks]:
+) -> tuple[InnerLoop | ContextLayer, NewTasks]:
     """Check the arguments of `evaluate`; return the adapted learner and the new tasks."""
     if not isinstance(tasks, LinearTasks):
         raise TypeError(f"tasks must be a LinearTasks; got {check.show(tasks)}")
@@ -288,19 +302,40 @@ def _prepare(
     n = check.integer("n", n, 2, MAX_COUNT)
     seed = check.integer("seed", seed, 0, 2**64 - 1)
     workers = check.threads(threads)
-    C = check_coordinates(B, tasks, workers)
-    start = check.small("w", w, (C.shape[1],))
-    check_point(method, C.shape[1], start)
+    adapted: InnerLoop | ContextLayer
+    if isinstance(method, LinearAttention):
+        adapted = ContextLayer(method.alpha, *_check_factors(B, w, tasks, workers), m)
+    else:
+        C = check_coordinates(B, tasks, workers)
+        start = check.small("w", w, (C.shape[1],))
+        check_point(method, C.shape[1], start)
+        check_solvable(method, m, C.shape[1])
+        check_blocks(method, m)
+        numbers, more = inner_loop(method, C.shape[1])
+        adapted = InnerLoop(numbers, C, start, m, workers, more)
     heads = _draw_heads(tasks, n, seed)
     known = not callable(tasks.heads)
     mean, cov = moments(tasks.heads if known else heads, tasks.k)
     law = HeadMoments(mean, cov, tasks.noise * tasks.noise, known, tasks.xi_variance, tasks.d)
-    check_solvable(method, m, C.shape[1])
     key = core.derive_key(seed, 0, NEW_TASKS, core.STREAM_FRAME)
     new = NewTasks(heads, law, m, tasks.d, tasks.noise, key, workers)
-    numbers, more = inner_loop(method, C.shape[1])
-    check_blocks(method, m)
-    return InnerLoop(numbers, C, start, m, workers, more), new
+    return adapted, new
+
+
+def _check_factors(A: object, B: object, tasks: LinearTasks, workers: int) -> tuple[F64, F64]:
+    """Check the factors of linear attention; return their coordinates in one basis (13)."""
+    if isinstance(A, np.ndarray) and isinstance(B, np.ndarray):
+        columns, _ = stacked_factors(A, B, tasks.d, workers)
+        C = check_coordinates(columns, tasks, workers, factors=2)
+        return C[:, : A.shape[1]], C[:, A.shape[1] :]
+    first, second = (check_coordinates(factor, tasks, workers) for factor in (A, B))
+    if first.shape[1] != second.shape[1]:
+        raise ValueError(
+            f"A must have as many columns as B, {second.shape[1]}; got {first.shape[1]}"
+        )
+    D = max(len(first), len(second))
+    first, second = (np.pad(factor, ((0, D - len(factor)), (0, 0))) for factor in (first, second))
+    return first, second
 
 
 def _compute_risk(learner: Learner, new: NewTasks) -> Risk:

@@ -16,7 +16,8 @@ from ._support.types import F64
 from .config.engine_choice import check_accumulate, check_route, check_sparse
 from .cost.routes import cheapest_sweep
 from .learned_methods import CoLearner, MetaSGD
-from .methods import Method, core_method, resolve
+from .linear_methods import LinearAttention
+from .methods import ANIL, Method, core_method, resolve
 from .parameters import (
     check_blocks,
     check_point,
@@ -49,6 +50,8 @@ class Gradient:
         Gradient with respect to the step sizes of `MetaSGD`, (34); None for other methods.
     v : ndarray of shape (k,), float64, or None
         Gradient with respect to the head of `CoLearner`, (35); None for other methods.
+    A : ndarray of shape (d, k) or None
+        Gradient with respect to the first factor of `LinearAttention`; None for other methods.
     """
 
     B: NDArray[Any]
@@ -59,6 +62,7 @@ class Gradient:
     loss_out: F64 | None = None
     alpha: F64 | None = None
     v: F64 | None = None
+    A: NDArray[Any] | None = None
 
     @classmethod
     def _of_core(cls, parts: dict[str, Any]) -> Gradient:
@@ -95,7 +99,7 @@ def meta_gradient(
     B : ndarray of shape (d, k), float32 or float64
         Representation, C-contiguous.
     w : array_like of shape (k,)
-        Head.
+        Head. `LinearAttention` takes its factors A and B in place of `B` and `w`.
     batch : TaskBatch
         The tasks, all of which are used.
     method : ANIL, MAML, another method, or str
@@ -155,8 +159,7 @@ def meta_gradient(
     if not isinstance(batch, TaskBatch):
         raise TypeError(f"batch must be a TaskBatch; got {check.show(batch)}")
     workers = call.threads or cpus.default_threads()
-    B, w = _check_arrays(B, w, batch.d, workers)
-    check_point(call.method, B.shape[1], w)
+    B, w = _check_point(call, B, w, batch.d, workers)
     if accumulate == "float32":
         check_accumulate(accumulate, route, str(batch.dtype))
         check_sparse(batch, accumulate)
@@ -176,7 +179,7 @@ def meta_gradient(
     _require_solved(call, parts["B"])
     if learns_more:
         parts |= split_more(call.method, B.shape[1], parts["w"])
-    return Gradient._of_core(parts)
+    return Gradient._of_core(_split(call, parts))
 
 
 def population_gradient(
@@ -202,7 +205,7 @@ def population_gradient(
     B : ndarray of shape (d, k), float32 or float64
         Representation, C-contiguous.
     w : array_like of shape (k,)
-        Head.
+        Head. `LinearAttention` takes its factors A and B in place of `B` and `w`.
     B_star : ndarray of shape (d, k_star), float32 or float64
         Ground truth with orthonormal columns, C-contiguous.
     heads : array_like of shape (n, k_star)
@@ -247,8 +250,7 @@ def population_gradient(
     """
     call = _read_call(population_gradient, method, threads, **steps)
     workers = call.threads or cpus.default_threads()
-    B, w = _check_arrays(B, w, None, workers)
-    check_point(call.method, B.shape[1], w)
+    B, w = _check_point(call, B, w, None, workers)
     B_star = check.matrix("B_star", B_star, (B.shape[0], "k_star"))
     check.orthonormal("B_star", B_star, workers)
     w_star = check.small("heads", heads, ("n", B_star.shape[1]))
@@ -262,7 +264,7 @@ def population_gradient(
     if learns_more:
         parts |= split_more(call.method, B.shape[1], parts["w"])
     parts["B"] = parts["B"].astype(B.dtype, copy=False)
-    return Gradient._of_core(parts)
+    return Gradient._of_core(_split(call, parts))
 
 
 @overload
@@ -310,7 +312,7 @@ def adapt(
     B : ndarray of shape (d, k), float32 or float64
         Representation, C-contiguous.
     w : array_like of shape (k,)
-        Head.
+        Head. `LinearAttention` takes its factors A and B in place of `B` and `w`.
     X : ndarray of shape (n, m, d), or sequence of n arrays or CSR matrices of shape (m_i, d)
         Features of the tasks' samples, of the kinds that `TaskBatch` takes.
     y : ndarray of shape (n, m), or sequence of n arrays of shape (m_i,)
@@ -359,11 +361,14 @@ def adapt(
     heads_tell = moves_head and not data.X.is_sparse
     if want_finite and not heads_tell:
         require_finite(data, ("X", "y"))
-    B, w = _check_arrays(B, w, data.X.d, workers)
-    check_point(call.method, B.shape[1], w)
+    B, w = _check_point(call, B, w, data.X.d, workers)
     if call.core_method.solves_head:
         check_solvable(call.method, min(data.X.lengths()), B.shape[1])
     numbers = call.core_method
+    if isinstance(call.method, LinearAttention):
+        # h is the head of ANIL on B after a step from the head 0.
+        B, w = np.ascontiguousarray(B[:, B.shape[1] // 2 :]), w[: w.size // 2]
+        numbers = core_method(ANIL(alpha=call.method.alpha))
     if call.learns_more:
         numbers, more = inner_loop(call.method, B.shape[1])
         w = np.concatenate([w, more])
@@ -410,6 +415,45 @@ def _read_call(
     check.choice("accumulate", accumulate, ("float64", "float32"))
     learns_more = isinstance(chosen, (MetaSGD, CoLearner))
     return _Call(chosen, core_method(chosen), workers, with_losses, learns_more)
+
+
+def _check_point(
+    call: _Call, B: NDArray[Any], w: ArrayLike, d: int | None, workers: int
+) -> tuple[NDArray[Any], F64]:
+    """Check the point of a call; linear attention takes (A, B) and becomes [A, B] with head 0."""
+    if isinstance(call.method, LinearAttention):
+        first, second = B, w
+        return stacked_factors(first, second, d, workers)
+    B, w = _check_arrays(B, w, d, workers)
+    check_point(call.method, B.shape[1], w)
+    return B, w
+
+
+def stacked_factors(A: object, B: object, d: int | None, workers: int) -> tuple[NDArray[Any], F64]:
+    """Check the factors of linear attention; return the state [A, B] (d, 2k) and the head 0."""
+    first = check.matrix("A", A, ("d" if d is None else d, "k"))
+    second = check.matrix("B", B, first.shape)
+    if first.dtype != second.dtype:
+        raise ValueError(f"A must have the dtype of B, {second.dtype}; got {first.dtype}")
+    width = check.integer("the width of B", second.shape[1], 1)
+    if width > second.shape[0]:
+        raise ValueError(f"B must have at most d = {second.shape[0]} columns; got {width}")
+    for name, array in (("A", first), ("B", second)):
+        check.finite(name, array, workers)
+    return np.concatenate([first, second], axis=1), np.zeros(2 * width)
+
+
+def _split(call: _Call, parts: dict[str, Any]) -> dict[str, Any]:
+    """Split the gradient of linear attention into the parts of A and of B."""
+    if not isinstance(call.method, LinearAttention):
+        return parts
+    k = parts["w"].size // 2
+    return parts | {
+        "A": parts["B"][:, :k].copy(),
+        "B": parts["B"][:, k:].copy(),
+        "w": parts["w"][:k],
+        "heads": parts["heads"][:, :k].copy(),
+    }
 
 
 def _require_solved(call: _Call, result: NDArray[Any]) -> None:

@@ -12,7 +12,6 @@ head.
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, get_args
@@ -22,9 +21,11 @@ import numpy as np
 from ._core_types import CoreMethod
 from ._support import check
 from .learned_methods import CoLearner, MetaSGD
+from .linear_methods import LinearAttention, LinearMAML
 from .method_bases import MOVES, Adaptive, BaseMethod, fields_in_order
 
-OUTER_GRADIENT, INNER_MOVES, INNER_GRADIENT = 0, 1, 2  # values of the core's Contribution
+# Values of the core's Contribution.
+OUTER_GRADIENT, INNER_MOVES, INNER_GRADIENT, ATTENTION = 0, 1, 2, 3
 FIXED, ONE, PER_ENTRY = 0, 1, 2  # values of the core's StepSizes
 
 
@@ -363,58 +364,6 @@ class FedRep(BaseMethod):
         object.__setattr__(self, "separate", check.flag("separate", self.separate))
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class LinearMAML(BaseMethod):
-    r"""MAML on a linear model: it learns the initial regression vector of every task.
-
-    .. math:: \theta_{j+1} = \theta_j - \alpha X^\top (X \theta_j - y) / m_\text{in}
-
-    The initial vector :math:`\theta` is the representation `B` with one column; the head is frozen
-    at 1 in both loops. See (31). A run starts at B = 0 unless `init` says otherwise, and
-    `theory.linear_maml_risk` gives the risk of the adapted vector in closed form.
-
-    Parameters
-    ----------
-    alpha : float
-        Inner step size, of either sign.
-    beta : float
-        Outer step size, >= 0.
-    inner_steps : int
-        Number of inner steps, 0 <= J <= 10,000.
-    first_order : bool
-        Whether the outer step leaves out the derivative of the inner loop.
-    privacy : UserDP or None
-        Clipping of the tasks' contributions, and noise; None: neither.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of the wrong kind or out of range.
-
-    References
-    ----------
-    Bernacchia, "Meta-learning with negative learning rates", ICLR 2021.
-
-    Examples
-    --------
-    >>> LinearMAML(alpha=-0.2)
-    LinearMAML(alpha=-0.2, beta=0.1, inner_steps=1, first_order=False)
-    """
-
-    alpha: float = 0.1
-    beta: float = 0.1
-    inner_steps: int = 1
-    first_order: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._set_real("alpha", -math.inf)
-        self._set_real("beta")
-        steps = check.integer("inner_steps", self.inner_steps, 0, 10_000)
-        object.__setattr__(self, "inner_steps", steps)
-        object.__setattr__(self, "first_order", check.flag("first_order", self.first_order))
-
-
 Method = (
     ANIL
     | MAML
@@ -424,6 +373,7 @@ Method = (
     | RidgeANIL
     | FedRep
     | LinearMAML
+    | LinearAttention
     | MetaSGD
     | CoLearner
 )
@@ -440,6 +390,7 @@ _NAMED: dict[str, tuple[type[Method], dict[str, Any]]] = {
     "ridge-anil": (RidgeANIL, {}),
     "fedrep": (FedRep, {}),
     "linear-maml": (LinearMAML, {}),
+    "linear-attention": (LinearAttention, {}),
     "meta-sgd": (MetaSGD, {}),
     "co-learner": (CoLearner, {}),
 }
@@ -488,6 +439,15 @@ def _core_method(method: Method) -> CoreMethod:
         )
     if isinstance(method, LinearMAML):
         return _core_linear_maml(method)
+    return _core_outer_gradient(method)
+
+
+def _core_outer_gradient(
+    method: ANIL | MAML | AverageRisk | RidgeANIL | LinearAttention | MetaSGD | CoLearner,
+) -> CoreMethod:
+    """Convert a method that contributes the gradient of an outer loss."""
+    if isinstance(method, LinearAttention):
+        return _core_linear_attention(method)
     beta = method.beta if method.outer != "head" else 0.0
     beta_head = method.beta if method.beta_head is None else method.beta_head
     if method.outer == "body":
@@ -545,6 +505,24 @@ def _core_linear_maml(method: LinearMAML) -> CoreMethod:
     )
 
 
+def _core_linear_attention(method: LinearAttention) -> CoreMethod:
+    """Convert a LinearAttention: one inner step from the head 0 on the state [A, B]."""
+    return CoreMethod(
+        method.alpha,
+        method.beta,
+        1,
+        adapt_B=False,
+        exact=False,
+        beta_head=0.0,
+        contribution=ATTENTION,
+    )
+
+
+def state_columns(method: Method, width: int) -> int:
+    """Return the number of columns of the core's state: [A, B] for linear attention, else B."""
+    return 2 * width if isinstance(method, LinearAttention) else width
+
+
 def step_size(method: Method) -> float:
     """Return the inner step size, the largest of several; 0 for a method without one."""
     alpha = getattr(method, "alpha", 0.0)
@@ -557,6 +535,8 @@ def display_name(method: Method) -> str:
         return "average risk"
     if isinstance(method, LinearMAML):
         return f"{'FO ' if method.first_order else ''}linear MAML"
+    if isinstance(method, LinearAttention):
+        return "linear attention"
     kind = type(method).__name__
     if isinstance(method, (MetaSGD, CoLearner)):
         name = "Meta-SGD" if isinstance(method, MetaSGD) else "Co-learner"
@@ -575,7 +555,8 @@ def resolve(
     ----------
     method : method or str
         A method, or its name: "anil", "fo-anil", "maml", "fo-maml", "average-risk", "fedavg",
-        "reptile", "ridge-anil", "fedrep", "linear-maml", "meta-sgd" or "co-learner".
+        "reptile", "ridge-anil", "fedrep", "linear-maml", "linear-attention", "meta-sgd" or
+        "co-learner".
     steps : mapping
         The keywords of the call that are not among its named arguments: the settings of a method
         that is given by name.

@@ -15,7 +15,8 @@ from ._core_types import CoreMethod
 from ._support import check
 from ._support.types import F64
 from .learned_methods import CoLearner, MetaSGD
-from .methods import FIXED, PER_ENTRY, LinearMAML, Method, RidgeANIL, core_method
+from .linear_methods import LinearMAML
+from .methods import FIXED, PER_ENTRY, Method, RidgeANIL, core_method
 
 
 def count_more(method: Method, width: int) -> dict[str, int]:

@@ -28,6 +28,7 @@ RUN = {f.name: f.metadata["default"] for f in fields(ms.TrainConfig) if f.metada
 RUN |= {"rounds": 4, "n": 3, "trials": 2, "threads": 1, "stop": None}
 RUN |= {"record": ("dist", "loss_out")}
 RESULT = ms.train(TASKS, "anil", **RUN)
+LAYER = ms.train(TASKS, "linear-attention", **RUN)
 SAMPLES_RESULT = ms.train(TASKS, "fo-anil", **{**RUN, "m_in": 3, "m_out": 3})
 DATA_RESULT = ms.train(BATCH, "anil", n=None, width=2, rounds=3, stop=None, threads=1)
 TABLE = pd.DataFrame(
@@ -107,6 +108,9 @@ CALLS = {
         ms.RidgeANIL, {"lam": 0.1, "beta": 0.1, "first_order": True, **OUTER}, ms.RidgeANIL
     ),
     "FedRep": Call(ms.FedRep, {"beta": 0.1, "separate": True, **COMMON}, ms.FedRep),
+    "LinearAttention": Call(
+        ms.LinearAttention, {"alpha": 0.1, "beta": 0.1, **COMMON}, ms.LinearAttention
+    ),
     "LinearMAML": Call(ms.LinearMAML, {**METHOD, **COMMON}, ms.LinearMAML),
     "UserDP": Call(ms.UserDP, {"clip": 1.0, "multiplier": 0.5}, ms.UserDP),
     "MetaSGD": Call(
@@ -229,6 +233,7 @@ CALLS = {
         },
     ),
     "Result.trial": Call(RESULT.trial, {"number": 1}, ms.Result, words=("trial",)),
+    "Result.full_A": Call(LAYER.full_A, {"trial": 1}, np.ndarray),
     "Result.full_B": Call(RESULT.full_B, {"trial": 1}, np.ndarray),
     "Result.save": Call(RESULT.save, {"path": "none/none"}),
     "Result.plot": Call(DATA_RESULT.plot, {"y": "loss_out"}),

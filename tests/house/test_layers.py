@@ -29,7 +29,7 @@ ROOMS = (
     {"_support"},
     {"privacy"},
     {"method_bases"},
-    {"learned_methods"},
+    {"learned_methods", "linear_methods"},
     {"methods", "metrics"},
     {"parameters"},
     {"tasks"},

@@ -1,4 +1,4 @@
-"""Collapsed runs of the other methods of the family have the law of explicit sampling, (25)-(27).
+"""Collapsed runs of the other methods have the law of explicit sampling, (25)-(27) and (32).
 
 As in `test_collapsed.py`, Holm's procedure treats all methods and shapes as one family of tests,
 which fails for two samples of one law with a probability of at most 10^-3; planted errors show
@@ -9,13 +9,14 @@ import pytest
 
 from collapsed_runs import RUNS, SHAPES, Case, collapsed, compare, drawn, refused, seed_of
 
-MOVES, INNER_GRADIENT = 1, 2
+MOVES, INNER_GRADIENT, ATTENTION = 1, 2, 3
 SOLVED = dict(solves_head=True, inner_steps=1, penalty=0.3)
 METHODS = {
     "fedavg": dict(adapt_B=True, contribution=MOVES),
     "ridge-anil": dict(exact=True, **SOLVED),
     "fo-ridge-anil": SOLVED,
     "fedrep": dict(contribution=INNER_GRADIENT, **{**SOLVED, "penalty": 0.0}),
+    "linear-attention": dict(contribution=ATTENTION, inner_steps=1, alpha=0.3),
     "body": dict(adapt_B=True, adapt_head=False, exact=True),
 }
 SHAPE_NAMES = (
@@ -33,8 +34,10 @@ SHAPE_NAMES = (
 
 
 def case_of(method, shape):
-    """A case of a shape; least squares has twice the columns of B in samples, and fewer tails."""
+    """Return a case of a shape; least squares has more samples, and so fewer tails."""
     case = SHAPES[shape]._replace(**METHODS[method])
+    if method == "linear-attention":  # the state has the columns of A and of B
+        case = case._replace(k=2 * case.k, d=case.d + case.k)
     if method == "fedrep" and case.m_in is not None:
         case = case._replace(m_in=max(case.m_in, 4 * case.k))
         if case.shared:
@@ -51,6 +54,8 @@ FAULTS = {
     "local steps 25 % too long": ("fedavg, long steps", dict(alpha=0.3 * 1.25)),
     "a penalty 30 % too large": ("ridge-anil, plain", dict(penalty=0.39)),
     "an inner sample too many, fedrep": ("fedrep, many tasks", dict(m_in=9)),
+    "a factor 30 % too large": ("linear-attention, strong", dict(alpha=0.39)),
+    "a dimension too many, attention": ("linear-attention, one left", dict(d=8)),
     "a dimension too many, ridge": ("ridge-anil, one left", dict(d=6)),
 }
 

@@ -5,7 +5,7 @@ The axes of arrays are run, task, sample and feature. Coordinates of B are not u
 
 import numpy as np
 
-OUTER_GRADIENT, INNER_MOVES, INNER_GRADIENT = 0, 1, 2
+OUTER_GRADIENT, INNER_MOVES, INNER_GRADIENT, ATTENTION = 0, 1, 2, 3
 
 
 def rows(rng, features, dof, shape):
@@ -63,6 +63,8 @@ def meta_gradient(B, w, inner, outer_set, method):
     n = X.shape[1]
     if method.get("solves_head"):
         return solved_gradient(B, w, inner, outer_set, method)
+    if method.get("contribution") == ATTENTION:
+        return attention_gradient(B, w, inner, outer_set, method["alpha"])
     alpha, steps = method["alpha"], method["inner_steps"]
     moves_B, exact = method["adapt_B"], method["exact"]
     to_head = alpha if method.get("adapt_head", True) else 0.0
@@ -125,6 +127,26 @@ def solved_gradient(B, w, inner, outer_set, method):
     return *mean(by_B, by_w, method), w_1, losses
 
 
+def attention_gradient(S, w, inner, outer_set, alpha):
+    """Such gradients for linear attention at S = [A, B]; the heads [h; 0] stand for w_J."""
+    X, y, variance = inner
+    X_out, y_out, variance_out = outer_set
+    k = S.shape[-1] // 2
+    A, B = S[:, None, :, :k], S[:, None, :, k:]
+    moment = transposed_times(X, y) / X.shape[-2]
+    h = alpha * transposed_times(B, moment)
+    r_out = times(X_out, times(A, h)) - y_out
+    p = transposed_times(X_out, r_out) / X_out.shape[-2]
+    by_A, by_B = outer(p, h), alpha * outer(moment, transposed_times(A, p))
+    losses = (
+        loss(X, y, variance, A, np.zeros_like(h)),
+        loss(X, y, variance, A, h),
+        loss(X_out, y_out, variance_out, A, h),
+    )
+    by_S = np.concatenate([by_A, by_B], axis=-1).mean(axis=1)
+    return by_S, np.zeros_like(w), np.concatenate([h, np.zeros_like(h)], axis=-1), losses
+
+
 def dist(B, B_star):
     """Sine of the largest principal angle of every run."""
     Q = np.linalg.qr(B)[0]
@@ -157,6 +179,8 @@ def train(rng, *, runs, rounds, n, d, k_star, B, w, method, m_in, m_out, noise, 
             by_w = by_w + s * rng.standard_normal(by_w.shape)
         if round < rounds:
             B, w = B - method["beta"] * by_B, w - method["beta"] * by_w
+    if method.get("contribution") == ATTENTION:
+        B = B[..., B.shape[-1] // 2 :]
     return {
         "dist": dist(B, B_star),
         "w_norm": np.linalg.norm(w, axis=-1),

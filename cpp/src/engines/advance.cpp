@@ -20,7 +20,8 @@ Trial::Trial(std::unique_ptr<Engine> engine, Index round, const Method& method)
     : engine_(std::move(engine)),
       round_(round),
       method_(method),
-      meter_(engine_->shape().k_star, engine_->shape().e, engine_->shape().k) {}
+      meter_(engine_->measured_shape().k_star, engine_->measured_shape().e,
+             engine_->measured_shape().k) {}
 
 /// Runs rounds until `end` or until the trial ends. A row describes the state before its round, so
 /// the first row is the start. The gradient of the round is computed before the row is recorded,

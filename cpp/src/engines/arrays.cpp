@@ -103,12 +103,17 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   }
 
   Shape shape() const override { return {data_.B_star.cols(), k_, k_}; }
+  Shape measured_shape() const override {
+    const Index columns = method_.columns_of_B(k_);
+    return {data_.B_star.cols(), columns, columns};
+  }
 
   /// Returns the coordinates of B for the meter, computed in double and kept until the next step.
   const Mat& coordinates(int threads) override {
     if (!is_measured_) {
       const MatrixOf<BScalar> B = Eigen::Map<const MatrixOf<BScalar>>(B_.data(), data_.tasks.d, k_);
-      coordinates_ = measured(B.template cast<double>(), data_.B_star, threads);
+      coordinates_ = measured(B.rightCols(method_.columns_of_B(k_)).template cast<double>(),
+                              data_.B_star, threads);
     }
     is_measured_ = true;
     return coordinates_;

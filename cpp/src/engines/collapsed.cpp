@@ -131,14 +131,20 @@ class Collapsed final : public CollapsedEngine {
   /// is only multiplied from the right, and its columns keep their relative accuracy, (14).
   bool resolves_distance() const override {
     return shape_.off_span == OffSpan::none && k() <= heads_.k_star() && method_.multiplier == 0 &&
-           law_.spread == 0;
+           law_.spread == 0 && method_.turns_frame();
+  }
+  Shape measured_shape() const override {
+    return {heads_.k_star(), state_.Z.rows() - heads_.k_star(), method_.columns_of_B(k())};
   }
 
   /// Returns the state itself or, for k > k_star, the state in the regular frame that the meter
   /// needs. The result is kept until the next step.
   const Mat& coordinates(int) override {
-    if (k() <= heads_.k_star()) return state_.Z;
-    if (!is_measured_) measured_ = in_regular_frame(state_.Z, heads_.k_star());
+    const Index columns = method_.columns_of_B(k());
+    if (columns == k() && k() <= heads_.k_star()) return state_.Z;
+    if (!is_measured_) {
+      measured_ = in_regular_frame(state_.Z.rightCols(columns), heads_.k_star());
+    }
     is_measured_ = true;
     return measured_;
   }

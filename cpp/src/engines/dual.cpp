@@ -110,6 +110,10 @@ class DualEngine final : public ArraysEngine<BScalar> {
   }
 
   Shape shape() const override { return {data_.B_star.cols(), k_, k_}; }
+  Shape measured_shape() const override {
+    const Index columns = method_.columns_of_B(k_);
+    return {data_.B_star.cols(), columns, columns};
+  }
   const Vec& head() const override { return w_; }
 
   /// Returns the operations of Z_0 + G A for the tasks of a round, which dominate the cost of the
@@ -301,10 +305,13 @@ class DualEngine final : public ArraysEngine<BScalar> {
                              A_.data() + (active_ + first) * width,
                              off.data() + (e + first) * width);
     });
-    const Mat R = off.leftCols(k_);
-    Mat Z(k_star + k_, k_);
-    Z.topRows(k_star) = M_0_ + (P_.transpose() * A).leftCols(k_);
-    Z.bottomRows(k_) = square_r_factor(R, threads);
+    // The records describe the last columns, those of B.
+    const Index columns = method_.columns_of_B(k_), first_column = k_ - columns;
+    const Mat R = off.middleCols(first_column, columns);
+    Mat Z(k_star + columns, columns);
+    Z.topRows(k_star) =
+        M_0_.rightCols(columns) + (P_.transpose() * A).middleCols(first_column, columns);
+    Z.bottomRows(columns) = square_r_factor(R, threads);
     return in_regular_frame(std::move(Z), k_star);
   }
 
@@ -312,7 +319,8 @@ class DualEngine final : public ArraysEngine<BScalar> {
   Mat at_full_size(int threads) const {
     MatrixOf<BScalar> B(tasks().d, k_);
     export_B(B.data(), threads);
-    return measured(B.template cast<double>(), data_.B_star, threads);
+    return measured(B.rightCols(method_.columns_of_B(k_)).template cast<double>(), data_.B_star,
+                    threads);
   }
 
   Method method_;

@@ -124,12 +124,17 @@ class Population final : public PopulationEngine {
   bool resolves_distance() const override {
     return keeps_regular() && (k() > 1 || !method_.freezes_head());
   }
+  Shape measured_shape() const override {
+    return {heads_.k_star(), Z_.rows() - heads_.k_star(), method_.columns_of_B(k())};
+  }
 
-  /// Returns the state itself if its frame is regular, as the meter needs it, and otherwise the
-  /// state in the regular frame.
+  /// Returns the state itself if its frame is regular, as the meter needs it, and otherwise B in
+  /// the regular frame.
   const Mat& coordinates(int) override {
     if (keeps_regular()) return Z_;
-    if (!is_measured_) measured_ = in_regular_frame(Z_, heads_.k_star());
+    if (!is_measured_) {
+      measured_ = in_regular_frame(Z_.rightCols(method_.columns_of_B(k())), heads_.k_star());
+    }
     is_measured_ = true;
     return measured_;
   }
@@ -174,8 +179,11 @@ class Population final : public PopulationEngine {
 
   Index k() const { return Z_.cols(); }
   Index rows() const { return Z_.rows() + (wide_ ? k() : 0); }
-  /// Whether M has a regular leading block, since k <= k_star or the frame turns.
-  bool keeps_regular() const { return wide_ || k() <= heads_.k_star(); }
+  /// Whether the state is that of B, and M has a regular leading block, since k <= k_star or the
+  /// frame turns.
+  bool keeps_regular() const {
+    return wide_ || (k() <= heads_.k_star() && !method_.is_attention());
+  }
   Index panels() const { return ceil_div(n_, Width); }
 
   /// Copies w into every column of a panel (k, Width).

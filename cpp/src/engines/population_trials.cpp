@@ -207,10 +207,10 @@ class PopulationTrials final : public TrialPanel {
 /// the products of one trial fill at most a register or two, and if the trials fill most of a
 /// panel. Trials with k > k_star do not run in panels, because the frame of (14) turns in every
 /// step, by a factorisation that takes longer than the gradient. Panels hold w alone, without the
-/// parameters that may follow it.
+/// parameters that may follow it, and measure the whole state.
 bool population_fills_panels(const Method& method, const Shape& shape, Index n, Index trials) {
   return trials >= kLeastTrials && !method.learns_more() && !method.clips() &&
-         shape.k <= shape.k_star && n <= kMostTasks &&
+         !method.is_attention() && shape.k <= shape.k_star && n <= kMostTasks &&
          (shape.k_star + shape.e) * shape.k <= kMostNumbers;
 }
 

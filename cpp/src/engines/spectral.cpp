@@ -116,11 +116,16 @@ class Spectral final : public ArraysEngine<BScalar> {
   }
 
   Shape shape() const override { return {k_star_, k_, k_}; }
+  Shape measured_shape() const override {
+    const Index columns = method_.columns_of_B(k_);
+    return {k_star_, columns, columns};
+  }
 
   /// Returns the coordinates of B for the meter, kept until the next step. Computing the
   /// coordinates takes a pass over B at full size.
   const Mat& coordinates(int threads) override {
-    if (!is_measured_) coordinates_ = measured(U_.rightCols(k_), B_star_, threads);
+    if (!is_measured_)
+      coordinates_ = measured(U_.rightCols(method_.columns_of_B(k_)), B_star_, threads);
     is_measured_ = true;
     return coordinates_;
   }

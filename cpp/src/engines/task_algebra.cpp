@@ -4,6 +4,7 @@
 // must not depend on the engine for which the algebra is compiled.
 #include "metaspan/algebra/task_algebra_impl.hpp"
 
+#include "metaspan/algebra/attention_impl.hpp"
 #include "metaspan/algebra/contributions_impl.hpp"
 #include "metaspan/algebra/trials_design.hpp"
 #include "metaspan/in_law/collapsed_design.hpp"

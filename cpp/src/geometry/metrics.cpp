@@ -390,10 +390,10 @@ void Meter::measure(Record record, const Mat& Z, const Vec& w, double alpha,
       return;
     }
     case Record::diversity_min:
-      *out = square(moment_root(tasks.adapted, true));
+      *out = square(moment_root(tasks.adapted.leftCols(k_), true));
       return;
     case Record::diversity_max:
-      *out = square(moment_root(tasks.adapted, false));
+      *out = square(moment_root(tasks.adapted.leftCols(k_), false));
       return;
     case Record::mu:
       *out = moment_root(tasks.heads, true);

@@ -30,7 +30,7 @@ Index tasks_together(Index d, Index k) {
 /// Z.
 bool takes_features(const Method& method, Index d, Index k, Index row_bytes) {
   if (method.solves_head) return true;
-  if (method.adapt_B || row_bytes == 0 || d < kLeastLong) return false;
+  if (method.adapt_B || method.is_attention() || row_bytes == 0 || d < kLeastLong) return false;
   const Index passes = method.inner_passes();
   if (row_bytes > kLongRow) return k <= kLongColumns * passes;
   const Index columns = row_bytes > kNearestBytes ? kLongColumns : kShortColumns;

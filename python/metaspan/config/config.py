@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
-from ..methods import Method
+from ..methods import Method, state_columns
 from ..parameters import count_inner
 from ..tasks.batch import BatchSummary, TaskBatch
 from ..tasks.linear import LinearTasks
@@ -131,6 +131,11 @@ class TrainConfig:
     def layout(self) -> Layout:
         """Sizes and shapes that the configuration determines."""
         return layout_of(self)
+
+    @property
+    def columns(self) -> int:
+        """Number of columns of the core's state, which is [A, B] for linear attention."""
+        return state_columns(self.method, self.width)
 
     @property
     def n_tasks(self) -> int:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .._support import check
-from ..methods import LinearMAML, Method, resolve
+from ..linear_methods import LinearMAML
+from ..methods import Method, resolve, state_columns
 from ..parameters import check_blocks, check_solvable, start_more
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import MAX_COUNT, LinearTasks
@@ -94,9 +95,10 @@ def configure(
     shared = check.flag("shared_samples", shared_samples)
     counts = sample_counts(tasks, m_in, m_out, pool, shared)
     start, size = resolve_start(init, width, tasks.d, tasks.k, chosen)
+    columns = state_columns(chosen, size)
     number = tasks_per_round(n, pool, tasks, counts[0] is not None)
     ran = choose_engine(
-        engine, tasks, counts=counts, pool=pool, n=number, width=size, method=chosen
+        engine, tasks, counts=counts, pool=pool, n=number, width=columns, method=chosen
     )
     drawn_pool = None if counts[0] is None else pool  # a pool without samples is one of heads
     on_data = ran == "arrays" or (ran == "collapsed" and drawn_pool is not None)
@@ -111,7 +113,7 @@ def configure(
     names = records.resolve(record, tasks, chosen)
     tracked = check.flag("track_start", track_start)
     if tracked:
-        check_track_start(ran, drawn_pool, number, tasks.d, tasks.k + 2 * size)
+        check_track_start(ran, drawn_pool, number, tasks.d, tasks.k + 2 * columns)
     if number is None:
         assert isinstance(tasks, LinearTasks)
         check_infinite_tasks(tasks, chosen, shared, start[1] if isinstance(start, tuple) else None)

@@ -55,8 +55,8 @@ class Layout:
 def layout_of(config: TrainConfig) -> Layout:
     """Compute the layout of a configuration."""
     engine, tasks = _engine_key(config), config.tasks
-    d, k_star, width = tasks.d, config.k_star, config.width
-    D = k_star + min(width, d - k_star)
+    d, k_star, columns = tasks.d, config.k_star, config.columns
+    D = k_star + min(columns, d - k_star)
     features, height = d, D - k_star
     if engine == "pooled":
         size, m_in, m_out = config.pooled
@@ -64,16 +64,16 @@ def layout_of(config: TrainConfig) -> Layout:
         features = min(d, D + samples)
         height = features - k_star
     elif config.track_start:
-        height += width
-    angles = min(width, k_star)
-    columns = [[name] * (angles if name == "angles" else 1) for name in config.record]
+        height += columns
+    angles = min(config.width, k_star)
+    names = [[name] * (angles if name == "angles" else 1) for name in config.record]
     drawn = isinstance(tasks, LinearTasks) and config.pool is None
     return Layout(
         engine=engine,
         D=D,
         features=features,
         height=height,
-        columns=tuple(name for each in columns for name in each),
+        columns=tuple(name for each in names for name in each),
         full_size=engine in ("arrays", "sampled", "spectral"),
         follows_start=config.track_start or engine not in ("collapsed", "pooled"),
         calls_heads=drawn and callable(config.drawn_tasks.heads),

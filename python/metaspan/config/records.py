@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 
 from .._support import check
-from ..methods import LinearMAML, Method
+from ..linear_methods import LinearMAML
+from ..methods import Method
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
 

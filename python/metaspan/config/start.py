@@ -9,10 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._support import check
 from .._support.types import F64
-from ..methods import LinearMAML, Method
+from ..linear_methods import LinearAttention, LinearMAML
+from ..methods import Method
 from ..parameters import check_point
 from .options import Init, ZeroStart, column_length
 
+HASHED = 64  # entries of w0 that a hash reads
 STARTS = ("random", "methodical")
 
 
@@ -31,7 +33,7 @@ class GivenStart(NamedTuple):
         return not self == other
 
     def __hash__(self) -> int:
-        return hash((self.B0.shape, *self.w0.tolist()))
+        return hash((self.B0.shape, *self.w0.ravel()[:HASHED].tolist()))
 
 
 def resolve_start(
@@ -49,6 +51,8 @@ def resolve_start(
     if isinstance(init, tuple):
         if len(init) != 2:
             raise ValueError(f"init must be a pair (B0, w0); got {len(init)} values")
+        if isinstance(method, LinearAttention):
+            return _check_pair(init, width, d)
         given, size = _check_arrays(init, width, d)
         check_point(method, size, given.w0)
         return given, size
@@ -98,3 +102,21 @@ def _check_arrays(init: tuple[Any, Any], width: int | None, d: int) -> tuple[Giv
         raise ValueError(f"B0 must have at most d = {d} columns; got {size}")
     check.finite("B0", B0, check.threads(None))
     return GivenStart(B0, check.small("w0", w0, (size,))), size
+
+
+def _check_pair(init: tuple[Any, Any], width: int | None, d: int) -> tuple[GivenStart, int]:
+    """Check the start (A0, B0) of linear attention; return it and its width."""
+    A0, B0 = init
+    shape = (d, "width" if width is None else width)
+    A0, B0 = check.matrix("A0", A0, shape), check.matrix("B0", B0, shape)
+    size = check.integer("the width of B0", B0.shape[1], 1)
+    if (A0.shape, A0.dtype) != (B0.shape, B0.dtype):
+        raise ValueError(
+            f"A0 must have the shape and dtype of B0, {B0.shape} and {B0.dtype}; "
+            f"got {A0.shape} and {A0.dtype}"
+        )
+    if size > d:
+        raise ValueError(f"B0 must have at most d = {d} columns; got {size}")
+    for name, array in (("A0", A0), ("B0", B0)):
+        check.finite(name, array, check.threads(None))
+    return GivenStart(A0, B0), size

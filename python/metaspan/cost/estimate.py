@@ -12,7 +12,8 @@ from .._load import core
 from ..config.config import TrainConfig
 from ..config.options import Init
 from ..config.sample_law import sample_law
-from ..methods import PER_ENTRY, core_method
+from ..linear_methods import LinearAttention
+from ..methods import core_method
 from ..tasks.batch import TaskBatch, bytes_to_read
 from ..tasks.heads import GaussianHeads, SphereHeads
 from ..tasks.linear import LinearTasks
@@ -208,7 +209,7 @@ def with_spectrum(config: TrainConfig) -> Estimate:
         "B": trials * size + int(cost["bytes"]),
         "B_star": 2 * 8 * d * config.k_star,
         "spectrum": 8 * d,
-        "exchange": max(_measuring_bytes(work), 8 * d * config.width, size),
+        "exchange": max(_measuring_bytes(work), 8 * d * config.columns, size),
         "trace": _trace_bytes(config),
     }
     return Estimate(
@@ -224,7 +225,7 @@ def with_spectrum(config: TrainConfig) -> Estimate:
 
 def _start_seconds(config: TrainConfig, machine: Machine) -> float:
     """Return the seconds to draw B_star and B_0 of a trial at full size and measure its final B."""
-    d, k, k_star = config.tasks.d, config.width, config.k_star
+    d, k, k_star = config.tasks.d, config.columns, config.k_star
     drawn = k * isinstance(config.init, Init)
     if isinstance(config.tasks, LinearTasks) and config.tasks.B_star is None:
         drawn += k_star
@@ -257,7 +258,7 @@ def _bytes_of_B(config: TrainConfig, work: Workload) -> int:
 
 def _cost(config: TrainConfig) -> dict[str, float]:
     """Return the core's counts for one round of one trial, for the engine of the run."""
-    method, width, k_star = core_method(config.method), config.width, config.k_star
+    method, columns, k_star = core_method(config.method), config.columns, config.k_star
     # The number of tasks from which rounds choose, in a pool or in a table of heads; None if tasks
     # are fresh in every round.
     heads, every = config.drawn_tasks.heads, config.pool
@@ -270,7 +271,7 @@ def _cost(config: TrainConfig) -> dict[str, float]:
         return RoundSizes(
             n=config.n or 1,
             rows=rows,
-            k=width,
+            k=columns,
             k_star=k_star,
             draws_heads=draws,
             chooses=chooses,
@@ -283,10 +284,10 @@ def _cost(config: TrainConfig) -> dict[str, float]:
         return core.spectral_cost(method, sizes(config.tasks.d))
     if engine == "infinite_tasks":
         return core.infinite_tasks_cost(sizes(rows))
+    turns = columns > k_star and not isinstance(config.method, LinearAttention)
     if engine == "population":
-        turns = width > k_star and method.step_sizes != PER_ENTRY
-        return core.population_cost(method, sizes(rows + (width if turns else 0)))
-    rows += width if config.track_start else 0
+        return core.population_cost(method, sizes(rows + (columns if turns else 0)))
+    rows += columns if config.track_start else 0
     return core.collapsed_cost(method, sample_law(config), sizes(rows))
 
 
@@ -299,7 +300,7 @@ def _bytes(config: TrainConfig, state: int) -> dict[str, int]:
     if not isinstance(config.init, Init):
         implicit = tasks.k if tasks.B_star is None else 0
         height = config.layout.D - config.k_star
-        parts["start"] = 8 * tasks.d * (config.width + height + implicit)
+        parts["start"] = 8 * tasks.d * (config.columns + height + implicit)
     return parts
 
 

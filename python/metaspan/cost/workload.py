@@ -116,7 +116,7 @@ def workload_of(config: TrainConfig) -> Workload:
     return Workload(
         sizes=DataSizes(
             d=config.layout.features,
-            k=config.width,
+            k=config.columns,
             k_star=config.k_star,
             n=config.n_tasks,
             all_tasks=every,

@@ -71,4 +71,4 @@ def open_on(
 
 def shape_of_A(config: TrainConfig, trials: Trials) -> Shapes:
     """Return the shape of A on the dual route, and an empty dict on other routes."""
-    return {"A": (workload_of(config).N, config.width)} if trials.route == "dual" else {}
+    return {"A": (workload_of(config).N, config.columns)} if trials.route == "dual" else {}

@@ -17,7 +17,7 @@ class Collapsed(InCoordinates):
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
         """Open a run from M, R and w."""
         parts = trials.parts
-        tracked = config.width if config.track_start else 0
+        tracked = config.columns if config.track_start else 0
         return core.Run.collapsed(
             method=core_method(config.method),
             samples=sample_law(config),

@@ -35,7 +35,7 @@ class InCoordinates:
 
     def exported_shapes(self, config: TrainConfig, parts: Mapping[str, Any]) -> Shapes:
         """Return the shapes of M, R and w."""
-        k, height = config.width, height_of(config, parts["R"].shape[-2])
+        k, height = config.columns, height_of(config, parts["R"].shape[-2])
         return {"M": (config.k_star, k), "R": (height, k)} | shapes_of_w(config)
 
     def cost(self, config: TrainConfig) -> estimate.Estimate:

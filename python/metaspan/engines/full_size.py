@@ -25,7 +25,7 @@ class AtFullSize:
 
     def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
         """Return the shapes of B and w."""
-        return {"B": (config.layout.features, config.width)} | core_shape_of_w(config)
+        return {"B": (config.layout.features, config.columns)} | core_shape_of_w(config)
 
     def export(self, config: TrainConfig, parts: Parts) -> Parts:
         """Return B and w."""
@@ -33,4 +33,4 @@ class AtFullSize:
 
     def exported_shapes(self, config: TrainConfig, parts: Mapping[str, Any]) -> Shapes:
         """Return the shapes of B and w."""
-        return {"B": (config.layout.features, config.width)} | shapes_of_w(config)
+        return {"B": (config.layout.features, config.columns)} | shapes_of_w(config)

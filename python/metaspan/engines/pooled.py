@@ -48,7 +48,7 @@ class Pooled:
 
     def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
         """Return the shapes of B, w and, on the dual route, A of (24)."""
-        B = (config.layout.features, config.width)
+        B = (config.layout.features, config.columns)
         return {"B": B} | core_shape_of_w(config) | shape_of_A(config, trials)
 
     def export(self, config: TrainConfig, parts: Parts) -> Parts:
@@ -63,7 +63,7 @@ class Pooled:
 
     def exported_shapes(self, config: TrainConfig, parts: Mapping[str, Any]) -> Shapes:
         """Return the shapes of M, R and w."""
-        k = config.width
+        k = config.columns
         height = min(config.layout.height, k)
         return {"M": (config.k_star, k), "R": (height, k)} | shapes_of_w(config)
 

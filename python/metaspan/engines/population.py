@@ -39,7 +39,7 @@ class Population(InCoordinates):
 
     def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
         """Return the shapes of M, R, w and the frames."""
-        return super().shapes(config, trials) | {"frames": (config.width, config.width)}
+        return super().shapes(config, trials) | {"frames": (config.columns, config.columns)}
 
     def export(self, config: TrainConfig, parts: Parts) -> Parts:
         """Undo the core's multiplication by Q, so that states are in the basis of the start."""

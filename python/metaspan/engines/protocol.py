@@ -53,7 +53,7 @@ class Engine(Protocol):
 
 def shapes_of_w(config: TrainConfig) -> Shapes:
     """Return the shapes of w, and of what the outer loop learns beside B and w, in a result."""
-    counts = {"w": config.width} | count_more(config.method, config.width)
+    counts = {"w": config.columns} | count_more(config.method, config.width)
     return {name: (count,) for name, count in counts.items()}
 
 
@@ -64,7 +64,7 @@ def core_shape_of_w(config: TrainConfig) -> Shapes:
 
 def split_w(config: TrainConfig, parts: Parts) -> Parts:
     """Split the w of the core."""
-    return split_more(config.method, config.width, parts["w"])
+    return split_more(config.method, config.columns, parts["w"])
 
 
 def trial_ids_of(config: TrainConfig, indices: list[int]) -> list[int]:

@@ -14,7 +14,7 @@ from .._support import check, memory
 from .._support.types import F64
 from ..config.config import TrainConfig
 from ..config.options import Init, column_length
-from ..methods import LinearMAML
+from ..linear_methods import LinearAttention, LinearMAML
 from ..parameters import start_more
 from ..tasks.batch import TaskBatch
 
@@ -26,7 +26,9 @@ def start_in_coordinates(config: TrainConfig, trial_ids: Sequence[int]) -> dict[
     else:  # no start is drawn: all trials have the same start
         states = [_in_coordinates(config, trial_ids[0])] * len(trial_ids)
     height = max(R.shape[0] for _, R, _ in states)
-    if config.engine == "collapsed":  # samples fill the rows of R that the start leaves zero
+    if isinstance(config.init, Init):
+        height = max(height, config.layout.height)
+    elif config.engine == "collapsed":  # samples fill the rows of R that the start leaves zero
         height = config.layout.height
     return {
         "M": np.stack([M for M, _, _ in states]),
@@ -37,7 +39,7 @@ def start_in_coordinates(config: TrainConfig, trial_ids: Sequence[int]) -> dict[
 
 def start_at_full_size(config: TrainConfig, trial_ids: Sequence[int]) -> dict[str, NDArray[Any]]:
     """Return B and w of some trials at round 0, as arrays with a leading axis of trials."""
-    count, d, width = len(trial_ids), config.tasks.d, config.width
+    count, d, width = len(trial_ids), config.tasks.d, config.columns
     dtype = np.dtype(config.dtype)
     what = f"{count} x B of shape ({d}, {width})"
     memory.require(what, count * d * width * dtype.itemsize)
@@ -45,11 +47,12 @@ def start_at_full_size(config: TrainConfig, trial_ids: Sequence[int]) -> dict[st
     w = np.stack([_start_head(config)] * count)
     for i, trial in enumerate(trial_ids):
         if isinstance(config.init, Init):
-            B[i] = _draw_B(config, config.init, trial)
+            B[i] = _doubled(config, _draw_B(config, config.init, trial))
         else:
-            B[i], w[i] = config.init
+            B[i], w[i] = _given_state(config)
     if not isinstance(config.init, Init) and config.measures_distance and not _may_be_zero(config):
-        check.full_rank("B0", core.r_factor(B[0], config.threads))
+        B0 = np.ascontiguousarray(B[0][:, -config.width :])
+        check.full_rank("B0", core.r_factor(B0, config.threads))
     return {"B": B, "w": _with_more(config, w)}
 
 
@@ -83,8 +86,8 @@ def _in_coordinates(config: TrainConfig, trial: int) -> tuple[F64, F64, F64]:
     if not isinstance(config.init, Init):
         M, R, _ = given_coordinates(config, trial)
         check_rank = check.lengths if _may_be_zero(config) else check.full_rank
-        check_rank("B0", np.concatenate([M, R]))
-        return M, R, config.init[1]
+        check_rank("B0", np.concatenate([M, R])[:, -config.width :])
+        return M, R, _given_state(config)[1]
     tasks, width = config.tasks, config.width
     scale = column_length(config.init, config.method)
     if config.init.dist is None:
@@ -92,17 +95,30 @@ def _in_coordinates(config: TrainConfig, trial: int) -> tuple[F64, F64, F64]:
     else:
         M, R = tilted(config.init.dist, tasks.d, tasks.k, width)
         M, R = scale * M, scale * R
-    return M, R, _start_head(config)
+    return _doubled(config, M), _doubled(config, R), _start_head(config)
 
 
 def _start_head(config: TrainConfig) -> F64:
     """Return the head of a drawn start: 0, or 1 where the method freezes it there."""
-    head: F64 = np.full(config.width, float(isinstance(config.method, LinearMAML)))
+    head: F64 = np.full(config.columns, float(isinstance(config.method, LinearMAML)))
     return head
 
 
+def _given_state(config: TrainConfig) -> tuple[NDArray[Any], F64]:
+    """Return the state and the head of a given start: [A0, B0] and 0 for linear attention."""
+    assert not isinstance(config.init, Init)
+    if not isinstance(config.method, LinearAttention):
+        return config.init
+    return np.concatenate(config.init, axis=1), np.zeros(config.columns)
+
+
+def _doubled(config: TrainConfig, B: F64) -> F64:
+    """Return the state of a drawn start: B itself, or [A, B] with A = B for linear attention."""
+    return np.concatenate([B, B], axis=1) if isinstance(config.method, LinearAttention) else B
+
+
 def _may_be_zero(config: TrainConfig) -> bool:
-    """Whether B = 0 is a valid start; its distance to the ground truth counts as 1."""
+    """Return whether B = 0 is a valid start; its distance to the ground truth counts as 1."""
     return isinstance(config.method, LinearMAML)
 
 
@@ -124,4 +140,4 @@ def given_coordinates(config: TrainConfig, trial: int) -> tuple[F64, F64, NDArra
     """Return M, R and the basis E (d, e) of a start given as an array."""
     assert not isinstance(config.init, Init)
     B_star = config.drawn_tasks.ground_truth(config.seed, trial, config.threads)
-    return core.coordinates(config.init[0], B_star, config.threads)
+    return core.coordinates(_given_state(config)[0], B_star, config.threads)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config.options import Init
-from ..methods import ANIL, MAML, AverageRisk, FedAvg, LinearMAML, Method
+from ..linear_methods import LinearMAML
+from ..methods import ANIL, MAML, AverageRisk, FedAvg, Method
 from ..tasks.heads import GaussianHeads
 
 D, K, N = 20, 3, 3  # sizes in the paper: number of features, rank and width, tasks in a round

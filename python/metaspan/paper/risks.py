@@ -12,7 +12,7 @@ import numpy as np
 from .._support.looks import FONT, INK, PALETTE, PREDICTED
 from .._support.types import F64
 from ..evaluate import adapted_risk
-from ..methods import LinearMAML
+from ..linear_methods import LinearMAML
 from ..theory.linear_maml import (
     linear_maml_error,
     linear_maml_risk,
@@ -75,7 +75,7 @@ def risks(runs: Sequence[Result]) -> Risks:
     for run in runs:
         M, R, w = run.state
         excess = [
-            adapted_risk((M[i], R[i], w[i]), tasks, test, m=m, seed=i).mean for i in range(len(M))
+            adapted_risk(((M[i], R[i]), w[i]), tasks, test, m=m, seed=i).mean for i in range(len(M))
         ]
         alpha.append(getattr(run.config.method, "alpha", 0.0))
         mean.append(np.mean(excess))

@@ -21,6 +21,7 @@ from ..engines import engine_of
 from ..engines.starts import given_coordinates
 from ..engines.trials import Trials
 from ..learned_methods import MetaSGD
+from ..linear_methods import LinearAttention
 from ..methods import Method
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
@@ -84,8 +85,8 @@ class Result:
 
     @property
     def w(self) -> F64:
-        """Learned head at the end, of shape (k,) or (trials, k), float64."""
-        return self.parts["w"]
+        """Learned head at the end, (k,) or (trials, k), float64; 0 for linear attention."""
+        return self._factor(self.parts["w"], 0)
 
     @property
     def alpha(self) -> float | F64 | None:
@@ -141,11 +142,41 @@ class Result:
         must not have changed. For all other runs the basis of the coordinates is not fixed and `B`
         is None; `full_B` draws a representation.
         """
+        return None if self._columns is None else self._factor(self._columns, 1)
+
+    @cached_property
+    def A(self) -> NDArray[Any] | None:
+        """The first factor of linear attention at the end; None where `B` is None.
+
+        Other methods have no such factor, and raise AttributeError.
+        """
+        self._require_attention("A")
+        return None if self._columns is None else self._factor(self._columns, 0)
+
+    @cached_property
+    def _columns(self) -> NDArray[Any] | None:
+        """The state at full size: B, or [A, B] for linear attention; None if not determined."""
         if "B" in self.parts:
             return self.parts["B"]
         config = self.config
         starts_from_arrays = not isinstance(config.init, Init)
-        return self.full_B() if starts_from_arrays and config.layout.follows_start else None
+        if not (starts_from_arrays and config.layout.follows_start):
+            return None
+        return self._full_columns(None)
+
+    def _factor(self, columns: NDArray[Any], which: int) -> NDArray[Any]:
+        """Return A (0) or B (1) of linear attention, or all columns for other methods."""
+        width = self.config.width
+        if columns.shape[-1] == width:
+            return columns
+        return np.ascontiguousarray(columns[..., which * width : (which + 1) * width])
+
+    def _require_attention(self, name: str) -> None:
+        """Raise AttributeError unless the run is one of linear attention."""
+        if not isinstance(self.config.method, LinearAttention):
+            raise AttributeError(
+                f"{name} is a part of LinearAttention only; this run has {self.config.method}"
+            )
 
     @cached_property
     def state(self) -> tuple[F64, F64, F64]:
@@ -154,17 +185,35 @@ class Result:
         ``B = B_star M + E R``, where the columns of E are orthonormal, and orthogonal to `B_star`.
         With several trials, M, R and w have a leading axis of trials. If the run holds `B` at full
         size, M and R are computed on first access, for some basis E of the part of `B` orthogonal
-        to `B_star`; without a `B_star`, M has no rows.
+        to `B_star`; without a `B_star`, M has no rows. `state_A` has the coordinates of `A` in the
+        same basis.
         """
+        M, R, w = self._all_state
+        return self._factor(M, 1), self._factor(R, 1), self._factor(w, 0)
+
+    @cached_property
+    def state_A(self) -> tuple[F64, F64]:
+        """Coordinates ``M`` and ``R`` (13) of `A` of linear attention, in the basis of `state`.
+
+        Other methods have no `A`, and raise AttributeError.
+        """
+        self._require_attention("state_A")
+        M, R, _ = self._all_state
+        return self._factor(M, 0), self._factor(R, 0)
+
+    @cached_property
+    def _all_state(self) -> tuple[F64, F64, F64]:
+        """The coordinates of all columns of the state, and w."""
         if "M" in self.parts:
-            return self.parts["M"], self.parts["R"], self.w
+            return self.parts["M"], self.parts["R"], self.parts["w"]
         single = len(self.config.trials) == 1
         stack = self.parts["B"][None] if single else self.parts["B"]
         pairs = [self._coordinates(B, i) for i, B in enumerate(stack)]
         height = max(len(R) for _, R in pairs)
         M = np.stack([M for M, _ in pairs])
         R = np.stack([np.pad(R, ((0, height - len(R)), (0, 0))) for _, R in pairs])
-        return (M[0], R[0], self.w) if single else (M, R, self.w)
+        w = self.parts["w"]
+        return (M[0], R[0], w) if single else (M, R, w)
 
     def _coordinates(self, B: NDArray[Any], index: int) -> tuple[F64, F64]:
         """Compute M and R of the full-size representation B of the trial at an index."""
@@ -214,12 +263,41 @@ class Result:
         -----
         Each trial takes time ``O(d (k + k_star)^2)`` and memory ``O(d (k + k_star))``.
         """
+        return self._factor(self._full_columns(trial), 1)
+
+    def full_A(self, trial: int | None = None) -> NDArray[Any]:
+        r"""Return the first factor of linear attention at the end, at full size.
+
+        Parameters
+        ----------
+        trial : int or None
+            Number of a trial of the run, one of ``config.trials``. None: all trials.
+
+        Returns
+        -------
+        ndarray of shape (d, k), or (trials, d, k) if `trial` is None and there are several
+            ``B_star M + E R`` with the coordinates `state_A` and the basis of `full_B`.
+
+        Raises
+        ------
+        AttributeError
+            If the method is not `LinearAttention`.
+        TypeError, ValueError
+            If `trial` is not an integer, or not a trial of the run.
+        MemoryError
+            If the arrays do not fit into memory; this is checked before they are allocated.
+        """
+        self._require_attention("full_A")
+        return self._factor(self._full_columns(trial), 0)
+
+    def _full_columns(self, trial: int | None) -> NDArray[Any]:
+        """Return the state at full size: `full_B`, or [A, B] for linear attention."""
         config = self.config
         if trial is None and len(config.trials) > 1:
             if "B" in self.parts:
                 return self.parts["B"]
             self._require(len(config.trials))
-            return np.stack([self.full_B(number) for number in config.trials])
+            return np.stack([self._full_columns(number) for number in config.trials])
         number = config.trials[0] if trial is None else check.integer("trial", trial)
         if number not in config.trials:
             raise ValueError(f"trial must be one of {config.trials}; got {number}")
@@ -374,8 +452,8 @@ class Result:
     def _state_of(self, number: int) -> tuple[F64, F64, F64]:
         """Return M, R and w of one trial."""
         if len(self.config.trials) == 1:
-            return self.state
-        M, R, w = self.state
+            return self._all_state
+        M, R, w = self._all_state
         index = self.config.trials.index(number)
         return M[index], R[index], w[index]
 
@@ -388,7 +466,7 @@ class Result:
         if not drawn and config.layout.follows_start:
             E = given_coordinates(config, trial)[2]
         elif config.track_start:  # the start's basis, from the stream of the other engines
-            E = self._frame(trial, core.STREAM_FRAME, height - config.width, B_star)
+            E = self._frame(trial, core.STREAM_FRAME, height - config.columns, B_star)
         if drawn or config.track_start or not config.layout.follows_start:
             stream = core.STREAM_OFF_SPAN if config.track_start else core.STREAM_FRAME
             known = np.concatenate([B_star, E], axis=1)
@@ -406,7 +484,7 @@ class Result:
         """Raise MemoryError unless `count` representations and one trial's basis fit in memory."""
         config = self.config
         # Columns of B, the ground truth and E, and of two more arrays that are needed to compute E.
-        columns = count * config.width + config.k_star + 3 * self.state[1].shape[-2]
+        columns = count * config.columns + config.k_star + 3 * self.state[1].shape[-2]
         what = "a representation" if count == 1 else f"{count} representations"
         memory.require(
             f"{what} of shape ({config.tasks.d}, {config.width})", 8 * config.tasks.d * columns

@@ -24,7 +24,8 @@ from ..config.options import DEFAULT_STOP, Checkpoint, Init, Stop, column_length
 from ..cost.routes import chosen_route
 from ..engines import engine_of
 from ..engines.trials import Trials
-from ..methods import FedAvg, LinearMAML, Method, Reptile
+from ..linear_methods import LinearMAML
+from ..methods import FedAvg, Method, Reptile
 from ..tasks import heads
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
@@ -178,7 +179,8 @@ def train(
     init : {"random", "methodical"}, Init, (B0, w0) or None
         The start. ``"random"`` is ``Init()``, and ``"methodical"`` is ``Init(dist=0.7)``. A pair
         holds `B0` of shape (d, k), C-contiguous, float32 or float64, and `w0` of shape (k,). None:
-        "random", or B = 0 for LinearMAML, whose `w0` is 1 at every start.
+        "random", or B = 0 for LinearMAML, whose `w0` is 1 at every start. LinearAttention takes a
+        pair ``(A0, B0)`` of equal shapes, and has A0 = B0 at every start that is drawn.
     engine : {"auto", "population", "collapsed", "sampled", "arrays"}
         How rounds are computed. "population": infinitely many samples, in coordinates (13).
         "collapsed": finitely many samples, of which only the statistics that a round uses are
@@ -405,7 +407,7 @@ def _describe_interruption(interrupted: Result) -> str:
 def begin(config: TrainConfig) -> Trials:
     """Make the trials of a run, at round 0."""
     count, names = len(config.trials), config.layout.columns
-    memory.require(f"{count} trials", 8 * count * (config.width * (config.k_star + 1) + 64))
+    memory.require(f"{count} trials", 8 * count * (config.columns * (config.k_star + 1) + 64))
     return Trials(
         parts=engine_of(config).start(config, config.trials),
         rounds=[0] * count,

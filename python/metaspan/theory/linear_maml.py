@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._support import check
 from .._support.types import F64
-from ..methods import LinearMAML, Method, resolve
+from ..linear_methods import LinearMAML
+from ..methods import Method, resolve
 from ..tasks.linear import MAX_COUNT, LinearTasks
 from ..tasks.moments import centred_moments
 from .risk import check_coordinates

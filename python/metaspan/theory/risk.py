@@ -112,6 +112,40 @@ class InnerLoop:
 
 
 @dataclass(frozen=True)
+class ContextLayer:
+    """The layer of linear attention, (32), in the coordinates [M; R] of A and of B."""
+
+    alpha: float
+    A: F64  # (D, k)
+    C: F64  # (D, k): B
+    m: int
+    reach = False
+
+    def expected(self, law: HeadMoments) -> float | None:
+        r"""Compute the mean excess risk; None if the moments of the heads are unknown.
+
+        The estimate is G (S theta + X^T z / m) with G = alpha A B^T. The Wishart moment of
+        `InnerLoop.expected` gives its mean and covariance.
+        """
+        if not law.known:
+            return None
+        D, k_star = self.C.shape[0], law.mean.size
+        G = self.alpha * self.A @ self.C.T
+        second = law.xi_variance * np.eye(D)
+        second[:k_star, :k_star] += law.second
+        outside = law.xi_outside(D)  # off the D coordinates the estimate is zero
+        squared = float(np.trace(second)) + outside + law.variance
+        scatter = _trace_product(G, second) + squared * float((G * G).sum())
+        return 0.5 * (_trace_product(G - np.eye(D), second) + outside + scatter / self.m)
+
+    def estimate(self, X: F64, y: F64) -> F64:
+        """Return alpha A B^T X^T y / m of every task, (b, columns)."""
+        moment = self.alpha / self.m * _multiply(X.transpose(0, 2, 1), y)
+        h = moment @ _pad(self.C.T, X.shape[2]).T
+        return h @ _pad(self.A.T, X.shape[2])
+
+
+@dataclass(frozen=True)
 class Regression:
     r"""Ridge regression on the features X B with B = [M; R].
 
@@ -195,7 +229,7 @@ class IsotropicRegression:
         return 0.5 * (signal * kept + variance * (first - c * second))
 
 
-Learner = InnerLoop | Regression | IsotropicRegression
+Learner = InnerLoop | ContextLayer | Regression | IsotropicRegression
 
 
 @dataclass(frozen=True)
@@ -225,7 +259,7 @@ class NewTasks:
         outside = self.law.xi_outside(learner.p)
         return learner.averaged(signal, self.law.variance + outside, draw) + 0.5 * outside
 
-    def _sampled(self, learner: InnerLoop | Regression) -> F64:
+    def _sampled(self, learner: InnerLoop | ContextLayer | Regression) -> F64:
         """Compute excess risks (n,) on samples (16), in the coordinates that affect risks."""
         D, k = learner.C.shape
         rest = self.d - D if learner.reach else 0
@@ -314,8 +348,11 @@ def best_penalty(m: int, size: float, signal: float, noise: float) -> float:
     return noise and noise * size / (m * max(signal, 1e-30 * noise))
 
 
-def check_coordinates(B: object, tasks: LinearTasks, workers: int) -> F64:
-    """Check B and return its coordinates [M; R] of (13)."""
+def check_coordinates(B: object, tasks: LinearTasks, workers: int, factors: int = 1) -> F64:
+    """Check B and return its coordinates [M; R] of (13); B may hold several factors of width <= d.
+
+    `factors` is their number.
+    """
     if isinstance(B, (tuple, list)) and len(B) == 2:
         M = check.small("M", B[0], (tasks.k, "k"))
         R = check.small("R", B[1], ("e", M.shape[1]))
@@ -330,7 +367,7 @@ def check_coordinates(B: object, tasks: LinearTasks, workers: int) -> F64:
                 + (": use state[:2] of a result whose B is None" if B is None else "")
             )
         B = check.matrix("B", B, (tasks.d, "k"))
-        _check_width(B.shape[1], tasks.d)
+        _check_width(B.shape[1], factors * tasks.d)
         check.finite("B", B, workers)
         if tasks.B_star is None:
             raise ValueError(
@@ -339,7 +376,7 @@ def check_coordinates(B: object, tasks: LinearTasks, workers: int) -> F64:
             )
         M, R, _ = core.coordinates(B, tasks.B_star, workers)
         check.lengths("B", np.concatenate([M, R]))
-    _check_width(M.shape[1], tasks.d)
+    _check_width(M.shape[1], factors * tasks.d)
     return np.concatenate([M, R])
 
 

@@ -1,6 +1,6 @@
-// Definitions of the members of TaskAlgebra for the contributions (25)-(27) of a task and their
-// clipping, (29), and for the gradients of learned step sizes, (34), and of a private head, (35).
-// engines/task_algebra.cpp, which instantiates TaskAlgebra, includes this file.
+// Definitions of the members of TaskAlgebra for the contributions (25)-(27) of a task and
+// their clipping, (29), and for the gradients of learned step sizes, (34), and of a private head,
+// (35). engines/task_algebra.cpp, which instantiates TaskAlgebra, includes this file.
 #pragma once
 
 #include <algorithm>
@@ -125,7 +125,8 @@ void TaskAlgebra<Design>::contribute_solved(Design& design) {
   for (double& value : omega_) value *= method_.penalty;
 }
 
-/// Adds the other terms of a contribution: those of the backward pass (9), or those of (25)-(27);
+/// Adds the other terms of a contribution: those of the backward pass (9), or those of (25)-(27)
+/// and (32);
 /// then clips the contribution, (29).
 template <class Design>
 void TaskAlgebra<Design>::complete(Design& design) {
@@ -133,6 +134,8 @@ void TaskAlgebra<Design>::complete(Design& design) {
     contribute_moves(design);
   } else if (method_.solves_head) {
     contribute_solved(design);
+  } else if (method_.is_attention()) {
+    contribute_attention(design);
   } else {
     pairs_.clear();
     const int steps = method_.inner_steps;

@@ -22,6 +22,7 @@ enum class Contribution {
   outer_gradient,  // the gradient of the outer loss after the inner loop, (7)-(10)
   inner_moves,     // by how much the inner loop moves its parameters, (25): FedAvg, Reptile
   inner_gradient,  // the gradient in B of the inner loss after the inner loop, (27): FedRep
+  attention,       // the gradient of a linear-attention layer, (32), at the state [A, B]
 };
 
 /// Returns the factor min(1, c / norm) of (29), and NaN if the square of the norm is not finite.
@@ -56,6 +57,11 @@ struct Method {
   double private_weight = 0;                // gamma of (35)
   bool fresh_steps = false;                 // inner step j uses block j of the inner set, (25)
 
+  /// Whether the state is [A, B] of a linear-attention layer, (32), whose head is 0.
+  bool is_attention() const { return contribution == Contribution::attention; }
+  /// Number of columns of B in a state of `columns` columns. They are the last columns, and the
+  /// records describe them.
+  Index columns_of_B(Index columns) const { return is_attention() ? columns / 2 : columns; }
   /// Whether neither loop moves the head.
   bool freezes_head() const { return adapt_B && !adapt_head && beta_head == 0; }
   /// Whether the algebra needs K = X X^T, which is so if an inner step uses a B that an earlier
@@ -65,7 +71,9 @@ struct Method {
   bool needs_cross_gram() const { return adapt_B && inner_steps > 0; }
   /// Whether grad_B has the part X^T C of (10), and whether it has the part X'^T C'.
   bool has_inner_part() const { return inner_terms() > 0; }
-  bool has_outer_part() const { return contribution == Contribution::outer_gradient; }
+  bool has_outer_part() const {
+    return contribution == Contribution::outer_gradient || is_attention();
+  }
   /// Numbers of learned step sizes, and of all parameters but B.
   Index learned_steps(Index k) const {
     if (step_sizes == StepSizes::fixed) return 0;
@@ -75,8 +83,9 @@ struct Method {
   /// Whether the outer loop learns parameters beside B and w.
   bool learns_more() const { return step_sizes != StepSizes::fixed || private_head; }
   /// Whether the method is equivariant under rotations of the learner, so that the frame of (14)
-  /// may turn. A step size for each entry of the head is not.
-  bool turns_frame() const { return step_sizes != StepSizes::per_entry; }
+  /// may turn. A step size for each entry of the head is not, and a rotation of the state of linear
+  /// attention would mix the columns of A and B.
+  bool turns_frame() const { return step_sizes != StepSizes::per_entry && !is_attention(); }
   /// Number of blocks into which inner sets are cut; inner step j uses block j.
   int blocks() const { return fresh_steps ? inner_steps : 1; }
   /// Number of slots.
@@ -84,7 +93,7 @@ struct Method {
   /// Number of terms s c^T in C of (10).
   int inner_terms() const {
     if (contribution == Contribution::inner_moves) return inner_steps;
-    if (contribution == Contribution::inner_gradient) return 1;
+    if (contribution == Contribution::inner_gradient || is_attention()) return 1;
     return exact ? 2 * inner_steps : 0;
   }
   /// Number of terms s c^T in C' of (10).

@@ -96,6 +96,8 @@ class TaskAlgebra {
   void contribute_solved(Design& design);
   void contribute_private_head(Design& design);
   void differentiate_step(Design& design, int j);
+  void read_context(const double* features, double* head) const;
+  void contribute_attention(Design& design);
   bool moves_B() const { return method_.adapt_B; }
   /// The first row of the private head among the parameters.
   Index private_row() const { return k_ + method_.learned_steps(k_); }

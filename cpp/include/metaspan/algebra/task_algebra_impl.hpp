@@ -95,6 +95,7 @@ void TaskAlgebra<Design>::adapt(Design& design) {
     // w_{j+1} = w_j - alpha B_j^T g_j
     double* b = pull(j);
     design.features(g(j), b);
+    if (method_.is_attention()) return read_context(b, next);
     subtract_moves(design, j, g(j), b);
     if (method_.step_sizes == StepSizes::per_entry) {
       const double* alpha = step_sizes();

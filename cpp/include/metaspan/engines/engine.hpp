@@ -86,11 +86,14 @@ class Engine {
   virtual bool step() = 0;
 
   virtual Shape shape() const = 0;
+  /// Returns the shape of coordinates(), which has fewer columns than the state if the state holds
+  /// more than B.
+  virtual Shape measured_shape() const { return shape(); }
   /// Whether R keeps its relative accuracy, (14). If so, a distance of 0 means underflow; if not, a
   /// distance of 0 may be a rounding error.
   virtual bool resolves_distance() const = 0;
-  /// Returns [M; R] Q, (k_star + e, k), with an orthogonal Q for which the leading block of M Q is
-  /// regular if k > k_star, as Meter requires. No record depends on Q.
+  /// Returns [M; R] Q of B, (k_star + e, k), with an orthogonal Q for which the leading block of M
+  /// Q is regular if k > k_star, as Meter requires. No record depends on Q.
   virtual const Mat& coordinates(int threads) = 0;
   /// Returns w, up to an orthogonal factor, and the parameters that follow it, see Method.
   virtual const Vec& head() const = 0;  // (parameters,)

@@ -44,7 +44,8 @@ class PopulationEngine : public Engine {
   virtual const Vec& grad_w() const = 0;  // (parameters,)
 };
 
-/// Returns the cost of a round. `sizes.rows` is the number of rows of [M; R], plus k if k > k_star.
+/// Returns the cost of a round. `sizes.rows` is the number of rows of [M; R], plus k if k > k_star
+/// and the frame turns.
 RoundCost population_cost(const Method& method, const RoundSizes& sizes);
 
 /// Makes a population engine. `noise` is the standard deviation of the noise of responses: it adds

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..._support import check, identity
 from ...config.records import RECORDS
-from ...evaluate import adapted_risk
+from ...evaluate import adapted_risk, learned_point
 from ...runs.outcome import Status
 from ...runs.result import Result
 
@@ -160,7 +160,7 @@ class _Risk:
         config = result.config
         seed = (config.seed + config.trials[0]) % 2**64  # each trial draws its own new tasks
         return adapted_risk(
-            result.state, config.drawn_tasks, result.method, m=self.m, seed=seed
+            learned_point(result), config.drawn_tasks, result.method, m=self.m, seed=seed
         ).mean
 
 

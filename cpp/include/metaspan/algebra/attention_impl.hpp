@@ -1,0 +1,33 @@
+// Definitions of the members of TaskAlgebra for linear attention, (32), at the state [A, B].
+// engines/task_algebra.cpp, which instantiates TaskAlgebra, includes this file.
+#pragma once
+
+#include <algorithm>
+
+#include "metaspan/algebra/task_algebra.hpp"
+
+namespace metaspan {
+
+/// Computes the head [h; 0] of a linear-attention layer, (32), from the products [A^T g_0; B^T
+/// g_0]: h = -alpha B^T g_0 becomes the head of A, and B has no head.
+template <class Design>
+void TaskAlgebra<Design>::read_context(const double* features, double* head) const {
+  const Index half = k_ / 2 * kWidth;
+  for (Index i = 0; i < half; ++i) head[i] = -method_.alpha * features[half + i];
+  std::fill_n(head + half, half, 0.0);
+}
+
+/// The gradient of a linear-attention layer in B, (32): g_0 (-alpha A^T p)^T. The gradient in A is
+/// p h^T, which gradient() has contributed as (8) with the head [h; 0]. omega holds [A^T p; B^T p]
+/// here, and becomes zero, since the layer has no other parameters.
+template <class Design>
+void TaskAlgebra<Design>::contribute_attention(Design& design) {
+  const Index half = k_ / 2 * kWidth;
+  double* c = a_bars_[0].data();
+  std::fill_n(c, half, 0.0);
+  for (Index i = 0; i < half; ++i) c[half + i] = -method_.alpha * omega_[i];
+  contribute(design, g(0), c);
+  std::fill(omega_.begin(), omega_.end(), 0.0);
+}
+
+}  // namespace metaspan
