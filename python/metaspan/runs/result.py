@@ -165,7 +165,7 @@ class Result:
         return self._full_columns(None)
 
     def _factor(self, columns: NDArray[Any], which: int) -> NDArray[Any]:
-        """Return A (0) or B (1) of linear attention, or all columns for other methods."""
+        """Return A or B of linear attention, `which` 0 or 1; other methods have B alone."""
         width = self.config.width
         if columns.shape[-1] == width:
             return columns
