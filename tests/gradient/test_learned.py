@@ -500,6 +500,21 @@ def test_a_learned_method_adapts_by_what_it_learned(rng):
         assert abs(explicit.mean() - risk.mean) < 4.5 * spread
 
 
+@pytest.mark.parametrize("m", [6, 15])
+def test_evaluate_takes_fresh_steps_on_blocks_of_samples(rng, m):
+    """The risk is the mean over explicitly drawn tasks, with fewer and with more samples than d."""
+    method = ms.FedAvg(alpha=0.05, local_steps=3, fresh_steps=True)
+    tasks = ms.LinearTasks(d=9, k=2, noise=0.2, B_star=np.ascontiguousarray(np.eye(9, 2)))
+    B, w = 0.5 * rng.standard_normal((9, 3)), 0.3 * np.ones(3)
+    risk = ms.evaluate(B, w, tasks, method, m=m, n=20_000, seed=1).adapted
+    batch = tasks.sample(20_000, m, 1, seed=5)
+    heads, moved = ms.adapt(B, w, batch.X_in, batch.y_in, method, return_B=True)
+    errors = np.einsum("nij,nj->ni", moved, heads) - batch.heads @ np.eye(9, 2).T
+    explicit = 0.5 * (errors**2).sum(axis=1)
+    spread = np.hypot(explicit.std() / np.sqrt(20_000), risk.standard_error)
+    assert abs(explicit.mean() - risk.mean) < 4.5 * spread
+
+
 def test_fresh_steps_need_no_warning(recwarn):
     tasks = ms.LinearTasks(d=10_000, k=3)
     method = ms.FedAvg(alpha=0.1, fresh_steps=True)

@@ -149,6 +149,16 @@ def test_default_penalty_counts_what_lies_off_the_span():
     assert found.ridge.mean == pytest.approx(0.5, rel=1e-12)
 
 
+def test_designs_that_keep_their_rows_have_every_sample():
+    law = HeadMoments(np.zeros(2), np.eye(2), 0.0, True)
+    new = NewTasks(heads=np.ones((8, 2)), law=law, m=40, d=10, noise=0.0, key=1, threads=1)
+    X, z = new._design(0, b=4, D=3, rest=7, reduce=False)
+    assert X.shape == (4, 40, 10)
+    assert z.shape == (4, 40)
+    assert X.all()
+    assert new._design(0, b=4, D=3, rest=7)[0].shape == (4, 11, 10)
+
+
 @pytest.mark.parametrize("m", [3, 40])
 def test_blocks_hold_other_samples(m):
     law = HeadMoments(np.zeros(2), np.eye(2), 0.0, True)

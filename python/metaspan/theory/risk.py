@@ -73,6 +73,11 @@ class InnerLoop:
         """Whether the estimate may have components outside the first D coordinates."""
         return self.method.adapt_B and self.method.inner_steps > 0
 
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether the estimate depends on each sample: fresh steps use blocks of the samples."""
+        return self.method.fresh_steps
+
     def expected(self, law: HeadMoments) -> float | None:
         r"""Compute the mean excess risk; None if it has no short closed form.
 
@@ -120,6 +125,7 @@ class ContextLayer:
     C: F64  # (D, k): B
     m: int
     reach = False
+    keeps_rows = False
 
     def expected(self, law: HeadMoments) -> float | None:
         r"""Compute the mean excess risk; None if the moments of the heads are unknown.
@@ -159,6 +165,7 @@ class Regression:
     m: int
     penalty: float = 0.0
     reach = False
+    keeps_rows = False
 
     def expected(self, law: HeadMoments) -> float | None:
         """Compute the mean excess risk; None if it has no closed form."""
@@ -267,9 +274,11 @@ class NewTasks:
         # direction becomes one more coordinate.
         aside = int(self.law.xi_variance > 0.0 and not learner.reach and self.d > D)
         D += aside
-        # Estimates depend on X^T X and X^T y alone, so if X has more rows than columns, the
-        # R-factor of [X, z] is used in place of [X, z].
+        # Unless estimates keep the rows, they depend on X^T X and X^T y alone. If X has more rows
+        # than columns, the R-factor of [X, z] is then used in place of [X, z].
         rows, columns = min(self.m, D + rest + 1), D + min(self.m, rest)
+        if learner.keeps_rows:
+            rows = self.m
         numbers = columns * (rows + k)
         memory.require("the samples of one task", 4 * 8 * numbers)
         size = max(1, BLOCK // numbers)
@@ -279,7 +288,7 @@ class NewTasks:
             theta = _pad(self.heads[part], columns)
             if self.law.xi_variance > 0.0:
                 theta += self._xi(block, len(theta), columns, aside)
-            X, z = self._design(block, len(theta), D, rest)
+            X, z = self._design(block, len(theta), D, rest, reduce=not learner.keeps_rows)
             error = learner.estimate(X, _multiply(X, theta) + self.noise * z) - theta
             excess[part] = 0.5 * (error * error).sum(axis=1)
         # For learners with reach, the part of xi off the span of the samples remains as an error.
@@ -293,15 +302,19 @@ class NewTasks:
             xi[:, -1] = np.sqrt(core.chi_square(self.d - columns + 1, key, 0, b))
         return math.sqrt(self.law.xi_variance) * xi
 
-    def _design(self, block: int, b: int, D: int, rest: int) -> tuple[F64, F64]:
+    def _design(
+        self, block: int, b: int, D: int, rest: int, reduce: bool = True
+    ) -> tuple[F64, F64]:
         """Draw features (b, rows, columns) and standard noise (b, rows) of b tasks."""
         m, size = self.m, D + rest + 1
-        if m > size:
+        if m > size and not reduce:
+            D, rest = D + rest, 0
+        elif m > size:
             R = self._bartlett(block, b, size, m).transpose(0, 2, 1)
             return np.ascontiguousarray(R[:, :, :-1]), R[:, :, -1]
         P = self._normals(core.STREAM_FEATURES_IN, block, b, m, D)
         z = self._normals(core.STREAM_NOISE_IN, block, b, m, 1)[:, :, 0]
-        return np.concatenate([P, self._bartlett(block, b, m, rest)], axis=2), z
+        return np.concatenate([P, self._bartlett(block, b, m, rest)], axis=2) if rest else P, z
 
     def _bartlett(self, block: int, b: int, p: int, f: int) -> F64:
         """Draw the factors (b, p, min(p, f)) of (16)."""
