@@ -11,6 +11,9 @@ from ..._support import check
 from ...runs import codec
 from .expressions import Expression
 
+# Fields of objects whose values may be words; a string in any other field is an expression.
+WORDS = ("moves", "outer", "reduce", "schedule", "rule")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
@@ -22,7 +25,7 @@ class Template:
         Name of a class of the package.
     fields : mapping of str to object
         Arguments of the class. An argument that depends on other names of the study is an
-        `Expression`.
+        `Expression`, and an argument that is an object with such arguments is a `Template`.
     """
 
     kind: str
@@ -31,16 +34,19 @@ class Template:
     @property
     def names(self) -> frozenset[str]:
         """The names that the expressions in the fields use."""
-        parts = (value.names for value in self.fields.values() if isinstance(value, Expression))
+        parts = (part.names for part in self.fields.values() if isinstance(part, _DEPENDS))
         return frozenset().union(*parts)
 
     def value(self, values: Mapping[str, Any]) -> Any:
         """Construct the object; `values` holds the value of each name."""
         arguments = {
-            name: value.value(values) if isinstance(value, Expression) else value
+            name: value.value(values) if isinstance(value, _DEPENDS) else value
             for name, value in self.fields.items()
         }
         return codec.KINDS[self.kind](**arguments)
+
+
+_DEPENDS = (Expression, Template)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,12 +106,19 @@ def parse_template(path: str, table: Mapping[str, Any]) -> Template:
         known = ", ".join(codec.TYPED)
         raise ValueError(f"{path}.kind must be one of {known}; got {check.show(kind)}")
     parts = {
-        name: parse_expression(f"{path}.{name}", value) if isinstance(value, str) else value
+        name: _parse_field(f"{path}.{name}", name, value)
         for name, value in table.items()
         if name != "kind"
     }
     check_fields(kind, parts, path)
     return Template(kind=kind, fields=parts)
+
+
+def _parse_field(path: str, name: str, value: Any) -> Any:
+    """Parse a field of an object: a word, an expression, an object or a constant."""
+    if isinstance(value, str) and name not in WORDS:
+        return parse_expression(path, value)
+    return parse_template(path, value) if isinstance(value, Mapping) else value
 
 
 def check_fields(kind: str, names: Iterable[str], path: str = "fields") -> None:

@@ -15,6 +15,7 @@ from ...config.config import settings
 from ...methods import SETTINGS
 from ...runs import codec
 from ...tasks.linear import MAX_COUNT, LinearTasks
+from .dependents import WORDS as WORD_FIELDS
 from .dependents import (
     Dependent,
     computed_of,
@@ -31,7 +32,7 @@ OF_RUNS = settings("in_studies")
 KNOWN = (*OF_TASKS, "method", *OF_METHODS, *OF_RUNS)
 # Names whose values may be words. If any other name has a string as its value, the string is an
 # expression.
-WORDS = ("method", "features", "moves", "outer", *settings("is_word"))
+WORDS = ("method", "features", *WORD_FIELDS, *settings("is_word"))
 COUNTS = ("d", "k", "inner_steps", "local_steps", *settings("is_count"))
 LAWS = ("heads", "features")  # a function that is the value of one of these names is a distribution
 MOST_CELLS, MOST_RUNS = 10**6, 10**7  # limits of a study; a run is one cell with one seed
