@@ -11,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+import metaspan as ms
 from metaspan._core_types import CoreMethod, FeatureLaw, HeadLaw, SampleLaw
 from metaspan._load import core
+from metaspan.outer_step import core_step
 from reference import explicit, learned
 
 RECORDS = ("dist", "w_norm", "perp_norm", "sigma_max", "loss_in", "loss_adapted", "loss_out")
@@ -56,6 +58,20 @@ class Case(NamedTuple):
     private_weight: float = 0.0
     fresh_steps: bool = False
     spread: float = 0.0
+    step: dict | None = None  # options of the outer step
+
+    @property
+    def outer(self):
+        """The outer step, in the form that the core takes."""
+        options = dict(self.step or {})
+        orthonormal = options.pop("orthonormal", False)
+        return core_step(ms.OuterStep(**options) if options else None, orthonormal=orthonormal)
+
+    @property
+    def blocks(self):
+        """For each block of the outer step, whether it starts at B rather than at 0."""
+        names = ms.OuterStep(**{n: v for n, v in (self.step or {}).items() if n != "orthonormal"})
+        return [True, *(name in ("average", "slow") for name in names.memory)]
 
     def method(self):
         """The method, in the form that the core takes."""
@@ -77,6 +93,7 @@ class Case(NamedTuple):
             private_head=self.private_head,
             private_weight=self.private_weight,
             fresh_steps=self.fresh_steps,
+            step=self.outer,
         )
 
     @property
@@ -202,6 +219,7 @@ def drawn(case, runs, seed):
             B=B,
             w=w,
             method=case.method()._asdict(),
+            **({"step": case.step} if case.step else {}),
         )
         for done in range(0, runs, most)
     ]
@@ -215,10 +233,15 @@ def start_of(case, d):
     """
     B, w = case.start()
     kept = case.k_star + case.kept
-    R = np.zeros((kept - case.k_star + min(case.k, d - kept), case.k))
+    width = len(case.blocks) * case.k
+    R = np.zeros((kept - case.k_star + min(width, d - kept), case.k))
     factor = np.linalg.qr(B[case.k_star :], mode="r")[: len(R)]
     R[: len(factor)] = factor
-    return B[: case.k_star], R, w, kept
+    joint = [
+        np.concatenate([is_B * part for is_B in case.blocks], axis=-1)
+        for part in (B[: case.k_star], R, w)
+    ]
+    return *joint, kept
 
 
 def collapsed(case, runs, seed, *, start=None, threads=1):

@@ -28,21 +28,34 @@ METHODS = {
         ms.MetaSGD(alpha=0.01, beta_alpha=1e-4, moves="both"),
     ],
     "co-learner": [ms.CoLearner(alpha=0.01), ms.CoLearner(alpha=0.01, moves="both")],
+    "AltGDmin": [ms.AltGDmin(), ms.AltGDmin(separate=True)],
+    "FO-ANIL with momentum, lookahead and average": [
+        ms.ANIL(
+            alpha=0.01,
+            first_order=True,
+            step=ms.OuterStep(momentum=0.5, lookahead=(2, 0.5), average=True),
+        )
+    ],
+    'FO-ANIL with `rule="adam"` or `"sign"`': [
+        ms.ANIL(alpha=0.01, first_order=True, step=ms.OuterStep(rule=rule))
+        for rule in ("adam", "sign")
+    ],
 }
 METHODS["`privacy=` without noise"] = [ms.ANIL(alpha=0.01, privacy=ms.UserDP(clip=1, multiplier=0))]
 METHODS["`privacy=` with noise"] = [ms.ANIL(alpha=0.01, privacy=ms.UserDP(clip=1, multiplier=1))]
-TASKS = {"d": 9, "k": 2, "noise": 0.1}
+TASKS = {"d": 11, "k": 2, "noise": 0.1}
 FINITE = {"n": 3, "m_in": 4, "m_out": 4}
+SHARED = {"m_out": None, "shared_samples": True}
 # The arguments of LinearTasks and train that make an engine run.
 LAWS = {
     "population": ({}, {"n": 3}),
     "spectrum": ({"spectrum": 0.5}, {"n": 3}),
-    "collapsed": ({}, FINITE),
+    "collapsed": ({}, {**FINITE, "engine": "collapsed"}),
     "inner infinite": ({}, {**FINITE, "m_in": None}),
     "outer infinite": ({}, {**FINITE, "m_out": None}),
-    "shared": ({}, {**FINITE, "m_out": None, "shared_samples": True}),
+    "shared": ({}, {**FINITE, **SHARED, "engine": "collapsed"}),
     "tasks infinite": ({}, {**FINITE, "n": None}),
-    "pool": ({}, {"pool": 3, **FINITE}),
+    "pool": ({}, {"pool": 3, **FINITE, "engine": "collapsed"}),
     "sampled": ({"features": "uniform"}, FINITE),
 }
 ROUTES = ("gram", "vector", "dual")

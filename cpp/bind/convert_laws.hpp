@@ -71,12 +71,29 @@ inline FeatureLaw::Kind feature_kind(const std::string& name) {
 namespace pybind11::detail {
 
 template <>
+struct type_caster<metaspan::OuterStep> {
+  PYBIND11_TYPE_CASTER(metaspan::OuterStep, const_name("CoreStep"));
+  bool load(handle source, bool /*convert*/) {
+    const int rule = source.attr("rule").cast<int>();
+    if (rule < 0 || rule > 2) return false;
+    value = {static_cast<metaspan::OuterStep::Rule>(rule),
+             source.attr("momentum").cast<double>(),
+             source.attr("nesterov").cast<bool>(),
+             source.attr("average").cast<bool>(),
+             source.attr("lookahead").cast<metaspan::Index>(),
+             source.attr("lookahead_size").cast<double>(),
+             source.attr("orthonormal").cast<bool>()};
+    return true;
+  }
+};
+
+template <>
 struct type_caster<metaspan::Method> {
   PYBIND11_TYPE_CASTER(metaspan::Method, const_name("CoreMethod"));
   bool load(handle source, bool /*convert*/) {
     // The fields are read by position. Every call on arrays converts a method, and reading the
     // fields by name would take a microsecond longer.
-    if (!PyTuple_Check(source.ptr()) || PyTuple_GET_SIZE(source.ptr()) != 17) return false;
+    if (!PyTuple_Check(source.ptr()) || PyTuple_GET_SIZE(source.ptr()) != 18) return false;
     const auto field = [&](int i) { return handle(PyTuple_GET_ITEM(source.ptr(), i)); };
     const int contribution = field(7).cast<int>(), step_sizes = field(12).cast<int>();
     if (contribution < 0 || contribution > 3 || step_sizes < 0 || step_sizes > 2) return false;
@@ -91,6 +108,7 @@ struct type_caster<metaspan::Method> {
     value.private_head = field(14).cast<bool>();
     value.private_weight = field(15).cast<double>();
     value.fresh_steps = field(16).cast<bool>();
+    if (!field(17).is_none()) value.step = field(17).cast<metaspan::OuterStep>();
     return true;
   }
 };

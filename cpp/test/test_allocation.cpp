@@ -73,7 +73,7 @@ void test_population_rounds_allocate_nothing() {
         const long count = allocations_of([&] {
           for (Index round = 1; round < 5; ++round) {
             run->gradient(round, nullptr, tasks, 1, nullptr);
-            run->step();
+            run->step(1);
           }
         });
         check(count == 0, "a population round does not allocate");

@@ -10,8 +10,9 @@ from .evaluate import Evaluation, Risk, evaluate
 from .gradients import Gradient, adapt, meta_gradient, population_gradient
 from .learned_methods import CoLearner, MetaSGD
 from .linear_methods import LinearAttention, LinearMAML
-from .methods import ANIL, MAML, AverageRisk, FedAvg, FedRep, Reptile, RidgeANIL
+from .methods import ANIL, MAML, AverageRisk, FedAvg, Reptile, RidgeANIL
 from .metrics import Diversity, diversity, principal_angles, subspace_distance
+from .outer_step import OuterStep
 from .plots import plot
 from .privacy import UserDP
 from .runs.estimate import estimate
@@ -27,6 +28,7 @@ from .runs.outcome import (
 from .runs.result import Result
 from .runs.result_file import load
 from .runs.train import train
+from .solved_methods import AltGDmin, FedRep
 from .study import Study, StudyStatus, log_range, process_pool
 from .tasks.batch import BatchSummary, TaskBatch
 from .tasks.features import StudentT
@@ -38,6 +40,7 @@ __version__: str = _core.build_info()["version"]
 __all__ = [
     "ANIL",
     "MAML",
+    "AltGDmin",
     "AverageRisk",
     "BatchSummary",
     "Checkpoint",
@@ -60,6 +63,7 @@ __all__ = [
     "LocalStepsWarning",
     "MetaSGD",
     "Outcome",
+    "OuterStep",
     "Reptile",
     "Result",
     "RidgeANIL",

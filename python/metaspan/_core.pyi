@@ -360,7 +360,8 @@ class TrialStatus(IntEnum):
 class Run:
     """The trials of one training run, each with its state. A run uses neither a clock nor files.
 
-    Each static method opens a run of one engine.
+    Each static method opens a run of one engine. In coordinates, M, R and w hold the c blocks of
+    the outer step, (28), side by side: for c > 1 they have c k columns.
     """
 
     @staticmethod
@@ -417,8 +418,9 @@ class Run:
         method: CoreMethod,
         route: str | None,  # "gram", "vector", "vector_float32" or "dual"
         data: Batch,
-        # "B" (trials, d, k), which on the dual route is B at round 0; "w" (trials, k); and, if a
-        # dual run is resumed, "A" (trials, samples, k)
+        # "B" (trials, d, k), which on the dual route is B at round 0; "w" (trials, k); if a dual
+        # run is resumed, "A" (trials, samples, k); and the c - 1 blocks of (28) beside each as
+        # "memory" (trials, c - 1, d, k), "w_memory" and "A_memory"
         state: Mapping[str, NDArray[Any]],
         n: int,
         seed: int,
@@ -446,6 +448,8 @@ class Run:
         trials: Sequence[int],
         rounds: Sequence[int],
         records: Sequence[str],
+        memory: NDArray[Any] | None = None,  # (trials, c - 1, d, k)  blocks beside B, (28)
+        w_memory: F64 | None = None,  # (trials, c - 1, k)
     ) -> Run: ...
     @staticmethod
     def spectral(
@@ -462,6 +466,8 @@ class Run:
         trials: Sequence[int],
         rounds: Sequence[int],
         records: Sequence[str],
+        memory: NDArray[Any] | None = None,  # (trials, c - 1, d, k)  blocks beside B, (28)
+        w_memory: F64 | None = None,  # (trials, c - 1, k)
     ) -> Run: ...
     def advance(
         self,
@@ -473,6 +479,7 @@ class Run:
         # trial that is furthest behind
         heads: F64 | None,
         threads: int,
+        factors: F64 | None = None,  # (rounds,) of the step sizes, from the same round
     ) -> None:
         """Advance every live trial to round `end`.
 
@@ -507,7 +514,9 @@ class Run:
         In coordinates: "M" (trials, k_star, k), "R" (trials, e, k) and "w" (trials, k). The
         population engine returns M Q, R Q and Q^T w under these names, and the orthogonal Q as
         "frames" (trials, k, k); Q is the identity for k <= k_star. At full size: "w" and "B"
-        (trials, d, k) or, on the dual route, "A" (trials, samples, k).
+        (trials, d, k) or, on the dual route, "A" (trials, samples, k). The blocks of (28) beside
+        these are "w_memory" and "memory" or "A_memory", with the number of the block as the second
+        axis.
         """
 
     def representation(self, threads: int) -> NDArray[Any]:

@@ -10,6 +10,18 @@ from numpy.typing import NDArray
 F64 = NDArray[np.float64]
 
 
+class CoreStep(NamedTuple):
+    """What the outer step remembers of earlier rounds, (28)."""
+
+    rule: int = 0  # 0: along the gradient; 1: Adam; 2: along the sign of the gradient
+    momentum: float = 0.0
+    nesterov: bool = False
+    average: bool = False  # the result is the mean of the iterates
+    lookahead: int = 0  # rounds from one synchronisation with the slow weights to the next; 0: none
+    lookahead_size: float = 1.0
+    orthonormal: bool = False  # B is replaced by its orthonormal factor after every step
+
+
 class CoreMethod(NamedTuple):
     """A method as the core sees it: its step sizes, and what its inner and outer loops do."""
 
@@ -30,16 +42,18 @@ class CoreMethod(NamedTuple):
     private_head: bool = False  # a second head v that no inner step moves, (35)
     private_weight: float = 0.0  # gamma of (35)
     fresh_steps: bool = False  # inner step j uses block j of the inner set, (25)
+    step: CoreStep | None = None  # None: B <- B - beta G
 
 
 class MethodNeeds(TypedDict):
-    """The quantities that a method needs for its gradient, (5)-(10)."""
+    """What must be computed for the rounds of a method, (5)-(10)."""
 
     gram: bool  # K = X X^T, for inner steps after the first
     cross_gram: bool  # K' = X' X^T, if the inner loop moves B
     inner_part: bool  # the term X^T C of (10)
     passes_again: bool  # a round passes over an inner set more than once
     terms: int  # number of vectors of length d from which the gradient of a task is computed
+    turns_frame: bool  # population rounds with k > k_star turn the frame of the learner, (14)
 
 
 class FeatureLaw(NamedTuple):

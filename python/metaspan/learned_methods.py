@@ -43,6 +43,8 @@ class MetaSGD(Adaptive):
     moves : {"head", "both"}
         What the inner loop moves: the head, as in ANIL, or the head and the representation, as in
         MAML.
+    step : OuterStep or None
+        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
 
@@ -115,6 +117,8 @@ class CoLearner(Adaptive):
     moves : {"head", "both"}
         What the inner loop moves: the head `w`, as in ANIL, or `w` and the representation, as in
         MAML. The co-learner uses `B` as it is before the inner loop.
+    step : OuterStep or None
+        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
 

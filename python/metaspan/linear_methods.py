@@ -29,6 +29,8 @@ class LinearMAML(BaseMethod):
         Number of inner steps, 0 <= J <= 10,000.
     first_order : bool
         Whether the outer step leaves out the derivative of the inner loop.
+    step : OuterStep or None
+        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
 
@@ -79,6 +81,8 @@ class LinearAttention(BaseMethod):
         Factor of the weights, >= 0.
     beta : float
         Step size of `A` and `B`, >= 0.
+    step : OuterStep or None
+        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
 

@@ -6,12 +6,15 @@ from dataclasses import Field, dataclass, fields
 from typing import Any
 
 from ._support import check
+from .outer_step import OuterStep, check_step
 from .privacy import UserDP
 
 MOVES = ("head", "body", "both")
 
 # Settings that a method's text leaves out while they have their defaults.
-OPTIONS = ("moves", "outer", "beta_head", "beta_alpha", "fresh_steps", "privacy")
+OPTIONS = (
+    *("moves", "outer", "beta_head", "beta_alpha", "fresh_steps", "reduce", "step", "privacy"),
+)
 
 
 def fields_in_order(kind: type[Any]) -> list[Field[Any]]:
@@ -23,11 +26,15 @@ def fields_in_order(kind: type[Any]) -> list[Field[Any]]:
 class BaseMethod:
     """The base of all methods: their printed form leaves out unused options."""
 
+    step: OuterStep | None = None
     privacy: UserDP | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "step", check_step(self.step))
         if not (self.privacy is None or isinstance(self.privacy, UserDP)):
             raise TypeError(f"privacy must be a UserDP or None; got {check.show(self.privacy)}")
+        if self.privacy is not None and self.step is not None and self.step.clip is not None:
+            raise ValueError(f"step must have clip=None where privacy clips; got {self.step}")
 
     def __repr__(self) -> str:
         shown = [

@@ -3,10 +3,10 @@ r"""Methods of meta-learning and their step sizes.
 A method adapts a task's parameters, which start at the representation `B` and the head `w`, to the
 task's inner (support) set, and moves `B` and `w` by what all tasks of a round contribute. MAML and
 ANIL take gradient steps and contribute the gradient of the loss on the task's outer (query) set.
-FedAvg and Reptile contribute the moves of the inner loop themselves. RidgeANIL and FedRep solve for
-the head of a task. LinearMAML learns an initial regression vector in place of a representation. The
-outer loops of MetaSGD and CoLearner, of `learned_methods`, learn more than a representation and a
-head.
+FedAvg and Reptile contribute the moves of the inner loop themselves. RidgeANIL solves for
+the head of a task, and so do FedRep and AltGDmin, of `solved_methods`. LinearMAML learns an initial
+regression vector in place of a representation. The outer loops of MetaSGD and CoLearner, of
+`learned_methods`, learn more than a representation and a head.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from ._support import check
 from .learned_methods import CoLearner, MetaSGD
 from .linear_methods import LinearAttention, LinearMAML
 from .method_bases import MOVES, Adaptive, BaseMethod, fields_in_order
+from .outer_step import core_step
+from .solved_methods import AltGDmin, FedRep
 
 # Values of the core's Contribution.
 OUTER_GRADIENT, INNER_MOVES, INNER_GRADIENT, ATTENTION = 0, 1, 2, 3
@@ -53,6 +55,8 @@ class ANIL(Adaptive):
         with one inner step is a linear-attention layer with the tied weights alpha B B^T.
     beta_head : float or None
         Outer step size of `w`, >= 0; None: `beta`.
+    step : OuterStep or None
+        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
 
@@ -98,6 +102,8 @@ class MAML(Adaptive):
     moves : {"both", "head", "body"}
         What the inner loop moves. "head" is ANIL. "body" moves `B` alone, and while w = 0 it moves
         nothing, so the start needs a nonzero head.
+    step : OuterStep or None
+        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
 
@@ -139,6 +145,8 @@ class AverageRisk(BaseMethod):
         What the step moves: `B` and `w`, `B` alone, or `w` alone.
     beta_head : float or None
         Step size of `w`, >= 0; None: `beta`.
+    step : OuterStep or None
+        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
 
@@ -206,6 +214,8 @@ class FedAvg(_LocalSteps):
     server_step : float
         Step :math:`\epsilon` of the server along the mean move, >= 0; 1 moves B and w to the mean
         itself.
+    step : OuterStep or None
+        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
     fresh_steps : bool
@@ -241,6 +251,8 @@ class Reptile(_LocalSteps):
         Number of local steps, 1 to 10,000.
     server_step : float
         Step of the server along the mean move, >= 0.
+    step : OuterStep or None
+        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
     fresh_steps : bool
@@ -287,6 +299,8 @@ class RidgeANIL(BaseMethod):
         What the outer step moves: `B` and `w`, `B` alone, or `w` alone.
     beta_head : float or None
         Outer step size of `w`, >= 0; None: `beta`.
+    step : OuterStep or None
+        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
 
@@ -319,51 +333,6 @@ class RidgeANIL(BaseMethod):
         object.__setattr__(self, "first_order", check.flag("first_order", self.first_order))
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class FedRep(BaseMethod):
-    r"""FedRep: heads by least squares, then a gradient step on the representation.
-
-    Every task solves for its head on its inner set, (26) with :math:`\lambda = 0`. Then `B` takes a
-    step against the mean gradient of the inner losses at these heads, (27), which is the exact
-    gradient of the losses minimised over the heads. The head `w` has no effect. If there is an
-    outer set, it serves only to measure losses.
-
-    Parameters
-    ----------
-    beta : float
-        Step size, >= 0. If a paper sums the gradient over n tasks instead of averaging it, the step
-        size in the paper is beta / n.
-    separate : bool
-        Whether the gradient is that of the loss on the outer set, at the heads solved for on the
-        inner set.
-    privacy : UserDP or None
-        Clipping of the tasks' contributions, and noise; None: neither.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is of the wrong kind or out of range.
-
-    References
-    ----------
-    Collins, Hassani, Mokhtari, Shakkottai, "Exploiting shared representations for personalized
-    federated learning", ICML 2021.
-
-    Examples
-    --------
-    >>> FedRep(beta=0.5)
-    FedRep(beta=0.5, separate=False)
-    """
-
-    beta: float = 0.1
-    separate: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._set_real("beta")
-        object.__setattr__(self, "separate", check.flag("separate", self.separate))
-
-
 Method = (
     ANIL
     | MAML
@@ -372,6 +341,7 @@ Method = (
     | Reptile
     | RidgeANIL
     | FedRep
+    | AltGDmin
     | LinearMAML
     | LinearAttention
     | MetaSGD
@@ -389,6 +359,7 @@ _NAMED: dict[str, tuple[type[Method], dict[str, Any]]] = {
     "reptile": (Reptile, {}),
     "ridge-anil": (RidgeANIL, {}),
     "fedrep": (FedRep, {}),
+    "altgdmin": (AltGDmin, {}),
     "linear-maml": (LinearMAML, {}),
     "linear-attention": (LinearAttention, {}),
     "meta-sgd": (MetaSGD, {}),
@@ -398,12 +369,24 @@ _NAMED: dict[str, tuple[type[Method], dict[str, Any]]] = {
 SETTINGS = tuple(dict.fromkeys(field.name for kind in KINDS for field in fields(kind)))
 
 
-def core_method(method: Method) -> CoreMethod:
-    """Convert a method for the compiled core."""
-    numbers, privacy = _core_method(method), method.privacy
-    if privacy is None:
+def core_method(method: Method, tasks: int = 1) -> CoreMethod:
+    """Convert a method for the compiled core.
+
+    `tasks` is the number of tasks in a round, by which reduce="sum" multiplies the step size.
+    """
+    numbers = _core_method(method, tasks)._replace(
+        step=core_step(method.step, orthonormal=isinstance(method, AltGDmin))
+    )
+    if method.step is not None and method.step.clip is not None:
+        return numbers._replace(clip=method.step.clip)
+    if method.privacy is None:
         return numbers
-    return numbers._replace(clip=privacy.clip, multiplier=privacy.multiplier)
+    return numbers._replace(clip=method.privacy.clip, multiplier=method.privacy.multiplier)
+
+
+def block_count(method: Method) -> int:
+    """Return the number of arrays of the size of B that the outer step uses, B included."""
+    return 1 if method.step is None else 1 + len(method.step.memory)
 
 
 def adds_noise(method: Method) -> bool:
@@ -411,8 +394,8 @@ def adds_noise(method: Method) -> bool:
     return core_method(method).multiplier > 0.0
 
 
-def _core_method(method: Method) -> CoreMethod:
-    """Convert a method for the compiled core, except for clipping and noise."""
+def _core_method(method: Method, tasks: int) -> CoreMethod:
+    """Convert a method for the compiled core, except for the outer step, clipping and noise."""
     if isinstance(method, (FedAvg, Reptile)):
         step = method.server_step
         return CoreMethod(
@@ -425,11 +408,11 @@ def _core_method(method: Method) -> CoreMethod:
             contribution=INNER_MOVES,
             fresh_steps=method.fresh_steps and method.local_steps > 1,
         )
-    if isinstance(method, FedRep):
+    if isinstance(method, (FedRep, AltGDmin)):
         contribution = OUTER_GRADIENT if method.separate else INNER_GRADIENT
         return CoreMethod(
             0.0,
-            method.beta,
+            method.beta * (tasks if method.reduce == "sum" else 1),
             1,
             adapt_B=False,
             exact=False,
@@ -555,8 +538,8 @@ def resolve(
     ----------
     method : method or str
         A method, or its name: "anil", "fo-anil", "maml", "fo-maml", "average-risk", "fedavg",
-        "reptile", "ridge-anil", "fedrep", "linear-maml", "linear-attention", "meta-sgd" or
-        "co-learner".
+        "reptile", "ridge-anil", "fedrep", "altgdmin", "linear-maml", "linear-attention", "meta-sgd"
+        or "co-learner".
     steps : mapping
         The keywords of the call that are not among its named arguments: the settings of a method
         that is given by name.

@@ -94,9 +94,13 @@ SAMPLE |= {"shared_samples": False, "threads": 1}
 SIZES = ("rounds", "n", "m_in", "m_out", "pool", "trials", "width", "seeds", "inner_steps", "m")
 FITS = {"band": 0.95, "resamples": 100, "seed": 0}
 STUDY = {"seeds": 2, "measure": ("dist",), "keep": (), "keep_rows": 9, "common": ()}
-COMMON = {"privacy": ms.UserDP(clip=1.0, multiplier=0.5)}
+COMMON = {
+    "step": ms.OuterStep(momentum=0.5),
+    "privacy": ms.UserDP(clip=1.0, multiplier=0.5),
+}
 OUTER = {"outer": "body", "beta_head": 0.2, **COMMON}
 LOCAL = {"alpha": 0.1, "local_steps": 2, "server_step": 0.5, "fresh_steps": True, **COMMON}
+SOLVED = {"beta": 0.1, "separate": True, "reduce": "sum", **COMMON}
 
 CALLS = {
     "ANIL": Call(ms.ANIL, {**METHOD, **OUTER}, ms.ANIL),
@@ -107,7 +111,6 @@ CALLS = {
     "RidgeANIL": Call(
         ms.RidgeANIL, {"lam": 0.1, "beta": 0.1, "first_order": True, **OUTER}, ms.RidgeANIL
     ),
-    "FedRep": Call(ms.FedRep, {"beta": 0.1, "separate": True, **COMMON}, ms.FedRep),
     "LinearAttention": Call(
         ms.LinearAttention, {"alpha": 0.1, "beta": 0.1, **COMMON}, ms.LinearAttention
     ),
@@ -120,6 +123,16 @@ CALLS = {
     ),
     "CoLearner": Call(
         ms.CoLearner, {**METHOD, **OUTER, "gamma": 0.5, "moves": "both"}, ms.CoLearner
+    ),
+    "FedRep": Call(ms.FedRep, SOLVED, ms.FedRep),
+    "AltGDmin": Call(ms.AltGDmin, SOLVED, ms.AltGDmin),
+    "OuterStep": Call(
+        ms.OuterStep,
+        {
+            **{"momentum": 0.5, "nesterov": True, "average": True, "lookahead": (3, 0.5)},
+            **{"schedule": "1/t", "clip": 1.0, "rule": "gradient"},
+        },
+        ms.OuterStep,
     ),
     "Checkpoint": Call(ms.Checkpoint, {"path": "x", "every_seconds": 1.0}, ms.Checkpoint),
     "GaussianHeads": Call(laws(ms.GaussianHeads), {"cov": [1.0, 2.0], "mean": [0.0, 1.0]}),

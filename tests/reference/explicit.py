@@ -5,6 +5,8 @@ The axes of arrays are run, task, sample and feature. Coordinates of B are not u
 
 import numpy as np
 
+from .outer import Descent
+
 OUTER_GRADIENT, INNER_MOVES, INNER_GRADIENT, ATTENTION = 0, 1, 2, 3
 
 
@@ -161,24 +163,27 @@ def train(rng, *, runs, rounds, n, d, k_star, B, w, method, m_in, m_out, noise, 
 
     B (d, k) and w (k,) are the start of every run; heads are standard normal. With a `spread`,
     (33), the entries of theta have further normals of variance spread^2 / d.
+    B (d, k) and w (k,) are the start of every run; heads are standard normal. `step` has the
+    options of `outer.Descent`.
     """
     shared, spread = law.pop("shared", False), law.pop("spread", 0.0)
     B_star = np.eye(d, k_star)
-    B = np.repeat(B[None], runs, axis=0)
-    w = np.repeat(w[None], runs, axis=0)
+    step = {"beta": method["beta"], **law.pop("step", {})}
+    descent = Descent(np.repeat(B[None], runs, axis=0), np.repeat(w[None], runs, axis=0), **step)
     for round in range(rounds + 1):
         theta = rng.standard_normal((runs, n, k_star)) @ B_star.T
         if spread:
             theta += spread / np.sqrt(d) * rng.standard_normal((runs, n, d))
         inner = data(rng, theta, m_in, noise, **law)
         outer_set = inner if shared else data(rng, theta, m_out, noise, **law)
-        by_B, by_w, _, losses = meta_gradient(B, w, inner, outer_set, method)
+        by_B, by_w, _, losses = meta_gradient(*descent.now, inner, outer_set, method)
         if method.get("multiplier"):
             s = method["multiplier"] * method["clip"] / n
             by_B = by_B + s * rng.standard_normal(by_B.shape)
             by_w = by_w + s * rng.standard_normal(by_w.shape)
         if round < rounds:
-            B, w = B - method["beta"] * by_B, w - method["beta"] * by_w
+            descent.step(by_B, by_w)
+    B, w = descent.result
     if method.get("contribution") == ATTENTION:
         B = B[..., B.shape[-1] // 2 :]
     return {

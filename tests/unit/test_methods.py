@@ -103,7 +103,7 @@ WRONG_NAMES = {
     "k": "did you mean 'width'?",
     "treads": "did you mean 'threads'?",
     "noise": "it is neither an argument of this call nor one of 'fo-anil', which takes "
-    "alpha, beta, inner_steps, outer, beta_head, privacy",
+    "alpha, beta, inner_steps, outer, beta_head, step, privacy",
     "first_order": "first-order methods are 'fo-anil' and 'fo-maml', or a method with it set",
 }
 
@@ -139,3 +139,64 @@ def test_every_function_that_takes_a_method_names_its_own_arguments():
         ms.adapt(B, w, batch.X_in, batch.y_in, "anil", returns_B=True)
     with pytest.raises(TypeError, match=r"'alhpa': did you mean 'alpha'\?"):
         ms.theory.rate(TASKS, "anil", alhpa=0.1)
+
+
+WRONG_STEPS = [
+    ({"momentum": 1.0}, ValueError, "momentum must be below 1; got 1"),
+    ({"momentum": "big"}, TypeError, "momentum"),
+    ({"nesterov": True}, ValueError, "momentum must be above 0 for nesterov=True"),
+    ({"average": 2}, TypeError, "average"),
+    ({"lookahead": 3}, TypeError, "lookahead must be a pair (steps, size) or None; got 3"),
+    ({"lookahead": (0, 0.5)}, ValueError, "the steps of lookahead"),
+    ({"lookahead": (3, 0.0)}, ValueError, "the size of lookahead must be above 0 and at most 1"),
+    ({"schedule": "linear"}, ValueError, "schedule"),
+    ({"clip": 0.0}, ValueError, "clip must be positive or None"),
+    ({"rule": "lion"}, ValueError, "rule"),
+    ({"rule": "adam", "momentum": 0.5}, ValueError, "momentum must be 0 for rule='adam'"),
+    ({"rule": "sign", "momentum": 0.5, "nesterov": True}, ValueError, "nesterov must be False"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "kind", "fragment"), WRONG_STEPS, ids=lambda x: str(x)[:40])
+def test_outer_steps_out_of_range_are_refused(wrong, kind, fragment):
+    assert_one_sentence(lambda: ms.OuterStep(**wrong), kind, [fragment])
+
+
+def test_outer_steps_are_values_of_methods():
+    step = ms.OuterStep(momentum=0.5, lookahead=[3, 0.5])
+    method = ms.ANIL(step=step)
+    assert repr(step) == "OuterStep(momentum=0.5, lookahead=(3, 0.5))"
+    assert repr(method).endswith(f"first_order=False, step={step!r})")
+    assert pickle.loads(pickle.dumps(method)) == method
+    assert hash(ms.ANIL(step=ms.OuterStep(momentum=0.5, lookahead=(3, 0.5)))) == hash(method)
+    assert ms.MAML(step=ms.OuterStep()) == ms.MAML()
+    assert core_method(ms.MAML()).step is None
+    assert core_method(method).step.lookahead == 3
+    assert core_method(ms.AltGDmin()).step.orthonormal
+    assert core_method(ms.FedRep(beta=0.1, reduce="sum"), 7).beta == pytest.approx(0.7)
+    assert core_method(ms.ANIL(step=ms.OuterStep(clip=2.0))).clip == 2.0
+    assert_one_sentence(lambda: ms.ANIL(step=0.9), TypeError, ["step must be an OuterStep or None"])
+    both = {"step": ms.OuterStep(clip=1.0), "privacy": ms.UserDP(clip=1.0, multiplier=0.1)}
+    assert_one_sentence(lambda: ms.ANIL(**both), ValueError, ["clip=None where privacy clips"])
+
+
+def test_outer_steps_and_routes_that_cannot_work_are_refused():
+    adam = ms.ANIL(step=ms.OuterStep(rule="adam"))
+    finite = {"m_in": 5, "m_out": 5}
+    refusals = [
+        (adam, {}, "step must have rule='gradient'"),
+        (adam, {**finite, "engine": "collapsed"}, "steps by coordinate"),
+        (adam, {**finite, "pool": 7, "engine": "arrays", "route": "dual"}, "got 'dual'"),
+        (ms.AltGDmin(), {**finite, "pool": 7, "route": "dual"}, "got 'dual'"),
+        (ms.ANIL(step=ms.OuterStep(average=True)), {**finite, "engine": "collapsed", "d": 5},
+         "engine must be"),
+        (ms.ANIL(step=ms.OuterStep(schedule=lambda t: -1.0)), {}, "schedule(0)"),
+    ]  # fmt: skip
+    for method, options, fragment in refusals:
+        d = options.pop("d", 20)
+        tasks = ms.LinearTasks(d=d, k=2)
+        assert_one_sentence(
+            lambda t=tasks, m=method, o=options: ms.train(t, m, rounds=3, n=4, **o),
+            ValueError,
+            [fragment],
+        )

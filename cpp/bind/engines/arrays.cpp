@@ -51,7 +51,8 @@ class DualRun final : public ArraysRun<XScalar, BScalar> {
  public:
   using ArraysRun<XScalar, BScalar>::ArraysRun;
 
-  /// Returns "A" (trials, N, k) and "w" (trials, parameters).
+  /// Returns "A" (trials, N, k), "w" (trials, k) and, if the outer steps remember blocks,
+  /// "A_memory" (trials, c - 1, N, k) and "w_memory" (trials, c - 1, k).
   py::dict state() const override {
     const Index count = this->count(), k = this->engine(0).shape().k;
     Array all({count, this->gram.G.rows(), k});
@@ -61,22 +62,37 @@ class DualRun final : public ArraysRun<XScalar, BScalar> {
     }
     py::dict out;
     out["A"] = all;
-    out["w"] = this->heads();
+    this->put_heads(out);
+    const Index blocks = this->beside();
+    if (blocks == 0) return out;
+    Array memory({count, blocks, this->gram.G.rows(), k});
+    for (Index i = 0; i < count; ++i) {
+      const Mat A = this->engine(i).export_A_memory();
+      std::copy_n(A.data(), A.size(), memory.mutable_data() + i * A.size());
+    }
+    out["A_memory"] = memory;
     return out;
   }
 };
 
 /// The state from which the trials start or are resumed.
 struct ArraysState {
-  py::array B;             // (trials, d, k); for the dual route B of round 0
-  Array w;                 // (trials, parameters)
-  std::optional<Array> A;  // (trials, samples, k) if a dual run is resumed
+  py::array B;                    // (trials, d, k); for the dual route B of round 0
+  Array w;                        // (trials, parameters)
+  std::optional<Array> A;         // (trials, samples, k) if a dual run is resumed
+  std::optional<Array> A_memory;  // (trials, c - 1, samples, k), likewise
+  Memory memory;
 };
 
-/// Converts a dictionary with "B", "w" and perhaps "A", and checks the shapes.
+/// Converts a dictionary with "B", "w", perhaps "A" and the blocks beside each, and checks the
+/// shapes.
 ArraysState as_state(const Method& method, const py::dict& state, std::size_t trials) {
-  ArraysState from{state["B"].cast<py::array>(), state["w"].cast<Array>(), std::nullopt};
+  ArraysState from{
+      state["B"].cast<py::array>(), state["w"].cast<Array>(), std::nullopt, std::nullopt, {}};
   if (state.contains("A")) from.A = state["A"].cast<Array>();
+  if (state.contains("A_memory")) from.A_memory = state["A_memory"].cast<Array>();
+  if (state.contains("memory")) from.memory.B = state["memory"].cast<py::array>();
+  if (state.contains("w_memory")) from.memory.w = state["w_memory"].cast<Array>();
   require_representations(from.B, trials);
   const auto count = static_cast<Index>(trials);
   require(from.w.ndim() == 2 && from.w.shape(0) == count &&
@@ -117,14 +133,17 @@ std::unique_ptr<Run> open_typed(const Method& method, const std::string& route,
     const double* A = dual && state.A ? state.A->data() : nullptr;
     const Index rows = run->gram.G.rows();
     require(A == nullptr || state.A->shape(1) == rows, "A must have a row for every sample");
+    state.memory.require_fit(method, state.B, dual);
+    const Index blocks = method.step.blocks() - 1;
+    require(!state.A_memory ||
+                (state.A_memory->size() == static_cast<Index>(trials.size()) * blocks * rows * k),
+            "A_memory must be (trials, blocks, samples, k)");
     for (std::size_t at = 0; at < trials.size(); ++at) {
       const auto i = static_cast<Index>(at);
-      const ArraysStart<BScalar> start{static_cast<const BScalar*>(state.B.data()) + i * d * k,
-                                       ConstVec(state.w.data() + i * parameters, parameters),
-                                       A == nullptr ? nullptr : A + i * rows * k,
-                                       n,
-                                       seed,
-                                       trials[at]};
+      ArraysStart<BScalar> start =
+          start_of<BScalar>(method, state.B, state.w, i, n, seed, trials[at], state.memory);
+      if (A != nullptr) start.A = A + i * rows * k;
+      if (state.A_memory) start.A_memory = state.A_memory->data() + i * blocks * rows * k;
       auto engine =
           dual
               ? make_dual<XScalar, BScalar>(method, run->data, run->gram, k, start, threads, cancel)

@@ -13,9 +13,11 @@ class CollapsedRun final : public RunOf<CollapsedEngine> {
 
   /// Returns "M", "R" and "w" of every trial.
   py::dict state() const override {
+    Shape shape = engine(0).shape();
+    shape.k = engine(0).state().Z.cols();
     return state_in_coordinates(
-        count(), engine(0).shape(), [&](Index i) -> const Mat& { return engine(i).state().Z; },
-        [&](Index i) -> const Vec& { return engine(i).head(); });
+        count(), shape, [&](Index i) -> const Mat& { return engine(i).state().Z; },
+        [&](Index i) -> const Vec& { return engine(i).state().w; });
   }
 };
 

@@ -84,6 +84,7 @@ py::dict needs_of(const Method& method) {
   out["inner_part"] = method.has_inner_part();
   out["passes_again"] = method.passes_again();
   out["terms"] = method.terms();
+  out["turns_frame"] = method.turns_frame();
   return out;
 }
 

@@ -13,9 +13,12 @@ class InfiniteTasksRun final : public RunOf<InfiniteTasksEngine> {
 
   /// Returns "M", "R" and "w" of every trial.
   py::dict state() const override {
+    Shape shape = engine(0).shape();
+    shape.k = engine(0).state().cols();
+    const Vec w = Vec::Zero(shape.k);  // the heads of all blocks stay 0
     return state_in_coordinates(
-        count(), engine(0).shape(), [&](Index i) -> const Mat& { return engine(i).state(); },
-        [&](Index i) -> const Vec& { return engine(i).head(); });
+        count(), shape, [&](Index i) -> const Mat& { return engine(i).state(); },
+        [&](Index) -> const Vec& { return w; });
   }
 };
 
@@ -32,9 +35,8 @@ std::unique_ptr<Run> open_infinite_tasks(const Method& method, Index m_in, doubl
   auto run = std::make_unique<InfiniteTasksRun>(records);
   for (std::size_t at = 0; at < rounds.size(); ++at) {
     Mat Z = state_block(M, R, static_cast<Index>(at));
-    run->add(
-        make_infinite_tasks(method.alpha, method.beta, m_in, noise, spread, d, cov, std::move(Z)),
-        rounds[at], method);
+    run->add(make_infinite_tasks(method, m_in, noise, spread, d, cov, std::move(Z)), rounds[at],
+             method);
   }
   return run;
 }

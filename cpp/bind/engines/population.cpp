@@ -17,9 +17,12 @@ class PopulationRun final : public RunOf<PopulationEngine> {
   /// Returns "M" = M Q, "R" = R Q, "w" = Q^T w and "frames" = Q of every trial.
   py::dict state() const override {
     const Shape shape = engine(0).shape();
+    std::vector<PopulationEngine::State> states;
+    for (Index i = 0; i < count(); ++i) states.push_back(engine(i).state());
     py::dict out = state_in_coordinates(
-        count(), shape, [&](Index i) -> const Mat& { return engine(i).coordinates(); },
-        [&](Index i) -> const Vec& { return engine(i).head(); });
+        count(), {shape.k_star, shape.e, shape.k * method_.step.blocks()},
+        [&](Index i) -> const Mat& { return states[static_cast<std::size_t>(i)].Z; },
+        [&](Index i) -> const Vec& { return states[static_cast<std::size_t>(i)].w; });
     const Index k = shape.k;
     Array frames({count(), k, k});
     for (Index i = 0; i < count(); ++i) {
@@ -87,6 +90,8 @@ py::dict gradient_population(const Method& method, const Array& B, const Array& 
   TaskOutputs tasks;
   tasks.want_losses = tasks.want_adapted = true;
   const Vec head = as_vector(w);
+  Method plain = method;  // the gradient does not depend on the outer step
+  plain.step = {};
   Array grad_B({d, k});
   MutMat out_B(grad_B.mutable_data(), d, k);
   Vec grad_w;
@@ -94,7 +99,7 @@ py::dict gradient_population(const Method& method, const Array& B, const Array& 
     const Coordinates at = to_quick_coordinates(b, b_star, threads);
     throw_if_requested(cancel);
     const auto engine =
-        make_population(method, {stacked(view_of(at.M), view_of(at.R)), head, Mat::Identity(k, k)},
+        make_population(plain, {stacked(view_of(at.M), view_of(at.R)), head, Mat::Identity(k, k)},
                         HeadSource(law, rows.rows(), 0, 0), rows.rows(), noise);
     engine->gradient(0, rows.data(), tasks, threads, cancel);
     const Mat grad = engine->grad_B();

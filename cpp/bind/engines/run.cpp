@@ -37,7 +37,8 @@ const double* Run::checked_heads(const std::optional<Array>& heads, Index rounds
 }
 
 void Run::advance(Index end, Index record_every, double stop_dist, double stop_loss,
-                  const std::optional<Array>& heads, int threads) {
+                  const std::optional<Array>& heads, int threads,
+                  const std::optional<Array>& factors) {
   require(record_every > 0, "record_every must be positive");
   plan_.record_every = record_every;
   plan_.stop_dist = stop_dist;
@@ -47,6 +48,9 @@ void Run::advance(Index end, Index record_every, double stop_dist, double stop_l
     if (trial->status() == TrialStatus::live) begin = std::min(begin, trial->round());
   }
   const double* all_heads = checked_heads(heads, end - begin);
+  require(!factors || factors->size() == end - begin, "factors must be (rounds,)");
+  plan_.factors = factors ? factors->data() : nullptr;
+  plan_.first_factor = begin;
   if (const PanelMaker make_panel = panel_maker(threads)) {
     const GivenHeads given{all_heads, begin, (end - begin) * heads_size_, heads_size_};
     interruptible([&](Cancel* cancel) {
@@ -116,7 +120,8 @@ void bind_engines(py::module_& module) {
       .finalize();
   py::class_<Run> run(module, "Run");
   run.def("advance", &Run::advance, py::arg("end"), py::arg("record_every"), py::arg("stop_dist"),
-          py::arg("stop_loss"), py::arg("heads"), py::arg("threads"))
+          py::arg("stop_loss"), py::arg("heads"), py::arg("threads"),
+          py::arg("factors") = py::none())
       .def("measure", &Run::measure, py::arg("heads"), py::arg("threads"))
       .def("rows", &Run::rows)
       .def("drop_rows", &Run::drop_rows)

@@ -21,9 +21,10 @@ class Run {
 
   /// Advances every live trial to round `end`. Trials advance in parallel if this is faster. A row
   /// is recorded every record_every rounds. `heads` is (trials, rounds, n, k_star), and its first
-  /// round is the round of the live trial that is furthest behind.
+  /// round is the round of the live trial that is furthest behind. `factors` (rounds,) multiply the
+  /// step sizes, starting at the same round.
   void advance(Index end, Index record_every, double stop_dist, double stop_loss,
-               const std::optional<Array>& heads, int threads);
+               const std::optional<Array>& heads, int threads, const std::optional<Array>& factors);
   /// Records one row of every live trial, without a step. `heads` is (trials, 1, n, k_star).
   void measure(const std::optional<Array>& heads, int threads);
 

@@ -64,15 +64,16 @@ class SampledRun final : public HeldSampled<Scalar>, public FullSizeRun<Scalar> 
 };
 
 /// Opens a run on the vector route from B, w and B_star of every trial.
-std::unique_ptr<Run> open_sampled(const Method& method, const SampleLaw& samples,
-                                  const std::optional<Array>& roots,
-                                  const std::optional<py::function>& rows,
-                                  const std::vector<Array>& B_star, const py::array& B,
-                                  const Array& w, const py::object& law, Index n,
-                                  std::uint64_t seed, const std::vector<std::uint64_t>& trials,
-                                  const std::vector<Index>& rounds,
-                                  const std::vector<std::string>& records) {
+std::unique_ptr<Run> open_sampled(
+    const Method& method, const SampleLaw& samples, const std::optional<Array>& roots,
+    const std::optional<py::function>& rows, const std::vector<Array>& B_star, const py::array& B,
+    const Array& w, const py::object& law, Index n, std::uint64_t seed,
+    const std::vector<std::uint64_t>& trials, const std::vector<Index>& rounds,
+    const std::vector<std::string>& records, const std::optional<py::array>& memory,
+    const std::optional<Array>& w_memory) {
   require_representations(B, trials.size());
+  const Memory blocks{memory, w_memory};
+  blocks.require_fit(method, B);
   require(n > 0 && rounds.size() == trials.size() && B_star.size() == trials.size(),
           "n must be positive, and rounds and B_star must have one element per trial");
   require(!roots || roots->size() == B.shape(1), "roots must have one element per feature");
@@ -90,11 +91,12 @@ std::unique_ptr<Run> open_sampled(const Method& method, const SampleLaw& samples
           samples, run->rows_of(rows, trials[at], d), std::move(truth), std::move(heads), n, seed,
           trials[at]));
       run->take_heads(n * k_star);
-      run->add(make_arrays<Scalar, Scalar>(RouteKind::vector, method, tasks.data(), k,
-                                           start_of<Scalar>(method, B, w, i, n, seed, trials[at]),
-                                           [&tasks](Index round, const double* round_heads) {
-                                             tasks.begin_round(round, round_heads);
-                                           }),
+      run->add(make_arrays<Scalar, Scalar>(
+                   RouteKind::vector, method, tasks.data(), k,
+                   start_of<Scalar>(method, B, w, i, n, seed, trials[at], blocks),
+                   [&tasks](Index round, const double* round_heads) {
+                     tasks.begin_round(round, round_heads);
+                   }),
                rounds[at], method);
     }
     return run;
@@ -107,7 +109,8 @@ void bind_sampled(py::class_<Run>& run) {
   run.def_static("sampled", &open_sampled, py::kw_only(), py::arg("method"), py::arg("samples"),
                  py::arg("roots"), py::arg("rows"), py::arg("B_star"), py::arg("B"), py::arg("w"),
                  py::arg("law"), py::arg("n"), py::arg("seed"), py::arg("trials"),
-                 py::arg("rounds"), py::arg("records"));
+                 py::arg("rounds"), py::arg("records"), py::arg("memory") = py::none(),
+                 py::arg("w_memory") = py::none());
 }
 
 }  // namespace metaspan::bind

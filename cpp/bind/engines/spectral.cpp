@@ -28,8 +28,12 @@ std::unique_ptr<Run> open_spectral(const Method& method, const Array& roots, dou
                                    const Array& w, const py::object& law, Index n,
                                    std::uint64_t seed, const std::vector<std::uint64_t>& trials,
                                    const std::vector<Index>& rounds,
-                                   const std::vector<std::string>& records) {
+                                   const std::vector<std::string>& records,
+                                   const std::optional<py::array>& memory,
+                                   const std::optional<Array>& w_memory) {
   require_representations(B, trials.size());
+  const Memory blocks{memory, w_memory};
+  blocks.require_fit(method, B);
   require(n > 0 && rounds.size() == trials.size() && B_star.size() == trials.size() &&
               roots.size() == B.shape(1),
           "n must be positive, rounds and B_star must have one element per trial, and roots one "
@@ -45,7 +49,7 @@ std::unique_ptr<Run> open_spectral(const Method& method, const Array& roots, dou
       HeadSource heads(as_head_law(law, truth.cols(), i), n, seed, trials[at]);
       run->take_heads(n * truth.cols());
       run->add(make_spectral<Scalar>(method, run->roots.data(), truth, k,
-                                     start_of<Scalar>(method, B, w, i, n, seed, trials[at]),
+                                     start_of<Scalar>(method, B, w, i, n, seed, trials[at], blocks),
                                      std::move(heads), noise),
                rounds[at], method);
     }
@@ -59,7 +63,8 @@ void bind_spectral(py::class_<Run>& run) {
   run.def_static("spectral", &open_spectral, py::kw_only(), py::arg("method"), py::arg("roots"),
                  py::arg("noise"), py::arg("B_star"), py::arg("B"), py::arg("w"), py::arg("law"),
                  py::arg("n"), py::arg("seed"), py::arg("trials"), py::arg("rounds"),
-                 py::arg("records"));
+                 py::arg("records"), py::arg("memory") = py::none(),
+                 py::arg("w_memory") = py::none());
 }
 
 }  // namespace metaspan::bind

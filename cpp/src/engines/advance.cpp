@@ -36,7 +36,7 @@ void Trial::advance(const Plan& plan, Index end, const double* heads, Index head
     const bool recorded = begin_round(plan);
     engine_->gradient(round_, round_heads, tasks_, threads, cancel);
     if (recorded) end_gradient(plan, threads);
-    if (status_ == TrialStatus::live) end_round(engine_->step());
+    if (status_ == TrialStatus::live) end_round(engine_->step(plan.factor(round_)));
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "copy_outputs.hpp"
+#include "full_size_blocks.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/base/error.hpp"
 #include "metaspan/base/huge_pages.hpp"
@@ -58,6 +59,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
         spread_(method.noise_of_mean(start.n)),
         seed_(start.seed),
         trial_(start.trial),
+        blocks_(method, data.tasks.d, k, start),
         choice_(data.tasks.size(), start.n, start.seed, start.trial),
         route_(make_route<XScalar, BScalar>(route, method, data.tasks, k)) {
     reserve_huge(B_, size_);
@@ -71,6 +73,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   /// tasks. The number of threads is kept for step().
   void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
+    round_ = round;
     if (before_) before_(round, heads);
     const TaskSelection taken = choice_.take(round);
     if (flops() < kSerialFlops) threads = 1;
@@ -84,15 +87,16 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   /// Steps B <- B - beta grad_B and w <- w - beta grad_w, (3). The pieces into which B is cut
   /// depend on its size only. All of B is checked before any piece changes, so a failed step leaves
   /// the state unchanged without a second copy of B.
-  bool step() override {
-    const auto beta = static_cast<BScalar>(method_.beta);
+  bool step(double factor) override {
+    if (!method_.step.is_plain()) return step_with_memory(factor);
+    const auto beta = static_cast<BScalar>(factor * method_.beta);
     // The pieces are disjoint, and the step of an entry does not depend on other entries.
     const auto each = [&](auto&& body) {
       parallel_for(threads_, ceil_div(size_, kPiece), [&](Index piece, int) {
         for (Index i = piece * kPiece; i < std::min(size_, (piece + 1) * kPiece); ++i) body(i);
       });
     };
-    const Vec next_w = w_ - steps_.cwiseProduct(out_.w);
+    const Vec next_w = w_ - (factor * steps_).cwiseProduct(out_.w);
     if (!next_w.allFinite() || !next_is_finite(beta)) return false;
     each([&](Index i) {
       B_[static_cast<std::size_t>(i)] -= beta * grad_B_[static_cast<std::size_t>(i)];
@@ -111,14 +115,19 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   /// Returns the coordinates of B for the meter, computed in double and kept until the next step.
   const Mat& coordinates(int threads) override {
     if (!is_measured_) {
-      const MatrixOf<BScalar> B = Eigen::Map<const MatrixOf<BScalar>>(B_.data(), data_.tasks.d, k_);
+      const MatrixOf<BScalar> B =
+          Eigen::Map<const MatrixOf<BScalar>>(blocks_.reported(B_.data()), data_.tasks.d, k_);
       coordinates_ = measured(B.rightCols(method_.columns_of_B(k_)).template cast<double>(),
                               data_.B_star, threads);
     }
     is_measured_ = true;
     return coordinates_;
   }
-  const Vec& head() const override { return w_; }
+  const Vec& head() const override {
+    return method_.step.is_plain() ? w_ : blocks_.reported_head();
+  }
+  Vec export_heads() const override { return method_.step.is_plain() ? w_ : blocks_.heads(); }
+  void export_memory(BScalar* out) const override { blocks_.export_memory(out); }
 
   /// Returns an estimate of a round's operations, the same for the Gram and the vector route. The
   /// estimate decides whether a round is worth more than one thread.
@@ -156,6 +165,14 @@ class SweepEngine final : public ArraysEngine<BScalar> {
     return std::all_of(finite.begin(), finite.end(), [](char yes) { return yes != 0; });
   }
 
+  /// Takes the step (28) on B and the blocks beside it.
+  bool step_with_memory(double factor) {
+    if (!blocks_.step(round_, factor, B_.data(), grad_B_.data(), out_.w, threads_)) return false;
+    w_ = blocks_.head();
+    is_measured_ = false;
+    return true;
+  }
+
   Method method_;
   const ArraysData<XScalar>& data_;
   BeforeRound before_;
@@ -166,6 +183,8 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   Vec steps_;      // outer step sizes of w_
   double spread_;  // of the noise of (30)
   std::uint64_t seed_, trial_;
+  FullSizeBlocks<BScalar> blocks_;
+  Index round_ = 0;  // of the last gradient
   RoundChoice choice_;
   std::unique_ptr<Route<XScalar, BScalar>> route_;
   RoundOutputs out_;

@@ -52,11 +52,15 @@ class Collapsed final : public CollapsedEngine {
         n_(n),
         seed_(seed),
         trial_(trial),
+        k_(state.Z.cols() / method.step.blocks()),
         state_(std::move(state)),
+        Z_(state_.Z.leftCols(k_)),
+        w_(state_.w.head(state_.w.size() / method.step.blocks())),
         heads_(std::move(heads)),
         steps_(outer_steps(method, k())),
         shape_(sample_shape(method, law, state_.Z.rows())),
         flops_(collapsed_cost(method, law, {n, state_.Z.rows(), k()}).flops) {
+    report_head();
     const Index pieces = pieces_of(panels());
     for (Index i = 0; i < pieces; ++i) pieces_.emplace_back(*this);
   }
@@ -69,6 +73,7 @@ class Collapsed final : public CollapsedEngine {
   void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
     const auto r = static_cast<std::uint64_t>(round);
+    round_ = round;
     samples_key_ = derive_key(seed_, trial_, r, Stream::samples);
     off_span_key_ = derive_key(seed_, trial_, r, Stream::off_span);
     privacy_key_ = derive_key(seed_, trial_, r, Stream::privacy);
@@ -104,11 +109,12 @@ class Collapsed final : public CollapsedEngine {
   /// of [R_in; beta T] becomes R, where T holds the new rows off the span. The kept rows, which are
   /// the rows of M and of a tracked start, are not part of the factorisation. A state that is not
   /// finite is refused.
-  bool step() override {
-    const double beta = method_.beta;
+  bool step(double factor) override {
+    if (!method_.step.is_plain()) return step_with_memory(factor);
+    const double beta = factor * method_.beta;
     const Index kept = state_.kept, e = state_.Z.rows() - kept;
     Mat next = state_.Z - beta * grad_;
-    const Vec next_w = state_.w - steps_.cwiseProduct(grad_w_);
+    const Vec next_w = state_.w - (factor * steps_).cwiseProduct(grad_w_);
     // The rows of beta T refer to basis vectors orthogonal to those of R_in. The R-factor of [R_in;
     // beta T] is therefore the new R up to an orthogonal factor from the left. The new R has as
     // many rows as R had.
@@ -119,10 +125,7 @@ class Collapsed final : public CollapsedEngine {
       next.bottomRows(e) = small_r_factor(off).topRows(e);
     }
     if (!next.allFinite() || !next_w.allFinite()) return false;
-    state_.Z = std::move(next);
-    state_.w = next_w;
-    is_measured_ = false;
-    return true;
+    return take(std::move(next), next_w);
   }
 
   Shape shape() const override { return {heads_.k_star(), state_.Z.rows() - heads_.k_star(), k()}; }
@@ -141,14 +144,15 @@ class Collapsed final : public CollapsedEngine {
   /// needs. The result is kept until the next step.
   const Mat& coordinates(int) override {
     const Index columns = method_.columns_of_B(k());
-    if (columns == k() && k() <= heads_.k_star()) return state_.Z;
+    const Index last = (method_.step.reported() + 1) * k();  // of the reported block
+    if (last == k() && columns == k() && k() <= heads_.k_star()) return Z_;
     if (!is_measured_) {
-      measured_ = in_regular_frame(state_.Z.rightCols(columns), heads_.k_star());
+      measured_ = in_regular_frame(state_.Z.middleCols(last - columns, columns), heads_.k_star());
     }
     is_measured_ = true;
     return measured_;
   }
-  const Vec& head() const override { return state_.w; }
+  const Vec& head() const override { return reported_w_; }
   const State& state() const override { return state_; }
   double flops() const override { return flops_; }
 
@@ -171,7 +175,7 @@ class Collapsed final : public CollapsedEngine {
 
   /// The sums of the tasks of a piece, in the order of the tasks.
   struct Piece {
-    explicit Piece(const Collapsed& run) : g_w(Vec::Zero(run.state_.w.size())), rows(run.k()) {}
+    explicit Piece(const Collapsed& run) : g_w(Vec::Zero(run.w_.size())), rows(run.k()) {}
     void clear(Index k) {
       g_w.setZero();
       frames.resize(0, k);
@@ -183,7 +187,7 @@ class Collapsed final : public CollapsedEngine {
     RowStack rows;  // the stacked [C_i; C'_i] of (18)
   };
 
-  Index k() const { return state_.Z.cols(); }
+  Index k() const { return k_; }
   Index panels() const { return ceil_div(n_, kWidth); }
   /// Whether every task adds a factor off the span in a frame of its own, (17).
   bool adds_frames() const { return shape_.off_span == OffSpan::frames || draws_parts(); }
@@ -214,10 +218,10 @@ class Collapsed final : public CollapsedEngine {
       theta = workspace.theta.data();
       known = shape_.inside();
     }
-    Design design({state_.Z, theta, known, tasks, law_.noise, shape_, workspace.inner,
-                   workspace.outer, method_.inner_steps, law_.shared, clips(), method_.blocks()},
+    Design design({Z_, theta, known, tasks, law_.noise, shape_, workspace.inner, workspace.outer,
+                   method_.inner_steps, law_.shared, clips(), method_.blocks()},
                   workspace.scratch);
-    workspace.algebra.gradient(design, state_.w.data(), outputs.want_losses);
+    workspace.algebra.gradient(design, w_.data(), outputs.want_losses);
     if (draws_parts()) draw_parts(design, first, tasks, workspace.drawn);
     std::fill_n(workspace.factors, kWidth, 1.0);
     if (clips()) clip(design, workspace, tasks);
@@ -268,7 +272,7 @@ class Collapsed final : public CollapsedEngine {
     double squares[kWidth];
     design.squares(squares);
     const double* omega = workspace.algebra.grad_w();
-    for (Index i = 0; i < state_.w.size() * kWidth; ++i) {
+    for (Index i = 0; i < w_.size() * kWidth; ++i) {
       squares[i % kWidth] += omega[i] * omega[i];
     }
     const Index held = shape_.off_span == OffSpan::along_xi ? 1 : 0;  // rows that the basis holds
@@ -340,7 +344,7 @@ class Collapsed final : public CollapsedEngine {
   void sum_pieces() {
     const double share = 1.0 / static_cast<double>(n_);
     grad_ = Mat::Zero(shape_.D, k());
-    grad_w_ = Vec::Zero(state_.w.size());
+    grad_w_ = Vec::Zero(w_.size());
     for (const Piece& piece : pieces_) {
       grad_ += piece.G;
       grad_w_ += piece.g_w;
@@ -384,11 +388,53 @@ class Collapsed final : public CollapsedEngine {
     fresh_.bottomRows(L.cols()) = s * L.transpose();
   }
 
+  /// Takes the step (28) on the joint matrix S of all blocks, (D, c k). The tasks' new rows T off
+  /// the span enter every block with its coefficient b, so the new rows of S off the span are the
+  /// R-factor of [S_off (L x I); beta (b^T x T)]. Every later operation multiplies S from the
+  /// right, which needs no further factor.
+  bool step_with_memory(double factor) {
+    const OuterStep& step = method_.step;
+    const Index kept = state_.kept, e = state_.Z.rows() - kept, width = state_.Z.cols();
+    const OuterUpdate update = gradient_step(step, factor);
+    Mat next = combine(update, state_.Z, method_.beta, grad_);
+    if (fresh_.rows() > 0) {
+      Mat off(e + fresh_.rows(), width);
+      off << next.bottomRows(e),
+          combine(update, Mat::Zero(fresh_.rows(), width), method_.beta, fresh_);
+      if (!off.allFinite()) return false;
+      next.bottomRows(e) = small_r_factor(off).topRows(e);
+    }
+    if (step.orthonormal && !orthonormalise_first(next, k())) return false;
+    if (step.blocks() > 1) next = combine(averaging_step(step, round_), next, 0, grad_);
+    Vec next_w = state_.w;
+    step_head(step, round_, factor, steps_, grad_w_, next_w);
+    if (!next.allFinite() || !next_w.allFinite()) return false;
+    return take(std::move(next), next_w);
+  }
+
+  /// Replaces the state by a finite one.
+  bool take(Mat next, const Vec& next_w) {
+    state_.Z = std::move(next);
+    state_.w = next_w;
+    Z_ = state_.Z.leftCols(k_);
+    w_ = state_.w.head(w_.size());
+    report_head();
+    is_measured_ = false;
+    return true;
+  }
+  void report_head() {
+    reported_w_ = state_.w.segment(method_.step.reported() * w_.size(), w_.size());
+  }
+
   Method method_;
   SampleLaw law_;
   Index n_;
   std::uint64_t seed_, trial_;
+  Index k_;
   State state_;
+  Mat Z_;  // (D, k)  the first block of the state
+  Vec w_, reported_w_;
+  Index round_ = 0;  // of the last gradient
   HeadSource heads_;
   Vec steps_;  // outer step sizes of w
   SampleShape shape_;
@@ -479,7 +525,10 @@ void add_off_span(const Method& method, const SampleLaw& law, const SampleShape&
   if (drawn) length = in + out;
   if (shape.off_span == OffSpan::frames) length = static_cast<double>(shape.columns() - shape.D);
   work.operations += kDot * n * 2 * terms * terms * length;
-  double flops = 4 * K * K * K * (1 + pieces), draws = K * K / 2, columns = K * (1 + pieces);
+  // The factorisation of the step has the columns of all blocks that the outer step remembers.
+  const double width = static_cast<double>(method.step.blocks()) * K;
+  double flops = 4 * K * K * K * pieces + 4 * width * width * (width + K) / 2, draws = K * K / 2,
+         columns = K * (1 + pieces);
   if (frames) {
     const double r = along_xi ? std::min(terms + 1, K) : std::min({terms, length, K});
     if (std::min(terms, length) > K) columns += n * K;
@@ -529,13 +578,16 @@ RoundCost collapsed_cost(const Method& method, const SampleLaw& law, const Round
   const double most = std::max({columns, rows(shape.inner), rows(shape.outer)});
   const double panel = drawn + (terms + 1) * (columns + most + 2 * K) + terms * rows(shape.inner);
   const Index pieces = pieces_of(ceil_div(sizes.n, kWidth));
-  const double bytes = 8 * (static_cast<double>(pieces) * (D + 70 + K) * K + 6 * D * K);
+  const auto blocks = static_cast<double>(method.step.blocks());
+  const double bytes =
+      8 * (static_cast<double>(pieces) * (D + 70 + K) * K + (4 + 2 * blocks) * D * K);
   Work work = work_of_panels(method, law, shape, sizes);
   add_off_span(method, law, shape, sizes, work);
   if (method.multiplier > 0) {  // (30): entries in the span, and one R-factor off the span
     work.numbers += D * K + static_cast<double>(method.parameters(sizes.k));
     work.calls += kCallsOfDraw * 1.5 * K * K;
   }
+  add_outer_step(method.step, D, K, work);
   return {flops, bytes, 8 * kWidth * panel, flops < kSerialFlops ? 1 : pieces, work};
 }
 

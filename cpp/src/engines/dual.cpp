@@ -44,13 +44,21 @@ class DualEngine final : public ArraysEngine<BScalar> {
         B_0_(start.B, start.B + data.tasks.d * k),
         w_(start.w),
         steps_(outer_steps(method, k)),
+        w_blocks_(start.w.size() + start.w_memory.size()),
         A_(Mat::Zero(gram.G.rows(), padded(k))),
+        A_memory_(static_cast<std::size_t>(method.step.blocks() - 1), A_),
         choice_(data.tasks.size(), start.n, start.seed, start.trial),
         taken_(choice_.take(0)),
         C_in_(static_cast<std::size_t>(start.n)),
         C_out_(static_cast<std::size_t>(start.n)) {
     // The columns of A are padded to whole registers with zeros, which no step changes.
     if (start.A != nullptr) A_.leftCols(k) = ConstMat(start.A, A_.rows(), k);
+    for (std::size_t i = 0; start.A_memory != nullptr && i < A_memory_.size(); ++i) {
+      A_memory_[i].leftCols(k) =
+          ConstMat(start.A_memory + static_cast<Index>(i) * A_.rows() * k, A_.rows(), k);
+    }
+    w_blocks_ << start.w, start.w_memory;
+    report_head();
     const auto sets = tasks().size();
     bool shared = false;
     for (Index i = 0; i < sets; ++i) shared = shared || tasks().shares(i);
@@ -70,6 +78,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
   /// beta / n.
   void gradient(Index round, const double*, TaskOutputs& outputs, int threads,
                 Cancel* cancel) override {
+    round_ = round;
     taken_ = choice_.take(round);
     if (flops() < kSerialFlops) threads = 1;
     const Index n = taken_.n;
@@ -92,17 +101,18 @@ class DualEngine final : public ArraysEngine<BScalar> {
   /// B, and A holds the multiples. max |B_0| + max |x_i| sum |A| is a bound on the entries of B. If
   /// this bound exceeds the range of B's type, the step is refused, which detects divergence
   /// without forming B.
-  bool step() override {
-    const Vec next_w = w_ - steps_.cwiseProduct(round_outputs_.w);
+  bool step(double factor) override {
+    if (!method_.step.is_plain()) return step_with_memory(factor);
+    const Vec next_w = w_ - (factor * steps_).cwiseProduct(round_outputs_.w);
     // |X^T A| is at most the sum of |x_i| |A_i|.
-    const double size = A_.cwiseAbs().sum() + size_of_step();
+    const double size = A_.cwiseAbs().sum() + factor * size_of_step();
     const double most_B = most_B_0_ + longest_ * size;
     if (!(most_B < static_cast<double>(std::numeric_limits<BScalar>::max()))) return false;
     if (!next_w.allFinite()) return false;
     for (Index i = 0; i < taken_.n; ++i) {
       const auto task = static_cast<std::size_t>(taken_[i]);
-      subtract(C_in_[static_cast<std::size_t>(i)], gram_.inner[task]);
-      subtract(C_out_[static_cast<std::size_t>(i)], gram_.outer[task]);
+      subtract(C_in_[static_cast<std::size_t>(i)], gram_.inner[task], factor, A_);
+      subtract(C_out_[static_cast<std::size_t>(i)], gram_.outer[task], factor, A_);
     }
     w_ = next_w;
     is_measured_ = false;
@@ -114,7 +124,8 @@ class DualEngine final : public ArraysEngine<BScalar> {
     const Index columns = method_.columns_of_B(k_);
     return {data_.B_star.cols(), columns, columns};
   }
-  const Vec& head() const override { return w_; }
+  const Vec& head() const override { return method_.step.is_plain() ? w_ : reported_w_; }
+  Vec export_heads() const override { return method_.step.is_plain() ? w_ : w_blocks_; }
 
   /// Returns the operations of Z_0 + G A for the tasks of a round, which dominate the cost of the
   /// round.
@@ -137,6 +148,13 @@ class DualEngine final : public ArraysEngine<BScalar> {
   }
 
   Mat export_A() const override { return A_.leftCols(k_); }
+  Mat export_A_memory() const override {
+    Mat all(static_cast<Index>(A_memory_.size()) * A_.rows(), k_);
+    for (std::size_t i = 0; i < A_memory_.size(); ++i) {
+      all.middleRows(static_cast<Index>(i) * A_.rows(), A_.rows()) = A_memory_[i].leftCols(k_);
+    }
+    return all;
+  }
 
   /// Computes B = B_0 + X^T A at full size, (d, k), by the second sweep, one block of a store after
   /// another. Each block adds to the result of the blocks before it. The sweep uses X unscaled, so
@@ -154,7 +172,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
                  // The rows of A that belong to a set serve as its factor C, which the sweep reads
                  // in place.
                  const auto append = [&](const Samples<XScalar>& set, Index first) {
-                   scaled.push_back(normalisation(set.m) * A_.middleRows(first, set.m));
+                   scaled.push_back(normalisation(set.m) * reported_A().middleRows(first, set.m));
                    factors.emplace_back().borrow(scaled.back().data(), set.m, k_);
                    parts.push_back({&set, &factors.back()});
                  };
@@ -246,10 +264,51 @@ class DualEngine final : public ArraysEngine<BScalar> {
     return size;
   }
 
-  /// Computes A <- A - C on the rows of a task. A factor without terms has no matrix and changes
-  /// nothing.
-  void subtract(const Factors& C, Index first) {
-    if (C.whole()) A_.middleRows(first, C.m()) -= ConstMat(C.matrix(), C.m(), padded(k_));
+  /// Computes A <- A - factor C on the rows of a task. A factor without terms has no matrix and
+  /// changes nothing.
+  void subtract(const Factors& C, Index first, double factor, Mat& A) const {
+    if (C.whole()) A.middleRows(first, C.m()) -= factor * ConstMat(C.matrix(), C.m(), padded(k_));
+  }
+
+  /// Takes the step (28) on A and the blocks beside it. Block j is s_j B_0 + X^T A_j, with s_j = 0
+  /// for the velocity and 1 for all others: combinations of iterates have weights with the sum 1.
+  /// The bound on the entries of B is that of step(), for every block.
+  bool step_with_memory(double factor) {
+    const OuterUpdate update = whole_step(method_.step, round_, factor);
+    std::vector<Mat> next(A_memory_.size() + 1, Mat::Zero(A_.rows(), A_.cols()));
+    for (std::size_t j = 0; j < next.size(); ++j) {
+      const auto column = static_cast<Index>(j);
+      for (std::size_t i = 0; i < next.size(); ++i) {
+        const double share = update.L(static_cast<Index>(i), column);
+        if (share != 0) next[j] += share * (i == 0 ? A_ : A_memory_[i - 1]);
+      }
+      for (Index i = 0; i < taken_.n && update.of_gradient(column) != 0; ++i) {
+        const auto at = static_cast<std::size_t>(i), task = static_cast<std::size_t>(taken_[i]);
+        subtract(C_in_[at], gram_.inner[task], update.of_gradient(column), next[j]);
+        subtract(C_out_[at], gram_.outer[task], update.of_gradient(column), next[j]);
+      }
+      const double most_B = most_B_0_ + longest_ * next[j].cwiseAbs().sum();
+      if (!(most_B < static_cast<double>(std::numeric_limits<BScalar>::max()))) return false;
+    }
+    Vec next_w = w_blocks_;
+    step_head(method_.step, round_, factor, steps_, round_outputs_.w, next_w);
+    if (!next_w.allFinite()) return false;
+    A_ = std::move(next[0]);
+    std::move(next.begin() + 1, next.end(), A_memory_.begin());
+    w_blocks_ = std::move(next_w);
+    w_ = w_blocks_.head(w_.size());
+    report_head();
+    is_measured_ = false;
+    return true;
+  }
+
+  /// The A of the block that is the result.
+  const Mat& reported_A() const {
+    const Index at = method_.step.reported();
+    return at == 0 ? A_ : A_memory_[static_cast<std::size_t>(at - 1)];
+  }
+  void report_head() {
+    reported_w_ = w_blocks_.segment(method_.step.reported() * w_.size(), w_.size());
   }
 
   /// Computes the basis of (24): the columns of B_star, the part of B_0 orthogonal to them, and the
@@ -295,14 +354,15 @@ class DualEngine final : public ArraysEngine<BScalar> {
   Mat in_basis(int threads) const {
     const Index N = gram_.G.rows() - active_, e = R_0_.rows(), width = padded(k_);
     const Index k_star = data_.B_star.cols();
-    const auto A = A_.bottomRows(N);
+    const Mat& reported = reported_A();
+    const auto A = reported.bottomRows(N);
     Mat off(e + N, width);
     off.setZero();
     off.topLeftCorner(e, k_) = R_0_ + (Q_.transpose() * A).leftCols(k_);
     parallel_for(threads, ceil_div(N, kChunk), [&](Index block, int) {
       const Index first = block * kChunk, rows = std::min(kChunk, N - first);
       kernels::product<true>(rows, N - first, width, L_t_.data() + first * N + first, N, 1,
-                             A_.data() + (active_ + first) * width,
+                             reported.data() + (active_ + first) * width,
                              off.data() + (e + first) * width);
     });
     // The records describe the last columns, those of B.
@@ -330,8 +390,11 @@ class DualEngine final : public ArraysEngine<BScalar> {
   std::vector<BScalar> B_0_;
   double longest_ = 0, most_B_0_ = 0;  // largest norm of an active sample, largest |entry| of B_0
   Vec w_;
-  Vec steps_;    // outer step sizes of w_
-  Mat A_, Z_0_;  // (N, padded(k))
+  Vec steps_;                  // outer step sizes of w_
+  Vec w_blocks_, reported_w_;  // w and the blocks beside it; the one that is the result
+  Mat A_, Z_0_;                // (N, padded(k))
+  std::vector<Mat> A_memory_;  // the blocks beside A, (28)
+  Index round_ = 0;            // of the last gradient
   std::vector<Vec> y_in_, y_out_;
   RoundChoice choice_;
   TaskSelection taken_;

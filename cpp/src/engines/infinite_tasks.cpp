@@ -29,22 +29,25 @@ Mat rows_of_moment(const Mat& S) {
 /// at zero, as the heads of the tasks are centred.
 class InfiniteTasks final : public InfiniteTasksEngine {
  public:
-  InfiniteTasks(double alpha, double beta, Index m_in, double noise, double spread, double d,
-                Mat covariance, Mat Z)
-      : alpha_(alpha),
-        beta_(beta),
+  InfiniteTasks(const Method& method, Index m_in, double noise, double spread, double d,
+                Mat covariance, Mat S)
+      : step_(method.step),
+        alpha_(method.alpha),
+        beta_(method.beta),
         m_in_(m_in),
         variance_(noise * noise + spread * spread),
         xi_variance_(spread * spread / d),
         covariance_(std::move(covariance)),
-        Z_(std::move(Z)),
+        S_(std::move(S)),
+        Z_(S_.leftCols(S_.cols() / step_.blocks())),
         w_(Vec::Zero(Z_.cols())) {}
 
   /// Computes the gradient of (23), alpha^2 [M; R] H - alpha [Sigma_star M; 0]. H (k, k) is the
   /// second moment of B^T X^T y / m_in over tasks and samples, so alpha^2 H is the second moment of
   /// the adapted heads. If m_in is infinite, both 1 / m_in and c are 0. With xi, (33), theta has
   /// the covariance Sigma_star in the span of B_star plus tau^2 / d in all directions.
-  void gradient(Index, const double*, TaskOutputs& tasks, int, Cancel*) override {
+  void gradient(Index round, const double*, TaskOutputs& tasks, int, Cancel*) override {
+    round_ = round;
     const Index k_star = covariance_.rows();
     const auto M = Z_.topRows(k_star);
     const double inverse_m = m_in_ == 0 ? 0 : 1 / static_cast<double>(m_in_);
@@ -62,11 +65,18 @@ class InfiniteTasks final : public InfiniteTasksEngine {
     if (tasks.want_heads) tasks.heads = rows_of_moment(covariance_);
   }
 
-  /// Subtracts beta times the gradient from [M; R], unless the result would not be finite.
-  bool step() override {
-    const Mat next = Z_ - beta_ * grad_;
+  /// Subtracts beta times the gradient from [M; R], or takes the step (28) on all blocks, unless
+  /// the result would not be finite.
+  bool step(double factor) override {
+    Mat next = S_;
+    if (step_.is_plain()) {
+      next -= factor * beta_ * grad_;
+    } else if (!step_in_coordinates(step_, round_, factor, beta_, grad_, next)) {
+      return false;
+    }
     if (!next.allFinite()) return false;
-    Z_ = next;
+    S_ = std::move(next);
+    Z_ = S_.leftCols(Z_.cols());
     is_measured_ = false;
     return true;
   }
@@ -80,12 +90,15 @@ class InfiniteTasks final : public InfiniteTasksEngine {
   /// R would add their rounding errors to the other columns.
   bool resolves_distance() const override { return Z_.cols() <= covariance_.rows(); }
   const Mat& coordinates(int) override {
-    if (!is_measured_) measured_ = in_regular_frame(Z_, covariance_.rows());
+    if (!is_measured_) {
+      const Index k = Z_.cols();
+      measured_ = in_regular_frame(S_.middleCols(step_.reported() * k, k), covariance_.rows());
+    }
     is_measured_ = true;
     return measured_;
   }
   const Vec& head() const override { return w_; }
-  const Mat& state() const override { return Z_; }
+  const Mat& state() const override { return S_; }
   double flops() const override {
     const double rows = static_cast<double>(Z_.rows()), k = static_cast<double>(Z_.cols());
     return 6 * rows * k * k;
@@ -108,15 +121,18 @@ class InfiniteTasks final : public InfiniteTasksEngine {
         adapted;
   }
 
+  OuterStep step_;
   double alpha_, beta_;
   Index m_in_;
   double variance_;     // sigma^2 + tau^2, the part of E y^2 that B_star does not explain
   double xi_variance_;  // tau^2 / d
   Mat covariance_;      // (k_star, k_star)
-  Mat Z_;               // (k_star + e, k)  [M; R]
+  Mat S_;               // (k_star + e, c k)  [M; R] of all blocks of (28)
+  Mat Z_;               // (k_star + e, k)  the first block
   Vec w_;
   Mat grad_, measured_;
   bool is_measured_ = false;
+  Index round_ = 0;  // of the last gradient
 };
 
 }  // namespace
@@ -131,11 +147,11 @@ RoundCost infinite_tasks_cost(const RoundSizes& sizes) {
   return {flops, 64 * rows * k, 0, 1, {flops, kCalls, 0}};
 }
 
-std::unique_ptr<InfiniteTasksEngine> make_infinite_tasks(double alpha, double beta, Index m_in,
+std::unique_ptr<InfiniteTasksEngine> make_infinite_tasks(const Method& method, Index m_in,
                                                          double noise, double spread, double d,
-                                                         Mat covariance, Mat Z) {
-  return std::make_unique<InfiniteTasks>(alpha, beta, m_in, noise, spread, d, std::move(covariance),
-                                         std::move(Z));
+                                                         Mat covariance, Mat S) {
+  return std::make_unique<InfiniteTasks>(method, m_in, noise, spread, d, std::move(covariance),
+                                         std::move(S));
 }
 
 }  // namespace metaspan

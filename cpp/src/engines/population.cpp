@@ -60,9 +60,11 @@ class Population final : public PopulationEngine {
       : method_(method),
         n_(n),
         half_variance_(noise * noise / 2),
-        Z_(std::move(state.Z)),
-        w_(std::move(state.w)),
+        Z_(state.Z.leftCols(state.frame.cols())),
+        w_(state.w.head(state.w.size() / method.step.blocks())),
         frame_(std::move(state.frame)),
+        blocks_(std::move(state.Z)),
+        w_blocks_(std::move(state.w)),
         heads_(std::move(heads)),
         steps_(outer_steps(method, k())),
         wide_(k() > heads_.k_star() && method.turns_frame()),
@@ -71,6 +73,7 @@ class Population final : public PopulationEngine {
         Zw_(static_cast<std::size_t>(rows() * Width)) {
     const Index pieces = pieces_of(panels());
     for (Index l = 0; l < pieces; ++l) workspaces_.emplace_back(*this);
+    report_head();
   }
 
   /// Computes the gradient of a round, (10), by pieces of whole panels. A thread is not worth
@@ -78,6 +81,7 @@ class Population final : public PopulationEngine {
   /// of a piece, since one piece of a large round may take long.
   void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
+    round_ = round;
     heads_.begin_round(round, heads);
     make_room(n_, k(), heads_.k_star(), tasks);
     const auto pieces = static_cast<Index>(workspaces_.size());
@@ -100,17 +104,18 @@ class Population final : public PopulationEngine {
 
   /// Steps M, R and w together, (3), unless the result would not be finite. The check precedes the
   /// step, so that a trial that diverges keeps its last finite state.
-  bool step() override {
-    const double beta = method_.beta;
+  bool step(double factor) override {
+    if (!method_.step.is_plain()) return step_with_memory(factor);
+    const double beta = factor * method_.beta;
     double state = 0, gradient = 0;
     kernels::raise_to_magnitudes<1>(Z_.size(), Z_.data(), &state);
     kernels::raise_to_magnitudes<1>(w_.size(), w_.data(), &state);
     kernels::raise_to_magnitudes<1>(grad_.size(), grad_.data(), &gradient);
     kernels::raise_to_magnitudes<1>(w_.size(), grad_w_.data(), &gradient);
     const Index numbers = grad_.size() + w_.size();
-    if (!stays_finite(state, gradient, longest_step(method_), numbers)) return false;
-    if (wide_) return step_in_turning_frame();
-    w_ -= steps_.cwiseProduct(grad_w_);
+    if (!stays_finite(state, gradient, factor * longest_step(method_), numbers)) return false;
+    if (wide_) return step_in_turning_frame(beta, factor);
+    w_ -= (factor * steps_).cwiseProduct(grad_w_);
     Z_ -= beta * grad_;
     is_measured_ = false;
     return true;
@@ -122,25 +127,34 @@ class Population final : public PopulationEngine {
   /// Linear MAML, (31), may start at B = 0 and then stays in the span of B_star exactly: a distance
   /// of 0 is then no underflow.
   bool resolves_distance() const override {
-    return keeps_regular() && (k() > 1 || !method_.freezes_head());
+    if (k() == 1 && method_.freezes_head()) return false;
+    return method_.turns_frame() || k() <= heads_.k_star();
   }
   Shape measured_shape() const override {
     return {heads_.k_star(), Z_.rows() - heads_.k_star(), method_.columns_of_B(k())};
   }
 
-  /// Returns the state itself if its frame is regular, as the meter needs it, and otherwise B in
-  /// the regular frame.
+  /// Returns the state itself if its frame is regular, as the meter needs it, and otherwise the
+  /// reported B in the regular frame.
   const Mat& coordinates(int) override {
-    if (keeps_regular()) return Z_;
+    const bool is_plain = method_.step.is_plain();
+    if (is_plain && keeps_regular()) return Z_;
     if (!is_measured_) {
-      measured_ = in_regular_frame(Z_.rightCols(method_.columns_of_B(k())), heads_.k_star());
+      const Index columns = method_.columns_of_B(k());
+      const Mat& all = is_plain ? Z_ : blocks_;
+      const Index last = is_plain ? k() : (method_.step.reported() + 1) * k();
+      measured_ = in_regular_frame(all.middleCols(last - columns, columns), heads_.k_star());
     }
     is_measured_ = true;
     return measured_;
   }
   const Mat& coordinates() const override { return Z_; }
-  const Vec& head() const override { return w_; }
+  const Vec& head() const override { return method_.step.is_plain() ? w_ : reported_w_; }
   const Mat& frame() const override { return frame_; }
+  State state() const override {
+    if (method_.step.is_plain()) return {Z_, w_, frame_};
+    return {blocks_, w_blocks_, frame_};
+  }
   HeadSource& heads() override { return heads_; }
   void replace(Column Z, Column w) override {
     Z_.reshaped<Eigen::RowMajor>() = Z;
@@ -241,9 +255,9 @@ class Population final : public PopulationEngine {
   /// columns) of P U is zero, and the learner is turned by U. The new first columns of R then
   /// depend on the old first columns only, R_1 <- R_1 (P U)_11, and keep their relative accuracy
   /// however small they get, as in the QR iteration for products of matrices.
-  bool step_in_turning_frame() {
+  bool step_in_turning_frame(double beta, double factor) {
     const Index star = heads_.k_star(), surplus = k() - star, e = Z_.rows() - star;
-    const Mat P = Mat::Identity(k(), k()) - method_.beta * grad_.bottomRows(k());
+    const Mat P = Mat::Identity(k(), k()) - beta * grad_.bottomRows(k());
     // A factor above kMostGrowth occurs only if the run diverges, and its rounding errors would
     // exceed the small columns. The run ends here, although its numbers would stay finite for a few
     // rounds.
@@ -257,12 +271,12 @@ class Population final : public PopulationEngine {
     U << Q.rightCols(star), Q.leftCols(surplus);
     const auto R = Z_.bottomRows(e);
     Mat next(Z_.rows(), k());
-    next.topRows(star) = Mat((Z_.topRows(star) - method_.beta * grad_.topRows(star)) * U);
+    next.topRows(star) = Mat((Z_.topRows(star) - beta * grad_.topRows(star)) * U);
     // The new first columns of R depend on its old first columns only: the zero block of P U is
     // left out.
     next.block(star, 0, e, star) = R.leftCols(star) * Mat(P.topRows(star) * U.leftCols(star));
     next.block(star, star, e, surplus) = R * Mat(P * U.rightCols(surplus));
-    Vec next_w = w_ - steps_.cwiseProduct(grad_w_);
+    Vec next_w = w_ - (factor * steps_).cwiseProduct(grad_w_);
     turn_heads(method_, U, next_w);
     if (!next.allFinite() || !next_w.allFinite()) return false;
     Z_ = next;
@@ -271,12 +285,38 @@ class Population final : public PopulationEngine {
     return true;
   }
 
+  /// Takes the step (28) on all blocks, in coordinates and in the frame Q = I.
+  bool step_with_memory(double factor) {
+    Mat next = blocks_;
+    Vec next_w = w_blocks_;
+    if (!step_in_coordinates(method_.step, round_, factor, method_.beta, grad_, next)) return false;
+    step_head(method_.step, round_, factor, steps_, grad_w_, next_w);
+    if (!next.allFinite() || !next_w.allFinite()) return false;
+    blocks_ = std::move(next);
+    w_blocks_ = std::move(next_w);
+    Z_ = blocks_.leftCols(k());
+    w_ = w_blocks_.head(w_.size());
+    report_head();
+    is_measured_ = false;
+    return true;
+  }
+
+  void report_head() {
+    reported_w_ = w_blocks_.segment(method_.step.reported() * w_.size(), w_.size());
+  }
+
   Method method_;
   Index n_;
   double half_variance_;
   Mat Z_;  // (D, k)  [M; R]
   Vec w_;
-  Mat frame_;  // (k, k)
+  Mat frame_;       // (k, k)
+  Mat blocks_;      // (D, c k)  all blocks of (28), unless the outer step is plain
+  Vec w_blocks_;    // (c k,)
+  Mat measured_;    // (D, k)  the reported block, likewise
+  Vec reported_w_;  // (k,)
+  bool is_measured_ = false;
+  Index round_ = 0;  // of the last gradient
   HeadSource heads_;
   Vec steps_;  // outer step sizes of w_
   bool wide_;  // k > k_star, and the frame turns
@@ -285,8 +325,6 @@ class Population final : public PopulationEngine {
   std::vector<double> Zw_;  // (rows, Width)  Z w in every column
   double flops_ = population_cost(method_, {n_, rows(), k()}).flops;
   std::vector<Workspace> workspaces_;
-  Mat measured_;
-  bool is_measured_ = false;
 };
 
 /// Returns the number of panels of n tasks.
@@ -325,19 +363,21 @@ RoundCost population_cost(const Method& method, const RoundSizes& sizes) {
                            width * (J + 1) * (D + K) * (method.exact ? 2 : 1);
   const Shape shape{sizes.k_star, sizes.rows - sizes.k_star, sizes.k};
   const bool in_panels = population_fills_panels(method, shape, sizes.n, sizes.trials);
-  const Work work = in_panels ? work_of_panels(method, sizes) : work_of_tasks(method, sizes);
-  return {flops, 8 * workspace * static_cast<double>(pieces) + 16 * (D * K + K), 0,
+  Work work = in_panels ? work_of_panels(method, sizes) : work_of_tasks(method, sizes);
+  add_outer_step(method.step, D, K, work);
+  const double held = static_cast<double>(method.step.blocks()) * 16 * (D * K + K);
+  return {flops, 8 * workspace * static_cast<double>(pieces) + held, 0,
           flops < kSerialFlops ? 1 : pieces, work};
 }
 
 /// Brings a start into the frame of (14). For k > k_star the learner is turned by an orthogonal Q
 /// for which M Q = [M_1 0], and the head becomes Q^T w. Q is kept to turn results back. The methods
-/// are equivariant under rotations of the learner, B <- B Q and w <- Q^T w. A method that is not
-/// keeps the frame Q = I.
+/// are equivariant under rotations of the learner, B <- B Q and w <- Q^T w.
 PopulationEngine::State PopulationEngine::start(const Method& method, Mat Z, Vec w, Index k_star) {
-  const Index k = Z.cols();
-  if (k <= k_star || !method.turns_frame())
+  const Index k = Z.cols() / method.step.blocks();
+  if (k <= k_star || !method.turns_frame()) {
     return {std::move(Z), std::move(w), Mat::Identity(k, k)};
+  }
   Mat Q = start_rotation(Z.topRows(k_star));
   Z = Mat(Z * Q);
   // By the choice of Q, this block is zero except for rounding.

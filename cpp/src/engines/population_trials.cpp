@@ -95,7 +95,7 @@ class PopulationTrials final : public TrialPanel {
 
   /// Takes the step of Population, (3), in all columns. A column whose next state would not be
   /// finite keeps its state.
-  void step(bool* taken) override {
+  void step(const double* factors, bool* taken) override {
     double state[kWidth] = {}, gradient[kWidth] = {};
     kernels::raise_to_magnitudes<kWidth>(rows() * k(), Z_.data(), state);
     kernels::raise_to_magnitudes<kWidth>(k(), w_.data(), state);
@@ -103,12 +103,12 @@ class PopulationTrials final : public TrialPanel {
     kernels::raise_to_magnitudes<kWidth>(k(), g_w_.data(), gradient);
     std::int64_t finite[kWidth];
     for (Index t = 0; t < kWidth; ++t) {
-      const double longest = std::max(method_.beta, method_.beta_head);
+      const double longest = factors[t] * std::max(method_.beta, method_.beta_head);
       taken[t] = stays_finite(state[t], gradient[t], longest, (rows() + 1) * k());
       finite[t] = taken[t];
     }
-    descend(method_.beta, finite, G_, Z_);
-    descend(method_.beta_head, finite, g_w_, w_);
+    descend(method_.beta, factors, finite, G_, Z_);
+    descend(method_.beta_head, factors, finite, g_w_, w_);
   }
 
   bool measures_distance() const override {
@@ -157,11 +157,14 @@ class PopulationTrials final : public TrialPanel {
     }
   }
 
-  /// Computes x <- x - beta g in the columns that step.
-  static void descend(double beta, const std::int64_t* steps, const Panel& g, Panel& x) {
+  /// Computes x <- x - beta g, with the factors of beta, in the columns that step.
+  static void descend(double beta, const double* factors, const std::int64_t* steps, const Panel& g,
+                      Panel& x) {
+    double sizes[kWidth];
+    for (std::size_t t = 0; t < kWidth; ++t) sizes[t] = factors[t] * beta;
     for (std::size_t i = 0; i < x.size(); i += kWidth) {
       for (std::size_t t = 0; t < kWidth; ++t) {
-        const double next = x[i + t] - beta * g[i + t];
+        const double next = x[i + t] - sizes[t] * g[i + t];
         x[i + t] = steps[t] != 0 ? next : x[i + t];
       }
     }
@@ -209,8 +212,8 @@ class PopulationTrials final : public TrialPanel {
 /// step, by a factorisation that takes longer than the gradient. Panels hold w alone, without the
 /// parameters that may follow it, and measure the whole state.
 bool population_fills_panels(const Method& method, const Shape& shape, Index n, Index trials) {
-  return trials >= kLeastTrials && !method.learns_more() && !method.clips() &&
-         !method.is_attention() && shape.k <= shape.k_star && n <= kMostTasks &&
+  return trials >= kLeastTrials && method.step.is_plain() && !method.learns_more() &&
+         !method.clips() && !method.is_attention() && shape.k <= shape.k_star && n <= kMostTasks &&
          (shape.k_star + shape.e) * shape.k <= kMostNumbers;
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "copy_outputs.hpp"
+#include "full_size_blocks.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/geometry/coordinates.hpp"
@@ -44,10 +45,13 @@ class Spectral final : public ArraysEngine<BScalar> {
         B_star_(B_star),
         w_(start.w),
         steps_(outer_steps(method, k)),
+        blocks_(method, B_star.rows(), k,
+                in_double(start, B_star.rows() * k * (method.step.blocks() - 1))),
         heads_(std::move(heads)),
         moments_(static_cast<std::size_t>(Design::moments_of(method) + 1)) {
     const Eigen::Map<const MatrixOf<BScalar>> B(start.B, B_star.rows(), k);
     U_ << B_star, B.template cast<double>();
+    std::vector<double>().swap(converted_);
     const Index pieces = pieces_of(panels());
     for (Index i = 0; i < pieces; ++i) pieces_.emplace_back(*this);
   }
@@ -59,6 +63,7 @@ class Spectral final : public ArraysEngine<BScalar> {
                 Cancel* cancel) override {
     threads_ = threads;
     privacy_key_ = derive_key(seed_, trial_, static_cast<std::uint64_t>(round), Stream::privacy);
+    round_ = round;
     if (!has_moments_) make_moments(threads, cancel);
     has_moments_ = true;
     heads_.begin_round(round, heads);
@@ -89,8 +94,10 @@ class Spectral final : public ArraysEngine<BScalar> {
   /// stores no powers of it. The noise of (30) is added to the rows of the gradient that are formed
   /// here. The new B is checked before it replaces the old one, since a failed
   /// step must leave the state unchanged.
-  bool step() override {
-    const Vec next_w = w_ - steps_.cwiseProduct(grad_w_);
+  bool step(double factor) override {
+    const double beta = factor * method_.beta;
+    const bool is_plain = method_.step.is_plain();
+    const Vec next_w = w_ - (factor * steps_).cwiseProduct(grad_w_);
     if (!next_w.allFinite() || !H_.allFinite()) return false;
     const Index d = U_.rows(), blocks = Design::blocks_of(method_);
     std::vector<char> finite(static_cast<std::size_t>(ceil_div(d, kRows)));
@@ -105,12 +112,21 @@ class Spectral final : public ArraysEngine<BScalar> {
         if (b > 0) moved.noalias() += U * H_.middleRows(b * p(), p());
       }
       if (spread() > 0) add_normals(privacy_key_, spread(), first * k_, rows * k_, moved.data());
-      next.middleRows(first, rows) = U.rightCols(k_) - method_.beta * moved;
+      if (is_plain) {
+        next.middleRows(first, rows) = U.rightCols(k_) - beta * moved;
+      } else {
+        next.middleRows(first, rows) = moved;  // the gradient
+      }
       finite[static_cast<std::size_t>(piece)] = next.middleRows(first, rows).allFinite();
     });
     if (!std::all_of(finite.begin(), finite.end(), [](char yes) { return yes != 0; })) return false;
+    if (!is_plain) {
+      Mat B = U_.rightCols(k_);
+      if (!blocks_.step(round_, factor, B.data(), next.data(), grad_w_, threads_)) return false;
+      next = std::move(B);
+    }
     U_.rightCols(k_) = next;
-    w_ = next_w;
+    w_ = is_plain ? next_w : blocks_.head();
     has_moments_ = is_measured_ = false;
     return true;
   }
@@ -124,12 +140,27 @@ class Spectral final : public ArraysEngine<BScalar> {
   /// Returns the coordinates of B for the meter, kept until the next step. Computing the
   /// coordinates takes a pass over B at full size.
   const Mat& coordinates(int threads) override {
-    if (!is_measured_)
-      coordinates_ = measured(U_.rightCols(method_.columns_of_B(k_)), B_star_, threads);
+    if (!is_measured_) {
+      const Index columns = method_.columns_of_B(k_);
+      if (method_.step.reported() == 0) {
+        coordinates_ = measured(U_.rightCols(columns), B_star_, threads);
+      } else {
+        const ConstMat reported(blocks_.reported(nullptr), U_.rows(), k_);
+        coordinates_ = measured(reported.rightCols(columns), B_star_, threads);
+      }
+    }
     is_measured_ = true;
     return coordinates_;
   }
-  const Vec& head() const override { return w_; }
+  const Vec& head() const override {
+    return method_.step.is_plain() ? w_ : blocks_.reported_head();
+  }
+  Vec export_heads() const override { return method_.step.is_plain() ? w_ : blocks_.heads(); }
+  void export_memory(BScalar* out) const override {
+    std::vector<double> all(static_cast<std::size_t>(U_.rows() * k_ * (method_.step.blocks() - 1)));
+    blocks_.export_memory(all.data());
+    std::transform(all.begin(), all.end(), out, [](double x) { return static_cast<BScalar>(x); });
+  }
 
   /// Returns the operations of a round: the moments, and one inner product for each task.
   double flops() const override {
@@ -154,6 +185,13 @@ class Spectral final : public ArraysEngine<BScalar> {
     std::vector<double> heads;  // (k_star, width)
     Vec g_w;
   };
+
+  /// Returns a start whose blocks beside B are in double; `converted_` holds them.
+  ArraysStart<double> in_double(const ArraysStart<BScalar>& start, Index numbers) {
+    converted_.assign(start.memory, start.memory + numbers);
+    return {nullptr,     start.w,           nullptr,        start.n, start.seed,
+            start.trial, converted_.data(), start.w_memory, nullptr};
+  }
 
   Index p() const { return k_star_ + k_; }
   double spread() const { return method_.noise_of_mean(n_); }
@@ -217,7 +255,10 @@ class Spectral final : public ArraysEngine<BScalar> {
   Mat U_;  // (d, p)  [B_star, B]
   const Mat& B_star_;
   Vec w_;
-  Vec steps_;  // outer step sizes of w_
+  Vec steps_;                      // outer step sizes of w_
+  std::vector<double> converted_;  // the blocks beside B with which the run starts
+  FullSizeBlocks<double> blocks_;
+  Index round_ = 0;  // of the last gradient
   HeadSource heads_;
   std::vector<Mat> moments_;  // (p, p) each, from the first on
   bool has_moments_ = false;
@@ -260,7 +301,10 @@ RoundCost spectral_cost(const Method& method, const RoundSizes& sizes) {
   if (method.multiplier > 0) work.numbers += d * K;
   // A new B that is large takes fresh memory in every round.
   if (8 * d * p > kCached) work.memory = kFreshMemory * 8 * d * K;
-  return {2 * p * p * (d * moments + n), 8 * d * p, 0,
+  // Blocks beside B are read and written once, and checked once.
+  add_outer_step(method.step, d, K, work);
+  const auto beside = static_cast<double>(method.step.blocks() - 1);
+  return {2 * p * p * (d * moments + n), 8 * d * (p + beside * K), 0,
           std::max(pieces_of(panels), ceil_div(sizes.rows, kRows)), work};
 }
 

@@ -23,6 +23,7 @@ class PanelRun {
         rounds_(columns_.size()),
         recorded_(columns_.size()),
         taken_(new bool[columns_.size()]),
+        factors_(columns_.size()),
         dist_(columns_.size()) {
     for (const Record record : plan.records) {
       const bool from_panel = record == Record::dist && panel_->measures_distance();
@@ -79,7 +80,10 @@ class PanelRun {
     }
     panel_->gradient(rounds_.data());
     if (any_recorded) record();
-    panel_->step(taken_.get());
+    for (std::size_t t = 0; t < columns_.size(); ++t) {
+      factors_[t] = columns_[t] == kEmpty ? 1 : plan_.factor(trial_of(t).round());
+    }
+    panel_->step(factors_.data(), taken_.get());
     for (std::size_t t = 0; t < columns_.size(); ++t) {
       if (columns_[t] == kEmpty) continue;
       trial_of(t).end_round(taken_[t]);
@@ -121,6 +125,7 @@ class PanelRun {
   std::vector<TrialPanel::Round> rounds_;
   std::vector<char> recorded_;
   std::unique_ptr<bool[]> taken_;
+  std::vector<double> factors_;  // of the step sizes
   std::vector<double> dist_;
   bool reads_engine_ = false;  // a record needs the state in the engine
   bool measures_ = false;      // a record or a stop rule needs the distance

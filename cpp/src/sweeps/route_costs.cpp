@@ -403,6 +403,23 @@ Stage dense_passes(const DataSizes& sizes, double samples) {
   return {0, 0, memory, again * (1 - memory / passed / 2)};
 }
 
+/// Adds the cost of an outer step that is not plain, (28): the blocks beside B, which a step reads
+/// twice, for the check and for the step, and writes once; and the factorisation of B, which makes
+/// one copy of B in its own type and two in double.
+void add_outer_step(const Method& method, const DataSizes& sizes, RouteCost& cost) {
+  if (method.step.is_plain()) return;
+  const Index blocks = method.step.blocks();
+  const double numbers = number(sizes.d) * number(sizes.k), bytes = number(sizes.B_number_bytes);
+  cost.copies_of_B += static_cast<int>(blocks - 1);
+  cost.round.push_back(traffic(bytes * numbers * number(3 * blocks), false));
+  if (!method.step.orthonormal) return;
+  cost.copies_of_B +=
+      1 + static_cast<int>(2 * sizeof(double)) / static_cast<int>(sizes.B_number_bytes);
+  for (const Stage& stage : coordinates_cost(3 * number(sizes.d), sizes.k, sizes.k)) {
+    cost.round.push_back(stage);
+  }
+}
+
 }  // namespace
 
 /// Counts the operations of X u and X^T r: for a set of m samples, 4 m times the length of a row. X
@@ -426,6 +443,7 @@ RouteCost gram_cost(const Method& method, const DataSizes& sizes, int threads) {
   // so the overhead is multiplied by the number of threads.
   cost.tasks = kGramTask * number(sizes.n) * threads;
   cost.serial = is_serial(method, sizes);
+  add_outer_step(method, sizes, cost);
   add_geometry(sizes, threads, cost);
   cost.numbers = noise_numbers(method, sizes);
   return cost;
@@ -507,6 +525,7 @@ RouteCost vector_cost(const Method& method, const DataSizes& sizes, int threads)
   cost.calls = algebra_calls(method, sizes, number(ceil_div(sizes.n, plan.panel)));
   cost.tasks = n;
   cost.serial = is_serial(method, sizes);
+  add_outer_step(method, sizes, cost);
   cost.busiest = busiest_share(plan, sizes, threads);
   add_geometry(sizes, threads, cost);
   cost.numbers = noise_numbers(method, sizes);
@@ -600,6 +619,12 @@ RouteCost dual_cost(const Method& method, const DataSizes& sizes, int threads) {
   cost.serial = cost.flops < kSerialFlops;
   cost.bytes = dual_bytes(method, sizes, active, threads);
   cost.copies_of_B = 1;
+  // The blocks beside A, and the new blocks before they replace the old ones.
+  const Index beside = method.step.blocks() - 1;
+  if (beside > 0) {
+    cost.bytes += kDouble * number(2 * beside + 1) * N * width;
+    cost.round.push_back(traffic(kDouble * number(3 * beside + 2) * N * width, false));
+  }
   cost.shared_bytes = cost.opening_bytes = kDouble * N * N;
   if (sizes.sparse) {
     const SparseSweeps sweeps(sizes);

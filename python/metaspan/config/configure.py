@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .._support import check
 from ..linear_methods import LinearMAML
-from ..methods import Method, resolve, state_columns
+from ..methods import Method, block_count, resolve, state_columns
 from ..parameters import check_blocks, check_solvable, start_more
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import MAX_COUNT, LinearTasks
@@ -98,7 +98,7 @@ def configure(
     columns = state_columns(chosen, size)
     number = tasks_per_round(n, pool, tasks, counts[0] is not None)
     ran = choose_engine(
-        engine, tasks, counts=counts, pool=pool, n=number, width=columns, method=chosen
+        engine, tasks, chosen, counts=counts, pool=pool, n=number, width=columns
     )
     drawn_pool = None if counts[0] is None else pool  # a pool without samples is one of heads
     on_data = ran == "arrays" or (ran == "collapsed" and drawn_pool is not None)
@@ -113,7 +113,8 @@ def configure(
     names = records.resolve(record, tasks, chosen)
     tracked = check.flag("track_start", track_start)
     if tracked:
-        check_track_start(ran, drawn_pool, number, tasks.d, tasks.k + 2 * columns)
+        blocks = 1 + block_count(chosen)  # the start, and the blocks of (28)
+        check_track_start(ran, drawn_pool, number, tasks.d, tasks.k + blocks * columns)
     if number is None:
         assert isinstance(tasks, LinearTasks)
         check_infinite_tasks(tasks, chosen, shared, start[1] if isinstance(start, tuple) else None)

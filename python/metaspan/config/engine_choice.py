@@ -6,7 +6,8 @@ import numpy as np
 
 from .._support import check
 from .._support.types import F64
-from ..methods import ANIL, Method, adds_noise, core_method
+from ..methods import ANIL, Method, adds_noise, block_count, core_method
+from ..solved_methods import AltGDmin
 from ..tasks.batch import TaskBatch
 from ..tasks.heads import GaussianHeads, SphereHeads
 from ..tasks.linear import LinearTasks
@@ -17,12 +18,12 @@ CHOICES = ("auto", "population", "collapsed", "sampled", "arrays")
 def choose_engine(
     engine: str,
     tasks: LinearTasks | TaskBatch,
+    method: Method,
     *,
     counts: tuple[int | None, int | None],
     pool: int | None,
     n: int | None,
     width: int,
-    method: Method,
 ) -> str:
     """Choose the engine from the arguments; raise ValueError if the requested one cannot run."""
     check.choice("engine", engine, CHOICES)
@@ -30,25 +31,14 @@ def choose_engine(
         if engine in ("auto", "arrays"):
             return "arrays"
         raise ValueError(f"engine must be 'auto' or 'arrays' for a batch; got {engine!r}")
-    noisy = adds_noise(method)
-    if counts == (None, None):
-        # Population losses depend on features through their covariance alone, and the coordinates
-        # of the collapsed engine are those of covariance I. Noise has a part off the span of B_star
-        # and B, for which the coordinates of the population engine have no rows.
-        in_coordinates = tasks.spectrum is None
-        able = ["population"] * (not (noisy and in_coordinates)) + ["collapsed"] * in_coordinates
-        if tasks.spread > 0.0:
-            # Every task has a direction of its own, so B does not stay in the span of B_star and
-            # B_0, and the collapsed engine draws the new directions.
-            check_population_spread(tasks, pool)
-            able = ["collapsed"]
-        if engine in ("auto", *able):
-            return able[0] if engine == "auto" else engine
+    noisy, by_coordinate = adds_noise(method), _steps_by_coordinate(method)
+    if by_coordinate and (counts == (None, None) or n is None):
         raise ValueError(
-            f"engine must be {check.words(['auto', *able])} for infinitely many samples (m_in and "
-            f"m_out are None){' and noise (30)' if noisy else ''}"
-            f"{' and tasks with a spread (33)' if tasks.spread else ''}; got {engine!r}"
+            "step must have rule='gradient' where infinitely many samples or tasks are computed in "
+            f"the span of gradients; got {method.step}"
         )
+    if counts == (None, None):
+        return _choose_population(engine, tasks, pool, noisy)
     # "collapsed" comes first: it is the only engine whose cost does not grow with d. It draws in
     # law the components of samples outside the span of B_star and B. This needs features whose law
     # is invariant under rotations, and a d that leaves room for the learner's columns outside the
@@ -62,7 +52,9 @@ def choose_engine(
             "engine must be 'arrays' for a pool and noise (30), which leaves the span of the pool; "
             "got 'collapsed'"
         )
-    fits = tasks.is_symmetric and (n is None or tasks.d >= tasks.k + width)
+    blocks = 1 if pooled else block_count(method)
+    room = tasks.k + blocks * width
+    fits = tasks.is_symmetric and (n is None or tasks.d >= room) and not by_coordinate
     drawn = None not in counts and not pooled and n is not None
     able = (
         ["collapsed"] * (fits and not (pooled and noisy))
@@ -70,21 +62,39 @@ def choose_engine(
         + ["arrays"] * pooled
     )
     if not able:
-        missing, passed = ("m_in", "m_out") if counts[0] is None else ("m_out", "m_in")
-        needs = f"d >= k + width = {tasks.k + width} and features symmetric under rotations"
-        obstacle = f"d = {tasks.d}" if tasks.is_symmetric else f"features={tasks.features!r}"
-        raise ValueError(
-            f"{missing} must be an integer, as {passed} is, where engine 'sampled' has to draw all "
-            f"samples; 'collapsed' needs {needs}; got {obstacle}"
-        )
+        columns = "width" if blocks == 1 else f"{blocks} width"
+        needs = f"d >= k + {columns} = {room} and features symmetric under rotations"
+        raise ValueError(_describe_infinite(counts, needs, tasks, method))
     if engine == "auto":
         return able[0]
     if engine not in able:
         raise ValueError(
-            f"engine must be {check.words(['auto', *able])} for these finite samples; "
+            f"engine must be {check.words(['auto', *able])} for these finite samples"
+            f"{' and steps by coordinate' if by_coordinate else ''}; "
             f"got {engine!r}"
         )
     return engine
+
+
+def _choose_population(engine: str, tasks: LinearTasks, pool: int | None, noisy: bool) -> str:
+    """Choose the engine for infinitely many samples on both sides."""
+    # Population losses depend on features through their covariance alone, and the coordinates
+    # of the collapsed engine are those of covariance I. Noise has a part off the span of B_star
+    # and B, for which the coordinates of the population engine have no rows.
+    in_coordinates = tasks.spectrum is None
+    able = ["population"] * (not (noisy and in_coordinates)) + ["collapsed"] * in_coordinates
+    if tasks.spread > 0.0:
+        # Every task has a direction of its own, so B does not stay in the span of B_star and
+        # B_0, and the collapsed engine draws the new directions.
+        check_population_spread(tasks, pool)
+        able = ["collapsed"]
+    if engine in ("auto", *able):
+        return able[0] if engine == "auto" else engine
+    raise ValueError(
+        f"engine must be {check.words(['auto', *able])} for infinitely many samples (m_in and "
+        f"m_out are None){' and noise (30)' if noisy else ''}"
+        f"{' and tasks with a spread (33)' if tasks.spread else ''}; got {engine!r}"
+    )
 
 
 def check_population_spread(tasks: LinearTasks, pool: int | None) -> None:
@@ -101,6 +111,25 @@ def check_population_spread(tasks: LinearTasks, pool: int | None) -> None:
         )
 
 
+def _steps_by_coordinate(method: Method) -> bool:
+    """Return whether each coordinate of B steps by itself, which leaves the span of gradients."""
+    return method.step is not None and method.step.by_coordinate
+
+
+def _describe_infinite(
+    counts: tuple[int | None, int | None], needs: str, tasks: LinearTasks, method: Method
+) -> str:
+    """Make the message for one infinite set of samples where "collapsed" cannot run."""
+    missing, passed = ("m_in", "m_out") if counts[0] is None else ("m_out", "m_in")
+    obstacle = f"d = {tasks.d}" if tasks.is_symmetric else f"features={tasks.features!r}"
+    if _steps_by_coordinate(method):
+        needs, obstacle = "a step with rule='gradient'", f"{method.step}"
+    return (
+        f"{missing} must be an integer, as {passed} is, where engine 'sampled' has to draw all "
+        f"samples; 'collapsed' needs {needs}; got {obstacle}"
+    )
+
+
 def check_infinite_tasks(
     tasks: LinearTasks, method: Method, shared: bool, head: F64 | None
 ) -> None:
@@ -112,7 +141,7 @@ def check_infinite_tasks(
         )
     wants = "n must be an integer except where (23) applies: "
     if not isinstance(method, ANIL) or method != ANIL(
-        alpha=method.alpha, beta=method.beta, inner_steps=1, first_order=True
+        alpha=method.alpha, beta=method.beta, inner_steps=1, first_order=True, step=method.step
     ):
         raise ValueError(f"{wants}first-order ANIL with inner_steps=1; got {method}")
     law = tasks.heads
@@ -141,7 +170,10 @@ def check_track_start(engine: str, pool: int | None, n: int | None, d: int, leas
             + (obstacle if engine == "collapsed" else f"engine {engine!r}")
         )
     if d < least:
-        raise ValueError(f"track_start=True needs d >= k + 2 width = {least}; got d = {d}")
+        raise ValueError(
+            f"track_start=True needs d >= {least}, room for B_star, the start and the state; "
+            f"got d = {d}"
+        )
 
 
 def check_sparse(tasks: LinearTasks | TaskBatch, accumulate: str) -> None:
@@ -154,25 +186,30 @@ def has_route(route: str, method: Method, is_sparse: bool) -> bool:
     """Return whether a route serves a method on dense or sparse data.
 
     The vector route solves for heads from X B, which it does not compute for sparse rows. The dual
-    route keeps B in the span of the data, which the noise of (30) leaves.
+    route keeps B_0 plus combinations of samples, which the noise of (30) and steps by coordinate
+    leave, and in which AltGDmin would change B_0.
     """
-    if route == "dual" and adds_noise(method):
-        return False
+    if route == "dual":
+        leaves_span = adds_noise(method) or _steps_by_coordinate(method)
+        return not (leaves_span or isinstance(method, AltGDmin))
     return not (route == "vector" and is_sparse and core_method(method).solves_head)
 
 
 def check_route(tasks: LinearTasks | TaskBatch, method: Method, route: str) -> None:
-    """Raise ValueError if the route does not serve the method on dense or sparse data."""
-    if route == "dual" and adds_noise(method):
-        raise ValueError(
-            "route must be 'auto', 'gram' or 'vector' where noise is added (30), which leaves the "
-            "span of the data; got 'dual'"
-        )
-    if not has_route(route, method, isinstance(tasks, TaskBatch) and tasks.is_sparse):
-        raise ValueError(
-            "route must be 'auto', 'gram' or 'dual' where heads are solved for on sparse data; "
-            "got 'vector'"
-        )
+    """Raise ValueError if the route does not serve the method on these data."""
+    is_sparse = isinstance(tasks, TaskBatch) and tasks.is_sparse
+    if route == "auto" or has_route(route, method, is_sparse):
+        return
+    able = [name for name in ("gram", "vector", "dual") if has_route(name, method, is_sparse)]
+    reason = {
+        "vector": "heads are solved for on sparse data",
+        "dual": "noise is added (30), which leaves the span of the data"
+        if adds_noise(method)
+        else "B does not stay B_0 plus combinations of samples",
+    }
+    raise ValueError(
+        f"route must be {check.words(['auto', *able])} where {reason[route]}; got {route!r}"
+    )
 
 
 def check_accumulate(accumulate: str, route: str, dtype: str, engine: str = "arrays") -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..methods import block_count
 from ..tasks.linear import LinearTasks
 from .options import Init
 
@@ -63,8 +64,11 @@ def layout_of(config: TrainConfig) -> Layout:
         samples = size * (m_in if config.shared_samples else m_in + m_out)
         features = min(d, D + samples)
         height = features - k_star
-    elif config.track_start:
-        height += columns
+    elif engine == "collapsed":
+        # The samples of a round move all blocks that the outer step remembers, (28), along the same
+        # new directions, but by different combinations of them.
+        height = min(block_count(config.method) * columns, d - k_star)
+        height += columns if config.track_start else 0
     angles = min(config.width, k_star)
     names = [[name] * (angles if name == "angles" else 1) for name in config.record]
     drawn = isinstance(tasks, LinearTasks) and config.pool is None

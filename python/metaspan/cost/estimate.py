@@ -12,8 +12,7 @@ from .._load import core
 from ..config.config import TrainConfig
 from ..config.options import Init
 from ..config.sample_law import sample_law
-from ..linear_methods import LinearAttention
-from ..methods import core_method
+from ..methods import block_count, core_method
 from ..tasks.batch import TaskBatch, bytes_to_read
 from ..tasks.heads import GaussianHeads, SphereHeads
 from ..tasks.linear import LinearTasks
@@ -123,7 +122,7 @@ def on_data(config: TrainConfig) -> Estimate:
     sizes, B = work.sizes, _bytes_of_B(config, work)
     parts = {
         # B of every trial in Python, and the copies of B in the core.
-        "B": (trials + at_once * cost["copies_of_B"]) * B,
+        "B": (trials * block_count(config.method) + at_once * cost["copies_of_B"]) * B,
         "route": bytes_of_trials(cost, at_once),
         "trace": _trace_bytes(config),
     }
@@ -176,7 +175,7 @@ def sampled(config: TrainConfig) -> Estimate:
     seconds = price.round + made["numbers"] / machine.normals + made["calls"] * machine.kernel
     size = _bytes_of_B(config, work)
     parts = {
-        "B": (trials + work.cost("vector")["copies_of_B"]) * size,
+        "B": (trials * block_count(config.method) + work.cost("vector")["copies_of_B"]) * size,
         "B_star": 8 * work.sizes.d * work.sizes.k_star + int(made["truth"]),
         "route": int(made["vectors"]),
         "samples": int(made["rows"]),
@@ -206,7 +205,7 @@ def with_spectrum(config: TrainConfig) -> Estimate:
     )
     size = _bytes_of_B(config, work)
     parts = {
-        "B": trials * size + int(cost["bytes"]),
+        "B": trials * block_count(config.method) * size + int(cost["bytes"]),
         "B_star": 2 * 8 * d * config.k_star,
         "spectrum": 8 * d,
         "exchange": max(_measuring_bytes(work), 8 * d * config.columns, size),
@@ -259,6 +258,7 @@ def _bytes_of_B(config: TrainConfig, work: Workload) -> int:
 def _cost(config: TrainConfig) -> dict[str, float]:
     """Return the core's counts for one round of one trial, for the engine of the run."""
     method, columns, k_star = core_method(config.method), config.columns, config.k_star
+    turns = columns > k_star and core.method_needs(method)["turns_frame"]
     # The number of tasks from which rounds choose, in a pool or in a table of heads; None if tasks
     # are fresh in every round.
     heads, every = config.drawn_tasks.heads, config.pool
@@ -284,11 +284,9 @@ def _cost(config: TrainConfig) -> dict[str, float]:
         return core.spectral_cost(method, sizes(config.tasks.d))
     if engine == "infinite_tasks":
         return core.infinite_tasks_cost(sizes(rows))
-    turns = columns > k_star and not isinstance(config.method, LinearAttention)
     if engine == "population":
         return core.population_cost(method, sizes(rows + (columns if turns else 0)))
-    rows += columns if config.track_start else 0
-    return core.collapsed_cost(method, sample_law(config), sizes(rows))
+    return core.collapsed_cost(method, sample_law(config), sizes(k_star + config.layout.height))
 
 
 def _bytes(config: TrainConfig, state: int) -> dict[str, int]:

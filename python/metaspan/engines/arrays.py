@@ -11,7 +11,8 @@ from ..methods import core_method
 from ..tasks.batch import TaskBatch, core_data
 from ..tasks.linear import LinearTasks
 from .full_size import AtFullSize
-from .protocol import Parts, Shapes, rounds_of, trial_ids_of
+from .memory import memory_shapes
+from .protocol import Parts, Shapes, core_shape_of_w, rounds_of, trial_ids_of
 from .trials import Trials
 
 
@@ -35,8 +36,10 @@ class Arrays(AtFullSize):
         return open_on(batch, config, trials, indices, start)
 
     def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
-        """Return the shapes of B, w and, on the dual route, A of (24)."""
-        return super().shapes(config, trials) | shape_of_A(config, trials)
+        """Return the shapes of B, w, A of (24) on the dual route, and the blocks beside them."""
+        B = (config.layout.features, config.width)
+        shapes = {"B": B} | core_shape_of_w(config) | shape_of_A(config, trials)
+        return shapes | memory_shapes(config, shapes)
 
     def cost(self, config: TrainConfig) -> estimate.Estimate:
         """Estimate the memory and the time of the chosen route."""
@@ -55,7 +58,7 @@ def open_on(
     if "A" in state:
         state["B"] = start["B"]
     return core.Run.arrays(
-        method=core_method(config.method),
+        method=core_method(config.method, config.n_tasks),
         route="vector_float32" if config.accumulate == "float32" else trials.route,
         data=core_data(batch),
         state=state,

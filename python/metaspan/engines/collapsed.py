@@ -19,7 +19,7 @@ class Collapsed(InCoordinates):
         parts = trials.parts
         tracked = config.columns if config.track_start else 0
         return core.Run.collapsed(
-            method=core_method(config.method),
+            method=core_method(config.method, config.n_tasks),
             samples=sample_law(config),
             M=parts["M"][indices],
             R=parts["R"][indices],

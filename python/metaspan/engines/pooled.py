@@ -22,6 +22,7 @@ from ..tasks import features, heads
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import draw_xi, responses_of
 from .arrays import open_on, shape_of_A
+from .memory import add_memory, memory_shapes, reported_parts
 from .protocol import Parts, Shapes, core_shape_of_w, shapes_of_w, split_w, trial_ids_of
 from .starts import start_in_coordinates
 from .trials import Trials
@@ -35,10 +36,10 @@ class Pooled:
         return True
 
     def start(self, config: TrainConfig, trial_ids: Sequence[int]) -> Parts:
-        """Return B = [M; R] in the basis of the pool, and w."""
+        """Return B = [M; R] in the basis of the pool, w, and the blocks beside them."""
         parts = start_in_coordinates(config, trial_ids)
         B = np.concatenate([parts["M"], parts["R"]], axis=1).astype(config.dtype)
-        return {"B": B, "w": parts["w"]}
+        return add_memory(config, {"B": B, "w": parts["w"]})
 
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
         """Open a run on the pool of the one trial in `indices`."""
@@ -47,9 +48,10 @@ class Pooled:
         return open_on(pool_in_law(config, trial), config, trials, indices, start)
 
     def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
-        """Return the shapes of B, w and, on the dual route, A of (24)."""
+        """Return the shapes of B, w, A of (24) on the dual route, and the blocks beside them."""
         B = (config.layout.features, config.columns)
-        return {"B": B} | core_shape_of_w(config) | shape_of_A(config, trials)
+        shapes = {"B": B} | core_shape_of_w(config) | shape_of_A(config, trials)
+        return shapes | memory_shapes(config, shapes)
 
     def export(self, config: TrainConfig, parts: Parts) -> Parts:
         """Return M, w and, in place of the rows of B outside B_star, the R-factor of these rows.
@@ -57,6 +59,7 @@ class Pooled:
         An orthogonal matrix that multiplies R from the left changes neither losses nor distances,
         so a result does not need the basis of the pool.
         """
+        parts = reported_parts(config, parts)
         k_star, all_B = config.k_star, parts["B"].astype(np.float64)
         factors = [core.r_factor(np.ascontiguousarray(B[k_star:]), 1) for B in all_B]
         return {"M": all_B[:, :k_star].copy(), "R": np.stack(factors)} | split_w(config, parts)

@@ -12,6 +12,7 @@ from ..config.config import TrainConfig
 from ..methods import core_method
 from .coordinates import InCoordinates
 from .heads import drawn_tasks
+from .memory import separate
 from .protocol import Parts, Shapes, split_w
 from .trials import Trials
 
@@ -28,7 +29,7 @@ class Population(InCoordinates):
         """Open a run from M, R, w and, once the core has returned them, the frames."""
         parts = trials.parts
         return core.Run.population(
-            method=core_method(config.method),
+            method=core_method(config.method, config.n_tasks),
             M=parts["M"][indices],
             R=parts["R"][indices],
             w=parts["w"][indices],
@@ -43,7 +44,8 @@ class Population(InCoordinates):
 
     def export(self, config: TrainConfig, parts: Parts) -> Parts:
         """Undo the core's multiplication by Q, so that states are in the basis of the start."""
-        M, R, heads = parts["M"], parts["R"], split_w(config, parts)
+        result = separate(config, parts)
+        M, R, heads = result["M"], result["R"], split_w(config, result)
         frames = parts.get("frames")
         if frames is not None and M.shape[2] > M.shape[1]:  # otherwise Q = I
             back = frames.transpose(0, 2, 1)

@@ -13,7 +13,7 @@ from ..config.sample_law import sample_law
 from ..cost import estimate
 from ..methods import core_method
 from ..tasks import features
-from .full_size import AtFullSize
+from .full_size import MEMORY, AtFullSize
 from .heads import drawn_tasks
 from .protocol import trial_ids_of, truths
 from .trials import Trials
@@ -27,13 +27,14 @@ class Sampled(AtFullSize):
     def open(self, config: TrainConfig, trials: Trials, indices: list[int]) -> core.Run:
         """Open a run from B and w."""
         return core.Run.sampled(
-            method=core_method(config.method),
+            method=core_method(config.method, config.n_tasks),
             samples=sample_law(config),
             roots=config.drawn_tasks.roots,
             rows=_rows(config),
             B_star=truths(config, trial_ids_of(config, indices)),
             B=trials.parts["B"][indices],
             w=trials.parts["w"][indices],
+            **{name: trials.parts[name][indices] for name in MEMORY if name in trials.parts},
             **drawn_tasks(config, trials, indices),
         )
 

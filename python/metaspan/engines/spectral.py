@@ -6,7 +6,7 @@ from .._load import core
 from ..config.config import TrainConfig
 from ..cost import estimate
 from ..methods import core_method
-from .full_size import AtFullSize
+from .full_size import MEMORY, AtFullSize
 from .heads import drawn_tasks
 from .protocol import trial_ids_of, truths
 from .trials import Trials
@@ -20,12 +20,13 @@ class Spectral(AtFullSize):
         roots = config.drawn_tasks.roots
         assert roots is not None
         return core.Run.spectral(
-            method=core_method(config.method),
+            method=core_method(config.method, config.n_tasks),
             roots=roots,
             noise=config.drawn_tasks.noise,
             B_star=truths(config, trial_ids_of(config, indices)),
             B=trials.parts["B"][indices],
             w=trials.parts["w"][indices],
+            **{name: trials.parts[name][indices] for name in MEMORY if name in trials.parts},
             **drawn_tasks(config, trials, indices),
         )
 

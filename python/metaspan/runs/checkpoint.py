@@ -86,6 +86,12 @@ class Journal:
                     f"{path} must be as in the checkpoint {str(self._path)!r}, "
                     f"{files.shorten(old)}; got {files.shorten(new)}"
                 )
+        step, before = self._config.method.step, document["config"]["fields"]["rounds"]
+        if step is not None and step.schedule == "cosine" and before != self._config.rounds:
+            raise ValueError(
+                f"rounds must be as in the checkpoint {str(self._path)!r}, {before}, since "
+                f"schedule='cosine' depends on them; got {self._config.rounds}"
+            )
         with files.name_file_in_errors(f"{str(self._path)!r} is a broken {KIND}"):
             trials = _rebuild_trials(document, arrays, self._config)
         if self._config.route not in ("auto", trials.route):
@@ -141,7 +147,7 @@ def _check_parts(trials: Trials, config: TrainConfig) -> None:
     if set(parts) != set(expected):
         raise ValueError(f"a state of {', '.join(parts)}")
     for name, shape in expected.items():
-        part, dtype = parts[name], config.dtype if name == "B" else "float64"
+        part, dtype = parts[name], config.dtype if name in ("B", "memory") else "float64"
         if part.shape != (count, *shape) or part.dtype != dtype:
             raise ValueError(f"{name} is {check.show(part)}")
         if not np.isfinite(part).all():

@@ -14,6 +14,7 @@ from ..config.config import TrainConfig
 from ..config.options import Checkpoint, Init, Stop, ZeroStart
 from ..method_bases import OPTIONS
 from ..methods import KINDS as METHODS
+from ..outer_step import OuterStep
 from ..privacy import UserDP
 from ..tasks import linear
 from ..tasks.batch import BatchSummary, TaskBatch
@@ -26,6 +27,7 @@ KINDS: dict[str, type[Any]] = {
     for kind in (
         *METHODS,
         UserDP,
+        OuterStep,
         GaussianHeads,
         SphereHeads,
         StudentT,
@@ -46,7 +48,7 @@ ADDED: dict[str, dict[str, Any]] = {"TrainConfig": {"track_start": False}}
 # Kinds that users may write in the TOML file of a study.
 TYPED = (
     *(kind.__name__ for kind in METHODS),
-    *("UserDP", "GaussianHeads", "SphereHeads", "StudentT", "Init", "Stop"),
+    *("OuterStep", "UserDP", "GaussianHeads", "SphereHeads", "StudentT", "Init", "Stop"),
 )
 
 
@@ -117,6 +119,8 @@ def _is_option(kind: type[Any], field: Field[Any]) -> bool:
     """Whether files leave out a field of a kind while it has its default."""
     if kind is LinearTasks:
         return field.name in linear.OPTIONS
+    if kind is OuterStep:
+        return True
     return kind in METHODS and field.name in OPTIONS
 
 
@@ -181,7 +185,7 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str, 
 
 
 def _defaults(kind: str) -> dict[str, Any]:
-    """Return the default values of the options that files leave out: see `_is_unused`."""
+    """Return the defaults of the options that files leave out, see `_is_unused`."""
     return {
         field.name: field.default for field in fields(KINDS[kind]) if _is_option(KINDS[kind], field)
     }

@@ -26,6 +26,7 @@ from ..engines import engine_of
 from ..engines.trials import Trials
 from ..linear_methods import LinearMAML
 from ..methods import FedAvg, Method, Reptile
+from ..outer_step import step_factors
 from ..tasks import heads
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
@@ -47,6 +48,7 @@ CHUNK_SECONDS = 0.05  # seconds that one call of the core should take
 # while dist is at most 1.
 FEW_SAMPLES = 0.1
 LONG_LOCAL_STEP = 2.0  # the factor of (25) beyond which a residual grows
+FACTORS_AT_ONCE = 2**16  # most rounds whose factors of a schedule are computed in advance
 HEADS_AT_ONCE = 2**22  # most numbers (32 MiB) that a user's function draws in advance for a chunk
 
 
@@ -406,15 +408,15 @@ def _describe_interruption(interrupted: Result) -> str:
 
 def begin(config: TrainConfig) -> Trials:
     """Make the trials of a run, at round 0."""
-    count, names = len(config.trials), config.layout.columns
+    count, names, route = len(config.trials), config.layout.columns, chosen_route(config)
     memory.require(f"{count} trials", 8 * count * (config.columns * (config.k_star + 1) + 64))
     return Trials(
-        parts=engine_of(config).start(config, config.trials),
+        parts=engine_of(config).start(replace(config, route=route), config.trials),
         rounds=[0] * count,
         status=[core.TrialStatus.LIVE] * count,
         columns=names,
         rows=[(np.empty(0, np.int64), np.empty((0, len(names))))] * count,
-        route=chosen_route(config),
+        route=route,
     )
 
 
@@ -457,6 +459,8 @@ class TrialGroup:
         self._indices = indices
         self._trial_ids = [config.trials[i] for i in indices]
         self._user_heads = config.layout.calls_heads
+        step = config.method.step
+        self._has_schedule = step is not None and step.schedule != "constant"
         self._run = engine_of(config).open(config, trials, indices)
         assert trials.columns == tuple(self._run.columns)
 
@@ -488,9 +492,9 @@ class TrialGroup:
         while True:
             end = min(config.rounds, at + self._limit_chunk(chunk))
             started = time.perf_counter()
-            w_star = self._call_heads(at, end)
+            w_star, factors = self._call_heads(at, end), self._call_schedule(at, end)
             self._run.advance(
-                end, config.record_every, stop_dist, stop_loss, w_star, config.threads
+                end, config.record_every, stop_dist, stop_loss, w_star, config.threads, factors
             )
             elapsed = time.perf_counter() - started
             chunk = max(1, round(chunk * min(8.0, CHUNK_SECONDS / max(elapsed, 1e-9))))
@@ -543,15 +547,24 @@ class TrialGroup:
                 journal.save(trials)
 
     def _limit_chunk(self, chunk: int) -> int:
-        """Shorten a chunk so that a user's function draws at most HEADS_AT_ONCE numbers for it.
+        """Shorten a chunk for which Python draws heads, or computes the factors of a schedule.
 
         A chunk always has at least one round.
         """
+        if self._has_schedule:
+            chunk = min(chunk, FACTORS_AT_ONCE)
         if not self._user_heads:
             return chunk
         config = self._config
         per_round = len(self._indices) * config.n_tasks * config.k_star
         return max(1, min(chunk, HEADS_AT_ONCE // per_round))
+
+    def _call_schedule(self, begin: int, end: int) -> F64 | None:
+        """Return the factors of the step sizes in rounds begin to end - 1; None if all are 1."""
+        step = self._config.method.step
+        if step is None or not self._has_schedule:
+            return None
+        return step_factors(step, begin, end, self._config.rounds)
 
     def _call_heads(self, begin: int, end: int) -> F64 | None:
         """Draw heads by the user's function, if there is one, for rounds begin to end - 1.

@@ -70,9 +70,10 @@ def rate(tasks: LinearTasks, method: Method | str, **steps: float) -> float:
     resolved = resolve(method, steps)
     numbers = core_method(resolved)
     one_step = numbers.inner_steps == 1 and numbers.adapt_head and not numbers.clip
-    if not isinstance(resolved, (ANIL, MAML)) or not one_step:
+    if not isinstance(resolved, (ANIL, MAML)) or not one_step or resolved.step is not None:
         raise ValueError(
-            f"method must be ANIL or MAML with inner_steps = 1 for (22); got {resolved}"
+            "method must be ANIL or MAML with inner_steps = 1 and a plain outer step for (22); got "
+            f"{resolved}"
         )
     spread = _require_centred(tasks, "(22)")
     bound, reach = 0.5 if numbers.exact else 1.0, numbers.beta * numbers.alpha * spread.L**2
@@ -308,10 +309,11 @@ def _require_fo_anil(method: Method | str, steps: dict[str, float]) -> tuple[flo
     resolved = resolve(method, steps)
     numbers = core_method(resolved)
     fo_anil = (numbers.inner_steps, numbers.adapt_B, numbers.exact) == (1, False, False)
-    more = numbers.clip or numbers.step_sizes or numbers.private_head
+    more = numbers.clip or numbers.step_sizes or numbers.private_head or resolved.step
     if not fo_anil or numbers.solves_head or more:
         raise ValueError(
-            "method must be ANIL with first_order=True and inner_steps = 1 for (23); "
+            "method must be ANIL with first_order=True, inner_steps = 1 and a plain outer step for "
+            "(23); "
             f"got {resolved}"
         )
     return numbers.alpha, numbers.beta

@@ -173,7 +173,7 @@ CASES = {
                    [ELSEWHERE, "got pool=5"]),
     "track-infinite": (lambda: infinite(track_start=True), ValueError, [ELSEWHERE, "got n=None"]),
     "track-room": (lambda: train(of(d=5), track_start=True, **FINITE), ValueError,
-                   ["track_start=True needs d >= k + 2 width = 6", "got d = 5"]),
+                   ["track_start=True needs d >= 6", "got d = 5"]),
     "track-kind": (lambda: train(track_start=1, **FINITE), TypeError,
                    ["track_start must be True or False", "got 1"]),
     "dof-two": (lambda: ms.StudentT(dof=2), ValueError, ["dof must be above 2", "got 2"]),

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "metaspan/algebra/outer_step.hpp"
 #include "metaspan/base/base.hpp"
 
 namespace metaspan {
@@ -56,6 +57,7 @@ struct Method {
   bool private_head = false;                // a second head v that no inner step moves, (35)
   double private_weight = 0;                // gamma of (35)
   bool fresh_steps = false;                 // inner step j uses block j of the inner set, (25)
+  OuterStep step{};                         // what the outer step remembers, (28)
 
   /// Whether the state is [A, B] of a linear-attention layer, (32), whose head is 0.
   bool is_attention() const { return contribution == Contribution::attention; }
@@ -83,9 +85,12 @@ struct Method {
   /// Whether the outer loop learns parameters beside B and w.
   bool learns_more() const { return step_sizes != StepSizes::fixed || private_head; }
   /// Whether the method is equivariant under rotations of the learner, so that the frame of (14)
-  /// may turn. A step size for each entry of the head is not, and a rotation of the state of linear
-  /// attention would mix the columns of A and B.
-  bool turns_frame() const { return step_sizes != StepSizes::per_entry && !is_attention(); }
+  /// may turn. Three things prevent this: a step size for each entry of the head is not equivariant,
+  /// a rotation of the state of linear attention would mix the columns of A and B, and the blocks
+  /// that an outer step remembers, (28), would have to turn too.
+  bool turns_frame() const {
+    return step_sizes != StepSizes::per_entry && !is_attention() && step.is_plain();
+  }
   /// Number of blocks into which inner sets are cut; inner step j uses block j.
   int blocks() const { return fresh_steps ? inner_steps : 1; }
   /// Number of slots.

@@ -17,6 +17,14 @@ struct Plan {
   Index record_every = 1;
   double stop_dist = 0;  // converged once dist is at most this; 0: never
   double stop_loss = 0;  // converged once loss_out is at most this; 0: never
+  const double* factors =
+      nullptr;  // of the step sizes, starting at round first_factor; null: all 1
+  Index first_factor = 0;
+
+  /// Returns the factor of the step sizes of a round.
+  double factor(Index round) const {
+    return factors == nullptr ? 1 : factors[round - first_factor];
+  }
 };
 
 /// Distances below this value depend on denormal numbers and have lost their accuracy: a trial

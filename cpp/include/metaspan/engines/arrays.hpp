@@ -26,6 +26,10 @@ struct ArraysStart {
   const double* A;   // (N, k)  if a dual run is resumed; otherwise null
   Index n;           // tasks a round; see RoundChoice
   std::uint64_t seed, trial;
+  // The c - 1 blocks beside B of (28), and those beside w and A.
+  const BScalar* memory = nullptr;   // (c - 1, d, k); not used by the dual route
+  Vec w_memory{};                    // ((c - 1) k,)
+  const double* A_memory = nullptr;  // (c - 1, N, k)
 };
 
 /// An engine that holds B at full size.
@@ -33,11 +37,17 @@ template <class BScalar>
 class ArraysEngine : public Engine {
  public:
   bool resolves_distance() const override { return false; }
-  /// Writes B.
+  /// Writes B; on the dual route the block that is the result, (28).
   virtual void export_B(BScalar* out,  // (d, k)
                         int threads) const = 0;
   /// Returns A of (24), (N, k) for the N samples of the batch; empty on every other route.
   virtual Mat export_A() const { return {}; }
+  /// Returns w and the blocks beside it, (c k,).
+  virtual Vec export_heads() const = 0;
+  /// Writes the blocks beside B that the outer step remembers, (c - 1, d, k).
+  virtual void export_memory(BScalar* /*out*/) const {}
+  /// Returns the blocks beside A on the dual route, ((c - 1) N, k).
+  virtual Mat export_A_memory() const { return {}; }
 };
 
 /// A function that is called before the gradient of a round. Its arguments are the round and the

@@ -15,8 +15,9 @@ namespace metaspan {
 class CollapsedEngine : public Engine {
  public:
   struct State {
-    Mat Z;       // (kept + min(k, d - kept), k)  [M; R]
-    Vec w;       // (parameters,)
+    // [M; R] of the c blocks of (28) side by side: (kept + min(c k, d - kept), c k)
+    Mat Z;
+    Vec w;       // (c parameters,)
     Index kept;  // rows whose basis vectors are fixed: k_star, and those of a tracked start
   };
   /// The current state.

@@ -41,6 +41,19 @@ inline Work work_of_heads(const RoundSizes& sizes, double tasks) {
   return {0, (sizes.chooses ? kCallsOfChoice * tasks : 0) + kCallsOfCopy * numbers, 0};
 }
 
+/// Adds the work of an outer step that is not plain, (28), on blocks of `rows` rows in coordinates:
+/// the products with L and the factorisation of B, with the overhead of their small matrices.
+inline void add_outer_step(const OuterStep& step, double rows, double k, Work& work) {
+  if (step.is_plain()) return;
+  constexpr double kCallsOfStep = 8, kCallsOfFactor = 20;
+  const auto blocks = static_cast<double>(step.blocks());
+  work.operations += 2 * rows * k * blocks * (blocks + 1);
+  work.calls += kCallsOfStep * blocks;
+  if (!step.orthonormal) return;
+  work.operations += 4 * rows * k * k;
+  work.calls += kCallsOfFactor + k;
+}
+
 /// The cost of a round of one trial.
 struct RoundCost {
   double flops;         // floating-point operations of the algorithm
@@ -68,7 +81,7 @@ inline double longest_step(const Method& method) {
   return std::max({method.beta, method.beta_head, method.beta_alpha});
 }
 
-/// A trial of gradient descent. One round calls gradient(), then step().
+/// A trial of gradient descent. One round calls gradient(), then step(factor).
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -79,11 +92,11 @@ class Engine {
                         const double* heads,  // (n, k_star), or null where the engine draws them
                         TaskOutputs& tasks, int threads, Cancel* cancel) = 0;
 
-  /// Takes the step B <- B - beta grad_B, w <- w - beta grad_w, (3), and steps the parameters that
-  /// follow w. Returns false, and leaves the
-  /// state unchanged, if the new state would not be finite or would be so large that rounding would
-  /// remove its small components.
-  virtual bool step() = 0;
+  /// Takes the step B <- B - beta grad_B, w <- w - beta grad_w, (3), or that of the method's outer
+  /// step, (28). `factor` multiplies the step sizes. Returns false, and leaves the state unchanged,
+  /// if the new state would not be finite or would be so large that rounding would remove its small
+  /// components.
+  virtual bool step(double factor) = 0;
 
   virtual Shape shape() const = 0;
   /// Returns the shape of coordinates(), which has fewer columns than the state if the state holds
@@ -93,7 +106,8 @@ class Engine {
   /// distance of 0 may be a rounding error.
   virtual bool resolves_distance() const = 0;
   /// Returns [M; R] Q of B, (k_star + e, k), with an orthogonal Q for which the leading block of M
-  /// Q is regular if k > k_star, as Meter requires. No record depends on Q.
+  /// Q is regular if k > k_star, as Meter requires. No record depends on Q. If the outer step
+  /// averages, these are the coordinates of the average, and head() is the average of w.
   virtual const Mat& coordinates(int threads) = 0;
   /// Returns w, up to an orthogonal factor, and the parameters that follow it, see Method.
   virtual const Vec& head() const = 0;  // (parameters,)

@@ -16,17 +16,19 @@ namespace metaspan {
 ///
 /// The state is kept as B Q and Q^T w, where the orthogonal matrix Q is called the frame. For k <=
 /// k_star, Q is the identity. For k > k_star the engine changes Q in every step, which preserves
-/// the relative accuracy of (14) during a run.
+/// the relative accuracy of (14) during a run, unless the method does not turn the frame.
 class PopulationEngine : public Engine {
  public:
   struct State {
-    Mat Z;      // (k_star + e, k)  [M; R] Q
-    Vec w;      // (parameters,)    Q^T w, the step sizes, Q^T v
-    Mat frame;  // (k, k)           Q
+    Mat Z;      // (k_star + e, c k)  [M; R] Q, with the c blocks of (28) side by side
+    Vec w;      // (c parameters,)    Q^T w, the step sizes, Q^T v
+    Mat frame;  // (k, k)             Q
   };
 
   /// Returns the state in the initial frame, from [M; R] and w in the frame Q = I.
   static State start(const Method& method, Mat Z, Vec w, Index k_star);
+  /// Returns the current state.
+  virtual State state() const = 0;
 
   /// Returns the frame Q: coordinates() is [M; R] Q, and head() is Q^T w, for the M, R and w of the
   /// user.

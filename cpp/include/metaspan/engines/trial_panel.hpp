@@ -34,7 +34,8 @@ class TrialPanel {
 
   /// Takes the steps of all columns. If the engine of a column would refuse its step, see
   /// Engine::step(), the column stays unchanged.
-  virtual void step(bool* taken) = 0;  // (width,)
+  virtual void step(const double* factors,  // (width,)  of the step sizes
+                    bool* taken) = 0;       // (width,) out
 
   /// Whether distances() can compute the record dist. If not, dist is computed from the coordinates
   /// of each trial's engine.

@@ -1,0 +1,112 @@
+// The outer step (28): how B and w move along the mean gradients of the rounds. A step may remember
+// further blocks of the size of B. Every rule but two combines the blocks and the gradient
+// linearly.
+#pragma once
+
+#include <array>
+
+#include "metaspan/base/base.hpp"
+
+namespace metaspan {
+
+/// The rule of the outer step. The blocks of a run are B and those that the rule remembers, in this
+/// order: B, the velocity V, the mean square of the gradients, the average, the slow weights.
+struct OuterStep {
+  enum class Rule { gradient, adam, sign };
+  Rule rule = Rule::gradient;
+  double momentum = 0;
+  bool nesterov = false;
+  bool average = false;       // the result is the mean of the iterates
+  Index lookahead = 0;        // rounds from one synchronisation to the next; 0: no slow weights
+  double lookahead_size = 1;  // share of B in the new slow weights
+  bool orthonormal = false;   // B is replaced by its factor Q after every step, with B = Q S
+
+  /// Whether every coordinate of B moves by itself, which leaves the span of the gradients.
+  bool by_coordinate() const { return rule != Rule::gradient; }
+  bool has_velocity() const { return momentum > 0 || rule == Rule::adam; }
+  bool has_squares() const { return rule == Rule::adam; }
+  /// Number of blocks, B included.
+  Index blocks() const {
+    return 1 + Index{has_velocity()} + Index{has_squares()} + Index{average} + Index{lookahead > 0};
+  }
+  /// The block that is the result of a run: B, or the average.
+  Index reported() const { return average ? 1 + Index{has_velocity()} + Index{has_squares()} : 0; }
+  /// Whether a step is B <- B - beta G and nothing else.
+  bool is_plain() const { return blocks() == 1 && !by_coordinate() && !orthonormal; }
+};
+
+/// The largest number of blocks.
+constexpr int kMostBlocks = 5;
+
+/// A diagonal entry of an R-factor that is at most this share of the largest one has no correct
+/// digits: the factored matrix is rank-deficient.
+constexpr double kLeastPivot = 1e-14;
+
+/// A linear step on the joint matrix S = [B, ...], (rows, c k): S <- S (L x I_k) - beta G (b^T x
+/// I_k), where x is the Kronecker product.
+struct OuterUpdate {
+  Index c;                                                                  // number of blocks
+  std::array<std::array<double, kMostBlocks>, kMostBlocks> coefficients{};  // (c, c)  L
+  std::array<double, kMostBlocks> b{};                                      // (c,)
+
+  double& L(Index i, Index j) {
+    return coefficients[static_cast<std::size_t>(i)][static_cast<std::size_t>(j)];
+  }
+  double L(Index i, Index j) const {
+    return coefficients[static_cast<std::size_t>(i)][static_cast<std::size_t>(j)];
+  }
+  double of_gradient(Index j) const { return b[static_cast<std::size_t>(j)]; }
+};
+
+/// Returns the part of a round's step that uses the gradient: momentum and the step on B, whose
+/// size has the factor of the schedule. For the rules "adam" and "sign", G is the direction that
+/// they have computed.
+OuterUpdate gradient_step(const OuterStep& step, double factor);
+
+/// Returns the part of a round's step that follows the factorisation of B: lookahead and the
+/// average. Here b is 0.
+OuterUpdate averaging_step(const OuterStep& step, Index round);
+
+/// Returns both parts as one step, for runs without the factorisation.
+OuterUpdate whole_step(const OuterStep& step, Index round, double factor);
+
+/// Returns S (L x I_k) - beta G (b^T x I_k), (rows, c k). The result is on the right side of the
+/// equation only, so that a step that fails leaves the state unchanged.
+Mat combine(const OuterUpdate& update,
+            const Mat& S,  // (rows, c k)
+            double beta,
+            const Mat& G);  // (rows, k)
+
+/// Replaces the first k columns B of S by B S_B^{-1}, where S_B is the R-factor of B with a
+/// positive diagonal. Returns false if B is rank-deficient.
+bool orthonormalise_first(Mat& S,  // (rows, c k)
+                          Index k);
+
+/// Takes the whole step in coordinates: `combine`, then the factorisation if the rule has one, then
+/// averages. Returns false if B is rank-deficient.
+bool step_in_coordinates(const OuterStep& step, Index round, double factor, double beta,
+                         const Mat& G,  // (rows, k)
+                         Mat& S);       // (rows, c k), in and out
+
+/// Takes the step of the head and of the parameters that follow it, without a factorisation.
+void step_head(const OuterStep& step, Index round, double factor,
+               const Vec& sizes,   // (parameters,)  the outer step sizes
+               const Vec& grad_w,  // (parameters,)
+               Vec& s);            // (c parameters,), in and out
+
+/// The direction of a rule that treats each coordinate by itself, (28), and its memory.
+struct CoordinateRule {
+  OuterStep::Rule rule;
+  double momentum;                            // of "sign"
+  double velocity_scale = 1, root_scale = 1;  // corrections of Adam for the round
+
+  /// Returns the rule with the corrections of a round.
+  static CoordinateRule of(const OuterStep& step, Index round);
+
+  bool has_velocity() const { return momentum > 0 || rule == OuterStep::Rule::adam; }
+  bool has_squares() const { return rule == OuterStep::Rule::adam; }
+  /// Returns the direction for a gradient g, and updates the velocity and the mean square.
+  double direction(double g, double& velocity, double& square) const;
+};
+
+}  // namespace metaspan

@@ -1,0 +1,183 @@
+r"""The outer step: how `B` and `w` move along the mean gradient of a round."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from ._core_types import CoreStep
+from ._support import check
+from ._support.types import F64
+
+RULES = ("gradient", "adam", "sign")
+SCHEDULES = ("constant", "1/t", "cosine")
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class OuterStep:
+    r"""How the outer step uses the gradients of a run, (28).
+
+    In round t = 0, 1, ..., with the mean gradient G_t of the round, the factor f_t of the schedule
+    and V_0 = 0, the rule "gradient" computes
+
+    .. math:: V_{t+1} = \mu V_t + G_t, \qquad B_{t+1} = B_t - \beta f_t D_t
+
+    with :math:`D_t = V_{t+1}`, or :math:`D_t = G_t + \mu V_{t+1}` for Nesterov's momentum. The head
+    `w` moves in the same way with its own step size. All combinations of iterates stay in the span
+    of the gradients and the start, so every engine computes them exactly.
+
+    Gradients, losses and adapted heads are always those at the iterate (B_t, w_t). With
+    `average=True` the result, and the records of `B` and `w` themselves, are those of the running
+    mean.
+
+    Parameters
+    ----------
+    momentum : float
+        Momentum :math:`\mu`, 0 <= momentum < 1.
+    nesterov : bool
+        Whether the momentum is Nesterov's; needs momentum > 0.
+    average : bool
+        Whether the result is the mean of the iterates after each step, with equal weights (Polyak's
+        average). Before the first step it is the start.
+    lookahead : (int, float) or None
+        Steps s >= 1 and size a, 0 < a <= 1: after every s-th round the slow weights S, which begin
+        at the start, become S + a (B - S), and B continues from them. V stays as it is.
+    schedule : {"constant", "1/t", "cosine"} or callable
+        Factor :math:`f_t` of the step sizes `beta` and `beta_head` in round t: 1; 1 / (t + 1);
+        (1 + cos(pi t / rounds)) / 2; or a function of t that returns a number >= 0. A run with
+        "cosine" continues from a checkpoint only with the same number of rounds.
+    clip : float or None
+        Largest norm of a task's contribution, > 0, as the `clip` of `UserDP` (29); None: no limit.
+    rule : {"gradient", "adam", "sign"}
+        "adam" and "sign" step in every coordinate by itself: by Adam's rule with the constants 0.9,
+        0.999 and 1e-8, or by the sign of V_{t+1}. These steps leave the span of the gradients, and
+        need the engine "arrays" or "sampled", on a route that keeps `B` itself.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of range.
+
+    References
+    ----------
+    Polyak, Juditsky, "Acceleration of stochastic approximation by averaging", SIAM Journal on
+    Control and Optimization, 1992. Sutskever, Martens, Dahl, Hinton, "On the importance of
+    initialization and momentum in deep learning", ICML 2013. Kingma, Ba, "Adam: a method for
+    stochastic optimization", ICLR 2015. Zhang, Lucas, Hinton, Ba, "Lookahead optimizer: k steps
+    forward, 1 step back", NeurIPS 2019.
+
+    Examples
+    --------
+    >>> OuterStep(momentum=0.9, schedule="1/t")
+    OuterStep(momentum=0.9, schedule='1/t')
+    """
+
+    momentum: float = 0.0
+    nesterov: bool = False
+    average: bool = False
+    lookahead: tuple[int, float] | None = None
+    schedule: str | Callable[[int], float] = "constant"
+    clip: float | None = None
+    rule: str = "gradient"
+
+    def __post_init__(self) -> None:
+        momentum = check.real("momentum", self.momentum)
+        if momentum >= 1:
+            raise ValueError(f"momentum must be below 1; got {momentum:g}")
+        object.__setattr__(self, "momentum", momentum)
+        for name in ("nesterov", "average"):
+            object.__setattr__(self, name, check.flag(name, getattr(self, name)))
+        if self.lookahead is not None:
+            object.__setattr__(self, "lookahead", _check_lookahead(self.lookahead))
+        if not callable(self.schedule):
+            check.choice("schedule", self.schedule, SCHEDULES)
+        if self.clip is not None:
+            clip = check.real("clip", self.clip)
+            if clip == 0.0:
+                raise ValueError("clip must be positive or None; got 0")
+            object.__setattr__(self, "clip", clip)
+        check.choice("rule", self.rule, RULES)
+        if self.nesterov and not momentum:
+            raise ValueError("momentum must be above 0 for nesterov=True; got 0")
+        if self.nesterov and self.rule == "sign":
+            raise ValueError("nesterov must be False for rule='sign'; got True")
+        if self.rule == "adam" and momentum:
+            raise ValueError(
+                f"momentum must be 0 for rule='adam', which has its own; got {momentum:g}"
+            )
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        ]
+        return f"OuterStep({', '.join(shown)})"
+
+    @property
+    def by_coordinate(self) -> bool:
+        """Whether each coordinate moves by itself, so that steps leave the span of gradients."""
+        return self.rule != "gradient"
+
+    @property
+    def memory(self) -> tuple[str, ...]:
+        """Names of the arrays beside `B` that the step remembers, in the order of the core."""
+        used = {
+            "velocity": self.momentum > 0 or self.rule == "adam",
+            "squares": self.rule == "adam",
+            "average": self.average,
+            "slow": self.lookahead is not None,
+        }
+        return tuple(name for name, is_used in used.items() if is_used)
+
+
+def step_factors(step: OuterStep, begin: int, end: int, rounds: int) -> F64:
+    """Return the factors of the step sizes in rounds begin to end - 1, of `rounds` in all."""
+    if step.schedule == "1/t":
+        return 1.0 / np.arange(begin + 1, end + 1, dtype=np.float64)
+    if step.schedule == "cosine":
+        # By the C library, number by number: NumPy's cosine may differ between processors.
+        angles = [math.pi * min(1.0, t / max(rounds, 1)) for t in range(begin, end)]
+        return np.array([(1.0 + math.cos(angle)) / 2.0 for angle in angles])
+    if not callable(step.schedule):
+        return np.ones(end - begin)
+    return np.array(
+        [check.real(f"schedule({t})", step.schedule(t)) for t in range(begin, end)], float
+    )
+
+
+def _check_lookahead(value: Any) -> tuple[int, float]:
+    """Return the pair (steps, size) of a lookahead; raise if it is something else."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"lookahead must be a pair (steps, size) or None; got {check.show(value)}")
+    size = check.real("the size of lookahead", value[1])
+    if not 0 < size <= 1:
+        raise ValueError(f"the size of lookahead must be above 0 and at most 1; got {size:g}")
+    return check.integer("the steps of lookahead", value[0], 1, 2**31 - 1), size
+
+
+def check_step(step: object) -> OuterStep | None:
+    """Check an argument `step`; return None for a step without options, which is the default."""
+    if step is not None and not isinstance(step, OuterStep):
+        raise TypeError(f"step must be an OuterStep or None; got {check.show(step)}")
+    return None if step == OuterStep() else step
+
+
+def core_step(step: OuterStep | None, *, orthonormal: bool) -> CoreStep | None:
+    """Convert an outer step for the compiled core; None stands for B <- B - beta G alone."""
+    if step is None:
+        return CoreStep(orthonormal=True) if orthonormal else None
+    steps, size = step.lookahead or (0, 1.0)
+    return CoreStep(
+        rule=RULES.index(step.rule),
+        momentum=step.momentum,
+        nesterov=step.nesterov,
+        average=step.average,
+        lookahead=steps,
+        lookahead_size=size,
+        orthonormal=orthonormal,
+    )

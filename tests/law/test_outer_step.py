@@ -1,0 +1,72 @@
+"""Collapsed runs whose outer step remembers blocks have the law of explicit sampling, (28).
+
+As in `test_collapsed.py`, Holm's procedure treats all steps and shapes as one family of tests,
+which fails for two samples of one law with a probability of at most 10^-3; planted errors show
+that the tests find what they are for.
+"""
+
+import pytest
+
+from collapsed_runs import METHODS, RUNS, SHAPES, collapsed, compare, drawn, refused, seed_of
+
+STEPS = {
+    "momentum": dict(momentum=0.7),
+    "nesterov": dict(momentum=0.6, nesterov=True),
+    "average": dict(average=True),
+    "lookahead": dict(lookahead=(2, 0.6)),
+    "everything": dict(momentum=0.5, average=True, lookahead=(2, 0.7)),
+    "orthonormal": dict(orthonormal=True),
+    "orthonormal, average": dict(orthonormal=True, average=True, momentum=0.4),
+}
+SHAPE_NAMES = ("plain", "wide", "many tasks", "none left", "kept", "outer infinite", "shared",
+               "student-t", "sphere")  # fmt: skip
+
+
+def case_of(method, step, shape):
+    """A case of a shape with enough dimensions for the blocks of a step, or with none left."""
+    case = SHAPES[shape]._replace(**METHODS[method], step=STEPS[step], rounds=4)
+    rows = case.k_star + case.kept + len(case.blocks) * case.k
+    return case._replace(d=rows if shape == "none left" else rows + case.d % 4 + 1)
+
+
+CASES = {
+    f"{method}, {step}, {shape}": case_of(method, step, shape)
+    for method, step in [*(("anil", step) for step in STEPS), ("maml", "everything"),
+                         ("fo-maml", "momentum")]
+    for shape in SHAPE_NAMES
+}  # fmt: skip
+# With what other options draw off the span.
+PLAIN = case_of("anil", "everything", "plain")
+CASES["anil, everything, clipped and noisy"] = PLAIN._replace(clip=1.0, multiplier=0.5)
+CASES["anil, everything, spread"] = PLAIN._replace(spread=0.7)
+SMALL = "anil, momentum, many tasks"
+FAULTS = {
+    "momentum 10 % too small": (SMALL, dict(step=dict(momentum=0.63))),
+    "a dimension too many": ("anil, momentum, none left", dict(d=7)),
+    "no Nesterov": ("anil, nesterov, many tasks", dict(step=dict(momentum=0.6))),
+}
+
+
+def test_collapsed_runs_have_the_law_of_explicit_ones():
+    """Detects a difference in the law of a record; names the case, the record and the test."""
+    p = {}
+    for name, case in CASES.items():
+        found = collapsed(case, RUNS, seed_of("outer, collapsed", name))
+        values = compare(found, drawn(case, RUNS, seed_of("outer, explicit", name)))
+        p |= {(name, *test): value for test, value in values.items()}
+    assert len(p) > 1000
+    assert refused(p) == []
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_planted_errors_are_caught(fault):
+    """Detects tests too weak for the error, beside as many tests as the family has."""
+    name, wrong = FAULTS[fault]
+    case, caught = CASES[name], 0
+    for repetition in range(10):
+        seed = seed_of("outer, power", fault, repetition)
+        found = collapsed(case._replace(**wrong), RUNS, seed, start=case)
+        p = compare(found, drawn(case, RUNS, seed_of("outer, truth", name, repetition)))
+        others = dict.fromkeys(range(21 * len(CASES) - len(p)), 1.0)
+        caught += bool(refused(p | others))
+    assert caught >= 9
