@@ -97,9 +97,7 @@ def configure(
     start, size = resolve_start(init, width, tasks.d, tasks.k, chosen)
     columns = state_columns(chosen, size)
     number = tasks_per_round(n, pool, tasks, counts[0] is not None)
-    ran = choose_engine(
-        engine, tasks, chosen, counts=counts, pool=pool, n=number, width=columns
-    )
+    ran = choose_engine(engine, tasks, chosen, counts=counts, pool=pool, n=number, width=columns)
     drawn_pool = None if counts[0] is None else pool  # a pool without samples is one of heads
     on_data = ran == "arrays" or (ran == "collapsed" and drawn_pool is not None)
     check.choice("route", route, ROUTES)

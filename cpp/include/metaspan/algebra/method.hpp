@@ -85,9 +85,9 @@ struct Method {
   /// Whether the outer loop learns parameters beside B and w.
   bool learns_more() const { return step_sizes != StepSizes::fixed || private_head; }
   /// Whether the method is equivariant under rotations of the learner, so that the frame of (14)
-  /// may turn. Three things prevent this: a step size for each entry of the head is not equivariant,
-  /// a rotation of the state of linear attention would mix the columns of A and B, and the blocks
-  /// that an outer step remembers, (28), would have to turn too.
+  /// may turn. Step sizes for each entry of the head are not equivariant, a rotation of the state
+  /// of linear attention would mix the columns of A and B, and the blocks that an outer step
+  /// remembers, (28), would have to turn too.
   bool turns_frame() const {
     return step_sizes != StepSizes::per_entry && !is_attention() && step.is_plain();
   }
