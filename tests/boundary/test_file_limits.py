@@ -87,7 +87,7 @@ def test_a_file_larger_than_memory_is_refused_before_it_is_read(path, monkeypatc
         (lambda tree: tree["config"]["fields"]["trials"].update(range=[0, 2**31 - 1, 1]), "trials"),
         (lambda tree: tree["config"]["fields"].update(rounds=10**30), "rounds"),
         (lambda tree: tree["config"]["fields"].update(rounds=9), "finished in round 3 of 9"),
-        (lambda tree: tree["config"]["fields"].update(engine="collapsed"), "engine"),
+        (lambda tree: tree["config"]["fields"].update(engine="sampled"), "engine"),
         (lambda tree: tree["config"]["fields"].update(seed=True), "seed"),
         (lambda tree: tree["trace"].append("dist"), "trace"),
         (lambda tree: tree["status"].append(["FINISHED", 3]), "2 trials"),
