@@ -49,13 +49,14 @@ CASES = {f"{m}, {shape}": case_of(m, shape) for m in METHODS for shape in SHAPE_
 # Steps that are long enough for the samples off the span to matter in a second one.
 LONG = Case(4, 1, 1, n=8, m_in=2, m_out=2, alpha=0.3, beta=0.7, inner_steps=2, rounds=1)
 CASES["fedavg, long steps"] = LONG._replace(**METHODS["fedavg"])
+CASES["linear-attention, long steps"] = LONG._replace(**{**METHODS["linear-attention"], "k": 2})
 FAULTS = {
     "a dimension too many, fedavg": ("fedavg, long steps", dict(d=5)),
     "local steps 25 % too long": ("fedavg, long steps", dict(alpha=0.3 * 1.25)),
     "a penalty 30 % too large": ("ridge-anil, plain", dict(penalty=0.39)),
     "an inner sample too many, fedrep": ("fedrep, many tasks", dict(m_in=9)),
     "a factor 30 % too large": ("linear-attention, strong", dict(alpha=0.39)),
-    "a dimension too many, attention": ("linear-attention, one left", dict(d=8)),
+    "a dimension too many, attention": ("linear-attention, long steps", dict(d=5)),
     "a dimension too many, ridge": ("ridge-anil, one left", dict(d=6)),
 }
 
