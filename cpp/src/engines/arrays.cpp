@@ -113,10 +113,10 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   }
 
   /// Returns the coordinates of B for the meter, computed in double and kept until the next step.
+  /// The columns that the records describe are copied once, as measured_bytes() counts.
   const Mat& coordinates(int threads) override {
     if (!is_measured_) {
-      const MatrixOf<BScalar> B =
-          Eigen::Map<const MatrixOf<BScalar>>(blocks_.reported(B_.data()), data_.tasks.d, k_);
+      const Eigen::Map<const MatrixOf<BScalar>> B(blocks_.reported(B_.data()), data_.tasks.d, k_);
       coordinates_ = measured(B.rightCols(method_.columns_of_B(k_)).template cast<double>(),
                               data_.B_star, threads);
     }

@@ -377,10 +377,15 @@ class DualEngine final : public ArraysEngine<BScalar> {
 
   /// Computes the coordinates from B at full size, which takes a sweep over the data.
   Mat at_full_size(int threads) const {
+    return measured(columns_in_double(threads), data_.B_star, threads);
+  }
+
+  /// Returns the columns of B that the records describe, in double. All of B is freed before the
+  /// coordinates are computed, so that no more than two copies of B exist at a time.
+  Mat columns_in_double(int threads) const {
     MatrixOf<BScalar> B(tasks().d, k_);
     export_B(B.data(), threads);
-    return measured(B.rightCols(method_.columns_of_B(k_)).template cast<double>(), data_.B_star,
-                    threads);
+    return B.rightCols(method_.columns_of_B(k_)).template cast<double>();
   }
 
   Method method_;
