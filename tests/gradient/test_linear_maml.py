@@ -1,7 +1,10 @@
 """LinearMAML: gradients against its loss written out, and the same rounds on every engine."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from scipy import stats
 
 import metaspan as ms
 import reference as ref
@@ -89,6 +92,31 @@ def test_sampled_rounds_are_those_on_the_arrays_that_sample_draws(name):
         batch = tasks.sample(**sizes, seed=3, round=t)
         B = B - method.beta * ms.meta_gradient(B, [1.0], batch, method).B
     assert relative_error(r.B, B) < 1e-11
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_collapsed_rounds_on_a_spread_have_the_law_of_sampled_ones(name):
+    """A correct law fails with a probability of at most 1e-3; without the spread, all fail."""
+    tasks = ms.LinearTasks(d=5, k=2, noise=0.3, heads=HEADS, spread=1.5)
+    run = {"rounds": 2, "n": 3, "m_in": 4, "m_out": 3, "trials": 2000, "stop": None, "threads": 1}
+    record = ("dist", "sigma_max", "perp_norm", "loss_in", "loss_adapted", "loss_out")
+    sampled, collapsed, wrong = (
+        ms.train(law, METHODS[name], engine=engine, seed=seed, record=record, **run).trace
+        for seed, (law, engine) in enumerate(
+            [
+                (tasks, "sampled"),
+                (tasks, "collapsed"),
+                (dataclasses.replace(tasks, spread=0.0), "collapsed"),
+            ]
+        )
+    )
+    bound = 1e-3 / (len(record) * len(METHODS))
+    p, caught = (
+        [stats.ks_2samp(sampled[r][:, -1], other[r][:, -1]).pvalue for r in record]
+        for other in (collapsed, wrong)
+    )
+    assert min(p) > bound
+    assert min(caught) < bound
 
 
 @pytest.mark.parametrize("spectrum", [None, 0.7])

@@ -74,9 +74,18 @@ for shape in ("plain", "one left", "both infinite"):
         clip = clip_of(case._replace(exact=True), 0.5)
         case = case._replace(clip=clip, multiplier=0.5, **learned)
         CASES[f"{name}, {shape}"] = case
+# Linear attention: the norm takes the columns of A and of B.
+ATTENTION = dict(contribution=3, inner_steps=1, alpha=0.3, k=4)
+for shape in ("plain", "one left", "none left", "both infinite", "shared"):
+    for spread in (0.0, 0.8):
+        case = SHAPES[shape]._replace(spread=spread, **ATTENTION)
+        case = case._replace(d=case.d + 2)
+        name = f"linear-attention, {shape}, spread {spread}"
+        CASES[name] = case._replace(clip=clip_of(case, 0.5))
 FAULTS = {
     "a limit 20 % too small": ("anil, plain, clipped", dict(clip=0.8)),
     "a limit 20 % too small, MAML": ("maml, plain, clipped", dict(clip=0.8)),
+    "a limit 20 % too small, attention": ("linear-attention, plain, spread 0.0", dict(clip=0.8)),
     "no limit": ("ridge-anil, one left, clipped", dict(clip=1e6)),
     "noise 25 % too large": ("anil, wide, noisy", dict(multiplier=1.25)),
     "noise 25 % too small": ("fo-anil, both infinite, clipped, noisy", dict(multiplier=0.75)),

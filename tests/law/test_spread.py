@@ -24,13 +24,14 @@ from collapsed_runs import (
 )
 from reference import explicit, infinite_tasks
 
-MOVES, INNER_GRADIENT = 1, 2
+MOVES, INNER_GRADIENT, ATTENTION = 1, 2, 3
 SOLVED = dict(solves_head=True, inner_steps=1, penalty=0.3)
 OTHERS = {
     "fedavg": dict(adapt_B=True, contribution=MOVES),
     "ridge-anil": dict(exact=True, **SOLVED),
     "fedrep": dict(contribution=INNER_GRADIENT, **{**SOLVED, "penalty": 0.0}),
     "average risk": dict(inner_steps=0),
+    "linear-attention": dict(contribution=ATTENTION, inner_steps=1, alpha=0.3),
 }
 OF_ALL = (
     *("plain", "one left", "none left", "kept", "many tasks", "single column, one left"),
@@ -47,6 +48,8 @@ def case_of(shape, **parts):
     if case.contribution == INNER_GRADIENT and case.m_in is not None:
         case = case._replace(m_in=max(case.m_in, 4 * case.k))
         case = case._replace(m_out=case.m_in) if case.shared else case
+    if case.contribution == ATTENTION:  # the state has the columns of A and of B
+        case = case._replace(k=2 * case.k, d=case.d + case.k)
     return case
 
 

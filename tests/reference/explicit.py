@@ -66,7 +66,7 @@ def meta_gradient(B, w, inner, outer_set, method):
     if method.get("solves_head"):
         return solved_gradient(B, w, inner, outer_set, method)
     if method.get("contribution") == ATTENTION:
-        return attention_gradient(B, w, inner, outer_set, method["alpha"])
+        return attention_gradient(B, inner, outer_set, method)
     alpha, steps = method["alpha"], method["inner_steps"]
     moves_B, exact = method["adapt_B"], method["exact"]
     to_head = alpha if method.get("adapt_head", True) else 0.0
@@ -129,11 +129,11 @@ def solved_gradient(B, w, inner, outer_set, method):
     return *mean(by_B, by_w, method), w_1, losses
 
 
-def attention_gradient(S, w, inner, outer_set, alpha):
+def attention_gradient(S, inner, outer_set, method):
     """Such gradients for linear attention at S = [A, B]; the heads [h; 0] stand for w_J."""
     X, y, variance = inner
     X_out, y_out, variance_out = outer_set
-    k = S.shape[-1] // 2
+    k, alpha = S.shape[-1] // 2, method["alpha"]
     A, B = S[:, None, :, :k], S[:, None, :, k:]
     moment = transposed_times(X, y) / X.shape[-2]
     h = alpha * transposed_times(B, moment)
@@ -145,8 +145,9 @@ def attention_gradient(S, w, inner, outer_set, alpha):
         loss(X, y, variance, A, h),
         loss(X_out, y_out, variance_out, A, h),
     )
-    by_S = np.concatenate([by_A, by_B], axis=-1).mean(axis=1)
-    return by_S, np.zeros_like(w), np.concatenate([h, np.zeros_like(h)], axis=-1), losses
+    by_S = np.concatenate([by_A, by_B], axis=-1)
+    heads = np.concatenate([h, np.zeros_like(h)], axis=-1)
+    return *mean(by_S, np.zeros_like(heads), method), heads, losses
 
 
 def dist(B, B_star):
