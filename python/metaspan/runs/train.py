@@ -162,7 +162,8 @@ def train(
         The source of the tasks: a distribution, or a batch with the user's own data.
     method : ANIL, MAML, another method, or str
         The method, or one of the names "anil", "fo-anil", "maml", "fo-maml", "average-risk",
-        "fedavg", "reptile", "ridge-anil", "fedrep", "meta-sgd", "co-learner".
+        "fedavg", "reptile", "ridge-anil", "fedrep", "altgdmin", "linear-maml", "linear-attention",
+        "meta-sgd", "co-learner".
     rounds : int
         Number of rounds, >= 0.
     n : int or None
