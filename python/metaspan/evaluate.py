@@ -340,8 +340,10 @@ def _check_factors(A: object, B: object, tasks: LinearTasks, workers: int) -> tu
 
 def _compute_risk(learner: Learner, new: NewTasks) -> Risk:
     """Compute the risk of a learner by its closed form if it has one, and otherwise by sampling."""
-    mean = learner.expected(new.law)
+    with np.errstate(over="ignore", invalid="ignore"):  # as below
+        mean = learner.expected(new.law)
     if mean is not None:
+        mean = mean if math.isfinite(mean) else math.inf
         return Risk(mean=mean, standard_error=0.0, exact=True)
     with np.errstate(over="ignore", invalid="ignore"):  # risks overflow if a step size is too large
         excess = new.excess(learner)

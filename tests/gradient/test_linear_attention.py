@@ -192,6 +192,9 @@ ENGINES = {
     "outer infinite": {"m_in": 4, "m_out": None},
     "pool": {"m_in": 4, "m_out": 3, "pool": 6},
     "sampled": {"m_in": 4, "m_out": 3, "engine": "sampled"},
+    "arrays-gram": {"pool": 6, "m_in": 5, "m_out": 4, "engine": "arrays", "route": "gram"},
+    "arrays-vector": {"pool": 6, "m_in": 5, "m_out": 4, "engine": "arrays", "route": "vector"},
+    "arrays-dual": {"pool": 6, "m_in": 5, "m_out": 4, "engine": "arrays", "route": "dual"},
 }
 
 
@@ -199,7 +202,7 @@ ENGINES = {
 @pytest.mark.parametrize("engine", ENGINES)
 def test_bits_depend_on_neither_threads_nor_an_interruption(rng, engine, start, tmp_path):
     tasks = ms.LinearTasks(d=15, k=2, noise=0.1)
-    n = 6 if engine == "pool" else 40
+    n = 6 if "pool" in ENGINES[engine] else 40
     run = {"n": n, "seed": 2, "width": 3, "record": ("dist", "angles", "loss_out"), "stop": None}
     run |= ENGINES[engine] | ({"init": factors(rng, 15, 3)} if start == "given" else {})
     path = tmp_path / "run.npz"
@@ -334,3 +337,11 @@ def test_a_study_measures_the_risk_of_the_layer(tmp_path):
     )
     study.run(progress=False)
     assert np.isfinite(study.table()["risk:5"]).all()
+
+
+def test_a_layer_whose_A_is_far_from_the_span_has_not_converged():
+    tasks = ms.LinearTasks(d=12, k=2, B_star=np.eye(12, 2))
+    start = np.zeros((12, 2)), np.eye(12, 2)
+    assert ms.train(tasks, METHOD, rounds=5, init=start).status == ms.Status.FINISHED
+    stopped = ms.train(tasks, METHOD, rounds=5, init=start, stop=ms.Stop(dist=1e-9))
+    assert stopped.status == ms.Status.CONVERGED

@@ -1,5 +1,7 @@
 """Runs with outer steps that remember blocks, (28), against the equation unrolled at full size."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -205,3 +207,45 @@ def test_reduce_multiplies_the_step_by_the_number_of_tasks(rng):
         total = ms.train(batch, kind(beta=0.1, reduce="sum"), **options)
         mean = ms.train(batch, kind(beta=0.2), **options)
         np.testing.assert_array_equal(total.B, mean.B)
+
+
+LEARNED = {
+    "one step size": ms.MetaSGD(alpha=0.05, beta=0.02, beta_alpha=1e-3),
+    "step sizes": ms.MetaSGD(alpha=0.05, beta=0.02, beta_alpha=1e-3, per="head"),
+    "second head": ms.CoLearner(alpha=0.05, beta=0.02, gamma=0.5),
+}
+
+
+@pytest.mark.parametrize("engine", ["population", "collapsed"])
+@pytest.mark.parametrize("name", LEARNED)
+def test_momentum_moves_learned_parameters(rng, name, engine):
+    method, mu, k = LEARNED[name], 0.5, 2
+    B_star = np.linalg.qr(rng.standard_normal((20, 2)))[0]
+    heads = rng.standard_normal((4, 2))
+    tasks = ms.LinearTasks(d=20, k=2, B_star=B_star, heads=heads)
+    B, w = 0.5 * rng.standard_normal((20, k)), 0.2 * rng.standard_normal(k)
+    found = ms.train(
+        tasks, with_step(method, {"momentum": mu}), rounds=6, n=4, engine=engine, init=(B, w),
+        stop=None,
+    )  # fmt: skip
+    learns_alpha = isinstance(method, ms.MetaSGD)
+    more = np.atleast_1d(0.05 * np.ones(k) if name == "step sizes" else 0.05) * learns_alpha
+    more = more if learns_alpha else np.zeros(k)
+    size = method.beta_alpha if learns_alpha else method.beta
+    state, speed = [B, w, more], [0.0, 0.0, 0.0]
+    for _ in range(6):
+        B, w, more = state
+        now, extra = method, {}
+        if learns_alpha:
+            now = replace(method, alpha=tuple(more) if name == "step sizes" else float(more[0]))
+        else:
+            extra = {"v": more}
+        g = ms.population_gradient(B, w, B_star, heads, now, **extra)
+        gradient = [g.B, g.w, np.atleast_1d(g.alpha if learns_alpha else g.v)]
+        speed = [mu * v + part for v, part in zip(speed, gradient, strict=True)]
+        steps = zip(state, (method.beta, method.beta, size), speed, strict=True)
+        state = [part - beta * v for part, beta, v in steps]
+    np.testing.assert_allclose(found.state[0], B_star.T @ state[0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.w, state[1], rtol=0, atol=1e-12)
+    last = np.atleast_1d(found.alpha if learns_alpha else found.v)
+    np.testing.assert_allclose(last, state[2], rtol=0, atol=1e-12)

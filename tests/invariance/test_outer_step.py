@@ -1,5 +1,7 @@
 """Runs with outer steps that remember blocks: bits, checkpoints, files and studies."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -14,13 +16,17 @@ STEPS = {
 FINITE = {"m_in": 5, "m_out": 4}
 POOL = {"pool": 9, **FINITE}
 LAW = {"d": 24, "k": 3, "noise": 0.2}
+STEP_SIZE = partial(ms.MetaSGD, beta_alpha=1e-6)
 RUNS = {
     "population": {},
     "narrow": {"width": 2},
     "wide": {"width": 5},
     "spectral": {"tasks": ms.LinearTasks(**LAW, spectrum=0.5)},
+    "spectral-float32": {"tasks": ms.LinearTasks(**LAW, spectrum=0.5), "dtype": "float32"},
     "collapsed": FINITE,
     "maml": {**FINITE, "method": ms.MAML},
+    "step-size": {"method": STEP_SIZE},
+    "collapsed-step-size": {**FINITE, "method": STEP_SIZE},
     "tracked": {**FINITE, "track_start": True},
     "infinite-tasks": {"m_in": 6, "n": None, "first_order": True},
     "pool": {**POOL, "route": "gram"},

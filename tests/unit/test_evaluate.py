@@ -289,3 +289,11 @@ def test_what_is_printed_is_ascii():
     text = str(ms.evaluate((M, R), W, TASKS, "maml", n=50))
     assert " +- " in text
     assert text.isascii()
+
+
+@pytest.mark.parametrize("changes", [{"alpha": 1e200}, {"spread": 1e200}, {"noise": 1e200}])
+def test_risks_in_closed_form_that_overflow_are_infinite(changes):
+    alpha = changes.pop("alpha", 0.1)
+    learner = (np.eye(2), np.zeros((1, 2)))
+    found = ms.evaluate(learner, [0, 0], ms.LinearTasks(d=5, k=2, **changes), "anil", alpha=alpha)
+    assert (found.mean, found.adapted.exact) == (math.inf, True)

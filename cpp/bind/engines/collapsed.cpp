@@ -38,7 +38,8 @@ std::unique_ptr<Run> open_collapsed(const Method& method, const SampleLaw& sampl
     const auto i = static_cast<Index>(at);
     CollapsedEngine::State state{state_block(M, R, i), {}, kept};
     const Index k = state.Z.cols();
-    state.w = row_block(w, i, method.parameters(k));
+    const Index blocks = method.step.blocks();  // side by side as columns of Z and in w
+    state.w = row_block(w, i, blocks * method.parameters(k / blocks));
     require(kept >= k_star && kept <= state.Z.rows() &&
                 static_cast<double>(state.Z.rows()) <= samples.d &&
                 (state.Z.rows() == kept + k || static_cast<double>(state.Z.rows()) == samples.d),

@@ -61,7 +61,8 @@ std::unique_ptr<Run> open_population(const Method& method, const Array& M, const
   for (std::size_t at = 0; at < trials.size(); ++at) {
     const auto i = static_cast<Index>(at);
     Mat Z = state_block(M, R, i);
-    const Vec head = row_block(w, i, method.parameters(Z.cols()));
+    const Index blocks = method.step.blocks();  // side by side as columns of Z and in w
+    const Vec head = row_block(w, i, blocks * method.parameters(Z.cols() / blocks));
     HeadSource heads(as_head_law(law, k_star, i), n, seed, trials[at]);
     PopulationEngine::State state =
         frames ? PopulationEngine::State{std::move(Z), head, block_of(*frames, i)}

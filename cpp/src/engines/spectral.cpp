@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <utility>
 
 #include "copy_outputs.hpp"
@@ -125,6 +126,13 @@ class Spectral final : public ArraysEngine<BScalar> {
       if (!blocks_.step(round_, factor, B.data(), next.data(), grad_w_, threads_)) return false;
       next = std::move(B);
     }
+    // B and the blocks beside it are computed in double but have values of the type of B, so a run
+    // that is resumed from a checkpoint has the bits of a whole run.
+    if constexpr (std::is_same_v<BScalar, float>) {
+      next = Mat(next.template cast<float>().template cast<double>());
+      if (!next.allFinite()) return false;
+      blocks_.template round_memory<float>();
+    }
     U_.rightCols(k_) = next;
     w_ = is_plain ? next_w : blocks_.head();
     has_moments_ = is_measured_ = false;
@@ -156,11 +164,7 @@ class Spectral final : public ArraysEngine<BScalar> {
     return method_.step.is_plain() ? w_ : blocks_.reported_head();
   }
   Vec export_heads() const override { return method_.step.is_plain() ? w_ : blocks_.heads(); }
-  void export_memory(BScalar* out) const override {
-    std::vector<double> all(static_cast<std::size_t>(U_.rows() * k_ * (method_.step.blocks() - 1)));
-    blocks_.export_memory(all.data());
-    std::transform(all.begin(), all.end(), out, [](double x) { return static_cast<BScalar>(x); });
-  }
+  void export_memory(BScalar* out) const override { blocks_.export_memory(out); }
 
   /// Returns the operations of a round: the moments, and one inner product for each task.
   double flops() const override {

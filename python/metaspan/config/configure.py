@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .._support import check
-from ..linear_methods import LinearMAML
+from ..linear_methods import LinearAttention, LinearMAML
 from ..methods import Method, block_count, resolve, state_columns
 from ..parameters import check_blocks, check_solvable, start_more
 from ..tasks.batch import TaskBatch
@@ -190,8 +190,10 @@ def _check_stop(stop: object, k_star: int, method: Method) -> Stop | None:
     if stop is not None and stop.dist not in (None, 0.0, DEFAULT_STOP.dist) and not k_star:
         raise ValueError(f"stop dist must be None for a batch without a B_star; got {stop.dist:g}")
     # At the start B = 0, the first step of LinearMAML may reach the span of B_star, where the
-    # distance is 0 long before B has the right length.
-    return None if isinstance(method, LinearMAML) and stop == DEFAULT_STOP else stop
+    # distance is 0 long before B has the right length. A run of LinearAttention has not converged
+    # while A, which the distance does not describe, is far from the span.
+    linear = isinstance(method, (LinearMAML, LinearAttention))
+    return None if linear and stop == DEFAULT_STOP else stop
 
 
 def _check_checkpoint(checkpoint: object) -> Checkpoint | None:

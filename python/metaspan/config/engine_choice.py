@@ -61,16 +61,18 @@ def choose_engine(
         + ["sampled"] * drawn
         + ["arrays"] * pooled
     )
+    columns = "width" if blocks == 1 else f"{blocks} width"
+    needs = f"d >= k + {columns} = {room} and features symmetric under rotations"
     if not able:
-        columns = "width" if blocks == 1 else f"{blocks} width"
-        needs = f"d >= k + {columns} = {room} and features symmetric under rotations"
         raise ValueError(_describe_infinite(counts, needs, tasks, method))
     if engine == "auto":
         return able[0]
     if engine not in able:
+        reason = " and steps by coordinate" if by_coordinate else ""
+        if engine == "collapsed" and not (fits or by_coordinate):
+            reason = f", since 'collapsed' needs {needs}"
         raise ValueError(
-            f"engine must be {check.words(['auto', *able])} for these finite samples"
-            f"{' and steps by coordinate' if by_coordinate else ''}; "
+            f"engine must be {check.words(['auto', *able])} for these finite samples{reason}; "
             f"got {engine!r}"
         )
     return engine
@@ -163,16 +165,17 @@ def check_infinite_tasks(
 
 def check_track_start(engine: str, pool: int | None, n: int | None, d: int, least: int) -> None:
     """Raise ValueError unless the engine can track the start, for which it needs d >= least."""
-    if engine != "collapsed" or pool is not None or n is None:
+    finite = engine in ("collapsed", "sampled") and pool is None and n is not None
+    if finite and d < least:
+        raise ValueError(
+            f"track_start=True needs d >= {least}, room for B_star, the start and the state; "
+            f"got d = {d}"
+        )
+    if engine != "collapsed" or not finite:
         obstacle = "n=None" if pool is None else f"pool={pool}"
         raise ValueError(
             "track_start=True needs engine 'collapsed' with new samples every round; got "
             + (obstacle if engine == "collapsed" else f"engine {engine!r}")
-        )
-    if d < least:
-        raise ValueError(
-            f"track_start=True needs d >= {least}, room for B_star, the start and the state; "
-            f"got d = {d}"
         )
 
 

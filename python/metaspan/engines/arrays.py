@@ -37,7 +37,7 @@ class Arrays(AtFullSize):
 
     def shapes(self, config: TrainConfig, trials: Trials) -> Shapes:
         """Return the shapes of B, w, A of (24) on the dual route, and the blocks beside them."""
-        B = (config.layout.features, config.width)
+        B = (config.layout.features, config.columns)
         shapes = {"B": B} | core_shape_of_w(config) | shape_of_A(config, trials)
         return shapes | memory_shapes(config, shapes)
 

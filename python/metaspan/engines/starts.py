@@ -15,6 +15,7 @@ from .._support.types import F64
 from ..config.config import TrainConfig
 from ..config.options import Init, column_length
 from ..linear_methods import LinearAttention, LinearMAML
+from ..methods import block_count
 from ..parameters import start_more
 from ..tasks.batch import TaskBatch
 
@@ -41,8 +42,10 @@ def start_at_full_size(config: TrainConfig, trial_ids: Sequence[int]) -> dict[st
     """Return B and w of some trials at round 0, as arrays with a leading axis of trials."""
     count, d, width = len(trial_ids), config.tasks.d, config.columns
     dtype = np.dtype(config.dtype)
-    what = f"{count} x B of shape ({d}, {width})"
-    memory.require(what, count * d * width * dtype.itemsize)
+    # The dual route keeps the blocks beside B as combinations of samples.
+    copies = count * (1 if config.route == "dual" else block_count(config.method))
+    what = f"{copies} x B of shape ({d}, {width})"
+    memory.require(what, copies * d * width * dtype.itemsize)
     B = np.empty((count, d, width), dtype)
     w = np.stack([_start_head(config)] * count)
     for i, trial in enumerate(trial_ids):

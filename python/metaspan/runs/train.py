@@ -244,7 +244,7 @@ def train(
         Rounds from one recorded row to the next; the start and the end are always recorded.
     stop : Stop or None
         The rule by which a trial has converged and stops, by default dist <= 1e-10, or none
-        for LinearMAML. None: no rule.
+        for LinearMAML and LinearAttention. None: no rule.
     checkpoint : str, os.PathLike, Checkpoint or None
         File that holds the state of the run. If the call is repeated, the run continues from this
         file, with the same bits as without an interruption; only `rounds`, `threads`, `progress`,

@@ -2,6 +2,7 @@ r"""Closed forms for linear MAML, (31): risks, the best test step, and the error
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,7 +65,7 @@ def meta_weights(
         return _isotropic_weight(alpha, tasks.d, inverse_m)
     squares = float(spectrum @ spectrum)
     weights: F64 = (1.0 - alpha * spectrum) ** 2 * spectrum
-    return weights + alpha**2 * inverse_m * (spectrum * squares + spectrum**3)
+    return weights + alpha * alpha * inverse_m * (spectrum * squares + spectrum**3)
 
 
 def linear_maml_risk(
@@ -120,8 +121,8 @@ def linear_maml_risk(
     alpha = _step_of(method, steps)
     error = _errors(tasks, B)
     weights = meta_weights(tasks, LinearMAML(alpha=alpha), m=check.integer("m", m, 1, MAX_COUNT))
-    noise = tasks.noise**2 * alpha**2 / m * error.squares
-    return 0.5 * (float(np.sum(weights * error.second)) + noise)
+    noise = tasks.noise**2 * alpha * alpha / m * error.squares
+    return _or_infinite(0.5 * (float(np.sum(weights * error.second)) + noise))
 
 
 def linear_maml_step(tasks: LinearTasks, *, m: int, B: Vector | None = None) -> float:
@@ -243,21 +244,24 @@ def linear_maml_error(
     S_S, S_S2 = d + 2 * i, (d + 4 * i) * S2  # E (tr S)^2 and E (tr S tr S^2)
     S2_S2 = d + (2 * d * d + 2 * d + 8) * i + (d**3 + 2 * d * d + 21 * d + 20) * i**2
     S2_S2 += (8 * d * d + 20 * d + 20) * i**3  # E (tr S^2)^2
-    A2 = 1 - 2 * alpha + alpha**2 * S2
+    # Products, since a power of a large float raises OverflowError.
+    alpha2 = alpha * alpha
+    alpha3, alpha4 = alpha2 * alpha, alpha2 * alpha2
+    A2 = 1 - 2 * alpha + alpha2 * S2
     # r is the variance that the inner noise adds to each direction of the adapted vector.
-    r = variance * alpha**2 * i
+    r = variance * alpha2 * i
     if chosen.first_order:
         squared = signal * A2 + r * d
         V, h = (1 + j) * squared + j * d * squared + j * d * variance, 1 - alpha
     else:
-        A4 = 1 - 4 * alpha + 6 * alpha**2 * S2 - 4 * alpha**3 * S3 + alpha**4 * S4
-        ASA = 1 - 2 * alpha * S2 + alpha**2 * S3
-        A2_A2 = d - 4 * alpha * d + alpha**2 * (4 * S_S + 2 * d * S2) - 4 * alpha**3 * S_S2
-        A2_A2 += alpha**4 * S2_S2
-        S_A2 = d - 2 * alpha * S_S + alpha**2 * S_S2
+        A4 = 1 - 4 * alpha + 6 * alpha2 * S2 - 4 * alpha3 * S3 + alpha4 * S4
+        ASA = 1 - 2 * alpha * S2 + alpha2 * S3
+        A2_A2 = d - 4 * alpha * d + alpha2 * (4 * S_S + 2 * d * S2) - 4 * alpha3 * S_S2
+        A2_A2 += alpha4 * S2_S2
+        S_A2 = d - 2 * alpha * S_S + alpha2 * S_S2
         V = (1 + j) * (signal * A4 + r * d * ASA) + j * (signal * A2_A2 + r * d * S_A2)
         V, h = V + j * d * variance * A2, A2
-    return V / (n * h * h) if h != 0.0 else np.inf
+    return _or_infinite(V / (n * h * h)) if h != 0.0 else np.inf
 
 
 class _Errors(NamedTuple):
@@ -308,9 +312,14 @@ def _spectrum(tasks: LinearTasks) -> F64 | None:
     return None if roots is None else np.square(roots)
 
 
+def _or_infinite(value: float) -> float:
+    """Return a value, or infinity if an overflow has made it NaN."""
+    return math.inf if math.isnan(value) else float(value)
+
+
 def _isotropic_weight(alpha: float, d: int, inverse_m: float) -> float:
     """Return the eigenvalue of H for features of covariance I."""
-    return 1.0 - 2.0 * alpha + alpha**2 * (1.0 + (d + 1) * inverse_m)
+    return 1.0 - 2.0 * alpha + alpha * alpha * (1.0 + (d + 1) * inverse_m)
 
 
 def _inverse(name: str, m: int | None) -> float:

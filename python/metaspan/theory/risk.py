@@ -96,7 +96,7 @@ class InnerLoop:
         error = self.C @ self.w - _pad(law.mean, D)
         A = np.outer(error, error)
         A[:k_star, :k_star] += law.cov
-        A += law.xi_variance * np.eye(D)
+        A[np.diag_indices(D)] += law.xi_variance
         outside = law.xi_outside(D)  # off the D coordinates the estimate is zero
         if still:
             return 0.5 * (float(np.trace(A)) + outside)
@@ -104,7 +104,7 @@ class InnerLoop:
         variance = law.variance + outside
         scatter = _trace_product(H, A) + (float(np.trace(A)) + variance) * float((H * H).sum())
         shrunk = _trace_product(np.eye(D) - alpha * H, A) + outside
-        return 0.5 * (shrunk + alpha**2 / self.m * scatter)
+        return 0.5 * (shrunk + alpha * alpha / self.m * scatter)
 
     def estimate(self, X: F64, y: F64) -> F64:
         """Return B_J w_J of every task, (b, columns)."""
@@ -137,7 +137,7 @@ class ContextLayer:
             return None
         D, k_star = self.C.shape[0], law.mean.size
         G = self.alpha * self.A @ self.C.T
-        second = law.xi_variance * np.eye(D)
+        second = np.diag(np.full(D, law.xi_variance))
         second[:k_star, :k_star] += law.second
         outside = law.xi_outside(D)  # off the D coordinates the estimate is zero
         squared = float(np.trace(second)) + outside + law.variance

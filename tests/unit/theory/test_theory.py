@@ -254,3 +254,11 @@ def test_lines_refuse_runs_that_their_equation_does_not_cover():
     unmeasured = ms.train(tasks, "fo-anil", record="w_norm", **settings)
     with pytest.raises(ValueError, match="y must be one of the recorded quantities"):
         theory.rate_line(unmeasured)
+
+
+def test_closed_forms_of_linear_maml_overflow_to_infinity():
+    tasks = ms.LinearTasks(d=5, k=2, noise=0.1)
+    method = ms.LinearMAML(alpha=1e200)
+    assert theory.meta_weights(tasks, method, m=5) == np.inf
+    assert theory.linear_maml_risk(tasks, method, m=5) == np.inf
+    assert theory.linear_maml_error(tasks, method, n=4, m_in=5, m_out=5) == np.inf
