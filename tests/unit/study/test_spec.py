@@ -2,12 +2,15 @@
 
 import itertools
 from collections import deque
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
 import metaspan as ms
+from metaspan.methods import KINDS
 from metaspan.study.design.cells import configure_cell, method_of
+from metaspan.study.design.dependents import WORDS
 
 BASE = dict(d=20, k=2, method="anil", n=4)
 
@@ -313,3 +316,9 @@ def test_common_numbers_are_shared_across_an_axis(tmp_path):
             )  # fmt: skip
             assert r.config.engine == name
             assert r.trace["dist"][-1] == row.dist
+
+
+def test_words_of_methods_are_not_expressions():
+    """A field of a method whose type is str takes words, which a study does not evaluate."""
+    words = {field.name for kind in KINDS for field in fields(kind) if field.type == "str"}
+    assert {"moves", "outer", "per"} <= words <= set(WORDS)
