@@ -309,3 +309,32 @@ def refused(p_values, error=FAMILY_ERROR):
         if p_values[name] > error / (len(names) - i):
             return names[:i]
     return names
+
+
+def compare_cases(family, cases):
+    """Compare collapsed runs of every case with explicit ones; return all p-values of the family.
+
+    `family` is a word in the seeds of all runs.
+    """
+    p = {}
+    for name, case in cases.items():
+        runs = collapsed(case, RUNS, seed_of(f"{family}, collapsed", name))
+        values = compare(runs, drawn(case, RUNS, seed_of(f"{family}, explicit", name)))
+        p |= {(name, *test): value for test, value in values.items()}
+    return p
+
+
+def count_caught(family, cases, name, fault, wrong):
+    """Count in how many of ten repetitions the tests reject a fault planted in the case `name`.
+
+    `wrong` is the case with the fault. The p-values of all other cases are taken as 1, so that the
+    fault has to be found beside as many tests as the family has.
+    """
+    case, caught = cases[name], 0
+    for repetition in range(10):
+        seed = seed_of(f"{family}, power", fault, repetition)
+        runs = collapsed(wrong, RUNS, seed, start=case)
+        p = compare(runs, drawn(case, RUNS, seed_of(f"{family}, truth", name, repetition)))
+        others = dict.fromkeys(range(21 * len(cases) - len(p)), 1.0)
+        caught += bool(refused(p | others))
+    return caught

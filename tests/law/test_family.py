@@ -7,7 +7,7 @@ that the tests find what they are for.
 
 import pytest
 
-from collapsed_runs import RUNS, SHAPES, Case, collapsed, compare, drawn, refused, seed_of
+from collapsed_runs import SHAPES, Case, compare_cases, count_caught, refused
 
 MOVES, INNER_GRADIENT, ATTENTION = 1, 2, 3
 SOLVED = dict(solves_head=True, inner_steps=1, penalty=0.3)
@@ -63,11 +63,7 @@ FAULTS = {
 
 def test_collapsed_runs_have_the_law_of_explicit_ones():
     """Detects a difference in the law of a record; names the case, the record and the test."""
-    p = {}
-    for name, case in CASES.items():
-        found = collapsed(case, RUNS, seed_of("family, collapsed", name))
-        values = compare(found, drawn(case, RUNS, seed_of("family, explicit", name)))
-        p |= {(name, *test): value for test, value in values.items()}
+    p = compare_cases("family", CASES)
     assert len(p) > 1000
     assert refused(p) == []
 
@@ -76,11 +72,5 @@ def test_collapsed_runs_have_the_law_of_explicit_ones():
 def test_planted_errors_are_caught(fault):
     """Detects tests too weak for the error, beside as many tests as the family has."""
     name, wrong = FAULTS[fault]
-    case, caught = CASES[name], 0
-    for repetition in range(10):
-        seed = seed_of("family, power", fault, repetition)
-        found = collapsed(case._replace(**wrong), RUNS, seed, start=case)
-        p = compare(found, drawn(case, RUNS, seed_of("family, truth", name, repetition)))
-        others = dict.fromkeys(range(21 * len(CASES) - len(p)), 1.0)
-        caught += bool(refused(p | others))
-    assert caught >= 9
+    wrong = CASES[name]._replace(**wrong)
+    assert count_caught("family", CASES, name, fault, wrong) >= 9

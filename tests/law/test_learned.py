@@ -7,7 +7,7 @@ that the tests find what they are for.
 
 import pytest
 
-from collapsed_runs import RUNS, SHAPES, Case, collapsed, compare, drawn, refused, seed_of
+from collapsed_runs import SHAPES, Case, compare_cases, count_caught, refused
 
 MOVES = 1
 CO_LEARNER = dict(private_head=True, private_weight=0.6)
@@ -67,11 +67,7 @@ FAULTS = {
 
 def test_collapsed_runs_have_the_law_of_explicit_ones():
     """Detects a difference in the law of a record; names the case, the record and the test."""
-    p = {}
-    for name, case in CASES.items():
-        records = collapsed(case, RUNS, seed_of("learned, collapsed", name))
-        values = compare(records, drawn(case, RUNS, seed_of("learned, explicit", name)))
-        p |= {(name, *test): value for test, value in values.items()}
+    p = compare_cases("learned", CASES)
     assert len(p) > 1000
     assert refused(p) == []
 
@@ -80,11 +76,5 @@ def test_collapsed_runs_have_the_law_of_explicit_ones():
 def test_planted_errors_are_caught(fault):
     """Detects tests too weak for the error, beside as many tests as the family has."""
     name, wrong = FAULTS[fault]
-    case, caught = CASES[name], 0
-    for repetition in range(10):
-        seed = seed_of("learned, power", fault, repetition)
-        records = collapsed(case._replace(**wrong), RUNS, seed, start=case)
-        p = compare(records, drawn(case, RUNS, seed_of("learned, truth", name, repetition)))
-        others = dict.fromkeys(range(21 * len(CASES) - len(p)), 1.0)
-        caught += bool(refused(p | others))
-    assert caught >= 9
+    wrong = CASES[name]._replace(**wrong)
+    assert count_caught("learned", CASES, name, fault, wrong) >= 9

@@ -7,7 +7,7 @@ that the tests find what they are for.
 
 import pytest
 
-from collapsed_runs import METHODS, RUNS, SHAPES, collapsed, compare, drawn, refused, seed_of
+from collapsed_runs import METHODS, SHAPES, compare_cases, count_caught, refused
 
 STEPS = {
     "momentum": dict(momentum=0.7),
@@ -49,11 +49,7 @@ FAULTS = {
 
 def test_collapsed_runs_have_the_law_of_explicit_ones():
     """Detects a difference in the law of a record; names the case, the record and the test."""
-    p = {}
-    for name, case in CASES.items():
-        found = collapsed(case, RUNS, seed_of("outer, collapsed", name))
-        values = compare(found, drawn(case, RUNS, seed_of("outer, explicit", name)))
-        p |= {(name, *test): value for test, value in values.items()}
+    p = compare_cases("outer", CASES)
     assert len(p) > 1000
     assert refused(p) == []
 
@@ -62,11 +58,5 @@ def test_collapsed_runs_have_the_law_of_explicit_ones():
 def test_planted_errors_are_caught(fault):
     """Detects tests too weak for the error, beside as many tests as the family has."""
     name, wrong = FAULTS[fault]
-    case, caught = CASES[name], 0
-    for repetition in range(10):
-        seed = seed_of("outer, power", fault, repetition)
-        found = collapsed(case._replace(**wrong), RUNS, seed, start=case)
-        p = compare(found, drawn(case, RUNS, seed_of("outer, truth", name, repetition)))
-        others = dict.fromkeys(range(21 * len(CASES) - len(p)), 1.0)
-        caught += bool(refused(p | others))
-    assert caught >= 9
+    wrong = CASES[name]._replace(**wrong)
+    assert count_caught("outer", CASES, name, fault, wrong) >= 9

@@ -11,12 +11,12 @@ from scipy import stats
 
 from collapsed_runs import METHODS as GRADIENTS
 from collapsed_runs import (
-    RUNS,
     SHAPES,
     Case,
     clip_of,
     collapsed,
-    compare,
+    compare_cases,
+    count_caught,
     drawn,
     refused,
     seed_of,
@@ -94,11 +94,7 @@ FAULTS = {
 
 def test_collapsed_runs_have_the_law_of_explicit_ones():
     """Detects a difference in the law of a record; names the case, the record and the test."""
-    p = {}
-    for name, case in CASES.items():
-        found = collapsed(case, RUNS, seed_of("privacy, collapsed", name))
-        values = compare(found, drawn(case, RUNS, seed_of("privacy, explicit", name)))
-        p |= {(name, *test): value for test, value in values.items()}
+    p = compare_cases("privacy", CASES)
     assert len(p) > 1000
     assert refused(p) == []
 
@@ -107,14 +103,9 @@ def test_collapsed_runs_have_the_law_of_explicit_ones():
 def test_planted_errors_are_caught(fault):
     """Detects tests too weak for the error, beside as many tests as the family has."""
     name, factors = FAULTS[fault]
-    case, caught = CASES[name], 0
+    case = CASES[name]
     wrong = case._replace(**{key: factor * getattr(case, key) for key, factor in factors.items()})
-    for repetition in range(10):
-        found = collapsed(wrong, RUNS, seed_of("privacy, power", fault, repetition), start=case)
-        p = compare(found, drawn(case, RUNS, seed_of("privacy, truth", name, repetition)))
-        others = dict.fromkeys(range(21 * len(CASES) - len(p)), 1.0)
-        caught += bool(refused(p | others))
-    assert caught >= 9
+    assert count_caught("privacy", CASES, name, fault, wrong) >= 9
 
 
 MORE_RUNS = 20_000

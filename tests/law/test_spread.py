@@ -12,15 +12,13 @@ from scipy import stats
 import metaspan as ms
 from collapsed_runs import (
     METHODS,
-    RUNS,
     SHAPES,
     Case,
     clip_of,
     collapsed,
-    compare,
-    drawn,
+    compare_cases,
+    count_caught,
     refused,
-    seed_of,
 )
 from reference import explicit, infinite_tasks
 
@@ -95,11 +93,7 @@ FAULTS = {
 
 def test_collapsed_runs_have_the_law_of_explicit_ones():
     """Detects a difference in the law of a record; names the case, the record and the test."""
-    p = {}
-    for name, case in CASES.items():
-        sample = collapsed(case, RUNS, seed_of("spread, collapsed", name))
-        values = compare(sample, drawn(case, RUNS, seed_of("spread, explicit", name)))
-        p |= {(name, *test): value for test, value in values.items()}
+    p = compare_cases("spread", CASES)
     assert len(p) > 1500
     assert refused(p) == []
 
@@ -108,16 +102,10 @@ def test_collapsed_runs_have_the_law_of_explicit_ones():
 def test_planted_errors_are_caught(fault):
     """Detects tests too weak for the error, beside as many tests as the family has."""
     name, wrong = FAULTS[fault]
-    case, caught = CASES[name], 0
     if "clip" in wrong:
-        wrong = {"clip": wrong["clip"] * case.clip}
-    for repetition in range(10):
-        seed = seed_of("spread, power", fault, repetition)
-        sample = collapsed(case._replace(**wrong), RUNS, seed, start=case)
-        p = compare(sample, drawn(case, RUNS, seed_of("spread, truth", name, repetition)))
-        others = dict.fromkeys(range(21 * len(CASES) - len(p)), 1.0)
-        caught += bool(refused(p | others))
-    assert caught >= 9
+        wrong = {"clip": wrong["clip"] * CASES[name].clip}
+    wrong = CASES[name]._replace(**wrong)
+    assert count_caught("spread", CASES, name, fault, wrong) >= 9
 
 
 def test_threads_and_panels_do_not_change_a_bit():
