@@ -94,9 +94,10 @@ class FullSizeBlocks {
     }
   }
 
-  /// Takes the step (28) on B and on the blocks beside it, with the gradient G. All new numbers are
-  /// computed once before any is stored, so that a step that fails changes nothing. The pieces
-  /// depend on the size of B only, and no number depends on another, except in the factorisation.
+  /// Takes the step (28) on B and on the blocks beside it, with the gradient G. A first pass
+  /// computes all new numbers and checks that they are finite; a second pass computes them again
+  /// and stores them, so that a step that fails changes nothing. The pieces depend on the size of
+  /// B only, and no number depends on another, except in the factorisation.
   bool step(Index round, double factor, Scalar* B, const Scalar* G, const Vec& grad_w,
             int threads) {
     const OuterStep& rule = method_.step;

@@ -12,8 +12,8 @@ using Kind = FeatureLaw::Kind;
 constexpr Index kSome = 2048;  // numbers of a row at a time
 
 /// Returns the radius s of an elliptical row x = s g, (19), scaled so that the covariance of x is
-/// I. The radius sqrt(d) / |g| puts x on the sphere of radius sqrt(d). The radius sqrt((dof - 2) /
-/// chi^2_dof) gives x Student's t distribution, whose covariance is finite only for dof > 2.
+/// I. With s = sqrt(d) / |g|, x is on the sphere of radius sqrt(d). With s = sqrt((dof - 2) /
+/// chi^2_dof), x has Student's t distribution, whose covariance is finite only for dof > 2.
 /// `squares` is |g|^2 over all d entries of g, and is needed for the sphere only.
 double radius_of(const FeatureLaw& law, double d, double squares, Sequence& draws) {
   if (law == Kind::sphere) return std::sqrt(d / squares);

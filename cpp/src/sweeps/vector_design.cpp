@@ -486,8 +486,9 @@ void VectorDesign<XScalar>::project() {
   projected_ = true;
 }
 
-/// Computes rows of Z. Each piece of d gives a partial sum of these rows, and the partial sums are
-/// added in order. If features are elliptical, each row of Z is multiplied by its radius, (12).
+/// Computes rows of Z. An entry of Z is a sum over d; each range of columns of X gives a partial
+/// sum of every entry, and the partial sums are added in order. If features are elliptical, each
+/// row of Z is multiplied by its radius, (12).
 template <class XScalar>
 void VectorDesign<XScalar>::project_rows(const Pass& task, const Rows& rows, Index begin) {
   const Index d = round_.d, k = round_.k, count = rows.m;

@@ -165,7 +165,7 @@ class Result:
         return self._full_columns(None)
 
     def _factor(self, columns: NDArray[Any], which: int) -> NDArray[Any]:
-        """Return A or B of linear attention, `which` 0 or 1; other methods have B alone."""
+        """Return A if `which` is 0, and B if it is 1; a method with B alone has B for both."""
         width = self.config.width
         if columns.shape[-1] == width:
             return columns

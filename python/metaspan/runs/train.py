@@ -548,7 +548,7 @@ class TrialGroup:
                 journal.save(trials)
 
     def _limit_chunk(self, chunk: int) -> int:
-        """Shorten a chunk for which Python draws heads, or computes the factors of a schedule.
+        """Shorten a chunk if Python has to draw its heads or compute factors of a schedule.
 
         A chunk always has at least one round.
         """

@@ -392,8 +392,8 @@ class Study:
         Raises
         ------
         TypeError, ValueError
-            If a name is not a column of the table, if no run has ended, if the stop rule determined
-            all values, or if a value is not a positive number.
+            If a name is not a column of the table, if no run has ended, if every value was set by
+            the rule that stopped its run, or if a value is not a positive number.
         """
         table = self._ended_table(where)
         if not isinstance(x, Sequence) or not x:

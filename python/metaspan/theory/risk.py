@@ -267,7 +267,7 @@ class NewTasks:
         return learner.averaged(signal, self.law.variance + outside, draw) + 0.5 * outside
 
     def _sampled(self, learner: InnerLoop | ContextLayer | Regression) -> F64:
-        """Compute excess risks (n,) on samples (16), in the coordinates that affect risks."""
+        """Compute the excess risks (n,) from samples that (16) draws in few coordinates."""
         D, k = learner.C.shape
         rest = self.d - D if learner.reach else 0
         # Estimates without reach depend on samples off the D coordinates only along xi, (33), whose

@@ -45,7 +45,7 @@ class Fit:
     held_out: float = math.nan
 
     def refit(self, means: F64, data: Replicates) -> Fit:
-        """Fit the law to other means, an array (fits, settings)."""
+        """Refit the law to other mean values, given as an array of shape (fits, settings)."""
         v = abscissa(self.name, data)
         level, slope, _ = least_squares(self.name, v, data.count[None].astype(float), means)
         return Fit(name=self.name, middle=self.middle, level=level[:, 0], slope=slope[:, 0])
