@@ -18,14 +18,14 @@ class MetaSGD(Adaptive):
     .. math:: \alpha \leftarrow \alpha - \beta_\alpha \nabla_\alpha
 
     The step size is part of the state of a run, like `B` and `w`; see (34). The first-order
-    variant treats the derivative of every inner step as the identity; for one inner step its
-    gradient of the step size is exact. ``Result.alpha`` is the learned step size.
+    variant treats the derivative of every inner step as the identity; with one inner step its
+    gradient with respect to the step size is exact. ``Result.alpha`` is the learned step size.
 
     Parameters
     ----------
     alpha : float or sequence of float
         Inner step size at the start, of either sign. For ``per="head"``, a sequence has one step
-        size for each column of `B`, and a number stands for equal ones.
+        size for each column of `B`, and a number is the step size of every column.
     beta : float
         Outer step size, >= 0.
     inner_steps : int
@@ -33,18 +33,18 @@ class MetaSGD(Adaptive):
     first_order : bool
         Whether the outer step leaves out the derivative of the inner loop.
     outer : {"both", "body", "head"}
-        What moves beside the step size in the outer step: `B` and `w`, or one of them.
+        What the outer step moves beside the step size: `B` and `w`, `B` alone, or `w` alone.
     beta_head : float or None
         Outer step size of `w`, >= 0; None: `beta`.
     beta_alpha : float or None
         Outer step size of `alpha`, >= 0; None: `beta`. With 0 the method is ANIL or MAML.
     per : {"scalar", "head"}
-        Whether there is one step size, or one for each entry of the head.
+        Whether one step size serves all parameters, or each entry of the head has its own.
     moves : {"head", "both"}
         What the inner loop moves: the head, as in ANIL, or the head and the representation, as in
         MAML.
     step : OuterStep or None
-        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
+        How the outer step uses earlier gradients, and its schedule; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
 
@@ -94,8 +94,9 @@ class CoLearner(Adaptive):
 
     The outer loss of a task becomes its loss after adaptation plus :math:`\gamma` times the outer
     loss at (B, v), with a head :math:`v` that only the outer loop moves; see (35). So `B` also
-    follows average risk. The head starts at v = 0, where its gradient is not zero: v moves in the
-    first round and affects `B` from the second. ``Result.v`` is the learned head.
+    follows average risk. The head v starts at 0, where the gradient with respect to v is not
+    zero: v moves in the first round, and affects `B` for the first time in the second. ``Result.v``
+    is the learned head v.
 
     Parameters
     ----------
@@ -108,7 +109,8 @@ class CoLearner(Adaptive):
     inner_steps : int
         Number of inner steps, 0 <= J <= 10,000.
     first_order : bool
-        Whether the outer step leaves out the derivative of the inner loop. The co-learner has none.
+        Whether the outer step leaves out the derivative of the inner loop. The term of the
+        co-learner is the same in both cases, since no inner step moves v.
     outer : {"both", "body", "head"}
         What the outer step moves: `B` and both heads, `B` alone, or both heads alone. With "body"
         the co-learner stays at v = 0, where it has no effect on `B`.
@@ -118,7 +120,7 @@ class CoLearner(Adaptive):
         What the inner loop moves: the head `w`, as in ANIL, or `w` and the representation, as in
         MAML. The co-learner uses `B` as it is before the inner loop.
     step : OuterStep or None
-        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
+        How the outer step uses earlier gradients, and its schedule; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
 

@@ -11,7 +11,7 @@ from .method_bases import BaseMethod
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class LinearMAML(BaseMethod):
-    r"""MAML on a linear model: it learns the initial regression vector of every task.
+    r"""MAML on a linear model: it learns the regression vector from which every task starts.
 
     .. math:: \theta_{j+1} = \theta_j - \alpha X^\top (X \theta_j - y) / m_\text{in}
 
@@ -30,7 +30,7 @@ class LinearMAML(BaseMethod):
     first_order : bool
         Whether the outer step leaves out the derivative of the inner loop.
     step : OuterStep or None
-        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
+        How the outer step uses earlier gradients, and its schedule; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
 
@@ -82,7 +82,7 @@ class LinearAttention(BaseMethod):
     beta : float
         Step size of `A` and `B`, >= 0.
     step : OuterStep or None
-        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
+        How the outer step uses earlier gradients, and its schedule; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
 

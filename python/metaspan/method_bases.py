@@ -11,7 +11,7 @@ from .privacy import UserDP
 
 MOVES = ("head", "body", "both")
 
-# Settings that a method's text leaves out while they have their defaults.
+# Settings that the printed form of a method leaves out if they have their default values.
 OPTIONS = (
     *("moves", "outer", "beta_head", "beta_alpha", "fresh_steps", "reduce", "step", "privacy"),
 )
@@ -24,7 +24,7 @@ def fields_in_order(kind: type[Any]) -> list[Field[Any]]:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class BaseMethod:
-    """The base of all methods: their printed form leaves out unused options."""
+    """The base of all methods, whose printed form leaves out the options at their defaults."""
 
     step: OuterStep | None = None
     privacy: UserDP | None = None

@@ -1,12 +1,13 @@
 r"""Methods of meta-learning and their step sizes.
 
-A method adapts a task's parameters, which start at the representation `B` and the head `w`, to the
-task's inner (support) set, and moves `B` and `w` by what all tasks of a round contribute. MAML and
-ANIL take gradient steps and contribute the gradient of the loss on the task's outer (query) set.
-FedAvg and Reptile contribute the moves of the inner loop themselves. RidgeANIL solves for
-the head of a task, and so do FedRep and AltGDmin, of `solved_methods`. LinearMAML learns an initial
-regression vector in place of a representation. The outer loops of MetaSGD and CoLearner, of
-`learned_methods`, learn more than a representation and a head.
+A method adapts parameters to the inner (support) set of each task, starting at the representation
+`B` and the head `w`, and its outer step moves `B` and `w` by what the tasks of a round contribute.
+MAML and ANIL adapt by gradient steps, and a task contributes the gradient of the loss on its outer
+(query) set. In FedAvg and Reptile a task contributes the moves of its inner loop. RidgeANIL, and
+FedRep and AltGDmin of `solved_methods`, solve for the head of each task. LinearMAML and
+LinearAttention, of `linear_methods`, learn no head: they learn an initial regression vector and a
+layer with two factors. MetaSGD and CoLearner, of `learned_methods`, learn a representation, a head
+and, beside them, an inner step size or a second head.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class ANIL(Adaptive):
     beta_head : float or None
         Outer step size of `w`, >= 0; None: `beta`.
     step : OuterStep or None
-        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
+        How the outer step uses earlier gradients, and its schedule; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
 
@@ -100,10 +101,10 @@ class MAML(Adaptive):
     beta_head : float or None
         Outer step size of `w`, >= 0; None: `beta`.
     moves : {"both", "head", "body"}
-        What the inner loop moves. "head" is ANIL. "body" moves `B` alone, and while w = 0 it moves
-        nothing, so the start needs a nonzero head.
+        What the inner loop moves. "head" is ANIL. "body" moves `B` alone; while w = 0 the inner
+        loop then moves nothing, so a run needs a nonzero head at its start.
     step : OuterStep or None
-        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
+        How the outer step uses earlier gradients, and its schedule; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
 
@@ -134,8 +135,8 @@ class MAML(Adaptive):
 class AverageRisk(BaseMethod):
     r"""Average risk minimisation (4): the baseline without an inner loop.
 
-    Its step follows the gradient of the outer loss at (B, w) itself. Since (B, w) is not adapted to
-    a task, nothing makes it learn more of the subspace than the direction of the mean head.
+    The step follows the gradient of the outer loss at (B, w) itself. Since (B, w) is not adapted to
+    tasks, `B` learns no more of the subspace than the direction of the mean head.
 
     Parameters
     ----------
@@ -146,7 +147,7 @@ class AverageRisk(BaseMethod):
     beta_head : float or None
         Step size of `w`, >= 0; None: `beta`.
     step : OuterStep or None
-        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
+        How the outer step uses earlier gradients, and its schedule; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
 
@@ -215,12 +216,13 @@ class FedAvg(_LocalSteps):
         Step :math:`\epsilon` of the server along the mean move, >= 0; 1 moves B and w to the mean
         itself.
     step : OuterStep or None
-        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
+        How the outer step uses earlier gradients, and its schedule; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
     fresh_steps : bool
-        Whether every local step uses other samples. Where samples are drawn, each local step has
-        `m_in` of them. The inner set of a batch is cut into `local_steps` blocks of equal size.
+        Whether every local step uses samples of its own. If samples are drawn, each local step has
+        `m_in` samples; the inner set of a task of a batch is cut into `local_steps` blocks of equal
+        size, one for each local step.
 
     Raises
     ------
@@ -241,7 +243,7 @@ class FedAvg(_LocalSteps):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Reptile(_LocalSteps):
-    r"""Reptile: `FedAvg` with a server step below 1.
+    r"""Reptile: `FedAvg` whose server step is 0.5 by default.
 
     Parameters
     ----------
@@ -252,11 +254,11 @@ class Reptile(_LocalSteps):
     server_step : float
         Step of the server along the mean move, >= 0.
     step : OuterStep or None
-        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
+        How the outer step uses earlier gradients, and its schedule; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
     fresh_steps : bool
-        Whether every local step uses other samples, see `FedAvg`.
+        Whether every local step uses samples of its own, see `FedAvg`.
 
     Raises
     ------
@@ -300,7 +302,7 @@ class RidgeANIL(BaseMethod):
     beta_head : float or None
         Outer step size of `w`, >= 0; None: `beta`.
     step : OuterStep or None
-        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
+        How the outer step uses earlier gradients, and its schedule; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
 
@@ -454,7 +456,7 @@ def _core_outer_gradient(
 def _with_more(
     method: ANIL | MAML | MetaSGD | CoLearner, beta: float, beta_head: float
 ) -> CoreMethod:
-    """Convert a method with an inner loop of gradient steps, and what its outer loop learns."""
+    """Convert a method with inner gradient steps, and what its outer loop learns beside B and w."""
     moves = "head" if isinstance(method, ANIL) else method.moves
     numbers = CoreMethod(
         float(np.mean(method.alpha)) if isinstance(method.alpha, tuple) else method.alpha,
@@ -507,7 +509,7 @@ def state_columns(method: Method, width: int) -> int:
 
 
 def step_size(method: Method) -> float:
-    """Return the inner step size, the largest of several; 0 for a method without one."""
+    """Return the inner step size, or the largest one of several; 0 for a method without one."""
     alpha = getattr(method, "alpha", 0.0)
     return max(alpha) if isinstance(alpha, tuple) else alpha
 
@@ -544,8 +546,8 @@ def resolve(
         The keywords of the call that are not among its named arguments: the settings of a method
         that is given by name.
     call : callable or None
-        The function that was called, for errors: an unknown keyword may be a misspelt argument of
-        it.
+        The function that was called: for an unknown keyword the error suggests an argument of this
+        function that may have been misspelt.
 
     Returns
     -------

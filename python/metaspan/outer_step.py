@@ -27,8 +27,9 @@ class OuterStep:
     .. math:: V_{t+1} = \mu V_t + G_t, \qquad B_{t+1} = B_t - \beta f_t D_t
 
     with :math:`D_t = V_{t+1}`, or :math:`D_t = G_t + \mu V_{t+1}` for Nesterov's momentum. The head
-    `w` moves in the same way with its own step size. All combinations of iterates stay in the span
-    of the gradients and the start, so every engine computes them exactly.
+    `w` moves in the same way with its own step size. Under the rule "gradient" all iterates, and
+    all their means, stay in the span of the start and the gradients, so every engine computes them
+    exactly.
 
     Gradients, losses and adapted heads are always those at the iterate (B_t, w_t). With
     `average=True` the result, and the records of `B` and `w` themselves, are those of the running
@@ -41,11 +42,11 @@ class OuterStep:
     nesterov : bool
         Whether the momentum is Nesterov's; needs momentum > 0.
     average : bool
-        Whether the result is the mean of the iterates after each step, with equal weights (Polyak's
-        average). Before the first step it is the start.
+        Whether the result is the mean, with equal weights, of the iterates that the steps so far
+        have produced (Polyak's average). Before the first step the result is the start.
     lookahead : (int, float) or None
         Steps s >= 1 and size a, 0 < a <= 1: after every s-th round the slow weights S, which begin
-        at the start, become S + a (B - S), and B continues from them. V stays as it is.
+        at the start, become S + a (B - S), and B continues from S. Lookahead leaves V unchanged.
     schedule : {"constant", "1/t", "cosine"} or callable
         Factor :math:`f_t` of the step sizes `beta` and `beta_head` in round t: 1; 1 / (t + 1);
         (1 + cos(pi t / rounds)) / 2; or a function of t that returns a number >= 0. A run with
@@ -53,9 +54,10 @@ class OuterStep:
     clip : float or None
         Largest norm of a task's contribution, > 0, as the `clip` of `UserDP` (29); None: no limit.
     rule : {"gradient", "adam", "sign"}
-        "adam" and "sign" step in every coordinate by itself: by Adam's rule with the constants 0.9,
-        0.999 and 1e-8, or by the sign of V_{t+1}. These steps leave the span of the gradients, and
-        need the engine "arrays" or "sampled", on a route that keeps `B` itself.
+        How D_t is computed. "adam" and "sign" treat every coordinate separately: by Adam's rule
+        with the constants 0.9, 0.999 and 1e-8, or by the sign of V_{t+1}. Steps by these two rules
+        leave the span of the gradients, and need the engine "arrays" or "sampled" and a route other
+        than "dual".
 
     Raises
     ------
@@ -120,7 +122,7 @@ class OuterStep:
 
     @property
     def by_coordinate(self) -> bool:
-        """Whether each coordinate moves by itself, so that steps leave the span of gradients."""
+        """Whether the rule treats every coordinate separately, and leaves the span of gradients."""
         return self.rule != "gradient"
 
     @property
@@ -140,7 +142,7 @@ def step_factors(step: OuterStep, begin: int, end: int, rounds: int) -> F64:
     if step.schedule == "1/t":
         return 1.0 / np.arange(begin + 1, end + 1, dtype=np.float64)
     if step.schedule == "cosine":
-        # By the C library, number by number: NumPy's cosine may differ between processors.
+        # math.cos, since the last bits of NumPy's cosine may differ between processors.
         angles = [math.pi * min(1.0, t / max(rounds, 1)) for t in range(begin, end)]
         return np.array([(1.0 + math.cos(angle)) / 2.0 for angle in angles])
     if not callable(step.schedule):

@@ -22,7 +22,7 @@ from .methods import FIXED, PER_ENTRY, Method, RidgeANIL, core_method
 def count_more(method: Method, width: int) -> dict[str, int]:
     """Count the numbers that the outer loop learns beside B and w, by the name of their record.
 
-    They follow w in the core's vector of parameters, in this order.
+    In the core's vector of parameters, these numbers follow w in the order of the returned names.
     """
     counts = {}
     if isinstance(method, MetaSGD):
@@ -33,10 +33,10 @@ def count_more(method: Method, width: int) -> dict[str, int]:
 
 
 def start_more(method: Method, width: int, v: ArrayLike | None = None) -> F64:
-    """Return the numbers of `count_more` at the start of a run, or with a given co-learner v.
+    """Return the numbers that `count_more` counts, at the start of a run or with a given head v.
 
-    Raises ValueError if the method has another number of step sizes than B has columns, or if v
-    does not fit.
+    Raises ValueError if `alpha` has several step sizes but not one for each column of B, or if v
+    does not fit the method or the width.
     """
     if isinstance(method, MetaSGD):
         if not isinstance(method.alpha, tuple):
@@ -54,7 +54,7 @@ def start_more(method: Method, width: int, v: ArrayLike | None = None) -> F64:
 
 
 def split_more(method: Method, width: int, parameters: F64) -> dict[str, F64]:
-    """Split the parameters (..., k + more) into "w" (..., k) and those of `count_more`."""
+    """Split the parameters (..., k + more) into "w" (..., k) and the parts `count_more` names."""
     parts, first = {"w": parameters[..., :width]}, width
     for name, count in count_more(method, width).items():
         parts[name] = parameters[..., first : first + count]
@@ -63,7 +63,7 @@ def split_more(method: Method, width: int, parameters: F64) -> dict[str, F64]:
 
 
 def inner_loop(method: Method, width: int) -> tuple[CoreMethod, F64]:
-    """Convert a method for calls that run the inner loop alone, and return what must follow w."""
+    """Convert a method for the inner loop alone; also return the parameters that must follow w."""
     numbers = core_method(method)
     if numbers.step_sizes == PER_ENTRY:
         return numbers, start_more(method, width)

@@ -15,11 +15,11 @@ class UserDP:
               \min\bigl(1, c / \|(\nabla_{B,i}, \omega_i)\|\bigr)\, (\nabla_{B,i}, \omega_i), \qquad
               \operatorname{mean}_i (\nabla_{B,i}, \omega_i) + N(0, (z c / n)^2)
 
-    See (29) and (30). The norm is that of all d k + k numbers that a task contributes, and the
-    noise is independent in each of the d k entries of the mean gradient of `B` and in the k entries
-    of the mean gradient of `w`. Adding or removing one task changes the mean by at most c / n,
-    which is the sensitivity to which `multiplier` refers; replacing one task changes it by at most
-    2 c / n.
+    See (29) and (30). The norm is that of all numbers that a task contributes: its gradients of `B`
+    and `w` and, if the outer loop learns them, of step sizes (34) or of a second head (35). The
+    noise is independent in every entry of the means of these gradients. Adding or removing one task
+    changes the mean by at most c / n, which is the sensitivity to which `multiplier` refers;
+    replacing one task changes the mean by at most 2 c / n.
 
     `train` adds noise; `meta_gradient` and `population_gradient` clip, and add none. The package
     does not compute (epsilon, delta): pass `multiplier`, the sampling rate of tasks and the number
@@ -29,7 +29,7 @@ class UserDP:
     ----------
     clip : float
         Largest norm c of a task's contribution, > 0. The norm of a gradient on finitely many
-        samples grows like the square root of d, and c must grow with it.
+        samples grows like the square root of d, and c must grow likewise.
     multiplier : float
         Noise multiplier z, >= 0; 0 clips without noise.
 

@@ -10,7 +10,7 @@ from .method_bases import BaseMethod
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class _SolvedHeads(BaseMethod):
-    """The settings of methods that step on B alone, at least-squares heads: FedRep, AltGDmin."""
+    """The settings of FedRep and AltGDmin, which solve for the heads and step on B alone."""
 
     beta: float = 0.1
     separate: bool = False
@@ -40,11 +40,11 @@ class FedRep(_SolvedHeads):
         Whether the gradient is that of the loss on the outer set, at the heads solved for on the
         inner set.
     reduce : {"mean", "sum"}
-        Whether the step follows the mean of the tasks' gradients or their sum, which is the
-        convention of the FedRep paper. "sum" multiplies `beta` by the number of tasks in a round;
-        `meta_gradient` returns the mean in both cases.
+        Whether the step follows the mean of the tasks' gradients, or their sum as in the FedRep
+        paper. "sum" multiplies `beta` by the number of tasks in a round; `meta_gradient` returns
+        the mean in both cases.
     step : OuterStep or None
-        How the step uses earlier gradients, and the schedule of its size; None: a plain step.
+        How the outer step uses earlier gradients, and its schedule; None: a plain step.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
 
@@ -69,8 +69,8 @@ class FedRep(_SolvedHeads):
 class AltGDmin(_SolvedHeads):
     r"""AltGDmin: `FedRep` that makes the columns of `B` orthonormal after every step.
 
-    After the step, `B` is replaced by its factor Q of B = Q S, with orthonormal columns and an
-    upper triangular S (k, k) with a positive diagonal.
+    After the step, `B` is replaced by the factor Q of its QR decomposition B = Q S, where Q (d, k)
+    has orthonormal columns and S (k, k) is upper triangular with a positive diagonal.
 
     Parameters
     ----------
@@ -83,8 +83,9 @@ class AltGDmin(_SolvedHeads):
         Whether the step follows the mean of the tasks' gradients or their sum. "sum" multiplies
         `beta` by the number of tasks in a round.
     step : OuterStep or None
-        How the step uses earlier gradients, and the schedule of its size; None: a plain step. The
-        factorisation precedes averaging and lookahead, whose results need not be orthonormal.
+        How the outer step uses earlier gradients, and its schedule; None: a plain step. The
+        factorisation precedes lookahead and averaging, whose results need not have orthonormal
+        columns.
     privacy : UserDP or None
         Clipping of the tasks' contributions, and noise; None: neither.
 

@@ -4,8 +4,8 @@ namespace metaspan {
 
 /// The counts include J passes of the inner loop, one pass over the outer set if the method or the
 /// losses need it, J passes of the backward pass, and the sums of (6) and (9), which are quadratic
-/// in J. A solved head counts as a pass in which the normal equations take the place of the
-/// products. A private head takes one more pass over the outer set.
+/// in J. A solved head counts as one pass of the inner loop, in which the normal equations take the
+/// place of the products. A private head takes one more pass over the outer set.
 AlgebraCounts algebra_counts(const Method& method, double losses) {
   const double J = method.inner_steps, back = method.has_way_back() ? J : 0;
   const double outer = method.has_outer_part() ? 1 : 0, again = method.fresh_steps ? 1 : 0;

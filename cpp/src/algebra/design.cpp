@@ -2,10 +2,10 @@
 
 namespace metaspan {
 
-/// Takes the memory for one task's slots, (9). In MAML, whose inner loop moves B, a slot
-/// holds K a and K' a, the products of its vector a of samples with the Gram matrices. In ANIL a
-/// slot holds neither product, since the sums of (6) are empty, unless contributions are clipped,
-/// (29).
+/// Takes the memory for one task's slots, (9). In MAML, whose inner loop moves B, and wherever
+/// contributions are clipped, (29), a slot holds K a and K' a, the products of its vector a of
+/// samples with the Gram matrices. Otherwise a slot holds neither product, since the sums of (6)
+/// are empty.
 DenseDesign::Scratch::Scratch(const Method& method, Index k, Index max_m_in, Index max_m_out)
     : max_m_in_(max_m_in),
       stride_(method.adapt_B || method.clips() ? max_m_in + max_m_out : 0),
@@ -40,8 +40,8 @@ const double* DenseDesign::inner_product(int slot) {
   return out;
 }
 
-/// Returns X' times the vector of a slot, (m_out,): K' a = X' X^T a of an inner slot, and X' X'^T a
-/// of the outer slot. Like the product K a, this product stays stored with the slot until the
+/// Returns X' times the vector of a slot, (m_out,): K' a = X' X^T a for an inner slot, and X' X'^T
+/// a for an outer slot. Like the product K a, this product stays stored with the slot until the
 /// vector a of the slot changes.
 const double* DenseDesign::outer_product(int slot) {
   double* out = scratch_.outer_of(slot);

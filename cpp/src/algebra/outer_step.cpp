@@ -7,7 +7,7 @@
 namespace metaspan {
 namespace {
 
-// Constants of Adam, which are those of its authors.
+// The constants that the authors of Adam recommend.
 constexpr double kVelocityDecay = .9, kSquareDecay = .999, kLeastRoot = 1e-8;
 
 /// The update that changes nothing.
@@ -38,8 +38,8 @@ OuterUpdate gradient_step(const OuterStep& step, double factor) {
 }
 
 /// The other lines of (28): after every s-th round S <- S + a (B - S) and B <- S, and after every
-/// round the mean of the t + 1 iterates so far, A <- A + (B - A) / (t + 1). The mean follows the
-/// lookahead, so that it is the mean of the B from which rounds continue.
+/// round t the mean of the t + 1 iterates so far, A <- A + (B - A) / (t + 1). The mean is updated
+/// after the lookahead, so it is the mean of those B from which the next rounds start.
 OuterUpdate averaging_step(const OuterStep& step, Index round) {
   OuterUpdate update = identity_update(step);
   const Index slow = step.blocks() - 1, average = step.reported();
@@ -55,7 +55,7 @@ OuterUpdate averaging_step(const OuterStep& step, Index round) {
   return update;
 }
 
-/// The product of the two parts, L_1 L_2 and L_2^T b_1, where the second part comes later.
+/// With L_1, b_1 of gradient_step() and L_2 of averaging_step(), L is L_1 L_2 and b is L_2^T b_1.
 OuterUpdate whole_step(const OuterStep& step, Index round, double factor) {
   const OuterUpdate first = gradient_step(step, factor), second = averaging_step(step, round);
   OuterUpdate both{first.c};
@@ -82,9 +82,9 @@ Mat combine(const OuterUpdate& update, const Mat& S, double beta, const Mat& G) 
   return next;
 }
 
-/// B <- B S^{-1} by back substitution, row by row, which keeps the relative accuracy of small rows,
-/// (14). A column of zeros, or one in the span of the columns before it, gives a diagonal entry
-/// without correct digits.
+/// Solves for B S_B^{-1} by back substitution in every row of B, which keeps the relative accuracy
+/// of small rows, (14). If a column of B is zero or in the span of the columns before it, the
+/// diagonal entry of S_B in this column has no correct digits.
 bool orthonormalise_first(Mat& S, Index k) {
   const Mat factor = small_r_factor(S.leftCols(k));
   if (factor.rows() < k || !factor.allFinite()) return false;
@@ -121,9 +121,9 @@ CoordinateRule CoordinateRule::of(const OuterStep& step, Index round) {
           1 / std::sqrt(1 - std::pow(kSquareDecay, t))};
 }
 
-/// Adam: V <- .9 V + .1 g and Q <- .999 Q + .001 g^2, and the direction is V sqrt(Q)^{-1} with both
-/// divided by the sum of their weights so far. Sign: V <- mu V + g, and the direction is the sign
-/// of V.
+/// Adam: V <- .9 V + .1 g and Q <- .999 Q + .001 g^2; the direction is V' / (sqrt(Q') + 1e-8),
+/// where V' and Q' are V and Q divided by the sums of their weights so far. Sign: V <- mu V + g,
+/// and the direction is the sign of V.
 double CoordinateRule::direction(double g, double& velocity, double& square) const {
   if (rule == OuterStep::Rule::adam) {
     velocity += (1 - kVelocityDecay) * (g - velocity);

@@ -69,8 +69,8 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   }
 
   /// Takes the round's tasks, calls `before`, and lets the route compute grad_B and grad_w, (10).
-  /// Sampled tasks draw their samples in `before`. The noise of (30) is added to the mean over the
-  /// tasks. The number of threads is kept for step().
+  /// Sampled tasks draw their samples in `before`. The noise of (30) is added to the mean gradient
+  /// over the tasks. step() uses as many threads as the last gradient().
   void gradient(Index round, const double* heads, TaskOutputs& tasks, int threads,
                 Cancel* cancel) override {
     round_ = round;
@@ -141,7 +141,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
 
  private:
   /// Adds N(0, spread^2) to every entry of grad_B and of grad_w, (30). Every normal is a function
-  /// of seed, trial, round and the place of its entry.
+  /// of the seed, the trial, the round and the position of its entry.
   void add_noise(Index round) {
     const Key key = derive_key(seed_, trial_, static_cast<std::uint64_t>(round), Stream::privacy);
     parallel_for(threads_, ceil_div(size_, kPiece), [&](Index piece, int) {
@@ -181,7 +181,7 @@ class SweepEngine final : public ArraysEngine<BScalar> {
   std::vector<BScalar> B_, grad_B_;  // (d, k)
   Vec w_;
   Vec steps_;      // outer step sizes of w_
-  double spread_;  // of the noise of (30)
+  double spread_;  // standard deviation of the noise (30)
   std::uint64_t seed_, trial_;
   FullSizeBlocks<BScalar> blocks_;
   Index round_ = 0;  // of the last gradient

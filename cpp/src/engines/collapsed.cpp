@@ -26,12 +26,13 @@ constexpr Index kPanelsPerPiece = 2;
 constexpr double kFlopsOfNumber = 25;
 
 /// The purposes of draws off the span: a task's frame, the sum of two pieces, the Gaussian matrix
-/// of the round, and the Gaussian matrix of a task whose part is drawn, (29) and (33). The purpose
-/// is a word of the counter of a draw, so no two purposes share a random number.
+/// of the round, and the Gaussian matrix of a task whose part off the span is drawn by itself, (29)
+/// and (33). The purpose is a word of the counter of a draw, so no two purposes share a random
+/// number.
 enum Part : std::uint32_t { kOfTask = 0, kOfPieces = 1, kOfRound = 2, kOfPart = 3 };
 
-/// The purpose of the draws off the span among those of the noise of (30). The entries of grad_M,
-/// grad_R and grad_w take the counters that have 0 and 1 in place of the purpose.
+/// The purpose of those draws of the noise (30) that are off the span. The same word is 0 in the
+/// counters of the noise of grad_M and grad_R, and 1 in those of the noise of grad_w.
 constexpr std::uint32_t kOfNoise = 2;
 
 /// Returns the number of pieces of a round, which depends on the number of panels only.
@@ -140,8 +141,8 @@ class Collapsed final : public CollapsedEngine {
     return {heads_.k_star(), state_.Z.rows() - heads_.k_star(), method_.columns_of_B(k())};
   }
 
-  /// Returns the state itself or, for k > k_star, the state in the regular frame that the meter
-  /// needs. The result is kept until the next step.
+  /// Returns the first block of the state if it is the reported B alone and k <= k_star; otherwise,
+  /// the reported B in the regular frame that the meter needs, which is kept until the next step.
   const Mat& coordinates(int) override {
     const Index columns = method_.columns_of_B(k());
     const Index last = (method_.step.reported() + 1) * k();  // of the reported block
@@ -241,11 +242,12 @@ class Collapsed final : public CollapsedEngine {
     copy_panel_outputs(workspace.algebra, workspace.heads.data(), added, first, tasks, outputs);
   }
 
-  /// Draws the parts of a panel's tasks off the span one by one. Given the draws in the span the
-  /// part of a task of (18) is Gaussian with row covariance F^T F, where F is the R-factor of the
-  /// stacked [C; C'], and A = bartlett(rows of F, rest)^T F is its R-factor up to a Haar frame.
-  /// With xi, (33), this holds in the space orthogonal to xi, and A has the row along xi above it.
-  /// Every task has draws of its own, so the parts do not depend on panels or threads.
+  /// Draws, task by task, the parts of a panel's tasks off the span. Given the draws in the span,
+  /// the part of a task of (18) is Gaussian with row covariance F^T F, where F is the R-factor of
+  /// the stacked [C; C'], and A = bartlett(rows of F, rest)^T F is the R-factor of this part up to
+  /// a Haar frame. With xi, (33), the part orthogonal to xi is drawn in this way, and A begins with
+  /// the row along xi. Every task has draws of its own, so the parts do not depend on panels or
+  /// threads.
   void draw_parts(Design& design, Index first, Index tasks, Mat* drawn) const {
     for (Index t = 0; t < tasks; ++t) drawn[t].resize(0, k());
     each_gaussian_factor(design, tasks, [&](const Mat& A, Index t) {
@@ -265,9 +267,10 @@ class Collapsed final : public CollapsedEngine {
     });
   }
 
-  /// Clips the contributions of a panel's tasks, (29). The basis holds the whole contribution in
-  /// the span, along xi and in a frame; the parts that were drawn off the basis are added to the
-  /// norm. The scaled parts are then added by (17).
+  /// Clips the contributions of a panel's tasks, (29): computes the factors, and adds the scaled
+  /// contributions in the span. The basis of the design contains the parts in the span, along xi
+  /// and in a frame; the squares of the parts that draw_parts() has drawn off this basis are added
+  /// to the squared norm. add_off_span() then scales the parts off the span and adds them by (17).
   void clip(Design& design, Workspace& workspace, Index tasks) const {
     double squares[kWidth];
     design.squares(squares);
@@ -285,8 +288,8 @@ class Collapsed final : public CollapsedEngine {
     design.add_scaled(workspace.factors);
   }
 
-  /// Calls take(A, t) with the factor A of every task of a panel. The design factors all tasks side
-  /// by side; this function separates them.
+  /// Calls take(A, t) with the factor A of every task t of a panel, copied from the panel in which
+  /// the design factors all tasks side by side.
   template <class Take>
   void each_factor(const Design::Factor& factor, Index tasks, Take&& take) const {
     Mat A(factor.rows, k());
@@ -297,8 +300,8 @@ class Collapsed final : public CollapsedEngine {
   }
 
   /// Calls take(A, t) with the factors of the Gaussian terms of (18). A set shared by both loops
-  /// gives one Gaussian term, with C + C'; separate sets give two terms, which are independent.
-  /// Infinite sets give none.
+  /// gives one Gaussian term, with C + C'; separate sets give two independent terms. An infinite
+  /// set gives no term.
   template <class Take>
   void each_gaussian_factor(Design& design, Index tasks, Take&& take) const {
     const bool inner = !shape_.inner.infinite, outer = !shape_.outer.infinite;
@@ -316,8 +319,8 @@ class Collapsed final : public CollapsedEngine {
 
   /// Adds the contributions of a panel's tasks off the span, task by task in order. In (17), the
   /// factor A of each task is reduced to at most k rows and added to the R-factor of the piece,
-  /// with draws that belong to the task. In (18), A is appended to the rows of the piece and
-  /// nothing is drawn yet, unless draw_parts() has drawn A.
+  /// with draws that belong to the task. A part that draw_parts() has drawn is added in the same
+  /// way. Otherwise, in (18), A is appended to the rows of the piece, and nothing is drawn yet.
   void add_off_span(Design& design, const Workspace& workspace, Piece& piece, Index first,
                     Index tasks) const {
     if (shape_.off_span == OffSpan::none) return;
@@ -372,10 +375,11 @@ class Collapsed final : public CollapsedEngine {
     }
   }
 
-  /// Adds the noise of (30). In the span it is added entry by entry. Off the span, the gradient is
-  /// T in a Haar frame; in a basis that begins with this frame, the noise is s G in the rows of T
-  /// and an independent Gaussian matrix in the other directions, of which its R-factor is drawn. T
-  /// + s G keeps the cross terms of T and the noise, which a sum of squares would lose.
+  /// Adds the noise of (30). In the span the noise is added entry by entry. Off the span, the
+  /// gradient is T in a Haar frame. In a basis that begins with this frame, the noise is s G in the
+  /// rows of T and, in the other directions, an independent Gaussian matrix, whose R-factor is
+  /// drawn. The sum T + s G keeps the cross terms of T and the noise, which a sum of their squares
+  /// would lose.
   void add_noise() {
     const double s = method_.noise_of_mean(n_);
     add_normals(privacy_key_, s, 0, grad_.size(), grad_.data());
@@ -412,7 +416,7 @@ class Collapsed final : public CollapsedEngine {
     return take(std::move(next), next_w);
   }
 
-  /// Replaces the state by a finite one.
+  /// Replaces the state by the arguments, which the caller has found to be finite.
   bool take(Mat next, const Vec& next_w) {
     state_.Z = std::move(next);
     state_.w = next_w;
@@ -449,11 +453,12 @@ class Collapsed final : public CollapsedEngine {
   bool is_measured_ = false;
 };
 
-// Measured costs that a round has in addition to the products of a population round. Three are in
-// kernel calls: setting up the design of a panel and adding its outputs, drawing a single number,
-// and adding a task's frame. kNumbersOfRoot is in random numbers: the cost of a chi-square root
-// beyond that of the normal it replaces. The other four are in operations for each flop: of
-// products, of passes over rows, of inner products and of factorisations.
+// Measured costs that a round has in addition to the products of a population round. The first
+// four are in kernel calls: setting up the design of a panel and adding its outputs, with samples
+// and without, drawing a single number, and adding a task's frame. kNumbersOfRoot is in random
+// numbers: the cost of a chi-square root beyond that of the normal it replaces. The last four are
+// in operations for each flop: of products, of passes over rows, of inner products and of
+// factorisations.
 constexpr double kCallsOfPanel = 100;
 constexpr double kCallsOfBarePanel = 10;  // if no samples are drawn
 constexpr double kCallsOfDraw = 2;
@@ -461,7 +466,7 @@ constexpr double kCallsOfFrame = 25;
 constexpr double kNumbersOfRoot = .2;
 constexpr double kProduct = 1.5, kPass = 2, kDot = 5, kFactor = 1.7;
 
-/// Returns how many passes over an outer set a round makes.
+/// Returns how many passes a round makes over the outer set of a task.
 double outer_passes_of(const Method& method, const RoundSizes& sizes) {
   return method.has_outer_part() ? method.outer_terms() : sizes.losses;
 }
@@ -509,8 +514,8 @@ Work work_of_panels(const Method& method, const SampleLaw& law, const SampleShap
 
 /// Adds the cost of the sums off the span: small QR factorisations, counted in flops, and numbers
 /// drawn one by one, counted in kernel calls. There is a factorisation for each task in (17), and
-/// one for each full RowStack in (18). A clipped task of (18), and a task with xi, (33), is drawn
-/// and added as in (17).
+/// one for each full RowStack in (18). The part of a clipped task of (18), or of a task with xi,
+/// (33), is drawn for this task alone and added as in (17).
 void add_off_span(const Method& method, const SampleLaw& law, const SampleShape& shape,
                   const RoundSizes& sizes, Work& work) {
   if (shape.off_span == OffSpan::none) return;

@@ -264,15 +264,15 @@ class DualEngine final : public ArraysEngine<BScalar> {
     return size;
   }
 
-  /// Computes A <- A - factor C on the rows of a task. A factor without terms has no matrix and
-  /// changes nothing.
+  /// Subtracts factor * C from the rows of A that belong to a task. If C has no terms it has no
+  /// matrix, and A stays as it is.
   void subtract(const Factors& C, Index first, double factor, Mat& A) const {
     if (C.whole()) A.middleRows(first, C.m()) -= factor * ConstMat(C.matrix(), C.m(), padded(k_));
   }
 
   /// Takes the step (28) on A and the blocks beside it. Block j is s_j B_0 + X^T A_j, with s_j = 0
-  /// for the velocity and 1 for all others: combinations of iterates have weights with the sum 1.
-  /// The bound on the entries of B is that of step(), for every block.
+  /// for the velocity and 1 for all others, which combine iterates with weights of sum 1. Every
+  /// block must keep within the bound on the entries of B that step() checks.
   bool step_with_memory(double factor) {
     const OuterUpdate update = whole_step(method_.step, round_, factor);
     std::vector<Mat> next(A_memory_.size() + 1, Mat::Zero(A_.rows(), A_.cols()));
@@ -396,7 +396,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
   double longest_ = 0, most_B_0_ = 0;  // largest norm of an active sample, largest |entry| of B_0
   Vec w_;
   Vec steps_;                  // outer step sizes of w_
-  Vec w_blocks_, reported_w_;  // w and the blocks beside it; the one that is the result
+  Vec w_blocks_, reported_w_;  // w and the blocks beside it; the block that is the result
   Mat A_, Z_0_;                // (N, padded(k))
   std::vector<Mat> A_memory_;  // the blocks beside A, (28)
   Index round_ = 0;            // of the last gradient

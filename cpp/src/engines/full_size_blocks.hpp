@@ -12,9 +12,10 @@
 namespace metaspan {
 
 /// Computes numbers [first, first + count) of all blocks after a step with the size beta, in
-/// double: (28) combines the numbers of an index linearly, after `rule` has replaced the gradient
-/// by its direction. A block whose `out` is null is not written, and `in` may equal `out`. Returns
-/// whether all new numbers are finite.
+/// double. Number i of a new block is a linear combination of number i of the gradient and of the
+/// old blocks, (28); if `rule` is not null, its direction first replaces the gradient. A block
+/// whose `out` is null is not written, and `in` may equal `out`. Returns whether all new numbers
+/// are finite.
 template <class Scalar>
 bool step_numbers(const OuterUpdate& update, const CoordinateRule* rule, double beta,
                   const std::vector<const Scalar*>& in, const Scalar* gradient,
@@ -94,10 +95,11 @@ class FullSizeBlocks {
     }
   }
 
-  /// Takes the step (28) on B and on the blocks beside it, with the gradient G. A first pass
-  /// computes all new numbers and checks that they are finite; a second pass computes them again
-  /// and stores them, so that a step that fails changes nothing. The pieces depend on the size of
-  /// B only, and no number depends on another, except in the factorisation.
+  /// Takes the step (28) on B and on the blocks beside it, with the gradient G. Before any block
+  /// changes, a first pass checks that the new numbers are finite and that the factorisation
+  /// succeeds, so a step that fails changes nothing. A second pass stores the new numbers. The
+  /// pieces depend only on the size of B. Except in the factorisation, numbers at different places
+  /// of a block do not depend on each other, so results do not depend on the number of threads.
   bool step(Index round, double factor, Scalar* B, const Scalar* G, const Vec& grad_w,
             int threads) {
     const OuterStep& rule = method_.step;
@@ -133,7 +135,7 @@ class FullSizeBlocks {
     return all;
   }
 
-  /// Computes all numbers of the blocks, piece by piece.
+  /// Runs step_numbers() on all numbers, piece by piece; returns whether all are finite.
   bool each_piece(const OuterUpdate& update, Index round, double beta,
                   const std::vector<Scalar*>& in, const Scalar* G, const std::vector<Scalar*>& out,
                   int threads, bool takes_rule = true) const {
@@ -183,7 +185,7 @@ class FullSizeBlocks {
   Index d_, k_, w_size_;
   std::vector<std::vector<Scalar>> memory_;  // (c - 1) blocks of (d, k)
   Vec w_blocks_;                             // w and the blocks beside it, one after another
-  Vec reported_w_;                           // the one that is the result
+  Vec reported_w_;                           // the block of w that is the result
 };
 
 }  // namespace metaspan

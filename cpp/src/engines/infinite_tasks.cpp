@@ -54,7 +54,7 @@ class InfiniteTasks final : public InfiniteTasksEngine {
     const double c = (covariance_.trace() + variance_) * inverse_m;
     // Sigma_star M, (k_star, k), is used in H, in the gradient and in the losses.
     const Mat sigma_M = covariance_ * M;
-    // c M^T M and c R^T R of (23) are c Z^T Z, and so are the terms of xi.
+    // c M^T M + c R^T R of (23) is c Z^T Z, and the terms of xi are multiples of Z^T Z too.
     const double isotropic = c + (1 + inverse_m) * xi_variance_;
     const Mat H = (1 + inverse_m) * M.transpose() * sigma_M + isotropic * Z_.transpose() * Z_;
     grad_ = alpha_ * alpha_ * Z_ * H;

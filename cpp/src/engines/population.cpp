@@ -40,8 +40,8 @@ Index pieces_of(Index panels) {
   return pieces < 2 ? 1 : round_up(pieces, 2);
 }
 
-/// Turns the heads among the parameters of a method with the learner: w <- U^T w, and the same for
-/// a private head. One learned step size does not change.
+/// Turns the heads among the parameters as the learner turns, B <- B U: w becomes U^T w, and a
+/// private head v becomes U^T v. A single learned step size does not change.
 void turn_heads(const Method& method, const Mat& U, Vec& w) {
   const Index k = U.rows();
   w.head(k) = U.transpose() * Vec(w.head(k));
@@ -123,9 +123,9 @@ class Population final : public PopulationEngine {
 
   Shape shape() const override { return {heads_.k_star(), Z_.rows() - heads_.k_star(), Z_.cols()}; }
 
-  /// Returns whether small distances have correct digits: if k > k_star, the frame has to turn.
-  /// Linear MAML, (31), may start at B = 0 and then stays in the span of B_star exactly: a distance
-  /// of 0 is then no underflow.
+  /// Returns whether small distances have correct digits. If k > k_star, this needs a frame that
+  /// turns. Linear MAML, (31), returns false: from B = 0 it stays exactly in the span of B_star, so
+  /// a distance of 0 is no underflow.
   bool resolves_distance() const override {
     if (k() == 1 && method_.freezes_head()) return false;
     return method_.turns_frame() || k() <= heads_.k_star();
@@ -193,8 +193,8 @@ class Population final : public PopulationEngine {
 
   Index k() const { return Z_.cols(); }
   Index rows() const { return Z_.rows() + (wide_ ? k() : 0); }
-  /// Whether the state is that of B, and M has a regular leading block, since k <= k_star or the
-  /// frame turns.
+  /// Whether the state has the columns of B alone, and M has a regular leading block, because k <=
+  /// k_star or because the frame turns.
   bool keeps_regular() const {
     return wide_ || (k() <= heads_.k_star() && !method_.is_attention());
   }
@@ -311,10 +311,10 @@ class Population final : public PopulationEngine {
   Mat Z_;  // (D, k)  [M; R]
   Vec w_;
   Mat frame_;       // (k, k)
-  Mat blocks_;      // (D, c k)  all blocks of (28), unless the outer step is plain
-  Vec w_blocks_;    // (c k,)
-  Mat measured_;    // (D, k)  the reported block, likewise
-  Vec reported_w_;  // (k,)
+  Mat blocks_;      // (D, c k)  all blocks of (28); plain steps neither use nor update it
+  Vec w_blocks_;    // (c parameters,)  likewise
+  Mat measured_;    // (D, k)  the reported block in the regular frame
+  Vec reported_w_;  // (parameters,)
   bool is_measured_ = false;
   Index round_ = 0;  // of the last gradient
   HeadSource heads_;
@@ -371,8 +371,8 @@ RoundCost population_cost(const Method& method, const RoundSizes& sizes) {
 }
 
 /// Brings a start into the frame of (14). For k > k_star the learner is turned by an orthogonal Q
-/// for which M Q = [M_1 0], and the head becomes Q^T w. Q is kept to turn results back. The methods
-/// are equivariant under rotations of the learner, B <- B Q and w <- Q^T w.
+/// for which M Q = [M_1 0], and the head becomes Q^T w. Q is kept to turn results back. Methods
+/// that are not equivariant under rotations of the learner, B <- B Q and w <- Q^T w, keep Q = I.
 PopulationEngine::State PopulationEngine::start(const Method& method, Mat Z, Vec w, Index k_star) {
   const Index k = Z.cols() / method.step.blocks();
   if (k <= k_star || !method.turns_frame()) {

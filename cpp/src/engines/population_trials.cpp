@@ -157,7 +157,7 @@ class PopulationTrials final : public TrialPanel {
     }
   }
 
-  /// Computes x <- x - beta g, with the factors of beta, in the columns that step.
+  /// Computes x <- x - factors[t] beta g in every column t whose trial steps.
   static void descend(double beta, const double* factors, const std::int64_t* steps, const Panel& g,
                       Panel& x) {
     double sizes[kWidth];
@@ -209,8 +209,8 @@ class PopulationTrials final : public TrialPanel {
 /// Returns whether trials run in panels. Panels pay if states are small and tasks are few, so that
 /// the products of one trial fill at most a register or two, and if the trials fill most of a
 /// panel. Trials with k > k_star do not run in panels, because the frame of (14) turns in every
-/// step, by a factorisation that takes longer than the gradient. Panels hold w alone, without the
-/// parameters that may follow it, and measure the whole state.
+/// step, by a factorisation that takes longer than the gradient. Panels hold w without parameters
+/// that follow it, and measure the whole state.
 bool population_fills_panels(const Method& method, const Shape& shape, Index n, Index trials) {
   return trials >= kLeastTrials && method.step.is_plain() && !method.learns_more() &&
          !method.clips() && !method.is_attention() && shape.k <= shape.k_star && n <= kMostTasks &&

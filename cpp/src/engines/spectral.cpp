@@ -92,9 +92,9 @@ class Spectral final : public ArraysEngine<BScalar> {
 
   /// Steps B <- B - beta sum_b Sigma^b U H_b, (15), by blocks of rows. Sigma is diagonal, so a row
   /// of B depends on the same row of U only. Horner's rule multiplies by Sigma once for each b and
-  /// stores no powers of it. The noise of (30) is added to the rows of the gradient that are formed
-  /// here. The new B is checked before it replaces the old one, since a failed
-  /// step must leave the state unchanged.
+  /// stores no powers of it. The noise of (30) is added here, to each block of rows of the gradient
+  /// as it is formed. The new B is checked before it replaces the old B, since a failed step must
+  /// leave the state unchanged.
   bool step(double factor) override {
     const double beta = factor * method_.beta;
     const bool is_plain = method_.step.is_plain();
@@ -190,7 +190,7 @@ class Spectral final : public ArraysEngine<BScalar> {
     Vec g_w;
   };
 
-  /// Returns a start whose blocks beside B are in double; `converted_` holds them.
+  /// Returns a start whose blocks beside B are converted to double and held by `converted_`.
   ArraysStart<double> in_double(const ArraysStart<BScalar>& start, Index numbers) {
     converted_.assign(start.memory, start.memory + numbers);
     return {nullptr,     start.w,           nullptr,        start.n, start.seed,

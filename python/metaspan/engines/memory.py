@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from ..config.config import TrainConfig
 from .protocol import Parts, Shapes
 
-# Parts of a state in coordinates; those with several blocks have them side by side as columns.
+# Parts of a state in coordinates. All blocks of a part are side by side, as columns.
 IN_COORDINATES = ("M", "R", "w")
-# Parts with the blocks beside B, A and w of a state at full size.
+# For each part of a state at full size, the part that has the blocks beside it.
 BESIDE = {"B": "memory", "A": "A_memory", "w": "w_memory"}
 
 
@@ -23,19 +23,19 @@ def blocks_of(config: TrainConfig) -> tuple[str, ...]:
 
 
 def start_blocks(config: TrainConfig, part: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return the blocks beside a part of the start: zeros, or the part itself for means of it."""
+    """Return the blocks beside a part of the start: the part for means of iterates, else zeros."""
     is_mean = [name in ("average", "slow") for name in blocks_of(config)]
     return [part if mean else np.zeros_like(part) for mean in is_mean]
 
 
 def reported(config: TrainConfig) -> int:
-    """Return the number of the block that is the result: 0, or that of the average."""
+    """Return the index of the block that is the result: that of the average if used, else 0."""
     names = blocks_of(config)
     return 1 + names.index("average") if "average" in names else 0
 
 
 def join(config: TrainConfig, parts: Parts) -> Parts:
-    """Add the blocks of the start to M, R and w, side by side."""
+    """Append to M, R and w the columns of the further blocks with which a run starts."""
     return {
         name: np.concatenate([part, *start_blocks(config, part)], axis=-1)
         for name, part in parts.items()
@@ -49,15 +49,15 @@ def joint_shapes(config: TrainConfig, shapes: Shapes) -> Shapes:
 
 
 def separate(config: TrainConfig, parts: Parts) -> Parts:
-    """Return M, R and the core's w of the block that is the result."""
+    """Return the columns of M, R and the core's w that belong to the block that is the result."""
     at, count = reported(config), 1 + len(blocks_of(config))
     return {name: np.split(parts[name], count, axis=-1)[at] for name in IN_COORDINATES}
 
 
 def add_memory(config: TrainConfig, parts: Parts) -> Parts:
-    """Add the blocks of the start beside B and w, as further parts.
+    """Add parts with the blocks beside B and w with which a run starts.
 
-    On the dual route the blocks beside A begin at zero, as A does, and need no part.
+    On the dual route the blocks beside A begin at zero, like A, so the start has no part for them.
     """
     names = ("w",) if config.route == "dual" else ("B", "w")
     if not blocks_of(config):
@@ -77,7 +77,7 @@ def memory_shapes(config: TrainConfig, shapes: Shapes) -> Shapes:
 
 
 def reported_parts(config: TrainConfig, parts: Parts) -> Parts:
-    """Return B and the core's w of the block that is the result, which on the dual route B is."""
+    """Return B and the core's w of the result; on the dual route the core exports this B itself."""
     at = reported(config)
     if at == 0:
         return {name: parts[name] for name in ("B", "w")}

@@ -1,4 +1,4 @@
-r"""Excess risks of trained initial vectors against the inner step of training, beside (31)."""
+r"""Excess risks of trained initial vectors, measured and by (31), for several inner step sizes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GRID = 200  # points of the closed form that are drawn
 
 @dataclass(frozen=True, kw_only=True)
 class Risks:
-    r"""Excess risks on new tasks after a step of one size, for several inner steps of training.
+    r"""Excess risks on new tasks after one adaptation step, by the inner step size of training.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Risks:
     predicted : ndarray of shape (runs,)
         Closed form of the mean.
     least : float
-        Excess risk of the mean vector of the tasks, which no initial vector falls below.
+        Excess risk of the mean vector of the tasks; no initial vector has a smaller excess risk.
     test_step : float
         Step size of the adaptation to new tasks.
     """
@@ -60,8 +60,9 @@ def risks(runs: Sequence[Result]) -> Risks:
     Parameters
     ----------
     runs : sequence of Result
-        Runs of `LinearMAML` on pools, which differ in the inner step alone. New tasks have as many
-        samples as the inner sets of training, and the step that is best for the mean vector.
+        Runs of `LinearMAML` on a pool. The runs differ only in the inner step size. New tasks have
+        as many samples as the inner sets of training, and are adapted by the step size that is best
+        for the mean vector.
 
     Returns
     -------
@@ -91,12 +92,12 @@ def risks(runs: Sequence[Result]) -> Risks:
 
 
 def predict(run: Result, alpha: F64) -> F64:
-    r"""Compute the closed form of the excess risk after training with given inner steps.
+    r"""Compute the closed form of the excess risk after training with given inner step sizes.
 
     Parameters
     ----------
     run : Result
-        A run on a pool, whose sizes are used.
+        A run on a pool. Its tasks, and the sizes of its pool and sets, enter the closed form.
     alpha : ndarray of shape (points,)
         Inner step sizes of training.
 
@@ -104,7 +105,7 @@ def predict(run: Result, alpha: F64) -> F64:
     -------
     ndarray of shape (points,)
         The risk of the mean vector, plus half of `meta_weights` at the test step times
-        `linear_maml_error` at each inner step.
+        `linear_maml_error` at each inner step size.
     """
     tasks = run.config.drawn_tasks
     pool, m_in, m_out = run.config.pooled
@@ -119,14 +120,14 @@ def predict(run: Result, alpha: F64) -> F64:
 
 
 def draw_risks(ax: Axes, runs: Sequence[Result]) -> None:
-    r"""Draw the excess risks against the inner step of training, with the closed form.
+    r"""Draw the excess risks against the inner step size of training, with the closed form.
 
     Parameters
     ----------
     ax : matplotlib.axes.Axes
         Axes to draw into.
     runs : sequence of Result
-        Runs as `risks` takes them.
+        The runs, as in `risks`.
     """
     measured = risks(runs)
     grid = np.linspace(measured.alpha[0], measured.alpha[-1], GRID)

@@ -45,8 +45,9 @@ def meta_weights(
     Returns
     -------
     float or ndarray of shape (d,)
-        The eigenvalue :math:`1 - 2 \alpha + \alpha^2 (1 + (d + 1) / m)` of features with
-        covariance I, or the eigenvalues in the order of ``tasks.spectrum``.
+        For features with covariance I, the only eigenvalue
+        :math:`1 - 2 \alpha + \alpha^2 (1 + (d + 1) / m)`. For features with a spectrum, the
+        eigenvalues in the order of ``tasks.spectrum``.
 
     Raises
     ------
@@ -150,7 +151,7 @@ def linear_maml_step(tasks: LinearTasks, *, m: int, B: Vector | None = None) -> 
     Raises
     ------
     TypeError, ValueError
-        If `linear_maml_risk` would raise the error for these arguments.
+        If `linear_maml_risk` raises this error for these arguments.
 
     Examples
     --------
@@ -178,7 +179,7 @@ def linear_maml_error(
     m_out: int | None,
     **steps: float,
 ) -> float:
-    r"""Compute how far training on n fixed tasks ends from the mean of the tasks, (31).
+    r"""Compute how far training on n fixed tasks ends from the mean vector of all tasks, (31).
 
     .. math:: E \| \hat\theta - \bar\theta \|^2 = \frac{V}{n h^2} + O(n^{-2})
 
@@ -244,11 +245,11 @@ def linear_maml_error(
     S_S, S_S2 = d + 2 * i, (d + 4 * i) * S2  # E (tr S)^2 and E (tr S tr S^2)
     S2_S2 = d + (2 * d * d + 2 * d + 8) * i + (d**3 + 2 * d * d + 21 * d + 20) * i**2
     S2_S2 += (8 * d * d + 20 * d + 20) * i**3  # E (tr S^2)^2
-    # Products, since a power of a large float raises OverflowError.
+    # Products in place of powers, since a power of a large float raises OverflowError.
     alpha2 = alpha * alpha
     alpha3, alpha4 = alpha2 * alpha, alpha2 * alpha2
     A2 = 1 - 2 * alpha + alpha2 * S2
-    # r is the variance that the inner noise adds to each direction of the adapted vector.
+    # r is the variance that the noise of the inner set adds to each entry of the adapted vector.
     r = variance * alpha2 * i
     if chosen.first_order:
         squared = signal * A2 + r * d
@@ -267,12 +268,12 @@ def linear_maml_error(
 class _Errors(NamedTuple):
     """Moments of the errors of an initial vector, and of the features, that the risk needs."""
 
-    second: F64  # E (theta - theta_i)_j^2 summed over equal eigenvalues: (1,), or (d,)
+    second: F64  # (d,)  E (theta - theta_i)_j^2, or (1,)  its sum if all eigenvalues are 1
     squares: float  # tr Sigma^2
 
 
 def _errors(tasks: LinearTasks, B: Vector | None) -> _Errors:
-    """Return second moments of an initial vector's errors; `B` None: the tasks' mean."""
+    """Return second moments of an initial vector's errors; for `B` None, of the tasks' mean."""
     spectrum = _spectrum(tasks)
     mean, cov = centred_moments(tasks.heads, tasks.k)
     if spectrum is None:

@@ -8,8 +8,8 @@
 
 namespace metaspan {
 
-/// Computes the head [h; 0] of a linear-attention layer, (32), from the products [A^T g_0; B^T
-/// g_0]: h = -alpha B^T g_0 becomes the head of A, and B has no head.
+/// Computes the head [h; 0] of the state [A, B], (32). `features` holds the products A^T g_0 and,
+/// below them, B^T g_0. The head of A is h = -alpha B^T g_0, and the head of B is zero.
 template <class Design>
 void TaskAlgebra<Design>::read_context(const double* features, double* head) const {
   const Index half = k_ / 2 * kWidth;
@@ -17,9 +17,9 @@ void TaskAlgebra<Design>::read_context(const double* features, double* head) con
   std::fill_n(head + half, half, 0.0);
 }
 
-/// The gradient of a linear-attention layer in B, (32): g_0 (-alpha A^T p)^T. The gradient in A is
-/// p h^T, which gradient() has contributed as (8) with the head [h; 0]. omega holds [A^T p; B^T p]
-/// here, and becomes zero, since the layer has no other parameters.
+/// Contributes the gradient of the outer loss of a linear-attention layer in B, (32): g_0 (-alpha
+/// A^T p)^T. gradient() has contributed the gradient in A, p h^T, as (8) with the head [h; 0]. At
+/// the call omega holds [A^T p; B^T p]; it is set to zero, since the layer has no other parameters.
 template <class Design>
 void TaskAlgebra<Design>::contribute_attention(Design& design) {
   const Index half = k_ / 2 * kWidth;

@@ -1,6 +1,6 @@
-// Definitions of the members of TaskAlgebra for the contributions (25)-(27) of a task and
-// their clipping, (29), and for the gradients of learned step sizes, (34), and of a private head,
-// (35). engines/task_algebra.cpp, which instantiates TaskAlgebra, includes this file.
+// Definitions of the members of TaskAlgebra for the contributions (25)-(27) of a task, for
+// clipping, (29), and for the gradients of learned step sizes, (34), and of a private head, (35).
+// engines/task_algebra.cpp, which instantiates TaskAlgebra, includes this file.
 #pragma once
 
 #include <algorithm>
@@ -11,8 +11,8 @@
 namespace metaspan {
 
 /// Computes the head of (26) in normalised units: w_1 solves (Z^T Z + lambda I) w_1 = Z^T y +
-/// lambda w. contribute_solved() uses the Cholesky factorisation again. In columns without a task
-/// the factored matrix is the identity.
+/// lambda w. The Cholesky factor is kept for contribute_solved(). In columns without a task the
+/// factored matrix is the identity.
 template <class Design>
 void TaskAlgebra<Design>::solve_head(Design& design) {
   double* G = system_.data();
@@ -29,8 +29,8 @@ void TaskAlgebra<Design>::solve_head(Design& design) {
   kernels::solve_cholesky<kWidth>(k_, G, next);
 }
 
-/// Computes the residuals that only losses need: the outer residual at w_J for a contribution
-/// without an outer part, r_0 for a solved head, and r_0 on all blocks for fresh steps.
+/// Computes the residuals that only the losses need: the outer residual at w_J if the contribution
+/// has no outer part, r_0 if the head is solved for, and r_0 on all blocks with fresh steps.
 template <class Design>
 void TaskAlgebra<Design>::measure_others(Design& design) {
   if (!method_.has_outer_part()) {
@@ -61,8 +61,8 @@ void TaskAlgebra<Design>::contribute_private_head(Design& design) {
 
 /// Adds the part of inner step j to the gradient of the learned step sizes, (34): -omega * (B_j^T
 /// g_j) and, if the step moves B, -w_j . (Omega^T g_j), with the omega and Omega from before the
-/// backward step j. Omega is p w_J^T plus the pairs v c^T, so the second part is a sum of products
-/// of two inner products.
+/// backward step j. Omega is p w_J^T plus the pairs v c^T, and each pair adds (v . g_j) (c . w_j)
+/// to w_j . (Omega^T g_j).
 template <class Design>
 void TaskAlgebra<Design>::differentiate_step(Design& design, int j) {
   const double *omega = omega_.data(), *b = pulls_[j].data(), *w_j = heads_[j].data();
@@ -83,8 +83,8 @@ void TaskAlgebra<Design>::differentiate_step(Design& design, int j) {
   for (const Pair& pair : pairs_) add_pair(pair.slot, pair.c);
 }
 
-/// The moves of the inner loop, (25): B - B_J = alpha sum_l g_l w_l^T and w - w_J. An outer step of
-/// size 1 along the average of these moves over the tasks is federated averaging.
+/// Contributes the moves of the inner loop, (25): B - B_J = alpha sum_l g_l w_l^T and w - w_J. An
+/// outer step of size 1 along the mean of these moves over the tasks is federated averaging.
 template <class Design>
 void TaskAlgebra<Design>::contribute_moves(Design& design) {
   for (int l = 0; l < method_.inner_steps; ++l) {
@@ -98,11 +98,11 @@ void TaskAlgebra<Design>::contribute_moves(Design& design) {
   for (Index i = 0; i < k_ * kWidth; ++i) omega_[i] = w[i] - w_J[i];
 }
 
-/// The gradient through a solved head, (26), or the gradient of the inner loss at a solved head,
-/// (27). With G = Z^T Z + lambda I and a = G^{-1} omega, the derivative of w_1 adds X^T Z (-a)
-/// w_1^T and X^T r (-a)^T to grad_B, and grad_w is lambda a, since only the penalty depends on w.
-/// In (27) the derivative of the penalised inner loss with respect to w_1 vanishes, so no backward
-/// pass is needed.
+/// Contributes the rest of the gradient through a solved head, (26), or the gradient of the inner
+/// loss at a solved head, (27). With G = Z^T Z + lambda I and a = G^{-1} omega, the derivative of
+/// w_1 adds X^T Z (-a) w_1^T and X^T r (-a)^T to grad_B, and grad_w is lambda a, since only the
+/// penalty depends on w. In (27) the derivative of the penalised inner loss with respect to w_1
+/// vanishes, so no backward pass is needed.
 template <class Design>
 void TaskAlgebra<Design>::contribute_solved(Design& design) {
   const double *w = heads_[0].data(), *w_1 = adapted();
@@ -125,9 +125,8 @@ void TaskAlgebra<Design>::contribute_solved(Design& design) {
   for (double& value : omega_) value *= method_.penalty;
 }
 
-/// Adds the other terms of a contribution: those of the backward pass (9), or those of (25)-(27)
-/// and (32);
-/// then clips the contribution, (29).
+/// Adds the terms of a contribution that gradient() has not added: those of the backward pass (9),
+/// or those of (25)-(27) and (32). Then clips the contribution, (29).
 template <class Design>
 void TaskAlgebra<Design>::complete(Design& design) {
   if (method_.contribution == Contribution::inner_moves) {
@@ -140,7 +139,7 @@ void TaskAlgebra<Design>::complete(Design& design) {
     pairs_.clear();
     const int steps = method_.inner_steps;
     for (int j = steps - 1; method_.has_way_back() && j >= 0; --j) step_back(design, j);
-    // Without a way back, omega and Omega are those of w_J and B_J for every step.
+    // Without a backward pass, every step uses omega_J and Omega_J, (34).
     const bool stays = !method_.has_way_back() && !pulls_.empty();
     for (int j = 0; stays && j < steps; ++j) differentiate_step(design, j);
   }
@@ -157,7 +156,8 @@ void TaskAlgebra<Design>::contribute(Design& design, int slot, const double* c) 
 
 /// Scales the contribution of every task to a norm of at most c, (29), and adds its terms to
 /// grad_B. The squared norm of sum_t v_t c_t^T is sum_st (v_s . v_t) (c_s . c_t), so no vector is
-/// formed for it. A norm that overflows makes the contribution NaN, and the step is then refused.
+/// formed for it. If the norm overflows, the contribution becomes NaN, and the outer step is
+/// refused.
 template <class Design>
 void TaskAlgebra<Design>::clip(Design& design) {
   double squares[kWidth], dots[kWidth], products[kWidth], factors[kWidth];

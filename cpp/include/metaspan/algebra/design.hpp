@@ -25,9 +25,9 @@ namespace metaspan {
 //                                      linear operations include these rows, inner products do not
 //   void residual_in(V, terms, slot, r);   r = X (B V + sum of factor slot) - y  (m_in, width), and
 //                                          slot <- X^T r unless slot is kNoSlot; the caller must
-//                                          keep r while it uses the slot. With fresh steps, the
-//                                          slot is of block number `slot` of finite inner sets, see
-//                                          keep_block(), and r may be too
+//                                          keep r while it uses the slot. With fresh steps, only
+//                                          block number `slot` of a finite inner set enters the
+//                                          slot, see keep_block(); r may then be 0 in other blocks
 //   void residual_out(V, terms, slot, r);  residual_in on the outer set; 0 where there is no task
 //   void product_in(V, terms, slot, r);    r = X (B V + sum of factor slot), without y
 //   void normal_equations(G, b);           Z^T Z (triangle(k), width), Z^T y (k, width) of (26)
@@ -52,8 +52,9 @@ struct Terms {
 
 constexpr int kNoSlot = -1;
 
-/// Keeps one of `blocks` equal blocks of the rows of an inner residual, (m, Width), and multiplies
-/// it by `blocks`. The residual is that of m samples; X^T r becomes that of the block's samples.
+/// Multiplies the rows of block number `block` of an inner residual r, (m, Width), by `blocks`, and
+/// sets all other rows to zero. The m rows form `blocks` equal blocks. X and r are normalised for m
+/// samples, so X^T r becomes the product of the block alone, normalised for its m / blocks samples.
 template <int Width>
 void keep_block(Index m, int block, int blocks, double* r) {
   const Index first = block * m / blocks * Width, last = (block + 1) * m / blocks * Width;
@@ -63,8 +64,7 @@ void keep_block(Index m, int block, int blocks, double* r) {
 }
 
 /// A Design of a single task, which uses Z and, for MAML and the norms (29), K and K' of (5). A
-/// slot X^T a stores a and, once they are computed, K a and K' a, so that both are computed only
-/// once.
+/// slot X^T a stores a and, after their first use, K a and K' a, so each product is computed once.
 class DenseDesign {
  public:
   static constexpr int width = 1;

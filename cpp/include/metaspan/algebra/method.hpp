@@ -42,7 +42,7 @@ enum class StepSizes { fixed, one, per_entry };
 struct Method {
   double alpha;            // inner step size
   double beta;             // outer step size of B
-  int inner_steps;         // J: 0 for average risk minimisation, 1 if `solves_head`
+  int inner_steps;         // J: 0 for average risk, 1 for a solved head and for attention
   bool adapt_B;            // the inner loop moves B
   bool exact;              // the gradient is taken through the inner loop; otherwise first-order
   double beta_head;        // outer step size of w
@@ -66,8 +66,8 @@ struct Method {
   Index columns_of_B(Index columns) const { return is_attention() ? columns / 2 : columns; }
   /// Whether neither loop moves the head.
   bool freezes_head() const { return adapt_B && !adapt_head && beta_head == 0; }
-  /// Whether the algebra needs K = X X^T, which is so if an inner step uses a B that an earlier
-  /// inner step moved.
+  /// Whether the inner loop needs K = X X^T: whether an inner step uses a B that an earlier inner
+  /// step moved.
   bool needs_gram() const { return adapt_B && inner_steps > 1; }
   /// Whether the outer residual (7) needs K' = X' X^T, since the inner loop moves B.
   bool needs_cross_gram() const { return adapt_B && inner_steps > 0; }
@@ -76,7 +76,7 @@ struct Method {
   bool has_outer_part() const {
     return contribution == Contribution::outer_gradient || is_attention();
   }
-  /// Numbers of learned step sizes, and of all parameters but B.
+  /// Number of learned step sizes. parameters() is the number of all parameters but B.
   Index learned_steps(Index k) const {
     if (step_sizes == StepSizes::fixed) return 0;
     return step_sizes == StepSizes::one ? 1 : k;
@@ -85,9 +85,9 @@ struct Method {
   /// Whether the outer loop learns parameters beside B and w.
   bool learns_more() const { return step_sizes != StepSizes::fixed || private_head; }
   /// Whether the method is equivariant under rotations of the learner, so that the frame of (14)
-  /// may turn. Step sizes for each entry of the head are not equivariant, a rotation of the state
-  /// of linear attention would mix the columns of A and B, and the blocks that an outer step
-  /// remembers, (28), would have to turn too.
+  /// may turn. A method with a step size for each entry of the head is not equivariant; a rotation
+  /// of the state of linear attention would mix the columns of A and B; and if an outer step
+  /// remembers blocks, (28), these blocks would have to turn with B.
   bool turns_frame() const {
     return step_sizes != StepSizes::per_entry && !is_attention() && step.is_plain();
   }
@@ -115,12 +115,12 @@ struct Method {
   bool passes_again() const { return inner_passes() > 1; }
   /// Whether the contributions of tasks are clipped, (29).
   bool clips() const { return clip > 0; }
-  /// Which inner products of samples the norm (29) is computed from: those of two inner samples, of
-  /// an outer and an inner sample, and of two outer samples.
+  /// Whether the norm (29) is computed from the inner products of two inner samples, of an outer
+  /// and an inner sample, and of two outer samples.
   bool clips_by_gram() const { return clips() && has_inner_part(); }
   bool clips_by_cross_gram() const { return clips_by_gram() && has_outer_part(); }
   bool clips_by_outer_gram() const { return clips() && has_outer_part(); }
-  /// Number of inner products of two terms in the norm (29) of a contribution.
+  /// Number of pairs of terms whose inner products the norm (29) of a contribution needs.
   int pairs_of_terms() const { return clips() ? terms() * (terms() + 1) / 2 : 0; }
   /// Returns the standard deviation of the noise in the mean over n tasks, (30).
   double noise_of_mean(Index n) const { return multiplier * clip / static_cast<double>(n); }

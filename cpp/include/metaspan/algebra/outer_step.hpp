@@ -1,6 +1,6 @@
 // The outer step (28): how B and w move along the mean gradients of the rounds. A step may remember
-// further blocks of the size of B. Every rule but two combines the blocks and the gradient
-// linearly.
+// further blocks of the size of B. Except for the rules "adam" and "sign", the new blocks are
+// linear combinations of the old blocks and the gradient.
 #pragma once
 
 #include <array>
@@ -9,8 +9,9 @@
 
 namespace metaspan {
 
-/// The rule of the outer step. The blocks of a run are B and those that the rule remembers, in this
-/// order: B, the velocity V, the mean square of the gradients, the average, the slow weights.
+/// The settings of the outer step. The blocks of a run are B and those blocks that the step
+/// remembers, in this order: B, the velocity V, the mean square of the gradients, the average, the
+/// slow weights.
 struct OuterStep {
   enum class Rule { gradient, adam, sign };
   Rule rule = Rule::gradient;
@@ -19,9 +20,9 @@ struct OuterStep {
   bool average = false;       // the result is the mean of the iterates
   Index lookahead = 0;        // rounds from one synchronisation to the next; 0: no slow weights
   double lookahead_size = 1;  // share of B in the new slow weights
-  bool orthonormal = false;   // B is replaced by its factor Q after every step, with B = Q S
+  bool orthonormal = false;   // after every step, B = Q S is replaced by its factor Q
 
-  /// Whether every coordinate of B moves by itself, which leaves the span of the gradients.
+  /// Whether the rule treats every coordinate of B separately, which leaves the span of gradients.
   bool by_coordinate() const { return rule != Rule::gradient; }
   bool has_velocity() const { return momentum > 0 || rule == Rule::adam; }
   bool has_squares() const { return rule == Rule::adam; }
@@ -58,9 +59,9 @@ struct OuterUpdate {
   double of_gradient(Index j) const { return b[static_cast<std::size_t>(j)]; }
 };
 
-/// Returns the part of a round's step that uses the gradient: momentum and the step on B, whose
-/// size has the factor of the schedule. For the rules "adam" and "sign", G is the direction that
-/// they have computed.
+/// Returns the part of a round's step that uses the gradient: momentum, and the step on B with its
+/// size times `factor`, the factor of the schedule. For the rules "adam" and "sign", G is the
+/// result of CoordinateRule::direction().
 OuterUpdate gradient_step(const OuterStep& step, double factor);
 
 /// Returns the part of a round's step that follows the factorisation of B: lookahead and the
@@ -70,8 +71,8 @@ OuterUpdate averaging_step(const OuterStep& step, Index round);
 /// Returns both parts as one step, for runs without the factorisation.
 OuterUpdate whole_step(const OuterStep& step, Index round, double factor);
 
-/// Returns S (L x I_k) - beta G (b^T x I_k), (rows, c k). The result is on the right side of the
-/// equation only, so that a step that fails leaves the state unchanged.
+/// Returns S (L x I_k) - beta G (b^T x I_k), (rows, c k), and leaves S unchanged, so that a caller
+/// can refuse the result.
 Mat combine(const OuterUpdate& update,
             const Mat& S,  // (rows, c k)
             double beta,
@@ -82,8 +83,8 @@ Mat combine(const OuterUpdate& update,
 bool orthonormalise_first(Mat& S,  // (rows, c k)
                           Index k);
 
-/// Takes the whole step in coordinates: `combine`, then the factorisation if the rule has one, then
-/// averages. Returns false if B is rank-deficient.
+/// Takes the whole step in coordinates: the part with the gradient, then the factorisation if
+/// `orthonormal` is set, then lookahead and the average. Returns false if B is rank-deficient.
 bool step_in_coordinates(const OuterStep& step, Index round, double factor, double beta,
                          const Mat& G,  // (rows, k)
                          Mat& S);       // (rows, c k), in and out
@@ -94,7 +95,7 @@ void step_head(const OuterStep& step, Index round, double factor,
                const Vec& grad_w,  // (parameters,)
                Vec& s);            // (c parameters,), in and out
 
-/// The direction of a rule that treats each coordinate by itself, (28), and its memory.
+/// A rule that treats every coordinate separately, "adam" or "sign" of (28), in one round.
 struct CoordinateRule {
   OuterStep::Rule rule;
   double momentum;                            // of "sign"
@@ -105,7 +106,7 @@ struct CoordinateRule {
 
   bool has_velocity() const { return momentum > 0 || rule == OuterStep::Rule::adam; }
   bool has_squares() const { return rule == OuterStep::Rule::adam; }
-  /// Returns the direction for a gradient g, and updates the velocity and the mean square.
+  /// Returns D_t of (28) for the gradient g of a coordinate, and updates its velocity and square.
   double direction(double g, double& velocity, double& square) const;
 };
 

@@ -1,6 +1,6 @@
-// Equations (5)-(10), (25)-(27), (34) and (35): the inner loop and what a task contributes to the
-// outer step, computed from the products of a Design. This code uses neither d nor the data
-// directly, and it draws no random numbers.
+// Equations (5)-(10), (25)-(27), (29), (32), (34) and (35): the inner loop and what a task
+// contributes to the outer step, computed from the products of a Design. This code uses neither d
+// nor the data directly, and it draws no random numbers.
 #pragma once
 
 #include <vector>
@@ -55,8 +55,9 @@ class TaskAlgebra {
     spread(w);
     gradient(design, losses);
   }
-  /// Computes the same contribution for tasks with different initial heads: start(), (parameters,
-  /// width), has one w for every task. It also has the parameters that follow w, see Method.
+  /// Computes the same contribution for tasks that may differ in the initial head. Column t of
+  /// start(), (parameters, width), has the w of task t and the parameters that follow w, see
+  /// Method.
   void gradient(Design& design, bool losses);
   double* start() { return heads_[0].data(); }
 
@@ -65,7 +66,7 @@ class TaskAlgebra {
   const double* residual(int j) const { return residuals_[j].data(); }  // (m_in, width)  r_j
   const double* head(int j) const { return heads_[j].data(); }          // (k, width)     w_j
 
-  /// The size of the last inner loop's steps, if one step size holds for all entries of the head.
+  /// The step size of the last inner loop, unless every entry of the head has a step size.
   double step_size() const { return method_.alpha; }
 
   /// The inner loss before and after the inner loop, and the outer loss after it.
@@ -101,7 +102,7 @@ class TaskAlgebra {
   bool moves_B() const { return method_.adapt_B; }
   /// The first row of the private head among the parameters.
   Index private_row() const { return k_ + method_.learned_steps(k_); }
-  /// The memory of B_j^T g_j; learned step sizes need it of every step.
+  /// The memory for B_j^T g_j. With learned step sizes, every step j has memory of its own.
   double* pull(int j) { return pulls_.empty() ? k_scratch_.data() : pulls_[j].data(); }
   /// The learned step sizes, (k or 1, width), and their gradient.
   const double* step_sizes() const { return heads_[0].data() + k_ * kWidth; }

@@ -16,9 +16,9 @@ struct Truth {
   double xi_std = 0;  // standard deviation tau / sqrt(d) of the entries of xi; 0: xi = 0
   Key xi{};           // stream of standard normals; those of xi are row 0 of each task
 
-  /// Subtracts columns [first, first + columns) of theta of a task from u, with `first` even. xi is
-  /// generated where it is needed, like the rows of X, so no (n, d) array holds it; a set of m rows
-  /// takes m times as many random numbers.
+  /// Subtracts entries [first, first + columns) of theta of a task from u, with `first` even. xi is
+  /// generated where it is used, like the rows of X, so no (n, d) array holds it. The rows of a set
+  /// of m samples take m times as many random numbers as xi.
   void subtract(Index task, Index first, Index columns, double* u) const {
     kernels::sweep_combine<true>(B_star_t.rows(), columns, B_star_t.data() + first, B_star_t.cols(),
                                  minus_heads.row(task).data(), u);
