@@ -79,20 +79,9 @@ class FullSizeBlocks {
     const Index at = method_.step.reported();
     return at == 0 ? B : memory_[static_cast<std::size_t>(at - 1)].data();
   }
-  /// Writes the blocks beside B, (c - 1, d, k), in the type of `out`.
-  template <class Out>
-  void export_memory(Out* out) const {
-    for (const auto& block : memory_) {
-      out = std::transform(block.begin(), block.end(), out,
-                           [](Scalar x) { return static_cast<Out>(x); });
-    }
-  }
-  /// Rounds the blocks beside B to a narrower type, in which a checkpoint stores them.
-  template <class Narrow>
-  void round_memory() {
-    for (auto& block : memory_) {
-      for (Scalar& x : block) x = static_cast<Scalar>(static_cast<Narrow>(x));
-    }
+  /// Writes the blocks beside B, (c - 1, d, k).
+  void export_memory(Scalar* out) const {
+    for (const auto& block : memory_) out = std::copy(block.begin(), block.end(), out);
   }
 
   /// Takes the step (28) on B and on the blocks beside it, with the gradient G. Before any block

@@ -46,13 +46,11 @@ class Spectral final : public ArraysEngine<BScalar> {
         B_star_(B_star),
         w_(start.w),
         steps_(outer_steps(method, k)),
-        blocks_(method, B_star.rows(), k,
-                in_double(start, B_star.rows() * k * (method.step.blocks() - 1))),
+        blocks_(method, B_star.rows(), k, start),
         heads_(std::move(heads)),
         moments_(static_cast<std::size_t>(Design::moments_of(method) + 1)) {
     const Eigen::Map<const MatrixOf<BScalar>> B(start.B, B_star.rows(), k);
     U_ << B_star, B.template cast<double>();
-    std::vector<double>().swap(converted_);
     const Index pieces = pieces_of(panels());
     for (Index i = 0; i < pieces; ++i) pieces_.emplace_back(*this);
   }
@@ -122,16 +120,20 @@ class Spectral final : public ArraysEngine<BScalar> {
     });
     if (!std::all_of(finite.begin(), finite.end(), [](char yes) { return yes != 0; })) return false;
     if (!is_plain) {
-      Mat B = U_.rightCols(k_);
-      if (!blocks_.step(round_, factor, B.data(), next.data(), grad_w_, threads_)) return false;
-      next = std::move(B);
-    }
-    // B and the blocks beside it are computed in double but have values of the type of B, so a run
-    // that is resumed from a checkpoint has the bits of a whole run.
-    if constexpr (std::is_same_v<BScalar, float>) {
+      MatrixOf<BScalar> B = U_.rightCols(k_).template cast<BScalar>();
+      MatrixOf<BScalar> gradient;
+      if constexpr (std::is_same_v<BScalar, double>) {
+        gradient.swap(next);
+      } else {
+        gradient = next.template cast<BScalar>();
+      }
+      if (!blocks_.step(round_, factor, B.data(), gradient.data(), grad_w_, threads_)) return false;
+      next = B.template cast<double>();
+    } else if constexpr (std::is_same_v<BScalar, float>) {
+      // B has values of its type, so that a run resumed from a checkpoint has the bits of a whole
+      // run.
       next = Mat(next.template cast<float>().template cast<double>());
       if (!next.allFinite()) return false;
-      blocks_.template round_memory<float>();
     }
     U_.rightCols(k_) = next;
     w_ = is_plain ? next_w : blocks_.head();
@@ -153,8 +155,10 @@ class Spectral final : public ArraysEngine<BScalar> {
       if (method_.step.reported() == 0) {
         coordinates_ = measured(U_.rightCols(columns), B_star_, threads);
       } else {
-        const ConstMat reported(blocks_.reported(nullptr), U_.rows(), k_);
-        coordinates_ = measured(reported.rightCols(columns), B_star_, threads);
+        const Eigen::Map<const MatrixOf<BScalar>> reported(blocks_.reported(nullptr), U_.rows(),
+                                                           k_);
+        coordinates_ =
+            measured(reported.rightCols(columns).template cast<double>(), B_star_, threads);
       }
     }
     is_measured_ = true;
@@ -189,13 +193,6 @@ class Spectral final : public ArraysEngine<BScalar> {
     std::vector<double> heads;  // (k_star, width)
     Vec g_w;
   };
-
-  /// Returns a start whose blocks beside B are converted to double and held by `converted_`.
-  ArraysStart<double> in_double(const ArraysStart<BScalar>& start, Index numbers) {
-    converted_.assign(start.memory, start.memory + numbers);
-    return {nullptr,     start.w,           nullptr,        start.n, start.seed,
-            start.trial, converted_.data(), start.w_memory, nullptr};
-  }
 
   Index p() const { return k_star_ + k_; }
   double spread() const { return method_.noise_of_mean(n_); }
@@ -259,9 +256,8 @@ class Spectral final : public ArraysEngine<BScalar> {
   Mat U_;  // (d, p)  [B_star, B]
   const Mat& B_star_;
   Vec w_;
-  Vec steps_;                      // outer step sizes of w_
-  std::vector<double> converted_;  // the blocks beside B with which the run starts
-  FullSizeBlocks<double> blocks_;
+  Vec steps_;  // outer step sizes of w_
+  FullSizeBlocks<BScalar> blocks_;
   Index round_ = 0;  // of the last gradient
   HeadSource heads_;
   std::vector<Mat> moments_;  // (p, p) each, from the first on

@@ -203,11 +203,11 @@ def with_spectrum(config: TrainConfig) -> Estimate:
         + _measuring_seconds(work, work.sizes.geometry, machine)
         + 3 * WAKING * (parallel > 1)
     )
-    # The core keeps the blocks beside B in double, and one trial at a time.
+    # Both sides keep the blocks beside B; the core holds one trial at a time.
     size, blocks = _bytes_of_B(config, work), block_count(config.method)
     in_double = 8 * d * config.columns
     parts = {
-        "B": trials * blocks * size + (blocks - 1) * in_double + int(cost["bytes"]),
+        "B": (trials * blocks + blocks - 1) * size + int(cost["bytes"]),
         "B_star": 2 * 8 * d * config.k_star,
         "spectrum": 8 * d,
         "exchange": max(_measuring_bytes(work), in_double, blocks * size),
