@@ -68,15 +68,17 @@ class InfiniteTasks final : public InfiniteTasksEngine {
   /// Subtracts beta times the gradient from [M; R], or takes the step (28) on all blocks, unless
   /// the result would not be finite.
   bool step(double factor) override {
-    Mat next = S_;
     if (step_.is_plain()) {
-      next -= factor * beta_ * grad_;
-    } else if (!step_in_coordinates(step_, round_, factor, beta_, grad_, next)) {
-      return false;
+      const Mat next = Z_ - (factor * beta_) * grad_;
+      if (!next.allFinite()) return false;
+      Z_ = next;
+    } else {
+      Mat next = S_;
+      if (!step_in_coordinates(step_, round_, factor, beta_, grad_, next)) return false;
+      if (!next.allFinite()) return false;
+      S_ = std::move(next);
+      Z_ = S_.leftCols(Z_.cols());
     }
-    if (!next.allFinite()) return false;
-    S_ = std::move(next);
-    Z_ = S_.leftCols(Z_.cols());
     is_measured_ = false;
     return true;
   }
@@ -92,13 +94,13 @@ class InfiniteTasks final : public InfiniteTasksEngine {
   const Mat& coordinates(int) override {
     if (!is_measured_) {
       const Index k = Z_.cols();
-      measured_ = in_regular_frame(S_.middleCols(step_.reported() * k, k), covariance_.rows());
+      measured_ = in_regular_frame(state().middleCols(step_.reported() * k, k), covariance_.rows());
     }
     is_measured_ = true;
     return measured_;
   }
   const Vec& head() const override { return w_; }
-  const Mat& state() const override { return S_; }
+  const Mat& state() const override { return step_.is_plain() ? Z_ : S_; }
   double flops() const override {
     const double rows = static_cast<double>(Z_.rows()), k = static_cast<double>(Z_.cols());
     return 6 * rows * k * k;
@@ -127,7 +129,7 @@ class InfiniteTasks final : public InfiniteTasksEngine {
   double variance_;     // sigma^2 + tau^2, the part of E y^2 that B_star does not explain
   double xi_variance_;  // tau^2 / d
   Mat covariance_;      // (k_star, k_star)
-  Mat S_;               // (k_star + e, c k)  [M; R] of all blocks of (28)
+  Mat S_;               // (k_star + e, c k)  [M; R] of all blocks of (28); the start if c = 1
   Mat Z_;               // (k_star + e, k)  the first block
   Vec w_;
   Mat grad_, measured_;
