@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ._support import check
 from .method_bases import BaseMethod
 
 
@@ -58,9 +57,7 @@ class LinearMAML(BaseMethod):
         super().__post_init__()
         self._set_real("alpha", -math.inf)
         self._set_real("beta")
-        steps = check.integer("inner_steps", self.inner_steps, 0, 10_000)
-        object.__setattr__(self, "inner_steps", steps)
-        object.__setattr__(self, "first_order", check.flag("first_order", self.first_order))
+        self._set_inner_loop()
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

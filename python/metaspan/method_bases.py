@@ -47,6 +47,13 @@ class BaseMethod:
     def _set_real(self, name: str, least: float = 0.0) -> None:
         object.__setattr__(self, name, check.real(name, getattr(self, name), least))
 
+    def _set_inner_loop(self) -> None:
+        """Check the number of inner steps, and whether the outer step differentiates them."""
+        steps = check.integer("inner_steps", self.inner_steps, 0, 10_000)  # type: ignore[attr-defined]
+        object.__setattr__(self, "inner_steps", steps)
+        first_order = check.flag("first_order", self.first_order)  # type: ignore[attr-defined]
+        object.__setattr__(self, "first_order", first_order)
+
     def _set_outer(self) -> None:
         """Check the settings of the outer step."""
         self._set_real("beta")
@@ -70,6 +77,4 @@ class Adaptive(BaseMethod):
         super().__post_init__()
         self._set_real("alpha")
         self._set_outer()
-        steps = check.integer("inner_steps", self.inner_steps, 0, 10_000)
-        object.__setattr__(self, "inner_steps", steps)
-        object.__setattr__(self, "first_order", check.flag("first_order", self.first_order))
+        self._set_inner_loop()

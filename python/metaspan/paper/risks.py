@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from .._support.looks import FONT, INK, PALETTE, PREDICTED
 from .._support.types import F64
 from ..evaluate import adapted_risk
 from ..linear_methods import LinearMAML
+from ..methods import step_size
 from ..theory.linear_maml import (
     linear_maml_error,
     linear_maml_risk,
@@ -78,7 +79,7 @@ def risks(runs: Sequence[Result]) -> Risks:
         excess = [
             adapted_risk(((M[i], R[i]), w[i]), tasks, test, m=m, seed=i).mean for i in range(len(M))
         ]
-        alpha.append(getattr(run.config.method, "alpha", 0.0))
+        alpha.append(step_size(run.config.method))
         mean.append(np.mean(excess))
         error.append(np.std(excess, ddof=1) / math.sqrt(len(excess)))
     return Risks(
@@ -109,9 +110,10 @@ def predict(run: Result, alpha: F64) -> F64:
     """
     tasks = run.config.drawn_tasks
     pool, m_in, m_out = run.config.pooled
-    test = LinearMAML(alpha=linear_maml_step(tasks, m=m_in))
+    method, test = run.config.method, LinearMAML(alpha=linear_maml_step(tasks, m=m_in))
+    assert isinstance(method, LinearMAML)
     distances = [
-        linear_maml_error(tasks, LinearMAML(alpha=value), n=pool, m_in=m_in, m_out=m_out)
+        linear_maml_error(tasks, replace(method, alpha=value), n=pool, m_in=m_in, m_out=m_out)
         for value in alpha.tolist()
     ]
     weight = meta_weights(tasks, test, m=m_in)
