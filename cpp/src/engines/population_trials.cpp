@@ -103,7 +103,7 @@ class PopulationTrials final : public TrialPanel {
     kernels::raise_to_magnitudes<kWidth>(k(), g_w_.data(), gradient);
     std::int64_t finite[kWidth];
     for (Index t = 0; t < kWidth; ++t) {
-      const double longest = factors[t] * std::max(method_.beta, method_.beta_head);
+      const double longest = factors[t] * longest_step(method_);
       taken[t] = stays_finite(state[t], gradient[t], longest, (rows() + 1) * k());
       finite[t] = taken[t];
     }
