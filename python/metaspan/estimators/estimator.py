@@ -1,0 +1,46 @@
+r"""What an estimator is, and what it returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from .._support.types import F64
+from .samples import Samples
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Estimate:
+    """An estimate of the representation and of the heads of the tasks."""
+
+    B: F64  # (dim, width); orthonormal columns unless the estimator says otherwise
+    heads: F64 | None  # (n, width), the heads that belong to B; None for an estimator without heads
+    iterations: int = 0  # 0 for a closed form
+    converged: bool = True
+    reason: str = ""  # why an estimator did not converge, as the end of a sentence
+
+
+class Monitor(Protocol):
+    """What `ms.fit` gives an estimator that iterates."""
+
+    rounds: int | None  # the most iterations; None: the estimator's own limit
+
+    def record(self, B: F64, heads: F64 | None = None, objective: float | None = None) -> bool:
+        """Record one iterate, the first call for the start; return whether to stop here.
+
+        B need not be orthonormal. Raises `Interrupted` after Ctrl-C.
+        """
+
+
+class Estimator(Protocol):
+    """An algorithm with its options: a frozen dataclass with keyword-only fields."""
+
+    name: ClassVar[str]  # the name by which `ms.fit` knows it
+    iterates: ClassVar[bool]  # whether it has iterations to record
+    uses_averages: ClassVar[bool]  # whether `Samples.averages` is all that it calls
+
+    def check(self, samples: Samples, width: int) -> None:
+        """Raise ValueError, in one sentence, if the estimator cannot run on these samples."""
+
+    def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
+        """Estimate the representation and the heads."""

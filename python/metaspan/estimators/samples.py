@@ -1,0 +1,99 @@
+r"""The operators through which an estimator sees the samples of all tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._support.types import F64
+
+I64 = NDArray[np.int64]
+
+Transform = Callable[[F64, range], F64]
+"""Maps the rows of Z = X B of a range of tasks, (rows, k), to rows C of the same number."""
+
+
+class Samples(Protocol):
+    """The samples of n tasks: X (N, dim), the rows of all tasks in the order of the tasks, and y.
+
+    ``dim`` is d for samples that exist as numbers. For samples in law, ``dim`` is the number of
+    coordinates of a subspace that contains the span of `B_star`, every row of X, and every matrix
+    that `normals` returns. Inner products are those of the full space. All arrays are float64.
+    """
+
+    n: int  # tasks
+    dim: int  # length of a row of X
+    offsets: I64  # (n + 1,); task i has the rows offsets[i] to offsets[i + 1]
+    y: F64  # (N,) responses
+    weights: F64  # (n,) weights of the tasks, with mean 1
+    B_star: F64 | None  # (dim, k_star), orthonormal columns; None if the truth is unknown
+    threads: int
+
+    def features(self, B: F64) -> F64:
+        """Return ``Z = X B``, (N, k), for B (dim, k)."""
+
+    def combine(self, C: F64) -> F64:
+        """Return ``X^T C``, (dim, k), the sum over all samples, for C (N, k)."""
+
+    def combine_features(self, B: F64, transform: Transform) -> F64:
+        """Return ``X^T transform(X B)``, (dim, k), with one pass over X where that is possible.
+
+        `transform` is called with the features of consecutive ranges of tasks, in order.
+        """
+
+    def grams(self, tasks: range) -> list[F64]:
+        """Return the Gram matrices ``X_i X_i^T``, (m_i, m_i), of some tasks."""
+
+    def shared(self) -> Samples | None:
+        """Return the samples of one task if all tasks have the same X; None otherwise.
+
+        The responses of that one task are those of task 0.
+        """
+
+    def averages(self) -> HalfAverages:
+        """Return the averages of the two halves of every task; the first half has m // 2 rows."""
+
+    def normals(self, k: int, stream: int) -> F64:
+        """Return a matrix (dim, k) of independent standard normal numbers.
+
+        In law these are the coordinates of a normal matrix (d, k). The numbers depend on seed,
+        trial and `stream` alone.
+        """
+
+
+class HalfAverages(Protocol):
+    """The averages ``u_i = X_a^T y_a / m_a``, ``v_i = X_b^T y_b / m_b`` of the halves of tasks."""
+
+    n: int
+    dim: int
+    weights: F64  # (n,)
+    B_star: F64 | None
+
+    def products(self, Q: F64) -> tuple[F64, F64]:
+        """Return ``U Q`` and ``V Q``, (n, k) each, for Q (dim, k)."""
+
+    def combine(self, P: F64, Q: F64) -> F64:
+        """Return ``U^T P + V^T Q``, (dim, k), for P and Q (n, k)."""
+
+
+def rows_of(samples: Samples, tasks: range) -> slice:
+    """Return the rows of X that belong to consecutive tasks."""
+    return slice(int(samples.offsets[tasks.start]), int(samples.offsets[tasks.stop]))
+
+
+def lengths(samples: Samples) -> I64:
+    """Return the number of samples of every task, (n,)."""
+    return np.diff(samples.offsets)
+
+
+def task_sums(rows: F64, offsets: I64) -> F64:
+    """Return the sums of the rows of each task: (n, k) from rows (N, k)."""
+    return np.add.reduceat(rows, offsets[:-1] - offsets[0], axis=0)
+
+
+def spread(values: F64, offsets: I64) -> F64:
+    """Repeat the row of each task for all of its samples: (N, k) from values (n, k)."""
+    return np.repeat(values, np.diff(offsets), axis=0)

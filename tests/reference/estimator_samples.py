@@ -1,0 +1,68 @@
+"""Samples of tasks as plain arrays: what an estimator sees, by NumPy alone."""
+
+import numpy as np
+
+
+class DenseSamples:
+    """The operators of `metaspan.estimators.samples.Samples` on a list of arrays (m_i, d)."""
+
+    threads = 1
+
+    def __init__(self, X, y, B_star=None, weights=None, seed=0):
+        self.n, self.dim = len(X), X[0].shape[1]
+        self.offsets = np.cumsum([0, *(len(x) for x in X)])
+        self.X, self.y = np.concatenate(list(X)), np.concatenate(list(y))
+        self.B_star, self.seed = B_star, seed
+        self.weights = np.ones(self.n) if weights is None else np.asarray(weights, float)
+        self._same_X = all(x is X[0] for x in X)
+
+    def features(self, B):
+        return self.X @ B
+
+    def combine(self, C):
+        return self.X.T @ C
+
+    def combine_features(self, B, transform):
+        """One task at a time, so that a transform that mixes tasks fails here."""
+        total = np.zeros((self.dim, B.shape[1]))
+        for i in range(self.n):
+            X = self.X[self.offsets[i] : self.offsets[i + 1]]
+            total += X.T @ transform(X @ B, range(i, i + 1))
+        return total
+
+    def grams(self, tasks):
+        blocks = (self.X[self.offsets[i] : self.offsets[i + 1]] for i in tasks)
+        return [X @ X.T for X in blocks]
+
+    def shared(self):
+        if not self._same_X:
+            return None
+        rows = slice(0, self.offsets[1])
+        return DenseSamples([self.X[rows]], [self.y[rows]], self.B_star)
+
+    def averages(self):
+        return DenseAverages(self)
+
+    def normals(self, k, stream):
+        return np.random.default_rng([self.seed, stream]).standard_normal((self.dim, k))
+
+
+class DenseAverages:
+    """Averages of the halves of each task, as arrays U and V (n, d)."""
+
+    def __init__(self, samples):
+        self.n, self.dim = samples.n, samples.dim
+        self.weights, self.B_star = samples.weights, samples.B_star
+        self.U, self.V = np.empty((2, self.n, self.dim))
+        for i in range(self.n):
+            rows = slice(samples.offsets[i], samples.offsets[i + 1])
+            X, y = samples.X[rows], samples.y[rows]
+            half = len(y) // 2
+            self.U[i] = X[:half].T @ y[:half] / half
+            self.V[i] = X[half:].T @ y[half:] / (len(y) - half)
+
+    def products(self, Q):
+        return self.U @ Q, self.V @ Q
+
+    def combine(self, P, Q):
+        return self.U.T @ P + self.V.T @ Q
