@@ -28,6 +28,8 @@ class LinearMAML(BaseMethod):
         Number of inner steps, 0 <= J <= 10,000.
     first_order : bool
         Whether the outer step leaves out the derivative of the inner loop.
+    beta_head : None
+        Must be None: no step moves the head. `MAML` moves a head.
     step : OuterStep or None
         How the outer step uses earlier gradients, and its schedule; None: a plain step.
     privacy : UserDP or None
@@ -52,12 +54,14 @@ class LinearMAML(BaseMethod):
     beta: float = 0.1
     inner_steps: int = 1
     first_order: bool = False
+    beta_head: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._set_real("alpha", -math.inf)
         self._set_real("beta")
         self._set_inner_loop()
+        self._refuse_beta_head("which freezes the head at 1: MAML moves a head")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -78,6 +82,8 @@ class LinearAttention(BaseMethod):
         Factor of the weights, >= 0.
     beta : float
         Step size of `A` and `B`, >= 0.
+    beta_head : None
+        Must be None: the layer has no head, and `beta` is the step size of `A` and `B`.
     step : OuterStep or None
         How the outer step uses earlier gradients, and its schedule; None: a plain step.
     privacy : UserDP or None
@@ -101,8 +107,10 @@ class LinearAttention(BaseMethod):
 
     alpha: float = 0.1
     beta: float = 0.1
+    beta_head: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._set_real("alpha")
         self._set_real("beta")
+        self._refuse_beta_head("which has no head: beta is the step size of A and B")

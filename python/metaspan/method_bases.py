@@ -58,8 +58,21 @@ class BaseMethod:
         """Check the settings of the outer step."""
         self._set_real("beta")
         check.choice("outer", self.outer, MOVES)  # type: ignore[attr-defined]
+        self._set_beta_head()
+
+    def _set_beta_head(self) -> None:
+        """Check the step size of w, where the outer step moves w."""
         if self.beta_head is not None:  # type: ignore[attr-defined]
             self._set_real("beta_head")
+
+    def _refuse_beta_head(self, reason: str) -> None:
+        """Raise ValueError for a step size of w, which the outer step does not move."""
+        if self.beta_head is not None:  # type: ignore[attr-defined]
+            self._set_real("beta_head")
+            raise ValueError(
+                f"beta_head must be None for {type(self).__name__}, {reason}; "
+                f"got {self.beta_head:g}"  # type: ignore[attr-defined]
+            )
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -179,11 +179,13 @@ class _LocalSteps(BaseMethod):
     local_steps: int = 2
     server_step: float = 1.0
     fresh_steps: bool = False
+    beta_head: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._set_real("alpha")
         self._set_real("server_step")
+        self._set_beta_head()
         steps = check.integer("local_steps", self.local_steps, 1, 10_000)
         object.__setattr__(self, "local_steps", steps)
         object.__setattr__(self, "fresh_steps", check.flag("fresh_steps", self.fresh_steps))
@@ -199,7 +201,7 @@ class FedAvg(_LocalSteps):
     where each task takes :math:`\tau` gradient steps on `B` and `w` over its inner set, as the
     inner loop of MAML does; see (25). If there is an outer set, it serves only to measure losses.
     With one local step the method is `AverageRisk` on the inner set, with
-    ``beta = alpha * server_step``.
+    ``beta = alpha * server_step`` and, for `w`, ``alpha`` times the server's step of `w`.
 
     By default all local steps of a task in a round use one data set. If the number of features d is
     much larger than the number of samples m in this set, two or more steps are stable only for step
@@ -215,6 +217,11 @@ class FedAvg(_LocalSteps):
     server_step : float
         Step :math:`\epsilon` of the server along the mean move, >= 0; 1 moves B and w to the mean
         itself.
+    beta_head : float or None
+        Step of the server along the mean move of `w`, >= 0, in place of `server_step`, which is
+        then the step of `B` alone; None: `server_step`. It is a multiple of the mean move
+        :math:`\operatorname{mean}_i (w_{i,\tau} - w)`, which already contains `alpha`; 0 leaves `w`
+        as it is at the start of the run, though the local steps still move it.
     step : OuterStep or None
         How the outer step uses earlier gradients, and its schedule; None: a plain step.
     privacy : UserDP or None
@@ -253,6 +260,8 @@ class Reptile(_LocalSteps):
         Number of local steps, 1 to 10,000.
     server_step : float
         Step of the server along the mean move, >= 0.
+    beta_head : float or None
+        Step of the server along the mean move of `w`, >= 0, see `FedAvg`; None: `server_step`.
     step : OuterStep or None
         How the outer step uses earlier gradients, and its schedule; None: a plain step.
     privacy : UserDP or None
@@ -406,7 +415,7 @@ def _core_method(method: Method, tasks: int) -> CoreMethod:
             method.local_steps,
             adapt_B=True,
             exact=False,
-            beta_head=step,
+            beta_head=step if method.beta_head is None else method.beta_head,
             contribution=INNER_MOVES,
             fresh_steps=method.fresh_steps and method.local_steps > 1,
         )

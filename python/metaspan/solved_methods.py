@@ -15,12 +15,14 @@ class _SolvedHeads(BaseMethod):
     beta: float = 0.1
     separate: bool = False
     reduce: str = "mean"
+    beta_head: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._set_real("beta")
         object.__setattr__(self, "separate", check.flag("separate", self.separate))
         check.choice("reduce", self.reduce, ("mean", "sum"))
+        self._refuse_beta_head("which solves for the heads and moves no w: RidgeANIL moves w")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -43,6 +45,8 @@ class FedRep(_SolvedHeads):
         Whether the step follows the mean of the tasks' gradients, or their sum as in the FedRep
         paper. "sum" multiplies `beta` by the number of tasks in a round; `meta_gradient` returns
         the mean in both cases.
+    beta_head : None
+        Must be None: the outer step moves `B` alone. `RidgeANIL` also moves `w`.
     step : OuterStep or None
         How the outer step uses earlier gradients, and its schedule; None: a plain step.
     privacy : UserDP or None
@@ -82,6 +86,8 @@ class AltGDmin(_SolvedHeads):
     reduce : {"mean", "sum"}
         Whether the step follows the mean of the tasks' gradients or their sum. "sum" multiplies
         `beta` by the number of tasks in a round.
+    beta_head : None
+        Must be None: the outer step moves `B` alone. `RidgeANIL` also moves `w`.
     step : OuterStep or None
         How the outer step uses earlier gradients, and its schedule; None: a plain step. The
         factorisation precedes lookahead and averaging, whose results need not have orthonormal

@@ -99,8 +99,10 @@ COMMON = {
     "privacy": ms.UserDP(clip=1.0, multiplier=0.5),
 }
 OUTER = {"outer": "body", "beta_head": 0.2, **COMMON}
-LOCAL = {"alpha": 0.1, "local_steps": 2, "server_step": 0.5, "fresh_steps": True, **COMMON}
-SOLVED = {"beta": 0.1, "separate": True, "reduce": "sum", **COMMON}
+LOCAL = {"alpha": 0.1, "local_steps": 2, "server_step": 0.5, "beta_head": 0.2, "fresh_steps": True}
+LOCAL |= COMMON
+HEADLESS = {"beta_head": None, **COMMON}
+SOLVED = {"beta": 0.1, "separate": True, "reduce": "sum", **HEADLESS}
 
 CALLS = {
     "ANIL": Call(ms.ANIL, {**METHOD, **OUTER}, ms.ANIL),
@@ -112,9 +114,9 @@ CALLS = {
         ms.RidgeANIL, {"lam": 0.1, "beta": 0.1, "first_order": True, **OUTER}, ms.RidgeANIL
     ),
     "LinearAttention": Call(
-        ms.LinearAttention, {"alpha": 0.1, "beta": 0.1, **COMMON}, ms.LinearAttention
+        ms.LinearAttention, {"alpha": 0.1, "beta": 0.1, **HEADLESS}, ms.LinearAttention
     ),
-    "LinearMAML": Call(ms.LinearMAML, {**METHOD, **COMMON}, ms.LinearMAML),
+    "LinearMAML": Call(ms.LinearMAML, {**METHOD, **HEADLESS}, ms.LinearMAML),
     "UserDP": Call(ms.UserDP, {"clip": 1.0, "multiplier": 0.5}, ms.UserDP),
     "MetaSGD": Call(
         ms.MetaSGD,

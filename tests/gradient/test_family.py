@@ -169,6 +169,7 @@ def test_sparse_gradients_are_those_of_the_same_dense_data(rng, method):
 FAMILY = {
     "fedavg": ms.FedAvg(alpha=0.004, local_steps=3),
     "reptile": ms.Reptile(alpha=0.01, local_steps=1),
+    "fedavg-two-steps": ms.FedAvg(alpha=0.004, local_steps=3, beta_head=0.3),
     "ridge-anil": ms.RidgeANIL(lam=0.1, beta=0.05),
     "fo-ridge-anil": ms.RidgeANIL(lam=0.1, beta=0.05, first_order=True),
     "fedrep": ms.FedRep(beta=0.05),
@@ -182,12 +183,10 @@ FAMILY = {
 
 def stepped(B, w, g, method):
     """(B, w) after an outer step along a gradient."""
-    if isinstance(method, (ms.FedAvg, ms.Reptile)):
-        return B - method.server_step * g.B, w - method.server_step * g.w
     outer = getattr(method, "outer", "both")
-    of_head = getattr(method, "beta_head", None)
-    step_B = 0.0 if outer == "head" else method.beta
-    step_w = 0.0 if outer == "body" else method.beta if of_head is None else of_head
+    step = method.server_step if isinstance(method, (ms.FedAvg, ms.Reptile)) else method.beta
+    step_B = 0.0 if outer == "head" else step
+    step_w = 0.0 if outer == "body" else step if method.beta_head is None else method.beta_head
     return B - step_B * g.B, w - step_w * g.w
 
 
@@ -260,6 +259,24 @@ def test_population_rounds_are_those_written_out(rng, name, k, spectrum):
         B, w = stepped(B, w, ms.meta_gradient(B, w, batch, method, route="gram"), method)
     assert relative_error(r.full_B() if r.B is None else r.B, B) < 1e-10
     assert abs(r.w - w).max() < 1e-10
+
+
+@pytest.mark.parametrize("pool", [None, 7])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_the_step_of_the_server_along_w_in_law(fresh, pool):
+    """One round from equal samples: B moves by server_step alone, and w by beta_head alone."""
+    B, w = np.eye(30, 2), np.array([0.3, -0.2])
+    tasks = ms.LinearTasks(d=30, k=2, noise=0.3, B_star=np.eye(30, 2))
+    ends = []
+    for steps in ({"server_step": 1.0}, {"server_step": 0.4, "beta_head": 0.25}):
+        method = ms.FedAvg(alpha=0.01, local_steps=3, fresh_steps=fresh, **steps)
+        r = ms.train(tasks, method, rounds=1, n=5, m_in=6, m_out=None if pool is None else 4,
+                     pool=pool, engine="collapsed", init=(B, w), stop=None)  # fmt: skip
+        ends.append((r.state[0], r.w))
+    (M_1, w_1), (M_2, w_2) = ends
+    np.testing.assert_allclose(M_2 - np.eye(2), 0.4 * (M_1 - np.eye(2)), rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(w_2 - w, 0.25 * (w_1 - w), rtol=1e-12, atol=1e-15)
+    assert abs(w_1 - w).min() > 1e-5
 
 
 @pytest.mark.parametrize("method", ["fedrep", "average-risk", ms.ANIL(alpha=0.0)], ids=str)

@@ -38,6 +38,8 @@ def test_core_sees_what_the_loops_move():
     assert (head.adapt_B, head.adapt_head, head.beta, head.beta_head) == (False, True, 0.0, 0.3)
     local = core_method(ms.FedAvg(local_steps=4, server_step=0.7))
     assert (local.beta, local.beta_head, local.contribution) == (0.7, 0.7, 1)
+    apart = core_method(ms.Reptile(local_steps=4, server_step=0.7, beta_head=0.2))
+    assert apart == local._replace(beta_head=0.2)
     assert core_method(ms.FedRep()).contribution == 2
     assert core_method(ms.FedRep(separate=True)).contribution == 0
 
@@ -72,6 +74,9 @@ def test_options_are_shown_only_where_they_are_used():
         (ms.MAML, {"moves": "all"}, ValueError),
         (ms.ANIL, {"outer": "tail"}, ValueError),
         (ms.ANIL, {"beta_head": -1.0}, ValueError),
+        (ms.FedAvg, {"beta_head": -1.0}, ValueError),
+        (ms.Reptile, {"beta_head": "1"}, TypeError),
+        (ms.FedRep, {"beta_head": "1"}, TypeError),
         (ms.FedAvg, {"local_steps": 0}, ValueError),
         (ms.Reptile, {"server_step": "1"}, TypeError),
         (ms.RidgeANIL, {"lam": -0.1}, ValueError),
@@ -81,6 +86,24 @@ def test_options_are_shown_only_where_they_are_used():
 )
 def test_settings_out_of_range_are_refused(kind, wrong, kind_of_error):
     assert_one_sentence(lambda: kind(**wrong), kind_of_error, wrong)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_method_takes_a_step_size_of_w_or_says_why_not(kind):
+    assert kind(beta_head=None) == kind()
+    assert "beta_head" not in repr(kind())
+    reasons = {
+        ms.FedRep: "moves no w: RidgeANIL moves w; got 0.1",
+        ms.AltGDmin: "moves no w: RidgeANIL moves w; got 0.1",
+        ms.LinearMAML: "freezes the head at 1: MAML moves a head; got 0.1",
+        ms.LinearAttention: "no head: beta is the step size of A and B; got 0.1",
+    }
+    if kind in reasons:
+        told = [f"beta_head must be None for {kind.__name__}", reasons[kind]]
+        assert_one_sentence(lambda: kind(beta_head=0.1), ValueError, told)
+    else:
+        assert core_method(kind(beta_head=0.25)).beta_head == 0.25
+        assert "beta_head=0.25" in repr(kind(beta_head=0.25))
 
 
 @pytest.mark.parametrize("method", [*NAMES.values(), ms.AverageRisk()])
