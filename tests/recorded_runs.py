@@ -28,6 +28,27 @@ METHODS = {
     "fo-maml": ms.MAML(alpha=0.01, beta=0.01, first_order=True),
     "average-risk": ms.AverageRisk(beta=0.01),
 }
+CLIPPED = ms.UserDP(clip=0.5, multiplier=0.3)
+FAMILY = {
+    "fedavg": ms.FedAvg(alpha=0.01, local_steps=3, beta_head=0.5),
+    "fresh-steps": ms.FedAvg(alpha=0.01, local_steps=5, fresh_steps=True),
+    "fedrep": ms.FedRep(beta=0.05),
+    "altgdmin": ms.AltGDmin(beta=0.05),
+    "ridge-anil": ms.RidgeANIL(lam=0.2, beta=0.05),
+    "fo-ridge-anil": ms.RidgeANIL(lam=0.2, beta=0.05, first_order=True),
+    "linear-maml": ms.LinearMAML(alpha=-0.02, beta=0.05),
+    "linear-attention": ms.LinearAttention(alpha=0.1, beta=0.05),
+    "meta-sgd": ms.MetaSGD(alpha=0.01, beta=0.01, beta_alpha=1e-4, moves="both"),
+    "meta-sgd-head": ms.MetaSGD(alpha=0.02, beta=0.01, beta_alpha=1e-3, per="head"),
+    "co-learner": ms.CoLearner(alpha=0.02, beta=0.01, gamma=0.5),
+    "momentum": ms.MAML(alpha=0.01, beta=0.01, step=ms.OuterStep(momentum=0.8, nesterov=True)),
+    "average": ms.ANIL(alpha=0.02, beta=0.01, step=ms.OuterStep(average=True, lookahead=(2, 0.5))),
+    "adam": ms.ANIL(alpha=0.02, beta=0.01, step=ms.OuterStep(rule="adam")),
+    "user-dp": ms.ANIL(alpha=0.02, beta=0.01, privacy=CLIPPED),
+    "user-dp-maml": ms.MAML(alpha=0.01, beta=0.01, privacy=CLIPPED),
+}
+BY_COORDINATE = ("adam",)  # cannot run in coordinates or in the dual form
+NOT_DUAL = ("adam", "altgdmin", "user-dp", "user-dp-maml")
 RECORDS = ("dist", "angles", "loss_in", "loss_adapted", "loss_out", "w_norm", "delta_norm")
 RECORDS += ("sigma_min", "sigma_max", "perp_norm", "diversity_min", "diversity_max", "mu", "L")
 SAMPLES = dict(m_in=20, m_out=15)
@@ -65,12 +86,17 @@ def tasks(d=D, k=K, **options):
     return ms.LinearTasks(d=d, k=k, noise=0.1, **options)
 
 
-def train(source, method, rounds=6, **options):
+def train(source, name, rounds=6, **options):
     """Train, and return the arrays of the trace and of the final state."""
     given = dict(rounds=rounds, seed=7, stop=None, record_every=2, threads=1) | options
+    method = METHODS.get(name) or FAMILY[name]
+    if isinstance(method, ms.LinearMAML):
+        given["width"] = 1
+    if name == "fresh-steps":  # one sample a step: stable from a small start only
+        given["init"] = ms.Init(scale=0.5)
     if isinstance(source, ms.LinearTasks) and "record" not in options:
         given["record"] = RECORDS
-    r = ms.train(source, METHODS[method], **given)
+    r = ms.train(source, method, **given)
     return [*r.trace.values(), *r.parts.values()]
 
 
@@ -181,7 +207,30 @@ def _arrays():
         yield f"gradient/{name}-population", partial(population_gradient, name)
 
 
-RUNS = {name: run for part in (_population, _samples, _arrays) for name, run in part()}
+def _family():
+    for name in FAMILY:
+        if name not in BY_COORDINATE:
+            yield f"population/{name}", partial(train, tasks(), name, n=4)
+            yield f"spectral/{name}", partial(train, tasks(spectrum=0.7), name, n=4)
+            for d in (D, 90):
+                yield f"collapsed/{name}-d-{d}", partial(train, tasks(d=d), name, n=4, **SAMPLES)
+        sampled = partial(train, tasks(), name, n=4, engine="sampled", **SAMPLES)
+        yield f"sampled/{name}", sampled
+        for route in ("gram", "vector") if name in NOT_DUAL else ("gram", "vector", "dual"):
+            yield (
+                f"arrays/{route}-{name}",
+                partial(train, batch("dense"), name, width=K, route=route),
+            )
+    for name in ("anil", "fo-anil", "maml", "fedrep", "user-dp"):
+        law = tasks(d=90, spread=0.8)
+        yield f"spread/population-{name}", partial(train, law, name, n=4)
+        yield f"spread/collapsed-{name}", partial(train, law, name, n=4, **SAMPLES)
+        sampled = partial(train, law, name, n=4, engine="sampled", **SAMPLES)
+        yield f"spread/sampled-{name}", sampled
+
+
+PARTS = (_population, _samples, _arrays, _family)
+RUNS = {name: run for part in PARTS for name, run in part()}
 
 
 def digest(name):
