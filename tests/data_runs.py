@@ -11,6 +11,7 @@ from matching import METHODS, batch_of
 
 ROUTES = ("gram", "vector", "dual")
 OF_STATE = ("dist", "angles", "w_norm", "delta_norm", "sigma_min", "sigma_max", "perp_norm")
+OF_STATE += ("signal_min", "signal_max")
 OF_TASKS = ("loss_in", "loss_adapted", "loss_out", "diversity_min", "diversity_max")
 OF_HEADS = ("mu", "L", "eta")
 RECORDS = (*OF_STATE, *OF_TASKS, *OF_HEADS)

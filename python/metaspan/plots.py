@@ -39,6 +39,8 @@ NAMES = {
     "sigma_min": r"$\sigma_{\min}(B_t)$",
     "sigma_max": r"$\sigma_{\max}(B_t)$",
     "perp_norm": r"$\|B_{\mathrm{*}\perp}^\top B_t\|$",
+    "signal_min": r"$\sigma_{\min}(B_{\mathrm{*}}^\top B_t)$",
+    "signal_max": r"$\sigma_{\max}(B_{\mathrm{*}}^\top B_t)$",
     "diversity_min": "smallest eigenvalue of adapted heads",
     "diversity_max": "largest eigenvalue of adapted heads",
     "mu": r"$\mu_{\mathrm{*}}$",

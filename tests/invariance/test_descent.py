@@ -128,7 +128,8 @@ def test_implicit_ground_truth_materialises_the_same_run(trial, width):
     tasks = ms.LinearTasks(d=15, k=3)
     r = ms.train(
         tasks, ms.ANIL(), rounds=40, n=4, width=width, seed=5, trials=range(trial, trial + 1),
-        stop=None, record=("dist", "angles", "sigma_min", "sigma_max", "perp_norm"),
+        stop=None, record=("dist", "angles", "sigma_min", "sigma_max", "perp_norm",
+                           "signal_min", "signal_max"),
     )  # fmt: skip
     B, B_star = r.full_B(), tasks.ground_truth(seed=5, trial=trial)
     M, R, _ = r.state
@@ -140,6 +141,9 @@ def test_implicit_ground_truth_materialises_the_same_run(trial, width):
     np.testing.assert_allclose(np.sin(last["angles"]), sines, rtol=1e-11)
     assert last["sigma_max"] == pytest.approx(ref.singular_values(B)[0], rel=1e-12)
     assert last["sigma_min"] == pytest.approx(ref.singular_values(B)[-1], rel=1e-12)
+    signal = ref.singular_values(B_star.T @ B)[: min(width, 3)]
+    assert last["signal_max"] == pytest.approx(signal[0], rel=1e-12)
+    assert last["signal_min"] == pytest.approx(signal[-1], rel=1e-12)
     assert last["perp_norm"] == pytest.approx(ref.singular_values(R)[0], rel=1e-12)
 
 

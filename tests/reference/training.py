@@ -110,6 +110,8 @@ def records(B, w, tasks, method, *, B_star=None, heads=None):
         smaller = min(B.shape[1], B_star.shape[1])
         found["dist"] = distance(B, B_star)
         found["angles"] = np.arcsin(np.minimum(principal_sines(B, B_star)[-smaller:], 1.0))
+        signal = singular_values(B_star.T @ B)
+        found["signal_min"], found["signal_max"] = signal[smaller - 1], signal[0]
         found["perp_norm"] = singular_values(B - B_star @ (B_star.T @ B))[0]
     if heads is not None:
         found["mu"], found["L"], found["eta"] = head_spectrum(heads)

@@ -19,7 +19,7 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kZeroCosine = 8 * std::numeric_limits<double>::epsilon();
 
 /// The public names of the records, (20) and (21).
-constexpr std::array<std::pair<const char*, Record>, 16> kRecords{{
+constexpr std::array<std::pair<const char*, Record>, 18> kRecords{{
     {"dist", Record::dist},
     {"angles", Record::angles},
     {"loss_in", Record::loss_in},
@@ -30,6 +30,8 @@ constexpr std::array<std::pair<const char*, Record>, 16> kRecords{{
     {"sigma_min", Record::sigma_min},
     {"sigma_max", Record::sigma_max},
     {"perp_norm", Record::perp_norm},
+    {"signal_min", Record::signal_min},
+    {"signal_max", Record::signal_max},
     {"diversity_min", Record::diversity_min},
     {"diversity_max", Record::diversity_max},
     {"mu", Record::mu},
@@ -163,6 +165,9 @@ double calls_of(Record record, Index k_star, Index k, Index n) {
     case Record::sigma_min:
     case Record::sigma_max:
       return of_singular_values(K);
+    case Record::signal_min:
+    case Record::signal_max:
+      return of_singular_values(static_cast<double>(std::min(k_star, k)));
     case Record::diversity_min:
     case Record::diversity_max:
       return record == Record::diversity_min && n < k ? 0 : of_moments(k);
@@ -187,6 +192,8 @@ bool needs_state(Record record) {
     case Record::sigma_min:
     case Record::sigma_max:
     case Record::perp_norm:
+    case Record::signal_min:
+    case Record::signal_max:
       return true;
     default:
       return false;
@@ -387,6 +394,12 @@ void Meter::measure(Record record, const Mat& Z, const Vec& w, double alpha,
     case Record::perp_norm: {
       Mat R = Z.bottomRows(e_);
       *out = SpectralNorm(R.rows(), R.cols())(R);
+      return;
+    }
+    case Record::signal_min:  // B_star^T B = M has min(k, k_star) singular values
+    case Record::signal_max: {
+      const Vec values = singular_values(Z.topRows(k_star_));
+      *out = record == Record::signal_min ? values.minCoeff() : values.maxCoeff();
       return;
     }
     case Record::diversity_min:

@@ -21,6 +21,8 @@ RECORDS = (
     "sigma_min",
     "sigma_max",
     "perp_norm",
+    "signal_min",
+    "signal_max",
     "diversity_min",
     "diversity_max",
     "mu",
@@ -28,7 +30,7 @@ RECORDS = (
     "eta",
     "alpha",
 )
-OF_GROUND_TRUTH = ("dist", "angles", "perp_norm")
+OF_GROUND_TRUTH = ("dist", "angles", "perp_norm", "signal_min", "signal_max")
 OF_REPRESENTATION = (*OF_GROUND_TRUTH, "delta_norm", "sigma_min", "sigma_max")
 OF_LOSSES = ("loss_in", "loss_adapted", "loss_out")
 OF_HEADS = ("mu", "L", "eta")

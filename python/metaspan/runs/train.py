@@ -237,9 +237,9 @@ def train(
         "angles": see (20). "loss_in", "loss_adapted", "loss_out": mean losses (1) over the round's
         tasks, on the inner sets before and after adaptation, and on the outer sets after
         adaptation; all three are training losses. "w_norm", "delta_norm", "sigma_min", "sigma_max",
-        "perp_norm", "diversity_min", "diversity_max", "mu", "L", "eta": see (21). "alpha": the
-        inner step size, or the mean of several. None: "dist", or "loss_out" for a batch without a
-        `B_star`, or both for LinearMAML, whose B = 0 has the distance 1.
+        "perp_norm", "signal_min", "signal_max", "diversity_min", "diversity_max", "mu", "L", "eta":
+        see (21). "alpha": the inner step size, or the mean of several. None: "dist", or "loss_out"
+        for a batch without a `B_star`, or both for LinearMAML, whose B = 0 has the distance 1.
     record_every : int
         Rounds from one recorded row to the next; the start and the end are always recorded.
     stop : Stop or None

@@ -31,6 +31,8 @@ enum class Record {
   sigma_min,
   sigma_max,
   perp_norm,
+  signal_min,
+  signal_max,
   diversity_min,
   diversity_max,
   mu,
