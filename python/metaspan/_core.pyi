@@ -267,6 +267,27 @@ def gradient_arrays(
     "loss_out" (n,).
     """
 
+# X (N, d) has all rows of a batch: of each task the inner samples, then the outer samples, unless
+# both loops use the same samples.
+def batch_rows(data: Batch) -> tuple[I64, F64]:
+    """Return the first row of every task and N, (n + 1,), and the responses of all rows, (N,)."""
+
+def batch_features(data: Batch, B: F64, threads: int) -> F64:
+    """Compute X B, (N, k)."""
+
+def batch_combine(data: Batch, C: F64, threads: int) -> F64:
+    """Compute X^T C, (d, k), for C (N, k)."""
+
+def batch_combine_features(
+    data: Batch, B: F64, transform: Callable[[F64, int, int], F64], threads: int
+) -> F64:
+    """Compute X^T transform(X B), (d, k). `transform` is called with the rows of X B of the tasks
+    from `first` to `end`, and with `first` and `end`, for consecutive ranges of tasks.
+    """
+
+def batch_grams(data: Batch, first: int, end: int, threads: int) -> list[F64]:
+    """Compute the Gram matrices of the rows of each task from `first` to `end`."""
+
 def adapt_arrays(
     method: CoreMethod,
     B: NDArray[Any],

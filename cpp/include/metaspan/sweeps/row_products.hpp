@@ -1,0 +1,58 @@
+// Products of the rows of all tasks with matrices, through which estimators see the samples.
+#pragma once
+
+#include <functional>
+
+#include "metaspan/sweeps/sweeps.hpp"
+
+namespace metaspan {
+
+// X (N, d) has the rows of all tasks in the order of the tasks. The rows of a task are its inner
+// samples followed by its outer samples; samples that serve both loops are counted once.
+
+/// Returns the first row of every task, and N: (n + 1,).
+template <class XScalar>
+std::vector<Index> row_offsets(const TaskSet<XScalar>& tasks);
+
+/// Writes the responses of all rows as doubles.
+template <class XScalar>
+void copy_responses(const TaskSet<XScalar>& tasks,
+                    double* y);  // (N,) out
+
+/// Maps the rows of X B of the tasks [first, first + count) to rows C of the same number.
+using RowTransform = std::function<void(Index first, Index count,
+                                        const double* Z,  // (rows, k)
+                                        double* C)>;      // (rows, k) out
+
+/// Computes Z = X B. Like all functions of this file, it reads X once, and its bits do not depend
+/// on the number of threads, on the storage of X, or on the blocks in which X is read.
+template <class XScalar>
+void features_of_rows(const TaskSet<XScalar>& tasks,
+                      const double* B,  // (d, k)
+                      Index k,
+                      double* Z,  // (N, k) out
+                      int threads, Cancel* cancel);
+
+/// Computes X^T C.
+template <class XScalar>
+void combine_all_rows(const TaskSet<XScalar>& tasks,
+                      const double* C,  // (N, k)
+                      Index k,
+                      double* out,  // (d, k) out
+                      int threads, Cancel* cancel);
+
+/// Computes X^T transform(X B). Dense tasks are processed in blocks that stay in a cache between
+/// the two products. `transform` is called on the calling thread, with consecutive ranges of tasks.
+template <class XScalar>
+void combine_features_of_rows(const TaskSet<XScalar>& tasks,
+                              const double* B,  // (d, k)
+                              Index k, const RowTransform& transform,
+                              double* out,  // (d, k) out
+                              int threads, Cancel* cancel);
+
+/// Computes the Gram matrices X_i X_i^T, (m_i, m_i), of the tasks [first, first + count).
+template <class XScalar>
+std::vector<Mat> grams_of_rows(const TaskSet<XScalar>& tasks, Index first, Index count, int threads,
+                               Cancel* cancel);
+
+}  // namespace metaspan

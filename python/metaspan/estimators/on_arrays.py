@@ -1,0 +1,122 @@
+r"""The samples of a batch of arrays, in memory or on disk, as an estimator sees them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._load import core
+from .._support import check
+from .._support.types import F64
+from ..tasks.batch import TaskBatch, core_data
+from ..tasks.storage import TaskArrays
+from .averages import RowAverages
+from .samples import I64, Transform
+
+
+class ArraySamples:
+    r"""All samples of the tasks of a batch: the inner samples of a task, then its outer samples.
+
+    Samples that serve both loops are counted once. Products are computed in float64, also for
+    float32 data. Each product reads X once; `combine_features` reads dense X once for its two
+    products. The bits do not depend on the number of threads or on the storage of X. Ctrl-C
+    interrupts a product.
+
+    Parameters
+    ----------
+    batch : TaskBatch
+        The tasks.
+    seed, trial : int
+        Keys of the random numbers of `normals`.
+    threads : int or None
+        Number of threads; None: the CPUs that this process may use.
+    """
+
+    def __init__(
+        self, batch: TaskBatch, seed: int = 0, trial: int = 0, threads: int | None = None
+    ) -> None:
+        self.n, self.dim = batch.n, batch.d
+        self.threads = check.threads(threads)
+        self._batch, self._seed, self._trial = batch, seed, trial
+        offsets, y = core.batch_rows(self._data())
+        self.offsets: I64 = offsets
+        self.y: F64 = y
+        weights = getattr(batch, "weights", None)
+        self.weights: F64 = np.ones(self.n) if weights is None else weights / np.mean(weights)
+        self.B_star = None if batch.B_star is None else batch.B_star.astype(np.float64, copy=False)
+
+    def features(self, B: F64) -> F64:
+        """Return ``Z = X B``, (N, k), for B (dim, k)."""
+        return core.batch_features(self._data(), _contiguous(B), self.threads)
+
+    def combine(self, C: F64) -> F64:
+        """Return ``X^T C``, (dim, k), the sum over all samples, for C (N, k)."""
+        return core.batch_combine(self._data(), _contiguous(C), self.threads)
+
+    def combine_features(self, B: F64, transform: Transform) -> F64:
+        """Return ``X^T transform(X B)``, (dim, k), for B (dim, k)."""
+
+        def rows(Z: F64, first: int, end: int) -> F64:
+            return _contiguous(transform(Z, range(first, end)))
+
+        return core.batch_combine_features(self._data(), _contiguous(B), rows, self.threads)
+
+    def grams(self, tasks: range) -> list[F64]:
+        """Return the Gram matrices ``X_i X_i^T``, (m_i, m_i), of some tasks."""
+        return core.batch_grams(self._data(), tasks.start, tasks.stop, self.threads)
+
+    def shared(self) -> ArraySamples | None:
+        """Return the samples of task 0 if all tasks have the same X in the same memory."""
+        batch = self._batch
+        sides = [batch._inner] if batch.shared else [batch._inner, batch._outer]
+        if not all(_is_one_array(side.X) for side in sides):
+            return None
+        if self.n == 1:
+            return self
+        firsts = [([_first(side.X).as_passed], [_first(side.y).as_passed]) for side in sides]
+        (X_in, y_in), (X_out, y_out) = firsts[0], firsts[-1] if len(firsts) > 1 else (None, None)
+        one = TaskBatch(X_in, y_in, X_out, y_out, B_star=batch.B_star, check_finite=False)
+        return ArraySamples(one, self._seed, self._trial, self.threads)
+
+    def averages(self) -> RowAverages:
+        """Return the averages of the two halves of every task; the first half has m // 2 rows."""
+        return RowAverages(self)
+
+    def normals(self, k: int, stream: int) -> F64:
+        """Return a matrix (dim, k) of independent standard normal numbers."""
+        return draw_normals((self._seed, self._trial, stream), (self.dim, k), self.threads)
+
+    def _data(self) -> core.Batch:
+        """Return the batch as the core takes it; data on disk get a new reader in every call."""
+        return core_data(self._batch, one_round=True)
+
+
+def draw_normals(key: tuple[int, int, int], shape: tuple[int, int], threads: int) -> F64:
+    """Draw a matrix (d, k) of independent standard normals, keyed by seed, trial and stream.
+
+    Column j is the same for every k. The numbers are those of the stream of starts in round
+    1 + stream; round 0 has the starts of `train`.
+    """
+    seed, trial, stream = key
+    d, k = shape
+    columns = core.normals(seed, trial, 1 + stream, core.STREAM_START, 1, k, d, "float64", threads)[
+        0
+    ]
+    return np.ascontiguousarray(columns.T)
+
+
+def _contiguous(matrix: F64) -> F64:
+    """Return a matrix in float64 and in C order, copied only if it is not."""
+    return np.ascontiguousarray(matrix, dtype=np.float64)
+
+
+def _first(arrays: TaskArrays) -> TaskArrays:
+    """Return the arrays of task 0."""
+    return arrays.apart()[0]
+
+
+def _is_one_array(X: TaskArrays) -> bool:
+    """Return whether all tasks have the same features in the same memory, or in one dataset."""
+    tasks = X.apart()
+    if len(tasks) != X.n:  # a dataset of several tasks
+        return False
+    return all(task.is_same(tasks[0]) for task in tasks[1:])
