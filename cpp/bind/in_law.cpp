@@ -1,10 +1,11 @@
-// Bindings of in_law, for tests only: they draw the random numbers from which samples are built,
-// and compute a round on samples that the caller passes.
+// Bindings of in_law: the rows of a pool, (36), and, for tests only, functions that draw the random
+// numbers from which samples are built, and that compute a round on samples that the caller passes.
 #include "bind.hpp"
 #include "convert_laws.hpp"
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/base/parallel.hpp"
 #include "metaspan/in_law/collapsed_design.hpp"
+#include "metaspan/in_law/packed_rows.hpp"
 #include "normal.hpp"
 
 namespace metaspan::bind {
@@ -131,9 +132,85 @@ py::dict collapsed_round(const Method& method, const Array& Z, const Array& w, c
   return result;
 }
 
+/// Draws the rows of a pool under the keys that pooled_features() uses.
+std::unique_ptr<PackedRows> draw_rows(const FeatureLaw& law, std::uint64_t seed,
+                                      std::uint64_t trial, double d, Index D, Index N,
+                                      int threads) {
+  const Key features = derive_key(seed, trial, 0, Stream::features_in);
+  const Key radii = derive_key(seed, trial, 0, Stream::radii_in);
+  std::unique_ptr<PackedRows> rows;
+  interruptible([&](Cancel* cancel) {
+    rows = std::make_unique<PackedRows>(law, features, radii, d, D, N, threads, cancel);
+  });
+  return rows;
+}
+
+/// Checks that [first, last) are rows.
+void require_rows(const PackedRows& rows, Index first, Index last) {
+  require(first >= 0 && first <= last && last <= rows.rows(), "rows must be rows of the pool");
+}
+
+/// Returns X B for the rows [first, last).
+Array row_features(const PackedRows& rows, const Array& B, Index first, Index last, int threads) {
+  require_rows(rows, first, last);
+  require(B.ndim() == 2 && B.shape(0) == rows.columns(), "B must have a row for every column");
+  const Index k = B.shape(1);
+  Array Z({last - first, k});
+  double* out = Z.mutable_data();
+  interruptible(
+      [&](Cancel* cancel) { rows.features(first, last, k, B.data(), threads, cancel, out); });
+  return Z;
+}
+
+/// Adds X^T C to the first rows of `out`, for rows of X starting at `first`.
+void combine_rows(const PackedRows& rows, const Array& C, Index first,
+                  py::array_t<double, py::array::c_style> out, int threads) {
+  require(C.ndim() == 2 && out.ndim() == 2 && out.shape(0) >= rows.columns() &&
+              out.shape(1) == C.shape(1),
+          "out must have a row for every column, and the columns of C");
+  const Index last = first + C.shape(0), k = C.shape(1);
+  require_rows(rows, first, last);
+  double* sums = out.mutable_data();
+  interruptible(
+      [&](Cancel* cancel) { rows.combine(first, last, k, C.data(), threads, cancel, sums); });
+}
+
+/// Returns the Gram matrices of consecutive sets of m rows, (tasks, m, m).
+Array row_grams(const PackedRows& rows, Index first, Index m, Index tasks, int threads) {
+  require_rows(rows, first, first + m * tasks);
+  Array K({tasks, m, m});
+  double* out = K.mutable_data();
+  interruptible([&](Cancel* cancel) { rows.grams(first, m, tasks, threads, cancel, out); });
+  return K;
+}
+
+/// Returns the first columns of all rows, (N, count).
+Array first_columns(const PackedRows& rows, Index count) {
+  Array out({rows.rows(), count});
+  rows.copy(0, rows.rows(), 0, count, out.mutable_data());
+  return out;
+}
+
+void bind_packed_rows(py::module_& module) {
+  py::class_<PackedRows>(module, "PackedRows")
+      .def(py::init(&draw_rows), py::arg("law"), py::arg("seed"), py::arg("trial"), py::arg("d"),
+           py::arg("D"), py::arg("N"), py::arg("threads"))
+      .def_static("bytes", &PackedRows::bytes, py::arg("N"), py::arg("D"), py::arg("d"))
+      .def_property_readonly("count", &PackedRows::rows)
+      .def_property_readonly("columns", &PackedRows::columns)
+      .def("features", &row_features, py::arg("B"), py::arg("first"), py::arg("last"),
+           py::arg("threads"))
+      .def("combine", &combine_rows, py::arg("C"), py::arg("first"), py::arg("out").noconvert(),
+           py::arg("threads"))
+      .def("grams", &row_grams, py::arg("first"), py::arg("m"), py::arg("tasks"),
+           py::arg("threads"))
+      .def("first_columns", &first_columns, py::arg("count"));
+}
+
 }  // namespace
 
 void bind_in_law(py::module_& module) {
+  bind_packed_rows(module);
   module.def("panel_draws", &panel_draws, py::arg("seed"), py::arg("trial"), py::arg("round"),
              py::arg("set"), py::arg("dofs"), py::arg("first"), py::arg("n"), py::arg("threads"));
   module.def("collapsed_round", &collapsed_round, py::arg("method"), py::arg("Z"), py::arg("w"),

@@ -367,6 +367,43 @@ def collapsed_round(
     left.
     """
 
+class PackedRows:
+    """The rows of a pool of N samples in a basis of D given vectors and of directions off them.
+
+    Row i is 0 in every column after column D + i, and these zeros are not stored. The numbers are
+    those of pooled_features().
+    """
+
+    def __init__(
+        self, law: FeatureLaw, seed: int, trial: int, d: float, D: int, N: int, threads: int
+    ) -> None: ...
+    @staticmethod
+    def bytes(N: int, D: int, d: float) -> float:
+        """Return the bytes that the rows need."""
+
+    @property
+    def count(self) -> int:
+        """N."""
+
+    @property
+    def columns(self) -> int:
+        """D + min(N, d - D)."""
+
+    def features(self, B: F64, first: int, last: int, threads: int) -> F64:
+        """Return X B, (last - first, k), for B (columns, k) and the rows [first, last)."""
+
+    def combine(self, C: F64, first: int, out: F64, threads: int) -> None:
+        """Add X^T C to the first rows of `out`, for C (rows, k) and the rows that begin at `first`.
+
+        The bits of a sum over consecutive ranges of rows are those of one call for all of them.
+        """
+
+    def grams(self, first: int, m: int, tasks: int, threads: int) -> F64:
+        """Return the Gram matrices (tasks, m, m) of consecutive sets of m rows."""
+
+    def first_columns(self, count: int) -> F64:
+        """Return the first columns of all rows, (N, count)."""
+
 def collapsed_cost(method: CoreMethod, samples: SampleLaw, sizes: RoundSizes) -> RoundCost:
     """Return the cost of the collapsed engine; sizes.rows is the number of rows of [M; R]."""
 

@@ -34,6 +34,14 @@ constexpr Index kShortColumns = 8;
 constexpr Index kVectorPiece = 8192;  // features whose part of B^T stays in the L2 cache
 constexpr Index kFeatureRows = 64;    // rows of X whose sums for X B stay in a cache
 
+// The rows of a pool in law are stored in panels of kTriangleRows rows, column by column. A product
+// X B processes kTrianglePanels panels for each chunk of kTriangleColumns columns, so that the rows
+// of B of a chunk are read once for all of them; X^T C completes one chunk after the other. The
+// chunk is a multiple of the rows of all register tiles of kernels::product().
+constexpr Index kTriangleRows = 16;
+constexpr Index kTriangleColumns = 240;
+constexpr Index kTrianglePanels = 8;
+
 constexpr double kStoreBlockBytes = 1 << 27;   // bytes of X that a store loads; more if B is large
 constexpr double kVectorBlockBytes = 1 << 26;  // bytes of gradient terms of a block of tasks
 constexpr Index kMadeBytes = 1 << 26;          // bytes of generated rows of a panel of tasks

@@ -1,0 +1,167 @@
+#include "metaspan/in_law/packed_rows.hpp"
+
+#include <algorithm>
+
+#include "metaspan/base/huge_pages.hpp"
+#include "metaspan/base/parallel.hpp"
+#include "metaspan/base/sizes.hpp"
+#include "panel.hpp"
+
+namespace metaspan {
+namespace {
+
+constexpr Index kRows = kTriangleRows, kColumns = kTriangleColumns;
+
+/// Columns of the rows: those of the span and at most one for each row.
+Index columns_of(Index N, Index D, double d) {
+  const double rest = d - static_cast<double>(D);
+  return D + (rest < static_cast<double>(N) ? static_cast<Index>(rest) : N);
+}
+
+/// Copies rows (kRows, length) to a panel, column by column. Squares of columns are copied, so that
+/// the lines of both sides stay in the nearest cache.
+void transpose_panel(Index length, const double* rows, double* panel) {
+  constexpr Index kSquare = 16;
+  for (Index c = 0; c < length; c += kSquare) {
+    const Index end = std::min(c + kSquare, length);
+    for (Index r = 0; r < kRows; ++r) {
+      for (Index j = c; j < end; ++j) panel[j * kRows + r] = rows[r * length + j];
+    }
+  }
+}
+
+}  // namespace
+
+double PackedRows::bytes(Index N, Index D, double d) {
+  const Index columns = columns_of(N, D, d);
+  double count = 0;
+  for (Index row = 0; row < N; row += kRows) {
+    count += static_cast<double>(kRows * std::min(D + row + kRows, columns));
+  }
+  return count * sizeof(double);
+}
+
+/// Draws the panels in parallel. Rows are made by pooled_row() and then transposed, so the rows
+/// have the same bits as the pool of (24) with the same keys and the same D.
+PackedRows::PackedRows(const FeatureLaw& law, Key features, Key radii, double d, Index D, Index N,
+                       int threads, Cancel* cancel)
+    : N_(N), D_(D), columns_(columns_of(N, D, d)) {
+  const Index panels = ceil_div(N, kRows);
+  Index total = 0;
+  for (Index panel = 0; panel < panels; ++panel) {
+    starts_.push_back(total);
+    total += kRows * length(panel);
+  }
+  values_.resize(total);
+  prefer_huge_pages(values_.data(), total);
+  parallel_for(threads, panels, cancel,
+               [&](Index panel, int) { draw(law, features, radii, d, panel); });
+  throw_if_requested(cancel);
+}
+
+Index PackedRows::length(Index panel) const { return std::min(D_ + (panel + 1) * kRows, columns_); }
+
+/// Draws one panel of rows, with zeros in place of rows after the last one.
+void PackedRows::draw(const FeatureLaw& law, Key features, Key radii, double d, Index panel) {
+  const Index columns = length(panel);
+  thread_local std::vector<double> rows;
+  rows.resize(static_cast<std::size_t>(kRows * columns));
+  for (Index r = 0; r < kRows; ++r) {
+    const Index row = panel * kRows + r;
+    double* out = rows.data() + r * columns;
+    if (row < N_) {
+      pooled_row(law, features, radii, row, d, D_, columns, out);
+    } else {
+      std::fill(out, out + columns, 0.0);
+    }
+  }
+  transpose_panel(columns, rows.data(), values_.data() + starts_[static_cast<std::size_t>(panel)]);
+}
+
+/// Computes Z = X B as Z^T += B^T X^T for groups of panels, a chunk of columns at a time: the rows
+/// of B of a chunk stay in a cache for all panels of the group, and a panel is read in one piece
+/// for each chunk. Every element of Z is one sum over the columns in rising order.
+void PackedRows::features(Index first, Index last, Index k, const double* B, int threads,
+                          Cancel* cancel, double* Z) const {
+  const Index begin = first / kRows, panels = ceil_div(last, kRows) - begin;
+  const Index groups = ceil_div(panels, kTrianglePanels);
+  parallel_for(threads, groups, cancel, [&](Index group, int) {
+    const Index from = begin + group * kTrianglePanels;
+    const Index count = std::min(kTrianglePanels, begin + panels - from);
+    thread_local std::vector<double> sums;  // (count, k, kRows)
+    sums.assign(static_cast<std::size_t>(count * k * kRows), 0.0);
+    for (Index c = 0; c < length(from + count - 1); c += kColumns) {
+      for (Index p = 0; p < count; ++p) {
+        const Index depth = std::min(kColumns, length(from + p) - c);
+        if (depth <= 0) continue;
+        kernels::product<true>(k, depth, kRows, B + c * k, 1, k, panel_data(from + p) + c * kRows,
+                               sums.data() + p * k * kRows);
+      }
+    }
+    for (Index row = std::max(first, from * kRows); row < std::min(last, (from + count) * kRows);
+         ++row) {
+      const double* sum = sums.data() + (row / kRows - from) * k * kRows + row % kRows;
+      for (Index j = 0; j < k; ++j) Z[(row - first) * k + j] = sum[j * kRows];
+    }
+  });
+  throw_if_requested(cancel);
+}
+
+/// Computes out += X^T C, one chunk of columns per item: the sums of a chunk stay in the nearest
+/// cache while the pieces of all panels are added in order, so no partial sums of threads exist.
+/// The columns of C and of the sums are padded to whole registers, and rows of C outside of the
+/// range are zero.
+void PackedRows::combine(Index first, Index last, Index k, const double* C, int threads,
+                         Cancel* cancel, double* out) const {
+  if (first >= last) return;
+  const Index begin = first / kRows, panels = ceil_div(last, kRows) - begin;
+  const Index width = round_up(k, kernels::kLane);
+  Mat padded = Mat::Zero(panels * kRows, width);
+  padded.block(first - begin * kRows, 0, last - first, k) = ConstMat(C, last - first, k);
+  const Index columns = length(begin + panels - 1);
+  parallel_for(threads, ceil_div(columns, kColumns), cancel, [&](Index item, int) {
+    const Index c = item * kColumns, count = std::min(kColumns, columns - c);
+    MutMat sums(out + c * k, count, k);
+    thread_local std::vector<double> tile;
+    tile.resize(static_cast<std::size_t>(count * width));
+    MutMat tiled(tile.data(), count, width);
+    tiled.leftCols(k) = sums;
+    tiled.rightCols(width - k).setZero();
+    for (Index p = 0; p < panels; ++p) {
+      const Index rows = std::min(count, length(begin + p) - c);
+      if (rows <= 0) continue;
+      kernels::product<true>(rows, kRows, width, panel_data(begin + p) + c * kRows, kRows, 1,
+                             padded.data() + p * kRows * width, tile.data());
+    }
+    sums = tiled.leftCols(k);
+  });
+  throw_if_requested(cancel);
+}
+
+/// Computes K = X_i X_i^T for consecutive sets of m rows, one set per item, as a sum over chunks of
+/// columns that are copied to a row-major matrix.
+void PackedRows::grams(Index first, Index m, Index tasks, int threads, Cancel* cancel,
+                       double* K) const {
+  parallel_for(threads, tasks, cancel, [&](Index task, int) {
+    const Index from = first + task * m, to = from + m;
+    MutMat gram(K + task * m * m, m, m);
+    gram.setZero();
+    Mat chunk(m, kColumns);
+    for (Index c = 0; c < length((to - 1) / kRows); c += kColumns) {
+      copy(from, to, c, c + kColumns, chunk.data());
+      gram.noalias() += chunk * chunk.transpose();
+    }
+  });
+  throw_if_requested(cancel);
+}
+
+void PackedRows::copy(Index first, Index last, Index begin, Index end, double* out) const {
+  for (Index row = first; row < last; ++row, out += end - begin) {
+    const Index panel = row / kRows, stop = std::clamp(length(panel), begin, end);
+    const double* from = panel_data(panel) + row % kRows;
+    for (Index c = begin; c < stop; ++c) out[c - begin] = from[c * kRows];
+    std::fill(out + (stop - begin), out + (end - begin), 0.0);
+  }
+}
+
+}  // namespace metaspan

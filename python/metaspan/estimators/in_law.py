@@ -1,0 +1,367 @@
+r"""Samples and averages of tasks in law at any dimension d, (36) and (37)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .._load import core
+from .._support import memory
+from .._support.types import F64
+from ..tasks import features, heads
+from ..tasks.features import StudentT
+from ..tasks.linear import LinearTasks, draw_xi
+from .samples import I64, HalfAverages, Samples, Transform
+
+# Rounds of the stream of the parts off the span; each one is the seed of a separate draw.
+FRAME, LENGTHS, ALONG_XI = 0, 1, 2
+
+
+class LawSamples:
+    r"""The samples of n tasks with m samples each, drawn from their exact law, (36).
+
+    The coordinates are those of an orthonormal basis: first `B_star`, then the directions of the
+    samples off `B_star`, then those of the normals of `normals` off both. A run of a pool with the
+    same seed and trial has the same heads, the same noise and the same coordinates of the samples
+    in the span of `B_star`.
+
+    Parameters
+    ----------
+    tasks : LinearTasks
+        The law of the tasks, with features whose distribution is invariant under rotations.
+    n, m : int
+        Tasks, and samples of each task.
+    seed, trial : int
+        Keys of all random numbers.
+    threads : int
+        Threads; the bits do not depend on this number.
+    spare : int
+        The most columns of a matrix of `normals`.
+    averages_only : bool
+        Whether `averages`, `normals`, `y` and the ground truth are all that is needed. The N = n m
+        rows are then not drawn, unless the features are on the sphere, where the averages need
+        them.
+
+    Raises
+    ------
+    ValueError
+        If the distribution of the features is not invariant under rotations.
+    MemoryError
+        If the random numbers, about N^2 / 2 for the rows and 2 n^2 for the averages, do not fit
+        into memory; this is checked before they are allocated.
+    """
+
+    B_star: F64 | None  # (dim, k_star), the first columns of the identity
+    weights: F64  # (n,), all 1
+
+    def __init__(  # noqa: PLR0917
+        self,
+        tasks: LinearTasks,
+        n: int,
+        m: int,
+        seed: int,
+        trial: int,
+        threads: int,
+        spare: int,
+        averages_only: bool = False,
+    ) -> None:
+        if not tasks.is_symmetric:
+            raise ValueError(
+                "samples in law need features whose distribution is invariant under rotations: "
+                f"gaussian, student-t or sphere, without a spectrum; got {tasks!r}"
+            )
+        self.n, self.m, self.threads = n, m, threads
+        self.tasks, self.seed, self.trial = tasks, seed, trial
+        self.offsets: I64 = np.arange(n + 1, dtype=np.int64) * m
+        self.weights = np.ones(n)
+        self.heads = heads.draw(tasks.heads, n, tasks.k, (seed, trial, 0))  # (n, k_star)
+        noise = core.normals(seed, trial, 0, core.STREAM_NOISE_IN, n, m, 1, "float64", threads)
+        self._noise = tasks.noise * noise[:, :, 0]
+        self._rows: core.PackedRows | None = None
+        self._averages: LawAverages | None = None
+        if averages_only and tasks.features != "sphere":
+            self.y, self._averages = _draw_averages(self, self._noise)
+            columns = self._averages.columns
+        else:
+            self._rows = self._draw_rows()
+            self.y = self._responses(self._rows)
+            columns = self._rows.columns
+        self._base = columns  # coordinates of the span of B_star and the rows
+        self.dim = columns + min(spare, tasks.d - columns)
+        self.B_star = np.eye(self.dim, tasks.k)
+        if self._averages is not None:
+            self._averages.set_dim(self.dim)
+
+    def features(self, B: F64) -> F64:
+        """Return ``Z = X B``, (N, k), for B (dim, k)."""
+        return self.rows.features(self._in_rows(B), 0, self.rows.count, self.threads)
+
+    def combine(self, C: F64) -> F64:
+        """Return ``X^T C``, (dim, k), the sum over all samples, for C (N, k)."""
+        total = np.zeros((self.dim, C.shape[1]))
+        self.rows.combine(np.ascontiguousarray(C), 0, total, self.threads)
+        return total
+
+    def combine_features(self, B: F64, transform: Transform) -> F64:
+        """Return ``X^T transform(X B)``, (dim, k), with one pass over the rows.
+
+        `transform` is called with the features of consecutive ranges of tasks, in order. The rows
+        of a range are still in a cache when they are used again.
+        """
+        total, B = np.zeros((self.dim, B.shape[1])), self._in_rows(B)
+        for tasks in _ranges(self.n, self.m * 8 * self.rows.columns):
+            first, last = tasks.start * self.m, tasks.stop * self.m
+            C = transform(self.rows.features(B, first, last, self.threads), tasks)
+            self.rows.combine(np.ascontiguousarray(C), first, total, self.threads)
+        return total
+
+    def grams(self, tasks: range) -> list[F64]:
+        """Return the Gram matrices ``X_i X_i^T``, (m_i, m_i), of some tasks."""
+        return list(self.rows.grams(tasks.start * self.m, self.m, len(tasks), self.threads))
+
+    def shared(self) -> Samples | None:
+        """Return these samples if there is one task; different tasks have different X."""
+        return self if self.n == 1 else None
+
+    def averages(self) -> HalfAverages:
+        """Return the averages of the two halves of every task; the first half has m // 2 rows.
+
+        If the rows are drawn, these are the averages of the rows.
+        """
+        if self._averages is not None:
+            return self._averages
+        return _RowAverages(self)
+
+    def normals(self, k: int, stream: int) -> F64:
+        """Return the coordinates (dim, k) of a standard normal matrix (d, k).
+
+        The columns of one call have the right joint law with each other and with the samples.
+        Different calls use the same directions off the span of the samples, so matrices whose joint
+        law matters must be columns of one call.
+
+        Raises
+        ------
+        ValueError
+            If `k` is larger than `spare`.
+        """
+        left, spare = float(self.tasks.d - self._base), self.dim - self._base
+        if min(k, left) > spare:
+            raise ValueError(f"normals in law have at most spare = {spare} columns; got {k}")
+        out = np.zeros((self.dim, k))
+        out[: self._base] = core.normals(
+            self.seed, self.trial, stream, core.STREAM_START, 1, self._base, k, "float64",
+            self.threads,
+        )[0]  # fmt: skip
+        if left:
+            key = core.derive_key(self.seed, self.trial, stream, core.STREAM_FRAME)
+            factor = core.bartlett(key, self.trial, k, left, 1)[0]  # (k, min(k, left))
+            out[self._base : self._base + factor.shape[1]] = factor.T
+        return out
+
+    @property
+    def rows(self) -> core.PackedRows:
+        """The rows of all samples, which samples of averages alone do not have."""
+        if self._rows is None:
+            raise RuntimeError("samples drawn with averages_only=True have no rows")
+        return self._rows
+
+    def _draw_rows(self) -> core.PackedRows:
+        """Draw the rows [P, L] of all samples, (36)."""
+        tasks, N = self.tasks, self.n * self.m
+        size = int(core.PackedRows.bytes(N, tasks.k, float(tasks.d)))
+        if tasks.spread:
+            size += 8 * self.n * (tasks.k + min(N, tasks.d - tasks.k))
+        memory.require(f"the {N} samples in law", size)
+        law = features.core_law(tasks.features)
+        return core.PackedRows(law, self.seed, self.trial, float(tasks.d), tasks.k, N, self.threads)
+
+    def _responses(self, rows: core.PackedRows) -> F64:
+        """Return the responses of all samples, (N,)."""
+        tasks = self.tasks
+        P = rows.first_columns(tasks.k).reshape(self.n, self.m, tasks.k)
+        y = (P * self.heads[:, None, :]).sum(axis=2) + self._noise
+        xi = draw_xi(tasks, (self.seed, self.trial, 0), self.n, rows.columns, self.threads)
+        if xi is not None:
+            for i in range(self.n):
+                first = i * self.m
+                column = np.ascontiguousarray(xi[i, :, None])
+                y[i] += rows.features(column, first, first + self.m, self.threads)[:, 0]
+        return np.ascontiguousarray(y.ravel())
+
+    def _in_rows(self, B: F64) -> F64:
+        """Return the rows of B (dim, k) that meet the samples."""
+        return np.ascontiguousarray(B[: self._base])
+
+
+@dataclass(eq=False)
+class LawAverages:
+    r"""Averages of the halves of tasks in law, (37), without the samples.
+
+    Row j of the 2 n rows u_1, v_1, u_2, ... is ``[inside_j, scales_j L_j + along_j L_xi(j)]``. The
+    L are rows of one Bartlett factor.
+    """
+
+    weights: F64  # (n,)
+    inside: F64  # (2 n, k_star)
+    scales: F64  # (2 n,)
+    along: F64 | None  # (2 n,), without a spread None
+    rows: core.PackedRows  # 2 n rows; with a spread 3 n, of which the first of three are the xi
+    threads: int
+    dim: int = 0
+    B_star: F64 | None = None
+
+    def __post_init__(self) -> None:
+        self.n = len(self.weights)
+
+    @property
+    def columns(self) -> int:
+        """Number of coordinates that the averages use."""
+        return int(self.inside.shape[1]) + self.rows.columns
+
+    def set_dim(self, dim: int) -> None:
+        """Set the number of coordinates, which includes those of normals."""
+        self.dim, self.B_star = dim, np.eye(dim, self.inside.shape[1])
+
+    def products(self, Q: F64) -> tuple[F64, F64]:
+        """Return ``U Q`` and ``V Q``, (n, k) each, for Q (dim, k)."""
+        k_star = self.inside.shape[1]
+        off = np.ascontiguousarray(Q[k_star : self.columns])
+        stacked = self._stack(self.rows.features(off, 0, self.rows.count, self.threads), 0)
+        stacked += self.inside @ Q[:k_star]
+        return stacked[::2], stacked[1::2]
+
+    def combine(self, P: F64, Q: F64) -> F64:
+        """Return ``U^T P + V^T Q``, (dim, k), for P and Q (n, k)."""
+        total, both = np.zeros((self.dim, P.shape[1])), _interleave(P, Q)
+        total[: self.inside.shape[1]] = self.inside.T @ both
+        self.rows.combine(self._spread(both, 0), 0, self._off(total), self.threads)
+        return total
+
+    def _stack(self, products: F64, first: int) -> F64:
+        """Return the parts off the span of u_i Q and v_i Q from those of the rows of L."""
+        count = len(products) // (2 if self.along is None else 3)
+        at = slice(2 * first, 2 * (first + count))
+        if self.along is None:
+            return self.scales[at, None] * products
+        by_task = products.reshape(count, 3, -1)
+        stacked = self.scales[at, None] * by_task[:, 1:].reshape(2 * count, -1)
+        return stacked + self.along[at, None] * np.repeat(by_task[:, 0], 2, axis=0)
+
+    def _spread(self, both: F64, first: int) -> F64:
+        """Return the coefficients of the rows of L from those of u_i and v_i; the transpose."""
+        at = slice(2 * first, 2 * first + len(both))
+        scaled = self.scales[at, None] * both
+        if self.along is None:
+            return scaled
+        out = np.empty((len(both) // 2, 3, both.shape[1]))
+        out[:, 1:] = scaled.reshape(len(out), 2, -1)
+        out[:, 0] = (self.along[at, None] * both).reshape(len(out), 2, -1).sum(axis=1)
+        return out.reshape(-1, both.shape[1])
+
+    def _off(self, total: F64) -> F64:
+        """Return the rows of a sum (dim, k) that belong to the directions off the span."""
+        return total[self.inside.shape[1] : self.columns]
+
+
+class _RowAverages:
+    """Averages of the halves of tasks, as products with the rows of samples in law."""
+
+    def __init__(self, samples: LawSamples) -> None:
+        self._samples = samples
+        self.n, self.dim = samples.n, samples.dim
+        self.weights, self.B_star = samples.weights, samples.B_star
+        half = samples.m // 2
+        factor = np.repeat([1 / max(half, 1), 1 / (samples.m - half)], [half, samples.m - half])
+        self._factors = samples.y.reshape(samples.n, samples.m) * factor  # y / m_a or y / m_b
+        self._half = half
+
+    def products(self, Q: F64) -> tuple[F64, F64]:
+        """Return ``U Q`` and ``V Q``, (n, k) each, for Q (dim, k)."""
+        Z = self._samples.features(Q).reshape(self.n, self._samples.m, -1)
+        terms = self._factors[:, :, None] * Z
+        return terms[:, : self._half].sum(axis=1), terms[:, self._half :].sum(axis=1)
+
+    def combine(self, P: F64, Q: F64) -> F64:
+        """Return ``U^T P + V^T Q``, (dim, k), for P and Q (n, k)."""
+        C = np.empty((self.n, self._samples.m, P.shape[1]))
+        C[:, : self._half] = self._factors[:, : self._half, None] * P[:, None, :]
+        C[:, self._half :] = self._factors[:, self._half :, None] * Q[:, None, :]
+        return self._samples.combine(C.reshape(-1, P.shape[1]))
+
+
+def _draw_averages(samples: LawSamples, noise: F64) -> tuple[F64, LawAverages]:
+    """Draw the responses (N,) and the averages of the halves of every task, (37).
+
+    Given the responses, the part of ``m_a u_i`` off the span of `B_star` and xi is Gaussian with
+    the variance ``sum_j (s_j y_j)^2``, s_j the radius of sample j.
+    """
+    tasks, n, m, threads = samples.tasks, samples.n, samples.m, samples.threads
+    seed, trial, k_star = samples.seed, samples.trial, samples.tasks.k
+    count, rest = (3 if tasks.spread else 2) * n, float(tasks.d - k_star)
+    memory.require(f"the averages of {n} tasks in law", int(core.PackedRows.bytes(count, 0, rest)))
+    frame = core.derive_key(seed, trial, FRAME, core.STREAM_OFF_SPAN)
+    gaussian = features.core_law("gaussian")
+    rows = core.PackedRows(gaussian, frame, trial, rest, 0, count, threads)
+    P = core.normals(
+        seed, trial, 0, core.STREAM_FEATURES_IN, 1, n * m, k_star, "float64", threads
+    ).reshape(n, m, k_star)
+    radii = np.ones((n, m))
+    if isinstance(tasks.features, StudentT):
+        dof = tasks.features.dof
+        key = core.derive_key(seed, trial, LENGTHS, core.STREAM_OFF_SPAN)
+        radii = np.sqrt((dof - 2) / core.chi_square(dof, key, trial, n * m)).reshape(n, m)
+    vectors, along, xi_length = samples.heads, None, np.zeros(n)
+    if tasks.spread:
+        tau = math.sqrt(tasks.xi_variance)
+        xi = core.normals(seed, trial, 0, core.STREAM_SPREAD, n, 1, k_star, "float64", threads)
+        vectors = vectors + tau * xi[:, 0]
+        inner = rows.grams(0, 3, n, threads)  # (n, 3, 3)
+        lengths = np.sqrt(inner[:, 0, 0])
+        xi_length = tau * lengths
+        key = core.derive_key(seed, trial, ALONG_XI, core.STREAM_OFF_SPAN)
+        g = core.normals(key, trial, 0, core.STREAM_SPREAD, n, m, 1, "float64", threads)[:, :, 0]
+    y = radii * (P * vectors[:, None, :]).sum(axis=2) + noise
+    if tasks.spread:
+        y += radii * g * xi_length[:, None]
+    products = radii * y
+    halves = (slice(0, m // 2), slice(m // 2, m))
+    sizes = [max(m // 2, 1), m - m // 2]
+    inside = np.stack(
+        [
+            np.einsum("nm,nmk->nk", products[:, h], P[:, h]) / c
+            for h, c in zip(halves, sizes, strict=True)
+        ],
+        axis=1,
+    )
+    scales = np.stack(
+        [
+            np.sqrt((products[:, h] ** 2).sum(axis=1)) / c
+            for h, c in zip(halves, sizes, strict=True)
+        ],
+        axis=1,
+    )
+    if tasks.spread:  # the component along xi has its own law
+        means = [
+            (products[:, h] * g[:, h]).sum(axis=1) / c for h, c in zip(halves, sizes, strict=True)
+        ]
+        with_xi = scales * inner[:, 0, 1:] / lengths[:, None]
+        along = ((np.stack(means, axis=1) - with_xi) / lengths[:, None]).ravel()
+    averages = LawAverages(
+        samples.weights, inside.reshape(2 * n, k_star), scales.ravel(), along, rows, threads
+    )
+    return np.ascontiguousarray(y.ravel()), averages
+
+
+def _interleave(P: F64, Q: F64) -> F64:
+    """Return the rows of P and Q in turns, (2 n, k)."""
+    return np.stack([P, Q], axis=1).reshape(2 * len(P), -1)
+
+
+def _ranges(n: int, task_bytes: int) -> Iterator[range]:
+    """Split n tasks into ranges whose rows stay in a cache between two sweeps."""
+    step = max(1, core.FAR_BYTES // task_bytes)
+    for first in range(0, n, step):
+        yield range(first, min(n, first + step))
