@@ -164,6 +164,10 @@ Data<Scalar> as_data(const py::object& data, Index d) {
     converted.store = std::make_unique<PythonStore<Scalar>>(reader);
     tasks.store = converted.store.get();
   }
+  const py::object weights = data.attr("weights");
+  if (!weights.is_none()) tasks.weights = weights.cast<std::vector<double>>();
+  require(tasks.weights.empty() || static_cast<Index>(tasks.weights.size()) == tasks.size(),
+          "weights must be (n,)");
   require(tasks.size() > 0 && (!has_outer || tasks.inner.size() == tasks.outer.size()),
           "inner and outer sets must be equal in number, at least one");
   require(!has_outer || tasks.inner.front().is_sparse() == tasks.outer.front().is_sparse(),

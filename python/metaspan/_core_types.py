@@ -178,3 +178,4 @@ class CoreData(NamedTuple):
     B_star: NDArray[Any] | None = None  # (d, k_star)
     heads: NDArray[Any] | None = None  # (N, k_star)
     reader: Any = None  # reads features on disk
+    weights: F64 | None = None  # (n,), with mean 1; None: all weights are 1

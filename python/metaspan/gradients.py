@@ -13,7 +13,7 @@ from ._core_types import CoreMethod
 from ._load import core
 from ._support import check, cpus
 from ._support.types import F64
-from .config.engine_choice import check_accumulate, check_route, check_sparse
+from .config.engine_choice import check_accumulate, check_route, check_sparse, check_weights
 from .cost.routes import cheapest_sweep
 from .learned_methods import CoLearner, MetaSGD
 from .linear_methods import LinearAttention
@@ -169,6 +169,7 @@ def meta_gradient(
     if call.core_method.solves_head:
         check_solvable(call.method, batch.least_m_in, B.shape[1])
         check_route(batch, call.method, route)
+    check_weights(batch, call.method)
     learns_more = call.learns_more or v is not None
     if learns_more:
         w = np.concatenate([w, start_more(call.method, B.shape[1], v)])

@@ -22,6 +22,7 @@ RNG = np.random.default_rng(0)
 B, B_STAR = np.linalg.qr(RNG.standard_normal((D, K)))[0], np.eye(D, K)
 X, Y = RNG.standard_normal((3, 6, D)), RNG.standard_normal((3, 6))
 HEADS = RNG.standard_normal((3, K))
+WEIGHTS = np.array([1.0, 3.0, 2.0])
 TASKS = ms.LinearTasks(d=D, k=K, noise=0.1, B_star=B_STAR)
 BATCH = ms.TaskBatch.split(X, Y, m_in=2)
 RUN = {f.name: f.metadata["default"] for f in fields(ms.TrainConfig) if f.metadata}
@@ -162,15 +163,27 @@ CALLS = {
         ms.TaskBatch,
         {
             **{"X_in": X, "y_in": Y, "X_out": X, "y_out": Y, "B_star": B_STAR, "heads": HEADS},
-            "check_finite": True,
+            **{"weights": WEIGHTS, "check_finite": True},
         },
         ms.TaskBatch,
     ),
     "TaskBatch.split": Call(
         ms.TaskBatch.split,
-        {"X": X, "y": Y, "m_in": 2, "B_star": B_STAR, "check_finite": True},
+        {"X": X, "y": Y, "m_in": 2, "B_star": B_STAR, "weights": WEIGHTS, "check_finite": True},
         ms.TaskBatch,
     ),
+    "TaskBatch.stacked": Call(
+        ms.TaskBatch.stacked,
+        {
+            **{"X": X.reshape(-1, D), "y": Y.ravel(), "offsets": [0, 4, 11], "m_in": 2},
+            **{"B_star": B_STAR, "weights": WEIGHTS[:2], "check_finite": True},
+        },
+        ms.TaskBatch,
+    ),
+    "TaskBatch.hold_out": Call(
+        BATCH.hold_out, {"tasks": None, "samples": 1, "seed": 0}, tuple, words=("indices",)
+    ),
+    "TaskBatch.take": Call(BATCH.take, {"tasks": [0, 2]}, ms.TaskBatch),
     "meta_gradient": Call(
         ms.meta_gradient,
         {
@@ -238,6 +251,14 @@ CALLS = {
         ms.Evaluation,
         costly=SIZES,
         words=("M", "R"),
+    ),
+    "evaluate batch": Call(
+        ms.evaluate,
+        {
+            **{"B": B, "w": np.zeros(K), "tasks": BATCH, "method": "maml", "m": 2, "n": None},
+            **{"seed": 0, "ridge": 0.1, "threads": 1},
+        },
+        ms.Evaluation,
     ),
     "load": Call(ms.load, {"path": "none"}, ms.Result, words=("metaspan result",)),
     "plot": Call(

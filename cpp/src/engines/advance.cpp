@@ -132,7 +132,7 @@ TrialStatus Trial::judge(const Plan& plan, int threads, const double* known_dist
     return TrialStatus::underflow;
   }
   was_apart_ = dist > 0;
-  if (plan.stop_loss > 0 && tasks_.losses.row(2).mean() <= plan.stop_loss) {
+  if (plan.stop_loss > 0 && tasks_.mean_loss(2) <= plan.stop_loss) {
     return TrialStatus::converged;
   }
   return TrialStatus::live;

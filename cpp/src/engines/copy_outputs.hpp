@@ -45,6 +45,7 @@ void copy_panel_outputs(const TaskAlgebra<Design>& algebra,
 inline void copy_outputs(const Mat& heads, const TaskSelection& taken, const RoundOutputs& round,
                          TaskOutputs& tasks) {
   if (tasks.want_losses) tasks.losses = round.losses;
+  tasks.weights = round.weights;
   if (tasks.want_adapted) tasks.adapted = round.adapted;
   if (!tasks.want_heads) return;
   tasks.heads.resize(taken.n, heads.cols());

@@ -75,7 +75,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
 
   /// Runs the tasks of the round, each on one thread with its own workspace. Results are stored by
   /// task and averaged in the order of the tasks. The factors C are kept for step(), multiplied by
-  /// beta / n.
+  /// beta and the task's share of the mean.
   void gradient(Index round, const double*, TaskOutputs& outputs, int threads,
                 Cancel* cancel) override {
     round_ = round;
@@ -86,7 +86,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
       workspaces_.emplace_back(method_, k_, tasks().most_in(), tasks().most_out());
     }
     const bool losses = outputs.want_losses;
-    RoundMeans means(round_outputs_, n, k_, w_.size(), losses);
+    RoundMeans means(round_outputs_, n, k_, w_.size(), losses, weights_of(tasks(), taken_));
     parallel_for(threads, n, cancel, [&](Index i, int thread) {
       Workspace& workspace = workspaces_[static_cast<std::size_t>(thread)];
       run_task(i, workspace, losses);
@@ -226,8 +226,8 @@ class DualEngine final : public ArraysEngine<BScalar> {
   }
 
   /// Runs the algebra (5)-(10) on one task: Z is computed from A, while K and K' are read in place
-  /// as blocks of G. C and C' are collected as matrices, (m, k), and multiplied by beta / n, (3),
-  /// because step() subtracts them from rows of A.
+  /// as blocks of G. C and C' are collected as matrices, (m, k), and multiplied by beta and
+  /// the task's share of the mean, (47), because step() subtracts them from rows of A.
   void run_task(Index i, Workspace& workspace, bool losses) {
     const Index task = taken_[i], N = gram_.G.rows();
     const auto at = static_cast<std::size_t>(task);
@@ -248,7 +248,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
                         G + out * N + out, N, method_.blocks()},
                        workspace.scratch);
     workspace.algebra.gradient(design, w_.data(), losses);
-    const double share = method_.beta / static_cast<double>(taken_.n);
+    const double share = method_.beta * tasks().weight(task) / static_cast<double>(taken_.n);
     C_in.scale(share);
     C_out.scale(share);
   }
@@ -403,7 +403,7 @@ class DualEngine final : public ArraysEngine<BScalar> {
   std::vector<Vec> y_in_, y_out_;
   RoundChoice choice_;
   TaskSelection taken_;
-  std::vector<Factors> C_in_, C_out_;  // by task of the round, times beta / n
+  std::vector<Factors> C_in_, C_out_;  // by task of the round, times beta and its share
   RoundOutputs round_outputs_;
   std::vector<Workspace> workspaces_;
   Basis basis_ = Basis::unknown;

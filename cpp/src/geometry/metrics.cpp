@@ -376,8 +376,7 @@ void Meter::measure(Record record, const Mat& Z, const Vec& w, double alpha,
     case Record::loss_in:
     case Record::loss_adapted:
     case Record::loss_out:
-      *out =
-          tasks.losses.row(static_cast<Index>(record) - static_cast<Index>(Record::loss_in)).mean();
+      *out = tasks.mean_loss(static_cast<Index>(record) - static_cast<Index>(Record::loss_in));
       return;
     case Record::w_norm:
       *out = w.stableNorm();

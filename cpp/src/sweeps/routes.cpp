@@ -35,7 +35,7 @@ class GramRoute final : public Route<XScalar, BScalar> {
     while (static_cast<int>(workspaces_.size()) < threads) {
       workspaces_.emplace_back(method_, k_, tasks_.most_in(), tasks_.most_out());
     }
-    RoundMeans means(out, n, k_, method_.parameters(k_), losses);
+    RoundMeans means(out, n, k_, method_.parameters(k_), losses, weights_of(tasks_, taken));
     const auto blocks = blocks_of<BScalar>(tasks_, taken, k_, n);
     each_block(
         tasks_, taken, blocks, [&](const auto& held, const TaskSelection& now, const Block& block) {
@@ -45,9 +45,9 @@ class GramRoute final : public Route<XScalar, BScalar> {
             TaskProducts& task = products_[static_cast<std::size_t>(i)];
             run_task(held.in(now[i]), held.out(now[i]), task, workspace, w, losses);
             means.take(workspace.algebra, block.first + i, 1, losses);
-            // The factors C are multiplied by 1 / n for the mean, (3), and by 1 / sqrt(m), since
-            // the second sweep does not scale X.
-            const double share = 1.0 / static_cast<double>(n);
+            // The factors C are multiplied by the task's share of the mean, (47), and by
+            // 1 / sqrt(m), since the second sweep does not scale X.
+            const double share = tasks_.weight(taken[block.first + i]) / static_cast<double>(n);
             task.C_in.scale(share * normalisation(task.C_in.m()));
             task.C_out.scale(share * normalisation(task.C_out.m()));
           });
@@ -144,7 +144,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
     const Index n = taken.n;
     const Sharing sharing = shared(n, threads);
     const typename Design::Round round = round_of(w, sharing, cancel);
-    RoundMeans means(out, n, k_, method_.parameters(k_), losses);
+    RoundMeans means(out, n, k_, method_.parameters(k_), losses, weights_of(tasks_, taken));
     const auto blocks = blocks_of<BScalar>(tasks_, taken, k_, plan_.block);
     each_block(
         tasks_, taken, blocks, [&](const auto& held, const TaskSelection& now, const Block& block) {
@@ -160,7 +160,7 @@ class VectorRoute final : public Route<XScalar, BScalar> {
                 design.finish();
                 means.take(workspace.algebra, block.first + p * plan_.panel, panel.tasks, losses);
               });
-          for (double& c : coefficients_) c /= static_cast<double>(n);
+          scale_terms(taken, block);
           throw_if_requested(cancel);
           add_block(count * plan_.terms, first > 0, grad_B, threads, cancel);
         });
@@ -264,6 +264,15 @@ class VectorRoute final : public Route<XScalar, BScalar> {
       kernels::sweep_combine<false>(k_, end - tile * kColumns, B_t_.get() + tile * kColumns, d, w,
                                     B_w_.get() + tile * kColumns);
     });
+  }
+
+  /// Multiplies the vectors c of a block by each task's share of the mean, (47).
+  void scale_terms(const TaskSelection& taken, const Block& block) {
+    for (double& c : coefficients_) c /= static_cast<double>(taken.n);
+    const Index size = plan_.terms * padded(k_);
+    for (Index i = 0; i < block.count && !tasks_.weights.empty(); ++i) {
+      MutVec(coefficients_.data() + i * size, size) *= tasks_.weight(taken[block.first + i]);
+    }
   }
 
   /// Computes grad_B = [grad_B +] sum v c^T over the terms of a block, (10), as a second sweep over

@@ -25,6 +25,7 @@ from .engine_choice import (
     check_route,
     check_sparse,
     check_track_start,
+    check_weights,
     choose_engine,
 )
 from .options import DEFAULT_STOP, Checkpoint, Init, Stop
@@ -108,6 +109,7 @@ def configure(
     check_sparse(tasks, accumulate)
     _check_method(chosen, tasks, counts[0], size)
     check_route(tasks, chosen, route)
+    check_weights(tasks, chosen)
     names = records.resolve(record, tasks, chosen)
     tracked = check.flag("track_start", track_start)
     if tracked:

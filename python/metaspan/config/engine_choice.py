@@ -198,6 +198,12 @@ def has_route(route: str, method: Method, is_sparse: bool) -> bool:
     return not (route == "vector" and is_sparse and core_method(method).solves_head)
 
 
+def check_weights(tasks: LinearTasks | TaskBatch, method: Method) -> None:
+    """Raise ValueError if tasks with weights meet privacy, whose sensitivity assumes equal ones."""
+    if isinstance(tasks, TaskBatch) and tasks.core_weights is not None and method.privacy:
+        raise ValueError("weights must be None for a method with privacy; got weights that differ")
+
+
 def check_route(tasks: LinearTasks | TaskBatch, method: Method, route: str) -> None:
     """Raise ValueError if the route does not serve the method on these data."""
     is_sparse = isinstance(tasks, TaskBatch) and tasks.is_sparse

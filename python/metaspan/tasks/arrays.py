@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from .._core_types import CoreData
 from .._load import core
 from .._support import check
+from .._support.types import F64
 from . import sparse
 from .in_memory import Dense, Ragged
 from .on_disk import Reader, Stored, as_stored, is_dataset
+from .stacked import StackedRows
 from .storage import PerTask, TaskArrays
 
-Data = NDArray[Any] | Stored | Sequence[Any]
+Data = NDArray[Any] | Stored | StackedRows | Sequence[Any]
 """An array with a leading axis of tasks, or a sequence with an array or SparseRows per task."""
 
 
@@ -36,6 +38,14 @@ class DataSets(NamedTuple):
         """Return the given range of samples of every task, without copying or reading them."""
         return DataSets(self.X.samples(part), self.y.samples(part))
 
+    def rows(self, parts: Sequence[slice]) -> DataSets:
+        """Return a range of samples of every task, one slice per task, without copying them."""
+        return DataSets(self.X.rows(parts), self.y.rows(parts))
+
+    def take(self, tasks: Sequence[int]) -> DataSets:
+        """Return the given tasks, without copying or reading them."""
+        return DataSets(self.X.take(tasks), self.y.take(tasks))
+
     def is_same(self, other: DataSets) -> bool:
         """Whether `other` has the same samples in the same storage."""
         return self.X.is_same(other.X) and self.y.is_same(other.y)
@@ -50,7 +60,7 @@ def _wrap(data: Any) -> TaskArrays:
     """Wrap data in the class for their kind of storage."""
     if isinstance(data, np.ndarray):
         return Dense(data, stacked=True)
-    if isinstance(data, Stored):
+    if isinstance(data, (Stored, StackedRows)):
         return data
     if all(isinstance(task, np.ndarray) for task in data):
         return Ragged(tuple(data))
@@ -66,13 +76,15 @@ def core_sets(
     known: tuple[Any, Any] = (None, None),
     shared: bool = False,
     names: tuple[str, str, str, str] = ("X_in", "y_in", "X_out", "y_out"),
+    weights: F64 | None = None,
     one_round: bool = False,
 ) -> core.Batch:
     """Convert the inner sets of all tasks, and the outer sets if any, for the compiled core.
 
     `known` holds the ground truth and the heads, each an array or None. `shared` says that the
     inner and the outer sets are the same samples; such samples are read from disk only once.
-    `names` are the names of the four arguments, for error messages. `one_round` says that the sets
+    `names` are the names of the four arguments, for error messages. `weights` are those of the
+    tasks, with mean 1; None: all weights are 1. `one_round` says that the sets
     are used for one round only.
     """
     X, y = inner
@@ -80,10 +92,12 @@ def core_sets(
     responses_out = None if y_out is None else y_out.for_core()
     if X.on_disk or (X_out is not None and X_out.on_disk):
         reader = Reader(X, X_out, shared, (names[0], names[2]), one_round)
-        data = CoreData(None, y.for_core(), None, responses_out, *known, reader)
+        data = CoreData(None, y.for_core(), None, responses_out, *known, reader, weights)
     else:
         features_out = None if X_out is None else X_out.for_core()
-        data = CoreData(X.for_core(), y.for_core(), features_out, responses_out, *known)
+        data = CoreData(
+            X.for_core(), y.for_core(), features_out, responses_out, *known, None, weights
+        )
     return core.Batch(data, X.d)
 
 
@@ -113,11 +127,11 @@ def check_sets(
     X = _wrap(_check_features(X_name, X_value, dtype))
     if not X.n:
         raise ValueError(f"{X_name} must hold at least one task; got none")
-    y = _wrap(check.per_task(y_name, _read_responses(y_name, y_value), 2, X.dtype))
+    y = _wrap(check.per_task(y_name, read_responses(y_name, y_value), 2, X.dtype))
     if y.n != X.n:
         raise ValueError(f"{y_name} must hold {X.n} tasks, as {X_name}; got {y.n}")
     d, lengths = X.d, X.lengths()
-    if not X.stacked:
+    if isinstance(X.as_passed, tuple):
         for i, task in enumerate(X.as_passed):
             if task.shape[1] != d:
                 raise ValueError(f"{X_name}[{i}] must have shape (m, {d}); got {task.shape}")
@@ -140,6 +154,10 @@ def require_finite(sets: DataSets, names: tuple[str, str]) -> DataSets:
 
 def _check_features(name: str, value: object, dtype: np.dtype[Any] | None) -> Data:
     """Check features of one dtype: an array or one array per task, in memory, on disk or sparse."""
+    if isinstance(value, StackedRows):
+        if value.dtype not in ((np.float32, np.float64) if dtype is None else (dtype,)):
+            raise TypeError(f"{name} must be {dtype or 'float32 or float64'}; got {value.dtype}")
+        return value
     if sparse.holds_sparse(value):
         return sparse.per_task(name, value, dtype)
     if not isinstance(value, (list, tuple)):
@@ -152,10 +170,10 @@ def _check_features(name: str, value: object, dtype: np.dtype[Any] | None) -> Da
     return tuple(tasks)
 
 
-def _read_responses(name: str, responses: object) -> object:
+def read_responses(name: str, responses: object) -> object:
     """Read responses that are datasets on disk into memory; return other responses unchanged."""
     if isinstance(responses, (list, tuple)):
-        return [_read_responses(f"{name}[{i}]", item) for i, item in enumerate(responses)]
+        return [read_responses(f"{name}[{i}]", item) for i, item in enumerate(responses)]
     if not is_dataset(responses):
         return responses
     return Stored(name, check.bare(name, responses)).read()

@@ -2,17 +2,19 @@ r"""Batches of tasks with the user's own data."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .._load import core
 from .._support import check, cpus
 from .arrays import Data, DataSets, check_sets, core_sets, require_files
 from .sparse import Sparsity, sparsity_of
+from .splits import choose_tasks, held_count, normalise_weights, range_tasks, task_indices
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,6 +39,10 @@ class TaskBatch:
         is unknown, and the attribute `k` is 0.
     heads : array_like of shape (n, k), or None
         True heads of the tasks if they are known.
+    weights : array_like of shape (n,), or None
+        Positive weights of the tasks in means over tasks, (47). They are divided by their mean, so
+        that the mean weight is 1. None: all tasks have the weight 1. Gradients and recorded losses
+        are weighted; losses of single tasks, and records of heads, are not.
     check_finite : bool
         Whether to check the data for NaN and infinity; the check reads all data once.
 
@@ -78,6 +84,7 @@ class TaskBatch:
     y_out: Data | None = None
     B_star: NDArray[Any] | None = None
     heads: NDArray[Any] | None = field(default=None, kw_only=True)
+    weights: NDArray[Any] | None = field(default=None, kw_only=True)
     check_finite: InitVar[bool] = field(default=True, kw_only=True)
     _inner: DataSets = field(init=False, repr=False)  # the same data, wrapped by kind of storage
     _outer: DataSets = field(init=False, repr=False)
@@ -116,6 +123,8 @@ class TaskBatch:
             rank = B_star.shape[1]
         if self.heads is not None:
             object.__setattr__(self, "heads", check.small("heads", self.heads, (self.n, rank)))
+        if self.weights is not None:
+            object.__setattr__(self, "weights", normalise_weights(self.weights, self.n))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes for a copy or a pickle, without the object made by the core."""
@@ -129,6 +138,7 @@ class TaskBatch:
         m_in: int,
         B_star: NDArray[Any] | None = None,
         *,
+        weights: ArrayLike | None = None,
         check_finite: bool = True,
     ) -> TaskBatch:
         r"""Make a batch by splitting the samples of every task into an inner and an outer set.
@@ -145,6 +155,8 @@ class TaskBatch:
             Samples per task in the inner set: at least 1, and fewer than the samples of any task.
         B_star : ndarray of shape (d, k), float32 or float64, or None
             Ground truth if it is known: C-contiguous, with orthonormal columns.
+        weights : array_like of shape (n,), or None
+            Weights of the tasks, as in `TaskBatch`.
         check_finite : bool
             Whether to check the data for NaN and infinity; the check reads all data once.
 
@@ -165,21 +177,184 @@ class TaskBatch:
         TaskBatch(n=3, m_in=20, m_out=30, d=8, dtype=float64)
         """
         sets = check_sets(("X", X), ("y", y), None, check_finite)
-        least = min(sets.X.lengths())
-        m_in = check.integer("m_in", m_in, 1)
-        if m_in >= least:
-            raise ValueError(
-                f"m_in must be less than the {least} samples of the smallest task; got {m_in}"
-            )
+        return cls._of_sets(*split_at(sets, "m_in", m_in), B_star=B_star, weights=weights)
 
-        inner, outer = sets.samples(slice(m_in)), sets.samples(slice(m_in, None))
+    @classmethod
+    def stacked(
+        cls,
+        X: Any,
+        y: ArrayLike,
+        offsets: ArrayLike,
+        m_in: int | None = None,
+        B_star: NDArray[Any] | None = None,
+        *,
+        weights: ArrayLike | None = None,
+        check_finite: bool = True,
+    ) -> TaskBatch:
+        r"""Make a batch of tasks that are ranges of rows of one array, file or dataset.
+
+        Parameters
+        ----------
+        X : ndarray, dataset on disk or CSR matrix, of shape (rows, d)
+            Features of all samples, the samples of one task below those of another. A
+            memory-mapped array, an ``h5py.Dataset`` or a ``zarr.Array`` stays on disk; tasks whose
+            rows are adjacent in a dataset are read together.
+        y : ndarray of shape (rows,), or dataset on disk
+            Responses, in the dtype of `X`. Responses in a dataset are read into memory.
+        offsets : array_like of shape (n + 1,), integers
+            Task i has the rows ``offsets[i]`` to ``offsets[i + 1] - 1``, at least one.
+        m_in : int or None
+            Samples per task in the inner set: the first `m_in` of every task; the outer set has
+            the other samples. None: one data set per task, which both loops share.
+        B_star : ndarray of shape (d, k), float32 or float64, or None
+            Ground truth if it is known: C-contiguous, with orthonormal columns.
+        weights : array_like of shape (n,), or None
+            Weights of the tasks, as in `TaskBatch`.
+        check_finite : bool
+            Whether to check the data for NaN and infinity; the check reads all data once.
+
+        Returns
+        -------
+        TaskBatch
+            The batch, whose arrays are views of `X` and `y`; data on disk stay on disk.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `TaskBatch` would raise the error for these data, if `offsets` do not rise within
+            the rows of `X`, or if `m_in` is not an integer or out of range.
+
+        Examples
+        --------
+        >>> TaskBatch.stacked(np.ones((9, 8)), np.ones(9), [0, 4, 9], m_in=3)
+        TaskBatch(n=2, m_in=3, m_out=1..2, d=8, dtype=float64)
+        """
+        features, responses = range_tasks(X, y, offsets)
+        sets = check_sets(("X", features), ("y", responses), None, check_finite)
+        pair = (sets, None) if m_in is None else split_at(sets, "m_in", m_in)
+        return cls._of_sets(*pair, B_star=B_star, weights=weights)
+
+    @classmethod
+    def _of_sets(
+        cls,
+        inner: DataSets,
+        outer: DataSets | None,
+        *,
+        B_star: NDArray[Any] | None = None,
+        heads: NDArray[Any] | None = None,
+        weights: ArrayLike | None = None,
+    ) -> TaskBatch:
+        """Make a batch of sets that were checked before; without an outer set, both loops share."""
         return cls(
             X_in=inner.X.as_passed,
             y_in=inner.y.as_passed,
-            X_out=outer.X.as_passed,
-            y_out=outer.y.as_passed,
+            X_out=None if outer is None else outer.X.as_passed,
+            y_out=None if outer is None else outer.y.as_passed,
             B_star=B_star,
+            heads=heads,
+            weights=weights,  # type: ignore[arg-type]
             check_finite=False,
+        )
+
+    def hold_out(
+        self, *, tasks: Any = None, samples: float | None = None, seed: int = 0
+    ) -> tuple[TaskBatch, TaskBatch]:
+        r"""Split the batch into a part to train on and a part that is held out, without copies.
+
+        Exactly one of `tasks` and `samples` must be given.
+
+        Parameters
+        ----------
+        tasks : int, float, array_like of int, or None
+            Tasks to hold out: their number, their fraction of all tasks, or their indices. A
+            number or a fraction of the tasks is chosen at random, by `seed`.
+        samples : int, float or None
+            Samples to hold out of every data set of every task: their number, or their fraction.
+            They are the last ones, so rows in a random order must be shuffled before.
+        seed : int
+            Key of the random choice of tasks. The choice is the same on every machine.
+
+        Returns
+        -------
+        train, held_out : TaskBatch
+            Two batches with views of the same memory; data on disk stay on disk. Both keep the
+            order of the tasks, the ground truth, and the heads and weights of their tasks. A
+            fraction holds out at least one task or sample.
+
+        Raises
+        ------
+        TypeError
+            If both or neither of `tasks` and `samples` are given, or one is of the wrong kind.
+        ValueError
+            If an index is out of range, or one of the two parts would be empty.
+
+        Examples
+        --------
+        >>> batch = TaskBatch(np.ones((10, 5, 8)), np.ones((10, 5)))
+        >>> train, held_out = batch.hold_out(tasks=0.2)
+        >>> train.n, held_out.n
+        (8, 2)
+        >>> [part.m_in for part in batch.hold_out(samples=1)]
+        [4, 1]
+        """
+        if (tasks is None) == (samples is None):
+            given = "neither" if tasks is None else "both"
+            raise TypeError(f"hold_out needs one of tasks and samples; got {given}")
+        if tasks is not None:
+            stay, held = choose_tasks(tasks, self.n, seed)
+            return self.take(stay), self.take(held)
+        heads, weights, outer = self.heads, self.weights, None if self.shared else self._outer
+        parts: list[list[DataSets]] = [[], []]
+        for side in (self._inner, outer):
+            if side is None:
+                continue
+            lengths = side.X.lengths()
+            kept = [m - held_count("samples", samples, m) for m in lengths]
+            parts[0].append(side.rows([slice(m) for m in kept]))
+            parts[1].append(side.rows([slice(m, None) for m in kept]))
+        first, second = (
+            self._of_sets(
+                part[0],
+                part[1] if part[1:] else None,
+                B_star=self.B_star,
+                heads=heads,
+                weights=weights,
+            )
+            for part in parts
+        )
+        return first, second
+
+    def take(self, tasks: Sequence[int]) -> TaskBatch:
+        r"""Return a batch of some of the tasks, without copying their data.
+
+        Parameters
+        ----------
+        tasks : sequence of int
+            Indices of the tasks, in the order that the new batch has; an index may be repeated.
+
+        Returns
+        -------
+        TaskBatch
+            The tasks, with views of the same memory; data on disk stay on disk. The weights of the
+            tasks are divided by their mean again.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `tasks` is not a sequence of integers, is empty, or an index is out of range.
+
+        Examples
+        --------
+        >>> TaskBatch(np.ones((10, 5, 8)), np.ones((10, 5))).take([0, 7])
+        TaskBatch(n=2, m_in=5, m_out=5, d=8, dtype=float64)
+        """
+        indices = task_indices(tasks, self.n)
+        return self._of_sets(
+            self._inner.take(indices),
+            None if self.shared else self._outer.take(indices),
+            B_star=self.B_star,
+            heads=None if self.heads is None else self.heads[indices],
+            weights=None if self.weights is None else self.weights[indices],
         )
 
     @property
@@ -201,6 +376,12 @@ class TaskBatch:
     def shared(self) -> bool:
         """Whether the inner and the outer sets are the same arrays."""
         return self._inner.is_same(self._outer)
+
+    @cached_property
+    def core_weights(self) -> NDArray[Any] | None:
+        """Weights that the core multiplies by; None if all of them are 1."""
+        equal = self.weights is None or bool((self.weights == 1.0).all())
+        return None if equal else self.weights
 
     @property
     def on_disk(self) -> bool:
@@ -277,6 +458,17 @@ class TaskBatch:
         )
 
 
+def split_at(sets: DataSets, name: str, m: int) -> tuple[DataSets, DataSets]:
+    """Split the samples of every task after the first m, of which every task must have more."""
+    least = min(sets.X.lengths())
+    m = check.integer(name, m, 1)
+    if m >= least:
+        raise ValueError(
+            f"{name} must be less than the {least} samples of the smallest task; got {m}"
+        )
+    return sets.samples(slice(m)), sets.samples(slice(m, None))
+
+
 def counts_text(
     n: int | None, m_in: int | tuple[int, ...] | None, m_out: int | tuple[int, ...] | None
 ) -> str:
@@ -328,7 +520,12 @@ def core_data(batch: TaskBatch, one_round: bool = False) -> core.Batch:
     on_disk = _require_files(batch)
     known, shared = (batch.B_star, batch.heads), batch.on_disk and batch.shared
     converted = core_sets(
-        batch._inner, batch._outer, known=known, shared=shared, one_round=one_round
+        batch._inner,
+        batch._outer,
+        known=known,
+        shared=shared,
+        weights=batch.core_weights,
+        one_round=one_round,
     )
     if not on_disk:
         object.__setattr__(batch, "_core", converted)
@@ -368,4 +565,6 @@ def _fingerprint(batch: TaskBatch) -> str:
     for known in (batch.B_star, batch.heads):
         if known is not None:
             content.update(np.ascontiguousarray(known[:: max(1, len(known) // 64)]).data)
+    if batch.core_weights is not None:
+        content.update(batch.core_weights.data)
     return content.hexdigest()

@@ -2,8 +2,9 @@ r"""Arrays of tasks in memory, memory-mapped files included."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -63,6 +64,21 @@ class Dense:
     def samples(self, part: slice) -> Dense:
         """Return the given range of samples of every task, as a view."""
         return Dense(self.array[:, part] if self.stacked else self.array[part], self.stacked)
+
+    def rows(self, parts: Sequence[slice]) -> Dense | Ragged:
+        """Return a range of samples of every task, one slice per task, as views."""
+        if all(part == parts[0] for part in parts):
+            return self.samples(parts[0])
+        return Ragged(tuple(task[part] for task, part in zip(self.array, parts, strict=True)))
+
+    def take(self, tasks: Sequence[int]) -> Dense | Ragged:
+        """Return the given tasks: one view if the tasks are evenly spaced, or a view per task."""
+        if not self.stacked:
+            return self
+        steps = {after - before for before, after in pairwise(tasks)}
+        if len(steps) > 1 or min(steps, default=1) < 1:
+            return Ragged(tuple(self.array[i] for i in tasks))
+        return Dense(self.array[tasks[0] : tasks[-1] + 1 : min(steps, default=1)], True)
 
     def apart(self) -> list[Dense]:
         """Return a view for every task."""
@@ -156,6 +172,14 @@ class Ragged:
     def samples(self, part: slice) -> Ragged:
         """Return the given range of samples of every task, as views."""
         return Ragged(tuple(array[part] for array in self.arrays))
+
+    def rows(self, parts: Sequence[slice]) -> Ragged:
+        """Return a range of samples of every task, one slice per task, as views."""
+        return Ragged(tuple(array[part] for array, part in zip(self.arrays, parts, strict=True)))
+
+    def take(self, tasks: Sequence[int]) -> Ragged:
+        """Return the arrays of the given tasks."""
+        return Ragged(tuple(self.arrays[i] for i in tasks))
 
     def apart(self) -> list[Dense]:
         """Return the array of every task."""

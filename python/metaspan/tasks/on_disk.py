@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from typing import Any
@@ -51,12 +51,13 @@ class Stored:
         self.stacked = self.ndim == 3
         self.spare: list[Arena] = []  # arenas of readers that have ended, for later readers
         self.first, self.end = 0, self._whole[-2] if self.ndim > 1 else 0
+        self.chosen: tuple[int, ...] | None = None  # tasks of a stack, in order; None: all
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the samples: (n, m, d), or (m, d) for one task."""
-        *tasks, _, d = self._whole
-        return (*tasks, self.end - self.first, d)
+        samples = (self.end - self.first, self.d)
+        return (self.n, *samples) if self.stacked else samples
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -72,6 +73,8 @@ class Stored:
     @property
     def n(self) -> int:
         """Number of tasks."""
+        if self.chosen is not None:
+            return len(self.chosen)
         return self._whole[0] if self.stacked else 1
 
     @property
@@ -99,8 +102,24 @@ class Stored:
         begin, end, _ = part.indices(self.end - self.first)
         return self.between(self.first + begin, self.first + end)
 
+    def rows(self, parts: Sequence[slice]) -> Stored:
+        """Return a range of samples of every task, the same for all, without reading them."""
+        return self.samples(parts[0])
+
+    def take(self, tasks: Sequence[int]) -> Stored:
+        """Return the given tasks, in the given order, without reading them."""
+        if not self.stacked:
+            return self
+        part = copy(self)
+        part.chosen = tuple(self._indices(tasks))
+        return part
+
+    def _indices(self, tasks: Sequence[int]) -> list[int]:
+        """Return the indices in the source of the given tasks."""
+        return list(tasks) if self.chosen is None else [self.chosen[i] for i in tasks]
+
     @property
-    def rows(self) -> slice:
+    def source_rows(self) -> slice:
         """Range of these samples in the source."""
         return slice(self.first, self.end)
 
@@ -110,7 +129,12 @@ class Stored:
 
     def is_same(self, other: TaskArrays) -> bool:
         """Whether `other` has the same samples of the same dataset."""
-        return isinstance(other, Stored) and self.source is other.source and self.rows == other.rows
+        return (
+            isinstance(other, Stored)
+            and self.source is other.source
+            and self.source_rows == other.source_rows
+            and self.chosen == other.chosen
+        )
 
     def sample(self) -> Iterator[NDArray[Any]]:
         """Yield rows and columns of at least eight tasks, or of all tasks if there are fewer."""
@@ -147,11 +171,11 @@ class Stored:
     def read_tasks(self, tasks: list[int], columns: slice, arena: Arena) -> list[NDArray[Any]]:
         """Read the given columns of the given tasks, one array per task."""
         if not self.stacked:
-            return [self.read(self.rows, columns, arena=arena)]
+            return [self.read(self.source_rows, columns, arena=arena)]
         return [
             part
-            for run in _split_runs(tasks)
-            for part in self.read(run, self.rows, columns, arena=arena)
+            for run in _split_runs(self._indices(tasks))
+            for part in self.read(run, self.source_rows, columns, arena=arena)
         ]
 
     def joined(self, other: TaskArrays | None) -> tuple[Stored, slice, slice] | None:
@@ -161,6 +185,8 @@ class Stored:
         """
         if not isinstance(other, Stored) or other.source is not self.source:
             return None
+        if other.chosen != self.chosen:
+            return None
         both = self.between(min(self.first, other.first), max(self.end, other.end))
         mine, theirs = (
             slice(side.first - both.first, side.end - both.first) for side in (self, other)
@@ -169,7 +195,11 @@ class Stored:
 
     def _task(self, i: int) -> NDArray[Any]:
         """Read the features of one task."""
-        return self.read(slice(i, i + 1), self.rows)[0] if self.stacked else self.read(self.rows)
+        if not self.stacked:
+            return self.read(self.source_rows)
+        (place,) = self._indices([i])
+        (task,) = self.read(slice(place, place + 1), self.source_rows)
+        return np.asarray(task)
 
     def read(self, *part: slice, arena: Arena | None = None) -> NDArray[Any]:
         """Read a slice of each axis of the source, into the arena if the library allows that.
@@ -292,7 +322,7 @@ class Reader:
         self._ahead: tuple[Request, Future[Features]] | None = None
         # Touching new memory for the first time takes as long as reading a file into this memory,
         # so the next reader of the same samples reuses the arenas of this reader.
-        spare = inner.spare if isinstance(inner, Stored) else []
+        spare: list[Arena] = getattr(inner, "spare", [])
         self._arenas = _take_arena(spare), _take_arena(spare)
         weakref.finalize(self, spare.extend, self._arenas)
 

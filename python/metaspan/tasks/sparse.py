@@ -2,7 +2,7 @@ r"""Sparse features, in compressed sparse rows (CSR)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -113,6 +113,14 @@ class SparseRows:
     def samples(self, part: slice) -> SparseRows:
         """Return a range of rows, without copying entries."""
         return self[part]
+
+    def rows(self, parts: Sequence[slice]) -> SparseRows:
+        """Return a range of rows, without copying entries."""
+        return self[parts[0]]
+
+    def take(self, tasks: Sequence[int]) -> SparseRows:
+        """Return these rows, which are those of the only task."""
+        return self
 
     def apart(self) -> list[SparseRows]:
         """Return a list with one entry: the rows of the task."""

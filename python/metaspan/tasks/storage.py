@@ -20,8 +20,9 @@ class TaskArrays(Protocol):
     r"""The features, or the responses, of `n` tasks.
 
     Implementations: `in_memory.Dense` for one array, `in_memory.Ragged` for one array per task,
-    `on_disk.Stored` for a dataset on disk, `sparse.SparseRows` for one task with sparse features,
-    and `PerTask` for a sequence of tasks whose kinds of storage may differ.
+    `on_disk.Stored` for a dataset on disk, `stacked.StackedRows` for ranges of its rows,
+    `sparse.SparseRows` for one task with sparse features, and `PerTask` for a sequence of tasks
+    whose kinds of storage may differ.
     """
 
     @property
@@ -57,6 +58,12 @@ class TaskArrays(Protocol):
 
     def samples(self, part: slice) -> TaskArrays:
         """Return the given range of samples of every task, as views; data on disk stay on disk."""
+
+    def rows(self, parts: Sequence[slice]) -> TaskArrays:
+        """Return a range of samples of every task, one slice per task, as views."""
+
+    def take(self, tasks: Sequence[int]) -> TaskArrays:
+        """Return the given tasks, in the given order, as views; data on disk stay on disk."""
 
     def apart(self) -> Sequence[TaskArrays]:
         """Split the data into one object per task; a dataset on disk is not split."""
@@ -147,6 +154,16 @@ class PerTask:
     def samples(self, part: slice) -> PerTask:
         """Return the given range of samples of every task, without copying or reading them."""
         return PerTask(tuple(task.samples(part) for task in self.tasks))
+
+    def rows(self, parts: Sequence[slice]) -> PerTask:
+        """Return a range of samples of every task, without copying or reading them."""
+        return PerTask(
+            tuple(task.samples(part) for task, part in zip(self.tasks, parts, strict=True))
+        )
+
+    def take(self, tasks: Sequence[int]) -> PerTask:
+        """Return the given tasks, without copying or reading them."""
+        return PerTask(tuple(self.tasks[i] for i in tasks))
 
     def apart(self) -> Sequence[TaskArrays]:
         """Return the objects of the tasks."""

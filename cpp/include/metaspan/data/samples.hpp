@@ -130,11 +130,15 @@ struct TaskSet {
   // Whether X B, for a far B (see Reach), adds the entries of a sparse row in the order of copies
   // by bands. Sets without copies need this order too if copies depend on free memory.
   bool in_order = false;
+  std::vector<double> weights;  // (n,) with mean 1, or empty if all tasks have the weight 1
 
   Index size() const { return static_cast<Index>(inner.size()); }
   const Samples<Scalar>& in(Index i) const { return inner[static_cast<std::size_t>(i)]; }
   const Samples<Scalar>& out(Index i) const { return outer[static_cast<std::size_t>(i)]; }
   bool shares(Index i) const { return in(i) == out(i); }
+  double weight(Index i) const {
+    return weights.empty() ? 1 : weights[static_cast<std::size_t>(i)];
+  }
   // All sets have rows of the same type, so testing the first set is enough.
   bool is_sparse() const { return !inner.empty() && inner.front().is_sparse(); }
   bool is_made() const { return !inner.empty() && inner.front().is_made(); }
@@ -190,6 +194,7 @@ struct RoundOutputs {
   Vec w;        // (parameters,)  grad_w, and the gradients of the parameters that follow w
   Mat losses;   // (3, n)  inner before, inner after, outer
   Mat adapted;  // (n, k)  w_J
+  Vec weights;  // (n,) weights of the tasks of the round, (47), or empty if all of them are 1
 };
 
 }  // namespace metaspan

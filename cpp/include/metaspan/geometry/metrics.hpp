@@ -14,7 +14,13 @@ struct TaskOutputs {
   Mat losses;   // (3, n)       inner loss before and after the inner loop, outer loss after it
   Mat adapted;  // (n, k)       w_J
   Mat heads;    // (n, k_star)  w_star
+  Vec weights;  // (n,) weights of the tasks, (47), or empty if all of them are 1
 
+  /// Returns the mean (47) of one of the three losses.
+  double mean_loss(Index which) const {
+    if (weights.size() == 0) return losses.row(which).mean();
+    return losses.row(which).dot(weights) / static_cast<double>(weights.size());
+  }
   /// Whether any output is requested.
   bool wanted() const { return want_losses || want_adapted || want_heads; }
 };

@@ -2,18 +2,30 @@
 // memory of a thread.
 #pragma once
 
+#include <utility>
+
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/data/samples.hpp"
 
 namespace metaspan {
+
+/// Returns the weights of the tasks of a round, (n,), or nothing if all of them are 1.
+template <class XScalar>
+Vec weights_of(const TaskSet<XScalar>& tasks, const TaskSelection& taken) {
+  Vec out(tasks.weights.empty() ? 0 : taken.n);
+  for (Index i = 0; i < out.size(); ++i) out[i] = tasks.weight(taken[i]);
+  return out;
+}
 
 /// Collects the outputs of the tasks of a round. The outputs of every task have their own row, and
 /// a mean adds these rows in the order of the tasks. The bits of a mean therefore do not depend on
 /// which thread processed which task.
 class RoundMeans {
  public:
-  RoundMeans(RoundOutputs& out, Index n, Index k, Index parameters, bool losses)
+  RoundMeans(RoundOutputs& out, Index n, Index k, Index parameters, bool losses,
+             Vec weights)  // (n,) or empty, see RoundOutputs
       : out_(out), omegas_(n, parameters) {
+    out.weights = std::move(weights);
     if (losses) out.losses.resize(3, n);
     out.adapted.resize(n, k);
   }
@@ -35,8 +47,11 @@ class RoundMeans {
     }
   }
 
-  /// Computes grad_w, the mean of the omega of all tasks.
-  void finish() { out_.w = omegas_.colwise().sum() / static_cast<double>(omegas_.rows()); }
+  /// Computes grad_w, the mean (47) of the omega of all tasks.
+  void finish() {
+    if (out_.weights.size() > 0) omegas_ = out_.weights.asDiagonal() * omegas_;
+    out_.w = omegas_.colwise().sum() / static_cast<double>(omegas_.rows());
+  }
 
  private:
   RoundOutputs& out_;
