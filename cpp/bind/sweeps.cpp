@@ -1,10 +1,14 @@
 // Bindings of sweeps: the gradient of one round on the data of a batch, by the Gram route or the
-// vector route, and the products of all rows of a batch with matrices.
+// vector route, the products of all rows of a batch with matrices, and the products of the first
+// sweep.
+#include <iterator>
+
 #include "bind.hpp"
 #include "convert_laws.hpp"
 #include "convert_samples.hpp"
 #include "metaspan/sweeps/routes.hpp"
 #include "metaspan/sweeps/row_products.hpp"
+#include "metaspan/sweeps/sweeps.hpp"
 
 namespace metaspan::bind {
 namespace {
@@ -128,6 +132,45 @@ py::list batch_grams(const Batch& data, Index first, Index end, int threads) {
   });
 }
 
+/// Computes the products (5) of all tasks of a batch by the first sweep, one block of a store after
+/// another, for the given types of X and B. The padding columns of X B are dropped.
+template <class XScalar, class BScalar>
+py::list typed_products(const py::array& B, const TaskSet<XScalar>& tasks, int threads) {
+  const auto* b = static_cast<const BScalar*>(B.data());
+  const Index k = B.shape(1);
+  const TaskSelection every{tasks.size()};
+  std::vector<TaskProducts> all;
+  interruptible([&](Cancel* cancel) {
+    const Index pieces = pieces_of(tasks, every.n);
+    const auto blocks = blocks_of<BScalar>(tasks, every, k, every.n);
+    each_block(tasks, every, blocks,
+               [&](const auto& held, const TaskSelection& taken, const Block&) {
+                 std::vector<TaskProducts> products;
+                 first_sweep<XScalar, BScalar>(b, k, held, taken, {true, true}, pieces, threads,
+                                               cancel, products);
+                 std::move(products.begin(), products.end(), std::back_inserter(all));
+               });
+  });
+  py::list out;
+  for (const TaskProducts& task : all) {
+    out.append(py::make_tuple(to_array(Mat(task.Z_in.leftCols(k))),
+                              to_array(Mat(task.Z_out.leftCols(k))), to_array(task.K),
+                              to_array(task.K_cross)));
+  }
+  return out;
+}
+
+/// Checks B and computes the products (5) of all tasks of a batch, by calling the function for the
+/// types of X and B.
+py::list task_products(const py::array& B, const Batch& data, int threads) {
+  return data.visit([&](auto x, const auto& tasks) {
+    require(B.ndim() == 2 && B.shape(0) == tasks.d && (B.flags() & py::array::c_style) != 0,
+            "B must be a C-contiguous matrix (d, k)");
+    return with_scalar(
+        B, [&](auto b) { return typed_products<decltype(x), decltype(b)>(B, tasks, threads); });
+  });
+}
+
 }  // namespace
 
 void bind_sweeps(py::module_& module) {
@@ -140,6 +183,7 @@ void bind_sweeps(py::module_& module) {
              py::arg("transform"), py::arg("threads"));
   module.def("batch_grams", &batch_grams, py::arg("data"), py::arg("first"), py::arg("end"),
              py::arg("threads"));
+  module.def("task_products", &task_products, py::arg("B"), py::arg("data"), py::arg("threads"));
 }
 
 }  // namespace metaspan::bind

@@ -288,6 +288,9 @@ def batch_combine_features(
 def batch_grams(data: Batch, first: int, end: int, threads: int) -> list[F64]:
     """Compute the Gram matrices of the rows of each task from `first` to `end`."""
 
+def task_products(B: NDArray[Any], data: Batch, threads: int) -> list[tuple[F64, F64, F64, F64]]:
+    """Return X B, X' B, X X^T and X' X^T of every task of a batch, in double precision."""
+
 def adapt_arrays(
     method: CoreMethod,
     B: NDArray[Any],

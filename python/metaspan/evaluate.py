@@ -1,4 +1,4 @@
-r"""Computes excess risks on new tasks for the adapted learner and for regressions on features."""
+r"""Computes risks on new tasks for the adapted learner and for regressions on features."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from ._load import core
 from ._support import check
 from ._support.types import F64
 from .gradients import stacked_factors
+from .held_out import Losses, losses_of_learners, split_batch
 from .linear_methods import LinearAttention
 from .methods import Method, resolve
 from .parameters import check_blocks, check_point, check_solvable, inner_loop
+from .tasks.batch import TaskBatch
 from .tasks.linear import MAX_COUNT, LinearTasks
 from .tasks.moments import moments
 from .theory.risk import (
@@ -39,12 +41,12 @@ NEW_TASKS = 2**62  # number of a round that no training reaches
 
 @dataclass(frozen=True, kw_only=True)
 class Risk:
-    r"""Mean excess risk of one learner.
+    r"""Mean risk of one learner: the excess risk for a law of tasks, the held-out loss for a batch.
 
     Parameters
     ----------
     mean : float
-        Mean of the excess risk over tasks and samples; infinite if the expected risk or a sampled
+        Mean of the risk over tasks and samples; infinite if the expected risk or a sampled
         risk is infinite.
     standard_error : float
         Standard error of the mean; 0 if the mean is exact, and infinite if sampled risks overflow.
@@ -64,48 +66,61 @@ class Risk:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    r"""Excess risks of several learners on new tasks; an `Evaluation` prints as a table.
+    r"""Risks of several learners on new tasks; an `Evaluation` prints as a table.
+
+    The risks are excess risks for a law of tasks, and losses on held-out samples for a `TaskBatch`.
 
     Parameters
     ----------
     adapted : Risk
-        Excess risk of the estimate that the method's inner loop computes from (B, w).
+        Risk of the estimate that the method's inner loop computes from (B, w).
     least_squares, ridge : Risk
-        Excess risks of least squares and of ridge regression on the learned features `X B`.
-    oracle_least_squares, oracle_ridge : Risk
-        Excess risks of least squares and of ridge regression on the true features `X B_star`.
+        Risks of least squares and of ridge regression on the learned features `X B`.
+    oracle_least_squares, oracle_ridge : Risk or None
+        Risks of least squares and of ridge regression on the true features `X B_star`; None for a
+        batch whose `B_star` is unknown.
     single_task_ridge : Risk
-        Excess risk of ridge regression on all d features, `X`.
+        Risk of ridge regression on all d features, `X`.
     penalties : mapping of str to float
         The penalty :math:`\lambda` of each ridge regression; the keys are the names of the fields
         above.
-    m, n : int
-        Number of samples per task, and number of tasks over which the risks without a closed form
-        are averaged.
+    m : int or tuple of int
+        Number of samples per task to adapt on; a tuple if the tasks of a batch differ.
+    n : int
+        Number of tasks over which the risks without a closed form are averaged.
+    pooled : Risk or None
+        Risk of one ridge regression on `X` for the samples of all tasks together, the pooled mean
+        of the tasks' coefficients; None for a law of tasks.
+    held_out : bool
+        Whether the risks are losses on held-out samples of a batch.
     """
 
     adapted: Risk
     least_squares: Risk
     ridge: Risk
-    oracle_least_squares: Risk
-    oracle_ridge: Risk
+    oracle_least_squares: Risk | None
+    oracle_ridge: Risk | None
     single_task_ridge: Risk
     penalties: Mapping[str, float]
-    m: int
+    m: int | tuple[int, ...]
     n: int
+    pooled: Risk | None = None
+    held_out: bool = False
 
     @property
     def mean(self) -> float:
-        """Mean excess risk of the adapted learner."""
+        """Mean risk of the adapted learner."""
         return self.adapted.mean
 
     @property
     def standard_error(self) -> float:
-        """Standard error of the adapted learner's mean excess risk; 0 if this mean is exact."""
+        """Standard error of the adapted learner's mean risk; 0 if this mean is exact."""
         return self.adapted.standard_error
 
     def __str__(self) -> str:
-        lines = [f"excess risk on new tasks with m = {self.m} samples (n = {self.n} tasks)"]
+        m = f"{min(self.m)}..{max(self.m)}" if isinstance(self.m, tuple) else self.m
+        what = "loss on held-out samples" if self.held_out else "excess risk on new tasks"
+        lines = [f"{what} with m = {m} samples (n = {self.n} tasks)"]
         for name, value in vars(self).items():
             if isinstance(value, Risk):
                 lines.append(f"{name.replace('_', ' '):<21} {value}")
@@ -115,19 +130,21 @@ class Evaluation:
 def evaluate(
     B: NDArray[Any] | tuple[ArrayLike, ArrayLike],
     w: ArrayLike,
-    tasks: LinearTasks,
+    tasks: LinearTasks | TaskBatch,
     method: Method | str,
     *,
-    m: int = 25,
-    n: int = 1000,
+    m: int | None = None,
+    n: int | None = None,
     seed: int = 0,
     ridge: float | None = None,
     threads: int | None = None,
     **steps: float,
 ) -> Evaluation:
-    r"""Compute the excess risks of a representation and of baselines on new tasks of m samples.
+    r"""Compute the risks of a representation and of baselines on new tasks of m samples.
 
-    The excess risk of an estimate :math:`\hat\theta` from m samples of a task is
+    The new tasks are drawn from a law, a `LinearTasks`, or they are the user's own held-out tasks,
+    a `TaskBatch`. For a law, the excess risk of an estimate :math:`\hat\theta` from m samples of a
+    task is
 
     .. math:: \tfrac12 \, E \, \| \hat\theta(X, y) - \theta \|^2, \qquad y = X \theta + z,
 
@@ -138,6 +155,12 @@ def evaluate(
     and ridge regression are applied to the features `X B` and to `X B_star`. The sixth learner is
     ridge regression on `X`.
 
+    For a batch, the learners adapt to m samples of every task, and the risk is the loss (1) on the
+    held-out samples of that task: half the mean squared residual, which includes the noise.
+    Regressions on `X B_star` need a batch with a `B_star`. A seventh learner, `pooled`, is one
+    ridge regression on `X` for the m samples of all tasks together. Means over tasks are those of
+    (47), with the weights of the batch.
+
     Parameters
     ----------
     B : ndarray of shape (d, k), float32 or float64, or pair of array_like (M, R)
@@ -146,25 +169,34 @@ def evaluate(
         k), such as ``state[:2]`` of a `Result`.
     w : array_like of shape (k,)
         Head. `LinearAttention` takes its factors A and B in place of `B` and `w`, both as arrays or
-        both as pairs of coordinates, such as ``r.state_A`` and ``r.state[:2]`` of a `Result`.
-    tasks : LinearTasks
+        both as pairs of coordinates, such as ``r.state_A`` and ``r.state[:2]`` of a `Result`. A
+        batch needs arrays.
+    tasks : LinearTasks or TaskBatch
         The distribution of the new tasks, with Gaussian features and without a spectrum. Their
-        `spread` counts: :math:`\theta` includes the part that a task does not share, (33).
+        `spread` counts: :math:`\theta` includes the part that a task does not share, (33). Or the
+        held-out tasks, at least two, such as those of ``batch.hold_out(tasks=...)``.
     method : ANIL, MAML, another method, or str
         The method, or its name. If the method has no inner steps, the adapted learner estimates `B
         w`.
-    m : int
-        Samples per task.
-    n : int
-        Number of tasks to draw for learners without a closed form, at least 2. If `tasks` has N
-        fixed heads, each of them is the head of floor(n / N) tasks. The remaining tasks have
-        distinct heads, chosen at random from the N heads.
+    m : int or None
+        Samples per task; None: 25 for a law. In a batch with one data set per task, the learners
+        adapt to the first `m` samples of every task and are tested on the others. In a batch with
+        inner and outer sets, they adapt to the first `m` samples of the inner sets, by default to
+        all of them, and are tested on the outer sets.
+    n : int or None
+        Number of tasks to draw for learners without a closed form, at least 2; None: 1000. If
+        `tasks` has N fixed heads, each of them is the head of floor(n / N) tasks. The remaining
+        tasks have distinct heads, chosen at random from the N heads. Must be None for a batch, all
+        of whose tasks are used.
     seed : int
-        Key of the random numbers of the new tasks; training uses other random numbers.
+        Key of the random numbers of the new tasks; training uses other random numbers. Not used
+        for a batch.
     ridge : float or None
         Penalty :math:`\lambda` of all ridge regressions, which minimise
-        :math:`\tfrac{1}{2m} \| X B v - y \|^2 + \tfrac{\lambda}{2} \|v\|^2`. None: for each
-        regression the penalty that is optimal if all directions of :math:`v` are equally likely,
+        :math:`\tfrac{1}{2m} \| X B v - y \|^2 + \tfrac{\lambda}{2} \|v\|^2`; the pooled regression
+        takes :math:`\lambda / n`. None for a batch: one penalty for all tasks, that with the
+        smallest leave-one-out error on the m samples; see Notes. None for a law: the penalty that
+        is optimal if all directions of :math:`v` are equally likely,
 
         .. math:: \lambda = \frac{\sigma^2 + E \|\theta_\perp\|^2}{m}
                             \frac{\|B\|_F^2}{E \|\theta_\parallel\|^2},
@@ -184,7 +216,7 @@ def evaluate(
     Returns
     -------
     Evaluation
-        The mean excess risk of each learner, with its standard error; ``print`` shows a table.
+        The mean risk of each learner, with its standard error; ``print`` shows a table.
 
     Raises
     ------
@@ -198,6 +230,16 @@ def evaluate(
 
     Notes
     -----
+    *A batch* is processed in blocks of tasks, and nothing of size d by d is formed. The losses of
+    the adapted learner take one gradient, and the features `X B` and the Gram matrices one pass
+    over the data. The pooled regression takes at most 50 conjugate gradient steps, each of which
+    reads the m samples of all tasks. Products take ``O(n m d (k + m + m_out))`` operations, and
+    eigenvectors ``O(n m^3)``. The penalty of a regression is one of 21, from 1e-6 to 1e4 times the
+    mean eigenvalue of :math:`\tfrac1m Z Z^\top`, Z the features of the regression, over the first
+    block of tasks. With :math:`S = Z Z^\top (Z Z^\top + m \lambda I)^{-1}`, the penalty minimises
+    the mean over the samples of all tasks of :math:`[(y - S y)_j / (1 - S_{jj})]^2`, the
+    leave-one-out errors; of equal ones the largest is taken.
+
     *Closed forms* exist unless the heads are drawn by a function. For regression on features of
     rank p, with :math:`\nu^2 = \sigma^2 + E \|\theta_\perp\|^2`, the mean excess risk is
 
@@ -234,9 +276,23 @@ def evaluate(
     >>> risk = ms.evaluate(B, np.zeros(3), tasks, "anil", alpha=0.9, n=10)
     >>> print(risk.adapted, "|", risk.least_squares)
     0.2099 exact | 0.0007143 exact
+
+    The user's own tasks, of which four are held out:
+
+    >>> batch = ms.LinearTasks(d=30, k=2, noise=0.1).sample(12, 10, 20)
+    >>> train, held_out = batch.hold_out(tasks=4)
+    >>> risk = ms.evaluate(batch.B_star, np.zeros(2), held_out, "anil", alpha=0.9)
+    >>> risk.n, risk.least_squares.mean < risk.single_task_ridge.mean
+    (4, True)
     """
     fixed_penalty = None if ridge is None else check.real("ridge", ridge, 0.0, 1e100)
     chosen = resolve(method, steps, evaluate)
+    if isinstance(tasks, TaskBatch):
+        if n is not None:
+            raise ValueError(f"n must be None for a batch, all of whose tasks are used; got {n!r}")
+        split = split_batch(tasks, m)
+        return _evaluate_batch((B, w), split, chosen, fixed_penalty, check.threads(threads))
+    m, n = 25 if m is None else m, 1000 if n is None else n
     adapted, new = _prepare(B, w, tasks, chosen, m=m, n=n, seed=seed, threads=threads)
     law, m = new.law, new.m
 
@@ -263,6 +319,48 @@ def evaluate(
         m=m,
         n=len(new.heads),
     )
+
+
+def _evaluate_batch(
+    point: tuple[Any, ArrayLike],
+    batch: TaskBatch,
+    method: Method,
+    ridge: float | None,
+    workers: int,
+) -> Evaluation:
+    """Compute the losses of all learners on the outer sets of a batch."""
+    if not isinstance(point[0], np.ndarray):
+        raise TypeError(f"B must be an array (d, k) for a batch; got {check.show(point[0])}")
+    losses = losses_of_learners(point, batch, method, ridge, workers)
+    weights = np.ones(batch.n) if batch.weights is None else batch.weights
+    risks = {name: _mean_loss(learner, weights) for name, learner in losses.items()}
+    return Evaluation(
+        adapted=risks["adapted"],
+        least_squares=risks["least_squares"],
+        ridge=risks["ridge"],
+        oracle_least_squares=risks.get("oracle_least_squares"),
+        oracle_ridge=risks.get("oracle_ridge"),
+        single_task_ridge=risks["single_task_ridge"],
+        penalties={
+            name: learner.penalty for name, learner in losses.items() if learner.penalty is not None
+        },
+        m=batch.m_in,
+        n=batch.n,
+        pooled=risks["pooled"],
+        held_out=True,
+    )
+
+
+def _mean_loss(losses: Losses, weights: F64) -> Risk:
+    """Return the mean (47) of the losses of the tasks, and its standard error."""
+    n = len(weights)
+    with np.errstate(over="ignore", invalid="ignore"):  # losses overflow if a step is too large
+        mean = float(weights @ losses.values) / n
+        deviations = weights * (losses.values - mean)
+        error = math.sqrt(float(deviations @ deviations) / (n - 1) / n)
+    if not math.isfinite(mean):
+        mean = error = math.inf
+    return Risk(mean=mean, standard_error=error, exact=False)
 
 
 def learned_point(result: Result) -> tuple[tuple[F64, F64], Any]:
@@ -293,7 +391,7 @@ def _prepare(
 ) -> tuple[InnerLoop | ContextLayer, NewTasks]:
     """Check the arguments of `evaluate`; return the adapted learner and the new tasks."""
     if not isinstance(tasks, LinearTasks):
-        raise TypeError(f"tasks must be a LinearTasks; got {check.show(tasks)}")
+        raise TypeError(f"tasks must be a LinearTasks or a TaskBatch; got {check.show(tasks)}")
     if tasks.spectrum is not None:
         raise ValueError("tasks.spectrum must be None: risks are those of covariance I; got one")
     if tasks.features != "gaussian":

@@ -40,6 +40,7 @@ ROOMS = (
     {"engines", "build"},
     {"runs"},
     {"gradients", "theory", "fit"},
+    {"held_out"},
     {"evaluate", "plots"},
     {"paper"},
     {"study.design"},
