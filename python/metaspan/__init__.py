@@ -4,9 +4,11 @@ from . import study, theory
 from ._load import core as _core
 from .build import show_config
 from .config.config import TrainConfig
+from .config.fit_config import FitConfig
 from .config.options import Checkpoint, Init, Stop
 from .cost.estimate import Estimate
 from .evaluate import Evaluation, Risk, evaluate
+from .fit import fit
 from .gradients import Gradient, adapt, meta_gradient, population_gradient
 from .learned_methods import CoLearner, MetaSGD
 from .linear_methods import LinearAttention, LinearMAML
@@ -22,6 +24,8 @@ from .runs.outcome import (
     FewSamplesWarning,
     Interrupted,
     LocalStepsWarning,
+    NotConverged,
+    NotConvergedWarning,
     Outcome,
     Status,
 )
@@ -53,6 +57,7 @@ __all__ = [
     "FedAvg",
     "FedRep",
     "FewSamplesWarning",
+    "FitConfig",
     "GaussianHeads",
     "Gradient",
     "Init",
@@ -62,6 +67,8 @@ __all__ = [
     "LinearTasks",
     "LocalStepsWarning",
     "MetaSGD",
+    "NotConverged",
+    "NotConvergedWarning",
     "Outcome",
     "OuterStep",
     "Reptile",
@@ -82,6 +89,7 @@ __all__ = [
     "diversity",
     "estimate",
     "evaluate",
+    "fit",
     "load",
     "log_range",
     "meta_gradient",

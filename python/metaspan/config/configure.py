@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from .._support import check
 from ..linear_methods import LinearAttention, LinearMAML
@@ -28,8 +28,11 @@ from .engine_choice import (
     check_weights,
     choose_engine,
 )
-from .options import DEFAULT_STOP, Checkpoint, Init, Stop
+from .options import DEFAULT_STOP, Checkpoint, CoordinateStart, FittedStart, Stop
 from .start import resolve_start
+
+if TYPE_CHECKING:
+    from .start import StartLike
 
 ROUTES = ("auto", "gram", "vector", "dual")
 DEVICES = ("cpu",)
@@ -44,7 +47,7 @@ def configure(
     m_in: int | None = None,
     m_out: int | None = None,
     width: int | None = None,
-    init: str | Init | tuple[NDArray[Any], ArrayLike] | None = None,
+    init: StartLike = None,
     engine: str = "auto",
     route: str = "auto",
     accumulate: str = "float64",
@@ -100,6 +103,7 @@ def configure(
     number = tasks_per_round(n, pool, tasks, counts[0] is not None)
     ran = choose_engine(engine, tasks, chosen, counts=counts, pool=pool, n=number, width=columns)
     drawn_pool = None if counts[0] is None else pool  # a pool without samples is one of heads
+    _check_drawn_start(start, tasks, counts, number, size)
     on_data = ran == "arrays" or (ran == "collapsed" and drawn_pool is not None)
     check.choice("route", route, ROUTES)
     if not on_data and route != "auto":
@@ -138,7 +142,7 @@ def configure(
         shared_samples=shared,
         track_start=tracked,
         seed=check.integer("seed", seed, 0, 2**64 - 1),
-        trials=_check_trials(trials),
+        trials=check_trials(trials),
         threads=check.threads(threads),
         device=check.choice("device", device, DEVICES),
         dtype=kind,
@@ -162,7 +166,38 @@ def _check_method(
     check_blocks(method, tasks.m_in)
 
 
-def _check_trials(trials: object) -> range:
+def _check_drawn_start(
+    start: object,
+    tasks: LinearTasks | TaskBatch,
+    counts: tuple[int | None, int | None],
+    n: int | None,
+    width: int,
+) -> None:
+    """Raise ValueError unless the run has what a start by an estimator or by coordinates needs."""
+    if isinstance(start, CoordinateStart) and isinstance(tasks, TaskBatch):
+        raise ValueError(
+            "init must be a Result that has B at full size for a batch; got one in coordinates, "
+            "whose full_B() draws a B"
+        )
+    if not isinstance(start, FittedStart):
+        return
+    if isinstance(tasks, LinearTasks) and (n is None or counts == (None, None)):
+        missing = "n" if n is None else "m_in"
+        raise ValueError(
+            f"{missing} must be an integer for a start that is fitted to n tasks with the samples "
+            "of a round; got None"
+        )
+    available = tasks.n if isinstance(tasks, TaskBatch) else n
+    assert available is not None
+    if width > min(tasks.d, available):
+        raise ValueError(
+            f"width must be at most min(d, n) = {min(tasks.d, available)}, the rank that a start "
+            f"fitted to n = {available} tasks can have; got {width}"
+        )
+
+
+def check_trials(trials: object) -> range:
+    """Check and return the numbers of the trials."""
     if not isinstance(trials, range):
         return range(check.integer("trials", trials, 1, MAX_COUNT))
     # Only the ends are checked: a range may have 2^31 numbers.

@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from .._support import check
+from .._support.types import F64
 from ..methods import Method, step_size
 
 
@@ -91,6 +95,41 @@ DEFAULT_STOP = Stop()
 @dataclass(frozen=True, kw_only=True)
 class ZeroStart(Init):
     """The start B = 0, at which LinearMAML begins unless `init` is given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedStart(Init):
+    r"""The start at the representation that an estimator finds, scaled as ``Init()``.
+
+    Parameters
+    ----------
+    estimator : Moments, another estimator, or AltGDmin
+        The estimator.
+    """
+
+    estimator: Any
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CoordinateStart(Init):
+    r"""The start at the representation of a `Result` in coordinates (13), scaled as ``Init()``.
+
+    Parameters
+    ----------
+    M, R : ndarray of shape (k_star, k) and (e, k), float64
+        Coordinates of a representation with orthonormal columns.
+    """
+
+    M: F64
+    R: F64
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CoordinateStart):
+            return NotImplemented
+        return np.array_equal(self.M, other.M) and np.array_equal(self.R, other.R)
+
+    def __hash__(self) -> int:
+        return hash((self.M.shape, self.R.shape, *self.M.ravel()[:64].tolist()))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@ r"""Checks the arguments `init` and `width`: the start of a run."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +12,14 @@ from .._support.types import F64
 from ..linear_methods import LinearAttention, LinearMAML
 from ..methods import Method
 from ..parameters import check_point
-from .options import Init, ZeroStart, column_length
+from .options import CoordinateStart, FittedStart, Init, ZeroStart, column_length
+
+if TYPE_CHECKING:
+    from ..estimators.estimator import Estimator
+    from ..runs.result import Result
+    from ..solved_methods import AltGDmin
+
+    StartLike = str | Init | tuple[NDArray[Any], ArrayLike] | Estimator | AltGDmin | Result | None
 
 HASHED = 64  # entries of w0 that a hash reads
 STARTS = ("random", "methodical")
@@ -37,13 +44,15 @@ class GivenStart(NamedTuple):
 
 
 def resolve_start(
-    init: str | Init | tuple[NDArray[Any], ArrayLike] | None,
+    init: StartLike,
     width: int | None,
     d: int,
     k_star: int,
     method: Method,
 ) -> tuple[Init | GivenStart, int]:
     """Check and return the start and the learner's width; `k_star` is 0 without a ground truth."""
+    from ..runs.result import Result  # noqa: PLC0415  (results build on configurations)
+
     if width is not None:
         width = check.integer("width", width, 1)
         if width > d:
@@ -56,17 +65,10 @@ def resolve_start(
         given, size = _check_arrays(init, width, d)
         check_point(method, size, given.w0)
         return given, size
+    if isinstance(init, Result):
+        return _start_of_result(init, width, d, k_star, method)
     is_linear = isinstance(method, LinearMAML)
-    if init is None:
-        init = ZeroStart() if is_linear else Init()
-    if isinstance(init, str):
-        check.choice("init", init, STARTS)
-        init = Init() if init == "random" else Init(dist=0.7)
-    if not isinstance(init, Init):
-        raise TypeError(
-            f"init must be {check.words(STARTS, 'or')}, an Init or a pair (B0, w0); "
-            f"got {check.show(init)}"
-        )
+    init = _law_of_start(init, method)
     if width is None and k_star == 0 and not is_linear:
         raise ValueError("width must be given for a batch without a B_star; got None")
     default = 1 if is_linear else k_star
@@ -80,6 +82,72 @@ def resolve_start(
             )
         _check_room(init.dist, d, k_star, size)
     return init, size
+
+
+def _law_of_start(init: object, method: Method) -> Init:
+    """Return the law of a start that is given by a name, by an estimator or as an Init."""
+    from ..estimators import names  # noqa: PLC0415  (estimators build on configurations)
+
+    if init is None:
+        return ZeroStart() if isinstance(method, LinearMAML) else Init()
+    if isinstance(init, str):
+        check.choice("init", init, (*STARTS, *names.NAMES))
+        if init in STARTS:
+            return Init() if init == "random" else Init(dist=0.7)
+        init = names.resolve_estimator(init, {})
+    if isinstance(init, names.AltGDmin) or names.is_estimator(init):
+        init = FittedStart(estimator=init)
+    if not isinstance(init, Init):
+        raise TypeError(
+            f"init must be {check.words(STARTS, 'or')}, an estimator or its name, a Result, an "
+            f"Init or a pair (B0, w0); got {check.show(init)}"
+        )
+    if isinstance(init, (FittedStart, CoordinateStart)):
+        _check_learns_subspace(method)
+    return init
+
+
+def _check_learns_subspace(method: Method) -> None:
+    """Raise ValueError for a method that does not start at a subspace."""
+    if isinstance(method, LinearMAML):
+        raise ValueError(
+            "init must be an Init or a pair (B0, w0) for LinearMAML, whose B is a regression "
+            "vector and no subspace; got an estimate of a subspace"
+        )
+
+
+def _start_of_result(
+    result: Result, width: int | None, d: int, k_star: int, method: Method
+) -> tuple[Init | GivenStart, int]:
+    """Return the start at the subspace of a result, and its width: arrays where it has them."""
+    _check_learns_subspace(method)
+    config = result.config
+    if len(config.trials) > 1:
+        raise ValueError(
+            f"init must be a Result of one trial, such as r.trial({config.trials[0]}); got one of "
+            f"{len(config.trials)} trials"
+        )
+    size = config.width
+    if width is not None and width != size:
+        raise ValueError(f"width must be {size}, that of the Result in init; got {width}")
+    if config.tasks.d != d:
+        raise ValueError(f"init must be a Result with d = {d}; got one with d = {config.tasks.d}")
+    check_point(method, size)
+    length, B = column_length(Init(), method), result.B
+    if B is not None:
+        B = B.astype(np.float64, copy=False)
+        check.finite("the B of the Result in init", B, check.threads(None))
+        B0 = np.ascontiguousarray(length * np.linalg.qr(B)[0])
+        attends = isinstance(method, LinearAttention)
+        return GivenStart(B0, B0.copy() if attends else np.zeros(size)), size
+    M, R, _ = result.state
+    if len(M) != k_star:
+        raise ValueError(f"init must be a Result with k = {k_star}; got one with k = {len(M)}")
+    columns = np.linalg.qr(np.concatenate([M, R]))[0]
+    check.finite("the state of the Result in init", columns, 1)
+    # The basis off the truth is drawn, so a rotation of its coordinates does not matter.
+    rest = np.linalg.qr(columns[k_star:], mode="r")
+    return CoordinateStart(M=columns[:k_star], R=rest), size
 
 
 def _check_room(dist: float, d: int, k_star: int, width: int) -> None:

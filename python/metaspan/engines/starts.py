@@ -13,7 +13,8 @@ from .._load import core
 from .._support import check, memory
 from .._support.types import F64
 from ..config.config import TrainConfig
-from ..config.options import Init, column_length
+from ..config.options import CoordinateStart, FittedStart, Init, column_length
+from ..estimators.fitted import fit_start, source_of
 from ..linear_methods import LinearAttention, LinearMAML
 from ..methods import block_count
 from ..parameters import start_more
@@ -69,7 +70,11 @@ def _draw_B(config: TrainConfig, init: Init, trial: int) -> F64:
     """Draw B (d, k) of one trial's start from its law."""
     seed, d, width, threads = config.seed, config.tasks.d, config.width, config.threads
     scale = column_length(init, config.method)
-    if init.dist is None:
+    fits_full_size = isinstance(init, FittedStart) and source_of(config) != "law"
+    if fits_full_size:
+        return scale * fit_start(config, init, trial)[0]
+    in_coordinates = isinstance(init, (FittedStart, CoordinateStart))
+    if init.dist is None and not in_coordinates:
         return scale * core.haar(seed, trial, core.STREAM_START, d, width, None, threads)
     tasks = config.tasks
     B_star = (
@@ -79,7 +84,7 @@ def _draw_B(config: TrainConfig, init: Init, trial: int) -> F64:
     )
     assert B_star is not None
     B_star = B_star.astype(np.float64, copy=False)
-    M, R = tilted(init.dist, d, config.k_star, width)
+    M, R = _drawn_coordinates(config, init, trial)
     E = core.haar(seed, trial, core.STREAM_FRAME, d, R.shape[0], B_star, threads)
     return core.assemble(B_star, scale * M, E, scale * R, threads)
 
@@ -93,12 +98,26 @@ def _in_coordinates(config: TrainConfig, trial: int) -> tuple[F64, F64, F64]:
         return M, R, _given_state(config)[1]
     tasks, width = config.tasks, config.width
     scale = column_length(config.init, config.method)
-    if config.init.dist is None:
+    in_coordinates = isinstance(config.init, (FittedStart, CoordinateStart))
+    if config.init.dist is None and not in_coordinates:
         M, R = core.random_start(config.seed, trial, tasks.d, tasks.k, width, scale)
     else:
-        M, R = tilted(config.init.dist, tasks.d, tasks.k, width)
+        M, R = _drawn_coordinates(config, config.init, trial)
         M, R = scale * M, scale * R
     return _doubled(config, M), _doubled(config, R), _start_head(config)
+
+
+def _drawn_coordinates(config: TrainConfig, init: Init, trial: int) -> tuple[F64, F64]:
+    """Return M and R of the orthonormal columns of a start with a distance, or of an estimate."""
+    if isinstance(init, CoordinateStart):
+        return init.M, init.R
+    if not isinstance(init, FittedStart):
+        assert init.dist is not None
+        return tilted(init.dist, config.tasks.d, config.k_star, config.width)
+    B, B_star = fit_start(config, init, trial)
+    assert B_star is not None
+    M, R, _ = core.coordinates(B, B_star, config.threads)
+    return M, R
 
 
 def _start_head(config: TrainConfig) -> F64:

@@ -23,7 +23,9 @@ class Estimate:
 class Monitor(Protocol):
     """What `ms.fit` gives an estimator that iterates."""
 
-    rounds: int | None  # the most iterations; None: the estimator's own limit
+    @property
+    def rounds(self) -> int | None:
+        """The most iterations; None: the estimator's own limit."""
 
     def record(self, B: F64, heads: F64 | None = None, objective: float | None = None) -> bool:
         """Record one iterate, the first call for the start; return whether to stop here.

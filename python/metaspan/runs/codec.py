@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from .._support import check, identity
 from ..config.config import TrainConfig
-from ..config.options import Checkpoint, Init, Stop, ZeroStart
+from ..config.fit_config import FitConfig
+from ..config.options import Checkpoint, CoordinateStart, FittedStart, Init, Stop, ZeroStart
+from ..estimators import names as estimators
 from ..method_bases import OPTIONS
 from ..methods import KINDS as METHODS
 from ..outer_step import OuterStep
@@ -35,9 +37,12 @@ KINDS: dict[str, type[Any]] = {
         BatchSummary,
         Init,
         ZeroStart,
+        FittedStart,
+        CoordinateStart,
         Stop,
         Checkpoint,
         TrainConfig,
+        FitConfig,
     )
 }
 
@@ -48,8 +53,14 @@ ADDED: dict[str, dict[str, Any]] = {"TrainConfig": {"track_start": False}}
 # Kinds that users may write in the TOML file of a study.
 TYPED = (
     *(kind.__name__ for kind in METHODS),
+    *estimators.KINDS,
     *("OuterStep", "UserDP", "GaussianHeads", "SphereHeads", "StudentT", "Init", "Stop"),
 )
+
+
+def kind_of(name: str) -> type[Any]:
+    """Return the class of the objects that a file names by `name`; KeyError if there is none."""
+    return estimators.class_of(estimators.KINDS[name]) if name in estimators.KINDS else KINDS[name]
 
 
 def encode(
@@ -91,7 +102,7 @@ def encode(
         return {"tuple": [encode(item, keep, strict, path) for item in value]}
     if isinstance(value, TaskBatch):
         value = value.summary()  # a file does not hold the user's data
-    if type(value) in KINDS.values():
+    if type(value) in KINDS.values() or estimators.is_estimator(value):
         names = [field.name for field in fields(value) if not _is_unused(value, field)]
         parts = {
             n: encode(getattr(value, n), keep, strict, f"{path}.{n}".lstrip(".")) for n in names
@@ -110,8 +121,11 @@ def _is_unused(value: Any, field: Field[Any]) -> bool:
     """Whether a field is an option of a method, or of tasks, and has its default value.
 
     Files leave out options that have their default values, so that the text of the object is the
-    same as in versions of the package without this option.
+    same as in versions of the package without this option. They also leave out the fields of a fit
+    that always have the same value.
     """
+    if not field.init:
+        return True
     return _is_option(type(value), field) and bool(getattr(value, field.name) == field.default)
 
 
@@ -165,7 +179,7 @@ def decode(tree: Any, find: Callable[[Any], Any]) -> Any:
     if "function" in tree:
         return NamedFunction(tree["function"], tree.get("contents", ""))
     values = {name: decode(item, find) for name, item in tree["fields"].items()}
-    return KINDS[tree["kind"]](**ADDED.get(tree["kind"], {}) | values)
+    return kind_of(tree["kind"])(**ADDED.get(tree["kind"], {}) | values)
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
@@ -187,7 +201,9 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, str, 
 def _defaults(kind: str) -> dict[str, Any]:
     """Return the defaults of the options that files leave out, see `_is_unused`."""
     return {
-        field.name: field.default for field in fields(KINDS[kind]) if _is_option(KINDS[kind], field)
+        field.name: field.default
+        for field in fields(kind_of(kind))
+        if _is_option(kind_of(kind), field)
     }
 
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from ..config.config import TrainConfig
 from ..config.configure import configure
 from ..config.counts import DEFAULT_N, round_text
-from ..config.options import DEFAULT_STOP, Checkpoint, Init, Stop
+from ..config.options import DEFAULT_STOP, Checkpoint, Stop
 from ..cost.estimate import Estimate
 from ..engines import engine_of
 from ..methods import Method
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
+
+if TYPE_CHECKING:
+    from ..config.start import StartLike
 
 
 def estimate(
@@ -29,7 +32,7 @@ def estimate(
     m_in: int | None = None,
     m_out: int | None = None,
     width: int | None = None,
-    init: str | Init | tuple[NDArray[Any], ArrayLike] | None = None,
+    init: StartLike = None,
     engine: str = "auto",
     route: str = "auto",
     accumulate: str = "float64",

@@ -18,6 +18,7 @@ class Status(Enum):
     DIVERGED = "diverged: its gradient or state grew out of range"
     UNDERFLOW = "reached a distance below 1e-300, where double precision ends"
     INTERRUPTED = "was interrupted"
+    NOT_CONVERGED = "did not converge"
 
     @property
     def text(self) -> str:
@@ -34,7 +35,10 @@ class Outcome:
     status : Status
         How the trial ended.
     round : int
-        Number of rounds that the trial had done at its end.
+        Number of rounds that the trial had done at its end; of a fit, the number of iterations.
+    detail : str
+        A phrase for this trial in place of the text of the status, such as the reason why an
+        estimator did not converge. Outcomes that differ only in it compare equal.
 
     Examples
     --------
@@ -46,11 +50,12 @@ class Outcome:
 
     status: Status
     round: int
+    detail: str = ""
 
     @property
     def text(self) -> str:
         """Phrase that follows "the trial", with the round: "met its stop rule (round 812)"."""
-        return f"{self.status.text} (round {self.round})"
+        return f"{self.detail or self.status.text} (round {self.round})"
 
     def __str__(self) -> str:
         return self.text
@@ -68,6 +73,10 @@ class Outcome:
 
 class DivergenceWarning(RuntimeWarning):
     """Issued when trials diverged: the gradient or the state of a trial grew out of range."""
+
+
+class NotConvergedWarning(RuntimeWarning):
+    """Issued when the estimator of a fit did not converge: the status says in which iteration."""
 
 
 class FewSamplesWarning(UserWarning):
@@ -89,8 +98,19 @@ class Diverged(RuntimeError):
         return str(self.args[0])
 
 
+class NotConverged(RuntimeError):
+    """Raised with ``on_failure="raise"`` when trials of a fit did not converge; see `result`."""
+
+    def __init__(self, message: str, result: Result) -> None:
+        super().__init__(message, result)
+        self.result = result
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class Interrupted(KeyboardInterrupt):
-    """Raised when Ctrl-C ends a run; `result` holds the finished rounds."""
+    """Raised when Ctrl-C ends a run or a fit; `result` holds the finished rounds."""
 
     def __init__(self, message: str, result: Result) -> None:
         super().__init__(message, result)

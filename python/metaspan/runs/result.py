@@ -1,4 +1,4 @@
-r"""The result of a training run: trace, final state and status."""
+r"""The result of a training run or a fit: trace, final state and status."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from .._support import check, memory
 from .._support.types import F64
 from ..config.config import TrainConfig
 from ..config.counts import round_text
+from ..config.fit_config import FitConfig
 from ..config.options import Init
 from ..engines import engine_of
 from ..engines.starts import given_coordinates
@@ -46,7 +47,7 @@ class Trace(dict[str, NDArray[Any]]):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Result:
-    r"""Trace, final state and status of a training run.
+    r"""Trace, final state and status of a training run or a fit.
 
     If the run has more than one trial, the arrays of the result have a leading axis of trials. For
     the representation at full size see `B` and `full_B`: most engines keep only the coordinates of
@@ -55,18 +56,19 @@ class Result:
 
     Parameters
     ----------
-    config : TrainConfig
-        The arguments of the run, checked and resolved.
+    config : TrainConfig or FitConfig
+        The arguments of `train` or `fit`, checked and resolved.
     trace : mapping of str to ndarray
         The records of the run. ``trace["round"]``, of shape (rows,) and dtype int64, is the number
-        of rounds done before each row. A record has shape (rows,), or (trials, rows), and dtype
-        float64; ``"angles"`` has a last axis of min(k, k_star) angles in radians, largest first.
-        Rows after a trial's end are NaN. Losses are measured on the tasks that the run trains on,
-        not on new tasks.
+        of rounds, or iterations of an estimator, done before each row. A record has shape (rows,),
+        or (trials, rows), and dtype float64; ``"angles"`` has a last axis of min(k, k_star) angles
+        in radians, largest first. Rows after a trial's end are NaN. Losses are measured on the
+        tasks that the run trains on, not on new tasks.
     parts : mapping of str to ndarray
         The state at the end, by name: the coordinates (13) ``"M"``, ``"R"`` and ``"w"``; or ``"B"``
         and ``"w"`` for the engines "arrays" and "sampled" and for features with a spectrum. For
-        `MetaSGD` also ``"alpha"``, of shape (1,) or (k,); for `CoLearner` also ``"v"``.
+        `MetaSGD` also ``"alpha"``, of shape (1,) or (k,); for `CoLearner` also ``"v"``; of a fit
+        also ``"heads"``.
     status : Outcome or tuple of Outcome
         How the trial ended; a tuple has one outcome per trial.
     timings : mapping of str to float
@@ -85,8 +87,16 @@ class Result:
 
     @property
     def w(self) -> F64:
-        """Learned head at the end, (k,) or (trials, k), float64; 0 for linear attention."""
+        """Learned head at the end, (k,) or (trials, k), float64; 0 for linear attention.
+
+        Of a fit, it is the mean of the heads.
+        """
         return self._factor(self.parts["w"], 0)
+
+    @property
+    def heads(self) -> F64 | None:
+        """Heads of the tasks of a fit, (n, k) or (trials, n, k), float64; None for a run."""
+        return self.parts.get("heads")
 
     @property
     def alpha(self) -> float | F64 | None:
@@ -441,13 +451,20 @@ class Result:
             for status in Status
             if status in self.outcomes
         )
-        counts = config.m_in, config.m_out
         return (
             f"Result({config.method}, d={config.tasks.d}, k={config.k_star}, "
-            f"width={config.width}, {round_text(config.tasks, config.n, counts, config.pool)}, "
+            f"width={config.width}, {self._sizes}, "
             f"engine={config.engine!r}, rounds={config.rounds}, "
             f"trials={len(config.trials)}: {ends})"
         )
+
+    @property
+    def _sizes(self) -> str:
+        """The numbers of tasks and of samples, as text."""
+        config = self.config
+        if isinstance(config, FitConfig) and config.m is not None:
+            return f"n={config.n}, m={config.m}"
+        return round_text(config.tasks, config.n, (config.m_in, config.m_out), config.pool)
 
     def _state_of(self, number: int) -> tuple[F64, F64, F64]:
         """Return M, R and w of one trial."""

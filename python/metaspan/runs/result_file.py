@@ -14,8 +14,10 @@ from .._support import check, files, signals
 from ..config import records
 from ..config.config import TrainConfig
 from ..config.configure import configure
+from ..config.fit_config import FitConfig
 from ..config.options import Checkpoint, Init
 from ..engines import engine_of
+from ..estimators.configure import OF_GROUND_TRUTH, configure_fit
 from ..parameters import count_more
 from ..tasks.batch import BatchSummary
 from ..tasks.linear import LinearTasks
@@ -42,7 +44,10 @@ def save(result: Result, path: str | os.PathLike[str]) -> None:
         "config": codec.encode(result.config, keep, strict=False),
         "trace": list(result.trace),
         "parts": list(result.parts),
-        "status": [[outcome.status.name, outcome.round] for outcome in result.outcomes],
+        "status": [
+            [outcome.status.name, outcome.round, *([outcome.detail] if outcome.detail else [])]
+            for outcome in result.outcomes
+        ],
         "timings": dict(result.timings),
     }
     name = check.path("path", path)
@@ -95,6 +100,8 @@ def check_config(config: object) -> None:
     """Raise an error unless `configure` leaves the arguments in a configuration unchanged."""
     if not isinstance(config, TrainConfig):
         raise TypeError(f"the configuration is {check.show(config)}")
+    if isinstance(config, FitConfig):
+        return _check_fit_config(config)
     arguments = {field.name: getattr(config, field.name) for field in fields(config)}
     tasks, checkpoint, route = (arguments.pop(name) for name in ("tasks", "checkpoint", "route"))
     if not (checkpoint is None or isinstance(checkpoint, Checkpoint)):
@@ -117,6 +124,33 @@ def check_config(config: object) -> None:
             raise ValueError(f"{name} is {check.show(value)}; it must be {check.show(expected)}")
 
 
+def _check_fit_config(config: FitConfig) -> None:
+    """Raise an error unless `configure_fit` leaves the arguments in a configuration unchanged."""
+    if config.progress not in (True, False):
+        raise TypeError(f"progress is {check.show(config.progress)}")
+    arguments = {field.name: getattr(config, field.name) for field in fields(config) if field.init}
+    tasks, estimator = arguments.pop("tasks"), arguments.pop("method")
+    if isinstance(tasks, BatchSummary):
+        _check_batch(tasks)
+        if not tasks.k and not set(OF_GROUND_TRUTH).isdisjoint(config.record):
+            raise ValueError("there are records of a ground truth, which the batch does not have")
+        if arguments.pop("m_in") is not None:
+            raise ValueError("m must be None for a batch")
+        check.choice("engine", arguments.pop("engine"), ("arrays",))
+        check.integer("n", config.n, tasks.n, tasks.n)
+        tasks = LinearTasks(d=tasks.d, k=max(1, tasks.k))
+        arguments |= {"m_in": 1, "engine": "sampled"}
+    if not isinstance(tasks, LinearTasks):
+        raise TypeError(f"tasks are {check.show(tasks)}")
+    arguments["m"] = arguments.pop("m_in")
+    again = configure_fit(tasks, estimator, **arguments)
+    compared = set(arguments) - ({"m", "engine"} if tasks is not config.tasks else {"m"})
+    for name in compared:
+        value, expected = getattr(config, name), getattr(again, name)
+        if type(value) is not type(expected) or value != expected:
+            raise ValueError(f"{name} is {check.show(value)}; it must be {check.show(expected)}")
+
+
 def _check_start(init: object) -> None:
     """Raise an error unless a start is an Init or a pair of arrays."""
     pair = isinstance(init, tuple) and len(init) == 2
@@ -132,19 +166,8 @@ def _replace_batch(batch: BatchSummary, arguments: dict[str, Any]) -> LinearTask
     data of a batch, so the returned law replaces the batch. The function also replaces those
     entries of `arguments` that a batch determines.
     """
-    for name, least in (("n", 1), ("d", 1), ("k", 0)):
-        check.integer(f"the batch's {name}", getattr(batch, name), least)
-    for name in ("m_in", "m_out"):
-        sizes = getattr(batch, name)
-        several = isinstance(sizes, tuple)
-        if several and len(sizes) != batch.n:
-            raise ValueError(f"the batch's {name} must hold {batch.n} sizes; got {len(sizes)}")
-        for size in sizes if several else (sizes,):
-            check.integer(f"the batch's {name}", size, 1)
-    check.choice("the batch's dtype", batch.dtype, ("float32", "float64"))
+    _check_batch(batch)
     check.choice("dtype", arguments["dtype"], ("float32", "float64"))
-    if not isinstance(batch.fingerprint, str):
-        raise TypeError(f"the batch's fingerprint is {check.show(batch.fingerprint)}")
     if batch.k == 0 and not set(records.OF_GROUND_TRUTH).isdisjoint(arguments["record"]):
         raise ValueError("there are records of a ground truth, which the batch does not have")
     if batch.k == 0 and isinstance(arguments["init"], Init) and arguments["init"].dist is not None:
@@ -157,16 +180,37 @@ def _replace_batch(batch: BatchSummary, arguments: dict[str, Any]) -> LinearTask
     return LinearTasks(d=batch.d, k=max(1, batch.k))
 
 
+def _check_batch(batch: BatchSummary) -> None:
+    """Raise an error unless the summary of a batch is one that a batch can have."""
+    for name, least in (("n", 1), ("d", 1), ("k", 0)):
+        check.integer(f"the batch's {name}", getattr(batch, name), least)
+    for name in ("m_in", "m_out"):
+        sizes = getattr(batch, name)
+        several = isinstance(sizes, tuple)
+        if several and len(sizes) != batch.n:
+            raise ValueError(f"the batch's {name} must hold {batch.n} sizes; got {len(sizes)}")
+        for size in sizes if several else (sizes,):
+            check.integer(f"the batch's {name}", size, 1)
+    check.choice("the batch's dtype", batch.dtype, ("float32", "float64"))
+    if not isinstance(batch.fingerprint, str):
+        raise TypeError(f"the batch's fingerprint is {check.show(batch.fingerprint)}")
+
+
 def _check_outcomes(statuses: Any, config: TrainConfig) -> tuple[Outcome, ...]:
-    """Check how the trials ended, given as pairs (name of a status, round)."""
-    outcomes = tuple(Outcome(Status[name], done) for name, done in statuses)
+    """Check how the trials ended: names of statuses, rounds and, of a fit, details."""
+    is_fit = isinstance(config, FitConfig)
+    outcomes = tuple(Outcome(Status[name], done, *more) for name, done, *more in statuses)
+    for outcome in outcomes:
+        if not isinstance(outcome.detail, str) or (outcome.detail and not is_fit):
+            raise ValueError(f"a trial ended with {check.show(outcome.detail)}")
     if len(outcomes) != len(config.trials):
         raise ValueError(f"{len(outcomes)} trials ended; the run has {len(config.trials)}")
     for outcome in outcomes:
         ended = outcome.status in (Status.DIVERGED, Status.UNDERFLOW)
         # If a run is resumed with fewer rounds, a trial that ended by itself in a later round is
         # kept.
-        check.integer("the round of an end", outcome.round, 0, 2**62 if ended else config.rounds)
+        most = 2**62 if ended or config.rounds is None else config.rounds
+        check.integer("the round of an end", outcome.round, 0, most)
         if outcome == Status.FINISHED and outcome.round != config.rounds:
             raise ValueError(f"a trial finished in round {outcome.round} of {config.rounds}")
     return outcomes
@@ -203,19 +247,33 @@ def _check_parts(
     names: Any, arrays: Arrays, config: TrainConfig, outcomes: Sequence[Outcome]
 ) -> dict[str, NDArray[Any]]:
     """Check the state at the end: shapes, dtypes, and finite numbers unless a trial diverged."""
-    more = list(count_more(config.method, config.width))
+    is_fit = isinstance(config, FitConfig)
+    more = ["heads"] if is_fit else list(count_more(config.method, config.width))
     expected = (["B", "w"] if config.layout.full_size else ["M", "R", "w"]) + more
     if names != expected:
         raise ValueError(f"the state holds {check.show(names)}")
     parts = {name: arrays[f"state.{name}"] for name in names}
-    shapes = engine_of(config).exported_shapes(config, parts)
+    shapes = _fit_shapes(config) if is_fit else engine_of(config).exported_shapes(config, parts)
     lead = () if len(outcomes) == 1 else (len(outcomes),)
     for name, part in parts.items():
         _check_array(name, part, lead + shapes[name], config.dtype if name == "B" else "float64")
-        whole = [outcome != Status.DIVERGED for outcome in outcomes]
+        # An interrupted trial of a fit may have no iterate yet, or no heads.
+        broken = (Status.DIVERGED, Status.INTERRUPTED) if is_fit else (Status.DIVERGED,)
+        whole = [outcome.status not in broken for outcome in outcomes]
         if not np.isfinite((part if lead else part[None])[whole]).all():
             raise ValueError(f"{name} must be finite; it holds a NaN or an infinity")
     return parts
+
+
+def _fit_shapes(config: TrainConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the state of one trial of a fit."""
+    width, layout = config.width, config.layout
+    shapes = {"M": (config.k_star, width), "R": (layout.height, width)}
+    return shapes | {
+        "B": (layout.features, width),
+        "w": (width,),
+        "heads": (config.n_tasks, width),
+    }
 
 
 def _check_array(

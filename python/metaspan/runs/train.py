@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from .._load import core
 from .._support import memory, progress, signals
@@ -43,6 +43,9 @@ from .outcome import (
 )
 from .result import Result
 
+if TYPE_CHECKING:
+    from ..config.start import StartLike
+
 CHUNK_SECONDS = 0.05  # seconds that one call of the core should take
 # A run warns if it has fewer samples per unknown than this: `theory.error_floor` is then above 3,
 # while dist is at most 1.
@@ -62,7 +65,7 @@ def train(
     m_in: int | None = ...,
     m_out: int | None = ...,
     width: int | None = ...,
-    init: str | Init | tuple[NDArray[Any], ArrayLike] | None = ...,
+    init: StartLike = ...,
     engine: str = ...,
     route: str = ...,
     accumulate: str = ...,
@@ -94,7 +97,7 @@ def train(
     m_in: None = ...,
     m_out: None = ...,
     width: int | None = ...,
-    init: str | Init | tuple[NDArray[Any], ArrayLike] | None = ...,
+    init: StartLike = ...,
     engine: str = ...,
     route: str = ...,
     accumulate: str = ...,
@@ -125,7 +128,7 @@ def train(
     m_in: int | None = None,
     m_out: int | None = None,
     width: int | None = None,
-    init: str | Init | tuple[NDArray[Any], ArrayLike] | None = None,
+    init: StartLike = None,
     engine: str = "auto",
     route: str = "auto",
     accumulate: str = "float64",
@@ -179,9 +182,14 @@ def train(
         Number of columns k of the learner's `B`, 1 <= width <= d. None: the number of columns of
         `B0` if `init` is a pair, 1 for LinearMAML, and otherwise ``tasks.k``; for a batch without a
         `B_star`, `width` or a pair is needed.
-    init : {"random", "methodical"}, Init, (B0, w0) or None
+    init : {"random", "methodical"}, Init, (B0, w0), estimator, str, Result or None
         The start. ``"random"`` is ``Init()``, and ``"methodical"`` is ``Init(dist=0.7)``. A pair
-        holds `B0` of shape (d, k), C-contiguous, float32 or float64, and `w0` of shape (k,). None:
+        holds `B0` of shape (d, k), C-contiguous, float32 or float64, and `w0` of shape (k,). An
+        estimator of `fit`, or its name, starts at the subspace that it finds, scaled as ``Init()``:
+        on a batch, from all samples of the batch; for tasks from a distribution, from n tasks that
+        each trial draws only for its start, with random numbers of their own and the finite sample
+        counts of a round. A `Result` of `fit` or `train`, of one trial, starts at its subspace,
+        scaled in the same way: at its `B`, or else at its coordinates (13) in `state`. None:
         "random", or B = 0 for LinearMAML, whose `w0` is 1 at every start. LinearAttention takes a
         pair ``(A0, B0)`` of equal shapes, and has A0 = B0 at every start that is drawn.
     engine : {"auto", "population", "collapsed", "sampled", "arrays"}
@@ -284,6 +292,8 @@ def train(
     -----
     DivergenceWarning
         If trials diverged and `on_failure` is "return".
+    NotConvergedWarning
+        If the estimator of a start did not converge.
     FewSamplesWarning
         If the number of all samples of a batch or a pool is less than a tenth of the d k unknowns
         of the representation. The warning is not issued for sparse features, which may have few

@@ -43,7 +43,7 @@ class Template:
             name: value.value(values) if isinstance(value, _DEPENDS) else value
             for name, value in self.fields.items()
         }
-        return codec.KINDS[self.kind](**arguments)
+        return codec.kind_of(self.kind)(**arguments)
 
 
 _DEPENDS = (Expression, Template)
@@ -123,7 +123,7 @@ def _parse_field(path: str, name: str, value: Any) -> Any:
 
 def check_fields(kind: str, names: Iterable[str], path: str = "fields") -> None:
     """Raise ValueError unless every name in `names` is a field of the class `kind`."""
-    accepted = [field.name for field in fields(codec.KINDS[kind])]
+    accepted = [field.name for field in fields(codec.kind_of(kind))]
     for name in names:
         if name not in accepted:
             raise ValueError(

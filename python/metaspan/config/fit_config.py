@@ -1,0 +1,92 @@
+r"""The configuration of a fit: what `fit` was called with, checked and resolved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ..tasks.batch import TaskBatch
+from ..tasks.linear import LinearTasks
+from .config import TrainConfig
+from .layout import Layout
+from .options import Init
+
+if TYPE_CHECKING:
+    from ..estimators.estimator import Estimator
+    from ..solved_methods import AltGDmin
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig(TrainConfig):
+    r"""The configuration of a fit: the arguments of `fit`, checked and resolved.
+
+    Fields that are not listed here are those of `TrainConfig`. Those that are meaningless for a
+    fit, such as `init` and `route`, have fixed values and cannot be passed.
+
+    Parameters
+    ----------
+    method : Moments, AltMin, another estimator, or AltGDmin
+        The estimator as an object, even if it was passed by name.
+    rounds : int or None
+        The most iterations of the estimator; None: the estimator's own limit.
+    n : int
+        Number of tasks.
+    m_in : int or None
+        Samples per task, the argument `m` of `fit`; None for a batch, whose data determine them.
+    width : int
+        Number of columns of the estimated representation.
+    engine : str
+        Where the samples come from: "arrays" for a batch; "law" or "sampled" for tasks from a
+        distribution.
+    """
+
+    method: Estimator | AltGDmin  # type: ignore[assignment]
+    rounds: int | None  # type: ignore[assignment]
+    n: int
+    m_in: int | None
+    m_out: None = field(default=None, init=False, repr=False)
+    init: Init = field(default=Init(), init=False, repr=False)
+    route: None = field(default=None, init=False, repr=False)
+    accumulate: str = field(default="float64", init=False, repr=False)
+    pool: None = field(default=None, init=False, repr=False)
+    shared_samples: bool = field(default=False, init=False, repr=False)
+    track_start: bool = field(default=False, init=False, repr=False)
+    device: str = field(default="cpu", init=False, repr=False)
+    dtype: str = field(default="float64", init=False, repr=False)
+    record_every: int = field(default=1, init=False, repr=False)
+    checkpoint: None = field(default=None, init=False, repr=False)
+
+    @property
+    def m(self) -> int | None:
+        """Samples per task; None for a batch, whose data determine them."""
+        return self.m_in
+
+    @property
+    def samples(self) -> int:
+        """Number of the samples of all tasks."""
+        if self.m_in is not None:
+            return self.n * self.m_in
+        tasks = self.tasks
+        assert not isinstance(tasks, LinearTasks)
+        shared = isinstance(tasks, TaskBatch) and tasks.shared
+        sizes = (tasks.m_in,) if shared else (tasks.m_in, tasks.m_out)
+        return sum(sum(m) if isinstance(m, tuple) else tasks.n * m for m in sizes)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Sizes and shapes of the representation."""
+        d = self.tasks.d
+        angles = min(self.width, self.k_star)
+        names = [[name] * (angles if name == "angles" else 1) for name in self.record]
+        height = min(self.width, d - self.k_star)
+        return Layout(
+            engine=self.engine,
+            D=self.k_star + height,
+            features=d,
+            height=height,
+            columns=tuple(name for each in names for name in each),
+            full_size=self.engine != "law",
+            follows_start=False,
+            calls_heads=False,
+        )

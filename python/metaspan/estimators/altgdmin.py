@@ -1,0 +1,128 @@
+r"""AltGDmin from its spectral start, on the samples of all tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from .._support.types import F64
+from ..solved_methods import AltGDmin
+from .estimator import Estimate, Monitor
+from .samples import Samples, lengths, rows_of, spread, task_sums
+from .solvers import least_squares_heads, orthonormal, top_eigenvectors
+
+TRUNCATION = 9.0  # responses whose square exceeds this multiple of the mean square do not count
+LIMIT = 1000  # most iterations by default
+TOLERANCE = 1e-10  # a step that moves the subspace by less ends the iteration
+START_STREAM = 0  # stream of the normal numbers that start the Krylov space
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectralAltGDmin:
+    r"""`AltGDmin` started at the top left singular vectors of the truncated moments of the tasks.
+
+    The start is the span of the k largest left singular vectors of the matrix with the columns
+    :math:`\tfrac{1}{m_i} \sum_j x_{ij} y_{ij} 1\{y_{ij}^2 \le 9 \overline{y^2}\}`. An iteration
+    solves for the heads on all samples of each task, steps by the mean gradient (27) at these
+    heads, and makes the columns of `B` orthonormal.
+
+    Parameters
+    ----------
+    method : AltGDmin
+        The method. Its step size ``beta`` has the meaning that it has in `train`: for many samples,
+        a step is stable if ``beta`` is below 2 divided by the largest eigenvalue of the second
+        moment of the heads.
+
+    References
+    ----------
+    Nayer, Vaswani, "Fast and sample-efficient federated low rank matrix recovery from column-wise
+    linear and quadratic projections", IEEE Transactions on Information Theory, 2023.
+    """
+
+    method: AltGDmin
+
+    name: ClassVar[str] = "altgdmin"
+    iterates: ClassVar[bool] = True
+    uses_averages: ClassVar[bool] = False
+
+    def check(self, samples: Samples, width: int) -> None:
+        """Raise ValueError if a setting of the method has no meaning here, or heads are too big."""
+        for setting in ("step", "privacy"):
+            if getattr(self.method, setting) is not None:
+                raise ValueError(f"estimator must have {setting}=None for fit; got {self.method}")
+        if self.method.separate:
+            raise ValueError(
+                "estimator must have separate=False for fit, which uses all samples of a task; got "
+                f"{self.method}"
+            )
+        if (least := int(lengths(samples).min())) < width:
+            raise ValueError(
+                f"'altgdmin' needs at least width = {width} samples per task to solve for heads; "
+                f"got {least}"
+            )
+
+    def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
+        """Estimate the representation and the heads."""
+        B = _spectral_start(samples, width)
+        heads = np.empty((samples.n, width))
+        limit = LIMIT if monitor.rounds is None else monitor.rounds
+        step = self.method.beta * (samples.n if self.method.reduce == "sum" else 1)
+        for done in range(limit + 1):
+            gradient, objective = _gradient(samples, B, heads)
+            if monitor.record(B, heads, objective):
+                return Estimate(B=B, heads=heads, iterations=done, converged=False)
+            if done == limit:
+                break
+            moved = orthonormal(B - step * gradient)
+            change = float(np.linalg.norm(moved - B @ (B.T @ moved), 2))
+            if change <= TOLERANCE:
+                return Estimate(B=B, heads=heads, iterations=done)
+            B = moved
+        return Estimate(
+            B=B,
+            heads=heads,
+            iterations=limit,
+            converged=False,
+            reason=f"its subspace still moved after {limit} iterations",
+        )
+
+
+def _spectral_start(samples: Samples, width: int) -> F64:
+    """Return the top left singular vectors (dim, width) of the truncated moments of the tasks."""
+    y, offsets = samples.y, samples.offsets
+    kept = np.where(y**2 <= TRUNCATION * np.mean(y**2), y, 0.0)
+    sizes = lengths(samples)[:, None]
+
+    def outer(Z: F64, tasks: range) -> F64:
+        own, at = kept[rows_of(samples, tasks), None], offsets[tasks.start : tasks.stop + 1]
+        means = task_sums(own * Z, at) / sizes[tasks.start : tasks.stop] ** 2
+        return np.asarray(own * spread(means, at))
+
+    _, B = top_eigenvectors(
+        lambda Q: samples.combine_features(Q, outer),
+        samples.dim,
+        samples.normals(1, START_STREAM),
+        width,
+    )
+    return B
+
+
+def _gradient(samples: Samples, B: F64, heads: F64) -> tuple[F64, float]:
+    """Fill in the heads at B; return the mean gradient (27), (dim, k), and the mean loss (1)."""
+    sizes, weights = lengths(samples), samples.weights
+    losses = np.empty(samples.n)
+
+    def residuals(Z: F64, tasks: range) -> F64:
+        chosen = slice(tasks.start, tasks.stop)
+        at = samples.offsets[tasks.start : tasks.stop + 1]
+        y = samples.y[rows_of(samples, tasks)]
+        heads[chosen] = least_squares_heads(Z, y, at)
+        residual = (Z * spread(heads[chosen], at)).sum(axis=1) - y
+        losses[chosen] = task_sums(residual[:, None] ** 2, at)[:, 0] / (2.0 * sizes[chosen])
+        scaled = heads[chosen] * (weights[chosen] / (samples.n * sizes[chosen]))[:, None]
+        return np.asarray(residual[:, None] * spread(scaled, at))
+
+    gradient = samples.combine_features(B, residuals)
+    return gradient, float(np.mean(weights * losses))

@@ -1,0 +1,173 @@
+r"""Checks and resolves the arguments of a fit, before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Set
+from typing import Any
+
+import numpy as np
+
+from .._support import check
+from ..config.configure import check_trials
+from ..config.counts import DEFAULT_N
+from ..config.fit_config import FitConfig
+from ..config.options import DEFAULT_STOP, Stop
+from ..solved_methods import AltGDmin
+from ..tasks.batch import TaskBatch
+from ..tasks.linear import MAX_COUNT, LinearTasks
+from .estimator import Estimator
+from .names import algorithm_of, resolve_estimator
+
+ENGINES = ("auto", "arrays", "law", "sampled")
+RECORDS = ("dist", "angles", "objective")
+OF_GROUND_TRUTH = ("dist", "angles")
+# Samples of all tasks together up to which "auto" draws them in law: the frame (24) of N samples
+# takes about 4 N^2 bytes. An estimator of averages needs two rows for a task, and no samples.
+MOST_ROWS = 10_000
+MOST_AVERAGES = 20_000
+
+
+def configure_fit(
+    tasks: LinearTasks | TaskBatch,
+    estimator: Estimator | AltGDmin | str,
+    *,
+    n: int | None = DEFAULT_N,
+    m: int | None = None,
+    width: int | None = None,
+    seed: int = 0,
+    trials: int | range = 1,
+    threads: int | None = None,
+    engine: str = "auto",
+    rounds: int | None = None,
+    record: str | Iterable[str] | None = None,
+    stop: Stop | None = DEFAULT_STOP,
+    progress: bool | Callable[[int, int], object] = False,
+    on_failure: str = "return",
+    **options: Any,
+) -> FitConfig:
+    """Check and resolve the arguments of `fit`, which describes them and the errors."""
+    if not isinstance(tasks, (LinearTasks, TaskBatch)):
+        raise TypeError(f"tasks must be a LinearTasks or a TaskBatch; got {check.show(tasks)}")
+    chosen = resolve_estimator(estimator, options)
+    number, m = _check_counts(tasks, n, m)
+    size = _check_width(width, tasks, number)
+    check.choice("engine", engine, ENGINES)
+    return FitConfig(
+        tasks=tasks,
+        method=chosen,
+        rounds=None if rounds is None else check.integer("rounds", rounds, 0, 2**62),
+        n=number,
+        m_in=m,
+        width=size,
+        engine=choose_engine(engine, tasks, chosen, number, m),
+        seed=check.integer("seed", seed, 0, 2**64 - 1),
+        trials=check_trials(trials),
+        threads=check.threads(threads),
+        record=_resolve_records(record, tasks.k),
+        stop=_check_stop(stop, tasks.k),
+        progress=progress if callable(progress) else check.flag("progress", progress),
+        on_failure=check.choice("on_failure", on_failure, ("return", "raise")),
+    )
+
+
+def _check_counts(
+    tasks: LinearTasks | TaskBatch, n: int | None, m: int | None
+) -> tuple[int, int | None]:
+    """Check and return the number of tasks, and the samples per task; None for a batch."""
+    if isinstance(tasks, TaskBatch):
+        for name, value in (("n", None if n is DEFAULT_N else n), ("m", m)):
+            if value is not None:
+                raise ValueError(
+                    f"{name} must be left out for a batch, all of whose samples are used; got "
+                    f"{check.show(value)}"
+                )
+        return tasks.n, None
+    fixed = len(tasks.heads) if isinstance(tasks.heads, np.ndarray) else None
+    if n is None or (fixed is not None and n is DEFAULT_N):
+        n = fixed
+    if n is None:
+        raise ValueError("n must be an integer, the number of tasks; got None")
+    number = check.integer("n", n, 1, MAX_COUNT if fixed is None else fixed)
+    if m is None:
+        raise ValueError("m must be an integer, the number of samples per task; got None")
+    return number, check.integer("m", m, 1, MAX_COUNT)
+
+
+def _check_width(width: int | None, tasks: LinearTasks | TaskBatch, n: int) -> int:
+    """Check and return the number of columns of the representation."""
+    if width is None:
+        if not tasks.k:
+            raise ValueError("width must be given for a batch without a B_star; got None")
+        width = tasks.k
+    size = check.integer("width", width, 1)
+    if size > min(tasks.d, n):
+        raise ValueError(
+            f"width must be at most min(d, n) = {min(tasks.d, n)}, the rank that n = {n} tasks of "
+            f"d = {tasks.d} features can have; got {size}"
+        )
+    return size
+
+
+def rows_in_law(estimator: Estimator | AltGDmin, n: int, m: int) -> tuple[int, int]:
+    """Return the rows of the frame that draws the samples in law, and the most that are usual."""
+    if algorithm_of(estimator).uses_averages:
+        return 2 * n, MOST_AVERAGES
+    return n * m, MOST_ROWS
+
+
+def choose_engine(
+    engine: str,
+    tasks: LinearTasks | TaskBatch,
+    estimator: Estimator | AltGDmin,
+    n: int,
+    m: int | None,
+) -> str:
+    """Choose where the samples come from; raise ValueError if the requested engine cannot run."""
+    if isinstance(tasks, TaskBatch):
+        if engine in ("auto", "arrays"):
+            return "arrays"
+        raise ValueError(f"engine must be 'auto' or 'arrays' for a batch; got {engine!r}")
+    if engine == "arrays":
+        raise ValueError(
+            "engine must be 'auto', 'law' or 'sampled' for tasks from a distribution, of which "
+            "tasks.sample() makes arrays; got 'arrays'"
+        )
+    gaussian = tasks.is_symmetric and tasks.features == "gaussian"
+    if engine == "law" and not gaussian:
+        shown = f"features={tasks.features!r}" if tasks.spectrum is None else "a spectrum"
+        raise ValueError(f"engine 'law' needs Gaussian features of covariance I; got {shown}")
+    if engine != "auto":
+        return engine
+    assert m is not None
+    rows, most = rows_in_law(estimator, n, m)
+    return "law" if gaussian and rows <= most and rows + tasks.k < tasks.d else "sampled"
+
+
+def _resolve_records(record: object, k_star: int) -> tuple[str, ...]:
+    """Check and return the names of the records, each once; None means the default."""
+    if record is None:
+        return ("dist",) if k_star else ()
+    names = (record,) if isinstance(record, str) else record
+    if not isinstance(names, Iterable):
+        raise TypeError(f"record must hold names of records; got {check.show(record)}")
+    checked = tuple(dict.fromkeys(check.choice("record", name, RECORDS) for name in names))
+    if isinstance(names, Set):  # the order of a set differs between processes
+        checked = tuple(name for name in RECORDS if name in checked)
+    for name in checked:
+        if name in OF_GROUND_TRUTH and not k_star:
+            raise ValueError(f"record {name!r} needs a batch with a B_star; this one has none")
+    return checked
+
+
+def _check_stop(stop: object, k_star: int) -> Stop | None:
+    """Check and return the stop rule."""
+    if stop is not None and not isinstance(stop, Stop):
+        raise TypeError(f"stop must be a Stop or None; got {check.show(stop)}")
+    if stop is not None and stop.loss_out:
+        raise ValueError(
+            "stop must have loss_out=None for fit, whose estimators have an objective of their "
+            f"own; got {stop.loss_out:g}"
+        )
+    if stop is not None and stop.dist not in (None, 0.0, DEFAULT_STOP.dist) and not k_star:
+        raise ValueError(f"stop dist must be None for a batch without a B_star; got {stop.dist:g}")
+    return stop

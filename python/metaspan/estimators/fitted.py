@@ -1,0 +1,104 @@
+r"""Starts of training at the representation that an estimator finds."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+
+from .._load import core
+from .._support.types import F64
+from ..config.config import TrainConfig
+from ..config.options import FittedStart
+from ..tasks.batch import TaskBatch
+from ..tasks.linear import LinearTasks
+from .configure import choose_engine
+from .names import algorithm_of
+from .solvers import orthonormal
+from .sources import open_samples
+
+FIT_ROUND = 2**62 + 1  # number of a round that no training reaches: the key of the start's tasks
+
+
+class _NoMonitor:
+    """Lets an estimator iterate until it converges."""
+
+    rounds: int | None = None
+
+    def record(self, B: F64, heads: F64 | None = None, objective: float | None = None) -> bool:
+        """Return whether the iterate is no longer finite."""
+        return not bool(np.isfinite(B).all())
+
+
+def source_of(config: TrainConfig) -> str:
+    """Return where the samples come from to which a start is fitted: "arrays", "law", "sampled"."""
+    if not config.layout.full_size:
+        return "law"
+    tasks, (n, m) = config.tasks, _counts(config)
+    assert isinstance(config.init, FittedStart)
+    assert isinstance(tasks, (LinearTasks, TaskBatch))
+    return choose_engine("auto", tasks, config.init.estimator, n, m)
+
+
+def fit_start(config: TrainConfig, init: FittedStart, trial: int) -> tuple[F64, F64 | None]:
+    r"""Fit the start of one trial to the batch, or to tasks that the run does not use.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run. A trial of tasks from a distribution draws n tasks for its start, with the finite
+        sample counts of a round and with random numbers of their own.
+    init : FittedStart
+        The estimator.
+    trial : int
+        Number of the trial.
+
+    Returns
+    -------
+    B : ndarray of shape (dim, width)
+        Orthonormal columns.
+    B_star : ndarray of shape (dim, k_star) or None
+        The ground truth in the same coordinates.
+
+    Raises
+    ------
+    ValueError
+        If the estimator cannot run on these samples, or diverges.
+    """
+    tasks, seed = config.tasks, config.seed
+    engine = source_of(config)
+    if isinstance(tasks, LinearTasks):
+        if engine == "sampled":  # the seed below is not the one from which B_star is drawn
+            tasks = replace(tasks, B_star=tasks.ground_truth(seed, trial, config.threads))
+        seed = core.derive_key(seed, trial, FIT_ROUND, core.STREAM_START)
+    assert isinstance(tasks, (LinearTasks, TaskBatch))
+    samples = open_samples(
+        engine,
+        tasks,
+        init.estimator,
+        counts=_counts(config),
+        width=config.width,
+        seed=seed,
+        trial=trial,
+        threads=config.threads,
+    )
+    algorithm = algorithm_of(init.estimator)
+    algorithm.check(samples, config.width)
+    estimate = algorithm.estimate(samples, config.width, _NoMonitor())
+    if not np.isfinite(estimate.B).all():
+        raise ValueError(f"init must not diverge; {init.estimator} did on the tasks of the start")
+    if not estimate.converged:
+        from ..runs.outcome import NotConvergedWarning  # noqa: PLC0415
+
+        message = f"the start by {init.estimator} did not converge: {estimate.reason}"
+        warnings.warn(message, NotConvergedWarning, stacklevel=3)
+    return np.ascontiguousarray(orthonormal(estimate.B)), samples.B_star
+
+
+def _counts(config: TrainConfig) -> tuple[int, int | None]:
+    """Return the number of tasks to which a start is fitted, and of samples of each task."""
+    if isinstance(config.tasks, TaskBatch):
+        return config.tasks.n, None
+    sides = [config.inner_samples, None if config.shared_samples else config.outer_samples]
+    return config.n_tasks, sum(m for m in sides if m is not None)

@@ -1,0 +1,78 @@
+r"""Opens the samples of a fit: arrays, samples that are generated, or samples in law."""
+
+from __future__ import annotations
+
+from ..solved_methods import AltGDmin
+from ..tasks.batch import TaskBatch
+from ..tasks.linear import LinearTasks
+from .estimator import Estimator
+from .names import algorithm_of
+from .samples import Samples
+
+SPARE = 10  # columns of normal numbers that an estimator may draw beyond the width
+
+
+def open_samples(
+    engine: str,
+    tasks: LinearTasks | TaskBatch,
+    estimator: Estimator | AltGDmin,
+    *,
+    counts: tuple[int, int | None],
+    width: int,
+    seed: int,
+    trial: int,
+    threads: int,
+) -> Samples:
+    r"""Open the samples of one trial.
+
+    Parameters
+    ----------
+    engine : {"arrays", "sampled", "law"}
+        Where the samples come from.
+    tasks : LinearTasks or TaskBatch
+        The source of the tasks.
+    estimator : estimator
+        The estimator: the engine "law" draws no samples for an estimator of averages.
+    counts : (int, int or None)
+        Number of tasks, and samples per task; a batch has its own.
+    width : int
+        Number of columns of the representation.
+    seed, trial : int
+        Keys of the random numbers.
+    threads : int
+        Number of threads.
+
+    Returns
+    -------
+    Samples
+        The samples.
+
+    Raises
+    ------
+    ValueError
+        If the engine cannot draw these samples.
+    MemoryError
+        If the samples do not fit into memory; this is checked before they are allocated.
+    """
+    if isinstance(tasks, TaskBatch):
+        from .on_arrays import ArraySamples  # noqa: PLC0415
+
+        return ArraySamples(tasks, seed, trial, threads)
+    n, m = counts
+    assert m is not None
+    if engine == "sampled":
+        from .sampled import SampledSamples  # noqa: PLC0415
+
+        return SampledSamples(tasks, n, m, seed, trial, threads)
+    from .in_law import LawSamples  # noqa: PLC0415
+
+    return LawSamples(
+        tasks,
+        n,
+        m,
+        seed,
+        trial,
+        threads,
+        spare=width + SPARE,
+        averages_only=algorithm_of(estimator).uses_averages,
+    )

@@ -1,0 +1,447 @@
+r"""Fits a representation to the samples of tasks by an estimator."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._load import core
+from ._support import progress as meters
+from ._support import signals
+from ._support.types import F64
+from .config.counts import DEFAULT_N
+from .config.fit_config import FitConfig
+from .config.options import DEFAULT_STOP, Stop
+from .engines.trials import Trials
+from .estimators.configure import configure_fit
+from .estimators.estimator import Estimate, Estimator
+from .estimators.names import algorithm_of
+from .estimators.samples import Samples
+from .estimators.solvers import least_squares_heads
+from .estimators.sources import open_samples
+from .runs.outcome import (
+    Diverged,
+    DivergenceWarning,
+    Interrupted,
+    NotConverged,
+    NotConvergedWarning,
+    Outcome,
+    Status,
+)
+from .runs.result import Result
+from .solved_methods import AltGDmin
+from .tasks.batch import TaskBatch
+from .tasks.linear import LinearTasks
+
+Parts = dict[str, NDArray[Any]]
+
+
+def fit(
+    tasks: LinearTasks | TaskBatch,
+    estimator: Estimator | AltGDmin | str,
+    *,
+    n: int | None = DEFAULT_N,
+    m: int | None = None,
+    width: int | None = None,
+    seed: int = 0,
+    trials: int | range = 1,
+    threads: int | None = None,
+    engine: str = "auto",
+    rounds: int | None = None,
+    record: str | Iterable[str] | None = None,
+    stop: Stop | None = DEFAULT_STOP,
+    progress: bool | Callable[[int, int], object] = False,
+    on_failure: str = "return",
+    **options: Any,
+) -> Result:
+    r"""Estimate a representation from the samples of n tasks, drawn once or the user's own.
+
+    An estimator sees every sample of every task: of a batch, the inner and the outer samples
+    together.
+
+    Parameters
+    ----------
+    tasks : LinearTasks or TaskBatch
+        The source of the tasks: a distribution, or a batch with the user's own data.
+    estimator : Moments, AltMin, another estimator, AltGDmin, or str
+        The estimator, or one of the names "moments", "duchi", "split-spectral", "burer-monteiro",
+        "altmin", "altmin-gd", "altgdmin", "trace-norm", "meta-sp", "reduced-rank", "oracle",
+        "single-task", "pooled". "altgdmin" starts at a spectral estimate.
+    n : int or None
+        Number of tasks that are drawn from a distribution, by default 100; fixed heads are all
+        taken by default. Must be left out for a batch.
+    m : int or None
+        Samples of each task, >= 1. Must be left out for a batch, whose data determine it.
+    width : int or None
+        Number of columns k of the representation, 1 <= width <= min(d, n). None: ``tasks.k``; a
+        batch without a `B_star` needs a number.
+    seed : int
+        Key of all random numbers, 0 <= seed < 2**64.
+    trials : int or range
+        Independent repetitions, each on tasks of its own; on a batch, only an estimator that starts
+        at random differs between trials. A range holds the numbers of the trials, and an integer t
+        stands for ``range(t)``.
+    threads : int or None
+        Number of threads of the passes over the samples; None: the CPUs that this process may use.
+        The bits do not depend on it.
+    engine : {"auto", "arrays", "law", "sampled"}
+        Where the samples come from. "arrays": a batch. "law": only what the estimator can see of
+        the samples is drawn, from its exact distribution, in memory and time that do not depend on
+        d; features must be symmetric under rotations, and N = n m samples take about 4 N^2 bytes;
+        an estimator of averages takes about 16 n^2 bytes. "sampled": samples are generated at full
+        size in every pass over them. "auto": "arrays" for a batch; "law" if features are symmetric
+        under rotations and the rows that it holds, N or 2 n, are at most 10,000 or 20,000 and
+        fewer than d - k; otherwise "sampled". ``result.config.engine`` says which engine ran.
+    rounds : int or None
+        Most iterations of an estimator that iterates, >= 0. None: the estimator's own limit.
+    record : str, iterable of str, or None
+        Quantities that the trace holds: "dist" and "angles" (20), and "objective", the estimator's
+        own objective, which is NaN for an estimator without one. Row i holds iterate i, and row 0
+        the start; an estimator with a closed form has one row. None: "dist", or nothing for a batch
+        without a `B_star`.
+    stop : Stop or None
+        The rule by which an iteration stops before it converges, by default dist <= 1e-10. None: no
+        rule.
+    progress : bool or callable
+        True shows a bar if standard error is a terminal and tqdm is installed. A function is called
+        with the number of trials done and their total.
+    on_failure : {"return", "raise"}
+        What happens if trials diverge or do not converge. "return": the result says so in its
+        status, and one `DivergenceWarning` or `NotConvergedWarning` is issued. "raise": `Diverged`
+        or `NotConverged` is raised at the end.
+    **options : object
+        Options of an estimator given by name.
+
+    Returns
+    -------
+    Result
+        `B` and `state`, `heads` of shape (n, k), and `w`, their mean; trace, status and timings.
+        The heads belong to `B`; if the estimator has none, they are those of least squares on the
+        features `X B`, and in law, for an estimator of averages, ``B^T X_i^T y_i / m``. In law the
+        result holds the coordinates (13), and `full_B` draws a representation of full size.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or value, or the estimator cannot run on these samples.
+    MemoryError
+        If the samples do not fit into memory; this is checked before they are allocated.
+    ImportError
+        If the estimator needs SciPy and SciPy is not installed.
+    Diverged, NotConverged
+        If a trial failed and `on_failure` is "raise"; the attribute `result` is the `Result`.
+    Interrupted
+        On Ctrl-C; its attribute `result` holds the finished trials and the last iterate of the
+        trial that was interrupted. A trial without an iterate is NaN.
+
+    Warns
+    -----
+    DivergenceWarning, NotConvergedWarning
+        If a trial failed and `on_failure` is "return".
+
+    Notes
+    -----
+    An estimator sees the samples through the products ``X B`` and ``X^T C``. A product takes
+    ``O(N d k)`` operations on dense arrays and on generated samples, and ``O(N^2 k)`` in law.
+
+    Examples
+    --------
+    >>> import metaspan as ms
+    >>> tasks = ms.LinearTasks(d=50, k=2, noise=0.1)
+    >>> r = ms.fit(tasks, "altgdmin", n=20, m=60, beta=0.5)
+    >>> r.heads.shape, bool(r.trace["dist"][-1] < 0.1)
+    ((20, 2), True)
+    """
+    config = configure_fit(
+        tasks,
+        estimator,
+        n=n,
+        m=m,
+        width=width,
+        seed=seed,
+        trials=trials,
+        threads=threads,
+        engine=engine,
+        rounds=rounds,
+        record=record,
+        stop=stop,
+        progress=progress,
+        on_failure=on_failure,
+        **options,
+    )
+    finished = run_fit(config)
+    _report_failures(finished)
+    return finished
+
+
+def run_fit(config: FitConfig) -> Result:
+    r"""Do a configured fit, without the warnings and exceptions of `fit` about failures.
+
+    Parameters
+    ----------
+    config : FitConfig
+        The configuration.
+
+    Returns
+    -------
+    Result
+        Trace, state, status and timings.
+
+    Raises
+    ------
+    ValueError
+        If the estimator cannot run on the samples.
+    Interrupted
+        On Ctrl-C; its attribute `result` holds the finished trials and iterations.
+    """
+    began = time.perf_counter()
+    ends = [_Trial(config) for _ in config.trials]
+    prepared = 0.0
+
+    def build() -> Result:
+        total = time.perf_counter() - began
+        seconds = {"prepare": prepared, "run": total - prepared, "total": total}
+        return _build(config, ends, seconds)
+
+    try:
+        with meters.reporter(config.progress, 0, len(ends)) as report:
+            for number, (trial, end) in enumerate(zip(config.trials, ends, strict=True)):
+                started = time.perf_counter()
+                samples = _open(config, trial)
+                prepared += time.perf_counter() - started
+                end.run(samples)
+                report(number + 1)
+    except KeyboardInterrupt:
+        finished = build()
+        at = [i for i, end in enumerate(ends) if end.outcome is None][:1]
+        place = (
+            f"in iteration {finished.outcomes[at[0]].round} of trial {config.trials[at[0]]}"
+            if at
+            else "after its last trial"
+        )
+        raise Interrupted(
+            f"the fit was interrupted {place}; .result holds what is finished", finished
+        ) from None
+    return build()
+
+
+def _open(config: FitConfig, trial: int) -> Samples:
+    """Open the samples of a trial, and check that the estimator can run on them."""
+    assert isinstance(config.tasks, (LinearTasks, TaskBatch))
+    samples = open_samples(
+        config.engine,
+        config.tasks,
+        config.method,
+        counts=(config.n, config.m),
+        width=config.width,
+        seed=config.seed,
+        trial=trial,
+        threads=config.threads,
+    )
+    algorithm_of(config.method).check(samples, config.width)
+    return samples
+
+
+@dataclass(eq=False)
+class _Trial:
+    """One trial of a fit: its records, its last iterate, and how it ended."""
+
+    config: FitConfig
+    rows: list[list[float]] = field(default_factory=list)
+    B: F64 | None = None
+    heads: F64 | None = None
+    B_star: F64 | None = None
+    outcome: Outcome | None = None
+    ended_by: Status | None = None  # why `record` asked the estimator to stop
+
+    @property
+    def rounds(self) -> int | None:
+        """The most iterations; None: the estimator's own limit."""
+        return self.config.rounds
+
+    def run(self, samples: Samples) -> None:
+        """Estimate from samples; the last iterate and the records are kept if this raises."""
+        config, algorithm = self.config, algorithm_of(self.config.method)
+        self.B_star = samples.B_star
+        estimate = algorithm.estimate(samples, config.width, self)
+        with signals.defer_interrupts():
+            self.B, self.heads = estimate.B, estimate.heads
+            if not self.rows:
+                self.rows.append(self._measure(estimate.B, None))
+        if self.heads is None:
+            self.heads = _solve_heads(config, samples, estimate.B)
+        self.outcome = self._conclude(estimate, algorithm.iterates)
+
+    def record(self, B: F64, heads: F64 | None = None, objective: float | None = None) -> bool:
+        """Record one iterate; return whether to stop here."""
+        with signals.defer_interrupts():
+            self.rows.append(self._measure(B, objective))
+            self.B = B.copy()
+            self.heads = None if heads is None else heads.copy()
+            if not np.isfinite(B).all():
+                self.ended_by = Status.DIVERGED
+            elif self._meets_rule():
+                self.ended_by = Status.CONVERGED
+            elif self.rounds is not None and len(self.rows) > self.rounds:
+                self.ended_by = Status.FINISHED
+        return self.ended_by is not None
+
+    def _measure(self, B: F64, objective: float | None) -> list[float]:
+        """Return a recorded row: dist, if it is known, and the values of the records."""
+        config = self.config
+        angles: list[float] = [math.nan] * min(config.width, config.k_star)
+        if self.B_star is not None and config.measures_distance and np.isfinite(B).all():
+            angles = _angles(B, self.B_star, config.threads)
+        dist = _dist(angles, config)
+        values = [dist]
+        for name in config.record:
+            if name == "objective":
+                values.append(math.nan if objective is None else float(objective))
+            else:
+                values += angles if name == "angles" else [dist]
+        return values
+
+    def _meets_rule(self) -> bool:
+        """Return whether the last row meets the stop rule."""
+        stop = self.config.stop
+        return stop is not None and bool(stop.dist) and self.rows[-1][0] <= (stop.dist or 0.0)
+
+    def _conclude(self, estimate: Estimate, iterates: bool) -> Outcome:
+        """Return how the trial ended."""
+        done = max(estimate.iterations, len(self.rows) - 1)
+        if not np.isfinite(estimate.B).all():
+            return Outcome(Status.DIVERGED, done)
+        if self.ended_by is not None:
+            return Outcome(self.ended_by, done)
+        if not estimate.converged:
+            detail = f"{Status.NOT_CONVERGED.text}: {estimate.reason}" if estimate.reason else ""
+            return Outcome(Status.NOT_CONVERGED, done, detail)
+        return Outcome(
+            Status.CONVERGED, done, "converged" if iterates else "was solved in closed form"
+        )
+
+
+def _dist(angles: list[float], config: FitConfig) -> float:
+    """Return the distance (20) from the angles, largest first."""
+    if not angles:
+        return math.nan
+    if config.width < config.k_star:
+        return 1.0 if math.isfinite(angles[0]) else math.nan
+    return math.sin(angles[0])
+
+
+def _angles(B: F64, B_star: F64, threads: int) -> list[float]:
+    """Return the principal angles, largest first; directions that B lacks are at 90 degrees."""
+    M, R = _coordinates(B, B_star, threads)
+    k_star, angles = len(M), min(M.shape[1], len(M))
+    U, lengths, _ = np.linalg.svd(np.concatenate([M, R]), full_matrices=False)
+    rank = int(np.count_nonzero(lengths > np.finfo(float).eps * max(U.shape) * lengths[0]))
+    if rank == len(lengths):  # of a full-rank B, small angles keep their relative accuracy
+        return [math.atan(t) for t in core.tangents(M, R)[:angles]]
+    basis = U[:, :rank]
+    known = min(rank, angles)
+    tangents = core.tangents(basis[:k_star], basis[k_star:])[:known] if rank else np.empty(0)
+    return [math.pi / 2] * (angles - known) + [math.atan(t) for t in tangents]
+
+
+def _coordinates(B: F64, B_star: F64, threads: int) -> tuple[F64, F64]:
+    """Return M and R of the coordinates (13) of B."""
+    M, R, _ = core.coordinates(np.ascontiguousarray(B), np.ascontiguousarray(B_star), threads)
+    return M, R
+
+
+def _solve_heads(config: FitConfig, samples: Samples, B: F64) -> F64:
+    """Return heads for an estimator that has none: see the section Returns of `fit`."""
+    if config.engine != "law" or not algorithm_of(config.method).uses_averages:
+        return least_squares_heads(samples.features(B), samples.y, samples.offsets)
+    assert config.m is not None
+    first, second = samples.averages().products(B)
+    half = config.m // 2
+    heads: F64 = (half * first + (config.m - half) * second) / config.m
+    return heads
+
+
+def _build(config: FitConfig, ends: list[_Trial], seconds: dict[str, float]) -> Result:
+    """Build a result from the trials as they are now; a trial without an iterate is NaN."""
+    outcomes = tuple(
+        end.outcome or Outcome(Status.INTERRUPTED, max(0, len(end.rows) - 1)) for end in ends
+    )
+    columns = config.layout.columns
+    records = Trials(
+        parts={},
+        rounds=[outcome.round for outcome in outcomes],
+        status=[],
+        columns=columns,
+        rows=[
+            (np.arange(len(end.rows)), np.array(end.rows).reshape(len(end.rows), -1)[:, 1:])
+            if end.rows
+            else (np.empty(0, np.int64), np.empty((0, len(columns))))
+            for end in ends
+        ],
+    )
+    trace, parts = records.trace(), _parts(config, ends)
+    if len(ends) == 1:
+        trace = {name: v if name == "round" else v[0] for name, v in trace.items()}
+        parts = {name: part[0] for name, part in parts.items()}
+    return Result(
+        config=replace(config, progress=False) if callable(config.progress) else config,
+        trace=trace,
+        parts=parts,
+        status=outcomes if len(outcomes) > 1 else outcomes[0],
+        timings=seconds,
+    )
+
+
+def _parts(config: FitConfig, ends: list[_Trial]) -> Parts:
+    """Return the states of the trials, with a leading axis of trials: see `Result.parts`."""
+    count, width, layout = len(ends), config.width, config.layout
+    heads = np.full((count, config.n, width), np.nan)
+    if layout.full_size:
+        B = np.full((count, layout.features, width), np.nan)
+        parts: Parts = {"B": B}
+    else:
+        M = np.full((count, config.k_star, width), np.nan)
+        R = np.full((count, layout.height, width), np.nan)
+        parts = {"M": M, "R": R}
+    for i, end in enumerate(ends):
+        if end.B is None:
+            continue
+        if end.heads is not None:
+            heads[i] = end.heads
+        if layout.full_size:
+            B[i] = end.B
+            continue
+        assert end.B_star is not None
+        with suppress(ValueError):  # of numbers that are not finite, as those of a diverged trial
+            M[i], small = _coordinates(end.B, end.B_star, config.threads)
+            R[i] = np.pad(small, ((0, layout.height - len(small)), (0, 0)))
+    return parts | {"w": heads.mean(axis=1), "heads": heads}
+
+
+def _report_failures(finished: Result) -> None:
+    """Warn once, or raise, if trials diverged or did not converge."""
+    for status, raised, warning in (
+        (Status.DIVERGED, Diverged, DivergenceWarning),
+        (Status.NOT_CONVERGED, NotConverged, NotConvergedWarning),
+    ):
+        failed = [
+            f"trial {number} in iteration {outcome.round}"
+            for number, outcome in zip(finished.config.trials, finished.outcomes, strict=True)
+            if outcome == status
+        ]
+        if not failed:
+            continue
+        shown = ", ".join(failed[:3]) + (", ..." if len(failed) > 3 else "")
+        verb = status.text.partition(":")[0]
+        message = f"{len(failed)} of {len(finished.outcomes)} trials {verb} ({shown})"
+        if finished.config.on_failure == "raise":
+            raise raised(message, finished)
+        warnings.warn(message, warning, stacklevel=3)
