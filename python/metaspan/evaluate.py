@@ -16,7 +16,7 @@ from ._support.types import F64
 from .gradients import stacked_factors
 from .held_out import Losses, losses_of_learners, split_batch
 from .linear_methods import LinearAttention
-from .methods import Method, resolve
+from .methods import AverageRisk, Method, resolve
 from .parameters import check_blocks, check_point, check_solvable, inner_loop
 from .tasks.batch import TaskBatch
 from .tasks.linear import MAX_COUNT, LinearTasks
@@ -376,6 +376,17 @@ def adapted_risk(
 ) -> Risk:
     """Compute the field `adapted` of an `Evaluation` of a learned point, on one thread."""
     return _compute_risk(*_prepare(*point, tasks, method, m=m, n=1000, seed=seed, threads=1))
+
+
+def regression_risk(point: tuple[F64, F64], tasks: LinearTasks, *, m: int, seed: int) -> Risk:
+    """Compute the field `ridge` of an `Evaluation` at coordinates (M, R), on one thread."""
+    w = np.zeros(point[0].shape[1])
+    adapted, new = _prepare(point, w, tasks, AverageRisk(), m=m, n=1000, seed=seed, threads=1)
+    assert isinstance(adapted, InnerLoop)
+    regression = learned_regression(adapted.C, new.law, m)
+    size, noise = float((adapted.C * adapted.C).sum()), new.law.variance + regression.outside
+    penalty = best_penalty(m, size, regression.inside, noise)
+    return _compute_risk(replace(regression, penalty=penalty), new)
 
 
 def _prepare(

@@ -21,7 +21,7 @@ from .config.counts import DEFAULT_N
 from .config.fit_config import FitConfig
 from .config.options import DEFAULT_STOP, Stop
 from .engines.trials import Trials
-from .estimators.configure import configure_fit
+from .estimators.configure import configure_fit, rows_in_law
 from .estimators.estimator import Estimate, Estimator
 from .estimators.names import algorithm_of
 from .estimators.samples import Samples
@@ -40,6 +40,10 @@ from .runs.result import Result
 from .solved_methods import AltGDmin
 from .tasks.batch import TaskBatch
 from .tasks.linear import LinearTasks
+
+# A typical machine and estimator, for `fit_seconds`.
+FLOP_SECONDS, RANDOM_SECONDS = 2e-10, 2e-9  # of a floating-point operation, of a random number
+PRODUCTS = 50  # products with X and with its transpose
 
 Parts = dict[str, NDArray[Any]]
 
@@ -98,8 +102,8 @@ def fit(
         d; features must be symmetric under rotations, and N = n m samples take about 4 N^2 bytes;
         an estimator of averages takes about 16 n^2 bytes. "sampled": samples are generated at full
         size in every pass over them. "auto": "arrays" for a batch; "law" if features are symmetric
-        under rotations and the rows that it holds, N or 2 n, are at most 10,000 or 20,000 and
-        fewer than d - k; otherwise "sampled". ``result.config.engine`` says which engine ran.
+        under rotations and the rows that it holds, N or 2 n, are at most 10,000 or 20,000 and at
+        most d - k; otherwise "sampled". ``result.config.engine`` says which engine ran.
     rounds : int or None
         Most iterations of an estimator that iterates, >= 0. None: the estimator's own limit.
     record : str, iterable of str, or None
@@ -424,6 +428,21 @@ def _parts(config: FitConfig, ends: list[_Trial]) -> Parts:
             M[i], small = _coordinates(end.B, end.B_star, config.threads)
             R[i] = np.pad(small, ((0, layout.height - len(small)), (0, 0)))
     return parts | {"w": heads.mean(axis=1), "heads": heads}
+
+
+def fit_seconds(config: FitConfig) -> float:
+    """Return a rough prediction of the time of a fit, by which studies order their work."""
+    columns = config.width + config.k_star
+    if config.engine == "law":
+        assert config.m is not None
+        rows, _ = rows_in_law(config.drawn_tasks, config.method, config.n, config.m)
+        prepare, product = rows**2 * (RANDOM_SECONDS + rows * FLOP_SECONDS / 3), rows**2 * columns
+    else:
+        prepare, product = 0.0, config.samples * config.tasks.d * columns
+        if config.engine == "sampled":
+            product *= 1 + RANDOM_SECONDS / (FLOP_SECONDS * columns)
+    products = 2 * PRODUCTS if config.rounds is None else 2 * min(config.rounds, PRODUCTS)
+    return len(config.trials) * (prepare + products * product * 2 * FLOP_SECONDS)
 
 
 def _report_failures(finished: Result) -> None:

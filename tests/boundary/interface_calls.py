@@ -94,6 +94,8 @@ SAMPLE = {"n": 2, "m_in": 3, "m_out": 2, "seed": 0, "trial": 0, "round": 0, "dty
 SAMPLE |= {"shared_samples": False, "threads": 1}
 SIZES = ("rounds", "n", "m_in", "m_out", "pool", "trials", "width", "seeds", "inner_steps", "m")
 FITS = {"band": 0.95, "resamples": 100, "seed": 0}
+FIT = {"seed": 0, "trials": 2, "threads": 1, "engine": "law", "rounds": 3, "record": "dist"}
+FIT |= {"stop": None, "progress": False, "on_failure": "return"}
 STUDY = {"seeds": 2, "measure": ("dist",), "keep": (), "keep_rows": 9, "common": ()}
 COMMON = {
     "step": ms.OuterStep(momentum=0.5),
@@ -242,6 +244,22 @@ CALLS = {
         ms.Estimate,
         words=("B0", "w0", "init"),
     ),
+    "fit": Call(
+        ms.fit,
+        {"tasks": TASKS, "estimator": ms.AltGDmin(), "n": 4, "m": 5, "width": K, **FIT},
+        ms.Result,
+        costly=SIZES,
+        words=("what heads\\(\\)",),
+    ),
+    "fit on data": Call(
+        ms.fit,
+        {
+            **{"tasks": BATCH, "estimator": "altgdmin", "n": None, "m": None, "width": K, **FIT},
+            **{"engine": "arrays", "record": "objective", "beta": 0.1},
+        },
+        ms.Result,
+        costly=SIZES,
+    ),
     "evaluate": Call(
         ms.evaluate,
         {
@@ -377,7 +395,7 @@ CALLS = {
 RECORDS = [
     *(ms.BatchSummary, ms.Diverged, ms.DivergenceWarning, ms.Diversity),
     *(ms.Estimate, ms.Evaluation, ms.FewSamplesWarning, ms.Gradient, ms.Interrupted, ms.Outcome),
-    ms.LocalStepsWarning,
+    *(ms.FitConfig, ms.LocalStepsWarning, ms.NotConverged, ms.NotConvergedWarning),
     *(ms.Result, ms.Risk, ms.StudyStatus, ms.TrainConfig, study.Law, study.Laws, study.Powers),
 ]
 NO_CALLS = {"Status", "__version__", "study", "theory"}  # an enumeration, a text, and modules

@@ -108,9 +108,11 @@ def _check_width(width: int | None, tasks: LinearTasks | TaskBatch, n: int) -> i
     return size
 
 
-def rows_in_law(estimator: Estimator | AltGDmin, n: int, m: int) -> tuple[int, int]:
-    """Return the rows of the frame that draws the samples in law, and the most that are usual."""
-    if algorithm_of(estimator).uses_averages:
+def rows_in_law(
+    tasks: LinearTasks, estimator: Estimator | AltGDmin, n: int, m: int
+) -> tuple[int, int]:
+    """Return the rows of the frame that draws samples in law, and the most that "auto" draws."""
+    if algorithm_of(estimator).uses_averages and tasks.features != "sphere":
         return 2 * n, MOST_AVERAGES
     return n * m, MOST_ROWS
 
@@ -132,15 +134,17 @@ def choose_engine(
             "engine must be 'auto', 'law' or 'sampled' for tasks from a distribution, of which "
             "tasks.sample() makes arrays; got 'arrays'"
         )
-    gaussian = tasks.is_symmetric and tasks.features == "gaussian"
-    if engine == "law" and not gaussian:
+    if engine == "law" and not tasks.is_symmetric:
         shown = f"features={tasks.features!r}" if tasks.spectrum is None else "a spectrum"
-        raise ValueError(f"engine 'law' needs Gaussian features of covariance I; got {shown}")
+        raise ValueError(
+            f"engine 'law' needs features that are symmetric under rotations; got {shown}"
+        )
     if engine != "auto":
         return engine
     assert m is not None
-    rows, most = rows_in_law(estimator, n, m)
-    return "law" if gaussian and rows <= most and rows + tasks.k < tasks.d else "sampled"
+    rows, most = rows_in_law(tasks, estimator, n, m)
+    fits = rows <= most and rows + tasks.k <= tasks.d
+    return "law" if tasks.is_symmetric and fits else "sampled"
 
 
 def _resolve_records(record: object, k_star: int) -> tuple[str, ...]:

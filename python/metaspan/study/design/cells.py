@@ -17,6 +17,12 @@ from numpy.typing import NDArray
 from ..._support import check, identity
 from ...config.config import TrainConfig
 from ...config.configure import configure
+from ...config.counts import DEFAULT_N
+from ...config.fit_config import FitConfig
+from ...config.options import DEFAULT_STOP, Stop
+from ...estimators import names as estimators
+from ...estimators.configure import RECORDS as OF_FITS
+from ...estimators.configure import configure_fit
 from ...methods import Method, resolve
 from ...runs import codec
 from ...tasks.linear import LinearTasks
@@ -24,6 +30,7 @@ from .dependents import NUMBER, Dependent
 from .spec import COUNTS, OF_METHODS, OF_RUNS, OF_TASKS, Spec
 
 INLINE = 2**16  # entries of the largest array that study.json stores in full
+OF_FIT = tuple(estimators.CLASSES)  # names of the methods whose cells are fits
 LONGEST = 2**28  # most characters, over all cells, of the values that are computed
 
 
@@ -140,6 +147,9 @@ def _seed(seed: Any, key: str) -> int:
 def configure_cell(arguments: Mapping[str, Any], **further: Any) -> TrainConfig:
     r"""Check the arguments of the runs of a cell, and return their configuration.
 
+    A cell whose method is an estimator is a fit, to n tasks with ``m_in + m_out`` samples each, or
+    to as many tasks as a `pool` has. "altgdmin" is a method of `train`.
+
     Parameters
     ----------
     arguments : mapping of str to object
@@ -150,16 +160,57 @@ def configure_cell(arguments: Mapping[str, Any], **further: Any) -> TrainConfig:
     Returns
     -------
     TrainConfig
-        The configuration.
+        The configuration; a `FitConfig` for a fit.
 
     Raises
     ------
     TypeError, ValueError
-        If `train` would refuse the arguments.
+        If `train` or `fit` would refuse the arguments.
     """
     tasks = LinearTasks(**{n: v for n, v in arguments.items() if n in OF_TASKS})
+    method = arguments["method"]
+    if estimators.is_estimator(method) or (isinstance(method, str) and method in OF_FIT):
+        return _configure_fit(tasks, arguments, **further)
     options = {n: v for n, v in arguments.items() if n in OF_RUNS}
     return configure(tasks, method_of(arguments), **options, **further)
+
+
+def _configure_fit(
+    tasks: LinearTasks,
+    arguments: Mapping[str, Any],
+    *,
+    trials: int | range = 1,
+    record: Sequence[str] = (),
+    threads: int | None = None,
+    checkpoint: object = None,
+) -> FitConfig:
+    """Return the configuration of the fits of a cell."""
+    counts = [arguments.get("m_in"), arguments.get("m_out")]
+    if arguments.get("shared_samples"):
+        counts = counts[:1] if counts[0] is not None else counts[1:]
+    for name, count in zip(("m_in", "m_out"), counts, strict=False):
+        if count is None:
+            raise ValueError(
+                f"{name} must be an integer for a fit, which uses the samples of both sets; got "
+                "None"
+            )
+    pool, stop = arguments.get("pool"), arguments.get("stop", DEFAULT_STOP)
+    if isinstance(stop, Stop):
+        stop = replace(stop, loss_out=None)
+    return configure_fit(
+        tasks,
+        arguments["method"],
+        n=arguments.get("n", DEFAULT_N) if pool is None else pool,
+        m=sum(counts),
+        width=arguments.get("width"),
+        seed=arguments["seed"],
+        engine="sampled" if arguments.get("engine") in ("sampled", "arrays") else "auto",
+        rounds=arguments.get("rounds"),
+        stop=stop,
+        trials=trials,
+        record=tuple(name for name in record if name in OF_FITS),
+        threads=threads,
+    )
 
 
 def method_of(arguments: Mapping[str, Any]) -> Method:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..._support import check, identity
+from ...config.fit_config import FitConfig
 from ...config.records import RECORDS
-from ...evaluate import adapted_risk, learned_point
+from ...evaluate import adapted_risk, learned_point, regression_risk
 from ...runs.outcome import Status
 from ...runs.result import Result
 
@@ -59,7 +60,9 @@ def measure_of(measure: object) -> Measure:
         round with dist at most TOL. ``"rate"`` gives the decrease of log dist per round in the late
         part of the run. ``"floor"`` gives the geometric mean of dist over the last quarter of the
         recorded rows. ``"risk:M"`` gives the excess risk on new tasks after adaptation to M
-        samples. ``"seconds"`` gives the wall-clock time. A function is called with the `Result` of
+        samples; for a fit, after ridge regression on its features. ``"samples"`` gives the number
+        of samples that the run has drawn, all tasks together. ``"seconds"`` gives the wall-clock
+        time. Records that a fit does not have are NaN. A function is called with the `Result` of
         one trial and returns a number.
 
     Returns
@@ -136,6 +139,8 @@ class _Last:
     record: str
 
     def __call__(self, result: Result) -> float:
+        if isinstance(result.config, FitConfig) and self.record not in result.trace:
+            return math.nan
         return float(result.trace[self.record][-1])
 
 
@@ -159,6 +164,9 @@ class _Risk:
     def __call__(self, result: Result) -> float:
         config = result.config
         seed = (config.seed + config.trials[0]) % 2**64  # each trial draws its own new tasks
+        if isinstance(config, FitConfig):
+            M, R, _ = result.state
+            return regression_risk((M, R), config.drawn_tasks, m=self.m, seed=seed).mean
         return adapted_risk(
             learned_point(result), config.drawn_tasks, result.method, m=self.m, seed=seed
         ).mean
@@ -200,8 +208,21 @@ def _total_seconds(result: Result) -> float:
     return result.timings["total"]
 
 
+def _total_samples(result: Result) -> float:
+    """Return the number of samples of all tasks that a run has drawn; infinity for populations."""
+    config = result.config
+    if isinstance(config, FitConfig):
+        return float(config.samples)
+    sides = [config.inner_samples, 0 if config.shared_samples else config.outer_samples]
+    if None in sides or config.n is None:
+        return math.inf
+    rounds_of_tasks = config.n * result.outcomes[0].round if config.pool is None else config.pool
+    return float(rounds_of_tasks * sum(m for m in sides if m is not None))
+
+
 SIMPLE: dict[str, tuple[tuple[str, ...], Callable[[Result], float]]] = {
     "rate": (("dist",), _fit_rate),
     "floor": (("dist",), _average_floor),
+    "samples": ((), _total_samples),
     "seconds": ((), _total_seconds),
 }

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from ..._support import check, signals
 from ...build import version_and_level
+from ...config.fit_config import FitConfig
+from ...fit import fit_seconds
 from ...runs.estimate import needs
 from ..design.cells import Cell, configure_cell
 from ..design.spec import Spec
@@ -246,7 +248,8 @@ def _split_seeds(
     keep the same bits.
     """
     config = configure_cell(cell.arguments, trials=1, record=spec.records, threads=threads)
-    seconds = needs(config).seconds + START_SECONDS
+    predicted = fit_seconds(config) if isinstance(config, FitConfig) else needs(config).seconds
+    seconds = predicted + START_SECONDS
     at_once = max(1, int((CALL_SECONDS if in_process else JOB_SECONDS) / seconds))
     maker = version_and_level().replace(" ", "-")
     items = []

@@ -16,7 +16,10 @@ import numpy as np
 
 from ..._support import signals
 from ...build import version_and_level
+from ...config.fit_config import FitConfig
 from ...config.options import Checkpoint
+from ...fit import run_fit
+from ...runs.outcome import Outcome, Status
 from ...runs.result import Result
 from ...runs.train import run
 from ..design.cells import configure_cell, encode_value
@@ -158,7 +161,7 @@ def _run_item(job: Job, item: Item) -> list[Row]:
             threads=job.threads,
             checkpoint=item.checkpoint and Checkpoint(item.checkpoint),
         )
-        result = run(config)
+        result = run_fit(config) if isinstance(config, FitConfig) else run(config)
     except Exception as error:  # for example a bad value or a lack of memory
         signals.reraise_signal(error)
         if item.checkpoint and Path(item.checkpoint).name in str(error):
@@ -184,7 +187,7 @@ def _make_row(job: Job, item: Item, seed: int, result: Result) -> Row:
     outcome = result.outcomes[0]
     row = {
         **_make_header(item, seed),
-        "status": outcome.status.name.lower(),
+        "status": _status_of(outcome),
         "round": outcome.round,
         "seconds": result.timings["total"],
         "measures": {measure.name: encode_number(measure(result)) for measure in job.measures},
@@ -194,11 +197,19 @@ def _make_row(job: Job, item: Item, seed: int, result: Result) -> Row:
         # The kept rows of the trace are evenly spaced, and include the first and the last row.
         last, count = rounds.size - 1, min(rounds.size, job.keep_rows)
         chosen = np.unique(np.linspace(0, last, count).round().astype(int))
+        missing = np.full(rounds.size, np.nan)  # a fit has few of the records of a run
         row["trace"] = {"round": rounds[chosen].tolist()} | {
-            name: [encode_number(value) for value in result.trace[name][chosen]]
+            name: [encode_number(value) for value in result.trace.get(name, missing)[chosen]]
             for name in job.keep
         }
     return row
+
+
+def _status_of(outcome: Outcome) -> str:
+    """Return the status of a row; "converged" says that a stop rule determined the last values."""
+    if outcome == Status.CONVERGED and outcome.detail:  # an estimator converged by itself
+        return Status.FINISHED.name.lower()
+    return outcome.status.name.lower()
 
 
 def _make_header(item: Item, seed: int) -> Row:
