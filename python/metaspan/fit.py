@@ -85,7 +85,7 @@ def fit(
     m : int or None
         Samples of each task, >= 1. Must be left out for a batch, whose data determine it.
     width : int or None
-        Number of columns k of the representation, 1 <= width <= min(d, n). None: ``tasks.k``; a
+        Number of columns k of the representation, 1 <= width <= d. None: ``tasks.k``; a
         batch without a `B_star` needs a number.
     seed : int
         Key of all random numbers, 0 <= seed < 2**64.
@@ -129,8 +129,8 @@ def fit(
     Result
         `B` and `state`, `heads` of shape (n, k), and `w`, their mean; trace, status and timings.
         The heads belong to `B`; if the estimator has none, they are those of least squares on the
-        features `X B`, and in law, for an estimator of averages, ``B^T X_i^T y_i / m``. In law the
-        result holds the coordinates (13), and `full_B` draws a representation of full size.
+        features `X B`. In law the result holds the coordinates (13), and `full_B` draws a
+        representation of full size.
 
     Raises
     ------
@@ -281,7 +281,8 @@ class _Trial:
             if not self.rows:
                 self.rows.append(self._measure(estimate.B, None))
         if self.heads is None:
-            self.heads = _solve_heads(config, samples, estimate.B)
+            Z = samples.features(estimate.B)
+            self.heads = least_squares_heads(Z, samples.y, samples.offsets)
         self.outcome = self._conclude(estimate, algorithm.iterates)
 
     def record(self, B: F64, heads: F64 | None = None, objective: float | None = None) -> bool:
@@ -360,17 +361,6 @@ def _coordinates(B: F64, B_star: F64, threads: int) -> tuple[F64, F64]:
     """Return M and R of the coordinates (13) of B."""
     M, R, _ = core.coordinates(np.ascontiguousarray(B), np.ascontiguousarray(B_star), threads)
     return M, R
-
-
-def _solve_heads(config: FitConfig, samples: Samples, B: F64) -> F64:
-    """Return heads for an estimator that has none: see the section Returns of `fit`."""
-    if config.engine != "law" or not algorithm_of(config.method).uses_averages:
-        return least_squares_heads(samples.features(B), samples.y, samples.offsets)
-    assert config.m is not None
-    first, second = samples.averages().products(B)
-    half = config.m // 2
-    heads: F64 = (half * first + (config.m - half) * second) / config.m
-    return heads
 
 
 def _build(config: FitConfig, ends: list[_Trial], seconds: dict[str, float]) -> Result:

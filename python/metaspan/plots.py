@@ -47,6 +47,7 @@ NAMES = {
     "L": r"$L_{\mathrm{*}}$",
     "eta": r"$\eta_{\mathrm{*}}$",
     "alpha": r"$\alpha$",
+    "objective": "objective of the estimator",
 }
 
 

@@ -337,7 +337,7 @@ def test_progress_is_told_the_trials_done():
         ({"tasks": 3}, TypeError, "tasks must be a LinearTasks or a TaskBatch; got 3"),
         ({"m": None}, ValueError, "m must be an integer, the number of samples per task; got None"),
         ({"n": None}, ValueError, "n must be an integer, the number of tasks; got None"),
-        ({"width": 21}, ValueError, r"width must be at most min\(d, n\) = 20.*got 21"),
+        ({"width": 61}, ValueError, "width must be at most d = 60; got 61"),
         ({"n": 1, "width": 1}, ValueError, "n must be at least 2 for 'steps'; got 1"),
         ({"engine": "arrays"}, ValueError, "engine must be 'auto', 'law' or 'sampled'.*'arrays'"),
         (
@@ -484,7 +484,7 @@ def fitted(**changes):
     [
         ("moment", {}, "init must be 'random', 'methodical', 'moments'.*got 'moment'"),
         (DESCENT, {}, "m_in must be an integer for a start that is fitted to n tasks"),
-        (DESCENT, {"m_in": 5, "m_out": 5, "n": 1}, r"width must be at most min\(d, n\) = 1"),
+        (Steps(), {"m_in": 5, "m_out": 5, "n": 1}, "n must be at least 2 for 'steps'; got 1"),
         (DESCENT, {"m_in": 1, "m_out": None}, "'altgdmin' needs at least width = 2 samples"),
         (
             DESCENT,

@@ -103,7 +103,7 @@ def configure(
     number = tasks_per_round(n, pool, tasks, counts[0] is not None)
     ran = choose_engine(engine, tasks, chosen, counts=counts, pool=pool, n=number, width=columns)
     drawn_pool = None if counts[0] is None else pool  # a pool without samples is one of heads
-    _check_drawn_start(start, tasks, counts, number, size)
+    _check_drawn_start(start, tasks, counts, number)
     on_data = ran == "arrays" or (ran == "collapsed" and drawn_pool is not None)
     check.choice("route", route, ROUTES)
     if not on_data and route != "auto":
@@ -171,7 +171,6 @@ def _check_drawn_start(
     tasks: LinearTasks | TaskBatch,
     counts: tuple[int | None, int | None],
     n: int | None,
-    width: int,
 ) -> None:
     """Raise ValueError unless the run has what a start by an estimator or by coordinates needs."""
     if isinstance(start, CoordinateStart) and isinstance(tasks, TaskBatch):
@@ -186,13 +185,6 @@ def _check_drawn_start(
         raise ValueError(
             f"{missing} must be an integer for a start that is fitted to n tasks with the samples "
             "of a round; got None"
-        )
-    available = tasks.n if isinstance(tasks, TaskBatch) else n
-    assert available is not None
-    if width > min(tasks.d, available):
-        raise ValueError(
-            f"width must be at most min(d, n) = {min(tasks.d, available)}, the rank that a start "
-            f"fitted to n = {available} tasks can have; got {width}"
         )
 
 

@@ -50,7 +50,7 @@ def configure_fit(
         raise TypeError(f"tasks must be a LinearTasks or a TaskBatch; got {check.show(tasks)}")
     chosen = resolve_estimator(estimator, options)
     number, m = _check_counts(tasks, n, m)
-    size = _check_width(width, tasks, number)
+    size = _check_width(width, tasks)
     check.choice("engine", engine, ENGINES)
     return FitConfig(
         tasks=tasks,
@@ -93,18 +93,15 @@ def _check_counts(
     return number, check.integer("m", m, 1, MAX_COUNT)
 
 
-def _check_width(width: int | None, tasks: LinearTasks | TaskBatch, n: int) -> int:
+def _check_width(width: int | None, tasks: LinearTasks | TaskBatch) -> int:
     """Check and return the number of columns of the representation."""
     if width is None:
         if not tasks.k:
             raise ValueError("width must be given for a batch without a B_star; got None")
         width = tasks.k
     size = check.integer("width", width, 1)
-    if size > min(tasks.d, n):
-        raise ValueError(
-            f"width must be at most min(d, n) = {min(tasks.d, n)}, the rank that n = {n} tasks of "
-            f"d = {tasks.d} features can have; got {size}"
-        )
+    if size > tasks.d:
+        raise ValueError(f"width must be at most d = {tasks.d}; got {size}")
     return size
 
 
