@@ -3,6 +3,7 @@ r"""Matrix-free decompositions and least squares that several estimators use."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,47 +11,218 @@ from .._support.types import F64
 from .samples import I64
 
 Operator = Callable[[F64], F64]
+Start = F64 | Callable[[], F64]  # a matrix, or a function that computes it where it is needed
+
+TOL = 1e-8  # bound on the sine of the largest angle between computed and exact eigenvectors
+PASSES = 60  # products with a block of vectors, after which a decomposition gives up
+_FORMED = 128  # a matrix of at most this order is formed, in blocks of _COLUMNS columns
+_COLUMNS = 64
+_NOT_FINITE = "products with the samples are not finite numbers"
+_BLOCKS = (8, 30)  # least and most blocks of a Krylov space that is not yet compressed
+_NUMBERS = 1 << 26  # the numbers that such a space may have beyond the least blocks
 
 
-def top_eigenvectors(apply: Operator, samples_dim: int, start: F64, k: int) -> tuple[F64, F64]:
+class Eigenvectors(NamedTuple):
+    """The algebraically largest eigenvalues of a symmetric matrix, and their eigenvectors."""
+
+    values: F64  # (k,), descending
+    vectors: F64  # (dim, k), orthonormal columns
+    reason: str  # why they have not converged, as the end of a sentence; "" if they have
+
+
+class SingularVectors(NamedTuple):
+    """The largest singular values of a matrix (n, dim), and their vectors."""
+
+    left: F64  # (n, k), orthonormal columns
+    values: F64  # (k,), descending
+    right: F64  # (dim, k), orthonormal columns
+    reason: str  # as in `Eigenvectors`
+
+
+def start_columns(k: int) -> int:
+    """Return the number of columns with which a search for k eigenvectors starts well."""
+    return k + max(2, k // 2)
+
+
+def fixed_normals(rows: int, columns: int) -> F64:
+    """Return a fixed matrix of normal numbers, with which the start of a Krylov space is formed."""
+    return np.random.Generator(np.random.Philox(key=20)).standard_normal((rows, columns))
+
+
+def top_eigenvectors(  # noqa: PLR0917
+    apply: Operator, samples_dim: int, start: Start, k: int, tol: float = TOL, passes: int = PASSES
+) -> Eigenvectors:
     """Return the k algebraically largest eigenvalues, descending, and their eigenvectors (dim, k).
 
-    `apply` maps Q (dim, c) to A Q for a symmetric A; `start` (dim, >= 1) starts the Krylov space.
+    `apply` maps Q (dim, c) to A Q for a symmetric A. Its calls, each a pass over the samples, are
+    what costs: so A is applied to blocks, from which a block Krylov space is built, and the Ritz
+    vectors of the whole space are taken. The start (dim, c) has the columns of the blocks. The
+    iteration ends when the residual, divided by the gap between eigenvalues k and k + 1, bounds the
+    sine of the largest angle to the exact eigenvectors by `tol`, when the space is invariant, or
+    after `passes` calls.
+
+    Raises
+    ------
+    ValueError
+        If fewer than k eigenvalues are positive.
     """
-    from scipy.sparse.linalg import LinearOperator, eigsh  # noqa: PLC0415
+    if samples_dim <= _FORMED:
+        pairs = _eigenvectors_of_formed(apply, samples_dim, k)
+    else:
+        pairs = _block_krylov(apply, start() if callable(start) else start, k, tol, passes)
+    rounding = samples_dim * np.finfo(float).eps * max(float(pairs.values[0]), 0.0)
+    positive = int(np.sum(pairs.values > rounding))
+    if positive < k and not pairs.reason:
+        raise ValueError(
+            f"width must be at most {positive}, the number of directions that the samples "
+            f"determine; got {k}"
+        )
+    return pairs
 
-    if samples_dim <= max(2 * k + 2, 32):  # ARPACK needs k < dim; a small A is formed
-        A = apply(np.eye(samples_dim))
-        values, vectors = np.linalg.eigh((A + A.T) / 2)
-        return values[::-1][:k].copy(), np.ascontiguousarray(vectors[:, ::-1][:, :k])
 
-    def matmat(Q: F64) -> F64:
-        Q = np.ascontiguousarray(Q.reshape(samples_dim, -1))
-        return apply(Q)
+def _eigenvectors_of_formed(apply: Operator, dim: int, k: int) -> Eigenvectors:
+    """Return the top eigenvectors of a matrix that is small enough to be formed."""
+    identity = np.eye(dim)
+    blocks = [
+        apply(np.ascontiguousarray(identity[:, first : first + _COLUMNS]))
+        for first in range(0, dim, _COLUMNS)
+    ]
+    A = np.concatenate(blocks, axis=1)
+    if not np.isfinite(A).all():
+        return Eigenvectors(np.full(k, np.nan), identity[:, :k].copy(), _NOT_FINITE)
+    values, vectors = np.linalg.eigh((A + A.T) / 2)
+    return Eigenvectors(values[::-1][:k].copy(), np.ascontiguousarray(vectors[:, ::-1][:, :k]), "")
 
-    A = LinearOperator(
-        (samples_dim, samples_dim), matvec=lambda q: matmat(q)[:, 0], matmat=matmat, dtype=float
+
+class _Krylov:
+    """A block Krylov space of a symmetric matrix A: an orthonormal basis and A in this basis."""
+
+    def __init__(self, dim: int, columns: int) -> None:
+        self.columns = columns  # that the basis may have
+        self._basis = np.empty((dim, columns), order="F")
+        self.size = 0
+        self.H = np.zeros((0, 0))  # V^T A V for the basis V
+
+    @property
+    def V(self) -> F64:
+        """The basis, (dim, size)."""
+        return self._basis[:, : self.size]
+
+    def extend(self, Q: F64, W: F64) -> F64:
+        """Add orthonormal columns Q and their products W = A Q; return the part of W off the space.
+
+        Projecting twice keeps the basis orthonormal to rounding errors.
+        """
+        first, self.size = self.size, self.size + Q.shape[1]
+        self._basis[:, first : self.size] = Q
+        H = np.zeros((self.size, self.size))
+        H[:first, :first] = self.H
+        H[:, first:] = self.V.T @ W
+        H[first:, :first] = H[:first, first:].T
+        H[first:, first:] = (H[first:, first:] + H[first:, first:].T) / 2
+        self.H = H
+        off = W - self.V @ (self.V.T @ W)
+        return off - self.V @ (self.V.T @ off)
+
+    def compress(self, values: F64, S: F64) -> None:
+        """Keep the span of the Ritz vectors V S, with their Ritz values."""
+        self._basis[:, : S.shape[1]] = self.V @ S
+        self.size, self.H = S.shape[1], np.diag(values)
+
+
+def _block_krylov(apply: Operator, start: F64, k: int, tol: float, passes: int) -> Eigenvectors:
+    """Return the top eigenvectors by a block Lanczos iteration with restarts at Ritz vectors."""
+    dim, block = start.shape
+    columns = min(dim, block * min(max(_NUMBERS // (dim * block), _BLOCKS[0]), _BLOCKS[1]))
+    kept = max(columns // 2, k)  # Ritz vectors that remain when the space is full
+    space = _Krylov(dim, columns)
+    Q, norm, reason = orthonormal(start), 0.0, ""
+    for count in range(1, passes + 1):
+        W = apply(np.ascontiguousarray(Q))
+        if not np.isfinite(W).all():
+            return Eigenvectors(np.full(k, np.nan), Q[:, :k], _NOT_FINITE)
+        off = space.extend(Q, W)
+        values, S = np.linalg.eigh(space.H)
+        values, S = values[::-1], S[:, ::-1]
+        norm = max(norm, float(np.abs(values).max()))
+        left, sizes, right = np.linalg.svd(off, full_matrices=False)
+        residual = np.linalg.norm((sizes[:, None] * right) @ S[-Q.shape[1] :, :k])
+        gap = values[k - 1] - values[k] if len(values) > k else 0.0
+        new = sizes > 1e-14 * norm
+        if residual <= tol * gap or not new.any() or space.size == dim:
+            break
+        if count == passes:
+            reason = (
+                f"the eigenvectors are known to a sine of {residual / max(gap, residual):.1g} "
+                f"(tol={tol:g}) after {passes} products with the samples"
+            )
+            break
+        Q = left[:, new]
+        Q = orthonormal(Q - space.V @ (space.V.T @ Q))
+        if space.size + Q.shape[1] > space.columns:
+            space.compress(values[:kept], S[:, :kept])
+    vectors = np.ascontiguousarray(space.V @ S[:, :k])
+    return Eigenvectors(values[:k].copy(), vectors, reason)
+
+
+def top_singular(  # noqa: PLR0917
+    forward: Operator, adjoint: Operator, start: F64, k: int, tol: float = TOL, passes: int = PASSES
+) -> SingularVectors:
+    """Return the k largest singular values of a matrix M (n, dim), and their vectors.
+
+    `forward` maps Q (dim, c) to M Q, `adjoint` maps P (n, c) to M^T P; `start` (dim, c) is that of
+    `top_eigenvectors`, which finds the right vectors as eigenvectors of M^T M. Singular values
+    below 1e-7 of the largest are lost to rounding errors.
+
+    Raises
+    ------
+    ValueError
+        If the rank of M, to rounding errors, is below k.
+    """
+    pairs = top_eigenvectors(
+        lambda Q: adjoint(forward(Q)), len(start), start, k, tol=tol, passes=passes
     )
-    values, vectors = eigsh(A, k=k, which="LA", v0=np.ascontiguousarray(start[:, 0]))
-    order = np.argsort(values)[::-1]
-    return values[order], np.ascontiguousarray(vectors[:, order])
+    left, values, rotation = np.linalg.svd(forward(pairs.vectors), full_matrices=False)
+    right = np.ascontiguousarray(pairs.vectors @ rotation.T)
+    return SingularVectors(left, values, right, pairs.reason)
 
 
 def least_squares_heads(Z: F64, y: F64, offsets: I64, ridge: float = 0.0) -> F64:
     """Return the heads (n, k) that minimise ``||y_i - Z_i v||^2 / (2 m_i) + ridge/2 ||v||^2``.
 
-    With ``ridge=0`` and a singular ``Z_i^T Z_i``, the head of the least norm.
+    With ``ridge=0`` and a singular ``Z_i^T Z_i``, the head of the least norm. Tasks with equal
+    numbers of samples are solved together.
     """
-    n, k = len(offsets) - 1, Z.shape[1]
-    heads = np.empty((n, k))
-    for i in range(n):
-        rows = slice(int(offsets[i] - offsets[0]), int(offsets[i + 1] - offsets[0]))
-        Z_i, y_i = Z[rows], y[rows]
-        if ridge:
-            G = Z_i.T @ Z_i / len(Z_i) + ridge * np.eye(k)
-            heads[i] = np.linalg.solve(G, Z_i.T @ y_i / len(Z_i))
-        else:
-            heads[i] = np.linalg.lstsq(Z_i, y_i, rcond=None)[0]
+    sizes, first = np.diff(offsets), offsets[:-1] - offsets[0]
+    heads = np.empty((len(sizes), Z.shape[1]))
+    for m in np.unique(sizes):
+        tasks = np.flatnonzero(sizes == m)
+        rows = (first[tasks, None] + np.arange(m)).ravel()
+        stacked = (Z if len(rows) == len(Z) else Z[rows]).reshape(len(tasks), m, -1)
+        heads[tasks] = _stacked_heads(stacked, y[rows].reshape(len(tasks), m, 1), ridge)
+    return heads
+
+
+def _stacked_heads(Z: F64, y: F64, ridge: float) -> F64:
+    """Return the heads (n, k) of tasks with the same number of samples, Z (n, m, k), y (n, m, 1).
+
+    Without ridge the triangular factor R of Z gives the head, unless it shows a singular Z.
+    """
+    m, k = Z.shape[1:]
+    if ridge:
+        G = np.matmul(Z.transpose(0, 2, 1), Z) / m + ridge * np.eye(k)
+        return np.linalg.solve(G, np.matmul(Z.transpose(0, 2, 1), y) / m)[:, :, 0]
+    regular = np.zeros(len(Z), dtype=bool)
+    heads = np.empty((len(Z), k))
+    if m >= k:
+        Q, R = np.linalg.qr(Z)
+        diagonal = np.abs(np.diagonal(R, axis1=1, axis2=2))
+        regular = diagonal.min(axis=1) > 1e-10 * diagonal.max(axis=1)
+        products = np.matmul(Q[regular].transpose(0, 2, 1), y[regular])
+        heads[regular] = np.linalg.solve(R[regular], products)[:, :, 0]
+    if not regular.all():
+        cutoff = max(m, k) * np.finfo(float).eps
+        heads[~regular] = np.matmul(np.linalg.pinv(Z[~regular], rcond=cutoff), y[~regular])[:, :, 0]
     return heads
 
 

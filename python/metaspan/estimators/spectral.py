@@ -1,0 +1,256 @@
+r"""Spectral estimators: the top eigenvectors of sums over samples, (38)-(40)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from .._support import check
+from .._support.types import F64
+from .estimator import Estimate, Monitor
+from .samples import Samples, lengths, rows_of, spread, task_sums
+from .solvers import (
+    PASSES,
+    TOL,
+    Eigenvectors,
+    fixed_normals,
+    least_squares_heads,
+    start_columns,
+    top_eigenvectors,
+)
+
+
+def check_width(samples: Samples, width: int) -> None:
+    """Raise ValueError if a representation of the samples cannot have `width` columns."""
+    if not 1 <= width <= samples.dim:
+        raise ValueError(f"width must be from 1 to the dimension, {samples.dim}; got {width}")
+
+
+def check_lengths(name: str, samples: Samples, least: int) -> None:
+    """Raise ValueError if a task has fewer than `least` samples."""
+    sizes = lengths(samples)
+    if sizes.min() < least:
+        raise ValueError(
+            f"{name} needs at least {least} samples of every task; "
+            f"task {int(sizes.argmin())} has {int(sizes.min())}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    """The options of the search for eigenvectors that spectral estimators share."""
+
+    tol: float = TOL
+    passes: int = PASSES
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tol", check.real("tol", self.tol))
+        object.__setattr__(self, "passes", check.integer("passes", self.passes, 1))
+
+
+def _with_heads(samples: Samples, pairs: Eigenvectors) -> Estimate:
+    """Return an estimate with the heads of least squares on the eigenvectors."""
+    heads = least_squares_heads(samples.features(pairs.vectors), samples.y, samples.offsets)
+    return Estimate(B=pairs.vectors, heads=heads, converged=not pairs.reason, reason=pairs.reason)
+
+
+def _start(samples: Samples, width: int) -> Callable[[], F64]:
+    """Return a function that computes ``X^T diag(y) G``, the start of a Krylov space.
+
+    For normal numbers G this is a normal matrix, multiplied by the square root of the matrix (38).
+    """
+
+    def compute() -> F64:
+        G = fixed_normals(len(samples.y), start_columns(width))
+        return samples.combine(samples.y[:, None] * G)
+
+    return compute
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moments(_Options):
+    r"""The method of moments: the top eigenvectors of the mean of ``y^2 x x^T``, (38).
+
+    The mean is over all samples, weighted by the weights of the tasks. The heads are those of least
+    squares on the features `X B`; with fewer samples than columns, of the least norm.
+
+    One sample of each task suffices. The cost is that of 5 to 30 passes over X, each with 1.5
+    width columns; the memory is that of about 12 width vectors of length d.
+
+    Parameters
+    ----------
+    tol : float
+        Bound on the sine of the largest angle between the computed eigenvectors and the exact ones,
+        from the residual and the gap between eigenvalues.
+    passes : int
+        Passes over X after which the search gives up; the result then has ``converged=False``.
+
+    References
+    ----------
+    N. Tripuraneni, C. Jin, M. I. Jordan. *Provable meta-learning of linear representations.* ICML
+    2021.
+    """
+
+    name: ClassVar[str] = "moments"
+    iterates: ClassVar[bool] = False
+    uses_averages: ClassVar[bool] = False
+
+    def check(self, samples: Samples, width: int) -> None:
+        """Raise ValueError, in one sentence, if the estimator cannot run on these samples."""
+        check_width(samples, width)
+
+    def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
+        """Estimate the representation and the heads.
+
+        Raises
+        ------
+        ValueError
+            If the matrix (38) has fewer than `width` positive eigenvalues.
+        """
+        self.check(samples, width)
+        count = len(samples.y)
+
+        def transform(Z: F64, tasks: range) -> F64:
+            offsets = samples.offsets[tasks.start : tasks.stop + 1]
+            weights = spread(samples.weights[tasks.start : tasks.stop] / count, offsets)
+            scale: F64 = samples.y[rows_of(samples, tasks)] ** 2 * weights
+            return scale[:, None] * Z
+
+        pairs = top_eigenvectors(
+            lambda Q: samples.combine_features(Q, transform),
+            samples.dim,
+            _start(samples, width),
+            width,
+            self.tol,
+            self.passes,
+        )
+        return _with_heads(samples, pairs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duchi(_Options):
+    r"""The spectral estimator of Duchi et al.: the method of moments without its diagonal, (39).
+
+    A task contributes the mean of ``y_j y_l x_j x_l^T`` over its pairs of different samples, whose
+    expectation is the outer product of its parameter with itself. Every task needs two samples. The
+    heads, the cost and the options are those of `Moments`.
+
+    Parameters
+    ----------
+    tol : float
+        As in `Moments`.
+    passes : int
+        As in `Moments`.
+
+    References
+    ----------
+    J. Duchi, V. Feldman, L. Hu, K. Talwar. *Subspace recovery from heterogeneous data with
+    non-isotropic noise.* NeurIPS 2022.
+    """
+
+    name: ClassVar[str] = "duchi"
+    iterates: ClassVar[bool] = False
+    uses_averages: ClassVar[bool] = False
+
+    def check(self, samples: Samples, width: int) -> None:
+        """Raise ValueError, in one sentence, if the estimator cannot run on these samples."""
+        check_width(samples, width)
+        check_lengths(self.name, samples, 2)
+
+    def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
+        """Estimate the representation and the heads.
+
+        Raises
+        ------
+        ValueError
+            If a task has one sample, or the matrix (39) has fewer than `width` positive
+            eigenvalues.
+        """
+        self.check(samples, width)
+        sizes = lengths(samples)
+        factors: F64 = samples.weights / (samples.n * sizes * (sizes - 1.0))
+
+        def transform(Z: F64, tasks: range) -> F64:
+            offsets = samples.offsets[tasks.start : tasks.stop + 1]
+            y = samples.y[rows_of(samples, tasks), None]
+            terms = y * Z
+            sums = factors[tasks.start : tasks.stop, None] * task_sums(terms, offsets)
+            own_factors = spread(factors[tasks.start : tasks.stop, None], offsets)
+            C: F64 = y * (spread(sums, offsets) - own_factors * terms)
+            return C
+
+        pairs = top_eigenvectors(
+            lambda Q: samples.combine_features(Q, transform),
+            samples.dim,
+            _start(samples, width),
+            width,
+            self.tol,
+            self.passes,
+        )
+        return _with_heads(samples, pairs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSpectral(_Options):
+    r"""The spectral estimator of independent averages of the halves of every task, (40).
+
+    The samples of a task are split into two halves with averages u and v of ``y_j x_j``, each of
+    them an unbiased estimate of the parameter of the task for features of identity covariance. The
+    estimate is the top eigenvectors of the mean of ``(u v^T + v u^T) / 2``; (39) is its average
+    over all splits. Every task needs two samples.
+
+    The heads are those of moments, ``B^T (u + v) / 2``, not those of least squares: the averages
+    are all that the estimator sees, so that in law it needs 2 n vectors instead of all samples.
+
+    Parameters
+    ----------
+    tol : float
+        As in `Moments`.
+    passes : int
+        As in `Moments`; a pass here reads all averages twice.
+
+    References
+    ----------
+    X. Niu, L. Su, J. Xu, P. Yang. *Learning with shared representations: statistical rates and
+    efficient algorithms.* 2024, arXiv:2409.04919.
+    """
+
+    name: ClassVar[str] = "split-spectral"
+    iterates: ClassVar[bool] = False
+    uses_averages: ClassVar[bool] = True
+
+    def check(self, samples: Samples, width: int) -> None:
+        """Raise ValueError, in one sentence, if the estimator cannot run on these samples."""
+        check_width(samples, width)
+        check_lengths(self.name, samples, 2)
+
+    def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
+        """Estimate the representation and the heads.
+
+        Raises
+        ------
+        ValueError
+            If a task has one sample, or the matrix (40) has fewer than `width` positive
+            eigenvalues.
+        """
+        self.check(samples, width)
+        averages = samples.averages()
+        factors = averages.weights[:, None] / (2 * averages.n)
+
+        def apply(Q: F64) -> F64:
+            first, second = averages.products(Q)
+            return averages.combine(factors * second, factors * first)
+
+        def start() -> F64:
+            G = fixed_normals(2 * averages.n, start_columns(width))
+            return averages.combine(G[: averages.n], G[averages.n :])
+
+        pairs = top_eigenvectors(apply, averages.dim, start, width, self.tol, self.passes)
+        first, second = averages.products(pairs.vectors)
+        heads = np.ascontiguousarray((first + second) / 2)
+        return Estimate(
+            B=pairs.vectors, heads=heads, converged=not pairs.reason, reason=pairs.reason
+        )
