@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .._support.types import F64
-from .samples import I64
+from .ridge import by_length
+from .samples import I64, Samples, lengths
 
 Operator = Callable[[F64], F64]
 Start = F64 | Callable[[], F64]  # a matrix, or a function that computes it where it is needed
@@ -39,6 +40,33 @@ class SingularVectors(NamedTuple):
     reason: str  # as in `Eigenvectors`
 
 
+class WidthError(ValueError):
+    """The samples determine fewer directions than the width asks for."""
+
+    def __init__(self, most: int, width: int) -> None:
+        super().__init__(
+            f"width must be at most {most}, the number of directions that the samples determine; "
+            f"got {width}"
+        )
+        self.most = most
+
+
+def check_width(samples: Samples, width: int) -> None:
+    """Raise ValueError if a representation of the samples cannot have `width` columns."""
+    if not 1 <= width <= samples.dim:
+        raise ValueError(f"width must be from 1 to the dimension, {samples.dim}; got {width}")
+
+
+def check_lengths(name: str, samples: Samples, least: int) -> None:
+    """Raise ValueError if a task has fewer than `least` samples."""
+    sizes = lengths(samples)
+    if sizes.min() < least:
+        raise ValueError(
+            f"{name} needs at least {least} samples of every task; "
+            f"task {int(sizes.argmin())} has {int(sizes.min())}"
+        )
+
+
 def start_columns(k: int) -> int:
     """Return the number of columns with which a search for k eigenvectors starts well."""
     return k + max(2, k // 2)
@@ -63,8 +91,8 @@ def top_eigenvectors(  # noqa: PLR0917
 
     Raises
     ------
-    ValueError
-        If fewer than k eigenvalues are positive.
+    WidthError
+        If fewer than k eigenvalues are positive; it is a ValueError.
     """
     if samples_dim <= _FORMED:
         pairs = _eigenvectors_of_formed(apply, samples_dim, k)
@@ -73,23 +101,25 @@ def top_eigenvectors(  # noqa: PLR0917
     rounding = samples_dim * np.finfo(float).eps * max(float(pairs.values[0]), 0.0)
     positive = int(np.sum(pairs.values > rounding))
     if positive < k and not pairs.reason:
-        raise ValueError(
-            f"width must be at most {positive}, the number of directions that the samples "
-            f"determine; got {k}"
-        )
+        raise WidthError(positive, k)
     return pairs
 
 
-def _eigenvectors_of_formed(apply: Operator, dim: int, k: int) -> Eigenvectors:
-    """Return the top eigenvectors of a matrix that is small enough to be formed."""
+def form_matrix(apply: Operator, dim: int) -> F64:
+    """Return a symmetric matrix (dim, dim) from its products with blocks of the identity."""
     identity = np.eye(dim)
     blocks = [
         apply(np.ascontiguousarray(identity[:, first : first + _COLUMNS]))
         for first in range(0, dim, _COLUMNS)
     ]
-    A = np.concatenate(blocks, axis=1)
+    return np.concatenate(blocks, axis=1)
+
+
+def _eigenvectors_of_formed(apply: Operator, dim: int, k: int) -> Eigenvectors:
+    """Return the top eigenvectors of a matrix that is small enough to be formed."""
+    A = form_matrix(apply, dim)
     if not np.isfinite(A).all():
-        return Eigenvectors(np.full(k, np.nan), identity[:, :k].copy(), _NOT_FINITE)
+        return Eigenvectors(np.full(k, np.nan), np.eye(dim, k), _NOT_FINITE)
     values, vectors = np.linalg.eigh((A + A.T) / 2)
     return Eigenvectors(values[::-1][:k].copy(), np.ascontiguousarray(vectors[:, ::-1][:, :k]), "")
 
@@ -176,8 +206,8 @@ def top_singular(  # noqa: PLR0917
 
     Raises
     ------
-    ValueError
-        If the rank of M, to rounding errors, is below k.
+    WidthError
+        If the rank of M, to rounding errors, is below k; it is a ValueError.
     """
     pairs = top_eigenvectors(
         lambda Q: adjoint(forward(Q)), len(start), start, k, tol=tol, passes=passes
@@ -187,19 +217,50 @@ def top_singular(  # noqa: PLR0917
     return SingularVectors(left, values, right, pairs.reason)
 
 
+def solve_by_cg(apply: Operator, right: F64, tol: float, passes: int) -> tuple[F64, str]:
+    """Solve A x = b for each column b of `right` (dim, c) by conjugate gradients.
+
+    `apply` maps P (dim, c) to A P for a symmetric, positive semidefinite A whose range contains the
+    right-hand sides; the solution is the one of the least norm. The iteration ends when every
+    residual is at most `tol` times its right-hand side. Returns the solutions (dim, c), and why
+    they are not that accurate, as the end of a sentence, or "".
+    """
+    x = np.zeros_like(right)
+    residual = right.copy()
+    P, squares = residual.copy(), np.sum(right * right, axis=0)
+    goal = tol**2 * squares
+    for _ in range(passes):
+        active = squares > goal
+        if not active.any():
+            return x, ""
+        A_P = apply(np.ascontiguousarray(P))
+        curvature = np.sum(P * A_P, axis=0)
+        step = np.divide(
+            squares, curvature, out=np.zeros_like(squares), where=active & (curvature > 0)
+        )
+        x += step * P
+        residual -= step * A_P
+        before, squares = squares, np.sum(residual * residual, axis=0)
+        P = residual + np.divide(squares, before, out=np.zeros_like(squares), where=active) * P
+    if (squares <= goal).all():
+        return x, ""
+    worst = float(np.sqrt(np.max(squares / np.maximum(goal, np.finfo(float).tiny)))) * tol
+    return x, (
+        f"a residual of the linear equations is still {worst:.1g} of the right-hand side "
+        f"(tol={tol:g}) after {passes} products with the samples"
+    )
+
+
 def least_squares_heads(Z: F64, y: F64, offsets: I64, ridge: float = 0.0) -> F64:
     """Return the heads (n, k) that minimise ``||y_i - Z_i v||^2 / (2 m_i) + ridge/2 ||v||^2``.
 
     With ``ridge=0`` and a singular ``Z_i^T Z_i``, the head of the least norm. Tasks with equal
     numbers of samples are solved together.
     """
-    sizes, first = np.diff(offsets), offsets[:-1] - offsets[0]
-    heads = np.empty((len(sizes), Z.shape[1]))
-    for m in np.unique(sizes):
-        tasks = np.flatnonzero(sizes == m)
-        rows = (first[tasks, None] + np.arange(m)).ravel()
-        stacked = (Z if len(rows) == len(Z) else Z[rows]).reshape(len(tasks), m, -1)
-        heads[tasks] = _stacked_heads(stacked, y[rows].reshape(len(tasks), m, 1), ridge)
+    heads = np.empty((len(offsets) - 1, Z.shape[1]))
+    for tasks, rows in by_length(offsets):
+        stacked = Z.reshape(*rows.shape, -1) if len(tasks) == len(heads) else Z[rows]
+        heads[tasks] = _stacked_heads(stacked, y[rows][:, :, None], ridge)
     return heads
 
 

@@ -16,27 +16,13 @@ from .solvers import (
     PASSES,
     TOL,
     Eigenvectors,
+    check_lengths,
+    check_width,
     fixed_normals,
     least_squares_heads,
     start_columns,
     top_eigenvectors,
 )
-
-
-def check_width(samples: Samples, width: int) -> None:
-    """Raise ValueError if a representation of the samples cannot have `width` columns."""
-    if not 1 <= width <= samples.dim:
-        raise ValueError(f"width must be from 1 to the dimension, {samples.dim}; got {width}")
-
-
-def check_lengths(name: str, samples: Samples, least: int) -> None:
-    """Raise ValueError if a task has fewer than `least` samples."""
-    sizes = lengths(samples)
-    if sizes.min() < least:
-        raise ValueError(
-            f"{name} needs at least {least} samples of every task; "
-            f"task {int(sizes.argmin())} has {int(sizes.min())}"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +83,7 @@ class Moments(_Options):
     name: ClassVar[str] = "moments"
     iterates: ClassVar[bool] = False
     uses_averages: ClassVar[bool] = False
+    nested: ClassVar[bool] = True  # narrower representations are the first columns of wider ones
 
     def check(self, samples: Samples, width: int) -> None:
         """Raise ValueError, in one sentence, if the estimator cannot run on these samples."""
@@ -154,6 +141,7 @@ class Duchi(_Options):
     name: ClassVar[str] = "duchi"
     iterates: ClassVar[bool] = False
     uses_averages: ClassVar[bool] = False
+    nested: ClassVar[bool] = True  # narrower representations are the first columns of wider ones
 
     def check(self, samples: Samples, width: int) -> None:
         """Raise ValueError, in one sentence, if the estimator cannot run on these samples."""
@@ -221,6 +209,7 @@ class SplitSpectral(_Options):
     name: ClassVar[str] = "split-spectral"
     iterates: ClassVar[bool] = False
     uses_averages: ClassVar[bool] = True
+    nested: ClassVar[bool] = True
 
     def check(self, samples: Samples, width: int) -> None:
         """Raise ValueError, in one sentence, if the estimator cannot run on these samples."""

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from estimator_draws import Whole, draw, draw_weights, projection, sine
 from metaspan.estimators.spectral import Duchi, Moments, SplitSpectral
 from reference import estimators as reference
 from reference.estimator_samples import DenseSamples
@@ -16,41 +17,13 @@ ESTIMATORS = [Moments(), Duchi(), SplitSpectral()]
 by_name = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: e.name)
 
 
-def draw(rng, *, n=12, d=9, k=3, m=7, noise=0.5):
-    """Lists of X and y of tasks with m samples each, or with the lengths m; and B_star."""
-    B_star = np.linalg.qr(rng.standard_normal((d, k)))[0]
-    X = [rng.standard_normal((rows, d)) for rows in np.broadcast_to(m, n)]
-    y = [
-        X_i @ B_star @ (rng.standard_normal(k) / np.sqrt(k)) + noise * rng.standard_normal(len(X_i))
-        for X_i in X
-    ]
-    return X, y, B_star
-
-
-def projection(B):
-    return B @ B.T
-
-
-def sine(B, B_star):
-    return np.linalg.norm(B_star - B @ (B.T @ B_star), 2)
-
-
-class Whole(DenseSamples):
-    """Samples whose products take one call for all tasks."""
-
-    def combine_features(self, B, transform):
-        self.passes = getattr(self, "passes", 0) + 1
-        return self.X.T @ transform(self.X @ B, range(self.n))
-
-
 @by_name
 @pytest.mark.parametrize("d", [9, 70, 150])
 @pytest.mark.parametrize("ragged", [False, True])
 def test_estimate_is_the_top_of_the_explicit_matrix(rng, estimator, d, ragged):
     m = rng.integers(2, 9, 12) if ragged else 7
     X, y, B_star = draw(rng, d=d, m=m)
-    weights = rng.uniform(0.5, 2.0, len(X))
-    weights /= weights.mean()
+    weights = draw_weights(rng, len(X))
     estimate = estimator.estimate(DenseSamples(X, y, B_star, weights), 3, None)
     B = reference.top(MATRICES[estimator.name](X, y, weights), 3)
     assert estimate.converged

@@ -1,0 +1,292 @@
+r"""Reference lines of a comparison: the true subspace, every task alone, all tasks as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from .._support import check
+from .._support.types import F64
+from .estimator import Estimate, Monitor
+from .ridge import (
+    LOO,
+    by_length,
+    check_ridge,
+    choose_penalty,
+    penalties,
+    squared_loo_errors,
+)
+from .samples import I64, Samples, lengths, rows_of, spread, task_sums
+from .solvers import (
+    PASSES,
+    TOL,
+    check_width,
+    fixed_normals,
+    least_squares_heads,
+    orthonormal,
+    solve_by_cg,
+    start_columns,
+    top_eigenvectors,
+)
+
+FILL = 20  # stream of the normals that complete the representation of `Pooled`
+_GRAM_NUMBERS = 1 << 22  # numbers of the Gram matrices that are in memory at the same time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oracle:
+    r"""The true subspace with ridge heads, (41): the best that a representation can do.
+
+    The representation is `B_star`, and the heads minimise
+    ``||y_i - X_i B_star v||^2 / (2 m_i) + ridge/2 ||v||^2``. The width has to be the rank of the
+    ground truth. The cost is one pass over X.
+
+    Parameters
+    ----------
+    ridge : float or "loo"
+        The penalty; "loo" chooses one penalty for all tasks by the leave-one-out error, with a
+        singular value decomposition of the features of each task.
+    """
+
+    name: ClassVar[str] = "oracle"
+    iterates: ClassVar[bool] = False
+    uses_averages: ClassVar[bool] = False
+
+    ridge: float | str = LOO
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ridge", check_ridge(self.ridge))
+
+    def check(self, samples: Samples, width: int) -> None:
+        """Raise ValueError, in one sentence, if the estimator cannot run on these samples."""
+        if samples.B_star is None:
+            raise ValueError("oracle needs the true B_star, and these tasks have none")
+        if samples.B_star.shape[1] != width:
+            raise ValueError(
+                f"width must be {samples.B_star.shape[1]}, the columns of B_star, for oracle; "
+                f"got {width}"
+            )
+
+    def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
+        """Return `B_star` and the heads of ridge regression on its features."""
+        self.check(samples, width)
+        assert samples.B_star is not None
+        B = np.array(samples.B_star)
+        Z = samples.features(B)
+        ridge = self.ridge
+        if isinstance(ridge, str):
+            ridge = choose_penalty(Z, samples.y, samples.offsets, samples.weights)
+        return Estimate(B=B, heads=least_squares_heads(Z, samples.y, samples.offsets, ridge))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SingleTask:
+    r"""Every task alone by ridge regression on all features, (41): no task learns from another.
+
+    The coefficients ``theta_i = X_i^T a_i`` follow from the Gram matrices ``X_i X_i^T`` and are not
+    formed. The representation has the top right singular vectors of the matrix of all ``theta_i``,
+    each scaled by the root of its task's weight; the heads are ``B^T theta_i``. The cost is that of
+    the Gram matrices, of an eigendecomposition of each, and of 5 to 30 passes over X.
+
+    Parameters
+    ----------
+    ridge : float or "loo"
+        The penalty of ``||y_i - X_i theta||^2 / (2 m_i) + ridge/2 ||theta||^2``; 0 gives the
+        coefficients of the least norm, and "loo" one penalty for all tasks from the leave-one-out
+        error.
+    tol : float
+        As in `Moments`.
+    passes : int
+        As in `Moments`.
+    """
+
+    name: ClassVar[str] = "single-task"
+    iterates: ClassVar[bool] = False
+    uses_averages: ClassVar[bool] = False
+    nested: ClassVar[bool] = True  # narrower representations are the first columns of wider ones
+
+    ridge: float | str = LOO
+    tol: float = TOL
+    passes: int = PASSES
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ridge", check_ridge(self.ridge))
+        object.__setattr__(self, "tol", check.real("tol", self.tol))
+        object.__setattr__(self, "passes", check.integer("passes", self.passes, 1))
+
+    def check(self, samples: Samples, width: int) -> None:
+        """Raise ValueError, in one sentence, if the estimator cannot run on these samples."""
+        check_width(samples, width)
+
+    def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
+        """Estimate the coefficients, their principal directions and the heads.
+
+        Raises
+        ------
+        ValueError
+            If the coefficients of the tasks span fewer than `width` dimensions.
+        """
+        self.check(samples, width)
+        a = dual_coefficients(samples, self.ridge)
+
+        def transform(Z: F64, tasks: range) -> F64:
+            offsets = samples.offsets[tasks.start : tasks.stop + 1]
+            own = a[rows_of(samples, tasks), None]
+            weights = samples.weights[tasks.start : tasks.stop, None]
+            C: F64 = own * spread(weights * task_sums(own * Z, offsets), offsets)
+            return C
+
+        def start() -> F64:
+            G = fixed_normals(samples.n, start_columns(width))
+            return samples.combine(a[:, None] * spread(G, samples.offsets))
+
+        pairs = top_eigenvectors(
+            lambda Q: samples.combine_features(Q, transform),
+            samples.dim,
+            start,
+            width,
+            self.tol,
+            self.passes,
+        )
+        heads = task_sums(a[:, None] * samples.features(pairs.vectors), samples.offsets)
+        return Estimate(
+            B=pairs.vectors, heads=heads, converged=not pairs.reason, reason=pairs.reason
+        )
+
+
+def dual_coefficients(samples: Samples, ridge: float | str) -> F64:
+    """Return the a (N,) of all tasks, with ``theta_i = X_i^T a_i`` by ridge regression, (41)."""
+    if isinstance(ridge, str):
+        return _leave_one_out_coefficients(samples)
+    a = np.empty(len(samples.y))
+    for _, rows, U, squares in _spectra(samples):
+        a[rows] = _solutions(U, squares, samples.y[rows], np.array([ridge]))[:, :, 0]
+    return a
+
+
+def _leave_one_out_coefficients(samples: Samples) -> F64:
+    """Return the dual coefficients with the penalty of the least leave-one-out error.
+
+    The Gram matrices are computed once, and the solutions of all penalties are kept: as many
+    numbers as X has in 23 columns. The first tasks set the scale of the penalties.
+    """
+    tried = errors = np.empty(0)
+    solutions = np.empty((len(samples.y), 0))
+    for tasks, rows, U, squares in _spectra(samples):
+        m = rows.shape[1]
+        if not len(tried):
+            tried = penalties(float(squares.sum() / (len(tasks) * m * min(m, samples.dim))))
+            errors, solutions = np.zeros(len(tried)), np.empty((len(samples.y), len(tried)))
+        y = samples.y[rows]
+        errors += samples.weights[tasks] @ squared_loo_errors(U, squares, y, tried)
+        solutions[rows] = _solutions(U, squares, y, tried)
+    return np.ascontiguousarray(solutions[:, np.argmin(errors)])
+
+
+def _solutions(U: F64, squares: F64, y: F64, tried: F64) -> F64:
+    """Return ``(K + m ridge)^+ y`` for Gram matrices K = U squares U^T, (n, m, penalties)."""
+    left = squares[:, :, None] + y.shape[1] * tried
+    cutoff = y.shape[1] * np.finfo(float).eps * squares.max(axis=1)[:, None, None]
+    inverses = np.divide(1.0, left, out=np.zeros_like(left), where=left > cutoff)
+    products = np.matmul(U.transpose(0, 2, 1), y[:, :, None])
+    return np.asarray(np.matmul(U, inverses * products))
+
+
+def _spectra(samples: Samples) -> Iterator[tuple[I64, I64, F64, F64]]:
+    """Yield the spectra of the Gram matrices of groups of tasks with equal numbers m of samples.
+
+    A group is the tasks (t,), the indices of their rows (t, m), the eigenvectors (t, m, r) and the
+    eigenvalues (t, r). If a task has more samples than the dimension, X is as small as the
+    Gram matrices would be, and its singular values take their place.
+    """
+    sizes = lengths(samples)
+    if samples.dim < sizes.max():
+        X = samples.features(np.eye(samples.dim))
+        for tasks, rows in by_length(samples.offsets):
+            U, values, _ = np.linalg.svd(X[rows], full_matrices=False)
+            yield tasks, rows, U, values**2
+        return
+    ends = np.cumsum(sizes**2)
+    first = 0
+    while first < samples.n:
+        before = ends[first - 1] if first else 0
+        last = max(first + 1, int(np.searchsorted(ends, before + _GRAM_NUMBERS, side="right")))
+        grams = samples.grams(range(first, last))
+        for tasks, rows in by_length(samples.offsets[first : last + 1]):
+            squares, U = np.linalg.eigh(np.array([grams[i] for i in tasks]))
+            yield first + tasks, samples.offsets[first] + rows, U, np.maximum(squares, 0.0)
+        first = last
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooled:
+    r"""One coefficient vector for all tasks, (41): the pooled mean.
+
+    It minimises ``sum_i p_i ||y_i - X_i theta||^2 / (2 N) + ridge/2 ||theta||^2``, p_i the weights
+    of the tasks, by conjugate gradients; each step is a pass over X with one column. The first
+    column of the representation is the direction of theta, and all tasks have the same head. Other
+    columns, of a width above 1, are random directions orthogonal to theta in which all heads are
+    zero: one model for all tasks determines one direction.
+
+    Parameters
+    ----------
+    ridge : float
+        The penalty. 0, the default, gives the solution of the least norm, which needs no tuning
+        when the tasks together have many more samples than dimensions.
+    tol : float
+        Largest residual of the normal equations, relative to their right-hand side.
+    passes : int
+        Passes over X after which the search gives up; the result then has ``converged=False``.
+    """
+
+    name: ClassVar[str] = "pooled"
+    iterates: ClassVar[bool] = False
+    uses_averages: ClassVar[bool] = False
+
+    ridge: float = 0.0
+    tol: float = 1e-10
+    passes: int = 500
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ridge", check.real("ridge", self.ridge, 0.0, 1e100))
+        object.__setattr__(self, "tol", check.real("tol", self.tol))
+        object.__setattr__(self, "passes", check.integer("passes", self.passes, 1))
+
+    def check(self, samples: Samples, width: int) -> None:
+        """Raise ValueError, in one sentence, if the estimator cannot run on these samples."""
+        check_width(samples, width)
+
+    def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
+        """Estimate the common coefficients, and complete their direction to a representation.
+
+        Raises
+        ------
+        ValueError
+            If the coefficients are zero.
+        """
+        self.check(samples, width)
+        scale = samples.weights / len(samples.y)
+
+        def transform(Z: F64, tasks: range) -> F64:
+            offsets = samples.offsets[tasks.start : tasks.stop + 1]
+            return spread(scale[tasks.start : tasks.stop, None], offsets) * Z
+
+        right = samples.combine((spread(scale, samples.offsets) * samples.y)[:, None])
+        theta, reason = solve_by_cg(
+            lambda P: samples.combine_features(P, transform) + self.ridge * P,
+            right,
+            self.tol,
+            self.passes,
+        )
+        size = float(np.linalg.norm(theta))
+        if size == 0:
+            raise ValueError("pooled found coefficients of zero, which have no direction")
+        B = theta / size
+        if width > 1:
+            B = orthonormal(np.concatenate([B, samples.normals(width - 1, FILL)], axis=1))
+        heads = np.zeros((samples.n, width))
+        heads[:, 0] = B[:, 0] @ theta[:, 0]
+        return Estimate(B=B, heads=heads, converged=not reason, reason=reason)

@@ -1,0 +1,77 @@
+r"""Ridge regression of every task, with a penalty from leave-one-out errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .._support import check
+from .._support.types import F64
+from .samples import I64
+
+LOO = "loo"
+_DECADES = np.arange(-8.0, 3.5, 0.5)  # of the penalties that are tried, in units of the scale
+
+
+def check_ridge(value: object) -> float | str:
+    """Check a penalty: a number that is not negative, or "loo"."""
+    if isinstance(value, str):
+        return check.choice("ridge", value, (LOO,))
+    return check.real("ridge", value, 0.0, 1e100)
+
+
+def by_length(offsets: I64) -> Iterator[tuple[I64, I64]]:
+    """Yield the tasks with equal numbers m of rows, (t,), and the indices of their rows, (t, m)."""
+    sizes, first = np.diff(offsets), offsets[:-1] - offsets[0]
+    for m in np.unique(sizes):
+        tasks = np.flatnonzero(sizes == m)
+        yield tasks, first[tasks, None] + np.arange(m)
+
+
+def penalties(scale: float) -> F64:
+    """Return the penalties among which leave-one-out errors choose, around a mean eigenvalue."""
+    tried: F64 = (scale if scale > 0 else 1.0) * 10.0**_DECADES
+    return tried
+
+
+def mean_eigenvalue(Z: F64, offsets: I64) -> float:
+    """Return the mean eigenvalue of ``Z_i^T Z_i / m_i`` that is not zero by shape."""
+    sizes = np.diff(offsets)
+    ranks = np.repeat(np.minimum(sizes, Z.shape[1]), sizes)
+    return float(np.sum(np.sum(Z * Z, axis=1) / ranks) / len(Z))
+
+
+def squared_loo_errors(U: F64, squares: F64, y: F64, tried: F64) -> F64:
+    r"""Return the sums of squared leave-one-out errors of tasks, (n, penalties).
+
+    U (n, m, r) are the left singular vectors of the features of each task, `squares` (n, r) the
+    squared singular values, y (n, m). The error of a sample is its residual over 1 - h, h the
+    sample's diagonal entry of the matrix that maps y to the fit. Both are sums of positive terms,
+    so that small penalties lose no digits.
+    """
+    m = y.shape[1]
+    products = np.matmul(U.transpose(0, 2, 1), y[:, :, None])  # (n, r, 1)
+    left = squares[:, :, None] + m * tried
+    shrunk = np.divide(m * tried, left, out=np.zeros_like(left), where=left > 0)  # (n, r, p)
+    off = y - np.matmul(U, products)[:, :, 0]
+    diagonal = np.maximum(1.0 - np.sum(U * U, axis=2), 0.0)
+    residuals = off[:, :, None] + np.matmul(U, shrunk * products)
+    complement = diagonal[:, :, None] + np.matmul(U * U, shrunk)
+    errors: F64 = residuals / np.maximum(complement, np.finfo(float).tiny)
+    return np.asarray(np.sum(errors * errors, axis=1))
+
+
+def loo_errors(Z: F64, y: F64, offsets: I64, tried: F64) -> F64:
+    """Return the sums of squared leave-one-out errors of each task, (n, penalties)."""
+    errors = np.empty((len(offsets) - 1, len(tried)))
+    for tasks, rows in by_length(offsets):
+        U, values, _ = np.linalg.svd(Z[rows], full_matrices=False)
+        errors[tasks] = squared_loo_errors(U, values**2, y[rows], tried)
+    return errors
+
+
+def choose_penalty(Z: F64, y: F64, offsets: I64, weights: F64) -> float:
+    """Return the penalty, common to all tasks, of the least weighted leave-one-out error."""
+    tried = penalties(mean_eigenvalue(Z, offsets))
+    return float(tried[np.argmin(weights @ loo_errors(Z, y, offsets, tried))])
