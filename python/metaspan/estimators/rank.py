@@ -1,0 +1,210 @@
+r"""The width of a representation by cross-validation over tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from .._support import check
+from .._support.types import F64
+from .estimator import Estimator
+from .ridge import loo_errors, mean_eigenvalue, penalties
+from .samples import I64, Samples, lengths
+from .solvers import WidthError
+from .subset import Subset, SubsetAverages
+
+MOST = 10  # the largest width that is tried unless candidates are given
+
+
+@dataclass(frozen=True)
+class WidthChoice:
+    """A width chosen by held-out tasks, and the errors from which it was chosen.
+
+    Parameters
+    ----------
+    width : int
+        The smallest width whose error exceeds the least one by at most one standard error of the
+        difference.
+    candidates : tuple of int
+        The widths that were tried, increasing.
+    errors : ndarray
+        Mean error on held-out tasks for each candidate: the squared error of a predicted sample,
+        or, for an estimator that sees averages alone, of a predicted average up to a constant.
+    standard_errors : ndarray
+        Standard error of the difference between each error and the least one; 0 for the least.
+    """
+
+    width: int
+    candidates: tuple[int, ...]
+    errors: F64
+    standard_errors: F64
+
+
+class _Silent:
+    """A monitor that records nothing."""
+
+    def __init__(self, rounds: int | None) -> None:
+        self.rounds = rounds
+
+    def record(self, B: F64, heads: F64 | None = None, objective: float | None = None) -> bool:
+        return False
+
+
+def choose_width(  # noqa: PLR0917
+    estimator: Estimator,
+    samples: Samples,
+    candidates: Sequence[int] | None = None,
+    folds: int = 5,
+    seed: int = 0,
+    rounds: int | None = None,
+) -> WidthChoice:
+    r"""Choose the width of a representation by cross-validation over tasks.
+
+    The tasks are split into folds at random. The estimator is fitted to all tasks but those of one
+    fold; each held-out task then adapts a ridge head to all of its samples but one, and predicts
+    that one, for every sample in turn. A closed form gives these errors. The penalty, for each fold
+    and width, is the one of the least error over the tasks of the fold.
+
+    An estimator that sees averages alone is scored by how well one average of a held-out task, u,
+    is predicted by the other, v, on the representation: by ``||u - c B B^T v||^2 - ||u||^2`` with
+    the best c for the tasks of the fold.
+
+    Errors of two widths are compared task by task. The smallest width within one standard error of
+    the best is chosen: a direction has to pay for itself, and equally good widths give the smaller.
+
+    Parameters
+    ----------
+    estimator : Estimator
+        The estimator. If its ``nested`` is true, the columns of a wide representation begin with
+        those of narrower ones, and one fit for each fold serves all candidates.
+    samples : Samples
+        The samples of all tasks.
+    candidates : sequence of int or None
+        The widths to try; None: 1 to 10, or to what the number of tasks or the dimension allows.
+        Candidates above what the training tasks of a fold determine are left out.
+    folds : int
+        The folds; at most the number of tasks.
+    seed : int
+        Seed of the random split.
+    rounds : int or None
+        The most iterations of a fit.
+
+    Returns
+    -------
+    WidthChoice
+        The width, and the error of each candidate.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two tasks, a task has fewer than two samples, or a candidate is not
+        a width.
+
+    Notes
+    -----
+    The cost is that of `folds` fits, or of `folds` fits for each candidate, and of a singular value
+    decomposition of the features of each task for each candidate.
+    """
+    widths = _check_candidates(samples, candidates)
+    folds = min(check.integer("folds", folds, 2), samples.n)
+    if samples.n < 2 or lengths(samples).min() < 2:
+        raise ValueError(
+            'width="cv" needs at least two tasks with at least two samples each; got '
+            f"{samples.n} tasks and at least {lengths(samples).min()} samples"
+        )
+    order = np.random.default_rng(seed).permutation(samples.n)
+    errors = np.full((samples.n, len(widths)), np.nan)
+    for fold in range(folds):
+        held = np.sort(order[fold::folds])
+        rest = Subset(samples, np.setdiff1d(np.arange(samples.n), held))
+        representations = _fit_widths(estimator, rest, widths, _Silent(rounds))
+        errors[held, : len(representations)] = _held_out_errors(
+            estimator, samples, held, representations
+        )
+    return _choose(widths, errors, samples.weights)
+
+
+def _check_candidates(samples: Samples, candidates: Sequence[int] | None) -> tuple[int, ...]:
+    """Check the candidates and sort them."""
+    most = min(samples.dim, max(samples.n - 1, 1))
+    if candidates is None:
+        return tuple(range(1, min(MOST, most) + 1))
+    widths = {check.integer("candidates", k, 1, samples.dim) for k in candidates}
+    if not widths:
+        raise ValueError("candidates must have at least one width; got none")
+    return tuple(sorted(widths))
+
+
+def _fit_widths(
+    estimator: Estimator, samples: Subset, widths: tuple[int, ...], monitor: _Silent
+) -> list[F64]:
+    """Return the representations of the widths, increasing, that the samples determine."""
+    if getattr(estimator, "nested", False):
+        try:
+            B = estimator.estimate(samples, widths[-1], monitor).B
+        except WidthError as error:
+            widths = tuple(k for k in widths if k <= error.most)
+            if not widths:
+                raise
+            B = estimator.estimate(samples, widths[-1], monitor).B
+        return [B[:, :k] for k in widths]
+    representations: list[F64] = []
+    for k in widths:
+        try:
+            representations.append(estimator.estimate(samples, k, monitor).B)
+        except WidthError:
+            if not representations:
+                raise
+            break
+    return representations
+
+
+def _held_out_errors(
+    estimator: Estimator, samples: Samples, held: I64, representations: list[F64]
+) -> F64:
+    """Return the mean error of each held-out task for each representation, (tasks, widths)."""
+    bases = [np.linalg.qr(B)[0] for B in representations]
+    ends = np.cumsum([0, *(B.shape[1] for B in bases)])
+    stacked = np.ascontiguousarray(np.concatenate(bases, axis=1))
+    columns = [slice(*pair) for pair in pairwise(ends)]
+    if estimator.uses_averages:
+        averages = SubsetAverages(samples.averages(), held)
+        first, second = averages.products(stacked)
+        scores = [_half_errors(first[:, c], second[:, c], averages.weights) for c in columns]
+        return np.stack(scores, axis=1)
+    subset = Subset(samples, held)
+    Z = subset.features(stacked)
+    errors = np.empty((len(held), len(bases)))
+    for j, c in enumerate(columns):
+        tried = penalties(mean_eigenvalue(Z[:, c], subset.offsets))
+        sums = loo_errors(np.ascontiguousarray(Z[:, c]), subset.y, subset.offsets, tried)
+        best = np.argmin(subset.weights @ sums)
+        errors[:, j] = sums[:, best] / lengths(subset)
+    return errors
+
+
+def _half_errors(first: F64, second: F64, weights: F64) -> F64:
+    """Return the errors of predicting one average of a task from its other, without ||u||^2, (n,).
+
+    The prediction of u is a multiple of B B^T v, common to the tasks and the best for them.
+    """
+    inner = np.sum(first * second, axis=1)
+    squares = np.sum(first * first + second * second, axis=1) / 2
+    factor = max(float(weights @ inner), 0.0) / max(float(weights @ squares), np.finfo(float).tiny)
+    return np.asarray(factor**2 * squares - 2 * factor * inner)
+
+
+def _choose(widths: tuple[int, ...], errors: F64, weights: F64) -> WidthChoice:
+    """Apply the rule of one standard error to the errors (tasks, widths); nan: not fitted."""
+    tried = ~np.isnan(errors).any(axis=0)
+    errors, widths = errors[:, tried], tuple(np.array(widths)[tried].tolist())
+    shares = weights / weights.sum()
+    means = shares @ errors
+    differences = errors - errors[:, [int(np.argmin(means))]]
+    excess = shares @ differences
+    spread = np.sqrt(shares**2 @ np.square(differences - excess))
+    chosen = int(np.flatnonzero(excess <= spread)[0])
+    return WidthChoice(widths[chosen], widths, means, spread)
