@@ -55,13 +55,11 @@ class Collapsed final : public CollapsedEngine {
         trial_(trial),
         k_(state.Z.cols() / method.step.blocks()),
         state_(std::move(state)),
-        Z_(state_.Z.leftCols(k_)),
-        w_(state_.w.head(state_.w.size() / method.step.blocks())),
         heads_(std::move(heads)),
         steps_(outer_steps(method, k())),
         shape_(sample_shape(method, law, state_.Z.rows())),
         flops_(collapsed_cost(method, law, {n, state_.Z.rows(), k()}).flops) {
-    report_head();
+    copy_blocks();
     const Index pieces = pieces_of(panels());
     for (Index i = 0; i < pieces; ++i) pieces_.emplace_back(*this);
   }
@@ -146,14 +144,14 @@ class Collapsed final : public CollapsedEngine {
   const Mat& coordinates(int) override {
     const Index columns = method_.columns_of_B(k());
     const Index last = (method_.step.reported() + 1) * k();  // of the reported block
-    if (last == k() && columns == k() && k() <= heads_.k_star()) return Z_;
+    if (last == k() && columns == k() && k() <= heads_.k_star()) return Z();
     if (!is_measured_) {
       measured_ = in_regular_frame(state_.Z.middleCols(last - columns, columns), heads_.k_star());
     }
     is_measured_ = true;
     return measured_;
   }
-  const Vec& head() const override { return reported_w_; }
+  const Vec& head() const override { return method_.step.is_plain() ? state_.w : reported_w_; }
   const State& state() const override { return state_; }
   double flops() const override { return flops_; }
 
@@ -176,7 +174,7 @@ class Collapsed final : public CollapsedEngine {
 
   /// The sums of the tasks of a piece, in the order of the tasks.
   struct Piece {
-    explicit Piece(const Collapsed& run) : g_w(Vec::Zero(run.w_.size())), rows(run.k()) {}
+    explicit Piece(const Collapsed& run) : g_w(Vec::Zero(run.w().size())), rows(run.k()) {}
     void clear(Index k) {
       g_w.setZero();
       frames.resize(0, k);
@@ -189,6 +187,9 @@ class Collapsed final : public CollapsedEngine {
   };
 
   Index k() const { return k_; }
+  /// The first block of the state and its parameters: (B, w) itself. A plain step has no other.
+  const Mat& Z() const { return method_.step.is_plain() ? state_.Z : Z_; }
+  const Vec& w() const { return method_.step.is_plain() ? state_.w : w_; }
   Index panels() const { return ceil_div(n_, kWidth); }
   /// Whether every task adds a factor off the span in a frame of its own, (17).
   bool adds_frames() const { return shape_.off_span == OffSpan::frames || draws_parts(); }
@@ -219,10 +220,10 @@ class Collapsed final : public CollapsedEngine {
       theta = workspace.theta.data();
       known = shape_.inside();
     }
-    Design design({Z_, theta, known, tasks, law_.noise, shape_, workspace.inner, workspace.outer,
+    Design design({Z(), theta, known, tasks, law_.noise, shape_, workspace.inner, workspace.outer,
                    method_.inner_steps, law_.shared, clips(), method_.blocks()},
                   workspace.scratch);
-    workspace.algebra.gradient(design, w_.data(), outputs.want_losses);
+    workspace.algebra.gradient(design, w().data(), outputs.want_losses);
     if (draws_parts()) draw_parts(design, first, tasks, workspace.drawn);
     std::fill_n(workspace.factors, kWidth, 1.0);
     if (clips()) clip(design, workspace, tasks);
@@ -275,7 +276,7 @@ class Collapsed final : public CollapsedEngine {
     double squares[kWidth];
     design.squares(squares);
     const double* omega = workspace.algebra.grad_w();
-    for (Index i = 0; i < w_.size() * kWidth; ++i) {
+    for (Index i = 0; i < w().size() * kWidth; ++i) {
       squares[i % kWidth] += omega[i] * omega[i];
     }
     const Index held = shape_.off_span == OffSpan::along_xi ? 1 : 0;  // rows that the basis holds
@@ -347,7 +348,7 @@ class Collapsed final : public CollapsedEngine {
   void sum_pieces() {
     const double share = 1.0 / static_cast<double>(n_);
     grad_ = Mat::Zero(shape_.D, k());
-    grad_w_ = Vec::Zero(w_.size());
+    grad_w_ = Vec::Zero(w().size());
     for (const Piece& piece : pieces_) {
       grad_ += piece.G;
       grad_w_ += piece.g_w;
@@ -420,14 +421,19 @@ class Collapsed final : public CollapsedEngine {
   bool take(Mat next, const Vec& next_w) {
     state_.Z = std::move(next);
     state_.w = next_w;
-    Z_ = state_.Z.leftCols(k_);
-    w_ = state_.w.head(w_.size());
-    report_head();
+    copy_blocks();
     is_measured_ = false;
     return true;
   }
-  void report_head() {
-    reported_w_ = state_.w.segment(method_.step.reported() * w_.size(), w_.size());
+
+  /// Copies the first block of a state with several, and the parameters of the reported block, into
+  /// arrays of their own, as the design and the callers of head() need them.
+  void copy_blocks() {
+    if (method_.step.is_plain()) return;
+    const Index parameters = state_.w.size() / method_.step.blocks();
+    Z_ = state_.Z.leftCols(k());
+    w_ = state_.w.head(parameters);
+    reported_w_ = state_.w.segment(method_.step.reported() * parameters, parameters);
   }
 
   Method method_;
@@ -436,9 +442,11 @@ class Collapsed final : public CollapsedEngine {
   std::uint64_t seed_, trial_;
   Index k_;
   State state_;
-  Mat Z_;  // (D, k)  the first block of the state
-  Vec w_, reported_w_;
-  Index round_ = 0;  // of the last gradient
+  // The first block of the state and its parameters, and the parameters of the reported block; not
+  // used by plain steps.
+  Mat Z_;               // (D, k)
+  Vec w_, reported_w_;  // (parameters,)
+  Index round_ = 0;     // of the last gradient
   HeadSource heads_;
   Vec steps_;  // outer step sizes of w
   SampleShape shape_;

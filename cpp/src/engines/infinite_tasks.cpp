@@ -69,9 +69,9 @@ class InfiniteTasks final : public InfiniteTasksEngine {
   /// the result would not be finite.
   bool step(double factor) override {
     if (step_.is_plain()) {
-      const Mat next = Z_ - (factor * beta_) * grad_;
+      Mat next = Z_ - (factor * beta_) * grad_;
       if (!next.allFinite()) return false;
-      Z_ = next;
+      Z_ = std::move(next);
     } else {
       Mat next = S_;
       if (!step_in_coordinates(step_, round_, factor, beta_, grad_, next)) return false;

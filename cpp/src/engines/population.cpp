@@ -63,8 +63,8 @@ class Population final : public PopulationEngine {
         Z_(state.Z.leftCols(state.frame.cols())),
         w_(state.w.head(state.w.size() / method.step.blocks())),
         frame_(std::move(state.frame)),
-        blocks_(std::move(state.Z)),
-        w_blocks_(std::move(state.w)),
+        blocks_(method.step.is_plain() ? Mat() : std::move(state.Z)),
+        w_blocks_(method.step.is_plain() ? Vec() : std::move(state.w)),
         heads_(std::move(heads)),
         steps_(outer_steps(method, k())),
         wide_(k() > heads_.k_star() && method.turns_frame()),
@@ -302,6 +302,7 @@ class Population final : public PopulationEngine {
   }
 
   void report_head() {
+    if (method_.step.is_plain()) return;
     reported_w_ = w_blocks_.segment(method_.step.reported() * w_.size(), w_.size());
   }
 
@@ -311,7 +312,7 @@ class Population final : public PopulationEngine {
   Mat Z_;  // (D, k)  [M; R]
   Vec w_;
   Mat frame_;       // (k, k)
-  Mat blocks_;      // (D, c k)  all blocks of (28); plain steps neither use nor update it
+  Mat blocks_;      // (D, c k)  all blocks of (28); empty if the step is plain
   Vec w_blocks_;    // (c parameters,)  likewise
   Mat measured_;    // (D, k)  the reported block in the regular frame
   Vec reported_w_;  // (parameters,)
