@@ -51,12 +51,12 @@ def expected_losses(problem, penalty):
     return {name: losses_of(tasks, estimate) for name, estimate in by_name.items()}
 
 
-def assert_mean(risk, losses):
+def assert_mean(risk, losses, bound=1e-8):
     """Mean and standard error over tasks."""
     assert not risk.exact
-    assert risk.mean == pytest.approx(losses.mean(), rel=1e-8)
+    assert risk.mean == pytest.approx(losses.mean(), rel=bound)
     error = losses.std(ddof=1) / np.sqrt(len(losses))
-    assert risk.standard_error == pytest.approx(error, rel=1e-8)
+    assert risk.standard_error == pytest.approx(error, rel=bound)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -64,7 +64,8 @@ def test_regressions_are_those_of_numpy(case):
     problem = build(case)
     found = ms.evaluate(problem.B, problem.w, problem.batch, "anil", alpha=0.02, ridge=0.3)
     for name, losses in expected_losses(problem, 0.3).items():
-        assert_mean(getattr(found, name), losses)
+        bound = 1e-5 if name == "pooled" else 1e-8  # conjugate gradients stop at 1e-6
+        assert_mean(getattr(found, name), losses, bound)
     n = len(problem.tasks)
     assert found.penalties == {
         **dict.fromkeys(("ridge", "oracle_ridge", "single_task_ridge"), 0.3),
@@ -151,7 +152,8 @@ def test_storages_agree(ridge, tmp_path):
         found = ms.evaluate(B, w, other, "maml", **options)
         for learner in (*LEARNERS, *ORACLES):
             risk, plain = getattr(found, learner), getattr(expected, learner)
-            assert risk.mean == pytest.approx(plain.mean, rel=1e-9), (name, learner)
+            bound = 1e-5 if learner == "pooled" else 1e-9
+            assert risk.mean == pytest.approx(plain.mean, rel=bound), (name, learner)
     single = build(EQUAL, dtype=np.float32)
     found = ms.evaluate(single.B.astype(np.float32), w, single.batch, "maml", **options)
     assert found.ridge.mean == pytest.approx(expected.ridge.mean, rel=1e-4)
