@@ -2,6 +2,7 @@ r"""MAML and ANIL on multi-task linear representation learning, at very large di
 
 from . import study, theory
 from ._load import core as _core
+from .active import Active, active
 from .build import show_config
 from .config.config import TrainConfig
 from .config.fit_config import FitConfig
@@ -44,6 +45,7 @@ __version__: str = _core.build_info()["version"]
 __all__ = [
     "ANIL",
     "MAML",
+    "Active",
     "AltGDmin",
     "AverageRisk",
     "BatchSummary",
@@ -85,6 +87,7 @@ __all__ = [
     "TrainConfig",
     "UserDP",
     "__version__",
+    "active",
     "adapt",
     "diversity",
     "estimate",

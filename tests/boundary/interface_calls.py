@@ -24,6 +24,7 @@ X, Y = RNG.standard_normal((3, 6, D)), RNG.standard_normal((3, 6))
 HEADS = RNG.standard_normal((3, K))
 WEIGHTS = np.array([1.0, 3.0, 2.0])
 TASKS = ms.LinearTasks(d=D, k=K, noise=0.1, B_star=B_STAR)
+SOURCES = ms.LinearTasks(d=D, k=K, noise=0.1, heads=HEADS)
 BATCH = ms.TaskBatch.split(X, Y, m_in=2)
 RUN = {f.name: f.metadata["default"] for f in fields(ms.TrainConfig) if f.metadata}
 RUN |= {"rounds": 4, "n": 3, "trials": 2, "threads": 1, "stop": None}
@@ -269,6 +270,15 @@ CALLS = {
         ms.Evaluation,
         costly=SIZES,
         words=("M", "R"),
+    ),
+    "active": Call(
+        ms.active,
+        {
+            **{"tasks": SOURCES, "target": [1.0, 0.0], "budget": 60, "epochs": 2, "width": 2},
+            **{"strategy": "l2", "estimator": "altmin", "m_target": 9, "seed": 0, "threads": 1},
+        },
+        ms.Active,
+        costly=(*SIZES, "budget", "epochs", "m_target"),
     ),
     "evaluate batch": Call(
         ms.evaluate,

@@ -40,7 +40,7 @@ ROOMS = (
     {"engines", "build"},
     {"runs"},
     {"gradients", "theory", "fit"},
-    {"held_out"},
+    {"held_out", "active"},
     {"evaluate", "plots"},
     {"paper"},
     {"study.design"},

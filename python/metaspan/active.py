@@ -1,0 +1,421 @@
+r"""Chooses how many samples to take from each source task for the sake of one target task."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._load import core
+from ._support import check
+from ._support.types import F64, I64
+from .estimators.estimator import Estimator
+from .estimators.names import algorithm_of, resolve_estimator
+from .estimators.on_arrays import ArraySamples
+from .estimators.solvers import least_squares_heads
+from .runs.outcome import NotConvergedWarning
+from .solved_methods import AltGDmin
+from .tasks.batch import TaskBatch
+from .tasks.linear import MAX_COUNT, LinearTasks
+
+STRATEGIES = ("l2", "l1", "uniform")
+FIRST_ROUND = 2**62 + 2  # number of a round that no training reaches: the key of the samples
+LASSO_SHARE = 0.01  # penalty of the LASSO, relative to the least one for which nu = 0
+LASSO_SWEEPS = 10_000  # most passes over the coordinates
+LASSO_TOLERANCE = 1e-9  # largest change of a coordinate in the last pass, relative to the largest
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Active:
+    r"""Samples that were taken from source tasks for one target task, and what they gave.
+
+    Parameters
+    ----------
+    allocation : ndarray of shape (epochs, n), int64
+        Samples that each epoch took from each source task.
+    relevance : ndarray of shape (epochs, n)
+        The relevance nu of the source tasks at the end of each epoch, (48).
+    risk : ndarray of shape (epochs,)
+        Risk of the target task at the end of each epoch: the excess risk if the target is a head of
+        a law, the loss on the outer set if it is a batch with two data sets, and NaN otherwise.
+    B : ndarray of shape (d, width)
+        Representation at the end.
+    heads : ndarray of shape (n, width)
+        Heads of the source tasks at the end.
+    target_head : ndarray of shape (width,)
+        Head of the target task at the end.
+    strategy : str
+        How samples were chosen: "l2", "l1" or "uniform".
+    """
+
+    allocation: I64
+    relevance: F64
+    risk: F64
+    B: F64
+    heads: F64
+    target_head: F64
+    strategy: str
+
+    @property
+    def samples(self) -> I64:
+        """Total number of source samples after each epoch, (epochs,)."""
+        totals: I64 = np.cumsum(self.allocation.sum(axis=1))
+        return totals
+
+    def __repr__(self) -> str:
+        epochs, n = self.allocation.shape
+        return (
+            f"Active(strategy={self.strategy!r}, n={n}, epochs={epochs}, "
+            f"samples={self.samples[-1]}, risk={self.risk[-1]:.4g})"
+        )
+
+
+def active(
+    tasks: LinearTasks | TaskBatch,
+    target: TaskBatch | ArrayLike,
+    *,
+    budget: int,
+    epochs: int = 4,
+    strategy: str = "l2",
+    width: int | None = None,
+    estimator: Estimator | AltGDmin | str = "altmin",
+    m_target: int | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+) -> Active:
+    r"""Take samples from the source tasks that matter for a target task, epoch by epoch.
+
+    The first epoch takes the same number of samples from every source task. At the end of an epoch
+    an estimator fits a representation `B` and heads :math:`W = [w_1, \ldots, w_n]` to all samples
+    taken so far, least squares on the features `X B` gives the head :math:`w_T` of the target, and
+    the relevance :math:`\nu` of the source tasks is (48)
+
+    .. math:: \nu = W^\top (W W^\top)^+ w_T \quad \text{or} \quad
+              \nu = \operatorname{argmin}_\nu \tfrac12 \| W \nu - w_T \|^2 + \lambda \| \nu \|_1.
+
+    The next epoch takes samples in proportion to :math:`\nu_i^2` or to :math:`|\nu_i|`.
+
+    Parameters
+    ----------
+    tasks : LinearTasks or TaskBatch
+        The source tasks. A `LinearTasks` must have fixed heads, an array (n, k_star), and supplies
+        any number of samples of each. A batch must have one data set per task, and is a pool: each
+        task supplies its samples in their order, each once.
+    target : TaskBatch or array_like of shape (k_star,)
+        The target task: a batch of one task, whose inner set gives its head and whose outer set, if
+        it is another one, is only measured on. Or a head of the law `tasks`.
+    budget : int
+        Total number of source samples, divided evenly among the epochs; each epoch must have at
+        least one for every source task.
+    epochs : int
+        Number of epochs, >= 1.
+    strategy : {"l2", "l1", "uniform"}
+        "l2": in proportion to the square of the relevance of least norm. "l1": in proportion to the
+        absolute relevance by the LASSO, which is sparse; its penalty is 0.01 times the least one
+        for which the relevance is 0. "uniform": the same number from every task in every epoch.
+    width : int or None
+        Number of columns of `B`. None: the rank of the ground truth, which a batch without a
+        `B_star` does not have.
+    estimator : AltMin, another estimator, or str
+        The estimator of the representation, or a name that `fit` takes.
+    m_target : int or None
+        Number of samples of a target that is a head; None: 10 times the width. Must be None for a
+        batch.
+    seed : int
+        Key of the random numbers. The samples of a source task are the same for every strategy.
+    threads : int or None
+        Number of threads; None: the CPUs that this process may use. The bits do not depend on it.
+
+    Returns
+    -------
+    Active
+        Allocation, relevance and risk of every epoch, and the representation at the end.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or value, if a pool has fewer samples than `budget`, or
+        if the estimator cannot run on the samples.
+    MemoryError
+        If samples of a law do not fit into memory.
+
+    Warns
+    -----
+    NotConvergedWarning
+        If the estimator did not converge in an epoch.
+
+    Notes
+    -----
+    An epoch costs one fit to all samples taken so far. Samples of a law are arrays of full size.
+
+    References
+    ----------
+    Chen, Jamieson, Du, "Active multi-task representation learning", ICML 2022. Wang, Chen,
+    Jamieson, Du, "Improved active multi-task representation learning via Lasso", ICML 2023.
+
+    Examples
+    --------
+    >>> import metaspan as ms
+    >>> heads = np.eye(2)[[0, 1, 1, 1, 1, 1]]
+    >>> tasks = ms.LinearTasks(d=20, k=2, noise=0.5, heads=heads)
+    >>> a = active(tasks, [1.0, 0.0], budget=1200, epochs=3)
+    >>> a.allocation.sum(axis=1).tolist(), int(a.allocation[-1].argmax())
+    ([400, 400, 400], 0)
+    """
+    check.choice("strategy", strategy, STRATEGIES)
+    epochs = check.integer("epochs", epochs, 1, MAX_COUNT)
+    seed = check.integer("seed", seed, 0, 2**64 - 1)
+    workers = check.threads(threads)
+    source = _open_source(tasks, seed, workers)
+    budget = check.integer("budget", budget, epochs * source.n, MAX_COUNT)
+    if budget > source.room.sum():
+        raise ValueError(
+            f"budget must be at most {source.room.sum()}, the samples of the pool; got {budget}"
+        )
+    width = _check_width(width, source)
+    goal = _open_target(target, source, m_target, width)
+    algorithm = algorithm_of(resolve_estimator(estimator, {}))
+    taken, shares = np.zeros(source.n, np.int64), np.ones(source.n)
+    allocation, relevance, risk = [], [], []
+    for epoch in range(epochs):
+        count = budget * (epoch + 1) // epochs - budget * epoch // epochs
+        allocation.append(apportion(shares, count, source.room - taken, taken))
+        taken = taken + allocation[-1]
+        B, heads = _fit(algorithm, source.take(taken), width, (seed, epoch), workers)
+        head = goal.solve(B)
+        relevance.append(relevance_of(heads, head, strategy))
+        risk.append(goal.risk(B @ head))
+        if strategy != "uniform":
+            nu = np.abs(relevance[-1])
+            shares = nu if strategy == "l1" else nu * nu
+    return Active(
+        allocation=np.stack(allocation),
+        relevance=np.stack(relevance),
+        risk=np.array(risk),
+        B=B,
+        heads=heads,
+        target_head=head,
+        strategy=strategy,
+    )
+
+
+def relevance_of(heads: F64, target_head: F64, strategy: str) -> F64:
+    """Return the relevance (n,) of source tasks with heads (n, k), (48).
+
+    It solves ``heads.T @ nu = target_head``, with the least Euclidean norm or by the LASSO.
+    """
+    if strategy == "l1":
+        return lasso(heads.T, target_head)
+    nu: F64 = np.linalg.lstsq(heads.T, target_head, rcond=None)[0]
+    return nu
+
+
+def lasso(W: F64, target: F64, share: float = LASSO_SHARE) -> F64:
+    """Minimise ``1/2 ||W nu - target||^2 + penalty ||nu||_1`` over nu (n,) by coordinate descent.
+
+    `share` is the penalty relative to the least one for which nu = 0.
+    """
+    penalty = share * float(np.abs(W.T @ target).max(initial=0.0))
+    squares = np.square(W).sum(axis=0)
+    nu, residual = np.zeros(W.shape[1]), target.copy()
+    for _ in range(LASSO_SWEEPS):
+        largest = 0.0
+        for i in np.flatnonzero(squares):
+            slope = W[:, i] @ residual + squares[i] * nu[i]
+            new = np.sign(slope) * max(abs(slope) - penalty, 0.0) / squares[i]
+            change, nu[i] = new - nu[i], new
+            if change:
+                residual -= change * W[:, i]
+                largest = max(largest, abs(change))
+        if largest <= LASSO_TOLERANCE * np.abs(nu).max(initial=0.0):
+            break
+    return nu
+
+
+def apportion(shares: F64, count: int, room: I64, taken: I64) -> I64:
+    """Divide `count` samples in proportion to shares, by the largest remainders, within `room`.
+
+    Of tasks with equal remainders, those with fewer samples `taken` so far come first. Tasks with
+    the share 0 get samples only if the others have no room.
+    """
+    out = np.zeros(len(shares), np.int64)
+    while (left := count - int(out.sum())) > 0:
+        free = np.flatnonzero(room > out)
+        if not shares[free].any():
+            shares = np.ones(len(shares))
+        exact = left * shares[free] / shares[free].sum()
+        whole = np.floor(exact).astype(np.int64)
+        rest = exact - whole
+        order = np.lexsort((taken[free], -rest.round(9)))
+        order = order[rest[order] > 0.0][: left - int(whole.sum())]
+        whole[order] += 1
+        out[free] += np.minimum(whole, (room - out)[free])
+    return out
+
+
+class _Fit(NamedTuple):
+    """A representation (d, width), and the heads (n, width) of the source tasks."""
+
+    B: F64
+    heads: F64
+
+
+class _Law:
+    """Source tasks of a law with fixed heads; every sample is a function of the seed."""
+
+    def __init__(self, tasks: LinearTasks, seed: int, threads: int) -> None:
+        if not isinstance(tasks.heads, np.ndarray):
+            raise ValueError(
+                "tasks.heads must be an array (n, k) of the heads of the source tasks; got "
+                f"{check.show(tasks.heads)}"
+            )
+        if tasks.spread:
+            raise ValueError(f"tasks.spread must be 0 for active; got {tasks.spread:g}")
+        self.heads, self.n = tasks.heads, len(tasks.heads)
+        self.d, self.k, self.threads = tasks.d, tasks.k, threads
+        self.room: I64 = np.full(self.n, MAX_COUNT, np.int64)
+        self._tasks = replace(tasks, B_star=tasks.ground_truth(seed, 0, threads))
+        self._seed = seed
+
+    def draw(self, head: F64, number: int, m: int) -> TaskBatch:
+        """Draw the first m samples of the task with this number."""
+        return replace(self._tasks, heads=head[None]).sample(
+            1,
+            m,
+            shared_samples=True,
+            seed=core.derive_key(self._seed, number, FIRST_ROUND, core.STREAM_USER),
+            threads=self.threads,
+        )
+
+    def take(self, counts: I64) -> TaskBatch:
+        """Return the first samples of every source task."""
+        parts = [
+            self.draw(head, i, int(m))
+            for i, (head, m) in enumerate(zip(self.heads, counts, strict=True))
+        ]
+        return TaskBatch(
+            [part.X_in[0] for part in parts],
+            [part.y_in[0] for part in parts],
+            B_star=self._tasks.B_star,
+            check_finite=False,
+        )
+
+    def excess_risk(self, theta: F64, head: F64) -> float:
+        """Return half the expected squared error of theta for the task with this head."""
+        assert self._tasks.B_star is not None
+        error = theta - self._tasks.B_star @ head
+        variances = 1.0 if self._tasks.spectrum is None else np.square(self._tasks.roots)
+        return 0.5 * float(np.sum(variances * error * error))
+
+
+class _Pool:
+    """Source tasks of a batch, whose samples are taken in their order."""
+
+    def __init__(self, batch: TaskBatch, threads: int) -> None:
+        if not batch.shared:
+            raise ValueError("tasks must have one data set per task, as TaskBatch(X, y); got two")
+        self.n, self.d, self.k, self.threads = batch.n, batch.d, batch.k, threads
+        self.room: I64 = np.array(batch._inner.X.lengths(), np.int64)
+        self._batch = batch
+
+    def take(self, counts: I64) -> TaskBatch:
+        """Return the first samples of every source task, as views."""
+        return TaskBatch._of_sets(
+            self._batch._inner.rows([slice(int(m)) for m in counts]),
+            None,
+            B_star=self._batch.B_star,
+        )
+
+
+def _open_source(tasks: object, seed: int, threads: int) -> _Law | _Pool:
+    """Check the source tasks."""
+    if isinstance(tasks, TaskBatch):
+        return _Pool(tasks, threads)
+    if not isinstance(tasks, LinearTasks):
+        raise TypeError(f"tasks must be a LinearTasks or a TaskBatch; got {check.show(tasks)}")
+    return _Law(tasks, seed, threads)
+
+
+def _check_width(width: int | None, source: _Law | _Pool) -> int:
+    """Return the number of columns of B, by default the rank of the ground truth."""
+    if width is None and not source.k:
+        raise ValueError("width must be given for a batch without a B_star; got None")
+    return check.integer("width", source.k if width is None else width, 1)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """The samples of the target task, and how its risk is measured."""
+
+    samples: ArraySamples
+    head: F64 | None = None  # (k_star,) of the law
+    law: _Law | None = None
+    held_out: ArraySamples | None = None
+
+    def solve(self, B: F64) -> F64:
+        """Return the head (k,) of least squares on X B; of several, the one of the least norm."""
+        return least_squares_heads(self.samples.features(B), self.samples.y, self.samples.offsets)[
+            0
+        ]
+
+    def risk(self, theta: F64) -> float:
+        """Return the risk of an estimate (d,), or NaN if it cannot be measured."""
+        if self.law is not None and self.head is not None:
+            return self.law.excess_risk(theta, self.head)
+        if self.held_out is None:
+            return float("nan")
+        residuals = self.held_out.features(theta[:, None])[:, 0] - self.held_out.y
+        return 0.5 * float(np.square(residuals).mean())
+
+
+def _open_target(target: object, source: _Law | _Pool, m_target: int | None, width: int) -> _Target:
+    """Check the target, and draw its samples if it is a head."""
+    if isinstance(target, TaskBatch):
+        if m_target is not None:
+            raise ValueError(f"m_target must be None for a target with samples; got {m_target!r}")
+        if target.n != 1 or target.d != source.d:
+            raise ValueError(f"target must hold one task with {source.d} features; got {target!r}")
+        samples, held_out = (
+            ArraySamples(TaskBatch._of_sets(side, None), threads=source.threads)
+            for side in (target._inner, target._outer)
+        )
+        return _Target(samples, held_out=None if target.shared else held_out)
+    if not isinstance(source, _Law):
+        raise TypeError(f"target must be a TaskBatch, as tasks is; got {check.show(target)}")
+    head = check.small("target", target, (source.k,))  # type: ignore[arg-type]
+    m = check.integer("m_target", 10 * width if m_target is None else m_target, 1, MAX_COUNT)
+    drawn = source.draw(head, source.n, m)  # the number after those of the source tasks
+    return _Target(ArraySamples(drawn, threads=source.threads), head, source)
+
+
+class _NoMonitor:
+    """Lets an estimator iterate until it converges."""
+
+    rounds: int | None = None
+
+    def record(self, B: F64, heads: F64 | None = None, objective: float | None = None) -> bool:
+        """Return whether the iterate is no longer finite."""
+        return not bool(np.isfinite(B).all())
+
+
+def _fit(
+    algorithm: Estimator, batch: TaskBatch, width: int, key: tuple[int, int], threads: int
+) -> _Fit:
+    """Fit a representation and the heads of all tasks; `key` has the seed and the epoch."""
+    seed, epoch = key
+    samples = ArraySamples(batch, seed, epoch, threads)
+    algorithm.check(samples, width)
+    estimate = algorithm.estimate(samples, width, _NoMonitor())
+    if not estimate.converged:
+        warnings.warn(
+            f"epoch {epoch} did not converge: {estimate.reason}", NotConvergedWarning, stacklevel=3
+        )
+    heads = estimate.heads
+    if heads is None:
+        heads = least_squares_heads(samples.features(estimate.B), samples.y, samples.offsets)
+    if not (np.isfinite(estimate.B).all() and np.isfinite(heads).all()):
+        raise ValueError(f"the estimator must not diverge; {algorithm!r} did in epoch {epoch}")
+    return _Fit(estimate.B, heads)
