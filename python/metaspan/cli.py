@@ -110,14 +110,14 @@ def _reproduce(chosen: argparse.Namespace) -> int:
     known = panels()
     if chosen.list:
         for name, panel in known.items():
-            print(f"{name:<10} {panel.about}")
+            print(f"{name:<16} {panel.about}")
         return 0
     if chosen.out is None:
         raise ValueError("reproduce: --out DIR is required")
     if chosen.all and chosen.panels:
         raise ValueError("reproduce: --all makes all panels; leave out the names or --all")
     names = chosen.panels or named(chosen.all)
-    total = sum(len(view.curves) for name in names if name in known for view in known[name].views)
+    total = sum(known[name].count() for name in names if name in known)
     total += limits.RUNS if chosen.all else 0
     bar = progress.terminal_bar(total, unit="run", leave=False)
     bar = _Lines() if bar is None else bar

@@ -12,6 +12,8 @@ from ..config.options import Init
 from ..linear_methods import LinearMAML
 from ..methods import ANIL, MAML, AverageRisk, FedAvg, Method
 from ..tasks.heads import GaussianHeads
+from .experiment import Experiment
+from .overparametrised import Overparametrised
 
 D, K, N = 20, 3, 3  # sizes in the paper: number of features, rank and width, tasks in a round
 HEADS = GaussianHeads()
@@ -109,6 +111,10 @@ class Panel:
     about: str
     views: tuple[View, ...]
     by_name: bool = False
+
+    def count(self) -> int:
+        """Return the number of training runs: one for each curve of each view."""
+        return sum(len(view.curves) for view in self.views)
 
 
 def _five(
@@ -263,12 +269,12 @@ def _linear_maml() -> Panel:
     )
 
 
-def panels() -> dict[str, Panel]:
+def panels() -> dict[str, Panel | Experiment]:
     r"""List the panels that can be reproduced.
 
     Returns
     -------
-    dict of str to Panel
+    dict of str to Panel or Experiment
         The panels by name, in the order in which `reproduce` makes them.
     """
     centred = HEADS
@@ -316,4 +322,5 @@ def panels() -> dict[str, Panel]:
         "floor": _floor(),
         "fedavg": _fedavg(),
         "linear-maml": _linear_maml(),
+        "overparametrised": Overparametrised(),
     }

@@ -8,6 +8,8 @@ import numpy as np
 
 from .._support.types import F64
 from ..methods import ANIL
+from ..tasks.linear import LinearTasks
+from ..tasks.moments import second_moment
 
 STARTS = 200  # number of random starts over which a predicted curve is averaged
 
@@ -89,3 +91,26 @@ def floor_of_fo_anil(d: int, k: int, n: int, m: tuple[int, int], method: ANIL) -
         return math.nan
     square = A * (k + 1) * (k + 2) / m[0] / (1 - (k + 2) * A)
     return math.sqrt(square) * (1 + math.sqrt(k / d))
+
+
+def surplus_of_pool(tasks: LinearTasks, alpha: float, n: int, m_in: int, m_out: int) -> float:
+    r"""Bound, by (49), the surplus of first-order ANIL after many rounds on n fixed tasks.
+
+    Parameters
+    ----------
+    tasks : LinearTasks
+        The law of the tasks, with centred Gaussian heads.
+    alpha : float
+        Inner step size.
+    n, m_in, m_out : int
+        Number of fixed tasks, and of inner and outer samples of a task.
+
+    Returns
+    -------
+    float
+        Bound on the norm of the part of B orthogonal to the truth, to leading order for large d.
+    """
+    S = second_moment(tasks.heads, tasks.k)
+    variance = float(np.trace(S)) + tasks.noise**2
+    deviation = math.sqrt((variance**2 + 2 * float((S * S).sum())) / (n * m_in * m_out))
+    return math.sqrt(math.sqrt(2 * (tasks.d - tasks.k)) * deviation * m_in / (alpha * variance))

@@ -7,7 +7,7 @@ import io
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,6 +22,7 @@ from ..runs.train import train
 from ..tasks.linear import LinearTasks
 from .claims import Claim, as_csv, as_markdown
 from .expected import expect
+from .experiment import Experiment, Findings
 from .figures import Curve, Panel, View, panels
 from .floors import Floors, draw_floors, floors
 from .limits import limits
@@ -99,11 +100,18 @@ def reproduce(
     folder.mkdir(parents=True, exist_ok=True)
     claims: list[Claim] = []
     for name in dict.fromkeys(names or named(expected)):
-        began = time.perf_counter()
-        runs = _run(known[name], quick, advanced)
-        _write(folder / name, known[name], runs)
-        if expected:
-            claims += expect(name, known[name], runs)
+        began, panel = time.perf_counter(), known[name]
+        if isinstance(panel, Panel):
+            runs = _run(panel, quick, advanced)
+            _write(folder / name, draw(panel, runs), _tables(panel, runs))
+            found = expect(name, panel, runs) if expected else []
+        else:
+            findings = run_experiment(panel, quick, advanced)
+            _write(folder / name, findings.figure, findings.tables)
+            found = list(findings.claims)
+            if findings.text:
+                finished(findings.text)
+        claims += found if expected else []
         finished(f"{folder / name}.png (.pdf, .csv)  {time.perf_counter() - began:.1f} s")
     if expected:
         began = time.perf_counter()
@@ -130,6 +138,26 @@ def _run(panel: Panel, quick: bool, advanced: Callable[[], None]) -> Runs:
                 done[of_any_label] = run_curve(curve, trials)
             advanced()
     return [[done[replace(curve, label="")] for curve in view.curves] for view in panel.views]
+
+
+def run_experiment(experiment: Experiment, quick: bool, advanced: Callable[[], None]) -> Findings:
+    r"""Run a panel that is an experiment.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The panel.
+    quick : bool
+        Whether to make a smaller run.
+    advanced : callable
+        Function that is called after each part of the run.
+
+    Returns
+    -------
+    Findings
+        Figure, tables and claims.
+    """
+    return experiment.run(quick, advanced)
 
 
 def run_curve(curve: Curve, trials: int) -> Result:
@@ -267,13 +295,16 @@ def _risk_table(panel: Panel, runs: Runs) -> str:
     return text.getvalue()
 
 
-def _write(stem: Path, panel: Panel, runs: Runs) -> None:
-    """Write the files of a panel; each file is written under a temporary name and then renamed."""
-    figure = draw(panel, runs)
-    contents = {".csv": (_risk_table(panel, runs) or _table(panel, runs)).encode()}
+def _tables(panel: Panel, runs: Runs) -> dict[str, str]:
+    """Return the tables of a panel as CSV, by the ending of the file's name."""
+    tables = {".csv": _risk_table(panel, runs) or _table(panel, runs)}
     ends = _floor_table(panel, runs)
-    if ends:
-        contents[".ends.csv"] = ends.encode()
+    return {**tables, ".ends.csv": ends} if ends else tables
+
+
+def _write(stem: Path, figure: Figure, tables: Mapping[str, str]) -> None:
+    """Write the files of a panel; each file is written under a temporary name and then renamed."""
+    contents = {suffix: text.encode() for suffix, text in tables.items()}
     # The files contain no dates or versions, so equal data give equal bytes.
     unstamped = {".pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
     for suffix in (".pdf", ".png"):
