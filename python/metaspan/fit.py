@@ -159,8 +159,8 @@ def fit(
     Examples
     --------
     >>> import metaspan as ms
-    >>> tasks = ms.LinearTasks(d=50, k=2, noise=0.1)
-    >>> r = ms.fit(tasks, "altgdmin", n=20, m=60, beta=0.5)
+    >>> batch = ms.LinearTasks(d=50, k=2, noise=0.1).sample(20, 30, 30)
+    >>> r = ms.fit(batch, "altgdmin", beta=0.5)
     >>> r.heads.shape, bool(r.trace["dist"][-1] < 0.1)
     ((20, 2), True)
     """

@@ -131,7 +131,7 @@ def test_a_fit_gives_the_result_of_train(engine):
 
 
 def test_heads_belong_to_the_representation():
-    """Of the descent, and of an estimator without heads: those of least squares on X B."""
+    """They are those of least squares on X B, also for an estimator without heads."""
     X, y = (
         np.concatenate([BATCH.X_in, BATCH.X_out], 1),
         np.concatenate([BATCH.y_in, BATCH.y_out], 1),

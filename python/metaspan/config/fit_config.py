@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 class FitConfig(TrainConfig):
     r"""The configuration of a fit: the arguments of `fit`, checked and resolved.
 
-    Fields that are not listed here are those of `TrainConfig`. Those that are meaningless for a
-    fit, such as `init` and `route`, have fixed values and cannot be passed.
-
     Parameters
     ----------
+    tasks : LinearTasks, TaskBatch or BatchSummary
+        The source of the tasks. A result that was loaded from a file has a `BatchSummary` in place
+        of a `TaskBatch`.
     method : Moments, AltMin, another estimator, or AltGDmin
         The estimator as an object, even if it was passed by name.
     rounds : int or None
@@ -34,11 +34,25 @@ class FitConfig(TrainConfig):
         Number of tasks.
     m_in : int or None
         Samples per task, the argument `m` of `fit`; None for a batch, whose data determine them.
-    width : int
-        Number of columns of the estimated representation.
+    width, seed, threads : int
+        The numbers that the fit uses, even where `width` or `threads` was passed as None.
     engine : str
         Where the samples come from: "arrays" for a batch; "law" or "sampled" for tasks from a
         distribution.
+    trials : range
+        Numbers of the trials.
+    record : tuple of str
+        Names of the records.
+    stop : Stop or None
+        As passed.
+    progress : bool or callable
+        As passed, except that in a result False replaces a function.
+    on_failure : str
+        As passed.
+    m_out, init, route, accumulate, pool, shared_samples : object
+        Fixed values of fields of `TrainConfig` that have no meaning for a fit.
+    track_start, device, dtype, record_every, checkpoint : object
+        As `init`; `dtype` is that of `B`, float64.
     """
 
     method: Estimator | AltGDmin  # type: ignore[assignment]

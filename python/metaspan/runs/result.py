@@ -67,7 +67,7 @@ class Result:
     parts : mapping of str to ndarray
         The state at the end, by name: the coordinates (13) ``"M"``, ``"R"`` and ``"w"``; or ``"B"``
         and ``"w"`` for the engines "arrays" and "sampled" and for features with a spectrum. For
-        `MetaSGD` also ``"alpha"``, of shape (1,) or (k,); for `CoLearner` also ``"v"``; of a fit
+        `MetaSGD` also ``"alpha"``, of shape (1,) or (k,); for `CoLearner` also ``"v"``; for a fit
         also ``"heads"``.
     status : Outcome or tuple of Outcome
         How the trial ended; a tuple has one outcome per trial.
@@ -89,7 +89,7 @@ class Result:
     def w(self) -> F64:
         """Learned head at the end, (k,) or (trials, k), float64; 0 for linear attention.
 
-        Of a fit, it is the mean of the heads.
+        For a fit, it is the mean of the heads.
         """
         return self._factor(self.parts["w"], 0)
 
