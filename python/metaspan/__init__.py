@@ -8,6 +8,7 @@ from .config.config import TrainConfig
 from .config.fit_config import FitConfig
 from .config.options import Checkpoint, Init, Stop
 from .cost.estimate import Estimate
+from .estimators.spectral import Duchi, Moments, SplitSpectral
 from .evaluate import Evaluation, Risk, evaluate
 from .fit import fit
 from .gradients import Gradient, adapt, meta_gradient, population_gradient

@@ -11,12 +11,17 @@ from .._support.types import F64
 from ..solved_methods import AltGDmin
 from .estimator import Estimate, Monitor
 from .samples import Samples, lengths, rows_of, spread, task_sums
-from .solvers import least_squares_heads, orthonormal, top_eigenvectors
+from .solvers import (
+    fixed_normals,
+    least_squares_heads,
+    orthonormal,
+    start_columns,
+    top_eigenvectors,
+)
 
 TRUNCATION = 9.0  # responses whose square exceeds this multiple of the mean square do not count
 LIMIT = 1000  # most iterations by default
 TOLERANCE = 1e-10  # a step that moves the subspace by less ends the iteration
-START_STREAM = 0  # stream of the normal numbers that start the Krylov space
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,13 +105,13 @@ def _spectral_start(samples: Samples, width: int) -> F64:
         means = task_sums(own * Z, at) / sizes[tasks.start : tasks.stop] ** 2
         return np.asarray(own * spread(means, at))
 
-    _, B = top_eigenvectors(
-        lambda Q: samples.combine_features(Q, outer),
-        samples.dim,
-        samples.normals(1, START_STREAM),
-        width,
-    )
-    return B
+    def start() -> F64:
+        G = fixed_normals(samples.n, start_columns(width)) / sizes
+        return samples.combine(kept[:, None] * spread(G, offsets))
+
+    return top_eigenvectors(
+        lambda Q: samples.combine_features(Q, outer), samples.dim, start, width
+    ).vectors
 
 
 def _gradient(samples: Samples, B: F64, heads: F64) -> tuple[F64, float]:
