@@ -8,6 +8,8 @@ from .config.config import TrainConfig
 from .config.fit_config import FitConfig
 from .config.options import Checkpoint, Init, Stop
 from .cost.estimate import Estimate
+from .estimators.reduced_rank import ReducedRank
+from .estimators.reference_lines import Oracle, Pooled, SingleTask
 from .estimators.spectral import Duchi, Moments, SplitSpectral
 from .evaluate import Evaluation, Risk, evaluate
 from .fit import fit
@@ -55,6 +57,7 @@ __all__ = [
     "Diverged",
     "DivergenceWarning",
     "Diversity",
+    "Duchi",
     "Estimate",
     "Evaluation",
     "FedAvg",
@@ -70,15 +73,21 @@ __all__ = [
     "LinearTasks",
     "LocalStepsWarning",
     "MetaSGD",
+    "Moments",
     "NotConverged",
     "NotConvergedWarning",
+    "Oracle",
     "Outcome",
     "OuterStep",
+    "Pooled",
+    "ReducedRank",
     "Reptile",
     "Result",
     "RidgeANIL",
     "Risk",
+    "SingleTask",
     "SphereHeads",
+    "SplitSpectral",
     "Status",
     "Stop",
     "StudentT",

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._load import core
+from ._support import check, signals
 from ._support import progress as meters
-from ._support import signals
 from ._support.types import F64
 from .config.counts import DEFAULT_N
 from .config.fit_config import FitConfig
@@ -24,6 +24,7 @@ from .engines.trials import Trials
 from .estimators.configure import configure_fit, rows_in_law
 from .estimators.estimator import Estimate, Estimator
 from .estimators.names import algorithm_of
+from .estimators.rank import choose_width
 from .estimators.samples import Samples
 from .estimators.solvers import least_squares_heads
 from .estimators.sources import open_samples
@@ -54,7 +55,7 @@ def fit(
     *,
     n: int | None = DEFAULT_N,
     m: int | None = None,
-    width: int | None = None,
+    width: int | str | None = None,
     seed: int = 0,
     trials: int | range = 1,
     threads: int | None = None,
@@ -84,9 +85,11 @@ def fit(
         taken by default. Must be left out for a batch.
     m : int or None
         Samples of each task, >= 1. Must be left out for a batch, whose data determine it.
-    width : int or None
-        Number of columns k of the representation, 1 <= width <= d. None: ``tasks.k``; a
-        batch without a `B_star` needs a number.
+    width : int, "cv" or None
+        Number of columns k of the representation, 1 <= width <= d. "cv": the number from 1 to 10
+        that predicts the samples of held-out tasks of the first trial best, or the smallest one
+        within a standard error of it; see ``result.config.width``. None: ``tasks.k``; a batch
+        without a `B_star` needs a number or "cv".
     seed : int
         Key of all random numbers, 0 <= seed < 2**64.
     trials : int or range
@@ -164,12 +167,14 @@ def fit(
     >>> r.heads.shape, bool(r.trace["dist"][-1] < 0.1)
     ((20, 2), True)
     """
+    if isinstance(width, str):
+        check.choice("width", width, ("cv",))
     config = configure_fit(
         tasks,
         estimator,
         n=n,
         m=m,
-        width=width,
+        width=1 if isinstance(width, str) else width,
         seed=seed,
         trials=trials,
         threads=threads,
@@ -181,7 +186,7 @@ def fit(
         on_failure=on_failure,
         **options,
     )
-    finished = run_fit(config)
+    finished = run_fit(_choose_width(config) if isinstance(width, str) else config)
     _report_failures(finished)
     return finished
 
@@ -237,8 +242,16 @@ def run_fit(config: FitConfig) -> Result:
     return build()
 
 
-def _open(config: FitConfig, trial: int) -> Samples:
-    """Open the samples of a trial, and check that the estimator can run on them."""
+def _choose_width(config: FitConfig) -> FitConfig:
+    """Return the configuration with a width chosen on held-out tasks of the first trial."""
+    samples = _open(config, config.trials[0], checked=False)
+    algorithm = algorithm_of(config.method)
+    choice = choose_width(algorithm, samples, seed=config.seed, rounds=config.rounds)
+    return replace(config, width=choice.width)
+
+
+def _open(config: FitConfig, trial: int, checked: bool = True) -> Samples:
+    """Open the samples of a trial; by default, check that the estimator can run on them."""
     assert isinstance(config.tasks, (LinearTasks, TaskBatch))
     samples = open_samples(
         config.engine,
@@ -250,7 +263,8 @@ def _open(config: FitConfig, trial: int) -> Samples:
         trial=trial,
         threads=config.threads,
     )
-    algorithm_of(config.method).check(samples, config.width)
+    if checked:
+        algorithm_of(config.method).check(samples, config.width)
     return samples
 
 

@@ -95,6 +95,7 @@ SAMPLE = {"n": 2, "m_in": 3, "m_out": 2, "seed": 0, "trial": 0, "round": 0, "dty
 SAMPLE |= {"shared_samples": False, "threads": 1}
 SIZES = ("rounds", "n", "m_in", "m_out", "pool", "trials", "width", "seeds", "inner_steps", "m")
 FITS = {"band": 0.95, "resamples": 100, "seed": 0}
+SPECTRAL = {"tol": 1e-8, "passes": 20}
 FIT = {"seed": 0, "trials": 2, "threads": 1, "engine": "law", "rounds": 3, "record": "dist"}
 FIT |= {"stop": None, "progress": False, "on_failure": "return"}
 STUDY = {"seeds": 2, "measure": ("dist",), "keep": (), "keep_rows": 9, "common": ()}
@@ -245,6 +246,13 @@ CALLS = {
         ms.Estimate,
         words=("B0", "w0", "init"),
     ),
+    "Moments": Call(ms.Moments, SPECTRAL, ms.Moments),
+    "Duchi": Call(ms.Duchi, SPECTRAL, ms.Duchi),
+    "SplitSpectral": Call(ms.SplitSpectral, SPECTRAL, ms.SplitSpectral),
+    "ReducedRank": Call(ms.ReducedRank, {"ridge": 0.1, **SPECTRAL}, ms.ReducedRank),
+    "Oracle": Call(ms.Oracle, {"ridge": 0.1}, ms.Oracle),
+    "SingleTask": Call(ms.SingleTask, {"ridge": 0.1, **SPECTRAL}, ms.SingleTask),
+    "Pooled": Call(ms.Pooled, {"ridge": 0.1, **SPECTRAL}, ms.Pooled),
     "fit": Call(
         ms.fit,
         {"tasks": TASKS, "estimator": ms.AltGDmin(), "n": 4, "m": 5, "width": K, **FIT},

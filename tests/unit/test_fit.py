@@ -240,6 +240,12 @@ def test_bits_do_not_depend_on_threads(source):
     assert same(one, two)
 
 
+def test_the_width_by_held_out_tasks():
+    r = ms.fit(TASKS.sample(40, 10, 30, seed=3), ms.Duchi(), width="cv")
+    assert r.config.width == TASKS.k
+    assert r.heads.shape == (40, TASKS.k)
+
+
 # --- files and interruptions ---------------------------------------------------------------------
 
 
@@ -337,6 +343,7 @@ def test_progress_is_told_the_trials_done():
         ({"tasks": 3}, TypeError, "tasks must be a LinearTasks or a TaskBatch; got 3"),
         ({"m": None}, ValueError, "m must be an integer, the number of samples per task; got None"),
         ({"n": None}, ValueError, "n must be an integer, the number of tasks; got None"),
+        ({"width": "all"}, ValueError, "width must be 'cv'; got 'all'"),
         ({"width": 61}, ValueError, "width must be at most d = 60; got 61"),
         ({"n": 1, "width": 1}, ValueError, "n must be at least 2 for 'steps'; got 1"),
         ({"engine": "arrays"}, ValueError, "engine must be 'auto', 'law' or 'sampled'.*'arrays'"),

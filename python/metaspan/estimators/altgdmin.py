@@ -21,7 +21,7 @@ from .solvers import (
 
 TRUNCATION = 9.0  # responses whose square exceeds this multiple of the mean square do not count
 LIMIT = 1000  # most iterations by default
-TOLERANCE = 1e-10  # a step that moves the subspace by less ends the iteration
+TOLERANCE = 1e-8  # a step that moves the subspace by less ends the iteration
 
 
 @dataclass(frozen=True, kw_only=True)
