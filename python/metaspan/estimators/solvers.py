@@ -18,6 +18,7 @@ TOL = 1e-8  # bound on the sine of the largest angle between computed and exact 
 PASSES = 60  # products with a block of vectors, after which a decomposition gives up
 _FORMED = 128  # a matrix of at most this order is formed, in blocks of _COLUMNS columns
 _COLUMNS = 64
+_ROUNDING = 1e-13  # a residual below this part of the norm of a matrix is that of rounding errors
 _NOT_FINITE = "products with the samples are not finite numbers"
 _BLOCKS = (8, 30)  # least and most blocks of a Krylov space that is not yet compressed
 _NUMBERS = 1 << 26  # the numbers that such a space may have beyond the least blocks
@@ -175,11 +176,11 @@ def _block_krylov(apply: Operator, start: F64, k: int, tol: float, passes: int) 
         values, S = np.linalg.eigh(space.H)
         values, S = values[::-1], S[:, ::-1]
         norm = max(norm, float(np.abs(values).max()))
-        left, sizes, right = np.linalg.svd(off, full_matrices=False)
-        residual = np.linalg.norm((sizes[:, None] * right) @ S[-Q.shape[1] :, :k])
+        last = S[-Q.shape[1] :, :k]
+        Q, R = _new_directions(off, norm)
+        residual = float(np.linalg.norm(R @ last))
         gap = values[k - 1] - values[k] if len(values) > k else 0.0
-        new = sizes > 1e-14 * norm
-        if residual <= tol * gap or not new.any() or space.size == dim:
+        if residual <= max(tol * gap, _ROUNDING * norm) or not Q.size or space.size == dim:
             break
         if count == passes:
             reason = (
@@ -187,12 +188,21 @@ def _block_krylov(apply: Operator, start: F64, k: int, tol: float, passes: int) 
                 f"(tol={tol:g}) after {passes} products with the samples"
             )
             break
-        Q = left[:, new]
         Q = orthonormal(Q - space.V @ (space.V.T @ Q))
         if space.size + Q.shape[1] > space.columns:
             space.compress(values[:kept], S[:, :kept])
     vectors = np.ascontiguousarray(space.V @ S[:, :k])
     return Eigenvectors(values[:k].copy(), vectors, reason)
+
+
+def _new_directions(off: F64, norm: float) -> tuple[F64, F64]:
+    """Return orthonormal columns Q and R with off = Q R, without directions that are rounding."""
+    Q, R = np.linalg.qr(off)
+    if np.abs(np.diagonal(R)).min() > 1e-6 * norm:
+        return Q, R
+    left, sizes, right = np.linalg.svd(off, full_matrices=False)
+    new = sizes > _ROUNDING / 10 * norm
+    return left[:, new], sizes[new, None] * right[new]
 
 
 def top_singular(  # noqa: PLR0917
