@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from metaspan.estimators.averages import RowAverages
 from reference.estimator_samples import DenseSamples
 
 
@@ -37,3 +38,10 @@ class Whole(DenseSamples):
     def combine_features(self, B, transform):
         self.passes += 1
         return self.X.T @ transform(self.X @ B, range(self.n))
+
+
+class Rows(Whole):
+    """Samples whose averages are sums over the rows of X."""
+
+    def averages(self):
+        return RowAverages(self)

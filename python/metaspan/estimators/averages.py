@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._support.types import F64
-from .samples import Samples, lengths, spread, task_sums
+from .samples import Samples, lengths, rows_of, spread, task_sums
 
 
 class RowAverages:
@@ -35,3 +35,16 @@ class RowAverages:
         """Return ``U^T P + V^T Q``, (dim, k), for P and Q (n, k); one pass over X."""
         offsets = self._samples.offsets
         return self._samples.combine(self._u * spread(P, offsets) + self._v * spread(Q, offsets))
+
+    def mean_products(self, Q: F64, factors: F64) -> F64:
+        """Return ``sum_i factors_i (u_i v_i^T + v_i u_i^T) Q``, (dim, k); one pass over X."""
+
+        def transform(Z: F64, tasks: range) -> F64:
+            offsets = self._samples.offsets[tasks.start : tasks.stop + 1]
+            rows, scale = rows_of(self._samples, tasks), factors[tasks.start : tasks.stop, None]
+            u, v = self._u[rows], self._v[rows]
+            first, second = (scale * task_sums(own * Z, offsets) for own in (u, v))
+            C: F64 = u * spread(second, offsets) + v * spread(first, offsets)
+            return C
+
+        return self._samples.combine_features(Q, transform)

@@ -14,7 +14,7 @@ from .estimator import Estimator
 from .ridge import loo_errors, mean_eigenvalue, penalties
 from .samples import I64, Samples, lengths
 from .solvers import WidthError
-from .subset import Subset, SubsetAverages
+from .subset import Subset
 
 MOST = 10  # the largest width that is tried unless candidates are given
 
@@ -170,12 +170,12 @@ def _held_out_errors(
     ends = np.cumsum([0, *(B.shape[1] for B in bases)])
     stacked = np.ascontiguousarray(np.concatenate(bases, axis=1))
     columns = [slice(*pair) for pair in pairwise(ends)]
+    subset = Subset(samples, held)
     if estimator.uses_averages:
-        averages = SubsetAverages(samples.averages(), held)
+        averages = subset.averages()
         first, second = averages.products(stacked)
         scores = [_half_errors(first[:, c], second[:, c], averages.weights) for c in columns]
         return np.stack(scores, axis=1)
-    subset = Subset(samples, held)
     Z = subset.features(stacked)
     errors = np.empty((len(held), len(bases)))
     for j, c in enumerate(columns):

@@ -32,7 +32,7 @@ class ReducedRank:
     r"""Reduced-rank regression: the best coefficients of rank `width` for tasks that share X, (41).
 
     Among all coefficient matrices of rank `width` these minimise
-    ``sum_i p_i (||y_i - X theta_i||^2 / (2 m) + ridge/2 ||theta_i||^2)``, p_i the weights of the
+    ``sum_i q_i (||y_i - X theta_i||^2 / (2 m) + ridge/2 ||theta_i||^2)``, q_i the weights of the
     tasks. The representation is an orthonormal basis of their span, and the heads are those of
     ridge regression on its features. Tasks share X if they have the same array.
 

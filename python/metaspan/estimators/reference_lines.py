@@ -225,7 +225,7 @@ def _spectra(samples: Samples) -> Iterator[tuple[I64, I64, F64, F64]]:
 class Pooled:
     r"""One coefficient vector for all tasks, (41): the pooled mean.
 
-    It minimises ``sum_i p_i ||y_i - X_i theta||^2 / (2 N) + ridge/2 ||theta||^2``, p_i the weights
+    It minimises ``sum_i q_i ||y_i - X_i theta||^2 / (2 N) + ridge/2 ||theta||^2``, q_i the weights
     of the tasks, by conjugate gradients; each step is a pass over X with one column. The first
     column of the representation is the direction of theta, and all tasks have the same head. Other
     columns, of a width above 1, are random directions orthogonal to theta in which all heads are

@@ -10,6 +10,7 @@ import numpy as np
 
 from .._support import check
 from .._support.types import F64
+from .averages import RowAverages
 from .estimator import Estimate, Monitor
 from .samples import Samples, lengths, rows_of, spread, task_sums
 from .solvers import (
@@ -198,7 +199,7 @@ class SplitSpectral(_Options):
     tol : float
         As in `Moments`.
     passes : int
-        As in `Moments`; a pass here reads all averages twice.
+        As in `Moments`. In law a pass reads all averages twice.
 
     References
     ----------
@@ -227,11 +228,13 @@ class SplitSpectral(_Options):
         """
         self.check(samples, width)
         averages = samples.averages()
-        factors = averages.weights[:, None] / (2 * averages.n)
+        factors: F64 = averages.weights / (2 * averages.n)
 
         def apply(Q: F64) -> F64:
+            if isinstance(averages, RowAverages):
+                return averages.mean_products(Q, factors)
             first, second = averages.products(Q)
-            return averages.combine(factors * second, factors * first)
+            return averages.combine(factors[:, None] * second, factors[:, None] * first)
 
         def start() -> F64:
             G = fixed_normals(2 * averages.n, start_columns(width))

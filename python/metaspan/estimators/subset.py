@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._support.types import F64
+from .averages import RowAverages
 from .samples import I64, HalfAverages, Samples, Transform
 
 
@@ -72,7 +73,10 @@ class Subset:
 
     def averages(self) -> HalfAverages:
         """Return the averages of the two halves of every chosen task."""
-        return SubsetAverages(self._samples.averages(), self._tasks)
+        averages = self._samples.averages()
+        if isinstance(averages, RowAverages):
+            return RowAverages(self)
+        return SubsetAverages(averages, self._tasks)
 
     def normals(self, k: int, stream: int) -> F64:
         """Return a matrix (dim, k) of independent standard normal numbers."""

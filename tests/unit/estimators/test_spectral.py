@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from estimator_draws import Whole, draw, draw_weights, projection, sine
+from estimator_draws import Rows, Whole, draw, draw_weights, projection, sine
 from metaspan.estimators.spectral import Duchi, Moments, SplitSpectral
 from reference import estimators as reference
 from reference.estimator_samples import DenseSamples
@@ -19,12 +19,11 @@ by_name = pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: e.name)
 
 @by_name
 @pytest.mark.parametrize("d", [9, 70, 150])
-@pytest.mark.parametrize("ragged", [False, True])
-def test_estimate_is_the_top_of_the_explicit_matrix(rng, estimator, d, ragged):
-    m = rng.integers(2, 9, 12) if ragged else 7
-    X, y, B_star = draw(rng, d=d, m=m)
+@pytest.mark.parametrize("kind", [DenseSamples, Rows])
+def test_estimate_is_the_top_of_the_explicit_matrix(rng, estimator, d, kind):
+    X, y, B_star = draw(rng, d=d, m=rng.integers(2, 9, 12) if kind is Rows else 7)
     weights = draw_weights(rng, len(X))
-    estimate = estimator.estimate(DenseSamples(X, y, B_star, weights), 3, None)
+    estimate = estimator.estimate(kind(X, y, B_star, weights), 3, None)
     B = reference.top(MATRICES[estimator.name](X, y, weights), 3)
     assert estimate.converged
     np.testing.assert_allclose(projection(estimate.B), projection(B), rtol=0, atol=1e-8)
@@ -34,6 +33,13 @@ def test_estimate_is_the_top_of_the_explicit_matrix(rng, estimator, d, ragged):
     else:
         coefficients = reference.least_squares(X, y, B) @ B.T
     np.testing.assert_allclose(estimate.heads @ estimate.B.T, coefficients, rtol=0, atol=1e-6)
+
+
+def test_averages_of_rows_take_one_pass_for_each_product(rng):
+    X, y, _ = draw(rng, d=150)
+    samples = Rows(X, y)
+    SplitSpectral(passes=4).estimate(samples, 3, None)
+    assert samples.passes == 4
 
 
 @by_name

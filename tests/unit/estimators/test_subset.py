@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from estimator_draws import Whole, draw, draw_weights, projection
+from estimator_draws import Rows, Whole, draw, draw_weights, projection
 from metaspan.estimators.spectral import Duchi, SplitSpectral
 from metaspan.estimators.subset import Subset
 from reference.estimator_samples import DenseSamples
@@ -11,7 +11,7 @@ from reference.estimator_samples import DenseSamples
 TASKS = np.array([0, 3, 4, 10])
 
 
-@pytest.fixture(params=[DenseSamples, Whole])
+@pytest.fixture(params=[DenseSamples, Whole, Rows])
 def pair(request, rng):
     """A subset of ragged tasks, and the same tasks alone."""
     X, y, B_star = draw(rng, m=rng.integers(2, 9, 12))
