@@ -142,8 +142,12 @@ def check_infinite_tasks(
             "influence of a task; got None"
         )
     wants = "n must be an integer except where (23) applies: "
-    if not isinstance(method, ANIL) or method != ANIL(
-        alpha=method.alpha, beta=method.beta, inner_steps=1, first_order=True, step=method.step
+    if not (
+        isinstance(method, ANIL)
+        and method.first_order
+        and method.inner_steps == 1
+        and method.outer == "both"
+        and method.beta_head is None
     ):
         raise ValueError(f"{wants}first-order ANIL with inner_steps=1; got {method}")
     law = tasks.heads

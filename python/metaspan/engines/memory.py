@@ -36,6 +36,8 @@ def reported(config: TrainConfig) -> int:
 
 def join(config: TrainConfig, parts: Parts) -> Parts:
     """Append to M, R and w the columns of the further blocks with which a run starts."""
+    if not blocks_of(config):
+        return parts
     return {
         name: np.concatenate([part, *start_blocks(config, part)], axis=-1)
         for name, part in parts.items()
@@ -51,6 +53,8 @@ def joint_shapes(config: TrainConfig, shapes: Shapes) -> Shapes:
 def separate(config: TrainConfig, parts: Parts) -> Parts:
     """Return the columns of M, R and the core's w that belong to the block that is the result."""
     at, count = reported(config), 1 + len(blocks_of(config))
+    if count == 1:
+        return {name: parts[name] for name in IN_COORDINATES}
     return {name: np.split(parts[name], count, axis=-1)[at] for name in IN_COORDINATES}
 
 

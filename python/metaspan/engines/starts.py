@@ -32,9 +32,12 @@ def start_in_coordinates(config: TrainConfig, trial_ids: Sequence[int]) -> dict[
         height = max(height, config.layout.height)
     elif config.engine == "collapsed":  # samples fill the rows of R that the start leaves zero
         height = config.layout.height
+    R = np.zeros((len(states), height, config.columns))
+    for i, (_, rows, _) in enumerate(states):
+        R[i, : len(rows)] = rows
     return {
         "M": np.stack([M for M, _, _ in states]),
-        "R": np.stack([np.pad(R, ((0, height - R.shape[0]), (0, 0))) for _, R, _ in states]),
+        "R": R,
         "w": _with_more(config, np.stack([w for _, _, w in states])),
     }
 

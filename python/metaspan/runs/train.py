@@ -387,7 +387,7 @@ def run(config: TrainConfig) -> Result:
     trials = journal.resume() if journal else None
     if trials is None:
         trials = begin(config)
-    config = replace(config, route=trials.route)
+    config = _with_route(config, trials.route)
     prepared = time.perf_counter()
 
     def build_result() -> Result:
@@ -422,13 +422,18 @@ def begin(config: TrainConfig) -> Trials:
     count, names, route = len(config.trials), config.layout.columns, chosen_route(config)
     memory.require(f"{count} trials", 8 * count * (config.columns * (config.k_star + 1) + 64))
     return Trials(
-        parts=engine_of(config).start(replace(config, route=route), config.trials),
+        parts=engine_of(config).start(_with_route(config, route), config.trials),
         rounds=[0] * count,
         status=[core.TrialStatus.LIVE] * count,
         columns=names,
         rows=[(np.empty(0, np.int64), np.empty((0, len(names))))] * count,
         route=route,
     )
+
+
+def _with_route(config: TrainConfig, route: str | None) -> TrainConfig:
+    """Return the configuration with a route; a copy would compute its layout again."""
+    return config if route == config.route else replace(config, route=route)
 
 
 def drive(config: TrainConfig, trials: Trials, journal: Journal | None) -> None:
