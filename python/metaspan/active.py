@@ -238,8 +238,8 @@ def lasso(W: F64, target: F64, share: float = LASSO_SHARE) -> F64:
 def apportion(shares: F64, count: int, room: I64, taken: I64) -> I64:
     """Divide `count` samples in proportion to shares, by the largest remainders, within `room`.
 
-    Of tasks with equal remainders, those with fewer samples `taken` so far come first. Tasks with
-    the share 0 get samples only if the others have no room.
+    Equal remainders go to the tasks with fewer samples `taken` so far. Tasks with the share 0 get
+    samples only if the others have no room.
     """
     out = np.zeros(len(shares), np.int64)
     while (left := count - int(out.sum())) > 0:

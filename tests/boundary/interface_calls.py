@@ -411,7 +411,7 @@ CALLS = {
     ),
 }
 RECORDS = [
-    *(ms.BatchSummary, ms.Diverged, ms.DivergenceWarning, ms.Diversity),
+    *(ms.Active, ms.BatchSummary, ms.Diverged, ms.DivergenceWarning, ms.Diversity),
     *(ms.Estimate, ms.Evaluation, ms.FewSamplesWarning, ms.Gradient, ms.Interrupted, ms.Outcome),
     *(ms.FitConfig, ms.LocalStepsWarning, ms.NotConverged, ms.NotConvergedWarning),
     *(ms.Result, ms.Risk, ms.StudyStatus, ms.TrainConfig, study.Law, study.Laws, study.Powers),
