@@ -113,7 +113,6 @@ def configure(
     check_sparse(tasks, accumulate)
     _check_method(chosen, tasks, counts[0], size)
     check_route(tasks, chosen, route)
-    check_weights(tasks, chosen)
     names = records.resolve(record, tasks, chosen)
     tracked = check.flag("track_start", track_start)
     if tracked:
@@ -162,6 +161,7 @@ def _check_method(
     start_more(method, width)
     if not isinstance(tasks, TaskBatch):
         return check_solvable(method, m_in, width)
+    check_weights(tasks, method)
     check_solvable(method, tasks.least_m_in, width)
     check_blocks(method, tasks.m_in)
 
