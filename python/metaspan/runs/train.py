@@ -152,7 +152,8 @@ def train(
 
     Each round takes n tasks, adapts to each of them by the inner steps of the method, and then
     makes one outer step :math:`B \leftarrow B - \beta\, \nabla_B`,
-    :math:`w \leftarrow w - \beta\, \nabla_w` with the mean over tasks of (8)-(10).
+    :math:`w \leftarrow w - \beta\, \nabla_w` with the mean over tasks of (8)-(10),
+    or with the weighted mean (47) if a batch has weights.
 
     By default every task has infinitely many samples and every round draws new tasks. Unless the
     features have a spectrum, such a run takes place in the coordinates (13), at a cost that does
