@@ -169,7 +169,8 @@ def meta_gradient(
     if call.core_method.solves_head:
         check_solvable(call.method, batch.least_m_in, B.shape[1])
         check_route(batch, call.method, route)
-    check_weights(batch, call.method)
+    if batch.weights is not None:
+        check_weights(batch, call.method)
     learns_more = call.learns_more or v is not None
     if learns_more:
         w = np.concatenate([w, start_more(call.method, B.shape[1], v)])
