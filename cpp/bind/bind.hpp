@@ -11,7 +11,8 @@ void bind_random(pybind11::module_& module);    // generators, heads, samples at
 void bind_geometry(pybind11::module_& module);  // frames, coordinates, measurements
 void bind_data(pybind11::module_& module);      // checks of the user's arrays
 void bind_sweeps(pybind11::module_& module);    // the gradient of one round on the data of a batch
-void bind_in_law(pybind11::module_& module);    // draws of random samples, for tests of their law
-void bind_engines(pybind11::module_& module);   // runs, and the costs of rounds
+void bind_row_products(pybind11::module_& module);  // products of all rows with matrices
+void bind_in_law(pybind11::module_& module);   // draws of random samples, for tests of their law
+void bind_engines(pybind11::module_& module);  // runs, and the costs of rounds
 
 }  // namespace metaspan::bind

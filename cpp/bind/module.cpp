@@ -8,6 +8,7 @@ PYBIND11_MODULE(METASPAN_MODULE, module) {
   bind_geometry(module);
   bind_data(module);
   bind_sweeps(module);
+  bind_row_products(module);
   bind_in_law(module);
   bind_engines(module);
 }

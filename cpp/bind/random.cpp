@@ -72,13 +72,13 @@ py::array fill_rows_of(const std::string& dtype, Index n, Index m, Index columns
   return fill_rows<double>(n, m, columns, threads, fill);
 }
 
-/// Draws standard normals, (n, m, d).
+/// Draws standard normals, (n, m, d), of n tasks from `first_task` on.
 py::array normals(std::uint64_t seed, std::uint64_t trial, std::uint64_t round,
                   std::uint32_t stream, Index n, Index m, Index d, const std::string& dtype,
-                  int threads) {
+                  int threads, Index first_task) {
   const Key key = derive_key(seed, trial, round, static_cast<Stream>(stream));
   return fill_rows_of(dtype, n, m, d, threads, [&](Index task, Index row, double* out) {
-    normal_row(key, task, row, d, out);
+    normal_row(key, first_task + task, row, d, out);
   });
 }
 
@@ -144,7 +144,7 @@ void bind_random(py::module_& module) {
   module.attr("ROW_BLOCK") = RowSource::kBlock;
   module.def("normals", &normals, py::arg("seed"), py::arg("trial"), py::arg("round"),
              py::arg("stream"), py::arg("n"), py::arg("m"), py::arg("d"), py::arg("dtype"),
-             py::arg("threads"));
+             py::arg("threads"), py::arg("first_task") = 0);
   module.def("features", &features, py::arg("law"), py::arg("roots"), py::arg("seed"),
              py::arg("trial"), py::arg("round"), py::arg("stream"), py::arg("n"), py::arg("m"),
              py::arg("d"), py::arg("dtype"), py::arg("threads"));

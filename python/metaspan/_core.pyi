@@ -83,9 +83,20 @@ def derive_key(seed: int, trial: int, round: int, stream: int) -> int:
     """Derive a key as a 64-bit integer, which can seed any other generator."""
 
 def normals(
-    seed: int, trial: int, round: int, stream: int, n: int, m: int, d: int, dtype: str, threads: int
+    seed: int,
+    trial: int,
+    round: int,
+    stream: int,
+    n: int,
+    m: int,
+    d: int,
+    dtype: str,
+    threads: int,
+    first_task: int = 0,
 ) -> NDArray[Any]:
-    """Draw (n, m, d) standard normals, "float32" or "float64", keyed by (task, row, column)."""
+    """Draw (n, m, d) standard normals, "float32" or "float64", keyed by (task, row, column), of the
+    n tasks from `first_task` on.
+    """
 
 def features(
     law: FeatureLaw,
@@ -290,6 +301,38 @@ def batch_grams(data: Batch, first: int, end: int, threads: int) -> list[F64]:
 
 def task_products(B: NDArray[Any], data: Batch, threads: int) -> list[tuple[F64, F64, F64, F64]]:
     """Return X B, X' B, X X^T and X' X^T of every task of a batch, in double precision."""
+
+class MadeSamples:
+    """The inner samples of round 0 of n tasks, m of each, which are generated again in every
+    product. X (N, d) has their rows in order, before multiplication by their radii.
+    """
+
+    def __init__(
+        self,
+        law: FeatureLaw,
+        roots: F64 | None,
+        seed: int,
+        trial: int,
+        n: int,
+        m: int,
+        d: int,
+    ) -> None: ...
+    def rows(self, first: int, end: int, threads: int) -> F64:
+        """Return the rows of the tasks from `first` to `end`, multiplied by their radii."""
+
+    def responses(self, B_star: F64, heads: F64, xi_std: float, threads: int) -> tuple[F64, F64]:
+        """Return the responses without noise, and the radii, (N,) each."""
+
+    def features(self, B: F64, threads: int) -> F64:
+        """Compute X B, (N, k)."""
+
+    def combine(self, C: F64, threads: int) -> F64:
+        """Compute X^T C, (d, k), for C (N, k)."""
+
+    def combine_features(
+        self, B: F64, transform: Callable[[F64, int, int], F64], threads: int
+    ) -> F64:
+        """Compute X^T transform(X B), (d, k), as batch_combine_features does."""
 
 def adapt_arrays(
     method: CoreMethod,

@@ -1,12 +1,17 @@
 #include "metaspan/sweeps/row_products.hpp"
 
 #include <algorithm>
+#include <utility>
+
+#include "metaspan/sweeps/row_sweeps.hpp"
 
 namespace metaspan {
 namespace {
 
 /// Bytes of X of a block whose rows are read twice, once by each of two products.
 constexpr Index kCachedBlockBytes = 1 << 24;
+/// Rows of X that a sweep processes together: a tile of their columns fits an L1 cache.
+constexpr Index kGroupRows = 24;
 
 /// Returns the number of outer samples of a task that are rows of X beside its inner samples.
 template <class XScalar>
@@ -16,7 +21,7 @@ Index more_rows(const TaskSet<XScalar>& tasks, Index i) {
 
 /// Splits the tasks of a block into blocks of at most kCachedBlockBytes, so that the rows of a
 /// block are still in a cache when they are read for the second time. The split depends on shapes
-/// alone. Sparse tasks are not split: their second sweep has a cost for every call.
+/// alone.
 template <class XScalar>
 std::vector<Block> cached_blocks(const TaskSet<XScalar>& tasks, Index n) {
   std::vector<Block> blocks;
@@ -24,7 +29,7 @@ std::vector<Block> cached_blocks(const TaskSet<XScalar>& tasks, Index n) {
   for (Index i = 0; i < n; ++i) {
     const Index rows = tasks.in(i).m + more_rows(tasks, i);
     const Index more = static_cast<Index>(sizeof(XScalar)) * rows * tasks.d;
-    if (blocks.empty() || (!tasks.is_sparse() && bytes + more > kCachedBlockBytes)) {
+    if (blocks.empty() || bytes + more > kCachedBlockBytes) {
       blocks.push_back({i, 0});
       bytes = 0;
     }
@@ -34,65 +39,103 @@ std::vector<Block> cached_blocks(const TaskSet<XScalar>& tasks, Index n) {
   return blocks;
 }
 
-/// The memory of the products with one block of tasks.
-struct Workspace {
-  std::vector<TaskProducts> products;
-  std::vector<double> Z, C;  // (rows, k)
-  Mat wide;                  // (rows, padded(k))  C with zeros beyond k
-  std::vector<Factors> factors;
+/// A run of rows of X that are equally far apart in memory.
+template <class XScalar>
+struct Run {
+  const XScalar* X;
+  Index stride, rows;
 };
 
-/// Copies X B of the first n tasks from the products of the first sweep to `Z`, (rows, k).
+/// Collects the rows of dense tasks in groups of up to kGroupRows rows that are equally far apart.
+/// Groups are cut across tasks where the memory allows it, so that tasks with few samples and few
+/// features do not make small groups.
 template <class XScalar>
-void copy_features(const TaskSet<XScalar>& tasks, const TaskSelection& taken,
-                   const std::vector<TaskProducts>& products, Index k, double* Z) {
+struct RowGroups {
+  RowGroups(const TaskSet<XScalar>& tasks, const TaskSelection& taken) {
+    std::vector<Run<XScalar>> runs;
+    const auto append = [&](const Samples<XScalar>& set) {
+      const auto& [X, stride] = set.dense();
+      const bool follows = !runs.empty() && runs.back().stride == stride &&
+                           X == runs.back().X + runs.back().rows * stride;
+      if (!follows) runs.push_back({X, stride, 0});
+      runs.back().rows += set.m;
+    };
+    for (Index i = 0; i < taken.n; ++i) {
+      append(tasks.in(taken[i]));
+      if (more_rows(tasks, taken[i]) > 0) append(tasks.out(taken[i]));
+    }
+    for (const auto& [X, stride, all] : runs) {
+      const Index count = ceil_div(all, kGroupRows);
+      for (Index g = 0; g < count; ++g) {
+        const Index begin = g * all / count, end = (g + 1) * all / count;
+        groups.push_back({rows, end - begin});
+        columns.push_back({X + begin * stride, stride});
+        rows += end - begin;
+      }
+    }
+  }
+
+  /// Returns columns from `first` on of the rows of a group.
+  RowColumns<XScalar> operator()(Index group, Index first, Index, int) const {
+    const auto& [X, stride] = columns[static_cast<std::size_t>(group)];
+    return {X + first, stride};
+  }
+
+  Index rows = 0;
+  std::vector<RowGroup> groups;
+  std::vector<RowColumns<XScalar>> columns;
+};
+
+/// Returns X B of some sparse tasks, (rows, k).
+template <class XScalar>
+void sparse_features(const TaskSet<XScalar>& tasks, const TaskSelection& taken, const double* B,
+                     Index k, double* Z, int threads, Cancel* cancel) {
+  std::vector<TaskProducts> products;
+  first_sweep(B, k, tasks, taken, {false, false}, 1, threads, cancel, products);
   const auto copy = [&](const Mat& from, Index rows) {
     for (Index r = 0; r < rows; ++r, Z += k) std::copy_n(from.data() + r * from.cols(), k, Z);
   };
   for (Index i = 0; i < taken.n; ++i) {
-    const auto& task = products[static_cast<std::size_t>(i)];
-    copy(task.Z_in, tasks.in(taken[i]).m);
-    copy(task.Z_out, more_rows(tasks, taken[i]));
+    copy(products[static_cast<std::size_t>(i)].Z_in, tasks.in(taken[i]).m);
+    copy(products[static_cast<std::size_t>(i)].Z_out, more_rows(tasks, taken[i]));
   }
 }
 
-/// Adds X^T C of some tasks to out, or sets out to this sum. C is copied to rows that fill whole
-/// registers, which the second sweep reads in place.
+/// Computes X^T C of all tasks, which are sparse. C is copied to rows that fill whole registers,
+/// which the second sweep reads in place.
 template <class XScalar>
-void add_combined(const TaskSet<XScalar>& tasks, const TaskSelection& taken,
-                  const double* C,  // (rows, k)
-                  Index rows, Index k, bool set, double* out, int threads, Cancel* cancel,
-                  Workspace& work) {
-  work.wide.setZero(rows, padded(k));
-  for (Index r = 0; r < rows; ++r) std::copy_n(C + r * k, k, work.wide.data() + r * padded(k));
-  work.factors.resize(static_cast<std::size_t>(2 * taken.n));
+void combine_sparse(const TaskSet<XScalar>& tasks,
+                    const double* C,  // (N, k)
+                    Index k, double* out, int threads, Cancel* cancel) {
+  const Index rows = row_offsets(tasks).back(), width = padded(k);
+  Mat wide = Mat::Zero(rows, width);
+  for (Index r = 0; r < rows; ++r) std::copy_n(C + r * k, k, wide.data() + r * width);
+  std::vector<Factors> factors(static_cast<std::size_t>(2 * tasks.size()));
   std::vector<Part<XScalar>> parts;
-  Index row = 0;
-  const auto append = [&](const Samples<XScalar>& samples) {
-    Factors& factor = work.factors[parts.size()];
-    factor.borrow(work.wide.data() + row * padded(k), samples.m, k);
-    parts.push_back({&samples, &factor});
-    row += samples.m;
+  const double* row = wide.data();
+  const auto append = [&](const Samples<XScalar>& set) {
+    Factors& factor = factors[parts.size()];
+    factor.borrow(row, set.m, k);
+    parts.push_back({&set, &factor});
+    row += set.m * width;
   };
-  for (Index i = 0; i < taken.n; ++i) {
-    append(tasks.in(taken[i]));
-    if (more_rows(tasks, taken[i]) > 0) append(tasks.out(taken[i]));
+  for (Index i = 0; i < tasks.size(); ++i) {
+    append(tasks.in(i));
+    if (more_rows(tasks, i) > 0) append(tasks.out(i));
   }
-  second_sweep(parts, tasks.d, k, set ? nullptr : static_cast<const double*>(out), out, threads,
-               cancel);
+  second_sweep(parts, tasks.d, k, static_cast<const double*>(nullptr), out, threads, cancel);
 }
 
-/// Calls body(tasks, taken, block) for blocks of all tasks, in order: for the blocks of a store,
-/// and within each of them for blocks that stay in a cache. `block` numbers tasks of the batch,
-/// and `taken` selects the same tasks from `tasks`.
+/// Calls body(rows, block) for blocks of all dense tasks, in order: for the blocks of a store, and
+/// within each of them for blocks that stay in a cache.
 template <class XScalar, class Body>
-void each_cached_block(const TaskSet<XScalar>& tasks, Index k, Body&& body) {
+void each_row_block(const TaskSet<XScalar>& tasks, Index k, Body&& body) {
   const TaskSelection every{tasks.size()};
   each_block(tasks, every, blocks_of<double>(tasks, every, k, every.n),
              [&](const auto& held, const TaskSelection& taken, const Block& block) {
-               // A store gives the tasks of the block alone; tasks in memory are one block.
                for (const Block& part : cached_blocks(held, taken.n)) {
-                 body(held, part_of(taken, part), Block{block.first + part.first, part.count});
+                 body(RowGroups(held, part_of(taken, part)),
+                      Block{block.first + part.first, part.count});
                }
              });
 }
@@ -116,61 +159,61 @@ void copy_responses(const TaskSet<XScalar>& tasks, double* y) {
   }
 }
 
-/// Computes Z = X B by first sweeps. The number of pieces of columns is that of a single task,
-/// whatever the block, so that the order of the sums does not depend on the blocks.
+/// Computes Z = X B. Dense rows are multiplied by B^T, whose rows are contiguous.
 template <class XScalar>
 void features_of_rows(const TaskSet<XScalar>& tasks, const double* B, Index k, double* Z,
                       int threads, Cancel* cancel) {
-  const std::vector<Index> offsets = row_offsets(tasks);
-  const Index pieces = pieces_of(tasks, 1);
-  std::vector<TaskProducts> products;
-  each_cached_block(
-      tasks, k, [&](const auto& held, const TaskSelection& taken, const Block& block) {
-        first_sweep(B, k, held, taken, {false, false}, pieces, threads, cancel, products);
-        const Index row = offsets[static_cast<std::size_t>(block.first)];
-        copy_features(held, taken, products, k, Z + row * k);
-      });
+  if (tasks.is_sparse()) {
+    return sparse_features(tasks, {tasks.size()}, B, k, Z, threads, cancel);
+  }
+  Mat B_t(k, tasks.d);
+  transpose_columns(B, tasks.d, k, B_t.data(), threads);
+  each_row_block(tasks, k, [&](const auto& rows, const Block&) {
+    sweep_rows(rows, rows.groups, tasks.d, B_t.data(), k, Z, threads, cancel);
+    Z += rows.rows * k;
+  });
 }
 
-/// Computes X^T C by second sweeps. A sweep adds the rows of its tasks, in order, to the sums of
-/// the sweeps before it, so the bits do not depend on the blocks.
+/// Computes X^T C. The rows of every block are added, in order, to the sums over the blocks before
+/// it, so the bits do not depend on the blocks.
 template <class XScalar>
 void combine_all_rows(const TaskSet<XScalar>& tasks, const double* C, Index k, double* out,
                       int threads, Cancel* cancel) {
-  const std::vector<Index> offsets = row_offsets(tasks);
-  Workspace work;
-  const TaskSelection every{tasks.size()};
-  each_block(tasks, every, blocks_of<double>(tasks, every, k, every.n),
-             [&](const auto& held, const TaskSelection& taken, const Block& block) {
-               const auto first = static_cast<std::size_t>(block.first);
-               const Index row = offsets[first];
-               const Index rows = offsets[first + static_cast<std::size_t>(block.count)] - row;
-               add_combined(held, taken, C + row * k, rows, k, row == 0, out, threads, cancel,
-                            work);
-             });
+  if (tasks.is_sparse()) return combine_sparse(tasks, C, k, out, threads, cancel);
+  Mat sums = Mat::Zero(k, tasks.d);
+  each_row_block(tasks, k, [&](const auto& rows, const Block&) {
+    combine_rows(rows, rows.groups, tasks.d, C, k, sums.data(), threads, cancel);
+    C += rows.rows * k;
+  });
+  transpose_rows(sums.data(), tasks.d, k, out, threads);
 }
 
-/// Computes X^T transform(X B), block by block: a first sweep, the transform, and a second sweep
-/// over rows that the first sweep has left in the cache.
+/// Computes X^T transform(X B), block by block: the first sweep, the transform, and the second
+/// sweep over rows that the first sweep has left in the cache.
 template <class XScalar>
 void combine_features_of_rows(const TaskSet<XScalar>& tasks, const double* B, Index k,
                               const RowTransform& transform, double* out, int threads,
                               Cancel* cancel) {
-  const std::vector<Index> offsets = row_offsets(tasks);
-  const Index pieces = pieces_of(tasks, 1);
-  Workspace work;
-  each_cached_block(
-      tasks, k, [&](const auto& held, const TaskSelection& taken, const Block& block) {
-        const auto first = static_cast<std::size_t>(block.first);
-        const Index rows = offsets[first + static_cast<std::size_t>(block.count)] - offsets[first];
-        work.Z.resize(static_cast<std::size_t>(rows * k));
-        work.C.resize(work.Z.size());
-        first_sweep(B, k, held, taken, {false, false}, pieces, threads, cancel, work.products);
-        copy_features(held, taken, work.products, k, work.Z.data());
-        transform(block.first, block.count, work.Z.data(), work.C.data());
-        add_combined(held, taken, work.C.data(), rows, k, block.first == 0, out, threads, cancel,
-                     work);
-      });
+  std::vector<double> Z, C;
+  const auto resize = [&](Index rows) {
+    Z.resize(static_cast<std::size_t>(rows * k));
+    C.resize(Z.size());
+  };
+  if (tasks.is_sparse()) {
+    resize(row_offsets(tasks).back());
+    sparse_features(tasks, {tasks.size()}, B, k, Z.data(), threads, cancel);
+    transform(0, tasks.size(), Z.data(), C.data());
+    return combine_sparse(tasks, C.data(), k, out, threads, cancel);
+  }
+  Mat B_t(k, tasks.d), sums = Mat::Zero(k, tasks.d);
+  transpose_columns(B, tasks.d, k, B_t.data(), threads);
+  each_row_block(tasks, k, [&](const auto& rows, const Block& block) {
+    resize(rows.rows);
+    sweep_rows(rows, rows.groups, tasks.d, B_t.data(), k, Z.data(), threads, cancel);
+    transform(block.first, block.count, Z.data(), C.data());
+    combine_rows(rows, rows.groups, tasks.d, C.data(), k, sums.data(), threads, cancel);
+  });
+  transpose_rows(sums.data(), tasks.d, k, out, threads);
 }
 
 /// Computes X_i X_i^T from the blocks K, K' and X' X'^T of a first sweep with B = 0.

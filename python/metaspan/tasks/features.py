@@ -118,11 +118,15 @@ def rows(
     return check.small("what features() returns", drawn, (count, d))
 
 
-def all_rows(features: FeatureFunction, key: int, n: int, m: int, d: int) -> F64:
+def all_rows(
+    features: FeatureFunction, key: int, n: int, m: int, d: int, *, first_task: int = 0
+) -> F64:
     """Draw (n, m, d) samples by the user's function, in blocks of core.ROW_BLOCK rows."""
     X = np.empty((n, m, d))
     for task in range(n):
         for first in range(0, m, core.ROW_BLOCK):
             count = min(core.ROW_BLOCK, m - first)
-            X[task, first : first + count] = rows(features, key, (task, first), count, d)
+            X[task, first : first + count] = rows(
+                features, key, (first_task + task, first), count, d
+            )
     return X

@@ -313,15 +313,22 @@ class LinearTasks:
 
 
 def draw_xi(
-    tasks: LinearTasks, key: tuple[int, int, int], n: int, columns: int, workers: int
+    tasks: LinearTasks,
+    key: tuple[int, int, int],
+    n: int,
+    columns: int,
+    workers: int,
+    *,
+    first_task: int = 0,
 ) -> F64 | None:
     """Draw (n, columns) coordinates of the parts that tasks do not share, (33); None if zero.
 
-    The law of the coordinates is the same in every orthonormal basis.
+    The tasks are those from `first_task` on. The law of the coordinates is the same in every
+    orthonormal basis.
     """
     if tasks.spread == 0.0:
         return None
-    normals = core.normals(*key, core.STREAM_SPREAD, n, 1, columns, "float64", workers)
+    normals = core.normals(*key, core.STREAM_SPREAD, n, 1, columns, "float64", workers, first_task)
     xi: F64 = math.sqrt(tasks.xi_variance) * normals[:, 0]
     return xi
 

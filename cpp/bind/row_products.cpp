@@ -1,0 +1,206 @@
+// Bindings of the products of all rows of a batch, or of generated tasks, with matrices.
+#include <optional>
+
+#include "bind.hpp"
+#include "convert_laws.hpp"
+#include "convert_samples.hpp"
+#include "metaspan/sweeps/made_tasks.hpp"
+#include "metaspan/sweeps/row_products.hpp"
+
+namespace metaspan::bind {
+namespace {
+
+/// Returns the elements of a C-contiguous matrix of doubles with the given number of rows.
+const double* doubles_of(const py::array& matrix, Index rows) {
+  require(matrix.ndim() == 2 && holds<double>(matrix) && matrix.shape(0) == rows &&
+              (matrix.flags() & py::array::c_style) != 0,
+          "a factor must be a C-contiguous float64 matrix that fits the samples");
+  return static_cast<const double*>(matrix.data());
+}
+
+/// Returns a new matrix (rows, k) that compute(numbers, cancel) fills.
+template <class Body>
+Array filled(Index rows, Index k, Body&& compute) {
+  Array matrix({rows, k});
+  double* numbers = matrix.mutable_data();
+  interruptible([&](Cancel* cancel) { compute(numbers, cancel); });
+  return matrix;
+}
+
+/// Returns a RowTransform that calls transform(Z, first, end) in Python, with the rows Z of X B of
+/// the tasks [first, end). first_row(i) is the first row of task i.
+template <class FirstRow>
+RowTransform as_transform(const py::object& transform, Index k, FirstRow&& first_row) {
+  return [&transform, k, first_row](Index first, Index count, const double* Z, double* C) {
+    const Index rows = first_row(first + count) - first_row(first);
+    const Locked lock;
+    const auto matrix =
+        call(transform, Array({rows, k}, Z), first, first + count).template cast<Array>();
+    require(matrix.ndim() == 2 && matrix.shape(0) == rows && matrix.shape(1) == k,
+            "transform must return a matrix of the shape of its argument");
+    std::copy_n(matrix.data(), rows * k, C);
+  };
+}
+
+/// Returns the first row of every task and the number of rows, (n + 1,), and the responses, (N,).
+py::tuple batch_rows(const Batch& data) {
+  return data.visit([](auto, const auto& tasks) {
+    const std::vector<Index> offsets = row_offsets(tasks);
+    Array y(offsets.back());
+    copy_responses(tasks, y.mutable_data());
+    return py::make_tuple(
+        py::array_t<std::int64_t>(static_cast<py::ssize_t>(offsets.size()), offsets.data()), y);
+  });
+}
+
+/// Returns X B, (N, k).
+Array batch_features(const Batch& data, const py::array& B, int threads) {
+  return data.visit([&](auto, const auto& tasks) {
+    const double* b = doubles_of(B, tasks.d);
+    const Index k = B.shape(1);
+    return filled(row_offsets(tasks).back(), k, [&](double* out, Cancel* cancel) {
+      features_of_rows(tasks, b, k, out, threads, cancel);
+    });
+  });
+}
+
+/// Returns X^T C, (d, k).
+Array batch_combine(const Batch& data, const py::array& C, int threads) {
+  return data.visit([&](auto, const auto& tasks) {
+    const double* c = doubles_of(C, row_offsets(tasks).back());
+    const Index k = C.shape(1);
+    return filled(tasks.d, k, [&](double* out, Cancel* cancel) {
+      combine_all_rows(tasks, c, k, out, threads, cancel);
+    });
+  });
+}
+
+/// Returns X^T transform(X B), (d, k).
+Array batch_combine_features(const Batch& data, const py::array& B, const py::object& transform,
+                             int threads) {
+  return data.visit([&](auto, const auto& tasks) {
+    const double* b = doubles_of(B, tasks.d);
+    const Index k = B.shape(1);
+    const std::vector<Index> offsets = row_offsets(tasks);
+    const auto as_rows = as_transform(
+        transform, k, [&](Index task) { return offsets[static_cast<std::size_t>(task)]; });
+    return filled(tasks.d, k, [&](double* out, Cancel* cancel) {
+      combine_features_of_rows(tasks, b, k, as_rows, out, threads, cancel);
+    });
+  });
+}
+
+/// Returns the Gram matrices X_i X_i^T, (m_i, m_i), of the tasks [first, end).
+py::list batch_grams(const Batch& data, Index first, Index end, int threads) {
+  return data.visit([&](auto, const auto& tasks) {
+    require(0 <= first && first <= end && end <= tasks.size(), "tasks must be of the batch");
+    std::vector<Mat> grams;
+    interruptible(
+        [&](Cancel* cancel) { grams = grams_of_rows(tasks, first, end - first, threads, cancel); });
+    py::list arrays;
+    for (const Mat& gram : grams) arrays.append(to_array(gram));
+    return arrays;
+  });
+}
+
+/// MadeTasks with the memory that they refer to. The rows are those of inner sets in round 0.
+class MadeSamples {
+ public:
+  MadeSamples(const FeatureLaw& law, std::optional<Array> roots, std::uint64_t seed,
+              std::uint64_t trial, Index n, Index m, Index d)
+      : roots_(std::move(roots)),
+        xi_(derive_key(seed, trial, 0, Stream::spread)),
+        tasks_{{law, derive_key(seed, trial, 0, Stream::features_in),
+                derive_key(seed, trial, 0, Stream::radii_in), d, roots_ ? roots_->data() : nullptr},
+               n,
+               m} {
+    require(!roots_ || roots_->size() == d, "roots must have one element per feature");
+    require(n > 0 && m > 0 && d > 0, "tasks must have samples and features");
+  }
+
+  /// Returns the rows of the tasks [first, end), ((end - first) m, d).
+  Array rows(Index first, Index end, int threads) const {
+    require(0 <= first && first <= end && end <= tasks_.n, "tasks must be of the samples");
+    return filled((end - first) * tasks_.m, tasks_.maker.d, [&](double* out, Cancel* cancel) {
+      make_rows(tasks_, first, end - first, out, threads, cancel);
+    });
+  }
+
+  /// Returns the responses without noise, and the radii, (N,) each. `heads` is (n, k_star).
+  py::tuple responses(const Array& B_star, const Array& heads, double xi_std, int threads) const {
+    Truth truth;
+    truth.B_star_t = as_matrix(B_star).transpose();
+    truth.minus_heads = -as_matrix(heads);
+    truth.xi_std = xi_std;
+    truth.xi = xi_;
+    require(truth.B_star_t.cols() == tasks_.maker.d && truth.minus_heads.rows() == tasks_.n &&
+                truth.minus_heads.cols() == truth.B_star_t.rows(),
+            "B_star must be (d, k_star) and heads (n, k_star)");
+    Array y(tasks_.rows()), radii(tasks_.rows());
+    double *of_y = y.mutable_data(), *of_radii = radii.mutable_data();
+    interruptible([&](Cancel* cancel) {
+      make_responses(tasks_, truth, of_y, of_radii, threads, cancel);
+      for (Index row = 0; row < tasks_.rows(); ++row) {
+        of_radii[row] = tasks_.maker.radius(row / tasks_.m, row % tasks_.m, of_radii[row]);
+        of_y[row] *= of_radii[row];
+      }
+    });
+    return py::make_tuple(y, radii);
+  }
+
+  Array features(const py::array& B, int threads) const {
+    const double* b = doubles_of(B, tasks_.maker.d);
+    const Index k = B.shape(1);
+    return filled(tasks_.rows(), k, [&](double* out, Cancel* cancel) {
+      features_of_made(tasks_, b, k, out, threads, cancel);
+    });
+  }
+
+  Array combine(const py::array& C, int threads) const {
+    const double* c = doubles_of(C, tasks_.rows());
+    const Index k = C.shape(1);
+    return filled(tasks_.maker.d, k, [&](double* out, Cancel* cancel) {
+      combine_made(tasks_, c, k, out, threads, cancel);
+    });
+  }
+
+  Array combine_features(const py::array& B, const py::object& transform, int threads) const {
+    const double* b = doubles_of(B, tasks_.maker.d);
+    const Index k = B.shape(1);
+    const auto as_rows = as_transform(transform, k, [&](Index task) { return task * tasks_.m; });
+    return filled(tasks_.maker.d, k, [&](double* out, Cancel* cancel) {
+      combine_features_of_made(tasks_, b, k, as_rows, out, threads, cancel);
+    });
+  }
+
+ private:
+  std::optional<Array> roots_;
+  Key xi_;
+  MadeTasks tasks_;
+};
+
+}  // namespace
+
+void bind_row_products(py::module_& module) {
+  module.def("batch_rows", &batch_rows, py::arg("data"));
+  module.def("batch_features", &batch_features, py::arg("data"), py::arg("B"), py::arg("threads"));
+  module.def("batch_combine", &batch_combine, py::arg("data"), py::arg("C"), py::arg("threads"));
+  module.def("batch_combine_features", &batch_combine_features, py::arg("data"), py::arg("B"),
+             py::arg("transform"), py::arg("threads"));
+  module.def("batch_grams", &batch_grams, py::arg("data"), py::arg("first"), py::arg("end"),
+             py::arg("threads"));
+  py::class_<MadeSamples>(module, "MadeSamples")
+      .def(py::init<const FeatureLaw&, std::optional<Array>, std::uint64_t, std::uint64_t, Index,
+                    Index, Index>(),
+           py::arg("law"), py::arg("roots"), py::arg("seed"), py::arg("trial"), py::arg("n"),
+           py::arg("m"), py::arg("d"))
+      .def("rows", &MadeSamples::rows, py::arg("first"), py::arg("end"), py::arg("threads"))
+      .def("responses", &MadeSamples::responses, py::arg("B_star"), py::arg("heads"),
+           py::arg("xi_std"), py::arg("threads"))
+      .def("features", &MadeSamples::features, py::arg("B"), py::arg("threads"))
+      .def("combine", &MadeSamples::combine, py::arg("C"), py::arg("threads"))
+      .def("combine_features", &MadeSamples::combine_features, py::arg("B"), py::arg("transform"),
+           py::arg("threads"));
+}
+
+}  // namespace metaspan::bind

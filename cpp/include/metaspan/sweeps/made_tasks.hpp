@@ -1,0 +1,54 @@
+// Products of generated rows with matrices: the samples of tasks that are drawn again in every
+// product, and never stored.
+#pragma once
+
+#include "metaspan/data/truth.hpp"
+#include "metaspan/random/features.hpp"
+#include "metaspan/sweeps/row_products.hpp"
+
+namespace metaspan {
+
+/// n tasks with m generated rows each. X (N, d) has the rows of all tasks in order, before
+/// multiplication by their radii: row r is row r % m of task r / m.
+struct MadeTasks {
+  RowMaker maker;
+  Index n, m;
+
+  Index rows() const { return n * m; }
+};
+
+/// Writes the rows of the tasks [first, first + count), multiplied by their radii.
+void make_rows(const MadeTasks& tasks, Index first, Index count,
+               double* X,  // (count m, d) out
+               int threads, Cancel* cancel);
+
+/// Computes the responses <x, theta_i> without noise, and the sums of squares of all rows, which
+/// are 0 unless the law is `sphere`; see RowMaker::piece().
+void make_responses(const MadeTasks& tasks, const Truth& truth,
+                    double* y,        // (N,) out
+                    double* squares,  // (N,) out
+                    int threads, Cancel* cancel);
+
+/// Computes Z = X B. The bits of all products do not depend on the number of threads.
+void features_of_made(const MadeTasks& tasks,
+                      const double* B,  // (d, k)
+                      Index k,
+                      double* Z,  // (N, k) out
+                      int threads, Cancel* cancel);
+
+/// Computes X^T C.
+void combine_made(const MadeTasks& tasks,
+                  const double* C,  // (N, k)
+                  Index k,
+                  double* out,  // (d, k) out
+                  int threads, Cancel* cancel);
+
+/// Computes X^T transform(X B). The rows of a block of tasks are generated once, and kept until
+/// they are combined.
+void combine_features_of_made(const MadeTasks& tasks,
+                              const double* B,  // (d, k)
+                              Index k, const RowTransform& transform,
+                              double* out,  // (d, k) out
+                              int threads, Cancel* cancel);
+
+}  // namespace metaspan

@@ -1,0 +1,110 @@
+// Sums X^T C over rows of X, for a matrix C with few columns. The functions are serial, take
+// pointers and shapes, and allocate no memory.
+#pragma once
+
+#include "sweep.hpp"
+
+namespace metaspan::kernels {
+
+namespace detail {
+
+constexpr int kMostFactors = 7;  // columns of C that are multiplied together
+
+/// Returns how many registers of a row of X are multiplied together with `Columns` columns of C.
+/// The sums leave a few registers free for X and C.
+template <int Columns>
+constexpr int registers_together() {
+  constexpr int kSums = kLaneBytes == 64 ? 28 : 12;  // of 32 registers with AVX-512, else of 16
+  constexpr int registers = kSums / Columns;
+  return registers < 1 ? 1 : registers < 4 ? registers : 4;
+}
+
+/// Computes out += C^T X for `Registers` registers of columns of X and `Columns` columns of C. The
+/// sums stay in registers while the rows are added in order. For every row, the columns of X that
+/// are `ahead` numbers further are prefetched, unless `ahead` is 0.
+template <int Columns, int Registers, class Scalar>
+inline void add_rows(std::ptrdiff_t rows, const Scalar* X, std::ptrdiff_t stride, const double* C,
+                     std::ptrdiff_t c_stride, std::ptrdiff_t ahead, double* out,
+                     std::ptrdiff_t out_stride) {
+  Lane sum[Columns][Registers];
+  for (int j = 0; j < Columns; ++j) {
+    for (int l = 0; l < Registers; ++l) sum[j][l] = load(out + j * out_stride + l * kLane);
+  }
+  for (std::ptrdiff_t r = 0; r < rows; ++r) {
+    Lane x[Registers];
+    for (int l = 0; l < Registers; ++l) {
+      x[l] = load_wide(X + r * stride + l * kLane);
+      if (ahead != 0) __builtin_prefetch(X + r * stride + l * kLane + ahead, 0, 3);
+    }
+    for (int j = 0; j < Columns; ++j) {
+      const Lane c = broadcast(C[r * c_stride + j]);
+      for (int l = 0; l < Registers; ++l) sum[j][l] += c * x[l];
+    }
+  }
+  for (int j = 0; j < Columns; ++j) {
+    for (int l = 0; l < Registers; ++l) store(out + j * out_stride + l * kLane, sum[j][l]);
+  }
+}
+
+/// Computes out += C^T X for `count` columns of C, 1 <= count <= Columns, and all columns of X that
+/// fill whole registers. The next columns, or the first columns of the rows after these rows, are
+/// prefetched if `fetch` is true.
+template <int Columns, class Scalar>
+inline void add_strip_of_factors(std::ptrdiff_t count, std::ptrdiff_t rows, std::ptrdiff_t columns,
+                                 const Scalar* X, std::ptrdiff_t stride, const double* C,
+                                 std::ptrdiff_t c_stride, bool fetch, double* out,
+                                 std::ptrdiff_t out_stride) {
+  if constexpr (Columns > 1) {
+    if (count < Columns) {
+      return add_strip_of_factors<Columns - 1>(count, rows, columns, X, stride, C, c_stride, fetch,
+                                               out, out_stride);
+    }
+  }
+  constexpr int kRegisters = registers_together<Columns>();
+  constexpr std::ptrdiff_t kStep = kRegisters * kLane;
+  std::ptrdiff_t c = 0;
+  for (; c + kStep <= columns; c += kStep) {
+    add_rows<Columns, kRegisters>(rows, X + c, stride, C, c_stride, fetch ? kStep : 0, out + c,
+                                  out_stride);
+  }
+  for (; c + kLane <= columns; c += kLane) {
+    add_rows<Columns, 1>(rows, X + c, stride, C, c_stride, 0, out + c, out_stride);
+  }
+}
+
+}  // namespace detail
+
+/// Computes out += C^T X. The columns of X are processed in tiles of kTile columns, for which a few
+/// rows fit an L1 cache, and within a tile the columns of C in strips of about equal width. Every
+/// element of out is one sum over the rows in order, to which the rows of later calls can be added:
+/// its bits do not depend on how rows are divided among calls.
+template <class Scalar>
+inline void sweep_combine_matrix(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t k,
+                                 const Scalar* X,  // (rows, columns), rows `stride` apart
+                                 std::ptrdiff_t stride,
+                                 const double* C,  // (rows, k)
+                                 double* out,      // (k, columns), rows `out_stride` apart
+                                 std::ptrdiff_t out_stride) {
+  constexpr std::ptrdiff_t kTile = 4 * kLane;
+  const std::ptrdiff_t strips = (k + detail::kMostFactors - 1) / detail::kMostFactors;
+  for (std::ptrdiff_t c = 0; c < columns; c += kTile) {
+    const std::ptrdiff_t count = columns - c < kTile ? columns - c : kTile;
+    for (std::ptrdiff_t strip = 0; strip < strips; ++strip) {
+      const std::ptrdiff_t first = strip * k / strips, end = (strip + 1) * k / strips;
+      detail::add_strip_of_factors<detail::kMostFactors>(end - first, rows, count, X + c, stride,
+                                                         C + first, k, strip == 0,
+                                                         out + first * out_stride + c, out_stride);
+    }
+    for (std::ptrdiff_t last = c + count / kLane * kLane; last < c + count; ++last) {
+      for (std::ptrdiff_t j = 0; j < k; ++j) {
+        double sum = out[j * out_stride + last];
+        for (std::ptrdiff_t r = 0; r < rows; ++r) {
+          sum += C[r * k + j] * static_cast<double>(X[r * stride + last]);
+        }
+        out[j * out_stride + last] = sum;
+      }
+    }
+  }
+}
+
+}  // namespace metaspan::kernels

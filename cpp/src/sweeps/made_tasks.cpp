@@ -1,0 +1,165 @@
+#include "metaspan/sweeps/made_tasks.hpp"
+
+#include <algorithm>
+
+#include "metaspan/base/huge_pages.hpp"
+#include "metaspan/sweeps/row_sweeps.hpp"
+
+namespace metaspan {
+namespace {
+
+/// Rows that are generated and multiplied together: their columns stay in an L2 cache.
+constexpr Index kGroupRows = 16;
+
+/// Returns groups of rows [0, rows).
+std::vector<RowGroup> groups_of(Index rows) {
+  std::vector<RowGroup> groups;
+  const Index count = ceil_div(rows, kGroupRows);
+  for (Index g = 0; g < count; ++g) {
+    const Index begin = g * rows / count;
+    groups.push_back({begin, (g + 1) * rows / count - begin});
+  }
+  return groups;
+}
+
+/// Generates columns of rows of X, of which row 0 is row `first_row` of all rows, into memory of
+/// the thread.
+class MadeSource {
+ public:
+  MadeSource(const MadeTasks& tasks, const std::vector<RowGroup>& groups, Index first_row,
+             int threads)
+      : tasks_(tasks),
+        groups_(groups),
+        first_row_(first_row),
+        scratch_(static_cast<std::size_t>(threads)) {}
+
+  RowColumns<double> operator()(Index group, Index first, Index columns, int thread) {
+    auto& scratch = scratch_[static_cast<std::size_t>(thread)];
+    scratch.resize(static_cast<std::size_t>(kGroupRows * columns));
+    write(group, first, columns, scratch.data(), columns);
+    return {scratch.data(), columns};
+  }
+
+  /// Generates columns of the rows of a group, which begin `stride` numbers apart.
+  void write(Index group, Index first, Index columns, double* out, Index stride) const {
+    const auto& [row, count] = groups_[static_cast<std::size_t>(group)];
+    for (Index i = 0; i < count; ++i) {
+      const Index at = first_row_ + row + i;
+      tasks_.maker.piece(at / tasks_.m, at % tasks_.m, first, columns, out + i * stride);
+    }
+  }
+
+ private:
+  const MadeTasks& tasks_;
+  const std::vector<RowGroup>& groups_;
+  Index first_row_;
+  std::vector<std::vector<double>> scratch_;
+};
+
+}  // namespace
+
+void make_rows(const MadeTasks& tasks, Index first, Index count, double* X, int threads,
+               Cancel* cancel) {
+  const Index d = tasks.maker.d;
+  parallel_for(threads, count * tasks.m, cancel, [&](Index row, int) {
+    feature_row(tasks.maker, first + row / tasks.m, row % tasks.m, X + row * d);
+  });
+  throw_if_requested(cancel);
+}
+
+/// Computes the responses piece by piece of the columns: -theta_i of a piece is formed once for the
+/// rows of the task, and the sums over the pieces are added in order. With xi_std = 0 the work is
+/// that of generating X.
+void make_responses(const MadeTasks& tasks, const Truth& truth, double* y, double* squares,
+                    int threads, Cancel* cancel) {
+  const ColumnPieces pieces = feature_pieces(tasks.maker.d);
+  const Index P = pieces.count(), m = tasks.m, N = tasks.rows();
+  Mat parts(P, N), part_squares(P, N);
+  std::vector<std::vector<double>> scratch(static_cast<std::size_t>(threads));
+  parallel_for(threads, tasks.n * P, cancel, [&](Index item, int thread) {
+    const Index task = item / P, piece = item % P;
+    const Index first = pieces.begin(piece), columns = pieces.size(piece);
+    auto& memory = scratch[static_cast<std::size_t>(thread)];
+    memory.assign(static_cast<std::size_t>(2 * pieces.width()), 0.0);
+    double *theta = memory.data(), *x = theta + pieces.width();
+    truth.subtract(task, first, columns, theta);
+    for (Index i = 0; i < m; ++i) {
+      part_squares(piece, task * m + i) = tasks.maker.piece(task, i, first, columns, x);
+      double product;
+      kernels::sweep_times(1, columns, x, columns, theta, &product);
+      parts(piece, task * m + i) = -product;
+    }
+  });
+  throw_if_requested(cancel);
+  for (Index row = 0; row < N; ++row) {
+    y[row] = squares[row] = 0;
+    for (Index piece = 0; piece < P; ++piece) {
+      y[row] += parts(piece, row);
+      squares[row] += part_squares(piece, row);
+    }
+  }
+}
+
+/// Computes Z = X B in blocks of rows, so that the sums over the pieces of columns take little
+/// memory.
+void features_of_made(const MadeTasks& tasks, const double* B, Index k, double* Z, int threads,
+                      Cancel* cancel) {
+  const Index d = tasks.maker.d, N = tasks.rows(),
+              block = std::max<Index>(kGroupRows, (1 << 25) / d);
+  Mat B_t(k, d);
+  transpose_columns(B, d, k, B_t.data(), threads);
+  for (Index first = 0; first < N; first += block) {
+    const auto groups = groups_of(std::min(block, N - first));
+    sweep_rows(MadeSource(tasks, groups, first, threads), groups, d, B_t.data(), k, Z + first * k,
+               threads, cancel);
+  }
+}
+
+/// Computes X^T C: a thread generates the columns of its piece for all rows, one group after the
+/// other.
+void combine_made(const MadeTasks& tasks, const double* C, Index k, double* out, int threads,
+                  Cancel* cancel) {
+  const Index d = tasks.maker.d;
+  Mat sums = Mat::Zero(k, d);
+  const auto groups = groups_of(tasks.rows());
+  combine_rows(MadeSource(tasks, groups, 0, threads), groups, d, C, k, sums.data(), threads,
+               cancel);
+  transpose_rows(sums.data(), d, k, out, threads);
+}
+
+/// Computes X^T transform(X B). The first sweep writes the rows that it generates to memory for a
+/// block of tasks, from which the second sweep reads them. Reading a number from memory takes much
+/// less time than generating it again. The blocks depend on shapes alone.
+void combine_features_of_made(const MadeTasks& tasks, const double* B, Index k,
+                              const RowTransform& transform, double* out, int threads,
+                              Cancel* cancel) {
+  const Index d = tasks.maker.d, m = tasks.m, task_numbers = m * d;
+  const Index count =
+      std::clamp<Index>(kMadeBytes / static_cast<Index>(sizeof(double)) / task_numbers, 1, tasks.n);
+  std::vector<double> X;
+  reserve_huge(X, count * task_numbers);
+  X.resize(static_cast<std::size_t>(count * task_numbers));
+  std::vector<double> Z(static_cast<std::size_t>(count * m * k)), C(Z.size());
+  Mat B_t(k, d), sums = Mat::Zero(k, d);
+  transpose_columns(B, d, k, B_t.data(), threads);
+  for (Index first = 0; first < tasks.n; first += count) {
+    const Index some = std::min(count, tasks.n - first);
+    const auto groups = groups_of(some * m);
+    const MadeSource made(tasks, groups, first * m, threads);
+    const auto generate = [&](Index group, Index begin, Index columns, int) {
+      double* at = X.data() + groups[static_cast<std::size_t>(group)].first * d + begin;
+      made.write(group, begin, columns, at, d);
+      return RowColumns<double>{at, d};
+    };
+    const auto read = [&](Index group, Index begin, Index, int) {
+      return RowColumns<double>{
+          X.data() + groups[static_cast<std::size_t>(group)].first * d + begin, d};
+    };
+    sweep_rows(generate, groups, d, B_t.data(), k, Z.data(), threads, cancel);
+    transform(first, some, Z.data(), C.data());
+    combine_rows(read, groups, d, C.data(), k, sums.data(), threads, cancel);
+  }
+  transpose_rows(sums.data(), d, k, out, threads);
+}
+
+}  // namespace metaspan
