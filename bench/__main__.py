@@ -37,6 +37,8 @@ PARTS = {
     "sampled-peers": Part("bench_sampled", "beside", 2),
     "neighbours": Part("bench_neighbours", "run", 2),
     "disk": Part("bench_disk", "run", 2),
+    "estimators-arrays": Part("bench_estimator_sweeps", "arrays", 2),
+    "estimators-made": Part("bench_estimator_sweeps", "made", 2),
     "estimate-one": Part("bench_estimate", "run", 1),
     "estimate-two": Part("bench_estimate", "run", 2),
     "studies-overhead": Part("bench_studies", "overhead", 1),

@@ -1,7 +1,7 @@
 """Counts the random numbers of a round on fresh samples, and the least time to draw them.
 
-Rates are measured for the core's loops alone, on one core and in its cache. Only this module and
-`bench_calls` use more than the public package; all other benches use the public package alone.
+Rates are measured for the core's loops alone, on one core and in its cache. Only this module,
+`bench_calls` and `bench_estimator_sweeps` use more than the public package.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ TITLES = {
     "collapsed": "Rounds on fresh samples, in law",
     "family": "Rounds of the other methods",
     "sampled": "Rounds on fresh samples, at full dimension",
+    "estimators": "Estimators",
     "studies": "Studies",
     "estimate": "`estimate` beside the runs that it predicts",
     "isa": "Instruction-set levels",
