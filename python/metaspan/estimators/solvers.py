@@ -162,47 +162,87 @@ class _Krylov:
 
 
 def _block_krylov(apply: Operator, start: F64, k: int, tol: float, passes: int) -> Eigenvectors:
-    """Return the top eigenvectors by a block Lanczos iteration with restarts at Ritz vectors."""
+    """Return the top eigenvectors by a block Lanczos iteration with restarts at Ritz vectors.
+
+    The Ritz vectors are computed when the search may have ended, judged by the rate of the last
+    checks, and when the space is full: the decomposition of H costs as much as a pass over few
+    samples.
+    """
     dim, block = start.shape
     columns = min(dim, block * min(max(_NUMBERS // (dim * block), _BLOCKS[0]), _BLOCKS[1]))
-    kept = max(columns // 2, k)  # Ritz vectors that remain when the space is full
-    space = _Krylov(dim, columns)
+    space, schedule = _Krylov(dim, columns), _Schedule()
     Q, norm, reason = orthonormal(start), 0.0, ""
     for count in range(1, passes + 1):
         W = apply(np.ascontiguousarray(Q))
         if not np.isfinite(W).all():
             return Eigenvectors(np.full(k, np.nan), Q[:, :k], _NOT_FINITE)
-        off = space.extend(Q, W)
-        values, S = np.linalg.eigh(space.H)
-        values, S = values[::-1], S[:, ::-1]
-        norm = max(norm, float(np.abs(values).max()))
-        last = S[-Q.shape[1] :, :k]
-        Q, R = _new_directions(off, norm)
-        residual = float(np.linalg.norm(R @ last))
-        gap = values[k - 1] - values[k] if len(values) > k else 0.0
-        if residual <= max(tol * gap, _ROUNDING * norm) or not Q.size or space.size == dim:
+        norm = max(norm, float(np.sqrt(np.max(np.sum(W * W, axis=0)))))
+        last = Q.shape[1]
+        Q, R = _new_directions(space, space.extend(Q, W), norm)
+        full = space.size + Q.shape[1] > columns
+        ended = count == passes or not Q.size or space.size == dim
+        if not (full or ended or schedule.is_due(count)):
+            continue
+        kept = max(columns // 2, k) if full else k + 1
+        values, S = _top_ritz(space.H, kept)
+        residual = float(np.linalg.norm(R @ S[-last:, :k]))
+        gap = float(values[k - 1] - values[k]) if len(values) > k else 0.0
+        goal = max(tol * gap, _ROUNDING * norm)
+        if residual <= goal or not Q.size or space.size == dim:
             break
-        if count == passes:
-            reason = (
-                f"the eigenvectors are known to a sine of {residual / max(gap, residual):.1g} "
-                f"(tol={tol:g}) after {passes} products with the samples"
-            )
-            break
-        Q = orthonormal(Q - space.V @ (space.V.T @ Q))
-        if space.size + Q.shape[1] > space.columns:
-            space.compress(values[:kept], S[:, :kept])
+        schedule.record(count, residual / goal)
+        if full:
+            space.compress(values, S)
+    else:
+        reason = (
+            f"the eigenvectors are known to a sine of {residual / max(gap, residual):.1g} "
+            f"(tol={tol:g}) after {passes} products with the samples"
+        )
     vectors = np.ascontiguousarray(space.V @ S[:, :k])
     return Eigenvectors(values[:k].copy(), vectors, reason)
 
 
-def _new_directions(off: F64, norm: float) -> tuple[F64, F64]:
-    """Return orthonormal columns Q and R with off = Q R, without directions that are rounding."""
+class _Schedule:
+    """When to check for convergence next, from the errors, relative to their goal, so far."""
+
+    def __init__(self) -> None:
+        self._next, self._count, self._error = 2, 0, 0.0
+
+    def is_due(self, count: int) -> bool:
+        """Return whether to check after this pass."""
+        return count >= self._next
+
+    def record(self, count: int, error: float) -> None:
+        """Record the error after a pass; the next check is at two thirds of the expected rest."""
+        wait = 2
+        if 1 < error < self._error:
+            rate = np.log(self._error / error) / (count - self._count)
+            wait = int(min(max(np.log(error) / rate * 2 / 3, 1), 6))
+        self._next, self._count, self._error = count + wait, count, error
+
+
+def _top_ritz(H: F64, count: int) -> tuple[F64, F64]:
+    """Return the largest eigenvalues of H, descending, at most `count`, and their eigenvectors."""
+    from scipy.linalg import eigh  # noqa: PLC0415
+
+    size = len(H)
+    values, S = eigh(H, subset_by_index=(max(size - count, 0), size - 1))
+    return values[::-1], S[:, ::-1]
+
+
+def _new_directions(space: _Krylov, off: F64, norm: float) -> tuple[F64, F64]:
+    """Return orthonormal columns Q off the space, and R with off = Q R, less rounding errors.
+
+    Columns that are short beside the norm of the matrix are projected again, and those that are
+    rounding errors are dropped.
+    """
     Q, R = np.linalg.qr(off)
-    if np.abs(np.diagonal(R)).min() > 1e-6 * norm:
+    if np.abs(np.diagonal(R)).min() > 1e-3 * norm:
         return Q, R
     left, sizes, right = np.linalg.svd(off, full_matrices=False)
     new = sizes > _ROUNDING / 10 * norm
-    return left[:, new], sizes[new, None] * right[new]
+    Q = left[:, new]
+    return orthonormal(Q - space.V @ (space.V.T @ Q)), sizes[new, None] * right[new]
 
 
 def top_singular(  # noqa: PLR0917
