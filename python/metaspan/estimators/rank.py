@@ -83,8 +83,9 @@ def choose_width(  # noqa: PLR0917
     samples : Samples
         The samples of all tasks.
     candidates : sequence of int or None
-        The widths to try; None: 1 to 10, or to what the number of tasks or the dimension allows.
-        Candidates above what the training tasks of a fold determine are left out.
+        The widths to try; None: those from 1 to 10 that are below the number of tasks and that the
+        estimator accepts. Candidates above what the training tasks of a fold determine are left
+        out.
     folds : int
         The folds; at most the number of tasks.
     seed : int
@@ -100,15 +101,15 @@ def choose_width(  # noqa: PLR0917
     Raises
     ------
     ValueError
-        If there are fewer than two tasks, a task has fewer than two samples, or a candidate is not
-        a width.
+        If there are fewer than two tasks, a task has fewer than two samples, a candidate is not a
+        width, or the estimator cannot run on the samples.
 
     Notes
     -----
     The cost is that of `folds` fits, or of `folds` fits for each candidate, and of a singular value
     decomposition of the features of each task for each candidate.
     """
-    widths = _check_candidates(samples, candidates)
+    widths = _check_candidates(estimator, samples, candidates)
     folds = min(check.integer("folds", folds, 2), samples.n)
     if samples.n < 2 or lengths(samples).min() < 2:
         raise ValueError(
@@ -127,15 +128,28 @@ def choose_width(  # noqa: PLR0917
     return _choose(widths, errors, samples.weights)
 
 
-def _check_candidates(samples: Samples, candidates: Sequence[int] | None) -> tuple[int, ...]:
-    """Check the candidates and sort them."""
-    most = min(samples.dim, max(samples.n - 1, 1))
-    if candidates is None:
-        return tuple(range(1, min(MOST, most) + 1))
-    widths = {check.integer("candidates", k, 1, samples.dim) for k in candidates}
-    if not widths:
-        raise ValueError("candidates must have at least one width; got none")
-    return tuple(sorted(widths))
+def _check_candidates(
+    estimator: Estimator, samples: Samples, candidates: Sequence[int] | None
+) -> tuple[int, ...]:
+    """Check the candidates and sort them; by default, the widths that the estimator accepts."""
+    if candidates is not None:
+        chosen = {check.integer("candidates", k, 1, samples.dim) for k in candidates}
+        if not chosen:
+            raise ValueError("candidates must have at least one width; got none")
+        for k in chosen:
+            estimator.check(samples, k)
+        return tuple(sorted(chosen))
+    accepted, refusal = [], None
+    for k in range(1, min(MOST, samples.dim, max(samples.n - 1, 1)) + 1):
+        try:
+            estimator.check(samples, k)
+        except ValueError as error:
+            refusal = error
+        else:
+            accepted.append(k)
+    if not accepted and refusal is not None:
+        raise refusal
+    return tuple(accepted)
 
 
 def _fit_widths(

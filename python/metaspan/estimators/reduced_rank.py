@@ -38,7 +38,7 @@ class ReducedRank:
 
     The cost is one eigendecomposition of the Gram matrix of X, of order min(m, d), and a few passes
     over X. If both m and d are above 4096, the equations are solved by conjugate gradients instead,
-    in some 10 to 100 passes for each of 5 to 30 steps.
+    in some 10 to 100 passes for each of 10 to 40 steps.
 
     Parameters
     ----------

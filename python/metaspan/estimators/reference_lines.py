@@ -89,7 +89,7 @@ class SingleTask:
     The coefficients ``theta_i = X_i^T a_i`` follow from the Gram matrices ``X_i X_i^T`` and are not
     formed. The representation has the top right singular vectors of the matrix of all ``theta_i``,
     each scaled by the root of its task's weight; the heads are ``B^T theta_i``. The cost is that of
-    the Gram matrices, of an eigendecomposition of each, and of 5 to 30 passes over X.
+    the Gram matrices, of an eigendecomposition of each, and of 10 to 40 passes over X.
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ class Moments(_Options):
     The mean is over all samples, weighted by the weights of the tasks. The heads are those of least
     squares on the features `X B`; with fewer samples than columns, of the least norm.
 
-    One sample of each task suffices. The cost is that of 5 to 30 passes over X, each with 1.5
+    One sample of each task suffices. The cost is that of 10 to 40 passes over X, each with 1.5
     width columns; the memory is that of about 12 width vectors of length d.
 
     Parameters

@@ -6,7 +6,7 @@ import pytest
 from estimator_draws import Whole, draw, draw_weights
 from metaspan.estimators.rank import choose_width
 from metaspan.estimators.reduced_rank import ReducedRank
-from metaspan.estimators.reference_lines import SingleTask
+from metaspan.estimators.reference_lines import Oracle, SingleTask
 from metaspan.estimators.ridge import penalties
 from metaspan.estimators.spectral import Duchi, Moments, SplitSpectral
 from reference import estimators as reference
@@ -18,6 +18,7 @@ class Apart:
 
     def __init__(self, estimator):
         self.estimate, self.uses_averages = estimator.estimate, estimator.uses_averages
+        self.check = estimator.check
 
 
 def explicit_errors(X, y, weights, widths, *, folds, seed):
@@ -108,6 +109,15 @@ def test_default_candidates_end_before_the_number_of_tasks(rng):
     assert choose_width(Moments(), DenseSamples(X, y)).candidates == (1, 2, 3, 4, 5)
 
 
+def test_default_candidates_are_those_that_the_estimator_accepts(rng):
+    X, y, B_star = draw(rng, noise=0.1)
+    assert choose_width(Oracle(), DenseSamples(X, y, B_star)).candidates == (3,)
+    with pytest.raises(ValueError, match="oracle needs the true B_star"):
+        choose_width(Oracle(), DenseSamples(X, y))
+    with pytest.raises(ValueError, match="width must be 3, the columns of B_star"):
+        choose_width(Oracle(), DenseSamples(X, y, B_star), (2, 3))
+
+
 def test_split_of_tasks_depends_on_the_seed(rng):
     X, y, _ = draw(rng)
     errors = [choose_width(Duchi(), DenseSamples(X, y), seed=seed).errors for seed in (0, 0, 1)]
@@ -124,6 +134,8 @@ def test_bad_arguments_are_refused(rng):
         choose_width(Duchi(), samples, ())
     with pytest.raises(ValueError, match="folds must be"):
         choose_width(Duchi(), samples, folds=1)
+    with pytest.raises(ValueError, match="reduced-rank needs tasks that share X"):
+        choose_width(ReducedRank(), samples)
     with pytest.raises(ValueError, match="at least two tasks with at least two samples"):
         choose_width(Moments(), DenseSamples(X[:1], y[:1]))
     with pytest.raises(ValueError, match="at least two tasks with at least two samples"):
