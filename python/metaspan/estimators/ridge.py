@@ -11,7 +11,7 @@ from .._support.types import F64
 from .samples import I64
 
 LOO = "loo"
-_DECADES = np.arange(-8.0, 3.5, 0.5)  # of the penalties that are tried, in units of the scale
+_DECADES = np.arange(-8.0, 3.5, 0.5)  # of the penalties that are tried, relative to the scale
 
 
 def check_ridge(value: object) -> float | str:
@@ -30,8 +30,12 @@ def by_length(offsets: I64) -> Iterator[tuple[I64, I64]]:
 
 
 def penalties(scale: float) -> F64:
-    """Return the penalties among which leave-one-out errors choose, around a mean eigenvalue."""
-    tried: F64 = (scale if scale > 0 else 1.0) * 10.0**_DECADES
+    """Return the penalties among which leave-one-out errors choose, around a mean eigenvalue.
+
+    They are powers of the root of 10, so that similar scales give the same penalties.
+    """
+    middle = np.round(2 * np.log10(scale)) / 2 if scale > 0 else 0.0
+    tried: F64 = 10.0 ** (middle + _DECADES)
     return tried
 
 

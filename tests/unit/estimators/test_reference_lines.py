@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from estimator_draws import draw, draw_weights, projection, sine
+from metaspan.estimators import reference_lines
 from metaspan.estimators.reference_lines import Oracle, Pooled, SingleTask
 from metaspan.estimators.ridge import choose_penalty, loo_errors, penalties
 from reference import estimators as reference
@@ -41,6 +42,18 @@ def test_single_tasks_are_ridge_regressions(rng, ridge, d, m):
     P = projection(reference.principal_directions(Theta, weights, 3))
     np.testing.assert_allclose(projection(estimate.B), P, rtol=0, atol=1e-7)
     np.testing.assert_allclose(coefficients(estimate), Theta @ P, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("ridge", [0.1, "loo"])
+def test_single_tasks_do_not_depend_on_how_many_gram_matrices_are_kept(rng, monkeypatch, ridge):
+    X, y, _ = draw(rng, d=30, m=rng.integers(2, 9, 12))
+    samples, B = DenseSamples(X, y), []
+    for numbers in (1 << 22, 100, 1):
+        monkeypatch.setattr(reference_lines, "_GRAM_NUMBERS", numbers)
+        estimate = SingleTask(ridge=ridge).estimate(samples, 3, None)
+        B.append(coefficients(estimate))
+    for other in B[1:]:
+        np.testing.assert_allclose(other, B[0], rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize("m", [4, 14])

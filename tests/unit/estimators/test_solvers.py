@@ -5,6 +5,7 @@ import pytest
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from estimator_draws import projection, sine
+from metaspan.estimators import solvers
 from metaspan.estimators.solvers import (
     WidthError,
     fixed_normals,
@@ -109,6 +110,24 @@ def test_search_needs_a_third_of_the_products_of_single_vectors(rng):
     single = eigsh(operator, k=k, which="LA", v0=start[:, 0], tol=1e-10)[1]
     assert 3 * calls["block"] < calls["single"]
     assert sine(block, U[:, :k]) < sine(single, U[:, :k])
+
+
+def test_decompositions_are_fewer_than_products(rng, monkeypatch):
+    A, _ = with_eigenvalues(rng, np.concatenate([[2.0, 1.9, 1.8], np.linspace(1.7, 0, 297)]))
+    calls = {"products": 0, "decompositions": 0}
+
+    def decompose(H, count):
+        calls["decompositions"] += 1
+        return top_ritz(H, count)
+
+    def product(Q):
+        calls["products"] += 1
+        return A @ Q
+
+    top_ritz = solvers._top_ritz
+    monkeypatch.setattr(solvers, "_top_ritz", decompose)
+    top_eigenvectors(product, 300, fixed_normals(300, start_columns(3)), 3)
+    assert 5 * calls["decompositions"] < 2 * calls["products"]
 
 
 @pytest.mark.parametrize("d", [20, 200])
