@@ -1,0 +1,325 @@
+r"""Alternating minimisation: heads by least squares, then the representation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from .._support import check
+from .._support.types import F64
+from .estimator import Estimate, Monitor
+from .samples import Samples, lengths, rows_of
+from .solvers import orthonormal
+from .starts import STARTS, start_subspace, task_weights
+from .task_algebra import outer_rows, predict, solve_heads
+
+LIMIT = 1000  # iterations, unless `ms.fit` is given a number of rounds
+CG_LIMIT = 200  # passes over X that an iteration of AltMin makes at most for B
+POWER_STEPS = 8  # passes over X for the curvature that sets the default step
+EASE = 0.9  # by which c falls after a step that lowered the objective
+ROUNDING = 2e-15
+HALVINGS = 40  # after which the objective is taken to be at its floor in floating point
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """A representation, its heads by least squares, and the loss (43) with its gradient in B."""
+
+    B: F64  # (dim, k)
+    heads: F64  # (n, k)
+    objective: float
+    gradient: F64  # (dim, k)
+
+
+def _point_at(samples: Samples, B: F64) -> _Point:
+    """Solve for the heads and sum the gradient at them in one pass over X, (43)."""
+    heads = np.empty((samples.n, B.shape[1]))
+    rows, objective = len(samples.y), 0.0
+
+    def transform(Z: F64, tasks: range) -> F64:
+        nonlocal objective
+        offsets = samples.offsets[tasks.start : tasks.stop + 1]
+        y = samples.y[rows_of(samples, tasks)]
+        solved = solve_heads(Z, y, offsets)
+        heads[tasks.start : tasks.stop] = solved
+        residuals = predict(Z, solved, offsets) - y
+        weighted = residuals * task_weights(samples, tasks) / rows
+        objective += float(residuals @ weighted) / 2
+        return outer_rows(weighted, solved, offsets)
+
+    with np.errstate(over="ignore", invalid="ignore"):  # too long a step: the caller sees nan
+        gradient = samples.combine_features(B, transform)
+    return _Point(B, heads, objective, gradient)
+
+
+def _curvature(samples: Samples, heads: F64) -> Callable[[F64], F64]:
+    """Return the map ``P -> sum_i w_i X_i^T X_i P v_i v_i^T / N``, the second derivative in B."""
+    rows = len(samples.y)
+
+    def apply(P: F64) -> F64:
+        def transform(Z: F64, tasks: range) -> F64:
+            offsets = samples.offsets[tasks.start : tasks.stop + 1]
+            block = heads[tasks.start : tasks.stop]
+            products = predict(Z, block, offsets) * task_weights(samples, tasks) / rows
+            return outer_rows(products, block, offsets)
+
+        return samples.combine_features(np.ascontiguousarray(P), transform)
+
+    return apply
+
+
+def _second_moment(samples: Samples, heads: F64) -> F64:
+    """Return ``sum_i w_i m_i v_i v_i^T / N``, (k, k), the mean of v v^T over the rows of X."""
+    scale = samples.weights * lengths(samples) / len(samples.y)
+    return (heads * scale[:, None]).T @ heads
+
+
+def _largest_curvature(samples: Samples, point: _Point) -> float:
+    """Estimate the largest eigenvalue of the second derivative in B by power iteration."""
+    apply = _curvature(samples, point.heads)
+    P, value = point.gradient, 0.0
+    for _ in range(POWER_STEPS):
+        size = np.linalg.norm(P)
+        if not (np.isfinite(size) and size > 0):
+            break
+        P = apply(P / size)
+        value = float(np.linalg.norm(P))
+    return value
+
+
+def _sine(Q: F64, P: F64) -> float:
+    """Return the sine of the largest angle between the spans of orthonormal columns."""
+    return float(np.linalg.norm(P - Q @ (Q.T @ P), 2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Alternating:
+    """What the alternating estimators share: their start, their test of convergence, the loop."""
+
+    iterates: ClassVar[bool] = True
+    uses_averages: ClassVar[bool] = False
+
+    start: str = "moments"
+    tol: float = 1e-8
+
+    def __post_init__(self) -> None:
+        check.choice("start", self.start, STARTS)
+        object.__setattr__(self, "tol", check.real("tol", self.tol))
+
+    def check(self, samples: Samples, width: int) -> None:
+        """Raise ValueError if no task has more rows than heads have entries."""
+        if width > samples.dim:
+            raise ValueError(f"width must be at most {samples.dim}, the features; got {width}")
+        most = int(lengths(samples).max())
+        if most <= width:
+            raise ValueError(
+                "heads by least squares need a task with more samples than the width, "
+                f"{width}; got at most {most} samples in a task"
+            )
+
+    def _iterate(
+        self, monitor: Monitor, point: _Point, advance: Callable[[_Point], _Point | None]
+    ) -> Estimate:
+        """Advance until the subspace rests, the objective diverges, or the limit is reached.
+
+        `advance` returns None if no step in floating point lowers the objective.
+        """
+        limit = LIMIT if monitor.rounds is None else monitor.rounds
+        stop = monitor.record(point.B, point.heads, point.objective)
+        iteration, moved, reason = 0, np.inf, ""
+        basis = orthonormal(point.B)
+        while not stop:
+            if not np.isfinite(point.objective):
+                reason = f"the objective became {point.objective:g} at iteration {iteration}"
+                break
+            if moved <= self.tol or not point.gradient.any():
+                break
+            if iteration == limit:
+                reason = (
+                    f"the subspace still moved by {moved:.2g} (tol={self.tol:g}) "
+                    f"at iteration {limit}, its limit"
+                )
+                break
+            following = advance(point)
+            if following is None:
+                break
+            point, iteration = following, iteration + 1
+            stop = monitor.record(point.B, point.heads, point.objective)
+            if np.isfinite(point.objective):
+                before, basis = basis, orthonormal(point.B)
+                moved = _sine(before, basis)
+        if not np.isfinite(point.objective):
+            reason = reason or f"the objective became {point.objective:g} at iteration {iteration}"
+            return Estimate(
+                B=point.B, heads=point.heads, iterations=iteration, converged=False, reason=reason
+            )
+        return _orthonormal_estimate(point, iteration, reason)
+
+
+def _orthonormal_estimate(point: _Point, iterations: int, reason: str) -> Estimate:
+    """Return the estimate with orthonormal columns: B = Q R has the heads V R^T."""
+    Q, R = np.linalg.qr(point.B)
+    return Estimate(
+        B=Q,
+        heads=point.heads @ R.T,
+        iterations=iterations,
+        converged=not reason,
+        reason=reason,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AltMin(_Alternating):
+    r"""Alternating minimisation: heads, then B, by least squares, equation (43).
+
+    An iteration solves for the heads of all tasks at B, then minimises
+    ``sum_i w_i ||y_i - X_i B v_i||^2`` over B at these heads by conjugate gradients on the normal
+    equations, starting at B and preconditioned by the second moment of the heads, and makes the
+    columns of B orthonormal. The objective, the loss at heads by least squares, never rises.
+
+    Costs one pass over X for the heads and the gradient, and one for each step of conjugate
+    gradients: some 10 for isotropic features. Memory beside the samples is some 6 dim k numbers.
+
+    Parameters
+    ----------
+    start : {"moments", "random"}
+        "moments": the method of moments. "random": the span of a normal matrix.
+    inner_tol : float
+        Conjugate gradients stop once the gradient in B, in the norm of the preconditioner, is
+        `inner_tol` times that at the start of the iteration, or after 200 steps.
+    tol : float
+        Converged once an iteration turns the subspace by an angle whose sine is at most `tol`.
+
+    References
+    ----------
+    Thekumparampil, Jain, Netrapalli, Oh, "Statistically and computationally efficient linear
+    meta-representation learning", NeurIPS 2021, without its split of the samples by iterations.
+    """
+
+    name: ClassVar[str] = "altmin"
+
+    inner_tol: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "inner_tol", check.real("inner_tol", self.inner_tol, 0.0, 1.0))
+
+    def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
+        """Alternate from the start; return orthonormal columns and heads by least squares."""
+
+        def advance(point: _Point) -> _Point:
+            B = point.B - _solve_curvature(samples, point, self.inner_tol)
+            return _point_at(samples, orthonormal(B))
+
+        start = _point_at(samples, start_subspace(samples, width, self.start, monitor))
+        return self._iterate(monitor, start, advance)
+
+
+def _solve_curvature(samples: Samples, point: _Point, tol: float) -> F64:
+    """Return the change of B that sets the gradient at fixed heads to zero, by (43).
+
+    Conjugate gradients on the second derivative, with ``P -> P M^+`` as the preconditioner, where
+    M is the second moment of the heads. For isotropic features the second derivative has the mean
+    ``P -> P M``, so the number of steps does not depend on the condition of the heads.
+    """
+    values, vectors = np.linalg.eigh(_second_moment(samples, point.heads))
+    usable = values > values[-1] * len(values) * np.finfo(float).eps
+    inverse = (vectors[:, usable] / values[usable]) @ vectors[:, usable].T
+    apply = _curvature(samples, point.heads)
+    change = np.zeros_like(point.B)
+    residual = point.gradient
+    direction = scaled = residual @ inverse
+    size = start = float(np.sum(residual * scaled))
+    for _ in range(CG_LIMIT):
+        if not size > tol**2 * start:
+            break
+        image = apply(direction)
+        length = size / float(np.sum(direction * image))
+        change = change + length * direction
+        residual = residual - length * image
+        scaled = residual @ inverse
+        before, size = size, float(np.sum(residual * scaled))
+        direction = scaled + (size / before) * direction
+    return change
+
+
+@dataclass(frozen=True, kw_only=True)
+class AltMinGD(_Alternating):
+    r"""Heads by least squares, then one gradient step on B, equation (43).
+
+    An iteration steps B against the gradient of ``sum_i w_i ||y_i - X_i B v_i||^2 / (2 N)`` at the
+    heads v_i that minimise it. Heads and gradient come from the same features ``Z = X B``, so an
+    iteration is one pass over X; memory beside the samples is some 4 dim k numbers.
+
+    Parameters
+    ----------
+    step : float or None
+        Step size. None: the inverse of the largest curvature in B at the heads, estimated as
+        c times the largest eigenvalue of the second moment of the heads, where c is found by 8
+        steps of power iteration at the start (8 passes). c falls by a tenth after every step. If a
+        step would raise the objective, c doubles and the step is taken again, so the objective
+        never rises; this costs about one pass in eight.
+    start : {"moments", "random"}
+        "moments": the method of moments. "random": the span of a normal matrix.
+    tol : float
+        Converged once an iteration turns the subspace by an angle whose sine is at most `tol`.
+
+    References
+    ----------
+    Thekumparampil, Jain, Netrapalli, Oh, "Statistically and computationally efficient linear
+    meta-representation learning", NeurIPS 2021, without its split of the samples by iterations.
+    """
+
+    name: ClassVar[str] = "altmin-gd"
+
+    step: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.step is not None:
+            object.__setattr__(self, "step", check.real("step", self.step))
+
+    def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
+        """Step from the start; return orthonormal columns and heads by least squares."""
+        start = _point_at(samples, start_subspace(samples, width, self.start, monitor))
+        if self.step is None:
+            advance = self._safe_steps(samples, start)
+        else:
+            advance = self._fixed_steps(samples, self.step)
+        return self._iterate(monitor, start, advance)
+
+    def _move(self, samples: Samples, point: _Point, step: float) -> _Point:
+        with np.errstate(over="ignore", invalid="ignore"):
+            B = point.B - step * point.gradient
+        return _point_at(samples, B)
+
+    def _fixed_steps(self, samples: Samples, step: float) -> Callable[[_Point], _Point | None]:
+        return lambda point: self._move(samples, point, step)
+
+    def _safe_steps(self, samples: Samples, start: _Point) -> Callable[[_Point], _Point | None]:
+        """Return steps by the inverse of the curvature, halved where the objective would rise.
+
+        The largest curvature at the heads of the start is c times the largest eigenvalue of their
+        second moment. At later heads c falls a little after every step, as it is an upper bound for
+        most directions, and doubles after a step that would raise the objective, which is taken
+        again.
+        """
+        moment = np.linalg.norm(_second_moment(samples, start.heads), 2)
+        ratio = _largest_curvature(samples, start) / float(moment) if moment > 0 else 1.0
+
+        def advance(point: _Point) -> _Point | None:
+            nonlocal ratio
+            moment = float(np.linalg.norm(_second_moment(samples, point.heads), 2))
+            for _ in range(HALVINGS):
+                moved = self._move(samples, point, 1 / (ratio * moment))
+                # Rounding, a few parts in 2^52, is no rise.
+                if moved.objective <= point.objective * (1 + ROUNDING):
+                    ratio *= EASE
+                    return moved
+                ratio *= 2
+            return None
+
+        return advance

@@ -1,0 +1,189 @@
+r"""Burer-Monteiro: the factors of the coefficients by L-BFGS on a balanced objective."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .._support import check
+from .._support.types import F64
+from .estimator import Estimate, Monitor
+from .samples import Samples, rows_of
+from .starts import STARTS, start_subspace, task_normals, task_weights
+from .task_algebra import combine_rows, outer_rows, predict, solve_heads
+
+LIMIT = 15000  # iterations, unless `ms.fit` is given a number of rounds; the limit of SciPy
+
+
+class _Stop(Exception):
+    """Ends the iterations of SciPy, because the monitor asked for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BurerMonteiro:
+    r"""The minimiser of the least-squares loss over factors of the coefficients, equation (42).
+
+    Minimises ``sum_i w_i ||y_i - X_i B v_i||^2 / (2 N) + ||B^T B - V^T V||_F^2 / 8`` over B
+    (dim, k) and V (n, k), with N the number of rows of all tasks and w_i the weights of the tasks,
+    by L-BFGS (SciPy, 10 corrections). An evaluation is one pass over X, and an iteration makes
+    hardly more than one; memory beside the samples is about 22 (dim + n) k numbers. The objective
+    is traced at every accepted iterate, and never rises.
+
+    Parameters
+    ----------
+    start : {"random", "moments"}
+        "random": independent standard normal entries of B and V, as in the published code.
+        "moments": the method of moments with heads by least squares, as factors with
+        ``B^T B = V^T V``.
+    tol : float
+        Converged once an iteration lowers the objective by less than `tol` times its value, or
+        once no entry of the gradient exceeds `tol`. The default is the first of these as published.
+
+    Notes
+    -----
+    `Estimate.B` has orthonormal columns with the span of the minimiser, and the heads belong to it.
+
+    References
+    ----------
+    Tripuraneni, Jin, Jordan, "Provable meta-learning of linear representations", ICML 2021, with
+    the authors' code in the repository nileshtrip/MTL.
+    """
+
+    name: ClassVar[str] = "burer-monteiro"
+    iterates: ClassVar[bool] = True
+    uses_averages: ClassVar[bool] = False
+
+    start: str = "random"
+    tol: float = 2.2e-9
+
+    def __post_init__(self) -> None:
+        check.choice("start", self.start, STARTS)
+        object.__setattr__(self, "tol", check.real("tol", self.tol))
+
+    def check(self, samples: Samples, width: int) -> None:
+        """Raise ValueError if the width exceeds the number of features or of tasks."""
+        check_rank(samples, width)
+
+    def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
+        """Minimise from the start; return orthonormal columns and the heads that belong to them."""
+        from scipy.optimize import minimize  # noqa: PLC0415
+
+        objective = _Objective(samples, width)
+        x = objective.join(*self._start(samples, width, monitor))
+        B, V = objective.split(x)
+        if monitor.record(B, V, objective(x)[0]):
+            return _estimate(B, V, 0)
+        iterations = 0
+
+        def accept(x: F64) -> None:
+            nonlocal iterations
+            iterations += 1
+            B, V = objective.split(x)
+            if monitor.record(B, V, objective.value_at(x)):
+                raise _Stop
+
+        limit = LIMIT if monitor.rounds is None else monitor.rounds
+        options: dict[str, Any] = {
+            "maxiter": limit,
+            "maxfun": 20 * limit + 20,
+            "ftol": self.tol,
+            "gtol": self.tol,
+        }
+        try:
+            end = minimize(
+                objective, x, jac=True, method="L-BFGS-B", callback=accept, options=options
+            )
+        except _Stop:
+            return _estimate(*objective.split(objective.accepted), iterations)
+        B, V = objective.split(end.x)
+        return _estimate(B, V, iterations, _reason(end, iterations, limit))
+
+    def _start(self, samples: Samples, width: int, monitor: Monitor) -> tuple[F64, F64]:
+        """Return the factors B (dim, width) and V (n, width) of the start."""
+        if self.start == "random":
+            B = samples.normals(width, 0)
+            return B, task_normals(samples.n, B)
+        B = start_subspace(samples, width, "moments", monitor)
+        V = solve_heads(samples.features(B), samples.y, samples.offsets)
+        U, scale, turn = np.linalg.svd(V, full_matrices=False)
+        root = np.sqrt(scale)
+        return (B @ turn.T) * root, U * root
+
+
+class _Objective:
+    """The objective (42) and its gradient at B and V, joined to one vector for SciPy."""
+
+    def __init__(self, samples: Samples, width: int) -> None:
+        self.samples, self.width = samples, width
+        self.accepted: F64 = np.empty(0)
+        self._last: tuple[F64, float] | None = None
+
+    def join(self, B: F64, V: F64) -> F64:
+        return np.concatenate([B.reshape(-1), V.reshape(-1)])
+
+    def split(self, x: F64) -> tuple[F64, F64]:
+        size = self.samples.dim * self.width
+        return x[:size].reshape(-1, self.width), x[size:].reshape(-1, self.width)
+
+    def __call__(self, x: F64) -> tuple[float, F64]:
+        samples, rows = self.samples, len(self.samples.y)
+        B, V = self.split(x)
+        V_bar = np.empty_like(V)
+        loss = 0.0
+
+        def transform(Z: F64, tasks: range) -> F64:
+            nonlocal loss
+            heads = V[tasks.start : tasks.stop]
+            offsets = samples.offsets[tasks.start : tasks.stop + 1]
+            residuals = predict(Z, heads, offsets) - samples.y[rows_of(samples, tasks)]
+            weighted = residuals * task_weights(samples, tasks) / rows
+            loss += float(residuals @ weighted) / 2
+            V_bar[tasks.start : tasks.stop] = combine_rows(Z, weighted, offsets)
+            return outer_rows(weighted, heads, offsets)
+
+        B_bar = samples.combine_features(np.ascontiguousarray(B), transform)
+        imbalance = B.T @ B - V.T @ V
+        B_bar = B_bar + B @ imbalance / 2
+        V_bar -= V @ imbalance / 2
+        value = loss + float(np.sum(imbalance**2)) / 8
+        self._last = x.copy(), value
+        return value, self.join(B_bar, V_bar)
+
+    def value_at(self, x: F64) -> float:
+        """Return the objective at an accepted x, which is almost always the last one evaluated."""
+        self.accepted = x.copy()
+        if self._last is None or not np.array_equal(self._last[0], x):
+            self(x)
+        assert self._last is not None
+        return self._last[1]
+
+
+def _estimate(B: F64, V: F64, iterations: int, reason: str = "") -> Estimate:
+    """Return an estimate with orthonormal columns: B = Q R has the coefficients Q (V R^T)^T."""
+    if not (np.isfinite(B).all() and np.isfinite(V).all()):
+        return Estimate(B=B, heads=V, iterations=iterations, converged=False, reason=reason)
+    Q, R = np.linalg.qr(B)
+    return Estimate(B=Q, heads=V @ R.T, iterations=iterations, converged=not reason, reason=reason)
+
+
+def _reason(end: Any, iterations: int, limit: int) -> str:
+    """Return why SciPy stopped before convergence; "" if it converged."""
+    if not np.isfinite(end.fun):
+        return f"the objective became {end.fun:g} at iteration {iterations}"
+    if end.success:
+        return ""
+    if iterations >= limit:
+        return f"the objective {end.fun:g} was still falling at iteration {iterations}, its limit"
+    return f"the line search found no lower objective than {end.fun:g} at iteration {iterations}"
+
+
+def check_rank(samples: Samples, width: int) -> None:
+    """Raise ValueError if the coefficients (n, dim) of the tasks cannot have rank `width`."""
+    most = min(samples.n, samples.dim)
+    if width > most:
+        raise ValueError(
+            f"width must be at most {most}, the rank that coefficients of {samples.n} tasks with "
+            f"{samples.dim} features can have; got {width}"
+        )

@@ -1,0 +1,40 @@
+r"""Starts of the estimators that iterate."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._support.types import F64
+from .estimator import Monitor
+from .samples import Samples, spread
+from .solvers import orthonormal
+from .spectral import Moments
+
+STARTS = ("random", "moments")
+
+
+def start_subspace(samples: Samples, width: int, start: str, monitor: Monitor) -> F64:
+    """Return orthonormal columns (dim, width) from which an estimator starts.
+
+    "random": the span of a normal matrix. "moments": the method of moments, (38). The monitor gets
+    no record.
+    """
+    if start == "random":
+        return orthonormal(samples.normals(width, 0))
+    return Moments().estimate(samples, width, monitor).B
+
+
+def task_weights(samples: Samples, tasks: range) -> F64:
+    """Return the weight of the task of every row of a range of tasks, (rows,)."""
+    offsets = samples.offsets[tasks.start : tasks.stop + 1]
+    return spread(samples.weights[tasks.start : tasks.stop], offsets)
+
+
+def task_normals(n: int, B: F64) -> F64:
+    """Return independent standard normal numbers (n, width), a number of rows that B may lack.
+
+    The generator is seeded with the bits of the drawn matrix B (dim, width), so that these numbers
+    depend, as B does, on seed, trial and stream alone.
+    """
+    words = np.ascontiguousarray(B).reshape(-1)[:8].view(np.uint32)
+    return np.random.default_rng(words).standard_normal((n, B.shape[1]))
