@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ._core_types import (
     CoreData,
     CoreMethod,
+    CoreStep,
     DataSizes,
     FeatureLaw,
     HeadLaw,
@@ -346,6 +347,9 @@ def adapt_arrays(
 
 def method_needs(method: CoreMethod) -> MethodNeeds:
     """Return what must be computed for the gradient of a method."""
+
+def step_memory(step: CoreStep) -> list[str]:
+    """Return the names of the blocks beside B that an outer step remembers, in their order."""
 
 def route_costs(method: CoreMethod, sizes: DataSizes, route: str, threads: int) -> RouteCost:
     """Count the work and the memory of rounds by a route: "gram", "vector" or "dual"."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ._core_types import CoreStep
+from ._load import core
 from ._support import check
 from ._support.types import F64
 
@@ -128,13 +129,7 @@ class OuterStep:
     @property
     def memory(self) -> tuple[str, ...]:
         """Names of the arrays beside `B` that the step remembers, in the order of the core."""
-        used = {
-            "velocity": self.momentum > 0 or self.rule == "adam",
-            "squares": self.rule == "adam",
-            "average": self.average,
-            "slow": self.lookahead is not None,
-        }
-        return tuple(name for name, is_used in used.items() if is_used)
+        return tuple(core.step_memory(_core_step(self)))
 
 
 def step_factors(step: OuterStep, begin: int, end: int, rounds: int) -> F64:
@@ -173,6 +168,11 @@ def core_step(step: OuterStep | None, *, orthonormal: bool) -> CoreStep | None:
     """Convert an outer step for the compiled core; None stands for B <- B - beta G alone."""
     if step is None:
         return CoreStep(orthonormal=True) if orthonormal else None
+    return _core_step(step)._replace(orthonormal=orthonormal)
+
+
+def _core_step(step: OuterStep) -> CoreStep:
+    """Convert an outer step without a factorisation."""
     steps, size = step.lookahead or (0, 1.0)
     return CoreStep(
         rule=RULES.index(step.rule),
@@ -181,5 +181,4 @@ def core_step(step: OuterStep | None, *, orthonormal: bool) -> CoreStep | None:
         average=step.average,
         lookahead=steps,
         lookahead_size=size,
-        orthonormal=orthonormal,
     )

@@ -165,6 +165,7 @@ void bind_sizes(py::module_& module) {
 void bind_costs(py::module_& module) {
   bind_sizes(module);
   module.def("method_needs", &needs_of, py::arg("method"));
+  module.def("step_memory", &memory_names, py::arg("step"));
   module.def("route_costs", &route_costs, py::arg("method"), py::arg("sizes"), py::arg("route"),
              py::arg("threads"));
   module.def("sampled_cost", &sampled_costs, py::arg("method"), py::arg("sizes"),

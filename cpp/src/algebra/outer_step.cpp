@@ -19,6 +19,15 @@ OuterUpdate identity_update(const OuterStep& step) {
 
 }  // namespace
 
+std::vector<const char*> memory_names(const OuterStep& step) {
+  std::vector<const char*> names;
+  if (step.has_velocity()) names.push_back("velocity");
+  if (step.has_squares()) names.push_back("squares");
+  if (step.average) names.push_back("average");
+  if (step.lookahead > 0) names.push_back("slow");
+  return names;
+}
+
 /// The first line of (28). The velocity is V_{t+1} = mu V_t + G, and B moves by beta f times
 /// V_{t+1} or, by Nesterov's rule, G + mu V_{t+1}. The block of V holds beta V, so that L does not
 /// depend on the step size, which differs between B and w. Column j of L and b has the coefficients
@@ -117,7 +126,11 @@ void step_head(const OuterStep& step, Index round, double factor, const Vec& siz
 
 CoordinateRule CoordinateRule::of(const OuterStep& step, Index round) {
   const auto t = static_cast<double>(round + 1);
-  return {step.rule, step.momentum, 1 / (1 - std::pow(kVelocityDecay, t)),
+  return {step.rule,
+          step.momentum,
+          step.has_velocity(),
+          step.has_squares(),
+          1 / (1 - std::pow(kVelocityDecay, t)),
           1 / std::sqrt(1 - std::pow(kSquareDecay, t))};
 }
 

@@ -36,8 +36,8 @@ bool step_numbers(const OuterUpdate& update, const CoordinateRule* rule, double 
     }
     for (Index i = 0; rule != nullptr && i < length; ++i) {
       double unused = 0;
-      g[i] = rule->direction(g[i], c > 1 && rule->has_velocity() ? old(i, 1) : unused,
-                             rule->has_squares() ? old(i, 2) : unused);
+      g[i] = rule->direction(g[i], c > 1 && rule->has_velocity ? old(i, 1) : unused,
+                             rule->has_squares ? old(i, 2) : unused);
     }
     for (Index j = 0; j < c; ++j) {
       sum.head(length) = (-beta * update.of_gradient(j)) * g.head(length);

@@ -68,17 +68,11 @@ void add_geometry(const DataSizes& sizes, int threads, RouteCost& cost) {
   cost.calls += sizes.record_calls * threads;
 }
 
-/// Returns which Gram matrices of (5) a round computes. If the inner loop moves B, the losses after
-/// adaptation need K, (6). The norms of contributions need the inner products of all samples, (29).
-/// If both loops use the same sets, K' equals K, and only K is computed.
+/// Returns which Gram matrices of (5) a round computes. If both loops use the same sets, only K is
+/// computed.
 GramsNeeded grams_of(const Method& method, const DataSizes& sizes) {
-  const bool outer = method.has_outer_part() || sizes.losses > 0;
-  const bool cross = method.needs_cross_gram() && outer;
-  const bool K = method.needs_gram() || method.clips_by_gram();
-  const bool of_outer = method.clips_by_outer_gram();
-  return {K || ((cross || of_outer) && sizes.shared) || (cross && sizes.losses > 0),
-          (cross || method.clips_by_cross_gram()) && !sizes.shared, outer,
-          of_outer && !sizes.shared};
+  const GramsNeeded needed = grams_needed(method, sizes.losses > 0);
+  return sizes.shared ? needed.of_one_set() : needed;
 }
 
 /// Returns the fraction of the rounds that use the outer sets. The fraction is 1 if the method has
@@ -108,11 +102,11 @@ double held_of_factors(double m, Index k, double terms) {
 /// Counts the numbers that the TaskProducts of a task store, except C: Z, y, and the Gram matrices
 /// of (5).
 double held_of_products(const Method& method, const DataSizes& sizes) {
-  const GramsNeeded grams = grams_of(method, sizes);
+  const GramsNeeded stored = grams_needed(method, sizes.losses > 0);
   const double width = number(padded(sizes.k));
-  return (sizes.m_in + sizes.m_out) * (width + 1) + grams.K * sizes.m_in * sizes.m_in +
-         (method.needs_cross_gram() || method.clips_by_cross_gram()) * sizes.m_out * sizes.m_in +
-         method.clips_by_outer_gram() * sizes.m_out * sizes.m_out;
+  return (sizes.m_in + sizes.m_out) * (width + 1) +
+         grams_of(method, sizes).K * sizes.m_in * sizes.m_in +
+         stored.K_cross * sizes.m_out * sizes.m_in + stored.K_outer * sizes.m_out * sizes.m_out;
 }
 
 /// Returns the number of tasks in the largest block of `tasks` tasks, by the rule of blocks_of()

@@ -65,20 +65,11 @@ class GramRoute final : public Route<XScalar, BScalar> {
   }
 
  private:
-  /// Makes the first sweep over the tasks of a block. If losses are recorded, K is needed even if
-  /// the gradient needs only K', since the inner loss after adaptation is computed from a residual
-  /// at B_J, (6). If the gradient of a method consists of the moves of the inner loop, the outer
-  /// sets are needed for the losses only. The norms of contributions, (29), need the inner products
-  /// of all their terms.
+  /// Makes the first sweep over the tasks of a block.
   void sweep(const BScalar* B, const TaskSet<XScalar>& held, const TaskSelection& now, Index n,
              bool losses, int threads, Cancel* cancel) {
-    const bool outer = method_.has_outer_part() || losses;
-    const bool K = method_.needs_gram() || (losses && method_.needs_cross_gram());
-    const GramsNeeded needed{K || method_.clips_by_gram(),
-                             (outer && method_.needs_cross_gram()) || method_.clips_by_cross_gram(),
-                             outer, method_.clips_by_outer_gram()};
-    first_sweep<XScalar, BScalar>(B, k_, held, now, needed, pieces_of(tasks_, n), threads, cancel,
-                                  products_);
+    first_sweep<XScalar, BScalar>(B, k_, held, now, grams_needed(method_, losses),
+                                  pieces_of(tasks_, n), threads, cancel, products_);
   }
 
   /// Runs the algebra (5)-(10) on one task. The matrices from the first sweep are scaled to the
@@ -89,9 +80,9 @@ class GramRoute final : public Route<XScalar, BScalar> {
     const double scale_in = normalisation(in.m), scale_out = normalisation(out.m);
     task.Z_in *= scale_in;
     task.Z_out *= scale_out;
-    task.K *= scale_in * scale_in;
-    task.K_cross *= scale_in * scale_out;
-    task.K_outer *= scale_out * scale_out;
+    if (task.K.size() > 0) task.K *= scale_in * scale_in;
+    if (task.K_cross.size() > 0) task.K_cross *= scale_in * scale_out;
+    if (task.K_outer.size() > 0) task.K_outer *= scale_out * scale_out;
     task.C_in.reset(in.m, k_, method_.inner_terms());
     task.C_out.reset(out.m, k_, method_.outer_terms());
     normalise_y(in, task.y_in);

@@ -333,9 +333,8 @@ void sparse_first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks
     TaskProducts& blocks = products[at];
     if (grams) {
       add_grams(tasks.in(taken[i]), same || !has_outer ? nullptr : &tasks.out(taken[i]),
-                {needed.K || (same && (needed.K_cross || needed.K_outer)), needed.K_cross && !same,
-                 true, needed.K_outer && !same},
-                tasks.d, workspaces[static_cast<std::size_t>(thread)], blocks);
+                same ? needed.of_one_set() : needed, tasks.d,
+                workspaces[static_cast<std::size_t>(thread)], blocks);
     } else {
       blocks.K.resize(0, 0);
       blocks.K_cross.resize(0, 0);

@@ -81,6 +81,16 @@ struct Tiles {
   }
 };
 
+/// Sets a Gram matrix to zeros, or makes it empty if it is not needed. In rounds of small tasks, a
+/// call of Eigen on an empty matrix is a measurable part of the work of a task.
+inline void clear(Mat& K, bool needed, Index rows, Index columns) {
+  if (needed) {
+    K.setZero(rows, columns);
+  } else if (K.size() > 0) {
+    K.resize(0, 0);
+  }
+}
+
 /// Makes the first sweep, (5), over the columns [begin, end) of one task: Z += X B, Z' += X' B and,
 /// if needed, K += X X^T, K' += X' X^T and X' X'^T, tile by tile. All products of a tile are
 /// computed while its columns are in the cache, so X is read once. Sums are taken in the order of
@@ -93,9 +103,9 @@ void sweep_piece(const BScalar* B, Index k, const Samples<XScalar>& in, const Sa
   blocks.Z_out.setZero(out.m, width);
   // K and K' are in memory that Eigen allocates. How Eigen cuts a product into blocks depends on
   // the address of the result, and the blocks determine the last bits of the product.
-  blocks.K.setZero(needed.K ? in.m : 0, needed.K ? in.m : 0);
-  blocks.K_cross.setZero(needed.K_cross ? out.m : 0, needed.K_cross ? in.m : 0);
-  blocks.K_outer.setZero(needed.K_outer ? out.m : 0, needed.K_outer ? out.m : 0);
+  clear(blocks.K, needed.K, in.m, in.m);
+  clear(blocks.K_cross, needed.K_cross, out.m, in.m);
+  clear(blocks.K_outer, needed.K_outer, out.m, out.m);
   const Index most = std::min(kProjectedColumns, end - begin);
   const Index converted = std::is_same_v<XScalar, double> ? 0 : most;
   tiles.in.resize(in.m, converted);
@@ -206,10 +216,8 @@ void first_sweep(const BScalar* B, Index k, const TaskSet<XScalar>& tasks,
     const bool shared = has_outer && tasks.shares(task);
     const Samples<XScalar> out =
         has_outer && !shared ? tasks.out(task) : Samples<XScalar>{{}, nullptr, 0};
-    const GramsNeeded grams{needed.K || (shared && (needed.K_cross || needed.K_outer)),
-                            needed.K_cross && !shared, true, needed.K_outer && !shared};
-    sweep_piece(B, k, tasks.in(task), out, grams, edge(piece), edge(piece + 1),
-                tiles[static_cast<std::size_t>(thread)],
+    sweep_piece(B, k, tasks.in(task), out, shared ? needed.of_one_set() : needed, edge(piece),
+                edge(piece + 1), tiles[static_cast<std::size_t>(thread)],
                 piece == 0 ? products[static_cast<std::size_t>(i)]
                            : others[static_cast<std::size_t>(i * (pieces - 1) + piece - 1)]);
   });

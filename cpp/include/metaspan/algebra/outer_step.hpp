@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <vector>
 
 #include "metaspan/base/base.hpp"
 
@@ -35,6 +36,9 @@ struct OuterStep {
   /// Whether a step is B <- B - beta G and nothing else.
   bool is_plain() const { return blocks() == 1 && !by_coordinate() && !orthonormal; }
 };
+
+/// Returns the names of the blocks beside B, in their order.
+std::vector<const char*> memory_names(const OuterStep& step);
 
 /// The largest number of blocks.
 constexpr int kMostBlocks = 5;
@@ -99,13 +103,12 @@ void step_head(const OuterStep& step, Index round, double factor,
 struct CoordinateRule {
   OuterStep::Rule rule;
   double momentum;                            // of "sign"
+  bool has_velocity, has_squares;             // of the step
   double velocity_scale = 1, root_scale = 1;  // corrections of Adam for the round
 
   /// Returns the rule with the corrections of a round.
   static CoordinateRule of(const OuterStep& step, Index round);
 
-  bool has_velocity() const { return momentum > 0 || rule == OuterStep::Rule::adam; }
-  bool has_squares() const { return rule == OuterStep::Rule::adam; }
   /// Returns D_t of (28) for the gradient g of a coordinate, and updates its velocity and square.
   double direction(double g, double& velocity, double& square) const;
 };

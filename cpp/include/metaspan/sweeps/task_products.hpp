@@ -2,6 +2,7 @@
 #pragma once
 
 #include "metaspan/algebra/factors.hpp"
+#include "metaspan/algebra/method.hpp"
 #include "metaspan/data/samples.hpp"
 
 namespace metaspan {
@@ -28,6 +29,22 @@ struct GramsNeeded {
   bool K, K_cross;
   bool outer = true;
   bool K_outer = false;
+
+  /// Returns what remains to be computed if both loops use the same set: K' and X' X'^T equal K.
+  GramsNeeded of_one_set() const { return {K || K_cross || K_outer, false, outer, false}; }
 };
+
+/// Returns what the first sweep computes for rounds of a method. If losses are recorded, K is
+/// needed even if the gradient needs only K', since the inner loss after adaptation is computed
+/// from a residual at B_J, (6). If the gradient of a method consists of the moves of the inner
+/// loop, the outer sets are needed for the losses only. The norms of contributions, (29), need the
+/// inner products of all their terms.
+inline GramsNeeded grams_needed(const Method& method, bool losses) {
+  const bool outer = method.has_outer_part() || losses;
+  const bool K = method.needs_gram() || (losses && method.needs_cross_gram());
+  return {K || method.clips_by_gram(),
+          (outer && method.needs_cross_gram()) || method.clips_by_cross_gram(), outer,
+          method.clips_by_outer_gram()};
+}
 
 }  // namespace metaspan
