@@ -4,6 +4,11 @@ A round with a solved head, a learned step size or a co-learner is compared with
 ANIL, and a round of FedAvg with a round of first-order MAML that has as many inner steps. Before
 the timing, every gradient on arrays is compared with NumPy, which solves the normal equations,
 takes the local steps or computes the gradient of what is learned, task by task.
+
+Rounds of ANIL with an outer step that remembers blocks, with clipping and noise, or on tasks with a
+spread are compared with rounds of plain ANIL. Before the timing, two rounds with momentum and one
+round of Adam are compared with their equations, a clipped gradient with the clipped gradients of
+single tasks, and the loss of tasks with a spread with its expectation.
 """
 
 from __future__ import annotations
@@ -28,6 +33,12 @@ ANIL = ms.ANIL(alpha=ALPHA, beta=1e-3)
 LEARNED = {
     "Meta-SGD": ms.MetaSGD(alpha=ALPHA, beta=1e-3, beta_alpha=1e-12),
     "co-learner": ms.CoLearner(alpha=ALPHA, beta=1e-3, gamma=0.5),
+}
+MOMENTUM, CLIP, SPREAD = 0.9, 1e-3, 1.0
+STEPPED = {
+    "ANIL, momentum": ms.ANIL(alpha=ALPHA, beta=1e-3, step=ms.OuterStep(momentum=MOMENTUM)),
+    "ANIL, Adam": ms.ANIL(alpha=ALPHA, beta=1e-3, step=ms.OuterStep(rule="adam")),
+    "ANIL, private": ms.ANIL(alpha=ALPHA, beta=1e-3, privacy=ms.UserDP(clip=CLIP, multiplier=0.5)),
 }
 LOCAL = ms.FedAvg(alpha=ALPHA, local_steps=STEPS)
 FO_MAML = ms.MAML(alpha=ALPHA, beta=1e-3, inner_steps=STEPS, first_order=True)
@@ -61,6 +72,31 @@ def run(options: Options) -> list[Figure]:
         calls = {name: partial(_rounds, method, law) for name, method in _methods().items()}
         case = f"a round in law, (d, k, n, m_in, m_out) = {law}"
         figures += _rows(calls, case, options.repeats)
+    return figures + _options(options)
+
+
+def _options(options: Options) -> list[Figure]:
+    """Time rounds with an outer step, with privacy and with a spread beside rounds of ANIL."""
+    figures: list[Figure] = []
+    for size in SIZES[: 1 if options.quick else None]:
+        inputs = problem(size)
+        _check_options(inputs)
+        calls = {
+            name: partial(_rounds_on_arrays, method, inputs)
+            for name, method in {"ANIL": ANIL, **STEPPED}.items()
+        }
+        case = f"a round with options on arrays, (d, k, n, m_in, m_out) = {tuple(size)}"
+        figures += _ratios(calls, case, options.repeats)
+    for law in LAWS[: 1 if options.quick else None]:
+        _check_spread(law)
+        calls = {
+            name: partial(_rounds, method, law)
+            for name, method in {"ANIL": ANIL, **STEPPED}.items()
+            if name != "ANIL, Adam"  # not in the span of the gradients
+        }
+        calls["ANIL, spread"] = partial(_rounds, ANIL, law, SPREAD)
+        case = f"a round with options in law, (d, k, n, m_in, m_out) = {law}"
+        figures += _ratios(calls, case, options.repeats)
     return figures
 
 
@@ -68,11 +104,22 @@ def _methods() -> Mapping[str, Method]:
     return {"ANIL": ANIL, **SOLVED, **LEARNED, "FO-MAML": FO_MAML, "FedAvg": LOCAL}
 
 
-def _rounds(method: Method, law: tuple[int, int, int, int, int]) -> Seconds:
+def _rounds_on_arrays(method: ms.ANIL, inputs: Problem) -> Seconds:
+    """Return the seconds of a round on arrays; assert that the run did all rounds."""
+    k = inputs.B.shape[1]
+    start = (inputs.B, inputs.w)
+    r = ms.train(
+        inputs.batch, method, rounds=5, width=k, init=start, stop=None, record=(), route="gram"
+    )
+    assert r.status.round == 5, r.status
+    return Seconds(r.timings["run"] / 5)
+
+
+def _rounds(method: Method, law: tuple[int, int, int, int, int], spread: float = 0.0) -> Seconds:
     """Return the seconds of a round on samples in law; assert that the run did all rounds."""
     d, k, n, m_in, m_out = law
     r = ms.train(
-        ms.LinearTasks(d=d, k=k, noise=0.1),
+        ms.LinearTasks(d=d, k=k, noise=0.1, spread=spread),
         method,
         rounds=ROUNDS,
         n=n,
@@ -103,6 +150,58 @@ def _rows(calls: Mapping[str, Call], case: str, repeats: int) -> list[Figure]:
             figure(timings[name], ratio, who=f"{name} / {other}", unit="x", target=target, **about)
         )
     return rows
+
+
+def _ratios(calls: Mapping[str, Call], case: str, repeats: int) -> list[Figure]:
+    """Make a row for plain ANIL, and for each option a row with its time over that of ANIL."""
+    timings = side_by_side(calls, repeats)
+    about = {"bench": "family", "case": f"{case}, cores: {len(cpus())}"}
+    plain = timings["ANIL"]
+    rows = [figure(plain, plain.median * 1e3, who="plain ANIL", unit="ms", **about)]
+    for name, timing in timings.items():
+        if name != "ANIL":
+            ratio = timing.median / plain.median
+            rows.append(figure(timing, ratio, who=f"{name} / plain ANIL", unit="x", **about))
+    return rows
+
+
+def _check_options(inputs: Problem) -> None:
+    """Compare steps with memory and a clipped gradient with what plain gradients give for them."""
+    B, w, batch = inputs.B, inputs.w, inputs.batch
+    beta = ANIL.beta
+
+    def end(method: ms.ANIL, rounds: int) -> np.ndarray:
+        r = ms.train(batch, method, rounds=rounds, width=B.shape[1], init=(B, w), stop=None)
+        assert r.B is not None
+        return np.asarray(r.B)
+
+    first = ms.meta_gradient(B, w, batch, ANIL)
+    B_1 = B - beta * first.B
+    second = ms.meta_gradient(B_1, w - beta * first.w, batch, ANIL)
+    expected = B_1 - beta * (MOMENTUM * first.B + second.B)
+    assert relative(end(STEPPED["ANIL, momentum"], 2), expected) < 1e-9
+    expected = B - beta * first.B / (abs(first.B) + 1e-8)
+    assert relative(end(STEPPED["ANIL, Adam"], 1), expected) < 1e-9
+    arrays, clipped = inputs.arrays, 0.0
+    count = len(arrays.X_in)
+    for i in range(count):
+        parts = (arrays.X_in, arrays.y_in, arrays.X_out, arrays.y_out)
+        task = ms.TaskBatch(*(part[i : i + 1] for part in parts))
+        g = ms.meta_gradient(B, w, task, ANIL, losses=False)
+        norm = np.sqrt((g.B**2).sum() + (g.w**2).sum())
+        clipped = clipped + min(1.0, CLIP / norm) * g.B / count
+    found = ms.meta_gradient(B, w, batch, STEPPED["ANIL, private"], losses=False).B
+    assert relative(found, np.asarray(clipped)) < 1e-9
+
+
+def _check_spread(law: tuple[int, int, int, int, int]) -> None:
+    """Compare the loss at w = 0 with half the expectation of y^2, k + tau^2 + sigma^2."""
+    d, k, n, m_in, m_out = law
+    tasks = ms.LinearTasks(d=d, k=k, noise=0.1, spread=SPREAD)
+    still = ms.ANIL(alpha=ALPHA, beta=0.0)
+    r = ms.train(tasks, still, rounds=100, n=n, m_in=m_in, m_out=m_out, record="loss_in", stop=None)
+    expected = (k + SPREAD**2 + 0.1**2) / 2
+    assert abs(r.trace["loss_in"].mean() - expected) < 0.05 * expected
 
 
 def _check(inputs: Problem) -> None:
