@@ -190,7 +190,7 @@ def active(
         risk.append(goal.risk(B @ head))
         if strategy != "uniform":
             nu = np.abs(relevance[-1])
-            shares = nu if strategy == "l1" else nu * nu
+            shares = np.asarray(nu if strategy == "l1" else nu * nu)
     return Active(
         allocation=np.stack(allocation),
         relevance=np.stack(relevance),
@@ -209,8 +209,7 @@ def relevance_of(heads: F64, target_head: F64, strategy: str) -> F64:
     """
     if strategy == "l1":
         return lasso(heads.T, target_head)
-    nu: F64 = np.linalg.lstsq(heads.T, target_head, rcond=None)[0]
-    return nu
+    return np.asarray(np.linalg.lstsq(heads.T, target_head, rcond=None)[0], np.float64)
 
 
 def lasso(W: F64, target: F64, share: float = LASSO_SHARE) -> F64:
@@ -296,19 +295,16 @@ class _Law:
             self.draw(head, i, int(m))
             for i, (head, m) in enumerate(zip(self.heads, counts, strict=True))
         ]
-        return TaskBatch(
-            [part.X_in[0] for part in parts],
-            [part.y_in[0] for part in parts],
-            B_star=self._tasks.B_star,
-            check_finite=False,
-        )
+        X = [np.asarray(part.X_in)[0] for part in parts]
+        y = [np.asarray(part.y_in)[0] for part in parts]
+        return TaskBatch(X, y, B_star=self._tasks.B_star, check_finite=False)
 
     def excess_risk(self, theta: F64, head: F64) -> float:
         """Return half the expected squared error of theta for the task with this head."""
         assert self._tasks.B_star is not None
         error = theta - self._tasks.B_star @ head
-        variances = 1.0 if self._tasks.spectrum is None else np.square(self._tasks.roots)
-        return 0.5 * float(np.sum(variances * error * error))
+        roots = self._tasks.roots  # square roots of the eigenvalues of the covariance
+        return 0.5 * float(np.square(error if roots is None else roots * error).sum())
 
 
 class _Pool:
@@ -357,9 +353,9 @@ class _Target:
 
     def solve(self, B: F64) -> F64:
         """Return the head (k,) of least squares on X B; of several, the one of the least norm."""
-        return least_squares_heads(self.samples.features(B), self.samples.y, self.samples.offsets)[
-            0
-        ]
+        samples = self.samples
+        heads = least_squares_heads(samples.features(B), samples.y, samples.offsets)
+        return np.asarray(heads[0])
 
     def risk(self, theta: F64) -> float:
         """Return the risk of an estimate (d,), or NaN if it cannot be measured."""

@@ -64,6 +64,9 @@ class Risk:
         return f"{self.mean:.4g} " + ("exact" if self.exact else f"+- {self.standard_error:.2g}")
 
 
+UNKNOWN = Risk(mean=math.nan, standard_error=math.nan, exact=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     r"""Risks of several learners on new tasks; an `Evaluation` prints as a table.
@@ -76,8 +79,8 @@ class Evaluation:
         Risk of the estimate that the method's inner loop computes from (B, w).
     least_squares, ridge : Risk
         Risks of least squares and of ridge regression on the learned features `X B`.
-    oracle_least_squares, oracle_ridge : Risk or None
-        Risks of least squares and of ridge regression on the true features `X B_star`; None for a
+    oracle_least_squares, oracle_ridge : Risk
+        Risks of least squares and of ridge regression on the true features `X B_star`; NaN for a
         batch whose `B_star` is unknown.
     single_task_ridge : Risk
         Risk of ridge regression on all d features, `X`.
@@ -98,8 +101,8 @@ class Evaluation:
     adapted: Risk
     least_squares: Risk
     ridge: Risk
-    oracle_least_squares: Risk | None
-    oracle_ridge: Risk | None
+    oracle_least_squares: Risk
+    oracle_ridge: Risk
     single_task_ridge: Risk
     penalties: Mapping[str, float]
     m: int | tuple[int, ...]
@@ -122,7 +125,7 @@ class Evaluation:
         what = "loss on held-out samples" if self.held_out else "excess risk on new tasks"
         lines = [f"{what} with m = {m} samples (n = {self.n} tasks)"]
         for name, value in vars(self).items():
-            if isinstance(value, Risk):
+            if isinstance(value, Risk) and value is not UNKNOWN:
                 lines.append(f"{name.replace('_', ' '):<21} {value}")
         return "\n".join(lines)
 
@@ -338,8 +341,8 @@ def _evaluate_batch(
         adapted=risks["adapted"],
         least_squares=risks["least_squares"],
         ridge=risks["ridge"],
-        oracle_least_squares=risks.get("oracle_least_squares"),
-        oracle_ridge=risks.get("oracle_ridge"),
+        oracle_least_squares=risks.get("oracle_least_squares", UNKNOWN),
+        oracle_ridge=risks.get("oracle_ridge", UNKNOWN),
         single_task_ridge=risks["single_task_ridge"],
         penalties={
             name: learner.penalty for name, learner in losses.items() if learner.penalty is not None
