@@ -8,12 +8,14 @@ from .config.config import TrainConfig
 from .config.fit_config import FitConfig
 from .config.options import Checkpoint, Init, Stop
 from .cost.estimate import Estimate
+from .estimators.rank_test import RankTest, rank_test
 from .estimators.reduced_rank import ReducedRank
 from .estimators.reference_lines import Oracle, Pooled, SingleTask
 from .estimators.spectral import Duchi, Moments, SplitSpectral
 from .evaluate import Evaluation, Risk, evaluate
 from .fit import fit
 from .gradients import Gradient, adapt, meta_gradient, population_gradient
+from .intervals import Interval
 from .learned_methods import CoLearner, MetaSGD
 from .linear_methods import LinearAttention, LinearMAML
 from .methods import ANIL, MAML, AverageRisk, FedAvg, Reptile, RidgeANIL
@@ -68,6 +70,7 @@ __all__ = [
     "Gradient",
     "Init",
     "Interrupted",
+    "Interval",
     "LinearAttention",
     "LinearMAML",
     "LinearTasks",
@@ -80,6 +83,7 @@ __all__ = [
     "Outcome",
     "OuterStep",
     "Pooled",
+    "RankTest",
     "ReducedRank",
     "Reptile",
     "Result",
@@ -110,6 +114,7 @@ __all__ = [
     "population_gradient",
     "principal_angles",
     "process_pool",
+    "rank_test",
     "show_config",
     "study",
     "subspace_distance",

@@ -26,6 +26,7 @@ WEIGHTS = np.array([1.0, 3.0, 2.0])
 TASKS = ms.LinearTasks(d=D, k=K, noise=0.1, B_star=B_STAR)
 SOURCES = ms.LinearTasks(d=D, k=K, noise=0.1, heads=HEADS)
 BATCH = ms.TaskBatch.split(X, Y, m_in=2)
+MANY = TASKS.sample(20, 2, 2)
 RUN = {f.name: f.metadata["default"] for f in fields(ms.TrainConfig) if f.metadata}
 RUN |= {"rounds": 4, "n": 3, "trials": 2, "threads": 1, "stop": None}
 RUN |= {"record": ("dist", "loss_out")}
@@ -240,6 +241,12 @@ CALLS = {
         costly=SIZES,
         words=("B0", "w0", "init"),
     ),
+    "rank_test": Call(
+        ms.rank_test,
+        {"batch": MANY, "max_rank": 2, "level": 0.1, "flips": 19, "seed": 0, "threads": 1},
+        ms.RankTest,
+        costly=("flips",),
+    ),
     "estimate": Call(
         ms.estimate,
         {"tasks": TASKS, "method": ms.ANIL(), **RUN},
@@ -307,6 +314,15 @@ CALLS = {
     "Result.trial": Call(RESULT.trial, {"number": 1}, ms.Result, words=("trial",)),
     "Result.full_A": Call(LAYER.full_A, {"trial": 1}, np.ndarray),
     "Result.full_B": Call(RESULT.full_B, {"trial": 1}, np.ndarray),
+    "Result.interval": Call(
+        DATA_RESULT.interval,
+        {
+            **{"of": "components", "resamples": 20, "level": 0.9, "seed": 0, "refit": None},
+            **{"on": None, "m": None, "learner": "adapted"},
+        },
+        ms.Interval,
+        costly=("resamples",),
+    ),
     "Result.save": Call(RESULT.save, {"path": "none/none"}),
     "Result.plot": Call(DATA_RESULT.plot, {"y": "loss_out"}),
     "log_range": Call(ms.log_range, {"first": 1, "last": 100, "num": 5}, list),
@@ -414,6 +430,7 @@ RECORDS = [
     *(ms.Active, ms.BatchSummary, ms.Diverged, ms.DivergenceWarning, ms.Diversity),
     *(ms.Estimate, ms.Evaluation, ms.FewSamplesWarning, ms.Gradient, ms.Interrupted, ms.Outcome),
     *(ms.FitConfig, ms.LocalStepsWarning, ms.NotConverged, ms.NotConvergedWarning),
+    *(ms.Interval, ms.RankTest),
     *(ms.Result, ms.Risk, ms.StudyStatus, ms.TrainConfig, study.Law, study.Laws, study.Powers),
 ]
 NO_CALLS = {"Status", "__version__", "study", "theory"}  # an enumeration, a text, and modules

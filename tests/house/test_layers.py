@@ -41,7 +41,7 @@ ROOMS = (
     {"runs"},
     {"gradients", "theory", "fit"},
     {"held_out", "active"},
-    {"evaluate", "plots"},
+    {"evaluate", "intervals", "plots"},
     {"paper"},
     {"study.design"},
     {"study.laws", "study.execution"},

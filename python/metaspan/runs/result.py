@@ -3,10 +3,10 @@ r"""The result of a training run or a fit: trace, final state and status."""
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ from .outcome import Outcome, Status
 if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
+
+    from ..intervals import Interval
 
 
 class Trace(dict[str, NDArray[Any]]):
@@ -415,6 +417,91 @@ class Result:
         from .. import plots  # noqa: PLC0415  (plots build on results)
 
         return plots.plot(self, y, **options)
+
+    def interval(
+        self,
+        of: Literal["angles", "components", "risk"] = "angles",
+        *,
+        resamples: int = 200,
+        level: float = 0.95,
+        seed: int = 0,
+        refit: Callable[[TaskBatch], Result | NDArray[Any]] | None = None,
+        on: TaskBatch | None = None,
+        m: int | None = None,
+        learner: str = "adapted",
+    ) -> Interval:
+        r"""Compute intervals for the representation or its risk, by the bootstrap over tasks.
+
+        Parameters
+        ----------
+        of : {"angles", "components", "risk"}
+            "angles": how far, in every principal angle, the true span may lie from that of `B`;
+            the interval starts at 0, and its upper end is a quantile of the angles between `B` and
+            the refits to resampled tasks. "components": the entries of the orthonormal columns that
+            are nearest to `B`; the columns of every refit are first rotated towards them, because a
+            representation is determined only up to rotations (orthogonal Procrustes). "risk": the
+            mean loss (1) on the outer samples of held-out tasks; the representation is kept, and
+            only the held-out tasks are resampled.
+        resamples : int
+            Number of resamples, at least 20. For angles and components each one is a new fit.
+        level : float
+            Level of each interval, in (0, 1).
+        seed : int
+            Key of the resampling.
+        refit : callable or None
+            Function that returns a `Result` or an array B (d, k) for a batch of resampled tasks.
+            None: the fit or the training run is repeated with the same arguments.
+        on : TaskBatch or None
+            Held-out tasks, for "risk".
+        m : int or None
+            Samples of each held-out task to adapt on, as in `evaluate`.
+        learner : str
+            The learner whose risk is meant: "adapted", the run's method; "least_squares" or
+            "ridge", on the features `X B`; "single_task_ridge"; or "pooled".
+
+        Returns
+        -------
+        Interval
+            Estimate, ends of the intervals, and standard errors.
+
+        Raises
+        ------
+        TypeError
+            If an argument is of the wrong kind, or `on` is missing for "risk".
+        ValueError
+            If an argument is out of range or does not belong to `of`, if the result has several
+            trials, if angles or components are asked of a run without a batch in memory, or if
+            fewer than half of the refits have full rank.
+
+        Notes
+        -----
+        Tasks are the unit that is resampled, because the samples of a task depend on each other
+        through its head. Quantiles of resamples need many tasks, and the intervals are those of a
+        biased estimator if the fit is biased, for example by early stopping. The cost is that of
+        the refits, or of one evaluation on the held-out tasks.
+
+        Examples
+        --------
+        >>> import metaspan as ms
+        >>> batch = ms.LinearTasks(d=8, k=1, noise=0.1).sample(50, 5, 5)
+        >>> r = ms.train(batch, "fo-anil", width=1, rounds=100)
+        >>> bounds = r.interval("angles", resamples=20)
+        >>> bounds.high.shape, bool(bounds.high[0] < 0.5)
+        ((1,), True)
+        """
+        from .. import intervals  # noqa: PLC0415  (intervals repeat fits and runs)
+
+        return intervals.interval(
+            self,
+            of,
+            resamples=resamples,
+            level=level,
+            seed=seed,
+            refit=refit,
+            on=on,
+            m=m,
+            learner=learner,
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         r"""Write the result to a file that `metaspan.load` reads.
