@@ -8,6 +8,8 @@ from .config.config import TrainConfig
 from .config.fit_config import FitConfig
 from .config.options import Checkpoint, Init, Stop
 from .cost.estimate import Estimate
+from .estimators.alternating import AltMin, AltMinGD
+from .estimators.burer_monteiro import BurerMonteiro
 from .estimators.rank_test import RankTest, rank_test
 from .estimators.reduced_rank import ReducedRank
 from .estimators.reference_lines import Oracle, Pooled, SingleTask
@@ -52,8 +54,11 @@ __all__ = [
     "MAML",
     "Active",
     "AltGDmin",
+    "AltMin",
+    "AltMinGD",
     "AverageRisk",
     "BatchSummary",
+    "BurerMonteiro",
     "Checkpoint",
     "CoLearner",
     "Diverged",

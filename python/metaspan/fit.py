@@ -141,8 +141,6 @@ def fit(
         If an argument is of the wrong kind or value, or the estimator cannot run on these samples.
     MemoryError
         If the samples do not fit into memory; this is checked before they are allocated.
-    ImportError
-        If the estimator needs SciPy and SciPy is not installed.
     Diverged, NotConverged
         If a trial failed and `on_failure` is "raise"; the attribute `result` is the `Result`.
     Interrupted
