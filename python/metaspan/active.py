@@ -23,6 +23,7 @@ from .tasks.linear import MAX_COUNT, LinearTasks
 
 STRATEGIES = ("l2", "l1", "uniform")
 FIRST_ROUND = 2**62 + 2  # number of a round that no training reaches: the key of the samples
+MOST_HEAD = 1e100  # largest entry of a target's head, so that squares do not overflow
 LASSO_SHARE = 0.01  # penalty of the LASSO, relative to the least one for which nu = 0
 LASSO_SWEEPS = 10_000  # most passes over the coordinates
 LASSO_TOLERANCE = 1e-9  # largest change of a coordinate in the last pass, relative to the largest
@@ -189,8 +190,7 @@ def active(
         relevance.append(relevance_of(heads, head, strategy))
         risk.append(goal.risk(B @ head))
         if strategy != "uniform":
-            nu = np.abs(relevance[-1])
-            shares = np.asarray(nu if strategy == "l1" else nu * nu)
+            shares = shares_of(relevance[-1], strategy)
     return Active(
         allocation=np.stack(allocation),
         relevance=np.stack(relevance),
@@ -210,6 +210,12 @@ def relevance_of(heads: F64, target_head: F64, strategy: str) -> F64:
     if strategy == "l1":
         return lasso(heads.T, target_head)
     return np.asarray(np.linalg.lstsq(heads.T, target_head, rcond=None)[0], np.float64)
+
+
+def shares_of(nu: F64, strategy: str) -> F64:
+    """Return numbers in proportion to which samples are taken, at most 1."""
+    shares = np.abs(nu) / (np.abs(nu).max() or 1.0)  # so that squares do not overflow
+    return np.asarray(shares if strategy == "l1" else shares * shares)
 
 
 def lasso(W: F64, target: F64, share: float = LASSO_SHARE) -> F64:
@@ -355,6 +361,11 @@ class _Target:
         """Return the head (k,) of least squares on X B; of several, the one of the least norm."""
         samples = self.samples
         heads = least_squares_heads(samples.features(B), samples.y, samples.offsets)
+        if not np.abs(heads).max() <= MOST_HEAD:
+            raise ValueError(
+                f"target must have a head with entries up to {MOST_HEAD:g}; got responses that "
+                "are too large for the features"
+            )
         return np.asarray(heads[0])
 
     def risk(self, theta: F64) -> float:
@@ -371,7 +382,9 @@ def _open_target(target: object, source: _Law | _Pool, m_target: int | None, wid
     """Check the target, and draw its samples if it is a head."""
     if isinstance(target, TaskBatch):
         if m_target is not None:
-            raise ValueError(f"m_target must be None for a target with samples; got {m_target!r}")
+            raise ValueError(
+                f"m_target must be None for a target with samples; got {check.show(m_target)}"
+            )
         if target.n != 1 or target.d != source.d:
             raise ValueError(f"target must hold one task with {source.d} features; got {target!r}")
         samples, held_out = (
@@ -382,6 +395,7 @@ def _open_target(target: object, source: _Law | _Pool, m_target: int | None, wid
     if not isinstance(source, _Law):
         raise TypeError(f"target must be a TaskBatch, as tasks is; got {check.show(target)}")
     head = check.small("target", target, (source.k,))  # type: ignore[arg-type]
+    check.real("the largest entry of target", float(np.abs(head).max()), 0.0, MOST_HEAD)
     m = check.integer("m_target", 10 * width if m_target is None else m_target, 1, MAX_COUNT)
     drawn = source.draw(head, source.n, m)  # the number after those of the source tasks
     return _Target(ArraySamples(drawn, threads=source.threads), head, source)

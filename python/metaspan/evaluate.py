@@ -292,7 +292,9 @@ def evaluate(
     chosen = resolve(method, steps, evaluate)
     if isinstance(tasks, TaskBatch):
         if n is not None:
-            raise ValueError(f"n must be None for a batch, all of whose tasks are used; got {n!r}")
+            raise ValueError(
+                f"n must be None for a batch, all of whose tasks are used; got {check.show(n)}"
+            )
         split = split_batch(tasks, m)
         return _evaluate_batch((B, w), split, chosen, fixed_penalty, check.threads(threads))
     m, n = 25 if m is None else m, 1000 if n is None else n

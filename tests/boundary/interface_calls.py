@@ -293,7 +293,7 @@ CALLS = {
         ms.active,
         {
             **{"tasks": SOURCES, "target": [1.0, 0.0], "budget": 60, "epochs": 2, "width": 2},
-            **{"strategy": "l2", "estimator": "altmin", "m_target": 9, "seed": 0, "threads": 1},
+            **{"strategy": "l2", "estimator": "moments", "m_target": 9, "seed": 0, "threads": 1},
         },
         ms.Active,
         costly=(*SIZES, "budget", "epochs", "m_target"),

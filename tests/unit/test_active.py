@@ -207,6 +207,7 @@ def test_an_estimator_that_does_not_converge_warns(monkeypatch):
 
 BATCH = ms.LinearTasks(d=12, k=2).sample(3, 20, shared_samples=True)
 TWO_SETS = ms.LinearTasks(d=12, k=2).sample(3, 9, 9)
+HUGE = ms.LinearTasks(d=12, k=2, noise=300.0).sample(1, 5, shared_samples=True)
 BAD = {
     "tasks": (lambda: ms.active(3, HEAD, budget=9), TypeError, "tasks must be a LinearTasks or a"),
     "heads": (
@@ -258,6 +259,16 @@ BAD = {
         lambda: ms.active(SMALL, [1.0], budget=90),
         ValueError,
         r"target must have shape \(2,\)",
+    ),
+    "target-large": (
+        lambda: ms.active(SMALL, [1e308, 0.0], budget=90),
+        ValueError,
+        "the largest entry of target must be",
+    ),
+    "target-overflows": (
+        lambda: ms.active(SMALL, ms.TaskBatch(1e-200 * HUGE.X_in, HUGE.y_in), budget=90),
+        ValueError,
+        "target must have a head with entries up to",
     ),
     "target-of-pool": (
         lambda: ms.active(BATCH, HEAD, budget=20),
