@@ -21,7 +21,7 @@ CALL = {"budget": 150, "epochs": 3, "seed": 2}
 HEAD = [1.0, 0.0]
 
 
-def final_risks(strategy, seeds=range(6)):
+def final_risks(strategy, seeds=range(4)):
     options = {"budget": 4000, "epochs": 4, "m_target": 200, "strategy": strategy}
     return np.array([ms.active(TASKS, TARGET, seed=s, **options).risk[-1] for s in seeds])
 
