@@ -19,9 +19,17 @@ pytest.importorskip("matplotlib")
 
 
 PANELS = ["methods", "diversity", "start", "floor"]
-BY_NAME = ["fedavg", "linear-maml", "overparametrised"]
+BY_NAME = ["fedavg", "linear-maml", "overparametrised", "estimators", "few-samples"]
 # Sizes with which the experiments run in a second and fail their claims.
-SMALL = {"Overparametrised": {"n": 500, "rounds": 20, "rounds_infinite": 20}}
+FEW_FITS = {"quick_points": ((100, 25),), "quick_seeds": 2, "most_of": {"burer-monteiro": 0}}
+SMALL = {
+    "Overparametrised": {"n": 500, "rounds": 20, "rounds_infinite": 20},
+    "Comparison": {
+        "quick_points": ((100, 25),),
+        "quick_seeds": 2,
+        "most_of": {"burer-monteiro": 9},
+    },
+}
 
 
 @pytest.fixture

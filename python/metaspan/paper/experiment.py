@@ -47,6 +47,10 @@ class Experiment(Protocol):
     def by_name(self) -> bool:
         """Whether the figure is made only if its name or ``--all`` is given."""
 
+    @property
+    def takes_long(self) -> bool:
+        """Whether ``--all`` makes a smaller run, as ``--quick`` does."""
+
     def count(self) -> int:
         """Return how often `run` calls `advanced`."""
 

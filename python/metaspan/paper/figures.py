@@ -12,6 +12,7 @@ from ..config.options import Init
 from ..linear_methods import LinearMAML
 from ..methods import ANIL, MAML, AverageRisk, FedAvg, Method
 from ..tasks.heads import GaussianHeads
+from .comparison import estimators, few_samples
 from .experiment import Experiment
 from .overparametrised import Overparametrised
 
@@ -323,4 +324,6 @@ def panels() -> dict[str, Panel | Experiment]:
         "fedavg": _fedavg(),
         "linear-maml": _linear_maml(),
         "overparametrised": Overparametrised(),
+        "estimators": estimators(),
+        "few-samples": few_samples(),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,16 @@ import numpy as np
 from .._support.looks import DASHES, PALETTE, PREDICTED, new_axes
 from .._support.types import F64
 from ..evaluate import Evaluation, evaluate
+from ..fit import fit
 from ..methods import ANIL
+from ..runs.outcome import NotConvergedWarning
 from ..runs.result import Result
 from ..runs.train import train
 from ..tasks.heads import GaussianHeads
 from ..tasks.linear import LinearTasks
 from ..theory.rates import fading, fixed_point
 from .claims import Claim, near
+from .comparison import LABELS
 from .experiment import Findings, label_axes
 from .predictions import surplus_of_pool
 
@@ -84,6 +88,7 @@ class Overparametrised:
 
     about = "FO-ANIL wider than the truth: it learns the subspace, and surplus directions fade"
     by_name = True
+    takes_long = True
 
     @property
     def tasks(self) -> LinearTasks:
@@ -115,20 +120,24 @@ class Overparametrised:
             record_every=2, **options,
         )  # fmt: skip
         advanced()
-        risks = {
-            name: [
-                evaluate(run.state[:2], run.w, tasks, self.method, m=m, seed=self.seed)
-                for m in self.m_test
-            ]
-            for name, run in runs.items()
-        }
-        rows = risk_rows(risks)
+        risks = {name: self._evaluate(run.state[:2], run.w, tasks) for name, run in runs.items()}
+        fitted = {}
+        for name in ("moments",) if quick else ("moments", "burer-monteiro"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotConvergedWarning)
+                B = fit(batch, name, width=self.k, seed=self.seed).B
+            fitted[LABELS[name]] = self._evaluate(B, np.zeros(self.k), tasks)
+        rows = risk_rows(risks, fitted)
         return Findings(
             figure=self._draw(runs),
             tables={".csv": self._curves(runs), ".risks.csv": self._risks(rows)},
             claims=self._claims(runs, risks, quick),
             text=self._text(rows),
         )
+
+    def _evaluate(self, B: Any, w: F64, tasks: LinearTasks) -> list[Evaluation]:
+        """Return the risks of a representation, for each number of samples of a new task."""
+        return [evaluate(B, w, tasks, self.method, m=m, seed=self.seed) for m in self.m_test]
 
     def _limit(self) -> F64:
         """Return alpha times the eigenvalues of the limit of M M^T, (23), in rising order."""
@@ -270,13 +279,17 @@ Rows = dict[tuple[str, str], Sequence[tuple[float, float]]]
 """Mean and standard error for each number of samples, by learner and tasks of the representation"""
 
 
-def risk_rows(risks: Mapping[str, Sequence[Evaluation]]) -> Rows:
+def risk_rows(
+    risks: Mapping[str, Sequence[Evaluation]], fitted: Mapping[str, Sequence[Evaluation]]
+) -> Rows:
     r"""Arrange the risks of several representations as rows of a table.
 
     Parameters
     ----------
     risks : mapping of str to sequence of Evaluation
-        For each representation, its risks for each number of samples of a new task.
+        For each trained representation, its risks for each number of samples of a new task.
+    fitted : mapping of str to sequence of Evaluation
+        The same for representations of estimators, which have no gradient step.
 
     Returns
     -------
@@ -290,4 +303,7 @@ def risk_rows(risks: Mapping[str, Sequence[Evaluation]]) -> Rows:
             key = (learner, "" if field in OF_TASKS else name)
             values = [getattr(evaluation, field) for evaluation in evaluations]
             rows.setdefault(key, [(value.mean, value.standard_error) for value in values])
+        for name, evaluations in fitted.items() if field == "ridge" else ():
+            values = [evaluation.ridge for evaluation in evaluations]
+            rows[learner, name] = [(value.mean, value.standard_error) for value in values]
     return rows

@@ -106,7 +106,7 @@ def reproduce(
             _write(folder / name, draw(panel, runs), _tables(panel, runs))
             found = expect(name, panel, runs) if expected else []
         else:
-            findings = run_experiment(panel, quick, advanced)
+            findings = run_experiment(panel, quick or (expected and panel.takes_long), advanced)
             _write(folder / name, findings.figure, findings.tables)
             found = list(findings.claims)
             if findings.text:

@@ -1,0 +1,71 @@
+"""Identify a linear system of low rank from its trajectories, with more lags than samples allow.
+
+The next state is a combination of the last p states plus noise, x[t+1] = A [x[t]; ...; x[t-p+1]] +
+e[t], and the (d, p d) matrix A has the rank r. Every coordinate of the next state is a task; all
+tasks share the same features, the p d lagged states, and their p d coefficients share a subspace of
+r dimensions. The tables show the relative error of A for the number of samples, the number of
+trajectories, the rank, and for fewer lags than the system has.
+"""
+
+import numpy as np
+
+import metaspan as ms
+
+d, p, r, noise = 10, 3, 2, 1.0
+ESTIMATORS = ("reduced-rank", "altmin")
+
+
+def system(rank, seed):
+    """Return A (d, p d) of a rank, scaled so that the system is stable."""
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((d, rank)) @ rng.standard_normal((rank, p * d))
+    companion = np.eye(p * d, k=-d)  # the matrix of one step of the stacked last p states
+    companion[:d] = A
+    # Lag l of A is multiplied by c^l, which multiplies all eigenvalues by c.
+    c = 0.8 / np.abs(np.linalg.eigvals(companion)).max()
+    return A * np.repeat(c ** np.arange(1, p + 1), d)
+
+
+def simulate(A, steps, trajectories, lags, seed=1):
+    """Return lagged states X (rows, lags d) and next states Y (rows, d) of all trajectories."""
+    rng = np.random.default_rng(seed)
+    X, Y = [], []
+    for _ in range(trajectories):
+        states = list(rng.standard_normal((p, d)))
+        for _ in range(50 + steps):
+            past = np.concatenate(states[: -p - 1 : -1])  # the last state first
+            states.append(A @ past + noise * rng.standard_normal(d))
+        for t in range(len(states) - steps, len(states)):
+            X.append(np.concatenate(states[t - lags : t][::-1]))
+            Y.append(states[t])
+    return np.array(X), np.array(Y)
+
+
+def errors(steps, trajectories=1, rank=r, lags=p):
+    """Return the relative errors of A, least squares first; missing lags count as zero."""
+    A = system(rank, seed=0)
+    X, Y = simulate(A, steps, trajectories, lags)
+    batch = ms.TaskBatch([X] * d, list(np.ascontiguousarray(Y.T)))  # one X for all tasks
+    estimates = [np.linalg.lstsq(X, Y, rcond=None)[0].T]
+    for estimator in ESTIMATORS:
+        result = ms.fit(batch, estimator, width=rank)
+        estimates.append(result.heads @ result.B.T)
+    padded = [np.pad(estimate, ((0, 0), (0, (p - lags) * d))) for estimate in estimates]
+    return [np.linalg.norm(estimate - A) / np.linalg.norm(A) for estimate in padded]
+
+
+names = ("least squares", *ESTIMATORS)
+print(f"{'relative error of A':<24}" + "".join(f"{name:>15}" for name in names))
+for steps in (100, 200, 400, 800):
+    row = errors(steps)
+    print(f"{f'one trajectory, T = {steps}':<24}" + "".join(f"{value:>15.3f}" for value in row))
+for trajectories in (1, 4, 16):
+    row = errors(100, trajectories=trajectories)
+    label = f"T = 100, {trajectories} trajectories"
+    print(f"{label:<24}" + "".join(f"{value:>15.3f}" for value in row))
+for rank in (1, 2, 4):
+    row = errors(200, rank=rank)
+    print(f"{f'T = 200, rank {rank}':<24}" + "".join(f"{value:>15.3f}" for value in row))
+for lags in (1, 2, 3):
+    row = errors(200, lags=lags)
+    print(f"{f'T = 200, {lags} of {p} lags':<24}" + "".join(f"{value:>15.3f}" for value in row))

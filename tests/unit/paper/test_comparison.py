@@ -1,0 +1,57 @@
+"""The panels that compare estimators: the published numbers, the bound, and what fails."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from metaspan.paper.comparison import PUBLISHED, estimators, few_samples
+
+pytest.importorskip("matplotlib")
+
+
+def run(panel, quick=True):
+    parts = []
+    findings = panel.run(quick, lambda: parts.append(1))
+    assert len(parts) == panel.count()
+    return findings
+
+
+def failed(claims):
+    return [claim.quantity for claim in claims if not claim.holds]
+
+
+QUICK = replace(estimators(), quick_points=((400, 25),), most_of={"burer-monteiro": 0})
+
+
+def test_closed_forms_reach_the_published_numbers():
+    found = run(replace(QUICK, quick_seeds=8))
+    assert len(found.claims) == 2
+    assert failed(found.claims) == []
+    assert "method of moments" in found.text
+    assert found.tables[".csv"].count("\n") == 3
+
+
+def test_more_noise_fails_the_published_numbers():
+    assert failed(run(replace(QUICK, quick_seeds=8, noise=2.0)).claims) != []
+
+
+@pytest.mark.slow
+def test_three_points_of_the_table_hold():
+    assert failed(run(replace(estimators(), quick_seeds=30)).claims) == []
+
+
+def test_published_estimates_are_above_the_bound_and_near_it():
+    """The bound is to leading order, so the ratio tends to a constant as the tasks grow."""
+    panel = estimators()
+    n = np.array([point[0] for point in panel.points])
+    ratio = np.array(PUBLISHED["burer-monteiro"]) / panel.bound(n, 25)
+    assert ratio.min() > 1.0
+    assert ratio[2:].max() < 1.3
+
+
+def test_estimators_that_refuse_few_samples_leave_gaps():
+    panel = replace(few_samples(), quick_points=((600, 1), (60, 25)), most_of={})
+    found = run(replace(panel, estimators=("moments", "altmin-gd"), quick_seeds=1))
+    lines = [line.split() for line in found.text.splitlines() if line.startswith("AltMinGD")]
+    assert [line[-1] == "nan" for line in lines] == [True, False]
