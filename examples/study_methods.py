@@ -1,0 +1,62 @@
+"""Compare estimators and meta-learning on the same tasks, and with the Cramer-Rao line.
+
+Every task has 25 samples, 13 of which are the inner set of FO-ANIL; all methods see all samples of
+the n tasks. The step of FO-ANIL is small enough for noisy samples, and its rounds end where dist no
+longer falls. The line is the least error that any unbiased estimator can have, to leading order.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+import metaspan as ms
+
+D, K, M, NOISE = 100, 5, 25, 1.0
+
+
+def cramer_rao(n):
+    """Return the least sine of the largest angle: heads N(0, I/k) are unknown, one for each task.
+
+    An entry of B off the truth has the information n (m - k) / (k noise^2).
+    """
+    tangent = NOISE * np.sqrt(K / (n * (M - K))) * (np.sqrt(D - K) + np.sqrt(K))
+    return tangent / np.hypot(1, tangent)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer cells and seeds")
+    parser.add_argument("--out", default="study_methods", metavar="DIR")
+    arguments = parser.parse_args()
+    out = Path(arguments.out)
+
+    anil = ms.ANIL(alpha=0.5, beta=0.5, first_order=True)
+    study = ms.Study(
+        out / "methods",
+        base=dict(d=D, k=K, noise=NOISE, m_in=13, m_out=12, rounds=300, stop=None),
+        grid=dict(
+            heads=[dict(kind="GaussianHeads", cov=[1 / K] * K)],
+            n=[100, 400] if arguments.quick else [100, 200, 400, 800, 1600],
+            pool="n",
+            method=["moments", "split-spectral", "duchi", "altmin-gd", anil],
+        ),
+        seeds=2 if arguments.quick else 10,
+        measure=("dist", "samples", "seconds"),
+        common=("method",),
+    )
+    print(study.run())
+    table = study.table()
+    for measure in ("dist", "seconds"):
+        shown = table.pivot_table(measure, "n", "method", sort=False)
+        print(f"\n{measure}, means:\n{shown.to_string(float_format='{:.2g}'.format)}")
+
+    figure = study.plot("n", "dist", hue="method")
+    n = np.geomspace(table["n"].min(), table["n"].max(), 50)
+    figure.axes[0].plot(n, cramer_rao(n), color="0.35", ls="--", lw=1.2)
+    figure.savefig(out / "study_methods.png", dpi=200)
+    print(f"\nthe figure is in {out}; the dashed line is the Cramer-Rao line")
+
+
+if __name__ == "__main__":
+    main()
