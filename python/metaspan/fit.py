@@ -438,9 +438,10 @@ def fit_seconds(config: FitConfig) -> float:
     if config.engine == "law":
         assert config.m is not None
         rows, _ = rows_in_law(config.drawn_tasks, config.method, config.n, config.m)
-        prepare, product = rows**2 * (RANDOM_SECONDS + rows * FLOP_SECONDS / 3), rows**2 * columns
+        prepare = rows**2 * (RANDOM_SECONDS + rows * FLOP_SECONDS / 3)
+        product = float(rows**2 * columns)
     else:
-        prepare, product = 0.0, config.samples * config.tasks.d * columns
+        prepare, product = 0.0, float(config.samples * config.tasks.d * columns)
         if config.engine == "sampled":
             product *= 1 + RANDOM_SECONDS / (FLOP_SECONDS * columns)
     products = 2 * PRODUCTS if config.rounds is None else 2 * min(config.rounds, PRODUCTS)

@@ -210,7 +210,7 @@ NAMES = {
                ["record must be", "'loss_out'", "got 'loss'"]),
     "device": (lambda: train(device="cuda"), ValueError, ["device must be 'cpu'", "got 'cuda'"]),
     "init": (lambda: train(init="zeros"), ValueError,
-             ["init must be 'random' or 'methodical'", "got 'zeros'"]),
+             ["init must be 'random', 'methodical', 'moments'", "got 'zeros'"]),
     "features": (lambda: ms.LinearTasks(d=D, k=K, features="cauchy"), ValueError,
                  ["features must be 'gaussian'", "got 'cauchy'"]),
     "on_failure": (lambda: train(on_failure="ignore"), ValueError,

@@ -2,7 +2,7 @@ r"""Checks the arguments `init` and `width`: the start of a run."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from ..runs.result import Result
     from ..solved_methods import AltGDmin
 
-    StartLike = str | Init | tuple[NDArray[Any], ArrayLike] | Estimator | AltGDmin | Result | None
+    StartLike: TypeAlias = (
+        str | Init | tuple[NDArray[Any], ArrayLike] | Estimator | AltGDmin | Result | None
+    )
 
 HASHED = 64  # entries of w0 that a hash reads
 STARTS = ("random", "methodical")

@@ -73,8 +73,7 @@ def _draw_B(config: TrainConfig, init: Init, trial: int) -> F64:
     """Draw B (d, k) of one trial's start from its law."""
     seed, d, width, threads = config.seed, config.tasks.d, config.width, config.threads
     scale = column_length(init, config.method)
-    fits_full_size = isinstance(init, FittedStart) and source_of(config) != "law"
-    if fits_full_size:
+    if isinstance(init, FittedStart) and source_of(config) != "law":
         return scale * fit_start(config, init, trial)[0]
     in_coordinates = isinstance(init, (FittedStart, CoordinateStart))
     if init.dist is None and not in_coordinates:

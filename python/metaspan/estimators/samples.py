@@ -27,10 +27,13 @@ class Samples(Protocol):
     n: int  # tasks
     dim: int  # length of a row of X
     offsets: I64  # (n + 1,); task i has the rows offsets[i] to offsets[i + 1]
-    y: F64  # (N,) responses
     weights: F64  # (n,) weights of the tasks, with mean 1
     B_star: F64 | None  # (dim, k_star), orthonormal columns; None if the truth is unknown
     threads: int
+
+    @property
+    def y(self) -> F64:
+        """The responses, (N,)."""
 
     def features(self, B: F64) -> F64:
         """Return ``Z = X B``, (N, k), for B (dim, k)."""

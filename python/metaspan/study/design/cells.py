@@ -201,7 +201,7 @@ def _configure_fit(
         tasks,
         arguments["method"],
         n=arguments.get("n", DEFAULT_N) if pool is None else pool,
-        m=sum(counts),
+        m=sum(count for count in counts if count is not None),
         width=arguments.get("width"),
         seed=arguments["seed"],
         engine="sampled" if arguments.get("engine") in ("sampled", "arrays") else "auto",
