@@ -41,6 +41,7 @@ PARTS = {
     "estimators-made": Part("bench_estimator_sweeps", "made", 2),
     "estimate-one": Part("bench_estimate", "run", 1),
     "estimate-two": Part("bench_estimate", "run", 2),
+    "estimators-law": Part("bench_estimators_law", "run", 2),
     "studies-overhead": Part("bench_studies", "overhead", 1),
     "studies-processes": Part("bench_studies", "processes", 2),
     "studies-opening": Part("bench_studies", "opening", 2),

@@ -312,6 +312,7 @@ def test_averages_combine_what_they_multiply(case):
         rng = np.random.default_rng(6)
         P, Q = rng.standard_normal((2, case["n"], 4))
         close(averages.combine(P, Q), u.T @ P + v.T @ Q)
+        pairs(averages, rng.standard_normal((averages.dim, 3)))
         if averages_only:
             with pytest.raises(RuntimeError, match="averages_only"):
                 samples.features(np.eye(samples.dim))
@@ -321,6 +322,25 @@ def test_averages_combine_what_they_multiply(case):
             x, y = X[rows_of(samples, range(i, i + 1))], samples.y[i * case["m"] :][: case["m"]]
             close(u[i], x[:half].T @ y[:half] / half)
             close(v[i], x[half:].T @ y[half:] / (case["m"] - half))
+
+
+def pairs(averages, Q):
+    """One pass over averages gives what two passes give."""
+    factors = 1.0 + np.arange(averages.n)
+    first, second = averages.products(Q)
+    expected = averages.combine(factors[:, None] * second, factors[:, None] * first)
+    close(averages.mean_products(Q, factors), expected)
+
+
+@pytest.mark.parametrize("spread", [0.0, 2.0])
+def test_one_pass_over_averages_in_parts(spread, monkeypatch):
+    averages = drawn_in_law(dict(d=10**9, n=40, m=5, spread=spread), 0, averages_only=True)
+    averages = averages.averages()
+    Q = np.random.default_rng(7).standard_normal((averages.dim, 4))
+    pairs(averages, Q)
+    steps = [range(0, 7), range(7, 8), range(8, 40)]
+    monkeypatch.setattr(in_law, "_ranges", lambda n, size: iter(steps))
+    pairs(averages, Q)
 
 
 def test_averages_alone_have_the_heads_and_responses_of_the_rows():

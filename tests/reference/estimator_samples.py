@@ -66,3 +66,7 @@ class DenseAverages:
 
     def combine(self, P, Q):
         return self.U.T @ P + self.V.T @ Q
+
+    def mean_products(self, Q, factors):
+        U, V = factors[:, None] * self.U, factors[:, None] * self.V
+        return U.T @ (self.V @ Q) + V.T @ (self.U @ Q)

@@ -11,6 +11,7 @@ namespace metaspan {
 namespace {
 
 constexpr Index kRows = kTriangleRows, kColumns = kTriangleColumns;
+constexpr Index kAhead = 40;  // columns that are multiplied before as many others are fetched
 
 /// Columns of the rows: those of the span and at most one for each row.
 Index columns_of(Index N, Index D, double d) {
@@ -27,6 +28,14 @@ void transpose_panel(Index length, const double* rows, double* panel) {
     for (Index r = 0; r < kRows; ++r) {
       for (Index j = c; j < end; ++j) panel[j * kRows + r] = rows[r * length + j];
     }
+  }
+}
+
+/// Fetches `columns` columns of a panel to the L2 cache. The pieces that a product reads one after
+/// the other are too short for the prefetching of the processor to hide the latency of memory.
+void prefetch_columns(const double* panel, Index columns) {
+  for (Index i = 0; i < columns * kRows; i += 64 / static_cast<Index>(sizeof(double))) {
+    __builtin_prefetch(panel + i, 0, 2);
   }
 }
 
@@ -80,26 +89,31 @@ void PackedRows::draw(const FeatureLaw& law, Key features, Key radii, double d, 
 
 /// Computes Z = X B as Z^T += B^T X^T for groups of panels, a chunk of columns at a time: the rows
 /// of B of a chunk stay in a cache for all panels of the group, and a panel is read in one piece
-/// for each chunk. Every element of Z is one sum over the columns in rising order.
+/// for each chunk. Every element of Z is one sum over the columns in rising order, so the groups
+/// may depend on the number of threads: a call for a few panels has smaller groups.
 void PackedRows::features(Index first, Index last, Index k, const double* B, int threads,
                           Cancel* cancel, double* Z) const {
   const Index begin = first / kRows, panels = ceil_div(last, kRows) - begin;
-  const Index groups = ceil_div(panels, kTrianglePanels);
-  parallel_for(threads, groups, cancel, [&](Index group, int) {
-    const Index from = begin + group * kTrianglePanels;
-    const Index count = std::min(kTrianglePanels, begin + panels - from);
+  const Index size = std::clamp<Index>(panels / (2 * threads), 1, kTrianglePanels);
+  parallel_for(threads, ceil_div(panels, size), cancel, [&](Index group, int) {
+    const Index from = begin + group * size, count = std::min(size, begin + panels - from);
     thread_local std::vector<double> sums;  // (count, k, kRows)
     sums.assign(static_cast<std::size_t>(count * k * kRows), 0.0);
     for (Index c = 0; c < length(from + count - 1); c += kColumns) {
-      for (Index p = 0; p < count; ++p) {
-        const Index depth = std::min(kColumns, length(from + p) - c);
-        if (depth <= 0) continue;
-        kernels::product<true>(k, depth, kRows, B + c * k, 1, k, panel_data(from + p) + c * kRows,
-                               sums.data() + p * k * kRows);
+      for (Index p = from; p < from + count; ++p) {
+        const Index end = std::min(c + kColumns, length(p));
+        const bool is_last = p + 1 == from + count;
+        const double* next = panel_data(is_last ? from : p + 1) + (is_last ? kColumns * kRows : 0);
+        for (Index j = c; j < end; j += kAhead) {
+          const Index some = std::min(kAhead, end - j);
+          prefetch_columns(next + j * kRows, some);
+          kernels::product<true>(k, some, kRows, B + j * k, 1, k, panel_data(p) + j * kRows,
+                                 sums.data() + (p - from) * k * kRows);
+        }
       }
     }
-    for (Index row = std::max(first, from * kRows); row < std::min(last, (from + count) * kRows);
-         ++row) {
+    const Index end = std::min(last, (from + count) * kRows);
+    for (Index row = std::max(first, from * kRows); row < end; ++row) {
       const double* sum = sums.data() + (row / kRows - from) * k * kRows + row % kRows;
       for (Index j = 0; j < k; ++j) Z[(row - first) * k + j] = sum[j * kRows];
     }
@@ -128,10 +142,14 @@ void PackedRows::combine(Index first, Index last, Index k, const double* C, int 
     tiled.leftCols(k) = sums;
     tiled.rightCols(width - k).setZero();
     for (Index p = 0; p < panels; ++p) {
-      const Index rows = std::min(count, length(begin + p) - c);
-      if (rows <= 0) continue;
-      kernels::product<true>(rows, kRows, width, panel_data(begin + p) + c * kRows, kRows, 1,
-                             padded.data() + p * kRows * width, tile.data());
+      const Index end = std::min(c + count, length(begin + p));
+      const double* next = panel_data(begin + std::min(p + 1, panels - 1));
+      for (Index j = c; j < end; j += kAhead) {
+        const Index some = std::min(kAhead, end - j);
+        prefetch_columns(next + j * kRows, some);
+        kernels::product<true>(some, kRows, width, panel_data(begin + p) + j * kRows, kRows, 1,
+                               padded.data() + p * kRows * width, tile.data() + (j - c) * width);
+      }
     }
     sums = tiled.leftCols(k);
   });

@@ -14,6 +14,7 @@ from .._support.types import F64
 from ..tasks import features, heads
 from ..tasks.features import StudentT
 from ..tasks.linear import LinearTasks, draw_xi
+from .averages import RowAverages
 from .samples import I64, HalfAverages, Samples, Transform
 
 # Rounds of the stream of the parts off the span; each one is the seed of a separate draw.
@@ -133,7 +134,7 @@ class LawSamples:
         """
         if self._averages is not None:
             return self._averages
-        return _RowAverages(self)
+        return RowAverages(self)
 
     def normals(self, k: int, stream: int) -> F64:
         """Return the coordinates (dim, k) of a standard normal matrix (d, k).
@@ -240,6 +241,29 @@ class LawAverages:
         self.rows.combine(self._spread(both, 0), 0, self._off(total), self.threads)
         return total
 
+    def mean_products(self, Q: F64, factors: F64) -> F64:
+        """Return ``sum_i factors_i (u_i v_i^T + v_i u_i^T) Q``, (dim, k); one pass over the rows.
+
+        The rows of a range of tasks are still in a cache when they are used again.
+        """
+        k_star, parts = self.inside.shape[1], self.rows.count // self.n
+        total, off = (
+            np.zeros((self.dim, Q.shape[1])),
+            np.ascontiguousarray(Q[k_star : self.columns]),
+        )
+        for tasks in _ranges(self.n, parts * 8 * self.rows.columns):
+            inside = self.inside[2 * tasks.start : 2 * tasks.stop]
+            first, last = parts * tasks.start, parts * tasks.stop
+            products = self.rows.features(off, first, last, self.threads)
+            stacked = self._stack(products, tasks.start) + inside @ Q[:k_star]
+            scale = factors[tasks.start : tasks.stop, None]
+            both = _interleave(scale * stacked[1::2], scale * stacked[::2])
+            total[:k_star] += inside.T @ both
+            self.rows.combine(
+                self._spread(both, tasks.start), first, self._off(total), self.threads
+            )
+        return total
+
     def _stack(self, products: F64, first: int) -> F64:
         """Return the parts off the span of u_i Q and v_i Q from those of the rows of L."""
         count = len(products) // (2 if self.along is None else 3)
@@ -264,32 +288,6 @@ class LawAverages:
     def _off(self, total: F64) -> F64:
         """Return the rows of a sum (dim, k) that belong to the directions off the span."""
         return total[self.inside.shape[1] : self.columns]
-
-
-class _RowAverages:
-    """Averages of the halves of tasks, as products with the rows of samples in law."""
-
-    def __init__(self, samples: LawSamples) -> None:
-        self._samples = samples
-        self.n, self.dim = samples.n, samples.dim
-        self.weights, self.B_star = samples.weights, samples.B_star
-        half = samples.m // 2
-        factor = np.repeat([1 / max(half, 1), 1 / (samples.m - half)], [half, samples.m - half])
-        self._factors = samples.y.reshape(samples.n, samples.m) * factor  # y / m_a or y / m_b
-        self._half = half
-
-    def products(self, Q: F64) -> tuple[F64, F64]:
-        """Return ``U Q`` and ``V Q``, (n, k) each, for Q (dim, k)."""
-        Z = self._samples.features(Q).reshape(self.n, self._samples.m, -1)
-        terms = self._factors[:, :, None] * Z
-        return terms[:, : self._half].sum(axis=1), terms[:, self._half :].sum(axis=1)
-
-    def combine(self, P: F64, Q: F64) -> F64:
-        """Return ``U^T P + V^T Q``, (dim, k), for P and Q (n, k)."""
-        C = np.empty((self.n, self._samples.m, P.shape[1]))
-        C[:, : self._half] = self._factors[:, : self._half, None] * P[:, None, :]
-        C[:, self._half :] = self._factors[:, self._half :, None] * Q[:, None, :]
-        return self._samples.combine(C.reshape(-1, P.shape[1]))
 
 
 def _draw_averages(samples: LawSamples, noise: F64) -> tuple[F64, LawAverages]:
@@ -362,6 +360,6 @@ def _interleave(P: F64, Q: F64) -> F64:
 
 def _ranges(n: int, task_bytes: int) -> Iterator[range]:
     """Split n tasks into ranges whose rows stay in a cache between two sweeps."""
-    step = max(1, core.FAR_BYTES // task_bytes)
+    step = max(1, core.KEPT_BYTES // task_bytes)
     for first in range(0, n, step):
         yield range(first, min(n, first + step))

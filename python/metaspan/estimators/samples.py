@@ -81,6 +81,12 @@ class HalfAverages(Protocol):
     def combine(self, P: F64, Q: F64) -> F64:
         """Return ``U^T P + V^T Q``, (dim, k), for P and Q (n, k)."""
 
+    def mean_products(self, Q: F64, factors: F64) -> F64:
+        """Return ``sum_i factors_i (u_i v_i^T + v_i u_i^T) Q``, (dim, k), for factors (n,).
+
+        One pass over what represents the averages, where that is possible.
+        """
+
 
 def rows_of(samples: Samples, tasks: range) -> slice:
     """Return the rows of X that belong to consecutive tasks."""

@@ -10,7 +10,6 @@ import numpy as np
 
 from .._support import check
 from .._support.types import F64
-from .averages import RowAverages
 from .estimator import Estimate, Monitor
 from .samples import Samples, lengths, rows_of, spread, task_sums
 from .solvers import (
@@ -230,17 +229,18 @@ class SplitSpectral(_Options):
         averages = samples.averages()
         factors: F64 = averages.weights / (2 * averages.n)
 
-        def apply(Q: F64) -> F64:
-            if isinstance(averages, RowAverages):
-                return averages.mean_products(Q, factors)
-            first, second = averages.products(Q)
-            return averages.combine(factors[:, None] * second, factors[:, None] * first)
-
         def start() -> F64:
             G = fixed_normals(2 * averages.n, start_columns(width))
             return averages.combine(G[: averages.n], G[averages.n :])
 
-        pairs = top_eigenvectors(apply, averages.dim, start, width, self.tol, self.passes)
+        pairs = top_eigenvectors(
+            lambda Q: averages.mean_products(Q, factors),
+            averages.dim,
+            start,
+            width,
+            self.tol,
+            self.passes,
+        )
         first, second = averages.products(pairs.vectors)
         heads = np.ascontiguousarray((first + second) / 2)
         return Estimate(

@@ -101,3 +101,9 @@ class SubsetAverages:
         scattered = np.zeros((2, self._averages.n, P.shape[1]))
         scattered[0, self._tasks], scattered[1, self._tasks] = P, Q
         return self._averages.combine(scattered[0], scattered[1])
+
+    def mean_products(self, Q: F64, factors: F64) -> F64:
+        """Return ``sum_i factors_i (u_i v_i^T + v_i u_i^T) Q``, (dim, k)."""
+        scattered = np.zeros(self._averages.n)
+        scattered[self._tasks] = factors
+        return self._averages.mean_products(Q, scattered)

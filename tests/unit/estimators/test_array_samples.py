@@ -159,6 +159,7 @@ def test_averages_of_halves(pair, rng):
     for found, expected in zip(ours.products(Q), theirs.products(Q), strict=True):
         close(found, expected)
     close(ours.combine(P, R), theirs.combine(P, R))
+    close(ours.mean_products(Q, P[:, 0]), theirs.mean_products(Q, P[:, 0]))
 
 
 def test_bits_do_not_depend_on_threads(pair, rng):
