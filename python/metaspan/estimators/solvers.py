@@ -70,7 +70,7 @@ def check_lengths(name: str, samples: Samples, least: int) -> None:
 
 def start_columns(k: int) -> int:
     """Return the number of columns with which a search for k eigenvectors starts well."""
-    return k + max(2, k // 2)
+    return k + max(5, k // 2)
 
 
 def fixed_normals(rows: int, columns: int) -> F64:

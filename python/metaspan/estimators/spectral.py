@@ -64,7 +64,8 @@ class Moments(_Options):
     squares on the features `X B`; with fewer samples than columns, of the least norm.
 
     One sample of each task suffices. The cost is that of 10 to 40 passes over X, each with 1.5
-    width columns; the memory is that of about 12 width vectors of length d.
+    width columns or 5 more than the width; the memory is that of 8 to 30 times these columns of
+    length d, 30 where they take less than 0.5 GB.
 
     Parameters
     ----------
