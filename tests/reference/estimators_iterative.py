@@ -47,3 +47,57 @@ def alternating_round(X, y, B, weights=None):
     rows = np.concatenate([np.sqrt(w_i) * np.kron(X_i, v_i[None, :]) for w_i, X_i, v_i in pairs])
     responses = np.concatenate([np.sqrt(w_i) * y_i for w_i, y_i in zip(weights, y, strict=True)])
     return np.linalg.qr(np.linalg.lstsq(rows, responses, rcond=None)[0].reshape(B.shape))[0]
+
+
+def coefficient_gradient(X, y, coefficients, weights=None):
+    """The gradient (n, d) of the loss in the coefficients."""
+    weights = np.ones(len(X)) if weights is None else weights
+    rows = sum(len(y_i) for y_i in y)
+    entries = zip(weights, X, y, coefficients, strict=True)
+    return np.array([w_i * X_i.T @ (X_i @ t_i - y_i) / rows for w_i, X_i, y_i, t_i in entries])
+
+
+def trace_norm_objective(X, y, coefficients, lam, weights=None):
+    """The objective (44)."""
+    singular = np.linalg.svd(coefficients, compute_uv=False)
+    return loss(X, y, coefficients, weights) + lam * singular.sum()
+
+
+def trace_norm_minimum(X, y, lam, weights=None, steps=4000):
+    """The minimiser of (44), (n, d), by plain proximal gradient steps with dense decompositions."""
+    weights = np.ones(len(X)) if weights is None else weights
+    rows = sum(len(y_i) for y_i in y)
+    curvature = max(w * np.linalg.norm(x, 2) ** 2 for w, x in zip(weights, X, strict=True)) / rows
+    theta = np.zeros((len(X), X[0].shape[1]))
+    for _ in range(steps):
+        moved = theta - coefficient_gradient(X, y, theta, weights) / curvature
+        left, singular, right = np.linalg.svd(moved, full_matrices=False)
+        theta = left @ (np.maximum(singular - lam / curvature, 0)[:, None] * right)
+    return theta
+
+
+def frank_wolfe_step(X, y, coefficients, radius, weights=None):
+    """One step (45) with a dense decomposition: the next coefficients and the gap before it."""
+    gradient = coefficient_gradient(X, y, coefficients, weights)
+    left, _, right = np.linalg.svd(gradient)
+    target = -radius * np.outer(left[:, 0], right[0])
+    gap = np.sum(gradient * (coefficients - target))
+    change = target - coefficients
+    zeros = [np.zeros(len(y_i)) for y_i in y]
+    square = 2 * loss(X, zeros, change, weights)
+    return coefficients + min(1.0, gap / square) * change, gap
+
+
+def subspace_pursuit_step(X, y, coefficients, k, step):
+    """One step (46) with a dense decomposition."""
+    rows = zip(X, y, coefficients, strict=True)
+    moved = np.array([t_i - step * X_i.T @ (X_i @ t_i - y_i) / len(y_i) for X_i, y_i, t_i in rows])
+    left, singular, right = np.linalg.svd(moved, full_matrices=False)
+    return left[:, :k] @ (singular[:k, None] * right[:k])
+
+
+def temporal_difference_step(X, X_next, reward, coefficients, *, k, step, gamma):
+    """One semigradient step (46), with the responses ``reward + gamma X_next theta``."""
+    rows = zip(X_next, reward, coefficients, strict=True)
+    y = [reward_i + gamma * next_i @ t_i for next_i, reward_i, t_i in rows]
+    return subspace_pursuit_step(X, y, coefficients, k, step)

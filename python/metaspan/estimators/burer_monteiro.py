@@ -9,6 +9,7 @@ import numpy as np
 
 from .._support import check
 from .._support.types import F64
+from .coefficients import check_rank
 from .estimator import Estimate, Monitor
 from .samples import Samples, rows_of
 from .starts import STARTS, start_subspace, task_normals, task_weights
@@ -177,13 +178,3 @@ def _reason(end: Any, iterations: int, limit: int) -> str:
     if iterations >= limit:
         return f"the objective {end.fun:g} was still falling at iteration {iterations}, its limit"
     return f"the line search found no lower objective than {end.fun:g} at iteration {iterations}"
-
-
-def check_rank(samples: Samples, width: int) -> None:
-    """Raise ValueError if the coefficients (n, dim) of the tasks cannot have rank `width`."""
-    most = min(samples.n, samples.dim)
-    if width > most:
-        raise ValueError(
-            f"width must be at most {most}, the rank that coefficients of {samples.n} tasks with "
-            f"{samples.dim} features can have; got {width}"
-        )

@@ -1,0 +1,160 @@
+r"""Coefficients (n, dim) of all tasks as factors, and decompositions of matrices never formed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from .._support.types import F64
+from .samples import Samples
+from .solvers import fixed_normals, orthonormal
+from .starts import task_weights
+from .task_algebra import combine_rows, outer_rows, predict
+
+BLOCKS = 8  # of a Krylov space, before it is compressed to its leading Ritz vectors
+
+Fused = Callable[[F64], tuple[F64, F64]]
+"""Maps Q (dim, c) to ``A Q`` (n, c) and ``A^T A Q`` (dim, c) for some matrix A (n, dim)."""
+
+
+class Factors(NamedTuple):
+    """The matrix ``left @ right.T``, (n, dim)."""
+
+    left: F64  # (n, r)
+    right: F64  # (dim, r)
+
+
+class Leading(NamedTuple):
+    """Ritz approximations of the leading singular values and vectors of a matrix."""
+
+    left: F64  # (n, c)
+    values: F64  # (c,), descending
+    right: F64  # (dim, c), orthonormal columns
+
+
+def zero(samples: Samples) -> Factors:
+    """Return the coefficients zero, as factors of rank 0."""
+    return Factors(np.zeros((samples.n, 0)), np.zeros((samples.dim, 0)))
+
+
+def join(first: float, a: Factors, second: float, b: Factors) -> Factors:
+    """Return ``first * a + second * b`` as factors."""
+    left = np.concatenate([first * a.left, second * b.left], axis=1)
+    return Factors(left, np.concatenate([a.right, b.right], axis=1))
+
+
+def inner(a: Factors, b: Factors) -> float:
+    """Return the inner product of two matrices given as factors."""
+    return float(np.sum((a.left.T @ b.left) * (a.right.T @ b.right)))
+
+
+def norm(a: Factors) -> float:
+    """Return the Frobenius norm, to rounding errors of the size of those of the factors."""
+    return float(np.linalg.norm(a.left @ np.linalg.qr(a.right)[1].T)) if a.left.size else 0.0
+
+
+def decompose(a: Factors) -> Leading:
+    """Return the singular values of factors, and their vectors."""
+    Q, R = np.linalg.qr(a.right)
+    left, values, turn = np.linalg.svd(a.left @ R.T, full_matrices=False)
+    return Leading(left, values, Q @ turn.T)
+
+
+def predictions(samples: Samples, a: Factors) -> F64:
+    """Return ``X_i theta_i`` of all tasks, (N,)."""
+    if not a.left.shape[1]:
+        return np.zeros(len(samples.y))
+    Z = samples.features(np.ascontiguousarray(a.right))
+    return predict(Z, a.left, samples.offsets)
+
+
+def step_operator(samples: Samples, base: Factors, step: float, residuals: F64) -> Fused:
+    """Return the products of ``base - step [X_i^T r_i]_i`` for residuals r (N,), in one pass."""
+
+    def fused(Q: F64) -> tuple[F64, F64]:
+        images = base.left @ (base.right.T @ Q)
+
+        def transform(Z: F64, tasks: range) -> F64:
+            chosen = slice(tasks.start, tasks.stop)
+            offsets = samples.offsets[tasks.start : tasks.stop + 1]
+            rows = residuals[offsets[0] : offsets[-1]]
+            images[chosen] -= step * combine_rows(Z, rows, offsets)
+            return outer_rows(rows, images[chosen], offsets)
+
+        combined = samples.combine_features(np.ascontiguousarray(Q), transform)
+        return images, base.right @ (base.left.T @ images) - step * combined
+
+    return fused
+
+
+def start_block(samples: Samples, residuals: F64, columns: int) -> F64:
+    """Return ``X^T diag(r) G`` for fixed normal numbers G, (dim, columns)."""
+    return samples.combine(residuals[:, None] * fixed_normals(len(residuals), columns))
+
+
+def weighted_residuals(samples: Samples, fitted: F64) -> F64:
+    """Return ``w_i (X_i theta_i - y_i) / N`` of all tasks, (N,), the residuals of the gradient."""
+    weights = task_weights(samples, range(samples.n))
+    return (fitted - samples.y) * weights / len(samples.y)
+
+
+def leading_singular(
+    fused: Fused, start: F64, wanted: Callable[[F64], int], tol: float, passes: int = 60
+) -> Leading:
+    """Return leading singular values and vectors of a matrix by a block Krylov iteration.
+
+    `wanted` maps the Ritz values, descending, to how many of them must be accurate: those whose
+    residuals ``||A^T A v - s^2 v|| / s`` are at most ``tol * s_1`` once the iteration ends, which
+    it also does after `passes` calls of `fused`. If all Ritz values are wanted, the space grows.
+    All Ritz pairs of the last space are returned, at most as many as `start` (dim, c) has columns
+    or are wanted.
+    """
+    dim, block = start.shape
+    Q = orthonormal(start[:, : min(block, dim)])
+    basis, left, products = Q[:, :0], np.zeros((0, 0)), Q[:, :0]
+    for count in range(1, passes + 1):
+        images, squares = fused(Q)
+        if not np.isfinite(squares).all():
+            return Leading(images, np.full(Q.shape[1], np.nan), Q)
+        left = np.concatenate([left, images], axis=1) if left.size else images
+        basis = np.concatenate([basis, Q], axis=1)
+        products = np.concatenate([products, squares], axis=1)
+        U, values, turn = np.linalg.svd(left, full_matrices=False)
+        need = wanted(values)
+        right, rotated = basis @ turn.T, products @ turn.T
+        scale = np.maximum(values, np.finfo(float).tiny)
+        errors = np.linalg.norm(rotated - right * values**2, axis=0) / scale
+        accurate = errors[:need].max(initial=0.0) <= tol * values[0]
+        complete = basis.shape[1] == dim or values[0] == 0
+        if complete or count == passes or (accurate and need < len(values)):
+            break
+        off = squares - basis @ (basis.T @ squares)
+        Q = _new_columns(off - basis @ (basis.T @ off), basis, float(values[0]) ** 2)
+        if not Q.shape[1]:
+            break
+        if basis.shape[1] + Q.shape[1] > max(BLOCKS * block, 2 * need + block):
+            keep = max(need + block, 2 * block)
+            left, basis = U[:, :keep] * values[:keep], right[:, :keep]
+            products = rotated[:, :keep]
+    keep = max(need, min(block, len(values)))
+    return Leading(U[:, :keep], values[:keep], np.ascontiguousarray(right[:, :keep]))
+
+
+def _new_columns(off: F64, basis: F64, scale: float) -> F64:
+    """Return orthonormal columns that span the part of a block off the basis."""
+    left, sizes, _ = np.linalg.svd(off, full_matrices=False)
+    room = off.shape[0] - basis.shape[1]
+    Q = left[:, sizes > 1e-14 * scale][:, :room]
+    return orthonormal(Q - basis @ (basis.T @ Q)) if Q.shape[1] else Q
+
+
+def check_rank(samples: Samples, width: int) -> None:
+    """Raise ValueError if the coefficients (n, dim) of the tasks cannot have rank `width`."""
+    most = min(samples.n, samples.dim)
+    if width > most:
+        raise ValueError(
+            f"width must be at most {most}, the rank that coefficients of {samples.n} tasks with "
+            f"{samples.dim} features can have; got {width}"
+        )
