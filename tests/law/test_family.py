@@ -50,11 +50,14 @@ CASES = {f"{m}, {shape}": case_of(m, shape) for m in METHODS for shape in SHAPE_
 LONG = Case(4, 1, 1, n=8, m_in=2, m_out=2, alpha=0.3, beta=0.7, inner_steps=2, rounds=1)
 CASES["fedavg, long steps"] = LONG._replace(**METHODS["fedavg"])
 CASES["linear-attention, long steps"] = LONG._replace(**{**METHODS["linear-attention"], "k": 2})
+CASES["fedrep, few tasks"] = Case(
+    6, 1, 1, n=4, m_in=4, m_out=4, noise=0.3, alpha=0.3, beta=0.5, rounds=1
+)._replace(**METHODS["fedrep"])
 FAULTS = {
     "a dimension too many, fedavg": ("fedavg, long steps", dict(d=5)),
     "local steps 25 % too long": ("fedavg, long steps", dict(alpha=0.3 * 1.25)),
     "a penalty 30 % too large": ("ridge-anil, plain", dict(penalty=0.39)),
-    "an inner sample too many, fedrep": ("fedrep, many tasks", dict(m_in=9)),
+    "an inner sample too many, fedrep": ("fedrep, few tasks", dict(m_in=5)),
     "a factor 30 % too large": ("linear-attention, strong", dict(alpha=0.39)),
     "a dimension too many, attention": ("linear-attention, long steps", dict(d=5)),
     "a dimension too many, ridge": ("ridge-anil, one left", dict(d=6)),

@@ -7,7 +7,7 @@ that the tests find what they are for.
 
 import pytest
 
-from collapsed_runs import METHODS, SHAPES, compare_cases, count_caught, refused
+from collapsed_runs import METHODS, SHAPES, Case, compare_cases, count_caught, refused
 
 STEPS = {
     "momentum": dict(momentum=0.7),
@@ -39,11 +39,15 @@ CASES = {
 PLAIN = case_of("anil", "everything", "plain")
 CASES["anil, everything, clipped and noisy"] = PLAIN._replace(clip=1.0, multiplier=0.5)
 CASES["anil, everything, spread"] = PLAIN._replace(spread=0.7)
-SMALL = "anil, momentum, many tasks"
+# Long steps on many samples, after which B depends on the outer step more than on chance.
+LONG = Case(7, 1, 1, n=4, m_in=16, m_out=16, noise=0.2, alpha=0.3, beta=0.3, inner_steps=1,
+            exact=True, rounds=4)  # fmt: skip
+CASES["anil, momentum, long steps"] = LONG._replace(step=STEPS["momentum"])
+CASES["anil, nesterov, long steps"] = LONG._replace(step=STEPS["nesterov"])
 FAULTS = {
-    "momentum 10 % too small": (SMALL, dict(step=dict(momentum=0.63))),
+    "momentum 10 % too small": ("anil, momentum, long steps", dict(step=dict(momentum=0.63))),
     "a dimension too many": ("anil, momentum, none left", dict(d=7)),
-    "no Nesterov": ("anil, nesterov, many tasks", dict(step=dict(momentum=0.6))),
+    "no Nesterov": ("anil, nesterov, long steps", dict(step=dict(momentum=0.6))),
 }
 
 

@@ -58,15 +58,18 @@ def mean(by_B, by_w, method):
     return by_B.mean(axis=1), by_w.mean(axis=1)
 
 
-def meta_gradient(B, w, inner, outer_set, method):
-    """Gradients by B (run, d, k) and w (run, k), adapted heads, and the three losses of tasks."""
+def meta_gradient(B, w, inner, outer_set, method, *, losses=True):
+    """Gradients by B (run, d, k) and w (run, k), adapted heads, and the three losses of tasks.
+
+    Without `losses`, None takes their place.
+    """
     X, y, variance = inner
     X_out, y_out, variance_out = outer_set
     n = X.shape[1]
     if method.get("solves_head"):
-        return solved_gradient(B, w, inner, outer_set, method)
+        return solved_gradient(B, w, inner, outer_set, method, losses=losses)
     if method.get("contribution") == ATTENTION:
-        return attention_gradient(B, inner, outer_set, method)
+        return attention_gradient(B, inner, outer_set, method, losses=losses)
     alpha, steps = method["alpha"], method["inner_steps"]
     moves_B, exact = method["adapt_B"], method["exact"]
     to_head = alpha if method.get("adapt_head", True) else 0.0
@@ -91,17 +94,17 @@ def meta_gradient(B, w, inner, outer_set, method):
         by_theta = transposed_times(X, times(X, by_g)) / X.shape[-2]
         by_w = by_w + transposed_times(Bs[j], by_theta)
         by_B = by_B + outer(by_theta, ws[j])
-    losses = (
+    values = losses and (
         loss(X, y, variance, Bs[0], ws[0]),
         loss(X, y, variance, Bs[-1], ws[-1]),
         loss(X_out, y_out, variance_out, Bs[-1], ws[-1]),
     )
     if method.get("contribution") == INNER_MOVES:
         by_B, by_w = Bs[0] - Bs[-1], ws[0] - ws[-1]
-    return *mean(by_B, by_w, method), ws[-1], losses
+    return *mean(by_B, by_w, method), ws[-1], values or None
 
 
-def solved_gradient(B, w, inner, outer_set, method):
+def solved_gradient(B, w, inner, outer_set, method, *, losses):
     """Such gradients for solved heads, by the implicit function theorem."""
     X, y, variance = inner
     X_out, y_out, variance_out = outer_set
@@ -121,15 +124,15 @@ def solved_gradient(B, w, inner, outer_set, method):
             by_B = by_B - outer(transposed_times(X, r) / m, a)
             by_B = by_B - outer(transposed_times(X, times(Z, a)) / m, w_1)
         by_w = lam * a
-    losses = (
+    values = losses and (
         loss(X, y, variance, Bs, w_0),
         loss(X, y, variance, Bs, w_1),
         loss(X_out, y_out, variance_out, Bs, w_1),
     )
-    return *mean(by_B, by_w, method), w_1, losses
+    return *mean(by_B, by_w, method), w_1, values or None
 
 
-def attention_gradient(S, inner, outer_set, method):
+def attention_gradient(S, inner, outer_set, method, *, losses):
     """Such gradients for linear attention at S = [A, B]; the heads [h; 0] stand for w_J."""
     X, y, variance = inner
     X_out, y_out, variance_out = outer_set
@@ -140,14 +143,14 @@ def attention_gradient(S, inner, outer_set, method):
     r_out = times(X_out, times(A, h)) - y_out
     p = transposed_times(X_out, r_out) / X_out.shape[-2]
     by_A, by_B = outer(p, h), alpha * outer(moment, transposed_times(A, p))
-    losses = (
+    values = losses and (
         loss(X, y, variance, A, np.zeros_like(h)),
         loss(X, y, variance, A, h),
         loss(X_out, y_out, variance_out, A, h),
     )
     by_S = np.concatenate([by_A, by_B], axis=-1)
     heads = np.concatenate([h, np.zeros_like(h)], axis=-1)
-    return *mean(by_S, np.zeros_like(heads), method), heads, losses
+    return *mean(by_S, np.zeros_like(heads), method), heads, values or None
 
 
 def dist(B, B_star):
@@ -163,9 +166,8 @@ def train(rng, *, runs, rounds, n, d, k_star, B, w, method, m_in, m_out, noise, 
     """Each run's final dist, w_norm, perp_norm, sigma_max, and mean losses of one more round.
 
     B (d, k) and w (k,) are the start of every run; heads are standard normal. With a `spread`,
-    (33), the entries of theta have further normals of variance spread^2 / d.
-    B (d, k) and w (k,) are the start of every run; heads are standard normal. `step` has the
-    options of `outer.Descent`.
+    (33), the entries of theta have further normals of variance spread^2 / d. `step` has the options
+    of `outer.Descent`.
     """
     shared, spread = law.pop("shared", False), law.pop("spread", 0.0)
     B_star = np.eye(d, k_star)
@@ -177,7 +179,9 @@ def train(rng, *, runs, rounds, n, d, k_star, B, w, method, m_in, m_out, noise, 
             theta += spread / np.sqrt(d) * rng.standard_normal((runs, n, d))
         inner = data(rng, theta, m_in, noise, **law)
         outer_set = inner if shared else data(rng, theta, m_out, noise, **law)
-        by_B, by_w, _, losses = meta_gradient(*descent.now, inner, outer_set, method)
+        by_B, by_w, _, losses = meta_gradient(
+            *descent.now, inner, outer_set, method, losses=round == rounds
+        )
         if method.get("multiplier"):
             s = method["multiplier"] * method["clip"] / n
             by_B = by_B + s * rng.standard_normal(by_B.shape)
