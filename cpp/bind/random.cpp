@@ -72,7 +72,7 @@ py::array fill_rows_of(const std::string& dtype, Index n, Index m, Index columns
   return fill_rows<double>(n, m, columns, threads, fill);
 }
 
-/// Draws standard normals, (n, m, d), of n tasks from `first_task` on.
+/// Draws standard normals, (n, m, d), of n tasks starting at `first_task`.
 py::array normals(std::uint64_t seed, std::uint64_t trial, std::uint64_t round,
                   std::uint32_t stream, Index n, Index m, Index d, const std::string& dtype,
                   int threads, Index first_task) {

@@ -96,7 +96,7 @@ def normals(
     first_task: int = 0,
 ) -> NDArray[Any]:
     """Draw (n, m, d) standard normals, "float32" or "float64", keyed by (task, row, column), of the
-    n tasks from `first_task` on.
+    n tasks starting at `first_task`.
     """
 
 def features(

@@ -75,7 +75,7 @@ struct RowGroups {
     }
   }
 
-  /// Returns columns from `first` on of the rows of a group.
+  /// Returns columns of the rows of a group, starting at column `first`.
   RowColumns<XScalar> operator()(Index group, Index first, Index, int) const {
     const auto& [X, stride] = columns[static_cast<std::size_t>(group)];
     return {X + first, stride};

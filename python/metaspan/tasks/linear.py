@@ -323,7 +323,7 @@ def draw_xi(
 ) -> F64 | None:
     """Draw (n, columns) coordinates of the parts that tasks do not share, (33); None if zero.
 
-    The tasks are those from `first_task` on. The law of the coordinates is the same in every
+    The tasks are those starting at `first_task`. The law of the coordinates is the same in every
     orthonormal basis.
     """
     if tasks.spread == 0.0:

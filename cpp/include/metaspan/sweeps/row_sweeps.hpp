@@ -138,7 +138,10 @@ void combine_rows(Source&& source, const std::vector<RowGroup>& groups, Index d,
   parallel_for(threads, pieces.count(), cancel, [&](Index piece, int thread) {
     const Index first = pieces.begin(piece), columns = pieces.size(piece);
     for (std::size_t g = 0; g < groups.size(); ++g) {
-      if (cancel != nullptr && cancel->requested()) return;
+      if (cancel != nullptr) {
+        cancel->poll();
+        if (cancel->requested()) return;
+      }
       const auto [X, stride] = source(static_cast<Index>(g), first, columns, thread);
       kernels::sweep_combine_matrix(groups[g].count, columns, k, X, stride, C + groups[g].first * k,
                                     sums + first, d);
