@@ -7,9 +7,11 @@ from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
 from .estimator import Estimator
 from .names import algorithm_of
+from .on_arrays import ArraySamples
 from .samples import Samples
 
 SPARE = 10  # columns of normal numbers that an estimator may draw beyond the width
+KEPT_BYTES = 1 << 28  # rows of at most so many bytes are generated once and kept
 
 
 def open_samples(
@@ -28,7 +30,8 @@ def open_samples(
     Parameters
     ----------
     engine : {"arrays", "sampled", "law"}
-        Where the samples come from.
+        Where the samples come from. "sampled" keeps the rows if they have at most 256 MiB, and
+        otherwise generates them again in every product.
     tasks : LinearTasks or TaskBatch
         The source of the tasks.
     estimator : estimator
@@ -55,12 +58,15 @@ def open_samples(
         If the samples do not fit into memory; this is checked before they are allocated.
     """
     if isinstance(tasks, TaskBatch):
-        from .on_arrays import ArraySamples  # noqa: PLC0415
-
         return ArraySamples(tasks, seed, trial, threads)
     n, m = counts
     assert m is not None
     if engine == "sampled":
+        # Generating a row takes longer than reading it, and an estimator may read it a thousand
+        # times.
+        if 8 * n * m * tasks.d <= KEPT_BYTES:
+            drawn = tasks.sample(n, m, seed=seed, trial=trial, shared_samples=True, threads=threads)
+            return ArraySamples(drawn, seed, trial, threads)
         from .sampled import SampledSamples  # noqa: PLC0415
 
         return SampledSamples(tasks, n, m, seed, trial, threads)
