@@ -70,7 +70,7 @@ def interval(
     learner: str = "adapted",
 ) -> Interval:
     """Compute bootstrap intervals; `Result.interval` documents the arguments and the result."""
-    of = check.choice("of", of, QUANTITIES)
+    check.choice("of", of, QUANTITIES)
     resamples = check.integer("resamples", resamples, 20, 10**6)
     level = check.real("level", level, 0.0, 1.0)
     if not 0.0 < level < 1.0:

@@ -142,8 +142,8 @@ class Overparametrised:
     def _limit(self) -> F64:
         """Return alpha times the eigenvalues of the limit of M M^T, (23), in rising order."""
         limit = fixed_point(self.tasks, self.method, m_in=self.m[0])
-        scaled: F64 = self.alpha * np.linalg.eigvalsh(limit)
-        return scaled
+        values: F64 = np.linalg.eigvalsh(limit).astype(np.float64)
+        return self.alpha * values
 
     def _floor(self) -> float:
         """Return the bound (49) on sqrt(alpha) times the norm of the surplus on fixed tasks."""
