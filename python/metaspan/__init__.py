@@ -14,6 +14,8 @@ from .estimators.rank_test import RankTest, rank_test
 from .estimators.reduced_rank import ReducedRank
 from .estimators.reference_lines import Oracle, Pooled, SingleTask
 from .estimators.spectral import Duchi, Moments, SplitSpectral
+from .estimators.subspace_pursuit import SubspacePursuit
+from .estimators.trace_norm import TraceNorm
 from .evaluate import Evaluation, Risk, evaluate
 from .fit import fit
 from .gradients import Gradient, adapt, meta_gradient, population_gradient
@@ -102,7 +104,9 @@ __all__ = [
     "StudentT",
     "Study",
     "StudyStatus",
+    "SubspacePursuit",
     "TaskBatch",
+    "TraceNorm",
     "TrainConfig",
     "UserDP",
     "__version__",

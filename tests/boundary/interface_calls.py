@@ -259,6 +259,16 @@ CALLS = {
     "BurerMonteiro": Call(ms.BurerMonteiro, {"start": "random", "tol": 1e-8}, ms.BurerMonteiro),
     "AltMin": Call(ms.AltMin, {"start": "moments", "tol": 0.1, "inner_tol": 0.1}, ms.AltMin),
     "AltMinGD": Call(ms.AltMinGD, {"start": "random", "tol": 0.1, "step": 0.1}, ms.AltMinGD),
+    "TraceNorm": Call(
+        ms.TraceNorm,
+        {"solver": "proximal", "lam": 0.1, "radius": None, "noise": None, "tol": 0.1},
+        ms.TraceNorm,
+    ),
+    "SubspacePursuit": Call(
+        ms.SubspacePursuit,
+        {"step": 0.1, "semigradient": None, "tol": 0.1},
+        ms.SubspacePursuit,
+    ),
     "ReducedRank": Call(ms.ReducedRank, {"ridge": 0.1, **SPECTRAL}, ms.ReducedRank),
     "Oracle": Call(ms.Oracle, {"ridge": 0.1}, ms.Oracle),
     "SingleTask": Call(ms.SingleTask, {"ridge": 0.1, **SPECTRAL}, ms.SingleTask),

@@ -12,7 +12,7 @@ from ...runs import codec
 from .expressions import Expression
 
 # Fields of objects whose values may be words; a string in any other field is an expression.
-WORDS = ("moves", "outer", "per", "reduce", "schedule", "rule", "start")
+WORDS = ("moves", "outer", "per", "reduce", "schedule", "rule", "start", "solver")
 
 
 @dataclass(frozen=True, kw_only=True)
