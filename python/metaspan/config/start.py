@@ -12,12 +12,12 @@ from .._support.types import F64
 from ..linear_methods import LinearAttention, LinearMAML
 from ..methods import Method
 from ..parameters import check_point
+from ..solved_methods import AltGDmin
 from .options import CoordinateStart, FittedStart, Init, ZeroStart, column_length
 
 if TYPE_CHECKING:
     from ..estimators.estimator import Estimator
     from ..runs.result import Result
-    from ..solved_methods import AltGDmin
 
     StartLike: TypeAlias = (
         str | Init | tuple[NDArray[Any], ArrayLike] | Estimator | AltGDmin | Result | None
@@ -97,7 +97,7 @@ def _law_of_start(init: object, method: Method) -> Init:
         if init in STARTS:
             return Init() if init == "random" else Init(dist=0.7)
         init = names.resolve_estimator(init, {})
-    if isinstance(init, names.AltGDmin) or names.is_estimator(init):
+    if isinstance(init, AltGDmin) or names.is_estimator(init):
         init = FittedStart(estimator=init)
     if not isinstance(init, Init):
         raise TypeError(
@@ -148,7 +148,7 @@ def _start_of_result(
     columns = np.linalg.qr(np.concatenate([M, R]))[0]
     check.finite("the state of the Result in init", columns, 1)
     # The basis off the truth is drawn, so a rotation of its coordinates does not matter.
-    rest = np.linalg.qr(columns[k_star:], mode="r")
+    rest = np.linalg.qr(columns[k_star:])[1]
     return CoordinateStart(M=columns[:k_star], R=rest), size
 
 

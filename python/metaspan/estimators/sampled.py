@@ -159,7 +159,7 @@ class SampledSamples:
         xi = draw_xi(self._law, key, len(block), self.dim, self.threads, first_task=block.start)
         if xi is not None:
             y += responses_of(X, xi, self.threads)
-        return y.ravel()
+        return np.asarray(y.ravel())
 
     def _draw(self, block: range) -> F64:
         """Return the features of some tasks, (tasks, m, d)."""

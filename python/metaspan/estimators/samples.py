@@ -28,8 +28,11 @@ class Samples(Protocol):
     dim: int  # length of a row of X
     offsets: I64  # (n + 1,); task i has the rows offsets[i] to offsets[i + 1]
     weights: F64  # (n,) weights of the tasks, with mean 1
-    B_star: F64 | None  # (dim, k_star), orthonormal columns; None if the truth is unknown
     threads: int
+
+    @property
+    def B_star(self) -> F64 | None:
+        """The ground truth, (dim, k_star), orthonormal columns; None if it is unknown."""
 
     @property
     def y(self) -> F64:
