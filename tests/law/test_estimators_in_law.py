@@ -12,7 +12,7 @@ import metaspan as ms
 from collapsed_runs import refused
 from metaspan._load import core
 from metaspan._support import memory
-from metaspan.estimators import in_law
+from metaspan.estimators import in_law, solvers
 from metaspan.estimators.in_law import LawSamples
 from metaspan.estimators.samples import rows_of
 from metaspan.tasks import features as feature_laws
@@ -312,7 +312,7 @@ def test_averages_combine_what_they_multiply(case):
         rng = np.random.default_rng(6)
         P, Q = rng.standard_normal((2, case["n"], 4))
         close(averages.combine(P, Q), u.T @ P + v.T @ Q)
-        pairs(averages, rng.standard_normal((averages.dim, 3)))
+        check_mean_products(averages, rng.standard_normal((averages.dim, 3)))
         if averages_only:
             with pytest.raises(RuntimeError, match="averages_only"):
                 samples.features(np.eye(samples.dim))
@@ -324,7 +324,7 @@ def test_averages_combine_what_they_multiply(case):
             close(v[i], x[half:].T @ y[half:] / (case["m"] - half))
 
 
-def pairs(averages, Q):
+def check_mean_products(averages, Q):
     """One pass over averages gives what two passes give."""
     factors = 1.0 + np.arange(averages.n)
     first, second = averages.products(Q)
@@ -337,10 +337,32 @@ def test_one_pass_over_averages_in_parts(spread, monkeypatch):
     averages = drawn_in_law(dict(d=10**9, n=40, m=5, spread=spread), 0, averages_only=True)
     averages = averages.averages()
     Q = np.random.default_rng(7).standard_normal((averages.dim, 4))
-    pairs(averages, Q)
+    check_mean_products(averages, Q)
     steps = [range(0, 7), range(7, 8), range(8, 40)]
     monkeypatch.setattr(in_law, "_ranges", lambda n, size: iter(steps))
-    pairs(averages, Q)
+    check_mean_products(averages, Q)
+
+
+@pytest.mark.parametrize("d", [300, 10**12])
+def test_the_start_at_the_longest_averages_saves_passes(d):
+    """Both starts of the search end at the same eigenvectors."""
+    n, width, passes, found = 600, 2, [], []
+    averages = drawn_in_law(dict(d=d, n=n, m=10), 0, averages_only=True).averages()
+    G = solvers.fixed_normals(2 * n, solvers.start_columns(width))
+    for factors in (G, averages.start_factors(G)):
+        calls = []
+
+        def apply(Q, calls=calls):
+            calls.append(Q)
+            return averages.mean_products(Q, averages.weights)
+
+        start = averages.combine(factors[:n], factors[n:])
+        pairs = solvers.top_eigenvectors(apply, averages.dim, start, width)
+        assert not pairs.reason
+        found.append(pairs.vectors)
+        passes.append(len(calls))
+    assert np.linalg.norm(found[1] - found[0] @ (found[0].T @ found[1]), 2) < 1e-7
+    assert passes[1] < passes[0] if d > 10**6 else passes[1] <= passes[0] + 3
 
 
 def test_averages_alone_have_the_heads_and_responses_of_the_rows():

@@ -264,6 +264,24 @@ class LawAverages:
             )
         return total
 
+    def start_factors(self, G: F64) -> F64:
+        """Return factors of u_1, ..., u_n, v_1, ..., v_n, (2 n, k), for the start of a search.
+
+        The search is for top eigenvectors of `mean_products`. If d is large, averages of different
+        tasks are almost orthogonal, so these eigenvectors almost belong to the tasks with the
+        longest averages: column j is the sum of the directions of the averages of one such task. A
+        small multiple of G (2 n, k) keeps the start from being orthogonal to any eigenvector.
+        """
+        a, b = self.scales[::2], self.scales[1::2]
+        scales = np.concatenate([a, b])[:, None]
+        inverse = np.divide(1.0, scales, out=np.zeros_like(scales), where=scales > 0.0)
+        factors: F64 = 1e-5 / np.sqrt(2 * self.n) * inverse * G
+        longest = np.argsort(-a * b, kind="stable")[: G.shape[1]]
+        columns = np.arange(len(longest))
+        factors[longest, columns] += inverse[longest, 0]
+        factors[self.n + longest, columns] += inverse[self.n + longest, 0]
+        return factors
+
     def _stack(self, products: F64, first: int) -> F64:
         """Return the parts off the span of u_i Q and v_i Q from those of the rows of L."""
         count = len(products) // (2 if self.along is None else 3)

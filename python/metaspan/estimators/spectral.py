@@ -11,6 +11,7 @@ import numpy as np
 from .._support import check
 from .._support.types import F64
 from .estimator import Estimate, Monitor
+from .in_law import LawAverages
 from .samples import Samples, lengths, rows_of, spread, task_sums
 from .solvers import (
     PASSES,
@@ -232,6 +233,8 @@ class SplitSpectral(_Options):
 
         def start() -> F64:
             G = fixed_normals(2 * averages.n, start_columns(width))
+            if isinstance(averages, LawAverages):
+                G = averages.start_factors(G)
             return averages.combine(G[: averages.n], G[averages.n :])
 
         pairs = top_eigenvectors(
