@@ -62,6 +62,11 @@ class SubspacePursuit:
     tol : float
         Converged once a step of the undecayed size would move Theta by at most `tol` of its norm.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of range.
+
     Notes
     -----
     `Estimate.B` has the right singular vectors of Theta, and the heads are ``Theta B``.
@@ -216,13 +221,19 @@ def _represent(theta: Factors, pairs: Leading, width: int) -> tuple[F64, F64]:
 
 def _rows(X_next: Any) -> Any:
     """Return the features of successors as one matrix (N, dim), dense or sparse."""
-    if isinstance(X_next, (list, tuple)):
-        X_next = np.concatenate([np.asarray(X_i, dtype=float) for X_i in X_next])
-    elif isinstance(X_next, np.ndarray) and X_next.ndim == 3:
-        X_next = X_next.reshape(-1, X_next.shape[2])
-    if len(getattr(X_next, "shape", ())) != 2:
+    rows = X_next
+    if isinstance(rows, (list, tuple)):
+        try:
+            rows = np.concatenate([np.asarray(X_i, dtype=float) for X_i in rows])
+        except (TypeError, ValueError, OverflowError):
+            rows = None
+    elif isinstance(rows, np.ndarray) and rows.ndim == 3:
+        rows = rows.reshape(-1, rows.shape[2])
+    shape = getattr(rows, "shape", None)
+    numbers = getattr(getattr(rows, "dtype", None), "kind", "") in "fiu"
+    if not (isinstance(shape, tuple) and len(shape) == 2 and numbers):
         raise TypeError(
             "X_next must be an array (n, m, dim), a list of arrays (m_i, dim) or a matrix "
-            f"(N, dim); got {check.show(X_next)}"
+            f"(N, dim) of numbers; got {check.show(X_next)}"
         )
-    return X_next
+    return rows

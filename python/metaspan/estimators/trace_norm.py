@@ -71,6 +71,11 @@ class TraceNorm:
         Converged once the duality gap is at most `tol` times the objective. None: 1e-6 for
         "proximal", 1e-2 for "frank-wolfe".
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong kind or out of range.
+
     Notes
     -----
     `Estimate.B` has the top right singular vectors of Theta, and the heads are ``Theta B``. If
