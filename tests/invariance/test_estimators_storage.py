@@ -2,21 +2,23 @@
 
 import importlib
 import warnings
+from unittest import mock
 
 import numpy as np
 import pytest
 from scipy import sparse
 
 import metaspan as ms
+from metaspan.estimators import sources
 from metaspan.estimators.names import NAMES, algorithm_of
-from metaspan.estimators.sources import open_samples
 from reference.estimator_samples import DenseAverages, DenseSamples
 
 N, M, D, K, SEED = 18, 10, 24, 2, 5
 ROUNDS = 4  # iterates of few rounds agree to rounding errors; later ones amplify these
 TASKS = ms.LinearTasks(d=D, k=K, noise=0.1, heads=ms.GaussianHeads(mean=[1.0, 0.0]))
 ARRAYS = ("dense", "float32", "ragged", "mapped", "sparse")
-SOURCES = (*ARRAYS, "sampled", "law")
+SAMPLED = ("sampled", "kept")  # rows that are generated in every product, and once
+SOURCES = (*ARRAYS, *SAMPLED, "law")
 # Without an option, conjugate gradients may end one step earlier or later for rounding errors.
 OPTIONS = {"altmin": {"inner_tol": 1e-12}}
 
@@ -69,9 +71,9 @@ def numbers(shared):
 
 def source_of(kind, shared, folder):
     """Return the tasks and the arguments of `fit`; the batches hold the same numbers."""
-    if kind in ("sampled", "law"):
-        tasks = TASKS if kind == "sampled" else ms.LinearTasks(d=4 * N * M, k=K, noise=0.1)
-        return tasks, {"n": N, "m": M, "engine": kind}
+    if kind in (*SAMPLED, "law"):
+        tasks = ms.LinearTasks(d=4 * N * M, k=K, noise=0.1) if kind == "law" else TASKS
+        return tasks, {"n": N, "m": M, "engine": "law" if kind == "law" else "sampled"}
     X, y = numbers(shared)
     B_star = TASKS.ground_truth(SEED)
     if kind == "float32":
@@ -99,13 +101,14 @@ def fitted(name, kind, folder, **settings):
     """Return the result of a fit with few iterations, and the samples to which it was fitted."""
     tasks, sizes = source_of(kind, name == "reduced-rank", folder)
     sizes = {**sizes, "seed": SEED, "width": K, **settings}
-    with warnings.catch_warnings():
+    kept = 0 if kind == "sampled" else sources.KEPT_BYTES
+    with warnings.catch_warnings(), mock.patch.object(sources, "KEPT_BYTES", kept):
         warnings.simplefilter("ignore", ms.NotConvergedWarning)
         r = ms.fit(tasks, name, rounds=ROUNDS, stop=None, **sizes, **OPTIONS.get(name, {}))
-    samples = open_samples(
-        r.config.engine, tasks, r.config.method, counts=(N, r.config.m), width=K,
-        seed=SEED, trial=0, threads=1,
-    )  # fmt: skip
+        samples = sources.open_samples(
+            r.config.engine, tasks, r.config.method, counts=(N, r.config.m), width=K,
+            seed=SEED, trial=0, threads=1,
+        )  # fmt: skip
     return r, samples
 
 
@@ -119,7 +122,7 @@ def of_result(r):
 @pytest.mark.parametrize("name", NAMES)
 def test_estimates_are_those_of_explicit_arrays(name, kind, tmp_path):
     """To 1e-6 of the largest number; a search for eigenvectors ends at sines of 1e-8."""
-    if name == "reduced-rank" and kind in ("ragged", "sampled", "law"):
+    if name == "reduced-rank" and kind in ("ragged", *SAMPLED, "law"):
         tasks, sizes = source_of(kind, False, tmp_path)
         with pytest.raises(ValueError, match="reduced-rank needs tasks that share X"):
             ms.fit(tasks, name, width=K, **sizes)
@@ -148,7 +151,7 @@ def test_equal_numbers_give_equal_estimates(name, tmp_path):
 @pytest.mark.parametrize("kind", SOURCES)
 @pytest.mark.parametrize("name", NAMES)
 def test_bits_depend_neither_on_threads_nor_on_an_interruption(name, kind, tmp_path, monkeypatch):
-    if name == "reduced-rank" and kind in ("ragged", "sampled", "law"):
+    if name == "reduced-rank" and kind in ("ragged", *SAMPLED, "law"):
         pytest.skip("refused: see above")
     one, _ = fitted(name, kind, tmp_path, threads=1)
     module = importlib.import_module("metaspan.fit")

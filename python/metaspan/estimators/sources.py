@@ -11,7 +11,7 @@ from .on_arrays import ArraySamples
 from .samples import Samples
 
 SPARE = 10  # columns of normal numbers that an estimator may draw beyond the width
-KEPT_BYTES = 1 << 28  # rows of at most so many bytes are generated once and kept
+KEPT_BYTES = 1 << 28  # the most bytes of rows that are generated once and kept
 
 
 def open_samples(
