@@ -81,6 +81,8 @@ def interval(
             f"an interval is that of one trial, and this result has {len(result.config.trials)}: "
             "use trial(number).interval"
         )
+    if refit is not None and not callable(refit):
+        raise TypeError(f"refit must be a function of a batch, or None; got {check.show(refit)}")
     if of == "risk":
         if refit is not None:
             raise ValueError("refit must be left out for of='risk', which keeps the representation")

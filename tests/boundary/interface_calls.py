@@ -335,6 +335,7 @@ CALLS = {
         },
         ms.Interval,
         costly=("resamples",),
+        words=("argument", "arguments"),  # what the user's own function says
     ),
     "Result.save": Call(RESULT.save, {"path": "none/none"}),
     "Result.plot": Call(DATA_RESULT.plot, {"y": "loss_out"}),
