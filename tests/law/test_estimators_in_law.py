@@ -302,7 +302,9 @@ def test_bits_do_not_depend_on_threads(averages_only, spread):
         assert all(np.array_equal(a, b) for a, b in zip(answers[0], other, strict=True))
 
 
-@pytest.mark.parametrize("case", AVERAGES.values())
+@pytest.mark.parametrize(
+    "case", [*AVERAGES.values(), dict(d=K, n=4, m=5), dict(d=K, n=4, m=5, spread=2.0)]
+)
 def test_averages_combine_what_they_multiply(case):
     """Products and combine are transposes of each other, and averages agree with their rows."""
     for averages_only in (False, True):
@@ -330,6 +332,7 @@ def check_mean_products(averages, Q):
     first, second = averages.products(Q)
     expected = averages.combine(factors[:, None] * second, factors[:, None] * first)
     close(averages.mean_products(Q, factors), expected)
+    assert np.isfinite(expected).all()
 
 
 @pytest.mark.parametrize("spread", [0.0, 2.0])

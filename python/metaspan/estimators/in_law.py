@@ -316,7 +316,9 @@ def _draw_averages(samples: LawSamples, noise: F64) -> tuple[F64, LawAverages]:
     """
     tasks, n, m, threads = samples.tasks, samples.n, samples.m, samples.threads
     seed, trial, k_star = samples.seed, samples.trial, samples.tasks.k
-    count, rest = (3 if tasks.spread else 2) * n, float(tasks.d - k_star)
+    rest = float(tasks.d - k_star)
+    along_xi = bool(tasks.spread) and rest > 0.0  # whether xi has a part off the span of B_star
+    count = (3 if along_xi else 2) * n
     memory.require(f"the averages of {n} tasks in law", int(core.PackedRows.bytes(count, 0, rest)))
     frame = core.derive_key(seed, trial, FRAME, core.STREAM_OFF_SPAN)
     gaussian = features.core_law("gaussian")
@@ -334,13 +336,14 @@ def _draw_averages(samples: LawSamples, noise: F64) -> tuple[F64, LawAverages]:
         tau = math.sqrt(tasks.xi_variance)
         xi = core.normals(seed, trial, 0, core.STREAM_SPREAD, n, 1, k_star, "float64", threads)
         vectors = vectors + tau * xi[:, 0]
+    if along_xi:
         inner = rows.grams(0, 3, n, threads)  # (n, 3, 3)
         lengths = np.sqrt(inner[:, 0, 0])
         xi_length = tau * lengths
         key = core.derive_key(seed, trial, ALONG_XI, core.STREAM_OFF_SPAN)
         g = core.normals(key, trial, 0, core.STREAM_SPREAD, n, m, 1, "float64", threads)[:, :, 0]
     y = radii * (P * vectors[:, None, :]).sum(axis=2) + noise
-    if tasks.spread:
+    if along_xi:
         y += radii * g * xi_length[:, None]
     products = radii * y
     halves = (slice(0, m // 2), slice(m // 2, m))
@@ -359,7 +362,7 @@ def _draw_averages(samples: LawSamples, noise: F64) -> tuple[F64, LawAverages]:
         ],
         axis=1,
     )
-    if tasks.spread:  # the component along xi has its own law
+    if along_xi:  # the component along xi has its own law
         means = [
             (products[:, h] * g[:, h]).sum(axis=1) / c for h, c in zip(halves, sizes, strict=True)
         ]
@@ -378,6 +381,6 @@ def _interleave(P: F64, Q: F64) -> F64:
 
 def _ranges(n: int, task_bytes: int) -> Iterator[range]:
     """Split n tasks into ranges whose rows stay in a cache between two sweeps."""
-    step = max(1, core.KEPT_BYTES // task_bytes)
+    step = max(1, core.KEPT_BYTES // max(1, task_bytes))  # averages with d = k_star have no rows
     for first in range(0, n, step):
         yield range(first, min(n, first + step))
