@@ -104,7 +104,7 @@ def active(
     tasks : LinearTasks or TaskBatch
         The source tasks. A `LinearTasks` must have fixed heads, an array (n, k_star), and supplies
         any number of samples of each. A batch must have one data set per task, and is a pool: each
-        task supplies its samples in their order, each once.
+        task supplies its samples in their order, each once. The estimator uses the batch's weights.
     target : TaskBatch or array_like of shape (k_star,)
         The target task: a batch of one task, whose inner set gives its head and whose outer set, if
         it is another one, is only measured on. Or a head of the law `tasks`.
@@ -329,6 +329,7 @@ class _Pool:
             self._batch._inner.rows([slice(int(m)) for m in counts]),
             None,
             B_star=self._batch.B_star,
+            weights=self._batch.weights,
         )
 
 

@@ -118,6 +118,15 @@ def test_a_pool_gives_what_the_law_gives(strategy):
     np.testing.assert_array_equal(pool.B, law.B)
 
 
+def test_a_pool_keeps_its_weights():
+    pool = pool_of(SMALL, 25)
+    weighted = replace(pool, weights=[1.0, 5.0, 1.0, 1.0, 1.0])
+    target = ms.TaskBatch(pool.X_in[:1], pool.y_in[:1])
+    a = ms.active(weighted, target, budget=125, epochs=1)
+    assert ms.subspace_distance(a.B, ms.fit(weighted, "altmin").B) < 1e-10
+    assert ms.subspace_distance(a.B, ms.fit(pool, "altmin").B) > 1e-4
+
+
 def test_a_small_pool_is_used_up():
     pool = pool_of(SMALL, 25)
     target = ms.TaskBatch(pool.X_in[:1], pool.y_in[:1])
