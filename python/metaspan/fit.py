@@ -242,9 +242,18 @@ def run_fit(config: FitConfig) -> Result:
 
 def _choose_width(config: FitConfig) -> FitConfig:
     """Return the configuration with a width chosen on held-out tasks of the first trial."""
-    samples = _open(config, config.trials[0], checked=False)
-    algorithm = algorithm_of(config.method)
-    choice = choose_width(algorithm, samples, seed=config.seed, rounds=config.rounds)
+    began = time.perf_counter()
+    try:
+        samples = _open(config, config.trials[0], checked=False)
+        algorithm = algorithm_of(config.method)
+        choice = choose_width(algorithm, samples, seed=config.seed, rounds=config.rounds)
+    except KeyboardInterrupt:
+        total = time.perf_counter() - began
+        seconds = {"prepare": total, "run": 0.0, "total": total}
+        raise Interrupted(
+            "the fit was interrupted before its width was chosen; .result holds no iterate",
+            _build(config, [_Trial(config) for _ in config.trials], seconds),
+        ) from None
     return replace(config, width=choice.width)
 
 

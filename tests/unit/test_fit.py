@@ -307,6 +307,17 @@ def test_an_interruption_keeps_finished_trials_and_iterations(tmp_path, monkeypa
     monkeypatch.undo()
 
 
+def test_ctrl_c_while_the_width_is_chosen_raises_interrupted(monkeypatch):
+    def estimate(self, samples, width, monitor):
+        raise KeyboardInterrupt
+
+    algorithm = importlib.import_module("metaspan.estimators.altgdmin").SpectralAltGDmin
+    monkeypatch.setattr(algorithm, "estimate", estimate)
+    with pytest.raises(ms.Interrupted, match="before its width was chosen") as raised:
+        ms.fit(BATCH, DESCENT, width="cv", trials=2)
+    assert [out.status.name for out in raised.value.result.outcomes] == ["INTERRUPTED"] * 2
+
+
 def test_an_interrupted_fit_is_kept_in_a_file(tmp_path, monkeypatch):
     def estimate(self, samples, width, monitor):
         raise KeyboardInterrupt
