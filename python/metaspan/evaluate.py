@@ -238,9 +238,10 @@ def evaluate(
     over the data. The pooled regression takes at most 50 conjugate gradient steps, each of which
     reads the m samples of all tasks. Products take ``O(n m d (k + m + m_out))`` operations, and
     eigenvectors ``O(n m^3)``. The penalty of a regression is one of 21, from 1e-6 to 1e4 times the
-    mean eigenvalue of :math:`\tfrac1m Z Z^\top`, Z the features of the regression, over the first
-    block of tasks. With :math:`S = Z Z^\top (Z Z^\top + m \lambda I)^{-1}`, the penalty minimises
-    the mean over the samples of all tasks of :math:`[(y - S y)_j / (1 - S_{jj})]^2`, the
+    mean eigenvalue of :math:`\tfrac1m Z Z^\top`, Z the features of the regression, over the
+    tasks of the first block that have as many samples as the first task. With
+    :math:`S = Z Z^\top (Z Z^\top + m \lambda I)^{-1}`, the penalty minimises the mean (47) over
+    tasks of the mean over their samples of :math:`[(y - S y)_j / (1 - S_{jj})]^2`, the
     leave-one-out errors; of equal ones the largest is taken.
 
     *Closed forms* exist unless the heads are drawn by a function. For regression on features of
