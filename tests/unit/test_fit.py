@@ -307,6 +307,15 @@ def test_an_interruption_keeps_finished_trials_and_iterations(tmp_path, monkeypa
     monkeypatch.undo()
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_responses_that_overflow_make_altgdmin_diverge(rng):
+    X = rng.standard_normal((6, 10, 8))
+    y = 1e200 * X.sum(axis=2) * rng.standard_normal((6, 1))
+    with pytest.warns(ms.DivergenceWarning):
+        r = ms.fit(ms.TaskBatch(X, y), "altgdmin", beta=0.1, width=1)
+    assert r.status == ms.Status.DIVERGED
+
+
 def test_ctrl_c_while_the_width_is_chosen_raises_interrupted(monkeypatch):
     def estimate(self, samples, width, monitor):
         raise KeyboardInterrupt

@@ -80,6 +80,8 @@ class SpectralAltGDmin:
                 return Estimate(B=B, heads=heads, iterations=done, converged=False)
             if done == limit:
                 break
+            if not np.isfinite(gradient).all():  # products of the samples have overflowed
+                return Estimate(B=gradient, heads=heads, iterations=done, converged=False)
             moved = orthonormal(B - step * gradient)
             change = float(np.linalg.norm(moved - B @ (B.T @ moved), 2))
             if change <= TOLERANCE:
