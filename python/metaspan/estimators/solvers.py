@@ -191,7 +191,7 @@ def _block_krylov(apply: Operator, start: F64, k: int, tol: float, passes: int) 
         if residual <= goal or not Q.size or space.size == dim:
             break
         schedule.record(count, residual / goal)
-        if full:
+        if full and not ended:  # S belongs to the basis before a compression
             space.compress(values, S)
     else:
         reason = (

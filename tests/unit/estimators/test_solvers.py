@@ -83,6 +83,16 @@ def test_restarts_lose_nothing(rng, monkeypatch):
     np.testing.assert_allclose(projection(pairs.vectors), projection(Q[:, :3]), rtol=0, atol=1e-8)
 
 
+def test_search_that_ends_with_a_full_space_says_so():
+    """Without a gap the space is full in the last pass: Ritz vectors are those of this space."""
+    A = np.linspace(1, 1.0001, 2000)[:, None]  # the diagonal of a matrix
+    pairs = top_eigenvectors(lambda Q: A * Q, 2000, fixed_normals(2000, start_columns(5)), 5)
+    assert "after 60 products with the samples" in pairs.reason
+    products = np.sum(pairs.vectors * (A * pairs.vectors), axis=0)
+    np.testing.assert_allclose(products, pairs.values, rtol=1e-12)
+    np.testing.assert_allclose(pairs.vectors.T @ pairs.vectors, np.eye(5), rtol=0, atol=1e-12)
+
+
 def test_bound_on_the_sine_holds(rng):
     A, Q = with_eigenvalues(rng, np.concatenate([[2.0, 1.9, 1.8], np.linspace(1.7, 0, 297)]))
     errors = []
