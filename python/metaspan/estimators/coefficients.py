@@ -13,6 +13,9 @@ from .solvers import fixed_normals, orthonormal
 from .starts import task_weights
 from .task_algebra import combine_rows, outer_rows, predict
 
+# Singular values come from a Gram matrix if the diagonal of its Cholesky factor varies by less than
+# the inverse of this factor: they are then accurate to 1e-12 of the largest one.
+_LEAST_PIVOT = 1e-4
 BLOCKS = 8  # of a Krylov space, before it is compressed to its leading Ritz vectors
 
 Fused = Callable[[F64], tuple[F64, F64]]
@@ -121,7 +124,7 @@ def leading_singular(
         left = np.concatenate([left, images], axis=1) if left.size else images
         basis = np.concatenate([basis, Q], axis=1)
         products = np.concatenate([products, squares], axis=1)
-        U, values, turn = np.linalg.svd(left, full_matrices=False)
+        _, values, turn = np.linalg.svd(_triangle(left), full_matrices=False)
         need = wanted(values)
         right, rotated = basis @ turn.T, products @ turn.T
         scale = np.maximum(values, np.finfo(float).tiny)
@@ -136,17 +139,42 @@ def leading_singular(
             break
         if basis.shape[1] + Q.shape[1] > max(BLOCKS * block, 2 * need + block):
             keep = max(need + block, 2 * block)
-            left, basis = U[:, :keep] * values[:keep], right[:, :keep]
+            left, basis = left @ turn[:keep].T, right[:, :keep]
             products = rotated[:, :keep]
     keep = max(need, min(block, len(values)))
-    return Leading(U[:, :keep], values[:keep], np.ascontiguousarray(right[:, :keep]))
+    # The columns are orthogonal, so R is diagonal up to rounding errors.
+    Q, R = np.linalg.qr(left @ turn[:keep].T)
+    U = np.where(np.diagonal(R) < 0, -Q, Q)
+    return Leading(U, values[:keep], np.ascontiguousarray(right[:, :keep]))
+
+
+def _triangle(left: F64) -> F64:
+    """Return a matrix with the singular values and right singular vectors of `left` (n, c).
+
+    That is the Cholesky factor of its Gram matrix, unless it loses digits, and otherwise the factor
+    R of left = Q R. Reflections make some 2 c small products one after the other, and if the
+    machine is busy, each of them waits for all threads of BLAS.
+    """
+    try:
+        R: F64 = np.linalg.cholesky(left.T @ left).T.astype(np.float64, copy=False)
+    except np.linalg.LinAlgError:
+        R = np.zeros((1, 1))
+    diagonal = np.diagonal(R)
+    if diagonal.min() > _LEAST_PIVOT * diagonal.max():
+        return R
+    return np.asarray(np.linalg.qr(left, mode="r"))
 
 
 def _new_columns(off: F64, basis: F64, scale: float) -> F64:
-    """Return orthonormal columns that span the part of a block off the basis."""
-    left, sizes, _ = np.linalg.svd(off, full_matrices=False)
+    """Return orthonormal columns that span the part of a block off the basis.
+
+    Singular values drop what is rounding errors; a triangular factor shows that nothing is.
+    """
     room = off.shape[0] - basis.shape[1]
-    Q = left[:, sizes > 1e-14 * scale][:, :room]
+    Q, R = np.linalg.qr(off)
+    if off.shape[1] > room or np.abs(np.diagonal(R)).min() <= 1e-12 * scale:
+        left, sizes, _ = np.linalg.svd(off, full_matrices=False)
+        Q = left[:, sizes > 1e-14 * scale][:, :room]
     return orthonormal(Q - basis @ (basis.T @ Q)) if Q.shape[1] else Q
 
 
