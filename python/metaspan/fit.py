@@ -79,7 +79,9 @@ def fit(
     estimator : Moments, AltMin, another estimator, AltGDmin, or str
         The estimator, or one of the names "moments", "duchi", "split-spectral", "burer-monteiro",
         "altmin", "altmin-gd", "altgdmin", "trace-norm", "meta-sp", "reduced-rank", "oracle",
-        "single-task", "pooled". "altgdmin" starts at a spectral estimate.
+        "single-task", "pooled". "altgdmin" starts at a spectral estimate; its `beta` is 0.1 unless
+        given, as in `train`, and 1 divided by the largest eigenvalue of the second moment of the
+        heads converges much faster if that is larger.
     n : int or None
         Number of tasks that are drawn from a distribution, by default 100; fixed heads are all
         taken by default. Must be left out for a batch.

@@ -29,16 +29,18 @@ class SpectralAltGDmin:
     r"""`AltGDmin` started at the top left singular vectors of the truncated moments of the tasks.
 
     The start is the span of the k largest left singular vectors of the matrix with the columns
-    :math:`\tfrac{1}{m_i} \sum_j x_{ij} y_{ij} 1\{y_{ij}^2 \le 9 \overline{y^2}\}`. An iteration
-    solves for the heads on all samples of each task, steps by the mean gradient (27) at these
-    heads, and makes the columns of `B` orthonormal.
+    :math:`\tfrac{\sqrt{q_i}}{m_i} \sum_j x_{ij} y_{ij} 1\{y_{ij}^2 \le 9 \overline{y^2}\}`, where
+    :math:`q_i` is the weight of a task, also in the mean of the squares. An iteration solves for
+    the heads on all samples of each task, steps by the mean gradient (27) at these heads, and makes
+    the columns of `B` orthonormal.
 
     Parameters
     ----------
     method : AltGDmin
-        The method. Its step size ``beta`` has the meaning that it has in `train`: for many samples,
-        a step is stable if ``beta`` is below 2 divided by the largest eigenvalue of the second
-        moment of the heads.
+        The method. Its step size ``beta`` has the meaning and the default, 0.1, that it has in
+        `train`: for many samples, a step is stable if ``beta`` is below 2 divided by the largest
+        eigenvalue of the second moment of the heads. The published step is the inverse of this
+        eigenvalue, up to a constant below 1; 0.1 is much smaller where the heads are small.
 
     References
     ----------
@@ -92,19 +94,36 @@ class SpectralAltGDmin:
             heads=heads,
             iterations=limit,
             converged=False,
-            reason=f"its subspace still moved after {limit} iterations",
+            reason=(
+                f"its subspace still moved after {limit} iterations with beta = "
+                f"{self.method.beta:g}; the inverse of the largest curvature is about "
+                f"{_usual_beta(samples, heads, self.method.reduce):.2g}"
+            ),
         )
+
+
+def _usual_beta(samples: Samples, heads: F64, reduce: str) -> float:
+    """Return the beta whose step is the inverse of the largest curvature of the loss in B.
+
+    For many samples with features of covariance I, this curvature is the largest eigenvalue of the
+    weighted second moment of the heads.
+    """
+    moment = (heads * samples.weights[:, None]).T @ heads / samples.n
+    curvature = float(np.linalg.norm(moment, 2)) * (samples.n if reduce == "sum" else 1)
+    return 1 / curvature if curvature > 0 else np.inf
 
 
 def _spectral_start(samples: Samples, width: int) -> F64:
     """Return the top left singular vectors (dim, width) of the truncated moments of the tasks."""
     y, offsets = samples.y, samples.offsets
-    kept = np.where(y**2 <= TRUNCATION * np.mean(y**2), y, 0.0)
+    of_rows = spread(samples.weights, offsets)
+    kept = np.where(y**2 <= TRUNCATION * np.average(y**2, weights=of_rows), y, 0.0)
     sizes = lengths(samples)[:, None]
+    factors = samples.weights[:, None] / sizes**2
 
     def outer(Z: F64, tasks: range) -> F64:
         own, at = kept[rows_of(samples, tasks), None], offsets[tasks.start : tasks.stop + 1]
-        means = task_sums(own * Z, at) / sizes[tasks.start : tasks.stop] ** 2
+        means = task_sums(own * Z, at) * factors[tasks.start : tasks.stop]
         return np.asarray(own * spread(means, at))
 
     def start() -> F64:
