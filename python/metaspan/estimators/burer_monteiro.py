@@ -35,12 +35,15 @@ class BurerMonteiro:
     Parameters
     ----------
     start : {"random", "moments"}
-        "random": independent standard normal entries of B and V, as in the published code.
+        "random": independent normal entries of B and V, standard as in the published code unless
+        the responses are small: their standard deviation is ``u^(1/4)`` with the u of `tol`.
         "moments": the method of moments with heads by least squares, as factors with
         ``B^T B = V^T V``.
     tol : float
-        Converged once an iteration lowers the objective by less than `tol` times its value, or
-        once no entry of the gradient exceeds `tol`. The default is the first of these as published.
+        Converged once an iteration lowers the objective by less than `tol` times its value or u,
+        whichever is larger, or once no entry of the gradient exceeds ``tol u``. Here u is the loss
+        of coefficients that are zero, but at most 1. The default is the first of these as
+        published.
 
     Notes
     -----
@@ -72,7 +75,8 @@ class BurerMonteiro:
         from scipy.optimize import minimize  # noqa: PLC0415
 
         objective = _Objective(samples, width)
-        x = objective.join(*self._start(samples, width, monitor))
+        unit = objective.unit()
+        x = objective.join(*self._start(samples, width, monitor, unit))
         B, V = objective.split(x)
         if monitor.record(B, V, objective(x)[0]):
             return _estimate(B, V, 0)
@@ -92,20 +96,27 @@ class BurerMonteiro:
             "ftol": self.tol,
             "gtol": self.tol,
         }
+
+        # SciPy compares what an iteration gains with 1 if the objective is less, so that responses
+        # in a small unit would seem to have converged.
+        def scaled(x: F64) -> tuple[float, F64]:
+            value, gradient = objective(x)
+            return value / unit, gradient / unit
+
         try:
-            end = minimize(
-                objective, x, jac=True, method="L-BFGS-B", callback=accept, options=options
-            )
+            end = minimize(scaled, x, jac=True, method="L-BFGS-B", callback=accept, options=options)
         except _Stop:
             return _estimate(*objective.split(objective.accepted), iterations)
         B, V = objective.split(end.x)
-        return _estimate(B, V, iterations, _reason(end, iterations, limit))
+        return _estimate(B, V, iterations, _reason(end, end.fun * unit, iterations, limit))
 
-    def _start(self, samples: Samples, width: int, monitor: Monitor) -> tuple[F64, F64]:
+    def _start(
+        self, samples: Samples, width: int, monitor: Monitor, unit: float
+    ) -> tuple[F64, F64]:
         """Return the factors B (dim, width) and V (n, width) of the start."""
         if self.start == "random":
             B = samples.normals(width, 0)
-            return B, task_normals(samples.n, B)
+            return unit**0.25 * B, unit**0.25 * task_normals(samples.n, B)
         B = start_subspace(samples, width, "moments", monitor)
         V = solve_heads(samples.features(B), samples.y, samples.offsets)
         U, scale, turn = np.linalg.svd(V, full_matrices=False)
@@ -127,6 +138,13 @@ class _Objective:
     def split(self, x: F64) -> tuple[F64, F64]:
         size = self.samples.dim * self.width
         return x[:size].reshape(-1, self.width), x[size:].reshape(-1, self.width)
+
+    def unit(self) -> float:
+        """Return the loss of coefficients that are zero, at most 1, and 1 if it is zero."""
+        samples = self.samples
+        squares = samples.y**2 * task_weights(samples, range(samples.n))
+        loss = float(np.mean(squares)) / 2
+        return min(loss, 1.0) if loss > 0 else 1.0
 
     def __call__(self, x: F64) -> tuple[float, F64]:
         samples, rows = self.samples, len(self.samples.y)
@@ -169,12 +187,12 @@ def _estimate(B: F64, V: F64, iterations: int, reason: str = "") -> Estimate:
     return Estimate(B=Q, heads=V @ R.T, iterations=iterations, converged=not reason, reason=reason)
 
 
-def _reason(end: Any, iterations: int, limit: int) -> str:
-    """Return why SciPy stopped before convergence; "" if it converged."""
-    if not np.isfinite(end.fun):
-        return f"the objective became {end.fun:g} at iteration {iterations}"
+def _reason(end: Any, value: float, iterations: int, limit: int) -> str:
+    """Return why SciPy stopped before convergence, at this objective; "" if it converged."""
+    if not np.isfinite(value):
+        return f"the objective became {value:g} at iteration {iterations}"
     if end.success:
         return ""
     if iterations >= limit:
-        return f"the objective {end.fun:g} was still falling at iteration {iterations}, its limit"
-    return f"the line search found no lower objective than {end.fun:g} at iteration {iterations}"
+        return f"the objective {value:g} was still falling at iteration {iterations}, its limit"
+    return f"the line search found no lower objective than {value:g} at iteration {iterations}"

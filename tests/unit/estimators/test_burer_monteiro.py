@@ -82,6 +82,20 @@ def test_minimum_is_that_of_another_solver(ragged, start):
     assert expected >= loss(X, y, last, weights) * (1 - 1e-10)
 
 
+@pytest.mark.parametrize("start", ["random", "moments"])
+def test_unit_of_the_responses_does_not_decide_convergence(rng, start):
+    """Both in units of 1 and of 1e-4 the subspace is that of the minimum."""
+    X, y, B_star = tasks(rng, d=20, k=2, n=40, m=20, noise=0.3)
+    subspaces = []
+    for unit in (1, 1e-4):
+        samples = WholeSamples(X, [unit * y_i for y_i in y], B_star)
+        estimate = BurerMonteiro(start=start).estimate(samples, 2, Recorder())
+        assert estimate.converged, estimate.reason
+        subspaces.append(estimate.B)
+    assert sine(*subspaces) < 3e-3
+    assert sine(subspaces[1], B_star) < 0.3
+
+
 def test_start_at_the_moments_is_balanced(ragged):
     trace = Recorder(rounds=1)
     BurerMonteiro(start="moments").estimate(ragged[-1], 2, trace)
