@@ -10,6 +10,7 @@ import numpy as np
 from .._support.types import F64
 from .ridge import by_length
 from .samples import I64, Samples, lengths
+from .task_algebra import solve_heads
 
 Operator = Callable[[F64], F64]
 Start = F64 | Callable[[], F64]  # a matrix, or a function that computes it where it is needed
@@ -307,33 +308,15 @@ def least_squares_heads(Z: F64, y: F64, offsets: I64, ridge: float = 0.0) -> F64
     With ``ridge=0`` and a singular ``Z_i^T Z_i``, the head of the least norm. Tasks with equal
     numbers of samples are solved together.
     """
+    if not ridge:
+        return solve_heads(Z, y, offsets)
     heads = np.empty((len(offsets) - 1, Z.shape[1]))
     for tasks, rows in by_length(offsets):
         stacked = Z.reshape(*rows.shape, -1) if len(tasks) == len(heads) else Z[rows]
-        heads[tasks] = _stacked_heads(stacked, y[rows][:, :, None], ridge)
-    return heads
-
-
-def _stacked_heads(Z: F64, y: F64, ridge: float) -> F64:
-    """Return the heads (n, k) of tasks with the same number of samples, Z (n, m, k), y (n, m, 1).
-
-    Without ridge the triangular factor R of Z gives the head, unless it shows a singular Z.
-    """
-    m, k = Z.shape[1:]
-    if ridge:
-        G = np.matmul(Z.transpose(0, 2, 1), Z) / m + ridge * np.eye(k)
-        return np.linalg.solve(G, np.matmul(Z.transpose(0, 2, 1), y) / m)[:, :, 0]
-    regular = np.zeros(len(Z), dtype=bool)
-    heads = np.empty((len(Z), k))
-    if m >= k:
-        Q, R = np.linalg.qr(Z)
-        diagonal = np.abs(np.diagonal(R, axis1=1, axis2=2))
-        regular = diagonal.min(axis=1) > 1e-10 * diagonal.max(axis=1)
-        products = np.matmul(Q[regular].transpose(0, 2, 1), y[regular])
-        heads[regular] = np.linalg.solve(R[regular], products)[:, :, 0]
-    if not regular.all():
-        cutoff = max(m, k) * np.finfo(float).eps
-        heads[~regular] = np.matmul(np.linalg.pinv(Z[~regular], rcond=cutoff), y[~regular])[:, :, 0]
+        m, transposed = rows.shape[1], stacked.transpose(0, 2, 1)
+        G = np.matmul(transposed, stacked) / m + ridge * np.eye(Z.shape[1])
+        products = np.matmul(transposed, y[rows][:, :, None]) / m
+        heads[tasks] = np.linalg.solve(G, products)[:, :, 0]
     return heads
 
 
