@@ -179,7 +179,7 @@ def test_examples_of_docstrings_run(module):
 
 @pytest.mark.filterwarnings("error")
 def test_examples_of_pages_run(house):
-    for path in house.files("docs/**/*.md"):
+    for path in house.files("README.md", "docs/**/*.md"):
         failed, _ = doctest.testfile(str(house.root / path), module_relative=False)
         assert failed == 0, path
 
