@@ -1,4 +1,4 @@
-r"""Chooses how many samples to take from each source task for the sake of one target task."""
+r"""Chooses how many samples of each source task to take in order to learn one target task."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ from .tasks.batch import TaskBatch
 from .tasks.linear import MAX_COUNT, LinearTasks
 
 STRATEGIES = ("l2", "l1", "uniform")
-FIRST_ROUND = 2**62 + 2  # number of a round that no training reaches: the key of the samples
+FIRST_ROUND = 2**62 + 2  # round number in the key of the samples; no training run reaches it
 MOST_HEAD = 1e100  # largest entry of a target's head, so that squares do not overflow
-LASSO_SHARE = 0.01  # penalty of the LASSO, relative to the least one for which nu = 0
+LASSO_SHARE = 0.01  # penalty of the LASSO, relative to the smallest one with nu = 0
 LASSO_SWEEPS = 10_000  # most passes over the coordinates
 LASSO_TOLERANCE = 1e-9  # largest change of a coordinate in the last pass, relative to the largest
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Active:
-    r"""Samples that were taken from source tasks for one target task, and what they gave.
+    r"""The result of `active`: sample counts, risks, and the representation that was learned.
 
     Parameters
     ----------
     allocation : ndarray of shape (epochs, n), int64
-        Samples that each epoch took from each source task.
+        Number of samples that each epoch took from each source task.
     relevance : ndarray of shape (epochs, n)
         The relevance nu of the source tasks at the end of each epoch, (48).
     risk : ndarray of shape (epochs,)
-        Risk of the target task at the end of each epoch: the excess risk if the target is a head of
-        a law, the loss on the outer set if it is a batch with two data sets, and NaN otherwise.
+        Risk of the target task at the end of each epoch. It is the excess risk if the target is a
+        head, the loss on the outer set if the target is a batch with two data sets, and NaN for a
+        batch with one data set.
     B : ndarray of shape (d, width)
         Representation at the end.
     heads : ndarray of shape (n, width)
@@ -49,7 +50,7 @@ class Active:
     target_head : ndarray of shape (width,)
         Head of the target task at the end.
     strategy : str
-        How samples were chosen: "l2", "l1" or "uniform".
+        The strategy that divided the samples among the source tasks: "l2", "l1" or "uniform".
     """
 
     allocation: I64
@@ -87,44 +88,48 @@ def active(
     seed: int = 0,
     threads: int | None = None,
 ) -> Active:
-    r"""Take samples from the source tasks that matter for a target task, epoch by epoch.
+    r"""Take samples, epoch by epoch, from the source tasks that are relevant for a target task.
 
-    The first epoch takes the same number of samples from every source task. At the end of an epoch
+    The first epoch takes the same number of samples from every source task. At the end of an epoch,
     an estimator fits a representation `B` and heads :math:`W = [w_1, \ldots, w_n]` to all samples
-    taken so far, least squares on the features `X B` gives the head :math:`w_T` of the target, and
-    the relevance :math:`\nu` of the source tasks is (48)
+    taken so far. Least squares on the features `X B` then gives the head :math:`w_T` of the target.
+    The relevance :math:`\nu` of the source tasks is (48)
 
     .. math:: \nu = W^\top (W W^\top)^+ w_T \quad \text{or} \quad
               \nu = \operatorname{argmin}_\nu \tfrac12 \| W \nu - w_T \|^2 + \lambda \| \nu \|_1.
 
-    The next epoch takes samples in proportion to :math:`\nu_i^2` or to :math:`|\nu_i|`.
+    The next epoch takes samples in proportion to :math:`\nu_i^2` for the first formula, and to
+    :math:`|\nu_i|` for the second.
 
     Parameters
     ----------
     tasks : LinearTasks or TaskBatch
-        The source tasks. A `LinearTasks` must have fixed heads, an array (n, k_star), and supplies
-        any number of samples of each. A batch must have one data set per task, and is a pool: each
-        task supplies its samples in their order, each once. The estimator uses the batch's weights.
+        The source tasks. A `LinearTasks` must have fixed heads, an array (n, k_star); it supplies
+        any number of samples of each task. A batch must have one data set per task; each task
+        supplies its samples in their order, and each sample once. The estimator uses the
+        batch's weights.
     target : TaskBatch or array_like of shape (k_star,)
-        The target task: a batch of one task, whose inner set gives its head and whose outer set, if
-        it is another one, is only measured on. Or a head of the law `tasks`.
+        The target task. A batch of one task: its head is fitted to the inner set, and a separate
+        outer set serves only to measure the risk. An array: the true head of a target task from the
+        same law as `tasks`, which must then be a `LinearTasks`.
     budget : int
-        Total number of source samples, divided evenly among the epochs; each epoch must have at
-        least one for every source task.
+        Total number of source samples, divided evenly among the epochs. Each epoch must have at
+        least as many samples as there are source tasks.
     epochs : int
         Number of epochs, >= 1.
     strategy : {"l2", "l1", "uniform"}
-        "l2": in proportion to the square of the relevance of least norm. "l1": in proportion to the
-        absolute relevance by the LASSO, which is sparse; its penalty is 0.01 times the least one
-        for which the relevance is 0. "uniform": the same number from every task in every epoch.
+        "l2": samples are taken in proportion to the square of the relevance of least norm. "l1":
+        samples are taken in proportion to the absolute value of a sparse relevance, the solution of
+        the LASSO; its penalty is 0.01 times the smallest penalty for which the solution is 0.
+        "uniform": every epoch takes the same number of samples from every task.
     width : int or None
         Number of columns of `B`. None: the rank of the ground truth, which a batch without a
         `B_star` does not have.
     estimator : AltMin, another estimator, or str
         The estimator of the representation, or a name that `fit` takes.
     m_target : int or None
-        Number of samples of a target that is a head; None: 10 times the width. Must be None for a
-        batch.
+        Number of samples of the target if it is given as a head; None: 10 times the width. Must be
+        None if the target is a batch.
     seed : int
         Key of the random numbers. The samples of a source task are the same for every strategy.
     threads : int or None
@@ -138,7 +143,7 @@ def active(
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind or value, if a pool has fewer samples than `budget`, or
+        If an argument is of the wrong kind or value, if a batch has fewer samples than `budget`, or
         if the estimator cannot run on the samples.
     MemoryError
         If samples of a law do not fit into memory.
@@ -150,7 +155,8 @@ def active(
 
     Notes
     -----
-    An epoch costs one fit to all samples taken so far. Samples of a law are arrays of full size.
+    An epoch costs one fit to all samples taken so far. Samples from a `LinearTasks` are drawn as
+    arrays with all d features.
 
     References
     ----------
@@ -205,7 +211,8 @@ def active(
 def relevance_of(heads: F64, target_head: F64, strategy: str) -> F64:
     """Return the relevance (n,) of source tasks with heads (n, k), (48).
 
-    It solves ``heads.T @ nu = target_head``, with the least Euclidean norm or by the LASSO.
+    For "l2", nu is the solution of ``heads.T @ nu = target_head`` with the least Euclidean norm;
+    for "l1", it is the solution of the LASSO.
     """
     if strategy == "l1":
         return lasso(heads.T, target_head)
@@ -213,7 +220,7 @@ def relevance_of(heads: F64, target_head: F64, strategy: str) -> F64:
 
 
 def shares_of(nu: F64, strategy: str) -> F64:
-    """Return numbers in proportion to which samples are taken, at most 1."""
+    """Return the shares of the samples, (n,), scaled so that the largest one is 1."""
     shares = np.abs(nu) / (np.abs(nu).max() or 1.0)  # so that squares do not overflow
     return np.asarray(shares if strategy == "l1" else shares * shares)
 
@@ -221,7 +228,7 @@ def shares_of(nu: F64, strategy: str) -> F64:
 def lasso(W: F64, target: F64, share: float = LASSO_SHARE) -> F64:
     """Minimise ``1/2 ||W nu - target||^2 + penalty ||nu||_1`` over nu (n,) by coordinate descent.
 
-    `share` is the penalty relative to the least one for which nu = 0.
+    `share` is the penalty divided by the smallest penalty for which the minimiser is 0.
     """
     penalty = share * float(np.abs(W.T @ target).max(initial=0.0))
     squares = np.square(W).sum(axis=0)
@@ -241,10 +248,11 @@ def lasso(W: F64, target: F64, share: float = LASSO_SHARE) -> F64:
 
 
 def apportion(shares: F64, count: int, room: I64, taken: I64) -> I64:
-    """Divide `count` samples in proportion to shares, by the largest remainders, within `room`.
+    """Divide `count` samples in proportion to `shares`; no task gets more than its `room`.
 
-    Equal remainders go to the tasks with fewer samples `taken` so far. Tasks with the share 0 get
-    samples only if the others have no room.
+    Shares are rounded by the method of largest remainders. Of tasks with equal remainders, those
+    with fewer samples `taken` so far come first. A task with share 0 gets samples only if the tasks
+    with positive shares have no room left.
     """
     out = np.zeros(len(shares), np.int64)
     while (left := count - int(out.sum())) > 0:
@@ -286,7 +294,7 @@ class _Law:
         self._seed = seed
 
     def draw(self, head: F64, number: int, m: int) -> TaskBatch:
-        """Draw the first m samples of the task with this number."""
+        """Draw the first m samples of task `number`, whose true head is `head`."""
         return replace(self._tasks, heads=head[None]).sample(
             1,
             m,
@@ -314,7 +322,7 @@ class _Law:
 
 
 class _Pool:
-    """Source tasks of a batch, whose samples are taken in their order."""
+    """Source tasks of a batch; the samples of each task are taken in their order."""
 
     def __init__(self, batch: TaskBatch, threads: int) -> None:
         if not batch.shared:
@@ -324,7 +332,7 @@ class _Pool:
         self._batch = batch
 
     def take(self, counts: I64) -> TaskBatch:
-        """Return the first samples of every source task, as views."""
+        """Return the first `counts[i]` samples of every source task i, as views."""
         return TaskBatch._of_sets(
             self._batch._inner.rows([slice(int(m)) for m in counts]),
             None,
@@ -351,7 +359,7 @@ def _check_width(width: int | None, source: _Law | _Pool) -> int:
 
 @dataclass(frozen=True)
 class _Target:
-    """The samples of the target task, and how its risk is measured."""
+    """The samples of the target task, and the data by which its risk is measured."""
 
     samples: ArraySamples
     head: F64 | None = None  # (k_star,) of the law
@@ -359,7 +367,7 @@ class _Target:
     held_out: ArraySamples | None = None
 
     def solve(self, B: F64) -> F64:
-        """Return the head (k,) of least squares on X B; of several, the one of the least norm."""
+        """Return the least-squares head (k,) on X B; if it is not unique, that of least norm."""
         samples = self.samples
         heads = least_squares_heads(samples.features(B), samples.y, samples.offsets)
         if not np.abs(heads).max() <= MOST_HEAD:
@@ -380,7 +388,7 @@ class _Target:
 
 
 def _open_target(target: object, source: _Law | _Pool, m_target: int | None, width: int) -> _Target:
-    """Check the target, and draw its samples if it is a head."""
+    """Check the target; if it is given as a head, draw its samples."""
     if isinstance(target, TaskBatch):
         if m_target is not None:
             raise ValueError(
@@ -398,7 +406,7 @@ def _open_target(target: object, source: _Law | _Pool, m_target: int | None, wid
     head = check.small("target", target, (source.k,))  # type: ignore[arg-type]
     check.real("the largest entry of target", float(np.abs(head).max()), 0.0, MOST_HEAD)
     m = check.integer("m_target", 10 * width if m_target is None else m_target, 1, MAX_COUNT)
-    drawn = source.draw(head, source.n, m)  # the number after those of the source tasks
+    drawn = source.draw(head, source.n, m)  # numbered after the source tasks
     return _Target(ArraySamples(drawn, threads=source.threads), head, source)
 
 
@@ -408,14 +416,14 @@ class _NoMonitor:
     rounds: int | None = None
 
     def record(self, B: F64, heads: F64 | None = None, objective: float | None = None) -> bool:
-        """Return whether the iterate is no longer finite."""
+        """Return whether an entry of the iterate is infinite or NaN."""
         return not bool(np.isfinite(B).all())
 
 
 def _fit(
     algorithm: Estimator, batch: TaskBatch, width: int, key: tuple[int, int], threads: int
 ) -> _Fit:
-    """Fit a representation and the heads of all tasks; `key` has the seed and the epoch."""
+    """Fit a representation and the heads of all tasks; `key` holds the seed and the epoch."""
     seed, epoch = key
     samples = ArraySamples(batch, seed, epoch, threads)
     algorithm.check(samples, width)

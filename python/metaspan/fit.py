@@ -42,7 +42,7 @@ from .solved_methods import AltGDmin
 from .tasks.batch import TaskBatch
 from .tasks.linear import LinearTasks
 
-# A typical machine and estimator, for `fit_seconds`.
+# Rates of a typical machine, and the work of a typical estimator, for `fit_seconds`.
 FLOP_SECONDS, RANDOM_SECONDS = 2e-10, 2e-9  # of a floating-point operation, of a random number
 PRODUCTS = 50  # products with X and with its transpose
 
@@ -69,8 +69,8 @@ def fit(
 ) -> Result:
     r"""Estimate a representation from the samples of n tasks, drawn once or the user's own.
 
-    An estimator sees every sample of every task: of a batch, the inner and the outer samples
-    together.
+    An estimator sees every sample of every task; for a batch, it sees the inner and the outer
+    samples together.
 
     Parameters
     ----------
@@ -83,59 +83,63 @@ def fit(
         given, as in `train`, and 1 divided by the largest eigenvalue of the second moment of the
         heads converges much faster if that is larger.
     n : int or None
-        Number of tasks that are drawn from a distribution, by default 100; fixed heads are all
-        taken by default. Must be left out for a batch.
+        Number of tasks to draw from a distribution, by default 100, or, if the heads are fixed, all
+        of them. Must be left out for a batch.
     m : int or None
         Samples of each task, >= 1. Must be left out for a batch, whose data determine it.
     width : int, "cv" or None
-        Number of columns k of the representation, 1 <= width <= d. "cv": the number from 1 to 10
-        that predicts the samples of held-out tasks of the first trial best, or the smallest one
-        within a standard error of it; see ``result.config.width``. None: ``tasks.k``; a batch
-        without a `B_star` needs a number or "cv".
+        Number of columns k of the representation, 1 <= width <= d. "cv": the smallest number from 1
+        to 10 whose error in predicting the samples of held-out tasks of the first trial exceeds the
+        least error by at most one standard error; ``result.config.width`` gives the chosen number.
+        None: ``tasks.k``; a batch without a `B_star` needs a number or "cv".
     seed : int
         Key of all random numbers, 0 <= seed < 2**64.
     trials : int or range
-        Independent repetitions, each on tasks of its own; on a batch, only an estimator that starts
-        at random differs between trials. A range holds the numbers of the trials, and an integer t
-        stands for ``range(t)``.
+        Independent repetitions, each on separately drawn tasks. On a batch, trials differ only for
+        an estimator that starts at random. A range holds the numbers of the trials, and an integer
+        t stands for ``range(t)``.
     threads : int or None
         Number of threads of the passes over the samples; None: the CPUs that this process may use.
         The bits do not depend on it.
     engine : {"auto", "arrays", "law", "sampled"}
-        Where the samples come from. "arrays": a batch. "law": only what the estimator can see of
-        the samples is drawn, from its exact distribution, in memory and time that do not depend on
-        d; features must be symmetric under rotations, and N = n m samples take about 4 N^2 bytes;
-        an estimator of averages takes about 16 n^2 bytes. "sampled": samples are generated at full
-        size in every pass over them. "auto": "arrays" for a batch; "law" if features are symmetric
-        under rotations and the rows that it holds, N or 2 n, are at most 10,000 or 20,000 and at
-        most d - k; otherwise "sampled". ``result.config.engine`` says which engine ran.
+        Where the samples come from. "arrays": a batch. "law": only the numbers on which the
+        estimate depends are drawn, from their exact joint distribution; memory and time do not
+        depend on d. Features must be symmetric under rotations. N = n m samples take about 4 N^2
+        bytes; for an estimator of averages, such as `SplitSpectral`, the averages take about 16 n^2
+        bytes. "sampled": samples are generated at full size, once if their rows have at most 256
+        MiB, and otherwise again in every pass. "auto": "arrays" for a batch. For a distribution,
+        "auto" chooses "law" if features are symmetric under rotations and the number of rows drawn
+        is at most d - k and at most a limit; otherwise it chooses "sampled". The number of rows is
+        N, with the limit 10,000, or, for an estimator of averages, 2 n, with the limit 20,000.
+        ``result.config.engine`` says which engine ran.
     rounds : int or None
-        Most iterations of an estimator that iterates, >= 0. None: the estimator's own limit.
+        The largest number of iterations of an iterative estimator, >= 0. None: the estimator's own
+        limit.
     record : str, iterable of str, or None
-        Quantities that the trace holds: "dist" and "angles" (20), and "objective", the estimator's
-        own objective, which is NaN for an estimator without one. Row i holds iterate i, and row 0
-        the start; an estimator with a closed form has one row. None: "dist", or nothing for a batch
-        without a `B_star`.
+        Quantities that the trace holds: "dist" and "angles" (20), and "objective", the function
+        that the estimator minimises, or NaN if it minimises none. Row i belongs to iterate i, and
+        row 0 to the start; an estimator with a closed form has one row. None: "dist", or nothing
+        for a batch without a `B_star`.
     stop : Stop or None
-        The rule by which an iteration stops before it converges, by default dist <= 1e-10. None: no
-        rule.
+        The rule that ends an iteration before it converges, by default dist <= 1e-10. None: the
+        iteration ends only by the estimator's own rule or after `rounds` iterations.
     progress : bool or callable
         True shows a bar if standard error is a terminal and tqdm is installed. A function is called
         with the number of trials done and their total.
     on_failure : {"return", "raise"}
-        What happens if trials diverge or do not converge. "return": the result says so in its
-        status, and one `DivergenceWarning` or `NotConvergedWarning` is issued. "raise": `Diverged`
-        or `NotConverged` is raised at the end.
+        What happens if trials diverge or do not converge. "return": the status of the result says
+        which trials failed, and one `DivergenceWarning` or `NotConvergedWarning` is issued.
+        "raise": `Diverged` or `NotConverged` is raised at the end.
     **options : object
         Options of an estimator given by name.
 
     Returns
     -------
     Result
-        `B` and `state`, `heads` of shape (n, k), and `w`, their mean; trace, status and timings.
-        The heads belong to `B`; if the estimator has none, they are those of least squares on the
-        features `X B`. In law the result holds the coordinates (13), and `full_B` draws a
-        representation of full size.
+        The result has `B` and `state`, `heads` of shape (n, k), `w`, which is the mean of the
+        heads, and trace, status and timings. The heads belong to `B`; if the estimator computes no
+        heads, they are those of least squares on the features `X B`. For the engine "law", the
+        result holds the coordinates (13) of `B`, and `full_B` draws a representation of full size.
 
     Raises
     ------
@@ -146,8 +150,8 @@ def fit(
     Diverged, NotConverged
         If a trial failed and `on_failure` is "raise"; the attribute `result` is the `Result`.
     Interrupted
-        On Ctrl-C; its attribute `result` holds the finished trials and the last iterate of the
-        trial that was interrupted. A trial without an iterate is NaN.
+        On Ctrl-C. The attribute `result` of the exception holds the finished trials and the last
+        iterate of the interrupted trial. The values of a trial without an iterate are NaN.
 
     Warns
     -----
@@ -192,7 +196,7 @@ def fit(
 
 
 def run_fit(config: FitConfig) -> Result:
-    r"""Do a configured fit, without the warnings and exceptions of `fit` about failures.
+    r"""Run a configured fit; unlike `fit`, issue no warning and raise no exception about failures.
 
     Parameters
     ----------
@@ -279,7 +283,7 @@ def _open(config: FitConfig, trial: int, checked: bool = True) -> Samples:
 
 @dataclass(eq=False)
 class _Trial:
-    """One trial of a fit: its records, its last iterate, and how it ended."""
+    """One trial of a fit: the recorded rows, the last iterate, and the outcome."""
 
     config: FitConfig
     rows: list[list[float]] = field(default_factory=list)
@@ -295,7 +299,7 @@ class _Trial:
         return self.config.rounds
 
     def run(self, samples: Samples) -> None:
-        """Estimate from samples; the last iterate and the records are kept if this raises."""
+        """Run the estimator; if it raises, the last iterate and the recorded rows stay."""
         config, algorithm = self.config, algorithm_of(self.config.method)
         self.B_star = samples.B_star
         estimate = algorithm.estimate(samples, config.width, self)
@@ -309,7 +313,7 @@ class _Trial:
         self.outcome = self._conclude(estimate, algorithm.iterates)
 
     def record(self, B: F64, heads: F64 | None = None, objective: float | None = None) -> bool:
-        """Record one iterate; return whether to stop here."""
+        """Record one iterate; return whether the estimator must stop at it."""
         with signals.defer_interrupts():
             self.rows.append(self._measure(B, objective))
             self.B = B.copy()
@@ -323,7 +327,7 @@ class _Trial:
         return self.ended_by is not None
 
     def _measure(self, B: F64, objective: float | None) -> list[float]:
-        """Return a recorded row: dist, if it is known, and the values of the records."""
+        """Return a row: dist, or NaN if it is unknown, and then the values of the records."""
         config = self.config
         angles: list[float] = [math.nan] * min(config.width, config.k_star)
         if self.B_star is not None and config.measures_distance and np.isfinite(B).all():
@@ -367,7 +371,7 @@ def _dist(angles: list[float], config: FitConfig) -> float:
 
 
 def _angles(B: F64, B_star: F64, threads: int) -> list[float]:
-    """Return the principal angles, largest first; directions that B lacks are at 90 degrees."""
+    """Return the principal angles, largest first; 90 degrees for each missing column."""
     M, R = _coordinates(B, B_star, threads)
     k_star, angles = len(M), min(M.shape[1], len(M))
     U, lengths, _ = np.linalg.svd(np.concatenate([M, R]), full_matrices=False)
@@ -387,7 +391,7 @@ def _coordinates(B: F64, B_star: F64, threads: int) -> tuple[F64, F64]:
 
 
 def _build(config: FitConfig, ends: list[_Trial], seconds: dict[str, float]) -> Result:
-    """Build a result from the trials as they are now; a trial without an iterate is NaN."""
+    """Build a result from the trials so far; the values of a trial without an iterate are NaN."""
     outcomes = tuple(
         end.outcome or Outcome(Status.INTERRUPTED, max(0, len(end.rows) - 1)) for end in ends
     )
@@ -437,14 +441,14 @@ def _parts(config: FitConfig, ends: list[_Trial]) -> Parts:
             B[i] = end.B
             continue
         assert end.B_star is not None
-        with suppress(ValueError):  # of numbers that are not finite, as those of a diverged trial
+        with suppress(ValueError):  # raised for the infinite or NaN values of a diverged trial
             M[i], small = _coordinates(end.B, end.B_star, config.threads)
             R[i] = np.pad(small, ((0, layout.height - len(small)), (0, 0)))
     return parts | {"w": heads.mean(axis=1), "heads": heads}
 
 
 def fit_seconds(config: FitConfig) -> float:
-    """Return a rough prediction of the time of a fit, by which studies order their work."""
+    """Predict roughly the seconds of a fit; studies order their runs by this number."""
     columns = config.width + config.k_star
     if config.engine == "law":
         assert config.m is not None

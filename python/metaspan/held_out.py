@@ -20,8 +20,9 @@ from .methods import AverageRisk, Method
 from .tasks.batch import TaskBatch, core_data, split_at
 
 BLOCK_BYTES = 2**26  # memory for the products of the tasks that are processed together
-DECADES = np.arange(-12, 9) / 2.0  # logarithms of the penalties that are compared, relative to
-# the mean eigenvalue of the Gram matrix
+# Decimal logarithms of the penalties that are compared, relative to the mean eigenvalue of the
+# Gram matrix.
+DECADES = np.arange(-12, 9) / 2.0
 MOST_STEPS = 50  # conjugate gradient steps of the pooled regression
 TOLERANCE = 1e-6  # residual of the pooled regression, relative to its right-hand side
 EPS = float(np.finfo(np.float64).eps)
@@ -35,8 +36,9 @@ class Losses(NamedTuple):
 
 
 def split_batch(batch: TaskBatch, m: int | None) -> TaskBatch:
-    """Return a batch whose inner sets have m samples to adapt on, and whose outer sets are held
-    out; None leaves a batch with two data sets per task as it is.
+    """Return a batch with m samples in each inner set, and held-out samples in the outer sets.
+
+    If m is None, a batch with two data sets per task is returned unchanged.
     """
     if batch.n < 2:
         raise ValueError(f"tasks must hold at least 2 tasks, for standard errors; got {batch.n}")
@@ -67,10 +69,10 @@ def losses_of_learners(
     ridge: float | None,
     threads: int,
 ) -> dict[str, Losses]:
-    """Compute the losses (1) on the outer sets by every learner, adapted to the inner sets.
+    """Compute the losses (1) on the outer sets of every learner, adapted to the inner sets.
 
-    The keys are the fields of `Evaluation`. The tasks are processed in blocks, so that the products
-    of few tasks are in memory at the same time.
+    The keys are the fields of `Evaluation`. The tasks are processed in blocks, so that only the
+    products of one block are in memory at a time.
     """
     losses = {"adapted": Losses(_losses_after(point, batch, method, threads))}
     features = np.asarray(point[int(isinstance(method, LinearAttention))])
@@ -95,8 +97,8 @@ def losses_of_learners(
     losses["single_task_ridge"] = alone.best(weights)
     penalty = losses["single_task_ridge"].penalty
     assert penalty is not None
-    # The pooled regression has n times as many samples as a task, and sigma^2 / (samples) is what
-    # a penalty is proportional to.
+    # A penalty is proportional to sigma^2 / (number of samples), and the pooled regression has n
+    # times as many samples as one task.
     penalty /= batch.n
     theta = _pooled(batch, penalty, threads)
     losses["pooled"] = Losses(_losses_after((theta, [1.0]), batch, AverageRisk(), threads), penalty)
@@ -171,14 +173,14 @@ class _Spectrum(NamedTuple):
 
 
 def _of_features(group: _Group, part: slice) -> _Spectrum:
-    """Decompose the regressions on some columns of the features, by their singular values."""
+    """Compute the spectra of regressions on some columns of the features, from their SVD."""
     U, s, V_t = np.linalg.svd(group.Z[:, :, part], full_matrices=False)
     outer = group.Z_out[:, :, part] @ (V_t.transpose(0, 2, 1) * s[:, None, :])
     return _Spectrum(U, s * s, outer)
 
 
 def _of_gram(group: _Group) -> _Spectrum:
-    """Decompose the regressions on all d features, by their Gram matrices."""
+    """Compute the spectra of regressions on all d features, from the Gram matrices."""
     squares, U = np.linalg.eigh(group.K)
     return _Spectrum(U, np.maximum(squares, 0.0), group.K_cross @ U)
 
@@ -186,8 +188,8 @@ def _of_gram(group: _Group) -> _Spectrum:
 class _Ridge:
     """Held-out losses of one ridge regression per task, for several penalties at once.
 
-    Without a given penalty, all tasks share the one with the smallest mean leave-one-out error on
-    the inner sets.
+    If no penalty is given, all tasks share the penalty with the smallest mean leave-one-out error
+    on the inner sets.
     """
 
     def __init__(self, n: int, penalty: float | None) -> None:
@@ -197,7 +199,7 @@ class _Ridge:
         self.least_squares = np.empty(n)
 
     def add(self, at: NDArray[np.int64], of: _Spectrum, group: _Group) -> None:
-        """Compute the losses of some tasks; the first tasks fix the scale of the penalties."""
+        """Compute the losses of some tasks; the first call fixes the scale of the penalties."""
         m = group.y.shape[1]
         if self._penalties is None:
             scale = float(of.squares.sum(axis=1).mean()) / m**2
@@ -217,7 +219,7 @@ class _Ridge:
         self.least_squares[at] = 0.5 * np.square(of.outer @ inverse - y_out).mean(axis=(1, 2))
 
     def best(self, weights: F64) -> Losses:
-        """Return the losses for the chosen penalty; of equal ones, the largest is chosen."""
+        """Return the losses for the best penalty, or for the largest of equally good penalties."""
         assert self._penalties is not None
         errors = weights @ self._left_out
         chosen = len(errors) - 1 - int(np.argmin(errors[::-1]))
@@ -227,8 +229,9 @@ class _Ridge:
 def _pooled(batch: TaskBatch, penalty: float, threads: int) -> F64:
     r"""Return the ridge regression (d, 1) of the inner samples of all tasks together.
 
-    It minimises the mean (47) over tasks of the inner losses of :math:`\theta` plus
-    ``penalty / 2 * ||theta||^2``, by conjugate gradients from 0; a step takes one pass over X.
+    It minimises the sum of the mean (47) over tasks of the inner losses of :math:`\theta` and
+    ``penalty / 2 * ||theta||^2``. Conjugate gradients start at 0, and each step takes one pass over
+    X.
     """
     samples = ArraySamples(TaskBatch._of_sets(batch._inner, None), threads=threads)
     m = np.diff(samples.offsets)
@@ -247,7 +250,7 @@ def _pooled(batch: TaskBatch, penalty: float, threads: int) -> F64:
             break
         image = samples.combine_features(direction, weigh) + penalty * direction
         curvature = float(np.vdot(direction, image))
-        if not curvature > 0.0:  # rounding, or an infinity
+        if not curvature > 0.0:  # by rounding errors or an overflow
             break
         step = square / curvature
         theta += step * direction
