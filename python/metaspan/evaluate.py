@@ -41,7 +41,7 @@ NEW_TASKS = 2**62  # number of a round that no training reaches
 
 @dataclass(frozen=True, kw_only=True)
 class Risk:
-    r"""Mean risk of one learner: the excess risk for a law of tasks, the held-out loss for a batch.
+    r"""Mean risk of one learner: an excess risk for a law, a held-out loss for a batch.
 
     Parameters
     ----------
@@ -88,12 +88,13 @@ class Evaluation:
         The penalty :math:`\lambda` of each ridge regression; the keys are the names of the fields
         above.
     m : int or tuple of int
-        Number of samples per task to adapt on; a tuple if the tasks of a batch differ.
+        Number of samples per task to adapt on; a tuple if the tasks of a batch have different
+        numbers.
     n : int
         Number of tasks over which the risks without a closed form are averaged.
     pooled : Risk or None
-        Risk of one ridge regression on `X` for the samples of all tasks together, the pooled mean
-        of the tasks' coefficients; None for a law of tasks.
+        Risk of one ridge regression on `X` that is fitted to the samples of all tasks together, so
+        that all tasks have the same coefficients; None for a law of tasks.
     held_out : bool
         Whether the risks are losses on held-out samples of a batch.
     """
@@ -143,11 +144,11 @@ def evaluate(
     threads: int | None = None,
     **steps: float,
 ) -> Evaluation:
-    r"""Compute the risks of a representation and of baselines on new tasks of m samples.
+    r"""Compute the risks of a representation and of baselines on new tasks with m samples each.
 
-    The new tasks are drawn from a law, a `LinearTasks`, or they are the user's own held-out tasks,
-    a `TaskBatch`. For a law, the excess risk of an estimate :math:`\hat\theta` from m samples of a
-    task is
+    The argument `tasks` is either a law from which new tasks are drawn (`LinearTasks`) or a batch
+    of the user's own held-out tasks (`TaskBatch`). For a law, the excess risk of an estimate
+    :math:`\hat\theta` from m samples of a task is
 
     .. math:: \tfrac12 \, E \, \| \hat\theta(X, y) - \theta \|^2, \qquad y = X \theta + z,
 
@@ -161,8 +162,8 @@ def evaluate(
     For a batch, the learners adapt to m samples of every task, and the risk is the loss (1) on the
     held-out samples of that task: half the mean squared residual, which includes the noise.
     Regressions on `X B_star` need a batch with a `B_star`. A seventh learner, `pooled`, is one
-    ridge regression on `X` for the m samples of all tasks together. Means over tasks are those of
-    (47), with the weights of the batch.
+    ridge regression on `X` that is fitted to the m samples of every task together. Means over tasks
+    are weighted by the weights of the batch (47).
 
     Parameters
     ----------
@@ -175,9 +176,10 @@ def evaluate(
         both as pairs of coordinates, such as ``r.state_A`` and ``r.state[:2]`` of a `Result`. A
         batch needs arrays.
     tasks : LinearTasks or TaskBatch
-        The distribution of the new tasks, with Gaussian features and without a spectrum. Their
-        `spread` counts: :math:`\theta` includes the part that a task does not share, (33). Or the
-        held-out tasks, at least two, such as those of ``batch.hold_out(tasks=...)``.
+        The distribution of the new tasks, with Gaussian features and without a spectrum. If
+        `spread` is positive, :math:`\theta` includes the part that a task does not share (33). Or a
+        batch of at least two held-out tasks, such as the second result of
+        ``batch.hold_out(tasks=...)``.
     method : ANIL, MAML, another method, or str
         The method, or its name. If the method has no inner steps, the adapted learner estimates `B
         w`.
@@ -195,11 +197,11 @@ def evaluate(
         Key of the random numbers of the new tasks; training uses other random numbers. Not used
         for a batch.
     ridge : float or None
-        Penalty :math:`\lambda` of all ridge regressions, which minimise
-        :math:`\tfrac{1}{2m} \| X B v - y \|^2 + \tfrac{\lambda}{2} \|v\|^2`; the pooled regression
-        takes :math:`\lambda / n`. None for a batch: one penalty for all tasks, that with the
-        smallest leave-one-out error on the m samples; see Notes. None for a law: the penalty that
-        is optimal if all directions of :math:`v` are equally likely,
+        Penalty :math:`\lambda` of all ridge regressions, which minimise :math:`\tfrac{1}{2m} \| X B
+        v - y \|^2 + \tfrac{\lambda}{2} \|v\|^2`; the pooled regression takes :math:`\lambda / n`.
+        If None for a batch, all tasks share the penalty with the smallest leave-one-out error on
+        the m samples; see Notes. If None for a law, the penalty is the one that is optimal if all
+        directions of :math:`v` are equally likely,
 
         .. math:: \lambda = \frac{\sigma^2 + E \|\theta_\perp\|^2}{m}
                             \frac{\|B\|_F^2}{E \|\theta_\parallel\|^2},
@@ -233,16 +235,17 @@ def evaluate(
 
     Notes
     -----
-    *A batch* is processed in blocks of tasks, and nothing of size d by d is formed. The losses of
-    the adapted learner take one gradient, and the features `X B` and the Gram matrices one pass
-    over the data. The pooled regression takes at most 50 conjugate gradient steps, each of which
-    reads the m samples of all tasks. Products take ``O(n m d (k + m + m_out))`` operations, and
-    eigenvectors ``O(n m^3)``. The penalty of a regression is one of 21, from 1e-6 to 1e4 times the
-    mean eigenvalue of :math:`\tfrac1m Z Z^\top`, Z the features of the regression, over the
-    tasks of the first block that have as many samples as the first task. With
-    :math:`S = Z Z^\top (Z Z^\top + m \lambda I)^{-1}`, the penalty minimises the mean (47) over
-    tasks of the mean over their samples of :math:`[(y - S y)_j / (1 - S_{jj})]^2`, the
-    leave-one-out errors; of equal ones the largest is taken.
+    *A batch* is processed in blocks of tasks, and no d x d matrix is formed. The losses of the
+    adapted learner cost one gradient. The features `X B` and the Gram matrices cost one pass over
+    the data. The pooled regression takes at most 50 conjugate gradient steps, each of which reads
+    the m samples of all tasks. Products take ``O(n m d (k + m + m_out))`` operations, and
+    eigenvectors take ``O(n m^3)``. Let Z be the features of a regression. Its penalty is one of 21
+    values from 1e-6 to 1e4 times the mean eigenvalue of :math:`\tfrac1m Z Z^\top` over the tasks of
+    the first block that have as many samples as the first task. With
+    :math:`S = Z Z^\top (Z Z^\top + m \lambda I)^{-1}`, the leave-one-out error of sample j is
+    :math:`[(y - S y)_j / (1 - S_{jj})]^2`. The penalty minimises the mean (47) over tasks of the
+    mean of these errors over the samples of a task; of equally good penalties, the largest is
+    chosen.
 
     *Closed forms* exist unless the heads are drawn by a function. For regression on features of
     rank p, with :math:`\nu^2 = \sigma^2 + E \|\theta_\perp\|^2`, the mean excess risk is
@@ -360,7 +363,7 @@ def _evaluate_batch(
 def _mean_loss(losses: Losses, weights: F64) -> Risk:
     """Return the mean (47) of the losses of the tasks, and its standard error."""
     n = len(weights)
-    with np.errstate(over="ignore", invalid="ignore"):  # losses overflow if a step is too large
+    with np.errstate(over="ignore", invalid="ignore"):  # losses overflow for too large a step
         mean = float(weights @ losses.values) / n
         deviations = weights * (losses.values - mean)
         error = math.sqrt(float(deviations @ deviations) / (n - 1) / n)
@@ -370,7 +373,7 @@ def _mean_loss(losses: Losses, weights: F64) -> Risk:
 
 
 def learned_point(result: Result) -> tuple[tuple[F64, F64], Any]:
-    """Return the arguments `B` and `w` of `evaluate` for the end of a run with one trial."""
+    """Return the arguments `B` and `w` of `evaluate` from the final state of a run of one trial."""
     M, R, w = result.state
     if isinstance(result.config.method, LinearAttention):
         return result.state_A, (M, R)

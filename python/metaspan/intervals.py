@@ -1,4 +1,4 @@
-r"""Intervals for what a run has learned, by the bootstrap over tasks."""
+r"""Computes bootstrap intervals, over tasks, for a learned representation and for its risk."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Interval:
     standard_error : ndarray
         Standard deviation over the resamples, in the shape of `estimate`.
     level : float
-        Level of each interval on its own, not of all of them together.
+        Confidence level of each single interval, not of all intervals together.
     resamples : int
-        Number of resamples that gave a value; refits that are not finite are left out.
+        Number of resamples in use; refits whose `B` is not finite or lacks full rank are left out.
     """
 
     of: str
@@ -113,7 +113,7 @@ def interval(
 
 
 def _angles(B: F64, bases: list[F64], level: float) -> Interval:
-    """Return intervals from 0 to a quantile of the angles between the refits and the estimate."""
+    """Return intervals that start at 0 and end at a quantile of the angles to the refits."""
     angles = np.array([principal_angles(Q, B) for Q in bases])
     zeros = np.zeros(B.shape[1])
     return Interval(
@@ -134,7 +134,7 @@ def _risk(
     learner: str,
     options: tuple[int, float, Generator],
 ) -> Interval:
-    """Resample the losses of the held-out tasks, which the representation has not seen."""
+    """Compute the interval of the risk by resampling the losses of the held-out tasks."""
     resamples, level, generator = options
     learner = check.choice("learner", learner, LEARNERS)
     fitted = isinstance(result.config, FitConfig)
@@ -208,13 +208,13 @@ def _again(result: Result) -> Refit:
 
 
 def _orthonormal(B: F64) -> F64:
-    """Return the orthonormal columns (d, k) nearest to those of B, which have the same span."""
+    """Return the matrix (d, k) with orthonormal columns that is nearest to B; it keeps the span."""
     U, _, V_t = np.linalg.svd(B, full_matrices=False)
     return np.ascontiguousarray(U @ V_t)
 
 
 def _rotation(Q: F64, B: F64) -> F64:
-    """Return the orthogonal matrix that turns Q nearest to B: the solution of Procrustes."""
+    """Return the orthogonal matrix R for which Q R is nearest to B (the Procrustes problem)."""
     U, _, V_t = np.linalg.svd(Q.T @ B)
     rotation: F64 = U @ V_t
     return rotation
