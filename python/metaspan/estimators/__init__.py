@@ -1,1 +1,1 @@
-r"""Estimators of the representation: algorithms that see the samples as products with X alone."""
+r"""Estimators of the representation: algorithms that see samples only as products with X."""

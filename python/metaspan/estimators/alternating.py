@@ -16,17 +16,17 @@ from .solvers import orthonormal
 from .starts import STARTS, start_subspace, task_weights
 from .task_algebra import outer_rows, predict, solve_heads
 
-LIMIT = 1000  # iterations, unless `ms.fit` is given a number of rounds
-CG_LIMIT = 200  # passes over X that an iteration of AltMin makes at most for B
+LIMIT = 1000  # iterations, if `ms.fit` gets no `rounds`
+CG_LIMIT = 200  # the most passes over X for B in an iteration of AltMin
 POWER_STEPS = 8  # passes over X for the curvature that sets the default step
-EASE = 0.9  # by which c falls after a step that lowered the objective
+EASE = 0.9  # factor of c after a step that lowered the objective
 ROUNDING = 2e-15
-HALVINGS = 40  # after which the objective is taken to be at its floor in floating point
+HALVINGS = 40  # the most halvings of a step: after them, rounding errors hide any descent
 
 
 @dataclass(frozen=True, eq=False)
 class _Point:
-    """A representation, its heads by least squares, and the loss (43) with its gradient in B."""
+    """A representation, its least-squares heads, the loss (43), and its gradient in B."""
 
     B: F64  # (dim, k)
     heads: F64  # (n, k)
@@ -35,7 +35,7 @@ class _Point:
 
 
 def _point_at(samples: Samples, B: F64) -> _Point:
-    """Solve for the heads and sum the gradient at them in one pass over X, (43)."""
+    """Compute the least-squares heads and the gradient (43) at these heads in one pass over X."""
     heads = np.empty((samples.n, B.shape[1]))
     rows, objective = len(samples.y), 0.0
 
@@ -56,7 +56,7 @@ def _point_at(samples: Samples, B: F64) -> _Point:
 
 
 def _curvature(samples: Samples, heads: F64) -> Callable[[F64], F64]:
-    """Return the map ``P -> sum_i w_i X_i^T X_i P v_i v_i^T / N``, the second derivative in B."""
+    """Return the second derivative in B, the map ``P -> sum_i w_i X_i^T X_i P v_i v_i^T / N``."""
     rows = len(samples.y)
 
     def apply(P: F64) -> F64:
@@ -97,7 +97,7 @@ def _sine(Q: F64, P: F64) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class _Alternating:
-    """What the alternating estimators share: their start, their test of convergence, the loop."""
+    """Base class of the alternating estimators: the start, the test of convergence, the loop."""
 
     iterates: ClassVar[bool] = True
     uses_averages: ClassVar[bool] = False
@@ -123,7 +123,7 @@ class _Alternating:
     def _iterate(
         self, monitor: Monitor, point: _Point, advance: Callable[[_Point], _Point | None]
     ) -> Estimate:
-        """Advance until the subspace rests, the objective diverges, or the limit is reached.
+        """Iterate until the subspace stops moving, the objective diverges, or the limit is reached.
 
         `advance` returns None if no step in floating point lowers the objective.
         """
@@ -160,7 +160,7 @@ class _Alternating:
 
 
 def _orthonormal_estimate(point: _Point, iterations: int, reason: str) -> Estimate:
-    """Return the estimate with orthonormal columns: B = Q R has the heads V R^T."""
+    """Return the estimate with the columns Q of B = Q R, to which the heads V R^T belong."""
     Q, R = np.linalg.qr(point.B)
     return Estimate(
         B=Q,
@@ -175,21 +175,24 @@ def _orthonormal_estimate(point: _Point, iterations: int, reason: str) -> Estima
 class AltMin(_Alternating):
     r"""Alternating minimisation: heads, then B, by least squares, equation (43).
 
-    An iteration solves for the heads of all tasks at B, then minimises
-    ``sum_i w_i ||y_i - X_i B v_i||^2`` over B at these heads by conjugate gradients on the normal
-    equations, starting at B and preconditioned by the second moment of the heads, and makes the
-    columns of B orthonormal. The objective, the loss at heads by least squares, never rises.
+    An iteration has three steps. It computes the least-squares heads of all tasks at B. It then
+    minimises ``sum_i w_i ||y_i - X_i B v_i||^2`` over B at these heads, by conjugate gradients on
+    the normal equations; they start at B, and their preconditioner is the second moment of the
+    heads. Finally, it makes the columns of B orthonormal. The objective, the loss at the
+    least-squares heads, never rises.
 
-    Costs one pass over X for the heads and the gradient, and one for each step of conjugate
-    gradients: some 10 for isotropic features. Memory beside the samples is some 6 dim k numbers.
+    An iteration costs one pass over X for the heads and the gradient, and one pass for each step of
+    conjugate gradients, which takes about 10 steps for isotropic features. The memory in addition
+    to the samples is about 6 dim k numbers.
 
     Parameters
     ----------
     start : {"moments", "random"}
         "moments": the method of moments. "random": the span of a normal matrix.
     inner_tol : float
-        Conjugate gradients stop once the gradient in B, in the norm of the preconditioner, is
-        `inner_tol` times that at the start of the iteration, or after 200 steps.
+        Conjugate gradients stop once the norm of the gradient in B is at most `inner_tol` times its
+        norm at the start of the iteration, or after 200 steps. The norm is that of the
+        preconditioner.
     tol : float
         Converged once an iteration turns the subspace by an angle whose sine is at most `tol`.
 
@@ -221,9 +224,9 @@ class AltMin(_Alternating):
 def _solve_curvature(samples: Samples, point: _Point, tol: float) -> F64:
     """Return the change of B that sets the gradient at fixed heads to zero, by (43).
 
-    Conjugate gradients on the second derivative, with ``P -> P M^+`` as the preconditioner, where
-    M is the second moment of the heads. For isotropic features the second derivative has the mean
-    ``P -> P M``, so the number of steps does not depend on the condition of the heads.
+    Conjugate gradients on the second derivative, with ``P -> P M^+`` as the preconditioner, where M
+    is the second moment of the heads. For isotropic features, the mean of the second derivative is
+    ``P -> P M``, so the number of steps does not depend on the condition number of M.
     """
     values, vectors = np.linalg.eigh(_second_moment(samples, point.heads))
     usable = values > values[-1] * len(values) * np.finfo(float).eps
@@ -251,17 +254,17 @@ class AltMinGD(_Alternating):
     r"""Heads by least squares, then one gradient step on B, equation (43).
 
     An iteration steps B against the gradient of ``sum_i w_i ||y_i - X_i B v_i||^2 / (2 N)`` at the
-    heads v_i that minimise it. Heads and gradient come from the same features ``Z = X B``, so an
-    iteration is one pass over X; memory beside the samples is some 4 dim k numbers.
+    heads v_i that minimise it. The heads and the gradient use the same features ``Z = X B``, so an
+    iteration takes one pass over X. The memory in addition to the samples is about 4 dim k numbers.
 
     Parameters
     ----------
     step : float or None
-        Step size. None: the inverse of the largest curvature in B at the heads, estimated as
-        c times the largest eigenvalue of the second moment of the heads, where c is found by 8
-        steps of power iteration at the start (8 passes). c falls by a tenth after every step. If a
-        step would raise the objective, c doubles and the step is taken again, so the objective
-        never rises; this costs about one pass in eight.
+        Step size. None: the inverse of an estimate of the largest curvature in B at the heads. The
+        estimate is c times the largest eigenvalue of the second moment of the heads, and 8 steps of
+        power iteration (8 passes) determine c at the start. After every step, c falls by a tenth.
+        If a step would raise the objective, c doubles and the step is repeated, so the objective
+        never rises; about one pass in eight is such a repetition.
     start : {"moments", "random"}
         "moments": the method of moments. "random": the span of a normal matrix.
     tol : float
@@ -303,9 +306,9 @@ class AltMinGD(_Alternating):
         """Return steps by the inverse of the curvature, halved where the objective would rise.
 
         The largest curvature at the heads of the start is c times the largest eigenvalue of their
-        second moment. At later heads c falls a little after every step, as it is an upper bound for
-        most directions, and doubles after a step that would raise the objective, which is taken
-        again.
+        second moment. The factor c falls a little after every step, because it is an upper bound
+        for most directions. If a step would raise the objective, c doubles and the step is
+        repeated.
         """
         moment = np.linalg.norm(_second_moment(samples, start.heads), 2)
         ratio = _largest_curvature(samples, start) / float(moment) if moment > 0 else 1.0
@@ -315,7 +318,7 @@ class AltMinGD(_Alternating):
             moment = float(np.linalg.norm(_second_moment(samples, point.heads), 2))
             for _ in range(HALVINGS):
                 moved = self._move(samples, point, 1 / (ratio * moment))
-                # Rounding, a few parts in 2^52, is no rise.
+                # A rise by rounding errors, a few parts in 2^52, does not count.
                 if moved.objective <= point.objective * (1 + ROUNDING):
                     ratio *= EASE
                     return moved

@@ -19,14 +19,14 @@ from .solvers import (
     top_eigenvectors,
 )
 
-TRUNCATION = 9.0  # responses whose square exceeds this multiple of the mean square do not count
+TRUNCATION = 9.0  # larger multiples of the mean squared response do not count
 LIMIT = 1000  # most iterations by default
-TOLERANCE = 1e-8  # a step that moves the subspace by less ends the iteration
+TOLERANCE = 1e-8  # sine; the iteration ends once the subspace moves by less
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpectralAltGDmin:
-    r"""`AltGDmin` started at the top left singular vectors of the truncated moments of the tasks.
+    r"""`AltGDmin` with a spectral start, from the truncated moments of the tasks.
 
     The start is the span of the k largest left singular vectors of the matrix with the columns
     :math:`\tfrac{\sqrt{q_i}}{m_i} \sum_j x_{ij} y_{ij} 1\{y_{ij}^2 \le 9 \overline{y^2}\}`, where
@@ -55,7 +55,7 @@ class SpectralAltGDmin:
     uses_averages: ClassVar[bool] = False
 
     def check(self, samples: Samples, width: int) -> None:
-        """Raise ValueError if a setting of the method has no meaning here, or heads are too big."""
+        """Raise ValueError for a setting that fits do not have, or for too few samples."""
         for setting in ("step", "privacy"):
             if getattr(self.method, setting) is not None:
                 raise ValueError(f"estimator must have {setting}=None for fit; got {self.method}")
@@ -136,7 +136,7 @@ def _spectral_start(samples: Samples, width: int) -> F64:
 
 
 def _gradient(samples: Samples, B: F64, heads: F64) -> tuple[F64, float]:
-    """Fill in the heads at B; return the mean gradient (27), (dim, k), and the mean loss (1)."""
+    """Overwrite `heads` with those at B; return the mean gradient (27) and the mean loss (1)."""
     sizes, weights = lengths(samples), samples.weights
     losses = np.empty(samples.n)
 

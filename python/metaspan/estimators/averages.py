@@ -11,7 +11,7 @@ from .samples import Samples, lengths, rows_of, spread, task_sums
 class RowAverages:
     r"""The averages of the two halves of every task, as sums over the rows of X.
 
-    No array of averages is stored: a product takes one pass over X. A task needs two samples.
+    The averages are not stored; a product takes one pass over X. Every task needs two samples.
     """
 
     def __init__(self, samples: Samples) -> None:

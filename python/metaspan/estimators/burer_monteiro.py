@@ -1,4 +1,4 @@
-r"""Burer-Monteiro: the factors of the coefficients by L-BFGS on a balanced objective."""
+r"""Burer-Monteiro: minimises a balanced objective over factors of the coefficients by L-BFGS."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ LIMIT = 15000  # iterations, unless `ms.fit` is given a number of rounds; the li
 
 
 class _Stop(Exception):
-    """Ends the iterations of SciPy, because the monitor asked for it."""
+    """Raised within SciPy's iterations to end them when the monitor returns true."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BurerMonteiro:
     r"""The minimiser of the least-squares loss over factors of the coefficients, equation (42).
 
-    Minimises ``sum_i w_i ||y_i - X_i B v_i||^2 / (2 N) + ||B^T B - V^T V||_F^2 / 8`` over B
-    (dim, k) and V (n, k), with N the number of rows of all tasks and w_i the weights of the tasks,
-    by L-BFGS (SciPy, 10 corrections). An evaluation is one pass over X, and an iteration makes
-    hardly more than one; memory beside the samples is about 22 (dim + n) k numbers. The objective
-    is traced at every accepted iterate, and never rises.
+    Minimises ``sum_i w_i ||y_i - X_i B v_i||^2 / (2 N) + ||B^T B - V^T V||_F^2 / 8`` over B (dim,
+    k) and V (n, k), with N the number of rows of all tasks and w_i the weights of the tasks, by
+    L-BFGS (SciPy, 10 corrections). An evaluation takes one pass over X, and an iteration makes
+    hardly more than one evaluation. The memory in addition to the samples is about 22 (dim + n) k
+    numbers. The trace has the objective of every accepted iterate, which never rises.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class BurerMonteiro:
 
 
 class _Objective:
-    """The objective (42) and its gradient at B and V, joined to one vector for SciPy."""
+    """The objective (42) and its gradient; SciPy sees B and V as one vector."""
 
     def __init__(self, samples: Samples, width: int) -> None:
         self.samples, self.width = samples, width
@@ -171,7 +171,7 @@ class _Objective:
         return value, self.join(B_bar, V_bar)
 
     def value_at(self, x: F64) -> float:
-        """Return the objective at an accepted x, which is almost always the last one evaluated."""
+        """Return the objective at an accepted x, almost always the x of the last evaluation."""
         self.accepted = x.copy()
         if self._last is None or not np.array_equal(self._last[0], x):
             self(x)
@@ -180,7 +180,7 @@ class _Objective:
 
 
 def _estimate(B: F64, V: F64, iterations: int, reason: str = "") -> Estimate:
-    """Return an estimate with orthonormal columns: B = Q R has the coefficients Q (V R^T)^T."""
+    """Return the estimate with the columns Q of B = Q R, to which the heads V R^T belong."""
     if not (np.isfinite(B).all() and np.isfinite(V).all()):
         return Estimate(B=B, heads=V, iterations=iterations, converged=False, reason=reason)
     Q, R = np.linalg.qr(B)

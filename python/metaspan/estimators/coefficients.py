@@ -1,4 +1,4 @@
-r"""Coefficients (n, dim) of all tasks as factors, and decompositions of matrices never formed."""
+r"""Factors of the coefficients (n, dim) of all tasks; SVDs of matrices that are not formed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def inner(a: Factors, b: Factors) -> float:
 
 
 def norm(a: Factors) -> float:
-    """Return the Frobenius norm, to rounding errors of the size of those of the factors."""
+    """Return the Frobenius norm, up to rounding errors relative to the norms of the factors."""
     return float(np.linalg.norm(a.left @ np.linalg.qr(a.right)[1].T)) if a.left.size else 0.0
 
 
@@ -74,7 +74,7 @@ def predictions(samples: Samples, a: Factors) -> F64:
 
 
 def step_operator(samples: Samples, base: Factors, step: float, residuals: F64) -> Fused:
-    """Return the products of ``base - step [X_i^T r_i]_i`` for residuals r (N,), in one pass."""
+    """Return the operator ``base - step [X_i^T r_i]_i`` for residuals r (N,), one pass a call."""
 
     def fused(Q: F64) -> tuple[F64, F64]:
         images = base.left @ (base.right.T @ Q)
@@ -93,7 +93,7 @@ def step_operator(samples: Samples, base: Factors, step: float, residuals: F64) 
 
 
 def start_block(samples: Samples, residuals: F64, columns: int) -> F64:
-    """Return ``X^T diag(r) G`` for fixed normal numbers G, (dim, columns)."""
+    """Return ``X^T diag(r) G``, (dim, columns), for a fixed matrix G of normal numbers."""
     return samples.combine(residuals[:, None] * fixed_normals(len(residuals), columns))
 
 
@@ -108,11 +108,11 @@ def leading_singular(
 ) -> Leading:
     """Return leading singular values and vectors of a matrix by a block Krylov iteration.
 
-    `wanted` maps the Ritz values, descending, to how many of them must be accurate: those whose
-    residuals ``||A^T A v - s^2 v|| / s`` are at most ``tol * s_1`` once the iteration ends, which
-    it also does after `passes` calls of `fused`. If all Ritz values are wanted, the space grows.
-    All Ritz pairs of the last space are returned, at most as many as `start` (dim, c) has columns
-    or are wanted.
+    `wanted` maps the Ritz values s, in descending order, to the number of leading Ritz pairs that
+    must be accurate. The iteration ends when each of these pairs has a residual ``||A^T A v - s^2
+    v|| / s`` of at most ``tol * s_1``, or after `passes` calls of `fused`. If all Ritz values are
+    wanted, the space grows. The Ritz pairs of the last space are returned; their number is at most
+    the number of columns of `start` (dim, c) or the wanted number, whichever is larger.
     """
     dim, block = start.shape
     Q = orthonormal(start[:, : min(block, dim)])

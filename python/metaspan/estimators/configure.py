@@ -21,8 +21,8 @@ from .names import algorithm_of, resolve_estimator
 ENGINES = ("auto", "arrays", "law", "sampled")
 RECORDS = ("dist", "angles", "objective")
 OF_GROUND_TRUTH = ("dist", "angles")
-# Samples of all tasks together up to which "auto" draws them in law: the frame (24) of N samples
-# takes about 4 N^2 bytes. An estimator of averages needs two rows for a task, and no samples.
+# The largest numbers of rows for which "auto" chooses "law": the frame (24) of N rows takes about 4
+# N^2 bytes. Samples are N = n m rows. An estimator of averages needs two rows per task instead.
 MOST_ROWS = 10_000
 MOST_AVERAGES = 20_000
 
@@ -45,7 +45,7 @@ def configure_fit(
     on_failure: str = "return",
     **options: Any,
 ) -> FitConfig:
-    """Check and resolve the arguments of `fit`, which describes them and the errors."""
+    """Check and resolve the arguments of `fit`; its docstring describes them and the errors."""
     if not isinstance(tasks, (LinearTasks, TaskBatch)):
         raise TypeError(f"tasks must be a LinearTasks or a TaskBatch; got {check.show(tasks)}")
     chosen = resolve_estimator(estimator, options)
@@ -108,7 +108,7 @@ def _check_width(width: int | None, tasks: LinearTasks | TaskBatch) -> int:
 def rows_in_law(
     tasks: LinearTasks, estimator: Estimator | AltGDmin, n: int, m: int
 ) -> tuple[int, int]:
-    """Return the rows of the frame that draws samples in law, and the most that "auto" draws."""
+    """Return the number of rows that the engine "law" draws, and the most for which "auto" does."""
     if algorithm_of(estimator).uses_averages and tasks.features != "sphere":
         return 2 * n, MOST_AVERAGES
     return n * m, MOST_ROWS
@@ -121,7 +121,7 @@ def choose_engine(
     n: int,
     m: int | None,
 ) -> str:
-    """Choose where the samples come from; raise ValueError if the requested engine cannot run."""
+    """Choose the engine of the samples; raise ValueError if the requested engine cannot run."""
     if isinstance(tasks, TaskBatch):
         if engine in ("auto", "arrays"):
             return "arrays"
@@ -145,7 +145,7 @@ def choose_engine(
 
 
 def _resolve_records(record: object, k_star: int) -> tuple[str, ...]:
-    """Check and return the names of the records, each once; None means the default."""
+    """Check the names of the records and return each name once; None means the default."""
     if record is None:
         return ("dist",) if k_star else ()
     names = (record,) if isinstance(record, str) else record

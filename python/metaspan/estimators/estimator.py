@@ -1,4 +1,4 @@
-r"""What an estimator is, and what it returns."""
+r"""The protocol of estimators, and the estimate that an estimator returns."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class Estimate:
     heads: F64 | None  # (n, width), the heads that belong to B; None for an estimator without heads
     iterations: int = 0  # 0 for a closed form
     converged: bool = True
-    reason: str = ""  # why an estimator did not converge, as the end of a sentence
+    reason: str = ""  # why it did not converge: a clause that ends a sentence
 
 
 class Monitor(Protocol):
-    """What `ms.fit` gives an estimator that iterates."""
+    """The object to which an iterative estimator reports its iterates."""
 
     @property
     def rounds(self) -> int | None:
         """The most iterations; None: the estimator's own limit."""
 
     def record(self, B: F64, heads: F64 | None = None, objective: float | None = None) -> bool:
-        """Record one iterate, the first call for the start; return whether to stop here.
+        """Record an iterate, in the first call the start; return whether the estimator must stop.
 
         B need not be orthonormal. Raises `Interrupted` after Ctrl-C.
         """
@@ -37,12 +37,12 @@ class Monitor(Protocol):
 class Estimator(Protocol):
     """An algorithm with its options: a frozen dataclass with keyword-only fields."""
 
-    name: ClassVar[str]  # the name by which `ms.fit` knows it
+    name: ClassVar[str]  # the name that `ms.fit` accepts
     iterates: ClassVar[bool]  # whether it has iterations to record
-    uses_averages: ClassVar[bool]  # whether `Samples.averages` is all that it calls
+    uses_averages: ClassVar[bool]  # whether it reads the samples only as `Samples.averages`
 
     def check(self, samples: Samples, width: int) -> None:
-        """Raise ValueError, in one sentence, if the estimator cannot run on these samples."""
+        """Raise ValueError, with a message of one sentence, if these samples do not suit it."""
 
     def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
         """Estimate the representation and the heads."""

@@ -18,7 +18,7 @@ from .names import algorithm_of
 from .solvers import orthonormal
 from .sources import open_samples
 
-FIT_ROUND = 2**62 + 1  # number of a round that no training reaches: the key of the start's tasks
+FIT_ROUND = 2**62 + 1  # round number in the key of the start's tasks; no run reaches it
 
 
 class _NoMonitor:
@@ -27,12 +27,12 @@ class _NoMonitor:
     rounds: int | None = None
 
     def record(self, B: F64, heads: F64 | None = None, objective: float | None = None) -> bool:
-        """Return whether the iterate is no longer finite."""
+        """Return whether an entry of the iterate is infinite or NaN."""
         return not bool(np.isfinite(B).all())
 
 
 def source_of(config: TrainConfig) -> str:
-    """Return where the samples come from to which a start is fitted: "arrays", "law", "sampled"."""
+    """Return the source of the samples to which a start is fitted: "arrays", "law", "sampled"."""
     if not config.layout.full_size:
         return "law"
     tasks, (n, m) = config.tasks, _counts(config)
@@ -47,8 +47,8 @@ def fit_start(config: TrainConfig, init: FittedStart, trial: int) -> tuple[F64, 
     Parameters
     ----------
     config : TrainConfig
-        The run. A trial of tasks from a distribution draws n tasks for its start, with the finite
-        sample counts of a round and with random numbers of their own.
+        The run. If the tasks come from a distribution, a trial draws n separate tasks for its
+        start, with the finite sample counts of a round.
     init : FittedStart
         The estimator.
     trial : int
@@ -69,7 +69,7 @@ def fit_start(config: TrainConfig, init: FittedStart, trial: int) -> tuple[F64, 
     tasks, seed = config.tasks, config.seed
     engine = source_of(config)
     if isinstance(tasks, LinearTasks):
-        if engine == "sampled":  # the seed below is not the one from which B_star is drawn
+        if engine == "sampled":  # B_star is drawn from another seed than the one below
             tasks = replace(tasks, B_star=tasks.ground_truth(seed, trial, config.threads))
         seed = core.derive_key(seed, trial, FIT_ROUND, core.STREAM_START)
     assert isinstance(tasks, (LinearTasks, TaskBatch))
@@ -97,7 +97,7 @@ def fit_start(config: TrainConfig, init: FittedStart, trial: int) -> tuple[F64, 
 
 
 def _counts(config: TrainConfig) -> tuple[int, int | None]:
-    """Return the number of tasks to which a start is fitted, and of samples of each task."""
+    """Return the number of tasks to which a start is fitted, and the samples of each task."""
     if isinstance(config.tasks, TaskBatch):
         return config.tasks.n, None
     sides = [config.inner_samples, None if config.shared_samples else config.outer_samples]
