@@ -17,34 +17,34 @@ from ..tasks.linear import LinearTasks, draw_xi
 from .averages import RowAverages
 from .samples import I64, HalfAverages, Samples, Transform
 
-# Rounds of the stream of the parts off the span; each one is the seed of a separate draw.
+# Round numbers in the keys of the parts off the span; each number gives a separate draw.
 FRAME, LENGTHS, ALONG_XI = 0, 1, 2
 
 
 class LawSamples:
     r"""The samples of n tasks with m samples each, drawn from their exact law, (36).
 
-    The coordinates are those of an orthonormal basis: first `B_star`, then the directions of the
-    samples off `B_star`, then those of the normals of `normals` off both. A run of a pool with the
-    same seed and trial has the same heads, the same noise and the same coordinates of the samples
-    in the span of `B_star`.
+    The coordinates belong to an orthonormal basis with three parts: `B_star`; the directions of the
+    samples orthogonal to `B_star`; and the directions of the matrix of `normals` orthogonal to the
+    first two parts. A training run on a pool with the same seed and trial has the same heads, the
+    same noise, and the same coordinates of the samples in the span of `B_star`.
 
     Parameters
     ----------
     tasks : LinearTasks
         The law of the tasks, with features whose distribution is invariant under rotations.
     n, m : int
-        Tasks, and samples of each task.
+        Number of tasks, and of samples of each task.
     seed, trial : int
         Keys of all random numbers.
     threads : int
-        Threads; the bits do not depend on this number.
+        Number of threads; the bits do not depend on it.
     spare : int
-        The most columns of a matrix of `normals`.
+        The largest number of columns of a matrix that `normals` returns.
     averages_only : bool
-        Whether `averages`, `normals`, `y` and the ground truth are all that is needed. The N = n m
-        rows are then not drawn, unless the features are on the sphere, where the averages need
-        them.
+        Whether the caller uses only `averages`, `normals`, `y` and the ground truth. If true, the N
+        = n m rows are drawn only for features on the sphere, whose averages are computed from the
+        rows.
 
     Raises
     ------
@@ -109,8 +109,8 @@ class LawSamples:
     def combine_features(self, B: F64, transform: Transform) -> F64:
         """Return ``X^T transform(X B)``, (dim, k), with one pass over the rows.
 
-        `transform` is called with the features of consecutive ranges of tasks, in order. The rows
-        of a range are still in a cache when they are used again.
+        `transform` is called with the features of consecutive ranges of tasks, in order. A range is
+        so short that its rows are still in a cache when the second product reads them.
         """
         total, B = np.zeros((self.dim, B.shape[1])), self._in_rows(B)
         for tasks in _ranges(self.n, self.m * 8 * self.rows.columns):
@@ -124,13 +124,13 @@ class LawSamples:
         return list(self.rows.grams(tasks.start * self.m, self.m, len(tasks), self.threads))
 
     def shared(self) -> Samples | None:
-        """Return these samples if there is one task; different tasks have different X."""
+        """Return these samples if there is one task, else None: no two tasks have the same X."""
         return self if self.n == 1 else None
 
     def averages(self) -> HalfAverages:
         """Return the averages of the two halves of every task; the first half has m // 2 rows.
 
-        If the rows are drawn, these are the averages of the rows.
+        If the rows are drawn, the averages are computed from the rows; otherwise they are drawn.
         """
         if self._averages is not None:
             return self._averages
@@ -139,9 +139,9 @@ class LawSamples:
     def normals(self, k: int, stream: int) -> F64:
         """Return the coordinates (dim, k) of a standard normal matrix (d, k).
 
-        The columns of one call have the right joint law with each other and with the samples.
-        Different calls use the same directions off the span of the samples, so matrices whose joint
-        law matters must be columns of one call.
+        The columns of one call are independent of each other and of the samples, as at full size.
+        Different calls use the same directions orthogonal to the samples, so matrices whose joint
+        law matters must be drawn as columns of one call.
 
         Raises
         ------
@@ -164,7 +164,7 @@ class LawSamples:
 
     @property
     def rows(self) -> core.PackedRows:
-        """The rows of all samples, which samples of averages alone do not have."""
+        """The rows of all samples; RuntimeError if only averages were drawn."""
         if self._rows is None:
             raise RuntimeError("samples drawn with averages_only=True have no rows")
         return self._rows
@@ -193,7 +193,7 @@ class LawSamples:
         return np.ascontiguousarray(y.ravel())
 
     def _in_rows(self, B: F64) -> F64:
-        """Return the rows of B (dim, k) that meet the samples."""
+        """Return the rows of B (dim, k) that belong to the coordinates of the samples."""
         return np.ascontiguousarray(B[: self._base])
 
 
@@ -201,15 +201,16 @@ class LawSamples:
 class LawAverages:
     r"""Averages of the halves of tasks in law, (37), without the samples.
 
-    Row j of the 2 n rows u_1, v_1, u_2, ... is ``[inside_j, scales_j L_j + along_j L_xi(j)]``. The
-    L are rows of one Bartlett factor.
+    The 2 n averages in the order u_1, v_1, u_2, ... are numbered by j. Average j is ``[inside_j,
+    scales_j L_j + along_j L_xi(j)]``, where the L are rows of one Bartlett factor, and xi(j) is the
+    row for the spread of the task of j.
     """
 
     weights: F64  # (n,)
     inside: F64  # (2 n, k_star)
     scales: F64  # (2 n,)
-    along: F64 | None  # (2 n,), without a spread None
-    rows: core.PackedRows  # 2 n rows; with a spread 3 n, of which the first of three are the xi
+    along: F64 | None  # (2 n,); None without a spread
+    rows: core.PackedRows  # 2 n rows; with a spread 3 n: xi, u and v of each task
     threads: int
     dim: int = 0
     B_star: F64 | None = None
@@ -223,7 +224,7 @@ class LawAverages:
         return int(self.inside.shape[1]) + self.rows.columns
 
     def set_dim(self, dim: int) -> None:
-        """Set the number of coordinates, which includes those of normals."""
+        """Set the number of coordinates, including the coordinates of `LawSamples.normals`."""
         self.dim, self.B_star = dim, np.eye(dim, self.inside.shape[1])
 
     def products(self, Q: F64) -> tuple[F64, F64]:
@@ -244,7 +245,7 @@ class LawAverages:
     def mean_products(self, Q: F64, factors: F64) -> F64:
         """Return ``sum_i factors_i (u_i v_i^T + v_i u_i^T) Q``, (dim, k); one pass over the rows.
 
-        The rows of a range of tasks are still in a cache when they are used again.
+        The tasks are processed in ranges, whose rows are still in a cache for the second product.
         """
         k_star, parts = self.inside.shape[1], self.rows.count // self.n
         total, off = (
@@ -265,12 +266,14 @@ class LawAverages:
         return total
 
     def start_factors(self, G: F64) -> F64:
-        """Return factors of u_1, ..., u_n, v_1, ..., v_n, (2 n, k), for the start of a search.
+        """Return coefficients (2 n, k) of u_1, ..., u_n, v_1, ..., v_n in the start of a search.
 
-        The search is for top eigenvectors of `mean_products`. If d is large, averages of different
-        tasks are almost orthogonal, so these eigenvectors almost belong to the tasks with the
-        longest averages: column j is the sum of the directions of the averages of one such task. A
-        small multiple of G (2 n, k) keeps the start from being orthogonal to any eigenvector.
+        The search looks for the top eigenvectors of `mean_products`. If d is large, averages of
+        different tasks are almost orthogonal, so each of these eigenvectors is almost in the span
+        of the two averages of one task, and the tasks are those with the longest averages.
+        Therefore column j of the start is the sum of the normalised averages of one such task. A
+        small multiple of the normal matrix G (2 n, k) is added, so that the start is not orthogonal
+        to any eigenvector.
         """
         a, b = self.scales[::2], self.scales[1::2]
         scales = np.concatenate([a, b])[:, None]
@@ -283,7 +286,7 @@ class LawAverages:
         return factors
 
     def _stack(self, products: F64, first: int) -> F64:
-        """Return the parts off the span of u_i Q and v_i Q from those of the rows of L."""
+        """Return the parts of U Q and V Q off the span, from the products of L with Q."""
         count = len(products) // (2 if self.along is None else 3)
         at = slice(2 * first, 2 * (first + count))
         if self.along is None:
@@ -293,7 +296,7 @@ class LawAverages:
         return stacked + self.along[at, None] * np.repeat(by_task[:, 0], 2, axis=0)
 
     def _spread(self, both: F64, first: int) -> F64:
-        """Return the coefficients of the rows of L from those of u_i and v_i; the transpose."""
+        """Apply the transpose of `_stack`: map coefficients of u_i, v_i to those of rows of L."""
         at = slice(2 * first, 2 * first + len(both))
         scaled = self.scales[at, None] * both
         if self.along is None:
@@ -304,15 +307,15 @@ class LawAverages:
         return out.reshape(-1, both.shape[1])
 
     def _off(self, total: F64) -> F64:
-        """Return the rows of a sum (dim, k) that belong to the directions off the span."""
+        """Return the rows of `total` (dim, k) that belong to the directions off the span."""
         return total[self.inside.shape[1] : self.columns]
 
 
 def _draw_averages(samples: LawSamples, noise: F64) -> tuple[F64, LawAverages]:
     """Draw the responses (N,) and the averages of the halves of every task, (37).
 
-    Given the responses, the part of ``m_a u_i`` off the span of `B_star` and xi is Gaussian with
-    the variance ``sum_j (s_j y_j)^2``, s_j the radius of sample j.
+    Given the responses, the part of ``m_a u_i`` orthogonal to `B_star` and xi is Gaussian, and each
+    of its entries has the variance ``sum_j (s_j y_j)^2``, where s_j is the radius of sample j.
     """
     tasks, n, m, threads = samples.tasks, samples.n, samples.m, samples.threads
     seed, trial, k_star = samples.seed, samples.trial, samples.tasks.k
@@ -375,7 +378,7 @@ def _draw_averages(samples: LawSamples, noise: F64) -> tuple[F64, LawAverages]:
 
 
 def _interleave(P: F64, Q: F64) -> F64:
-    """Return the rows of P and Q in turns, (2 n, k)."""
+    """Return the rows of P and Q in alternation, (2 n, k)."""
     return np.stack([P, Q], axis=1).reshape(2 * len(P), -1)
 
 

@@ -1,4 +1,4 @@
-r"""The estimators by name; a module is imported when its estimator is first used."""
+r"""The table of estimators by name; a module is imported when its estimator is first used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .._support import check
 from ..solved_methods import AltGDmin
 from .estimator import Estimator
 
-# Keys: names that `fit` accepts. Values: module and class.
+# The keys are the names that `fit` accepts; the values are module and class.
 CLASSES = {
     "moments": ("spectral", "Moments"),
     "duchi": ("spectral", "Duchi"),
@@ -48,7 +48,7 @@ def is_estimator(value: object) -> bool:
 
 
 def resolve_estimator(estimator: object, options: Mapping[str, Any]) -> Estimator | AltGDmin:
-    """Return an estimator, given as an object or by its name with its options as keywords.
+    """Return an estimator; it is given as an object, or by name with options as keywords.
 
     Raises TypeError if the estimator is of another kind or a keyword is not one of its options, and
     ValueError if the name is unknown or an option is out of range.
@@ -77,7 +77,7 @@ def resolve_estimator(estimator: object, options: Mapping[str, Any]) -> Estimato
 
 
 def algorithm_of(estimator: Estimator | AltGDmin) -> Estimator:
-    """Return what estimates: the estimator itself, or the one that runs an `AltGDmin`."""
+    """Return the estimator itself, or for an `AltGDmin` the estimator that runs it."""
     if isinstance(estimator, AltGDmin):
         from .altgdmin import SpectralAltGDmin  # noqa: PLC0415  (imports solvers)
 

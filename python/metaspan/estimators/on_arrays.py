@@ -1,4 +1,4 @@
-r"""The samples of a batch of arrays, in memory or on disk, as an estimator sees them."""
+r"""The samples of a batch, in memory or on disk, in the form that estimators use."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .samples import I64, Transform
 class ArraySamples:
     r"""All samples of the tasks of a batch: the inner samples of a task, then its outer samples.
 
-    Samples that serve both loops are counted once. Products are computed in float64, also for
-    float32 data. Each product reads X once; `combine_features` reads dense X once for its two
-    products. The bits do not depend on the number of threads or on the storage of X. Ctrl-C
-    interrupts a product.
+    A sample that is both an inner and an outer sample is counted once. Products are computed in
+    float64, even for float32 data. Each product reads X once; `combine_features` reads dense X once
+    for its two products. The bits do not depend on the number of threads or on the storage of X.
+    Ctrl-C interrupts a product.
 
     Parameters
     ----------
@@ -86,15 +86,15 @@ class ArraySamples:
         return draw_normals((self._seed, self._trial, stream), (self.dim, k), self.threads)
 
     def _data(self) -> core.Batch:
-        """Return the batch as the core takes it; data on disk get a new reader in every call."""
+        """Return the batch in the core's form; for data on disk, each call opens a new reader."""
         return core_data(self._batch, one_round=True)
 
 
 def draw_normals(key: tuple[int, int, int], shape: tuple[int, int], threads: int) -> F64:
     """Draw a matrix (d, k) of independent standard normals, keyed by seed, trial and stream.
 
-    Column j is the same for every k. The numbers are those of the stream of starts in round
-    1 + stream; round 0 has the starts of `train`.
+    Column j does not depend on k. The normals belong to the random stream of starts, with the round
+    number 1 + stream in the key; the starts of `train` have the round number 0.
     """
     seed, trial, stream = key
     d, k = shape
@@ -117,6 +117,6 @@ def _first(arrays: TaskArrays) -> TaskArrays:
 def _is_one_array(X: TaskArrays) -> bool:
     """Return whether all tasks have the same features in the same memory, or in one dataset."""
     tasks = X.apart()
-    if len(tasks) != X.n:  # a dataset of several tasks
+    if len(tasks) != X.n:  # one dataset holds several tasks
         return False
     return all(task.is_same(tasks[0]) for task in tasks[1:])

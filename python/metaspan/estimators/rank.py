@@ -1,4 +1,4 @@
-r"""The width of a representation by cross-validation over tasks."""
+r"""Chooses the width of a representation by cross-validation over tasks."""
 
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ MOST = 10  # the largest width that is tried unless candidates are given
 
 @dataclass(frozen=True)
 class WidthChoice:
-    """A width chosen by held-out tasks, and the errors from which it was chosen.
+    """The width that cross-validation chose, and the errors of all candidates.
 
     Parameters
     ----------
     width : int
-        The smallest width whose error exceeds the least one by at most one standard error of the
-        difference.
+        The smallest width whose error exceeds the least error by at most one standard error of the
+        difference between the two errors.
     candidates : tuple of int
         The widths that were tried, increasing.
     errors : ndarray
-        Mean error on held-out tasks for each candidate: the squared error of a predicted sample,
-        or, for an estimator that sees averages alone, of a predicted average up to a constant.
+        Mean error on held-out tasks for each candidate: the squared error of a predicted sample;
+        for an estimator that sees only averages, the squared error of a predicted average less a
+        constant.
     standard_errors : ndarray
-        Standard error of the difference between each error and the least one; 0 for the least.
+        Standard error of the difference between each error and the least error; 0 for the least
+        error.
     """
 
     width: int
@@ -63,17 +65,19 @@ def choose_width(  # noqa: PLR0917
 ) -> WidthChoice:
     r"""Choose the width of a representation by cross-validation over tasks.
 
-    The tasks are split into folds at random. The estimator is fitted to all tasks but those of one
-    fold; each held-out task then adapts a ridge head to all of its samples but one, and predicts
-    that one, for every sample in turn. A closed form gives these errors. The penalty, for each fold
-    and width, is the one of the least error over the tasks of the fold.
+    The tasks are split into folds at random. For each fold, the estimator is fitted to the tasks of
+    all other folds. For each task of the fold and each of its samples, a ridge head is fitted to
+    the task's other samples and predicts this sample. A closed form gives the errors of these
+    predictions. For each fold and width, the penalty is the one with the least error over the tasks
+    of the fold.
 
-    An estimator that sees averages alone is scored by how well one average of a held-out task, u,
-    is predicted by the other, v, on the representation: by ``||u - c B B^T v||^2 - ||u||^2`` with
-    the best c for the tasks of the fold.
+    If the estimator sees only averages, one average v of a held-out task predicts the other average
+    u through the representation. The error is ``||u - c B B^T v||^2 - ||u||^2``, with the best c
+    for the tasks of the fold.
 
-    Errors of two widths are compared task by task. The smallest width within one standard error of
-    the best is chosen: a direction has to pay for itself, and equally good widths give the smaller.
+    Errors of two widths are compared task by task. The choice is the smallest width whose error is
+    within one standard error of the least error. An additional direction must therefore reduce the
+    error, and the smallest of equally good widths is chosen.
 
     Parameters
     ----------
@@ -84,10 +88,10 @@ def choose_width(  # noqa: PLR0917
         The samples of all tasks.
     candidates : sequence of int or None
         The widths to try; None: those from 1 to 10 that are below the number of tasks and that the
-        estimator accepts. Candidates above what the training tasks of a fold determine are left
-        out.
+        estimator accepts. A candidate is left out if the training tasks of a fold do not determine
+        so wide a representation.
     folds : int
-        The folds; at most the number of tasks.
+        Number of folds, at most the number of tasks.
     seed : int
         Seed of the random split.
     rounds : int or None
@@ -106,8 +110,9 @@ def choose_width(  # noqa: PLR0917
 
     Notes
     -----
-    The cost is that of `folds` fits, or of `folds` fits for each candidate, and of a singular value
-    decomposition of the features of each task for each candidate.
+    The cost is that of `folds` fits if the estimator is nested, and otherwise of `folds` fits for
+    each candidate. In addition, for each candidate the features of each task are decomposed by an
+    SVD.
     """
     widths = _check_candidates(estimator, samples, candidates)
     folds = min(check.integer("folds", folds, 2), samples.n)
@@ -155,7 +160,7 @@ def _check_candidates(
 def _fit_widths(
     estimator: Estimator, samples: Subset, widths: tuple[int, ...], monitor: _Silent
 ) -> list[F64]:
-    """Return the representations of the widths, increasing, that the samples determine."""
+    """Return representations of all widths that the samples determine, narrow ones first."""
     if getattr(estimator, "nested", False):
         try:
             B = estimator.estimate(samples, widths[-1], monitor).B
@@ -201,9 +206,9 @@ def _held_out_errors(
 
 
 def _half_errors(first: F64, second: F64, weights: F64) -> F64:
-    """Return the errors of predicting one average of a task from its other, without ||u||^2, (n,).
+    """Return the squared errors (n,) of predicting average u from average v, less ||u||^2.
 
-    The prediction of u is a multiple of B B^T v, common to the tasks and the best for them.
+    The prediction of u is c B B^T v, with the one factor c that is best for all these tasks.
     """
     inner = np.sum(first * second, axis=1)
     squares = np.sum(first * first + second * second, axis=1) / 2

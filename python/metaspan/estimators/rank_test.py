@@ -12,9 +12,9 @@ from ..tasks.batch import TaskBatch
 from .on_arrays import ArraySamples
 from .samples import I64, HalfAverages, lengths, task_sums
 
-LEAST_TASKS = 20  # a half of ten tasks has 2^10 patterns of signs, so p-values down to 0.001
+LEAST_TASKS = 20  # ten scored tasks have 2^10 sign patterns: p-values down to 0.001
 FLIPS_AT_ONCE = 256
-SMALL = 64  # up to this dimension the matrix itself is formed
+SMALL = 64  # up to this dimension the matrix is formed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,18 +24,19 @@ class RankTest:
     Parameters
     ----------
     p_values : ndarray of shape (max_rank,)
-        Entry j is the p-value of the hypothesis that the tasks share at most j directions. The
-        entries behind the first one above `level` do not enter the choice.
+        Entry j is the p-value of the hypothesis that the tasks share at most j directions. Entries
+        after the first p-value above `level` do not affect the chosen rank.
     rank : int
         The smallest j whose hypothesis is not rejected; `max_rank` if all of them are rejected.
     level : float
         Level of the tests.
     signal : ndarray of shape (max_rank,)
-        Mean over the scored tasks of the products of scores of each direction, less the part that
-        the directions before it explain. With features of covariance I it estimates which fraction
-        of the mean square of a task's responses the direction explains, averaged over the tasks.
+        For each direction, the mean over the scored tasks of the products of its two scores, less
+        the part that the directions before it explain. For features of covariance I, it estimates
+        the fraction of the mean square of a task's responses that the direction explains, averaged
+        over the tasks.
     directions : ndarray of shape (d, max_rank)
-        The directions, orthonormal, from the tasks that are not scored.
+        The orthonormal directions, computed from the half of the tasks that is not scored.
     """
 
     p_values: F64
@@ -58,15 +59,15 @@ def rank_test(
     seed: int = 0,
     threads: int | None = None,
 ) -> RankTest:
-    r"""Test, for each rank, whether the tasks share more directions than it; choose the rank.
+    r"""Test, for each number j, whether the tasks share more than j directions; choose the rank.
 
-    Half of the tasks chooses directions, and the other half tests them (50). From the samples of
-    every task two averages are formed, :math:`u_i` and :math:`v_i`, over the first and the second
-    half of its samples. The directions are the leading eigenvectors of the mean of :math:`(u_i
-    v_i^\top + v_i u_i^\top) / 2` over the choosing tasks. A task is weighted by the inverse of the
-    mean square of its responses, so that no task with large responses outweighs the others. On the
-    scored tasks, the products :math:`(u_i^\top q)(v_i^\top q)` have mean zero unless q shares a
-    direction with the truth; the p-value compares their mean with its values under random changes
+    One half of the tasks chooses directions, and the other half tests them (50). Every task gives
+    two averages of its samples, :math:`u_i` over the first half and :math:`v_i` over the second
+    half. The directions are the leading eigenvectors of the mean of :math:`(u_i v_i^\top + v_i
+    u_i^\top) / 2` over the choosing tasks. A task is weighted by the inverse of the mean square of
+    its responses, so that no task with large responses outweighs the others. On the scored tasks,
+    the products :math:`(u_i^\top q)(v_i^\top q)` have mean zero if q is orthogonal to the true
+    subspace. The p-value compares the mean of these products with its values under random changes
     of the signs of :math:`v_i`.
 
     Parameters
@@ -100,15 +101,15 @@ def rank_test(
 
     Notes
     -----
-    *Level.* Without a common direction the test is exact if the noise is symmetric about zero. A
-    direction behind the last true one has a small part in the truth, because directions are chosen
-    from noisy data; its products of scores are therefore replaced by those of the Schur complement
-    in (50), and the level then holds up to terms that vanish as the number of tasks grows. The
-    ranks are tested in order, and the first test that does not reject ends the choice, so the
-    chosen rank is too large with a probability of about `level` at most.
+    *Level.* If the tasks share no direction, the test is exact for noise that is symmetric about
+    zero. Directions are chosen from noisy data, so even a direction after the last true one has a
+    small part in the true subspace. Its products of scores are therefore replaced by those of the
+    Schur complement in (50); the level then holds up to terms that vanish as the number of tasks
+    grows. The numbers j are tested in rising order until a test does not reject, so the probability
+    that the chosen rank is too large is at most about `level`.
 
-    *Cost.* Two passes over X for each step of the Lanczos iteration, which takes tens of steps, and
-    one pass for all p-values; the memory is a few times ``d max_rank`` numbers. No d x d matrix is
+    *Cost.* The Lanczos iteration takes tens of steps, each with two passes over X; all p-values
+    together take one pass. The memory is a few times ``d max_rank`` numbers, and no d x d matrix is
     formed for d above 64.
 
     Examples
@@ -145,7 +146,7 @@ def rank_test(
 def rank_of_averages(
     averages: HalfAverages, weights: F64, max_rank: int, *, level: float, flips: int, seed: int
 ) -> RankTest:
-    """Test the ranks from the averages of both halves and a weight (n,) of every task."""
+    """Test the ranks from the averages of the halves of all tasks, with task weights (n,)."""
     generator = np.random.default_rng([seed, LEAST_TASKS])
     choosing, scored = _split(averages.n, generator)
     chosen_weights = np.zeros(averages.n)
@@ -165,12 +166,13 @@ def rank_of_averages(
 
 
 def _products(scores: tuple[F64, F64], weights: F64, rank: int, j: int) -> F64:
-    r"""Return the products (n,) of the scores of both halves along direction j, less known ones.
+    r"""Return the products (n,) of both scores on direction j, corrected for known directions.
 
-    Direction j comes from noisy data, so it has a part in the span of the directions before it.
-    With A the symmetric mean of the products of scores, the multiples of the first `rank` scores
-    are subtracted that leave the Schur complement ``A_jj - A_jr A_rr^{-1} A_rj`` as the mean: it is
-    zero in expectation, to second order, if the first `rank` directions hold the whole signal.
+    Direction j comes from noisy data, so it has a part in the span of the directions before it. Let
+    A be the symmetric part of the mean of the products of scores. From both scores on direction j,
+    multiples of the first `rank` scores are subtracted, such that the mean of the products becomes
+    the Schur complement ``A_jj - A_jr A_rr^{-1} A_rj``. To second order, its expectation is zero if
+    the first `rank` directions hold the whole signal.
     """
     first, second = scores
     if rank == 0:
@@ -185,7 +187,7 @@ def _products(scores: tuple[F64, F64], weights: F64, rank: int, j: int) -> F64:
 
 
 def _split(n: int, generator: np.random.Generator) -> tuple[I64, I64]:
-    """Split the tasks at random into a half that chooses directions and a half that is scored."""
+    """Split the tasks at random into one half that chooses directions and one that is scored."""
     order = generator.permutation(n)
     return np.sort(order[: n // 2]), np.sort(order[n // 2 :])
 
@@ -207,14 +209,15 @@ def _directions(
     from scipy.sparse.linalg import LinearOperator, eigsh  # noqa: PLC0415
 
     A = LinearOperator((dim, dim), matvec=lambda q: apply(q)[:, 0], matmat=apply, dtype=float)
-    # A tolerance of 1e-4 suffices: the level holds for any directions of the choosing tasks.
+    # A tolerance of 1e-4 suffices: the level holds for any directions that depend only on the
+    # choosing tasks.
     values, vectors = eigsh(A, k=count, which="LA", v0=generator.standard_normal(dim), tol=1e-4)
     return np.ascontiguousarray(vectors[:, np.argsort(values)[::-1]])
 
 
 def _sign_test(products: F64, flips: int, generator: np.random.Generator) -> float:
     """Return the one-sided p-value of the sum of the products (n,) under random signs."""
-    # Rounding must not make the sum under signs that are all equal smaller than the sum itself.
+    # A sum under signs that are all +1 must not be smaller than the sum itself by rounding errors.
     threshold = products.sum() - 1e-12 * np.abs(products).sum()
     as_large = 1
     for first in range(0, flips, FLIPS_AT_ONCE):

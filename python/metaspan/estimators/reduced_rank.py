@@ -31,23 +31,24 @@ _FORMED = 4096  # a Gram matrix of X of at most this order is formed
 class ReducedRank:
     r"""Reduced-rank regression: the best coefficients of rank `width` for tasks that share X, (41).
 
-    Among all coefficient matrices of rank `width` these minimise
-    ``sum_i q_i (||y_i - X theta_i||^2 / (2 m) + ridge/2 ||theta_i||^2)``, q_i the weights of the
-    tasks. The representation is an orthonormal basis of their span, and the heads are those of
-    ridge regression on its features. Tasks share X if they have the same array.
+    The coefficients minimise ``sum_i q_i (||y_i - X theta_i||^2 / (2 m) + ridge/2 ||theta_i||^2)``
+    among all coefficient matrices of rank `width`; q_i is the weight of task i. The representation
+    is an orthonormal basis of the span of the coefficients, and the heads are those of ridge
+    regression on the features `X B`. All tasks must have the same array X.
 
     The cost is one eigendecomposition of the Gram matrix of X, of order min(m, d), and a few passes
-    over X. If both m and d are above 4096, the equations are solved by conjugate gradients instead,
-    in some 10 to 100 passes for each of 10 to 40 steps.
+    over X. If both m and d are above 4096, an iteration of 10 to 40 steps takes the place of the
+    eigendecomposition; each step solves linear equations by conjugate gradients, in about 10 to 100
+    passes.
 
     Parameters
     ----------
     ridge : float
-        The penalty. With 0 and fewer samples than dimensions, every task can be fitted, and the
-        coefficients of the least norm are reduced in rank.
+        The penalty. If it is 0 and there are fewer samples than dimensions, every task can be
+        fitted exactly, and the rank reduction is applied to the coefficients of least norm.
     tol : float
-        Used where both m and d are above 4096: as in `Moments`, and the accuracy of the linear
-        equations.
+        As in `Moments`, and also the relative residual of the linear equations. Used only if both m
+        and d are above 4096.
     passes : int
         As in `Moments`, and the largest number of passes for the linear equations of a step.
 
@@ -151,7 +152,7 @@ def _primal(shared: Samples, Y: F64, ridge: float, width: int) -> F64:
 
 
 def _spectrum(G: F64) -> tuple[F64, F64]:
-    """Return the eigenvalues that are not zero to rounding errors, and their eigenvectors."""
+    """Return the eigenvalues that exceed rounding errors, and their eigenvectors."""
     values, vectors = np.linalg.eigh((G + G.T) / 2)
     kept = values > len(G) * np.finfo(float).eps * max(values[-1], 0.0)
     return values[kept], vectors[:, kept]

@@ -1,4 +1,4 @@
-r"""Reference lines of a comparison: the true subspace, every task alone, all tasks as one."""
+r"""Baselines for comparisons: the true subspace, every task alone, one model for all tasks."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from .solvers import (
     top_eigenvectors,
 )
 
-FILL = 20  # stream of the normals that complete the representation of `Pooled`
-_GRAM_NUMBERS = 1 << 22  # numbers of the Gram matrices that are in memory at the same time
+FILL = 20  # stream of the random directions in the representation of `Pooled`
+_GRAM_NUMBERS = 1 << 22  # the most numbers of Gram matrices in memory at a time
 
 
 @dataclass(frozen=True, kw_only=True)
 class Oracle:
-    r"""The true subspace with ridge heads, (41): the best that a representation can do.
+    r"""The true subspace with ridge heads, (41): a baseline for every estimated representation.
 
     The representation is `B_star`, and the heads minimise
     ``||y_i - X_i B_star v||^2 / (2 m_i) + ridge/2 ||v||^2``. The width has to be the rank of the
@@ -47,7 +47,7 @@ class Oracle:
     Parameters
     ----------
     ridge : float or "loo"
-        The penalty; "loo" chooses one penalty for all tasks by the leave-one-out error, with a
+        The penalty. "loo" chooses one penalty for all tasks by the leave-one-out error; it takes a
         singular value decomposition of the features of each task.
     """
 
@@ -86,10 +86,11 @@ class Oracle:
 class SingleTask:
     r"""Every task alone by ridge regression on all features, (41): no task learns from another.
 
-    The coefficients ``theta_i = X_i^T a_i`` follow from the Gram matrices ``X_i X_i^T`` and are not
-    formed. The representation has the top right singular vectors of the matrix of all ``theta_i``,
-    each scaled by the root of its task's weight; the heads are ``B^T theta_i``. The cost is that of
-    the Gram matrices, of an eigendecomposition of each, and of 10 to 40 passes over X.
+    The Gram matrices ``X_i X_i^T`` give a_i with ``theta_i = X_i^T a_i``; the coefficients theta_i
+    are not formed. The representation has the top right singular vectors of the matrix with the
+    rows ``sqrt(q_i) theta_i``, where q_i is the weight of task i. The heads are ``B^T theta_i``.
+    The cost is that of the Gram matrices, of an eigendecomposition of each, and of 10 to 40 passes
+    over X.
 
     Parameters
     ----------
@@ -170,8 +171,8 @@ def dual_coefficients(samples: Samples, ridge: float | str) -> F64:
 def _leave_one_out_coefficients(samples: Samples) -> F64:
     """Return the dual coefficients with the penalty of the least leave-one-out error.
 
-    The Gram matrices are computed once, and the solutions of all penalties are kept: as many
-    numbers as X has in 23 columns. The first tasks set the scale of the penalties.
+    The Gram matrices are computed once, and the solutions for all penalties are kept; they take as
+    much memory as 23 columns of X. The first tasks set the scale of the penalties.
     """
     tried = errors = np.empty(0)
     solutions = np.empty((len(samples.y), 0))
@@ -198,9 +199,10 @@ def _solutions(U: F64, squares: F64, y: F64, tried: F64) -> F64:
 def _spectra(samples: Samples) -> Iterator[tuple[I64, I64, F64, F64]]:
     """Yield the spectra of the Gram matrices of groups of tasks with equal numbers m of samples.
 
-    A group is the tasks (t,), the indices of their rows (t, m), the eigenvectors (t, m, r) and the
-    eigenvalues (t, r). If a task has more samples than the dimension, X is as small as the
-    Gram matrices would be, and its singular values take their place.
+    A group consists of the indices of its tasks (t,), the indices of their rows (t, m), the
+    eigenvectors (t, m, r) and the eigenvalues (t, r). If a task has more samples than dimensions,
+    its Gram matrix would be larger than its rows of X, and the spectra of all tasks are computed
+    from the SVD of their rows.
     """
     sizes = lengths(samples)
     if samples.dim < sizes.max():
@@ -223,23 +225,24 @@ def _spectra(samples: Samples) -> Iterator[tuple[I64, I64, F64, F64]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Pooled:
-    r"""One coefficient vector for all tasks, (41): the pooled mean.
+    r"""One vector of coefficients for all tasks, (41): the pooled mean.
 
-    It minimises ``sum_i q_i ||y_i - X_i theta||^2 / (2 N) + ridge/2 ||theta||^2``, q_i the weights
-    of the tasks, by conjugate gradients; each step is a pass over X with one column. The first
-    column of the representation is the direction of theta, and all tasks have the same head. Other
-    columns, of a width above 1, are random directions orthogonal to theta in which all heads are
-    zero: one model for all tasks determines one direction.
+    The vector theta minimises ``sum_i q_i ||y_i - X_i theta||^2 / (2 N) + ridge/2 ||theta||^2``,
+    where q_i is the weight of task i. Each step of conjugate gradients takes one pass over X with
+    one column. The first column of the representation is the direction of theta, and all tasks have
+    the same head. One model for all tasks determines only one direction; if the width is above 1,
+    the other columns are random directions orthogonal to theta, and the entries of the heads for
+    these columns are zero.
 
     Parameters
     ----------
     ridge : float
-        The penalty. 0, the default, gives the solution of the least norm, which needs no tuning
-        when the tasks together have many more samples than dimensions.
+        The penalty. The default 0 gives the solution of the least norm. No penalty is needed if the
+        tasks together have many more samples than dimensions.
     tol : float
         Largest residual of the normal equations, relative to their right-hand side.
     passes : int
-        Passes over X after which the search gives up; the result then has ``converged=False``.
+        The largest number of passes over X; a search that needs more ends with ``converged=False``.
     """
 
     name: ClassVar[str] = "pooled"

@@ -11,7 +11,7 @@ from .._support.types import F64
 from .samples import I64
 
 LOO = "loo"
-_DECADES = np.arange(-8.0, 3.5, 0.5)  # of the penalties that are tried, relative to the scale
+_DECADES = np.arange(-8.0, 3.5, 0.5)  # log10 of the penalties, relative to the scale
 
 
 def check_ridge(value: object) -> float | str:
@@ -30,9 +30,10 @@ def by_length(offsets: I64) -> Iterator[tuple[I64, I64]]:
 
 
 def penalties(scale: float) -> F64:
-    """Return the penalties among which leave-one-out errors choose, around a mean eigenvalue.
+    """Return the penalties among which leave-one-out errors choose, for a mean eigenvalue `scale`.
 
-    They are powers of the root of 10, so that similar scales give the same penalties.
+    The penalties are integer powers of the square root of 10, so that similar scales give the same
+    penalties.
     """
     middle = np.round(2 * np.log10(scale)) / 2 if scale > 0 else 0.0
     tried: F64 = 10.0 ** (middle + _DECADES)
@@ -40,7 +41,7 @@ def penalties(scale: float) -> F64:
 
 
 def mean_eigenvalue(Z: F64, offsets: I64) -> float:
-    """Return the mean eigenvalue of ``Z_i^T Z_i / m_i`` that is not zero by shape."""
+    """Return the mean eigenvalue of ``Z_i^T Z_i / m_i``, without zeros due to its rank m_i < k."""
     sizes = np.diff(offsets)
     ranks = np.repeat(np.minimum(sizes, Z.shape[1]), sizes)
     return float(np.sum(np.sum(Z * Z, axis=1) / ranks) / len(Z))
@@ -49,10 +50,11 @@ def mean_eigenvalue(Z: F64, offsets: I64) -> float:
 def squared_loo_errors(U: F64, squares: F64, y: F64, tried: F64) -> F64:
     r"""Return the sums of squared leave-one-out errors of tasks, (n, penalties).
 
-    U (n, m, r) are the left singular vectors of the features of each task, `squares` (n, r) the
-    squared singular values, y (n, m). The error of a sample is its residual over 1 - h, h the
-    sample's diagonal entry of the matrix that maps y to the fit. Both are sums of positive terms,
-    so that small penalties lose no digits.
+    U (n, m, r) has the left singular vectors of the features of each task, and `squares` (n, r) has
+    the squared singular values; y has the shape (n, m). The error of a sample is its residual
+    divided by 1 - h, where h is the sample's diagonal entry of the matrix that maps y to the fit.
+    Both the residual and 1 - h are computed without cancellation, so that small penalties lose no
+    digits.
     """
     m = y.shape[1]
     products = np.matmul(U.transpose(0, 2, 1), y[:, :, None])  # (n, r, 1)
@@ -76,6 +78,6 @@ def loo_errors(Z: F64, y: F64, offsets: I64, tried: F64) -> F64:
 
 
 def choose_penalty(Z: F64, y: F64, offsets: I64, weights: F64) -> float:
-    """Return the penalty, common to all tasks, of the least weighted leave-one-out error."""
+    """Return the one penalty for all tasks that has the least weighted leave-one-out error."""
     tried = penalties(mean_eigenvalue(Z, offsets))
     return float(tried[np.argmin(weights @ loo_errors(Z, y, offsets, tried))])

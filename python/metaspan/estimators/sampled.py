@@ -1,4 +1,4 @@
-r"""Samples of tasks at full size that are generated again in every product and never stored."""
+r"""Samples at full size that every product generates again, so that they are never stored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .averages import RowAverages
 from .on_arrays import ArraySamples, draw_normals
 from .samples import I64, Transform, rows_of
 
-BLOCK_BYTES = core.MADE_BYTES  # most bytes of the rows of some tasks, unless a single task has more
+BLOCK_BYTES = core.MADE_BYTES  # most bytes of a block of rows, unless one task has more
 
 RangeTransform = Callable[[F64, int, int], F64]
 
@@ -38,14 +38,14 @@ class _Rows(Protocol):
 
 
 class SampledSamples:
-    r"""The samples of n tasks drawn from a law, m for each task, at full size.
+    r"""The samples of n tasks from a law, with m samples of full size per task.
 
     The samples are those of ``tasks.sample(n, m, shared_samples=True, seed=seed, trial=trial)``, up
     to rounding errors of the responses. Each product generates every row once. The memory does not
-    grow with ``n m d``: it is O(d k), O(n m k), and one block of rows, which has at most 64 MiB
-    unless a single task is larger. The first use of `y`, and for features on the sphere or with
-    Student's t distribution the first product, generates every row once more. The bits do not
-    depend on the number of threads. Ctrl-C interrupts a product.
+    grow with ``n m d``: it is O(d k) and O(n m k) numbers, and one block of rows, which takes at
+    most 64 MiB unless a single task is larger. The first use of `y` generates every row once more;
+    so does the first product for features on the sphere or with Student's t distribution. The bits
+    do not depend on the number of threads. Ctrl-C interrupts a product.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class SampledSamples:
         return self._rows.combine(_contiguous(scaled), self.threads)
 
     def combine_features(self, B: F64, transform: Transform) -> F64:
-        """Return ``X^T transform(X B)``, (dim, k), and generate every row once."""
+        """Return ``X^T transform(X B)``, (dim, k); every row is generated once."""
 
         def rows(Z: F64, first: int, end: int) -> F64:
             tasks = range(first, end)
@@ -119,7 +119,7 @@ class SampledSamples:
         return grams
 
     def shared(self) -> SampledSamples | None:
-        """Return these samples if there is one task: no two tasks of a law have the same X."""
+        """Return these samples if there is one task, else None: no two tasks have the same X."""
         return self if self.n == 1 else None
 
     def averages(self) -> RowAverages:
@@ -132,7 +132,7 @@ class SampledSamples:
 
     @property
     def _radii(self) -> F64:
-        """Factors of the generated rows, (N, 1)."""
+        """Factors by which the generated rows are multiplied, (N, 1)."""
         return self._responses[1][:, None]
 
     @cached_property
@@ -152,7 +152,7 @@ class SampledSamples:
         return y + self._law.noise * noise.ravel(), radii
 
     def _called_responses(self, block: range) -> F64:
-        """Return the responses of some tasks without noise, for features by a user's function."""
+        """Return the responses of some tasks without noise, for features from a user's function."""
         X, heads = self._draw(block), self._heads[block.start : block.stop]
         y = (core.project(X, self.B_star, self.threads) * heads[:, None, :]).sum(axis=2)
         key = (self._seed, self._trial, 0)
@@ -174,7 +174,7 @@ class SampledSamples:
         return X if law.roots is None else X * law.roots
 
     def _blocks(self, tasks: range | None = None) -> Iterator[range]:
-        """Split consecutive tasks into ranges of tasks whose rows have at most BLOCK_BYTES."""
+        """Split consecutive tasks into ranges whose rows take at most BLOCK_BYTES."""
         tasks = range(self.n) if tasks is None else tasks
         count = max(1, BLOCK_BYTES // (8 * self._m * self.dim))
         for first in range(tasks.start, tasks.stop, count):
@@ -182,7 +182,7 @@ class SampledSamples:
 
 
 class _CalledRows:
-    """Rows that a function of the user draws, a block of tasks at a time."""
+    """Rows that a user's function draws, one block of tasks at a time."""
 
     def __init__(self, samples: SampledSamples) -> None:
         self._samples = samples
@@ -210,7 +210,7 @@ class _CalledRows:
         return total
 
     def _held_blocks(self) -> Iterator[tuple[range, core.Batch]]:
-        """Draw the rows of one block of tasks after the other."""
+        """Yield the blocks of tasks, one after the other, with their rows in memory."""
         for block in self._samples._blocks():
             X = self._samples._draw(block)
             yield block, core_sets(sets_of(X, np.zeros(X.shape[:2])))

@@ -13,15 +13,16 @@ from .._support.types import F64
 I64 = NDArray[np.int64]
 
 Transform = Callable[[F64, range], F64]
-"""Maps the rows of Z = X B of a range of tasks, (rows, k), to rows C of the same number."""
+"""Maps the rows of Z = X B of a range of tasks to a matrix C with as many rows."""
 
 
 class Samples(Protocol):
     """The samples of n tasks: X (N, dim), the rows of all tasks in the order of the tasks, and y.
 
-    ``dim`` is d for samples that exist as numbers. For samples in law, ``dim`` is the number of
-    coordinates of a subspace that contains the span of `B_star`, every row of X, and every matrix
-    that `normals` returns. Inner products are those of the full space. All arrays are float64.
+    ``dim`` is d unless the samples are drawn in law. For samples in law, vectors are coordinates in
+    an orthonormal basis of a subspace of dimension ``dim``, which contains `B_star`, every row of
+    X, and the columns of every matrix that `normals` returns; inner products are those of the full
+    space. All arrays are float64.
     """
 
     n: int  # tasks
@@ -56,7 +57,7 @@ class Samples(Protocol):
     def shared(self) -> Samples | None:
         """Return the samples of one task if all tasks have the same X; None otherwise.
 
-        The responses of that one task are those of task 0.
+        The returned samples have the responses of task 0.
         """
 
     def averages(self) -> HalfAverages:
@@ -87,7 +88,7 @@ class HalfAverages(Protocol):
     def mean_products(self, Q: F64, factors: F64) -> F64:
         """Return ``sum_i factors_i (u_i v_i^T + v_i u_i^T) Q``, (dim, k), for factors (n,).
 
-        One pass over what represents the averages, where that is possible.
+        The stored numbers are read in one pass where that is possible.
         """
 
 

@@ -13,16 +13,16 @@ from .samples import I64, Samples, lengths
 from .task_algebra import solve_heads
 
 Operator = Callable[[F64], F64]
-Start = F64 | Callable[[], F64]  # a matrix, or a function that computes it where it is needed
+Start = F64 | Callable[[], F64]  # a matrix, or a function that computes it on demand
 
 TOL = 1e-8  # bound on the sine of the largest angle between computed and exact eigenvectors
-PASSES = 60  # products with a block of vectors, after which a decomposition gives up
+PASSES = 60  # the most products with a block of vectors in a decomposition
 _FORMED = 128  # a matrix of at most this order is formed, in blocks of _COLUMNS columns
 _COLUMNS = 64
-_ROUNDING = 1e-13  # a residual below this part of the norm of a matrix is that of rounding errors
+_ROUNDING = 1e-13  # residuals below this share of a matrix norm are rounding errors
 _NOT_FINITE = "products with the samples are not finite numbers"
 _BLOCKS = (8, 30)  # least and most blocks of a Krylov space that is not yet compressed
-_NUMBERS = 1 << 26  # the numbers that such a space may have beyond the least blocks
+_NUMBERS = 1 << 26  # the most numbers in such a space if it has more than the least blocks
 
 
 class Eigenvectors(NamedTuple):
@@ -30,7 +30,7 @@ class Eigenvectors(NamedTuple):
 
     values: F64  # (k,), descending
     vectors: F64  # (dim, k), orthonormal columns
-    reason: str  # why they have not converged, as the end of a sentence; "" if they have
+    reason: str  # why they have not converged: a clause that ends a sentence; or ""
 
 
 class SingularVectors(NamedTuple):
@@ -43,7 +43,7 @@ class SingularVectors(NamedTuple):
 
 
 class WidthError(ValueError):
-    """The samples determine fewer directions than the width asks for."""
+    """Raised if the samples determine fewer directions than the width."""
 
     def __init__(self, most: int, width: int) -> None:
         super().__init__(
@@ -70,12 +70,12 @@ def check_lengths(name: str, samples: Samples, least: int) -> None:
 
 
 def start_columns(k: int) -> int:
-    """Return the number of columns with which a search for k eigenvectors starts well."""
+    """Return a good number of start columns for a search for k eigenvectors."""
     return k + max(5, k // 2)
 
 
 def fixed_normals(rows: int, columns: int) -> F64:
-    """Return a fixed matrix of normal numbers, with which the start of a Krylov space is formed."""
+    """Return a fixed matrix of normal numbers, from which starts of Krylov spaces are computed."""
     return np.random.Generator(np.random.Philox(key=20)).standard_normal((rows, columns))
 
 
@@ -84,12 +84,12 @@ def top_eigenvectors(  # noqa: PLR0917
 ) -> Eigenvectors:
     """Return the k algebraically largest eigenvalues, descending, and their eigenvectors (dim, k).
 
-    `apply` maps Q (dim, c) to A Q for a symmetric A. Its calls, each a pass over the samples, are
-    what costs: so A is applied to blocks, from which a block Krylov space is built, and the Ritz
-    vectors of the whole space are taken. The start (dim, c) has the columns of the blocks. The
-    iteration ends when the residual, divided by the gap between eigenvalues k and k + 1, bounds the
-    sine of the largest angle to the exact eigenvectors by `tol`, when the space is invariant, or
-    after `passes` calls.
+    `apply` maps Q (dim, c) to A Q for a symmetric A. A call of `apply` is a pass over the samples
+    and dominates the cost, so A is applied to blocks of columns, and the eigenvectors are
+    approximated by the Ritz vectors of the whole block Krylov space. `start` (dim, c) is the first
+    block. The residual divided by the gap between eigenvalues k and k + 1 bounds the sine of the
+    largest angle to the exact eigenvectors. The iteration ends when this bound is at most `tol`,
+    when the space is invariant, or after `passes` calls.
 
     Raises
     ------
@@ -130,7 +130,7 @@ class _Krylov:
     """A block Krylov space of a symmetric matrix A: an orthonormal basis and A in this basis."""
 
     def __init__(self, dim: int, columns: int) -> None:
-        self.columns = columns  # that the basis may have
+        self.columns = columns  # the most columns of the basis
         self._basis = np.empty((dim, columns), order="F")
         self.size = 0
         self.H = np.zeros((0, 0))  # V^T A V for the basis V
@@ -141,9 +141,10 @@ class _Krylov:
         return self._basis[:, : self.size]
 
     def extend(self, Q: F64, W: F64) -> F64:
-        """Add orthonormal columns Q and their products W = A Q; return the part of W off the space.
+        """Add the columns Q and W = A Q; return the part of W orthogonal to the extended space.
 
-        Projecting twice keeps the basis orthonormal to rounding errors.
+        The columns of Q must be orthonormal. Projecting W twice keeps the basis orthonormal up to
+        rounding errors.
         """
         first, self.size = self.size, self.size + Q.shape[1]
         self._basis[:, first : self.size] = Q
@@ -157,7 +158,7 @@ class _Krylov:
         return off - self.V @ (self.V.T @ off)
 
     def compress(self, values: F64, S: F64) -> None:
-        """Keep the span of the Ritz vectors V S, with their Ritz values."""
+        """Replace the basis by the Ritz vectors V S, and H by the diagonal of their Ritz values."""
         self._basis[:, : S.shape[1]] = self.V @ S
         self.size, self.H = S.shape[1], np.diag(values)
 
@@ -165,9 +166,9 @@ class _Krylov:
 def _block_krylov(apply: Operator, start: F64, k: int, tol: float, passes: int) -> Eigenvectors:
     """Return the top eigenvectors by a block Lanczos iteration with restarts at Ritz vectors.
 
-    The Ritz vectors are computed when the search may have ended, judged by the rate of the last
-    checks, and when the space is full: the decomposition of H costs as much as a pass over few
-    samples.
+    The decomposition of H can cost as much as a pass over the samples if these are few. Ritz
+    vectors are therefore computed only when the space is full, or when the convergence rate of the
+    last checks predicts that the search has ended.
     """
     dim, block = start.shape
     columns = min(dim, block * min(max(_NUMBERS // (dim * block), _BLOCKS[0]), _BLOCKS[1]))
@@ -204,7 +205,7 @@ def _block_krylov(apply: Operator, start: F64, k: int, tol: float, passes: int) 
 
 
 class _Schedule:
-    """When to check for convergence next, from the errors, relative to their goal, so far."""
+    """Decides when to check for convergence next, from past errors relative to the tolerance."""
 
     def __init__(self) -> None:
         self._next, self._count, self._error = 2, 0, 0.0
@@ -214,7 +215,7 @@ class _Schedule:
         return count >= self._next
 
     def record(self, count: int, error: float) -> None:
-        """Record the error after a pass; the next check is at two thirds of the expected rest."""
+        """Record the error after a pass; plan a check after 2/3 of the predicted further passes."""
         wait = 2
         if 1 < error < self._error:
             rate = np.log(self._error / error) / (count - self._count)
@@ -223,7 +224,7 @@ class _Schedule:
 
 
 def _top_ritz(H: F64, count: int) -> tuple[F64, F64]:
-    """Return the largest eigenvalues of H, descending, at most `count`, and their eigenvectors."""
+    """Return at most `count` largest eigenvalues of H, descending, and their eigenvectors."""
     from scipy.linalg import eigh  # noqa: PLC0415
 
     size = len(H)
@@ -232,10 +233,10 @@ def _top_ritz(H: F64, count: int) -> tuple[F64, F64]:
 
 
 def _new_directions(space: _Krylov, off: F64, norm: float) -> tuple[F64, F64]:
-    """Return orthonormal columns Q off the space, and R with off = Q R, less rounding errors.
+    """Return Q with orthonormal columns orthogonal to the space, and R, such that off = Q R.
 
-    Columns that are short beside the norm of the matrix are projected again, and those that are
-    rounding errors are dropped.
+    The product holds up to rounding errors. Columns that are short relative to the norm of the
+    matrix are projected again, and columns that consist of rounding errors are dropped.
     """
     Q, R = np.linalg.qr(off)
     if np.abs(np.diagonal(R)).min() > 1e-3 * norm:
@@ -272,9 +273,10 @@ def solve_by_cg(apply: Operator, right: F64, tol: float, passes: int) -> tuple[F
     """Solve A x = b for each column b of `right` (dim, c) by conjugate gradients.
 
     `apply` maps P (dim, c) to A P for a symmetric, positive semidefinite A whose range contains the
-    right-hand sides; the solution is the one of the least norm. The iteration ends when every
-    residual is at most `tol` times its right-hand side. Returns the solutions (dim, c), and why
-    they are not that accurate, as the end of a sentence, or "".
+    right-hand sides; the solution is the one of the least norm. The iteration ends when the norm of
+    every residual is at most `tol` times the norm of its right-hand side, or after `passes`
+    products. Returns the solutions (dim, c), and a clause that says why the solutions are less
+    accurate, or "".
     """
     x = np.zeros_like(right)
     residual = right.copy()
@@ -305,8 +307,8 @@ def solve_by_cg(apply: Operator, right: F64, tol: float, passes: int) -> tuple[F
 def least_squares_heads(Z: F64, y: F64, offsets: I64, ridge: float = 0.0) -> F64:
     """Return the heads (n, k) that minimise ``||y_i - Z_i v||^2 / (2 m_i) + ridge/2 ||v||^2``.
 
-    With ``ridge=0`` and a singular ``Z_i^T Z_i``, the head of the least norm. Tasks with equal
-    numbers of samples are solved together.
+    If ``ridge=0`` and ``Z_i^T Z_i`` is singular, the head is the minimiser of least norm. Tasks
+    with equal numbers of samples are solved together.
     """
     if not ridge:
         return solve_heads(Z, y, offsets)

@@ -35,7 +35,8 @@ def open_samples(
     tasks : LinearTasks or TaskBatch
         The source of the tasks.
     estimator : estimator
-        The estimator: the engine "law" draws no samples for an estimator of averages.
+        The estimator. For an estimator of averages, the engine "law" draws averages instead of
+        samples.
     counts : (int, int or None)
         Number of tasks, and samples per task; a batch has its own.
     width : int
@@ -62,8 +63,8 @@ def open_samples(
     n, m = counts
     assert m is not None
     if engine == "sampled":
-        # Generating a row takes longer than reading it, and an estimator may read it a thousand
-        # times.
+        # Generating a row takes longer than reading it, and an estimator may use each row a
+        # thousand times.
         if 8 * n * m * tasks.d <= KEPT_BYTES:
             drawn = tasks.sample(n, m, seed=seed, trial=trial, shared_samples=True, threads=threads)
             return ArraySamples(drawn, seed, trial, threads)

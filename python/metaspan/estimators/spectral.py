@@ -47,7 +47,8 @@ def _with_heads(samples: Samples, pairs: Eigenvectors) -> Estimate:
 def _start(samples: Samples, width: int) -> Callable[[], F64]:
     """Return a function that computes ``X^T diag(y) G``, the start of a Krylov space.
 
-    For normal numbers G this is a normal matrix, multiplied by the square root of the matrix (38).
+    G has normal entries, so the start has the law of the square root of the matrix (38), times a
+    normal matrix.
     """
 
     def compute() -> F64:
@@ -62,19 +63,20 @@ class Moments(_Options):
     r"""The method of moments: the top eigenvectors of the mean of ``y^2 x x^T``, (38).
 
     The mean is over all samples, weighted by the weights of the tasks. The heads are those of least
-    squares on the features `X B`; with fewer samples than columns, of the least norm.
+    squares on the features `X B`; if a task has fewer samples than `B` has columns, its head is the
+    solution of least norm.
 
-    One sample of each task suffices. The cost is that of 10 to 40 passes over X, each with 1.5
-    width columns or 5 more than the width; the memory is that of 8 to 30 times these columns of
-    length d, 30 where they take less than 0.5 GB.
+    One sample of each task suffices. The cost is that of 10 to 40 passes over X, each with c
+    columns, where c is 1.5 times the width or the width plus 5. The memory is that of 8 to 30
+    blocks of c columns of length d; it is that of 30 blocks if these take less than 0.5 GB.
 
     Parameters
     ----------
     tol : float
-        Bound on the sine of the largest angle between the computed eigenvectors and the exact ones,
-        from the residual and the gap between eigenvalues.
+        The search ends once the sine of the largest angle between the computed and the exact
+        eigenvectors is at most `tol`, by a bound from the residual and the gap between eigenvalues.
     passes : int
-        Passes over X after which the search gives up; the result then has ``converged=False``.
+        The largest number of passes over X; a search that needs more ends with ``converged=False``.
 
     References
     ----------
@@ -121,11 +123,12 @@ class Moments(_Options):
 
 @dataclass(frozen=True, kw_only=True)
 class Duchi(_Options):
-    r"""The spectral estimator of Duchi et al.: the method of moments without its diagonal, (39).
+    r"""The spectral estimator of Duchi et al., from pairs of different samples of a task, (39).
 
-    A task contributes the mean of ``y_j y_l x_j x_l^T`` over its pairs of different samples, whose
-    expectation is the outer product of its parameter with itself. Every task needs two samples. The
-    heads, the cost and the options are those of `Moments`.
+    A task with the parameter theta contributes the mean of ``y_j y_l x_j x_l^T`` over its pairs of
+    different samples. For features of identity covariance, the expectation of this mean is ``theta
+    theta^T``. Every task needs two samples. The heads, the cost and the options are those of
+    `Moments`.
 
     Parameters
     ----------
@@ -185,15 +188,16 @@ class Duchi(_Options):
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSpectral(_Options):
-    r"""The spectral estimator of independent averages of the halves of every task, (40).
+    r"""The spectral estimator from independent averages over two halves of every task, (40).
 
-    The samples of a task are split into two halves with averages u and v of ``y_j x_j``, each of
-    them an unbiased estimate of the parameter of the task for features of identity covariance. The
-    estimate is the top eigenvectors of the mean of ``(u v^T + v u^T) / 2``; (39) is its average
-    over all splits. Every task needs two samples.
+    The samples of a task are split into two halves, and u and v are the averages of ``y_j x_j``
+    over the halves. For features of identity covariance, both are unbiased estimates of the
+    parameter of the task. The representation has the top eigenvectors of the mean of ``(u v^T + v
+    u^T) / 2``. The average of this matrix over all splits into equal halves is the matrix of (39).
+    Every task needs two samples.
 
-    The heads are those of moments, ``B^T (u + v) / 2``, not those of least squares: the averages
-    are all that the estimator sees, so that in law it needs 2 n vectors instead of all samples.
+    The heads are ``B^T (u + v) / 2``, and not those of least squares, because the estimator sees
+    only the averages. In law it therefore needs 2 n vectors instead of all samples.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-r"""Starts of the estimators that iterate."""
+r"""Starts of the iterative estimators."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ STARTS = ("random", "moments")
 def start_subspace(samples: Samples, width: int, start: str, monitor: Monitor) -> F64:
     """Return orthonormal columns (dim, width) from which an estimator starts.
 
-    "random": the span of a normal matrix. "moments": the method of moments, (38). The monitor gets
-    no record.
+    "random": the span of a normal matrix. "moments": the method of moments, (38). Nothing is
+    recorded by the monitor.
     """
     if start == "random":
         return orthonormal(samples.normals(width, 0))
@@ -25,13 +25,13 @@ def start_subspace(samples: Samples, width: int, start: str, monitor: Monitor) -
 
 
 def task_weights(samples: Samples, tasks: range) -> F64:
-    """Return the weight of the task of every row of a range of tasks, (rows,)."""
+    """Return, for every row of a range of tasks, the weight of its task, (rows,)."""
     offsets = samples.offsets[tasks.start : tasks.stop + 1]
     return spread(samples.weights[tasks.start : tasks.stop], offsets)
 
 
 def task_normals(n: int, B: F64) -> F64:
-    """Return independent standard normal numbers (n, width), a number of rows that B may lack.
+    """Return independent standard normal numbers (n, width); n may exceed the rows of B.
 
     The generator is seeded with the bits of the drawn matrix B (dim, width), so that these numbers
     depend, as B does, on seed, trial and stream alone.

@@ -1,4 +1,4 @@
-r"""Some of the tasks of given samples, as samples of their own."""
+r"""The samples of some of the tasks, with the interface of `Samples`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from .samples import I64, HalfAverages, Samples, Transform
 
 
 class Subset:
-    """The samples of some tasks, in their order; X keeps its place and is not copied.
+    """The samples of some tasks, in rising order; X is not copied.
 
-    A product still reads the X of all tasks, as rows whose coefficients are zero.
+    A product still reads the rows of all tasks; rows of tasks that are left out have the
+    coefficient zero.
 
     Parameters
     ----------

@@ -26,9 +26,9 @@ from .samples import Samples, lengths, spread
 from .solvers import check_width
 from .task_algebra import predict
 
-LIMIT = 1000  # iterations, unless `ms.fit` is given a number of rounds
+LIMIT = 1000  # iterations, if `ms.fit` gets no `rounds`
 SPARE = 4  # Ritz vectors beyond the rank
-EASE = 0.9  # by which the inverse step falls after a step that lowered the objective
+EASE = 0.9  # factor of the inverse step size after a step that lowered the objective
 HALVINGS = 40
 DECAY = 100.0  # semigradient steps t have the size step / (1 + t / DECAY)
 
@@ -39,28 +39,30 @@ class SubspacePursuit:
 
     A step is ``Theta <- T_k(Theta - a [q_i X_i^T (X_i theta_i - y_i) / m_i]_i)`` on the
     coefficients Theta (n, dim), where T_k keeps the k largest singular values and q_i is the weight
-    of a task. Theta is kept as factors and the matrix in brackets as an operator, so that a step
-    costs some 3 to 10 passes over X with k + 4 columns, by a block Krylov iteration that starts at
-    the singular vectors of the step before, and one pass with k columns.
+    of a task. Theta is stored as factors, and the matrix in brackets is only multiplied by blocks
+    of vectors. A step costs about 3 to 10 passes over X with k + 4 columns, and one pass with k
+    columns; the former are those of a block Krylov iteration that starts at the singular vectors of
+    the previous step.
 
-    With `semigradient`, responses are rewards and the residuals are the temporal differences
-    ``X_i theta_i - (y_i + gamma X_next_i theta_i)``: the fixed points are those of TD learning with
+    With `semigradient`, the responses are rewards, and the residuals are the temporal differences
+    ``X_i theta_i - (y_i + gamma X_next_i theta_i)``. The fixed points are those of TD learning with
     linear features, for tasks whose value functions share a subspace.
 
     Parameters
     ----------
     step : float or None
-        Step size a. None: the inverse of the curvature along the first step, a tenth longer after
-        every step, and halved where the objective ``sum_i q_i ||y_i - X_i theta_i||^2 / (2 n m_i)``
-        would rise, so that it never rises. With `semigradient`, which has no such objective, step t
-        has the size ``a / (1 + t / 100)``, and the inverse of the curvature for a if `step` is
-        None.
+        Step size a. None: a starts as the inverse of the curvature along the first step and grows
+        by about a tenth after every step; it is halved if the objective ``sum_i q_i ||y_i - X_i
+        theta_i||^2 / (2 n m_i)`` would rise, so the objective never rises. With `semigradient`
+        there is no such objective; step t then has the size ``a / (1 + t / 100)``, and if `step` is
+        None, a is the inverse of the curvature along the first step.
     semigradient : (X_next, gamma) or None
-        X_next has the features of the samples' successors, in the layout of the batch: an array
-        (n, m, dim), a list of arrays (m_i, dim), or a matrix with N rows in the order of the tasks,
-        dense or sparse. gamma: the discount, between 0 and 1.
+        X_next has the features of the successor of every sample, in the layout of the batch: an
+        array (n, m, dim), a list of arrays (m_i, dim), or a dense or sparse matrix with N rows in
+        the order of the tasks. gamma: the discount, between 0 and 1.
     tol : float
-        Converged once a step of the undecayed size would move Theta by at most `tol` of its norm.
+        The iteration has converged once a step of size a, without the decay by t, would move Theta
+        by at most `tol` times its norm.
 
     Raises
     ------
@@ -99,7 +101,7 @@ class SubspacePursuit:
             object.__setattr__(self, "semigradient", (_rows(self.semigradient[0]), gamma))
 
     def check(self, samples: Samples, width: int) -> None:
-        """Raise ValueError if the width is too large, or X_next has another shape than X."""
+        """Raise ValueError if the width is too large, or if X_next and X differ in shape."""
         check_width(samples, width)
         check_rank(samples, width)
         if self.semigradient is not None:

@@ -1,4 +1,4 @@
-r"""Least squares with a trace norm: proximal gradient steps, and Frank-Wolfe on a ball."""
+r"""Least squares with a trace norm, by proximal gradient steps or by Frank-Wolfe on a ball."""
 
 from __future__ import annotations
 
@@ -31,45 +31,47 @@ from .spectral import Moments
 from .starts import task_weights
 from .task_algebra import predict, solve_heads
 
-LIMIT = 1000  # iterations of either solver, unless `ms.fit` is given a number of rounds
-SPARE = 4  # Ritz vectors beyond those above the threshold
+LIMIT = 1000  # iterations of either solver, if `ms.fit` gets no `rounds`
+SPARE = 4  # Ritz vectors in addition to those above the threshold
 SOLVERS = ("proximal", "frank-wolfe")
 ROUNDING = 2e-15
 
 
 @dataclass(frozen=True, kw_only=True)
 class TraceNorm:
-    r"""Coefficients of all tasks by least squares with their trace norm, equations (44), (45).
+    r"""Least squares for the coefficients of all tasks with a trace norm, equations (44), (45).
 
     "proximal" minimises ``sum_i w_i ||y_i - X_i theta_i||^2 / (2 N) + lam ||Theta||_*`` over Theta
-    (n, dim) by accelerated proximal gradient steps, which restart where the objective would rise:
-    the objective never rises. "frank-wolfe" minimises the first term over ``||Theta||_* <=
-    radius``, with exact line searches. Theta is kept as factors and its gradient as an operator:
-    memory beside the samples is some 50 (n + dim) rank numbers.
+    (n, dim) by accelerated proximal gradient steps. The acceleration restarts where the objective
+    would rise, so the objective never rises. "frank-wolfe" minimises the first term over
+    ``||Theta||_* <= radius``, with exact line searches. Theta is stored as factors, and its
+    gradient is only multiplied by blocks of vectors. The memory in addition to the samples is about
+    50 (n + dim) r numbers, where r is the rank of Theta.
 
-    A proximal step costs some 2 to 6 passes over X, with 4 columns more than Theta has ranks, and a
-    step of Frank-Wolfe some 3 to 10 passes with few columns. Frank-Wolfe converges slowly: the gap
-    after t steps falls like 1 / t.
+    A proximal step costs about 2 to 6 passes over X with r + 4 columns, and a step of Frank-Wolfe
+    costs about 3 to 10 passes with few columns. Frank-Wolfe converges slowly: the duality gap after
+    t steps falls like 1 / t.
 
     Parameters
     ----------
     solver : {"proximal", "frank-wolfe"}
-        The solver, and with it the form of the problem.
+        The solver, which also determines the form of the problem.
     lam : float or None
         Penalty of "proximal", >= 0. None: ``noise sqrt(n + d^2 / m) / (n sqrt(m))``, the rate of
-        the reference, where m is the mean number of samples of a task and d the mean squared
-        length of a row of X, which is the number of features if they are standard. d is
-        estimated from 8 random combinations of rows.
+        the reference. Here m is the mean number of samples of a task. d is the mean squared length
+        of a row of X, estimated from 8 random combinations of rows; for features of identity
+        covariance, its expectation is the number of features.
     radius : float or None
-        Radius of the ball of "frank-wolfe", > 0, which needs one.
+        Radius of the ball, > 0. "frank-wolfe" requires a radius, and "proximal" requires None.
     noise : float or None
-        Standard deviation of the label noise in the default of `lam`. None: that of the residuals
-        of heads by least squares on the method of moments, with k degrees of freedom of each task
-        used up; it is too large where that representation is poor. If no task has more than
-        `width` samples, the root mean square of the responses.
+        Standard deviation of the label noise in the default of `lam`. None: it is estimated from
+        the residuals of least-squares heads on the representation of the method of moments, with k
+        degrees of freedom per task subtracted. The estimate is too large where that representation
+        is poor. If no task has more than `width` samples, the root mean square of the responses is
+        used.
     tol : float or None
-        Converged once the duality gap is at most `tol` times the objective. None: 1e-6 for
-        "proximal", 1e-2 for "frank-wolfe".
+        The iteration has converged once the duality gap is at most `tol` times the objective. None:
+        1e-6 for "proximal", 1e-2 for "frank-wolfe".
 
     Raises
     ------
@@ -78,9 +80,9 @@ class TraceNorm:
 
     Notes
     -----
-    `Estimate.B` has the top right singular vectors of Theta, and the heads are ``Theta B``. If
-    Theta has a rank below the width, B is completed by the next singular vectors of the last step,
-    and the estimate says that it has not converged.
+    `Estimate.B` has the top right singular vectors of Theta, and the heads are ``Theta B``. If the
+    rank of Theta is below the width, the other columns of B are the next singular vectors of the
+    last step, and the estimate is marked as not converged.
 
     References
     ----------
@@ -139,7 +141,7 @@ def default_penalty(samples: Samples, noise: float) -> float:
 
 
 def noise_level(samples: Samples, width: int, monitor: Monitor) -> float:
-    """Return the standard deviation of residuals on the method of moments, or of the responses."""
+    """Estimate the noise from residuals on the method of moments, or else from the responses."""
     free = len(samples.y) - int(np.minimum(np.diff(samples.offsets), width).sum())
     if not free:
         return float(np.sqrt(np.mean(samples.y**2)))
@@ -158,7 +160,7 @@ class _Iterate:
     fitted: F64  # (N,), X_i theta_i
     objective: float
     trace_norm: float
-    shown: Leading  # at least `width` singular vectors of the last step, for the representation
+    shown: Leading  # at least `width` singular vectors of the last step
 
 
 class _Problem:
@@ -193,7 +195,7 @@ class _Problem:
     def represent(self, iterate: _Iterate) -> tuple[F64, F64]:
         """Return B (dim, width), the top right singular vectors, and the heads (n, width)."""
         B = iterate.shown.right[:, : self.width]
-        if B.shape[1] < self.width:  # the Krylov space had fewer directions
+        if B.shape[1] < self.width:  # the Krylov space has too few directions
             more = np.concatenate([B, np.eye(len(B), self.width)], axis=1)
             B = np.linalg.qr(more)[0][:, : self.width]
         theta = iterate.theta
@@ -237,7 +239,7 @@ class _Problem:
         curvature = max(
             curvature, float(np.finfo(float).tiny)
         )  # zero responses have zero gradients
-        tested = 100 * tol * current.objective  # the gap is computed where a bound is below
+        tested = 100 * tol * current.objective  # the gap is computed only if a bound is below this
         if self.record(current):
             return self.finish(current, 0, "")
         accuracy = 1e-4
@@ -257,7 +259,7 @@ class _Problem:
                     previous, momentum = current, 1.0
                 elif accuracy > 1e-13:
                     accuracy *= 0.1
-                else:  # rounding errors hide what a step gains
+                else:  # rounding errors hide the gain of a step
                     return self.finish(current, iteration, "")
                 continue
             previous, current, momentum = current, step.iterate, following
@@ -282,10 +284,10 @@ class _Problem:
         curvature: float,
         accuracy: float,
     ) -> _Step:
-        """Shrink the singular values of a gradient step; double the curvature until it bounds it.
+        """Take a gradient step and shrink the singular values; double too low a curvature.
 
-        The step starts at ``current + push (current - previous)``. The curvature L bounds it if
-        ``sum_i w_i ||X_i D_i||^2 / N <= L ||D||_F^2`` for the change D.
+        The step starts at ``current + push (current - previous)``. The curvature L is large enough
+        if the change D of the step satisfies ``sum_i w_i ||X_i D_i||^2 / N <= L ||D||_F^2``.
         """
         ahead = join(1 + push, current.theta, -push, previous.theta) if push else current.theta
         fitted = (1 + push) * current.fitted - push * previous.fitted
@@ -347,7 +349,7 @@ class _Problem:
         return self.finish(current, iteration, "")
 
     def unfinished(self, gap: float, tol: float) -> str:
-        """Return the reason of an end at the limit of iterations."""
+        """Return why the iteration ended at its limit."""
         return (
             f"the duality gap was still {gap:.2g} of the objective (tol={tol:g}) "
             f"at iteration {self.limit}, its limit"
@@ -360,7 +362,7 @@ class _Problem:
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """A proximal step: where it ends, the curvature that bounds it, and its length."""
+    """A proximal step: its end point, the curvature that bounds it, and its length."""
 
     iterate: _Iterate
     curvature: float
@@ -373,6 +375,6 @@ def _above(threshold: float) -> Callable[[F64], int]:
 
 
 def _with_spare(pairs: Leading, rank: int, columns: int) -> Leading:
-    """Return the leading pairs with as many columns as the next step should start with."""
+    """Return the leading pairs, with the number of columns at which the next step starts."""
     columns = max(columns, rank + 1)
     return Leading(pairs.left[:, :columns], pairs.values[:columns], pairs.right[:, :columns])
