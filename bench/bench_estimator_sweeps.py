@@ -1,11 +1,11 @@
-"""Times the products with all samples through which estimators see the data.
+"""Times the products with all samples that estimators use.
 
-On arrays: X B, X^T C, and X^T f(X B), each compared with NumPy. NumPy computes the third product in
-blocks of tasks that stay in a cache, or in two passes over X, whichever takes less time. The floor
-is one read of X, or the arithmetic at the rate of gemm. On generated samples, which are never
-stored: X^T f(X B); the floor is the time in which all cores draw the normals of the rows once.
-Before the timing, all products are compared with those of NumPy. The samples are objects of the
-package that are not public.
+On arrays, it times X B, X^T C and X^T f(X B), each compared with NumPy. NumPy computes the third
+product in blocks of tasks that stay in a cache, or in two passes over X, whichever takes less time.
+The floor of a product on arrays is the time of one read of X, or of the arithmetic at the rate of
+gemm. On generated samples, which are never stored, it times X^T f(X B); the floor is the time in
+which all cores draw the normals of the rows once. Before the timing, all products are compared with
+those of NumPy. The samples are private objects of the package.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from bench.machine import limits
 
 SHAPE, QUICK = (10_000, 10, 1_000, 50), (10_000, 10, 200, 50)  # d, k, n, m
 MADE, MADE_QUICK = (100_000, 10, 40, 25), (100_000, 10, 12, 25)
-BLOCK = 4  # tasks whose rows NumPy multiplies twice before it reads the next ones
+BLOCK = 4  # tasks in a block of NumPy, which is multiplied twice while in a cache
 TARGETS = {"X B": 1.5, "X^T C": 1.5, "X^T f(X B)": 2.0}  # times faster than NumPy
 FLOORS = 1.5  # largest time of a product with generated samples, as a multiple of its floor
 TOLERANCE = 1e-11
@@ -88,7 +88,7 @@ def arrays(options: Options) -> list[Figure]:
 
 
 def made(options: Options) -> list[Figure]:
-    """Time X^T f(X B) on samples that are generated in the product."""
+    """Time X^T f(X B) on samples that are generated during the product."""
     d, k, n, m = shape = MADE_QUICK if options.quick else MADE
     law = ms.LinearTasks(d=d, k=k, noise=0.1)
     kind = import_module("metaspan.estimators.sampled").SampledSamples

@@ -1,9 +1,9 @@
 """Times estimators in one step on arrays, compared with NumPy and SciPy.
 
-The peers do what a careful program without the package does: products with one array of all
-samples, `scipy.sparse.linalg.eigsh` for the top eigenvectors, and `scipy.sparse.linalg.cg` for the
-pooled regression. Both sides must find the same subspace. The floor is the time in which all cores
-read the samples once; the iterations of both sides read them many times.
+The peers are careful programs without the package: they multiply one array of all samples, and use
+`scipy.sparse.linalg.eigsh` for the top eigenvectors and `scipy.sparse.linalg.cg` for the pooled
+regression. Both sides must find the same subspace. The floor is the time in which all cores read
+the samples once; both sides iterate and read the samples many times.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def one_step(options: Options) -> list[Figure]:
     d, k, n, m = QUICK if options.quick else SHAPE
     rng = np.random.default_rng(20)
     X, heads = rng.standard_normal((n, m, d)), rng.standard_normal((n, k))
-    heads += 1.0  # the mean is what the pooled regression finds
+    heads += 1.0  # the pooled regression finds the mean
     y = np.einsum("nmk,nk->nm", X[:, :, :k], heads) + 0.1 * rng.standard_normal((n, m))
     batch = ms.TaskBatch(X, y)
     rows, labels = X.reshape(-1, d), y.ravel()

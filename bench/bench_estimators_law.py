@@ -1,8 +1,8 @@
 """Times products with samples in law, (36), and the split spectral estimator in law, (37).
 
 The floor of a product is the time in which all cores read the numbers of the samples once. Products
-with all rows are checked by two identities: X^T is the transpose of X, and one pass over the rows
-gives the bits of two separate products.
+with all rows are checked by two identities: <C, X B> = <X^T C, B>, and one pass over the rows gives
+the same bits as two separate products.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SPLIT_SECONDS = 10.0  # target for the split spectral estimator of SPLIT_TASKS t
 
 
 def run(options: Options) -> list[Figure]:
-    """Time products with the rows, and the estimator from the draw of the averages to the end."""
+    """Time products with the rows, and a whole fit, from drawing the averages to the end."""
     return _products(options) + _split_spectral(options)
 
 
@@ -69,7 +69,7 @@ def _products(options: Options) -> list[Figure]:
 
 
 def _check(samples: Any, B: np.ndarray, C: np.ndarray) -> None:
-    """Assert that X^T is the transpose of X, and that one pass has the bits of two products."""
+    """Assert that X^T is the transpose of X, and that one pass gives the bits of two products."""
     Z = samples.features(B)
     assert (
         relative(np.einsum("nk,nk->k", C, Z), np.einsum("dk,dk->k", samples.combine(C), B)) < 1e-9

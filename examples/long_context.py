@@ -1,10 +1,11 @@
-"""Identify a linear system of low rank from its trajectories, with more lags than samples allow.
+"""Identify a linear system of low rank from its trajectories, with many lags and few samples.
 
-The next state is a combination of the last p states plus noise, x[t+1] = A [x[t]; ...; x[t-p+1]] +
-e[t], and the (d, p d) matrix A has the rank r. Every coordinate of the next state is a task; all
-tasks share the same features, the p d lagged states, and their p d coefficients share a subspace of
-r dimensions. The tables show the relative error of A for the number of samples, the number of
-trajectories, the rank, and for fewer lags than the system has.
+The next state is a linear combination of the last p states plus noise, x[t+1] = A [x[t]; ...;
+x[t-p+1]] + e[t], and the matrix A (d, p d) has the rank r. Every coordinate of the next state is a
+task. All tasks have the same features, the p d coordinates of the lagged states, and the vectors of
+their p d coefficients share a subspace of r dimensions. The printed tables show how the relative
+error of A depends on the number of samples, the number of trajectories and the rank, and how it
+grows if the model has fewer lags than the system.
 """
 
 import numpy as np
@@ -16,10 +17,10 @@ ESTIMATORS = ("reduced-rank", "altmin")
 
 
 def system(rank, seed):
-    """Return A (d, p d) of a rank, scaled so that the system is stable."""
+    """Return a matrix A (d, p d) of the given rank, scaled so that the system is stable."""
     rng = np.random.default_rng(seed)
     A = rng.standard_normal((d, rank)) @ rng.standard_normal((rank, p * d))
-    companion = np.eye(p * d, k=-d)  # the matrix of one step of the stacked last p states
+    companion = np.eye(p * d, k=-d)  # one step of the last p states, stacked
     companion[:d] = A
     # Lag l of A is multiplied by c^l, which multiplies all eigenvalues by c.
     c = 0.8 / np.abs(np.linalg.eigvals(companion)).max()
@@ -33,7 +34,7 @@ def simulate(A, steps, trajectories, lags, seed=1):
     for _ in range(trajectories):
         states = list(rng.standard_normal((p, d)))
         for _ in range(50 + steps):
-            past = np.concatenate(states[: -p - 1 : -1])  # the last state first
+            past = np.concatenate(states[: -p - 1 : -1])  # the latest state comes first
             states.append(A @ past + noise * rng.standard_normal(d))
         for t in range(len(states) - steps, len(states)):
             X.append(np.concatenate(states[t - lags : t][::-1]))
@@ -42,7 +43,7 @@ def simulate(A, steps, trajectories, lags, seed=1):
 
 
 def errors(steps, trajectories=1, rank=r, lags=p, estimators=ESTIMATORS):
-    """Return the relative errors of A, least squares first; missing lags count as zero."""
+    """Return the relative errors of A, that of least squares first; missing lags are zero in A."""
     A = system(rank, seed=0)
     X, Y = simulate(A, steps, trajectories, lags)
     batch = ms.TaskBatch([X] * d, list(np.ascontiguousarray(Y.T)))  # one X for all tasks

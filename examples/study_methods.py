@@ -1,8 +1,8 @@
 """Compare estimators and meta-learning on the same tasks, and with the Cramer-Rao line.
 
-Every task has 25 samples, 13 of which are the inner set of FO-ANIL; all methods see all samples of
-the n tasks. The step of FO-ANIL is small enough for noisy samples, and its rounds end where dist no
-longer falls. The line is the least error that any unbiased estimator can have, to leading order.
+Every task has 25 samples, of which 13 are the inner set of FO-ANIL; all methods use all samples of
+the n tasks. The step size of FO-ANIL suits noisy samples, and its rounds end when dist no longer
+falls. To leading order, the line is the least error of any unbiased estimator.
 """
 
 import argparse
@@ -16,9 +16,9 @@ D, K, M, NOISE = 100, 5, 25, 1.0
 
 
 def cramer_rao(n):
-    """Return the least sine of the largest angle: heads N(0, I/k) are unknown, one for each task.
+    """Return the Cramer-Rao line of the sine of the largest angle, for unknown heads N(0, I/k).
 
-    An entry of B off the truth has the information n (m - k) / (k noise^2).
+    The Fisher information about an entry of B orthogonal to the truth is n (m - k) / (k noise^2).
     """
     tangent = NOISE * np.sqrt(K / (n * (M - K))) * (np.sqrt(D - K) + np.sqrt(K))
     return tangent / np.hypot(1, tangent)

@@ -1,4 +1,4 @@
-r"""The configuration of a fit: what `fit` was called with, checked and resolved."""
+r"""The configuration of a fit: the arguments of `fit`, checked and resolved."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FitConfig(TrainConfig):
     m_in : int or None
         Samples per task, the argument `m` of `fit`; None for a batch, whose data determine them.
     width, seed, threads : int
-        The numbers that the fit uses, even where `width` or `threads` was passed as None.
+        The numbers that the fit uses, even if `width` or `threads` was passed as None.
     engine : str
         Where the samples come from: "arrays" for a batch; "law" or "sampled" for tasks from a
         distribution.

@@ -1,4 +1,4 @@
-r"""Panels that compare estimators of the representation over numbers of tasks and of samples."""
+r"""Panels that compare estimators for several numbers of tasks and of samples per task."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PUBLISHED = {
 }
 SIMULATED = {"duchi": {100: 0.873, 400: 0.466, 800: 0.332, 1600: 0.241}}  # few seeds
 PUBLISHED_SEEDS, SIMULATED_SEEDS = 30, 3
-TWO_ERRORS = 0.97725  # the probability of less than two standard errors
+TWO_ERRORS = 0.97725  # the probability that a normal error is below two standard errors
 
 Point = tuple[str, int, int]  # estimator, number of tasks, samples of a task
 Sines = dict[Point, F64]  # the sine of the largest angle, for every seed
@@ -60,7 +60,7 @@ class Comparison:
     noise : float
         Standard deviation of the label noise.
     points : tuple of (int, int)
-        Numbers of tasks and of samples of a task.
+        Pairs of a number of tasks and a number of samples per task.
     quick_points : tuple of (int, int)
         The points of a quick run.
     estimators : tuple of str
@@ -68,10 +68,11 @@ class Comparison:
     seeds, quick_seeds : int
         Number of batches for each point.
     most_of : mapping of str to int
-        For an estimator that takes long, the most tasks with which a quick run uses it.
+        For slow estimators, the largest number of tasks for which a quick run fits them.
     by_total : bool
-        Whether the figure shows the total number of samples, with axes for each estimator and a
-        curve for each number of samples of a task; otherwise it shows the number of tasks.
+        True: the figure shows errors against the total number of samples, with axes for each
+        estimator and a curve for each number of samples per task. False: it shows errors against
+        the number of tasks.
     """
 
     name: str
@@ -92,7 +93,7 @@ class Comparison:
 
     @property
     def tasks(self) -> LinearTasks:
-        """The tasks of all batches; every seed has its own truth."""
+        """The law of the tasks of all batches; every seed has its own `B_star`."""
         heads = GaussianHeads(cov=np.full(self.k, 1.0 / self.k))
         return LinearTasks(d=self.d, k=self.k, noise=self.noise, heads=heads)
 
@@ -131,7 +132,7 @@ class Comparison:
         return TaskBatch(drawn.X_in, drawn.y_in, B_star=np.ascontiguousarray(B_star))
 
     def _sine(self, batch: TaskBatch, estimator: str, seed: int) -> float:
-        """Return the sine of the largest angle of a fit; NaN if the estimator refuses the batch."""
+        """Return the sine of the largest angle of a fit; NaN if the estimator raises ValueError."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DivergenceWarning)
             warnings.simplefilter("ignore", NotConvergedWarning)
@@ -141,7 +142,7 @@ class Comparison:
                 return math.nan
 
     def _published(self, estimator: str, n: int) -> tuple[float, str, int] | None:
-        """Return the known mean sine for n tasks, its source, and the number of its seeds."""
+        """Return the published or simulated mean sine for n tasks, its source, and its seeds."""
         if estimator in PUBLISHED:
             value = PUBLISHED[estimator][TASKS.index(n)]
             return value, "nileshtrip/MTL, 30 seeds", PUBLISHED_SEEDS
@@ -151,10 +152,11 @@ class Comparison:
         return simulated, "independent simulation, few seeds", SIMULATED_SEEDS
 
     def _against_published(self, sines: Sines) -> Iterator[Claim]:
-        """Claim the known means, within two standard errors of the difference of both means.
+        """Claim that our means equal the known ones within two standard errors of the difference.
 
-        For few seeds, two standard errors are widened to the interval of Student's t with the same
-        probability. The seeds of the known means scatter as ours do.
+        For few seeds, two standard errors are replaced by the quantile of Student's t with the same
+        probability. The known means are assumed to have the same standard deviation over seeds as
+        ours.
         """
         from scipy.special import stdtrit  # noqa: PLC0415
 
@@ -172,7 +174,7 @@ class Comparison:
             )  # fmt: skip
 
     def _by_total(self, sines: Sines) -> Iterator[Claim]:
-        """Claim that moments learn from one sample per task, and that all learn from 25."""
+        """Claim that moments work with one sample per task, and that all estimators do with 25."""
         most = max(n * m for _, n, m in sines)
         for estimator in self.estimators:
             means = {
@@ -195,16 +197,17 @@ class Comparison:
     def bound(self, n: F64, m: int) -> F64:
         r"""Return the Cramer-Rao line of the sine of the largest angle.
 
-        The information about the part of B off the truth, with the heads unknown, is ``n (m - k) /
-        (k noise^2)`` for every entry, since the heads have the covariance I / k. The norm of a
-        matrix (d - k, k) of normal errors of this variance is the tangent.
+        If the heads are unknown and have the covariance I / k, the Fisher information about every
+        entry of B orthogonal to the truth is ``n (m - k) / (k noise^2)``. The errors of these
+        entries form a normal matrix (d - k, k), each with the inverse of the information as its
+        variance, and the norm of this matrix is the tangent of the largest angle.
 
         Parameters
         ----------
         n : ndarray of shape (points,)
             Numbers of tasks.
         m : int
-            Samples of a task, more than k.
+            Number of samples of a task, above k.
 
         Returns
         -------
@@ -284,7 +287,7 @@ class Comparison:
         return text.getvalue()
 
     def _text(self, sines: Sines) -> str:
-        """Format the means for a terminal, the published ones beside ours."""
+        """Format our means and the published means as a table for a terminal."""
         lines = [f"{'sine of the largest angle':<28}{'tasks':>8}{'m':>5}{'ours':>9}{'known':>9}"]
         for (estimator, n, m), values in sines.items():
             known = None if self.by_total else self._published(estimator, n)
@@ -310,7 +313,7 @@ def estimators() -> Comparison:
 
 
 def few_samples() -> Comparison:
-    """Return the panel of how few samples per task suffice, for equal numbers of all samples."""
+    """Return the panel for few samples per task, at equal total numbers of samples."""
     k = 3
     totals, sizes = (1200, 3600, 12_000), (1, 2, k, k + 1, k + 2, 25)
     return Comparison(

@@ -1,4 +1,4 @@
-r"""The panel on first-order ANIL with a learner as wide as the features, after Yuksel et al."""
+r"""The panel on first-order ANIL with as many columns in B as features, after Yuksel et al."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 NAME = "overparametrised"
 INFINITE, POOL = "infinitely many tasks", "fixed tasks"
 RECORD = ("signal_min", "signal_max", "perp_norm")
-# Learners in the table: the name, and the field of an `Evaluation`, of which run.
+# Learners in the table: the name, the field of an `Evaluation`, and the run.
 ROWS = (
     ("one gradient step", "adapted"),
     ("ridge on the features", "ridge"),
@@ -47,10 +47,10 @@ OF_TASKS = ("oracle_ridge", "single_task_ridge")  # risks that do not depend on 
 
 @dataclass(frozen=True, kw_only=True)
 class Overparametrised:
-    r"""First-order ANIL with k' = d columns, on fixed tasks and on infinitely many.
+    r"""First-order ANIL with k' = d columns, on fixed tasks and on infinitely many tasks.
 
-    The method depends on alpha and beta only through their product, up to the scale of `B`, so
-    alpha sets the scale and the product sets the speed.
+    Up to the scale of `B`, a run depends on alpha and beta only through their product. Thus alpha
+    sets the scale of `B`, and the product sets the speed.
 
     Parameters
     ----------
@@ -67,9 +67,9 @@ class Overparametrised:
     rounds : int
         Number of rounds on the fixed tasks.
     rounds_infinite : int
-        Number of rounds on infinitely many tasks, where a round takes microseconds.
+        Number of rounds on infinitely many tasks; each takes microseconds.
     m_test : tuple of int
-        Samples of a new task, for each column of the table.
+        Number of samples of a new task, for each column of the table.
     seed : int
         Key of all random numbers.
     """
@@ -92,7 +92,7 @@ class Overparametrised:
 
     @property
     def tasks(self) -> LinearTasks:
-        """The tasks; the heads have the covariance diag(1, ..., k), scaled to the trace k."""
+        """The tasks; their heads have the covariance diag(1, ..., k), scaled to trace k."""
         growing = np.arange(1.0, self.k + 1)
         heads = GaussianHeads(cov=growing * self.k / growing.sum())
         B_star = np.ascontiguousarray(np.eye(self.d)[:, : self.k])
@@ -136,7 +136,7 @@ class Overparametrised:
         )
 
     def _evaluate(self, B: Any, w: F64, tasks: LinearTasks) -> list[Evaluation]:
-        """Return the risks of a representation, for each number of samples of a new task."""
+        """Return the risks of a representation, one `Evaluation` for each number in `m_test`."""
         return [evaluate(B, w, tasks, self.method, m=m, seed=self.seed) for m in self.m_test]
 
     def _limit(self) -> F64:
@@ -150,7 +150,7 @@ class Overparametrised:
         return math.sqrt(self.alpha) * surplus_of_pool(self.tasks, self.alpha, self.n, *self.m)
 
     def _scaled(self, run: Result) -> dict[str, F64]:
-        """Return the records in units of 1 / alpha for squares and 1 / sqrt(alpha) for norms."""
+        """Return the records: squares multiplied by alpha, and norms by sqrt(alpha)."""
         return {
             "round": run.trace["round"],
             "signal_max": self.alpha * run.trace["signal_max"] ** 2,
@@ -179,7 +179,7 @@ class Overparametrised:
         return figure
 
     def _draw_predictions(self, signal: Axes, surplus: Axes) -> None:
-        """Draw the limits and the fading of (23), and the bound (49)."""
+        """Draw the predictions (23) of the limits and of the fading surplus, and the bound (49)."""
         limit, rounds = self._limit(), np.geomspace(8, self.rounds_infinite, 100)
         for value, label in ((limit[-1], "limit (23)"), (limit[0], None)):
             signal.axhline(value, color=PREDICTED, lw=1.0, ls=(0, (1, 2)), label=label)
@@ -192,7 +192,7 @@ class Overparametrised:
         surplus.set_yscale("log")
 
     def _curves(self, runs: Mapping[str, Result]) -> str:
-        """Format the drawn curves as CSV, in the units of the figure."""
+        """Format the drawn curves as CSV, in the same units as in the figure."""
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["tasks", "round", "signal_max", "signal_min", "perp_norm", "fading"])
@@ -227,7 +227,7 @@ class Overparametrised:
     def _claims(
         self, runs: Mapping[str, Result], risks: Mapping[str, list[Evaluation]], quick: bool
     ) -> list[Claim]:
-        """Claim that the subspace is learned, the surplus fades, and one step is near the oracle.
+        """Claim that the subspace is learned, surplus fades, and one step is close to the oracle.
 
         A quick run ends before the surplus of the fixed tasks has reached its floor.
         """
@@ -289,13 +289,14 @@ def risk_rows(
     risks : mapping of str to sequence of Evaluation
         For each trained representation, its risks for each number of samples of a new task.
     fitted : mapping of str to sequence of Evaluation
-        The same for representations of estimators, which have no gradient step.
+        The same for representations from estimators, for which no gradient step is evaluated.
 
     Returns
     -------
     dict of (str, str) to sequence of (float, float)
         Mean excess risk and its standard error for each number of samples; the keys are the name of
-        the learner and of the representation, which is empty where the risk does not depend on it.
+        the learner and the name of the representation, which is empty if the risk does not depend
+        on it.
     """
     rows: Rows = {}
     for learner, field in ROWS:

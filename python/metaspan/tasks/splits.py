@@ -1,4 +1,4 @@
-r"""Splits of tasks and of samples, and tasks that are ranges of rows of one array."""
+r"""Splits tasks and samples into parts, and splits one array into tasks by ranges of rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def normalise_weights(weights: Any, n: int) -> F64:
 
 
 def choose_tasks(tasks: object, n: int, seed: int) -> tuple[list[int], list[int]]:
-    """Return the indices of the tasks that stay and of those that are held out, both rising.
+    """Return the indices of the tasks to keep and of the tasks to hold out, both rising.
 
     `tasks` is the number of tasks to hold out, their fraction, or their indices.
     """
@@ -68,7 +68,7 @@ def task_indices(tasks: object, n: int) -> list[int]:
 
 
 def held_count(name: str, share: object, size: int) -> int:
-    """Return how many of `size` items a number or a fraction holds out, at least 1.
+    """Return how many of `size` items to hold out, at least 1; `share` is a number or a fraction.
 
     Raises ValueError unless at least one item is left.
     """
@@ -87,8 +87,8 @@ def held_count(name: str, share: object, size: int) -> int:
 def range_tasks(X: Any, y: Any, offsets: Any) -> tuple[Any, Any]:
     """Split rows X (rows, d) and responses y (rows,) into tasks, without copies.
 
-    Returns what `TaskBatch` takes for features and responses. The arrays themselves are checked
-    when the batch is made.
+    Returns the features and the responses in a form that `TaskBatch` accepts. `TaskBatch` checks
+    the arrays.
     """
     edges = check.rectangular("offsets", offsets)
     if edges.ndim != 1 or len(edges) < 2 or edges.dtype.kind not in "iu":
@@ -111,7 +111,7 @@ def range_tasks(X: Any, y: Any, offsets: Any) -> tuple[Any, Any]:
 
 
 def _split_rows(X: Any, edges: I64, ranges: Sequence[slice]) -> Any:
-    """Return the features of every task as views of X, or as ranges of a dataset on disk."""
+    """Return the features of all tasks, as views of X or as ranges of a dataset on disk."""
     stored = as_stored("X", X, 2, None)
     if stored is not None:
         return StackedRows(stored, edges[:-1], edges[1:])

@@ -1,4 +1,4 @@
-r"""Tasks that are ranges of rows of one dataset on disk with two axes."""
+r"""Tasks whose features are ranges of rows in one dataset on disk with two axes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .storage import FINITE_HINT, TaskArrays
 
 @dataclass(frozen=True, eq=False)
 class StackedRows:
-    r"""Features of n tasks in one dataset on disk, the rows of one task below those of another.
+    r"""Features of n tasks in one dataset on disk; each task has a range of consecutive rows.
 
-    Tasks whose rows are adjacent in the file are read by one call of the library.
+    One call of h5py or another library reads all tasks whose rows are adjacent in the dataset.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class StackedRows:
         return StackedRows(self.store, self.begins[tasks], self.ends[tasks])
 
     def apart(self) -> list[StackedRows]:
-        """Return all tasks together, since reading them apart would take longer."""
+        """Return all tasks in one object, since reading them one by one would take longer."""
         return [self]
 
     def is_same(self, other: TaskArrays) -> bool:
@@ -160,8 +160,8 @@ class StackedRows:
     def joined(self, other: TaskArrays | None) -> tuple[StackedRows, slice, slice] | None:
         """Return the rows that cover both sets, and the range of each set in these rows.
 
-        Returns None unless the sets are adjacent rows of one dataset, as those of
-        `TaskBatch.stacked` with an `m_in` are, so that the same two slices fit every task.
+        Returns None unless both sets of every task are adjacent rows of one dataset and the same
+        two slices fit all tasks. The sets of `TaskBatch.stacked` with an `m_in` are of this kind.
         """
         if not isinstance(other, StackedRows) or other.store.source is not self.store.source:
             return None
