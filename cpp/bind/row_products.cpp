@@ -10,7 +10,7 @@
 namespace metaspan::bind {
 namespace {
 
-/// Returns the elements of a C-contiguous matrix of doubles with the given number of rows.
+/// Returns a pointer to the elements of a C-contiguous float64 matrix with `rows` rows.
 const double* doubles_of(const py::array& matrix, Index rows) {
   require(matrix.ndim() == 2 && holds<double>(matrix) && matrix.shape(0) == rows &&
               (matrix.flags() & py::array::c_style) != 0,
@@ -103,7 +103,7 @@ py::list batch_grams(const Batch& data, Index first, Index end, int threads) {
   });
 }
 
-/// MadeTasks with the memory that they refer to. The rows are those of inner sets in round 0.
+/// MadeTasks together with the memory to which they refer. The rows are the inner sets of round 0.
 class MadeSamples {
  public:
   MadeSamples(const FeatureLaw& law, std::optional<Array> roots, std::uint64_t seed,

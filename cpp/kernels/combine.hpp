@@ -10,8 +10,8 @@ namespace detail {
 
 constexpr int kMostFactors = 7;  // columns of C that are multiplied together
 
-/// Returns how many registers of a row of X are multiplied together with `Columns` columns of C.
-/// The sums leave a few registers free for X and C.
+/// Returns how many registers of a row of X are multiplied at a time by `Columns` columns of C. A
+/// few registers stay free of sums, for X and C.
 template <int Columns>
 constexpr int registers_together() {
   constexpr int kSums = kLaneBytes == 64 ? 28 : 12;  // of 32 registers with AVX-512, else of 16
@@ -21,7 +21,7 @@ constexpr int registers_together() {
 
 /// Computes out += C^T X for `Registers` registers of columns of X and `Columns` columns of C. The
 /// sums stay in registers while the rows are added in order. For every row, the columns of X that
-/// are `ahead` numbers further are prefetched, unless `ahead` is 0.
+/// begin `ahead` numbers after these columns are prefetched, unless `ahead` is 0.
 template <int Columns, int Registers, class Scalar>
 inline void add_rows(std::ptrdiff_t rows, const Scalar* X, std::ptrdiff_t stride, const double* C,
                      std::ptrdiff_t c_stride, std::ptrdiff_t ahead, double* out,
@@ -46,9 +46,9 @@ inline void add_rows(std::ptrdiff_t rows, const Scalar* X, std::ptrdiff_t stride
   }
 }
 
-/// Computes out += C^T X for `count` columns of C, 1 <= count <= Columns, and all columns of X that
-/// fill whole registers. The next columns, or the first columns of the rows after these rows, are
-/// prefetched if `fetch` is true.
+/// Computes out += C^T X for `count` columns of C, 1 <= count <= Columns, and for all columns of X
+/// that fill whole registers. If `fetch` is true, the next columns of X are prefetched; after the
+/// last columns, the first columns of the next rows are prefetched.
 template <int Columns, class Scalar>
 inline void add_strip_of_factors(std::ptrdiff_t count, std::ptrdiff_t rows, std::ptrdiff_t columns,
                                  const Scalar* X, std::ptrdiff_t stride, const double* C,
@@ -74,10 +74,10 @@ inline void add_strip_of_factors(std::ptrdiff_t count, std::ptrdiff_t rows, std:
 
 }  // namespace detail
 
-/// Computes out += C^T X. The columns of X are processed in tiles of kTile columns, for which a few
-/// rows fit an L1 cache, and within a tile the columns of C in strips of about equal width. Every
-/// element of out is one sum over the rows in order, to which the rows of later calls can be added:
-/// its bits do not depend on how rows are divided among calls.
+/// Computes out += C^T X. The columns of X are processed in tiles of kTile columns, so that a few
+/// rows of a tile fit an L1 cache. Within a tile, the columns of C are processed in strips of about
+/// equal width. Every element of out is one sum over the rows in order, and later calls can add
+/// further rows to it; its bits do not depend on the division of the rows among calls.
 template <class Scalar>
 inline void sweep_combine_matrix(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t k,
                                  const Scalar* X,  // (rows, columns), rows `stride` apart

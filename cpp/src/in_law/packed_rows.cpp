@@ -13,7 +13,7 @@ namespace {
 constexpr Index kRows = kTriangleRows, kColumns = kTriangleColumns;
 constexpr Index kAhead = 40;  // columns that are multiplied before as many others are fetched
 
-/// Columns of the rows: those of the span and at most one for each row.
+/// Number of columns of the rows: those of the span, and at most one more for each row.
 Index columns_of(Index N, Index D, double d) {
   const double rest = d - static_cast<double>(D);
   return D + (rest < static_cast<double>(N) ? static_cast<Index>(rest) : N);
@@ -31,8 +31,8 @@ void transpose_panel(Index length, const double* rows, double* panel) {
   }
 }
 
-/// Fetches `columns` columns of a panel to the L2 cache. The pieces that a product reads one after
-/// the other are too short for the prefetching of the processor to hide the latency of memory.
+/// Prefetches `columns` columns of a panel into the L2 cache. A product reads short pieces one
+/// after the other; they are too short for the hardware prefetcher to hide the memory latency.
 void prefetch_columns(const double* panel, Index columns) {
   for (Index i = 0; i < columns * kRows; i += 64 / static_cast<Index>(sizeof(double))) {
     __builtin_prefetch(panel + i, 0, 2);
@@ -50,8 +50,9 @@ double PackedRows::bytes(Index N, Index D, double d) {
   return count * sizeof(double);
 }
 
-/// Draws the panels in parallel. Rows are made by pooled_row() and then transposed, so the rows
-/// have the same bits as the pool of (24) with the same keys and the same D.
+/// Draws the panels in parallel. pooled_row() draws every row, which is then transposed into its
+/// panel. Therefore the rows have the same bits as the pool of (24) with the same keys and the same
+/// D.
 PackedRows::PackedRows(const FeatureLaw& law, Key features, Key radii, double d, Index D, Index N,
                        int threads, Cancel* cancel)
     : N_(N), D_(D), columns_(columns_of(N, D, d)) {
@@ -70,7 +71,7 @@ PackedRows::PackedRows(const FeatureLaw& law, Key features, Key radii, double d,
 
 Index PackedRows::length(Index panel) const { return std::min(D_ + (panel + 1) * kRows, columns_); }
 
-/// Draws one panel of rows, with zeros in place of rows after the last one.
+/// Draws one panel of rows; in the last panel, zeros fill the places of missing rows.
 void PackedRows::draw(const FeatureLaw& law, Key features, Key radii, double d, Index panel) {
   const Index columns = length(panel);
   thread_local std::vector<double> rows;
@@ -87,10 +88,11 @@ void PackedRows::draw(const FeatureLaw& law, Key features, Key radii, double d, 
   transpose_panel(columns, rows.data(), values_.data() + starts_[static_cast<std::size_t>(panel)]);
 }
 
-/// Computes Z = X B as Z^T += B^T X^T for groups of panels, a chunk of columns at a time: the rows
-/// of B of a chunk stay in a cache for all panels of the group, and a panel is read in one piece
-/// for each chunk. Every element of Z is one sum over the columns in rising order, so the groups
-/// may depend on the number of threads: a call for a few panels has smaller groups.
+/// Computes Z = X B as Z^T += B^T X^T for groups of panels, one chunk of columns at a time. The
+/// rows of B that belong to a chunk stay in a cache for all panels of the group, and the chunk of a
+/// panel is contiguous in memory. Every element of Z is one sum over the columns in rising order,
+/// whatever the groups are. Groups may therefore depend on the number of threads, and a call for
+/// few panels has smaller groups.
 void PackedRows::features(Index first, Index last, Index k, const double* B, int threads,
                           Cancel* cancel, double* Z) const {
   const Index begin = first / kRows, panels = ceil_div(last, kRows) - begin;
@@ -121,10 +123,10 @@ void PackedRows::features(Index first, Index last, Index k, const double* B, int
   throw_if_requested(cancel);
 }
 
-/// Computes out += X^T C, one chunk of columns per item: the sums of a chunk stay in the nearest
-/// cache while the pieces of all panels are added in order, so no partial sums of threads exist.
-/// The columns of C and of the sums are padded to whole registers, and rows of C outside of the
-/// range are zero.
+/// Computes out += X^T C, one chunk of the columns of X per work item. The sums of a chunk stay in
+/// the nearest cache while the rows of all panels are added in order, so threads have no partial
+/// sums to combine. The columns of C and of the sums are padded to whole registers, and rows of C
+/// outside the range count as zero.
 void PackedRows::combine(Index first, Index last, Index k, const double* C, int threads,
                          Cancel* cancel, double* out) const {
   if (first >= last) return;
@@ -156,8 +158,8 @@ void PackedRows::combine(Index first, Index last, Index k, const double* C, int 
   throw_if_requested(cancel);
 }
 
-/// Computes K = X_i X_i^T for consecutive sets of m rows, one set per item, as a sum over chunks of
-/// columns that are copied to a row-major matrix.
+/// Computes K = X_i X_i^T for consecutive sets of m rows, one set per work item. K is a sum over
+/// chunks of columns, each of which is first copied to a row-major matrix.
 void PackedRows::grams(Index first, Index m, Index tasks, int threads, Cancel* cancel,
                        double* K) const {
   parallel_for(threads, tasks, cancel, [&](Index task, int) {

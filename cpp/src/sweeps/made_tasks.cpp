@@ -8,10 +8,10 @@
 namespace metaspan {
 namespace {
 
-/// Rows that are generated and multiplied together: their columns stay in an L2 cache.
+/// Number of rows that are generated and multiplied together; their columns fit an L2 cache.
 constexpr Index kGroupRows = 16;
 
-/// Returns groups of rows [0, rows).
+/// Splits the rows [0, rows) into groups.
 std::vector<RowGroup> groups_of(Index rows) {
   std::vector<RowGroup> groups;
   const Index count = ceil_div(rows, kGroupRows);
@@ -22,8 +22,8 @@ std::vector<RowGroup> groups_of(Index rows) {
   return groups;
 }
 
-/// Generates columns of rows of X, of which row 0 is row `first_row` of all rows, into memory of
-/// the thread.
+/// Generates columns of consecutive rows of X, starting at row `first_row`, into memory of the
+/// calling thread.
 class MadeSource {
  public:
   MadeSource(const MadeTasks& tasks, const std::vector<RowGroup>& groups, Index first_row,
@@ -40,7 +40,7 @@ class MadeSource {
     return {scratch.data(), columns};
   }
 
-  /// Generates columns of the rows of a group, which begin `stride` numbers apart.
+  /// Generates columns of the rows of a group; successive rows begin `stride` numbers apart.
   void write(Index group, Index first, Index columns, double* out, Index stride) const {
     const auto& [row, count] = groups_[static_cast<std::size_t>(group)];
     for (Index i = 0; i < count; ++i) {
@@ -67,9 +67,9 @@ void make_rows(const MadeTasks& tasks, Index first, Index count, double* X, int 
   throw_if_requested(cancel);
 }
 
-/// Computes the responses piece by piece of the columns: -theta_i of a piece is formed once for the
-/// rows of the task, and the sums over the pieces are added in order. With xi_std = 0 the work is
-/// that of generating X.
+/// Computes the responses as sums over pieces of the columns. For each piece, -theta_i is formed
+/// once for all rows of task i, and the sums of the pieces are added in order. With xi_std = 0,
+/// almost all of the time is spent on generating X.
 void make_responses(const MadeTasks& tasks, const Truth& truth, double* y, double* squares,
                     int threads, Cancel* cancel) {
   const ColumnPieces pieces = feature_pieces(tasks.maker.d);
@@ -100,8 +100,8 @@ void make_responses(const MadeTasks& tasks, const Truth& truth, double* y, doubl
   }
 }
 
-/// Computes Z = X B in blocks of rows, so that the sums over the pieces of columns take little
-/// memory.
+/// Computes Z = X B in blocks of rows, so that the partial sums of the pieces of columns take
+/// little memory.
 void features_of_made(const MadeTasks& tasks, const double* B, Index k, double* Z, int threads,
                       Cancel* cancel) {
   const Index d = tasks.maker.d, N = tasks.rows(),
@@ -115,7 +115,7 @@ void features_of_made(const MadeTasks& tasks, const double* B, Index k, double* 
   }
 }
 
-/// Computes X^T C: a thread generates the columns of its piece for all rows, one group after the
+/// Computes X^T C. Each thread generates the columns of its piece for one group of rows after the
 /// other.
 void combine_made(const MadeTasks& tasks, const double* C, Index k, double* out, int threads,
                   Cancel* cancel) {
@@ -127,9 +127,9 @@ void combine_made(const MadeTasks& tasks, const double* C, Index k, double* out,
   transpose_rows(sums.data(), d, k, out, threads);
 }
 
-/// Computes X^T transform(X B). The first sweep writes the rows that it generates to memory for a
-/// block of tasks, from which the second sweep reads them. Reading a number from memory takes much
-/// less time than generating it again. The blocks depend on shapes alone.
+/// Computes X^T transform(X B) by blocks of tasks. The first sweep stores the generated rows of a
+/// block, and the second sweep reads them, because reading a number from memory takes much less
+/// time than generating it again. The blocks depend only on shapes.
 void combine_features_of_made(const MadeTasks& tasks, const double* B, Index k,
                               const RowTransform& transform, double* out, int threads,
                               Cancel* cancel) {

@@ -8,20 +8,20 @@
 namespace metaspan {
 namespace {
 
-/// Bytes of X of a block whose rows are read twice, once by each of two products.
+/// The most bytes of X in a block of tasks whose rows two products read, one after the other.
 constexpr Index kCachedBlockBytes = 1 << 24;
 /// Rows of X that a sweep processes together: a tile of their columns fits an L1 cache.
 constexpr Index kGroupRows = 24;
 
-/// Returns the number of outer samples of a task that are rows of X beside its inner samples.
+/// Returns the number of outer samples of a task that are rows of X in addition to the inner ones.
 template <class XScalar>
 Index more_rows(const TaskSet<XScalar>& tasks, Index i) {
   return tasks.outer.empty() || tasks.shares(i) ? 0 : tasks.out(i).m;
 }
 
-/// Splits the tasks of a block into blocks of at most kCachedBlockBytes, so that the rows of a
-/// block are still in a cache when they are read for the second time. The split depends on shapes
-/// alone.
+/// Splits the tasks of a block into smaller blocks of at most kCachedBlockBytes, so that the rows
+/// of a block are still in a cache when the second product reads them. The split depends only on
+/// shapes.
 template <class XScalar>
 std::vector<Block> cached_blocks(const TaskSet<XScalar>& tasks, Index n) {
   std::vector<Block> blocks;
@@ -47,8 +47,8 @@ struct Run {
 };
 
 /// Collects the rows of dense tasks in groups of up to kGroupRows rows that are equally far apart.
-/// Groups are cut across tasks where the memory allows it, so that tasks with few samples and few
-/// features do not make small groups.
+/// A group may contain rows of several tasks if these rows are equally far apart in memory, so that
+/// tasks with few samples do not give small groups.
 template <class XScalar>
 struct RowGroups {
   RowGroups(const TaskSet<XScalar>& tasks, const TaskSelection& taken) {
@@ -75,7 +75,7 @@ struct RowGroups {
     }
   }
 
-  /// Returns columns of the rows of a group, starting at column `first`.
+  /// Returns the columns of the rows of a group that begin with column `first`.
   RowColumns<XScalar> operator()(Index group, Index first, Index, int) const {
     const auto& [X, stride] = columns[static_cast<std::size_t>(group)];
     return {X + first, stride};
@@ -101,8 +101,8 @@ void sparse_features(const TaskSet<XScalar>& tasks, const TaskSelection& taken, 
   }
 }
 
-/// Computes X^T C of all tasks, which are sparse. C is copied to rows that fill whole registers,
-/// which the second sweep reads in place.
+/// Computes X^T C of all tasks for sparse X. The rows of C are copied and padded to whole
+/// registers, so that the second sweep can read them in place.
 template <class XScalar>
 void combine_sparse(const TaskSet<XScalar>& tasks,
                     const double* C,  // (N, k)
@@ -126,8 +126,8 @@ void combine_sparse(const TaskSet<XScalar>& tasks,
   second_sweep(parts, tasks.d, k, static_cast<const double*>(nullptr), out, threads, cancel);
 }
 
-/// Calls body(rows, block) for blocks of all dense tasks, in order: for the blocks of a store, and
-/// within each of them for blocks that stay in a cache.
+/// Calls body(rows, block) for blocks that together contain all dense tasks, in order. Each block
+/// of a store is split into blocks that stay in a cache.
 template <class XScalar, class Body>
 void each_row_block(const TaskSet<XScalar>& tasks, Index k, Body&& body) {
   const TaskSelection every{tasks.size()};
@@ -174,8 +174,8 @@ void features_of_rows(const TaskSet<XScalar>& tasks, const double* B, Index k, d
   });
 }
 
-/// Computes X^T C. The rows of every block are added, in order, to the sums over the blocks before
-/// it, so the bits do not depend on the blocks.
+/// Computes X^T C. The rows of every block are added, in order, to the sums over all earlier rows,
+/// so the bits do not depend on the division into blocks.
 template <class XScalar>
 void combine_all_rows(const TaskSet<XScalar>& tasks, const double* C, Index k, double* out,
                       int threads, Cancel* cancel) {
@@ -188,8 +188,8 @@ void combine_all_rows(const TaskSet<XScalar>& tasks, const double* C, Index k, d
   transpose_rows(sums.data(), tasks.d, k, out, threads);
 }
 
-/// Computes X^T transform(X B), block by block: the first sweep, the transform, and the second
-/// sweep over rows that the first sweep has left in the cache.
+/// Computes X^T transform(X B) block by block. Each block goes through the first sweep, the
+/// transform and the second sweep, which finds the rows of the block in a cache.
 template <class XScalar>
 void combine_features_of_rows(const TaskSet<XScalar>& tasks, const double* B, Index k,
                               const RowTransform& transform, double* out, int threads,

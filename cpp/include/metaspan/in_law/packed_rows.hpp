@@ -1,5 +1,5 @@
-// The rows of all samples of a pool in law, (24) and (36), stored without the zeros of their
-// triangle, and products with them.
+// The rows of all samples of a pool in law, (24) and (36), and products with these rows. The zeros
+// above the diagonal of the triangular part are not stored.
 #pragma once
 
 #include "metaspan/base/cancel.hpp"
@@ -7,10 +7,10 @@
 
 namespace metaspan {
 
-/// The rows [P, L] of N samples, (36): D + min(N, d - D) columns, of which row i has its last
-/// nonzero entry in column D + i. Panels of kPanelRows rows are stored one after the other, each
-/// one column by column and without the columns that are zero in all its rows. The bits of all
-/// results depend on shapes alone.
+/// The rows [P, L] of N samples, (36), with D + min(N, d - D) columns; the last nonzero entry of
+/// row i is in column D + i at most. Panels of kPanelRows rows are stored one after the other. A
+/// panel is stored column by column, without the columns that are zero in all of its rows. The
+/// order of all sums depends only on shapes.
 class PackedRows {
  public:
   /// Bytes of the rows.
@@ -30,7 +30,7 @@ class PackedRows {
                 double* Z) const;  // (last - first, k)
 
   /// Computes out += X^T C for the rows [first, last). Every entry of out is one sum in the order
-  /// of the rows, so consecutive ranges of rows give the bits of one call for all of them.
+  /// of the rows, so calls for consecutive ranges give the same bits as one call for all rows.
   void combine(Index first, Index last, Index k,
                const double* C,  // (last - first, k)
                int threads, Cancel* cancel,

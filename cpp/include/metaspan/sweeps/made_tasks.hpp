@@ -1,5 +1,5 @@
-// Products of generated rows with matrices: the samples of tasks that are drawn again in every
-// product, and never stored.
+// Products of matrices with generated rows: samples that every product draws again, so that they
+// are never stored.
 #pragma once
 
 #include "metaspan/data/truth.hpp"
@@ -8,8 +8,8 @@
 
 namespace metaspan {
 
-/// n tasks with m generated rows each. X (N, d) has the rows of all tasks in order, before
-/// multiplication by their radii: row r is row r % m of task r / m.
+/// n tasks with m generated rows each. X (N, d) has the rows of all tasks in order, and row r of X
+/// is row r % m of task r / m. The rows of X are not yet multiplied by their radii.
 struct MadeTasks {
   RowMaker maker;
   Index n, m;
@@ -43,8 +43,8 @@ void combine_made(const MadeTasks& tasks,
                   double* out,  // (d, k) out
                   int threads, Cancel* cancel);
 
-/// Computes X^T transform(X B). The rows of a block of tasks are generated once, and kept until
-/// they are combined.
+/// Computes X^T transform(X B). The rows of a block of tasks are generated once, and stored until
+/// both products of the block are computed.
 void combine_features_of_made(const MadeTasks& tasks,
                               const double* B,  // (d, k)
                               Index k, const RowTransform& transform,

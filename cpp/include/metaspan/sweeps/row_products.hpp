@@ -1,4 +1,5 @@
-// Products of the rows of all tasks with matrices, through which estimators see the samples.
+// Products of matrices with the rows of all tasks. Estimators see the samples only as such
+// products.
 #pragma once
 
 #include <functional>
@@ -19,7 +20,7 @@ template <class XScalar>
 void copy_responses(const TaskSet<XScalar>& tasks,
                     double* y);  // (N,) out
 
-/// Maps the rows of X B of the tasks [first, first + count) to rows C of the same number.
+/// Maps the rows Z of X B of the tasks [first, first + count) to a matrix C with as many rows.
 using RowTransform = std::function<void(Index first, Index count,
                                         const double* Z,  // (rows, k)
                                         double* C)>;      // (rows, k) out

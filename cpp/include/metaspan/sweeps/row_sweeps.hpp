@@ -1,5 +1,5 @@
-// The two sweeps over rows of X, for rows in memory and for rows that are generated: Z = X B, and
-// X^T C. Every X is read, or generated, once in a sweep.
+// The two sweeps over rows of X, Z = X B and X^T C, for rows in memory and for rows that are
+// generated. A sweep reads or generates X once.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 
 namespace metaspan {
 
-/// Rows [first, first + count) of a block of rows, which sweeps process together.
+/// The rows [first, first + count) of a block; a sweep processes them together.
 struct RowGroup {
   Index first, count;
 };
@@ -24,8 +24,8 @@ struct RowColumns {
   Index stride;
 };
 
-/// How the sweeps divide d columns. The pieces depend on d alone. They begin at multiples of
-/// kColumns, and have about equal numbers of columns.
+/// The division of d columns into pieces. It depends only on d. The pieces begin at multiples of
+/// kColumns and have about equal numbers of columns.
 class ColumnPieces {
  public:
   ColumnPieces(Index d, Index most) : d_(d) {
@@ -43,11 +43,12 @@ class ColumnPieces {
   Index d_, width_, count_;
 };
 
-/// The pieces of columns of the first sweep: a piece of B^T stays in an L2 cache.
+/// Returns the pieces of columns for the first sweep; a piece of B^T fits an L2 cache.
 inline ColumnPieces feature_pieces(Index d) { return {d, kVectorPiece}; }
 
-/// The pieces of columns of the second sweep, at least kLeast for all threads if d is large enough:
-/// a piece of the sums stays in a cache while all rows of a block are added.
+/// Returns the pieces of columns for the second sweep. There are at least kLeast pieces if d is
+/// large enough, so that all threads have work. The sums of a piece stay in a cache while all rows
+/// of a block are added.
 inline ColumnPieces combine_pieces(Index d) {
   constexpr Index kMost = 2048, kLeast = 16;
   return {d, std::clamp<Index>(ceil_div(d, kLeast), 32, kMost)};
@@ -82,10 +83,10 @@ inline Index groups_at_once(Index groups, Index rows, Index columns) {
   return std::clamp<Index>(kNumbers * groups / std::max<Index>(1, rows * columns), 1, groups);
 }
 
-/// Makes the first sweep: Z = X B for the rows of all groups. source(group, begin, columns, thread)
-/// returns columns of the rows of a group, in memory that stays valid until the thread calls it
-/// again. An element of Z is the sum over the pieces of columns, in order, and does not depend on
-/// the groups.
+/// Makes the first sweep: computes Z = X B for the rows of all groups. source(group, begin,
+/// columns, thread) returns columns of the rows of a group; their memory stays valid until the next
+/// call by the same thread. An element of Z is a sum over the pieces of columns in order, so it
+/// does not depend on the groups.
 template <class Source>
 void sweep_rows(Source&& source, const std::vector<RowGroup>& groups, Index d,
                 const double* B_t,  // (k, d)
@@ -126,8 +127,8 @@ void sweep_rows(Source&& source, const std::vector<RowGroup>& groups, Index d,
   });
 }
 
-/// Makes the second sweep: adds C^T X over the rows of all groups, in order, to `sums`. Pieces of
-/// columns are disjoint, so threads may take them in any order.
+/// Makes the second sweep: adds C^T X to `sums`, over the rows of all groups in order. The pieces
+/// of columns are disjoint, so threads may process them in any order.
 template <class Source>
 void combine_rows(Source&& source, const std::vector<RowGroup>& groups, Index d,
                   const double* C,  // (rows, k)
