@@ -114,7 +114,7 @@ def active(
         same law as `tasks`, which must then be a `LinearTasks`.
     budget : int
         Total number of source samples, divided evenly among the epochs. Each epoch must have at
-        least as many samples as there are source tasks.
+        least n samples, where n is the number of source tasks.
     epochs : int
         Number of epochs, >= 1.
     strategy : {"l2", "l1", "uniform"}
@@ -250,7 +250,7 @@ def lasso(W: F64, target: F64, share: float = LASSO_SHARE) -> F64:
 def apportion(shares: F64, count: int, room: I64, taken: I64) -> I64:
     """Divide `count` samples in proportion to `shares`; no task gets more than its `room`.
 
-    Shares are rounded by the method of largest remainders. Of tasks with equal remainders, those
+    Shares are rounded by the method of largest remainders. Among tasks with equal remainders, those
     with fewer samples `taken` so far come first. A task with share 0 gets samples only if the tasks
     with positive shares have no room left.
     """

@@ -68,8 +68,8 @@ void make_rows(const MadeTasks& tasks, Index first, Index count, double* X, int 
 }
 
 /// Computes the responses as sums over pieces of the columns. For each piece, -theta_i is formed
-/// once for all rows of task i, and the sums of the pieces are added in order. With xi_std = 0,
-/// almost all of the time is spent on generating X.
+/// once for all rows of task i, and the sums of the pieces are added in order. With xi_std = 0, the
+/// cost is that of generating X.
 void make_responses(const MadeTasks& tasks, const Truth& truth, double* y, double* squares,
                     int threads, Cancel* cancel) {
   const ColumnPieces pieces = feature_pieces(tasks.maker.d);

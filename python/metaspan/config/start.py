@@ -87,7 +87,7 @@ def resolve_start(
 
 
 def _law_of_start(init: object, method: Method) -> Init:
-    """Return the law of a start that is given by a name, by an estimator or as an Init."""
+    """Return the law of a start; it is given by a name, as an estimator or as an Init."""
     from ..estimators import names  # noqa: PLC0415  (estimators build on configurations)
 
     if init is None:
@@ -110,7 +110,7 @@ def _law_of_start(init: object, method: Method) -> Init:
 
 
 def _check_learns_subspace(method: Method) -> None:
-    """Raise ValueError for a method that does not start at a subspace."""
+    """Raise ValueError if the method has no subspace at which it could start."""
     if isinstance(method, LinearMAML):
         raise ValueError(
             "init must be an Init or a pair (B0, w0) for LinearMAML, whose B is a regression "
@@ -121,7 +121,7 @@ def _check_learns_subspace(method: Method) -> None:
 def _start_of_result(
     result: Result, width: int | None, d: int, k_star: int, method: Method
 ) -> tuple[Init | GivenStart, int]:
-    """Return the start at the subspace of a result, and its width: arrays where it has them."""
+    """Return the start at the subspace of a result, as arrays or as coordinates, and its width."""
     _check_learns_subspace(method)
     config = result.config
     if len(config.trials) > 1:
@@ -147,7 +147,7 @@ def _start_of_result(
         raise ValueError(f"init must be a Result with k = {k_star}; got one with k = {len(M)}")
     columns = np.linalg.qr(np.concatenate([M, R]))[0]
     check.finite("the state of the Result in init", columns, 1)
-    # The basis off the truth is drawn, so a rotation of its coordinates does not matter.
+    # The basis orthogonal to the truth is drawn at random, so its coordinates may be rotated.
     rest = np.linalg.qr(columns[k_star:])[1]
     return CoordinateStart(M=columns[:k_star], R=rest), size
 

@@ -430,20 +430,21 @@ class Result:
         m: int | None = None,
         learner: str = "adapted",
     ) -> Interval:
-        r"""Compute intervals for the representation or its risk, by the bootstrap over tasks.
+        r"""Compute bootstrap intervals, over tasks, for the representation or its risk.
 
         Parameters
         ----------
         of : {"angles", "components", "risk"}
-            "angles": how far, in every principal angle, the true span may lie from that of `B`;
-            the interval starts at 0, and its upper end is a quantile of the angles between `B` and
-            the refits to resampled tasks. "components": the entries of the orthonormal columns that
-            are nearest to `B`; the columns of every refit are first rotated towards them, because a
-            representation is determined only up to rotations (orthogonal Procrustes). "risk": the
-            mean loss (1) on the outer samples of held-out tasks; the representation is kept, and
-            only the held-out tasks are resampled.
+            "angles": the principal angles between the true span and that of `B`. Each interval
+            starts at 0, and its upper end is a quantile of the angles between `B` and refits to
+            resampled tasks. "components": the entries of the matrix with orthonormal columns that
+            is nearest to `B`. A representation is determined only up to a rotation, so the columns
+            of every refit are first rotated to be nearest to this matrix (orthogonal Procrustes).
+            "risk": the mean loss (1) on the outer samples of held-out tasks. The representation
+            stays fixed, and only the held-out tasks are resampled.
         resamples : int
-            Number of resamples, at least 20. For angles and components each one is a new fit.
+            Number of resamples, at least 20. For angles and components, each resample takes a new
+            fit.
         level : float
             Level of each interval, in (0, 1).
         seed : int
@@ -456,8 +457,9 @@ class Result:
         m : int or None
             Samples of each held-out task to adapt on, as in `evaluate`.
         learner : str
-            The learner whose risk is meant: "adapted", the run's method; "least_squares" or
-            "ridge", on the features `X B`; "single_task_ridge"; or "pooled".
+            The learner whose risk is computed: "adapted" (the run's method), "least_squares" or
+            "ridge" (regressions on the features `X B`), "single_task_ridge" or "pooled", as in
+            `Evaluation`.
 
         Returns
         -------
@@ -470,15 +472,15 @@ class Result:
             If an argument is of the wrong kind, or `on` is missing for "risk".
         ValueError
             If an argument is out of range or does not belong to `of`, if the result has several
-            trials, if angles or components are asked of a run without a batch in memory, or if
-            fewer than half of the refits have full rank.
+            trials, if angles or components are requested for a run without a batch, or if fewer
+            than half of the refits have full rank.
 
         Notes
         -----
-        Tasks are the unit that is resampled, because the samples of a task depend on each other
-        through its head. Quantiles of resamples need many tasks, and the intervals are those of a
-        biased estimator if the fit is biased, for example by early stopping. The cost is that of
-        the refits, or of one evaluation on the held-out tasks.
+        The bootstrap resamples whole tasks, because the samples of one task depend on each other
+        through its head. The quantiles are accurate only for many tasks. The intervals do not
+        correct a bias of the fit, for example by early stopping. The cost is that of the refits,
+        or, for "risk", of one evaluation on the held-out tasks.
 
         Examples
         --------

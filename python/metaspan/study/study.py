@@ -43,11 +43,11 @@ class Study:
         left out, the study that is stored in the folder is opened.
     base : mapping of str to object, or None
         Values that all cells share, by the names of arguments of `LinearTasks`, of the method and
-        of `train`. ``method`` is an object or a name, also of an estimator, whose cells are fits by
-        `fit` with ``m = m_in + m_out`` samples per task; ``alpha``, ``beta``, ``inner_steps`` and
-        ``first_order`` replace the parameters of this method. A string is an expression in the
-        other names, such as ``"4*d*k"``, unless it is the value of a name whose values are words
-        (method, features, init, engine, ...).
+        of `train`. ``method`` is an object or a name. It may be an estimator; its cells are then
+        fits by `fit`, with ``m = m_in + m_out`` samples per task. ``alpha``, ``beta``,
+        ``inner_steps`` and ``first_order`` replace the parameters of the method. A string is an
+        expression in the other names, such as ``"4*d*k"``, unless it is the value of a name whose
+        values are words (method, features, init, engine, ...).
     grid : mapping of str to object, or None
         Values that vary. A list, a range, an array or a column of a table is an axis; the cells are
         all combinations of the values of all axes. An expression, or a function whose parameters
@@ -65,10 +65,10 @@ class Study:
         last value. ``"rounds_to:TOL"`` gives the first recorded round with dist at most TOL.
         ``"rate"`` gives the decrease of log dist per round late in the run, see (22). ``"floor"``
         gives the geometric mean of dist over the last quarter of the recorded rows. ``"risk:M"``
-        gives the excess risk on new tasks after adaptation to M samples; for a fit, after ridge
-        regression on its features. ``"samples"`` gives the number of samples that the run has
-        drawn. ``"seconds"`` gives the wall-clock time. A function is called with the `Result` of
-        one trial and returns a number. If a run diverged, ``"seconds"`` is the only measure that
+        gives the excess risk on new tasks after adaptation to M samples, or, for a fit, after ridge
+        regression on the learned features. ``"samples"`` gives the number of samples that the run
+        has drawn. ``"seconds"`` gives the wall-clock time. A function is called with the `Result`
+        of one trial and returns a number. If a run diverged, ``"seconds"`` is the only measure that
         has a value.
     keep : str or sequence of str
         Names of the records whose traces are kept.

@@ -42,7 +42,7 @@ class TaskBatch:
     weights : array_like of shape (n,), or None
         Positive weights of the tasks in means over tasks, (47). They are divided by their mean, so
         that the mean weight is 1. None: all tasks have the weight 1. Gradients and recorded losses
-        are weighted; losses of single tasks, and records of heads, are not.
+        are weighted means; losses of single tasks and records of heads do not use the weights.
     check_finite : bool
         Whether to check the data for NaN and infinity; the check reads all data once.
 
@@ -191,21 +191,23 @@ class TaskBatch:
         weights: ArrayLike | None = None,
         check_finite: bool = True,
     ) -> TaskBatch:
-        r"""Make a batch of tasks that are ranges of rows of one array, file or dataset.
+        r"""Make a batch whose tasks are ranges of rows in one array, file or dataset.
 
         Parameters
         ----------
         X : ndarray, dataset on disk or CSR matrix, of shape (rows, d)
-            Features of all samples, the samples of one task below those of another. A
-            memory-mapped array, an ``h5py.Dataset`` or a ``zarr.Array`` stays on disk; tasks whose
-            rows are adjacent in a dataset are read together.
+            Features of all samples; the samples of each task are consecutive rows. A memory-mapped
+            array, an ``h5py.Dataset`` or a ``zarr.Array`` stays on disk; tasks whose rows are
+            adjacent in a dataset are read together.
         y : ndarray of shape (rows,), or dataset on disk
             Responses, in the dtype of `X`. Responses in a dataset are read into memory.
         offsets : array_like of shape (n + 1,), integers
-            Task i has the rows ``offsets[i]`` to ``offsets[i + 1] - 1``, at least one.
+            Task i has the rows ``offsets[i]`` to ``offsets[i + 1] - 1``, and every task has at
+            least one row.
         m_in : int or None
-            Samples per task in the inner set: the first `m_in` of every task; the outer set has
-            the other samples. None: one data set per task, which both loops share.
+            Number of samples per task in the inner set. The first `m_in` samples of a task are its
+            inner set, and the others are its outer set. None: one data set per task, which both
+            loops share.
         B_star : ndarray of shape (d, k), float32 or float64, or None
             Ground truth if it is known: C-contiguous, with orthonormal columns.
         weights : array_like of shape (n,), or None
@@ -221,8 +223,8 @@ class TaskBatch:
         Raises
         ------
         TypeError, ValueError
-            If `TaskBatch` would raise the error for these data, if `offsets` do not rise within
-            the rows of `X`, or if `m_in` is not an integer or out of range.
+            If `TaskBatch` would refuse the data, if `offsets` do not rise strictly between 0 and
+            the number of rows of `X`, or if `m_in` is not an integer or is out of range.
 
         Examples
         --------
@@ -244,7 +246,7 @@ class TaskBatch:
         heads: NDArray[Any] | None = None,
         weights: ArrayLike | None = None,
     ) -> TaskBatch:
-        """Make a batch of sets that were checked before; without an outer set, both loops share."""
+        """Make a batch of checked sets; if `outer` is None, both loops use the inner set."""
         return cls(
             X_in=inner.X.as_passed,
             y_in=inner.y.as_passed,
@@ -266,11 +268,11 @@ class TaskBatch:
         Parameters
         ----------
         tasks : int, float, array_like of int, or None
-            Tasks to hold out: their number, their fraction of all tasks, or their indices. A
-            number or a fraction of the tasks is chosen at random, by `seed`.
+            Tasks to hold out: their number, their fraction of all tasks, or their indices. If a
+            number or a fraction is given, the tasks are chosen at random, by `seed`.
         samples : int, float or None
             Samples to hold out of every data set of every task: their number, or their fraction.
-            They are the last ones, so rows in a random order must be shuffled before.
+            The last samples are held out; if their order carries information, shuffle them first.
         seed : int
             Key of the random choice of tasks. The choice is the same on every machine.
 
@@ -284,7 +286,7 @@ class TaskBatch:
         Raises
         ------
         TypeError
-            If both or neither of `tasks` and `samples` are given, or one is of the wrong kind.
+            If both `tasks` and `samples` are given, if neither is, or if one is of the wrong kind.
         ValueError
             If an index is out of range, or one of the two parts would be empty.
 

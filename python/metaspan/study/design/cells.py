@@ -30,7 +30,7 @@ from .dependents import NUMBER, Dependent
 from .spec import COUNTS, OF_METHODS, OF_RUNS, OF_TASKS, Spec
 
 INLINE = 2**16  # entries of the largest array that study.json stores in full
-OF_FIT = tuple(estimators.CLASSES)  # names of the methods whose cells are fits
+OF_FIT = tuple(estimators.CLASSES)  # names of the methods that `fit` runs
 LONGEST = 2**28  # most characters, over all cells, of the values that are computed
 
 
