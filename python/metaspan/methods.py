@@ -218,10 +218,11 @@ class FedAvg(_LocalSteps):
         Step :math:`\epsilon` of the server along the mean move, >= 0; 1 moves B and w to the mean
         itself.
     beta_head : float or None
-        Step of the server along the mean move of `w`, >= 0, in place of `server_step`, which is
-        then the step of `B` alone; None: `server_step`. It is a multiple of the mean move
-        :math:`\operatorname{mean}_i (w_{i,\tau} - w)`, which already contains `alpha`; 0 leaves `w`
-        as it is at the start of the run, though the local steps still move it.
+        Step size of the server for `w`, >= 0; `server_step` is then the step size for `B` only.
+        None: `server_step`. The server adds `beta_head` times the mean change
+        :math:`\operatorname{mean}_i (w_{i,\tau} - w)` to `w`; this change already contains `alpha`.
+        With 0, `w` keeps its value from the start of the run, although local steps still change the
+        tasks' copies of `w`.
     step : OuterStep or None
         How the outer step uses earlier gradients, and its schedule; None: a plain step.
     privacy : UserDP or None
@@ -261,7 +262,7 @@ class Reptile(_LocalSteps):
     server_step : float
         Step of the server along the mean move, >= 0.
     beta_head : float or None
-        Step of the server along the mean move of `w`, >= 0, see `FedAvg`; None: `server_step`.
+        Step size of the server for `w`, >= 0, as in `FedAvg`. None: `server_step`.
     step : OuterStep or None
         How the outer step uses earlier gradients, and its schedule; None: a plain step.
     privacy : UserDP or None

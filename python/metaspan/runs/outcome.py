@@ -35,10 +35,10 @@ class Outcome:
     status : Status
         How the trial ended.
     round : int
-        Number of rounds that the trial had done at its end; of a fit, the number of iterations.
+        Number of rounds that the trial had done at its end; for a fit, the number of iterations.
     detail : str
-        A phrase for this trial in place of the text of the status, such as the reason why an
-        estimator did not converge. Outcomes that differ only in it compare equal.
+        A phrase that replaces the text of the status for this trial, such as the reason why an
+        estimator did not converge. Outcomes that differ only in `detail` compare equal.
 
     Examples
     --------
@@ -76,7 +76,7 @@ class DivergenceWarning(RuntimeWarning):
 
 
 class NotConvergedWarning(RuntimeWarning):
-    """Issued when the estimator of a fit did not converge: the status says in which iteration."""
+    """Issued when an estimator did not converge; the status of the result names the iteration."""
 
 
 class FewSamplesWarning(UserWarning):

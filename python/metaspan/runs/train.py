@@ -185,14 +185,15 @@ def train(
         `B_star`, `width` or a pair is needed.
     init : {"random", "methodical"}, Init, (B0, w0), estimator, str, Result or None
         The start. ``"random"`` is ``Init()``, and ``"methodical"`` is ``Init(dist=0.7)``. A pair
-        holds `B0` of shape (d, k), C-contiguous, float32 or float64, and `w0` of shape (k,). An
-        estimator of `fit`, or its name, starts at the subspace that it finds, scaled as ``Init()``:
-        on a batch, from all samples of the batch; for tasks from a distribution, from n tasks that
-        each trial draws only for its start, with random numbers of their own and the finite sample
-        counts of a round. A `Result` of `fit` or `train`, of one trial, starts at its subspace,
-        scaled in the same way: at its `B`, or else at its coordinates (13) in `state`. None:
-        "random", or B = 0 for LinearMAML, whose `w0` is 1 at every start. LinearAttention takes a
-        pair ``(A0, B0)`` of equal shapes, and has A0 = B0 at every start that is drawn.
+        holds `B0` of shape (d, k), C-contiguous, float32 or float64, and `w0` of shape (k,). If
+        `init` is an estimator of `fit` or its name, the run starts at the estimated subspace,
+        scaled as for ``Init()``. On a batch, the estimator uses all samples of the batch. For tasks
+        from a distribution, each trial draws n separate tasks for its start, with the finite sample
+        counts of a round. If `init` is a `Result` of `fit` or `train` with one trial, the run
+        starts at the subspace of its `B`, or, if `B` is None, at that of its coordinates (13) in
+        `state`, scaled in the same way. None: "random", or B = 0 for LinearMAML, whose `w0` is 1 at
+        every start. LinearAttention takes a pair ``(A0, B0)`` of equal shapes, and has A0 = B0 at
+        every start that is drawn.
     engine : {"auto", "population", "collapsed", "sampled", "arrays"}
         How rounds are computed. "population": infinitely many samples, in coordinates (13).
         "collapsed": finitely many samples, of which only the statistics that a round uses are
@@ -433,7 +434,7 @@ def begin(config: TrainConfig) -> Trials:
 
 
 def _with_route(config: TrainConfig, route: str | None) -> TrainConfig:
-    """Return the configuration with a route; a copy would compute its layout again."""
+    """Return the configuration with a route; avoid a copy, which would compute its layout again."""
     return config if route == config.route else replace(config, route=route)
 
 
