@@ -5,10 +5,10 @@ ANIL, and a round of FedAvg with a round of first-order MAML that has as many in
 the timing, every gradient on arrays is compared with NumPy, which solves the normal equations,
 takes the local steps or computes the gradient of what is learned, task by task.
 
-Rounds of ANIL with an outer step that remembers blocks, with clipping and noise, or on tasks with a
-spread are compared with rounds of plain ANIL. Before the timing, two rounds with momentum and one
-round of Adam are compared with their equations, a clipped gradient with the clipped gradients of
-single tasks, and the loss of tasks with a spread with its expectation.
+Rounds of ANIL are compared with rounds of plain ANIL if they have an outer step with memory,
+clipping and noise, or tasks with a spread. Three checks precede the timing: two rounds with
+momentum and one round of Adam must agree with their equations, a clipped gradient with the clipped
+gradients of single tasks, and the loss of tasks with a spread with its expectation.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def run(options: Options) -> list[Figure]:
 
 
 def _options(options: Options) -> list[Figure]:
-    """Time rounds with an outer step, with privacy and with a spread beside rounds of ANIL."""
+    """Time rounds with an outer step, with privacy and with a spread, and rounds of plain ANIL."""
     figures: list[Figure] = []
     for size in SIZES[: 1 if options.quick else None]:
         inputs = problem(size)
@@ -153,7 +153,7 @@ def _rows(calls: Mapping[str, Call], case: str, repeats: int) -> list[Figure]:
 
 
 def _ratios(calls: Mapping[str, Call], case: str, repeats: int) -> list[Figure]:
-    """Make a row for plain ANIL, and for each option a row with its time over that of ANIL."""
+    """Make a row for plain ANIL, and one for each option with its time divided by that of ANIL."""
     timings = side_by_side(calls, repeats)
     about = {"bench": "family", "case": f"{case}, cores: {len(cpus())}"}
     plain = timings["ANIL"]
@@ -166,7 +166,7 @@ def _ratios(calls: Mapping[str, Call], case: str, repeats: int) -> list[Figure]:
 
 
 def _check_options(inputs: Problem) -> None:
-    """Compare steps with memory and a clipped gradient with what plain gradients give for them."""
+    """Compare steps with memory, and a clipped gradient, with results from plain gradients."""
     B, w, batch = inputs.B, inputs.w, inputs.batch
     beta = ANIL.beta
 

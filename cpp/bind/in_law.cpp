@@ -1,5 +1,6 @@
-// Bindings of in_law: the rows of a pool, (36), and, for tests only, functions that draw the random
-// numbers from which samples are built, and that compute a round on samples that the caller passes.
+// Bindings of in_law: the rows of a pool, (36). For tests only, it also has functions that draw the
+// random numbers from which samples are built, and functions that compute a round on samples of the
+// caller.
 #include "bind.hpp"
 #include "convert_laws.hpp"
 #include "metaspan/algebra/task_algebra.hpp"

@@ -29,7 +29,7 @@ class LinearMAML(BaseMethod):
     first_order : bool
         Whether the outer step leaves out the derivative of the inner loop.
     beta_head : None
-        Must be None: no step moves the head. `MAML` moves a head.
+        Must be None: the head is never changed. `MAML` changes its head.
     step : OuterStep or None
         How the outer step uses earlier gradients, and its schedule; None: a plain step.
     privacy : UserDP or None

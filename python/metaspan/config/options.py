@@ -99,7 +99,7 @@ class ZeroStart(Init):
 
 @dataclass(frozen=True, kw_only=True)
 class FittedStart(Init):
-    r"""The start at the representation that an estimator finds, scaled as ``Init()``.
+    r"""The start at the representation that an estimator computes, scaled as ``Init()``.
 
     Parameters
     ----------

@@ -110,7 +110,7 @@ def _in_coordinates(config: TrainConfig, trial: int) -> tuple[F64, F64, F64]:
 
 
 def _drawn_coordinates(config: TrainConfig, init: Init, trial: int) -> tuple[F64, F64]:
-    """Return M and R of the orthonormal columns of a start with a distance, or of an estimate."""
+    """Return M and R of a start with orthonormal columns, at a distance or at an estimate."""
     if isinstance(init, CoordinateStart):
         return init.M, init.R
     if not isinstance(init, FittedStart):

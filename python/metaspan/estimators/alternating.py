@@ -116,8 +116,8 @@ class _Alternating:
         most = int(lengths(samples).max())
         if most <= width:
             raise ValueError(
-                "heads by least squares need a task with more samples than the width, "
-                f"{width}; got at most {most} samples in a task"
+                f"least-squares heads need a task with more than width = {width} samples; "
+                f"the largest task has {most}"
             )
 
     def _iterate(

@@ -128,8 +128,8 @@ def choose_engine(
         raise ValueError(f"engine must be 'auto' or 'arrays' for a batch; got {engine!r}")
     if engine == "arrays":
         raise ValueError(
-            "engine must be 'auto', 'law' or 'sampled' for tasks from a distribution, of which "
-            "tasks.sample() makes arrays; got 'arrays'"
+            "engine must be 'auto', 'law' or 'sampled' for tasks from a distribution; got "
+            "'arrays': pass the batch of tasks.sample() to fit arrays"
         )
     if engine == "law" and not tasks.is_symmetric:
         shown = f"features={tasks.features!r}" if tasks.spectrum is None else "a spectrum"

@@ -197,7 +197,7 @@ def _block_krylov(apply: Operator, start: F64, k: int, tol: float, passes: int) 
             space.compress(values, S)
     else:
         reason = (
-            f"the eigenvectors are known to a sine of {residual / max(gap, residual):.1g} "
+            f"the error of the eigenvectors is still a sine of {residual / max(gap, residual):.1g} "
             f"(tol={tol:g}) after {passes} products with the samples"
         )
     vectors = np.ascontiguousarray(space.V @ S[:, :k])
