@@ -152,7 +152,9 @@ def test_samples_too_few_for_heads_are_refused(rng, estimator):
     X, y, _ = tasks(rng, d=6, k=2, n=8, m=3)
     samples = DenseSamples(X, y)
     estimator.check(samples, 2)
-    assert_one_sentence(lambda: estimator.check(samples, 3), ValueError, ["width = 3", "task has 3"])
+    assert_one_sentence(
+        lambda: estimator.check(samples, 3), ValueError, ["width = 3", "task has 3"]
+    )
     assert_one_sentence(lambda: estimator.check(samples, 7), ValueError, ["at most 6", "got 7"])
 
 
