@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from ._load import core
 from ._support import check
+from ._support.blas import one_blas_thread
 from ._support.types import F64, I64
 from .estimators.estimator import Estimator
 from .estimators.names import algorithm_of, resolve_estimator
@@ -420,6 +421,7 @@ class _NoMonitor:
         return not bool(np.isfinite(B).all())
 
 
+@one_blas_thread()
 def _fit(
     algorithm: Estimator, batch: TaskBatch, width: int, key: tuple[int, int], threads: int
 ) -> _Fit:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ._load import core
 from ._support import check, signals
 from ._support import progress as meters
+from ._support.blas import one_blas_thread
 from ._support.types import F64
 from .config.counts import DEFAULT_N
 from .config.fit_config import FitConfig
@@ -195,6 +196,7 @@ def fit(
     return finished
 
 
+@one_blas_thread()
 def run_fit(config: FitConfig) -> Result:
     r"""Run a configured fit; unlike `fit`, issue no warning and raise no exception about failures.
 
@@ -246,6 +248,7 @@ def run_fit(config: FitConfig) -> Result:
     return build()
 
 
+@one_blas_thread()
 def _choose_width(config: FitConfig) -> FitConfig:
     """Return the configuration with a width chosen on held-out tasks of the first trial."""
     began = time.perf_counter()

@@ -51,7 +51,7 @@ ROOMS = (
     {"cli"},
     {"__init__", "__main__"},
 )
-OPTIONAL = {"matplotlib", "pandas", "tqdm", "scipy"}
+OPTIONAL = {"matplotlib", "pandas", "tqdm", "scipy", "threadpoolctl"}
 
 
 def room_of(module):

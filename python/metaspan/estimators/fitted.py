@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from .._load import core
+from .._support.blas import one_blas_thread
 from .._support.types import F64
 from ..config.config import TrainConfig
 from ..config.options import FittedStart
@@ -41,6 +42,7 @@ def source_of(config: TrainConfig) -> str:
     return choose_engine("auto", tasks, config.init.estimator, n, m)
 
 
+@one_blas_thread()
 def fit_start(config: TrainConfig, init: FittedStart, trial: int) -> tuple[F64, F64 | None]:
     r"""Fit the start of one trial to the batch, or to tasks that the run does not use.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._support import check
+from .._support.blas import one_blas_thread
 from .._support.types import F64
 from ..tasks.batch import TaskBatch
 from .on_arrays import ArraySamples
@@ -50,6 +51,7 @@ class RankTest:
         return f"rank {self.rank} at level {self.level:g}; p-values of at most 0, 1, ...: {values}"
 
 
+@one_blas_thread()
 def rank_test(
     batch: TaskBatch,
     max_rank: int = 10,
