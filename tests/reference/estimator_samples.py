@@ -44,7 +44,7 @@ class DenseSamples:
         return DenseAverages(self)
 
     def normals(self, k, stream):
-        return np.random.default_rng([self.seed, stream]).standard_normal((self.dim, k))
+        return np.random.default_rng([self.seed, stream, 1]).standard_normal((self.dim, k))
 
 
 class DenseAverages:

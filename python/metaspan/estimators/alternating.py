@@ -21,6 +21,7 @@ CG_LIMIT = 200  # the most passes over X for B in an iteration of AltMin
 POWER_STEPS = 8  # passes over X for the curvature that sets the default step
 EASE = 0.9  # factor of c after a step that lowered the objective
 ROUNDING = 2e-15
+STEEP = 1e-3  # the largest gradient at convergence, relative to the loss of coefficients of zero
 HALVINGS = 40  # the most halvings of a step: after them, rounding errors hide any descent
 
 
@@ -53,6 +54,12 @@ def _point_at(samples: Samples, B: F64) -> _Point:
     with np.errstate(over="ignore", invalid="ignore"):  # too long a step: the caller sees nan
         gradient = samples.combine_features(B, transform)
     return _Point(B, heads, objective, gradient)
+
+
+def _orthonormal_point(point: _Point) -> _Point:
+    """Return the point at Q of B = Q R, where the heads are V R^T and the objective is the same."""
+    Q, R = np.linalg.qr(point.B)
+    return _Point(Q, point.heads @ R.T, point.objective, point.gradient @ R.T)
 
 
 def _curvature(samples: Samples, heads: F64) -> Callable[[F64], F64]:
@@ -102,7 +109,7 @@ class _Alternating:
     iterates: ClassVar[bool] = True
     uses_averages: ClassVar[bool] = False
 
-    start: str = "moments"
+    start: str = "duchi"
     tol: float = 1e-8
 
     def __post_init__(self) -> None:
@@ -121,7 +128,11 @@ class _Alternating:
             )
 
     def _iterate(
-        self, monitor: Monitor, point: _Point, advance: Callable[[_Point], _Point | None]
+        self,
+        samples: Samples,
+        monitor: Monitor,
+        point: _Point,
+        advance: Callable[[_Point], _Point | None],
     ) -> Estimate:
         """Iterate until the subspace stops moving, the objective diverges, or the limit is reached.
 
@@ -129,6 +140,7 @@ class _Alternating:
         """
         limit = LIMIT if monitor.rounds is None else monitor.rounds
         stop = monitor.record(point.B, point.heads, point.objective)
+        steepest = STEEP * float(np.mean(np.square(samples.y))) / 2  # relative to the loss of zero
         iteration, moved, reason = 0, np.inf, ""
         basis = orthonormal(point.B)
         while not stop:
@@ -136,6 +148,12 @@ class _Alternating:
                 reason = f"the objective became {point.objective:g} at iteration {iteration}"
                 break
             if moved <= self.tol or not point.gradient.any():
+                # Near a singular Z_i, its head and the curvature are so large that steps stop.
+                if np.linalg.norm(point.gradient) > steepest:
+                    reason = (
+                        f"the steps became too short at iteration {iteration}, where the features "
+                        "of a task are nearly singular"
+                    )
                 break
             if iteration == limit:
                 reason = (
@@ -187,8 +205,10 @@ class AltMin(_Alternating):
 
     Parameters
     ----------
-    start : {"moments", "random"}
-        "moments": the method of moments. "random": the span of a normal matrix.
+    start : {"duchi", "moments", "random"}
+        "duchi": the estimator of pairs of samples (39), for which every task needs two samples.
+        "moments": the method of moments (38), from which the iteration can end in a stationary
+        point if samples are few. "random": the span of a normal matrix.
     inner_tol : float
         Conjugate gradients stop once the norm of the gradient in B is at most `inner_tol` times its
         norm at the start of the iteration, or after 200 steps. The norm is that of the
@@ -218,7 +238,7 @@ class AltMin(_Alternating):
             return _point_at(samples, orthonormal(B))
 
         start = _point_at(samples, start_subspace(samples, width, self.start, monitor))
-        return self._iterate(monitor, start, advance)
+        return self._iterate(samples, monitor, start, advance)
 
 
 def _solve_curvature(samples: Samples, point: _Point, tol: float) -> F64:
@@ -264,9 +284,13 @@ class AltMinGD(_Alternating):
         estimate is c times the largest eigenvalue of the second moment of the heads, and 8 steps of
         power iteration (8 passes) determine c at the start. After every step, c falls by a tenth.
         If a step would raise the objective, c doubles and the step is repeated, so the objective
-        never rises; about one pass in eight is such a repetition.
-    start : {"moments", "random"}
-        "moments": the method of moments. "random": the span of a normal matrix.
+        never rises; about one pass in eight is such a repetition. The columns of B are made
+        orthonormal after every step, which does not change the objective. With a number, they are
+        not.
+    start : {"duchi", "moments", "random"}
+        "duchi": the estimator of pairs of samples (39), for which every task needs two samples.
+        "moments": the method of moments (38), from which the iteration can end in a stationary
+        point if samples are few. "random": the span of a normal matrix.
     tol : float
         Converged once an iteration turns the subspace by an angle whose sine is at most `tol`.
 
@@ -292,7 +316,7 @@ class AltMinGD(_Alternating):
             advance = self._safe_steps(samples, start)
         else:
             advance = self._fixed_steps(samples, self.step)
-        return self._iterate(monitor, start, advance)
+        return self._iterate(samples, monitor, start, advance)
 
     def _move(self, samples: Samples, point: _Point, step: float) -> _Point:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -308,7 +332,8 @@ class AltMinGD(_Alternating):
         The largest curvature at the heads of the start is c times the largest eigenvalue of their
         second moment. The factor c falls a little after every step, because it is an upper bound
         for most directions. If a step would raise the objective, c doubles and the step is
-        repeated.
+        repeated. The columns of B become orthonormal after every step: a step never shortens them,
+        and a long column has small heads, along which later steps would hardly turn the subspace.
         """
         moment = np.linalg.norm(_second_moment(samples, start.heads), 2)
         ratio = _largest_curvature(samples, start) / float(moment) if moment > 0 else 1.0
@@ -321,7 +346,7 @@ class AltMinGD(_Alternating):
                 # A rise by rounding errors, a few parts in 2^52, does not count.
                 if moved.objective <= point.objective * (1 + ROUNDING):
                     ratio *= EASE
-                    return moved
+                    return _orthonormal_point(moved)
                 ratio *= 2
             return None
 

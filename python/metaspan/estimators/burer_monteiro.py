@@ -34,11 +34,11 @@ class BurerMonteiro:
 
     Parameters
     ----------
-    start : {"random", "moments"}
+    start : {"random", "moments", "duchi"}
         "random": independent normal entries of B and V, standard as in the published code unless
         the responses are small: their standard deviation is ``u^(1/4)`` with the u of `tol`.
-        "moments": the method of moments with heads by least squares, as factors with
-        ``B^T B = V^T V``.
+        "moments", "duchi": that estimator of the subspace (38), (39), with heads by least squares,
+        as factors with ``B^T B = V^T V``.
     tol : float
         Converged once an iteration lowers the objective by less than `tol` times its value or u,
         whichever is larger, or once no entry of the gradient exceeds ``tol u``. Here u is the loss
@@ -117,7 +117,7 @@ class BurerMonteiro:
         if self.start == "random":
             B = samples.normals(width, 0)
             return unit**0.25 * B, unit**0.25 * task_normals(samples.n, B)
-        B = start_subspace(samples, width, "moments", monitor)
+        B = start_subspace(samples, width, self.start, monitor)
         V = solve_heads(samples.features(B), samples.y, samples.offsets)
         U, scale, turn = np.linalg.svd(V, full_matrices=False)
         root = np.sqrt(scale)

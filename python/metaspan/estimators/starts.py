@@ -8,20 +8,26 @@ from .._support.types import F64
 from .estimator import Monitor
 from .samples import Samples, spread
 from .solvers import orthonormal
-from .spectral import Moments
+from .spectral import Duchi, Moments
 
-STARTS = ("random", "moments")
+STARTS = ("random", "moments", "duchi")
 
 
 def start_subspace(samples: Samples, width: int, start: str, monitor: Monitor) -> F64:
     """Return orthonormal columns (dim, width) from which an estimator starts.
 
-    "random": the span of a normal matrix. "moments": the method of moments, (38). Nothing is
-    recorded by the monitor.
+    "random": the span of a normal matrix. "moments": the method of moments, (38). "duchi": the
+    estimator of pairs of samples, (39). Nothing is recorded by the monitor.
     """
     if start == "random":
         return orthonormal(samples.normals(width, 0))
-    return Moments().estimate(samples, width, monitor).B
+    if start == "moments":
+        return Moments().estimate(samples, width, monitor).B
+    try:
+        return Duchi().estimate(samples, width, monitor).B
+    except ValueError as error:
+        message = f"start='duchi' cannot be computed, but start='moments' can: {error}"
+        raise ValueError(message) from None
 
 
 def task_weights(samples: Samples, tasks: range) -> F64:

@@ -58,10 +58,13 @@ def test_steps_are_those_of_the_gradient_at_the_heads(ragged):
         expected = gradient_round(X, y, B, 0.3, weights)
 
 
-@pytest.mark.parametrize("start", ["random", "moments"])
+@pytest.mark.parametrize("start", ["random", "moments", "duchi"])
 @pytest.mark.parametrize("kind", [AltMin, AltMinGD])
-def test_limit_is_stationary_and_the_objective_never_rises(ragged, kind, start):
-    X, y, weights, samples = ragged
+def test_limit_is_stationary_and_the_objective_never_rises(rng, kind, start):
+    X, y, _ = tasks(rng, d=6, k=2, n=10, m=[16, 10, 18, 11, 13, 10, 17, 15, 12, 14], noise=0.3)
+    weights = rng.uniform(0.5, 1.5, 10)
+    weights /= weights.mean()
+    samples = DenseSamples(X, y, weights=weights)
     trace = Recorder(rounds=3000)
     estimate = kind(start=start, tol=1e-8).estimate(samples, 2, trace)
     assert estimate.converged, estimate.reason
@@ -74,6 +77,15 @@ def test_limit_is_stationary_and_the_objective_never_rises(ragged, kind, start):
     np.testing.assert_allclose(V, heads_by_least_squares(X, y, B), rtol=1e-7, atol=1e-9)
     assert np.linalg.norm(gradient_at_heads(X, y, B, V, weights)) < 1e-6
     np.testing.assert_allclose(trace.objectives[-1], loss(X, y, V @ B.T, weights), rtol=1e-10)
+
+
+def test_steps_that_end_at_nearly_singular_features_are_no_convergence():
+    """Tasks with few samples more than entries of a head; the gradient stays large."""
+    few = [7, 4, 9, 5, 6, 4, 8, 7, 5, 6]
+    X, y, _ = tasks(np.random.default_rng(0), d=6, k=2, n=10, m=few, noise=0.3)
+    estimate = AltMinGD(start="random", tol=1e-6).estimate(DenseSamples(X, y), 2, Recorder(4000))
+    assert not estimate.converged
+    assert "nearly singular" in estimate.reason
 
 
 @pytest.mark.parametrize("estimator", ALL, ids=names)
@@ -93,9 +105,12 @@ def test_weight_of_a_task_counts_its_copies(rng, estimator):
 @pytest.mark.parametrize("estimator", ALL, ids=names)
 def test_subspace_is_recovered_without_noise(rng, estimator):
     X, y, B_star = tasks(rng, d=20, k=3, n=60, m=8, noise=0.0)
-    estimate = replace(estimator, start="random").estimate(DenseSamples(X, y), 3, Recorder())
-    assert estimate.converged, estimate.reason
-    assert sine(estimate.B, B_star) < 1e-6
+    samples = DenseSamples(X, y)
+    assert sine(samples.normals(3, 0), B_star) > 0.9  # a random start is no solution
+    for start in ("random", "duchi"):
+        estimate = replace(estimator, start=start).estimate(samples, 3, Recorder())
+        assert estimate.converged, estimate.reason
+        assert sine(estimate.B, B_star) < 1e-6
 
 
 def test_a_round_is_one_pass(rng):
@@ -156,6 +171,16 @@ def test_samples_too_few_for_heads_are_refused(rng, estimator):
         lambda: estimator.check(samples, 3), ValueError, ["width = 3", "task has 3"]
     )
     assert_one_sentence(lambda: estimator.check(samples, 7), ValueError, ["at most 6", "got 7"])
+
+
+@pytest.mark.parametrize("estimator", ALL, ids=names)
+def test_a_task_of_one_sample_needs_another_start(rng, estimator):
+    X, y, _ = tasks(rng, d=6, k=2, n=8, m=[1, *[6] * 7], noise=0.3)
+    samples = DenseSamples(X, y)
+    assert_one_sentence(
+        lambda: estimator.estimate(samples, 2, Recorder()), ValueError, ["'duchi'", "'moments'"]
+    )
+    replace(estimator, start="moments").estimate(samples, 2, Recorder(3))
 
 
 def test_options_are_checked():

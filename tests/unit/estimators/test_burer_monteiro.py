@@ -65,7 +65,7 @@ def test_objective_and_gradient_are_those_of_the_equation(ragged, rng):
     np.testing.assert_allclose(gradient, np.concatenate([B_bar.ravel(), V_bar]), rtol=1e-11)
 
 
-@pytest.mark.parametrize("start", ["random", "moments"])
+@pytest.mark.parametrize("start", ["random", "moments", "duchi"])
 def test_minimum_is_that_of_another_solver(ragged, start):
     X, y, weights, samples = ragged
     trace = Recorder()
