@@ -13,7 +13,7 @@ from ._load import core
 from ._support import check
 from ._support.blas import one_blas_thread
 from ._support.types import F64, I64
-from .estimators.estimator import Estimator
+from .estimators.estimator import Estimator, Unrecorded
 from .estimators.names import algorithm_of, resolve_estimator
 from .estimators.on_arrays import ArraySamples
 from .estimators.solvers import least_squares_heads
@@ -411,16 +411,6 @@ def _open_target(target: object, source: _Law | _Pool, m_target: int | None, wid
     return _Target(ArraySamples(drawn, threads=source.threads), head, source)
 
 
-class _NoMonitor:
-    """Lets an estimator iterate until it converges."""
-
-    rounds: int | None = None
-
-    def record(self, B: F64, heads: F64 | None = None, objective: float | None = None) -> bool:
-        """Return whether an entry of the iterate is infinite or NaN."""
-        return not bool(np.isfinite(B).all())
-
-
 @one_blas_thread()
 def _fit(
     algorithm: Estimator, batch: TaskBatch, width: int, key: tuple[int, int], threads: int
@@ -429,7 +419,7 @@ def _fit(
     seed, epoch = key
     samples = ArraySamples(batch, seed, epoch, threads)
     algorithm.check(samples, width)
-    estimate = algorithm.estimate(samples, width, _NoMonitor())
+    estimate = algorithm.estimate(samples, width, Unrecorded())
     if not estimate.converged:
         warnings.warn(
             f"epoch {epoch} did not converge: {estimate.reason}", NotConvergedWarning, stacklevel=3

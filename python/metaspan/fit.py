@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -29,16 +28,8 @@ from .estimators.rank import choose_width
 from .estimators.samples import Samples
 from .estimators.solvers import least_squares_heads
 from .estimators.sources import open_samples
-from .runs.outcome import (
-    Diverged,
-    DivergenceWarning,
-    Interrupted,
-    NotConverged,
-    NotConvergedWarning,
-    Outcome,
-    Status,
-)
-from .runs.result import Result
+from .runs.outcome import Interrupted, Outcome, Status, report_failures
+from .runs.result import Result, assemble
 from .solved_methods import AltGDmin
 from .tasks.batch import TaskBatch
 from .tasks.linear import LinearTasks
@@ -192,7 +183,7 @@ def fit(
         **options,
     )
     finished = run_fit(_choose_width(config) if isinstance(width, str) else config)
-    _report_failures(finished)
+    report_failures(finished, "iteration")
     return finished
 
 
@@ -411,17 +402,7 @@ def _build(config: FitConfig, ends: list[_Trial], seconds: dict[str, float]) -> 
             for end in ends
         ],
     )
-    trace, parts = records.trace(), _parts(config, ends)
-    if len(ends) == 1:
-        trace = {name: v if name == "round" else v[0] for name, v in trace.items()}
-        parts = {name: part[0] for name, part in parts.items()}
-    return Result(
-        config=replace(config, progress=False) if callable(config.progress) else config,
-        trace=trace,
-        parts=parts,
-        status=outcomes if len(outcomes) > 1 else outcomes[0],
-        timings=seconds,
-    )
+    return assemble(config, outcomes, records.trace(), _parts(config, ends), seconds)
 
 
 def _parts(config: FitConfig, ends: list[_Trial]) -> Parts:
@@ -464,24 +445,3 @@ def fit_seconds(config: FitConfig) -> float:
             product *= 1 + RANDOM_SECONDS / (FLOP_SECONDS * columns)
     products = 2 * PRODUCTS if config.rounds is None else 2 * min(config.rounds, PRODUCTS)
     return len(config.trials) * (prepare + products * product * 2 * FLOP_SECONDS)
-
-
-def _report_failures(finished: Result) -> None:
-    """Warn once, or raise, if trials diverged or did not converge."""
-    for status, raised, warning in (
-        (Status.DIVERGED, Diverged, DivergenceWarning),
-        (Status.NOT_CONVERGED, NotConverged, NotConvergedWarning),
-    ):
-        failed = [
-            f"trial {number} in iteration {outcome.round}"
-            for number, outcome in zip(finished.config.trials, finished.outcomes, strict=True)
-            if outcome == status
-        ]
-        if not failed:
-            continue
-        shown = ", ".join(failed[:3]) + (", ..." if len(failed) > 3 else "")
-        verb = status.text.partition(":")[0]
-        message = f"{len(failed)} of {len(finished.outcomes)} trials {verb} ({shown})"
-        if finished.config.on_failure == "raise":
-            raise raised(message, finished)
-        warnings.warn(message, warning, stacklevel=3)

@@ -13,7 +13,9 @@ from ._load import core
 from ._support import check
 from ._support.types import F64
 from .estimators.on_arrays import ArraySamples
+from .estimators.ridge import squared_loo_errors
 from .estimators.samples import rows_of
+from .estimators.solvers import solve_by_cg
 from .gradients import meta_gradient
 from .linear_methods import LinearAttention
 from .methods import AverageRisk, Method
@@ -208,10 +210,8 @@ class _Ridge:
         c = of.U.transpose(0, 2, 1) @ y
         floor = np.finfo(np.float64).tiny
         shrunk = 1.0 / np.maximum(squares + m * self._penalties, floor)  # (tasks, r, penalties)
-        residuals = y - of.U @ (squares * c * shrunk)
-        leverage = (of.U * of.U) @ (squares * shrunk)
-        left_out = residuals / np.maximum(1.0 - leverage, EPS)
-        self._left_out[at] = 0.5 * np.square(left_out).mean(axis=1)
+        left_out = squared_loo_errors(of.U, of.squares, group.y, self._penalties)
+        self._left_out[at] = left_out / (2 * m)
         self._losses[at] = 0.5 * np.square(of.outer @ (c * shrunk) - y_out).mean(axis=1)
         size = max(m, of.squares.shape[1])
         kept = squares > (EPS * size) ** 2 * squares.max(axis=1, keepdims=True)
@@ -241,20 +241,10 @@ def _pooled(batch: TaskBatch, penalty: float, threads: int) -> F64:
     def weigh(Z: F64, tasks: range) -> F64:
         return share[rows_of(samples, tasks)] * Z
 
-    theta = np.zeros((batch.d, 1))
-    residual = samples.combine(share * samples.y[:, None])
-    direction = residual.copy()
-    square = first = float(np.vdot(residual, residual))
-    for _ in range(MOST_STEPS):
-        if square <= TOLERANCE**2 * first:
-            break
-        image = samples.combine_features(direction, weigh) + penalty * direction
-        curvature = float(np.vdot(direction, image))
-        if not curvature > 0.0:  # by rounding errors or an overflow
-            break
-        step = square / curvature
-        theta += step * direction
-        residual -= step * image
-        square, before = float(np.vdot(residual, residual)), square
-        direction = residual + square / before * direction
+    theta, _ = solve_by_cg(
+        lambda P: samples.combine_features(P, weigh) + penalty * P,
+        samples.combine(share * samples.y[:, None]),
+        TOLERANCE,
+        MOST_STEPS,
+    )
     return theta

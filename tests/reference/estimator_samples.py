@@ -70,3 +70,6 @@ class DenseAverages:
     def mean_products(self, Q, factors):
         U, V = factors[:, None] * self.U, factors[:, None] * self.V
         return U.T @ (self.V @ Q) + V.T @ (self.U @ Q)
+
+    def start_factors(self, G):
+        return G

@@ -11,9 +11,9 @@ import numpy as np
 from .._support import check
 from .._support.types import F64
 from .estimator import Estimate, Monitor
-from .samples import Samples, lengths, rows_of
+from .samples import Samples, lengths, offsets_of, rows_of, spread, task_weights
 from .solvers import orthonormal
-from .starts import STARTS, start_subspace, task_weights
+from .starts import STARTS, start_subspace
 from .task_algebra import outer_rows, predict, solve_heads
 
 LIMIT = 1000  # iterations, if `ms.fit` gets no `rounds`
@@ -26,8 +26,8 @@ HALVINGS = 40  # the most halvings of a step: after them, rounding errors hide a
 
 
 @dataclass(frozen=True, eq=False)
-class _Point:
-    """A representation, its least-squares heads, the loss (43), and its gradient in B."""
+class Point:
+    """A representation, its least-squares heads, a loss at these heads, and its gradient in B."""
 
     B: F64  # (dim, k)
     heads: F64  # (n, k)
@@ -35,31 +35,38 @@ class _Point:
     gradient: F64  # (dim, k)
 
 
-def _point_at(samples: Samples, B: F64) -> _Point:
-    """Compute the least-squares heads and the gradient (43) at these heads in one pass over X."""
+def point_at(samples: Samples, B: F64, shares: F64) -> Point:
+    """Compute the heads, the loss and the gradient in B in one pass over X.
+
+    The loss is ``sum_i shares_i ||y_i - X_i B v_i||^2 / 2`` at the least-squares heads v_i.
+    """
     heads = np.empty((samples.n, B.shape[1]))
-    rows, objective = len(samples.y), 0.0
+    objective = 0.0
 
     def transform(Z: F64, tasks: range) -> F64:
         nonlocal objective
-        offsets = samples.offsets[tasks.start : tasks.stop + 1]
+        offsets, chosen = offsets_of(samples, tasks), slice(tasks.start, tasks.stop)
         y = samples.y[rows_of(samples, tasks)]
-        solved = solve_heads(Z, y, offsets)
-        heads[tasks.start : tasks.stop] = solved
-        residuals = predict(Z, solved, offsets) - y
-        weighted = residuals * task_weights(samples, tasks) / rows
+        heads[chosen] = solve_heads(Z, y, offsets)
+        residuals = predict(Z, heads[chosen], offsets) - y
+        weighted = residuals * spread(shares[chosen], offsets)
         objective += float(residuals @ weighted) / 2
-        return outer_rows(weighted, solved, offsets)
+        return outer_rows(weighted, heads[chosen], offsets)
 
     with np.errstate(over="ignore", invalid="ignore"):  # too long a step: the caller sees nan
         gradient = samples.combine_features(B, transform)
-    return _Point(B, heads, objective, gradient)
+    return Point(B, heads, objective, gradient)
 
 
-def _orthonormal_point(point: _Point) -> _Point:
+def _shares(samples: Samples) -> F64:
+    """Return the shares of the tasks in the loss (43)."""
+    return samples.weights / len(samples.y)
+
+
+def _orthonormal_point(point: Point) -> Point:
     """Return the point at Q of B = Q R, where the heads are V R^T and the objective is the same."""
     Q, R = np.linalg.qr(point.B)
-    return _Point(Q, point.heads @ R.T, point.objective, point.gradient @ R.T)
+    return Point(Q, point.heads @ R.T, point.objective, point.gradient @ R.T)
 
 
 def _curvature(samples: Samples, heads: F64) -> Callable[[F64], F64]:
@@ -68,7 +75,7 @@ def _curvature(samples: Samples, heads: F64) -> Callable[[F64], F64]:
 
     def apply(P: F64) -> F64:
         def transform(Z: F64, tasks: range) -> F64:
-            offsets = samples.offsets[tasks.start : tasks.stop + 1]
+            offsets = offsets_of(samples, tasks)
             block = heads[tasks.start : tasks.stop]
             products = predict(Z, block, offsets) * task_weights(samples, tasks) / rows
             return outer_rows(products, block, offsets)
@@ -84,7 +91,7 @@ def _second_moment(samples: Samples, heads: F64) -> F64:
     return (heads * scale[:, None]).T @ heads
 
 
-def _largest_curvature(samples: Samples, point: _Point) -> float:
+def _largest_curvature(samples: Samples, point: Point) -> float:
     """Estimate the largest eigenvalue of the second derivative in B by power iteration."""
     apply = _curvature(samples, point.heads)
     P, value = point.gradient, 0.0
@@ -97,7 +104,7 @@ def _largest_curvature(samples: Samples, point: _Point) -> float:
     return value
 
 
-def _sine(Q: F64, P: F64) -> float:
+def sine_between(Q: F64, P: F64) -> float:
     """Return the sine of the largest angle between the spans of orthonormal columns."""
     return float(np.linalg.norm(P - Q @ (Q.T @ P), 2))
 
@@ -127,12 +134,17 @@ class _Alternating:
                 f"the largest task has {most}"
             )
 
+    def _start(self, samples: Samples, width: int, monitor: Monitor) -> Point:
+        """Return the point from which the iteration starts."""
+        B = start_subspace(samples, width, self.start, monitor)
+        return point_at(samples, B, _shares(samples))
+
     def _iterate(
         self,
         samples: Samples,
         monitor: Monitor,
-        point: _Point,
-        advance: Callable[[_Point], _Point | None],
+        point: Point,
+        advance: Callable[[Point], Point | None],
     ) -> Estimate:
         """Iterate until the subspace stops moving, the objective diverges, or the limit is reached.
 
@@ -168,7 +180,7 @@ class _Alternating:
             stop = monitor.record(point.B, point.heads, point.objective)
             if np.isfinite(point.objective):
                 before, basis = basis, orthonormal(point.B)
-                moved = _sine(before, basis)
+                moved = sine_between(before, basis)
         if not np.isfinite(point.objective):
             reason = reason or f"the objective became {point.objective:g} at iteration {iteration}"
             return Estimate(
@@ -177,12 +189,12 @@ class _Alternating:
         return _orthonormal_estimate(point, iteration, reason)
 
 
-def _orthonormal_estimate(point: _Point, iterations: int, reason: str) -> Estimate:
+def _orthonormal_estimate(point: Point, iterations: int, reason: str) -> Estimate:
     """Return the estimate with the columns Q of B = Q R, to which the heads V R^T belong."""
-    Q, R = np.linalg.qr(point.B)
+    point = _orthonormal_point(point)
     return Estimate(
-        B=Q,
-        heads=point.heads @ R.T,
+        B=point.B,
+        heads=point.heads,
         iterations=iterations,
         converged=not reason,
         reason=reason,
@@ -233,15 +245,15 @@ class AltMin(_Alternating):
     def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
         """Alternate from the start; return orthonormal columns and heads by least squares."""
 
-        def advance(point: _Point) -> _Point:
+        def advance(point: Point) -> Point:
             B = point.B - _solve_curvature(samples, point, self.inner_tol)
-            return _point_at(samples, orthonormal(B))
+            return point_at(samples, orthonormal(B), _shares(samples))
 
-        start = _point_at(samples, start_subspace(samples, width, self.start, monitor))
+        start = self._start(samples, width, monitor)
         return self._iterate(samples, monitor, start, advance)
 
 
-def _solve_curvature(samples: Samples, point: _Point, tol: float) -> F64:
+def _solve_curvature(samples: Samples, point: Point, tol: float) -> F64:
     """Return the change of B that sets the gradient at fixed heads to zero, by (43).
 
     Conjugate gradients on the second derivative, with ``P -> P M^+`` as the preconditioner, where M
@@ -311,22 +323,22 @@ class AltMinGD(_Alternating):
 
     def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
         """Step from the start; return orthonormal columns and heads by least squares."""
-        start = _point_at(samples, start_subspace(samples, width, self.start, monitor))
+        start = self._start(samples, width, monitor)
         if self.step is None:
             advance = self._safe_steps(samples, start)
         else:
             advance = self._fixed_steps(samples, self.step)
         return self._iterate(samples, monitor, start, advance)
 
-    def _move(self, samples: Samples, point: _Point, step: float) -> _Point:
+    def _move(self, samples: Samples, point: Point, step: float) -> Point:
         with np.errstate(over="ignore", invalid="ignore"):
             B = point.B - step * point.gradient
-        return _point_at(samples, B)
+        return point_at(samples, B, _shares(samples))
 
-    def _fixed_steps(self, samples: Samples, step: float) -> Callable[[_Point], _Point | None]:
+    def _fixed_steps(self, samples: Samples, step: float) -> Callable[[Point], Point | None]:
         return lambda point: self._move(samples, point, step)
 
-    def _safe_steps(self, samples: Samples, start: _Point) -> Callable[[_Point], _Point | None]:
+    def _safe_steps(self, samples: Samples, start: Point) -> Callable[[Point], Point | None]:
         """Return steps by the inverse of the curvature, halved where the objective would rise.
 
         The largest curvature at the heads of the start is c times the largest eigenvalue of their
@@ -338,7 +350,7 @@ class AltMinGD(_Alternating):
         moment = np.linalg.norm(_second_moment(samples, start.heads), 2)
         ratio = _largest_curvature(samples, start) / float(moment) if moment > 0 else 1.0
 
-        def advance(point: _Point) -> _Point | None:
+        def advance(point: Point) -> Point | None:
             nonlocal ratio
             moment = float(np.linalg.norm(_second_moment(samples, point.heads), 2))
             for _ in range(HALVINGS):

@@ -9,11 +9,11 @@ import numpy as np
 
 from .._support.types import F64
 from ..solved_methods import AltGDmin
+from .alternating import point_at, sine_between
 from .estimator import Estimate, Monitor
-from .samples import Samples, lengths, rows_of, spread, task_sums
+from .samples import Samples, lengths, offsets_of, rows_of, spread, task_sums
 from .solvers import (
     fixed_normals,
-    least_squares_heads,
     orthonormal,
     start_columns,
     top_eigenvectors,
@@ -73,20 +73,20 @@ class SpectralAltGDmin:
     def estimate(self, samples: Samples, width: int, monitor: Monitor) -> Estimate:
         """Estimate the representation and the heads."""
         B = _spectral_start(samples, width)
-        heads = np.empty((samples.n, width))
+        shares = samples.weights / (samples.n * lengths(samples))  # of the mean loss (1)
         limit = LIMIT if monitor.rounds is None else monitor.rounds
         step = self.method.beta * (samples.n if self.method.reduce == "sum" else 1)
         for done in range(limit + 1):
-            gradient, objective = _gradient(samples, B, heads)
-            if monitor.record(B, heads, objective):
+            point = point_at(samples, B, shares)
+            heads = point.heads
+            if monitor.record(B, heads, point.objective):
                 return Estimate(B=B, heads=heads, iterations=done, converged=False)
             if done == limit:
                 break
-            if not np.isfinite(gradient).all():  # products of the samples have overflowed
-                return Estimate(B=gradient, heads=heads, iterations=done, converged=False)
-            moved = orthonormal(B - step * gradient)
-            change = float(np.linalg.norm(moved - B @ (B.T @ moved), 2))
-            if change <= TOLERANCE:
+            if not np.isfinite(point.gradient).all():  # products of the samples have overflowed
+                return Estimate(B=point.gradient, heads=heads, iterations=done, converged=False)
+            moved = orthonormal(B - step * point.gradient)
+            if sine_between(B, moved) <= TOLERANCE:
                 return Estimate(B=B, heads=heads, iterations=done)
             B = moved
         return Estimate(
@@ -122,7 +122,7 @@ def _spectral_start(samples: Samples, width: int) -> F64:
     factors = samples.weights[:, None] / sizes**2
 
     def outer(Z: F64, tasks: range) -> F64:
-        own, at = kept[rows_of(samples, tasks), None], offsets[tasks.start : tasks.stop + 1]
+        own, at = kept[rows_of(samples, tasks), None], offsets_of(samples, tasks)
         means = task_sums(own * Z, at) * factors[tasks.start : tasks.stop]
         return np.asarray(own * spread(means, at))
 
@@ -133,22 +133,3 @@ def _spectral_start(samples: Samples, width: int) -> F64:
     return top_eigenvectors(
         lambda Q: samples.combine_features(Q, outer), samples.dim, start, width
     ).vectors
-
-
-def _gradient(samples: Samples, B: F64, heads: F64) -> tuple[F64, float]:
-    """Overwrite `heads` with those at B; return the mean gradient (27) and the mean loss (1)."""
-    sizes, weights = lengths(samples), samples.weights
-    losses = np.empty(samples.n)
-
-    def residuals(Z: F64, tasks: range) -> F64:
-        chosen = slice(tasks.start, tasks.stop)
-        at = samples.offsets[tasks.start : tasks.stop + 1]
-        y = samples.y[rows_of(samples, tasks)]
-        heads[chosen] = least_squares_heads(Z, y, at)
-        residual = (Z * spread(heads[chosen], at)).sum(axis=1) - y
-        losses[chosen] = task_sums(residual[:, None] ** 2, at)[:, 0] / (2.0 * sizes[chosen])
-        scaled = heads[chosen] * (weights[chosen] / (samples.n * sizes[chosen]))[:, None]
-        return np.asarray(residual[:, None] * spread(scaled, at))
-
-    gradient = samples.combine_features(B, residuals)
-    return gradient, float(np.mean(weights * losses))

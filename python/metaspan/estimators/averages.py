@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._support.types import F64
-from .samples import Samples, lengths, rows_of, spread, task_sums
+from .samples import Samples, lengths, offsets_of, rows_of, spread, task_sums
 
 
 class RowAverages:
@@ -40,7 +40,7 @@ class RowAverages:
         """Return ``sum_i factors_i (u_i v_i^T + v_i u_i^T) Q``, (dim, k); one pass over X."""
 
         def transform(Z: F64, tasks: range) -> F64:
-            offsets = self._samples.offsets[tasks.start : tasks.stop + 1]
+            offsets = offsets_of(self._samples, tasks)
             rows, scale = rows_of(self._samples, tasks), factors[tasks.start : tasks.stop, None]
             u, v = self._u[rows], self._v[rows]
             first, second = (scale * task_sums(own * Z, offsets) for own in (u, v))
@@ -48,3 +48,7 @@ class RowAverages:
             return C
 
         return self._samples.combine_features(Q, transform)
+
+    def start_factors(self, G: F64) -> F64:
+        """Return G, (2 n, k): a random start suits averages of samples."""
+        return G

@@ -11,8 +11,8 @@ from .._support import check
 from .._support.types import F64
 from .coefficients import check_rank
 from .estimator import Estimate, Monitor
-from .samples import Samples, rows_of
-from .starts import STARTS, start_subspace, task_normals, task_weights
+from .samples import Samples, offsets_of, rows_of, task_weights
+from .starts import STARTS, start_subspace, task_normals
 from .task_algebra import combine_rows, outer_rows, predict, solve_heads
 
 LIMIT = 15000  # iterations, unless `ms.fit` is given a number of rounds; the limit of SciPy
@@ -155,7 +155,7 @@ class _Objective:
         def transform(Z: F64, tasks: range) -> F64:
             nonlocal loss
             heads = V[tasks.start : tasks.stop]
-            offsets = samples.offsets[tasks.start : tasks.stop + 1]
+            offsets = offsets_of(samples, tasks)
             residuals = predict(Z, heads, offsets) - samples.y[rows_of(samples, tasks)]
             weighted = residuals * task_weights(samples, tasks) / rows
             loss += float(residuals @ weighted) / 2

@@ -8,9 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .._support.types import F64
-from .samples import Samples
+from .samples import Samples, offsets_of, task_weights
 from .solvers import fixed_normals, orthonormal
-from .starts import task_weights
 from .task_algebra import combine_rows, outer_rows, predict
 
 # Singular values come from a Gram matrix if the diagonal of its Cholesky factor varies by less than
@@ -81,7 +80,7 @@ def step_operator(samples: Samples, base: Factors, step: float, residuals: F64) 
 
         def transform(Z: F64, tasks: range) -> F64:
             chosen = slice(tasks.start, tasks.stop)
-            offsets = samples.offsets[tasks.start : tasks.stop + 1]
+            offsets = offsets_of(samples, tasks)
             rows = residuals[offsets[0] : offsets[-1]]
             images[chosen] -= step * combine_rows(Z, rows, offsets)
             return outer_rows(rows, images[chosen], offsets)

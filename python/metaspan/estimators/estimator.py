@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+import numpy as np
+
 from .._support.types import F64
 from .samples import Samples
 
@@ -32,6 +34,17 @@ class Monitor(Protocol):
 
         B need not be orthonormal. Raises `Interrupted` after Ctrl-C.
         """
+
+
+@dataclass(frozen=True)
+class Unrecorded:
+    """A monitor that records nothing, and stops an estimator only if it diverges."""
+
+    rounds: int | None = None
+
+    def record(self, B: F64, heads: F64 | None = None, objective: float | None = None) -> bool:
+        """Return whether an entry of the iterate is infinite or NaN."""
+        return not bool(np.isfinite(B).all())
 
 
 class Estimator(Protocol):

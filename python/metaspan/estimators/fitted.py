@@ -15,21 +15,12 @@ from ..config.options import FittedStart
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
 from .configure import choose_engine
+from .estimator import Unrecorded
 from .names import algorithm_of
 from .solvers import orthonormal
 from .sources import open_samples
 
 FIT_ROUND = 2**62 + 1  # round number in the key of the start's tasks; no run reaches it
-
-
-class _NoMonitor:
-    """Lets an estimator iterate until it converges."""
-
-    rounds: int | None = None
-
-    def record(self, B: F64, heads: F64 | None = None, objective: float | None = None) -> bool:
-        """Return whether an entry of the iterate is infinite or NaN."""
-        return not bool(np.isfinite(B).all())
 
 
 def source_of(config: TrainConfig) -> str:
@@ -87,7 +78,7 @@ def fit_start(config: TrainConfig, init: FittedStart, trial: int) -> tuple[F64, 
     )
     algorithm = algorithm_of(init.estimator)
     algorithm.check(samples, config.width)
-    estimate = algorithm.estimate(samples, config.width, _NoMonitor())
+    estimate = algorithm.estimate(samples, config.width, Unrecorded())
     if not np.isfinite(estimate.B).all():
         raise ValueError(f"init must not diverge; {init.estimator} did on the tasks of the start")
     if not estimate.converged:

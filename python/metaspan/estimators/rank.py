@@ -10,7 +10,7 @@ import numpy as np
 
 from .._support import check
 from .._support.types import F64
-from .estimator import Estimator
+from .estimator import Estimator, Unrecorded
 from .ridge import loo_errors, mean_eigenvalue, penalties
 from .samples import I64, Samples, lengths
 from .solvers import WidthError
@@ -43,16 +43,6 @@ class WidthChoice:
     candidates: tuple[int, ...]
     errors: F64
     standard_errors: F64
-
-
-class _Silent:
-    """A monitor that records nothing."""
-
-    def __init__(self, rounds: int | None) -> None:
-        self.rounds = rounds
-
-    def record(self, B: F64, heads: F64 | None = None, objective: float | None = None) -> bool:
-        return False
 
 
 def choose_width(  # noqa: PLR0917
@@ -126,7 +116,7 @@ def choose_width(  # noqa: PLR0917
     for fold in range(folds):
         held = np.sort(order[fold::folds])
         rest = Subset(samples, np.setdiff1d(np.arange(samples.n), held))
-        representations = _fit_widths(estimator, rest, widths, _Silent(rounds))
+        representations = _fit_widths(estimator, rest, widths, Unrecorded(rounds))
         errors[held, : len(representations)] = _held_out_errors(
             estimator, samples, held, representations
         )
@@ -158,7 +148,7 @@ def _check_candidates(
 
 
 def _fit_widths(
-    estimator: Estimator, samples: Subset, widths: tuple[int, ...], monitor: _Silent
+    estimator: Estimator, samples: Subset, widths: tuple[int, ...], monitor: Unrecorded
 ) -> list[F64]:
     """Return representations of all widths that the samples determine, narrow ones first."""
     if getattr(estimator, "nested", False):

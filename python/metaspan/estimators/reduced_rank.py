@@ -15,6 +15,7 @@ from .solvers import (
     PASSES,
     TOL,
     WidthError,
+    check_search,
     check_width,
     fixed_normals,
     form_matrix,
@@ -69,8 +70,7 @@ class ReducedRank:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ridge", check.real("ridge", self.ridge, 0.0, 1e100))
-        object.__setattr__(self, "tol", check.real("tol", self.tol))
-        object.__setattr__(self, "passes", check.integer("passes", self.passes, 1))
+        check_search(self)
 
     def check(self, samples: Samples, width: int) -> None:
         """Raise ValueError, in one sentence, if the estimator cannot run on these samples."""

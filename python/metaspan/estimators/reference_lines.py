@@ -13,16 +13,26 @@ from .._support.types import F64
 from .estimator import Estimate, Monitor
 from .ridge import (
     LOO,
-    by_length,
     check_ridge,
     choose_penalty,
     penalties,
     squared_loo_errors,
 )
-from .samples import I64, Samples, lengths, rows_of, spread, task_sums
+from .samples import (
+    I64,
+    Samples,
+    by_length,
+    lengths,
+    offsets_of,
+    rows_of,
+    spread,
+    task_sums,
+    task_weights,
+)
 from .solvers import (
     PASSES,
     TOL,
+    check_search,
     check_width,
     fixed_normals,
     least_squares_heads,
@@ -115,8 +125,7 @@ class SingleTask:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ridge", check_ridge(self.ridge))
-        object.__setattr__(self, "tol", check.real("tol", self.tol))
-        object.__setattr__(self, "passes", check.integer("passes", self.passes, 1))
+        check_search(self)
 
     def check(self, samples: Samples, width: int) -> None:
         """Raise ValueError, in one sentence, if the estimator cannot run on these samples."""
@@ -134,7 +143,7 @@ class SingleTask:
         a = dual_coefficients(samples, self.ridge)
 
         def transform(Z: F64, tasks: range) -> F64:
-            offsets = samples.offsets[tasks.start : tasks.stop + 1]
+            offsets = offsets_of(samples, tasks)
             own = a[rows_of(samples, tasks), None]
             weights = samples.weights[tasks.start : tasks.stop, None]
             C: F64 = own * spread(weights * task_sums(own * Z, offsets), offsets)
@@ -153,9 +162,7 @@ class SingleTask:
             self.passes,
         )
         heads = task_sums(a[:, None] * samples.features(pairs.vectors), samples.offsets)
-        return Estimate(
-            B=pairs.vectors, heads=heads, converged=not pairs.reason, reason=pairs.reason
-        )
+        return pairs.with_heads(heads)
 
 
 def dual_coefficients(samples: Samples, ridge: float | str) -> F64:
@@ -255,8 +262,7 @@ class Pooled:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ridge", check.real("ridge", self.ridge, 0.0, 1e100))
-        object.__setattr__(self, "tol", check.real("tol", self.tol))
-        object.__setattr__(self, "passes", check.integer("passes", self.passes, 1))
+        check_search(self)
 
     def check(self, samples: Samples, width: int) -> None:
         """Raise ValueError, in one sentence, if the estimator cannot run on these samples."""
@@ -271,13 +277,12 @@ class Pooled:
             If the coefficients are zero.
         """
         self.check(samples, width)
-        scale = samples.weights / len(samples.y)
+        shares = (task_weights(samples, range(samples.n)) / len(samples.y))[:, None]
 
         def transform(Z: F64, tasks: range) -> F64:
-            offsets = samples.offsets[tasks.start : tasks.stop + 1]
-            return spread(scale[tasks.start : tasks.stop, None], offsets) * Z
+            return shares[rows_of(samples, tasks)] * Z
 
-        right = samples.combine((spread(scale, samples.offsets) * samples.y)[:, None])
+        right = samples.combine(shares * samples.y[:, None])
         theta, reason = solve_by_cg(
             lambda P: samples.combine_features(P, transform) + self.ridge * P,
             right,

@@ -2,13 +2,11 @@ r"""Ridge regression of every task, with a penalty from leave-one-out errors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from .._support import check
 from .._support.types import F64
-from .samples import I64
+from .samples import I64, by_length
 
 LOO = "loo"
 _DECADES = np.arange(-8.0, 3.5, 0.5)  # log10 of the penalties, relative to the scale
@@ -19,14 +17,6 @@ def check_ridge(value: object) -> float | str:
     if isinstance(value, str):
         return check.choice("ridge", value, (LOO,))
     return check.real("ridge", value, 0.0, 1e100)
-
-
-def by_length(offsets: I64) -> Iterator[tuple[I64, I64]]:
-    """Yield the tasks with equal numbers m of rows, (t,), and the indices of their rows, (t, m)."""
-    sizes, first = np.diff(offsets), offsets[:-1] - offsets[0]
-    for m in np.unique(sizes):
-        tasks = np.flatnonzero(sizes == m)
-        yield tasks, first[tasks, None] + np.arange(m)
 
 
 def penalties(scale: float) -> F64:

@@ -2,7 +2,7 @@ r"""The operators through which an estimator sees the samples of all tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -91,10 +91,21 @@ class HalfAverages(Protocol):
         The stored numbers are read in one pass where that is possible.
         """
 
+    def start_factors(self, G: F64) -> F64:
+        """Return coefficients (2 n, k) of u_1, ..., u_n, v_1, ..., v_n in the start of a search.
+
+        The search looks for the top eigenvectors of `mean_products`. G (2 n, k) is normal.
+        """
+
 
 def rows_of(samples: Samples, tasks: range) -> slice:
     """Return the rows of X that belong to consecutive tasks."""
     return slice(int(samples.offsets[tasks.start]), int(samples.offsets[tasks.stop]))
+
+
+def offsets_of(samples: Samples, tasks: range) -> I64:
+    """Return the offsets of consecutive tasks, and their end, in the rows of all tasks."""
+    return samples.offsets[tasks.start : tasks.stop + 1]
 
 
 def lengths(samples: Samples) -> I64:
@@ -110,3 +121,16 @@ def task_sums(rows: F64, offsets: I64) -> F64:
 def spread(values: F64, offsets: I64) -> F64:
     """Repeat the row of each task for all of its samples: (N, k) from values (n, k)."""
     return np.repeat(values, np.diff(offsets), axis=0)
+
+
+def by_length(offsets: I64) -> Iterator[tuple[I64, I64]]:
+    """Yield the tasks with equal numbers m of rows, (t,), and the indices of their rows, (t, m)."""
+    sizes, first = np.diff(offsets), offsets[:-1] - offsets[0]
+    for m in np.unique(sizes):
+        tasks = np.flatnonzero(sizes == m)
+        yield tasks, first[tasks, None] + np.arange(m)
+
+
+def task_weights(samples: Samples, tasks: range) -> F64:
+    """Return, for every row of a range of tasks, the weight of its task, (rows,)."""
+    return spread(samples.weights[tasks.start : tasks.stop], offsets_of(samples, tasks))

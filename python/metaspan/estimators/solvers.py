@@ -3,13 +3,14 @@ r"""Matrix-free decompositions and least squares that several estimators use."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._support import check
 from .._support.types import F64
-from .ridge import by_length
-from .samples import I64, Samples, lengths
+from .estimator import Estimate
+from .samples import I64, Samples, by_length, lengths
 from .task_algebra import solve_heads
 
 Operator = Callable[[F64], F64]
@@ -32,14 +33,9 @@ class Eigenvectors(NamedTuple):
     vectors: F64  # (dim, k), orthonormal columns
     reason: str  # why they have not converged: a clause that ends a sentence; or ""
 
-
-class SingularVectors(NamedTuple):
-    """The largest singular values of a matrix (n, dim), and their vectors."""
-
-    left: F64  # (n, k), orthonormal columns
-    values: F64  # (k,), descending
-    right: F64  # (dim, k), orthonormal columns
-    reason: str  # as in `Eigenvectors`
+    def with_heads(self, heads: F64) -> Estimate:
+        """Return the estimate whose representation has these eigenvectors."""
+        return Estimate(B=self.vectors, heads=heads, converged=not self.reason, reason=self.reason)
 
 
 class WidthError(ValueError):
@@ -67,6 +63,12 @@ def check_lengths(name: str, samples: Samples, least: int) -> None:
             f"{name} needs at least {least} samples of every task; "
             f"task {int(sizes.argmin())} has {int(sizes.min())}"
         )
+
+
+def check_search(estimator: Any) -> None:
+    """Check the options `tol` and `passes` of a new estimator, and store them as numbers."""
+    object.__setattr__(estimator, "tol", check.real("tol", estimator.tol))
+    object.__setattr__(estimator, "passes", check.integer("passes", estimator.passes, 1))
 
 
 def start_columns(k: int) -> int:
@@ -245,28 +247,6 @@ def _new_directions(space: _Krylov, off: F64, norm: float) -> tuple[F64, F64]:
     new = sizes > _ROUNDING / 10 * norm
     Q = left[:, new]
     return orthonormal(Q - space.V @ (space.V.T @ Q)), sizes[new, None] * right[new]
-
-
-def top_singular(  # noqa: PLR0917
-    forward: Operator, adjoint: Operator, start: F64, k: int, tol: float = TOL, passes: int = PASSES
-) -> SingularVectors:
-    """Return the k largest singular values of a matrix M (n, dim), and their vectors.
-
-    `forward` maps Q (dim, c) to M Q, `adjoint` maps P (n, c) to M^T P; `start` (dim, c) is that of
-    `top_eigenvectors`, which finds the right vectors as eigenvectors of M^T M. Singular values
-    below 1e-7 of the largest are lost to rounding errors.
-
-    Raises
-    ------
-    WidthError
-        If the rank of M, to rounding errors, is below k; it is a ValueError.
-    """
-    pairs = top_eigenvectors(
-        lambda Q: adjoint(forward(Q)), len(start), start, k, tol=tol, passes=passes
-    )
-    left, values, rotation = np.linalg.svd(forward(pairs.vectors), full_matrices=False)
-    right = np.ascontiguousarray(pairs.vectors @ rotation.T)
-    return SingularVectors(left, values, right, pairs.reason)
 
 
 def solve_by_cg(apply: Operator, right: F64, tol: float, passes: int) -> tuple[F64, str]:

@@ -8,16 +8,23 @@ from typing import ClassVar
 
 import numpy as np
 
-from .._support import check
 from .._support.types import F64
 from .estimator import Estimate, Monitor
-from .in_law import LawAverages
-from .samples import Samples, lengths, rows_of, spread, task_sums
+from .samples import (
+    Samples,
+    Transform,
+    lengths,
+    offsets_of,
+    rows_of,
+    spread,
+    task_sums,
+    task_weights,
+)
 from .solvers import (
     PASSES,
     TOL,
-    Eigenvectors,
     check_lengths,
+    check_search,
     check_width,
     fixed_normals,
     least_squares_heads,
@@ -34,14 +41,20 @@ class _Options:
     passes: int = PASSES
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tol", check.real("tol", self.tol))
-        object.__setattr__(self, "passes", check.integer("passes", self.passes, 1))
+        check_search(self)
 
-
-def _with_heads(samples: Samples, pairs: Eigenvectors) -> Estimate:
-    """Return an estimate with the heads of least squares on the eigenvectors."""
-    heads = least_squares_heads(samples.features(pairs.vectors), samples.y, samples.offsets)
-    return Estimate(B=pairs.vectors, heads=heads, converged=not pairs.reason, reason=pairs.reason)
+    def _estimate_from_rows(self, samples: Samples, width: int, transform: Transform) -> Estimate:
+        """Return the top eigenvectors of ``Q -> X^T transform(X Q)`` and least-squares heads."""
+        pairs = top_eigenvectors(
+            lambda Q: samples.combine_features(Q, transform),
+            samples.dim,
+            _start(samples, width),
+            width,
+            self.tol,
+            self.passes,
+        )
+        heads = least_squares_heads(samples.features(pairs.vectors), samples.y, samples.offsets)
+        return pairs.with_heads(heads)
 
 
 def _start(samples: Samples, width: int) -> Callable[[], F64]:
@@ -105,20 +118,11 @@ class Moments(_Options):
         count = len(samples.y)
 
         def transform(Z: F64, tasks: range) -> F64:
-            offsets = samples.offsets[tasks.start : tasks.stop + 1]
-            weights = spread(samples.weights[tasks.start : tasks.stop] / count, offsets)
+            weights = task_weights(samples, tasks) / count
             scale: F64 = samples.y[rows_of(samples, tasks)] ** 2 * weights
             return scale[:, None] * Z
 
-        pairs = top_eigenvectors(
-            lambda Q: samples.combine_features(Q, transform),
-            samples.dim,
-            _start(samples, width),
-            width,
-            self.tol,
-            self.passes,
-        )
-        return _with_heads(samples, pairs)
+        return self._estimate_from_rows(samples, width, transform)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +171,7 @@ class Duchi(_Options):
         factors: F64 = samples.weights / (samples.n * sizes * (sizes - 1.0))
 
         def transform(Z: F64, tasks: range) -> F64:
-            offsets = samples.offsets[tasks.start : tasks.stop + 1]
+            offsets = offsets_of(samples, tasks)
             y = samples.y[rows_of(samples, tasks), None]
             terms = y * Z
             sums = factors[tasks.start : tasks.stop, None] * task_sums(terms, offsets)
@@ -175,15 +179,7 @@ class Duchi(_Options):
             C: F64 = y * (spread(sums, offsets) - own_factors * terms)
             return C
 
-        pairs = top_eigenvectors(
-            lambda Q: samples.combine_features(Q, transform),
-            samples.dim,
-            _start(samples, width),
-            width,
-            self.tol,
-            self.passes,
-        )
-        return _with_heads(samples, pairs)
+        return self._estimate_from_rows(samples, width, transform)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,9 +232,7 @@ class SplitSpectral(_Options):
         factors: F64 = averages.weights / (2 * averages.n)
 
         def start() -> F64:
-            G = fixed_normals(2 * averages.n, start_columns(width))
-            if isinstance(averages, LawAverages):
-                G = averages.start_factors(G)
+            G = averages.start_factors(fixed_normals(2 * averages.n, start_columns(width)))
             return averages.combine(G[: averages.n], G[averages.n :])
 
         pairs = top_eigenvectors(
@@ -250,7 +244,4 @@ class SplitSpectral(_Options):
             self.passes,
         )
         first, second = averages.products(pairs.vectors)
-        heads = np.ascontiguousarray((first + second) / 2)
-        return Estimate(
-            B=pairs.vectors, heads=heads, converged=not pairs.reason, reason=pairs.reason
-        )
+        return pairs.with_heads(np.ascontiguousarray((first + second) / 2))

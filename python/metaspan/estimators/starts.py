@@ -6,7 +6,7 @@ import numpy as np
 
 from .._support.types import F64
 from .estimator import Monitor
-from .samples import Samples, spread
+from .samples import Samples
 from .solvers import orthonormal
 from .spectral import Duchi, Moments
 
@@ -28,12 +28,6 @@ def start_subspace(samples: Samples, width: int, start: str, monitor: Monitor) -
     except ValueError as error:
         message = f"start='duchi' cannot be computed, but start='moments' can: {error}"
         raise ValueError(message) from None
-
-
-def task_weights(samples: Samples, tasks: range) -> F64:
-    """Return, for every row of a range of tasks, the weight of its task, (rows,)."""
-    offsets = samples.offsets[tasks.start : tasks.stop + 1]
-    return spread(samples.weights[tasks.start : tasks.stop], offsets)
 
 
 def task_normals(n: int, B: F64) -> F64:

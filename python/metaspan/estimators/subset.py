@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from .._support.types import F64
-from .averages import RowAverages
 from .samples import I64, HalfAverages, Samples, Transform
 
 
@@ -74,10 +73,7 @@ class Subset:
 
     def averages(self) -> HalfAverages:
         """Return the averages of the two halves of every chosen task."""
-        averages = self._samples.averages()
-        if isinstance(averages, RowAverages):
-            return RowAverages(self)
-        return SubsetAverages(averages, self._tasks)
+        return SubsetAverages(self._samples.averages(), self._tasks)
 
     def normals(self, k: int, stream: int) -> F64:
         """Return a matrix (dim, k) of independent standard normal numbers."""
@@ -108,3 +104,7 @@ class SubsetAverages:
         scattered = np.zeros(self._averages.n)
         scattered[self._tasks] = factors
         return self._averages.mean_products(Q, scattered)
+
+    def start_factors(self, G: F64) -> F64:
+        """Return G, (2 n, k): the averages of the other tasks would decide a better start."""
+        return G

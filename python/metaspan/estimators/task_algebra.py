@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._support.types import F64
-from .samples import I64, spread, task_sums
+from .samples import I64, by_length, spread, task_sums
 
 # Heads come from normal equations, refined once, if the diagonal of the Cholesky factor of
 # Z_i^T Z_i varies by less than this factor; otherwise from the pseudo-inverse of Z_i.
@@ -51,13 +51,10 @@ def solve_heads(Z: F64, y: F64, offsets: I64) -> F64:
     Tasks with equal numbers of rows are solved together. The cost is that of the Gram matrices
     ``Z_i^T Z_i``, rows x k^2, and of n factorisations of k x k matrices.
     """
-    lengths = np.diff(offsets)
-    heads = np.empty((len(lengths), Z.shape[1]))
-    for m in np.unique(lengths):
-        if (lengths == m).all():
-            return _solve_stack(Z.reshape(-1, int(m), Z.shape[1]), y.reshape(-1, int(m)))
-        tasks = np.flatnonzero(lengths == m)
-        rows = (offsets[tasks] - offsets[0])[:, None] + np.arange(m)
+    if m := _equal_length(offsets):
+        return _solve_stack(Z.reshape(-1, m, Z.shape[1]), y.reshape(-1, m))
+    heads = np.empty((len(offsets) - 1, Z.shape[1]))
+    for tasks, rows in by_length(offsets):
         heads[tasks] = _solve_stack(Z[rows], y[rows])
     return heads
 

@@ -25,10 +25,9 @@ from .coefficients import (
     zero,
 )
 from .estimator import Estimate, Monitor
-from .samples import Samples
+from .samples import Samples, task_weights
 from .solvers import check_width, fixed_normals
 from .spectral import Moments
-from .starts import task_weights
 from .task_algebra import predict, solve_heads
 
 LIMIT = 1000  # iterations of either solver, if `ms.fit` gets no `rounds`

@@ -2,6 +2,7 @@ r"""How trials end."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -87,34 +88,50 @@ class LocalStepsWarning(UserWarning):
     """Issued when the local steps of a run are probably too long to be stable: see `train`."""
 
 
-class Diverged(RuntimeError):
+class _WithResult(BaseException):
+    """An exception with a message and the `result` of a run."""
+
+    def __init__(self, message: str, result: Result) -> None:
+        super().__init__(message, result)
+        self.result = result
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Diverged(_WithResult, RuntimeError):
     """Raised with ``on_failure="raise"`` when trials diverged; `result` has all trials."""
 
-    def __init__(self, message: str, result: Result) -> None:
-        super().__init__(message, result)
-        self.result = result
 
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-class NotConverged(RuntimeError):
+class NotConverged(_WithResult, RuntimeError):
     """Raised with ``on_failure="raise"`` when trials of a fit did not converge; see `result`."""
 
-    def __init__(self, message: str, result: Result) -> None:
-        super().__init__(message, result)
-        self.result = result
 
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-class Interrupted(KeyboardInterrupt):
+class Interrupted(_WithResult, KeyboardInterrupt):
     """Raised when Ctrl-C ends a run or a fit; `result` holds the finished rounds."""
 
-    def __init__(self, message: str, result: Result) -> None:
-        super().__init__(message, result)
-        self.result = result
 
-    def __str__(self) -> str:
-        return str(self.args[0])
+def report_failures(finished: Result, unit: str) -> None:
+    """Warn once, or raise, if trials diverged or did not converge, for the caller's caller.
+
+    `unit` is the word for what `Outcome.round` counts: "round" or "iteration".
+    """
+    kinds: tuple[tuple[Status, type[Diverged | NotConverged], type[Warning]], ...] = (
+        (Status.DIVERGED, Diverged, DivergenceWarning),
+        (Status.NOT_CONVERGED, NotConverged, NotConvergedWarning),
+    )
+    config, outcomes = finished.config, finished.outcomes
+    for status, raised, warning in kinds:
+        failed = [
+            f"trial {number} in {unit} {outcome.round}"
+            for number, outcome in zip(config.trials, outcomes, strict=True)
+            if outcome == status
+        ]
+        if not failed:
+            continue
+        shown = ", ".join(failed[:3]) + (", ..." if len(failed) > 3 else "")
+        verb = status.text.partition(":")[0]
+        message = f"{len(failed)} of {len(outcomes)} trials {verb} ({shown})"
+        if config.on_failure == "raise":
+            raise raised(message, finished)
+        warnings.warn(message, warning, stacklevel=3)

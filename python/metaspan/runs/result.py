@@ -603,8 +603,18 @@ def build(config: TrainConfig, trials: Trials, timings: Mapping[str, float]) -> 
         Outcome(_convert_status(config, status, done), done)
         for status, done in zip(trials.status, trials.rounds, strict=True)
     )
-    trace = trials.trace()
     parts = engine_of(config).export(config, trials.parts)
+    return assemble(config, outcomes, trials.trace(), parts, timings)
+
+
+def assemble(
+    config: TrainConfig,
+    outcomes: tuple[Outcome, ...],
+    trace: Mapping[str, NDArray[Any]],
+    parts: Mapping[str, NDArray[Any]],
+    timings: Mapping[str, float],
+) -> Result:
+    """Make a result from arrays with a leading axis of trials, which one trial does not keep."""
     if len(outcomes) == 1:
         trace = {name: v if name == "round" else v[0] for name, v in trace.items()}
         parts = {name: part[0] for name, part in parts.items()}

@@ -34,12 +34,11 @@ from ..tasks.moments import moments
 from . import result
 from .checkpoint import Journal
 from .outcome import (
-    Diverged,
-    DivergenceWarning,
     FewSamplesWarning,
     Interrupted,
     LocalStepsWarning,
     Status,
+    report_failures,
 )
 from .result import Result
 
@@ -360,7 +359,7 @@ def train(
     _warn_of_few_samples(config)
     _warn_of_local_steps(config)
     finished = run(config)
-    _report_divergence(finished)
+    report_failures(finished, "round")
     return finished
 
 
@@ -609,23 +608,6 @@ def _stop_values(config: TrainConfig) -> tuple[float, float]:
         return 0.0, 0.0
     dist = config.stop.dist if config.k_star else None
     return dist or 0.0, config.stop.loss_out or 0.0
-
-
-def _report_divergence(finished: Result) -> None:
-    """Warn once, or raise `Diverged`, if trials diverged."""
-    config, outcomes = finished.config, finished.outcomes
-    failed = [
-        f"trial {number} in round {outcome.round}"
-        for number, outcome in zip(config.trials, outcomes, strict=True)
-        if outcome == Status.DIVERGED
-    ]
-    if not failed:
-        return
-    shown = ", ".join(failed[:3]) + (", ..." if len(failed) > 3 else "")
-    message = f"{len(failed)} of {len(outcomes)} trials diverged ({shown})"
-    if config.on_failure == "raise":
-        raise Diverged(message, finished)
-    warnings.warn(message, DivergenceWarning, stacklevel=3)
 
 
 def _warn_of_local_steps(config: TrainConfig) -> None:

@@ -13,7 +13,6 @@ from metaspan.estimators.solvers import (
     solve_by_cg,
     start_columns,
     top_eigenvectors,
-    top_singular,
 )
 
 
@@ -144,18 +143,6 @@ def test_decompositions_are_fewer_than_products(rng, monkeypatch):
 def test_products_that_overflow_are_reported(d):
     pairs = top_eigenvectors(lambda Q: np.full_like(Q, np.inf), d, np.ones((d, 4)), 2)
     assert pairs.reason == "products with the samples are not finite numbers"
-
-
-@pytest.mark.parametrize("shape", [(40, 15), (40, 300), (300, 40), (150, 200)])
-def test_singular_vectors_are_those_of_the_dense_matrix(rng, shape):
-    M = rng.standard_normal(shape) @ np.diag(1.0 / np.arange(1, shape[1] + 1))
-    start = fixed_normals(shape[1], start_columns(3))
-    found = top_singular(lambda Q: M @ Q, lambda P: M.T @ P, start, 3)
-    U, s, Vt = np.linalg.svd(M)
-    np.testing.assert_allclose(found.values, s[:3], rtol=1e-10)
-    np.testing.assert_allclose(projection(found.left), projection(U[:, :3]), rtol=0, atol=1e-7)
-    np.testing.assert_allclose(projection(found.right), projection(Vt[:3].T), rtol=0, atol=1e-7)
-    np.testing.assert_allclose(M @ found.right, found.left * found.values, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("rank", [12, 30])
