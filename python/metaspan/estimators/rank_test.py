@@ -12,10 +12,10 @@ from .._support.types import F64
 from ..tasks.batch import TaskBatch
 from .on_arrays import ArraySamples
 from .samples import I64, HalfAverages, lengths, task_sums
+from .solvers import largest_eigenvectors, start_columns
 
 LEAST_TASKS = 20  # ten scored tasks have 2^10 sign patterns: p-values down to 0.001
 FLIPS_AT_ONCE = 256
-SMALL = 64  # up to this dimension the matrix is formed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,8 +98,6 @@ def rank_test(
     TypeError, ValueError
         If an argument is of the wrong kind or out of range, or the batch has too few tasks or
         samples.
-    ImportError
-        If SciPy is not installed and d is above 64.
 
     Notes
     -----
@@ -110,9 +108,9 @@ def rank_test(
     grows. The numbers j are tested in rising order until a test does not reject, so the probability
     that the chosen rank is too large is at most about `level`.
 
-    *Cost.* The Lanczos iteration takes tens of steps, each with two passes over X; all p-values
-    together take one pass. The memory is a few times ``d max_rank`` numbers, and no d x d matrix is
-    formed for d above 64.
+    *Cost.* The search for the directions takes tens of passes over X, and all p-values together
+    take one pass. The memory is that of at most 30 blocks of d x 1.5 `max_rank` numbers, and no
+    d x d matrix is formed for d above 128.
 
     Examples
     --------
@@ -153,7 +151,15 @@ def rank_of_averages(
     choosing, scored = _split(averages.n, generator)
     chosen_weights = np.zeros(averages.n)
     chosen_weights[choosing] = weights[choosing] / (2 * len(choosing))
-    Q = _directions(averages, chosen_weights, max_rank, generator)
+    # A tolerance of 1e-4 suffices, and so does a search that has not reached it: the level holds
+    # for any directions that depend only on the choosing tasks.
+    Q = largest_eigenvectors(
+        lambda P: averages.mean_products(P, chosen_weights),
+        averages.dim,
+        lambda: generator.standard_normal((averages.dim, start_columns(max_rank))),
+        max_rank,
+        tol=1e-4,
+    ).vectors
     of_first, of_second = averages.products(Q)
     scores = of_first[scored], of_second[scored]
     weights, rank, ended = weights[scored], 0, False
@@ -192,29 +198,6 @@ def _split(n: int, generator: np.random.Generator) -> tuple[I64, I64]:
     """Split the tasks at random into one half that chooses directions and one that is scored."""
     order = generator.permutation(n)
     return np.sort(order[: n // 2]), np.sort(order[n // 2 :])
-
-
-def _directions(
-    averages: HalfAverages, weights: F64, count: int, generator: np.random.Generator
-) -> F64:
-    """Return the leading eigenvectors (dim, count) of the weighted sum of u v^T + v u^T."""
-    dim, weights = averages.dim, weights[:, None]
-
-    def apply(Q: F64) -> F64:
-        U_Q, V_Q = averages.products(np.ascontiguousarray(Q.reshape(dim, -1)))
-        return averages.combine(weights * V_Q, weights * U_Q)
-
-    if dim <= max(SMALL, count + 1):
-        A = apply(np.eye(dim))
-        vectors: F64 = np.linalg.eigh((A + A.T) / 2)[1][:, ::-1]
-        return np.ascontiguousarray(vectors[:, :count])
-    from scipy.sparse.linalg import LinearOperator, eigsh  # noqa: PLC0415
-
-    A = LinearOperator((dim, dim), matvec=lambda q: apply(q)[:, 0], matmat=apply, dtype=float)
-    # A tolerance of 1e-4 suffices: the level holds for any directions that depend only on the
-    # choosing tasks.
-    values, vectors = eigsh(A, k=count, which="LA", v0=generator.standard_normal(dim), tol=1e-4)
-    return np.ascontiguousarray(vectors[:, np.argsort(values)[::-1]])
 
 
 def _sign_test(products: F64, flips: int, generator: np.random.Generator) -> float:

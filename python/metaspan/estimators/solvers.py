@@ -81,7 +81,7 @@ def fixed_normals(rows: int, columns: int) -> F64:
     return np.random.Generator(np.random.Philox(key=20)).standard_normal((rows, columns))
 
 
-def top_eigenvectors(  # noqa: PLR0917
+def largest_eigenvectors(  # noqa: PLR0917
     apply: Operator, samples_dim: int, start: Start, k: int, tol: float = TOL, passes: int = PASSES
 ) -> Eigenvectors:
     """Return the k algebraically largest eigenvalues, descending, and their eigenvectors (dim, k).
@@ -92,16 +92,23 @@ def top_eigenvectors(  # noqa: PLR0917
     block. The residual divided by the gap between eigenvalues k and k + 1 bounds the sine of the
     largest angle to the exact eigenvectors. The iteration ends when this bound is at most `tol`,
     when the space is invariant, or after `passes` calls.
+    """
+    if samples_dim <= _FORMED:
+        return _eigenvectors_of_formed(apply, samples_dim, k)
+    return _block_krylov(apply, start() if callable(start) else start, k, tol, passes)
+
+
+def top_eigenvectors(  # noqa: PLR0917
+    apply: Operator, samples_dim: int, start: Start, k: int, tol: float = TOL, passes: int = PASSES
+) -> Eigenvectors:
+    """Return the `largest_eigenvectors` of a matrix that must have k positive eigenvalues.
 
     Raises
     ------
     WidthError
         If fewer than k eigenvalues are positive; it is a ValueError.
     """
-    if samples_dim <= _FORMED:
-        pairs = _eigenvectors_of_formed(apply, samples_dim, k)
-    else:
-        pairs = _block_krylov(apply, start() if callable(start) else start, k, tol, passes)
+    pairs = largest_eigenvectors(apply, samples_dim, start, k, tol, passes)
     rounding = samples_dim * np.finfo(float).eps * max(float(pairs.values[0]), 0.0)
     positive = int(np.sum(pairs.values > rounding))
     if positive < k and not pairs.reason:
