@@ -13,6 +13,7 @@ from ._load import core
 from ._support import check
 from ._support.blas import one_blas_thread
 from ._support.types import F64, I64
+from .estimators.configure import resolve_width
 from .estimators.estimator import Estimator, Unrecorded
 from .estimators.names import algorithm_of, resolve_estimator
 from .estimators.on_arrays import ArraySamples
@@ -183,7 +184,7 @@ def active(
         raise ValueError(
             f"budget must be at most {source.room.sum()}, the samples of the pool; got {budget}"
         )
-    width = _check_width(width, source)
+    width = resolve_width(width, tasks)
     goal = _open_target(target, source, m_target, width)
     algorithm = algorithm_of(resolve_estimator(estimator, {}))
     taken, shares = np.zeros(source.n, np.int64), np.ones(source.n)
@@ -349,13 +350,6 @@ def _open_source(tasks: object, seed: int, threads: int) -> _Law | _Pool:
     if not isinstance(tasks, LinearTasks):
         raise TypeError(f"tasks must be a LinearTasks or a TaskBatch; got {check.show(tasks)}")
     return _Law(tasks, seed, threads)
-
-
-def _check_width(width: int | None, source: _Law | _Pool) -> int:
-    """Return the number of columns of B, by default the rank of the ground truth."""
-    if width is None and not source.k:
-        raise ValueError("width must be given for a batch without a B_star; got None")
-    return check.integer("width", source.k if width is None else width, 1)
 
 
 @dataclass(frozen=True)

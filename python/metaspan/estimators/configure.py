@@ -50,7 +50,7 @@ def configure_fit(
         raise TypeError(f"tasks must be a LinearTasks or a TaskBatch; got {check.show(tasks)}")
     chosen = resolve_estimator(estimator, options)
     number, m = _check_counts(tasks, n, m)
-    size = _check_width(width, tasks)
+    size = resolve_width(width, tasks)
     check.choice("engine", engine, ENGINES)
     return FitConfig(
         tasks=tasks,
@@ -93,7 +93,7 @@ def _check_counts(
     return number, check.integer("m", m, 1, MAX_COUNT)
 
 
-def _check_width(width: int | None, tasks: LinearTasks | TaskBatch) -> int:
+def resolve_width(width: int | None, tasks: LinearTasks | TaskBatch) -> int:
     """Check and return the number of columns of the representation."""
     if width is None:
         if not tasks.k:
