@@ -53,7 +53,11 @@ def main():
 
     figure = study.plot("n", "dist", hue="method")
     n = np.geomspace(table["n"].min(), table["n"].max(), 50)
-    figure.axes[0].plot(n, cramer_rao(n), color="0.35", ls="--", lw=1.2)
+    axes = figure.axes[0]
+    axes.plot(n, cramer_rao(n), color="0.35", ls="--", lw=1.2)
+    end = (n[-1], cramer_rao(n[-1]))
+    beneath = dict(xytext=(0, -6), textcoords="offset points", ha="right", va="top", fontsize=8)
+    axes.annotate("Cramer-Rao line", end, color="0.35", **beneath)
     figure.savefig(out / "study_methods.png", dpi=200)
     print(f"\nthe figure is in {out}; the dashed line is the Cramer-Rao line")
 

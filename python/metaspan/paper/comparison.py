@@ -20,7 +20,7 @@ from ..tasks.batch import TaskBatch
 from ..tasks.heads import GaussianHeads
 from ..tasks.linear import LinearTasks
 from .claims import Claim
-from .experiment import Findings, label_axes
+from .experiment import Findings, draw_legend, label_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -233,13 +233,15 @@ class Comparison:
                 "marker": MARKERS[i],
                 "ms": 4.5,
                 "mfc": "white",
+                "clip_on": False,  # the first and the last point are on the edges
             }
             ax.plot(n, mean, lw=1.3, label=LABELS[estimator], **style)
             known = [(each, self._published(estimator, each)) for each in n.tolist()]
             shown = [(each, value[0]) for each, value in known if value is not None]
             if shown:
                 name = "published, or simulated before" if i == 0 else None
-                ax.plot(*zip(*shown, strict=True), "x", color=PALETTE[i], ms=6, label=name)
+                style = {"color": PALETTE[i], "ms": 6, "clip_on": False}
+                ax.plot(*zip(*shown, strict=True), "x", label=name, **style)
         m = next(iter(sines))[2]
         grid = np.geomspace(min(n for _, n, _ in sines), max(n for _, n, _ in sines), 50)
         line: dict[str, Any] = {"color": PREDICTED, "lw": 1.1, "ls": DASHES[1]}
@@ -265,10 +267,9 @@ class Comparison:
                     ax.plot(*zip(*points, strict=True), label=f"$m = {m}$", **style)
             ax.set_ylim(0.02, 1.2)
             y = "sine of the largest angle" if i == 0 else ""
-            label_axes(ax, "samples of all tasks", y, LABELS[estimator])
-            legend = ax.get_legend()
-            if i > 0 and legend is not None:
-                legend.remove()
+            label_axes(ax, "samples of all tasks", y, LABELS[estimator], legend=False)
+        shown = axes[0].get_legend_handles_labels()
+        draw_legend(axes[-1], *shown, loc="center left", bbox_to_anchor=(1.0, 0.5))
         return figure
 
     def _table(self, sines: Sines) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .._support.looks import FONT, INK
 from .claims import Claim
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -61,7 +62,7 @@ class Experiment(Protocol):
         """
 
 
-def label_axes(ax: Axes, x: str, y: str, title: str = "") -> None:
+def label_axes(ax: Axes, x: str, y: str, title: str = "", legend: bool = True) -> None:
     r"""Write the labels of the axes, a title, and a legend in the font of the figures.
 
     Parameters
@@ -72,14 +73,21 @@ def label_axes(ax: Axes, x: str, y: str, title: str = "") -> None:
         Labels of the axes, which may contain mathematical text.
     title : str
         Text above the axes, at the left; an empty text is not drawn.
+    legend : bool
+        Whether to draw a legend of the labelled lines, if there are any.
     """
     texts = [ax.set_xlabel(x, family=FONT, color=INK), ax.set_ylabel(y, family=FONT, color=INK)]
     if title:
         texts.append(ax.set_title(title, loc="left", family=FONT, fontsize=10.5, color=INK))
-    if ax.get_legend_handles_labels()[0]:
-        legend = ax.legend(frameon=False, prop={"family": FONT, "size": 9})
-        texts += legend.get_texts()
-        for text in legend.get_texts():
-            text.set_color(INK)
     for text in texts:
+        text.set_math_fontfamily("stix")
+    if legend and ax.get_legend_handles_labels()[0]:
+        draw_legend(ax, *ax.get_legend_handles_labels())
+
+
+def draw_legend(ax: Axes, handles: Sequence[Artist], labels: Sequence[str], **place: Any) -> None:
+    """Draw a legend in the font of the figures; `place` holds arguments of `Axes.legend`."""
+    drawn = ax.legend(handles, labels, frameon=False, prop={"family": FONT, "size": 9}, **place)
+    for text in drawn.get_texts():
+        text.set_color(INK)
         text.set_math_fontfamily("stix")
