@@ -100,13 +100,19 @@ def test_markdown_links_lead_somewhere(house):
     assert not wrong
 
 
+def equation_numbers(house):
+    """Return the numbers of all equations in the order of the two pages that state them."""
+    pages = house.text("docs/equations.md") + house.text("docs/theory.md")
+    return re.findall(r"^\*\*\((\d+)\)", pages, re.M)
+
+
 def test_equations_are_numbered_in_order(house):
-    numbers = re.findall(r"^\*\*\((\d+)\)", house.text("docs/equations.md"), re.M)
-    assert [int(n) for n in numbers] == list(range(1, len(numbers) + 1))
+    numbers = [int(n) for n in equation_numbers(house)]
+    assert numbers == sorted(set(numbers)) and numbers[0] == 1
 
 
 def test_equations_that_are_cited_exist(house):
-    known = set(re.findall(r"^\*\*\((\d+)\)", house.text("docs/equations.md"), re.M))
+    known = set(equation_numbers(house))
     wrong = []
     for path in [*house.cpp(), *house.files(*CITING)]:
         missing = set(CITED.findall(house.prose(path))) - known
