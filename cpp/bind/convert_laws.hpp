@@ -4,6 +4,7 @@
 
 #include "convert.hpp"
 #include "metaspan/algebra/method.hpp"
+#include "metaspan/in_law/residual_moments.hpp"
 #include "metaspan/in_law/sample_shape.hpp"
 #include "metaspan/random/heads.hpp"
 
@@ -48,6 +49,25 @@ inline HeadLaw as_head_law(const py::object& law, Index k_star, Index trial = 0)
     result.kind = HeadLaw::Kind::given;
   }
   return result;
+}
+
+/// Converts a HeadMoments, whose kind is "gaussian", "sphere" or "array". Heads with xi, (33), have
+/// the variance spread^2 / d in every coordinate in addition.
+inline HeadMoments as_head_moments(const py::object& law, Index k_star, double spread, double d) {
+  const auto kind = law.attr("kind").cast<std::string>();
+  HeadMoments heads;
+  if (kind == "gaussian") {
+    heads = gaussian_heads(as_vector(law.attr("mean").cast<Array>()),
+                           as_matrix(law.attr("covariance").cast<Array>()));
+  } else if (kind == "sphere") {
+    heads = sphere_heads(k_star, law.attr("radius").cast<double>());
+  } else {
+    require(kind == "array", "unknown law of heads");
+    heads = array_heads(as_matrix(law.attr("rows").cast<Array>()));
+  }
+  require(heads.k_star() == k_star, "the moments of heads must fit k_star");
+  heads.isotropic = spread * spread / d;
+  return heads;
 }
 
 /// Returns the kind of FeatureLaw that has the given name in Python.

@@ -19,6 +19,7 @@ from ._core_types import (
     DataSizes,
     FeatureLaw,
     HeadLaw,
+    HeadMoments,
     MethodNeeds,
     RoundSizes,
     RouteCost,
@@ -390,6 +391,23 @@ def spectral_cost(method: CoreMethod, sizes: RoundSizes) -> RoundCost:
 def infinite_tasks_cost(sizes: RoundSizes) -> RoundCost:
     """Return the cost of rounds with infinitely many tasks, (23). sizes.rows is the number of rows
     of [M; R], and sizes.n is not used.
+    """
+
+def limit_round(
+    *,
+    method: CoreMethod,
+    m_in: int,  # inner samples; 0: infinitely many
+    m_out: int,
+    noise: float,
+    spread: float,  # tau of (33)
+    d: float,
+    heads: HeadMoments,
+    k_star: int,
+    C: F64,  # (D, k)  [M; R]
+    w: F64,  # (k,)
+) -> tuple[F64, F64, F64]:
+    """Compute a round of the limit: the gradient by C (D, k) and by w (k,), (53), and the second
+    moment S (k, k) of a task's gradient in one direction off the span of C, (54).
     """
 
 def algebra_counts(method: CoreMethod, losses: float) -> tuple[float, float, float, float]:

@@ -73,6 +73,16 @@ class HeadLaw(NamedTuple):
     table: F64 | None = None  # (N, k_star), or (trials, N, k_star)
 
 
+class HeadMoments(NamedTuple):
+    """The law of heads of which the limit computes moments, (51)."""
+
+    kind: str  # "gaussian", "sphere" or "array"
+    mean: F64 | None = None  # (k_star,) of "gaussian"
+    covariance: F64 | None = None  # (k_star, k_star)
+    radius: float = 1.0  # of "sphere"
+    rows: F64 | None = None  # (N, k_star) of "array": heads that are equally likely
+
+
 class SampleLaw(NamedTuple):
     """How the samples of tasks are distributed."""
 

@@ -1,6 +1,7 @@
 // Bindings of the engine for infinitely many tasks in each round.
 #include "metaspan/engines/infinite_tasks.hpp"
 
+#include "metaspan/engines/limit_round.hpp"
 #include "run.hpp"
 
 namespace metaspan::bind {
@@ -41,9 +42,27 @@ std::unique_ptr<Run> open_infinite_tasks(const Method& method, Index m_in, doubl
   return run;
 }
 
+/// Returns the inverse of a number of samples, and 0 for 0, which means infinitely many.
+double inverse_of(Index m) { return m == 0 ? 0 : 1 / static_cast<double>(m); }
+
+/// Computes the gradient in coordinates and the second moment S of a round of the limit at one
+/// state.
+py::tuple round_of_limit(const Method& method, Index m_in, Index m_out, double noise, double spread,
+                         double d, const py::object& heads, Index k_star, const Array& C,
+                         const Array& w) {
+  require(m_in >= 0 && m_out >= 0, "numbers of samples must not be negative");
+  const LimitRound round =
+      limit_round(method, as_head_moments(heads, k_star, spread, d), inverse_of(m_in),
+                  inverse_of(m_out), noise * noise + spread * spread, as_matrix(C), as_vector(w));
+  return py::make_tuple(to_array(round.grad_C), to_array(round.grad_w), to_array(round.S));
+}
+
 }  // namespace
 
-void bind_infinite_tasks(py::class_<Run>& run) {
+void bind_infinite_tasks(py::module_& module, py::class_<Run>& run) {
+  module.def("limit_round", &round_of_limit, py::kw_only(), py::arg("method"), py::arg("m_in"),
+             py::arg("m_out"), py::arg("noise"), py::arg("spread"), py::arg("d"), py::arg("heads"),
+             py::arg("k_star"), py::arg("C"), py::arg("w"));
   run.def_static("infinite_tasks", &open_infinite_tasks, py::kw_only(), py::arg("method"),
                  py::arg("m_in"), py::arg("noise"), py::arg("spread"), py::arg("d"),
                  py::arg("covariance"), py::arg("M"), py::arg("R"), py::arg("rounds"),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._core_types import HeadLaw
+from .._core_types import HeadLaw, HeadMoments
 from .._load import core
 from .._support import check
 from .._support.types import F64
@@ -137,6 +137,21 @@ def core_law(heads: Heads) -> HeadLaw:
     if isinstance(heads, np.ndarray):
         return HeadLaw("table", table=heads)
     return HeadLaw("given")
+
+
+def core_moments(heads: Heads, k: int) -> HeadMoments:
+    """Convert a law of heads for the limit; raise TypeError for a function."""
+    if isinstance(heads, SphereHeads):
+        return HeadMoments("sphere", radius=heads.radius)
+    if isinstance(heads, GaussianHeads):
+        mean = np.zeros(k) if heads.mean is None else np.asarray(heads.mean)
+        return HeadMoments("gaussian", mean=mean, covariance=covariance(heads, k))
+    if isinstance(heads, np.ndarray):
+        return HeadMoments("array", rows=heads)
+    raise TypeError(
+        "heads must be a law or an array in the limit, since the moments of a function are not "
+        f"known; got {check.show(heads)}"
+    )
 
 
 def covariance(heads: Heads, k: int) -> F64:

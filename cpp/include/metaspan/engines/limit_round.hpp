@@ -1,0 +1,31 @@
+// One round of the limit of infinitely many tasks and dimensions: the mean gradient in the span of
+// [B_star, B], and the second moment of a task's gradient off this span, (52)-(54).
+#pragma once
+
+#include "metaspan/algebra/method.hpp"
+#include "metaspan/in_law/residual_moments.hpp"
+
+namespace metaspan {
+
+/// What a round of the limit needs: the gradient in coordinates, and S = E g g^T of the (k,)
+/// gradient g of a task in a direction off the span. In a round of n tasks, the d - D directions
+/// off the span add (d / n) S to the Gram matrix of the gradient.
+struct LimitRound {
+  Mat grad_C;  // (D, k)
+  Vec grad_w;  // (k,)
+  Mat S;       // (k, k); empty if it was not asked for
+};
+
+/// Returns whether S is 0 at every state: nothing of a task's gradient is random given its head.
+bool stays_in_span(const Method& method, double inverse_m_in, double inverse_m_out);
+
+/// Computes a round. The numbers of samples enter by their inverses, 0 for infinitely many.
+/// `variance` is sigma^2 + tau^2 of (33). Throws std::invalid_argument for a method without a
+/// limit.
+LimitRound limit_round(const Method& method, const HeadMoments& heads, double inverse_m_in,
+                       double inverse_m_out, double variance,
+                       const Mat& C,  // (D, k)
+                       const Vec& w,  // (k,)
+                       bool with_S = true);
+
+}  // namespace metaspan

@@ -1,0 +1,127 @@
+#include "metaspan/engines/limit_round.hpp"
+
+#include "metaspan/base/error.hpp"
+
+namespace metaspan {
+namespace {
+
+/// Returns X + X^T.
+Mat twice_symmetric(const Mat& X) { return X + X.transpose(); }
+
+/// The moments of u = B^T g, with g the gradient of the inner loss at (B, w), that enter S: E (F^T
+/// u) u, E (F^T u) u u^T, E (u^T G u) u and E (u^T G u) u u^T over samples and heads.
+struct GradientMoments {
+  Vec x1, x2;
+  Mat X1, X2;
+};
+
+/// Integrates the samples out of the moments of u by (52). Given t ~ chi^2_m, u is Gaussian with
+/// mean F t / m and covariance (t / m^2)(v G - F F^T); `i` is 1 / m_in.
+GradientMoments moments_of_u(const SpanMoments& at, double i) {
+  const double c1 = 1 + i, c2 = 1 + 2 * i, c3 = 1 + 3 * i;
+  const Mat GEvFF = at.G * at.EvFF, G2EvFF = at.G * GEvFF;
+  GradientMoments u;
+  u.x1 = c1 * at.bF + i * (at.G * at.EvF);
+  u.x2 = c2 * (c1 * at.aF + i * (at.g2 * at.EvF + 2 * (at.G2 * at.EvF)));
+  u.X1 = c2 * (c1 * at.bFF + i * (at.bv * at.G + twice_symmetric(GEvFF)));
+  u.X2 = c2 *
+         (c3 * (c1 * at.aFF + i * (at.av * at.G + at.g2 * at.EvFF + 2 * twice_symmetric(G2EvFF))) +
+          (i * i * at.Ev2) * (at.g2 * at.G + 2 * (at.G2 * at.G)));
+  return u;
+}
+
+/// Returns the part of S that comes from the outer samples, (54): E (|f|^2 + sigma^2) w_1 w_1^T /
+/// m_out with w_1 = w - alpha u and the residual f = e - alpha C u after the inner step.
+Mat outer_moment(const SpanMoments& at, const GradientMoments& u, double alpha, double i, double o,
+                 const Vec& w) {
+  const double c1 = 1 + i, square = alpha * alpha;
+  const double U2 = c1 * at.a + i * at.vb * at.g2;  // E u^T G u
+  const double mean = at.vb - 2 * alpha * at.b + square * U2;
+  const Vec cross = at.EvF - 2 * alpha * u.x1 + square * u.x2;
+  const Mat second = c1 * at.EvFF + (i * at.Ev2) * at.G - 2 * alpha * u.X1 + square * u.X2;
+  // The cross terms with w are added to the square in w, so that one symmetric sum has them all.
+  const Mat with_w = (0.5 * mean * w - alpha * cross) * w.transpose();
+  return o * (twice_symmetric(with_w) + square * second);
+}
+
+/// Returns T of (54), the part of S / alpha^2 that comes from the inner samples through the inner
+/// step of the exact gradient.
+Mat inner_moment(const SpanMoments& at, const GradientMoments& u, double alpha, double i, double o,
+                 const Vec& w) {
+  const double c1 = 1 + i, c2 = 1 + 2 * i, c3 = 1 + 3 * i, co = 1 + o, square = alpha * alpha;
+  const Mat G_EvFF = at.G * at.EvFF;
+  const Mat middle = c3 * at.EvFF + (i * at.Ev2) * at.G;
+  const Mat known = at.EvFF - (alpha * c2) * twice_symmetric(G_EvFF) +
+                    (square * c2) * (at.G * Mat(middle * at.G));
+  const double length =
+      at.Ev2 - 2 * alpha * c2 * at.bv + square * c2 * (c3 * at.av + i * at.g2 * at.Ev2);
+  const Vec xg = c1 * at.aF + (i * at.g2) * at.EvF;  // E (u^T G u) F
+  const Vec pu = at.bF - alpha * xg - alpha * (at.G * u.x1) + square * (at.G * u.x2);
+  const Vec vu = at.EvF - 2 * alpha * u.x1 + square * u.x2;
+  const double g2 = at.g2, ii = i * i;
+  const double y1 =
+      i * at.a - 2 * alpha * (i * at.a2 + ii * (at.a2 + at.b * g2)) +
+      square * (i * c1 * at.a3 + ii * at.vb * at.g4 + 2 * ii * c1 * (g2 * at.a + at.a3) +
+                ii * i * (at.vb * (g2 * g2 + at.g4) + 2 * at.a3));
+  const double y2 = i * at.vb * g2 - 2 * alpha * (i * g2 * at.b + 2 * ii * at.a2) +
+                    square * (i * c1 * g2 * at.a + ii * at.vb * g2 * g2 + 4 * ii * c1 * at.a3 +
+                              ii * i * (2 * at.vb * at.g4 + 2 * at.a * g2));
+  const Vec cross = i * (co * pu + o * (at.G * vu));
+  const Mat with_w = (cross + 0.5 * (co * y1 + o * y2) * w) * w.transpose();
+  return i * (co * known + (o * length) * at.G) + twice_symmetric(with_w);
+}
+
+/// Computes the mean gradient of ANIL with one inner step, (53), by products of (D, k) and (k, k)
+/// matrices, C^T C = G and P A C = C E F F^T.
+void set_gradient(const SpanMoments& at, bool exact, double alpha, double i, const Mat& C,
+                  const Vec& w, LimitRound& round) {
+  const double c1 = 1 + i, square = alpha * alpha;
+  if (!exact) {
+    const Vec left = at.e_bar - alpha * (C * at.Fb);
+    const Mat adapted = square * (c1 * at.FF + (i * at.vb) * at.G) - alpha * at.Fb * w.transpose();
+    round.grad_C = C * adapted - alpha * at.AC + at.e_bar * w.transpose();
+    round.grad_w = C.transpose() * left;
+    return;
+  }
+  // K e_bar with K = (1 + alpha^2 i g2) I - 2 alpha P + alpha^2 c1 P^2.
+  const Vec in_span = -2 * alpha * at.Fb + (square * c1) * (at.G * at.Fb);
+  const Vec Ke = (1 + square * i * at.g2) * at.e_bar + C * in_span;
+  round.grad_C = Ke * w.transpose() - 2 * alpha * at.AC +
+                 C * Mat((square * c1) * at.FF + (2 * square * i * at.vb) * at.G) +
+                 at.AC * Mat((square * c1) * at.G);
+  round.grad_w = C.transpose() * Ke;
+}
+
+/// A round of ANIL with one inner step.
+LimitRound anil_round(const Method& method, const HeadMoments& heads, double i, double o,
+                      double variance, const Mat& C, const Vec& w, bool with_S) {
+  const double alpha = method.alpha;
+  const SpanMoments at = span_moments(heads, variance, C, w, with_S);
+  LimitRound round;
+  set_gradient(at, method.exact, alpha, i, C, w, round);
+  if (!with_S) return round;
+  const GradientMoments u = moments_of_u(at, i);
+  round.S = outer_moment(at, u, alpha, i, o, w);
+  if (method.exact) round.S += (alpha * alpha) * inner_moment(at, u, alpha, i, o, w);
+  return round;
+}
+
+}  // namespace
+
+bool stays_in_span(const Method& method, double inverse_m_in, double inverse_m_out) {
+  return inverse_m_out == 0 && (inverse_m_in == 0 || !method.exact);
+}
+
+/// Dispatches by method, one function for each model.
+LimitRound limit_round(const Method& method, const HeadMoments& heads, double inverse_m_in,
+                       double inverse_m_out, double variance, const Mat& C, const Vec& w,
+                       bool with_S) {
+  require(C.rows() >= heads.k_star() && C.cols() == w.size(), "C, w and heads must fit");
+  require(method.inner_steps == 1 && !method.adapt_B && method.adapt_head &&
+              method.contribution == Contribution::outer_gradient && !method.solves_head &&
+              !method.learns_more(),
+          "the method has no limit");
+  return anil_round(method, heads, inverse_m_in, inverse_m_out, variance, C, w, with_S);
+}
+
+}  // namespace metaspan

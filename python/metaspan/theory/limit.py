@@ -1,0 +1,83 @@
+r"""Rounds of the deterministic limit at single states, from which floors and boundaries follow."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from .._load import core
+from .._support.types import F64
+from ..methods import Method, core_method
+from ..tasks import heads
+from ..tasks.linear import LinearTasks
+
+
+class LimitRound(NamedTuple):
+    r"""A round of the limit at one state.
+
+    Parameters
+    ----------
+    grad_C : ndarray of shape (D, k), float64
+        Mean gradient with respect to C = [M; R].
+    grad_w : ndarray of shape (k,), float64
+        Mean gradient with respect to w.
+    S : ndarray of shape (k, k), float64
+        Second moment of a task's gradient of B in one direction off the span of [B_star, B].
+    """
+
+    grad_C: F64
+    grad_w: F64
+    S: F64
+
+
+def limit_round(
+    tasks: LinearTasks, method: Method, C: F64, w: F64, *, m_in: int | None, m_out: int | None
+) -> LimitRound:
+    """Compute a round of the limit, (52)-(54), at C = [M; R] of shape (D, k) and w (k,).
+
+    `m_in` and `m_out` are the samples of a task; None means infinitely many. The method and the
+    tasks must have a limit, which `config.engine_choice.check_limit` checks.
+    """
+    return LimitRound(
+        *core.limit_round(
+            method=core_method(method),
+            m_in=m_in or 0,
+            m_out=m_out or 0,
+            noise=tasks.noise,
+            spread=tasks.spread,
+            d=float(tasks.d),
+            heads=heads.core_moments(tasks.heads, tasks.k),
+            k_star=tasks.k,
+            C=C,
+            w=w,
+        )
+    )
+
+
+def limit_step(
+    tasks: LinearTasks,
+    method: Method,
+    C: F64,
+    w: F64,
+    *,
+    m_in: int | None,
+    m_out: int | None,
+    d_over_n: float,
+) -> tuple[F64, F64]:
+    """Take one round of the recursion (55) with a plain outer step and return the new C and w.
+
+    `d_over_n` is the number of dimensions per task, gamma. The new R has k rows if gamma > 0.
+    """
+    numbers = core_method(method)
+    grad_C, grad_w, S = limit_round(tasks, method, C, w, m_in=m_in, m_out=m_out)
+    new = C - numbers.beta * grad_C
+    w = w - numbers.beta_head * grad_w
+    if d_over_n == 0.0:
+        return new, w
+    values, vectors = np.linalg.eigh(S)
+    roots = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+    rows = numbers.beta * math.sqrt(d_over_n) * roots
+    R = core.r_factor(np.concatenate([new[tasks.k :], rows]), 1)
+    return np.concatenate([new[: tasks.k], R]), w
