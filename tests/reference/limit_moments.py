@@ -123,7 +123,7 @@ class SpreadResiduals:
 
 
 def of_heads(law, C, variance, c):
-    """Return the means over heads that (53) and (54) use, by the names of (52), with constants c."""
+    """Return the means over heads that (53) and (54) use, by the names of (52)."""
     P, unit = C @ C.T, np.eye(len(C))
     P2 = P @ P
     square, by_P, by_P2 = law.q2(unit), law.q2(P), law.q2(P2)
