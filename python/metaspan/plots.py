@@ -18,6 +18,7 @@ from ._support.looks import (
     PREDICTED,
     PREDICTED_DASHES,
     new_axes,
+    set_log_ticks,
 )
 from ._support.placement import spread
 from .runs.summary import Summary, summarize
@@ -145,7 +146,7 @@ def plot(
                 ax, row, colors[i] if colors is not None else PALETTE[i % len(PALETTE)]
             )
     if log:
-        _set_ticks(ax)
+        set_log_ticks(ax)
     _name_axes(ax, y)
     if labels == "legend" and (lines or any(name for name in rows)):
         _add_legend(ax)
@@ -274,17 +275,6 @@ def _annotate_divergence(ax: Axes, row: Summary, color: str) -> None:
         family=FONT,
         fontsize=9,
     )
-
-
-def _set_ticks(ax: Axes) -> None:
-    """Put ticks at 1, 2 and 5 times powers of ten if the log y axis spans less than two decades."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # noqa: PLC0415
-
-    low, high = ax.get_ylim()
-    ax.yaxis.set_minor_formatter(NullFormatter())
-    if high / low < 100:
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def _name_axes(ax: Axes, y: str) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#7F7F7F", "#CC79A7", "#56B4E9", "#000000")
 MARKERS = "osD^vPX*"
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1.5, 1.2)))
+# Shades from dark to light, so that the order of the values is also visible in a grey print.
+SHADES = ("#0D0887", "#6A00A8", "#B12A90", "#E16462", "#F2942E")
 INK = "#333333"
 PREDICTED = "#595959"
 PREDICTED_DASHES: tuple[Any, ...] = ((0, (7, 3)), (0, (1, 2)), (0, (7, 2, 1, 2)))
@@ -57,3 +59,20 @@ def new_axes(
         ax.set_axisbelow(True)
         ax.margins(x=0, y=0.07)
     return figure, axes
+
+
+def set_log_ticks(ax: Axes) -> None:
+    r"""Put ticks at 1, 2 and 5 times powers of ten on a log y axis of less than two decades.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Axes whose y axis is logarithmic and has its final limits.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter  # noqa: PLC0415
+
+    low, high = ax.get_ylim()
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    if high / low < 100:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

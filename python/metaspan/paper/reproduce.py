@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .._support import check, files
-from .._support.looks import FONT, INK, new_axes
+from .._support.looks import FONT, INK, SHADES, new_axes
 from ..plots import plot
 from ..runs.outcome import DivergenceWarning
 from ..runs.result import Result
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
 SEED = 0
 ROWS = 300  # recorded rounds per curve
-# The colours go from dark to light, so that the order of the values is also visible in a grey
-# print.
-SHADES = ("#0D0887", "#6A00A8", "#B12A90", "#E16462", "#F2942E")
 
 Runs = list[list[Result]]  # outer list: views; inner lists: curves
 

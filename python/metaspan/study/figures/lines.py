@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..._support import check
-from ..._support.looks import DASHES, FONT, MARKERS, PALETTE
+from ..._support.looks import DASHES, FONT, MARKERS, PALETTE, SHADES
 from ..._support.types import F64
 from .frames import (
     draw_legend,
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["heat", "law_label", "lines"]
 
 
-# The colours go from dark to light, so that the order of the numbers is also visible in a grey
-# print.
-SHADES = ("#0D0887", "#6A00A8", "#B12A90", "#E16462", "#F2942E")
 WIDE = 20.0  # a log axis is used if the largest over the least value, both positive, is larger
 DENSE = 30  # with more points on a line, intervals are bands and only some points have markers
 MOST_HUES = 24
