@@ -49,9 +49,19 @@ class OuterStep:
         Steps s >= 1 and size a, 0 < a <= 1: after every s-th round the slow weights S, which begin
         at the start, become S + a (B - S), and B continues from S. Lookahead leaves V unchanged.
     schedule : {"constant", "1/t", "cosine"} or callable
-        Factor :math:`f_t` of the step sizes `beta` and `beta_head` in round t: 1; 1 / (t + 1);
-        (1 + cos(pi t / rounds)) / 2; or a function of t that returns a number >= 0. A run with
-        "cosine" continues from a checkpoint only with the same number of rounds.
+        Factor :math:`f_t` of the step sizes `beta` and `beta_head` in round t: 1;
+        :math:`t_0 / (t_0 + \max(0, t - t_1))` with :math:`t_0` = `offset` and :math:`t_1` = `hold`,
+        which by default is 1 / (t + 1); (1 + cos(pi t / rounds)) / 2; or a function of t that
+        returns a number >= 0. A run with "cosine" continues from a checkpoint only with the same
+        number of rounds.
+    hold : int
+        Number of rounds :math:`t_1` before the factor of the schedule "1/t" begins to decrease,
+        >= 0.
+    offset : float
+        Number of rounds :math:`t_0` > 0 after which the factor of the schedule "1/t" has halved.
+        With :math:`\beta = 1 / (\psi t_0)` the step sizes are :math:`1 / (\psi (t + t_0))` for
+        `hold` = 0, which average the noise of all rounds with equal weights where a round
+        multiplies errors by :math:`1 - \beta \psi`.
     clip : float or None
         Largest norm of a task's contribution, > 0, as the `clip` of `UserDP` (29); None: no limit.
     rule : {"gradient", "adam", "sign"}
@@ -84,6 +94,8 @@ class OuterStep:
     average: bool = False
     lookahead: tuple[int, float] | None = None
     schedule: str | Callable[[int], float] = "constant"
+    hold: int = 0
+    offset: float = 1.0
     clip: float | None = None
     rule: str = "gradient"
 
@@ -98,6 +110,7 @@ class OuterStep:
             object.__setattr__(self, "lookahead", _check_lookahead(self.lookahead))
         if not callable(self.schedule):
             check.choice("schedule", self.schedule, SCHEDULES)
+        self._check_decay()
         if self.clip is not None:
             clip = check.real("clip", self.clip)
             if clip == 0.0:
@@ -111,6 +124,18 @@ class OuterStep:
         if self.rule == "adam" and momentum:
             raise ValueError(
                 f"momentum must be 0 for rule='adam', which has its own; got {momentum:g}"
+            )
+
+    def _check_decay(self) -> None:
+        """Check the two settings of the schedule "1/t", which other schedules do not have."""
+        object.__setattr__(self, "hold", check.integer("hold", self.hold, 0, 2**62))
+        offset = check.real("offset", self.offset)
+        if offset == 0.0:
+            raise ValueError("offset must be positive; got 0")
+        object.__setattr__(self, "offset", offset)
+        if self.schedule != "1/t" and (self.hold, offset) != (0, 1.0):
+            raise ValueError(
+                f"schedule must be '1/t' for hold and offset; got {check.show(self.schedule)}"
             )
 
     def __repr__(self) -> str:
@@ -135,7 +160,9 @@ class OuterStep:
 def step_factors(step: OuterStep, begin: int, end: int, rounds: int) -> F64:
     """Return the factors of the step sizes in rounds begin to end - 1, of `rounds` in all."""
     if step.schedule == "1/t":
-        return 1.0 / np.arange(begin + 1, end + 1, dtype=np.float64)
+        late = np.maximum(np.arange(begin, end, dtype=np.float64) - step.hold, 0.0)
+        decreasing: F64 = step.offset / (step.offset + late)
+        return decreasing
     if step.schedule == "cosine":
         # math.cos, since the last bits of NumPy's cosine may differ between processors.
         angles = [math.pi * min(1.0, t / max(rounds, 1)) for t in range(begin, end)]

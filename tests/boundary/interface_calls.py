@@ -138,7 +138,7 @@ CALLS = {
         ms.OuterStep,
         {
             **{"momentum": 0.5, "nesterov": True, "average": True, "lookahead": (3, 0.5)},
-            **{"schedule": "1/t", "clip": 1.0, "rule": "gradient"},
+            **{"schedule": "1/t", "hold": 2, "offset": 3.0, "clip": 1.0, "rule": "gradient"},
         },
         ms.OuterStep,
     ),

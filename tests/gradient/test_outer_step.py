@@ -1,6 +1,7 @@
 """Runs with outer steps that remember blocks, (28), against the equation unrolled at full size."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ STEPS = {
     "average": dict(average=True),
     "lookahead": dict(lookahead=(3, 0.4)),
     "1/t": dict(schedule="1/t"),
+    "1/t, later": dict(schedule="1/t", hold=2, offset=1.5),
     "cosine": dict(schedule="cosine"),
     "function": dict(schedule=lambda t: 1.0 / (2 + t) ** 0.5),
     "everything": dict(momentum=0.6, nesterov=True, average=True, lookahead=(2, 0.7),
@@ -39,6 +41,11 @@ METHODS = {
 }
 
 
+def later_factor(hold, offset, t):
+    """The factor of the schedule "1/t" that begins to decrease in round `hold`."""
+    return 1.0 if t < hold else offset / (t - hold + offset)
+
+
 def with_step(method, options):
     """The method with an outer step."""
     kind = {name: getattr(method, name) for name in method.__dataclass_fields__}
@@ -50,6 +57,8 @@ def unrolled(B, w, gradient, method, options, **more):
     chosen = dict(options)
     schedule = chosen.pop("schedule", "constant")
     factor = FACTORS.get(schedule, schedule)
+    if "hold" in chosen:
+        factor = partial(later_factor, chosen.pop("hold"), chosen.pop("offset"))
     head = getattr(method, "beta_head", None)
     return outer.train(
         B, w, gradient, ROUNDS, beta=method.beta, beta_head=head, factor=factor, **chosen, **more
