@@ -368,6 +368,52 @@ def test_the_start_at_the_longest_averages_saves_passes(d):
     assert passes[1] < passes[0] if d > 10**6 else passes[1] <= passes[0] + 3
 
 
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_preconditioner_inverts_the_matrix_of_averages_in_law(spread):
+    """At d = 10^14 the frame is a multiple of the identity up to parts in 10^6."""
+    averages = drawn_in_law(dict(d=10**14, n=30, m=10, spread=spread), 0, averages_only=True)
+    averages = averages.averages()
+    factors = np.random.default_rng(3).uniform(0.5, 1.0, 30)
+    A = averages.mean_products(np.eye(averages.dim), factors)
+    values = np.array([0.3, 0.7]) * np.linalg.norm(A, 2)
+    R = np.random.default_rng(4).standard_normal((averages.dim, 2))
+    steps = averages.preconditioner(factors)(R, values)
+    for r, value, step in zip(R.T, values, steps.T, strict=True):
+        exact = np.linalg.solve(A - value * np.eye(averages.dim), r)
+        assert np.linalg.norm(step - exact) < 1e-3 * np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize(("d", "spread", "most"), [(10**12, 0.0, 4), (10**6, 1.0, 12)])
+def test_preconditioner_in_law_saves_passes(d, spread, most):
+    """The preconditioned search ends at the eigenvectors of the search without it."""
+    averages = drawn_in_law(dict(d=d, n=300, m=10, spread=spread), 0, averages_only=True)
+    averages, width = averages.averages(), 3
+    factors = averages.weights / (2 * averages.n)
+    G = averages.start_factors(solvers.fixed_normals(600, solvers.start_columns(width)))
+    start, found = averages.combine(G[:300], G[300:]), []
+    for precondition in (None, averages.preconditioner(factors)):
+        calls = []
+
+        def apply(Q, calls=calls):
+            calls.append(Q)
+            return averages.mean_products(Q, factors)
+
+        found.append(
+            solvers.top_eigenvectors(apply, averages.dim, start, width, precondition=precondition)
+        )
+    assert not found[0].reason
+    assert not found[1].reason
+    np.testing.assert_allclose(found[1].values, found[0].values, rtol=1e-12)
+    B, Q = (pairs.vectors for pairs in found)
+    assert np.linalg.norm(Q - B @ (B.T @ Q), 2) < 2e-8
+    assert len(calls) <= most
+
+
+def test_rows_in_few_dimensions_have_no_preconditioner():
+    averages = drawn_in_law(dict(d=500, n=30, m=10), 0, averages_only=True).averages()
+    assert averages.preconditioner(averages.weights) is None
+
+
 def test_averages_alone_have_the_heads_and_responses_of_the_rows():
     case = dict(d=10**9, n=6, m=5)
     alone, drawn = (drawn_in_law(case, 2, averages_only=only) for only in (True, False))

@@ -73,3 +73,6 @@ class DenseAverages:
 
     def start_factors(self, G):
         return G
+
+    def preconditioner(self, factors):
+        return None

@@ -52,3 +52,6 @@ class RowAverages:
     def start_factors(self, G: F64) -> F64:
         """Return G, (2 n, k): a random start suits averages of samples."""
         return G
+
+    def preconditioner(self, factors: F64) -> None:
+        """Return None: the samples give no approximate inverse."""

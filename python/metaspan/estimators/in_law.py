@@ -15,10 +15,13 @@ from ..tasks import features, heads
 from ..tasks.features import StudentT
 from ..tasks.linear import LinearTasks, draw_xi
 from .averages import RowAverages
-from .samples import I64, HalfAverages, Samples, Transform
+from .samples import I64, HalfAverages, Preconditioner, Samples, Transform
 
 # Round numbers in the keys of the parts off the span; each number gives a separate draw.
 FRAME, LENGTHS, ALONG_XI = 0, 1, 2
+
+_DIAGONAL = 10  # least ratio of d - k_star to the rows for an almost diagonal Gram matrix
+_LEAST_SHIFT = 1e-4  # least distance of a shift from an eigenvalue, relative to the eigenvalue
 
 
 class LawSamples:
@@ -212,6 +215,7 @@ class LawAverages:
     along: F64 | None  # (2 n,); None without a spread
     rows: core.PackedRows  # 2 n rows; with a spread 3 n: xi, u and v of each task
     threads: int
+    rest: float  # d - k_star
     dim: int = 0
     B_star: F64 | None = None
 
@@ -284,6 +288,41 @@ class LawAverages:
         factors[longest, columns] += inverse[longest, 0]
         factors[self.n + longest, columns] += inverse[self.n + longest, 0]
         return factors
+
+    def preconditioner(self, factors: F64) -> Preconditioner | None:
+        """Return approximate inverses of ``A - value``, for the matrix A of `mean_products`.
+
+        For large d, rows of the Bartlett factor L are almost ``sqrt(d - k_star)`` times rows of the
+        identity, so A is almost block diagonal with a block ``f (u v^T + v u^T)`` for each task.
+        With ``U = [u, v]`` and ``t = value / f``, the inverse of a block minus the value is
+        ``-(I + U ([[0, t], [t, 0]] - U^T U)^-1 U^T) / value``.
+        """
+        if self.rows.count * _DIAGONAL > self.rest:
+            return None
+        lengths = self.rest * self.scales.reshape(-1, 2) ** 2
+        between = np.zeros(self.n)
+        if self.along is not None:
+            along = self.along.reshape(-1, 2)
+            lengths = lengths + self.rest * along**2
+            between = self.rest * along[:, 0] * along[:, 1]
+
+        def apply(R: F64, values: F64) -> F64:
+            values = np.maximum(values, _LEAST_SHIFT * float(np.abs(values).max()))
+            shift = values / factors[:, None] - between[:, None]
+            a, b = lengths[:, :1], lengths[:, 1:]
+            det = a * b - shift**2
+            small = np.abs(det) < _LEAST_SHIFT**2 * (a * b + shift**2)
+            det[small] = -(_LEAST_SHIFT**2) * (a * b + shift**2)[small]
+            products = self._stack(math.sqrt(self.rest) * self._off(R), 0)
+            u, v = products[::2] / det, products[1::2] / det
+            both = math.sqrt(self.rest) * _interleave(-b * u - shift * v, -shift * u - a * v)
+            step = R.copy()
+            off = self._off(step)
+            off += self._spread(both, 0)
+            step /= -values
+            return step
+
+        return apply
 
     def _stack(self, products: F64, first: int) -> F64:
         """Return the parts of U Q and V Q off the span, from the products of L with Q."""
@@ -372,7 +411,7 @@ def _draw_averages(samples: LawSamples, noise: F64) -> tuple[F64, LawAverages]:
         with_xi = scales * inner[:, 0, 1:] / lengths[:, None]
         along = ((np.stack(means, axis=1) - with_xi) / lengths[:, None]).ravel()
     averages = LawAverages(
-        samples.weights, inside.reshape(2 * n, k_star), scales.ravel(), along, rows, threads
+        samples.weights, inside.reshape(2 * n, k_star), scales.ravel(), along, rows, threads, rest
     )
     return np.ascontiguousarray(y.ravel()), averages
 

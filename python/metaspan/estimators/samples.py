@@ -15,6 +15,9 @@ I64 = NDArray[np.int64]
 Transform = Callable[[F64, range], F64]
 """Maps the rows of Z = X B of a range of tasks to a matrix C with as many rows."""
 
+Preconditioner = Callable[[F64, F64], F64]
+"""Maps residuals R (dim, c) and Ritz values (c,) to approximations of ``(A - value_j)^-1 r_j``."""
+
 
 class Samples(Protocol):
     """The samples of n tasks: X (N, dim), the rows of all tasks in the order of the tasks, and y.
@@ -95,6 +98,12 @@ class HalfAverages(Protocol):
         """Return coefficients (2 n, k) of u_1, ..., u_n, v_1, ..., v_n in the start of a search.
 
         The search looks for the top eigenvectors of `mean_products`. G (2 n, k) is normal.
+        """
+
+    def preconditioner(self, factors: F64) -> Preconditioner | None:
+        """Return a preconditioner for the search for the top eigenvectors of `mean_products`.
+
+        None: no good preconditioner is known for these averages.
         """
 
 

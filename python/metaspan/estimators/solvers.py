@@ -10,7 +10,7 @@ import numpy as np
 from .._support import check
 from .._support.types import F64
 from .estimator import Estimate
-from .samples import I64, Samples, by_length, lengths
+from .samples import I64, Preconditioner, Samples, by_length, lengths
 from .task_algebra import solve_heads
 
 Operator = Callable[[F64], F64]
@@ -24,6 +24,7 @@ _ROUNDING = 1e-13  # residuals below this share of a matrix norm are rounding er
 _NOT_FINITE = "products with the samples are not finite numbers"
 _BLOCKS = (8, 30)  # least and most blocks of a Krylov space that is not yet compressed
 _NUMBERS = 1 << 26  # the most numbers in such a space if it has more than the least blocks
+_STALL = 4  # passes in which preconditioned residuals must fall by half
 
 
 class Eigenvectors(NamedTuple):
@@ -82,24 +83,40 @@ def fixed_normals(rows: int, columns: int) -> F64:
 
 
 def largest_eigenvectors(  # noqa: PLR0917
-    apply: Operator, samples_dim: int, start: Start, k: int, tol: float = TOL, passes: int = PASSES
+    apply: Operator,
+    samples_dim: int,
+    start: Start,
+    k: int,
+    tol: float = TOL,
+    passes: int = PASSES,
+    precondition: Preconditioner | None = None,
 ) -> Eigenvectors:
     """Return the k algebraically largest eigenvalues, descending, and their eigenvectors (dim, k).
 
     `apply` maps Q (dim, c) to A Q for a symmetric A. A call of `apply` is a pass over the samples
     and dominates the cost, so A is applied to blocks of columns, and the eigenvectors are
-    approximated by the Ritz vectors of the whole block Krylov space. `start` (dim, c) is the first
-    block. The residual divided by the gap between eigenvalues k and k + 1 bounds the sine of the
-    largest angle to the exact eigenvectors. The iteration ends when this bound is at most `tol`,
-    when the space is invariant, or after `passes` calls.
+    approximated by the Ritz vectors of the whole block Krylov space or, with `precondition`, of the
+    space of the Davidson method. `start` (dim, c) is the first block. The residual divided by the
+    gap between eigenvalues k and k + 1 bounds the sine of the largest angle to the exact
+    eigenvectors. The iteration ends when this bound is at most `tol`, when the space is invariant,
+    or after `passes` calls.
     """
     if samples_dim <= _FORMED:
         return _eigenvectors_of_formed(apply, samples_dim, k)
-    return _block_krylov(apply, start() if callable(start) else start, k, tol, passes)
+    block = start() if callable(start) else start
+    if precondition is not None:
+        return _davidson(apply, precondition, block, k, tol, passes)
+    return _block_krylov(apply, block, k, tol, passes)
 
 
 def top_eigenvectors(  # noqa: PLR0917
-    apply: Operator, samples_dim: int, start: Start, k: int, tol: float = TOL, passes: int = PASSES
+    apply: Operator,
+    samples_dim: int,
+    start: Start,
+    k: int,
+    tol: float = TOL,
+    passes: int = PASSES,
+    precondition: Preconditioner | None = None,
 ) -> Eigenvectors:
     """Return the `largest_eigenvectors` of a matrix that must have k positive eigenvalues.
 
@@ -108,7 +125,7 @@ def top_eigenvectors(  # noqa: PLR0917
     WidthError
         If fewer than k eigenvalues are positive; it is a ValueError.
     """
-    pairs = largest_eigenvectors(apply, samples_dim, start, k, tol, passes)
+    pairs = largest_eigenvectors(apply, samples_dim, start, k, tol, passes, precondition)
     rounding = samples_dim * np.finfo(float).eps * max(float(pairs.values[0]), 0.0)
     positive = int(np.sum(pairs.values > rounding))
     if positive < k and not pairs.reason:
@@ -205,12 +222,65 @@ def _block_krylov(apply: Operator, start: F64, k: int, tol: float, passes: int) 
         if full and not ended:  # S belongs to the basis before a compression
             space.compress(values, S)
     else:
-        reason = (
-            f"the error of the eigenvectors is still a sine of {residual / max(gap, residual):.1g} "
-            f"(tol={tol:g}) after {passes} products with the samples"
-        )
+        reason = _unconverged(residual, gap, tol, passes)
     vectors = np.ascontiguousarray(space.V @ S[:, :k])
     return Eigenvectors(values[:k].copy(), vectors, reason)
+
+
+def _unconverged(residual: float, gap: float, tol: float, passes: int) -> str:
+    """Return the clause that says how accurate the eigenvectors are after the last pass."""
+    return (
+        f"the error of the eigenvectors is still a sine of {residual / max(gap, residual):.1g} "
+        f"(tol={tol:g}) after {passes} products with the samples"
+    )
+
+
+def _davidson(  # noqa: PLR0917
+    apply: Operator, precondition: Preconditioner, start: F64, k: int, tol: float, passes: int
+) -> Eigenvectors:
+    """Return the top eigenvectors by the block Davidson method, restarted at Ritz vectors.
+
+    A step adds the preconditioned residuals of the Ritz pairs that are not yet accurate. Products
+    with the whole basis are stored, so a residual is not a difference of recurrences. A
+    preconditioner may lead away from the largest eigenvalues while the Ritz values are still far
+    from them, so residuals are no longer preconditioned once they have stalled.
+    """
+    dim, block = start.shape
+    columns = min(dim, block * _BLOCKS[0])
+    V, W, Q = np.empty((dim, 0)), np.empty((dim, 0)), orthonormal(start)
+    norm, reason = 0.0, ""
+    history: list[float] = []  # residuals after past passes
+    stalled = False
+    for count in range(1, passes + 1):
+        image = apply(np.ascontiguousarray(Q))
+        if not np.isfinite(image).all():
+            return Eigenvectors(np.full(k, np.nan), Q[:, :k], _NOT_FINITE)
+        norm = max(norm, float(np.sqrt(np.max(np.sum(image * image, axis=0)))))
+        V, W = np.concatenate([V, Q], axis=1), np.concatenate([W, image], axis=1)
+        H = V.T @ W
+        values, S = _top_ritz((H + H.T) / 2, max(columns // 2, k + 1))
+        R = W @ S[:, :k] - (V @ S[:, :k]) * values[:k]
+        sizes = np.sqrt(np.sum(R * R, axis=0))
+        residual = float(np.linalg.norm(sizes))
+        gap = float(values[k - 1] - values[k]) if len(values) > k else 0.0
+        goal = max(tol * gap, _ROUNDING * norm)
+        if residual <= goal or V.shape[1] == dim:
+            break
+        if count == passes:
+            reason = _unconverged(residual, gap, tol, passes)
+            break
+        active = sizes > goal / (2 * np.sqrt(k))
+        step = R[:, active]
+        stalled = stalled or (len(history) >= _STALL and residual > history[-_STALL] / 2)
+        history.append(residual)
+        if not stalled:
+            step = precondition(step, values[:k][active])
+        if V.shape[1] + step.shape[1] > columns:
+            V, W = V @ S, W @ S
+        step /= np.sqrt(np.sum(step * step, axis=0))
+        Q = orthonormal(step - V @ (V.T @ step))
+        Q = orthonormal(Q - V @ (V.T @ Q))[:, : dim - V.shape[1]]
+    return Eigenvectors(values[:k].copy(), np.ascontiguousarray(V @ S[:, :k]), reason)
 
 
 class _Schedule:

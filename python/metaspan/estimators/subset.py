@@ -108,3 +108,6 @@ class SubsetAverages:
     def start_factors(self, G: F64) -> F64:
         """Return G, (2 n, k): the averages of the other tasks would decide a better start."""
         return G
+
+    def preconditioner(self, factors: F64) -> None:
+        """Return None, as the start is random too."""

@@ -82,6 +82,58 @@ def test_restarts_lose_nothing(rng, monkeypatch):
     np.testing.assert_allclose(projection(pairs.vectors), projection(Q[:, :3]), rtol=0, atol=1e-8)
 
 
+def diagonal_of(A):
+    """Return the inverse of the diagonal of A minus a shift, as a preconditioner."""
+
+    def precondition(R, values):
+        distance = np.diagonal(A)[:, None] - values
+        return R / np.where(np.abs(distance) < 1e-3, 1e-3, distance)
+
+    return precondition
+
+
+def nearly_diagonal(rng, d, size):
+    E = rng.standard_normal((d, d)) * size
+    return np.diag(np.concatenate([[2.0, 1.9, 1.8], np.linspace(1.7, 0, d - 3)])) + E + E.T
+
+
+@pytest.mark.parametrize(("blocks", "tol"), [((8, 30), 1e-8), ((3, 3), 1e-8), ((8, 30), 1e-3)])
+def test_preconditioned_search_finds_the_same_eigenvectors(rng, monkeypatch, blocks, tol):
+    """Also through restarts of a small space, and within the bound of a loose tolerance."""
+    monkeypatch.setattr("metaspan.estimators.solvers._BLOCKS", blocks)
+    A = nearly_diagonal(rng, 300, 2e-3)
+    pairs = search(A, 3, tol=tol, precondition=diagonal_of(A))
+    values, vectors = np.linalg.eigh(A)
+    assert not pairs.reason
+    assert sine(pairs.vectors, vectors[:, :-4:-1]) < max(tol, 2e-8)
+    np.testing.assert_allclose(pairs.values, values[:-4:-1], rtol=max(tol**2, 1e-12))
+    np.testing.assert_allclose(pairs.vectors.T @ pairs.vectors, np.eye(3), rtol=0, atol=1e-12)
+
+
+def test_preconditioner_of_a_nearly_diagonal_matrix_saves_passes(rng):
+    A, calls = nearly_diagonal(rng, 300, 1e-4), []
+
+    def product(Q):
+        calls.append(Q)
+        return A @ Q
+
+    start = np.eye(300, 8) + 1e-5 * fixed_normals(300, 8)
+    top_eigenvectors(product, 300, start, 3)
+    plain = len(calls)
+    top_eigenvectors(product, 300, start, 3, precondition=diagonal_of(A))
+    assert 2 * (len(calls) - plain) < plain
+
+
+def test_preconditioned_search_that_ends_early_says_so(rng):
+    A = nearly_diagonal(rng, 300, 2e-3)
+    pairs = search(A, 3, passes=2, precondition=diagonal_of(A))
+    assert "after 2 products with the samples" in pairs.reason
+    broken = top_eigenvectors(
+        lambda Q: np.full_like(Q, np.inf), 200, np.eye(200, 4), 2, precondition=diagonal_of(A)
+    )
+    assert broken.reason == "products with the samples are not finite numbers"
+
+
 def test_search_that_ends_with_a_full_space_says_so():
     """Without a gap the space is full in the last pass: Ritz vectors are those of this space."""
     A = np.linspace(1, 1.0001, 2000)[:, None]  # the diagonal of a matrix
