@@ -233,6 +233,14 @@ def evaluate(
         If the samples of a single task do not fit into memory, which can happen for MAML with a
         very large m.
 
+    See Also
+    --------
+    metaspan.theory.few_shot_risk : Risks of ridge regressions in closed form, up to terms of order
+        1 / m.
+    metaspan.theory.optimal_shaping : The representation with the least such risk.
+    metaspan.theory.after_least_squares : The closed form of least squares in numbers.
+    metaspan.theory.linear_maml_risk : The closed form of one step of linear MAML.
+
     Notes
     -----
     *A batch* is processed in blocks of tasks, and no d x d matrix is formed. The losses of the

@@ -389,7 +389,16 @@ CALLS = {
         {
             **{"tasks": TASKS, "method": "linear-maml", "m": 5, "alpha": 0.1},
             "B": (np.ones((K, 1)), np.ones((1, 1))),
+            "distance": None,
         },
+    ),
+    "theory.linear_maml_distance": Call(
+        theory.linear_maml_distance,
+        {
+            **{"tasks": TASKS, "method": "linear-maml", "n": 9, "m_in": 5, "m_out": 5},
+            **{"rounds": [1, 10], "B": (np.ones((K, 1)), np.ones((1, 1))), "alpha": 0.1},
+        },
+        np.ndarray,
     ),
     "theory.linear_maml_step": Call(
         theory.linear_maml_step,
@@ -420,6 +429,28 @@ CALLS = {
     "theory.decay": Call(theory.decay, {"rate": 0.1, "through": (1.0, 2.0)}),
     "theory.rate_line": Call(theory.rate_line, {"result": RESULT}),
     "theory.floor_line": Call(theory.floor_line, {"result": SAMPLES_RESULT}),
+    "theory.few_shot_risk": Call(
+        theory.few_shot_risk,
+        {
+            **{"prior": [1.0, 0.5, 0.2], "m": 5, "noise": 0.1, "shaping": [1.0, 1.0, 0.5]},
+            **{"rank": 2, "penalty": 0.1},
+        },
+        theory.FewShotRisk,
+    ),
+    "theory.optimal_shaping": Call(
+        theory.optimal_shaping,
+        {
+            **{"priors": [[1.0, 0.5], [0.2, 0.4]], "m": 5, "noise": 0.1, "rank": None},
+            **{"ridgeless": False, "weights": [1.0, 2.0]},
+        },
+        theory.OptimalShaping,
+    ),
+    "theory.after_least_squares": Call(
+        theory.after_least_squares, {"missed": 0.1, "m": 9, "k": 2, "noise": 0.1}, float
+    ),
+    "theory.missed_signal": Call(
+        theory.missed_signal, {"B": (np.eye(K), np.ones((1, K))), "tasks": TASKS}, float
+    ),
     "theory.second_moment": Call(theory.second_moment, {"heads": HEADS, "k": K}, np.ndarray),
     "theory.diversity": Call(theory.diversity, {"heads": HEADS, "k": K}, ms.Diversity),
     "study.fit_laws": Call(study.fit_laws, {**SERIES, "laws": ("power",), **FITS}, study.Laws),
@@ -446,6 +477,7 @@ RECORDS = [
     *(ms.FitConfig, ms.LocalStepsWarning, ms.NotConverged, ms.NotConvergedWarning),
     *(ms.Interval, ms.RankTest),
     *(ms.Result, ms.Risk, ms.StudyStatus, ms.TrainConfig, study.Law, study.Laws, study.Powers),
+    *(theory.FewShotRisk, theory.OptimalShaping),
 ]
 NO_CALLS = {"Status", "__version__", "study", "theory"}  # an enumeration, a text, and modules
 
@@ -454,7 +486,7 @@ def uncovered():
     """Public names without a call here, and without a reason for having none."""
     there = {name.split(" ")[0] for name in CALLS} | NO_CALLS
     for kind in RECORDS:
-        there |= {kind.__name__, f"study.{kind.__name__}"}
+        there |= {kind.__name__, f"study.{kind.__name__}", f"theory.{kind.__name__}"}
     names = set(ms.__all__)
     names |= {f"theory.{name}" for name in theory.__all__}
     names |= {f"study.{name}" for name in study.__all__ if name not in ms.__all__}

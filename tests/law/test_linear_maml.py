@@ -135,6 +135,54 @@ def test_training_on_a_pool_with_a_spread_ends_where_the_formula_says():
     assert abs(squares.mean() - wrong) > bound(1) * error
 
 
+@pytest.mark.parametrize("first_order", [False, True])
+@pytest.mark.parametrize(("alpha", "beta"), [(0.4, 0.3), (-0.3, 0.2)])
+def test_rounds_of_fresh_tasks_end_where_the_formula_says(alpha, beta, first_order):
+    """(67), exact for any number of rounds and few tasks, of few samples, in a round."""
+    law = ms.GaussianHeads(mean=[2.0], cov=[0.5])
+    tasks = ms.LinearTasks(d=6, k=1, noise=0.7, heads=law, spread=0.8)
+    method = ms.LinearMAML(alpha=alpha, beta=beta, first_order=first_order)
+    sizes = {"n": 4, "m_in": 5, "m_out": 3}
+    for rounds in (1, 12):
+        r = ms.train(tasks, method, rounds=rounds, trials=2000, record="w_norm",
+                     record_every=100, **sizes)  # fmt: skip
+        M, R, _ = r.state
+        squares = (M[:, 0, 0] - 2.0) ** 2 + (R**2).sum(axis=(1, 2))
+        expected = ms.theory.linear_maml_distance(tasks, method, rounds=rounds, **sizes)
+        error = squares.std() / np.sqrt(squares.size)
+        assert abs(squares.mean() - expected) < bound(8) * error
+        # A planted fault: the noise of a round of twice as many tasks.
+        wrong = ms.theory.linear_maml_distance(tasks, method, rounds=rounds, n=8, m_in=5, m_out=3)
+        assert abs(squares.mean() - wrong) > bound(8) * error
+
+
+def test_limits_of_rounds_of_fresh_tasks():
+    tasks = ms.LinearTasks(d=9, k=2, noise=0.7, heads=ms.GaussianHeads(mean=[3.0, 4.0]))
+    distance = ms.theory.linear_maml_distance
+    sizes = {"m_in": 5, "m_out": 3}
+    h = ms.theory.meta_weights(tasks, "linear-maml", alpha=0.2, m=5)
+    many = distance(tasks, "linear-maml", alpha=0.2, beta=0.1, n=None, rounds=[0, 7], **sizes)
+    np.testing.assert_allclose(many, [25.0, 25.0 * (1 - 0.1 * h) ** 14], rtol=1e-12)
+    start = np.array([[3.0], [4.0]]), np.array([[1.0], [0.0]])
+    apart = distance(tasks, "linear-maml", alpha=0.2, beta=0.1, n=None, rounds=0, B=start, **sizes)
+    assert apart == pytest.approx(1.0)
+    # With small steps the floor is that of n / beta tasks, up to the factor of the mean gradient.
+    steps = {"alpha": 0.2, "beta": 1e-4}
+    floor = distance(tasks, "linear-maml", n=10, rounds=10**7, **steps, **sizes)
+    fixed = ms.theory.linear_maml_error(tasks, "linear-maml", n=10, **steps, **sizes)
+    assert floor == pytest.approx(0.5 * steps["beta"] * h * fixed, rel=1e-2)
+
+
+def test_a_distance_takes_the_place_of_the_vector():
+    error = THETA[:, 0] - B_STAR @ TASKS.heads.mean
+    for alpha, m in GRID:
+        risk = ms.theory.linear_maml_risk(TASKS, "linear-maml", alpha=alpha, m=m, B=THETA)
+        other = ms.theory.linear_maml_risk(
+            TASKS, "linear-maml", alpha=alpha, m=m, distance=error @ error
+        )
+        assert other == pytest.approx(risk, rel=1e-12)
+
+
 def test_training_on_infinitely_many_samples_ends_at_the_mean_of_the_tasks():
     heads = np.random.default_rng(5).standard_normal((7, 2))
     tasks = ms.LinearTasks(d=9, k=2, heads=heads)
@@ -167,6 +215,18 @@ def test_moments_of_infinite_sets_are_limits():
                                        m_in=3, m_out=3), "spectrum must be None"),
         (lambda t: t.linear_maml_risk(ms.LinearTasks(d=6, k=2, spectrum=1.0), "linear-maml", m=3),
          "B_star must be an array"),
+        (lambda t: t.linear_maml_risk(TASKS, "linear-maml", m=3, B=THETA, distance=1.0),
+         "B must be None where distance"),
+        (lambda t: t.linear_maml_risk(ms.LinearTasks(d=6, k=2, spectrum=1.0), "linear-maml", m=3,
+                                      distance=1.0), "spectrum must be None where distance"),
+        (lambda t: t.linear_maml_distance(
+            TASKS, ms.LinearMAML(step=ms.OuterStep(momentum=0.5)), n=3, m_in=3, m_out=3, rounds=1
+        ), "plain outer step"),
+        (lambda t: t.linear_maml_distance(
+            ms.LinearTasks(d=6, k=2, heads=np.eye(2)), "linear-maml", n=3, m_in=3, m_out=3,
+            rounds=1), "drawn in every round"),
+        (lambda t: t.linear_maml_distance(TASKS, "linear-maml", n=3, m_in=3, m_out=3, rounds=0.5),
+         "integers >= 0"),
     ],
 )  # fmt: skip
 def test_what_no_formula_covers_is_refused(call, told):

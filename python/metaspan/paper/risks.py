@@ -14,12 +14,7 @@ from .._support.types import F64
 from ..evaluate import adapted_risk
 from ..linear_methods import LinearMAML
 from ..methods import step_size
-from ..theory.linear_maml import (
-    linear_maml_error,
-    linear_maml_risk,
-    linear_maml_step,
-    meta_weights,
-)
+from ..theory.linear_maml import linear_maml_error, linear_maml_risk, linear_maml_step
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,8 +100,8 @@ def predict(run: Result, alpha: F64) -> F64:
     Returns
     -------
     ndarray of shape (points,)
-        The risk of the mean vector, plus half of `meta_weights` at the test step times
-        `linear_maml_error` at each inner step size.
+        `linear_maml_risk` at the test step, for the distance `linear_maml_error` at each inner step
+        size.
     """
     tasks = run.config.drawn_tasks
     pool, m_in, m_out = run.config.pooled
@@ -116,9 +111,9 @@ def predict(run: Result, alpha: F64) -> F64:
         linear_maml_error(tasks, replace(method, alpha=value), n=pool, m_in=m_in, m_out=m_out)
         for value in alpha.tolist()
     ]
-    weight = meta_weights(tasks, test, m=m_in)
-    result: F64 = linear_maml_risk(tasks, test, m=m_in) + 0.5 * weight * np.array(distances)
-    return result
+    return np.array(
+        [linear_maml_risk(tasks, test, m=m_in, distance=distance) for distance in distances]
+    )
 
 
 def draw_risks(ax: Axes, runs: Sequence[Result]) -> None:

@@ -70,7 +70,13 @@ def meta_weights(
 
 
 def linear_maml_risk(
-    tasks: LinearTasks, method: Method | str, *, m: int, B: Vector | None = None, **steps: float
+    tasks: LinearTasks,
+    method: Method | str,
+    *,
+    m: int,
+    B: Vector | None = None,
+    distance: float | None = None,
+    **steps: float,
 ) -> float:
     r"""Compute the mean excess risk of an initial vector after one step on a new task, (31).
 
@@ -97,6 +103,10 @@ def linear_maml_risk(
         an array or the features have a spectrum, ``tasks.B_star`` must be an array; for
         features with a spectrum, `B` must be an array or None. None: :math:`\bar\theta`, to which
         training converges on infinitely many tasks.
+    distance : float or None
+        :math:`E \|\theta - \bar\theta\|^2` of a random initial vector, such as the value of
+        `linear_maml_error` or `linear_maml_distance` for the alpha of training. Features must have
+        covariance I, and `B` must then be None.
     **steps : float
         Settings of a method given by name.
 
@@ -118,9 +128,23 @@ def linear_maml_risk(
     >>> tasks = ms.LinearTasks(d=10**12, k=3, noise=0.1)
     >>> linear_maml_risk(tasks, "linear-maml", alpha=0.0, m=10)
     1.5
+
+    The risk after training on 100 tasks with one step size and testing with another:
+
+    >>> tasks = ms.LinearTasks(d=10, k=2, noise=1.0)
+    >>> squared = linear_maml_error(tasks, "linear-maml", alpha=-0.2, n=100, m_in=20, m_out=20)
+    >>> round(linear_maml_risk(tasks, "linear-maml", alpha=0.4, m=5, distance=squared), 4)
+    0.8848
     """
     alpha = _step_of(method, steps)
+    if distance is not None:
+        if B is not None:
+            raise ValueError("B must be None where distance is a number; got both")
+        if _spectrum(tasks) is not None:
+            raise ValueError("tasks.spectrum must be None where distance is a number; got one")
     error = _errors(tasks, B)
+    if distance is not None:
+        error = _Errors(error.second + check.real("distance", distance), error.squares)
     weights = meta_weights(tasks, LinearMAML(alpha=alpha), m=check.integer("m", m, 1, MAX_COUNT))
     noise = tasks.noise**2 * alpha * alpha / m * error.squares
     return _or_infinite(0.5 * (float(np.sum(weights * error.second)) + noise))
@@ -228,13 +252,121 @@ def linear_maml_error(
     [0.036, 0.036, 0.041]
     """
     chosen = _resolve(method, steps)
-    alpha = 0.0 if chosen.inner_steps == 0 else chosen.alpha
+    n = check.integer("n", n, 1, MAX_COUNT)
+    moments = _gradient_moments(tasks, chosen, m_in, m_out)
+    V, h = moments.noise + moments.growth * _variance_of(tasks), moments.slope
+    return _or_infinite(V / (n * h * h)) if h != 0.0 else np.inf
+
+
+def linear_maml_distance(
+    tasks: LinearTasks,
+    method: Method | str,
+    *,
+    n: int | None,
+    m_in: int | None,
+    m_out: int | None,
+    rounds: ArrayLike,
+    B: Vector | None = None,
+    **steps: float,
+) -> F64:
+    r"""Compute the mean squared distance from the tasks' mean after rounds of fresh tasks, (67).
+
+    .. math:: E \|\theta_t - \bar\theta\|^2 = a^t \|\theta_0 - \bar\theta\|^2
+              + b \frac{1 - a^t}{1 - a}, \qquad
+              a = 1 - 2 \beta h + \beta^2 \Bigl[ \bigl( 1 - \tfrac1n \bigr) h^2
+              + \tfrac{V_1}{n} \Bigr], \qquad b = \frac{\beta^2 V_0}{n}
+
+    Every round draws n new tasks with new samples. A task's gradient at :math:`\theta` has the
+    mean :math:`h (\theta - \bar\theta)` and the mean squared length
+    :math:`V_0 + V_1 \|\theta - \bar\theta\|^2`. With `linear_maml_risk` and its `distance`, the
+    function gives the risk after any number of rounds, for every pair of step sizes of training
+    and test, and thus the best time to stop.
+
+    Parameters
+    ----------
+    tasks : LinearTasks
+        The distribution of the tasks, with Gaussian features of covariance I and heads that are
+        drawn anew in every round.
+    method : LinearMAML or str
+        The method of training, with at most one inner step and a plain outer step, or its name.
+    n : int or None
+        Tasks per round; None: infinitely many.
+    m_in, m_out : int or None
+        Inner and outer samples per task; None: infinitely many.
+    rounds : array_like of int
+        Numbers of rounds t, >= 0.
+    B : ndarray of shape (d, 1), pair of array_like (M, R), or None
+        The vector at the start, as in `linear_maml_risk`, but None is B = 0, where training starts
+        by default.
+    **steps : float
+        Settings of a method given by name.
+
+    Returns
+    -------
+    ndarray of the shape of `rounds`, float64
+        The exact mean of the squared distance. It grows without bound if a > 1, and otherwise
+        tends to b / (1 - a).
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong kind, or the heads are a function.
+    ValueError
+        If an argument has a wrong value, the features have a spectrum, the heads are fixed, or the
+        outer step is not plain.
+
+    See Also
+    --------
+    linear_maml_error : The distance after training on a fixed set of tasks.
+
+    Examples
+    --------
+    >>> import metaspan as ms
+    >>> tasks = ms.LinearTasks(d=10, k=2, noise=1.0, heads=ms.GaussianHeads(mean=[3.0, 4.0]))
+    >>> linear_maml_distance(tasks, "linear-maml", alpha=0.1, beta=0.2, n=100, m_in=20, m_out=20,
+    ...                      rounds=[0, 10, 50]).round(3)
+    array([2.50e+01, 7.15e-01, 3.00e-03])
+    """
+    chosen = _resolve(method, steps)
+    if chosen.step is not None or chosen.privacy is not None:
+        raise ValueError(f"method must have a plain outer step for (67); got {chosen}")
+    if isinstance(tasks, LinearTasks) and isinstance(tasks.heads, np.ndarray):
+        raise ValueError("the heads must be drawn in every round for (67); got an array")
+    moments = _gradient_moments(tasks, chosen, m_in, m_out)
+    inverse_n, beta, h = _inverse("n", n), chosen.beta, moments.slope
+    mean, cov = centred_moments(tasks.heads, tasks.k)
+    start = float(mean @ mean)
+    if B is not None:
+        start = float(_errors(tasks, B).second.sum()) - float(np.trace(cov)) - tasks.spread**2
+    times = check.reals("rounds", rounds)
+    if times.size and not (times.min() >= 0.0 and (times == np.floor(times)).all()):
+        raise ValueError("rounds must hold integers >= 0")
+    V0 = moments.noise + moments.growth * _variance_of(tasks)
+    factor = (1.0 - beta * h) ** 2 + beta * beta * inverse_n * (moments.growth - h * h)
+    with np.errstate(over="ignore"):
+        left: F64 = factor**times
+    sums = times if factor == 1.0 else (1.0 - left) / (1.0 - factor)
+    distances: F64 = start * left + beta * beta * inverse_n * V0 * sums
+    return distances
+
+
+class _GradientMoments(NamedTuple):
+    """Moments of the gradient of one task at an initial vector theta, (31)."""
+
+    slope: float  # h: the mean is h (theta - theta_bar)
+    growth: float  # V_1: the mean squared length is this times E ||theta - theta_i||^2, plus noise
+    noise: float
+
+
+def _gradient_moments(
+    tasks: LinearTasks, method: LinearMAML, m_in: int | None, m_out: int | None
+) -> _GradientMoments:
+    """Compute the moments of a task's gradient from those of Wishart matrices, (31)."""
     if _spectrum(tasks) is not None:
         raise ValueError("tasks.spectrum must be None for the error of training; got one")
-    n = check.integer("n", n, 1, MAX_COUNT)
+    alpha = 0.0 if method.inner_steps == 0 else method.alpha
     i, j = _inverse("m_in", m_in), _inverse("m_out", m_out)
     d, variance = tasks.d, tasks.noise**2
-    signal = float(np.trace(centred_moments(tasks.heads, tasks.k)[1])) + tasks.spread**2
     # Moments of S = X^T X / m and A = I - alpha S, each divided by d. The moments of one trace are
     # those of a real Wishart matrix; tr S times a function of degree q has the mean of this
     # function times (d m + 2 q) / m.
@@ -251,18 +383,23 @@ def linear_maml_error(
     A2 = 1 - 2 * alpha + alpha2 * S2
     # r is the variance that the noise of the inner set adds to each entry of the adapted vector.
     r = variance * alpha2 * i
-    if chosen.first_order:
-        squared = signal * A2 + r * d
-        V, h = (1 + j) * squared + j * d * squared + j * d * variance, 1 - alpha
-    else:
-        A4 = 1 - 4 * alpha + 6 * alpha2 * S2 - 4 * alpha3 * S3 + alpha4 * S4
-        ASA = 1 - 2 * alpha * S2 + alpha2 * S3
-        A2_A2 = d - 4 * alpha * d + alpha2 * (4 * S_S + 2 * d * S2) - 4 * alpha3 * S_S2
-        A2_A2 += alpha4 * S2_S2
-        S_A2 = d - 2 * alpha * S_S + alpha2 * S_S2
-        V = (1 + j) * (signal * A4 + r * d * ASA) + j * (signal * A2_A2 + r * d * S_A2)
-        V, h = V + j * d * variance * A2, A2
-    return _or_infinite(V / (n * h * h)) if h != 0.0 else np.inf
+    if method.first_order:
+        growth = (1 + j) * A2 + j * d * A2
+        noise = (1 + j) * r * d + j * d * r * d + j * d * variance
+        return _GradientMoments(1 - alpha, growth, noise)
+    A4 = 1 - 4 * alpha + 6 * alpha2 * S2 - 4 * alpha3 * S3 + alpha4 * S4
+    ASA = 1 - 2 * alpha * S2 + alpha2 * S3
+    A2_A2 = d - 4 * alpha * d + alpha2 * (4 * S_S + 2 * d * S2) - 4 * alpha3 * S_S2
+    A2_A2 += alpha4 * S2_S2
+    S_A2 = d - 2 * alpha * S_S + alpha2 * S_S2
+    growth = (1 + j) * A4 + j * A2_A2
+    noise = (1 + j) * r * d * ASA + j * r * d * S_A2 + j * d * variance * A2
+    return _GradientMoments(A2, growth, noise)
+
+
+def _variance_of(tasks: LinearTasks) -> float:
+    """Return the trace of the covariance of the tasks' vectors, (33)."""
+    return float(np.trace(centred_moments(tasks.heads, tasks.k)[1])) + tasks.spread**2
 
 
 class _Errors(NamedTuple):

@@ -169,7 +169,7 @@ class Regression:
 
     def expected(self, law: HeadMoments) -> float | None:
         """Compute the mean excess risk; None if it has no closed form."""
-        mean = _least_squares_risk(self.m, self.rank, self.inside, self.outside, law.variance)
+        mean = least_squares_risk(self.m, self.rank, self.inside, self.outside, law.variance)
         settled = law.known or self.outside == 0.0
         certain = (settled and self.m >= self.rank) or mean == math.inf
         return mean if certain and not self.penalty else None
@@ -202,7 +202,7 @@ class IsotropicRegression:
     def expected(self, law: HeadMoments) -> float | None:
         """Compute the mean excess risk; None if it has no closed form."""
         outside = law.xi_outside(self.p)
-        mean = _least_squares_risk(self.m, self.p, law.inside(self.p), outside, law.variance)
+        mean = least_squares_risk(self.m, self.p, law.inside(self.p), outside, law.variance)
         certain = law.known or self.m >= self.p or mean == math.inf
         return mean if certain and not self.penalty else None
 
@@ -411,7 +411,7 @@ def _pad(A: F64, columns: int) -> F64:
     return np.pad(A, [(0, 0)] * (A.ndim - 1) + [(0, columns - A.shape[-1])])
 
 
-def _least_squares_risk(m: int, rank: int, inside: float, outside: float, variance: float) -> float:
+def least_squares_risk(m: int, rank: int, inside: float, outside: float, variance: float) -> float:
     r"""Compute the mean excess risk of least squares on features of rank `rank`.
 
     For m < rank the features must be orthonormal.
