@@ -1,4 +1,4 @@
-"""One short run of every kind that draws sums over samples, instead of samples, from their law."""
+"""One short run of every kind that draws sums over samples from their law, or takes their limit."""
 
 import numpy as np
 
@@ -20,6 +20,7 @@ def truth():
 
 B_STAR, START = truth()
 METHOD = ms.MAML(alpha=0.02, beta=0.05, inner_steps=2)
+ANIL = ms.ANIL(alpha=0.05, beta=0.05)
 FIRST_ORDER = ms.ANIL(alpha=0.05, beta=0.05, first_order=True)
 POOL = {"pool": 7, "route": "gram"}
 CLIPPED = ms.UserDP(clip=0.5, multiplier=0.0)
@@ -83,6 +84,22 @@ KINDS = {
     "infinite-tasks-spread": {"spread": 1.0, "method": FIRST_ORDER, "n": None},
     "infinite-tasks": {"method": FIRST_ORDER, "n": None},
     "infinite-tasks-wide": {"method": FIRST_ORDER, "n": None, "width": 5, "m_in": None},
+    "limit": {"method": ANIL, "n": None, "d_over_n": 3.0},
+    "limit-wide": {"method": FIRST_ORDER, "n": None, "d_over_n": 3.0, "width": 5},
+    "limit-fixed": {
+        "method": ANIL,
+        "n": None,
+        "d_over_n": 0.0,
+        "heads": np.random.default_rng(4).standard_normal((9, 3)),
+    },
+    "limit-given": {
+        "method": FIRST_ORDER,
+        "n": None,
+        "d_over_n": 0.5,
+        "B_star": B_STAR,
+        "init": START,
+        "spread": 0.5,
+    },
 }
 OF_TASKS = ("d", "k", "noise", "heads", "features", "spectrum", "B_star", "spread")
 

@@ -144,7 +144,11 @@ def _population():
     for m_in in (None, 5):
         for d in (D, 10**9):
             run = partial(train, tasks(d=d), "fo-anil", n=None, m_in=m_in)
-            yield f"infinite-tasks/m_in-{m_in}-d-{d}", partial(run, record=("dist", "loss_out"))
+            yield f"limit/m_in-{m_in}-d-{d}", partial(run, record=("dist", "loss_out"))
+    for law, heads in LAWS.items():
+        if not callable(heads):
+            run = partial(train, tasks(heads=heads), "anil", n=None, d_over_n=2.0, **SAMPLES)
+            yield f"limit/heads-{law}", run
 
 
 def _samples():

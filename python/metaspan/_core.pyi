@@ -388,9 +388,9 @@ def population_cost(method: CoreMethod, sizes: RoundSizes) -> RoundCost:
 def spectral_cost(method: CoreMethod, sizes: RoundSizes) -> RoundCost:
     """Return the cost of the spectral engine; sizes.rows is the number of rows of B."""
 
-def infinite_tasks_cost(sizes: RoundSizes) -> RoundCost:
-    """Return the cost of rounds with infinitely many tasks, (23). sizes.rows is the number of rows
-    of [M; R], and sizes.n is not used.
+def limit_cost(method: CoreMethod, sizes: RoundSizes, adds_rows: bool) -> RoundCost:
+    """Return the cost of a round of the limit, (55). sizes.rows is the number of rows of [M; R],
+    and sizes.n is not used. `adds_rows` says whether rounds add rows off the span.
     """
 
 def limit_round(
@@ -525,16 +525,19 @@ class Run:
         records: Sequence[str],
     ) -> Run: ...
     @staticmethod
-    def infinite_tasks(
+    def limit(
         *,
-        method: CoreMethod,  # first-order ANIL with one inner step
+        method: CoreMethod,
         m_in: int,  # inner samples; 0: infinitely many
+        m_out: int,
         noise: float,
         spread: float,  # tau of (33)
         d: float,
-        covariance: F64,  # (k_star, k_star) of the heads, whose mean is 0
-        M: F64,  # (trials, k_star, k)
-        R: F64,  # (trials, e, k)
+        d_over_n: float,  # gamma of (55)
+        heads: HeadMoments,
+        M: F64,  # (trials, k_star, c k)
+        R: F64,  # (trials, e, c k); e >= c k if rounds add rows off the span
+        w: F64,  # (trials, c k)
         rounds: Sequence[int],
         records: Sequence[str],
     ) -> Run: ...

@@ -74,7 +74,7 @@ class HeadLaw(NamedTuple):
 
 
 class HeadMoments(NamedTuple):
-    """The law of heads of which the limit computes moments, (51)."""
+    """The law of heads of which the limit computes moments, (52)."""
 
     kind: str  # "gaussian", "sphere" or "array"
     mean: F64 | None = None  # (k_star,) of "gaussian"

@@ -29,6 +29,7 @@ RUNS = {
     "collapsed-step-size": {**FINITE, "method": STEP_SIZE},
     "tracked": {**FINITE, "track_start": True},
     "infinite-tasks": {"m_in": 6, "n": None, "first_order": True},
+    "limit": {"m_in": 6, "m_out": 3, "n": None, "d_over_n": 2.0},
     "pool": {**POOL, "route": "gram"},
     "pool-dual": {**POOL, "route": "dual"},
     "sampled": {**FINITE, "engine": "sampled"},

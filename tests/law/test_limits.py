@@ -100,7 +100,7 @@ def test_many_tasks_are_infinitely_many(m_in, m_out, law):
     """Errors fall as n^(-1/2): by another seed the exponents differ by 0.015, no more."""
     sizes, counts = (250, 1000, 4000), {"m_in": m_in, "m_out": m_out}
     limit = run(FIRST_ORDER, law, n=None, **counts)
-    finite = limit.config.engine == "collapsed"
+    finite = (m_in, m_out) != (None, None)
     # The error of the population is of few dimensions, and varies more.
     options = {"trials": 30 if finite else 400, "track_start": finite, **counts}
     errors = [distance(run(FIRST_ORDER, law, n=n, **options), limit) for n in sizes]
@@ -112,7 +112,7 @@ def test_mean_of_a_round_is_that_of_infinitely_many_tasks(m_in, m_out):
     """Entries of M, R and w are within 5 standard errors; a test fails by chance at 2e-5."""
     counts = {"m_in": m_in, "m_out": m_out, "rounds": 1}
     limit = run(FIRST_ORDER, LAW, n=None, **counts)
-    tracked = limit.config.engine == "collapsed"
+    tracked = (m_in, m_out) != (None, None)
     found = run(FIRST_ORDER, LAW, n=10, trials=2000, track_start=tracked, **counts)
     M, R, w = found.state
     for mine, theirs in zip((M, R[:, :WIDTH], w), limit.state, strict=True):
@@ -125,7 +125,7 @@ def test_mean_of_a_round_is_that_of_infinitely_many_tasks(m_in, m_out):
 def test_records_of_infinitely_many_tasks_are_limits(law, m_in, m_out):
     """Those of 1e5 tasks: losses err by 0.004 there, moments by as much."""
     record = ["dist", "loss_in", "loss_out", "diversity_min", "diversity_max", "mu", "L", "eta"]
-    record += ["loss_adapted"] if m_in is None else []
+    record += ["loss_adapted"]
     options = {"m_in": m_in, "m_out": m_out, "rounds": 0, "record": record}
     limit, many = (run(FIRST_ORDER, law, n=n, **options) for n in (None, 100_000))
     for name in record:

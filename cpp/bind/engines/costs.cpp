@@ -1,7 +1,7 @@
 // Bindings of the functions that compute the costs of rounds.
 #include "metaspan/algebra/task_algebra.hpp"
 #include "metaspan/engines/collapsed.hpp"
-#include "metaspan/engines/infinite_tasks.hpp"
+#include "metaspan/engines/limit.hpp"
 #include "metaspan/engines/population.hpp"
 #include "metaspan/engines/spectral.hpp"
 #include "metaspan/geometry/coordinates.hpp"
@@ -200,9 +200,11 @@ void bind_costs(py::module_& module) {
       },
       py::arg("method"), py::arg("sizes"));
   module.def(
-      "infinite_tasks_cost",
-      [](const RoundSizes& sizes) { return as_dict(infinite_tasks_cost(sizes)); },
-      py::arg("sizes"));
+      "limit_cost",
+      [](const Method& method, const RoundSizes& sizes, bool adds_rows) {
+        return as_dict(limit_cost(method, sizes, adds_rows));
+      },
+      py::arg("method"), py::arg("sizes"), py::arg("adds_rows"));
   module.def(
       "algebra_counts",
       [](const Method& method, double losses) {

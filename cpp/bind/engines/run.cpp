@@ -134,7 +134,7 @@ void bind_engines(py::module_& module) {
   bind_population(module, run);
   bind_spectral(run);
   bind_collapsed(run);
-  bind_infinite_tasks(module, run);
+  bind_limit(module, run);
   bind_sampled(run);
   bind_arrays(module, run);
 }

@@ -120,7 +120,7 @@ void bind_costs(py::module_& module);
 void bind_population(py::module_& module, py::class_<Run>& run);
 void bind_spectral(py::class_<Run>& run);
 void bind_collapsed(py::class_<Run>& run);
-void bind_infinite_tasks(py::module_& module, py::class_<Run>& run);
+void bind_limit(py::module_& module, py::class_<Run>& run);
 void bind_sampled(py::class_<Run>& run);
 void bind_arrays(py::module_& module, py::class_<Run>& run);
 

@@ -15,7 +15,7 @@ struct GradientMoments {
   Mat X1, X2;
 };
 
-/// Integrates the samples out of the moments of u by (52). Given t ~ chi^2_m, u is Gaussian with
+/// Integrates the samples out of the moments of u by (51). Given t ~ chi^2_m, u is Gaussian with
 /// mean F t / m and covariance (t / m^2)(v G - F F^T); `i` is 1 / m_in.
 GradientMoments moments_of_u(const SpanMoments& at, double i) {
   const double c1 = 1 + i, c2 = 1 + 2 * i, c3 = 1 + 3 * i;
@@ -106,22 +106,56 @@ LimitRound anil_round(const Method& method, const HeadMoments& heads, double i, 
   return round;
 }
 
+/// Computes the records of ANIL with one inner step. Before it, the mean loss is E v / 2. After it,
+/// the outer loss is half of E |f|^2 + sigma^2, and the loss on the inner set itself is E (|r|^2 /
+/// m
+/// - 2 alpha |u|^2 + alpha^2 u^T (Z^T Z / m) u) / 2 with the residuals r (m,) and Z = X B, whose
+/// last term is a third moment of a Wishart matrix. The adapted heads are w - alpha u.
+LimitRecords anil_records(const Method& method, const HeadMoments& heads, double i, double variance,
+                          const Mat& C, const Vec& w) {
+  const double alpha = method.alpha, c1 = 1 + i, square = alpha * alpha;
+  const SpanMoments at = span_moments(heads, variance, C, w, false);
+  const Mat uu = c1 * at.FF + (i * at.vb) * at.G;      // E u u^T
+  const double outer = c1 * at.a + i * at.vb * at.g2;  // E u^T G u
+  const double inner = (1 + 3 * i + 4 * i * i) * at.a + 2 * i * c1 * at.g1 * at.b +
+                       i * (c1 * at.g2 + i * at.g1 * at.g1) * at.vb;
+  LimitRecords records;
+  records.loss_in = at.vb / 2;
+  records.loss_adapted = (at.vb - 2 * alpha * uu.trace() + square * inner) / 2;
+  records.loss_out = (at.vb - 2 * alpha * at.b + square * outer) / 2;
+  records.adapted = w - alpha * at.Fb;
+  records.adapted_covariance = square * (uu - at.Fb * at.Fb.transpose());
+  return records;
+}
+
+/// Throws std::invalid_argument unless the method has a limit.
+void require_limit(const Method& method) {
+  require(method.inner_steps == 1 && !method.adapt_B && method.adapt_head &&
+              method.contribution == Contribution::outer_gradient && !method.solves_head &&
+              !method.learns_more(),
+          "the method has no limit");
+}
+
 }  // namespace
 
 bool stays_in_span(const Method& method, double inverse_m_in, double inverse_m_out) {
   return inverse_m_out == 0 && (inverse_m_in == 0 || !method.exact);
 }
 
-/// Dispatches by method, one function for each model.
+/// Dispatches by method: one function for each model.
 LimitRound limit_round(const Method& method, const HeadMoments& heads, double inverse_m_in,
                        double inverse_m_out, double variance, const Mat& C, const Vec& w,
                        bool with_S) {
   require(C.rows() >= heads.k_star() && C.cols() == w.size(), "C, w and heads must fit");
-  require(method.inner_steps == 1 && !method.adapt_B && method.adapt_head &&
-              method.contribution == Contribution::outer_gradient && !method.solves_head &&
-              !method.learns_more(),
-          "the method has no limit");
+  require_limit(method);
   return anil_round(method, heads, inverse_m_in, inverse_m_out, variance, C, w, with_S);
+}
+
+/// Dispatches by method, as limit_round() does.
+LimitRecords limit_records(const Method& method, const HeadMoments& heads, double inverse_m_in,
+                           double /*inverse_m_out*/, double variance, const Mat& C, const Vec& w) {
+  require_limit(method);
+  return anil_records(method, heads, inverse_m_in, variance, C, w);
 }
 
 }  // namespace metaspan

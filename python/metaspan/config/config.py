@@ -65,6 +65,8 @@ class TrainConfig:
     m_in, m_out, pool : int or None
         As passed; `m_out` equals `m_in` if only `m_in` was passed for shared samples. All three are
         None for a batch.
+    d_over_n : float or None
+        Dimensions per task in the limit of infinitely many tasks; None for a finite `n`.
     init : Init or (ndarray, ndarray)
         The distribution of the start, or the arrays ``(B0, w0)``.
     engine, device : str
@@ -98,6 +100,7 @@ class TrainConfig:
     n: int | None = setting(DEFAULT_N, is_count=True)
     m_in: int | None = setting(None, is_count=True)
     m_out: int | None = setting(None, is_count=True)
+    d_over_n: float | None = setting(None)
     width: int = setting(None, is_count=True)
     init: Init | GivenStart = setting(None, is_word=True)
     engine: str = setting("auto", is_word=True)

@@ -18,10 +18,11 @@ from ..tasks.batch import TaskBatch
 from ..tasks.linear import MAX_COUNT, LinearTasks
 from . import records
 from .config import TrainConfig
-from .counts import DEFAULT_N, sample_counts, tasks_per_round
+from .counts import DEFAULT_N, dimensions_per_task, sample_counts, tasks_per_round
 from .engine_choice import (
     check_accumulate,
-    check_infinite_tasks,
+    check_limit,
+    check_room,
     check_route,
     check_sparse,
     check_track_start,
@@ -46,6 +47,7 @@ def configure(
     n: int | None = DEFAULT_N,
     m_in: int | None = None,
     m_out: int | None = None,
+    d_over_n: float | None = None,
     width: int | None = None,
     init: StartLike = None,
     engine: str = "auto",
@@ -73,11 +75,11 @@ def configure(
     ----------
     tasks, method : object
         As in `train`, which describes all arguments.
-    rounds, n, m_in, m_out, width, init, engine, route, accumulate, pool, shared_samples : object
+    rounds, n, m_in, m_out, d_over_n, width, init, engine, route, accumulate, pool : object
         As in `train`.
-    track_start, seed, trials, threads, device, dtype, record, record_every, stop : object
+    shared_samples, track_start, seed, trials, threads, device, dtype, record : object
         As in `train`.
-    checkpoint, progress, on_failure, **steps : object
+    record_every, stop, checkpoint, progress, on_failure, **steps : object
         As in `train`.
 
     Returns
@@ -100,7 +102,8 @@ def configure(
     counts = sample_counts(tasks, m_in, m_out, pool, shared)
     start, size = resolve_start(init, width, tasks.d, tasks.k, chosen)
     columns = state_columns(chosen, size)
-    number = tasks_per_round(n, pool, tasks, counts[0] is not None)
+    ratio = dimensions_per_task(d_over_n, n, pool, tasks)
+    number = tasks_per_round(n, pool, tasks, counts[0] is not None, ratio)
     ran = choose_engine(engine, tasks, chosen, counts=counts, pool=pool, n=number, width=columns)
     drawn_pool = None if counts[0] is None else pool  # a pool without samples is one of heads
     _check_drawn_start(start, tasks, counts, number)
@@ -115,16 +118,14 @@ def configure(
     check_route(tasks, chosen, route)
     names = records.resolve(record, tasks, chosen)
     tracked = check.flag("track_start", track_start)
-    if tracked:
-        blocks = 1 + block_count(chosen)  # the start, and the blocks of (28)
-        check_track_start(ran, drawn_pool, number, tasks.d, tasks.k + blocks * columns)
     if number is None:
         assert isinstance(tasks, LinearTasks)
-        check_infinite_tasks(tasks, chosen, shared, start[1] if isinstance(start, tuple) else None)
-        if "loss_adapted" in names and counts[0] is not None:
-            raise ValueError(
-                "record 'loss_adapted' needs a number of tasks where samples are finite; got n=None"
-            )
+        ratio = ratio or 0.0
+        check_limit(tasks, chosen, shared)
+        check_room(tasks, chosen, columns, ratio)
+    if tracked:
+        blocks = 1 + block_count(chosen)  # the start, and the blocks of (28)
+        check_track_start(ran, drawn_pool, tasks.d, tasks.k + blocks * columns)
     return TrainConfig(
         tasks=tasks,
         method=chosen,
@@ -132,6 +133,7 @@ def configure(
         n=number,
         m_in=counts[0],
         m_out=counts[1],
+        d_over_n=ratio,
         width=size,
         init=start,
         engine=ran,

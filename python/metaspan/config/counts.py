@@ -60,11 +60,16 @@ def sample_counts(
 
 
 def tasks_per_round(
-    n: int | None, pool: int | None, tasks: LinearTasks | TaskBatch, with_data: bool
+    n: int | None,
+    pool: int | None,
+    tasks: LinearTasks | TaskBatch,
+    with_data: bool,
+    d_over_n: float | None = None,
 ) -> int | None:
     """Check and return the number of tasks per round; None means infinitely many.
 
-    `with_data` says that a pool has finite samples.
+    `with_data` says that a pool has finite samples. With `d_over_n`, fixed heads are drawn
+    infinitely often; without it, n=None takes each of them once.
     """
     available: int | None = pool
     source = "the tasks of the pool"
@@ -77,7 +82,7 @@ def tasks_per_round(
             raise ValueError(f"pool must be None: fixed heads are a pool themselves; got {pool}")
         if pool is not None and pool > fixed:
             raise ValueError(f"pool must be at most {fixed}, the number of heads; got {pool}")
-        if pool is None:
+        if pool is None and (n is not None or d_over_n is None):
             available, source = fixed, "the number of fixed heads"
     if n is None:
         return available
@@ -87,12 +92,33 @@ def tasks_per_round(
     return n
 
 
+def dimensions_per_task(
+    d_over_n: float | None, n: int | None, pool: int | None, tasks: LinearTasks | TaskBatch
+) -> float | None:
+    """Check and return d / n of the limit, None for a finite number n of tasks."""
+    if d_over_n is None:
+        return None
+    obstacle = None if n is None else f"n={int(n) if n is DEFAULT_N else check.show(n)}"
+    if isinstance(tasks, TaskBatch):
+        obstacle = "a batch"
+    elif pool is not None:
+        obstacle = f"pool={pool}"
+    if obstacle is not None:
+        raise ValueError(
+            "d_over_n must be None unless n=None takes infinitely many tasks of a law; got "
+            f"{check.show(d_over_n)} with {obstacle}"
+        )
+    return check.real("d_over_n", d_over_n)
+
+
 def round_text(
     tasks: LinearTasks | TaskBatch | BatchSummary,
     n: int | None,
     counts: tuple[int | None, int | None],
     pool: int | None,
+    d_over_n: float | None,
 ) -> str:
     """Format the numbers of tasks per round and of samples per task."""
     samples = counts if isinstance(tasks, LinearTasks) else (tasks.m_in, tasks.m_out)
-    return counts_text(n, *samples) + ("" if pool is None else f", pool={pool}")
+    text = counts_text(n, *samples) + ("" if pool is None else f", pool={pool}")
+    return f"{text}, d_over_n={d_over_n:g}" if d_over_n else text

@@ -2,17 +2,13 @@ r"""Chooses the engine of a run from its arguments, and checks what the engine s
 
 from __future__ import annotations
 
-import numpy as np
-
 from .._support import check
-from .._support.types import F64
 from ..methods import ANIL, Method, adds_noise, block_count, core_method
 from ..solved_methods import AltGDmin
 from ..tasks.batch import TaskBatch
-from ..tasks.heads import GaussianHeads, SphereHeads
 from ..tasks.linear import LinearTasks
 
-CHOICES = ("auto", "population", "collapsed", "sampled", "arrays")
+CHOICES = ("auto", "population", "collapsed", "limit", "sampled", "arrays")
 
 
 def choose_engine(
@@ -37,13 +33,16 @@ def choose_engine(
             "step must have rule='gradient' where infinitely many samples or tasks are computed in "
             f"the span of gradients; got {method.step}"
         )
+    if n is None:
+        return _choose_limit(engine)
+    if engine == "limit":
+        raise ValueError(f"n must be None for engine 'limit', infinitely many tasks; got {n}")
     if counts == (None, None):
         return _choose_population(engine, tasks, pool, noisy)
     # "collapsed" comes first: it is the only engine whose cost does not grow with d. It draws in
     # law the components of samples outside the span of B_star and B. This needs features whose law
     # is invariant under rotations, and a d that leaves room for the learner's columns outside the
-    # span of B_star. The recursion for infinitely many tasks (n is None) draws nothing, and d may
-    # be smaller. "sampled" and "arrays" draw whole samples, so the numbers of samples must be
+    # span of B_star. "sampled" and "arrays" draw whole samples, so the numbers of samples must be
     # finite.
     # The noise of (30) leaves the space in which a pool is drawn in law.
     pooled = pool is not None
@@ -54,8 +53,8 @@ def choose_engine(
         )
     blocks = 1 if pooled else block_count(method)
     room = tasks.k + blocks * width
-    fits = tasks.is_symmetric and (n is None or tasks.d >= room) and not by_coordinate
-    drawn = None not in counts and not pooled and n is not None
+    fits = tasks.is_symmetric and tasks.d >= room and not by_coordinate
+    drawn = None not in counts and not pooled
     able = (
         ["collapsed"] * (fits and not (pooled and noisy))
         + ["sampled"] * drawn
@@ -76,6 +75,16 @@ def choose_engine(
             f"got {engine!r}"
         )
     return engine
+
+
+def _choose_limit(engine: str) -> str:
+    """Choose the engine for infinitely many tasks a round."""
+    if engine not in ("auto", "limit"):
+        raise ValueError(
+            "engine must be 'auto' or 'limit' for infinitely many tasks (n is None); got "
+            f"{engine!r}"
+        )
+    return "limit"
 
 
 def _choose_population(engine: str, tasks: LinearTasks, pool: int | None, noisy: bool) -> str:
@@ -132,54 +141,50 @@ def _describe_infinite(
     )
 
 
-def check_infinite_tasks(
-    tasks: LinearTasks, method: Method, shared: bool, head: F64 | None
-) -> None:
-    """Raise ValueError unless (23), the recursion for infinitely many tasks a round, applies."""
+def check_limit(tasks: LinearTasks, method: Method, shared: bool) -> None:
+    """Raise ValueError unless infinitely many tasks a round, n=None, have a limit, (51)-(55)."""
+    wants = "n must be an integer, for which tasks are drawn, except in the limit, which covers "
     if core_method(method).clip:
         raise ValueError(
             "n must be an integer where contributions are clipped (29), since clip / n bounds the "
             "influence of a task; got None"
         )
-    wants = "n must be an integer except where (23) applies: "
-    if not (
-        isinstance(method, ANIL)
-        and method.first_order
-        and method.inner_steps == 1
-        and method.outer == "both"
-        and method.beta_head is None
-    ):
-        raise ValueError(f"{wants}first-order ANIL with inner_steps=1; got {method}")
+    if not (isinstance(method, ANIL) and method.inner_steps == 1):
+        raise ValueError(f"{wants}ANIL with inner_steps=1; got {method}")
     law = tasks.heads
-    centred = isinstance(law, SphereHeads) or (
-        isinstance(law, GaussianHeads) and (law.mean is None or not np.any(law.mean))
-    )
-    if not centred:
-        shown = "a mean" if isinstance(law, GaussianHeads) else check.show(law)
-        raise ValueError(f"{wants}GaussianHeads without a mean, or SphereHeads; got {shown}")
-    if tasks.features != "gaussian":
-        raise ValueError(f"{wants}features='gaussian'; got {tasks.features!r}")
+    if callable(law):
+        raise ValueError(f"{wants}GaussianHeads, SphereHeads and arrays; got {check.show(law)}")
+    if tasks.features not in ("gaussian", "sphere"):
+        raise ValueError(f"{wants}features='gaussian' and 'sphere'; got {tasks.features!r}")
     if tasks.spectrum is not None:
         raise ValueError(f"{wants}features of covariance I; got a spectrum")
     if shared:
         raise ValueError(f"{wants}inner and outer samples apart; got shared_samples=True")
-    if head is not None and np.any(head):
-        raise ValueError(f"{wants}w0 = 0; got entries up to {abs(head).max():.3g}")
 
 
-def check_track_start(engine: str, pool: int | None, n: int | None, d: int, least: int) -> None:
+def check_room(tasks: LinearTasks, method: Method, columns: int, d_over_n: float) -> None:
+    """Raise ValueError unless d has room for the rows that rounds of the limit add to R."""
+    least = tasks.k + block_count(method) * columns
+    if d_over_n and tasks.d < least:
+        raise ValueError(
+            f"d_over_n must be 0 for d < {least}, which has no room for the state; got "
+            f"{d_over_n:g} with d = {tasks.d}"
+        )
+
+
+def check_track_start(engine: str, pool: int | None, d: int, least: int) -> None:
     """Raise ValueError unless the engine can track the start, for which it needs d >= least."""
-    finite = engine in ("collapsed", "sampled") and pool is None and n is not None
+    finite = engine in ("collapsed", "sampled") and pool is None
     if finite and d < least:
         raise ValueError(
             f"track_start=True needs d >= {least}, room for B_star, the start and the state; "
             f"got d = {d}"
         )
     if engine != "collapsed" or not finite:
-        obstacle = "n=None" if pool is None else f"pool={pool}"
+        obstacle = f"pool={pool}" if engine == "collapsed" else f"engine {engine!r}"
         raise ValueError(
             "track_start=True needs engine 'collapsed' with new samples every round; got "
-            + (obstacle if engine == "collapsed" else f"engine {engine!r}")
+            f"{obstacle}"
         )
 
 

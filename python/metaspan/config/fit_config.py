@@ -49,7 +49,7 @@ class FitConfig(TrainConfig):
         As passed, except that in a result False replaces a function.
     on_failure : str
         As passed.
-    m_out, init, route, accumulate, pool, shared_samples : object
+    m_out, d_over_n, init, route, accumulate, pool, shared_samples : object
         Fixed values of fields of `TrainConfig` that have no meaning for a fit.
     track_start, device, dtype, record_every, checkpoint : object
         As `init`; `dtype` is that of `B`, float64.
@@ -60,6 +60,7 @@ class FitConfig(TrainConfig):
     n: int
     m_in: int | None
     m_out: None = field(default=None, init=False, repr=False)
+    d_over_n: None = field(default=None, init=False, repr=False)
     init: Init = field(default=Init(), init=False, repr=False)
     route: None = field(default=None, init=False, repr=False)
     accumulate: str = field(default="float64", init=False, repr=False)

@@ -2,7 +2,7 @@ r"""Sizes and shapes that a configuration determines; they are computed once.
 
 A run in coordinates has the state ``[M; R]`` of (13), with M of shape (k_star, k) and R of shape
 (height, k). D is the number of rows of the state that the start determines; in the collapsed
-engine, samples may fill further rows.
+engine and in the limit, rounds may fill further rows.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ def layout_of(config: TrainConfig) -> Layout:
         # new directions, but by different combinations of them.
         height = min(block_count(config.method) * columns, d - k_star)
         height += columns if config.track_start else 0
+    elif config.d_over_n:  # rounds of the limit add rows off the span, (55)
+        height = block_count(config.method) * columns
     angles = min(config.width, k_star)
     names = [[name] * (angles if name == "angles" else 1) for name in config.record]
     drawn = isinstance(tasks, LinearTasks) and config.pool is None
@@ -79,7 +81,8 @@ def layout_of(config: TrainConfig) -> Layout:
         height=height,
         columns=tuple(name for each in names for name in each),
         full_size=engine in ("arrays", "sampled", "spectral"),
-        follows_start=config.track_start or engine not in ("collapsed", "pooled"),
+        follows_start=config.track_start
+        or not (engine in ("collapsed", "pooled") or config.d_over_n),
         calls_heads=drawn and callable(config.drawn_tasks.heads),
     )
 
@@ -89,7 +92,7 @@ def _engine_key(config: TrainConfig) -> str:
     if config.engine == "collapsed" and config.pool is not None and config.m_in is not None:
         return "pooled"
     if config.n is None:
-        return "infinite_tasks"
+        return "limit"
     tasks = config.tasks
     if config.engine == "population" and isinstance(tasks, LinearTasks):
         return "population" if tasks.spectrum is None else "spectral"
@@ -102,6 +105,10 @@ def height_of(config: TrainConfig, rows: int) -> int:
     The part of a given start that is orthogonal to the ground truth may be of lower rank, and R
     then has fewer rows than the layout says.
     """
-    layout = config.layout
-    fixed = isinstance(config.init, Init) or config.engine == "collapsed"
-    return layout.height if fixed else min(layout.height, rows)
+    fixed = isinstance(config.init, Init) or has_fixed_height(config)
+    return config.layout.height if fixed else min(config.layout.height, rows)
+
+
+def has_fixed_height(config: TrainConfig) -> bool:
+    """Return whether R has as many rows as the layout says, whatever the rank of a given start."""
+    return config.engine == "collapsed" or bool(config.d_over_n)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..config.config import TrainConfig
 from .arrays import Arrays
 from .collapsed import Collapsed
-from .infinite_tasks import InfiniteTasks
+from .limit import Limit
 from .pooled import Pooled
 from .population import Population
 from .protocol import Engine
@@ -16,7 +16,7 @@ ENGINES: dict[str, Engine] = {
     "population": Population(),
     "spectral": Spectral(),
     "collapsed": Collapsed(),
-    "infinite_tasks": InfiniteTasks(),
+    "limit": Limit(),
     "pooled": Pooled(),
     "sampled": Sampled(),
     "arrays": Arrays(),

@@ -13,6 +13,7 @@ from .._load import core
 from .._support import check, memory
 from .._support.types import F64
 from ..config.config import TrainConfig
+from ..config.layout import has_fixed_height
 from ..config.options import CoordinateStart, FittedStart, Init, column_length
 from ..estimators.fitted import fit_start, source_of
 from ..linear_methods import LinearAttention, LinearMAML
@@ -30,7 +31,7 @@ def start_in_coordinates(config: TrainConfig, trial_ids: Sequence[int]) -> dict[
     height = max(R.shape[0] for _, R, _ in states)
     if isinstance(config.init, Init):
         height = max(height, config.layout.height)
-    elif config.engine == "collapsed":  # samples fill the rows of R that the start leaves zero
+    elif has_fixed_height(config):  # rounds fill the rows of R that the start leaves zero
         height = config.layout.height
     R = np.zeros((len(states), height, config.columns))
     for i, (_, rows, _) in enumerate(states):

@@ -48,7 +48,7 @@ KINDS: dict[str, type[Any]] = {
 
 # Fields that files of version 0.1 lack, with the values that these fields have for the runs in such
 # files.
-ADDED: dict[str, dict[str, Any]] = {"TrainConfig": {"track_start": False}}
+ADDED: dict[str, dict[str, Any]] = {"TrainConfig": {"track_start": False, "d_over_n": None}}
 
 # Kinds that users may write in the TOML file of a study.
 TYPED = (

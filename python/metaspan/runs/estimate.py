@@ -31,6 +31,7 @@ def estimate(
     n: int | None = DEFAULT_N,
     m_in: int | None = None,
     m_out: int | None = None,
+    d_over_n: float | None = None,
     width: int | None = None,
     init: StartLike = None,
     engine: str = "auto",
@@ -59,12 +60,12 @@ def estimate(
     ----------
     tasks, method : object
         As in `train`, which describes all arguments.
-    rounds, n, m_in, m_out, width, init, engine, route, accumulate, pool : object
+    rounds, n, m_in, m_out, d_over_n, width, init, engine, route, accumulate : object
         As in `train`. The default of n does not apply to a `TaskBatch`: by default, a round uses
         all tasks of the batch.
-    shared_samples, track_start, seed, trials, threads, device, dtype, record, record_every : object
+    pool, shared_samples, track_start, seed, trials, threads, device, dtype, record : object
         As in `train`.
-    stop, checkpoint, progress, on_failure, **steps : object
+    record_every, stop, checkpoint, progress, on_failure, **steps : object
         As in `train`.
 
     Returns
@@ -101,6 +102,7 @@ def estimate(
         n=n,
         m_in=m_in,
         m_out=m_out,
+        d_over_n=d_over_n,
         width=width,
         init=init,
         engine=engine,
@@ -128,5 +130,5 @@ def estimate(
 def needs(config: TrainConfig) -> Estimate:
     """Predict the memory and the time of a configured run."""
     counts = config.m_in, config.m_out
-    described = round_text(config.tasks, config.n, counts, config.pool)
+    described = round_text(config.tasks, config.n, counts, config.pool, config.d_over_n)
     return replace(engine_of(config).cost(config), round=described)

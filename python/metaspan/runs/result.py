@@ -553,7 +553,8 @@ class Result:
         config = self.config
         if isinstance(config, FitConfig) and config.m is not None:
             return f"n={config.n}, m={config.m}"
-        return round_text(config.tasks, config.n, (config.m_in, config.m_out), config.pool)
+        counts = (config.m_in, config.m_out)
+        return round_text(config.tasks, config.n, counts, config.pool, config.d_over_n)
 
     def _state_of(self, number: int) -> tuple[F64, F64, F64]:
         """Return M, R and w of one trial."""

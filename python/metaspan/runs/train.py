@@ -63,6 +63,7 @@ def train(
     n: int | None = ...,
     m_in: int | None = ...,
     m_out: int | None = ...,
+    d_over_n: float | None = ...,
     width: int | None = ...,
     init: StartLike = ...,
     engine: str = ...,
@@ -95,6 +96,7 @@ def train(
     n: int | None = ...,
     m_in: None = ...,
     m_out: None = ...,
+    d_over_n: None = ...,
     width: int | None = ...,
     init: StartLike = ...,
     engine: str = ...,
@@ -126,6 +128,7 @@ def train(
     n: int | None = DEFAULT_N,
     m_in: int | None = None,
     m_out: int | None = None,
+    d_over_n: float | None = None,
     width: int | None = None,
     init: StartLike = None,
     engine: str = "auto",
@@ -172,12 +175,20 @@ def train(
     n : int or None
         Tasks per round. The default of 100 in the signature is for tasks from a distribution; a
         `TaskBatch` by default uses all its tasks. None: all tasks of the batch, the pool or the
-        fixed heads; if tasks are drawn afresh, infinitely many, which needs first-order ANIL with
-        one inner step, w_0 = 0 and centred heads (23). From a batch, a pool or fixed heads, n tasks
-        are chosen without replacement.
+        fixed heads; if tasks are drawn afresh, infinitely many, whose limit (55) exists for ANIL
+        with one inner step, features "gaussian" or "sphere" of covariance I, and separate inner and
+        outer samples. From a batch, a pool or fixed heads, n tasks are chosen without replacement.
     m_in, m_out : int or None
         Samples per task in the inner and the outer set. None: infinitely many, that is, the
         population loss. Must be None for a batch, whose data determine them.
+    d_over_n : float or None
+        Dimensions per task, >= 0, in the limit n=None. 0: infinitely many tasks in d dimensions,
+        where the state follows the mean gradient. Above 0: n and d go to infinity together with
+        d / n = `d_over_n`, and every round adds rows off the span, as samples do in a run of n
+        tasks; ``(d - k_star) / n`` comes closest to a run of finite n. The start is drawn in
+        ``tasks.d`` dimensions, and d >= k_star + width is needed for it. Fixed heads are equally
+        likely in the limit. None: 0 with infinitely many tasks; for fixed heads, no limit, since
+        n=None then takes each of them once a round.
     width : int or None
         Number of columns k of the learner's `B`, 1 <= width <= d. None: the number of columns of
         `B0` if `init` is a pair, 1 for LinearMAML, and otherwise ``tasks.k``; for a batch without a
@@ -193,17 +204,18 @@ def train(
         `state`, scaled in the same way. None: "random", or B = 0 for LinearMAML, whose `w0` is 1 at
         every start. LinearAttention takes a pair ``(A0, B0)`` of equal shapes, and has A0 = B0 at
         every start that is drawn.
-    engine : {"auto", "population", "collapsed", "sampled", "arrays"}
+    engine : {"auto", "population", "collapsed", "limit", "sampled", "arrays"}
         How rounds are computed. "population": infinitely many samples, in coordinates (13).
         "collapsed": finitely many samples, of which only the statistics that a round uses are
         drawn, from their exact law (16)-(19), at a cost that does not depend on d; features must be
         symmetric under rotations and d >= tasks.k + width. With infinitely many samples on both
         sides, "collapsed" computes what "population" does, for features of covariance I.
-        "sampled": draws all samples at full size, anew in every round (12). "arrays": works on
-        stored data (11), which are a batch or a pool that is drawn at full size. "auto": "arrays"
-        for a batch; "population" if `m_in` and `m_out` are None, unless the tasks have a `spread`;
-        otherwise "collapsed" if it applies, or else "arrays" for a pool and "sampled" without a
-        pool. ``result.config.engine`` says which engine ran.
+        "limit": infinitely many tasks a round, by the deterministic recursion (55). "sampled":
+        draws all samples at full size, anew in every round (12). "arrays": works on stored data
+        (11), which are a batch or a pool that is drawn at full size. "auto": "arrays" for a batch;
+        "limit" for infinitely many tasks; "population" if `m_in` and `m_out` are None, unless the
+        tasks have a `spread`; otherwise "collapsed" if it applies, or else "arrays" for a pool and
+        "sampled" without a pool. ``result.config.engine`` says which engine ran.
     route : {"auto", "gram", "vector", "dual"}
         How a round is computed on data that stay the same, that is, on a batch or a pool. "gram":
         from Z = X B and Gram matrices (5). "vector": by products of X with one vector at a time
@@ -335,6 +347,7 @@ def train(
         n=n,
         m_in=m_in,
         m_out=m_out,
+        d_over_n=d_over_n,
         width=width,
         init=init,
         engine=engine,

@@ -205,7 +205,7 @@ def test_repr_is_one_line():
     [
         ({"n": 10, "m_in": 5}, "n=10, m_in=5, m_out=infinite, engine='collapsed'"),
         ({"n": 10, "m_out": 5}, "n=10, m_in=infinite, m_out=5, engine='collapsed'"),
-        ({"n": None, "m_in": 5}, "n=infinite, m_in=5, m_out=infinite, engine='collapsed'"),
+        ({"n": None, "m_in": 5}, "n=infinite, m_in=5, m_out=infinite, engine='limit'"),
         (
             {"n": 2, "m_in": 3, "m_out": 4, "pool": 6},
             "n=2, m_in=3, m_out=4, pool=6, engine='collapsed'",

@@ -1,5 +1,5 @@
 // One round of the limit of infinitely many tasks and dimensions: the mean gradient in the span of
-// [B_star, B], and the second moment of a task's gradient off this span, (52)-(54).
+// [B_star, B], and the second moment of a task's gradient off this span, (53), (54).
 #pragma once
 
 #include "metaspan/algebra/method.hpp"
@@ -16,6 +16,13 @@ struct LimitRound {
   Mat S;       // (k, k); empty if it was not asked for
 };
 
+/// Means over the tasks of a round that the records show. A mean without a closed form is NaN.
+struct LimitRecords {
+  double loss_in, loss_adapted, loss_out;  // (1), before and after the inner loop, and outer
+  Vec adapted;                             // (k,)    mean of the adapted heads
+  Mat adapted_covariance;                  // (k, k)
+};
+
 /// Returns whether S is 0 at every state: nothing of a task's gradient is random given its head.
 bool stays_in_span(const Method& method, double inverse_m_in, double inverse_m_out);
 
@@ -27,5 +34,9 @@ LimitRound limit_round(const Method& method, const HeadMoments& heads, double in
                        const Mat& C,  // (D, k)
                        const Vec& w,  // (k,)
                        bool with_S = true);
+
+/// Computes the means that the records show, with arguments as in limit_round().
+LimitRecords limit_records(const Method& method, const HeadMoments& heads, double inverse_m_in,
+                           double inverse_m_out, double variance, const Mat& C, const Vec& w);
 
 }  // namespace metaspan

@@ -1,5 +1,5 @@
 // Moments over the heads of the residual e = C w - theta in coordinates, from which the limit of
-// infinitely many tasks is computed, (51). C = [M; R] is (D, k), and theta is [w_star; 0] plus,
+// infinitely many tasks is computed, (52). C = [M; R] is (D, k), and theta is [w_star; 0] plus,
 // with a spread, (33), a Gaussian vector of covariance (tau^2 / d) I.
 #pragma once
 
@@ -12,7 +12,7 @@ namespace metaspan {
 struct HeadMoments {
   Vec mean;              // (k_star,)
   Mat covariance;        // (k_star, k_star)
-  double kappa = 0;      // the fourth cumulants of the sphere are kappa times those of (51)
+  double kappa = 0;      // the factor of the fourth cumulants of a sphere, (52)
   Mat rows;              // (N, k_star) the array; empty for other laws
   Vec weights;           // (N,) probabilities of the rows, with sum 1
   double isotropic = 0;  // tau^2 / d, the variance of theta that every coordinate has in addition
@@ -52,7 +52,7 @@ class ResidualMoments {
 };
 
 /// The moments of e, of F = C^T e and of v = |e|^2 + sigma^2 that the limit of ANIL needs, with P =
-/// C C^T, (51). All matrices are (D, k) or (k, k). The moments of degree 4 are computed on request.
+/// C C^T, (52). All matrices are (D, k) or (k, k). The moments of degree 4 are computed on request.
 struct SpanMoments {
   Mat G, G2;                       // G = C^T C and G^2
   double g1, g2;                   // tr G, tr G^2
