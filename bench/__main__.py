@@ -21,6 +21,7 @@ PARTS = {
     "population-large": Part("bench_population", "large", 2),
     "population-trials": Part("bench_population", "trials", 1),
     "population-memory": Part("bench_population", "memory", 2),
+    "limit": Part("bench_limit", "run", 1),
     "arrays-small": Part("bench_arrays", "small", 2),
     "arrays-middle": Part("bench_arrays", "middle", 2),
     "arrays-wide": Part("bench_arrays", "wide", 2),

@@ -69,6 +69,9 @@ def in_coordinates() -> Iterator[Case]:
     yield case("population, pool, k=5 n=100", law(10**6, 5), "maml", n=100, pool=500)
     yield case("infinite tasks, k=3", law(10**6, 3), "fo-anil", n=None, m_in=10)
     yield case("infinite tasks, k=20", law(10**6, 20), "fo-anil", n=None, m_in=10)
+    for k in (3, 20):
+        limit = {"n": None, "m_in": 10, "m_out": 10, "d_over_n": 2.0}
+        yield case(f"limit, k={k}", law(10**6, k), "anil", **limit)
     for features in ("gaussian", "sphere", "student-t"):
         for k, n, m in ((3, 10, 5), (5, 1000, 20), (20, 100, 20)):
             for method in ("fo-anil", "maml"):

@@ -31,6 +31,7 @@ TITLES = {
     "import": "Import",
     "calls": "Single calls",
     "population": "Training on population losses",
+    "limit": "Rounds of the limit",
     "arrays": "Rounds on arrays",
     "neighbours": "Rounds beside busy processes",
     "disk": "Features on disk",

@@ -224,6 +224,13 @@ CALLS = {
         costly=SIZES,
         words=("B0", "w0", "init", "what heads\\(\\)"),
     ),
+    "train in the limit": Call(
+        ms.train,
+        {"tasks": TASKS, "method": "anil", **RUN, "n": None, "m_in": 3, "d_over_n": 2.0},
+        ms.Result,
+        costly=SIZES,
+        words=("B0", "w0", "init", "what heads\\(\\)"),
+    ),
     "train on data": Call(
         ms.train,
         {

@@ -45,6 +45,7 @@ RUNS = {
     "wide": {**PLAIN, "width": 4, "tasks": ms.LinearTasks(d=9, k=2, heads=np.eye(5, 2))},
     "law": {**PLAIN, "m_in": 3, "m_out": 2, "trials": 2, "init": ms.Init(scale=0.1)},
     "infinite": {**PLAIN, "n": None, "method": ms.ANIL(first_order=True), "stop": ms.Stop()},
+    "limit": {**PLAIN, "n": None, "m_in": 3, "m_out": 2, "d_over_n": 2.0, "init": START},
     "pool": {**PLAIN, "m_in": 3, "m_out": 2, "pool": 4, "init": ms.Init(scale=0.1)},
     "batch": {**PLAIN, "tasks": DATA, "n": None, "init": ms.Init(scale=0.1), "trials": 2},
     "sampled": {**PLAIN, "m_in": 3, "m_out": 2, "engine": "sampled", "init": ms.Init(scale=0.1)},

@@ -68,7 +68,8 @@ def runs(draw):
         if tasks.d in LARGE:  # a pool with noise is drawn at full size
             method = replace(method, privacy=None)
     elif sizes == "infinite":
-        method = ms.ANIL(beta=method.beta, first_order=True)
+        method = ms.ANIL(beta=method.beta, first_order=draw(st.booleans()))
+        options["d_over_n"] = draw(st.sampled_from([None, 0.0, 0.5, 4.0]))
     options |= {"n": None} if sizes in ("all", "infinite") else {}
     options |= {"track_start": sizes == "tracked", "threads": draw(st.integers(1, 2)), "stop": None}
     options |= {"init": draw(st.sampled_from([ms.Init(scale=1.0), ms.Init(dist=0.5, scale=0.1)]))}

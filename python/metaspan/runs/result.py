@@ -149,10 +149,11 @@ class Result:
         `B` has shape (d, k) or (trials, d, k). A run of an engine at full size ("arrays",
         "sampled", or "population" with a spectrum) holds `B`. A run in coordinates determines `B`
         if the run started from a pair of arrays and kept the coordinates along these arrays; all
-        engines keep these coordinates, except "collapsed" without ``track_start=True``. For such a
-        run in coordinates, `B` is computed on first access, from the arrays of the start, which
-        must not have changed. For all other runs the basis of the coordinates is not fixed and `B`
-        is None; `full_B` draws a representation.
+        engines keep these coordinates, except "collapsed" without ``track_start=True`` and "limit"
+        with ``d_over_n`` above 0, whose rounds add directions at random. For such a run in
+        coordinates, `B` is computed on first access, from the arrays of the start, which must not
+        have changed. For all other runs the basis of the coordinates is not fixed and `B` is None;
+        `full_B` draws a representation.
         """
         return None if self._columns is None else self._factor(self._columns, 1)
 
@@ -259,10 +260,11 @@ class Result:
         ndarray of shape (d, k), or (trials, d, k) if `trial` is None and there are several
             ``B_star M + E R`` (13), in the dtype ``config.dtype``. If `tasks` has no `B_star`, the
             ground truth of the trial is drawn from seed and trial. E is drawn from seed and trial
-            too, unless the run started from an array `B0`. A run of the collapsed engine does not
-            determine a single B, since this engine draws new random vectors during the run:
-            `full_B` samples B from its distribution given `B_star`, or, with ``track_start=True``,
-            given `B_star` and the start. Calls with equal arguments return the same bits.
+            too, unless the run started from an array `B0`. A run of the collapsed engine, or of the
+            limit with ``d_over_n`` above 0, does not determine a single B, since new random
+            directions are added during the run: `full_B` samples B from its distribution given
+            `B_star`, or, on the collapsed engine with ``track_start=True``, given `B_star` and the
+            start. Calls with equal arguments return the same bits.
 
         Raises
         ------
