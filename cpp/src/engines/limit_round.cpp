@@ -1,5 +1,8 @@
 #include "metaspan/engines/limit_round.hpp"
 
+#include <limits>
+
+#include "limit_models.hpp"
 #include "metaspan/base/error.hpp"
 
 namespace metaspan {
@@ -93,16 +96,18 @@ void set_gradient(const SpanMoments& at, bool exact, double alpha, double i, con
 }
 
 /// A round of ANIL with one inner step.
-LimitRound anil_round(const Method& method, const HeadMoments& heads, double i, double o,
-                      double variance, const Mat& C, const Vec& w, bool with_S) {
-  const double alpha = method.alpha;
-  const SpanMoments at = span_moments(heads, variance, C, w, with_S);
+LimitRound anil_round(const LimitInputs& inputs) {
+  const double alpha = inputs.method.alpha, i = inputs.i, o = inputs.o;
+  const bool exact = inputs.method.exact;
+  const Mat& C = inputs.C;
+  const Vec& w = inputs.w;
+  const SpanMoments at = span_moments(inputs.heads, inputs.variance, C, w, inputs.with_S);
   LimitRound round;
-  set_gradient(at, method.exact, alpha, i, C, w, round);
-  if (!with_S) return round;
+  set_gradient(at, exact, alpha, i, C, w, round);
+  if (!inputs.with_S) return round;
   const GradientMoments u = moments_of_u(at, i);
   round.S = outer_moment(at, u, alpha, i, o, w);
-  if (method.exact) round.S += (alpha * alpha) * inner_moment(at, u, alpha, i, o, w);
+  if (exact) round.S += (alpha * alpha) * inner_moment(at, u, alpha, i, o, w);
   return round;
 }
 
@@ -111,10 +116,9 @@ LimitRound anil_round(const Method& method, const HeadMoments& heads, double i, 
 /// m
 /// - 2 alpha |u|^2 + alpha^2 u^T (Z^T Z / m) u) / 2 with the residuals r (m,) and Z = X B, whose
 /// last term is a third moment of a Wishart matrix. The adapted heads are w - alpha u.
-LimitRecords anil_records(const Method& method, const HeadMoments& heads, double i, double variance,
-                          const Mat& C, const Vec& w) {
-  const double alpha = method.alpha, c1 = 1 + i, square = alpha * alpha;
-  const SpanMoments at = span_moments(heads, variance, C, w, false);
+LimitRecords anil_records(const LimitInputs& inputs) {
+  const double alpha = inputs.method.alpha, i = inputs.i, c1 = 1 + i, square = alpha * alpha;
+  const SpanMoments at = span_moments(inputs.heads, inputs.variance, inputs.C, inputs.w, false);
   const Mat uu = c1 * at.FF + (i * at.vb) * at.G;      // E u u^T
   const double outer = c1 * at.a + i * at.vb * at.g2;  // E u^T G u
   const double inner = (1 + 3 * i + 4 * i * i) * at.a + 2 * i * c1 * at.g1 * at.b +
@@ -123,23 +127,26 @@ LimitRecords anil_records(const Method& method, const HeadMoments& heads, double
   records.loss_in = at.vb / 2;
   records.loss_adapted = (at.vb - 2 * alpha * uu.trace() + square * inner) / 2;
   records.loss_out = (at.vb - 2 * alpha * at.b + square * outer) / 2;
-  records.adapted = w - alpha * at.Fb;
+  records.adapted = inputs.w - alpha * at.Fb;
   records.adapted_covariance = square * (uu - at.Fb * at.Fb.transpose());
   return records;
-}
-
-/// Throws std::invalid_argument unless the method has a limit.
-void require_limit(const Method& method) {
-  require(method.inner_steps == 1 && !method.adapt_B && method.adapt_head &&
-              method.contribution == Contribution::outer_gradient && !method.solves_head &&
-              !method.learns_more(),
-          "the method has no limit");
 }
 
 }  // namespace
 
 bool stays_in_span(const Method& method, double inverse_m_in, double inverse_m_out) {
-  return inverse_m_out == 0 && (inverse_m_in == 0 || !method.exact);
+  const bool uses_inner = method.has_inner_part();
+  return (inverse_m_in == 0 || !uses_inner) && (inverse_m_out == 0 || !method.has_outer_part());
+}
+
+bool has_limit(const Method& method, double inverse_m_in, const Vec& w) {
+  if (method.is_attention() || method.learns_more() || method.clips()) return false;
+  if (method.solves_head) return method.penalty == 0 || inverse_m_in == 0;
+  if (method.contribution == Contribution::inner_moves) {
+    return method.inner_steps == 1 && method.adapt_head;
+  }
+  if (method.inner_steps == 0) return true;
+  return method.adapt_head && (!method.adapt_B || (method.inner_steps == 1 && w.isZero(0)));
 }
 
 /// Dispatches by method: one function for each model.
@@ -147,15 +154,44 @@ LimitRound limit_round(const Method& method, const HeadMoments& heads, double in
                        double inverse_m_out, double variance, const Mat& C, const Vec& w,
                        bool with_S) {
   require(C.rows() >= heads.k_star() && C.cols() == w.size(), "C, w and heads must fit");
-  require_limit(method);
-  return anil_round(method, heads, inverse_m_in, inverse_m_out, variance, C, w, with_S);
+  require(has_limit(method, inverse_m_in, w), "the method has no limit");
+  const LimitInputs at{method, heads, inverse_m_in, inverse_m_out, variance, C, w, with_S};
+  if (method.inner_steps == 0 || method.contribution == Contribution::inner_moves) {
+    return average_risk_round(at);
+  }
+  const bool is_known = inverse_m_in == 0;
+  if (method.solves_head) return is_known ? infinite_inner_set_round(at) : least_squares_round(at);
+  if (method.inner_steps > 1) {
+    return is_known ? infinite_inner_set_round(at) : several_steps_round(at);
+  }
+  LimitRound round = anil_round(at);
+  // With w = 0 the inner step of MAML leaves B, and its gradient by B is that of ANIL; the head of
+  // MAML is kept, or has the mean gradient 0.
+  if (method.adapt_B) round.grad_w.setZero();
+  return round;
 }
 
 /// Dispatches by method, as limit_round() does.
 LimitRecords limit_records(const Method& method, const HeadMoments& heads, double inverse_m_in,
-                           double /*inverse_m_out*/, double variance, const Mat& C, const Vec& w) {
-  require_limit(method);
-  return anil_records(method, heads, inverse_m_in, variance, C, w);
+                           double inverse_m_out, double variance, const Mat& C, const Vec& w) {
+  require(has_limit(method, inverse_m_in, w), "the method has no limit");
+  const LimitInputs at{method, heads, inverse_m_in, inverse_m_out, variance, C, w, false};
+  const bool is_known = inverse_m_in == 0;
+  if (method.inner_steps == 0) return infinite_inner_set_records(at);
+  if (method.contribution == Contribution::inner_moves) {
+    // The local step moves B by a vector whose length grows with d, so the losses after it have no
+    // limit.
+    LimitRecords records = anil_records(at);
+    records.loss_adapted = records.loss_out = std::numeric_limits<double>::quiet_NaN();
+    return records;
+  }
+  if (method.solves_head) {
+    return is_known ? infinite_inner_set_records(at) : least_squares_records(at);
+  }
+  if (method.inner_steps > 1) {
+    return is_known ? infinite_inner_set_records(at) : several_steps_records(at);
+  }
+  return anil_records(at);
 }
 
 }  // namespace metaspan

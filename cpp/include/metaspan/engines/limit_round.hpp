@@ -1,5 +1,6 @@
 // One round of the limit of infinitely many tasks and dimensions: the mean gradient in the span of
-// [B_star, B], and the second moment of a task's gradient off this span, (53), (54).
+// [B_star, B], and the second moment of a task's gradient off this span, (53) and (54) for ANIL
+// with one inner step and (56)-(58) for other methods.
 #pragma once
 
 #include "metaspan/algebra/method.hpp"
@@ -25,6 +26,10 @@ struct LimitRecords {
 
 /// Returns whether S is 0 at every state: nothing of a task's gradient is random given its head.
 bool stays_in_span(const Method& method, double inverse_m_in, double inverse_m_out);
+
+/// Returns whether `limit_round` covers the method at the head w; FO-MAML and MAML are ANIL at w =
+/// 0.
+bool has_limit(const Method& method, double inverse_m_in, const Vec& w);
 
 /// Computes a round. The numbers of samples enter by their inverses, 0 for infinitely many.
 /// `variance` is sigma^2 + tau^2 of (33). Throws std::invalid_argument for a method without a
