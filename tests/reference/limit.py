@@ -163,13 +163,13 @@ def root(S):
     return np.sqrt(values.clip(0))[:, None] * vectors.T
 
 
-def descend(M, R, w, heads, rounds, *, beta, d_over_n, outer="both", **settings):
-    """(55): the state (M, R, w) after `rounds` rounds."""
+def descend(M, R, w, gradient, rounds, *, beta, d_over_n, beta_head=None):
+    """(55): the state (M, R, w) after `rounds` rounds; gradient(C, w) is grad_C, grad_w and S."""
+    beta_head = beta if beta_head is None else beta_head
     for _ in range(rounds):
-        grad_C, grad_w, S = gradient(np.vstack([M, R]), w, heads, **settings)
+        grad_C, grad_w, S = gradient(np.vstack([M, R]), w)
         M, R = M - beta * grad_C[: len(M)], R - beta * grad_C[len(M) :]
-        if outer == "both":
-            w = w - beta * grad_w
+        w = w - beta_head * grad_w
         if d_over_n:
             R = np.linalg.qr(np.vstack([R, beta * np.sqrt(d_over_n) * root(S)]), mode="r")
     return M, R, w
