@@ -165,18 +165,19 @@ class Limit final : public LimitEngine {
 
 }  // namespace
 
-/// Estimates the cost of a round on one thread: products of small matrices, whose overhead in
-/// kernel calls does not depend on their sizes, and, if the round adds rows off the span, moments
-/// of degree 4, an eigenvalue decomposition and an R-factor.
+/// Estimates the cost of a round on one thread. Products of matrices this small take longer than
+/// their operations, by an overhead that was measured in kernel calls. If the round adds rows off
+/// the span, it also needs moments of degree 4, an eigenvalue decomposition and an R-factor, which
+/// work column by column.
 RoundCost limit_cost(const Method& method, const RoundSizes& sizes, bool adds_rows) {
-  constexpr double kCalls = 40, kCallsOfRows = 120;
+  constexpr double kCalls = 20, kCallsOfColumn = 4;           // of the gradient
+  constexpr double kCallsOfRow = 30, kCallsOfRotation = 1.6;  // of the rows, per k and per k^2
   const double rows = static_cast<double>(sizes.rows), k = static_cast<double>(sizes.k);
   const double width = k * static_cast<double>(method.step.blocks());
-  double flops = 14 * rows * k * k + 4 * k * k * k;
-  double calls = kCalls;
+  double flops = 14 * rows * k * k + 4 * k * k * k, calls = kCalls + kCallsOfColumn * k;
   if (adds_rows) {
-    flops += 30 * k * k * k + 9 * k * k * k + 2 * width * width * (rows + k);
-    calls += kCallsOfRows + 4 * k;
+    flops += 39 * k * k * k + 2 * width * width * (rows + k);
+    calls += kCallsOfRow * k + kCallsOfRotation * width * width;
   }
   Work work{flops, calls, 0};
   add_outer_step(method.step, rows, k, work);

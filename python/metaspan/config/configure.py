@@ -121,7 +121,7 @@ def configure(
     if number is None:
         assert isinstance(tasks, LinearTasks)
         ratio = ratio or 0.0
-        check_limit(tasks, chosen, shared)
+        check_limit(tasks, chosen, shared and counts[0] is not None)
         check_room(tasks, chosen, columns, ratio)
     if tracked:
         blocks = 1 + block_count(chosen)  # the start, and the blocks of (28)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ def load(path: str | os.PathLike[str]) -> Result:
     name = check.path("path", path)
     document, arrays = files.read(name, KIND)
     with files.name_file_in_errors(f"{name!r} is a broken {KIND}"):
-        config = codec.decode(document["config"], arrays.__getitem__)
+        config = name_limit(codec.decode(document["config"], arrays.__getitem__))
         check_config(config)
         outcomes = _check_outcomes(document["status"], config)
         return Result(
@@ -94,6 +94,16 @@ def load(path: str | os.PathLike[str]) -> Result:
             status=outcomes if len(outcomes) > 1 else outcomes[0],
             timings=_check_timings(document["timings"]),
         )
+
+
+def name_limit(config: object) -> object:
+    """Return a configuration with the engine that now runs infinitely many tasks a round.
+
+    Releases before the limit ran them as "population" or "collapsed", and had no `d_over_n`.
+    """
+    if isinstance(config, TrainConfig) and config.n is None and config.d_over_n is None:
+        return replace(config, engine="limit", d_over_n=0.0)
+    return config
 
 
 def check_config(config: object) -> None:

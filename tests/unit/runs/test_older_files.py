@@ -16,13 +16,14 @@ def run(**options):
     return ms.train(TASKS, "anil", **{"rounds": 20, "n": 4, "threads": 1, "stop": None} | options)
 
 
-def make_older(path):
-    """Remove the fields that files of 0.1 lack."""
+def make_older(path, **fields):
+    """Remove the fields that files of 0.1 lack, and replace some others."""
     with np.load(path) as archive:
         arrays = dict(archive)
     document = json.loads(arrays["metaspan"].tobytes())
     for name in ADDED["TrainConfig"]:
         del document["config"]["fields"][name]
+    document["config"]["fields"] |= fields
     arrays["metaspan"] = np.frombuffer(json.dumps(document).encode(), np.uint8)
     np.savez(path, **arrays)
 
@@ -52,6 +53,24 @@ def test_checkpoints_of_0_1_are_refused_where_a_later_field_differs(tmp_path):
     make_older(path)
     with pytest.raises(ValueError, match=r"track_start must be as in the checkpoint .* False; got"):
         run(checkpoint=path, track_start=True, **settings)
+
+
+@pytest.mark.parametrize("m_in", [None, 5])
+def test_runs_of_infinitely_many_tasks_were_of_other_engines(m_in, tmp_path):
+    """Results are read, and checkpoints are refused, since the rounds have other bits now."""
+    engine = "population" if m_in is None else "collapsed"
+    settings = {"n": None, "m_in": m_in}
+    r, path = run(**settings), tmp_path / "result.npz"
+    r.save(path)
+    make_older(path, engine=engine)
+    again = ms.load(path)
+    assert repr(again.config) == repr(r.config)
+    np.testing.assert_array_equal(again.full_B(), r.full_B())
+    path = tmp_path / "checkpoint.npz"
+    run(rounds=10, checkpoint=path, **settings)
+    make_older(path, engine=engine)
+    with pytest.raises(ValueError, match=r"^d_over_n must be as in the checkpoint .* None; got 0"):
+        run(checkpoint=path, **settings)
 
 
 def fields_of_tasks(path):
