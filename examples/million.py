@@ -65,11 +65,10 @@ days = measured * (n / few) * (d / len(eye)) * rounds / 86_400
 print(f"{name}, EXTRAPOLATED to d = {d:,}, n = {n:,} and {rounds:,} rounds: {days:,.0f} days")
 print("(not measured: taken as linear in the tasks, in d and in the rounds)")
 
-# The floor is the accuracy with which the samples of a single round can determine the subspace. The
-# steps are small, so that many rounds average the noise, and dist falls below the floor.
-floor = {"error floor of one round": ms.theory.floor_line(r)}
+# The limit of many tasks and dimensions predicts the whole curve, and the floor at which it ends.
+lines = {"limit": ms.theory.limit_line(r), "floor": ms.theory.floor_line(r)}
 try:
-    ms.plot({f"FO-ANIL, {seconds:.1f} s": r}, predictions=floor).figure.savefig(
+    ms.plot({f"FO-ANIL, {seconds:.1f} s": r}, predictions=lines).figure.savefig(
         "million.png", dpi=200
     )
 except ImportError as error:

@@ -15,15 +15,6 @@ import metaspan as ms
 D, K, M, NOISE = 100, 5, 25, 1.0
 
 
-def cramer_rao(n):
-    """Return the Cramer-Rao line of the sine of the largest angle, for unknown heads N(0, I/k).
-
-    The Fisher information about an entry of B orthogonal to the truth is n (m - k) / (k noise^2).
-    """
-    tangent = NOISE * np.sqrt(K / (n * (M - K))) * (np.sqrt(D - K) + np.sqrt(K))
-    return tangent / np.hypot(1, tangent)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer cells and seeds")
@@ -54,8 +45,10 @@ def main():
     figure = study.plot("n", "dist", hue="method")
     n = np.geomspace(table["n"].min(), table["n"].max(), 50)
     axes = figure.axes[0]
-    axes.plot(n, cramer_rao(n), color="0.35", ls="--", lw=1.2)
-    end = (n[-1], cramer_rao(n[-1]))
+    tasks = ms.LinearTasks(d=D, k=K, noise=NOISE, heads=ms.GaussianHeads(cov=[1 / K] * K))
+    bound = ms.theory.cramer_rao(tasks, n, M)
+    axes.plot(n, bound, color="0.35", ls="--", lw=1.2)
+    end = (n[-1], bound[-1])
     beneath = dict(xytext=(0, -6), textcoords="offset points", ha="right", va="top", fontsize=8)
     axes.annotate("Cramer-Rao line", end, color="0.35", **beneath)
     figure.savefig(out / "study_methods.png", dpi=200)

@@ -33,6 +33,7 @@ RUN |= {"record": ("dist", "loss_out")}
 RESULT = ms.train(TASKS, "anil", **RUN)
 LAYER = ms.train(TASKS, "linear-attention", **RUN)
 SAMPLES_RESULT = ms.train(TASKS, "fo-anil", **{**RUN, "m_in": 3, "m_out": 3})
+WIDE_RESULT = ms.train(TASKS, "fo-anil", **{**RUN, "m_in": 3, "m_out": 3, "width": K + 1})
 DATA_RESULT = ms.train(BATCH, "anil", n=None, width=2, rounds=3, stop=None, threads=1)
 TABLE = pd.DataFrame(
     {"d": [1, 1, 2, 2, 4, 4], "m": [1, 2] * 3, "y": [0.5, 0.4, 0.3, 0.2, 0.1, 0.1]}
@@ -432,6 +433,25 @@ CALLS = {
             "rounds": [1, 10],
         },
     ),
+    **{
+        f"theory.{name}": Call(
+            getattr(theory, name),
+            {
+                **{"tasks": TASKS, "method": "fo-anil", "n": 9, "m_in": 5, "m_out": 5},
+                **{"alpha": 0.1, "beta": 0.1},
+            },
+            kind,
+        )
+        for name, kind in (("floor", theory.Floor), ("stable", bool), ("largest_beta", float))
+    },
+    "theory.Floor": record(theory.Floor),
+    "theory.FloorNotFoundError": Call(
+        theory.FloorNotFoundError, {"message": "x"}, theory.FloorNotFoundError, keyword=False
+    ),
+    "theory.cramer_rao": Call(
+        theory.cramer_rao, {"tasks": TASKS, "n": 9, "m": 50, "known_heads": True}, float
+    ),
+    "theory.error_scale": Call(theory.error_scale, {"d": 9, "k": 2, "n": 4, "m_out": 5}, float),
     "theory.error_floor": Call(theory.error_floor, {"d": 9, "k": 2, "n": 4, "m_out": 5}, float),
     "theory.decay": Call(theory.decay, {"rate": 0.1, "through": (1.0, 2.0)}),
     "theory.rate_line": Call(theory.rate_line, {"result": RESULT}),
@@ -458,6 +478,8 @@ CALLS = {
     "theory.missed_signal": Call(
         theory.missed_signal, {"B": (np.eye(K), np.ones((1, K))), "tasks": TASKS}, float
     ),
+    "theory.limit_line": Call(theory.limit_line, {"result": SAMPLES_RESULT, "y": "w_norm"}),
+    "theory.fading_line": Call(theory.fading_line, {"result": WIDE_RESULT}),
     "theory.second_moment": Call(theory.second_moment, {"heads": HEADS, "k": K}, np.ndarray),
     "theory.diversity": Call(theory.diversity, {"heads": HEADS, "k": K}, ms.Diversity),
     "study.fit_laws": Call(study.fit_laws, {**SERIES, "laws": ("power",), **FITS}, study.Laws),

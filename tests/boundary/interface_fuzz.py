@@ -88,6 +88,7 @@ def check_sentence(call, changes, error):
 def main(part, parts, examples, seconds=None):
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", category=ms.DivergenceWarning)
+    warnings.filterwarnings("ignore", "theory.error_floor is deprecated", DeprecationWarning)
     signal.signal(signal.SIGALRM, late)
     names = list(calls.CALLS)[int(part) :: int(parts)]
     os.chdir(tempfile.mkdtemp())

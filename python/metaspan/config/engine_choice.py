@@ -141,9 +141,17 @@ def _describe_infinite(
     )
 
 
-def check_limit(tasks: LinearTasks, method: Method, shared: bool) -> None:
-    """Raise ValueError unless infinitely many tasks a round, n=None, have a limit, (51)-(55)."""
-    wants = "n must be an integer, for which tasks are drawn, except in the limit, which covers "
+def check_limit(
+    tasks: LinearTasks,
+    method: Method,
+    shared: bool,
+    lead: str = "n must be an integer, for which tasks are drawn, except in the limit",
+) -> None:
+    """Raise ValueError unless infinitely many tasks a round, n=None, have a limit, (51)-(55).
+
+    The message begins with `lead`.
+    """
+    wants = f"{lead}, which covers "
     if core_method(method).clip:
         raise ValueError(
             "n must be an integer where contributions are clipped (29), since clip / n bounds the "

@@ -19,6 +19,7 @@ from ..runs.outcome import DivergenceWarning, NotConvergedWarning
 from ..tasks.batch import TaskBatch
 from ..tasks.heads import GaussianHeads
 from ..tasks.linear import LinearTasks
+from ..theory.bounds import cramer_rao
 from .claims import Claim
 from .experiment import Findings, draw_legend, label_axes
 
@@ -194,31 +195,6 @@ class Comparison:
                 observed=means[m],
             )  # fmt: skip
 
-    def bound(self, n: F64, m: int) -> F64:
-        r"""Return the Cramer-Rao line of the sine of the largest angle.
-
-        If the heads are unknown and have the covariance I / k, the Fisher information about every
-        entry of B orthogonal to the truth is ``n (m - k) / (k noise^2)``. The errors of these
-        entries form a normal matrix (d - k, k), each with the inverse of the information as its
-        variance, and the norm of this matrix is the tangent of the largest angle.
-
-        Parameters
-        ----------
-        n : ndarray of shape (points,)
-            Numbers of tasks.
-        m : int
-            Number of samples of a task, above k.
-
-        Returns
-        -------
-        ndarray of shape (points,)
-            The sine, to leading order.
-        """
-        deviation = self.noise * np.sqrt(self.k / (np.asarray(n, float) * (m - self.k)))
-        tangent = deviation * (math.sqrt(self.d - self.k) + math.sqrt(self.k))
-        sine: F64 = tangent / np.hypot(1.0, tangent)
-        return sine
-
     def _draw_tasks(self, sines: Sines) -> Figure:
         """Draw the mean sine against the number of tasks, with published values and the bound."""
         figure, (ax,) = new_axes(1, width=4.8, height=3.6)
@@ -245,7 +221,7 @@ class Comparison:
         m = next(iter(sines))[2]
         grid = np.geomspace(min(n for _, n, _ in sines), max(n for _, n, _ in sines), 50)
         line: dict[str, Any] = {"color": PREDICTED, "lw": 1.1, "ls": DASHES[1]}
-        ax.plot(grid, self.bound(grid, m), label="Cramer-Rao", **line)
+        ax.plot(grid, cramer_rao(self.tasks, grid, m), label="Cramer-Rao", **line)
         label_axes(ax, f"tasks of {m} samples", "sine of the largest angle")
         return figure
 

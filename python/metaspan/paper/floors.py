@@ -11,7 +11,7 @@ import numpy as np
 from .._support.looks import FONT, INK, MARKERS, PALETTE
 from .._support.types import F64, I64
 from ..runs.outcome import Status
-from ..theory.rates import error_floor
+from ..theory.rates import error_scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +70,7 @@ def floors(runs: Sequence[Result]) -> Floors:
         rows = np.atleast_2d(run.trace["dist"])
         ends = np.log(rows[:, -(rows.shape[1] // 4) :]).mean(axis=1)
         d.append(config.tasks.d)
-        scale.append(error_floor(config.tasks.d, config.k_star, config.n, config.m_out))
+        scale.append(error_scale(config.tasks.d, config.k_star, config.n, config.m_out))
         dist.append(np.exp(ends.mean()))
         error.append(ends.std(ddof=1) / np.sqrt(ends.size))
     exponent, height = np.polyfit(np.log(scale), np.log(dist), 1)

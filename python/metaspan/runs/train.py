@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from ..config.start import StartLike
 
 CHUNK_SECONDS = 0.05  # seconds that one call of the core should take
-# A run warns if it has fewer samples per unknown than this: `theory.error_floor` is then above 3,
+# A run warns if it has fewer samples per unknown than this: `theory.error_scale` is then above 3,
 # while dist is at most 1.
 FEW_SAMPLES = 0.1
 LONG_LOCAL_STEP = 2.0  # the factor of (25) beyond which a residual grows

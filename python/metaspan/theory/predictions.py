@@ -2,6 +2,7 @@ r"""Predictions of the theory as lines to plot with the curves of a run."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,15 @@ from numpy.typing import NDArray
 
 from .._support import check
 from .._support.types import F64
+from ..config.config import TrainConfig
+from ..config.engine_choice import check_limit
+from ..config.start import GivenStart
+from ..methods import core_method
 from ..runs.summary import config_of, summarize
+from ..runs.train import train
 from ..tasks.linear import LinearTasks
-from .rates import error_floor, rate
+from .floors import Setting
+from .rates import fading, rate
 
 if TYPE_CHECKING:
     from ..runs.result import Result
@@ -97,36 +104,172 @@ def rate_line(result: Result) -> Prediction:
 
 
 def floor_line(result: Result) -> Prediction:
-    r"""Return the error floor of a run on finitely many samples, as a constant function of rounds.
+    r"""Return the floor (59) of a run on fresh tasks and samples, as a constant function of rounds.
 
     Parameters
     ----------
     result : Result
-        A run on a law of tasks with finite `n` and `m_out`. If the run has a pool, the number of
-        tasks in the pool replaces `n`.
+        A run on a law of tasks that has a limit, with fresh tasks in every round, a width of
+        ``tasks.k`` and, if the outer step does not move w, w = 0.
 
     Returns
     -------
     callable
-        Function from rounds (rows,) to the constant `error_floor`, or to 1 if the floor exceeds 1,
-        for the `predictions` of `metaspan.plot`.
+        Function from rounds (rows,) to the constant `floor`, which is NaN, so that nothing is
+        drawn, if no fixed point attracts at the step sizes of the run.
 
     Raises
     ------
-    ValueError
-        If the run is on population losses or on a batch, or has infinitely many tasks.
+    TypeError, ValueError
+        If the run has no limit, or `floor` raises the error.
+
+    See Also
+    --------
+    limit_line : The whole curve of the limit.
 
     Examples
     --------
     >>> import metaspan as ms
-    >>> r = ms.train(ms.LinearTasks(d=20, k=2), "fo-anil", rounds=5, n=16, m_in=10, m_out=10,
-    ...              pool=16)
-    >>> float(floor_line(r)(np.array([0]))[0])
-    0.5
+    >>> tasks = ms.LinearTasks(d=1000, k=2, noise=0.3)
+    >>> r = ms.train(tasks, "fo-anil", alpha=0.1, beta=0.1, rounds=5, n=1000, m_in=20, m_out=10)
+    >>> float(floor_line(r)(np.array([0]))[0].round(4))
+    0.0195
     """
+    config, tasks = _limit_of(result)
+    if config.width != tasks.k:
+        raise ValueError(
+            f"width must be k = {tasks.k} for a floor, (59); got {config.width}: fading_line has "
+            "the surplus singular values of a wider learner"
+        )
+    frozen = core_method(config.method).beta_head == 0.0
+    if frozen and isinstance(config.init, GivenStart) and config.init.w0.any():
+        raise ValueError(
+            "w0 must be 0 for the floor (59) of a head that the outer step does not move; got "
+            f"entries up to {abs(config.init.w0).max():.3g}"
+        )
+    setting = Setting.at_ratio(
+        tasks, config.method, _dimensions_per_task(config), config.m_in, config.m_out
+    )
+    dist = float(setting.floor())
+    value = dist if math.isfinite(dist) else math.nan
+    return lambda rounds: np.full(np.shape(rounds), value)
+
+
+def limit_line(result: Result, y: str = "dist") -> Prediction:
+    r"""Return the deterministic limit (55) of a run on fresh tasks and samples.
+
+    The limit takes the arguments, the seed and the trials of the run, and n tasks enter as
+    :math:`\gamma = (d - k_{*}) / n`.
+
+    Parameters
+    ----------
+    result : Result
+        A run on a law of tasks that has a limit, with fresh tasks in every round.
+    y : str
+        Name of a record with one value per round, which the run need not have recorded.
+
+    Returns
+    -------
+    callable
+        Function from rounds (rows,) to the mean of `y` over the trials of the limit, linear between
+        the recorded rounds. NaN in rounds that the limit does not reach since it diverges.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the run has no limit, or `y` is not a record with one value per round.
+
+    Notes
+    -----
+    The limit of all rounds of the run is computed, at microseconds a round for small widths.
+
+    Examples
+    --------
+    >>> import metaspan as ms
+    >>> tasks = ms.LinearTasks(d=1000, k=2, noise=0.3)
+    >>> r = ms.train(tasks, "fo-anil", alpha=0.3, beta=0.3, rounds=300, n=1000, m_in=20, m_out=10)
+    >>> ax = ms.plot(r, predictions={"limit": limit_line(r), "floor": floor_line(r)})
+    """
+    config, tasks = _limit_of(result)
+    limit = train(
+        tasks,
+        config.method,
+        rounds=config.rounds,
+        n=None,
+        m_in=config.m_in,
+        m_out=config.m_out,
+        d_over_n=_dimensions_per_task(config),
+        width=config.width,
+        init=config.init,
+        seed=config.seed,
+        trials=config.trials,
+        threads=config.threads,
+        record=(y,),
+        record_every=config.record_every,
+        stop=None,
+    )
+    row = summarize(limit, y, band=None)
+    if row.mean.ndim != 1:
+        raise ValueError(f"y must be a record with one value per round; got {y!r}")
+    return lambda rounds: np.interp(
+        check.reals("rounds", rounds), row.rounds, row.mean, left=math.nan, right=math.nan
+    )
+
+
+def fading_line(result: Result) -> Prediction:
+    r"""Return the slow decrease (23) of the part of a wide learner that is off the truth.
+
+    Parameters
+    ----------
+    result : Result
+        A run of first-order ANIL on a law of tasks, with fresh tasks in every round, a finite
+        `m_in` and a width above ``tasks.k``.
+
+    Returns
+    -------
+    callable
+        Function from rounds (rows,) to `fading`, for plots of the record ``"perp_norm"``. The
+        function describes infinitely many tasks: with finitely many, perp_norm levels off once the
+        noise of a round, which (23) lacks, balances the decrease.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the run is not of this kind, or `fading` raises the error.
+
+    Examples
+    --------
+    >>> import metaspan as ms
+    >>> tasks = ms.LinearTasks(d=100, k=2, noise=0.1)
+    >>> r = ms.train(tasks, "fo-anil", alpha=0.5, beta=0.5, rounds=200, n=10**5, m_in=5, m_out=5,
+    ...              width=3, record="perp_norm")
+    >>> ax = ms.plot(r, y="perp_norm", predictions={"(23)": fading_line(r)})
+    """
+    config, tasks = _limit_of(result)
+    if config.width <= tasks.k or config.m_in is None:
+        raise ValueError(
+            f"result must have a finite m_in and a width above k = {tasks.k} for surplus singular "
+            f"values; got m_in={config.m_in}, width={config.width}"
+        )
+    fading(tasks, config.method, config.m_in, 0)  # raises what it raises now, not in a plot
+    return lambda rounds: fading(tasks, config.method, config.m_in, rounds)
+
+
+def _limit_of(result: Result) -> tuple[TrainConfig, LinearTasks]:
+    """Return the configuration and the tasks of a run; raise ValueError if it has no limit."""
     tasks = (config := config_of(result)).tasks
-    n = config.n if config.pool is None else config.pool
-    if not isinstance(tasks, LinearTasks) or n is None or config.m_out is None:
-        raise ValueError(f"result must be of a law with finite n and m_out; got {result}")
-    floor = min(1.0, error_floor(tasks.d, tasks.k, n, config.m_out))
-    return lambda rounds: np.full(np.shape(rounds), floor)
+    if not isinstance(tasks, LinearTasks):
+        raise ValueError(f"result must be of a law of tasks for the limit (55); got {result}")
+    if config.pool is not None:
+        raise ValueError(
+            f"result must be of fresh tasks for the limit (55); got pool={config.pool}"
+        )
+    check_limit(tasks, config.method, config.shared_samples, "the run must have a limit")
+    return config, tasks
+
+
+def _dimensions_per_task(config: TrainConfig) -> float:
+    """Return gamma of (55) for a run: (d - k_star) / n, or that of a run in the limit."""
+    if config.n is None:
+        return config.d_over_n or 0.0
+    return (config.tasks.d - config.k_star) / config.n

@@ -1,8 +1,9 @@
-r"""Rates, plateaus, limits and error floors of a run, (22) and (23)."""
+r"""Rates, plateaus and limits of a run, (22) and (23), and the scale of its errors."""
 
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -255,15 +256,15 @@ def fading(
     return values
 
 
-def error_floor(d: int, k: int, n: int, m_out: int) -> float:
-    r"""Return the order of magnitude of the final dist on finitely many samples.
+def error_scale(d: int, k: int, n: int, m_out: int) -> float:
+    r"""Return the scale of the error of a subspace estimated from the outer samples of one round.
 
     .. math:: \sqrt{\frac{d k}{n\, m_\text{out}}}
 
     The ratio under the root is the number of unknowns divided by the number of outer samples of a
-    round. The floor is an order of magnitude, not a prediction: errors average out over rounds on
-    fresh samples, and runs with small step sizes or little noise end at a dist several times
-    smaller than the floor.
+    round. Errors average out over rounds on fresh samples, by an amount that depends on the step
+    sizes and the noise, so runs end below this value, often far below. `floor` predicts where they
+    end.
 
     Parameters
     ----------
@@ -275,7 +276,7 @@ def error_floor(d: int, k: int, n: int, m_out: int) -> float:
     Returns
     -------
     float
-        The floor. A value of 1 or more is no bound, since dist is at most 1 anyway.
+        The scale, which may exceed 1.
 
     Raises
     ------
@@ -284,12 +285,52 @@ def error_floor(d: int, k: int, n: int, m_out: int) -> float:
 
     Examples
     --------
-    >>> error_floor(d=100, k=4, n=100, m_out=400)
+    >>> error_scale(d=100, k=4, n=100, m_out=400)
     0.1
     """
     sizes = {"d": d, "k": k, "n": n, "m_out": m_out}.items()
     d, k, n, m_out = (check.integer(name, size, 1, 2**63 - 1) for name, size in sizes)
     return math.sqrt(d * k / (n * m_out))
+
+
+def error_floor(d: int, k: int, n: int, m_out: int) -> float:
+    r"""Return `error_scale`; deprecated, since no run levels off at this value.
+
+    Parameters
+    ----------
+    d, k, n, m_out : int
+        As for `error_scale`.
+
+    Returns
+    -------
+    float
+        The scale.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not an integer of at least 1.
+
+    Warns
+    -----
+    DeprecationWarning
+        Always: use `error_scale` for the scale, and `floor` for the floor of a run.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", DeprecationWarning)
+    ...     error_floor(d=100, k=4, n=100, m_out=400)
+    0.1
+    """
+    warnings.warn(
+        "theory.error_floor is deprecated, since it is a scale and not a floor: use "
+        "theory.error_scale, or theory.floor for the floor of a run",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return error_scale(d, k, n, m_out)
 
 
 def _require_centred(tasks: LinearTasks, equation: str) -> Diversity:

@@ -1,5 +1,6 @@
 """Predictions agree with recursions of their equations and with runs."""
 
+import itertools
 import math
 
 import numpy as np
@@ -142,15 +143,10 @@ def test_fading_is_given_round_by_round():
     np.testing.assert_allclose(found[1] / found[0, 1], [0.5, 0.1])
 
 
-@pytest.mark.parametrize(("d", "n"), [(50, 10), (50, 160), (400, 40)])
-def test_error_floor_is_the_scale_on_which_runs_end(d, n):
-    tasks = ms.LinearTasks(d=d, k=2, noise=0.5)
-    r = ms.train(
-        tasks, "fo-anil", alpha=0.3, beta=0.3, rounds=600, n=n, m_in=25, m_out=25, trials=4,
-        init="methodical", stop=None, threads=1,
-    )  # fmt: skip
-    share = r.trace["dist"][:, -200:].mean() / theory.error_floor(d, 2, n, 25)
-    assert 0.05 < share < 1
+def test_error_floor_is_a_scale_under_an_old_name():
+    assert theory.error_scale(50, 2, 10, 25) == math.sqrt(100 / 250)
+    with pytest.warns(DeprecationWarning, match="use theory.error_scale, or theory.floor"):
+        assert theory.error_floor(50, 2, 10, 25) == theory.error_scale(50, 2, 10, 25)
 
 
 def test_rate_line_lies_on_the_late_part_of_a_run():
@@ -175,12 +171,60 @@ def test_rate_line_of_a_run_that_is_all_late_goes_through_its_start():
     np.testing.assert_allclose(line, r.trace["dist"], rtol=1e-4)
 
 
-def test_floor_line_is_constant_and_at_most_one():
-    settings = dict(rounds=2, n=5, m_in=4, m_out=20, threads=1)
-    r = ms.train(ms.LinearTasks(d=50, k=2), "fo-anil", **settings)
-    np.testing.assert_array_equal(theory.floor_line(r)(np.arange(3)), np.ones(3))
-    pooled = ms.train(ms.LinearTasks(d=50, k=2), "fo-anil", pool=500, **settings)
-    np.testing.assert_allclose(theory.floor_line(pooled)(np.arange(3)), 0.1)
+RUN = dict(n=1000, m_in=20, m_out=10, alpha=0.3, beta=0.3, stop=None, threads=1)
+
+
+def test_lines_of_the_limit_and_the_floor_lie_on_a_run():
+    """At n = 1000; from the start to the end, where they meet."""
+    tasks = ms.LinearTasks(d=1000, k=2, noise=0.3, heads=ms.GaussianHeads(cov=[1.0, 0.6]))
+    r = ms.train(tasks, "fo-anil", rounds=400, trials=2, record=("dist", "w_norm"), **RUN)
+    rounds = r.trace["round"]
+    limit, floor = theory.limit_line(r)(rounds), theory.floor_line(r)(rounds)
+    assert limit[0] == pytest.approx(np.exp(np.log(r.trace["dist"][:, 0]).mean()), rel=1e-9)
+    assert (floor == floor[0]).all()
+    assert limit[-1] == pytest.approx(floor[0], rel=1e-3)
+    late = r.trace["dist"][:, -200:].mean()
+    assert late == pytest.approx(floor[0], rel=0.03)
+    assert abs(late / theory.error_scale(1000, 2, 1000, 10) - 1) > 0.5  # not the scale
+    early = slice(0, 60)
+    np.testing.assert_allclose(
+        limit[early], np.exp(np.log(r.trace["dist"]).mean(axis=0))[early], rtol=0.15
+    )
+    assert np.isnan(theory.limit_line(r)(np.array([401.0]))).all()
+    np.testing.assert_allclose(theory.limit_line(r, "w_norm")(rounds), 0.0, atol=1e-12)
+
+
+def test_lines_of_a_run_that_diverges_end():
+    tasks = ms.LinearTasks(d=1000, k=2, noise=0.3)
+    steps = dict(RUN, beta=30.0)
+    with pytest.warns(ms.DivergenceWarning):
+        r = ms.train(tasks, "fo-anil", rounds=40, **steps)
+    with pytest.warns(ms.DivergenceWarning):
+        limit = theory.limit_line(r)(np.array([0, 39]))
+    assert np.isfinite(limit[0])
+    assert np.isnan(limit[1])
+    assert np.isnan(theory.floor_line(r)(np.arange(3))).all()
+
+
+def test_lines_of_a_run_in_the_limit_are_its_own():
+    tasks = ms.LinearTasks(d=1000, k=2, noise=0.3)
+    steps = dict(RUN, n=None, d_over_n=0.998)
+    r = ms.train(tasks, "fo-anil", rounds=400, **steps)
+    rounds = r.trace["round"]
+    np.testing.assert_allclose(theory.limit_line(r)(rounds), r.trace["dist"], rtol=1e-14)
+    np.testing.assert_allclose(theory.floor_line(r)(rounds), r.trace["dist"][-1], rtol=1e-6)
+    many = ms.train(tasks, "fo-anil", rounds=1, **RUN)
+    assert theory.floor_line(many)(0) == pytest.approx(float(theory.floor_line(r)(0)), rel=1e-12)
+
+
+def test_fading_line_lies_on_the_late_part_of_a_wide_run():
+    tasks = ms.LinearTasks(d=60, k=2, noise=0.2)
+    r = ms.train(
+        tasks, "fo-anil", alpha=0.5, beta=0.5, rounds=4000, n=None, m_in=4, m_out=4, width=3,
+        record="perp_norm", record_every=1000, stop=None, threads=1,
+    )  # fmt: skip
+    line = theory.fading_line(r)(r.trace["round"][2:])
+    np.testing.assert_allclose(r.trace["perp_norm"][2:], line, rtol=0.05)
 
 
 def test_decay_far_before_its_point_is_finite():
@@ -225,7 +269,7 @@ def test_what_an_equation_does_not_cover_is_refused(which, given, kind, fragment
         (lambda t: theory.fixed_point(t, "fo-anil", 0), ValueError, "m_in must be at least 1"),
         (lambda t: theory.fixed_point(t, "fo-anil", 5, alpha=0), ValueError, "alpha must be"),
         (lambda t: theory.fading(t, "fo-anil", 5, [-1]), ValueError, "rounds must be >= 0"),
-        (lambda t: theory.error_floor(10, 2, 0, 5), ValueError, "n must be at least 1; got 0"),
+        (lambda t: theory.error_scale(10, 2, 0, 5), ValueError, "n must be at least 1; got 0"),
         (lambda t: theory.second_moment([[1.0]], 2), ValueError, "shape (n, 2)"),
         (lambda t: theory.decay(-1.0, (0, 1)), ValueError, "rate must be finite and at least 0"),
     ],
@@ -247,8 +291,24 @@ def test_lines_refuse_runs_that_their_equation_does_not_cover():
     settings = dict(rounds=2, n=5, threads=1)
     on_samples = ms.train(tasks, "fo-anil", m_in=3, m_out=3, **settings)
     assert_one_sentence(lambda: theory.rate_line(on_samples), ValueError, ["population losses"])
-    population = ms.train(tasks, "fo-anil", **settings)
-    assert_one_sentence(lambda: theory.floor_line(population), ValueError, ["finite n and m_out"])
+    samples = dict(m_in=3, m_out=3)
+    refused = {
+        "of a law of tasks": ms.train(tasks.sample(3, 4, 4), "anil", rounds=1, width=2, threads=1),
+        "pool=7": ms.train(tasks, "fo-anil", pool=7, **samples, **settings),
+        "got MAML": ms.train(tasks, "maml", **samples, **settings),
+    }
+    for (message, run), line in itertools.product(
+        refused.items(), (theory.floor_line, theory.limit_line, theory.fading_line)
+    ):
+        assert_one_sentence(lambda f=line, r=run: f(r), ValueError, [message])
+    wide = ms.train(tasks, "fo-anil", m_in=3, m_out=3, width=3, **settings)
+    assert_one_sentence(lambda: theory.floor_line(wide), ValueError, ["width must be k = 2"])
+    assert_one_sentence(lambda: theory.limit_line(wide, "angles"), ValueError, ["one value per"])
+    assert_one_sentence(lambda: theory.fading_line(on_samples), ValueError, ["width above k = 2"])
+    moved = ms.train(
+        tasks, ms.ANIL(outer="body"), m_in=3, m_out=3, init=(np.eye(9, 2), np.ones(2)), **settings
+    )
+    assert_one_sentence(lambda: theory.floor_line(moved), ValueError, ["w0 must be 0"])
     pooled = ms.train(tasks, "fo-anil", pool=7, **settings)
     assert_one_sentence(lambda: theory.rate_line(pooled), ValueError, ["without a pool"])
     unmeasured = ms.train(tasks, "fo-anil", record="w_norm", **settings)

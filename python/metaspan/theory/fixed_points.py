@@ -1,0 +1,321 @@
+r"""The attracting fixed point of the recursion (55), found by following its flow, (59).
+
+The state enters through :math:`A = M M^\top`, :math:`V = M R^\top R M^\top` and :math:`b = M w`,
+which rotations of the columns of B and w leave unchanged. For widths equal to k_star and an
+invertible M, the three determine the state up to such a rotation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .._support.types import F64, I64
+
+Round = Callable[[F64, F64], tuple[F64, F64, F64]]  # (C, w) -> grad_C, grad_w, S
+
+STEP = 1e-5  # of central differences, relative to the size of an entry
+LARGEST_MOVE = 0.25  # of an entry in one step of the flow, relative to its size
+CONVERGED = 1e-10  # the largest move of a converged flow, relative to the size of an entry
+NEUTRAL = 1e-8  # growth rates below this, relative to the largest rate, count as 0
+ESCAPE = 0.02  # relative size of a perturbation along an unstable direction
+VANISHED = 1e-24  # a tan^2 below this that still decreases counts as 0
+DIVERGED = 1e4  # growth of A, of tan^2 and of |M w|^2 at which the flow counts as divergent
+MAX_STEPS = 250
+
+
+class FloorNotFoundError(ArithmeticError):
+    """Neither an attracting fixed point was found nor a sign that none exists.
+
+    The floor and the boundary are then unknown; a run of the engine "limit" shows what happens.
+    """
+
+
+@dataclass(frozen=True)
+class State:
+    """A state of the recursion up to rotations of the columns of B and w."""
+
+    A: F64  # (k, k): M M^T
+    V: F64  # (k, k): M R^T R M^T
+    b: F64  # (k,): M w
+
+    @property
+    def tan2(self) -> F64:
+        """The squared tangents (k,) of the principal angles, the largest first."""
+        inverse = np.linalg.inv(self.A)  # R M^-1 has the Gram matrix A^-1 V A^-1
+        values: F64 = np.maximum(np.linalg.eigvalsh(inverse @ self.V @ inverse)[::-1], 0.0)
+        return values
+
+
+@dataclass(frozen=True)
+class Recursion:
+    """The recursion (55) with a plain outer step."""
+
+    round: Round
+    beta: float
+    beta_head: float  # 0: w stays as it is
+    d_over_n: float
+
+    @property
+    def moves_head(self) -> bool:
+        """Whether the outer step moves w."""
+        return self.beta_head > 0.0
+
+    def rates(self, state: State) -> State:
+        """Return the change of the state in one round, divided by beta.
+
+        The differences of products are expanded, so that no digits cancel if beta is small.
+        """
+        beta = self.beta
+        values, vectors = np.linalg.eigh(state.A)
+        root = np.sqrt(values)
+        M, inverse = (vectors * root) @ vectors.T, (vectors / root) @ vectors.T
+        w = inverse @ state.b
+        squares, axes = np.linalg.eigh(inverse @ state.V @ inverse)
+        R = np.sqrt(np.maximum(squares, 0.0))[:, None] * axes.T
+        grad_C, grad_w, S = self.round(np.concatenate([M, R]), w)
+        by_M, by_R = grad_C[: w.size], grad_C[w.size :]
+        by_w = self.beta_head / beta * grad_w
+        # (R - beta by_R)^T (R - beta by_R) + beta^2 gamma S = R^T R + beta `moved`
+        cross = R.T @ by_R
+        moved = beta * (by_R.T @ by_R + self.d_over_n * S) - cross - cross.T
+        Q = R.T @ R + beta * moved
+        across, turned = by_M @ M.T, by_M @ Q @ M.T
+        return State(
+            A=beta * by_M @ by_M.T - across - across.T,
+            V=M @ moved @ M.T - turned - turned.T + beta * by_M @ Q @ by_M.T,
+            b=beta * by_M @ by_w - by_M @ w - M @ by_w,
+        )
+
+    def with_small_angles(self, A: F64, b: F64) -> State:
+        r"""Return the state of (62) for A and b: R^T R solves the Lyapunov equation of small beta.
+
+        The gradient of a small R is R Psi.
+        """
+        k = b.size
+        values, vectors = np.linalg.eigh(A)
+        M, inverse = (vectors * np.sqrt(values)) @ vectors.T, vectors / np.sqrt(values) @ vectors.T
+        small = 1e-8 * np.sqrt(values[0])
+        grad_C, _, S = self.round(np.concatenate([M, small * np.eye(k)]), inverse @ b)
+        Psi = grad_C[k:] / small
+        rates, axes = np.linalg.eigh(0.5 * (Psi + Psi.T))
+        rates = np.maximum(rates, 1e-6 * abs(rates).max() + 1e-300)
+        Q = self.beta * self.d_over_n * (axes.T @ S @ axes) / (rates[:, None] + rates)
+        V = M @ axes @ Q @ axes.T @ M.T
+        return State(A, V + 1e-12 * np.trace(A) / k * A, b)
+
+
+@dataclass(frozen=True)
+class Variables:
+    """The independent entries of a state, and the symmetries that separate them.
+
+    The law of heads is assumed to be invariant under a change of the sign of each coordinate that
+    is not in `axes`. The parity of an entry is the set of these coordinates under which it changes
+    its sign. Entries of different parity do not act on each other to first order. Entries of a
+    state that keeps the symmetry are zero unless they are even.
+    """
+
+    k: int
+    has_head: bool
+    axes: frozenset[int]
+    classes: tuple[int, ...]  # (k,): coordinates of one class have the same law
+    entries: list[tuple[str, int, int]] = field(init=False)
+    upper: tuple[I64, ...] = field(init=False)  # indices of an upper triangle
+    groups: list[list[int]] = field(init=False)  # entries of equal parity; the even ones first
+    ties: list[list[int]] = field(init=False)  # even entries that are equal by symmetry
+
+    def __post_init__(self) -> None:
+        pairs = [(i, j) for i in range(self.k) for j in range(i, self.k)]
+        entries = [(name, i, j) for name in "AV" for i, j in pairs]
+        entries += [("b", i, i) for i in range(self.k) if self.has_head]
+        groups: dict[frozenset[int], list[int]] = {frozenset(): []}
+        ties: dict[object, list[int]] = {}
+        for index, (name, i, j) in enumerate(entries):
+            parity = frozenset([i]) if name == "b" else frozenset([i]) ^ frozenset([j])
+            groups.setdefault(parity - self.axes, []).append(index)
+            if not parity - self.axes:
+                is_like_others = i == j and i not in self.axes
+                key = (name, self.classes[i]) if is_like_others else (name, i, j)
+                ties.setdefault(key, []).append(index)
+        object.__setattr__(self, "entries", entries)
+        object.__setattr__(self, "upper", np.triu_indices(self.k))
+        object.__setattr__(self, "groups", list(groups.values()))
+        object.__setattr__(self, "ties", list(ties.values()))
+
+    def pack(self, state: State) -> F64:
+        """Return the entries of a state."""
+        return self._take(state.A, state.V, np.diag(state.b))
+
+    def unpack(self, x: F64) -> State:
+        """Return the state with these entries."""
+        k, size = self.k, self.k * (self.k + 1) // 2
+        A, V = np.zeros((k, k)), np.zeros((k, k))
+        for array, part in ((A, x[:size]), (V, x[size : 2 * size])):
+            array[self.upper] = part
+            array.T[self.upper] = part
+        return State(A, V, x[2 * size :] if self.has_head else np.zeros(k))
+
+    def sizes(self, state: State, head_size: float) -> F64:
+        """Return the size of every entry, to which moves and errors are relative."""
+        a, v = (np.sqrt(np.maximum(np.diag(X), 1e-300)) for X in (state.A, state.V))
+        head = max(head_size, float(np.linalg.norm(state.b)))
+        return self._take(np.outer(a, a), np.outer(v, v), head * np.eye(self.k))
+
+    def _take(self, A: F64, V: F64, b: F64) -> F64:
+        head = np.diagonal(b) if self.has_head else np.empty(0)
+        return np.concatenate([A[self.upper], V[self.upper], head])
+
+
+@dataclass
+class Flow:
+    """The flow dx/dt = rates(x), which has the fixed points of the recursion.
+
+    `run` takes linearly implicit Euler steps. At first they follow the flow, so that they keep to
+    the basin of the start. They grow as the flow settles, and become Newton steps in the end.
+    """
+
+    recursion: Recursion
+    variables: Variables
+    head_size: float
+
+    def run(self, x: F64) -> F64 | None:
+        """Return the entries of the fixed point that attracts x.
+
+        Returns None if the flow diverges, or still circles around an unstable point in the end.
+        """
+        first = self.variables.unpack(x)
+        step = 0.0
+        for _ in range(MAX_STEPS):
+            sizes = self.variables.sizes(self.variables.unpack(x), self.head_size)
+            rates, J = self._reduced(x, sizes)
+            poles = np.linalg.eigvals(J)
+            fastest, growth = float(abs(poles).max()), float(poles.real.max())
+            grows = growth > NEUTRAL * fastest
+            if step == 0.0:
+                step = 1.0 / fastest
+            # A step longer than 1 / growth would go backwards along a direction that grows.
+            step = min(step, 0.3 / growth if grows else 1e12 / fastest)
+            x, step, most, miss = self._advance(x, sizes, (rates, J), step, 1e-9 / fastest)
+            state = self.variables.unpack(x)
+            if most <= CONVERGED and not grows and step * fastest > 1e3:
+                return x
+            if state.tan2[0] < VANISHED:
+                return x
+            grown = np.trace(state.A) / np.trace(first.A), state.b @ state.b / self.head_size**2
+            if max(*grown, state.tan2[0]) > DIVERGED:
+                return None
+            step *= 8.0 if miss <= 0.1 and most <= 0.5 * LARGEST_MOVE else 1.5
+        if grows and poles[poles.real.argmax()].imag:
+            return None
+        raise FloorNotFoundError(f"the flow of the recursion did not settle in {MAX_STEPS} steps")
+
+    def _advance(
+        self, x: F64, sizes: F64, linear: tuple[F64, F64], step: float, least: float
+    ) -> tuple[F64, float, float, float]:
+        """Take one step of at most the length `step`, given the rates and their Jacobian at x.
+
+        Returns the new entries, the length, the largest relative move, and the error of this move
+        that the nonlinearity of the rates causes, relative to the move.
+        """
+        ties, (rates, J) = self.variables.ties, linear
+        while step > least:
+            implicit = np.eye(len(ties)) / step - J
+            move = np.linalg.solve(implicit, rates)
+            most = float(abs(move).max())
+            if most > LARGEST_MOVE:
+                step *= max(0.1, 0.5 * LARGEST_MOVE / most)
+                continue
+            trial = x.copy()
+            for tie, part in zip(ties, move, strict=True):
+                trial[tie] += part * sizes[tie]
+            if self._is_inside(trial):
+                error = self._scaled_rates(trial, sizes)[[tie[0] for tie in ties]] - move / step
+                miss = float(abs(np.linalg.solve(implicit, error)).max()) / max(most, CONVERGED)
+                if miss <= 0.5:
+                    return trial, step, most, miss
+            step *= 0.25
+        raise FloorNotFoundError("the steps along the flow of the recursion became too small")
+
+    def poles(self, x: F64) -> list[tuple[list[int], F64, F64]]:
+        """Return the entries, eigenvalues and eigenvectors of every group, linearised at x."""
+        groups = self.variables.groups
+        sizes = self.variables.sizes(self.variables.unpack(x), self.head_size)
+        blocks = [np.empty((len(group), len(group))) for group in groups]
+        for place in range(max(len(group) for group in groups)):
+            # Groups do not act on each other, so one difference serves an entry of each.
+            column = self._column(x, sizes, [group[place] for group in groups if group[place:]])
+            for group, block in zip(groups, blocks, strict=True):
+                if group[place:]:
+                    block[:, place] = column[group]
+        return [
+            (group, *np.linalg.eig(block))
+            for group, block in zip(groups, blocks, strict=True)
+            if group
+        ]
+
+    def _scaled_rates(self, x: F64, sizes: F64) -> F64:
+        rates = self.recursion.rates(self.variables.unpack(x))
+        scaled: F64 = self.variables.pack(rates) / sizes
+        return scaled
+
+    def _column(self, x: F64, sizes: F64, chosen: list[int]) -> F64:
+        """Return the derivative of all scaled rates along the sum of the chosen entries."""
+        move = np.zeros(x.size)
+        move[chosen] = STEP * sizes[chosen]
+        ahead, behind = (self._scaled_rates(x + sign * move, sizes) for sign in (1, -1))
+        column: F64 = (ahead - behind) / (2 * STEP)
+        return column
+
+    def _reduced(self, x: F64, sizes: F64) -> tuple[F64, F64]:
+        """Return the scaled rates of the tied even entries (p,), and their Jacobian (p, p)."""
+        ties = self.variables.ties
+        first = [tie[0] for tie in ties]
+        J = np.stack([self._column(x, sizes, tie)[first] for tie in ties], axis=1)
+        return self._scaled_rates(x, sizes)[first], J
+
+    def _is_inside(self, x: F64) -> bool:
+        """Return whether A is positive definite, and V positive semi-definite up to rounding."""
+        if not np.isfinite(x).all():
+            return False
+        state = self.variables.unpack(x)
+        values = np.linalg.eigvalsh(state.V)
+        return bool(np.linalg.eigvalsh(state.A)[0] > 0.0 and values[0] >= -1e-9 * values[-1])
+
+
+def find_attractor(
+    recursion: Recursion,
+    start: State,
+    classes: tuple[int, ...],
+    axes: frozenset[int],
+    head_size: float,
+) -> State | None:
+    """Return the attracting fixed point to which the flow leads, or None if there is none.
+
+    A fixed point attracts if the linearised recursion has no eigenvalue outside the unit circle. If
+    a fixed point is unstable in a direction that breaks its symmetry, the search goes on from a
+    point next to it in this direction, with `axes` enlarged. An eigenvalue of 1, as a symmetry of
+    the law of heads causes, counts as stable.
+    """
+    crossed = np.nonzero(np.triu(start.A, 1) + np.triu(start.V, 1) + np.diag(start.b))
+    axes = axes.union(*(part.tolist() for part in crossed))
+    while True:
+        variables = Variables(start.b.size, recursion.moves_head, axes, classes)
+        flow = Flow(recursion, variables, head_size)
+        x = flow.run(variables.pack(start))
+        if x is None:
+            return None
+        poles = flow.poles(x)
+        slack = 1.0 + recursion.beta * NEUTRAL * max(abs(values).max() for _, values, _ in poles)
+        unstable = [item for item in poles if abs(1.0 + recursion.beta * item[1]).max() > slack]
+        if not unstable:
+            return variables.unpack(x)
+        group, values, vectors = max(unstable, key=lambda item: float(item[1].real.max()))
+        if group == variables.groups[0] or 1.0 + recursion.beta * values.real.max() <= slack:
+            return None
+        direction = vectors[:, values.real.argmax()].real
+        sizes = variables.sizes(variables.unpack(x), head_size)[group]
+        x[group] += ESCAPE * direction / abs(direction).max() * sizes
+        axes = axes.union(*(variables.entries[index][1:] for index in group))
+        start = variables.unpack(x)
