@@ -25,6 +25,7 @@ from .linear_methods import LinearAttention, LinearMAML
 from .methods import ANIL, MAML, AverageRisk, FedAvg, Reptile, RidgeANIL
 from .metrics import Diversity, diversity, principal_angles, subspace_distance
 from .outer_step import OuterStep
+from .plan import Plan, plan
 from .plots import plot
 from .privacy import UserDP
 from .runs.estimate import estimate
@@ -89,6 +90,7 @@ __all__ = [
     "Oracle",
     "Outcome",
     "OuterStep",
+    "Plan",
     "Pooled",
     "RankTest",
     "ReducedRank",
@@ -119,6 +121,7 @@ __all__ = [
     "load",
     "log_range",
     "meta_gradient",
+    "plan",
     "plot",
     "population_gradient",
     "principal_angles",

@@ -261,6 +261,16 @@ CALLS = {
         ms.Estimate,
         words=("B0", "w0", "init"),
     ),
+    "plan": Call(
+        ms.plan,
+        {
+            **{"tasks": TASKS, "target": 0.3, "budget": 10**6, "n": 20, "m": 12, "m_in": 6},
+            **{"m_out": 6, "first_order": True, "alpha": 0.5, "init": ms.Init(dist=0.7)},
+            "schedule": "1/t",
+        },
+        ms.Plan,
+        words=("m_in", "m_out", "init"),
+    ),
     "Moments": Call(ms.Moments, SPECTRAL, ms.Moments),
     "Duchi": Call(ms.Duchi, SPECTRAL, ms.Duchi),
     "SplitSpectral": Call(ms.SplitSpectral, SPECTRAL, ms.SplitSpectral),
@@ -504,7 +514,7 @@ RECORDS = [
     *(ms.Active, ms.BatchSummary, ms.Diverged, ms.DivergenceWarning, ms.Diversity),
     *(ms.Estimate, ms.Evaluation, ms.FewSamplesWarning, ms.Gradient, ms.Interrupted, ms.Outcome),
     *(ms.FitConfig, ms.LocalStepsWarning, ms.NotConverged, ms.NotConvergedWarning),
-    *(ms.Interval, ms.RankTest),
+    *(ms.Interval, ms.Plan, ms.RankTest),
     *(ms.Result, ms.Risk, ms.StudyStatus, ms.TrainConfig, study.Law, study.Laws, study.Powers),
     *(theory.FewShotRisk, theory.OptimalShaping),
 ]

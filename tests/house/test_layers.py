@@ -40,7 +40,7 @@ ROOMS = (
     {"engines", "build"},
     {"runs"},
     {"gradients", "theory", "fit"},
-    {"held_out", "active"},
+    {"held_out", "active", "plan"},
     {"evaluate", "intervals", "plots"},
     {"paper"},
     {"study.design"},
