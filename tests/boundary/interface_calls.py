@@ -514,7 +514,7 @@ RECORDS = [
     *(ms.Active, ms.BatchSummary, ms.Diverged, ms.DivergenceWarning, ms.Diversity),
     *(ms.Estimate, ms.Evaluation, ms.FewSamplesWarning, ms.Gradient, ms.Interrupted, ms.Outcome),
     *(ms.FitConfig, ms.LocalStepsWarning, ms.NotConverged, ms.NotConvergedWarning),
-    *(ms.Interval, ms.Plan, ms.RankTest),
+    *(ms.GrowingHeadWarning, ms.Interval, ms.Plan, ms.RankTest),
     *(ms.Result, ms.Risk, ms.StudyStatus, ms.TrainConfig, study.Law, study.Laws, study.Powers),
     *(theory.FewShotRisk, theory.OptimalShaping),
 ]

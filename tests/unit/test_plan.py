@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -42,9 +43,11 @@ def test_runs_end_where_plans_say(name):
 
 def round_by_round(heads, betas, **settings):
     """The squared tangent of the limit after rounds with these step sizes, by the reference."""
+    d_over_n = settings.pop("d_over_n")
+    gradient = partial(limit.gradient, heads=heads, alpha=1.0, **settings)
     M, R, w = 0.8 * np.eye(2), 0.6 * np.eye(2), np.zeros(2)
     for beta in betas:
-        M, R, w = limit.descend(M, R, w, heads, 1, beta=beta, outer="body", alpha=1.0, **settings)
+        M, R, w = limit.descend(M, R, w, gradient, 1, beta=beta, d_over_n=d_over_n, beta_head=0.0)
     return np.linalg.norm(R @ np.linalg.inv(M), 2) ** 2
 
 

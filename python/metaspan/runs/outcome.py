@@ -84,6 +84,10 @@ class FewSamplesWarning(UserWarning):
     """Issued when a run trains on fewer than d k / 10 samples: see `train`."""
 
 
+class GrowingHeadWarning(UserWarning):
+    """Issued when the head of a run probably grows on finite samples: see `train`."""
+
+
 class LocalStepsWarning(UserWarning):
     """Issued when the local steps of a run are probably too long to be stable: see `train`."""
 

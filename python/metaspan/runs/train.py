@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -20,36 +19,25 @@ from .._support.types import F64
 from ..config.config import TrainConfig
 from ..config.configure import configure
 from ..config.counts import DEFAULT_N
-from ..config.options import DEFAULT_STOP, Checkpoint, Init, Stop, column_length
+from ..config.options import DEFAULT_STOP, Checkpoint, Stop
 from ..cost.routes import chosen_route
 from ..engines import engine_of
 from ..engines.trials import Trials
-from ..linear_methods import LinearMAML
-from ..methods import FedAvg, Method, Reptile
+from ..methods import Method
 from ..outer_step import step_factors
 from ..tasks import heads
 from ..tasks.batch import TaskBatch
 from ..tasks.linear import LinearTasks
-from ..tasks.moments import moments
 from . import result
 from .checkpoint import Journal
-from .outcome import (
-    FewSamplesWarning,
-    Interrupted,
-    LocalStepsWarning,
-    Status,
-    report_failures,
-)
+from .outcome import Interrupted, Status, report_failures
 from .result import Result
+from .warn import warn_of_few_samples, warn_of_growing_head, warn_of_local_steps
 
 if TYPE_CHECKING:
     from ..config.start import StartLike
 
 CHUNK_SECONDS = 0.05  # seconds that one call of the core should take
-# A run warns if it has fewer samples per unknown than this: `theory.error_scale` is then above 3,
-# while dist is at most 1.
-FEW_SAMPLES = 0.1
-LONG_LOCAL_STEP = 2.0  # the factor of (25) beyond which a residual grows
 FACTORS_AT_ONCE = 2**16  # most rounds whose factors of a schedule are computed in advance
 HEADS_AT_ONCE = 2**22  # most numbers (32 MiB) that a user's function draws in advance for a chunk
 
@@ -311,6 +299,9 @@ def train(
         If the number of all samples of a batch or a pool is less than a tenth of the d k unknowns
         of the representation. The warning is not issued for sparse features, which may have few
         entries in most columns.
+    GrowingHeadWarning
+        If the head of first-order ANIL or MAML probably grows on the finite samples of new tasks,
+        since their noise keeps alpha B^T B above I: see docs/choose.md.
     LocalStepsWarning
         If two or more local steps of `FedAvg` or `Reptile` on one data set are probably unstable,
         (25), because d is much larger than the number of samples in this set.
@@ -369,8 +360,9 @@ def train(
         on_failure=on_failure,
         **steps,
     )
-    _warn_of_few_samples(config)
-    _warn_of_local_steps(config)
+    warn_of_few_samples(config)
+    warn_of_local_steps(config)
+    warn_of_growing_head(config)
     finished = run(config)
     report_failures(finished, "round")
     return finished
@@ -621,58 +613,3 @@ def _stop_values(config: TrainConfig) -> tuple[float, float]:
         return 0.0, 0.0
     dist = config.stop.dist if config.k_star else None
     return dist or 0.0, config.stop.loss_out or 0.0
-
-
-def _warn_of_local_steps(config: TrainConfig) -> None:
-    """Warn if the second local step on a data set would make its residual grow, (25).
-
-    The step multiplies the residual by about 1 - alpha d ||w||^2 / m_in, for a head w that fits the
-    tasks and has the squared length E ||theta||^2 / scale^2.
-    """
-    method, tasks = config.method, config.tasks
-    if not isinstance(method, (FedAvg, Reptile)) or method.local_steps < 2 or method.fresh_steps:
-        return
-    if isinstance(tasks, TaskBatch):
-        m, signal = tasks.least_m_in, tasks.signal
-    elif config.m_in is None or callable(config.drawn_tasks.heads):
-        return
-    else:
-        mean, cov = moments(config.drawn_tasks.heads, tasks.k)
-        m, signal = config.m_in, float(np.trace(cov) + mean @ mean)
-    if isinstance(config.init, Init):
-        squared = column_length(config.init, method) ** 2
-    else:
-        squared = float(np.sum(np.square(config.init[0]))) / config.width
-    factor = method.alpha * tasks.d / m * signal / max(squared, 1e-300)
-    if factor > LONG_LOCAL_STEP:
-        message = (
-            f"local steps with alpha = {method.alpha:g} are probably unstable at d = {tasks.d} and "
-            f"m_in = {m}: once heads fit the tasks, a step moves a residual by {factor:.3g} times "
-            f"its size, and the limit is {LONG_LOCAL_STEP:g}"
-        )
-        warnings.warn(message, LocalStepsWarning, stacklevel=3)
-
-
-def _warn_of_few_samples(config: TrainConfig) -> None:
-    """Warn if the samples of a batch or a pool are too few to determine a representation."""
-    tasks = config.tasks
-    if isinstance(tasks, TaskBatch):
-        if tasks.is_sparse:
-            return
-        n, shared = tasks.n, tasks.shared
-        sizes = [tasks.m_out] if shared else [tasks.m_in, tasks.m_out]
-        samples = sum(sum(m) if isinstance(m, tuple) else n * m for m in sizes)
-    elif config.pool is not None and config.m_in is not None:
-        pool, m_in, m_out = config.pooled
-        samples = pool * (m_out if config.shared_samples else m_in + m_out)
-    else:
-        return  # every round has new samples, or infinitely many
-    is_vector = isinstance(config.method, LinearMAML)
-    unknowns = tasks.d * (1 if is_vector else config.k_star or config.width)
-    if samples < FEW_SAMPLES * unknowns:
-        message = (
-            f"the run trains on {samples} samples in all, far fewer than the d k = {unknowns} "
-            "unknowns of a representation: it may fit them and learn nothing for new tasks, and "
-            "loss_out is the loss of these samples"
-        )
-        warnings.warn(message, FewSamplesWarning, stacklevel=3)
