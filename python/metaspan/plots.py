@@ -2,6 +2,7 @@ r"""Plots the records of training runs, with their spread over trials."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,12 +23,15 @@ from ._support.looks import (
 )
 from ._support.placement import spread
 from .runs.summary import Summary, summarize
+from .theory.named import EVERYTHING, predict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
     from .runs.result import Result
+
+Predictions = Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]]
 
 NAMES = {
     "dist": r"$\mathrm{dist}(B_t,\, B_{\mathrm{*}})$",
@@ -61,7 +65,7 @@ def plot(
     labels: Literal["legend", "direct"] | None = "legend",
     colors: Sequence[str] | None = None,
     log: bool | None = None,
-    predictions: Mapping[str, Callable[[NDArray[Any]], NDArray[Any]]] | None = None,
+    predictions: Predictions | str | Sequence[str] | None = None,
 ) -> Axes:
     r"""Plot a recorded quantity against rounds, with the spread of the quantity over trials.
 
@@ -89,11 +93,16 @@ def plot(
         A colour for each run. None: colours that colour-blind readers can tell apart.
     log : bool or None
         Whether the y axis is logarithmic. None: the axis is logarithmic if all values are positive.
-    predictions : mapping of str to callable, or None
-        Functions that take rounds of shape (rows,) and return values of shape (rows,), such as the
-        functions of `metaspan.theory`; the keys of the mapping label the lines. Each function is
-        drawn as a thin grey line. The limits of the axes are changed only if otherwise no part of
-        the line would be visible.
+    predictions : mapping of str to callable, str, sequence of str, or None
+        Predictions to draw as thin grey lines. A mapping holds functions that take rounds of shape
+        (rows,) and return values of shape (rows,), such as the functions of `metaspan.theory`; its
+        keys label the lines. A name or a sequence of names selects predictions of the theory, which
+        are computed for each run: "limit", the deterministic limit (55) of `y`; "floor", the dist
+        (59) at which the run levels off; "rate", the decay (22) of a run on population losses;
+        "fading", the decrease (23) of the surplus of a wide learner, for y="perp_norm"; and
+        "boundary", a note that compares `beta` with the largest stable outer step size. "theory"
+        selects all predictions that exist for at least one run. The limits of the axes are changed
+        only if otherwise no part of a line would be visible.
 
     Returns
     -------
@@ -105,10 +114,19 @@ def plot(
     ImportError
         If matplotlib is not installed.
     TypeError
-        If a prediction is not a function.
+        If a prediction is neither a function nor a name.
     ValueError
-        If `y` was not recorded, a prediction returns values of a wrong shape, or another argument
-        is out of range.
+        If `y` was not recorded, a prediction returns values of a wrong shape, a prediction that is
+        named does not exist for any run, or another argument is out of range.
+
+    Warns
+    -----
+    UserWarning
+        If `predictions` is "theory" and no prediction exists for any run.
+
+    Notes
+    -----
+    The limit of a run is computed for all its rounds, at microseconds a round for small widths.
 
     Examples
     --------
@@ -119,13 +137,17 @@ def plot(
     >>> ax = ms.plot(runs)
     >>> ax.get_yscale()
     'log'
+    >>> tasks = ms.LinearTasks(d=1000, k=2, noise=0.3)
+    >>> r = ms.train(tasks, "fo-anil", beta=0.3, rounds=300, n=1000, m_in=20, m_out=10)
+    >>> ax = ms.plot(r, predictions=("limit", "floor"))
     """
     runs: dict[str, Result] = dict(results) if isinstance(results, Mapping) else {"": results}
-    _check_looks(runs, labels, colors, predictions, ax)
+    _check_looks(runs, labels, colors, ax)
     rows = {name: summarize(run, y, band, log) for name, run in runs.items()}
     log = all(row.log for row in rows.values())
     if not log:
         rows = {name: summarize(run, y, band, False) for name, run in runs.items()}
+    functions, notes = _find_predictions(runs, y, predictions)
     if ax is None:
         ax = new_axes()[1][0]
     if log:
@@ -136,10 +158,14 @@ def plot(
         color = colors[i] if colors is not None else PALETTE[i % len(PALETTE)]
         _draw_run(ax, name, row, color, (i, len(rows)))
     ax.autoscale_view()  # fixes the limits, on which the positions below depend
-    lines = [
-        _draw_prediction(ax, name, function, rows, PREDICTED_DASHES[i % len(PREDICTED_DASHES)])
-        for i, (name, function) in enumerate((predictions or {}).items())
-    ]
+    dashes: dict[str, Any] = {}
+    lines = []
+    for name, function in functions:
+        first = name not in dashes
+        dash = dashes.setdefault(name, PREDICTED_DASHES[len(dashes) % len(PREDICTED_DASHES)])
+        lines.append(_draw_prediction(ax, name, function, rows, dash))
+        if not first:
+            lines[-1].set_label("")
     for i, row in enumerate(rows.values()):
         if row.diverged and row.whole:
             _annotate_divergence(
@@ -148,16 +174,15 @@ def plot(
     if log:
         set_log_ticks(ax)
     _name_axes(ax, y)
-    if labels == "legend" and (lines or any(name for name in rows)):
-        _add_legend(ax)
+    if labels == "legend" and (lines or notes or any(name for name in rows)):
+        _add_legend(ax, notes)
     elif labels == "direct":
         _label_ends(ax, rows, colors, lines)
+        _write_notes(ax, notes)
     return ax
 
 
-def _check_looks(
-    runs: Mapping[str, Result], labels: object, colors: Any, predictions: object, ax: object
-) -> None:
+def _check_looks(runs: Mapping[str, Result], labels: object, colors: Any, ax: object) -> None:
     """Raise ValueError or TypeError if an argument of `plot` is wrong."""
     for name, run in runs.items():
         if not (isinstance(name, str) and hasattr(run, "outcomes")):
@@ -168,8 +193,6 @@ def _check_looks(
         raise ValueError(f'labels must be "legend", "direct" or None; got {check.show(labels)}')
     if not runs:
         raise ValueError("results must hold at least one run; got an empty mapping")
-    if not (predictions is None or isinstance(predictions, Mapping)):
-        raise TypeError(f"predictions must map names to functions; got {check.show(predictions)}")
     if not (ax is None or hasattr(ax, "set_yscale")):
         raise TypeError(f"ax must be axes of matplotlib; got {check.show(ax)}")
     if colors is not None:
@@ -226,6 +249,22 @@ def _draw_run(ax: Axes, name: str, row: Summary, color: str, place: tuple[int, i
             ax.plot(x[whole - 1 :], column[whole - 1 :], color=color, lw=0.7, ls=":", zorder=2.9)
             end = (x[whole - 1], column[whole - 1])
             ax.plot(*end, "x", color=color, ms=7, mew=1.8, zorder=5, clip_on=False)
+
+
+def _find_predictions(
+    runs: Mapping[str, Result], y: str, predictions: Predictions | str | Sequence[str] | None
+) -> tuple[list[tuple[str, Callable[[NDArray[Any]], NDArray[Any]]]], list[str]]:
+    """Return the lines of the predictions, each with its name, and notes to write beside them."""
+    if predictions is None or isinstance(predictions, Mapping):
+        return list((predictions or {}).items()), []
+    named = predict(runs, predictions, y)
+    if named.missing and EVERYTHING not in predictions:
+        name, reason = next(iter(named.missing.items()))
+        raise ValueError(f"predictions must exist for a run; got {name!r}: {reason}")
+    if named.missing and not (named.lines or named.notes):
+        reason = next(iter(named.missing.values()))
+        warnings.warn(f"the theory predicts nothing for these runs: {reason}", stacklevel=3)
+    return named.lines, named.notes
 
 
 def _draw_prediction(
@@ -286,11 +325,26 @@ def _name_axes(ax: Axes, y: str) -> None:
         text.set_math_fontfamily("stix")
 
 
-def _add_legend(ax: Axes) -> None:
-    """Add a legend without a frame."""
-    legend = ax.legend(frameon=False, prop={"family": FONT, "size": 10}, handlelength=2.6)
+def _add_legend(ax: Axes, notes: Sequence[str]) -> None:
+    """Add a legend without a frame; notes are its last lines."""
+    from matplotlib.lines import Line2D  # noqa: PLC0415
+
+    handles, names = ax.get_legend_handles_labels()
+    handles += [Line2D([], [], ls="none") for _ in notes]
+    style: dict[str, Any] = {"prop": {"family": FONT, "size": 10}, "handlelength": 2.6}
+    legend = ax.legend(handles, [*names, *notes], frameon=False, **style)
     for text in legend.get_texts():
         text.set_color(INK)
+        text.set_math_fontfamily("stix")
+
+
+def _write_notes(ax: Axes, notes: Sequence[str]) -> None:
+    """Write notes in the upper right corner, which falling curves leave empty."""
+    if notes:
+        text = ax.text(
+            0.98, 0.98, "\n".join(notes), transform=ax.transAxes, ha="right", va="top",
+            color=PREDICTED, family=FONT, fontsize=9,
+        )  # fmt: skip
         text.set_math_fontfamily("stix")
 
 
@@ -310,7 +364,7 @@ def _label_ends(
     for line in lines:
         x, y = np.asarray(line.get_data())
         visible = np.flatnonzero((low <= y) & (y <= high))
-        if visible.size:
+        if visible.size and line.get_label():
             last = visible[-1]
             labelled.append((str(line.get_label()), (x[last], y[last]), PREDICTED))
     ends = [(float(ax.transData.transform(label[1])[1]) * pixel, *label) for label in labelled]

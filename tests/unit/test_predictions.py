@@ -105,6 +105,87 @@ def test_plot_of_nothing_takes_predictions():
     ms.plot(Empty(), predictions={"floor": constant(0.1)}).figure.canvas.draw()
 
 
+def limited(**changes):
+    """A run that has a limit and a floor."""
+    tasks = ms.LinearTasks(d=500, k=2, noise=0.3)
+    options = {"alpha": 0.3, "beta": 0.5, "rounds": 60, "n": 200, "m_in": 20, "m_out": 10}
+    return ms.train(tasks, changes.pop("method", "fo-anil"), **{**options, **changes})
+
+
+def names(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_named_predictions_are_the_lines_of_theory():
+    r = limited()
+    ax = ms.plot(r, predictions=("limit", "floor"))
+    assert names(ax) == ["limit", "floor"]
+    limit, floor = predicted(ax)
+    rounds = limit.get_xdata()
+    np.testing.assert_allclose(limit.get_ydata(), ms.theory.limit_line(r)(rounds))
+    np.testing.assert_allclose(floor.get_ydata(), ms.theory.floor_line(r)(rounds))
+    assert limit._dash_pattern != floor._dash_pattern
+    ax.figure.canvas.draw()
+
+
+def test_theory_draws_all_that_exists_for_a_run():
+    ax = ms.plot(limited(), predictions="theory")
+    boundary = ms.theory.largest_beta(
+        ms.LinearTasks(d=500, k=2, noise=0.3), "fo-anil", n=200, m_in=20, m_out=10, alpha=0.3
+    )
+    assert names(ax) == [
+        "limit",
+        "floor",
+        rf"stable: $\beta$ = 0.5, the boundary is {boundary:.3g}",
+    ]
+    population = ms.train(ms.LinearTasks(d=20, k=3), "anil", rounds=300, n=20)
+    assert names(ms.plot(population, predictions="theory"))[:2] == ["limit", "rate"]
+    wide = limited(width=3, record=("perp_norm", "sigma_max"))
+    assert "fading" in names(ms.plot(wide, y="perp_norm", predictions="theory"))
+    assert names(ms.plot(wide, y="sigma_max", predictions="theory"))[0] == "limit"
+
+
+def test_an_unstable_run_has_a_boundary_and_no_floor():
+    with pytest.warns(ms.DivergenceWarning):
+        r = limited(beta=30.0)
+    ax = ms.plot(r, predictions="theory", labels="direct")
+    assert any(text.get_text().startswith("unstable: ") for text in ax.texts)
+    with pytest.raises(ValueError, match="'floor': the run has no floor: its outer step size is"):
+        ms.plot(r, predictions="floor")
+
+
+def test_each_run_has_its_line_and_a_kind_of_line_has_one_name():
+    runs = {"FO-ANIL": limited(), "ANIL": limited(method="anil"), "MAML": limited(method="maml")}
+    ax = ms.plot(runs, predictions=("floor", "boundary"))
+    assert len(predicted(ax)) == 2  # none for MAML with a head that moves
+    assert names(ax)[:4] == ["FO-ANIL", "ANIL", "MAML", "floor"]
+    assert [name.split(":")[0] for name in names(ax)[4:]] == ["FO-ANIL", "ANIL"]
+    direct = ms.plot(runs, predictions="floor", labels="direct")
+    assert sum(text.get_text() == "floor" for text in direct.texts) == 1
+    direct.figure.canvas.draw()
+
+
+def test_where_no_prediction_exists_a_sentence_says_why():
+    maml = limited(method="maml")
+    with pytest.raises(ValueError, match=r"predictions must exist for a run; got 'limit': .*MAML"):
+        ms.plot(maml, predictions="limit")
+    with pytest.warns(UserWarning, match=r"the theory predicts nothing for these runs: .*MAML"):
+        ax = ms.plot(maml, predictions="theory")
+    assert predicted(ax) == []
+    with pytest.raises(ValueError, match="a prediction of y='dist'; got y='sigma_max'"):
+        ms.plot(limited(record="sigma_max"), y="sigma_max", predictions="floor")
+    with pytest.raises(ValueError, match="the floor is 0"):
+        ms.plot(limited(m_in=None, m_out=None), predictions="floor")
+
+
+def test_plot_refuses_names_of_no_prediction():
+    with pytest.raises(ValueError, match=r"predictions must be of limit, floor, .*; got 'flor'"):
+        ms.plot(limited(), predictions="flor")
+    with pytest.raises(TypeError, match="predictions must map names to functions, or name"):
+        ms.plot(limited(), predictions=3)
+    assert predicted(ms.plot(limited(), predictions=())) == []
+
+
 def test_plot_refuses_predictions_that_are_no_functions_of_the_rounds():
     with pytest.raises(TypeError, match="'rate' is none"):
         ms.plot(Run(), predictions={"rate": 0.01})

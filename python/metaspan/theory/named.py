@@ -1,0 +1,182 @@
+r"""Predictions by name: what the theory says of a run, for the plots of the run."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._support import check
+from ..methods import core_method
+from ..runs.outcome import DivergenceWarning
+from ..runs.summary import config_of
+from ..tasks.linear import LinearTasks
+from .floors import largest_beta
+from .predictions import Prediction, fading_line, floor_line, limit_line, rate_line
+
+if TYPE_CHECKING:
+    from ..runs.result import Result
+
+EVERYTHING = "theory"
+VANISHED = 1e-9  # floors below this are 0 with rounding errors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    r"""The predictions for some runs.
+
+    Parameters
+    ----------
+    lines : list of (str, callable)
+        Names, and functions from rounds (rows,) to values (rows,). A name may occur once for every
+        run.
+    notes : list of str
+        Sentences about predictions that are not lines against rounds.
+    missing : dict of str to str
+        Reasons why a prediction exists for no run, by the name of the prediction.
+    """
+
+    lines: list[tuple[str, Prediction]]
+    notes: list[str]
+    missing: dict[str, str]
+
+
+def predict(results: Mapping[str, Result], names: str | Sequence[str], y: str) -> Named:
+    r"""Compute the predictions that exist for each of several runs.
+
+    Parameters
+    ----------
+    results : mapping of str to Result
+        The runs by name; the name of a single run may be empty.
+    names : str or sequence of str
+        Names of predictions, or "theory" for all of them; see `metaspan.plot`.
+    y : str
+        The record that the plot shows.
+
+    Returns
+    -------
+    Named
+        Lines and notes, and the reasons for names without either.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `names` is not a name of a prediction, or a sequence of names.
+    """
+    named = Named(lines=[], notes=[], missing={})
+    for name in _check_names(names):
+        reasons = []
+        for label, result in results.items():
+            try:
+                if name == "boundary":
+                    note = boundary_note(result)
+                    named.notes.append(f"{label}: {note}" if label else note)
+                else:
+                    named.lines.append((name, LINES[name](result, y)))
+            except (ValueError, ArithmeticError) as error:
+                reasons.append(str(error))
+        if len(reasons) == len(results):
+            named.missing[name] = reasons[0]
+    return named
+
+
+def boundary_note(result: Result) -> str:
+    r"""Compare the outer step size of a run with the largest stable one, in a few words.
+
+    Parameters
+    ----------
+    result : Result
+        A run on fresh tasks and samples for which `largest_beta` exists.
+
+    Returns
+    -------
+    str
+        The ratio and the largest stable step size, with TeX between dollar signs.
+
+    Raises
+    ------
+    TypeError, ValueError, ArithmeticError
+        If `largest_beta` raises the error, or the run is on fixed tasks or is itself the limit.
+    """
+    config = config_of(result)
+    if not isinstance(config.tasks, LinearTasks) or config.pool is not None:
+        raise ValueError(f"the boundary is that of fresh tasks of a law; got {result}")
+    counts = {"n": config.n, "m_in": config.m_in, "m_out": config.m_out}
+    if config.n is None:
+        raise ValueError("the boundary needs a number n of tasks in a round; got n=None")
+    largest = largest_beta(config.tasks, config.method, **counts)
+    beta = core_method(config.method).beta
+    if largest == 0.0:
+        return "no step size is stable"
+    if math.isinf(largest):
+        return "every step size is stable"
+    side = "stable" if beta < largest else "unstable"
+    return rf"{side}: $\beta$ = {beta:.3g}, the boundary is {largest:.3g}"
+
+
+def _limit(result: Result, y: str) -> Prediction:
+    """Return the limit (55) of the record that is shown; it ends where the limit diverges."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DivergenceWarning)
+        return limit_line(result, y)
+
+
+def _floor(result: Result, y: str) -> Prediction:
+    """Return the floor (59); raise ValueError for an unstable run and for other records."""
+    _check_record("floor", "dist", y)
+    line = floor_line(result)
+    value = float(line(np.zeros(1))[0])
+    if math.isnan(value):
+        raise ValueError("the run has no floor: its outer step size is beyond the boundary")
+    if value < VANISHED:
+        raise ValueError("the floor is 0, since the run has infinitely many samples or tasks")
+    return line
+
+
+def _rate(result: Result, y: str) -> Prediction:
+    """Return the decay (22)."""
+    _check_record("rate", "dist", y)
+    return rate_line(result)
+
+
+def _fading(result: Result, y: str) -> Prediction:
+    """Return the fading (23) of surplus singular values."""
+    _check_record("fading", "perp_norm", y)
+    return fading_line(result)
+
+
+LINES: Mapping[str, Callable[[Result, str], Prediction]] = {
+    "limit": _limit,
+    "floor": _floor,
+    "rate": _rate,
+    "fading": _fading,
+}
+NAMES = (*LINES, "boundary")
+
+
+def _check_record(name: str, expected: str, y: str) -> None:
+    """Raise ValueError unless the plot shows the record of a prediction."""
+    if y != expected:
+        raise ValueError(f"the {name} is a prediction of y={expected!r}; got y={check.show(y)}")
+
+
+def _check_names(names: object) -> list[str]:
+    """Return the names of predictions; raise TypeError or ValueError for anything else."""
+    if isinstance(names, str):
+        names = [names]
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise TypeError(
+            "predictions must map names to functions, or name predictions "
+            f"({', '.join(NAMES)}; {EVERYTHING} for all); got {check.show(names)}"
+        )
+    for name in names:
+        if name not in (EVERYTHING, *NAMES):
+            raise ValueError(
+                f"predictions must be of {', '.join(NAMES)}, or {EVERYTHING} for all; "
+                f"got {check.show(name)}"
+            )
+    return list(NAMES) if EVERYTHING in names else list(dict.fromkeys(names))
