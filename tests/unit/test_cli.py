@@ -20,6 +20,7 @@ pytest.importorskip("matplotlib")
 
 PANELS = ["methods", "diversity", "start", "floor"]
 BY_NAME = ["fedavg", "linear-maml", "overparametrised", "estimators", "few-samples"]
+BY_NAME += ["limit", "phase", "split"]
 # Sizes with which the experiments run in a second and fail their claims.
 FEW_FITS = {"quick_points": ((100, 25),), "quick_seeds": 2, "most_of": {"burer-monteiro": 0}}
 SMALL = {
@@ -29,6 +30,9 @@ SMALL = {
         "quick_seeds": 2,
         "most_of": {"burer-monteiro": 9},
     },
+    "LimitCurves": {"n": (20, 40, 80), "quick_trials": 2, "rounds": 20},
+    "Phase": {"m_in": (None,), "quick_n": 20, "quick_cells": (3, 2)},
+    "Split": {"noises": (1.0,), "quick_n": 50, "m_in": (4,), "rounds": 20, "averaged": 10},
 }
 
 

@@ -14,7 +14,10 @@ from ..methods import ANIL, MAML, AverageRisk, FedAvg, Method
 from ..tasks.heads import GaussianHeads
 from .comparison import estimators, few_samples
 from .experiment import Experiment
+from .limit_curves import LimitCurves
 from .overparametrised import Overparametrised
+from .phase import Phase
+from .split import Split
 
 D, K, N = 20, 3, 3  # sizes in the paper: number of features, rank and width, tasks in a round
 HEADS = GaussianHeads()
@@ -326,4 +329,7 @@ def panels() -> dict[str, Panel | Experiment]:
         "overparametrised": Overparametrised(),
         "estimators": estimators(),
         "few-samples": few_samples(),
+        "limit": LimitCurves(),
+        "phase": Phase(),
+        "split": Split(),
     }
