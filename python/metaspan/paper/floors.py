@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._support.looks import FONT, INK, MARKERS, PALETTE
+from .._support.looks import DASHES, MARKERS, PALETTE, PREDICTED
 from .._support.types import F64, I64
 from ..runs.outcome import Status
+from ..tasks.linear import LinearTasks
+from ..theory.floors import floor
 from ..theory.rates import error_scale
+from .experiment import label_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +32,8 @@ class Floors:
         Dimension of every run.
     scale : ndarray of shape (runs,)
         ``sqrt(d k / (n m_out))`` of every run.
+    predicted : ndarray of shape (runs,)
+        The floor (59) of every run.
     dist : ndarray of shape (runs,)
         Geometric mean of ``dist`` over the last quarter of the rows and over the trials.
     error : ndarray of shape (runs,)
@@ -40,6 +45,7 @@ class Floors:
 
     d: I64
     scale: F64
+    predicted: F64
     dist: F64
     error: F64
     factor: float
@@ -60,23 +66,28 @@ def floors(runs: Sequence[Result]) -> Floors:
     Floors
         The measured floors; the arrays have one entry for each run without diverged trials.
     """
-    d, scale, dist, error = [], [], [], []
+    d, scale, predicted, dist, error = [], [], [], [], []
     for run in runs:
         config = run.config
+        tasks = config.tasks
+        assert isinstance(tasks, LinearTasks)
         assert config.n is not None
         assert config.m_out is not None
         if any(outcome == Status.DIVERGED for outcome in run.outcomes):
             continue
         rows = np.atleast_2d(run.trace["dist"])
         ends = np.log(rows[:, -(rows.shape[1] // 4) :]).mean(axis=1)
-        d.append(config.tasks.d)
-        scale.append(error_scale(config.tasks.d, config.k_star, config.n, config.m_out))
+        d.append(tasks.d)
+        scale.append(error_scale(tasks.d, config.k_star, config.n, config.m_out))
+        sizes = {"n": config.n, "m_in": config.m_in, "m_out": config.m_out}
+        predicted.append(float(floor(tasks, config.method, **sizes)))
         dist.append(np.exp(ends.mean()))
         error.append(ends.std(ddof=1) / np.sqrt(ends.size))
     exponent, height = np.polyfit(np.log(scale), np.log(dist), 1)
     return Floors(
         d=np.array(d),
         scale=np.array(scale),
+        predicted=np.array(predicted),
         dist=np.array(dist),
         error=np.array(error),
         factor=float(np.exp(height)),
@@ -85,7 +96,7 @@ def floors(runs: Sequence[Result]) -> Floors:
 
 
 def draw_floors(ax: Axes, found: Mapping[str, Floors]) -> None:
-    r"""Draw the dist at the end of each run against the scale from theory, with the fitted laws.
+    r"""Draw the dist at the end of each run against d, with the floors of the theory.
 
     Parameters
     ----------
@@ -96,25 +107,21 @@ def draw_floors(ax: Axes, found: Mapping[str, Floors]) -> None:
     """
     ax.set_xscale("log")
     ax.set_yscale("log")
-    for i, (name, one) in enumerate(found.items()):
+    for i, (name, series) in enumerate(found.items()):
         color = PALETTE[i]
-        ends = one.scale[[0, -1]]
-        ax.plot(ends, one.factor * ends**one.exponent, color=color, lw=1.0, ls=(0, (5, 1.5)))
+        ax.plot(series.d, series.predicted, color=color, lw=1.1, ls=DASHES[i])
         ax.errorbar(
-            one.scale,
-            one.dist,
-            yerr=one.dist * np.expm1(2 * one.error),
+            series.d,
+            series.dist,
+            yerr=series.dist * np.expm1(2 * series.error),
             fmt=MARKERS[i],
             color=color,
             ms=5,
             mfc="white",
             mew=1.2,
             capsize=2,
-            label=f"{name}: exponent {one.exponent:.2f}",
+            label=name,
         )
+    ax.plot([], [], color=PREDICTED, lw=1.1, label="predicted floor (59)")
     ax.margins(x=0.08)
-    x_label = ax.set_xlabel(r"$\sqrt{d\,k\,/\,(n\,m_{\mathrm{out}})}$", family=FONT, color=INK)
-    x_label.set_math_fontfamily("stix")
-    legend = ax.legend(frameon=False, prop={"family": FONT, "size": 10})
-    for text in legend.get_texts():
-        text.set_color(INK)
+    label_axes(ax, "$d$", "")

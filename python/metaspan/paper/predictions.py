@@ -57,42 +57,6 @@ def population_dist(
     return math.exp(float(np.log(tangent / np.hypot(tangent, 1.0)).mean()))
 
 
-def floor_of_fo_anil(d: int, k: int, n: int, m: tuple[int, int], method: ANIL) -> float:
-    r"""Predict the dist at which first-order ANIL on fresh samples without noise stops falling.
-
-    Near the truth :math:`\alpha B^\top B \approx I`. In each round, the part R of B outside the
-    true subspace is multiplied by :math:`1 - \alpha \beta` and receives the gradient noise of the
-    round's tasks. This noise has :math:`d - k` rows with variance :math:`\beta^2 \alpha v / (n\,
-    m_\text{out})`. Here v is the mean square error of a task after adaptation, weighted by the head
-    of the task. The error v is the sum of :math:`(k + 1)(k + 2) / m_\text{in}`, which comes from
-    the inner samples, and :math:`(k + 2)\,\text{dist}^2`, which comes from R itself. With :math:`A
-    = \alpha \beta d / (2 n\, m_\text{out})`, decay and noise balance if the mean square of the
-    sines is :math:`A (k + 1)(k + 2) / m_\text{in} / (1 - (k + 2) A)`. The largest of the k sines
-    exceeds their root mean square by the factor :math:`1 + \sqrt{k / d}`.
-
-    Parameters
-    ----------
-    d, k, n : int
-        Number of features, rank (which is also the width), and number of tasks in a round; heads
-        are N(0, I).
-    m : (int, int)
-        Numbers of inner and outer samples of a task.
-    method : ANIL
-        Method that gives the step sizes.
-
-    Returns
-    -------
-    float
-        The predicted dist, to leading order in :math:`1 / m_\text{in}` and the step sizes; NaN
-        where the noise grows faster than it decays.
-    """
-    A = method.alpha * method.beta * d / (2 * n * m[1])
-    if (k + 2) * A >= 1:
-        return math.nan
-    square = A * (k + 1) * (k + 2) / m[0] / (1 - (k + 2) * A)
-    return math.sqrt(square) * (1 + math.sqrt(k / d))
-
-
 def surplus_of_pool(tasks: LinearTasks, alpha: float, n: int, m_in: int, m_out: int) -> float:
     r"""Bound, by (49), the surplus of first-order ANIL after many rounds on n fixed tasks.
 

@@ -228,6 +228,7 @@ def draw(panel: Panel, runs: Runs) -> Figure:
                 labels=labels,
                 colors=SHADES if view.ordered else None,
                 log=True,
+                predictions="floor" if any(each.floors for each in panel.views) else None,
             )
         if i > 0:
             ax.set_ylabel("")
@@ -270,9 +271,9 @@ def _floor_table(panel: Panel, runs: Runs) -> str:
     for view, results in zip(panel.views, runs, strict=True):
         for label, found in _series(view, results).items() if view.floors else ():
             if not text.tell():
-                table.writerow(["curve", "d", "scale", "dist", "error_of_log", "exponent"])
+                table.writerow(["curve", "d", "predicted", "dist", "error_of_log", "exponent"])
             for i, d in enumerate(found.d):
-                numbers = (found.scale[i], found.dist[i], found.error[i], found.exponent)
+                numbers = (found.predicted[i], found.dist[i], found.error[i], found.exponent)
                 table.writerow([label, d, *(f"{x:.9g}" for x in numbers)])
     return text.getvalue()
 
