@@ -2,13 +2,15 @@
 // serial, take pointers and shapes, and allocate no memory.
 #pragma once
 
+#include "panel.hpp"
 #include "sweep.hpp"
 
 namespace metaspan::kernels {
 
 namespace detail {
 
-constexpr int kMostColumns = 7;                // columns of B that are multiplied together
+/// Columns of B that are multiplied together.
+constexpr int kMostColumns = kLaneBytes == 64 ? 14 : 7;
 constexpr std::ptrdiff_t kFeatureChunk = 256;  // columns of X whose part of B fits an L1 cache
 
 /// Returns how many rows of X are multiplied together with `Columns` columns of B. The number is
@@ -37,13 +39,13 @@ inline void pack(std::ptrdiff_t columns, const double* B_t, std::ptrdiff_t b_str
 /// Computes sums += X B for `Rows` rows of X and `Columns` columns of B. Every element of the
 /// result has a register of sums, to which the products of kLane columns of X are added at a time.
 /// A register of X is used for all columns of B, and a register of B for all rows of X. Every
-/// element of a register has work, whatever the number of columns of B. While a chunk of X is
-/// multiplied, the next chunk of the same rows is prefetched.
+/// element of a register has work, whatever the number of columns of B. If `ahead` is not 0, the
+/// numbers `ahead` places behind those of X are prefetched, evenly during the arithmetic: they are
+/// the next to be multiplied.
 template <int Rows, int Columns, class Scalar>
 inline void add_features(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t stride,
                          const double* tile,  // (columns / kLane, Columns, kLane)
-                         double* sums, std::ptrdiff_t sums_stride) {
-  constexpr auto kAhead = kFeatureChunk * static_cast<std::ptrdiff_t>(sizeof(Scalar));
+                         std::ptrdiff_t ahead, double* sums, std::ptrdiff_t sums_stride) {
   Lane sum[Rows][Columns];
   for (int r = 0; r < Rows; ++r) {
     for (int j = 0; j < Columns; ++j) sum[r][j] = load(sums + r * sums_stride + j * kLane);
@@ -53,7 +55,7 @@ inline void add_features(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t
     Lane x[Rows];
     for (int r = 0; r < Rows; ++r) {
       x[r] = load_wide(X + r * stride + c);
-      __builtin_prefetch(reinterpret_cast<const char*>(X + r * stride + c) + kAhead, 0, 2);
+      if (ahead != 0) __builtin_prefetch(X + r * stride + c + ahead, 0, 3);
     }
     for (int j = 0; j < Columns; ++j) {
       const Lane b = load(tile + c * Columns + j * kLane);
@@ -75,18 +77,24 @@ inline void add_features(std::ptrdiff_t columns, const Scalar* X, std::ptrdiff_t
 }
 
 /// Computes sums += X B for any number of rows, `Rows` at a time. The remaining rows are processed
-/// `Rows` / 2 at a time, and so on down to single rows. No sum depends on how rows are grouped.
+/// `Rows` / 2 at a time, and so on down to single rows. No sum depends on how rows are grouped. If
+/// `next` is not null, the numbers that follow are prefetched: the same columns of the next rows
+/// and, after the last rows, `next`.
 template <int Rows, int Columns, class Scalar>
 inline void add_features_of_rows(std::ptrdiff_t rows, std::ptrdiff_t columns, const Scalar* X,
-                                 std::ptrdiff_t stride, const double* tile, double* sums,
-                                 std::ptrdiff_t sums_stride) {
+                                 std::ptrdiff_t stride, const double* tile, const Scalar* next,
+                                 double* sums, std::ptrdiff_t sums_stride) {
   std::ptrdiff_t i = 0;
   for (; i + Rows <= rows; i += Rows) {
-    add_features<Rows, Columns>(columns, X + i * stride, stride, tile, sums + i * sums_stride,
+    const Scalar* at = X + i * stride;
+    std::ptrdiff_t ahead = 0;
+    if (next != nullptr) ahead = i + 2 * Rows <= rows ? Rows * stride : next - at;
+    add_features<Rows, Columns>(columns, at, stride, tile, ahead, sums + i * sums_stride,
                                 sums_stride);
   }
   if constexpr (Rows > 1) {
-    add_features_of_rows<Rows / 2, Columns>(rows - i, columns, X + i * stride, stride, tile,
+    if (i == rows) return;
+    add_features_of_rows<Rows / 2, Columns>(rows - i, columns, X + i * stride, stride, tile, next,
                                             sums + i * sums_stride, sums_stride);
   }
 }
@@ -96,16 +104,32 @@ inline void add_features_of_rows(std::ptrdiff_t rows, std::ptrdiff_t columns, co
 template <int Columns, class Scalar>
 inline void add_strip(std::ptrdiff_t count, std::ptrdiff_t rows, std::ptrdiff_t columns,
                       const Scalar* X, std::ptrdiff_t stride, const double* B_t,
-                      std::ptrdiff_t b_stride, double* sums, std::ptrdiff_t sums_stride) {
+                      std::ptrdiff_t b_stride, const Scalar* next, double* sums,
+                      std::ptrdiff_t sums_stride) {
   if (count == Columns) {
     alignas(kLaneBytes) double tile[kFeatureChunk * Columns];
     pack<Columns>(columns, B_t, b_stride, tile);
     return add_features_of_rows<rows_together<Columns>(), Columns>(rows, columns, X, stride, tile,
-                                                                   sums, sums_stride);
+                                                                   next, sums, sums_stride);
   }
   if constexpr (Columns > 1) {
-    add_strip<Columns - 1>(count, rows, columns, X, stride, B_t, b_stride, sums, sums_stride);
+    add_strip<Columns - 1>(count, rows, columns, X, stride, B_t, b_stride, next, sums, sums_stride);
   }
+}
+
+/// Adds the elements of each of `count` registers in order. A square of registers is transposed, so
+/// that kLane sums are computed together; their bits are those of sum_of().
+inline void add_elements(std::ptrdiff_t count, const double* registers, double* out) {
+  std::ptrdiff_t i = 0;
+  for (; i + kLane <= count; i += kLane) {
+    Lane square[kLane];
+    for (int r = 0; r < kLane; ++r) square[r] = load(registers + (i + r) * kLane);
+    transpose_square(square);
+    Lane sum{};
+    for (int r = 0; r < kLane; ++r) sum += square[r];
+    store(out + i, sum);
+  }
+  for (; i < count; ++i) out[i] = sum_of(load(registers + i * kLane));
 }
 
 }  // namespace detail
@@ -128,14 +152,15 @@ inline void sweep_features(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptr
   for (std::ptrdiff_t c = 0; c < columns; c += detail::kFeatureChunk) {
     const std::ptrdiff_t count =
         columns - c < detail::kFeatureChunk ? columns - c : detail::kFeatureChunk;
+    const Scalar* next = X + (c + count < columns ? c + count : rows * stride);
     for (std::ptrdiff_t strip = 0; strip < strips; ++strip) {
       const std::ptrdiff_t first = strip * k / strips, end = (strip + 1) * k / strips;
-      detail::add_strip<detail::kMostColumns>(end - first, rows, count, X + c, stride,
-                                              B_t + first * b_stride + c, b_stride,
-                                              sums + first * kLane, k * kLane);
+      detail::add_strip<detail::kMostColumns>(
+          end - first, rows, count, X + c, stride, B_t + first * b_stride + c, b_stride,
+          strip == 0 ? next : nullptr, sums + first * kLane, k * kLane);
     }
   }
-  for (std::ptrdiff_t i = 0; i < rows * k; ++i) Z[i] = detail::sum_of(load(sums + i * kLane));
+  detail::add_elements(rows * k, sums, Z);
 }
 
 }  // namespace metaspan::kernels
