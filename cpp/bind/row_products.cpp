@@ -6,6 +6,7 @@
 #include "convert_samples.hpp"
 #include "metaspan/sweeps/made_tasks.hpp"
 #include "metaspan/sweeps/row_products.hpp"
+#include "metaspan/sweeps/row_transforms.hpp"
 
 namespace metaspan::bind {
 namespace {
@@ -85,8 +86,46 @@ Array batch_combine_features(const Batch& data, const py::array& B, const py::ob
     const auto as_rows = as_transform(
         transform, k, [&](Index task) { return offsets[static_cast<std::size_t>(task)]; });
     return filled(tasks.d, k, [&](double* out, Cancel* cancel) {
-      combine_features_of_rows(tasks, b, k, as_rows, out, threads, cancel);
+      combine_features_of_rows(tasks, b, k, as_rows, false, out, threads, cancel);
     });
+  });
+}
+
+/// Returns X^T C for C_i = diag(scales_i) Z_i + left_i right_i^T Z_i and Z = X B, (d, k).
+Array batch_combine_forms(const Batch& data, const py::array& B, const Array& scales,
+                          const Array& left, const Array& right, int threads) {
+  return data.visit([&](auto, const auto& tasks) {
+    const double* b = doubles_of(B, tasks.d);
+    const std::vector<Index> offsets = row_offsets(tasks);
+    const Index k = B.shape(1), N = offsets.back();
+    require(scales.ndim() == 1 && left.ndim() == 2 && right.ndim() == 2 && scales.shape(0) == N &&
+                left.shape(0) == N && right.shape(0) == N && left.shape(1) == right.shape(1),
+            "scales must be (N,), and left and right (N, rank)");
+    const auto transform =
+        transform_by_forms({scales.data(), left.data(), right.data(), left.shape(1)}, offsets, k);
+    return filled(tasks.d, k, [&](double* out, Cancel* cancel) {
+      combine_features_of_rows(tasks, b, k, transform, true, out, threads, cancel);
+    });
+  });
+}
+
+/// Solves for the heads of least squares at B. Returns the gradient sum_i shares_i X_i^T (X_i B v_i
+/// - y_i) v_i^T, (d, k), the heads v_i, (n, k), and the loss; or None if a task is near-singular.
+py::object batch_fit_heads(const Batch& data, const py::array& B, const Array& y,
+                           const Array& shares, int threads) {
+  return data.visit([&](auto, const auto& tasks) -> py::object {
+    const double* b = doubles_of(B, tasks.d);
+    const std::vector<Index> offsets = row_offsets(tasks);
+    const Index k = B.shape(1), n = tasks.size();
+    require(y.size() == offsets.back() && shares.size() == n, "y must be (N,) and shares (n,)");
+    Array heads({n, k});
+    HeadFits fits{y.data(), shares.data(), heads.mutable_data()};
+    const auto transform = transform_by_heads(fits, offsets, k, threads);
+    Array gradient = filled(tasks.d, k, [&](double* out, Cancel* cancel) {
+      combine_outer_of_rows(tasks, b, k, transform, out, threads, cancel);
+    });
+    if (!fits.regular) return py::none();
+    return py::make_tuple(gradient, heads, fits.loss);
   });
 }
 
@@ -187,6 +226,10 @@ void bind_row_products(py::module_& module) {
   module.def("batch_combine", &batch_combine, py::arg("data"), py::arg("C"), py::arg("threads"));
   module.def("batch_combine_features", &batch_combine_features, py::arg("data"), py::arg("B"),
              py::arg("transform"), py::arg("threads"));
+  module.def("batch_combine_forms", &batch_combine_forms, py::arg("data"), py::arg("B"),
+             py::arg("scales"), py::arg("left"), py::arg("right"), py::arg("threads"));
+  module.def("batch_fit_heads", &batch_fit_heads, py::arg("data"), py::arg("B"), py::arg("y"),
+             py::arg("shares"), py::arg("threads"));
   module.def("batch_grams", &batch_grams, py::arg("data"), py::arg("first"), py::arg("end"),
              py::arg("threads"));
   py::class_<MadeSamples>(module, "MadeSamples")

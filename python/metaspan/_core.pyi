@@ -298,6 +298,23 @@ def batch_combine_features(
     from `first` to `end`, and with `first` and `end`, for consecutive ranges of tasks.
     """
 
+def batch_combine_forms(
+    data: Batch, B: F64, scales: F64, left: F64, right: F64, threads: int
+) -> F64:
+    """Compute X^T C, (d, k), for C_i = diag(scales_i) Z_i + left_i right_i^T Z_i and Z = X B.
+
+    `scales` is (N,), and `left` and `right` are (N, rank).
+    """
+
+def batch_fit_heads(
+    data: Batch, B: F64, y: F64, shares: F64, threads: int
+) -> tuple[F64, F64, float] | None:
+    """Solve for the heads v_i of least squares at B.
+
+    Return the gradient in B of sum_i shares_i ||y_i - X_i B v_i||^2 / 2, (d, k), the heads (n, k)
+    and this loss; or None if X_i B of a task is near-singular.
+    """
+
 def batch_grams(data: Batch, first: int, end: int, threads: int) -> list[F64]:
     """Compute the Gram matrices of the rows of each task from `first` to `end`."""
 

@@ -14,8 +14,8 @@ from ._support import check
 from ._support.types import F64
 from .estimators.on_arrays import ArraySamples
 from .estimators.ridge import squared_loo_errors
-from .estimators.samples import rows_of
 from .estimators.solvers import solve_by_cg
+from .estimators.transforms import scaled_rows
 from .gradients import meta_gradient
 from .linear_methods import LinearAttention
 from .methods import AverageRisk, Method
@@ -236,14 +236,11 @@ def _pooled(batch: TaskBatch, penalty: float, threads: int) -> F64:
     samples = ArraySamples(TaskBatch._of_sets(batch._inner, None), threads=threads)
     m = np.diff(samples.offsets)
     weights = np.ones(batch.n) if batch.weights is None else batch.weights
-    share = np.repeat(weights / (batch.n * m), m)[:, None]
-
-    def weigh(Z: F64, tasks: range) -> F64:
-        return share[rows_of(samples, tasks)] * Z
-
+    share = np.repeat(weights / (batch.n * m), m)
+    forms = scaled_rows(samples, share)
     theta, _ = solve_by_cg(
-        lambda P: samples.combine_features(P, weigh) + penalty * P,
-        samples.combine(share * samples.y[:, None]),
+        lambda P: samples.combine_features(P, forms) + penalty * P,
+        samples.combine((share * samples.y)[:, None]),
         TOLERANCE,
         MOST_STEPS,
     )

@@ -1,6 +1,7 @@
 #include "metaspan/sweeps/row_products.hpp"
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 #include "metaspan/sweeps/row_sweeps.hpp"
@@ -8,10 +9,12 @@
 namespace metaspan {
 namespace {
 
-/// The most bytes of X in a block of tasks whose rows two products read, one after the other.
-constexpr Index kCachedBlockBytes = 1 << 24;
-/// Rows of X that a sweep processes together: a tile of their columns fits an L1 cache.
-constexpr Index kGroupRows = 24;
+/// The most bytes of X in a block of tasks whose rows two products read, one after the other. The
+/// rows stay in an L2 cache. If the transform between the products is called in Python, blocks are
+/// larger, because a call takes as long as reading many rows.
+constexpr Index kBlockBytes = 1 << 20, kCalledBlockBytes = 1 << 24;
+/// Rows of X that a sweep processes together, so that a tile of B is packed once for all of them.
+constexpr Index kGroupRows = 48;
 
 /// Returns the number of outer samples of a task that are rows of X in addition to the inner ones.
 template <class XScalar>
@@ -19,17 +22,16 @@ Index more_rows(const TaskSet<XScalar>& tasks, Index i) {
   return tasks.outer.empty() || tasks.shares(i) ? 0 : tasks.out(i).m;
 }
 
-/// Splits the tasks of a block into smaller blocks of at most kCachedBlockBytes, so that the rows
-/// of a block are still in a cache when the second product reads them. The split depends only on
-/// shapes.
+/// Splits the tasks of a block into smaller blocks of at most `most` bytes, so that the rows of a
+/// block are still in a cache when the second product reads them. The split depends only on shapes.
 template <class XScalar>
-std::vector<Block> cached_blocks(const TaskSet<XScalar>& tasks, Index n) {
+std::vector<Block> cached_blocks(const TaskSet<XScalar>& tasks, Index n, Index most) {
   std::vector<Block> blocks;
   Index bytes = 0;
   for (Index i = 0; i < n; ++i) {
     const Index rows = tasks.in(i).m + more_rows(tasks, i);
     const Index more = static_cast<Index>(sizeof(XScalar)) * rows * tasks.d;
-    if (blocks.empty() || bytes + more > kCachedBlockBytes) {
+    if (blocks.empty() || bytes + more > most) {
       blocks.push_back({i, 0});
       bytes = 0;
     }
@@ -126,18 +128,57 @@ void combine_sparse(const TaskSet<XScalar>& tasks,
   second_sweep(parts, tasks.d, k, static_cast<const double*>(nullptr), out, threads, cancel);
 }
 
-/// Calls body(rows, block) for blocks that together contain all dense tasks, in order. Each block
-/// of a store is split into blocks that stay in a cache.
+/// Calls body(held, taken, block) for blocks that together contain all dense tasks, in order. Each
+/// block of a store is split into blocks of at most `most` bytes.
 template <class XScalar, class Body>
-void each_row_block(const TaskSet<XScalar>& tasks, Index k, Body&& body) {
+void each_task_block(const TaskSet<XScalar>& tasks, Index k, Index most, Body&& body) {
   const TaskSelection every{tasks.size()};
   each_block(tasks, every, blocks_of<double>(tasks, every, k, every.n),
              [&](const auto& held, const TaskSelection& taken, const Block& block) {
-               for (const Block& part : cached_blocks(held, taken.n)) {
-                 body(RowGroups(held, part_of(taken, part)),
-                      Block{block.first + part.first, part.count});
+               for (const Block& part : cached_blocks(held, taken.n, most)) {
+                 body(held, part_of(taken, part), Block{block.first + part.first, part.count});
                }
              });
+}
+
+/// Calls body(rows, block) for blocks that together contain all dense tasks, in order.
+template <class XScalar, class Body>
+void each_row_block(const TaskSet<XScalar>& tasks, Index k, Index most, Body&& body) {
+  each_task_block(tasks, k, most,
+                  [&](const auto& held, const TaskSelection& taken, const Block& block) {
+                    body(RowGroups(held, taken), block);
+                  });
+}
+
+/// Adds sum_i v_i (X_i^T c_i)^T to `sums`, task by task. X_i^T c_i is a vector, so X is read at the
+/// cost of a single column, and the outer products take n d k instead of N d k multiplications.
+template <class XScalar>
+void combine_outer(const TaskSet<XScalar>& tasks, const TaskSelection& taken,
+                   const double* c,      // (rows,)
+                   const double* heads,  // (tasks, k)
+                   Index k,
+                   double* sums,  // (k, d)
+                   int threads, Cancel* cancel) {
+  const ColumnPieces pieces = combine_pieces(tasks.d);
+  parallel_for(threads, pieces.count(), cancel, [&](Index piece, int) {
+    const Index first = pieces.begin(piece), columns = pieces.size(piece);
+    thread_local std::vector<double> terms;  // (tasks, columns)
+    terms.resize(static_cast<std::size_t>(taken.n * columns));
+    const double* factors = c;
+    const auto& append = [&](const Samples<XScalar>& set, auto add, double* out) {
+      const auto& [X, stride] = set.dense();
+      kernels::sweep_combine<add.value>(set.m, columns, X + first, stride, factors, out);
+      factors += set.m;
+    };
+    for (Index i = 0; i < taken.n; ++i) {
+      double* out = terms.data() + i * columns;
+      append(tasks.in(taken[i]), std::false_type{}, out);
+      if (more_rows(tasks, taken[i]) > 0) append(tasks.out(taken[i]), std::true_type{}, out);
+    }
+    kernels::sweep_combine_matrix(taken.n, columns, k, terms.data(), columns, heads, sums + first,
+                                  tasks.d);
+  });
+  throw_if_requested(cancel);
 }
 
 }  // namespace
@@ -168,7 +209,7 @@ void features_of_rows(const TaskSet<XScalar>& tasks, const double* B, Index k, d
   }
   Mat B_t(k, tasks.d);
   transpose_columns(B, tasks.d, k, B_t.data(), threads);
-  each_row_block(tasks, k, [&](const auto& rows, const Block&) {
+  each_row_block(tasks, k, kCalledBlockBytes, [&](const auto& rows, const Block&) {
     sweep_rows(rows, rows.groups, tasks.d, B_t.data(), k, Z, threads, cancel);
     Z += rows.rows * k;
   });
@@ -181,7 +222,7 @@ void combine_all_rows(const TaskSet<XScalar>& tasks, const double* C, Index k, d
                       int threads, Cancel* cancel) {
   if (tasks.is_sparse()) return combine_sparse(tasks, C, k, out, threads, cancel);
   Mat sums = Mat::Zero(k, tasks.d);
-  each_row_block(tasks, k, [&](const auto& rows, const Block&) {
+  each_row_block(tasks, k, kCalledBlockBytes, [&](const auto& rows, const Block&) {
     combine_rows(rows, rows.groups, tasks.d, C, k, sums.data(), threads, cancel);
     C += rows.rows * k;
   });
@@ -192,8 +233,8 @@ void combine_all_rows(const TaskSet<XScalar>& tasks, const double* C, Index k, d
 /// transform and the second sweep, which finds the rows of the block in a cache.
 template <class XScalar>
 void combine_features_of_rows(const TaskSet<XScalar>& tasks, const double* B, Index k,
-                              const RowTransform& transform, double* out, int threads,
-                              Cancel* cancel) {
+                              const RowTransform& transform, bool is_native, double* out,
+                              int threads, Cancel* cancel) {
   std::vector<double> Z, C;
   const auto resize = [&](Index rows) {
     Z.resize(static_cast<std::size_t>(rows * k));
@@ -207,12 +248,51 @@ void combine_features_of_rows(const TaskSet<XScalar>& tasks, const double* B, In
   }
   Mat B_t(k, tasks.d), sums = Mat::Zero(k, tasks.d);
   transpose_columns(B, tasks.d, k, B_t.data(), threads);
-  each_row_block(tasks, k, [&](const auto& rows, const Block& block) {
+  const Index most = is_native ? kBlockBytes : kCalledBlockBytes;
+  each_row_block(tasks, k, most, [&](const auto& rows, const Block& block) {
     resize(rows.rows);
     sweep_rows(rows, rows.groups, tasks.d, B_t.data(), k, Z.data(), threads, cancel);
     transform(block.first, block.count, Z.data(), C.data());
     combine_rows(rows, rows.groups, tasks.d, C.data(), k, sums.data(), threads, cancel);
   });
+  transpose_rows(sums.data(), tasks.d, k, out, threads);
+}
+
+/// Computes sum_i X_i^T c_i v_i^T block by block, where c_i and v_i depend on X_i B. Sparse tasks
+/// are combined from the matrix C with the rows c_r v_i^T.
+template <class XScalar>
+void combine_outer_of_rows(const TaskSet<XScalar>& tasks, const double* B, Index k,
+                           const OuterTransform& transform, double* out, int threads,
+                           Cancel* cancel) {
+  std::vector<double> Z, c, heads;
+  const auto prepare = [&](Index rows, Index count) {
+    Z.resize(static_cast<std::size_t>(rows * k));
+    c.resize(static_cast<std::size_t>(rows));
+    heads.resize(static_cast<std::size_t>(count * k));
+  };
+  if (tasks.is_sparse()) {
+    const std::vector<Index> offsets = row_offsets(tasks);
+    prepare(offsets.back(), tasks.size());
+    sparse_features(tasks, {tasks.size()}, B, k, Z.data(), threads, cancel);
+    transform(0, tasks.size(), Z.data(), c.data(), heads.data());
+    for (Index i = 0; i < tasks.size(); ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      for (Index r = offsets[at]; r < offsets[at + 1]; ++r) {
+        for (Index j = 0; j < k; ++j) Z[r * k + j] = c[r] * heads[i * k + j];
+      }
+    }
+    return combine_sparse(tasks, Z.data(), k, out, threads, cancel);
+  }
+  Mat B_t(k, tasks.d), sums = Mat::Zero(k, tasks.d);
+  transpose_columns(B, tasks.d, k, B_t.data(), threads);
+  each_task_block(
+      tasks, k, kBlockBytes, [&](const auto& held, const TaskSelection& taken, const Block& block) {
+        const RowGroups rows(held, taken);
+        prepare(rows.rows, taken.n);
+        sweep_rows(rows, rows.groups, tasks.d, B_t.data(), k, Z.data(), threads, cancel);
+        transform(block.first, block.count, Z.data(), c.data(), heads.data());
+        combine_outer(held, taken, c.data(), heads.data(), k, sums.data(), threads, cancel);
+      });
   transpose_rows(sums.data(), tasks.d, k, out, threads);
 }
 
@@ -254,6 +334,7 @@ struct RowInstances {
   static constexpr auto features = &features_of_rows<XScalar>;
   static constexpr auto combine = &combine_all_rows<XScalar>;
   static constexpr auto both = &combine_features_of_rows<XScalar>;
+  static constexpr auto outer = &combine_outer_of_rows<XScalar>;
   static constexpr auto grams = &grams_of_rows<XScalar>;
 };
 template struct RowInstances<double>;

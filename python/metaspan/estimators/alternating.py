@@ -11,10 +11,11 @@ import numpy as np
 from .._support import check
 from .._support.types import F64
 from .estimator import Estimate, Monitor
-from .samples import Samples, lengths, offsets_of, rows_of, spread, task_weights
+from .samples import Samples, lengths, offsets_of, task_weights
 from .solvers import orthonormal
 from .starts import STARTS, start_subspace
-from .task_algebra import outer_rows, predict, solve_heads
+from .task_algebra import outer_rows, predict
+from .transforms import HeadFit
 
 LIMIT = 1000  # iterations, if `ms.fit` gets no `rounds`
 CG_LIMIT = 200  # the most passes over X for B in an iteration of AltMin
@@ -40,22 +41,10 @@ def point_at(samples: Samples, B: F64, shares: F64) -> Point:
 
     The loss is ``sum_i shares_i ||y_i - X_i B v_i||^2 / 2`` at the least-squares heads v_i.
     """
-    heads = np.empty((samples.n, B.shape[1]))
-    objective = 0.0
-
-    def transform(Z: F64, tasks: range) -> F64:
-        nonlocal objective
-        offsets, chosen = offsets_of(samples, tasks), slice(tasks.start, tasks.stop)
-        y = samples.y[rows_of(samples, tasks)]
-        heads[chosen] = solve_heads(Z, y, offsets)
-        residuals = predict(Z, heads[chosen], offsets) - y
-        weighted = residuals * spread(shares[chosen], offsets)
-        objective += float(residuals @ weighted) / 2
-        return outer_rows(weighted, heads[chosen], offsets)
-
+    fit = HeadFit(samples, shares, np.empty((samples.n, B.shape[1])))
     with np.errstate(over="ignore", invalid="ignore"):  # too long a step: the caller sees nan
-        gradient = samples.combine_features(B, transform)
-    return Point(B, heads, objective, gradient)
+        gradient = samples.combine_features(B, fit)
+    return Point(B, fit.heads, fit.loss, gradient)
 
 
 def _shares(samples: Samples) -> F64:

@@ -11,13 +11,14 @@ from .._support.types import F64
 from ..solved_methods import AltGDmin
 from .alternating import point_at, sine_between
 from .estimator import Estimate, Monitor
-from .samples import Samples, lengths, offsets_of, rows_of, spread, task_sums
+from .samples import Samples, lengths, spread
 from .solvers import (
     fixed_normals,
     orthonormal,
     start_columns,
     top_eigenvectors,
 )
+from .transforms import RowForms
 
 TRUNCATION = 9.0  # larger multiples of the mean squared response do not count
 LIMIT = 1000  # most iterations by default
@@ -119,17 +120,15 @@ def _spectral_start(samples: Samples, width: int) -> F64:
     of_rows = spread(samples.weights, offsets)
     kept = np.where(y**2 <= TRUNCATION * np.average(y**2, weights=of_rows), y, 0.0)
     sizes = lengths(samples)[:, None]
-    factors = samples.weights[:, None] / sizes**2
 
-    def outer(Z: F64, tasks: range) -> F64:
-        own, at = kept[rows_of(samples, tasks), None], offsets_of(samples, tasks)
-        means = task_sums(own * Z, at) * factors[tasks.start : tasks.stop]
-        return np.asarray(own * spread(means, at))
+    left = kept[:, None]
+    factors = spread(samples.weights[:, None] / sizes**2, offsets)
+    forms = RowForms(samples, np.zeros(len(y)), left, factors * left)
 
     def start() -> F64:
         G = fixed_normals(samples.n, start_columns(width)) / sizes
         return samples.combine(kept[:, None] * spread(G, offsets))
 
     return top_eigenvectors(
-        lambda Q: samples.combine_features(Q, outer), samples.dim, start, width
+        lambda Q: samples.combine_features(Q, forms), samples.dim, start, width
     ).vectors

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .._support.types import F64
-from .samples import Samples, lengths, offsets_of, rows_of, spread, task_sums
+from .samples import Samples, lengths, spread, task_sums
+from .transforms import RowForms
 
 
 class RowAverages:
@@ -39,15 +40,12 @@ class RowAverages:
     def mean_products(self, Q: F64, factors: F64) -> F64:
         """Return ``sum_i factors_i (u_i v_i^T + v_i u_i^T) Q``, (dim, k); one pass over X."""
 
-        def transform(Z: F64, tasks: range) -> F64:
-            offsets = offsets_of(self._samples, tasks)
-            rows, scale = rows_of(self._samples, tasks), factors[tasks.start : tasks.stop, None]
-            u, v = self._u[rows], self._v[rows]
-            first, second = (scale * task_sums(own * Z, offsets) for own in (u, v))
-            C: F64 = u * spread(second, offsets) + v * spread(first, offsets)
-            return C
-
-        return self._samples.combine_features(Q, transform)
+        scales = spread(factors[:, None], self._samples.offsets)
+        left, right = np.hstack([self._u, self._v]), np.hstack([self._v, self._u])
+        zeros = np.zeros(len(left))
+        return self._samples.combine_features(
+            Q, RowForms(self._samples, zeros, scales * left, right)
+        )
 
     def start_factors(self, G: F64) -> F64:
         """Return G, (2 n, k): a random start suits averages of samples."""

@@ -11,6 +11,7 @@ from ..tasks.batch import TaskBatch, core_data
 from ..tasks.storage import TaskArrays
 from .averages import RowAverages
 from .samples import I64, Transform
+from .transforms import HeadFit, RowForms
 
 
 class ArraySamples:
@@ -53,7 +54,28 @@ class ArraySamples:
         return core.batch_combine(self._data(), _contiguous(C), self.threads)
 
     def combine_features(self, B: F64, transform: Transform) -> F64:
-        """Return ``X^T transform(X B)``, (dim, k), for B (dim, k)."""
+        """Return ``X^T transform(X B)``, (dim, k), for B (dim, k).
+
+        The core computes `RowForms` and `HeadFit` in blocks that stay in an L2 cache. `HeadFit` is
+        called instead if features of a task are near-singular, since heads of the least norm need a
+        singular value decomposition.
+        """
+        if isinstance(transform, RowForms):
+            return core.batch_combine_forms(
+                self._data(),
+                _contiguous(B),
+                transform.scales,
+                transform.left,
+                transform.right,
+                self.threads,
+            )
+        if isinstance(transform, HeadFit) and np.diff(self.offsets).min() >= B.shape[1]:
+            solved = core.batch_fit_heads(
+                self._data(), _contiguous(B), self.y, transform.shares, self.threads
+            )
+            if solved is not None:
+                gradient, transform.heads, transform.loss = solved
+                return gradient
 
         def rows(Z: F64, first: int, end: int) -> F64:
             return _contiguous(transform(Z, range(first, end)))

@@ -23,8 +23,6 @@ from .samples import (
     Samples,
     by_length,
     lengths,
-    offsets_of,
-    rows_of,
     spread,
     task_sums,
     task_weights,
@@ -41,6 +39,7 @@ from .solvers import (
     start_columns,
     top_eigenvectors,
 )
+from .transforms import RowForms, scaled_rows
 
 FILL = 20  # stream of the random directions in the representation of `Pooled`
 _GRAM_NUMBERS = 1 << 22  # the most numbers of Gram matrices in memory at a time
@@ -142,26 +141,23 @@ class SingleTask:
         self.check(samples, width)
         a = dual_coefficients(samples, self.ridge)
 
-        def transform(Z: F64, tasks: range) -> F64:
-            offsets = offsets_of(samples, tasks)
-            own = a[rows_of(samples, tasks), None]
-            weights = samples.weights[tasks.start : tasks.stop, None]
-            C: F64 = own * spread(weights * task_sums(own * Z, offsets), offsets)
-            return C
+        own = a[:, None]
+        weighted = task_weights(samples, range(samples.n))[:, None] * own
+        forms = RowForms(samples, np.zeros(len(a)), weighted, own)
 
         def start() -> F64:
             G = fixed_normals(samples.n, start_columns(width))
-            return samples.combine(a[:, None] * spread(G, samples.offsets))
+            return samples.combine(own * spread(G, samples.offsets))
 
         pairs = top_eigenvectors(
-            lambda Q: samples.combine_features(Q, transform),
+            lambda Q: samples.combine_features(Q, forms),
             samples.dim,
             start,
             width,
             self.tol,
             self.passes,
         )
-        heads = task_sums(a[:, None] * samples.features(pairs.vectors), samples.offsets)
+        heads = task_sums(own * samples.features(pairs.vectors), samples.offsets)
         return pairs.with_heads(heads)
 
 
@@ -277,14 +273,11 @@ class Pooled:
             If the coefficients are zero.
         """
         self.check(samples, width)
-        shares = (task_weights(samples, range(samples.n)) / len(samples.y))[:, None]
-
-        def transform(Z: F64, tasks: range) -> F64:
-            return shares[rows_of(samples, tasks)] * Z
-
-        right = samples.combine(shares * samples.y[:, None])
+        shares = task_weights(samples, range(samples.n)) / len(samples.y)
+        forms = scaled_rows(samples, shares)
+        right = samples.combine((shares * samples.y)[:, None])
         theta, reason = solve_by_cg(
-            lambda P: samples.combine_features(P, transform) + self.ridge * P,
+            lambda P: samples.combine_features(P, forms) + self.ridge * P,
             right,
             self.tol,
             self.passes,

@@ -12,12 +12,8 @@ from .._support.types import F64
 from .estimator import Estimate, Monitor
 from .samples import (
     Samples,
-    Transform,
     lengths,
-    offsets_of,
-    rows_of,
     spread,
-    task_sums,
     task_weights,
 )
 from .solvers import (
@@ -31,6 +27,7 @@ from .solvers import (
     start_columns,
     top_eigenvectors,
 )
+from .transforms import RowForms, scaled_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +40,10 @@ class _Options:
     def __post_init__(self) -> None:
         check_search(self)
 
-    def _estimate_from_rows(self, samples: Samples, width: int, transform: Transform) -> Estimate:
-        """Return the top eigenvectors of ``Q -> X^T transform(X Q)`` and least-squares heads."""
+    def _estimate_from_rows(self, samples: Samples, width: int, forms: RowForms) -> Estimate:
+        """Return the top eigenvectors of ``Q -> X^T forms(X Q)`` and least-squares heads."""
         pairs = top_eigenvectors(
-            lambda Q: samples.combine_features(Q, transform),
+            lambda Q: samples.combine_features(Q, forms),
             samples.dim,
             _start(samples, width),
             width,
@@ -115,14 +112,8 @@ class Moments(_Options):
             If the matrix (38) has fewer than `width` positive eigenvalues.
         """
         self.check(samples, width)
-        count = len(samples.y)
-
-        def transform(Z: F64, tasks: range) -> F64:
-            weights = task_weights(samples, tasks) / count
-            scale: F64 = samples.y[rows_of(samples, tasks)] ** 2 * weights
-            return scale[:, None] * Z
-
-        return self._estimate_from_rows(samples, width, transform)
+        scales: F64 = samples.y**2 * task_weights(samples, range(samples.n)) / len(samples.y)
+        return self._estimate_from_rows(samples, width, scaled_rows(samples, scales))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,19 +158,11 @@ class Duchi(_Options):
             eigenvalues.
         """
         self.check(samples, width)
-        sizes = lengths(samples)
-        factors: F64 = samples.weights / (samples.n * sizes * (sizes - 1.0))
-
-        def transform(Z: F64, tasks: range) -> F64:
-            offsets = offsets_of(samples, tasks)
-            y = samples.y[rows_of(samples, tasks), None]
-            terms = y * Z
-            sums = factors[tasks.start : tasks.stop, None] * task_sums(terms, offsets)
-            own_factors = spread(factors[tasks.start : tasks.stop, None], offsets)
-            C: F64 = y * (spread(sums, offsets) - own_factors * terms)
-            return C
-
-        return self._estimate_from_rows(samples, width, transform)
+        sizes, y = lengths(samples), samples.y[:, None]
+        factors = spread(samples.weights / (samples.n * sizes * (sizes - 1.0)), samples.offsets)
+        left: F64 = factors[:, None] * y
+        forms = RowForms(samples, -(left * y)[:, 0], left, y)
+        return self._estimate_from_rows(samples, width, forms)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from itertools import pairwise
 
 import h5py
 import numpy as np
@@ -13,6 +14,7 @@ from scipy import sparse
 
 import metaspan as ms
 from metaspan.estimators.on_arrays import ArraySamples
+from metaspan.estimators.transforms import HeadFit, RowForms
 from reference.estimator_samples import DenseSamples
 
 N, M_IN, M, D, WIDTH = 5, 3, 7, 300, 4
@@ -141,6 +143,56 @@ def test_transform_sees_every_task_once_and_in_order(pair, rng):
     close(both, plain.combine_features(B, lambda Z, tasks: (1 + tasks.start) * Z))
 
 
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_forms_of_rows(pair, rng, rank):
+    """C_i = diag(p_i) Z_i + L_i R_i^T Z_i, task by task, by the core and by a call."""
+    samples, plain = pair
+    scales, left, right = (
+        rng.standard_normal((len(plain.y), *shape)) for shape in ((), (rank,), (rank,))
+    )
+    forms = RowForms(samples, scales, left, right)
+    for width in (1, WIDTH, 9):
+        B = rng.standard_normal((D, width))
+        expected = np.zeros((D, width))
+        for first, end in pairwise(plain.offsets):
+            X, s = plain.X[first:end], slice(first, end)
+            form = np.diag(scales[s]) + left[s] @ right[s].T
+            expected += X.T @ (form @ (X @ B))
+        close(samples.combine_features(B, forms), expected)
+        close(samples.combine_features(B, forms.__call__), expected)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_heads_of_least_squares_and_their_gradient(pair, rng, width):
+    samples, plain = pair
+    B, shares = rng.standard_normal((D, width)), rng.uniform(0.5, 1.0, N)
+    heads, gradient, loss = np.empty((N, width)), np.zeros((D, width)), 0.0
+    for i, (first, end) in enumerate(pairwise(plain.offsets)):
+        X, y = plain.X[first:end], plain.y[first:end]
+        heads[i] = np.linalg.lstsq(X @ B, y, rcond=None)[0]
+        residuals = X @ B @ heads[i] - y
+        gradient += shares[i] * np.outer(X.T @ residuals, heads[i])
+        loss += shares[i] * residuals @ residuals / 2
+    for is_called in (False, True):
+        fit = HeadFit(samples, shares, np.full((N, width), np.nan))
+        transform = fit.__call__ if is_called else fit
+        close(samples.combine_features(B, transform), gradient)
+        close(fit.heads, heads)
+        assert fit.loss == pytest.approx(loss, rel=1e-12)
+
+
+def test_near_singular_features_of_a_task_give_heads_of_the_least_norm(rng):
+    X, y = rows(rng, "dense")
+    B = rng.standard_normal((D, WIDTH))
+    X[2] -= X[2] @ B[:, :1] @ np.linalg.pinv(B[:, :1])  # X_2 b = 0 for the first column b
+    samples, shares = ArraySamples(ms.TaskBatch(X, y)), np.ones(N)
+    fit = HeadFit(samples, shares, np.empty((N, WIDTH)))
+    samples.combine_features(B, fit)
+    for i in (1, 2):
+        v = np.linalg.pinv(X[i] @ B, rcond=1e-10) @ y[i]
+        np.testing.assert_allclose(fit.heads[i], v, rtol=0, atol=1e-9)
+
+
 def test_gram_matrices(pair):
     samples, plain = pair
     for tasks in (range(N), range(1, 3), range(2, 2)):
@@ -170,6 +222,8 @@ def test_bits_do_not_depend_on_threads(pair, rng):
         lambda some: some.features(B),
         lambda some: some.combine(C),
         lambda some: some.combine_features(B, lambda Z, _: np.tanh(Z)),
+        lambda some: some.combine_features(B, RowForms(some, one.y, C[:, :1], C[:, 1:2])),
+        lambda some: some.combine_features(B[:, :3], HeadFit(some, np.ones(N), np.empty((N, 3)))),
         lambda some: np.concatenate([gram.ravel() for gram in some.grams(range(N))]),
         lambda some: some.normals(3, 0),
     ):
@@ -196,6 +250,8 @@ def test_bits_do_not_depend_on_storage_or_blocks(rng, tmp_path, dtype, monkeypat
             lambda some: some.features(B),
             lambda some: some.combine(C),
             lambda some: some.combine_features(B, transform),
+            lambda some: some.combine_features(B, RowForms(some, some.y, C[:, :1], C[:, 1:2])),
+            lambda some: some.combine_features(B, HeadFit(some, np.ones(n), np.empty((n, 5)))),
         ):
             memory, disk = map(call, pair)
             np.testing.assert_array_equal(memory, disk)

@@ -44,12 +44,29 @@ void combine_all_rows(const TaskSet<XScalar>& tasks,
 
 /// Computes X^T transform(X B). Dense tasks are processed in blocks that stay in a cache between
 /// the two products. `transform` is called on the calling thread, with consecutive ranges of tasks.
+/// Blocks are smaller if it is native, since a call in Python is expensive.
 template <class XScalar>
 void combine_features_of_rows(const TaskSet<XScalar>& tasks,
                               const double* B,  // (d, k)
-                              Index k, const RowTransform& transform,
+                              Index k, const RowTransform& transform, bool is_native,
                               double* out,  // (d, k) out
                               int threads, Cancel* cancel);
+
+/// Maps the rows Z of X B of the tasks [first, first + count) to a vector c_i and a head v_i of
+/// each task.
+using OuterTransform = std::function<void(Index first, Index count,
+                                          const double* Z,  // (rows, k)
+                                          double* c,        // (rows,)
+                                          double* heads)>;  // (count, k)
+
+/// Computes sum_i X_i^T c_i v_i^T, where `transform` computes c_i and v_i from X_i B, in the blocks
+/// and on the thread of combine_features_of_rows().
+template <class XScalar>
+void combine_outer_of_rows(const TaskSet<XScalar>& tasks,
+                           const double* B,  // (d, k)
+                           Index k, const OuterTransform& transform,
+                           double* out,  // (d, k) out
+                           int threads, Cancel* cancel);
 
 /// Computes the Gram matrices X_i X_i^T, (m_i, m_i), of the tasks [first, first + count).
 template <class XScalar>
