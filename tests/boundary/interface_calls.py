@@ -409,6 +409,7 @@ CALLS = {
             "B": (np.ones((K, 1)), np.ones((1, 1))),
             "distance": None,
         },
+        words=("M", "R"),
     ),
     "theory.linear_maml_distance": Call(
         theory.linear_maml_distance,
@@ -417,6 +418,7 @@ CALLS = {
             **{"rounds": [1, 10], "B": (np.ones((K, 1)), np.ones((1, 1))), "alpha": 0.1},
         },
         np.ndarray,
+        words=("M", "R"),
     ),
     "theory.linear_maml_step": Call(
         theory.linear_maml_step,
@@ -486,7 +488,10 @@ CALLS = {
         theory.after_least_squares, {"missed": 0.1, "m": 9, "k": 2, "noise": 0.1}, float
     ),
     "theory.missed_signal": Call(
-        theory.missed_signal, {"B": (np.eye(K), np.ones((1, K))), "tasks": TASKS}, float
+        theory.missed_signal,
+        {"B": (np.eye(K), np.ones((1, K))), "tasks": TASKS},
+        float,
+        words=("M", "R"),
     ),
     "theory.limit_line": Call(theory.limit_line, {"result": SAMPLES_RESULT, "y": "w_norm"}),
     "theory.fading_line": Call(theory.fading_line, {"result": WIDE_RESULT}),

@@ -161,7 +161,9 @@ def few_shot_risk(
         elif moment.ndim == 2:
             values = shapes = eigenvalues(moment)
         directions = Directions(values, shapes, np.ones_like(values), variance, count)
-    kept = directions if rank is None else directions.keep(check.integer("rank", rank, 0))
+    kept = (
+        directions if rank is None else directions.keep(check.integer("rank", rank, 0, MAX_COUNT))
+    )
     if penalty is not None:
         penalty = check.real("penalty", penalty, 0.0, 1e100)
     elif shaping is None:
@@ -350,6 +352,12 @@ def _directions_of(tasks: LinearTasks, noise: float | None, shaping: Any, m: flo
         prior = shapes = np.append(values, law.xi_variance)
         counts = np.append(np.ones(tasks.k), float(tasks.d - tasks.k))
         return Directions(prior, shapes, counts, law.variance, m)
+    pair = isinstance(shaping, (tuple, list)) and len(shaping) == 2
+    if not (pair or isinstance(shaping, np.ndarray)):
+        raise TypeError(
+            "shaping must be an array (d, k) or a pair (M, R) of coordinates for a LinearTasks; "
+            f"got {check.show(shaping)}"
+        )
     C = check_coordinates(shaping, tasks, check.threads(None))
     U, s, _ = np.linalg.svd(C, full_matrices=False)
     top = U[: tasks.k]

@@ -346,8 +346,7 @@ def linear_maml_distance(
     with np.errstate(over="ignore"):
         left: F64 = factor**times
     sums = times if factor == 1.0 else (1.0 - left) / (1.0 - factor)
-    distances: F64 = start * left + beta * beta * inverse_n * V0 * sums
-    return distances
+    return np.asarray(start * left + beta * beta * inverse_n * V0 * sums)
 
 
 class _GradientMoments(NamedTuple):

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._support import check
 from .._support.types import F64
+from ..tasks.linear import MAX_COUNT
 from .few_shot import FewShotRisk, align, number_of_samples, second_moment_of, solve, truncate
 from .shrinkage import Directions
 
@@ -136,7 +137,7 @@ def optimal_shaping(
     moments = _check_priors(priors)
     samples = number_of_samples(m)
     variance = check.real("noise", noise, 0.0, 1e100) ** 2
-    kept = None if rank is None else check.integer("rank", rank, 0)
+    kept = None if rank is None else check.integer("rank", rank, 0, MAX_COUNT)
     without_penalty = check.flag("ridgeless", ridgeless)
 
     def share(mixture: F64) -> OptimalShaping:
@@ -258,4 +259,4 @@ def _check_weights(weights: ArrayLike | None, count: int) -> F64:
     given = check.small("weights", weights, (count,))
     if given.min() < 0.0 or not given.any():
         raise ValueError("weights must be >= 0, and not all of them 0")
-    return _normalise(given)
+    return _normalise(given / given.max())  # whose sum does not overflow
