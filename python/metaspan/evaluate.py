@@ -395,14 +395,22 @@ def adapted_risk(
     return _compute_risk(*_prepare(*point, tasks, method, m=m, n=1000, seed=seed, threads=1))
 
 
-def regression_risk(point: tuple[F64, F64], tasks: LinearTasks, *, m: int, seed: int) -> Risk:
+def regression_risk(
+    point: tuple[F64, F64],
+    tasks: LinearTasks,
+    *,
+    m: int,
+    seed: int,
+    ridge: float | None = None,
+    n: int = 1000,
+) -> Risk:
     """Compute the field `ridge` of an `Evaluation` at coordinates (M, R), on one thread."""
     w = np.zeros(point[0].shape[1])
-    adapted, new = _prepare(point, w, tasks, AverageRisk(), m=m, n=1000, seed=seed, threads=1)
+    adapted, new = _prepare(point, w, tasks, AverageRisk(), m=m, n=n, seed=seed, threads=1)
     assert isinstance(adapted, InnerLoop)
     regression = learned_regression(adapted.C, new.law, m)
     size, noise = float((adapted.C * adapted.C).sum()), new.law.variance + regression.outside
-    penalty = best_penalty(m, size, regression.inside, noise)
+    penalty = best_penalty(m, size, regression.inside, noise) if ridge is None else ridge
     return _compute_risk(replace(regression, penalty=penalty), new)
 
 

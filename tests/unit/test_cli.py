@@ -20,10 +20,11 @@ pytest.importorskip("matplotlib")
 
 PANELS = ["methods", "diversity", "start", "floor"]
 BY_NAME = ["fedavg", "linear-maml", "overparametrised", "estimators", "few-samples"]
-BY_NAME += ["limit", "phase", "split"]
+BY_NAME += ["limit", "phase", "split", "shaping"]
 # Sizes with which the experiments run in a second and fail their claims.
 FEW_FITS = {"quick_points": ((100, 25),), "quick_seeds": 2, "most_of": {"burer-monteiro": 0}}
 SMALL = {
+    "ShapingRisks": {"quick_tasks": 2, "m": 20, "sampled": (10, 30)},
     "Overparametrised": {"n": 500, "rounds": 20, "rounds_infinite": 20},
     "Comparison": {
         "quick_points": ((100, 25),),

@@ -17,6 +17,7 @@ from .experiment import Experiment
 from .limit_curves import LimitCurves
 from .overparametrised import Overparametrised
 from .phase import Phase
+from .shaping import ShapingRisks
 from .split import Split
 
 D, K, N = 20, 3, 3  # sizes in the paper: number of features, rank and width, tasks in a round
@@ -332,4 +333,5 @@ def panels() -> dict[str, Panel | Experiment]:
         "limit": LimitCurves(),
         "phase": Phase(),
         "split": Split(),
+        "shaping": ShapingRisks(),
     }

@@ -81,7 +81,7 @@ def optimal_shaping(
     noise : float
         Standard deviation of the label noise.
     rank : int or None
-        Number of directions of the representation; None: any number.
+        Number of directions of the representation; None: all d.
     ridgeless : bool
         Whether the regression has no penalty, and is of minimum norm beyond m directions.
     weights : array_like of shape (priors,), "worst", or None
