@@ -225,8 +225,8 @@ class Phase:
             ratios, line = each.line
             ax.plot(line, ratios, color="white", lw=3.6)
             ax.plot(line, ratios, color=PALETTE[3], lw=1.8, label="predicted boundary")
-            ax.set_xlim(x[[0, -1]])
-            ax.set_ylim(y[[0, -1]])
+            ax.set_xlim(x[0], x[-1])
+            ax.set_ylim(y[0], y[-1])
             m_in = r"\infty" if each.m_in is None else each.m_in
             ratio = r"$\nu = (d - k)\,/\,(n\,m_{\mathrm{out}})$" if i == 0 else ""
             title = rf"({'abc'[i]}) $m_{{\mathrm{{in}}}} = {m_in}$"

@@ -96,7 +96,7 @@ def load(path: str | os.PathLike[str]) -> Result:
         )
 
 
-def name_limit(config: object) -> object:
+def name_limit(config: Any) -> Any:
     """Return a configuration with the engine that now runs infinitely many tasks a round.
 
     Releases before the limit ran them as "population" or "collapsed", and had no `d_over_n`.

@@ -186,8 +186,8 @@ def normal_norms(rows: int, covariance: F64) -> F64:
     for j in range(k):
         factors[:, j, j] = np.sqrt(rng.chisquare(rows - j, DRAWS))
     products = factors @ (root_of(covariance).T / math.sqrt(rows))
-    norms: F64 = np.linalg.svd(products, compute_uv=False)[:, 0]
-    return norms
+    norms = np.linalg.svd(products, compute_uv=False)[:, 0]
+    return norms.astype(np.float64, copy=False)
 
 
 def root_of(Q: F64) -> F64:

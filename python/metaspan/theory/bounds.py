@@ -62,7 +62,7 @@ def cramer_rao(
     counts = check.reals("n", n)
     if counts.size and not counts.min() > 0.0:
         raise ValueError(f"n must be > 0; got {counts.min():g}")
-    values: F64 = np.linalg.eigvalsh(second_moment(tasks.heads, tasks.k))
+    values = np.linalg.eigvalsh(second_moment(tasks.heads, tasks.k)).astype(np.float64, copy=False)
     if not values[0] > tasks.k * np.finfo(float).eps * values[-1]:
         raise ValueError("the heads must reach every direction for a bound; their mu_star is 0")
     variances = (tasks.noise**2 + tasks.spread**2) / ((m - least + 1) * values)
