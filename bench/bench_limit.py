@@ -13,7 +13,7 @@ import numpy as np
 import metaspan as ms
 from bench.harness import Figure, Options, cpus, figure, relative, side_by_side
 
-ALPHA, BETA, NOISE, M_IN, M_OUT, GAMMA = 0.05, 0.05, 0.3, 40, 20, 2.0
+ALPHA, BETA, NOISE, M_IN, M_OUT, GAMMA = 0.05, 0.05, 0.3, 200, 50, 2.0
 TARGET = 50.0  # us a round at k = 10
 SIZES = (2, 5, 10, 20)
 
@@ -102,7 +102,8 @@ def run(options: Options) -> list[Figure]:
     figures = []
     for k in SIZES:
         rng = np.random.default_rng(k)
-        start = (rng.standard_normal((2 * k, k)), 0.1 * rng.standard_normal(k))
+        Q = np.linalg.qr(rng.standard_normal((2 * k, k)))[0]
+        start = (Q / np.sqrt(ALPHA), 0.1 * rng.standard_normal(k))
         B_star = np.eye(2 * k, k)
         _assert_same(B_star, start)
         lengths = {"metaspan": options.rounds(4000), "NumPy": options.rounds(200)}
