@@ -405,9 +405,10 @@ def population_cost(method: CoreMethod, sizes: RoundSizes) -> RoundCost:
 def spectral_cost(method: CoreMethod, sizes: RoundSizes) -> RoundCost:
     """Return the cost of the spectral engine; sizes.rows is the number of rows of B."""
 
-def limit_cost(method: CoreMethod, sizes: RoundSizes, adds_rows: bool) -> RoundCost:
+def limit_cost(method: CoreMethod, sizes: RoundSizes, m_in: int, adds_rows: bool) -> RoundCost:
     """Return the cost of a round of the limit, (55). sizes.rows is the number of rows of [M; R],
-    and sizes.n is not used. `adds_rows` says whether rounds add rows off the span.
+    sizes.n is not used, and `m_in` is 0 for an infinite inner set. `adds_rows` says whether rounds
+    add rows off the span.
     """
 
 def limit_round(

@@ -201,10 +201,10 @@ void bind_costs(py::module_& module) {
       py::arg("method"), py::arg("sizes"));
   module.def(
       "limit_cost",
-      [](const Method& method, const RoundSizes& sizes, bool adds_rows) {
-        return as_dict(limit_cost(method, sizes, adds_rows));
+      [](const Method& method, const RoundSizes& sizes, Index m_in, bool adds_rows) {
+        return as_dict(limit_cost(method, sizes, m_in, adds_rows));
       },
-      py::arg("method"), py::arg("sizes"), py::arg("adds_rows"));
+      py::arg("method"), py::arg("sizes"), py::arg("m_in"), py::arg("adds_rows"));
   module.def(
       "algebra_counts",
       [](const Method& method, double losses) {

@@ -7,6 +7,7 @@
 #include "metaspan/engines/limit_round.hpp"
 #include "metaspan/geometry/coordinates.hpp"
 #include "metaspan/geometry/decompositions.hpp"
+#include "metaspan/in_law/wishart_nodes.hpp"
 
 namespace metaspan {
 namespace {
@@ -129,7 +130,7 @@ class Limit final : public LimitEngine {
   const Mat& state() const override { return S_; }
   const Vec& state_head() const override { return s_; }
   double flops() const override {
-    return limit_cost(method_, {1, S_.rows(), k_, k_star()}, adds_rows_).flops;
+    return limit_cost(method_, {1, S_.rows(), k_, k_star()}, tasks_.m_in, adds_rows_).flops;
   }
 
  private:
@@ -168,8 +169,9 @@ class Limit final : public LimitEngine {
 /// Estimates the cost of a round on one thread. Products of matrices this small take longer than
 /// their operations, by an overhead that was measured in kernel calls. If the round adds rows off
 /// the span, it also needs moments of degree 4, an eigenvalue decomposition and an R-factor, which
-/// work column by column.
-RoundCost limit_cost(const Method& method, const RoundSizes& sizes, bool adds_rows) {
+/// work column by column. Several inner steps on a finite set take products for every node of the
+/// quadrature (58) and, for exact methods, every pair of steps.
+RoundCost limit_cost(const Method& method, const RoundSizes& sizes, Index m_in, bool adds_rows) {
   constexpr double kCalls = 20, kCallsOfColumn = 4;           // of the gradient
   constexpr double kCallsOfRow = 30, kCallsOfRotation = 1.6;  // of the rows, per k and per k^2
   const double rows = static_cast<double>(sizes.rows), k = static_cast<double>(sizes.k);
@@ -178,6 +180,13 @@ RoundCost limit_cost(const Method& method, const RoundSizes& sizes, bool adds_ro
   if (adds_rows) {
     flops += 39 * k * k * k + 2 * width * width * (rows + k);
     calls += kCallsOfRow * k + kCallsOfRotation * width * width;
+  }
+  if (method.inner_steps > 1 && m_in > 0) {
+    constexpr double kCallsOfNode = 28, kCallsOfPair = 25;
+    const double nodes = count_wishart_nodes(sizes.k, m_in, 4 * method.inner_steps);
+    const double pairs = method.exact && adds_rows ? method.inner_steps * method.inner_steps : 0;
+    flops += nodes * 60 * (1 + pairs) * k * k * k;
+    calls += nodes * (kCallsOfNode + kCallsOfPair * pairs);
   }
   Work work{flops, calls, 0};
   add_outer_step(method.step, rows, k, work);

@@ -66,4 +66,10 @@ WishartNodes wishart_nodes(Index k, Index m, int degree) {
   return nodes;
 }
 
+double count_wishart_nodes(Index k, Index m, int degree) {
+  const Index r = std::min(k, m);
+  const double below = static_cast<double>(r * k - r * (r + 1) / 2);
+  return std::pow(degree / 2 + 1, r) * std::pow(degree + 1, below);
+}
+
 }  // namespace metaspan

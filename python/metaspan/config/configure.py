@@ -22,6 +22,7 @@ from .counts import DEFAULT_N, dimensions_per_task, sample_counts, tasks_per_rou
 from .engine_choice import (
     check_accumulate,
     check_limit,
+    check_limit_records,
     check_room,
     check_route,
     check_sparse,
@@ -30,7 +31,7 @@ from .engine_choice import (
     choose_engine,
 )
 from .options import DEFAULT_STOP, Checkpoint, CoordinateStart, FittedStart, Stop
-from .start import resolve_start
+from .start import GivenStart, resolve_start
 
 if TYPE_CHECKING:
     from .start import StartLike
@@ -121,7 +122,10 @@ def configure(
     if number is None:
         assert isinstance(tasks, LinearTasks)
         ratio = ratio or 0.0
-        check_limit(tasks, chosen, shared and counts[0] is not None)
+        w0 = start.w0 if isinstance(start, GivenStart) else None
+        drawn = shared and counts[0] is not None
+        check_limit(tasks, chosen, drawn, m_in=counts[0], width=size, w0=w0)
+        check_limit_records(chosen, names)
         check_room(tasks, chosen, columns, ratio)
     if tracked:
         blocks = 1 + block_count(chosen)  # the start, and the blocks of (28)

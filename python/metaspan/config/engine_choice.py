@@ -2,10 +2,27 @@ r"""Chooses the engine of a run from its arguments, and checks what the engine s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from .._support import check
-from ..methods import ANIL, Method, adds_noise, block_count, core_method
-from ..solved_methods import AltGDmin
+from .._support.types import F64
+from ..methods import (
+    ANIL,
+    MAML,
+    AverageRisk,
+    FedAvg,
+    Method,
+    Reptile,
+    RidgeANIL,
+    adds_noise,
+    block_count,
+    core_method,
+)
+from ..solved_methods import AltGDmin, FedRep
 from ..tasks.batch import TaskBatch
+from ..tasks.heads import GaussianHeads, SphereHeads
 from ..tasks.linear import LinearTasks
 
 CHOICES = ("auto", "population", "collapsed", "limit", "sampled", "arrays")
@@ -141,15 +158,23 @@ def _describe_infinite(
     )
 
 
+# Several inner steps on finite inner sets: the quadrature nodes of (58) grow fast with both.
+LIMIT_STEPS, LIMIT_WIDTH = 5, 2
+
+
 def check_limit(
     tasks: LinearTasks,
     method: Method,
     shared: bool,
     lead: str = "n must be an integer, for which tasks are drawn, except in the limit",
+    *,
+    m_in: int | None,
+    width: int,
+    w0: F64 | None = None,
 ) -> None:
-    """Raise ValueError unless infinitely many tasks a round, n=None, have a limit, (51)-(55).
+    """Raise ValueError unless infinitely many tasks a round, n=None, have a limit, (51)-(58).
 
-    The message begins with `lead`.
+    `w0` is the head at the start, None for zeros. The message begins with `lead`.
     """
     wants = f"{lead}, which covers "
     if core_method(method).clip:
@@ -157,8 +182,9 @@ def check_limit(
             "n must be an integer where contributions are clipped (29), since clip / n bounds the "
             "influence of a task; got None"
         )
-    if not (isinstance(method, ANIL) and method.inner_steps == 1):
-        raise ValueError(f"{wants}ANIL with inner_steps=1; got {method}")
+    moves_head = w0 is not None and bool(np.any(w0))
+    if covered := _limit_of_method(method, tasks, m_in, width, moves_head):
+        raise ValueError(f"{wants}{covered}; got {method}")
     law = tasks.heads
     if callable(law):
         raise ValueError(f"{wants}GaussianHeads, SphereHeads and arrays; got {check.show(law)}")
@@ -168,6 +194,82 @@ def check_limit(
         raise ValueError(f"{wants}features of covariance I; got a spectrum")
     if shared:
         raise ValueError(f"{wants}inner and outer samples apart; got shared_samples=True")
+
+
+def _limit_of_method(
+    method: Method, tasks: LinearTasks, m_in: int | None, width: int, has_head: bool
+) -> str:
+    """Return what the limit covers of a method that it does not cover, or "" if it does.
+
+    `has_head` says whether the head is nonzero at the start.
+    """
+    if isinstance(method, ANIL) or (isinstance(method, MAML) and method.moves == "head"):
+        return _limit_of_steps(method.inner_steps, m_in, width)
+    if isinstance(method, MAML):
+        return _limit_of_maml(method, tasks, m_in, has_head)
+    if isinstance(method, (FedAvg, Reptile)):
+        return f"{type(method).__name__} with local_steps=1" if method.local_steps > 1 else ""
+    if isinstance(method, (RidgeANIL, FedRep, AltGDmin)):
+        return _limit_of_solved_heads(method, m_in, width)
+    if isinstance(method, AverageRisk):
+        return ""
+    return (
+        "ANIL, average risk, FedAvg and Reptile with one local step, RidgeANIL, FedRep, AltGDmin "
+        "and MAML with w = 0"
+    )
+
+
+def _limit_of_steps(inner_steps: int, m_in: int | None, width: int) -> str:
+    """Return what the limit covers of ANIL, or ""."""
+    if inner_steps <= 1 or m_in is None or (inner_steps <= LIMIT_STEPS and width <= LIMIT_WIDTH):
+        return ""
+    return (
+        f"ANIL with inner_steps=1, with inner_steps <= {LIMIT_STEPS} and width <= {LIMIT_WIDTH}, "
+        f"or with m_in=None (here width={width}, m_in={m_in})"
+    )
+
+
+def _limit_of_maml(method: MAML, tasks: LinearTasks, m_in: int | None, has_head: bool) -> str:
+    """Return what the limit covers of MAML, or "": it is ANIL as long as w = 0, (55)."""
+    if method.inner_steps == 0:
+        return ""
+    if has_head or method.inner_steps > 1 or method.moves != "both":
+        return "MAML with inner_steps=1, moves='both' and w0 = 0"
+    law = tasks.heads
+    centred = isinstance(law, SphereHeads) or (
+        isinstance(law, GaussianHeads) and (law.mean is None or not np.any(law.mean))
+    )
+    if core_method(method).beta_head == 0.0 or (m_in is None and centred):
+        return ""
+    return "MAML with outer='body', or with m_in=None and centred Gaussian or spherical heads"
+
+
+def _limit_of_solved_heads(
+    method: RidgeANIL | FedRep | AltGDmin, m_in: int | None, width: int
+) -> str:
+    """Return what the limit covers of solved heads, or ""; S is infinite for few samples, (57)."""
+    name = type(method).__name__
+    if not isinstance(method, RidgeANIL):
+        if method.reduce == "sum":
+            return f"{name} with reduce='mean'"
+        least = width + (4 if method.separate else 2)
+    elif method.lam > 0.0:
+        return f"{name} with lam=0 or m_in=None" if m_in is not None else ""
+    else:
+        least = width + (4 if method.first_order else 6)
+    if m_in is None or m_in >= least:
+        return ""
+    return f"{name} with m_in >= {least} at width={width} (here m_in={m_in})"
+
+
+def check_limit_records(method: Method, names: Sequence[str]) -> None:
+    """Raise ValueError for losses after local steps, which move B by vectors that grow with d."""
+    lost = [name for name in ("loss_adapted", "loss_out") if name in names]
+    if isinstance(method, (FedAvg, Reptile)) and lost:
+        raise ValueError(
+            f"record must be without losses after local steps where n=None, since they grow with "
+            f"the dimension; got {lost[0]!r}"
+        )
 
 
 def check_room(tasks: LinearTasks, method: Method, columns: int, d_over_n: float) -> None:

@@ -286,7 +286,9 @@ def _cost(config: TrainConfig) -> dict[str, float]:
         return core.spectral_cost(method, sizes(config.tasks.d))
     if engine == "limit":
         height = config.layout.height if config.d_over_n else rows - k_star
-        return core.limit_cost(method, sizes(k_star + height), bool(config.d_over_n))
+        return core.limit_cost(
+            method, sizes(k_star + height), config.m_in or 0, bool(config.d_over_n)
+        )
     if engine == "population":
         return core.population_cost(method, sizes(rows + (columns if turns else 0)))
     return core.collapsed_cost(method, sample_law(config), sizes(k_star + config.layout.height))

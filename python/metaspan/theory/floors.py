@@ -266,9 +266,11 @@ class Setting:
         numbers = core_method(method)
         if numbers.step is not None or numbers.multiplier or numbers.clip:
             raise ValueError(f"method must have a plain outer step for a floor; got {method}")
-        check_limit(tasks, method, False, "a floor is that of the limit")
+        lead = "a floor is that of the limit"
+        check_limit(tasks, method, False, lead, m_in=m_in, width=tasks.k)
         # Other methods with a limit leave the scale of B free, or do not learn the subspace.
-        if not (isinstance(method, (ANIL, MAML)) and numbers.alpha > 0.0 and numbers.beta > 0.0):
+        adapts = isinstance(method, (ANIL, MAML)) and numbers.inner_steps > 0
+        if not (adapts and numbers.alpha > 0.0 and numbers.beta > 0.0):
             raise ValueError(
                 "method must be ANIL or MAML with alpha > 0, and move B with beta > 0, for a "
                 f"floor; got {method}"

@@ -264,7 +264,15 @@ def _limit_of(result: Result) -> tuple[TrainConfig, LinearTasks]:
         raise ValueError(
             f"result must be of fresh tasks for the limit (55); got pool={config.pool}"
         )
-    check_limit(tasks, config.method, config.shared_samples, "the run must have a limit")
+    check_limit(
+        tasks,
+        config.method,
+        config.shared_samples,
+        "the run must have a limit",
+        m_in=config.m_in,
+        width=config.width,
+        w0=config.init.w0 if isinstance(config.init, GivenStart) else None,
+    )
     return config, tasks
 
 

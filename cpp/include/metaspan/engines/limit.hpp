@@ -30,7 +30,7 @@ class LimitEngine : public Engine {
 std::unique_ptr<LimitEngine> make_limit(const Method& method, LimitTasks tasks, Mat S, Vec w);
 
 /// Returns the cost of a round. `sizes.rows` are the rows of [M; R], and `sizes.n` is not used.
-/// `adds_rows` says that rounds add rows off the span, gamma > 0.
-RoundCost limit_cost(const Method& method, const RoundSizes& sizes, bool adds_rows);
+/// `adds_rows` says that rounds add rows off the span, gamma > 0; `m_in` is 0 for an infinite set.
+RoundCost limit_cost(const Method& method, const RoundSizes& sizes, Index m_in, bool adds_rows);
 
 }  // namespace metaspan

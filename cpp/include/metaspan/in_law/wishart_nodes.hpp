@@ -20,4 +20,7 @@ struct WishartNodes {
 /// r diagonal entries and s entries below the diagonal.
 WishartNodes wishart_nodes(Index k, Index m, int degree);
 
+/// Returns the number of nodes of that rule.
+double count_wishart_nodes(Index k, Index m, int degree);
+
 }  // namespace metaspan
