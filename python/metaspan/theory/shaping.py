@@ -16,6 +16,7 @@ from ..tasks.linear import MAX_COUNT
 from .few_shot import FewShotRisk, align, number_of_samples, second_moment_of, solve, truncate
 from .shrinkage import Directions
 
+STEEPEST = 1e6  # limit of the relative risks that the search for the worst mixture sees
 GAP = 1e-6  # relative gap between the worst risk and its lower bound that is accepted
 
 
@@ -197,8 +198,10 @@ def _worst(share: Callable[[F64], OptimalShaping], count: int) -> OptimalShaping
 
     def negative(weights: F64) -> tuple[float, F64]:
         """Return the negative risk of a mixture and its gradient, the risks of the priors."""
-        risks = np.array([float(risk) for risk in share(_normalise(weights)).risks]) / scale
-        return -float(_normalise(weights) @ risks), -risks
+        mixed = share(_normalise(weights))
+        # A prior of weight 0 can have an infinite risk, which still has to give a direction.
+        risks = np.minimum([float(risk) / scale for risk in mixed.risks], STEEPEST)
+        return -min(mixed.risk / scale, STEEPEST), -risks
 
     found = minimize(
         negative,
@@ -215,10 +218,10 @@ def _worst(share: Callable[[F64], OptimalShaping], count: int) -> OptimalShaping
     )
     shared = share(_normalise(found.x))
     largest = max(float(risk) for risk in shared.risks)
-    if not largest - shared.risk <= GAP * shared.risk:
+    if largest > (1.0 + GAP) * shared.risk:
         raise RuntimeError(
-            f"the weights of the worst risk were not found: the largest risk is {largest:.6g}, and "
-            f"its lower bound is {shared.risk:.6g}"
+            "the weights of the worst risk were not found: the largest risk is "
+            f"{largest:.10g}, and its lower bound is {shared.risk:.10g}"
         )
     return shared
 

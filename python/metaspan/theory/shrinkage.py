@@ -161,9 +161,9 @@ class Directions:
         high = 10.0 * (shaping.max() + (noise + self.inside) * scatter / signal)
         low = least
         if least == 0.0:
-            inverse = self.inverse_m * float((counts / shaping).sum())
-            pulled = float((counts * prior / shaping**2).sum())
-            low = 0.1 * min(noise * inverse / max(pulled, 1e-300), float(shaping.min()))
+            aimed = prior > 0.0
+            ratio = float((shaping[aimed] / prior[aimed]).min())
+            low = 0.1 * min(noise * self.inverse_m * ratio, float(shaping.min()))
         grid = np.geomspace(low, max(high, 2.0 * low), GRID)
         at = int(np.argmin([self.excess(self.shrink(float(kappa))) for kappa in grid]))
         left, right = float(grid[max(at - 1, 0)]), float(grid[min(at + 1, GRID - 1)])

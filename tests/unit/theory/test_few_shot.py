@@ -230,6 +230,20 @@ def test_risks_have_the_limits_that_need_no_root():
     assert few_shot_risk([1.0, 1.0], 4, NOISE, rank=0).risk == 2.25
 
 
+@pytest.mark.parametrize("m", [1, 2, 3, 10**6, None])
+@pytest.mark.parametrize("noise", [0.0, 1e-50, 1.0, 1e50])
+def test_extreme_scales_have_a_risk_without_a_warning(m, noise):
+    cases = [([1.0, 1.0], [1e-200, 1.0]), ([1e-90, 1e90], [1e90, 1e-90]), ([0.0, 1.0], [1.0, 0.0])]
+    for prior, shaping in cases:
+        for penalty in (None, 0.0, 1e-100, 1e100):
+            risk = few_shot_risk(prior, m, noise, shaping=shaping, penalty=penalty)
+            assert risk.risk >= noise**2
+            assert not math.isnan(risk.kappa + risk.penalty)
+        for ridgeless in (False, True):
+            best = optimal_shaping([prior, shaping], m, noise, ridgeless=ridgeless)
+            assert best.risk >= noise**2
+
+
 def test_kappa_and_the_penalty_determine_each_other():
     for shaping in (POWER, np.ones(D), POWER**2):
         for penalty in (1e-8, 1e-3, 0.1, 100.0):
