@@ -278,9 +278,9 @@ def linear_maml_distance(
 
     Every round draws n new tasks with new samples. A task's gradient at :math:`\theta` has the
     mean :math:`h (\theta - \bar\theta)` and the mean squared length
-    :math:`V_0 + V_1 \|\theta - \bar\theta\|^2`. With `linear_maml_risk` and its `distance`, the
-    function gives the risk after any number of rounds, for every pair of step sizes of training
-    and test, and thus the best time to stop.
+    :math:`V_0 + V_1 \|\theta - \bar\theta\|^2`. As the `distance` of `linear_maml_risk`, the value
+    gives the risk on new tasks after any number of rounds, for every pair of step sizes of training
+    and test.
 
     Parameters
     ----------
